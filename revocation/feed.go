@@ -1,0 +1,25 @@
+package revocation
+
+import (
+	"context"
+	"io"
+)
+
+// Feed delivers signed revocation messages as they were received; it neither verifies
+// nor orders them. Implementations: natsfeed (NATS), validatortest (in process).
+type Feed interface {
+	// Open subscribes and returns once the subscription is in force or is being
+	// established in the background (an unreachable server is not an error). Messages
+	// go to sink until the returned closer is closed; after Close returns, sink is not
+	// called again.
+	Open(ctx context.Context, sink Sink) (io.Closer, error)
+}
+
+// Sink receives what a [Feed] delivers. Its methods never block and may be called
+// from several goroutines.
+type Sink interface {
+	// Message takes one compact JWS. The sink owns raw.
+	Message(raw []byte)
+	// Gap says that messages may have been lost (reconnect, slow consumer): catch up.
+	Gap(cause error)
+}

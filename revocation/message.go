@@ -1,0 +1,67 @@
+package revocation
+
+// Version is the version of the wire forms in this package.
+const Version = 1
+
+// Limits of the wire forms.
+const (
+	MaxBatchEvents = 2000
+	MaxBatchBytes  = 512 << 10
+	MaxSeq         = 1<<53 - 1
+)
+
+// Subjects and JWS types of the signed messages (the origin follows the subject prefix).
+const (
+	BatchSubject     = "tokenbroker.revocation."
+	HeartbeatSubject = "tokenbroker.heartbeat."
+	BatchType        = "revocations+jws"
+	HeartbeatType    = "heartbeat+jws"
+)
+
+// Batch is what one commit of one origin recorded. Seq starts at 1 and has no gaps.
+type Batch struct {
+	V      int     `json:"v"`
+	Store  string  `json:"store"`
+	Origin string  `json:"origin"`
+	Seq    uint64  `json:"seq"`
+	At     int64   `json:"at"`
+	Events []Event `json:"events"`
+	Ack    bool    `json:"ack,omitempty"`
+}
+
+// Heartbeat tells how far an origin is, each second.
+type Heartbeat struct {
+	V      int    `json:"v"`
+	Store  string `json:"store"`
+	Origin string `json:"origin"`
+	// Head is the sequence number of the last committed batch.
+	Head uint64 `json:"head"`
+	// Up is the milliseconds since the process began on its monotonic clock, read before Head.
+	Up int64 `json:"up"`
+	// AtMS is the broker's clock (Unix ms) and TimeFloor (Unix s) its lowest reading.
+	AtMS      int64 `json:"at_ms"`
+	TimeFloor int64 `json:"time_floor"`
+	// JWKS is the ETag of the token JWKS.
+	JWKS string `json:"jwks"`
+}
+
+// OriginHead is one live origin of an [Answer] and its last committed batch.
+type OriginHead struct {
+	Origin string `json:"origin"`
+	Head   uint64 `json:"head"`
+}
+
+// Answer is the catch-up answer of GET /revocations.
+type Answer struct {
+	V         int          `json:"v"`
+	Store     string       `json:"store"`
+	Origin    string       `json:"origin"`
+	Up        int64        `json:"up"`
+	AtMS      int64        `json:"at_ms"`
+	TimeFloor int64        `json:"time_floor"`
+	Full      bool         `json:"full"`
+	Origins   []OriginHead `json:"origins"`
+	// Kids are the compromised key ids, dead for ever.
+	Kids   []string `json:"kids"`
+	Events []Event  `json:"events"`
+}
