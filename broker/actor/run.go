@@ -1,0 +1,155 @@
+package actor
+
+import (
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+)
+
+// run is the actor's goroutine: make a handler, give it batches until it fails, pause, again.
+func (a *Actor[Q, A]) run() {
+	defer a.end()
+	var pause time.Duration
+	for {
+		handle, failure := a.build()
+		built := failure == nil
+		for failure == nil {
+			batch := a.collect()
+			if batch == nil {
+				return
+			}
+			if failure = a.serve(handle, batch); failure == nil {
+				pause = 0
+			}
+		}
+		a.failed(failure)
+		pause = a.cfg.Backoff.next(pause)
+		if a.wait(pause) && !built {
+			a.refuse(failure) // nobody can answer any more
+			return
+		}
+	}
+}
+
+// end runs however the goroutine ends, also by runtime.Goexit in a handler.
+func (a *Actor[Q, A]) end() {
+	a.close()
+	a.cancel()
+	close(a.done)
+}
+
+// build makes a handler with fresh state.
+func (a *Actor[Q, A]) build() (handle Handler[Q, A], failure *PanicError) {
+	defer a.catch(&failure)
+	if handle = a.cfg.New(); handle == nil {
+		panic("Config.New returned nil")
+	}
+	return handle, nil
+}
+
+// collect waits for a message and takes all that wait with it, up to MaxBatch. It leaves out
+// those whose callers have given up. It returns nil when the mailbox is closed and empty.
+func (a *Actor[Q, A]) collect() []*message[Q, A] {
+	var batch []*message[Q, A]
+	for len(batch) == 0 {
+		m, open := <-a.mailbox
+		if !open {
+			return nil
+		}
+		batch = a.admit(batch, m)
+	}
+	for len(batch) < a.cfg.MaxBatch {
+		select {
+		case m, open := <-a.mailbox:
+			if !open {
+				return batch
+			}
+			batch = a.admit(batch, m)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+func (a *Actor[Q, A]) admit(batch []*message[Q, A], m *message[Q, A]) []*message[Q, A] {
+	if err := m.ctx.Err(); err != nil {
+		a.counters.skipped.Add(1)
+		m.reply <- Result[A]{Err: err}
+		return batch
+	}
+	return append(batch, m)
+}
+
+// serve has the batch handled and answers each of its messages exactly once.
+func (a *Actor[Q, A]) serve(handle Handler[Q, A], batch []*message[Q, A]) *PanicError {
+	queries := make([]Q, len(batch))
+	for i, m := range batch {
+		queries[i] = m.q
+	}
+	a.counters.batches.Add(1)
+	a.counters.messages.Add(uint64(len(batch)))
+	results, failure := a.handle(handle, queries, time.Since(batch[0].entered))
+	for i, m := range batch {
+		if failure != nil {
+			m.reply <- Result[A]{Err: failure}
+		} else {
+			m.reply <- results[i]
+		}
+	}
+	return failure
+}
+
+func (a *Actor[Q, A]) handle(handle Handler[Q, A], queries []Q, wait time.Duration) (results []Result[A], failure *PanicError) {
+	defer a.catch(&failure)
+	if a.cfg.Observer != nil {
+		a.cfg.Observer.Batch(a.cfg.Name, len(queries), wait)
+	}
+	results = handle(a.ctx, queries)
+	if len(results) != len(queries) {
+		err := fmt.Errorf("handler returned %d results for %d messages", len(results), len(queries))
+		return nil, &PanicError{Actor: a.cfg.Name, Value: err}
+	}
+	return results, nil
+}
+
+// catch turns a panic into a failure. It is to be deferred.
+func (a *Actor[Q, A]) catch(failure **PanicError) {
+	if v := recover(); v != nil {
+		*failure = &PanicError{Actor: a.cfg.Name, Value: v, Stack: debug.Stack()}
+	}
+}
+
+// failed counts a failure and makes it known. An observer that panics here is only caught:
+// it must not take the process down.
+func (a *Actor[Q, A]) failed(failure *PanicError) {
+	var ignored *PanicError
+	defer a.catch(&ignored)
+	a.counters.restarts.Add(1)
+	a.cfg.Logger.Error("actor failed and restarts", slog.String("actor", a.cfg.Name),
+		slog.Any("cause", failure.Value), slog.String("stack", string(failure.Stack)))
+	if a.cfg.Observer != nil {
+		a.cfg.Observer.Restart(a.cfg.Name, failure.Value)
+	}
+}
+
+// wait pauses before a restart. It reports whether the actor is being stopped, and then
+// returns at once.
+func (a *Actor[Q, A]) wait(pause time.Duration) (stopping bool) {
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-a.stopping:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+// refuse answers whatever is left in the closed mailbox with failure.
+func (a *Actor[Q, A]) refuse(failure *PanicError) {
+	for m := range a.mailbox {
+		m.reply <- Result[A]{Err: failure}
+	}
+}
