@@ -1,0 +1,251 @@
+package revocation
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ed25519"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	strictjson "github.com/go-jose/go-jose/v4/json"
+)
+
+// Errors of [ParseMessage], to be told apart with errors.Is.
+var (
+	// ErrUnknownKey: no feed key of that id; it is wrapped with the id.
+	ErrUnknownKey = errors.New("unknown feed key")
+	// ErrMalformed: not a compact JWS of this package's types, too large or out of bounds.
+	ErrMalformed = errors.New("malformed revocation message")
+	// ErrSignature: the signature does not fit the key.
+	ErrSignature = errors.New("bad signature on a revocation message")
+)
+
+const (
+	maxHeaderBytes  = 512
+	maxMessageBytes = (MaxBatchBytes+2)/3*4 + (maxHeaderBytes+2)/3*4 + 128
+	maxKIDLength    = 128
+	maxNameLength   = 64 // of an origin or a store
+)
+
+var strict = base64.RawURLEncoding.Strict()
+
+type header struct {
+	Alg string `json:"alg"`
+	KID string `json:"kid"`
+	Typ string `json:"typ"`
+}
+
+// Message is one verified [Batch] or [Heartbeat]; exactly one of the two is set.
+type Message struct {
+	KID       string
+	Batch     *Batch
+	Heartbeat *Heartbeat
+	// Incomplete says that the message was of another version, or held an event of an
+	// unknown kind: what it says is not known in full, so it counts as a hole. Events of
+	// an incomplete batch are not to be applied.
+	Incomplete bool
+}
+
+// Origin is who sent the message.
+func (m Message) Origin() string {
+	if m.Batch != nil {
+		return m.Batch.Origin
+	}
+	return m.Heartbeat.Origin
+}
+
+// Store is the id of the sender's store.
+func (m Message) Store() string {
+	if m.Batch != nil {
+		return m.Batch.Store
+	}
+	return m.Heartbeat.Store
+}
+
+// SignMessage gives the compact JWS (RFC 7515 §7.1, EdDSA per RFC 8037) of a [Batch] or
+// [Heartbeat]. signer holds an Ed25519 key, typ is [BatchType] or [HeartbeatType]. It
+// refuses a payload over [MaxBatchBytes].
+func SignMessage(signer crypto.Signer, kid, typ string, payload any) ([]byte, error) {
+	if _, ok := signer.Public().(ed25519.PublicKey); !ok {
+		return nil, fmt.Errorf("signing a revocation message: key %q is not Ed25519", kid)
+	}
+	body, err := json.Marshal(payload)
+	if err != nil {
+		return nil, fmt.Errorf("signing a revocation message: %w", err)
+	}
+	if len(body) > MaxBatchBytes {
+		return nil, fmt.Errorf("signing a revocation message: %d bytes are more than %d", len(body), MaxBatchBytes)
+	}
+	head, err := json.Marshal(header{Alg: "EdDSA", KID: kid, Typ: typ})
+	if err != nil {
+		return nil, fmt.Errorf("signing a revocation message: %w", err)
+	}
+	out := make([]byte, 0, strict.EncodedLen(len(head))+strict.EncodedLen(len(body))+88)
+	out = strict.AppendEncode(out, head)
+	out = append(out, '.')
+	out = strict.AppendEncode(out, body)
+	sig, err := signer.Sign(nil, out, crypto.Hash(0))
+	if err != nil {
+		return nil, fmt.Errorf("signing a revocation message: %w", err)
+	}
+	out = append(out, '.')
+	return strict.AppendEncode(out, sig), nil
+}
+
+// ParseMessage verifies a compact JWS and decodes it. key gives the feed key of an id.
+// Only EdDSA and the two types of this package pass; the payload is decoded after its
+// signature was verified. Unknown members are ignored; see [Message] for what a later
+// version of the protocol may bring.
+func ParseMessage(raw []byte, key func(kid string) (ed25519.PublicKey, bool)) (Message, error) {
+	if len(raw) > maxMessageBytes {
+		return Message{}, fmt.Errorf("%w: %d bytes", ErrMalformed, len(raw))
+	}
+	head64, rest, ok := bytes.Cut(raw, []byte{'.'})
+	body64, sig64, ok2 := bytes.Cut(rest, []byte{'.'})
+	if !ok || !ok2 || bytes.ContainsAny(raw, "\r\n") {
+		return Message{}, fmt.Errorf("%w: not a compact JWS", ErrMalformed)
+	}
+	head, err := parseHeader(head64)
+	if err != nil {
+		return Message{}, err
+	}
+	sig, err := decode64(sig64)
+	if err != nil || len(sig) != ed25519.SignatureSize {
+		return Message{}, fmt.Errorf("%w: signature", ErrMalformed)
+	}
+	public, ok := key(head.KID)
+	if !ok {
+		return Message{}, fmt.Errorf("%w: %q", ErrUnknownKey, head.KID)
+	}
+	if len(public) != ed25519.PublicKeySize || !ed25519.Verify(public, raw[:len(head64)+1+len(body64)], sig) {
+		return Message{}, fmt.Errorf("%w: key %q", ErrSignature, head.KID)
+	}
+	body, err := decode64(body64)
+	if err != nil || len(body) > MaxBatchBytes {
+		return Message{}, fmt.Errorf("%w: payload", ErrMalformed)
+	}
+	m := Message{KID: head.KID}
+	if head.Typ == BatchType {
+		m.Batch, m.Incomplete, err = parseBatch(body)
+	} else {
+		m.Heartbeat, m.Incomplete, err = parseHeartbeat(body)
+	}
+	if err != nil {
+		return Message{}, err
+	}
+	return m, nil
+}
+
+func parseHeader(encoded []byte) (header, error) {
+	var head header
+	if len(encoded) > strict.EncodedLen(maxHeaderBytes) {
+		return head, fmt.Errorf("%w: header too long", ErrMalformed)
+	}
+	text, err := decode64(encoded)
+	if err != nil {
+		return head, fmt.Errorf("%w: header", ErrMalformed)
+	}
+	// crit and b64 (RFC 7515 §4.1.11, RFC 7797) would change what is signed: none is known here.
+	var refused struct {
+		Crit strictjson.RawMessage `json:"crit"`
+		B64  strictjson.RawMessage `json:"b64"`
+	}
+	if strictjson.Unmarshal(text, &head) != nil || strictjson.Unmarshal(text, &refused) != nil ||
+		refused.Crit != nil || refused.B64 != nil {
+		return head, fmt.Errorf("%w: header", ErrMalformed)
+	}
+	switch {
+	case head.Alg != "EdDSA":
+		return head, fmt.Errorf("%w: algorithm %.16q", ErrMalformed, head.Alg)
+	case head.Typ != BatchType && head.Typ != HeartbeatType:
+		return head, fmt.Errorf("%w: type %.32q", ErrMalformed, head.Typ)
+	case head.KID == "" || len(head.KID) > maxKIDLength:
+		return head, fmt.Errorf("%w: key id", ErrMalformed)
+	}
+	return head, nil
+}
+
+func parseBatch(body []byte) (*Batch, bool, error) {
+	// The envelope first: it must hold in any version, the events need not.
+	var envelope struct {
+		V      int    `json:"v"`
+		Store  string `json:"store"`
+		Origin string `json:"origin"`
+		Seq    uint64 `json:"seq"`
+		At     int64  `json:"at"`
+	}
+	if err := strictjson.Unmarshal(body, &envelope); err != nil {
+		return nil, false, fmt.Errorf("%w: batch", ErrMalformed)
+	}
+	if !validName(envelope.Origin) || !validName(envelope.Store) || envelope.Seq < 1 || envelope.Seq > MaxSeq {
+		return nil, false, fmt.Errorf("%w: batch out of bounds", ErrMalformed)
+	}
+	b := Batch{V: envelope.V, Store: envelope.Store, Origin: envelope.Origin, Seq: envelope.Seq, At: envelope.At}
+	if envelope.V != Version {
+		return &b, true, nil
+	}
+	var full Batch
+	if err := strictjson.Unmarshal(body, &full); err != nil || len(full.Events) > MaxBatchEvents {
+		return nil, false, fmt.Errorf("%w: batch", ErrMalformed)
+	}
+	for _, e := range full.Events {
+		if known, err := e.check(); err != nil {
+			return nil, false, err
+		} else if !known {
+			return &b, true, nil
+		}
+	}
+	return &full, false, nil
+}
+
+func parseHeartbeat(body []byte) (*Heartbeat, bool, error) {
+	var h Heartbeat
+	if err := strictjson.Unmarshal(body, &h); err != nil {
+		return nil, false, fmt.Errorf("%w: heartbeat", ErrMalformed)
+	}
+	if !validName(h.Origin) || !validName(h.Store) || h.Head > MaxSeq || h.Up < 0 || h.Up > maxMillis ||
+		h.AtMS < 0 || h.AtMS > maxMillis || h.TimeFloor < 0 || h.TimeFloor > maxMillis {
+		return nil, false, fmt.Errorf("%w: heartbeat out of bounds", ErrMalformed)
+	}
+	return &h, h.V != Version, nil
+}
+
+// maxMillis keeps sums of wire times clear of overflow: 2^43 ms are 278 years.
+const maxMillis = 1 << 43
+
+// check reports whether the event's kind is known, and refuses one out of bounds.
+func (e Event) check() (known bool, err error) {
+	switch e.Kind {
+	case KindJTI, KindSID, KindSub, KindClient, KindKID:
+		if e.Value == "" {
+			return true, fmt.Errorf("%w: event without a value", ErrMalformed)
+		}
+	case KindAll:
+		if e.Value != "" {
+			return true, fmt.Errorf("%w: all with a value", ErrMalformed)
+		}
+	default:
+		return false, nil
+	}
+	if e.ExpiresAt < 0 || e.ExpiresAt > maxMillis || e.At < 0 || e.At > maxMillis || e.Epoch < 0 {
+		return true, fmt.Errorf("%w: event out of bounds", ErrMalformed)
+	}
+	return true, nil
+}
+
+// validName bounds an origin or store id; an origin is a NATS subject token, so no dots,
+// wildcards or spaces.
+func validName(s string) bool {
+	return s != "" && len(s) <= maxNameLength && !strings.ContainsFunc(s, func(r rune) bool {
+		return r <= ' ' || r > '~' || r == '.' || r == ',' || r == '*' || r == '>'
+	})
+}
+
+func decode64(in []byte) ([]byte, error) {
+	out := make([]byte, strict.DecodedLen(len(in)))
+	n, err := strict.Decode(out, in)
+	return out[:n], err
+}
