@@ -1,0 +1,13 @@
+package broker
+
+import (
+	"context"
+	"log/slog"
+)
+
+// audit writes one security event: always the message "audit", with what happened, from
+// where and under which request id. Never a token, a password or a hash.
+func (b *Broker) audit(ctx context.Context, event string, req Request, attrs ...any) {
+	attrs = append([]any{"event", event, "addr", req.Addr, "request_id", req.ID}, attrs...)
+	b.cfg.Logger.Log(ctx, slog.LevelInfo, "audit", attrs...)
+}

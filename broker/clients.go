@@ -1,0 +1,107 @@
+package broker
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"tokenbroker/broker/store"
+)
+
+// Client is a client as the configuration gives it.
+type Client struct {
+	ID string
+	// Secret of a confidential client: random, 256 bits; empty for a public one.
+	Secret string
+	Scopes []string
+}
+
+// clientRecord is the record client.<id>.
+type clientRecord struct {
+	V          int      `json:"v"`
+	ID         string   `json:"id"`
+	SecretHash []byte   `json:"secret_hash,omitempty"`
+	Scopes     []string `json:"scopes,omitempty"`
+	// Epoch: this client's sessions and tokens with a lower cep are dead.
+	Epoch int64 `json:"epoch,omitempty"`
+}
+
+// readClient returns the client's record; the zero record when there is none.
+func readClient(ctx context.Context, r store.Reader, id string) (clientRecord, store.Revision, error) {
+	rec, err := r.Get(ctx, clientKey(id))
+	if errors.Is(err, store.ErrNotFound) {
+		return clientRecord{}, 0, nil
+	}
+	if err != nil {
+		return clientRecord{}, 0, fmt.Errorf("reading client: %w", err)
+	}
+	var c clientRecord
+	if err := decodeRecord("client", rec.Value, &c, &c.V); err != nil {
+		return clientRecord{}, 0, err
+	}
+	return c, rec.Revision, nil
+}
+
+// PutClient makes or changes a client to what c says, keeping its epoch. Safe for
+// concurrent use; it writes nothing when nothing changes.
+func (b *Broker) PutClient(ctx context.Context, c Client) error {
+	wanted := clientRecord{V: 1, ID: c.ID, Scopes: c.Scopes}
+	if c.Secret != "" {
+		sum := sha256.Sum256([]byte(c.Secret))
+		wanted.SecretHash = sum[:]
+	}
+	return b.retryConflicts(ctx, func() (*store.Change, error) {
+		stored, rev, err := readClient(ctx, b.cfg.Store, c.ID)
+		if err != nil {
+			return nil, err
+		}
+		if rev != 0 && bytes.Equal(stored.SecretHash, wanted.SecretHash) && slices.Equal(stored.Scopes, wanted.Scopes) {
+			return nil, nil
+		}
+		wanted.Epoch = stored.Epoch
+		value, err := json.Marshal(wanted)
+		if err != nil {
+			return nil, fmt.Errorf("encoding client: %w", err)
+		}
+		return &store.Change{Writes: []store.Write{{Key: clientKey(c.ID), Value: value, Expect: rev}}}, nil
+	})
+}
+
+// AuthenticateClient checks a confidential client's id and secret. The answer and its
+// time are the same for an unknown client, a public one and a wrong secret.
+func (b *Broker) AuthenticateClient(ctx context.Context, id, secret string) (ClientInfo, error) {
+	client, _, err := readClient(ctx, b.cfg.Store, id)
+	if err != nil {
+		return ClientInfo{}, b.internal(ctx, "authenticating a client", err)
+	}
+	presented := sha256.Sum256([]byte(secret))
+	match := subtle.ConstantTimeCompare(presented[:], client.SecretHash) == 1
+	if !match || secret == "" {
+		return ClientInfo{}, &Error{Code: CodeInvalidClient, Message: "Unknown client or wrong secret."}
+	}
+	return ClientInfo{ID: client.ID, Scopes: client.Scopes}, nil
+}
+
+// retryConflicts commits what build returns until there is no conflict; build reads anew
+// each time, and returns nil when there is nothing to write.
+func (b *Broker) retryConflicts(ctx context.Context, build func() (*store.Change, error)) error {
+	for range maxConflicts {
+		change, err := build()
+		if err != nil || change == nil {
+			return err
+		}
+		result, err := b.committer.Ask(ctx, commitRequest{changes: []store.Change{*change}})
+		if err != nil {
+			return fmt.Errorf("committing: %w", err)
+		}
+		if !errors.Is(result.errs[0], store.ErrConflict) {
+			return result.errs[0]
+		}
+	}
+	return errConflicts
+}

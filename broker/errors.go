@@ -1,0 +1,47 @@
+package broker
+
+import "time"
+
+// Code is a stable error code: part of the API, never renamed.
+type Code string
+
+// The codes that the use cases answer with.
+const (
+	CodeInvalidCredentials Code = "invalid_credentials"
+	CodeTooManyAttempts    Code = "too_many_attempts"
+	CodeNoSession          Code = "no_session"
+	CodeCSRF               Code = "csrf_mismatch"
+	CodeWrongChannel       Code = "wrong_channel"
+	CodeSessionExpired     Code = "session_expired"
+	CodeSessionEnded       Code = "session_ended"
+	CodeSessionRevoked     Code = "session_revoked"
+	CodeRefreshReused      Code = "refresh_token_reused"
+	CodeGenerationAhead    Code = "generation_ahead"
+	CodeUserDisabled       Code = "user_disabled"
+	CodeInvalidClient      Code = "invalid_client"
+	CodeBusy               Code = "busy"
+	CodeWritesRefused      Code = "writes_refused"
+	CodeUnavailable        Code = "unavailable"
+	CodeInternal           Code = "internal"
+)
+
+// Error is what a use case answers with when it refuses: a code and a message that is
+// safe to show. Everything else that goes wrong is internal and only logged.
+type Error struct {
+	Code    Code
+	Message string
+	// RetryAfter is set with CodeTooManyAttempts and CodeBusy.
+	RetryAfter time.Duration
+	// Err is the cause, for the log alone.
+	Err error
+}
+
+func (e *Error) Error() string {
+	if e.Err != nil {
+		return string(e.Code) + ": " + e.Message + ": " + e.Err.Error()
+	}
+	return string(e.Code) + ": " + e.Message
+}
+
+// Unwrap returns the internal cause.
+func (e *Error) Unwrap() error { return e.Err }

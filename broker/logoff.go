@@ -1,0 +1,41 @@
+package broker
+
+import (
+	"context"
+
+	"tokenbroker/broker/session"
+	"tokenbroker/revocation"
+)
+
+// LogOff ends the session of a cookie's refresh token, of whatever generation. When it
+// returns without an error the tombstone and the ledger's entry are on disk and in the
+// own denylist; Broadcast tells whether the message has left, too. A missing, damaged or
+// forged token, and one of no session, is Ended=false. CodeCSRF ends nothing.
+func (b *Broker) LogOff(ctx context.Context, refreshText, csrf string, req Request) (LogOffResult, error) {
+	token, err := parseRefreshToken(refreshText, b.cfg.Secrets)
+	if err != nil {
+		return LogOffResult{}, nil //nolint:nilerr // nothing to end is not an error of a log-off
+	}
+	uid, sid := token.uid.String(), token.sid.String()
+	if !csrfMatches(b.cfg.Secrets, sid, csrf) {
+		b.audit(ctx, "csrf_mismatch", req, "uid", uid, "sid", sid)
+		return LogOffResult{}, errCSRF()
+	}
+	result, err := b.ask(ctx, shardMessage{uid: uid, sid: sid, message: session.EndSession{
+		SecretHash: token.secretHash(), Channel: session.ChannelCookie, Reason: revocation.ReasonLogoff,
+	}})
+	if err != nil {
+		return LogOffResult{}, err
+	}
+	if refusal := result.effects.Refusal; refusal != "" {
+		b.audit(ctx, "log_off_refused", req, "uid", uid, "sid", sid, "refusal", string(refusal))
+		return LogOffResult{}, nil
+	}
+	b.audit(ctx, "log_off", req, "uid", uid, "sid", sid)
+	if result.seq == 0 { // was ended before
+		return LogOffResult{Ended: true, Broadcast: true, SID: sid}, nil
+	}
+	wait, cancel := context.WithTimeout(ctx, broadcastWait)
+	defer cancel()
+	return LogOffResult{Ended: true, Broadcast: b.cfg.Broadcast.Flushed(wait, result.seq), SID: sid}, nil
+}

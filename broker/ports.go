@@ -1,0 +1,66 @@
+package broker
+
+import (
+	"context"
+	"time"
+
+	"tokenbroker/broker/store"
+	"tokenbroker/revocation"
+)
+
+// Signer signs access tokens. The keyring implements it; readers take an immutable
+// snapshot, so it is safe for concurrent use and never waits for a rotation.
+type Signer interface {
+	// SignAccessToken returns claims (a JSON object) as a compact JWS of type at+jwt.
+	SignAccessToken(ctx context.Context, claims []byte) (string, error)
+}
+
+// Secrets gives the symmetric keys that are derived from the master secrets by purpose,
+// the current one first, then the ones that are still accepted. Callers must not change them.
+type Secrets interface {
+	Keys(purpose string) [][]byte
+}
+
+// Ledger is the durable record of revocations as the committer writes it. Seal and
+// Committed are called by the committer alone, in turn.
+type Ledger interface {
+	// Seal gives the ledger's writes for the events accepted in this commit.
+	Seal(accepted []revocation.Event) ([]store.Write, error)
+	// Committed is called once the sealed writes are on disk: the events enter the own
+	// denylist, then the head moves. It returns the new head.
+	Committed() (seq uint64)
+}
+
+// Broadcast tells whether a recorded batch went out.
+type Broadcast interface {
+	// Flushed waits until the batch with that sequence number was handed to the
+	// network, or ctx ends; it reports whether it was.
+	Flushed(ctx context.Context, seq uint64) bool
+}
+
+// Denylist is the broker's own denylist: whatever was acknowledged is in it.
+type Denylist interface {
+	Revoked(s revocation.Subject) bool
+}
+
+// Clock is the broker's clock: it never runs back (docs/design.md §7).
+type Clock interface {
+	Now() time.Time
+}
+
+// Passwords hashes and checks passwords, dearly and with bounded concurrency.
+type Passwords interface {
+	Hash(ctx context.Context, password string) (string, error)
+	// Verify compares; needsRehash asks for a new hash under today's parameters.
+	Verify(ctx context.Context, password, encoded string) (ok, needsRehash bool, err error)
+	// VerifyUnknown takes as long as Verify does, for a user who does not exist.
+	VerifyUnknown(ctx context.Context, password string) error
+}
+
+// Throttle delays guessing, per account and per address.
+type Throttle interface {
+	// Allow reports whether a try may be made now, and if not, when.
+	Allow(account, addr string) (retryAfter time.Duration, ok bool)
+	Failed(account, addr string)
+	Succeeded(account, addr string)
+}

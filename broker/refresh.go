@@ -1,0 +1,63 @@
+package broker
+
+import (
+	"context"
+
+	"tokenbroker/broker/session"
+)
+
+// Refresh rotates the session of a cookie's refresh token. The token's mac is checked
+// first, then csrf, and only then is anything read; the answer is durable.
+//
+// Errors: CodeNoSession (missing, damaged, forged, wrong secret or unknown), CodeCSRF,
+// CodeWrongChannel, CodeSessionExpired, CodeSessionEnded, CodeSessionRevoked,
+// CodeUserDisabled, CodeRefreshReused, CodeGenerationAhead.
+func (b *Broker) Refresh(ctx context.Context, refreshText, csrf string, req Request) (*Grant, error) {
+	token, err := parseRefreshToken(refreshText, b.cfg.Secrets)
+	if err != nil {
+		return nil, refused(session.RefuseUnknown)
+	}
+	uid, sid := token.uid.String(), token.sid.String()
+	if !csrfMatches(b.cfg.Secrets, sid, csrf) {
+		b.audit(ctx, "csrf_mismatch", req, "uid", uid, "sid", sid)
+		return nil, errCSRF()
+	}
+	result, err := b.ask(ctx, shardMessage{uid: uid, sid: sid, message: session.Rotate{
+		Generation: token.generation, SecretHash: token.secretHash(), Channel: session.ChannelCookie,
+	}})
+	if err != nil {
+		return nil, err
+	}
+	eff := result.effects
+	if eff.Refusal != "" {
+		b.audit(ctx, "refresh_refused", req, "uid", uid, "sid", sid, "refusal", string(eff.Refusal), "generation", token.generation)
+		return nil, refused(eff.Refusal)
+	}
+	return b.grant(ctx, eff, token)
+}
+
+func errCSRF() *Error {
+	return &Error{Code: CodeCSRF, Message: "The CSRF token is missing or belongs to another session."}
+}
+
+// refused is the answer for what the pure core refused.
+func refused(r session.Refusal) *Error {
+	switch r {
+	case session.RefuseExpired:
+		return &Error{Code: CodeSessionExpired, Message: "The session has expired; sign in again."}
+	case session.RefuseEnded:
+		return &Error{Code: CodeSessionEnded, Message: "The session was signed out."}
+	case session.RefuseRevoked:
+		return &Error{Code: CodeSessionRevoked, Message: "The session was revoked; sign in again."}
+	case session.RefuseUserDisabled:
+		return &Error{Code: CodeUserDisabled, Message: "The user is disabled."}
+	case session.RefuseReused:
+		return &Error{Code: CodeRefreshReused, Message: "This refresh token was used before; the session was ended."}
+	case session.RefuseAhead:
+		return &Error{Code: CodeGenerationAhead, Message: "This refresh token is newer than the record of it; the session was ended."}
+	case session.RefuseChannel:
+		return &Error{Code: CodeWrongChannel, Message: "This refresh token belongs to another endpoint."}
+	default:
+		return &Error{Code: CodeNoSession, Message: "There is no session."}
+	}
+}

@@ -1,0 +1,104 @@
+package session
+
+import (
+	"time"
+
+	"tokenbroker/revocation"
+)
+
+// EventMargin is added to the end of the last token that an event can hit: the leeway
+// that foreign validators of JWTs take, and a margin on top.
+const EventMargin = 2 * time.Minute
+
+// TombstoneLife is how long an ended session's record outlives the session's absolute end.
+const TombstoneLife = 24 * time.Hour
+
+// Policy is the lifetimes that Step decides by.
+type Policy struct {
+	AccessLife time.Duration // of an access token
+	Idle       time.Duration // of a session between two rotations
+	Absolute   time.Duration // of a session
+	Grace      time.Duration // in which a superseded refresh token still gets the current one
+}
+
+// State is all that a decision rests on, read by the shell just before. A nil record
+// does not exist.
+type State struct {
+	User    *User
+	Session *Session
+	// Floor and ClientEpoch: sessions made under a lower sep (cep) are dead.
+	Floor       int64
+	ClientEpoch int64
+	// Denylisted is the answer of the broker's own denylist for this session.
+	Denylisted bool
+}
+
+// Message is one of [Open], [Rotate] and [EndSession].
+type Message interface {
+	step(now time.Time, p Policy, st State) Effects
+}
+
+// Open makes a session for a user who has proved who they are.
+type Open struct {
+	SID        string
+	SecretHash []byte
+	Channel    Channel
+	ClientID   string
+	Scope      string
+	ACR        string
+	AMR        []string
+	Device     string
+}
+
+// Rotate presents a refresh token whose mac was good.
+type Rotate struct {
+	Generation uint32
+	SecretHash []byte
+	Channel    Channel
+}
+
+// EndSession ends a session by its own refresh token (of whatever generation).
+type EndSession struct {
+	SecretHash []byte
+	Channel    Channel
+	Reason     revocation.Reason
+}
+
+// Refusal is why Step refuses; empty when it does not.
+type Refusal string
+
+// The refusals of Step.
+const (
+	RefuseUnknown      Refusal = "unknown"          // no such session, or no such user
+	RefuseExists       Refusal = "exists"           // Open under a sid that is taken
+	RefuseSecret       Refusal = "wrong_secret"     // good mac, wrong secret: the store is unchanged
+	RefuseChannel      Refusal = "wrong_channel"    // the other channel's token: the store is unchanged
+	RefuseExpired      Refusal = "expired"          // idle or absolute end
+	RefuseEnded        Refusal = "ended"            // a log-off
+	RefuseRevoked      Refusal = "revoked"          // revoked by an operator, an epoch or an event
+	RefuseReused       Refusal = "reused"           // an old generation outside the grace
+	RefuseAhead        Refusal = "generation_ahead" // a generation that was never given: the store was rolled back
+	RefuseUserDisabled Refusal = "user_disabled"
+)
+
+// Effects is what Step decided. The shell persists the records and events as one change,
+// then replies with the rest, then broadcasts.
+type Effects struct {
+	PutUser    *User
+	PutSession *Session
+	Events     []revocation.Event
+
+	Refusal Refusal
+	// Session is the state to reply from (nil with RefuseUnknown and RefuseSecret).
+	Session *Session
+	User    *User
+	// IssuedAt and ExpiresAt are the iat and exp of the access token to sign.
+	IssuedAt, ExpiresAt int64
+	// Replayed: a superseded token was presented within the grace; nothing was rotated.
+	Replayed bool
+}
+
+// Writes reports whether there is anything to persist.
+func (e Effects) Writes() bool {
+	return e.PutUser != nil || e.PutSession != nil || len(e.Events) > 0
+}

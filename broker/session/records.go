@@ -1,0 +1,146 @@
+package session
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"tokenbroker/revocation"
+)
+
+// recordVersion is the version of both records in this file.
+const recordVersion = 1
+
+// keptRotations is how many rotation times a session remembers: a token superseded
+// before the oldest of them is reuse, whatever the grace.
+const keptRotations = 4
+
+// Channel is the way a session's refresh token travels; one is never taken for the other.
+type Channel string
+
+// The channels of a refresh token.
+const (
+	ChannelCookie Channel = "cookie"
+	ChannelOAuth  Channel = "oauth"
+)
+
+// ErrRecord is a stored record that cannot be read. Callers fail closed.
+var ErrRecord = errors.New("session: unreadable record")
+
+// User is the record user.<uid>.
+type User struct {
+	V            int            `json:"v"`
+	UID          string         `json:"uid"`
+	Username     string         `json:"username,omitempty"`
+	PasswordHash string         `json:"password_hash,omitempty"`
+	Attributes   map[string]any `json:"attributes,omitempty"`
+	Roles        []string       `json:"roles,omitempty"`
+	Disabled     bool           `json:"disabled,omitempty"`
+	CreatedAt    int64          `json:"created_at"`
+	LastLogin    int64          `json:"last_login,omitempty"`
+	// Epoch: sessions of this user with a lower sep are dead.
+	Epoch int64 `json:"epoch,omitempty"`
+}
+
+// End says why and when (Unix seconds) a session was ended.
+type End struct {
+	Reason revocation.Reason `json:"reason"`
+	At     int64             `json:"at"`
+}
+
+// Session is the record session.<uid>.<sid>. Times are Unix seconds unless named.
+type Session struct {
+	V        int     `json:"v"`
+	UID      string  `json:"uid"`
+	SID      string  `json:"sid"`
+	Channel  Channel `json:"channel"`
+	ClientID string  `json:"client_id"`
+	Scope    string  `json:"scope,omitempty"`
+	// Generation counts rotations; the refresh token in force carries it.
+	Generation uint32 `json:"gen"`
+	// RotationsMS holds the times (Unix ms) of the latest rotations, newest first.
+	RotationsMS []int64 `json:"rot_ms,omitempty"`
+	// SecretHash is the SHA-256 of the refresh token's secret.
+	SecretHash []byte `json:"secret_hash"`
+	// SEP and CEP are the epochs that the session was made under.
+	SEP       int64    `json:"sep"`
+	CEP       int64    `json:"cep"`
+	AuthTime  int64    `json:"auth_time"`
+	ACR       string   `json:"acr,omitempty"`
+	AMR       []string `json:"amr,omitempty"`
+	Device    string   `json:"device,omitempty"`
+	CreatedAt int64    `json:"created_at"`
+	LastUsed  int64    `json:"last_used"`
+	// TokenExp is the latest exp of an access token signed for the session.
+	TokenExp int64 `json:"token_exp"`
+	Ended    *End  `json:"ended,omitempty"`
+}
+
+// clone returns a copy that shares nothing that Step changes.
+func (s *Session) clone() *Session {
+	c := *s
+	c.RotationsMS = append([]int64(nil), s.RotationsMS...)
+	return &c
+}
+
+// IdleEnd and AbsoluteEnd are when the session dies unused, and in any case.
+func (s *Session) IdleEnd(p Policy) time.Time {
+	return time.Unix(s.LastUsed, 0).Add(p.Idle)
+}
+
+// AbsoluteEnd is when the session dies however much it is used.
+func (s *Session) AbsoluteEnd(p Policy) time.Time {
+	return time.Unix(s.CreatedAt, 0).Add(p.Absolute)
+}
+
+// EndsAt is the earlier of both ends.
+func (s *Session) EndsAt(p Policy) time.Time {
+	idle, absolute := s.IdleEnd(p), s.AbsoluteEnd(p)
+	if idle.Before(absolute) {
+		return idle
+	}
+	return absolute
+}
+
+// Encode returns the record as it is stored.
+func (s *Session) Encode() ([]byte, error) { return json.Marshal(s) }
+
+// Encode returns the record as it is stored.
+func (u *User) Encode() ([]byte, error) { return json.Marshal(u) }
+
+// DecodeSession reads a stored session; ErrRecord when it is damaged or of another version.
+func DecodeSession(data []byte) (*Session, error) {
+	var s Session
+	if err := decode(data, &s, &s.V); err != nil {
+		return nil, fmt.Errorf("decoding session: %w", err)
+	}
+	return &s, nil
+}
+
+// DecodeUser reads a stored user; ErrRecord when it is damaged or of another version.
+func DecodeUser(data []byte) (*User, error) {
+	var u User
+	if err := decode(data, &u, &u.V); err != nil {
+		return nil, fmt.Errorf("decoding user: %w", err)
+	}
+	return &u, nil
+}
+
+func decode(data []byte, into any, version *int) error {
+	if err := json.Unmarshal(data, into); err != nil {
+		return fmt.Errorf("%w: %w", ErrRecord, err)
+	}
+	if *version != recordVersion {
+		return fmt.Errorf("%w: version %d", ErrRecord, *version)
+	}
+	return nil
+}
+
+// NewUser returns a user as a first sign-in or an operator makes it.
+func NewUser(uid, username, passwordHash string, attributes map[string]any, now time.Time) *User {
+	return &User{
+		V: recordVersion, UID: uid, Username: username, PasswordHash: passwordHash,
+		Attributes: attributes, CreatedAt: now.Unix(),
+	}
+}

@@ -1,0 +1,177 @@
+package session_test
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"tokenbroker/broker/session"
+	"tokenbroker/revocation"
+)
+
+var rewrite = flag.Bool("rewrite", false, "rewrite the expected output of the scripts")
+
+// TestScripts runs testdata/step/*.txt: commands, each followed by what it printed. A
+// line beginning with "> " is a command; the lines below it are its expected output.
+func TestScripts(t *testing.T) {
+	files, err := filepath.Glob("testdata/step/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scripts: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			want, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := runScript(t, string(want))
+			if *rewrite {
+				if err := os.WriteFile(file, []byte(got), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if got != string(want) {
+				t.Errorf("%s: got\n%s\nwant\n%s", file, got, want)
+			}
+		})
+	}
+}
+
+func runScript(t *testing.T, script string) string {
+	t.Helper()
+	w := newWorld()
+	var out strings.Builder
+	for line := range strings.Lines(script) {
+		line = strings.TrimSuffix(line, "\n")
+		switch {
+		case strings.HasPrefix(line, "> "):
+			fmt.Fprintln(&out, line)
+			out.WriteString(w.run(t, strings.Fields(line[2:])))
+		case line == "" || strings.HasPrefix(line, "#"):
+			fmt.Fprintln(&out, line)
+		}
+	}
+	return out.String()
+}
+
+// world is the simplest shell: it keeps what Step says to put.
+type world struct {
+	now    time.Time
+	start  time.Time
+	policy session.Policy
+	state  session.State
+}
+
+func newWorld() *world {
+	start := time.Unix(1_800_000_000, 0)
+	return &world{
+		now: start, start: start,
+		policy: session.Policy{
+			AccessLife: 5 * time.Minute, Idle: 14 * 24 * time.Hour,
+			Absolute: 90 * 24 * time.Hour, Grace: 10 * time.Second,
+		},
+		state: session.State{User: session.NewUser("u1", "ada", "", nil, start)},
+	}
+}
+
+func secret(name string) []byte { return []byte("hash of " + name) }
+
+func (w *world) run(t *testing.T, words []string) string {
+	t.Helper()
+	args := map[string]string{}
+	for _, word := range words[1:] {
+		key, value, _ := strings.Cut(word, "=")
+		args[key] = value
+	}
+	value := func(key, fallback string) string {
+		if v, ok := args[key]; ok {
+			return v
+		}
+		return fallback
+	}
+	number := func(key string) int64 {
+		n, err := strconv.ParseInt(value(key, "0"), 10, 64)
+		if err != nil {
+			t.Fatalf("%v: %v", words, err)
+		}
+		return n
+	}
+	channel := session.Channel(value("channel", "cookie"))
+	switch words[0] {
+	case "wait":
+		d, err := time.ParseDuration(words[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.now = w.now.Add(d)
+		return ""
+	case "policy":
+		d, err := time.ParseDuration(args["grace"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.policy.Grace = d
+		return ""
+	case "set":
+		w.state.Floor = number("floor")
+		w.state.ClientEpoch = number("client")
+		w.state.Denylisted = value("denylisted", "") == "yes"
+		user := *w.state.User
+		user.Epoch, user.Disabled = number("user"), value("disabled", "") == "yes"
+		w.state.User = &user
+		return ""
+	case "no-user":
+		w.state.User = nil
+		return ""
+	case "open":
+		return w.step(session.Open{SID: "s1", SecretHash: secret("mine"), Channel: channel, ClientID: "spa", Scope: "hello:read"})
+	case "rotate":
+		return w.step(session.Rotate{Generation: uint32(number("gen")), SecretHash: secret(value("secret", "mine")), Channel: channel})
+	case "end":
+		return w.step(session.EndSession{SecretHash: secret(value("secret", "mine")), Channel: channel, Reason: revocation.ReasonLogoff})
+	case "inspect":
+		refusal := session.Inspect(w.now, w.policy, w.state, secret(value("secret", "mine")), channel)
+		return fmt.Sprintf("  refusal=%q\n", refusal)
+	default:
+		t.Fatalf("unknown command %q", words[0])
+		return ""
+	}
+}
+
+func (w *world) step(msg session.Message) string {
+	before := fmt.Sprintf("%+v", w.state.Session)
+	eff := session.Step(w.now, w.policy, w.state, msg)
+	var out strings.Builder
+	if after := fmt.Sprintf("%+v", w.state.Session); after != before {
+		fmt.Fprintln(&out, "  STEP CHANGED ITS INPUT")
+	}
+	if eff.Refusal != "" {
+		fmt.Fprintf(&out, "  refused %s\n", eff.Refusal)
+	} else if eff.ExpiresAt != 0 {
+		fmt.Fprintf(&out, "  token gen=%d iat=+%d exp=+%d replayed=%t\n", eff.Session.Generation,
+			eff.IssuedAt-w.start.Unix(), eff.ExpiresAt-w.start.Unix(), eff.Replayed)
+	}
+	if s := eff.PutSession; s != nil {
+		fmt.Fprintf(&out, "  put session gen=%d rotations=%d sep=%d cep=%d token_exp=+%d ended=%t\n", s.Generation,
+			len(s.RotationsMS), s.SEP, s.CEP, s.TokenExp-w.start.Unix(), s.Ended != nil)
+		w.state.Session = s
+	}
+	if u := eff.PutUser; u != nil {
+		fmt.Fprintf(&out, "  put user last_login=+%d\n", u.LastLogin-w.start.Unix())
+		w.state.User = u
+	}
+	for _, e := range eff.Events {
+		fmt.Fprintf(&out, "  event %s %s reason=%s at=+%d expires_at=+%d\n", e.Kind, e.Value, e.Reason,
+			e.At-w.start.Unix(), e.ExpiresAt-w.start.Unix())
+	}
+	if out.Len() == 0 {
+		return "  nothing\n"
+	}
+	return out.String()
+}

@@ -1,0 +1,176 @@
+package session
+
+import (
+	"crypto/subtle"
+	"time"
+
+	"tokenbroker/revocation"
+)
+
+// Step decides what msg does to st at now (by the broker's clock). It changes neither.
+func Step(now time.Time, p Policy, st State, msg Message) Effects {
+	return msg.step(now, p, st)
+}
+
+func (m Open) step(now time.Time, p Policy, st State) Effects {
+	switch {
+	case st.User == nil:
+		return Effects{Refusal: RefuseUnknown}
+	case st.User.Disabled:
+		return Effects{Refusal: RefuseUserDisabled}
+	case st.Session != nil:
+		return Effects{Refusal: RefuseExists}
+	}
+	user := *st.User
+	user.LastLogin = now.Unix()
+	s := &Session{
+		V: recordVersion, UID: user.UID, SID: m.SID, Channel: m.Channel, ClientID: m.ClientID,
+		Scope: m.Scope, Generation: 1, SecretHash: m.SecretHash,
+		SEP: max(user.Epoch, st.Floor), CEP: max(st.ClientEpoch, st.Floor),
+		AuthTime: now.Unix(), ACR: m.ACR, AMR: m.AMR, Device: m.Device,
+		CreatedAt: now.Unix(), LastUsed: now.Unix(),
+	}
+	eff := issue(now, p, s, &user)
+	eff.PutUser = &user
+	eff.PutSession = s
+	return eff
+}
+
+func (m Rotate) step(now time.Time, p Policy, st State) Effects {
+	if refusal := admit(st, m.SecretHash, m.Channel); refusal != "" {
+		return Effects{Refusal: refusal}
+	}
+	s := st.Session
+	if refusal := Judge(now, p, st); refusal != "" {
+		return Effects{Refusal: refusal, Session: s, User: st.User}
+	}
+	switch {
+	case m.Generation > s.Generation:
+		return end(now, p, s, st.User, revocation.ReasonRollback, RefuseAhead)
+	case m.Generation == s.Generation:
+		next := s.clone()
+		next.Generation++
+		next.RotationsMS = append([]int64{now.UnixMilli()}, next.RotationsMS...)
+		next.RotationsMS = next.RotationsMS[:min(len(next.RotationsMS), keptRotations)]
+		next.LastUsed = now.Unix()
+		eff := issue(now, p, next, st.User)
+		eff.PutSession = next
+		return eff
+	case supersededWithin(now, p.Grace, s, m.Generation):
+		return replay(now, p, s, st.User)
+	default:
+		return end(now, p, s, st.User, revocation.ReasonReuse, RefuseReused)
+	}
+}
+
+func (m EndSession) step(now time.Time, p Policy, st State) Effects {
+	if refusal := admit(st, m.SecretHash, m.Channel); refusal != "" {
+		return Effects{Refusal: refusal}
+	}
+	if st.Session.Ended != nil {
+		return Effects{Session: st.Session, User: st.User}
+	}
+	return end(now, p, st.Session, st.User, m.Reason, "")
+}
+
+// admit checks that the presented token is this session's at all.
+func admit(st State, secretHash []byte, channel Channel) Refusal {
+	switch {
+	case st.Session == nil:
+		return RefuseUnknown
+	case subtle.ConstantTimeCompare(st.Session.SecretHash, secretHash) != 1:
+		return RefuseSecret
+	case st.Session.Channel != channel:
+		return RefuseChannel
+	}
+	return ""
+}
+
+// Judge says whether the session in st is alive at now, whatever is presented.
+func Judge(now time.Time, p Policy, st State) Refusal {
+	s := st.Session
+	switch {
+	case s == nil:
+		return RefuseUnknown
+	case s.Ended != nil:
+		return endedRefusal(s.Ended.Reason)
+	case !now.Before(s.EndsAt(p)):
+		return RefuseExpired
+	case st.User == nil:
+		return RefuseRevoked
+	case st.User.Disabled:
+		return RefuseUserDisabled
+	case s.SEP < max(st.User.Epoch, st.Floor), s.CEP < max(st.ClientEpoch, st.Floor), st.Denylisted:
+		return RefuseRevoked
+	}
+	return ""
+}
+
+func endedRefusal(reason revocation.Reason) Refusal {
+	switch reason {
+	case revocation.ReasonLogoff:
+		return RefuseEnded
+	case revocation.ReasonReuse:
+		return RefuseReused
+	case revocation.ReasonRollback:
+		return RefuseAhead
+	case revocation.ReasonUserDisabled:
+		return RefuseUserDisabled
+	default:
+		return RefuseRevoked
+	}
+}
+
+// supersededWithin reports whether generation was superseded less than grace ago. The
+// rotation from g to g+1 is the (current-1-g)th latest; one whose time is no longer kept
+// was not within any grace.
+func supersededWithin(now time.Time, grace time.Duration, s *Session, generation uint32) bool {
+	age := int64(s.Generation) - 1 - int64(generation)
+	if generation == 0 || age < 0 || age >= int64(len(s.RotationsMS)) {
+		return false
+	}
+	return now.Sub(time.UnixMilli(s.RotationsMS[age])) < grace
+}
+
+// issue fixes iat and exp of the next access token in s.
+func issue(now time.Time, p Policy, s *Session, u *User) Effects {
+	exp := now.Add(p.AccessLife).Unix()
+	s.TokenExp = max(s.TokenExp, exp)
+	return Effects{Session: s, User: u, IssuedAt: now.Unix(), ExpiresAt: exp}
+}
+
+// replay answers a superseded token within the grace: no rotation, and a write only when
+// the latest exp on record is too near to be of use.
+func replay(now time.Time, p Policy, s *Session, u *User) Effects {
+	if time.Unix(s.TokenExp, 0).Sub(now) >= p.AccessLife/2 {
+		exp := min(s.TokenExp, now.Add(p.AccessLife).Unix())
+		return Effects{Session: s, User: u, IssuedAt: now.Unix(), ExpiresAt: exp, Replayed: true}
+	}
+	next := s.clone()
+	eff := issue(now, p, next, u)
+	eff.PutSession = next
+	eff.Replayed = true
+	return eff
+}
+
+// end makes the tombstone and the event that go to disk together.
+func end(now time.Time, p Policy, s *Session, u *User, reason revocation.Reason, refusal Refusal) Effects {
+	dead := s.clone()
+	dead.Ended = &End{Reason: reason, At: now.Unix()}
+	return Effects{
+		PutSession: dead,
+		Events: []revocation.Event{{
+			Kind: revocation.KindSID, Value: s.SID, At: now.Unix(), Reason: reason,
+			ExpiresAt: max(s.TokenExp, now.Unix()) + int64(EventMargin/time.Second),
+		}},
+		Refusal: refusal, Session: dead, User: u,
+	}
+}
+
+// Inspect says whether a presented token's session is alive, without using the token.
+func Inspect(now time.Time, p Policy, st State, secretHash []byte, channel Channel) Refusal {
+	if refusal := admit(st, secretHash, channel); refusal != "" {
+		return refusal
+	}
+	return Judge(now, p, st)
+}

@@ -1,0 +1,55 @@
+package broker
+
+import "time"
+
+// Request carries what every use case may want to know of its caller.
+type Request struct {
+	// Addr is the client's address without the port, after trusted proxies.
+	Addr string
+	// UserAgent as sent, cut to 256 bytes.
+	UserAgent string
+	// ID is the request id for the audit lines.
+	ID string
+}
+
+// Grant is the answer to a sign-in or a refresh.
+type Grant struct {
+	AccessToken string
+	// ExpiresAt is the access token's exp; ExpiresIn what is left of it by the broker's clock.
+	ExpiresAt time.Time
+	ExpiresIn time.Duration
+	// RefreshToken goes into the cookie and nowhere else.
+	RefreshToken string
+	// RefreshMaxAge is what is left of the session: the cookie's Max-Age.
+	RefreshMaxAge time.Duration
+	CSRFToken     string
+	User          map[string]any
+	UID, SID      string
+}
+
+// SessionInfo is the answer to GET /auth/session/.
+type SessionInfo struct {
+	UID, SID  string
+	CSRFToken string
+	ExpiresAt time.Time // of the session: idle or absolute end, whichever comes first
+	CreatedAt time.Time
+	AuthTime  time.Time
+	ClientID  string
+	Scope     string
+	User      map[string]any
+}
+
+// LogOffResult says how far a log-off got: it is always durable when there is no error.
+type LogOffResult struct {
+	// Ended is false when there was no session to end (no cookie, or a bad one).
+	Ended bool
+	// Broadcast is false when the record is durable but its message is still to be sent (202).
+	Broadcast bool
+	SID       string
+}
+
+// ClientInfo is an authenticated confidential client.
+type ClientInfo struct {
+	ID     string
+	Scopes []string
+}

@@ -1,0 +1,168 @@
+package broker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"tokenbroker/broker/session"
+	"tokenbroker/broker/store"
+)
+
+// userView is one user's records as a batch sees them: read once from the store, then
+// as the batch's own steps changed them. It lives for one round of one batch.
+type userView struct {
+	reader store.Reader
+	uid    string
+
+	user     *session.User
+	userRev  store.Revision
+	userRead bool
+	userPut  bool
+	floor    int64
+	clients  map[string]int64
+	sessions map[string]*sessionSlot
+	order    []string // sids in the order of their first write
+}
+
+type sessionSlot struct {
+	session *session.Session
+	rev     store.Revision
+	expires int64 // of the record; non-zero once it is to be written
+}
+
+func newUserView(r store.Reader, uid string) *userView {
+	return &userView{reader: r, uid: uid, clients: map[string]int64{}, sessions: map[string]*sessionSlot{}}
+}
+
+// state returns what a message for sid is decided on.
+func (v *userView) state(ctx context.Context, sid, clientID string) (session.State, error) {
+	if err := v.readUser(ctx); err != nil {
+		return session.State{}, err
+	}
+	slot, err := v.slot(ctx, sid)
+	if err != nil {
+		return session.State{}, err
+	}
+	if slot.session != nil {
+		clientID = slot.session.ClientID
+	}
+	epoch, err := v.clientEpoch(ctx, clientID)
+	if err != nil {
+		return session.State{}, err
+	}
+	return session.State{User: v.user, Session: slot.session, Floor: v.floor, ClientEpoch: epoch}, nil
+}
+
+func (v *userView) readUser(ctx context.Context) error {
+	if v.userRead {
+		return nil
+	}
+	floor, _, err := readFloor(ctx, v.reader)
+	if err != nil {
+		return err
+	}
+	v.floor = floor.Epoch
+	rec, err := v.reader.Get(ctx, userKey(v.uid))
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+	case err != nil:
+		return fmt.Errorf("reading the user: %w", err)
+	default:
+		if v.user, err = session.DecodeUser(rec.Value); err != nil {
+			return err
+		}
+		v.userRev = rec.Revision
+	}
+	v.userRead = true
+	return nil
+}
+
+func (v *userView) slot(ctx context.Context, sid string) (*sessionSlot, error) {
+	if slot, ok := v.sessions[sid]; ok {
+		return slot, nil
+	}
+	slot := &sessionSlot{}
+	rec, err := v.reader.Get(ctx, sessionKey(v.uid, sid))
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+	case err != nil:
+		return nil, fmt.Errorf("reading the session: %w", err)
+	default:
+		if slot.session, err = session.DecodeSession(rec.Value); err != nil {
+			return nil, err
+		}
+		slot.rev = rec.Revision
+	}
+	v.sessions[sid] = slot
+	return slot, nil
+}
+
+func (v *userView) clientEpoch(ctx context.Context, id string) (int64, error) {
+	if epoch, ok := v.clients[id]; ok {
+		return epoch, nil
+	}
+	client, _, err := readClient(ctx, v.reader, id)
+	if err != nil {
+		return 0, err
+	}
+	v.clients[id] = client.Epoch
+	return client.Epoch, nil
+}
+
+// apply takes over what a step decided.
+func (v *userView) apply(eff session.Effects, p session.Policy) error {
+	if eff.PutUser != nil {
+		v.user, v.userPut = eff.PutUser, true
+	}
+	if put := eff.PutSession; put != nil {
+		slot := v.sessions[put.SID]
+		if slot == nil {
+			return fmt.Errorf("session %q was written without being read", put.SID)
+		}
+		if slot.expires == 0 {
+			v.order = append(v.order, put.SID)
+		}
+		slot.session, slot.expires = put, tombstoneEnd(put, p)
+	}
+	return nil
+}
+
+// writes is the change's writes: the user, then for each session its sid record (when it
+// is new) before the session itself.
+func (v *userView) writes() ([]store.Write, error) {
+	var writes []store.Write
+	if v.userPut {
+		value, err := v.user.Encode()
+		if err != nil {
+			return nil, fmt.Errorf("encoding the user: %w", err)
+		}
+		writes = append(writes, store.Write{Key: userKey(v.uid), Value: value, Expect: v.userRev})
+	}
+	for _, sid := range v.order {
+		slot := v.sessions[sid]
+		if slot.rev == 0 {
+			value, err := json.Marshal(sidRecord{V: 1, UID: v.uid, SID: sid})
+			if err != nil {
+				return nil, fmt.Errorf("encoding the sid: %w", err)
+			}
+			writes = append(writes, store.Write{Key: sidKey(sid), Value: value, ExpiresAt: slot.expires})
+		}
+		value, err := slot.session.Encode()
+		if err != nil {
+			return nil, fmt.Errorf("encoding the session: %w", err)
+		}
+		writes = append(writes, store.Write{
+			Key: sessionKey(v.uid, sid), Value: value, Expect: slot.rev, ExpiresAt: slot.expires,
+		})
+	}
+	return writes, nil
+}
+
+// sidRecord is the record sid.<sid>: whose session it is.
+type sidRecord struct {
+	V   int    `json:"v"`
+	UID string `json:"uid"`
+	SID string `json:"sid"`
+}
