@@ -113,26 +113,48 @@ func (c *committer) commit(ctx context.Context, run []commitRequest, results []a
 	for _, req := range run {
 		changes = append(changes, req.changes...)
 	}
-	var sealed int
-	errs := c.store.Commit(ctx, changes, func(accepted []revocation.Event) ([]store.Write, error) {
-		sealed = len(accepted)
-		return c.ledger.Seal(accepted)
-	})
-	c.endOnUncertain(errs)
-	var seq uint64
-	if sealed > 0 && anyEventAccepted(changes, errs) {
-		seq = c.ledger.Committed()
-	}
-	c.observe.Committed(len(changes), sealed)
+	errs, seqs := c.write(ctx, changes)
+	at := 0
 	for i, req := range run {
-		for j, change := range req.changes {
-			results[i].Value.errs[j] = errs[j]
-			if errs[j] == nil && len(change.Events) > 0 {
-				results[i].Value.seq = seq
+		for j := range req.changes {
+			results[i].Value.errs[j] = errs[at]
+			results[i].Value.seq = max(results[i].Value.seq, seqs[at])
+			at++
+		}
+	}
+}
+
+// write commits the changes, in one transaction unless the engine says that they do not
+// fit one. seqs holds the ledger's head for each change whose events were recorded.
+func (c *committer) write(ctx context.Context, changes []store.Change) (errs []error, seqs []uint64) {
+	seqs = make([]uint64, len(changes))
+	for len(errs) < len(changes) {
+		rest := changes[len(errs):]
+		sealed := 0
+		got := c.store.Commit(ctx, rest, func(accepted []revocation.Event) ([]store.Write, error) {
+			sealed = len(accepted)
+			return c.ledger.Seal(accepted)
+		})
+		c.endOnUncertain(got)
+		if sealed > 0 && anyEventAccepted(rest, got) {
+			seq := c.ledger.Committed()
+			for i, change := range rest {
+				if got[i] == nil && len(change.Events) > 0 {
+					seqs[len(errs)+i] = seq
+				}
 			}
 		}
-		errs = errs[len(req.changes):]
+		c.observe.Committed(len(rest), sealed)
+		fit := len(got)
+		for i, err := range got[1:] {
+			if errors.Is(err, store.ErrTooBig) {
+				fit = i + 1
+				break
+			}
+		}
+		errs = append(errs, got[:fit]...)
 	}
+	return errs, seqs
 }
 
 // reserve records the largest exp before any token with it can be signed.
