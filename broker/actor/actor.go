@@ -17,6 +17,10 @@ type Actor[Q, A any] struct {
 	cancel   context.CancelFunc
 	counters counters
 
+	// The goroutine's own, kept from one batch to the next.
+	batch   []*message[Q, A]
+	queries []Q
+
 	// mu orders entering before closing: senders hold it for reading, Stop for writing.
 	// Nothing blocks while it is held.
 	mu     sync.RWMutex

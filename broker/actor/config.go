@@ -23,7 +23,7 @@ type Result[A any] struct {
 // Handler carries out a batch of at least one message and returns exactly one result for
 // each, in the same order. It runs in the actor's goroutine, one call at a time.
 //
-// The batch belongs to the actor and is used again after the return. ctx is the actor's, not
+// The batch belongs to the actor, which uses it again after the return. ctx is the actor's, not
 // a caller's: it ends when a [Actor.Stop] ran out of time, and then the handler should
 // return as soon as it can.
 type Handler[Q, A any] func(ctx context.Context, batch []Q) []Result[A]

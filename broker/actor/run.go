@@ -51,7 +51,7 @@ func (a *Actor[Q, A]) build() (handle Handler[Q, A], failure *PanicError) {
 // collect waits for a message and takes all that wait with it, up to MaxBatch. It leaves out
 // those whose callers have given up. It returns nil when the mailbox is closed and empty.
 func (a *Actor[Q, A]) collect() []*message[Q, A] {
-	var batch []*message[Q, A]
+	batch := a.batch[:0]
 	for len(batch) == 0 {
 		m, open := <-a.mailbox
 		if !open {
@@ -84,9 +84,9 @@ func (a *Actor[Q, A]) admit(batch []*message[Q, A], m *message[Q, A]) []*message
 
 // serve has the batch handled and answers each of its messages exactly once.
 func (a *Actor[Q, A]) serve(handle Handler[Q, A], batch []*message[Q, A]) *PanicError {
-	queries := make([]Q, len(batch))
-	for i, m := range batch {
-		queries[i] = m.q
+	queries := a.queries[:0]
+	for _, m := range batch {
+		queries = append(queries, m.q)
 	}
 	a.counters.batches.Add(1)
 	a.counters.messages.Add(uint64(len(batch)))
@@ -98,7 +98,14 @@ func (a *Actor[Q, A]) serve(handle Handler[Q, A], batch []*message[Q, A]) *Panic
 			m.reply <- results[i]
 		}
 	}
-	return failure
+	if failure != nil { // the failed handler may have kept them
+		a.batch, a.queries = nil, nil
+		return failure
+	}
+	clear(batch)
+	clear(queries)
+	a.batch, a.queries = batch, queries
+	return nil
 }
 
 func (a *Actor[Q, A]) handle(handle Handler[Q, A], queries []Q, wait time.Duration) (results []Result[A], failure *PanicError) {
