@@ -1,0 +1,82 @@
+package keyring_test
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"testing"
+
+	"tokenbroker/keyring"
+)
+
+// BenchmarkMint puts minting an access token beside the raw signature of the same bytes.
+func BenchmarkMint(b *testing.B) {
+	claims := append([]byte(`{"sub":"`), append(bytes.Repeat([]byte("x"), 400), `"}`...)...)
+	input := bytes.Repeat([]byte("x"), 640)
+	for _, alg := range allAlgorithms {
+		ring := ringOf(b, alg)
+		b.Run(string(alg)+"/mint", func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := ring.SignAccessToken(b.Context(), claims); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		signer, opts := rawSigner(b, alg)
+		b.Run(string(alg)+"/raw", func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				message := input
+				if opts.HashFunc() != 0 {
+					digest := sha256.Sum256(input)
+					message = digest[:]
+				}
+				if _, err := signer.Sign(rand.Reader, message, opts); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkMintParallel shows that minting shares nothing between callers.
+func BenchmarkMintParallel(b *testing.B) {
+	ring := ringOf(b, keyring.ES256)
+	claims := []byte(`{"sub":"u"}`)
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			if _, err := ring.SignAccessToken(b.Context(), claims); err != nil {
+				b.Error(err)
+			}
+		}
+	})
+}
+
+func rawSigner(b *testing.B, alg keyring.Algorithm) (crypto.Signer, crypto.SignerOpts) {
+	b.Helper()
+	var signer crypto.Signer
+	var err error
+	opts := crypto.SignerOpts(crypto.SHA256)
+	switch alg {
+	case keyring.ES256:
+		signer, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	case keyring.EdDSA:
+		_, signer, err = ed25519.GenerateKey(rand.Reader)
+		opts = crypto.Hash(0)
+	default:
+		signer, err = rsa.GenerateKey(rand.Reader, 2048)
+		if alg == keyring.PS256 {
+			opts = &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: crypto.SHA256}
+		}
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	return signer, opts
+}

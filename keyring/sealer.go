@@ -1,0 +1,94 @@
+package keyring
+
+import (
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+)
+
+// Sealer protects key material at rest. The context is there so that a KMS fits.
+// Implementations are safe for concurrent use.
+type Sealer interface {
+	// Seal encrypts plaintext and binds it to aad.
+	Seal(ctx context.Context, plaintext, aad []byte) ([]byte, error)
+	// Open reverses Seal. It fails with [ErrWrongKEK] when sealed was made under another
+	// key encryption key and with [ErrCorrupt] when a byte of sealed or aad differs; any
+	// other error says that it could not be tried.
+	Open(ctx context.Context, sealed, aad []byte) ([]byte, error)
+}
+
+// ErrWrongKEK says that the keyring is sealed under another key encryption key.
+var ErrWrongKEK = errors.New("keyring: wrong key encryption key (KEK)")
+
+// A sealed value: format byte, KEK id, then nonce, ciphertext and tag as AES-GCM gives them.
+const (
+	sealedFormat = 1
+	kekIDSize    = 8
+)
+
+// KEKSize is the length of a key encryption key in bytes.
+const KEKSize = 32
+
+// AESGCM is the [Sealer] under a key encryption key in memory: AES-256-GCM, a random
+// nonce each time.
+type AESGCM struct {
+	aead cipher.AEAD
+	id   [kekIDSize]byte
+}
+
+var _ Sealer = (*AESGCM)(nil)
+
+// NewAESGCM returns a sealer for a KEK of [KEKSize] bytes. It does not keep kek.
+func NewAESGCM(kek []byte) (*AESGCM, error) {
+	if len(kek) != KEKSize {
+		return nil, fmt.Errorf("keyring: the KEK has %d bytes, not %d", len(kek), KEKSize)
+	}
+	block, err := aes.NewCipher(kek)
+	if err != nil {
+		return nil, fmt.Errorf("making the cipher: %w", err)
+	}
+	aead, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
+		return nil, fmt.Errorf("making the cipher: %w", err)
+	}
+	s := &AESGCM{aead: aead}
+	mac := hmac.New(sha256.New, kek)
+	mac.Write([]byte("tokenbroker KEK id"))
+	copy(s.id[:], mac.Sum(nil))
+	return s, nil
+}
+
+// ID names the KEK without telling anything of it; every sealed value carries it.
+func (s *AESGCM) ID() string { return hex.EncodeToString(s.id[:]) }
+
+// Seal implements [Sealer].
+func (s *AESGCM) Seal(_ context.Context, plaintext, aad []byte) ([]byte, error) {
+	out := make([]byte, 0, 1+kekIDSize+s.aead.Overhead()+len(plaintext))
+	out = append(out, sealedFormat)
+	out = append(out, s.id[:]...)
+	return s.aead.Seal(out, nil, plaintext, aad), nil
+}
+
+// Open implements [Sealer].
+func (s *AESGCM) Open(_ context.Context, sealed, aad []byte) ([]byte, error) {
+	if len(sealed) < 1+kekIDSize+s.aead.Overhead() {
+		return nil, fmt.Errorf("%w: a sealed value is too short", ErrCorrupt)
+	}
+	if sealed[0] != sealedFormat {
+		return nil, fmt.Errorf("%w: a sealed value has the unknown format %d", ErrCorrupt, sealed[0])
+	}
+	if id := sealed[1 : 1+kekIDSize]; !hmac.Equal(id, s.id[:]) {
+		return nil, fmt.Errorf("%w: sealed under the KEK with id %x, given the one with id %x; start with the KEK file (or variable) that this data was written with, it cannot be made again",
+			ErrWrongKEK, id, s.id)
+	}
+	plain, err := s.aead.Open(nil, nil, sealed[1+kekIDSize:], aad)
+	if err != nil {
+		return nil, fmt.Errorf("%w: a sealed value does not authenticate: it, or what it is bound to, was changed", ErrCorrupt)
+	}
+	return plain, nil
+}
