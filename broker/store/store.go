@@ -28,6 +28,12 @@ var (
 	ErrUncertain = errors.New("store: commit outcome unknown")
 	// ErrReadOnly is a change's result while the engine refuses writes (disk nearly full).
 	ErrReadOnly = errors.New("store: writes refused")
+	// ErrTooBig is the result of a change, and of all after it, that did not fit into the
+	// transaction beside the earlier ones: commit them again, with fewer. Nothing of them
+	// was written. A change that gets it when committed alone will never fit.
+	ErrTooBig = errors.New("store: transaction too big")
+	// ErrClosed is returned after the store was closed.
+	ErrClosed = errors.New("store: closed")
 )
 
 // Record is one stored value. The caller owns Value.
@@ -77,6 +83,8 @@ type Store interface {
 	Reader
 	// Commit judges the changes in order, each seeing the earlier ones, and writes those
 	// accepted, with seal's writes, in one durable transaction. The result has one entry a
-	// change: nil, ErrConflict, or the error that refused all of them.
+	// change: nil, ErrConflict, ErrTooBig, or the error that refused all of them. A revision
+	// that a commit gives is known only after it: within one commit, a write to a key that
+	// an earlier write of it touched must be Blind, or expect no record where that one deleted.
 	Commit(ctx context.Context, changes []Change, seal Seal) []error
 }

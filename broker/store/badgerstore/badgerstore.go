@@ -1,0 +1,236 @@
+// Package badgerstore keeps the broker's records in an embedded Badger: one process per
+// directory, every commit one transaction and one fsync.
+package badgerstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	badger "github.com/dgraph-io/badger/v4"
+
+	"tokenbroker/broker/store"
+)
+
+var _ store.Store = (*Store)(nil)
+
+// DefaultMinFree is the free disk space below which writes are refused: what Badger
+// may still have to write of its memtables and a compaction, and a commit on top.
+const DefaultMinFree = 256 << 20
+
+// Config of a [Store]. The zero value of everything but Dir (or InMemory) is useful.
+type Config struct {
+	// Dir is made (0700) if it does not exist. Only this store may use it.
+	Dir string
+	// Lock is held by the caller over Dir or a directory above it, and outlives the store.
+	// Nil: the store locks Dir itself.
+	Lock *DirLock
+	// InMemory keeps everything in memory and nothing on disk, for tests.
+	InMemory bool
+	Logger   *slog.Logger
+	// Now decides, beside Badger's own wall clock, which records have expired.
+	Now func() time.Time
+	// MinFree (bytes) is the free space below which writes are refused; zero: [DefaultMinFree].
+	MinFree uint64
+	// FreeSpace returns the bytes free below dir; nil: asks the file system.
+	FreeSpace func(dir string) (uint64, error)
+	// GCEvery is the pause between runs of the value log's garbage collection; zero: 10 min.
+	GCEvery time.Duration
+}
+
+func (c *Config) validate() error {
+	if c.Dir == "" && !c.InMemory {
+		return errors.New("opening the store: no directory given")
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.MinFree == 0 {
+		c.MinFree = DefaultMinFree
+	}
+	if c.FreeSpace == nil {
+		c.FreeSpace = freeSpace
+	}
+	if c.GCEvery <= 0 {
+		c.GCEvery = 10 * time.Minute
+	}
+	return nil
+}
+
+// Store implements [store.Store]. Safe for concurrent use.
+type Store struct {
+	config Config
+	db     *badger.DB
+	lock   *DirLock // nil when the caller holds it
+
+	committing sync.Mutex // one transaction at a time
+	failed     atomic.Pointer[error]
+
+	stop context.CancelFunc // of the garbage collection
+	done chan struct{}
+
+	closing  sync.Mutex
+	closed   bool // guarded by closing
+	ops      sync.WaitGroup
+	closeErr error
+	ended    chan struct{} // closed when Close is through
+}
+
+// Open opens or makes the store. It starts one goroutine, which Close stops.
+// The error is an [*InUseError] if another process has the directory.
+func Open(config Config) (*Store, error) {
+	if err := config.validate(); err != nil {
+		return nil, err
+	}
+	s := &Store{config: config, done: make(chan struct{}), ended: make(chan struct{})}
+	if !config.InMemory {
+		if err := s.takeDir(); err != nil {
+			return nil, err
+		}
+	}
+	db, err := badger.Open(options(config))
+	if err != nil {
+		s.releaseDir()
+		return nil, fmt.Errorf("opening the store in %s: %w", config.Dir, err)
+	}
+	s.db = db
+	ctx, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	go s.collectGarbage(ctx)
+	return s, nil
+}
+
+// takeDir makes the directory, readable by its owner alone, and sees to its lock.
+func (s *Store) takeDir() error {
+	dir := s.config.Dir
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("making the store's directory: %w", err)
+	}
+	if s.config.Lock != nil {
+		rel, err := filepath.Rel(s.config.Lock.Dir(), dir)
+		if err != nil || !filepath.IsLocal(rel) {
+			return fmt.Errorf("opening the store: the lock of %s does not cover %s", s.config.Lock.Dir(), dir)
+		}
+		return s.checkSpaceToOpen()
+	}
+	lock, err := Lock(dir)
+	if err != nil {
+		return err
+	}
+	s.lock = lock
+	if err := s.checkSpaceToOpen(); err != nil {
+		s.releaseDir()
+		return err
+	}
+	return nil
+}
+
+// checkSpaceToOpen refuses to open on a disk too full for the files that opening makes.
+func (s *Store) checkSpaceToOpen() error {
+	free, err := s.config.FreeSpace(s.config.Dir)
+	if err != nil {
+		return fmt.Errorf("reading the free space of %s: %w", s.config.Dir, err)
+	}
+	if free < s.config.MinFree/8 {
+		return fmt.Errorf("opening the store: only %d MiB free below %s", free>>20, s.config.Dir)
+	}
+	return nil
+}
+
+func (s *Store) releaseDir() {
+	if s.lock != nil {
+		_ = s.lock.Release()
+	}
+}
+
+func options(config Config) badger.Options {
+	o := badger.DefaultOptions(config.Dir).
+		WithInMemory(config.InMemory).
+		WithLogger(logger{config.Logger}).
+		WithSyncWrites(true).
+		WithDetectConflicts(false). // revisions are ours, commits are serialised
+		WithMetricsEnabled(false).
+		WithMemTableSize(32 << 20). // the transaction limit is 15 % of it
+		WithNumMemtables(3).
+		WithNumCompactors(2).
+		WithBlockCacheSize(64 << 20).
+		WithValueLogFileSize(16 << 20) // all values are inline: below Badger's 1 MiB threshold
+	if config.InMemory {
+		o = o.WithDir("").WithValueDir("").WithMemTableSize(16 << 20)
+	}
+	return o
+}
+
+// collectGarbage frees space in the value log until ctx ends.
+func (s *Store) collectGarbage(ctx context.Context) {
+	defer close(s.done)
+	if s.config.InMemory {
+		return
+	}
+	ticker := time.NewTicker(s.config.GCEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		for ctx.Err() == nil {
+			if err := s.db.RunValueLogGC(0.5); err != nil {
+				if !errors.Is(err, badger.ErrNoRewrite) {
+					s.config.Logger.Warn("collecting the store's garbage", "error", err)
+				}
+				break
+			}
+		}
+	}
+}
+
+// begin counts an operation that Close has to wait for: ops.Done ends it.
+func (s *Store) begin() error {
+	s.closing.Lock()
+	defer s.closing.Unlock()
+	if s.closed {
+		return store.ErrClosed
+	}
+	s.ops.Add(1)
+	return nil
+}
+
+// Close waits for the operations under way and closes the store. Every call waits and
+// returns the first one's result.
+func (s *Store) Close() error {
+	s.closing.Lock()
+	first := !s.closed
+	s.closed = true
+	s.closing.Unlock()
+	if first {
+		s.stop()
+		<-s.done
+		s.ops.Wait()
+		if err := s.db.Close(); err != nil {
+			s.closeErr = fmt.Errorf("closing the store: %w", err)
+		}
+		s.releaseDir()
+		close(s.ended)
+	}
+	<-s.ended
+	return s.closeErr
+}
+
+// logger passes on what Badger has to say when something is wrong.
+type logger struct{ *slog.Logger }
+
+func (l logger) Errorf(f string, a ...any)   { l.Error("badger", "message", fmt.Sprintf(f, a...)) }
+func (l logger) Warningf(f string, a ...any) { l.Warn("badger", "message", fmt.Sprintf(f, a...)) }
+func (l logger) Infof(string, ...any)        {}
+func (l logger) Debugf(string, ...any)       {}

@@ -1,0 +1,71 @@
+package storetest
+
+import (
+	"context"
+	"sync"
+
+	"tokenbroker/broker/store"
+)
+
+var _ store.Store = (*Conflicts)(nil)
+
+// Conflicts is a store that answers chosen changes with [store.ErrConflict], as if
+// another broker had written in between. Safe for concurrent use.
+type Conflicts struct {
+	store.Store
+
+	mu       sync.Mutex
+	choose   func(store.Change) bool
+	injected int
+}
+
+// Conflicting wraps s: every change for which choose says true conflicts, and nothing of
+// it is written. Calls of choose are serialised, in commit order.
+func Conflicting(s store.Store, choose func(store.Change) bool) *Conflicts {
+	return &Conflicts{Store: s, choose: choose}
+}
+
+// Times chooses the first n changes that expect a revision.
+func Times(n int) func(store.Change) bool {
+	return func(c store.Change) bool {
+		for _, w := range c.Writes {
+			if !w.Blind && n > 0 {
+				n--
+				return true
+			}
+		}
+		return false
+	}
+}
+
+// Injected returns the number of conflicts so far.
+func (c *Conflicts) Injected() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.injected
+}
+
+// Commit implements [store.Store].
+func (c *Conflicts) Commit(ctx context.Context, changes []store.Change, seal store.Seal) []error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	errs := make([]error, len(changes))
+	var passed []store.Change
+	var index []int
+	for i, change := range changes {
+		if c.choose(change) {
+			errs[i] = store.ErrConflict
+			c.injected++
+			continue
+		}
+		passed = append(passed, change)
+		index = append(index, i)
+	}
+	if len(passed) == 0 {
+		return errs
+	}
+	for i, err := range c.Store.Commit(ctx, passed, seal) {
+		errs[index[i]] = err
+	}
+	return errs
+}
