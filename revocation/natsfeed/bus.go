@@ -1,0 +1,118 @@
+package natsfeed
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// ErrNotConnected: there is no link to the server now; nothing was sent.
+var ErrNotConnected = errors.New("not connected to NATS")
+
+// BusConfig says how the broker reaches NATS.
+type BusConfig struct {
+	// URL of the server, or several separated by commas; unused with InProcess.
+	URL string
+	// InProcess connects to an embedded server without a socket.
+	InProcess nats.InProcessConnProvider
+	// User and Password, or Credentials (path of a .creds file), where the server asks.
+	User, Password string
+	Credentials    string
+	// TLS is used when it is not nil.
+	TLS *tls.Config
+}
+
+// Bus is the broker's connection. It reconnects for ever and buffers nothing while it is
+// away: what Publish took and Flush confirmed was seen by the server, all else was not
+// sent. It is safe for concurrent use.
+type Bus struct {
+	nc   *nats.Conn
+	done chan struct{}
+
+	mu        sync.Mutex
+	reconnect []func() // mu guards it
+}
+
+// Dial connects. A server that cannot be reached is not an error: the connection is made
+// in the background.
+func Dial(ctx context.Context, cfg BusConfig) (*Bus, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("connecting to NATS: %w", err)
+	}
+	b := &Bus{done: make(chan struct{})}
+	opts := append(access{cfg.User, cfg.Password, cfg.Credentials, cfg.TLS}.options("tokenbroker"),
+		nats.ReconnectBufSize(-1), // a lost publish must not look sent
+		nats.NoEcho(),
+		nats.ConnectHandler(func(*nats.Conn) { b.connected() }),
+		nats.ReconnectHandler(func(*nats.Conn) { b.connected() }),
+		nats.ClosedHandler(func(*nats.Conn) { close(b.done) }),
+	)
+	if cfg.InProcess != nil {
+		opts = append(opts, nats.InProcessServer(cfg.InProcess))
+	}
+	nc, err := nats.Connect(cfg.URL, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to NATS: %w", err)
+	}
+	b.nc = nc
+	return b, nil
+}
+
+func (b *Bus) connected() {
+	b.mu.Lock()
+	calls := append([]func(){}, b.reconnect...)
+	b.mu.Unlock()
+	for _, f := range calls {
+		f()
+	}
+}
+
+// OnReconnect has f called whenever the link was made anew (or at last). f must not block.
+func (b *Bus) OnReconnect(f func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.reconnect = append(b.reconnect, f)
+}
+
+// Publish hands data to the connection; only [Bus.Flush] says that the server has it. It
+// fails with [ErrNotConnected] when there is no link. The caller keeps data.
+func (b *Bus) Publish(subject string, data []byte) error {
+	if !b.nc.IsConnected() {
+		return fmt.Errorf("publishing on %s: %w", subject, ErrNotConnected)
+	}
+	if err := b.nc.Publish(subject, data); err != nil {
+		return fmt.Errorf("publishing on %s: %w", subject, err)
+	}
+	return nil
+}
+
+// Flush waits until the server has everything published before. Without a deadline in ctx
+// it waits 2 s.
+func (b *Bus) Flush(ctx context.Context) error {
+	if !b.nc.IsConnected() {
+		return fmt.Errorf("flushing to NATS: %w", ErrNotConnected)
+	}
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+	}
+	if err := b.nc.FlushWithContext(ctx); err != nil {
+		return fmt.Errorf("flushing to NATS: %w", err)
+	}
+	return nil
+}
+
+// Connected reports whether there is a link now.
+func (b *Bus) Connected() bool { return b.nc.IsConnected() }
+
+// Close ends the connection; no callback runs afterwards.
+func (b *Bus) Close() {
+	b.nc.Close()
+	<-b.done
+}

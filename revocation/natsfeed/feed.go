@@ -1,0 +1,132 @@
+package natsfeed
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"tokenbroker/revocation"
+)
+
+var _ revocation.Feed = Feed{}
+
+// Feed is a [revocation.Feed] over NATS. Its zero value with a URL is ready for use; it is
+// a value and may be copied, each Open has a connection of its own.
+type Feed struct {
+	// URL of the server, or several separated by commas.
+	URL string
+	// User and Password, where the server asks for them.
+	User, Password string
+	// Credentials is the path of a .creds file (JWT and nkey).
+	Credentials string
+	// TLS is used when it is not nil; tls:// URLs need none.
+	TLS *tls.Config
+	// Name is shown by the server's monitoring; default "tokenbroker service".
+	Name string
+
+	pending int // of one subscription; 0: the default. For tests.
+}
+
+// What may wait in one subscription for the sink, which never blocks; beyond it NATS drops
+// and the sink is told of a gap.
+const (
+	pendingMessages = 8192
+	pendingBytes    = 64 << 20
+)
+
+// Open subscribes. An unreachable server is not an error: the connection is retried for
+// ever, and the sink is told of a gap whenever it was made anew.
+func (f Feed) Open(ctx context.Context, sink revocation.Sink) (io.Closer, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("opening the NATS feed: %w", err)
+	}
+	g := &gate{sink: sink, done: make(chan struct{})}
+	name := f.Name
+	if name == "" {
+		name = "tokenbroker service"
+	}
+	opts := append(access{f.User, f.Password, f.Credentials, f.TLS}.options(name),
+		nats.ConnectHandler(func(*nats.Conn) { g.gap(errConnected) }),
+		nats.ReconnectHandler(func(*nats.Conn) { g.gap(errConnected) }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			g.gap(fmt.Errorf("NATS: %w", err)) // a slow consumer above all
+		}),
+		nats.ClosedHandler(func(*nats.Conn) { close(g.done) }),
+	)
+	nc, err := nats.Connect(f.URL, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("opening the NATS feed: %w", err)
+	}
+	g.nc = nc
+	for _, subject := range []string{revocation.BatchSubject + ">", revocation.HeartbeatSubject + ">"} {
+		if err := f.subscribe(nc, subject, g); err != nil {
+			return nil, errors.Join(fmt.Errorf("subscribing to %s: %w", subject, err), g.Close())
+		}
+	}
+	if nc.IsConnected() {
+		// Wait until the server has the subscriptions. If the link breaks meanwhile, its
+		// return is a gap.
+		flush, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+		if err := nc.FlushWithContext(flush); err != nil && ctx.Err() != nil {
+			return nil, errors.Join(fmt.Errorf("opening the NATS feed: %w", ctx.Err()), g.Close())
+		}
+	}
+	return g, nil
+}
+
+var errConnected = errors.New("connected to NATS anew")
+
+func (f Feed) subscribe(nc *nats.Conn, subject string, g *gate) error {
+	sub, err := nc.Subscribe(subject, func(m *nats.Msg) { g.message(m.Data) })
+	if err != nil {
+		return err
+	}
+	limit := f.pending
+	if limit == 0 {
+		limit = pendingMessages
+	}
+	return sub.SetPendingLimits(limit, pendingBytes)
+}
+
+// gate stands before the sink so that nothing passes once it is closed.
+type gate struct {
+	nc   *nats.Conn
+	done chan struct{} // closed with the connection
+	sink revocation.Sink
+
+	mu     sync.RWMutex
+	closed bool // mu guards it
+}
+
+func (g *gate) message(raw []byte) {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	if !g.closed {
+		g.sink.Message(raw)
+	}
+}
+
+func (g *gate) gap(cause error) {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	if !g.closed {
+		g.sink.Gap(cause)
+	}
+}
+
+// Close ends the subscription; afterwards the sink is not called again.
+func (g *gate) Close() error {
+	g.mu.Lock()
+	g.closed = true
+	g.mu.Unlock()
+	g.nc.Close()
+	<-g.done
+	return nil
+}

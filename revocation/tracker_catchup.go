@@ -1,0 +1,140 @@
+package revocation
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// CatchUpDone reports the end of the catch-up of that id: an answer that
+// [Answer] bounds were checked for, or the error. Ends of given-up ones are ignored.
+func (t *Tracker) CatchUpDone(now Instant, id uint64, a *Answer, err error) Effects {
+	t.observe(now)
+	if t.inFlight != 0 && id == t.inFlight {
+		t.inFlight = 0
+		switch {
+		case err != nil || a == nil:
+			t.fail(now)
+		case !a.Full && (t.sentAfter == "" || a.Store != t.store):
+			t.note("the catch-up answer holds a part where only the whole would do")
+			t.distrust = true
+			t.fail(now)
+		default:
+			t.failures = 0
+			t.notBefore = t.sentAt + catchUpSpacing + t.jitter(catchUpSpacing)
+			t.take(now, a)
+		}
+	}
+	return t.settle(now)
+}
+
+func (t *Tracker) fail(now Instant) {
+	wait := min(catchUpSpacing<<min(t.failures, 10), catchUpBackoff)
+	t.failures++
+	t.wanted = true
+	t.distrust = t.distrust || t.sentDistrust
+	t.notBefore = now.Mono + wait/2 + t.jitter(wait/2)
+	t.notBefore = max(t.notBefore, t.sentAt+catchUpSpacing)
+}
+
+func (t *Tracker) jitter(d time.Duration) time.Duration {
+	return time.Duration(t.cfg.Jitter() * float64(d))
+}
+
+func (t *Tracker) send(now Instant) {
+	t.lastID++
+	t.inFlight = t.lastID
+	t.sentAt = now.Mono
+	t.sentDistrust = t.distrust
+	t.wanted, t.distrust = false, false
+	t.sentAfter = ""
+	if !t.sentDistrust {
+		t.sentAfter = t.position()
+	}
+	t.eff.CatchUp = &CatchUp{ID: t.lastID, After: t.sentAfter}
+}
+
+// position is from where everything is known.
+func (t *Tracker) position() string {
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(t.origins)) {
+		parts = append(parts, name+"."+strconv.FormatUint(t.origins[name].applied, 10))
+	}
+	return strings.Join(parts, ",")
+}
+
+// take brings an answer in. Whoever it lists replaces whoever was listed.
+func (t *Tracker) take(now Instant, a *Answer) {
+	t.judgeStores(now, a)
+	t.eff.Kids = append(t.eff.Kids, a.Kids...)
+	t.eff.Apply = append(t.eff.Apply, a.Events...)
+	t.answeredAt = t.sentAt
+
+	listed := make(map[string]*origin, len(a.Origins))
+	for _, head := range a.Origins {
+		o := t.origins[head.Origin]
+		if o == nil || t.sentDistrust {
+			o = newOrigin()
+		}
+		o.cover(head.Head)
+		o.torn, o.hole = false, false
+		listed[head.Origin] = o
+		delete(t.heard, head.Origin)
+	}
+	t.origins = listed
+	o := listed[a.Origin]
+	if o != nil {
+		o.hasBase = true
+		o.base = t.sentAt - time.Duration(a.Up)*time.Millisecond
+		o.prove(proof{asOf: t.sentAt, atMS: a.AtMS, floor: a.TimeFloor})
+	}
+	for _, o := range listed {
+		if o.hasBase {
+			o.advance()
+		}
+	}
+	t.release(now)
+}
+
+// judgeStores follows the issuer to another store, and notices when two stores speak for it.
+func (t *Tracker) judgeStores(now Instant, a *Answer) {
+	if t.rival != "" {
+		if a.Store == t.rival {
+			t.rival = ""
+		} else if t.sentAt >= t.rivalAt {
+			t.quarrel(now, t.rival, a.Store)
+			t.rival = ""
+		}
+	}
+	if a.Store == t.store {
+		return
+	}
+	if t.store != "" {
+		if t.replaced[a.Store] {
+			t.quarrel(now, t.store, a.Store)
+		}
+		if len(t.replaced) >= maxReplaced {
+			clear(t.replaced)
+		}
+		t.replaced[t.store] = true
+		t.note("the issuer's store changed from %s to %s", t.store, a.Store)
+	}
+	strange := func(s string) bool { return s != "" && s != a.Store }
+	if t.store != "" || strange(t.tokenStore) || strange(t.feedStore) {
+		t.eff.DropStore = true
+		t.tokenStore, t.feedStore, t.tokenETag = "", "", ""
+		t.token.by(now.Mono)
+		t.feed.by(now.Mono)
+	}
+	t.store = a.Store
+	clear(t.origins)
+	clear(t.heard)
+}
+
+func (t *Tracker) quarrel(now Instant, one, other string) {
+	t.conflict = true
+	t.conflictUntil = now.Mono + t.cfg.MaxStaleness
+	t.note("two stores speak for this issuer, %s and %s: stale for %s", one, other, t.cfg.MaxStaleness)
+}

@@ -1,0 +1,168 @@
+package revocation
+
+import "time"
+
+const (
+	keysInterval = 5 * time.Minute  // between scheduled fetches of a key set
+	keysBackoff  = 30 * time.Second // the longest wait after failures
+	etagJitter   = 2 * time.Second  // spreads the fetches after a new ETag
+	etagSpacing  = 10 * time.Second // between fetches when an ETag stays another
+	feedSpacing  = time.Second      // between fetches for unknown feed keys, doubling in vain
+	heldMessages = 64
+	heldBytes    = 4 << 20
+	heldFor      = 10 * time.Second
+)
+
+// fetcher is when to fetch a key set.
+type fetcher struct {
+	running, scheduled, begun bool
+	due, started              time.Duration
+	failures                  int
+}
+
+func (f *fetcher) by(at time.Duration) {
+	if !f.scheduled || at < f.due {
+		f.scheduled, f.due = true, at
+	}
+}
+
+func (f *fetcher) start(now time.Duration) bool {
+	if f.running || !f.scheduled || now < f.due {
+		return false
+	}
+	f.running, f.scheduled, f.begun, f.started = true, false, true, now
+	return true
+}
+
+func (f *fetcher) done(now time.Duration, ok bool, jitter float64) {
+	f.running = false
+	if ok {
+		f.failures = 0
+		f.by(now + keysInterval - time.Duration(jitter*float64(keysInterval/10)))
+		return
+	}
+	wait := min(time.Second<<min(f.failures, 10), keysBackoff)
+	f.failures++
+	f.by(now + wait/2 + time.Duration(jitter*float64(wait/2)))
+}
+
+// Held is a message under a feed key that is not known (yet).
+type Held struct {
+	Raw     []byte
+	Arrival time.Duration
+	tries   int
+	since   time.Duration
+}
+
+// Unknown takes a message under an unknown feed key: a new one (Raw and Arrival), or one of
+// [Effects].Retry whose key is still unknown. It is held while the keys are fetched,
+// bounded in number, bytes and time, then dropped and counted.
+func (t *Tracker) Unknown(now Instant, h Held) Effects {
+	t.observe(now)
+	if h.tries > 0 || len(t.held) >= heldMessages || t.heldBytes+len(h.Raw) > heldBytes {
+		t.dropped++
+	} else {
+		h.since = now.Mono
+		t.held = append(t.held, h)
+		t.heldBytes += len(h.Raw)
+		at := now.Mono
+		if t.feed.begun {
+			at = max(at, t.feed.started+t.feedSpacing)
+		}
+		t.feed.by(at)
+	}
+	return t.settle(now)
+}
+
+func (t *Tracker) expireHeld(now time.Duration) {
+	kept := t.held[:0]
+	for _, h := range t.held {
+		if now-h.Arrival > heldFor {
+			t.heldBytes -= len(h.Raw)
+			t.dropped++
+			continue
+		}
+		kept = append(kept, h)
+	}
+	clear(t.held[len(kept):])
+	t.held = kept
+}
+
+// Accepts reports whether keys of that store may be used. Keys of another one are refused
+// by [Tracker.TokenKeysFetched] and [Tracker.FeedKeysFetched], too.
+func (t *Tracker) Accepts(store string) bool {
+	return store != "" && (t.store == "" || store == t.store)
+}
+
+// Fetched is the end of a fetch of one key set.
+type Fetched struct {
+	// Err says why it failed; the rest is then empty.
+	Err error
+	// Store and ETag are the document's.
+	Store, ETag string
+	// Changed says that the set is another than before, Removed that a key left it.
+	Changed, Removed bool
+}
+
+// WantTokenKeys asks for the token keys (a token named an unknown key); the caller limits
+// the rate.
+func (t *Tracker) WantTokenKeys(now Instant) Effects {
+	t.observe(now)
+	if !t.token.running {
+		t.token.by(now.Mono)
+	}
+	return t.settle(now)
+}
+
+// TokenKeysFetched reports the end of a fetch of the token keys.
+func (t *Tracker) TokenKeysFetched(now Instant, f Fetched) Effects {
+	t.observe(now)
+	ok := t.judgeKeys(f)
+	t.token.done(now.Mono, ok, t.cfg.Jitter())
+	if ok {
+		t.tokenStore, t.tokenETag = f.Store, NormalETag(f.ETag)
+	}
+	return t.settle(now)
+}
+
+// FeedKeysFetched reports the end of a fetch of the feed keys. When a key left the set, it
+// may have been a compromised one: what was learned under it is not relied on, so the next
+// catch-up asks for everything.
+func (t *Tracker) FeedKeysFetched(now Instant, f Fetched) Effects {
+	t.observe(now)
+	ok := t.judgeKeys(f)
+	begun := t.feed.started
+	t.feed.done(now.Mono, ok, t.cfg.Jitter())
+	if ok {
+		t.feedStore = f.Store
+		t.feedSpacing = min(2*t.feedSpacing, keysSpacingMax)
+		if f.Changed {
+			t.feedSpacing = feedSpacing
+		}
+		if f.Removed {
+			t.wanted, t.distrust = true, true
+		}
+		for _, h := range t.held {
+			if h.since <= begun {
+				h.tries++
+			}
+			t.eff.Retry = append(t.eff.Retry, h)
+		}
+		t.held, t.heldBytes = nil, 0
+	}
+	return t.settle(now)
+}
+
+const keysSpacingMax = 10 * time.Second
+
+// judgeKeys refuses the keys of another store; they hint at a new one, so it asks.
+func (t *Tracker) judgeKeys(f Fetched) bool {
+	if f.Err != nil {
+		return false
+	}
+	if !t.Accepts(f.Store) {
+		t.wanted = true
+		return false
+	}
+	return true
+}

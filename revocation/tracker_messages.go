@@ -1,0 +1,117 @@
+package revocation
+
+import (
+	"strings"
+	"time"
+)
+
+// Message takes a verified message that arrived at the monotonic time arrival.
+func (t *Tracker) Message(now Instant, arrival time.Duration, m Message) Effects {
+	t.observe(now)
+	t.receive(now, arrival, m)
+	return t.settle(now)
+}
+
+func (t *Tracker) receive(now Instant, arrival time.Duration, m Message) {
+	if t.store == "" {
+		t.keep(arrival, m)
+		return
+	}
+	if m.Store() != t.store {
+		if m.Heartbeat != nil && t.rival != m.Store() {
+			t.rival, t.rivalAt = m.Store(), now.Mono
+			t.wanted = true
+			t.note("a heartbeat of store %s, the last answer was of %s", m.Store(), t.store)
+		}
+		t.keep(arrival, m)
+		return
+	}
+	o := t.origins[m.Origin()]
+	if o == nil {
+		if !t.heard[m.Origin()] && len(t.heard) < maxHeard {
+			t.heard[m.Origin()] = true
+			t.wanted = true
+		}
+		t.keep(arrival, m)
+		return
+	}
+	if m.Batch != nil {
+		t.batch(o, m)
+	} else {
+		t.heartbeat(now, arrival, o, m)
+	}
+}
+
+func (t *Tracker) batch(o *origin, m Message) {
+	if m.Incomplete {
+		o.head = max(o.head, m.Batch.Seq)
+		o.torn = o.torn || m.Batch.Seq > o.applied
+		return
+	}
+	t.eff.Apply = append(t.eff.Apply, m.Batch.Events...)
+	o.add(m.Batch.Seq)
+	o.advance()
+}
+
+func (t *Tracker) heartbeat(now Instant, arrival time.Duration, o *origin, m Message) {
+	h := m.Heartbeat
+	if m.Incomplete {
+		o.head = max(o.head, h.Head)
+		o.torn = true
+		return
+	}
+	o.pulse(beat{
+		head:    h.Head,
+		up:      time.Duration(h.Up) * time.Millisecond,
+		arrival: arrival,
+		atMS:    h.AtMS,
+		floor:   h.TimeFloor,
+	})
+	if h.Up <= o.lastUp {
+		return // an older one tells nothing of today's keys
+	}
+	o.lastUp = h.Up
+	if tag := NormalETag(h.JWKS); tag != "" && t.tokenETag != "" && tag != t.tokenETag {
+		at := now.Mono + time.Duration(t.cfg.Jitter()*float64(etagJitter))
+		if t.token.begun {
+			at = max(at, t.token.started+etagSpacing)
+		}
+		t.token.by(at)
+	}
+}
+
+// keep holds a message of an origin that the next answer may list. Before and during a
+// catch-up it is bounded; at other times such a message is ignored. What does not fit is
+// lost: the heads make that visible.
+func (t *Tracker) keep(arrival time.Duration, m Message) {
+	if !t.wanted && t.inFlight == 0 {
+		return
+	}
+	n := 0
+	if m.Batch != nil {
+		n = len(m.Batch.Events)
+	}
+	if len(t.buffer) >= maxBuffered || t.buffering+n > bufferedEvents {
+		return
+	}
+	t.buffer = append(t.buffer, buffered{arrival: arrival, msg: m})
+	t.buffering += n
+}
+
+// release hands the kept messages in again, now that an answer listed its origins. Those
+// of another store were sent before that answer was known, so they create no expectation.
+func (t *Tracker) release(now Instant) {
+	kept := t.buffer
+	t.buffer, t.buffering = nil, 0
+	for _, b := range kept {
+		if b.msg.Store() == t.store {
+			t.receive(now, b.arrival, b.msg)
+		}
+	}
+}
+
+// NormalETag gives an entity tag (RFC 9110 §8.8.3) without weakness mark and quotes, for
+// comparison.
+func NormalETag(tag string) string {
+	return strings.Trim(strings.TrimPrefix(strings.TrimSpace(tag), "W/"), `"`)
+}
