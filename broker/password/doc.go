@@ -1,0 +1,19 @@
+// Package password hashes and checks passwords with argon2id (RFC 9106).
+//
+// A [Hasher] does the work in the caller's goroutine and bounds how many do so at once:
+// each takes Params.Memory and a core, so a flood of sign-ins must wait in a short line and
+// be refused beyond it.
+//
+//	ok, rehash, err := hasher.Verify(ctx, password, user.PasswordHash)
+//	switch {
+//	case err != nil: // ErrBusy, the caller gave up, or a damaged record
+//	case ok && rehash: // store hasher.Hash(ctx, password)
+//	}
+//
+// For a user who does not exist, call [Hasher.VerifyUnknown], so that the answer takes as
+// long. Hashes are stored in the PHC string format:
+//
+//	$argon2id$v=19$m=19456,t=2,p=1$<salt>$<hash>
+//
+// Neither passwords nor hashes appear in errors, and the package logs nothing.
+package password

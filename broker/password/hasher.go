@@ -1,0 +1,128 @@
+package password
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync/atomic"
+
+	"golang.org/x/crypto/argon2"
+)
+
+// MaxLength is the longest password, in bytes; the shortest is one byte.
+const MaxLength = 1024
+
+var (
+	// ErrLength is the error of hashing a password that is empty or longer than MaxLength.
+	ErrLength = fmt.Errorf("password must be 1 to %d bytes long", MaxLength)
+	// ErrBusy means that too many wait already: try again later.
+	ErrBusy = errors.New("too many passwords are being checked")
+)
+
+// Hasher hashes and verifies passwords. It is safe for concurrent use and starts no goroutine.
+type Hasher struct {
+	params  Params
+	slots   chan struct{} // one for each hash being computed
+	queue   int64
+	waiting atomic.Int64
+}
+
+// New makes a Hasher that computes at most concurrency hashes at once (0: one for each
+// usable core) and lets at most queue callers wait; beyond that they get [ErrBusy] at once.
+// New panics when a number is negative or [Params.Validate] refuses p: validate what comes
+// from a configuration first.
+func New(p Params, concurrency, queue int) *Hasher {
+	if err := p.Validate(); err != nil {
+		panic("password: " + err.Error())
+	}
+	if concurrency < 0 || queue < 0 {
+		panic("password: negative concurrency or queue")
+	}
+	if concurrency == 0 {
+		concurrency = runtime.GOMAXPROCS(0)
+	}
+	return &Hasher{params: p.orDefault(), slots: make(chan struct{}, concurrency), queue: int64(queue)}
+}
+
+// Hash gives the hash of password under a fresh salt, to be stored.
+// Errors are [ErrLength], [ErrBusy] and ctx.Err().
+func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
+	if !fits(password) {
+		return "", ErrLength
+	}
+	out := phc{params: h.params, salt: make([]byte, saltLen)}
+	_, _ = rand.Read(out.salt) // never fails: crypto/rand ends the process instead
+	var err error
+	if out.key, err = h.derive(ctx, password, out.params, out.salt, keyLen); err != nil {
+		return "", err
+	}
+	return out.encode(), nil
+}
+
+// Verify tells whether password is the one that encoded was made from. needsRehash is set
+// with ok when encoded was made with other parameters than the Hasher's. A password whose
+// length is out of range is simply wrong, and takes no time.
+// Errors are [ErrFormat], [ErrBusy] and ctx.Err(); ok is false with any of them.
+func (h *Hasher) Verify(ctx context.Context, password, encoded string) (ok, needsRehash bool, err error) {
+	want, err := decode(encoded)
+	if err != nil {
+		return false, false, err
+	}
+	if !fits(password) {
+		return false, false, nil
+	}
+	got, err := h.derive(ctx, password, want.params, want.salt, uint32(len(want.key))) //nolint:gosec // decode bounds it
+	if err != nil {
+		return false, false, err
+	}
+	ok = subtle.ConstantTimeCompare(got, want.key) == 1
+	return ok, ok && (want.params != h.params || len(want.salt) != saltLen || len(want.key) != keyLen), nil
+}
+
+// VerifyUnknown does the work of a Verify that fails, for a user who does not exist or has
+// no password: the time of the answer does not tell them from others (but for those whose
+// hash was made with other parameters and who have not signed in since).
+// Errors are [ErrBusy] and ctx.Err(), as with Verify.
+func (h *Hasher) VerifyUnknown(ctx context.Context, password string) error {
+	if !fits(password) {
+		return nil
+	}
+	_, err := h.derive(ctx, password, h.params, make([]byte, saltLen), keyLen)
+	return err
+}
+
+func fits(password string) bool { return len(password) >= 1 && len(password) <= MaxLength }
+
+// derive computes a key while it holds a slot. Once begun it cannot be interrupted.
+func (h *Hasher) derive(ctx context.Context, password string, p Params, salt []byte, length uint32) ([]byte, error) {
+	if err := h.acquire(ctx); err != nil {
+		return nil, err
+	}
+	defer func() { <-h.slots }()
+	return argon2.IDKey([]byte(password), salt, p.Time, p.Memory, p.Threads, length), nil
+}
+
+// acquire takes a slot, waiting for it in turn if there is room to wait.
+func (h *Hasher) acquire(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	select {
+	case h.slots <- struct{}{}:
+		return nil
+	default:
+	}
+	defer h.waiting.Add(-1)
+	if h.waiting.Add(1) > h.queue {
+		return ErrBusy
+	}
+	select {
+	case h.slots <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
