@@ -1,0 +1,158 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+	"unicode/utf8"
+
+	"tokenbroker/broker"
+)
+
+// maxBody is the largest request body in bytes.
+const maxBody = 64 << 10
+
+// member is a string that an endpoint wants from the body.
+type member struct {
+	name     string
+	value    *string
+	required bool // and not empty
+}
+
+// checkJSON refuses a body that does not say it is JSON. That also keeps HTML forms out:
+// none can send this type without a pre-flight.
+func checkJSON(r *http.Request) error {
+	refuse := func(detail string) error {
+		return &broker.Error{Code: CodeUnsupportedMediaType, Message: detail}
+	}
+	sent := r.Header.Values("Content-Type")
+	if len(sent) != 1 {
+		return refuse("want one Content-Type, application/json")
+	}
+	t, params, err := mime.ParseMediaType(sent[0])
+	if err != nil || t != "application/json" {
+		return refuse("want Content-Type application/json")
+	}
+	if charset, ok := params["charset"]; ok && !strings.EqualFold(charset, "utf-8") {
+		return refuse("want JSON in UTF-8")
+	}
+	if r.Header.Get("Content-Encoding") != "" {
+		return refuse("want a body without Content-Encoding")
+	}
+	return nil
+}
+
+// readMembers reads the body, a JSON object of at most [maxBody] bytes, and sets the wanted
+// members. An empty body is an empty object. Names are compared exactly, unknown members
+// are ignored, and a name that comes twice is refused, as parsers disagree which one counts
+// (RFC 8259 §4).
+func readMembers(w http.ResponseWriter, r *http.Request, want ...member) error {
+	tooLarge := &broker.Error{Code: CodeBodyTooLarge, Message: fmt.Sprintf("the body may have %d bytes", maxBody)}
+	if r.ContentLength > maxBody {
+		return tooLarge
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	var over *http.MaxBytesError
+	switch {
+	case errors.As(err, &over):
+		return tooLarge
+	case err != nil:
+		return invalidBody("the body could not be read whole")
+	case !utf8.Valid(body):
+		return invalidBody("the body is not UTF-8")
+	}
+	if len(bytes.TrimSpace(body)) > 0 {
+		if err := parseMembers(body, want); err != nil {
+			return err
+		}
+	}
+	for _, m := range want {
+		if m.required && *m.value == "" {
+			return invalidBody(m.name + " is missing or empty")
+		}
+	}
+	return nil
+}
+
+func parseMembers(body []byte, want []member) error {
+	dec := json.NewDecoder(bytes.NewReader(body))
+	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
+		return invalidBody("the body is not a JSON object")
+	}
+	seen := make(map[string]bool)
+	for dec.More() {
+		t, err := dec.Token()
+		name, ok := t.(string)
+		if err != nil || !ok {
+			return invalidBody("the body is not valid JSON")
+		}
+		if seen[name] {
+			return invalidBody("a member comes twice: " + quoteKnown(name, want))
+		}
+		seen[name] = true
+		var raw json.RawMessage
+		if err := dec.Decode(&raw); err != nil {
+			return invalidBody("the body is not valid JSON")
+		}
+		if err := setMember(name, raw, want); err != nil {
+			return err
+		}
+	}
+	if _, err := dec.Token(); err != nil {
+		return invalidBody("the body is not valid JSON")
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return invalidBody("something follows the JSON object")
+	}
+	return nil
+}
+
+// setMember sets the wanted member of that name, if there is one.
+func setMember(name string, raw json.RawMessage, want []member) error {
+	for _, m := range want {
+		if m.name != name {
+			continue
+		}
+		if err := json.Unmarshal(raw, m.value); err != nil || raw[0] != '"' {
+			return invalidBody(name + " must be a string, not " + jsonType(raw))
+		}
+		// Half a surrogate pair decodes to U+FFFD: two passwords would become one.
+		if strings.ContainsRune(*m.value, utf8.RuneError) {
+			return invalidBody(name + " is not valid Unicode")
+		}
+	}
+	return nil
+}
+
+// quoteKnown names a wanted member; another name is the caller's text and not echoed.
+func quoteKnown(name string, want []member) string {
+	for _, m := range want {
+		if m.name == name {
+			return name
+		}
+	}
+	return "one that is not used here"
+}
+
+func jsonType(raw json.RawMessage) string {
+	switch raw[0] {
+	case '{':
+		return "an object"
+	case '[':
+		return "an array"
+	case 't', 'f':
+		return "a boolean"
+	case 'n':
+		return "null"
+	}
+	return "a number"
+}
+
+func invalidBody(detail string) error {
+	return &broker.Error{Code: CodeInvalidBody, Message: detail}
+}

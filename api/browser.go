@@ -1,0 +1,116 @@
+package api
+
+import (
+	"net/http"
+	"time"
+
+	"tokenbroker/broker"
+)
+
+// grantAnswer is the body of a sign-in and a refresh. The refresh token is in the cookie alone.
+type grantAnswer struct {
+	AccessToken string         `json:"access_token"`
+	TokenType   string         `json:"token_type"`
+	Expires     int64          `json:"expires"`    // Unix seconds
+	ExpiresIn   int64          `json:"expires_in"` // seconds
+	CSRFToken   string         `json:"CSRF_token"`
+	User        map[string]any `json:"user,omitempty"`
+}
+
+// admit is the start of the order of refusal that every POST of /auth shares: the body's
+// type, then who sent it.
+func (s *server) admit(r *http.Request) error {
+	if err := checkJSON(r); err != nil {
+		return err
+	}
+	return s.origins.check(r)
+}
+
+// signIn is POST /auth/sign-in/ {username, password}.
+func (s *server) signIn(w http.ResponseWriter, r *http.Request) error {
+	if err := s.admit(r); err != nil {
+		return err
+	}
+	var username, password string
+	if err := readMembers(w, r, member{"username", &username, true}, member{"password", &password, true}); err != nil {
+		return err
+	}
+	g, err := s.cfg.Sessions.SignIn(r.Context(), username, password, brokerRequest(r))
+	if err != nil {
+		return err
+	}
+	return s.grant(w, g)
+}
+
+// refresh is POST /auth/refresh/ {CSRF_token}. A session that is over clears the cookie; a
+// wrong CSRF token or a broker in trouble leaves it.
+func (s *server) refresh(w http.ResponseWriter, r *http.Request) error {
+	token, csrf, err := s.cookieAndCSRF(w, r)
+	if err != nil {
+		return err
+	}
+	if token == "" {
+		s.cookie.clear(w)
+		return noSession()
+	}
+	g, err := s.cfg.Sessions.Refresh(r.Context(), token, csrf, brokerRequest(r))
+	if err != nil {
+		if ends(r, err) {
+			s.cookie.clear(w)
+		}
+		return err
+	}
+	return s.grant(w, g)
+}
+
+// logOff is POST /auth/logoff/ {CSRF_token}. It is never refused with 401: without a
+// session there is nothing to end. 202 says that the end is on disk and the services are
+// still to be told.
+func (s *server) logOff(w http.ResponseWriter, r *http.Request) error {
+	token, csrf, err := s.cookieAndCSRF(w, r)
+	if err != nil {
+		return err
+	}
+	status := http.StatusOK
+	if token != "" {
+		res, err := s.cfg.Sessions.LogOff(r.Context(), token, csrf, brokerRequest(r))
+		switch {
+		case err != nil && !ends(r, err):
+			return err
+		case err == nil && res.Ended && !res.Broadcast:
+			status = http.StatusAccepted
+		}
+	}
+	s.cookie.clear(w)
+	return writeJSON(w, status, struct{}{})
+}
+
+// cookieAndCSRF does what refresh and log-off share before they ask the broker. The CSRF
+// token is the body's CSRF_token, or else the header X-CSRF-Token.
+func (s *server) cookieAndCSRF(w http.ResponseWriter, r *http.Request) (token, csrf string, err error) {
+	if err := s.admit(r); err != nil {
+		return "", "", err
+	}
+	if err := readMembers(w, r, member{"CSRF_token", &csrf, false}); err != nil {
+		return "", "", err
+	}
+	if csrf == "" {
+		csrf = r.Header.Get("X-CSRF-Token")
+	}
+	token, err = s.cookie.read(r)
+	return token, csrf, err
+}
+
+// grant answers with the tokens: the refresh token in the cookie, the rest in the body.
+func (s *server) grant(w http.ResponseWriter, g *broker.Grant) error {
+	s.cookie.set(w, g.RefreshToken, g.RefreshMaxAge)
+	return writeJSON(w, http.StatusOK, grantAnswer{
+		AccessToken: g.AccessToken, TokenType: "Bearer",
+		Expires: g.ExpiresAt.Unix(), ExpiresIn: int64(g.ExpiresIn / time.Second),
+		CSRFToken: g.CSRFToken, User: g.User,
+	})
+}
+
+func noSession() error {
+	return &broker.Error{Code: broker.CodeNoSession, Message: "nobody is signed in"}
+}

@@ -1,0 +1,142 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"strings"
+	"time"
+
+	"tokenbroker/broker"
+)
+
+// Sessions are the use cases of a browser's session. The broker implements it; errors are
+// [*broker.Error] where the caller may know the reason.
+type Sessions interface {
+	SignIn(ctx context.Context, username, password string, req broker.Request) (*broker.Grant, error)
+	Refresh(ctx context.Context, refreshToken, csrf string, req broker.Request) (*broker.Grant, error)
+	LogOff(ctx context.Context, refreshToken, csrf string, req broker.Request) (broker.LogOffResult, error)
+	Session(ctx context.Context, refreshToken string, req broker.Request) (*broker.SessionInfo, error)
+}
+
+var _ Sessions = (*broker.Broker)(nil)
+
+// Clients authenticates services by id and secret.
+type Clients interface {
+	AuthenticateClient(ctx context.Context, id, secret string) (broker.ClientInfo, error)
+}
+
+var _ Clients = (*broker.Broker)(nil)
+
+// Verifier checks an access token for POST /auth/verify/. It returns the token's claims as
+// a JSON object, or a [*broker.Error] with [CodeTokenExpired], [CodeTokenRevoked],
+// [CodeTokenInvalid] or [broker.CodeUnavailable]; any other error is answered 500.
+type Verifier interface {
+	Verify(ctx context.Context, token string) (claims json.RawMessage, err error)
+}
+
+// Catchup answers where a service stands in the revocations. after is the query's text; an
+// error with a method BadPosition() bool that is true says that it cannot be read.
+// The answer is encoded as JSON before Answer is called again with the same value.
+type Catchup interface {
+	Answer(ctx context.Context, after string) (answer any, err error)
+}
+
+// Document gives a published document, its entity tag (quoted as in RFC 9110 §8.8.3, or
+// bare) and how long it may be cached. It is called for each request and must not block;
+// an empty body means that there is none yet. The caller does not change body.
+type Document func() (body []byte, etag string, maxAge time.Duration)
+
+// Check is one line of GET /readyz.
+type Check struct {
+	// Name names the part: store, keyring, nats, ...
+	Name string `json:"name"`
+	// OK is false when the broker cannot serve without the part.
+	OK bool `json:"ok"`
+	// Degraded says that it serves, but not all of its promise.
+	Degraded bool `json:"degraded,omitempty"`
+	// Detail is for people, and public: no addresses, no secrets.
+	Detail string `json:"detail,omitempty"`
+}
+
+// Config is what the public handler needs.
+type Config struct {
+	// Issuer is the broker's own URL as its tokens name it. Its origin is the own origin.
+	Issuer string
+	// Origins are those of the SPAs, "https://app.example.com". Each must be same-site with
+	// the issuer, because the Strict cookie is not sent otherwise.
+	Origins []string
+	// CookieName is refresh_cookie by default; with Secure it gets a prefix by itself.
+	CookieName string
+	// CookiePath is /auth by default; "/" where the broker has a host of its own.
+	CookiePath string
+	// InsecureCookies leaves out Secure and the name's prefix, for plain HTTP in
+	// development. It MUST NOT be set where users sign in from another machine.
+	InsecureCookies bool
+	// TrustedProxies are the addresses or CIDRs whose X-Forwarded-For is believed: none by default.
+	TrustedProxies []string
+	// MaxTokenLifetime is the discovery member access_token_max_lifetime.
+	MaxTokenLifetime time.Duration
+	// Algorithms are those of the published access keys; ES256 by default.
+	Algorithms []string
+
+	Sessions Sessions
+	Clients  Clients
+	Verifier Verifier
+	Catchup  Catchup
+	// JWKS are the access keys, FeedJWKS the keys of the revocation feed.
+	JWKS, FeedJWKS Document
+	// Readiness is asked at each GET /readyz.
+	Readiness func(ctx context.Context) []Check
+
+	// Logger gets one line a request; slog.Default() by default.
+	Logger *slog.Logger
+	// Observe, when set, is told of each request: the route's pattern or "unmatched", never a path.
+	Observe func(route, method string, status int, d time.Duration)
+}
+
+// validate fills the defaults and refuses what cannot work.
+func (c *Config) validate() error {
+	u, err := url.Parse(c.Issuer)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+		return fmt.Errorf("issuer %q: want an absolute http or https URL without query and fragment", c.Issuer)
+	}
+	if c.CookieName == "" {
+		c.CookieName = "refresh_cookie"
+	}
+	if !validCookieName(c.CookieName) {
+		return fmt.Errorf("cookie name %q: want letters, digits, - and _ without a __ prefix", c.CookieName)
+	}
+	switch c.CookiePath {
+	case "":
+		c.CookiePath = "/auth"
+	case "/", "/auth", "/auth/":
+	default:
+		return fmt.Errorf("cookie path %q: a browser would not send it to /auth; want /auth or /", c.CookiePath)
+	}
+	if c.MaxTokenLifetime < time.Second {
+		return fmt.Errorf("longest token life %v: want at least 1s", c.MaxTokenLifetime)
+	}
+	if len(c.Algorithms) == 0 {
+		c.Algorithms = []string{"ES256"}
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	var missing []string
+	for name, absent := range map[string]bool{
+		"Sessions": c.Sessions == nil, "Clients": c.Clients == nil, "Verifier": c.Verifier == nil, "Catchup": c.Catchup == nil,
+		"JWKS": c.JWKS == nil, "FeedJWKS": c.FeedJWKS == nil, "Readiness": c.Readiness == nil,
+	} {
+		if absent {
+			missing = append(missing, name)
+		}
+	}
+	if len(missing) > 0 {
+		return errors.New("missing: " + strings.Join(missing, ", "))
+	}
+	return nil
+}

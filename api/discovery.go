@@ -1,0 +1,47 @@
+package api
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// discoveryMaxAge is how long the discovery document may be cached.
+const discoveryMaxAge = 5 * time.Minute
+
+// metadata is the document of OpenID Connect Discovery 1.0 §3 and RFC 8414 §2. It names
+// only what answers: there is no authorization_endpoint and no token_endpoint as long as
+// the broker has none, although OIDC requires them, and the lists of response and grant
+// types are empty for the same reason.
+type metadata struct {
+	Issuer                 string   `json:"issuer"`
+	JWKSURI                string   `json:"jwks_uri"`
+	ResponseTypes          []string `json:"response_types_supported"`
+	GrantTypes             []string `json:"grant_types_supported"`
+	SubjectTypes           []string `json:"subject_types_supported"`
+	IDTokenAlgorithms      []string `json:"id_token_signing_alg_values_supported"`
+	AccessTokenMaxLifetime int64    `json:"access_token_max_lifetime"`
+}
+
+// newDiscovery encodes the document once. The algorithms are those of the keys at jwks_uri:
+// OIDC requires the member, and clients take their allow-list from it. The longest life, in
+// seconds, is rounded up, so that no token is signed that a validator refuses.
+func newDiscovery(cfg *Config) (document, error) {
+	body, err := json.Marshal(metadata{
+		Issuer:                 cfg.Issuer,
+		JWKSURI:                strings.TrimSuffix(cfg.Issuer, "/") + "/.well-known/jwks.json",
+		ResponseTypes:          []string{},
+		GrantTypes:             []string{},
+		SubjectTypes:           []string{"public"},
+		IDTokenAlgorithms:      cfg.Algorithms,
+		AccessTokenMaxLifetime: int64((cfg.MaxTokenLifetime + time.Second - 1) / time.Second),
+	})
+	if err != nil {
+		return document{}, fmt.Errorf("encoding the discovery document: %w", err)
+	}
+	sum := sha256.Sum256(body)
+	return document{body: body, etag: hex.EncodeToString(sum[:16]), maxAge: discoveryMaxAge}, nil
+}

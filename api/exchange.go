@@ -1,0 +1,73 @@
+package api
+
+import (
+	"context"
+	"crypto/rand"
+	"net/http"
+	"strings"
+	"unicode/utf8"
+
+	"tokenbroker/broker"
+)
+
+// exchange is what one request collects on its way for its log line. Only the request's
+// own goroutine touches it.
+type exchange struct {
+	id    string
+	route string
+	addr  string
+	// code and cause are those of the problem that was answered.
+	code  broker.Code
+	cause error
+}
+
+type exchangeKey struct{}
+
+// begin copies r with a new exchange in its context and without the path's trailing slash.
+func begin(r *http.Request) (*http.Request, *exchange) {
+	x := &exchange{id: requestID(r.Header.Values("X-Request-Id")), route: "unmatched"}
+	r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
+	if p := r.URL.Path; len(p) > 1 && strings.HasSuffix(p, "/") {
+		u := *r.URL
+		u.Path, u.RawPath = strings.TrimSuffix(p, "/"), strings.TrimSuffix(u.RawPath, "/")
+		r.URL = &u
+	}
+	return r, x
+}
+
+// exchangeOf returns the exchange of a request that passed [observed].
+func exchangeOf(r *http.Request) *exchange {
+	if x, ok := r.Context().Value(exchangeKey{}).(*exchange); ok {
+		return x
+	}
+	return &exchange{}
+}
+
+// requestID takes the caller's id when it is a sane one and makes one otherwise.
+func requestID(sent []string) string {
+	if len(sent) == 1 && len(sent[0]) > 0 && len(sent[0]) <= 64 && strings.IndexFunc(sent[0], notInID) < 0 {
+		return sent[0]
+	}
+	return rand.Text()
+}
+
+func notInID(c rune) bool {
+	return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '.' && c != '_' && c != '-'
+}
+
+// brokerRequest is what the use cases may know of a request.
+func brokerRequest(r *http.Request) broker.Request {
+	x := exchangeOf(r)
+	return broker.Request{Addr: x.addr, UserAgent: cut(r.UserAgent(), 256), ID: x.id}
+}
+
+// cut shortens s to n bytes of valid UTF-8.
+func cut(s string, n int) string {
+	if len(s) > n {
+		s = s[:n]
+		for i := 0; i < utf8.UTFMax && len(s) > 0 && !utf8.ValidString(s[max(0, len(s)-utf8.UTFMax):]); i++ {
+			s = s[:len(s)-1]
+		}
+	}
+	return strings.ToValidUTF8(s, "?")
+}

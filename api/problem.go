@@ -1,0 +1,159 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
+
+	"tokenbroker/broker"
+)
+
+// The codes that this package adds to the broker's. They are part of the API, too.
+const (
+	CodeTokenExpired         broker.Code = "token_expired"
+	CodeTokenRevoked         broker.Code = "token_revoked"
+	CodeTokenInvalid         broker.Code = "token_invalid"
+	CodeUnsupportedMediaType broker.Code = "unsupported_media_type"
+	CodeForbiddenOrigin      broker.Code = "forbidden_origin"
+	CodeBodyTooLarge         broker.Code = "body_too_large"
+	CodeInvalidBody          broker.Code = "invalid_body"
+	CodeDuplicateCookie      broker.Code = "duplicate_cookie"
+	CodeInvalidPosition      broker.Code = "invalid_position"
+	CodeNotFound             broker.Code = "not_found"
+	CodeMethodNotAllowed     broker.Code = "method_not_allowed"
+	CodeNotReady             broker.Code = "not_ready"
+	CodeUnknownHost          broker.Code = "unknown_host"
+	CodeUnauthorized         broker.Code = "unauthorized"
+	CodeClientClosed         broker.Code = "client_closed_request"
+)
+
+// kind is what a code means in HTTP.
+type kind struct {
+	status int
+	title  string
+	// challenge is the WWW-Authenticate of a 401 (RFC 9110 §15.5.2).
+	challenge string
+}
+
+const (
+	bearer       = `Bearer realm="tokenbroker"`
+	invalidToken = `Bearer realm="tokenbroker", error="invalid_token"`
+	basic        = `Basic realm="tokenbroker", charset="UTF-8"`
+)
+
+// kinds is the one table from codes to HTTP.
+var kinds = map[broker.Code]kind{
+	broker.CodeInvalidCredentials: {401, "Wrong user name or password", bearer},
+	broker.CodeNoSession:          {401, "Not signed in", bearer},
+	broker.CodeWrongChannel:       {401, "Refresh token of another channel", bearer},
+	broker.CodeSessionEnded:       {401, "Session ended", bearer},
+	broker.CodeSessionRevoked:     {401, "Session revoked", bearer},
+	broker.CodeRefreshReused:      {401, "Refresh token used twice", bearer},
+	broker.CodeGenerationAhead:    {401, "Refresh token is ahead of the store", bearer},
+	broker.CodeUserDisabled:       {401, "User disabled", bearer},
+	broker.CodeInvalidClient:      {401, "Unknown client or wrong secret", basic},
+	CodeTokenExpired:              {401, "Token expired", invalidToken},
+	CodeTokenRevoked:              {401, "Token revoked", invalidToken},
+	CodeTokenInvalid:              {401, "Token invalid", invalidToken},
+	CodeUnauthorized:              {401, "Bearer token needed", bearer},
+
+	broker.CodeCSRF:            {403, "CSRF token missing or wrong", ""},
+	CodeForbiddenOrigin:        {403, "Origin not allowed", ""},
+	broker.CodeSessionExpired:  {410, "Session expired", ""},
+	broker.CodeTooManyAttempts: {429, "Too many attempts", ""},
+	CodeDuplicateCookie:        {400, "Two cookies of one name", ""},
+	CodeInvalidBody:            {400, "Invalid body", ""},
+	CodeInvalidPosition:        {400, "Invalid position", ""},
+	CodeNotFound:               {404, "Not found", ""},
+	CodeMethodNotAllowed:       {405, "Method not allowed", ""},
+	CodeBodyTooLarge:           {413, "Body too large", ""},
+	CodeUnsupportedMediaType:   {415, "Unsupported media type", ""},
+	CodeUnknownHost:            {421, "Misdirected request", ""},
+	CodeClientClosed:           {499, "Client closed the request", ""},
+	broker.CodeInternal:        {500, "Internal error", ""},
+	broker.CodeBusy:            {503, "Busy", ""},
+	broker.CodeWritesRefused:   {503, "Writes refused", ""},
+	broker.CodeUnavailable:     {503, "Unavailable", ""},
+	CodeNotReady:               {503, "Not ready", ""},
+}
+
+// problem is the body of a refusal (RFC 9457 §3.1) with this API's extension members.
+type problem struct {
+	Type      string      `json:"type"`
+	Title     string      `json:"title"`
+	Status    int         `json:"status"`
+	Detail    string      `json:"detail,omitempty"`
+	Code      broker.Code `json:"code"`
+	RequestID string      `json:"request_id,omitempty"`
+	Checks    []Check     `json:"checks,omitempty"`
+}
+
+// refusal finds the safe reason in err; what is not a [*broker.Error] stays internal.
+func refusal(r *http.Request, err error) *broker.Error {
+	var e *broker.Error
+	switch {
+	case errors.Is(r.Context().Err(), context.Canceled):
+		return &broker.Error{Code: CodeClientClosed, Err: err}
+	case errors.As(err, &e):
+		if _, known := kinds[e.Code]; known && e.Code != broker.CodeInternal {
+			return e
+		}
+	case errors.Is(err, context.DeadlineExceeded):
+		return &broker.Error{Code: broker.CodeUnavailable, Message: "the broker did not answer in time", Err: err}
+	}
+	return &broker.Error{Code: broker.CodeInternal, Message: "the broker's log tells more under this request id", Err: err}
+}
+
+// ends reports whether err says that the session of the presented cookie is over or never was.
+func ends(r *http.Request, err error) bool {
+	status := kinds[refusal(r, err).Code].status
+	return status == http.StatusUnauthorized || status == http.StatusGone
+}
+
+// fail answers with the problem that err is.
+func fail(w http.ResponseWriter, r *http.Request, err error) { failWith(w, r, err, nil) }
+
+func failWith(w http.ResponseWriter, r *http.Request, err error, checks []Check) {
+	e := refusal(r, err)
+	k := kinds[e.Code]
+	x := exchangeOf(r)
+	x.code, x.cause = e.Code, e.Err
+
+	h := w.Header()
+	if k.challenge != "" {
+		h.Set("WWW-Authenticate", k.challenge)
+	}
+	if k.status == http.StatusTooManyRequests || k.status == http.StatusServiceUnavailable {
+		h.Set("Retry-After", strconv.FormatInt(max(1, int64((e.RetryAfter+time.Second-1)/time.Second)), 10))
+	}
+	if h.Get("Cache-Control") == "" {
+		h.Set("Cache-Control", "no-store")
+	}
+	body, _ := json.Marshal(problem{ // strings, numbers and booleans: cannot fail
+		Type: "urn:tokenbroker:problem:" + string(e.Code), Title: k.title, Status: k.status,
+		Detail: e.Message, Code: e.Code, RequestID: x.id, Checks: checks,
+	})
+	writeBody(w, k.status, "application/problem+json", body)
+}
+
+// writeJSON encodes v whole before the status goes out.
+func writeJSON(w http.ResponseWriter, status int, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	writeBody(w, status, "application/json", body)
+	return nil
+}
+
+// writeBody ends an answer. A caller that went away is not an error of ours.
+func writeBody(w http.ResponseWriter, status int, contentType string, body []byte) {
+	h := w.Header()
+	h.Set("Content-Type", contentType)
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	_, _ = w.Write(body)
+}

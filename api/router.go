@@ -1,0 +1,107 @@
+package api
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/gin-gonic/gin"
+
+	"tokenbroker/broker"
+)
+
+// server holds what the endpoints share. It is read-only after [New].
+type server struct {
+	cfg     Config
+	origins origins
+	cookie  refreshCookie
+	// discovery is the encoded document of both discovery paths.
+	discovery document
+}
+
+// endpoint answers a request, or returns why it does not and has written nothing but
+// headers; [fail] then writes the problem.
+type endpoint func(w http.ResponseWriter, r *http.Request) error
+
+// New makes the public handler. It is safe for concurrent use, starts no goroutine and
+// needs no closing. It puts gin, which knows one mode per process, into release mode
+// unless the process chose another than gin's default.
+func New(cfg Config) (http.Handler, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, fmt.Errorf("configuring the HTTP surface: %w", err)
+	}
+	allowed, err := newOrigins(cfg.Issuer, cfg.Origins)
+	if err != nil {
+		return nil, fmt.Errorf("configuring the HTTP surface: %w", err)
+	}
+	s := &server{cfg: cfg, origins: allowed, cookie: newRefreshCookie(cfg.CookieName, cfg.CookiePath, !cfg.InsecureCookies)}
+	if s.discovery, err = newDiscovery(&cfg); err != nil {
+		return nil, fmt.Errorf("configuring the HTTP surface: %w", err)
+	}
+	router, err := s.routes()
+	if err != nil {
+		return nil, fmt.Errorf("configuring the HTTP surface: %w", err)
+	}
+	return observed(s.cors(router), cfg.Logger, cfg.Observe), nil
+}
+
+// routes registers every path without its trailing slash: [observed] has cut it off.
+func (s *server) routes() (*gin.Engine, error) {
+	if gin.Mode() == gin.DebugMode {
+		gin.SetMode(gin.ReleaseMode)
+	}
+	e := gin.New()
+	e.RedirectTrailingSlash = false
+	e.HandleMethodNotAllowed = true
+	e.RemoteIPHeaders = []string{"X-Forwarded-For"}
+	if err := e.SetTrustedProxies(s.cfg.TrustedProxies); err != nil {
+		return nil, fmt.Errorf("reading the trusted proxies: %w", err)
+	}
+	e.NoRoute(handle(func(http.ResponseWriter, *http.Request) error {
+		return &broker.Error{Code: CodeNotFound, Message: "there is nothing at this path"}
+	}))
+	e.NoMethod(handle(func(http.ResponseWriter, *http.Request) error {
+		return &broker.Error{Code: CodeMethodNotAllowed, Message: "this path does not take this method; Allow names those it takes"}
+	}))
+
+	auth := func(f endpoint) gin.HandlerFunc { return handle(noStore(f)) }
+	e.POST("/auth/sign-in", auth(s.signIn))
+	e.POST("/auth/refresh", auth(s.refresh))
+	e.POST("/auth/logoff", auth(s.logOff))
+	e.POST("/auth/verify", auth(s.verify))
+	get := func(path string, f endpoint) {
+		e.GET(path, handle(f))
+		e.HEAD(path, handle(f))
+	}
+	get("/auth/session", noStore(s.session))
+	get("/.well-known/openid-configuration", s.discovery.serve)
+	get("/.well-known/oauth-authorization-server", s.discovery.serve)
+	get("/.well-known/jwks.json", s.jwks(s.cfg.JWKS))
+	get("/revocations", noStore(s.revocations))
+	get("/revocations/jwks.json", s.jwks(s.cfg.FeedJWKS))
+	get("/livez", noStore(live))
+	get("/healthz", noStore(live))
+	get("/readyz", noStore(s.ready))
+	return e, nil
+}
+
+// handle is the border to gin: no endpoint sees its context, which is reused.
+func handle(f endpoint) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		x := exchangeOf(c.Request)
+		if route := c.FullPath(); route != "" {
+			x.route = route
+		}
+		x.addr = c.ClientIP()
+		if err := f(c.Writer, c.Request); err != nil {
+			fail(c.Writer, c.Request, err)
+		}
+	}
+}
+
+// noStore keeps an answer, also a refusal, out of every cache (RFC 6749 §5.1).
+func noStore(f endpoint) endpoint {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		w.Header().Set("Cache-Control", "no-store")
+		return f(w, r)
+	}
+}

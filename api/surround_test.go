@@ -1,0 +1,183 @@
+package api_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"sort"
+	"strings"
+	"testing"
+	"time"
+
+	"tokenbroker/api"
+	"tokenbroker/broker"
+)
+
+func sortStrings(s []string) { sort.Strings(s) }
+
+func nullDocument() ([]byte, string, time.Duration) { return nil, "", 0 }
+
+func TestCORS(t *testing.T) {
+	h := newAPI(t, &fake{err: &broker.Error{Code: broker.CodeCSRF}})
+	allowed := func(t *testing.T, res *http.Response, want bool) {
+		t.Helper()
+		origin := ""
+		if want {
+			origin = spa
+		}
+		if got := res.Header.Get("Access-Control-Allow-Origin"); got != origin || (res.Header.Get("Access-Control-Allow-Credentials") == "true") != want {
+			t.Errorf("allowed %q, want %q", got, origin)
+		}
+		if !strings.Contains(strings.Join(res.Header.Values("Vary"), ","), "Origin") {
+			t.Errorf("Vary %v", res.Header.Values("Vary"))
+		}
+	}
+	for name, res := range map[string]*http.Response{
+		"refusal by the broker": call(h, "POST", "/auth/refresh/", "{}", "Origin: "+spa, "Cookie: "+cookie),
+		"415":                   call(h, "POST", "/auth/refresh/", "{}", "Origin: "+spa, "Content-Type: text/plain"),
+		"413":                   call(h, "POST", "/auth/refresh/", strings.Repeat("x", 70<<10), "Origin: "+spa),
+		"404":                   call(h, "POST", "/auth/nothing/", "", "Origin: "+spa),
+		"405":                   call(h, "GET", "/auth/refresh/", "", "Origin: "+spa),
+		"401":                   call(h, "GET", "/auth/session/", "", "Origin: "+spa),
+	} {
+		t.Run(name, func(t *testing.T) { allowed(t, res, true) })
+	}
+	t.Run("pre-flight", func(t *testing.T) {
+		res := call(h, "OPTIONS", "/auth/refresh/", "", "Origin: "+spa, "Access-Control-Request-Method: POST", "Access-Control-Request-Headers: content-type,x-csrf-token")
+		allowed(t, res, true)
+		if res.StatusCode != 204 || !strings.Contains(res.Header.Get("Access-Control-Allow-Methods"), "POST") ||
+			!strings.Contains(res.Header.Get("Access-Control-Allow-Headers"), "Content-Type, X-CSRF-Token") {
+			t.Errorf("%d %v", res.StatusCode, res.Header)
+		}
+	})
+	t.Run("pre-flight of a foreign origin", func(t *testing.T) {
+		res := call(h, "OPTIONS", "/auth/refresh/", "", "Origin: http://evil.example", "Access-Control-Request-Method: POST")
+		allowed(t, res, false)
+		want(t, res, 403, "forbidden_origin")
+	})
+	t.Run("null", func(t *testing.T) { allowed(t, call(h, "GET", "/auth/session/", "", "Origin: null"), false) })
+	t.Run("not outside /auth", func(t *testing.T) {
+		for _, path := range []string{"/livez", "/authority"} {
+			if res := call(h, "GET", path, "", "Origin: "+spa); res.Header.Get("Access-Control-Allow-Origin") != "" {
+				t.Errorf("%s: %v", path, res.Header)
+			}
+		}
+	})
+}
+
+func TestRequestIDAndSecurityHeaders(t *testing.T) {
+	h := newAPI(t, &fake{})
+	for sent, keep := range map[string]bool{
+		"abc-1.2_3": true, strings.Repeat("a", 64): true, strings.Repeat("a", 65): false, "a b": false, "ä": false, "a\nb": false, "": false,
+	} {
+		res := call(h, "GET", "/livez", "", "X-Request-Id: "+sent)
+		if got := res.Header.Get("X-Request-Id"); (got == sent) != keep || got == "" {
+			t.Errorf("sent %q, got %q", sent, got)
+		}
+		if res.Header.Get("X-Content-Type-Options") != "nosniff" || !strings.Contains(res.Header.Get("Content-Security-Policy"), "frame-ancestors 'none'") {
+			t.Errorf("headers %v", res.Header)
+		}
+	}
+}
+
+func TestLogHoldsNoSecretAndObserveNoPath(t *testing.T) {
+	var log bytes.Buffer
+	var seen []string
+	f := &fake{err: &broker.Error{Code: broker.CodeInternal, Err: errors.New("the cause")}}
+	h := newAPI(t, f, func(c *api.Config) {
+		c.Logger = slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		c.Observe = func(route, method string, status int, _ time.Duration) {
+			seen = append(seen, fmt.Sprintf("%s %s %d", method, route, status))
+		}
+	})
+	call(h, "POST", "/auth/sign-in/?q=secret-1", `{"username":"secret-2","password":"secret-3"}`, "X-Request-Id: id-1")
+	call(h, "POST", "/auth/refresh/", `{"CSRF_token":"secret-4"}`, "Cookie: refresh_cookie=secret-5", "Authorization: Bearer secret-6")
+	call(h, "secret-7", "/secret-8/secret-9", "")
+	f.panics = errors.New("secret-10")
+	want(t, call(h, "POST", "/auth/sign-in/", `{"username":"a","password":"b"}`, "Origin: "+spa), 500, "internal")
+	if strings.Contains(log.String(), "secret") {
+		t.Errorf("the log holds a secret:\n%s", log.String())
+	}
+	for _, part := range []string{`"request_id":"id-1"`, `"error":"internal: : the cause"`, `"route":"/auth/sign-in"`, `"code":"internal"`, `"status":500`, "panic in a handler"} {
+		if !strings.Contains(log.String(), part) {
+			t.Errorf("the log lacks %s:\n%s", part, log.String())
+		}
+	}
+	want := "POST /auth/sign-in 500,POST /auth/refresh 500,other unmatched 404,POST /auth/sign-in 500"
+	if got := strings.Join(seen, ","); got != want {
+		t.Errorf("observed %s\nwant     %s", got, want)
+	}
+}
+
+func TestTrustedProxies(t *testing.T) {
+	tests := map[string]struct {
+		proxies []string
+		forward []string
+		want    string
+	}{
+		"none by default":   {nil, []string{"203.0.113.9"}, "192.0.2.1"},
+		"trusted":           {[]string{"192.0.2.0/24"}, []string{"203.0.113.9"}, "203.0.113.9"},
+		"the last one told": {[]string{"192.0.2.1"}, []string{"10.9.9.9, 203.0.113.9"}, "203.0.113.9"},
+		"in two lines":      {[]string{"192.0.2.1"}, []string{"10.9.9.9", "203.0.113.9"}, "203.0.113.9"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			f := &fake{}
+			var headers []string
+			for _, v := range tt.forward {
+				headers = append(headers, "X-Forwarded-For: "+v)
+			}
+			call(newAPI(t, f, func(c *api.Config) { c.TrustedProxies = tt.proxies }), "POST", "/auth/sign-in/", `{"username":"a","password":"b"}`, append(headers, "X-Real-IP: 10.1.1.1")...)
+			if f.req.Addr != tt.want {
+				t.Errorf("address %q, want %q", f.req.Addr, tt.want)
+			}
+		})
+	}
+}
+
+func TestCallerWhoLeft(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	r := httptest.NewRequestWithContext(ctx, "POST", own+"/auth/sign-in/", strings.NewReader(`{"username":"a","password":"b"}`))
+	r.Header.Set("Content-Type", "application/json")
+	want(t, serve(newAPI(t, &fake{err: context.Canceled}), r), 499, "client_closed_request")
+	want(t, call(newAPI(t, &fake{err: fmt.Errorf("asking: %w", context.DeadlineExceeded)}), "POST", "/auth/sign-in/", `{"username":"a","password":"b"}`), 503, "unavailable")
+}
+
+func TestNewRefuses(t *testing.T) {
+	tests := map[string]struct {
+		change func(*api.Config)
+		want   string
+	}{
+		"no issuer":            {func(c *api.Config) { c.Issuer = "" }, "issuer"},
+		"cookie elsewhere":     {func(c *api.Config) { c.CookiePath = "/app" }, "cookie path"},
+		"a prefixed cookie":    {func(c *api.Config) { c.CookieName = "__Host-x" }, "cookie name"},
+		"no token life":        {func(c *api.Config) { c.MaxTokenLifetime = 0 }, "token life"},
+		"no broker":            {func(c *api.Config) { c.Sessions = nil }, "missing: Sessions"},
+		"a bad proxy":          {func(c *api.Config) { c.TrustedProxies = []string{"nonsense"} }, "trusted proxies"},
+		"an origin with path":  {func(c *api.Config) { c.Origins = []string{spa + "/app"} }, "want scheme://host"},
+		"the null origin":      {func(c *api.Config) { c.Origins = []string{"null"} }, "want scheme://host"},
+		"localhost, 127.0.0.1": {func(c *api.Config) { c.Origins = []string{"http://localhost:5173"} }, "not same-site"},
+		"another scheme":       {func(c *api.Config) { c.Origins = []string{"https://127.0.0.1:5173"} }, "not same-site"},
+		"another tenant": {func(c *api.Config) { c.Issuer, c.Origins = "https://a.github.io", []string{"https://b.github.io"} },
+			"not same-site"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			cfg := config(&fake{})
+			tt.change(&cfg)
+			if _, err := api.New(cfg); err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("error %v, want one with %q", err, tt.want)
+			}
+		})
+	}
+	cfg := config(&fake{})
+	cfg.Issuer, cfg.Origins = "https://auth.example.co.uk/", []string{"https://App.example.co.uk:443/"}
+	if _, err := api.New(cfg); err != nil {
+		t.Errorf("same site: %v", err)
+	}
+}
