@@ -1,0 +1,113 @@
+package validator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"time"
+
+	"tokenbroker/revocation"
+)
+
+const (
+	// catchUpSilence is how long a catch-up may go without a byte.
+	catchUpSilence = 4 * time.Second
+	maxAnswerBytes = 512 << 20
+
+	jobCatchUp = "catching up on revocations"
+)
+
+var errSilent = errors.New("no byte for 4 s")
+
+func (s *syncer) startCatchUp(ctx context.Context, c revocation.CatchUp) {
+	if s.cancelCatch != nil {
+		s.cancelCatch()
+	}
+	request, cancel := context.WithCancel(ctx)
+	s.cancelCatch = cancel
+	s.spawn(ctx, func() func() {
+		defer cancel()
+		answer, err := s.fetchCatchUp(request, c.After)
+		return func() {
+			if !errors.Is(err, context.Canceled) {
+				s.outcome(jobCatchUp, err)
+			}
+			s.perform(ctx, s.tracker.CatchUpDone(s.instant(), c.ID, answer, err))
+		}
+	})
+}
+
+// fetchCatchUp asks for what was recorded after a position, or for everything.
+func (s *syncer) fetchCatchUp(ctx context.Context, after string) (*revocation.Answer, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	watchdog := time.AfterFunc(catchUpSilence, func() { cancel(errSilent) })
+	defer watchdog.Stop()
+
+	address := s.issuer + "/revocations"
+	if after != "" {
+		address += "?after=" + url.QueryEscape(after)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return nil, fmt.Errorf("making the request: %w", err)
+	}
+	req.SetBasicAuth(s.cfg.ClientID, s.cfg.ClientSecret)
+	req.Header.Set("Accept", "application/json")
+	resp, err := s.http.Do(req)
+	if err != nil {
+		return nil, reason(ctx, err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if err := expectJSON(resp); err != nil {
+		return nil, err
+	}
+	body := io.LimitReader(&watched{r: resp.Body, timer: watchdog}, maxAnswerBytes)
+	answer, err := revocation.DecodeAnswer(body)
+	if err != nil {
+		return nil, reason(ctx, err)
+	}
+	return answer, nil
+}
+
+// watched winds the watchdog up again with every byte.
+type watched struct {
+	r     io.Reader
+	timer *time.Timer
+}
+
+func (w *watched) Read(p []byte) (int, error) {
+	n, err := w.r.Read(p)
+	if n > 0 && w.timer.Stop() {
+		w.timer.Reset(catchUpSilence)
+	}
+	return n, err
+}
+
+// reason puts the cause of an ended context before the error that it led to.
+func reason(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		return fmt.Errorf("%w: %w", cause, err)
+	}
+	return err
+}
+
+// expectJSON refuses everything but a 200 with a JSON body.
+func expectJSON(resp *http.Response) error {
+	switch resp.StatusCode {
+	case http.StatusOK:
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return fmt.Errorf("%s answers %s: check the client's id and secret", resp.Request.URL.Path, resp.Status)
+	default:
+		return fmt.Errorf("%s answers %s", resp.Request.URL.Path, resp.Status)
+	}
+	kind, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	if err != nil || (kind != "application/json" && kind != "application/jwk-set+json") {
+		return fmt.Errorf("%s answers with another content type than JSON", resp.Request.URL.Path)
+	}
+	return nil
+}

@@ -1,0 +1,171 @@
+package validator
+
+import (
+	"context"
+	"crypto/ed25519"
+	"maps"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// unknownKeyEvery is how often an unknown key id may cause a fetch.
+const unknownKeyEvery = 10 * time.Second
+
+// keySet is an immutable set of token keys as one document gave them.
+type keySet struct {
+	keys        map[string]verificationKey
+	loaded      bool // false before the first document and after the store changed
+	etag        string
+	store       string
+	maxLifetime time.Duration
+}
+
+// tokenKeys are the token keys known now. Readers take a snapshot; the syncer's owner
+// replaces it.
+type tokenKeys struct {
+	set    atomic.Pointer[keySet]
+	wanted chan struct{} // tells the owner that somebody waits
+
+	mu sync.Mutex
+	// mu guards everything below.
+	waiting chan struct{} // closed at the end of the fetch that callers wait for
+	asked   bool
+	askedAt time.Duration
+	failed  bool // the last fetch
+}
+
+func newTokenKeys() *tokenKeys {
+	t := &tokenKeys{wanted: make(chan struct{}, 1)}
+	t.set.Store(&keySet{})
+	return t
+}
+
+// key gives a key; for an unknown one, all callers wait for one fetch, at most every 10 s.
+func (t *tokenKeys) key(ctx context.Context, stopped <-chan struct{}, kid string) (verificationKey, error) {
+	set := t.set.Load()
+	if key, ok := set.keys[kid]; ok {
+		return key, nil
+	}
+	if !set.loaded {
+		return verificationKey{}, errKeysUnavailable
+	}
+	waiting, err := t.ask()
+	if err != nil {
+		return verificationKey{}, err
+	}
+	select {
+	case <-waiting:
+	case <-ctx.Done():
+		return verificationKey{}, ctx.Err()
+	case <-stopped:
+		return verificationKey{}, errKeysUnavailable
+	}
+	set = t.set.Load()
+	if key, ok := set.keys[kid]; ok {
+		return key, nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.failed || !set.loaded {
+		return verificationKey{}, errKeysUnavailable
+	}
+	return verificationKey{}, errUnknownKey
+}
+
+// ask joins or begins the fetch for an unknown key id.
+func (t *tokenKeys) ask() (<-chan struct{}, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.waiting != nil {
+		return t.waiting, nil
+	}
+	now := monotonic()
+	if t.asked && now-t.askedAt < unknownKeyEvery {
+		if t.failed {
+			return nil, errKeysUnavailable
+		}
+		return nil, errUnknownKey
+	}
+	t.asked, t.askedAt = true, now
+	t.waiting = make(chan struct{})
+	select {
+	case t.wanted <- struct{}{}:
+	default:
+	}
+	return t.waiting, nil
+}
+
+// finish releases who waits for the fetch that ended.
+func (t *tokenKeys) finish(failed bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.failed = failed
+	if t.waiting != nil {
+		close(t.waiting)
+		t.waiting = nil
+	}
+}
+
+func (t *tokenKeys) loaded() bool               { return t.set.Load().loaded }
+func (t *tokenKeys) maxLifetime() time.Duration { return t.set.Load().maxLifetime }
+
+// drop forgets the keys of another store; nothing is known until the next document.
+func (t *tokenKeys) drop() { t.set.Store(&keySet{maxLifetime: t.maxLifetime()}) }
+
+// replace takes a new document's keys, without the compromised ones. It reports whether
+// that changed anything.
+func (t *tokenKeys) replace(set *keySet, revoked func(kid string) bool) bool {
+	maps.DeleteFunc(set.keys, func(kid string, _ verificationKey) bool { return revoked(kid) })
+	old := t.set.Swap(set)
+	return !old.loaded || old.maxLifetime != set.maxLifetime ||
+		!maps.EqualFunc(old.keys, set.keys, func(a, b verificationKey) bool { return sameKey(a, b) })
+}
+
+// dropRevoked takes compromised keys out and reports whether there were any.
+func (t *tokenKeys) dropRevoked(revoked func(kid string) bool) bool {
+	old := t.set.Load()
+	hit := false
+	for kid := range old.keys {
+		hit = hit || revoked(kid)
+	}
+	if !hit {
+		return false
+	}
+	set := *old
+	set.etag = ""
+	set.keys = maps.Clone(old.keys)
+	maps.DeleteFunc(set.keys, func(kid string, _ verificationKey) bool { return revoked(kid) })
+	t.set.Store(&set)
+	return true
+}
+
+// feedKeys verify the messages of the feed. They belong to the syncer's owner alone.
+type feedKeys struct {
+	set   map[string]ed25519.PublicKey
+	etag  string
+	store string
+	// tainted: a compromised key was taken out since the last document.
+	tainted bool
+}
+
+func (f *feedKeys) dropRevoked(revoked func(kid string) bool) {
+	before := len(f.set)
+	maps.DeleteFunc(f.set, func(kid string, _ ed25519.PublicKey) bool { return revoked(kid) })
+	if len(f.set) != before {
+		f.tainted, f.etag = true, ""
+	}
+}
+
+// replace takes a new document's keys, without the compromised ones. removed says that a
+// key was compromised or left.
+func (f *feedKeys) replace(set map[string]ed25519.PublicKey, revoked func(kid string) bool) (changed, removed bool) {
+	maps.DeleteFunc(set, func(kid string, _ ed25519.PublicKey) bool { return revoked(kid) })
+	removed = f.tainted
+	for kid, key := range f.set {
+		removed = removed || !key.Equal(set[kid])
+	}
+	changed = removed || len(f.set) != len(set)
+	f.set, f.tainted = set, false
+	return changed, removed
+}

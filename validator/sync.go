@@ -1,0 +1,347 @@
+package validator
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"tokenbroker/revocation"
+)
+
+const (
+	tickEvery    = 100 * time.Millisecond
+	collectEvery = time.Second
+	inboxSize    = 4096
+	inboxBytes   = 64 << 20
+)
+
+// syncConfig says whose keys and revocations to follow.
+type syncConfig struct {
+	Issuer                 string
+	ClientID, ClientSecret string
+	Feed                   revocation.Feed
+	HTTP                   *http.Client
+	MaxStaleness           time.Duration
+	Logger                 *slog.Logger
+
+	wall func() time.Time // the wall clock; for tests
+}
+
+// syncer keeps keys and revocations in memory and current: the shell around
+// [revocation.Tracker]. One goroutine owns the tracker and the feed keys; fetches run in
+// short-lived ones that report to it. Everything stops with close.
+type syncer struct {
+	cfg    syncConfig
+	http   *http.Client
+	issuer string
+	deny   *revocation.Denylist
+	now    atomic.Pointer[view]
+	tokens *tokenKeys
+
+	inbox     chan delivery
+	inboxSize atomic.Int64 // bytes
+	gaps      chan error
+	results   chan func()
+	ready     chan struct{} // closed once the service is ready
+	stop      context.CancelFunc
+	stopped   chan struct{} // closed when the owner has ended
+	fetches   sync.WaitGroup
+
+	// Of the owner alone.
+	tracker     *revocation.Tracker
+	feedKeys    feedKeys
+	cancelCatch context.CancelFunc
+	collectedAt time.Duration
+	isReady     bool
+	wasFresh    bool
+	failing     map[string]string
+
+	mu      sync.Mutex
+	trouble map[string]error // mu guards it: what fails now, for the error of start
+}
+
+// delivery is one message of the feed as it came.
+type delivery struct {
+	raw     []byte
+	arrival time.Duration
+}
+
+var (
+	_ source          = (*syncer)(nil)
+	_ revocation.Sink = (*syncer)(nil)
+)
+
+func newSyncer(cfg syncConfig) *syncer {
+	if cfg.HTTP == nil {
+		cfg.HTTP = http.DefaultClient
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	if cfg.MaxStaleness <= 0 {
+		cfg.MaxStaleness = defaultMaxStaleness
+	}
+	if cfg.wall == nil {
+		cfg.wall = time.Now
+	}
+	client := *cfg.HTTP
+	client.Timeout = 0 // each request has a bound of its own
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	s := &syncer{
+		cfg:     cfg,
+		http:    &client,
+		issuer:  strings.TrimRight(cfg.Issuer, "/"),
+		deny:    revocation.NewDenylist(),
+		tokens:  newTokenKeys(),
+		inbox:   make(chan delivery, inboxSize),
+		gaps:    make(chan error, 1),
+		results: make(chan func()),
+		ready:   make(chan struct{}),
+		stopped: make(chan struct{}),
+		failing: make(map[string]string),
+		trouble: make(map[string]error),
+	}
+	s.now.Store(&view{unproved: true})
+	return s
+}
+
+// start subscribes, begins to follow the issuer and returns when keys and live revocations
+// are in memory. When ctx ends before, everything is stopped and the error says what was
+// missing. It is called once.
+func (s *syncer) start(ctx context.Context) error {
+	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	s.stop = cancel
+	feed, err := s.cfg.Feed.Open(ctx, s)
+	if err != nil {
+		cancel()
+		close(s.stopped)
+		return fmt.Errorf("opening the revocation feed: %w", err)
+	}
+	go func() {
+		defer close(s.stopped)
+		s.run(run)
+		if err := feed.Close(); err != nil {
+			s.cfg.Logger.Warn("closing the revocation feed", "error", err)
+		}
+	}()
+	select {
+	case <-s.ready:
+		return nil
+	case <-ctx.Done():
+		s.close()
+		return fmt.Errorf("following %s: %w", s.cfg.Issuer, errors.Join(ctx.Err(), s.troubles()))
+	}
+}
+
+// close ends the subscription and waits for the goroutines. It may be called again.
+func (s *syncer) close() {
+	s.stop()
+	<-s.stopped
+}
+
+func (s *syncer) view() *view                    { return s.now.Load() }
+func (s *syncer) denylist() *revocation.Denylist { return s.deny }
+func (s *syncer) key(ctx context.Context, kid string) (verificationKey, error) {
+	return s.tokens.key(ctx, s.stopped, kid)
+}
+
+var errInboxFull = errors.New("more messages than can be taken in")
+
+// Message implements [revocation.Sink]. What does not fit is dropped and becomes a gap.
+func (s *syncer) Message(raw []byte) {
+	n := int64(len(raw))
+	if s.inboxSize.Add(n) > inboxBytes {
+		s.inboxSize.Add(-n)
+		s.Gap(errInboxFull)
+		return
+	}
+	select {
+	case s.inbox <- delivery{raw: raw, arrival: monotonic()}:
+	default:
+		s.inboxSize.Add(-n)
+		s.Gap(errInboxFull)
+	}
+}
+
+// Gap implements [revocation.Sink]. Gaps that come while one waits are that one.
+func (s *syncer) Gap(cause error) {
+	select {
+	case s.gaps <- cause:
+	default:
+	}
+}
+
+func (s *syncer) instant() revocation.Instant {
+	return revocation.Instant{Mono: monotonic(), WallMS: s.cfg.wall().UnixMilli()}
+}
+
+// run is the owner: it feeds the tracker and performs what it asks for.
+func (s *syncer) run(ctx context.Context) {
+	defer s.fetches.Wait()
+	s.tracker = revocation.NewTracker(s.instant(), revocation.TrackerConfig{
+		MaxStaleness: s.cfg.MaxStaleness, Jitter: rand.Float64,
+	})
+	tick := time.NewTicker(tickEvery)
+	defer tick.Stop()
+	s.perform(ctx, s.tracker.Tick(s.instant()))
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case d := <-s.inbox:
+			s.inboxSize.Add(-int64(len(d.raw)))
+			s.receive(ctx, revocation.Held{Raw: d.raw, Arrival: d.arrival})
+		case cause := <-s.gaps:
+			s.cfg.Logger.Debug("a gap in the revocation feed", "cause", cause)
+			s.perform(ctx, s.tracker.Gap(s.instant()))
+		case report := <-s.results:
+			report()
+		case <-s.tokens.wanted:
+			s.perform(ctx, s.tracker.WantTokenKeys(s.instant()))
+		case <-tick.C:
+			s.perform(ctx, s.tracker.Tick(s.instant()))
+			s.collect()
+		}
+	}
+}
+
+func (s *syncer) receive(ctx context.Context, h revocation.Held) {
+	m, err := revocation.ParseMessage(h.Raw, func(kid string) (ed25519.PublicKey, bool) {
+		public, ok := s.feedKeys.set[kid]
+		return public, ok
+	})
+	switch {
+	case err == nil:
+		s.perform(ctx, s.tracker.Message(s.instant(), h.Arrival, m))
+	case errors.Is(err, revocation.ErrUnknownKey):
+		s.perform(ctx, s.tracker.Unknown(s.instant(), h))
+	default:
+		s.cfg.Logger.Debug("a revocation message was refused", "error", err)
+	}
+}
+
+// perform carries out effects in their documented order.
+func (s *syncer) perform(ctx context.Context, e revocation.Effects) {
+	for _, line := range e.Notes {
+		s.cfg.Logger.Warn("revocations: " + line)
+	}
+	if e.DropStore {
+		s.tokens.drop()
+		s.feedKeys = feedKeys{}
+		s.deny.DropStore()
+	}
+	if len(e.Kids)+len(e.Apply) > 0 {
+		s.deny.SetKids(e.Kids)
+		s.deny.Apply(e.Apply...)
+		s.feedKeys.dropRevoked(s.deny.KidRevoked)
+		if s.tokens.dropRevoked(s.deny.KidRevoked) {
+			s.deny.BumpVersion()
+		}
+	}
+	s.publish()
+	if e.CatchUp != nil {
+		s.startCatchUp(ctx, *e.CatchUp)
+	}
+	if e.FetchTokenKeys {
+		s.startTokenKeys(ctx)
+	}
+	if e.FetchFeedKeys {
+		s.startFeedKeys(ctx)
+	}
+	for _, h := range e.Retry {
+		s.receive(ctx, h)
+	}
+}
+
+// publish makes what is known visible to the readers, and tells of a change of state.
+func (s *syncer) publish() {
+	now := s.instant()
+	state := s.tracker.State(now)
+	v := view{
+		version:      s.deny.Version(),
+		asOf:         state.AsOf,
+		atMS:         state.AtMS,
+		unproved:     !state.Proved,
+		wallOffsetMS: state.WallOffsetMS,
+		maxLifetime:  s.tokens.maxLifetime(),
+	}
+	if old := s.now.Load(); *old != v {
+		s.now.Store(&v)
+	}
+	fresh := v.fresh(now.Mono, s.cfg.MaxStaleness)
+	if !s.isReady && fresh && s.tokens.loaded() && len(s.feedKeys.set) > 0 {
+		s.isReady = true
+		close(s.ready)
+	}
+	if fresh == s.wasFresh {
+		return
+	}
+	s.wasFresh = fresh
+	if fresh {
+		s.cfg.Logger.Info("revocations are current", "issuer", s.cfg.Issuer, "entries", s.deny.Len())
+	} else {
+		s.cfg.Logger.Warn("revocations are not known to be current", "issuer", s.cfg.Issuer, "error", s.troubles())
+	}
+}
+
+// collect drops entries whose tokens are dead, by the broker's clock and while fresh.
+func (s *syncer) collect() {
+	now := s.instant()
+	state := s.tracker.State(now)
+	if now.Mono-s.collectedAt < collectEvery || !state.Fresh(now.Mono, s.cfg.MaxStaleness) {
+		return
+	}
+	s.collectedAt = now.Mono
+	s.deny.Collect(state.TimeFloor)
+}
+
+// spawn runs work beside the owner and hands its result back as a call in the owner.
+func (s *syncer) spawn(ctx context.Context, work func() (report func())) {
+	s.fetches.Go(func() {
+		report := work()
+		select {
+		case s.results <- report:
+		case <-ctx.Done():
+		}
+	})
+}
+
+// outcome notes whether a job works, and logs when that changes.
+func (s *syncer) outcome(job string, err error) {
+	s.mu.Lock()
+	if err == nil {
+		delete(s.trouble, job)
+	} else {
+		s.trouble[job] = err
+	}
+	s.mu.Unlock()
+	before, failed := s.failing[job]
+	switch {
+	case err == nil && failed:
+		delete(s.failing, job)
+		s.cfg.Logger.Info(job + " works again")
+	case err != nil && (!failed || before != err.Error()):
+		s.failing[job] = err.Error()
+		s.cfg.Logger.Warn(job+" fails", "error", err)
+	}
+}
+
+func (s *syncer) troubles() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var errs []error
+	for _, job := range []string{jobTokenKeys, jobFeedKeys, jobCatchUp} {
+		if err := s.trouble[job]; err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", job, err))
+		}
+	}
+	return errors.Join(errs...)
+}
