@@ -1,0 +1,205 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"tokenbroker/broker/store"
+	"tokenbroker/revocation"
+)
+
+// collectAtOnce is how many records one commit of a collection deletes.
+const collectAtOnce = 500
+
+// Run collects at the configured pace until ctx ends, and watches the clock. It returns
+// nil then, or an error that wraps [store.ErrUncertain]: the process has to end.
+func (l *Ledger) Run(ctx context.Context) error {
+	ticker := time.NewTicker(l.config.CollectEvery)
+	defer ticker.Stop()
+	for {
+		l.checkClock()
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		n, err := l.Collect(ctx)
+		switch {
+		case errors.Is(err, store.ErrUncertain):
+			return err
+		case err != nil && ctx.Err() == nil:
+			l.config.Logger.Warn("collecting the ledger", "error", err)
+		case n > 0:
+			l.config.Logger.Debug("collected the ledger", "records", n)
+		}
+	}
+}
+
+// Collect deletes what is over and returns how many records that were. A record goes only
+// when the broker's clock is past its end and its full length has run on the monotonic
+// clock since this process wrote or loaded it; the time floor moves in the same commit. So
+// no step of the wall clock, forward or back, brings a revoked token back.
+func (l *Ledger) Collect(ctx context.Context) (int, error) {
+	l.collecting.Lock()
+	defer l.collecting.Unlock()
+	c := &collection{ledger: l, now: l.Now().Unix(), mono: l.config.Mono()}
+	err := c.run(ctx)
+	l.config.Denylist.Collect(l.TimeFloor())
+	if err != nil {
+		return c.collected, fmt.Errorf("collecting the ledger: %w", err)
+	}
+	return c.collected, nil
+}
+
+// collection is one run of [Ledger.Collect].
+type collection struct {
+	ledger *Ledger
+	now    int64         // the broker's clock
+	mono   time.Duration // the monotonic one
+
+	deletes   []store.Change
+	floor     int64 // the newest end among deletes
+	collected int
+}
+
+func (c *collection) run(ctx context.Context) error {
+	if err := c.scan(ctx, eventPrefix, c.event); err != nil {
+		return err
+	}
+	if err := c.scan(ctx, batchPrefix, c.foreignBatch); err != nil {
+		return err
+	}
+	return c.ownBatches(ctx)
+}
+
+// scan deletes the records below prefix that judge finds to be over; judge returns the end.
+func (c *collection) scan(ctx context.Context, prefix string, judge func(store.Record) (over bool, end int64, err error)) error {
+	for after := ""; ; {
+		page, err := c.ledger.config.Store.List(ctx, prefix, after, pageSize)
+		if err != nil {
+			return err
+		}
+		for _, r := range page {
+			over, end, err := judge(r)
+			if err != nil {
+				return err
+			}
+			if over {
+				// The revision: a stronger event may have been written since.
+				if err := c.delete(ctx, store.Write{Key: r.Key, Delete: true, Expect: r.Revision}, end); err != nil {
+					return err
+				}
+			}
+		}
+		if len(page) < pageSize {
+			return c.flush(ctx)
+		}
+		after = page[len(page)-1].Key
+	}
+}
+
+func (c *collection) event(r store.Record) (bool, int64, error) {
+	var rec eventRecord
+	if err := decode(r, &rec, &rec.V); err != nil {
+		return false, 0, err
+	}
+	end := rec.Event.ExpiresAt
+	return c.now > end && c.ledger.heldSince(rec.Origin, rec.Seq)+length(rec.Event) <= c.mono, end, nil
+}
+
+// heldSince returns the monotonic time at which this process wrote or loaded what a batch
+// recorded.
+func (l *Ledger) heldSince(origin string, seq uint64) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if origin != l.origin || seq < l.first { // loaded at the start; written before all that is kept
+		return l.opened
+	}
+	if seq > l.head { // on disk, its commit not yet acknowledged
+		return l.config.Mono()
+	}
+	return l.batches[seq-l.first].written
+}
+
+// foreignBatch judges a batch of a process that ended.
+func (c *collection) foreignBatch(r store.Record) (bool, int64, error) {
+	if strings.HasPrefix(r.Key, batchPrefix+c.ledger.origin+".") {
+		return false, 0, nil
+	}
+	var b revocation.Batch
+	if err := decode(r, &b, &b.V); err != nil {
+		return false, 0, err
+	}
+	var end int64
+	for _, e := range b.Events {
+		end = max(end, e.ExpiresAt)
+		if c.now <= e.ExpiresAt || c.ledger.opened+length(e) > c.mono {
+			return false, 0, nil
+		}
+	}
+	return true, end, nil
+}
+
+// ownBatches deletes the oldest of the own batches, up to the first that is not over.
+func (c *collection) ownBatches(ctx context.Context) error {
+	l := c.ledger
+	l.mu.Lock()
+	first := l.first
+	n := 0
+	for n < len(l.batches) && c.now > l.batches[n].end && l.batches[n].written+l.batches[n].length <= c.mono {
+		n++
+	}
+	ends := l.batches[:n:n]
+	l.mu.Unlock()
+	for i, info := range ends {
+		w := store.Write{Key: batchKey(l.origin, first+uint64(i)), Delete: true, Blind: true}
+		if err := c.delete(ctx, w, info.end); err != nil {
+			return err
+		}
+	}
+	if err := c.flush(ctx); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.first += uint64(n)
+	l.batches = append([]batchInfo(nil), l.batches[n:]...)
+	return nil
+}
+
+func (c *collection) delete(ctx context.Context, w store.Write, end int64) error {
+	c.deletes = append(c.deletes, store.Change{Writes: []store.Write{w}})
+	c.floor = max(c.floor, end)
+	if len(c.deletes) < collectAtOnce {
+		return nil
+	}
+	return c.flush(ctx)
+}
+
+// flush commits the deletions with the time floor. The floor in memory rises first: who
+// sees a record gone sees the floor that covers it.
+func (c *collection) flush(ctx context.Context) error {
+	if len(c.deletes) == 0 {
+		return nil
+	}
+	l := c.ledger
+	l.raiseTimeFloor(c.floor)
+	floor := store.Write{
+		Key: timeFloorKey, Blind: true,
+		Value: encode(timeFloorRecord{V: version, TimeFloor: l.TimeFloor()}),
+	}
+	changes := append([]store.Change{{Writes: []store.Write{floor}}}, c.deletes...)
+	for i, err := range l.config.Store.Commit(ctx, changes, nil) {
+		switch {
+		case err == nil && i > 0:
+			c.collected++
+		case err != nil && !errors.Is(err, store.ErrConflict):
+			return err
+		}
+	}
+	c.deletes = c.deletes[:0]
+	return nil
+}

@@ -1,0 +1,222 @@
+// Package ledger is the broker's durable record of revocations. It encodes what the
+// committer writes in the same transaction as the change that revokes ([Ledger.Seal],
+// [Ledger.Committed]), answers catch-ups ([Ledger.Answer]), keeps the broker's clock,
+// forgets what is over ([Ledger.Run]) and sends its batches to the network ([Publisher]).
+//
+// The order is fixed: commit, own denylist, head, the caller's answer, the network.
+package ledger
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"tokenbroker/broker/store"
+	"tokenbroker/revocation"
+)
+
+// Config of a [Ledger]. Store and Denylist are required.
+type Config struct {
+	Store store.Store
+	// Denylist is the broker's own; whatever was acknowledged is in it.
+	Denylist *revocation.Denylist
+	// Wall is the machine's wall clock; nil: time.Now.
+	Wall func() time.Time
+	// Mono is the time since the process began, on its monotonic clock; nil: since Open.
+	Mono   func() time.Duration
+	Logger *slog.Logger
+	// Kids returns the compromised key ids, dead for ever; nil: none.
+	Kids func() []string
+	// CollectEvery is the pause between collections; zero: one minute.
+	CollectEvery time.Duration
+}
+
+func (c *Config) validate() error {
+	if c.Store == nil || c.Denylist == nil {
+		return errors.New("opening the ledger: store and denylist are required")
+	}
+	if c.Wall == nil {
+		c.Wall = time.Now
+	}
+	if c.Mono == nil {
+		began := time.Now()
+		c.Mono = func() time.Duration { return time.Since(began) }
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Kids == nil {
+		c.Kids = func() []string { return nil }
+	}
+	if c.CollectEvery <= 0 {
+		c.CollectEvery = time.Minute
+	}
+	return nil
+}
+
+// Ledger is one process's hold on the record. Seal and Committed are called by one
+// goroutine, in turn; everything else is safe for concurrent use.
+type Ledger struct {
+	config  Config
+	storeID string
+	origin  string
+	opened  time.Duration // by Mono
+
+	timeFloor atomic.Int64 // Unix seconds; only ever rises
+	suspect   atomic.Bool  // what was last logged of the clock
+
+	collecting sync.Mutex // one collection at a time
+	views      views
+
+	mu      sync.Mutex
+	head    uint64        // of the last committed batch
+	first   uint64        // of the oldest batch that is still kept; head+1 when there is none
+	batches []batchInfo   // first … head
+	pending *pending      // sealed, not yet known to be committed
+	moved   chan struct{} // closed when head moves
+}
+
+// batchInfo is what is kept in memory of an own batch.
+type batchInfo struct {
+	written time.Duration // by Mono
+	end     int64         // of the last of its records, Unix seconds
+	length  time.Duration // of the longest
+}
+
+type pending struct {
+	events []revocation.Event
+	info   batchInfo
+}
+
+// Open reads the record, making its store id on first use, and puts every live event into
+// the denylist. The origin is new: a sequence number never names two payloads.
+// It starts no goroutine.
+func Open(ctx context.Context, config Config) (*Ledger, error) {
+	if err := config.validate(); err != nil {
+		return nil, err
+	}
+	l := &Ledger{
+		config: config,
+		origin: newID(),
+		first:  1,
+		moved:  make(chan struct{}),
+	}
+	l.views.init()
+	if err := l.loadStoreID(ctx); err != nil {
+		return nil, fmt.Errorf("opening the ledger: %w", err)
+	}
+	if err := l.loadTimeFloor(ctx); err != nil {
+		return nil, fmt.Errorf("opening the ledger: %w", err)
+	}
+	if err := l.loadEvents(ctx); err != nil {
+		return nil, fmt.Errorf("opening the ledger: %w", err)
+	}
+	l.opened = config.Mono()
+	l.checkClock()
+	return l, nil
+}
+
+// newID returns 16 random bytes in lower-case base32 without padding.
+func newID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return encoding.EncodeToString(b[:])
+}
+
+func (l *Ledger) loadStoreID(ctx context.Context) error {
+	for {
+		r, err := l.config.Store.Get(ctx, storeKey)
+		if err == nil {
+			var rec storeRecord
+			if err := decode(r, &rec, &rec.V); err != nil {
+				return err
+			}
+			if rec.ID == "" {
+				return errors.New("the ledger's store record has no id")
+			}
+			l.storeID = rec.ID
+			return nil
+		}
+		if !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		w := store.Write{Key: storeKey, Value: encode(storeRecord{V: version, ID: newID()})}
+		err = l.config.Store.Commit(ctx, []store.Change{{Writes: []store.Write{w}}}, nil)[0]
+		if err != nil && !errors.Is(err, store.ErrConflict) {
+			return err
+		}
+	}
+}
+
+func (l *Ledger) loadTimeFloor(ctx context.Context) error {
+	r, err := l.config.Store.Get(ctx, timeFloorKey)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var rec timeFloorRecord
+	if err := decode(r, &rec, &rec.V); err != nil {
+		return err
+	}
+	l.timeFloor.Store(rec.TimeFloor)
+	return nil
+}
+
+func (l *Ledger) loadEvents(ctx context.Context) error {
+	l.config.Denylist.SetKids(l.config.Kids())
+	return l.eachEvent(ctx, func(events []revocation.Event) { l.config.Denylist.Apply(events...) })
+}
+
+// eachEvent gives the strongest events of the record, a page at a time, to fn.
+func (l *Ledger) eachEvent(ctx context.Context, fn func([]revocation.Event)) error {
+	for after := ""; ; {
+		page, err := l.config.Store.List(ctx, eventPrefix, after, pageSize)
+		if err != nil {
+			return err
+		}
+		events := make([]revocation.Event, len(page))
+		for i, r := range page {
+			var rec eventRecord
+			if err := decode(r, &rec, &rec.V); err != nil {
+				return err
+			}
+			events[i] = rec.Event
+		}
+		fn(events)
+		if len(page) < pageSize {
+			return nil
+		}
+		after = page[len(page)-1].Key
+	}
+}
+
+// StoreID returns the random id that was made with the store.
+func (l *Ledger) StoreID() string { return l.storeID }
+
+// Origin returns the id of this process's life.
+func (l *Ledger) Origin() string { return l.origin }
+
+// Head returns the sequence number of the last committed batch, zero if there is none.
+func (l *Ledger) Head() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.head
+}
+
+// headMoved returns the head and a channel that is closed when it moves on.
+func (l *Ledger) headMoved() (uint64, <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.head, l.moved
+}
+
+// Up returns the milliseconds since the process began, on its monotonic clock. For a
+// heartbeat or an answer it is read before the head.
+func (l *Ledger) Up() int64 { return l.config.Mono().Milliseconds() }

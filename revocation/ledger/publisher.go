@@ -1,0 +1,276 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"tokenbroker/revocation"
+)
+
+const (
+	heartbeatEvery = time.Second
+	flushTimeout   = 5 * time.Second
+	firstBackoff   = 50 * time.Millisecond
+	maxBackoff     = 5 * time.Second
+	// publishAtOnce is how many batches go out before a flush: what is in memory at most.
+	publishAtOnce = 16
+)
+
+// Bus is the network: publish-only, with a flush that proves that the server has it all.
+type Bus interface {
+	Publish(subject string, data []byte) error
+	Flush(ctx context.Context) error
+}
+
+// PublisherConfig of a [Publisher]. Ledger, Bus and Sign are required.
+type PublisherConfig struct {
+	Ledger *Ledger
+	Bus    Bus
+	// Sign returns payload as a compact JWS of the given typ, by the current feed key.
+	Sign func(typ string, payload any) ([]byte, error)
+	// JWKSETag returns the ETag of the token JWKS; nil: none.
+	JWKSETag func() string
+	Logger   *slog.Logger
+}
+
+// Publisher sends the ledger's own batches, in order, and a heartbeat each second. It is a
+// cursor over the ledger: one loop serves the live case, a reconnect and a backlog, and it
+// keeps no copy. What the network loses, heartbeats make visible and the catch-up heals.
+type Publisher struct {
+	config PublisherConfig
+
+	stop    context.CancelFunc
+	stopped context.Context
+	poked   chan struct{} // wakes the heartbeat
+	retry   chan struct{} // ends a back-off
+	failing atomic.Bool   // what was last logged of the network
+
+	mu      sync.Mutex
+	running bool
+	flushed uint64        // every batch up to it went out, or was over before it could
+	moved   chan struct{} // closed when flushed moves
+	ended   chan struct{} // closed when Run returned
+}
+
+// NewPublisher returns a publisher; [Publisher.Run] does the work.
+func NewPublisher(config PublisherConfig) (*Publisher, error) {
+	if config.Ledger == nil || config.Bus == nil || config.Sign == nil {
+		return nil, errors.New("making the publisher: ledger, bus and sign are required")
+	}
+	if config.JWKSETag == nil {
+		config.JWKSETag = func() string { return "" }
+	}
+	if config.Logger == nil {
+		config.Logger = slog.New(slog.DiscardHandler)
+	}
+	stopped, stop := context.WithCancel(context.Background())
+	return &Publisher{
+		config: config, stop: stop, stopped: stopped,
+		poked: make(chan struct{}, 1), retry: make(chan struct{}, 1),
+		moved: make(chan struct{}), ended: make(chan struct{}),
+	}, nil
+}
+
+// Run publishes until ctx ends or Close is called, then returns nil. It may be called once.
+// A network that does not answer is retried for ever; nothing is lost meanwhile.
+func (p *Publisher) Run(ctx context.Context) error {
+	p.mu.Lock()
+	if p.running {
+		p.mu.Unlock()
+		return errors.New("running the publisher: it was run before")
+	}
+	p.running = true
+	p.mu.Unlock()
+	defer close(p.ended)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(p.stopped, cancel)()
+
+	var heartbeats sync.WaitGroup
+	heartbeats.Go(func() { p.heartbeats(ctx) })
+	p.publish(ctx)
+	heartbeats.Wait()
+	return nil
+}
+
+// Close stops Run and waits for it. It may be called again, and without Run.
+func (p *Publisher) Close() {
+	p.stop()
+	p.mu.Lock()
+	running := p.running
+	p.running = true
+	p.mu.Unlock()
+	if running {
+		<-p.ended
+		return
+	}
+	close(p.ended)
+}
+
+// Poke says that the network is back: a heartbeat and what is waiting go out at once. It
+// never blocks.
+func (p *Publisher) Poke() {
+	for _, c := range []chan struct{}{p.poked, p.retry} {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Flushed waits until the batch with that sequence number was handed to the network, or
+// ctx ends; it reports whether it was.
+func (p *Publisher) Flushed(ctx context.Context, seq uint64) bool {
+	for {
+		p.mu.Lock()
+		flushed, moved := p.flushed, p.moved
+		p.mu.Unlock()
+		if flushed >= seq {
+			return true
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return false
+		case <-p.ended:
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			return p.flushed >= seq
+		}
+	}
+}
+
+// publish moves the cursor after the head.
+func (p *Publisher) publish(ctx context.Context) {
+	backoff := firstBackoff
+	for {
+		head, moved := p.config.Ledger.headMoved()
+		cursor := p.cursor()
+		if cursor >= head {
+			select {
+			case <-moved:
+				continue
+			case <-ctx.Done():
+				return
+			}
+		}
+		next, err := p.send(ctx, cursor, min(head-cursor, publishAtOnce))
+		if ctx.Err() != nil && err != nil {
+			return
+		}
+		p.report(err)
+		if err != nil {
+			if !p.pause(ctx, backoff) {
+				return
+			}
+			backoff = min(2*backoff, maxBackoff)
+			continue
+		}
+		backoff = firstBackoff
+		p.advance(next)
+	}
+}
+
+// send reads up to limit batches after cursor, signs and publishes them and flushes. It
+// returns the new cursor.
+func (p *Publisher) send(ctx context.Context, cursor, limit uint64) (uint64, error) {
+	l := p.config.Ledger
+	batches, err := l.readBatches(ctx, cursor, limit)
+	if err != nil {
+		return cursor, err
+	}
+	if len(batches) == 0 {
+		// Over and collected before the network took it.
+		l.mu.Lock()
+		first := l.first
+		l.mu.Unlock()
+		if first > cursor+1 {
+			return first - 1, nil
+		}
+		return cursor, fmt.Errorf("batch %d is missing in the ledger", cursor+1)
+	}
+	for _, b := range batches {
+		message, err := p.config.Sign(revocation.BatchType, b)
+		if err != nil {
+			return cursor, fmt.Errorf("signing batch %d: %w", b.Seq, err)
+		}
+		if err := p.config.Bus.Publish(revocation.BatchSubject+l.origin, message); err != nil {
+			return cursor, fmt.Errorf("publishing batch %d: %w", b.Seq, err)
+		}
+	}
+	flush, cancel := context.WithTimeout(ctx, flushTimeout)
+	defer cancel()
+	if err := p.config.Bus.Flush(flush); err != nil {
+		return cursor, fmt.Errorf("flushing batches: %w", err)
+	}
+	return batches[len(batches)-1].Seq, nil
+}
+
+func (p *Publisher) cursor() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.flushed
+}
+
+func (p *Publisher) advance(flushed uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.flushed = flushed
+	close(p.moved)
+	p.moved = make(chan struct{})
+}
+
+// pause waits for the back-off with jitter, or a Poke; false when ctx ended.
+func (p *Publisher) pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d/2 + rand.N(d/2))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-p.retry:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// report writes a line whenever publishing begins or ceases to fail.
+func (p *Publisher) report(err error) {
+	switch was := p.failing.Swap(err != nil); {
+	case err != nil && !was:
+		p.config.Logger.Warn("publishing revocations fails; they are kept and retried, services learn of them by catch-up", "error", err)
+	case err == nil && was:
+		p.config.Logger.Info("publishing revocations works again")
+	}
+}
+
+// PublisherStats is what waits to be published.
+type PublisherStats struct {
+	Backlog uint64
+	// Oldest is how long the oldest of the backlog has been waiting.
+	Oldest time.Duration
+	// Failing says that the last attempt failed.
+	Failing bool
+}
+
+// Stats returns the present backlog.
+func (p *Publisher) Stats() PublisherStats {
+	cursor := p.cursor()
+	l := p.config.Ledger
+	now := l.config.Mono()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := PublisherStats{Failing: p.failing.Load()}
+	oldest := max(cursor+1, l.first) // what was collected waits no more
+	if oldest <= l.head {
+		s.Backlog = l.head - oldest + 1
+		s.Oldest = max(now-l.batches[oldest-l.first].written, 0)
+	}
+	return s
+}

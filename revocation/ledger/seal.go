@@ -1,0 +1,168 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"tokenbroker/broker/store"
+	"tokenbroker/revocation"
+)
+
+// Seal returns the writes of the batch that records accepted: the batch itself, and for
+// each kind and value the strongest event, when it is stronger than the stored one.
+// It runs inside the commit and does not change what the ledger answers; a commit that
+// fails is followed by another Seal, which takes its place. Beyond the limits of a batch
+// the error wraps [store.ErrTooBig].
+func (l *Ledger) Seal(accepted []revocation.Event) ([]store.Write, error) {
+	l.mu.Lock()
+	seq := l.head + 1
+	l.pending = nil
+	l.mu.Unlock()
+
+	events, err := strongest(accepted)
+	if err != nil {
+		return nil, err
+	}
+	if len(events) > revocation.MaxBatchEvents {
+		return nil, fmt.Errorf("%w: %d events, a batch holds %d", store.ErrTooBig, len(events), revocation.MaxBatchEvents)
+	}
+	if seq > revocation.MaxSeq {
+		return nil, errors.New("sequence numbers are used up: restart the broker")
+	}
+	value := encode(revocation.Batch{
+		V: revocation.Version, Store: l.storeID, Origin: l.origin, Seq: seq,
+		At: l.Now().Unix(), Events: events,
+	})
+	if len(value) > revocation.MaxBatchBytes {
+		return nil, fmt.Errorf("%w: %d bytes, a batch holds %d", store.ErrTooBig, len(value), revocation.MaxBatchBytes)
+	}
+	writes := []store.Write{{Key: batchKey(l.origin, seq), Value: value}}
+	var info batchInfo
+	for _, e := range events {
+		key := eventKey(e)
+		recorded, needed, err := l.merge(key, e)
+		if err != nil {
+			return nil, err
+		}
+		info.end = max(info.end, recorded.ExpiresAt)
+		info.length = max(info.length, length(recorded))
+		if needed {
+			writes = append(writes, store.Write{
+				Key: key, Blind: true,
+				Value: encode(eventRecord{V: version, Origin: l.origin, Seq: seq, Event: recorded}),
+			})
+		}
+	}
+	l.mu.Lock()
+	l.pending = &pending{events: events, info: info}
+	l.mu.Unlock()
+	return writes, nil
+}
+
+// merge returns the event to record under key and whether the stored one is not it already.
+func (l *Ledger) merge(key string, e revocation.Event) (revocation.Event, bool, error) {
+	r, err := l.config.Store.Get(context.Background(), key)
+	if errors.Is(err, store.ErrNotFound) {
+		return e, true, nil
+	}
+	if err != nil {
+		return e, false, err
+	}
+	var old eventRecord
+	if err := decode(r, &old, &old.V); err != nil {
+		return e, false, err
+	}
+	if covers(old.Event, e) {
+		return e, false, nil
+	}
+	return stronger(old.Event, e), true, nil
+}
+
+// Committed is called once the sealed writes are on disk: the events enter the denylist,
+// then the head moves. It returns the new head.
+func (l *Ledger) Committed() (seq uint64) {
+	l.mu.Lock()
+	p := l.pending
+	l.pending = nil
+	l.mu.Unlock()
+	if p == nil { // nothing was sealed
+		return l.Head()
+	}
+	l.config.Denylist.Apply(p.events...)
+	p.info.written = l.config.Mono()
+
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.head++
+	l.batches = append(l.batches, p.info)
+	close(l.moved)
+	l.moved = make(chan struct{})
+	return l.head
+}
+
+// strongest checks the events and merges those of one kind and value, in the order of
+// their first appearance. A malformed one would make every service refuse the batch.
+func strongest(accepted []revocation.Event) ([]revocation.Event, error) {
+	type name struct {
+		kind  revocation.Kind
+		value string
+	}
+	index := make(map[name]int, len(accepted))
+	events := make([]revocation.Event, 0, len(accepted))
+	for _, e := range accepted {
+		if err := check(e); err != nil {
+			return nil, err
+		}
+		n := name{e.Kind, e.Value}
+		i, ok := index[n]
+		switch {
+		case !ok:
+			index[n] = len(events)
+			events = append(events, e)
+		case !covers(events[i], e):
+			events[i] = stronger(events[i], e)
+		}
+	}
+	return events, nil
+}
+
+func check(e revocation.Event) error {
+	switch e.Kind {
+	case revocation.KindJTI, revocation.KindSID, revocation.KindSub, revocation.KindClient, revocation.KindKID:
+		if e.Value == "" {
+			return fmt.Errorf("a %s event without a value", e.Kind)
+		}
+	case revocation.KindAll:
+		if e.Value != "" {
+			return errors.New("an event for all with a value")
+		}
+	default:
+		return fmt.Errorf("an event of unknown kind %.20q", string(e.Kind))
+	}
+	if e.At < 0 || e.ExpiresAt < e.At || e.Epoch < 0 {
+		return fmt.Errorf("a %s event whose times or epoch are out of order", e.Kind)
+	}
+	return nil
+}
+
+// covers says that old revokes all that e does, for as long.
+func covers(old, e revocation.Event) bool {
+	return old.ExpiresAt >= e.ExpiresAt && old.Epoch >= e.Epoch
+}
+
+// stronger merges two events of one kind and value: the higher epoch, the later end, the
+// earlier beginning (so that it is held for the longer of the two lengths).
+func stronger(old, e revocation.Event) revocation.Event {
+	e.Epoch = max(old.Epoch, e.Epoch)
+	e.ExpiresAt = max(old.ExpiresAt, e.ExpiresAt)
+	e.At = min(old.At, e.At)
+	return e
+}
+
+// length is how long an event is held at least, on the monotonic clock.
+func length(e revocation.Event) time.Duration {
+	const limit = int64(100 * 365 * 24 * time.Hour / time.Second)
+	return time.Duration(min(e.ExpiresAt-e.At, limit)) * time.Second
+}
