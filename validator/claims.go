@@ -1,0 +1,174 @@
+package validator
+
+import (
+	"encoding/json"
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"tokenbroker/revocation"
+)
+
+// Claims are what a valid access token says (RFC 9068 §2.2 and the broker's own). One
+// value is shared by every request that shows the same token: it must not be modified.
+type Claims struct {
+	Issuer   string
+	Subject  string
+	Audience []string
+	// ExpiresAt, IssuedAt, NotBefore and AuthTime have a resolution of seconds; the last
+	// two are zero when the token does not carry them.
+	ExpiresAt, IssuedAt, NotBefore, AuthTime time.Time
+	// ID is the jti.
+	ID       string
+	ClientID string
+	// SessionID is stable over refreshes and empty for a client's own tokens.
+	SessionID string
+	// Scope is the space-separated list as it was signed; see HasScope.
+	Scope string
+	ACR   string
+	AMR   []string
+	// SEP and CEP are the epochs of the session and of the client.
+	SEP, CEP int64
+	// KeyID is the kid that signed the token.
+	KeyID string
+
+	payload string
+	members []member
+}
+
+// HasScope reports whether scope is one of the token's scopes. It does not allocate.
+func (c *Claims) HasScope(scope string) bool {
+	for rest := c.Scope; scope != "" && rest != ""; {
+		var one string
+		one, rest, _ = strings.Cut(rest, " ")
+		if one == scope {
+			return true
+		}
+	}
+	return false
+}
+
+// Get returns a copy of the JSON of any claim, and whether the token has it.
+func (c *Claims) Get(name string) (json.RawMessage, bool) {
+	for _, m := range c.members {
+		if m.name == name {
+			return json.RawMessage(m.value), true
+		}
+	}
+	return nil, false
+}
+
+// Raw returns a copy of all claims as they were signed.
+func (c *Claims) Raw() json.RawMessage { return json.RawMessage(c.payload) }
+
+// revocable is the part of the claims that a revocation can hit.
+func (c *Claims) revocable() revocation.Subject {
+	return revocation.Subject{
+		JTI: c.ID, SID: c.SessionID, Sub: c.Subject, ClientID: c.ClientID, KID: c.KeyID,
+		SEP: c.SEP, CEP: c.CEP,
+	}
+}
+
+// newClaims reads the claims of a token whose signature is good and insists on the ones
+// without which it could not be judged.
+func newClaims(t token) (*Claims, error) {
+	c := &Claims{KeyID: t.kid, payload: t.payload, members: t.claims}
+	const missing = -1
+	exp, iat, nbf, authTime := int64(missing), int64(missing), int64(missing), int64(missing)
+	c.SEP, c.CEP = missing, missing
+	for _, m := range t.claims {
+		var err error
+		switch m.name {
+		case "iss":
+			c.Issuer, err = unquote(m.value)
+		case "sub":
+			c.Subject, err = unquote(m.value)
+		case "aud":
+			c.Audience, err = oneOrMore(m.value)
+		case "jti":
+			c.ID, err = unquote(m.value)
+		case "client_id":
+			c.ClientID, err = unquote(m.value)
+		case "sid":
+			c.SessionID, err = unquote(m.value)
+			if err == nil && c.SessionID == "" {
+				err = errors.New("empty")
+			}
+		case "scope":
+			c.Scope, err = unquote(m.value)
+		case "acr":
+			c.ACR, err = unquote(m.value)
+		case "amr":
+			c.AMR, err = stringArray(m.value)
+		case "exp":
+			exp, err = integer(m.value)
+		case "iat":
+			iat, err = integer(m.value)
+		case "nbf":
+			nbf, err = integer(m.value)
+		case "auth_time":
+			authTime, err = integer(m.value)
+		case "sep":
+			c.SEP, err = integer(m.value)
+		case "cep":
+			c.CEP, err = integer(m.value)
+		}
+		if err != nil {
+			return nil, errors.New("the claim " + m.name + " has a wrong type or value")
+		}
+	}
+	for _, required := range [...]struct {
+		name string
+		ok   bool
+	}{
+		{"iss", c.Issuer != ""}, {"sub", c.Subject != ""}, {"aud", len(c.Audience) > 0},
+		{"jti", c.ID != ""}, {"client_id", c.ClientID != ""}, {"exp", exp != missing},
+		{"iat", iat != missing}, {"sep", c.SEP != missing}, {"cep", c.CEP != missing},
+	} {
+		if !required.ok {
+			return nil, errors.New("the claim " + required.name + " is missing")
+		}
+	}
+	c.ExpiresAt, c.IssuedAt = time.Unix(exp, 0), time.Unix(iat, 0)
+	if nbf != missing {
+		c.NotBefore = time.Unix(nbf, 0)
+	}
+	if authTime != missing {
+		c.AuthTime = time.Unix(authTime, 0)
+	}
+	return c, nil
+}
+
+// integer reads a whole number from 0 to 2^53 − 1, the form the broker signs.
+func integer(text string) (int64, error) {
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < 0 || n > revocation.MaxSeq {
+		return -1, errors.New("not a whole number from 0 to 2^53-1")
+	}
+	return n, nil
+}
+
+// oneOrMore reads aud: a string or an array of strings (RFC 7519 §4.1.3).
+func oneOrMore(text string) ([]string, error) {
+	if text[0] != '"' {
+		return stringArray(text)
+	}
+	one, err := unquote(text)
+	return []string{one}, err
+}
+
+// stringArray reads an array that holds strings and nothing else.
+func stringArray(text string) ([]string, error) {
+	if text[0] != '[' {
+		return nil, errors.New("not an array")
+	}
+	many := make([]string, 0, 1+strings.Count(text, ","))
+	w := walker{text: text}
+	err := w.array(0, func(value string) error {
+		one, err := unquote(value)
+		many = append(many, one)
+		return err
+	})
+	return many, err
+}

@@ -1,0 +1,133 @@
+// Package httpauth protects net/http handlers with access tokens:
+//
+//	protect := httpauth.Require(v, httpauth.Scope("orders:read"))
+//	mux.Handle("GET /orders", protect(orders))
+//
+// The handler finds the token's claims with [validator.FromContext].
+package httpauth
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+
+	"tokenbroker/validator"
+)
+
+// Validator decides about tokens; [*validator.Validator] is one.
+type Validator interface {
+	Validate(ctx context.Context, token string) (*validator.Claims, error)
+}
+
+var _ Validator = (*validator.Validator)(nil)
+
+// Option changes what [Require] asks for.
+type Option func(*guard)
+
+// Scope demands that the token has every one of the scopes. It panics on a text that
+// cannot be a scope (RFC 6749 §3.3).
+func Scope(scopes ...string) Option {
+	for _, s := range scopes {
+		if s == "" || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' }) {
+			panic("httpauth: not a scope: " + s)
+		}
+	}
+	return func(g *guard) { g.scopes = append(g.scopes, scopes...) }
+}
+
+// AllowOrigins lets browsers call from these origins ("https://app.example.com", or "*"
+// for any; tokens travel in a header, so no cookie is at stake). Pre-flight requests are
+// answered before authentication, errors carry the CORS headers, too. A pattern with a
+// method ("GET /orders") does not let the pre-flight's OPTIONS through to the middleware:
+// wrap the mux instead, or register the path without a method.
+func AllowOrigins(origins ...string) Option {
+	return func(g *guard) { g.origins = append(g.origins, origins...) }
+}
+
+type guard struct {
+	validator Validator
+	scopes    []string
+	origins   []string
+	forbidden problem
+}
+
+// Require returns a middleware that lets a request pass when its Authorization header
+// (RFC 6750 §2.1; never the query or the body) carries a good token with the scopes asked
+// for. Otherwise it answers with an RFC 9457 problem:
+//
+//	400  invalid_request: more than one Authorization header
+//	401  token_missing, token_expired, token_revoked, token_invalid
+//	403  insufficient_scope
+//	503  validator_stale, with Retry-After: nothing can be said of any token now
+//
+// 400, 401 and 403 come with the WWW-Authenticate of RFC 6750 §3.
+func Require(v Validator, options ...Option) func(http.Handler) http.Handler {
+	g := &guard{validator: v}
+	for _, option := range options {
+		option(g)
+	}
+	g.forbidden = insufficientScope(g.scopes)
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if g.cors(w, r) {
+				return
+			}
+			claims, refused := g.check(r)
+			if refused != nil {
+				refused.write(w)
+				return
+			}
+			next.ServeHTTP(w, r.WithContext(validator.NewContext(r.Context(), claims)))
+		})
+	}
+}
+
+func (g *guard) check(r *http.Request) (*validator.Claims, *problem) {
+	headers := r.Header["Authorization"]
+	if len(headers) > 1 {
+		return nil, &twoHeaders
+	}
+	token := ""
+	if len(headers) == 1 {
+		token = bearer(headers[0])
+	}
+	if token == "" {
+		return nil, &tokenMissing
+	}
+	claims, err := g.validator.Validate(r.Context(), token)
+	if err != nil {
+		return nil, problemOf(err)
+	}
+	for _, s := range g.scopes {
+		if !claims.HasScope(s) {
+			return nil, &g.forbidden
+		}
+	}
+	return claims, nil
+}
+
+// bearer returns the token of an Authorization header, or nothing when its scheme is
+// another. Schemes have no case (RFC 9110 §11.1).
+func bearer(header string) string {
+	scheme, token, _ := strings.Cut(header, " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.Trim(token, " ")
+}
+
+func problemOf(err error) *problem {
+	switch {
+	case errors.Is(err, validator.ErrStale):
+		return &stale
+	case errors.Is(err, validator.ErrExpired):
+		return &tokenExpired
+	case errors.Is(err, validator.ErrRevoked):
+		return &tokenRevoked
+	case errors.Is(err, validator.ErrInvalid):
+		return &tokenInvalid
+	default:
+		return &unavailable // the request was given up
+	}
+}

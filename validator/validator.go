@@ -1,0 +1,296 @@
+package validator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"tokenbroker/revocation"
+)
+
+const (
+	defaultMaxStaleness = 30 * time.Second
+	defaultCacheSize    = 1 << 17
+
+	// maxIssuedAhead is how far iat may lie in the future of the broker's clock.
+	maxIssuedAhead = 60 * time.Second
+)
+
+// Policy says what a stale Validator does with a token.
+type Policy string
+
+// FailClosed refuses every token with [ErrStale] while stale.
+const FailClosed Policy = "fail_closed"
+
+// Client is the service's own account at the broker, with which it asks for revocations.
+type Client struct {
+	ID     string
+	Secret string
+}
+
+// String leaves the secret out, and so do all the ways to print or log a Client.
+func (c Client) String() string { return "client " + c.ID }
+
+// GoString implements [fmt.GoStringer].
+func (c Client) GoString() string { return c.String() }
+
+// LogValue implements [slog.LogValuer].
+func (c Client) LogValue() slog.Value { return slog.StringValue(c.String()) }
+
+// MarshalText implements [encoding.TextMarshaler], for JSON.
+func (c Client) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
+// Config says whose tokens to accept and how to learn of keys and revocations. Issuer,
+// Audience, Client and Feed are required.
+type Config struct {
+	// Issuer is the broker's URL, to the letter as in its discovery document and in iss.
+	Issuer string
+	// Audience is the name of this service, one of the token's aud.
+	Audience string
+	Client   Client
+	// Feed delivers revocations as they happen, for example [tokenbroker/revocation/natsfeed].
+	Feed revocation.Feed
+	// MaxStaleness is how old the knowledge of revocations may be; 30 s when zero.
+	MaxStaleness time.Duration
+	// Policy applies when it is older; [FailClosed] when empty.
+	Policy Policy
+	// CacheSize is the number of verified tokens to remember; 131,072 when zero. A
+	// remembered token takes about 2 KiB.
+	CacheSize int
+	// HTTPClient talks to the broker; when nil, one with a timeout that follows no redirects.
+	HTTPClient *http.Client
+	// Logger gets one line per change of state; [slog.Default] when nil.
+	Logger *slog.Logger
+}
+
+func (c *Config) validate() error {
+	issuer, err := url.Parse(c.Issuer)
+	if err != nil || issuer.Host == "" || issuer.Scheme != "https" && issuer.Scheme != "http" {
+		return errors.New("validator: Issuer must be the broker's http(s) URL")
+	}
+	switch {
+	case c.Audience == "":
+		return errors.New("validator: Audience is required: the name of this service in aud")
+	case c.Client.ID == "" || c.Client.Secret == "":
+		return errors.New("validator: Client.ID and Client.Secret are required for the catch-up")
+	case c.Feed == nil:
+		return errors.New("validator: Feed is required, for example natsfeed.Feed{URL: …}")
+	case c.MaxStaleness < 0 || c.CacheSize < 0:
+		return errors.New("validator: MaxStaleness and CacheSize must not be negative")
+	case c.Policy != "" && c.Policy != FailClosed:
+		return fmt.Errorf("validator: unknown Policy %q", string(c.Policy))
+	}
+	if c.MaxStaleness == 0 {
+		c.MaxStaleness = defaultMaxStaleness
+	}
+	if c.CacheSize == 0 {
+		c.CacheSize = defaultCacheSize
+	}
+	if c.HTTPClient == nil {
+		c.HTTPClient = &http.Client{
+			Timeout:       10 * time.Second,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		}
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return nil
+}
+
+// Validator decides whether access tokens are good. It is safe for concurrent use.
+type Validator struct {
+	issuer    string
+	audiences []string
+	backend   backend
+	cache     *cache
+	close     func()
+
+	verified, expired, revoked, invalid, stale atomic.Uint64
+}
+
+// New connects to the broker and returns once keys and live revocations are in memory,
+// or ctx ends. The goroutines it starts stop with [Validator.Close]; ctx is only for the
+// start.
+func New(ctx context.Context, config Config) (*Validator, error) {
+	if err := config.validate(); err != nil {
+		return nil, err
+	}
+	syncer := newSyncer(syncConfig{
+		Issuer:       config.Issuer,
+		ClientID:     config.Client.ID,
+		ClientSecret: config.Client.Secret,
+		Feed:         config.Feed,
+		HTTP:         config.HTTPClient,
+		MaxStaleness: config.MaxStaleness,
+		Logger:       config.Logger,
+	})
+	if err := syncer.start(ctx); err != nil {
+		return nil, fmt.Errorf("validator: starting: %w", err)
+	}
+	v := newValidator(config.Issuer, []string{config.Audience}, config.CacheSize,
+		newRemote(syncer, config.MaxStaleness))
+	v.close = syncer.close
+	return v, nil
+}
+
+func newValidator(issuer string, audiences []string, cacheSize int, b backend) *Validator {
+	return &Validator{
+		issuer:    issuer,
+		audiences: slices.Clone(audiences),
+		backend:   b,
+		cache:     newCache(cacheSize),
+		close:     func() {},
+	}
+}
+
+// Close ends the subscription and waits for the goroutines of the Validator. Without news
+// it goes stale within Config.MaxStaleness.
+func (v *Validator) Close() { v.close() }
+
+// Validate returns the claims of a token that is good for this service now. Otherwise
+// the error is [ErrExpired], [ErrRevoked], [ErrInvalid] or [ErrStale] (by errors.Is), or
+// ctx's. A token that was seen before costs no I/O, no signature and no allocation; a
+// token under an unknown key may cost one request to the broker, under ctx.
+//
+// The claims are shared: they must not be modified.
+func (v *Validator) Validate(ctx context.Context, token string) (*Claims, error) {
+	r := v.backend.read()
+	seen := v.cache.find(token)
+	if seen != nil && r.fresh && r.nowMS < seen.expMS && r.version == seen.version.Load() {
+		return seen.claims, nil
+	}
+	var claims *Claims
+	var err error
+	if seen != nil {
+		claims, err = v.again(ctx, seen, r)
+	} else {
+		claims, err = v.first(ctx, token, r)
+	}
+	if err != nil {
+		v.countRefusal(err)
+		return nil, err
+	}
+	return claims, nil
+}
+
+// again judges a token whose signature was good, after keys or revocations changed.
+func (v *Validator) again(ctx context.Context, seen *entry, r reading) (*Claims, error) {
+	if !r.fresh {
+		return nil, errStale
+	}
+	key, err := v.key(ctx, seen.claims.KeyID)
+	if err != nil {
+		return nil, err
+	}
+	if !sameKey(key, seen.key) {
+		return nil, refuse(ErrInvalid, "its key was replaced")
+	}
+	if err := v.current(seen.claims, v.backend.read()); err != nil {
+		return nil, err
+	}
+	// r was read before the look-ups: what came meanwhile is looked up next time.
+	seen.version.Store(r.version)
+	return seen.claims, nil
+}
+
+// first judges a token that was not seen before, cheap checks first.
+func (v *Validator) first(ctx context.Context, text string, r reading) (*Claims, error) {
+	t, err := parseToken(text)
+	if err != nil {
+		return nil, &refusal{kind: ErrInvalid, detail: "malformed", cause: err}
+	}
+	if !r.fresh {
+		return nil, errStale
+	}
+	key, err := v.key(ctx, t.kid)
+	if err != nil {
+		return nil, err
+	}
+	v.verified.Add(1)
+	if err := verifySignature(key, t); err != nil {
+		return nil, &refusal{kind: ErrInvalid, detail: "signature", cause: err}
+	}
+	claims, err := newClaims(t)
+	if err != nil {
+		return nil, &refusal{kind: ErrInvalid, detail: "claims", cause: err}
+	}
+	// The key may have come over the network: time has passed.
+	late := v.backend.read()
+	if err := v.acceptable(claims, late); err != nil {
+		return nil, err
+	}
+	if err := v.current(claims, late); err != nil {
+		return nil, err
+	}
+	v.cache.put(text, claims, key, r.version, late.nowMS)
+	return claims, nil
+}
+
+func (v *Validator) key(ctx context.Context, kid string) (verificationKey, error) {
+	key, err := v.backend.key(ctx, kid)
+	switch {
+	case err == nil:
+		return key, nil
+	case errors.Is(err, errUnknownKey):
+		return key, refuse(ErrInvalid, "unknown key")
+	case ctx.Err() != nil:
+		return key, fmt.Errorf("waiting for a key: %w", ctx.Err())
+	default:
+		return key, &refusal{kind: ErrStale, detail: "fetching the keys", cause: err}
+	}
+}
+
+// acceptable checks what never changes about a well-signed token.
+func (v *Validator) acceptable(c *Claims, r reading) error {
+	switch {
+	case c.Issuer != v.issuer:
+		return refuse(ErrInvalid, "another issuer")
+	case !v.meant(c.Audience):
+		return refuse(ErrInvalid, "another audience")
+	case c.ExpiresAt.Before(c.IssuedAt):
+		return refuse(ErrInvalid, "expires before it was issued")
+	case c.ExpiresAt.Sub(c.IssuedAt) > r.maxLifetime:
+		return refuse(ErrInvalid, "lives longer than the broker's tokens do")
+	case c.IssuedAt.UnixMilli() > r.nowMS+maxIssuedAhead.Milliseconds():
+		return refuse(ErrInvalid, "issued in the future")
+	case !c.NotBefore.IsZero() && c.NotBefore.UnixMilli() > r.nowMS:
+		return refuse(ErrInvalid, "not valid yet")
+	}
+	return nil
+}
+
+func (v *Validator) meant(audience []string) bool {
+	for _, a := range audience {
+		if slices.Contains(v.audiences, a) {
+			return true
+		}
+	}
+	return false
+}
+
+var (
+	errStale   = refuse(ErrStale, "the last news from the broker is too old")
+	errExpired = refuse(ErrExpired, "by the broker's clock")
+	errRevoked = refuse(ErrRevoked, "by the denylist")
+)
+
+// current checks what can change from one request to the next. The denylist is asked
+// last: a token that is both expired and revoked is expired, for good.
+func (v *Validator) current(c *Claims, r reading) error {
+	switch {
+	case !r.fresh:
+		return errStale
+	case r.nowMS >= c.ExpiresAt.UnixMilli():
+		return errExpired
+	case v.backend.denylist().Revoked(c.revocable()):
+		return errRevoked
+	}
+	return nil
+}

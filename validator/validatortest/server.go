@@ -1,0 +1,141 @@
+package validatortest
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"tokenbroker/revocation"
+)
+
+// MaxLifetime is the longest exp − iat that the Issuer announces, in seconds.
+const MaxLifetime = 900
+
+func (i *Issuer) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /.well-known/openid-configuration", i.discovery)
+	mux.HandleFunc("GET /.well-known/oauth-authorization-server", i.discovery)
+	mux.HandleFunc("GET /.well-known/jwks.json", func(w http.ResponseWriter, r *http.Request) {
+		i.mu.Lock()
+		d := i.jwks()
+		i.mu.Unlock()
+		d.serve(w, r)
+	})
+	mux.HandleFunc("GET /revocations/jwks.json", func(w http.ResponseWriter, r *http.Request) {
+		i.feedJWKS().serve(w, r)
+	})
+	mux.HandleFunc("GET /revocations", i.catchUp)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		i.mu.Lock()
+		down := i.down
+		i.mu.Unlock()
+		if down {
+			http.Error(w, "down", http.StatusServiceUnavailable)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// SetHTTPDown makes every request fail with 503, or work again.
+func (i *Issuer) SetHTTPDown(down bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.down = down
+}
+
+func (i *Issuer) discovery(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, map[string]any{
+		"issuer":                    i.URL(),
+		"jwks_uri":                  i.URL() + "/.well-known/jwks.json",
+		"access_token_max_lifetime": MaxLifetime,
+	})
+}
+
+// document is a key set as it is served.
+type document struct {
+	body []byte
+	etag string
+}
+
+func (d document) serve(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("ETag", d.etag)
+	w.Header().Set("Cache-Control", "public, max-age=300")
+	if r.Header.Get("If-None-Match") == d.etag {
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	w.Header().Set("Content-Type", "application/jwk-set+json")
+	_, _ = w.Write(d.body)
+}
+
+// jwks is called with mu held.
+func (i *Issuer) jwks() document {
+	var keys []jose.JSONWebKey
+	for _, k := range i.keys {
+		keys = append(keys, jose.JSONWebKey{Key: k.private.Public(), KeyID: k.kid, Algorithm: string(k.alg), Use: "sig"})
+	}
+	return i.newDocument(keys)
+}
+
+func (i *Issuer) feedJWKS() document {
+	return i.newDocument([]jose.JSONWebKey{
+		{Key: i.feedKey.Public(), KeyID: i.feedKID, Algorithm: "EdDSA", Use: "sig"},
+	})
+}
+
+func (i *Issuer) newDocument(keys []jose.JSONWebKey) document {
+	body, err := json.Marshal(map[string]any{"keys": keys, "store": i.store})
+	if err != nil {
+		panic("validatortest: encoding a key set: " + err.Error())
+	}
+	sum := sha256.Sum256(body)
+	return document{body: body, etag: `"` + hex.EncodeToString(sum[:8]) + `"`}
+}
+
+func (i *Issuer) catchUp(w http.ResponseWriter, r *http.Request) {
+	id, secret, _ := r.BasicAuth()
+	if id != ClientID || subtle.ConstantTimeCompare([]byte(secret), []byte(ClientSecret)) != 1 {
+		w.Header().Set("WWW-Authenticate", `Basic realm="revocations"`)
+		http.Error(w, "client id and secret wanted", http.StatusUnauthorized)
+		return
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	after, known := i.position(r.URL.Query().Get("after"))
+	now := time.Now()
+	writeJSON(w, revocation.Answer{
+		V: revocation.Version, Store: i.store, Origin: i.origin,
+		Up: now.Sub(i.started).Milliseconds(), AtMS: now.UnixMilli(), Full: !known,
+		Origins: []revocation.OriginHead{{Origin: i.origin, Head: uint64(len(i.events))}},
+		Kids:    append([]string{}, i.gone...),
+		Events:  append([]revocation.Event{}, slices.Concat(i.events[after:]...)...),
+	})
+}
+
+// position is how many batches a reader says it has, and whether it was this origin that
+// it heard them from. It is called with mu held.
+func (i *Issuer) position(after string) (batches int, known bool) {
+	for one := range strings.SplitSeq(after, ",") {
+		origin, seq, _ := strings.Cut(one, ".")
+		n, err := strconv.Atoi(seq)
+		if origin == i.origin && err == nil && n >= 0 && n <= len(i.events) {
+			return n, true
+		}
+	}
+	return 0, false
+}
+
+func writeJSON(w http.ResponseWriter, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	_ = json.NewEncoder(w).Encode(body)
+}
