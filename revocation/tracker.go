@@ -121,7 +121,7 @@ type Tracker struct {
 
 	token, feed           fetcher
 	tokenStore, feedStore string
-	tokenETag             string
+	tokenETag, soughtETag string
 	feedSpacing           time.Duration
 	held                  []Held
 	heldBytes             int

@@ -72,10 +72,11 @@ func (t *Tracker) heartbeat(now Instant, arrival time.Duration, o *origin, m Mes
 	}
 	o.lastUp = h.Up
 	if tag := NormalETag(h.JWKS); tag != "" && t.tokenETag != "" && tag != t.tokenETag {
-		at := now.Mono + time.Duration(t.cfg.Jitter()*float64(etagJitter))
-		if t.token.begun {
+		at := now.Mono + t.jitter(etagJitter)
+		if tag == t.soughtETag { // a fetch for it was in vain, or is due already
 			at = max(at, t.token.started+etagSpacing)
 		}
+		t.soughtETag = tag
 		t.token.by(at)
 	}
 }
