@@ -118,13 +118,17 @@ func config(f *fake) api.Config {
 	}
 }
 
-func newAPI(t *testing.T, f *fake, change ...func(*api.Config)) http.Handler {
-	t.Helper()
+func newHandler(f *fake, change ...func(*api.Config)) (http.Handler, error) {
 	cfg := config(f)
 	for _, c := range change {
 		c(&cfg)
 	}
-	h, err := api.New(cfg)
+	return api.New(cfg)
+}
+
+func newAPI(t *testing.T, f *fake, change ...func(*api.Config)) http.Handler {
+	t.Helper()
+	h, err := newHandler(f, change...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -98,7 +98,11 @@ func TestLogHoldsNoSecretAndObserveNoPath(t *testing.T) {
 	call(h, "POST", "/auth/refresh/", `{"CSRF_token":"secret-4"}`, "Cookie: refresh_cookie=secret-5", "Authorization: Bearer secret-6")
 	call(h, "secret-7", "/secret-8/secret-9", "")
 	f.panics = errors.New("secret-10")
-	want(t, call(h, "POST", "/auth/sign-in/", `{"username":"a","password":"b"}`, "Origin: "+spa), 500, "internal")
+	res := call(h, "POST", "/auth/sign-in/", `{"username":"a","password":"b"}`, "Origin: "+spa)
+	want(t, res, 500, "internal")
+	if res.Header.Get("Access-Control-Allow-Origin") != spa {
+		t.Errorf("the answer to a panic lacks CORS: %v", res.Header)
+	}
 	if strings.Contains(log.String(), "secret") {
 		t.Errorf("the log holds a secret:\n%s", log.String())
 	}
@@ -107,9 +111,9 @@ func TestLogHoldsNoSecretAndObserveNoPath(t *testing.T) {
 			t.Errorf("the log lacks %s:\n%s", part, log.String())
 		}
 	}
-	want := "POST /auth/sign-in 500,POST /auth/refresh 500,other unmatched 404,POST /auth/sign-in 500"
-	if got := strings.Join(seen, ","); got != want {
-		t.Errorf("observed %s\nwant     %s", got, want)
+	observed := "POST /auth/sign-in 500,POST /auth/refresh 500,other unmatched 404,POST /auth/sign-in 500"
+	if got := strings.Join(seen, ","); got != observed {
+		t.Errorf("observed %s\nwant     %s", got, observed)
 	}
 }
 
