@@ -149,12 +149,9 @@ func TestAProlongedEventOutlivesItsFirstEnd(t *testing.T) {
 
 func TestAConflictLeavesTheRecordForTheNextCollection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := storetest.Conflicting(memstore.New(nil), func(c store.Change) bool { return false })
-		p := start(t, s)
-		p.revoke(sid("s"))
-		time.Sleep(2 * time.Minute)
-		conflicting := storetest.Conflicting(s.Store, storetest.Times(1))
-		again := start(t, conflicting)
+		s := memstore.New(nil)
+		start(t, s).revoke(sid("s"))
+		again := start(t, storetest.Conflicting(s, storetest.Times(1)))
 		time.Sleep(2 * time.Minute)
 		if n := again.collect(); n != 1 || len(again.keys("ledger.event.")) != 1 {
 			t.Errorf("collected %d, left %v", n, again.keys("ledger."))

@@ -162,6 +162,7 @@ func TestABacklogIsHealedAfterAnOutage(t *testing.T) {
 					t.Error("flushed to a dead network")
 				}
 				time.Sleep(30 * time.Second)
+				synctest.Wait()
 				stats := pub.Stats()
 				if stats.Backlog != 59 || stats.Oldest < 30*time.Second || !stats.Failing {
 					t.Errorf("stats %+v", stats)
