@@ -1,0 +1,41 @@
+# Each target is one command that can be typed by hand as well.
+.DEFAULT_GOAL := help
+.PHONY: help build test race lint fuzz bench ci
+
+TOOLS ?= $(or $(TOKENBROKER_TOOLS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tokenbroker-tools)
+GOLANGCI_VERSION := $(shell sed -n 's/^GOLANGCI_VERSION=//p' .ci/run)
+GOLANGCI := $(TOOLS)/golangci-lint-$(GOLANGCI_VERSION)/golangci-lint
+FUZZTIME ?= 10s
+BENCH ?= .
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build the binary into dist/
+	go build -trimpath -o dist/ ./cmd/tokenbroker
+
+test: ## run all tests (the README's command)
+	go test ./...
+
+race: ## run all tests under the race detector (needs a C compiler)
+	CGO_ENABLED=1 go test -race ./...
+
+lint: $(GOLANGCI) ## run the pinned golangci-lint
+	$(GOLANGCI) run ./...
+
+$(GOLANGCI):
+	GOBIN=$(@D) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+
+fuzz: ## run each fuzz test for FUZZTIME (10s)
+	@grep -rl --include='*_test.go' '^func Fuzz' . | while read -r file; do \
+	  sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\).*/\1/p' "$$file" | while read -r name; do \
+	    echo "$$name ($$(dirname "$$file"))"; \
+	    go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")" </dev/null || exit 1; \
+	  done || exit 1; \
+	done
+
+bench: ## run the benchmarks that match BENCH (all)
+	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+ci: ## run what a landing has to pass
+	.ci/run

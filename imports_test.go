@@ -1,0 +1,80 @@
+package tokenbroker_test
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// The borders of docs/design.md §2, over all that a package pulls in: what depguard
+// cannot see because it looks at one file's imports at a time.
+func TestImportBorders(t *testing.T) {
+	const (
+		gin    = "github.com/gin-gonic"
+		badger = "github.com/dgraph-io"
+		nats   = "github.com/nats-io"
+	)
+	sdk := []string{gin, badger, nats, "tokenbroker/broker", "tokenbroker/api", "tokenbroker/keyring", "tokenbroker/upstream", "tokenbroker/cmd"}
+	borders := map[string][]string{
+		"tokenbroker/revocation":              sdk,
+		"tokenbroker/validator":               sdk,
+		"tokenbroker/validator/httpauth":      sdk,
+		"tokenbroker/validator/validatortest": sdk,
+		"tokenbroker/revocation/natsfeed":     {gin, badger, "github.com/nats-io/nats-server", "tokenbroker/broker", "tokenbroker/api", "tokenbroker/keyring"},
+		"tokenbroker/keyring":                 {gin, badger, nats, "tokenbroker/broker", "tokenbroker/api", "tokenbroker/validator", "tokenbroker/revocation/ledger"},
+		"tokenbroker/broker":                  {gin, badger, nats, "tokenbroker/api", "tokenbroker/keyring", "tokenbroker/revocation/ledger"},
+		"tokenbroker/broker/store":            {gin, badger, nats, "tokenbroker/broker/actor", "tokenbroker/api", "tokenbroker/keyring"},
+		"tokenbroker/api":                     {badger, nats, "tokenbroker/keyring", "tokenbroker/revocation/ledger", "tokenbroker/upstream", "tokenbroker/cmd"},
+	}
+	touchSources(t)
+	for pkg, forbidden := range borders {
+		t.Run(strings.TrimPrefix(pkg, "tokenbroker/"), func(t *testing.T) {
+			t.Parallel()
+			deps := dependencies(t, pkg)
+			for _, dep := range deps {
+				for _, prefix := range forbidden {
+					if dep == prefix || strings.HasPrefix(dep, prefix+"/") {
+						t.Errorf("%s depends on %s", pkg, dep)
+					}
+				}
+			}
+		})
+	}
+}
+
+// dependencies lists pkg and all that it imports, without its tests.
+func dependencies(t *testing.T, pkg string) []string {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", pkg).Output()
+	if err != nil {
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			t.Fatalf("go list -deps %s: %v\n%s", pkg, err, exit.Stderr)
+		}
+		t.Fatalf("go list -deps %s: %v", pkg, err)
+	}
+	deps := strings.Fields(string(out))
+	if len(deps) < 2 {
+		t.Fatalf("go list -deps %s gave %v: this test sees nothing", pkg, deps)
+	}
+	return deps
+}
+
+// touchSources looks at every source file: the test cache sees what a test itself opens,
+// not what go list reads, and would keep an old result.
+func touchSources(t *testing.T) {
+	t.Helper()
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && strings.HasSuffix(path, ".go") {
+			_, err = os.Stat(path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
