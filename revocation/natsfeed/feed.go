@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -52,8 +53,12 @@ func (f Feed) Open(ctx context.Context, sink revocation.Sink) (io.Closer, error)
 		name = "tokenbroker service"
 	}
 	opts := append(access{f.User, f.Password, f.Credentials, f.TLS}.options(name),
-		nats.ConnectHandler(func(*nats.Conn) { g.gap(errConnected) }),
-		nats.ReconnectHandler(func(*nats.Conn) { g.gap(errConnected) }),
+		nats.ConnectHandler(func(nc *nats.Conn) { // the first connect, which may come late
+			if !g.atOnce.Load() {
+				g.connected(nc)
+			}
+		}),
+		nats.ReconnectHandler(g.connected),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			g.gap(fmt.Errorf("NATS: %w", err)) // a slow consumer above all
 		}),
@@ -64,6 +69,7 @@ func (f Feed) Open(ctx context.Context, sink revocation.Sink) (io.Closer, error)
 		return nil, fmt.Errorf("opening the NATS feed: %w", err)
 	}
 	g.nc = nc
+	g.atOnce.Store(nc.IsConnected()) // then it was connected before it subscribed: no gap
 	for _, subject := range []string{revocation.BatchSubject + ">", revocation.HeartbeatSubject + ">"} {
 		if err := f.subscribe(nc, subject, g); err != nil {
 			return nil, errors.Join(fmt.Errorf("subscribing to %s: %w", subject, err), g.Close())
@@ -101,6 +107,8 @@ type gate struct {
 	done chan struct{} // closed with the connection
 	sink revocation.Sink
 
+	atOnce atomic.Bool // the first connect succeeded within Open
+
 	mu     sync.RWMutex
 	closed bool // mu guards it
 }
@@ -119,6 +127,13 @@ func (g *gate) gap(cause error) {
 	if !g.closed {
 		g.sink.Gap(cause)
 	}
+}
+
+// connected tells of the gap once the server has the subscriptions again, so that the
+// catch-up and the feed leave nothing out between them.
+func (g *gate) connected(nc *nats.Conn) {
+	_ = nc.FlushTimeout(2 * time.Second) // if the link breaks meanwhile, its return is another gap
+	g.gap(errConnected)
 }
 
 // Close ends the subscription; afterwards the sink is not called again.
