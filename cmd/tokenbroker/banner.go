@@ -1,0 +1,46 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/template"
+
+	"tokenbroker/cmd/tokenbroker/internal/node"
+)
+
+// bannerText is what dev prints once everything answers. The lines can be pasted.
+var bannerText = template.Must(template.New("banner").Parse(`
+tokenbroker is ready.
+
+  broker          {{.Broker}}
+  sample service  {{.Sample}}/hello
+  admin           {{.Admin}}/metrics (bearer token in {{.DataDir}}/{{.TokenFile}})
+  NATS            {{.NATS}}
+  user            {{.User}} / {{.Password}}
+  data            {{.DataDir}}{{if .Temporary}} (removed at the end; keep it with --data-dir){{end}}
+
+Try it in another terminal:
+
+  curl -s -c jar --location --request POST '{{.Address}}/auth/sign-in/' --header 'Content-Type: application/json' --data-raw '{"username": "{{.User}}", "password": "{{.Password}}"}' | tee answer.json
+  TOKEN=$(sed 's/.*"access_token":"\([^"]*\)".*/\1/' answer.json); CSRF=$(sed 's/.*"CSRF_token":"\([^"]*\)".*/\1/' answer.json)
+  curl -s -i -H "Authorization: Bearer $TOKEN" {{.Sample}}/hello
+  curl -s -b jar -c jar --location --request POST '{{.Address}}/auth/refresh/' --header 'Content-Type: application/json' --data-raw "{\"CSRF_token\": \"$CSRF\"}"
+  curl -s -b jar -c jar --location --request POST '{{.Address}}/auth/logoff/' --header 'Content-Type: application/json' --data-raw "{\"CSRF_token\": \"$CSRF\"}"
+  curl -s -i -H "Authorization: Bearer $TOKEN" {{.Sample}}/hello
+
+Stop with Ctrl-C.
+
+`))
+
+func printBanner(w io.Writer, n *node.Node, sampleURL, dataDir string, temporary bool) error {
+	err := bannerText.Execute(w, map[string]any{
+		"Broker": n.Issuer(), "Address": strings.TrimPrefix(n.Issuer(), "http://"), "Sample": sampleURL,
+		"Admin": n.AdminURL(), "TokenFile": node.AdminTokenFile, "NATS": n.NATSURL(),
+		"User": devUser, "Password": devPassword, "DataDir": dataDir, "Temporary": temporary,
+	})
+	if err != nil {
+		return fmt.Errorf("printing the banner: %w", err)
+	}
+	return nil
+}

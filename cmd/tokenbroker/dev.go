@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"sync"
+
+	"github.com/spf13/cobra"
+
+	"tokenbroker/broker"
+	"tokenbroker/cmd/tokenbroker/internal/node"
+)
+
+// What dev seeds. These are known to everybody: they are for loopback alone.
+const (
+	devUser, devPassword  = "admin", "admin"
+	devBrowserClient      = "demo-spa"
+	devServiceClient      = "demo-service"
+	devServiceSecret      = "demo-service-secret" //nolint:gosec // a published demo secret
+	devAudience, devScope = "demo-api", "hello:read"
+	exitUncertain         = 70 // the outcome of a commit is unknown
+	devDataDirPattern     = "tokenbroker-dev-*"
+	defaultListen         = "127.0.0.1:8080"
+	defaultAdminListen    = "127.0.0.1:8081"
+	defaultSampleListen   = "127.0.0.1:8082"
+	defaultNATSListen     = "127.0.0.1:4222"
+)
+
+type devOptions struct {
+	dataDir, listen, adminListen, sampleListen, natsListen, logLevel string
+}
+
+func devCommand(stdout, stderr io.Writer) *cobra.Command {
+	var opts devOptions
+	cmd := &cobra.Command{
+		Use:   "dev",
+		Short: "Run everything on this machine: broker, NATS, store and a sample service",
+		Long: `Run everything on this machine, on loopback, with nothing to install: the broker, an
+embedded NATS server, the store and a sample service, with the user admin / admin.
+
+Ctrl-C (or SIGTERM) drains and stops.`,
+		Args: unknownCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return runDev(cmd.Context(), opts, stdout, stderr)
+		},
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&opts.dataDir, "data-dir", "", "keep the data here across runs (default: a temporary directory, removed at the end)")
+	flags.StringVar(&opts.listen, "listen", defaultListen, "the broker's address")
+	flags.StringVar(&opts.adminListen, "admin-listen", defaultAdminListen, "the operators' address (/metrics, with a bearer token)")
+	flags.StringVar(&opts.sampleListen, "sample-listen", defaultSampleListen, "the sample service's address")
+	flags.StringVar(&opts.natsListen, "nats-listen", defaultNATSListen, "the embedded NATS server's address")
+	flags.StringVar(&opts.logLevel, "log-level", "info", "debug, info, warn or error")
+	return cmd
+}
+
+// runDev serves until ctx ends or a listener fails.
+func runDev(ctx context.Context, opts devOptions, stdout, stderr io.Writer) (err error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(opts.logLevel)); err != nil {
+		return fmt.Errorf("%w: --log-level %q: want debug, info, warn or error", errUsage, opts.logLevel)
+	}
+	logger := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
+	dataDir, removeData, err := devDataDir(opts.dataDir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, removeData()) }()
+
+	sampleListener, err := node.Listen("the sample service", opts.sampleListen, "sample-listen")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = sampleListener.Close() }()
+	n, err := node.Start(ctx, node.Config{
+		DataDir: dataDir, Listen: opts.listen, AdminListen: opts.adminListen, NATSListen: opts.natsListen,
+		Audience: []string{devAudience}, BrowserClient: devBrowserClient, BrowserScope: devScope,
+		Clients: []broker.Client{
+			{ID: devBrowserClient, Scopes: []string{devScope}},
+			{ID: devServiceClient, Secret: devServiceSecret, Scopes: []string{devScope}},
+		},
+		InsecureCookies: true, Logger: logger,
+		Fatal: func(err error) {
+			logger.Error("the process ends: the next start reads what is on disk", "error", err)
+			os.Exit(exitUncertain)
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("starting: %w", err)
+	}
+	defer func() { err = errors.Join(err, n.Close()) }()
+	if _, err := n.Broker().AddUser(ctx, devUser, devPassword, nil); err != nil && !errors.Is(err, broker.ErrUserExists) {
+		return fmt.Errorf("seeding the user %s: %w", devUser, err)
+	}
+	sample, err := startSample(ctx, n, sampleListener, logger)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, sample.stop()) }()
+
+	if err := printBanner(stdout, n, "http://"+sampleListener.Addr().String(), dataDir, opts.dataDir == ""); err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		logger.Info("stopping: draining what was accepted")
+		return nil
+	case err := <-n.Failed():
+		return fmt.Errorf("the broker's listener ended: %w", err)
+	case err := <-sample.failed:
+		return fmt.Errorf("the sample service's listener ended: %w", err)
+	}
+}
+
+// devDataDir returns the data directory and what to do with it at the end.
+func devDataDir(dir string) (string, func() error, error) {
+	if dir != "" {
+		return dir, func() error { return nil }, nil
+	}
+	dir, err := os.MkdirTemp("", devDataDirPattern)
+	if err != nil {
+		return "", nil, fmt.Errorf("making a temporary data directory: %w (name one with --data-dir)", err)
+	}
+	remove := sync.OnceValue(func() error {
+		if err := os.RemoveAll(dir); err != nil {
+			return fmt.Errorf("removing the temporary data directory: %w", err)
+		}
+		return nil
+	})
+	return dir, remove, nil
+}

@@ -1,0 +1,310 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"os"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// running is `tokenbroker dev` in this process, on free ports.
+type running struct {
+	issuer, sample, admin, dataDir string
+	output                         *syncBuffer
+	logs                           *syncBuffer
+	stop                           context.CancelFunc
+	code                           chan int
+}
+
+// startDev returns when the banner says that everything answers.
+func startDev(t *testing.T, args ...string) *running {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	r := &running{output: &syncBuffer{}, logs: &syncBuffer{}, stop: stop, code: make(chan int, 1)}
+	args = append([]string{"dev", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0",
+		"--sample-listen", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0"}, args...)
+	go func() { r.code <- Main(ctx, args, r.output, r.logs) }()
+	t.Cleanup(func() { r.stop() })
+	eventually(t, 60*time.Second, "the banner", func() bool {
+		select {
+		case code := <-r.code:
+			t.Fatalf("dev ended with %d before it was ready:\n%s", code, r.logs.String())
+		default:
+		}
+		return strings.Contains(r.output.String(), "Stop with Ctrl-C")
+	})
+	field := func(name string) string {
+		m := regexp.MustCompile(`(?m)^  ` + name + `\s+(\S+)`).FindStringSubmatch(r.output.String())
+		if m == nil {
+			t.Fatalf("no %s in the banner:\n%s", name, r.output.String())
+		}
+		return m[1]
+	}
+	r.issuer, r.dataDir = field("broker"), field("data")
+	r.sample = strings.TrimSuffix(field("sample service"), "/hello")
+	r.admin = field("admin")
+	return r
+}
+
+// finish stops dev and checks that it drained in time.
+func (r *running) finish(t *testing.T) {
+	t.Helper()
+	r.stop()
+	select {
+	case code := <-r.code:
+		if code != exitOK {
+			t.Errorf("exit code %d:\n%s", code, r.logs.String())
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("dev did not stop within 10 s")
+	}
+}
+
+// TestDevFromSignInToRefusal is what the product is for, done over the wire: sign in, use
+// the token, log off, and the service says no to the token that has not expired.
+func TestDevFromSignInToRefusal(t *testing.T) {
+	dev := startDev(t)
+	b := newBrowser(t, dev.issuer)
+	answer := b.post("/auth/sign-in/", `{"username": "admin", "password": "admin"}`, http.StatusOK)
+	for _, member := range []string{"access_token", "token_type", "expires", "expires_in", "CSRF_token"} {
+		if answer[member] == nil {
+			t.Errorf("the answer has no %s", member)
+		}
+	}
+	access, csrf := answer["access_token"].(string), answer["CSRF_token"].(string)
+	if status, body := callHello(t, dev.sample, access); status != http.StatusOK {
+		t.Fatalf("hello with a good token: %d %s", status, body)
+	}
+	b.post("/auth/verify/", jsonBody("token", access), http.StatusOK)
+	refreshed := b.post("/auth/refresh/", jsonBody("CSRF_token", csrf), http.StatusOK)
+	first := b.get("/auth/session/", http.StatusOK)
+	if first["CSRF_token"] != csrf {
+		t.Errorf("the CSRF token of the session is not stable")
+	}
+
+	began := time.Now()
+	b.post("/auth/logoff/", jsonBody("CSRF_token", csrf), http.StatusOK)
+	answered := time.Since(began)
+	eventually(t, 10*time.Second, "the service refuses the token", func() bool {
+		status, body := callHello(t, dev.sample, access)
+		return status == http.StatusUnauthorized && strings.Contains(body, "token_revoked")
+	})
+	t.Logf("log-off was answered after %s; the service refused the token %s after the request", answered.Round(time.Microsecond*100), time.Since(began).Round(time.Microsecond*100))
+	if status, body := callHello(t, dev.sample, refreshed["access_token"].(string)); status != http.StatusUnauthorized {
+		t.Errorf("the session's other token: %d %s", status, body)
+	}
+	if body := b.post("/auth/verify/", jsonBody("token", access), http.StatusUnauthorized); body["code"] != "token_revoked" {
+		t.Errorf("verify after log-off: %v", body)
+	}
+	b.post("/auth/refresh/", jsonBody("CSRF_token", csrf), http.StatusUnauthorized)
+	b.get("/auth/session/", http.StatusUnauthorized)
+	b.post("/auth/logoff/", jsonBody("CSRF_token", csrf), http.StatusOK)
+
+	dir := dev.dataDir
+	adminToken, err := os.ReadFile(dir + "/admin-token")
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkMetrics(t, dev.admin, strings.TrimSpace(string(adminToken)))
+	dev.finish(t)
+	if _, err := os.Stat(dir); !os.IsNotExist(err) {
+		t.Errorf("the temporary data directory is still there: %v", err)
+	}
+	secrets := []string{access, csrf, refreshed["access_token"].(string), strings.TrimSpace(string(adminToken)), devServiceSecret}
+	secrets = append(secrets, b.cookies...)
+	for _, secret := range secrets {
+		if strings.Contains(dev.logs.String(), secret) {
+			t.Errorf("the logs hold a secret of this run")
+		}
+	}
+	if !strings.Contains(dev.logs.String(), "event=log_off") {
+		t.Error("the log-off left no audit line")
+	}
+}
+
+func TestDevKeepsItsDataAcrossRuns(t *testing.T) {
+	dir := t.TempDir()
+	dev := startDev(t, "--data-dir", dir)
+	port := dev.issuer[strings.LastIndex(dev.issuer, ":")+1:]
+	b := newBrowser(t, dev.issuer)
+	csrf := b.post("/auth/sign-in/", `{"username": "admin", "password": "admin"}`, http.StatusOK)["CSRF_token"].(string)
+
+	// A second process (here: a second run) on the same directory is refused by pid.
+	var out, errs syncBuffer
+	code := Main(t.Context(), []string{"dev", "--data-dir", dir, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0",
+		"--sample-listen", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0"}, &out, &errs)
+	if want := fmt.Sprintf("in use by process %d", os.Getpid()); code != exitFailed || !strings.Contains(errs.String(), want) {
+		t.Errorf("second run: code %d, %q, want %q", code, errs.String(), want)
+	}
+	// And a busy port by its number and flag.
+	errs.Reset()
+	code = Main(t.Context(), []string{"dev", "--listen", "127.0.0.1:" + port, "--admin-listen", "127.0.0.1:0",
+		"--sample-listen", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0"}, &out, &errs)
+	if code != exitFailed || !strings.Contains(errs.String(), ":"+port) || !strings.Contains(errs.String(), "--listen") {
+		t.Errorf("busy port: code %d, %q", code, errs.String())
+	}
+	dev.finish(t)
+
+	again := startDev(t, "--data-dir", dir, "--listen", "127.0.0.1:"+port)
+	b.post("/auth/refresh/", jsonBody("CSRF_token", csrf), http.StatusOK)
+	again.finish(t)
+}
+
+func TestUsageErrorsExitWith2(t *testing.T) {
+	for _, args := range [][]string{{"dev", "--no-such-flag"}, {"nonsense"}, {"dev", "extra"}, {"dev", "--log-level", "loud"}} {
+		var out, errs syncBuffer
+		if code := Main(t.Context(), args, &out, &errs); code != exitUsage || errs.String() == "" {
+			t.Errorf("%v: code %d, %q", args, code, errs.String())
+		}
+	}
+}
+
+func checkMetrics(t *testing.T, url, token string) {
+	t.Helper()
+	for _, tc := range []struct {
+		bearer string
+		want   int
+	}{{"", http.StatusUnauthorized}, {"wrong", http.StatusUnauthorized}, {token, http.StatusOK}} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tc.bearer != "" {
+			req.Header.Set("Authorization", "Bearer "+tc.bearer)
+		}
+		status, body := do(t, http.DefaultClient, req)
+		if status != tc.want {
+			t.Errorf("metrics: %d, want %d", status, tc.want)
+		}
+		if status == http.StatusOK && !strings.Contains(body, "tokenbroker_") {
+			t.Errorf("no metrics of ours:\n%s", body)
+		}
+	}
+}
+
+// browser keeps cookies, as curl's jar does, and notes their values.
+type browser struct {
+	t       *testing.T
+	base    string
+	client  *http.Client
+	cookies []string
+}
+
+func newBrowser(t *testing.T, base string) *browser {
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &browser{t: t, base: base, client: &http.Client{Jar: jar}}
+}
+
+func (b *browser) post(path, body string, want int) map[string]any {
+	b.t.Helper()
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, b.base+path, strings.NewReader(body))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	return b.send(req, want)
+}
+
+func (b *browser) get(path string, want int) map[string]any {
+	b.t.Helper()
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, b.base+path, nil)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return b.send(req, want)
+}
+
+func (b *browser) send(req *http.Request, want int) map[string]any {
+	b.t.Helper()
+	status, body := do(b.t, b.client, req)
+	if status != want {
+		b.t.Fatalf("%s %s: %d, want %d: %s", req.Method, req.URL.Path, status, want, body)
+	}
+	for _, c := range b.client.Jar.Cookies(req.URL) {
+		b.cookies = append(b.cookies, c.Value)
+	}
+	var answer map[string]any
+	if err := json.Unmarshal([]byte(body), &answer); err != nil {
+		b.t.Fatalf("%s: %v: %s", req.URL.Path, err, body)
+	}
+	return answer
+}
+
+func callHello(t *testing.T, base, token string) (int, string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, base+"/hello", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	return do(t, http.DefaultClient, req)
+}
+
+func do(t *testing.T, client *http.Client, req *http.Request) (int, string) {
+	t.Helper()
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(body)
+}
+
+func jsonBody(name, value string) string {
+	body, _ := json.Marshal(map[string]string{name: value})
+	return string(body)
+}
+
+// eventually polls until ok; it fails the test when that takes longer than limit.
+func eventually(t *testing.T, limit time.Duration, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.After(limit)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-deadline:
+			t.Fatalf("not within %s: %s", limit, what)
+		case <-tick.C:
+		}
+	}
+}
+
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+func (s *syncBuffer) Reset() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.b.Reset()
+}

@@ -1,0 +1,83 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"tokenbroker/api"
+	"tokenbroker/broker"
+	"tokenbroker/broker/store"
+	"tokenbroker/keyring"
+	"tokenbroker/revocation/ledger"
+	"tokenbroker/validator"
+)
+
+// keyringKey is the one record that the keyring lives in.
+const keyringKey = "keyring"
+
+// keyringStore lets the keyring live in the broker's store.
+type keyringStore struct{ store store.Store }
+
+var _ keyring.Store = keyringStore{}
+
+// Load implements [keyring.Store].
+func (k keyringStore) Load(ctx context.Context) ([]byte, uint64, error) {
+	rec, err := k.store.Get(ctx, keyringKey)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, 0, keyring.ErrEmpty
+	}
+	return rec.Value, uint64(rec.Revision), err
+}
+
+// CompareAndSwap implements [keyring.Store].
+func (k keyringStore) CompareAndSwap(ctx context.Context, data []byte, rev uint64) error {
+	errs := k.store.Commit(ctx, []store.Change{{Writes: []store.Write{
+		{Key: keyringKey, Value: data, Expect: store.Revision(rev)},
+	}}}, nil)
+	if errors.Is(errs[0], store.ErrConflict) {
+		return keyring.ErrConflict
+	}
+	return errs[0]
+}
+
+// document serves one of the keyring's JWK sets.
+func document(current func() keyring.Document) api.Document {
+	return func() ([]byte, string, time.Duration) {
+		doc := current()
+		return doc.Body, doc.ETag, doc.MaxAge
+	}
+}
+
+// verifier answers /auth/verify/ from the validator in this process.
+type verifier struct{ validator *validator.Validator }
+
+var _ api.Verifier = verifier{}
+
+// Verify implements [api.Verifier].
+func (v verifier) Verify(ctx context.Context, token string) (json.RawMessage, error) {
+	claims, err := v.validator.Validate(ctx, token)
+	switch {
+	case err == nil:
+		return claims.Raw(), nil
+	case errors.Is(err, validator.ErrExpired):
+		return nil, &broker.Error{Code: api.CodeTokenExpired, Message: "The token has expired.", Err: err}
+	case errors.Is(err, validator.ErrRevoked):
+		return nil, &broker.Error{Code: api.CodeTokenRevoked, Message: "The token was revoked.", Err: err}
+	case errors.Is(err, validator.ErrInvalid):
+		return nil, &broker.Error{Code: api.CodeTokenInvalid, Message: "The token is not a good one of this issuer.", Err: err}
+	default:
+		return nil, &broker.Error{Code: broker.CodeUnavailable, Message: "The token cannot be judged for now.", Err: err}
+	}
+}
+
+// catchup answers GET /revocations from the ledger.
+type catchup struct{ ledger *ledger.Ledger }
+
+var _ api.Catchup = catchup{}
+
+// Answer implements [api.Catchup].
+func (c catchup) Answer(ctx context.Context, after string) (any, error) {
+	return c.ledger.Answer(ctx, after)
+}

@@ -1,0 +1,66 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"time"
+)
+
+// Limits of the listeners: slow and oversized requests are cut off.
+const (
+	readHeaderTimeout = 5 * time.Second
+	readTimeout       = 15 * time.Second
+	writeTimeout      = 30 * time.Second
+	idleTimeout       = 90 * time.Second
+	maxHeaderBytes    = 16 << 10
+)
+
+// httpServer is a listener that was taken early and is served later. Its one goroutine
+// is started by serve and ended by shutdown.
+type httpServer struct {
+	listener net.Listener
+	server   *http.Server
+	done     chan struct{}
+	// failed holds the error of a server that ended by itself.
+	failed chan error
+}
+
+func newHTTPServer(l net.Listener) *httpServer {
+	return &httpServer{listener: l, failed: make(chan error, 1)}
+}
+
+func (s *httpServer) addr() string { return s.listener.Addr().String() }
+
+func (s *httpServer) serve(handler http.Handler) {
+	s.server = &http.Server{
+		Handler: handler, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout,
+		WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+	}
+	s.done = make(chan struct{})
+	go func() {
+		defer close(s.done)
+		if err := s.server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+			s.failed <- err
+		}
+	}()
+}
+
+// shutdown takes no new connection, answers what was accepted and waits for the goroutine.
+func (s *httpServer) shutdown(ctx context.Context) error {
+	err := s.server.Shutdown(ctx)
+	if err != nil {
+		err = errors.Join(err, s.server.Close())
+	}
+	<-s.done
+	return err
+}
+
+// release gives the port up if it was never served.
+func (s *httpServer) release(context.Context) error {
+	if err := s.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,81 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// natsStartTimeout is how long the embedded server may take until it accepts connections.
+const natsStartTimeout = 10 * time.Second
+
+// startNATS runs the embedded NATS server: core NATS on addr, no JetStream, no signals.
+func startNATS(addr string, logger *slog.Logger) (*server.Server, error) {
+	host, portText, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, fmt.Errorf("the embedded NATS server's address %q: %w", addr, err)
+	}
+	port, err := strconv.Atoi(portText)
+	if err != nil {
+		return nil, fmt.Errorf("the embedded NATS server's port %q: %w", portText, err)
+	}
+	if port == 0 {
+		port = server.RANDOM_PORT
+	} else {
+		// The server reports a busy port by nothing but a timeout: look first.
+		probe, err := Listen("the embedded NATS server", addr, "nats-listen")
+		if err != nil {
+			return nil, err
+		}
+		if err := probe.Close(); err != nil {
+			return nil, fmt.Errorf("probing the NATS port: %w", err)
+		}
+	}
+	ns, err := server.NewServer(&server.Options{
+		ServerName: "tokenbroker", Host: host, Port: port, NoSigs: true, NoLog: true, MaxPayload: 1 << 20,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("making the embedded NATS server: %w", err)
+	}
+	log := &natsLog{logger: logger}
+	ns.SetLogger(log, false, false)
+	ns.Start()
+	if !ns.ReadyForConnections(natsStartTimeout) {
+		ns.Shutdown()
+		if reason := log.fatal.Load(); reason != nil {
+			return nil, fmt.Errorf("starting the embedded NATS server: %s", *reason)
+		}
+		return nil, errors.New("starting the embedded NATS server: it was not ready in time")
+	}
+	return ns, nil
+}
+
+// natsLog passes on what an operator needs and keeps the reason of a failed start.
+type natsLog struct {
+	logger *slog.Logger
+	fatal  atomic.Pointer[string]
+}
+
+func (l *natsLog) Fatalf(format string, v ...any) {
+	reason := fmt.Sprintf(format, v...)
+	l.fatal.Store(&reason)
+	l.logger.Error("nats server", "message", reason)
+}
+
+func (l *natsLog) Errorf(format string, v ...any) {
+	l.logger.Error("nats server", "message", fmt.Sprintf(format, v...))
+}
+
+func (l *natsLog) Warnf(format string, v ...any) {
+	l.logger.Warn("nats server", "message", fmt.Sprintf(format, v...))
+}
+
+func (l *natsLog) Noticef(string, ...any) {}
+func (l *natsLog) Debugf(string, ...any)  {}
+func (l *natsLog) Tracef(string, ...any)  {}

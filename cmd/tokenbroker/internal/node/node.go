@@ -1,0 +1,98 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"tokenbroker/broker"
+	"tokenbroker/broker/store/badgerstore"
+	"tokenbroker/cmd/tokenbroker/internal/metrics"
+	"tokenbroker/keyring"
+	"tokenbroker/revocation"
+	"tokenbroker/revocation/ledger"
+	"tokenbroker/revocation/natsfeed"
+)
+
+// drainTimeout bounds a clean stop.
+const drainTimeout = 8 * time.Second
+
+// Node is a running broker process. Close it to drain and stop.
+type Node struct {
+	cfg       Config
+	issuer    string
+	admin     *httpServer
+	public    *httpServer
+	nats      *server.Server
+	lock      *badgerstore.DirLock
+	store     *badgerstore.Store
+	deny      *revocation.Denylist
+	ledger    *ledger.Ledger
+	keys      *keyring.Keyring
+	bus       *natsfeed.Bus
+	publisher *ledger.Publisher
+	broker    *broker.Broker
+	metrics   *metrics.Metrics
+	// undo stops what was started, last first.
+	undo []func(context.Context) error
+}
+
+// Start brings everything up; when it returns without an error, all of it answers. On an
+// error what was started is stopped again.
+func Start(ctx context.Context, cfg Config) (*Node, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	n := &Node{cfg: cfg, metrics: metrics.New()}
+	for _, step := range []func(context.Context) error{
+		n.takePorts, n.openStore, n.openKeys, n.startBroadcast, n.startBroker, n.serve,
+	} {
+		if err := step(ctx); err != nil {
+			stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+			defer cancel()
+			return nil, errors.Join(err, n.stop(stopCtx))
+		}
+	}
+	return n, nil
+}
+
+// Issuer is the broker's public URL.
+func (n *Node) Issuer() string { return n.issuer }
+
+// NATSURL is where services subscribe.
+func (n *Node) NATSURL() string {
+	if n.nats == nil {
+		return n.cfg.NATSURL
+	}
+	return n.nats.ClientURL()
+}
+
+// AdminURL is the operators' listener's.
+func (n *Node) AdminURL() string { return "http://" + n.admin.addr() }
+
+// Broker gives the use cases, for seeding.
+func (n *Node) Broker() *broker.Broker { return n.broker }
+
+// Failed delivers the error of the public listener, should it end by itself.
+func (n *Node) Failed() <-chan error { return n.public.failed }
+
+// Close drains: listeners first, then the actors, then what they stand on. Accepted
+// requests are answered and committed batches are sent, within drainTimeout.
+func (n *Node) Close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
+	defer cancel()
+	return n.stop(ctx)
+}
+
+func (n *Node) stop(ctx context.Context) error {
+	var errs []error
+	for i := len(n.undo) - 1; i >= 0; i-- {
+		errs = append(errs, n.undo[i](ctx))
+	}
+	n.undo = nil
+	return errors.Join(errs...)
+}
+
+func (n *Node) onStop(f func(context.Context) error) { n.undo = append(n.undo, f) }

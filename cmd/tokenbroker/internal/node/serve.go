@@ -1,0 +1,108 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"tokenbroker/api"
+	"tokenbroker/validator"
+)
+
+// serve opens the public and the operators' surface: from here on everything answers.
+func (n *Node) serve(context.Context) error {
+	own, err := validator.NewInProcess(validator.InProcessConfig{
+		Issuer: n.issuer, Audiences: n.cfg.Audience, Keys: n.keys.Verifier,
+		Denylist: n.deny, Now: n.ledger.Now, MaxLifetime: n.cfg.Policy.AccessLife,
+	})
+	if err != nil {
+		return err
+	}
+	public, err := api.New(api.Config{
+		Issuer: n.issuer, Origins: n.cfg.Origins, InsecureCookies: n.cfg.InsecureCookies,
+		MaxTokenLifetime: n.cfg.Policy.AccessLife,
+		Sessions:         n.broker, Clients: n.broker, Verifier: verifier{own}, Catchup: catchup{n.ledger},
+		JWKS: document(n.keys.JWKS), FeedJWKS: document(n.keys.FeedJWKS),
+		Readiness: n.readiness, Logger: n.cfg.Logger, Observe: n.metrics.HTTP,
+	})
+	if err != nil {
+		return err
+	}
+	token, err := adminToken(filepath.Join(n.cfg.DataDir, AdminTokenFile))
+	if err != nil {
+		return err
+	}
+	n.gauges()
+	n.public.serve(public)
+	n.onStop(n.public.shutdown)
+	n.admin.serve(api.NewAdmin(api.AdminConfig{Metrics: n.metrics.Handler(), Token: token, Logger: n.cfg.Logger}))
+	n.onStop(n.admin.shutdown)
+	return nil
+}
+
+// gauges registers what is read at each scrape.
+func (n *Node) gauges() {
+	n.metrics.Gauge("tokenbroker_shard_mailbox_messages", "Messages waiting for the session shards.", func() float64 {
+		shards, _ := n.broker.MailboxDepth()
+		return float64(shards)
+	})
+	n.metrics.Gauge("tokenbroker_committer_mailbox_messages", "Messages waiting for the committer.", func() float64 {
+		_, committer := n.broker.MailboxDepth()
+		return float64(committer)
+	})
+	n.metrics.Gauge("tokenbroker_publisher_backlog_batches", "Batches recorded and not yet sent.", func() float64 {
+		return float64(n.publisher.Stats().Backlog)
+	})
+	n.metrics.Gauge("tokenbroker_publisher_oldest_seconds", "How long the oldest unsent batch has been waiting.", func() float64 {
+		return n.publisher.Stats().Oldest.Seconds()
+	})
+}
+
+// readiness is ready when store and keyring are; without NATS the broker is degraded.
+func (n *Node) readiness(context.Context) []api.Check {
+	writable := n.store.Writable()
+	connected := n.bus.Connected()
+	checks := []api.Check{
+		{Name: "store", OK: writable == nil},
+		{Name: "keyring", OK: true},
+		{Name: "nats", OK: true, Degraded: !connected},
+	}
+	if writable != nil {
+		checks[0].Detail = "writes are refused"
+	}
+	if !connected {
+		checks[2].Detail = "revocations are recorded and reach services by catch-up"
+	}
+	return checks
+}
+
+// AdminTokenFile holds the operators' bearer token, in the data directory.
+const AdminTokenFile = "admin-token"
+
+// adminToken reads the operators' bearer token, or makes it (mode 0600).
+func adminToken(path string) (string, error) {
+	text, err := os.ReadFile(path)
+	if err == nil {
+		token := strings.TrimSpace(string(text))
+		if len(token) < 32 {
+			return "", fmt.Errorf("the admin token in %s is too short: remove the file to get a new one", path)
+		}
+		return token, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("reading the admin token: %w", err)
+	}
+	var b [32]byte
+	_, _ = rand.Read(b[:]) // never fails
+	token := base64.RawURLEncoding.EncodeToString(b[:])
+	if err := os.WriteFile(path, []byte(token+"\n"), 0o600); err != nil {
+		return "", fmt.Errorf("writing the admin token: %w", err)
+	}
+	return token, nil
+}

@@ -1,0 +1,180 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"tokenbroker/broker"
+	"tokenbroker/broker/password"
+	"tokenbroker/broker/store/badgerstore"
+	"tokenbroker/broker/throttle"
+	"tokenbroker/keyring"
+	"tokenbroker/revocation"
+	"tokenbroker/revocation/ledger"
+	"tokenbroker/revocation/natsfeed"
+)
+
+const (
+	// passwordQueue is how many sign-ins may wait for a password to be hashed.
+	passwordQueue = 256
+	// flushTimeout is how long a stop waits for the last batches to leave.
+	flushTimeout = time.Second
+)
+
+// takePorts takes the directory and the ports before anything is opened, so that a
+// conflict is one clear line and leaves nothing behind.
+func (n *Node) takePorts(context.Context) error {
+	lock, err := badgerstore.Lock(n.cfg.DataDir)
+	if err != nil {
+		return err
+	}
+	n.lock = lock
+	n.onStop(func(context.Context) error { return lock.Release() })
+	public, err := Listen("the broker", n.cfg.Listen, "listen")
+	if err != nil {
+		return err
+	}
+	n.public = newHTTPServer(public)
+	n.onStop(n.public.release)
+	admin, err := Listen("the admin listener", n.cfg.AdminListen, "admin-listen")
+	if err != nil {
+		return err
+	}
+	n.admin = newHTTPServer(admin)
+	n.onStop(n.admin.release)
+	if n.issuer = n.cfg.PublicURL; n.issuer == "" {
+		n.issuer = "http://" + public.Addr().String()
+	}
+	if n.cfg.NATSURL != "" {
+		return nil
+	}
+	if n.nats, err = startNATS(n.cfg.NATSListen, n.cfg.Logger); err != nil {
+		return err
+	}
+	n.onStop(func(context.Context) error {
+		n.nats.Shutdown()
+		n.nats.WaitForShutdown()
+		return nil
+	})
+	return nil
+}
+
+// openStore opens the records and, on them, the ledger with the own denylist.
+func (n *Node) openStore(ctx context.Context) error {
+	var err error
+	n.store, err = badgerstore.Open(badgerstore.Config{
+		Dir: filepath.Join(n.cfg.DataDir, "store"), Lock: n.lock, Logger: n.cfg.Logger,
+	})
+	if err != nil {
+		return err
+	}
+	n.onStop(func(context.Context) error { return n.store.Close() })
+	n.deny = revocation.NewDenylist()
+	began := time.Now()
+	n.ledger, err = ledger.Open(ctx, ledger.Config{
+		Store: n.store, Denylist: n.deny, Logger: n.cfg.Logger,
+		Wall: time.Now, Mono: func() time.Duration { return time.Since(began) },
+		Kids: func() []string {
+			if n.keys == nil {
+				return nil
+			}
+			return n.keys.Compromised()
+		},
+	})
+	if err != nil {
+		return err
+	}
+	n.background(n.ledger.Run)
+	return nil
+}
+
+func (n *Node) openKeys(ctx context.Context) error {
+	kek, err := keyring.LoadOrCreateKEKFile(filepath.Join(n.cfg.DataDir, "kek"))
+	if err != nil {
+		return err
+	}
+	sealer, err := keyring.NewAESGCM(kek)
+	if err != nil {
+		return err
+	}
+	n.keys, err = keyring.Open(ctx, keyring.Config{
+		Store: keyringStore{n.store}, Sealer: sealer, StoreID: n.ledger.StoreID(),
+		Now: n.ledger.Now, Logger: n.cfg.Logger,
+	})
+	if err != nil {
+		return err
+	}
+	n.deny.SetKids(n.keys.Compromised())
+	return nil
+}
+
+// startBroadcast connects to NATS (within the process when it is embedded; in the
+// background when it is down) and starts the publisher.
+func (n *Node) startBroadcast(ctx context.Context) error {
+	var err error
+	cfg := natsfeed.BusConfig{URL: n.cfg.NATSURL}
+	if n.nats != nil {
+		cfg.InProcess = n.nats
+	}
+	n.bus, err = natsfeed.Dial(ctx, cfg)
+	if err != nil {
+		return fmt.Errorf("connecting to NATS: %w", err)
+	}
+	n.onStop(func(context.Context) error { n.bus.Close(); return nil })
+	n.publisher, err = ledger.NewPublisher(ledger.PublisherConfig{
+		Ledger: n.ledger, Bus: n.bus, Sign: n.keys.SignFeed,
+		JWKSETag: func() string { return n.keys.JWKS().ETag }, Logger: n.cfg.Logger,
+	})
+	if err != nil {
+		return err
+	}
+	n.bus.OnReconnect(n.publisher.Poke)
+	n.background(n.publisher.Run)
+	n.onStop(func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, flushTimeout)
+		defer cancel()
+		n.publisher.Flushed(ctx, n.ledger.Head()) // what does not leave now is healed by a catch-up
+		return nil
+	})
+	return nil
+}
+
+// background runs a part's loop in a goroutine that stopping the node ends and waits for.
+// A loop that fails leaves the disk in doubt: the process ends.
+func (n *Node) background(run func(context.Context) error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := run(ctx); err != nil {
+			n.cfg.Fatal(err)
+		}
+	}()
+	n.onStop(func(context.Context) error {
+		cancel()
+		<-done
+		return nil
+	})
+}
+
+func (n *Node) startBroker(ctx context.Context) error {
+	hasher := password.New(password.DefaultParams, runtime.GOMAXPROCS(0), passwordQueue)
+	n.broker = broker.New(broker.Config{
+		Store: n.store, Signer: n.keys, Secrets: n.keys, Ledger: n.ledger, Broadcast: n.publisher,
+		Denylist: n.deny, Clock: n.ledger, Passwords: hasher, Throttle: throttle.New(throttle.Config{}),
+		Issuer: n.issuer, Audience: n.cfg.Audience,
+		BrowserClient: n.cfg.BrowserClient, BrowserScope: n.cfg.BrowserScope, Policy: n.cfg.Policy,
+		Signers:  int64(2 * runtime.GOMAXPROCS(0)),
+		Observer: n.metrics, ActorObserver: n.metrics, Logger: n.cfg.Logger, Fatal: n.cfg.Fatal,
+	})
+	n.onStop(n.broker.Close)
+	for _, client := range n.cfg.Clients {
+		if err := n.broker.PutClient(ctx, client); err != nil {
+			return fmt.Errorf("writing client %q: %w", client.ID, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,75 @@
+// Command tokenbroker is an OIDC-style token broker: short-lived access tokens, refresh
+// tokens out of reach of scripts, and log-off that takes effect in every service at once.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// Exit codes: done, failed, and used wrongly.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+// errUsage marks an error of how the command was called.
+var errUsage = errors.New("usage")
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := Main(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// Main runs the command line and returns the exit code. When ctx ends, a running server
+// drains and Main returns.
+func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	root := &cobra.Command{
+		Use:           "tokenbroker",
+		Short:         "A token broker: sign in, refresh, log off everywhere at once",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          unknownCommand,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
+	root.AddCommand(devCommand(stdout, stderr), versionCommand(stdout))
+	err := root.ExecuteContext(ctx)
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, errUsage):
+		_, _ = fmt.Fprintf(stderr, "tokenbroker: %s\nRun 'tokenbroker --help' for the commands and flags.\n", usageText(err))
+		return exitUsage
+	default:
+		_, _ = fmt.Fprintf(stderr, "tokenbroker: %v\n", err)
+		return exitFailed
+	}
+}
+
+// unknownCommand refuses words that are not a command, or that a command does not take.
+func unknownCommand(_ *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("%w: unknown command or argument %q", errUsage, args[0])
+	}
+	return nil
+}
+
+func usageText(err error) string {
+	return strings.TrimPrefix(err.Error(), errUsage.Error()+": ")
+}
