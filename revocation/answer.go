@@ -7,7 +7,7 @@ import (
 	"io"
 )
 
-// ErrUnknownKind: an answer holds an event that this version cannot apply, so it proves
+// ErrUnknownKind says that an answer holds an event that this version cannot apply, so it proves
 // nothing; wrapped with the kind.
 var ErrUnknownKind = errors.New("revocation event of an unknown kind")
 

@@ -46,7 +46,7 @@ func Start[Q, A any](cfg Config[Q, A]) *Actor[Q, A] {
 		stopping: make(chan struct{}),
 		done:     make(chan struct{}),
 	}
-	a.ctx, a.cancel = context.WithCancel(context.Background())
+	a.ctx, a.cancel = context.WithCancel(context.Background()) //nolint:gosec // Stop and run call it
 	go a.run()
 	return a
 }

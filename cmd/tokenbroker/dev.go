@@ -20,7 +20,7 @@ const (
 	devUser, devPassword  = "admin", "admin"
 	devBrowserClient      = "demo-spa"
 	devServiceClient      = "demo-service"
-	devServiceSecret      = "demo-service-secret" //nolint:gosec // a published demo secret
+	devServiceSecret      = "demo-service-secret"
 	devAudience, devScope = "demo-api", "hello:read"
 	exitUncertain         = 70 // the outcome of a commit is unknown
 	devDataDirPattern     = "tokenbroker-dev-*"

@@ -228,7 +228,7 @@ func (p *Publisher) advance(flushed uint64) {
 
 // pause waits for the back-off with jitter, or a Poke; false when ctx ended.
 func (p *Publisher) pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d/2 + rand.N(d/2))
+	timer := time.NewTimer(d/2 + rand.N(d/2)) //nolint:gosec // jitter
 	defer timer.Stop()
 	select {
 	case <-timer.C:

@@ -11,7 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// ErrNotConnected: there is no link to the server now; nothing was sent.
+// ErrNotConnected says that there is no link to the server now; nothing was sent.
 var ErrNotConnected = errors.New("not connected to NATS")
 
 // BusConfig says how the broker reaches NATS.

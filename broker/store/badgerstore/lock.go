@@ -42,12 +42,12 @@ func Lock(dir string) (*DirLock, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the data directory: %w", err)
 	}
-	file, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE, 0o600)
+	file, err := os.OpenFile(filepath.Join(dir, lockName), os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // the operator names the directory
 	if err != nil {
 		return nil, fmt.Errorf("opening the lock of the data directory: %w", err)
 	}
 	if err := flock(file, syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		defer file.Close()
+		defer func() { _ = file.Close() }()
 		if !errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, fmt.Errorf("locking data directory %s: %w", dir, err)
 		}
@@ -58,7 +58,7 @@ func Lock(dir string) (*DirLock, error) {
 		return nil, held
 	}
 	if err := writePID(file); err != nil {
-		file.Close()
+		_ = file.Close()
 		return nil, fmt.Errorf("writing the lock of the data directory: %w", err)
 	}
 	return &DirLock{dir: dir, file: file}, nil

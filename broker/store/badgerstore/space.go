@@ -13,7 +13,7 @@ func freeSpace(dir string) (uint64, error) {
 	if err := syscall.Statfs(dir, &fs); err != nil {
 		return 0, err
 	}
-	return uint64(fs.Bavail) * uint64(fs.Bsize), nil
+	return fs.Bavail * uint64(fs.Bsize), nil
 }
 
 // Writable returns nil while writes are accepted, and otherwise why not: an error that
