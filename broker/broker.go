@@ -37,6 +37,8 @@ type Config struct {
 	Clock     Clock
 	Passwords Passwords
 	Throttle  Throttle
+	// Providers are the upstream identity providers by name; may be empty.
+	Providers map[string]IdentityProvider
 
 	// Issuer and Audience are the iss and aud of access tokens.
 	Issuer   string
@@ -164,7 +166,7 @@ func (b *Broker) grant(ctx context.Context, eff session.Effects, token refreshTo
 
 // internal turns what went wrong inside into the application error for it, once: an
 // *Error passes as it is. The cause is for the log alone.
-func (b *Broker) internal(ctx context.Context, doing string, err error) error {
+func (b *Broker) internal(ctx context.Context, doing string, err error) *Error {
 	var app *Error
 	cause := fmt.Errorf("%s: %w", doing, err)
 	switch {

@@ -21,7 +21,9 @@ type shardMessage struct {
 	uid, sid string
 	// clientID is the client whose epoch an Open is made under.
 	clientID string
-	message  session.Message
+	// once is what an Open is exchanged for, so that it happens once; zero: nothing.
+	once    onceKey
+	message session.Message
 }
 
 // shardResult is what was decided and, with events, the head of the ledger that holds them.
@@ -119,9 +121,15 @@ func (s *shard) decide(ctx context.Context, batch []shardMessage, g group, resul
 		if sess := state.Session; sess != nil {
 			state.Denylisted = s.denylist.Revoked(revocationSubject(sess))
 		}
+		if state.Used, err = view.used(ctx, msg.once); err != nil {
+			return store.Change{}, 0, err
+		}
 		eff := session.Step(now, s.policy, state, msg.message)
 		if err := view.apply(eff, s.policy); err != nil {
 			return store.Change{}, 0, err
+		}
+		if eff.Refusal == "" {
+			view.use(msg.once)
 		}
 		events = append(events, eff.Events...)
 		exp = max(exp, eff.ExpiresAt)

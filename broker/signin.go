@@ -30,7 +30,7 @@ func (b *Broker) SignIn(ctx context.Context, username, password string, req Requ
 		return nil, &Error{Code: CodeInvalidCredentials, Message: "Unknown user or wrong password."}
 	}
 	b.cfg.Throttle.Succeeded(username, req.Addr)
-	return b.openSession(ctx, user.UID, acrPassword, []string{amrPassword}, req)
+	return b.openSession(ctx, user.UID, session.Open{ACR: acrPassword, AMR: []string{amrPassword}}, onceKey{}, req)
 }
 
 // checkPassword returns the user whose password it is, or nil.
@@ -55,25 +55,30 @@ func (b *Broker) checkPassword(ctx context.Context, username, password string) (
 	return user, nil
 }
 
-// openSession makes a browser session for a user who has proved who they are.
-func (b *Broker) openSession(ctx context.Context, uid, acr string, amr []string, req Request) (*Grant, error) {
+// openSession makes a browser session for a user who has proved who they are, by open's
+// acr, amr and profile; with once, in exchange for something that is good for one session.
+func (b *Broker) openSession(ctx context.Context, uid string, open session.Open, once onceKey, req Request) (*Grant, error) {
 	owner, ok := parseID(uid)
 	if !ok {
 		return nil, &Error{Code: CodeInternal, Message: "Something went wrong inside.", Err: session.ErrRecord}
 	}
 	token := newRefreshToken(owner, newID())
 	sid := token.sid.String()
-	result, err := b.ask(ctx, shardMessage{uid: uid, sid: sid, clientID: b.cfg.BrowserClient, message: session.Open{
-		SID: sid, SecretHash: token.secretHash(), Channel: session.ChannelCookie,
-		ClientID: b.cfg.BrowserClient, Scope: b.cfg.BrowserScope, ACR: acr, AMR: amr, Device: req.UserAgent,
-	}})
+	open.SID, open.SecretHash, open.Channel = sid, token.secretHash(), session.ChannelCookie
+	open.ClientID, open.Scope, open.Device = b.cfg.BrowserClient, b.cfg.BrowserScope, req.UserAgent
+	result, err := b.ask(ctx, shardMessage{uid: uid, sid: sid, clientID: open.ClientID, once: once, message: open})
 	if err != nil {
 		return nil, err
 	}
-	if refusal := result.effects.Refusal; refusal != "" {
+	switch refusal := result.effects.Refusal; refusal {
+	case "":
+	case session.RefuseUsed:
+		b.audit(ctx, "sign_in_failed", req, "uid", uid, "refusal", string(refusal))
+		return nil, &Error{Code: CodeTokenUsed, Message: "This token was exchanged before."}
+	default:
 		b.audit(ctx, "sign_in_failed", req, "uid", uid, "refusal", string(refusal))
 		return nil, &Error{Code: CodeInvalidCredentials, Message: "Unknown user or wrong password."}
 	}
-	b.audit(ctx, "sign_in", req, "uid", uid, "sid", sid)
+	b.audit(ctx, "sign_in", req, "uid", uid, "sid", sid, "acr", open.ACR)
 	return b.grant(ctx, result.effects, token)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"tokenbroker/broker/session"
 	"tokenbroker/broker/store"
@@ -24,6 +25,7 @@ type userView struct {
 	clients  map[string]int64
 	sessions map[string]*sessionSlot
 	order    []string // sids in the order of their first write
+	once     []onceKey
 }
 
 type sessionSlot struct {
@@ -129,10 +131,35 @@ func (v *userView) apply(eff session.Effects, p session.Policy) error {
 	return nil
 }
 
-// writes is the change's writes: the user, then for each session its sid record (when it
+// used reports whether once was used before, on disk or earlier in this batch.
+func (v *userView) used(ctx context.Context, once onceKey) (bool, error) {
+	if once == (onceKey{}) {
+		return false, nil
+	}
+	if slices.Contains(v.once, once) {
+		return true, nil
+	}
+	return once.exists(ctx, v.reader)
+}
+
+// use makes the change write once.
+func (v *userView) use(once onceKey) {
+	if once != (onceKey{}) {
+		v.once = append(v.once, once)
+	}
+}
+
+// writes is the change's writes: what is used up, the user, then for each session its sid record (when it
 // is new) before the session itself.
 func (v *userView) writes() ([]store.Write, error) {
 	var writes []store.Write
+	for _, once := range v.once {
+		write, err := once.write()
+		if err != nil {
+			return nil, err
+		}
+		writes = append(writes, write)
+	}
 	if v.userPut {
 		value, err := v.user.Encode()
 		if err != nil {

@@ -31,6 +31,8 @@ type State struct {
 	ClientEpoch int64
 	// Denylisted is the answer of the broker's own denylist for this session.
 	Denylisted bool
+	// Used says that what an Open is exchanged for was exchanged before.
+	Used bool
 }
 
 // Message is one of [Open], [Rotate] and [EndSession].
@@ -48,6 +50,19 @@ type Open struct {
 	ACR        string
 	AMR        []string
 	Device     string
+	// AuthTime (Unix s) is when the user proved who they are; zero: now.
+	AuthTime int64
+	// UpstreamSID is the provider's session, if there is one.
+	UpstreamSID string
+	// Profile replaces what is kept of the user's account upstream; nil leaves it.
+	Profile *Profile
+}
+
+// Profile is what an upstream account says of a user, at each login anew.
+type Profile struct {
+	Username   string
+	Roles      []string
+	Attributes map[string]any
 }
 
 // Rotate presents a refresh token whose mac was good.
@@ -79,6 +94,7 @@ const (
 	RefuseReused       Refusal = "reused"           // an old generation outside the grace
 	RefuseAhead        Refusal = "generation_ahead" // a generation that was never given: the store was rolled back
 	RefuseUserDisabled Refusal = "user_disabled"
+	RefuseUsed         Refusal = "already_used" // Open for something that was exchanged before
 )
 
 // Effects is what Step decided. The shell persists the records and events as one change,

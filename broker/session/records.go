@@ -64,14 +64,16 @@ type Session struct {
 	// SecretHash is the SHA-256 of the refresh token's secret.
 	SecretHash []byte `json:"secret_hash"`
 	// SEP and CEP are the epochs that the session was made under.
-	SEP       int64    `json:"sep"`
-	CEP       int64    `json:"cep"`
-	AuthTime  int64    `json:"auth_time"`
-	ACR       string   `json:"acr,omitempty"`
-	AMR       []string `json:"amr,omitempty"`
-	Device    string   `json:"device,omitempty"`
-	CreatedAt int64    `json:"created_at"`
-	LastUsed  int64    `json:"last_used"`
+	SEP      int64    `json:"sep"`
+	CEP      int64    `json:"cep"`
+	AuthTime int64    `json:"auth_time"`
+	ACR      string   `json:"acr,omitempty"`
+	AMR      []string `json:"amr,omitempty"`
+	Device   string   `json:"device,omitempty"`
+	// UpstreamSID is the session at the provider that the login came from.
+	UpstreamSID string `json:"upstream_sid,omitempty"`
+	CreatedAt   int64  `json:"created_at"`
+	LastUsed    int64  `json:"last_used"`
 	// TokenExp is the latest exp of an access token signed for the session.
 	TokenExp int64 `json:"token_exp"`
 	Ended    *End  `json:"ended,omitempty"`

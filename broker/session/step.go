@@ -20,14 +20,23 @@ func (m Open) step(now time.Time, p Policy, st State) Effects {
 		return Effects{Refusal: RefuseUserDisabled}
 	case st.Session != nil:
 		return Effects{Refusal: RefuseExists}
+	case st.Used:
+		return Effects{Refusal: RefuseUsed}
 	}
 	user := *st.User
 	user.LastLogin = now.Unix()
+	if p := m.Profile; p != nil {
+		user.Username, user.Roles, user.Attributes = p.Username, p.Roles, p.Attributes
+	}
+	authTime := m.AuthTime
+	if authTime == 0 {
+		authTime = now.Unix()
+	}
 	s := &Session{
 		V: recordVersion, UID: user.UID, SID: m.SID, Channel: m.Channel, ClientID: m.ClientID,
 		Scope: m.Scope, Generation: 1, SecretHash: m.SecretHash,
 		SEP: max(user.Epoch, st.Floor), CEP: max(st.ClientEpoch, st.Floor),
-		AuthTime: now.Unix(), ACR: m.ACR, AMR: m.AMR, Device: m.Device,
+		AuthTime: authTime, ACR: m.ACR, AMR: m.AMR, Device: m.Device, UpstreamSID: m.UpstreamSID,
 		CreatedAt: now.Unix(), LastUsed: now.Unix(),
 	}
 	eff := issue(now, p, s, &user)

@@ -1,0 +1,67 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Identity is an account at an upstream provider whose owner has proved who they are.
+type Identity struct {
+	// Provider is the configured name; Issuer and Subject are the account. Nothing else links.
+	Provider, Issuer, Subject string
+	Username                  string
+	Email                     string
+	EmailVerified             bool
+	Groups                    []string
+	// Attributes are the id token's other claims, as they came.
+	Attributes map[string]any
+	AuthTime   time.Time
+	ACR        string
+	AMR        []string
+	// UpstreamSID is the provider's session id (sid, or Cognito's origin_jti); may be empty.
+	UpstreamSID string
+	// TokenHash names the id token, so that it can be exchanged only once; ExpiresAt is its end.
+	TokenHash string
+	ExpiresAt time.Time
+}
+
+// AuthorizeRequest is what a redirect to a provider carries.
+type AuthorizeRequest struct {
+	RedirectURI, State, Nonce, Verifier string
+}
+
+// CodeExchange is what comes back, with what was kept.
+type CodeExchange struct {
+	Code, RedirectURI, Verifier, Nonce string
+	// Issuer is the answer's iss parameter, or empty (RFC 9207).
+	Issuer string
+}
+
+// UpstreamTokens are tokens that a SPA got from the provider itself.
+type UpstreamTokens struct {
+	IDToken, AccessToken string
+}
+
+// What an IdentityProvider refuses with; everything else is its own trouble
+// (ErrUpstreamUnavailable).
+var (
+	ErrUpstreamToken       = errors.New("upstream token refused")
+	ErrUpstreamExpired     = errors.New("upstream token expired or too old")
+	ErrEmailNotVerified    = errors.New("upstream e-mail not verified")
+	ErrUpstreamCode        = errors.New("upstream refused the code")
+	ErrUpstreamUnavailable = errors.New("upstream not available")
+)
+
+// IdentityProvider proves identities at one upstream issuer. Safe for concurrent use; a
+// provider that is down at start is no error until it is asked.
+type IdentityProvider interface {
+	// AuthorizeURL is where to send the browser: code flow, PKCE S256, query response mode.
+	AuthorizeURL(ctx context.Context, req AuthorizeRequest) (string, error)
+	// Exchange trades the code for an identity.
+	Exchange(ctx context.Context, code CodeExchange) (Identity, error)
+	// VerifyTokens proves the identity in tokens that somebody handed over.
+	VerifyTokens(ctx context.Context, tokens UpstreamTokens) (Identity, error)
+	// LogoutURL is the provider's own log-out page, or "".
+	LogoutURL(ctx context.Context, returnTo string) string
+}

@@ -1,0 +1,181 @@
+package broker
+
+import (
+	"context"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"tokenbroker/broker/session"
+	"tokenbroker/broker/store"
+)
+
+// LoginStart sends the browser to a provider.
+type LoginStart struct {
+	RedirectURL string
+	// CookieSuffix and CookieValue are the sealed login state, to come back within LoginLife.
+	CookieSuffix, CookieValue string
+}
+
+// LoginCallback is what came back from a provider.
+type LoginCallback struct {
+	Provider, Code, State, Issuer string
+	// Error is the provider's error parameter.
+	Error string
+	// Cookie is the sealed login state.
+	Cookie string
+}
+
+// Providers are the names of the configured providers, sorted.
+func (b *Broker) Providers() []string {
+	names := make([]string, 0, len(b.cfg.Providers))
+	for name := range b.cfg.Providers {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// StartLogin begins the code flow with PKCE at a provider. The broker keeps nothing.
+// returnTo was checked by the caller. Errors: CodeUnknownProvider, CodeUpstreamUnavailable.
+func (b *Broker) StartLogin(ctx context.Context, provider, redirectURI, returnTo string) (*LoginStart, error) {
+	p, ok := b.cfg.Providers[provider]
+	if !ok {
+		return nil, &Error{Code: CodeUnknownProvider, Message: "There is no such sign-in provider."}
+	}
+	state := loginState{
+		Provider: provider, RedirectURI: redirectURI, ReturnTo: returnTo,
+		State: randomText(), Nonce: randomText(), Verifier: randomText(),
+	}
+	to, err := p.AuthorizeURL(ctx, AuthorizeRequest{
+		RedirectURI: redirectURI, State: state.State, Nonce: state.Nonce, Verifier: state.Verifier,
+	})
+	if err != nil {
+		return nil, b.upstream(ctx, "starting a login", err)
+	}
+	cookie, err := state.seal(b.cfg.Secrets, b.cfg.Clock.Now().Add(LoginLife))
+	if err != nil {
+		return nil, b.internal(ctx, "starting a login", err)
+	}
+	return &LoginStart{RedirectURL: to, CookieSuffix: LoginCookieSuffix(state.State), CookieValue: cookie}, nil
+}
+
+// CompleteLogin ends the code flow: the login state is used up before the code is
+// exchanged, and the identity opens a session. returnTo is given whenever the state could
+// be opened, also with an error. Errors: CodeLoginState, CodeLoginUsed, CodeProviderError
+// and those of ExchangeTokens.
+func (b *Broker) CompleteLogin(ctx context.Context, cb LoginCallback, req Request) (grant *Grant, returnTo string, err error) {
+	state, err := openLoginState(cb.Cookie, b.cfg.Secrets, b.cfg.Clock.Now())
+	mine := subtle.ConstantTimeCompare([]byte(state.State), []byte(cb.State)) == 1
+	if err != nil || !mine || state.Provider != cb.Provider {
+		b.audit(ctx, "login_failed", req, "provider", cb.Provider, "refusal", "login_state")
+		return nil, "", &Error{Code: CodeLoginState, Message: "This sign-in was not started in this browser, or too long ago."}
+	}
+	p, ok := b.cfg.Providers[state.Provider]
+	if !ok {
+		return nil, state.ReturnTo, &Error{Code: CodeUnknownProvider, Message: "There is no such sign-in provider."}
+	}
+	used, err := b.useOnce(ctx, newOnceKey("login", state.State, b.cfg.Clock.Now().Add(2*LoginLife)))
+	if err != nil {
+		return nil, state.ReturnTo, b.internal(ctx, "using up a login state", err)
+	}
+	if used {
+		return nil, state.ReturnTo, &Error{Code: CodeLoginUsed, Message: "This sign-in was completed before; start again."}
+	}
+	if cb.Error != "" || cb.Code == "" {
+		b.audit(ctx, "login_failed", req, "provider", state.Provider, "refusal", "provider_error")
+		return nil, state.ReturnTo, &Error{Code: CodeProviderError, Message: "The provider did not sign you in."}
+	}
+	identity, err := p.Exchange(ctx, CodeExchange{
+		Code: cb.Code, RedirectURI: state.RedirectURI, Verifier: state.Verifier, Nonce: state.Nonce, Issuer: cb.Issuer,
+	})
+	if err != nil {
+		b.audit(ctx, "login_failed", req, "provider", state.Provider, "refusal", "exchange")
+		return nil, state.ReturnTo, b.upstream(ctx, "exchanging the code", err)
+	}
+	grant, err = b.openForIdentity(ctx, identity, onceKey{}, req)
+	return grant, state.ReturnTo, err
+}
+
+// ExchangeTokens opens a session for tokens that the provider gave to a SPA: once for
+// each id token. Errors: CodeUnknownProvider, CodeUpstreamToken, CodeUpstreamExpired,
+// CodeEmailNotVerified, CodeTokenUsed, CodeUpstreamUnavailable.
+func (b *Broker) ExchangeTokens(ctx context.Context, provider string, tokens UpstreamTokens, req Request) (*Grant, error) {
+	p, ok := b.cfg.Providers[provider]
+	if !ok {
+		return nil, &Error{Code: CodeUnknownProvider, Message: "There is no such sign-in provider."}
+	}
+	identity, err := p.VerifyTokens(ctx, tokens)
+	if err != nil {
+		b.audit(ctx, "exchange_failed", req, "provider", provider)
+		return nil, b.upstream(ctx, "verifying upstream tokens", err)
+	}
+	return b.openForIdentity(ctx, identity, newOnceKey("id_token", identity.TokenHash, identity.ExpiresAt.Add(time.Hour)), req)
+}
+
+// openForIdentity opens a session for the user that the account is linked to, made now if
+// there is none.
+func (b *Broker) openForIdentity(ctx context.Context, identity Identity, once onceKey, req Request) (*Grant, error) {
+	uid, err := b.userOf(ctx, identity)
+	if err != nil {
+		return nil, b.internal(ctx, "linking the account", err)
+	}
+	open := session.Open{
+		ACR: identity.ACR, AMR: identity.AMR, UpstreamSID: identity.UpstreamSID,
+		Profile: &session.Profile{Username: identity.Username, Roles: identity.Groups, Attributes: identity.Attributes},
+	}
+	if !identity.AuthTime.IsZero() {
+		open.AuthTime = identity.AuthTime.Unix()
+	}
+	return b.openSession(ctx, uid, open, once, req)
+}
+
+// userOf returns the uid that the account is linked to by issuer and subject; a new
+// account gets a new user. Of two first logins at once one makes the user for both.
+func (b *Broker) userOf(ctx context.Context, identity Identity) (string, error) {
+	var uid string
+	err := b.retryConflicts(ctx, func() (*store.Change, error) {
+		linked, err := b.linkedUser(ctx, identity.Issuer, identity.Subject)
+		if err != nil || linked != "" {
+			uid = linked
+			return nil, err
+		}
+		uid = newID().String()
+		user := session.NewUser(uid, identity.Username, "", identity.Attributes, b.cfg.Clock.Now())
+		value, err := user.Encode()
+		if err != nil {
+			return nil, fmt.Errorf("encoding the user: %w", err)
+		}
+		link, err := json.Marshal(identityRecord{V: recordVersion, UID: uid, Issuer: identity.Issuer, Subject: identity.Subject})
+		if err != nil {
+			return nil, fmt.Errorf("encoding the identity: %w", err)
+		}
+		return &store.Change{Writes: []store.Write{
+			{Key: userKey(uid), Value: value},
+			{Key: identityKey(identity.Issuer, identity.Subject), Value: link},
+		}}, nil
+	})
+	return uid, err
+}
+
+// upstream is the answer for what a provider refused.
+func (b *Broker) upstream(ctx context.Context, doing string, err error) *Error {
+	cause := fmt.Errorf("%s: %w", doing, err)
+	switch {
+	case errors.Is(err, ErrUpstreamExpired):
+		return &Error{Code: CodeUpstreamExpired, Message: "The provider's token has expired or is too old.", Err: cause}
+	case errors.Is(err, ErrEmailNotVerified):
+		return &Error{Code: CodeEmailNotVerified, Message: "The e-mail address is not verified.", Err: cause}
+	case errors.Is(err, ErrUpstreamToken):
+		return &Error{Code: CodeUpstreamToken, Message: "The provider's tokens are not good ones.", Err: cause}
+	case errors.Is(err, ErrUpstreamCode):
+		return &Error{Code: CodeProviderError, Message: "The provider did not accept the sign-in code.", Err: cause}
+	case errors.Is(err, ErrUpstreamUnavailable):
+		return &Error{Code: CodeUpstreamUnavailable, Message: "The sign-in provider does not answer.", RetryAfter: 5 * time.Second, Err: cause}
+	default:
+		return b.internal(ctx, doing, err)
+	}
+}
