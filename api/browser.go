@@ -17,6 +17,12 @@ type grantAnswer struct {
 	User        map[string]any `json:"user,omitempty"`
 }
 
+// logOffAnswer is the body of a log-off.
+type logOffAnswer struct {
+	// LogoutURL ends the session at the provider, too, where the login came from one.
+	LogoutURL string `json:"logout_url,omitempty"`
+}
+
 // admit is the start of the order of refusal that every POST of /auth shares: the body's
 // type, then who sent it.
 func (s *server) admit(r *http.Request) error {
@@ -72,8 +78,10 @@ func (s *server) logOff(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	status := http.StatusOK
+	var answer logOffAnswer
 	if token != "" {
 		res, err := s.cfg.Sessions.LogOff(r.Context(), token, csrf, brokerRequest(r))
+		answer.LogoutURL = res.LogoutURL
 		switch {
 		case err != nil && !ends(r, err):
 			return err
@@ -82,7 +90,7 @@ func (s *server) logOff(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	s.cookie.clear(w)
-	return writeJSON(w, status, struct{}{})
+	return writeJSON(w, status, answer)
 }
 
 // cookieAndCSRF does what refresh and log-off share before they ask the broker. The CSRF

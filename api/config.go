@@ -31,6 +31,16 @@ type Clients interface {
 
 var _ Clients = (*broker.Broker)(nil)
 
+// Logins are the use cases of signing in through a provider. The broker implements it.
+type Logins interface {
+	Providers() []string
+	StartLogin(ctx context.Context, provider, redirectURI, returnTo string) (*broker.LoginStart, error)
+	CompleteLogin(ctx context.Context, cb broker.LoginCallback, req broker.Request) (g *broker.Grant, returnTo string, err error)
+	ExchangeTokens(ctx context.Context, provider string, tokens broker.UpstreamTokens, req broker.Request) (*broker.Grant, error)
+}
+
+var _ Logins = (*broker.Broker)(nil)
+
 // Verifier checks an access token for POST /auth/verify/. It returns the token's claims as
 // a JSON object, or a [*broker.Error] with [CodeTokenExpired], [CodeTokenRevoked],
 // [CodeTokenInvalid] or [broker.CodeUnavailable]; any other error is answered 500.
@@ -84,6 +94,8 @@ type Config struct {
 	Algorithms []string
 
 	Sessions Sessions
+	// Logins may be nil: there are no providers and none of their paths.
+	Logins   Logins
 	Clients  Clients
 	Verifier Verifier
 	Catchup  Catchup

@@ -1,6 +1,9 @@
 package api
 
-import "sort"
+import (
+	"sort"
+	"strings"
+)
 
 // PublicCodes are the codes that the public listener can answer with.
 func PublicCodes() []string {
@@ -26,7 +29,7 @@ func Routes(cfg Config) ([]string, error) {
 	for _, r := range e.Routes() {
 		if !seen[r.Path] {
 			seen[r.Path] = true
-			paths = append(paths, r.Path)
+			paths = append(paths, strings.ReplaceAll(r.Path, ":provider", "{provider}"))
 		}
 	}
 	sort.Strings(paths)

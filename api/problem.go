@@ -28,6 +28,8 @@ const (
 	CodeUnknownHost          broker.Code = "unknown_host"
 	CodeUnauthorized         broker.Code = "unauthorized"
 	CodeClientClosed         broker.Code = "client_closed_request"
+	CodeInvalidReturn        broker.Code = "invalid_return_to"
+	CodeRepeatedParameter    broker.Code = "repeated_parameter"
 )
 
 // kind is what a code means in HTTP.
@@ -55,29 +57,40 @@ var kinds = map[broker.Code]kind{
 	broker.CodeGenerationAhead:    {401, "Refresh token is ahead of the store", bearer},
 	broker.CodeUserDisabled:       {401, "User disabled", bearer},
 	broker.CodeInvalidClient:      {401, "Unknown client or wrong secret", basic},
+	broker.CodeUpstreamToken:      {401, "Upstream token invalid", invalidToken},
+	broker.CodeTokenUsed:          {401, "Token exchanged before", invalidToken},
+	broker.CodeProviderError:      {401, "The provider refused", bearer},
 	CodeTokenExpired:              {401, "Token expired", invalidToken},
 	CodeTokenRevoked:              {401, "Token revoked", invalidToken},
 	CodeTokenInvalid:              {401, "Token invalid", invalidToken},
 	CodeUnauthorized:              {401, "Bearer token needed", bearer},
 
-	broker.CodeCSRF:            {403, "CSRF token missing or wrong", ""},
-	CodeForbiddenOrigin:        {403, "Origin not allowed", ""},
-	broker.CodeSessionExpired:  {410, "Session expired", ""},
-	broker.CodeTooManyAttempts: {429, "Too many attempts", ""},
-	CodeDuplicateCookie:        {400, "Two cookies of one name", ""},
-	CodeInvalidBody:            {400, "Invalid body", ""},
-	CodeInvalidPosition:        {400, "Invalid position", ""},
-	CodeNotFound:               {404, "Not found", ""},
-	CodeMethodNotAllowed:       {405, "Method not allowed", ""},
-	CodeBodyTooLarge:           {413, "Body too large", ""},
-	CodeUnsupportedMediaType:   {415, "Unsupported media type", ""},
-	CodeUnknownHost:            {421, "Misdirected request", ""},
-	CodeClientClosed:           {499, "Client closed the request", ""},
-	broker.CodeInternal:        {500, "Internal error", ""},
-	broker.CodeBusy:            {503, "Busy", ""},
-	broker.CodeWritesRefused:   {503, "Writes refused", ""},
-	broker.CodeUnavailable:     {503, "Unavailable", ""},
-	CodeNotReady:               {503, "Not ready", ""},
+	broker.CodeCSRF:                {403, "CSRF token missing or wrong", ""},
+	CodeForbiddenOrigin:            {403, "Origin not allowed", ""},
+	broker.CodeEmailNotVerified:    {403, "E-mail not verified", ""},
+	broker.CodeUpstreamExpired:     {410, "Upstream token expired", ""},
+	broker.CodeSessionExpired:      {410, "Session expired", ""},
+	broker.CodeTooManyAttempts:     {429, "Too many attempts", ""},
+	CodeDuplicateCookie:            {400, "Two cookies of one name", ""},
+	CodeInvalidBody:                {400, "Invalid body", ""},
+	CodeInvalidReturn:              {400, "return_to not allowed", ""},
+	CodeRepeatedParameter:          {400, "A parameter comes twice", ""},
+	broker.CodeLoginState:          {400, "Sign-in not started here", ""},
+	broker.CodeLoginUsed:           {400, "Sign-in completed before", ""},
+	broker.CodeUnknownProvider:     {404, "Unknown provider", ""},
+	CodeInvalidPosition:            {400, "Invalid position", ""},
+	CodeNotFound:                   {404, "Not found", ""},
+	CodeMethodNotAllowed:           {405, "Method not allowed", ""},
+	CodeBodyTooLarge:               {413, "Body too large", ""},
+	CodeUnsupportedMediaType:       {415, "Unsupported media type", ""},
+	CodeUnknownHost:                {421, "Misdirected request", ""},
+	CodeClientClosed:               {499, "Client closed the request", ""},
+	broker.CodeInternal:            {500, "Internal error", ""},
+	broker.CodeBusy:                {503, "Busy", ""},
+	broker.CodeWritesRefused:       {503, "Writes refused", ""},
+	broker.CodeUnavailable:         {503, "Unavailable", ""},
+	broker.CodeUpstreamUnavailable: {503, "Provider unavailable", ""},
+	CodeNotReady:                   {503, "Not ready", ""},
 }
 
 // problem is the body of a refusal (RFC 9457 §3.1) with this API's extension members.

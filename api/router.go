@@ -14,6 +14,7 @@ type server struct {
 	cfg     Config
 	origins origins
 	cookie  refreshCookie
+	logins  loginCookies
 	// discovery is the encoded document of both discovery paths.
 	discovery document
 }
@@ -33,7 +34,7 @@ func New(cfg Config) (http.Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configuring the HTTP surface: %w", err)
 	}
-	s := &server{cfg: cfg, origins: allowed, cookie: newRefreshCookie(cfg.CookieName, cfg.CookiePath, !cfg.InsecureCookies)}
+	s := &server{cfg: cfg, origins: allowed, cookie: newRefreshCookie(cfg.CookieName, cfg.CookiePath, !cfg.InsecureCookies), logins: newLoginCookies(!cfg.InsecureCookies)}
 	if s.discovery, err = newDiscovery(&cfg); err != nil {
 		return nil, fmt.Errorf("configuring the HTTP surface: %w", err)
 	}
@@ -73,6 +74,11 @@ func (s *server) routes() (*gin.Engine, error) {
 		e.HEAD(path, handle(f))
 	}
 	get("/auth/session", noStore(s.session))
+	if s.cfg.Logins != nil {
+		e.GET("/auth/login", auth(s.login))
+		e.GET("/auth/callback/:provider", auth(s.callback))
+		e.POST("/auth/social-exchange", auth(s.socialExchange))
+	}
 	get("/.well-known/openid-configuration", s.discovery.serve)
 	get("/.well-known/oauth-authorization-server", s.discovery.serve)
 	get("/.well-known/jwks.json", s.jwks(s.cfg.JWKS))
@@ -92,6 +98,9 @@ func handle(f endpoint) gin.HandlerFunc {
 			x.route = route
 		}
 		x.addr = c.ClientIP()
+		for _, p := range c.Params {
+			c.Request.SetPathValue(p.Key, p.Value)
+		}
 		if err := f(c.Writer, c.Request); err != nil {
 			fail(c.Writer, c.Request, err)
 		}

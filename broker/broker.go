@@ -39,6 +39,8 @@ type Config struct {
 	Throttle  Throttle
 	// Providers are the upstream identity providers by name; may be empty.
 	Providers map[string]IdentityProvider
+	// LogoutReturn is where a provider's log-out page sends the browser.
+	LogoutReturn string
 
 	// Issuer and Audience are the iss and aud of access tokens.
 	Issuer   string

@@ -124,7 +124,7 @@ func (b *Broker) openForIdentity(ctx context.Context, identity Identity, once on
 		return nil, b.internal(ctx, "linking the account", err)
 	}
 	open := session.Open{
-		ACR: identity.ACR, AMR: identity.AMR, UpstreamSID: identity.UpstreamSID,
+		ACR: identity.ACR, AMR: identity.AMR, Provider: identity.Provider, UpstreamSID: identity.UpstreamSID,
 		Profile: &session.Profile{Username: identity.Username, Roles: identity.Groups, Attributes: identity.Attributes},
 	}
 	if !identity.AuthTime.IsZero() {

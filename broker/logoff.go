@@ -32,10 +32,21 @@ func (b *Broker) LogOff(ctx context.Context, refreshText, csrf string, req Reque
 		return LogOffResult{}, nil
 	}
 	b.audit(ctx, "log_off", req, "uid", uid, "sid", sid)
+	off := LogOffResult{Ended: true, Broadcast: true, SID: sid, LogoutURL: b.logoutURL(ctx, result.effects.Session.Provider)}
 	if result.seq == 0 { // was ended before
-		return LogOffResult{Ended: true, Broadcast: true, SID: sid}, nil
+		return off, nil
 	}
 	wait, cancel := context.WithTimeout(ctx, broadcastWait)
 	defer cancel()
-	return LogOffResult{Ended: true, Broadcast: b.cfg.Broadcast.Flushed(wait, result.seq), SID: sid}, nil
+	off.Broadcast = b.cfg.Broadcast.Flushed(wait, result.seq)
+	return off, nil
+}
+
+// logoutURL is the log-out page of the provider that a session came from, or "".
+func (b *Broker) logoutURL(ctx context.Context, provider string) string {
+	p, ok := b.cfg.Providers[provider]
+	if !ok {
+		return ""
+	}
+	return p.LogoutURL(ctx, b.cfg.LogoutReturn)
 }

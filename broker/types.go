@@ -46,6 +46,8 @@ type LogOffResult struct {
 	// Broadcast is false when the record is durable but its message is still to be sent (202).
 	Broadcast bool
 	SID       string
+	// LogoutURL is the log-out page of the provider that the login came from, or "".
+	LogoutURL string
 }
 
 // ClientInfo is an authenticated confidential client.

@@ -52,8 +52,8 @@ type Open struct {
 	Device     string
 	// AuthTime (Unix s) is when the user proved who they are; zero: now.
 	AuthTime int64
-	// UpstreamSID is the provider's session, if there is one.
-	UpstreamSID string
+	// Provider and UpstreamSID are where the login came from and the session there.
+	Provider, UpstreamSID string
 	// Profile replaces what is kept of the user's account upstream; nil leaves it.
 	Profile *Profile
 }

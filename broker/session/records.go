@@ -70,7 +70,8 @@ type Session struct {
 	ACR      string   `json:"acr,omitempty"`
 	AMR      []string `json:"amr,omitempty"`
 	Device   string   `json:"device,omitempty"`
-	// UpstreamSID is the session at the provider that the login came from.
+	// Provider and UpstreamSID are where the login came from and the session there.
+	Provider    string `json:"provider,omitempty"`
 	UpstreamSID string `json:"upstream_sid,omitempty"`
 	CreatedAt   int64  `json:"created_at"`
 	LastUsed    int64  `json:"last_used"`

@@ -36,7 +36,7 @@ func (m Open) step(now time.Time, p Policy, st State) Effects {
 		V: recordVersion, UID: user.UID, SID: m.SID, Channel: m.Channel, ClientID: m.ClientID,
 		Scope: m.Scope, Generation: 1, SecretHash: m.SecretHash,
 		SEP: max(user.Epoch, st.Floor), CEP: max(st.ClientEpoch, st.Floor),
-		AuthTime: authTime, ACR: m.ACR, AMR: m.AMR, Device: m.Device, UpstreamSID: m.UpstreamSID,
+		AuthTime: authTime, ACR: m.ACR, AMR: m.AMR, Device: m.Device, Provider: m.Provider, UpstreamSID: m.UpstreamSID,
 		CreatedAt: now.Unix(), LastUsed: now.Unix(),
 	}
 	eff := issue(now, p, s, &user)

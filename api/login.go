@@ -1,0 +1,207 @@
+package api
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"tokenbroker/broker"
+)
+
+// login is GET /auth/login/?provider&return_to: it sends the browser to the provider, the
+// only one if none is named, or lets the user choose.
+func (s *server) login(w http.ResponseWriter, r *http.Request) error {
+	query := r.URL.Query()
+	if err := single(query, "provider", "return_to"); err != nil {
+		return err
+	}
+	returnTo, err := s.returnTo(query.Get("return_to"))
+	if err != nil {
+		return err
+	}
+	provider := query.Get("provider")
+	if names := s.cfg.Logins.Providers(); provider == "" && len(names) != 1 {
+		return choosePage(w, names, returnTo)
+	} else if provider == "" {
+		provider = names[0]
+	}
+	start, err := s.cfg.Logins.StartLogin(r.Context(), provider, s.callbackURI(provider), returnTo)
+	if err != nil {
+		return err
+	}
+	s.logins.set(w, r, start.CookieSuffix, start.CookieValue)
+	redirect(w, start.RedirectURL, http.StatusFound)
+	return nil
+}
+
+// callback is GET /auth/callback/:provider/: where the provider sends the browser back. A
+// refusal goes to return_to with the parameter error when the login cookie opens, and is
+// a small page otherwise.
+func (s *server) callback(w http.ResponseWriter, r *http.Request) error {
+	query := r.URL.Query()
+	if err := single(query, "code", "state", "iss", "error"); err != nil {
+		return s.loginPage(w, r, err)
+	}
+	provider := r.PathValue("provider")
+	suffix := broker.LoginCookieSuffix(query.Get("state"))
+	cookie, err := s.logins.read(r, suffix)
+	if err != nil {
+		return s.loginPage(w, r, err)
+	}
+	grant, returnTo, err := s.cfg.Logins.CompleteLogin(r.Context(), broker.LoginCallback{
+		Provider: provider, Code: query.Get("code"), State: query.Get("state"), Issuer: query.Get("iss"),
+		Error: query.Get("error"), Cookie: cookie,
+	}, brokerRequest(r))
+	if returnTo != "" {
+		s.logins.clear(w, suffix)
+	}
+	switch {
+	case err == nil:
+		s.cookie.set(w, grant.RefreshToken, grant.RefreshMaxAge)
+		redirect(w, returnTo, http.StatusSeeOther)
+		return nil
+	case returnTo != "":
+		reason := refusal(r, err)
+		exchangeOf(r).code, exchangeOf(r).cause = reason.Code, reason.Err
+		redirect(w, withError(returnTo, reason.Code), http.StatusSeeOther)
+		return nil
+	default:
+		return s.loginPage(w, r, err)
+	}
+}
+
+// socialExchange is POST /auth/social-exchange/ {id_token, access_token, refresh_token,
+// expires_in, token_type, provider?}. The upstream refresh token is neither needed nor kept.
+func (s *server) socialExchange(w http.ResponseWriter, r *http.Request) error {
+	if err := s.admit(r); err != nil {
+		return err
+	}
+	var tokens broker.UpstreamTokens
+	var provider string
+	err := readMembers(w, r, member{"id_token", &tokens.IDToken, true}, member{"access_token", &tokens.AccessToken, false},
+		member{"provider", &provider, false})
+	if err != nil {
+		return err
+	}
+	if names := s.cfg.Logins.Providers(); provider == "" && len(names) == 1 {
+		provider = names[0]
+	} else if provider == "" {
+		return invalidBody("provider is missing: one of " + strings.Join(names, ", "))
+	}
+	g, err := s.cfg.Logins.ExchangeTokens(r.Context(), provider, tokens, brokerRequest(r))
+	if err != nil {
+		return err
+	}
+	return s.grant(w, g)
+}
+
+func (s *server) callbackURI(provider string) string {
+	return strings.TrimSuffix(s.cfg.Issuer, "/") + "/auth/callback/" + url.PathEscape(provider) + "/"
+}
+
+// single refuses a repeated parameter: two readers might take different ones.
+func single(query url.Values, names ...string) error {
+	for _, name := range names {
+		if len(query[name]) > 1 {
+			return &broker.Error{Code: CodeRepeatedParameter, Message: name + " comes twice"}
+		}
+	}
+	return nil
+}
+
+// returnTo takes an absolute path, or a URL of the own or a configured origin. Whatever a
+// browser might read as another host is refused: "//", "/\", control characters.
+func (s *server) returnTo(text string) (string, error) {
+	refuse := &broker.Error{Code: CodeInvalidReturn, Message: "return_to must be an absolute path or a URL of a configured origin"}
+	if text == "" {
+		return "/", nil
+	}
+	if len(text) > 2048 || strings.ContainsRune(text, '\\') || strings.IndexFunc(text, func(c rune) bool { return c <= ' ' || c == 0x7f }) >= 0 {
+		return "", refuse
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.User != nil || u.Opaque != "" {
+		return "", refuse
+	}
+	if u.Scheme == "" && u.Host == "" {
+		if !strings.HasPrefix(text, "/") || strings.HasPrefix(text, "//") || strings.HasPrefix(u.Path, "//") || strings.ContainsRune(u.Path, '\\') {
+			return "", refuse
+		}
+		return text, nil
+	}
+	if !s.origins.has(serialise(u)) {
+		return "", refuse
+	}
+	return text, nil
+}
+
+// withError adds the parameter error to a checked return_to.
+func withError(returnTo string, code broker.Code) string {
+	u, err := url.Parse(returnTo)
+	if err != nil {
+		return "/?error=" + url.QueryEscape(string(code))
+	}
+	query := u.Query()
+	query.Set("error", string(code))
+	u.RawQuery = query.Encode()
+	return u.String()
+}
+
+// redirect sends the browser on, without the body that net/http would add.
+func redirect(w http.ResponseWriter, to string, status int) {
+	w.Header().Set("Location", to)
+	w.Header().Set("Referrer-Policy", "no-referrer")
+	w.WriteHeader(status)
+}
+
+// maxLogins is how many login attempts a browser may have open at once.
+const maxLogins = 5
+
+// loginCookies are the sealed login states, one cookie an attempt.
+type loginCookies struct {
+	prefix string
+	secure bool
+}
+
+func newLoginCookies(secure bool) loginCookies {
+	if secure {
+		return loginCookies{prefix: "__Secure-tb_login_", secure: true}
+	}
+	return loginCookies{prefix: "tb_login_"}
+}
+
+// set adds an attempt; browsers send the oldest first, and those over the limit go.
+func (l loginCookies) set(w http.ResponseWriter, r *http.Request, suffix, value string) {
+	var open []string
+	for _, c := range r.Cookies() {
+		if s, ok := strings.CutPrefix(c.Name, l.prefix); ok && !slices.Contains(open, s) {
+			open = append(open, s)
+		}
+	}
+	for len(open) >= maxLogins {
+		l.clear(w, open[0])
+		open = open[1:]
+	}
+	l.write(w, suffix, value, int(broker.LoginLife.Seconds()))
+}
+
+func (l loginCookies) read(r *http.Request, suffix string) (string, error) {
+	switch found := r.CookiesNamed(l.prefix + suffix); len(found) {
+	case 0:
+		return "", nil
+	case 1:
+		return found[0].Value, nil
+	default:
+		return "", &broker.Error{Code: CodeDuplicateCookie, Message: "the login cookie comes twice"}
+	}
+}
+
+func (l loginCookies) clear(w http.ResponseWriter, suffix string) { l.write(w, suffix, "", -1) }
+
+func (l loginCookies) write(w http.ResponseWriter, suffix, value string, maxAge int) {
+	http.SetCookie(w, &http.Cookie{ //nolint:gosec // Secure is configured; Lax, because the provider sends the browser back
+		Name: l.prefix + suffix, Value: value, Path: "/auth", MaxAge: maxAge,
+		HttpOnly: true, Secure: l.secure, SameSite: http.SameSiteLaxMode,
+	})
+}

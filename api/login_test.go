@@ -1,0 +1,195 @@
+package api_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"tokenbroker/api"
+	"tokenbroker/broker"
+)
+
+// fakeLogins is a broker with providers that answers as it is told.
+type fakeLogins struct {
+	names    []string
+	returnTo string
+	err      error
+	got      broker.LoginCallback
+	provider string
+	tokens   broker.UpstreamTokens
+	fake     *fake
+}
+
+func (f *fakeLogins) Providers() []string { return f.names }
+
+func (f *fakeLogins) StartLogin(_ context.Context, provider, redirectURI, returnTo string) (*broker.LoginStart, error) {
+	f.provider, f.returnTo = provider, returnTo
+	return &broker.LoginStart{RedirectURL: "https://idp.test/authorize?redirect_uri=" + url.QueryEscape(redirectURI), CookieSuffix: "abc", CookieValue: "sealed"}, f.err
+}
+
+func (f *fakeLogins) CompleteLogin(_ context.Context, cb broker.LoginCallback, _ broker.Request) (*broker.Grant, string, error) {
+	f.got = cb
+	if f.err != nil {
+		return nil, f.returnTo, f.err
+	}
+	g, err := f.fake.grant()
+	return g, f.returnTo, err
+}
+
+func (f *fakeLogins) ExchangeTokens(_ context.Context, provider string, tokens broker.UpstreamTokens, _ broker.Request) (*broker.Grant, error) {
+	f.provider, f.tokens = provider, tokens
+	if f.err != nil {
+		return nil, f.err
+	}
+	return f.fake.grant()
+}
+
+func loginServer(t *testing.T, names ...string) (*fakeLogins, http.Handler) {
+	t.Helper()
+	f := &fakeLogins{names: names, returnTo: "/app", fake: &fake{}}
+	cfg := config(f.fake)
+	cfg.Logins = f
+	h, err := api.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f, h
+}
+
+func get(h http.Handler, target string, cookies ...string) *http.Response {
+	r := httptest.NewRequest(http.MethodGet, target, nil)
+	for _, c := range cookies {
+		r.Header.Add("Cookie", c)
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w.Result()
+}
+
+func TestLoginGoesToTheOnlyProvider(t *testing.T) {
+	f, h := loginServer(t, "cognito")
+	resp := get(h, "/auth/login/?return_to=/app%3Fx=1")
+	if resp.StatusCode != http.StatusFound || f.provider != "cognito" || f.returnTo != "/app?x=1" {
+		t.Fatalf("%d, %q, %q", resp.StatusCode, f.provider, f.returnTo)
+	}
+	if want := url.QueryEscape("http://127.0.0.1:8080/auth/callback/cognito/"); !strings.Contains(resp.Header.Get("Location"), want) {
+		t.Errorf("Location %q has not %s", resp.Header.Get("Location"), want)
+	}
+	c := resp.Cookies()
+	if len(c) != 1 || c[0].Name != "tb_login_abc" || c[0].SameSite != http.SameSiteLaxMode || !c[0].HttpOnly || c[0].MaxAge != 600 {
+		t.Errorf("login cookie %+v", c)
+	}
+}
+
+func TestLoginLetsTheUserChoose(t *testing.T) {
+	_, h := loginServer(t, "cognito", "google")
+	resp := get(h, "/auth/login/?return_to=/app")
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp.StatusCode != http.StatusOK || !strings.Contains(string(body), "provider=google&amp;return_to=%2Fapp") {
+		t.Errorf("%d %s", resp.StatusCode, body)
+	}
+	if csp := resp.Header.Get("Content-Security-Policy"); !strings.Contains(csp, "default-src 'none'; style-src 'sha256-") {
+		t.Errorf("policy %q", csp)
+	}
+}
+
+func TestReturnToStaysHere(t *testing.T) {
+	_, h := loginServer(t, "cognito")
+	for _, foreign := range []string{
+		"//evil.test", "///evil.test", "/\\evil.test", "\\\\evil.test", "https://evil.test", "http://evil.test/", "https:evil.test",
+		"https:/evil.test", "javascript:alert(1)", "data:text/html,x", "evil.test", "app", "?x", "/\t/evil.test", "/%09/evil.test\n",
+		"\t//evil.test", " //evil.test", "/%2f/evil.test/..//", "/%5cevil.test", "/%2fevil.test", "http://127.0.0.1:8080@evil.test/",
+		"http://127.0.0.1:8080.evil.test/", "http://127.0.0.1:8081/", "//127.0.0.1:8080@evil.test", "HTTP://EVIL.test", "/" + strings.Repeat("a", 2100),
+	} {
+		resp := get(h, "/auth/login/?return_to="+url.QueryEscape(foreign))
+		if resp.StatusCode != http.StatusBadRequest {
+			t.Errorf("%q: %d %s", foreign, resp.StatusCode, resp.Header.Get("Location"))
+		}
+	}
+	for _, good := range []string{"/", "/app", "/app?x=//y", "http://127.0.0.1:8080/app", spa + "/done#top"} {
+		if resp := get(h, "/auth/login/?return_to="+url.QueryEscape(good)); resp.StatusCode != http.StatusFound {
+			t.Errorf("%q: %d", good, resp.StatusCode)
+		}
+	}
+}
+
+func TestCallback(t *testing.T) {
+	state := "s1"
+	cookie := "tb_login_" + broker.LoginCookieSuffix(state) + "=sealed"
+	f, h := loginServer(t, "cognito")
+	resp := get(h, "/auth/callback/cognito/?code=c1&state=s1&iss=https://idp.test", cookie)
+	if resp.StatusCode != http.StatusSeeOther || resp.Header.Get("Location") != "/app" {
+		t.Fatalf("%d %q", resp.StatusCode, resp.Header.Get("Location"))
+	}
+	if want := (broker.LoginCallback{Provider: "cognito", Code: "c1", State: "s1", Issuer: "https://idp.test", Cookie: "sealed"}); f.got != want {
+		t.Errorf("got %+v", f.got)
+	}
+	set := resp.Header.Values("Set-Cookie")
+	if len(set) != 2 || !strings.Contains(set[0], "Max-Age=0") || !strings.Contains(set[1], "refresh_cookie=rt1.new") || !strings.Contains(set[1], "SameSite=Strict") {
+		t.Errorf("cookies %q", set)
+	}
+
+	f.err = &broker.Error{Code: broker.CodeProviderError, Message: "no"}
+	resp = get(h, "/auth/callback/cognito/?error=access_denied&state=s1", cookie)
+	if resp.StatusCode != http.StatusSeeOther || resp.Header.Get("Location") != "/app?error=provider_error" {
+		t.Errorf("%d %q", resp.StatusCode, resp.Header.Get("Location"))
+	}
+
+	f.returnTo, f.err = "", &broker.Error{Code: broker.CodeLoginState, Message: "not started here"}
+	resp = get(h, "/auth/callback/cognito/?code=c1&state=s1")
+	if resp.StatusCode != http.StatusBadRequest || !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html") || len(resp.Header.Values("Set-Cookie")) != 0 {
+		t.Errorf("without a cookie: %d %v", resp.StatusCode, resp.Header)
+	}
+	for _, twice := range []string{"?code=a&code=b&state=s1", "?code=a&state=s1&state=s1"} {
+		f.got = broker.LoginCallback{}
+		if resp := get(h, "/auth/callback/cognito/"+twice, cookie); resp.StatusCode != http.StatusBadRequest || f.got.Code != "" {
+			t.Errorf("%s: %d", twice, resp.StatusCode)
+		}
+	}
+	if resp := get(h, "/auth/callback/cognito/?code=c1&state=s1", cookie, cookie); resp.StatusCode != http.StatusBadRequest {
+		t.Errorf("two cookies of one name: %d", resp.StatusCode)
+	}
+}
+
+func TestAHandfulOfLoginsAtMost(t *testing.T) {
+	_, h := loginServer(t, "cognito")
+	resp := get(h, "/auth/login/", "tb_login_1=a; tb_login_2=a; tb_login_3=a; tb_login_4=a; tb_login_5=a")
+	set := resp.Header.Values("Set-Cookie")
+	if len(set) != 2 || !strings.HasPrefix(set[0], "tb_login_1=;") || !strings.HasPrefix(set[1], "tb_login_abc=sealed") {
+		t.Errorf("cookies %q", set)
+	}
+}
+
+func TestSocialExchange(t *testing.T) {
+	f, h := loginServer(t, "cognito")
+	post := func(body string) *http.Response {
+		r := httptest.NewRequest(http.MethodPost, "/auth/social-exchange/", strings.NewReader(body))
+		r.Header.Set("Content-Type", "application/json")
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		return w.Result()
+	}
+	full := `{"id_token": "i", "access_token": "a", "refresh_token": "r", "expires_in": 300, "token_type": "Bearer"}`
+	if resp := post(full); resp.StatusCode != http.StatusOK || f.tokens != (broker.UpstreamTokens{IDToken: "i", AccessToken: "a"}) || f.provider != "cognito" {
+		t.Errorf("%d %+v", resp.StatusCode, f.tokens)
+	}
+	for code, status := range map[broker.Code]int{
+		broker.CodeUpstreamToken: 401, broker.CodeTokenUsed: 401, broker.CodeUpstreamExpired: 410,
+		broker.CodeEmailNotVerified: 403, broker.CodeUpstreamUnavailable: 503, broker.CodeUnknownProvider: 404,
+	} {
+		f.err = &broker.Error{Code: code}
+		if resp := post(full); resp.StatusCode != status || len(resp.Cookies()) != 0 {
+			t.Errorf("%s: %d", code, resp.StatusCode)
+		}
+	}
+	if resp := post(`{"access_token": "a"}`); resp.StatusCode != http.StatusBadRequest {
+		t.Errorf("without an id token: %d", resp.StatusCode)
+	}
+}
