@@ -47,6 +47,9 @@ type entry struct {
 	key     verificationKey
 }
 
+// second is where a token goes when its own bucket is full.
+func (c *cache) second(hash uint64) *bucket { return c.bucket(hash >> 28) }
+
 // newCache makes room for limit tokens, with buckets that are half full then.
 func newCache(limit int) *cache {
 	wanted := max(1, limit/4)
@@ -68,7 +71,13 @@ func (c *cache) bucket(hash uint64) *bucket {
 // find returns the token's entry, or nil.
 func (c *cache) find(token string) *entry {
 	hash := c.hash(token)
-	b := c.bucket(hash)
+	if e := c.bucket(hash).find(hash, token); e != nil {
+		return e
+	}
+	return c.second(hash).find(hash, token)
+}
+
+func (b *bucket) find(hash uint64, token string) *entry {
 	tags, tag := b.tags.Load(), byte(hash>>56)
 	for i := range b.entries {
 		if byte(tags>>(8*i)) != tag {
@@ -88,7 +97,6 @@ func (c *cache) put(token string, claims *Claims, key verificationKey, version u
 	e := &entry{token: strings.Clone(token), expMS: claims.ExpiresAt.UnixMilli(), claims: claims, key: key}
 	e.hash = c.hash(token)
 	e.version.Store(version)
-	b := c.bucket(e.hash)
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -96,20 +104,42 @@ func (c *cache) put(token string, claims *Claims, key verificationKey, version u
 	for int(c.count.Load()) >= c.limit {
 		c.sweep(nowMS, true)
 	}
-	way := 0
-	for i := range b.entries {
-		old := b.entries[i].Load()
-		if old == nil || old.hash == e.hash && old.token == e.token {
-			way = i
-			break
+	first, second := c.bucket(e.hash), c.second(e.hash)
+	for _, b := range []*bucket{first, second} { // two requests may have verified it at once
+		for way := range b.entries {
+			if old := b.entries[way].Load(); old != nil && old.hash == e.hash && old.token == e.token {
+				b.set(way, e)
+				return
+			}
 		}
-		if old.expMS < b.entries[way].Load().expMS {
-			way = i
+	}
+	b, way := first, first.room()
+	if b.entries[way].Load() != nil {
+		if other := second.room(); second.entries[other].Load() == nil {
+			b, way = second, other
 		}
 	}
 	if b.entries[way].Load() == nil {
 		c.count.Add(1)
 	}
+	b.set(way, e)
+}
+
+// room is an empty way of the bucket, or else the one that expires first.
+func (b *bucket) room() (way int) {
+	for i := range b.entries {
+		e := b.entries[i].Load()
+		if e == nil {
+			return i
+		}
+		if e.expMS < b.entries[way].Load().expMS {
+			way = i
+		}
+	}
+	return way
+}
+
+func (b *bucket) set(way int, e *entry) {
 	shift := 8 * way
 	b.entries[way].Store(e)
 	b.tags.Store(b.tags.Load()&^(0xff<<shift) | e.hash>>56<<shift)

@@ -32,8 +32,9 @@ func (s *syncer) startCatchUp(ctx context.Context, c revocation.CatchUp) {
 	s.spawn(ctx, func() func() {
 		defer cancel()
 		answer, err := s.fetchCatchUp(request, c.After)
+		givenUp := request.Err() != nil
 		return func() {
-			if !errors.Is(err, context.Canceled) {
+			if !givenUp {
 				s.outcome(jobCatchUp, err)
 			}
 			s.perform(ctx, s.tracker.CatchUpDone(s.instant(), c.ID, answer, err))
@@ -88,10 +89,10 @@ func (w *watched) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// reason puts the cause of an ended context before the error that it led to.
+// reason gives the cause of an ended context in place of the error that it led to.
 func reason(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
-		return fmt.Errorf("%w: %w", cause, err)
+		return cause
 	}
 	return err
 }

@@ -238,6 +238,10 @@ func (v *Validator) key(ctx context.Context, kid string) (verificationKey, error
 	switch {
 	case err == nil:
 		return key, nil
+	case errors.Is(err, errUnknownKey) && v.backend.denylist().KidRevoked(kid):
+		// A compromised key is dropped, so what it signed cannot be checked any more; and
+		// need not: whoever signed it, it is dead.
+		return key, errRevoked
 	case errors.Is(err, errUnknownKey):
 		return key, refuse(ErrInvalid, "unknown key")
 	case ctx.Err() != nil:

@@ -1,0 +1,291 @@
+package validator
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"tokenbroker/revocation"
+)
+
+const (
+	fakeIssuer = "http://issuer.test"
+	fakeSecret = "a secret of the service"
+)
+
+// life is a broker and its feed without a network: everything runs in the test's bubble.
+type life struct {
+	t *testing.T
+
+	mu sync.Mutex
+	// mu guards everything below.
+	store, origin string
+	began         time.Time
+	recorded      []revocation.Event // by all lives of this store, in order
+	heads         map[string]int     // origin → events recorded before its first batch
+	seq           int
+	kids          []string
+	tokenKeys     []string
+	feedKID       string
+	httpDown      bool
+	feedDown      bool
+	hang          chan struct{}
+	requests      map[string]int
+	after         []string
+	sinks         map[*subscription]revocation.Sink
+	wallStep      time.Duration
+	log           bytes.Buffer
+}
+
+type subscription struct{ of *life }
+
+func (s *subscription) Close() error {
+	s.of.mu.Lock()
+	defer s.of.mu.Unlock()
+	delete(s.of.sinks, s)
+	return nil
+}
+
+func (l *life) Open(_ context.Context, sink revocation.Sink) (io.Closer, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := &subscription{l}
+	l.sinks[s] = sink
+	return s, nil
+}
+
+// inBubble runs a test with a broker and a syncer that is not started, in fake time.
+func inBubble(t *testing.T, test func(t *testing.T, l *life, s *syncer)) {
+	synctest.Test(t, func(t *testing.T) {
+		l := &life{
+			t: t, store: "S", origin: "o1", began: time.Now().Add(-time.Minute),
+			heads: map[string]int{"o1": 0}, tokenKeys: []string{"k1"}, feedKID: "f1",
+			requests: make(map[string]int), sinks: make(map[*subscription]revocation.Sink),
+		}
+		s := newSyncer(syncConfig{
+			Issuer: fakeIssuer, ClientID: "service", ClientSecret: fakeSecret, Feed: l,
+			HTTP:   &http.Client{Transport: l},
+			Logger: slog.New(slog.NewTextHandler(lockedWriter{l}, &slog.HandlerOptions{Level: slog.LevelDebug})),
+			wall:   l.wall,
+		})
+		test(t, l, s)
+		if s.stop != nil {
+			s.close()
+		}
+		if strings.Contains(l.log.String(), fakeSecret) {
+			t.Error("the secret is in the log")
+		}
+	})
+}
+
+type lockedWriter struct{ l *life }
+
+func (w lockedWriter) Write(p []byte) (int, error) {
+	w.l.mu.Lock()
+	defer w.l.mu.Unlock()
+	return w.l.log.Write(p)
+}
+
+func (l *life) wall() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return time.Now().Add(l.wallStep)
+}
+
+// set changes the broker under its lock.
+func (l *life) set(change func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	change()
+}
+
+func keyNamed(kid string) ed25519.PrivateKey {
+	return ed25519.NewKeyFromSeed(fmt.Appendf(nil, "%-32s", kid))
+}
+
+// RoundTrip answers as the broker does.
+func (l *life) RoundTrip(r *http.Request) (*http.Response, error) {
+	l.mu.Lock()
+	l.requests[r.URL.Path]++
+	hang, down := l.hang, l.httpDown
+	l.mu.Unlock()
+	if down {
+		return nil, io.ErrUnexpectedEOF
+	}
+	w := httptest.NewRecorder()
+	if r.URL.Path == "/revocations" && hang != nil {
+		l.answer(w, r) // the view is taken, the answer is slow
+		select {
+		case <-hang:
+		case <-r.Context().Done():
+			return nil, r.Context().Err()
+		}
+	} else {
+		l.answer(w, r)
+	}
+	resp := w.Result()
+	resp.Request = r
+	return resp, nil
+}
+
+func (l *life) answer(w http.ResponseWriter, r *http.Request) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch r.URL.Path {
+	case "/.well-known/openid-configuration":
+		l.json(w, map[string]any{
+			"issuer": fakeIssuer, "jwks_uri": fakeIssuer + "/keys", "access_token_max_lifetime": 900,
+		})
+	case "/keys":
+		l.keys(w, r, l.tokenKeys)
+	case "/revocations/jwks.json":
+		l.keys(w, r, []string{l.feedKID})
+	case "/revocations":
+		if id, secret, _ := r.BasicAuth(); id != "service" || secret != fakeSecret {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		l.catchUp(w, r.URL.Query().Get("after"))
+	default:
+		w.WriteHeader(http.StatusNotFound)
+	}
+}
+
+func (l *life) keys(w http.ResponseWriter, r *http.Request, kids []string) {
+	set := []jose.JSONWebKey{}
+	for _, kid := range kids {
+		set = append(set, jose.JSONWebKey{Key: keyNamed(kid).Public(), KeyID: kid, Algorithm: "EdDSA", Use: "sig"})
+	}
+	etag := l.etag(kids)
+	w.Header().Set("ETag", etag)
+	if r.Header.Get("If-None-Match") == etag {
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	l.json(w, map[string]any{"keys": set, "store": l.store})
+}
+
+func (l *life) etag(kids []string) string {
+	return `"` + l.store + "-" + strings.Join(kids, "-") + `"`
+}
+
+func (l *life) catchUp(w http.ResponseWriter, after string) {
+	l.after = append(l.after, after)
+	a := revocation.Answer{
+		V: 1, Store: l.store, Origin: l.origin, Up: time.Since(l.began).Milliseconds(), AtMS: time.Now().UnixMilli(),
+		Full: true, Origins: []revocation.OriginHead{{Origin: l.origin, Head: uint64(l.seq)}}, Kids: l.kids, Events: l.recorded,
+	}
+	for one := range strings.SplitSeq(after, ",") {
+		origin, seq, _ := strings.Cut(one, ".")
+		n, err := strconv.Atoi(seq)
+		if first, ok := l.heads[origin]; ok && err == nil {
+			a.Full, a.Events = false, l.recorded[first+n:]
+		}
+	}
+	l.json(w, a)
+}
+
+func (l *life) json(w http.ResponseWriter, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	if err := json.NewEncoder(w).Encode(body); err != nil {
+		l.t.Error(err)
+	}
+}
+
+// revoke records an event of its own batch and publishes it.
+func (l *life) revoke(sid string) {
+	l.record(revocation.Event{
+		Kind: revocation.KindSID, Value: sid, At: time.Now().Unix(), ExpiresAt: time.Now().Unix() + 900, Reason: "logoff",
+	})
+}
+
+func (l *life) record(e revocation.Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.seq++
+	l.recorded = append(l.recorded, e)
+	l.send(revocation.BatchType, revocation.Batch{
+		V: 1, Store: l.store, Origin: l.origin, Seq: uint64(l.seq), At: e.At, Events: []revocation.Event{e},
+	})
+}
+
+func (l *life) beat() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.send(revocation.HeartbeatType, revocation.Heartbeat{
+		V: 1, Store: l.store, Origin: l.origin, Head: uint64(l.seq), Up: time.Since(l.began).Milliseconds(),
+		AtMS: time.Now().UnixMilli(), JWKS: l.etag(l.tokenKeys),
+	})
+}
+
+// send is called with mu held.
+func (l *life) send(typ string, payload any) {
+	if l.feedDown {
+		return
+	}
+	raw, err := revocation.SignMessage(keyNamed(l.feedKID), l.feedKID, typ, payload)
+	if err != nil {
+		l.t.Error(err)
+	}
+	for _, sink := range l.sinks {
+		sink.Message(bytes.Clone(raw))
+	}
+}
+
+// restart begins another life of the broker on the same store.
+func (l *life) restart(origin string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.origin, l.began, l.seq = origin, time.Now(), 0
+	l.heads[origin] = len(l.recorded)
+}
+
+// restore begins a life on another store, as a backup that was restored.
+func (l *life) restore(store, origin string) {
+	l.mu.Lock()
+	l.store, l.recorded, l.heads = store, nil, map[string]int{}
+	l.tokenKeys, l.feedKID = []string{store + "-key"}, store+"-feed"
+	l.mu.Unlock()
+	l.restart(origin)
+}
+
+// beatFor sends a heartbeat each second.
+func (l *life) beatFor(d time.Duration) {
+	for range d / time.Second {
+		l.beat()
+		time.Sleep(time.Second)
+	}
+}
+
+func (l *life) asked(path string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.requests[path]
+}
+
+func mustStart(t *testing.T, s *syncer) {
+	t.Helper()
+	if err := s.start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func sid(s *syncer, value string) bool {
+	return s.denylist().Revoked(revocation.Subject{SID: value})
+}
+
+func isFresh(s *syncer) bool { return s.view().fresh(monotonic(), defaultMaxStaleness) }

@@ -1,0 +1,75 @@
+package validator
+
+import (
+	"bytes"
+	"encoding/json"
+	"reflect"
+	"testing"
+)
+
+// FuzzParseToken: whatever parseToken accepts has one spelling, and its claims read the
+// same by encoding/json.
+func FuzzParseToken(f *testing.F) {
+	_, _, mint := newFake(f)
+	f.Add(mint(brokerNow, brokerNow+300))
+	head := strictBase64.EncodeToString([]byte(`{"alg":"ES256","kid":"k","typ":"at+jwt"}`))
+	for _, claims := range []string{
+		`{}`, ` { "a" : [ 1 , { "b" : null } , "x\"]" ] , "\u00e9" : -1.5e3 } `, `{"a":1,"\u0061":2}`, `{"a":{"b":1,"b":2}}`,
+		`[]`, `{"":""}`, `{"\ud800":1}`,
+	} {
+		f.Add(head + "." + strictBase64.EncodeToString([]byte(claims)) + "." + strictBase64.EncodeToString(make([]byte, 64)))
+	}
+	f.Add("..")
+	f.Fuzz(func(t *testing.T, text string) {
+		got, err := parseToken(text)
+		if err != nil {
+			return
+		}
+		if !allowedAlgorithm(got.alg) || got.kid == "" {
+			t.Fatalf("accepted the algorithm %q, kid %q", got.alg, got.kid)
+		}
+		if again := got.signed + "." + strictBase64.EncodeToString(got.signature); again != text {
+			t.Fatalf("another spelling was accepted: %q is %q", text, again)
+		}
+		var want map[string]json.RawMessage
+		if err := json.Unmarshal([]byte(got.payload), &want); err != nil {
+			t.Fatalf("encoding/json refuses %q: %v", got.payload, err)
+		}
+		if len(want) != len(got.claims) {
+			t.Fatalf("%d claims, encoding/json has %d: %q", len(got.claims), len(want), got.payload)
+		}
+		for _, m := range got.claims {
+			value, ok := want[m.name]
+			if !ok || !bytes.Equal(bytes.TrimSpace(value), []byte(m.value)) {
+				t.Fatalf("claim %q is %q, encoding/json has %q", m.name, m.value, value)
+			}
+		}
+		if claims, err := newClaims(got); err == nil {
+			var typed struct {
+				Sub string
+				Exp int64
+				AMR []string
+			}
+			if err := json.Unmarshal([]byte(got.payload), &typed); err != nil || typed.Sub != claims.Subject || typed.Exp != claims.ExpiresAt.Unix() {
+				// encoding/json folds case, so only an exact twin is comparable.
+				if !foldsCase(got.claims) {
+					t.Fatalf("claims are %+v, encoding/json has %+v (%v)", claims, typed, err)
+				}
+			} else if len(typed.AMR)+len(claims.AMR) > 0 && !reflect.DeepEqual(typed.AMR, claims.AMR) && !foldsCase(got.claims) {
+				t.Fatalf("amr is %q, encoding/json has %q", claims.AMR, typed.AMR)
+			}
+		}
+	})
+}
+
+// foldsCase reports whether two names differ only by case, which encoding/json confuses.
+func foldsCase(members []member) bool {
+	for i := range members {
+		for _, name := range []string{"sub", "exp", "amr"} {
+			if members[i].name != name && bytes.EqualFold([]byte(members[i].name), []byte(name)) {
+				return true
+			}
+		}
+	}
+	return false
+}
