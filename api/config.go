@@ -99,6 +99,9 @@ type Config struct {
 	Clients  Clients
 	Verifier Verifier
 	Catchup  Catchup
+	// DemoSample, when set, serves the demo page at / for the sample service of that URL. It
+	// is for dev alone.
+	DemoSample string
 	// JWKS are the access keys, FeedJWKS the keys of the revocation feed.
 	JWKS, FeedJWKS Document
 	// Readiness is asked at each GET /readyz.

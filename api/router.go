@@ -84,6 +84,9 @@ func (s *server) routes() (*gin.Engine, error) {
 	get("/.well-known/jwks.json", s.jwks(s.cfg.JWKS))
 	get("/revocations", noStore(s.revocations))
 	get("/revocations/jwks.json", s.jwks(s.cfg.FeedJWKS))
+	if err := s.files(get); err != nil {
+		return nil, err
+	}
 	get("/livez", noStore(live))
 	get("/healthz", noStore(live))
 	get("/readyz", noStore(s.ready))

@@ -83,7 +83,7 @@ func runDev(ctx context.Context, opts devOptions, stdout, stderr io.Writer) (err
 			{ID: devBrowserClient, Scopes: []string{devScope}},
 			{ID: devServiceClient, Secret: devServiceSecret, Scopes: []string{devScope}},
 		},
-		InsecureCookies: true, Logger: logger,
+		InsecureCookies: true, DemoSample: "http://" + sampleListener.Addr().String(), Logger: logger,
 		Fatal: func(err error) {
 			logger.Error("the process ends: the next start reads what is on disk", "error", err)
 			os.Exit(exitUncertain)

@@ -28,6 +28,8 @@ type Config struct {
 	BrowserScope  string
 	Clients       []broker.Client
 	Policy        session.Policy
+	// DemoSample is the sample service's URL for the demo page; empty: no page.
+	DemoSample string
 	// InsecureCookies is for plain http on loopback. It MUST NOT be set elsewhere.
 	InsecureCookies bool
 	Logger          *slog.Logger

@@ -1,0 +1,184 @@
+// client.js: the SDK of a single-page application that signs in at tokenbroker.
+//
+//   import { createClient } from "/web/client.js";
+//   const auth = createClient();                 // or createClient({ base: "https://auth.example.com" })
+//   await auth.start();                          // who is signed in, after a reload
+//   await auth.signIn("ada", "lovelace");        // or auth.login({ provider: "cognito" })
+//   const answer = await auth.fetch("https://api.example.com/hello");
+//   auth.onChange((session) => render(session)); // null when signed out, in any tab
+//
+// The access token lives in this module's memory alone; the refresh token is an HttpOnly
+// cookie. One refresh is in flight per browser. Types: client.d.ts.
+
+const REFRESH_AT = 0.78; // of the access token's life
+
+/** An error that the broker answered with: `code` is stable, `status` is HTTP's. */
+export class AuthError extends Error {
+  constructor(status, problem = {}) {
+    super(problem.detail || problem.title || `HTTP ${status}`);
+    this.name = "AuthError";
+    this.status = status;
+    this.code = problem.code || "network";
+    this.retryAfter = problem.retryAfter;
+  }
+}
+
+export function createClient({ base = "", fetch: send = globalThis.fetch.bind(globalThis) } = {}) {
+  const scope = `tokenbroker:${base || location.origin}`;
+  const channel = "BroadcastChannel" in globalThis ? new BroadcastChannel(scope) : null;
+  const listeners = new Set();
+  let csrf = null;
+  let token = null; // { value, begins, ends } by this machine's clock
+  let user = null;
+  let timer = 0;
+
+  const session = () => (csrf ? { user, expiresAt: token && new Date(token.ends) } : null);
+  const tell = () => listeners.forEach((listener) => listener(session()));
+
+  async function call(method, path, body) {
+    const answer = await send(base + path, {
+      method,
+      credentials: "include",
+      cache: "no-store",
+      headers: body === undefined ? {} : { "Content-Type": "application/json" },
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
+    const value = await answer.json().catch(() => ({}));
+    if (!answer.ok) {
+      throw new AuthError(answer.status, { ...value, retryAfter: Number(answer.headers.get("Retry-After")) || undefined });
+    }
+    return value;
+  }
+
+  function accept(grant) {
+    const now = Date.now();
+    csrf = grant.CSRF_token;
+    user = grant.user ?? user;
+    token = { value: grant.access_token, begins: now, ends: now + grant.expires_in * 1000 };
+    schedule();
+    tell();
+    return session();
+  }
+
+  function drop() {
+    const had = csrf !== null;
+    clearTimeout(timer);
+    csrf = token = user = null;
+    if (had) tell();
+  }
+
+  function due() {
+    return token ? token.begins + (token.ends - token.begins) * REFRESH_AT : Infinity;
+  }
+
+  function schedule() {
+    clearTimeout(timer);
+    if (token) timer = setTimeout(() => refresh().catch(() => {}), Math.max(0, due() - Date.now()));
+  }
+
+  const locked = (work) => (navigator.locks ? navigator.locks.request(`${scope}:refresh`, work) : work());
+
+  let inFlight = null;
+  // refresh gives a fresh access token. Calls of this tab share one; tabs take turns.
+  function refresh({ force = false } = {}) {
+    const stale = token?.value;
+    inFlight ??= locked(async () => {
+      // While this tab waited, the token may have become a new one.
+      if (token && token.value !== stale && !force) return token.value;
+      if (!csrf) throw new AuthError(401, { code: "no_session", title: "Not signed in" });
+      try {
+        accept(await call("POST", "/auth/refresh/", { CSRF_token: csrf }));
+      } catch (error) {
+        if (error.status === 401 || error.status === 410) signedOut();
+        throw error;
+      }
+      return token.value;
+    }).finally(() => {
+      inFlight = null;
+    });
+    return inFlight;
+  }
+
+  function signedOut() {
+    drop();
+    channel?.postMessage("signed-out");
+  }
+
+  channel?.addEventListener("message", ({ data }) => {
+    if (data === "signed-out") drop();
+    if (data === "signed-in" && !csrf) start().catch(() => {});
+  });
+  const wake = () => {
+    if (document.visibilityState !== "hidden" && Date.now() >= due()) refresh().catch(() => {});
+  };
+  addEventListener("visibilitychange", wake);
+  addEventListener("online", wake);
+  addEventListener("pageshow", wake);
+
+  // start finds out who is signed in, without rotating anything, and then gets a token.
+  async function start() {
+    try {
+      const known = await call("GET", "/auth/session/");
+      csrf = known.CSRF_token;
+      user = known.user ?? null;
+    } catch (error) {
+      if (error.status !== 401 && error.status !== 410) throw error;
+      drop();
+      return null;
+    }
+    await refresh();
+    return session();
+  }
+
+  async function opened(grant) {
+    accept(grant);
+    channel?.postMessage("signed-in");
+    return session();
+  }
+
+  async function authorized(input, init, value) {
+    const headers = new Headers(init?.headers ?? (input instanceof Request ? input.headers : undefined));
+    headers.set("Authorization", `Bearer ${value}`);
+    return send(input instanceof Request ? input.clone() : input, { ...init, headers });
+  }
+
+  return {
+    start,
+    refresh,
+    session,
+    /** The access token in force, refreshed first when it is due. */
+    async token() {
+      return token && Date.now() < due() ? token.value : refresh();
+    },
+    async signIn(username, password) {
+      return opened(await call("POST", "/auth/sign-in/", { username, password }));
+    },
+    /** Trade tokens that the provider gave to this page. */
+    async exchange(tokens) {
+      return opened(await call("POST", "/auth/social-exchange/", tokens));
+    },
+    /** Leave for the provider's page; the browser comes back to returnTo, signed in. */
+    login({ provider, returnTo = location.pathname + location.search } = {}) {
+      const query = new URLSearchParams({ return_to: returnTo, ...(provider && { provider }) });
+      location.assign(`${base}/auth/login/?${query}`);
+    },
+    /** End the session everywhere. `logout_url`, if any, ends it at the provider, too. */
+    async logOff() {
+      const answer = await call("POST", "/auth/logoff/", { CSRF_token: csrf ?? "" });
+      signedOut();
+      return answer;
+    },
+    /** fetch with the access token; one more try after a 401 that a new token can mend. */
+    async fetch(input, init) {
+      const first = await authorized(input, init, await this.token());
+      if (first.status !== 401) return first;
+      const { code } = await first.clone().json().catch(() => ({}));
+      if (code !== "token_expired" && code !== "token_revoked") return first;
+      return authorized(input, init, await refresh());
+    },
+    onChange(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+  };
+}
