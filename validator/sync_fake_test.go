@@ -48,7 +48,7 @@ type life struct {
 	after         []string
 	sinks         map[*subscription]revocation.Sink
 	wallStep      time.Duration
-	log           bytes.Buffer
+	log           lockedLog
 }
 
 type subscription struct{ of *life }
@@ -289,3 +289,21 @@ func sid(s *syncer, value string) bool {
 }
 
 func isFresh(s *syncer) bool { return s.view().fresh(monotonic(), defaultMaxStaleness) }
+
+// lockedLog is a log that a test reads while the syncer writes.
+type lockedLog struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
