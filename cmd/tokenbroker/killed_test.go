@@ -1,0 +1,247 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"tokenbroker/revocation/natsfeed"
+	"tokenbroker/validator"
+)
+
+var kills = flag.Int("kills", 3, "how often TestKilledUnderLoad kills the broker")
+
+// childEnv makes the test binary run the real command line instead of the tests.
+const childEnv = "TOKENBROKER_TEST_CHILD"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(childEnv) != "" {
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+		code := Main(ctx, os.Args[1:], os.Stdout, os.Stderr)
+		stop()
+		os.Exit(code)
+	}
+	os.Exit(m.Run())
+}
+
+// child is `tokenbroker dev` as a process of its own, which can be killed.
+type child struct {
+	cmd  *exec.Cmd
+	out  *syncBuffer
+	done chan struct{}
+}
+
+func startChild(t *testing.T, args []string) *child {
+	t.Helper()
+	c := &child{cmd: exec.Command(os.Args[0], args...), out: &syncBuffer{}, done: make(chan struct{})}
+	c.cmd.Env = append(os.Environ(), childEnv+"=1")
+	c.cmd.Stdout, c.cmd.Stderr = c.out, c.out
+	if err := c.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer close(c.done)
+		_ = c.cmd.Wait()
+	}()
+	t.Cleanup(func() {
+		_ = c.cmd.Process.Kill()
+		<-c.done
+	})
+	eventually(t, 60*time.Second, "the child is ready", func() bool {
+		select {
+		case <-c.done:
+			t.Fatalf("the child ended:\n%s", c.out.String())
+		default:
+		}
+		return strings.Contains(c.out.String(), "Stop with Ctrl-C")
+	})
+	return c
+}
+
+func (c *child) kill(t *testing.T) {
+	t.Helper()
+	if err := c.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-c.done
+}
+
+// visit is one session as its browser saw it.
+type visit struct {
+	access, csrf, cookie string
+	// loggedOff: a log-off was answered; asked: one was sent, whatever came of it.
+	loggedOff, asked bool
+}
+
+// TestKilledUnderLoad: whatever was acknowledged before a SIGKILL holds after it. No
+// logged-off session comes back, none that was answered is lost, and a validator that ran
+// throughout refuses each logged-off token.
+func TestKilledUnderLoad(t *testing.T) {
+	ports := freePorts(t, 4)
+	issuer := "http://127.0.0.1:" + ports[0]
+	args := []string{"dev", "--data-dir", t.TempDir(), "--log-level", "error",
+		"--listen", "127.0.0.1:" + ports[0], "--admin-listen", "127.0.0.1:" + ports[1],
+		"--sample-listen", "127.0.0.1:" + ports[2], "--nats-listen", "127.0.0.1:" + ports[3]}
+	c := startChild(t, args)
+	service, err := validator.New(t.Context(), validator.Config{
+		Issuer: issuer, Audience: devAudience, Client: validator.Client{ID: devServiceClient, Secret: devServiceSecret},
+		Feed: natsfeed.Feed{URL: "nats://127.0.0.1:" + ports[3]}, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer service.Close()
+
+	for round := range *kills {
+		visits := loadUntilKilled(t, c, issuer)
+		c = startChild(t, args)
+		off, kept := 0, 0
+		for _, v := range visits {
+			switch status := tryRefresh(t, issuer, v); {
+			case v.loggedOff && status != http.StatusUnauthorized:
+				t.Errorf("round %d: a logged-off session refreshes: %d", round, status)
+			case !v.asked && status != http.StatusOK:
+				t.Errorf("round %d: an answered session is lost: %d", round, status)
+			case v.loggedOff:
+				off++
+			case !v.asked:
+				kept++
+			}
+			if !v.loggedOff {
+				continue
+			}
+			eventually(t, 15*time.Second, "the service refuses a logged-off token", func() bool {
+				_, err := service.Validate(t.Context(), v.access)
+				return errors.Is(err, validator.ErrRevoked)
+			})
+		}
+		t.Logf("round %d: %d log-offs acknowledged and held, %d sessions kept, of %d", round, off, kept, len(visits))
+		if off == 0 {
+			t.Error("no log-off was acknowledged before the kill")
+		}
+	}
+	if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-c.done:
+		if code := c.cmd.ProcessState.ExitCode(); code != exitOK {
+			t.Errorf("SIGTERM: exit code %d:\n%s", code, c.out.String())
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("SIGTERM: not ended within 10 s")
+	}
+}
+
+// loadUntilKilled lets eight browsers sign in and log off until the broker is killed.
+func loadUntilKilled(t *testing.T, c *child, issuer string) []visit {
+	t.Helper()
+	var (
+		mu     sync.Mutex
+		visits []visit
+		wg     sync.WaitGroup
+	)
+	enough := make(chan struct{})
+	var once sync.Once
+	for range 8 {
+		wg.Go(func() {
+			for i := 0; ; i++ {
+				v, ok := trySignIn(issuer)
+				if !ok {
+					return
+				}
+				if i%2 == 0 {
+					v.asked = true
+					v.loggedOff = tryLogOff(issuer, v)
+				}
+				mu.Lock()
+				visits = append(visits, v)
+				if len(visits) > 20+rand.IntN(20) {
+					once.Do(func() { close(enough) })
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	<-enough
+	c.kill(t)
+	wg.Wait()
+	return visits
+}
+
+func trySignIn(issuer string) (visit, bool) {
+	status, body, cookies := request(issuer+"/auth/sign-in/", `{"username": "admin", "password": "admin"}`, "")
+	if status != http.StatusOK || len(cookies) != 1 {
+		return visit{}, false
+	}
+	var answer struct {
+		AccessToken string `json:"access_token"`
+		CSRFToken   string `json:"CSRF_token"`
+	}
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return visit{}, false
+	}
+	return visit{access: answer.AccessToken, csrf: answer.CSRFToken, cookie: cookies[0].Name + "=" + cookies[0].Value}, true
+}
+
+func tryLogOff(issuer string, v visit) bool {
+	status, _, _ := request(issuer+"/auth/logoff/", jsonBody("CSRF_token", v.csrf), v.cookie)
+	return status == http.StatusOK || status == http.StatusAccepted
+}
+
+func tryRefresh(t *testing.T, issuer string, v visit) int {
+	t.Helper()
+	status, _, _ := request(issuer+"/auth/refresh/", jsonBody("CSRF_token", v.csrf), v.cookie)
+	return status
+}
+
+// request posts JSON; a broken connection is status 0.
+func request(url, body, cookie string) (int, []byte, []*http.Cookie) {
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, url, strings.NewReader(body))
+	if err != nil {
+		return 0, nil, nil
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if cookie != "" {
+		req.Header.Set("Cookie", cookie)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, nil, nil
+	}
+	defer resp.Body.Close()
+	answer, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return 0, nil, nil
+	}
+	return resp.StatusCode, answer, resp.Cookies()
+}
+
+func freePorts(t *testing.T, n int) []string {
+	t.Helper()
+	var ports []string
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		ports = append(ports, fmt.Sprint(l.Addr().(*net.TCPAddr).Port))
+	}
+	return ports
+}
