@@ -1,0 +1,334 @@
+package node_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"tokenbroker/broker"
+	"tokenbroker/cmd/tokenbroker/internal/node"
+	"tokenbroker/keyring"
+	"tokenbroker/revocation/natsfeed"
+	"tokenbroker/validator"
+	"tokenbroker/validator/httpauth"
+)
+
+const (
+	service = "svc"
+	secret  = "a-service-secret-of-the-test"
+)
+
+// lab is one broker beside a NATS server that the test starts and stops.
+type lab struct {
+	t        *testing.T
+	dir      string
+	listen   string
+	natsPort int
+	nats     *server.Server
+	node     *node.Node
+}
+
+func newLab(t *testing.T) *lab {
+	t.Helper()
+	l := &lab{t: t, dir: t.TempDir(), listen: "127.0.0.1:0", natsPort: freePort(t)}
+	t.Cleanup(l.stopNATS)
+	return l
+}
+
+func (l *lab) natsURL() string {
+	return "nats://" + (&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: l.natsPort}).String()
+}
+
+func (l *lab) startNATS() {
+	l.t.Helper()
+	ns, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: l.natsPort, NoSigs: true, NoLog: true})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	ns.Start()
+	if !ns.ReadyForConnections(10 * time.Second) {
+		l.t.Fatal("the NATS server did not start")
+	}
+	l.nats = ns
+}
+
+func (l *lab) stopNATS() {
+	if l.nats != nil {
+		l.nats.Shutdown()
+		l.nats.WaitForShutdown()
+		l.nats = nil
+	}
+}
+
+func (l *lab) config() node.Config {
+	return node.Config{
+		DataDir: l.dir, Listen: l.listen, AdminListen: "127.0.0.1:0", NATSURL: l.natsURL(),
+		Audience: []string{"demo-api"}, BrowserClient: "spa", BrowserScope: "hello:read",
+		Clients:         []broker.Client{{ID: "spa"}, {ID: service, Secret: secret}},
+		InsecureCookies: true, Logger: slog.New(slog.DiscardHandler),
+		Fatal: func(err error) { panic(err) },
+	}
+}
+
+func (l *lab) startBroker() {
+	l.t.Helper()
+	n, err := node.Start(l.t.Context(), l.config())
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	if _, err := n.Broker().AddUser(l.t.Context(), "ada", "lovelace", nil); err != nil && !errors.Is(err, broker.ErrUserExists) {
+		l.t.Fatal(err)
+	}
+	l.node, l.listen = n, strings.TrimPrefix(n.Issuer(), "http://")
+	l.t.Cleanup(func() { l.stopBroker() })
+}
+
+func (l *lab) stopBroker() {
+	if l.node != nil {
+		if err := l.node.Close(); err != nil {
+			l.t.Errorf("closing: %v", err)
+		}
+		l.node = nil
+	}
+}
+
+func (l *lab) startService(maxStaleness time.Duration) *validator.Validator {
+	l.t.Helper()
+	v, err := validator.New(l.t.Context(), validator.Config{
+		Issuer: l.node.Issuer(), Audience: "demo-api", Client: validator.Client{ID: service, Secret: secret},
+		Feed: natsfeed.Feed{URL: l.natsURL()}, MaxStaleness: maxStaleness, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(v.Close)
+	return v
+}
+
+// browser is one signed-in session.
+type browser struct {
+	l                    *lab
+	access, csrf, cookie string
+}
+
+func (l *lab) signIn() *browser {
+	l.t.Helper()
+	b := &browser{l: l}
+	if status := b.post("/auth/sign-in/", `{"username": "ada", "password": "lovelace"}`); status != http.StatusOK {
+		l.t.Fatalf("sign-in: %d", status)
+	}
+	return b
+}
+
+func (b *browser) post(path, body string) int {
+	b.l.t.Helper()
+	req, err := http.NewRequestWithContext(b.l.t.Context(), http.MethodPost, b.l.node.Issuer()+path, strings.NewReader(body))
+	if err != nil {
+		b.l.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if b.cookie != "" {
+		req.Header.Set("Cookie", b.cookie)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		b.l.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var answer struct {
+		Access string `json:"access_token"`
+		CSRF   string `json:"CSRF_token"`
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+		b.l.t.Fatal(err)
+	}
+	if answer.Access != "" {
+		b.access, b.csrf = answer.Access, answer.CSRF
+		b.cookie = resp.Cookies()[0].Name + "=" + resp.Cookies()[0].Value
+	}
+	return resp.StatusCode
+}
+
+func (b *browser) logOff() int { return b.post("/auth/logoff/", `{"CSRF_token": "`+b.csrf+`"}`) }
+
+func (l *lab) refused(v *validator.Validator, b *browser, limit time.Duration) {
+	l.t.Helper()
+	eventually(l.t, limit, "the service refuses the token", func() bool {
+		_, err := v.Validate(l.t.Context(), b.access)
+		return errors.Is(err, validator.ErrRevoked)
+	})
+}
+
+func (l *lab) accepted(v *validator.Validator, b *browser) {
+	l.t.Helper()
+	eventually(l.t, 10*time.Second, "the service accepts a good token", func() bool {
+		_, err := v.Validate(l.t.Context(), b.access)
+		if errors.Is(err, validator.ErrRevoked) || errors.Is(err, validator.ErrInvalid) {
+			l.t.Fatalf("a good token: %v", err)
+		}
+		return err == nil
+	})
+}
+
+// TestNATSDownFromTheStart: the broker starts and signs in, log-off is durable and 202,
+// services learn by catch-up, and at once when NATS is back.
+func TestNATSDownFromTheStart(t *testing.T) {
+	l := newLab(t)
+	l.startBroker()
+	checkReady(t, l.node.Issuer(), "degraded")
+	v := l.startService(0)
+	b := l.signIn()
+	l.accepted(v, b)
+	if status := b.logOff(); status != http.StatusAccepted {
+		t.Errorf("log-off without NATS: %d, want 202", status)
+	}
+	l.refused(v, b, 6*time.Second)
+
+	l.startNATS()
+	checkReady(t, l.node.Issuer(), "ready")
+	next := l.signIn()
+	l.accepted(v, next)
+	eventually(t, 10*time.Second, "a log-off is answered 200", func() bool {
+		next = l.signIn()
+		return next.logOff() == http.StatusOK
+	})
+	l.refused(v, next, 6*time.Second)
+
+	l.stopNATS()
+	last := l.signIn()
+	eventually(t, 10*time.Second, "a log-off is answered 202", func() bool {
+		last = l.signIn()
+		return last.logOff() == http.StatusAccepted
+	})
+	l.refused(v, last, 6*time.Second)
+}
+
+// TestBothWaysAway: without NATS and without the broker a service says 503 once its
+// knowledge is older than the bound, and is right again after both are back.
+func TestBothWaysAway(t *testing.T) {
+	l := newLab(t)
+	l.startNATS()
+	l.startBroker()
+	v := l.startService(2 * time.Second)
+	kept, ended := l.signIn(), l.signIn()
+	l.accepted(v, kept)
+	if status := ended.logOff(); status != http.StatusOK {
+		t.Fatalf("log-off: %d", status)
+	}
+	l.refused(v, ended, 5*time.Second)
+
+	l.stopNATS()
+	l.stopBroker()
+	eventually(t, 10*time.Second, "the service is stale", func() bool {
+		_, err := v.Validate(t.Context(), kept.access)
+		return errors.Is(err, validator.ErrStale)
+	})
+	for _, b := range []*browser{kept, ended} {
+		if _, err := v.Validate(t.Context(), b.access); !errors.Is(err, validator.ErrStale) {
+			t.Errorf("stale, and the answer is %v", err)
+		}
+	}
+	rec := httptest.NewRecorder()
+	req := httptest.NewRequest(http.MethodGet, "/", nil)
+	req.Header.Set("Authorization", "Bearer "+kept.access)
+	httpauth.Require(v)(http.NotFoundHandler()).ServeHTTP(rec, req)
+	if rec.Code != http.StatusServiceUnavailable || rec.Header().Get("Retry-After") == "" {
+		t.Errorf("stale over HTTP: %d", rec.Code)
+	}
+
+	l.startNATS()
+	l.startBroker() // another origin, the same store
+	l.accepted(v, kept)
+	if _, err := v.Validate(t.Context(), ended.access); !errors.Is(err, validator.ErrRevoked) {
+		t.Errorf("a revocation of the former process: %v", err)
+	}
+	if status := kept.logOff(); status != http.StatusOK && status != http.StatusAccepted {
+		t.Errorf("log-off at the new process: %d", status)
+	}
+	l.refused(v, kept, 6*time.Second)
+}
+
+// TestWrongKEK: another key encryption key is a clear error and changes nothing.
+func TestWrongKEK(t *testing.T) {
+	l := newLab(t)
+	l.startNATS()
+	l.startBroker()
+	b := l.signIn()
+	l.stopBroker()
+
+	path := filepath.Join(l.dir, "kek")
+	right, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := node.Start(t.Context(), l.config()); !errors.Is(err, keyring.ErrWrongKEK) {
+		t.Fatalf("with a new KEK: %v", err)
+	}
+	if err := os.WriteFile(path, right, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l.startBroker()
+	if status := b.post("/auth/refresh/", `{"CSRF_token": "`+b.csrf+`"}`); status != http.StatusOK {
+		t.Errorf("refresh with the right KEK again: %d", status)
+	}
+}
+
+func checkReady(t *testing.T, issuer, want string) {
+	t.Helper()
+	eventually(t, 10*time.Second, "readyz says "+want, func() bool {
+		req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, issuer+"/readyz?verbose", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode == http.StatusOK && strings.Contains(string(body), `"status":"`+want+`"`)
+	})
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// eventually polls until ok; it fails the test when that takes longer than limit.
+func eventually(t *testing.T, limit time.Duration, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.After(limit)
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-deadline:
+			t.Fatalf("not within %s: %s", limit, what)
+		case <-tick.C:
+		}
+	}
+}
