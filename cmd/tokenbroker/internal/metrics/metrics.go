@@ -17,6 +17,7 @@ import (
 // Metrics is told of what happens and answers GET /metrics. Safe for concurrent use.
 type Metrics struct {
 	registry *prometheus.Registry
+	useCases
 
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
@@ -67,6 +68,7 @@ func New() *Metrics {
 	}
 	m.registry.MustRegister(m.requests, m.duration, m.batch, m.wait, m.restarts, m.commits, m.changes, m.revoked,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.useCases = newUseCases(m.registry)
 	return m
 }
 

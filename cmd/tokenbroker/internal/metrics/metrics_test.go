@@ -1,13 +1,13 @@
 package metrics_test
 
 import (
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
+	"tokenbroker/broker"
 	"tokenbroker/cmd/tokenbroker/internal/metrics"
 )
 
@@ -18,9 +18,9 @@ func TestNamesFollowTheConventions(t *testing.T) {
 	m.Restart("shard", "boom")
 	m.Committed(3, 1)
 	m.Gauge("tokenbroker_publisher_backlog_batches", "Batches recorded and not yet sent.", func() float64 { return 7 })
-	rec := httptest.NewRecorder()
-	m.Handler().ServeHTTP(rec, httptest.NewRequestWithContext(t.Context(), "GET", "/metrics", nil))
-	body := rec.Body.String()
+	_, _ = m.Sessions(answers{}).SignIn(t.Context(), "ada", "secret", broker.Request{})
+	_, _ = m.Sessions(answers{}).Refresh(t.Context(), "token", "csrf", broker.Request{})
+	body := scrape(t, m)
 	var ours strings.Builder
 	for line := range strings.Lines(body) {
 		if strings.Contains(line, "tokenbroker_") {

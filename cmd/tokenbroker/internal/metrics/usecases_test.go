@@ -1,0 +1,115 @@
+package metrics_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"tokenbroker/api"
+	"tokenbroker/broker"
+	"tokenbroker/broker/store"
+	"tokenbroker/cmd/tokenbroker/internal/metrics"
+)
+
+// scrape gives what GET /metrics answers.
+func scrape(t *testing.T, m *metrics.Metrics) string {
+	t.Helper()
+	rec := httptest.NewRecorder()
+	m.Handler().ServeHTTP(rec, httptest.NewRequestWithContext(t.Context(), "GET", "/metrics", nil))
+	return rec.Body.String()
+}
+
+func wantLines(t *testing.T, body string, lines ...string) {
+	t.Helper()
+	for _, want := range lines {
+		if !strings.Contains(body, want+"\n") {
+			t.Errorf("missing %q", want)
+		}
+	}
+}
+
+// answers is a broker that answers everything with its error, or with grant.
+type answers struct {
+	api.Sessions
+	api.Logins
+	err error
+}
+
+var grant = new(broker.Grant)
+
+func (a answers) SignIn(context.Context, string, string, broker.Request) (*broker.Grant, error) {
+	return grant, a.err
+}
+
+func (a answers) Refresh(context.Context, string, string, broker.Request) (*broker.Grant, error) {
+	return grant, a.err
+}
+
+func (a answers) CompleteLogin(context.Context, broker.LoginCallback, broker.Request) (*broker.Grant, string, error) {
+	return grant, "/back", a.err
+}
+
+func (a answers) ExchangeTokens(context.Context, string, broker.UpstreamTokens, broker.Request) (*broker.Grant, error) {
+	return grant, a.err
+}
+
+func TestUseCasesAreCountedByResult(t *testing.T) {
+	m := metrics.New()
+	for _, want := range []error{
+		nil,
+		fmt.Errorf("signing in: %w", &broker.Error{Code: broker.CodeTooManyAttempts}),
+		errors.New("something with the name of lovelace"),
+	} {
+		a := answers{err: want}
+		sessions, logins := m.Sessions(a), m.Logins(a)
+		check := func(g *broker.Grant, err error) {
+			t.Helper()
+			if g != grant || !errors.Is(err, want) {
+				t.Errorf("the answer was changed: %v, %v", g, err)
+			}
+		}
+		check(sessions.SignIn(t.Context(), "ada", "secret", broker.Request{}))
+		check(sessions.Refresh(t.Context(), "token", "csrf", broker.Request{}))
+		check(logins.ExchangeTokens(t.Context(), "cognito", broker.UpstreamTokens{}, broker.Request{}))
+		g, returnTo, err := logins.CompleteLogin(t.Context(), broker.LoginCallback{}, broker.Request{})
+		check(g, err)
+		if returnTo != "/back" {
+			t.Errorf("return_to was changed: %q", returnTo)
+		}
+	}
+	body := scrape(t, m)
+	for _, result := range []string{"ok", "too_many_attempts", "internal"} {
+		wantLines(t, body,
+			`tokenbroker_sign_ins_total{result="`+result+`",way="password"} 1`,
+			`tokenbroker_sign_ins_total{result="`+result+`",way="redirect"} 1`,
+			`tokenbroker_sign_ins_total{result="`+result+`",way="exchange"} 1`,
+			`tokenbroker_refreshes_total{result="`+result+`"} 1`)
+	}
+	if strings.Contains(body, "lovelace") {
+		t.Error("a name is in the metrics")
+	}
+}
+
+// slowStore takes two seconds for a commit, and refuses it.
+type slowStore struct{ store.Store }
+
+func (slowStore) Commit(context.Context, []store.Change, store.Seal) []error {
+	time.Sleep(2 * time.Second) // fake time
+	return []error{store.ErrConflict}
+}
+
+func TestCommitsAreTimed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := metrics.New()
+		errs := m.Store(slowStore{}).Commit(t.Context(), make([]store.Change, 1), nil)
+		if len(errs) != 1 || !errors.Is(errs[0], store.ErrConflict) {
+			t.Errorf("the answer was changed: %v", errs)
+		}
+		wantLines(t, scrape(t, m), "tokenbroker_commit_duration_seconds_sum 2", "tokenbroker_commit_duration_seconds_count 1")
+	})
+}
