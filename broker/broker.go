@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"tokenbroker/broker/actor"
+	"tokenbroker/broker/password"
 	"tokenbroker/broker/session"
 	"tokenbroker/broker/store"
 )
@@ -174,7 +175,7 @@ func (b *Broker) internal(ctx context.Context, doing string, err error) *Error {
 	switch {
 	case errors.As(err, &app):
 		return app
-	case errors.Is(err, actor.ErrBusy), errors.Is(err, errConflicts):
+	case errors.Is(err, actor.ErrBusy), errors.Is(err, password.ErrBusy), errors.Is(err, errConflicts):
 		return &Error{Code: CodeBusy, Message: "Too much is waiting; try again.", RetryAfter: time.Second, Err: cause}
 	case errors.Is(err, store.ErrReadOnly):
 		return &Error{Code: CodeWritesRefused, Message: "Writes are refused for now.", RetryAfter: 10 * time.Second, Err: cause}

@@ -295,3 +295,23 @@ func TestNoSecretReachesTheLog(t *testing.T) {
 		}
 	}
 }
+
+func TestSignInWhileTooManyPasswordsWait(t *testing.T) {
+	h := start(t, func(c *broker.Config) { c.Passwords = fakePasswords{busy: true} })
+	_, err := h.SignIn(t.Context(), "ada", "lovelace", request)
+	if app := wantCode(t, err, broker.CodeBusy); app.RetryAfter <= 0 {
+		t.Error("no Retry-After")
+	}
+}
+
+func TestAnOldPasswordHashIsReplacedAtSignIn(t *testing.T) {
+	old := start(t)
+	grant := old.signIn(t)
+	h := start(t, func(c *broker.Config) { c.Store, c.Passwords = old.store, fakePasswords{rehash: true} })
+	h.signIn(t)
+	rec, err := old.store.Get(t.Context(), "user."+grant.UID)
+	if err != nil || !strings.Contains(string(rec.Value), "hashed anew lovelace") {
+		t.Errorf("%s, %v", rec.Value, err)
+	}
+	h.signIn(t)
+}

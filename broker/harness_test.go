@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"tokenbroker/broker"
+	"tokenbroker/broker/password"
 	"tokenbroker/broker/session"
 	"tokenbroker/broker/store"
 	"tokenbroker/broker/store/memstore"
@@ -178,14 +179,23 @@ func (l *fakeLedger) events() []revocation.Event {
 	return all
 }
 
-type fakePasswords struct{}
+type fakePasswords struct {
+	busy   bool
+	rehash bool
+}
 
-func (fakePasswords) Hash(_ context.Context, password string) (string, error) {
+func (f fakePasswords) Hash(_ context.Context, password string) (string, error) {
+	if f.rehash {
+		return "hashed anew " + password, nil
+	}
 	return "hashed " + password, nil
 }
 
-func (fakePasswords) Verify(_ context.Context, password, encoded string) (bool, bool, error) {
-	return encoded == "hashed "+password, false, nil
+func (f fakePasswords) Verify(_ context.Context, attempt, encoded string) (bool, bool, error) {
+	if f.busy {
+		return false, false, password.ErrBusy
+	}
+	return encoded == "hashed "+attempt || encoded == "hashed anew "+attempt, f.rehash && encoded == "hashed "+attempt, nil
 }
 
 func (fakePasswords) VerifyUnknown(context.Context, string) error { return nil }

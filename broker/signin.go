@@ -2,8 +2,10 @@ package broker
 
 import (
 	"context"
+	"fmt"
 
 	"tokenbroker/broker/session"
+	"tokenbroker/broker/store"
 )
 
 // The acr and amr (RFC 8176) of a password sign-in.
@@ -48,11 +50,40 @@ func (b *Broker) checkPassword(ctx context.Context, username, password string) (
 	if user == nil || user.PasswordHash == "" {
 		return nil, b.cfg.Passwords.VerifyUnknown(ctx, password)
 	}
-	ok, _, err := b.cfg.Passwords.Verify(ctx, password, user.PasswordHash)
+	ok, needsRehash, err := b.cfg.Passwords.Verify(ctx, password, user.PasswordHash)
 	if err != nil || !ok || user.Disabled {
 		return nil, err
 	}
+	if needsRehash {
+		if err := b.rehash(ctx, user, password); err != nil {
+			b.cfg.Logger.WarnContext(ctx, "a password keeps its old hash", "uid", user.UID, "error", err)
+		}
+	}
 	return user, nil
+}
+
+// rehash stores the password's hash under today's parameters, unless it was changed meanwhile.
+func (b *Broker) rehash(ctx context.Context, user *session.User, password string) error {
+	hash, err := b.cfg.Passwords.Hash(ctx, password)
+	if err != nil {
+		return fmt.Errorf("hashing the password: %w", err)
+	}
+	return b.retryConflicts(ctx, func() (*store.Change, error) {
+		rec, err := b.cfg.Store.Get(ctx, userKey(user.UID))
+		if err != nil {
+			return nil, fmt.Errorf("reading the user: %w", err)
+		}
+		now, err := session.DecodeUser(rec.Value)
+		if err != nil || now.PasswordHash != user.PasswordHash {
+			return nil, err
+		}
+		now.PasswordHash = hash
+		value, err := now.Encode()
+		if err != nil {
+			return nil, fmt.Errorf("encoding the user: %w", err)
+		}
+		return &store.Change{Writes: []store.Write{{Key: userKey(user.UID), Value: value, Expect: rec.Revision}}}, nil
+	})
 }
 
 // openSession makes a browser session for a user who has proved who they are, by open's

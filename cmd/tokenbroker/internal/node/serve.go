@@ -27,7 +27,7 @@ func (n *Node) serve(context.Context) error {
 	public, err := api.New(api.Config{
 		Issuer: n.issuer, Origins: n.cfg.Origins, InsecureCookies: n.cfg.InsecureCookies, DemoSample: n.cfg.DemoSample,
 		MaxTokenLifetime: n.cfg.Policy.AccessLife,
-		Sessions:         n.broker, Clients: n.broker, Verifier: verifier{own}, Catchup: catchup{n.ledger},
+		Sessions:         n.metrics.Sessions(n.broker), Clients: n.broker, Verifier: verifier{own}, Catchup: catchup{n.ledger},
 		JWKS: document(n.keys.JWKS), FeedJWKS: document(n.keys.FeedJWKS),
 		Readiness: n.readiness, Logger: n.cfg.Logger, Observe: n.metrics.HTTP,
 	})

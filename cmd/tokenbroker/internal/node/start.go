@@ -163,7 +163,7 @@ func (n *Node) background(run func(context.Context) error) {
 func (n *Node) startBroker(ctx context.Context) error {
 	hasher := password.New(password.DefaultParams, runtime.GOMAXPROCS(0), passwordQueue)
 	n.broker = broker.New(broker.Config{
-		Store: n.store, Signer: n.keys, Secrets: n.keys, Ledger: n.ledger, Broadcast: n.publisher,
+		Store: n.metrics.Store(n.store), Signer: n.keys, Secrets: n.keys, Ledger: n.ledger, Broadcast: n.publisher,
 		Denylist: n.deny, Clock: n.ledger, Passwords: hasher, Throttle: throttle.New(throttle.Config{}),
 		Issuer: n.issuer, Audience: n.cfg.Audience,
 		BrowserClient: n.cfg.BrowserClient, BrowserScope: n.cfg.BrowserScope, Policy: n.cfg.Policy,
