@@ -110,6 +110,9 @@ func single(query url.Values, names ...string) error {
 	return nil
 }
 
+// maxReturnTo keeps the sealed login state within what a browser takes as one cookie.
+const maxReturnTo = 512
+
 // returnTo takes an absolute path, or a URL of the own or a configured origin. Whatever a
 // browser might read as another host is refused: "//", "/\", control characters.
 func (s *server) returnTo(text string) (string, error) {
@@ -117,7 +120,7 @@ func (s *server) returnTo(text string) (string, error) {
 	if text == "" {
 		return "/", nil
 	}
-	if len(text) > 2048 || strings.ContainsRune(text, '\\') || strings.IndexFunc(text, func(c rune) bool { return c <= ' ' || c == 0x7f }) >= 0 {
+	if len(text) > maxReturnTo || strings.ContainsRune(text, '\\') || strings.IndexFunc(text, func(c rune) bool { return c <= ' ' || c == 0x7f }) >= 0 {
 		return "", refuse
 	}
 	u, err := url.Parse(text)

@@ -179,7 +179,7 @@ func (b *Broker) internal(ctx context.Context, doing string, err error) *Error {
 		return &Error{Code: CodeBusy, Message: "Too much is waiting; try again.", RetryAfter: time.Second, Err: cause}
 	case errors.Is(err, store.ErrReadOnly):
 		return &Error{Code: CodeWritesRefused, Message: "Writes are refused for now.", RetryAfter: 10 * time.Second, Err: cause}
-	case errors.Is(err, actor.ErrStopped), ctx.Err() != nil:
+	case errors.Is(err, actor.ErrStopped), errors.Is(err, store.ErrClosed), errors.Is(err, context.Canceled), ctx.Err() != nil:
 		return &Error{Code: CodeUnavailable, Message: "The broker is shutting down or the request was given up.", RetryAfter: time.Second, Err: cause}
 	default:
 		return &Error{Code: CodeInternal, Message: "Something went wrong inside.", Err: cause}

@@ -155,6 +155,9 @@ func TestLogOffTellsWhenTheBroadcastIsPending(t *testing.T) {
 	if err != nil || !result.Ended || result.Broadcast {
 		t.Fatalf("%+v, %v", result, err)
 	}
+	if again, err := h.LogOff(t.Context(), grant.RefreshToken, grant.CSRFToken, request); err != nil || again.Broadcast {
+		t.Errorf("a second log-off says that what is pending was sent: %+v, %v", again, err)
+	}
 }
 
 func TestConflictsAreDecidedAnew(t *testing.T) {

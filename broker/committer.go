@@ -131,11 +131,21 @@ func (c *committer) write(ctx context.Context, changes []store.Change) (errs []e
 	for len(errs) < len(changes) {
 		rest := changes[len(errs):]
 		sealed := 0
-		got := c.store.Commit(ctx, rest, func(accepted []revocation.Event) ([]store.Write, error) {
+		var sealErr error
+		got := c.store.Commit(ctx, rest, func(accepted []revocation.Event) (writes []store.Write, err error) {
 			sealed = len(accepted)
-			return c.ledger.Seal(accepted)
+			writes, sealErr = c.ledger.Seal(accepted)
+			return writes, sealErr
 		})
 		c.endOnUncertain(got)
+		if sealErr != nil && len(rest) > 1 { // one event must not refuse its neighbours' changes
+			for i := range rest {
+				oneErr, oneSeq := c.write(ctx, rest[i:i+1])
+				seqs[len(errs)] = oneSeq[0]
+				errs = append(errs, oneErr...)
+			}
+			continue
+		}
 		if sealed > 0 && anyEventAccepted(rest, got) {
 			seq := c.ledger.Committed()
 			for i, change := range rest {

@@ -157,6 +157,12 @@ func (l *fakeLedger) Committed() uint64 {
 	return uint64(len(l.batches))
 }
 
+func (l *fakeLedger) Head() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return uint64(len(l.batches))
+}
+
 func (l *fakeLedger) Flushed(context.Context, uint64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -32,13 +32,14 @@ func (b *Broker) LogOff(ctx context.Context, refreshText, csrf string, req Reque
 		return LogOffResult{}, nil
 	}
 	b.audit(ctx, "log_off", req, "uid", uid, "sid", sid)
-	off := LogOffResult{Ended: true, Broadcast: true, SID: sid, LogoutURL: b.logoutURL(ctx, result.effects.Session.Provider)}
-	if result.seq == 0 { // was ended before
-		return off, nil
+	seq := result.seq
+	if seq == 0 { // was ended before: what is not sent yet may be its event
+		seq = b.cfg.Ledger.Head()
 	}
 	wait, cancel := context.WithTimeout(ctx, broadcastWait)
 	defer cancel()
-	off.Broadcast = b.cfg.Broadcast.Flushed(wait, result.seq)
+	off := LogOffResult{Ended: true, SID: sid, Broadcast: b.cfg.Broadcast.Flushed(wait, seq)}
+	off.LogoutURL = b.logoutURL(wait, result.effects.Session.Provider)
 	return off, nil
 }
 

@@ -29,6 +29,8 @@ type Ledger interface {
 	// Committed is called once the sealed writes are on disk: the events enter the own
 	// denylist, then the head moves. It returns the new head.
 	Committed() (seq uint64)
+	// Head is the last committed sequence number.
+	Head() uint64
 }
 
 // Broadcast tells whether a recorded batch went out.

@@ -264,7 +264,7 @@ func (v *Validator) acceptable(c *Claims, r reading) error {
 		return refuse(ErrInvalid, "lives longer than the broker's tokens do")
 	case c.IssuedAt.UnixMilli() > r.nowMS+maxIssuedAhead.Milliseconds():
 		return refuse(ErrInvalid, "issued in the future")
-	case !c.NotBefore.IsZero() && c.NotBefore.UnixMilli() > r.nowMS:
+	case !c.NotBefore.IsZero() && c.NotBefore.UnixMilli() > r.nowMS+maxIssuedAhead.Milliseconds():
 		return refuse(ErrInvalid, "not valid yet")
 	}
 	return nil

@@ -138,7 +138,8 @@ func supersededWithin(now time.Time, grace time.Duration, s *Session, generation
 	if generation == 0 || age < 0 || age >= int64(len(s.RotationsMS)) {
 		return false
 	}
-	return now.Sub(time.UnixMilli(s.RotationsMS[age])) < grace
+	// A rotation that seems to lie ahead (the clock was stepped back) is as far off as one behind.
+	return now.Sub(time.UnixMilli(s.RotationsMS[age])).Abs() < grace
 }
 
 // issue fixes iat and exp of the next access token in s.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"sync"
 
@@ -64,6 +65,11 @@ func runDev(ctx context.Context, opts devOptions, stdout, stderr io.Writer) (err
 	if err := level.UnmarshalText([]byte(opts.logLevel)); err != nil {
 		return fmt.Errorf("%w: --log-level %q: want debug, info, warn or error", errUsage, opts.logLevel)
 	}
+	for _, addr := range []string{opts.listen, opts.adminListen, opts.sampleListen, opts.natsListen} {
+		if !onLoopback(addr) {
+			return fmt.Errorf("%w: %q is not a loopback address: dev has known passwords and is for this machine alone", errUsage, addr)
+		}
+	}
 	logger := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
 	dataDir, removeData, err := devDataDir(opts.dataDir)
 	if err != nil {
@@ -114,6 +120,13 @@ func runDev(ctx context.Context, opts devOptions, stdout, stderr io.Writer) (err
 	case err := <-sample.failed:
 		return fmt.Errorf("the sample service's listener ended: %w", err)
 	}
+}
+
+// onLoopback reports whether addr is a loopback IP address with a port.
+func onLoopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	ip := net.ParseIP(host)
+	return err == nil && ip != nil && ip.IsLoopback()
 }
 
 // devDataDir returns the data directory and what to do with it at the end.

@@ -160,7 +160,7 @@ func TestDevKeepsItsDataAcrossRuns(t *testing.T) {
 }
 
 func TestUsageErrorsExitWith2(t *testing.T) {
-	for _, args := range [][]string{{"dev", "--no-such-flag"}, {"nonsense"}, {"dev", "extra"}, {"dev", "--log-level", "loud"}} {
+	for _, args := range [][]string{{"dev", "--no-such-flag"}, {"nonsense"}, {"dev", "extra"}, {"dev", "--log-level", "loud"}, {"dev", "--listen", "0.0.0.0:0"}, {"dev", "--nats-listen", ":4222"}} {
 		var out, errs syncBuffer
 		if code := Main(t.Context(), args, &out, &errs); code != exitUsage || errs.String() == "" {
 			t.Errorf("%v: code %d, %q", args, code, errs.String())

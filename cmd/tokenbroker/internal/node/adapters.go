@@ -79,5 +79,15 @@ var _ api.Catchup = catchup{}
 
 // Answer implements [api.Catchup].
 func (c catchup) Answer(ctx context.Context, after string) (any, error) {
-	return c.ledger.Answer(ctx, after)
+	answer, err := c.ledger.Answer(ctx, after)
+	if errors.Is(err, ledger.ErrBadPosition) {
+		return nil, badPosition{err}
+	}
+	return answer, err
 }
+
+// badPosition tells api that the caller's position cannot be read.
+type badPosition struct{ error }
+
+// BadPosition is what [api.Catchup] looks for.
+func (badPosition) BadPosition() bool { return true }

@@ -15,6 +15,7 @@ const (
 	writeTimeout      = 30 * time.Second
 	idleTimeout       = 90 * time.Second
 	maxHeaderBytes    = 16 << 10
+	lingerTimeout     = 2 * time.Second
 )
 
 // httpServer is a listener that was taken early and is served later. Its one goroutine
@@ -48,10 +49,13 @@ func (s *httpServer) serve(handler http.Handler) {
 }
 
 // shutdown takes no new connection, answers what was accepted and waits for the goroutine.
+// A client that is still sending after lingerTimeout is cut off: it was not accepted.
 func (s *httpServer) shutdown(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, lingerTimeout)
+	defer cancel()
 	err := s.server.Shutdown(ctx)
-	if err != nil {
-		err = errors.Join(err, s.server.Close())
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = s.server.Close()
 	}
 	<-s.done
 	return err

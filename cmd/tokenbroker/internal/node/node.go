@@ -17,7 +17,7 @@ import (
 )
 
 // drainTimeout bounds a clean stop.
-const drainTimeout = 8 * time.Second
+const drainTimeout = 7 * time.Second
 
 // Node is a running broker process. Close it to drain and stop.
 type Node struct {

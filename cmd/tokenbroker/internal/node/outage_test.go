@@ -332,3 +332,23 @@ func eventually(t *testing.T, limit time.Duration, what string, ok func() bool) 
 		}
 	}
 }
+
+func TestAMalformedPositionIsTheCallersFault(t *testing.T) {
+	l := newLab(t)
+	l.startBroker()
+	for after, want := range map[string]int{"": http.StatusOK, "nonsense": http.StatusBadRequest, "a.b.c": http.StatusBadRequest} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, l.node.Issuer()+"/revocations?after="+after, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.SetBasicAuth(service, secret)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("after=%q: %d, want %d", after, resp.StatusCode, want)
+		}
+	}
+}
