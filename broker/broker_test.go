@@ -318,3 +318,31 @@ func TestAnOldPasswordHashIsReplacedAtSignIn(t *testing.T) {
 	}
 	h.signIn(t)
 }
+
+func TestSigningEverybodyOut(t *testing.T) {
+	h := start(t)
+	before := h.signIn(t)
+	if err := h.SignOutEverybody(t.Context(), revocation.ReasonRestore); err != nil {
+		t.Fatal(err)
+	}
+	_, err := h.Refresh(t.Context(), before.RefreshToken, before.CSRFToken, request)
+	wantCode(t, err, broker.CodeSessionRevoked)
+	events := h.ledger.events()
+	exp := int64(claimsOf(t, before.AccessToken)["exp"].(float64))
+	if len(events) != 1 || events[0].Kind != revocation.KindAll || events[0].ExpiresAt <= exp {
+		t.Fatalf("events %+v, token until %d", events, exp)
+	}
+	after := h.signIn(t)
+	if sep := int64(claimsOf(t, after.AccessToken)["sep"].(float64)); sep != events[0].Epoch {
+		t.Errorf("sep %d, want the epoch %d", sep, events[0].Epoch)
+	}
+	if _, err := h.Refresh(t.Context(), after.RefreshToken, after.CSRFToken, request); err != nil {
+		t.Errorf("a session made after it: %v", err)
+	}
+	if err := h.SignOutEverybody(t.Context(), revocation.ReasonRestore); err != nil {
+		t.Fatal(err)
+	}
+	if again := h.ledger.events(); again[1].Epoch <= again[0].Epoch {
+		t.Error("two epochs in one clock tick are one")
+	}
+}

@@ -1,6 +1,12 @@
 package ledger
 
-import "time"
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"tokenbroker/broker/store"
+)
 
 // suspicious is how far the wall clock may lie behind the time floor.
 const suspicious = 10 * time.Minute
@@ -31,7 +37,7 @@ func (l *Ledger) raiseTimeFloor(floor int64) {
 
 // ClockSuspect reports whether the wall clock lies more than ten minutes behind the time
 // floor: one of the two is wrong, or was when something was last collected. Until it is
-// put right the broker's clock stands still at the floor.
+// put right, by Config.SignOutEverybody, the broker's clock stands still at the floor.
 func (l *Ledger) ClockSuspect() bool {
 	return time.Unix(l.timeFloor.Load(), 0).Sub(l.config.Wall()) > suspicious
 }
@@ -46,4 +52,27 @@ func (l *Ledger) checkClock() {
 	case was && !now:
 		l.config.Logger.Info("the wall clock has caught up with the ledger's")
 	}
+}
+
+// mendClock ends a suspicion: it cannot be told which clock is wrong, so everybody is
+// signed out, and the time floor starts anew at the wall clock.
+func (l *Ledger) mendClock(ctx context.Context) error {
+	if l.config.SignOutEverybody == nil || !l.ClockSuspect() {
+		return nil
+	}
+	if err := l.config.SignOutEverybody(ctx); err != nil {
+		return fmt.Errorf("mending the clock: %w", err)
+	}
+	l.collecting.Lock()
+	defer l.collecting.Unlock()
+	floor := l.config.Wall().Unix()
+	errs := l.config.Store.Commit(ctx, []store.Change{{Writes: []store.Write{{
+		Key: timeFloorKey, Blind: true, Value: encode(timeFloorRecord{V: version, TimeFloor: floor}),
+	}}}}, nil)
+	if errs[0] != nil {
+		return fmt.Errorf("mending the clock: %w", errs[0])
+	}
+	l.timeFloor.Store(floor)
+	l.config.Logger.Error("everybody was signed out, because the clock cannot be trusted", "time_floor", time.Unix(floor, 0).UTC())
+	return nil
 }

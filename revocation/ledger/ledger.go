@@ -32,6 +32,9 @@ type Config struct {
 	Logger *slog.Logger
 	// Kids returns the compromised key ids, dead for ever; nil: none.
 	Kids func() []string
+	// SignOutEverybody is called by Run when the wall clock fell more than ten minutes behind
+	// the time floor; once it succeeded the floor starts anew. Nil: the clock stands still.
+	SignOutEverybody func(ctx context.Context) error
 	// CollectEvery is the pause between collections; zero: one minute.
 	CollectEvery time.Duration
 }
@@ -67,7 +70,7 @@ type Ledger struct {
 	origin  string
 	opened  time.Duration // by Mono
 
-	timeFloor atomic.Int64 // Unix seconds; only ever rises
+	timeFloor atomic.Int64 // Unix seconds; only ever rises, but for mendClock
 	suspect   atomic.Bool  // what was last logged of the clock
 
 	collecting sync.Mutex // one collection at a time

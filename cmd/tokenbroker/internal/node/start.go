@@ -83,12 +83,11 @@ func (n *Node) openStore(ctx context.Context) error {
 			}
 			return n.keys.Compromised()
 		},
+		SignOutEverybody: func(ctx context.Context) error {
+			return n.broker.SignOutEverybody(ctx, revocation.ReasonRevoked)
+		},
 	})
-	if err != nil {
-		return err
-	}
-	n.background(n.ledger.Run)
-	return nil
+	return err
 }
 
 func (n *Node) openKeys(ctx context.Context) error {
@@ -171,6 +170,7 @@ func (n *Node) startBroker(ctx context.Context) error {
 		Observer: n.metrics, ActorObserver: n.metrics, Logger: n.cfg.Logger, Fatal: n.cfg.Fatal,
 	})
 	n.onStop(n.broker.Close)
+	n.background(n.ledger.Run) // from here on: it may have to sign everybody out
 	for _, client := range n.cfg.Clients {
 		if err := n.broker.PutClient(ctx, client); err != nil {
 			return fmt.Errorf("writing client %q: %w", client.ID, err)
