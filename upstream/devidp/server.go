@@ -1,0 +1,230 @@
+// Package devidp is a Cognito user pool's OpenID Connect face in process: for `tokenbroker
+// dev` and for tests, with switches for what can go wrong. It keeps everything in memory
+// and its passwords are known: it MUST NOT be reachable from another machine.
+package devidp
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+// Limits of what is kept and read.
+const (
+	maxBody  = 64 << 10
+	maxCodes = 1000
+	codeLife = 5 * time.Minute
+	life     = time.Hour
+)
+
+// User of the pool.
+type User struct {
+	Username, Password, Sub, Email string
+	EmailVerified                  bool
+	Groups                         []string
+}
+
+// Client is an app client. A public one has no secret and must use PKCE.
+type Client struct {
+	ID, Secret string
+	// RedirectURIs and LogoutURIs are matched to the letter.
+	RedirectURIs, LogoutURIs []string
+}
+
+// Config of a [Server]. Issuer is the pool's URL: its last segment is the pool's id.
+type Config struct {
+	Issuer  string
+	Users   []User
+	Clients []Client
+	Now     func() time.Time
+}
+
+// DevUsers are those that `tokenbroker dev` seeds.
+func DevUsers() []User {
+	return []User{
+		{Username: "admin", Password: "admin", Sub: "5f6b3c1e-0000-4000-8000-00000000ad31", Email: "admin@example.org", EmailVerified: true},
+		{Username: "ada", Password: "ada", Sub: "5f6b3c1e-0000-4000-8000-0000000000ad", Email: "ada@example.org", EmailVerified: true, Groups: []string{"staff"}},
+	}
+}
+
+// Server is the pool. Safe for concurrent use; it starts no goroutine.
+type Server struct {
+	cfg  Config
+	pool string // the path of the issuer
+	base string // the issuer without it
+
+	mu      sync.Mutex // guards what is below
+	keys    []signingKey
+	codes   map[string]grant
+	refresh map[string]grant
+	faults  Faults
+}
+
+// signingKey is one of the two published keys; the first signs.
+type signingKey struct {
+	kid     string
+	private *rsa.PrivateKey
+}
+
+// grant is what a code or a refresh token stands for.
+type grant struct {
+	user                              User
+	client, redirectURI               string
+	nonce, challenge, scope, originID string
+	authTime, expires                 time.Time
+}
+
+// New makes a pool with two fresh keys.
+func New(cfg Config) (*Server, error) {
+	u, err := url.Parse(cfg.Issuer)
+	if err != nil || u.Host == "" || strings.Count(u.Path, "/") != 1 || len(u.Path) < 2 {
+		return nil, fmt.Errorf("devidp: issuer %q: want scheme://host/pool-id", cfg.Issuer)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	s := &Server{cfg: cfg, pool: u.Path, base: u.Scheme + "://" + u.Host, codes: map[string]grant{}, refresh: map[string]grant{}}
+	for range 2 {
+		if err := s.addKey(); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func (s *Server) addKey() error {
+	private, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		return fmt.Errorf("devidp: making a key: %w", err)
+	}
+	s.keys = append(s.keys, signingKey{kid: randomText(18), private: private})
+	return nil
+}
+
+// RotateKeys lets the second key sign and publishes a new one beside it.
+func (s *Server) RotateKeys() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.addKey(); err != nil {
+		return err
+	}
+	s.keys = s.keys[1:]
+	return nil
+}
+
+// Handler serves the pool.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+s.pool+"/.well-known/openid-configuration", s.discovery)
+	mux.HandleFunc("GET "+s.pool+"/.well-known/jwks.json", s.jwks)
+	mux.HandleFunc("GET /oauth2/authorize", s.authorize)
+	mux.HandleFunc("POST /oauth2/authorize", s.login)
+	mux.HandleFunc("POST /oauth2/token", s.token)
+	mux.HandleFunc("GET /oauth2/userInfo", s.userInfo)
+	mux.HandleFunc("POST /oauth2/revoke", s.revoke)
+	mux.HandleFunc("GET /logout", s.logout)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+		f := s.currentFaults()
+		if f.Slow > 0 {
+			select {
+			case <-time.After(f.Slow):
+			case <-r.Context().Done():
+				return
+			}
+		}
+		switch {
+		case f.Down:
+			http.Error(w, "down", http.StatusServiceUnavailable)
+		case f.Oversized:
+			_, _ = w.Write([]byte(`{"pad":"` + strings.Repeat("x", 2<<20) + `"}`))
+		default:
+			mux.ServeHTTP(w, r)
+		}
+	})
+}
+
+func (s *Server) discovery(w http.ResponseWriter, _ *http.Request) {
+	writeJSON(w, http.StatusOK, map[string]any{
+		"issuer": s.cfg.Issuer, "jwks_uri": s.cfg.Issuer + "/.well-known/jwks.json",
+		"authorization_endpoint": s.base + "/oauth2/authorize", "token_endpoint": s.base + "/oauth2/token",
+		"userinfo_endpoint": s.base + "/oauth2/userInfo", "revocation_endpoint": s.base + "/oauth2/revoke",
+		"end_session_endpoint": s.base + "/logout", "response_types_supported": []string{"code"},
+		"subject_types_supported": []string{"public"}, "id_token_signing_alg_values_supported": []string{"RS256"},
+		"scopes_supported":                      []string{"openid", "email", "phone", "profile"},
+		"token_endpoint_auth_methods_supported": []string{"client_secret_basic", "client_secret_post"},
+	})
+}
+
+func (s *Server) jwks(w http.ResponseWriter, _ *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var set jose.JSONWebKeySet
+	for _, k := range s.keys {
+		set.Keys = append(set.Keys, jose.JSONWebKey{Key: k.private.Public(), KeyID: k.kid, Algorithm: "RS256", Use: "sig"})
+	}
+	writeJSON(w, http.StatusOK, set)
+}
+
+func (s *Server) client(id string) (Client, bool) {
+	i := slices.IndexFunc(s.cfg.Clients, func(c Client) bool { return c.ID == id })
+	if i < 0 {
+		return Client{}, false
+	}
+	return s.cfg.Clients[i], true
+}
+
+var errUser = errors.New("devidp: no such user or wrong password")
+
+func (s *Server) user(name, password string) (User, error) {
+	for _, u := range s.cfg.Users {
+		if u.Username == name && u.Password == password {
+			return u, nil
+		}
+	}
+	return User{}, errUser
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	body, err := json.Marshal(v)
+	if err != nil {
+		http.Error(w, "encoding", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = w.Write(body)
+}
+
+func randomText(n int) string {
+	b := make([]byte, n)
+	_, _ = rand.Read(b) // never fails
+	return base64.RawURLEncoding.EncodeToString(b)
+}
+
+// uuid is shaped as Cognito's ids are.
+func uuid() string {
+	b := make([]byte, 16)
+	_, _ = rand.Read(b) // never fails
+	h := hex.EncodeToString(b)
+	return h[:8] + "-" + h[8:12] + "-4" + h[13:16] + "-a" + h[17:20] + "-" + h[20:]
+}
+
+func halfHash(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return base64.RawURLEncoding.EncodeToString(sum[:16])
+}

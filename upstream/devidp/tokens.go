@@ -1,0 +1,151 @@
+package devidp
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+// Faults are what a test lets go wrong; the zero value is a good pool.
+type Faults struct {
+	Down, Oversized                                      bool
+	Slow                                                 time.Duration
+	WrongIssuer, WrongAudience, WrongNonce, WrongUse     bool
+	Expired, UnknownKID, EmailUnverified, ForeignSubject bool
+	// AuthorizeError is answered by the login page instead of a code.
+	AuthorizeError string
+}
+
+// Set replaces the faults.
+func (s *Server) Set(f Faults) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults = f
+}
+
+func (s *Server) currentFaults() Faults {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.faults
+}
+
+// Tokens is what the token endpoint answers.
+type Tokens struct {
+	ID      string `json:"id_token"`
+	Access  string `json:"access_token"`
+	Refresh string `json:"refresh_token,omitempty"`
+	Expires int    `json:"expires_in"`
+	Type    string `json:"token_type"`
+}
+
+// TokensFor signs a user in without a browser, as a SPA with its own Cognito library does.
+func (s *Server) TokensFor(username, client string) (Tokens, error) {
+	for _, u := range s.cfg.Users {
+		if u.Username == username {
+			return s.issue(grant{user: u, client: client, scope: "openid email", originID: uuid(), authTime: s.cfg.Now()}, true)
+		}
+	}
+	return Tokens{}, errUser
+}
+
+// issue signs the tokens of a grant, with claims shaped as Cognito documents them.
+func (s *Server) issue(g grant, withRefresh bool) (Tokens, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f, now := s.faults, s.cfg.Now()
+	if f.Expired {
+		now = now.Add(-2 * life)
+	}
+	either := func(wrong bool, bad, good string) string {
+		if wrong {
+			return bad
+		}
+		return good
+	}
+	issuer := either(f.WrongIssuer, s.cfg.Issuer+"x", s.cfg.Issuer)
+	common := func(use string) map[string]any {
+		claims := map[string]any{
+			"sub": g.user.Sub, "iss": issuer, "token_use": use, "origin_jti": g.originID, "event_id": uuid(), "jti": uuid(),
+			"auth_time": g.authTime.Unix(), "iat": now.Unix(), "exp": now.Add(life).Unix(),
+		}
+		if len(g.user.Groups) > 0 {
+			claims["cognito:groups"] = g.user.Groups
+		}
+		return claims
+	}
+	access := common(either(f.WrongUse, "id", "access"))
+	access["client_id"], access["scope"], access["version"], access["username"] = g.client, g.scope, 2, g.user.Username
+	if f.ForeignSubject {
+		access["sub"] = uuid()
+	}
+	id := common(either(f.WrongUse, "access", "id"))
+	id["aud"] = either(f.WrongAudience, "another-client", g.client)
+	id["cognito:username"], id["email"], id["email_verified"] = g.user.Username, g.user.Email, g.user.EmailVerified && !f.EmailUnverified
+	if g.nonce != "" {
+		id["nonce"] = either(f.WrongNonce, "another-nonce", g.nonce)
+	}
+	accessToken, err := s.sign(access)
+	if err != nil {
+		return Tokens{}, err
+	}
+	id["at_hash"] = halfHash(accessToken)
+	idToken, err := s.sign(id)
+	if err != nil {
+		return Tokens{}, err
+	}
+	tokens := Tokens{ID: idToken, Access: accessToken, Expires: int(life.Seconds()), Type: "Bearer"}
+	if withRefresh && len(s.refresh) < maxCodes {
+		tokens.Refresh = randomText(32)
+		s.refresh[tokens.Refresh] = g
+	}
+	return tokens, nil
+}
+
+// sign makes a compact JWS by the first key; the caller holds mu.
+func (s *Server) sign(claims map[string]any) (string, error) {
+	kid := s.keys[0].kid
+	if s.faults.UnknownKID {
+		kid = randomText(18)
+	}
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: jose.JSONWebKey{Key: s.keys[0].private, KeyID: kid}}, nil)
+	if err != nil {
+		return "", fmt.Errorf("devidp: making a signer: %w", err)
+	}
+	payload, err := json.Marshal(claims)
+	if err != nil {
+		return "", fmt.Errorf("devidp: encoding claims: %w", err)
+	}
+	jws, err := signer.Sign(payload)
+	if err != nil {
+		return "", fmt.Errorf("devidp: signing: %w", err)
+	}
+	return jws.CompactSerialize()
+}
+
+// subjectOf verifies an access token of this pool.
+func (s *Server) subjectOf(token string) (string, bool) {
+	jws, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.RS256})
+	if err != nil {
+		return "", false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, k := range s.keys {
+		payload, err := jws.Verify(k.private.Public())
+		if err != nil {
+			continue
+		}
+		var claims struct {
+			Sub string `json:"sub"`
+			Use string `json:"token_use"`
+			Exp int64  `json:"exp"`
+		}
+		if err := json.Unmarshal(payload, &claims); err != nil {
+			return "", false
+		}
+		return claims.Sub, claims.Use == "access" && s.cfg.Now().Unix() < claims.Exp
+	}
+	return "", false
+}

@@ -1,0 +1,145 @@
+package upstream
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+	"github.com/go-jose/go-jose/v4"
+	"golang.org/x/sync/singleflight"
+)
+
+// algorithms is the allow-list; HS* and none are never among them.
+var algorithms = []jose.SignatureAlgorithm{jose.RS256, jose.ES256, jose.PS256, jose.EdDSA}
+
+var (
+	errSignature  = errors.New("bad signature")
+	errUnknownKey = errors.New("unknown key")
+)
+
+// keySet is a provider's keys: fetched when an unknown kid comes, at most once in
+// refetchEvery, by one request at a time. The last good keys stay when a fetch fails.
+type keySet struct {
+	url     string
+	client  *http.Client
+	now     func() time.Time
+	fetches atomic.Int64
+
+	flight singleflight.Group
+
+	mu    sync.Mutex
+	keys  map[string]jose.JSONWebKey // mu guards both
+	tried time.Time
+}
+
+var _ oidc.KeySet = (*keySet)(nil)
+
+// VerifySignature implements [oidc.KeySet]. It returns the payload of a good signature.
+func (k *keySet) VerifySignature(ctx context.Context, token string) ([]byte, error) {
+	jws, err := jose.ParseSignedCompact(token, algorithms)
+	if err != nil {
+		return nil, errSignature
+	}
+	kid := jws.Signatures[0].Protected.KeyID
+	key, ok := k.key(kid)
+	if !ok {
+		if err := k.refetch(ctx); err != nil {
+			return nil, err
+		}
+		if key, ok = k.key(kid); !ok {
+			return nil, errUnknownKey
+		}
+	}
+	if key.Algorithm != "" && key.Algorithm != jws.Signatures[0].Protected.Algorithm {
+		return nil, errSignature
+	}
+	payload, err := jws.Verify(key.Key)
+	if err != nil {
+		return nil, errSignature
+	}
+	return payload, nil
+}
+
+func (k *keySet) key(kid string) (jose.JSONWebKey, bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	key, ok := k.keys[kid]
+	return key, ok
+}
+
+// refetch fetches the keys unless that was tried within refetchEvery. A failed fetch is an
+// error only while there are no keys at all.
+func (k *keySet) refetch(ctx context.Context) error {
+	_, err, _ := k.flight.Do("keys", func() (any, error) {
+		k.mu.Lock()
+		have := len(k.keys) > 0
+		if !k.tried.IsZero() && k.now().Sub(k.tried) < refetchEvery {
+			k.mu.Unlock()
+			if have {
+				return nil, nil
+			}
+			return nil, errors.New("the keys could not be fetched a moment ago")
+		}
+		k.tried = k.now()
+		k.mu.Unlock()
+		// The fetch serves all who wait: one caller that gives up does not end it.
+		keys, err := k.fetch(context.WithoutCancel(ctx))
+		if err != nil {
+			if have {
+				return nil, nil
+			}
+			return nil, err
+		}
+		k.mu.Lock()
+		k.keys = keys
+		k.mu.Unlock()
+		return nil, nil
+	})
+	return err
+}
+
+func (k *keySet) fetch(ctx context.Context) (map[string]jose.JSONWebKey, error) {
+	k.fetches.Add(1)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, k.url, nil)
+	if err != nil {
+		return nil, fmt.Errorf("fetching keys: %w", err)
+	}
+	resp, err := k.client.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("fetching keys: %w", err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("fetching keys: status %d", resp.StatusCode)
+	}
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, fmt.Errorf("fetching keys: %w", err)
+	}
+	// Key by key: one of an unknown kind must not make the others unusable.
+	var set struct {
+		Keys []json.RawMessage `json:"keys"`
+	}
+	if err := json.Unmarshal(body, &set); err != nil {
+		return nil, fmt.Errorf("fetching keys: %w", err)
+	}
+	keys := map[string]jose.JSONWebKey{}
+	for _, raw := range set.Keys {
+		var key jose.JSONWebKey
+		if err := key.UnmarshalJSON(raw); err != nil || !key.Valid() || !key.IsPublic() || key.Use != "" && key.Use != "sig" {
+			continue
+		}
+		keys[key.KeyID] = key
+	}
+	if len(keys) == 0 {
+		return nil, errors.New("fetching keys: the set has no usable key")
+	}
+	return keys, nil
+}
