@@ -45,11 +45,13 @@ func New(cfg Config) (*Provider, error) {
 	return &Provider{cfg: cfg}, nil
 }
 
-// Ready reports whether the provider was reached and its last attempt did not fail.
-func (p *Provider) Ready() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.meta != nil
+// Ready reports whether the provider was reached; one that was not yet is tried, for at
+// most a second and not more often than that.
+func (p *Provider) Ready(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	_, err := p.discover(ctx)
+	return err == nil
 }
 
 // KeyFetches is how often the provider's keys were asked for.

@@ -306,12 +306,12 @@ func TestAProviderThatIsDownAtTheStart(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	}
-	if p.provider.Ready() || p.paths["/us-east-1_devpool01/.well-known/openid-configuration"] != 1 {
-		t.Errorf("ready %t, asked %v", p.provider.Ready(), p.paths)
+	if p.provider.Ready(t.Context()) || p.paths["/us-east-1_devpool01/.well-known/openid-configuration"] != 1 {
+		t.Errorf("asked %v", p.paths)
 	}
 	p.Set(devidp.Faults{})
 	p.advance(2 * time.Second)
-	if _, err := p.provider.AuthorizeURL(t.Context(), authorizeRequest()); err != nil || !p.provider.Ready() {
+	if _, err := p.provider.AuthorizeURL(t.Context(), authorizeRequest()); err != nil || !p.provider.Ready(t.Context()) {
 		t.Errorf("back again: %v", err)
 	}
 }

@@ -13,10 +13,11 @@ import (
 var bannerText = template.Must(template.New("banner").Parse(`
 tokenbroker is ready.
 
-  broker          {{.Broker}}
+  broker          {{.Broker}} (open it in a browser)
   sample service  {{.Sample}}/hello
   admin           {{.Admin}}/metrics (bearer token in {{.DataDir}}/{{.TokenFile}})
   NATS            {{.NATS}}
+  Cognito (dev)   {{.IDP}} (admin / admin, ada / ada)
   user            {{.User}} / {{.Password}}
   data            {{.DataDir}}{{if .Temporary}} (removed at the end; keep it with --data-dir){{end}}
 
@@ -33,10 +34,10 @@ Stop with Ctrl-C.
 
 `))
 
-func printBanner(w io.Writer, n *node.Node, sampleURL, dataDir string, temporary bool) error {
+func printBanner(w io.Writer, n *node.Node, sampleURL, idpURL, dataDir string, temporary bool) error {
 	err := bannerText.Execute(w, map[string]any{
 		"Broker": n.Issuer(), "Address": strings.TrimPrefix(n.Issuer(), "http://"), "Sample": sampleURL,
-		"Admin": n.AdminURL(), "TokenFile": node.AdminTokenFile, "NATS": n.NATSURL(),
+		"Admin": n.AdminURL(), "TokenFile": node.AdminTokenFile, "NATS": n.NATSURL(), "IDP": idpURL,
 		"User": devUser, "Password": devPassword, "DataDir": dataDir, "Temporary": temporary,
 	})
 	if err != nil {

@@ -28,10 +28,12 @@ const (
 	defaultListen         = "127.0.0.1:8080"
 	defaultAdminListen    = "127.0.0.1:8081"
 	defaultSampleListen   = "127.0.0.1:8082"
+	defaultIDPListen      = "127.0.0.1:9090"
 	defaultNATSListen     = "127.0.0.1:4222"
 )
 
 type devOptions struct {
+	idpListen                                                        string
 	dataDir, listen, adminListen, sampleListen, natsListen, logLevel string
 }
 
@@ -55,6 +57,7 @@ Ctrl-C (or SIGTERM) drains and stops.`,
 	flags.StringVar(&opts.adminListen, "admin-listen", defaultAdminListen, "the operators' address (/metrics, with a bearer token)")
 	flags.StringVar(&opts.sampleListen, "sample-listen", defaultSampleListen, "the sample service's address")
 	flags.StringVar(&opts.natsListen, "nats-listen", defaultNATSListen, "the embedded NATS server's address")
+	flags.StringVar(&opts.idpListen, "idp-listen", defaultIDPListen, "the address of the Cognito emulator")
 	flags.StringVar(&opts.logLevel, "log-level", "info", "debug, info, warn or error")
 	return cmd
 }
@@ -65,7 +68,7 @@ func runDev(ctx context.Context, opts devOptions, stdout, stderr io.Writer) (err
 	if err := level.UnmarshalText([]byte(opts.logLevel)); err != nil {
 		return fmt.Errorf("%w: --log-level %q: want debug, info, warn or error", errUsage, opts.logLevel)
 	}
-	for _, addr := range []string{opts.listen, opts.adminListen, opts.sampleListen, opts.natsListen} {
+	for _, addr := range []string{opts.listen, opts.adminListen, opts.sampleListen, opts.natsListen, opts.idpListen} {
 		if !onLoopback(addr) {
 			return fmt.Errorf("%w: %q is not a loopback address: dev has known passwords and is for this machine alone", errUsage, addr)
 		}
@@ -82,6 +85,11 @@ func runDev(ctx context.Context, opts devOptions, stdout, stderr io.Writer) (err
 		return err
 	}
 	defer func() { _ = sampleListener.Close() }()
+	idp, err := listenIDP(opts.idpListen)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, idp.stop()) }()
 	n, err := node.Start(ctx, node.Config{
 		DataDir: dataDir, Listen: opts.listen, AdminListen: opts.adminListen, NATSListen: opts.natsListen,
 		Audience: []string{devAudience}, BrowserClient: devBrowserClient, BrowserScope: devScope,
@@ -89,6 +97,7 @@ func runDev(ctx context.Context, opts devOptions, stdout, stderr io.Writer) (err
 			{ID: devBrowserClient, Scopes: []string{devScope}},
 			{ID: devServiceClient, Secret: devServiceSecret, Scopes: []string{devScope}},
 		},
+		Providers:       idp.serve,
 		InsecureCookies: true, DemoSample: "http://" + sampleListener.Addr().String(), Logger: logger,
 		Fatal: func(err error) {
 			logger.Error("the process ends: the next start reads what is on disk", "error", err)
@@ -108,7 +117,7 @@ func runDev(ctx context.Context, opts devOptions, stdout, stderr io.Writer) (err
 	}
 	defer func() { err = errors.Join(err, sample.stop()) }()
 
-	if err := printBanner(stdout, n, "http://"+sampleListener.Addr().String(), dataDir, opts.dataDir == ""); err != nil {
+	if err := printBanner(stdout, n, "http://"+sampleListener.Addr().String(), idp.issuer(), dataDir, opts.dataDir == ""); err != nil {
 		return err
 	}
 	select {

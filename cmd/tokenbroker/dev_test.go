@@ -31,7 +31,7 @@ func startDev(t *testing.T, args ...string) *running {
 	ctx, stop := context.WithCancel(context.Background())
 	r := &running{output: &syncBuffer{}, logs: &syncBuffer{}, stop: stop, code: make(chan int, 1)}
 	args = append([]string{"dev", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0",
-		"--sample-listen", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0"}, args...)
+		"--sample-listen", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0", "--idp-listen", "127.0.0.1:0"}, args...)
 	go func() { r.code <- Main(ctx, args, r.output, r.logs) }()
 	t.Cleanup(func() { r.stop() })
 	eventually(t, 60*time.Second, "the banner", func() bool {
@@ -141,14 +141,14 @@ func TestDevKeepsItsDataAcrossRuns(t *testing.T) {
 	// A second process (here: a second run) on the same directory is refused by pid.
 	var out, errs syncBuffer
 	code := Main(t.Context(), []string{"dev", "--data-dir", dir, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0",
-		"--sample-listen", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0"}, &out, &errs)
+		"--sample-listen", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0", "--idp-listen", "127.0.0.1:0"}, &out, &errs)
 	if want := fmt.Sprintf("in use by process %d", os.Getpid()); code != exitFailed || !strings.Contains(errs.String(), want) {
 		t.Errorf("second run: code %d, %q, want %q", code, errs.String(), want)
 	}
 	// And a busy port by its number and flag.
 	errs.Reset()
 	code = Main(t.Context(), []string{"dev", "--listen", "127.0.0.1:" + port, "--admin-listen", "127.0.0.1:0",
-		"--sample-listen", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0"}, &out, &errs)
+		"--sample-listen", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0", "--idp-listen", "127.0.0.1:0"}, &out, &errs)
 	if code != exitFailed || !strings.Contains(errs.String(), ":"+port) || !strings.Contains(errs.String(), "--listen") {
 		t.Errorf("busy port: code %d, %q", code, errs.String())
 	}
@@ -307,4 +307,60 @@ func (s *syncBuffer) Reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.b.Reset()
+}
+
+// TestDevSignInThroughTheHostedUI: the browser goes to the Cognito emulator and comes back
+// signed in; no upstream token was ever in it. Log-off names the provider's log-out page.
+func TestDevSignInThroughTheHostedUI(t *testing.T) {
+	dev := startDev(t)
+	b := newBrowser(t, dev.issuer)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, dev.issuer+"/auth/login/?return_to=/livez", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := b.client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = page.Body.Close()
+	form, err := http.NewRequestWithContext(t.Context(), http.MethodPost, page.Request.URL.String(), strings.NewReader("username=ada&password=ada"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	form.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	back, err := b.client.Do(form)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = back.Body.Close()
+	if back.StatusCode != http.StatusOK || back.Request.URL.String() != dev.issuer+"/livez" {
+		t.Fatalf("came back to %s with %d", back.Request.URL, back.StatusCode)
+	}
+	session := b.get("/auth/session/", http.StatusOK)
+	user, _ := session["user"].(map[string]any)
+	if user["username"] != "ada" || fmt.Sprint(user["roles"]) != "[staff]" {
+		t.Errorf("user %v", user)
+	}
+	csrf, _ := session["CSRF_token"].(string)
+	token, _ := b.post("/auth/refresh/", jsonBody("CSRF_token", csrf), http.StatusOK)["access_token"].(string)
+	if status, body := callHello(t, dev.sample, token); status != http.StatusOK {
+		t.Errorf("hello: %d %s", status, body)
+	}
+	off := b.post("/auth/logoff/", jsonBody("CSRF_token", csrf), http.StatusOK)
+	if url, _ := off["logout_url"].(string); !strings.Contains(url, "/logout?client_id=dev-client") {
+		t.Errorf("logout_url %q", url)
+	}
+	checkBody(t, dev.issuer+"/readyz?verbose", `"status":"ready"`)
+	dev.finish(t)
+}
+
+func checkBody(t *testing.T, url, want string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, body := do(t, http.DefaultClient, req); status != http.StatusOK || !strings.Contains(body, want) {
+		t.Errorf("%s: %d %s", url, status, body)
+	}
 }

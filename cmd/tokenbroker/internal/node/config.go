@@ -3,6 +3,7 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"time"
@@ -28,6 +29,8 @@ type Config struct {
 	BrowserScope  string
 	Clients       []broker.Client
 	Policy        session.Policy
+	// Providers makes the upstream providers by name, given the broker's issuer; may be nil.
+	Providers func(issuer string) (map[string]Provider, error)
 	// DemoSample is the sample service's URL for the demo page; empty: no page.
 	DemoSample string
 	// InsecureCookies is for plain http on loopback. It MUST NOT be set elsewhere.
@@ -35,6 +38,12 @@ type Config struct {
 	Logger          *slog.Logger
 	// Fatal is called when the process has to end at once; it must not return.
 	Fatal func(error)
+}
+
+// Provider is an upstream provider, and whether it can be reached for readyz.
+type Provider interface {
+	broker.IdentityProvider
+	Ready(ctx context.Context) bool
 }
 
 // DefaultPolicy is the lifetimes that docs/design.md §5 and §6 give as defaults.

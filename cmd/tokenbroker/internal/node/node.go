@@ -21,14 +21,16 @@ const drainTimeout = 7 * time.Second
 
 // Node is a running broker process. Close it to drain and stop.
 type Node struct {
-	cfg       Config
-	issuer    string
-	admin     *httpServer
-	public    *httpServer
-	nats      *server.Server
-	lock      *badgerstore.DirLock
-	store     *badgerstore.Store
-	deny      *revocation.Denylist
+	cfg    Config
+	issuer string
+	admin  *httpServer
+	public *httpServer
+	nats   *server.Server
+	lock   *badgerstore.DirLock
+	store  *badgerstore.Store
+	deny   *revocation.Denylist
+	// providers are the upstream providers by name.
+	providers map[string]Provider
 	ledger    *ledger.Ledger
 	keys      *keyring.Keyring
 	bus       *natsfeed.Bus

@@ -24,7 +24,12 @@ func (n *Node) serve(context.Context) error {
 	if err != nil {
 		return err
 	}
+	var logins api.Logins // nil without providers: none of their paths is there
+	if len(n.providers) > 0 {
+		logins = n.metrics.Logins(n.broker)
+	}
 	public, err := api.New(api.Config{
+		Logins: logins,
 		Issuer: n.issuer, Origins: n.cfg.Origins, InsecureCookies: n.cfg.InsecureCookies, DemoSample: n.cfg.DemoSample,
 		MaxTokenLifetime: n.cfg.Policy.AccessLife,
 		Sessions:         n.metrics.Sessions(n.broker), Clients: n.broker, Verifier: verifier{own}, Catchup: catchup{n.ledger},
@@ -65,13 +70,20 @@ func (n *Node) gauges() {
 }
 
 // readiness is ready when store and keyring are; without NATS the broker is degraded.
-func (n *Node) readiness(context.Context) []api.Check {
+func (n *Node) readiness(ctx context.Context) []api.Check {
 	writable := n.store.Writable()
 	connected := n.bus.Connected()
 	checks := []api.Check{
 		{Name: "store", OK: writable == nil},
 		{Name: "keyring", OK: true},
 		{Name: "nats", OK: true, Degraded: !connected},
+	}
+	for _, name := range n.broker.Providers() {
+		check := api.Check{Name: "provider " + name, OK: true, Degraded: !n.providers[name].Ready(ctx)}
+		if check.Degraded {
+			check.Detail = "does not answer; password sign-in goes on"
+		}
+		checks = append(checks, check)
 	}
 	if writable != nil {
 		checks[0].Detail = "writes are refused"

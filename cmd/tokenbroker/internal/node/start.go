@@ -161,9 +161,21 @@ func (n *Node) background(run func(context.Context) error) {
 
 func (n *Node) startBroker(ctx context.Context) error {
 	hasher := password.New(password.DefaultParams, runtime.GOMAXPROCS(0), passwordQueue)
+	providers := map[string]broker.IdentityProvider{}
+	if n.cfg.Providers != nil {
+		made, err := n.cfg.Providers(n.issuer)
+		if err != nil {
+			return fmt.Errorf("making the sign-in providers: %w", err)
+		}
+		n.providers = made
+		for name, p := range made {
+			providers[name] = p
+		}
+	}
 	n.broker = broker.New(broker.Config{
 		Store: n.metrics.Store(n.store), Signer: n.keys, Secrets: n.keys, Ledger: n.ledger, Broadcast: n.publisher,
 		Denylist: n.deny, Clock: n.ledger, Passwords: hasher, Throttle: throttle.New(throttle.Config{}),
+		Providers: providers, LogoutReturn: n.issuer + "/",
 		Issuer: n.issuer, Audience: n.cfg.Audience,
 		BrowserClient: n.cfg.BrowserClient, BrowserScope: n.cfg.BrowserScope, Policy: n.cfg.Policy,
 		Signers:  int64(2 * runtime.GOMAXPROCS(0)),
