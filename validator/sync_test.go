@@ -130,6 +130,28 @@ func TestSyncFetchesUnknownFeedKeys(t *testing.T) {
 	})
 }
 
+func TestSyncRelearnsAllAfterACompromisedFeedKey(t *testing.T) {
+	inBubble(t, func(t *testing.T, l *life, s *syncer) {
+		mustStart(t, s)
+		time.Sleep(5 * time.Second)
+		l.set(func() { l.kids, l.feedKID = []string{"f1"}, "f2" })
+		l.set(func() {
+			for _, sink := range l.sinks {
+				sink.Gap(nil)
+			}
+		})
+		time.Sleep(time.Second) // the answer names the key; nothing was signed by the next one yet
+		l.beat()
+		time.Sleep(time.Second)
+		if _, ok := s.feedKeys.set["f1"]; ok {
+			t.Error("the compromised key is kept")
+		}
+		if got := l.after[len(l.after)-1]; got != "" {
+			t.Errorf("asked after %q instead of for everything", got)
+		}
+	})
+}
+
 func TestSyncForgedMessagesChangeNothing(t *testing.T) {
 	inBubble(t, func(t *testing.T, l *life, s *syncer) {
 		mustStart(t, s)
