@@ -1,0 +1,139 @@
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+
+	"tokenbroker/api/web"
+)
+
+// tab is one tab of a real browser.
+type tab struct {
+	t   *testing.T
+	ctx context.Context
+}
+
+// startBrowser skips the test where no browser is installed; CI installs one.
+func startBrowser(t *testing.T) *tab {
+	t.Helper()
+	path, err := exec.LookPath("chromium")
+	if err != nil {
+		t.Skip("chromium is not installed")
+	}
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox,
+		chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-quic", true))
+	alloc, stop := chromedp.NewExecAllocator(context.Background(), options...)
+	t.Cleanup(stop)
+	return open(t, alloc)
+}
+
+func open(t *testing.T, parent context.Context) *tab {
+	t.Helper()
+	ctx, cancel := chromedp.NewContext(parent)
+	t.Cleanup(cancel)
+	return &tab{t, ctx}
+}
+
+func (b *tab) navigate(url string) {
+	b.t.Helper()
+	if _, err := chromedp.Run(b.ctx, chromedp.Navigate(url)); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+// run evaluates a script and ignores its value.
+func (b *tab) run(script string) {
+	b.t.Helper()
+	if _, err := chromedp.Run(b.ctx, chromedp.Evaluate[chromedp.Void](script)); err != nil {
+		b.t.Fatalf("%s: %v", script, err)
+	}
+}
+
+// until waits for a condition of the page; a page that is on its way is asked again.
+func (b *tab) until(what, condition string) {
+	b.t.Helper()
+	eventually(b.t, 20*time.Second, what, func() bool {
+		ok, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool]("Boolean("+condition+")"))
+		return err == nil && ok
+	})
+}
+
+const (
+	signedIn  = "document.getElementById('in') && !document.getElementById('in').hidden"
+	signedOut = "document.getElementById('out') && !document.getElementById('out').hidden"
+)
+
+func logged(text string) string {
+	return "document.getElementById('log').textContent.includes(" + quote(text) + ")"
+}
+
+func quote(text string) string { return "'" + strings.ReplaceAll(text, "'", "\\'") + "'" }
+
+func click(id string) string { return "document.getElementById('" + id + "').click()" }
+
+// TestBrowserDemo goes through the demo page as a person does.
+func TestBrowserDemo(t *testing.T) {
+	first := startBrowser(t)
+	dev := startDev(t)
+	first.navigate(dev.issuer + "/")
+	first.until("the form", signedOut)
+	first.run("document.querySelector('#sign-in button').click()")
+	first.until("signed in with a password", signedIn)
+	first.run(click("hello"))
+	first.until("the service answers", logged("The service answered 200."))
+	first.navigate(dev.issuer + "/")
+	first.until("signed in after a reload", signedIn)
+	first.until("the reload is told", logged("Still signed in after the reload."))
+
+	tabs := []*tab{first}
+	for range 4 {
+		other := open(t, first.ctx)
+		other.navigate(dev.issuer + "/")
+		other.until("another tab is signed in", signedIn)
+		tabs = append(tabs, other)
+	}
+	for _, b := range tabs {
+		b.run(click("refresh"))
+	}
+	for _, b := range tabs {
+		b.until("each tab refreshed", logged("Refreshed:"))
+		b.until("nobody was signed out", signedIn)
+	}
+	first.run(click("log-off"))
+	first.until("the service refuses the token", logged("token_revoked"))
+	for _, b := range tabs {
+		b.until("the log-off reached every tab", signedOut)
+	}
+
+	first.run("document.querySelector('#providers a').click()")
+	first.until("the hosted page", "document.querySelector('form input[name=username]') && location.port !== "+quote(dev.issuer[strings.LastIndex(dev.issuer, ":")+1:]))
+	first.run("document.querySelector('[name=username]').value = 'ada'; document.querySelector('[name=password]').value = 'ada'; document.querySelector('form button').click()")
+	first.until("back from the hosted page, signed in", signedIn)
+	first.until("as ada", "document.getElementById('who').textContent === 'ada'")
+	dev.finish(t)
+}
+
+func TestClientIsSmall(t *testing.T) {
+	source, err := web.Files.ReadFile("client.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var packed bytes.Buffer
+	zip := gzip.NewWriter(&packed)
+	if _, err := zip.Write(source); err != nil {
+		t.Fatal(err)
+	}
+	if err := zip.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if packed.Len() > 5<<10 {
+		t.Errorf("client.js is %d bytes gzipped, want at most 5 KiB", packed.Len())
+	}
+}
