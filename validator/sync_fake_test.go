@@ -86,7 +86,7 @@ func inBubble(t *testing.T, test func(t *testing.T, l *life, s *syncer)) {
 		if s.stop != nil {
 			s.close()
 		}
-		if strings.Contains(l.log.String(), fakeSecret) {
+		if l.logged(fakeSecret) {
 			t.Error("the secret is in the log")
 		}
 	})
@@ -275,6 +275,19 @@ func (l *life) asked(path string) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.requests[path]
+}
+
+// askedAfter is the position of the last catch-up.
+func (l *life) askedAfter() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.after[len(l.after)-1]
+}
+
+func (l *life) logged(text string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Contains(l.log.String(), text)
 }
 
 func mustStart(t *testing.T, s *syncer) {
