@@ -31,10 +31,10 @@ func startBrowser(t *testing.T) *tab {
 		chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-quic", true))
 	alloc, stop := chromedp.NewExecAllocator(context.Background(), options...)
 	t.Cleanup(stop)
-	return open(t, alloc)
+	return open(alloc, t)
 }
 
-func open(t *testing.T, parent context.Context) *tab {
+func open(parent context.Context, t *testing.T) *tab {
 	t.Helper()
 	ctx, cancel := chromedp.NewContext(parent)
 	t.Cleanup(cancel)
@@ -94,7 +94,7 @@ func TestBrowserDemo(t *testing.T) {
 
 	tabs := []*tab{first}
 	for range 4 {
-		other := open(t, first.ctx)
+		other := open(first.ctx, t)
 		other.navigate(dev.issuer + "/")
 		other.until("another tab is signed in", signedIn)
 		tabs = append(tabs, other)
