@@ -24,8 +24,10 @@ const (
 // Limits of what is fetched from a provider.
 const (
 	maxAnswer      = 1 << 20
-	requestTimeout = 5 * time.Second
+	defaultTimeout = 5 * time.Second
 	refetchEvery   = 10 * time.Second
+	maxKeyAge      = time.Hour
+	rediscover     = time.Second // after a failure
 )
 
 // Config of a [Provider]. Name, Issuer and ClientID are required.
@@ -41,9 +43,15 @@ type Config struct {
 	Scopes           []string // default openid, email, profile
 	// MaxTokenAge is how old (by iat) an id token may be that is exchanged; default 10 min.
 	MaxTokenAge time.Duration
+	// SkipEmailVerifiedCheck takes an e-mail that the provider does not call verified, for
+	// providers that never send email_verified. It MUST NOT be set where anything is decided
+	// by the e-mail address.
+	SkipEmailVerifiedCheck bool
 	// LogoutURL is the base of Cognito's hosted UI, whose /logout ends the session there.
 	// Other providers name theirs in their discovery document.
 	LogoutURL string
+	// Timeout of one request to the provider; default 5 s.
+	Timeout time.Duration
 	// Transport reaches the provider; default [http.DefaultTransport].
 	Transport http.RoundTripper
 	Now       func() time.Time
@@ -74,13 +82,16 @@ func (c *Config) validate() error {
 		c.AllowedClientIDs = []string{c.ClientID}
 	}
 	if !slices.Contains(c.AllowedClientIDs, c.ClientID) {
-		c.AllowedClientIDs = append(c.AllowedClientIDs, c.ClientID)
+		c.AllowedClientIDs = append(slices.Clone(c.AllowedClientIDs), c.ClientID)
 	}
 	if len(c.Scopes) == 0 {
 		c.Scopes = []string{"openid", "email", "profile"}
 	}
 	if c.MaxTokenAge <= 0 {
 		c.MaxTokenAge = 10 * time.Minute
+	}
+	if c.Timeout <= 0 {
+		c.Timeout = defaultTimeout
 	}
 	if c.Transport == nil {
 		c.Transport = http.DefaultTransport
@@ -91,13 +102,14 @@ func (c *Config) validate() error {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
+	c.Logger = c.Logger.With("provider", c.Name)
 	return nil
 }
 
 // boundedClient follows no redirect and reads at most maxAnswer of an answer.
-func boundedClient(t http.RoundTripper) *http.Client {
+func boundedClient(t http.RoundTripper, timeout time.Duration) *http.Client {
 	return &http.Client{
-		Timeout: requestTimeout, Transport: limited{t},
+		Timeout: timeout, Transport: limited{t},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }

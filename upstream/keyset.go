@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -24,19 +25,23 @@ var (
 	errUnknownKey = errors.New("unknown key")
 )
 
-// keySet is a provider's keys: fetched when an unknown kid comes, at most once in
-// refetchEvery, by one request at a time. The last good keys stay when a fetch fails.
+// keySet is a provider's keys: fetched when an unknown kid comes or they are older than
+// maxKeyAge (so that a withdrawn key goes), at most once in refetchEvery, by one request at
+// a time. The last good keys stay when a fetch fails.
 type keySet struct {
 	url     string
 	client  *http.Client
 	now     func() time.Time
+	logger  *slog.Logger
 	fetches atomic.Int64
 
 	flight singleflight.Group
 
-	mu    sync.Mutex
-	keys  map[string]jose.JSONWebKey // mu guards both
-	tried time.Time
+	mu      sync.Mutex
+	keys    map[string]jose.JSONWebKey // mu guards these four
+	fetched time.Time
+	tried   time.Time
+	failed  error // the last attempt's
 }
 
 var _ oidc.KeySet = (*keySet)(nil)
@@ -48,12 +53,13 @@ func (k *keySet) VerifySignature(ctx context.Context, token string) ([]byte, err
 		return nil, errSignature
 	}
 	kid := jws.Signatures[0].Protected.KeyID
-	key, ok := k.key(kid)
-	if !ok {
-		if err := k.refetch(ctx); err != nil {
-			return nil, err
+	key, old, ok := k.key(kid)
+	if !ok || old {
+		err := k.refetch(ctx)
+		if key, _, ok = k.key(kid); !ok && err != nil {
+			return nil, err // it may be a new key of a provider that does not answer
 		}
-		if key, ok = k.key(kid); !ok {
+		if !ok {
 			return nil, errUnknownKey
 		}
 	}
@@ -67,42 +73,41 @@ func (k *keySet) VerifySignature(ctx context.Context, token string) ([]byte, err
 	return payload, nil
 }
 
-func (k *keySet) key(kid string) (jose.JSONWebKey, bool) {
+// key returns the key of that kid, and whether it is time to look for withdrawn ones.
+func (k *keySet) key(kid string) (key jose.JSONWebKey, old, ok bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	key, ok := k.keys[kid]
-	return key, ok
+	key, ok = k.keys[kid]
+	return key, k.now().Sub(k.fetched) > maxKeyAge, ok
 }
 
-// refetch fetches the keys unless that was tried within refetchEvery. A failed fetch is an
-// error only while there are no keys at all.
+// refetch fetches the keys unless that was tried within refetchEvery; the error is that of
+// the last attempt. The fetch serves all who wait: one that gives up does not end it.
 func (k *keySet) refetch(ctx context.Context) error {
-	_, err, _ := k.flight.Do("keys", func() (any, error) {
+	answer := k.flight.DoChan("keys", func() (any, error) {
 		k.mu.Lock()
-		have := len(k.keys) > 0
 		if !k.tried.IsZero() && k.now().Sub(k.tried) < refetchEvery {
-			k.mu.Unlock()
-			if have {
-				return nil, nil
-			}
-			return nil, errors.New("the keys could not be fetched a moment ago")
+			defer k.mu.Unlock()
+			return nil, k.failed
 		}
 		k.tried = k.now()
 		k.mu.Unlock()
-		// The fetch serves all who wait: one caller that gives up does not end it.
 		keys, err := k.fetch(context.WithoutCancel(ctx))
-		if err != nil {
-			if have {
-				return nil, nil
-			}
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if k.failed = err; err != nil {
+			k.logger.WarnContext(ctx, "the provider's keys could not be fetched", "error", err, "known_keys", len(k.keys))
 			return nil, err
 		}
-		k.mu.Lock()
-		k.keys = keys
-		k.mu.Unlock()
+		k.keys, k.fetched = keys, k.now()
 		return nil, nil
 	})
-	return err
+	select {
+	case a := <-answer:
+		return a.Err
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for the keys: %w", ctx.Err())
+	}
 }
 
 func (k *keySet) fetch(ctx context.Context) (map[string]jose.JSONWebKey, error) {

@@ -18,24 +18,27 @@ import (
 type idToken struct {
 	raw    string
 	token  *oidc.IDToken
-	claims idClaims
-	all    map[string]any
+	claims claims
 }
 
-type idClaims struct {
-	TokenUse      string   `json:"token_use"`
-	AZP           string   `json:"azp"`
-	Email         string   `json:"email"`
-	EmailVerified any      `json:"email_verified"` // some providers send it as text
-	Username      string   `json:"preferred_username"`
-	CognitoUser   string   `json:"cognito:username"`
-	Groups        []string `json:"groups"`
-	CognitoGroups []string `json:"cognito:groups"`
-	OriginJTI     string   `json:"origin_jti"`
-	SID           string   `json:"sid"`
-	AuthTime      int64    `json:"auth_time"`
-	ACR           string   `json:"acr"`
-	AMR           []string `json:"amr"`
+// claims are read by their exact names; one of an unexpected type counts as absent, so
+// that a provider's own idea of "groups" keeps nobody out.
+type claims map[string]any
+
+func (c claims) text(name string) string {
+	s, _ := c[name].(string)
+	return s
+}
+
+func (c claims) texts(name string) []string {
+	list, _ := c[name].([]any)
+	var out []string
+	for _, v := range list {
+		if s, ok := v.(string); ok {
+			out = append(out, s)
+		}
+	}
+	return out
 }
 
 // verify checks the signature with our own keys first, so that its errors stay apart, and
@@ -67,20 +70,21 @@ func (p *Provider) verifyIDToken(ctx context.Context, meta *metadata, raw string
 		return nil, err
 	}
 	id := &idToken{raw: raw, token: token}
-	if err := errors.Join(token.Claims(&id.claims), token.Claims(&id.all)); err != nil {
-		return nil, fmt.Errorf("%w: claims of a wrong type", broker.ErrUpstreamToken)
+	if err := token.Claims(&id.claims); err != nil {
+		return nil, fmt.Errorf("%w: claims", broker.ErrUpstreamToken)
 	}
+	_, hasAZP := id.claims["azp"]
 	audience := slices.ContainsFunc(token.Audience, func(aud string) bool { return slices.Contains(clientIDs, aud) })
 	switch {
 	case token.Subject == "":
 		return nil, fmt.Errorf("%w: no subject", broker.ErrUpstreamToken)
-	case !audience, len(token.Audience) > 1 && !slices.Contains(clientIDs, id.claims.AZP):
+	case !audience, (hasAZP || len(token.Audience) > 1) && !slices.Contains(clientIDs, id.claims.text("azp")): // OIDC Core §3.1.3.7
 		return nil, fmt.Errorf("%w: for another client", broker.ErrUpstreamToken)
-	case p.cfg.Kind == KindCognito && id.claims.TokenUse != "id":
+	case p.cfg.Kind == KindCognito && id.claims.text("token_use") != "id":
 		return nil, fmt.Errorf("%w: token_use is not id", broker.ErrUpstreamToken)
-	case token.IssuedAt.After(p.cfg.Now().Add(time.Minute)):
-		return nil, fmt.Errorf("%w: issued in the future", broker.ErrUpstreamToken)
-	case id.claims.Email != "" && !id.emailVerified():
+	case token.IssuedAt.IsZero(), token.IssuedAt.After(p.cfg.Now().Add(time.Minute)):
+		return nil, fmt.Errorf("%w: issued in the future or at no time", broker.ErrUpstreamToken)
+	case id.hasEmail() && !id.emailVerified() && !p.cfg.SkipEmailVerifiedCheck:
 		return nil, fmt.Errorf("%w", broker.ErrEmailNotVerified)
 	}
 	return id, nil
@@ -103,26 +107,26 @@ func (p *Provider) verifyAccessToken(ctx context.Context, meta *metadata, raw st
 	if err != nil {
 		return err
 	}
-	var access struct {
-		TokenUse  string `json:"token_use"`
-		ClientID  string `json:"client_id"`
-		Username  string `json:"username"`
-		OriginJTI string `json:"origin_jti"`
-	}
+	var access claims
 	if err := token.Claims(&access); err != nil {
-		return fmt.Errorf("%w: claims of a wrong type", broker.ErrUpstreamToken)
+		return fmt.Errorf("%w: claims", broker.ErrUpstreamToken)
 	}
-	same := token.Subject == id.token.Subject && access.TokenUse == "access" &&
-		slices.Contains(id.token.Audience, access.ClientID) &&
-		(access.Username == "" || access.Username == id.claims.CognitoUser) && access.OriginJTI == id.claims.OriginJTI
+	same := token.Subject == id.token.Subject && access.text("token_use") == "access" &&
+		slices.Contains(id.token.Audience, access.text("client_id")) &&
+		access.text("username") == id.claims.text("cognito:username") &&
+		access.text("origin_jti") == id.claims.text("origin_jti")
 	if !same {
 		return fmt.Errorf("%w: the access token is of another subject, client or sign-in", broker.ErrUpstreamToken)
 	}
 	return nil
 }
 
+func (id *idToken) hasEmail() bool { return id.claims["email"] != nil && id.claims["email"] != "" }
+
+// emailVerified takes the word true, too: some providers send text.
 func (id *idToken) emailVerified() bool {
-	return id.claims.EmailVerified == true || id.claims.EmailVerified == "true"
+	verified := id.claims["email_verified"]
+	return verified == true || verified == "true"
 }
 
 // protocolClaims say something of the token, not of the user.
@@ -137,17 +141,19 @@ func (id *idToken) identity(cfg Config) broker.Identity {
 	c := id.claims
 	identity := broker.Identity{
 		Provider: cfg.Name, Issuer: id.token.Issuer, Subject: id.token.Subject,
-		Username: first(c.CognitoUser, c.Username, c.Email), Email: c.Email, EmailVerified: id.emailVerified(),
-		Groups: c.Groups, Attributes: map[string]any{}, ACR: c.ACR, AMR: c.AMR, UpstreamSID: first(c.SID, c.OriginJTI),
-		TokenHash: hex.EncodeToString(sum[:]), ExpiresAt: id.token.Expiry,
+		Username: first(c.text("cognito:username"), c.text("preferred_username"), c.text("email")),
+		Email:    c.text("email"), EmailVerified: id.emailVerified(),
+		Groups: c.texts("groups"), Attributes: map[string]any{}, ACR: c.text("acr"), AMR: c.texts("amr"),
+		UpstreamSID: first(c.text("sid"), c.text("origin_jti")),
+		TokenHash:   hex.EncodeToString(sum[:]), ExpiresAt: id.token.Expiry,
 	}
 	if cfg.Kind == KindCognito {
-		identity.Groups = c.CognitoGroups
+		identity.Groups = c.texts("cognito:groups")
 	}
-	if c.AuthTime > 0 {
-		identity.AuthTime = time.Unix(c.AuthTime, 0)
+	if at, ok := c["auth_time"].(float64); ok && at > 0 {
+		identity.AuthTime = time.Unix(int64(at), 0)
 	}
-	for name, value := range id.all {
+	for name, value := range c {
 		if !slices.Contains(protocolClaims, name) {
 			identity.Attributes[name] = value
 		}

@@ -69,7 +69,7 @@ func newPool(t *testing.T) *pool {
 	}
 	handler = p.Handler()
 	p.provider, err = upstream.New(upstream.Config{
-		Name: "cognito", Kind: upstream.KindCognito, Issuer: p.issuer, ClientID: "dev-client", Now: p.now,
+		Name: "cognito", Kind: upstream.KindCognito, Issuer: p.issuer, ClientID: "dev-client", Now: p.now, Timeout: 2 * time.Second,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -144,6 +144,7 @@ func TestCodeFlowRefusals(t *testing.T) {
 		"unknown kid":           {faults: devidp.Faults{UnknownKID: true}, want: broker.ErrUpstreamToken},
 		"unverified e-mail":     {faults: devidp.Faults{EmailUnverified: true}, want: broker.ErrEmailNotVerified},
 		"down":                  {faults: devidp.Faults{Down: true}, want: broker.ErrUpstreamUnavailable},
+		"slow":                  {faults: devidp.Faults{Slow: 2500 * time.Millisecond}, want: broker.ErrUpstreamUnavailable},
 		"oversized":             {faults: devidp.Faults{Oversized: true}, want: broker.ErrUpstreamUnavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
