@@ -3,9 +3,14 @@ package node_test
 import (
 	"context"
 	"encoding/base64"
+	"encoding/json"
+	"errors"
 	"log/slog"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,12 +22,80 @@ import (
 	"tokenbroker/revocation/ledger"
 )
 
-// TestKilledBetweenTheStepsOfALogOff takes the directory as a kill -9 would leave it at
-// each step. Whatever the step, the tombstone and the ledger's entry are both there or
-// both not, and from the fsync on they are there.
+// TestKilledBetweenTheStepsOfALogOff lets a process kill itself at each step. Whatever the
+// step, the tombstone and the ledger's entry are both there or both not, and from the
+// fsync on they are there.
 func TestKilledBetweenTheStepsOfALogOff(t *testing.T) {
-	steps := &snapshots{t: t, dir: filepath.Join(t.TempDir(), "live"), taken: map[string]string{}}
-	b := openCrashBroker(t, steps.dir, steps)
+	for step, durable := range map[string]bool{
+		"before the commit": false, "sealed, before the fsync": false,
+		"on disk, before the denylist": true, "before the answer": true, "answered": true,
+	} {
+		t.Run(step, func(t *testing.T) {
+			dir := t.TempDir()
+			grant := logOffKilledAt(t, dir, step)
+			after := openCrashBroker(t, filepath.Join(dir, "store"), "")
+
+			answer, err := after.ledger.Answer(t.Context(), "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			recorded := slices.ContainsFunc(answer.Events, func(e revocation.Event) bool { return e.Value == grant.SID })
+			if denied := after.deny.Revoked(revocation.Subject{SID: grant.SID}); denied != recorded {
+				t.Errorf("in the denylist: %t, in the ledger: %t", denied, recorded)
+			}
+			// Without a tombstone a denylisted session is refused with another code.
+			_, err = after.Refresh(t.Context(), grant.RefreshToken, grant.CSRFToken, broker.Request{})
+			refusal, _ := errors.AsType[*broker.Error](err)
+			tombstone := refusal != nil && refusal.Code == broker.CodeSessionEnded
+			if err != nil && !tombstone {
+				t.Errorf("refresh: %v", err)
+			}
+			if tombstone != recorded || recorded != durable {
+				t.Errorf("tombstone: %t, ledger's entry: %t, want both %t", tombstone, recorded, durable)
+			}
+			// Who got no answer asks again.
+			again, err := after.LogOff(t.Context(), grant.RefreshToken, grant.CSRFToken, broker.Request{})
+			if err != nil || !again.Ended || !after.deny.Revoked(revocation.Subject{SID: grant.SID}) {
+				t.Errorf("the log-off asked again: %+v, %v", again, err)
+			}
+		})
+	}
+}
+
+const (
+	crashDirEnv  = "TOKENBROKER_TEST_CRASH_DIR"
+	crashStepEnv = "TOKENBROKER_TEST_CRASH_STEP"
+	grantFile    = "grant.json"
+)
+
+// logOffKilledAt runs TestLogOffOfTheKilledProcess in a process of its own, with its store
+// in dir, and returns the session that it logged off when it was killed.
+func logOffKilledAt(t *testing.T, dir, step string) broker.Grant {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestLogOffOfTheKilledProcess$", "-test.v") //nolint:gosec // this binary
+	cmd.Env = append(os.Environ(), crashDirEnv+"="+dir, crashStepEnv+"="+step)
+	out, err := cmd.CombinedOutput()
+	if ended, ok := errors.AsType[*exec.ExitError](err); !ok || ended.ExitCode() != -1 {
+		t.Fatalf("not killed at %q: %v\n%s", step, err, out)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, grantFile)) //nolint:gosec // the test's own
+	if err != nil {
+		t.Fatal(err)
+	}
+	var grant broker.Grant
+	if err := json.Unmarshal(text, &grant); err != nil {
+		t.Fatal(err)
+	}
+	return grant
+}
+
+// TestLogOffOfTheKilledProcess is not a test: it is what the killed process runs.
+func TestLogOffOfTheKilledProcess(t *testing.T) {
+	dir, step := os.Getenv(crashDirEnv), os.Getenv(crashStepEnv)
+	if dir == "" {
+		t.Skip("is run by TestKilledBetweenTheStepsOfALogOff")
+	}
+	b := openCrashBroker(t, filepath.Join(dir, "store"), step)
 	if _, err := b.AddUser(t.Context(), "ada", "lovelace", nil); err != nil {
 		t.Fatal(err)
 	}
@@ -30,71 +103,61 @@ func TestKilledBetweenTheStepsOfALogOff(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	steps.armed = true
+	text, err := json.Marshal(grant)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, grantFile), text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.steps.armed.Store(true)
 	if _, err := b.LogOff(t.Context(), grant.RefreshToken, grant.CSRFToken, broker.Request{}); err != nil {
 		t.Fatal(err)
 	}
-	steps.at("answered")
-
-	for step, durable := range map[string]bool{
-		"before the commit": false, "sealed, before the fsync": false,
-		"on disk, before the denylist": true, "before the answer": true, "answered": true,
-	} {
-		t.Run(step, func(t *testing.T) {
-			dir, ok := steps.taken[step]
-			if !ok {
-				t.Fatalf("a log-off has no such step; it has %v", steps.taken)
-			}
-			after := openCrashBroker(t, dir, nil)
-			revoked := after.deny.Revoked(revocation.Subject{SID: grant.SID})
-			_, err := after.Refresh(t.Context(), grant.RefreshToken, grant.CSRFToken, broker.Request{})
-			if ended := err != nil; ended != revoked {
-				t.Errorf("session ended: %t (%v), ledger entry: %t", ended, err, revoked)
-			}
-			if revoked != durable {
-				t.Errorf("revoked: %t, want %t", revoked, durable)
-			}
-		})
-	}
+	b.steps.at("answered")
 }
 
-// snapshots copies the data directory at the named steps.
-type snapshots struct {
-	t     *testing.T
-	dir   string
-	armed bool
-	taken map[string]string
+// steps kills the process at one of them, once armed.
+type steps struct {
+	fatal string
+	armed atomic.Bool
 }
 
-func (s *snapshots) at(step string) {
-	if s == nil || !s.armed {
+func (s *steps) at(step string) {
+	if step != s.fatal || !s.armed.Load() {
 		return
 	}
-	dir := filepath.Join(s.t.TempDir(), "copy")
-	if err := os.CopyFS(dir, os.DirFS(s.dir)); err != nil {
-		s.t.Error(err)
+	self, err := os.FindProcess(os.Getpid())
+	if err == nil {
+		err = self.Kill()
 	}
-	s.taken[step] = dir
+	if err != nil {
+		panic(err)
+	}
+	select {} // the signal is on its way: not one step more
 }
 
 type crashBroker struct {
 	*broker.Broker
-	deny *revocation.Denylist
+	ledger *ledger.Ledger
+	deny   *revocation.Denylist
+	steps  *steps
 }
 
-func openCrashBroker(t *testing.T, dir string, steps *snapshots) *crashBroker {
+// openCrashBroker opens a broker on dir that kills its process at the named step.
+func openCrashBroker(t *testing.T, dir, fatal string) *crashBroker {
 	t.Helper()
 	disk, err := badgerstore.Open(badgerstore.Config{Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
-	deny := revocation.NewDenylist()
+	deny, at := revocation.NewDenylist(), &steps{fatal: fatal}
 	l, err := ledger.Open(t.Context(), ledger.Config{Store: disk, Denylist: deny, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	b := broker.New(broker.Config{
-		Store: steppedStore{disk, steps}, Ledger: steppedLedger{l, steps}, Signer: fixed{}, Secrets: fixed{}, Broadcast: fixed{},
+		Store: steppedStore{disk, at}, Ledger: steppedLedger{l, at}, Signer: fixed{}, Secrets: fixed{}, Broadcast: fixed{},
 		Denylist: deny, Clock: l, Passwords: fixed{}, Throttle: fixed{}, Observer: fixed{},
 		Issuer: "http://issuer.test", Audience: []string{"a"}, BrowserClient: "spa",
 		Policy: session.Policy{AccessLife: 5 * time.Minute, Idle: time.Hour, Absolute: time.Hour, Grace: 10 * time.Second},
@@ -108,12 +171,12 @@ func openCrashBroker(t *testing.T, dir string, steps *snapshots) *crashBroker {
 			t.Error(err)
 		}
 	})
-	return &crashBroker{b, deny}
+	return &crashBroker{b, l, deny, at}
 }
 
 type steppedStore struct {
 	store.Store
-	steps *snapshots
+	steps *steps
 }
 
 func (s steppedStore) Commit(ctx context.Context, changes []store.Change, seal store.Seal) []error {
@@ -127,7 +190,7 @@ func (s steppedStore) Commit(ctx context.Context, changes []store.Change, seal s
 
 type steppedLedger struct {
 	*ledger.Ledger
-	steps *snapshots
+	steps *steps
 }
 
 func (l steppedLedger) Committed() uint64 {
