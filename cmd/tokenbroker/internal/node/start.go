@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"runtime"
@@ -91,7 +92,8 @@ func (n *Node) openStore(ctx context.Context) error {
 }
 
 func (n *Node) openKeys(ctx context.Context) error {
-	kek, err := keyring.LoadOrCreateKEKFile(filepath.Join(n.cfg.DataDir, "kek"))
+	path := filepath.Join(n.cfg.DataDir, "kek")
+	kek, err := keyring.LoadOrCreateKEKFile(path)
 	if err != nil {
 		return err
 	}
@@ -103,7 +105,12 @@ func (n *Node) openKeys(ctx context.Context) error {
 		Store: keyringStore{n.store}, Sealer: sealer, StoreID: n.ledger.StoreID(),
 		Now: n.ledger.Now, Logger: n.cfg.Logger,
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, keyring.ErrWrongKEK):
+		return fmt.Errorf("with the KEK file %s: %w", path, err)
+	case errors.Is(err, keyring.ErrCorrupt):
+		return fmt.Errorf("the data in %s: %w; nothing was changed, restore it from a backup", n.cfg.DataDir, err)
+	case err != nil:
 		return err
 	}
 	n.deny.SetKids(n.keys.Compromised())
