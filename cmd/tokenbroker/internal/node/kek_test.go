@@ -1,0 +1,139 @@
+package node_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"tokenbroker/broker/store"
+	"tokenbroker/broker/store/badgerstore"
+	"tokenbroker/cmd/tokenbroker/internal/node"
+	"tokenbroker/keyring"
+)
+
+// TestAWrongKEK: with another key encryption key the broker does not start, says which
+// file it means and what to do, changes nothing, and starts with the right one again.
+func TestAWrongKEK(t *testing.T) {
+	for name, damage := range map[string]func(path string) error{
+		"the file is lost":            os.Remove,
+		"the file is of another data": func(path string) error { return os.WriteFile(path, newKEK(), 0o600) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, b := stoppedLab(t)
+			path := filepath.Join(l.dir, "kek")
+			right, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := damage(path); err != nil {
+				t.Fatal(err)
+			}
+			l.startFails(keyring.ErrWrongKEK, path, "start with the KEK file")
+			if err := os.WriteFile(path, right, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			l.startBroker()
+			b.refreshes()
+		})
+	}
+}
+
+// TestADamagedKeyring: a truncated record is an error that says where the data is and that
+// only a backup helps; it is never replaced by a new keyring.
+func TestADamagedKeyring(t *testing.T) {
+	l, b := stoppedLab(t)
+	whole := l.keyringRecord()
+	l.putKeyringRecord(whole[:len(whole)/2])
+	l.startFails(keyring.ErrCorrupt, l.dir, "backup")
+	l.putKeyringRecord(whole)
+	l.startBroker()
+	b.refreshes()
+}
+
+// stoppedLab has one session and a broker that was stopped.
+func stoppedLab(t *testing.T) (*lab, *browser) {
+	t.Helper()
+	l := newLab(t)
+	l.startBroker()
+	b := l.signIn()
+	l.stopBroker()
+	return l, b
+}
+
+// startFails starts the broker twice: the first failure must not change what the second sees.
+func (l *lab) startFails(want error, hints ...string) {
+	l.t.Helper()
+	before := l.keyringRecord()
+	for range 2 {
+		n, err := node.Start(l.t.Context(), l.config())
+		if err == nil {
+			l.t.Fatal(errors.Join(errors.New("it starts"), n.Close()))
+		}
+		if !errors.Is(err, want) {
+			l.t.Fatalf("%v, want %v", err, want)
+		}
+		for _, hint := range hints {
+			if !strings.Contains(err.Error(), hint) {
+				l.t.Errorf("the error does not name %q: %v", hint, err)
+			}
+		}
+	}
+	if !bytes.Equal(l.keyringRecord(), before) {
+		l.t.Error("the failed start changed the keyring's record")
+	}
+}
+
+func (b *browser) refreshes() {
+	b.l.t.Helper()
+	if status := b.post("/auth/refresh/", `{"CSRF_token": "`+b.csrf+`"}`); status != http.StatusOK {
+		b.l.t.Errorf("refresh: %d", status)
+	}
+}
+
+// onDisk opens the store of a stopped broker.
+func (l *lab) onDisk(use func(*badgerstore.Store)) {
+	l.t.Helper()
+	disk, err := badgerstore.Open(badgerstore.Config{Dir: filepath.Join(l.dir, "store")})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	use(disk)
+	if err := disk.Close(); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+func (l *lab) keyringRecord() (value []byte) {
+	l.t.Helper()
+	l.onDisk(func(disk *badgerstore.Store) {
+		record, err := disk.Get(context.Background(), "keyring")
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		value = record.Value
+	})
+	return value
+}
+
+func (l *lab) putKeyringRecord(value []byte) {
+	l.t.Helper()
+	l.onDisk(func(disk *badgerstore.Store) {
+		write := store.Write{Key: "keyring", Value: value, Blind: true}
+		if err := disk.Commit(context.Background(), []store.Change{{Writes: []store.Write{write}}}, nil)[0]; err != nil {
+			l.t.Fatal(err)
+		}
+	})
+}
+
+func newKEK() []byte {
+	var kek [keyring.KEKSize]byte
+	_, _ = rand.Read(kek[:]) // never fails
+	return []byte(base64.StdEncoding.EncodeToString(kek[:]))
+}
