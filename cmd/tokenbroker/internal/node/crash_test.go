@@ -72,13 +72,13 @@ const (
 // in dir, and returns the session that it logged off when it was killed.
 func logOffKilledAt(t *testing.T, dir, step string) broker.Grant {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestLogOffOfTheKilledProcess$", "-test.v") //nolint:gosec // this binary
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestLogOffOfTheKilledProcess$", "-test.v")
 	cmd.Env = append(os.Environ(), crashDirEnv+"="+dir, crashStepEnv+"="+step)
 	out, err := cmd.CombinedOutput()
 	if ended, ok := errors.AsType[*exec.ExitError](err); !ok || ended.ExitCode() != -1 {
 		t.Fatalf("not killed at %q: %v\n%s", step, err, out)
 	}
-	text, err := os.ReadFile(filepath.Join(dir, grantFile)) //nolint:gosec // the test's own
+	text, err := os.ReadFile(filepath.Join(dir, grantFile))
 	if err != nil {
 		t.Fatal(err)
 	}

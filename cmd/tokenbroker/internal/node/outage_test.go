@@ -1,14 +1,12 @@
 package node_test
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -19,7 +17,6 @@ import (
 	"tokenbroker/cmd/tokenbroker/internal/node"
 	"tokenbroker/revocation/natsfeed"
 	"tokenbroker/validator"
-	"tokenbroker/validator/httpauth"
 )
 
 const (
@@ -210,7 +207,7 @@ func (l *lab) accepted(v *validator.Validator, b *browser) {
 func TestNATSDownFromTheStart(t *testing.T) {
 	l := newLab(t)
 	l.startBroker()
-	checkReady(t, l.node.Issuer(), "degraded")
+	l.checkReady("degraded")
 	v := l.startService(0)
 	b := l.signIn()
 	l.accepted(v, b)
@@ -220,7 +217,7 @@ func TestNATSDownFromTheStart(t *testing.T) {
 	l.refused(v, b, 6*time.Second)
 
 	l.startNATS()
-	checkReady(t, l.node.Issuer(), "ready")
+	l.checkReady("ready")
 	l.refusedAtOnce(v)
 
 	l.stopNATS()
@@ -260,12 +257,8 @@ func TestBothWaysAway(t *testing.T) {
 			t.Errorf("stale, and the answer is %v", err)
 		}
 	}
-	rec := httptest.NewRecorder()
-	req := httptest.NewRequest(http.MethodGet, "/", nil)
-	req.Header.Set("Authorization", "Bearer "+kept.access)
-	httpauth.Require(v)(http.NotFoundHandler()).ServeHTTP(rec, req)
-	if rec.Code != http.StatusServiceUnavailable || rec.Header().Get("Retry-After") == "" {
-		t.Errorf("stale over HTTP: %d", rec.Code)
+	if status := l.serve(v, kept); status != http.StatusServiceUnavailable {
+		t.Errorf("stale over HTTP: %d", status)
 	}
 
 	l.startNATS()
@@ -280,24 +273,28 @@ func TestBothWaysAway(t *testing.T) {
 	l.refused(v, kept, 6*time.Second)
 }
 
-func checkReady(t *testing.T, issuer, want string) {
-	t.Helper()
-	eventually(t, 10*time.Second, "readyz says "+want, func() bool {
-		req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, issuer+"/readyz?verbose", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		body, err := io.ReadAll(resp.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return resp.StatusCode == http.StatusOK && strings.Contains(string(body), `"status":"`+want+`"`)
-	})
+func (l *lab) checkReady(want string) {
+	l.t.Helper()
+	eventually(l.t, 10*time.Second, "readyz says "+want, func() bool { return l.ready(want) })
+}
+
+// ready reports whether readyz answers 200 with that status.
+func (l *lab) ready(want string) bool {
+	l.t.Helper()
+	req, err := http.NewRequestWithContext(l.t.Context(), http.MethodGet, "http://"+l.listen+"/readyz?verbose", nil)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return resp.StatusCode == http.StatusOK && strings.Contains(string(body), `"status":"`+want+`"`)
 }
 
 func loopback(port int) string {

@@ -1,0 +1,140 @@
+package node_test
+
+import (
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"tokenbroker/validator"
+	"tokenbroker/validator/httpauth"
+)
+
+// TestAServiceThatIsCutOff: a session is logged off while no news reaches the service. Its
+// token is good there for MaxStaleness at most, then it is 503, and it is never good
+// again: not either when what was held back arrives late.
+func TestAServiceThatIsCutOff(t *testing.T) {
+	const (
+		bound = 2 * time.Second
+		slack = 500 * time.Millisecond // of the clocks that are compared, and of a busy machine
+	)
+	for name, away := range map[string]func(*link){"links refused": (*link).doCut, "links silent": (*link).doSilence} {
+		t.Run(name, func(t *testing.T) {
+			l := newLab(t)
+			viaHTTP, viaNATS := newLink(t, l.listen), newLink(t, loopback(l.natsPort))
+			l.issuer, l.feedURL = "http://"+viaHTTP.addr(), "nats://"+viaNATS.addr()
+			l.startNATS()
+			l.startBroker()
+			v := l.startService(bound)
+			kept, ended := l.signIn(), l.signIn()
+			l.accepted(v, kept)
+			l.accepted(v, ended)
+
+			away(viaHTTP)
+			away(viaNATS)
+			cut := time.Now()
+			if status := ended.logOff(); status != http.StatusOK {
+				t.Fatalf("log-off at a broker that has all it needs: %d", status)
+			}
+			eventually(t, 10*time.Second, "the service is stale", func() bool {
+				asked := time.Now()
+				err := l.validate(v, ended)
+				if err == nil && asked.Sub(cut) > bound+slack {
+					t.Fatalf("a revoked token is good %s after the last news", asked.Sub(cut))
+				}
+				if err != nil && !errors.Is(err, validator.ErrStale) {
+					t.Fatalf("without news: %v", err)
+				}
+				return err != nil
+			})
+			t.Logf("stale %s after the last news", time.Since(cut))
+			for _, b := range []*browser{kept, ended} {
+				if status := l.serve(v, b); status != http.StatusServiceUnavailable {
+					t.Errorf("stale over HTTP: %d", status)
+				}
+			}
+
+			viaHTTP.mend()
+			viaNATS.mend()
+			knows := false
+			eventually(t, 15*time.Second, "the service is right again", func() bool {
+				switch err := l.validate(v, ended); {
+				case errors.Is(err, validator.ErrRevoked):
+					knows = true
+				case knows || !errors.Is(err, validator.ErrStale):
+					t.Fatalf("the revoked token, told of before: %t: %v", knows, err)
+				}
+				err := l.validate(v, kept)
+				if err != nil && !errors.Is(err, validator.ErrStale) {
+					t.Fatalf("a good token: %v", err)
+				}
+				return knows && err == nil
+			})
+			if got := [2]int{l.serve(v, kept), l.serve(v, ended)}; got != [2]int{http.StatusOK, http.StatusUnauthorized} {
+				t.Errorf("over HTTP: %v", got)
+			}
+			l.refusedAtOnce(v)
+		})
+	}
+}
+
+// TestTheBrokerRestartsBesideARunningService: each life of the broker is a new origin on a
+// NATS server that stays. All the while good tokens are good and revoked ones are not, and
+// each life's revocations arrive at once.
+func TestTheBrokerRestartsBesideARunningService(t *testing.T) {
+	l := newLab(t)
+	l.startNATS()
+	l.startBroker()
+	v := l.startService(0)
+	kept := l.signIn()
+	l.accepted(v, kept)
+	var ended []*browser
+	check := func() {
+		t.Helper()
+		if err := l.validate(v, kept); err != nil {
+			t.Fatalf("a good token: %v", err)
+		}
+		for life, b := range ended {
+			if err := l.validate(v, b); !errors.Is(err, validator.ErrRevoked) {
+				t.Fatalf("a token revoked in life %d: %v", life, err)
+			}
+		}
+	}
+	for range 3 {
+		b := l.signIn()
+		l.accepted(v, b)
+		eventually(t, 10*time.Second, "the broker has NATS", func() bool { check(); return l.ready("ready") })
+		if status := b.logOff(); status != http.StatusOK {
+			t.Fatalf("log-off: %d", status)
+		}
+		l.refused(v, b, 6*time.Second)
+		ended = append(ended, b)
+		l.refusedAtOnce(v)
+		check()
+		l.stopBroker()
+		check()
+		l.startBroker()
+		check()
+	}
+	kept.refreshes()
+}
+
+func (l *lab) validate(v *validator.Validator, b *browser) error {
+	l.t.Helper()
+	_, err := v.Validate(l.t.Context(), b.access)
+	return err
+}
+
+// serve asks a service behind httpauth and returns the status.
+func (l *lab) serve(v *validator.Validator, b *browser) int {
+	l.t.Helper()
+	rec := httptest.NewRecorder()
+	req := httptest.NewRequest(http.MethodGet, "/", nil)
+	req.Header.Set("Authorization", "Bearer "+b.access)
+	httpauth.Require(v)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})).ServeHTTP(rec, req)
+	if (rec.Code == http.StatusServiceUnavailable) != (rec.Header().Get("Retry-After") != "") {
+		l.t.Errorf("%d with Retry-After %q", rec.Code, rec.Header().Get("Retry-After"))
+	}
+	return rec.Code
+}

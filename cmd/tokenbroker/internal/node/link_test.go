@@ -1,0 +1,135 @@
+package node_test
+
+import (
+	"net"
+	"sync"
+	"testing"
+)
+
+// link carries TCP connections to target until it is cut (they are closed, and refused) or
+// silenced (they stay open, and nothing comes through). mend undoes both: what a silenced
+// connection held back arrives then, late.
+type link struct {
+	listener net.Listener
+	target   string
+	wg       sync.WaitGroup
+
+	mu     sync.Mutex // guards what follows
+	moved  *sync.Cond // on mu: silent, cut or closed changed
+	silent bool
+	cut    bool
+	closed bool
+	conns  map[net.Conn]struct{}
+}
+
+// newLink starts a link that the test's end closes and waits for.
+func newLink(t *testing.T, target string) *link {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &link{listener: listener, target: target, conns: map[net.Conn]struct{}{}}
+	l.moved = sync.NewCond(&l.mu)
+	l.wg.Go(l.accept)
+	t.Cleanup(func() {
+		_ = listener.Close()
+		l.set(func() { l.closed = true })
+		l.wg.Wait()
+	})
+	return l
+}
+
+func (l *link) addr() string { return l.listener.Addr().String() }
+
+func (l *link) doCut()     { l.set(func() { l.cut = true }) }
+func (l *link) doSilence() { l.set(func() { l.silent = true }) }
+func (l *link) mend()      { l.set(func() { l.cut, l.silent = false, false }) }
+
+// set changes the state; a link that is cut or closed has no connections.
+func (l *link) set(change func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	change()
+	if l.cut || l.closed {
+		for conn := range l.conns {
+			_ = conn.Close()
+		}
+	}
+	l.moved.Broadcast()
+}
+
+// keep says whether conn may live, and remembers it.
+func (l *link) keep(conn net.Conn) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.cut || l.closed {
+		return false
+	}
+	l.conns[conn] = struct{}{}
+	return true
+}
+
+func (l *link) drop(conn net.Conn) {
+	_ = conn.Close()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.conns, conn)
+}
+
+// pass waits while the link is silent.
+func (l *link) pass() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.silent && !l.cut && !l.closed {
+		l.moved.Wait()
+	}
+}
+
+func (l *link) accept() {
+	for {
+		near, err := l.listener.Accept()
+		if err != nil {
+			return
+		}
+		l.wg.Go(func() { l.carry(near) })
+	}
+}
+
+func (l *link) carry(near net.Conn) {
+	defer l.drop(near)
+	if !l.keep(near) {
+		return
+	}
+	far, err := net.Dial("tcp", l.target)
+	if err != nil {
+		return
+	}
+	defer l.drop(far)
+	if !l.keep(far) {
+		return
+	}
+	back := make(chan struct{})
+	l.wg.Go(func() {
+		defer close(back)
+		l.copy(near, far)
+		_ = near.Close()
+	})
+	l.copy(far, near)
+	_ = far.Close()
+	<-back
+}
+
+func (l *link) copy(to, from net.Conn) {
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buf)
+		if err != nil {
+			return
+		}
+		l.pass()
+		if _, err := to.Write(buf[:n]); err != nil {
+			return
+		}
+	}
+}
