@@ -107,30 +107,50 @@ func TestKilledUnderLoad(t *testing.T) {
 	}
 	defer service.Close()
 
+	var ended []visit // of all rounds
 	for round := range *kills {
 		visits := loadUntilKilled(t, c, issuer)
 		c = startChild(t, args)
-		off, kept := 0, 0
+		off, kept, unanswered := 0, 0, 0
 		for _, v := range visits {
-			switch status := tryRefresh(t, issuer, v); {
+			status := tryRefresh(t, issuer, v)
+			switch {
 			case v.loggedOff && status != http.StatusUnauthorized:
 				t.Errorf("round %d: a logged-off session refreshes: %d", round, status)
 			case !v.asked && status != http.StatusOK:
 				t.Errorf("round %d: an answered session is lost: %d", round, status)
+			case status != http.StatusOK && status != http.StatusUnauthorized:
+				t.Errorf("round %d: a session whose log-off was not answered: %d", round, status)
 			case v.loggedOff:
 				off++
 			case !v.asked:
 				kept++
+			default: // ended or alive, but the same for the broker and for services
+				unanswered++
 			}
-			if !v.loggedOff {
+			if status == http.StatusUnauthorized {
+				ended = append(ended, v)
 				continue
 			}
-			eventually(t, 15*time.Second, "the service refuses a logged-off token", func() bool {
+			eventually(t, 15*time.Second, "the service accepts the token of a living session", func() bool {
+				_, err := service.Validate(t.Context(), v.access)
+				if errors.Is(err, validator.ErrRevoked) {
+					t.Fatalf("round %d: a living session's token: %v", round, err)
+				}
+				return err == nil
+			})
+		}
+		for _, v := range ended {
+			eventually(t, 15*time.Second, "the service refuses the token of an ended session", func() bool {
 				_, err := service.Validate(t.Context(), v.access)
 				return errors.Is(err, validator.ErrRevoked)
 			})
+			if status := tryRefresh(t, issuer, v); status != http.StatusUnauthorized {
+				t.Errorf("round %d: a session that had ended: %d", round, status)
+			}
 		}
-		t.Logf("round %d: %d log-offs acknowledged and held, %d sessions kept, of %d", round, off, kept, len(visits))
+		t.Logf("round %d: %d log-offs acknowledged and held, %d sessions kept, %d log-offs cut off, of %d",
+			round, off, kept, unanswered, len(visits))
 		if off == 0 {
 			t.Error("no log-off was acknowledged before the kill")
 		}
@@ -148,7 +168,10 @@ func TestKilledUnderLoad(t *testing.T) {
 	}
 }
 
-// loadUntilKilled lets eight browsers sign in and log off until the broker is killed.
+// clients is how many browsers sign in and log off at once.
+const clients = 16
+
+// loadUntilKilled lets the browsers sign in and log off until the broker is killed.
 func loadUntilKilled(t *testing.T, c *child, issuer string) []visit {
 	t.Helper()
 	var (
@@ -156,9 +179,9 @@ func loadUntilKilled(t *testing.T, c *child, issuer string) []visit {
 		visits []visit
 		wg     sync.WaitGroup
 	)
-	enough := make(chan struct{})
+	enough, limit := make(chan struct{}), clients+rand.IntN(2*clients)
 	var once sync.Once
-	for range 8 {
+	for range clients {
 		wg.Go(func() {
 			for i := 0; ; i++ {
 				v, ok := trySignIn(issuer)
@@ -171,7 +194,7 @@ func loadUntilKilled(t *testing.T, c *child, issuer string) []visit {
 				}
 				mu.Lock()
 				visits = append(visits, v)
-				if len(visits) > 20+rand.IntN(20) {
+				if len(visits) > limit {
 					once.Do(func() { close(enough) })
 				}
 				mu.Unlock()
