@@ -6,13 +6,88 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
+	"net/http/httptest"
 	"strings"
+	"testing"
 	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"tokenbroker/api"
 )
 
-// post sends one JSON body and reads the whole answer, which has to be a 200.
-func post(client *http.Client, url, body, cookie string) (*http.Response, error) {
+const refreshPath = "/auth/refresh/"
+
+// BenchmarkRefreshHTTP is POST /auth/refresh/ over loopback from 64 keep-alive clients,
+// beside a gin handler that makes one ES256 signature and stores nothing.
+func BenchmarkRefreshHTTP(b *testing.B) {
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: clients}}
+	b.Cleanup(client.CloseIdleConnections)
+	for _, w := range wirings {
+		b.Run(w.name, func(b *testing.B) {
+			r := newRig(b, w.change)
+			measure(b, clients, refreshOverHTTP(b, r, client), peer{name: "gin-and-signature", work: ginAndSignature(b, r, client), share: 1})
+		})
+	}
+	b.Run("gin-and-signature", func(b *testing.B) { measure(b, clients, ginAndSignature(b, newRig(b, nil), client)) })
+}
+
+// refreshOverHTTP refreshes each client's session as its browser would.
+func refreshOverHTTP(tb testing.TB, r *rig, client *http.Client) func(int) error {
+	tb.Helper()
+	handler, err := api.New(api.Config{
+		Issuer: issuer, InsecureCookies: true, MaxTokenLifetime: 5 * time.Minute,
+		Sessions: r, Clients: r, Verifier: none{}, Catchup: none{}, JWKS: noDocument, FeedJWKS: noDocument,
+		Readiness: func(context.Context) []api.Check { return nil }, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	server := httptest.NewServer(handler)
+	tb.Cleanup(server.Close)
+	var cookies, bodies [clients]string
+	for i, grant := range r.signIn(tb, clients) {
+		cookies[i], bodies[i] = "refresh_cookie="+grant.RefreshToken, `{"CSRF_token":"`+grant.CSRFToken+`"}`
+	}
+	return func(i int) error {
+		set, err := post(client, server.URL+refreshPath, bodies[i], cookies[i])
+		if err != nil {
+			return err
+		}
+		if len(set) != 1 {
+			return fmt.Errorf("%d cookies in the answer to a refresh", len(set))
+		}
+		cookies[i] = set[0].Name + "=" + set[0].Value
+		return nil
+	}
+}
+
+func ginAndSignature(tb testing.TB, r *rig, client *http.Client) func(int) error {
+	tb.Helper()
+	gin.SetMode(gin.ReleaseMode)
+	sign := signature(tb, r)
+	e := gin.New()
+	e.POST(refreshPath, func(c *gin.Context) {
+		if err := sign(0); err != nil {
+			c.Status(http.StatusInternalServerError)
+			return
+		}
+		c.JSON(http.StatusOK, map[string]string{"access_token": strings.Repeat("t", 600)})
+	})
+	server := httptest.NewServer(e)
+	tb.Cleanup(server.Close)
+	body, cookie := `{"CSRF_token":"`+strings.Repeat("c", 43)+`"}`, "refresh_cookie="+strings.Repeat("r", 120)
+	return func(int) error {
+		_, err := post(client, server.URL+refreshPath, body, cookie)
+		return err
+	}
+}
+
+// post sends one JSON body, reads the whole answer, which has to be a 200, and returns its
+// cookies.
+func post(client *http.Client, url, body, cookie string) ([]*http.Cookie, error) {
 	req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, url, strings.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -31,7 +106,7 @@ func post(client *http.Client, url, body, cookie string) (*http.Response, error)
 	if resp.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("%s: %d %s", url, resp.StatusCode, answer)
 	}
-	return resp, nil
+	return resp.Cookies(), nil
 }
 
 // none is the ports of api that these benches never reach.

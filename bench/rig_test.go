@@ -1,0 +1,165 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"tokenbroker/broker"
+	"tokenbroker/broker/password"
+	"tokenbroker/broker/session"
+	"tokenbroker/broker/store"
+	"tokenbroker/broker/store/badgerstore"
+	"tokenbroker/broker/throttle"
+	"tokenbroker/keyring"
+	"tokenbroker/revocation"
+	"tokenbroker/revocation/ledger"
+)
+
+const (
+	// clients is how many sessions, each of its own user, work at once.
+	clients = 64
+	issuer  = "http://127.0.0.1:8080"
+	secret  = "lovelace"
+)
+
+// wirings are the brokers that are measured: as it is started, and with one shard, where
+// what waits is always decided and committed together.
+var wirings = []struct {
+	name   string
+	change func(*broker.Config)
+}{
+	{"broker", nil},
+	{"broker-one-shard", func(cfg *broker.Config) { cfg.Shards = 1 }},
+}
+
+// rig is a broker on a real store, ledger and keyring, without a network.
+type rig struct {
+	*broker.Broker
+	store    *badgerstore.Store
+	keys     *keyring.Keyring
+	denylist *revocation.Denylist
+	commits  atomic.Int64
+}
+
+// Committed implements [broker.Observer].
+func (r *rig) Committed(int, int) { r.commits.Add(1) }
+
+// Flushed implements [broker.Broadcast].
+func (r *rig) Flushed(context.Context, uint64) bool { return true }
+
+// newRig starts a broker with a user for each client; change, when given, changes its wiring.
+func newRig(tb testing.TB, change func(*broker.Config)) *rig {
+	tb.Helper()
+	must := func(err error) {
+		tb.Helper()
+		if err != nil {
+			tb.Fatal(err)
+		}
+	}
+	ctx, quiet := tb.Context(), slog.New(slog.DiscardHandler)
+	r := &rig{store: openStore(tb), denylist: revocation.NewDenylist()}
+	book, err := ledger.Open(ctx, ledger.Config{Store: r.store, Denylist: r.denylist, Logger: quiet})
+	must(err)
+	sealer, err := keyring.NewAESGCM(make([]byte, keyring.KEKSize))
+	must(err)
+	r.keys, err = keyring.Open(ctx, keyring.Config{Store: keyringStore{r.store}, Sealer: sealer, StoreID: book.StoreID()})
+	must(err)
+	cfg := broker.Config{
+		Store: r.store, Signer: r.keys, Secrets: r.keys, Ledger: book, Broadcast: r, Denylist: r.denylist, Clock: book,
+		Passwords: password.New(password.Params{Memory: 64, Time: 1, Threads: 1}, 4, clients),
+		Throttle:  throttle.New(throttle.Config{}),
+		Issuer:    issuer, Audience: []string{"demo-api"}, BrowserClient: "demo-spa", BrowserScope: "hello:read",
+		Policy: session.Policy{
+			AccessLife: 5 * time.Minute, Idle: 336 * time.Hour, Absolute: 2160 * time.Hour, Grace: 10 * time.Second,
+		},
+		Observer: r, Logger: quiet, Fatal: func(err error) { tb.Error(err) },
+	}
+	if change != nil {
+		change(&cfg)
+	}
+	r.Broker = broker.New(cfg)
+	tb.Cleanup(func() { must(r.Close(context.Background())) })
+	must(r.PutClient(ctx, broker.Client{ID: "demo-spa", Scopes: []string{"hello:read"}}))
+	for i := range clients {
+		_, err := r.AddUser(ctx, username(i), secret, nil)
+		must(err)
+	}
+	return r
+}
+
+func openStore(tb testing.TB) *badgerstore.Store {
+	tb.Helper()
+	s, err := badgerstore.Open(badgerstore.Config{Dir: tb.TempDir()})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			tb.Error(err)
+		}
+	})
+	return s
+}
+
+func username(client int) string { return fmt.Sprintf("user-%02d", client) }
+
+// signIn signs each client's user in, count sessions in all.
+func (r *rig) signIn(tb testing.TB, count int) []*broker.Grant {
+	tb.Helper()
+	grants := make([]*broker.Grant, count)
+	var next atomic.Int64
+	if _, err := fromAll(clients, count, func(client int) error {
+		grant, err := r.SignIn(context.Background(), username(client), secret, broker.Request{})
+		if err == nil {
+			grants[next.Add(1)-1] = grant
+		}
+		return err
+	}); err != nil {
+		tb.Fatal(err)
+	}
+	return grants
+}
+
+// refresh returns the work of rotating each client's own session.
+func (r *rig) refresh(tb testing.TB) func(client int) error {
+	tb.Helper()
+	grants := r.signIn(tb, clients)
+	return func(client int) error {
+		grant, err := r.Refresh(context.Background(), grants[client].RefreshToken, grants[client].CSRFToken, broker.Request{})
+		if err == nil {
+			grants[client] = grant
+		}
+		return err
+	}
+}
+
+// sessionRecord returns a session's stored record, so that the floors write as much.
+func (r *rig) sessionRecord(tb testing.TB) store.Record {
+	tb.Helper()
+	r.signIn(tb, 1)
+	records, err := r.store.List(tb.Context(), "session.", "", 1)
+	if err != nil || len(records) != 1 {
+		tb.Fatalf("%d session records, error %v", len(records), err)
+	}
+	return records[0]
+}
+
+// keyringStore lets the keyring live in the rig's store.
+type keyringStore struct{ store store.Store }
+
+func (k keyringStore) Load(ctx context.Context) ([]byte, uint64, error) {
+	rec, err := k.store.Get(ctx, "keyring")
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, 0, keyring.ErrEmpty
+	}
+	return rec.Value, uint64(rec.Revision), err
+}
+
+func (k keyringStore) CompareAndSwap(ctx context.Context, data []byte, rev uint64) error {
+	return k.store.Commit(ctx, []store.Change{{Writes: []store.Write{{Key: "keyring", Value: data, Expect: store.Revision(rev)}}}}, nil)[0]
+}
