@@ -20,15 +20,20 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+	"golang.org/x/time/rate"
 )
 
 // Limits of what is kept and read.
 const (
-	maxBody  = 64 << 10
-	maxCodes = 1000
-	codeLife = 5 * time.Minute
-	life     = time.Hour
+	maxBody     = 64 << 10
+	maxKept     = 1000 // codes, sessions, refresh tokens: of each
+	codeLife    = 5 * time.Minute
+	life        = time.Hour // of tokens, and of the hosted page's session
+	refreshLife = 30 * 24 * time.Hour
 )
+
+// What a client may ask for.
+var scopes = []string{"openid", "email", "phone", "profile", "aws.cognito.signin.user.admin"}
 
 // User of the pool.
 type User struct {
@@ -66,11 +71,14 @@ type Server struct {
 	pool string // the path of the issuer
 	base string // the issuer without it
 
-	mu      sync.Mutex // guards what is below
-	keys    []signingKey
-	codes   map[string]grant
-	refresh map[string]grant
-	faults  Faults
+	failed *rate.Limiter // failed attempts to sign in
+
+	mu       sync.Mutex // guards what is below
+	keys     []signingKey
+	codes    *shelf[grant]
+	refresh  *shelf[grant]
+	sessions *shelf[session]
+	faults   Faults
 }
 
 // signingKey is one of the two published keys; the first signs.
@@ -84,7 +92,7 @@ type grant struct {
 	user                              User
 	client, redirectURI               string
 	nonce, challenge, scope, originID string
-	authTime, expires                 time.Time
+	authTime                          time.Time
 }
 
 // New makes a pool with two fresh keys.
@@ -96,7 +104,17 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	s := &Server{cfg: cfg, pool: u.Path, base: u.Scheme + "://" + u.Host, codes: map[string]grant{}, refresh: map[string]grant{}}
+	seen := map[string]bool{}
+	for _, c := range cfg.Clients {
+		if c.ID == "" || seen[c.ID] {
+			return nil, fmt.Errorf("devidp: client %q: want an id of its own", c.ID)
+		}
+		seen[c.ID] = true
+	}
+	s := &Server{
+		cfg: cfg, pool: u.Path, base: u.Scheme + "://" + u.Host, failed: rate.NewLimiter(5, 20),
+		codes: newShelf[grant](maxKept), refresh: newShelf[grant](maxKept), sessions: newShelf[session](maxKept),
+	}
 	for range 2 {
 		if err := s.addKey(); err != nil {
 			return nil, err
@@ -125,13 +143,18 @@ func (s *Server) RotateKeys() error {
 	return nil
 }
 
-// Handler serves the pool.
+// Handler serves the pool. The hosted page's form may be posted to the authorization
+// endpoint, too, by a test that does not look at the page. A browser is refused when it
+// posts the form from another site.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+s.pool+"/.well-known/openid-configuration", s.discovery)
 	mux.HandleFunc("GET "+s.pool+"/.well-known/jwks.json", s.jwks)
 	mux.HandleFunc("GET /oauth2/authorize", s.authorize)
-	mux.HandleFunc("POST /oauth2/authorize", s.login)
+	mux.HandleFunc("GET /login", s.hosted)
+	sameOrigin := http.NewCrossOriginProtection().Handler(http.HandlerFunc(s.login))
+	mux.Handle("POST /login", sameOrigin)
+	mux.Handle("POST /oauth2/authorize", sameOrigin)
 	mux.HandleFunc("POST /oauth2/token", s.token)
 	mux.HandleFunc("GET /oauth2/userInfo", s.userInfo)
 	mux.HandleFunc("POST /oauth2/revoke", s.revoke)
@@ -164,7 +187,7 @@ func (s *Server) discovery(w http.ResponseWriter, _ *http.Request) {
 		"userinfo_endpoint": s.base + "/oauth2/userInfo", "revocation_endpoint": s.base + "/oauth2/revoke",
 		"end_session_endpoint": s.base + "/logout", "response_types_supported": []string{"code"},
 		"subject_types_supported": []string{"public"}, "id_token_signing_alg_values_supported": []string{"RS256"},
-		"scopes_supported":                      []string{"openid", "email", "phone", "profile"},
+		"scopes_supported":                      scopes,
 		"token_endpoint_auth_methods_supported": []string{"client_secret_basic", "client_secret_post"},
 	})
 }

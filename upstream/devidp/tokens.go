@@ -3,6 +3,8 @@ package devidp
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -33,7 +35,7 @@ func (s *Server) currentFaults() Faults {
 
 // Tokens is what the token endpoint answers.
 type Tokens struct {
-	ID      string `json:"id_token"`
+	ID      string `json:"id_token,omitempty"` // none without the scope openid
 	Access  string `json:"access_token"`
 	Refresh string `json:"refresh_token,omitempty"`
 	Expires int    `json:"expires_in"`
@@ -90,15 +92,16 @@ func (s *Server) issue(g grant, withRefresh bool) (Tokens, error) {
 	if err != nil {
 		return Tokens{}, err
 	}
-	id["at_hash"] = halfHash(accessToken)
-	idToken, err := s.sign(id)
-	if err != nil {
-		return Tokens{}, err
+	tokens := Tokens{Access: accessToken, Expires: int(life.Seconds()), Type: "Bearer"}
+	if slices.Contains(strings.Fields(g.scope), "openid") {
+		id["at_hash"] = halfHash(accessToken)
+		if tokens.ID, err = s.sign(id); err != nil {
+			return Tokens{}, err
+		}
 	}
-	tokens := Tokens{ID: idToken, Access: accessToken, Expires: int(life.Seconds()), Type: "Bearer"}
-	if withRefresh && len(s.refresh) < maxCodes {
+	if withRefresh {
 		tokens.Refresh = randomText(32)
-		s.refresh[tokens.Refresh] = g
+		s.refresh.put(tokens.Refresh, g, s.cfg.Now().Add(refreshLife))
 	}
 	return tokens, nil
 }
@@ -124,11 +127,19 @@ func (s *Server) sign(claims map[string]any) (string, error) {
 	return jws.CompactSerialize()
 }
 
-// subjectOf verifies an access token of this pool.
-func (s *Server) subjectOf(token string) (string, bool) {
+// accessClaims are what userInfo reads.
+type accessClaims struct {
+	Sub   string `json:"sub"`
+	Use   string `json:"token_use"`
+	Scope string `json:"scope"`
+	Exp   int64  `json:"exp"`
+}
+
+// verify reads an access token of this pool.
+func (s *Server) verify(token string) (accessClaims, bool) {
 	jws, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.RS256})
 	if err != nil {
-		return "", false
+		return accessClaims{}, false
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -137,15 +148,11 @@ func (s *Server) subjectOf(token string) (string, bool) {
 		if err != nil {
 			continue
 		}
-		var claims struct {
-			Sub string `json:"sub"`
-			Use string `json:"token_use"`
-			Exp int64  `json:"exp"`
-		}
+		var claims accessClaims
 		if err := json.Unmarshal(payload, &claims); err != nil {
-			return "", false
+			return accessClaims{}, false
 		}
-		return claims.Sub, claims.Use == "access" && s.cfg.Now().Unix() < claims.Exp
+		return claims, claims.Use == "access" && s.cfg.Now().Unix() < claims.Exp
 	}
-	return "", false
+	return accessClaims{}, false
 }

@@ -1,0 +1,171 @@
+package devidp
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// cookieName is not Cognito's own: cookies ignore ports, and the broker is on this host, too.
+const cookieName = "cognito-dev"
+
+// request is a checked authorization request.
+type request struct {
+	client      Client
+	redirectURI string
+	scope       string
+	query       url.Values
+}
+
+// check refuses what must not be redirected (RFC 6749 §4.1.2.1) with 400 and all else with
+// a redirect to the client.
+func (s *Server) check(w http.ResponseWriter, r *http.Request) (request, bool) {
+	q := r.URL.Query()
+	client, ok := s.client(q.Get("client_id"))
+	if !ok || !slices.Contains(client.RedirectURIs, q.Get("redirect_uri")) {
+		http.Error(w, "unknown client or redirect_uri", http.StatusBadRequest)
+		return request{}, false
+	}
+	req := request{client: client, redirectURI: q.Get("redirect_uri"), scope: q.Get("scope"), query: q}
+	if req.scope == "" {
+		req.scope = strings.Join(scopes, " ") // all that the client may have
+	}
+	pkce := q.Get("code_challenge") != "" && q.Get("code_challenge_method") == "S256"
+	switch {
+	case repeated(q):
+		req.fail(w, r, "invalid_request", "a parameter is repeated")
+	case q.Get("response_type") != "code":
+		req.fail(w, r, "unsupported_response_type", "")
+	case !pkce && (client.Secret == "" || q.Get("code_challenge") != ""):
+		req.fail(w, r, "invalid_request", "PKCE with S256 is required")
+	case slices.ContainsFunc(strings.Fields(req.scope), func(scope string) bool { return !slices.Contains(scopes, scope) }):
+		req.fail(w, r, "invalid_scope", "")
+	default:
+		return req, true
+	}
+	return request{}, false
+}
+
+// repeated says whether a parameter is there twice (RFC 6749 §3.1).
+func repeated(q url.Values) bool {
+	for _, values := range q {
+		if len(values) > 1 {
+			return true
+		}
+	}
+	return false
+}
+
+func (q request) fail(w http.ResponseWriter, r *http.Request, code, description string) {
+	answer := url.Values{"error": {code}}
+	if description != "" {
+		answer.Set("error_description", description)
+	}
+	q.back(w, r, answer)
+}
+
+// back redirects to the client with the state.
+func (q request) back(w http.ResponseWriter, r *http.Request, answer url.Values) {
+	if state := q.query.Get("state"); state != "" {
+		answer.Set("state", state)
+	}
+	separator := "?"
+	if strings.Contains(q.redirectURI, "?") {
+		separator = "&"
+	}
+	w.Header().Set("Cache-Control", "no-store")
+	http.Redirect(w, r, q.redirectURI+separator+answer.Encode(), http.StatusFound)
+}
+
+// session is who is signed in at the hosted page.
+type session struct {
+	user     User
+	authTime time.Time
+}
+
+// authorize gives a browser that is signed in here a code at once, as Cognito does for an
+// hour, and shows the others the hosted page. prompt=login asks again.
+func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
+	req, ok := s.check(w, r)
+	if !ok {
+		return
+	}
+	if reason := s.currentFaults().AuthorizeError; reason != "" {
+		req.fail(w, r, reason, "")
+		return
+	}
+	if cookie, err := r.Cookie(cookieName); err == nil && req.query.Get("prompt") != "login" {
+		s.mu.Lock()
+		in, ok := s.sessions.get(cookie.Value, s.cfg.Now())
+		s.mu.Unlock()
+		if ok {
+			s.giveCode(w, r, req, in)
+			return
+		}
+	}
+	http.Redirect(w, r, "/login?"+req.query.Encode(), http.StatusFound)
+}
+
+// hosted is the hosted page; it takes the same query as the authorization endpoint.
+func (s *Server) hosted(w http.ResponseWriter, r *http.Request) {
+	if req, ok := s.check(w, r); ok {
+		showLogin(w, req, http.StatusOK, "")
+	}
+}
+
+// login takes the hosted page's form.
+func (s *Server) login(w http.ResponseWriter, r *http.Request) {
+	req, ok := s.check(w, r)
+	if !ok {
+		return
+	}
+	now := s.cfg.Now()
+	if s.failed.TokensAt(now) < 1 {
+		showLogin(w, req, http.StatusTooManyRequests, "Too many failed attempts: wait a moment.")
+		return
+	}
+	user, err := s.user(r.PostFormValue("username"), r.PostFormValue("password"))
+	if err != nil {
+		s.failed.AllowN(now, 1)
+		showLogin(w, req, http.StatusOK, "Incorrect username or password.")
+		return
+	}
+	in, id := session{user: user, authTime: now}, randomText(32)
+	s.mu.Lock()
+	s.sessions.put(id, in, now.Add(life))
+	s.mu.Unlock()
+	//nolint:gosec // not Secure: the pool is plain HTTP on loopback
+	http.SetCookie(w, &http.Cookie{Name: cookieName, Value: id, Path: "/", MaxAge: int(life.Seconds()), HttpOnly: true, SameSite: http.SameSiteLaxMode})
+	s.giveCode(w, r, req, in)
+}
+
+func (s *Server) giveCode(w http.ResponseWriter, r *http.Request, req request, in session) {
+	code := uuid()
+	s.mu.Lock()
+	s.codes.put(code, grant{
+		user: in.user, client: req.client.ID, redirectURI: req.redirectURI, nonce: req.query.Get("nonce"), scope: req.scope,
+		challenge: req.query.Get("code_challenge"), originID: uuid(), authTime: in.authTime,
+	}, s.cfg.Now().Add(codeLife))
+	s.mu.Unlock()
+	req.back(w, r, url.Values{"code": {code}})
+}
+
+// logout ends the session at the hosted page and goes to an allow-listed page.
+func (s *Server) logout(w http.ResponseWriter, r *http.Request) {
+	client, ok := s.client(r.URL.Query().Get("client_id"))
+	to := r.URL.Query().Get("logout_uri")
+	if !ok || !slices.Contains(client.LogoutURIs, to) {
+		http.Error(w, "unknown client or logout_uri", http.StatusBadRequest)
+		return
+	}
+	if cookie, err := r.Cookie(cookieName); err == nil {
+		s.mu.Lock()
+		s.sessions.take(cookie.Value, s.cfg.Now())
+		s.mu.Unlock()
+	}
+	//nolint:gosec // not Secure: the pool is plain HTTP on loopback
+	http.SetCookie(w, &http.Cookie{Name: cookieName, Path: "/", MaxAge: -1, HttpOnly: true, SameSite: http.SameSiteLaxMode})
+	http.Redirect(w, r, to, http.StatusFound) //nolint:gosec // allow-listed above
+}
