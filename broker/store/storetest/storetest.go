@@ -141,7 +141,7 @@ func testRevisions(t *testing.T, s store.Store) {
 func testOwnership(t *testing.T, s store.Store) {
 	value := []byte("mine")
 	mustCommit(t, s, []store.Change{change(store.Write{Key: "a", Value: value}, store.Write{Key: "empty"})}, nil, nil)
-	copy(value, "XXXX")
+	copy(value, "over")
 	copy(mustGet(t, s, "a").Value, "YYYY")
 	wantContents(t, s, map[string]string{"a": "mine", "empty": ""})
 	if v := mustGet(t, s, "empty").Value; v == nil {
