@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 
+	"tokenbroker/api/origin"
 	"tokenbroker/api/web"
 )
 
@@ -68,10 +69,10 @@ func (s *server) demoPage(sampleURL string) (endpoint, error) {
 		providers = s.cfg.Logins.Providers()
 	}
 	var body bytes.Buffer
-	if err := page.Execute(&body, map[string]string{"Sample": serialise(sample), "Providers": strings.Join(providers, " ")}); err != nil {
+	if err := page.Execute(&body, map[string]string{"Sample": origin.Of(sample), "Providers": strings.Join(providers, " ")}); err != nil {
 		return nil, fmt.Errorf("making the demo page: %w", err)
 	}
-	policy := "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' " + serialise(sample) +
+	policy := "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' " + origin.Of(sample) +
 		"; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 	return func(w http.ResponseWriter, _ *http.Request) error {
 		w.Header().Set("Content-Security-Policy", policy)

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"tokenbroker/api/origin"
 	"tokenbroker/broker"
 )
 
@@ -133,7 +134,7 @@ func (s *server) returnTo(text string) (string, error) {
 		}
 		return text, nil
 	}
-	if !s.origins.has(serialise(u)) {
+	if !s.origins.has(origin.Of(u)) {
 		return "", refuse
 	}
 	return text, nil

@@ -2,13 +2,10 @@ package api
 
 import (
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
-	"strings"
 
-	"golang.org/x/net/publicsuffix"
-
+	"tokenbroker/api/origin"
 	"tokenbroker/broker"
 )
 
@@ -23,53 +20,22 @@ func newOrigins(issuer string, configured []string) (origins, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the issuer: %w", err)
 	}
-	set := origins{serialise(own): {}}
+	set := origins{origin.Of(own): {}}
 	for _, o := range configured {
-		u, err := url.Parse(o)
-		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" ||
-			(u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
-			return nil, fmt.Errorf("origin %q: want scheme://host or scheme://host:port", o)
+		u, err := origin.Parse(o)
+		if err != nil {
+			return nil, err
 		}
-		if !sameSite(own, u) {
+		if !origin.SameSite(own, u) {
 			return nil, fmt.Errorf("origin %q is not same-site with the issuer %q: browsers would not send it the session cookie; serve both below one domain and scheme (localhost and 127.0.0.1 are two sites)", o, issuer)
 		}
-		set[serialise(u)] = struct{}{}
+		set[origin.Of(u)] = struct{}{}
 	}
 	return set, nil
 }
 
-// serialise writes u's origin as a browser does: lower case, without the default port
-// (RFC 6454 §6.2).
-func serialise(u *url.URL) string {
-	host := strings.ToLower(u.Host)
-	switch u.Scheme {
-	case "http":
-		host = strings.TrimSuffix(host, ":80")
-	case "https":
-		host = strings.TrimSuffix(host, ":443")
-	}
-	return u.Scheme + "://" + host
-}
-
-// sameSite compares scheme and registrable domain; ports do not count, and addresses and
-// single labels are sites of their own.
-func sameSite(a, b *url.URL) bool {
-	return a.Scheme == b.Scheme && site(a) == site(b)
-}
-
-func site(u *url.URL) string {
-	host := strings.ToLower(u.Hostname())
-	if net.ParseIP(host) != nil {
-		return host
-	}
-	if domain, err := publicsuffix.EffectiveTLDPlusOne(host); err == nil {
-		return domain
-	}
-	return host
-}
-
-func (o origins) has(origin string) bool {
-	_, ok := o[origin]
+func (o origins) has(sent string) bool {
+	_, ok := o[sent]
 	return ok
 }
 

@@ -66,3 +66,43 @@ type Throttle interface {
 	Failed(account, addr string)
 	Succeeded(account, addr string)
 }
+
+// ClaimsInput is what custom claims are computed from, as it is at this sign-in or refresh.
+// Nothing in it may be changed.
+type ClaimsInput struct {
+	User     ClaimsUser
+	Identity ClaimsIdentity
+	Client   ClaimsClient
+	Session  ClaimsSession
+}
+
+// ClaimsUser is the user; Groups are those that the provider named at the latest login.
+type ClaimsUser struct {
+	ID, Username         string
+	Attributes           map[string]any
+	Roles, Groups        []string
+	CreatedAt, LastLogin time.Time
+}
+
+// ClaimsIdentity is where this session's login came from; for a password sign-in Provider
+// is empty and Issuer is LocalIssuer.
+type ClaimsIdentity struct{ Provider, Issuer, Subject string }
+
+// ClaimsClient is the client that the session belongs to.
+type ClaimsClient struct{ ID string }
+
+// ClaimsSession is the session.
+type ClaimsSession struct {
+	ID, Scope, ACR, Device string
+	AMR                    []string
+	AuthTime, CreatedAt    time.Time
+}
+
+// CustomClaims are the configured claims beside the standard ones. Safe for concurrent use.
+type CustomClaims interface {
+	// Claims returns the members to add to the token, none of a reserved name. An error
+	// refuses the token: a claim that cannot be computed is never left out.
+	Claims(ctx context.Context, in ClaimsInput) (map[string]any, error)
+	// UserObject returns what answers show of the user; nil: nothing.
+	UserObject(u ClaimsUser) map[string]any
+}

@@ -10,6 +10,9 @@ type Request struct {
 	UserAgent string
 	// ID is the request id for the audit lines.
 	ID string
+	// Operator is who asks through the operators' surface ("uid 0", "token"), and Note their
+	// words; both for the audit lines alone.
+	Operator, Note string
 }
 
 // Grant is the answer to a sign-in or a refresh.

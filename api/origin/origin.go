@@ -1,0 +1,53 @@
+// Package origin reads web origins as browsers write them (RFC 6454) and tells which are
+// same-site: the api package allows by it, the configuration is checked by it.
+package origin
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+
+	"golang.org/x/net/publicsuffix"
+)
+
+// Parse reads scheme://host or scheme://host:port; http and https alone, and nothing
+// behind but a slash. "*" and "null" are no origins.
+func Parse(text string) (*url.URL, error) {
+	u, err := url.Parse(text)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || strings.Contains(u.Host, "*") ||
+		(u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+		return nil, fmt.Errorf("origin %q: want scheme://host or scheme://host:port", text)
+	}
+	return u, nil
+}
+
+// Of writes u's origin as a browser does: lower case, without the default port
+// (RFC 6454 §6.2).
+func Of(u *url.URL) string {
+	host := strings.ToLower(u.Host)
+	switch u.Scheme {
+	case "http":
+		host = strings.TrimSuffix(host, ":80")
+	case "https":
+		host = strings.TrimSuffix(host, ":443")
+	}
+	return u.Scheme + "://" + host
+}
+
+// SameSite compares scheme and registrable domain, as SameSite cookies are judged by;
+// ports do not count, and addresses and single labels are sites of their own.
+func SameSite(a, b *url.URL) bool {
+	return a.Scheme == b.Scheme && site(a) == site(b)
+}
+
+func site(u *url.URL) string {
+	host := strings.ToLower(u.Hostname())
+	if net.ParseIP(host) != nil {
+		return host
+	}
+	if domain, err := publicsuffix.EffectiveTLDPlusOne(host); err == nil {
+		return domain
+	}
+	return host
+}

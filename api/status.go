@@ -1,0 +1,64 @@
+package api
+
+import "time"
+
+// Status is the answer to GET /admin/v1/status: what an operator wants to know at a glance,
+// and what doctor starts from. It holds no secret.
+type Status struct {
+	Version   string    `json:"version"`
+	PID       int       `json:"pid"`
+	StartedAt time.Time `json:"started_at"`
+	// Now is the broker's clock.
+	Now         time.Time        `json:"now"`
+	Ready       string           `json:"ready"` // ready, degraded or not_ready
+	Checks      []Check          `json:"checks"`
+	Issuer      string           `json:"issuer"`
+	Listen      string           `json:"listen"`
+	AdminListen string           `json:"admin_listen,omitempty"`
+	DataDir     string           `json:"data_dir"`
+	Origins     []string         `json:"origins"`
+	Store       StoreStatus      `json:"store"`
+	Ledger      LedgerStatus     `json:"ledger"`
+	NATS        NATSStatus       `json:"nats"`
+	Keys        []KeyStatus      `json:"keys"`
+	Providers   []ProviderStatus `json:"providers"`
+	// Mailboxes are the messages waiting for each kind of actor.
+	Mailboxes map[string]int `json:"mailboxes"`
+}
+
+// StoreStatus is the store on disk.
+type StoreStatus struct {
+	ID        string `json:"id"`
+	Writable  bool   `json:"writable"`
+	FreeBytes uint64 `json:"free_bytes"`
+}
+
+// LedgerStatus is where the revocations stand; Backlog batches are recorded and not sent.
+type LedgerStatus struct {
+	Origin        string  `json:"origin"`
+	Head          uint64  `json:"head"`
+	Backlog       uint64  `json:"backlog"`
+	OldestSeconds float64 `json:"oldest_seconds"`
+}
+
+// NATSStatus is the broker's connection; URL is without user and password.
+type NATSStatus struct {
+	URL       string `json:"url"`
+	Embedded  bool   `json:"embedded"`
+	Connected bool   `json:"connected"`
+}
+
+// KeyStatus is one key of the keyring, never the key itself.
+type KeyStatus struct {
+	KID       string `json:"kid"`
+	Purpose   string `json:"purpose"`
+	Algorithm string `json:"algorithm"`
+	State     string `json:"state"`
+}
+
+// ProviderStatus is one upstream provider.
+type ProviderStatus struct {
+	Name   string `json:"name"`
+	Issuer string `json:"issuer"`
+	Ready  bool   `json:"ready"`
+}
