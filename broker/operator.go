@@ -2,35 +2,45 @@ package broker
 
 import "time"
 
+// The types of the operators' use cases. Their JSON is that of /admin/v1 and of the
+// commands' --output json; times are RFC 3339.
+
 // NewUser is a local user as an operator makes it.
 type NewUser struct {
-	Username, Password string
-	Attributes         map[string]any
-	Roles              []string
+	Username   string         `json:"username"`
+	Password   string         `json:"password"`
+	Attributes map[string]any `json:"attributes,omitempty"`
+	Roles      []string       `json:"roles,omitempty"`
 }
 
 // Account is an account at an issuer; LocalIssuer's are the broker's own.
-type Account struct{ Issuer, Subject string }
+type Account struct {
+	Issuer  string `json:"issuer"`
+	Subject string `json:"subject"`
+}
 
 // UserInfo is what operators see of a user: no password, no hash.
 type UserInfo struct {
-	UID, Username string
+	UID      string `json:"uid"`
+	Username string `json:"username"`
 	// Accounts are the only ways in that are linked to this user.
-	Accounts    []Account
-	HasPassword bool
-	Disabled    bool
-	Attributes  map[string]any
+	Accounts    []Account      `json:"accounts"`
+	HasPassword bool           `json:"has_password"`
+	Disabled    bool           `json:"disabled"`
+	Attributes  map[string]any `json:"attributes,omitempty"`
 	// Roles are set by operators, Groups come from the provider at each login.
-	Roles, Groups        []string
-	CreatedAt, LastLogin time.Time
+	Roles     []string  `json:"roles,omitempty"`
+	Groups    []string  `json:"groups,omitempty"`
+	CreatedAt time.Time `json:"created_at"`
+	LastLogin time.Time `json:"last_login,omitzero"`
 	// Epoch: sessions and tokens made under a lower one are dead.
-	Epoch int64
+	Epoch int64 `json:"epoch,omitempty"`
 }
 
 // UserChange is what an operator changes of a user; nil leaves it.
 type UserChange struct {
-	Attributes map[string]any
-	Roles      []string
+	Attributes map[string]any `json:"attributes,omitempty"`
+	Roles      []string       `json:"roles,omitempty"`
 }
 
 // UserQuery selects users in the order of their uids. Match, when not empty, is looked for in user name and
@@ -42,8 +52,8 @@ type UserQuery struct {
 
 // UserPage is one page; Next is the After of the next one, or "".
 type UserPage struct {
-	Users []UserInfo
-	Next  string
+	Users []UserInfo `json:"users"`
+	Next  string     `json:"next,omitempty"`
 }
 
 // SessionQuery selects sessions, of one user (uid or local user name) or of all.
@@ -56,25 +66,36 @@ type SessionQuery struct {
 
 // SessionSummary is what operators see of a session.
 type SessionSummary struct {
-	SID, UID, ClientID, Scope, Provider, Device, Channel   string
-	CreatedAt, LastUsed, AuthTime, ExpiresAt, TokenExpires time.Time
+	SID          string    `json:"sid"`
+	UID          string    `json:"uid"`
+	ClientID     string    `json:"client_id"`
+	Scope        string    `json:"scope,omitempty"`
+	Provider     string    `json:"provider,omitempty"`
+	Device       string    `json:"device,omitempty"`
+	Channel      string    `json:"channel"`
+	CreatedAt    time.Time `json:"created_at"`
+	LastUsed     time.Time `json:"last_used"`
+	AuthTime     time.Time `json:"auth_time"`
+	ExpiresAt    time.Time `json:"expires_at"`
+	TokenExpires time.Time `json:"token_expires"`
 	// State is "live", or the code that a refresh would be refused with: session_expired,
 	// session_ended, session_revoked, user_disabled, refresh_token_reused, generation_ahead.
-	State string
+	State string `json:"state"`
 }
 
 // SessionPage is one page; Next is the After of the next one, or "".
 type SessionPage struct {
-	Sessions []SessionSummary
-	Next     string
+	Sessions []SessionSummary `json:"sessions"`
+	Next     string           `json:"next,omitempty"`
 }
 
 // Revoked is the answer to whatever ends tokens: durable when there is no error.
 type Revoked struct {
-	Kind, Value string
-	Epoch       int64
+	Kind  string `json:"kind"` // of the event: sub or sid
+	Value string `json:"value"`
+	Epoch int64  `json:"epoch,omitempty"`
 	// Changed is false when it had been done before: nothing was written.
-	Changed bool
+	Changed bool `json:"changed"`
 	// Broadcast is false when the record is durable and its message is still to be sent.
-	Broadcast bool
+	Broadcast bool `json:"broadcast"`
 }
