@@ -29,7 +29,7 @@ func (s *server) admit(r *http.Request) error {
 	if err := checkJSON(r); err != nil {
 		return err
 	}
-	return s.origins.check(r)
+	return s.origins().check(r)
 }
 
 // signIn is POST /auth/sign-in/ {username, password}.

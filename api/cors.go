@@ -18,7 +18,7 @@ func (s *server) cors(next http.Handler) http.Handler {
 		h := w.Header()
 		h.Add("Vary", "Origin")
 		sent := r.Header.Values("Origin")
-		allowed := len(sent) == 1 && s.origins.has(sent[0])
+		allowed := len(sent) == 1 && s.origins().has(sent[0])
 		if allowed {
 			h.Set("Access-Control-Allow-Origin", sent[0])
 			h.Set("Access-Control-Allow-Credentials", "true")

@@ -123,7 +123,8 @@ func newHandler(f *fake, change ...func(*api.Config)) (http.Handler, error) {
 	for _, c := range change {
 		c(&cfg)
 	}
-	return api.New(cfg)
+	public, err := api.New(cfg)
+	return public, err
 }
 
 func newAPI(t *testing.T, f *fake, change ...func(*api.Config)) http.Handler {

@@ -134,7 +134,7 @@ func (s *server) returnTo(text string) (string, error) {
 		}
 		return text, nil
 	}
-	if !s.origins.has(origin.Of(u)) {
+	if !s.origins().has(origin.Of(u)) {
 		return "", refuse
 	}
 	return text, nil

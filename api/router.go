@@ -3,16 +3,34 @@ package api
 import (
 	"fmt"
 	"net/http"
+	"sync/atomic"
 
 	"github.com/gin-gonic/gin"
 
 	"tokenbroker/broker"
 )
 
-// server holds what the endpoints share. It is read-only after [New].
+// Public is the public handler. Safe for concurrent use.
+type Public struct {
+	http.Handler
+	server *server
+}
+
+// SetOrigins replaces the allowed origins of the SPAs from the next request on; with an
+// error those in force stay.
+func (p *Public) SetOrigins(configured []string) error {
+	allowed, err := newOrigins(p.server.cfg.Issuer, configured)
+	if err != nil {
+		return err
+	}
+	p.server.allowed.Store(&allowed)
+	return nil
+}
+
+// server holds what the endpoints share. It is read-only after [New], but for allowed.
 type server struct {
 	cfg     Config
-	origins origins
+	allowed atomic.Pointer[origins]
 	cookie  refreshCookie
 	logins  loginCookies
 	// discovery is the encoded document of both discovery paths.
@@ -26,7 +44,7 @@ type endpoint func(w http.ResponseWriter, r *http.Request) error
 // New makes the public handler. It is safe for concurrent use, starts no goroutine and
 // needs no closing. It puts gin, which knows one mode per process, into release mode
 // unless the process chose another than gin's default.
-func New(cfg Config) (http.Handler, error) {
+func New(cfg Config) (*Public, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, fmt.Errorf("configuring the HTTP surface: %w", err)
 	}
@@ -34,7 +52,8 @@ func New(cfg Config) (http.Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configuring the HTTP surface: %w", err)
 	}
-	s := &server{cfg: cfg, origins: allowed, cookie: newRefreshCookie(cfg.CookieName, cfg.CookiePath, !cfg.InsecureCookies), logins: newLoginCookies(!cfg.InsecureCookies)}
+	s := &server{cfg: cfg, cookie: newRefreshCookie(cfg.CookieName, cfg.CookiePath, !cfg.InsecureCookies), logins: newLoginCookies(!cfg.InsecureCookies)}
+	s.allowed.Store(&allowed)
 	if s.discovery, err = newDiscovery(&cfg); err != nil {
 		return nil, fmt.Errorf("configuring the HTTP surface: %w", err)
 	}
@@ -42,8 +61,10 @@ func New(cfg Config) (http.Handler, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configuring the HTTP surface: %w", err)
 	}
-	return observed(s.cors(router), cfg.Logger, cfg.Observe), nil
+	return &Public{Handler: observed(s.cors(router), cfg.Logger, cfg.Observe), server: s}, nil
 }
+
+func (s *server) origins() origins { return *s.allowed.Load() }
 
 // routes registers every path without its trailing slash: [observed] has cut it off.
 func (s *server) routes() (*gin.Engine, error) {

@@ -24,7 +24,7 @@ type sessionAnswer struct {
 // rotates. Its answer carries the CSRF token, so other sites' pages are refused here, too.
 func (s *server) session(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Add("Vary", "Cookie")
-	if err := s.origins.check(r); err != nil {
+	if err := s.origins().check(r); err != nil {
 		return err
 	}
 	token, err := s.cookie.read(r)
