@@ -49,6 +49,9 @@ func New(cfg Config) (*Provider, error) {
 	return &Provider{cfg: cfg}, nil
 }
 
+// Issuer is the provider's issuer.
+func (p *Provider) Issuer() string { return p.cfg.Issuer }
+
 // Ready reports whether the provider was reached; one that was not yet is tried, for at
 // most a second and not more often than that.
 func (p *Provider) Ready(ctx context.Context) bool {

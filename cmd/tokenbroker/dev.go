@@ -80,7 +80,7 @@ func runDev(ctx context.Context, opts devOptions, stdout, stderr io.Writer) (err
 	}
 	defer func() { err = errors.Join(err, removeData()) }()
 
-	sampleListener, err := node.Listen("the sample service", opts.sampleListen, "sample-listen")
+	sampleListener, err := node.Listen("the sample service", opts.sampleListen, "--sample-listen")
 	if err != nil {
 		return err
 	}
@@ -91,7 +91,8 @@ func runDev(ctx context.Context, opts devOptions, stdout, stderr io.Writer) (err
 	}
 	defer func() { err = errors.Join(err, idp.stop()) }()
 	n, err := node.Start(ctx, node.Config{
-		DataDir: dataDir, Listen: opts.listen, AdminListen: opts.adminListen, NATSListen: opts.natsListen,
+		DataDir: dataDir, Listen: opts.listen, Version: version(),
+		Admin: node.Admin{Listen: opts.adminListen}, NATS: node.NATS{Listen: opts.natsListen},
 		Audience: []string{devAudience}, BrowserClient: devBrowserClient, BrowserScope: devScope,
 		Clients: []broker.Client{
 			{ID: devBrowserClient, Scopes: []string{devScope}},

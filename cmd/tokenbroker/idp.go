@@ -29,7 +29,7 @@ type idpServer struct {
 
 // listenIDP takes the port; serve answers on it.
 func listenIDP(addr string) (*idpServer, error) {
-	l, err := node.Listen("the Cognito emulator", addr, "idp-listen")
+	l, err := node.Listen("the Cognito emulator", addr, "--idp-listen")
 	if err != nil {
 		return nil, err
 	}
@@ -40,7 +40,7 @@ func (s *idpServer) issuer() string { return "http://" + s.listener.Addr().Strin
 
 // serve starts the pool with an app client for the broker of that issuer, and makes the
 // provider for it. It owns one goroutine, which stop ends and waits for.
-func (s *idpServer) serve(broker string) (map[string]node.Provider, error) {
+func (s *idpServer) serve(broker string, via node.Transport) (map[string]node.Provider, error) {
 	pool, err := devidp.New(devidp.Config{
 		Issuer: s.issuer(), Users: devidp.DevUsers(),
 		Clients: []devidp.Client{{
@@ -52,7 +52,7 @@ func (s *idpServer) serve(broker string) (map[string]node.Provider, error) {
 	}
 	provider, err := upstream.New(upstream.Config{
 		Name: devProvider, Kind: upstream.KindCognito, Issuer: s.issuer(), ClientID: devIDPClient,
-		LogoutURL: "http://" + s.listener.Addr().String(),
+		LogoutURL: "http://" + s.listener.Addr().String(), Transport: via(devProvider),
 	})
 	if err != nil {
 		return nil, err

@@ -1,49 +1,94 @@
-// Package node wires one broker process: it is the only place that sees the store, the
-// ledger, the keyring, the broker, the network and the HTTP surface together.
 package node
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"log/slog"
+	"net/http"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"tokenbroker/broker"
 	"tokenbroker/broker/session"
+	"tokenbroker/keyring"
 )
 
 // Config of a node. Addresses are host:port; port 0 takes a free one.
 type Config struct {
 	// DataDir holds the store and the key encryption key; made with mode 0700.
 	DataDir string
-	// Listen, AdminListen and NATSListen are the public, the operators' and the NATS address.
-	Listen, AdminListen, NATSListen string
-	// NATSURL is a NATS server elsewhere; empty: one is embedded at NATSListen.
-	NATSURL string
-	// PublicURL is the issuer; empty: http:// and the public listener's address.
-	PublicURL string
-	Origins   []string
-	Audience  []string
+	// KEK seals the private keys; nil: the file kek in DataDir, made at the first start.
+	KEK keyring.KEK
+	// Listen is the public address. PublicURL is the issuer; empty: http:// and that address.
+	Listen, PublicURL string
+	// Certificate, when set, makes the public listener speak TLS; it is asked for each connection.
+	Certificate    func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+	TrustedProxies []string
+	Origins        []string
+	CookieName     string // default refresh_cookie
+	CookiePath     string // default /auth
+	// InsecureCookies is for plain http on loopback. It MUST NOT be set elsewhere.
+	InsecureCookies bool
+	NATS            NATS
+	Admin           Admin
+
+	Audience []string
+	// Algorithm of new access keys, and how long a JWK set may be cached; both with defaults.
+	Algorithm  keyring.Algorithm
+	JWKSMaxAge time.Duration
 	// BrowserClient owns the browser sessions, which are granted BrowserScope.
 	BrowserClient string
 	BrowserScope  string
 	Clients       []broker.Client
 	Policy        session.Policy
+	// CustomClaims may be nil: the standard claims alone.
+	CustomClaims broker.CustomClaims
 	// Providers makes the upstream providers by name, given the broker's issuer; may be nil.
-	Providers func(issuer string) (map[string]Provider, error)
+	Providers func(issuer string, via Transport) (map[string]Provider, error)
 	// DemoSample is the sample service's URL for the demo page; empty: no page.
 	DemoSample string
-	// InsecureCookies is for plain http on loopback. It MUST NOT be set elsewhere.
-	InsecureCookies bool
-	Logger          *slog.Logger
+	Version    string
+	// Setting names a configuration key as the operator knows it, for errors; default: dev's
+	// flag ("admin.listen" is --admin-listen).
+	Setting func(key string) string
+	Logger  *slog.Logger
 	// Fatal is called when the process has to end at once; it must not return.
 	Fatal func(error)
 }
+
+// NATS is an embedded server at Listen, or one elsewhere at URL.
+type NATS struct {
+	URL                         string
+	User, Password, Credentials string
+	TLS                         *tls.Config
+	// Listen and the rest are the embedded server's. With a ServiceUser it asks for that
+	// name and password, and lets a service do no more than it has to.
+	Listen                       string
+	ServiceUser, ServicePassword string
+	ServerTLS                    *tls.Config
+}
+
+// Admin is the operators' surface.
+type Admin struct {
+	// Socket is the unix socket's path; default admin/admin.sock in DataDir.
+	Socket string
+	// Listen is the TCP address; empty: the socket alone.
+	Listen string
+	// Token is the bearer token on TCP; empty: the file admin-token in DataDir, made at the first start.
+	Token string
+	Hosts []string
+}
+
+// Transport gives the way to a provider, with its requests counted.
+type Transport func(provider string) http.RoundTripper
 
 // Provider is an upstream provider, and whether it can be reached for readyz.
 type Provider interface {
 	broker.IdentityProvider
 	Ready(ctx context.Context) bool
+	Issuer() string
 }
 
 // DefaultPolicy is the lifetimes that docs/design.md §5 and §6 give as defaults.
@@ -55,8 +100,8 @@ var DefaultPolicy = session.Policy{
 }
 
 func (c *Config) validate() error {
-	if c.DataDir == "" || c.Listen == "" || c.AdminListen == "" || c.NATSListen == "" && c.NATSURL == "" {
-		return errors.New("node: DataDir, both addresses and one of NATSListen and NATSURL are required")
+	if c.DataDir == "" || c.Listen == "" || c.NATS.Listen == "" && c.NATS.URL == "" {
+		return errors.New("node: DataDir, Listen and one of NATS.Listen and NATS.URL are required")
 	}
 	if len(c.Audience) == 0 || c.BrowserClient == "" || c.Fatal == nil {
 		return errors.New("node: Audience, BrowserClient and Fatal are required")
@@ -64,8 +109,17 @@ func (c *Config) validate() error {
 	if c.Policy == (session.Policy{}) {
 		c.Policy = DefaultPolicy
 	}
+	if c.Admin.Socket == "" {
+		c.Admin.Socket = AdminSocket(c.DataDir)
+	}
+	if c.Setting == nil {
+		c.Setting = func(key string) string { return "--" + strings.ReplaceAll(key, ".", "-") }
+	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
 	return nil
 }
+
+// AdminSocket is the default path of the operators' socket for a data directory.
+func AdminSocket(dataDir string) string { return filepath.Join(dataDir, "admin", "admin.sock") }

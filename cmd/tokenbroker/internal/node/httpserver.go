@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
@@ -15,7 +16,13 @@ const (
 	writeTimeout      = 30 * time.Second
 	idleTimeout       = 90 * time.Second
 	maxHeaderBytes    = 16 << 10
-	lingerTimeout     = 2 * time.Second
+	// lingerTimeout is longer than the longest queue of sign-ins takes.
+	lingerTimeout = 4 * time.Second
+)
+
+type (
+	certificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+	connContext = func(context.Context, net.Conn) context.Context
 )
 
 // httpServer is a listener that was taken early and is served later. Its one goroutine
@@ -34,15 +41,22 @@ func newHTTPServer(l net.Listener) *httpServer {
 
 func (s *httpServer) addr() string { return s.listener.Addr().String() }
 
-func (s *httpServer) serve(handler http.Handler) {
+// serve answers on the listener. With certificate it speaks TLS (and HTTP/2); connContext
+// may be nil.
+func (s *httpServer) serve(handler http.Handler, certificate certificate, connContext connContext) {
 	s.server = &http.Server{
-		Handler: handler, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout,
+		Handler: handler, ConnContext: connContext, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout,
 		WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+	}
+	serve := s.server.Serve
+	if certificate != nil {
+		s.server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: certificate}
+		serve = func(l net.Listener) error { return s.server.ServeTLS(l, "", "") }
 	}
 	s.done = make(chan struct{})
 	go func() {
 		defer close(s.done)
-		if err := s.server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
 			s.failed <- err
 		}
 	}()

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,8 +16,49 @@ import (
 // natsStartTimeout is how long the embedded server may take until it accepts connections.
 const natsStartTimeout = 10 * time.Second
 
-// startNATS runs the embedded NATS server: core NATS on addr, no JetStream, no signals.
-func startNATS(addr string, logger *slog.Logger) (*server.Server, error) {
+// brokerUser is the broker's own name at the embedded server; its password is of this process alone.
+const brokerUser = "tokenbroker"
+
+// startNATS runs the embedded NATS server: core NATS, no JetStream, no signals. It returns
+// the broker's own password when the server asks for one.
+func startNATS(cfg NATS, setting string, logger *slog.Logger) (ns *server.Server, brokerPassword string, err error) {
+	opts, err := natsOptions(cfg, setting)
+	if err != nil {
+		return nil, "", err
+	}
+	if cfg.ServiceUser != "" {
+		brokerPassword = rand.Text()
+		opts.Users = natsUsers(cfg, brokerPassword)
+	}
+	if ns, err = server.NewServer(opts); err != nil {
+		return nil, "", fmt.Errorf("making the embedded NATS server: %w", err)
+	}
+	log := &natsLog{logger: logger}
+	ns.SetLogger(log, false, false)
+	ns.Start()
+	if !ns.ReadyForConnections(natsStartTimeout) {
+		ns.Shutdown()
+		if reason := log.fatal.Load(); reason != nil {
+			return nil, "", fmt.Errorf("starting the embedded NATS server: %s", *reason)
+		}
+		return nil, "", errors.New("starting the embedded NATS server: it was not ready in time")
+	}
+	return ns, brokerPassword, nil
+}
+
+// natsUsers are the broker and the services, each with the least that it needs.
+func natsUsers(cfg NATS, brokerPassword string) []*server.User {
+	return []*server.User{
+		{Username: brokerUser, Password: brokerPassword},
+		{Username: cfg.ServiceUser, Password: cfg.ServicePassword, Permissions: &server.Permissions{
+			Subscribe: &server.SubjectPermission{Allow: []string{"tokenbroker.revocation.>", "tokenbroker.heartbeat.>"}},
+			Publish:   &server.SubjectPermission{Deny: []string{">"}},
+		}},
+	}
+}
+
+func natsOptions(cfg NATS, setting string) (*server.Options, error) {
+	addr := cfg.Listen
 	host, portText, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, fmt.Errorf("the embedded NATS server's address %q: %w", addr, err)
@@ -29,7 +71,7 @@ func startNATS(addr string, logger *slog.Logger) (*server.Server, error) {
 		port = server.RANDOM_PORT
 	} else {
 		// The server reports a busy port by nothing but a timeout: look first.
-		probe, err := Listen("the embedded NATS server", addr, "nats-listen")
+		probe, err := Listen("the embedded NATS server", addr, setting)
 		if err != nil {
 			return nil, err
 		}
@@ -37,23 +79,10 @@ func startNATS(addr string, logger *slog.Logger) (*server.Server, error) {
 			return nil, fmt.Errorf("probing the NATS port: %w", err)
 		}
 	}
-	ns, err := server.NewServer(&server.Options{
+	return &server.Options{
 		ServerName: "tokenbroker", Host: host, Port: port, NoSigs: true, NoLog: true, MaxPayload: 1 << 20,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("making the embedded NATS server: %w", err)
-	}
-	log := &natsLog{logger: logger}
-	ns.SetLogger(log, false, false)
-	ns.Start()
-	if !ns.ReadyForConnections(natsStartTimeout) {
-		ns.Shutdown()
-		if reason := log.fatal.Load(); reason != nil {
-			return nil, fmt.Errorf("starting the embedded NATS server: %s", *reason)
-		}
-		return nil, errors.New("starting the embedded NATS server: it was not ready in time")
-	}
-	return ns, nil
+		TLS: cfg.ServerTLS != nil, TLSConfig: cfg.ServerTLS,
+	}, nil
 }
 
 // natsLog passes on what an operator needs and keeps the reason of a failed start.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 
+	"tokenbroker/api"
 	"tokenbroker/broker"
 	"tokenbroker/broker/store/badgerstore"
 	"tokenbroker/cmd/tokenbroker/internal/metrics"
@@ -23,12 +24,16 @@ const drainTimeout = 7 * time.Second
 type Node struct {
 	cfg    Config
 	issuer string
-	admin  *httpServer
-	public *httpServer
-	nats   *server.Server
-	lock   *badgerstore.DirLock
-	store  *badgerstore.Store
-	deny   *revocation.Denylist
+	began  time.Time
+	// admin is nil without a TCP address for operators.
+	admin, socket, public *httpServer
+	api                   *api.Public
+	// nats is the embedded server, or nil; natsPassword the broker's own there, if it asks.
+	nats         *server.Server
+	natsPassword string
+	lock         *badgerstore.DirLock
+	store        *badgerstore.Store
+	deny         *revocation.Denylist
 	// providers are the upstream providers by name.
 	providers map[string]Provider
 	ledger    *ledger.Ledger
@@ -47,7 +52,7 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, metrics: metrics.New()}
+	n := &Node{cfg: cfg, began: time.Now(), metrics: metrics.New()}
 	for _, step := range []func(context.Context) error{
 		n.takePorts, n.openStore, n.openKeys, n.startBroadcast, n.startBroker, n.serve,
 	} {
@@ -66,13 +71,24 @@ func (n *Node) Issuer() string { return n.issuer }
 // NATSURL is where services subscribe.
 func (n *Node) NATSURL() string {
 	if n.nats == nil {
-		return n.cfg.NATSURL
+		return n.cfg.NATS.URL
 	}
 	return n.nats.ClientURL()
 }
 
-// AdminURL is the operators' listener's.
-func (n *Node) AdminURL() string { return "http://" + n.admin.addr() }
+// AdminURL is the operators' TCP listener's, or "".
+func (n *Node) AdminURL() string {
+	if n.admin == nil {
+		return ""
+	}
+	return "http://" + n.admin.addr()
+}
+
+// AdminSocket is the path of the operators' socket.
+func (n *Node) AdminSocket() string { return n.cfg.Admin.Socket }
+
+// SetOrigins replaces the SPAs' origins; with an error those in force stay.
+func (n *Node) SetOrigins(origins []string) error { return n.api.SetOrigins(origins) }
 
 // Broker gives the use cases, for seeding.
 func (n *Node) Broker() *broker.Broker { return n.broker }

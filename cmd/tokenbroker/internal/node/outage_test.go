@@ -70,7 +70,7 @@ func (l *lab) stopNATS() {
 
 func (l *lab) config() node.Config {
 	return node.Config{
-		DataDir: l.dir, Listen: l.listen, AdminListen: "127.0.0.1:0", NATSURL: l.natsURL(), PublicURL: l.issuer,
+		DataDir: l.dir, Listen: l.listen, Admin: node.Admin{Listen: "127.0.0.1:0"}, NATS: node.NATS{URL: l.natsURL()}, PublicURL: l.issuer,
 		Audience: []string{"demo-api"}, BrowserClient: "spa", BrowserScope: "hello:read",
 		Clients:         []broker.Client{{ID: "spa"}, {ID: service, Secret: secret}},
 		InsecureCookies: true, Logger: slog.New(slog.DiscardHandler),

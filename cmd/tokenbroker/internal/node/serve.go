@@ -9,9 +9,11 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"tokenbroker/api"
+	"tokenbroker/keyring"
 	"tokenbroker/validator"
 )
 
@@ -28,9 +30,11 @@ func (n *Node) serve(context.Context) error {
 	if len(n.providers) > 0 {
 		logins = n.metrics.Logins(n.broker)
 	}
-	public, err := api.New(api.Config{
+	n.api, err = api.New(api.Config{
 		Logins: logins,
-		Issuer: n.issuer, Origins: n.cfg.Origins, InsecureCookies: n.cfg.InsecureCookies, DemoSample: n.cfg.DemoSample,
+		Issuer: n.issuer, Origins: n.cfg.Origins, TrustedProxies: n.cfg.TrustedProxies, DemoSample: n.cfg.DemoSample,
+		CookieName: n.cfg.CookieName, CookiePath: n.cfg.CookiePath, InsecureCookies: n.cfg.InsecureCookies,
+		Algorithms:       n.algorithms(),
 		MaxTokenLifetime: n.cfg.Policy.AccessLife,
 		Sessions:         n.metrics.Sessions(n.broker), Clients: n.broker, Verifier: verifier{own}, Catchup: catchup{n.ledger},
 		JWKS: document(n.keys.JWKS), FeedJWKS: document(n.keys.FeedJWKS),
@@ -39,15 +43,26 @@ func (n *Node) serve(context.Context) error {
 	if err != nil {
 		return err
 	}
-	token, err := adminToken(filepath.Join(n.cfg.DataDir, AdminTokenFile))
-	if err != nil {
-		return err
-	}
 	n.gauges()
-	n.public.serve(public)
+	n.public.serve(n.api, n.cfg.Certificate, nil)
 	n.onStop(n.public.shutdown)
-	n.admin.serve(api.NewAdmin(api.AdminConfig{Metrics: n.metrics.Handler(), Token: token, Logger: n.cfg.Logger}))
-	n.onStop(n.admin.shutdown)
+	return n.serveAdmin()
+}
+
+// serveAdmin opens the operators' surface.
+func (n *Node) serveAdmin() error {
+	token := n.cfg.Admin.Token
+	if token == "" && n.admin != nil {
+		var err error
+		if token, err = adminToken(filepath.Join(n.cfg.DataDir, AdminTokenFile)); err != nil {
+			return err
+		}
+	}
+	handler := api.NewAdmin(api.AdminConfig{Metrics: n.metrics.Handler(), Token: token, Hosts: n.cfg.Admin.Hosts, Logger: n.cfg.Logger})
+	if n.admin != nil {
+		n.admin.serve(handler, nil, nil)
+		n.onStop(n.admin.shutdown)
+	}
 	return nil
 }
 
@@ -67,6 +82,17 @@ func (n *Node) gauges() {
 	n.metrics.Gauge("tokenbroker_publisher_oldest_seconds", "How long the oldest unsent batch has been waiting.", func() float64 {
 		return n.publisher.Stats().Oldest.Seconds()
 	})
+}
+
+// algorithms are those of the published access keys.
+func (n *Node) algorithms() []string {
+	var algorithms []string
+	for _, k := range n.keys.List() {
+		if name := string(k.Algorithm); k.Purpose == keyring.PurposeAccess && !slices.Contains(algorithms, name) {
+			algorithms = append(algorithms, name)
+		}
+	}
+	return algorithms
 }
 
 // readiness is ready when store and keyring are; without NATS the broker is degraded.

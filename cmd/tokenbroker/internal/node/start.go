@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"path/filepath"
 	"runtime"
 	"time"
@@ -34,25 +35,22 @@ func (n *Node) takePorts(context.Context) error {
 	}
 	n.lock = lock
 	n.onStop(func(context.Context) error { return lock.Release() })
-	public, err := Listen("the broker", n.cfg.Listen, "listen")
+	public, err := Listen("the broker", n.cfg.Listen, n.cfg.Setting("listen"))
 	if err != nil {
 		return err
 	}
 	n.public = newHTTPServer(public)
 	n.onStop(n.public.release)
-	admin, err := Listen("the admin listener", n.cfg.AdminListen, "admin-listen")
-	if err != nil {
+	if err := n.takeAdmin(); err != nil {
 		return err
 	}
-	n.admin = newHTTPServer(admin)
-	n.onStop(n.admin.release)
 	if n.issuer = n.cfg.PublicURL; n.issuer == "" {
 		n.issuer = "http://" + public.Addr().String()
 	}
-	if n.cfg.NATSURL != "" {
+	if n.cfg.NATS.URL != "" {
 		return nil
 	}
-	if n.nats, err = startNATS(n.cfg.NATSListen, n.cfg.Logger); err != nil {
+	if n.nats, n.natsPassword, err = startNATS(n.cfg.NATS, n.cfg.Setting("nats.listen"), n.cfg.Logger); err != nil {
 		return err
 	}
 	n.onStop(func(context.Context) error {
@@ -60,6 +58,20 @@ func (n *Node) takePorts(context.Context) error {
 		n.nats.WaitForShutdown()
 		return nil
 	})
+	return nil
+}
+
+// takeAdmin takes the operators' socket and, if there is to be one, their TCP address.
+func (n *Node) takeAdmin() error {
+	if n.cfg.Admin.Listen == "" {
+		return nil
+	}
+	admin, err := Listen("the admin listener", n.cfg.Admin.Listen, n.cfg.Setting("admin.listen"))
+	if err != nil {
+		return err
+	}
+	n.admin = newHTTPServer(admin)
+	n.onStop(n.admin.release)
 	return nil
 }
 
@@ -92,10 +104,13 @@ func (n *Node) openStore(ctx context.Context) error {
 }
 
 func (n *Node) openKeys(ctx context.Context) error {
-	path := filepath.Join(n.cfg.DataDir, "kek")
-	kek, err := keyring.LoadOrCreateKEKFile(path)
-	if err != nil {
-		return err
+	kek, origin := n.cfg.KEK, n.cfg.Setting("keyring.kek")
+	if kek == nil {
+		var err error
+		origin = "the KEK file " + filepath.Join(n.cfg.DataDir, "kek")
+		if kek, err = keyring.LoadOrCreateKEKFile(filepath.Join(n.cfg.DataDir, "kek")); err != nil {
+			return err
+		}
 	}
 	sealer, err := keyring.NewAESGCM(kek)
 	if err != nil {
@@ -103,11 +118,12 @@ func (n *Node) openKeys(ctx context.Context) error {
 	}
 	n.keys, err = keyring.Open(ctx, keyring.Config{
 		Store: keyringStore{n.store}, Sealer: sealer, StoreID: n.ledger.StoreID(),
+		Algorithm: n.cfg.Algorithm, JWKSMaxAge: n.cfg.JWKSMaxAge,
 		Now: n.ledger.Now, Logger: n.cfg.Logger,
 	})
 	switch {
 	case errors.Is(err, keyring.ErrWrongKEK):
-		return fmt.Errorf("with the KEK file %s: %w", path, err)
+		return fmt.Errorf("with %s: %w", origin, err)
 	case errors.Is(err, keyring.ErrCorrupt):
 		return fmt.Errorf("the data in %s: %w; nothing was changed, restore it from a backup", n.cfg.DataDir, err)
 	case err != nil:
@@ -121,9 +137,15 @@ func (n *Node) openKeys(ctx context.Context) error {
 // background when it is down) and starts the publisher.
 func (n *Node) startBroadcast(ctx context.Context) error {
 	var err error
-	cfg := natsfeed.BusConfig{URL: n.cfg.NATSURL}
+	cfg := natsfeed.BusConfig{
+		URL: n.cfg.NATS.URL, User: n.cfg.NATS.User, Password: n.cfg.NATS.Password,
+		Credentials: n.cfg.NATS.Credentials, TLS: n.cfg.NATS.TLS,
+	}
 	if n.nats != nil {
-		cfg.InProcess = n.nats
+		cfg = natsfeed.BusConfig{InProcess: n.nats}
+		if n.natsPassword != "" {
+			cfg.User, cfg.Password = brokerUser, n.natsPassword
+		}
 	}
 	n.bus, err = natsfeed.Dial(ctx, cfg)
 	if err != nil {
@@ -166,11 +188,16 @@ func (n *Node) background(run func(context.Context) error) {
 	})
 }
 
+// transport counts what the broker asks of a provider.
+func (n *Node) transport(string) http.RoundTripper {
+	return http.DefaultTransport
+}
+
 func (n *Node) startBroker(ctx context.Context) error {
 	hasher := password.New(password.DefaultParams, runtime.GOMAXPROCS(0), passwordQueue)
 	providers := map[string]broker.IdentityProvider{}
 	if n.cfg.Providers != nil {
-		made, err := n.cfg.Providers(n.issuer)
+		made, err := n.cfg.Providers(n.issuer, n.transport)
 		if err != nil {
 			return fmt.Errorf("making the sign-in providers: %w", err)
 		}
