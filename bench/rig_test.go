@@ -47,7 +47,7 @@ type rig struct {
 }
 
 // Committed implements [broker.Observer].
-func (r *rig) Committed(int, int) { r.commits.Add(1) }
+func (r *rig) Committed(int, []revocation.Event) { r.commits.Add(1) }
 
 // Flushed implements [broker.Broadcast].
 func (r *rig) Flushed(context.Context, uint64) bool { return true }

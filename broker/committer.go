@@ -58,11 +58,15 @@ type committer struct {
 	// maxExp is the largest exp on record, once loaded.
 	maxExp int64
 	loaded bool
+	// entered: the engine's Commit was called for the present run of requests.
+	entered bool
 }
 
 // Observer is told what the committer did, for metrics. Safe for concurrent use.
 type Observer interface {
-	Committed(changes, events int)
+	// Committed is called after each transaction of the use cases, with the number of changes
+	// judged in it and the events recorded by it: none when it failed. It must not keep them.
+	Committed(changes int, events []revocation.Event)
 }
 
 func (c *committer) handle(ctx context.Context, batch []commitRequest) []actor.Result[commitResult] {
@@ -70,12 +74,30 @@ func (c *committer) handle(ctx context.Context, batch []commitRequest) []actor.R
 	for i, req := range batch {
 		results[i].Value.errs = make([]error, len(req.changes))
 	}
-	for begin := 0; begin < len(batch); {
+	begin := 0
+	defer func() {
+		if cause := recover(); cause != nil {
+			c.panicked(cause, results, begin)
+		}
+	}()
+	for begin < len(batch) {
 		end := cut(batch, begin)
 		c.commit(ctx, batch[begin:end], results[begin:end])
 		begin = end
 	}
 	return results
+}
+
+// panicked ends the process when the engine had been entered: what is on disk is unknown.
+// Otherwise nothing of the run at begin was written: it fails, with those after it, the
+// earlier ones keep their answers, and the actor starts anew.
+func (c *committer) panicked(cause any, results []actor.Result[commitResult], begin int) {
+	if c.entered {
+		c.fatal(fmt.Errorf("panic in a commit: %v", cause))
+		panic(cause)
+	}
+	fail(results[begin:], fmt.Errorf("panic before a commit: %v", cause))
+	panic(actor.Abort[commitResult]{Results: results, Cause: cause})
 }
 
 // cut returns the end of the longest run of requests from begin that fits one commit. A
@@ -99,12 +121,7 @@ func cut(batch []commitRequest, begin int) int {
 
 // commit writes one run of requests: disk, own denylist, head; the actor then replies.
 func (c *committer) commit(ctx context.Context, run []commitRequest, results []actor.Result[commitResult]) {
-	defer func() {
-		if cause := recover(); cause != nil { // what is on disk is unknown: start anew
-			c.fatal(fmt.Errorf("panic in a commit: %v", cause))
-			panic(cause)
-		}
-	}()
+	c.entered = false
 	if err := c.reserve(ctx, run); err != nil {
 		fail(results, err)
 		return
@@ -130,10 +147,10 @@ func (c *committer) write(ctx context.Context, changes []store.Change) (errs []e
 	seqs = make([]uint64, len(changes))
 	for len(errs) < len(changes) {
 		rest := changes[len(errs):]
-		sealed := 0
+		sealed := false
 		var sealErr error
-		got := c.store.Commit(ctx, rest, func(accepted []revocation.Event) (writes []store.Write, err error) {
-			sealed = len(accepted)
+		got := c.engine(ctx, rest, func(accepted []revocation.Event) (writes []store.Write, err error) {
+			sealed = true
 			writes, sealErr = c.ledger.Seal(accepted)
 			return writes, sealErr
 		})
@@ -146,7 +163,11 @@ func (c *committer) write(ctx context.Context, changes []store.Change) (errs []e
 			}
 			continue
 		}
-		if sealed > 0 && anyEventAccepted(rest, got) {
+		var recorded []revocation.Event
+		if sealed {
+			recorded = acceptedEvents(rest, got)
+		}
+		if len(recorded) > 0 {
 			seq := c.ledger.Committed()
 			for i, change := range rest {
 				if got[i] == nil && len(change.Events) > 0 {
@@ -154,7 +175,7 @@ func (c *committer) write(ctx context.Context, changes []store.Change) (errs []e
 				}
 			}
 		}
-		c.observe.Committed(len(rest), sealed)
+		c.observe.Committed(len(rest), recorded)
 		fit := len(got)
 		for i, err := range got[1:] {
 			if errors.Is(err, store.ErrTooBig) {
@@ -165,6 +186,12 @@ func (c *committer) write(ctx context.Context, changes []store.Change) (errs []e
 		errs = append(errs, got[:fit]...)
 	}
 	return errs, seqs
+}
+
+// engine is the only way to the store's Commit.
+func (c *committer) engine(ctx context.Context, changes []store.Change, seal store.Seal) []error {
+	c.entered = true
+	return c.store.Commit(ctx, changes, seal)
 }
 
 // reserve records the largest exp before any token with it can be signed.
@@ -190,7 +217,7 @@ func (c *committer) reserve(ctx context.Context, run []commitRequest) error {
 		if err != nil {
 			return fmt.Errorf("encoding the floor: %w", err)
 		}
-		errs := c.store.Commit(ctx, []store.Change{{Writes: []store.Write{
+		errs := c.engine(ctx, []store.Change{{Writes: []store.Write{
 			{Key: floorKey, Value: value, Expect: rev},
 		}}}, c.ledger.Seal)
 		c.endOnUncertain(errs)
@@ -214,13 +241,15 @@ func (c *committer) endOnUncertain(errs []error) {
 	}
 }
 
-func anyEventAccepted(changes []store.Change, errs []error) bool {
+// acceptedEvents returns the events of the changes that were written.
+func acceptedEvents(changes []store.Change, errs []error) []revocation.Event {
+	var events []revocation.Event
 	for i, change := range changes {
-		if errs[i] == nil && len(change.Events) > 0 {
-			return true
+		if errs[i] == nil {
+			events = append(events, change.Events...)
 		}
 	}
-	return false
+	return events
 }
 
 func fail(results []actor.Result[commitResult], err error) {

@@ -214,7 +214,7 @@ func (fakeThrottle) Succeeded(string, string)                     {}
 
 type noObserver struct{}
 
-func (noObserver) Committed(int, int) {}
+func (noObserver) Committed(int, []revocation.Event) {}
 
 type lockedWriter struct {
 	mu sync.Mutex

@@ -175,6 +175,29 @@ func TestPanicFailsItsBatchAndRestartsWithFreshState(t *testing.T) {
 	})
 }
 
+func TestAbortDeliversItsAnswersAndRestarts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for given, want := range map[int]bool{1: true, 0: false, 2: false} {
+			obs := new(recorder)
+			a := start(t, actor.Config[int, int]{Observer: obs, New: func() actor.Handler[int, int] {
+				return func(context.Context, []int) []actor.Result[int] {
+					results := []actor.Result[int]{{Value: 3}, {Value: 4}}
+					panic(actor.Abort[int]{Results: results[:given], Cause: "half done"})
+				}
+			}})
+			v, err := a.Ask(t.Context(), 1)
+			var pe *actor.PanicError
+			if delivered := v == 3 && err == nil; delivered != want || !delivered && !errors.As(err, &pe) {
+				t.Errorf("%d results for one message: %d, %v", given, v, err)
+			}
+			synctest.Wait()
+			if s := a.Stats(); s.Restarts != 1 || !slices.Equal(obs.restarts, []any{"half done"}) {
+				t.Errorf("%+v, observed %v", s, obs.restarts)
+			}
+		}
+	})
+}
+
 func TestBackoffDoublesAndIsForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := start(t, actor.Config[int, int]{New: bomb, Backoff: actor.Backoff{Min: time.Second, Max: 4 * time.Second}})

@@ -28,6 +28,14 @@ type Result[A any] struct {
 // return as soon as it can.
 type Handler[Q, A any] func(ctx context.Context, batch []Q) []Result[A]
 
+// Abort is what a handler panics with when it has to start anew with fresh state and yet
+// knows its batch's answers: Results, one for each message, is delivered, and Cause is what
+// the log and [Observer] are told. With another number of results all get a [PanicError].
+type Abort[A any] struct {
+	Results []Result[A]
+	Cause   any
+}
+
 // Config says what an actor is. Only New is required.
 type Config[Q, A any] struct {
 	// Name is used in logs, errors and metrics: "actor" when empty.

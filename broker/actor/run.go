@@ -92,7 +92,7 @@ func (a *Actor[Q, A]) serve(handle Handler[Q, A], batch []*message[Q, A]) *Panic
 	a.counters.messages.Add(uint64(len(batch)))
 	results, failure := a.handle(handle, queries, time.Since(batch[0].entered))
 	for i, m := range batch {
-		if failure != nil {
+		if results == nil {
 			m.reply <- Result[A]{Err: failure}
 		} else {
 			m.reply <- results[i]
@@ -109,6 +109,17 @@ func (a *Actor[Q, A]) serve(handle Handler[Q, A], batch []*message[Q, A]) *Panic
 }
 
 func (a *Actor[Q, A]) handle(handle Handler[Q, A], queries []Q, wait time.Duration) (results []Result[A], failure *PanicError) {
+	defer func() {
+		if failure == nil {
+			return
+		}
+		if abort, ok := failure.Value.(Abort[A]); ok {
+			failure.Value = abort.Cause
+			if len(abort.Results) == len(queries) {
+				results = abort.Results
+			}
+		}
+	}()
 	defer a.catch(&failure)
 	if a.cfg.Observer != nil {
 		a.cfg.Observer.Batch(a.cfg.Name, len(queries), wait)

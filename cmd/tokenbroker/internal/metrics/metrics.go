@@ -12,6 +12,7 @@ import (
 
 	"tokenbroker/broker"
 	"tokenbroker/broker/actor"
+	"tokenbroker/revocation"
 )
 
 // Metrics is told of what happens and answers GET /metrics. Safe for concurrent use.
@@ -93,10 +94,10 @@ func (m *Metrics) Batch(name string, size int, oldestWait time.Duration) {
 func (m *Metrics) Restart(name string, _ any) { m.restarts.WithLabelValues(name).Inc() }
 
 // Committed implements [broker.Observer].
-func (m *Metrics) Committed(changes, events int) {
+func (m *Metrics) Committed(changes int, events []revocation.Event) {
 	m.commits.Inc()
 	m.changes.Observe(float64(changes))
-	m.revoked.Add(float64(events))
+	m.revoked.Add(float64(len(events)))
 }
 
 // Gauge registers a value that is read at each scrape.

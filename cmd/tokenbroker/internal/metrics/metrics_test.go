@@ -9,6 +9,7 @@ import (
 
 	"tokenbroker/broker"
 	"tokenbroker/cmd/tokenbroker/internal/metrics"
+	"tokenbroker/revocation"
 )
 
 func TestNamesFollowTheConventions(t *testing.T) {
@@ -16,7 +17,7 @@ func TestNamesFollowTheConventions(t *testing.T) {
 	m.HTTP("/auth/refresh", "POST", 200, time.Millisecond)
 	m.Batch("shard", 3, time.Millisecond)
 	m.Restart("shard", "boom")
-	m.Committed(3, 1)
+	m.Committed(3, []revocation.Event{{Kind: revocation.KindSID, Reason: revocation.ReasonLogoff}})
 	m.Gauge("tokenbroker_publisher_backlog_batches", "Batches recorded and not yet sent.", func() float64 { return 7 })
 	_, _ = m.Sessions(answers{}).SignIn(t.Context(), "ada", "secret", broker.Request{})
 	_, _ = m.Sessions(answers{}).Refresh(t.Context(), "token", "csrf", broker.Request{})
