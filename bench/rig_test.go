@@ -86,7 +86,7 @@ func newRig(tb testing.TB, change func(*broker.Config)) *rig {
 	tb.Cleanup(func() { must(r.Close(context.Background())) })
 	must(r.PutClient(ctx, broker.Client{ID: "demo-spa", Scopes: []string{"hello:read"}}))
 	for i := range clients {
-		_, err := r.AddUser(ctx, username(i), secret, nil)
+		_, err := r.AddUser(ctx, broker.NewUser{Username: username(i), Password: secret}, broker.Request{})
 		must(err)
 	}
 	return r

@@ -57,8 +57,8 @@ func start(t *testing.T, change ...func(*broker.Config)) *harness {
 			t.Errorf("closing: %v", err)
 		}
 	})
-	if _, err := h.AddUser(t.Context(), "ada", "lovelace", nil); err != nil && !errors.Is(err, broker.ErrUserExists) {
-		t.Fatal(err)
+	if _, err := h.AddUser(t.Context(), broker.NewUser{Username: "ada", Password: "lovelace"}, request); err != nil {
+		wantCode(t, err, broker.CodeUserExists) // two brokers on one store
 	}
 	return h
 }

@@ -3,7 +3,6 @@ package broker
 import (
 	"context"
 	"crypto/subtle"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -125,7 +124,8 @@ func (b *Broker) openForIdentity(ctx context.Context, identity Identity, once on
 	}
 	open := session.Open{
 		ACR: identity.ACR, AMR: identity.AMR, Provider: identity.Provider, UpstreamSID: identity.UpstreamSID,
-		Profile: &session.Profile{Username: identity.Username, Roles: identity.Groups, Attributes: identity.Attributes},
+		UpstreamIssuer: identity.Issuer, UpstreamSubject: identity.Subject,
+		Profile: &session.Profile{Username: identity.Username, Groups: identity.Groups, Attributes: identity.Attributes},
 	}
 	if !identity.AuthTime.IsZero() {
 		open.AuthTime = identity.AuthTime.Unix()
@@ -134,29 +134,29 @@ func (b *Broker) openForIdentity(ctx context.Context, identity Identity, once on
 }
 
 // userOf returns the uid that the account is linked to by issuer and subject; a new
-// account gets a new user. Of two first logins at once one makes the user for both.
+// account, and one whose user was removed, gets a new user. Of two first logins at once one
+// makes the user for both.
 func (b *Broker) userOf(ctx context.Context, identity Identity) (string, error) {
 	var uid string
 	err := b.retryConflicts(ctx, func() (*store.Change, error) {
-		linked, err := b.linkedUser(ctx, identity.Issuer, identity.Subject)
-		if err != nil || linked != "" {
-			uid = linked
+		linked, err := b.link(ctx, identity.Issuer, identity.Subject)
+		if err != nil || linked.user != nil {
+			uid = linked.uid
 			return nil, err
 		}
 		uid = newID().String()
 		user := session.NewUser(uid, identity.Username, "", identity.Attributes, b.cfg.Clock.Now())
+		user.Groups = identity.Groups
+		user.Accounts = []session.Account{{Issuer: identity.Issuer, Subject: identity.Subject}}
 		value, err := user.Encode()
 		if err != nil {
 			return nil, fmt.Errorf("encoding the user: %w", err)
 		}
-		link, err := json.Marshal(identityRecord{V: recordVersion, UID: uid, Issuer: identity.Issuer, Subject: identity.Subject})
+		link, err := linked.to(uid)
 		if err != nil {
-			return nil, fmt.Errorf("encoding the identity: %w", err)
+			return nil, err
 		}
-		return &store.Change{Writes: []store.Write{
-			{Key: userKey(uid), Value: value},
-			{Key: identityKey(identity.Issuer, identity.Subject), Value: link},
-		}}, nil
+		return &store.Change{Writes: []store.Write{{Key: userKey(uid), Value: value}, link}}, nil
 	})
 	return uid, err
 }

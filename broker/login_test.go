@@ -82,8 +82,8 @@ func TestLoginByCode(t *testing.T) {
 	if err != nil || again.UID != grant.UID {
 		t.Errorf("the same account gave another user: %v", err)
 	}
-	if roles, _ := again.User["roles"].([]string); len(roles) != 1 || roles[0] != "staff" {
-		t.Errorf("roles %v", again.User["roles"])
+	if groups, _ := again.User["groups"].([]string); len(groups) != 1 || groups[0] != "staff" {
+		t.Errorf("groups %v", again.User["groups"])
 	}
 }
 

@@ -32,21 +32,16 @@ func (b *Broker) SignIn(ctx context.Context, username, password string, req Requ
 		return nil, &Error{Code: CodeInvalidCredentials, Message: "Unknown user or wrong password."}
 	}
 	b.cfg.Throttle.Succeeded(username, req.Addr)
-	return b.openSession(ctx, user.UID, session.Open{ACR: acrPassword, AMR: []string{amrPassword}}, onceKey{}, req)
+	return b.openSession(ctx, user.UID, session.Open{ACR: acrPassword, AMR: []string{amrPassword}, UpstreamIssuer: LocalIssuer, UpstreamSubject: username}, onceKey{}, req)
 }
 
 // checkPassword returns the user whose password it is, or nil.
 func (b *Broker) checkPassword(ctx context.Context, username, password string) (*session.User, error) {
-	uid, err := b.linkedUser(ctx, LocalIssuer, username)
+	linked, err := b.link(ctx, LocalIssuer, username)
 	if err != nil {
 		return nil, err
 	}
-	var user *session.User
-	if uid != "" {
-		if user, err = b.user(ctx, uid); err != nil {
-			return nil, err
-		}
-	}
+	user := linked.user
 	if user == nil || user.PasswordHash == "" {
 		return nil, b.cfg.Passwords.VerifyUnknown(ctx, password)
 	}

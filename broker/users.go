@@ -18,74 +18,80 @@ type identityRecord struct {
 	Subject string `json:"sub"`
 }
 
-// ErrUserExists is returned by AddUser for a name that is taken.
-var ErrUserExists = errors.New("broker: the user name is taken")
-
-// AddUser makes a local user and returns the uid. Two callers with one name make one
-// user: the other gets ErrUserExists.
-func (b *Broker) AddUser(ctx context.Context, username, password string, attributes map[string]any) (string, error) {
-	hash, err := b.cfg.Passwords.Hash(ctx, password)
-	if err != nil {
-		return "", fmt.Errorf("hashing the password: %w", err)
-	}
-	uid := newID().String()
-	user := session.NewUser(uid, username, hash, attributes, b.cfg.Clock.Now())
-	err = b.retryConflicts(ctx, func() (*store.Change, error) {
-		if linked, err := b.linkedUser(ctx, LocalIssuer, username); err != nil || linked != "" {
-			return nil, errors.Join(err, taken(linked))
-		}
-		userValue, err := user.Encode()
-		if err != nil {
-			return nil, fmt.Errorf("encoding the user: %w", err)
-		}
-		link, err := json.Marshal(identityRecord{V: 1, UID: uid, Issuer: LocalIssuer, Subject: username})
-		if err != nil {
-			return nil, fmt.Errorf("encoding the identity: %w", err)
-		}
-		return &store.Change{Writes: []store.Write{
-			{Key: userKey(uid), Value: userValue},
-			{Key: identityKey(LocalIssuer, username), Value: link},
-		}}, nil
-	})
-	if err != nil {
-		return "", fmt.Errorf("adding user: %w", err)
-	}
-	return uid, nil
+// accountLink is what an account is linked to now. One whose user was removed is linked to
+// nobody (user is nil) but still has a revision.
+type accountLink struct {
+	account session.Account
+	uid     string
+	user    *session.User
+	rev     store.Revision
 }
 
-func taken(uid string) error {
-	if uid == "" {
-		return nil
-	}
-	return ErrUserExists
-}
-
-// linkedUser returns the uid that the account is linked to, or "".
-func (b *Broker) linkedUser(ctx context.Context, issuer, subject string) (string, error) {
+// link reads what the account is linked to.
+func (b *Broker) link(ctx context.Context, issuer, subject string) (accountLink, error) {
+	linked := accountLink{account: session.Account{Issuer: issuer, Subject: subject}}
 	rec, err := b.cfg.Store.Get(ctx, identityKey(issuer, subject))
 	if errors.Is(err, store.ErrNotFound) {
-		return "", nil
+		return linked, nil
 	}
 	if err != nil {
-		return "", fmt.Errorf("reading the identity: %w", err)
+		return linked, fmt.Errorf("reading the identity: %w", err)
 	}
-	var link identityRecord
-	if err := decodeRecord("the identity", rec.Value, &link, &link.V); err != nil {
-		return "", err
+	var identity identityRecord
+	if err := decodeRecord("the identity", rec.Value, &identity, &identity.V); err != nil {
+		return linked, err
 	}
-	return link.UID, nil
+	linked.uid, linked.rev = identity.UID, rec.Revision
+	linked.user, err = b.user(ctx, identity.UID)
+	return linked, err
+}
+
+// to is the write that links the account to uid, unless somebody linked it since it was read.
+func (l accountLink) to(uid string) (store.Write, error) {
+	value, err := json.Marshal(identityRecord{V: recordVersion, UID: uid, Issuer: l.account.Issuer, Subject: l.account.Subject})
+	if err != nil {
+		return store.Write{}, fmt.Errorf("encoding the identity: %w", err)
+	}
+	return store.Write{Key: identityKey(l.account.Issuer, l.account.Subject), Value: value, Expect: l.rev}, nil
 }
 
 // user returns the user's record, or nil.
 func (b *Broker) user(ctx context.Context, uid string) (*session.User, error) {
+	user, _, err := b.userRevision(ctx, uid)
+	return user, err
+}
+
+// userRevision returns the user's record and its revision, or nil and zero.
+func (b *Broker) userRevision(ctx context.Context, uid string) (*session.User, store.Revision, error) {
 	rec, err := b.cfg.Store.Get(ctx, userKey(uid))
 	if errors.Is(err, store.ErrNotFound) {
-		return nil, nil
+		return nil, 0, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading the user: %w", err)
+		return nil, 0, fmt.Errorf("reading the user: %w", err)
 	}
-	return session.DecodeUser(rec.Value)
+	user, err := session.DecodeUser(rec.Value)
+	return user, rec.Revision, err
+}
+
+// userByRef returns the user that an operator means: a text of a uid's form that is one, else a
+// local user name. CodeUnknownUser when there is none.
+func (b *Broker) userByRef(ctx context.Context, ref string) (*session.User, error) {
+	if _, ok := parseID(ref); ok {
+		user, err := b.user(ctx, ref)
+		if err != nil || user != nil {
+			return user, err
+		}
+	}
+	linked, err := b.link(ctx, LocalIssuer, ref)
+	if err == nil && linked.user == nil {
+		err = errUnknownUser()
+	}
+	return linked.user, err
+}
+
+func errUnknownUser() *Error {
+	return &Error{Code: CodeUnknownUser, Message: "There is no such user."}
 }
 
 // userObject is what answers show of a user.
@@ -96,6 +102,9 @@ func userObject(u *session.User) map[string]any {
 	object := map[string]any{"id": u.UID, "username": u.Username}
 	if len(u.Roles) > 0 {
 		object["roles"] = u.Roles
+	}
+	if len(u.Groups) > 0 {
+		object["groups"] = u.Groups
 	}
 	return object
 }

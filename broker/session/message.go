@@ -54,6 +54,8 @@ type Open struct {
 	AuthTime int64
 	// Provider and UpstreamSID are where the login came from and the session there.
 	Provider, UpstreamSID string
+	// UpstreamIssuer and UpstreamSubject are the account that signed in.
+	UpstreamIssuer, UpstreamSubject string
 	// Profile replaces what is kept of the user's account upstream; nil leaves it.
 	Profile *Profile
 }
@@ -61,7 +63,7 @@ type Open struct {
 // Profile is what an upstream account says of a user, at each login anew.
 type Profile struct {
 	Username   string
-	Roles      []string
+	Groups     []string
 	Attributes map[string]any
 }
 

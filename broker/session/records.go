@@ -35,12 +35,23 @@ type User struct {
 	Username     string         `json:"username,omitempty"`
 	PasswordHash string         `json:"password_hash,omitempty"`
 	Attributes   map[string]any `json:"attributes,omitempty"`
-	Roles        []string       `json:"roles,omitempty"`
-	Disabled     bool           `json:"disabled,omitempty"`
-	CreatedAt    int64          `json:"created_at"`
-	LastLogin    int64          `json:"last_login,omitempty"`
+	// Roles are the operators', Groups what the provider named at the latest login.
+	Roles    []string `json:"roles,omitempty"`
+	Groups   []string `json:"groups,omitempty"`
+	Disabled bool     `json:"disabled,omitempty"`
+	// Accounts are the ways in, as identity.<hash> links them; one made by an older version
+	// is added at its next login.
+	Accounts  []Account `json:"accounts,omitempty"`
+	CreatedAt int64     `json:"created_at"`
+	LastLogin int64     `json:"last_login,omitempty"`
 	// Epoch: sessions of this user with a lower sep are dead.
 	Epoch int64 `json:"epoch,omitempty"`
+}
+
+// Account is an account at an issuer.
+type Account struct {
+	Issuer  string `json:"iss"`
+	Subject string `json:"sub"`
 }
 
 // End says why and when (Unix seconds) a session was ended.
@@ -73,8 +84,11 @@ type Session struct {
 	// Provider and UpstreamSID are where the login came from and the session there.
 	Provider    string `json:"provider,omitempty"`
 	UpstreamSID string `json:"upstream_sid,omitempty"`
-	CreatedAt   int64  `json:"created_at"`
-	LastUsed    int64  `json:"last_used"`
+	// UpstreamIssuer and UpstreamSubject are the account that signed in.
+	UpstreamIssuer  string `json:"upstream_iss,omitempty"`
+	UpstreamSubject string `json:"upstream_sub,omitempty"`
+	CreatedAt       int64  `json:"created_at"`
+	LastUsed        int64  `json:"last_used"`
 	// TokenExp is the latest exp of an access token signed for the session.
 	TokenExp int64 `json:"token_exp"`
 	Ended    *End  `json:"ended,omitempty"`

@@ -2,6 +2,7 @@ package session
 
 import (
 	"crypto/subtle"
+	"slices"
 	"time"
 
 	"tokenbroker/revocation"
@@ -26,7 +27,11 @@ func (m Open) step(now time.Time, p Policy, st State) Effects {
 	user := *st.User
 	user.LastLogin = now.Unix()
 	if p := m.Profile; p != nil {
-		user.Username, user.Roles, user.Attributes = p.Username, p.Roles, p.Attributes
+		user.Username, user.Groups, user.Attributes = p.Username, p.Groups, p.Attributes
+	}
+	account := Account{Issuer: m.UpstreamIssuer, Subject: m.UpstreamSubject}
+	if account != (Account{}) && !slices.Contains(user.Accounts, account) {
+		user.Accounts = append(slices.Clone(user.Accounts), account)
 	}
 	authTime := m.AuthTime
 	if authTime == 0 {
@@ -37,6 +42,7 @@ func (m Open) step(now time.Time, p Policy, st State) Effects {
 		Scope: m.Scope, Generation: 1, SecretHash: m.SecretHash,
 		SEP: max(user.Epoch, st.Floor), CEP: max(st.ClientEpoch, st.Floor),
 		AuthTime: authTime, ACR: m.ACR, AMR: m.AMR, Device: m.Device, Provider: m.Provider, UpstreamSID: m.UpstreamSID,
+		UpstreamIssuer: m.UpstreamIssuer, UpstreamSubject: m.UpstreamSubject,
 		CreatedAt: now.Unix(), LastUsed: now.Unix(),
 	}
 	eff := issue(now, p, s, &user)

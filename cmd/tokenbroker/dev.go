@@ -109,7 +109,9 @@ func runDev(ctx context.Context, opts devOptions, stdout, stderr io.Writer) (err
 		return fmt.Errorf("starting: %w", err)
 	}
 	defer func() { err = errors.Join(err, n.Close()) }()
-	if _, err := n.Broker().AddUser(ctx, devUser, devPassword, nil); err != nil && !errors.Is(err, broker.ErrUserExists) {
+	var taken *broker.Error
+	_, err = n.Broker().AddUser(ctx, broker.NewUser{Username: devUser, Password: devPassword}, broker.Request{})
+	if err != nil && (!errors.As(err, &taken) || taken.Code != broker.CodeUserExists) {
 		return fmt.Errorf("seeding the user %s: %w", devUser, err)
 	}
 	sample, err := startSample(ctx, n, sampleListener, logger)

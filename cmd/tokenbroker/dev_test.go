@@ -338,7 +338,7 @@ func TestDevSignInThroughTheHostedUI(t *testing.T) {
 	}
 	session := b.get("/auth/session/", http.StatusOK)
 	user, _ := session["user"].(map[string]any)
-	if user["username"] != "ada" || fmt.Sprint(user["roles"]) != "[staff]" {
+	if user["username"] != "ada" || fmt.Sprint(user["groups"]) != "[staff]" {
 		t.Errorf("user %v", user)
 	}
 	csrf, _ := session["CSRF_token"].(string)

@@ -96,7 +96,7 @@ func TestLogOffOfTheKilledProcess(t *testing.T) {
 		t.Skip("is run by TestKilledBetweenTheStepsOfALogOff")
 	}
 	b := openCrashBroker(t, filepath.Join(dir, "store"), step)
-	if _, err := b.AddUser(t.Context(), "ada", "lovelace", nil); err != nil {
+	if _, err := b.AddUser(t.Context(), broker.NewUser{Username: "ada", Password: "lovelace"}, broker.Request{}); err != nil {
 		t.Fatal(err)
 	}
 	grant, err := b.SignIn(t.Context(), "ada", "lovelace", broker.Request{})

@@ -84,7 +84,9 @@ func (l *lab) startBroker() {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	if _, err := n.Broker().AddUser(l.t.Context(), "ada", "lovelace", nil); err != nil && !errors.Is(err, broker.ErrUserExists) {
+	var taken *broker.Error
+	_, err = n.Broker().AddUser(l.t.Context(), broker.NewUser{Username: "ada", Password: "lovelace"}, broker.Request{})
+	if err != nil && (!errors.As(err, &taken) || taken.Code != broker.CodeUserExists) {
 		l.t.Fatal(err)
 	}
 	l.node = n

@@ -1,0 +1,92 @@
+package broker
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Bounds of what operators set of a user.
+const (
+	maxUsername       = 128  // bytes
+	maxPassword       = 1024 // bytes
+	maxAttributes     = 64
+	maxAttributeBytes = 16 << 10 // of the JSON of all
+	maxRoles          = 64
+	maxRole           = 128 // bytes
+)
+
+func (nu NewUser) validate() error {
+	if err := validateUsername(nu.Username); err != nil {
+		return err
+	}
+	if err := validatePassword(nu.Password); err != nil {
+		return err
+	}
+	return UserChange{Attributes: nu.Attributes, Roles: nu.Roles}.validate()
+}
+
+func (c UserChange) validate() error {
+	if len(c.Attributes) > maxAttributes {
+		return invalidUser("There may be at most %d attributes.", maxAttributes)
+	}
+	encoded, err := json.Marshal(c.Attributes)
+	if err != nil {
+		return invalidUser("The attributes are no JSON.")
+	}
+	if len(encoded) > maxAttributeBytes {
+		return invalidUser("The attributes may take at most %d bytes of JSON.", maxAttributeBytes)
+	}
+	if len(c.Roles) > maxRoles {
+		return invalidUser("There may be at most %d roles.", maxRoles)
+	}
+	for _, role := range c.Roles {
+		if problem := nameProblem(role, maxRole); problem != "" {
+			return invalidUser("A role %s.", problem)
+		}
+	}
+	return nil
+}
+
+func validateUsername(name string) error {
+	if problem := nameProblem(name, maxUsername); problem != "" {
+		return invalidUser("A user name %s.", problem)
+	}
+	if _, ok := parseID(name); ok { // it could pass for another user's uid
+		return invalidUser("A user name may not look like a user id.")
+	}
+	return nil
+}
+
+// nameProblem says what a name may not be, or "".
+func nameProblem(name string, limit int) string {
+	switch {
+	case name == "":
+		return "may not be empty"
+	case len(name) > limit:
+		return fmt.Sprintf("may have at most %d bytes", limit)
+	case !utf8.ValidString(name):
+		return "has to be UTF-8"
+	case strings.ContainsFunc(name, unicode.IsControl):
+		return "may not hold control characters"
+	case strings.TrimSpace(name) != name:
+		return "may not begin or end with a space"
+	}
+	return ""
+}
+
+func validatePassword(password string) error {
+	if password == "" {
+		return invalidUser("The password may not be empty.")
+	}
+	if len(password) > maxPassword {
+		return invalidUser("The password may have at most %d bytes.", maxPassword)
+	}
+	return nil
+}
+
+func invalidUser(format string, args ...any) error {
+	return &Error{Code: CodeInvalidUser, Message: fmt.Sprintf(format, args...)}
+}
