@@ -1,0 +1,148 @@
+//go:build linux || darwin
+
+package adminsocket
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// maxPath is what every platform's socket address holds, with room for the zero at its end.
+const maxPath = 100
+
+// ErrInUse is wrapped by the error of [Listen] when somebody answers at the path.
+var ErrInUse = errors.New("another broker is running")
+
+// Listen makes the socket at path, mode 0600, in a directory of mode 0700 that it makes,
+// too, if there is none. It refuses a directory of another owner or open to others, and a
+// path at which somebody answers; a socket that nobody answers on is left from an earlier
+// run and replaced. The caller holds the data directory's lock: two brokers that start at
+// the same moment are kept apart by that.
+//
+// Accept drops connections of other users than this process's own and root before a byte
+// is read. Close removes the socket's file. Safe for concurrent use; no goroutine.
+func Listen(path string) (net.Listener, error) {
+	own := os.Geteuid()
+	return listen(path, func(uid uint32) bool { return uid == 0 || int(uid) == own })
+}
+
+func listen(path string, allowed func(uid uint32) bool) (net.Listener, error) {
+	if len(path) > maxPath {
+		return nil, fmt.Errorf("the admin socket's path has %d bytes and the system takes %d: choose a shorter one with admin.socket: %s", len(path), maxPath, path)
+	}
+	if err := makeDirectory(filepath.Dir(path)); err != nil {
+		return nil, err
+	}
+	if err := removeStale(path); err != nil {
+		return nil, err
+	}
+	inner, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return nil, fmt.Errorf("opening the admin socket (admin.socket): %w", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("closing the admin socket to others: %w", err), inner.Close())
+	}
+	return &listener{UnixListener: inner, allowed: allowed}, nil
+}
+
+// makeDirectory makes dir, or refuses one that others could put a socket of theirs into.
+func makeDirectory(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("making the admin socket's directory (admin.socket): %w", err)
+	}
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return fmt.Errorf("looking at the admin socket's directory: %w", err)
+	}
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	switch {
+	case !info.IsDir():
+		return fmt.Errorf("the admin socket's directory %s is no directory, or a link to one; name the directory itself with admin.socket", dir)
+	case !ok || int(owner.Uid) != os.Geteuid():
+		return fmt.Errorf("the admin socket's directory %s belongs to another user; choose another place with admin.socket", dir)
+	case info.Mode().Perm()&0o077 != 0:
+		return fmt.Errorf("the admin socket's directory %s is open to others (mode %04o): chmod 700 it, or choose another place with admin.socket", dir, info.Mode().Perm())
+	}
+	return nil
+}
+
+// removeStale removes the socket of a broker that ended without doing so.
+func removeStale(path string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("looking for an old admin socket: %w", err)
+	case info.Mode().Type() != os.ModeSocket:
+		return fmt.Errorf("at %s is something else than a socket: remove it, or choose another place with admin.socket", path)
+	}
+	c, err := net.DialTimeout("unix", path, time.Second)
+	switch {
+	case err == nil:
+		_ = c.Close()
+		return fmt.Errorf("the admin socket %s: %w and answers there", path, ErrInUse)
+	case !errors.Is(err, syscall.ECONNREFUSED): // a full backlog is no proof that nobody listens
+		return fmt.Errorf("asking whether a broker answers at the admin socket: %w", err)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("removing an old admin socket: %w", err)
+	}
+	return nil
+}
+
+// listener lets in whom allowed takes.
+type listener struct {
+	*net.UnixListener
+	allowed func(uid uint32) bool
+}
+
+// Accept implements [net.Listener]. A peer whom the kernel does not name is a foreign one.
+func (l *listener) Accept() (net.Conn, error) {
+	for {
+		c, err := l.AcceptUnix()
+		if err != nil {
+			return nil, err
+		}
+		uid, err := peerUID(c)
+		if err == nil && l.allowed(uid) {
+			return &conn{UnixConn: c, uid: uid}, nil
+		}
+		_ = c.Close()
+	}
+}
+
+// conn knows its peer.
+type conn struct {
+	*net.UnixConn
+	uid uint32
+}
+
+// PeerUID returns the user id of the process at the other end of a connection that this
+// package's listener accepted; false for any other one.
+func PeerUID(c net.Conn) (uint32, bool) {
+	own, ok := c.(*conn)
+	if !ok {
+		return 0, false
+	}
+	return own.uid, true
+}
+
+// control runs fn on the connection's descriptor.
+func control(c *net.UnixConn, fn func(fd int) error) error {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var inner error
+	if err := raw.Control(func(fd uintptr) { inner = fn(int(fd)) }); err != nil {
+		return err
+	}
+	return inner
+}

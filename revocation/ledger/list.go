@@ -1,0 +1,39 @@
+package ledger
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"tokenbroker/revocation"
+)
+
+// List returns up to limit of the events that a full catch-up answer would carry, by kind
+// and value, and what to ask with for those after them: "" when these were the last. after
+// is "" for the first page, else the next of the one before; any other text stands for its
+// place in the order. An event that is over stays until it is collected. Pages are read at
+// different times: an event that is recorded meanwhile may be on none of them.
+func (l *Ledger) List(ctx context.Context, after string, limit int) (events []revocation.Event, next string, err error) {
+	limit = min(max(limit, 1), pageSize)
+	position := ""
+	if after != "" {
+		position = eventPrefix + after
+	}
+	records, err := l.config.Store.List(ctx, eventPrefix, position, limit+1)
+	if err != nil {
+		return nil, "", fmt.Errorf("listing the revocations: %w", err)
+	}
+	if len(records) > limit {
+		records = records[:limit]
+		next = strings.TrimPrefix(records[limit-1].Key, eventPrefix)
+	}
+	events = make([]revocation.Event, len(records))
+	for i, r := range records {
+		var rec eventRecord
+		if err := decode(r, &rec, &rec.V); err != nil {
+			return nil, "", fmt.Errorf("listing the revocations: %w", err)
+		}
+		events[i] = rec.Event
+	}
+	return events, next, nil
+}

@@ -1,0 +1,84 @@
+package ledger_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"tokenbroker/broker/store"
+	"tokenbroker/broker/store/memstore"
+	"tokenbroker/revocation"
+)
+
+func TestListGivesEveryLiveEventOnce(t *testing.T) {
+	engines(t, func(t *testing.T, s store.Store) {
+		p := start(t, s)
+		if events, next, err := p.List(t.Context(), "", 10); len(events) != 0 || events == nil || next != "" || err != nil {
+			t.Fatalf("of none: %v %q %v", events, next, err)
+		}
+		long := "https://issuer.example/" + strings.Repeat("x", 80) // its key is a hash
+		want := []revocation.Event{sub("u1", 1), sub("u2", 5), sub(long, 2)}
+		for i := range 7 {
+			want = append(want, sid(fmt.Sprintf("s%d", i)))
+		}
+		p.revoke(want[:5]...)
+		p.revoke(want[5:]...)
+		p.revoke(sub("u1", 9)) // the stronger one stands for both
+		want[0].Epoch = 9
+		order := func(a, b revocation.Event) int {
+			return strings.Compare(string(a.Kind)+a.Value, string(b.Kind)+b.Value)
+		}
+		slices.SortFunc(want, order)
+
+		for _, limit := range []int{1, 3, 5, 9, 10, 11, 5000} {
+			var got []revocation.Event
+			pages := 0
+			for after := ""; ; pages++ {
+				events, next, err := p.List(t.Context(), after, limit)
+				if err != nil || len(events) > limit || len(events) == 0 || pages > len(want) {
+					t.Fatalf("limit %d after %q: %d events, %v", limit, after, len(events), err)
+				}
+				got = append(got, events...)
+				if after = next; after == "" {
+					break
+				}
+			}
+			slices.SortFunc(got, order)
+			if !slices.EqualFunc(got, want, func(a, b revocation.Event) bool {
+				return a.Kind == b.Kind && a.Value == b.Value && a.Epoch == b.Epoch && a.Reason == b.Reason
+			}) {
+				t.Errorf("limit %d:\n%v\nwant\n%v", limit, got, want)
+			}
+			if fewest := (len(want) + limit - 1) / limit; pages+1 != fewest {
+				t.Errorf("limit %d: %d pages, want %d", limit, pages+1, fewest)
+			}
+		}
+	})
+}
+
+func TestListStaysInTheRecordOfEvents(t *testing.T) {
+	p := start(t, memstore.New(nil))
+	p.revoke(sid("s1"))
+	for _, after := range []string{"zzz", "sid.s1", "\xff", "../../store"} {
+		if events, next, err := p.List(t.Context(), after, 0); len(events) > 1 || next != "" || err != nil {
+			t.Errorf("after %q: %v %q %v", after, events, next, err)
+		}
+	}
+	if events, _, _ := p.List(t.Context(), "sid.s1", 10); len(events) != 0 {
+		t.Errorf("after the last: %v", events)
+	}
+}
+
+func TestListFailsOnAnUnreadableEvent(t *testing.T) {
+	s := memstore.New(nil)
+	p := start(t, s)
+	p.revoke(sid("s1"))
+	w := store.Write{Key: "ledger.event.sid.s2", Value: []byte(`{"v":2}`)}
+	if err := s.Commit(t.Context(), []store.Change{{Writes: []store.Write{w}}}, nil)[0]; err != nil {
+		t.Fatal(err)
+	}
+	if events, _, err := p.List(t.Context(), "", 10); err == nil || events != nil {
+		t.Errorf("got %v, %v", events, err)
+	}
+}
