@@ -17,11 +17,12 @@ import (
 // maxBody is the largest request body in bytes.
 const maxBody = 64 << 10
 
-// member is a string that an endpoint wants from the body.
+// member is what an endpoint wants from the body.
 type member struct {
-	name     string
-	value    *string
-	required bool // and not empty
+	name string
+	// value is a *string, a *bool, a *[]string or a *map[string]any.
+	value    any
+	required bool // a string, and not empty
 }
 
 // checkJSON refuses a body that does not say it is JSON. That also keeps HTML forms out:
@@ -72,7 +73,7 @@ func readMembers(w http.ResponseWriter, r *http.Request, want ...member) error {
 		}
 	}
 	for _, m := range want {
-		if m.required && *m.value == "" {
+		if text, ok := m.value.(*string); m.required && ok && *text == "" {
 			return invalidBody(m.name + " is missing or empty")
 		}
 	}
@@ -118,12 +119,43 @@ func setMember(name string, raw json.RawMessage, want []member) error {
 		if m.name != name {
 			continue
 		}
-		if err := json.Unmarshal(raw, m.value); err != nil || raw[0] != '"' {
-			return invalidBody(name + " must be a string, not " + jsonType(raw))
+		if err := m.set(raw); err != nil {
+			return err
 		}
-		// Half a surrogate pair decodes to U+FFFD: two passwords would become one.
-		if strings.ContainsRune(*m.value, utf8.RuneError) {
-			return invalidBody(name + " is not valid Unicode")
+	}
+	return nil
+}
+
+// set takes JSON of the member's own type alone: null is none.
+func (m member) set(raw json.RawMessage) error {
+	want, first := "", byte(0)
+	switch m.value.(type) {
+	case *string:
+		want, first = "a string", '"'
+	case *bool:
+		want, first = "a boolean", raw[0]
+	case *[]string:
+		want, first = "an array of strings", '['
+	case *map[string]any:
+		want, first = "an object", '{'
+	}
+	if raw[0] != first || raw[0] == 'n' {
+		return invalidBody(m.name + " must be " + want + ", not " + jsonType(raw))
+	}
+	if err := json.Unmarshal(raw, m.value); err != nil {
+		return invalidBody(m.name + " must be " + want)
+	}
+	// Half a surrogate pair decodes to U+FFFD: two passwords would become one.
+	var texts []string
+	switch v := m.value.(type) {
+	case *string:
+		texts = []string{*v}
+	case *[]string:
+		texts = *v
+	}
+	for _, text := range texts {
+		if strings.ContainsRune(text, utf8.RuneError) {
+			return invalidBody(m.name + " is not valid Unicode")
 		}
 	}
 	return nil
@@ -149,6 +181,8 @@ func jsonType(raw json.RawMessage) string {
 		return "a boolean"
 	case 'n':
 		return "null"
+	case '"':
+		return "a string"
 	}
 	return "a number"
 }

@@ -27,9 +27,10 @@ type exchangeKey struct{}
 func begin(r *http.Request) (*http.Request, *exchange) {
 	x := &exchange{id: requestID(r.Header.Values("X-Request-Id")), route: "unmatched"}
 	r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
-	if p := r.URL.Path; len(p) > 1 && strings.HasSuffix(p, "/") {
+	// By the escaped path: a name that ends in %2F keeps its end.
+	if p := r.URL.EscapedPath(); len(p) > 1 && strings.HasSuffix(p, "/") {
 		u := *r.URL
-		u.Path, u.RawPath = strings.TrimSuffix(p, "/"), strings.TrimSuffix(u.RawPath, "/")
+		u.Path, u.RawPath = strings.TrimSuffix(u.Path, "/"), strings.TrimSuffix(u.RawPath, "/")
 		r.URL = &u
 	}
 	return r, x

@@ -22,7 +22,11 @@ func live(w http.ResponseWriter, _ *http.Request) error {
 // ready is GET /readyz: 200 when every check is OK, with those that are degraded by name,
 // and else 503. ?verbose adds all checks with their details.
 func (s *server) ready(w http.ResponseWriter, r *http.Request) error {
-	checks := s.cfg.Readiness(r.Context())
+	return answerReadiness(w, r, s.cfg.Readiness(r.Context()))
+}
+
+// answerReadiness is the answer of both listeners.
+func answerReadiness(w http.ResponseWriter, r *http.Request, checks []Check) error {
 	answer := readyAnswer{Status: "ready"}
 	var failed []string
 	for _, c := range checks {
