@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"tokenbroker/broker/store"
 )
@@ -16,10 +17,15 @@ import (
 // Client is a client as the configuration gives it.
 type Client struct {
 	ID string
-	// Secret of a confidential client: random, 256 bits; empty for a public one.
-	Secret string
-	Scopes []string
+	// Secret of a confidential client: random, 256 bits; or SecretHash, its SHA-256. Both are
+	// empty for a public one.
+	Secret     string
+	SecretHash []byte
+	Scopes     []string
 }
+
+// clientPage is how many client records are read at a time.
+const clientPage = 100
 
 // clientRecord is the record client.<id>.
 type clientRecord struct {
@@ -29,6 +35,8 @@ type clientRecord struct {
 	Scopes     []string `json:"scopes,omitempty"`
 	// Epoch: this client's sessions and tokens with a lower cep are dead.
 	Epoch int64 `json:"epoch,omitempty"`
+	// Removed: it is no longer configured; the record stays for its epoch.
+	Removed bool `json:"removed,omitempty"`
 }
 
 // readClient returns the client's record; the zero record when there is none.
@@ -50,17 +58,55 @@ func readClient(ctx context.Context, r store.Reader, id string) (clientRecord, s
 // PutClient makes or changes a client to what c says, keeping its epoch. Safe for
 // concurrent use; it writes nothing when nothing changes.
 func (b *Broker) PutClient(ctx context.Context, c Client) error {
-	wanted := clientRecord{V: 1, ID: c.ID, Scopes: c.Scopes}
+	wanted := clientRecord{V: 1, ID: c.ID, Scopes: c.Scopes, SecretHash: c.SecretHash}
 	if c.Secret != "" {
 		sum := sha256.Sum256([]byte(c.Secret))
 		wanted.SecretHash = sum[:]
 	}
+	return b.putClient(ctx, wanted)
+}
+
+// SetClients makes the clients to what the list says: as [Broker.PutClient] for each, and
+// those that are not in it can no longer authenticate. Their records keep their epochs.
+func (b *Broker) SetClients(ctx context.Context, clients []Client) error {
+	wanted := make(map[string]bool, len(clients))
+	for _, c := range clients {
+		wanted[c.ID] = true
+		if err := b.PutClient(ctx, c); err != nil {
+			return fmt.Errorf("writing client %q: %w", c.ID, err)
+		}
+	}
+	prefix, after := clientKey(""), ""
+	for {
+		page, err := b.cfg.Store.List(ctx, prefix, after, clientPage)
+		if err != nil {
+			return fmt.Errorf("listing clients: %w", err)
+		}
+		for _, rec := range page {
+			after = rec.Key
+			id := strings.TrimPrefix(rec.Key, prefix)
+			if wanted[id] {
+				continue
+			}
+			if err := b.putClient(ctx, clientRecord{V: 1, ID: id, Removed: true}); err != nil {
+				return fmt.Errorf("removing client %q: %w", id, err)
+			}
+		}
+		if len(page) < clientPage {
+			return nil
+		}
+	}
+}
+
+// putClient writes wanted with the epoch on record, unless it is there already.
+func (b *Broker) putClient(ctx context.Context, wanted clientRecord) error {
 	return b.retryConflicts(ctx, func() (*store.Change, error) {
-		stored, rev, err := readClient(ctx, b.cfg.Store, c.ID)
+		stored, rev, err := readClient(ctx, b.cfg.Store, wanted.ID)
 		if err != nil {
 			return nil, err
 		}
-		if rev != 0 && bytes.Equal(stored.SecretHash, wanted.SecretHash) && slices.Equal(stored.Scopes, wanted.Scopes) {
+		if rev != 0 && bytes.Equal(stored.SecretHash, wanted.SecretHash) && slices.Equal(stored.Scopes, wanted.Scopes) &&
+			stored.Removed == wanted.Removed {
 			return nil, nil
 		}
 		wanted.Epoch = stored.Epoch
@@ -68,7 +114,7 @@ func (b *Broker) PutClient(ctx context.Context, c Client) error {
 		if err != nil {
 			return nil, fmt.Errorf("encoding client: %w", err)
 		}
-		return &store.Change{Writes: []store.Write{{Key: clientKey(c.ID), Value: value, Expect: rev}}}, nil
+		return &store.Change{Writes: []store.Write{{Key: clientKey(wanted.ID), Value: value, Expect: rev}}}, nil
 	})
 }
 

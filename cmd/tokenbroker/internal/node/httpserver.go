@@ -31,12 +31,8 @@ type httpServer struct {
 	listener net.Listener
 	server   *http.Server
 	done     chan struct{}
-	// failed holds the error of a server that ended by itself.
-	failed chan error
-}
-
-func newHTTPServer(l net.Listener) *httpServer {
-	return &httpServer{listener: l, failed: make(chan error, 1)}
+	// failed takes the error of a server that ended by itself; it never blocks.
+	failed func(error)
 }
 
 func (s *httpServer) addr() string { return s.listener.Addr().String() }
@@ -57,7 +53,7 @@ func (s *httpServer) serve(handler http.Handler, certificate certificate, connCo
 	go func() {
 		defer close(s.done)
 		if err := serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
-			s.failed <- err
+			s.failed(err)
 		}
 	}()
 }

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"net"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -42,6 +43,7 @@ type Node struct {
 	publisher *ledger.Publisher
 	broker    *broker.Broker
 	metrics   *metrics.Metrics
+	failed    chan error
 	// undo stops what was started, last first.
 	undo []func(context.Context) error
 }
@@ -52,7 +54,7 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, began: time.Now(), metrics: metrics.New()}
+	n := &Node{cfg: cfg, began: time.Now(), metrics: metrics.New(), failed: make(chan error, 1)}
 	for _, step := range []func(context.Context) error{
 		n.takePorts, n.openStore, n.openKeys, n.startBroadcast, n.startBroker, n.serve,
 	} {
@@ -64,6 +66,9 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	}
 	return n, nil
 }
+
+// Addr is the public listener's address.
+func (n *Node) Addr() string { return n.public.addr() }
 
 // Issuer is the broker's public URL.
 func (n *Node) Issuer() string { return n.issuer }
@@ -93,8 +98,17 @@ func (n *Node) SetOrigins(origins []string) error { return n.api.SetOrigins(orig
 // Broker gives the use cases, for seeding.
 func (n *Node) Broker() *broker.Broker { return n.broker }
 
-// Failed delivers the error of the public listener, should it end by itself.
-func (n *Node) Failed() <-chan error { return n.public.failed }
+// Failed delivers the error of a listener that ended by itself.
+func (n *Node) Failed() <-chan error { return n.failed }
+
+func (n *Node) httpServer(l net.Listener) *httpServer {
+	return &httpServer{listener: l, failed: func(err error) {
+		select {
+		case n.failed <- err:
+		default: // one is enough to end the process
+		}
+	}}
+}
 
 // Close drains: listeners first, then the actors, then what they stand on. Accepted
 // requests are answered and committed batches are sent, within drainTimeout.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"path/filepath"
 	"runtime"
 	"time"
@@ -39,7 +38,7 @@ func (n *Node) takePorts(context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.public = newHTTPServer(public)
+	n.public = n.httpServer(public)
 	n.onStop(n.public.release)
 	if err := n.takeAdmin(); err != nil {
 		return err
@@ -70,7 +69,7 @@ func (n *Node) takeAdmin() error {
 	if err != nil {
 		return err
 	}
-	n.admin = newHTTPServer(admin)
+	n.admin = n.httpServer(admin)
 	n.onStop(n.admin.release)
 	return nil
 }
@@ -188,11 +187,6 @@ func (n *Node) background(run func(context.Context) error) {
 	})
 }
 
-// transport counts what the broker asks of a provider.
-func (n *Node) transport(string) http.RoundTripper {
-	return http.DefaultTransport
-}
-
 func (n *Node) startBroker(ctx context.Context) error {
 	hasher := password.New(password.DefaultParams, runtime.GOMAXPROCS(0), passwordQueue)
 	providers := map[string]broker.IdentityProvider{}
@@ -217,10 +211,5 @@ func (n *Node) startBroker(ctx context.Context) error {
 	})
 	n.onStop(n.broker.Close)
 	n.background(n.ledger.Run) // from here on: it may have to sign everybody out
-	for _, client := range n.cfg.Clients {
-		if err := n.broker.PutClient(ctx, client); err != nil {
-			return fmt.Errorf("writing client %q: %w", client.ID, err)
-		}
-	}
-	return nil
+	return n.broker.SetClients(ctx, n.cfg.Clients)
 }

@@ -1,0 +1,45 @@
+package broker_test
+
+import (
+	"crypto/sha256"
+	"testing"
+
+	"tokenbroker/broker"
+)
+
+func TestAClientCanBeConfiguredByTheHashOfItsSecret(t *testing.T) {
+	h := start(t)
+	sum := sha256.Sum256([]byte("s3cret"))
+	if err := h.PutClient(t.Context(), broker.Client{ID: "svc", SecretHash: sum[:]}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.AuthenticateClient(t.Context(), "svc", "s3cret"); err != nil {
+		t.Error(err)
+	}
+	_, err := h.AuthenticateClient(t.Context(), "svc", string(sum[:]))
+	wantCode(t, err, broker.CodeInvalidClient)
+}
+
+// A client that the configuration no longer names is out at the next start, and in again
+// when it comes back.
+func TestSetClientsTakesTheUnnamedOut(t *testing.T) {
+	h := start(t)
+	a, b := broker.Client{ID: "a", Secret: "secret of a"}, broker.Client{ID: "b.c", Secret: "secret of b"}
+	set := func(clients ...broker.Client) {
+		t.Helper()
+		if err := h.SetClients(t.Context(), clients); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set(a, b)
+	set(a)
+	if _, err := h.AuthenticateClient(t.Context(), "a", "secret of a"); err != nil {
+		t.Error(err)
+	}
+	_, err := h.AuthenticateClient(t.Context(), "b.c", "secret of b")
+	wantCode(t, err, broker.CodeInvalidClient)
+	set(a, b)
+	if _, err := h.AuthenticateClient(t.Context(), "b.c", "secret of b"); err != nil {
+		t.Error(err)
+	}
+}
