@@ -16,6 +16,15 @@ func freeSpace(dir string) (uint64, error) {
 	return fs.Bavail * uint64(fs.Bsize), nil
 }
 
+// FreeBytes returns how much may still be written to the file system of the store.
+func (s *Store) FreeBytes() (uint64, error) {
+	free, err := s.config.FreeSpace(s.config.Dir)
+	if err != nil {
+		return 0, fmt.Errorf("reading the free space of %s: %w", s.config.Dir, err)
+	}
+	return free, nil
+}
+
 // Writable returns nil while writes are accepted, and otherwise why not: an error that
 // wraps [store.ErrReadOnly] (too little disk space), [store.ErrUncertain] (a commit
 // failed: the process has to end) or [store.ErrClosed].

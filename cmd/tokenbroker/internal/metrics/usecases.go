@@ -2,54 +2,52 @@ package metrics
 
 import (
 	"context"
-	"errors"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"tokenbroker/api"
 	"tokenbroker/broker"
-	"tokenbroker/broker/store"
 )
 
-// useCases counts what the broker answered and times what it wrote.
+// useCases counts what the broker answered.
 type useCases struct {
+	issued    *prometheus.CounterVec
 	signIns   *prometheus.CounterVec
 	refreshes *prometheus.CounterVec
-	commit    prometheus.Histogram
+	logOffs   *prometheus.CounterVec
 }
 
 func newUseCases(registry *prometheus.Registry) useCases {
 	u := useCases{
+		issued: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tokenbroker_tokens_issued_total", Help: "Access tokens issued, by grant: password, redirect, exchange or refresh.",
+		}, []string{"grant"}),
 		signIns: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tokenbroker_sign_ins_total", Help: "Sign-ins by way (password, redirect, exchange) and result: ok or an error code.",
 		}, []string{"way", "result"}),
 		refreshes: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tokenbroker_refreshes_total", Help: "Refreshes of browser sessions by result: ok or an error code.",
 		}, []string{"result"}),
-		commit: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "tokenbroker_commit_duration_seconds", Help: "Time of one transaction, with its fsync.",
-			Buckets: prometheus.ExponentialBuckets(0.00025, 2, 14),
-		}),
+		logOffs: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tokenbroker_log_offs_total",
+			Help: "Log-offs of browser sessions by result: ok, pending (on disk, the message is still to be sent), no_session or an error code.",
+		}, []string{"result"}),
 	}
-	registry.MustRegister(u.signIns, u.refreshes, u.commit)
+	registry.MustRegister(u.issued, u.signIns, u.refreshes, u.logOffs)
+	for _, grant := range []string{"password", "redirect", "exchange", "refresh"} {
+		u.issued.WithLabelValues(grant) // there from the start, so that a first token is an increase
+	}
 	return u
 }
 
-// result is the label of an answer, from a small set: error codes are part of the API.
-func result(err error) string {
-	var refusal *broker.Error
-	switch {
-	case err == nil:
-		return "ok"
-	case errors.As(err, &refusal):
-		return string(refusal.Code)
-	default:
-		return string(broker.CodeInternal)
+func (u useCases) signedIn(way string, err error) {
+	u.signIns.WithLabelValues(way, result(err)).Inc()
+	if err == nil {
+		u.issued.WithLabelValues(way).Inc()
 	}
 }
 
-// Sessions gives s with its sign-ins and refreshes counted.
+// Sessions gives s with its sign-ins, refreshes and log-offs counted.
 func (m *Metrics) Sessions(s api.Sessions) api.Sessions { return sessions{s, m.useCases} }
 
 type sessions struct {
@@ -59,14 +57,31 @@ type sessions struct {
 
 func (s sessions) SignIn(ctx context.Context, username, password string, req broker.Request) (*broker.Grant, error) {
 	grant, err := s.Sessions.SignIn(ctx, username, password, req)
-	s.count.signIns.WithLabelValues("password", result(err)).Inc()
+	s.count.signedIn("password", err)
 	return grant, err
 }
 
 func (s sessions) Refresh(ctx context.Context, refreshToken, csrf string, req broker.Request) (*broker.Grant, error) {
 	grant, err := s.Sessions.Refresh(ctx, refreshToken, csrf, req)
 	s.count.refreshes.WithLabelValues(result(err)).Inc()
+	if err == nil {
+		s.count.issued.WithLabelValues("refresh").Inc()
+	}
 	return grant, err
+}
+
+func (s sessions) LogOff(ctx context.Context, refreshToken, csrf string, req broker.Request) (broker.LogOffResult, error) {
+	off, err := s.Sessions.LogOff(ctx, refreshToken, csrf, req)
+	label := result(err)
+	switch {
+	case err != nil:
+	case !off.Ended:
+		label = string(broker.CodeNoSession)
+	case !off.Broadcast:
+		label = "pending"
+	}
+	s.count.logOffs.WithLabelValues(label).Inc()
+	return off, err
 }
 
 // Logins gives l with its completed and failed sign-ins counted; nil stays nil.
@@ -84,27 +99,12 @@ type logins struct {
 
 func (l logins) CompleteLogin(ctx context.Context, cb broker.LoginCallback, req broker.Request) (*broker.Grant, string, error) {
 	grant, returnTo, err := l.Logins.CompleteLogin(ctx, cb, req)
-	l.count.signIns.WithLabelValues("redirect", result(err)).Inc()
+	l.count.signedIn("redirect", err)
 	return grant, returnTo, err
 }
 
 func (l logins) ExchangeTokens(ctx context.Context, provider string, tokens broker.UpstreamTokens, req broker.Request) (*broker.Grant, error) {
 	grant, err := l.Logins.ExchangeTokens(ctx, provider, tokens, req)
-	l.count.signIns.WithLabelValues("exchange", result(err)).Inc()
+	l.count.signedIn("exchange", err)
 	return grant, err
-}
-
-// Store gives s with its commits timed.
-func (m *Metrics) Store(s store.Store) store.Store { return timedStore{s, m.commit} }
-
-type timedStore struct {
-	store.Store
-	took prometheus.Observer
-}
-
-func (s timedStore) Commit(ctx context.Context, changes []store.Change, seal store.Seal) []error {
-	start := time.Now()
-	errs := s.Store.Commit(ctx, changes, seal)
-	s.took.Observe(time.Since(start).Seconds())
-	return errs
 }

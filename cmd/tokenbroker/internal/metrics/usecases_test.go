@@ -37,6 +37,7 @@ func wantLines(t *testing.T, body string, lines ...string) {
 type answers struct {
 	api.Sessions
 	api.Logins
+	off broker.LogOffResult
 	err error
 }
 
@@ -48,6 +49,10 @@ func (a answers) SignIn(context.Context, string, string, broker.Request) (*broke
 
 func (a answers) Refresh(context.Context, string, string, broker.Request) (*broker.Grant, error) {
 	return grant, a.err
+}
+
+func (a answers) LogOff(context.Context, string, string, broker.Request) (broker.LogOffResult, error) {
+	return a.off, a.err
 }
 
 func (a answers) CompleteLogin(context.Context, broker.LoginCallback, broker.Request) (*broker.Grant, string, error) {
@@ -90,8 +95,28 @@ func TestUseCasesAreCountedByResult(t *testing.T) {
 			`tokenbroker_sign_ins_total{result="`+result+`",way="exchange"} 1`,
 			`tokenbroker_refreshes_total{result="`+result+`"} 1`)
 	}
+	for _, way := range []string{"password", "redirect", "exchange", "refresh"} { // what was refused issued nothing
+		wantLines(t, body, `tokenbroker_tokens_issued_total{grant="`+way+`"} 1`)
+	}
 	if strings.Contains(body, "lovelace") {
 		t.Error("a name is in the metrics")
+	}
+}
+
+func TestLogOffsAreCountedByHowFarTheyGot(t *testing.T) {
+	m := metrics.New()
+	for _, a := range []answers{
+		{off: broker.LogOffResult{Ended: true, Broadcast: true, SID: "s"}}, {off: broker.LogOffResult{Ended: true, SID: "s"}},
+		{}, {err: &broker.Error{Code: broker.CodeCSRF}},
+	} {
+		off, err := m.Sessions(a).LogOff(t.Context(), "token", "csrf", broker.Request{})
+		if off != a.off || !errors.Is(err, a.err) {
+			t.Errorf("the answer was changed: %+v, %v", off, err)
+		}
+	}
+	body := scrape(t, m)
+	for _, result := range []string{"ok", "pending", "no_session", "csrf_mismatch"} {
+		wantLines(t, body, `tokenbroker_log_offs_total{result="`+result+`"} 1`)
 	}
 }
 

@@ -66,24 +66,6 @@ func (n *Node) serveAdmin() error {
 	return nil
 }
 
-// gauges registers what is read at each scrape.
-func (n *Node) gauges() {
-	n.metrics.Gauge("tokenbroker_shard_mailbox_messages", "Messages waiting for the session shards.", func() float64 {
-		shards, _ := n.broker.MailboxDepth()
-		return float64(shards)
-	})
-	n.metrics.Gauge("tokenbroker_committer_mailbox_messages", "Messages waiting for the committer.", func() float64 {
-		_, committer := n.broker.MailboxDepth()
-		return float64(committer)
-	})
-	n.metrics.Gauge("tokenbroker_publisher_backlog_batches", "Batches recorded and not yet sent.", func() float64 {
-		return float64(n.publisher.Stats().Backlog)
-	})
-	n.metrics.Gauge("tokenbroker_publisher_oldest_seconds", "How long the oldest unsent batch has been waiting.", func() float64 {
-		return n.publisher.Stats().Oldest.Seconds()
-	})
-}
-
 // algorithms are those of the published access keys.
 func (n *Node) algorithms() []string {
 	var algorithms []string

@@ -1,0 +1,67 @@
+package node
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"tokenbroker/api"
+	"tokenbroker/cmd/tokenbroker/internal/metrics"
+)
+
+// scrapeTimeout bounds what a scrape waits for the readiness checks.
+const scrapeTimeout = 2 * time.Second
+
+// gauges registers what is read at each scrape.
+func (n *Node) gauges() {
+	m := n.metrics
+	m.Gauges("tokenbroker_actor_mailbox_messages", "Messages waiting in the mailboxes, by kind of actor.", "actor", func() map[string]float64 {
+		shards, committer := n.broker.MailboxDepth()
+		return map[string]float64{"shard": float64(shards), "committer": float64(committer)}
+	})
+	m.Gauge("tokenbroker_publisher_backlog_batches", "Batches recorded and not yet sent.", func() float64 {
+		return float64(n.publisher.Stats().Backlog)
+	})
+	m.Gauge("tokenbroker_publisher_oldest_batch_age_seconds", "How long the oldest unsent batch has been waiting; 0 without a backlog.", func() float64 {
+		return n.publisher.Stats().Oldest.Seconds()
+	})
+	m.Gauge("tokenbroker_nats_connected", "Whether there is a link to the NATS server now (1) or not (0).", func() float64 {
+		return metrics.Bool(n.bus.Connected())
+	})
+	m.Gauge("tokenbroker_store_writable", "Whether the store accepts writes (1) or refuses them (0).", func() float64 {
+		return metrics.Bool(n.store.Writable() == nil)
+	})
+	m.Gauge("tokenbroker_store_free_bytes", "Free space on the store's file system; 0 when it cannot be read.", func() float64 {
+		free, err := n.store.FreeBytes()
+		if err != nil {
+			return 0
+		}
+		return float64(free)
+	})
+	m.Gauges("tokenbroker_ready_state", "What GET /readyz says: 1 for the state that holds.", "state", func() map[string]float64 {
+		ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
+		defer cancel()
+		states := map[string]float64{"ready": 0, "degraded": 0, "not_ready": 0}
+		states[stateOf(n.readiness(ctx))] = 1
+		return states
+	})
+}
+
+// stateOf is what the checks come to.
+func stateOf(checks []api.Check) string {
+	state := "ready"
+	for _, c := range checks {
+		switch {
+		case !c.OK:
+			return "not_ready"
+		case c.Degraded:
+			state = "degraded"
+		}
+	}
+	return state
+}
+
+// transport counts what the broker asks of a provider.
+func (n *Node) transport(provider string) http.RoundTripper {
+	return n.metrics.Upstream(provider, http.DefaultTransport)
+}
