@@ -1,0 +1,112 @@
+package doctor
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+const (
+	natsTimeout = 3 * time.Second
+	// probeSubject is one that the broker publishes on; services drop the empty message,
+	// which nobody signed.
+	probeSubject = "tokenbroker.revocation.doctor"
+)
+
+// broadcast tries what the broker does at NATS, with the broker's own credentials.
+func broadcast(ctx context.Context, s Subject) []Finding {
+	const name = "nats"
+	if s.NATS.URL == "" {
+		if s.Status == nil {
+			return []Finding{{name, Skip, "the server is embedded and the broker does not run", "start the broker"}}
+		}
+		return []Finding{{Check: name, Level: OK, Detail: "embedded, at " + s.Status.NATS.URL}}
+	}
+	if !s.NATSKnown {
+		return []Finding{{name, Skip, "an external server, and its credentials are not known here", "name the configuration with --config"}}
+	}
+	found := []Finding{publish(ctx, s)}
+	if s.NATS.User != "" || s.NATS.Credentials != "" {
+		found = append(found, anonymous(s))
+	}
+	return found
+}
+
+func connect(s Subject, refused func(error), opts ...nats.Option) (*nats.Conn, error) {
+	opts = append(opts, nats.Name("tokenbroker doctor"), nats.Timeout(natsTimeout), nats.NoReconnect(),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { refused(err) }))
+	if s.NATS.TLS != nil {
+		opts = append(opts, func(o *nats.Options) error {
+			o.TLSConfig = s.NATS.TLS.Clone()
+			o.TLSConfig.MinVersion = tls.VersionTLS12
+			o.Secure = true
+			return nil
+		})
+	}
+	return nats.Connect(s.NATS.URL, opts...)
+}
+
+// publish tells whether the broker may publish: a refusal comes back only afterwards, but
+// before the answer to the flush.
+func publish(ctx context.Context, s Subject) Finding {
+	const name = "nats: publish"
+	var opts []nats.Option
+	if s.NATS.User != "" {
+		opts = append(opts, nats.UserInfo(s.NATS.User, s.NATS.Password))
+	}
+	if s.NATS.Credentials != "" {
+		opts = append(opts, nats.UserCredentials(s.NATS.Credentials))
+	}
+	refusals := make(chan error, 8)
+	conn, err := connect(s, func(err error) {
+		select {
+		case refusals <- err:
+		default:
+		}
+	}, opts...)
+	if err != nil {
+		hint := "check nats.url and that the server runs; log-offs go on and reach services by catch-up"
+		if errors.Is(err, nats.ErrAuthorization) {
+			hint = "check nats.user and nats.password, or nats.credentials_file, against the server's accounts"
+		}
+		return Finding{name, Fail, err.Error(), hint}
+	}
+	defer conn.Close()
+	start := time.Now()
+	err = conn.Publish(probeSubject, nil)
+	ctx, cancel := context.WithTimeout(ctx, natsTimeout)
+	defer cancel()
+	if err := errors.Join(err, conn.FlushWithContext(ctx)); err != nil {
+		return Finding{name, Fail, err.Error(), "the server does not take messages"}
+	}
+	took := time.Since(start)
+	if err := conn.LastError(); err != nil {
+		return notAllowed(name, err)
+	}
+	select {
+	case err := <-refusals:
+		return notAllowed(name, err)
+	default:
+		return Finding{Check: name, Level: OK, Detail: fmt.Sprintf("%s, %s there and back", conn.ConnectedUrlRedacted(), took.Round(time.Microsecond))}
+	}
+}
+
+func notAllowed(name string, err error) Finding {
+	return Finding{name, Fail, strings.TrimPrefix(err.Error(), "nats: "), "give the broker's account publish on tokenbroker.revocation.> and tokenbroker.heartbeat.>"}
+}
+
+// anonymous tells whether a server that has accounts lets in who has none.
+func anonymous(s Subject) Finding {
+	const name = "nats: without credentials"
+	conn, err := connect(s, func(error) {})
+	if err == nil {
+		conn.Close()
+		return Finding{name, Warn, "the server lets anybody in", "remove no_auth_user: whoever connects can listen, and can flood services"}
+	}
+	return Finding{Check: name, Level: OK, Detail: "refused"}
+}

@@ -1,0 +1,102 @@
+// Package doctor looks at a broker's surroundings the way an operator would: what answers,
+// whose clock is off, what the disk costs, whether a proxy spoils cookies. Each finding
+// says what to do about it.
+package doctor
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"tokenbroker/api"
+	"tokenbroker/cmd/tokenbroker/internal/node"
+)
+
+// Level is how bad a finding is.
+type Level string
+
+// The levels; only Fail makes the whole a failure.
+const (
+	OK   Level = "ok"
+	Warn Level = "warn"
+	Fail Level = "fail"
+	Skip Level = "skip" // could not be looked at from here
+)
+
+// Finding is what one check found; Hint says what to do when it is not OK.
+type Finding struct {
+	Check  string `json:"check"`
+	Level  Level  `json:"level"`
+	Detail string `json:"detail"`
+	Hint   string `json:"hint,omitempty"`
+}
+
+// Subject is what is looked at. Status is the running server's, or nil.
+type Subject struct {
+	Issuer  string
+	DataDir string
+	Origins []string
+	// CookieName and CookiePath as configured; empty where that is not known.
+	CookieName, CookiePath string
+	NATS                   node.NATS
+	// NATSKnown says that NATS holds what the broker itself connects with.
+	NATSKnown bool
+	Providers []Upstream
+	Status    *api.Status
+	// Client asks the network; default: 5 s, no redirects.
+	Client *http.Client
+	// Now is this machine's clock; default time.Now.
+	Now func() time.Time
+}
+
+// Upstream is one provider's name and issuer.
+type Upstream struct{ Name, Issuer string }
+
+// Run makes all checks, one after another; each is bounded by seconds.
+func Run(ctx context.Context, s Subject) []Finding {
+	if s.Client == nil {
+		s.Client = &http.Client{
+			Timeout:       5 * time.Second,
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		}
+	}
+	if s.Now == nil {
+		s.Now = time.Now
+	}
+	var findings []Finding
+	for _, check := range []func(context.Context, Subject) []Finding{
+		server, issuer, clock, providers, broadcast, disk, browsers,
+	} {
+		findings = append(findings, check(ctx, s)...)
+	}
+	return findings
+}
+
+// Failed reports whether any finding is a failure.
+func Failed(findings []Finding) bool {
+	for _, f := range findings {
+		if f.Level == Fail {
+			return true
+		}
+	}
+	return false
+}
+
+// server tells whether a broker runs and what it says of itself.
+func server(_ context.Context, s Subject) []Finding {
+	if s.Status == nil {
+		return []Finding{{"server", Skip, "no broker was asked", "start it, or name it with --data-dir, --admin or --config"}}
+	}
+	found := Finding{Check: "server", Level: OK, Detail: "pid " + itoa(s.Status.PID) + ", " + s.Status.Ready}
+	var wrong []Finding
+	for _, c := range s.Status.Checks {
+		switch {
+		case !c.OK:
+			found.Level, found.Hint = Fail, "see the findings below and the broker's log"
+			wrong = append(wrong, Finding{"server: " + c.Name, Fail, c.Detail, "see the broker's log"})
+		case c.Degraded:
+			wrong = append(wrong, Finding{"server: " + c.Name, Warn, c.Detail, "the broker serves, but not all of its promise"})
+		}
+	}
+	return append([]Finding{found}, wrong...)
+}

@@ -1,0 +1,205 @@
+package doctor_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"go.uber.org/goleak"
+
+	"tokenbroker/api"
+	"tokenbroker/cmd/tokenbroker/internal/doctor"
+	"tokenbroker/cmd/tokenbroker/internal/node"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const spa = "http://127.0.0.1:5173"
+
+// world is a broker's surroundings, all well until a test spoils one thing.
+type world struct {
+	issuer  string // what the discovery document names
+	keys    string
+	cache   string
+	cookie  string
+	allowed string
+	date    time.Time
+}
+
+func (w *world) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
+	h := rw.Header()
+	if !w.date.IsZero() {
+		h.Set("Date", w.date.UTC().Format(http.TimeFormat))
+	}
+	base := "http://" + r.Host
+	switch r.URL.Path {
+	case "/.well-known/openid-configuration":
+		name := w.issuer
+		if name == "" {
+			name = base
+		}
+		_, _ = fmt.Fprintf(rw, `{"issuer":%q,"jwks_uri":%q}`, name, base+"/jwks")
+	case "/jwks", "/revocations/jwks.json":
+		h.Set("Cache-Control", w.cache)
+		_, _ = fmt.Fprint(rw, w.keys)
+	case "/auth/logoff/":
+		h.Set("Set-Cookie", w.cookie)
+		_, _ = fmt.Fprint(rw, "{}")
+	case "/auth/refresh/":
+		h.Set("Access-Control-Allow-Origin", w.allowed)
+		h.Set("Access-Control-Allow-Credentials", "true")
+		rw.WriteHeader(http.StatusNoContent)
+	default:
+		http.NotFound(rw, r)
+	}
+}
+
+// look runs all checks on a world and returns the findings by their checks.
+func look(t *testing.T, spoil func(*world, *doctor.Subject)) map[string]doctor.Finding {
+	t.Helper()
+	w := &world{
+		keys: `{"keys":[{"kty":"EC","kid":"a"}]}`, cache: "public, max-age=300", allowed: spa,
+		cookie: "refresh_cookie=; Path=/auth; Max-Age=0; HttpOnly; SameSite=Strict",
+	}
+	srv := httptest.NewServer(w)
+	defer srv.Close()
+	client := srv.Client()
+	defer client.CloseIdleConnections()
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o700); err != nil { //nolint:gosec // a directory
+		t.Fatal(err)
+	}
+	s := doctor.Subject{
+		Issuer: srv.URL, DataDir: dir, Origins: []string{spa}, Client: client,
+		Providers: []doctor.Upstream{{Name: "idp", Issuer: srv.URL}},
+		Status:    &api.Status{PID: 7, Ready: "ready", Now: time.Now(), NATS: api.NATSStatus{URL: "nats://127.0.0.1:4222"}},
+	}
+	if spoil != nil {
+		spoil(w, &s)
+	}
+	found := map[string]doctor.Finding{}
+	for _, f := range doctor.Run(t.Context(), s) {
+		found[f.Check] = f
+		if f.Level != doctor.OK && f.Hint == "" {
+			t.Errorf("%s is %s without a hint", f.Check, f.Level)
+		}
+	}
+	return found
+}
+
+func TestAllIsWell(t *testing.T) {
+	found := look(t, nil)
+	for _, check := range []string{"server", "issuer", "jwks", "feed keys", "clock: broker", "clock: idp", "provider idp", "nats", "data directory", "fsync", "cookie", "origin " + spa} {
+		if f, ok := found[check]; !ok || f.Level != doctor.OK {
+			t.Errorf("%s: %+v", check, f)
+		}
+	}
+}
+
+func TestWhatIsWrongIsFound(t *testing.T) {
+	tests := map[string]struct {
+		spoil func(*world, *doctor.Subject)
+		check string
+		level doctor.Level
+		says  string
+	}{
+		"another issuer": {func(w *world, _ *doctor.Subject) { w.issuer = "http://other" }, "issuer", doctor.Fail, `names "http://other"`},
+		"the wrong site": {func(_ *world, s *doctor.Subject) { s.Issuer += "/elsewhere" }, "issuer", doctor.Fail, "404"},
+		"no keys":        {func(w *world, _ *doctor.Subject) { w.keys = `{"keys":[]}` }, "jwks", doctor.Fail, "no key"},
+		"a private key":  {func(w *world, _ *doctor.Subject) { w.keys = `{"keys":[{"kty":"EC","d":"x"}]}` }, "jwks", doctor.Fail, "private"},
+		"no cache life":  {func(w *world, _ *doctor.Subject) { w.cache = "no-cache" }, "jwks", doctor.Warn, "no-cache"},
+		"a page":         {func(w *world, _ *doctor.Subject) { w.keys = "<html>" }, "feed keys", doctor.Fail, "no JSON"},
+		"a lagging broker": {func(_ *world, s *doctor.Subject) { s.Status.Now = time.Now().Add(-2 * time.Minute) },
+			"clock: broker", doctor.Fail, "2m0s"},
+		"a provider ahead": {func(w *world, _ *doctor.Subject) { w.date = time.Now().Add(20 * time.Second) }, "clock: idp", doctor.Warn, "from this machine's"},
+		"no provider": {func(_ *world, s *doctor.Subject) { s.Providers[0].Issuer = "http://127.0.0.1:1" },
+			"provider idp", doctor.Fail, "refused"},
+		"another provider": {func(_ *world, s *doctor.Subject) { s.Providers[0].Issuer += "/" }, "provider idp", doctor.Fail, "its discovery document names"},
+		"not ready": {func(_ *world, s *doctor.Subject) {
+			s.Status.Checks = []api.Check{{Name: "store", Detail: "writes are refused"}}
+		}, "server", doctor.Fail, "pid 7"},
+		"no broker":        {func(_ *world, s *doctor.Subject) { s.Status = nil }, "server", doctor.Skip, "no broker"},
+		"an open data dir": {func(_ *world, s *doctor.Subject) { _ = os.Chmod(s.DataDir, 0o755) }, "data directory", doctor.Fail, "0755"},
+		"no data dir":      {func(_ *world, s *doctor.Subject) { s.DataDir += "/none" }, "data directory", doctor.Skip, "not on this machine"},
+		"a script can read the cookie": {func(w *world, _ *doctor.Subject) { w.cookie = "refresh_cookie=; SameSite=Strict" },
+			"cookie", doctor.Fail, "without HttpOnly"},
+		"no cookie":    {func(w *world, _ *doctor.Subject) { w.cookie = "" }, "cookie", doctor.Fail, "0 cookies"},
+		"no CORS":      {func(w *world, _ *doctor.Subject) { w.allowed = "" }, "origin " + spa, doctor.Fail, "204"},
+		"another site": {func(_ *world, s *doctor.Subject) { s.Origins = []string{"http://localhost:1"} }, "origin http://localhost:1", doctor.Fail, "not same-site"},
+		"no NATS":      {func(_ *world, s *doctor.Subject) { s.NATS, s.NATSKnown = node.NATS{URL: "nats://127.0.0.1:1"}, true }, "nats: publish", doctor.Fail, "no servers"},
+		"unknown NATS": {func(_ *world, s *doctor.Subject) { s.NATS = node.NATS{URL: "nats://127.0.0.1:1"} }, "nats", doctor.Skip, "not known"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			f := look(t, tt.spoil)[tt.check]
+			if f.Level != tt.level || !strings.Contains(f.Detail, tt.says) {
+				t.Errorf("%+v, want %s with %q", f, tt.level, tt.says)
+			}
+		})
+	}
+}
+
+// natsServer has a broker, a service that may only listen and, if open, anybody.
+func natsServer(t *testing.T, open bool) string {
+	t.Helper()
+	users := []*server.User{
+		{Username: "broker", Password: "of-the-broker"},
+		{Username: "service", Password: "of-the-service", Permissions: &server.Permissions{Publish: &server.SubjectPermission{Deny: []string{">"}}}},
+	}
+	opts := &server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, Users: users}
+	if open {
+		opts.NoAuthUser = "service"
+	}
+	ns, err := server.NewServer(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ns.Start()
+	t.Cleanup(func() { ns.Shutdown(); ns.WaitForShutdown() })
+	if !ns.ReadyForConnections(5 * time.Second) {
+		t.Fatal("the NATS server does not start")
+	}
+	return ns.ClientURL()
+}
+
+func TestNATSPermissions(t *testing.T) {
+	tests := map[string]struct {
+		user, password string
+		open           bool
+		check          string
+		level          doctor.Level
+		says           string
+	}{
+		"the broker's account":    {"broker", "of-the-broker", false, "nats: publish", doctor.OK, "there and back"},
+		"an account that listens": {"service", "of-the-service", false, "nats: publish", doctor.Fail, "ermissions"},
+		"a wrong password":        {"broker", "wrong", false, "nats: publish", doctor.Fail, "uthorization"},
+		"nobody else gets in":     {"broker", "of-the-broker", false, "nats: without credentials", doctor.OK, "refused"},
+		"anybody gets in":         {"broker", "of-the-broker", true, "nats: without credentials", doctor.Warn, "anybody"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			url := natsServer(t, tt.open)
+			f := look(t, func(_ *world, s *doctor.Subject) {
+				s.NATS, s.NATSKnown = node.NATS{URL: url, User: tt.user, Password: tt.password}, true
+			})[tt.check]
+			if f.Level != tt.level || !strings.Contains(f.Detail, tt.says) {
+				t.Errorf("%+v, want %s with %q", f, tt.level, tt.says)
+			}
+			if strings.Contains(f.Detail+f.Hint, tt.password) {
+				t.Error("the password is shown")
+			}
+		})
+	}
+}
+
+func TestFailedCountsFailuresAlone(t *testing.T) {
+	some := []doctor.Finding{{Level: doctor.Warn}, {Level: doctor.Skip}, {Level: doctor.OK}}
+	if doctor.Failed(some) || !doctor.Failed(append(some, doctor.Finding{Level: doctor.Fail})) {
+		t.Error("Failed is wrong")
+	}
+}

@@ -1,0 +1,163 @@
+package doctor
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// maxDocument bounds what is read of an answer.
+const maxDocument = 1 << 20
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+// document fetches a JSON document and returns the answer's Date, too.
+func document(ctx context.Context, s Subject, url string, into any) (http.Header, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := s.Client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		return resp.Header, fmt.Errorf("%s answers %s", url, resp.Status)
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxDocument))
+	if err != nil {
+		return resp.Header, err
+	}
+	if err := json.Unmarshal(body, into); err != nil {
+		return resp.Header, fmt.Errorf("%s is no JSON: %w", url, err)
+	}
+	return resp.Header, nil
+}
+
+type discovery struct {
+	Issuer  string `json:"issuer"`
+	JWKSURI string `json:"jwks_uri"`
+}
+
+type keySet struct {
+	Keys []map[string]any `json:"keys"`
+}
+
+// issuer asks for what services and browsers ask for, by the public URL.
+func issuer(ctx context.Context, s Subject) []Finding {
+	hint := "services and browsers reach the broker by public_url: check DNS, the proxy and its certificate"
+	var doc discovery
+	if _, err := document(ctx, s, s.Issuer+"/.well-known/openid-configuration", &doc); err != nil {
+		return []Finding{{"issuer", Fail, err.Error(), hint}}
+	}
+	if doc.Issuer != s.Issuer {
+		return []Finding{{"issuer", Fail, fmt.Sprintf("the discovery document names %q, not %q", doc.Issuer, s.Issuer),
+			"public_url must be what the proxy serves, letter by letter"}}
+	}
+	return []Finding{
+		{Check: "issuer", Level: OK, Detail: doc.Issuer},
+		keys(ctx, s, "jwks", doc.JWKSURI),
+		keys(ctx, s, "feed keys", s.Issuer+"/revocations/jwks.json"),
+	}
+}
+
+// keys looks at one JWK set: there must be keys, and none of them private.
+func keys(ctx context.Context, s Subject, name, url string) Finding {
+	var set keySet
+	header, err := document(ctx, s, url, &set)
+	switch {
+	case err != nil:
+		return Finding{name, Fail, err.Error(), "services cannot judge tokens without it: check the proxy's paths"}
+	case len(set.Keys) == 0:
+		return Finding{name, Fail, url + " holds no key", "see the broker's log"}
+	}
+	for _, k := range set.Keys {
+		if _, private := k["d"]; private {
+			return Finding{name, Fail, url + " publishes a private key", "this is not the broker's document: check what the proxy serves"}
+		}
+	}
+	cache := header.Get("Cache-Control")
+	if !strings.Contains(cache, "max-age=") {
+		return Finding{name, Warn, fmt.Sprintf("%d keys, Cache-Control %q", len(set.Keys), cache), "the proxy changes the cache header: services may refetch too often or too late"}
+	}
+	return Finding{Check: name, Level: OK, Detail: fmt.Sprintf("%d keys, %s", len(set.Keys), cache)}
+}
+
+// What a clock may be off before it is worth a word, and before tokens are refused for it.
+const (
+	clockWarn = 5 * time.Second
+	clockFail = 60 * time.Second
+)
+
+// clock compares this machine's clock, the broker's and the providers'.
+func clock(ctx context.Context, s Subject) []Finding {
+	var found []Finding
+	if s.Status != nil {
+		found = append(found, compare("clock: broker", s.Status.Now.Sub(s.Now()), 0))
+	}
+	for _, p := range s.Providers {
+		sent := s.Now()
+		var doc discovery
+		header, err := document(ctx, s, discoveryURL(p.Issuer), &doc)
+		if header == nil {
+			continue // said by the check of providers
+		}
+		theirs, dateErr := http.ParseTime(header.Get("Date"))
+		if err := errors.Join(err, dateErr); err != nil {
+			continue
+		}
+		// The header has whole seconds, and the answer took a while.
+		found = append(found, compare("clock: "+p.Name, theirs.Sub(sent), time.Second+s.Now().Sub(sent)))
+	}
+	if len(found) == 0 {
+		return []Finding{{"clock", Skip, "there is nothing to compare this machine's clock with", "start the broker, or configure a provider"}}
+	}
+	return found
+}
+
+func compare(name string, off, slack time.Duration) Finding {
+	off = off.Round(100 * time.Millisecond)
+	detail := off.String() + " from this machine's"
+	hint := "run an NTP client (chrony, systemd-timesyncd) on both machines"
+	switch beyond := off.Abs() - slack; {
+	case beyond > clockFail:
+		return Finding{name, Fail, detail, hint}
+	case beyond > clockWarn:
+		return Finding{name, Warn, detail, hint}
+	}
+	return Finding{Check: name, Level: OK, Detail: detail}
+}
+
+func discoveryURL(issuer string) string {
+	return strings.TrimSuffix(issuer, "/") + "/.well-known/openid-configuration"
+}
+
+// providers asks each upstream issuer for its documents.
+func providers(ctx context.Context, s Subject) []Finding {
+	found := make([]Finding, 0, len(s.Providers))
+	for _, p := range s.Providers {
+		name := "provider " + p.Name
+		var doc discovery
+		if _, err := document(ctx, s, discoveryURL(p.Issuer), &doc); err != nil {
+			found = append(found, Finding{name, Fail, err.Error(), "check region, user_pool or issuer, and the way out of this network; password sign-in goes on without it"})
+			continue
+		}
+		if doc.Issuer != p.Issuer {
+			found = append(found, Finding{name, Fail, fmt.Sprintf("its discovery document names %q, not %q", doc.Issuer, p.Issuer), "the configured issuer must be the same, letter by letter"})
+			continue
+		}
+		jwks := keys(ctx, s, name, doc.JWKSURI)
+		if jwks.Level == Warn { // how others let theirs be cached is their affair
+			jwks.Level, jwks.Hint = OK, ""
+		}
+		found = append(found, jwks)
+	}
+	return found
+}
