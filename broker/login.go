@@ -70,7 +70,7 @@ func (b *Broker) CompleteLogin(ctx context.Context, cb LoginCallback, req Reques
 	state, err := openLoginState(cb.Cookie, b.cfg.Secrets, b.cfg.Clock.Now())
 	mine := subtle.ConstantTimeCompare([]byte(state.State), []byte(cb.State)) == 1
 	if err != nil || !mine || state.Provider != cb.Provider {
-		b.audit(ctx, "login_failed", req, "provider", cb.Provider, "refusal", "login_state")
+		b.audit(ctx, "login_failed", req, "provider", cb.Provider, "refusal", string(CodeLoginState))
 		return nil, "", &Error{Code: CodeLoginState, Message: "This sign-in was not started in this browser, or too long ago."}
 	}
 	p, ok := b.cfg.Providers[state.Provider]
@@ -82,18 +82,20 @@ func (b *Broker) CompleteLogin(ctx context.Context, cb LoginCallback, req Reques
 		return nil, state.ReturnTo, b.internal(ctx, "using up a login state", err)
 	}
 	if used {
+		b.audit(ctx, "login_failed", req, "provider", state.Provider, "refusal", string(CodeLoginUsed))
 		return nil, state.ReturnTo, &Error{Code: CodeLoginUsed, Message: "This sign-in was completed before; start again."}
 	}
 	if cb.Error != "" || cb.Code == "" {
-		b.audit(ctx, "login_failed", req, "provider", state.Provider, "refusal", "provider_error")
+		b.audit(ctx, "login_failed", req, "provider", state.Provider, "refusal", string(CodeProviderError))
 		return nil, state.ReturnTo, &Error{Code: CodeProviderError, Message: "The provider did not sign you in."}
 	}
 	identity, err := p.Exchange(ctx, CodeExchange{
 		Code: cb.Code, RedirectURI: state.RedirectURI, Verifier: state.Verifier, Nonce: state.Nonce, Issuer: cb.Issuer,
 	})
 	if err != nil {
-		b.audit(ctx, "login_failed", req, "provider", state.Provider, "refusal", "exchange")
-		return nil, state.ReturnTo, b.upstream(ctx, "exchanging the code", err)
+		refusal := b.upstream(ctx, "exchanging the code", err)
+		b.audit(ctx, "login_failed", req, "provider", state.Provider, "refusal", string(refusal.Code))
+		return nil, state.ReturnTo, refusal
 	}
 	grant, err = b.openForIdentity(ctx, identity, onceKey{}, req)
 	return grant, state.ReturnTo, err
@@ -109,8 +111,9 @@ func (b *Broker) ExchangeTokens(ctx context.Context, provider string, tokens Ups
 	}
 	identity, err := p.VerifyTokens(ctx, tokens)
 	if err != nil {
-		b.audit(ctx, "exchange_failed", req, "provider", provider)
-		return nil, b.upstream(ctx, "verifying upstream tokens", err)
+		refusal := b.upstream(ctx, "verifying upstream tokens", err)
+		b.audit(ctx, "exchange_failed", req, "provider", provider, "refusal", string(refusal.Code))
+		return nil, refusal
 	}
 	return b.openForIdentity(ctx, identity, newOnceKey("id_token", identity.TokenHash, identity.ExpiresAt.Add(time.Hour)), req)
 }

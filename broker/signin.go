@@ -19,7 +19,7 @@ const (
 // CodeInvalidCredentials. CodeTooManyAttempts carries RetryAfter.
 func (b *Broker) SignIn(ctx context.Context, username, password string, req Request) (*Grant, error) {
 	if wait, ok := b.cfg.Throttle.Allow(username, req.Addr); !ok {
-		b.audit(ctx, "sign_in_throttled", req)
+		b.audit(ctx, "sign_in_throttled", req, "refusal", string(CodeTooManyAttempts))
 		return nil, &Error{Code: CodeTooManyAttempts, Message: "Too many attempts; try again later.", RetryAfter: wait}
 	}
 	user, err := b.checkPassword(ctx, username, password)
@@ -28,7 +28,7 @@ func (b *Broker) SignIn(ctx context.Context, username, password string, req Requ
 	}
 	if user == nil {
 		b.cfg.Throttle.Failed(username, req.Addr)
-		b.audit(ctx, "sign_in_failed", req)
+		b.audit(ctx, "sign_in_failed", req, "refusal", string(CodeInvalidCredentials))
 		return nil, &Error{Code: CodeInvalidCredentials, Message: "Unknown user or wrong password."}
 	}
 	b.cfg.Throttle.Succeeded(username, req.Addr)
@@ -105,6 +105,6 @@ func (b *Broker) openSession(ctx context.Context, uid string, open session.Open,
 		b.audit(ctx, "sign_in_failed", req, "uid", uid, "refusal", string(refusal))
 		return nil, &Error{Code: CodeInvalidCredentials, Message: "Unknown user or wrong password."}
 	}
-	b.audit(ctx, "sign_in", req, "uid", uid, "sid", sid, "acr", open.ACR)
+	b.audit(ctx, "sign_in", req, "uid", uid, "sid", sid, "client", open.ClientID, "acr", open.ACR)
 	return b.grant(ctx, result.effects, token)
 }
