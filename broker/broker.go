@@ -75,6 +75,7 @@ type Broker struct {
 	shards    []*actor.Actor[shardMessage, shardResult]
 	seed      maphash.Seed
 	signing   *semaphore.Weighted
+	epochs    *semaphore.Weighted // held while an epoch is drawn and committed
 }
 
 // New starts the actors. The caller owns the broker and has to Close it.
@@ -82,7 +83,7 @@ func New(cfg Config) *Broker {
 	cfg.Shards = orDefault(cfg.Shards, 2)
 	cfg.Mailbox = orDefault(cfg.Mailbox, 1024)
 	cfg.Signers = orDefault(cfg.Signers, 4)
-	b := &Broker{cfg: cfg, seed: maphash.MakeSeed(), signing: semaphore.NewWeighted(cfg.Signers)}
+	b := &Broker{cfg: cfg, seed: maphash.MakeSeed(), signing: semaphore.NewWeighted(cfg.Signers), epochs: semaphore.NewWeighted(1)}
 	b.committer = actor.Start(actor.Config[commitRequest, commitResult]{
 		Name: "committer", Mailbox: max(cfg.Mailbox, cfg.Shards), MaxBatch: 1024,
 		Observer: cfg.ActorObserver, Logger: cfg.Logger,

@@ -132,22 +132,3 @@ func (b *Broker) AuthenticateClient(ctx context.Context, id, secret string) (Cli
 	}
 	return ClientInfo{ID: client.ID, Scopes: client.Scopes}, nil
 }
-
-// retryConflicts commits what build returns until there is no conflict; build reads anew
-// each time, and returns nil when there is nothing to write.
-func (b *Broker) retryConflicts(ctx context.Context, build func() (*store.Change, error)) error {
-	for range maxConflicts {
-		change, err := build()
-		if err != nil || change == nil {
-			return err
-		}
-		result, err := b.committer.Ask(ctx, commitRequest{changes: []store.Change{*change}})
-		if err != nil {
-			return fmt.Errorf("committing: %w", err)
-		}
-		if !errors.Is(result.errs[0], store.ErrConflict) {
-			return result.errs[0]
-		}
-	}
-	return errConflicts
-}

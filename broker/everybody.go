@@ -2,11 +2,8 @@ package broker
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"time"
 
-	"tokenbroker/broker/session"
 	"tokenbroker/broker/store"
 	"tokenbroker/revocation"
 )
@@ -15,24 +12,15 @@ import (
 // here when it returns and in the services as the one event reaches them.
 func (b *Broker) SignOutEverybody(ctx context.Context, reason revocation.Reason) error {
 	var epoch int64
-	err := b.retryConflicts(ctx, func() (*store.Change, error) {
-		floor, rev, err := readFloor(ctx, b.cfg.Store)
+	_, err := b.commitEpoch(ctx, func() (*store.Change, error) {
+		drawn, err := b.drawEpoch(ctx, true)
 		if err != nil {
 			return nil, err
 		}
-		now := b.cfg.Clock.Now()
-		epoch = max(floor.Last+1, now.UnixMilli())
-		floor.Epoch, floor.Last = epoch, epoch
-		value, err := json.Marshal(floor)
-		if err != nil {
-			return nil, fmt.Errorf("encoding the floor: %w", err)
-		}
+		epoch = drawn.epoch
 		return &store.Change{
-			Writes: []store.Write{{Key: floorKey, Value: value, Expect: rev}},
-			Events: []revocation.Event{{
-				Kind: revocation.KindAll, At: now.Unix(), Reason: reason, Epoch: epoch,
-				ExpiresAt: max(floor.MaxExp, now.Unix()) + int64(session.EventMargin/time.Second),
-			}},
+			Writes: []store.Write{drawn.floor},
+			Events: []revocation.Event{drawn.event(revocation.KindAll, "", reason)},
 		}, nil
 	})
 	if err != nil {

@@ -38,11 +38,14 @@ const LocalIssuer = "urn:tokenbroker:local"
 
 // Keys of the store (docs/design.md §5).
 func userKey(uid string) string         { return "user." + uid }
-func sessionKey(uid, sid string) string { return "session." + uid + "." + sid }
+func sessionKey(uid, sid string) string { return sessionPrefix + uid + "." + sid }
 func sidKey(sid string) string          { return "sid." + sid }
 func clientKey(id string) string        { return "client." + id }
 
-const floorKey = "floor"
+const (
+	sessionPrefix = "session."
+	floorKey      = "floor"
+)
 
 // identityKey links an upstream account, by issuer and subject and by nothing else.
 func identityKey(issuer, subject string) string {

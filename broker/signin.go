@@ -32,7 +32,10 @@ func (b *Broker) SignIn(ctx context.Context, username, password string, req Requ
 		return nil, &Error{Code: CodeInvalidCredentials, Message: "Unknown user or wrong password."}
 	}
 	b.cfg.Throttle.Succeeded(username, req.Addr)
-	return b.openSession(ctx, user.UID, session.Open{ACR: acrPassword, AMR: []string{amrPassword}, UpstreamIssuer: LocalIssuer, UpstreamSubject: username}, onceKey{}, req)
+	return b.openSession(ctx, user.UID, session.Open{
+		ACR: acrPassword, AMR: []string{amrPassword}, UpstreamIssuer: LocalIssuer, UpstreamSubject: username,
+		ByPassword: true, PasswordSerial: user.PasswordSerial,
+	}, onceKey{}, req)
 }
 
 // checkPassword returns the user whose password it is, or nil.

@@ -57,6 +57,18 @@ func (v *userView) state(ctx context.Context, sid, clientID string) (session.Sta
 	return session.State{User: v.user, Session: slot.session, Floor: v.floor, ClientEpoch: epoch}, nil
 }
 
+// judged returns what a session that was read already is judged on.
+func (v *userView) judged(ctx context.Context, s *session.Session) (session.State, error) {
+	if err := v.readUser(ctx); err != nil {
+		return session.State{}, err
+	}
+	epoch, err := v.clientEpoch(ctx, s.ClientID)
+	if err != nil {
+		return session.State{}, err
+	}
+	return session.State{User: v.user, Session: s, Floor: v.floor, ClientEpoch: epoch}, nil
+}
+
 func (v *userView) readUser(ctx context.Context) error {
 	if v.userRead {
 		return nil

@@ -35,7 +35,7 @@ type State struct {
 	Used bool
 }
 
-// Message is one of [Open], [Rotate] and [EndSession].
+// Message is one of [Open], [Rotate], [EndSession] and [Revoke].
 type Message interface {
 	step(now time.Time, p Policy, st State) Effects
 }
@@ -56,6 +56,9 @@ type Open struct {
 	Provider, UpstreamSID string
 	// UpstreamIssuer and UpstreamSubject are the account that signed in.
 	UpstreamIssuer, UpstreamSubject string
+	// ByPassword: the user's password was verified when its serial was PasswordSerial.
+	ByPassword     bool
+	PasswordSerial int64
 	// Profile replaces what is kept of the user's account upstream; nil leaves it.
 	Profile *Profile
 }
@@ -81,6 +84,11 @@ type EndSession struct {
 	Reason     revocation.Reason
 }
 
+// Revoke ends a session of any channel on somebody else's word: an operator's, a provider's.
+type Revoke struct {
+	Reason revocation.Reason
+}
+
 // Refusal is why Step refuses; empty when it does not.
 type Refusal string
 
@@ -96,7 +104,8 @@ const (
 	RefuseReused       Refusal = "reused"           // an old generation outside the grace
 	RefuseAhead        Refusal = "generation_ahead" // a generation that was never given: the store was rolled back
 	RefuseUserDisabled Refusal = "user_disabled"
-	RefuseUsed         Refusal = "already_used" // Open for something that was exchanged before
+	RefuseUsed         Refusal = "already_used"     // Open for something that was exchanged before
+	RefusePassword     Refusal = "password_changed" // Open by a password that was replaced meanwhile
 )
 
 // Effects is what Step decided. The shell persists the records and events as one change,

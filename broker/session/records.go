@@ -30,11 +30,13 @@ var ErrRecord = errors.New("session: unreadable record")
 
 // User is the record user.<uid>.
 type User struct {
-	V            int            `json:"v"`
-	UID          string         `json:"uid"`
-	Username     string         `json:"username,omitempty"`
-	PasswordHash string         `json:"password_hash,omitempty"`
-	Attributes   map[string]any `json:"attributes,omitempty"`
+	V            int    `json:"v"`
+	UID          string `json:"uid"`
+	Username     string `json:"username,omitempty"`
+	PasswordHash string `json:"password_hash,omitempty"`
+	// PasswordSerial counts the passwords that were set; hashing one anew is none.
+	PasswordSerial int64          `json:"password_serial,omitempty"`
+	Attributes     map[string]any `json:"attributes,omitempty"`
 	// Roles are the operators', Groups what the provider named at the latest login.
 	Roles    []string `json:"roles,omitempty"`
 	Groups   []string `json:"groups,omitempty"`

@@ -124,17 +124,24 @@ func (w *world) run(t *testing.T, words []string) string {
 		w.state.Denylisted = value("denylisted", "") == "yes"
 		user := *w.state.User
 		user.Epoch, user.Disabled = number("user"), value("disabled", "") == "yes"
+		user.PasswordSerial = number("password")
 		w.state.User = &user
 		return ""
 	case "no-user":
 		w.state.User = nil
 		return ""
 	case "open":
-		return w.step(session.Open{SID: "s1", SecretHash: secret("mine"), Channel: channel, ClientID: "spa", Scope: "hello:read"})
+		_, byPassword := args["password"]
+		return w.step(session.Open{
+			SID: "s1", SecretHash: secret("mine"), Channel: channel, ClientID: "spa", Scope: "hello:read",
+			ByPassword: byPassword, PasswordSerial: number("password"),
+		})
 	case "rotate":
 		return w.step(session.Rotate{Generation: uint32(number("gen")), SecretHash: secret(value("secret", "mine")), Channel: channel})
 	case "end":
 		return w.step(session.EndSession{SecretHash: secret(value("secret", "mine")), Channel: channel, Reason: revocation.ReasonLogoff})
+	case "revoke":
+		return w.step(session.Revoke{Reason: revocation.ReasonRevoked})
 	case "inspect":
 		refusal := session.Inspect(w.now, w.policy, w.state, secret(value("secret", "mine")), channel)
 		return fmt.Sprintf("  refusal=%q\n", refusal)

@@ -19,6 +19,8 @@ func (m Open) step(now time.Time, p Policy, st State) Effects {
 		return Effects{Refusal: RefuseUnknown}
 	case st.User.Disabled:
 		return Effects{Refusal: RefuseUserDisabled}
+	case m.ByPassword && m.PasswordSerial != st.User.PasswordSerial:
+		return Effects{Refusal: RefusePassword}
 	case st.Session != nil:
 		return Effects{Refusal: RefuseExists}
 	case st.Used:
@@ -83,6 +85,16 @@ func (m EndSession) step(now time.Time, p Policy, st State) Effects {
 		return Effects{Refusal: refusal}
 	}
 	if st.Session.Ended != nil {
+		return Effects{Session: st.Session, User: st.User}
+	}
+	return end(now, p, st.Session, st.User, m.Reason, "")
+}
+
+func (m Revoke) step(now time.Time, p Policy, st State) Effects {
+	switch {
+	case st.Session == nil:
+		return Effects{Refusal: RefuseUnknown}
+	case st.Session.Ended != nil:
 		return Effects{Session: st.Session, User: st.User}
 	}
 	return end(now, p, st.Session, st.User, m.Reason, "")

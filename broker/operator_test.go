@@ -1,0 +1,429 @@
+package broker_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"tokenbroker/broker"
+	"tokenbroker/broker/session"
+	"tokenbroker/broker/store"
+	"tokenbroker/revocation"
+)
+
+// operator is an operator's request.
+var operator = broker.Request{ID: "r2", Operator: "uid 1000", Note: "left the team"}
+
+func TestDisablingAUserEndsEverythingUntilAndAfterEnabling(t *testing.T) {
+	h := start(t)
+	before := h.signIn(t)
+	done, err := h.DisableUser(t.Context(), "ada", operator)
+	if err != nil || !done.Changed || !done.Broadcast || done.Value != before.UID || done.Epoch == 0 {
+		t.Fatalf("%+v, %v", done, err)
+	}
+	events := h.ledger.events()
+	want := revocation.Event{
+		Kind: revocation.KindSub, Value: before.UID, Epoch: done.Epoch, Reason: revocation.ReasonUserDisabled,
+		At: h.clock.Now().Unix(), ExpiresAt: events[0].ExpiresAt,
+	}
+	if len(events) != 1 || events[0] != want {
+		t.Fatalf("events %+v, want %+v", events, want)
+	}
+	_, err = h.Refresh(t.Context(), before.RefreshToken, before.CSRFToken, request)
+	wantCode(t, err, broker.CodeUserDisabled)
+	_, err = h.SignIn(t.Context(), "ada", "lovelace", request)
+	wantCode(t, err, broker.CodeInvalidCredentials)
+
+	again, err := h.DisableUser(t.Context(), before.UID, operator)
+	if err != nil || again.Changed || again.Epoch != done.Epoch || len(h.ledger.events()) != 1 {
+		t.Errorf("a second time: %+v, %v", again, err)
+	}
+	if info, err := h.EnableUser(t.Context(), "ada", operator); err != nil || info.Disabled {
+		t.Fatalf("%+v, %v", info, err)
+	}
+	_, err = h.Refresh(t.Context(), before.RefreshToken, before.CSRFToken, request)
+	wantCode(t, err, broker.CodeSessionRevoked)
+	after := h.signIn(t)
+	if sep := int64(claimsOf(t, after.AccessToken)["sep"].(float64)); sep != done.Epoch {
+		t.Errorf("sep %d, want %d", sep, done.Epoch)
+	}
+	if _, err := h.Refresh(t.Context(), after.RefreshToken, after.CSRFToken, request); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestRevokingAUserAndASession(t *testing.T) {
+	h := start(t)
+	one, other := h.signIn(t), h.signIn(t)
+	done, err := h.RevokeSession(t.Context(), one.SID, "upstream", operator)
+	if err != nil || !done.Changed || !done.Broadcast || done.Kind != "sid" || done.Value != one.SID {
+		t.Fatalf("%+v, %v", done, err)
+	}
+	if again, err := h.RevokeSession(t.Context(), one.SID, "", operator); err != nil || again.Changed {
+		t.Errorf("a second time: %+v, %v", again, err)
+	}
+	_, err = h.Refresh(t.Context(), one.RefreshToken, one.CSRFToken, request)
+	wantCode(t, err, broker.CodeSessionRevoked)
+	if _, err := h.Refresh(t.Context(), other.RefreshToken, other.CSRFToken, request); err != nil {
+		t.Fatalf("the other session: %v", err)
+	}
+	h.ledger.down = true
+	if done, err = h.RevokeUser(t.Context(), "ada", "", operator); err != nil || !done.Changed || done.Broadcast {
+		t.Fatalf("with the network away: %+v, %v", done, err)
+	}
+	_, err = h.Refresh(t.Context(), other.RefreshToken, other.CSRFToken, request)
+	wantCode(t, err, broker.CodeSessionRevoked)
+	if events := h.ledger.events(); len(events) != 2 || events[0].Reason != revocation.ReasonUpstream || events[1].Reason != revocation.ReasonRevoked {
+		t.Errorf("events %+v", events)
+	}
+	for _, sid := range []string{"", "x", strings.Repeat("a", 26), one.UID} {
+		_, err = h.RevokeSession(t.Context(), sid, "", operator)
+		wantCode(t, err, broker.CodeUnknownSession)
+	}
+	_, err = h.RevokeUser(t.Context(), "nobody", "", operator)
+	wantCode(t, err, broker.CodeUnknownUser)
+	for _, reason := range []string{"because", "Revoked", " revoked"} {
+		_, err = h.RevokeUser(t.Context(), "ada", reason, operator)
+		wantCode(t, err, broker.CodeInvalidRevocation)
+		_, err = h.RevokeSession(t.Context(), one.SID, reason, operator)
+		wantCode(t, err, broker.CodeInvalidRevocation)
+	}
+}
+
+func TestSettingAPassword(t *testing.T) {
+	h := start(t)
+	grant := h.signIn(t)
+	kept, err := h.SetPassword(t.Context(), "ada", "countess", true, operator)
+	if err != nil || !kept.Changed || !kept.Broadcast || len(h.ledger.events()) != 0 {
+		t.Fatalf("%+v, %v", kept, err)
+	}
+	_, err = h.SignIn(t.Context(), "ada", "lovelace", request)
+	wantCode(t, err, broker.CodeInvalidCredentials)
+	if grant, err = h.Refresh(t.Context(), grant.RefreshToken, grant.CSRFToken, request); err != nil {
+		t.Fatalf("a kept session: %v", err)
+	}
+	ended, err := h.SetPassword(t.Context(), "ada", "byron", false, operator)
+	if err != nil || !ended.Changed || ended.Epoch == 0 || len(h.ledger.events()) != 1 {
+		t.Fatalf("%+v, %v", ended, err)
+	}
+	_, err = h.Refresh(t.Context(), grant.RefreshToken, grant.CSRFToken, request)
+	wantCode(t, err, broker.CodeSessionRevoked)
+	if _, err := h.SignIn(t.Context(), "ada", "byron", request); err != nil {
+		t.Error(err)
+	}
+	for _, password := range []string{"", strings.Repeat("x", 1025)} {
+		_, err = h.SetPassword(t.Context(), "ada", password, false, operator)
+		wantCode(t, err, broker.CodeInvalidUser)
+	}
+}
+
+func TestRemovingAUserForgetsAccountsAndSessions(t *testing.T) {
+	h := start(t)
+	grant := h.signIn(t)
+	for range 120 { // more than a page
+		h.signIn(t)
+	}
+	done, err := h.RemoveUser(t.Context(), "ada", operator)
+	if err != nil || !done.Changed || done.Value != grant.UID {
+		t.Fatalf("%+v, %v", done, err)
+	}
+	for _, prefix := range []string{"user.", "identity.", "session.", "sid."} {
+		if left, err := h.store.List(t.Context(), prefix, "", 10); err != nil || len(left) != 0 {
+			t.Errorf("%s: %d records are left, %v", prefix, len(left), err)
+		}
+	}
+	if events := h.ledger.events(); len(events) != 1 || events[0].Kind != revocation.KindSub || events[0].Epoch != done.Epoch {
+		t.Errorf("events %+v", events)
+	}
+	_, err = h.Refresh(t.Context(), grant.RefreshToken, grant.CSRFToken, request)
+	wantCode(t, err, broker.CodeNoSession)
+	for _, ref := range []string{"ada", grant.UID} {
+		_, err = h.RemoveUser(t.Context(), ref, operator)
+		wantCode(t, err, broker.CodeUnknownUser)
+	}
+	if info, err := h.AddUser(t.Context(), broker.NewUser{Username: "ada", Password: "again"}, operator); err != nil || info.UID == grant.UID {
+		t.Errorf("%+v, %v", info, err)
+	}
+}
+
+func TestAnAccountOfARemovedUserIsANewUser(t *testing.T) {
+	h, p := federated(t)
+	login := func(token string) string {
+		t.Helper()
+		p.identity.TokenHash = token
+		grant, err := h.ExchangeTokens(t.Context(), "cognito", broker.UpstreamTokens{}, request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return grant.UID
+	}
+	first := login("t1")
+	if _, err := h.UpdateUser(t.Context(), first, broker.UserChange{Roles: []string{"admin"}}, operator); err != nil {
+		t.Fatal(err)
+	}
+	if login("t2") != first {
+		t.Fatal("the same account gave another user")
+	}
+	info, err := h.User(t.Context(), first)
+	if err != nil || fmt.Sprint(info.Roles, info.Groups, info.Accounts) != "[admin] [staff] [{https://idp.test sub-1}]" || info.HasPassword {
+		t.Errorf("%+v, %v", info, err)
+	}
+	_, err = h.SetPassword(t.Context(), first, "a password", false, operator)
+	wantCode(t, err, broker.CodeInvalidUser)
+	if _, err := h.RemoveUser(t.Context(), first, operator); err != nil {
+		t.Fatal(err)
+	}
+	second := login("t3")
+	if second == first {
+		t.Fatal("a removed user came back")
+	}
+	// What an older version left: a link to a user who is gone.
+	rec, err := h.store.Get(t.Context(), "user."+second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if errs := h.store.Commit(t.Context(), []store.Change{{Writes: []store.Write{{Key: rec.Key, Delete: true, Expect: rec.Revision}}}}, nil); errs[0] != nil {
+		t.Fatal(errs)
+	}
+	if third := login("t4"); third == second || third != login("t5") {
+		t.Error("the account is locked out, or a new user each time")
+	}
+}
+
+func TestUsersAreAddedShownAndChanged(t *testing.T) {
+	h := start(t)
+	user := broker.NewUser{Username: "Grace", Password: "hopper", Attributes: map[string]any{"email": "grace@navy.test"}, Roles: []string{"admiral"}}
+	added, err := h.AddUser(t.Context(), user, operator)
+	if err != nil || !added.HasPassword || len(added.Accounts) != 1 || added.Accounts[0].Issuer != broker.LocalIssuer {
+		t.Fatalf("%+v, %v", added, err)
+	}
+	_, err = h.AddUser(t.Context(), user, operator)
+	wantCode(t, err, broker.CodeUserExists)
+	for _, ref := range []string{"Grace", added.UID} {
+		if info, err := h.User(t.Context(), ref); err != nil || info.UID != added.UID || info.CreatedAt != h.clock.Now().UTC() {
+			t.Errorf("%s: %+v, %v", ref, info, err)
+		}
+	}
+	info, err := h.UpdateUser(t.Context(), "Grace", broker.UserChange{Roles: []string{}}, operator)
+	if err != nil || len(info.Roles) != 0 || info.Attributes["email"] != "grace@navy.test" {
+		t.Errorf("roles taken away: %+v, %v", info, err)
+	}
+	info, err = h.UpdateUser(t.Context(), "Grace", broker.UserChange{Attributes: map[string]any{"rank": "1"}}, operator)
+	if err != nil || len(info.Attributes) != 1 {
+		t.Errorf("attributes replaced: %+v, %v", info, err)
+	}
+	for _, ref := range []string{"", "grace", "nobody", strings.Repeat("a", 26)} {
+		_, err = h.User(t.Context(), ref)
+		wantCode(t, err, broker.CodeUnknownUser)
+		_, err = h.UpdateUser(t.Context(), ref, broker.UserChange{}, operator)
+		wantCode(t, err, broker.CodeUnknownUser)
+	}
+}
+
+func TestUsersThatAreRefused(t *testing.T) {
+	h := start(t)
+	many := map[string]any{}
+	for i := range 65 {
+		many[fmt.Sprint(i)] = 1
+	}
+	for name, change := range map[string]func(*broker.NewUser){
+		"no name":                func(u *broker.NewUser) { u.Username = "" },
+		"a name of a uid's form": func(u *broker.NewUser) { u.Username = strings.Repeat("a", 26) },
+		"a long name":            func(u *broker.NewUser) { u.Username = strings.Repeat("n", 129) },
+		"a name not UTF-8":       func(u *broker.NewUser) { u.Username = "\xff" },
+		"a name with a newline":  func(u *broker.NewUser) { u.Username = "a\nb" },
+		"a name with DEL":        func(u *broker.NewUser) { u.Username = "a\u007f" },
+		"a leading space":        func(u *broker.NewUser) { u.Username = " a" },
+		"a trailing space":       func(u *broker.NewUser) { u.Username = "a\u00a0" },
+		"no password":            func(u *broker.NewUser) { u.Password = "" },
+		"a long password":        func(u *broker.NewUser) { u.Password = strings.Repeat("p", 1025) },
+		"many attributes":        func(u *broker.NewUser) { u.Attributes = many },
+		"big attributes":         func(u *broker.NewUser) { u.Attributes = map[string]any{"a": strings.Repeat("x", 16<<10)} },
+		"attributes not of JSON": func(u *broker.NewUser) { u.Attributes = map[string]any{"a": make(chan int)} },
+		"many roles":             func(u *broker.NewUser) { u.Roles = make([]string, 65) },
+		"an empty role":          func(u *broker.NewUser) { u.Roles = []string{""} },
+		"a long role":            func(u *broker.NewUser) { u.Roles = []string{strings.Repeat("r", 129)} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			user := broker.NewUser{Username: "good", Password: "good"}
+			change(&user)
+			_, err := h.AddUser(t.Context(), user, operator)
+			wantCode(t, err, broker.CodeInvalidUser)
+		})
+	}
+	for _, name := range []string{strings.Repeat("n", 128), "a b", "ä@ö", strings.Repeat("a", 25)} {
+		if _, err := h.AddUser(t.Context(), broker.NewUser{Username: name, Password: strings.Repeat("p", 1024)}, operator); err != nil {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+}
+
+func TestUsersAreListedPageByPage(t *testing.T) {
+	h := start(t)
+	for i := range 11 {
+		user := broker.NewUser{Username: fmt.Sprintf("user-%d", i), Password: "p", Attributes: map[string]any{"email": fmt.Sprintf("U%d@Example.org", i)}}
+		if _, err := h.AddUser(t.Context(), user, operator); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for match, want := range map[string]int{"": 12, "USER-1": 2, "u1@example": 1, "nobody": 0, "ada": 1} {
+		seen := map[string]bool{}
+		q := broker.UserQuery{Match: match, Limit: 4}
+		for pages := 0; ; pages++ {
+			page, err := h.ListUsers(t.Context(), q)
+			if err != nil || len(page.Users) > 4 || pages > 3 {
+				t.Fatalf("%q: %+v, %v", match, page, err)
+			}
+			for _, u := range page.Users {
+				seen[u.UID] = true
+			}
+			if q.After = page.Next; q.After == "" {
+				break
+			}
+		}
+		if len(seen) != want {
+			t.Errorf("%q: %d users, want %d", match, len(seen), want)
+		}
+	}
+}
+
+func TestAListReadsSoManyRecordsAndTellsWhereToGoOn(t *testing.T) {
+	h := start(t)
+	var writes []store.Write
+	for i := range 10_050 {
+		uid := fmt.Sprintf("%026d", i) // before any uid
+		value, err := session.NewUser(uid, fmt.Sprint("crowd-", i), "", nil, h.clock.Now()).Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		writes = append(writes, store.Write{Key: "user." + uid, Value: value})
+	}
+	if errs := h.store.Commit(t.Context(), []store.Change{{Writes: writes}}, nil); errs[0] != nil {
+		t.Fatal(errs)
+	}
+	first, err := h.ListUsers(t.Context(), broker.UserQuery{Match: "ada"})
+	if err != nil || len(first.Users) != 0 || first.Next != fmt.Sprintf("%026d", 9_999) {
+		t.Fatalf("%+v, %v", first, err)
+	}
+	second, err := h.ListUsers(t.Context(), broker.UserQuery{Match: "ada", After: first.Next})
+	if err != nil || len(second.Users) != 1 || second.Next != "" {
+		t.Errorf("%+v, %v", second, err)
+	}
+	if page, err := h.ListUsers(t.Context(), broker.UserQuery{Limit: 5000}); err != nil || len(page.Users) != 1000 {
+		t.Errorf("%d users on a page, %v", len(page.Users), err)
+	}
+}
+
+func TestSessionsAreListedWithTheirState(t *testing.T) {
+	h := start(t)
+	if _, err := h.AddUser(t.Context(), broker.NewUser{Username: "bob", Password: "p"}, operator); err != nil {
+		t.Fatal(err)
+	}
+	bob, err := h.SignIn(t.Context(), "bob", "p", broker.Request{UserAgent: "a browser"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	off, revoked, live := h.signIn(t), h.signIn(t), h.signIn(t)
+	if _, err := h.LogOff(t.Context(), off.RefreshToken, off.CSRFToken, request); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.RevokeSession(t.Context(), revoked.SID, "", operator); err != nil {
+		t.Fatal(err)
+	}
+	states := func(q broker.SessionQuery) map[string]string {
+		t.Helper()
+		got := map[string]string{}
+		for {
+			page, err := h.ListSessions(t.Context(), q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, s := range page.Sessions {
+				got[s.SID] = s.State
+			}
+			if q.After = page.Next; q.After == "" {
+				return got
+			}
+		}
+	}
+	check := func(name string, got, want map[string]string) {
+		t.Helper()
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("%s: %v, want %v", name, got, want)
+		}
+	}
+	check("all that live", states(broker.SessionQuery{Limit: 1}), map[string]string{bob.SID: "live", live.SID: "live"})
+	check("all of one", states(broker.SessionQuery{User: "ada", Ended: true, Limit: 2}),
+		map[string]string{off.SID: "session_ended", revoked.SID: "session_revoked", live.SID: "live"})
+	if _, err := h.DisableUser(t.Context(), "bob", operator); err != nil {
+		t.Fatal(err)
+	}
+	check("a disabled user's", states(broker.SessionQuery{User: bob.UID, Ended: true}), map[string]string{bob.SID: "user_disabled"})
+	if err := h.SignOutEverybody(t.Context(), revocation.ReasonRevoked); err != nil {
+		t.Fatal(err)
+	}
+	check("after signing everybody out", states(broker.SessionQuery{}), map[string]string{})
+	_, err = h.ListSessions(t.Context(), broker.SessionQuery{User: "nobody"})
+	wantCode(t, err, broker.CodeUnknownUser)
+
+	page, err := h.ListSessions(t.Context(), broker.SessionQuery{User: "bob", Ended: true})
+	if err != nil || len(page.Sessions) != 1 {
+		t.Fatalf("%+v, %v", page, err)
+	}
+	s := page.Sessions[0]
+	if s.UID != bob.UID || s.ClientID != "demo-spa" || s.Device != "a browser" || s.Channel != "cookie" || s.TokenExpires.Unix() != bob.ExpiresAt.Unix() ||
+		s.ExpiresAt != h.clock.Now().Add(336*time.Hour).UTC() {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestOperatorsLeaveAuditLinesWithoutSecrets(t *testing.T) {
+	h := start(t)
+	grant := h.signIn(t)
+	calls := []struct {
+		event string
+		call  func() error
+	}{
+		{"user_add", func() error {
+			_, err := h.AddUser(t.Context(), broker.NewUser{Username: "bob", Password: "s3cret-1"}, operator)
+			return err
+		}},
+		{"user_update", func() error {
+			_, err := h.UpdateUser(t.Context(), "bob", broker.UserChange{Roles: []string{"r"}}, operator)
+			return err
+		}},
+		{"user_password", func() error {
+			_, err := h.SetPassword(t.Context(), "bob", "s3cret-2", false, operator)
+			return err
+		}},
+		{"user_disable", func() error { _, err := h.DisableUser(t.Context(), "bob", operator); return err }},
+		{"user_enable", func() error { _, err := h.EnableUser(t.Context(), "bob", operator); return err }},
+		{"user_revoke", func() error { _, err := h.RevokeUser(t.Context(), "bob", "", operator); return err }},
+		{"user_remove", func() error { _, err := h.RemoveUser(t.Context(), "bob", operator); return err }},
+		{"session_revoke", func() error { _, err := h.RevokeSession(t.Context(), grant.SID, "", operator); return err }},
+	}
+	for _, c := range calls {
+		before := h.log.Len()
+		if err := c.call(); err != nil {
+			t.Fatalf("%s: %v", c.event, err)
+		}
+		line := h.log.String()[before:]
+		for _, want := range []string{"event=" + c.event, `operator="uid 1000"`, `note="left the team"`, "changed=true", "request_id=r2", "uid="} {
+			if strings.Count(line, want) != 1 {
+				t.Errorf("%s: want %s once in %s", c.event, want, line)
+			}
+		}
+	}
+	if strings.Contains(h.log.String(), "s3cret") {
+		t.Error("the log holds a password")
+	}
+	info, err := h.User(t.Context(), "ada")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, err := json.Marshal(info); err != nil || strings.Contains(string(text), "lovelace") {
+		t.Errorf("operators see a hash: %s, %v", text, err)
+	}
+}

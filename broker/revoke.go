@@ -1,0 +1,104 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"tokenbroker/broker/session"
+	"tokenbroker/broker/store"
+	"tokenbroker/revocation"
+)
+
+// reasons are the codes that a revocation may carry (docs/design.md §7).
+var reasons = []revocation.Reason{
+	revocation.ReasonLogoff, revocation.ReasonReuse, revocation.ReasonRollback, revocation.ReasonRevoked,
+	revocation.ReasonUserDisabled, revocation.ReasonAllOthers, revocation.ReasonBackchannel,
+	revocation.ReasonUpstream, revocation.ReasonKeyCompromise, revocation.ReasonRestore,
+}
+
+// parseReason takes a reason's code; empty is "revoked".
+func parseReason(code string) (revocation.Reason, error) {
+	if code == "" {
+		return revocation.ReasonRevoked, nil
+	}
+	reason := revocation.Reason(code)
+	if !slices.Contains(reasons, reason) {
+		return "", &Error{Code: CodeInvalidRevocation, Message: "The reason is none of the known codes."}
+	}
+	return reason, nil
+}
+
+// RevokeSession ends one session, of whatever channel, and its tokens. One that had ended
+// before is Changed=false. Errors: CodeUnknownSession, CodeInvalidRevocation.
+func (b *Broker) RevokeSession(ctx context.Context, sid, reason string, req Request) (Revoked, error) {
+	why, err := parseReason(reason)
+	if err != nil {
+		return Revoked{}, err
+	}
+	uid, err := b.sessionOwner(ctx, sid)
+	if err != nil {
+		return Revoked{}, b.internal(ctx, "revoking a session", err)
+	}
+	result, err := b.ask(ctx, shardMessage{uid: uid, sid: sid, message: session.Revoke{Reason: why}})
+	if err != nil {
+		return Revoked{}, err
+	}
+	if result.effects.Refusal != "" {
+		return Revoked{}, errUnknownSession()
+	}
+	changed := result.effects.PutSession != nil
+	b.audit(ctx, "session_revoke", req, "uid", uid, "sid", sid, "reason", string(why), "changed", changed)
+	return Revoked{
+		Kind: string(revocation.KindSID), Value: sid, Changed: changed, Broadcast: b.broadcast(ctx, result.seq),
+	}, nil
+}
+
+// RevokeUser ends all sessions and tokens that the user has; new ones can be opened.
+// Errors: CodeUnknownUser, CodeInvalidRevocation.
+func (b *Broker) RevokeUser(ctx context.Context, ref, reason string, req Request) (Revoked, error) {
+	why, err := parseReason(reason)
+	if err != nil {
+		return Revoked{}, err
+	}
+	user, err := b.userByRef(ctx, ref)
+	if err != nil {
+		return Revoked{}, b.internal(ctx, "revoking a user", err)
+	}
+	return b.endUser(ctx, userEnd{event: "user_revoke", uid: user.UID, reason: why, writes: putUser}, req)
+}
+
+// sessionOwner returns the uid of the user whose session it is.
+func (b *Broker) sessionOwner(ctx context.Context, sid string) (string, error) {
+	if _, ok := parseID(sid); !ok {
+		return "", errUnknownSession()
+	}
+	rec, err := b.cfg.Store.Get(ctx, sidKey(sid))
+	if errors.Is(err, store.ErrNotFound) {
+		return "", errUnknownSession()
+	}
+	if err != nil {
+		return "", fmt.Errorf("reading the sid: %w", err)
+	}
+	var owner sidRecord
+	if err := decodeRecord("the sid", rec.Value, &owner, &owner.V); err != nil {
+		return "", err
+	}
+	return owner.UID, nil
+}
+
+func errUnknownSession() *Error {
+	return &Error{Code: CodeUnknownSession, Message: "There is no such session."}
+}
+
+// broadcast waits, for a while, until what was recorded at seq is sent and reports whether it
+// was; zero: nothing was, but the event of an earlier call may be on its way.
+func (b *Broker) broadcast(ctx context.Context, seq uint64) bool {
+	if seq == 0 {
+		seq = b.cfg.Ledger.Head()
+	}
+	wait, cancel := context.WithTimeout(ctx, broadcastWait)
+	defer cancel()
+	return b.cfg.Broadcast.Flushed(wait, seq)
+}
