@@ -2,6 +2,9 @@
 // `tokenbroker dev` running:
 //
 //	SERVICE_SECRET=demo-service-secret go run ./examples/service -listen 127.0.0.1:8083
+//
+// Secrets come from the environment, or from a file that the environment names:
+// SERVICE_SECRET or SERVICE_SECRET_FILE, NATS_PASSWORD or NATS_PASSWORD_FILE.
 package main
 
 import (
@@ -32,35 +35,52 @@ func main() {
 }
 
 func run(ctx context.Context) error {
+	name := flag.String("name", "service", "this instance's `name`, in its log and in NATS's monitoring")
 	issuer := flag.String("issuer", "http://127.0.0.1:8080", "the broker's `URL`")
+	connect := flag.String("connect", "", "`host:port` to reach the broker at, where it is not the issuer's")
 	audience := flag.String("audience", "demo-api", "this service's `name` in the tokens' aud")
-	clientID := flag.String("client", "demo-service", "this service's client `id` at the broker (its secret: SERVICE_SECRET)")
+	clientID := flag.String("client", "demo-service", "this service's client `id` at the broker (its secret: SERVICE_SECRET[_FILE])")
 	nats := flag.String("nats", "nats://127.0.0.1:4222", "where revocations come from, a NATS `URL`")
+	natsUser := flag.String("nats-user", "", "the `user` at NATS, where it asks (its password: NATS_PASSWORD[_FILE])")
 	origin := flag.String("origin", "http://127.0.0.1:8080", "the browser `origin` that may call")
 	listen := flag.String("listen", "127.0.0.1:8082", "`address` to listen on")
 	flag.Parse()
+	log := slog.Default().With("service", *name)
 
+	clientSecret, err := secret("SERVICE_SECRET")
+	if err != nil {
+		return err
+	}
+	natsPassword, err := secret("NATS_PASSWORD")
+	if err != nil {
+		return err
+	}
 	start, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	v, err := validator.New(start, validator.Config{
-		Issuer:   *issuer,
-		Audience: *audience,
-		Client:   validator.Client{ID: *clientID, Secret: os.Getenv("SERVICE_SECRET")},
-		Feed:     natsfeed.Feed{URL: *nats},
+		Issuer:     *issuer,
+		Audience:   *audience,
+		Client:     validator.Client{ID: *clientID, Secret: clientSecret},
+		Feed:       natsfeed.Feed{URL: *nats, User: *natsUser, Password: natsPassword, Name: *name},
+		HTTPClient: brokerClient(*connect),
+		Logger:     log,
 	})
 	if err != nil {
 		return err
 	}
 	defer v.Close()
 
-	server := &http.Server{
-		Addr:              *listen,
-		Handler:           hello.Handler(v, httpauth.AllowOrigins(*origin)),
-		ReadHeaderTimeout: 5 * time.Second,
-	}
+	mux := http.NewServeMux()
+	mux.Handle("/", hello.Handler(v, httpauth.AllowOrigins(*origin)))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		if !v.Stats().Fresh { // then every token would be refused
+			http.Error(w, "stale", http.StatusServiceUnavailable)
+		}
+	})
+	server := &http.Server{Addr: *listen, Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	failed := make(chan error, 1)
 	go func() { failed <- server.ListenAndServe() }()
-	slog.Info("listening", "address", *listen, "issuer", *issuer)
+	log.Info("listening", "address", *listen, "issuer", *issuer)
 	select {
 	case err := <-failed:
 		return fmt.Errorf("listening on %s: %w", *listen, err)

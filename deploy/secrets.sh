@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# Makes the secrets of docker-compose.yml in deploy/secrets/, each only where it is missing:
+# run it as often as you like, what is there stays. To replace one, remove its file, nats.env
+# too if it was a password of NATS, run this again and start the containers anew.
+#
+# The files are 0644 in a directory that is 0700. Compose mounts a file as it is, owner and
+# mode included, and the processes in the containers are not you (the broker is uid 65532,
+# Prometheus 65534), so the files have to be readable to others; the directory keeps the other
+# users of this machine away from them, and a mounted file is reached without passing through
+# its directory.
+set -euo pipefail
+umask 077
+dir="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/secrets"
+mkdir -p "$dir"
+chmod 0700 "$dir"
+
+random() { head -c "$1" /dev/urandom; }
+hex() { random 32 | od -An -v -tx1 | tr -d ' \n'; }
+# nats.conf reads a variable as it reads its own text: a letter in front keeps a password a
+# string whose digits would make a number.
+natspassword() { printf 'p%s' "$(hex)"; }
+# The key encryption key: 32 bytes in base64.
+kek() { random 32 | base64 | tr -d '\n'; }
+
+# make NAME COMMAND...: what the command prints becomes the file, at once and whole.
+make() {
+	local name="$1" new
+	shift
+	if [ -s "$dir/$name" ]; then
+		return
+	fi
+	new="$(mktemp "$dir/.new.XXXXXX")"
+	"$@" >"$new"
+	chmod 0644 "$new"
+	mv "$new" "$dir/$name"
+	echo "made deploy/secrets/$name"
+}
+
+make kek kek
+make admin_token hex
+make service_a_secret hex
+make service_b_secret hex
+for user in broker service_a service_b; do
+	make "nats_${user}_password" natspassword
+done
+
+# The same passwords for the NATS server, which takes them from its environment.
+natsenv() {
+	local user
+	for user in broker service_a service_b; do
+		printf 'NATS_%s_PASSWORD=%s\n' "$(tr '[:lower:]' '[:upper:]' <<<"$user")" "$(cat "$dir/nats_${user}_password")"
+	done
+}
+make nats.env natsenv
+if [ "$(natsenv)" != "$(cat "$dir/nats.env")" ]; then
+	echo "deploy/secrets/nats.env and the nats_*_password files differ: remove the one that is wrong and run this again" >&2
+	exit 1
+fi
