@@ -12,7 +12,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/coreos/go-oidc/v3/oidc"
 	"github.com/go-jose/go-jose/v4"
 	"golang.org/x/sync/singleflight"
 )
@@ -44,33 +43,31 @@ type keySet struct {
 	failed  error // the last attempt's
 }
 
-var _ oidc.KeySet = (*keySet)(nil)
-
-// VerifySignature implements [oidc.KeySet]. It returns the payload of a good signature.
-func (k *keySet) VerifySignature(ctx context.Context, token string) ([]byte, error) {
+// verify returns the payload of a good signature and the protected typ, nil if there is none.
+func (k *keySet) verify(ctx context.Context, token string) (payload []byte, typ any, err error) {
 	jws, err := jose.ParseSignedCompact(token, algorithms)
 	if err != nil {
-		return nil, errSignature
+		return nil, nil, errSignature
 	}
 	kid := jws.Signatures[0].Protected.KeyID
 	key, old, ok := k.key(kid)
 	if !ok || old {
 		err := k.refetch(ctx)
 		if key, _, ok = k.key(kid); !ok && err != nil {
-			return nil, err // it may be a new key of a provider that does not answer
+			return nil, nil, err // it may be a new key of a provider that does not answer
 		}
 		if !ok {
-			return nil, errUnknownKey
+			return nil, nil, errUnknownKey
 		}
 	}
 	if key.Algorithm != "" && key.Algorithm != jws.Signatures[0].Protected.Algorithm {
-		return nil, errSignature
+		return nil, nil, errSignature
 	}
-	payload, err := jws.Verify(key.Key)
+	payload, err = jws.Verify(key.Key)
 	if err != nil {
-		return nil, errSignature
+		return nil, nil, errSignature
 	}
-	return payload, nil
+	return payload, jws.Signatures[0].Protected.ExtraHeaders[jose.HeaderType], nil
 }
 
 // key returns the key of that kid, and whether it is time to look for withdrawn ones.

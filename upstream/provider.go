@@ -175,10 +175,10 @@ func (p *Provider) Exchange(ctx context.Context, code broker.CodeExchange) (brok
 	if err != nil {
 		return broker.Identity{}, err
 	}
-	if code.Nonce == "" || subtle.ConstantTimeCompare([]byte(id.token.Nonce), []byte(code.Nonce)) != 1 {
+	if code.Nonce == "" || subtle.ConstantTimeCompare([]byte(id.Nonce), []byte(code.Nonce)) != 1 {
 		return broker.Identity{}, fmt.Errorf("%w: nonce mismatch", broker.ErrUpstreamToken)
 	}
-	if id.token.AccessTokenHash != "" && id.token.VerifyAccessToken(tokens.AccessToken) != nil {
+	if id.AccessTokenHash != "" && id.VerifyAccessToken(tokens.AccessToken) != nil {
 		return broker.Identity{}, fmt.Errorf("%w: at_hash", broker.ErrUpstreamToken)
 	}
 	return id.identity(p.cfg), nil
@@ -220,7 +220,7 @@ func (p *Provider) VerifyTokens(ctx context.Context, tokens broker.UpstreamToken
 	if err != nil {
 		return broker.Identity{}, err
 	}
-	if p.cfg.Now().Sub(id.token.IssuedAt) > p.cfg.MaxTokenAge {
+	if p.cfg.Now().Sub(id.IssuedAt) > p.cfg.MaxTokenAge {
 		return broker.Identity{}, fmt.Errorf("%w: issued too long ago", broker.ErrUpstreamExpired)
 	}
 	if tokens.AccessToken != "" {
@@ -248,9 +248,13 @@ func (p *Provider) LogoutURL(ctx context.Context, returnTo string) string {
 	if err != nil {
 		return ""
 	}
+	back := "post_logout_redirect_uri" // OIDC RP-Initiated Logout §2
+	if p.cfg.Kind == KindCognito {
+		back = "logout_uri"
+	}
 	query := to.Query()
 	query.Set("client_id", p.cfg.ClientID)
-	query.Set("post_logout_redirect_uri", returnTo)
+	query.Set(back, returnTo)
 	to.RawQuery = query.Encode()
 	return to.String()
 }

@@ -1,0 +1,163 @@
+package upstream_test
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"math/big"
+	"net/url"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"crypto/elliptic"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"tokenbroker/broker"
+	"tokenbroker/upstream"
+)
+
+// TestOneTokenHasOneHash: a token that is good for one session must not become another one
+// by another spelling or another good signature over the same claims.
+func TestOneTokenHasOneHash(t *testing.T) {
+	o := newOP()
+	o.jwks = append(o.jwks, jose.JSONWebKey{Key: testKeys()["ec"].Public(), KeyID: "ec"})
+	p := o.provider(t, nil)
+	verify := func(raw string) (broker.Identity, error) {
+		return p.VerifyTokens(t.Context(), broker.UpstreamTokens{IDToken: raw})
+	}
+	raw := sign(t, jose.ES256, "ec", testKeys()["ec"], goodClaims(nil))
+	first, err := verify(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, signature := raw[:strings.LastIndex(raw, ".")+1], raw[strings.LastIndex(raw, ".")+1:]
+	rs, err := base64.RawURLEncoding.DecodeString(signature)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := new(big.Int).SetBytes(rs[32:])
+	s.Sub(elliptic.P256().Params().N, s).FillBytes(rs[32:])
+	if again, err := verify(head + base64.RawURLEncoding.EncodeToString(rs)); err == nil && again.TokenHash != first.TokenHash {
+		t.Error("the signature's twin (n−s) makes another hash")
+	}
+	other, err := verify(sign(t, jose.ES256, "ec", testKeys()["ec"], goodClaims(map[string]any{"jti": "2"})))
+	if err != nil || other.TokenHash == first.TokenHash {
+		t.Errorf("another token has the same hash, or is refused: %v", err)
+	}
+
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	last := strings.IndexByte(alphabet, raw[len(raw)-1])
+	for name, spelling := range map[string]string{
+		"a line feed at the end":       raw + "\n",
+		"a carriage return inside":     raw[:9] + "\r" + raw[9:],
+		"a space at the end":           raw + " ",
+		"padding":                      raw + "==",
+		"a changed last character":     raw[:len(raw)-1] + string(alphabet[last^1]),
+		"a fourth segment":             raw + ".",
+		"standard base64, if it shows": strings.NewReplacer("-", "+", "_", "/").Replace(raw) + "=",
+	} {
+		if _, err := verify(spelling); !errors.Is(err, broker.ErrUpstreamToken) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestOtherTokensOfTheIssuer for the same client are no id tokens: access tokens (RFC 9068
+// §2.1), log-out tokens (OIDC Back-Channel Logout §2.4), security events.
+func TestOtherTokensOfTheIssuer(t *testing.T) {
+	for name, tc := range map[string]struct {
+		typ    any
+		claims map[string]any
+		ok     bool
+	}{
+		"JWT":                              {typ: "JWT", ok: true},
+		"jwt as a media type":              {typ: "application/jwt", ok: true},
+		"no typ":                           {ok: true},
+		"an access token":                  {typ: "at+jwt"},
+		"an access token's media type":     {typ: "application/AT+jwt"},
+		"a log-out token":                  {typ: "logout+jwt"},
+		"a typ that is no text":            {typ: 7},
+		"a log-out token from before typs": {claims: map[string]any{"events": map[string]any{"http://schemas.openid.net/event/backchannel-logout": map[string]any{}}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			opts := &jose.SignerOptions{}
+			if tc.typ != nil {
+				opts.WithHeader(jose.HeaderType, tc.typ)
+			}
+			signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: jose.JSONWebKey{Key: testKeys()["rsa"], KeyID: "rsa"}}, opts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			jws, err := signer.Sign(encode(goodClaims(tc.claims)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			raw, err := jws.CompactSerialize()
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = newOP().provider(t, nil).VerifyTokens(t.Context(), broker.UpstreamTokens{IDToken: raw})
+			if tc.ok && err != nil || !tc.ok && !errors.Is(err, broker.ErrUpstreamToken) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+// TestGooglesTwoIssuersAreOne account: it writes its issuer with and without the scheme.
+func TestGooglesTwoIssuersAreOne(t *testing.T) {
+	const google = "https://accounts.google.com"
+	o := newOP()
+	o.discovery["issuer"] = google
+	p := o.provider(t, func(c *upstream.Config) { c.Issuer = google })
+	for _, iss := range []string{google, "accounts.google.com"} {
+		id, err := p.VerifyTokens(t.Context(), broker.UpstreamTokens{IDToken: signed(t, map[string]any{"iss": iss})})
+		if err != nil || id.Issuer != google {
+			t.Errorf("iss %q: issuer %q, %v", iss, id.Issuer, err)
+		}
+	}
+}
+
+func TestNumbersStayWhatTheyAre(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newOP().provider(t, nil)
+		identity := func(claims map[string]any) broker.Identity {
+			t.Helper()
+			id, err := p.VerifyTokens(t.Context(), broker.UpstreamTokens{IDToken: signed(t, claims)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return id
+		}
+		if n := identity(map[string]any{"employee": json.Number("9007199254740993")}).Attributes["employee"]; n != json.Number("9007199254740993") {
+			t.Errorf("attribute %v (%T)", n, n)
+		}
+		now := time.Now().Unix()
+		for _, at := range []any{0, -1, now + 61, 1.5, json.Number("1e300"), "946684000", true} {
+			if id := identity(map[string]any{"auth_time": at}); !id.AuthTime.IsZero() {
+				t.Errorf("auth_time %v is taken as %v", at, id.AuthTime)
+			}
+		}
+		for _, at := range []int64{1, now, now + 60} {
+			if id := identity(map[string]any{"auth_time": at}); id.AuthTime.Unix() != at {
+				t.Errorf("auth_time %d is taken as %v", at, id.AuthTime)
+			}
+		}
+	})
+}
+
+// TestCognitosOwnLogOutPage is in its discovery document, and takes another parameter.
+func TestCognitosOwnLogOutPage(t *testing.T) {
+	p := newPool(t)
+	to, err := url.Parse(p.provider.LogoutURL(t.Context(), "https://app.test/"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	query := to.Query()
+	if to.Path != "/logout" || query.Get("logout_uri") != "https://app.test/" || query.Get("client_id") != "dev-client" || query.Has("post_logout_redirect_uri") {
+		t.Errorf("log-out page %s", to)
+	}
+}
