@@ -3,158 +3,134 @@
 //
 // [Load] is what serve, `config check` and the operators' commands call; it returns the
 // effective values with the source of each, or [Problems]: everything that is wrong at
-// once. Nothing in here opens a port or a store.
+// once. [Init] writes a file to start from, [Reference] lists every key, [Changes] tells
+// what a reload can take over. Nothing in here opens a port or a store.
 package config
-
-import "time"
 
 // Config is the whole configuration. The yaml keys, joined by dots, are the key paths of
 // problems, of `config print` and of the environment (lifetimes.access_token is
 // TOKENBROKER_LIFETIMES_ACCESS_TOKEN). A [Secret] named x can be given as x_file, too.
+//
+// The tags are the one source of the reference: doc says what a key means (for a README's
+// table, so no pipes), default is its default as the environment would write it.
 type Config struct {
-	// PublicURL is the issuer: the broker's own URL as browsers and services reach it.
-	PublicURL string `yaml:"public_url"`
-	// DataDir holds the store and, unless keyring.kek is given, the key encryption key.
-	DataDir string `yaml:"data_dir"`
-	Listen  string `yaml:"listen"`
-	TLS     TLS    `yaml:"tls"`
-	// TrustedProxies are the addresses or CIDRs whose X-Forwarded-For is believed.
-	TrustedProxies []string `yaml:"trusted_proxies"`
-	// Origins are those of the SPAs; each same-site with PublicURL.
-	Origins   []string            `yaml:"origins"`
-	Cookie    Cookie              `yaml:"cookie"`
-	Lifetimes Lifetimes           `yaml:"lifetimes"`
-	Tokens    Tokens              `yaml:"tokens"`
-	Browser   Browser             `yaml:"browser"`
-	Clients   map[string]Client   `yaml:"clients"`
-	Providers map[string]Provider `yaml:"providers"`
-	Claims    Claims              `yaml:"claims"`
-	// UserObject names what the answers' user shows: id, username, roles, groups, or the
-	// name of an attribute. Empty: no user object.
-	UserObject []string `yaml:"user_object"`
-	NATS       NATS     `yaml:"nats"`
-	Admin      Admin    `yaml:"admin"`
-	Keyring    Keyring  `yaml:"keyring"`
-	Log        Log      `yaml:"log"`
+	PublicURL      string              `yaml:"public_url" doc:"Required. The issuer: the broker's own URL as browsers and services reach it, without a path; https, or http on loopback."`
+	DataDir        string              `yaml:"data_dir" doc:"Required. Directory of the store and of the keys that the broker makes itself."`
+	Listen         string              `yaml:"listen" default:"127.0.0.1:8080" doc:"Address of the public listener, host:port."`
+	TLS            TLS                 `yaml:"tls"`
+	TrustedProxies []string            `yaml:"trusted_proxies" doc:"Addresses or CIDRs of the proxies whose X-Forwarded-For is believed."`
+	Origins        []string            `yaml:"origins" doc:"Origins of the SPAs, each on the same site as public_url. The broker's own is always allowed."`
+	Cookie         Cookie              `yaml:"cookie"`
+	Lifetimes      Lifetimes           `yaml:"lifetimes"`
+	Tokens         Tokens              `yaml:"tokens"`
+	Browser        Browser             `yaml:"browser"`
+	Clients        map[string]Client   `yaml:"clients"`
+	Providers      map[string]Provider `yaml:"providers"`
+	Claims         Claims              `yaml:"claims"`
+	UserObject     []string            `yaml:"user_object" default:"id,username,roles,groups" doc:"What the answers' user shows: id, username, roles, groups or names of attributes. Empty: no user object."`
+	NATS           NATS                `yaml:"nats"`
+	Admin          Admin               `yaml:"admin"`
+	Keyring        Keyring             `yaml:"keyring"`
+	Log            Log                 `yaml:"log"`
 }
 
 // TLS names the files of a certificate; without them a proxy in front ends TLS.
 type TLS struct {
-	CertFile string `yaml:"cert_file"`
-	KeyFile  string `yaml:"key_file"`
+	CertFile string `yaml:"cert_file" doc:"PEM file of the certificate chain. Without it a proxy in front ends TLS."`
+	KeyFile  string `yaml:"key_file" doc:"PEM file of the certificate's private key."`
 }
 
 // Cookie is the refresh cookie.
 type Cookie struct {
-	Name string `yaml:"name"`
-	Path string `yaml:"path"`
-	// Secure is nil by default: on where PublicURL is https. false is for plain http on loopback alone.
-	Secure *bool `yaml:"secure"`
+	Name string `yaml:"name" default:"refresh_cookie" doc:"Name of the refresh cookie; with https the prefix __Secure- or __Host- is added."`
+	Path string `yaml:"path" default:"/auth" doc:"Path of the refresh cookie: /auth, or / where the broker has a host of its own."`
+	// Secure is set by [Load]: on where PublicURL is https, unless given.
+	Secure *bool `yaml:"secure" doc:"The cookie's Secure attribute; default: true with https. false is for http on loopback alone."`
 }
 
 // Lifetimes are those of docs/design.md §5 and §6.
 type Lifetimes struct {
-	AccessToken     Duration `yaml:"access_token"`
-	SessionIdle     Duration `yaml:"session_idle"`
-	SessionAbsolute Duration `yaml:"session_absolute"`
-	RefreshGrace    Duration `yaml:"refresh_grace"`
-	JWKSCache       Duration `yaml:"jwks_cache"`
+	AccessToken     Duration `yaml:"access_token" default:"5m" doc:"Life of an access token, 1s to 1h."`
+	SessionIdle     Duration `yaml:"session_idle" default:"14d" doc:"A session ends when it was not refreshed for this long."`
+	SessionAbsolute Duration `yaml:"session_absolute" default:"90d" doc:"A session ends this long after the sign-in, whatever happens."`
+	RefreshGrace    Duration `yaml:"refresh_grace" default:"10s" doc:"A superseded refresh token is answered for this long (tabs, lost answers), 0s to 5m."`
+	JWKSCache       Duration `yaml:"jwks_cache" default:"5m" doc:"How long services may keep the public keys, whole seconds."`
 }
 
 // Tokens is what access tokens say and how they are signed.
 type Tokens struct {
-	Algorithm string   `yaml:"algorithm"` // ES256, EdDSA, RS256, PS256
-	Audience  []string `yaml:"audience"`
+	Algorithm string   `yaml:"algorithm" default:"ES256" doc:"How access tokens are signed: ES256, EdDSA, RS256 or PS256."`
+	Audience  []string `yaml:"audience" doc:"Required. The aud of access tokens: names of the services that accept them."`
 }
 
 // Browser is the client that browser sessions belong to, and what they are granted.
 type Browser struct {
-	Client string   `yaml:"client"`
-	Scopes []string `yaml:"scopes"`
+	Client string   `yaml:"client" doc:"Required. The public client that browser sessions belong to."`
+	Scopes []string `yaml:"scopes" doc:"Scopes granted to browser sessions."`
 }
 
 // Client is public, or has a secret or its hash (hex SHA-256 of the secret's text).
 type Client struct {
-	Public     bool     `yaml:"public"`
-	Secret     Secret   `yaml:"secret"`
-	SecretHash string   `yaml:"secret_hash"`
-	Scopes     []string `yaml:"scopes"`
+	Public     bool     `yaml:"public" doc:"The client has no secret: a SPA or an app."`
+	Secret     Secret   `yaml:"secret" doc:"Secret of a confidential client, 32 characters or more."`
+	SecretHash string   `yaml:"secret_hash" doc:"Instead of secret: its SHA-256 in hex, printf %s \"$SECRET\" , piped to sha256sum."`
+	Scopes     []string `yaml:"scopes" doc:"Scopes that the client may ask for."`
 }
 
 // Provider is an upstream identity provider. Kind cognito takes Region and UserPool (and
 // Domain, the hosted UI's URL, for its log-out), kind oidc takes Issuer.
 type Provider struct {
-	Kind                   string   `yaml:"kind"`
-	Region                 string   `yaml:"region"`
-	UserPool               string   `yaml:"user_pool"`
-	Domain                 string   `yaml:"domain"`
-	Issuer                 string   `yaml:"issuer"`
-	ClientID               string   `yaml:"client_id"`
-	ClientSecret           Secret   `yaml:"client_secret"`
-	AllowedClientIDs       []string `yaml:"allowed_client_ids"`
-	Scopes                 []string `yaml:"scopes"`
-	MaxTokenAge            Duration `yaml:"max_token_age"`
-	SkipEmailVerifiedCheck bool     `yaml:"skip_email_verified_check"`
+	Kind                   string   `yaml:"kind" doc:"cognito, or oidc for any OpenID Connect issuer."`
+	Region                 string   `yaml:"region" doc:"cognito: the AWS region, as us-east-1."`
+	UserPool               string   `yaml:"user_pool" doc:"cognito: the user pool's id, as us-east-1_abc123DEF."`
+	Domain                 string   `yaml:"domain" doc:"cognito: URL of the hosted UI, for its log-out."`
+	Issuer                 string   `yaml:"issuer" doc:"oidc: the issuer's URL, https, or http on loopback."`
+	ClientID               string   `yaml:"client_id" doc:"The broker's client id at the provider."`
+	ClientSecret           Secret   `yaml:"client_secret" doc:"The broker's client secret at the provider, if it has one."`
+	AllowedClientIDs       []string `yaml:"allowed_client_ids" doc:"Further client ids whose tokens may be exchanged for a session."`
+	Scopes                 []string `yaml:"scopes" doc:"Scopes asked for at the provider; default: openid, email, profile."`
+	MaxTokenAge            Duration `yaml:"max_token_age" doc:"How old an id token may be that is exchanged for a session; default: 10m."`
+	SkipEmailVerifiedCheck bool     `yaml:"skip_email_verified_check" doc:"Let users in whose e-mail address the provider has not verified."`
 }
 
 // Claims are those of access tokens beside the standard ones.
 type Claims struct {
-	// Attributes of the user to copy.
-	Attributes []string `yaml:"attributes"`
-	// Computed: name to CEL expression.
-	Computed map[string]string `yaml:"computed"`
-	// Roles and Groups add the claims of that name where the user has any.
-	Roles  bool `yaml:"roles"`
-	Groups bool `yaml:"groups"`
+	Attributes []string          `yaml:"attributes" doc:"Attributes of the user that are copied into access tokens."`
+	Computed   map[string]string `yaml:"computed" doc:"Claim computed by a CEL expression over user, identity, client and session."`
+	Roles      bool              `yaml:"roles" default:"true" doc:"Add the claim roles where the user has any."`
+	Groups     bool              `yaml:"groups" default:"true" doc:"Add the claim groups where the user has any."`
 }
 
 // NATS is an embedded server at Listen, or one elsewhere by URL.
 type NATS struct {
-	URL             string `yaml:"url"`
-	User            string `yaml:"user"`
-	Password        Secret `yaml:"password"`
-	CredentialsFile string `yaml:"credentials_file"`
-	CAFile          string `yaml:"ca_file"`
-	// Listen, ServiceUser, ServicePassword, TLSCertFile and TLSKeyFile are of the embedded
-	// server: services subscribe with them. Off loopback they are required.
-	Listen          string `yaml:"listen"`
-	ServiceUser     string `yaml:"service_user"`
-	ServicePassword Secret `yaml:"service_password"`
-	TLSCertFile     string `yaml:"tls_cert_file"`
-	TLSKeyFile      string `yaml:"tls_key_file"`
+	URL             string `yaml:"url" doc:"NATS elsewhere: nats://host:4222, tls:// or a comma separated list. Without it a server is embedded."`
+	User            string `yaml:"user" doc:"User at url."`
+	Password        Secret `yaml:"password" doc:"Password at url."`
+	CredentialsFile string `yaml:"credentials_file" doc:"Credentials file (JWT and seed) for url, instead of user and password."`
+	CAFile          string `yaml:"ca_file" doc:"PEM file of the authorities that url's certificate is checked by; default: the system's."`
+	// Listen and what follows are of the embedded server; [Load] empties Listen where URL is given.
+	Listen          string `yaml:"listen" default:"127.0.0.1:4222" doc:"Address of the embedded server, host:port; unused with url."`
+	ServiceUser     string `yaml:"service_user" doc:"User that services subscribe as at the embedded server; required off loopback."`
+	ServicePassword Secret `yaml:"service_password" doc:"Its password, 16 characters or more."`
+	TLSCertFile     string `yaml:"tls_cert_file" doc:"PEM file of the embedded server's certificate; required off loopback."`
+	TLSKeyFile      string `yaml:"tls_key_file" doc:"PEM file of its private key."`
 }
 
 // Admin is the operators' surface: a unix socket, always, and a TCP listener.
 type Admin struct {
-	// Socket is the path of the unix socket; empty: admin/admin.sock in DataDir.
-	Socket string `yaml:"socket"`
-	// Listen is the TCP address; empty: the socket alone.
-	Listen string `yaml:"listen"`
-	// Token is the bearer token of the TCP listener; empty: made at the first start, in DataDir.
-	Token Secret   `yaml:"token"`
-	Hosts []string `yaml:"hosts"`
+	Socket string   `yaml:"socket" doc:"Path of the operators' unix socket; default: admin/admin.sock in data_dir."`
+	Listen string   `yaml:"listen" default:"127.0.0.1:8081" doc:"Address of the operators' TCP listener; empty: the socket alone."`
+	Token  Secret   `yaml:"token" doc:"Bearer token of the TCP listener, 32 characters or more; default: made at the first start, in data_dir."`
+	Hosts  []string `yaml:"hosts" default:"127.0.0.1,::1,localhost" doc:"Host names that the TCP listener answers to."`
 }
 
 // Keyring seals the private keys.
 type Keyring struct {
-	// KEK is 32 bytes in base64; empty: the file kek in DataDir, made at the first start.
-	KEK Secret `yaml:"kek"`
+	KEK Secret `yaml:"kek" doc:"Key that seals the private keys, 32 bytes in base64; default: the file kek in data_dir, made at the first start."`
 }
 
 // Log says what is logged and how.
 type Log struct {
-	Level  string `yaml:"level"`  // debug, info, warn, error
-	Format string `yaml:"format"` // text, json
+	Level  string `yaml:"level" default:"info" doc:"debug, info, warn or error."`
+	Format string `yaml:"format" default:"text" doc:"text or json."`
 }
-
-// Duration is a time.Duration written with a unit: 90s, 5m, 36h, 14d (or 1d12h).
-type Duration time.Duration
-
-// Secret shows itself nowhere as text; Reveal gives it.
-type Secret struct{ text string }
-
-// Reveal returns the secret.
-func (s Secret) Reveal() string { return s.text }
-
-// NewSecret makes a Secret of text.
-func NewSecret(text string) Secret { return Secret{text} }

@@ -1,0 +1,52 @@
+package config
+
+import (
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+const (
+	minAdminToken = 32
+	// maxSocket leaves room below the 104 and 108 bytes that kernels take.
+	maxSocket = 100
+)
+
+// hostName is a name or an address as a Host header has it, without port and brackets.
+var hostName = regexp.MustCompile(`^([A-Za-z0-9._-]+|[0-9A-Fa-f:.]+)$`)
+
+func (c *checker) admin() {
+	a := c.cfg.Admin
+	if a.Socket != "" {
+		switch {
+		case !filepath.IsAbs(a.Socket):
+			c.add("admin.socket", "is no absolute path", "as /run/tokenbroker/admin.sock")
+		case len(a.Socket) > maxSocket:
+			c.add("admin.socket", "is longer than 100 bytes", "unix sockets have short paths, as /run/tokenbroker/admin.sock")
+		}
+	}
+	if a.Token.Set() && !c.published("admin.token", a.Token) {
+		switch token := a.Token.Reveal(); {
+		case utf8.RuneCountInString(token) < minAdminToken:
+			c.add("admin.token", "is shorter than 32 characters", "make one by `openssl rand -base64 32`")
+		case strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):
+			c.add("admin.token", "has characters that no header takes", "printable ASCII without spaces")
+		}
+	}
+	for _, host := range a.Hosts {
+		if !hostName.MatchString(host) {
+			c.add("admin.hosts", strconv.Quote(host)+" is no host name", "names or addresses without port, as localhost; no wildcard")
+		}
+	}
+	if a.Listen == "" || !c.address("admin.listen", a.Listen) {
+		return
+	}
+	if len(a.Hosts) == 0 {
+		c.add("admin.hosts", "is empty, but admin.listen is given", "name the hosts that operators use, or make admin.listen empty")
+	}
+	if !isLoopback(hostOf(a.Listen)) && (!c.given("admin.hosts") || !a.Token.Set()) {
+		c.add("admin.listen", "is not loopback", "use 127.0.0.1; in a container: give admin.hosts and admin.token (or token_file), too, and publish the port on loopback alone")
+	}
+}

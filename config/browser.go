@@ -1,0 +1,129 @@
+package config
+
+import (
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"tokenbroker/api/origin"
+)
+
+// cookieName is a token (RFC 6265 §4.1.1, RFC 9110 §5.6.2).
+var cookieName = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
+
+// browser checks what browsers meet: the cookie, the origins, the client, the user object.
+func (c *checker) browser() {
+	c.cookie()
+	public, err := origin.Parse(c.cfg.PublicURL)
+	if err != nil || !strings.Contains(c.cfg.PublicURL, "://") {
+		public = nil // public_url has a problem of its own
+	}
+	for _, o := range c.cfg.Origins {
+		c.origin(o, public)
+	}
+
+	client, found := c.cfg.Clients[c.cfg.Browser.Client]
+	switch {
+	case c.cfg.Browser.Client == "":
+		c.add("browser.client", "is missing", "the id of the public client, one of clients, that browser sessions belong to")
+	case !found:
+		hint := "add it to clients, with public: true"
+		if best := didYouMean(c.cfg.Browser.Client, c.cfg.ids(path{"clients"})); best != "" {
+			hint = "did you mean " + best + "?"
+		}
+		c.add("browser.client", "is none of clients", hint)
+	case !client.Public:
+		c.add("browser.client", "is not a public client", "a browser keeps no secret: name a client with public: true")
+	}
+	c.scopes("browser.scopes", c.cfg.Browser.Scopes)
+
+	c.names("user_object", c.cfg.UserObject)
+	c.names("claims.attributes", c.cfg.Claims.Attributes)
+	for _, name := range c.cfg.Claims.Attributes {
+		if _, both := c.cfg.Claims.Computed[name]; both {
+			c.add("claims.computed."+name, "is one of claims.attributes, too", "a claim is copied or computed: keep one")
+		}
+	}
+	for _, name := range c.cfg.ids(path{"claims", "computed"}) {
+		if strings.TrimSpace(c.cfg.Claims.Computed[name]) == "" {
+			c.add("claims.computed."+name, "is empty", "write a CEL expression, as user.email")
+		}
+	}
+}
+
+func (c *checker) cookie() {
+	cookie := c.cfg.Cookie
+	lower := strings.ToLower(cookie.Name)
+	switch {
+	case !cookieName.MatchString(cookie.Name):
+		c.add("cookie.name", "is no cookie name", "letters, digits, - and _")
+	case strings.HasPrefix(lower, "__secure-"), strings.HasPrefix(lower, "__host-"):
+		c.add("cookie.name", "has a prefix that the broker adds itself", "leave __Secure- and __Host- away")
+	}
+	if cookie.Path != "/" && cookie.Path != "/auth" {
+		c.add("cookie.path", "is neither /auth nor /", "/ where the broker has a host of its own, else /auth")
+	}
+	if !c.given("cookie.secure") {
+		return
+	}
+	switch https := strings.HasPrefix(c.cfg.PublicURL, "https:"); {
+	case *cookie.Secure && !https:
+		c.add("cookie.secure", "is true, but public_url is not https", "browsers would drop the cookie: leave it out")
+	case !*cookie.Secure && (https || !loopbackURL(c.cfg.PublicURL)):
+		c.add("cookie.secure", "is false on a public URL", "leave it out; false is for http on loopback alone")
+	}
+}
+
+func loopbackURL(raw string) bool {
+	u, err := url.Parse(raw)
+	return err == nil && isLoopback(u.Hostname())
+}
+
+func (c *checker) origin(text string, public *url.URL) {
+	const key = "origins"
+	switch text {
+	case "*":
+		c.add(key, `"*" would let every site act as the user`, "name each SPA's origin, as https://app.example.com")
+		return
+	case "null":
+		c.add(key, `"null" is sent by sandboxed frames and files of anybody`, "serve the SPA from a host and name its origin")
+		return
+	}
+	u, err := origin.Parse(text)
+	if err != nil || !validPort(u.Port(), true) {
+		shown := strconv.Quote(text)
+		if strings.Contains(text, "@") {
+			shown = "an item" // a password may be in it
+		}
+		c.add(key, shown+" is no origin", "scheme://host or scheme://host:port, as https://app.example.com; no path, no wildcard")
+		return
+	}
+	if public == nil || origin.SameSite(u, public) {
+		return
+	}
+	hint := "the refresh cookie is SameSite=Strict: put SPA and broker below one domain"
+	otherScheme := *u
+	otherScheme.Scheme = public.Scheme
+	switch {
+	case origin.SameSite(&otherScheme, public):
+		hint = "sites differ by scheme, too: use " + public.Scheme + " for both"
+	case isLoopback(u.Hostname()) && isLoopback(public.Hostname()):
+		hint = "localhost, 127.0.0.1 and ::1 are different sites: use the same name for both"
+	}
+	c.add(key, strconv.Quote(text)+" is on another site than public_url", hint)
+}
+
+// names checks a list of names: none empty, none twice.
+func (c *checker) names(key string, names []string) {
+	seen := map[string]bool{}
+	for _, name := range names {
+		switch {
+		case strings.TrimSpace(name) == "":
+			c.add(key, "has an empty item", "")
+		case seen[name]:
+			c.add(key, strconv.Quote(name)+" is given twice", "keep one")
+		}
+		seen[name] = true
+	}
+}

@@ -1,0 +1,306 @@
+package config_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"tokenbroker/config"
+)
+
+// newPair makes a self-signed certificate and its key, in PEM.
+func newPair(t testing.TB) (cert, key string) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}))
+}
+
+// base are good configurations that the rows of the table change by a few keys.
+var base = map[string]string{
+	"http":  good,
+	"https": strings.Replace(good, "http://127.0.0.1:8080", "https://auth.example.com", 1),
+	"cognito": good + `providers:
+  cognito: {kind: cognito, region: eu-central-1, user_pool: eu-central-1_abc123DEF, client_id: app}
+`,
+	"oidc": good + `providers:
+  corp: {kind: oidc, issuer: 'https://id.example.com/realm', client_id: app}
+`,
+	"service": strings.Replace(good, "secret: "+secretText, "scopes: [a]", 1),
+}
+
+func TestRefusals(t *testing.T) {
+	certPEM, keyPEM := newPair(t)
+	_, otherPEM := newPair(t)
+	cert, key, other := write(t, "cert.pem", certPEM), write(t, "key.pem", keyPEM), write(t, "other.pem", otherPEM)
+	empty, missing := write(t, "empty", "\n"), filepath.Join(t.TempDir(), "missing")
+	type flags = map[string]string
+	const secret, hash = "clients.my-service.secret", "clients.my-service.secret_hash"
+	for _, tt := range []struct {
+		base     string
+		flags    flags
+		key      string // of the one problem; "" for none
+		fragment string
+	}{
+		{"http", nil, "", ""},
+		{"http", flags{"public_url": "http://[::1]:8080"}, "", ""},
+		{"http", flags{"public_url": "http://localhost"}, "", ""},
+		{"http", flags{"public_url": "http://auth.example.com"}, "public_url", "not loopback"},
+		{"http", flags{"public_url": "http://0.0.0.0:8080"}, "public_url", "not loopback"},
+		{"http", flags{"public_url": ""}, "public_url", "missing"},
+		{"http", flags{"public_url": "auth.example.com"}, "public_url", "no http or https URL"},
+		{"http", flags{"public_url": "ftp://auth.example.com"}, "public_url", "no http or https URL"},
+		{"http", flags{"public_url": "https://*.example.com"}, "public_url", "no http or https URL"},
+		{"http", flags{"public_url": "https://a b"}, "public_url", "no http or https URL"},
+		{"http", flags{"public_url": "https://auth.example.com/auth"}, "public_url", "has a path"},
+		{"http", flags{"public_url": "https://auth.example.com/"}, "public_url", "slash"},
+		{"http", flags{"public_url": "https://auth.example.com?x"}, "public_url", "query"},
+		{"http", flags{"public_url": "https://auth.example.com#"}, "public_url", "fragment"},
+		{"http", flags{"public_url": "https://u:p@auth.example.com"}, "public_url", "user or a password"},
+		{"http", flags{"public_url": "https://Auth.example.com:443"}, "public_url", "https://auth.example.com"},
+		{"http", flags{"data_dir": ""}, "data_dir", "missing"},
+		{"http", flags{"listen": "8080"}, "listen", "no host:port"},
+		{"http", flags{"listen": ""}, "listen", "missing"},
+		{"http", flags{"listen": ":70000"}, "listen", "no host:port"},
+		{"http", flags{"listen": "0.0.0.0:8080"}, "", ""},
+		{"http", flags{"listen": "127.0.0.1:8081"}, "admin.listen", "address of listen"},
+		{"http", flags{"admin.listen": "127.0.0.1:4222"}, "nats.listen", "address of admin.listen"},
+		{"http", flags{"listen": "127.0.0.1:0", "admin.listen": "127.0.0.1:0", "nats.listen": "127.0.0.1:0"}, "", ""},
+
+		{"https", nil, "", ""},
+		{"https", flags{"listen": ":8080"}, "trusted_proxies", "behind a proxy"},
+		{"https", flags{"listen": ":8080", "trusted_proxies": "10.0.0.0/8, fd00::1"}, "", ""},
+		{"https", flags{"listen": ":8443", "tls.cert_file": cert, "tls.key_file": key}, "", ""},
+		{"https", flags{"tls.cert_file": cert}, "tls.key_file", "both or none"},
+		{"https", flags{"tls.key_file": key}, "tls.cert_file", "both or none"},
+		{"https", flags{"tls.cert_file": cert, "tls.key_file": other}, "tls.cert_file", "does not load"},
+		{"https", flags{"tls.cert_file": cert, "tls.key_file": missing}, "tls.key_file", "no such file"},
+		{"https", flags{"tls.cert_file": t.TempDir(), "tls.key_file": key}, "tls.cert_file", "directory"},
+		{"http", flags{"tls.cert_file": cert, "tls.key_file": key}, "tls", "public_url is http"},
+		{"https", flags{"trusted_proxies": "0.0.0.0/0"}, "trusted_proxies", "everybody"},
+		{"https", flags{"trusted_proxies": "::/0"}, "trusted_proxies", "everybody"},
+		{"https", flags{"trusted_proxies": "proxy.internal"}, "trusted_proxies", "no address or CIDR"},
+		{"https", flags{"trusted_proxies": "10.0.0.0/33"}, "trusted_proxies", "no address or CIDR"},
+
+		{"http", flags{"cookie.secure": "false"}, "", ""},
+		{"http", flags{"cookie.secure": "true"}, "cookie.secure", "not https"},
+		{"https", flags{"cookie.secure": "true"}, "", ""},
+		{"https", flags{"cookie.secure": "false"}, "cookie.secure", "public URL"},
+		{"https", flags{"cookie.secure": "no"}, "cookie.secure", "true or false"},
+		{"http", flags{"cookie.path": "/"}, "", ""},
+		{"http", flags{"cookie.path": "/auth/"}, "cookie.path", "neither"},
+		{"http", flags{"cookie.name": "a b"}, "cookie.name", "no cookie name"},
+		{"http", flags{"cookie.name": ""}, "cookie.name", "no cookie name"},
+		{"http", flags{"cookie.name": "__host-x"}, "cookie.name", "prefix"},
+		{"https", flags{"origins": "https://app.example.com,https://example.com:8443"}, "", ""},
+		{"https", flags{"origins": "*"}, "origins", "every site"},
+		{"https", flags{"origins": "null"}, "origins", "sandboxed"},
+		{"https", flags{"origins": "https://*.example.com"}, "origins", "no wildcard"},
+		{"https", flags{"origins": "https://app.example.com/app"}, "origins", "no path"},
+		{"https", flags{"origins": "https://example.org"}, "origins", "one domain"},
+		{"https", flags{"origins": "http://app.example.com"}, "origins", "differ by scheme"},
+		{"http", flags{"origins": "http://127.0.0.1:5173"}, "", ""},
+		{"http", flags{"origins": "http://localhost:5173"}, "origins", "different sites"},
+
+		{"http", flags{"lifetimes.access_token": "0s"}, "lifetimes.access_token", "between 1s and 1h"},
+		{"http", flags{"lifetimes.access_token": "61m"}, "lifetimes.access_token", "between 1s and 1h"},
+		{"http", flags{"lifetimes.access_token": "1500ms"}, "lifetimes.access_token", "whole seconds"},
+		{"http", flags{"lifetimes.access_token": "300"}, "lifetimes.access_token", "unit"},
+		{"http", flags{"lifetimes.session_idle": "-1h"}, "lifetimes.session_idle", "positive"},
+		{"http", flags{"lifetimes.session_idle": "91d"}, "lifetimes.session_idle", "longer than session_absolute, 90d"},
+		{"http", flags{"lifetimes.session_absolute": "0s"}, "lifetimes.session_absolute", "positive"},
+		{"http", flags{"lifetimes.refresh_grace": "0s"}, "", ""},
+		{"http", flags{"lifetimes.refresh_grace": "0"}, "lifetimes.refresh_grace", "unit"},
+		{"http", flags{"lifetimes.refresh_grace": "301s"}, "lifetimes.refresh_grace", "between"},
+		{"http", flags{"lifetimes.jwks_cache": "10ms"}, "lifetimes.jwks_cache", "whole seconds"},
+		{"http", flags{"tokens.algorithm": "HS256"}, "tokens.algorithm", "ES256, EdDSA, RS256, PS256"},
+		{"http", flags{"tokens.algorithm": "es256"}, "tokens.algorithm", "want one of"},
+		{"http", flags{"tokens.audience": ""}, "tokens.audience", "missing"},
+		{"http", flags{"tokens.audience": "a,a"}, "tokens.audience", "twice"},
+		{"http", flags{"tokens.audience": "a,,b"}, "tokens.audience", "empty item"},
+		{"http", flags{"keyring.kek": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="}, "", ""},
+		{"http", flags{"keyring.kek": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHg=="}, "keyring.kek", "32 bytes"},
+		{"http", flags{"keyring.kek": ""}, "keyring.kek", "empty"},
+		{"http", flags{"log.level": "warning"}, "log.level", "did you mean warn?"},
+		{"http", flags{"log.format": "xml"}, "log.format", "text, json"},
+
+		{"http", flags{"browser.client": ""}, "browser.client", "missing"},
+		{"http", flags{"browser.client": "my-spaa"}, "browser.client", "did you mean my-spa?"},
+		{"http", flags{"browser.client": "my-service"}, "browser.client", "not a public client"},
+		{"http", flags{"browser.scopes": "a b"}, "browser.scopes", "no scope"},
+		{"http", flags{"clients.my-spa.scopes": `a"`}, "clients.my-spa.scopes", "no scope"},
+		{"service", nil, "clients.my-service", "neither"},
+		{"service", flags{"clients.my-service.public": "true"}, "", ""},
+		{"service", flags{secret: secretText, "clients.my-service.public": "true"}, "clients.my-service", "more than one"},
+		{"service", flags{secret: secretText, hash: strings.Repeat("a", 64)}, "clients.my-service", "more than one"},
+		{"service", flags{hash: strings.Repeat("a", 64)}, "", ""},
+		{"service", flags{hash: strings.Repeat("A", 64)}, hash, "64 hex digits"},
+		{"service", flags{hash: "8c6976e5b5410415bde908bd4dee15dfb167a9c873fc4bb8a81f6f2ab448a918"}, hash, "documentation"}, // admin
+		{"service", flags{secret: "demo-service-secret"}, secret, "documentation"},
+		{"service", flags{secret: secretText[1:]}, secret, "32 characters"},
+		{"service", flags{secret: ""}, secret, "is empty"},
+		{"service", flags{secret + "_file": empty}, secret + "_file", "is empty"},
+		{"service", flags{secret + "_file": missing}, secret + "_file", "no such file"},
+		{"service", flags{secret + "_file": ""}, secret + "_file", "name is empty"},
+		{"service", flags{secret + "_file": write(t, "s", secretText), secret: secretText}, secret, "given twice"},
+		{"http", flags{"clients.my spa.public": "true"}, "clients.my spa", "no client id"},
+		{"http", flags{"clients.my-spa": "true"}, "clients.my-spa", "no key"},
+
+		{"cognito", nil, "", ""},
+		{"cognito", flags{"providers.cognito.kind": "google"}, "providers.cognito.kind", "cognito, oidc"},
+		{"cognito", flags{"providers.cognito.kind": ""}, "providers.cognito.kind", "missing"},
+		{"cognito", flags{"providers.cognito.region": ""}, "providers.cognito.region", "missing"},
+		{"cognito", flags{"providers.cognito.region": "us-east-1"}, "providers.cognito.user_pool", "not in region us-east-1"},
+		{"cognito", flags{"providers.cognito.user_pool": ""}, "providers.cognito.user_pool", "missing"},
+		{"cognito", flags{"providers.cognito.user_pool": "abc123DEF"}, "providers.cognito.user_pool", "no user pool id"},
+		{"cognito", flags{"providers.cognito.client_id": ""}, "providers.cognito.client_id", "missing"},
+		{"cognito", flags{"providers.cognito.client_secret": "Admin"}, "providers.cognito.client_secret", "documentation"},
+		{"cognito", flags{"providers.cognito.issuer": "https://x.example"}, "providers.cognito.issuer", "kind cognito"},
+		{"cognito", flags{"providers.cognito.domain": "https://x.auth.eu-central-1.amazoncognito.com"}, "", ""},
+		{"cognito", flags{"providers.cognito.domain": "http://127.0.0.1"}, "providers.cognito.domain", "is http"},
+		{"cognito", flags{"providers.cognito.domain": "login"}, "providers.cognito.domain", "no https URL"},
+		{"cognito", flags{"providers.cognito.max_token_age": "0s"}, "providers.cognito.max_token_age", "positive"},
+		{"cognito", flags{"providers.cognito.allowed_client_ids": "a,a"}, "providers.cognito.allowed_client_ids", "twice"},
+		{"oidc", nil, "", ""},
+		{"oidc", flags{"providers.corp.issuer": ""}, "providers.corp.issuer", "missing"},
+		{"oidc", flags{"providers.corp.issuer": "http://127.0.0.1:9090/x"}, "", ""},
+		{"oidc", flags{"providers.corp.issuer": "http://id.example.com"}, "providers.corp.issuer", "is http"},
+		{"oidc", flags{"providers.corp.issuer": "https://id.example.com?x=1"}, "providers.corp.issuer", "query"},
+		{"oidc", flags{"providers.corp.region": "us-east-1"}, "providers.corp.region", "kind oidc"},
+		{"http", flags{"providers.Corp.kind": "oidc", "providers.Corp.issuer": "https://x.example", "providers.Corp.client_id": "x"}, "providers.Corp", "no provider name"},
+
+		{"http", flags{"nats.url": "nats://n:4222"}, "", ""},
+		{"http", flags{"nats.url": "tls://a:4222, tls://b:4222", "nats.user": "u", "nats.password": "p"}, "", ""},
+		{"http", flags{"nats.url": "http://n:4222"}, "nats.url", "no NATS URL"},
+		{"http", flags{"nats.url": "nats://u:p@n"}, "nats.url", "password"},
+		{"http", flags{"nats.url": "nats://n", "nats.listen": "127.0.0.1:4222"}, "nats.listen", "nats.url names another"},
+		{"http", flags{"nats.url": "nats://n", "nats.service_user": "s"}, "nats.service_user", "embedded server"},
+		{"http", flags{"nats.url": "nats://n", "nats.user": "u"}, "nats.password", "missing"},
+		{"http", flags{"nats.url": "nats://n", "nats.password": "p"}, "nats.user", "missing"},
+		{"http", flags{"nats.url": "nats://n", "nats.credentials_file": missing}, "nats.credentials_file", "no such file"},
+		{"http", flags{"nats.url": "nats://n", "nats.credentials_file": cert, "nats.user": "u", "nats.password": "p"}, "nats.credentials_file", "one way"},
+		{"http", flags{"nats.url": "nats://n", "nats.ca_file": cert}, "", ""},
+		{"http", flags{"nats.url": "nats://n", "nats.ca_file": empty}, "nats.ca_file", "no certificate"},
+		{"http", flags{"nats.user": "u"}, "nats.user", "nats.url is missing"},
+		{"http", flags{"nats.listen": ""}, "nats.listen", "missing"},
+		{"http", flags{"nats.service_user": "s", "nats.service_password": "1234567890123456"}, "", ""},
+		{"http", flags{"nats.service_user": "s", "nats.service_password": "123456789012345"}, "nats.service_password", "16 characters"},
+		{"http", flags{"nats.service_user": "s"}, "nats.service_password", "missing"},
+		{"http", flags{"nats.tls_cert_file": cert}, "nats.tls_key_file", "both or none"},
+		{"http", flags{"nats.listen": ":4222", "nats.service_user": "s", "nats.service_password": secretText, "nats.tls_cert_file": cert, "nats.tls_key_file": key}, "", ""},
+		{"http", flags{"nats.listen": ":4222", "nats.service_user": "s", "nats.service_password": secretText, "nats.tls_cert_file": cert}, "nats.tls_key_file", "missing"},
+		{"http", flags{"nats.listen": ":4222", "nats.tls_cert_file": cert, "nats.tls_key_file": key, "nats.service_user": "s"}, "nats.service_password", "reached from elsewhere"},
+
+		{"http", flags{"admin.listen": ""}, "", ""},
+		{"http", flags{"admin.listen": "localhost"}, "admin.listen", "no host:port"},
+		{"http", flags{"admin.listen": ":8081"}, "admin.listen", "not loopback"},
+		{"http", flags{"admin.listen": ":8081", "admin.hosts": "broker"}, "admin.listen", "not loopback"},
+		{"http", flags{"admin.listen": ":8081", "admin.token": secretText}, "admin.listen", "not loopback"},
+		{"http", flags{"admin.listen": ":8081", "admin.hosts": "broker", "admin.token": secretText}, "", ""},
+		{"http", flags{"admin.hosts": ""}, "admin.hosts", "empty"},
+		{"http", flags{"admin.hosts": "*"}, "admin.hosts", "no host name"},
+		{"http", flags{"admin.hosts": "localhost:8081"}, "admin.hosts", "no host name"},
+		{"http", flags{"admin.token": "admin"}, "admin.token", "documentation"},
+		{"http", flags{"admin.token": secretText[1:]}, "admin.token", "32 characters"},
+		{"http", flags{"admin.token": secretText + " "}, "admin.token", "no header"},
+		{"http", flags{"admin.socket": "admin.sock"}, "admin.socket", "absolute"},
+		{"http", flags{"admin.socket": "/" + strings.Repeat("a", 100)}, "admin.socket", "100 bytes"},
+
+		{"http", flags{"user_object": "id,id"}, "user_object", "twice"},
+		{"http", flags{"claims.attributes": "a,b", "claims.computed.b": "user.b"}, "claims.computed.b", "claims.attributes"},
+		{"http", flags{"claims.computed.https://example.com/b": "user.b"}, "", ""},
+		{"http", flags{"claims.computed.b": " "}, "claims.computed.b", "is empty"},
+		{"http", flags{"admin": "x"}, "admin", "no key"},
+	} {
+		var changes []string
+		for k, v := range tt.flags {
+			changes = append(changes, k+"="+v)
+		}
+		slices.Sort(changes)
+		t.Run(tt.base+"/"+strings.Join(changes, " "), func(t *testing.T) {
+			opts := config.Options{File: write(t, "c.yaml", base[tt.base]), Flags: tt.flags}
+			if tt.key == "" {
+				mustLoad(t, opts)
+				return
+			}
+			ps := problems(t, opts)
+			wantProblem(t, ps, tt.key, tt.fragment)
+			if tt.flags != nil && len(ps) != 1 {
+				t.Errorf("more than one problem:\n%v", ps)
+			}
+		})
+	}
+}
+
+func TestRefusalsOfTheFile(t *testing.T) {
+	for _, tt := range []struct{ content, key, fragment string }{
+		{"a: [", "", "not yaml"},
+		{"a: b\n\x00", "", "not a text file"},
+		{good + "---\nb: c\n", "", "more than one document"},
+		{"[a]", "", "keys of its own"},
+		{"x: &a 1\nlisten: *a\n", "listen", "alias"},
+		{good + "log: {<<: {level: info}}\n", "log.<<", "no key"},
+		{good + "log: text\n", "log", "keys of its own"},
+		{good + "Listen: :80\n", "Listen", "did you mean listen?"},
+		{good + "access_token: 5m\n", "access_token", "did you mean lifetimes.access_token?"},
+		{good + "log: {lvl: info}\n", "log.lvl", "did you mean log.level?"},
+		{good + "origins: https://x.example\n", "origins", "want a list"},
+		{good + "origins: [1]\n", "origins", "no text"},
+		{good + "origins: ['']\n", "origins", "empty item"},
+		{good + "listen: 8080\n", "listen", "quotes"},
+		{good + "listen: {host: x}\n", "listen", "single value"},
+		{good + "claims: {roles: yes}\n", "claims.roles", "true or false"},
+		{good + "claims: {roles: 'true'}\n", "claims.roles", "without quotes"},
+		{good + "admin: {token: 12345678901234567890123456789012}\n", "admin.token", "want text"},
+		{good + "admin: {token: " + secretText + ", token_file: x}\n", "admin.token", "given twice"},
+		{good + "admin: {socket_file: x}\n", "admin.socket_file", "no key"},
+		{good + "? [a]\n: b\n", "", "no text"},
+		{good + "claims: {computed: {\"a\\x1fb\": c}}\n", "claims.computed", "no text"},
+		{strings.Replace(good, "my-service:", "my.spa: {public: true}\n  my-service:", 1), "clients.my.spa", "same environment variables as clients.my-spa"},
+	} {
+		t.Run(tt.content, func(t *testing.T) {
+			wantProblem(t, problems(t, config.Options{File: write(t, "c.yaml", tt.content)}), tt.key, tt.fragment)
+		})
+	}
+}
+
+func TestRefusalsOfTheEnvironment(t *testing.T) {
+	for variable, want := range map[string]string{
+		"TOKENBROKER_PUBLIC_ULR=https://x.example":        "did you mean TOKENBROKER_PUBLIC_URL?",
+		"TOKENBROKER_CLIENTS_OTHER_SERVER_SECRET=x":       "clients that the file names",
+		"TOKENBROKER_PORT=8080":                           "unset it",
+		"TOKENBROKER_CLAIMS_COMPUTED_X=1":                 "unset it",
+		"TOKENBROKER_ADMIN_TOKENFILE=/run/secrets/admin1": "did you mean TOKENBROKER_ADMIN_TOKEN_FILE?",
+	} {
+		name, _, _ := strings.Cut(variable, "=")
+		wantProblem(t, problems(t, config.Options{File: write(t, "c.yaml", good), Environ: []string{variable}}), name, want)
+	}
+}
+
+func TestAMissingFileIsOneProblem(t *testing.T) {
+	ps := problems(t, config.Options{File: filepath.Join(t.TempDir(), "no.yaml")})
+	wantProblem(t, ps, "", "config init")
+	if len(ps) != 1 {
+		t.Errorf("%v", ps)
+	}
+}

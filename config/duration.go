@@ -1,0 +1,95 @@
+package config
+
+import (
+	"errors"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Duration is a time.Duration written with a unit: 90s, 5m, 36h, 14d (or 1d12h).
+type Duration time.Duration
+
+// Day is the unit that time.Duration has not: 24 hours, whatever the clocks do.
+const Day = Duration(24 * time.Hour)
+
+var errDuration = errors.New("want a number with a unit, as 90s, 5m, 36h or 14d")
+
+// ParseDuration reads what [time.ParseDuration] reads, whole days (d) in front of it, and
+// nothing without a unit.
+func ParseDuration(text string) (Duration, error) {
+	if text == "" || strings.HasSuffix(text, "0") { // time.ParseDuration takes a bare 0
+		return 0, errDuration
+	}
+	head, rest, found := strings.Cut(text, "d")
+	if !found {
+		d, err := time.ParseDuration(text)
+		if err != nil {
+			return 0, errDuration
+		}
+		return Duration(d), nil
+	}
+	digits := strings.TrimPrefix(head, "-")
+	days, err := strconv.ParseUint(digits, 10, 31)
+	if err != nil || days > uint64(math.MaxInt64/Day) {
+		return 0, errDuration
+	}
+	total := Duration(days) * Day
+	if rest != "" {
+		d, err := time.ParseDuration(rest)
+		if err != nil || d < 0 || d >= time.Duration(Day) || rest[0] < '0' || rest[0] > '9' || strings.HasSuffix(rest, "0") || Duration(d) > math.MaxInt64-total {
+			return 0, errDuration
+		}
+		total += Duration(d)
+	}
+	if digits != head {
+		total = -total
+	}
+	return total, nil
+}
+
+// Std is d as the standard library's type.
+func (d Duration) Std() time.Duration { return time.Duration(d) }
+
+// String writes d so that [ParseDuration] reads it: 14d, 1d12h, 1m30s, 0s.
+func (d Duration) String() string {
+	sign, rest := "", d
+	if d < 0 {
+		if d == math.MinInt64 {
+			return time.Duration(d).String()
+		}
+		sign, rest = "-", -d
+	}
+	var text strings.Builder
+	text.WriteString(sign)
+	if days := rest / Day; days > 0 {
+		text.WriteString(strconv.FormatInt(int64(days), 10) + "d")
+		rest %= Day
+		if rest == 0 {
+			return text.String()
+		}
+	}
+	tail := rest.Std().String()
+	if strings.HasSuffix(tail, "m0s") {
+		tail = strings.TrimSuffix(tail, "0s")
+	}
+	if strings.HasSuffix(tail, "h0m") {
+		tail = strings.TrimSuffix(tail, "0m")
+	}
+	text.WriteString(tail)
+	return text.String()
+}
+
+// MarshalText writes d as [Duration.String].
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText reads what [ParseDuration] reads.
+func (d *Duration) UnmarshalText(text []byte) error {
+	parsed, err := ParseDuration(string(text))
+	if err != nil {
+		return err
+	}
+	*d = parsed
+	return nil
+}

@@ -1,0 +1,98 @@
+package config
+
+import (
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// envNames is the table of the environment variables: built from the schema and the names
+// of the file's clients and providers, because a name alone ("_" for ".", "-" and itself)
+// does not tell its key.
+func (r *reader) envNames(ids map[string][]string) map[string]target {
+	table := map[string]target{}
+	add := func(at path, n *node) {
+		name := at.env()
+		if other, taken := table[name]; taken {
+			// The path ends in a key; what clashes is the entry's name before it.
+			r.report(at[:len(at)-1], "", "gives the same environment variables as "+other.at[:len(other.at)-1].String(), "rename one of them")
+			return
+		}
+		table[name] = target{at: at, node: n}
+	}
+	named := func(at path) []string { return slices.Sorted(slices.Values(ids[at.String()])) }
+	schema.leaves(nil, named, func(at path, n *node) {
+		add(at, n)
+		if n.kind == secret {
+			add(at[:len(at)-1].with(n.name+fileSuffix), n)
+		}
+	})
+	return table
+}
+
+// target is what a variable sets.
+type target struct {
+	at   path
+	node *node
+}
+
+// ownVariables are read by the commands, not by the configuration.
+var ownVariables = []string{envPrefix + "ADMIN", envPrefix + "CONFIG"}
+
+// serviceLink is a variable that Kubernetes sets by itself in a pod beside a service named
+// tokenbroker… (TOKENBROKER_SERVICE_HOST, TOKENBROKER_PORT_8080_TCP=tcp://…).
+var (
+	serviceLink  = regexp.MustCompile(`^TOKENBROKER_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)_(PROTO|PORT|ADDR))$`)
+	servicePorts = regexp.MustCompile(`^TOKENBROKER_(\w+_)?PORT(_\d+_(TCP|UDP|SCTP))?=(tcp|udp|sctp)://`)
+)
+
+// environ reads the environment's layer.
+func (r *reader) environ(environ []string, ids map[string][]string) *layer {
+	l := newLayer()
+	table := r.envNames(ids)
+	given := map[string]string{}
+	for _, variable := range environ {
+		name, value, _ := strings.Cut(variable, "=")
+		_, known := table[name]
+		if strings.HasPrefix(name, envPrefix) && !slices.Contains(ownVariables, name) &&
+			(known || !serviceLink.MatchString(name) && !servicePorts.MatchString(variable)) {
+			given[name] = value
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		t, known := table[name]
+		if !known {
+			r.problems = append(r.problems, Problem{Key: name, Message: "is no variable of the configuration", Hint: unknownEnvHint(name, table), Source: "environment"})
+			continue
+		}
+		r.putText(l, t.at, t.node, given[name], "environment "+name)
+	}
+	return l
+}
+
+func unknownEnvHint(name string, table map[string]target) string {
+	if best := didYouMean(name, slices.Sorted(maps.Keys(table))); best != "" {
+		return "did you mean " + best + "?"
+	}
+	for _, kind := range []string{"CLIENTS", "PROVIDERS"} {
+		if strings.HasPrefix(name, envPrefix+kind+"_") {
+			return "variables are for the " + strings.ToLower(kind) + " that the file names"
+		}
+	}
+	return "unset it, or rename it if it is not for the broker"
+}
+
+// flags reads the flags' layer: dotted key to text.
+func (r *reader) flags(flags map[string]string) *layer {
+	l := newLayer()
+	for _, key := range slices.Sorted(maps.Keys(flags)) {
+		at, n := schema.find(key)
+		if n == nil {
+			r.problems = append(r.problems, Problem{Key: key, Message: "is no key of the configuration", Source: "flag"})
+			continue
+		}
+		r.putText(l, at, n, flags[key], "flag "+at.flag())
+	}
+	return l
+}

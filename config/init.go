@@ -1,0 +1,51 @@
+package config
+
+import (
+	"bytes"
+	"crypto/rand"
+	_ "embed" // the template
+	"encoding/base64"
+	"io"
+	"text/template"
+)
+
+// InitOptions are what [Init] writes into the file; each may be empty.
+type InitOptions struct {
+	PublicURL string // default http://127.0.0.1:8080, which runs as it is
+	DataDir   string // default tokenbroker-data, in the working directory
+}
+
+//go:embed init.yaml.tmpl
+var initText string
+
+var initTemplate = template.Must(template.New("init").Funcs(template.FuncMap{
+	"secret": newSecret,
+	"quote":  scalar,
+}).Parse(initText))
+
+// newSecret is 32 random bytes, which a reader of hashes cannot guess.
+func newSecret() string {
+	raw := make([]byte, 32)
+	_, _ = rand.Read(raw) // never fails: crypto/rand ends the process instead
+	return base64.RawURLEncoding.EncodeToString(raw)
+}
+
+// Init writes a complete, commented file with secrets of its own. What it writes loads:
+// options that would not are refused with [Problems], and nothing is written.
+func Init(w io.Writer, opts InitOptions) error {
+	if opts.PublicURL == "" {
+		opts.PublicURL = "http://127.0.0.1:8080"
+	}
+	if opts.DataDir == "" {
+		opts.DataDir = "tokenbroker-data"
+	}
+	var file bytes.Buffer
+	if err := initTemplate.Execute(&file, opts); err != nil {
+		return err
+	}
+	if _, err := load(Options{}, file.Bytes()); err != nil {
+		return err
+	}
+	_, err := w.Write(file.Bytes())
+	return err
+}

@@ -1,0 +1,148 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+)
+
+// separator joins paths inside koanf: no key and no entry's name holds it.
+const separator = "\x1f"
+
+// layer is what one of defaults, file, environment and flags says.
+type layer struct {
+	values  map[string]any    // by path, joined by separator
+	sources map[string]string // by dotted key
+	ids     map[string][]string
+}
+
+func newLayer() *layer {
+	return &layer{values: map[string]any{}, sources: map[string]string{}, ids: map[string][]string{}}
+}
+
+// reader gathers the layers' problems.
+type reader struct{ problems Problems }
+
+func (r *reader) report(at path, source, message, hint string) {
+	r.problems = append(r.problems, Problem{Key: at.String(), Message: message, Hint: hint, Source: source})
+}
+
+// put sets a value of the right type; a secret in either of its forms, once.
+func (r *reader) put(l *layer, at path, n *node, value any, source string) {
+	if n.kind == secret {
+		content := value.(string)
+		if last := at[len(at)-1]; last != n.name {
+			var err error
+			if content, err = readSecret(content); err != nil {
+				r.report(at, source, err.Error(), "")
+				content = ""
+			}
+			at = at[:len(at)-1].with(n.name)
+		} else if content == "" {
+			r.report(at, source, "is empty", "leave it out, or give the secret")
+		}
+		if other, twice := l.sources[at.String()]; twice {
+			r.report(at, source, "is given twice: as it is and as "+n.name+fileSuffix, "keep one; the other one: "+other)
+			return
+		}
+		value = content
+	}
+	l.values[strings.Join(at, separator)] = value
+	l.sources[at.String()] = source
+}
+
+const (
+	maxSecretFile = 64 << 10
+	maxConfigFile = 1 << 20
+)
+
+// readSecret reads a secret's file and cuts one line's end off it. Mounted secrets are
+// often readable by others: that is the operator's business.
+func readSecret(name string) (string, error) {
+	content, err := readFile(name, maxSecretFile)
+	if err != nil {
+		return "", err
+	}
+	content = strings.TrimSuffix(strings.TrimSuffix(content, "\n"), "\r")
+	if content == "" {
+		return "", fmt.Errorf("the file %s is empty", name)
+	}
+	return content, nil
+}
+
+func readFile(name string, limit int64) (string, error) {
+	if name == "" {
+		return "", errors.New("the file's name is empty")
+	}
+	f, err := os.Open(name) // #nosec G304 -- the operator names the file
+	if err != nil {
+		return "", fmt.Errorf("the file %s cannot be read: %w", name, cause(err))
+	}
+	defer func() { _ = f.Close() }()
+	content, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return "", fmt.Errorf("the file %s cannot be read: %w", name, cause(err))
+	}
+	if int64(len(content)) > limit {
+		return "", fmt.Errorf("the file %s is larger than %d KiB", name, limit>>10)
+	}
+	return string(content), nil
+}
+
+// cause is err without the operation and the file's name.
+func cause(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}
+
+// putText sets the value that a variable, a flag or a default writes as text.
+func (r *reader) putText(l *layer, at path, n *node, raw, source string) {
+	switch n.kind {
+	case text, secret:
+		r.put(l, at, n, raw, source)
+	case flag:
+		if raw != "true" && raw != "false" {
+			r.report(at, source, "want true or false", "")
+			return
+		}
+		r.put(l, at, n, raw == "true", source)
+	case span:
+		if _, err := ParseDuration(raw); err != nil {
+			r.report(at, source, err.Error(), "")
+			return
+		}
+		r.put(l, at, n, raw, source)
+	case list:
+		items := []string{}
+		if raw != "" {
+			items = strings.Split(raw, ",")
+		}
+		for i := range items {
+			items[i] = strings.TrimSpace(items[i])
+		}
+		if slices.Contains(items, "") {
+			r.report(at, source, "has an empty item", "separate the items by one comma each")
+			return
+		}
+		r.put(l, at, n, items, source)
+	case group, entries:
+	}
+}
+
+// defaults is the first layer.
+func (r *reader) defaults() *layer {
+	l := newLayer()
+	schema.leaves(nil, func(path) []string { return nil }, func(at path, n *node) {
+		if n.def != "" {
+			r.putText(l, at, n, n.def, SourceDefault)
+		}
+	})
+	return l
+}

@@ -1,0 +1,164 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/go-viper/mapstructure/v2"
+	"github.com/knadh/koanf/providers/confmap"
+	"github.com/knadh/koanf/v2"
+)
+
+// Options says where the configuration is read from, weakest first: defaults, File,
+// Environ, Flags.
+type Options struct {
+	// File is a yaml file; "" for none. Files that it names are taken from the working
+	// directory when they are relative.
+	File string
+	// Environ is as os.Environ's; only names with the prefix TOKENBROKER_ are looked at.
+	Environ []string
+	// Flags are dotted keys with their text, lists separated by commas.
+	Flags map[string]string
+}
+
+// SourceDefault is the source of values that nobody gave.
+const SourceDefault = "default"
+
+// Loaded is a configuration without problems.
+type Loaded struct {
+	Config  *Config
+	sources map[string]string
+}
+
+// Source tells where the value of a dotted key came from: "default", "tokenbroker.yaml:12",
+// "environment TOKENBROKER_LISTEN", "flag --listen".
+func (l *Loaded) Source(key string) string {
+	if s, found := l.sources[key]; found {
+		return s
+	}
+	return SourceDefault
+}
+
+// Load reads and checks the configuration. Its error is [Problems], all there are.
+func Load(opts Options) (*Loaded, error) {
+	var content string
+	if opts.File != "" {
+		var err error
+		if content, err = readFile(opts.File, maxConfigFile); err != nil {
+			return nil, Problems{{Message: err.Error(), Hint: "`tokenbroker config init` writes a file to start from", Source: opts.File}}
+		}
+	}
+	return load(opts, []byte(content))
+}
+
+func load(opts Options, content []byte) (*Loaded, error) {
+	r := &reader{}
+	defaults := r.defaults()
+	file, ok := r.file(opts.File, content)
+	if !ok {
+		return nil, r.problems
+	}
+	layers := []*layer{defaults, file, r.environ(opts.Environ, file.ids), r.flags(opts.Flags)}
+
+	loaded := &Loaded{Config: &Config{}, sources: map[string]string{}}
+	merged := koanf.New(separator)
+	for _, l := range layers {
+		if err := merged.Load(confmap.Provider(l.values, separator), nil); err != nil {
+			return nil, fmt.Errorf("merging the configuration: %w", err)
+		}
+		maps.Copy(loaded.sources, l.sources)
+	}
+	if err := decode(merged, loaded.Config); err != nil {
+		return nil, fmt.Errorf("decoding the configuration: %w", err)
+	}
+	loaded.derive()
+
+	c := &checker{cfg: loaded.Config, loaded: loaded, unread: r.problems}
+	c.check()
+	if problems := append(r.problems, c.problems...); len(problems) > 0 {
+		problems.sort()
+		return nil, problems
+	}
+	return loaded, nil
+}
+
+// decode is strict: names to the letter, types as they are.
+func decode(merged *koanf.Koanf, cfg *Config) error {
+	return merged.UnmarshalWithConf("", cfg, koanf.UnmarshalConf{Tag: "yaml", DecoderConfig: &mapstructure.DecoderConfig{
+		ErrorUnused: true,
+		MatchName:   func(key, field string) bool { return key == field },
+		DecodeHook: func(from, to reflect.Type, data any) (any, error) {
+			raw, isText := data.(string)
+			switch {
+			case to == reflect.TypeFor[Secret]() && isText:
+				return NewSecret(raw), nil
+			case to == reflect.TypeFor[Duration]() && isText:
+				return ParseDuration(raw)
+			case to == reflect.TypeFor[Secret](), to == reflect.TypeFor[Duration]():
+				return nil, errors.New("want text, have " + from.String())
+			}
+			return data, nil
+		},
+	}})
+}
+
+// derive sets the defaults that depend on other values.
+func (l *Loaded) derive() {
+	cfg := l.Config
+	if cfg.Cookie.Secure == nil {
+		secure := strings.HasPrefix(cfg.PublicURL, "https:")
+		cfg.Cookie.Secure = &secure
+	}
+	if cfg.NATS.URL != "" && l.Source("nats.listen") == SourceDefault {
+		cfg.NATS.Listen = ""
+	}
+}
+
+// checker holds the rules against the values; each rule stands in the file of its subject.
+type checker struct {
+	cfg      *Config
+	loaded   *Loaded
+	unread   Problems // of values that could not be read
+	problems Problems
+}
+
+func (c *checker) check() {
+	c.listeners()
+	c.browser()
+	c.tokens()
+	c.clients()
+	c.providers()
+	c.nats()
+	c.admin()
+}
+
+// add reports a problem with key, unless the key could not be read in the first place.
+func (c *checker) add(key, message, hint string) {
+	spoilt := func(p Problem) bool { return p.Key == key || strings.HasPrefix(p.Key, key+".") }
+	if slices.ContainsFunc(c.unread, spoilt) {
+		return
+	}
+	source := c.loaded.Source(key)
+	if source == SourceDefault {
+		source = ""
+	}
+	c.problems = append(c.problems, Problem{Key: key, Message: message, Hint: hint, Source: source})
+}
+
+// given tells whether somebody set key.
+func (c *checker) given(key string) bool { return c.loaded.Source(key) != SourceDefault }
+
+// oneOf checks an enumeration.
+func (c *checker) oneOf(key, value string, allowed ...string) {
+	if !slices.Contains(allowed, value) {
+		hint := ""
+		if best := didYouMean(value, allowed); best != "" {
+			hint = "did you mean " + best + "?"
+		}
+		c.add(key, fmt.Sprintf("is %q, want one of %s", value, strings.Join(allowed, ", ")), hint)
+	}
+}

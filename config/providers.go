@@ -1,0 +1,92 @@
+package config
+
+import (
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+var (
+	providerName = regexp.MustCompile(`^[a-z0-9-]+$`)
+	awsRegion    = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]{1,2}$`)
+	userPool     = regexp.MustCompile(`^([a-z0-9-]+)_([A-Za-z0-9]+)$`)
+)
+
+func (c *checker) providers() {
+	for _, name := range c.cfg.ids(path{"providers"}) {
+		p, key := c.cfg.Providers[name], "providers."+name
+		if !providerName.MatchString(name) {
+			c.add(key, "is no provider name", "small letters, digits and -: it is part of the callback's URL")
+		}
+		c.required(key+".client_id", p.ClientID != "", "the app client's id at the provider")
+		switch p.Kind {
+		case "cognito":
+			c.cognito(key, p)
+		case "oidc":
+			c.oidc(key, p)
+		case "":
+			c.add(key+".kind", "is missing", "cognito or oidc")
+		default:
+			c.oneOf(key+".kind", p.Kind, "cognito", "oidc")
+		}
+		if p.ClientSecret.Set() {
+			c.published(key+".client_secret", p.ClientSecret)
+		}
+		c.names(key+".allowed_client_ids", p.AllowedClientIDs)
+		c.scopes(key+".scopes", p.Scopes)
+		if c.given(key+".max_token_age") && p.MaxTokenAge <= 0 {
+			c.add(key+".max_token_age", "is not positive", "as 10m")
+		}
+	}
+}
+
+func (c *checker) cognito(key string, p Provider) {
+	switch {
+	case p.Region == "":
+		c.add(key+".region", "is missing", "the user pool's AWS region, as us-east-1")
+	case !awsRegion.MatchString(p.Region):
+		c.add(key+".region", strconv.Quote(p.Region)+" is no AWS region", "as us-east-1")
+	}
+	pool := userPool.FindStringSubmatch(p.UserPool)
+	switch {
+	case p.UserPool == "":
+		c.add(key+".user_pool", "is missing", "the user pool's id, as us-east-1_abc123DEF")
+	case pool == nil:
+		c.add(key+".user_pool", strconv.Quote(p.UserPool)+" is no user pool id", "the id, not the name or the ARN: us-east-1_abc123DEF")
+	case p.Region != "" && pool[1] != p.Region:
+		c.add(key+".user_pool", "is in "+pool[1]+", not in region "+p.Region, "the id begins with the region")
+	}
+	if p.Issuer != "" {
+		c.add(key+".issuer", "is given for kind cognito", "region and user_pool make the issuer: remove it")
+	}
+	if p.Domain != "" {
+		c.httpsURL(key+".domain", p.Domain, false, "the hosted UI's URL, as https://login.auth.us-east-1.amazoncognito.com")
+	}
+}
+
+func (c *checker) oidc(key string, p Provider) {
+	if p.Issuer == "" {
+		c.add(key+".issuer", "is missing", "the issuer's URL as its discovery document writes it")
+	} else {
+		c.httpsURL(key+".issuer", p.Issuer, true, "as https://id.example.com; http is for loopback alone")
+	}
+	for _, foreign := range []struct{ name, value string }{{"region", p.Region}, {"user_pool", p.UserPool}, {"domain", p.Domain}} {
+		if foreign.value != "" {
+			c.add(key+"."+foreign.name, "is given for kind oidc", "it is for kind cognito: remove it")
+		}
+	}
+}
+
+// httpsURL checks the URL of an upstream; with loopback it may be http there.
+func (c *checker) httpsURL(key, raw string, loopback bool, hint string) {
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil || u.Hostname() == "" || (u.Scheme != "https" && u.Scheme != "http"):
+		c.add(key, "is no https URL", hint)
+	case u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.HasSuffix(raw, "#"):
+		c.add(key, "has a user, a query or a fragment", hint)
+	case u.Scheme == "http" && (!loopback || !isLoopback(u.Hostname())):
+		c.add(key, "is http", hint)
+	}
+}

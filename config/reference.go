@@ -1,0 +1,56 @@
+package config
+
+import "strings"
+
+// KeyDoc is what the reference says of a key. In the names of entries <id> stands for a
+// client's id, <name> for a provider's or a claim's.
+type KeyDoc struct {
+	Key string `json:"key"`
+	// Env is the environment variable, "" for keys of the file alone. A secret has a second one, ending in _FILE.
+	Env     string `json:"env,omitempty"`
+	Default string `json:"default,omitempty"`
+	Secret  bool   `json:"secret,omitempty"`
+	Meaning string `json:"meaning"`
+}
+
+// placeholder is the name of entries in the reference.
+func placeholder(at path) []string {
+	if at.String() == "clients" {
+		return []string{"<id>"}
+	}
+	return []string{"<name>"}
+}
+
+// Reference lists every key in the order of [Config].
+func Reference() []KeyDoc {
+	var docs []KeyDoc
+	schema.leaves(nil, placeholder, func(at path, n *node) {
+		doc := KeyDoc{Key: at.String(), Env: at.env(), Default: n.def, Secret: n.kind == secret, Meaning: n.doc}
+		if strings.HasSuffix(doc.Key, ">") { // the entry itself is the value: claims.computed
+			doc.Env = ""
+		}
+		docs = append(docs, doc)
+	})
+	return docs
+}
+
+// ReferenceTable is [Reference] in markdown, for the README.
+func ReferenceTable() string {
+	var table strings.Builder
+	table.WriteString("| key | environment | default | meaning |\n|---|---|---|---|\n")
+	for _, d := range Reference() {
+		key, env, def := "`"+d.Key+"`", "", ""
+		if d.Env != "" {
+			env = "`" + d.Env + "`"
+		}
+		if d.Default != "" {
+			def = "`" + d.Default + "`"
+		}
+		if d.Secret {
+			key += ", `" + d.Key + fileSuffix + "`"
+			env += ", `" + d.Env + strings.ToUpper(fileSuffix) + "`"
+		}
+		table.WriteString("| " + key + " | " + env + " | " + def + " | " + strings.ReplaceAll(d.Meaning, "|", `\|`) + " |\n")
+	}
+	return table.String()
+}

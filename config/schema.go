@@ -1,0 +1,216 @@
+package config
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+)
+
+// kind is what a key of the configuration holds.
+type kind int
+
+const (
+	group   kind = iota // a struct: keys of its own
+	entries             // a map: names of the user's choice
+	text
+	flag
+	list
+	span // a Duration
+	secret
+)
+
+// node is a key of the configuration; the tree of them is made from [Config] once.
+type node struct {
+	name     string
+	kind     kind
+	children []*node // of a group, in the struct's order
+	elem     *node   // of entries
+	def, doc string
+}
+
+var schema = nodeOf(reflect.TypeFor[Config](), "")
+
+func nodeOf(t reflect.Type, name string) *node {
+	n := &node{name: name}
+	switch {
+	case t == reflect.TypeFor[Secret]():
+		n.kind = secret
+	case t == reflect.TypeFor[Duration]():
+		n.kind = span
+	case t.Kind() == reflect.Pointer:
+		return nodeOf(t.Elem(), name)
+	case t.Kind() == reflect.String:
+		n.kind = text
+	case t.Kind() == reflect.Bool:
+		n.kind = flag
+	case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.String:
+		n.kind = list
+	case t.Kind() == reflect.Map:
+		n.kind, n.elem = entries, nodeOf(t.Elem(), "")
+	case t.Kind() == reflect.Struct:
+		for i := range t.NumField() {
+			field := t.Field(i)
+			child := nodeOf(field.Type, field.Tag.Get("yaml"))
+			child.def, child.doc = field.Tag.Get("default"), field.Tag.Get("doc")
+			n.children = append(n.children, child)
+		}
+	default:
+		panic(fmt.Sprintf("config: no kind for the type %v of %q", t, name))
+	}
+	return n
+}
+
+// child is the key of that name in a group.
+func (n *node) child(name string) *node {
+	i := slices.IndexFunc(n.children, func(c *node) bool { return c.name == name })
+	if i < 0 {
+		return nil
+	}
+	return n.children[i]
+}
+
+// names are those that a group takes, x_file of secrets among them.
+func (n *node) names() []string {
+	var names []string
+	for _, c := range n.children {
+		names = append(names, c.name)
+		if c.kind == secret {
+			names = append(names, c.name+fileSuffix)
+		}
+	}
+	return names
+}
+
+// fileSuffix is that of the key which names the file that a secret is read from.
+const fileSuffix = "_file"
+
+// secretOf is the secret that the key x_file of a group is for.
+func (n *node) secretOf(name string) *node {
+	base, found := strings.CutSuffix(name, fileSuffix)
+	if c := n.child(base); found && c != nil && c.kind == secret && n.child(name) == nil {
+		return c
+	}
+	return nil
+}
+
+// path is where a value stands; the names of map entries may hold dots.
+type path []string
+
+func (p path) String() string { return strings.Join(p, ".") }
+
+func (p path) with(name string) path { return append(slices.Clip(p), name) }
+
+// envPrefix is that of the environment variables which are the configuration's.
+const envPrefix = "TOKENBROKER_"
+
+var envReplacer = strings.NewReplacer("-", "_", ".", "_")
+
+// env is the name of p's environment variable.
+func (p path) env() string {
+	return envPrefix + strings.ToUpper(envReplacer.Replace(strings.Join(p, "_")))
+}
+
+// flag is how p is written as a flag.
+func (p path) flag() string {
+	return "--" + strings.NewReplacer("_", "-", ".", "-").Replace(p.String())
+}
+
+// leaves calls visit for each value below n in the struct's order; ids gives the names of
+// the entries of a map.
+func (n *node) leaves(at path, ids func(path) []string, visit func(path, *node)) {
+	switch n.kind {
+	case group:
+		for _, c := range n.children {
+			c.leaves(at.with(c.name), ids, visit)
+		}
+	case entries:
+		for _, id := range ids(at) {
+			elem := *n.elem
+			if elem.doc == "" {
+				elem.doc = n.doc
+			}
+			elem.leaves(at.with(id), ids, visit)
+		}
+	case text, flag, list, span, secret:
+		visit(at, n)
+	}
+}
+
+// find resolves a dotted key to its path. No key of a struct has a dot, so an entry's name
+// is all between its map and the last dot.
+func (n *node) find(key string) (path, *node) {
+	switch n.kind {
+	case group:
+		name, rest, more := strings.Cut(key, ".")
+		c := n.child(name)
+		if c == nil {
+			c = n.secretOf(name)
+		}
+		switch {
+		case c == nil:
+			return nil, nil
+		case !more && c.kind != group && c.kind != entries:
+			return path{name}, c
+		case !more:
+			return nil, nil
+		}
+		p, leaf := c.find(rest)
+		if leaf == nil {
+			return nil, nil
+		}
+		return append(path{name}, p...), leaf
+	case entries:
+		if n.elem.kind != group {
+			return path{key}, n.elem
+		}
+		dot := strings.LastIndexByte(key, '.')
+		if dot <= 0 {
+			return nil, nil
+		}
+		p, leaf := n.elem.find(key[dot+1:])
+		if leaf == nil {
+			return nil, nil
+		}
+		return append(path{key[:dot]}, p...), leaf
+	case text, flag, list, span, secret:
+	}
+	return nil, nil
+}
+
+// valueAt is the value at p of cfg; the zero value where there is none.
+func valueAt(cfg *Config, p path) any {
+	v := reflect.ValueOf(cfg).Elem()
+	for _, name := range p {
+		switch v.Kind() {
+		case reflect.Struct:
+			i := slices.IndexFunc(reflect.VisibleFields(v.Type()), func(f reflect.StructField) bool { return f.Tag.Get("yaml") == name })
+			if i < 0 {
+				return nil
+			}
+			v = v.Field(i)
+		case reflect.Map:
+			v = v.MapIndex(reflect.ValueOf(name))
+		default:
+			return nil
+		}
+		if !v.IsValid() {
+			return nil
+		}
+	}
+	return v.Interface()
+}
+
+// ids gives the names of the entries of cfg's maps, sorted.
+func (c *Config) ids(at path) []string {
+	v := reflect.ValueOf(valueAt(c, at))
+	if v.Kind() != reflect.Map {
+		return nil
+	}
+	var names []string
+	for _, k := range v.MapKeys() {
+		names = append(names, k.String())
+	}
+	slices.Sort(names)
+	return names
+}

@@ -1,0 +1,47 @@
+package config
+
+import (
+	"encoding/base64"
+	"time"
+)
+
+// tokens checks algorithm, audience, lifetimes, the keyring and the log.
+func (c *checker) tokens() {
+	c.oneOf("tokens.algorithm", c.cfg.Tokens.Algorithm, "ES256", "EdDSA", "RS256", "PS256")
+	c.required("tokens.audience", len(c.cfg.Tokens.Audience) > 0, "names of the services that accept the tokens, as [my-api]")
+	c.names("tokens.audience", c.cfg.Tokens.Audience)
+	c.lifetimes()
+	if kek := c.cfg.Keyring.KEK; kek.Set() {
+		raw, err := base64.StdEncoding.Strict().DecodeString(kek.Reveal())
+		if err != nil || len(raw) != 32 {
+			c.add("keyring.kek", "is not 32 bytes in base64", "make one by `openssl rand -base64 32`")
+		}
+	}
+	c.oneOf("log.level", c.cfg.Log.Level, "debug", "info", "warn", "error")
+	c.oneOf("log.format", c.cfg.Log.Format, "text", "json")
+}
+
+func (c *checker) lifetimes() {
+	lives := c.cfg.Lifetimes
+	switch access := lives.AccessToken.Std(); {
+	case access < time.Second || access > time.Hour:
+		c.add("lifetimes.access_token", "is not between 1s and 1h", "5m is a good life: refreshing is cheap")
+	case access%time.Second != 0:
+		c.add("lifetimes.access_token", "is not whole seconds", "")
+	}
+	if lives.SessionAbsolute <= 0 {
+		c.add("lifetimes.session_absolute", "is not positive", "as 90d")
+	}
+	switch {
+	case lives.SessionIdle <= 0:
+		c.add("lifetimes.session_idle", "is not positive", "as 14d")
+	case lives.SessionAbsolute > 0 && lives.SessionIdle > lives.SessionAbsolute:
+		c.add("lifetimes.session_idle", "is longer than session_absolute, "+lives.SessionAbsolute.String(), "make it that or shorter")
+	}
+	if grace := lives.RefreshGrace.Std(); grace < 0 || grace > 5*time.Minute {
+		c.add("lifetimes.refresh_grace", "is not between 0s and 5m", "10s bears with tabs and lost answers")
+	}
+	if cache := lives.JWKSCache.Std(); cache < time.Second || cache%time.Second != 0 {
+		c.add("lifetimes.jwks_cache", "is not whole seconds, 1s or more", "as 5m")
+	}
+}
