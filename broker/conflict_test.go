@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"cmp"
 	"context"
 	"strings"
 	"sync"
@@ -10,17 +11,19 @@ import (
 	"tokenbroker/broker/store"
 )
 
-// between does something once between a broker's reading of a session and its commit.
+// between does something once between a broker's reading of a session and its commit, or
+// before its first write of the records named by prefix.
 type between struct {
 	store.Store
-	once sync.Once
-	do   func()
+	prefix string
+	once   sync.Once
+	do     func()
 }
 
 func (b *between) Commit(ctx context.Context, changes []store.Change, seal store.Seal) []error {
 	for _, c := range changes {
 		for _, w := range c.Writes {
-			if strings.HasPrefix(w.Key, "session.") && b.do != nil {
+			if strings.HasPrefix(w.Key, cmp.Or(b.prefix, "session.")) && b.do != nil {
 				b.once.Do(b.do)
 			}
 		}

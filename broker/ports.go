@@ -61,10 +61,13 @@ type Passwords interface {
 
 // Throttle delays guessing, per account and per address.
 type Throttle interface {
-	// Allow reports whether a try may be made now, and if not, when.
+	// Allow reports whether a try may be made now, and if not, when. One that is allowed counts
+	// as a failure until one of the others is called for it, once.
 	Allow(account, addr string) (retryAfter time.Duration, ok bool)
 	Failed(account, addr string)
 	Succeeded(account, addr string)
+	// Refund takes back a try whose password was not checked.
+	Refund(account, addr string)
 }
 
 // ClaimsInput is what custom claims are computed from, as it is at this sign-in or refresh.

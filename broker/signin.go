@@ -18,24 +18,35 @@ const (
 // a wrong password and a disabled user are one answer, after the same time:
 // CodeInvalidCredentials. CodeTooManyAttempts carries RetryAfter.
 func (b *Broker) SignIn(ctx context.Context, username, password string, req Request) (*Grant, error) {
+	user, err := b.tryPassword(ctx, username, password, req)
+	if err != nil {
+		return nil, err
+	}
+	return b.openSession(ctx, user.UID, session.Open{
+		ACR: acrPassword, AMR: []string{amrPassword}, UpstreamIssuer: LocalIssuer, UpstreamSubject: username,
+		ByPassword: true, PasswordSerial: user.PasswordSerial,
+	}, onceKey{}, req)
+}
+
+// tryPassword is checkPassword as often as the throttle allows; its errors are answers.
+func (b *Broker) tryPassword(ctx context.Context, username, password string, req Request) (*session.User, error) {
 	if wait, ok := b.cfg.Throttle.Allow(username, req.Addr); !ok {
 		b.audit(ctx, "sign_in_throttled", req, "refusal", string(CodeTooManyAttempts))
 		return nil, &Error{Code: CodeTooManyAttempts, Message: "Too many attempts; try again later.", RetryAfter: wait}
 	}
+	ended := b.cfg.Throttle.Refund // also when the check panics
+	defer func() { ended(username, req.Addr) }()
 	user, err := b.checkPassword(ctx, username, password)
 	if err != nil {
 		return nil, b.internal(ctx, "checking the password", err)
 	}
 	if user == nil {
-		b.cfg.Throttle.Failed(username, req.Addr)
+		ended = b.cfg.Throttle.Failed
 		b.audit(ctx, "sign_in_failed", req, "refusal", string(CodeInvalidCredentials))
 		return nil, &Error{Code: CodeInvalidCredentials, Message: "Unknown user or wrong password."}
 	}
-	b.cfg.Throttle.Succeeded(username, req.Addr)
-	return b.openSession(ctx, user.UID, session.Open{
-		ACR: acrPassword, AMR: []string{amrPassword}, UpstreamIssuer: LocalIssuer, UpstreamSubject: username,
-		ByPassword: true, PasswordSerial: user.PasswordSerial,
-	}, onceKey{}, req)
+	ended = b.cfg.Throttle.Succeeded
+	return user, nil
 }
 
 // checkPassword returns the user whose password it is, or nil.

@@ -1,14 +1,17 @@
 // Package throttle slows down the guessing of passwords, by account and by address.
 //
-// Only failures count: any number of good sign-ins passes at once. Before a password is
-// checked ask [Throttle.Allow], afterwards tell [Throttle.Failed] or [Throttle.Succeeded]:
+// Only failures count: good sign-ins slow nobody down. Before a password is checked ask
+// [Throttle.Allow], afterwards tell what became of it, once for each try that was allowed:
 //
 //	if wait, ok := t.Allow(account, addr); !ok {
 //		// 429, Retry-After: wait
 //	}
-//	if passwordIsRight {
+//	switch ok, err := check(password); {
+//	case err != nil:
+//		t.Refund(account, addr) // nobody knows whether it was right
+//	case ok:
 //		t.Succeeded(account, addr)
-//	} else {
+//	default:
 //		t.Failed(account, addr)
 //	}
 //
@@ -20,7 +23,6 @@
 // whoever knows an account's name can make its owner wait that long. An address, or a /64
 // of IPv6, has a bucket of failures that refills at a steady rate.
 //
-// Attempts that run at the same time see none of each other's failures, so an account's free
-// failures can be exceeded by as many as are checked at once: bound those (see
-// [tokenbroker/broker/password]).
+// A try under way counts as a failure until its end is told, so that guesses side by side
+// get no more of an account's free failures, or of an address's bucket, than guesses in turn.
 package throttle

@@ -82,7 +82,55 @@ func TestBeyondTheFreeFailuresOneAttemptAtATime(t *testing.T) {
 	fail(th, "admin", 10)
 	clock.now = clock.now.Add(time.Second)
 	mustAllow(t, th, "admin", home)
-	mustWait(t, th, "admin", home, time.Second) // a second one in parallel
+	mustWait(t, th, "admin", home, 2*time.Second) // a second one in parallel: as if the first had failed
+	th.Failed("admin", home)
+	mustWait(t, th, "admin", home, 2*time.Second)
+}
+
+func TestTriesAtOnceShareTheFreeFailures(t *testing.T) {
+	th, clock := newThrottle(throttle.Config{})
+	for i := range 10 {
+		mustAllow(t, th, "admin", fmt.Sprintf("10.0.0.%d", i))
+	}
+	mustWait(t, th, "admin", home, time.Second)
+	mustAllow(t, th, "ada", home)
+	th.Refund("ada", home)
+	th.Refund("admin", "10.0.0.0") // was not checked: another may
+	mustAllow(t, th, "admin", home)
+	mustWait(t, th, "admin", home, time.Second)
+	clock.now = clock.now.Add(time.Second) // all are under way still: one beyond them
+	mustAllow(t, th, "admin", "10.0.1.0")
+	mustWait(t, th, "admin", "10.0.1.0", 2*time.Second)
+	for i := 1; i < 10; i++ {
+		th.Failed("admin", fmt.Sprintf("10.0.0.%d", i))
+	}
+	th.Failed("admin", home)
+	th.Succeeded("admin", "10.0.1.0")
+	mustAllow(t, th, "admin", home)
+}
+
+func TestTriesAtOnceShareTheAddressesBucket(t *testing.T) {
+	th, _ := newThrottle(throttle.Config{Address: throttle.Address{Burst: 3}})
+	for i := range 3 {
+		mustAllow(t, th, fmt.Sprint("user", i), home)
+	}
+	mustWait(t, th, "another", home, time.Second)
+	mustAllow(t, th, "another", "192.0.2.2")
+	th.Failed("user0", home)
+	th.Succeeded("user1", home)
+	th.Refund("user2", home)
+	mustAllow(t, th, "another", home)
+	mustAllow(t, th, "one more", home)
+	mustWait(t, th, "a third", home, time.Second)
+}
+
+func TestARefundGivesTheTurnBack(t *testing.T) {
+	th, clock := newThrottle(throttle.Config{})
+	fail(th, "admin", 12)
+	clock.now = clock.now.Add(time.Minute)
+	mustAllow(t, th, "admin", home)
+	th.Refund("admin", home)
+	mustAllow(t, th, "admin", home)
 }
 
 func TestSuccessForgetsTheAccount(t *testing.T) {

@@ -1,0 +1,96 @@
+package broker_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"tokenbroker/broker"
+	"tokenbroker/broker/password"
+	"tokenbroker/broker/throttle"
+)
+
+// slowPasswords counts the checks and keeps each under way until it is let go.
+type slowPasswords struct {
+	fakePasswords
+	checks atomic.Int32
+	let    chan struct{}
+	err    error
+}
+
+func (p *slowPasswords) Verify(ctx context.Context, attempt, encoded string) (ok, needsRehash bool, err error) {
+	p.checks.Add(1)
+	<-p.let
+	if p.err != nil {
+		return false, false, p.err
+	}
+	return p.fakePasswords.Verify(ctx, attempt, encoded)
+}
+
+func (p *slowPasswords) VerifyUnknown(context.Context, string) error {
+	p.checks.Add(1)
+	<-p.let
+	return p.err
+}
+
+// throttled is a broker with these passwords and a real throttle.
+func throttled(t *testing.T, passwords *slowPasswords) *harness {
+	t.Helper()
+	return start(t, func(c *broker.Config) {
+		c.Passwords = passwords
+		c.Throttle = throttle.New(throttle.Config{Now: c.Clock.Now})
+	})
+}
+
+// TestParallelGuessesGetNoMoreThanTheFreeOnes: none has failed yet when the last begins.
+func TestParallelGuessesGetNoMoreThanTheFreeOnes(t *testing.T) {
+	for _, name := range []string{"ada", "nobody"} {
+		passwords := &slowPasswords{let: make(chan struct{})}
+		h := throttled(t, passwords)
+		const guesses = 60
+		answers := make(chan error, guesses)
+		for range guesses {
+			go func() {
+				_, err := h.SignIn(context.Background(), name, "a guess", request)
+				answers <- err
+			}()
+		}
+		for range guesses - throttle.DefaultFree {
+			if app := wantCode(t, <-answers, broker.CodeTooManyAttempts); app.RetryAfter != time.Second {
+				t.Errorf("Retry-After %s", app.RetryAfter)
+			}
+		}
+		close(passwords.let)
+		for range throttle.DefaultFree {
+			wantCode(t, <-answers, broker.CodeInvalidCredentials)
+		}
+		if n := passwords.checks.Load(); n != throttle.DefaultFree {
+			t.Errorf("%s: %d passwords were checked, want %d", name, n, throttle.DefaultFree)
+		}
+		_, err := h.SignIn(t.Context(), name, "lovelace", request)
+		wantCode(t, err, broker.CodeTooManyAttempts)
+		h.clock.advance(time.Second)
+		if _, err := h.SignIn(t.Context(), name, "lovelace", request); err != nil && name == "ada" {
+			t.Errorf("the owner, a pause later: %v", err)
+		}
+	}
+}
+
+func TestATryThatWasNotCheckedIsRefunded(t *testing.T) {
+	passwords := &slowPasswords{let: make(chan struct{}), err: password.ErrBusy}
+	close(passwords.let)
+	h := throttled(t, passwords)
+	for range 3 * throttle.DefaultFree {
+		_, err := h.SignIn(t.Context(), "ada", "lovelace", request)
+		wantCode(t, err, broker.CodeBusy)
+	}
+	passwords.err = errors.New("out of order")
+	_, err := h.SignIn(t.Context(), "ada", "lovelace", request)
+	wantCode(t, err, broker.CodeInternal)
+	passwords.err = nil
+	if _, err := h.SignIn(t.Context(), "ada", "lovelace", request); err != nil {
+		t.Error(err)
+	}
+}
