@@ -1,0 +1,135 @@
+package customclaims
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"cel.dev/cel-go/interpreter"
+
+	"tokenbroker/broker"
+)
+
+// maxEncoded is how large the custom claims may be in all, as JSON, in bytes: a token
+// travels in a header with every request.
+const maxEncoded = 8 << 10
+
+// Why claims cannot be computed. No error of [Set.Claims] quotes an attribute.
+var (
+	ErrMissing    = errors.New("reads an attribute or key that is missing")
+	ErrEvaluation = errors.New("cannot be evaluated")
+	ErrCost       = errors.New("costs too much to evaluate")
+	ErrNotJSON    = errors.New("is nothing that JSON can say")
+	ErrTooLarge   = errors.New("custom claims larger than 8 KiB")
+)
+
+// Claims implements [broker.CustomClaims]. An attribute that the user lacks, and one that
+// is null, is no claim, like a computed null and empty roles and groups. The error names
+// the claim; it is one of the sentinels above or the context's.
+func (s *Set) Claims(ctx context.Context, in broker.ClaimsInput) (map[string]any, error) {
+	claims := make(map[string]any, len(s.attributes)+len(s.computed)+2)
+	for _, name := range s.attributes {
+		value, err := plainJSON(in.User.Attributes[name])
+		if err != nil {
+			return nil, fmt.Errorf("claim %q: %w", name, err)
+		}
+		if value != nil {
+			claims[name] = value
+		}
+	}
+	if s.roles && len(in.User.Roles) > 0 {
+		claims["roles"] = in.User.Roles
+	}
+	if s.groups && len(in.User.Groups) > 0 {
+		claims["groups"] = in.User.Groups
+	}
+	if len(s.computed) > 0 {
+		vars, err := newVariables(in)
+		if err != nil {
+			return nil, fmt.Errorf("user.attributes: %w", err)
+		}
+		for i := range s.computed {
+			value, err := s.computed[i].value(ctx, vars)
+			if err != nil {
+				return nil, fmt.Errorf("claim %q: %w", s.computed[i].name, discreet(ctx, err))
+			}
+			if value != nil {
+				claims[s.computed[i].name] = value
+			}
+		}
+	}
+	encoded, err := json.Marshal(claims)
+	if err != nil {
+		return nil, ErrNotJSON
+	}
+	if len(encoded) > maxEncoded {
+		return nil, fmt.Errorf("%w: %d bytes", ErrTooLarge, len(encoded))
+	}
+	return claims, nil
+}
+
+// value evaluates the expression. Its errors may quote attributes: see discreet.
+func (c *computed) value(ctx context.Context, vars *variables) (any, error) {
+	result, _, err := c.program.ContextEval(ctx, vars)
+	if err != nil {
+		return nil, err
+	}
+	return goValue(result)
+}
+
+// discreet is err without what CEL's words quote of the input.
+func discreet(ctx context.Context, err error) error {
+	var cancelled interpreter.EvalCancelledError
+	switch {
+	case errors.Is(err, ErrNotJSON):
+		return ErrNotJSON
+	case errors.Is(err, ErrTooLarge):
+		return ErrTooLarge
+	case errors.As(err, &cancelled) && cancelled.Cause == interpreter.CostLimitExceeded:
+		return ErrCost
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case strings.HasPrefix(err.Error(), "no such key"):
+		return ErrMissing
+	default:
+		return ErrEvaluation
+	}
+}
+
+// UserObject implements [broker.CustomClaims]: only what the user has. The values are the
+// user's own and must not be changed.
+func (s *Set) UserObject(u broker.ClaimsUser) map[string]any {
+	if len(s.userObject) == 0 {
+		return nil
+	}
+	object := make(map[string]any, len(s.userObject))
+	text := func(name, value string) {
+		if value != "" {
+			object[name] = value
+		}
+	}
+	list := func(name string, values []string) {
+		if len(values) > 0 {
+			object[name] = values
+		}
+	}
+	for _, name := range s.userObject {
+		switch name {
+		case "id":
+			text(name, u.ID)
+		case "username":
+			text(name, u.Username)
+		case "roles":
+			list(name, u.Roles)
+		case "groups":
+			list(name, u.Groups)
+		default:
+			if value := u.Attributes[name]; value != nil {
+				object[name] = value
+			}
+		}
+	}
+	return object
+}

@@ -1,0 +1,118 @@
+package customclaims
+
+import (
+	"fmt"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common"
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/ext"
+)
+
+const (
+	// maxExpression is the longest expression, in bytes.
+	maxExpression = 4 << 10
+	// costLimit bounds one evaluation, in CEL's units (about one for each call and each
+	// step of a loop): a few milliseconds.
+	costLimit = 20_000
+	// interruptEvery is after how many steps of a loop the context is asked.
+	interruptEvery = 64
+	// maxErrors is how many of one expression's errors are told.
+	maxErrors = 3
+)
+
+// computed is a compiled expression.
+type computed struct {
+	name    string
+	ast     *cel.Ast
+	program cel.Program
+}
+
+type compiler struct{ env *cel.Env }
+
+func newCompiler() (*compiler, error) {
+	texts, err := textFunctions()
+	if err != nil {
+		return nil, err
+	}
+	env, err := cel.NewEnv(
+		cel.Types(
+			cel.NativeTypeFor[userVars](ext.ParseStructTag("cel"), types.NativeTypeAlias("tokenbroker.User")),
+			cel.NativeTypeFor[identityVars](ext.ParseStructTag("cel"), types.NativeTypeAlias("tokenbroker.Identity")),
+			cel.NativeTypeFor[clientVars](ext.ParseStructTag("cel"), types.NativeTypeAlias("tokenbroker.Client")),
+			cel.NativeTypeFor[sessionVars](ext.ParseStructTag("cel"), types.NativeTypeAlias("tokenbroker.Session")),
+		),
+		cel.Variable("user", cel.ObjectType("tokenbroker.User")),
+		cel.Variable("identity", cel.ObjectType("tokenbroker.Identity")),
+		cel.Variable("client", cel.ObjectType("tokenbroker.Client")),
+		cel.Variable("session", cel.ObjectType("tokenbroker.Session")),
+		texts, ext.Sets(), ext.Lists(ext.ListsMaxRangeSize(1000)),
+		cel.DefaultUTCTimeZone(true),
+		cel.ParserRecursionLimit(100), cel.ParserExpressionSizeLimit(maxExpression),
+		cel.ExpressionNodeLimit(4*maxExpression), cel.RegexProgramSizeLimit(300),
+	)
+	if err != nil {
+		return nil, err
+	}
+	return &compiler{env: env}, nil
+}
+
+// compile compiles the expression of the claim name.
+func (c *compiler) compile(name, expression string) (computed, Problems) {
+	key := computedKey(name)
+	if expression == "" || len(expression) > maxExpression {
+		return computed{}, Problems{{Key: key, Message: "the expression is empty or longer than 4 KiB", Hint: "a CEL expression, as user.attributes.email"}}
+	}
+	ast, issues := c.env.Compile(expression)
+	if issues.Err() != nil {
+		var problems Problems
+		for _, e := range issues.Errors()[:min(len(issues.Errors()), maxErrors)] {
+			problems = append(problems, Problem{
+				Key: key, Message: place(e.Location) + e.Message,
+				Hint: "variables: user, identity, client, session; see docs/operate.md",
+			})
+		}
+		return computed{}, problems
+	}
+	if unfit := unfitType(ast.OutputType()); unfit != "" {
+		return computed{}, Problems{{Key: key, Message: "the result is " + unfit + ", which is no claim", Hint: unfitHint}}
+	}
+	program, err := c.env.Program(ast,
+		cel.EvalOptions(cel.OptOptimize), cel.CostTracking(textCosts{}), cel.CostLimit(costLimit),
+		cel.InterruptCheckFrequency(interruptEvery))
+	if err != nil {
+		return computed{}, Problems{{Key: key, Message: err.Error(), Hint: "look at the expression's constants"}}
+	}
+	return computed{name: name, ast: ast, program: program}, nil
+}
+
+// place is where in an expression something is, for a message; "" when it is not known.
+func place(at common.Location) string {
+	if at.Line() < 1 {
+		return ""
+	}
+	return fmt.Sprintf("line %d, column %d: ", at.Line(), at.Column()+1)
+}
+
+const unfitHint = "a claim is text, a number, true or false, a timestamp, a list, or a map with text keys"
+
+// unfitType says what about a result's type can never be JSON, as far as it is known
+// before evaluation; "" when nothing is.
+func unfitType(t *cel.Type) string {
+	switch t.Kind() {
+	case types.DynKind, types.AnyKind, types.NullTypeKind, types.BoolKind, types.IntKind, types.UintKind,
+		types.DoubleKind, types.StringKind, types.TimestampKind, types.TypeParamKind:
+		return ""
+	case types.ListKind:
+		return unfitType(t.Parameters()[0])
+	case types.MapKind:
+		switch key := t.Parameters()[0].Kind(); key {
+		case types.StringKind, types.DynKind, types.TypeParamKind:
+			return unfitType(t.Parameters()[1])
+		default:
+			return "a map whose keys are no text"
+		}
+	default:
+		return "of type " + t.String()
+	}
+}

@@ -1,0 +1,112 @@
+package customclaims
+
+import (
+	"errors"
+	"strings"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/decls"
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+	"cel.dev/cel-go/common/types/traits"
+	"cel.dev/cel-go/ext"
+)
+
+// maxText is how long the result of join and replace may be. The extension's own grow in
+// one step by more than CEL's cost limit can see in time, and its format costs nothing.
+const maxText = 16 << 10
+
+var errLongText = errors.New("the text is longer than 16 KiB")
+
+// textFunctions are the strings extension without format and quote, and with a join and a
+// replace that are bounded.
+func textFunctions() (cel.EnvOption, error) {
+	extension, err := cel.NewCustomEnv(ext.Strings())
+	if err != nil {
+		return nil, err
+	}
+	var chosen []*decls.FunctionDecl
+	for _, name := range []string{"charAt", "indexOf", "lastIndexOf", "lowerAscii", "upperAscii", "reverse", "split", "substring", "trim"} {
+		chosen = append(chosen, extension.Functions()[name])
+	}
+	texts := cel.ListType(cel.StringType)
+	options := []cel.EnvOption{
+		cel.FunctionDecls(chosen...),
+		cel.Function("join",
+			cel.MemberOverload("list_join", []*cel.Type{texts}, cel.StringType,
+				cel.UnaryBinding(func(list ref.Val) ref.Val { return join(list, types.String("")) })),
+			cel.MemberOverload("list_join_string", []*cel.Type{texts, cel.StringType}, cel.StringType, cel.BinaryBinding(join))),
+		cel.Function("replace",
+			cel.MemberOverload("string_replace_string_string", []*cel.Type{cel.StringType, cel.StringType, cel.StringType},
+				cel.StringType, cel.FunctionBinding(replace))),
+	}
+	return func(e *cel.Env) (*cel.Env, error) {
+		for _, option := range options {
+			if e, err = option(e); err != nil {
+				return nil, err
+			}
+		}
+		return e, nil
+	}, nil
+}
+
+func join(listed, separator ref.Val) ref.Val {
+	list, ok := listed.(traits.Lister)
+	between, isText := separator.(types.String)
+	if !ok || !isText {
+		return types.MaybeNoSuchOverloadErr(listed)
+	}
+	var out strings.Builder
+	for it, first := list.Iterator(), true; it.HasNext() == types.True; first = false {
+		next := it.Next()
+		text, ok := next.(types.String)
+		if !ok {
+			return types.MaybeNoSuchOverloadErr(next)
+		}
+		if !first {
+			out.WriteString(string(between))
+		}
+		out.WriteString(string(text))
+		if out.Len() > maxText {
+			return types.WrapErr(errLongText)
+		}
+	}
+	return types.String(out.String())
+}
+
+func replace(args ...ref.Val) ref.Val {
+	text, ok1 := args[0].(types.String)
+	from, ok2 := args[1].(types.String)
+	to, ok3 := args[2].(types.String)
+	if !ok1 || !ok2 || !ok3 {
+		return types.MaybeNoSuchOverloadErr(args[0])
+	}
+	if len(text)+strings.Count(string(text), string(from))*(len(to)-len(from)) > maxText {
+		return types.WrapErr(errLongText)
+	}
+	return types.String(strings.ReplaceAll(string(text), string(from), string(to)))
+}
+
+// textCosts charges for the text functions by the text that goes in and comes out.
+type textCosts struct{}
+
+// CallCost implements cost.ActualCostEstimator; nil leaves it to CEL.
+func (textCosts) CallCost(function, _ string, args []ref.Val, result ref.Val) *uint64 {
+	switch function {
+	case "charAt", "indexOf", "lastIndexOf", "lowerAscii", "upperAscii", "reverse", "split", "substring", "trim", "join", "replace":
+	default:
+		return nil
+	}
+	total := uint64(1)
+	for _, value := range append(args, result) {
+		switch value := value.(type) {
+		case types.String:
+			total += uint64(len(value)) / 8
+		case traits.Lister:
+			if size, ok := value.Size().(types.Int); ok {
+				total += uint64(size)
+			}
+		}
+	}
+	return &total
+}

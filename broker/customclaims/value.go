@@ -1,0 +1,209 @@
+package customclaims
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math"
+	"time"
+
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+	"cel.dev/cel-go/common/types/traits"
+)
+
+// goValue is a result as encoding/json takes it.
+func goValue(v ref.Val) (any, error) {
+	left := maxEncoded
+	return converter{left: &left}.convert(v, 0)
+}
+
+// converter counts down what is left of the 8 KiB, at least a byte for each value: a
+// result cannot grow in the conversion beyond what could be sent.
+type converter struct{ left *int }
+
+// maxDepth is how deep a result may nest.
+const maxDepth = 32
+
+func (c converter) take(n int) error {
+	if *c.left -= n + 1; *c.left < 0 {
+		return ErrTooLarge
+	}
+	return nil
+}
+
+func (c converter) convert(v ref.Val, depth int) (any, error) {
+	size := 0
+	if text, ok := v.(types.String); ok {
+		size = len(text)
+	}
+	if err := c.take(size); err != nil {
+		return nil, err
+	}
+	if depth > maxDepth {
+		return nil, fmt.Errorf("%w: it nests too deeply", ErrNotJSON)
+	}
+	switch v := v.(type) {
+	case types.Null:
+		return nil, nil
+	case types.Bool:
+		return bool(v), nil
+	case types.Int:
+		return int64(v), nil
+	case types.Uint:
+		return uint64(v), nil
+	case types.Double:
+		return double(float64(v))
+	case types.String:
+		return string(v), nil
+	case types.Timestamp:
+		return v.UTC().Format(time.RFC3339Nano), nil
+	case traits.Mapper:
+		return c.mapping(v, depth)
+	case traits.Lister:
+		return c.list(v, depth)
+	default:
+		return nil, fmt.Errorf("%w: a value of type %s", ErrNotJSON, v.Type().TypeName())
+	}
+}
+
+func (c converter) list(v traits.Lister, depth int) (any, error) {
+	list := []any{}
+	for it := v.Iterator(); it.HasNext() == types.True; {
+		element, err := c.convert(it.Next(), depth+1)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, element)
+	}
+	return list, nil
+}
+
+func (c converter) mapping(v traits.Mapper, depth int) (any, error) {
+	object := map[string]any{}
+	for it := v.Iterator(); it.HasNext() == types.True; {
+		key := it.Next()
+		name, ok := key.(types.String)
+		if !ok {
+			return nil, fmt.Errorf("%w: a map key of type %s", ErrNotJSON, key.Type().TypeName())
+		}
+		if err := c.take(len(name)); err != nil {
+			return nil, err
+		}
+		value, err := c.convert(v.Get(key), depth+1)
+		if err != nil {
+			return nil, err
+		}
+		object[string(name)] = value
+	}
+	return object, nil
+}
+
+// double is f as JSON prints it: without a fraction when it has none, and never as -0.
+func double(f float64) (any, error) {
+	if math.IsNaN(f) || math.IsInf(f, 0) {
+		return nil, fmt.Errorf("%w: a number that is infinite or none", ErrNotJSON)
+	}
+	return f + 0, nil
+}
+
+// plainJSON is an attribute as a claim.
+func plainJSON(v any) (any, error) { return walk(v, exact) }
+
+// doubles are attributes as expressions see them: every number a double.
+func doubles(attributes map[string]any) (map[string]any, error) {
+	v, err := walk(attributes, func(n json.Number) (any, error) {
+		f, err := n.Float64()
+		if err != nil {
+			return nil, ErrNotJSON
+		}
+		return f, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	out, _ := v.(map[string]any)
+	return out, nil
+}
+
+// exact keeps an integer whole, even beyond 2^53.
+func exact(n json.Number) (any, error) {
+	if i, err := n.Int64(); err == nil {
+		return i, nil
+	}
+	f, err := n.Float64()
+	if err != nil {
+		return nil, ErrNotJSON
+	}
+	return double(f)
+}
+
+// walk returns v with its numbers as number gives them, v itself where nothing is to change.
+func walk(v any, number func(json.Number) (any, error)) (any, error) {
+	if plain(v) {
+		return v, nil
+	}
+	switch v := v.(type) {
+	case json.Number:
+		return number(v)
+	case []any:
+		out := make([]any, len(v))
+		for i := range v {
+			var err error
+			if out[i], err = walk(v[i], number); err != nil {
+				return nil, err
+			}
+		}
+		return out, nil
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for name := range v {
+			var err error
+			if out[name], err = walk(v[name], number); err != nil {
+				return nil, err
+			}
+		}
+		return out, nil
+	default:
+		return reread(v, number)
+	}
+}
+
+// plain reports whether v is as encoding/json decodes into any.
+func plain(v any) bool {
+	switch v := v.(type) {
+	case nil, bool, string, float64:
+		return true
+	case []any:
+		for i := range v {
+			if !plain(v[i]) {
+				return false
+			}
+		}
+		return true
+	case map[string]any:
+		for name := range v {
+			if !plain(v[name]) {
+				return false
+			}
+		}
+		return true
+	default:
+		return false
+	}
+}
+
+// reread takes any other Go value by its JSON.
+func reread(v any, number func(json.Number) (any, error)) (any, error) {
+	encoded, err := json.Marshal(v)
+	if err != nil {
+		return nil, ErrNotJSON
+	}
+	var out any
+	d := json.NewDecoder(bytes.NewReader(encoded))
+	d.UseNumber()
+	if err := d.Decode(&out); err != nil {
+		return nil, ErrNotJSON
+	}
+	return walk(out, number)
+}
