@@ -16,7 +16,7 @@ var cookieName = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
 func (c *checker) browser() {
 	c.cookie()
 	public, err := origin.Parse(c.cfg.PublicURL)
-	if err != nil || !strings.Contains(c.cfg.PublicURL, "://") {
+	if err != nil {
 		public = nil // public_url has a problem of its own
 	}
 	for _, o := range c.cfg.Origins {

@@ -279,7 +279,13 @@ func TestRefusalsOfTheFile(t *testing.T) {
 		{strings.Replace(good, "my-service:", "my.spa: {public: true}\n  my-service:", 1), "clients.my.spa", "same environment variables as clients.my-spa"},
 	} {
 		t.Run(tt.content, func(t *testing.T) {
-			wantProblem(t, problems(t, config.Options{File: write(t, "c.yaml", tt.content)}), tt.key, tt.fragment)
+			ps := problems(t, config.Options{File: write(t, "c.yaml", tt.content)})
+			wantProblem(t, ps, tt.key, tt.fragment)
+			for i := range ps[1:] {
+				if ps[i] == ps[i+1] {
+					t.Errorf("%v is told twice", ps[i])
+				}
+			}
 		})
 	}
 }

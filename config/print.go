@@ -41,6 +41,9 @@ func (l *Loaded) values() []value {
 		case []string:
 			v.Value = append([]string{}, x...)
 		case string:
+			if n.name == "secret_hash" && x != "" { // a weak secret could be guessed from it
+				x = setValue
+			}
 			if x != "" || v.Source != SourceDefault {
 				v.Value = x
 			}

@@ -49,10 +49,12 @@ func (ps Problems) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-func (ps Problems) sort() {
+// sorted are ps in the order of keys, each once.
+func (ps Problems) sorted() Problems {
 	slices.SortStableFunc(ps, func(a, b Problem) int {
 		return cmp.Or(cmp.Compare(a.Key, b.Key), cmp.Compare(a.Source, b.Source), cmp.Compare(a.Message, b.Message))
 	})
+	return slices.Compact(ps)
 }
 
 // didYouMean is the candidate that is nearest to name, if one is near enough for a slip.
