@@ -12,7 +12,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"os/signal"
 	"strings"
 	"sync"
@@ -24,10 +23,10 @@ import (
 	"tokenbroker/validator"
 )
 
-var kills = flag.Int("kills", 3, "how often TestKilledUnderLoad kills the broker")
+var kills = flag.Int("kills", 10, "how often TestKilledUnderLoad kills the broker")
 
 // childEnv makes the test binary run the real command line instead of the tests.
-const childEnv = "TOKENBROKER_TEST_CHILD"
+const childEnv = "TEST_CHILD_OF_TOKENBROKER"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(childEnv) != "" {
@@ -39,47 +38,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// child is `tokenbroker dev` as a process of its own, which can be killed.
-type child struct {
-	cmd  *exec.Cmd
-	out  *syncBuffer
-	done chan struct{}
-}
-
-func startChild(t *testing.T, args []string) *child {
-	t.Helper()
-	c := &child{cmd: exec.Command(os.Args[0], args...), out: &syncBuffer{}, done: make(chan struct{})}
-	c.cmd.Env = append(os.Environ(), childEnv+"=1")
-	c.cmd.Stdout, c.cmd.Stderr = c.out, c.out
-	if err := c.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		defer close(c.done)
-		_ = c.cmd.Wait()
-	}()
-	t.Cleanup(func() {
-		_ = c.cmd.Process.Kill()
-		<-c.done
-	})
-	eventually(t, 60*time.Second, "the child is ready", func() bool {
-		select {
-		case <-c.done:
-			t.Fatalf("the child ended:\n%s", c.out.String())
-		default:
-		}
-		return strings.Contains(c.out.String(), "Stop with Ctrl-C")
-	})
-	return c
-}
-
-func (c *child) kill(t *testing.T) {
-	t.Helper()
-	if err := c.cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	<-c.done
-}
+// readyDev is the last line of dev's banner.
+const readyDev = "Stop with Ctrl-C"
 
 // visit is one session as its browser saw it.
 type visit struct {
@@ -97,7 +57,7 @@ func TestKilledUnderLoad(t *testing.T) {
 	args := []string{"dev", "--data-dir", t.TempDir(), "--log-level", "error",
 		"--listen", "127.0.0.1:" + ports[0], "--admin-listen", "127.0.0.1:" + ports[1],
 		"--sample-listen", "127.0.0.1:" + ports[2], "--nats-listen", "127.0.0.1:" + ports[3], "--idp-listen", "127.0.0.1:0"}
-	c := startChild(t, args)
+	c := startBroker(t, readyDev, args...)
 	service, err := validator.New(t.Context(), validator.Config{
 		Issuer: issuer, Audience: devAudience, Client: validator.Client{ID: devServiceClient, Secret: devServiceSecret},
 		Feed: natsfeed.Feed{URL: "nats://127.0.0.1:" + ports[3]}, Logger: slog.New(slog.DiscardHandler),
@@ -110,7 +70,7 @@ func TestKilledUnderLoad(t *testing.T) {
 	var ended []visit // of all rounds
 	for round := range *kills {
 		visits := loadUntilKilled(t, c, issuer)
-		c = startChild(t, args)
+		c = startBroker(t, readyDev, args...)
 		off, kept, unanswered := 0, 0, 0
 		for _, v := range visits {
 			status := tryRefresh(t, issuer, v)
@@ -155,24 +115,14 @@ func TestKilledUnderLoad(t *testing.T) {
 			t.Error("no log-off was acknowledged before the kill")
 		}
 	}
-	if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case <-c.done:
-		if code := c.cmd.ProcessState.ExitCode(); code != exitOK {
-			t.Errorf("SIGTERM: exit code %d:\n%s", code, c.out.String())
-		}
-	case <-time.After(10 * time.Second):
-		t.Error("SIGTERM: not ended within 10 s")
-	}
+	c.terminate(t)
 }
 
 // clients is how many browsers sign in and log off at once.
 const clients = 16
 
 // loadUntilKilled lets the browsers sign in and log off until the broker is killed.
-func loadUntilKilled(t *testing.T, c *child, issuer string) []visit {
+func loadUntilKilled(t *testing.T, c *process, issuer string) []visit {
 	t.Helper()
 	var (
 		mu     sync.Mutex
@@ -207,8 +157,10 @@ func loadUntilKilled(t *testing.T, c *child, issuer string) []visit {
 	return visits
 }
 
-func trySignIn(issuer string) (visit, bool) {
-	status, body, cookies := request(issuer+"/auth/sign-in/", `{"username": "admin", "password": "admin"}`, "")
+func trySignIn(issuer string) (visit, bool) { return trySignInAs(issuer, devUser, devPassword) }
+
+func trySignInAs(issuer, user, password string) (visit, bool) {
+	status, body, cookies := request(issuer+"/auth/sign-in/", fmt.Sprintf(`{"username": %q, "password": %q}`, user, password), "")
 	if status != http.StatusOK || len(cookies) != 1 {
 		return visit{}, false
 	}

@@ -13,6 +13,7 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"os/signal"
@@ -77,13 +78,17 @@ func run(ctx context.Context) error {
 			http.Error(w, "stale", http.StatusServiceUnavailable)
 		}
 	})
-	server := &http.Server{Addr: *listen, Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	listener, err := net.Listen("tcp", *listen)
+	if err != nil {
+		return fmt.Errorf("listening: %w", err)
+	}
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	failed := make(chan error, 1)
-	go func() { failed <- server.ListenAndServe() }()
+	go func() { failed <- server.Serve(listener) }()
 	log.Info("listening", "address", *listen, "issuer", *issuer)
 	select {
 	case err := <-failed:
-		return fmt.Errorf("listening on %s: %w", *listen, err)
+		return fmt.Errorf("serving on %s: %w", *listen, err)
 	case <-ctx.Done():
 	}
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
