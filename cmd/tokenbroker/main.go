@@ -35,6 +35,11 @@ func main() {
 // Main runs the command line and returns the exit code. When ctx ends, a running server
 // drains and Main returns.
 func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	return run(ctx, args, os.Stdin, stdout, stderr)
+}
+
+// run is Main with a standard input: where operators' commands read passwords.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root := &cobra.Command{
 		Use:           "tokenbroker",
 		Short:         "A token broker: sign in, refresh, log off everywhere at once",
@@ -48,18 +53,13 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
-	root.AddCommand(devCommand(stdout, stderr), versionCommand(stdout))
-	err := root.ExecuteContext(ctx)
-	switch {
-	case err == nil:
-		return exitOK
-	case errors.Is(err, errUsage):
-		_, _ = fmt.Fprintf(stderr, "tokenbroker: %s\nRun 'tokenbroker --help' for the commands and flags.\n", usageText(err))
-		return exitUsage
-	default:
-		_, _ = fmt.Fprintf(stderr, "tokenbroker: %v\n", err)
-		return exitFailed
+	root.AddCommand(devCommand(stdout, stderr))
+	root.AddCommand(operatorCommands(stdin, stdout, stderr)...)
+	cmd, err := root.ExecuteContextC(ctx)
+	if err != nil {
+		return report(stderr, cmd, err)
 	}
+	return exitOK
 }
 
 // unknownCommand refuses words that are not a command, or that a command does not take.

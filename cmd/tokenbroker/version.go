@@ -8,29 +8,47 @@ import (
 	"github.com/spf13/cobra"
 )
 
-func versionCommand(stdout io.Writer) *cobra.Command {
-	return &cobra.Command{
-		Use:   "version",
-		Short: "Print the version of this binary",
-		Args:  unknownCommand,
-		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintln(stdout, version())
-			return err
-		},
-	}
+// buildInfo is what the Go tool recorded about this binary.
+type buildInfo struct {
+	Version  string `json:"version"`
+	Revision string `json:"revision"`
+	Go       string `json:"go"`
 }
 
-// version is what the Go tool recorded about this binary.
-func version() string {
+func versionCommand(o *operator) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "version",
+		Short:   "Print the version of this binary",
+		Long:    "Print the version of this binary, the revision it was built from and the Go version. No server is asked.",
+		Example: "  tokenbroker version --output json",
+		Args:    unknownCommand,
+		RunE: func(*cobra.Command, []string) error {
+			info := build()
+			return o.emit(info, func(w io.Writer) { _, _ = fmt.Fprintln(w, info) })
+		},
+	}
+	outputFlag(cmd, &o.format)
+	return cmd
+}
+
+func build() buildInfo {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return "tokenbroker (unknown build)"
+		return buildInfo{Version: "unknown build"}
 	}
-	revision := "development build"
+	b := buildInfo{Version: info.Main.Version, Revision: "development build", Go: info.GoVersion}
 	for _, s := range info.Settings {
 		if s.Key == "vcs.revision" {
-			revision = s.Value
+			b.Revision = s.Value
 		}
 	}
-	return fmt.Sprintf("tokenbroker %s (%s, %s)", info.Main.Version, revision, info.GoVersion)
+	return b
 }
+
+// String is the version in one line.
+func (b buildInfo) String() string {
+	return fmt.Sprintf("tokenbroker %s (%s, %s)", b.Version, b.Revision, b.Go)
+}
+
+// version is the one line, for whatever names this binary.
+func version() string { return build().String() }

@@ -1,0 +1,155 @@
+package adminclient
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+)
+
+// Bounds of a request: how long it may take, and how large an answer is read.
+const (
+	requestTimeout = 30 * time.Second
+	maxAnswer      = 64 << 20
+)
+
+// Client asks one server. It is safe for concurrent use.
+type Client struct {
+	base  string // scheme and host
+	token string
+	// target and from tell an operator what is asked, and what named it.
+	target, from string
+	http         *http.Client
+}
+
+// newSocketClient asks over a unix socket: the server goes by the peer's uid, no token.
+func newSocketClient(path, from string) *Client {
+	transport := &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", path)
+		},
+	}
+	return newClient(&Client{base: "http://tokenbroker", target: "unix://" + path, from: from}, transport)
+}
+
+func newURLClient(base, token, from string) *Client {
+	transport := &http.Transport{ForceAttemptHTTP2: true}
+	if strings.HasPrefix(base, "https:") {
+		transport.Proxy = http.ProxyFromEnvironment
+	}
+	return newClient(&Client{base: base, token: token, target: base, from: from}, transport)
+}
+
+func newClient(c *Client, transport *http.Transport) *Client {
+	c.http = &http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // the token stays here
+	}
+	return c
+}
+
+// Target is the address that is asked, for messages.
+func (c *Client) Target() string { return c.target }
+
+// Close ends idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// ask makes one request and gives the answer; in is sent as JSON, nil for none.
+func ask[T any](ctx context.Context, c *Client, method, path string, query url.Values, in any) (T, error) {
+	var out T
+	err := c.do(ctx, method, path, query, in, &out)
+	return out, err
+}
+
+// do is ask without the type. A status that is not 2xx is a [*Problem].
+func (c *Client) do(ctx context.Context, method, path string, query url.Values, in, out any) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	target := c.base + path
+	if len(query) > 0 {
+		target += "?" + query.Encode()
+	}
+	var body io.Reader
+	if in != nil {
+		text, err := json.Marshal(in)
+		if err != nil {
+			return fmt.Errorf("encoding the request: %w", err)
+		}
+		body = bytes.NewReader(text)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, target, body)
+	if err != nil {
+		return fmt.Errorf("making the request: %w", err)
+	}
+	req.Header.Set("Accept", "application/json, application/problem+json")
+	if in != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return c.failed(ctx, method, err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	if err != nil {
+		return c.failed(ctx, method, err)
+	}
+	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+		return c.problem(resp, answer)
+	}
+	if len(answer) > maxAnswer {
+		return fmt.Errorf("%s: the answer is longer than %d MiB: ask for less at a time", c.target, maxAnswer>>20)
+	}
+	decoder := json.NewDecoder(bytes.NewReader(answer))
+	decoder.UseNumber() // an attribute's number comes out as it went in
+	if err := decoder.Decode(out); err != nil {
+		return fmt.Errorf("%s: the answer is not a token broker's: %w", c.target, err)
+	}
+	return nil
+}
+
+// failed explains a request without an answer.
+func (c *Client) failed(ctx context.Context, method string, err error) error {
+	var wrapped *url.Error
+	if errors.As(err, &wrapped) {
+		err = wrapped.Err // its text would repeat the URL
+	}
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "dial" {
+		return noServer("tried "+c.target+", named by "+c.from, op.Err)
+	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		err = fmt.Errorf("no answer in time: %w", ctx.Err())
+	}
+	if method != http.MethodGet {
+		return fmt.Errorf("%s: the request was sent and it is not known whether it was done: look, and ask again: %w", c.target, err)
+	}
+	return fmt.Errorf("asking %s: %w", c.target, err)
+}
+
+// noServer is [ErrNoServer] with what was tried, the cause if there is one, and the way out.
+func noServer(tried string, cause error) error {
+	var sys *os.SyscallError
+	if errors.As(cause, &sys) {
+		cause = sys.Err
+	}
+	hint := `start one with "tokenbroker dev" or "tokenbroker serve", or name it with --data-dir or --admin`
+	switch {
+	case cause == nil:
+		return fmt.Errorf("%w: %s; %s", ErrNoServer, tried, hint)
+	case errors.Is(cause, os.ErrPermission):
+		return fmt.Errorf("%w: %s: %w: be the user that the server runs as, or root", ErrNoServer, tried, cause)
+	}
+	return fmt.Errorf("%w: %s: %w; %s", ErrNoServer, tried, cause, hint)
+}

@@ -1,0 +1,159 @@
+package adminclient
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// What [Locate] reads from the environment.
+const (
+	EnvAdmin     = "TOKENBROKER_ADMIN"
+	EnvToken     = "TOKENBROKER_ADMIN_TOKEN"
+	EnvTokenFile = "TOKENBROKER_ADMIN_TOKEN_FILE"
+	EnvDataDir   = "TOKENBROKER_DATA_DIR"
+	EnvConfig    = "TOKENBROKER_CONFIG"
+)
+
+// ErrNoServer is an error of finding or reaching the server; its text says what was tried
+// and what to do.
+var ErrNoServer = errors.New("no server answers")
+
+// ErrOptions is an error of the options themselves, or of an address in the environment.
+var ErrOptions = errors.New("naming the server")
+
+// Options name the server. At most one of Admin, DataDir and ConfigFile; with none of them
+// the environment is asked, and then the pointer of a running dev.
+type Options struct {
+	// Admin is http://HOST:PORT (HOST on loopback), https://HOST or unix:///PATH.
+	Admin string
+	// TokenFile holds the bearer token that the TCP listener wants; else the environment does.
+	TokenFile string
+	// DataDir is the server's data directory, with the socket in it.
+	DataDir string
+	// ConfigFile is the server's configuration; SocketOf gives the socket's path that it
+	// names. Without SocketOf neither ConfigFile nor TOKENBROKER_CONFIG can be used.
+	ConfigFile string
+	SocketOf   func(configFile string) (string, error)
+}
+
+// SocketPath is where a server with that data directory has its socket by default.
+func SocketPath(dataDir string) string { return filepath.Join(dataDir, "admin", "admin.sock") }
+
+// Locate makes the client of the server that the options name, in this order: Admin,
+// DataDir, ConfigFile, TOKENBROKER_ADMIN, TOKENBROKER_CONFIG, TOKENBROKER_DATA_DIR, the
+// pointer. Nothing is asked yet. An error is [ErrOptions], [ErrNoServer] when nothing names a
+// server, or says which file cannot be read or trusted.
+func Locate(opts Options) (*Client, error) {
+	given := 0
+	for _, s := range []string{opts.Admin, opts.DataDir, opts.ConfigFile} {
+		if s != "" {
+			given++
+		}
+	}
+	if given > 1 {
+		return nil, fmt.Errorf("%w: give one of --admin, --data-dir and --config", ErrOptions)
+	}
+	env := os.Getenv
+	switch {
+	case opts.Admin != "":
+		return fromAddress(opts.Admin, "--admin", opts.TokenFile)
+	case opts.DataDir != "":
+		return newSocketClient(SocketPath(opts.DataDir), "--data-dir"), nil
+	case opts.ConfigFile != "":
+		return fromConfig(opts.ConfigFile, "--config", opts.SocketOf)
+	case env(EnvAdmin) != "":
+		return fromAddress(env(EnvAdmin), EnvAdmin, opts.TokenFile)
+	case env(EnvConfig) != "" && opts.SocketOf != nil:
+		return fromConfig(env(EnvConfig), EnvConfig, opts.SocketOf)
+	case env(EnvDataDir) != "":
+		return newSocketClient(SocketPath(env(EnvDataDir)), EnvDataDir), nil
+	}
+	return fromPointer()
+}
+
+// fromAddress reads an --admin value; from says where it stands.
+func fromAddress(address, from, tokenFile string) (*Client, error) {
+	u, err := url.Parse(address)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s is not a URL", ErrOptions, from) // the value may hold a password
+	}
+	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return nil, fmt.Errorf("%w: %s takes no user, query or fragment (the token goes into a file)", ErrOptions, from)
+	}
+	switch u.Scheme {
+	case "unix":
+		if u.Host != "" || u.Path == "" {
+			return nil, fmt.Errorf("%w: %s: want unix:///path/to/admin.sock", ErrOptions, from)
+		}
+		return newSocketClient(u.Path, from), nil
+	case "http", "https":
+		if u.Host == "" || u.Path != "" && u.Path != "/" {
+			return nil, fmt.Errorf("%w: %s: want a scheme, a host and a port, no path", ErrOptions, from)
+		}
+		if u.Scheme == "http" && !loopback(u.Hostname()) {
+			return nil, fmt.Errorf("%w: %s: %q is not this machine: a token goes over plain http to loopback alone (use https, or an ssh tunnel)", ErrOptions, from, u.Hostname())
+		}
+		token, err := readToken(tokenFile)
+		if err != nil {
+			return nil, err
+		}
+		return newURLClient(u.Scheme+"://"+u.Host, token, from), nil
+	}
+	return nil, fmt.Errorf("%w: %s: want http://, https:// or unix://", ErrOptions, from)
+}
+
+func fromConfig(file, from string, socketOf func(string) (string, error)) (*Client, error) {
+	if socketOf == nil {
+		return nil, fmt.Errorf("%w: %s is not understood here: use --data-dir or --admin", ErrOptions, from)
+	}
+	socket, err := socketOf(file)
+	if err != nil {
+		return nil, fmt.Errorf("finding the socket by %s: %w", from, err)
+	}
+	return newSocketClient(socket, from+" "+file), nil
+}
+
+// loopback reports whether host can only be this machine.
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
+}
+
+// readToken reads the bearer token of file, or of the environment; "" when none is named.
+func readToken(file string) (string, error) {
+	from := "--admin-token-file"
+	if file == "" {
+		text, path := os.Getenv(EnvToken), os.Getenv(EnvTokenFile)
+		if text != "" && path != "" {
+			return "", fmt.Errorf("%s and %s are both set: keep one", EnvToken, EnvTokenFile)
+		}
+		if path == "" {
+			return checkToken(text, EnvToken)
+		}
+		file, from = path, EnvTokenFile
+	}
+	text, err := readSmallFile(file)
+	if err != nil {
+		return "", fmt.Errorf("reading the admin token of %s: %w", from, err)
+	}
+	if len(strings.TrimSpace(string(text))) == 0 {
+		return "", fmt.Errorf("the file of %s is empty: it must hold the admin token", from)
+	}
+	return checkToken(string(text), from)
+}
+
+// checkToken refuses what is not a bearer token, without showing it.
+func checkToken(text, from string) (string, error) {
+	text = strings.TrimSpace(text)
+	for _, r := range text {
+		if r <= ' ' || r > '~' {
+			return "", fmt.Errorf("what %s gives is not a bearer token: want one word of ASCII", from)
+		}
+	}
+	return text, nil
+}

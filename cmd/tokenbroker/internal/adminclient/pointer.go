@@ -1,0 +1,137 @@
+package adminclient
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// Pointer is what a running dev leaves in the user's cache directory, so that operators'
+// commands of the same user find it without a flag.
+type Pointer struct {
+	PID       int    `json:"pid"`
+	Socket    string `json:"socket"`
+	AdminURL  string `json:"admin_url"`
+	TokenFile string `json:"token_file"`
+}
+
+// maxSmallFile bounds pointers and token files, in bytes.
+const maxSmallFile = 4096
+
+// PointerPath is where the pointer of this user is: tokenbroker/dev.json below
+// [os.UserCacheDir].
+func PointerPath() (string, error) {
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("finding the user's cache directory: %w", err)
+	}
+	return filepath.Join(dir, "tokenbroker", "dev.json"), nil
+}
+
+// WritePointer writes the pointer, whole and with mode 0600. It takes the place of an older
+// one: the last dev started is the one that is found. remove takes it away, if it is still
+// this process's; it may be called more than once.
+func WritePointer(p Pointer) (remove func() error, err error) {
+	path, err := PointerPath()
+	if err != nil {
+		return nil, err
+	}
+	body, err := json.Marshal(p)
+	if err != nil {
+		return nil, fmt.Errorf("encoding the pointer: %w", err)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, fmt.Errorf("making the pointer's directory: %w", err)
+	}
+	temp, err := os.CreateTemp(filepath.Dir(path), "dev-*.json") // mode 0600
+	if err != nil {
+		return nil, fmt.Errorf("writing the pointer: %w", err)
+	}
+	_, err = temp.Write(append(body, '\n'))
+	err = errors.Join(err, temp.Close())
+	if err == nil {
+		err = os.Rename(temp.Name(), path)
+	}
+	if err != nil {
+		_ = os.Remove(temp.Name())
+		return nil, fmt.Errorf("writing the pointer: %w", err)
+	}
+	return func() error {
+		if now, err := readPointer(path); err != nil || now != p {
+			return nil // gone, or another dev's
+		}
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("removing the pointer: %w", err)
+		}
+		return nil
+	}, nil
+}
+
+// readPointer refuses a file that another user could have written or can read: what it
+// says decides where passwords are sent.
+func readPointer(path string) (Pointer, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW, 0) //nolint:gosec // the path is made of this user's cache directory
+	if err != nil {
+		return Pointer{}, fmt.Errorf("reading the pointer: %w", err)
+	}
+	defer func() { _ = f.Close() }()
+	info, err := f.Stat()
+	if err != nil {
+		return Pointer{}, fmt.Errorf("reading the pointer: %w", err)
+	}
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || int(owner.Uid) != os.Geteuid() {
+		return Pointer{}, fmt.Errorf("the pointer %s belongs to another user: remove it", path)
+	}
+	if info.Mode().Perm()&0o077 != 0 || !info.Mode().IsRegular() {
+		return Pointer{}, fmt.Errorf("the pointer %s can be read by others (mode %v): remove it and start dev again", path, info.Mode().Perm())
+	}
+	body, err := io.ReadAll(io.LimitReader(f, maxSmallFile))
+	if err != nil {
+		return Pointer{}, fmt.Errorf("reading the pointer: %w", err)
+	}
+	var p Pointer
+	if err := json.Unmarshal(body, &p); err != nil {
+		return Pointer{}, fmt.Errorf("the pointer %s is damaged: remove it and start dev again", path)
+	}
+	return p, nil
+}
+
+// fromPointer makes the client of a running dev.
+func fromPointer() (*Client, error) {
+	path, err := PointerPath()
+	if err != nil {
+		return nil, noServer("nothing names one", err)
+	}
+	p, err := readPointer(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, noServer("nothing names one, and no dev left a pointer at "+path, nil)
+	case err != nil:
+		return nil, err
+	}
+	from := fmt.Sprintf("the pointer %s of dev (pid %d)", path, p.PID)
+	if p.Socket != "" {
+		return newSocketClient(p.Socket, from), nil
+	}
+	return fromAddress(p.AdminURL, from, p.TokenFile)
+}
+
+// readSmallFile reads a file that holds one word.
+func readSmallFile(path string) ([]byte, error) {
+	f, err := os.Open(path) //nolint:gosec // the operator names it
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	body, err := io.ReadAll(io.LimitReader(f, maxSmallFile+1))
+	if err == nil && len(body) > maxSmallFile {
+		return nil, fmt.Errorf("%s is longer than %d bytes", path, maxSmallFile)
+	}
+	return body, err
+}

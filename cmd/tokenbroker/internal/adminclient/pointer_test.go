@@ -1,0 +1,105 @@
+package adminclient_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"tokenbroker/cmd/tokenbroker/internal/adminclient"
+)
+
+func pointerPath(t *testing.T) string {
+	t.Helper()
+	path, err := adminclient.PointerPath()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestPointerIsThisUsersAloneAndGoesAtTheEnd(t *testing.T) {
+	alone(t)
+	remove, err := adminclient.WritePointer(adminclient.Pointer{PID: 1, AdminURL: "http://127.0.0.1:8081", TokenFile: "/x"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := pointerPath(t)
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Fatalf("mode %v, %v; want 0600", info.Mode(), err)
+	}
+	if dir, err := os.Stat(filepath.Dir(path)); err != nil || dir.Mode().Perm() != 0o700 {
+		t.Fatalf("the directory: mode %v, %v; want 0700", dir.Mode(), err)
+	}
+	for range 2 {
+		if err := remove(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	left, err := os.ReadDir(filepath.Dir(path))
+	if err != nil || len(left) != 0 {
+		t.Errorf("left in the directory: %v, %v", left, err)
+	}
+}
+
+func TestPointerOfALaterDevIsLeftAlone(t *testing.T) {
+	alone(t)
+	removeFirst, err := adminclient.WritePointer(adminclient.Pointer{PID: 1, Socket: "/a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := adminclient.WritePointer(adminclient.Pointer{PID: 2, Socket: "/b"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := removeFirst(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(pointerPath(t)); err != nil {
+		t.Errorf("the first dev took the second's pointer away: %v", err)
+	}
+}
+
+func TestPointerByItsURL(t *testing.T) {
+	alone(t)
+	address := onTCP(t, named("url", secretToken))
+	if _, err := adminclient.WritePointer(adminclient.Pointer{PID: 1, AdminURL: address, TokenFile: write(t, secretToken)}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := askName(t, adminclient.Options{}); err != nil || got != "url" {
+		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+func TestPointerThatOthersCouldHaveWrittenIsRefused(t *testing.T) {
+	for name, spoil := range map[string]func(path string) error{
+		"readable by others":    func(path string) error { return os.Chmod(path, 0o644) },
+		"readable by the group": func(path string) error { return os.Chmod(path, 0o640) },
+		"damaged":               func(path string) error { return os.WriteFile(path, []byte("{"), 0o600) },
+		"a link": func(path string) error {
+			if err := os.Rename(path, path+".real"); err != nil {
+				return err
+			}
+			return os.Symlink(path+".real", path)
+		},
+		"another user's": func(path string) error { return os.Chown(path, 12345, -1) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			if name == "another user's" && os.Geteuid() != 0 {
+				t.Skip("only root can give a file away")
+			}
+			alone(t)
+			dir := onSocket(t, named("pointer", ""))
+			if _, err := adminclient.WritePointer(adminclient.Pointer{PID: 1, Socket: adminclient.SocketPath(dir)}); err != nil {
+				t.Fatal(err)
+			}
+			if err := spoil(pointerPath(t)); err != nil {
+				t.Fatal(err)
+			}
+			got, err := askName(t, adminclient.Options{})
+			if err == nil || !strings.Contains(err.Error(), "pointer") {
+				t.Errorf("got %q, %v; want a refusal", got, err)
+			}
+		})
+	}
+}

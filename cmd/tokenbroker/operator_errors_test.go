@@ -1,0 +1,229 @@
+package main
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const statusJSON = `{"version":"v1","pid":12,"started_at":"2026-01-02T03:04:05Z","now":"2026-01-02T04:04:05Z","ready":"degraded","checks":[{"name":"nats","ok":true,"degraded":true,"detail":"away"}],"issuer":"https://id.example","listen":"127.0.0.1:8080","data_dir":"/var/lib/tokenbroker","origins":["https://app.example"],"store":{"id":"st","writable":false,"free_bytes":3221225472},"ledger":{"origin":"or","head":9,"backlog":2,"oldest_seconds":1.5},"nats":{"url":"nats://127.0.0.1:4222","embedded":true,"connected":false},"keys":[{"kid":"k1","purpose":"access","algorithm":"ES256","state":"active"}],"providers":[{"name":"cognito","issuer":"https://c.example","ready":true}],"mailboxes":{"session":1,"committer":0}}`
+
+func TestStatusAsText(t *testing.T) {
+	serveFake(t, map[string]answer{"GET /admin/v1/status": {200, statusJSON}})
+	want := ran{exitOK, `state     degraded
+version   v1
+pid       12
+started   2026-01-02T03:04:05Z (1h0m0s ago)
+issuer    https://id.example
+listen    127.0.0.1:8080
+admin     -
+origins   https://app.example
+data      /var/lib/tokenbroker (3.0 GiB free)
+store     st, REFUSES WRITES
+ledger    origin or, head 9, 2 still to be broadcast, the oldest for 1.5 s
+nats      nats://127.0.0.1:4222, embedded, NOT CONNECTED
+provider  cognito https://c.example, ready
+key       k1 access ES256 active
+check     nats: degraded (away)
+mailbox   committer 0
+mailbox   session 1
+`, ""}
+	if diff := cmp.Diff(want, command(t, nil, "status"), cmp.AllowUnexported(ran{})); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestHealthcheck(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		answer answer
+		want   ran
+	}{
+		{"ready", answer{200, `{"status":"ready","checks":[{"name":"store","ok":true}]}`}, ran{exitOK, "ready\n", ""}},
+		{"degraded is healthy", answer{200, `{"status":"degraded","checks":[{"name":"nats","ok":true,"degraded":true}]}`}, ran{exitOK, "degraded\n  nats: degraded\n", ""}},
+		{
+			"not ready", answer{503, `{"code":"not_ready","detail":"not ready: store","checks":[{"name":"store","ok":false,"detail":"disk full"},{"name":"nats","ok":true}]}`},
+			ran{exitFailed, "", "tokenbroker: not_ready: not ready: store: store: FAILED (disk full)\n"},
+		},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			serveFake(t, map[string]answer{"GET /readyz?verbose=": c.answer})
+			t.Setenv("TOKENBROKER_ADMIN_TOKEN_FILE", "") // none is needed
+			if diff := cmp.Diff(c.want, command(t, nil, "healthcheck"), cmp.AllowUnexported(ran{})); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func TestHealthcheckOfAURL(t *testing.T) {
+	withoutServers(t)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/ok":
+			w.WriteHeader(http.StatusNoContent)
+		case "/moved":
+			http.Redirect(w, r, "/ok", http.StatusFound)
+		default:
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	}))
+	t.Cleanup(server.Close)
+	for path, want := range map[string]int{server.URL + "/ok": exitOK, server.URL + "/moved": exitFailed, server.URL + "/down": exitFailed, "ftp://x": exitUsage, "127.0.0.1:80": exitUsage} {
+		if got := command(t, nil, "healthcheck", "--url", path); got.code != want || (got.stdout != "") != (want == exitOK) {
+			t.Errorf("%s: got %+v, want code %d", path, got, want)
+		}
+	}
+}
+
+func TestRefusalsOfTheServer(t *testing.T) {
+	answers := map[string]answer{
+		"GET /admin/v1/users/eve": {404, `{"code":"unknown_user","detail":"there is no user \u001b[1meve"}`},
+		"POST /admin/v1/users":    {409, `{"code":"user_exists","detail":"there is a user of that name"}`},
+	}
+	t.Run("text", func(t *testing.T) {
+		serveFake(t, answers)
+		got := command(t, nil, "users", "show", "eve")
+		want := ran{exitFailed, "", `tokenbroker: showing the user: unknown_user: "there is no user \x1b[1meve"` + "\n"}
+		if diff := cmp.Diff(want, got, cmp.AllowUnexported(ran{})); diff != "" {
+			t.Error(diff)
+		}
+	})
+	t.Run("json", func(t *testing.T) {
+		serveFake(t, answers)
+		got := command(t, strings.NewReader(operatorPassword), "users", "add", "ada", "--output", "json")
+		want := errorObject{Error: "adding the user: user_exists: there is a user of that name", Code: "user_exists", Detail: "there is a user of that name"}
+		if diff := cmp.Diff(want, errorOf(t, got.stderr)); diff != "" || got.code != exitFailed || got.stdout != "" {
+			t.Errorf("%+v %s", got, diff)
+		}
+	})
+	t.Run("a missing token", func(t *testing.T) {
+		serveFake(t, answers)
+		t.Setenv("TOKENBROKER_ADMIN_TOKEN_FILE", "")
+		got := command(t, nil, "users", "show", "eve")
+		if got.code != exitFailed || !strings.Contains(got.stderr, "--admin-token-file") {
+			t.Errorf("got %+v", got)
+		}
+	})
+	t.Run("pages that go round in circles", func(t *testing.T) {
+		fake := serveFake(t, map[string]answer{
+			"GET /admin/v1/users?limit=1000":         {200, `{"users":[],"next":"x"}`},
+			"GET /admin/v1/users?after=x&limit=1000": {200, `{"users":[],"next":"x"}`},
+		})
+		if got := command(t, nil, "users", "list"); got.code != exitFailed || len(fake.asked) != 2 {
+			t.Errorf("got %+v after %v", got, fake.asked)
+		}
+	})
+}
+
+func errorOf(t *testing.T, text string) errorObject {
+	t.Helper()
+	var object errorObject
+	if err := json.Unmarshal([]byte(text), &object); err != nil {
+		t.Fatalf("%v in %q", err, text)
+	}
+	return object
+}
+
+func TestNoServerRuns(t *testing.T) {
+	withoutServers(t)
+	dir := t.TempDir()
+	got := command(t, nil, "status", "--data-dir", dir)
+	if got.code != exitFailed || strings.Count(got.stderr, "\n") != 1 || got.stdout != "" {
+		t.Errorf("got %+v; want one line", got)
+	}
+	for _, part := range []string{dir, "no server answers", "tokenbroker dev", "--data-dir", "--admin"} {
+		if !strings.Contains(got.stderr, part) {
+			t.Errorf("%q is missing in %q", part, got.stderr)
+		}
+	}
+	got = command(t, nil, "status", "--output", "json")
+	if object := errorOf(t, got.stderr); got.code != exitFailed || object.Code != "no_server" || object.Detail == "" {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestOperatorCommandsUsedWrongly(t *testing.T) {
+	fake := serveFake(t, nil)
+	for _, args := range [][]string{
+		{"users", "nonsense"}, {"users", "add"}, {"users", "add", ""}, {"users", "add", "ada", "more"}, {"users", "list", "ada"},
+		{"users", "add", "ada", "--password", "x"}, {"users", "add", "ada", "--attribute", "x"}, {"users", "add", "ada", "--attribute", "=x"},
+		{"users", "add", "ada", "--attribute", "a=1", "--attribute", "a=2"},
+		{"users", "set", "ada"}, {"users", "set", "ada", "--role", "x", "--no-roles"}, {"users", "set", "ada", "--attribute", "a=1", "--unset", "a"},
+		{"users", "list", "--limit", "-1"}, {"users", "list", "--limit", "x"}, {"users", "remove", "ada"},
+		{"sessions", "end"}, {"revoke", "jti", "x"}, {"revoke", "sub"},
+		{"status", "--output", "yaml"}, {"version", "--output", "yaml"}, {"status", "--data-dir", "/x", "--admin", "unix:///x"},
+		{"status", "--admin", "http://broker.example"},
+	} {
+		got := command(t, strings.NewReader(operatorPassword), args...)
+		if got.code != exitUsage || got.stdout != "" || !strings.HasPrefix(got.stderr, "tokenbroker: ") {
+			t.Errorf("%v: got %+v", args, got)
+		}
+	}
+	if len(fake.asked) > 0 {
+		t.Errorf("the server was asked: %v", fake.asked)
+	}
+	got := command(t, nil, "users", "add", "--output", "json")
+	if object := errorOf(t, got.stderr); got.code != exitUsage || object.Code != "usage" || object.Error != "users add: missing NAME" {
+		t.Errorf("got %+v", got)
+	}
+}
+
+func TestPasswordsFromStdin(t *testing.T) {
+	fake := serveFake(t, nil)
+	for name, c := range map[string]struct {
+		stdin string
+		code  int
+	}{
+		"empty": {"", exitUsage}, "an empty line": {"\nsecond", exitUsage}, "too long": {strings.Repeat("x", 5000), exitFailed},
+	} {
+		for _, args := range [][]string{{"users", "add", "ada"}, {"users", "passwd", "ada"}} {
+			if got := command(t, strings.NewReader(c.stdin), args...); got.code != c.code || len(got.stderr) > 300 {
+				t.Errorf("%s: got %+v, want code %d", name, got, c.code)
+			}
+		}
+	}
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = null.Close() }()
+	if got := command(t, null, "users", "add", "ada"); got.code != exitUsage || !strings.Contains(got.stderr, "empty") {
+		t.Errorf("the null device: %+v", got)
+	}
+	if len(fake.asked) > 0 {
+		t.Errorf("the server was asked: %v", fake.asked)
+	}
+}
+
+func TestVersionAsJSON(t *testing.T) {
+	got := command(t, nil, "version", "--output", "json")
+	var info buildInfo
+	if err := json.Unmarshal([]byte(got.stdout), &info); err != nil || info.Go == "" || got.code != exitOK {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	if text := command(t, nil, "version"); text.stdout != info.String()+"\n" {
+		t.Errorf("as text: %+v; as JSON: %+v", text, info)
+	}
+}
+
+func TestEveryOperatorCommandExplainsItself(t *testing.T) {
+	withoutServers(t)
+	for _, top := range operatorCommands(nil, nil, nil) {
+		for _, cmd := range append(top.Commands(), top) {
+			if cmd.Short == "" || cmd.Long == "" || cmd.Example == "" && !cmd.HasSubCommands() {
+				t.Errorf("%s lacks a Short, a Long or an Example", cmd.CommandPath())
+			}
+			for _, flag := range []string{"password", "token", "secret"} {
+				if cmd.Flags().Lookup(flag) != nil {
+					t.Errorf("%s takes a secret as the flag --%s", cmd.CommandPath(), flag)
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"tokenbroker/broker"
+	"tokenbroker/cmd/tokenbroker/internal/adminclient"
+)
+
+func sessionsCommand(o *operator) *cobra.Command {
+	return o.flags(group("sessions", "List and end sessions",
+		"List and end the sessions of a running server."+serverHelp,
+		sessionsListCommand(o), sessionsEndCommand(o)))
+}
+
+func sessionsListCommand(o *operator) *cobra.Command {
+	var query broker.SessionQuery
+	var limit int
+	cmd := &cobra.Command{
+		Use:     "list",
+		Short:   "List sessions of one user or of all",
+		Long:    "List the live sessions of one user or of all; with --ended those that are over, too." + serverHelp,
+		Example: "  tokenbroker sessions list --user ada --ended",
+		Args:    unknownCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return o.ask(cmd.Context(), func(ctx context.Context, client *adminclient.Client) error {
+				sessions, next, err := collect(limit, func(after string, limit int) ([]broker.SessionSummary, string, error) {
+					q := query
+					q.After, q.Limit = after, limit
+					page, err := client.ListSessions(ctx, q)
+					return page.Sessions, page.Next, err
+				})
+				if err != nil {
+					return fmt.Errorf("listing sessions: %w", err)
+				}
+				o.moreNote(next)
+				return o.emit(broker.SessionPage{Sessions: sessions, Next: next}, func(w io.Writer) { printSessions(w, sessions) })
+			})
+		},
+	}
+	cmd.Flags().StringVar(&query.User, "user", "", "only this user's: a uid or a local user name")
+	cmd.Flags().BoolVar(&query.Ended, "ended", false, "those that are over, too")
+	cmd.Flags().IntVar(&limit, "limit", 0, "at most so many (0: all)")
+	return cmd
+}
+
+func printSessions(w io.Writer, sessions []broker.SessionSummary) {
+	if len(sessions) == 0 {
+		_, _ = fmt.Fprintln(w, "no sessions")
+		return
+	}
+	rows := make([][]string, len(sessions))
+	for i, s := range sessions {
+		rows[i] = []string{cell(s.SID), cell(s.UID), cell(s.ClientID), cell(s.State), stamp(s.CreatedAt), stamp(s.LastUsed), stamp(s.ExpiresAt), cell(s.Device)}
+	}
+	table(w, "SID|USER|CLIENT|STATE|CREATED|LAST USED|EXPIRES|DEVICE", rows)
+}
+
+func sessionsEndCommand(o *operator) *cobra.Command {
+	var note string
+	cmd := &cobra.Command{
+		Use:     "end SID",
+		Short:   "End one session and its tokens everywhere",
+		Long:    "End one session: it is refreshed no more, and its tokens are refused by every service at once." + serverHelp,
+		Example: `  tokenbroker sessions end zwkq3fbn2v6c4o5yqhd7xj2mte --note "lost phone"`,
+		Args:    wantArgs("SID"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return o.ask(cmd.Context(), func(ctx context.Context, client *adminclient.Client) error {
+				done, err := client.EndSession(ctx, args[0], note)
+				if err != nil {
+					return fmt.Errorf("ending the session: %w", err)
+				}
+				return o.emitRevoked(done, "ended the session "+adminclient.Plain(args[0]))
+			})
+		},
+	}
+	noteFlag(cmd, &note)
+	return cmd
+}
