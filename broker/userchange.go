@@ -76,7 +76,10 @@ func (b *Broker) SetPassword(ctx context.Context, ref, password string, keepSess
 	}
 	if keepSessions {
 		info, err := b.editUser(ctx, "user_password", user.UID, req, set)
-		return Revoked{Kind: string(revocation.KindSub), Value: user.UID, Epoch: info.Epoch, Changed: true, Broadcast: true}, err
+		if err != nil {
+			return Revoked{}, err
+		}
+		return Revoked{Kind: string(revocation.KindSub), Value: info.UID, Epoch: info.Epoch, Changed: true, Broadcast: true}, nil
 	}
 	return b.endUser(ctx, userEnd{
 		event: "user_password", uid: user.UID, reason: revocation.ReasonRevoked,
