@@ -74,7 +74,7 @@ func TestEachSecurityEventIsOneAuditLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	secrets := append(slices.Clone(a.secrets), auditPassword, auditWrong, auditClientSecret, auditCSRF, strings.TrimSpace(string(admin)))
-	for _, secret := range append(secrets, a.browser.cookies...) {
+	for _, secret := range append(secrets, a.cookies...) {
 		if len(secret) < 8 {
 			t.Fatalf("%q is no secret to look for", secret)
 		}
