@@ -5,8 +5,8 @@
 #   docker build -t tokenbroker .
 #
 # The builder is pinned by version. To pin it by content, append the digest that
-# `docker buildx imagetools inspect golang:1.26.8-bookworm` shows: golang:1.26.8-bookworm@sha256:...
-FROM golang:1.26.8-bookworm AS build
+# `docker buildx imagetools inspect golang:1.26.8` shows: golang:1.26.8@sha256:...
+FROM golang:1.26.8 AS build
 WORKDIR /src
 ENV CGO_ENABLED=0 GOTOOLCHAIN=local
 

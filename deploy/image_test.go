@@ -119,7 +119,7 @@ func TestImageIsPinnedAndHoldsNoSecret(t *testing.T) {
 	goVersion := regexp.MustCompile(`(?m)^go (1\.\d+)`).FindStringSubmatch(read(t, "go.mod"))[1]
 	for n, stage := range stages(t) {
 		from := all(stage, "FROM")[0]
-		if n == 0 && !regexp.MustCompile(`^golang:`+regexp.QuoteMeta(goVersion)+`\.\d+-\S+ AS build$`).MatchString(from) {
+		if n == 0 && !regexp.MustCompile(`^golang:`+regexp.QuoteMeta(goVersion)+`\.\d+(-\S+)? AS build$`).MatchString(from) {
 			t.Errorf("FROM %s: want golang:%s.x, to the patch, as in go.mod", from, goVersion)
 		}
 		for _, i := range stage {
