@@ -102,7 +102,7 @@ func panicText(p any) string {
 func logExchange(r *http.Request, w *recorder, x *exchange, d time.Duration, logger *slog.Logger) {
 	level := slog.LevelInfo
 	switch {
-	case w.status >= 500:
+	case w.status >= 500, x.cause != nil && kinds[x.code].status >= 500: // a redirect can hide a failure
 		level = slog.LevelError
 	case x.route == "/livez" || x.route == "/healthz" || x.route == "/readyz":
 		level = slog.LevelDebug
@@ -116,7 +116,7 @@ func logExchange(r *http.Request, w *recorder, x *exchange, d time.Duration, log
 	if x.code != "" {
 		attrs = append(attrs, slog.String("code", string(x.code)))
 	}
-	if x.cause != nil && w.status >= 500 {
+	if x.cause != nil {
 		attrs = append(attrs, slog.String("error", x.cause.Error()))
 	}
 	logger.LogAttrs(r.Context(), level, "request", attrs...)

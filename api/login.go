@@ -114,14 +114,15 @@ func single(query url.Values, names ...string) error {
 // maxReturnTo keeps the sealed login state within what a browser takes as one cookie.
 const maxReturnTo = 512
 
-// returnTo takes an absolute path, or a URL of the own or a configured origin. Whatever a
-// browser might read as another host is refused: "//", "/\", control characters.
+// returnTo takes an absolute path, or a URL of the own or a configured origin, in ASCII (RFC
+// 3986 §2). Whatever a browser might read as another host is refused: "//", "/\", control
+// characters.
 func (s *server) returnTo(text string) (string, error) {
 	refuse := &broker.Error{Code: CodeInvalidReturn, Message: "return_to must be an absolute path or a URL of a configured origin"}
 	if text == "" {
 		return "/", nil
 	}
-	if len(text) > maxReturnTo || strings.ContainsRune(text, '\\') || strings.IndexFunc(text, func(c rune) bool { return c <= ' ' || c == 0x7f }) >= 0 {
+	if len(text) > maxReturnTo || strings.ContainsRune(text, '\\') || strings.IndexFunc(text, func(c rune) bool { return c <= ' ' || c >= 0x7f }) >= 0 {
 		return "", refuse
 	}
 	u, err := url.Parse(text)
@@ -140,15 +141,18 @@ func (s *server) returnTo(text string) (string, error) {
 	return text, nil
 }
 
-// withError adds the parameter error to a checked return_to.
+// withError adds the parameter error to a checked return_to, in the place of an older one;
+// the rest of the query is the SPA's and stays as it is.
 func withError(returnTo string, code broker.Code) string {
 	u, err := url.Parse(returnTo)
 	if err != nil {
 		return "/?error=" + url.QueryEscape(string(code))
 	}
-	query := u.Query()
-	query.Set("error", string(code))
-	u.RawQuery = query.Encode()
+	pairs := slices.DeleteFunc(strings.Split(u.RawQuery, "&"), func(pair string) bool {
+		name, _, _ := strings.Cut(pair, "=")
+		return name == "error" || u.RawQuery == ""
+	})
+	u.RawQuery = strings.Join(append(pairs, "error="+url.QueryEscape(string(code))), "&")
 	return u.String()
 }
 
@@ -162,17 +166,19 @@ func redirect(w http.ResponseWriter, to string, status int) {
 // maxLogins is how many login attempts a browser may have open at once.
 const maxLogins = 5
 
-// loginCookies are the sealed login states, one cookie an attempt.
+// loginCookies are the sealed login states, one cookie an attempt. The prefix __Host- (RFC
+// 6265bis §4.1.3.2), which wants the path /, keeps a neighbouring subdomain from planting one:
+// its login would end in this browser.
 type loginCookies struct {
-	prefix string
-	secure bool
+	prefix, path string
+	secure       bool
 }
 
 func newLoginCookies(secure bool) loginCookies {
 	if secure {
-		return loginCookies{prefix: "__Secure-tb_login_", secure: true}
+		return loginCookies{prefix: "__Host-tb_login_", path: "/", secure: true}
 	}
-	return loginCookies{prefix: "tb_login_"}
+	return loginCookies{prefix: "tb_login_", path: "/auth"}
 }
 
 // set adds an attempt; browsers send the oldest first, and those over the limit go.
@@ -205,7 +211,7 @@ func (l loginCookies) clear(w http.ResponseWriter, suffix string) { l.write(w, s
 
 func (l loginCookies) write(w http.ResponseWriter, suffix, value string, maxAge int) {
 	http.SetCookie(w, &http.Cookie{ //nolint:gosec // Secure is configured; Lax, because the provider sends the browser back
-		Name: l.prefix + suffix, Value: value, Path: "/auth", MaxAge: maxAge,
+		Name: l.prefix + suffix, Value: value, Path: l.path, MaxAge: maxAge,
 		HttpOnly: true, Secure: l.secure, SameSite: http.SameSiteLaxMode,
 	})
 }

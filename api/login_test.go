@@ -1,8 +1,11 @@
 package api_test
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -107,6 +110,7 @@ func TestReturnToStaysHere(t *testing.T) {
 		"https:/evil.test", "javascript:alert(1)", "data:text/html,x", "evil.test", "app", "?x", "/\t/evil.test", "/%09/evil.test\n",
 		"\t//evil.test", " //evil.test", "/%2f/evil.test/..//", "/%5cevil.test", "/%2fevil.test", "http://127.0.0.1:8080@evil.test/",
 		"http://127.0.0.1:8080.evil.test/", "http://127.0.0.1:8081/", "//127.0.0.1:8080@evil.test", "HTTP://EVIL.test", "/" + strings.Repeat("&", 512),
+		"/\u00e9", "/\xff", "/\u2028", "/app?x=\x7f", "http://127.0.0.1:8080/\u00e9",
 	} {
 		resp := get(h, "/auth/login/?return_to="+url.QueryEscape(foreign))
 		if resp.StatusCode != http.StatusBadRequest {
@@ -155,6 +159,71 @@ func TestCallback(t *testing.T) {
 	}
 	if resp := get(h, "/auth/callback/cognito/?code=c1&state=s1", cookie, cookie); resp.StatusCode != http.StatusBadRequest {
 		t.Errorf("two cookies of one name: %d", resp.StatusCode)
+	}
+}
+
+// TestErrorJoinsTheQuery: what the SPA put into return_to comes back as it was.
+func TestErrorJoinsTheQuery(t *testing.T) {
+	f, h := loginServer(t, "cognito")
+	f.err = &broker.Error{Code: broker.CodeProviderError}
+	cookie := "tb_login_" + broker.LoginCookieSuffix("s1") + "=sealed"
+	for returnTo, want := range map[string]string{
+		"/app":                     "/app?error=provider_error",
+		"/app#top":                 "/app?error=provider_error#top",
+		"/app?z=1&a=%20b;c&flag#t": "/app?z=1&a=%20b;c&flag&error=provider_error#t",
+		"/app?error=old&x=1":       "/app?x=1&error=provider_error",
+		spa + "/?x=a+b":            spa + "/?x=a+b&error=provider_error",
+	} {
+		f.returnTo = returnTo
+		if got := get(h, "/auth/callback/cognito/?code=c1&state=s1", cookie).Header.Get("Location"); got != want {
+			t.Errorf("%s: got %s, want %s", returnTo, got, want)
+		}
+	}
+}
+
+// TestWhyALoginFailedIsLogged: the browser gets a redirect, the log the cause.
+func TestWhyALoginFailedIsLogged(t *testing.T) {
+	for code, level := range map[broker.Code]string{
+		broker.CodeUpstreamUnavailable: "ERROR", broker.CodeInternal: "ERROR", broker.CodeUpstreamToken: "INFO",
+	} {
+		t.Run(string(code), func(t *testing.T) {
+			f := &fakeLogins{names: []string{"cognito"}, returnTo: "/app", fake: &fake{}, err: &broker.Error{Code: code, Err: errors.New("the token endpoint answered status 502")}}
+			var log bytes.Buffer
+			cfg := config(f.fake)
+			cfg.Logins, cfg.Logger = f, slog.New(slog.NewTextHandler(&log, nil))
+			h, err := api.New(cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp := get(h, "/auth/callback/cognito/?code=c1&state=s1", "tb_login_"+broker.LoginCookieSuffix("s1")+"=sealed")
+			for _, want := range []string{"level=" + level, "code=" + string(code), "the token endpoint answered status 502"} {
+				if resp.StatusCode != http.StatusSeeOther || !strings.Contains(log.String(), want) {
+					t.Errorf("status %d, the log lacks %q: %s", resp.StatusCode, want, log.String())
+				}
+			}
+		})
+	}
+}
+
+// TestNoNeighbourPlantsALoginCookie: over TLS its name begins with __Host- (RFC 6265bis
+// §4.1.3.2), which browsers take from this host alone, and only so.
+func TestNoNeighbourPlantsALoginCookie(t *testing.T) {
+	f := &fakeLogins{names: []string{"cognito"}, returnTo: "/app", fake: &fake{}}
+	cfg := config(f.fake)
+	cfg.Logins, cfg.InsecureCookies = f, false
+	cfg.Issuer, cfg.Origins = "https://auth.example.test", []string{"https://app.example.test"}
+	h, err := api.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := get(h, "https://auth.example.test/auth/login/").Cookies()
+	if len(c) != 1 || c[0].Name != "__Host-tb_login_abc" || c[0].Path != "/" || c[0].Domain != "" || !c[0].Secure {
+		t.Fatalf("login cookie %+v", c)
+	}
+	suffix := broker.LoginCookieSuffix("s1")
+	resp := get(h, "https://auth.example.test/auth/callback/cognito/?code=c1&state=s1", "__Host-tb_login_"+suffix+"=sealed; __Secure-tb_login_"+suffix+"=planted")
+	if cleared := resp.Cookies(); f.got.Cookie != "sealed" || len(cleared) != 2 || cleared[0].Path != "/" || cleared[0].MaxAge >= 0 {
+		t.Errorf("read %q, cookies %+v", f.got.Cookie, cleared)
 	}
 }
 

@@ -174,3 +174,22 @@ func TestAccountsLinkByIssuerAndSubjectAlone(t *testing.T) {
 		t.Errorf("three accounts with one e-mail are %d users", len(uids))
 	}
 }
+
+// TestTheLoginStateFitsACookie whatever of the allowed characters return_to is made of.
+func TestTheLoginStateFitsACookie(t *testing.T) {
+	h, p := federated(t)
+	for _, char := range []string{"&", "<", `"`, "a"} {
+		returnTo := "/" + strings.Repeat(char, 511)
+		login, err := h.StartLogin(t.Context(), "cognito", "https://broker.test/auth/callback/cognito/", returnTo)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := len(login.CookieValue); n > 3000 {
+			t.Errorf("return_to of %s makes a cookie of %d bytes", char, n)
+		}
+		_, got, err := h.CompleteLogin(t.Context(), broker.LoginCallback{Provider: "cognito", Code: "c1", State: p.asked.State, Cookie: login.CookieValue}, request)
+		if err != nil || got != returnTo {
+			t.Errorf("came back as %q, %v", got, err)
+		}
+	}
+}

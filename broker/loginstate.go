@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
@@ -38,8 +39,10 @@ func loginAAD(expires int64) []byte {
 
 // seal returns base64url(expiry8 ‖ nonce ‖ AES-256-GCM(state)).
 func (s loginState) seal(secrets Secrets, expires time.Time) (string, error) {
-	plain, err := json.Marshal(s)
-	if err != nil {
+	var plain bytes.Buffer
+	encoder := json.NewEncoder(&plain)
+	encoder.SetEscapeHTML(false) // six bytes for a & would not fit a cookie
+	if err := encoder.Encode(s); err != nil {
 		return "", fmt.Errorf("encoding the login state: %w", err)
 	}
 	aead, err := loginAEAD(secrets.Keys(purposeLogin)[0])
@@ -50,7 +53,7 @@ func (s loginState) seal(secrets Secrets, expires time.Time) (string, error) {
 	nonce := make([]byte, aead.NonceSize())
 	_, _ = rand.Read(nonce) // never fails
 	out = append(out, nonce...)
-	return strictBase64.EncodeToString(aead.Seal(out, nonce, plain, loginAAD(expires.Unix()))), nil
+	return strictBase64.EncodeToString(aead.Seal(out, nonce, plain.Bytes(), loginAAD(expires.Unix()))), nil
 }
 
 // openLoginState opens what seal made, under the current or a previous master secret.
