@@ -1,31 +1,69 @@
 package api
 
 import (
+	"context"
 	"crypto/sha256"
-	"crypto/subtle"
 	"log/slog"
-	"net"
 	"net/http"
+	"path"
+	"sort"
 	"strings"
+	"time"
+	"unicode/utf8"
 
 	"tokenbroker/broker"
+	"tokenbroker/revocation"
 )
 
-// AdminConfig is what the operators' handler needs.
+// Revocations lists what is revoked, a page at a time: up to limit events after a place in
+// their order ("" is the start), and the place to ask with next, "" at the end.
+type Revocations interface {
+	List(ctx context.Context, after string, limit int) (events []revocation.Event, next string, err error)
+}
+
+// AdminConfig is what the operators' handler needs. What is nil has no path: 404.
 type AdminConfig struct {
+	Operators   Operators
+	Revocations Revocations
+	// Status answers GET /admin/v1/status. Its lists are not nil.
+	Status func(ctx context.Context) Status
+	// Readiness is asked at each GET /readyz.
+	Readiness func(ctx context.Context) []Check
 	// Metrics answers GET /metrics.
 	Metrics http.Handler
-	// Token is the bearer token that /metrics always requires; without one, nothing opens it.
+	// Token is the bearer token of every request whose context names no operator; without
+	// one, nothing opens to those.
 	Token string
 	// Hosts are the Host headers that are answered, without a port, which keeps a page that
 	// rebinds its name to this address out. Default: 127.0.0.1, ::1 and localhost.
 	Hosts []string
-	// Logger gets one line a request; slog.Default() by default.
+	// Logger gets one line a request and the audit lines; slog.Default() by default.
 	Logger *slog.Logger
+	// Observe, when set, is told of each request: the route's pattern or "unmatched", never a path.
+	Observe func(route, method string, status int, d time.Duration)
 }
 
-// NewAdmin makes the handler of the operators' listener: /metrics, and /livez without a
-// token. It is safe for concurrent use.
+// admin holds what the operators' endpoints share. It is read-only after [NewAdmin].
+type admin struct {
+	cfg       AdminConfig
+	hosts     map[string]bool
+	token     [sha256.Size]byte
+	mux       *http.ServeMux
+	unmatched http.Handler
+}
+
+// adminRoute is a path of the operators' handler.
+type adminRoute struct {
+	pattern string
+	// open paths need no operator.
+	open    bool
+	methods map[string]endpoint
+}
+
+// NewAdmin makes the handler of the operators' listeners: /admin/v1, /metrics, and /livez
+// and /readyz that need no operator. Who asks is told by the context of a request
+// ([WithOperator], for the unix socket), or else holds the token. It is safe for
+// concurrent use.
 func NewAdmin(cfg AdminConfig) http.Handler {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
@@ -33,61 +71,101 @@ func NewAdmin(cfg AdminConfig) http.Handler {
 	if len(cfg.Hosts) == 0 {
 		cfg.Hosts = []string{"127.0.0.1", "::1", "localhost"}
 	}
-	hosts := make(map[string]bool, len(cfg.Hosts))
+	a := &admin{cfg: cfg, hosts: make(map[string]bool, len(cfg.Hosts)), token: sha256.Sum256([]byte(cfg.Token)), mux: http.NewServeMux()}
 	for _, h := range cfg.Hosts {
-		hosts[strings.ToLower(h)] = true
+		a.hosts[strings.ToLower(strings.Trim(h, "[]"))] = true
 	}
-	want := sha256.Sum256([]byte(cfg.Token))
-
-	metrics := func(w http.ResponseWriter, r *http.Request) error {
-		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-		got := sha256.Sum256([]byte(token))
-		same := subtle.ConstantTimeCompare(got[:], want[:]) == 1
-		if cfg.Token == "" || !strings.EqualFold(scheme, "Bearer") || !same {
-			return &broker.Error{Code: CodeUnauthorized, Message: "want the admin token as a bearer token"}
-		}
-		if cfg.Metrics == nil {
-			return &broker.Error{Code: CodeNotFound, Message: "there are no metrics"}
-		}
-		cfg.Metrics.ServeHTTP(w, r)
-		return nil
+	for _, route := range a.routes() {
+		a.mux.Handle(route.pattern, a.serve(route))
 	}
-	mux := http.NewServeMux()
-	mux.Handle("/metrics", adminEndpoint("/metrics", metrics))
-	mux.Handle("/livez", adminEndpoint("/livez", live))
-	mux.Handle("/", adminEndpoint("unmatched", func(http.ResponseWriter, *http.Request) error {
-		return &broker.Error{Code: CodeNotFound, Message: "there is nothing at this path"}
-	}))
-	return observed(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !hosts[hostOf(r)] {
-			fail(w, r, &broker.Error{Code: CodeUnknownHost, Message: "this listener does not answer to that host"})
-			return
-		}
-		mux.ServeHTTP(w, r)
-	}), cfg.Logger, nil)
+	a.unmatched = a.serve(adminRoute{pattern: "unmatched"})
+	a.mux.Handle("/", a.unmatched)
+	return observed(a, cfg.Logger, cfg.Observe)
 }
 
-// adminEndpoint takes GET and HEAD and keeps the answer out of caches.
-func adminEndpoint(route string, f endpoint) http.Handler {
+// routes are the paths, without a trailing slash: [observed] has cut it off.
+func (a *admin) routes() []adminRoute {
+	get := func(pattern string, f endpoint) adminRoute {
+		return adminRoute{pattern: pattern, methods: map[string]endpoint{http.MethodGet: f}}
+	}
+	routes := []adminRoute{{pattern: "/livez", open: true, methods: map[string]endpoint{http.MethodGet: live}}}
+	if a.cfg.Readiness != nil {
+		routes = append(routes, adminRoute{pattern: "/readyz", open: true, methods: map[string]endpoint{http.MethodGet: a.ready}})
+	}
+	if a.cfg.Metrics != nil {
+		routes = append(routes, get("/metrics", a.metrics))
+	}
+	if a.cfg.Status != nil {
+		routes = append(routes, get("/admin/v1/status", a.status))
+	}
+	revocations := map[string]endpoint{}
+	if a.cfg.Revocations != nil {
+		revocations[http.MethodGet] = a.listRevocations
+	}
+	if a.cfg.Operators != nil {
+		revocations[http.MethodPost] = a.revoke
+		routes = append(routes, a.userRoutes()...)
+		routes = append(routes, a.sessionRoutes()...)
+	}
+	if len(revocations) > 0 {
+		routes = append(routes, adminRoute{pattern: "/admin/v1/revocations", methods: revocations})
+	}
+	return routes
+}
+
+// ServeHTTP keeps every path that the mux would redirect, or that is no text, away from it.
+func (a *admin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	exchangeOf(r).addr = peerAddr(r)
+	if p := r.URL.EscapedPath(); !strings.HasPrefix(p, "/") || path.Clean(p) != p || !utf8.ValidString(r.URL.Path) {
+		a.unmatched.ServeHTTP(w, r)
+		return
+	}
+	a.mux.ServeHTTP(w, r)
+}
+
+// serve is the way of a request of one route: the guard, the method, the endpoint. The
+// answer stays out of caches.
+func (a *admin) serve(route adminRoute) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		exchangeOf(r).route = route
+		x := exchangeOf(r)
+		x.route = route.pattern
 		w.Header().Set("Cache-Control", "no-store")
-		if r.Method != http.MethodGet && r.Method != http.MethodHead && route != "unmatched" {
-			w.Header().Set("Allow", "GET, HEAD")
-			fail(w, r, &broker.Error{Code: CodeMethodNotAllowed, Message: "this path takes GET and HEAD"})
+		operator, err := a.admit(r, route.open)
+		x.operator = operator
+		if err != nil {
+			fail(w, r, err)
+			a.audit(w, r, "admin_refused")
 			return
 		}
-		if err := f(w, r); err != nil {
+		if !route.open && r.Method != http.MethodGet && r.Method != http.MethodHead {
+			defer a.audit(w, r, "admin_call")
+		}
+		if err := route.endpoint(w, r); err != nil {
 			fail(w, r, err)
 		}
 	})
 }
 
-// hostOf is the Host header in lower case without port and brackets.
-func hostOf(r *http.Request) string {
-	host := strings.ToLower(r.Host)
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		return h
+// endpoint calls the one of the request's method; HEAD is GET's.
+func (route adminRoute) endpoint(w http.ResponseWriter, r *http.Request) error {
+	if len(route.methods) == 0 {
+		return &broker.Error{Code: CodeNotFound, Message: "there is nothing at this path"}
 	}
-	return strings.Trim(host, "[]")
+	method := r.Method
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	if f := route.methods[method]; f != nil {
+		return f(w, r)
+	}
+	var allow []string
+	for m := range route.methods {
+		allow = append(allow, m)
+		if m == http.MethodGet {
+			allow = append(allow, http.MethodHead)
+		}
+	}
+	sort.Strings(allow)
+	w.Header().Set("Allow", strings.Join(allow, ", "))
+	return &broker.Error{Code: CodeMethodNotAllowed, Message: "this path takes " + strings.Join(allow, ", ")}
 }

@@ -133,13 +133,16 @@ func (m member) set(raw json.RawMessage) error {
 	case *string:
 		want, first = "a string", '"'
 	case *bool:
-		want, first = "a boolean", raw[0]
+		want, first = "a boolean", 't'
+		if raw[0] == 'f' {
+			first = 'f'
+		}
 	case *[]string:
 		want, first = "an array of strings", '['
 	case *map[string]any:
 		want, first = "an object", '{'
 	}
-	if raw[0] != first || raw[0] == 'n' {
+	if raw[0] != first {
 		return invalidBody(m.name + " must be " + want + ", not " + jsonType(raw))
 	}
 	if err := json.Unmarshal(raw, m.value); err != nil {

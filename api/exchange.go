@@ -16,6 +16,8 @@ type exchange struct {
 	id    string
 	route string
 	addr  string
+	// operator is who asks through the operators' handler.
+	operator string
 	// code and cause are those of the problem that was answered.
 	code  broker.Code
 	cause error

@@ -3,13 +3,43 @@ package api
 import (
 	"sort"
 	"strings"
+
+	"tokenbroker/broker"
 )
+
+// adminOnly are the codes that the operators' handler alone answers with.
+var adminOnly = map[broker.Code]bool{
+	CodeUnknownHost: true, CodeUnauthorized: true, CodeInvalidParameter: true,
+	broker.CodeUserExists: true, broker.CodeUnknownUser: true, broker.CodeUnknownSession: true,
+	broker.CodeInvalidUser: true, broker.CodeInvalidRevocation: true,
+}
+
+// AdminCodes are the codes that the operators' handler alone answers with.
+func AdminCodes() []string {
+	var codes []string
+	for c := range adminOnly {
+		codes = append(codes, string(c))
+	}
+	return codes
+}
+
+// AdminRoutes are the registered methods and paths of the operators' handler.
+func AdminRoutes(cfg AdminConfig) []string {
+	var all []string
+	for _, route := range (&admin{cfg: cfg}).routes() {
+		for method := range route.methods {
+			all = append(all, method+" "+route.pattern)
+		}
+	}
+	sort.Strings(all)
+	return all
+}
 
 // PublicCodes are the codes that the public listener can answer with.
 func PublicCodes() []string {
 	var codes []string
 	for c := range kinds {
-		if c != CodeUnknownHost && c != CodeUnauthorized && c != CodeClientClosed {
+		if !adminOnly[c] && c != CodeClientClosed {
 			codes = append(codes, string(c))
 		}
 	}

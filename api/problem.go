@@ -30,6 +30,7 @@ const (
 	CodeClientClosed         broker.Code = "client_closed_request"
 	CodeInvalidReturn        broker.Code = "invalid_return_to"
 	CodeRepeatedParameter    broker.Code = "repeated_parameter"
+	CodeInvalidParameter     broker.Code = "invalid_parameter"
 )
 
 // kind is what a code means in HTTP.
@@ -75,12 +76,18 @@ var kinds = map[broker.Code]kind{
 	CodeInvalidBody:                {400, "Invalid body", ""},
 	CodeInvalidReturn:              {400, "return_to not allowed", ""},
 	CodeRepeatedParameter:          {400, "A parameter comes twice", ""},
+	CodeInvalidParameter:           {400, "Invalid parameter", ""},
+	broker.CodeInvalidUser:         {400, "Invalid user", ""},
+	broker.CodeInvalidRevocation:   {400, "Invalid revocation", ""},
 	broker.CodeLoginState:          {400, "Sign-in not started here", ""},
 	broker.CodeLoginUsed:           {400, "Sign-in completed before", ""},
 	broker.CodeUnknownProvider:     {404, "Unknown provider", ""},
 	CodeInvalidPosition:            {400, "Invalid position", ""},
 	CodeNotFound:                   {404, "Not found", ""},
+	broker.CodeUnknownUser:         {404, "Unknown user", ""},
+	broker.CodeUnknownSession:      {404, "Unknown session", ""},
 	CodeMethodNotAllowed:           {405, "Method not allowed", ""},
+	broker.CodeUserExists:          {409, "User exists", ""},
 	CodeBodyTooLarge:               {413, "Body too large", ""},
 	CodeUnsupportedMediaType:       {415, "Unsupported media type", ""},
 	CodeUnknownHost:                {421, "Misdirected request", ""},

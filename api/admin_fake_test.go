@@ -1,0 +1,185 @@
+package api_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"tokenbroker/api"
+	"tokenbroker/broker"
+	"tokenbroker/revocation"
+)
+
+const adminToken = "t0ken"
+
+// fakeOperators answers as it is told and remembers the last call as one line.
+type fakeOperators struct {
+	err     error
+	revoked broker.Revoked
+	empty   bool // pages without anything in them
+	panics  any
+
+	asked string
+	req   broker.Request
+}
+
+func (f *fakeOperators) note(req broker.Request, format string, args ...any) {
+	f.asked, f.req = fmt.Sprintf(format, args...), req
+	if f.panics != nil {
+		panic(f.panics)
+	}
+}
+
+var moment = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+func fullUser() broker.UserInfo {
+	return broker.UserInfo{
+		UID: "u1", Username: "ada", Accounts: []broker.Account{{Issuer: "urn:tokenbroker:local", Subject: "ada"}}, HasPassword: true,
+		Attributes: map[string]any{"email": "ada@example.com"}, Roles: []string{"admin"}, Groups: []string{"staff"},
+		CreatedAt: moment, LastLogin: moment, Epoch: 7,
+	}
+}
+
+func (f *fakeOperators) user() (broker.UserInfo, error) {
+	if f.empty {
+		return broker.UserInfo{UID: "u1", Username: "ada", CreatedAt: moment}, f.err
+	}
+	return fullUser(), f.err
+}
+
+func (f *fakeOperators) AddUser(_ context.Context, user broker.NewUser, req broker.Request) (broker.UserInfo, error) {
+	f.note(req, "add %q %q %v %v", user.Username, user.Password, user.Attributes, user.Roles)
+	return f.user()
+}
+
+func (f *fakeOperators) User(_ context.Context, ref string) (broker.UserInfo, error) {
+	f.note(broker.Request{}, "user %q", ref)
+	return f.user()
+}
+
+func (f *fakeOperators) ListUsers(_ context.Context, q broker.UserQuery) (broker.UserPage, error) {
+	f.note(broker.Request{}, "users %+v", q)
+	if f.empty {
+		return broker.UserPage{}, f.err
+	}
+	return broker.UserPage{Users: []broker.UserInfo{fullUser(), {UID: "u2", CreatedAt: moment}}, Next: "u2"}, f.err
+}
+
+func (f *fakeOperators) UpdateUser(_ context.Context, ref string, change broker.UserChange, req broker.Request) (broker.UserInfo, error) {
+	f.note(req, "update %q %v %v %v %v", ref, change.Attributes, change.Attributes == nil, change.Roles, change.Roles == nil)
+	return f.user()
+}
+
+func (f *fakeOperators) SetPassword(_ context.Context, ref, password string, keepSessions bool, req broker.Request) (broker.Revoked, error) {
+	f.note(req, "password %q %q %v", ref, password, keepSessions)
+	return f.revoked, f.err
+}
+
+func (f *fakeOperators) DisableUser(_ context.Context, ref string, req broker.Request) (broker.Revoked, error) {
+	f.note(req, "disable %q", ref)
+	return f.revoked, f.err
+}
+
+func (f *fakeOperators) EnableUser(_ context.Context, ref string, req broker.Request) (broker.UserInfo, error) {
+	f.note(req, "enable %q", ref)
+	return f.user()
+}
+
+func (f *fakeOperators) RemoveUser(_ context.Context, ref string, req broker.Request) (broker.Revoked, error) {
+	f.note(req, "remove %q", ref)
+	return f.revoked, f.err
+}
+
+func (f *fakeOperators) ListSessions(_ context.Context, q broker.SessionQuery) (broker.SessionPage, error) {
+	f.note(broker.Request{}, "sessions %+v", q)
+	if f.empty {
+		return broker.SessionPage{}, f.err
+	}
+	return broker.SessionPage{Next: "s1", Sessions: []broker.SessionSummary{{
+		SID: "s1", UID: "u1", ClientID: "demo-spa", Scope: "hello:read", Provider: "cognito", Device: "a browser", Channel: "cookie",
+		CreatedAt: moment, LastUsed: moment, AuthTime: moment, ExpiresAt: moment, TokenExpires: moment, State: "live",
+	}}}, f.err
+}
+
+func (f *fakeOperators) RevokeSession(_ context.Context, sid string, reason string, req broker.Request) (broker.Revoked, error) {
+	f.note(req, "revoke sid %q %s", sid, reason)
+	return f.revoked, f.err
+}
+
+func (f *fakeOperators) RevokeUser(_ context.Context, ref string, reason string, req broker.Request) (broker.Revoked, error) {
+	f.note(req, "revoke sub %q %s", ref, reason)
+	return f.revoked, f.err
+}
+
+// List is [api.Revocations].
+func (f *fakeOperators) List(_ context.Context, after string, limit int) ([]revocation.Event, string, error) {
+	f.note(broker.Request{}, "revocations %q %d", after, limit)
+	if f.empty || f.err != nil {
+		return nil, "", f.err
+	}
+	return []revocation.Event{{Kind: revocation.KindSub, Value: "u1", ExpiresAt: 1700000300, At: 1700000000, Reason: revocation.ReasonRevoked, Epoch: 9}}, "sub.u1", nil
+}
+
+func fullStatus(context.Context) api.Status {
+	return api.Status{
+		Version: "v1", PID: 4, StartedAt: moment, Now: moment, Ready: "ready", Checks: []api.Check{{Name: "store", OK: true, Degraded: true, Detail: "slow"}},
+		Issuer: own, Listen: "127.0.0.1:8080", AdminListen: "127.0.0.1:8081", DataDir: "/var/lib/tokenbroker", Origins: []string{spa},
+		Keys:      []api.KeyStatus{{KID: "k1", Purpose: "access", Algorithm: "ES256", State: "active"}},
+		Providers: []api.ProviderStatus{{Name: "cognito", Issuer: "https://idp.example", Ready: true}},
+		Mailboxes: map[string]int{"shards": 0},
+	}
+}
+
+func adminConfig(f *fakeOperators) api.AdminConfig {
+	return api.AdminConfig{
+		Operators: f, Revocations: f, Status: fullStatus, Token: adminToken, Logger: slog.New(slog.DiscardHandler),
+		Readiness: func(context.Context) []api.Check { return []api.Check{{Name: "nats", OK: true, Degraded: true}} },
+		Metrics:   http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "metrics") }),
+	}
+}
+
+func newAdmin(f *fakeOperators, change ...func(*api.AdminConfig)) http.Handler {
+	cfg := adminConfig(f)
+	for _, c := range change {
+		c(&cfg)
+	}
+	return api.NewAdmin(cfg)
+}
+
+// adminRequest has the token and, with a body, the JSON type; headers are "Name: value"
+// lines that replace those, or with "Name: " take them away.
+func adminRequest(t *testing.T, method, path, body string, headers ...string) *http.Request {
+	t.Helper()
+	var rd io.Reader
+	if body != "" {
+		rd = strings.NewReader(body)
+	}
+	r := httptest.NewRequestWithContext(t.Context(), method, "http://127.0.0.1:8081"+path, rd)
+	r.Header.Set("Authorization", "Bearer "+adminToken)
+	if body != "" || method == http.MethodPost || method == http.MethodPatch {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	for _, line := range headers {
+		name, value, _ := strings.Cut(line, ": ")
+		switch {
+		case name == "Host":
+			r.Host = value
+		case value == "":
+			r.Header.Del(name)
+		default:
+			r.Header.Set(name, value)
+		}
+	}
+	return r
+}
+
+func callAdmin(t *testing.T, h http.Handler, method, path, body string, headers ...string) *http.Response {
+	t.Helper()
+	return serve(h, adminRequest(t, method, path, body, headers...))
+}

@@ -1,0 +1,100 @@
+package api
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"tokenbroker/api/origin"
+	"tokenbroker/broker"
+)
+
+type operatorKey struct{}
+
+// WithOperator says who asks with every request of that context: a peer that the listener
+// knows already, so neither a token nor an allowed Host is wanted of it. Only the unix
+// socket's server sets it, by its ConnContext. An empty name is nobody.
+func WithOperator(ctx context.Context, name string) context.Context {
+	return context.WithValue(ctx, operatorKey{}, name)
+}
+
+// admit is the guard: Host, Origin, bearer token. It returns who asks, which is nobody on
+// an open path of the TCP listener.
+func (a *admin) admit(r *http.Request, open bool) (operator string, err error) {
+	operator, _ = r.Context().Value(operatorKey{}).(string)
+	if operator == "" && !a.hosts[hostOf(r)] {
+		return "", &broker.Error{Code: CodeUnknownHost, Message: "this listener does not answer to that host"}
+	}
+	if !ownOrigin(r) {
+		return operator, &broker.Error{Code: CodeForbiddenOrigin, Message: "no other site's page has business here"}
+	}
+	if operator != "" || open {
+		return operator, nil
+	}
+	if !a.bears(r) {
+		return "", &broker.Error{Code: CodeUnauthorized, Message: "want the admin token as a bearer token"}
+	}
+	return "token", nil
+}
+
+// bears compares the bearer token in constant time, by a hash that hides its length, too.
+func (a *admin) bears(r *http.Request) bool {
+	sent := r.Header.Values("Authorization")
+	if len(sent) != 1 || a.cfg.Token == "" {
+		return false
+	}
+	scheme, token, _ := strings.Cut(sent[0], " ")
+	got := sha256.Sum256([]byte(token))
+	same := subtle.ConstantTimeCompare(got[:], a.token[:]) == 1
+	return same && strings.EqualFold(scheme, "Bearer")
+}
+
+// ownOrigin is true without an Origin and for the one that the Host header names. There is
+// no CORS here.
+func ownOrigin(r *http.Request) bool {
+	sent := r.Header.Values("Origin")
+	if len(sent) == 0 {
+		return true
+	}
+	u, err := origin.Parse(sent[0])
+	return err == nil && len(sent) == 1 && origin.Of(u) == origin.Of(&url.URL{Scheme: u.Scheme, Host: r.Host})
+}
+
+// audit writes the line of a call or of a refusal: the route, never the path, in which a
+// user may be named.
+func (a *admin) audit(w http.ResponseWriter, r *http.Request, event string) {
+	x := exchangeOf(r)
+	status := http.StatusInternalServerError // nothing was answered: a panic is on its way
+	if rec, ok := w.(*recorder); ok && rec.status != 0 {
+		status = rec.status
+	}
+	attrs := []slog.Attr{slog.String("event", event), slog.String("addr", x.addr), slog.String("request_id", x.id),
+		slog.String("operator", x.operator), slog.String("route", x.route), slog.String("method", knownMethod(r.Method)), slog.Int("status", status)}
+	if x.code != "" {
+		attrs = append(attrs, slog.String("code", string(x.code)))
+	}
+	a.cfg.Logger.LogAttrs(r.Context(), slog.LevelInfo, "audit", attrs...)
+}
+
+// peerAddr is the peer's address without the port: empty on a unix socket.
+func peerAddr(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return ""
+	}
+	return host
+}
+
+// hostOf is the Host header in lower case without port and brackets.
+func hostOf(r *http.Request) string {
+	host := strings.ToLower(r.Host)
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		return h
+	}
+	return strings.Trim(host, "[]")
+}
