@@ -120,6 +120,7 @@ func TestRefusals(t *testing.T) {
 		{"https", flags{"origins": "https://example.org"}, "origins", "one domain"},
 		{"https", flags{"origins": "http://app.example.com"}, "origins", "differ by scheme"},
 		{"http", flags{"origins": "http://127.0.0.1:5173"}, "", ""},
+		{"https", flags{"origins": "https://u:p@app.example.com"}, "origins", "an item is no origin"},
 		{"http", flags{"origins": "http://localhost:5173"}, "origins", "different sites"},
 
 		{"http", flags{"lifetimes.access_token": "0s"}, "lifetimes.access_token", "between 1s and 1h"},
@@ -171,6 +172,7 @@ func TestRefusals(t *testing.T) {
 		{"cognito", flags{"providers.cognito.kind": ""}, "providers.cognito.kind", "missing"},
 		{"cognito", flags{"providers.cognito.region": ""}, "providers.cognito.region", "missing"},
 		{"cognito", flags{"providers.cognito.region": "us-east-1"}, "providers.cognito.user_pool", "not in region us-east-1"},
+		{"cognito", flags{"providers.cognito.region": "frankfurt", "providers.cognito.user_pool": "frankfurt_a"}, "providers.cognito.region", "no AWS region"},
 		{"cognito", flags{"providers.cognito.user_pool": ""}, "providers.cognito.user_pool", "missing"},
 		{"cognito", flags{"providers.cognito.user_pool": "abc123DEF"}, "providers.cognito.user_pool", "no user pool id"},
 		{"cognito", flags{"providers.cognito.client_id": ""}, "providers.cognito.client_id", "missing"},
@@ -193,6 +195,7 @@ func TestRefusals(t *testing.T) {
 		{"http", flags{"nats.url": "tls://a:4222, tls://b:4222", "nats.user": "u", "nats.password": "p"}, "", ""},
 		{"http", flags{"nats.url": "http://n:4222"}, "nats.url", "no NATS URL"},
 		{"http", flags{"nats.url": "nats://u:p@n"}, "nats.url", "password"},
+		{"http", flags{"nats.url": "nats://n/x"}, "nats.url", "more than scheme"},
 		{"http", flags{"nats.url": "nats://n", "nats.listen": "127.0.0.1:4222"}, "nats.listen", "nats.url names another"},
 		{"http", flags{"nats.url": "nats://n", "nats.service_user": "s"}, "nats.service_user", "embedded server"},
 		{"http", flags{"nats.url": "nats://n", "nats.user": "u"}, "nats.password", "missing"},

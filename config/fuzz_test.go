@@ -73,6 +73,10 @@ func TestDurations(t *testing.T) {
 			}
 			continue
 		}
+		var read config.Duration
+		if err := read.UnmarshalText([]byte(text)); err != nil || read != d {
+			t.Errorf("UnmarshalText(%q) = %v, %v", text, read, err)
+		}
 		if err != nil || d.String() != want {
 			t.Errorf("%q is read as %v, %v, want %s", text, d, err, want)
 		}

@@ -80,7 +80,7 @@ func load(opts Options, content []byte) (*Loaded, error) {
 	c := &checker{cfg: loaded.Config, loaded: loaded, unread: r.problems}
 	c.check()
 	if problems := append(r.problems, c.problems...); len(problems) > 0 {
-		return nil, problems.sorted()
+		return nil, problems.Sorted()
 	}
 	return loaded, nil
 }

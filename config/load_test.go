@@ -1,15 +1,19 @@
 package config_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"go.yaml.in/yaml/v3"
 
 	"tokenbroker/config"
 )
@@ -169,16 +173,32 @@ func TestSecretsShowNowhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	asYAML, err := yaml.Marshal(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asText, err := cfg.Admin.Token.MarshalText()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	slog.New(slog.NewTextHandler(&log, nil)).Info("configuration", "config", cfg, "value", *cfg, "token", cfg.Admin.Token)
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("configuration", "config", cfg, "value", *cfg, "token", cfg.Admin.Token)
 	for _, shown := range []string{
-		string(asJSON), fmt.Sprintf("%v", cfg), fmt.Sprintf("%+v", *cfg), fmt.Sprintf("%#v", *cfg), fmt.Sprintf("%x", cfg.Admin.Token), fmt.Sprintf("%q %s %d", cfg.Admin.Token, cfg.Admin.Token, cfg.Admin.Token),
+		string(asJSON), string(asYAML), string(asText), log.String(), fmt.Sprintf("%v", cfg), fmt.Sprintf("%+v", *cfg), fmt.Sprintf("%#v", *cfg), fmt.Sprintf("%x", cfg.Admin.Token), fmt.Sprintf("%q %s %d", cfg.Admin.Token, cfg.Admin.Token, cfg.Admin.Token),
 		cfg.Admin.Token.LogValue().String(), cfg.Admin.Token.GoString(),
 	} {
 		if strings.Contains(shown, secretText) || strings.Contains(shown, fmt.Sprintf("%x", secretText)) {
 			t.Errorf("shows a secret: %s", shown)
 		}
 	}
-	if !strings.Contains(string(asJSON), "(redacted)") {
-		t.Errorf("json without a redacted secret: %s", asJSON)
+	for _, shown := range []string{string(asJSON), string(asYAML), string(asText), log.String()} {
+		if !strings.Contains(shown, "(redacted)") {
+			t.Errorf("no redacted secret in %s", shown)
+		}
+	}
+	if !strings.Contains(string(asJSON), `"5m"`) || !strings.Contains(string(asYAML), "session_idle: 14d") {
+		t.Errorf("durations without units: %s\n%s", asJSON, asYAML)
 	}
 }
 

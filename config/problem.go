@@ -49,8 +49,8 @@ func (ps Problems) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// sorted are ps in the order of keys, each once.
-func (ps Problems) sorted() Problems {
+// Sorted are ps in the order of keys, each once; ps itself is reordered.
+func (ps Problems) Sorted() Problems {
 	slices.SortStableFunc(ps, func(a, b Problem) int {
 		return cmp.Or(cmp.Compare(a.Key, b.Key), cmp.Compare(a.Source, b.Source), cmp.Compare(a.Message, b.Message))
 	})
