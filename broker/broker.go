@@ -40,6 +40,9 @@ type Config struct {
 	Throttle  Throttle
 	// Providers are the upstream identity providers by name; may be empty.
 	Providers map[string]IdentityProvider
+	// CustomClaims are the claims beside the standard ones, and the answers' user object; nil:
+	// no such claims, and a user object of id, username, roles and groups.
+	CustomClaims CustomClaims
 	// LogoutReturn is where a provider's log-out page sends the browser.
 	LogoutReturn string
 
@@ -76,6 +79,7 @@ type Broker struct {
 	seed      maphash.Seed
 	signing   *semaphore.Weighted
 	epochs    *semaphore.Weighted // held while an epoch is drawn and committed
+	upstreams map[string]*semaphore.Weighted
 }
 
 // New starts the actors. The caller owns the broker and has to Close it.
@@ -84,6 +88,7 @@ func New(cfg Config) *Broker {
 	cfg.Mailbox = orDefault(cfg.Mailbox, 1024)
 	cfg.Signers = orDefault(cfg.Signers, 4)
 	b := &Broker{cfg: cfg, seed: maphash.MakeSeed(), signing: semaphore.NewWeighted(cfg.Signers), epochs: semaphore.NewWeighted(1)}
+	b.upstreams = upstreamGates(cfg.Providers)
 	b.committer = actor.Start(actor.Config[commitRequest, commitResult]{
 		Name: "committer", Mailbox: max(cfg.Mailbox, cfg.Shards), MaxBatch: 1024,
 		Observer: cfg.ActorObserver, Logger: cfg.Logger,
@@ -145,9 +150,13 @@ func (b *Broker) ask(ctx context.Context, msg shardMessage) (shardResult, error)
 
 // grant signs the access token of a committed step and makes the whole answer.
 func (b *Broker) grant(ctx context.Context, eff session.Effects, token refreshToken) (*Grant, error) {
-	claims, err := encodeClaims(b.cfg.Issuer, b.cfg.Audience, eff)
+	custom, err := b.customClaims(ctx, eff)
 	if err != nil {
-		return nil, b.internal(ctx, "encoding claims", err)
+		return nil, err
+	}
+	claims, err := encodeClaims(b.cfg.Issuer, b.cfg.Audience, eff, custom)
+	if err != nil {
+		return nil, claimsFailed("encoding claims", err)
 	}
 	if err := b.signing.Acquire(ctx, 1); err != nil {
 		return nil, b.internal(ctx, "waiting to sign", err)
@@ -165,7 +174,7 @@ func (b *Broker) grant(ctx context.Context, eff session.Effects, token refreshTo
 		RefreshToken:  token.encode(b.cfg.Secrets),
 		RefreshMaxAge: eff.Session.EndsAt(b.cfg.Policy).Sub(now),
 		CSRFToken:     csrfToken(b.cfg.Secrets, eff.Session.SID),
-		User:          userObject(eff.User), UID: eff.Session.UID, SID: eff.Session.SID,
+		User:          b.userObject(eff.User), UID: eff.Session.UID, SID: eff.Session.SID,
 	}, nil
 }
 

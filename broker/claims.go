@@ -29,17 +29,32 @@ type accessClaims struct {
 	CEP int64 `json:"cep"`
 }
 
-// encodeClaims builds the claims of the token that a committed step fixed.
-func encodeClaims(issuer string, audience []string, eff session.Effects) ([]byte, error) {
+// encodeClaims builds the claims of the token that a committed step fixed: the standard
+// ones, then custom, by name. A custom claim of a reserved name is an error.
+func encodeClaims(issuer string, audience []string, eff session.Effects, custom map[string]any) ([]byte, error) {
 	jti, err := uuid.NewV7()
 	if err != nil {
 		return nil, fmt.Errorf("making a jti: %w", err)
 	}
 	s := eff.Session
-	return json.Marshal(accessClaims{
+	standard, err := json.Marshal(accessClaims{
 		Issuer: issuer, Subject: s.UID, Audience: audience,
 		Expires: eff.ExpiresAt, IssuedAt: eff.IssuedAt, NotBefore: eff.IssuedAt, ID: jti.String(),
 		ClientID: s.ClientID, SID: s.SID, Scope: s.Scope, AuthTime: s.AuthTime,
 		ACR: s.ACR, AMR: s.AMR, SEP: s.SEP, CEP: s.CEP,
 	})
+	if err != nil || len(custom) == 0 {
+		return standard, err
+	}
+	for name := range custom {
+		if ReservedClaim(name) {
+			return nil, fmt.Errorf("custom claim %q has a reserved name", name)
+		}
+	}
+	added, err := json.Marshal(custom)
+	if err != nil {
+		return nil, fmt.Errorf("custom claims: %w", err)
+	}
+	standard[len(standard)-1] = ','
+	return append(standard, added[1:]...), nil
 }

@@ -36,6 +36,7 @@ const (
 	CodeBusy                Code = "busy"
 	CodeWritesRefused       Code = "writes_refused"
 	CodeUnavailable         Code = "unavailable"
+	CodeClaimsFailed        Code = "claims_failed"
 	CodeInternal            Code = "internal"
 )
 

@@ -93,18 +93,3 @@ func (b *Broker) userByRef(ctx context.Context, ref string) (*session.User, erro
 func errUnknownUser() *Error {
 	return &Error{Code: CodeUnknownUser, Message: "There is no such user."}
 }
-
-// userObject is what answers show of a user.
-func userObject(u *session.User) map[string]any {
-	if u == nil {
-		return nil
-	}
-	object := map[string]any{"id": u.UID, "username": u.Username}
-	if len(u.Roles) > 0 {
-		object["roles"] = u.Roles
-	}
-	if len(u.Groups) > 0 {
-		object["groups"] = u.Groups
-	}
-	return object
-}

@@ -31,7 +31,7 @@ func (b *Broker) Session(ctx context.Context, refreshText string, req Request) (
 	return &SessionInfo{
 		UID: s.UID, SID: s.SID, CSRFToken: csrfToken(b.cfg.Secrets, s.SID),
 		ExpiresAt: s.EndsAt(b.cfg.Policy), CreatedAt: time.Unix(s.CreatedAt, 0), AuthTime: time.Unix(s.AuthTime, 0),
-		ClientID: s.ClientID, Scope: s.Scope, User: userObject(state.User),
+		ClientID: s.ClientID, Scope: s.Scope, User: b.userObject(state.User),
 	}, nil
 }
 
