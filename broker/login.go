@@ -39,7 +39,8 @@ func (b *Broker) Providers() []string {
 }
 
 // StartLogin begins the code flow with PKCE at a provider. The broker keeps nothing.
-// returnTo was checked by the caller. Errors: CodeUnknownProvider, CodeUpstreamUnavailable.
+// returnTo was checked by the caller. Errors: CodeUnknownProvider, CodeUpstreamUnavailable,
+// CodeBusy.
 func (b *Broker) StartLogin(ctx context.Context, provider, redirectURI, returnTo string) (*LoginStart, error) {
 	p, ok := b.cfg.Providers[provider]
 	if !ok {
@@ -49,8 +50,10 @@ func (b *Broker) StartLogin(ctx context.Context, provider, redirectURI, returnTo
 		Provider: provider, RedirectURI: redirectURI, ReturnTo: returnTo,
 		State: randomText(), Nonce: randomText(), Verifier: randomText(),
 	}
-	to, err := p.AuthorizeURL(ctx, AuthorizeRequest{
-		RedirectURI: redirectURI, State: state.State, Nonce: state.Nonce, Verifier: state.Verifier,
+	to, err := atProvider(b, provider, func() (string, error) {
+		return p.AuthorizeURL(ctx, AuthorizeRequest{
+			RedirectURI: redirectURI, State: state.State, Nonce: state.Nonce, Verifier: state.Verifier,
+		})
 	})
 	if err != nil {
 		return nil, b.upstream(ctx, "starting a login", err)
@@ -64,8 +67,8 @@ func (b *Broker) StartLogin(ctx context.Context, provider, redirectURI, returnTo
 
 // CompleteLogin ends the code flow: the login state is used up before the code is
 // exchanged, and the identity opens a session. returnTo is given whenever the state could
-// be opened, also with an error. Errors: CodeLoginState, CodeLoginUsed, CodeProviderError
-// and those of ExchangeTokens.
+// be opened, also with an error. Failures count against the address. Errors: CodeLoginState,
+// CodeLoginUsed, CodeProviderError and those of ExchangeTokens.
 func (b *Broker) CompleteLogin(ctx context.Context, cb LoginCallback, req Request) (grant *Grant, returnTo string, err error) {
 	state, err := openLoginState(cb.Cookie, b.cfg.Secrets, b.cfg.Clock.Now())
 	mine := subtle.ConstantTimeCompare([]byte(state.State), []byte(cb.State)) == 1
@@ -77,21 +80,12 @@ func (b *Broker) CompleteLogin(ctx context.Context, cb LoginCallback, req Reques
 	if !ok {
 		return nil, state.ReturnTo, &Error{Code: CodeUnknownProvider, Message: "There is no such sign-in provider."}
 	}
-	used, err := b.useOnce(ctx, newOnceKey("login", state.State, b.cfg.Clock.Now().Add(2*LoginLife)))
-	if err != nil {
-		return nil, state.ReturnTo, b.internal(ctx, "using up a login state", err)
+	var identity Identity
+	ended, err := b.throttleLogin(req)
+	if err == nil {
+		defer func() { ended(err) }()
+		identity, err = atProvider(b, state.Provider, func() (Identity, error) { return b.redeem(ctx, p, state, cb) })
 	}
-	if used {
-		b.audit(ctx, "login_failed", req, "provider", state.Provider, "refusal", string(CodeLoginUsed))
-		return nil, state.ReturnTo, &Error{Code: CodeLoginUsed, Message: "This sign-in was completed before; start again."}
-	}
-	if cb.Error != "" || cb.Code == "" {
-		b.audit(ctx, "login_failed", req, "provider", state.Provider, "refusal", string(CodeProviderError))
-		return nil, state.ReturnTo, &Error{Code: CodeProviderError, Message: "The provider did not sign you in."}
-	}
-	identity, err := p.Exchange(ctx, CodeExchange{
-		Code: cb.Code, RedirectURI: state.RedirectURI, Verifier: state.Verifier, Nonce: state.Nonce, Issuer: cb.Issuer,
-	})
 	if err != nil {
 		refusal := b.upstream(ctx, "exchanging the code", err)
 		b.audit(ctx, "login_failed", req, "provider", state.Provider, "refusal", string(refusal.Code))
@@ -101,15 +95,37 @@ func (b *Broker) CompleteLogin(ctx context.Context, cb LoginCallback, req Reques
 	return grant, state.ReturnTo, err
 }
 
+// redeem uses up the login state and then trades the code.
+func (b *Broker) redeem(ctx context.Context, p IdentityProvider, state loginState, cb LoginCallback) (Identity, error) {
+	used, err := b.useOnce(ctx, newOnceKey("login", state.State, b.cfg.Clock.Now().Add(2*LoginLife)))
+	if err != nil {
+		return Identity{}, b.internal(ctx, "using up a login state", err)
+	}
+	if used {
+		return Identity{}, &Error{Code: CodeLoginUsed, Message: "This sign-in was completed before; start again."}
+	}
+	if cb.Error != "" || cb.Code == "" {
+		return Identity{}, &Error{Code: CodeProviderError, Message: "The provider did not sign you in."}
+	}
+	return p.Exchange(ctx, CodeExchange{
+		Code: cb.Code, RedirectURI: state.RedirectURI, Verifier: state.Verifier, Nonce: state.Nonce, Issuer: cb.Issuer,
+	})
+}
+
 // ExchangeTokens opens a session for tokens that the provider gave to a SPA: once for
 // each id token. Errors: CodeUnknownProvider, CodeUpstreamToken, CodeUpstreamExpired,
-// CodeEmailNotVerified, CodeTokenUsed, CodeUpstreamUnavailable.
-func (b *Broker) ExchangeTokens(ctx context.Context, provider string, tokens UpstreamTokens, req Request) (*Grant, error) {
+// CodeEmailNotVerified, CodeTokenUsed, CodeUpstreamUnavailable, CodeTooManyAttempts, CodeBusy.
+func (b *Broker) ExchangeTokens(ctx context.Context, provider string, tokens UpstreamTokens, req Request) (grant *Grant, err error) {
 	p, ok := b.cfg.Providers[provider]
 	if !ok {
 		return nil, &Error{Code: CodeUnknownProvider, Message: "There is no such sign-in provider."}
 	}
-	identity, err := p.VerifyTokens(ctx, tokens)
+	var identity Identity
+	ended, err := b.throttleLogin(req)
+	if err == nil {
+		defer func() { ended(err) }()
+		identity, err = atProvider(b, provider, func() (Identity, error) { return p.VerifyTokens(ctx, tokens) })
+	}
 	if err != nil {
 		refusal := b.upstream(ctx, "verifying upstream tokens", err)
 		b.audit(ctx, "exchange_failed", req, "provider", provider, "refusal", string(refusal.Code))
@@ -121,9 +137,12 @@ func (b *Broker) ExchangeTokens(ctx context.Context, provider string, tokens Ups
 // openForIdentity opens a session for the user that the account is linked to, made now if
 // there is none.
 func (b *Broker) openForIdentity(ctx context.Context, identity Identity, once onceKey, req Request) (*Grant, error) {
-	uid, err := b.userOf(ctx, identity)
+	uid, linked, err := b.userOf(ctx, identity)
 	if err != nil {
 		return nil, b.internal(ctx, "linking the account", err)
+	}
+	if linked {
+		b.audit(ctx, "user_linked", req, "uid", uid, "provider", identity.Provider, "issuer", identity.Issuer, "subject", identity.Subject)
 	}
 	open := session.Open{
 		ACR: identity.ACR, AMR: identity.AMR, Provider: identity.Provider, UpstreamSID: identity.UpstreamSID,
@@ -137,17 +156,16 @@ func (b *Broker) openForIdentity(ctx context.Context, identity Identity, once on
 }
 
 // userOf returns the uid that the account is linked to by issuer and subject; a new
-// account, and one whose user was removed, gets a new user. Of two first logins at once one
-// makes the user for both.
-func (b *Broker) userOf(ctx context.Context, identity Identity) (string, error) {
-	var uid string
-	err := b.retryConflicts(ctx, func() (*store.Change, error) {
+// account, and one whose user was removed, gets a new user, which made tells. Of two first
+// logins at once one makes the user for both.
+func (b *Broker) userOf(ctx context.Context, identity Identity) (uid string, made bool, err error) {
+	err = b.retryConflicts(ctx, func() (*store.Change, error) {
 		linked, err := b.link(ctx, identity.Issuer, identity.Subject)
 		if err != nil || linked.user != nil {
-			uid = linked.uid
+			uid, made = linked.uid, false
 			return nil, err
 		}
-		uid = newID().String()
+		uid, made = newID().String(), true
 		user := session.NewUser(uid, identity.Username, "", identity.Attributes, b.cfg.Clock.Now())
 		user.Groups = identity.Groups
 		user.Accounts = []session.Account{{Issuer: identity.Issuer, Subject: identity.Subject}}
@@ -161,7 +179,7 @@ func (b *Broker) userOf(ctx context.Context, identity Identity) (string, error) 
 		}
 		return &store.Change{Writes: []store.Write{{Key: userKey(uid), Value: value}, link}}, nil
 	})
-	return uid, err
+	return uid, made, err
 }
 
 // upstream is the answer for what a provider refused.

@@ -44,7 +44,7 @@ func (p *fakeProvider) LogoutURL(context.Context, string) string { return "" }
 
 func federated(t *testing.T) (*harness, *fakeProvider) {
 	p := &fakeProvider{identity: broker.Identity{
-		Issuer: "https://idp.test", Subject: "sub-1", Username: "ada", Email: "ada@example.org", Groups: []string{"staff"},
+		Provider: "cognito", Issuer: "https://idp.test", Subject: "sub-1", Username: "ada", Email: "ada@example.org", Groups: []string{"staff"},
 		Attributes: map[string]any{"email": "ada@example.org"}, TokenHash: "t1", ExpiresAt: time.Unix(1_800_003_600, 0),
 	}}
 	h := start(t, func(c *broker.Config) { c.Providers = map[string]broker.IdentityProvider{"cognito": p} })
