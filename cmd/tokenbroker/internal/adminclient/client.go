@@ -9,9 +9,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -85,6 +87,8 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 		}
 		body = bytes.NewReader(text)
 	}
+	var sent atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }})
 	req, err := http.NewRequestWithContext(ctx, method, target, body)
 	if err != nil {
 		return fmt.Errorf("making the request: %w", err)
@@ -98,12 +102,12 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return c.failed(ctx, method, err)
+		return c.failed(ctx, sent.Load() && method != http.MethodGet, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if err != nil {
-		return c.failed(ctx, method, err)
+		return c.failed(ctx, sent.Load() && method != http.MethodGet, err)
 	}
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return c.problem(resp, answer)
@@ -119,20 +123,20 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 	return nil
 }
 
-// failed explains a request without an answer.
-func (c *Client) failed(ctx context.Context, method string, err error) error {
+// failed explains a request without an answer; perhaps it was done all the same.
+func (c *Client) failed(ctx context.Context, perhaps bool, err error) error {
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {
 		err = wrapped.Err // its text would repeat the URL
 	}
 	var op *net.OpError
-	if errors.As(err, &op) && op.Op == "dial" {
+	if errors.As(err, &op) && op.Op == "dial" && !errors.Is(ctx.Err(), context.Canceled) {
 		return noServer("tried "+c.target+", named by "+c.from, op.Err)
 	}
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		err = fmt.Errorf("no answer in time: %w", ctx.Err())
 	}
-	if method != http.MethodGet {
+	if perhaps {
 		return fmt.Errorf("%s: the request was sent and it is not known whether it was done: look, and ask again: %w", c.target, err)
 	}
 	return fmt.Errorf("asking %s: %w", c.target, err)

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -174,6 +176,22 @@ func TestARequestEndsWithItsContext(t *testing.T) {
 	go func() { <-entered; cancel() }()
 	_, err := client.SetPassword(ctx, "ada", "hunter2", false)
 	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "not known whether it was done") || strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestWhatWasNeverSentIsNotCalledUncertain(t *testing.T) {
+	alone(t)
+	server := httptest.NewTLSServer(named("tls", "")) // its certificate is not trusted
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	t.Cleanup(server.Close)
+	client, err := adminclient.Locate(adminclient.Options{Admin: server.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	_, err = client.SetPassword(t.Context(), "ada", "hunter2", false)
+	if err == nil || strings.Contains(err.Error(), "not known whether") || !strings.Contains(err.Error(), "certificate") {
 		t.Errorf("got %v", err)
 	}
 }
