@@ -2,7 +2,9 @@ package api
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"sync/atomic"
 
 	"github.com/gin-gonic/gin"
@@ -26,6 +28,9 @@ func (p *Public) SetOrigins(configured []string) error {
 	p.server.allowed.Store(&allowed)
 	return nil
 }
+
+// Origins are the SPAs' origins in force, with the broker's own.
+func (p *Public) Origins() []string { return slices.Sorted(maps.Keys(p.server.origins())) }
 
 // server holds what the endpoints share. It is read-only after [New], but for allowed.
 type server struct {

@@ -28,7 +28,7 @@ type Options struct {
 // SourceDefault is the source of values that nobody gave.
 const SourceDefault = "default"
 
-// Loaded is a configuration without problems.
+// Loaded is a configuration as it was read; without problems, unless [Load] says otherwise.
 type Loaded struct {
 	Config  *Config
 	sources map[string]string
@@ -43,7 +43,8 @@ func (l *Loaded) Source(key string) string {
 	return SourceDefault
 }
 
-// Load reads and checks the configuration. Its error is [Problems], all there are.
+// Load reads and checks the configuration. Its error is [Problems], all there are; what
+// could be read then comes with it, for callers that check more and for nothing else.
 func Load(opts Options) (*Loaded, error) {
 	var content string
 	if opts.File != "" {
@@ -80,7 +81,7 @@ func load(opts Options, content []byte) (*Loaded, error) {
 	c := &checker{cfg: loaded.Config, loaded: loaded, unread: r.problems}
 	c.check()
 	if problems := append(r.problems, c.problems...); len(problems) > 0 {
-		return nil, problems.Sorted()
+		return loaded, problems.Sorted()
 	}
 	return loaded, nil
 }

@@ -25,15 +25,15 @@ func operatorCommands(stdin io.Reader, stdout, stderr io.Writer) []*cobra.Comman
 	o := &operator{stdin: stdin, stdout: stdout, stderr: stderr}
 	return []*cobra.Command{
 		usersCommand(o), sessionsCommand(o), revokeCommand(o),
-		statusCommand(o), healthcheckCommand(o), versionCommand(o),
+		statusCommand(o), doctorCommand(o), healthcheckCommand(o), versionCommand(o),
 	}
 }
 
 // serverHelp ends the Long of every command that asks a server.
 const serverHelp = `
 
-The server is the one that --admin or --data-dir names, else TOKENBROKER_ADMIN or
-TOKENBROKER_DATA_DIR, else a running dev of the same user.`
+The server is the one that --admin, --data-dir or --config names, else TOKENBROKER_ADMIN,
+TOKENBROKER_CONFIG or TOKENBROKER_DATA_DIR, else a running dev of the same user.`
 
 // flags adds the flags that find the server, and --output, to cmd and those below it.
 func (o *operator) flags(cmd *cobra.Command) *cobra.Command {
@@ -41,6 +41,8 @@ func (o *operator) flags(cmd *cobra.Command) *cobra.Command {
 	flags.StringVar(&o.server.DataDir, "data-dir", "", "the server's data directory: ask over the socket in it")
 	flags.StringVar(&o.server.Admin, "admin", "", "the server's admin address: unix:///path, http://127.0.0.1:8081 or https://host")
 	flags.StringVar(&o.server.TokenFile, "admin-token-file", "", "the file with the bearer token that http and https want (default: TOKENBROKER_ADMIN_TOKEN, or the file TOKENBROKER_ADMIN_TOKEN_FILE)")
+	o.server.SocketOf = socketOf
+	flags.StringVar(&o.server.ConfigFile, "config", "", "the server's configuration file: ask over the socket that it names")
 	outputFlag(cmd, &o.format)
 	return cmd
 }

@@ -1,3 +1,5 @@
+// Package node wires one broker process: it is the only place that sees the store, the
+// ledger, the keyring, the broker, the network and the HTTP surface together.
 package node
 
 import (

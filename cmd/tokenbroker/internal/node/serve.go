@@ -2,15 +2,7 @@ package node
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/base64"
-	"errors"
-	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 
 	"tokenbroker/api"
 	"tokenbroker/keyring"
@@ -49,23 +41,6 @@ func (n *Node) serve(context.Context) error {
 	return n.serveAdmin()
 }
 
-// serveAdmin opens the operators' surface.
-func (n *Node) serveAdmin() error {
-	token := n.cfg.Admin.Token
-	if token == "" && n.admin != nil {
-		var err error
-		if token, err = adminToken(filepath.Join(n.cfg.DataDir, AdminTokenFile)); err != nil {
-			return err
-		}
-	}
-	handler := api.NewAdmin(api.AdminConfig{Metrics: n.metrics.Handler(), Token: token, Hosts: n.cfg.Admin.Hosts, Logger: n.cfg.Logger})
-	if n.admin != nil {
-		n.admin.serve(handler, nil, nil)
-		n.onStop(n.admin.shutdown)
-	}
-	return nil
-}
-
 // algorithms are those of the published access keys.
 func (n *Node) algorithms() []string {
 	var algorithms []string
@@ -100,29 +75,4 @@ func (n *Node) readiness(ctx context.Context) []api.Check {
 		checks[2].Detail = "revocations are recorded and reach services by catch-up"
 	}
 	return checks
-}
-
-// AdminTokenFile holds the operators' bearer token, in the data directory.
-const AdminTokenFile = "admin-token"
-
-// adminToken reads the operators' bearer token, or makes it (mode 0600).
-func adminToken(path string) (string, error) {
-	text, err := os.ReadFile(path) //nolint:gosec // the operator names the directory
-	if err == nil {
-		token := strings.TrimSpace(string(text))
-		if len(token) < 32 {
-			return "", fmt.Errorf("the admin token in %s is too short: remove the file to get a new one", path)
-		}
-		return token, nil
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return "", fmt.Errorf("reading the admin token: %w", err)
-	}
-	var b [32]byte
-	_, _ = rand.Read(b[:]) // never fails
-	token := base64.RawURLEncoding.EncodeToString(b[:])
-	if err := os.WriteFile(path, []byte(token+"\n"), 0o600); err != nil {
-		return "", fmt.Errorf("writing the admin token: %w", err)
-	}
-	return token, nil
 }

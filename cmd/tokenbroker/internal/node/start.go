@@ -12,6 +12,7 @@ import (
 	"tokenbroker/broker/password"
 	"tokenbroker/broker/store/badgerstore"
 	"tokenbroker/broker/throttle"
+	"tokenbroker/cmd/tokenbroker/internal/adminsocket"
 	"tokenbroker/keyring"
 	"tokenbroker/revocation"
 	"tokenbroker/revocation/ledger"
@@ -62,6 +63,12 @@ func (n *Node) takePorts(context.Context) error {
 
 // takeAdmin takes the operators' socket and, if there is to be one, their TCP address.
 func (n *Node) takeAdmin() error {
+	socket, err := adminsocket.Listen(n.cfg.Admin.Socket)
+	if err != nil {
+		return err
+	}
+	n.socket = n.httpServer(socket)
+	n.onStop(n.socket.release)
 	if n.cfg.Admin.Listen == "" {
 		return nil
 	}
@@ -203,7 +210,7 @@ func (n *Node) startBroker(ctx context.Context) error {
 	n.broker = broker.New(broker.Config{
 		Store: n.metrics.Store(n.store), Signer: n.keys, Secrets: n.keys, Ledger: n.ledger, Broadcast: n.publisher,
 		Denylist: n.deny, Clock: n.ledger, Passwords: hasher, Throttle: throttle.New(throttle.Config{}),
-		Providers: providers, LogoutReturn: n.issuer + "/",
+		CustomClaims: n.cfg.CustomClaims, Providers: providers, LogoutReturn: n.issuer + "/",
 		Issuer: n.issuer, Audience: n.cfg.Audience,
 		BrowserClient: n.cfg.BrowserClient, BrowserScope: n.cfg.BrowserScope, Policy: n.cfg.Policy,
 		Signers:  int64(2 * runtime.GOMAXPROCS(0)),

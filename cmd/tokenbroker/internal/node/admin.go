@@ -1,0 +1,114 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"tokenbroker/api"
+	"tokenbroker/cmd/tokenbroker/internal/adminsocket"
+)
+
+// serveAdmin opens the operators' surface: to the own user and root on the unix socket, to
+// whoever has the token on the TCP address.
+func (n *Node) serveAdmin() error {
+	token := n.cfg.Admin.Token
+	if token == "" && n.admin != nil {
+		var err error
+		if token, err = adminToken(filepath.Join(n.cfg.DataDir, AdminTokenFile)); err != nil {
+			return err
+		}
+	}
+	handler := api.NewAdmin(api.AdminConfig{
+		Operators: n.broker, Revocations: n.ledger, Status: n.status, Readiness: n.readiness,
+		Metrics: n.metrics.Handler(), Token: token, Hosts: n.cfg.Admin.Hosts,
+		Logger: n.cfg.Logger, Observe: n.metrics.HTTP,
+	})
+	n.socket.serve(handler, nil, func(ctx context.Context, conn net.Conn) context.Context {
+		if uid, ok := adminsocket.PeerUID(conn); ok {
+			return api.WithOperator(ctx, fmt.Sprintf("uid %d", uid))
+		}
+		return ctx
+	})
+	n.onStop(n.socket.shutdown)
+	if n.admin != nil {
+		n.admin.serve(handler, nil, nil)
+		n.onStop(n.admin.shutdown)
+	}
+	return nil
+}
+
+// status is what an operator wants to know at a glance.
+func (n *Node) status(ctx context.Context) api.Status {
+	checks := n.readiness(ctx)
+	shards, committer := n.broker.MailboxDepth()
+	free, _ := n.store.FreeBytes() // what cannot be read is 0, and Writable says why
+	stats := n.publisher.Stats()
+	s := api.Status{
+		Version: n.cfg.Version, PID: os.Getpid(), StartedAt: n.began.UTC(), Now: n.ledger.Now().UTC(),
+		Ready: stateOf(checks), Checks: checks,
+		Issuer: n.issuer, Listen: n.Addr(), DataDir: n.cfg.DataDir, Origins: n.api.Origins(),
+		Store:     api.StoreStatus{ID: n.ledger.StoreID(), Writable: n.store.Writable() == nil, FreeBytes: free},
+		Ledger:    api.LedgerStatus{Origin: n.ledger.Origin(), Head: n.ledger.Head(), Backlog: stats.Backlog, OldestSeconds: stats.Oldest.Seconds()},
+		NATS:      api.NATSStatus{URL: withoutUser(n.NATSURL()), Embedded: n.nats != nil, Connected: n.bus.Connected()},
+		Keys:      []api.KeyStatus{},
+		Providers: []api.ProviderStatus{},
+		Mailboxes: map[string]int{"shard": shards, "committer": committer},
+	}
+	if n.admin != nil {
+		s.AdminListen = n.admin.addr()
+	}
+	for _, k := range n.keys.List() {
+		s.Keys = append(s.Keys, api.KeyStatus{KID: k.KID, Purpose: string(k.Purpose), Algorithm: string(k.Algorithm), State: string(k.State)})
+	}
+	for _, name := range n.broker.Providers() {
+		p := n.providers[name]
+		s.Providers = append(s.Providers, api.ProviderStatus{Name: name, Issuer: p.Issuer(), Ready: p.Ready(ctx)})
+	}
+	return s
+}
+
+// withoutUser cuts user and password out of a list of URLs.
+func withoutUser(list string) string {
+	urls := strings.Split(list, ",")
+	for i, text := range urls {
+		if u, err := url.Parse(strings.TrimSpace(text)); err == nil {
+			u.User = nil
+			urls[i] = u.String()
+		}
+	}
+	return strings.Join(urls, ",")
+}
+
+// AdminTokenFile holds the operators' bearer token, in the data directory.
+const AdminTokenFile = "admin-token"
+
+// adminToken reads the operators' bearer token, or makes it (mode 0600).
+func adminToken(path string) (string, error) {
+	text, err := os.ReadFile(path) //nolint:gosec // the operator names the directory
+	if err == nil {
+		token := strings.TrimSpace(string(text))
+		if len(token) < 32 {
+			return "", fmt.Errorf("the admin token in %s is too short: remove the file to get a new one", path)
+		}
+		return token, nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("reading the admin token: %w", err)
+	}
+	var b [32]byte
+	_, _ = rand.Read(b[:]) // never fails
+	token := base64.RawURLEncoding.EncodeToString(b[:])
+	if err := os.WriteFile(path, []byte(token+"\n"), 0o600); err != nil {
+		return "", fmt.Errorf("writing the admin token: %w", err)
+	}
+	return token, nil
+}

@@ -1,0 +1,49 @@
+package setup
+
+import (
+	"maps"
+	"slices"
+
+	"tokenbroker/cmd/tokenbroker/internal/node"
+	"tokenbroker/config"
+	"tokenbroker/upstream"
+)
+
+// providers checks each provider's configuration and gives what makes them for a node.
+func providers(cfg *config.Config) (func(string, node.Transport) (map[string]node.Provider, error), config.Problems) {
+	configs := make(map[string]upstream.Config, len(cfg.Providers))
+	var problems config.Problems
+	for _, name := range slices.Sorted(maps.Keys(cfg.Providers)) {
+		configs[name] = UpstreamConfig(name, cfg.Providers[name])
+		if _, err := upstream.New(configs[name]); err != nil {
+			problems = append(problems, config.Problem{Key: "providers." + name, Message: err.Error()})
+		}
+	}
+	return func(_ string, via node.Transport) (map[string]node.Provider, error) {
+		made := make(map[string]node.Provider, len(configs))
+		for name, c := range configs {
+			c.Transport = via(name)
+			p, err := upstream.New(c)
+			if err != nil {
+				return nil, err
+			}
+			made[name] = p
+		}
+		return made, nil
+	}, problems
+}
+
+// UpstreamConfig is a provider as package upstream takes it; Transport and Logger are the
+// caller's.
+func UpstreamConfig(name string, p config.Provider) upstream.Config {
+	c := upstream.Config{
+		Name: name, Kind: upstream.Kind(p.Kind), Issuer: p.Issuer,
+		ClientID: p.ClientID, ClientSecret: p.ClientSecret.Reveal(), AllowedClientIDs: p.AllowedClientIDs,
+		Scopes: p.Scopes, MaxTokenAge: p.MaxTokenAge.Std(), SkipEmailVerifiedCheck: p.SkipEmailVerifiedCheck,
+		LogoutURL: p.Domain,
+	}
+	if c.Kind == upstream.KindCognito {
+		c.Issuer = upstream.CognitoIssuer(p.Region, p.UserPool)
+	}
+	return c
+}

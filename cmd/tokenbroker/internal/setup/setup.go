@@ -1,0 +1,92 @@
+// Package setup turns a configuration into what a node is started with. `serve` and
+// `config check` both call [Build], so that what is checked is what is started.
+package setup
+
+import (
+	"context"
+	"encoding/hex"
+	"maps"
+	"slices"
+	"strings"
+
+	"tokenbroker/broker"
+	"tokenbroker/broker/session"
+	"tokenbroker/cmd/tokenbroker/internal/node"
+	"tokenbroker/config"
+	"tokenbroker/keyring"
+)
+
+// Built is a configuration that holds.
+type Built struct {
+	// Node lacks Logger, Fatal and Version, which are the process's.
+	Node node.Config
+	// Certificate is the public listener's, or nil: it can be loaded anew.
+	Certificate *Certificate
+}
+
+// Build makes everything that can be made without opening a port or a store, or returns
+// all that is wrong. cfg has passed package config's own checks.
+func Build(ctx context.Context, cfg *config.Config) (*Built, config.Problems) {
+	var problems config.Problems
+	claims, claimProblems := Claims(ctx, cfg)
+	problems = append(problems, claimProblems...)
+	providers, providerProblems := providers(cfg)
+	problems = append(problems, providerProblems...)
+	note := func(key string, err error) {
+		if err != nil {
+			problems = append(problems, config.Problem{Key: key, Message: err.Error()})
+		}
+	}
+	certificate, err := loadCertificate(cfg.TLS)
+	note("tls.cert_file", err)
+	nats, err := natsOf(cfg.NATS)
+	note("nats", err)
+	clients, err := clientsOf(cfg.Clients)
+	note("clients", err)
+	var kek keyring.KEK
+	if text := cfg.Keyring.KEK.Reveal(); text != "" {
+		kek, err = keyring.ParseKEK([]byte(text))
+		note("keyring.kek", err)
+	}
+	if len(problems) > 0 {
+		return nil, problems
+	}
+	built := &Built{Certificate: certificate, Node: node.Config{
+		DataDir: cfg.DataDir, KEK: kek,
+		Listen: cfg.Listen, PublicURL: strings.TrimSuffix(cfg.PublicURL, "/"),
+		TrustedProxies: cfg.TrustedProxies, Origins: cfg.Origins,
+		CookieName: cfg.Cookie.Name, CookiePath: cfg.Cookie.Path, InsecureCookies: !*cfg.Cookie.Secure,
+		NATS:     nats,
+		Admin:    node.Admin{Socket: cfg.Admin.Socket, Listen: cfg.Admin.Listen, Token: cfg.Admin.Token.Reveal(), Hosts: cfg.Admin.Hosts},
+		Audience: cfg.Tokens.Audience, Algorithm: keyring.Algorithm(cfg.Tokens.Algorithm), JWKSMaxAge: cfg.Lifetimes.JWKSCache.Std(),
+		BrowserClient: cfg.Browser.Client, BrowserScope: strings.Join(cfg.Browser.Scopes, " "),
+		Clients: clients, CustomClaims: claims, Providers: providers,
+		Policy: session.Policy{
+			AccessLife: cfg.Lifetimes.AccessToken.Std(), Idle: cfg.Lifetimes.SessionIdle.Std(),
+			Absolute: cfg.Lifetimes.SessionAbsolute.Std(), Grace: cfg.Lifetimes.RefreshGrace.Std(),
+		},
+		Setting: func(key string) string { return key + " in the configuration" },
+	}}
+	if certificate != nil {
+		built.Node.Certificate = certificate.Get
+	}
+	return built, nil
+}
+
+// clientsOf gives the clients in the order of their ids.
+func clientsOf(configured map[string]config.Client) ([]broker.Client, error) {
+	clients := make([]broker.Client, 0, len(configured))
+	for _, id := range slices.Sorted(maps.Keys(configured)) {
+		c := configured[id]
+		client := broker.Client{ID: id, Secret: c.Secret.Reveal(), Scopes: c.Scopes}
+		if c.SecretHash != "" {
+			hash, err := hex.DecodeString(c.SecretHash)
+			if err != nil {
+				return nil, err
+			}
+			client.SecretHash = hash
+		}
+		clients = append(clients, client)
+	}
+	return clients, nil
+}

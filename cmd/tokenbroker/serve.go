@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"tokenbroker/cmd/tokenbroker/internal/logging"
+	"tokenbroker/cmd/tokenbroker/internal/node"
+	"tokenbroker/cmd/tokenbroker/internal/setup"
+	"tokenbroker/config"
+)
+
+func serveCommand(stderr io.Writer) *cobra.Command {
+	var flags configFlags
+	cmd := &cobra.Command{
+		Use:   "serve --config FILE",
+		Short: "Run the broker as a configuration file says",
+		Long: `Run the broker as a configuration file says, until SIGTERM or Ctrl-C, which drain and stop.
+Values come from defaults, the file, TOKENBROKER_… variables and flags, the later ones winning.
+SIGHUP reloads the log level, the origins and the TLS files; an invalid file changes nothing.
+
+'tokenbroker config init' writes a file to begin with, 'config check' says what is wrong with one.`,
+		Example: "  tokenbroker config init tokenbroker.yaml\n  tokenbroker serve --config tokenbroker.yaml",
+		Args:    unknownCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return runServe(cmd.Context(), flags, stderr)
+		},
+	}
+	flags.register(cmd.Flags())
+	return cmd
+}
+
+// server is a serve that runs, with what a reload changes.
+type server struct {
+	flags  configFlags
+	config *config.Config
+	built  *setup.Built
+	node   *node.Node
+	level  *slog.LevelVar
+	logger *slog.Logger
+}
+
+// runServe serves until ctx ends or a listener fails.
+func runServe(ctx context.Context, flags configFlags, stderr io.Writer) (err error) {
+	loaded, built, err := flags.build(ctx)
+	if err != nil {
+		return err
+	}
+	s := &server{flags: flags, config: loaded.Config, built: built, level: new(slog.LevelVar)}
+	if err := s.level.UnmarshalText([]byte(loaded.Config.Log.Level)); err != nil {
+		return fmt.Errorf("log.level: %w", err)
+	}
+	s.logger = logging.New(stderr, logging.Config{Level: s.level, Format: loaded.Config.Log.Format})
+	built.Node.Logger, built.Node.Version, built.Node.Fatal = s.logger, version(), endAtOnce(s.logger)
+
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	if s.node, err = node.Start(ctx, built.Node); err != nil {
+		return fmt.Errorf("starting: %w", err)
+	}
+	defer func() { err = errors.Join(err, s.node.Close()) }()
+	s.logger.Info("tokenbroker is ready", "issuer", s.node.Issuer(), "listen", s.node.Addr(), "admin", s.node.AdminURL(),
+		"admin_socket", s.node.AdminSocket(), "nats", s.node.NATSURL(), "data_dir", loaded.Config.DataDir, "pid", os.Getpid(), "version", version())
+	for {
+		select {
+		case <-hangups:
+			s.reload(ctx)
+		case <-ctx.Done():
+			s.logger.Info("stopping: draining what was accepted")
+			return nil
+		case err := <-s.node.Failed():
+			return fmt.Errorf("a listener ended: %w", err)
+		}
+	}
+}
+
+// endAtOnce is what a node calls when the outcome of a commit is not known.
+func endAtOnce(logger *slog.Logger) func(error) {
+	return func(err error) {
+		logger.Error("the process ends: the next start reads what is on disk", "error", err)
+		os.Exit(exitUncertain)
+	}
+}
+
+// reload takes over what of the configuration can change while serving; an invalid one
+// changes nothing.
+func (s *server) reload(ctx context.Context) {
+	loaded, _, err := s.flags.build(ctx)
+	if err != nil {
+		s.logger.Error("reload refused, the configuration in force stays", "error", err)
+		return
+	}
+	next := loaded.Config
+	changed, restart := config.Changes(s.config, next)
+	if err := s.apply(next); err != nil {
+		s.logger.Error("reload refused, the configuration in force stays", "error", err)
+		return
+	}
+	s.config.Origins, s.config.TLS, s.config.Log.Level = next.Origins, next.TLS, next.Log.Level
+	s.logger.Info("configuration reloaded", "changed", changed)
+	if len(restart) > 0 {
+		s.logger.Warn("some changes need a restart to take effect", "keys", restart)
+	}
+}
+
+// apply changes the certificate and the origins, each of which is checked before it is
+// taken, and then the log level.
+func (s *server) apply(next *config.Config) error {
+	if s.built.Certificate != nil && next.TLS.CertFile != "" {
+		if err := s.built.Certificate.Load(next.TLS); err != nil {
+			return err
+		}
+	}
+	if err := s.node.SetOrigins(next.Origins); err != nil {
+		return err
+	}
+	return s.level.UnmarshalText([]byte(next.Log.Level))
+}

@@ -1,0 +1,360 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"tokenbroker/revocation/natsfeed"
+	"tokenbroker/validator"
+)
+
+// served is `tokenbroker serve` in this process.
+type served struct {
+	config, dir, issuer string
+	port, natsPort      string
+	args                []string
+	logs                *syncBuffer
+	stop                context.CancelFunc
+	code                chan int
+}
+
+// newServed has a configuration that `config init` wrote, changed as edit says.
+func newServed(t *testing.T, scheme string, edit ...string) *served {
+	t.Helper()
+	ports := freePorts(t, 2)
+	s := &served{dir: t.TempDir(), port: ports[0], natsPort: ports[1], issuer: scheme + "://127.0.0.1:" + ports[0]}
+	s.config = filepath.Join(s.dir, "tokenbroker.yaml")
+	var errs bytes.Buffer
+	if code := Main(t.Context(), []string{"config", "init", s.config, "--public-url", s.issuer, "--data-dir", filepath.Join(s.dir, "data")}, io.Discard, &errs); code != exitOK {
+		t.Fatal(errs.String())
+	}
+	s.append(t, edit...)
+	s.args = []string{"serve", "--config", s.config, "--listen", "127.0.0.1:" + s.port, "--set", "admin.listen=", "--set", "nats.listen=127.0.0.1:" + s.natsPort}
+	return s
+}
+
+// append adds lines to the configuration file.
+func (s *served) append(t *testing.T, lines ...string) {
+	t.Helper()
+	text := readFile(t, s.config) + "\n" + strings.Join(lines, "\n") + "\n"
+	if err := os.WriteFile(s.config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// start returns once the broker is ready.
+func (s *served) start(t *testing.T) *served {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
+	s.logs, s.stop, s.code = &syncBuffer{}, stop, make(chan int, 1)
+	go func() { s.code <- Main(ctx, s.args, io.Discard, s.logs) }()
+	t.Cleanup(stop)
+	eventually(t, 60*time.Second, "serve is ready", func() bool {
+		select {
+		case code := <-s.code:
+			t.Fatalf("serve ended with %d before it was ready:\n%s", code, s.logs.String())
+		default:
+		}
+		return strings.Contains(s.logs.String(), "tokenbroker is ready")
+	})
+	return s
+}
+
+func (s *served) finish(t *testing.T) {
+	t.Helper()
+	s.stop()
+	select {
+	case code := <-s.code:
+		if code != exitOK {
+			t.Errorf("exit code %d:\n%s", code, s.logs.String())
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("serve did not stop within 10 s")
+	}
+}
+
+// operate runs an operator's command and returns what it prints.
+func (s *served) operate(t *testing.T, want int, args ...string) string {
+	t.Helper()
+	var out, errs bytes.Buffer
+	if code := run(t.Context(), append(args, "--config", s.config), strings.NewReader("correct horse\n"), &out, &errs); code != want {
+		t.Fatalf("%v: exit code %d, want %d: %s%s", args, code, want, out.String(), errs.String())
+	}
+	return out.String() + errs.String()
+}
+
+func TestServeRefusesEverythingThatIsWrongAtOnce(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "tokenbroker.yaml")
+	text := `
+public_url: https://auth.example.com
+data_dir: ` + dir + `/data
+trusted_proxies: [10.0.0.1]
+origins: ["*", "https://app.elsewhere.org"]
+cookie: {secure: false}
+tokens: {audience: [my-api]}
+browser: {client: spa}
+clients:
+  spa: {public: true}
+  service: {secret: demo-service-secret}
+lifetmes: {access_token: 5m}
+claims:
+  attributes: [sub]
+  computed: {plan: "user.rolez"}
+`
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var errs bytes.Buffer
+	if code := Main(t.Context(), []string{"serve", "--config", file}, io.Discard, &errs); code != exitFailed {
+		t.Errorf("exit code %d", code)
+	}
+	for _, key := range []string{"origins", "https://app.elsewhere.org", "cookie.secure", "clients.service.secret", "lifetmes", "lifetimes", "claims.attributes", "claims.computed.plan"} {
+		if !strings.Contains(errs.String(), key) {
+			t.Errorf("nothing about %s:\n%s", key, errs.String())
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "data")); !os.IsNotExist(err) {
+		t.Error("a data directory was made")
+	}
+
+	var out bytes.Buffer
+	if code := Main(t.Context(), []string{"config", "check", "--config", file, "--output", "json"}, &out, io.Discard); code != exitFailed {
+		t.Errorf("config check: exit code %d", code)
+	}
+	var answer struct {
+		OK       bool
+		Problems []struct{ Key, Message string }
+	}
+	if err := json.Unmarshal(out.Bytes(), &answer); err != nil || answer.OK || len(answer.Problems) < 6 {
+		t.Errorf("config check: %v, %s", err, out.String())
+	}
+}
+
+func TestTwoBrokersDoNotShareADirectory(t *testing.T) {
+	t.Parallel()
+	s := newServed(t, "http").start(t)
+	ports := freePorts(t, 2)
+	other := append(append([]string{}, s.args...), "--listen", "127.0.0.1:"+ports[0], "--set", "nats.listen=127.0.0.1:"+ports[1],
+		"--set", "admin.socket="+filepath.Join(s.dir, "other", "admin.sock"))
+	var errs bytes.Buffer
+	if code := Main(t.Context(), other, io.Discard, &errs); code != exitFailed {
+		t.Errorf("exit code %d", code)
+	}
+	if !strings.Contains(errs.String(), fmt.Sprintf("in use by process %d", os.Getpid())) {
+		t.Errorf("says %q", errs.String())
+	}
+	s.operate(t, exitOK, "users", "add", "ada") // the first one goes on
+	s.finish(t)
+}
+
+func TestReloadOnSIGHUP(t *testing.T) {
+	s := newServed(t, "http", `origins: ["http://127.0.0.1:5173"]`).start(t)
+	hangUp := func(want string) {
+		t.Helper()
+		s.logs.Reset()
+		if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, 10*time.Second, want, func() bool { return strings.Contains(s.logs.String(), want) })
+	}
+	allowed := func(origin string) bool {
+		t.Helper()
+		req, err := http.NewRequest(http.MethodOptions, s.issuer+"/auth/refresh/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Origin", origin)
+		req.Header.Set("Access-Control-Request-Method", "POST")
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		return resp.StatusCode == http.StatusNoContent
+	}
+	if !allowed("http://127.0.0.1:5173") || allowed("http://127.0.0.1:5174") {
+		t.Fatal("the configured origins are not in force")
+	}
+	text := readFile(t, s.config)
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(s.config, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(strings.Replace(text, "5173", "nonsense", 1))
+	hangUp("reload refused")
+	if !allowed("http://127.0.0.1:5173") {
+		t.Error("an invalid file changed the origins")
+	}
+	write(strings.Replace(text, "5173", "5174", 1) + "log: {level: debug}\nlifetimes: {access_token: 2m}\n")
+	hangUp("need a restart")
+	if !strings.Contains(s.logs.String(), "lifetimes.access_token") || !strings.Contains(s.logs.String(), "configuration reloaded") {
+		t.Errorf("log: %s", s.logs.String())
+	}
+	if allowed("http://127.0.0.1:5173") || !allowed("http://127.0.0.1:5174") {
+		t.Error("the new origins are not in force")
+	}
+	s.logs.Reset()
+	if resp, err := http.Get(s.issuer + "/livez"); err == nil {
+		_ = resp.Body.Close()
+	}
+	eventually(t, 5*time.Second, "a debug line", func() bool { return strings.Contains(s.logs.String(), "level=DEBUG") })
+	hangUp("need a restart") // still
+	s.finish(t)
+}
+
+// With TLS files browsers get a __Secure- cookie, the embedded NATS server asks services
+// for their password over TLS, and a new certificate is taken over without a restart.
+func TestServeOverTLS(t *testing.T) {
+	s := newServed(t, "https")
+	cert, key := filepath.Join(s.dir, "tls.crt"), filepath.Join(s.dir, "tls.key")
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(writeCertificate(t, cert, key, 1))
+	s.append(t, "tls: {cert_file: "+cert+", key_file: "+key+"}",
+		"nats: {service_user: services, service_password: a-password-of-services, tls_cert_file: "+cert+", tls_key_file: "+key+"}")
+	s.start(t)
+	s.operate(t, exitOK, "users", "add", "ada")
+
+	serial := func() int64 {
+		t.Helper()
+		conn, err := tls.Dial("tcp", "127.0.0.1:"+s.port, &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		return conn.ConnectionState().PeerCertificates[0].SerialNumber.Int64()
+	}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, ForceAttemptHTTP2: true}}
+	defer client.CloseIdleConnections()
+	resp, err := client.Post(s.issuer+"/auth/sign-in/", "application/json", strings.NewReader(`{"username": "ada", "password": "correct horse"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var answer struct {
+		AccessToken string `json:"access_token"`
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if c := resp.Header.Get("Set-Cookie"); !strings.HasPrefix(c, "__Secure-refresh_cookie=") || !strings.Contains(c, "; Secure") || resp.ProtoMajor != 2 {
+		t.Errorf("%s, cookie %q", resp.Proto, c)
+	}
+
+	secret := regexp.MustCompile(`(?m)^    secret: (\S+)$`).FindStringSubmatch(readFile(t, s.config))
+	if secret == nil {
+		t.Fatal("config init made no secret for my-service")
+	}
+	config := validator.Config{
+		Issuer: s.issuer, Audience: "my-api", Client: validator.Client{ID: "my-service", Secret: secret[1]}, HTTPClient: client,
+		Feed: natsfeed.Feed{URL: "tls://127.0.0.1:" + s.natsPort, User: "services", Password: "a-password-of-services", TLS: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}},
+	}
+	v, err := validator.New(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	if _, err := v.Validate(t.Context(), answer.AccessToken); err != nil {
+		t.Error(err)
+	}
+	checkServiceRights(t, config.Feed.(natsfeed.Feed))
+
+	if got := serial(); got != 1 {
+		t.Fatalf("certificate %d", got)
+	}
+	writeCertificate(t, cert, key, 2)
+	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 5*time.Second, "the new certificate", func() bool { return serial() == 2 })
+	s.finish(t)
+}
+
+// checkServiceRights: a service hears heartbeats, may send nothing, and has to say who it is.
+func checkServiceRights(t *testing.T, feed natsfeed.Feed) {
+	t.Helper()
+	refused := make(chan error, 1)
+	conn, err := nats.Connect(feed.URL, nats.UserInfo(feed.User, feed.Password), nats.Secure(feed.TLS),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { refused <- err }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	heartbeats, err := conn.SubscribeSync("tokenbroker.heartbeat.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := heartbeats.NextMsg(5 * time.Second); err != nil {
+		t.Errorf("no heartbeat: %v", err)
+	}
+	if err := conn.Publish("tokenbroker.revocation.forged", nil); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-refused:
+		if !errors.Is(err, nats.ErrPermissionViolation) {
+			t.Errorf("publishing: %v", err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("a service may publish revocations")
+	}
+	if anonymous, err := nats.Connect(feed.URL, nats.Secure(feed.TLS)); err == nil {
+		anonymous.Close()
+		t.Error("anybody may listen")
+	}
+}
+
+// writeCertificate writes a self-signed pair for 127.0.0.1 and returns the certificate.
+func writeCertificate(t *testing.T, certFile, keyFile string, serial int64) []byte {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "test"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	for name, text := range map[string][]byte{certFile: cert, keyFile: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})} {
+		if err := os.WriteFile(name, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return cert
+}
