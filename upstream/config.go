@@ -6,8 +6,10 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -27,7 +29,11 @@ const (
 	defaultTimeout = 5 * time.Second
 	refetchEvery   = 10 * time.Second
 	maxKeyAge      = time.Hour
-	rediscover     = time.Second // after a failure
+	maxKeptAge     = 24 * time.Hour         // of keys that cannot be fetched again
+	freshKeysWait  = 250 * time.Millisecond // for newer keys, with a key in hand
+	rediscover     = time.Second            // after a failure
+	maxMetaAge     = time.Hour
+	outcomeLife    = 30 * time.Second // of what a request to the provider told of it
 )
 
 // Config of a [Provider]. Name, Issuer and ClientID are required.
@@ -64,9 +70,12 @@ func CognitoIssuer(region, pool string) string {
 }
 
 func (c *Config) validate() error {
-	u, err := url.Parse(c.Issuer)
-	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
-		return fmt.Errorf("upstream %q: issuer %q: want an absolute URL", c.Name, c.Issuer)
+	u, err := secureURL(c.Issuer)
+	if err != nil {
+		return fmt.Errorf("upstream %q: issuer: %w", c.Name, err)
+	}
+	if u.RawQuery != "" || u.ForceQuery { // OIDC Discovery §3
+		return fmt.Errorf("upstream %q: issuer: want a URL without a query", c.Name)
 	}
 	if c.Name == "" || c.ClientID == "" {
 		return errors.New("upstream: Name and ClientID are required")
@@ -104,6 +113,27 @@ func (c *Config) validate() error {
 	}
 	c.Logger = c.Logger.With("provider", c.Name)
 	return nil
+}
+
+// secureURL takes https, and http to a loopback host; errors do not show the text, which
+// may hold a password.
+func secureURL(text string) (*url.URL, error) {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || u.Hostname() == "":
+		return nil, errors.New("want an absolute URL")
+	case u.User != nil || strings.ContainsRune(text, '#'):
+		return nil, errors.New("want a URL without user and fragment")
+	case u.Scheme == "https", u.Scheme == "http" && loopback(u.Hostname()):
+		return u, nil
+	default:
+		return nil, errors.New("want https, or http to a loopback host")
+	}
+}
+
+func loopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
 // boundedClient follows no redirect and reads at most maxAnswer of an answer.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -383,6 +384,10 @@ func TestDiscoveryThatFails(t *testing.T) {
 		"oversized":          status(200, `{"pad":"`+strings.Repeat("x", 2<<20)+`"}`),
 		"a large error page": status(500, strings.Repeat("x", 1<<19)),
 		"another issuer's":   status(200, `{"issuer":"https://other.test","jwks_uri":"https://other.test/jwks"}`),
+		"plain http keys":    endpoints("jwks_uri", "http://op.test/jwks"),
+		"plain http tokens":  endpoints("token_endpoint", "http://op.test/token"),
+		"a script to go to":  endpoints("authorization_endpoint", "javascript:alert(1)"),
+		"plain http log-out": endpoints("end_session_endpoint", "http://op.test/logout"),
 		"no endpoints":       status(200, `{"issuer":"`+issuerURL+`"}`),
 		"no JSON":            status(200, `<html>`),
 	} {
@@ -415,6 +420,13 @@ func TestDiscoveryThatFails(t *testing.T) {
 	}
 }
 
+// endpoints answers the discovery document with one member changed.
+func endpoints(name, text string) func(*http.Request) (int, []byte) {
+	doc := maps.Clone(newOP().discovery)
+	doc[name] = text
+	return status(200, string(encode(doc)))
+}
+
 func TestPagesToGoTo(t *testing.T) {
 	p := newOP().provider(t, nil)
 	to, err := p.AuthorizeURL(t.Context(), authorizeRequest())
@@ -438,14 +450,25 @@ func TestConfigRefused(t *testing.T) {
 		"no name": func(c *upstream.Config) { c.Name = "" }, "no client": func(c *upstream.Config) { c.ClientID = "" },
 		"relative issuer": func(c *upstream.Config) { c.Issuer = "/pool" }, "another scheme": func(c *upstream.Config) { c.Issuer = "ftp://op.test" },
 		"unknown kind": func(c *upstream.Config) { c.Kind = "saml" },
+		"plain http":   func(c *upstream.Config) { c.Issuer = "http://op.test" }, "no host": func(c *upstream.Config) { c.Issuer = "https://:443" },
+		"a user":  func(c *upstream.Config) { c.Issuer = "https://me:s3cret@op.test" },
+		"a query": func(c *upstream.Config) { c.Issuer = "https://op.test?" }, "a fragment": func(c *upstream.Config) { c.Issuer = "https://op.test#" },
+		"a host that begins as loopback": func(c *upstream.Config) { c.Issuer = "http://127.0.0.1.evil.test" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := upstream.Config{Name: "op", Issuer: issuerURL, ClientID: "client"}
 			change(&cfg)
-			if _, err := upstream.New(cfg); err == nil {
+			_, err := upstream.New(cfg)
+			if err == nil {
 				t.Error("taken")
 			}
+			noSecret(t, fmt.Sprint(err), "s3cret")
 		})
+	}
+	for _, issuer := range []string{"http://localhost:9000/pool", "http://127.0.0.2", "http://[::1]:9000", "https://op.test:8443/pool"} {
+		if _, err := upstream.New(upstream.Config{Name: "op", Issuer: issuer, ClientID: "client"}); err != nil {
+			t.Errorf("%s: %v", issuer, err)
+		}
 	}
 	if got := upstream.CognitoIssuer("eu-west-1", "eu-west-1_abc"); got != "https://cognito-idp.eu-west-1.amazonaws.com/eu-west-1_abc" {
 		t.Errorf("issuer %s", got)

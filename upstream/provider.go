@@ -24,22 +24,16 @@ import (
 type Provider struct {
 	cfg Config
 
-	meta   atomic.Pointer[metadata] // nil until the discovery succeeded
-	flight singleflight.Group
+	meta    atomic.Pointer[metadata] // nil until the discovery succeeded
+	outcome atomic.Pointer[outcome]  // of the last request to the provider
+	fetches atomic.Int64             // of keys
+	flight  singleflight.Group
 	// failedAt and lastError bound the rate of attempts; only the flight touches them.
 	failedAt  time.Time
 	lastError error
 }
 
 var _ broker.IdentityProvider = (*Provider)(nil)
-
-// metadata is what discovery gave.
-type metadata struct {
-	oauth      oauth2.Config
-	keys       *keySet
-	endSession string
-	answersIss bool // RFC 9207 §3
-}
 
 // New checks cfg; nothing is fetched yet.
 func New(cfg Config) (*Provider, error) {
@@ -51,92 +45,6 @@ func New(cfg Config) (*Provider, error) {
 
 // Issuer is the provider's issuer.
 func (p *Provider) Issuer() string { return p.cfg.Issuer }
-
-// Ready reports whether the provider was reached; one that was not yet is tried, for at
-// most a second and not more often than that.
-func (p *Provider) Ready(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	_, err := p.discover(ctx)
-	return err == nil
-}
-
-// KeyFetches is how often the provider's keys were asked for.
-func (p *Provider) KeyFetches() int64 {
-	if meta := p.meta.Load(); meta != nil {
-		return meta.keys.fetches.Load()
-	}
-	return 0
-}
-
-// discover reads the discovery document at the first use; after a failure it is tried
-// again at most once a second. The attempt serves all who wait: one that gives up does not
-// end it, and none waits longer than its own context.
-func (p *Provider) discover(ctx context.Context) (*metadata, error) {
-	if meta := p.meta.Load(); meta != nil {
-		return meta, nil
-	}
-	answer := p.flight.DoChan("discovery", func() (any, error) {
-		if p.meta.Load() != nil {
-			return nil, nil
-		}
-		if p.lastError != nil && p.cfg.Now().Sub(p.failedAt) < rediscover {
-			return nil, p.lastError
-		}
-		meta, err := p.fetchMetadata(context.WithoutCancel(ctx))
-		if err != nil {
-			p.cfg.Logger.WarnContext(ctx, "the provider could not be discovered", "error", err)
-			p.failedAt, p.lastError = p.cfg.Now(), fmt.Errorf("%w: discovery: %w", broker.ErrUpstreamUnavailable, err)
-			return nil, p.lastError
-		}
-		p.meta.Store(meta)
-		return nil, nil
-	})
-	select {
-	case a := <-answer:
-		return p.meta.Load(), a.Err
-	case <-ctx.Done():
-		return nil, fmt.Errorf("%w: discovery: %w", broker.ErrUpstreamUnavailable, ctx.Err())
-	}
-}
-
-func (p *Provider) fetchMetadata(ctx context.Context) (*metadata, error) {
-	client := boundedClient(p.cfg.Transport, p.cfg.Timeout)
-	found, err := oidc.NewProvider(oidc.ClientContext(ctx, client), p.cfg.Issuer)
-	if err != nil { // the text may hold the whole answer
-		return nil, errors.New(shortened(err.Error()))
-	}
-	var more struct {
-		JWKSURI     string   `json:"jwks_uri"`
-		EndSession  string   `json:"end_session_endpoint"`
-		AuthMethods []string `json:"token_endpoint_auth_methods_supported"`
-		AnswersIss  bool     `json:"authorization_response_iss_parameter_supported"`
-	}
-	endpoint := found.Endpoint()
-	if err := found.Claims(&more); err != nil || more.JWKSURI == "" || endpoint.AuthURL == "" || endpoint.TokenURL == "" {
-		return nil, errors.New("the document names no keys or no endpoints")
-	}
-	// Chosen here: the library would find out by sending a refused code twice.
-	endpoint.AuthStyle = oauth2.AuthStyleInHeader
-	basic := len(more.AuthMethods) == 0 || slices.Contains(more.AuthMethods, "client_secret_basic")
-	if p.cfg.ClientSecret == "" || !basic {
-		endpoint.AuthStyle = oauth2.AuthStyleInParams
-	}
-	return &metadata{
-		oauth: oauth2.Config{
-			ClientID: p.cfg.ClientID, ClientSecret: p.cfg.ClientSecret, Endpoint: endpoint, Scopes: p.cfg.Scopes,
-		},
-		keys:       &keySet{url: more.JWKSURI, client: client, now: p.cfg.Now, logger: p.cfg.Logger},
-		endSession: more.EndSession, answersIss: more.AnswersIss,
-	}, nil
-}
-
-func shortened(text string) string {
-	if len(text) > 200 {
-		return strings.ToValidUTF8(text[:200], "") + "..."
-	}
-	return text
-}
 
 // AuthorizeURL implements [broker.IdentityProvider]: code flow with PKCE S256 (RFC 7636).
 func (p *Provider) AuthorizeURL(ctx context.Context, req broker.AuthorizeRequest) (string, error) {
@@ -165,7 +73,16 @@ func (p *Provider) Exchange(ctx context.Context, code broker.CodeExchange) (brok
 	conf.RedirectURL = code.RedirectURI
 	tokens, err := conf.Exchange(oidc.ClientContext(ctx, meta.keys.client), code.Code, oauth2.VerifierOption(code.Verifier))
 	if err != nil {
-		return broker.Identity{}, p.exchangeError(ctx, err)
+		err = p.exchangeError(ctx, err)
+	}
+	switch unavailable := errors.Is(err, broker.ErrUpstreamUnavailable); {
+	case !unavailable:
+		p.reached(nil)
+	case ctx.Err() == nil: // and not the browser that gave up
+		p.reached(err)
+	}
+	if err != nil {
+		return broker.Identity{}, err
 	}
 	raw, ok := tokens.Extra("id_token").(string)
 	if !ok {
