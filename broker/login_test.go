@@ -18,6 +18,7 @@ type fakeProvider struct {
 	err      error
 	got      broker.CodeExchange
 	asked    broker.AuthorizeRequest
+	logout   func(context.Context) string
 }
 
 func (p *fakeProvider) AuthorizeURL(_ context.Context, req broker.AuthorizeRequest) (string, error) {
@@ -40,7 +41,12 @@ func (p *fakeProvider) VerifyTokens(context.Context, broker.UpstreamTokens) (bro
 	return p.identity, p.err
 }
 
-func (p *fakeProvider) LogoutURL(context.Context, string) string { return "" }
+func (p *fakeProvider) LogoutURL(ctx context.Context, _ string) string {
+	if p.logout == nil {
+		return ""
+	}
+	return p.logout(ctx)
+}
 
 func federated(t *testing.T) (*harness, *fakeProvider) {
 	p := &fakeProvider{identity: broker.Identity{
@@ -192,4 +198,38 @@ func TestTheLoginStateFitsACookie(t *testing.T) {
 			t.Errorf("came back as %q, %v", got, err)
 		}
 	}
+}
+
+// TestTheLogOutPageHasTimeOfItsOwn: a broadcast that is pending leaves it none of 250 ms.
+func TestTheLogOutPageHasTimeOfItsOwn(t *testing.T) {
+	p := &fakeProvider{identity: broker.Identity{Provider: "cognito", Issuer: "https://idp.test", Subject: "sub-1", TokenHash: "t1"}}
+	h := start(t, func(c *broker.Config) {
+		c.Providers = map[string]broker.IdentityProvider{"cognito": p}
+		c.Broadcast = stuckBroadcast{}
+	})
+	var left time.Duration
+	p.logout = func(ctx context.Context) string {
+		end, _ := ctx.Deadline()
+		left = time.Until(end)
+		if ctx.Err() != nil {
+			return ""
+		}
+		return "https://idp.test/logout"
+	}
+	grant, err := h.ExchangeTokens(t.Context(), "cognito", broker.UpstreamTokens{}, request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	off, err := h.LogOff(t.Context(), grant.RefreshToken, grant.CSRFToken, request)
+	if err != nil || off.Broadcast || off.LogoutURL != "https://idp.test/logout" || left < 500*time.Millisecond || left > time.Second {
+		t.Errorf("%+v, %v, with %v left", off, err, left)
+	}
+}
+
+// stuckBroadcast sends nothing.
+type stuckBroadcast struct{}
+
+func (stuckBroadcast) Flushed(ctx context.Context, _ uint64) bool {
+	<-ctx.Done()
+	return false
 }

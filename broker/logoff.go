@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"time"
 
 	"tokenbroker/broker/session"
 	"tokenbroker/revocation"
@@ -39,9 +40,12 @@ func (b *Broker) LogOff(ctx context.Context, refreshText, csrf string, req Reque
 	wait, cancel := context.WithTimeout(ctx, broadcastWait)
 	defer cancel()
 	off := LogOffResult{Ended: true, SID: sid, Broadcast: b.cfg.Broadcast.Flushed(wait, seq)}
-	off.LogoutURL = b.logoutURL(wait, result.effects.Session.Provider)
+	off.LogoutURL = b.logoutURL(ctx, result.effects.Session.Provider)
 	return off, nil
 }
+
+// logoutURLWait is how long a log-off waits for a provider to tell its log-out page.
+const logoutURLWait = time.Second
 
 // logoutURL is the log-out page of the provider that a session came from, or "".
 func (b *Broker) logoutURL(ctx context.Context, provider string) string {
@@ -49,5 +53,7 @@ func (b *Broker) logoutURL(ctx context.Context, provider string) string {
 	if !ok {
 		return ""
 	}
+	ctx, cancel := context.WithTimeout(ctx, logoutURLWait)
+	defer cancel()
 	return p.LogoutURL(ctx, b.cfg.LogoutReturn)
 }
