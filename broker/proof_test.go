@@ -124,6 +124,7 @@ func TestLoginsInTheAuditLog(t *testing.T) {
 	p.err = broker.ErrUpstreamExpired
 	_, _ = h.ExchangeTokens(t.Context(), "cognito", broker.UpstreamTokens{}, request)
 	for want, times := range map[string]int{
+		" uid=" + grant.UID + " sid=" + grant.SID + ` client=demo-spa acr="" provider=cognito issuer=https://idp.test subject=sub-1`:  1,
 		"event=user_linked addr=127.0.0.1 request_id=r1 uid=" + grant.UID + " provider=cognito issuer=https://idp.test subject=sub-1": 1,
 		"event=login_failed addr=127.0.0.1 request_id=r1 provider=cognito refusal=login_already_used":                                 1,
 		"event=exchange_failed addr=127.0.0.1 request_id=r1 provider=cognito refusal=upstream_token_expired":                          1,
@@ -131,5 +132,23 @@ func TestLoginsInTheAuditLog(t *testing.T) {
 		if n := strings.Count(h.log.String(), want); n != times {
 			t.Errorf("%d times %q in\n%s", n, want, h.log.String())
 		}
+	}
+}
+
+// TestADisabledUserIsToldSo after the provider proved who they are: nothing is guessed.
+func TestADisabledUserIsToldSo(t *testing.T) {
+	h, p := federated(t)
+	grant, err := h.ExchangeTokens(t.Context(), "cognito", broker.UpstreamTokens{}, request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.DisableUser(t.Context(), grant.UID, request); err != nil {
+		t.Fatal(err)
+	}
+	_, cb := h.startLogin(t, p)
+	_, _, err = h.CompleteLogin(t.Context(), cb, request)
+	wantCode(t, err, broker.CodeUserDisabled)
+	if want := "event=sign_in_failed addr=127.0.0.1 request_id=r1 uid=" + grant.UID + " refusal=user_disabled provider=cognito"; !strings.Contains(h.log.String(), want) {
+		t.Errorf("no %q in\n%s", want, h.log.String())
 	}
 }

@@ -110,15 +110,20 @@ func (b *Broker) openSession(ctx context.Context, uid string, open session.Open,
 	if err != nil {
 		return nil, err
 	}
-	switch refusal := result.effects.Refusal; refusal {
-	case "":
-	case session.RefuseUsed:
-		b.audit(ctx, "sign_in_failed", req, "uid", uid, "refusal", string(refusal))
-		return nil, &Error{Code: CodeTokenUsed, Message: "This token was exchanged before."}
-	default:
-		b.audit(ctx, "sign_in_failed", req, "uid", uid, "refusal", string(refusal))
+	var account []any // of a federated login
+	if open.Provider != "" {
+		account = []any{"provider", open.Provider, "issuer", open.UpstreamIssuer, "subject", open.UpstreamSubject}
+	}
+	if refusal := result.effects.Refusal; refusal != "" {
+		b.audit(ctx, "sign_in_failed", req, append([]any{"uid", uid, "refusal", string(refusal)}, account...)...)
+		switch {
+		case refusal == session.RefuseUsed:
+			return nil, &Error{Code: CodeTokenUsed, Message: "This token was exchanged before."}
+		case refusal == session.RefuseUserDisabled && open.Provider != "": // who they are is proved
+			return nil, &Error{Code: CodeUserDisabled, Message: "This user is disabled."}
+		}
 		return nil, &Error{Code: CodeInvalidCredentials, Message: "Unknown user or wrong password."}
 	}
-	b.audit(ctx, "sign_in", req, "uid", uid, "sid", sid, "client", open.ClientID, "acr", open.ACR)
+	b.audit(ctx, "sign_in", req, append([]any{"uid", uid, "sid", sid, "client", open.ClientID, "acr", open.ACR}, account...)...)
 	return b.grant(ctx, result.effects, token)
 }
