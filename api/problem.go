@@ -92,6 +92,7 @@ var kinds = map[broker.Code]kind{
 	CodeUnsupportedMediaType:       {415, "Unsupported media type", ""},
 	CodeUnknownHost:                {421, "Misdirected request", ""},
 	CodeClientClosed:               {499, "Client closed the request", ""},
+	broker.CodeClaimsFailed:        {500, "Claims cannot be computed", ""},
 	broker.CodeInternal:            {500, "Internal error", ""},
 	broker.CodeBusy:                {503, "Busy", ""},
 	broker.CodeWritesRefused:       {503, "Writes refused", ""},

@@ -33,7 +33,6 @@ func (b *Broker) Refresh(ctx context.Context, refreshText, csrf string, req Requ
 		b.audit(ctx, "refresh_refused", req, "uid", uid, "sid", sid, "refusal", string(eff.Refusal), "generation", token.generation)
 		return nil, refused(eff.Refusal)
 	}
-	b.audit(ctx, "refresh", req, "uid", uid, "sid", sid)
 	return b.grant(ctx, eff, token)
 }
 

@@ -8,11 +8,15 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"sync"
 
 	"github.com/spf13/cobra"
 
 	"tokenbroker/broker"
+	"tokenbroker/broker/customclaims"
+	"tokenbroker/cmd/tokenbroker/internal/adminclient"
+	"tokenbroker/cmd/tokenbroker/internal/logging"
 	"tokenbroker/cmd/tokenbroker/internal/node"
 )
 
@@ -64,7 +68,7 @@ Ctrl-C (or SIGTERM) drains and stops.`,
 
 // runDev serves until ctx ends or a listener fails.
 func runDev(ctx context.Context, opts devOptions, stdout, stderr io.Writer) (err error) {
-	var level slog.Level
+	level := new(slog.LevelVar)
 	if err := level.UnmarshalText([]byte(opts.logLevel)); err != nil {
 		return fmt.Errorf("%w: --log-level %q: want debug, info, warn or error", errUsage, opts.logLevel)
 	}
@@ -73,7 +77,7 @@ func runDev(ctx context.Context, opts devOptions, stdout, stderr io.Writer) (err
 			return fmt.Errorf("%w: %q is not a loopback address: dev has known passwords and is for this machine alone", errUsage, addr)
 		}
 	}
-	logger := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
+	logger := logging.New(stderr, logging.Config{Level: level, Format: logging.FormatText})
 	dataDir, removeData, err := devDataDir(opts.dataDir)
 	if err != nil {
 		return err
@@ -90,6 +94,10 @@ func runDev(ctx context.Context, opts devOptions, stdout, stderr io.Writer) (err
 		return err
 	}
 	defer func() { err = errors.Join(err, idp.stop()) }()
+	claims, err := customclaims.New(customclaims.Config{Roles: true, Groups: true, UserObject: []string{"id", "username", "roles", "groups"}})
+	if err != nil {
+		return fmt.Errorf("making the claims: %w", err)
+	}
 	n, err := node.Start(ctx, node.Config{
 		DataDir: dataDir, Listen: opts.listen, Version: version(),
 		Admin: node.Admin{Listen: opts.adminListen}, NATS: node.NATS{Listen: opts.natsListen},
@@ -98,12 +106,9 @@ func runDev(ctx context.Context, opts devOptions, stdout, stderr io.Writer) (err
 			{ID: devBrowserClient, Scopes: []string{devScope}},
 			{ID: devServiceClient, Secret: devServiceSecret, Scopes: []string{devScope}},
 		},
-		Providers:       idp.serve,
+		CustomClaims: claims, Providers: idp.serve,
 		InsecureCookies: true, DemoSample: "http://" + sampleListener.Addr().String(), Logger: logger,
-		Fatal: func(err error) {
-			logger.Error("the process ends: the next start reads what is on disk", "error", err)
-			os.Exit(exitUncertain)
-		},
+		Fatal: endAtOnce(logger),
 	})
 	if err != nil {
 		return fmt.Errorf("starting: %w", err)
@@ -120,6 +125,14 @@ func runDev(ctx context.Context, opts devOptions, stdout, stderr io.Writer) (err
 	}
 	defer func() { err = errors.Join(err, sample.stop()) }()
 
+	forget, err := adminclient.WritePointer(adminclient.Pointer{
+		PID: os.Getpid(), Socket: n.AdminSocket(), AdminURL: n.AdminURL(), TokenFile: filepath.Join(dataDir, node.AdminTokenFile),
+	})
+	if err != nil {
+		logger.Warn("operators' commands will not find this server by themselves: name it with --data-dir", "error", err)
+	} else {
+		defer func() { err = errors.Join(err, forget()) }()
+	}
 	if err := printBanner(stdout, n, "http://"+sampleListener.Addr().String(), idp.issuer(), dataDir, opts.dataDir == ""); err != nil {
 		return err
 	}
@@ -144,6 +157,10 @@ func onLoopback(addr string) bool {
 // devDataDir returns the data directory and what to do with it at the end.
 func devDataDir(dir string) (string, func() error, error) {
 	if dir != "" {
+		dir, err := filepath.Abs(dir)
+		if err != nil {
+			return "", nil, fmt.Errorf("naming the data directory: %w", err)
+		}
 		return dir, func() error { return nil }, nil
 	}
 	dir, err := os.MkdirTemp("", devDataDirPattern)

@@ -41,7 +41,7 @@ var (
 		broker.CodeRefreshReused, broker.CodeGenerationAhead, broker.CodeUserDisabled, broker.CodeUnknownProvider,
 		broker.CodeUpstreamUnavailable, broker.CodeUpstreamToken, broker.CodeUpstreamExpired, broker.CodeEmailNotVerified,
 		broker.CodeTokenUsed, broker.CodeLoginState, broker.CodeLoginUsed, broker.CodeProviderError, broker.CodeBusy,
-		broker.CodeWritesRefused, broker.CodeUnavailable, broker.CodeInternal)
+		broker.CodeWritesRefused, broker.CodeUnavailable, broker.CodeClaimsFailed, broker.CodeInternal)
 )
 
 // result is the label of a use case's answer: ok or an error code.
