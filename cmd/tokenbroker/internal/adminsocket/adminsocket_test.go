@@ -133,6 +133,7 @@ func TestAForeignUserIsDroppedAndTheNextOneServed(t *testing.T) {
 	if _, err := own.Write([]byte("x")); err != nil {
 		t.Fatal(err)
 	}
+	_ = c.SetDeadline(time.Now().Add(5 * time.Second))
 	if n, err := c.Read(make([]byte, 8)); n != 1 || err != nil {
 		t.Errorf("read %d, %v", n, err)
 	}
