@@ -121,14 +121,17 @@ func TestDiscoveryIsReadAgain(t *testing.T) {
 		if to := page(); !strings.HasPrefix(to, issuerURL+"/authorize?") || o.asked(wellKnown) != 2 {
 			t.Errorf("after a failure: %s, asked %d times", to, o.asked(wellKnown))
 		}
+		if err := verifyIn(t, p, jose.RS256, "rsa", "rsa"); err != nil || p.KeyFetches() != 2 { // the second for their age
+			t.Errorf("%v, the keys were fetched %d times", err, p.KeyFetches())
+		}
 		o.answer(wellKnown, nil)
 		time.Sleep(11 * time.Second)
 		page()
 		if to := page(); !strings.HasPrefix(to, issuerURL+"/moved?") {
 			t.Errorf("after it was read again: %s", to)
 		}
-		if err := verifyIn(t, p, jose.RS256, "rsa", "rsa"); err != nil || p.KeyFetches() != 2 { // the second for their age
-			t.Errorf("%v, the keys were fetched %d times", err, p.KeyFetches())
+		if err := verifyIn(t, p, jose.RS256, "rsa", "rsa"); err != nil || p.KeyFetches() != 2 {
+			t.Errorf("keys in the same place: %v, they were fetched %d times", err, p.KeyFetches())
 		}
 	})
 }
