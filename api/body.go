@@ -145,7 +145,9 @@ func (m member) set(raw json.RawMessage) error {
 	if raw[0] != first {
 		return invalidBody(m.name + " must be " + want + ", not " + jsonType(raw))
 	}
-	if err := json.Unmarshal(raw, m.value); err != nil {
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.UseNumber() // an attribute's number is stored as it was sent
+	if err := decoder.Decode(m.value); err != nil {
 		return invalidBody(m.name + " must be " + want)
 	}
 	// Half a surrogate pair decodes to U+FFFD: two passwords would become one.

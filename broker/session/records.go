@@ -1,9 +1,11 @@
 package session
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"time"
 
 	"tokenbroker/revocation"
@@ -147,8 +149,13 @@ func DecodeUser(data []byte) (*User, error) {
 }
 
 func decode(data []byte, into any, version *int) error {
-	if err := json.Unmarshal(data, into); err != nil {
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.UseNumber() // an attribute's number comes out as it went in
+	if err := decoder.Decode(into); err != nil {
 		return fmt.Errorf("%w: %w", ErrRecord, err)
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("%w: something follows the record", ErrRecord)
 	}
 	if *version != recordVersion {
 		return fmt.Errorf("%w: version %d", ErrRecord, *version)

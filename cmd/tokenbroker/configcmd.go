@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tokenbroker/cmd/tokenbroker/internal/node"
+	"tokenbroker/cmd/tokenbroker/internal/adminsocket"
 	"tokenbroker/config"
 )
 
@@ -151,5 +151,5 @@ func socketOf(file string) (string, error) {
 	if loaded.Config.Admin.Socket != "" {
 		return loaded.Config.Admin.Socket, nil
 	}
-	return node.AdminSocket(loaded.Config.DataDir), nil
+	return adminsocket.Path(loaded.Config.DataDir), nil
 }

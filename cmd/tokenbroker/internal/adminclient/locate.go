@@ -6,8 +6,9 @@ import (
 	"net"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strings"
+
+	"tokenbroker/cmd/tokenbroker/internal/adminsocket"
 )
 
 // What [Locate] reads from the environment.
@@ -41,9 +42,6 @@ type Options struct {
 	SocketOf   func(configFile string) (string, error)
 }
 
-// SocketPath is where a server with that data directory has its socket by default.
-func SocketPath(dataDir string) string { return filepath.Join(dataDir, "admin", "admin.sock") }
-
 // Locate makes the client of the server that the options name, in this order: Admin,
 // DataDir, ConfigFile, TOKENBROKER_ADMIN, TOKENBROKER_CONFIG, TOKENBROKER_DATA_DIR, the
 // pointer. Nothing is asked yet. An error is [ErrOptions], [ErrNoServer] when nothing names a
@@ -63,7 +61,7 @@ func Locate(opts Options) (*Client, error) {
 	case opts.Admin != "":
 		return fromAddress(opts.Admin, "--admin", opts.TokenFile)
 	case opts.DataDir != "":
-		return newSocketClient(SocketPath(opts.DataDir), "--data-dir"), nil
+		return newSocketClient(adminsocket.Path(opts.DataDir), "--data-dir"), nil
 	case opts.ConfigFile != "":
 		return fromConfig(opts.ConfigFile, "--config", opts.SocketOf)
 	case env(EnvAdmin) != "":
@@ -71,7 +69,7 @@ func Locate(opts Options) (*Client, error) {
 	case env(EnvConfig) != "" && opts.SocketOf != nil:
 		return fromConfig(env(EnvConfig), EnvConfig, opts.SocketOf)
 	case env(EnvDataDir) != "":
-		return newSocketClient(SocketPath(env(EnvDataDir)), EnvDataDir), nil
+		return newSocketClient(adminsocket.Path(env(EnvDataDir)), EnvDataDir), nil
 	}
 	return fromPointer()
 }

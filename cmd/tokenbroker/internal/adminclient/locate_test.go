@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"tokenbroker/cmd/tokenbroker/internal/adminclient"
+	"tokenbroker/cmd/tokenbroker/internal/adminsocket"
 )
 
 const secretToken = "the-admin-token-of-the-test"
@@ -47,7 +48,7 @@ func onSocket(t *testing.T, h http.Handler) (dataDir string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dataDir) })
-	path := adminclient.SocketPath(dataDir)
+	path := adminsocket.Path(dataDir)
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -99,9 +100,9 @@ func TestServersAreFoundInTheDocumentedOrder(t *testing.T) {
 		if file != "tb.yaml" {
 			return "", errors.New("no such configuration")
 		}
-		return adminclient.SocketPath(byConfig), nil
+		return adminsocket.Path(byConfig), nil
 	}
-	remove, err := adminclient.WritePointer(adminclient.Pointer{PID: os.Getpid(), Socket: adminclient.SocketPath(byPointer)})
+	remove, err := adminclient.WritePointer(adminclient.Pointer{PID: os.Getpid(), Socket: adminsocket.Path(byPointer)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +118,7 @@ func TestServersAreFoundInTheDocumentedOrder(t *testing.T) {
 		{"the environment's address beats those", adminclient.Options{SocketOf: socketOf}, [][2]string{{adminclient.EnvAdmin, byURL}, {adminclient.EnvToken, secretToken}}, "url"},
 		{"--config beats the environment", adminclient.Options{SocketOf: socketOf, ConfigFile: "tb.yaml"}, nil, "config"},
 		{"--data-dir beats the environment", adminclient.Options{DataDir: byDir}, nil, "dir"},
-		{"--admin with a socket", adminclient.Options{Admin: "unix://" + adminclient.SocketPath(byDir)}, nil, "dir"},
+		{"--admin with a socket", adminclient.Options{Admin: "unix://" + adminsocket.Path(byDir)}, nil, "dir"},
 		{"--admin with the environment's token", adminclient.Options{Admin: byURL}, nil, "url"},
 		{"--admin-token-file beats the environment's token", adminclient.Options{Admin: byURL + "/", TokenFile: tokenFile}, [][2]string{{adminclient.EnvToken, "wrong"}}, "url"},
 		{"the environment's token file", adminclient.Options{Admin: byURL}, [][2]string{{adminclient.EnvToken, ""}, {adminclient.EnvTokenFile, tokenFile}}, "url"},
@@ -213,7 +214,7 @@ func TestNoServer(t *testing.T) {
 	t.Run("no socket", func(t *testing.T) {
 		dir := t.TempDir()
 		_, err := askName(t, adminclient.Options{DataDir: dir})
-		wantNoServer(t, err, adminclient.SocketPath(dir), "no such file")
+		wantNoServer(t, err, adminsocket.Path(dir), "no such file")
 	})
 	t.Run("nothing listens", func(t *testing.T) {
 		listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -226,7 +227,7 @@ func TestNoServer(t *testing.T) {
 		wantNoServer(t, err, address, "refused")
 	})
 	t.Run("a stale pointer", func(t *testing.T) {
-		socket := adminclient.SocketPath(t.TempDir())
+		socket := adminsocket.Path(t.TempDir())
 		if _, err := adminclient.WritePointer(adminclient.Pointer{PID: 4711, Socket: socket}); err != nil {
 			t.Fatal(err)
 		}

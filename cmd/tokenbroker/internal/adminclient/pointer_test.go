@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"tokenbroker/cmd/tokenbroker/internal/adminclient"
+	"tokenbroker/cmd/tokenbroker/internal/adminsocket"
 )
 
 func pointerPath(t *testing.T) string {
@@ -90,7 +91,7 @@ func TestPointerThatOthersCouldHaveWrittenIsRefused(t *testing.T) {
 			}
 			alone(t)
 			dir := onSocket(t, named("pointer", ""))
-			if _, err := adminclient.WritePointer(adminclient.Pointer{PID: 1, Socket: adminclient.SocketPath(dir)}); err != nil {
+			if _, err := adminclient.WritePointer(adminclient.Pointer{PID: 1, Socket: adminsocket.Path(dir)}); err != nil {
 				t.Fatal(err)
 			}
 			if err := spoil(pointerPath(t)); err != nil {

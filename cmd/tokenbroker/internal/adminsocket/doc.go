@@ -9,3 +9,8 @@
 //	}}
 //	server.Serve(l) // closing l removes the socket's file
 package adminsocket
+
+import "path/filepath"
+
+// Path is where a broker with that data directory has its socket unless told otherwise.
+func Path(dataDir string) string { return filepath.Join(dataDir, "admin", "admin.sock") }

@@ -15,6 +15,9 @@ import (
 // maxPath is what every platform's socket address holds, with room for the zero at its end.
 const maxPath = 100
 
+// ErrPathTooLong is wrapped by the error of [Listen] for a path that no socket can have.
+var ErrPathTooLong = errors.New("the admin socket's path is too long")
+
 // ErrInUse is wrapped by the error of [Listen] when somebody answers at the path.
 var ErrInUse = errors.New("another broker is running")
 
@@ -33,7 +36,7 @@ func Listen(path string) (net.Listener, error) {
 
 func listen(path string, allowed func(uid uint32) bool) (net.Listener, error) {
 	if len(path) > maxPath {
-		return nil, fmt.Errorf("the admin socket's path has %d bytes and the system takes %d: choose a shorter one with admin.socket: %s", len(path), maxPath, path)
+		return nil, fmt.Errorf("%w: it has %d bytes and the system takes %d: choose a shorter one with admin.socket: %s", ErrPathTooLong, len(path), maxPath, path)
 	}
 	if err := makeDirectory(filepath.Dir(path)); err != nil {
 		return nil, err

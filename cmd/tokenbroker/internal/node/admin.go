@@ -32,18 +32,23 @@ func (n *Node) serveAdmin() error {
 		Metrics: n.metrics.Handler(), Token: token, Hosts: n.cfg.Admin.Hosts,
 		Logger: n.cfg.Logger, Observe: n.metrics.HTTP,
 	})
-	n.socket.serve(handler, nil, func(ctx context.Context, conn net.Conn) context.Context {
-		if uid, ok := adminsocket.PeerUID(conn); ok {
-			return api.WithOperator(ctx, fmt.Sprintf("uid %d", uid))
-		}
-		return ctx
-	})
-	n.onStop(n.socket.shutdown)
+	if n.socket != nil {
+		n.socket.serve(handler, nil, operatorOf)
+		n.onStop(n.socket.shutdown)
+	}
 	if n.admin != nil {
 		n.admin.serve(handler, nil, nil)
 		n.onStop(n.admin.shutdown)
 	}
 	return nil
+}
+
+// operatorOf names the user at the other end of the socket.
+func operatorOf(ctx context.Context, conn net.Conn) context.Context {
+	if uid, ok := adminsocket.PeerUID(conn); ok {
+		return api.WithOperator(ctx, fmt.Sprintf("uid %d", uid))
+	}
+	return ctx
 }
 
 // status is what an operator wants to know at a glance.

@@ -6,12 +6,12 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"path/filepath"
 	"strings"
 	"time"
 
 	"tokenbroker/broker"
 	"tokenbroker/broker/session"
+	"tokenbroker/cmd/tokenbroker/internal/adminsocket"
 	"tokenbroker/keyring"
 )
 
@@ -43,6 +43,8 @@ type Config struct {
 	BrowserScope  string
 	Clients       []broker.Client
 	Policy        session.Policy
+	// Mailbox bounds each actor's queue; 0: the broker's default. A full one is answered 503.
+	Mailbox int
 	// CustomClaims may be nil: the standard claims alone.
 	CustomClaims broker.CustomClaims
 	// Providers makes the upstream providers by name, given the broker's issuer; may be nil.
@@ -110,7 +112,7 @@ func (c *Config) validate() error {
 		c.Policy = DefaultPolicy
 	}
 	if c.Admin.Socket == "" {
-		c.Admin.Socket = AdminSocket(c.DataDir)
+		c.Admin.Socket = adminsocket.Path(c.DataDir)
 	}
 	if c.Setting == nil {
 		c.Setting = func(key string) string { return "--" + strings.ReplaceAll(key, ".", "-") }
@@ -120,6 +122,3 @@ func (c *Config) validate() error {
 	}
 	return nil
 }
-
-// AdminSocket is the default path of the operators' socket for a data directory.
-func AdminSocket(dataDir string) string { return filepath.Join(dataDir, "admin", "admin.sock") }

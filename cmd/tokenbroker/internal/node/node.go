@@ -91,8 +91,13 @@ func (n *Node) AdminURL() string {
 	return "http://" + n.admin.addr()
 }
 
-// AdminSocket is the path of the operators' socket.
-func (n *Node) AdminSocket() string { return n.cfg.Admin.Socket }
+// AdminSocket is the path of the operators' socket, or "" where its path was too long.
+func (n *Node) AdminSocket() string {
+	if n.socket == nil {
+		return ""
+	}
+	return n.cfg.Admin.Socket
+}
 
 // SetOrigins replaces the SPAs' origins; with an error those in force stay.
 func (n *Node) SetOrigins(origins []string) error { return n.api.SetOrigins(origins) }

@@ -64,11 +64,15 @@ func (n *Node) takePorts(context.Context) error {
 // takeAdmin takes the operators' socket and, if there is to be one, their TCP address.
 func (n *Node) takeAdmin() error {
 	socket, err := adminsocket.Listen(n.cfg.Admin.Socket)
-	if err != nil {
+	switch {
+	case errors.Is(err, adminsocket.ErrPathTooLong) && n.cfg.Admin.Listen != "" && n.cfg.Admin.Socket == adminsocket.Path(n.cfg.DataDir):
+		n.cfg.Logger.Warn("operators reach the broker over TCP alone", "error", err)
+	case err != nil:
 		return err
+	default:
+		n.socket = n.httpServer(socket)
+		n.onStop(n.socket.release)
 	}
-	n.socket = n.httpServer(socket)
-	n.onStop(n.socket.release)
 	if n.cfg.Admin.Listen == "" {
 		return nil
 	}
@@ -212,7 +216,7 @@ func (n *Node) startBroker(ctx context.Context) error {
 		Denylist: n.deny, Clock: n.ledger, Passwords: hasher, Throttle: throttle.New(throttle.Config{}),
 		CustomClaims: n.cfg.CustomClaims, Providers: providers, LogoutReturn: n.issuer + "/",
 		Issuer: n.issuer, Audience: n.cfg.Audience,
-		BrowserClient: n.cfg.BrowserClient, BrowserScope: n.cfg.BrowserScope, Policy: n.cfg.Policy,
+		BrowserClient: n.cfg.BrowserClient, BrowserScope: n.cfg.BrowserScope, Policy: n.cfg.Policy, Mailbox: n.cfg.Mailbox,
 		Signers:  int64(2 * runtime.GOMAXPROCS(0)),
 		Observer: n.metrics, ActorObserver: n.metrics, Logger: n.cfg.Logger, Fatal: n.cfg.Fatal,
 	})
