@@ -65,3 +65,12 @@ func Routes(cfg Config) ([]string, error) {
 	sort.Strings(paths)
 	return paths, nil
 }
+
+// CodeStatuses are all codes with their HTTP statuses.
+func CodeStatuses() map[string]int {
+	statuses := make(map[string]int, len(kinds))
+	for code, k := range kinds {
+		statuses[string(code)] = k.status
+	}
+	return statuses
+}
