@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"fmt"
 
 	"tokenbroker/broker/session"
 	"tokenbroker/broker/store"
@@ -28,7 +27,6 @@ func (b *Broker) AddUser(ctx context.Context, nu NewUser, req Request) (UserInfo
 	uid := newID().String()
 	user := session.NewUser(uid, nu.Username, hash, nu.Attributes, b.cfg.Clock.Now())
 	user.Roles = nu.Roles
-	user.Accounts = []session.Account{{Issuer: LocalIssuer, Subject: nu.Username}}
 	err = b.retryConflicts(ctx, func() (*store.Change, error) {
 		linked, err := b.link(ctx, LocalIssuer, nu.Username)
 		if err != nil {
@@ -37,15 +35,7 @@ func (b *Broker) AddUser(ctx context.Context, nu NewUser, req Request) (UserInfo
 		if linked.user != nil {
 			return nil, errUserExists()
 		}
-		value, err := user.Encode()
-		if err != nil {
-			return nil, fmt.Errorf("encoding the user: %w", err)
-		}
-		link, err := linked.to(uid)
-		if err != nil {
-			return nil, err
-		}
-		return &store.Change{Writes: []store.Write{{Key: userKey(uid), Value: value}, link}}, nil
+		return linked.newUser(user)
 	})
 	if err != nil {
 		return UserInfo{}, b.internal(ctx, "adding a user", err)

@@ -168,16 +168,7 @@ func (b *Broker) userOf(ctx context.Context, identity Identity) (uid string, mad
 		uid, made = newID().String(), true
 		user := session.NewUser(uid, identity.Username, "", identity.Attributes, b.cfg.Clock.Now())
 		user.Groups = identity.Groups
-		user.Accounts = []session.Account{{Issuer: identity.Issuer, Subject: identity.Subject}}
-		value, err := user.Encode()
-		if err != nil {
-			return nil, fmt.Errorf("encoding the user: %w", err)
-		}
-		link, err := linked.to(uid)
-		if err != nil {
-			return nil, err
-		}
-		return &store.Change{Writes: []store.Write{{Key: userKey(uid), Value: value}, link}}, nil
+		return linked.newUser(user)
 	})
 	return uid, made, err
 }

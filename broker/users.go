@@ -46,13 +46,22 @@ func (b *Broker) link(ctx context.Context, issuer, subject string) (accountLink,
 	return linked, err
 }
 
-// to is the write that links the account to uid, unless somebody linked it since it was read.
-func (l accountLink) to(uid string) (store.Write, error) {
-	value, err := json.Marshal(identityRecord{V: recordVersion, UID: uid, Issuer: l.account.Issuer, Subject: l.account.Subject})
+// newUser is the change that makes user, whose only account this is, unless somebody linked
+// it since it was read.
+func (l accountLink) newUser(user *session.User) (*store.Change, error) {
+	user.Accounts = []session.Account{{Issuer: l.account.Issuer, Subject: l.account.Subject}}
+	record, err := user.Encode()
 	if err != nil {
-		return store.Write{}, fmt.Errorf("encoding the identity: %w", err)
+		return nil, fmt.Errorf("encoding the user: %w", err)
 	}
-	return store.Write{Key: identityKey(l.account.Issuer, l.account.Subject), Value: value, Expect: l.rev}, nil
+	link, err := json.Marshal(identityRecord{V: recordVersion, UID: user.UID, Issuer: l.account.Issuer, Subject: l.account.Subject})
+	if err != nil {
+		return nil, fmt.Errorf("encoding the identity: %w", err)
+	}
+	return &store.Change{Writes: []store.Write{
+		{Key: userKey(user.UID), Value: record},
+		{Key: identityKey(l.account.Issuer, l.account.Subject), Value: link, Expect: l.rev},
+	}}, nil
 }
 
 // user returns the user's record, or nil.
