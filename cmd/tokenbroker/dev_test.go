@@ -311,31 +311,37 @@ func (s *syncBuffer) Reset() {
 
 // TestDevSignInThroughTheHostedUI: the browser goes to the Cognito emulator and comes back
 // signed in; no upstream token was ever in it. Log-off names the provider's log-out page.
-func TestDevSignInThroughTheHostedUI(t *testing.T) {
-	dev := startDev(t)
-	b := newBrowser(t, dev.issuer)
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, dev.issuer+"/auth/login/?return_to=/livez", nil)
+// hostedUI signs in at the emulator's page, with the only provider, and comes back to /livez.
+func (b *browser) hostedUI(user, password string) {
+	b.t.Helper()
+	req, err := http.NewRequestWithContext(b.t.Context(), http.MethodGet, b.base+"/auth/login/?return_to=/livez", nil)
 	if err != nil {
-		t.Fatal(err)
+		b.t.Fatal(err)
 	}
 	page, err := b.client.Do(req)
 	if err != nil {
-		t.Fatal(err)
+		b.t.Fatal(err)
 	}
 	_ = page.Body.Close()
-	form, err := http.NewRequestWithContext(t.Context(), http.MethodPost, page.Request.URL.String(), strings.NewReader("username=ada&password=ada"))
+	form, err := http.NewRequestWithContext(b.t.Context(), http.MethodPost, page.Request.URL.String(), strings.NewReader("username="+user+"&password="+password))
 	if err != nil {
-		t.Fatal(err)
+		b.t.Fatal(err)
 	}
 	form.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	back, err := b.client.Do(form)
 	if err != nil {
-		t.Fatal(err)
+		b.t.Fatal(err)
 	}
 	_ = back.Body.Close()
-	if back.StatusCode != http.StatusOK || back.Request.URL.String() != dev.issuer+"/livez" {
-		t.Fatalf("came back to %s with %d", back.Request.URL, back.StatusCode)
+	if back.StatusCode != http.StatusOK || back.Request.URL.String() != b.base+"/livez" {
+		b.t.Fatalf("came back to %s with %d", back.Request.URL, back.StatusCode)
 	}
+}
+
+func TestDevSignInThroughTheHostedUI(t *testing.T) {
+	dev := startDev(t)
+	b := newBrowser(t, dev.issuer)
+	b.hostedUI("ada", "ada")
 	session := b.get("/auth/session/", http.StatusOK)
 	user, _ := session["user"].(map[string]any)
 	if user["username"] != "ada" || fmt.Sprint(user["groups"]) != "[staff]" {
