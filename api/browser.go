@@ -42,10 +42,7 @@ func (s *server) signIn(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	g, err := s.cfg.Sessions.SignIn(r.Context(), username, password, brokerRequest(r))
-	if err != nil {
-		return err
-	}
-	return s.grant(w, g)
+	return s.grant(w, g, err)
 }
 
 // refresh is POST /auth/refresh/ {CSRF_token}. A session that is over clears the cookie; a
@@ -60,13 +57,10 @@ func (s *server) refresh(w http.ResponseWriter, r *http.Request) error {
 		return noSession()
 	}
 	g, err := s.cfg.Sessions.Refresh(r.Context(), token, csrf, brokerRequest(r))
-	if err != nil {
-		if ends(r, err) {
-			s.cookie.clear(w)
-		}
-		return err
+	if err != nil && g == nil && ends(r, err) {
+		s.cookie.clear(w)
 	}
-	return s.grant(w, g)
+	return s.grant(w, g, err)
 }
 
 // logOff is POST /auth/logoff/ {CSRF_token}. It is never refused with 401: without a
@@ -109,9 +103,15 @@ func (s *server) cookieAndCSRF(w http.ResponseWriter, r *http.Request) (token, c
 	return token, csrf, err
 }
 
-// grant answers with the tokens: the refresh token in the cookie, the rest in the body.
-func (s *server) grant(w http.ResponseWriter, g *broker.Grant) error {
-	s.cookie.set(w, g.RefreshToken, g.RefreshMaxAge)
+// grant answers with the tokens: the refresh token in the cookie, the rest in the body. The
+// cookie is set with an error, too, when there is a token: it replaces the one presented.
+func (s *server) grant(w http.ResponseWriter, g *broker.Grant, err error) error {
+	if g != nil {
+		s.cookie.set(w, g.RefreshToken, g.RefreshMaxAge)
+	}
+	if err != nil {
+		return err
+	}
 	return writeJSON(w, http.StatusOK, grantAnswer{
 		AccessToken: g.AccessToken, TokenType: "Bearer",
 		Expires: g.ExpiresAt.Unix(), ExpiresIn: int64(g.ExpiresIn / time.Second),

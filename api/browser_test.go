@@ -3,6 +3,7 @@ package api_test
 import (
 	"errors"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -239,5 +240,22 @@ func TestBothSlashFormsAnswerWithoutRedirect(t *testing.T) {
 	want(t, res, 405, "method_not_allowed")
 	if res.Header.Get("Allow") != http.MethodPost {
 		t.Errorf("Allow %q", res.Header.Get("Allow"))
+	}
+}
+
+// A step that is on disk has rotated the refresh token: the browser gets it although the
+// access token could not be made.
+func TestARotatedTokenComesWithTheError(t *testing.T) {
+	failed := &broker.Error{Code: broker.CodeClaimsFailed, Message: "no claims"}
+	f := &fake{err: failed, kept: &broker.Grant{RefreshToken: "rotated", RefreshMaxAge: time.Hour}}
+	h := newAPI(t, f)
+	for _, resp := range []*http.Response{
+		call(h, "POST", "/auth/sign-in/", `{"username":"a","password":"b"}`),
+		call(h, "POST", "/auth/refresh/", `{"CSRF_token":"c"}`, "Cookie: refresh_cookie=old"),
+	} {
+		if c := resp.Header.Get("Set-Cookie"); !strings.HasPrefix(c, "refresh_cookie=rotated;") {
+			t.Errorf("cookie %q", c)
+		}
+		want(t, resp, 500, "claims_failed")
 	}
 }

@@ -25,6 +25,7 @@ const (
 // fake is a broker that answers as it is told and remembers what it was asked.
 type fake struct {
 	err       error
+	kept      *broker.Grant // what comes with err
 	logOff    broker.LogOffResult
 	claims    string
 	verifyErr error
@@ -58,7 +59,7 @@ func (f *fake) Refresh(_ context.Context, token, csrf string, req broker.Request
 
 func (f *fake) grant() (*broker.Grant, error) {
 	if f.err != nil {
-		return nil, f.err
+		return f.kept, f.err
 	}
 	return &broker.Grant{
 		AccessToken: "access.jwt", ExpiresAt: time.Unix(1700000300, 0), ExpiresIn: 299*time.Second + 900*time.Millisecond,

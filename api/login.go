@@ -57,9 +57,11 @@ func (s *server) callback(w http.ResponseWriter, r *http.Request) error {
 	if returnTo != "" {
 		s.logins.clear(w, suffix)
 	}
+	if grant != nil { // with an error, too: the session is there
+		s.cookie.set(w, grant.RefreshToken, grant.RefreshMaxAge)
+	}
 	switch {
 	case err == nil:
-		s.cookie.set(w, grant.RefreshToken, grant.RefreshMaxAge)
 		redirect(w, returnTo, http.StatusSeeOther)
 		return nil
 	case returnTo != "":
@@ -91,10 +93,7 @@ func (s *server) socialExchange(w http.ResponseWriter, r *http.Request) error {
 		return invalidBody("provider is missing: one of " + strings.Join(names, ", "))
 	}
 	g, err := s.cfg.Logins.ExchangeTokens(r.Context(), provider, tokens, brokerRequest(r))
-	if err != nil {
-		return err
-	}
-	return s.grant(w, g)
+	return s.grant(w, g, err)
 }
 
 func (s *server) callbackURI(provider string) string {

@@ -78,7 +78,7 @@ type Broker struct {
 	shards    []*actor.Actor[shardMessage, shardResult]
 	seed      maphash.Seed
 	signing   *semaphore.Weighted
-	epochs    *semaphore.Weighted // held while an epoch is drawn and committed
+	epochs    epochQueue
 	upstreams map[string]*semaphore.Weighted
 }
 
@@ -87,7 +87,7 @@ func New(cfg Config) *Broker {
 	cfg.Shards = orDefault(cfg.Shards, 2)
 	cfg.Mailbox = orDefault(cfg.Mailbox, 1024)
 	cfg.Signers = orDefault(cfg.Signers, 4)
-	b := &Broker{cfg: cfg, seed: maphash.MakeSeed(), signing: semaphore.NewWeighted(cfg.Signers), epochs: semaphore.NewWeighted(1)}
+	b := &Broker{cfg: cfg, seed: maphash.MakeSeed(), signing: semaphore.NewWeighted(cfg.Signers), epochs: newEpochQueue()}
 	b.upstreams = upstreamGates(cfg.Providers)
 	b.committer = actor.Start(actor.Config[commitRequest, commitResult]{
 		Name: "committer", Mailbox: max(cfg.Mailbox, cfg.Shards), MaxBatch: 1024,
@@ -148,34 +148,46 @@ func (b *Broker) ask(ctx context.Context, msg shardMessage) (shardResult, error)
 	return result, nil
 }
 
-// grant signs the access token of a committed step and makes the whole answer.
+// grant makes the answer of a committed step. With an error it is without an access token,
+// and the rest still holds: the step is on disk, so its refresh token has to reach the
+// browser, or the next refresh would look like a thief's.
 func (b *Broker) grant(ctx context.Context, eff session.Effects, token refreshToken) (*Grant, error) {
-	custom, err := b.customClaims(ctx, eff)
-	if err != nil {
-		return nil, err
-	}
-	claims, err := encodeClaims(b.cfg.Issuer, b.cfg.Audience, eff, custom)
-	if err != nil {
-		return nil, claimsFailed("encoding claims", err)
-	}
-	if err := b.signing.Acquire(ctx, 1); err != nil {
-		return nil, b.internal(ctx, "waiting to sign", err)
-	}
-	access, err := b.cfg.Signer.SignAccessToken(ctx, claims)
-	b.signing.Release(1)
-	if err != nil {
-		return nil, b.internal(ctx, "signing", err)
-	}
 	now := b.cfg.Clock.Now()
-	expires := time.Unix(eff.ExpiresAt, 0)
 	token.generation = eff.Session.Generation
-	return &Grant{
-		AccessToken: access, ExpiresAt: expires, ExpiresIn: expires.Sub(now),
+	g := &Grant{
 		RefreshToken:  token.encode(b.cfg.Secrets),
 		RefreshMaxAge: eff.Session.EndsAt(b.cfg.Policy).Sub(now),
 		CSRFToken:     csrfToken(b.cfg.Secrets, eff.Session.SID),
 		User:          b.userObject(eff.User), UID: eff.Session.UID, SID: eff.Session.SID,
-	}, nil
+	}
+	access, err := b.accessToken(ctx, eff)
+	if err != nil {
+		return g, err
+	}
+	g.AccessToken, g.ExpiresAt = access, time.Unix(eff.ExpiresAt, 0)
+	g.ExpiresIn = g.ExpiresAt.Sub(now)
+	return g, nil
+}
+
+// accessToken computes the claims of a committed step's token and signs it.
+func (b *Broker) accessToken(ctx context.Context, eff session.Effects) (string, error) {
+	custom, err := b.customClaims(ctx, eff)
+	if err != nil {
+		return "", err
+	}
+	claims, err := encodeClaims(b.cfg.Issuer, b.cfg.Audience, eff, custom)
+	if err != nil {
+		return "", claimsFailed("encoding claims", err)
+	}
+	if err := b.signing.Acquire(ctx, 1); err != nil {
+		return "", b.internal(ctx, "waiting to sign", err)
+	}
+	access, err := b.cfg.Signer.SignAccessToken(ctx, claims)
+	b.signing.Release(1)
+	if err != nil {
+		return "", b.internal(ctx, "signing", err)
+	}
+	return access, nil
 }
 
 // internal turns what went wrong inside into the application error for it, once: an

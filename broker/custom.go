@@ -9,8 +9,8 @@ import (
 )
 
 // customClaims computes the configured claims of the token that a committed step fixed,
-// anew for each token. Error: CodeClaimsFailed; the step stays committed, so that a refresh
-// succeeds within the grace once the cause is gone.
+// anew for each token. Error: CodeClaimsFailed; the step stays committed and its refresh
+// token is given, so that a refresh succeeds once the cause is gone.
 func (b *Broker) customClaims(ctx context.Context, eff session.Effects) (map[string]any, error) {
 	if b.cfg.CustomClaims == nil {
 		return nil, nil

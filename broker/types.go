@@ -15,7 +15,8 @@ type Request struct {
 	Operator, Note string
 }
 
-// Grant is the answer to a sign-in or a refresh.
+// Grant is the answer to a sign-in or a refresh. One that comes with an error has no access
+// token; its refresh token is in force all the same and has to replace the one presented.
 type Grant struct {
 	AccessToken string
 	// ExpiresAt is the access token's exp; ExpiresIn what is left of it by the broker's clock.
