@@ -31,6 +31,7 @@ const (
 	CodeUserExists          Code = "user_exists"
 	CodeUnknownUser         Code = "unknown_user"
 	CodeUnknownSession      Code = "unknown_session"
+	CodeUnknownClient       Code = "unknown_client"
 	CodeInvalidUser         Code = "invalid_user"
 	CodeInvalidRevocation   Code = "invalid_revocation"
 	CodeBusy                Code = "busy"

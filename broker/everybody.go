@@ -11,21 +11,33 @@ import (
 // SignOutEverybody raises the floor epoch: every session and token made before is dead,
 // here when it returns and in the services as the one event reaches them.
 func (b *Broker) SignOutEverybody(ctx context.Context, reason revocation.Reason) error {
-	var epoch int64
-	_, err := b.commitEpoch(ctx, func() (*store.Change, error) {
-		drawn, err := b.drawEpoch(ctx, true)
-		if err != nil {
-			return nil, err
-		}
-		epoch = drawn.epoch
-		return &store.Change{
-			Writes: []store.Write{drawn.floor},
-			Events: []revocation.Event{drawn.event(revocation.KindAll, "", reason)},
-		}, nil
-	})
+	epoch, _, err := b.raiseFloor(ctx, reason)
 	if err != nil {
 		return fmt.Errorf("signing everybody out: %w", err)
 	}
 	b.audit(ctx, "sign_out_everybody", Request{}, "reason", string(reason), "epoch", epoch)
 	return nil
+}
+
+// RevokeEverybody is [Broker.SignOutEverybody] on an operator's word: no refresh succeeds
+// and no token is good that was made before. Errors: CodeInvalidRevocation.
+func (b *Broker) RevokeEverybody(ctx context.Context, reason string, req Request) (Revoked, error) {
+	why, err := parseReason(reason)
+	if err != nil {
+		return Revoked{}, err
+	}
+	epoch, seq, err := b.raiseFloor(ctx, why)
+	if err != nil {
+		return Revoked{}, b.internal(ctx, "revoking everybody's tokens", err)
+	}
+	b.audit(ctx, "everybody_revoke", req, "reason", string(why), "epoch", epoch)
+	return Revoked{Kind: string(revocation.KindAll), Epoch: epoch, Changed: true, Broadcast: b.broadcast(ctx, seq)}, nil
+}
+
+func (b *Broker) raiseFloor(ctx context.Context, reason revocation.Reason) (epoch int64, seq uint64, err error) {
+	seq, err = b.commitEpoch(ctx, true, func(drawn drawnEpoch) (*store.Change, error) {
+		epoch = drawn.epoch
+		return &store.Change{Events: []revocation.Event{drawn.event(revocation.KindAll, "", reason)}}, nil
+	})
+	return epoch, seq, err
 }

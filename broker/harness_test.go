@@ -172,7 +172,7 @@ func (l *fakeLedger) Flushed(context.Context, uint64) bool {
 func (l *fakeLedger) Revoked(s revocation.Subject) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.denied[s.SID]
+	return s.SID != "" && l.denied[s.SID] || s.JTI != "" && l.denied[s.JTI]
 }
 
 func (l *fakeLedger) events() []revocation.Event {

@@ -91,7 +91,7 @@ type SessionPage struct {
 
 // Revoked is the answer to whatever ends tokens: durable when there is no error.
 type Revoked struct {
-	Kind  string `json:"kind"` // of the event: sub or sid
+	Kind  string `json:"kind"` // of the event: sub, sid, jti, client or all
 	Value string `json:"value"`
 	Epoch int64  `json:"epoch,omitempty"`
 	// Changed is false when it had been done before: nothing was written.

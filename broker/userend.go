@@ -19,21 +19,17 @@ type userEnd struct {
 	writes func(user *session.User, rev store.Revision) ([]store.Write, error)
 }
 
-// endUser writes the user, a new epoch and its event as one change. A login or refresh
+// endUser writes the user under a new epoch and its event as one change. A login or refresh
 // under way at the same time meets a conflict and is decided anew, or is hit by the epoch.
 func (b *Broker) endUser(ctx context.Context, end userEnd, req Request) (Revoked, error) {
 	answer := Revoked{Kind: string(revocation.KindSub), Value: end.uid}
-	seq, err := b.commitEpoch(ctx, func() (*store.Change, error) {
+	seq, err := b.commitEpoch(ctx, false, func(drawn drawnEpoch) (*store.Change, error) {
 		user, rev, err := b.userRevision(ctx, end.uid)
 		if err != nil {
 			return nil, err
 		}
 		if user == nil {
 			return nil, errUnknownUser()
-		}
-		drawn, err := b.drawEpoch(ctx, false)
-		if err != nil {
-			return nil, err
 		}
 		answer.Epoch, answer.Changed = user.Epoch, false
 		user.Epoch = drawn.epoch
@@ -43,7 +39,7 @@ func (b *Broker) endUser(ctx context.Context, end userEnd, req Request) (Revoked
 		}
 		answer.Epoch, answer.Changed = drawn.epoch, true
 		return &store.Change{
-			Writes: append(writes, drawn.floor),
+			Writes: writes,
 			Events: []revocation.Event{drawn.event(revocation.KindSub, end.uid, end.reason)},
 		}, nil
 	})

@@ -1,0 +1,47 @@
+package broker
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"tokenbroker/broker/store"
+	"tokenbroker/revocation"
+)
+
+// RevokeClient ends the client's sessions and all tokens that were issued to it, its own
+// among them; new ones can be had at once. A client that was taken out of the configuration
+// can be revoked, too: its sessions may be alive. Errors: CodeUnknownClient, for one that
+// never was in it; CodeInvalidRevocation.
+func (b *Broker) RevokeClient(ctx context.Context, id, reason string, req Request) (Revoked, error) {
+	why, err := parseReason(reason)
+	if err != nil {
+		return Revoked{}, err
+	}
+	var epoch int64
+	seq, err := b.commitEpoch(ctx, false, func(drawn drawnEpoch) (*store.Change, error) {
+		client, rev, err := readClient(ctx, b.cfg.Store, id)
+		if err != nil {
+			return nil, err
+		}
+		if rev == 0 {
+			return nil, &Error{Code: CodeUnknownClient, Message: "There is no such client."}
+		}
+		client.Epoch, epoch = drawn.epoch, drawn.epoch
+		value, err := json.Marshal(client)
+		if err != nil {
+			return nil, fmt.Errorf("encoding the client: %w", err)
+		}
+		return &store.Change{
+			Writes: []store.Write{{Key: clientKey(id), Value: value, Expect: rev}},
+			Events: []revocation.Event{drawn.event(revocation.KindClient, id, why)},
+		}, nil
+	})
+	if err != nil {
+		return Revoked{}, b.internal(ctx, "revoking a client", err)
+	}
+	b.audit(ctx, "client_revoke", req, "client_id", id, "reason", string(why), "epoch", epoch)
+	return Revoked{
+		Kind: string(revocation.KindClient), Value: id, Epoch: epoch, Changed: true, Broadcast: b.broadcast(ctx, seq),
+	}, nil
+}
