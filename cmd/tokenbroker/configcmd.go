@@ -142,10 +142,11 @@ func configPrintCommand(stdout io.Writer) *cobra.Command {
 	return cmd
 }
 
-// socketOf gives the operators' socket of a configuration file.
+// socketOf gives the operators' socket of a configuration file. What else is wrong with the
+// file does not keep operators from the server that runs.
 func socketOf(file string) (string, error) {
 	loaded, err := (&configFlags{file: file}).load()
-	if err != nil {
+	if loaded == nil || loaded.Config.Admin.Socket == "" && loaded.Config.DataDir == "" {
 		return "", err
 	}
 	if loaded.Config.Admin.Socket != "" {

@@ -212,6 +212,7 @@ func TestReloadOnSIGHUP(t *testing.T) {
 	if !allowed("http://127.0.0.1:5173") {
 		t.Error("an invalid file changed the origins")
 	}
+	s.operate(t, exitOK, "status") // finds the server by the invalid file
 	write(strings.Replace(text, "5173", "5174", 1) + "log: {level: debug}\nlifetimes: {access_token: 2m}\n")
 	hangUp("need a restart")
 	if !strings.Contains(s.logs.String(), "lifetimes.access_token") || !strings.Contains(s.logs.String(), "configuration reloaded") {
