@@ -16,8 +16,10 @@ const (
 	writeTimeout      = 30 * time.Second
 	idleTimeout       = 90 * time.Second
 	maxHeaderBytes    = 16 << 10
-	// lingerTimeout is longer than the longest queue of sign-ins takes.
-	lingerTimeout = 4 * time.Second
+	// lingerTimeout is for clients who are still sending at a stop, and answerTimeout for the
+	// answers: longer than the longest queue of sign-ins takes.
+	lingerTimeout = 2 * time.Second
+	answerTimeout = 5 * time.Second
 )
 
 type (
@@ -30,6 +32,7 @@ type (
 type httpServer struct {
 	listener net.Listener
 	server   *http.Server
+	senders  senders
 	done     chan struct{}
 	// failed takes the error of a server that ended by itself; it never blocks.
 	failed func(error)
@@ -44,6 +47,7 @@ func (s *httpServer) serve(handler http.Handler, certificate certificate, connCo
 		Handler: handler, ConnContext: connContext, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout,
 		WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
 	}
+	s.senders.attach(s.server)
 	serve := s.server.Serve
 	if certificate != nil {
 		s.server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: certificate}
@@ -59,10 +63,12 @@ func (s *httpServer) serve(handler http.Handler, certificate certificate, connCo
 }
 
 // shutdown takes no new connection, answers what was accepted and waits for the goroutine.
-// A client that is still sending after lingerTimeout is cut off: it was not accepted.
+// A client that is still sending after lingerTimeout is cut off: it was not accepted. Nor is
+// any waited for beyond answerTimeout.
 func (s *httpServer) shutdown(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, lingerTimeout)
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
+	defer time.AfterFunc(lingerTimeout, s.senders.cut).Stop()
 	err := s.server.Shutdown(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = s.server.Close()

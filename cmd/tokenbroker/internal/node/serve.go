@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -40,7 +41,26 @@ func (n *Node) serve(context.Context) error {
 	n.gauges()
 	n.public.serve(n.api, n.cfg.Certificate, nil)
 	n.onStop(n.public.shutdown)
-	return n.serveAdmin()
+	if err := n.serveAdmin(); err != nil {
+		return err
+	}
+	n.onStop(n.stopListening)
+	return nil
+}
+
+// stopListening drains the listeners side by side: one's slow clients take none of the time
+// that another's, and the broker behind them, have within drainTimeout.
+func (n *Node) stopListening(ctx context.Context) error {
+	servers := []*httpServer{n.public, n.socket, n.admin}
+	errs := make([]error, len(servers))
+	var all sync.WaitGroup
+	for i, s := range servers {
+		if s != nil {
+			all.Go(func() { errs[i] = s.shutdown(ctx) })
+		}
+	}
+	all.Wait()
+	return errors.Join(errs...)
 }
 
 // algorithms are those of the published access keys.

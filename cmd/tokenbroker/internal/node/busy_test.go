@@ -1,0 +1,137 @@
+package node_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"tokenbroker/cmd/tokenbroker/internal/node"
+)
+
+// visitor is a client that keeps its session by the rules.
+type visitor struct {
+	name, cookie, csrf string
+	last               answer
+	err                error
+}
+
+// refresh asks once. Only a good answer brings a new cookie.
+func (v *visitor) refresh(ctx context.Context, l *lab) {
+	v.last, v.err = l.ask(ctx, "/auth/refresh/", v.cookie, "", `{"CSRF_token": "`+v.csrf+`"}`)
+	if v.err == nil && v.last.status == http.StatusOK {
+		v.cookie, v.csrf = v.last.setCookie, v.last.CSRF
+	}
+}
+
+// together runs one goroutine for each visitor and waits for all.
+func together(visitors []*visitor, do func(*visitor)) {
+	var all sync.WaitGroup
+	for _, v := range visitors {
+		all.Go(func() { do(v) })
+	}
+	all.Wait()
+}
+
+// TestFullMailboxes: 64 clients at once, far more than the mailboxes hold. Each is answered
+// 200, or 503 with the code busy and when to come again; then each goes on with the cookie
+// that it has.
+func TestFullMailboxes(t *testing.T) {
+	t.Parallel()
+	const users, clients = 8, 64
+	l := newFaultLab(t, func(cfg *node.Config) { cfg.Mailbox = 1 })
+	visitors := make([]*visitor, clients)
+	for i := range visitors {
+		visitors[i] = &visitor{name: fmt.Sprintf("user-%d", i%users)}
+	}
+	for _, v := range visitors[:users] {
+		l.addUser(v.name)
+	}
+	for round := range clients / users { // a round at a time, for the throttle's sake
+		for _, v := range visitors[round*users : (round+1)*users] {
+			eventually(t, 10*time.Second, "a sign-in", func() bool {
+				v.last, v.err = l.ask(t.Context(), "/auth/sign-in/", "", "", `{"username": "`+v.name+`", "password": "lovelace"}`)
+				return v.err == nil && v.last.status == http.StatusOK
+			})
+			v.cookie, v.csrf = v.last.setCookie, v.last.CSRF
+		}
+	}
+
+	ok, busy := 0, 0
+	for round := 0; round < 4 || busy == 0 && round < 50; round++ {
+		together(visitors, func(v *visitor) { v.refresh(t.Context(), l) })
+		for _, v := range visitors {
+			switch a := v.last; {
+			case v.err != nil:
+				t.Fatal(v.err)
+			case a.status == http.StatusOK && a.Access != "":
+				ok++
+			case a.status == http.StatusServiceUnavailable && a.Code == "busy" && a.retryAfter == "1" && a.setCookie == "":
+				busy++
+			default:
+				t.Fatalf("%+v", a)
+			}
+		}
+	}
+	t.Logf("%d refreshes, %d of them busy", ok+busy, busy)
+	if ok == 0 || busy == 0 {
+		t.Fatal("want answers of both kinds")
+	}
+	for _, v := range visitors {
+		eventually(t, 5*time.Second, "the client goes on", func() bool {
+			v.refresh(t.Context(), l)
+			if v.err != nil || v.last.status != http.StatusOK && v.last.Code != "busy" {
+				t.Fatalf("after the jam: %+v, %v", v.last, v.err)
+			}
+			return v.last.status == http.StatusOK
+		})
+	}
+	l.wantMetrics(
+		`tokenbroker_actor_mailbox_messages{actor="committer"} 0`, `tokenbroker_actor_mailbox_messages{actor="shard"} 0`,
+		fmt.Sprintf(`tokenbroker_refreshes_total{result="ok"} %d`, ok+clients),
+	)
+	if text := l.scrape(); strings.Count(text, "\ntokenbroker_refreshes_total{") != 2 { // ok and busy
+		t.Errorf("refreshes with another result:\n%s", text)
+	}
+}
+
+// TestFullPasswordQueue: with more sign-ins than may wait for their password's check, those
+// beyond are told so at once, and those who give up make room.
+func TestFullPasswordQueue(t *testing.T) {
+	t.Parallel()
+	l := newFaultLab(t, func(cfg *node.Config) { cfg.TrustedProxies = []string{"127.0.0.1"} })
+	ctx, giveUp := context.WithCancel(t.Context())
+	defer giveUp()
+	const clients = 400
+	answers := make(chan answer, clients)
+	var all sync.WaitGroup
+	for i := range clients { // of many names and addresses, as the throttle wants it
+		all.Go(func() {
+			a, err := l.ask(ctx, "/auth/sign-in/", "", fmt.Sprintf("10.%d.%d.1", i/200, i%200), fmt.Sprintf(`{"username": "nobody-%d", "password": "wrong"}`, i))
+			if err == nil {
+				answers <- a
+			}
+		})
+	}
+	for got := map[string]int{}; got["busy"] < 10 || got["invalid_credentials"] < 1; {
+		select {
+		case a := <-answers:
+			if got[a.Code]++; a.Code == "busy" && (a.status != http.StatusServiceUnavailable || a.retryAfter != "1") {
+				t.Errorf("%+v", a)
+			} else if a.Code != "busy" && a.Code != "invalid_credentials" {
+				t.Fatalf("%+v", a)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("a sign-in waits; answered so far: %v", got)
+		}
+	}
+	giveUp()
+	all.Wait()
+	eventually(t, 2*time.Second, "there is room again", func() bool {
+		a, err := l.ask(t.Context(), "/auth/sign-in/", "", "10.200.0.1", `{"username": "ada", "password": "lovelace"}`)
+		return err == nil && a.status == http.StatusOK && strings.Contains(a.setCookie, "=")
+	})
+}

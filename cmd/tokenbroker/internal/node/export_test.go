@@ -1,0 +1,10 @@
+package node
+
+// The limits of the listeners, for tests that wait them out.
+const (
+	ReadHeaderTimeout = readHeaderTimeout
+	ReadTimeout       = readTimeout
+	AnswerTimeout     = answerTimeout
+	DrainTimeout      = drainTimeout
+	MaxHeaderBytes    = maxHeaderBytes
+)
