@@ -1,0 +1,245 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A fence "sh" is run. "sh (elsewhere)" needs what is not here: the line above says what, and
+// how many there are is counted, so that one more is a decision.
+const (
+	fenceRun       = "sh"
+	fenceElsewhere = "sh (elsewhere)"
+)
+
+// fence is a code block of a document.
+type fence struct {
+	info, text, above string // above is the last line of text before it
+	line              int
+}
+
+// fences cuts the code blocks out of a file below docs/.
+func fences(t *testing.T, file string) []fence {
+	t.Helper()
+	var (
+		blocks []fence
+		open   *fence
+		above  string
+	)
+	for i, line := range strings.Split(readFile(t, filepath.Join("../../docs", file)), "\n") {
+		info, ticks := strings.CutPrefix(line, "```")
+		switch {
+		case ticks && open == nil:
+			open = &fence{info: info, above: above, line: i + 1}
+		case ticks && info == "":
+			blocks, open = append(blocks, *open), nil
+		case open != nil:
+			open.text += line + "\n"
+		case strings.TrimSpace(line) != "":
+			above = line
+		}
+	}
+	if open != nil {
+		t.Fatalf("%s:%d: a block without an end", file, open.line)
+	}
+	return blocks
+}
+
+// The commands of a document are run in one shell, as a reader pastes them, each block
+// after the one before; the documented addresses are those of free ports.
+func TestDocsCommands(t *testing.T) {
+	for _, tool := range []string{"bash", "curl", "sed", "awk", "openssl", "sha256sum"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("%s is not installed", tool)
+		}
+	}
+	for file, doc := range map[string]struct {
+		elsewhere int
+		start     func(p *paste, t *testing.T)
+	}{
+		"operate.md":               {elsewhere: 6, start: (*paste).serve},
+		"http.md":                  {elsewhere: 0, start: (*paste).dev},
+		"migrating-from-django.md": {elsewhere: 1, start: (*paste).migrate},
+	} {
+		t.Run(file, func(t *testing.T) {
+			t.Parallel()
+			p := newPaste(t, file)
+			elsewhere := 0
+			for _, b := range fences(t, file) {
+				switch {
+				case b.info == fenceRun:
+					p.blocks = append(p.blocks, b)
+				case b.info == fenceElsewhere:
+					elsewhere++
+					if !strings.HasPrefix(b.above, "Needs ") {
+						t.Errorf("%s:%d: is run by nobody, and the line above does not say what it needs", file, b.line)
+					}
+				case strings.HasPrefix(b.info, "sh"), strings.HasPrefix(b.info, "bash"), strings.HasPrefix(b.info, "console"), b.info == "":
+					t.Errorf("%s:%d: %q says neither %q nor %q nor what it is", file, b.line, b.info, fenceRun, fenceElsewhere)
+				}
+			}
+			if elsewhere != doc.elsewhere {
+				t.Errorf("%d blocks are run by nobody, want %d", elsewhere, doc.elsewhere)
+			}
+			if len(p.blocks) == 0 {
+				t.Fatal("no block to run")
+			}
+			doc.start(p, t)
+			p.run(t)
+		})
+	}
+}
+
+// paste is a shell in a directory of its own, in which `tokenbroker` is the binary under test.
+type paste struct {
+	file, dir, curls string
+	blocks           []fence
+	env              []string
+	// addresses are documented ones with those that they stand for.
+	addresses []string
+}
+
+// newPaste makes the directory; its name is short, as it will hold a unix socket.
+func newPaste(t *testing.T, file string) *paste {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "tbdocs") //nolint:usetesting // t.TempDir is too long for the path of a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	p := &paste{file: file, dir: dir, curls: filepath.Join(dir, ".curls")}
+	curl, err := exec.LookPath("curl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The status of each answer goes to a file: nobody pastes a curl to see it fail silently.
+	for name, script := range map[string]string{
+		"tokenbroker": fmt.Sprintf("#!/bin/sh\n%s=1 exec %q \"$@\"\n", childEnv, os.Args[0]),
+		"curl":        fmt.Sprintf("#!/bin/sh\nexec %q -sS -w '%%{stderr}\\nstatus %%{http_code}\\n' --max-time 10 \"$@\" 2>>%q\n", curl, p.curls),
+	} {
+		path := filepath.Join(dir, ".bin", name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(script), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, v := range os.Environ() {
+		if !strings.HasPrefix(v, "TOKENBROKER_") {
+			p.env = append(p.env, v)
+		}
+	}
+	p.env = append(p.env, "PATH="+filepath.Join(dir, ".bin")+":"+os.Getenv("PATH"), "HOME="+dir, "XDG_CACHE_HOME="+filepath.Join(dir, ".cache"))
+	return p
+}
+
+// dev has `dev --data-dir dev-data` running, as the document wants it.
+func (p *paste) dev(t *testing.T) {
+	dev := startDev(t, "--data-dir", filepath.Join(p.dir, "dev-data"))
+	bare := func(url string) string { return strings.TrimPrefix(url, "http://") }
+	p.addresses = []string{
+		"127.0.0.1:8080", bare(dev.issuer), "127.0.0.1:8082", bare(dev.sample),
+		"127.0.0.1:8081", strings.TrimSuffix(bare(dev.admin), "/metrics"),
+		"127.0.0.1:9090", regexp.MustCompile(`Cognito \(dev\)\s+http://([^/]+)/`).FindStringSubmatch(dev.output.String())[1],
+	}
+	t.Cleanup(func() { dev.finish(t) })
+}
+
+// listeners are free ports for a serve that the document starts.
+func (p *paste) listeners(t *testing.T) (public string) {
+	ports := freePorts(t, 3)
+	for i, name := range []string{"LISTEN", "ADMIN_LISTEN", "NATS_LISTEN"} {
+		address := "127.0.0.1:" + ports[i]
+		p.env = append(p.env, "TOKENBROKER_"+name+"="+address)
+		p.addresses = append(p.addresses, []string{"127.0.0.1:8080", "127.0.0.1:8081", "127.0.0.1:4222"}[i], address)
+	}
+	return "http://127.0.0.1:" + ports[0]
+}
+
+// serve is for a document that starts its own broker with the file of `config init`.
+func (p *paste) serve(t *testing.T) {
+	p.env = append(p.env, "TOKENBROKER_PUBLIC_URL="+p.listeners(t))
+}
+
+// migrate is for the document that replaces a settings.py by the file that it shows.
+func (p *paste) migrate(t *testing.T) {
+	p.listeners(t)
+	for _, b := range fences(t, p.file) {
+		if name, found := strings.CutPrefix(strings.SplitN(b.text, "\n", 2)[0], "# "); found && b.info == "yaml" && strings.HasSuffix(name, ".yaml") {
+			if err := os.WriteFile(filepath.Join(p.dir, name), []byte(b.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+var (
+	wantStatus = regexp.MustCompile(`(?m)^# ([1-5][0-9]{2})\b`)
+	wantCode   = regexp.MustCompile(`(?m)^# [45][0-9]{2} (\w+)`)
+	gotStatus  = regexp.MustCompile(`(?m)^status ([0-9]{3})$`)
+)
+
+// run pastes all blocks. A block whose comments name statuses gets those from its curls, in
+// that order; no curl of another one gets a refusal.
+func (p *paste) run(t *testing.T) {
+	t.Helper()
+	var script strings.Builder
+	script.WriteString("set -euo pipefail\ntrap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT\n")
+	for i, b := range p.blocks {
+		fmt.Fprintf(&script, "echo '== %s:%d'; printf '\\nblock %d\\n' >>%q\n%s", p.file, b.line, i, p.curls, b.text)
+	}
+	cmd := exec.CommandContext(t.Context(), "bash", "-c", strings.NewReplacer(p.addresses...).Replace(script.String()))
+	cmd.Dir, cmd.Env, cmd.WaitDelay = p.dir, p.env, 10*time.Second
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	timeout := time.AfterFunc(60*time.Second, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
+	defer timeout.Stop()
+	out, err := cmd.CombinedOutput()
+	log := ""
+	if err != nil {
+		if text, readErr := os.ReadFile(p.curls); readErr == nil {
+			log = string(text)
+		}
+		t.Fatalf("%v; the last block named is the one that failed:\n%s\n%s", err, out, log)
+	}
+	log = readFile(t, p.curls)
+	printed := strings.Split(string(out), "== "+p.file)[1:]
+	for i, part := range strings.Split(log, "\nblock ")[1:] {
+		b := p.blocks[i]
+		for _, code := range wantCode.FindAllStringSubmatch(b.text, -1) {
+			if !strings.Contains(printed[i], code[1]) {
+				t.Errorf("%s:%d: no answer says %s", p.file, b.line, code[1])
+			}
+		}
+		want, got := numbers(wantStatus, b.text), numbers(gotStatus, part)
+		if len(want) > 0 && fmt.Sprint(want) != fmt.Sprint(got) {
+			t.Errorf("%s:%d: its curls got %v, its comments say %v", p.file, b.line, got, want)
+		}
+		for _, status := range got {
+			if len(want) == 0 && (status < 200 || status >= 400) {
+				t.Errorf("%s:%d: a curl got %d", p.file, b.line, status)
+			}
+		}
+	}
+	if t.Failed() || testing.Verbose() {
+		t.Logf("printed:\n%s\n%s", out, log)
+	}
+}
+
+func numbers(pattern *regexp.Regexp, text string) []int {
+	var all []int
+	for _, m := range pattern.FindAllStringSubmatch(text, -1) {
+		n, _ := strconv.Atoi(m[1])
+		all = append(all, n)
+	}
+	return all
+}
