@@ -1,8 +1,6 @@
 package revocation
 
 import (
-	"encoding/base32"
-	"encoding/hex"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,25 +10,41 @@ import (
 // again or in another order changes nothing. It is safe for concurrent use.
 //
 // A reader that stores verdicts loads [Denylist.Version] first, then asks
-// [Denylist.Revoked], and stores the earlier version with the verdict: once Apply has
+// [Denylist.Judge], and stores the earlier version with the verdict: once Apply has
 // returned, no verdict under the current version is older than the applied events.
+//
+// With a cap ([NewCappedDenylist]) the oldest jti and sid make room for new ones; kid, all,
+// client and sub never do. An eviction un-revokes nothing: until the broker's clock is
+// past [Denylist.IncompleteUntil], a miss is [Unknown].
 type Denylist struct {
 	base    time.Time
+	limit   int // of ids and of texts; 0: none
 	version atomic.Uint64
 
 	mu sync.RWMutex
 	// mu guards everything below.
-	ids    map[id]life     // jti and sid that are 16 bytes in a canonical form
-	texts  map[text]life   // any other jti and sid
+	ids    table[id]       // jti and sid that are 16 bytes in a canonical form
+	texts  table[text]     // any other jti and sid
 	epochs map[text]epochs // sub, client and all
 	kids   map[string]struct{}
+	// What evictions took away: how many, and the latest end among them (Unix s).
+	evicted         uint64
+	incompleteUntil int64
+	inserted        uint64 // jti and sid that came, or came again with a later end
 }
 
-// id is a jti or sid by its 16 bytes; it keeps no pointer for the collector to follow.
-type id struct {
-	sid  bool
-	data [16]byte
-}
+// Verdict is what a [Denylist] says of a token. The zero value accepts nothing.
+type Verdict int
+
+// The verdicts.
+const (
+	// Unknown: nothing hits the token, but an evicted entry might have.
+	Unknown Verdict = iota
+	// NotRevoked: nothing hits the token, nor did anything that was evicted.
+	NotRevoked
+	// Revoked: an entry hits the token.
+	Revoked
+)
 
 type text struct {
 	kind  Kind
@@ -49,16 +63,33 @@ type epochs struct {
 	epoch int64
 }
 
-// NewDenylist gives an empty denylist. It reads the clock to measure how long it has held
-// an entry, and starts no goroutine.
+// NewDenylist gives an empty denylist without a cap, which never forgets. It reads the
+// clock to measure how long it has held an entry, and starts no goroutine.
 func NewDenylist() *Denylist {
 	return &Denylist{
 		base:   time.Now(),
-		ids:    make(map[id]life),
-		texts:  make(map[text]life),
+		ids:    newMapTable[id](),
+		texts:  newMapTable[text](),
 		epochs: make(map[text]epochs),
 		kids:   make(map[string]struct{}),
 	}
+}
+
+// NewCappedDenylist is [NewDenylist] with room for limit jti and sid in the forms that the
+// broker makes, about 150 bytes each, and as many in other forms. limit is at least 1.
+func NewCappedDenylist(limit int) *Denylist {
+	d := NewDenylist()
+	d.limit = max(limit, 1)
+	d.ids = newLRUTable[id](d.limit, d.evict)
+	d.texts = newLRUTable[text](d.limit, d.evict)
+	return d
+}
+
+// evict notes what made room. It is called with mu held, by Apply alone: the version moves
+// with it, so that stored verdicts are looked at again.
+func (d *Denylist) evict(l life) {
+	d.evicted++
+	d.incompleteUntil = max(d.incompleteUntil, l.end)
 }
 
 // Apply inserts events and then bumps the version; what it inserted is in force when it
@@ -81,12 +112,10 @@ func (d *Denylist) insert(now time.Duration, e Event) {
 	l := life{end: e.ExpiresAt, until: now + lengthOf(e)}
 	switch e.Kind {
 	case KindJTI, KindSID:
-		if k, ok := idOf(e.Kind, e.Value); ok {
-			d.ids[k] = d.ids[k].longer(l)
-			return
+		k, ok := idOf(e.Kind, e.Value)
+		if ok && prolong(d.ids, k, l) || !ok && prolong(d.texts, text{e.Kind, e.Value}, l) {
+			d.inserted++
 		}
-		k := text{e.Kind, e.Value}
-		d.texts[k] = d.texts[k].longer(l)
 	case KindSub, KindClient, KindAll:
 		k := text{e.Kind, e.Value}
 		old := d.epochs[k]
@@ -114,10 +143,29 @@ func lengthOf(e Event) time.Duration {
 	return time.Duration(min(max(e.ExpiresAt-e.At, 0), century)) * time.Second
 }
 
-// Revoked reports whether any entry hits the token.
+// Judge says whether any entry hits the token, at nowMS by the broker's clock (Unix ms):
+// the time by which the token's exp is judged, too.
+func (d *Denylist) Judge(s Subject, nowMS int64) Verdict {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	switch {
+	case d.hit(s):
+		return Revoked
+	case d.evicted > 0 && nowMS/1000 <= d.incompleteUntil:
+		return Unknown
+	}
+	return NotRevoked
+}
+
+// Revoked reports whether any entry hits the token. That is a whole answer only where
+// nothing was evicted, as without a cap; otherwise ask [Denylist.Judge].
 func (d *Denylist) Revoked(s Subject) bool {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
+	return d.hit(s)
+}
+
+func (d *Denylist) hit(s Subject) bool {
 	if _, ok := d.kids[s.KID]; ok {
 		return true
 	}
@@ -138,10 +186,10 @@ func (d *Denylist) listed(kind Kind, value string) bool {
 		return false
 	}
 	if k, ok := idOf(kind, value); ok {
-		_, hit := d.ids[k]
+		_, hit := d.ids.get(k)
 		return hit
 	}
-	_, hit := d.texts[text{kind, value}]
+	_, hit := d.texts.get(text{kind, value})
 	return hit
 }
 
@@ -168,23 +216,16 @@ func (d *Denylist) KidRevoked(kid string) bool {
 
 // Collect removes the entries that end at or below timeFloor (Unix seconds, the broker's)
 // and whose full length has run on this process's monotonic clock since they came. It
-// gives their number. A service calls it only while it is fresh.
+// gives their number. A service calls it only while it is fresh. With a cap, a jti or sid
+// may wait for an older one to go first.
 func (d *Denylist) Collect(timeFloor int64) int {
 	now := time.Since(d.base)
 	dead := func(l life) bool { return l.end <= timeFloor && l.until <= now }
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	before := d.size()
-	for k, l := range d.ids {
-		if dead(l) {
-			delete(d.ids, k)
-		}
-	}
-	for k, l := range d.texts {
-		if dead(l) {
-			delete(d.texts, k)
-		}
-	}
+	d.ids.collect(dead)
+	d.texts.collect(dead)
 	for k, e := range d.epochs {
 		if dead(e.life) {
 			delete(d.epochs, k)
@@ -215,56 +256,36 @@ func (d *Denylist) Len() int {
 	return d.size()
 }
 
-func (d *Denylist) size() int { return len(d.ids) + len(d.texts) + len(d.epochs) + len(d.kids) }
+func (d *Denylist) size() int { return d.ids.len() + d.texts.len() + len(d.epochs) + len(d.kids) }
 
-var sidEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
-
-// idOf gives the 16 bytes behind a canonical sid (base32, lower case, no padding) or jti
-// (UUID, lower case); any other text is compared as it is.
-func idOf(kind Kind, value string) (id, bool) {
-	if kind == KindSID {
-		return sidOf(value)
-	}
-	return jtiOf(value)
+// IncompleteUntil is the latest end of all that was evicted (Unix seconds by the broker's
+// clock), 0 when nothing was. It only ever moves later.
+func (d *Denylist) IncompleteUntil() int64 {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.incompleteUntil
 }
 
-func sidOf(value string) (id, bool) {
-	k := id{sid: true}
-	if len(value) != 26 {
-		return k, false
-	}
-	var in, again [26]byte
-	copy(in[:], value)
-	var out [20]byte
-	n, err := sidEncoding.Decode(out[:], in[:])
-	if err != nil || n != len(k.data) {
-		return k, false
-	}
-	copy(k.data[:], out[:])
-	sidEncoding.Encode(again[:], k.data[:])
-	return k, again == in
+// Evictions counts the entries that made room for others.
+func (d *Denylist) Evictions() uint64 {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.evicted
 }
 
-func jtiOf(value string) (id, bool) {
-	var k id
-	if len(value) != 36 || value[8] != '-' || value[13] != '-' || value[18] != '-' || value[23] != '-' {
-		return k, false
-	}
-	var in [32]byte
-	n := 0
-	for i := range len(value) {
-		switch c := value[i]; {
-		case i == 8 || i == 13 || i == 18 || i == 23:
-		case c >= '0' && c <= '9', c >= 'a' && c <= 'f':
-			in[n] = c
-			n++
-		default:
-			return k, false
-		}
-	}
-	if n != len(in) {
-		return k, false
-	}
-	_, err := hex.Decode(k.data[:], in[:])
-	return k, err == nil
+// Inserted counts the jti and sid that came, or came again with a later end: a mark for
+// [Denylist.Holds].
+func (d *Denylist) Inserted() uint64 {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.inserted
+}
+
+// Holds reports whether every live entry that came after the mark is still here: too few
+// came since for one of them to have been evicted. Whoever asked the broker about a token
+// at that mark may go on using the answer together with this denylist.
+func (d *Denylist) Holds(mark uint64) bool {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.limit == 0 || d.inserted-mark <= uint64(d.limit)
 }
