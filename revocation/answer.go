@@ -30,6 +30,19 @@ func DecodeAnswer(r io.Reader) (*Answer, error) {
 }
 
 func (a *Answer) check() error {
+	if err := a.checkHead(); err != nil {
+		return err
+	}
+	for _, e := range a.Events {
+		if err := e.mustBeKnown(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkHead checks all but the events.
+func (a *Answer) checkHead() error {
 	if a.V != Version {
 		return fmt.Errorf("%w: version %d", ErrMalformed, a.V)
 	}
@@ -50,16 +63,16 @@ func (a *Answer) check() error {
 	if !listed {
 		return fmt.Errorf("%w: the answering origin is not listed", ErrMalformed)
 	}
-	for _, e := range a.Events {
-		known, err := e.check()
-		if err != nil {
-			return err
-		}
-		if !known {
-			return fmt.Errorf("%w: %.32q", ErrUnknownKind, string(e.Kind))
-		}
-	}
 	return nil
+}
+
+// mustBeKnown is check for an answer, which proves nothing unless it is understood in full.
+func (e Event) mustBeKnown() error {
+	known, err := e.check()
+	if err == nil && !known {
+		err = fmt.Errorf("%w: %.32q", ErrUnknownKind, string(e.Kind))
+	}
+	return err
 }
 
 // maxOrigins bounds the live origins of one issuer.

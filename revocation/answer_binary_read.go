@@ -1,0 +1,332 @@
+package revocation
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"math"
+	"unicode/utf8"
+)
+
+// DecodeBinaryAnswer reads the binary form of a catch-up answer ([FormBinary]) as it
+// comes and checks its bounds. What is cut short, damaged, of another version or of an
+// unknown kind is an error, as is every encoding but the one that [EncodeAnswer] gives.
+// It reads to the end; the caller limits r. It allocates in proportion to what it has
+// read, never by a length that it was told.
+func DecodeBinaryAnswer(r io.Reader) (*Answer, error) {
+	d := &binaryReader{src: r, buf: make([]byte, 64<<10)}
+	a, err := d.answer()
+	if err != nil {
+		return nil, fmt.Errorf("decoding a catch-up answer: %w", err)
+	}
+	return a, nil
+}
+
+// binaryReader reads one answer. What was taken from buf is summed when it is filled anew.
+type binaryReader struct {
+	src      io.Reader
+	buf      []byte
+	pos, end int
+	sum      uint32
+	summed   int
+
+	at int64 // of the event before
+}
+
+func (d *binaryReader) answer() (*Answer, error) {
+	a, err := d.head()
+	if err != nil {
+		return nil, err
+	}
+	if err := a.checkHead(); err != nil {
+		return nil, err
+	}
+	for {
+		tag, err := d.byte()
+		if err != nil {
+			return nil, err
+		}
+		if tag == tagEnd {
+			break
+		}
+		e, err := d.event(tag)
+		if err != nil {
+			return nil, fmt.Errorf("event %d: %w", len(a.Events), err)
+		}
+		a.Events = append(a.Events, e)
+	}
+	if err := d.tail(uint64(len(a.Events))); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+func (d *binaryReader) head() (*Answer, error) {
+	magic, err := d.take(len(binaryMagic) + 1)
+	if err != nil {
+		return nil, err
+	}
+	if string(magic[:len(binaryMagic)]) != binaryMagic {
+		return nil, fmt.Errorf("%w: not the binary form", ErrMalformed)
+	}
+	a := &Answer{V: int(magic[len(binaryMagic)]), Origins: []OriginHead{}, Kids: []string{}, Events: []Event{}}
+	if a.V != Version {
+		return nil, fmt.Errorf("%w: version %d", ErrMalformed, a.V)
+	}
+	for _, into := range []*string{&a.Store, &a.Origin} {
+		if *into, err = d.text(maxNameLength); err != nil {
+			return nil, err
+		}
+	}
+	for _, into := range []*int64{&a.Up, &a.AtMS, &a.TimeFloor} {
+		if *into, err = d.number(maxMillis); err != nil {
+			return nil, err
+		}
+	}
+	flags, err := d.byte()
+	if err != nil {
+		return nil, err
+	}
+	if flags&^flagFull != 0 {
+		return nil, fmt.Errorf("%w: flags %#x", ErrMalformed, flags)
+	}
+	a.Full = flags&flagFull != 0
+	return a, d.lists(a)
+}
+
+func (d *binaryReader) lists(a *Answer) error {
+	n, err := d.number(maxOrigins)
+	for ; err == nil && n > 0; n-- {
+		var o OriginHead
+		var head int64
+		if o.Origin, err = d.text(maxNameLength); err != nil {
+			break
+		}
+		head, err = d.number(MaxSeq)
+		o.Head = uint64(head)
+		a.Origins = append(a.Origins, o)
+	}
+	if err != nil {
+		return err
+	}
+	n, err = d.number(maxKids)
+	for ; err == nil && n > 0; n-- {
+		var kid string
+		kid, err = d.text(maxText)
+		a.Kids = append(a.Kids, kid)
+	}
+	return err
+}
+
+func (d *binaryReader) event(tag byte) (Event, error) {
+	var e Event
+	code := int(tag & tagKind)
+	if code == 0 || code >= len(kindCodes) || tag&^(tagKind|tagPacked|tagEpoch) != 0 {
+		return e, fmt.Errorf("%w: tag %#x", ErrUnknownKind, tag)
+	}
+	e.Kind = kindCodes[code]
+	if tag&tagPacked != 0 && e.Kind != KindJTI && e.Kind != KindSID {
+		return e, fmt.Errorf("%w: a packed %s", ErrMalformed, e.Kind)
+	}
+	var err error
+	if e.Reason, err = d.reason(); err != nil {
+		return e, err
+	}
+	if e.Value, err = d.value(e.Kind, tag&tagPacked != 0); err != nil {
+		return e, err
+	}
+	if e.At, err = d.near(d.at); err != nil {
+		return e, err
+	}
+	if e.ExpiresAt, err = d.near(e.At); err != nil {
+		return e, err
+	}
+	if tag&tagEpoch != 0 {
+		if e.Epoch, err = d.number(math.MaxInt64); err != nil {
+			return e, err
+		}
+		if e.Epoch == 0 {
+			return e, fmt.Errorf("%w: an epoch of zero", ErrMalformed)
+		}
+	}
+	d.at = e.At
+	return e, e.mustBeKnown()
+}
+
+func (d *binaryReader) reason() (Reason, error) {
+	code, err := d.byte()
+	switch {
+	case err != nil:
+		return "", err
+	case int(code) >= len(reasonCodes):
+		return "", fmt.Errorf("%w: reason %d", ErrMalformed, code)
+	case code > 0:
+		return reasonCodes[code], nil
+	}
+	text, err := d.text(maxText)
+	if err == nil && reasonCode(Reason(text)) != 0 {
+		err = fmt.Errorf("%w: a reason as text that has a number", ErrMalformed)
+	}
+	return Reason(text), err
+}
+
+func (d *binaryReader) value(kind Kind, packed bool) (string, error) {
+	if packed {
+		data, err := d.take(16)
+		if err != nil {
+			return "", err
+		}
+		return unpack(kind, data), nil
+	}
+	if kind == KindAll {
+		return "", nil
+	}
+	text, err := d.text(maxText)
+	if err != nil {
+		return "", err
+	}
+	if _, ok := pack(kind, text); ok {
+		return "", fmt.Errorf("%w: a %s as text that fits 16 bytes", ErrMalformed, kind)
+	}
+	return text, nil
+}
+
+// tail reads the end after its tag.
+func (d *binaryReader) tail(count uint64) error {
+	n, err := d.number(math.MaxInt64)
+	if err != nil {
+		return err
+	}
+	d.add()
+	want := d.sum
+	sum, err := d.take(4)
+	if err != nil {
+		return err
+	}
+	if uint64(n) != count || binary.BigEndian.Uint32(sum) != want {
+		return fmt.Errorf("%w: number of events or checksum", ErrMalformed)
+	}
+	if _, err := d.byte(); err == nil {
+		return fmt.Errorf("%w: data after the answer", ErrMalformed)
+	} else if !errors.Is(err, io.ErrUnexpectedEOF) {
+		return err
+	}
+	return nil
+}
+
+// near reads a time (Unix seconds) as its distance from another.
+func (d *binaryReader) near(base int64) (int64, error) {
+	n, err := d.uvarint()
+	if err != nil {
+		return 0, err
+	}
+	delta := int64(n>>1) ^ -int64(n&1)
+	if delta > maxMillis || delta < -maxMillis {
+		return 0, fmt.Errorf("%w: a time out of bounds", ErrMalformed)
+	}
+	return base + delta, nil
+}
+
+// number reads a varint of at most limit.
+func (d *binaryReader) number(limit int64) (int64, error) {
+	n, err := d.uvarint()
+	if err != nil {
+		return 0, err
+	}
+	if n > uint64(limit) {
+		return 0, fmt.Errorf("%w: %d is more than %d", ErrMalformed, n, limit)
+	}
+	return int64(n), nil
+}
+
+// uvarint reads 7 bits a byte, the lowest first, and refuses padding.
+func (d *binaryReader) uvarint() (uint64, error) {
+	var n uint64
+	for shift := 0; shift < 64; shift += 7 {
+		b, err := d.byte()
+		if err != nil {
+			return 0, err
+		}
+		if shift == 63 && b > 1 || shift > 0 && b == 0 {
+			break
+		}
+		n |= uint64(b&0x7f) << shift
+		if b < 0x80 {
+			return n, nil
+		}
+	}
+	return 0, fmt.Errorf("%w: a number that is padded or too large", ErrMalformed)
+}
+
+func (d *binaryReader) text(limit int64) (string, error) {
+	n, err := d.number(limit)
+	if err != nil {
+		return "", err
+	}
+	if n <= int64(d.end-d.pos) {
+		s := string(d.buf[d.pos : d.pos+int(n)])
+		d.pos += int(n)
+		return s, validUTF8(s)
+	}
+	var out []byte
+	for int64(len(out)) < n {
+		if d.pos == d.end {
+			if err := d.fill(); err != nil {
+				return "", err
+			}
+		}
+		some := d.buf[d.pos:min(int64(d.end), int64(d.pos)+n-int64(len(out)))]
+		out = append(out, some...)
+		d.pos += len(some)
+	}
+	return string(out), validUTF8(string(out))
+}
+
+func validUTF8(s string) error {
+	if !utf8.ValidString(s) {
+		return fmt.Errorf("%w: a text that is not UTF-8", ErrMalformed)
+	}
+	return nil
+}
+
+func (d *binaryReader) byte() (byte, error) {
+	if d.pos == d.end {
+		if err := d.fill(); err != nil {
+			return 0, err
+		}
+	}
+	d.pos++
+	return d.buf[d.pos-1], nil
+}
+
+// take gives the next n bytes, few and good until the next call.
+func (d *binaryReader) take(n int) ([]byte, error) {
+	for d.end-d.pos < n {
+		if err := d.fill(); err != nil {
+			return nil, err
+		}
+	}
+	d.pos += n
+	return d.buf[d.pos-n : d.pos], nil
+}
+
+// add sums what was taken.
+func (d *binaryReader) add() {
+	d.sum = crc32.Update(d.sum, castagnoli, d.buf[d.summed:d.pos])
+	d.summed = d.pos
+}
+
+// fill reads more behind what is left. An end is io.ErrUnexpectedEOF.
+func (d *binaryReader) fill() error {
+	d.add()
+	d.end = copy(d.buf, d.buf[d.pos:d.end])
+	d.pos, d.summed = 0, 0
+	n, err := io.ReadAtLeast(d.src, d.buf[d.end:], 1)
+	d.end += n
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
