@@ -36,18 +36,21 @@ type PublisherConfig struct {
 	Sign func(typ string, payload any) ([]byte, error)
 	// JWKSETag returns the ETag of the token JWKS; nil: none.
 	JWKSETag func() string
-	Logger   *slog.Logger
+	// MaxListeners bounds [Hub.Listen]; zero: 5,000.
+	MaxListeners int
+	Logger       *slog.Logger
 }
 
 // Publisher sends the ledger's own batches, in order, and a heartbeat each second. It is a
 // cursor over the ledger: one loop serves the live case, a reconnect and a backlog, and it
 // keeps no copy. What the network loses, heartbeats make visible and the catch-up heals.
+// Its [Hub] serves listeners whatever the network does.
 type Publisher struct {
 	config PublisherConfig
+	hub    *Hub
 
 	stop    context.CancelFunc
 	stopped context.Context
-	poked   chan struct{} // wakes the heartbeat
 	retry   chan struct{} // ends a back-off
 	failing atomic.Bool   // what was last logged of the network
 
@@ -71,11 +74,14 @@ func NewPublisher(config PublisherConfig) (*Publisher, error) {
 	}
 	stopped, stop := context.WithCancel(context.Background())
 	return &Publisher{
-		config: config, stop: stop, stopped: stopped,
-		poked: make(chan struct{}, 1), retry: make(chan struct{}, 1),
+		config: config, hub: newHub(config), stop: stop, stopped: stopped,
+		retry: make(chan struct{}, 1),
 		moved: make(chan struct{}), ended: make(chan struct{}),
 	}, nil
 }
+
+// Hub returns what Run signs, for listeners. It lives as long as Run does.
+func (p *Publisher) Hub() *Hub { return p.hub }
 
 // Run publishes until ctx ends or Close is called, then returns nil. It may be called once.
 // A network that does not answer is retried for ever; nothing is lost meanwhile.
@@ -92,10 +98,11 @@ func (p *Publisher) Run(ctx context.Context) error {
 	defer cancel()
 	defer context.AfterFunc(p.stopped, cancel)()
 
-	var heartbeats sync.WaitGroup
-	heartbeats.Go(func() { p.heartbeats(ctx) })
+	var parts sync.WaitGroup
+	parts.Go(func() { p.hub.run(ctx) })
+	parts.Go(func() { p.heartbeats(ctx) })
 	p.publish(ctx)
-	heartbeats.Wait()
+	parts.Wait()
 	return nil
 }
 
@@ -110,17 +117,17 @@ func (p *Publisher) Close() {
 		<-p.ended
 		return
 	}
+	p.hub.Close()
 	close(p.ended)
 }
 
 // Poke says that the network is back: a heartbeat and what is waiting go out at once. It
 // never blocks.
 func (p *Publisher) Poke() {
-	for _, c := range []chan struct{}{p.poked, p.retry} {
-		select {
-		case c <- struct{}{}:
-		default:
-		}
+	p.hub.poke()
+	select {
+	case p.retry <- struct{}{}:
+	default:
 	}
 }
 
@@ -146,21 +153,21 @@ func (p *Publisher) Flushed(ctx context.Context, seq uint64) bool {
 	}
 }
 
-// publish moves the cursor after the head.
+// publish moves the cursor after the head of what is signed.
 func (p *Publisher) publish(ctx context.Context) {
 	backoff := firstBackoff
 	for {
-		head, moved := p.config.Ledger.headMoved()
+		s := p.hub.now.Load()
 		cursor := p.cursor()
-		if cursor >= head {
+		if cursor >= s.head {
 			select {
-			case <-moved:
+			case <-s.changed:
 				continue
 			case <-ctx.Done():
 				return
 			}
 		}
-		next, err := p.send(ctx, cursor, min(head-cursor, publishAtOnce))
+		next, err := p.send(ctx, s, cursor)
 		if ctx.Err() != nil && err != nil {
 			return
 		}
@@ -177,39 +184,30 @@ func (p *Publisher) publish(ctx context.Context) {
 	}
 }
 
-// send reads up to limit batches after cursor, signs and publishes them and flushes. It
-// returns the new cursor.
-func (p *Publisher) send(ctx context.Context, cursor, limit uint64) (uint64, error) {
-	l := p.config.Ledger
-	batches, err := l.readBatches(ctx, cursor, limit)
-	if err != nil {
-		return cursor, err
+// send publishes some batches after cursor and flushes. It returns the new cursor.
+func (p *Publisher) send(ctx context.Context, s *hubState, cursor uint64) (uint64, error) {
+	if first := p.config.Ledger.firstKept(); first > cursor+1 {
+		return first - 1, nil // over and collected before the network took it
 	}
-	if len(batches) == 0 {
-		// Over and collected before the network took it.
-		l.mu.Lock()
-		first := l.first
-		l.mu.Unlock()
-		if first > cursor+1 {
-			return first - 1, nil
+	messages, ok := s.after(cursor, publishAtOnce)
+	if !ok {
+		var err error
+		if messages, cursor, err = p.hub.read(ctx, cursor, min(s.head-cursor, publishAtOnce)); err != nil {
+			return cursor, err
 		}
-		return cursor, fmt.Errorf("batch %d is missing in the ledger", cursor+1)
 	}
-	for _, b := range batches {
-		message, err := p.config.Sign(revocation.BatchType, b)
-		if err != nil {
-			return cursor, fmt.Errorf("signing batch %d: %w", b.Seq, err)
+	for _, m := range messages {
+		if err := p.config.Bus.Publish(revocation.BatchSubject+p.config.Ledger.origin, m.jws); err != nil {
+			return cursor, fmt.Errorf("publishing batch %d: %w", m.seq, err)
 		}
-		if err := p.config.Bus.Publish(revocation.BatchSubject+l.origin, message); err != nil {
-			return cursor, fmt.Errorf("publishing batch %d: %w", b.Seq, err)
-		}
+		cursor = m.seq
 	}
 	flush, cancel := context.WithTimeout(ctx, flushTimeout)
 	defer cancel()
 	if err := p.config.Bus.Flush(flush); err != nil {
 		return cursor, fmt.Errorf("flushing batches: %w", err)
 	}
-	return batches[len(batches)-1].Seq, nil
+	return cursor, nil
 }
 
 func (p *Publisher) cursor() uint64 {
@@ -266,7 +264,7 @@ func (p *Publisher) Stats() PublisherStats {
 	now := l.config.Mono()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := PublisherStats{Failing: p.failing.Load()}
+	s := PublisherStats{Failing: p.failing.Load() || p.hub.failing.Load()}
 	oldest := max(cursor+1, l.first) // what was collected waits no more
 	if oldest <= l.head {
 		s.Backlog = l.head - oldest + 1

@@ -1,0 +1,225 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"tokenbroker/revocation"
+)
+
+// Errors of [Hub.Listen] and [Listener.Next].
+var (
+	ErrTooManyListeners = errors.New("too many listeners")
+	ErrHubClosed        = errors.New("listeners are no longer served")
+)
+
+const (
+	defaultListeners = 5000
+	// tailBatches and tailBytes bound what is kept signed of the last batches. Who is
+	// further behind reads the ledger.
+	tailBatches = 1024
+	tailBytes   = 8 << 20
+	// historyReaders is how many listeners read the ledger and sign at a time.
+	historyReaders = 2
+)
+
+// message is a signed batch. It is shared and never changed.
+type message struct {
+	seq uint64
+	jws []byte
+}
+
+// Hub signs each batch and each heartbeat once and shows them to everybody who passes them
+// on: the NATS loop of the [Publisher] and the listeners of the stream. It queues nothing:
+// each of them has a cursor, reads the newest state and, further back, the ledger. So none
+// can make the Hub, or another, wait. Safe for concurrent use.
+type Hub struct {
+	ledger *Ledger
+	sign   func(typ string, payload any) ([]byte, error)
+	etag   func() string
+	logger *slog.Logger
+	limit  int
+
+	poked   chan struct{} // wakes the heartbeat
+	history chan struct{} // a token for each reader of the ledger
+	failing atomic.Bool   // what was last logged of signing
+
+	now atomic.Pointer[hubState]
+
+	mu        sync.Mutex
+	listeners int // mu guards it, and who replaces now
+}
+
+// hubState is an immutable snapshot.
+type hubState struct {
+	head    uint64    // every batch up to it was signed
+	tail    []message // the last of them without a gap, up to head
+	size    int       // bytes in tail
+	beat    []byte    // the newest heartbeat
+	beats   uint64    // its number, zero before the first
+	closed  bool
+	changed chan struct{} // closed when there is a newer snapshot
+}
+
+func newHub(config PublisherConfig) *Hub {
+	h := &Hub{
+		ledger: config.Ledger, sign: config.Sign, etag: config.JWKSETag, logger: config.Logger,
+		limit: config.MaxListeners,
+		poked: make(chan struct{}, 1), history: make(chan struct{}, historyReaders),
+	}
+	if h.limit <= 0 {
+		h.limit = defaultListeners
+	}
+	h.now.Store(&hubState{changed: make(chan struct{})})
+	return h
+}
+
+// update replaces the snapshot and wakes everybody.
+func (h *Hub) update(change func(*hubState)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	old := h.now.Load()
+	s := *old
+	s.changed = make(chan struct{})
+	change(&s)
+	h.now.Store(&s)
+	close(old.changed)
+}
+
+// Listeners returns how many there are now.
+func (h *Hub) Listeners() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.listeners
+}
+
+// Close ends every listener at once and refuses new ones. Batches and heartbeats still go
+// to the network.
+func (h *Hub) Close() { h.update(func(s *hubState) { s.closed = true }) }
+
+// poke has a heartbeat made at once; it never blocks.
+func (h *Hub) poke() {
+	select {
+	case h.poked <- struct{}{}:
+	default:
+	}
+}
+
+// run signs what is committed, and a heartbeat each second, until ctx ends.
+func (h *Hub) run(ctx context.Context) {
+	var beats sync.WaitGroup
+	beats.Go(func() { h.heartbeats(ctx) })
+	h.follow(ctx)
+	beats.Wait()
+	h.Close()
+}
+
+// follow moves the snapshot after the ledger's head.
+func (h *Hub) follow(ctx context.Context) {
+	backoff := firstBackoff
+	for {
+		head, moved := h.ledger.headMoved()
+		cursor := h.now.Load().head
+		if cursor >= head {
+			select {
+			case <-moved:
+				continue
+			case <-ctx.Done():
+				return
+			}
+		}
+		messages, next, err := h.read(ctx, cursor, min(head-cursor, publishAtOnce))
+		if ctx.Err() != nil && err != nil {
+			return
+		}
+		h.report(err)
+		if err != nil {
+			timer := time.NewTimer(backoff/2 + rand.N(backoff/2)) //nolint:gosec // jitter
+			select {
+			case <-timer.C:
+			case <-ctx.Done():
+				timer.Stop()
+				return
+			}
+			backoff = min(2*backoff, maxBackoff)
+			continue
+		}
+		backoff = firstBackoff
+		h.extend(messages, next)
+	}
+}
+
+// extend shows the batches up to head. Nobody sees more of a shared array than was written
+// before it was shown.
+func (h *Hub) extend(messages []message, head uint64) {
+	h.update(func(s *hubState) {
+		if len(messages) == 0 { // collected, and so no longer without a gap
+			s.tail, s.size = nil, 0
+		}
+		s.head = head
+		s.tail = append(s.tail, messages...)
+		for _, m := range messages {
+			s.size += len(m.jws)
+		}
+		for len(s.tail) > tailBatches || (s.size > tailBytes && len(s.tail) > 1) {
+			s.size -= len(s.tail[0].jws)
+			s.tail = s.tail[1:]
+		}
+	})
+}
+
+// after returns up to limit of the signed batches after cursor, if the snapshot has them.
+func (s *hubState) after(cursor, limit uint64) ([]message, bool) {
+	if len(s.tail) == 0 || cursor >= s.head || s.tail[0].seq > cursor+1 {
+		return nil, false
+	}
+	tail := s.tail[cursor+1-s.tail[0].seq:]
+	return tail[:min(uint64(len(tail)), limit)], true
+}
+
+// read reads up to limit own batches after cursor from the ledger and signs them. Without
+// one, next is the cursor behind those that were collected.
+func (h *Hub) read(ctx context.Context, cursor, limit uint64) (messages []message, next uint64, err error) {
+	batches, err := h.ledger.readBatches(ctx, cursor, limit)
+	if err != nil {
+		return nil, cursor, fmt.Errorf("reading batches after %d: %w", cursor, err)
+	}
+	if len(batches) == 0 {
+		if first := h.ledger.firstKept(); first > cursor+1 {
+			return nil, first - 1, nil
+		}
+		return nil, cursor, fmt.Errorf("batch %d is missing in the ledger", cursor+1)
+	}
+	messages = make([]message, len(batches))
+	for i, b := range batches {
+		jws, err := h.sign(revocation.BatchType, b)
+		if err != nil {
+			return nil, cursor, fmt.Errorf("signing batch %d: %w", b.Seq, err)
+		}
+		messages[i] = message{seq: b.Seq, jws: jws}
+	}
+	return messages, batches[len(batches)-1].Seq, nil
+}
+
+// firstKept is the sequence number of the oldest batch that was not collected.
+func (l *Ledger) firstKept() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.first
+}
+
+// report writes a line whenever signing begins or ceases to fail.
+func (h *Hub) report(err error) {
+	switch was := h.failing.Swap(err != nil); {
+	case err != nil && !was:
+		h.logger.Error("committed revocations cannot be sent; they are kept and retried, services learn of them by catch-up", "error", err)
+	case err == nil && was:
+		h.logger.Info("committed revocations can be sent again")
+	}
+}
