@@ -162,7 +162,7 @@ func (v *userView) use(once onceKey) {
 }
 
 // writes is the change's writes: what is used up, the user, then for each session its sid record (when it
-// is new) before the session itself.
+// is to be kept longer) before the session itself.
 func (v *userView) writes() ([]store.Write, error) {
 	var writes []store.Write
 	for _, once := range v.once {
@@ -181,14 +181,17 @@ func (v *userView) writes() ([]store.Write, error) {
 	}
 	for _, sid := range v.order {
 		slot := v.sessions[sid]
-		if slot.rev == 0 {
-			value, err := json.Marshal(sidRecord{V: 1, UID: v.uid, SID: sid})
+		record := *slot.session
+		if slot.expires > record.SIDExpires { // new, or sessions may live longer than they could
+			record.SIDExpires = slot.expires
+			value, err := json.Marshal(sidRecord{V: recordVersion, UID: v.uid, SID: sid})
 			if err != nil {
 				return nil, fmt.Errorf("encoding the sid: %w", err)
 			}
-			writes = append(writes, store.Write{Key: sidKey(sid), Value: value, ExpiresAt: slot.expires})
+			// What it says never changes, so that nobody's write can be lost.
+			writes = append(writes, store.Write{Key: sidKey(sid), Value: value, Blind: slot.rev != 0, ExpiresAt: slot.expires})
 		}
-		value, err := slot.session.Encode()
+		value, err := record.Encode()
 		if err != nil {
 			return nil, fmt.Errorf("encoding the session: %w", err)
 		}

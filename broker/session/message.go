@@ -35,7 +35,8 @@ type State struct {
 	Used bool
 }
 
-// Message is one of [Open], [Rotate], [EndSession] and [Revoke].
+// Message is one of [Open], [Rotate], [EndSession] and [Revoke], or of the changes of a user:
+// [UpdateUser], [EnableUser], [DisableUser], [SetPassword], [RevokeUser] and [RemoveUser].
 type Message interface {
 	step(now time.Time, p Policy, st State) Effects
 }
@@ -114,6 +115,12 @@ type Effects struct {
 	PutUser    *User
 	PutSession *Session
 	Events     []revocation.Event
+	// RemoveUser: the user's record and the links of the accounts are to go.
+	RemoveUser bool
+	// EndTokens, when not empty, ends all sessions and tokens of the user made before, for
+	// that reason: the same change draws an epoch, the user's from then on, and records its
+	// event. Nothing can be decided for the user until that epoch is on disk.
+	EndTokens revocation.Reason
 
 	Refusal Refusal
 	// Session is the state to reply from (nil with RefuseUnknown and RefuseSecret).
@@ -127,5 +134,5 @@ type Effects struct {
 
 // Writes reports whether there is anything to persist.
 func (e Effects) Writes() bool {
-	return e.PutUser != nil || e.PutSession != nil || len(e.Events) > 0
+	return e.PutUser != nil || e.PutSession != nil || e.RemoveUser || len(e.Events) > 0
 }

@@ -95,7 +95,9 @@ type Session struct {
 	LastUsed        int64  `json:"last_used"`
 	// TokenExp is the latest exp of an access token signed for the session.
 	TokenExp int64 `json:"token_exp"`
-	Ended    *End  `json:"ended,omitempty"`
+	// SIDExpires is the expiry that the record sid.<sid> was given; zero in an older record.
+	SIDExpires int64 `json:"sid_expires,omitempty"`
+	Ended      *End  `json:"ended,omitempty"`
 }
 
 // clone returns a copy that shares nothing that Step changes.

@@ -66,6 +66,7 @@ type world struct {
 	start  time.Time
 	policy session.Policy
 	state  session.State
+	epoch  int64 // the last that was drawn
 }
 
 func newWorld() *world {
@@ -77,6 +78,7 @@ func newWorld() *world {
 			Absolute: 90 * 24 * time.Hour, Grace: 10 * time.Second,
 		},
 		state: session.State{User: session.NewUser("u1", "ada", "", nil, start)},
+		epoch: 100,
 	}
 }
 
@@ -125,23 +127,48 @@ func (w *world) run(t *testing.T, words []string) string {
 		user := *w.state.User
 		user.Epoch, user.Disabled = number("user"), value("disabled", "") == "yes"
 		user.PasswordSerial = number("password")
+		user.Roles = list(value("roles", ""))
 		w.state.User = &user
 		return ""
 	case "no-user":
 		w.state.User = nil
 		return ""
+	case "no-session":
+		w.state.Session = nil
+		return ""
 	case "open":
 		_, byPassword := args["password"]
-		return w.step(session.Open{
+		open := session.Open{
 			SID: "s1", SecretHash: secret("mine"), Channel: channel, ClientID: "spa", Scope: "hello:read",
 			ByPassword: byPassword, PasswordSerial: number("password"),
-		})
+		}
+		if account, ok := args["account"]; ok {
+			open.UpstreamIssuer, open.UpstreamSubject = "https://idp.test", account
+			open.Profile = &session.Profile{Username: account, Groups: list(value("groups", ""))}
+		}
+		return w.step(open)
 	case "rotate":
 		return w.step(session.Rotate{Generation: uint32(number("gen")), SecretHash: secret(value("secret", "mine")), Channel: channel})
 	case "end":
 		return w.step(session.EndSession{SecretHash: secret(value("secret", "mine")), Channel: channel, Reason: revocation.ReasonLogoff})
 	case "revoke":
 		return w.step(session.Revoke{Reason: revocation.ReasonRevoked})
+	case "update-user":
+		msg := session.UpdateUser{}
+		if roles, ok := args["roles"]; ok {
+			msg.Roles = append([]string{}, list(roles)...)
+		}
+		return w.step(msg)
+	case "enable-user":
+		return w.step(session.EnableUser{})
+	case "disable-user":
+		return w.step(session.DisableUser{})
+	case "set-password":
+		return w.step(session.SetPassword{Hash: args["hash"], KeepSessions: value("keep", "") == "yes"})
+	case "revoke-user":
+		return w.step(session.RevokeUser{Reason: revocation.ReasonUpstream})
+	case "remove-user":
+		return w.step(session.RemoveUser{})
 	case "inspect":
 		refusal := session.Inspect(w.now, w.policy, w.state, secret(value("secret", "mine")), channel)
 		return fmt.Sprintf("  refusal=%q\n", refusal)
@@ -152,10 +179,10 @@ func (w *world) run(t *testing.T, words []string) string {
 }
 
 func (w *world) step(msg session.Message) string {
-	before := fmt.Sprintf("%+v", w.state.Session)
+	before := fmt.Sprintf("%+v %+v", w.state.Session, w.state.User)
 	eff := session.Step(w.now, w.policy, w.state, msg)
 	var out strings.Builder
-	if after := fmt.Sprintf("%+v", w.state.Session); after != before {
+	if after := fmt.Sprintf("%+v %+v", w.state.Session, w.state.User); after != before {
 		fmt.Fprintln(&out, "  STEP CHANGED ITS INPUT")
 	}
 	if eff.Refusal != "" {
@@ -170,8 +197,21 @@ func (w *world) step(msg session.Message) string {
 		w.state.Session = s
 	}
 	if u := eff.PutUser; u != nil {
-		fmt.Fprintf(&out, "  put user last_login=+%d\n", u.LastLogin-w.start.Unix())
+		fmt.Fprintf(&out, "  put user%s\n", w.describe(u))
 		w.state.User = u
+	}
+	if eff.RemoveUser {
+		fmt.Fprintln(&out, "  remove user")
+		w.state.User = nil
+	}
+	if eff.EndTokens != "" {
+		w.epoch++
+		fmt.Fprintf(&out, "  end the user's tokens reason=%s epoch=%d\n", eff.EndTokens, w.epoch)
+		if u := w.state.User; u != nil {
+			user := *u
+			user.Epoch = w.epoch
+			w.state.User = &user
+		}
 	}
 	for _, e := range eff.Events {
 		fmt.Fprintf(&out, "  event %s %s reason=%s at=+%d expires_at=+%d\n", e.Kind, e.Value, e.Reason,
@@ -181,4 +221,33 @@ func (w *world) step(msg session.Message) string {
 		return "  nothing\n"
 	}
 	return out.String()
+}
+
+// describe tells what of a user is not as it began.
+func (w *world) describe(u *session.User) string {
+	var out strings.Builder
+	for _, field := range []struct {
+		name  string
+		value any
+		zero  bool
+	}{
+		{"last_login", fmt.Sprintf("+%d", u.LastLogin-w.start.Unix()), u.LastLogin == 0},
+		{"disabled", u.Disabled, !u.Disabled},
+		{"password", u.PasswordHash, u.PasswordHash == ""},
+		{"roles", u.Roles, len(u.Roles) == 0},
+		{"groups", u.Groups, len(u.Groups) == 0},
+		{"accounts", len(u.Accounts), len(u.Accounts) == 0},
+	} {
+		if !field.zero {
+			fmt.Fprintf(&out, " %s=%v", field.name, field.value)
+		}
+	}
+	return out.String()
+}
+
+func list(text string) []string {
+	if text == "" {
+		return nil
+	}
+	return strings.Split(text, ",")
 }

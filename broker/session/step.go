@@ -29,6 +29,9 @@ func (m Open) step(now time.Time, p Policy, st State) Effects {
 	user := *st.User
 	user.LastLogin = now.Unix()
 	if p := m.Profile; p != nil {
+		if len(user.Accounts) == 0 { // a record older than Groups: its roles were the provider's
+			user.Roles = nil
+		}
 		user.Username, user.Groups, user.Attributes = p.Username, p.Groups, p.Attributes
 	}
 	account := Account{Issuer: m.UpstreamIssuer, Subject: m.UpstreamSubject}
