@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-	"sync/atomic"
 
 	"tokenbroker/broker/store"
 	"tokenbroker/revocation"
@@ -21,69 +20,128 @@ const (
 	maxOriginLength = 64
 )
 
-// Answer returns the catch-up answer for a position: what was recorded after it, or
+// EncodedAnswer returns the catch-up answer for a position: what was recorded after it, or
 // everything live if it is empty, or names an origin or batch that is not known (any
-// more). Up, then the clock, then the view are read, and the view holds every batch up to
-// the head that it states. A full one may already hold an event whose commit is yet to be
-// acknowledged; applying it again changes nothing. Full answers that wait for one another
-// share the next view. The caller must not change Events, which may be shared.
-func (l *Ledger) Answer(ctx context.Context, after string) (revocation.Answer, error) {
+// more). Up, then the clock, then the view are read after the call, and the view holds
+// every batch up to the head that it states. A full one may already hold an event whose
+// commit is yet to be acknowledged; applying it again changes nothing.
+//
+// Calls with the same position and form that wait for one another share the next encoding.
+// When those in use take more than 256 MiB, it waits until some are closed. The caller
+// closes the answer.
+func (l *Ledger) EncodedAnswer(ctx context.Context, after string, as revocation.Form) (*EncodedAnswer, error) {
 	positions, err := parsePosition(after)
 	if err != nil {
-		return revocation.Answer{}, err
+		return nil, err
 	}
-	a := revocation.Answer{V: revocation.Version, Store: l.storeID, Origin: l.origin, Up: l.Up()}
-	a.AtMS = l.Now().UnixMilli()
-
-	var head uint64
-	events, known, err := l.delta(ctx, positions, &head)
-	if err == nil && !known {
-		a.Full = true
-		head, events, err = l.full(ctx)
-	}
+	a, err := l.answer(ctx, positions, as)
 	if err != nil {
-		return revocation.Answer{}, fmt.Errorf("answering a catch-up: %w", err)
+		return nil, fmt.Errorf("answering a catch-up: %w", err)
 	}
-	a.Events = events
-	if a.Events == nil {
-		a.Events = []revocation.Event{}
-	}
-	a.Origins = []revocation.OriginHead{{Origin: l.origin, Head: head}}
-	a.Kids = append([]string{}, l.config.Kids()...)
-	// After the view: whatever was collected before or during it ended by this floor.
-	a.TimeFloor = l.TimeFloor()
-	a.AtMS = max(a.AtMS, a.TimeFloor*1000)
 	return a, nil
 }
 
-// delta returns the events after a position, or false if the position is not known.
-func (l *Ledger) delta(ctx context.Context, positions map[string]uint64, head *uint64) ([]revocation.Event, bool, error) {
-	seq, ok := positions[l.origin]
-	if !ok || len(positions) != 1 {
-		return nil, false, nil
+// Answer is [Ledger.EncodedAnswer] for a reader in this process.
+func (l *Ledger) Answer(ctx context.Context, after string) (revocation.Answer, error) {
+	encoded, err := l.EncodedAnswer(ctx, after, revocation.FormBinary)
+	if err != nil {
+		return revocation.Answer{}, err
 	}
+	defer func() { _ = encoded.Close() }()
+	a, err := revocation.DecodeBinaryAnswer(encoded.Reader())
+	if err != nil {
+		return revocation.Answer{}, err
+	}
+	return *a, nil
+}
+
+func (l *Ledger) answer(ctx context.Context, positions map[string]uint64, as revocation.Form) (*EncodedAnswer, error) {
+	if seq, ok := positions[l.origin]; ok && len(positions) == 1 {
+		a, err := l.answers.get(ctx, answerKey{form: as, delta: true, seq: seq}, func() (*revocation.EncodedAnswer, error) {
+			return l.encodeDelta(ctx, seq, as)
+		})
+		if !errors.Is(err, errUnknownPosition) {
+			return a, err
+		}
+	}
+	return l.answers.get(ctx, answerKey{form: as}, func() (*revocation.EncodedAnswer, error) {
+		return l.encodeFull(ctx, as)
+	})
+}
+
+// errUnknownPosition says that only a full answer will do.
+var errUnknownPosition = errors.New("position not known (any more)")
+
+// begin reads what an answer states of the time before its view.
+func (l *Ledger) begin() revocation.Answer {
+	a := revocation.Answer{V: revocation.Version, Store: l.storeID, Origin: l.origin, Up: l.Up()}
+	a.AtMS = l.Now().UnixMilli()
+	return a
+}
+
+// finish completes an answer whose view reaches head. The floor is read after the view:
+// whatever was collected before or during it ended by this floor.
+func (l *Ledger) finish(b *revocation.AnswerBuilder, a revocation.Answer, head uint64) (*revocation.EncodedAnswer, error) {
+	a.Origins = []revocation.OriginHead{{Origin: l.origin, Head: head}}
+	a.Kids = l.config.Kids()
+	a.TimeFloor = l.TimeFloor()
+	a.AtMS = max(a.AtMS, a.TimeFloor*1000)
+	return b.Finish(a)
+}
+
+func (l *Ledger) encodeFull(ctx context.Context, as revocation.Form) (*revocation.EncodedAnswer, error) {
+	a, b := l.begin(), revocation.NewAnswerBuilder(as)
+	a.Full = true
+	head := l.Head()
+	if err := l.eachEvent(ctx, func(events []revocation.Event) error { return b.Add(events...) }); err != nil {
+		return nil, err
+	}
+	return l.finish(b, a, head)
+}
+
+func (l *Ledger) encodeDelta(ctx context.Context, seq uint64, as revocation.Form) (*revocation.EncodedAnswer, error) {
+	a, b := l.begin(), revocation.NewAnswerBuilder(as)
 	l.mu.Lock()
-	first := l.first
-	*head = l.head
+	first, head := l.first, l.head
 	l.mu.Unlock()
-	if seq > *head || seq+1 < first {
-		return nil, false, nil
+	if seq > head || seq+1 < first {
+		return nil, errUnknownPosition
 	}
-	var events []revocation.Event
-	for seq < *head {
-		batches, err := l.readBatches(ctx, seq, min(*head-seq, pageSize))
+	for seq < head {
+		batches, err := l.readBatches(ctx, seq, min(head-seq, l.batchesPerPage(seq)))
 		if err != nil {
-			return nil, false, err
+			return nil, err
 		}
 		if len(batches) == 0 { // collected meanwhile
-			return nil, false, nil
+			return nil, errUnknownPosition
 		}
-		for _, b := range batches {
-			events = append(events, b.Events...)
+		for _, batch := range batches {
+			if err := b.Add(batch.Events...); err != nil {
+				return nil, err
+			}
 		}
 		seq += uint64(len(batches))
 	}
-	return events, true, nil
+	return l.finish(b, a, head)
+}
+
+// batchesPerPage is how many of the own batches after seq are read at a time: pageSize at
+// most, and pageBytes, but one at least.
+func (l *Ledger) batchesPerPage(seq uint64) uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if seq+1 < l.first || seq >= l.head {
+		return 1 // collected meanwhile
+	}
+	n, bytes := uint64(0), 0
+	for _, info := range l.batches[seq+1-l.first:] {
+		bytes += info.size
+		if n == pageSize || n > 0 && bytes > pageBytes {
+			break
+		}
+		n++
+	}
+	return n
 }
 
 // readBatches returns up to limit own batches after seq, without a gap: none if the next
@@ -107,55 +165,6 @@ func (l *Ledger) readBatches(ctx context.Context, seq, limit uint64) ([]revocati
 		batches = append(batches, b)
 	}
 	return batches, nil
-}
-
-// views lets full answers that wait share one.
-type views struct {
-	turn    chan struct{} // holds a token while nobody reads a view
-	begun   atomic.Uint64 // the number of the last view that was begun
-	waiting atomic.Int64
-
-	// By turn:
-	last   uint64 // the number of the view below, zero if there is none
-	head   uint64
-	events []revocation.Event
-}
-
-func (v *views) init() {
-	v.turn = make(chan struct{}, 1)
-	v.turn <- struct{}{}
-}
-
-// full returns everything live, from a view that began after the call.
-func (l *Ledger) full(ctx context.Context) (uint64, []revocation.Event, error) {
-	v := &l.views
-	arrived := v.begun.Load()
-	v.waiting.Add(1)
-	select {
-	case <-v.turn:
-	case <-ctx.Done():
-		v.waiting.Add(-1)
-		return 0, nil, ctx.Err()
-	}
-	defer func() {
-		if v.waiting.Add(-1) == 0 {
-			v.last, v.events = 0, nil // nobody is left to share it with
-		}
-		v.turn <- struct{}{}
-	}()
-	if v.last > arrived {
-		return v.head, v.events, nil
-	}
-	v.last, v.events = 0, nil
-	number := v.begun.Add(1)
-	head := l.Head()
-	var events []revocation.Event
-	err := l.eachEvent(ctx, func(page []revocation.Event) { events = append(events, page...) })
-	if err != nil {
-		return 0, nil, err
-	}
-	v.last, v.head, v.events = number, head, events
-	return head, events, nil
 }
 
 // parsePosition reads <origin>.<seq>[,…]; an empty one is no position.

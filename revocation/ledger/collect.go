@@ -68,29 +68,34 @@ type collection struct {
 	deletes   []store.Change
 	floor     int64 // the newest end among deletes
 	collected int
+	failed    []error // of the records that cannot be read
 }
 
 func (c *collection) run(ctx context.Context) error {
-	if err := c.scan(ctx, eventPrefix, c.event); err != nil {
+	if err := c.scan(ctx, eventPrefix, pageSize, c.event); err != nil {
 		return err
 	}
-	if err := c.scan(ctx, batchPrefix, c.foreignBatch); err != nil {
+	if err := c.scan(ctx, batchPrefix, batchPage, c.foreignBatch); err != nil {
 		return err
 	}
+	c.ledger.unreadable.note(c.ledger.config.Logger, c.failed)
 	return c.ownBatches(ctx)
 }
 
 // scan deletes the records below prefix that judge finds to be over; judge returns the end.
-func (c *collection) scan(ctx context.Context, prefix string, judge func(store.Record) (over bool, end int64, err error)) error {
+// One that cannot be read is left alone: it may revoke something, and no answer is given
+// that would leave it out. The others are collected all the same.
+func (c *collection) scan(ctx context.Context, prefix string, limit int, judge func(store.Record) (over bool, end int64, err error)) error {
 	for after := ""; ; {
-		page, err := c.ledger.config.Store.List(ctx, prefix, after, pageSize)
+		page, err := c.ledger.config.Store.List(ctx, prefix, after, limit)
 		if err != nil {
 			return err
 		}
 		for _, r := range page {
 			over, end, err := judge(r)
 			if err != nil {
-				return err
+				c.failed = append(c.failed, err)
+				continue
 			}
 			if over {
 				// The revision: a stronger event may have been written since.
@@ -99,7 +104,7 @@ func (c *collection) scan(ctx context.Context, prefix string, judge func(store.R
 				}
 			}
 		}
-		if len(page) < pageSize {
+		if len(page) < limit {
 			return c.flush(ctx)
 		}
 		after = page[len(page)-1].Key

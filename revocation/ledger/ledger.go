@@ -74,7 +74,8 @@ type Ledger struct {
 	suspect   atomic.Bool  // what was last logged of the clock
 
 	collecting sync.Mutex // one collection at a time
-	views      views
+	answers    answers
+	unreadable unreadable
 
 	mu      sync.Mutex
 	head    uint64        // of the last committed batch
@@ -89,6 +90,7 @@ type batchInfo struct {
 	written time.Duration // by Mono
 	end     int64         // of the last of its records, Unix seconds
 	length  time.Duration // of the longest
+	size    int           // of the batch's record, bytes
 }
 
 type pending struct {
@@ -109,7 +111,7 @@ func Open(ctx context.Context, config Config) (*Ledger, error) {
 		first:  1,
 		moved:  make(chan struct{}),
 	}
-	l.views.init()
+	l.answers.init()
 	if err := l.loadStoreID(ctx); err != nil {
 		return nil, fmt.Errorf("opening the ledger: %w", err)
 	}
@@ -174,11 +176,14 @@ func (l *Ledger) loadTimeFloor(ctx context.Context) error {
 
 func (l *Ledger) loadEvents(ctx context.Context) error {
 	l.config.Denylist.SetKids(l.config.Kids())
-	return l.eachEvent(ctx, func(events []revocation.Event) { l.config.Denylist.Apply(events...) })
+	return l.eachEvent(ctx, func(events []revocation.Event) error {
+		l.config.Denylist.Apply(events...)
+		return nil
+	})
 }
 
 // eachEvent gives the strongest events of the record, a page at a time, to fn.
-func (l *Ledger) eachEvent(ctx context.Context, fn func([]revocation.Event)) error {
+func (l *Ledger) eachEvent(ctx context.Context, fn func([]revocation.Event) error) error {
 	for after := ""; ; {
 		page, err := l.config.Store.List(ctx, eventPrefix, after, pageSize)
 		if err != nil {
@@ -192,7 +197,9 @@ func (l *Ledger) eachEvent(ctx context.Context, fn func([]revocation.Event)) err
 			}
 			events[i] = rec.Event
 		}
-		fn(events)
+		if err := fn(events); err != nil {
+			return err
+		}
 		if len(page) < pageSize {
 			return nil
 		}

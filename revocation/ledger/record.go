@@ -14,8 +14,13 @@ import (
 // version of the stored records.
 const version = 1
 
-// pageSize is how many records are read at a time.
-const pageSize = 1000
+const (
+	// pageSize is how many records are read at a time, pageBytes how much of the own batches.
+	pageSize  = 1000
+	pageBytes = 4 << 20
+	// batchPage is pageSize for batches of unknown size: 16 MiB at most.
+	batchPage = 32
+)
 
 // Keys of the record.
 const (

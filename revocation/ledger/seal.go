@@ -39,7 +39,7 @@ func (l *Ledger) Seal(accepted []revocation.Event) ([]store.Write, error) {
 		return nil, fmt.Errorf("%w: %d bytes, a batch holds %d", store.ErrTooBig, len(value), revocation.MaxBatchBytes)
 	}
 	writes := []store.Write{{Key: batchKey(l.origin, seq), Value: value}}
-	var info batchInfo
+	info := batchInfo{size: len(value)}
 	for _, e := range events {
 		key := eventKey(e)
 		recorded, needed, err := l.merge(key, e)
