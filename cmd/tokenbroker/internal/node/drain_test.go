@@ -47,8 +47,10 @@ func TestAStopAnswersTheSignInsUnderWay(t *testing.T) {
 		l.signIn()
 		one = min(one, time.Since(began))
 	}
-	clients := int(node.AnswerTimeout/2/one) * runtime.GOMAXPROCS(0)
-	clients = min(max(clients, 8), 64)
+	clients := min(int(node.AnswerTimeout/3/one)*runtime.GOMAXPROCS(0), 64)
+	if clients < 8 {
+		t.Skipf("a sign-in takes %s: too busy a machine to say what a stop leaves time for", one)
+	}
 	t.Logf("%d sign-ins", clients)
 	conns, names := make([]*rawConn, clients), make([]string, clients)
 	bodyOf := func(i int) string { return fmt.Sprintf(`{"username": %q, "password": "lovelace"}`, names[i]) }
