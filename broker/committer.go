@@ -109,7 +109,7 @@ func cut(batch []commitRequest, begin int) int {
 			writes += len(change.Writes)
 			events += len(change.Events)
 			for _, e := range change.Events {
-				bytes += eventOverhead + 6*len(e.Value)
+				bytes += eventOverhead + encodedLen(e.Value)
 			}
 		}
 		if i > begin && (writes > maxCommitWrites || events > maxCommitEvents || bytes > maxCommitBytes) {
@@ -117,6 +117,19 @@ func cut(batch []commitRequest, begin int) int {
 		}
 	}
 	return len(batch)
+}
+
+// encodedLen is at least the length of text in JSON: six bytes for what may be escaped.
+func encodedLen(text string) int {
+	n := len(text)
+	for i := range len(text) {
+		switch c := text[i]; {
+		case c >= 'a' && c <= 'z', c >= '0' && c <= '9', c >= 'A' && c <= 'Z', c == '-':
+		default:
+			n += 5
+		}
+	}
+	return n
 }
 
 // commit writes one run of requests: disk, own denylist, head; the actor then replies.

@@ -34,6 +34,8 @@ type harness struct {
 	fatal  atomic.Pointer[error]
 }
 
+var policy = session.Policy{AccessLife: 5 * time.Minute, Idle: 336 * time.Hour, Absolute: 2160 * time.Hour, Grace: 10 * time.Second}
+
 var request = broker.Request{Addr: "127.0.0.1", ID: "r1"}
 
 func start(t *testing.T, change ...func(*broker.Config)) *harness {
@@ -44,7 +46,7 @@ func start(t *testing.T, change ...func(*broker.Config)) *harness {
 		Store: h.store, Signer: fakeSigner{}, Secrets: fakeSecrets{}, Ledger: h.ledger, Broadcast: h.ledger,
 		Denylist: h.ledger, Clock: h.clock, Passwords: fakePasswords{}, Throttle: fakeThrottle{},
 		Issuer: "http://issuer.test", Audience: []string{"demo-api"}, BrowserClient: "demo-spa", BrowserScope: "hello:read",
-		Policy:   session.Policy{AccessLife: 5 * time.Minute, Idle: 336 * time.Hour, Absolute: 2160 * time.Hour, Grace: 10 * time.Second},
+		Policy:   policy,
 		Observer: noObserver{}, Logger: slog.New(slog.NewTextHandler(&lockedWriter{b: h.log}, nil)),
 		Fatal: func(err error) { h.fatal.Store(&err) },
 	}
@@ -137,6 +139,7 @@ type fakeLedger struct {
 	denied  map[string]bool
 	down    bool
 	seals   int
+	broken  error // of Find
 }
 
 func (l *fakeLedger) Seal(accepted []revocation.Event) ([]store.Write, error) {
@@ -161,6 +164,19 @@ func (l *fakeLedger) Head() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return uint64(len(l.batches))
+}
+
+func (l *fakeLedger) Find(_ context.Context, kind revocation.Kind, value string) (revocation.Recorded, bool, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := len(l.batches) - 1; i >= 0; i-- {
+		for _, e := range l.batches[i] {
+			if e.Kind == kind && e.Value == value {
+				return revocation.Recorded{Event: e, Origin: "here", Seq: uint64(i) + 1}, true, l.broken
+			}
+		}
+	}
+	return revocation.Recorded{}, false, l.broken
 }
 
 func (l *fakeLedger) Flushed(context.Context, uint64) bool {

@@ -1,6 +1,10 @@
 package broker
 
-import "time"
+import (
+	"time"
+
+	"tokenbroker/revocation"
+)
 
 // The types of the operators' use cases. Their JSON is that of /admin/v1 and of the
 // commands' --output json; times are RFC 3339.
@@ -54,6 +58,8 @@ type UserQuery struct {
 type UserPage struct {
 	Users []UserInfo `json:"users"`
 	Next  string     `json:"next,omitempty"`
+	// Unreadable is how many damaged records were passed over; the log names them.
+	Unreadable int `json:"unreadable,omitempty"`
 }
 
 // SessionQuery selects sessions, of one user (uid or local user name) or of all.
@@ -87,6 +93,8 @@ type SessionSummary struct {
 type SessionPage struct {
 	Sessions []SessionSummary `json:"sessions"`
 	Next     string           `json:"next,omitempty"`
+	// Unreadable is how many damaged records were passed over; the log names them.
+	Unreadable int `json:"unreadable,omitempty"`
 }
 
 // Revoked is the answer to whatever ends tokens: durable when there is no error.
@@ -98,4 +106,40 @@ type Revoked struct {
 	Changed bool `json:"changed"`
 	// Broadcast is false when the record is durable and its message is still to be sent.
 	Broadcast bool `json:"broadcast"`
+}
+
+// BulkRevocation is many values of one kind to be revoked: jti, sid or sub (uids or local
+// user names).
+type BulkRevocation struct {
+	Kind   revocation.Kind
+	Values []string // 1 … [MaxBulkRevocation]
+	Reason string
+}
+
+// BulkRevoked is the answer to a [BulkRevocation]: durable when there is no error.
+type BulkRevoked struct {
+	Kind string `json:"kind"`
+	// Recorded is how many of the values are revoked now, Changed how many of them were not
+	// before, and Unknown how many name no session or user. A value that is repeated counts once.
+	Recorded int `json:"recorded"`
+	Changed  int `json:"changed"`
+	Unknown  int `json:"unknown"`
+	// UnknownValues are those, in the order of the request.
+	UnknownValues []string `json:"unknown_values,omitempty"`
+	// Broadcast is false when the records are durable and a message is still to be sent.
+	Broadcast bool `json:"broadcast"`
+}
+
+// RevocationCheck says what revokes a value.
+type RevocationCheck struct {
+	Kind  string `json:"kind,omitempty"` // as asked
+	Value string `json:"value"`
+	// Revoked: there is an event, or the session was ended. An event of kind sub, client or
+	// all hits the tokens and sessions that were made under an epoch below its own.
+	Revoked bool `json:"revoked"`
+	// Events are all that hit the value; of a session also those of its user, its client
+	// and everybody. One without an expires_at is for ever.
+	Events []revocation.Recorded `json:"events"`
+	// Session is the one that a sid names, if it is on record.
+	Session *SessionSummary `json:"session,omitempty"`
 }

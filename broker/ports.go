@@ -21,7 +21,7 @@ type Secrets interface {
 	Keys(purpose string) [][]byte
 }
 
-// Ledger is the durable record of revocations as the committer writes it. Seal and
+// Ledger is the durable record of revocations. Seal and
 // Committed are called by the committer alone, in turn.
 type Ledger interface {
 	// Seal gives the ledger's writes for the events accepted in this commit.
@@ -31,6 +31,8 @@ type Ledger interface {
 	Committed() (seq uint64)
 	// Head is the last committed sequence number.
 	Head() uint64
+	// Find returns the strongest event on record of a kind and value; safe for concurrent use.
+	Find(ctx context.Context, kind revocation.Kind, value string) (revocation.Recorded, bool, error)
 }
 
 // Broadcast tells whether a recorded batch went out.

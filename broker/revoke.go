@@ -37,22 +37,31 @@ func (b *Broker) RevokeSession(ctx context.Context, sid, reason string, req Requ
 	if err != nil {
 		return Revoked{}, err
 	}
-	uid, err := b.sessionOwner(ctx, sid)
-	if err != nil {
-		return Revoked{}, b.internal(ctx, "revoking a session", err)
-	}
-	result, err := b.ask(ctx, shardMessage{uid: uid, sid: sid, message: session.Revoke{Reason: why}})
+	changed, seq, err := b.endSession(ctx, sid, why, req)
 	if err != nil {
 		return Revoked{}, err
 	}
-	if result.effects.Refusal != "" {
-		return Revoked{}, errUnknownSession()
-	}
-	changed := result.effects.PutSession != nil
-	b.audit(ctx, "session_revoke", req, "uid", uid, "sid", sid, "reason", string(why), "changed", changed)
 	return Revoked{
-		Kind: string(revocation.KindSID), Value: sid, Changed: changed, Broadcast: b.broadcast(ctx, result.seq),
+		Kind: string(revocation.KindSID), Value: sid, Changed: changed, Broadcast: b.broadcast(ctx, seq),
 	}, nil
+}
+
+// endSession is RevokeSession up to the disk; seq is zero when there was nothing to do.
+func (b *Broker) endSession(ctx context.Context, sid string, reason revocation.Reason, req Request) (changed bool, seq uint64, err error) {
+	uid, err := b.sessionOwner(ctx, sid)
+	if err != nil {
+		return false, 0, b.internal(ctx, "revoking a session", err)
+	}
+	result, err := b.ask(ctx, shardMessage{uid: uid, sid: sid, message: session.Revoke{Reason: reason}})
+	if err != nil {
+		return false, 0, err
+	}
+	if result.effects.Refusal != "" {
+		return false, 0, errUnknownSession()
+	}
+	changed = result.effects.PutSession != nil
+	b.audit(ctx, "session_revoke", req, "uid", uid, "sid", sid, "reason", string(reason), "changed", changed)
+	return changed, result.seq, nil
 }
 
 // RevokeUser ends all sessions and tokens that the user has; new ones can be opened.
@@ -62,11 +71,21 @@ func (b *Broker) RevokeUser(ctx context.Context, ref, reason string, req Request
 	if err != nil {
 		return Revoked{}, err
 	}
+	done, seq, err := b.endUserByRef(ctx, ref, why, req)
+	if err != nil {
+		return Revoked{}, err
+	}
+	done.Broadcast = b.broadcast(ctx, seq)
+	return done, nil
+}
+
+// endUserByRef is RevokeUser up to the disk.
+func (b *Broker) endUserByRef(ctx context.Context, ref string, reason revocation.Reason, req Request) (Revoked, uint64, error) {
 	user, err := b.userByRef(ctx, ref)
 	if err != nil {
-		return Revoked{}, b.internal(ctx, "revoking a user", err)
+		return Revoked{}, 0, b.internal(ctx, "revoking a user", err)
 	}
-	return b.endUser(ctx, userEnd{event: "user_revoke", uid: user.UID, reason: why, writes: putUser}, req)
+	return b.recordEnd(ctx, userEnd{event: "user_revoke", uid: user.UID, reason: reason, writes: putUser}, req)
 }
 
 // sessionOwner returns the uid of the user whose session it is.

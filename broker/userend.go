@@ -22,6 +22,16 @@ type userEnd struct {
 // endUser writes the user under a new epoch and its event as one change. A login or refresh
 // under way at the same time meets a conflict and is decided anew, or is hit by the epoch.
 func (b *Broker) endUser(ctx context.Context, end userEnd, req Request) (Revoked, error) {
+	answer, seq, err := b.recordEnd(ctx, end, req)
+	if err != nil {
+		return Revoked{}, err
+	}
+	answer.Broadcast = b.broadcast(ctx, seq)
+	return answer, nil
+}
+
+// recordEnd is endUser up to the disk.
+func (b *Broker) recordEnd(ctx context.Context, end userEnd, req Request) (Revoked, uint64, error) {
 	answer := Revoked{Kind: string(revocation.KindSub), Value: end.uid}
 	seq, err := b.commitEpoch(ctx, false, func(drawn drawnEpoch) (*store.Change, error) {
 		user, rev, err := b.userRevision(ctx, end.uid)
@@ -44,11 +54,10 @@ func (b *Broker) endUser(ctx context.Context, end userEnd, req Request) (Revoked
 		}, nil
 	})
 	if err != nil {
-		return Revoked{}, b.internal(ctx, "ending a user's tokens", err)
+		return Revoked{}, 0, b.internal(ctx, "ending a user's tokens", err)
 	}
 	b.audit(ctx, end.event, req, "uid", end.uid, "reason", string(end.reason), "changed", answer.Changed)
-	answer.Broadcast = b.broadcast(ctx, seq)
-	return answer, nil
+	return answer, seq, nil
 }
 
 // putUser writes the user as it is.

@@ -2,9 +2,12 @@ package ledger
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
+	"tokenbroker/broker/store"
 	"tokenbroker/revocation"
 )
 
@@ -36,4 +39,27 @@ func (l *Ledger) List(ctx context.Context, after string, limit int) (events []re
 		events[i] = rec.Event
 	}
 	return events, next, nil
+}
+
+// Find returns the strongest event of the kind and value, and false when there is none. An
+// event that is over stays until it is collected. A key that the keyring calls compromised
+// is found without an event, too: it is dead for ever, with no end.
+func (l *Ledger) Find(ctx context.Context, kind revocation.Kind, value string) (revocation.Recorded, bool, error) {
+	r, err := l.config.Store.Get(ctx, eventKey(revocation.Event{Kind: kind, Value: value}))
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		if kind == revocation.KindKID && slices.Contains(l.config.Kids(), value) {
+			return revocation.Recorded{Event: revocation.Event{
+				Kind: kind, Value: value, Reason: revocation.ReasonKeyCompromise,
+			}}, true, nil
+		}
+		return revocation.Recorded{}, false, nil
+	case err != nil:
+		return revocation.Recorded{}, false, fmt.Errorf("looking up a revocation: %w", err)
+	}
+	var rec eventRecord
+	if err := decode(r, &rec, &rec.V); err != nil {
+		return revocation.Recorded{}, false, fmt.Errorf("looking up a revocation: %w", err)
+	}
+	return revocation.Recorded{Event: rec.Event, Origin: rec.Origin, Seq: rec.Seq}, true, nil
 }

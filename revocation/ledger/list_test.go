@@ -9,6 +9,7 @@ import (
 	"tokenbroker/broker/store"
 	"tokenbroker/broker/store/memstore"
 	"tokenbroker/revocation"
+	"tokenbroker/revocation/ledger"
 )
 
 func TestListGivesEveryLiveEventOnce(t *testing.T) {
@@ -80,5 +81,39 @@ func TestListFailsOnAnUnreadableEvent(t *testing.T) {
 	}
 	if events, _, err := p.List(t.Context(), "", 10); err == nil || events != nil {
 		t.Errorf("got %v, %v", events, err)
+	}
+}
+
+func TestFindGivesTheStrongestEventAndItsBatch(t *testing.T) {
+	engines(t, func(t *testing.T, s store.Store) {
+		p := start(t, s, func(c *ledger.Config) { c.Kids = func() []string { return []string{"k1"} } })
+		long := "https://issuer.example/" + strings.Repeat("x", 80)
+		p.revoke(sub(long, 2), sid("s1"))
+		p.revoke(sub(long, 9))
+		p.revoke(sub(long, 3)) // the weaker one changes nothing
+		got, ok, err := p.Find(t.Context(), revocation.KindSub, long)
+		if err != nil || !ok || got.Epoch != 9 || got.Origin != p.Origin() || got.Seq != 2 {
+			t.Errorf("%+v %v %v", got, ok, err)
+		}
+		if got, ok, err = p.Find(t.Context(), revocation.KindKID, "k1"); err != nil || !ok || got.Reason != revocation.ReasonKeyCompromise || got.ExpiresAt != 0 {
+			t.Errorf("a compromised key: %+v %v %v", got, ok, err)
+		}
+		for _, none := range []revocation.Event{{Kind: "jti", Value: "s1"}, {Kind: "sid", Value: "k1"}, {Kind: "kid", Value: "k2"}, {Kind: "all"}} {
+			if got, ok, err := p.Find(t.Context(), none.Kind, none.Value); ok || err != nil {
+				t.Errorf("%+v: found %+v, %v", none, got, err)
+			}
+		}
+	})
+}
+
+func TestFindFailsOnAnUnreadableEvent(t *testing.T) {
+	s := memstore.New(nil)
+	p := start(t, s)
+	w := store.Write{Key: "ledger.event.sid.s2", Value: []byte(`{"v":2}`)}
+	if err := s.Commit(t.Context(), []store.Change{{Writes: []store.Write{w}}}, nil)[0]; err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := p.Find(t.Context(), revocation.KindSID, "s2"); err == nil {
+		t.Error("an unreadable event is not revoked")
 	}
 }

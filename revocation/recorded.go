@@ -1,0 +1,9 @@
+package revocation
+
+// Recorded is an event as the ledger keeps it, with the batch that holds it. Origin is empty
+// for a compromised key of which the keyring tells.
+type Recorded struct {
+	Event
+	Origin string `json:"origin,omitempty"`
+	Seq    uint64 `json:"seq,omitempty"`
+}
