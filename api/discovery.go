@@ -23,6 +23,8 @@ type metadata struct {
 	GrantTypes             []string `json:"grant_types_supported"`
 	SubjectTypes           []string `json:"subject_types_supported"`
 	IDTokenAlgorithms      []string `json:"id_token_signing_alg_values_supported"`
+	IntrospectionEndpoint  string   `json:"introspection_endpoint"`
+	IntrospectionAuth      []string `json:"introspection_endpoint_auth_methods_supported"`
 	AccessTokenMaxLifetime int64    `json:"access_token_max_lifetime"`
 }
 
@@ -30,13 +32,16 @@ type metadata struct {
 // OIDC requires the member, and clients take their allow-list from it. The longest life, in
 // seconds, is rounded up, so that no token is signed that a validator refuses.
 func newDiscovery(cfg *Config) (document, error) {
+	base := strings.TrimSuffix(cfg.Issuer, "/")
 	body, err := json.Marshal(metadata{
 		Issuer:                 cfg.Issuer,
-		JWKSURI:                strings.TrimSuffix(cfg.Issuer, "/") + "/.well-known/jwks.json",
+		JWKSURI:                base + "/.well-known/jwks.json",
 		ResponseTypes:          []string{},
 		GrantTypes:             []string{},
 		SubjectTypes:           []string{"public"},
 		IDTokenAlgorithms:      cfg.Algorithms,
+		IntrospectionEndpoint:  base + "/oauth2/introspect",
+		IntrospectionAuth:      []string{"client_secret_basic", "client_secret_post"},
 		AccessTokenMaxLifetime: int64((cfg.MaxTokenLifetime + time.Second - 1) / time.Second),
 	})
 	if err != nil {

@@ -108,6 +108,7 @@ func (s *server) routes() (*gin.Engine, error) {
 	get("/.well-known/openid-configuration", s.discovery.serve)
 	get("/.well-known/oauth-authorization-server", s.discovery.serve)
 	get("/.well-known/jwks.json", s.jwks(s.cfg.JWKS))
+	e.POST("/oauth2/introspect", auth(oauth(s.introspect)))
 	get("/revocations", noStore(s.revocations))
 	get("/revocations/jwks.json", s.jwks(s.cfg.FeedJWKS))
 	if err := s.files(get); err != nil {
