@@ -11,6 +11,10 @@ import (
 	"tokenbroker/revocation"
 )
 
+// clocksApartMS between the wall and the monotonic clock: the machine was suspended or its
+// clock stepped.
+const clocksApartMS = 250
+
 // reading is what is known at one moment.
 type reading struct {
 	version     uint64 // of denylist and keys
@@ -22,8 +26,11 @@ type reading struct {
 // backend is where a Validator's knowledge comes from: a broker elsewhere, or the one it
 // is part of.
 type backend interface {
-	// read is called for every token and must not block or allocate.
-	read() reading
+	// read is called for every token and must not block or allocate. own is the call's own
+	// bound of staleness, which can only be stricter, or 0.
+	read(own time.Duration) reading
+	// age is how old the knowledge of revocations is.
+	age() time.Duration
 	// key may ask the broker for a kid that is not known yet.
 	key(ctx context.Context, kid string) (verificationKey, error)
 	denylist() *revocation.Denylist
@@ -62,7 +69,9 @@ func NewInProcess(config InProcessConfig) (*Validator, error) {
 
 type inProcess struct{ config InProcessConfig }
 
-func (p *inProcess) read() reading {
+func (p *inProcess) age() time.Duration { return 0 }
+
+func (p *inProcess) read(time.Duration) reading {
 	return reading{
 		version:     p.config.Denylist.Version(),
 		nowMS:       p.config.Now().UnixMilli(),
@@ -87,20 +96,30 @@ type remote struct {
 	source
 	revoked      *revocation.Denylist
 	maxStaleness time.Duration
+	wall         func() time.Time
 }
 
 func newRemote(s source, maxStaleness time.Duration) *remote {
-	return &remote{source: s, revoked: s.denylist(), maxStaleness: maxStaleness}
+	return &remote{source: s, revoked: s.denylist(), maxStaleness: maxStaleness, wall: time.Now}
 }
 
 // read takes the version from the denylist itself, not from the view: an event counts
 // from the moment Apply returns, whenever the next view is made.
-func (r *remote) read() reading {
+func (r *remote) read(own time.Duration) reading {
 	v, now := r.view(), monotonic()
 	return reading{
 		version:     r.revoked.Version(),
 		nowMS:       v.brokerMS(now),
 		maxLifetime: v.maxLifetime,
-		fresh:       v.fresh(now, r.maxStaleness),
+		fresh:       v.fresh(now, r.maxStaleness) && (own == 0 || r.meets(own, v, now)),
 	}
 }
+
+// meets is the part of freshness that only a call with a bound of its own pays for: no
+// tick tells it that the machine's clocks went apart.
+func (r *remote) meets(own time.Duration, v *view, now time.Duration) bool {
+	apart := r.wall().UnixMilli() - now.Milliseconds() - v.wallOffsetMS
+	return v.fresh(now, own) && -clocksApartMS < apart && apart < clocksApartMS
+}
+
+func (r *remote) age() time.Duration { return monotonic() - r.view().asOf }

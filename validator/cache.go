@@ -2,6 +2,7 @@ package validator
 
 import (
 	"hash/maphash"
+	"math"
 	"math/bits"
 	"strings"
 	"sync"
@@ -24,6 +25,10 @@ type cache struct {
 }
 
 const (
+	// unsettled is the version of a token without a verdict that could be stored; no
+	// denylist gets there.
+	unsettled = math.MaxUint64
+
 	bucketWays = 7
 	hashedTail = 32 // characters: 192 bits of the signature
 )

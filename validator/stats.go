@@ -11,15 +11,30 @@ type Stats struct {
 	Expired, Revoked, Invalid, Stale uint64
 	// Cached is the number of tokens in memory.
 	Cached int
-	// Fresh says that a good token would be accepted now.
+	// Fresh says that revocations are known to be current: no older than
+	// Config.MaxStaleness. AgeMS is how old what is known is, in milliseconds.
 	Fresh bool
+	AgeMS int64
+	// Introspections counts the requests to the broker about single tokens.
+	Introspections uint64
+	// Denylist is the number of revocations in memory, Evictions how many made room for
+	// others. Until the broker's clock is past IncompleteUntil (Unix seconds, 0: nothing
+	// was evicted) each token that is not listed is confirmed by introspection.
+	Denylist        int
+	Evictions       uint64
+	IncompleteUntil int64
 	// Version moves with every change of keys and revocations.
 	Version uint64
 }
 
 // Stats returns the counters, each correct by itself.
 func (v *Validator) Stats() Stats {
-	r := v.backend.read()
+	r := v.backend.read(0)
+	denylist := v.backend.denylist()
+	var asked uint64
+	if v.introspector != nil {
+		asked = v.introspector.asked.Load()
+	}
 	return Stats{
 		Verified: v.verified.Load(),
 		Expired:  v.expired.Load(),
@@ -28,7 +43,14 @@ func (v *Validator) Stats() Stats {
 		Stale:    v.stale.Load(),
 		Cached:   int(v.cache.count.Load()),
 		Fresh:    r.fresh,
-		Version:  r.version,
+		AgeMS:    v.backend.age().Milliseconds(),
+
+		Introspections:  asked,
+		Denylist:        denylist.Len(),
+		Evictions:       denylist.Evictions(),
+		IncompleteUntil: denylist.IncompleteUntil(),
+
+		Version: r.version,
 	}
 }
 

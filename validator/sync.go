@@ -30,6 +30,7 @@ type syncConfig struct {
 	Feed                   revocation.Feed
 	HTTP                   *http.Client
 	MaxStaleness           time.Duration
+	DenylistSize           int
 	Logger                 *slog.Logger
 
 	wall func() time.Time // the wall clock; for tests
@@ -62,6 +63,7 @@ type syncer struct {
 	collectedAt time.Duration
 	isReady     bool
 	wasFresh    bool
+	wasPartial  bool
 	failing     map[string]string
 
 	mu      sync.Mutex
@@ -89,6 +91,9 @@ func newSyncer(cfg syncConfig) *syncer {
 	if cfg.MaxStaleness <= 0 {
 		cfg.MaxStaleness = defaultMaxStaleness
 	}
+	if cfg.DenylistSize <= 0 {
+		cfg.DenylistSize = defaultDenylistSize
+	}
 	if cfg.wall == nil {
 		cfg.wall = time.Now
 	}
@@ -99,7 +104,7 @@ func newSyncer(cfg syncConfig) *syncer {
 		cfg:     cfg,
 		http:    &client,
 		issuer:  strings.TrimRight(cfg.Issuer, "/"),
-		deny:    revocation.NewDenylist(),
+		deny:    revocation.NewCappedDenylist(cfg.DenylistSize),
 		tokens:  newTokenKeys(),
 		inbox:   make(chan delivery, inboxSize),
 		gaps:    make(chan error, 1),
@@ -273,9 +278,14 @@ func (s *syncer) publish() {
 		wallOffsetMS: state.WallOffsetMS,
 		maxLifetime:  s.tokens.maxLifetime(),
 	}
-	if old := s.now.Load(); *old != v {
+	old := s.now.Load()
+	if state.AtMS == 0 { // no proof of any origin is left: time goes on all the same
+		v.asOf, v.atMS = old.asOf, old.atMS
+	}
+	if *old != v {
 		s.now.Store(&v)
 	}
+	s.tellEvictions(v.brokerMS(now.Mono))
 	fresh := v.fresh(now.Mono, s.cfg.MaxStaleness)
 	if !s.isReady && fresh && s.tokens.loaded() && len(s.feedKeys.set) > 0 {
 		s.isReady = true
@@ -289,6 +299,22 @@ func (s *syncer) publish() {
 		s.cfg.Logger.Info("revocations are current", "issuer", s.cfg.Issuer, "entries", s.deny.Len())
 	} else {
 		s.cfg.Logger.Warn("revocations are not known to be current", "issuer", s.cfg.Issuer, "error", s.troubles())
+	}
+}
+
+// tellEvictions logs when the denylist begins to lack live entries, and when no more.
+func (s *syncer) tellEvictions(brokerMS int64) {
+	until := s.deny.IncompleteUntil()
+	partial := until > 0 && brokerMS/1000 <= until
+	if partial == s.wasPartial {
+		return
+	}
+	s.wasPartial = partial
+	if partial {
+		s.cfg.Logger.Warn("more is revoked than DenylistSize holds: the broker is asked about each token until that has expired",
+			"size", s.cfg.DenylistSize, "until", time.Unix(until, 0).UTC())
+	} else {
+		s.cfg.Logger.Info("all that is revoked is in memory again", "evictions", s.deny.Evictions())
 	}
 }
 

@@ -367,8 +367,9 @@ func TestConfigIsChecked(t *testing.T) {
 		"no client":          func(c *validator.Config) { c.Client.ID = "" },
 		"no secret":          func(c *validator.Config) { c.Client.Secret = "" },
 		"no feed":            func(c *validator.Config) { c.Feed = nil },
+		"negative denylist":  func(c *validator.Config) { c.DenylistSize = -1 },
 		"negative staleness": func(c *validator.Config) { c.MaxStaleness = -1 },
-		"unknown policy":     func(c *validator.Config) { c.Policy = "hope" },
+		"unknown policy":     func(c *validator.Config) { c.OnStale = "hope" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			config := issuer.Config("test")

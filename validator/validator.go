@@ -17,16 +17,11 @@ import (
 const (
 	defaultMaxStaleness = 30 * time.Second
 	defaultCacheSize    = 1 << 17
+	defaultDenylistSize = 1_000_000
 
 	// maxIssuedAhead is how far iat may lie in the future of the broker's clock.
 	maxIssuedAhead = 60 * time.Second
 )
-
-// Policy says what a stale Validator does with a token.
-type Policy string
-
-// FailClosed refuses every token with [ErrStale] while stale.
-const FailClosed Policy = "fail_closed"
 
 // Client is the service's own account at the broker, with which it asks for revocations.
 type Client struct {
@@ -58,11 +53,16 @@ type Config struct {
 	Feed revocation.Feed
 	// MaxStaleness is how old the knowledge of revocations may be; 30 s when zero.
 	MaxStaleness time.Duration
-	// Policy applies when it is older; [FailClosed] when empty.
-	Policy Policy
+	// OnStale says what to do with a token when it is older; [FailClosed] when empty.
+	OnStale Policy
 	// CacheSize is the number of verified tokens to remember; 131,072 when zero. A
 	// remembered token takes about 2 KiB.
 	CacheSize int
+	// DenylistSize is the number of revoked tokens and sessions to remember; 1,000,000 when
+	// zero, at about 150 bytes each. With more than that live at once the oldest make room,
+	// and the broker is asked about each token that they might have hit, or [ErrStale] is
+	// the answer: see Stats.Evictions. Revoked subjects, clients and keys are always kept.
+	DenylistSize int
 	// HTTPClient talks to the broker; when nil, one with a timeout that follows no redirects.
 	HTTPClient *http.Client
 	// Logger gets one line per change of state; [slog.Default] when nil.
@@ -81,16 +81,22 @@ func (c *Config) validate() error {
 		return errors.New("validator: Client.ID and Client.Secret are required for the catch-up")
 	case c.Feed == nil:
 		return errors.New("validator: Feed is required, for example natsfeed.Feed{URL: …}")
-	case c.MaxStaleness < 0 || c.CacheSize < 0:
-		return errors.New("validator: MaxStaleness and CacheSize must not be negative")
-	case c.Policy != "" && c.Policy != FailClosed:
-		return fmt.Errorf("validator: unknown Policy %q", string(c.Policy))
+	case c.MaxStaleness < 0 || c.CacheSize < 0 || c.DenylistSize < 0:
+		return errors.New("validator: MaxStaleness, CacheSize and DenylistSize must not be negative")
+	case c.OnStale != "" && !c.OnStale.known():
+		return fmt.Errorf("validator: unknown OnStale %q, want %s, %s or %s", string(c.OnStale), FailClosed, Introspect, InsecureServeStale)
+	}
+	if c.OnStale == "" {
+		c.OnStale = FailClosed
 	}
 	if c.MaxStaleness == 0 {
 		c.MaxStaleness = defaultMaxStaleness
 	}
 	if c.CacheSize == 0 {
 		c.CacheSize = defaultCacheSize
+	}
+	if c.DenylistSize == 0 {
+		c.DenylistSize = defaultDenylistSize
 	}
 	if c.HTTPClient == nil {
 		c.HTTPClient = &http.Client{
@@ -112,6 +118,10 @@ type Validator struct {
 	cache     *cache
 	close     func()
 
+	onStale      Policy
+	maxStaleness time.Duration
+	introspector *introspector // nil: nobody can be asked
+
 	verified, expired, revoked, invalid, stale atomic.Uint64
 }
 
@@ -129,6 +139,7 @@ func New(ctx context.Context, config Config) (*Validator, error) {
 		Feed:         config.Feed,
 		HTTP:         config.HTTPClient,
 		MaxStaleness: config.MaxStaleness,
+		DenylistSize: config.DenylistSize,
 		Logger:       config.Logger,
 	})
 	if err := syncer.start(ctx); err != nil {
@@ -136,7 +147,12 @@ func New(ctx context.Context, config Config) (*Validator, error) {
 	}
 	v := newValidator(config.Issuer, []string{config.Audience}, config.CacheSize,
 		newRemote(syncer, config.MaxStaleness))
-	v.close = syncer.close
+	v.onStale, v.maxStaleness = config.OnStale, config.MaxStaleness
+	v.introspector = newIntrospector(config.Issuer, config.Client, config.HTTPClient, syncer.denylist(), config.Logger)
+	v.close = func() {
+		v.introspector.close()
+		syncer.close()
+	}
 	return v, nil
 }
 
@@ -147,6 +163,7 @@ func newValidator(issuer string, audiences []string, cacheSize int, b backend) *
 		backend:   b,
 		cache:     newCache(cacheSize),
 		close:     func() {},
+		onStale:   FailClosed,
 	}
 }
 
@@ -156,12 +173,17 @@ func (v *Validator) Close() { v.close() }
 
 // Validate returns the claims of a token that is good for this service now. Otherwise
 // the error is [ErrExpired], [ErrRevoked], [ErrInvalid] or [ErrStale] (by errors.Is), or
-// ctx's. A token that was seen before costs no I/O, no signature and no allocation; a
-// token under an unknown key may cost one request to the broker, under ctx.
+// ctx's. A token that was seen before costs no I/O, no signature and no allocation while
+// this service is fresh and has evicted nothing; a token under an unknown key may cost one
+// request to the broker, under ctx, and so does one of which only the broker can tell.
 //
 // The claims are shared: they must not be modified.
-func (v *Validator) Validate(ctx context.Context, token string) (*Claims, error) {
-	r := v.backend.read()
+func (v *Validator) Validate(ctx context.Context, token string, options ...Option) (*Claims, error) {
+	own := time.Duration(0)
+	if len(options) > 0 {
+		own = strictest(options)
+	}
+	r := v.backend.read(own)
 	seen := v.cache.find(token)
 	if seen != nil && r.fresh && r.nowMS < seen.expMS && r.version == seen.version.Load() {
 		return seen.claims, nil
@@ -169,9 +191,9 @@ func (v *Validator) Validate(ctx context.Context, token string) (*Claims, error)
 	var claims *Claims
 	var err error
 	if seen != nil {
-		claims, err = v.again(ctx, seen, r)
+		claims, err = v.again(ctx, seen, r, own)
 	} else {
-		claims, err = v.first(ctx, token, r)
+		claims, err = v.first(ctx, token, r, own)
 	}
 	if err != nil {
 		v.countRefusal(err)
@@ -180,9 +202,10 @@ func (v *Validator) Validate(ctx context.Context, token string) (*Claims, error)
 	return claims, nil
 }
 
-// again judges a token whose signature was good, after keys or revocations changed.
-func (v *Validator) again(ctx context.Context, seen *entry, r reading) (*Claims, error) {
-	if !r.fresh {
+// again judges a token whose signature was good, after keys or revocations changed, or
+// when no verdict can be stored.
+func (v *Validator) again(ctx context.Context, seen *entry, r reading, own time.Duration) (*Claims, error) {
+	if !r.fresh && !v.tolerates(own) {
 		return nil, errStale
 	}
 	key, err := v.key(ctx, seen.claims.KeyID)
@@ -192,21 +215,24 @@ func (v *Validator) again(ctx context.Context, seen *entry, r reading) (*Claims,
 	if !sameKey(key, seen.key) {
 		return nil, refuse(ErrInvalid, "its key was replaced")
 	}
-	if err := v.current(seen.claims, v.backend.read()); err != nil {
+	settled, err := v.current(ctx, seen.token, seen.claims, v.backend.read(own), own)
+	if err != nil {
 		return nil, err
 	}
-	// r was read before the look-ups: what came meanwhile is looked up next time.
-	seen.version.Store(r.version)
+	if settled {
+		// r was read before the look-ups: what came meanwhile is looked up next time.
+		seen.version.Store(r.version)
+	}
 	return seen.claims, nil
 }
 
 // first judges a token that was not seen before, cheap checks first.
-func (v *Validator) first(ctx context.Context, text string, r reading) (*Claims, error) {
+func (v *Validator) first(ctx context.Context, text string, r reading, own time.Duration) (*Claims, error) {
 	t, err := parseToken(text)
 	if err != nil {
 		return nil, &refusal{kind: ErrInvalid, detail: "malformed", cause: err}
 	}
-	if !r.fresh {
+	if !r.fresh && !v.tolerates(own) {
 		return nil, errStale
 	}
 	key, err := v.key(ctx, t.kid)
@@ -222,14 +248,19 @@ func (v *Validator) first(ctx context.Context, text string, r reading) (*Claims,
 		return nil, &refusal{kind: ErrInvalid, detail: "claims", cause: err}
 	}
 	// The key may have come over the network: time has passed.
-	late := v.backend.read()
+	late := v.backend.read(own)
 	if err := v.acceptable(claims, late); err != nil {
 		return nil, err
 	}
-	if err := v.current(claims, late); err != nil {
+	settled, err := v.current(ctx, text, claims, late, own)
+	if err != nil {
 		return nil, err
 	}
-	v.cache.put(text, claims, key, r.version, late.nowMS)
+	version := r.version
+	if !settled {
+		version = unsettled
+	}
+	v.cache.put(text, claims, key, version, late.nowMS)
 	return claims, nil
 }
 
@@ -277,24 +308,4 @@ func (v *Validator) meant(audience []string) bool {
 		}
 	}
 	return false
-}
-
-var (
-	errStale   = refuse(ErrStale, "the last news from the broker is too old")
-	errExpired = refuse(ErrExpired, "by the broker's clock")
-	errRevoked = refuse(ErrRevoked, "by the denylist")
-)
-
-// current checks what can change from one request to the next. The denylist is asked
-// last: a token that is both expired and revoked is expired, for good.
-func (v *Validator) current(c *Claims, r reading) error {
-	switch {
-	case !r.fresh:
-		return errStale
-	case r.nowMS >= c.ExpiresAt.UnixMilli():
-		return errExpired
-	case v.backend.denylist().Revoked(c.revocable()):
-		return errRevoked
-	}
-	return nil
 }

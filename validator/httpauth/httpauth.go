@@ -11,13 +11,14 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"time"
 
 	"tokenbroker/validator"
 )
 
 // Validator decides about tokens; [*validator.Validator] is one.
 type Validator interface {
-	Validate(ctx context.Context, token string) (*validator.Claims, error)
+	Validate(ctx context.Context, token string, options ...validator.Option) (*validator.Claims, error)
 }
 
 var _ Validator = (*validator.Validator)(nil)
@@ -36,6 +37,16 @@ func Scope(scopes ...string) Option {
 	return func(g *guard) { g.scopes = append(g.scopes, scopes...) }
 }
 
+// MaxStaleness demands for this route that revocations are known to be no older than d,
+// where that is stricter than the Validator's own bound; see [validator.MaxStaleness]. It
+// panics when d is not positive, which nothing could meet.
+func MaxStaleness(d time.Duration) Option {
+	if d <= 0 {
+		panic("httpauth: MaxStaleness must be positive: " + d.String())
+	}
+	return func(g *guard) { g.validation = append(g.validation, validator.MaxStaleness(d)) }
+}
+
 // AllowOrigins lets browsers call from these origins ("https://app.example.com", or "*"
 // for any; tokens travel in a header, so no cookie is at stake). Pre-flight requests are
 // answered before authentication, errors carry the CORS headers, too. A pattern with a
@@ -46,10 +57,11 @@ func AllowOrigins(origins ...string) Option {
 }
 
 type guard struct {
-	validator Validator
-	scopes    []string
-	origins   []string
-	forbidden problem
+	validator  Validator
+	validation []validator.Option
+	scopes     []string
+	origins    []string
+	forbidden  problem
 }
 
 // Require returns a middleware that lets a request pass when its Authorization header
@@ -95,7 +107,7 @@ func (g *guard) check(r *http.Request) (*validator.Claims, *problem) {
 	if token == "" {
 		return nil, &tokenMissing
 	}
-	claims, err := g.validator.Validate(r.Context(), token)
+	claims, err := g.validator.Validate(r.Context(), token, g.validation...)
 	if err != nil {
 		return nil, problemOf(err)
 	}

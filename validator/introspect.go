@@ -1,0 +1,212 @@
+package validator
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+
+	"tokenbroker/revocation"
+)
+
+const (
+	introspectTimeout = 2 * time.Second
+	introspectKept    = time.Second // how long an answer counts, from when it was asked for
+	introspectAnswers = 4096        // kept at most
+	introspectAtOnce  = 64          // requests at most; more are refused, not queued
+	maxIntrospection  = 64 << 10
+
+	jobIntrospect = "asking the broker about a token"
+)
+
+var (
+	errBreakerOpen   = errors.New("the broker has not answered for a while")
+	errTooManyAtOnce = errors.New("too many questions to the broker at once")
+	errClosed        = errors.New("the validator is closed")
+)
+
+// introspector asks the broker about single tokens (RFC 7662), when what is in memory
+// cannot tell. One request for a token serves all who ask meanwhile and for up to a second
+// after it was sent. Its goroutines, one a request, end with close.
+type introspector struct {
+	endpoint   string
+	id, secret string
+	http       *http.Client
+	denylist   *revocation.Denylist
+	logger     *slog.Logger
+	now        func() time.Duration // monotonic
+	asked      atomic.Uint64
+	breaker    breaker
+
+	run  context.Context // ends with close
+	stop context.CancelFunc
+
+	mu       sync.Mutex
+	closed   bool // guarded by mu, as all below
+	running  int  // requests
+	failing  bool
+	flights  map[digest]*flight // those that can be joined
+	answers  *simplelru.LRU[digest, answer]
+	requests sync.WaitGroup // added to with mu held while not closed
+}
+
+// digest stands for a token: its SHA-256.
+type digest [sha256.Size]byte
+
+// answer is what the broker said about a token.
+type answer struct {
+	active bool
+	at     time.Duration // when it was asked: the broker's knowledge is no older
+	mark   uint64        // of the denylist then, see [revocation.Denylist.Holds]
+}
+
+// flight is a request on its way. done closes once answer and err are set.
+type flight struct {
+	at     time.Duration
+	done   chan struct{}
+	answer answer
+	err    error
+}
+
+func newIntrospector(issuer string, client Client, h *http.Client, d *revocation.Denylist, logger *slog.Logger) *introspector {
+	c := *h
+	c.Timeout = 0 // each request has a bound of its own
+	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	answers, err := simplelru.NewLRU[digest, answer](introspectAnswers, nil)
+	if err != nil {
+		panic(err) // only for a size below 1
+	}
+	i := &introspector{
+		endpoint: strings.TrimRight(issuer, "/") + "/oauth2/introspect",
+		id:       client.ID, secret: client.Secret,
+		http: &c, denylist: d, logger: logger, now: monotonic,
+		flights: make(map[digest]*flight),
+		answers: answers,
+	}
+	i.run, i.stop = context.WithCancel(context.Background())
+	return i
+}
+
+// close gives up what is on its way and waits for it. Later questions fail.
+func (i *introspector) close() {
+	i.mu.Lock()
+	i.closed = true
+	i.mu.Unlock()
+	i.stop()
+	i.requests.Wait()
+}
+
+// active asks whether the broker holds the token for good, with an answer that is no older
+// than bound. The token has passed every check that can be made here.
+func (i *introspector) active(ctx context.Context, token string, bound time.Duration) (bool, error) {
+	f, err := i.join(sha256.Sum256([]byte(token)), token, min(bound, introspectKept))
+	if err != nil {
+		return false, err
+	}
+	select {
+	case <-f.done:
+		return f.answer.active, f.err
+	case <-ctx.Done():
+		return false, ctx.Err()
+	}
+}
+
+// join finds a kept answer or a request on its way, or sends one.
+func (i *introspector) join(key digest, token string, bound time.Duration) (*flight, error) {
+	now := i.now()
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.closed {
+		return nil, errClosed
+	}
+	if a, ok := i.answers.Peek(key); ok && now-a.at <= bound && i.denylist.Holds(a.mark) {
+		f := &flight{done: make(chan struct{}), answer: a}
+		close(f.done)
+		return f, nil
+	}
+	if f := i.flights[key]; f != nil && now-f.at <= bound && i.denylist.Holds(f.answer.mark) {
+		return f, nil
+	}
+	if i.running >= introspectAtOnce {
+		return nil, errTooManyAtOnce
+	}
+	if !i.breaker.allow(now) {
+		return nil, errBreakerOpen
+	}
+	f := &flight{at: now, done: make(chan struct{}), answer: answer{at: now, mark: i.denylist.Inserted()}}
+	i.flights[key] = f
+	i.running++
+	i.asked.Add(1)
+	i.requests.Go(func() { i.fly(key, token, f) })
+	return f, nil
+}
+
+// fly makes the request and hands its end to all who wait for it.
+func (i *introspector) fly(key digest, token string, f *flight) {
+	ctx, cancel := context.WithTimeout(i.run, introspectTimeout)
+	defer cancel()
+	f.answer.active, f.err = i.request(ctx, token)
+	i.breaker.done(i.now(), f.err == nil)
+	i.mu.Lock()
+	i.running--
+	if i.flights[key] == f {
+		delete(i.flights, key)
+	}
+	if f.err == nil {
+		if old, ok := i.answers.Peek(key); !ok || old.at <= f.at {
+			i.answers.Add(key, f.answer)
+		}
+	}
+	changed := i.failing != (f.err != nil) && !i.closed
+	i.failing = f.err != nil
+	i.mu.Unlock()
+	close(f.done)
+	switch {
+	case changed && f.err != nil:
+		i.logger.Warn(jobIntrospect+" fails", "error", f.err)
+	case changed:
+		i.logger.Info(jobIntrospect + " works again")
+	}
+}
+
+// request is RFC 7662 §2.1, with client_secret_basic as RFC 6749 §2.3.1 has it.
+func (i *introspector) request(ctx context.Context, token string) (bool, error) {
+	form := url.Values{"token": {token}, "token_type_hint": {"access_token"}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, i.endpoint, strings.NewReader(form.Encode()))
+	if err != nil {
+		return false, fmt.Errorf("making the request: %w", err)
+	}
+	req.SetBasicAuth(url.QueryEscape(i.id), url.QueryEscape(i.secret))
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("Accept", "application/json")
+	resp, err := i.http.Do(req)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if err := expectJSON(resp); err != nil {
+		return false, err
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxIntrospection+1))
+	if err != nil {
+		return false, fmt.Errorf("reading the answer: %w", err)
+	}
+	var got struct {
+		Active *bool `json:"active"`
+	}
+	if err := json.Unmarshal(body, &got); err != nil || got.Active == nil || len(body) > maxIntrospection {
+		return false, errors.New("the answer is not one of RFC 7662")
+	}
+	return *got.Active, nil
+}
