@@ -201,8 +201,8 @@ func (p *paste) run(t *testing.T) {
 	cmd.Dir, cmd.Env, cmd.WaitDelay = p.dir, p.env, 10*time.Second
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	timeout := time.AfterFunc(60*time.Second, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
-	defer timeout.Stop()
+	hung := time.AfterFunc(4*time.Minute, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
+	defer hung.Stop()
 	out, err := cmd.CombinedOutput()
 	log := ""
 	if err != nil {
