@@ -104,6 +104,9 @@ func (a *admin) routes() []adminRoute {
 	}
 	if a.cfg.Operators != nil {
 		revocations[http.MethodPost] = a.revoke
+		routes = append(routes, get("/admin/v1/revocations/check", a.checkRevocation), adminRoute{
+			pattern: "/admin/v1/revocations/bulk", methods: map[string]endpoint{http.MethodPost: a.revokeBulk},
+		})
 		routes = append(routes, a.userRoutes()...)
 		routes = append(routes, a.sessionRoutes()...)
 	}

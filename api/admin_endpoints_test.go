@@ -50,6 +50,12 @@ func operations() []operation {
 		{"DELETE", "/admin/v1/sessions/s1", `{"note":"n"}`, "/admin/v1/sessions/{sid}", 200, `revoke sid "s1" revoked`, revokedJSON, "n"},
 		{"POST", "/admin/v1/revocations", `{"kind":"sub","value":"ada"}`, "/admin/v1/revocations", 200, `revoke sub "ada" revoked`, revokedJSON, ""},
 		{"POST", "/admin/v1/revocations", `{"kind":"sid","value":"s1","reason":"reuse","note":"n"}`, "/admin/v1/revocations", 200, `revoke sid "s1" reuse`, revokedJSON, "n"},
+		{"POST", "/admin/v1/revocations", `{"kind":"jti","value":"j1"}`, "/admin/v1/revocations", 200, `revoke jti "j1" revoked`, revokedJSON, ""},
+		{"POST", "/admin/v1/revocations", `{"kind":"client","value":"c1","note":"n"}`, "/admin/v1/revocations", 200, `revoke client "c1" revoked`, revokedJSON, "n"},
+		{"POST", "/admin/v1/revocations", `{"kind":"all","reason":"restore"}`, "/admin/v1/revocations", 200, `revoke all restore`, revokedJSON, ""},
+		{"POST", "/admin/v1/revocations/bulk", `{"kind":"sid","values":["s1","s2"],"reason":"upstream","note":"n"}`, "/admin/v1/revocations/bulk", 200, `bulk sid ["s1" "s2"] upstream`, `{"kind":"sid","recorded":1,"changed":1,"unknown":1,"unknown_values":["s2"],"broadcast":true}`, "n"},
+		{"GET", "/admin/v1/revocations/check?value=a%2Fb", "", "/admin/v1/revocations/check", 200, `check  "a/b"`, "", ""},
+		{"GET", "/admin/v1/revocations/check?value=u1&kind=sub", "", "/admin/v1/revocations/check", 200, `check sub "u1"`, "", ""},
 		{"GET", "/admin/v1/revocations", "", "/admin/v1/revocations", 200, `revocations "" 100`, `{"revocations":[{"kind":"sub","value":"u1","expires_at":1700000300,"at":1700000000,"reason":"revoked","epoch":9}],"next":"sub.u1"}`, ""},
 		{"GET", "/admin/v1/revocations?after=sub.u1&limit=7", "", "/admin/v1/revocations", 200, `revocations "sub.u1" 7`, "", ""},
 		{"GET", "/admin/v1/status", "", "/admin/v1/status", 200, "", "", ""},
@@ -111,6 +117,30 @@ func TestAdminListsOfNothingAreNotNull(t *testing.T) {
 	wantJSON(t, callAdmin(t, h, "GET", "/admin/v1/users/ada", ""), 200, `{"uid":"u1","username":"ada","accounts":[],"has_password":false,"disabled":false,"created_at":"2026-01-02T03:04:05Z"}`)
 }
 
+func TestAdminRefusesRevocationsOfNothing(t *testing.T) {
+	for _, body := range []string{
+		`{"kind":"all","value":"x"}`, `{"kind":"kid","value":"k"}`, `{"kind":"moon","value":"x"}`,
+		`{"kind":"all","reason":"because"}`,
+	} {
+		f := &fakeOperators{revoked: done()}
+		want(t, callAdmin(t, newAdmin(f), "POST", "/admin/v1/revocations", body), 400, "invalid_revocation")
+		if f.asked != "" {
+			t.Errorf("%s: asked %s", body, f.asked)
+		}
+	}
+	values := strings.Repeat(`"`+strings.Repeat("a", 36)+`",`, 1000)
+	f := &fakeOperators{revoked: done()}
+	if res := callAdmin(t, newAdmin(f), "POST", "/admin/v1/revocations/bulk", `{"kind":"jti","values":[`+values[:len(values)-1]+`]}`); res.StatusCode != 200 {
+		t.Errorf("a thousand: %d", res.StatusCode)
+	}
+	f = &fakeOperators{}
+	want(t, callAdmin(t, newAdmin(f), "POST", "/admin/v1/revocations/bulk", `{"kind":"jti","values":[`+values+values[:len(values)-1]+`]}`), 413, "body_too_large")
+	want(t, callAdmin(t, newAdmin(f), "POST", "/admin/v1/revocations/bulk", `{"kind":"jti","values":["x"],"reason":"because"}`), 400, "invalid_revocation")
+	if f.asked != "" {
+		t.Errorf("asked %s", f.asked)
+	}
+}
+
 // A name with a slash, a percent sign or a letter of any alphabet is one name, whatever the path.
 func TestAdminNamesInPaths(t *testing.T) {
 	for _, name := range []string{
@@ -155,6 +185,7 @@ func TestAdminErrorsOfTheBroker(t *testing.T) {
 		{&broker.Error{Code: broker.CodeUserExists, Message: "taken"}, 409, "user_exists"},
 		{&broker.Error{Code: broker.CodeUnknownUser}, 404, "unknown_user"},
 		{&broker.Error{Code: broker.CodeUnknownSession}, 404, "unknown_session"},
+		{&broker.Error{Code: broker.CodeUnknownClient}, 404, "unknown_client"},
 		{&broker.Error{Code: broker.CodeInvalidUser}, 400, "invalid_user"},
 		{&broker.Error{Code: broker.CodeInvalidRevocation}, 400, "invalid_revocation"},
 		{&broker.Error{Code: broker.CodeBusy}, 503, "busy"},

@@ -117,6 +117,43 @@ func (f *fakeOperators) RevokeUser(_ context.Context, ref string, reason string,
 	return f.revoked, f.err
 }
 
+func (f *fakeOperators) RevokeToken(_ context.Context, jti string, reason string, req broker.Request) (broker.Revoked, error) {
+	f.note(req, "revoke jti %q %s", jti, reason)
+	return f.revoked, f.err
+}
+
+func (f *fakeOperators) RevokeClient(_ context.Context, id string, reason string, req broker.Request) (broker.Revoked, error) {
+	f.note(req, "revoke client %q %s", id, reason)
+	return f.revoked, f.err
+}
+
+func (f *fakeOperators) RevokeEverybody(_ context.Context, reason string, req broker.Request) (broker.Revoked, error) {
+	f.note(req, "revoke all %s", reason)
+	return f.revoked, f.err
+}
+
+func (f *fakeOperators) RevokeBulk(_ context.Context, bulk broker.BulkRevocation, req broker.Request) (broker.BulkRevoked, error) {
+	f.note(req, "bulk %s %q %s", bulk.Kind, bulk.Values, bulk.Reason)
+	return broker.BulkRevoked{
+		Kind: "sid", Recorded: 1, Changed: 1, Unknown: 1, UnknownValues: []string{"s2"}, Broadcast: f.revoked.Broadcast,
+	}, f.err
+}
+
+func (f *fakeOperators) CheckRevocation(_ context.Context, kind revocation.Kind, value string) (broker.RevocationCheck, error) {
+	f.note(broker.Request{}, "check %s %q", kind, value)
+	if f.empty || f.err != nil {
+		return broker.RevocationCheck{Kind: string(kind), Value: value}, f.err
+	}
+	page, _ := f.ListSessions(context.Background(), broker.SessionQuery{})
+	f.note(broker.Request{}, "check %s %q", kind, value)
+	return broker.RevocationCheck{
+		Kind: string(kind), Value: value, Revoked: true, Session: &page.Sessions[0],
+		Events: []revocation.Recorded{{Origin: "o1", Seq: 4, Event: revocation.Event{
+			Kind: revocation.KindSub, Value: "u1", ExpiresAt: 1700000300, At: 1700000000, Reason: revocation.ReasonRevoked, Epoch: 9,
+		}}},
+	}, nil
+}
+
 // List is [api.Revocations].
 func (f *fakeOperators) List(_ context.Context, after string, limit int) ([]revocation.Event, string, error) {
 	f.note(broker.Request{}, "revocations %q %d", after, limit)

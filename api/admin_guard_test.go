@@ -31,7 +31,7 @@ func TestAdminOrderOfRefusal(t *testing.T) {
 		{"type", "POST", "/admin/v1/revocations", big, []string{text}, 415, "unsupported_media_type"},
 		{"size", "POST", "/admin/v1/revocations", big, nil, 413, "body_too_large"},
 		{"body", "POST", "/admin/v1/revocations", big[:50], nil, 400, "invalid_body"},
-		{"kind", "POST", "/admin/v1/revocations", `{"kind":"jti","value":"x","reason":"revoked"}`, nil, 400, "invalid_revocation"},
+		{"kind", "POST", "/admin/v1/revocations", `{"kind":"kid","value":"x","reason":"revoked"}`, nil, 400, "invalid_revocation"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -223,10 +223,14 @@ func TestAdminReadsTheDocumentedBodies(t *testing.T) {
 			}
 		}
 		for _, missing := range required {
-			body := map[string]string{}
+			body := map[string]any{}
 			for _, name := range required {
-				if name != missing {
-					body[name.(string)] = "x"
+				if name == missing {
+					continue
+				}
+				body[name.(string)] = "x"
+				if d.at(schema, "properties", name.(string))["type"] == "array" {
+					body[name.(string)] = []string{"x"}
 				}
 			}
 			text, _ := json.Marshal(body)

@@ -30,34 +30,91 @@ func (a *admin) listRevocations(w http.ResponseWriter, r *http.Request) error {
 }
 
 // revoke is POST /admin/v1/revocations {kind, value, reason?, note?}. For the kind sub the
-// value is a uid or a local user name.
+// value is a uid or a local user name; the kind all has none.
 func (a *admin) revoke(w http.ResponseWriter, r *http.Request) error {
 	var kind, value, note string
 	reason := string(revocation.ReasonRevoked)
-	err := readJSON(w, r, member{"kind", &kind, true}, member{"value", &value, true},
+	err := readJSON(w, r, member{"kind", &kind, true}, member{"value", &value, false},
 		member{"reason", &reason, false}, member{"note", &note, false})
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
-	}
-	refuse := func(detail string) error {
-		return &broker.Error{Code: broker.CodeInvalidRevocation, Message: detail}
-	}
-	if !knownReason(revocation.Reason(reason)) {
-		return refuse("reason is none of the known codes")
+	case !knownReason(revocation.Reason(reason)):
+		return invalidRevocation("reason is none of the known codes")
+	case value == "" && revocation.Kind(kind) != revocation.KindAll:
+		return invalidBody("value is missing or empty")
 	}
 	var revoked broker.Revoked
+	do, ctx, req := a.cfg.Operators, r.Context(), operatorRequest(r, note)
 	switch revocation.Kind(kind) {
 	case revocation.KindSub:
-		revoked, err = a.cfg.Operators.RevokeUser(r.Context(), value, reason, operatorRequest(r, note))
+		revoked, err = do.RevokeUser(ctx, value, reason, req)
 	case revocation.KindSID:
-		revoked, err = a.cfg.Operators.RevokeSession(r.Context(), value, reason, operatorRequest(r, note))
+		revoked, err = do.RevokeSession(ctx, value, reason, req)
+	case revocation.KindJTI:
+		revoked, err = do.RevokeToken(ctx, value, reason, req)
+	case revocation.KindClient:
+		revoked, err = do.RevokeClient(ctx, value, reason, req)
+	case revocation.KindAll:
+		if value != "" {
+			return invalidRevocation("the kind all takes no value")
+		}
+		revoked, err = do.RevokeEverybody(ctx, reason, req)
 	default:
-		return refuse("kind must be sub or sid")
+		return invalidRevocation("kind must be sub, sid, jti, client or all")
 	}
 	if err != nil {
 		return err
 	}
 	return writeRevoked(w, revoked)
+}
+
+// revokeBulk is POST /admin/v1/revocations/bulk {kind, values, reason?, note?}: many of one
+// kind. The bound of a body is read before anything is parsed.
+func (a *admin) revokeBulk(w http.ResponseWriter, r *http.Request) error {
+	var kind, note string
+	var values []string
+	reason := string(revocation.ReasonRevoked)
+	err := readJSON(w, r, member{"kind", &kind, true}, member{"values", &values, true},
+		member{"reason", &reason, false}, member{"note", &note, false})
+	switch {
+	case err != nil:
+		return err
+	case values == nil:
+		return invalidBody("values is missing or empty")
+	case !knownReason(revocation.Reason(reason)):
+		return invalidRevocation("reason is none of the known codes")
+	}
+	done, err := a.cfg.Operators.RevokeBulk(r.Context(), broker.BulkRevocation{
+		Kind: revocation.Kind(kind), Values: values, Reason: reason,
+	}, operatorRequest(r, note))
+	if err != nil {
+		return err
+	}
+	if !done.Broadcast {
+		return writeJSON(w, http.StatusAccepted, done)
+	}
+	return writeJSON(w, http.StatusOK, done)
+}
+
+// checkRevocation is GET /admin/v1/revocations/check?value=&kind=.
+func (a *admin) checkRevocation(w http.ResponseWriter, r *http.Request) error {
+	q, err := readListQuery(r)
+	if err != nil {
+		return err
+	}
+	check, err := a.cfg.Operators.CheckRevocation(r.Context(), revocation.Kind(q.values.Get("kind")), q.values.Get("value"))
+	if err != nil {
+		return err
+	}
+	if check.Events == nil {
+		check.Events = []revocation.Recorded{}
+	}
+	return writeJSON(w, http.StatusOK, check)
+}
+
+func invalidRevocation(detail string) error {
+	return &broker.Error{Code: broker.CodeInvalidRevocation, Message: detail}
 }
 
 func knownReason(reason revocation.Reason) bool {

@@ -11,7 +11,8 @@ import (
 var adminOnly = map[broker.Code]bool{
 	CodeUnknownHost: true, CodeUnauthorized: true, CodeInvalidParameter: true,
 	broker.CodeUserExists: true, broker.CodeUnknownUser: true, broker.CodeUnknownSession: true,
-	broker.CodeInvalidUser: true, broker.CodeInvalidRevocation: true,
+	broker.CodeUnknownClient: true,
+	broker.CodeInvalidUser:   true, broker.CodeInvalidRevocation: true,
 }
 
 // AdminCodes are the codes that the operators' handler alone answers with.

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"tokenbroker/broker"
+	"tokenbroker/revocation"
 )
 
 // Operators are the use cases behind /admin/v1. The broker implements it; ref is a uid or
@@ -23,4 +24,11 @@ type Operators interface {
 	// RevokeSession ends one session and its tokens, RevokeUser all that the user has.
 	RevokeSession(ctx context.Context, sid string, reason string, req broker.Request) (broker.Revoked, error)
 	RevokeUser(ctx context.Context, ref string, reason string, req broker.Request) (broker.Revoked, error)
+	// RevokeToken revokes one access token, RevokeClient all that was issued to a client, its
+	// sessions too, and RevokeEverybody everything.
+	RevokeToken(ctx context.Context, jti string, reason string, req broker.Request) (broker.Revoked, error)
+	RevokeClient(ctx context.Context, id string, reason string, req broker.Request) (broker.Revoked, error)
+	RevokeEverybody(ctx context.Context, reason string, req broker.Request) (broker.Revoked, error)
+	RevokeBulk(ctx context.Context, bulk broker.BulkRevocation, req broker.Request) (broker.BulkRevoked, error)
+	CheckRevocation(ctx context.Context, kind revocation.Kind, value string) (broker.RevocationCheck, error)
 }

@@ -86,6 +86,7 @@ var kinds = map[broker.Code]kind{
 	CodeNotFound:                   {404, "Not found", ""},
 	broker.CodeUnknownUser:         {404, "Unknown user", ""},
 	broker.CodeUnknownSession:      {404, "Unknown session", ""},
+	broker.CodeUnknownClient:       {404, "Unknown client", ""},
 	CodeMethodNotAllowed:           {405, "Method not allowed", ""},
 	broker.CodeUserExists:          {409, "User exists", ""},
 	CodeBodyTooLarge:               {413, "Body too large", ""},
