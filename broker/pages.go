@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -15,6 +16,7 @@ const (
 	maxPage     = 1000
 	maxScanned  = 10_000 // records that are read for it, whatever fits
 	scanPage    = 256    // records that are read at a time
+	maxNamed    = 10     // unreadable records that one page's log line names
 )
 
 // User returns one user. Errors: CodeUnknownUser.
@@ -32,7 +34,7 @@ func (b *Broker) ListUsers(ctx context.Context, q UserQuery) (UserPage, error) {
 	page := UserPage{Users: []UserInfo{}}
 	match := strings.ToLower(q.Match)
 	prefix := userKey("")
-	next, err := b.scan(ctx, prefix, afterKey(prefix, q.After), q.Limit, func(rec store.Record) (bool, error) {
+	next, unreadable, err := b.scan(ctx, prefix, afterKey(prefix, q.After), q.Limit, func(rec store.Record) (bool, error) {
 		user, err := session.DecodeUser(rec.Value)
 		if err != nil || !userMatches(user, match) {
 			return false, err
@@ -43,7 +45,7 @@ func (b *Broker) ListUsers(ctx context.Context, q UserQuery) (UserPage, error) {
 	if err != nil {
 		return UserPage{}, b.internal(ctx, "listing users", err)
 	}
-	page.Next = strings.TrimPrefix(next, prefix)
+	page.Next, page.Unreadable = strings.TrimPrefix(next, prefix), unreadable
 	return page, nil
 }
 
@@ -61,31 +63,45 @@ func afterKey(prefix, after string) string {
 }
 
 // scan hands the records below prefix and beyond after to take until it took limit of them or
-// maxScanned were read. next is the last key of those when there is more, else "".
-func (b *Broker) scan(ctx context.Context, prefix, after string, limit int, take func(store.Record) (bool, error)) (next string, err error) {
+// maxScanned were read. next is the last key of those when there is more, else "". Records
+// that cannot be read are left out, counted and logged: they must not hide those behind them.
+func (b *Broker) scan(ctx context.Context, prefix, after string, limit int, take func(store.Record) (bool, error)) (next string, unreadable int, err error) {
 	limit = min(orDefault(limit, defaultPage), maxPage)
 	taken, read := 0, 0
+	var damaged []error
+	defer func() { b.logUnreadable(ctx, unreadable, damaged) }()
 	for {
 		records, err := b.cfg.Store.List(ctx, prefix, after, scanPage)
 		if err != nil {
-			return "", fmt.Errorf("listing: %w", err)
+			return "", unreadable, fmt.Errorf("listing: %w", err)
 		}
 		for _, rec := range records {
 			if taken == limit || read == maxScanned {
-				return after, nil
+				return after, unreadable, nil
 			}
 			ok, err := take(rec)
-			if err != nil {
-				return "", fmt.Errorf("record %s: %w", rec.Key, err)
-			}
-			if ok {
+			switch {
+			case errors.Is(err, session.ErrRecord):
+				if unreadable++; unreadable <= maxNamed {
+					damaged = append(damaged, fmt.Errorf("record %s: %w", rec.Key, err))
+				}
+			case err != nil:
+				return "", unreadable, fmt.Errorf("record %s: %w", rec.Key, err)
+			case ok:
 				taken++
 			}
 			read++
 			after = rec.Key
 		}
 		if len(records) < scanPage {
-			return "", nil
+			return "", unreadable, nil
 		}
+	}
+}
+
+// logUnreadable writes one line a page, with the first of its damaged records.
+func (b *Broker) logUnreadable(ctx context.Context, unreadable int, damaged []error) {
+	if unreadable > 0 {
+		b.cfg.Logger.ErrorContext(ctx, "stored records cannot be read", "unreadable", unreadable, "error", errors.Join(damaged...))
 	}
 }

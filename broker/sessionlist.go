@@ -13,7 +13,8 @@ import (
 const stateLive = "live"
 
 // ListSessions returns a page of the sessions that q selects, each judged by the user, the
-// client and the floor as they are now. A page may have fewer than Limit, or none, and yet a
+// client and the floor as they are now; one whose user or client cannot be read is
+// unreadable. A page may have fewer than Limit, or none, and yet a
 // Next: so many records were read for it. Errors: CodeUnknownUser.
 func (b *Broker) ListSessions(ctx context.Context, q SessionQuery) (SessionPage, error) {
 	prefix := sessionPrefix
@@ -24,9 +25,12 @@ func (b *Broker) ListSessions(ctx context.Context, q SessionQuery) (SessionPage,
 		}
 		prefix = sessionKey(user.UID, "")
 	}
+	if _, _, err := readFloor(ctx, b.cfg.Store); err != nil { // it is no single session's damage
+		return SessionPage{}, b.internal(ctx, "listing sessions", err)
+	}
 	page := SessionPage{Sessions: []SessionSummary{}}
 	view := newUserView(b.cfg.Store, "")
-	next, err := b.scan(ctx, prefix, afterKey(sessionPrefix, q.After), q.Limit, func(rec store.Record) (bool, error) {
+	next, unreadable, err := b.scan(ctx, prefix, afterKey(sessionPrefix, q.After), q.Limit, func(rec store.Record) (bool, error) {
 		s, err := session.DecodeSession(rec.Value)
 		if err != nil {
 			return false, err
@@ -44,7 +48,7 @@ func (b *Broker) ListSessions(ctx context.Context, q SessionQuery) (SessionPage,
 	if err != nil {
 		return SessionPage{}, b.internal(ctx, "listing sessions", err)
 	}
-	page.Next = strings.TrimPrefix(next, sessionPrefix)
+	page.Next, page.Unreadable = strings.TrimPrefix(next, sessionPrefix), unreadable
 	return page, nil
 }
 

@@ -128,6 +128,13 @@ func collect[T any](limit int, page func(after string, limit int) ([]T, string, 
 	}
 }
 
+// unreadableNote says that damaged records were passed over. JSON has their number.
+func (o *operator) unreadableNote(n int) {
+	if n > 0 && o.format == outputText {
+		_, _ = fmt.Fprintf(o.stderr, "Left out: %d damaged, which the server cannot read; its log names them.\n", n)
+	}
+}
+
 // moreNote says that a list was cut by --limit.
 func (o *operator) moreNote(next string) {
 	if next != "" && o.format == outputText {

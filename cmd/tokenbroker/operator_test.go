@@ -156,6 +156,15 @@ u2   "ev\x1b[2Jil\u009b"  disabled  -      2026-01-02T03:04:05Z  -
 			stderr: "There are more: raise --limit, or leave it out to see all.\n",
 		},
 		{
+			name: "users list says how many are damaged", args: []string{"users", "list"},
+			answers: map[string]answer{
+				"GET /admin/v1/users?limit=1000":          {200, `{"users":[],"next":"u1","unreadable":2}`},
+				"GET /admin/v1/users?after=u1&limit=1000": {200, `{"users":[],"unreadable":1}`},
+			},
+			asked: []string{"GET /admin/v1/users?limit=1000", "GET /admin/v1/users?after=u1&limit=1000"}, stdout: "no users\n",
+			stderr: "Left out: 3 damaged, which the server cannot read; its log names them.\n",
+		},
+		{
 			name: "users list of none", args: []string{"users", "list"},
 			answers: map[string]answer{"GET /admin/v1/users?limit=1000": {200, `{"users":[]}`}},
 			asked:   []string{"GET /admin/v1/users?limit=1000"}, stdout: "no users\n",

@@ -28,17 +28,20 @@ func sessionsListCommand(o *operator) *cobra.Command {
 		Args:    unknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return o.ask(cmd.Context(), func(ctx context.Context, client *adminclient.Client) error {
+				unreadable := 0
 				sessions, next, err := collect(limit, func(after string, limit int) ([]broker.SessionSummary, string, error) {
 					q := query
 					q.After, q.Limit = after, limit
 					page, err := client.ListSessions(ctx, q)
+					unreadable += page.Unreadable
 					return page.Sessions, page.Next, err
 				})
 				if err != nil {
 					return fmt.Errorf("listing sessions: %w", err)
 				}
 				o.moreNote(next)
-				return o.emit(broker.SessionPage{Sessions: sessions, Next: next}, func(w io.Writer) { printSessions(w, sessions) })
+				o.unreadableNote(unreadable)
+				return o.emit(broker.SessionPage{Sessions: sessions, Next: next, Unreadable: unreadable}, func(w io.Writer) { printSessions(w, sessions) })
 			})
 		},
 	}

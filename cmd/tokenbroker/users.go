@@ -67,15 +67,18 @@ func usersListCommand(o *operator) *cobra.Command {
 		Args:    unknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return o.ask(cmd.Context(), func(ctx context.Context, client *adminclient.Client) error {
+				unreadable := 0
 				users, next, err := collect(limit, func(after string, limit int) ([]broker.UserInfo, string, error) {
 					page, err := client.ListUsers(ctx, broker.UserQuery{Match: match, After: after, Limit: limit})
+					unreadable += page.Unreadable
 					return page.Users, page.Next, err
 				})
 				if err != nil {
 					return fmt.Errorf("listing users: %w", err)
 				}
 				o.moreNote(next)
-				return o.emit(broker.UserPage{Users: users, Next: next}, func(w io.Writer) { printUsers(w, users) })
+				o.unreadableNote(unreadable)
+				return o.emit(broker.UserPage{Users: users, Next: next, Unreadable: unreadable}, func(w io.Writer) { printUsers(w, users) })
 			})
 		},
 	}
