@@ -28,7 +28,7 @@ const (
 // TestEachSecurityEventIsOneAuditLine drives a real node whose log is JSON: every request has
 // exactly one audit line, by its request id, and no secret is anywhere in the log.
 func TestEachSecurityEventIsOneAuditLine(t *testing.T) {
-	log, dir := &syncBuffer{}, t.TempDir()
+	log, dir := &syncBuffer{}, filepath.Join(t.TempDir(), "data")
 	n := startAudited(t, log, dir)
 	a := &audited{browser: newBrowser(t, n.Issuer())}
 

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -132,7 +133,7 @@ func TestDevFromSignInToRefusal(t *testing.T) {
 }
 
 func TestDevKeepsItsDataAcrossRuns(t *testing.T) {
-	dir := t.TempDir()
+	dir := filepath.Join(t.TempDir(), "data")
 	dev := startDev(t, "--data-dir", dir)
 	port := dev.issuer[strings.LastIndex(dev.issuer, ":")+1:]
 	b := newBrowser(t, dev.issuer)

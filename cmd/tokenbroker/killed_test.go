@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -75,7 +76,7 @@ type visit struct {
 func TestKilledUnderLoad(t *testing.T) {
 	ports := freePorts(t, 4)
 	issuer := "http://127.0.0.1:" + ports[0]
-	args := []string{"dev", "--data-dir", t.TempDir(), "--log-level", "error",
+	args := []string{"dev", "--data-dir", filepath.Join(t.TempDir(), "data"), "--log-level", "error",
 		"--listen", "127.0.0.1:" + ports[0], "--admin-listen", "127.0.0.1:" + ports[1],
 		"--sample-listen", "127.0.0.1:" + ports[2], "--nats-listen", "127.0.0.1:" + ports[3], "--idp-listen", "127.0.0.1:0"}
 	c := startBroker(t, readyDev, args...)

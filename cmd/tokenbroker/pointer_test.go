@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -14,13 +13,7 @@ func TestCommandsFindARunningDev(t *testing.T) {
 	for name, dir := range map[string]string{"short": "", "long": strings.Repeat("long", 30)} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("XDG_CACHE_HOME", t.TempDir())
-			dataDir := t.TempDir()
-			if dir != "" {
-				dataDir = filepath.Join(dataDir, dir)
-				if err := os.Mkdir(dataDir, 0o700); err != nil {
-					t.Fatal(err)
-				}
-			}
+			dataDir := filepath.Join(t.TempDir(), "d", dir)
 			dev := startDev(t, "--data-dir", dataDir)
 			if said := strings.Contains(dev.logs.String(), "over TCP alone"); said != (dir != "") {
 				t.Errorf("over TCP alone: %v", said)

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"tokenbroker/cmd/tokenbroker/internal/private"
 )
 
 // maxPath is what every platform's socket address holds, with room for the zero at its end.
@@ -38,7 +40,7 @@ func listen(path string, allowed func(uid uint32) bool) (net.Listener, error) {
 	if len(path) > maxPath {
 		return nil, fmt.Errorf("%w: it has %d bytes and the system takes %d: choose a shorter one with admin.socket: %s", ErrPathTooLong, len(path), maxPath, path)
 	}
-	if err := makeDirectory(filepath.Dir(path)); err != nil {
+	if err := private.MakeDir(filepath.Dir(path), "admin socket's directory", "admin.socket"); err != nil {
 		return nil, err
 	}
 	if err := removeStale(path); err != nil {
@@ -52,27 +54,6 @@ func listen(path string, allowed func(uid uint32) bool) (net.Listener, error) {
 		return nil, errors.Join(fmt.Errorf("closing the admin socket to others: %w", err), inner.Close())
 	}
 	return &listener{UnixListener: inner, allowed: allowed}, nil
-}
-
-// makeDirectory makes dir, or refuses one that others could put a socket of theirs into.
-func makeDirectory(dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("making the admin socket's directory (admin.socket): %w", err)
-	}
-	info, err := os.Lstat(dir)
-	if err != nil {
-		return fmt.Errorf("looking at the admin socket's directory: %w", err)
-	}
-	owner, ok := info.Sys().(*syscall.Stat_t)
-	switch {
-	case !info.IsDir():
-		return fmt.Errorf("the admin socket's directory %s is no directory, or a link to one; name the directory itself with admin.socket", dir)
-	case !ok || int(owner.Uid) != os.Geteuid():
-		return fmt.Errorf("the admin socket's directory %s belongs to another user; choose another place with admin.socket", dir)
-	case info.Mode().Perm()&0o077 != 0:
-		return fmt.Errorf("the admin socket's directory %s is open to others (mode %04o): chmod 700 it, or choose another place with admin.socket", dir, info.Mode().Perm())
-	}
-	return nil
 }
 
 // removeStale removes the socket of a broker that ended without doing so.

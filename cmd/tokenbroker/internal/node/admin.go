@@ -15,6 +15,7 @@ import (
 
 	"tokenbroker/api"
 	"tokenbroker/cmd/tokenbroker/internal/adminsocket"
+	"tokenbroker/cmd/tokenbroker/internal/private"
 )
 
 // serveAdmin opens the operators' surface: to the own user and root on the unix socket, to
@@ -96,24 +97,23 @@ func withoutUser(list string) string {
 // AdminTokenFile holds the operators' bearer token, in the data directory.
 const AdminTokenFile = "admin-token"
 
-// adminToken reads the operators' bearer token, or makes it (mode 0600).
+// adminToken reads the operators' bearer token, or makes it (mode 0600). A file that others
+// own or can read is refused: they would know the token.
 func adminToken(path string) (string, error) {
-	text, err := os.ReadFile(path) //nolint:gosec // the operator names the directory
-	if err == nil {
-		token := strings.TrimSpace(string(text))
-		if len(token) < 32 {
-			return "", fmt.Errorf("the admin token in %s is too short: remove the file to get a new one", path)
+	text, err := private.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		var b [32]byte
+		_, _ = rand.Read(b[:]) // never fails
+		text = []byte(base64.RawURLEncoding.EncodeToString(b[:]) + "\n")
+		if err := private.CreateFile(path, text); err != nil {
+			return "", fmt.Errorf("writing the admin token: %w", err)
 		}
-		return token, nil
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
+	} else if err != nil {
 		return "", fmt.Errorf("reading the admin token: %w", err)
 	}
-	var b [32]byte
-	_, _ = rand.Read(b[:]) // never fails
-	token := base64.RawURLEncoding.EncodeToString(b[:])
-	if err := os.WriteFile(path, []byte(token+"\n"), 0o600); err != nil {
-		return "", fmt.Errorf("writing the admin token: %w", err)
+	token := strings.TrimSpace(string(text))
+	if len(token) < 32 {
+		return "", fmt.Errorf("the admin token in %s is too short: remove the file to get a new one", path)
 	}
 	return token, nil
 }

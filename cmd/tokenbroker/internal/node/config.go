@@ -115,7 +115,7 @@ func (c *Config) validate() error {
 		c.Admin.Socket = adminsocket.Path(c.DataDir)
 	}
 	if c.Setting == nil {
-		c.Setting = func(key string) string { return "--" + strings.ReplaceAll(key, ".", "-") }
+		c.Setting = func(key string) string { return "--" + strings.NewReplacer(".", "-", "_", "-").Replace(key) }
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -40,7 +41,7 @@ type lab struct {
 
 func newLab(t *testing.T) *lab {
 	t.Helper()
-	l := &lab{t: t, dir: t.TempDir(), listen: loopback(freePort(t)), natsPort: freePort(t)}
+	l := &lab{t: t, dir: filepath.Join(t.TempDir(), "data"), listen: loopback(freePort(t)), natsPort: freePort(t)}
 	t.Cleanup(l.stopNATS)
 	return l
 }

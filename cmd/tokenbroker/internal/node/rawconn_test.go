@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -21,7 +22,7 @@ import (
 // beside each other share nothing; change may be nil.
 func newFaultLab(t *testing.T, change func(*node.Config)) *lab {
 	t.Helper()
-	l := &lab{t: t, dir: t.TempDir(), listen: "127.0.0.1:0"}
+	l := &lab{t: t, dir: filepath.Join(t.TempDir(), "data"), listen: "127.0.0.1:0"}
 	cfg := l.config()
 	cfg.NATS = node.NATS{Listen: "127.0.0.1:0"}
 	if change != nil {

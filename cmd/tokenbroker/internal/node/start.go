@@ -13,6 +13,7 @@ import (
 	"tokenbroker/broker/store/badgerstore"
 	"tokenbroker/broker/throttle"
 	"tokenbroker/cmd/tokenbroker/internal/adminsocket"
+	"tokenbroker/cmd/tokenbroker/internal/private"
 	"tokenbroker/keyring"
 	"tokenbroker/revocation"
 	"tokenbroker/revocation/ledger"
@@ -29,6 +30,9 @@ const (
 // takePorts takes the directory and the ports before anything is opened, so that a
 // conflict is one clear line and leaves nothing behind.
 func (n *Node) takePorts(context.Context) error {
+	if err := private.MakeDir(n.cfg.DataDir, "data directory", n.cfg.Setting("data_dir")); err != nil {
+		return err
+	}
 	lock, err := badgerstore.Lock(n.cfg.DataDir)
 	if err != nil {
 		return err

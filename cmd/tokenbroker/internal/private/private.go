@@ -1,0 +1,94 @@
+// Package private keeps directories and files to the user that the process runs as: what
+// others own, may look into or have put a link in the place of is refused, not used.
+package private
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// MakeDir makes dir (mode 0700) if need be. It refuses one of another user, one that is open
+// to others, and a link. In its errors what names the directory and setting what chooses it.
+func MakeDir(dir, what, setting string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("making the %s (%s): %w", what, setting, err)
+	}
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return fmt.Errorf("looking at the %s: %w", what, err)
+	}
+	perm := info.Mode().Perm()
+	switch {
+	case !info.IsDir():
+		return fmt.Errorf("the %s %s is no directory, or a link to one; name the directory itself with %s", what, dir, setting)
+	case !own(info):
+		return fmt.Errorf("the %s %s belongs to another user; choose another place with %s", what, dir, setting)
+	case perm&0o077 != 0:
+		return fmt.Errorf("the %s %s is open to others (mode %04o): chmod 700 it, or choose another place with %s", what, dir, perm, setting)
+	}
+	return nil
+}
+
+func own(info os.FileInfo) bool {
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	return ok && int(owner.Uid) == os.Geteuid()
+}
+
+// maxFile bounds what ReadFile reads.
+const maxFile = 4096
+
+// ReadFile reads a small file of this user that nobody else can read. It follows no link and
+// waits for no pipe. fs.ErrNotExist is in the error if there is none.
+func ReadFile(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0) //nolint:gosec // the operator names the directory
+	if errors.Is(err, syscall.ELOOP) {
+		return nil, fmt.Errorf("%s is a link: remove it", path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }() // only read
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s is not a regular file: remove it", path)
+	case !own(info):
+		return nil, fmt.Errorf("%s belongs to another user: remove it", path)
+	case info.Mode().Perm()&0o077 != 0:
+		return nil, fmt.Errorf("%s is open to others (mode %04o): remove it, or chmod 600 it and consider its content known", path, info.Mode().Perm())
+	}
+	return io.ReadAll(io.LimitReader(f, maxFile))
+}
+
+// CreateFile makes a file with mode 0600 that is whole and on disk when this returns. It
+// replaces nothing: fs.ErrExist is in the error if there is something at path already.
+func CreateFile(path string, content []byte) error {
+	dir := filepath.Dir(path)
+	tmp, err := os.CreateTemp(dir, "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(tmp.Name()) }()
+	_, err = tmp.Write(content)
+	if err == nil {
+		err = tmp.Sync()
+	}
+	if err := errors.Join(err, tmp.Close()); err != nil {
+		return err
+	}
+	if err := os.Link(tmp.Name(), path); err != nil {
+		return err
+	}
+	d, err := os.Open(dir) //nolint:gosec // the operator names the directory
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
