@@ -60,7 +60,7 @@ func TestUnitVariablesAreKnown(t *testing.T) {
 			environ = append(environ, strings.ReplaceAll(variable, "%d", secrets))
 		}
 	}
-	if len(environ) != 3+4 {
+	if len(environ) != 3+5 {
 		t.Fatalf("the unit has the variables %q", environ[3:])
 	}
 	_, err := config.Load(config.Options{Environ: environ})

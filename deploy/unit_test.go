@@ -50,6 +50,12 @@ func TestUnitSettings(t *testing.T) {
 			t.Errorf("%s is %q, want %q", key, got, want)
 		}
 	}
+	// Status 2 is a wrong command line, but a panic's, too: a broker that crashed comes back.
+	for key := range service {
+		if strings.HasPrefix(key, "RestartPrevent") || key == "SuccessExitStatus" {
+			t.Errorf("%s keeps a broker that crashed from being started again", key)
+		}
+	}
 	if n, err := strconv.Atoi(service["TimeoutStopSec"][0]); err != nil || n <= drainSeconds {
 		t.Errorf("TimeoutStopSec %q is within the drain's time", service["TimeoutStopSec"])
 	}
@@ -85,6 +91,17 @@ func TestUnitSecretsAreCredentials(t *testing.T) {
 	}
 	if len(loaded) > 0 {
 		t.Errorf("loaded and not used: %v", loaded)
+	}
+}
+
+// The directory of the socket that the unit suggests is made for the broker alone: the broker
+// refuses one that is open to others.
+func TestUnitSuggestsADirectoryForTheSocket(t *testing.T) {
+	text := read(t, "deploy/tokenbroker.service")
+	for _, line := range []string{"#RuntimeDirectory=tokenbroker\n", "#RuntimeDirectoryMode=0700\n", "#Environment=TOKENBROKER_ADMIN_SOCKET=/run/tokenbroker/"} {
+		if !strings.Contains(text, "\n"+line) {
+			t.Errorf("no %q", line)
+		}
 	}
 }
 
