@@ -156,7 +156,9 @@ func TestOperatorCommandsUsedWrongly(t *testing.T) {
 		{"users", "add", "ada", "--attribute", "a=1", "--attribute", "a=2"},
 		{"users", "set", "ada"}, {"users", "set", "ada", "--role", "x", "--no-roles"}, {"users", "set", "ada", "--attribute", "a=1", "--unset", "a"},
 		{"users", "list", "--limit", "-1"}, {"users", "list", "--limit", "x"}, {"users", "remove", "ada"},
-		{"sessions", "end"}, {"revoke", "jti", "x"}, {"revoke", "sub"},
+		{"sessions", "end"}, {"revoke", "moon", "x"}, {"revoke", "sub"}, {"revoke", "jti"}, {"revoke", "all"}, {"revoke", "all", "x", "--yes"},
+		{"revoke", "--kind", "jti"}, {"revoke", "--note", "n"}, {"revoke", "--file", ""}, {"revoke", "--file", "/nonexistent"}, {"revoke", "--file", "-", "--kind", "client"},
+		{"revocations", "check"}, {"revocations", "check", "x", "--kind", "all"}, {"revocations", "check", "-"}, {"revocations", "list", "x"},
 		{"status", "--output", "yaml"}, {"version", "--output", "yaml"}, {"status", "--data-dir", "/x", "--admin", "unix:///x"},
 		{"status", "--admin", "http://broker.example"},
 	} {

@@ -17,8 +17,13 @@ const reasonHelp = `
 upstream, backchannel, all_others, reuse, rollback, restore or key_compromise.`
 
 func revokeCommand(o *operator) *cobra.Command {
-	return o.flags(group("revoke", "Revoke tokens, in every service at once",
-		"Revoke the tokens of a user or of a session, in every service at once."+serverHelp,
+	cmd := group("revoke", "Revoke tokens, in every service at once",
+		`Revoke tokens and sessions, in every service at once: of a user, of a client or of
+everybody, one session, one token, or many at a time with --file.
+
+Each line of the file is "jti VALUE", "sid VALUE" or "sub VALUE", or with --kind the value
+alone; "-" is standard input. Empty lines and those that begin with # are left out. All bad
+lines are listed before anything is revoked. To run it again after a failure is safe.`+reasonHelp+serverHelp,
 		revokeKindCommand(o, revocation.KindSub, &cobra.Command{
 			Use: "sub REF", Short: "Revoke all sessions and tokens of a user",
 			Long: `Revoke all sessions and tokens of a user, by uid or local user name. The user can sign in
@@ -29,24 +34,72 @@ again at once: to keep the user out, use "users disable".` + reasonHelp + server
 			Use: "sid SID", Short: "Revoke a session and its tokens",
 			Long:    "Revoke one session and its tokens." + reasonHelp + serverHelp,
 			Example: "  tokenbroker revoke sid zwkq3fbn2v6c4o5yqhd7xj2mte --reason revoked", Args: wantArgs("SID"),
-		}, "revoked the session ")))
+		}, "revoked the session "),
+		revokeKindCommand(o, revocation.KindJTI, &cobra.Command{
+			Use: "jti JTI", Short: "Revoke one access token",
+			Long: `Revoke one access token by its jti claim. Its session lives on and gets another one at the
+next refresh: to end it, use "revoke sid".` + reasonHelp + serverHelp,
+			Example: "  tokenbroker revoke jti 01890a5d-ac96-774b-bcce-b302099a8057", Args: wantArgs("JTI"),
+		}, "revoked the token "),
+		revokeKindCommand(o, revocation.KindClient, &cobra.Command{
+			Use: "client ID", Short: "Revoke all sessions and tokens of a client",
+			Long: `Revoke all sessions that belong to a client and all tokens that were issued to it, its own
+among them. It can get new ones at once: to keep it out, change its secret.` + reasonHelp + serverHelp,
+			Example: `  tokenbroker revoke client demo-service --note "secret leaked"`, Args: wantArgs("ID"),
+		}, "revoked all sessions and tokens of the client "),
+		revokeAllCommand(o))
+	revokeFileFlags(o, cmd)
+	return o.flags(cmd)
 }
 
 // revokeKindCommand gives cmd its flags and what it does.
 func revokeKindCommand(o *operator, kind revocation.Kind, cmd *cobra.Command, did string) *cobra.Command {
-	var reason, note string
+	var why reasonFlags
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		return o.ask(cmd.Context(), func(ctx context.Context, client *adminclient.Client) error {
-			done, err := client.Revoke(ctx, adminclient.Revocation{
-				Kind: kind, Value: args[0], Reason: revocation.Reason(reason), Note: note,
-			})
-			if err != nil {
-				return fmt.Errorf("revoking: %w", err)
-			}
-			return o.emitRevoked(done, did+adminclient.Plain(args[0]))
-		})
+		return why.revoke(cmd.Context(), o, kind, args[0], did+adminclient.Plain(args[0]))
 	}
-	cmd.Flags().StringVar(&reason, "reason", "", "the reason's code (default: revoked)")
-	noteFlag(cmd, &note)
+	why.add(cmd)
 	return cmd
+}
+
+func revokeAllCommand(o *operator) *cobra.Command {
+	var why reasonFlags
+	var yes bool
+	cmd := &cobra.Command{
+		Use: "all", Short: "Revoke every session and token of everybody",
+		Long: `Revoke every session and token: everybody has to sign in again, every client to get new
+tokens. It asks first on a terminal and wants --yes elsewhere.` + reasonHelp + serverHelp,
+		Example: `  tokenbroker revoke all --yes --note "after the intrusion"`, Args: unknownCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !yes {
+				if err := o.confirm(cmd.Context(), "Revoke every session and token of everybody?"); err != nil {
+					return err
+				}
+			}
+			return why.revoke(cmd.Context(), o, revocation.KindAll, "", "revoked every session and token")
+		},
+	}
+	why.add(cmd)
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	return cmd
+}
+
+// reasonFlags are the flags that say why.
+type reasonFlags struct{ reason, note string }
+
+func (f *reasonFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.reason, "reason", "", "the reason's code (default: revoked)")
+	noteFlag(cmd, &f.note)
+}
+
+func (f *reasonFlags) revoke(ctx context.Context, o *operator, kind revocation.Kind, value, did string) error {
+	return o.ask(ctx, func(ctx context.Context, client *adminclient.Client) error {
+		done, err := client.Revoke(ctx, adminclient.Revocation{
+			Kind: kind, Value: value, Reason: revocation.Reason(f.reason), Note: f.note,
+		})
+		if err != nil {
+			return fmt.Errorf("revoking: %w", err)
+		}
+		return o.emitRevoked(done, did)
+	})
 }

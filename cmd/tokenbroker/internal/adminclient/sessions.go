@@ -7,24 +7,7 @@ import (
 
 	"tokenbroker/api"
 	"tokenbroker/broker"
-	"tokenbroker/revocation"
 )
-
-// Revocation is what an operator revokes: everything of a user (Kind sub; Value a uid or a
-// local user name) or one session (Kind sid).
-type Revocation struct {
-	Kind  revocation.Kind `json:"kind"`
-	Value string          `json:"value"`
-	// Reason is a stable code; the server's default is revoked.
-	Reason revocation.Reason `json:"reason,omitempty"`
-	Note   string            `json:"note,omitempty"`
-}
-
-// RevocationPage is one page of what is revoked now; Next is the After of the next one, or "".
-type RevocationPage struct {
-	Revocations []revocation.Event `json:"revocations"`
-	Next        string             `json:"next,omitempty"`
-}
 
 // Readiness is the answer of /readyz?verbose when the server serves.
 type Readiness struct {
@@ -46,16 +29,6 @@ func (c *Client) ListSessions(ctx context.Context, q broker.SessionQuery) (broke
 // EndSession ends one session and its tokens everywhere.
 func (c *Client) EndSession(ctx context.Context, sid, words string) (broker.Revoked, error) {
 	return ask[broker.Revoked](ctx, c, http.MethodDelete, "/admin/v1/sessions/"+url.PathEscape(sid), nil, note{words})
-}
-
-// Revoke ends tokens with a reason of the operator's choice.
-func (c *Client) Revoke(ctx context.Context, r Revocation) (broker.Revoked, error) {
-	return ask[broker.Revoked](ctx, c, http.MethodPost, "/admin/v1/revocations", nil, r)
-}
-
-// ListRevocations is one page of the live revocations.
-func (c *Client) ListRevocations(ctx context.Context, after string, limit int) (RevocationPage, error) {
-	return ask[RevocationPage](ctx, c, http.MethodGet, "/admin/v1/revocations", paged(url.Values{}, after, limit), nil)
 }
 
 // Status is the server at a glance.

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"tokenbroker/broker"
+	"tokenbroker/cmd/tokenbroker/internal/adminclient"
+	"tokenbroker/revocation"
+)
+
+const (
+	bulkRequests    = 4        // on their way at a time; two share a commit
+	maxRequestBytes = 60 << 10 // of the values of one, in JSON: a body may have 64 KiB
+	progressEvery   = time.Second
+	listedUnknown   = 20
+)
+
+// bulkDone is what became of a file.
+type bulkDone struct {
+	Values   int `json:"values"`
+	Recorded int `json:"recorded"`
+	Changed  int `json:"changed"`
+	Unknown  int `json:"unknown"`
+	// UnknownValues are as in the file: kind and value.
+	UnknownValues []string `json:"unknown_values,omitempty"`
+	Broadcast     bool     `json:"broadcast"`
+}
+
+// bulkRun is a file on its way to the server.
+type bulkRun struct {
+	o      *operator
+	client *adminclient.Client
+	why    reasonFlags
+
+	mu       sync.Mutex
+	done     bulkDone // guarded by mu
+	began    time.Time
+	told     time.Time // guarded by mu
+	terminal bool
+}
+
+// revokeBulk sends the list in requests that the server takes, a few at a time. After a
+// failure nothing more is sent; what was acknowledged holds.
+func (o *operator) revokeBulk(ctx context.Context, client *adminclient.Client, list bulkList, why reasonFlags) error {
+	now := time.Now()
+	run := &bulkRun{o: o, client: client, why: why, began: now, told: now, done: bulkDone{Values: list.size(), Broadcast: true}}
+	if tty, ok := o.stderr.(io.Reader); ok {
+		run.terminal = isTerminal(tty)
+	}
+	var failed atomic.Bool
+	var requests errgroup.Group
+	requests.SetLimit(bulkRequests)
+	for _, kind := range bulkKinds {
+		for values := list[kind]; len(values) > 0 && !failed.Load() && ctx.Err() == nil; {
+			n := requestSize(values)
+			part := values[:n]
+			values = values[n:]
+			requests.Go(func() error {
+				err := run.send(ctx, kind, part)
+				if err != nil {
+					failed.Store(true)
+				}
+				return err
+			})
+		}
+	}
+	err := requests.Wait()
+	if err == nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("revoking: %d of %d are acknowledged and hold; run it again for the rest: %w",
+			run.done.Recorded+run.done.Unknown, run.done.Values, err)
+	}
+	return run.report()
+}
+
+// requestSize is how many of the values go into the next request.
+func requestSize(values []string) int {
+	bytes := 0
+	for i, v := range values {
+		bytes += jsonLength(v) + 1
+		if i > 0 && (i == broker.MaxBulkRevocation || bytes > maxRequestBytes) {
+			return i
+		}
+	}
+	return len(values)
+}
+
+// jsonLength is the length of text as a JSON string: what may be escaped takes six bytes.
+func jsonLength(text string) int {
+	n := 2
+	for i := range len(text) {
+		if c := text[i]; c > ' ' && c < 0x7f && c != '"' && c != '\\' && c != '<' && c != '>' && c != '&' {
+			n++
+			continue
+		}
+		n += 6
+	}
+	return n
+}
+
+func (b *bulkRun) send(ctx context.Context, kind revocation.Kind, values []string) error {
+	got, err := b.client.RevokeBulk(ctx, adminclient.BulkRevocation{
+		Kind: kind, Values: values, Reason: revocation.Reason(b.why.reason), Note: b.why.note,
+	})
+	if err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	d := &b.done
+	d.Recorded += got.Recorded
+	d.Changed += got.Changed
+	d.Unknown += got.Unknown
+	d.Broadcast = d.Broadcast && got.Broadcast
+	for _, v := range got.UnknownValues {
+		d.UnknownValues = append(d.UnknownValues, string(kind)+" "+v)
+	}
+	if now := time.Now(); b.terminal && now.Sub(b.told) >= progressEvery {
+		b.told = now
+		n := d.Recorded + d.Unknown
+		_, _ = fmt.Fprintf(b.o.stderr, "%d of %d, %.0f a second\n", n, d.Values, float64(n)/now.Sub(b.began).Seconds())
+	}
+	return nil
+}
+
+func (b *bulkRun) report() error {
+	d := b.done
+	if b.o.format == outputText {
+		for i, v := range d.UnknownValues {
+			if i == listedUnknown {
+				_, _ = fmt.Fprintf(b.o.stderr, "and %d more; --output json has them all\n", len(d.UnknownValues)-i)
+				break
+			}
+			_, _ = fmt.Fprintf(b.o.stderr, "not known: %s\n", adminclient.Plain(v))
+		}
+	}
+	return b.o.emit(d, func(w io.Writer) {
+		state := "broadcast to the services"
+		if !d.Broadcast {
+			state = "the broadcast to services is pending"
+		}
+		_, _ = fmt.Fprintf(w, "recorded %d of %d (%d of them now, %d not known): %s\n", d.Recorded, d.Values, d.Changed, d.Unknown, state)
+	})
+}
