@@ -99,6 +99,11 @@ type Config struct {
 	Clients  Clients
 	Verifier Verifier
 	Catchup  Catchup
+	// Stream may be nil: there is no path for it.
+	Stream Stream
+	// StreamTimeout is how long a listener of the stream may take to take one event in
+	// before it is cut off; 10 s by default.
+	StreamTimeout time.Duration
 	// DemoSample, when set, serves the demo page at / for the sample service of that URL. It
 	// is for dev alone.
 	DemoSample string
@@ -137,6 +142,9 @@ func (c *Config) validate() error {
 	}
 	if len(c.Algorithms) == 0 {
 		c.Algorithms = []string{"ES256"}
+	}
+	if c.StreamTimeout <= 0 {
+		c.StreamTimeout = defaultStreamTimeout
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()

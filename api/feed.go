@@ -16,28 +16,47 @@ type badPosition interface {
 // revocations is GET /revocations?after=position for services: client id and secret by
 // Basic (RFC 7617), as they are. The answer is never cached.
 func (s *server) revocations(w http.ResponseWriter, r *http.Request) error {
+	if err := s.authenticateService(r); err != nil {
+		return err
+	}
+	after, err := position(r)
+	if err != nil {
+		return err
+	}
+	answer, err := s.cfg.Catchup.Answer(r.Context(), after)
+	if err != nil {
+		return positionError(err)
+	}
+	return writeJSON(w, http.StatusOK, answer)
+}
+
+// authenticateService wants a client's id and secret by Basic, as they are.
+func (s *server) authenticateService(r *http.Request) error {
 	id, secret, ok := r.BasicAuth()
 	if !ok || id == "" {
 		return &broker.Error{Code: broker.CodeInvalidClient, Message: "want the client's id and secret by Basic authentication"}
 	}
-	if _, err := s.cfg.Clients.AuthenticateClient(r.Context(), id, secret); err != nil {
-		return err
+	_, err := s.cfg.Clients.AuthenticateClient(r.Context(), id, secret)
+	return err
+}
+
+// position is the query's after, or "".
+func position(r *http.Request) (string, error) {
+	switch after := r.URL.Query()["after"]; len(after) {
+	case 0:
+		return "", nil
+	case 1:
+		return after[0], nil
+	default:
+		return "", &broker.Error{Code: CodeInvalidPosition, Message: "after came more than once"}
 	}
-	after := r.URL.Query()["after"]
-	if len(after) > 1 {
-		return &broker.Error{Code: CodeInvalidPosition, Message: "after came more than once"}
+}
+
+// positionError tells the caller of an error that blames the position.
+func positionError(err error) error {
+	var bad badPosition
+	if errors.As(err, &bad) && bad.BadPosition() {
+		return &broker.Error{Code: CodeInvalidPosition, Message: "the position is not a list of origin.seq", Err: err}
 	}
-	var position string
-	if len(after) == 1 {
-		position = after[0]
-	}
-	answer, err := s.cfg.Catchup.Answer(r.Context(), position)
-	if err != nil {
-		var bad badPosition
-		if errors.As(err, &bad) && bad.BadPosition() {
-			return &broker.Error{Code: CodeInvalidPosition, Message: "after is not a list of origin.seq", Err: err}
-		}
-		return err
-	}
-	return writeJSON(w, http.StatusOK, answer)
+	return err
 }

@@ -110,6 +110,9 @@ func (s *server) routes() (*gin.Engine, error) {
 	get("/.well-known/jwks.json", s.jwks(s.cfg.JWKS))
 	e.POST("/oauth2/introspect", auth(oauth(s.introspect)))
 	get("/revocations", noStore(s.revocations))
+	if s.cfg.Stream != nil {
+		e.GET("/revocations/stream", handle(noStore(s.stream)))
+	}
 	get("/revocations/jwks.json", s.jwks(s.cfg.FeedJWKS))
 	if err := s.files(get); err != nil {
 		return nil, err

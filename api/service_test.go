@@ -178,6 +178,7 @@ func TestOpenAPIKnowsEveryPathAndCode(t *testing.T) {
 	}
 	cfg := config(&fake{})
 	cfg.Logins = &fakeLogins{}
+	cfg.Stream = &fakeStream{}
 	routes, err := api.Routes(cfg)
 	if err != nil {
 		t.Fatal(err)

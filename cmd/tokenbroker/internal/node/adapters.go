@@ -86,6 +86,38 @@ func (c catchup) Answer(ctx context.Context, after string) (any, error) {
 	return answer, err
 }
 
+// stream answers GET /revocations/stream from what the publisher signs.
+type stream struct{ hub *ledger.Hub }
+
+var _ api.Stream = stream{}
+
+// listenLater is when a listener that was refused may ask again.
+const listenLater = 5 * time.Second
+
+// Listen implements [api.Stream].
+func (s stream) Listen(after string) (api.Listener, error) {
+	l, err := s.hub.Listen(after)
+	switch {
+	case errors.Is(err, ledger.ErrBadPosition):
+		return nil, badPosition{err}
+	case errors.Is(err, ledger.ErrTooManyListeners):
+		return nil, &broker.Error{Code: broker.CodeBusy, Message: "Too many services are listening.", RetryAfter: listenLater, Err: err}
+	case errors.Is(err, ledger.ErrHubClosed):
+		return nil, &broker.Error{Code: broker.CodeUnavailable, Message: "The broker is stopping.", RetryAfter: time.Second, Err: err}
+	case err != nil:
+		return nil, err
+	}
+	return listener{l}, nil
+}
+
+type listener struct{ *ledger.Listener }
+
+// Next implements [api.Listener].
+func (l listener) Next(ctx context.Context) (api.StreamEvent, error) {
+	e, err := l.Listener.Next(ctx)
+	return api.StreamEvent(e), err
+}
+
 // badPosition tells api that the caller's position cannot be read.
 type badPosition struct{ error }
 

@@ -1,0 +1,210 @@
+package api_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"tokenbroker/api"
+	"tokenbroker/broker"
+)
+
+// fakeStream is a stream whose events the test sends.
+type fakeStream struct {
+	err      error
+	events   chan api.StreamEvent
+	position chan string
+	closed   chan struct{}
+	ended    chan error // why Next failed
+	once     sync.Once
+}
+
+func newFakeStream() *fakeStream {
+	return &fakeStream{
+		events: make(chan api.StreamEvent), position: make(chan string, 10),
+		closed: make(chan struct{}), ended: make(chan error, 1),
+	}
+}
+
+func (f *fakeStream) Listen(after string) (api.Listener, error) {
+	if f.err != nil {
+		return nil, f.err
+	}
+	f.position <- after
+	return f, nil
+}
+
+func (f *fakeStream) Next(ctx context.Context) (api.StreamEvent, error) {
+	select {
+	case e, ok := <-f.events:
+		if !ok {
+			return e, errors.New("over")
+		}
+		return e, nil
+	case <-ctx.Done():
+		f.ended <- ctx.Err()
+		return api.StreamEvent{}, ctx.Err()
+	}
+}
+
+func (f *fakeStream) Close() { f.once.Do(func() { close(f.closed) }) }
+
+// serveStream serves f by a server whose bounds for whole requests and answers are short.
+func serveStream(t *testing.T, f *fakeStream, change ...func(*api.Config)) *httptest.Server {
+	t.Helper()
+	change = append(change, func(c *api.Config) { c.Stream = f })
+	s := httptest.NewUnstartedServer(newAPI(t, &fake{}, change...))
+	s.Config.ReadTimeout, s.Config.WriteTimeout = 150*time.Millisecond, 150*time.Millisecond
+	s.Start()
+	t.Cleanup(s.Close)
+	return s
+}
+
+func openStream(t *testing.T, url string, headers ...string) *http.Response {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.SetBasicAuth("demo-service", "demo-service-secret")
+	for _, line := range headers {
+		name, value, _ := strings.Cut(line, ": ")
+		req.Header.Set(name, value)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = resp.Body.Close() })
+	return resp
+}
+
+func TestStreamWritesServerSentEvents(t *testing.T) {
+	f := newFakeStream()
+	s := serveStream(t, f)
+	resp := openStream(t, s.URL+"/revocations/stream/?after=o.1")
+	for name, want := range map[string]string{
+		"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no", "Content-Encoding": "",
+	} {
+		if got := resp.Header.Get(name); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+	if got := <-f.position; got != "o.1" {
+		t.Errorf("position %q", got)
+	}
+	body := bufio.NewReader(resp.Body)
+	read := func(want string) {
+		t.Helper()
+		got := make([]byte, len(want))
+		if _, err := io.ReadFull(body, got); err != nil || string(got) != want {
+			t.Fatalf("got %q, want %q: %v", got, want, err)
+		}
+	}
+	read("retry: 1000\n\n") // at once
+	f.events <- api.StreamEvent{Name: "reset", Position: "o.2"}
+	read("event: reset\nid: o.2\ndata: {}\n\n")
+	f.events <- api.StreamEvent{Name: "batch", Position: "o.3", Data: []byte("a.b.c")}
+	read("event: batch\nid: o.3\ndata: a.b.c\n\n")
+	// Neither of the server's bounds, which are for whole requests and answers, ends it.
+	for deadline := time.Now().Add(500 * time.Millisecond); time.Now().Before(deadline); {
+		<-time.After(50 * time.Millisecond)
+		f.events <- api.StreamEvent{Name: "heartbeat", Position: "o.3", Data: []byte("d.e.f")}
+		read("event: heartbeat\nid: o.3\ndata: d.e.f\n\n")
+	}
+	close(f.events)
+	if rest, err := io.ReadAll(body); err != nil || len(rest) != 0 {
+		t.Errorf("rest %q: %v", rest, err)
+	}
+	<-f.closed
+}
+
+func TestStreamEndsWithItsReader(t *testing.T) {
+	f := newFakeStream()
+	s := serveStream(t, f)
+	resp := openStream(t, s.URL+"/revocations/stream", "Last-Event-ID: o.7", "Accept-Encoding: gzip")
+	if got := <-f.position; got != "o.7" {
+		t.Errorf("position %q", got)
+	}
+	_ = resp.Body.Close()
+	if err := <-f.ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("ended by %v", err)
+	}
+	<-f.closed
+}
+
+func TestLastEventIDGoesBeforeTheQuery(t *testing.T) {
+	f := newFakeStream()
+	openStream(t, serveStream(t, f).URL+"/revocations/stream?after=o.1", "Last-Event-ID: o.7")
+	if got := <-f.position; got != "o.7" {
+		t.Errorf("position %q", got)
+	}
+}
+
+// A reader that reads nothing is cut off once the buffers on the way are full.
+func TestStreamCutsAReaderThatDoesNotRead(t *testing.T) {
+	f := newFakeStream()
+	s := serveStream(t, f, func(c *api.Config) { c.StreamTimeout = 200 * time.Millisecond })
+	conn, err := net.Dial("tcp", s.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_, err = io.WriteString(conn, "GET /revocations/stream HTTP/1.1\r\nHost: h\r\nAuthorization: Basic ZGVtby1zZXJ2aWNlOmRlbW8tc2VydmljZS1zZWNyZXQ=\r\n\r\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	big := api.StreamEvent{Name: "batch", Position: "o.1", Data: make([]byte, 512<<10)}
+	for {
+		select {
+		case f.events <- big:
+			continue
+		case <-f.closed:
+		case <-time.After(8 * time.Second):
+			t.Fatal("not cut off")
+		}
+		return
+	}
+}
+
+func TestStreamRefusals(t *testing.T) {
+	for name, row := range map[string]struct {
+		err    error
+		path   string
+		auth   string
+		status int
+		code   string
+	}{
+		"no credentials": {nil, "", "", 401, "invalid_client"},
+		"wrong secret":   {nil, "", "Authorization: Basic ZGVtby1zZXJ2aWNlOndyb25n", 401, "invalid_client"},
+		"two positions":  {nil, "?after=o.1&after=o.2", good, 400, "invalid_position"},
+		"bad position":   {badPosition{}, "?after=x", good, 400, "invalid_position"},
+		"too many":       {&broker.Error{Code: broker.CodeBusy, RetryAfter: 5 * time.Second}, "", good, 503, "busy"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFakeStream()
+			f.err = row.err
+			h := newAPI(t, &fake{}, func(c *api.Config) { c.Stream = f })
+			var headers []string
+			if row.auth != "" {
+				headers = append(headers, row.auth)
+			}
+			res := call(h, "GET", "/revocations/stream"+row.path, "", headers...)
+			want(t, res, row.status, row.code)
+			if row.status == 503 && res.Header.Get("Retry-After") != "5" {
+				t.Errorf("Retry-After %q", res.Header.Get("Retry-After"))
+			}
+		})
+	}
+	want(t, call(newAPI(t, &fake{}), "GET", "/revocations/stream", "", good), 404, "not_found")
+}
+
+const good = "Authorization: Basic ZGVtby1zZXJ2aWNlOmRlbW8tc2VydmljZS1zZWNyZXQ="
