@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"tokenbroker/broker"
+	"tokenbroker/revocation"
 )
 
 // Sessions are the use cases of a browser's session. The broker implements it; errors are
@@ -50,9 +51,9 @@ type Verifier interface {
 
 // Catchup answers where a service stands in the revocations. after is the query's text; an
 // error with a method BadPosition() bool that is true says that it cannot be read.
-// The answer is encoded as JSON before Answer is called again with the same value.
+// Answers may be shared between requests; api closes each once it is written.
 type Catchup interface {
-	Answer(ctx context.Context, after string) (answer any, err error)
+	Answer(ctx context.Context, after string, as revocation.Form) (CatchupAnswer, error)
 }
 
 // Document gives a published document, its entity tag (quoted as in RFC 9110 §8.8.3, or

@@ -14,6 +14,7 @@ import (
 
 	"tokenbroker/api"
 	"tokenbroker/broker"
+	"tokenbroker/revocation"
 )
 
 const (
@@ -31,6 +32,7 @@ type fake struct {
 	verifyErr error
 	clientErr error
 	answer    any
+	open      int // answers that were not closed
 	answerErr error
 	checks    []api.Check
 	panics    any
@@ -97,9 +99,17 @@ func (f *fake) AuthenticateClient(_ context.Context, id, secret string) (broker.
 	return broker.ClientInfo{ID: id}, f.clientErr
 }
 
-func (f *fake) Answer(_ context.Context, after string) (any, error) {
+func (f *fake) Answer(_ context.Context, after string, as revocation.Form) (api.CatchupAnswer, error) {
 	f.calls, f.position = append(f.calls, "catch-up"), after
-	return f.answer, f.answerErr
+	if f.answerErr != nil {
+		return nil, f.answerErr
+	}
+	body, err := json.Marshal(f.answer)
+	if as == revocation.FormBinary {
+		body = []byte("packed")
+	}
+	f.open++
+	return &fakeAnswer{f, body}, err
 }
 
 // badPosition is the ledger's error for a position it cannot read.

@@ -14,7 +14,7 @@ type badPosition interface {
 }
 
 // revocations is GET /revocations?after=position for services: client id and secret by
-// Basic (RFC 7617), as they are. The answer is never cached.
+// Basic (RFC 7617), as they are. The answer is never cached, and written in the form that Accept prefers.
 func (s *server) revocations(w http.ResponseWriter, r *http.Request) error {
 	if err := s.authenticateService(r); err != nil {
 		return err
@@ -23,11 +23,14 @@ func (s *server) revocations(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	answer, err := s.cfg.Catchup.Answer(r.Context(), after)
+	w.Header().Add("Vary", "Accept")
+	as := catchupForm(r.Header)
+	answer, err := s.cfg.Catchup.Answer(r.Context(), after, as)
 	if err != nil {
 		return positionError(err)
 	}
-	return writeJSON(w, http.StatusOK, answer)
+	writeCatchup(w, as, answer)
+	return nil
 }
 
 // authenticateService wants a client's id and secret by Basic, as they are.

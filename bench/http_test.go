@@ -16,6 +16,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"tokenbroker/api"
+	"tokenbroker/revocation"
 )
 
 const refreshPath = "/auth/refresh/"
@@ -116,7 +117,7 @@ func (none) Verify(context.Context, string) (json.RawMessage, error) {
 	return nil, errors.New("not part of the bench")
 }
 
-func (none) Answer(context.Context, string) (any, error) {
+func (none) Answer(context.Context, string, revocation.Form) (api.CatchupAnswer, error) {
 	return nil, errors.New("not part of the bench")
 }
 

@@ -10,6 +10,7 @@ import (
 	"tokenbroker/broker"
 	"tokenbroker/broker/store"
 	"tokenbroker/keyring"
+	"tokenbroker/revocation"
 	"tokenbroker/revocation/ledger"
 	"tokenbroker/validator"
 )
@@ -78,12 +79,15 @@ type catchup struct{ ledger *ledger.Ledger }
 var _ api.Catchup = catchup{}
 
 // Answer implements [api.Catchup].
-func (c catchup) Answer(ctx context.Context, after string) (any, error) {
-	answer, err := c.ledger.Answer(ctx, after)
-	if errors.Is(err, ledger.ErrBadPosition) {
+func (c catchup) Answer(ctx context.Context, after string, as revocation.Form) (api.CatchupAnswer, error) {
+	answer, err := c.ledger.EncodedAnswer(ctx, after, as)
+	switch {
+	case errors.Is(err, ledger.ErrBadPosition):
 		return nil, badPosition{err}
+	case err != nil:
+		return nil, err
 	}
-	return answer, err
+	return answer, nil
 }
 
 // stream answers GET /revocations/stream from what the publisher signs.
