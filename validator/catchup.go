@@ -58,17 +58,17 @@ func (s *syncer) fetchCatchUp(ctx context.Context, after string) (*revocation.An
 		return nil, fmt.Errorf("making the request: %w", err)
 	}
 	req.SetBasicAuth(s.cfg.ClientID, s.cfg.ClientSecret)
-	req.Header.Set("Accept", "application/json")
+	req.Header.Set("Accept", string(revocation.FormBinary)+", "+string(revocation.FormJSON)+";q=0.5")
 	resp, err := s.http.Do(req)
 	if err != nil {
 		return nil, reason(ctx, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
-	if err := expectJSON(resp); err != nil {
+	decode, err := decoderOf(resp)
+	if err != nil {
 		return nil, err
 	}
-	body := io.LimitReader(&watched{r: resp.Body, timer: watchdog}, maxAnswerBytes)
-	answer, err := revocation.DecodeAnswer(body)
+	answer, err := decode(io.LimitReader(&watched{r: resp.Body, timer: watchdog}, maxAnswerBytes))
 	if err != nil {
 		return nil, reason(ctx, err)
 	}
@@ -97,18 +97,40 @@ func reason(ctx context.Context, err error) error {
 	return err
 }
 
+// decoderOf gives what reads an answer of that content type.
+func decoderOf(resp *http.Response) (func(io.Reader) (*revocation.Answer, error), error) {
+	if err := expectOK(resp); err != nil {
+		return nil, err
+	}
+	kind, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	switch {
+	case err == nil && kind == string(revocation.FormBinary):
+		return revocation.DecodeBinaryAnswer, nil
+	case err == nil && kind == string(revocation.FormJSON):
+		return revocation.DecodeAnswer, nil
+	}
+	return nil, fmt.Errorf("%s answers with a content type that was not asked for", resp.Request.URL.Path)
+}
+
 // expectJSON refuses everything but a 200 with a JSON body.
 func expectJSON(resp *http.Response) error {
-	switch resp.StatusCode {
-	case http.StatusOK:
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return fmt.Errorf("%s answers %s: check the client's id and secret", resp.Request.URL.Path, resp.Status)
-	default:
-		return fmt.Errorf("%s answers %s", resp.Request.URL.Path, resp.Status)
+	if err := expectOK(resp); err != nil {
+		return err
 	}
 	kind, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if err != nil || (kind != "application/json" && kind != "application/jwk-set+json") {
 		return fmt.Errorf("%s answers with another content type than JSON", resp.Request.URL.Path)
 	}
 	return nil
+}
+
+func expectOK(resp *http.Response) error {
+	switch resp.StatusCode {
+	case http.StatusOK:
+		return nil
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return fmt.Errorf("%s answers %s: check the client's id and secret", resp.Request.URL.Path, resp.Status)
+	default:
+		return fmt.Errorf("%s answers %s", resp.Request.URL.Path, resp.Status)
+	}
 }

@@ -41,6 +41,7 @@ type life struct {
 	kids          []string
 	tokenKeys     []string
 	feedKID       string
+	binary        bool // the form of the answers
 	httpDown      bool
 	feedDown      bool
 	hang          chan struct{}
@@ -159,6 +160,9 @@ func (l *life) answer(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}
+		if want := "application/vnd.tokenbroker.revocations, application/json;q=0.5"; r.Header.Get("Accept") != want {
+			l.t.Errorf("a catch-up accepts %q", r.Header.Get("Accept"))
+		}
 		l.catchUp(w, r.URL.Query().Get("after"))
 	default:
 		w.WriteHeader(http.StatusNotFound)
@@ -196,7 +200,14 @@ func (l *life) catchUp(w http.ResponseWriter, after string) {
 			a.Full, a.Events = false, l.recorded[first+n:]
 		}
 	}
-	l.json(w, a)
+	if !l.binary {
+		l.json(w, a)
+		return
+	}
+	w.Header().Set("Content-Type", string(revocation.FormBinary))
+	if err := revocation.EncodeAnswer(w, revocation.FormBinary, &a); err != nil {
+		l.t.Error(err)
+	}
 }
 
 func (l *life) json(w http.ResponseWriter, body any) {
