@@ -6,7 +6,8 @@ import (
 )
 
 // Feed delivers signed revocation messages as they were received; it neither verifies
-// nor orders them. Implementations: natsfeed (NATS), validatortest (in process).
+// nor orders them. Implementations: natsfeed (NATS), httpfeed (HTTP), validatortest
+// (in process).
 type Feed interface {
 	// Open subscribes and returns once the subscription is in force or is being
 	// established in the background (an unreachable server is not an error). Messages

@@ -21,6 +21,8 @@ import (
 	"time"
 
 	"tokenbroker/examples/hello"
+	"tokenbroker/revocation"
+	"tokenbroker/revocation/httpfeed"
 	"tokenbroker/revocation/natsfeed"
 	"tokenbroker/validator"
 	"tokenbroker/validator/httpauth"
@@ -41,7 +43,8 @@ func run(ctx context.Context) error {
 	connect := flag.String("connect", "", "`host:port` to reach the broker at, where it is not the issuer's")
 	audience := flag.String("audience", "demo-api", "this service's `name` in the tokens' aud")
 	clientID := flag.String("client", "demo-service", "this service's client `id` at the broker (its secret: SERVICE_SECRET[_FILE])")
-	nats := flag.String("nats", "nats://127.0.0.1:4222", "where revocations come from, a NATS `URL`")
+	feed := flag.String("feed", "nats", "how revocations come: `nats|http` (http: from the broker itself)")
+	nats := flag.String("nats", "nats://127.0.0.1:4222", "where they come from with -feed nats, a NATS `URL`")
 	natsUser := flag.String("nats-user", "", "the `user` at NATS, where it asks (its password: NATS_PASSWORD[_FILE])")
 	origin := flag.String("origin", "http://127.0.0.1:8080", "the browser `origin` that may call")
 	listen := flag.String("listen", "127.0.0.1:8082", "`address` to listen on")
@@ -56,13 +59,23 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	client := validator.Client{ID: *clientID, Secret: clientSecret}
+	var revocations revocation.Feed
+	switch *feed {
+	case "nats":
+		revocations = natsfeed.Feed{URL: *nats, User: *natsUser, Password: natsPassword, Name: *name}
+	case "http":
+		revocations = httpfeed.Feed{URL: *issuer, Client: httpfeed.Client(client), HTTPClient: brokerClient(*connect), Logger: log}
+	default:
+		return fmt.Errorf("-feed %q: want nats or http", *feed)
+	}
 	start, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	v, err := validator.New(start, validator.Config{
 		Issuer:     *issuer,
 		Audience:   *audience,
-		Client:     validator.Client{ID: *clientID, Secret: clientSecret},
-		Feed:       natsfeed.Feed{URL: *nats, User: *natsUser, Password: natsPassword, Name: *name},
+		Client:     client,
+		Feed:       revocations,
 		HTTPClient: brokerClient(*connect),
 		Logger:     log,
 	})

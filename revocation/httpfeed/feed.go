@@ -1,0 +1,152 @@
+// Package httpfeed carries revocation messages over HTTP, for services that have no NATS:
+// [Feed] reads the broker's GET /revocations/stream, as the service's client. The messages
+// are the same, and signed the same, as those over NATS.
+package httpfeed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"tokenbroker/revocation"
+)
+
+var _ revocation.Feed = Feed{}
+
+// Client is the service's own account at the broker: the fields of validator.Client, which
+// converts to it.
+type Client struct {
+	ID     string
+	Secret string
+}
+
+// String leaves the secret out, and so do all the ways to print or log a Client.
+func (c Client) String() string { return "client " + c.ID }
+
+// GoString implements [fmt.GoStringer].
+func (c Client) GoString() string { return c.String() }
+
+// LogValue implements [slog.LogValuer].
+func (c Client) LogValue() slog.Value { return slog.StringValue(c.String()) }
+
+// MarshalText implements [encoding.TextMarshaler], for JSON.
+func (c Client) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
+// Feed is a [revocation.Feed] over HTTP. URL and Client are required. It is a value and may
+// be copied; each Open has a stream of its own.
+type Feed struct {
+	// URL is the issuer's.
+	URL    string
+	Client Client
+	// HTTPClient sends the requests; nil: http.DefaultClient. Its Timeout is not used, and
+	// redirects are not followed.
+	HTTPClient *http.Client
+	// Logger is told when the stream begins and ceases to fail; nil: nobody is.
+	Logger *slog.Logger
+
+	timing timing // for tests
+}
+
+// timing bounds the waits; zero fields get the defaults.
+type timing struct {
+	first   time.Duration // how long Open waits for the stream
+	silence time.Duration // a stream is dead that long after its last event
+	backoff time.Duration // the first wait before another attempt, if the broker names none
+	longest time.Duration // the longest one
+}
+
+func (t *timing) fill() {
+	for _, f := range []struct {
+		value *time.Duration
+		usual time.Duration
+	}{
+		{&t.first, 2 * time.Second},
+		{&t.silence, 5 * time.Second}, // a heartbeat comes each second
+		{&t.backoff, 250 * time.Millisecond},
+		{&t.longest, 10 * time.Second},
+	} {
+		if *f.value <= 0 {
+			*f.value = f.usual
+		}
+	}
+}
+
+// Open subscribes. A broker that cannot be reached, or refuses, is not an error: the stream
+// is tried for ever, with a growing wait, and the sink is told of a gap whenever it was made
+// anew or the broker did not know the position any more.
+func (f Feed) Open(ctx context.Context, sink revocation.Sink) (io.Closer, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("opening the HTTP feed: %w", err)
+	}
+	base, err := url.Parse(f.URL)
+	if err != nil || (base.Scheme != "http" && base.Scheme != "https") || base.Host == "" {
+		return nil, errors.New("opening the HTTP feed: the URL has to be the issuer's, http:// or https://")
+	}
+	if f.Client.ID == "" {
+		return nil, errors.New("opening the HTTP feed: the client's id is missing")
+	}
+	f.timing.fill()
+	if f.HTTPClient == nil {
+		f.HTTPClient = http.DefaultClient
+	}
+	if f.Logger == nil {
+		f.Logger = slog.New(slog.DiscardHandler)
+	}
+	client := *f.HTTPClient
+	client.Timeout = 0 // it would end the stream
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
+	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	s := &subscription{
+		feed: f, address: strings.TrimRight(f.URL, "/") + "/revocations/stream", client: &client, sink: sink,
+		cancel: cancel, connected: make(chan struct{}), done: make(chan struct{}),
+	}
+	go s.run(run)
+
+	// Until the stream is there, so that a catch-up made then leaves nothing out; if it
+	// comes later, that is a gap.
+	timer := time.NewTimer(f.timing.first)
+	defer timer.Stop()
+	select {
+	case <-s.connected:
+	case <-timer.C:
+	case <-ctx.Done():
+		_ = s.Close()
+		return nil, fmt.Errorf("opening the HTTP feed: %w", ctx.Err())
+	}
+	s.late.Store(true)
+	return s, nil
+}
+
+// subscription is one open feed. Its one goroutine alone calls the sink; Close ends it.
+type subscription struct {
+	feed    Feed
+	address string
+	client  *http.Client
+	sink    revocation.Sink
+	cancel  context.CancelFunc
+
+	late      atomic.Bool   // Open has returned: a connection made now is a gap
+	connected chan struct{} // closed with the first connection, or the first failure
+	done      chan struct{}
+
+	// Of the goroutine.
+	tried    bool
+	position string
+	retry    time.Duration
+	failing  string // what was last logged
+}
+
+// Close ends the stream; afterwards the sink is not called again. It may be called again.
+func (s *subscription) Close() error {
+	s.cancel()
+	<-s.done
+	return nil
+}

@@ -1,0 +1,427 @@
+package httpfeed
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// quick are timings of a tenth and less of the usual ones.
+var quick = timing{first: 500 * time.Millisecond, silence: 250 * time.Millisecond, backoff: 5 * time.Millisecond, longest: 50 * time.Millisecond}
+
+// sink collects what a feed delivers.
+type sink struct {
+	messages chan string
+	gaps     chan error
+	closed   atomic.Bool
+	late     atomic.Int64 // calls after Close
+}
+
+func newSink() *sink { return &sink{messages: make(chan string, 1000), gaps: make(chan error, 1000)} }
+
+func (s *sink) Message(raw []byte) {
+	if s.closed.Load() {
+		s.late.Add(1)
+	}
+	s.messages <- string(raw)
+}
+
+func (s *sink) Gap(cause error) {
+	if s.closed.Load() {
+		s.late.Add(1)
+	}
+	s.gaps <- cause
+}
+
+func receive[T any](t *testing.T, c <-chan T, what string) T {
+	t.Helper()
+	select {
+	case v := <-c:
+		return v
+	case <-time.After(8 * time.Second):
+		t.Fatalf("no %s", what)
+		panic("unreachable")
+	}
+}
+
+func (s *sink) message(t *testing.T, want string) {
+	t.Helper()
+	if got := receive(t, s.messages, "message "+want); got != want {
+		t.Fatalf("message %q, want %q", got, want)
+	}
+}
+
+func (s *sink) gap(t *testing.T, want error) {
+	t.Helper()
+	if got := receive(t, s.gaps, "gap"); !errors.Is(got, want) {
+		t.Fatalf("gap because of %v, want %v", got, want)
+	}
+}
+
+func (s *sink) noGap(t *testing.T) {
+	t.Helper()
+	select {
+	case err := <-s.gaps:
+		t.Fatalf("a gap: %v", err)
+	default:
+	}
+}
+
+// connection is one request for the stream that the test answers.
+type connection struct {
+	w    http.ResponseWriter
+	r    *http.Request
+	done chan struct{}
+}
+
+func (c *connection) send(text string) {
+	_, _ = io.WriteString(c.w, text)
+	_ = http.NewResponseController(c.w).Flush()
+}
+
+// open answers that the stream is there.
+func (c *connection) open() *connection {
+	c.w.Header().Set("Content-Type", "text/event-stream")
+	c.send(": hello\n\n")
+	return c
+}
+
+func (c *connection) end() { close(c.done) }
+
+// fakeBroker hands every request for the stream to the test.
+type fakeBroker struct {
+	*httptest.Server
+	requests chan *connection
+}
+
+func newBroker(t *testing.T) *fakeBroker {
+	b := &fakeBroker{requests: make(chan *connection, 100)}
+	b.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := &connection{w: w, r: r, done: make(chan struct{})}
+		b.requests <- c
+		select {
+		case <-c.done:
+		case <-r.Context().Done():
+		}
+	}))
+	t.Cleanup(b.Close)
+	return b
+}
+
+func (b *fakeBroker) next(t *testing.T) *connection {
+	t.Helper()
+	return receive(t, b.requests, "request")
+}
+
+// feed opens a feed in the background; closing is the test's end's.
+func (b *fakeBroker) feed(t *testing.T, s *sink, change ...func(*Feed)) (opened chan struct{}) {
+	t.Helper()
+	f := Feed{URL: b.URL + "/", Client: Client{"svc", "a secret word"}, HTTPClient: &http.Client{Transport: &http.Transport{}}, timing: quick}
+	for _, fn := range change {
+		fn(&f)
+	}
+	opened = make(chan struct{})
+	result := make(chan io.Closer, 1)
+	go func() {
+		defer close(opened)
+		c, err := f.Open(context.Background(), s)
+		if err != nil {
+			t.Error(err)
+		}
+		result <- c
+	}()
+	t.Cleanup(func() {
+		if c := <-result; c != nil {
+			if err := errors.Join(c.Close(), c.Close()); err != nil {
+				t.Error(err)
+			}
+			s.closed.Store(true)
+		}
+		f.HTTPClient.CloseIdleConnections()
+		if n := s.late.Load(); n > 0 {
+			t.Errorf("%d calls after Close", n)
+		}
+	})
+	return opened
+}
+
+func TestDeliversBatchesAndHeartbeats(t *testing.T) {
+	b, s := newBroker(t), newSink()
+	opened := b.feed(t, s)
+	c := b.next(t)
+	select {
+	case <-opened:
+		t.Error("open before there is a stream")
+	default:
+	}
+	id, secret, _ := c.r.BasicAuth()
+	if id != "svc" || secret != "a secret word" || c.r.URL.String() != "/revocations/stream" || c.r.Header.Get("Last-Event-ID") != "" ||
+		c.r.Header.Get("Accept") != "text/event-stream" || c.r.Header.Get("Accept-Encoding") != "identity" {
+		t.Errorf("request %s %v", c.r.URL, c.r.Header)
+	}
+	c.open()
+	receive(t, opened, "end of Open")
+	s.noGap(t) // the catch-up comes after it
+	c.send("event: batch\nid: o.1\ndata: one\n\nevent: news\ndata: what\n\nevent: heartbeat\nid: o.1\ndata: two\n\n")
+	s.message(t, "one")
+	s.message(t, "two")
+	c.send("event: reset\nid: o.7\ndata: {}\n\n")
+	s.gap(t, errReset)
+	c.send("event: batch\nid: o.8\ndata: eight\n\n")
+	s.message(t, "eight")
+}
+
+// However a connection ends, the next one goes on behind the last position, and is a gap.
+func TestEveryReconnectIsAGap(t *testing.T) {
+	for name, lose := range map[string]func(b *fakeBroker, c *connection){
+		"the broker ends it":  func(_ *fakeBroker, c *connection) { c.end() },
+		"the connection dies": func(b *fakeBroker, _ *connection) { b.CloseClientConnections() },
+		"silence":             func(*fakeBroker, *connection) {},
+		"an event too long":   func(_ *fakeBroker, c *connection) { c.send("data: " + strings.Repeat("x", maxLine)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b, s := newBroker(t), newSink()
+			opened := b.feed(t, s)
+			c := b.next(t).open()
+			receive(t, opened, "end of Open")
+			c.send("event: batch\nid: o.3\ndata: three\n\n")
+			s.message(t, "three")
+			s.noGap(t)
+			lose(b, c)
+			c = b.next(t)
+			if id := c.r.Header.Get("Last-Event-ID"); id != "o.3" {
+				t.Errorf("Last-Event-ID %q", id)
+			}
+			s.noGap(t) // a catch-up now would be too early
+			c.open()
+			s.gap(t, errConnected)
+			c.send("event: batch\nid: o.4\ndata: four\n\n")
+			s.message(t, "four")
+			// A heartbeat without an id keeps the position.
+			c.end()
+			c = b.next(t).open()
+			s.gap(t, errConnected)
+			c.send("event: heartbeat\ndata: beat\n\n")
+			s.message(t, "beat")
+			c.end()
+			if id := b.next(t).r.Header.Get("Last-Event-ID"); id != "o.4" {
+				t.Errorf("Last-Event-ID %q", id)
+			}
+		})
+	}
+}
+
+// The gap of a reconnect and the reset that comes first on it ask for one catch-up.
+func TestAResetAfterAReconnectIsOneGap(t *testing.T) {
+	b, s := newBroker(t), newSink()
+	opened := b.feed(t, s)
+	c := b.next(t).open()
+	receive(t, opened, "end of Open")
+	c.send("event: batch\nid: old.3\ndata: three\n\n")
+	s.message(t, "three")
+	c.end()
+	c = b.next(t).open()
+	s.gap(t, errConnected)
+	c.send("event: reset\nid: new.0\ndata: {}\n\nevent: batch\nid: new.1\ndata: one\n\n")
+	s.message(t, "one")
+	s.noGap(t)
+	c.send("event: reset\nid: new.9\ndata: {}\n\n")
+	s.gap(t, errReset)
+}
+
+// Comments are no sign of life: a proxy may send them. A long event under way is one.
+func TestWhatKeepsAStreamAlive(t *testing.T) {
+	b, s := newBroker(t), newSink()
+	opened := b.feed(t, s)
+	c := b.next(t).open()
+	receive(t, opened, "end of Open")
+	tick := time.NewTicker(quick.silence / 5)
+	defer tick.Stop()
+	c.send("event: batch\nid: o.1\ndata: ")
+	part := strings.Repeat("x", liveBytes)
+	for range 10 {
+		<-tick.C
+		c.send(part)
+	}
+	c.send("\n\n")
+	if got := receive(t, s.messages, "long message"); len(got) != 10*liveBytes {
+		t.Errorf("%d bytes", len(got))
+	}
+	s.noGap(t)
+	for range 100 {
+		select {
+		case <-tick.C:
+			c.send(": still here\n\n")
+			continue
+		case again := <-b.requests:
+			again.open()
+		}
+		s.gap(t, errConnected)
+		return
+	}
+	t.Error("comments kept a stream alive that has no heartbeats")
+}
+
+func TestAStreamThatComesLateIsAGap(t *testing.T) {
+	b, s := newBroker(t), newSink()
+	began := time.Now()
+	opened := b.feed(t, s, func(f *Feed) { f.timing.first = 20 * time.Millisecond; f.timing.silence = 5 * time.Second })
+	c := b.next(t)
+	receive(t, opened, "end of Open")
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("Open took %s", took)
+	}
+	c.open()
+	s.gap(t, errConnected)
+}
+
+func TestRefusalsAreRetriedForEver(t *testing.T) {
+	for name, answer := range map[string]func(c *connection){
+		"401": func(c *connection) { c.w.WriteHeader(http.StatusUnauthorized) },
+		"404": func(c *connection) { c.w.WriteHeader(http.StatusNotFound) },
+		"503": func(c *connection) {
+			c.w.Header().Set("Retry-After", "3600")
+			c.w.WriteHeader(http.StatusServiceUnavailable)
+		},
+		"a redirect":    func(c *connection) { c.w.Header().Set("Location", "/elsewhere"); c.w.WriteHeader(http.StatusFound) },
+		"another type":  func(c *connection) { c.w.Header().Set("Content-Type", "text/html"); c.send("<p>\n\n") },
+		"no answer yet": func(*connection) {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b, s := newBroker(t), newSink()
+			opened := b.feed(t, s)
+			for range 4 {
+				c := b.next(t)
+				if c.r.URL.Path != "/revocations/stream" {
+					t.Fatalf("the credentials went to %s", c.r.URL)
+				}
+				answer(c)
+				if name != "no answer yet" {
+					c.end()
+				}
+			}
+			receive(t, opened, "end of Open")
+			s.noGap(t)
+			c := b.next(t).open()
+			s.gap(t, errConnected)
+			c.send("event: heartbeat\nid: o.0\ndata: beat\n\n")
+			s.message(t, "beat")
+		})
+	}
+}
+
+func TestARefusedPositionIsGivenUp(t *testing.T) {
+	b, s := newBroker(t), newSink()
+	b.feed(t, s)
+	c := b.next(t).open()
+	c.send("event: batch\nid: strange\ndata: one\n\n")
+	s.message(t, "one")
+	c.end()
+	c = b.next(t)
+	c.w.WriteHeader(http.StatusBadRequest)
+	c.end()
+	if id := b.next(t).r.Header.Get("Last-Event-ID"); id != "" {
+		t.Errorf("Last-Event-ID %q again", id)
+	}
+}
+
+// The broker's retry spreads what comes back after its restart.
+func TestTheBrokersRetryIsKept(t *testing.T) {
+	b, s := newBroker(t), newSink()
+	b.feed(t, s, func(f *Feed) { f.timing.longest = time.Second })
+	c := b.next(t).open()
+	c.send("retry: 300\nevent: heartbeat\nid: o.1\ndata: beat\n\n")
+	s.message(t, "beat")
+	ended := time.Now()
+	c.end()
+	b.next(t)
+	if waited := time.Since(ended); waited < 150*time.Millisecond || waited > 2*time.Second {
+		t.Errorf("connected anew after %s", waited)
+	}
+}
+
+func TestTroubleIsLoggedOnceAndWithoutTheSecret(t *testing.T) {
+	var log strings.Builder
+	b, s := newBroker(t), newSink()
+	t.Run("run", func(t *testing.T) {
+		b.feed(t, s, func(f *Feed) { f.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+		for range 4 {
+			c := b.next(t)
+			c.w.WriteHeader(http.StatusUnauthorized)
+			c.end()
+		}
+		b.next(t).open().send("event: heartbeat\nid: o.1\ndata: beat\n\n")
+		s.message(t, "beat")
+	})
+	text := log.String()
+	if strings.Count(text, "level=WARN") != 1 || strings.Count(text, "works again") != 1 || !strings.Contains(text, "check the client's id and secret") {
+		t.Errorf("log:\n%s", text)
+	}
+	if strings.Contains(text, "secret word") {
+		t.Error("the log tells the secret")
+	}
+}
+
+func TestASecretIsNotPrinted(t *testing.T) {
+	c := Client{"svc", "a secret word"}
+	data, err := json.Marshal(Feed{Client: c}.Client)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{fmt.Sprint(c), fmt.Sprintf("%+v %#v", Feed{Client: c}, c), string(data), c.LogValue().String()} {
+		if strings.Contains(text, "secret word") || !strings.Contains(text, "svc") {
+			t.Errorf("printed as %s", text)
+		}
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := (Feed{URL: "http://127.0.0.1:1", Client: Client{ID: "svc"}}).Open(ctx, newSink()); !errors.Is(err, context.Canceled) {
+		t.Errorf("an ended context: %v", err)
+	}
+	for name, f := range map[string]Feed{
+		"no URL":         {Client: Client{ID: "svc"}},
+		"another scheme": {URL: "nats://h:1", Client: Client{ID: "svc"}},
+		"no host":        {URL: "http://", Client: Client{ID: "svc"}},
+		"not a URL":      {URL: "http://\x00", Client: Client{ID: "svc"}},
+		"no client":      {URL: "http://127.0.0.1:1"},
+	} {
+		if _, err := f.Open(t.Context(), newSink()); err == nil {
+			t.Errorf("%s: taken", name)
+		}
+	}
+}
+
+func TestOpenEndsWithItsContext(t *testing.T) {
+	b := newBroker(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	failed := make(chan error, 1)
+	go func() {
+		_, err := (Feed{URL: b.URL, Client: Client{ID: "svc"}, HTTPClient: &http.Client{Transport: transport}}).Open(ctx, newSink())
+		failed <- err
+	}()
+	b.next(t)
+	cancel()
+	if err := receive(t, failed, "end of Open"); !errors.Is(err, context.Canceled) {
+		t.Errorf("ended by %v", err)
+	}
+}

@@ -1,0 +1,202 @@
+package httpfeed
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"mime"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// liveBytes of an event that is under way are a sign of life, too: 100 kbit/s.
+const liveBytes = 64 << 10
+
+var (
+	errConnected = errors.New("the stream was made anew")
+	errReset     = errors.New("the broker does not know the position any more")
+	errSilent    = errors.New("the stream is silent")
+	errEnded     = errors.New("the broker ended the stream")
+)
+
+// refusedError is an answer that is no stream.
+type refusedError struct {
+	status     string
+	retryAfter time.Duration
+	hint       string
+}
+
+func (e *refusedError) Error() string { return "/revocations/stream answers " + e.status + e.hint }
+
+// run streams until ctx ends.
+func (s *subscription) run(ctx context.Context) {
+	defer close(s.done)
+	backoff := time.Duration(0)
+	for {
+		lived, err := s.stream(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		s.attempted()
+		s.report(err)
+		least := s.feed.timing.backoff
+		if s.retry > 0 {
+			least = min(s.retry, s.feed.timing.longest)
+		}
+		if lived || backoff == 0 {
+			backoff = least
+		} else {
+			backoff = min(2*backoff, s.feed.timing.longest)
+		}
+		wait := backoff/2 + rand.N(backoff/2+1) //nolint:gosec // jitter
+		var refused *refusedError
+		if errors.As(err, &refused) {
+			wait = max(wait, min(refused.retryAfter, s.feed.timing.longest))
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		}
+	}
+}
+
+// attempted ends the wait of Open.
+func (s *subscription) attempted() {
+	if !s.tried {
+		s.tried = true
+		close(s.connected)
+	}
+}
+
+// report writes a line whenever the stream fails in another way than before; nil: it works.
+func (s *subscription) report(err error) {
+	log := s.feed.Logger.With("url", s.address)
+	switch {
+	case err == nil && s.failing != "":
+		s.failing = ""
+		log.Info("the revocation stream works again")
+	case err != nil && err.Error() != s.failing:
+		s.failing = err.Error()
+		log.Warn("the revocation stream fails; revocations come by catch-up meanwhile", "error", err)
+	}
+}
+
+// stream makes one connection and delivers its events until it ends; lived says that there
+// was one.
+func (s *subscription) stream(ctx context.Context) (lived bool, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	silence := s.feed.timing.silence
+	watchdog := time.AfterFunc(silence, func() { cancel(fmt.Errorf("%w for %s", errSilent, silence)) })
+	defer watchdog.Stop()
+	alive := func() {
+		if watchdog.Stop() {
+			watchdog.Reset(silence)
+		}
+	}
+	body, err := s.request(ctx)
+	if err != nil {
+		return false, because(ctx, err)
+	}
+	defer func() { _ = body.Close() }()
+
+	gap := s.tried // an attempt failed before, or a connection was lost
+	if s.late.Load() || gap {
+		gap = true
+		s.sink.Gap(errConnected)
+	}
+	s.attempted()
+	p := newParser(&lifeline{r: body, alive: alive})
+	p.lastID = s.position
+	for first := true; ; first = false {
+		e, err := p.next()
+		s.retry = p.retry
+		if errors.Is(err, io.EOF) {
+			err = errEnded
+		}
+		if err != nil {
+			return lived, because(ctx, err)
+		}
+		if ctx.Err() != nil { // closed: the sink is not called again
+			return lived, context.Cause(ctx)
+		}
+		alive()
+		lived = true
+		s.report(nil)
+		s.position = p.lastID
+		switch e.name {
+		case "batch", "heartbeat":
+			s.sink.Message(e.data)
+		case "reset":
+			if !first || !gap { // else the catch-up is under way that it asks for
+				s.sink.Gap(errReset)
+			}
+		}
+	}
+}
+
+// request opens the stream behind the last position.
+func (s *subscription) request(ctx context.Context) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.address, nil)
+	if err != nil {
+		return nil, fmt.Errorf("making the request: %w", err)
+	}
+	req.SetBasicAuth(s.feed.Client.ID, s.feed.Client.Secret)
+	req.Header.Set("Accept", "text/event-stream")
+	req.Header.Set("Accept-Encoding", "identity") // compressors collect
+	req.Header.Set("Cache-Control", "no-cache")
+	if s.position != "" {
+		req.Header.Set("Last-Event-ID", s.position)
+	}
+	resp, err := s.client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	refused := refusedError{status: resp.Status}
+	kind, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	switch {
+	case resp.StatusCode == http.StatusOK && err == nil && kind == "text/event-stream":
+		return resp.Body, nil
+	case resp.StatusCode == http.StatusOK:
+		refused.hint = ", but no events"
+	case resp.StatusCode == http.StatusUnauthorized, resp.StatusCode == http.StatusForbidden:
+		refused.hint = ": check the client's id and secret"
+	case resp.StatusCode == http.StatusBadRequest:
+		s.position = "" // whatever it was
+	}
+	if seconds, err := strconv.ParseUint(resp.Header.Get("Retry-After"), 10, 31); err == nil {
+		refused.retryAfter = time.Duration(seconds) * time.Second
+	}
+	_ = resp.Body.Close()
+	return nil, &refused
+}
+
+// because gives the cause of an ended context in place of the error that it led to.
+func because(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	return err
+}
+
+// lifeline calls alive for each liveBytes read.
+type lifeline struct {
+	r     io.Reader
+	alive func()
+	read  int
+}
+
+func (l *lifeline) Read(p []byte) (int, error) {
+	n, err := l.r.Read(p)
+	if l.read += n; l.read >= liveBytes {
+		l.read = 0
+		l.alive()
+	}
+	return n, err
+}
