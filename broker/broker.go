@@ -78,7 +78,6 @@ type Broker struct {
 	shards    []*actor.Actor[shardMessage, shardResult]
 	seed      maphash.Seed
 	signing   *semaphore.Weighted
-	epochs    epochQueue
 	upstreams map[string]*semaphore.Weighted
 }
 
@@ -87,13 +86,16 @@ func New(cfg Config) *Broker {
 	cfg.Shards = orDefault(cfg.Shards, 2)
 	cfg.Mailbox = orDefault(cfg.Mailbox, 1024)
 	cfg.Signers = orDefault(cfg.Signers, 4)
-	b := &Broker{cfg: cfg, seed: maphash.MakeSeed(), signing: semaphore.NewWeighted(cfg.Signers), epochs: newEpochQueue()}
+	b := &Broker{cfg: cfg, seed: maphash.MakeSeed(), signing: semaphore.NewWeighted(cfg.Signers)}
 	b.upstreams = upstreamGates(cfg.Providers)
 	b.committer = actor.Start(actor.Config[commitRequest, commitResult]{
 		Name: "committer", Mailbox: max(cfg.Mailbox, cfg.Shards), MaxBatch: 1024,
 		Observer: cfg.ActorObserver, Logger: cfg.Logger,
 		New: func() actor.Handler[commitRequest, commitResult] {
-			c := &committer{store: cfg.Store, ledger: cfg.Ledger, fatal: cfg.Fatal, observe: cfg.Observer}
+			c := &committer{
+				store: cfg.Store, ledger: cfg.Ledger, fatal: cfg.Fatal, observe: cfg.Observer,
+				clock: cfg.Clock, accessLife: cfg.Policy.AccessLife,
+			}
 			return c.handle
 		},
 	})

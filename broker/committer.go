@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"tokenbroker/broker/actor"
 	"tokenbroker/broker/store"
@@ -34,26 +35,37 @@ type floorRecord struct {
 	MaxExp int64 `json:"max_exp"`
 }
 
-// commitRequest is what a shard or an operator wants written.
+// commitRequest is what a shard or an operator wants written. An empty one writes nothing: it
+// is answered once all before it are on disk, in the own denylist and below the head.
 type commitRequest struct {
-	changes []store.Change
+	changes []change
 	// signedExp is the largest exp that the answers to these changes will sign.
 	signedExp int64
+}
+
+// change is a change of the store and, with ends, what it ends: both or neither.
+type change struct {
+	store.Change
+	ends *ending
 }
 
 // commitResult has an error a change, and the ledger's head after the commit that held
 // this request's events (zero when it had none).
 type commitResult struct {
 	errs []error
-	seq  uint64
+	// epochs are those that were drawn: zero for a change that ends nothing.
+	epochs []int64
+	seq    uint64
 }
 
 // committer owns the way to the disk: it merges what waits into one transaction.
 type committer struct {
-	store   store.Store
-	ledger  Ledger
-	fatal   func(error)
-	observe Observer
+	store      store.Store
+	ledger     Ledger
+	fatal      func(error)
+	observe    Observer
+	clock      Clock
+	accessLife time.Duration
 
 	// maxExp is the largest exp on record, once loaded.
 	maxExp int64
@@ -73,6 +85,7 @@ func (c *committer) handle(ctx context.Context, batch []commitRequest) []actor.R
 	results := make([]actor.Result[commitResult], len(batch))
 	for i, req := range batch {
 		results[i].Value.errs = make([]error, len(req.changes))
+		results[i].Value.epochs = make([]int64, len(req.changes))
 	}
 	begin := 0
 	defer func() {
@@ -108,6 +121,11 @@ func cut(batch []commitRequest, begin int) int {
 		for _, change := range batch[i].changes {
 			writes += len(change.Writes)
 			events += len(change.Events)
+			if e := change.ends; e != nil {
+				writes++
+				events++
+				bytes += eventOverhead + encodedLen(e.value)
+			}
 			for _, e := range change.Events {
 				bytes += eventOverhead + encodedLen(e.Value)
 			}
@@ -132,25 +150,40 @@ func encodedLen(text string) int {
 	return n
 }
 
-// commit writes one run of requests: disk, own denylist, head; the actor then replies.
+// commit writes one run of requests: disk, own denylist, head; the actor then replies. What
+// ends something has a transaction of its own, so that a conflict there touches nobody else.
 func (c *committer) commit(ctx context.Context, run []commitRequest, results []actor.Result[commitResult]) {
 	c.entered = false
 	if err := c.reserve(ctx, run); err != nil {
 		fail(results, err)
 		return
 	}
-	var changes []store.Change
-	for _, req := range run {
-		changes = append(changes, req.changes...)
+	var (
+		changes []store.Change
+		ends    []*pendingEnd
+	)
+	for i, req := range run {
+		for j, change := range req.changes {
+			if change.ends == nil {
+				changes = append(changes, change.Change)
+			} else {
+				ends = append(ends, &pendingEnd{change: change, result: &results[i].Value, at: j})
+			}
+		}
 	}
 	errs, seqs := c.write(ctx, changes)
 	at := 0
 	for i, req := range run {
-		for j := range req.changes {
-			results[i].Value.errs[j] = errs[at]
-			results[i].Value.seq = max(results[i].Value.seq, seqs[at])
-			at++
+		for j, change := range req.changes {
+			if change.ends == nil {
+				results[i].Value.errs[j] = errs[at]
+				results[i].Value.seq = max(results[i].Value.seq, seqs[at])
+				at++
+			}
 		}
+	}
+	for len(ends) > 0 {
+		ends = c.end(ctx, ends)
 	}
 }
 

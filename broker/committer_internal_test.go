@@ -29,8 +29,8 @@ func TestAPanicFailsOnlyTheRunItMet(t *testing.T) {
 	c := &committer{store: unreadable{disk}, fatal: func(error) { ended = true }, observe: noObserver{}}
 	results := aborted(t, func() {
 		c.handle(t.Context(), []commitRequest{
-			{changes: []store.Change{writes("a", maxCommitWrites)}},
-			{changes: []store.Change{writes("b", 1)}, signedExp: time.Now().Unix()},
+			{changes: []change{{Change: writes("a", maxCommitWrites)}}},
+			{changes: []change{{Change: writes("b", 1)}}, signedExp: time.Now().Unix()},
 		})
 	})
 	if err := results[0].Value.errs[0]; err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 
-	"tokenbroker/broker/store"
 	"tokenbroker/revocation"
 )
 
@@ -35,9 +34,5 @@ func (b *Broker) RevokeEverybody(ctx context.Context, reason string, req Request
 }
 
 func (b *Broker) raiseFloor(ctx context.Context, reason revocation.Reason) (epoch int64, seq uint64, err error) {
-	seq, err = b.commitEpoch(ctx, true, func(drawn drawnEpoch) (*store.Change, error) {
-		epoch = drawn.epoch
-		return &store.Change{Events: []revocation.Event{drawn.event(revocation.KindAll, "", reason)}}, nil
-	})
-	return epoch, seq, err
+	return b.end(ctx, ending{kind: revocation.KindAll, reason: reason})
 }

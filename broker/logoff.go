@@ -33,13 +33,7 @@ func (b *Broker) LogOff(ctx context.Context, refreshText, csrf string, req Reque
 		return LogOffResult{}, nil
 	}
 	b.audit(ctx, "log_off", req, "uid", uid, "sid", sid)
-	seq := result.seq
-	if seq == 0 { // was ended before: what is not sent yet may be its event
-		seq = b.cfg.Ledger.Head()
-	}
-	wait, cancel := context.WithTimeout(ctx, broadcastWait)
-	defer cancel()
-	off := LogOffResult{Ended: true, SID: sid, Broadcast: b.cfg.Broadcast.Flushed(wait, seq)}
+	off := LogOffResult{Ended: true, SID: sid, Broadcast: b.broadcast(ctx, result.seq)}
 	off.LogoutURL = b.logoutURL(ctx, result.effects.Session.Provider)
 	return off, nil
 }

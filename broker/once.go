@@ -52,7 +52,7 @@ func (b *Broker) useOnce(ctx context.Context, once onceKey) (used bool, err erro
 	if err != nil {
 		return false, err
 	}
-	result, err := b.committer.Ask(ctx, commitRequest{changes: []store.Change{{Writes: []store.Write{write}}}})
+	result, err := b.committer.Ask(ctx, commitRequest{changes: []change{{Change: store.Change{Writes: []store.Write{write}}}}})
 	switch {
 	case err != nil:
 		return false, fmt.Errorf("committing: %w", err)

@@ -7,7 +7,6 @@ import (
 
 	"tokenbroker/broker/session"
 	"tokenbroker/broker/store"
-	"tokenbroker/revocation"
 )
 
 // purgePage is how many sessions of a removed user are deleted at a time.
@@ -20,22 +19,7 @@ func (b *Broker) RemoveUser(ctx context.Context, ref string, req Request) (Revok
 	if err != nil {
 		return Revoked{}, b.internal(ctx, "removing a user", err)
 	}
-	removed, err := b.endUser(ctx, userEnd{
-		event: "user_remove", uid: user.UID, reason: revocation.ReasonRevoked,
-		writes: func(user *session.User, rev store.Revision) ([]store.Write, error) {
-			writes := []store.Write{{Key: userKey(user.UID), Delete: true, Expect: rev}}
-			for _, a := range accountsOf(user) {
-				linked, err := b.link(ctx, a.Issuer, a.Subject)
-				if err != nil {
-					return nil, err
-				}
-				if linked.uid == user.UID {
-					writes = append(writes, store.Write{Key: identityKey(a.Issuer, a.Subject), Delete: true, Expect: linked.rev})
-				}
-			}
-			return writes, nil
-		},
-	}, req)
+	removed, err := b.endUser(ctx, "user_remove", user.UID, session.RemoveUser{}, req)
 	if err != nil {
 		return Revoked{}, err
 	}
@@ -43,6 +27,21 @@ func (b *Broker) RemoveUser(ctx context.Context, ref string, req Request) (Revok
 		b.cfg.Logger.WarnContext(ctx, "the sessions of a removed user are still stored", "uid", user.UID, "error", err)
 	}
 	return removed, nil
+}
+
+// removal deletes the removed user's record and what of the accounts leads to it.
+func (v *userView) removal(ctx context.Context) ([]store.Write, error) {
+	writes := []store.Write{{Key: userKey(v.uid), Delete: true, Expect: v.userRev}}
+	for _, a := range accountsOf(v.removed) {
+		identity, rev, err := readIdentity(ctx, v.reader, a.Issuer, a.Subject)
+		if err != nil {
+			return nil, err
+		}
+		if rev != 0 && identity.UID == v.uid {
+			writes = append(writes, store.Write{Key: identityKey(a.Issuer, a.Subject), Delete: true, Expect: rev})
+		}
+	}
+	return writes, nil
 }
 
 // purgeSessions deletes the records of a removed user's sessions. One that is written
@@ -68,7 +67,7 @@ func (b *Broker) purgeSessions(ctx context.Context, uid string) error {
 			case !errors.Is(err, store.ErrNotFound):
 				return fmt.Errorf("reading the sid: %w", err)
 			}
-			request.changes = append(request.changes, store.Change{Writes: writes})
+			request.changes = append(request.changes, change{Change: store.Change{Writes: writes}})
 		}
 		result, err := b.committer.Ask(ctx, request)
 		if err != nil {

@@ -9,27 +9,21 @@ import (
 )
 
 // retryConflicts commits what build returns until there is no conflict; build reads anew
-// each time, and returns nil when there is nothing to write.
+// each time, and returns nil when there is nothing to write. It may lose to a shard that keeps
+// writing the same record: an operator's change of a user goes through the user's shard.
 func (b *Broker) retryConflicts(ctx context.Context, build func() (*store.Change, error)) error {
-	_, err := b.commitChange(ctx, build)
-	return err
-}
-
-// commitChange is retryConflicts for a change with events: seq is the ledger's head that
-// holds them, zero when there are none.
-func (b *Broker) commitChange(ctx context.Context, build func() (*store.Change, error)) (seq uint64, err error) {
 	for range maxConflicts {
-		change, err := build()
-		if err != nil || change == nil {
-			return 0, err
+		built, err := build()
+		if err != nil || built == nil {
+			return err
 		}
-		result, err := b.committer.Ask(ctx, commitRequest{changes: []store.Change{*change}})
+		result, err := b.committer.Ask(ctx, commitRequest{changes: []change{{Change: *built}}})
 		if err != nil {
-			return 0, fmt.Errorf("committing: %w", err)
+			return fmt.Errorf("committing: %w", err)
 		}
 		if !errors.Is(result.errs[0], store.ErrConflict) {
-			return result.seq, result.errs[0]
+			return result.errs[0]
 		}
 	}
-	return 0, errConflicts
+	return errConflicts
 }

@@ -85,7 +85,7 @@ func (b *Broker) endUserByRef(ctx context.Context, ref string, reason revocation
 	if err != nil {
 		return Revoked{}, 0, b.internal(ctx, "revoking a user", err)
 	}
-	return b.recordEnd(ctx, userEnd{event: "user_revoke", uid: user.UID, reason: reason, writes: putUser}, req)
+	return b.recordEnd(ctx, "user_revoke", user.UID, session.RevokeUser{Reason: reason}, req)
 }
 
 // sessionOwner returns the uid of the user whose session it is.
@@ -112,12 +112,16 @@ func errUnknownSession() *Error {
 }
 
 // broadcast waits, for a while, until what was recorded at seq is sent and reports whether it
-// was; zero: nothing was, but the event of an earlier call may be on its way.
+// was; zero: nothing was, because of an earlier change, whose event may be on its way. That
+// may be on disk and not below the head yet: what the committer began, it has to end first.
 func (b *Broker) broadcast(ctx context.Context, seq uint64) bool {
-	if seq == 0 {
-		seq = b.cfg.Ledger.Head()
-	}
 	wait, cancel := context.WithTimeout(ctx, broadcastWait)
 	defer cancel()
+	if seq == 0 {
+		if _, err := b.committer.Ask(wait, commitRequest{}); err != nil {
+			return false
+		}
+		seq = b.cfg.Ledger.Head()
+	}
 	return b.cfg.Broadcast.Flushed(wait, seq)
 }

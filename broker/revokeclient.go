@@ -18,24 +18,23 @@ func (b *Broker) RevokeClient(ctx context.Context, id, reason string, req Reques
 	if err != nil {
 		return Revoked{}, err
 	}
-	var epoch int64
-	seq, err := b.commitEpoch(ctx, false, func(drawn drawnEpoch) (*store.Change, error) {
-		client, rev, err := readClient(ctx, b.cfg.Store, id)
-		if err != nil {
-			return nil, err
-		}
-		if rev == 0 {
-			return nil, &Error{Code: CodeUnknownClient, Message: "There is no such client."}
-		}
-		client.Epoch, epoch = drawn.epoch, drawn.epoch
-		value, err := json.Marshal(client)
-		if err != nil {
-			return nil, fmt.Errorf("encoding the client: %w", err)
-		}
-		return &store.Change{
-			Writes: []store.Write{{Key: clientKey(id), Value: value, Expect: rev}},
-			Events: []revocation.Event{drawn.event(revocation.KindClient, id, why)},
-		}, nil
+	epoch, seq, err := b.end(ctx, ending{
+		kind: revocation.KindClient, value: id, reason: why,
+		writes: func(ctx context.Context, epoch int64) ([]store.Write, error) {
+			client, rev, err := readClient(ctx, b.cfg.Store, id)
+			if err != nil {
+				return nil, err
+			}
+			if rev == 0 {
+				return nil, &Error{Code: CodeUnknownClient, Message: "There is no such client."}
+			}
+			client.Epoch = epoch
+			value, err := json.Marshal(client)
+			if err != nil {
+				return nil, fmt.Errorf("encoding the client: %w", err)
+			}
+			return []store.Write{{Key: clientKey(id), Value: value, Expect: rev}}, nil
+		},
 	})
 	if err != nil {
 		return Revoked{}, b.internal(ctx, "revoking a client", err)

@@ -71,7 +71,7 @@ func (b *Broker) revokeTokens(ctx context.Context, jtis []string, reason revocat
 		return 0, 0, err
 	}
 	now := b.cfg.Clock.Now()
-	expires := b.lastExpiry(floor, now)
+	expires := lastExpiry(floor, now, b.cfg.Policy.AccessLife)
 	events := make([]revocation.Event, 0, len(jtis))
 	seen := make(map[string]bool, len(jtis))
 	for _, jti := range jtis {
@@ -88,7 +88,7 @@ func (b *Broker) revokeTokens(ctx context.Context, jtis []string, reason revocat
 	if len(events) == 0 {
 		return 0, 0, nil
 	}
-	result, err := b.committer.Ask(ctx, commitRequest{changes: []store.Change{{Events: events}}})
+	result, err := b.committer.Ask(ctx, commitRequest{changes: []change{{Change: store.Change{Events: events}}}})
 	if err != nil {
 		return 0, 0, fmt.Errorf("committing: %w", err)
 	}

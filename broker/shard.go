@@ -7,7 +7,6 @@ import (
 	"tokenbroker/broker/actor"
 	"tokenbroker/broker/session"
 	"tokenbroker/broker/store"
-	"tokenbroker/revocation"
 )
 
 // maxConflicts is how often a change is decided anew after a revision conflict.
@@ -16,9 +15,9 @@ const maxConflicts = 16
 // errConflicts is a change that met a conflict maxConflicts times.
 var errConflicts = errors.New("broker: too many revision conflicts")
 
-// shardMessage is one message for the session sid of the user uid.
+// shardMessage is one message for the session sid of the user uid, or for the user alone.
 type shardMessage struct {
-	uid, sid string
+	uid, sid string // sid is empty in a change of the user
 	// clientID is the client whose epoch an Open is made under.
 	clientID string
 	// once is what an Open is exchanged for, so that it happens once; zero: nothing.
@@ -30,6 +29,7 @@ type shardMessage struct {
 type shardResult struct {
 	effects session.Effects
 	seq     uint64
+	epoch   int64 // that was drawn for it, or zero
 }
 
 // shard orders and decides for the users it owns. It keeps nothing between batches.
@@ -45,40 +45,43 @@ type shard struct {
 type group struct {
 	uid     string
 	indexes []int
+	tries   int // that met a conflict
+}
+
+// decision is what became of a group's first messages: one change.
+type decision struct {
+	change   change
+	exp      int64 // the latest of the tokens to sign
+	messages int   // so many were decided
 }
 
 func (s *shard) handle(ctx context.Context, batch []shardMessage) []actor.Result[shardResult] {
 	results := make([]actor.Result[shardResult], len(batch))
-	open := groupByUser(batch)
-	for range maxConflicts {
-		if open = s.round(ctx, batch, open, results); len(open) == 0 {
-			return results
-		}
-	}
-	for _, g := range open {
-		failGroup(g, results, errConflicts)
+	for open := groupByUser(batch); len(open) > 0; {
+		open = s.round(ctx, batch, open, results)
 	}
 	return results
 }
 
-// round decides the open groups on what the store holds now, commits them together and
-// returns those that met a conflict.
-func (s *shard) round(ctx context.Context, batch []shardMessage, open []group, results []actor.Result[shardResult]) []group {
+// round decides the open groups on what the store holds now and commits them together. It
+// returns what is left: groups that met a conflict, and messages that wait for an epoch.
+func (s *shard) round(ctx context.Context, batch []shardMessage, open []group, results []actor.Result[shardResult]) (left []group) {
 	var (
-		request  commitRequest
-		writing  []group
-		conflict []group
+		request commitRequest
+		writing []group
+		decided []int
 	)
 	for _, g := range open {
-		change, exp, err := s.decide(ctx, batch, g, results)
+		d, err := s.decide(ctx, batch, g, results)
 		if err != nil {
 			failGroup(g, results, err)
 			continue
 		}
-		if len(change.Writes) > 0 || len(change.Events) > 0 {
-			request.changes = append(request.changes, change)
-			request.signedExp = max(request.signedExp, exp)
+		if len(d.change.Writes) > 0 || len(d.change.Events) > 0 || d.change.ends != nil {
+			request.changes = append(request.changes, d.change)
+			request.signedExp = max(request.signedExp, d.exp)
 			writing = append(writing, g)
+			decided = append(decided, d.messages)
 		}
 	}
 	if len(writing) == 0 {
@@ -86,60 +89,78 @@ func (s *shard) round(ctx context.Context, batch []shardMessage, open []group, r
 	}
 	committed, err := s.commit(ctx, request)
 	for i, g := range writing {
+		refused := err
+		if err == nil {
+			refused = committed.errs[i]
+		}
 		switch {
-		case err != nil:
-			failGroup(g, results, err)
-		case errors.Is(committed.errs[i], store.ErrConflict):
-			conflict = append(conflict, g)
-		case committed.errs[i] != nil:
-			failGroup(g, results, committed.errs[i])
+		case errors.Is(refused, store.ErrConflict):
+			if g.tries++; g.tries < maxConflicts {
+				left = append(left, g)
+			} else {
+				failGroup(g, results, errConflicts)
+			}
+		case refused != nil:
+			failGroup(g, results, refused)
 		default:
-			for _, j := range g.indexes {
-				if results[j].Err == nil && len(results[j].Value.effects.Events) > 0 {
-					results[j].Value.seq = committed.seq
-				}
+			acknowledge(g.indexes[:decided[i]], results, committed.seq, committed.epochs[i])
+			if rest := g.indexes[decided[i]:]; len(rest) > 0 {
+				left = append(left, group{uid: g.uid, indexes: rest})
 			}
 		}
 	}
-	return conflict
+	return left
 }
 
-// decide steps the group's messages in order, each on the results of the earlier ones.
-func (s *shard) decide(ctx context.Context, batch []shardMessage, g group, results []actor.Result[shardResult]) (store.Change, int64, error) {
+// acknowledge completes the results of messages that are on disk.
+func acknowledge(indexes []int, results []actor.Result[shardResult], seq uint64, epoch int64) {
+	for _, i := range indexes {
+		r := &results[i].Value
+		if r.effects.EndTokens != "" {
+			r.seq, r.epoch = seq, epoch
+		} else if len(r.effects.Events) > 0 {
+			r.seq = seq
+		}
+	}
+}
+
+// decide steps the group's messages in order, each on the results of the earlier ones. One
+// that ends the user's tokens is the last: what the others see is known once its epoch is drawn.
+func (s *shard) decide(ctx context.Context, batch []shardMessage, g group, results []actor.Result[shardResult]) (decision, error) {
 	view := newUserView(s.reader, g.uid)
 	now := s.clock.Now()
-	var (
-		events []revocation.Event
-		exp    int64
-	)
+	var d decision
 	for _, i := range g.indexes {
 		msg := batch[i]
 		state, err := view.state(ctx, msg.sid, msg.clientID)
 		if err != nil {
-			return store.Change{}, 0, err
+			return decision{}, err
 		}
 		if sess := state.Session; sess != nil {
 			state.Denylisted = s.denylist.Revoked(revocationSubject(sess))
 		}
 		if state.Used, err = view.used(ctx, msg.once); err != nil {
-			return store.Change{}, 0, err
+			return decision{}, err
 		}
 		eff := session.Step(now, s.policy, state, msg.message)
 		if err := view.apply(eff, s.policy); err != nil {
-			return store.Change{}, 0, err
+			return decision{}, err
 		}
 		if eff.Refusal == "" {
 			view.use(msg.once)
 		}
-		events = append(events, eff.Events...)
-		exp = max(exp, eff.ExpiresAt)
+		d.change.Events = append(d.change.Events, eff.Events...)
+		d.exp = max(d.exp, eff.ExpiresAt)
+		d.messages++
 		results[i] = actor.Result[shardResult]{Value: shardResult{effects: eff}}
+		if eff.EndTokens != "" {
+			d.change.ends = view.ending(eff.EndTokens)
+			break
+		}
 	}
-	writes, err := view.writes()
-	if err != nil {
-		return store.Change{}, 0, err
-	}
-	return store.Change{Writes: writes, Events: events}, exp, nil
+	var err error
+	d.change.Writes, err = view.writes(ctx)
+	return d, err
 }
 
 func groupByUser(batch []shardMessage) []group {

@@ -1,13 +1,10 @@
 package broker
 
 import (
-	"bytes"
 	"context"
-	"fmt"
 	"slices"
 
 	"tokenbroker/broker/session"
-	"tokenbroker/broker/store"
 	"tokenbroker/revocation"
 )
 
@@ -17,20 +14,13 @@ func (b *Broker) UpdateUser(ctx context.Context, ref string, change UserChange, 
 	if err := change.validate(); err != nil {
 		return UserInfo{}, err
 	}
-	return b.editUser(ctx, "user_update", ref, req, func(user *session.User) {
-		if change.Attributes != nil {
-			user.Attributes = change.Attributes
-		}
-		if change.Roles != nil {
-			user.Roles = change.Roles
-		}
-	})
+	return b.editUser(ctx, "user_update", ref, session.UpdateUser{Attributes: change.Attributes, Roles: change.Roles}, req)
 }
 
 // EnableUser lets a disabled user sign in again. The old sessions stay dead: the epoch that
 // ended them is not taken back. Errors: CodeUnknownUser.
 func (b *Broker) EnableUser(ctx context.Context, ref string, req Request) (UserInfo, error) {
-	return b.editUser(ctx, "user_enable", ref, req, func(user *session.User) { user.Disabled = false })
+	return b.editUser(ctx, "user_enable", ref, session.EnableUser{}, req)
 }
 
 // DisableUser keeps the user from signing in and ends all sessions and tokens; done twice,
@@ -40,16 +30,7 @@ func (b *Broker) DisableUser(ctx context.Context, ref string, req Request) (Revo
 	if err != nil {
 		return Revoked{}, b.internal(ctx, "disabling a user", err)
 	}
-	return b.endUser(ctx, userEnd{
-		event: "user_disable", uid: user.UID, reason: revocation.ReasonUserDisabled,
-		writes: func(user *session.User, rev store.Revision) ([]store.Write, error) {
-			if user.Disabled {
-				return nil, nil
-			}
-			user.Disabled = true
-			return putUser(user, rev)
-		},
-	}, req)
+	return b.endUser(ctx, "user_disable", user.UID, session.DisableUser{}, req)
 }
 
 // SetPassword gives a local user another password and, unless keepSessions, ends all sessions
@@ -70,62 +51,26 @@ func (b *Broker) SetPassword(ctx context.Context, ref, password string, keepSess
 	if err != nil {
 		return Revoked{}, b.internal(ctx, "hashing the password", err)
 	}
-	set := func(user *session.User) {
-		user.PasswordHash = hash
-		user.PasswordSerial++
+	if !keepSessions {
+		return b.endUser(ctx, "user_password", user.UID, session.SetPassword{Hash: hash}, req)
 	}
-	if keepSessions {
-		info, err := b.editUser(ctx, "user_password", user.UID, req, set)
-		if err != nil {
-			return Revoked{}, err
-		}
-		return Revoked{Kind: string(revocation.KindSub), Value: info.UID, Epoch: info.Epoch, Changed: true, Broadcast: true}, nil
+	info, err := b.editUser(ctx, "user_password", user.UID, session.SetPassword{Hash: hash, KeepSessions: true}, req)
+	if err != nil {
+		return Revoked{}, err
 	}
-	return b.endUser(ctx, userEnd{
-		event: "user_password", uid: user.UID, reason: revocation.ReasonRevoked,
-		writes: func(user *session.User, rev store.Revision) ([]store.Write, error) {
-			set(user)
-			return putUser(user, rev)
-		},
-	}, req)
+	return Revoked{Kind: string(revocation.KindSub), Value: info.UID, Epoch: info.Epoch, Changed: true, Broadcast: true}, nil
 }
 
-// editUser changes a user's record and nothing else; it writes nothing when edit changes nothing.
-func (b *Broker) editUser(ctx context.Context, event, ref string, req Request, edit func(*session.User)) (UserInfo, error) {
-	found, err := b.userByRef(ctx, ref)
+// editUser has the user's shard decide a change that ends nothing; there may be nothing to write.
+func (b *Broker) editUser(ctx context.Context, event, ref string, msg session.Message, req Request) (UserInfo, error) {
+	user, err := b.userByRef(ctx, ref)
 	if err != nil {
 		return UserInfo{}, b.internal(ctx, "changing a user", err)
 	}
-	var (
-		info    UserInfo
-		changed bool
-	)
-	err = b.retryConflicts(ctx, func() (*store.Change, error) {
-		user, rev, err := b.userRevision(ctx, found.UID)
-		if err != nil {
-			return nil, err
-		}
-		if user == nil {
-			return nil, errUnknownUser()
-		}
-		before, err := user.Encode()
-		if err != nil {
-			return nil, fmt.Errorf("encoding the user: %w", err)
-		}
-		edit(user)
-		info = userInfo(user)
-		writes, err := putUser(user, rev)
-		if err != nil {
-			return nil, err
-		}
-		if changed = !bytes.Equal(before, writes[0].Value); !changed {
-			return nil, nil
-		}
-		return &store.Change{Writes: writes}, nil
-	})
+	result, err := b.changeUser(ctx, user.UID, msg)
 	if err != nil {
-		return UserInfo{}, b.internal(ctx, "changing a user", err)
+		return UserInfo{}, err
 	}
-	b.audit(ctx, event, req, "uid", found.UID, "changed", changed)
-	return info, nil
+	b.audit(ctx, event, req, "uid", user.UID, "changed", result.effects.PutUser != nil)
+	return userInfo(result.effects.User), nil
 }

@@ -9,20 +9,10 @@ import (
 	"tokenbroker/revocation"
 )
 
-// userEnd is a change of one user that ends the sessions and tokens made before it.
-type userEnd struct {
-	event  string // of the audit line
-	uid    string
-	reason revocation.Reason
-	// writes gives what becomes of the user, whose epoch is raised already and which was read at
-	// rev; none when there is nothing to do. It is asked anew after a conflict.
-	writes func(user *session.User, rev store.Revision) ([]store.Write, error)
-}
-
-// endUser writes the user under a new epoch and its event as one change. A login or refresh
-// under way at the same time meets a conflict and is decided anew, or is hit by the epoch.
-func (b *Broker) endUser(ctx context.Context, end userEnd, req Request) (Revoked, error) {
-	answer, seq, err := b.recordEnd(ctx, end, req)
+// endUser has the user's shard decide a change that ends the sessions and tokens made before
+// it: the shard orders it among the user's sign-ins and refreshes.
+func (b *Broker) endUser(ctx context.Context, event, uid string, msg session.Message, req Request) (Revoked, error) {
+	answer, seq, err := b.recordEnd(ctx, event, uid, msg, req)
 	if err != nil {
 		return Revoked{}, err
 	}
@@ -30,41 +20,53 @@ func (b *Broker) endUser(ctx context.Context, end userEnd, req Request) (Revoked
 	return answer, nil
 }
 
-// recordEnd is endUser up to the disk.
-func (b *Broker) recordEnd(ctx context.Context, end userEnd, req Request) (Revoked, uint64, error) {
-	answer := Revoked{Kind: string(revocation.KindSub), Value: end.uid}
-	seq, err := b.commitEpoch(ctx, false, func(drawn drawnEpoch) (*store.Change, error) {
-		user, rev, err := b.userRevision(ctx, end.uid)
-		if err != nil {
-			return nil, err
-		}
-		if user == nil {
-			return nil, errUnknownUser()
-		}
-		answer.Epoch, answer.Changed = user.Epoch, false
-		user.Epoch = drawn.epoch
-		writes, err := end.writes(user, rev)
-		if err != nil || len(writes) == 0 {
-			return nil, err
-		}
-		answer.Epoch, answer.Changed = drawn.epoch, true
-		return &store.Change{
-			Writes: writes,
-			Events: []revocation.Event{drawn.event(revocation.KindSub, end.uid, end.reason)},
-		}, nil
-	})
+// recordEnd is endUser up to the disk; seq is zero when there was nothing to do.
+func (b *Broker) recordEnd(ctx context.Context, event, uid string, msg session.Message, req Request) (answer Revoked, seq uint64, err error) {
+	result, err := b.changeUser(ctx, uid, msg)
 	if err != nil {
-		return Revoked{}, 0, b.internal(ctx, "ending a user's tokens", err)
+		return Revoked{}, 0, err
 	}
-	b.audit(ctx, end.event, req, "uid", end.uid, "reason", string(end.reason), "changed", answer.Changed)
-	return answer, seq, nil
+	eff := result.effects
+	answer = Revoked{Kind: string(revocation.KindSub), Value: uid, Epoch: result.epoch, Changed: eff.EndTokens != ""}
+	if !answer.Changed {
+		answer.Epoch = eff.User.Epoch
+	}
+	b.audit(ctx, event, req, "uid", uid, "reason", string(eff.EndTokens), "changed", answer.Changed)
+	return answer, result.seq, nil
+}
+
+// changeUser has the user's shard decide a change of the user. Errors: CodeUnknownUser.
+func (b *Broker) changeUser(ctx context.Context, uid string, msg session.Message) (shardResult, error) {
+	result, err := b.ask(ctx, shardMessage{uid: uid, message: msg})
+	if err == nil && result.effects.Refusal != "" {
+		err = errUnknownUser()
+	}
+	return result, err
+}
+
+// ending is the end of the user's tokens. The user's record, which takes over the epoch,
+// is written by it and no longer by the view.
+func (v *userView) ending(reason revocation.Reason) *ending {
+	e := &ending{kind: revocation.KindSub, value: v.uid, reason: reason}
+	if !v.userPut { // removed: there is no record
+		return e
+	}
+	user, rev := *v.user, v.userRev
+	v.userPut = false
+	e.writes = func(_ context.Context, epoch int64) ([]store.Write, error) {
+		under := user
+		under.Epoch = epoch
+		write, err := putUser(&under, rev)
+		return []store.Write{write}, err
+	}
+	return e
 }
 
 // putUser writes the user as it is.
-func putUser(user *session.User, rev store.Revision) ([]store.Write, error) {
+func putUser(user *session.User, rev store.Revision) (store.Write, error) {
 	value, err := user.Encode()
 	if err != nil {
-		return nil, fmt.Errorf("encoding the user: %w", err)
+		return store.Write{}, fmt.Errorf("encoding the user: %w", err)
 	}
-	return []store.Write{{Key: userKey(user.UID), Value: value, Expect: rev}}, nil
+	return store.Write{Key: userKey(user.UID), Value: value, Expect: rev}, nil
 }

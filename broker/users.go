@@ -30,20 +30,29 @@ type accountLink struct {
 // link reads what the account is linked to.
 func (b *Broker) link(ctx context.Context, issuer, subject string) (accountLink, error) {
 	linked := accountLink{account: session.Account{Issuer: issuer, Subject: subject}}
-	rec, err := b.cfg.Store.Get(ctx, identityKey(issuer, subject))
+	identity, rev, err := readIdentity(ctx, b.cfg.Store, issuer, subject)
+	if err != nil || rev == 0 {
+		return linked, err
+	}
+	linked.uid, linked.rev = identity.UID, rev
+	linked.user, err = b.user(ctx, identity.UID)
+	return linked, err
+}
+
+// readIdentity returns the record of an account's link; the zero record when there is none.
+func readIdentity(ctx context.Context, r store.Reader, issuer, subject string) (identityRecord, store.Revision, error) {
+	rec, err := r.Get(ctx, identityKey(issuer, subject))
 	if errors.Is(err, store.ErrNotFound) {
-		return linked, nil
+		return identityRecord{}, 0, nil
 	}
 	if err != nil {
-		return linked, fmt.Errorf("reading the identity: %w", err)
+		return identityRecord{}, 0, fmt.Errorf("reading the identity: %w", err)
 	}
 	var identity identityRecord
 	if err := decodeRecord("the identity", rec.Value, &identity, &identity.V); err != nil {
-		return linked, err
+		return identityRecord{}, 0, err
 	}
-	linked.uid, linked.rev = identity.UID, rec.Revision
-	linked.user, err = b.user(ctx, identity.UID)
-	return linked, err
+	return identity, rec.Revision, nil
 }
 
 // newUser is the change that makes user, whose only account this is, unless somebody linked
@@ -66,21 +75,14 @@ func (l accountLink) newUser(user *session.User) (*store.Change, error) {
 
 // user returns the user's record, or nil.
 func (b *Broker) user(ctx context.Context, uid string) (*session.User, error) {
-	user, _, err := b.userRevision(ctx, uid)
-	return user, err
-}
-
-// userRevision returns the user's record and its revision, or nil and zero.
-func (b *Broker) userRevision(ctx context.Context, uid string) (*session.User, store.Revision, error) {
 	rec, err := b.cfg.Store.Get(ctx, userKey(uid))
 	if errors.Is(err, store.ErrNotFound) {
-		return nil, 0, nil
+		return nil, nil
 	}
 	if err != nil {
-		return nil, 0, fmt.Errorf("reading the user: %w", err)
+		return nil, fmt.Errorf("reading the user: %w", err)
 	}
-	user, err := session.DecodeUser(rec.Value)
-	return user, rec.Revision, err
+	return session.DecodeUser(rec.Value)
 }
 
 // userByRef returns the user that an operator means: a text of a uid's form that is one, else a

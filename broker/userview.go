@@ -21,6 +21,7 @@ type userView struct {
 	userRev  store.Revision
 	userRead bool
 	userPut  bool
+	removed  *session.User // as it was
 	floor    int64
 	clients  map[string]int64
 	sessions map[string]*sessionSlot
@@ -38,10 +39,13 @@ func newUserView(r store.Reader, uid string) *userView {
 	return &userView{reader: r, uid: uid, clients: map[string]int64{}, sessions: map[string]*sessionSlot{}}
 }
 
-// state returns what a message for sid is decided on.
+// state returns what a message for sid is decided on; with none, what one for the user is.
 func (v *userView) state(ctx context.Context, sid, clientID string) (session.State, error) {
 	if err := v.readUser(ctx); err != nil {
 		return session.State{}, err
+	}
+	if sid == "" {
+		return session.State{User: v.user, Floor: v.floor}, nil
 	}
 	slot, err := v.slot(ctx, sid)
 	if err != nil {
@@ -130,6 +134,9 @@ func (v *userView) apply(eff session.Effects, p session.Policy) error {
 	if eff.PutUser != nil {
 		v.user, v.userPut = eff.PutUser, true
 	}
+	if eff.RemoveUser {
+		v.removed, v.user, v.userPut = v.user, nil, false
+	}
 	if put := eff.PutSession; put != nil {
 		slot := v.sessions[put.SID]
 		if slot == nil {
@@ -163,7 +170,7 @@ func (v *userView) use(once onceKey) {
 
 // writes is the change's writes: what is used up, the user, then for each session its sid record (when it
 // is to be kept longer) before the session itself.
-func (v *userView) writes() ([]store.Write, error) {
+func (v *userView) writes(ctx context.Context) ([]store.Write, error) {
 	var writes []store.Write
 	for _, once := range v.once {
 		write, err := once.write()
@@ -172,12 +179,19 @@ func (v *userView) writes() ([]store.Write, error) {
 		}
 		writes = append(writes, write)
 	}
-	if v.userPut {
-		value, err := v.user.Encode()
+	switch {
+	case v.removed != nil:
+		removal, err := v.removal(ctx)
 		if err != nil {
-			return nil, fmt.Errorf("encoding the user: %w", err)
+			return nil, err
 		}
-		writes = append(writes, store.Write{Key: userKey(v.uid), Value: value, Expect: v.userRev})
+		writes = append(writes, removal...)
+	case v.userPut:
+		write, err := putUser(v.user, v.userRev)
+		if err != nil {
+			return nil, err
+		}
+		writes = append(writes, write)
 	}
 	for _, sid := range v.order {
 		slot := v.sessions[sid]

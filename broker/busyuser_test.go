@@ -1,0 +1,228 @@
+package broker_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"tokenbroker/broker"
+	"tokenbroker/broker/store"
+)
+
+// slowDisk takes a while for each commit. For use in a bubble of synctest, where time is free.
+type slowDisk struct {
+	store.Store
+	each time.Duration
+}
+
+func (s slowDisk) Commit(ctx context.Context, changes []store.Change, seal store.Seal) []error {
+	time.Sleep(s.each)
+	return s.Store.Commit(ctx, changes, seal)
+}
+
+// dearPasswords takes a while for each password.
+type dearPasswords struct {
+	fakePasswords
+	each time.Duration
+}
+
+func (s dearPasswords) Verify(ctx context.Context, attempt, encoded string) (bool, bool, error) {
+	time.Sleep(s.each)
+	return s.fakePasswords.Verify(ctx, attempt, encoded)
+}
+
+// TestASigningInUserHoldsUpNoOperator: whoever has a password must not be able to keep an
+// operator from taking it away.
+func TestASigningInUserHoldsUpNoOperator(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := start(t, func(c *broker.Config) {
+			c.Store = slowDisk{c.Store, 20 * time.Millisecond}
+			c.Passwords = dearPasswords{each: 40 * time.Millisecond}
+		})
+		ctx := t.Context()
+		stop := make(chan struct{})
+		var signingIn sync.WaitGroup
+		opened := make([]int, 10)
+		for i := range opened {
+			signingIn.Go(func() {
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+					}
+					if _, err := h.SignIn(ctx, "ada", "lovelace", request); err == nil {
+						opened[i]++
+					}
+					time.Sleep(time.Duration(i) * time.Millisecond)
+				}
+			})
+		}
+		begun := time.Now()
+		const rounds = 15
+		for range rounds {
+			time.Sleep(150 * time.Millisecond)
+			for name, do := range map[string]func() error{
+				"revoke":  func() error { _, err := h.RevokeUser(ctx, "ada", "", operator); return err },
+				"disable": func() error { _, err := h.DisableUser(ctx, "ada", operator); return err },
+				"passwd":  func() error { _, err := h.SetPassword(ctx, "ada", "lovelace", false, operator); return err },
+				"keep":    func() error { _, err := h.SetPassword(ctx, "ada", "lovelace", true, operator); return err },
+				"update": func() error {
+					_, err := h.UpdateUser(ctx, "ada", broker.UserChange{Roles: []string{"r"}}, operator)
+					return err
+				},
+				"enable": func() error { _, err := h.EnableUser(ctx, "ada", operator); return err },
+			} {
+				if err := do(); err != nil {
+					t.Errorf("%s: %v", name, err)
+				}
+			}
+			if _, err := h.EnableUser(ctx, "ada", operator); err != nil {
+				t.Error(err)
+			}
+		}
+		if took := time.Since(begun); took > rounds*(150+7*100)*time.Millisecond {
+			t.Errorf("took %v", took)
+		}
+		close(stop)
+		if _, err := h.RemoveUser(ctx, "ada", operator); err != nil {
+			t.Errorf("remove: %v", err)
+		}
+		signingIn.Wait()
+		total := 0
+		for _, n := range opened {
+			total += n
+		}
+		if total < 100 {
+			t.Errorf("only %d sign-ins: the user was not busy", total)
+		}
+	})
+}
+
+// TestWhatFollowsAnEndInOneBatchIsUnderItsEpoch: refreshes and sign-ins that wait with a
+// revocation of their user are decided in their order.
+func TestWhatFollowsAnEndInOneBatchIsUnderItsEpoch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := start(t, func(c *broker.Config) { c.Store, c.Shards = slowDisk{c.Store, 20 * time.Millisecond}, 1 })
+		first, second := h.signIn(t), h.signIn(t)
+		ctx := t.Context()
+		var (
+			calls               sync.WaitGroup
+			kept                *broker.Grant
+			ended               [2]broker.Revoked
+			between, last       *broker.Grant
+			errs                [6]error
+			refused, refusedNow error
+		)
+		for i, do := range []func(){
+			func() { _, errs[0] = h.SignIn(ctx, "ada", "lovelace", request) }, // the rest waits for its commit
+			func() { kept, errs[1] = h.Refresh(ctx, first.RefreshToken, first.CSRFToken, request) },
+			func() { ended[0], errs[2] = h.RevokeUser(ctx, "ada", "", operator) },
+			func() { _, refused = h.Refresh(ctx, second.RefreshToken, second.CSRFToken, request) },
+			func() { between, errs[3] = h.SignIn(ctx, "ada", "lovelace", request) },
+			func() { ended[1], errs[4] = h.RevokeUser(ctx, "ada", "", operator) },
+			func() { last, errs[5] = h.SignIn(ctx, "ada", "lovelace", request) },
+		} {
+			calls.Go(func() { time.Sleep(time.Duration(i) * time.Millisecond); do() })
+		}
+		calls.Wait()
+		for i, err := range errs {
+			if err != nil {
+				t.Fatalf("%d: %v", i, err)
+			}
+		}
+		wantCode(t, refused, broker.CodeSessionRevoked)
+		if ended[0].Epoch >= ended[1].Epoch || len(h.ledger.events()) != 2 {
+			t.Fatalf("%+v, events %+v", ended, h.ledger.events())
+		}
+		for sep, grant := range map[int64]*broker.Grant{0: kept, ended[0].Epoch: between, ended[1].Epoch: last} {
+			if got := int64(claimsOf(t, grant.AccessToken)["sep"].(float64)); got != sep {
+				t.Errorf("sep %d, want %d", got, sep)
+			}
+		}
+		for _, grant := range []*broker.Grant{kept, between} {
+			_, refusedNow = h.Refresh(ctx, grant.RefreshToken, grant.CSRFToken, request)
+			wantCode(t, refusedNow, broker.CodeSessionRevoked)
+		}
+		if _, err := h.Refresh(ctx, last.RefreshToken, last.CSRFToken, request); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// slowHead is a ledger whose events are in the own denylist a while before its head moves.
+type slowHead struct {
+	*fakeLedger
+	each    time.Duration
+	flushed []uint64 // what was waited for
+}
+
+func (l *slowHead) Committed() uint64 {
+	l.mu.Lock()
+	for _, e := range l.pending {
+		l.denied[e.Value] = true
+	}
+	l.mu.Unlock()
+	time.Sleep(l.each)
+	return l.fakeLedger.Committed()
+}
+
+func (l *slowHead) Flushed(_ context.Context, seq uint64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.flushed = append(l.flushed, seq)
+	return true
+}
+
+// TestASecondCallIsAnsweredOnceTheFirstsEventIsInForce: the first one's change is on disk,
+// and neither in the own denylist nor below the head, when the second finds nothing to do.
+func TestASecondCallIsAnsweredOnceTheFirstsEventIsInForce(t *testing.T) {
+	const jti = "01890000-0000-7000-8000-000000000001"
+	for name, do := range map[string]func(context.Context, *harness, *broker.Grant) (bool, error){
+		"disabling a user": func(ctx context.Context, h *harness, _ *broker.Grant) (bool, error) {
+			done, err := h.DisableUser(ctx, "ada", operator)
+			return done.Broadcast, err
+		},
+		"revoking a session": func(ctx context.Context, h *harness, g *broker.Grant) (bool, error) {
+			done, err := h.RevokeSession(ctx, g.SID, "", operator)
+			return done.Broadcast, err
+		},
+		"revoking a token": func(ctx context.Context, h *harness, _ *broker.Grant) (bool, error) {
+			done, err := h.RevokeToken(ctx, jti, "", operator)
+			return done.Broadcast, err
+		},
+		"logging off": func(ctx context.Context, h *harness, g *broker.Grant) (bool, error) {
+			done, err := h.LogOff(ctx, g.RefreshToken, g.CSRFToken, request)
+			return done.Broadcast && done.Ended, err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				slow := &slowHead{each: 100 * time.Millisecond}
+				h := start(t, func(c *broker.Config) {
+					slow.fakeLedger = c.Ledger.(*fakeLedger)
+					c.Ledger, c.Broadcast = slow, slow
+				})
+				grant := h.signIn(t)
+				begun := time.Now()
+				results := atOnce(2, func(i int) (bool, error) {
+					time.Sleep(time.Duration(i) * 50 * time.Millisecond)
+					return do(t.Context(), h, grant)
+				})
+				for i, r := range results {
+					if r.err != nil || !r.value {
+						t.Errorf("%d: %t, %v", i, r.value, r.err)
+					}
+				}
+				if took := time.Since(begun); took != slow.each || len(h.ledger.events()) != 1 {
+					t.Errorf("answered after %v, %d events", took, len(h.ledger.events()))
+				}
+				if len(slow.flushed) != 2 || slow.flushed[0] != 1 || slow.flushed[1] != 1 {
+					t.Errorf("waited for %v, want the first one's batch", slow.flushed)
+				}
+			})
+		})
+	}
+}
