@@ -70,8 +70,14 @@ func (s *Set) Claims(ctx context.Context, in broker.ClaimsInput) (map[string]any
 	return claims, nil
 }
 
-// value evaluates the expression. Its errors may quote attributes: see discreet.
+// value evaluates the expression. Its errors may quote attributes: see discreet. Only a loop
+// asks for the time; without one the limits of single steps are enough.
 func (c *computed) value(ctx context.Context, vars *variables) (any, error) {
+	if c.loops {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, maxTime)
+		defer cancel()
+	}
 	result, _, err := c.program.ContextEval(ctx, vars)
 	if err != nil {
 		return nil, err
@@ -82,15 +88,18 @@ func (c *computed) value(ctx context.Context, vars *variables) (any, error) {
 // discreet is err without what CEL's words quote of the input.
 func discreet(ctx context.Context, err error) error {
 	var cancelled interpreter.EvalCancelledError
+	wasCancelled := errors.As(err, &cancelled)
 	switch {
 	case errors.Is(err, ErrNotJSON):
 		return ErrNotJSON
 	case errors.Is(err, ErrTooLarge):
 		return ErrTooLarge
-	case errors.As(err, &cancelled) && cancelled.Cause == interpreter.CostLimitExceeded:
+	case errors.Is(err, ErrCost), wasCancelled && cancelled.Cause == interpreter.CostLimitExceeded:
 		return ErrCost
 	case ctx.Err() != nil:
 		return ctx.Err()
+	case wasCancelled: // after maxTime
+		return ErrCost
 	case strings.HasPrefix(err.Error(), "no such key"):
 		return ErrMissing
 	default:

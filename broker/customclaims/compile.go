@@ -2,6 +2,7 @@ package customclaims
 
 import (
 	"fmt"
+	"time"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common"
@@ -15,8 +16,13 @@ const (
 	// costLimit bounds one evaluation, in CEL's units (about one for each call and each
 	// step of a loop): a few milliseconds.
 	costLimit = 20_000
+	// maxTime ends what the other limits would let run on, on a machine that has no time.
+	maxTime = 250 * time.Millisecond
 	// interruptEvery is after how many steps of a loop the context is asked.
 	interruptEvery = 64
+	// maxRegex is how many instructions a regular expression may have: each can be tried at
+	// each byte of a text. [a-z]{1,63} has about 130.
+	maxRegex = 150
 	// maxErrors is how many of one expression's errors are told.
 	maxErrors = 3
 )
@@ -26,6 +32,7 @@ type computed struct {
 	name    string
 	ast     *cel.Ast
 	program cel.Program
+	loops   bool // whether it has any
 }
 
 type compiler struct{ env *cel.Env }
@@ -49,7 +56,7 @@ func newCompiler() (*compiler, error) {
 		texts, ext.Sets(), ext.Lists(ext.ListsMaxRangeSize(1000)),
 		cel.DefaultUTCTimeZone(true),
 		cel.ParserRecursionLimit(100), cel.ParserExpressionSizeLimit(maxExpression),
-		cel.ExpressionNodeLimit(4*maxExpression), cel.RegexProgramSizeLimit(300),
+		cel.ExpressionNodeLimit(4*maxExpression), cel.RegexProgramSizeLimit(maxRegex),
 	)
 	if err != nil {
 		return nil, err
@@ -74,16 +81,20 @@ func (c *compiler) compile(name, expression string) (computed, Problems) {
 		}
 		return computed{}, problems
 	}
+	form := shapeOf(ast.NativeRep().Expr())
+	if unfit := form.unfit(); unfit != "" {
+		return computed{}, Problems{{Key: key, Message: unfit, Hint: "make it smaller: every sign-in and refresh computes it anew"}}
+	}
 	if unfit := unfitType(ast.OutputType()); unfit != "" {
 		return computed{}, Problems{{Key: key, Message: "the result is " + unfit + ", which is no claim", Hint: unfitHint}}
 	}
 	program, err := c.env.Program(ast,
-		cel.EvalOptions(cel.OptOptimize), cel.CostTracking(textCosts{}), cel.CostLimit(costLimit),
-		cel.InterruptCheckFrequency(interruptEvery))
+		cel.EvalOptions(cel.OptOptimize), cel.CostTracking(costs{}), cel.CostLimit(costLimit),
+		cel.InterruptCheckFrequency(interruptEvery), cel.CustomDecoratorV2(c.guard(ast.NativeRep())))
 	if err != nil {
 		return computed{}, Problems{{Key: key, Message: err.Error(), Hint: "look at the expression's constants"}}
 	}
-	return computed{name: name, ast: ast, program: program}, nil
+	return computed{name: name, ast: ast, program: program, loops: form.loops > 0}, nil
 }
 
 // place is where in an expression something is, for a message; "" when it is not known.

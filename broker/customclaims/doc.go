@@ -30,6 +30,21 @@
 // error, and an error refuses the token: a service must not meet a token without a claim
 // that it decides by. null leaves the claim out.
 //
+// # Limits
+//
+// An expression has up to 4 KiB, 8 loops (each map, filter, all, exists, exists_one, sortBy
+// is one, a chain of them adds up), 4 of them one in another, and 256 elements in a list or
+// map that it writes down: [New] refuses more. An evaluation has 20,000 steps and, as far as
+// it has loops, 250 ms; all claims together have 8 KiB. Beyond that it fails, with [ErrCost]
+// or [ErrTooLarge].
+//
+// What is one step to CEL, and may still walk through everything that a value holds, is asked
+// for its work before it runs: ==, != and in between lists and maps, flatten, sort, sortBy,
+// distinct, and the functions on sets. They take a step for each value inside, those that
+// compare each with each (distinct, sets) for each pair: a distinct of 100 names is near the
+// limit. Whole variables inside lists or maps are not compared. A regular expression has up to
+// 150 instructions.
+//
 // # Numbers and times
 //
 // Numbers in attributes are doubles in expressions, whatever their value (1 is 1.0;

@@ -20,6 +20,9 @@ func FuzzExpression(f *testing.F) {
 	} {
 		f.Add(seed)
 	}
+	for _, bomb := range bombs() {
+		f.Add(bomb)
+	}
 	in := customclaims.Sample()
 	f.Fuzz(func(t *testing.T, expression string) {
 		set, err := customclaims.New(customclaims.Config{Computed: map[string]string{"c": expression}})
@@ -28,7 +31,7 @@ func FuzzExpression(f *testing.F) {
 		}
 		start := time.Now()
 		claims, err := set.Claims(t.Context(), in)
-		if took := time.Since(start); took > 5*time.Second {
+		if took := time.Since(start); took > time.Second {
 			t.Errorf("took %s", took)
 		}
 		if err != nil {

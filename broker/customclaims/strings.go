@@ -86,27 +86,3 @@ func replace(args ...ref.Val) ref.Val {
 	}
 	return types.String(strings.ReplaceAll(string(text), string(from), string(to)))
 }
-
-// textCosts charges for the text functions by the text that goes in and comes out.
-type textCosts struct{}
-
-// CallCost implements cost.ActualCostEstimator; nil leaves it to CEL.
-func (textCosts) CallCost(function, _ string, args []ref.Val, result ref.Val) *uint64 {
-	switch function {
-	case "charAt", "indexOf", "lastIndexOf", "lowerAscii", "upperAscii", "reverse", "split", "substring", "trim", "join", "replace":
-	default:
-		return nil
-	}
-	total := uint64(1)
-	for _, value := range append(args, result) {
-		switch value := value.(type) {
-		case types.String:
-			total += uint64(len(value)) / 8
-		case traits.Lister:
-			if size, ok := value.Size().(types.Int); ok {
-				total += uint64(size)
-			}
-		}
-	}
-	return &total
-}

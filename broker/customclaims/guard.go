@@ -1,0 +1,208 @@
+package customclaims
+
+import (
+	"fmt"
+
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/functions"
+	"cel.dev/cel-go/common/operators"
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+	"cel.dev/cel-go/common/types/traits"
+	"cel.dev/cel-go/interpreter"
+)
+
+// deepFunctions walk through all that their arguments hold, in one step that neither the
+// cost limit nor the context can interrupt. One list may hold another many times over, so
+// that what is small in memory takes for ever to walk: each is asked for its work first.
+var deepFunctions = map[string]func(args []ref.Val) uint64{
+	operators.Equals: compareWork, operators.NotEquals: compareWork, operators.In: memberWork,
+	"sort": walkWork, "@sortByAssociatedKeys": walkWork, "flatten": walkWork,
+	"distinct":      distinctWork,
+	"sets.contains": pairsWork, "sets.equivalent": pairsWork, "sets.intersects": pairsWork,
+	"hasOnly": pairsWork, "hasAny": pairsWork, "hasAll": pairsWork, "hasExactly": pairsWork,
+}
+
+// guard puts that question before each call of a deep function in the expression: what would
+// go beyond the cost limit alone fails with [ErrCost] instead of being run.
+func (c *compiler) guard(checked *ast.AST) interpreter.InterpretableDecoratorV2 {
+	return func(i interpreter.InterpretableV2) (interpreter.InterpretableV2, error) {
+		call, ok := i.(interpreter.InterpretableCall)
+		if !ok {
+			return i, nil
+		}
+		work, deep := deepFunctions[call.Function()]
+		if !deep || shallow(checked, call) {
+			return i, nil
+		}
+		run, err := c.native(call.Function(), call.OverloadID())
+		if err != nil {
+			return nil, err
+		}
+		return interpreter.NewCall(call.ID(), call.Function(), call.OverloadID(), call.Args(), func(args ...ref.Val) ref.Val {
+			if work(args) > costLimit {
+				return types.WrapErr(ErrCost)
+			}
+			return run(args...)
+		}), nil
+	}
+}
+
+// shallow tells that a comparison, or a search in a list, is for a value without parts: with
+// that CEL's own cost is right. It is what nearly all expressions do.
+func shallow(checked *ast.AST, call interpreter.InterpretableCall) bool {
+	args := call.Args()
+	switch call.Function() {
+	case operators.Equals, operators.NotEquals:
+		return scalarType(checked.GetType(args[0].ID())) || scalarType(checked.GetType(args[1].ID()))
+	case operators.In:
+		return scalarType(checked.GetType(args[0].ID()))
+	default:
+		return false
+	}
+}
+
+func scalarType(t *cel.Type) bool {
+	switch t.Kind() {
+	case types.BoolKind, types.IntKind, types.UintKind, types.DoubleKind, types.StringKind, types.BytesKind,
+		types.TimestampKind, types.DurationKind, types.NullTypeKind:
+		return true
+	default:
+		return false
+	}
+}
+
+// native is what CEL would run for the call.
+func (c *compiler) native(function, overload string) (functions.FunctionOp, error) {
+	switch function { // these CEL runs without a binding
+	case operators.Equals:
+		return func(args ...ref.Val) ref.Val { return types.Equal(args[0], args[1]) }, nil
+	case operators.NotEquals:
+		return func(args ...ref.Val) ref.Val {
+			equal, ok := types.Equal(args[0], args[1]).(types.Bool)
+			if !ok {
+				return types.MaybeNoSuchOverloadErr(args[0])
+			}
+			return !equal
+		}, nil
+	}
+	bindings, err := c.env.Functions()[function].Bindings()
+	if err != nil {
+		return nil, fmt.Errorf("reading the bindings of %s: %w", function, err)
+	}
+	var found *functions.Overload
+	for _, b := range bindings {
+		if b.Operator == overload || found == nil && b.Operator == function {
+			found = b
+		}
+	}
+	if found == nil {
+		return nil, fmt.Errorf("no binding of %s for %q", function, overload)
+	}
+	return func(args ...ref.Val) ref.Val {
+		switch {
+		case len(args) == 1 && found.Unary != nil:
+			return found.Unary(args[0])
+		case len(args) == 2 && found.Binary != nil:
+			return found.Binary(args[0], args[1])
+		case found.Function != nil:
+			return found.Function(args...)
+		default:
+			return types.MaybeNoSuchOverloadErr(args[0])
+		}
+	}, nil
+}
+
+func walkWork(args []ref.Val) uint64 {
+	total := uint64(0)
+	for _, arg := range args {
+		total += weigh(arg)
+	}
+	return total
+}
+
+func compareWork(args []ref.Val) uint64 {
+	if scalar(args[0]) || scalar(args[1]) {
+		return 0
+	}
+	return min(weigh(args[0]), weigh(args[1]))
+}
+
+func memberWork(args []ref.Val) uint64 {
+	if scalar(args[0]) {
+		return 0
+	}
+	return weigh(args[1])
+}
+
+func distinctWork(args []ref.Val) uint64 { return length(args[0]) * weigh(args[0]) }
+
+// pairsWork is for what compares each element of one list with each of the other.
+func pairsWork(args []ref.Val) uint64 {
+	return max(length(args[0])*weigh(args[1]), length(args[1])*weigh(args[0]))
+}
+
+// length is a list's, at most what weigh would give.
+func length(v ref.Val) uint64 {
+	list, ok := v.(traits.Lister)
+	if !ok {
+		return 1
+	}
+	size, ok := list.Size().(types.Int)
+	if !ok || size < 0 {
+		return costLimit + 1
+	}
+	return min(uint64(size), costLimit+1)
+}
+
+func scalar(v ref.Val) bool {
+	switch v.(type) {
+	case types.Bool, types.Int, types.Uint, types.Double, types.String, types.Bytes, types.Null,
+		types.Timestamp, types.Duration, *types.Type, *types.Err, *types.Unknown:
+		return true
+	default:
+		return false
+	}
+}
+
+// weigh counts a value with all that is in it, each time that it is in it, and ten bytes of
+// text as one. It stops beyond the cost limit; a whole variable weighs more than that.
+func weigh(v ref.Val) uint64 {
+	left := int64(costLimit)
+	weighInto(v, &left, 0)
+	if left < 0 {
+		return costLimit + 1
+	}
+	return uint64(costLimit - left)
+}
+
+func weighInto(v ref.Val, left *int64, depth int) {
+	*left--
+	if depth > maxWeighed {
+		*left = -1
+	}
+	switch v := v.(type) {
+	case types.String:
+		*left -= int64(len(v)) / 10
+	case types.Bytes:
+		*left -= int64(len(v)) / 10
+	case traits.Mapper:
+		for it := v.Iterator(); *left >= 0 && it.HasNext() == types.True; {
+			key := it.Next()
+			weighInto(key, left, depth+1)
+			weighInto(v.Get(key), left, depth+1)
+		}
+	case traits.Lister:
+		for it := v.Iterator(); *left >= 0 && it.HasNext() == types.True; {
+			weighInto(it.Next(), left, depth+1)
+		}
+	default:
+		if !scalar(v) {
+			*left = -1
+		}
+	}
+}
+
+// maxWeighed is how deep what is weighed may nest.
+const maxWeighed = 1000
