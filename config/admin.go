@@ -27,6 +27,9 @@ func (c *checker) admin() {
 			c.add("admin.socket", "is longer than 100 bytes", "unix sockets have short paths, as /run/tokenbroker/admin.sock")
 		}
 	}
+	if derived := filepath.Join(c.cfg.DataDir, "admin", "admin.sock"); a.Socket == "" && a.Listen == "" && filepath.IsAbs(c.cfg.DataDir) && len(derived) > maxSocket {
+		c.add("admin.socket", "is "+derived+" by data_dir, longer than 100 bytes, and admin.listen is empty", "name a shorter path, as /run/tokenbroker/admin.sock")
+	}
 	if a.Token.Set() && !c.published("admin.token", a.Token) {
 		switch token := a.Token.Reveal(); {
 		case utf8.RuneCountInString(token) < minAdminToken:

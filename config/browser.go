@@ -3,6 +3,7 @@ package config
 import (
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -37,6 +38,11 @@ func (c *checker) browser() {
 		c.add("browser.client", "is not a public client", "a browser keeps no secret: name a client with public: true")
 	}
 	c.scopes("browser.scopes", c.cfg.Browser.Scopes)
+	for _, scope := range c.cfg.Browser.Scopes {
+		if found && scopeToken.MatchString(scope) && !slices.Contains(client.Scopes, scope) {
+			c.add("browser.scopes", strconv.Quote(scope)+" is none of the scopes of "+c.cfg.Browser.Client, "add it to clients."+c.cfg.Browser.Client+".scopes, too")
+		}
+	}
 
 	c.names("user_object", c.cfg.UserObject)
 	c.names("claims.attributes", c.cfg.Claims.Attributes)
@@ -91,12 +97,18 @@ func (c *checker) origin(text string, public *url.URL) {
 		return
 	}
 	u, err := origin.Parse(text)
-	if err != nil || !validPort(u.Port(), true) {
+	if err != nil {
 		shown := strconv.Quote(text)
 		if strings.Contains(text, "@") {
 			shown = "an item" // a password may be in it
 		}
-		c.add(key, shown+" is no origin", "scheme://host or scheme://host:port, as https://app.example.com; no path, no wildcard")
+		message := " is no origin"
+		if parsed, parseErr := url.Parse(text); parseErr == nil && parsed.User == nil && parsed.Hostname() != "" {
+			if err := origin.Check(parsed); err != nil {
+				message = " " + err.Error()
+			}
+		}
+		c.add(key, shown+message, "scheme://host or scheme://host:port, as https://app.example.com; no path, no wildcard")
 		return
 	}
 	if public == nil || origin.SameSite(u, public) {

@@ -11,6 +11,7 @@ import (
 // TLS files may change under the same names: that is not seen here.
 func Changes(before, after *Config) (reloadable, restart []string) {
 	bothTLS := before.TLS.CertFile != "" && after.TLS.CertFile != ""
+	bothNATS := before.NATS.TLSCertFile != "" && after.NATS.TLSCertFile != ""
 	seen := map[string]bool{}
 	for _, cfg := range []*Config{before, after} {
 		schema.leaves(nil, cfg.ids, func(at path, _ *node) {
@@ -20,7 +21,7 @@ func Changes(before, after *Config) (reloadable, restart []string) {
 			}
 			seen[key] = true
 			switch {
-			case key == "log.level", key == "origins", bothTLS && strings.HasPrefix(key, "tls."):
+			case key == "log.level", key == "origins", bothTLS && strings.HasPrefix(key, "tls."), bothNATS && strings.HasPrefix(key, "nats.tls_"):
 				reloadable = append(reloadable, key)
 			default:
 				restart = append(restart, key)

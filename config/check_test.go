@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"math/big"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -17,14 +18,20 @@ import (
 	"tokenbroker/config"
 )
 
-// newPair makes a self-signed certificate and its key, in PEM.
-func newPair(t testing.TB) (cert, key string) {
+var secretKey = regexp.MustCompile(`\.(secret|client_secret|token|kek|password|service_password)(_file)?$`)
+
+// newPair makes a self-signed certificate for auth.example.com and its key, in PEM; change
+// may be nil.
+func newPair(t testing.TB, change func(*x509.Certificate)) (cert, key string) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, NotAfter: time.Now().Add(time.Hour)}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, DNSNames: []string{"auth.example.com"}, NotAfter: time.Now().Add(time.Hour)}
+	if change != nil {
+		change(template)
+	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
 	if err != nil {
 		t.Fatal(err)
@@ -39,7 +46,7 @@ func newPair(t testing.TB) (cert, key string) {
 // base are good configurations that the rows of the table change by a few keys.
 var base = map[string]string{
 	"http":  good,
-	"https": strings.Replace(good, "http://127.0.0.1:8080", "https://auth.example.com", 1),
+	"https": "trusted_proxies: [127.0.0.1]\n" + strings.Replace(good, "http://127.0.0.1:8080", "https://auth.example.com", 1),
 	"cognito": good + `providers:
   cognito: {kind: cognito, region: eu-central-1, user_pool: eu-central-1_abc123DEF, client_id: app}
 `,
@@ -50,11 +57,18 @@ var base = map[string]string{
 }
 
 func TestRefusals(t *testing.T) {
-	certPEM, keyPEM := newPair(t)
-	_, otherPEM := newPair(t)
-	cert, key, other := write(t, "cert.pem", certPEM), write(t, "key.pem", keyPEM), write(t, "other.pem", otherPEM)
-	empty, missing := write(t, "empty", "\n"), filepath.Join(t.TempDir(), "missing")
 	type flags = map[string]string
+	certPEM, keyPEM := newPair(t, nil)
+	_, otherPEM := newPair(t, nil)
+	cert, key, other := write(t, "cert.pem", certPEM), write(t, "key.pem", keyPEM), write(t, "other.pem", otherPEM)
+	pairOf := func(change func(*x509.Certificate)) flags {
+		certPEM, keyPEM := newPair(t, change)
+		return flags{"tls.cert_file": write(t, "cert.pem", certPEM), "tls.key_file": write(t, "key.pem", keyPEM)}
+	}
+	expired := pairOf(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) })
+	early := pairOf(func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Minute) })
+	foreign := pairOf(func(c *x509.Certificate) { c.DNSNames = []string{"www.example.com"} })
+	empty, missing := write(t, "empty", "\n"), filepath.Join(t.TempDir(), "missing")
 	const secret, hash = "clients.my-service.secret", "clients.my-service.secret_hash"
 	for _, tt := range []struct {
 		base     string
@@ -78,7 +92,17 @@ func TestRefusals(t *testing.T) {
 		{"http", flags{"public_url": "https://auth.example.com#"}, "public_url", "fragment"},
 		{"http", flags{"public_url": "https://u:p@auth.example.com"}, "public_url", "user or a password"},
 		{"http", flags{"public_url": "https://Auth.example.com:443"}, "public_url", "https://auth.example.com"},
+		{"http", flags{"public_url": "https://auth.example.com."}, "public_url", "dot"},
+		{"http", flags{"public_url": "https://auth.example.com:"}, "public_url", "colon"},
+		{"http", flags{"public_url": "https://auth.example.com:08443"}, "public_url", "8443"},
+		{"http", flags{"public_url": "https://bücher.example"}, "public_url", "xn--bcher-kva.example"},
+		{"http", flags{"public_url": "http://[::ffff:127.0.0.1]"}, "public_url", "127.0.0.1"},
+		{"http", flags{"public_url": "http://2130706433"}, "public_url", "address"},
+		{"http", flags{"public_url": "https://co.uk"}, "public_url", "public suffix"},
 		{"http", flags{"data_dir": ""}, "data_dir", "missing"},
+		{"http", flags{"data_dir": "data"}, "data_dir", "absolute"},
+		{"http", flags{"data_dir": "/" + strings.Repeat("a", 90)}, "", ""},
+		{"http", flags{"data_dir": "/" + strings.Repeat("a", 90), "admin.listen": ""}, "admin.socket", "by data_dir"},
 		{"http", flags{"listen": "8080"}, "listen", "no host:port"},
 		{"http", flags{"listen": ""}, "listen", "missing"},
 		{"http", flags{"listen": ":70000"}, "listen", "no host:port"},
@@ -88,7 +112,14 @@ func TestRefusals(t *testing.T) {
 		{"http", flags{"listen": "127.0.0.1:0", "admin.listen": "127.0.0.1:0", "nats.listen": "127.0.0.1:0"}, "", ""},
 
 		{"https", nil, "", ""},
-		{"https", flags{"listen": ":8080"}, "trusted_proxies", "behind a proxy"},
+		{"https", flags{"trusted_proxies": ""}, "trusted_proxies", "trusted_proxies: [127.0.0.1]"},
+		{"https", flags{"listen": ":8080", "trusted_proxies": ""}, "trusted_proxies", "behind a proxy"},
+		{"https", flags{"listen": ":8443", "trusted_proxies": "", "tls.cert_file": cert, "tls.key_file": key}, "", ""},
+		{"https", expired, "tls.cert_file", "expired at"},
+		{"https", early, "tls.cert_file", "not valid before"},
+		{"https", foreign, "tls.cert_file", "not for auth.example.com"},
+		{"http", flags{"nats.tls_cert_file": foreign["tls.cert_file"], "nats.tls_key_file": foreign["tls.key_file"]}, "", ""},
+		{"http", flags{"nats.tls_cert_file": expired["tls.cert_file"], "nats.tls_key_file": expired["tls.key_file"]}, "nats.tls_cert_file", "expired at"},
 		{"https", flags{"listen": ":8080", "trusted_proxies": "10.0.0.0/8, fd00::1"}, "", ""},
 		{"https", flags{"listen": ":8443", "tls.cert_file": cert, "tls.key_file": key}, "", ""},
 		{"https", flags{"tls.cert_file": cert}, "tls.key_file", "both or none"},
@@ -97,8 +128,13 @@ func TestRefusals(t *testing.T) {
 		{"https", flags{"tls.cert_file": cert, "tls.key_file": missing}, "tls.key_file", "no such file"},
 		{"https", flags{"tls.cert_file": t.TempDir(), "tls.key_file": key}, "tls.cert_file", "directory"},
 		{"http", flags{"tls.cert_file": cert, "tls.key_file": key}, "tls", "public_url is http"},
-		{"https", flags{"trusted_proxies": "0.0.0.0/0"}, "trusted_proxies", "everybody"},
-		{"https", flags{"trusted_proxies": "::/0"}, "trusted_proxies", "everybody"},
+		{"https", flags{"trusted_proxies": "0.0.0.0/0"}, "trusted_proxies", "too wide"},
+		{"https", flags{"trusted_proxies": "::/0"}, "trusted_proxies", "too wide"},
+		{"https", flags{"trusted_proxies": "10.0.0.0/7"}, "trusted_proxies", "too wide"},
+		{"https", flags{"trusted_proxies": "fd00::/15"}, "trusted_proxies", "too wide"},
+		{"https", flags{"trusted_proxies": "10.0.0.0/8, fd00::/16"}, "", ""},
+		{"https", flags{"trusted_proxies": "::ffff:10.0.0.0/104"}, "trusted_proxies", "IPv4 in IPv6"},
+		{"https", flags{"trusted_proxies": "::ffff:10.0.0.1"}, "trusted_proxies", "IPv4 in IPv6"},
 		{"https", flags{"trusted_proxies": "proxy.internal"}, "trusted_proxies", "no address or CIDR"},
 		{"https", flags{"trusted_proxies": "10.0.0.0/33"}, "trusted_proxies", "no address or CIDR"},
 
@@ -117,6 +153,9 @@ func TestRefusals(t *testing.T) {
 		{"https", flags{"origins": "null"}, "origins", "sandboxed"},
 		{"https", flags{"origins": "https://*.example.com"}, "origins", "no wildcard"},
 		{"https", flags{"origins": "https://app.example.com/app"}, "origins", "no path"},
+		{"https", flags{"origins": "https://app.example.com:0"}, "origins", "1 to 65535"},
+		{"https", flags{"origins": "https://app.example.com."}, "origins", "dot"},
+		{"https", flags{"origins": "https://app.example.com?"}, "origins", "no path"},
 		{"https", flags{"origins": "https://example.org"}, "origins", "one domain"},
 		{"https", flags{"origins": "http://app.example.com"}, "origins", "differ by scheme"},
 		{"http", flags{"origins": "http://127.0.0.1:5173"}, "", ""},
@@ -134,6 +173,10 @@ func TestRefusals(t *testing.T) {
 		{"http", flags{"lifetimes.refresh_grace": "0"}, "lifetimes.refresh_grace", "unit"},
 		{"http", flags{"lifetimes.refresh_grace": "301s"}, "lifetimes.refresh_grace", "between"},
 		{"http", flags{"lifetimes.jwks_cache": "10ms"}, "lifetimes.jwks_cache", "whole seconds"},
+		{"http", flags{"lifetimes.jwks_cache": "1d"}, "", ""},
+		{"http", flags{"lifetimes.jwks_cache": "25h"}, "lifetimes.jwks_cache", "1s to 1d"},
+		{"http", flags{"lifetimes.session_idle": "5m9s"}, "lifetimes.session_idle", "shorter than access_token"},
+		{"http", flags{"lifetimes.session_idle": "5m10s"}, "", ""},
 		{"http", flags{"tokens.algorithm": "HS256"}, "tokens.algorithm", "ES256, EdDSA, RS256, PS256"},
 		{"http", flags{"tokens.algorithm": "es256"}, "tokens.algorithm", "want one of"},
 		{"http", flags{"tokens.audience": ""}, "tokens.audience", "missing"},
@@ -141,6 +184,7 @@ func TestRefusals(t *testing.T) {
 		{"http", flags{"tokens.audience": "a,,b"}, "tokens.audience", "empty item"},
 		{"http", flags{"keyring.kek": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="}, "", ""},
 		{"http", flags{"keyring.kek": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHg=="}, "keyring.kek", "32 bytes"},
+		{"http", flags{"keyring.kek": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}, "keyring.kek", "zero"},
 		{"http", flags{"keyring.kek": ""}, "keyring.kek", "empty"},
 		{"http", flags{"log.level": "warning"}, "log.level", "did you mean warn?"},
 		{"http", flags{"log.format": "xml"}, "log.format", "text, json"},
@@ -149,6 +193,8 @@ func TestRefusals(t *testing.T) {
 		{"http", flags{"browser.client": "my-spaa"}, "browser.client", "did you mean my-spa?"},
 		{"http", flags{"browser.client": "my-service"}, "browser.client", "not a public client"},
 		{"http", flags{"browser.scopes": "a b"}, "browser.scopes", "no scope"},
+		{"http", flags{"browser.scopes": "a"}, "browser.scopes", "none of the scopes of my-spa"},
+		{"http", flags{"browser.scopes": "a", "clients.my-spa.scopes": "a,b"}, "", ""},
 		{"http", flags{"clients.my-spa.scopes": `a"`}, "clients.my-spa.scopes", "no scope"},
 		{"service", nil, "clients.my-service", "neither"},
 		{"service", flags{"clients.my-service.public": "true"}, "", ""},
@@ -157,6 +203,7 @@ func TestRefusals(t *testing.T) {
 		{"service", flags{hash: strings.Repeat("a", 64)}, "", ""},
 		{"service", flags{hash: strings.Repeat("A", 64)}, hash, "64 hex digits"},
 		{"service", flags{hash: "8c6976e5b5410415bde908bd4dee15dfb167a9c873fc4bb8a81f6f2ab448a918"}, hash, "documentation"}, // admin
+		{"service", flags{hash: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"}, hash, "hash of nothing"},
 		{"service", flags{secret: "demo-service-secret"}, secret, "documentation"},
 		{"service", flags{secret: secretText[1:]}, secret, "32 characters"},
 		{"service", flags{secret: ""}, secret, "is empty"},
@@ -241,7 +288,15 @@ func TestRefusals(t *testing.T) {
 		}
 		slices.Sort(changes)
 		t.Run(tt.base+"/"+strings.Join(changes, " "), func(t *testing.T) {
-			opts := config.Options{File: write(t, "c.yaml", base[tt.base]), Flags: tt.flags}
+			opts := config.Options{File: write(t, "c.yaml", base[tt.base]), Flags: flags{}}
+			for key, value := range tt.flags {
+				if secretKey.MatchString(key) { // flags take none
+					key = strings.NewReplacer(".", "_", "-", "_").Replace(strings.ToUpper(key))
+					opts.Environ = append(opts.Environ, "TOKENBROKER_"+key+"="+value)
+				} else {
+					opts.Flags[key] = value
+				}
+			}
 			if tt.key == "" {
 				mustLoad(t, opts)
 				return

@@ -55,6 +55,9 @@ func (c *checker) secretHash(key, hash string) {
 		c.add(key, "is not 64 hex digits in lower case", `make it by: printf %s "$SECRET" | sha256sum`)
 		return
 	}
+	if sum := sha256.Sum256(nil); hash == hex.EncodeToString(sum[:]) {
+		c.add(key, "is the hash of nothing", `$SECRET was empty: make a secret by `+"`openssl rand -base64 32`")
+	}
 	for _, known := range publishedSecrets {
 		if sum := sha256.Sum256([]byte(known)); hash == hex.EncodeToString(sum[:]) {
 			c.add(key, "is the hash of a secret from the documentation", "make a secret by `openssl rand -base64 32`")

@@ -89,7 +89,12 @@ func (r *reader) flags(flags map[string]string) *layer {
 	for _, key := range slices.Sorted(maps.Keys(flags)) {
 		at, n := schema.find(key)
 		if n == nil {
-			r.problems = append(r.problems, Problem{Key: key, Message: "is no key of the configuration", Source: "flag"})
+			shown, _, _ := strings.Cut(key, ":") // a value may follow
+			r.problems = append(r.problems, Problem{Key: shown, Message: "is no key of the configuration", Source: "flag"})
+			continue
+		}
+		if n.kind == secret && at[len(at)-1] == n.name { // other users see command lines
+			r.report(at, "flag", "is a secret: it does not belong on the command line", "name its file by "+at.String()+fileSuffix+", or set "+at.env())
 			continue
 		}
 		r.putText(l, at, n, flags[key], "flag "+at.flag())

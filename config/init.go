@@ -5,15 +5,21 @@ import (
 	"crypto/rand"
 	_ "embed" // the template
 	"encoding/base64"
+	"fmt"
 	"io"
+	"path/filepath"
+	"strings"
 	"text/template"
 )
 
 // InitOptions are what [Init] writes into the file; each may be empty.
 type InitOptions struct {
 	PublicURL string // default http://127.0.0.1:8080, which runs as it is
-	DataDir   string // default tokenbroker-data, in the working directory
+	DataDir   string // default tokenbroker-data; made absolute by the working directory
 }
+
+// HTTPS is for the template: a proxy ends TLS until the file says otherwise.
+func (o InitOptions) HTTPS() bool { return strings.HasPrefix(o.PublicURL, "https:") }
 
 //go:embed init.yaml.tmpl
 var initText string
@@ -39,6 +45,11 @@ func Init(w io.Writer, opts InitOptions) error {
 	if opts.DataDir == "" {
 		opts.DataDir = "tokenbroker-data"
 	}
+	dir, err := filepath.Abs(opts.DataDir)
+	if err != nil {
+		return fmt.Errorf("naming the data directory: %w", err)
+	}
+	opts.DataDir = dir
 	var file bytes.Buffer
 	if err := initTemplate.Execute(&file, opts); err != nil {
 		return err
@@ -46,6 +57,6 @@ func Init(w io.Writer, opts InitOptions) error {
 	if _, err := load(Options{}, file.Bytes()); err != nil {
 		return err
 	}
-	_, err := w.Write(file.Bytes())
+	_, err = w.Write(file.Bytes())
 	return err
 }

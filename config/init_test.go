@@ -3,6 +3,7 @@ package config_test
 import (
 	"bytes"
 	"errors"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -21,11 +22,11 @@ func initFile(t testing.TB, opts config.InitOptions) string {
 
 func TestWhatInitWritesLoads(t *testing.T) {
 	cfg := mustLoad(t, config.Options{File: write(t, "c.yaml", initFile(t, config.InitOptions{}))}).Config
-	if cfg.PublicURL != "http://127.0.0.1:8080" || cfg.DataDir != "tokenbroker-data" || !cfg.Clients["my-service"].Secret.Set() || !cfg.Admin.Token.Set() {
+	if cfg.PublicURL != "http://127.0.0.1:8080" || filepath.Base(cfg.DataDir) != "tokenbroker-data" || !filepath.IsAbs(cfg.DataDir) || !cfg.Clients["my-service"].Secret.Set() || !cfg.Admin.Token.Set() {
 		t.Errorf("%+v", cfg)
 	}
 	cfg = mustLoad(t, config.Options{File: write(t, "c.yaml", initFile(t, config.InitOptions{PublicURL: "https://auth.example.com", DataDir: "/a: #'\"b"}))}).Config
-	if cfg.PublicURL != "https://auth.example.com" || cfg.DataDir != "/a: #'\"b" {
+	if cfg.PublicURL != "https://auth.example.com" || cfg.DataDir != "/a: #'\"b" || len(cfg.TrustedProxies) != 1 {
 		t.Errorf("%+v", cfg)
 	}
 }

@@ -2,11 +2,15 @@ package config
 
 import (
 	"crypto/tls"
+	"crypto/x509"
+	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
+	"path/filepath"
 	"strconv"
 	"strings"
+	"time"
 
 	"tokenbroker/api/origin"
 )
@@ -17,6 +21,9 @@ func (c *checker) listeners() {
 	cfg := c.cfg
 	public := c.publicURL()
 	c.required("data_dir", cfg.DataDir != "", "a directory for the store and the keys, as /var/lib/tokenbroker")
+	if cfg.DataDir != "" && !filepath.IsAbs(cfg.DataDir) {
+		c.add("data_dir", "is no absolute path", "it would be another one for each working directory: as /var/lib/tokenbroker")
+	}
 	c.address("listen", cfg.Listen)
 	for _, key := range []string{"admin.listen", "nats.listen"} {
 		address, _ := valueAt(cfg, strings.Split(key, ".")).(string)
@@ -28,13 +35,18 @@ func (c *checker) listeners() {
 		c.add("nats.listen", "is the address of admin.listen", "each listener needs its own port")
 	}
 
-	c.keyPair("tls.cert_file", cfg.TLS.CertFile, "tls.key_file", cfg.TLS.KeyFile)
+	host := ""
+	if public != nil && public.Scheme == "https" {
+		host = public.Hostname()
+	}
+	c.keyPair("tls.cert_file", cfg.TLS.CertFile, "tls.key_file", cfg.TLS.KeyFile, host)
 	ownTLS := cfg.TLS.CertFile != "" || cfg.TLS.KeyFile != ""
 	if public != nil && public.Scheme == "http" && ownTLS {
 		c.add("tls", "a certificate is given, but public_url is http", "make public_url https, or remove the tls files")
 	}
-	if public != nil && public.Scheme == "https" && !ownTLS && !isLoopback(hostOf(cfg.Listen)) && len(cfg.TrustedProxies) == 0 {
-		c.add("trusted_proxies", "public_url is https, and nothing here ends TLS", "behind a proxy: name its address in trusted_proxies; without one: give tls.cert_file and tls.key_file")
+	if public != nil && public.Scheme == "https" && !ownTLS && len(cfg.TrustedProxies) == 0 {
+		c.add("trusted_proxies", "is empty, public_url is https, and nothing here ends TLS: everybody would have the proxy's address, and share its limits",
+			"behind a proxy: name its address, as trusted_proxies: [127.0.0.1]; without one: give tls.cert_file and tls.key_file")
 	}
 	c.proxies()
 }
@@ -65,7 +77,9 @@ func (c *checker) publicURL() *url.URL {
 		c.add(key, "ends in a slash", "the issuer is compared to the letter: write it without")
 	case u.Path != "":
 		c.add(key, "has a path", "the broker serves at the root of its host: "+hint)
-	case origin.Of(u) != raw || !validPort(u.Port(), true):
+	case origin.Check(u) != nil:
+		c.add(key, origin.Check(u).Error(), hint)
+	case origin.Of(u) != raw:
 		c.add(key, "is not written as browsers do", "lower case, no default port: "+origin.Of(u))
 	case u.Scheme == "http" && !isLoopback(u.Hostname()):
 		c.add(key, "is http on a host that is not loopback", "use https; http is for localhost, 127.0.0.0/8 and ::1")
@@ -112,8 +126,9 @@ func isLoopback(host string) bool {
 	return host == "localhost"
 }
 
-// keyPair checks that both files are given or none, and that they belong together.
-func (c *checker) keyPair(certKey, cert, keyKey, key string) {
+// keyPair checks that both files are given or none, that they belong together, and that the
+// certificate is for host ("": for any) and for today.
+func (c *checker) keyPair(certKey, cert, keyKey, key, host string) {
 	switch {
 	case cert == "" && key == "":
 	case key == "":
@@ -132,10 +147,40 @@ func (c *checker) keyPair(certKey, cert, keyKey, key string) {
 		if certErr != nil || keyErr != nil {
 			return
 		}
-		if _, err := tls.LoadX509KeyPair(cert, key); err != nil {
+		pair, err := tls.LoadX509KeyPair(cert, key)
+		if err != nil {
 			c.add(certKey, "does not load with "+keyKey+": "+strings.TrimPrefix(err.Error(), "tls: "), "both in PEM, the certificate first in its file")
+			return
+		}
+		if err := CheckCertificate(pair.Leaf, host, time.Now()); err != nil {
+			c.add(certKey, err.Error(), "get one for the name that clients use, and renew it in time; SIGHUP loads it")
 		}
 	}
+}
+
+// widest is the shortest prefix that can be one's own network.
+func widest(addr netip.Addr) int {
+	if addr.Is4() {
+		return 8
+	}
+	return 16
+}
+
+// CheckCertificate tells whether a server with that certificate is believed: it is valid now,
+// and for host; "" leaves the host out.
+func CheckCertificate(leaf *x509.Certificate, host string, now time.Time) error {
+	switch {
+	case now.After(leaf.NotAfter):
+		return fmt.Errorf("the certificate expired at %s", leaf.NotAfter.UTC().Format(time.RFC3339))
+	case now.Before(leaf.NotBefore):
+		return fmt.Errorf("the certificate is not valid before %s", leaf.NotBefore.UTC().Format(time.RFC3339))
+	case host == "":
+		return nil
+	}
+	if err := leaf.VerifyHostname(host); err != nil {
+		return fmt.Errorf("the certificate is not for %s: %w", host, err)
+	}
+	return nil
 }
 
 func (c *checker) proxies() {
@@ -147,8 +192,10 @@ func (c *checker) proxies() {
 		switch {
 		case err != nil:
 			c.add("trusted_proxies", strconv.Quote(proxy)+" is no address or CIDR", "as 10.0.0.5 or 10.0.0.0/8")
-		case prefix.Bits() == 0:
-			c.add("trusted_proxies", proxy+" is everybody", "anybody could claim any address: name the proxies' network")
+		case prefix.Addr().Is4In6():
+			c.add("trusted_proxies", proxy+" is IPv4 in IPv6", "peers are known by their IPv4 address: write it so")
+		case prefix.Bits() < widest(prefix.Addr()):
+			c.add("trusted_proxies", proxy+" is too wide", "anybody in it could claim any address: name the proxies' own network, /8 at the widest, /16 with IPv6")
 		}
 	}
 }

@@ -21,7 +21,7 @@ import (
 const (
 	secretText = "4Zq0pVdN0vYw1uLq7tJ8mR3sXc6bKe9f"
 	good       = `public_url: http://127.0.0.1:8080
-data_dir: data
+data_dir: /d
 tokens: {audience: [my-api]}
 browser: {client: my-spa}
 clients:
@@ -113,7 +113,7 @@ func TestEverythingFromTheEnvironment(t *testing.T) {
 	loaded := mustLoad(t, config.Options{
 		File: write(t, "c.yaml", "clients: {my-spa: {public: true}, my.service_2: }\nproviders: {cognito: }\n"),
 		Environ: []string{
-			"TOKENBROKER_PUBLIC_URL=https://auth.example.com", "TOKENBROKER_DATA_DIR=/d", "TOKENBROKER_TOKENS_AUDIENCE=a, b", "TOKENBROKER_BROWSER_CLIENT=my-spa",
+			"TOKENBROKER_PUBLIC_URL=https://auth.example.com", "TOKENBROKER_TRUSTED_PROXIES=10.0.0.1", "TOKENBROKER_DATA_DIR=/d", "TOKENBROKER_TOKENS_AUDIENCE=a, b", "TOKENBROKER_BROWSER_CLIENT=my-spa",
 			"TOKENBROKER_ORIGINS=https://app.example.com,https://www.example.com", "TOKENBROKER_CLIENTS_MY_SERVICE_2_SECRET_FILE=" + write(t, "s", secretText+"\n"),
 			"TOKENBROKER_PROVIDERS_COGNITO_KIND=cognito", "TOKENBROKER_PROVIDERS_COGNITO_REGION=eu-central-1", "TOKENBROKER_PROVIDERS_COGNITO_USER_POOL=eu-central-1_abc123DEF",
 			"TOKENBROKER_PROVIDERS_COGNITO_CLIENT_ID=x", "TOKENBROKER_PROVIDERS_COGNITO_MAX_TOKEN_AGE=1d", "TOKENBROKER_CLAIMS_ROLES=false", "TOKENBROKER_ADMIN_LISTEN=", "TOKENBROKER_USER_OBJECT=",
@@ -136,8 +136,8 @@ func TestEverythingFromTheEnvironment(t *testing.T) {
 func TestASecretOfAStrongerLevelReplacesTheFileForm(t *testing.T) {
 	token := write(t, "token", strings.Repeat("t", 40)+"\r\n")
 	loaded := mustLoad(t, config.Options{
-		File:  write(t, "c.yaml", strings.Replace(good, "secret: "+secretText, "secret_file: "+write(t, "s", secretText+"\n"), 1)+"admin: {token_file: "+token+"}\n"),
-		Flags: map[string]string{"clients.my-service.secret": strings.Repeat("f", 40)},
+		File:    write(t, "c.yaml", strings.Replace(good, "secret: "+secretText, "secret_file: "+write(t, "s", secretText+"\n"), 1)+"admin: {token_file: "+token+"}\n"),
+		Environ: []string{"TOKENBROKER_CLIENTS_MY_SERVICE_SECRET=" + strings.Repeat("f", 40)},
 	})
 	if got := loaded.Config.Clients["my-service"].Secret.Reveal(); got != strings.Repeat("f", 40) {
 		t.Errorf("secret %q", got)
@@ -214,4 +214,21 @@ func TestErrorsShowNoSecret(t *testing.T) {
 			t.Errorf("%s: %v", content, ps)
 		}
 	}
+}
+
+// Other users see command lines: a secret there is refused, by its key alone.
+func TestFlagsTakeNoSecret(t *testing.T) {
+	const s = "sEcReT-tExT-sEcReT-tExT-sEcReT-tExT"
+	for key, want := range map[string]string{
+		"admin.token": "admin.token_file", "clients.my-service.secret": "TOKENBROKER_CLIENTS_MY_SERVICE_SECRET", "keyring.kek": "keyring.kek_file",
+		"nats.service_password": "command line", "admin.token:" + s: "no key",
+	} {
+		ps := problems(t, config.Options{File: write(t, "c.yaml", good), Flags: map[string]string{key: s}})
+		shown, _, _ := strings.Cut(key, ":")
+		wantProblem(t, ps, shown, want)
+		if len(ps) != 1 || strings.Contains(ps.Error(), s) {
+			t.Errorf("%s: %v", key, ps)
+		}
+	}
+	mustLoad(t, config.Options{File: write(t, "c.yaml", good), Flags: map[string]string{"admin.token_file": write(t, "token", s)}})
 }

@@ -80,12 +80,12 @@ func (c *checker) natsEmbedded(n NATS) {
 		c.required("nats.tls_cert_file", n.TLSCertFile != "", hint)
 		c.required("nats.tls_key_file", n.TLSKeyFile != "", hint)
 		if n.TLSCertFile != "" && n.TLSKeyFile != "" {
-			c.keyPair("nats.tls_cert_file", n.TLSCertFile, "nats.tls_key_file", n.TLSKeyFile)
+			c.keyPair("nats.tls_cert_file", n.TLSCertFile, "nats.tls_key_file", n.TLSKeyFile, "")
 		}
 		return
 	}
 	c.userAndPassword("nats.service_user", n.ServiceUser, "nats.service_password", n.ServicePassword)
-	c.keyPair("nats.tls_cert_file", n.TLSCertFile, "nats.tls_key_file", n.TLSKeyFile)
+	c.keyPair("nats.tls_cert_file", n.TLSCertFile, "nats.tls_key_file", n.TLSKeyFile, "")
 }
 
 func (c *checker) userAndPassword(userKey, user, passwordKey string, password Secret) {

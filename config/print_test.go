@@ -48,9 +48,10 @@ func TestPrintShowsValuesAndSourcesAndNoSecret(t *testing.T) {
 }
 
 func TestChangesTellReloadFromRestart(t *testing.T) {
-	certPEM, keyPEM := newPair(t)
+	certPEM, keyPEM := newPair(t, nil)
 	cert, cert2, key := write(t, "a.pem", certPEM), write(t, "b.pem", certPEM), write(t, "k.pem", keyPEM)
 	https := base["https"]
+	natsTLS := https + "nats: {tls_cert_file: " + cert + ", tls_key_file: " + key + "}\n"
 	withTLS := https + "tls: {cert_file: " + cert + ", key_file: " + key + "}\n"
 	for name, tt := range map[string]struct {
 		before, after   string
@@ -62,9 +63,11 @@ func TestChangesTellReloadFromRestart(t *testing.T) {
 		"empty list": {https, https + "origins: []\n", nil, nil},
 		"other cert": {withTLS, strings.Replace(withTLS, cert, cert2, 1), []string{"tls.cert_file"}, nil},
 		"first cert": {https, withTLS, nil, []string{"tls.cert_file", "tls.key_file"}},
+		"nats cert":  {natsTLS, strings.Replace(natsTLS, cert, cert2, 1), []string{"nats.tls_cert_file"}, nil},
+		"first nats": {https, natsTLS, nil, []string{"nats.tls_cert_file", "nats.tls_key_file"}},
 		"secret":     {https, strings.Replace(https, secretText, secretText+"x", 1), nil, []string{"clients.my-service.secret"}},
 		"new client": {https, https + "  app: {public: true}\n", nil, []string{"clients.app.public", "clients.app.scopes", "clients.app.secret", "clients.app.secret_hash"}},
-		"public url": {https, good, nil, []string{"cookie.secure", "public_url"}},
+		"public url": {https, good + "trusted_proxies: [127.0.0.1]\n", nil, []string{"cookie.secure", "public_url"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			before := mustLoad(t, config.Options{File: write(t, "c.yaml", tt.before)}).Config

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"bytes"
 	"encoding/base64"
 	"time"
 )
@@ -15,6 +16,8 @@ func (c *checker) tokens() {
 		raw, err := base64.StdEncoding.Strict().DecodeString(kek.Reveal())
 		if err != nil || len(raw) != 32 {
 			c.add("keyring.kek", "is not 32 bytes in base64", "make one by `openssl rand -base64 32`")
+		} else if bytes.Count(raw, []byte{0}) == len(raw) {
+			c.add("keyring.kek", "is 32 bytes of zero", "make one by `openssl rand -base64 32`")
 		}
 	}
 	c.oneOf("log.level", c.cfg.Log.Level, "debug", "info", "warn", "error")
@@ -37,11 +40,13 @@ func (c *checker) lifetimes() {
 		c.add("lifetimes.session_idle", "is not positive", "as 14d")
 	case lives.SessionAbsolute > 0 && lives.SessionIdle > lives.SessionAbsolute:
 		c.add("lifetimes.session_idle", "is longer than session_absolute, "+lives.SessionAbsolute.String(), "make it that or shorter")
+	case lives.SessionIdle < lives.AccessToken+lives.RefreshGrace:
+		c.add("lifetimes.session_idle", "is shorter than access_token and refresh_grace together", "sessions would end before their next refresh: as 14d")
 	}
 	if grace := lives.RefreshGrace.Std(); grace < 0 || grace > 5*time.Minute {
 		c.add("lifetimes.refresh_grace", "is not between 0s and 5m", "10s bears with tabs and lost answers")
 	}
-	if cache := lives.JWKSCache.Std(); cache < time.Second || cache%time.Second != 0 {
-		c.add("lifetimes.jwks_cache", "is not whole seconds, 1s or more", "as 5m")
+	if cache := lives.JWKSCache.Std(); cache < time.Second || cache > 24*time.Hour || cache%time.Second != 0 {
+		c.add("lifetimes.jwks_cache", "is not whole seconds, 1s to 1d", "services keep a withdrawn key for that long: as 5m")
 	}
 }

@@ -12,12 +12,15 @@ import (
 )
 
 // Parse reads scheme://host or scheme://host:port; http and https alone, and nothing
-// behind but a slash. "*" and "null" are no origins.
+// behind but a slash, and what [Check] takes. "*" and "null" are no origins.
 func Parse(text string) (*url.URL, error) {
 	u, err := url.Parse(text)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || strings.Contains(u.Host, "*") ||
-		(u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+		(u.Path != "" && u.Path != "/") || strings.ContainsAny(text, "?#") || u.User != nil {
 		return nil, fmt.Errorf("origin %q: want scheme://host or scheme://host:port", text)
+	}
+	if err := Check(u); err != nil {
+		return nil, fmt.Errorf("origin %q %w", text, err)
 	}
 	return u, nil
 }

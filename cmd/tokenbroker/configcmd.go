@@ -6,7 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -36,13 +35,6 @@ comments say what to change for a public URL and a Cognito pool.`,
 			return nil
 		},
 		RunE: func(_ *cobra.Command, args []string) error {
-			if opts.DataDir == "" { // absolute: operators' commands find it from anywhere
-				dir, err := filepath.Abs("tokenbroker-data")
-				if err != nil {
-					return fmt.Errorf("naming the data directory: %w (name it with --data-dir)", err)
-				}
-				opts.DataDir = dir
-			}
 			if len(args) == 0 {
 				return config.Init(stdout, opts)
 			}

@@ -23,6 +23,7 @@ type configFlags struct {
 	set  []string
 	// named are flags of their own for keys that are often given.
 	named map[string]*string
+	flags *pflag.FlagSet
 }
 
 // keyFlags are the configuration keys with a flag of their own.
@@ -34,7 +35,7 @@ var keyFlags = map[string]string{
 func (f *configFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.file, "config", "", "the configuration `FILE` (default: "+configEnv+", else none)")
 	flags.StringArrayVar(&f.set, "set", nil, "`KEY=VALUE` for any key, for example --set lifetimes.access_token=2m; may be repeated")
-	f.named = map[string]*string{}
+	f.named, f.flags = map[string]*string{}, flags
 	for name, key := range keyFlags {
 		f.named[name] = flags.String(name, "", "the key "+key)
 	}
@@ -44,14 +45,15 @@ func (f *configFlags) register(flags *pflag.FlagSet) {
 func (f *configFlags) load() (*config.Loaded, error) {
 	given := map[string]string{}
 	for name, value := range f.named {
-		if *value != "" {
+		if f.flags.Changed(name) { // an empty one as well: --public-url "$UNSET" must not fall back
 			given[keyFlags[name]] = *value
 		}
 	}
 	for _, assignment := range f.set {
 		key, value, ok := strings.Cut(assignment, "=")
 		if !ok {
-			return nil, fmt.Errorf("%w: --set %q: want KEY=VALUE", errUsage, assignment)
+			shown, _, _ := strings.Cut(assignment, ":") // what follows may be a secret
+			return nil, fmt.Errorf("%w: --set %q: want KEY=VALUE", errUsage, shown)
 		}
 		given[key] = value
 	}

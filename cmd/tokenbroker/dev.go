@@ -111,17 +111,17 @@ func runDev(ctx context.Context, opts devOptions, stdout, stderr io.Writer) (err
 		Fatal: endAtOnce(logger),
 	})
 	if err != nil {
-		return fmt.Errorf("starting: %w", err)
+		return unlessStopped(ctx, fmt.Errorf("starting: %w", err))
 	}
 	defer func() { err = errors.Join(err, n.Close()) }()
 	var taken *broker.Error
 	_, err = n.Broker().AddUser(ctx, broker.NewUser{Username: devUser, Password: devPassword}, broker.Request{})
 	if err != nil && (!errors.As(err, &taken) || taken.Code != broker.CodeUserExists) {
-		return fmt.Errorf("seeding the user %s: %w", devUser, err)
+		return unlessStopped(ctx, fmt.Errorf("seeding the user %s: %w", devUser, err))
 	}
 	sample, err := startSample(ctx, n, sampleListener, logger)
 	if err != nil {
-		return err
+		return unlessStopped(ctx, err)
 	}
 	defer func() { err = errors.Join(err, sample.stop()) }()
 

@@ -25,7 +25,7 @@ func serveCommand(stderr io.Writer) *cobra.Command {
 		Short: "Run the broker as a configuration file says",
 		Long: `Run the broker as a configuration file says, until SIGTERM or Ctrl-C, which drain and stop.
 Values come from defaults, the file, TOKENBROKER_… variables and flags, the later ones winning.
-SIGHUP reloads the log level, the origins and the TLS files; an invalid file changes nothing.
+SIGHUP reloads the log level, the origins and the TLS files (those of NATS, too); an invalid file changes nothing.
 
 'tokenbroker config init' writes a file to begin with, 'config check' says what is wrong with one.`,
 		Example: "  tokenbroker config init tokenbroker.yaml\n  tokenbroker serve --config tokenbroker.yaml",
@@ -52,7 +52,7 @@ type server struct {
 func runServe(ctx context.Context, flags configFlags, stderr io.Writer) (err error) {
 	loaded, built, err := flags.build(ctx)
 	if err != nil {
-		return err
+		return unlessStopped(ctx, err)
 	}
 	s := &server{flags: flags, config: loaded.Config, built: built, level: new(slog.LevelVar)}
 	if err := s.level.UnmarshalText([]byte(loaded.Config.Log.Level)); err != nil {
@@ -65,7 +65,8 @@ func runServe(ctx context.Context, flags configFlags, stderr io.Writer) (err err
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)
 	if s.node, err = node.Start(ctx, built.Node); err != nil {
-		return fmt.Errorf("starting: %w", err)
+		s.logger.Info("not started", "error", err)
+		return unlessStopped(ctx, fmt.Errorf("starting: %w", err))
 	}
 	defer func() { err = errors.Join(err, s.node.Close()) }()
 	s.logger.Info("tokenbroker is ready", "issuer", s.node.Issuer(), "listen", s.node.Addr(), "admin", s.node.AdminURL(),
@@ -83,6 +84,14 @@ func runServe(ctx context.Context, flags configFlags, stderr io.Writer) (err err
 	}
 }
 
+// unlessStopped is the err of a start, or nil after a stop that was asked for meanwhile.
+func unlessStopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
 // endAtOnce is what a node calls when the outcome of a commit is not known.
 func endAtOnce(logger *slog.Logger) func(error) {
 	return func(err error) {
@@ -94,34 +103,44 @@ func endAtOnce(logger *slog.Logger) func(error) {
 // reload takes over what of the configuration can change while serving; an invalid one
 // changes nothing.
 func (s *server) reload(ctx context.Context) {
-	loaded, _, err := s.flags.build(ctx)
+	loaded, built, err := s.flags.build(ctx)
+	if err == nil && loaded.Config.PublicURL != s.config.PublicURL { // origins and certificate were checked against it
+		err = fmt.Errorf("public_url is another one, %s: restart to take it", loaded.Config.PublicURL)
+	}
+	if err == nil {
+		err = s.apply(loaded.Config, built)
+	}
 	if err != nil {
 		s.logger.Error("reload refused, the configuration in force stays", "error", err)
 		return
 	}
 	next := loaded.Config
 	changed, restart := config.Changes(s.config, next)
-	if err := s.apply(next); err != nil {
-		s.logger.Error("reload refused, the configuration in force stays", "error", err)
-		return
+	s.config.Origins, s.config.Log.Level = next.Origins, next.Log.Level
+	if s.built.Certificate != nil && built.Certificate != nil {
+		s.config.TLS = next.TLS
 	}
-	s.config.Origins, s.config.TLS, s.config.Log.Level = next.Origins, next.TLS, next.Log.Level
+	if s.built.NATSCertificate != nil && built.NATSCertificate != nil {
+		s.config.NATS.TLSCertFile, s.config.NATS.TLSKeyFile = next.NATS.TLSCertFile, next.NATS.TLSKeyFile
+	}
 	s.logger.Info("configuration reloaded", "changed", changed)
 	if len(restart) > 0 {
 		s.logger.Warn("some changes need a restart to take effect", "keys", restart)
 	}
 }
 
-// apply changes the certificate and the origins, each of which is checked before it is
-// taken, and then the log level.
-func (s *server) apply(next *config.Config) error {
-	if s.built.Certificate != nil && next.TLS.CertFile != "" {
-		if err := s.built.Certificate.Load(next.TLS); err != nil {
-			return err
-		}
+// apply changes the log level, the origins and the certificates, all or nothing: those that
+// can be refused come first, and the certificates were read by the build.
+func (s *server) apply(next *config.Config, built *setup.Built) error {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(next.Log.Level)); err != nil {
+		return fmt.Errorf("log.level: %w", err)
 	}
 	if err := s.node.SetOrigins(next.Origins); err != nil {
 		return err
 	}
-	return s.level.UnmarshalText([]byte(next.Log.Level))
+	s.built.Certificate.Take(built.Certificate)
+	s.built.NATSCertificate.Take(built.NATSCertificate)
+	s.level.Set(level)
+	return nil
 }

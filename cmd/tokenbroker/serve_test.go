@@ -172,6 +172,44 @@ func TestTwoBrokersDoNotShareADirectory(t *testing.T) {
 	s.finish(t)
 }
 
+// A flag that is given empty is given, and a secret on the command line is not repeated.
+func TestFlagsOfTheConfiguration(t *testing.T) {
+	t.Parallel()
+	s := newServed(t, "http")
+	const secret = "sEcReT-tExT"
+	for _, tt := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"--public-url", ""}, exitFailed, "public_url: is missing [flag --public-url]"},
+		{[]string{"--log-level="}, exitFailed, "log.level"},
+		{[]string{"--set", "admin.token:" + secret}, exitUsage, "KEY=VALUE"},
+		{[]string{"--set", "admin.token:" + secret + "=x"}, exitFailed, "admin.token: is no key"},
+		{[]string{"--set", "admin.token=" + secret}, exitFailed, "admin.token_file"},
+	} {
+		var out, errs bytes.Buffer
+		code := Main(t.Context(), append([]string{"config", "check", "--config", s.config}, tt.args...), &out, &errs)
+		if code != tt.code || !strings.Contains(errs.String(), tt.want) || strings.Contains(errs.String(), secret) {
+			t.Errorf("%q: exit code %d: %s", tt.args, code, errs.String())
+		}
+	}
+}
+
+// A stop that comes while it starts is no failure.
+func TestStoppedWhileItStarts(t *testing.T) {
+	t.Parallel()
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	s := newServed(t, "http")
+	for _, args := range [][]string{s.args, {"dev", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--sample-listen", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0", "--idp-listen", "127.0.0.1:0"}} {
+		var errs syncBuffer
+		if code := Main(ctx, args, io.Discard, &errs); code != exitOK {
+			t.Errorf("%s: exit code %d: %s", args[0], code, errs.String())
+		}
+	}
+}
+
 func TestReloadOnSIGHUP(t *testing.T) {
 	s := newServed(t, "http", `origins: ["http://127.0.0.1:5173"]`).start(t)
 	hangUp := func(want string) {
@@ -226,7 +264,15 @@ func TestReloadOnSIGHUP(t *testing.T) {
 		_ = resp.Body.Close()
 	}
 	eventually(t, 5*time.Second, "a debug line", func() bool { return strings.Contains(s.logs.String(), "level=DEBUG") })
-	hangUp("need a restart") // still
+	cert, key := filepath.Join(s.dir, "tls.crt"), filepath.Join(s.dir, "tls.key")
+	writeCertificate(t, cert, key, 1)
+	s.append(t, "nats: {tls_cert_file: "+cert+", tls_key_file: "+key+"}")
+	for range 2 { // the first certificate needs a restart, however often it is reloaded
+		hangUp("need a restart")
+		if !strings.Contains(s.logs.String(), "lifetimes.access_token nats.tls_cert_file nats.tls_key_file") {
+			t.Errorf("log: %s", s.logs.String())
+		}
+	}
 	s.finish(t)
 }
 
@@ -289,11 +335,43 @@ func TestServeOverTLS(t *testing.T) {
 	if got := serial(); got != 1 {
 		t.Fatalf("certificate %d", got)
 	}
+	natsSerial := func() int64 {
+		t.Helper()
+		conn, err := nats.Connect("tls://127.0.0.1:"+s.natsPort, nats.UserInfo("services", "a-password-of-services"),
+			nats.Secure(&tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: true}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		state, err := conn.TLSConnectionState()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return state.PeerCertificates[0].SerialNumber.Int64()
+	}
+	hangUp := func() {
+		t.Helper()
+		if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// What is refused is refused as a whole: not with the certificate in force already.
 	writeCertificate(t, cert, key, 2)
-	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+	text := readFile(t, s.config)
+	moved := strings.Replace(text, s.issuer, "https://auth.example.com", 1) + "origins: [https://app.example.com]\n"
+	if err := os.WriteFile(s.config, []byte(moved), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 5*time.Second, "the new certificate", func() bool { return serial() == 2 })
+	hangUp()
+	eventually(t, 5*time.Second, "the refusal", func() bool { return strings.Contains(s.logs.String(), "reload refused") })
+	if !strings.Contains(s.logs.String(), "public_url is another one") || serial() != 1 || natsSerial() != 1 {
+		t.Errorf("certificates %d and %d after a refused reload: %s", serial(), natsSerial(), s.logs.String())
+	}
+	if err := os.WriteFile(s.config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	hangUp()
+	eventually(t, 5*time.Second, "the new certificates", func() bool { return serial() == 2 && natsSerial() == 2 })
 	s.finish(t)
 }
 
@@ -331,7 +409,7 @@ func checkServiceRights(t *testing.T, feed natsfeed.Feed) {
 	}
 }
 
-// writeCertificate writes a self-signed pair for 127.0.0.1 and returns the certificate.
+// writeCertificate writes a self-signed pair for 127.0.0.1 and auth.example.com and returns the certificate.
 func writeCertificate(t *testing.T, certFile, keyFile string, serial int64) []byte {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -339,7 +417,7 @@ func writeCertificate(t *testing.T, certFile, keyFile string, serial int64) []by
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "test"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: "test"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"auth.example.com"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
 		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/hex"
 	"maps"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -20,8 +21,9 @@ import (
 type Built struct {
 	// Node lacks Logger, Fatal and Version, which are the process's.
 	Node node.Config
-	// Certificate is the public listener's, or nil: it can be loaded anew.
-	Certificate *Certificate
+	// Certificate is the public listener's and NATSCertificate the embedded NATS server's,
+	// or nil: each can take a new one while it serves.
+	Certificate, NATSCertificate *Certificate
 }
 
 // Build makes everything that can be made without opening a port or a store, or returns
@@ -37,9 +39,9 @@ func Build(ctx context.Context, cfg *config.Config) (*Built, config.Problems) {
 			problems = append(problems, config.Problem{Key: key, Message: err.Error()})
 		}
 	}
-	certificate, err := loadCertificate(cfg.TLS)
+	certificate, err := loadCertificate(cfg.TLS.CertFile, cfg.TLS.KeyFile, publicHost(cfg.PublicURL))
 	note("tls.cert_file", err)
-	nats, err := natsOf(cfg.NATS)
+	nats, natsCertificate, err := natsOf(cfg.NATS)
 	note("nats", err)
 	clients, err := clientsOf(cfg.Clients)
 	note("clients", err)
@@ -51,7 +53,7 @@ func Build(ctx context.Context, cfg *config.Config) (*Built, config.Problems) {
 	if len(problems) > 0 {
 		return nil, problems
 	}
-	built := &Built{Certificate: certificate, Node: node.Config{
+	built := &Built{Certificate: certificate, NATSCertificate: natsCertificate, Node: node.Config{
 		DataDir: cfg.DataDir, KEK: kek,
 		Listen: cfg.Listen, PublicURL: strings.TrimSuffix(cfg.PublicURL, "/"),
 		TrustedProxies: cfg.TrustedProxies, Origins: cfg.Origins,
@@ -71,6 +73,15 @@ func Build(ctx context.Context, cfg *config.Config) (*Built, config.Problems) {
 		built.Node.Certificate = certificate.Get
 	}
 	return built, nil
+}
+
+// publicHost is the host that the public listener's certificate has to be for.
+func publicHost(publicURL string) string {
+	u, err := url.Parse(publicURL)
+	if err != nil {
+		return "" // package config has refused it
+	}
+	return u.Hostname()
 }
 
 // clientsOf gives the clients in the order of their ids.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"sync/atomic"
+	"time"
 
 	"tokenbroker/cmd/tokenbroker/internal/node"
 	"tokenbroker/config"
@@ -18,26 +19,30 @@ type Certificate struct {
 	current atomic.Pointer[tls.Certificate]
 }
 
-// loadCertificate returns nil where no files are named.
-func loadCertificate(files config.TLS) (*Certificate, error) {
-	if files.CertFile == "" {
+// loadCertificate reads a certificate that is valid now and for host ("": for any); it returns
+// nil where no files are named.
+func loadCertificate(certFile, keyFile, host string) (*Certificate, error) {
+	if certFile == "" {
 		return nil, nil
 	}
-	c := new(Certificate)
-	if err := c.Load(files); err != nil {
+	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
+	if err != nil {
+		return nil, fmt.Errorf("loading the certificate: %w", err)
+	}
+	if err := config.CheckCertificate(pair.Leaf, host, time.Now()); err != nil {
 		return nil, err
 	}
+	c := new(Certificate)
+	c.current.Store(&pair)
 	return c, nil
 }
 
-// Load reads the files; with an error the certificate in force stays.
-func (c *Certificate) Load(files config.TLS) error {
-	pair, err := tls.LoadX509KeyPair(files.CertFile, files.KeyFile)
-	if err != nil {
-		return fmt.Errorf("loading the certificate: %w", err)
+// Take replaces the certificate in force by that of a configuration built anew. With a nil
+// on either side nothing changes: that needs a restart.
+func (c *Certificate) Take(next *Certificate) {
+	if c != nil && next != nil {
+		c.current.Store(next.current.Load())
 	}
-	c.current.Store(&pair)
-	return nil
 }
 
 // Get is a [tls.Config]'s GetCertificate.
@@ -45,8 +50,9 @@ func (c *Certificate) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return c.current.Load(), nil
 }
 
-// natsOf loads the files that the NATS settings name.
-func natsOf(cfg config.NATS) (node.NATS, error) {
+// natsOf loads the files that the NATS settings name; the certificate is the embedded
+// server's, or nil.
+func natsOf(cfg config.NATS) (node.NATS, *Certificate, error) {
 	nats := node.NATS{
 		URL: cfg.URL, User: cfg.User, Password: cfg.Password.Reveal(), Credentials: cfg.CredentialsFile,
 		Listen: cfg.Listen, ServiceUser: cfg.ServiceUser, ServicePassword: cfg.ServicePassword.Reveal(),
@@ -57,20 +63,20 @@ func natsOf(cfg config.NATS) (node.NATS, error) {
 	if cfg.CAFile != "" {
 		pem, err := os.ReadFile(cfg.CAFile)
 		if err != nil {
-			return node.NATS{}, fmt.Errorf("reading ca_file: %w", err)
+			return node.NATS{}, nil, fmt.Errorf("reading ca_file: %w", err)
 		}
 		roots := x509.NewCertPool()
 		if !roots.AppendCertsFromPEM(pem) {
-			return node.NATS{}, errors.New("ca_file holds no certificate")
+			return node.NATS{}, nil, errors.New("ca_file holds no certificate")
 		}
 		nats.TLS = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
 	}
-	if cfg.TLSCertFile != "" {
-		pair, err := tls.LoadX509KeyPair(cfg.TLSCertFile, cfg.TLSKeyFile)
-		if err != nil {
-			return node.NATS{}, fmt.Errorf("loading the NATS server's certificate: %w", err)
-		}
-		nats.ServerTLS = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
+	certificate, err := loadCertificate(cfg.TLSCertFile, cfg.TLSKeyFile, "")
+	if err != nil {
+		return node.NATS{}, nil, fmt.Errorf("nats.tls_cert_file: %w", err)
 	}
-	return nats, nil
+	if certificate != nil {
+		nats.ServerTLS = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: certificate.Get}
+	}
+	return nats, certificate, nil
 }
