@@ -35,7 +35,7 @@ func atProvider[T any](b *Broker, name string, ask func() (T, error)) (T, error)
 // will be known when it is proved, and nothing about it can be guessed. ended has to be
 // called with the login's error, once. The error is CodeTooManyAttempts.
 func (b *Broker) throttleLogin(req Request) (ended func(error), err error) {
-	account := "\x00login " + newID().String() // no user's name begins so
+	const account = "" // none: an entry for each would push those of passwords out
 	if wait, ok := b.cfg.Throttle.Allow(account, req.Addr); !ok {
 		return nil, &Error{Code: CodeTooManyAttempts, Message: "Too many attempts; try again later.", RetryAfter: wait}
 	}

@@ -93,6 +93,25 @@ func TestFailedLoginsCountAgainstTheirAddress(t *testing.T) {
 	}
 }
 
+// TestFailedLoginsLeaveAccountsAlone: none of them makes the throttle forget a password's failures.
+func TestFailedLoginsLeaveAccountsAlone(t *testing.T) {
+	p := &fakeProvider{err: broker.ErrUpstreamToken}
+	h := start(t, func(c *broker.Config) {
+		c.Providers = map[string]broker.IdentityProvider{"cognito": p}
+		c.Throttle = throttle.New(throttle.Config{Now: c.Clock.Now, Size: 2})
+	})
+	for range throttle.DefaultFree {
+		_, err := h.SignIn(t.Context(), "ada", "a guess", request)
+		wantCode(t, err, broker.CodeInvalidCredentials)
+	}
+	for range 10 {
+		_, err := h.ExchangeTokens(t.Context(), "cognito", broker.UpstreamTokens{}, request)
+		wantCode(t, err, broker.CodeUpstreamToken)
+	}
+	_, err := h.SignIn(t.Context(), "ada", "lovelace", request)
+	wantCode(t, err, broker.CodeTooManyAttempts)
+}
+
 // TestGoodLoginsSlowNobodyDown: as many as like from one address.
 func TestGoodLoginsSlowNobodyDown(t *testing.T) {
 	p := &fakeProvider{identity: broker.Identity{Issuer: "https://idp.test", Subject: "sub-1"}}

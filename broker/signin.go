@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -28,14 +29,19 @@ func (b *Broker) SignIn(ctx context.Context, username, password string, req Requ
 	}, onceKey{}, req)
 }
 
+// noName is what the throttle has for an empty user name, which to it is no account: all
+// tries without a name are one account that does not exist. No user's name is so.
+const noName = "\x00"
+
 // tryPassword is checkPassword as often as the throttle allows; its errors are answers.
 func (b *Broker) tryPassword(ctx context.Context, username, password string, req Request) (*session.User, error) {
-	if wait, ok := b.cfg.Throttle.Allow(username, req.Addr); !ok {
+	account := cmp.Or(username, noName)
+	if wait, ok := b.cfg.Throttle.Allow(account, req.Addr); !ok {
 		b.audit(ctx, "sign_in_throttled", req, "refusal", string(CodeTooManyAttempts))
 		return nil, &Error{Code: CodeTooManyAttempts, Message: "Too many attempts; try again later.", RetryAfter: wait}
 	}
 	ended := b.cfg.Throttle.Refund // also when the check panics
-	defer func() { ended(username, req.Addr) }()
+	defer func() { ended(account, req.Addr) }()
 	user, err := b.checkPassword(ctx, username, password)
 	if err != nil {
 		return nil, b.internal(ctx, "checking the password", err)

@@ -78,6 +78,19 @@ func TestParallelGuessesGetNoMoreThanTheFreeOnes(t *testing.T) {
 	}
 }
 
+// TestAnEmptyNameIsThrottledLikeAnyOther, though to the throttle it would be no account.
+func TestAnEmptyNameIsThrottledLikeAnyOther(t *testing.T) {
+	passwords := &slowPasswords{let: make(chan struct{})}
+	close(passwords.let)
+	h := throttled(t, passwords)
+	for range throttle.DefaultFree {
+		_, err := h.SignIn(t.Context(), "", "a guess", request)
+		wantCode(t, err, broker.CodeInvalidCredentials)
+	}
+	_, err := h.SignIn(t.Context(), "", "a guess", request)
+	wantCode(t, err, broker.CodeTooManyAttempts)
+}
+
 func TestATryThatWasNotCheckedIsRefunded(t *testing.T) {
 	passwords := &slowPasswords{let: make(chan struct{}), err: password.ErrBusy}
 	close(passwords.let)

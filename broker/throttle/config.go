@@ -8,6 +8,7 @@ const (
 	DefaultBase   = time.Second
 	DefaultMax    = time.Minute
 	DefaultForget = time.Hour
+	DefaultKnown  = 30 * 24 * time.Hour
 	DefaultBurst  = 100
 	DefaultRefill = time.Second
 	DefaultSize   = 100_000
@@ -21,6 +22,8 @@ type Account struct {
 	Base, Max time.Duration
 	// Forget is the time without a failure after which all of them are forgotten.
 	Forget time.Duration
+	// Known is how long after a success an address has an allowance of its own for the account.
+	Known time.Duration
 }
 
 // pause is how long an account with so many failures waits between attempts.
@@ -49,7 +52,8 @@ type Config struct {
 	Account Account
 	Address Address
 	// Size is how many accounts, and how many addresses, with failures are remembered;
-	// beyond that the ones not seen for longest are forgotten. An entry takes about 250 B.
+	// and how many accounts with the places where they are known; beyond that the ones not
+	// seen for longest are forgotten. An entry takes about 250 B, with all its places 1 KiB.
 	Size int
 	// Now is the clock, time.Now when nil.
 	Now func() time.Time
@@ -58,13 +62,14 @@ type Config struct {
 // validate fills defaults. What it refuses are mistakes in the program, so it panics.
 func (c *Config) validate() {
 	a, d := &c.Account, &c.Address
-	if a.Free < 0 || a.Base < 0 || a.Max < 0 || a.Forget < 0 || d.Burst < 0 || d.Refill < 0 || c.Size < 0 {
+	if a.Free < 0 || a.Base < 0 || a.Max < 0 || a.Forget < 0 || a.Known < 0 || d.Burst < 0 || d.Refill < 0 || c.Size < 0 {
 		panic("throttle: negative value in Config")
 	}
 	orDefault(&a.Free, DefaultFree)
 	orDefault(&a.Base, DefaultBase)
 	orDefault(&a.Max, max(DefaultMax, a.Base))
 	orDefault(&a.Forget, DefaultForget)
+	orDefault(&a.Known, DefaultKnown)
 	orDefault(&d.Burst, DefaultBurst)
 	orDefault(&d.Refill, DefaultRefill)
 	orDefault(&c.Size, DefaultSize)

@@ -17,18 +17,28 @@ type Throttle struct {
 
 	mu sync.Mutex // guards what is below
 	// Only failures make entries, so that good sign-ins push nobody out.
-	accounts  *simplelru.LRU[accountKey, *account]
+	accounts  *simplelru.LRU[accountKey, *failures]
 	addresses *simplelru.LRU[netip.Prefix, *rate.Limiter]
+	// Only successes make entries, so that failures push nobody out.
+	known *simplelru.LRU[accountKey, *places]
 	// Tries under way count as failures until it is known what became of them.
-	trying     map[accountKey]tries
+	trying     map[payer]tries
 	tryingFrom map[netip.Prefix]int
 }
 
 type accountKey [sha256.Size]byte
 
-type account struct {
-	failures int
-	last     time.Time // of the failures
+// payer is whose failures a try is judged by: an account's, or those of a known place of it.
+type payer struct {
+	account accountKey
+	place   netip.Prefix // of a known place, else the zero value
+	known   bool
+}
+
+// failures are those of an account, or of a known place.
+type failures struct {
+	n    int
+	last time.Time
 }
 
 type tries struct {
@@ -39,30 +49,36 @@ type tries struct {
 // New makes a Throttle that remembers nothing yet. It panics when a number in cfg is negative.
 func New(cfg Config) *Throttle {
 	cfg.validate()
-	accounts, err := simplelru.NewLRU[accountKey, *account](cfg.Size, nil)
-	if err != nil {
-		panic("throttle: " + err.Error())
-	}
-	addresses, err := simplelru.NewLRU[netip.Prefix, *rate.Limiter](cfg.Size, nil)
-	if err != nil {
-		panic("throttle: " + err.Error())
-	}
 	return &Throttle{
-		cfg: cfg, accounts: accounts, addresses: addresses,
-		trying: make(map[accountKey]tries), tryingFrom: make(map[netip.Prefix]int),
+		cfg:      cfg,
+		accounts: newLRU[accountKey, *failures](cfg.Size), addresses: newLRU[netip.Prefix, *rate.Limiter](cfg.Size),
+		known:  newLRU[accountKey, *places](cfg.Size),
+		trying: make(map[payer]tries), tryingFrom: make(map[netip.Prefix]int),
 	}
+}
+
+func newLRU[K comparable, V any](size int) *simplelru.LRU[K, V] {
+	lru, err := simplelru.NewLRU[K, V](size, nil)
+	if err != nil {
+		panic("throttle: " + err.Error())
+	}
+	return lru
 }
 
 // Allow tells whether a password may be tried for name from addr now, and if not, when to
 // ask again. addr is an IP address without port; addresses that cannot be parsed share one
-// bucket. A try that is allowed is charged as a failure until [Throttle.Failed],
-// [Throttle.Succeeded] or [Throttle.Refund] is called for it: one of them has to be, once.
+// bucket. An empty name is no account: the address alone decides, and pays. A try that is
+// allowed is charged as a failure until [Throttle.Failed], [Throttle.Succeeded] or
+// [Throttle.Refund] is called for it, with the same name and addr: one of them has to be, once.
 func (t *Throttle) Allow(name, addr string) (retryAfter time.Duration, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	now := t.cfg.Now()
-	key, from := hash(name), group(addr)
-	retryAfter = t.accountWait(key, now)
+	now, from := t.cfg.Now(), group(addr)
+	var by payer
+	if name != "" {
+		by = t.payer(hash(name), from, now)
+		retryAfter = t.wait(by, now)
+	}
 	free := float64(t.cfg.Address.Burst)
 	if bucket, known := t.addresses.Get(from); known {
 		free = bucket.TokensAt(now)
@@ -73,86 +89,131 @@ func (t *Throttle) Allow(name, addr string) (retryAfter time.Duration, ok bool) 
 	if retryAfter > 0 {
 		return retryAfter, false
 	}
-	t.trying[key] = tries{n: t.trying[key].n + 1, last: now}
+	if name != "" {
+		t.trying[by] = tries{n: t.trying[by].n + 1, last: now}
+	}
 	t.tryingFrom[from]++
 	return 0, true
 }
 
-// accountWait is how long the account waits for its next try.
-func (t *Throttle) accountWait(key accountKey, now time.Time) time.Duration {
-	var wait time.Duration
-	failures := 0
-	if acc, known := t.account(key, now); known {
-		failures = acc.failures
-		wait = acc.last.Add(t.cfg.Account.pause(failures)).Sub(now)
+// payer is the account's known place, if from is one, else the account.
+func (t *Throttle) payer(key accountKey, from netip.Prefix, now time.Time) payer {
+	if t.place(key, from, now) != nil {
+		return payer{account: key, place: from, known: true}
 	}
-	if under := t.trying[key]; under.n > 0 {
-		wait = max(wait, under.last.Add(t.cfg.Account.pause(failures+under.n)).Sub(now))
+	return payer{account: key}
+}
+
+// wait is how long the next try that by pays for has to wait.
+func (t *Throttle) wait(by payer, now time.Time) time.Duration {
+	var wait time.Duration
+	n := 0
+	if f := t.failures(by, now); f != nil {
+		n = f.n
+		wait = f.last.Add(t.cfg.Account.pause(n)).Sub(now)
+	}
+	if under := t.trying[by]; under.n > 0 {
+		wait = max(wait, under.last.Add(t.cfg.Account.pause(n+under.n)).Sub(now))
 	}
 	return wait
 }
 
-// Failed says that the password was wrong: it counts against the account and the address.
+// Failed says that the password was wrong: it counts against the account, or the place where
+// the account is known, and the address.
 func (t *Throttle) Failed(name, addr string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.ended(name, addr)
-	now := t.cfg.Now()
-	acc, known := t.account(hash(name), now)
-	if !known {
-		acc = new(account)
-		t.accounts.Add(hash(name), acc)
+	now, from := t.cfg.Now(), group(addr)
+	by := t.ended(name, from, now)
+	if name != "" {
+		f := t.failures(by, now)
+		if f == nil {
+			by.known, by.place = false, netip.Prefix{} // that place is known no longer
+			if f = t.failures(by, now); f == nil {
+				f = new(failures)
+				t.accounts.Add(by.account, f)
+			}
+		}
+		f.n++
+		f.last = now
 	}
-	acc.failures++
-	acc.last = now
-
-	bucket, known := t.addresses.Get(group(addr))
+	bucket, known := t.addresses.Get(from)
 	if !known {
 		bucket = rate.NewLimiter(rate.Every(t.cfg.Address.Refill), t.cfg.Address.Burst)
-		t.addresses.Add(group(addr), bucket)
+		t.addresses.Add(from, bucket)
 	}
 	bucket.AllowN(now, 1)
 }
 
-// Succeeded forgets the account's failures. Those of the address stay: otherwise one good
-// account would buy free guesses at all others.
+// Succeeded forgets the failures that the try was judged by, the account's or its known
+// place's, and makes addr a place where the account is known. Failures of the address stay:
+// otherwise one good account would buy free guesses at all others.
 func (t *Throttle) Succeeded(name, addr string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.ended(name, addr)
-	t.accounts.Remove(hash(name))
+	now, from := t.cfg.Now(), group(addr)
+	by := t.ended(name, from, now)
+	if name == "" {
+		return
+	}
+	if !by.known {
+		t.accounts.Remove(by.account)
+	}
+	t.know(by.account, from, now)
 }
 
 // Refund says that the password was not checked: the try counts for nothing.
 func (t *Throttle) Refund(name, addr string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.ended(name, addr)
+	t.ended(name, group(addr), t.cfg.Now())
 }
 
-// ended takes back what Allow charged.
-func (t *Throttle) ended(name, addr string) {
-	key, from := hash(name), group(addr)
-	if under := t.trying[key]; under.n > 1 {
-		t.trying[key] = tries{n: under.n - 1, last: under.last}
-	} else {
-		delete(t.trying, key)
-	}
+// ended takes back what Allow charged, and tells whom. While a try is under way its address
+// can become a known place, or cease to be one: as many are taken back as were charged.
+func (t *Throttle) ended(name string, from netip.Prefix, now time.Time) payer {
 	if t.tryingFrom[from] > 1 {
 		t.tryingFrom[from]--
 	} else {
 		delete(t.tryingFrom, from)
 	}
+	if name == "" {
+		return payer{}
+	}
+	key := hash(name)
+	by, other := payer{account: key, place: from, known: true}, payer{account: key}
+	if t.place(key, from, now) == nil {
+		by, other = other, by
+	}
+	if t.trying[by].n == 0 && t.trying[other].n > 0 {
+		by = other
+	}
+	if under := t.trying[by]; under.n > 1 {
+		t.trying[by] = tries{n: under.n - 1, last: under.last}
+	} else {
+		delete(t.trying, by)
+	}
+	return by
 }
 
-// account gives what is known of an account; old failures are forgotten.
-func (t *Throttle) account(key accountKey, now time.Time) (*account, bool) {
-	acc, known := t.accounts.Get(key)
-	if known && now.Sub(acc.last) >= t.cfg.Account.Forget {
-		t.accounts.Remove(key)
-		return nil, false
+// failures gives what is known of the payer's, or nil; old ones are forgotten.
+func (t *Throttle) failures(by payer, now time.Time) *failures {
+	if by.known {
+		p := t.place(by.account, by.place, now)
+		if p == nil {
+			return nil
+		}
+		if now.Sub(p.failures.last) >= t.cfg.Account.Forget {
+			p.failures = failures{}
+		}
+		return &p.failures
 	}
-	return acc, known
+	f, _ := t.accounts.Get(by.account)
+	if f != nil && now.Sub(f.last) >= t.cfg.Account.Forget {
+		t.accounts.Remove(by.account)
+		return nil
+	}
+	return f
 }
 
 func hash(name string) accountKey { return sha256.Sum256([]byte(name)) }
