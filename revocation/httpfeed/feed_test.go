@@ -19,8 +19,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// quick are timings of a tenth and less of the usual ones.
-var quick = timing{first: 500 * time.Millisecond, silence: 250 * time.Millisecond, backoff: 5 * time.Millisecond, longest: 50 * time.Millisecond}
+// quick are timings that a test can wait for.
+var quick = timing{first: 500 * time.Millisecond, silence: 600 * time.Millisecond, backoff: 5 * time.Millisecond, longest: 50 * time.Millisecond}
 
 // sink collects what a feed delivers.
 type sink struct {
@@ -80,21 +80,47 @@ func (s *sink) noGap(t *testing.T) {
 	}
 }
 
-// connection is one request for the stream that the test answers.
+// connection is one request for the stream that the test answers: what it does with the
+// response is done by the handler's goroutine.
 type connection struct {
-	w    http.ResponseWriter
 	r    *http.Request
-	done chan struct{}
+	do   chan func(http.ResponseWriter)
+	done chan struct{} // closed by end
+	over chan struct{} // closed when the handler returned
+}
+
+// answer has fn done, unless the request is over.
+func (c *connection) answer(fn func(w http.ResponseWriter)) {
+	did := make(chan struct{})
+	select {
+	case c.do <- func(w http.ResponseWriter) { fn(w); close(did) }:
+		<-did
+	case <-c.over:
+	}
 }
 
 func (c *connection) send(text string) {
-	_, _ = io.WriteString(c.w, text)
-	_ = http.NewResponseController(c.w).Flush()
+	c.answer(func(w http.ResponseWriter) {
+		_, _ = io.WriteString(w, text)
+		_ = http.NewResponseController(w).Flush()
+	})
+}
+
+// status answers with a status and a header line, and ends.
+func (c *connection) status(status int, header ...string) {
+	c.answer(func(w http.ResponseWriter) {
+		for _, line := range header {
+			name, value, _ := strings.Cut(line, ": ")
+			w.Header().Set(name, value)
+		}
+		w.WriteHeader(status)
+	})
+	c.end()
 }
 
 // open answers that the stream is there.
 func (c *connection) open() *connection {
-	c.w.Header().Set("Content-Type", "text/event-stream")
+	c.answer(func(w http.ResponseWriter) { w.Header().Set("Content-Type", "text/event-stream") })
 	c.send(": hello\n\n")
 	return c
 }
@@ -110,11 +136,18 @@ type fakeBroker struct {
 func newBroker(t *testing.T) *fakeBroker {
 	b := &fakeBroker{requests: make(chan *connection, 100)}
 	b.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c := &connection{w: w, r: r, done: make(chan struct{})}
+		c := &connection{r: r, do: make(chan func(http.ResponseWriter)), done: make(chan struct{}), over: make(chan struct{})}
+		defer close(c.over)
 		b.requests <- c
-		select {
-		case <-c.done:
-		case <-r.Context().Done():
+		for {
+			select {
+			case fn := <-c.do:
+				fn(w)
+			case <-c.done:
+				return
+			case <-r.Context().Done():
+				return
+			}
 		}
 	}))
 	t.Cleanup(b.Close)
@@ -291,14 +324,11 @@ func TestAStreamThatComesLateIsAGap(t *testing.T) {
 
 func TestRefusalsAreRetriedForEver(t *testing.T) {
 	for name, answer := range map[string]func(c *connection){
-		"401": func(c *connection) { c.w.WriteHeader(http.StatusUnauthorized) },
-		"404": func(c *connection) { c.w.WriteHeader(http.StatusNotFound) },
-		"503": func(c *connection) {
-			c.w.Header().Set("Retry-After", "3600")
-			c.w.WriteHeader(http.StatusServiceUnavailable)
-		},
-		"a redirect":    func(c *connection) { c.w.Header().Set("Location", "/elsewhere"); c.w.WriteHeader(http.StatusFound) },
-		"another type":  func(c *connection) { c.w.Header().Set("Content-Type", "text/html"); c.send("<p>\n\n") },
+		"401":           func(c *connection) { c.status(http.StatusUnauthorized) },
+		"404":           func(c *connection) { c.status(http.StatusNotFound) },
+		"503":           func(c *connection) { c.status(http.StatusServiceUnavailable, "Retry-After: 3600") },
+		"a redirect":    func(c *connection) { c.status(http.StatusFound, "Location: /elsewhere") },
+		"another type":  func(c *connection) { c.status(http.StatusOK, "Content-Type: text/html") },
 		"no answer yet": func(*connection) {},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -311,9 +341,6 @@ func TestRefusalsAreRetriedForEver(t *testing.T) {
 					t.Fatalf("the credentials went to %s", c.r.URL)
 				}
 				answer(c)
-				if name != "no answer yet" {
-					c.end()
-				}
 			}
 			receive(t, opened, "end of Open")
 			s.noGap(t)
@@ -332,9 +359,7 @@ func TestARefusedPositionIsGivenUp(t *testing.T) {
 	c.send("event: batch\nid: strange\ndata: one\n\n")
 	s.message(t, "one")
 	c.end()
-	c = b.next(t)
-	c.w.WriteHeader(http.StatusBadRequest)
-	c.end()
+	b.next(t).status(http.StatusBadRequest)
 	if id := b.next(t).r.Header.Get("Last-Event-ID"); id != "" {
 		t.Errorf("Last-Event-ID %q again", id)
 	}
@@ -361,9 +386,7 @@ func TestTroubleIsLoggedOnceAndWithoutTheSecret(t *testing.T) {
 	t.Run("run", func(t *testing.T) {
 		b.feed(t, s, func(f *Feed) { f.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
 		for range 4 {
-			c := b.next(t)
-			c.w.WriteHeader(http.StatusUnauthorized)
-			c.end()
+			b.next(t).status(http.StatusUnauthorized)
 		}
 		b.next(t).open().send("event: heartbeat\nid: o.1\ndata: beat\n\n")
 		s.message(t, "beat")

@@ -1,0 +1,238 @@
+package node_test
+
+import (
+	"bufio"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"tokenbroker/revocation/httpfeed"
+	"tokenbroker/validator"
+)
+
+// startHTTPService is a service that knows nothing of NATS.
+func (l *lab) startHTTPService(maxStaleness time.Duration) *validator.Validator {
+	l.t.Helper()
+	client := validator.Client{ID: service, Secret: secret}
+	v, err := validator.New(l.t.Context(), validator.Config{
+		Issuer: l.node.Issuer(), Audience: "demo-api", Client: client,
+		Feed:         httpfeed.Feed{URL: l.node.Issuer(), Client: httpfeed.Client(client)},
+		MaxStaleness: maxStaleness, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(v.Close)
+	return v
+}
+
+// TestAServiceWithoutNATS: NATS is away for good. A log-off is 202 for it, and reaches a
+// service over HTTP all the same within a second, as it does after a restart of the broker.
+func TestAServiceWithoutNATS(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.startBroker()
+	v := l.startHTTPService(2 * time.Second) // polling, each 3 s, does not keep that
+	kept := l.signIn()
+	l.accepted(v, kept)
+	quick := func(b *browser) {
+		t.Helper()
+		if status := b.logOff(); status != http.StatusAccepted {
+			t.Fatalf("log-off without NATS: %d", status)
+		}
+		answered := time.Now()
+		l.refused(v, b, time.Second)
+		t.Logf("refused %s after the answer", time.Since(answered))
+	}
+	for range 3 {
+		b := l.signIn()
+		l.accepted(v, b)
+		quick(b)
+	}
+	// It lives on the stream, not on catch-ups: fresh for longer than the bound.
+	for deadline := time.Now().Add(2500 * time.Millisecond); time.Now().Before(deadline); <-time.After(50 * time.Millisecond) {
+		if err := l.validate(v, kept); err != nil {
+			t.Fatalf("a good token: %v", err)
+		}
+	}
+
+	began := time.Now()
+	l.stopBroker()
+	if took := time.Since(began); took > 2500*time.Millisecond { // of which NATS is waited for
+		t.Errorf("a stop with a listener took %s", took)
+	}
+	l.startBroker() // another origin
+	l.accepted(v, kept)
+	eventually(t, 15*time.Second, "a log-off at the new process is known at once", func() bool {
+		b := l.signIn()
+		l.accepted(v, b)
+		if b.logOff() != http.StatusAccepted {
+			return false
+		}
+		answered := time.Now()
+		l.refused(v, b, 10*time.Second)
+		return time.Since(answered) < 200*time.Millisecond
+	})
+}
+
+// TestAnHTTPServiceThatIsCutOff: what was revoked while the stream was cut, or silent, is
+// known once it is mended; meanwhile the service is stale, never wrong.
+func TestAnHTTPServiceThatIsCutOff(t *testing.T) {
+	for name, away := range map[string]func(*link){"cut": (*link).doCut, "silent": (*link).doSilence} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			via := newLink(t, l.listen)
+			l.issuer = "http://" + via.addr()
+			l.startBroker()
+			v := l.startHTTPService(time.Second)
+			kept, ended := l.signIn(), l.signIn()
+			l.accepted(v, kept)
+			l.accepted(v, ended)
+			away(via)
+			cut := time.Now()
+			if status := ended.logOff(); status != http.StatusAccepted {
+				t.Fatalf("log-off: %d", status)
+			}
+			eventually(t, 5*time.Second, "the service is stale", func() bool {
+				err := l.validate(v, ended)
+				if err == nil && time.Since(cut) > 1500*time.Millisecond {
+					t.Fatalf("a revoked token is good %s after the last news", time.Since(cut))
+				}
+				return errors.Is(err, validator.ErrStale)
+			})
+			via.mend()
+			l.refused(v, ended, 15*time.Second)
+			l.accepted(v, kept)
+		})
+	}
+}
+
+// streamConn is one listener over a connection of its own.
+type streamConn struct {
+	net.Conn
+	lines *bufio.Reader
+}
+
+func (l *lab) dialStream() (*streamConn, error) {
+	conn, err := net.Dial("tcp", l.listen)
+	if err != nil {
+		return nil, err
+	}
+	basic := base64.StdEncoding.EncodeToString([]byte(service + ":" + secret))
+	_, err = fmt.Fprintf(conn, "GET /revocations/stream HTTP/1.1\r\nHost: h\r\nAuthorization: Basic %s\r\n\r\n", basic)
+	return &streamConn{conn, bufio.NewReaderSize(conn, 1<<10)}, err
+}
+
+// until reads up to a line that begins so.
+func (c *streamConn) until(prefix string) error {
+	for {
+		line, err := c.lines.ReadString('\n')
+		if err != nil || strings.HasPrefix(line, prefix) {
+			return err
+		}
+	}
+}
+
+func inUse() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc + m.StackInuse
+}
+
+// TestAThousandListeners: one broker holds them, each learns of a revocation within a
+// second, one that never reads disturbs nobody, and a stop is quick.
+func TestAThousandListeners(t *testing.T) {
+	const count = 1000
+	l := newLab(t)
+	l.startBroker()
+	ended, again := l.signIn(), l.signIn()
+	goroutines, memory := runtime.NumGoroutine(), inUse()
+
+	conns := make([]*streamConn, count)
+	var opening sync.WaitGroup
+	for part := range 20 {
+		opening.Go(func() {
+			for i := part; i < count; i += 20 {
+				c, err := l.dialStream()
+				if err == nil {
+					err = c.until("event: heartbeat")
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				conns[i] = c
+			}
+		})
+	}
+	opening.Wait()
+	if t.Failed() {
+		t.FailNow()
+	}
+	deaf, err := l.dialStream()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d bytes a listener, with the test's own side; %.1f goroutines",
+		(inUse()-memory)/count, float64(runtime.NumGoroutine()-goroutines)/count)
+
+	heard := make(chan time.Time, count)
+	var readers sync.WaitGroup
+	for _, c := range conns {
+		readers.Go(func() {
+			if err := c.until("event: batch"); err != nil {
+				t.Error(err)
+			}
+			heard <- time.Now()
+			_, _ = io.Copy(io.Discard, c.lines)
+		})
+	}
+	asked := time.Now()
+	if status := ended.logOff(); status != http.StatusAccepted {
+		t.Fatalf("log-off without NATS: %d", status)
+	}
+	var last time.Duration
+	for range count {
+		select {
+		case at := <-heard:
+			last = max(last, at.Sub(asked))
+		case <-time.After(10 * time.Second):
+			t.Fatal("a listener does not hear of it")
+		}
+	}
+	t.Logf("the last of %d heard of it %s after the log-off was asked for", count, last)
+	if last > hearing {
+		t.Errorf("the last of %d heard of it only %s after the log-off was asked for", count, last)
+	}
+
+	for _, c := range conns[:count/2] {
+		_ = c.Close()
+	}
+	eventually(t, 5*time.Second, "the broker lets go of those that went away", func() bool {
+		// A listener has two goroutines in the server and one here.
+		return runtime.NumGoroutine() < goroutines+count/2*3+100
+	})
+	if status := again.logOff(); status != http.StatusAccepted {
+		t.Errorf("log-off: %d", status)
+	}
+	began := time.Now()
+	l.stopBroker()
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("a stop with %d listeners took %s", count/2, took)
+	}
+	readers.Wait()
+	for _, c := range append(conns, deaf) {
+		_ = c.Close()
+	}
+}
