@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"tokenbroker/revocation"
@@ -25,6 +26,44 @@ const (
 	catchupGrace = 30 * time.Second
 	catchupRate  = 1 << 20
 )
+
+// aliveEvery is how often a request that waits for its answer hears from us: a service
+// gives up after 4 s without a byte, and a million events may take longer to read.
+const aliveEvery = time.Second
+
+// keepAlive sends 102 Processing (RFC 2518 §10.1) until it is stopped, which waits for the
+// one on its way and may be called again. The server's write timeout bounds it. HTTP/1.0 knows no such answers (RFC 9110 §15.2).
+func keepAlive(w http.ResponseWriter, r *http.Request) (stop func()) {
+	if !r.ProtoAtLeast(1, 1) {
+		return func() {}
+	}
+	for { // to the server's own: those around it keep one status only
+		inner, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			break
+		}
+		w = inner.Unwrap()
+	}
+	var mu sync.Mutex
+	stopped := false // mu guards it, and w until then
+	var timer *time.Timer
+	mu.Lock()
+	timer = time.AfterFunc(aliveEvery, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if !stopped {
+			w.WriteHeader(http.StatusProcessing)
+			timer.Reset(aliveEvery)
+		}
+	})
+	mu.Unlock()
+	return func() {
+		mu.Lock()
+		defer mu.Unlock()
+		stopped = true
+		timer.Stop()
+	}
+}
 
 // writeCatchup ends an answer and gives it back. It is written from where it lies, shared
 // with other requests. A caller that went away is not an error of ours.

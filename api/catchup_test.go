@@ -1,11 +1,18 @@
 package api_test
 
 import (
+	"context"
+	"errors"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
+	"net/textproto"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"tokenbroker/revocation"
 )
@@ -26,6 +33,74 @@ func (a *fakeAnswer) Close() error {
 func (a *fakeAnswer) WriteTo(w io.Writer) (int64, error) {
 	n, err := w.Write(a.body)
 	return int64(n), err
+}
+
+// pipes is a listener in the test's bubble; Dial connects to it.
+type pipes chan net.Conn
+
+func (p pipes) Accept() (net.Conn, error) {
+	c, ok := <-p
+	if !ok {
+		return nil, net.ErrClosed
+	}
+	return c, nil
+}
+
+func (p pipes) Close() error   { return nil }
+func (p pipes) Addr() net.Addr { return &net.TCPAddr{} }
+
+func (p pipes) dial(context.Context, string, string) (net.Conn, error) {
+	here, there := net.Pipe()
+	p <- there
+	return here, nil
+}
+
+// TestAServiceThatWaitsHearsThatTheBrokerIsAtWork: 102 each second, then the answer, or the
+// refusal, as if there had been none.
+func TestAServiceThatWaitsHearsThatTheBrokerIsAtWork(t *testing.T) {
+	for _, fails := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			f := &fake{answer: map[string]any{"v": 1}, wait: 3500 * time.Millisecond}
+			want := http.StatusOK
+			if fails {
+				f.answerErr, want = errors.New("disk"), http.StatusInternalServerError
+			}
+			listener := make(pipes)
+			server := &http.Server{Handler: newAPI(t, f), ReadHeaderTimeout: time.Minute}
+			served := make(chan error, 1)
+			go func() { served <- server.Serve(listener) }()
+			transport := &http.Transport{DialContext: listener.dial}
+			processing := 0
+			ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
+				Got1xxResponse: func(code int, _ textproto.MIMEHeader) error {
+					if code == http.StatusProcessing {
+						processing++
+					}
+					return nil
+				},
+			})
+			r, err := http.NewRequestWithContext(ctx, http.MethodGet, own+"/revocations", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.SetBasicAuth("demo-service", "demo-service-secret")
+			resp, err := transport.RoundTrip(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.Body.Close() != nil {
+				t.Error(err)
+			}
+			time.Sleep(5 * time.Second) // nothing comes after the answer
+			if processing != 3 || resp.StatusCode != want {
+				t.Errorf("%d times 102, then %s", processing, resp.Status)
+			}
+			transport.CloseIdleConnections()
+			close(listener)
+			<-served
+			_ = server.Close()
+		})
+	}
 }
 
 func TestTheFormOfACatchUp(t *testing.T) {

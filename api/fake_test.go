@@ -32,7 +32,8 @@ type fake struct {
 	verifyErr error
 	clientErr error
 	answer    any
-	open      int // answers that were not closed
+	open      int           // answers that were not closed
+	wait      time.Duration // what a catch-up takes, in a bubble
 	answerErr error
 	checks    []api.Check
 	panics    any
@@ -101,6 +102,7 @@ func (f *fake) AuthenticateClient(_ context.Context, id, secret string) (broker.
 
 func (f *fake) Answer(_ context.Context, after string, as revocation.Form) (api.CatchupAnswer, error) {
 	f.calls, f.position = append(f.calls, "catch-up"), after
+	time.Sleep(f.wait)
 	if f.answerErr != nil {
 		return nil, f.answerErr
 	}

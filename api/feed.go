@@ -25,7 +25,10 @@ func (s *server) revocations(w http.ResponseWriter, r *http.Request) error {
 	}
 	w.Header().Add("Vary", "Accept")
 	as := catchupForm(r.Header)
+	stop := keepAlive(w, r)
+	defer stop()
 	answer, err := s.cfg.Catchup.Answer(r.Context(), after, as)
+	stop()
 	if err != nil {
 		return positionError(err)
 	}

@@ -7,6 +7,8 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
 	"net/url"
 	"time"
 
@@ -53,7 +55,12 @@ func (s *syncer) fetchCatchUp(ctx context.Context, after string) (*revocation.An
 	if after != "" {
 		address += "?after=" + url.QueryEscape(after)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	// The broker says that it is still at work with 102 Processing: bytes, too.
+	trace := &httptrace.ClientTrace{Got1xxResponse: func(int, textproto.MIMEHeader) error {
+		wind(watchdog)
+		return nil
+	}}
+	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, trace), http.MethodGet, address, nil)
 	if err != nil {
 		return nil, fmt.Errorf("making the request: %w", err)
 	}
@@ -83,10 +90,17 @@ type watched struct {
 
 func (w *watched) Read(p []byte) (int, error) {
 	n, err := w.r.Read(p)
-	if n > 0 && w.timer.Stop() {
-		w.timer.Reset(catchUpSilence)
+	if n > 0 {
+		wind(w.timer)
 	}
 	return n, err
+}
+
+// wind gives a watchdog that has not barked its full time again.
+func wind(watchdog *time.Timer) {
+	if watchdog.Stop() {
+		watchdog.Reset(catchUpSilence)
+	}
 }
 
 // reason gives the cause of an ended context in place of the error that it led to.

@@ -2,10 +2,12 @@ package validator
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
 	"sync"
 	"testing"
@@ -74,6 +76,33 @@ func TestSyncReadsTheBinaryForm(t *testing.T) {
 			t.Error("not in force")
 		}
 	})
+}
+
+// TestABrokerThatIsAtWorkIsNotGivenUp: each 102 counts as a byte, silence does not.
+func TestABrokerThatIsAtWorkIsNotGivenUp(t *testing.T) {
+	for _, silent := range []bool{false, true} {
+		inBubble(t, func(t *testing.T, l *life, s *syncer) {
+			s.http.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
+				for range 10 {
+					select {
+					case <-time.After(time.Second):
+					case <-r.Context().Done():
+						return nil, r.Context().Err()
+					}
+					if !silent {
+						if err := httptrace.ContextClientTrace(r.Context()).Got1xxResponse(102, nil); err != nil {
+							t.Error(err)
+						}
+					}
+				}
+				return l.RoundTrip(r)
+			})
+			_, err := s.fetchCatchUp(t.Context(), "")
+			if silent != errors.Is(err, errSilent) || !silent && err != nil {
+				t.Errorf("silent %v: %v", silent, err)
+			}
+		})
+	}
 }
 
 // slowLife delays each request before the view is taken, and the answer after.
