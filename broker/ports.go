@@ -61,7 +61,8 @@ type Passwords interface {
 	VerifyUnknown(ctx context.Context, password string) error
 }
 
-// Throttle delays guessing, per account and per address.
+// Throttle delays guessing, per account and per address. An empty account is none: the
+// address alone decides and pays.
 type Throttle interface {
 	// Allow reports whether a try may be made now, and if not, when. One that is allowed counts
 	// as a failure until one of the others is called for it, once.
