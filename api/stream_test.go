@@ -127,6 +127,42 @@ func TestStreamWritesServerSentEvents(t *testing.T) {
 	<-f.closed
 }
 
+func TestStreamOverHTTP2OutlivesTheServersBounds(t *testing.T) {
+	f := newFakeStream()
+	s := httptest.NewUnstartedServer(newAPI(t, &fake{}, func(c *api.Config) { c.Stream = f }))
+	s.EnableHTTP2, s.Config.ReadTimeout, s.Config.WriteTimeout = true, 150*time.Millisecond, 150*time.Millisecond
+	s.StartTLS()
+	defer s.Close()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+"/revocations/stream", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.SetBasicAuth("demo-service", "demo-service-secret")
+	resp, err := s.Client().Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.ProtoMajor != 2 {
+		t.Fatalf("protocol %s", resp.Proto)
+	}
+	go func() {
+		defer close(f.events)
+		for range 5 {
+			<-time.After(100 * time.Millisecond)
+			select {
+			case f.events <- api.StreamEvent{Name: "heartbeat", Position: "o.1", Data: []byte("a")}:
+			case <-f.closed:
+				return
+			}
+		}
+	}()
+	body, err := io.ReadAll(resp.Body)
+	if n := strings.Count(string(body), "event: heartbeat"); err != nil || n != 5 {
+		t.Errorf("%d heartbeats: %v", n, err)
+	}
+}
+
 func TestStreamEndsWithItsReader(t *testing.T) {
 	f := newFakeStream()
 	s := serveStream(t, f)
