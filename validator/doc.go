@@ -21,7 +21,9 @@
 // The Validator fetches the broker's keys and live revocations over HTTP and keeps them
 // current from the feed. It promises never to accept a token whose revocation was
 // acknowledged longer than Config.MaxStaleness ago: when it cannot prove that it heard of
-// everything, it says [ErrStale] and nothing else (503, not 401).
+// everything, it says [ErrStale] and nothing else (503, not 401), or does what
+// Config.OnStale says. Where a revocation has to count sooner than elsewhere, ask with
+// [MaxStaleness].
 //
 // A service's own tests use [tokenbroker/validator/validatortest].
 package validator

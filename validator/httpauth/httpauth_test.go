@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"tokenbroker/validator"
 	"tokenbroker/validator/httpauth"
@@ -176,6 +177,41 @@ func TestAScopeThatCannotBeOnePanics(t *testing.T) {
 				}
 			}()
 			httpauth.Scope(bad)
+		}()
+	}
+}
+
+// demanding is a Validator that is stale for whoever asks for more than usual.
+type demanding struct{}
+
+func (demanding) Validate(_ context.Context, _ string, options ...validator.Option) (*validator.Claims, error) {
+	if len(options) == 1 && options[0] == validator.MaxStaleness(2*time.Second) {
+		return nil, validator.ErrStale
+	}
+	return &validator.Claims{Subject: "ada"}, nil
+}
+
+func TestARouteHandsItsBoundToTheValidator(t *testing.T) {
+	for want, options := range map[int][]httpauth.Option{
+		200: nil,
+		503: {httpauth.MaxStaleness(2 * time.Second)},
+	} {
+		r := httptest.NewRequest("GET", "/hello", nil)
+		r.Header.Set("Authorization", "Bearer x")
+		w := httptest.NewRecorder()
+		httpauth.Require(demanding{}, options...)(http.HandlerFunc(hello)).ServeHTTP(w, r)
+		if w.Code != want {
+			t.Errorf("%d, want %d", w.Code, want)
+		}
+	}
+	for _, bad := range []time.Duration{0, -1} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%v was taken", bad)
+				}
+			}()
+			httpauth.MaxStaleness(bad)
 		}()
 	}
 }

@@ -33,7 +33,7 @@ const (
 	ClientSecret = "test-service-secret"
 )
 
-// Issuer is the fake broker: discovery, keys and catch-up over HTTP, revocations over its
+// Issuer is the fake broker: discovery, keys, catch-up and introspection over HTTP, revocations over its
 // own [revocation.Feed]. It signs whatever it is asked to sign. Safe for concurrent use.
 type Issuer struct {
 	server  *httptest.Server
@@ -42,6 +42,8 @@ type Issuer struct {
 	origin  string
 	feedKey ed25519.PrivateKey
 	feedKID string
+	// denylist is what introspections know: all that was revoked.
+	denylist *revocation.Denylist
 
 	mu sync.Mutex
 	// mu guards everything below.
@@ -52,6 +54,9 @@ type Issuer struct {
 	silent bool
 	down   bool
 	nextID int
+	// What is broken, and what was asked.
+	catchUpDown, introspectionDown bool
+	introspections                 int
 }
 
 // New starts an Issuer that is closed when the test ends.
@@ -66,12 +71,13 @@ func New(tb testing.TB) *Issuer {
 func Start() *Issuer {
 	_, feedKey, _ := ed25519.GenerateKey(rand.Reader) // it fails only when the system has no randomness, and then crashes
 	i := &Issuer{
-		started: time.Now(),
-		store:   "store-" + rand.Text(),
-		origin:  "origin-" + rand.Text(),
-		feedKey: feedKey,
-		feedKID: "feed-1",
-		sinks:   make(map[*subscription]revocation.Sink),
+		started:  time.Now(),
+		store:    "store-" + rand.Text(),
+		origin:   "origin-" + rand.Text(),
+		feedKey:  feedKey,
+		feedKID:  "feed-1",
+		denylist: revocation.NewDenylist(),
+		sinks:    make(map[*subscription]revocation.Sink),
 	}
 	i.Rotate("ES256")
 	i.server = httptest.NewServer(i.handler())
@@ -154,6 +160,7 @@ func (i *Issuer) Revoke(events ...revocation.Event) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.events = append(i.events, events)
+	i.denylist.Apply(events...)
 	i.send(revocation.BatchType, revocation.Batch{
 		V: revocation.Version, Store: i.store, Origin: i.origin,
 		Seq: uint64(len(i.events)), At: now, Events: events,

@@ -33,6 +33,7 @@ func (i *Issuer) handler() http.Handler {
 		i.feedJWKS().serve(w, r)
 	})
 	mux.HandleFunc("GET /revocations", i.catchUp)
+	mux.HandleFunc("POST /oauth2/introspect", i.introspect)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		i.mu.Lock()
 		down := i.down
@@ -56,6 +57,7 @@ func (i *Issuer) discovery(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, map[string]any{
 		"issuer":                    i.URL(),
 		"jwks_uri":                  i.URL() + "/.well-known/jwks.json",
+		"introspection_endpoint":    i.URL() + "/oauth2/introspect",
 		"access_token_max_lifetime": MaxLifetime,
 	})
 }
@@ -101,15 +103,23 @@ func (i *Issuer) newDocument(keys []jose.JSONWebKey) document {
 	return document{body: body, etag: `"` + hex.EncodeToString(sum[:8]) + `"`}
 }
 
+func (i *Issuer) isClient(id, secret string) bool {
+	return id == ClientID && subtle.ConstantTimeCompare([]byte(secret), []byte(ClientSecret)) == 1
+}
+
 func (i *Issuer) catchUp(w http.ResponseWriter, r *http.Request) {
 	id, secret, _ := r.BasicAuth()
-	if id != ClientID || subtle.ConstantTimeCompare([]byte(secret), []byte(ClientSecret)) != 1 {
+	if !i.isClient(id, secret) {
 		w.Header().Set("WWW-Authenticate", `Basic realm="revocations"`)
 		http.Error(w, "client id and secret wanted", http.StatusUnauthorized)
 		return
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	if i.catchUpDown {
+		http.Error(w, "down", http.StatusServiceUnavailable)
+		return
+	}
 	after, known := i.position(r.URL.Query().Get("after"))
 	now := time.Now()
 	writeJSON(w, revocation.Answer{
