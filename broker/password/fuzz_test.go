@@ -11,7 +11,7 @@ func FuzzVerify(f *testing.F) {
 	f.Add("password", "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4")
 	f.Add("", "$argon2id$v=19$m=8,t=1,p=1$$")
 	f.Add("x", "$$$$$")
-	h := password.New(weak, 0, 100)
+	h := password.New(weak, 0, 100, 0)
 	f.Fuzz(func(t *testing.T, pw, encoded string) {
 		if len(encoded) > 100 {
 			t.Skip()

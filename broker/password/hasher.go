@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"runtime"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/crypto/argon2"
 )
@@ -27,24 +28,27 @@ type Hasher struct {
 	params  Params
 	slots   chan struct{} // one for each hash being computed
 	queue   int64
+	wait    time.Duration
 	waiting atomic.Int64
 }
 
 // New makes a Hasher that computes at most concurrency hashes at once (0: one for each
 // usable core) and lets at most queue callers wait; beyond that they get [ErrBusy] at once.
+// They also get it when they have waited for wait (0: as long as it takes): how long a queue
+// of some length takes depends on the machine and what else it does.
 // New panics when a number is negative or [Params.Validate] refuses p: validate what comes
 // from a configuration first.
-func New(p Params, concurrency, queue int) *Hasher {
+func New(p Params, concurrency, queue int, wait time.Duration) *Hasher {
 	if err := p.Validate(); err != nil {
 		panic("password: " + err.Error())
 	}
-	if concurrency < 0 || queue < 0 {
+	if concurrency < 0 || queue < 0 || wait < 0 {
 		panic("password: negative concurrency or queue")
 	}
 	if concurrency == 0 {
 		concurrency = runtime.GOMAXPROCS(0)
 	}
-	return &Hasher{params: p.orDefault(), slots: make(chan struct{}, concurrency), queue: int64(queue)}
+	return &Hasher{params: p.orDefault(), slots: make(chan struct{}, concurrency), queue: int64(queue), wait: wait}
 }
 
 // Hash gives the hash of password under a fresh salt, to be stored.
@@ -119,9 +123,17 @@ func (h *Hasher) acquire(ctx context.Context) error {
 	if h.waiting.Add(1) > h.queue {
 		return ErrBusy
 	}
+	var late <-chan time.Time
+	if h.wait > 0 {
+		timer := time.NewTimer(h.wait)
+		defer timer.Stop()
+		late = timer.C
+	}
 	select {
 	case h.slots <- struct{}{}:
 		return nil
+	case <-late:
+		return ErrBusy
 	case <-ctx.Done():
 		return ctx.Err()
 	}

@@ -15,7 +15,7 @@ import (
 var weak = password.Params{Memory: 8, Time: 1, Threads: 1}
 
 func TestHashAndVerify(t *testing.T) {
-	h := password.New(weak, 0, 0)
+	h := password.New(weak, 0, 0, 0)
 	encoded, err := h.Hash(t.Context(), "correct horse")
 	if err != nil {
 		t.Fatal(err)
@@ -45,7 +45,7 @@ func TestHashAndVerify(t *testing.T) {
 }
 
 func TestNeedsRehashAfterTheParametersChanged(t *testing.T) {
-	encoded, err := password.New(weak, 0, 0).Hash(t.Context(), "p")
+	encoded, err := password.New(weak, 0, 0, 0).Hash(t.Context(), "p")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +55,7 @@ func TestNeedsRehashAfterTheParametersChanged(t *testing.T) {
 		"threads": {Memory: 16, Time: 1, Threads: 2},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := password.New(p, 0, 0)
+			h := password.New(p, 0, 0, 0)
 			if ok, rehash, err := h.Verify(t.Context(), "p", encoded); !ok || !rehash || err != nil {
 				t.Errorf("right password: %v, %v, %v; want true, true", ok, rehash, err)
 			}
@@ -69,7 +69,7 @@ func TestNeedsRehashAfterTheParametersChanged(t *testing.T) {
 // The vector was made with the reference implementation of argon2 (see its test.c): password
 // "password", salt "somesalt", t=2, m=65536 and m=256, p=1 and p=2, version 0x13.
 func TestReferenceVectors(t *testing.T) {
-	h := password.New(weak, 0, 0)
+	h := password.New(weak, 0, 0, 0)
 	for _, encoded := range []string{
 		"$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
 		"$argon2id$v=19$m=256,t=2,p=2$c29tZXNhbHQ$bQk8UB/VmZZF4Oo79iDXuL5/0ttZwg2f/5U52iv1cDc",
@@ -81,7 +81,7 @@ func TestReferenceVectors(t *testing.T) {
 }
 
 func TestLengthLimits(t *testing.T) {
-	h := password.New(weak, 0, 0)
+	h := password.New(weak, 0, 0, 0)
 	for n, want := range map[int]error{0: password.ErrLength, 1: nil, 1024: nil, 1025: password.ErrLength} {
 		if _, err := h.Hash(t.Context(), strings.Repeat("x", n)); !errors.Is(err, want) {
 			t.Errorf("%d bytes: %v, want %v", n, err, want)
@@ -91,7 +91,7 @@ func TestLengthLimits(t *testing.T) {
 
 func TestDamagedHashIsAnErrorAndNeverShown(t *testing.T) {
 	const good = "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4"
-	h := password.New(weak, 0, 0)
+	h := password.New(weak, 0, 0, 0)
 	if _, _, err := h.Verify(t.Context(), "x", good); err != nil {
 		t.Fatalf("the good one: %v", err)
 	}
@@ -138,7 +138,7 @@ func TestDamagedHashIsAnErrorAndNeverShown(t *testing.T) {
 }
 
 func TestConcurrencyIsBounded(t *testing.T) {
-	encoded, err := password.New(weak, 0, 0).Hash(t.Context(), "p")
+	encoded, err := password.New(weak, 0, 0, 0).Hash(t.Context(), "p")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +155,7 @@ func TestConcurrencyIsBounded(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				h := password.New(weak, 2, 1)
+				h := password.New(weak, 2, 1, 0)
 				release := h.Hold()
 				defer h.Hold()()
 				waits := make(chan error, 1)
@@ -175,7 +175,7 @@ func TestConcurrencyIsBounded(t *testing.T) {
 		})
 		t.Run(name+" ends with its context", func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				h := password.New(weak, 1, 1)
+				h := password.New(weak, 1, 1, 0)
 				release := h.Hold()
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 				defer cancel()
@@ -195,7 +195,7 @@ func TestConcurrencyIsBounded(t *testing.T) {
 }
 
 func TestUnknownUserCostsTheSame(t *testing.T) {
-	h := password.New(password.Params{Memory: 8 * 1024, Time: 2, Threads: 1}, 0, 0)
+	h := password.New(password.Params{Memory: 8 * 1024, Time: 2, Threads: 1}, 0, 0, 0)
 	encoded, err := h.Hash(t.Context(), "p")
 	if err != nil {
 		t.Fatal(err)
@@ -239,14 +239,14 @@ func TestParams(t *testing.T) {
 }
 
 func TestDefaultIsWhatTheDocumentationSays(t *testing.T) {
-	encoded, err := password.New(password.Params{}, 1, 0).Hash(t.Context(), "p")
+	encoded, err := password.New(password.Params{}, 1, 0, 0).Hash(t.Context(), "p")
 	if err != nil || !strings.HasPrefix(encoded, "$argon2id$v=19$m=19456,t=2,p=1$") {
 		t.Errorf("%v", err)
 	}
 }
 
 func BenchmarkVerify(b *testing.B) {
-	h := password.New(password.Params{}, 0, 1000)
+	h := password.New(password.Params{}, 0, 1000, 0)
 	encoded, err := h.Hash(b.Context(), "p")
 	if err != nil {
 		b.Fatal(err)
@@ -256,4 +256,24 @@ func BenchmarkVerify(b *testing.B) {
 			b.Fatal(ok, err)
 		}
 	}
+}
+
+// A queue that moves too slowly is refused before those who asked have given up.
+func TestWaitingIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const wait = 2 * time.Second
+		h := password.New(weak, 1, 10, wait)
+		release := h.Hold()
+		began := time.Now()
+		if _, err := h.Hash(t.Context(), "p"); !errors.Is(err, password.ErrBusy) || time.Since(began) != wait {
+			t.Errorf("%v after %v, want ErrBusy after %v", err, time.Since(began), wait)
+		}
+		if h.Waiting() != 0 {
+			t.Errorf("%d wait", h.Waiting())
+		}
+		time.AfterFunc(wait-time.Millisecond, release)
+		if _, err := h.Hash(t.Context(), "p"); err != nil {
+			t.Errorf("in time: %v", err)
+		}
+	})
 }

@@ -74,7 +74,9 @@ func (o *operator) subject(ctx context.Context) (doctor.Subject, error) {
 	switch {
 	case err != nil && !configured:
 		return doctor.Subject{}, err
-	case err == nil && !configured:
+	case err != nil:
+		subject.StatusErr = err
+	case !configured:
 		ofStatus(&subject, subject.Status)
 	}
 	return subject, nil

@@ -14,6 +14,7 @@ import (
 	"os"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -32,14 +33,36 @@ type Client struct {
 	http         *http.Client
 }
 
-// newSocketClient asks over a unix socket: the server goes by the peer's uid, no token.
+// newSocketClient asks over a unix socket: the server goes by the peer's uid, no token. The
+// socket has to be this user's or root's, since passwords go there; root, who asks brokers of
+// other users, takes any.
 func newSocketClient(path, from string) *Client {
 	transport := &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			if err := trustSocket(path, os.Geteuid()); err != nil {
+				return nil, err
+			}
 			return (&net.Dialer{}).DialContext(ctx, "unix", path)
 		},
 	}
 	return newClient(&Client{base: "http://tokenbroker", target: "unix://" + path, from: from}, transport)
+}
+
+// errForeignSocket is [ErrNoServer]'s cause for a socket of another user.
+var errForeignSocket = errors.New("the socket belongs to another user")
+
+// trustSocket refuses a socket that somebody else than uid or root has made. One that is not
+// there is dialled in vain.
+func trustSocket(path string, uid int) error {
+	info, err := os.Stat(path) // #nosec G703 -- the operator names the socket
+	if err != nil || uid == 0 {
+		return nil //nolint:nilerr // the dial tells
+	}
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	if !ok || owner.Uid != 0 && int(owner.Uid) != uid {
+		return fmt.Errorf("%w: be the user that the server runs as, or root", errForeignSocket)
+	}
+	return nil
 }
 
 func newURLClient(base, token, from string) *Client {
@@ -128,6 +151,9 @@ func (c *Client) failed(ctx context.Context, perhaps bool, err error) error {
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {
 		err = wrapped.Err // its text would repeat the URL
+	}
+	if errors.Is(err, errForeignSocket) {
+		return fmt.Errorf("%w: tried %s, named by %s: %w", ErrNoServer, c.target, c.from, err)
 	}
 	var op *net.OpError
 	if errors.As(err, &op) && op.Op == "dial" && !errors.Is(ctx.Err(), context.Canceled) {

@@ -43,6 +43,8 @@ type Subject struct {
 	NATSKnown bool
 	Providers []Upstream
 	Status    *api.Status
+	// StatusErr is why Status is nil although a server was asked.
+	StatusErr error
 	// Client asks the network; default: 5 s, no redirects.
 	Client *http.Client
 	// Now is this machine's clock; default time.Now.
@@ -52,8 +54,13 @@ type Subject struct {
 // Upstream is one provider's name and issuer.
 type Upstream struct{ Name, Issuer string }
 
-// Run makes all checks, one after another; each is bounded by seconds.
+// runTimeout bounds a whole run: where nothing answers, each check would wait in turn.
+const runTimeout = 30 * time.Second
+
+// Run makes all checks, one after another, within runTimeout.
 func Run(ctx context.Context, s Subject) []Finding {
+	ctx, cancel := context.WithTimeout(ctx, runTimeout)
+	defer cancel()
 	if s.Client == nil {
 		s.Client = &http.Client{
 			Timeout:       5 * time.Second,
@@ -63,13 +70,16 @@ func Run(ctx context.Context, s Subject) []Finding {
 	if s.Now == nil {
 		s.Now = time.Now
 	}
-	var findings []Finding
-	for _, check := range []func(context.Context, Subject) []Finding{
-		server, issuer, clock, providers, broadcast, disk, browsers,
-	} {
+	findings := server(ctx, s)
+	public, answered := issuer(ctx, s)
+	findings = append(findings, public...)
+	for _, check := range []func(context.Context, Subject) []Finding{clock, providers, broadcast, disk} {
 		findings = append(findings, check(ctx, s)...)
 	}
-	return findings
+	if !answered {
+		return append(findings, Finding{"cookie", Skip, "the public URL does not answer: cookie and origins were not looked at", "see the issuer's finding"})
+	}
+	return append(findings, browsers(ctx, s)...)
 }
 
 // Failed reports whether any finding is a failure.
@@ -84,6 +94,9 @@ func Failed(findings []Finding) bool {
 
 // server tells whether a broker runs and what it says of itself.
 func server(_ context.Context, s Subject) []Finding {
+	if s.Status == nil && s.StatusErr != nil {
+		return []Finding{{"server", Skip, s.StatusErr.Error(), "run doctor where the broker runs, as its user or root"}}
+	}
 	if s.Status == nil {
 		return []Finding{{"server", Skip, "no broker was asked", "start it, or name it with --data-dir, --admin or --config"}}
 	}

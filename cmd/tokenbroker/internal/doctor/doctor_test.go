@@ -1,12 +1,14 @@
 package doctor_test
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -92,6 +94,29 @@ func look(t *testing.T, spoil func(*world, *doctor.Subject)) map[string]doctor.F
 	return found
 }
 
+// Where nothing answers, and takes its time, the whole ends all the same.
+func TestTheWholeIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		silent := roundTrip(func(r *http.Request) (*http.Response, error) {
+			<-r.Context().Done()
+			return nil, r.Context().Err()
+		})
+		s := doctor.Subject{Issuer: "http://broker.test", DataDir: t.TempDir() + "/none", Client: &http.Client{Transport: silent, Timeout: 5 * time.Second}}
+		for range 50 {
+			s.Providers = append(s.Providers, doctor.Upstream{Name: "idp", Issuer: "http://idp.test"})
+		}
+		began := time.Now()
+		findings := doctor.Run(t.Context(), s)
+		if took := time.Since(began); took > 31*time.Second || len(findings) < 50 {
+			t.Errorf("%d findings in %s", len(findings), took)
+		}
+	})
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
 func TestAllIsWell(t *testing.T) {
 	found := look(t, nil)
 	for _, check := range []string{"server", "issuer", "jwks", "feed keys", "clock: broker", "clock: idp", "provider idp", "nats", "data directory", "fsync", "cookie", "origin " + spa} {
@@ -123,9 +148,11 @@ func TestWhatIsWrongIsFound(t *testing.T) {
 		"not ready": {func(_ *world, s *doctor.Subject) {
 			s.Status.Checks = []api.Check{{Name: "store", Detail: "writes are refused"}}
 		}, "server", doctor.Fail, "pid 7"},
-		"no broker":        {func(_ *world, s *doctor.Subject) { s.Status = nil }, "server", doctor.Skip, "no broker"},
-		"an open data dir": {func(_ *world, s *doctor.Subject) { _ = os.Chmod(s.DataDir, 0o755) }, "data directory", doctor.Fail, "0755"},
-		"no data dir":      {func(_ *world, s *doctor.Subject) { s.DataDir += "/none" }, "data directory", doctor.Skip, "not on this machine"},
+		"no broker":                     {func(_ *world, s *doctor.Subject) { s.Status = nil }, "server", doctor.Skip, "no broker"},
+		"a broker that cannot be asked": {func(_ *world, s *doctor.Subject) { s.Status, s.StatusErr = nil, errors.New("permission denied") }, "server", doctor.Skip, "permission denied"},
+		"nothing at the public URL":     {func(_ *world, s *doctor.Subject) { s.Issuer = "http://127.0.0.1:1" }, "cookie", doctor.Skip, "origins were not looked at"},
+		"an open data dir":              {func(_ *world, s *doctor.Subject) { _ = os.Chmod(s.DataDir, 0o755) }, "data directory", doctor.Fail, "0755"},
+		"no data dir":                   {func(_ *world, s *doctor.Subject) { s.DataDir += "/none" }, "data directory", doctor.Skip, "not on this machine"},
 		"a script can read the cookie": {func(w *world, _ *doctor.Subject) { w.cookie = "refresh_cookie=; SameSite=Strict" },
 			"cookie", doctor.Fail, "without HttpOnly"},
 		"no cookie":    {func(w *world, _ *doctor.Subject) { w.cookie = "" }, "cookie", doctor.Fail, "0 cookies"},

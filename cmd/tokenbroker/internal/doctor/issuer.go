@@ -50,22 +50,23 @@ type keySet struct {
 	Keys []map[string]any `json:"keys"`
 }
 
-// issuer asks for what services and browsers ask for, by the public URL.
-func issuer(ctx context.Context, s Subject) []Finding {
+// issuer asks for what services and browsers ask for, by the public URL; answered tells
+// whether anything answers there.
+func issuer(ctx context.Context, s Subject) (found []Finding, answered bool) {
 	hint := "services and browsers reach the broker by public_url: check DNS, the proxy and its certificate"
 	var doc discovery
-	if _, err := document(ctx, s, s.Issuer+"/.well-known/openid-configuration", &doc); err != nil {
-		return []Finding{{"issuer", Fail, err.Error(), hint}}
+	if header, err := document(ctx, s, s.Issuer+"/.well-known/openid-configuration", &doc); err != nil {
+		return []Finding{{"issuer", Fail, err.Error(), hint}}, header != nil
 	}
 	if doc.Issuer != s.Issuer {
 		return []Finding{{"issuer", Fail, fmt.Sprintf("the discovery document names %q, not %q", doc.Issuer, s.Issuer),
-			"public_url must be what the proxy serves, letter by letter"}}
+			"public_url must be what the proxy serves, letter by letter"}}, true
 	}
 	return []Finding{
 		{Check: "issuer", Level: OK, Detail: doc.Issuer},
 		keys(ctx, s, "jwks", doc.JWKSURI),
 		keys(ctx, s, "feed keys", s.Issuer+"/revocations/jwks.json"),
-	}
+	}, true
 }
 
 // keys looks at one JWK set: there must be keys, and none of them private.

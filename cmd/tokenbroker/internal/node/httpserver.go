@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"log/slog"
 	"net"
 	"net/http"
 	"time"
@@ -36,6 +37,7 @@ type httpServer struct {
 	done     chan struct{}
 	// failed takes the error of a server that ended by itself; it never blocks.
 	failed func(error)
+	logger *slog.Logger
 }
 
 func (s *httpServer) addr() string { return s.listener.Addr().String() }
@@ -46,6 +48,8 @@ func (s *httpServer) serve(handler http.Handler, certificate certificate, connCo
 	s.server = &http.Server{
 		Handler: handler, ConnContext: connContext, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout,
 		WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		// What clients do wrong before there is a request: handshakes, mostly.
+		ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
 	}
 	s.senders.attach(s.server)
 	serve := s.server.Serve
@@ -71,6 +75,7 @@ func (s *httpServer) shutdown(ctx context.Context) error {
 	defer time.AfterFunc(lingerTimeout, s.senders.cut).Stop()
 	err := s.server.Shutdown(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {
+		s.logger.Warn("a stop cuts off requests that were accepted", "listener", s.addr(), "connections", s.senders.waiting())
 		err = s.server.Close()
 	}
 	<-s.done

@@ -16,22 +16,23 @@ import (
 // natsStartTimeout is how long the embedded server may take until it accepts connections.
 const natsStartTimeout = 10 * time.Second
 
-// brokerUser is the broker's own name at the embedded server; its password is of this process alone.
-const brokerUser = "tokenbroker"
+// natsLogin is a user and a password at the embedded server; the broker's own are of this
+// process alone, so that no configured user can be it.
+type natsLogin struct{ user, password string }
 
 // startNATS runs the embedded NATS server: core NATS, no JetStream, no signals. It returns
-// the broker's own password when the server asks for one.
-func startNATS(cfg NATS, setting string, logger *slog.Logger) (ns *server.Server, brokerPassword string, err error) {
+// the broker's own login when the server asks for one.
+func startNATS(cfg NATS, setting string, logger *slog.Logger) (ns *server.Server, own natsLogin, err error) {
 	opts, err := natsOptions(cfg, setting)
 	if err != nil {
-		return nil, "", err
+		return nil, natsLogin{}, err
 	}
 	if cfg.ServiceUser != "" {
-		brokerPassword = rand.Text()
-		opts.Users = natsUsers(cfg, brokerPassword)
+		own = natsLogin{user: "tokenbroker-" + rand.Text(), password: rand.Text()}
+		opts.Users = natsUsers(cfg, own)
 	}
 	if ns, err = server.NewServer(opts); err != nil {
-		return nil, "", fmt.Errorf("making the embedded NATS server: %w", err)
+		return nil, natsLogin{}, fmt.Errorf("making the embedded NATS server: %w", err)
 	}
 	log := &natsLog{logger: logger}
 	ns.SetLogger(log, false, false)
@@ -39,17 +40,17 @@ func startNATS(cfg NATS, setting string, logger *slog.Logger) (ns *server.Server
 	if !ns.ReadyForConnections(natsStartTimeout) {
 		ns.Shutdown()
 		if reason := log.fatal.Load(); reason != nil {
-			return nil, "", fmt.Errorf("starting the embedded NATS server: %s", *reason)
+			return nil, natsLogin{}, fmt.Errorf("starting the embedded NATS server: %s", *reason)
 		}
-		return nil, "", errors.New("starting the embedded NATS server: it was not ready in time")
+		return nil, natsLogin{}, errors.New("starting the embedded NATS server: it was not ready in time")
 	}
-	return ns, brokerPassword, nil
+	return ns, own, nil
 }
 
 // natsUsers are the broker and the services, each with the least that it needs.
-func natsUsers(cfg NATS, brokerPassword string) []*server.User {
+func natsUsers(cfg NATS, own natsLogin) []*server.User {
 	return []*server.User{
-		{Username: brokerUser, Password: brokerPassword},
+		{Username: own.user, Password: own.password},
 		{Username: cfg.ServiceUser, Password: cfg.ServicePassword, Permissions: &server.Permissions{
 			Subscribe: &server.SubjectPermission{Allow: []string{"tokenbroker.revocation.>", "tokenbroker.heartbeat.>"}},
 			Publish:   &server.SubjectPermission{Deny: []string{">"}},

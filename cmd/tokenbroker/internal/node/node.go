@@ -31,12 +31,12 @@ type Node struct {
 	// admin is nil without a TCP address for operators.
 	admin, socket, public *httpServer
 	api                   *api.Public
-	// nats is the embedded server, or nil; natsPassword the broker's own there, if it asks.
-	nats         *server.Server
-	natsPassword string
-	lock         *badgerstore.DirLock
-	store        *badgerstore.Store
-	deny         *revocation.Denylist
+	// nats is the embedded server, or nil; natsOwn is who the broker is there, if it asks.
+	nats    *server.Server
+	natsOwn natsLogin
+	lock    *badgerstore.DirLock
+	store   *badgerstore.Store
+	deny    *revocation.Denylist
 	// providers are the upstream providers by name.
 	providers map[string]Provider
 	ledger    *ledger.Ledger
@@ -109,7 +109,7 @@ func (n *Node) Broker() *broker.Broker { return n.broker }
 func (n *Node) Failed() <-chan error { return n.failed }
 
 func (n *Node) httpServer(l net.Listener) *httpServer {
-	return &httpServer{listener: l, failed: func(err error) {
+	return &httpServer{listener: l, logger: n.cfg.Logger, failed: func(err error) {
 		select {
 		case n.failed <- err:
 		default: // one is enough to end the process

@@ -62,6 +62,20 @@ func (s *senders) cut() {
 	}
 }
 
+// waiting is how many connections wait for an answer. It counts idle ones, too: it is for a
+// server that has closed those.
+func (s *senders) waiting() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for _, whole := range s.whole {
+		if whole {
+			n++
+		}
+	}
+	return n
+}
+
 func (s *senders) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		conn, _ := r.Context().Value(connKey{}).(net.Conn)

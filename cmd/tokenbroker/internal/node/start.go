@@ -23,6 +23,12 @@ import (
 const (
 	// passwordQueue is how many sign-ins may wait for a password to be hashed.
 	passwordQueue = 256
+	// passwordWait is how long one of them waits before it is told to come again. A change of
+	// a password waits twice, and both waits have to fit into answerTimeout at a stop.
+	passwordWait = 2 * time.Second
+	// actorsTimeout is what the actors have to end what they accepted, however long the
+	// listeners took: the store is closed after them.
+	actorsTimeout = 2 * time.Second
 	// flushTimeout is how long a stop waits for the last batches to leave.
 	flushTimeout = time.Second
 )
@@ -54,7 +60,7 @@ func (n *Node) takePorts(context.Context) error {
 	if n.cfg.NATS.URL != "" {
 		return nil
 	}
-	if n.nats, n.natsPassword, err = startNATS(n.cfg.NATS, n.cfg.Setting("nats.listen"), n.cfg.Logger); err != nil {
+	if n.nats, n.natsOwn, err = startNATS(n.cfg.NATS, n.cfg.Setting("nats.listen"), n.cfg.Logger); err != nil {
 		return err
 	}
 	n.onStop(func(context.Context) error {
@@ -157,9 +163,7 @@ func (n *Node) startBroadcast(ctx context.Context) error {
 	}
 	if n.nats != nil {
 		cfg = natsfeed.BusConfig{InProcess: n.nats}
-		if n.natsPassword != "" {
-			cfg.User, cfg.Password = brokerUser, n.natsPassword
-		}
+		cfg.User, cfg.Password = n.natsOwn.user, n.natsOwn.password
 	}
 	n.bus, err = natsfeed.Dial(ctx, cfg)
 	if err != nil {
@@ -203,7 +207,7 @@ func (n *Node) background(run func(context.Context) error) {
 }
 
 func (n *Node) startBroker(ctx context.Context) error {
-	hasher := password.New(password.DefaultParams, runtime.GOMAXPROCS(0), passwordQueue)
+	hasher := password.New(password.DefaultParams, runtime.GOMAXPROCS(0), passwordQueue, passwordWait)
 	providers := map[string]broker.IdentityProvider{}
 	if n.cfg.Providers != nil {
 		made, err := n.cfg.Providers(n.issuer, n.transport)
@@ -224,7 +228,11 @@ func (n *Node) startBroker(ctx context.Context) error {
 		Signers:  int64(2 * runtime.GOMAXPROCS(0)),
 		Observer: n.metrics, ActorObserver: n.metrics, Logger: n.cfg.Logger, Fatal: n.cfg.Fatal,
 	})
-	n.onStop(n.broker.Close)
+	n.onStop(func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), actorsTimeout)
+		defer cancel()
+		return n.broker.Close(ctx)
+	})
 	n.background(n.ledger.Run) // from here on: it may have to sign everybody out
 	return n.broker.SetClients(ctx, n.cfg.Clients)
 }
