@@ -76,7 +76,7 @@ func NewDenylist() *Denylist {
 }
 
 // NewCappedDenylist is [NewDenylist] with room for limit jti and sid in the forms that the
-// broker makes, about 150 bytes each, and as many in other forms. limit is at least 1.
+// broker makes, about 180 bytes each, and as many in other forms. limit is at least 1.
 func NewCappedDenylist(limit int) *Denylist {
 	d := NewDenylist()
 	d.limit = max(limit, 1)
