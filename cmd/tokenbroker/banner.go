@@ -19,6 +19,7 @@ tokenbroker is ready.
   NATS            {{.NATS}}
   Cognito (dev)   {{.IDP}} (admin / admin, ada / ada)
   user            {{.User}} / {{.Password}}
+  operators       tokenbroker status, users, sessions, revoke, doctor (they find this server)
   data            {{.DataDir}}{{if .Temporary}} (removed at the end; keep it with --data-dir){{end}}
 
 Try it in another terminal:

@@ -28,6 +28,12 @@ func (n *Node) gauges() {
 	m.Gauge("tokenbroker_nats_connected", "Whether there is a link to the NATS server now (1) or not (0).", func() float64 {
 		return metrics.Bool(n.bus.Connected())
 	})
+	m.Gauge("tokenbroker_stream_listeners", "Services that listen at /revocations/stream now.", func() float64 {
+		return float64(n.publisher.Hub().Listeners())
+	})
+	m.Gauge("tokenbroker_ledger_unreadable_records", "Revocation records that cannot be read; while there are any, full catch-up answers are refused.", func() float64 {
+		return float64(n.ledger.Unreadable())
+	})
 	m.Gauge("tokenbroker_store_writable", "Whether the store accepts writes (1) or refuses them (0).", func() float64 {
 		return metrics.Bool(n.store.Writable() == nil)
 	})
