@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"crypto/sha256"
 	"log/slog"
 	"net/http"
 	"path"
@@ -34,6 +33,8 @@ type AdminConfig struct {
 	// Token is the bearer token of every request whose context names no operator; without
 	// one, nothing opens to those.
 	Token string
+	// MetricsToken opens GET /metrics beside Token, and nothing else; "" for none.
+	MetricsToken string
 	// Hosts are the Host headers that are answered, without a port, which keeps a page that
 	// rebinds its name to this address out. Default: 127.0.0.1, ::1 and localhost.
 	Hosts []string
@@ -47,7 +48,8 @@ type AdminConfig struct {
 type admin struct {
 	cfg       AdminConfig
 	hosts     map[string]bool
-	token     [sha256.Size]byte
+	token     tokenHash
+	scraper   tokenHash // of the metrics token
 	mux       *http.ServeMux
 	unmatched http.Handler
 }
@@ -55,8 +57,9 @@ type admin struct {
 // adminRoute is a path of the operators' handler.
 type adminRoute struct {
 	pattern string
-	// open paths need no operator.
+	// open paths need no operator; scraped ones take the metrics token, too.
 	open    bool
+	scraped bool
 	methods map[string]endpoint
 }
 
@@ -71,7 +74,7 @@ func NewAdmin(cfg AdminConfig) http.Handler {
 	if len(cfg.Hosts) == 0 {
 		cfg.Hosts = []string{"127.0.0.1", "::1", "localhost"}
 	}
-	a := &admin{cfg: cfg, hosts: make(map[string]bool, len(cfg.Hosts)), token: sha256.Sum256([]byte(cfg.Token)), mux: http.NewServeMux()}
+	a := &admin{cfg: cfg, hosts: make(map[string]bool, len(cfg.Hosts)), token: hashOf(cfg.Token), scraper: hashOf(cfg.MetricsToken), mux: http.NewServeMux()}
 	for _, h := range cfg.Hosts {
 		a.hosts[strings.ToLower(strings.Trim(h, "[]"))] = true
 	}
@@ -93,7 +96,9 @@ func (a *admin) routes() []adminRoute {
 		routes = append(routes, adminRoute{pattern: "/readyz", open: true, methods: map[string]endpoint{http.MethodGet: a.ready}})
 	}
 	if a.cfg.Metrics != nil {
-		routes = append(routes, get("/metrics", a.metrics))
+		metrics := get("/metrics", a.metrics)
+		metrics.scraped = true
+		routes = append(routes, metrics)
 	}
 	if a.cfg.Status != nil {
 		routes = append(routes, get("/admin/v1/status", a.status))
@@ -133,7 +138,7 @@ func (a *admin) serve(route adminRoute) http.Handler {
 		x := exchangeOf(r)
 		x.route = route.pattern
 		w.Header().Set("Cache-Control", "no-store")
-		operator, err := a.admit(r, route.open)
+		operator, err := a.admit(r, route)
 		x.operator = operator
 		if err != nil {
 			fail(w, r, err)

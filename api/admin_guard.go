@@ -25,7 +25,7 @@ func WithOperator(ctx context.Context, name string) context.Context {
 
 // admit is the guard: Host, Origin, bearer token. It returns who asks, which is nobody on
 // an open path of the TCP listener.
-func (a *admin) admit(r *http.Request, open bool) (operator string, err error) {
+func (a *admin) admit(r *http.Request, route adminRoute) (operator string, err error) {
 	operator, _ = r.Context().Value(operatorKey{}).(string)
 	if operator == "" && !a.hosts[hostOf(r)] {
 		return "", &broker.Error{Code: CodeUnknownHost, Message: "this listener does not answer to that host"}
@@ -33,24 +33,39 @@ func (a *admin) admit(r *http.Request, open bool) (operator string, err error) {
 	if !ownOrigin(r) {
 		return operator, &broker.Error{Code: CodeForbiddenOrigin, Message: "no other site's page has business here"}
 	}
-	if operator != "" || open {
+	if operator != "" || route.open {
 		return operator, nil
 	}
-	if !a.bears(r) {
+	switch {
+	case a.token.borne(r):
+		return "token", nil
+	case route.scraped && a.scraper.borne(r):
+		return "metrics token", nil
+	default:
 		return "", &broker.Error{Code: CodeUnauthorized, Message: "want the admin token as a bearer token"}
 	}
-	return "token", nil
 }
 
-// bears compares the bearer token in constant time, by a hash that hides its length, too.
-func (a *admin) bears(r *http.Request) bool {
+// tokenHash is a bearer token's hash, which hides its length, too; nil is no token.
+type tokenHash []byte
+
+func hashOf(token string) tokenHash {
+	if token == "" {
+		return nil
+	}
+	sum := sha256.Sum256([]byte(token))
+	return sum[:]
+}
+
+// borne compares the request's bearer token in constant time.
+func (h tokenHash) borne(r *http.Request) bool {
 	sent := r.Header.Values("Authorization")
-	if len(sent) != 1 || a.cfg.Token == "" {
+	if len(sent) != 1 || h == nil {
 		return false
 	}
 	scheme, token, _ := strings.Cut(sent[0], " ")
 	got := sha256.Sum256([]byte(token))
-	same := subtle.ConstantTimeCompare(got[:], a.token[:]) == 1
+	same := subtle.ConstantTimeCompare(got[:], h) == 1
 	return same && strings.EqualFold(scheme, "Bearer")
 }
 

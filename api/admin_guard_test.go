@@ -244,3 +244,26 @@ func TestAdminAudit(t *testing.T) {
 		})
 	}
 }
+
+// The metrics token opens GET /metrics, and nothing that an operator may do.
+func TestTheMetricsTokenOpensTheMetricsAlone(t *testing.T) {
+	const scraper = "a-token-for-a-scraper"
+	h := newAdmin(&fakeOperators{}, func(cfg *api.AdminConfig) { cfg.MetricsToken = scraper })
+	for _, op := range append(operations(), operation{method: "GET", path: "/nothing"}) {
+		if op.path == "/livez" || strings.HasPrefix(op.path, "/readyz") {
+			continue
+		}
+		res := callAdmin(t, h, op.method, op.path, op.body, "Authorization: Bearer "+scraper)
+		if opened := res.StatusCode != 401; opened != (op.path == "/metrics") {
+			t.Errorf("%s %s: %d", op.method, op.path, res.StatusCode)
+		}
+	}
+	if res := callAdmin(t, h, "GET", "/metrics", ""); res.StatusCode != 200 {
+		t.Errorf("the operators' token: %d", res.StatusCode)
+	}
+	for _, token := range []string{"", "Bearer ", "Bearer " + scraper} {
+		if res := callAdmin(t, newAdmin(&fakeOperators{}), "GET", "/metrics", "", "Authorization: "+token); res.StatusCode != 401 {
+			t.Errorf("%q without a metrics token: %d", token, res.StatusCode)
+		}
+	}
+}

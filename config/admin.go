@@ -30,13 +30,10 @@ func (c *checker) admin() {
 	if derived := filepath.Join(c.cfg.DataDir, "admin", "admin.sock"); a.Socket == "" && a.Listen == "" && filepath.IsAbs(c.cfg.DataDir) && len(derived) > maxSocket {
 		c.add("admin.socket", "is "+derived+" by data_dir, longer than 100 bytes, and admin.listen is empty", "name a shorter path, as /run/tokenbroker/admin.sock")
 	}
-	if a.Token.Set() && !c.published("admin.token", a.Token) {
-		switch token := a.Token.Reveal(); {
-		case utf8.RuneCountInString(token) < minAdminToken:
-			c.add("admin.token", "is shorter than 32 characters", "make one by `openssl rand -base64 32`")
-		case strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):
-			c.add("admin.token", "has characters that no header takes", "printable ASCII without spaces")
-		}
+	c.bearer("admin.token", a.Token)
+	c.bearer("admin.metrics_token", a.MetricsToken)
+	if a.MetricsToken.Set() && a.MetricsToken == a.Token {
+		c.add("admin.metrics_token", "is admin.token, too", "it is given to a scraper, which must not hold the operators' one: make another")
 	}
 	for _, host := range a.Hosts {
 		if !hostName.MatchString(host) {
@@ -51,5 +48,18 @@ func (c *checker) admin() {
 	}
 	if !isLoopback(hostOf(a.Listen)) && (!c.given("admin.hosts") || !a.Token.Set()) {
 		c.add("admin.listen", "is not loopback", "use 127.0.0.1; in a container: give admin.hosts and admin.token (or token_file), too, and publish the port on loopback alone")
+	}
+}
+
+// bearer checks a token of the TCP listener, if there is one.
+func (c *checker) bearer(key string, token Secret) {
+	if !token.Set() || c.published(key, token) {
+		return
+	}
+	switch text := token.Reveal(); {
+	case utf8.RuneCountInString(text) < minAdminToken:
+		c.add(key, "is shorter than 32 characters", "make one by `openssl rand -base64 32`")
+	case strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }):
+		c.add(key, "has characters that no header takes", "printable ASCII without spaces")
 	}
 }

@@ -18,7 +18,7 @@ import (
 	"tokenbroker/config"
 )
 
-var secretKey = regexp.MustCompile(`\.(secret|client_secret|token|kek|password|service_password)(_file)?$`)
+var secretKey = regexp.MustCompile(`\.(secret|client_secret|token|metrics_token|kek|password|service_password)(_file)?$`)
 
 // newPair makes a self-signed certificate for auth.example.com and its key, in PEM; change
 // may be nil.
@@ -273,6 +273,9 @@ func TestRefusals(t *testing.T) {
 		{"http", flags{"admin.token": "admin"}, "admin.token", "documentation"},
 		{"http", flags{"admin.token": secretText[1:]}, "admin.token", "32 characters"},
 		{"http", flags{"admin.token": secretText + " "}, "admin.token", "no header"},
+		{"http", flags{"admin.metrics_token": secretText}, "", ""},
+		{"http", flags{"admin.metrics_token": secretText[1:]}, "admin.metrics_token", "32 characters"},
+		{"http", flags{"admin.metrics_token": secretText, "admin.token": secretText}, "admin.metrics_token", "admin.token, too"},
 		{"http", flags{"admin.socket": "admin.sock"}, "admin.socket", "absolute"},
 		{"http", flags{"admin.socket": "/" + strings.Repeat("a", 100)}, "admin.socket", "100 bytes"},
 

@@ -118,10 +118,12 @@ type NATS struct {
 
 // Admin is the operators' surface: a unix socket, always, and a TCP listener.
 type Admin struct {
-	Socket string   `yaml:"socket" doc:"Path of the operators' unix socket; default: admin/admin.sock in data_dir."`
-	Listen string   `yaml:"listen" default:"127.0.0.1:8081" doc:"Address of the operators' TCP listener; empty: the socket alone."`
-	Token  Secret   `yaml:"token" doc:"Bearer token of the TCP listener, 32 characters or more; default: made at the first start, in data_dir."`
-	Hosts  []string `yaml:"hosts" default:"127.0.0.1,::1,localhost" doc:"Host names that the TCP listener answers to."`
+	Socket string `yaml:"socket" doc:"Path of the operators' unix socket; default: admin/admin.sock in data_dir."`
+	Listen string `yaml:"listen" default:"127.0.0.1:8081" doc:"Address of the operators' TCP listener; empty: the socket alone."`
+	Token  Secret `yaml:"token" doc:"Bearer token of the TCP listener, 32 characters or more; default: made at the first start, in data_dir."`
+	// MetricsToken is for a scraper, which needs nothing else of an operator's.
+	MetricsToken Secret   `yaml:"metrics_token" doc:"Bearer token that opens GET /metrics of the TCP listener and nothing else, 32 characters or more; default: none."`
+	Hosts        []string `yaml:"hosts" default:"127.0.0.1,::1,localhost" doc:"Host names that the TCP listener answers to."`
 }
 
 // Keyring seals the private keys.

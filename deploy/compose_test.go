@@ -175,7 +175,7 @@ func TestComposePrometheusReadsTheBroker(t *testing.T) {
 		Admin struct {
 			Listen string   `yaml:"listen"`
 			Hosts  []string `yaml:"hosts"`
-			Token  string   `yaml:"token_file"`
+			Token  string   `yaml:"metrics_token_file"`
 		} `yaml:"admin"`
 	}
 	if err := yaml.Unmarshal([]byte(read(t, "deploy/tokenbroker.yaml")), &broker); err != nil {
@@ -188,7 +188,7 @@ func TestComposePrometheusReadsTheBroker(t *testing.T) {
 		t.Errorf("Prometheus asks %s:%s, the broker answers %q on %s", host, port, broker.Admin.Hosts, broker.Admin.Listen)
 	}
 	if job.Path != "/metrics" || job.Authorization.Type != "Bearer" || job.Authorization.File != broker.Admin.Token {
-		t.Errorf("Prometheus asks %s with %+v, the broker's token is %s", job.Path, job.Authorization, broker.Admin.Token)
+		t.Errorf("Prometheus asks %s with %+v, the broker's token for metrics is %s", job.Path, job.Authorization, broker.Admin.Token)
 	}
 	for _, name := range []string{"broker", "prometheus"} {
 		if !slices.ContainsFunc(project.Services[name].Secrets, func(c types.ServiceSecretConfig) bool {
@@ -196,6 +196,9 @@ func TestComposePrometheusReadsTheBroker(t *testing.T) {
 		}) {
 			t.Errorf("%s does not get %s", name, broker.Admin.Token)
 		}
+	}
+	if slices.ContainsFunc(project.Services["prometheus"].Secrets, func(c types.ServiceSecretConfig) bool { return c.Source == "admin_token" }) {
+		t.Error("Prometheus gets the operators' token, with which it could do everything")
 	}
 	for _, p := range project.Services["broker"].Ports {
 		if strings.HasSuffix(broker.Admin.Listen, ":"+p.Published) || p.Target == 8081 {

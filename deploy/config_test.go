@@ -32,6 +32,7 @@ func TestConfigurationIsAccepted(t *testing.T) {
 	for name, got := range map[string]config.Secret{
 		"kek":                  loaded.Config.Keyring.KEK,
 		"admin_token":          loaded.Config.Admin.Token,
+		"metrics_token":        loaded.Config.Admin.MetricsToken,
 		"nats_broker_password": loaded.Config.NATS.Password,
 		"service_a_secret":     loaded.Config.Clients["service-a"].Secret,
 		"service_b_secret":     loaded.Config.Clients["service-b"].Secret,

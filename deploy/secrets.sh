@@ -38,6 +38,7 @@ make() {
 
 make kek kek
 make admin_token hex
+make metrics_token hex
 make service_a_secret hex
 make service_b_secret hex
 for user in broker service_a service_b; do

@@ -80,7 +80,9 @@ type Admin struct {
 	Listen string
 	// Token is the bearer token on TCP; empty: the file admin-token in DataDir, made at the first start.
 	Token string
-	Hosts []string
+	// MetricsToken opens GET /metrics on TCP alone; empty: Token does.
+	MetricsToken string
+	Hosts        []string
 }
 
 // Transport gives the way to a provider, with its requests counted.

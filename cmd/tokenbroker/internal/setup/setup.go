@@ -59,7 +59,7 @@ func Build(ctx context.Context, cfg *config.Config) (*Built, config.Problems) {
 		TrustedProxies: cfg.TrustedProxies, Origins: cfg.Origins,
 		CookieName: cfg.Cookie.Name, CookiePath: cfg.Cookie.Path, InsecureCookies: !*cfg.Cookie.Secure,
 		NATS:     nats,
-		Admin:    node.Admin{Socket: cfg.Admin.Socket, Listen: cfg.Admin.Listen, Token: cfg.Admin.Token.Reveal(), Hosts: cfg.Admin.Hosts},
+		Admin:    node.Admin{Socket: cfg.Admin.Socket, Listen: cfg.Admin.Listen, Token: cfg.Admin.Token.Reveal(), MetricsToken: cfg.Admin.MetricsToken.Reveal(), Hosts: cfg.Admin.Hosts},
 		Audience: cfg.Tokens.Audience, Algorithm: keyring.Algorithm(cfg.Tokens.Algorithm), JWKSMaxAge: cfg.Lifetimes.JWKSCache.Std(),
 		BrowserClient: cfg.Browser.Client, BrowserScope: strings.Join(cfg.Browser.Scopes, " "),
 		Clients: clients, CustomClaims: claims, Providers: providers,
