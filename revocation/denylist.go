@@ -20,6 +20,8 @@ type Denylist struct {
 	base    time.Time
 	limit   int // of ids and of texts; 0: none
 	version atomic.Uint64
+	// watchers are called outside mu; see [Denylist.Watch].
+	watchers atomic.Pointer[[]*watcher]
 
 	mu sync.RWMutex
 	// mu guards everything below.
@@ -93,8 +95,9 @@ func (d *Denylist) evict(l life) {
 }
 
 // Apply inserts events and then bumps the version; what it inserted is in force when it
-// returns. Of two events for one value the longest end and the highest epoch win. Events
-// of an unknown kind are the caller's to refuse; they are left out.
+// returns, and the watchers have been called. Of two events for one value the longest end
+// and the highest epoch win. Events of an unknown kind are the caller's to refuse; they are
+// left out.
 func (d *Denylist) Apply(events ...Event) {
 	if len(events) == 0 {
 		return
@@ -106,6 +109,7 @@ func (d *Denylist) Apply(events ...Event) {
 	}
 	d.version.Add(1)
 	d.mu.Unlock()
+	d.tell(events)
 }
 
 func (d *Denylist) insert(now time.Duration, e Event) {
@@ -193,17 +197,22 @@ func (d *Denylist) listed(kind Kind, value string) bool {
 	return hit
 }
 
-// SetKids adds compromised key ids; they are dead for ever, so none is ever removed.
+// SetKids adds compromised key ids; they are dead for ever, so none is ever removed. The
+// watchers are told of the new ones.
 func (d *Denylist) SetKids(kids []string) {
+	var added []Event
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	before := len(d.kids)
 	for _, kid := range kids {
-		d.kids[kid] = struct{}{}
+		if _, ok := d.kids[kid]; !ok {
+			d.kids[kid] = struct{}{}
+			added = append(added, Event{Kind: KindKID, Value: kid})
+		}
 	}
-	if len(d.kids) != before {
+	if len(added) > 0 {
 		d.version.Add(1)
 	}
+	d.mu.Unlock()
+	d.tell(added)
 }
 
 // KidRevoked reports whether a key was compromised.

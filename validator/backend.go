@@ -58,7 +58,8 @@ type InProcessConfig struct {
 }
 
 // NewInProcess returns a Validator for the broker's own use, fed by its own denylist,
-// keys and clock: it is always fresh, starts no goroutine and does no I/O.
+// keys and clock: it is always fresh and does no I/O. It starts nothing before the first
+// [Validator.Bind], and [Validator.Close] ends that.
 func NewInProcess(config InProcessConfig) (*Validator, error) {
 	if config.Issuer == "" || len(config.Audiences) == 0 || config.Keys == nil ||
 		config.Denylist == nil || config.Now == nil || config.MaxLifetime <= 0 {

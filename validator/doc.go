@@ -25,5 +25,8 @@
 // Config.OnStale says. Where a revocation has to count sooner than elsewhere, ask with
 // [MaxStaleness].
 //
+// What outlives its request (a WebSocket, a stream of events) is bound to its token with
+// [Validator.Bind]: a context that ends the moment the token is revoked or expires.
+//
 // A service's own tests use [tokenbroker/validator/validatortest].
 package validator

@@ -123,6 +123,8 @@ type Validator struct {
 	introspector *introspector // nil: nobody can be asked
 
 	verified, expired, revoked, invalid, stale atomic.Uint64
+
+	bindings *bindings
 }
 
 // New connects to the broker and returns once keys and live revocations are in memory,
@@ -164,12 +166,16 @@ func newValidator(issuer string, audiences []string, cacheSize int, b backend) *
 		cache:     newCache(cacheSize),
 		close:     func() {},
 		onStale:   FailClosed,
+		bindings:  newBindings(b.denylist(), func() int64 { return b.read(0).nowMS }),
 	}
 }
 
-// Close ends the subscription and waits for the goroutines of the Validator. Without news
-// it goes stale within Config.MaxStaleness.
-func (v *Validator) Close() { v.close() }
+// Close ends the subscription and the contexts of [Validator.Bind], and waits for the
+// goroutines of the Validator. Without news it goes stale within Config.MaxStaleness.
+func (v *Validator) Close() {
+	v.bindings.close()
+	v.close()
+}
 
 // Validate returns the claims of a token that is good for this service now. Otherwise
 // the error is [ErrExpired], [ErrRevoked], [ErrInvalid] or [ErrStale] (by errors.Is), or

@@ -1,0 +1,107 @@
+package httpauth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"tokenbroker/validator"
+)
+
+// StatusTokenEnded is the code to close a WebSocket with when its token was revoked or has
+// expired (RFC 6455 §7.4.2: 4000-4999 are for applications); [Ended] gives the reason's
+// text. With a library whose Close takes both:
+//
+//	<-r.Context().Done()
+//	if code := httpauth.Ended(r.Context()); code != "" {
+//		conn.Close(httpauth.StatusTokenEnded, code)
+//	}
+//
+// Whatever reads or writes the connection meanwhile gets r.Context(), too.
+const StatusTokenEnded = 4401
+
+// Binder gives contexts that end with a token; [*validator.Validator] is one.
+type Binder interface {
+	Bind(ctx context.Context, claims *validator.Claims) (context.Context, context.CancelFunc)
+}
+
+var _ Binder = (*validator.Validator)(nil)
+
+// Stream is a middleware for handlers that go on for long, to be put inside [Require]: the
+// request's context ends when its token is revoked or expires (see
+// [validator.Validator.Bind]), besides when the client goes. A request without claims in its
+// context is answered with 401.
+//
+//	mux.Handle("GET /events", httpauth.Require(v)(httpauth.Stream(v)(events)))
+//
+//	func events(w http.ResponseWriter, r *http.Request) {
+//		w.Header().Set("Content-Type", "text/event-stream")
+//		for {
+//			select {
+//			case e := <-news:
+//				fmt.Fprintf(w, "data: %s\n\n", e)
+//				http.NewResponseController(w).Flush()
+//			case <-r.Context().Done():
+//				httpauth.WriteEnd(r.Context(), w)
+//				return
+//			}
+//		}
+//	}
+//
+// A handler that is blocked in a write notices only after that: give slow readers a
+// deadline (http.ResponseController).
+func Stream(b Binder) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			claims, ok := validator.FromContext(r.Context())
+			if !ok {
+				tokenMissing.write(w)
+				return
+			}
+			ctx, cancel := b.Bind(r.Context(), claims)
+			defer cancel()
+			next.ServeHTTP(w, r.WithContext(ctx))
+		})
+	}
+}
+
+// Ended says why a context of [Stream] has ended, in the codes of [Require]: token_revoked,
+// token_expired, or validator_closed when the service stops. It is empty when the context
+// goes on, or when the client or somebody else ended it.
+func Ended(ctx context.Context) (code string) {
+	code, _ = endOf(ctx)
+	return code
+}
+
+func endOf(ctx context.Context) (code, event string) {
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, validator.ErrRevoked):
+		return tokenRevoked.Code, "revoked"
+	case errors.Is(cause, validator.ErrExpired):
+		return tokenExpired.Code, "expired"
+	case errors.Is(cause, validator.ErrClosed):
+		return "validator_closed", "closed"
+	}
+	return "", ""
+}
+
+// WriteEnd writes the last of a stream's server-sent events and flushes it:
+//
+//	event: revoked
+//	data: {"code":"token_revoked"}
+//
+// or expired, or closed (come back later), as [Ended] has it; nothing where that is empty.
+func WriteEnd(ctx context.Context, w http.ResponseWriter) error {
+	code, event := endOf(ctx)
+	if code == "" {
+		return nil
+	}
+	if _, err := fmt.Fprintf(w, "event: %s\ndata: {\"code\":%q}\n\n", event, code); err != nil {
+		return fmt.Errorf("writing the last event: %w", err)
+	}
+	if err := http.NewResponseController(w).Flush(); err != nil {
+		return fmt.Errorf("flushing the last event: %w", err)
+	}
+	return nil
+}
