@@ -1,0 +1,62 @@
+package simtest_test
+
+import "time"
+
+// epoch is the wall clocks' time at the beginning (Unix ms).
+const epoch = 1_700_000_000_000
+
+// machine has two clocks, and one process that may be stopped.
+type machine struct {
+	w           *world
+	rate        float64       // of the monotonic clock
+	lost        time.Duration // what it missed while the machine was suspended
+	wallOff     time.Duration
+	pausedUntil time.Duration
+}
+
+func newMachine(w *world) machine {
+	m := machine{w: w, rate: 1 + (w.rng.Float64()-0.5)*4e-4, wallOff: w.between(-time.Second, time.Second)}
+	if w.chance(0.2) {
+		m.wallOff = w.pick(-24, 24) * time.Hour
+	}
+	return m
+}
+
+func (m *machine) mono() time.Duration {
+	return time.Duration(float64(m.w.now-m.lost)*m.rate) + time.Hour
+}
+
+func (m *machine) wallMS() int64 { return epoch + (m.w.now + m.wallOff).Milliseconds() }
+
+func (m *machine) paused() bool { return m.w.now < m.pausedUntil }
+
+// do runs a piece of the process's work: now, or when it goes on.
+func (m *machine) do(run func()) {
+	if m.paused() {
+		m.w.at(m.pausedUntil, func() { m.do(run) })
+		return
+	}
+	run()
+}
+
+// pause stops the process; its clocks run on.
+func (m *machine) pause(d time.Duration) {
+	m.pausedUntil = max(m.pausedUntil, m.w.now+d)
+}
+
+// suspend stops the machine, and with it the monotonic clock.
+func (m *machine) suspend(d time.Duration) {
+	if m.paused() {
+		return
+	}
+	m.pause(d)
+	m.w.at(m.pausedUntil, func() { m.lost += d })
+}
+
+// step sets the wall clock. That of a machine that is stopped stays: a step as long as the
+// suspension would hide it, which is told in P2.
+func (m *machine) step(d time.Duration) {
+	if !m.paused() {
+		m.wallOff += d
+	}
+}
