@@ -34,8 +34,8 @@ var ErrClosed = errors.New("validator closed")
 // set ends nothing either, unless it was compromised.
 //
 // A bound stream takes less than 300 bytes, the context and its channel included, no
-// goroutine and no timer; a ctx that can be cancelled and has no other children takes
-// about as much again for its list of them. The claims are kept meanwhile. A revocation
+// goroutine and no timer. A ctx that can be cancelled, as net/http's, adds its own list of
+// children: 370 bytes where this is the first. The claims are kept meanwhile. A revocation
 // finds its own without looking at others, only one of all tokens visits each.
 func (v *Validator) Bind(ctx context.Context, claims *Claims) (bound context.Context, cancel context.CancelFunc) {
 	bound, end := context.WithCancelCause(ctx)
