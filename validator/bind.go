@@ -15,8 +15,7 @@ var ErrClosed = errors.New("validator closed")
 // stream of events, a gRPC stream. It ends with ctx, and by itself with one of these as its
 // [context.Cause]:
 //
-//   - [ErrRevoked] when a revocation that hits the token has been heard, before Validate
-//     can say so;
+//   - [ErrRevoked] when a revocation that hits the token is heard;
 //   - [ErrExpired] at the token's exp by the broker's clock, or up to a second later
 //     where that clock was put forward;
 //   - [ErrClosed] when the Validator is closed.
@@ -36,7 +35,7 @@ var ErrClosed = errors.New("validator closed")
 // A bound stream takes less than 300 bytes, the context and its channel included, no
 // goroutine and no timer. A ctx that can be cancelled, as net/http's, adds its own list of
 // children: 370 bytes where this is the first. The claims are kept meanwhile. A revocation
-// finds its own without looking at others, only one of all tokens visits each.
+// finds its own however many there are; only one of all tokens visits each.
 func (v *Validator) Bind(ctx context.Context, claims *Claims) (bound context.Context, cancel context.CancelFunc) {
 	bound, end := context.WithCancelCause(ctx)
 	if ctx.Err() != nil {
