@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -35,19 +34,14 @@ func (c *rawConn) accepted(t *testing.T, path string, length int) {
 	}
 }
 
-// TestAStopAnswersTheSignInsUnderWay: 64 of them (fewer on a machine that is too busy) wait for their passwords to be checked,
-// while clients that say nothing hold each listener. The sign-ins are answered, and no
-// listener's clients take the time of another's.
+// TestAStopAnswersTheSignInsUnderWay: 64 of them wait for their passwords to be checked,
+// while clients that say nothing hold each listener. Each is answered, if only with 503
+// because the machine could not check it in time, and no listener's clients take the time of
+// another's.
 func TestAStopAnswersTheSignInsUnderWay(t *testing.T) {
 	l := newFaultLab(t, nil)
 	public := l.listeners()["public"]
-	one := l.signInTime()
-	clients := int(min(node.AnswerTimeout/3/one, 64))
-	if clients < 8 {
-		t.Skipf("a sign-in takes %s: too busy a machine to say what a stop leaves time for", one)
-	}
-	t.Logf("%d sign-ins", clients)
-	conns, names := make([]*rawConn, clients), make([]string, clients)
+	conns, names := make([]*rawConn, 64), make([]string, 64)
 	bodyOf := func(i int) string { return fmt.Sprintf(`{"username": %q, "password": "lovelace"}`, names[i]) }
 	for i := range conns {
 		if names[i] = "ada"; i%8 != 0 { // few enough for the throttle
@@ -63,32 +57,27 @@ func TestAStopAnswersTheSignInsUnderWay(t *testing.T) {
 		c.send(bodyOf(i))
 	}
 	l.stopped()
+	checked := 0
 	for i, c := range conns {
 		want := http.StatusUnauthorized
 		if names[i] == "ada" {
 			want = http.StatusOK
 		}
-		if status, _, body, err := c.reply(time.Second); status != want {
+		switch status, _, body, err := c.reply(time.Second); status {
+		case want:
+			checked++
+		case http.StatusServiceUnavailable:
+			if !strings.Contains(body, `"busy"`) {
+				t.Errorf("%s: %s", names[i], body)
+			}
+		default:
 			t.Errorf("%s: %d, want %d: %s %v", names[i], status, want, body, err)
 		}
 	}
-}
-
-// signInTime is what one of many sign-ins at once takes of the machine's time, just now.
-func (l *lab) signInTime() time.Duration {
-	const sample = 16
-	var all sync.WaitGroup
-	began := time.Now()
-	for i := range sample {
-		all.Go(func() {
-			body := fmt.Sprintf(`{"username": "sample-%d", "password": "lovelace"}`, i)
-			if a, err := l.ask(l.t.Context(), "/auth/sign-in/", "", "", body); err != nil || a.status != http.StatusUnauthorized {
-				l.t.Errorf("%+v, %v", a, err)
-			}
-		})
+	t.Logf("%d of %d passwords were checked, the others refused at once", checked, len(conns))
+	if checked == 0 {
+		t.Error("no password was checked")
 	}
-	all.Wait()
-	return time.Since(began) / sample
 }
 
 // TestAStopCutsOffWhoIsStillSending: neither a header nor a body that comes byte by byte

@@ -4,7 +4,6 @@ package node
 const (
 	ReadHeaderTimeout = readHeaderTimeout
 	ReadTimeout       = readTimeout
-	AnswerTimeout     = answerTimeout
 	DrainTimeout      = drainTimeout
 	MaxHeaderBytes    = maxHeaderBytes
 )
