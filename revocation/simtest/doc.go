@@ -15,7 +15,7 @@
 //     nothing revoked,
 //   - after a quiet while every service is fresh and exact.
 //
-// All is drawn from one seed. "go test" runs some hundreds of seeds, and for each planted
+// All is drawn from one seed. "go test" runs a hundred seeds, and for each planted
 // bug as many as it takes to catch it. A long run, and the replay of a seed that failed:
 //
 //	go test ./revocation/simtest -run TestSeeds -seeds 100000 -timeout 0

@@ -8,7 +8,7 @@ import (
 
 var (
 	oneSeed   = flag.Uint64("seed", 0, "replay this seed and print what happens")
-	manySeeds = flag.Uint64("seeds", 200, "how many seeds to run")
+	manySeeds = flag.Uint64("seeds", 100, "how many seeds to run")
 )
 
 // bug is planted in the simulation's own shell and broker.

@@ -100,7 +100,9 @@ func (s *service) perform(e revocation.Effects) {
 	for _, line := range e.Notes {
 		s.w.say("service %d: %s", s.id, line)
 	}
-	s.w.sync()
+	if e.DropStore || len(e.Apply) > 0 {
+		s.w.sync()
+	}
 	if e.DropStore {
 		s.keys = ""
 		s.deny.DropStore()
