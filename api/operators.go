@@ -7,28 +7,52 @@ import (
 	"tokenbroker/revocation"
 )
 
-// Operators are the use cases behind /admin/v1. The broker implements it; ref is a uid or
-// a local user name. Errors are [*broker.Error] where the caller may know the reason.
+// Operators are the use cases behind /admin/v1. The broker implements all of them; ref is a
+// uid or a local user name. Errors are [*broker.Error] where the caller may know the reason.
 type Operators interface {
+	UserRecords
+	UserStates
+	OperatorSessions
+	Revoker
+	BulkRevoker
+}
+
+// UserRecords are what is known of users.
+type UserRecords interface {
 	AddUser(ctx context.Context, user broker.NewUser, req broker.Request) (broker.UserInfo, error)
 	User(ctx context.Context, ref string) (broker.UserInfo, error)
 	ListUsers(ctx context.Context, q broker.UserQuery) (broker.UserPage, error)
 	UpdateUser(ctx context.Context, ref string, change broker.UserChange, req broker.Request) (broker.UserInfo, error)
+}
+
+// UserStates are whether and how users may sign in.
+type UserStates interface {
 	// SetPassword ends the user's sessions, too, unless keepSessions.
 	SetPassword(ctx context.Context, ref, password string, keepSessions bool, req broker.Request) (broker.Revoked, error)
 	// DisableUser and RemoveUser end the user's sessions and tokens everywhere.
 	DisableUser(ctx context.Context, ref string, req broker.Request) (broker.Revoked, error)
 	EnableUser(ctx context.Context, ref string, req broker.Request) (broker.UserInfo, error)
 	RemoveUser(ctx context.Context, ref string, req broker.Request) (broker.Revoked, error)
+}
+
+// OperatorSessions are the sessions of all users.
+type OperatorSessions interface {
 	ListSessions(ctx context.Context, q broker.SessionQuery) (broker.SessionPage, error)
-	// RevokeSession ends one session and its tokens, RevokeUser all that the user has.
+	// RevokeSession ends one session and its tokens.
 	RevokeSession(ctx context.Context, sid string, reason string, req broker.Request) (broker.Revoked, error)
+}
+
+// Revoker ends what was issued: all that a user has, one access token, all of a client with
+// its sessions, and everything.
+type Revoker interface {
 	RevokeUser(ctx context.Context, ref string, reason string, req broker.Request) (broker.Revoked, error)
-	// RevokeToken revokes one access token, RevokeClient all that was issued to a client, its
-	// sessions too, and RevokeEverybody everything.
 	RevokeToken(ctx context.Context, jti string, reason string, req broker.Request) (broker.Revoked, error)
 	RevokeClient(ctx context.Context, id string, reason string, req broker.Request) (broker.Revoked, error)
 	RevokeEverybody(ctx context.Context, reason string, req broker.Request) (broker.Revoked, error)
+}
+
+// BulkRevoker revokes many values at once, and tells what revokes one.
+type BulkRevoker interface {
 	RevokeBulk(ctx context.Context, bulk broker.BulkRevocation, req broker.Request) (broker.BulkRevoked, error)
 	CheckRevocation(ctx context.Context, kind revocation.Kind, value string) (broker.RevocationCheck, error)
 }
