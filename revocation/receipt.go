@@ -1,0 +1,110 @@
+package revocation
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	strictjson "github.com/go-jose/go-jose/v4/json"
+)
+
+// ReceiptSubject is what the subject of a receipt begins with; the service's id follows.
+const ReceiptSubject = "tokenbroker.receipt."
+
+// Limits of a [Receipt].
+const (
+	MaxReceiptBytes   = 4 << 10
+	MaxReceiptOrigins = 64
+	maxServiceLength  = 128
+)
+
+// Receipt is what a service tells the broker about itself: how far it is and whether it
+// knows that it is current. It is not signed: who may send one for which service is for NATS's
+// permissions, or the HTTP request's client, to say. It informs people and decides nothing.
+type Receipt struct {
+	V int `json:"v"`
+	// Service is "<id>/<a random part of this process>": replicas count one by one.
+	Service string `json:"service"`
+	// Applied is, for each origin that the service follows, the batch up to which it has
+	// applied all.
+	Applied map[string]uint64 `json:"applied"`
+	// Fresh says that the service can prove itself current, AgeMS (milliseconds) how old
+	// what it knows is.
+	Fresh bool  `json:"fresh"`
+	AgeMS int64 `json:"age_ms"`
+}
+
+// ReceiptSender is what the closer that [Feed.Open] returns may implement, too: the way back
+// to the broker. SendReceipt is called by one goroutine at a time and never after Close has
+// returned; it ends when ctx does. An error says that the receipt did not leave; none does
+// not say that it arrived.
+type ReceiptSender interface {
+	SendReceipt(ctx context.Context, r Receipt) error
+}
+
+// EncodeReceipt gives a receipt's JSON. It refuses, with [ErrMalformed], what [ParseReceipt]
+// would.
+func EncodeReceipt(r Receipt) ([]byte, error) {
+	if err := r.check(); err != nil {
+		return nil, err
+	}
+	if r.Applied == nil {
+		r.Applied = map[string]uint64{}
+	}
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false) // an origin may hold & and <
+	if err := enc.Encode(r); err != nil {
+		return nil, fmt.Errorf("encoding a receipt: %w", err)
+	}
+	raw := bytes.TrimSuffix(out.Bytes(), []byte{'\n'})
+	if len(raw) > MaxReceiptBytes {
+		return nil, fmt.Errorf("%w: a receipt of %d bytes", ErrMalformed, len(raw))
+	}
+	return raw, nil
+}
+
+// ParseReceipt decodes what [EncodeReceipt] made; unknown members are ignored. Whatever is out
+// of bounds, or of another version, is [ErrMalformed].
+func ParseReceipt(raw []byte) (Receipt, error) {
+	if len(raw) > MaxReceiptBytes {
+		return Receipt{}, fmt.Errorf("%w: a receipt of %d bytes", ErrMalformed, len(raw))
+	}
+	var r Receipt
+	if err := strictjson.Unmarshal(raw, &r); err != nil {
+		return Receipt{}, fmt.Errorf("%w: receipt", ErrMalformed)
+	}
+	if err := r.check(); err != nil {
+		return Receipt{}, err
+	}
+	return r, nil
+}
+
+func (r Receipt) check() error {
+	switch {
+	case r.V != Version:
+		return fmt.Errorf("%w: a receipt of version %d", ErrMalformed, r.V)
+	case !validService(r.Service):
+		return fmt.Errorf("%w: a receipt's service", ErrMalformed)
+	case len(r.Applied) > MaxReceiptOrigins:
+		return fmt.Errorf("%w: a receipt with %d origins", ErrMalformed, len(r.Applied))
+	case r.AgeMS < 0 || r.AgeMS > maxMillis:
+		return fmt.Errorf("%w: a receipt's age", ErrMalformed)
+	}
+	for origin, seq := range r.Applied {
+		if !validName(origin) || seq > MaxSeq {
+			return fmt.Errorf("%w: a receipt's position", ErrMalformed)
+		}
+	}
+	return nil
+}
+
+// validService bounds the name of a service to what a log line and a table can show as it is.
+func validService(s string) bool {
+	return s != "" && len(s) <= maxServiceLength && !strings.ContainsFunc(s, func(r rune) bool {
+		letter := 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9'
+		return !letter && !strings.ContainsRune("_.:/-", r)
+	})
+}
