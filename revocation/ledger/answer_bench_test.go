@@ -28,6 +28,11 @@ func million(b *testing.B) *ledger.Ledger {
 			b.Error(err)
 		}
 	})
+	return fill(b, s)
+}
+
+// fill records the events of [million] in s.
+func fill(b *testing.B, s *badgerstore.Store) *ledger.Ledger {
 	l, err := ledger.Open(b.Context(), ledger.Config{Store: s, Denylist: revocation.NewDenylist()})
 	if err != nil {
 		b.Fatal(err)

@@ -112,8 +112,8 @@ func (c *collection) scan(ctx context.Context, prefix string, limit int, judge f
 }
 
 func (c *collection) event(r store.Record) (bool, int64, error) {
-	var rec eventRecord
-	if err := decode(r, &rec, &rec.V); err != nil {
+	rec, err := decodeEvent(r)
+	if err != nil {
 		return false, 0, err
 	}
 	end := rec.Event.ExpiresAt

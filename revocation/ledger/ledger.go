@@ -191,8 +191,8 @@ func (l *Ledger) eachEvent(ctx context.Context, fn func([]revocation.Event) erro
 		}
 		events := make([]revocation.Event, len(page))
 		for i, r := range page {
-			var rec eventRecord
-			if err := decode(r, &rec, &rec.V); err != nil {
+			rec, err := decodeEvent(r)
+			if err != nil {
 				return err
 			}
 			events[i] = rec.Event

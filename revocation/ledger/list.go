@@ -32,8 +32,8 @@ func (l *Ledger) List(ctx context.Context, after string, limit int) (events []re
 	}
 	events = make([]revocation.Event, len(records))
 	for i, r := range records {
-		var rec eventRecord
-		if err := decode(r, &rec, &rec.V); err != nil {
+		rec, err := decodeEvent(r)
+		if err != nil {
 			return nil, "", fmt.Errorf("listing the revocations: %w", err)
 		}
 		events[i] = rec.Event
@@ -57,8 +57,8 @@ func (l *Ledger) Find(ctx context.Context, kind revocation.Kind, value string) (
 	case err != nil:
 		return revocation.Recorded{}, false, fmt.Errorf("looking up a revocation: %w", err)
 	}
-	var rec eventRecord
-	if err := decode(r, &rec, &rec.V); err != nil {
+	rec, err := decodeEvent(r)
+	if err != nil {
 		return revocation.Recorded{}, false, fmt.Errorf("looking up a revocation: %w", err)
 	}
 	return revocation.Recorded{Event: rec.Event, Origin: rec.Origin, Seq: rec.Seq}, true, nil

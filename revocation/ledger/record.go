@@ -11,7 +11,7 @@ import (
 	"tokenbroker/revocation"
 )
 
-// version of the stored records.
+// version of the stored records that are JSON.
 const version = 1
 
 const (
@@ -40,14 +40,6 @@ type storeRecord struct {
 type timeFloorRecord struct {
 	V         int   `json:"v"`
 	TimeFloor int64 `json:"time_floor"`
-}
-
-// eventRecord is the strongest event of its kind and value, and the batch that wrote it.
-type eventRecord struct {
-	V      int              `json:"v"`
-	Origin string           `json:"origin"`
-	Seq    uint64           `json:"seq"`
-	Event  revocation.Event `json:"event"`
 }
 
 // batchKey sorts the batches of an origin by seq (16 digits hold [revocation.MaxSeq]).

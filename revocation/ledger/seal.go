@@ -49,10 +49,11 @@ func (l *Ledger) Seal(accepted []revocation.Event) ([]store.Write, error) {
 		info.end = max(info.end, recorded.ExpiresAt)
 		info.length = max(info.length, length(recorded))
 		if needed {
-			writes = append(writes, store.Write{
-				Key: key, Blind: true,
-				Value: encode(eventRecord{V: version, Origin: l.origin, Seq: seq, Event: recorded}),
-			})
+			value, err := eventRecord{Origin: l.origin, Seq: seq, Event: recorded}.encode()
+			if err != nil {
+				return nil, err
+			}
+			writes = append(writes, store.Write{Key: key, Blind: true, Value: value})
 		}
 	}
 	l.mu.Lock()
@@ -70,8 +71,8 @@ func (l *Ledger) merge(key string, e revocation.Event) (revocation.Event, bool, 
 	if err != nil {
 		return e, false, err
 	}
-	var old eventRecord
-	if err := decode(r, &old, &old.V); err != nil {
+	old, err := decodeEvent(r)
+	if err != nil {
 		return e, false, err
 	}
 	if covers(old.Event, e) {

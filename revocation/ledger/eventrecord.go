@@ -1,0 +1,95 @@
+package ledger
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+
+	"tokenbroker/broker/store"
+	"tokenbroker/revocation"
+)
+
+// eventRecord is the strongest event of its kind and value, and the batch that wrote it.
+//
+// A restart and every full answer read all of them, so their form is a compact one: a byte
+// with the version, the length of the origin and the origin, seq as a varint, the event in
+// the binary form ([revocation.AppendEvent]), and four bytes of CRC-32C over all before
+// them. Version 1 was JSON, which is still read.
+type eventRecord struct {
+	Origin string
+	Seq    uint64
+	Event  revocation.Event
+}
+
+// eventVersion is the version of an eventRecord; JSON begins with a brace.
+const eventVersion = 2
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func (r eventRecord) encode() ([]byte, error) {
+	data := make([]byte, 0, 2+len(r.Origin)+binary.MaxVarintLen64+64+len(r.Event.Value))
+	data = append(data, eventVersion, byte(len(r.Origin)))
+	data = append(data, r.Origin...)
+	data = binary.AppendUvarint(data, r.Seq)
+	data, err := revocation.AppendEvent(data, r.Event)
+	if err != nil {
+		return nil, err
+	}
+	return binary.BigEndian.AppendUint32(data, crc32.Checksum(data, castagnoli)), nil
+}
+
+// decodeEvent reads a record. What it cannot read is an error, never "not revoked".
+func decodeEvent(r store.Record) (eventRecord, error) {
+	rec, err := parseEvent(r.Value)
+	if err != nil {
+		return eventRecord{}, fmt.Errorf("reading ledger record %s: %w", r.Key, err)
+	}
+	return rec, nil
+}
+
+var errDamaged = errors.New("it is damaged")
+
+func parseEvent(data []byte) (rec eventRecord, err error) {
+	switch {
+	case len(data) == 0:
+		return rec, errDamaged
+	case data[0] == '{':
+		return parseJSONEvent(data)
+	case data[0] != eventVersion:
+		return rec, fmt.Errorf("version %d, this program knows %d", data[0], eventVersion)
+	}
+	body := len(data) - crc32.Size
+	if body < 2 || crc32.Checksum(data[:body], castagnoli) != binary.BigEndian.Uint32(data[body:]) {
+		return rec, errDamaged
+	}
+	size, rest := int(data[1]), data[2:body]
+	if len(rest) < size {
+		return rec, errDamaged
+	}
+	rec.Origin, rest = string(rest[:size]), rest[size:]
+	seq, n := binary.Uvarint(rest)
+	if n <= 0 {
+		return rec, errDamaged
+	}
+	rec.Seq = seq
+	rec.Event, err = revocation.DecodeEvent(rest[n:])
+	return rec, err
+}
+
+func parseJSONEvent(data []byte) (eventRecord, error) {
+	var rec struct {
+		V      int              `json:"v"`
+		Origin string           `json:"origin"`
+		Seq    uint64           `json:"seq"`
+		Event  revocation.Event `json:"event"`
+	}
+	if err := json.Unmarshal(data, &rec); err != nil {
+		return eventRecord{}, err
+	}
+	if rec.V != version {
+		return eventRecord{}, fmt.Errorf("version %d, as JSON this program knows %d", rec.V, version)
+	}
+	return eventRecord{Origin: rec.Origin, Seq: rec.Seq, Event: rec.Event}, nil
+}

@@ -1,0 +1,66 @@
+package ledger_test
+
+import (
+	"testing"
+	"time"
+
+	"tokenbroker/broker/store/badgerstore"
+	"tokenbroker/revocation"
+	"tokenbroker/revocation/ledger"
+)
+
+// BenchmarkRestart is a broker's start with a million live entries: the store opened and
+// every entry in the denylist. Its floor, in the same turn, is the store opened and all
+// entries iterated by themselves; x-floor is the ratio.
+func BenchmarkRestart(b *testing.B) {
+	dir := b.TempDir()
+	open := func() *badgerstore.Store {
+		s, err := badgerstore.Open(badgerstore.Config{Dir: dir})
+		if err != nil {
+			b.Fatal(err)
+		}
+		return s
+	}
+	s := open()
+	fill(b, s)
+	if err := s.Close(); err != nil {
+		b.Fatal(err)
+	}
+	var floor, whole time.Duration
+	for range b.N {
+		b.StopTimer()
+		begun := time.Now()
+		s = open()
+		n := 0
+		for after := ""; ; {
+			page, err := s.List(b.Context(), "ledger.event.", after, 10_000)
+			if err != nil {
+				b.Fatal(err)
+			}
+			n += len(page)
+			if len(page) < 10_000 {
+				break
+			}
+			after = page[len(page)-1].Key
+		}
+		floor += time.Since(begun)
+		if err := s.Close(); err != nil || n != benchEvents {
+			b.Fatal(n, err)
+		}
+		b.StartTimer()
+		begun = time.Now()
+		s = open()
+		deny := revocation.NewDenylist()
+		if _, err := ledger.Open(b.Context(), ledger.Config{Store: s, Denylist: deny}); err != nil {
+			b.Fatal(err)
+		}
+		whole += time.Since(begun)
+		b.StopTimer()
+		if err := s.Close(); err != nil || deny.Len() != benchEvents {
+			b.Fatal(deny.Len(), err)
+		}
+		b.StartTimer()
+	}
+	b.ReportMetric(floor.Seconds()/float64(b.N), "floor-s")
+	b.ReportMetric(whole.Seconds()/floor.Seconds(), "x-floor")
+}
