@@ -45,11 +45,8 @@ func (s *Store) List(ctx context.Context, prefix, after string, limit int) ([]st
 	}
 	txn := s.db.NewTransaction(false)
 	defer txn.Discard()
-	it := txn.NewIterator(badger.IteratorOptions{
-		PrefetchValues: true,
-		PrefetchSize:   min(limit, 100),
-		Prefix:         []byte(prefix),
-	})
+	// Values stand beside their keys: to fetch them ahead costs a goroutine each and saves nothing.
+	it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte(prefix)})
 	defer it.Close()
 	var records []store.Record
 	for it.Seek([]byte(max(after, prefix, firstKey))); it.Valid() && len(records) < limit; it.Next() {
