@@ -35,4 +35,3 @@ func DecodeEvent(data []byte) (Event, error) {
 	}
 	return e, nil
 }
-

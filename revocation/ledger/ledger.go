@@ -182,31 +182,6 @@ func (l *Ledger) loadEvents(ctx context.Context) error {
 	})
 }
 
-// eachEvent gives the strongest events of the record, a page at a time, to fn.
-func (l *Ledger) eachEvent(ctx context.Context, fn func([]revocation.Event) error) error {
-	for after := ""; ; {
-		page, err := l.config.Store.List(ctx, eventPrefix, after, pageSize)
-		if err != nil {
-			return err
-		}
-		events := make([]revocation.Event, len(page))
-		for i, r := range page {
-			rec, err := decodeEvent(r)
-			if err != nil {
-				return err
-			}
-			events[i] = rec.Event
-		}
-		if err := fn(events); err != nil {
-			return err
-		}
-		if len(page) < pageSize {
-			return nil
-		}
-		after = page[len(page)-1].Key
-	}
-}
-
 // StoreID returns the random id that was made with the store.
 func (l *Ledger) StoreID() string { return l.storeID }
 

@@ -15,7 +15,8 @@ import (
 const version = 1
 
 const (
-	// pageSize is how many records are read at a time, pageBytes how much of the own batches.
+	// pageSize is how many records are read at a time, pageBytes how much of the own batches;
+	// eventPage is for the events.
 	pageSize  = 1000
 	pageBytes = 4 << 20
 	// batchPage is pageSize for batches of unknown size: 16 MiB at most.
