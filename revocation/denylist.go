@@ -94,7 +94,7 @@ func (d *Denylist) evict(l life) {
 	d.incompleteUntil = max(d.incompleteUntil, l.end)
 }
 
-// Apply inserts events and then bumps the version; what it inserted is in force when it
+// Apply inserts events and then bumps the version, unless nothing was new; what it inserted is in force when it
 // returns, and the watchers have been called. Of two events for one value the longest end
 // and the highest epoch win. Events of an unknown kind are the caller's to refuse; they are
 // left out.
@@ -104,33 +104,42 @@ func (d *Denylist) Apply(events ...Event) {
 	}
 	now := time.Since(d.base)
 	d.mu.Lock()
+	changed := false
 	for _, e := range events {
-		d.insert(now, e)
+		changed = d.insert(now, e) || changed
 	}
-	d.version.Add(1)
+	if changed {
+		d.version.Add(1)
+	}
 	d.mu.Unlock()
 	d.tell(events)
 }
 
-func (d *Denylist) insert(now time.Duration, e Event) {
+// insert reports whether the event changed anything: one that comes again does not.
+func (d *Denylist) insert(now time.Duration, e Event) (changed bool) {
 	l := life{end: e.ExpiresAt, until: now + lengthOf(e)}
 	switch e.Kind {
 	case KindJTI, KindSID:
 		k, ok := idOf(e.Kind, e.Value)
 		if ok && prolong(d.ids, k, l) || !ok && prolong(d.texts, text{e.Kind, e.Value}, l) {
 			d.inserted++
+			return true
 		}
 	case KindSub, KindClient, KindAll:
 		k := text{e.Kind, e.Value}
-		old := d.epochs[k]
+		old, known := d.epochs[k]
 		kept := old.longer(l)
 		if e.Epoch > old.epoch {
 			kept.until = max(old.until, l.until)
 		}
 		d.epochs[k] = epochs{life: kept, epoch: max(old.epoch, e.Epoch)}
+		return !known || d.epochs[k] != old
 	case KindKID:
+		_, known := d.kids[e.Value]
 		d.kids[e.Value] = struct{}{}
+		return !known
 	}
+	return false
 }
 
 // longer gives the life that ends later; the same end again does not prolong the wait.

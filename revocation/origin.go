@@ -56,6 +56,12 @@ func (o *origin) add(seq uint64) {
 	}
 }
 
+// has reports whether the batch was applied.
+func (o *origin) has(seq uint64) bool {
+	_, ahead := o.ahead[seq]
+	return ahead || seq <= o.applied
+}
+
 // cover notes that everything up to seq is applied.
 func (o *origin) cover(seq uint64) {
 	o.head = max(o.head, seq)

@@ -82,6 +82,12 @@ type State struct {
 	WallOffsetMS int64
 	// Dropped counts messages under unknown keys that were given up.
 	Dropped uint64
+	// Replayed counts verified messages that told nothing new: a batch that was applied
+	// before, a heartbeat that came after a later one.
+	Replayed uint64
+	// Ignored counts verified messages of an origin or a store that no answer lists, such
+	// as a life of the broker that is over.
+	Ignored uint64
 }
 
 // Fresh reports whether everything acknowledged more than maxStaleness before now is applied.
@@ -126,6 +132,7 @@ type Tracker struct {
 	held                  []Held
 	heldBytes             int
 	dropped               uint64
+	replayed, ignored     uint64
 }
 
 type buffered struct {
@@ -178,6 +185,8 @@ func (t *Tracker) State(now Instant) State {
 		Proved:       t.store != "" && len(t.origins) > 0 && !t.conflict && now.offsetNear(t.wallOffset),
 		WallOffsetMS: t.wallOffset,
 		Dropped:      t.dropped,
+		Replayed:     t.replayed,
+		Ignored:      t.ignored,
 	}
 	first := true
 	var ahead int64 // the broker's clock minus the monotonic one, ms

@@ -48,6 +48,9 @@ func (t *Tracker) batch(o *origin, m Message) {
 		o.torn = o.torn || m.Batch.Seq > o.applied
 		return
 	}
+	if o.has(m.Batch.Seq) {
+		t.replayed++ // applying it again changes nothing
+	}
 	t.eff.Apply = append(t.eff.Apply, m.Batch.Events...)
 	o.add(m.Batch.Seq)
 	o.advance()
@@ -68,6 +71,7 @@ func (t *Tracker) heartbeat(now Instant, arrival time.Duration, o *origin, m Mes
 		floor:   h.TimeFloor,
 	})
 	if h.Up <= o.lastUp {
+		t.replayed++
 		return // an older one tells nothing of today's keys
 	}
 	o.lastUp = h.Up
@@ -86,6 +90,7 @@ func (t *Tracker) heartbeat(now Instant, arrival time.Duration, o *origin, m Mes
 // lost: the heads make that visible.
 func (t *Tracker) keep(arrival time.Duration, m Message) {
 	if !t.wanted && t.inFlight == 0 {
+		t.ignored++
 		return
 	}
 	n := 0
@@ -93,6 +98,7 @@ func (t *Tracker) keep(arrival time.Duration, m Message) {
 		n = len(m.Batch.Events)
 	}
 	if len(t.buffer) >= maxBuffered || t.buffering+n > bufferedEvents {
+		t.ignored++
 		return
 	}
 	t.buffer = append(t.buffer, buffered{arrival: arrival, msg: m})
@@ -107,6 +113,8 @@ func (t *Tracker) release(now Instant) {
 	for _, b := range kept {
 		if b.msg.Store() == t.store {
 			t.receive(now, b.arrival, b.msg)
+		} else {
+			t.ignored++
 		}
 	}
 }

@@ -29,6 +29,7 @@ func (s *syncer) startCatchUp(ctx context.Context, c revocation.CatchUp) {
 	if s.cancelCatch != nil {
 		s.cancelCatch()
 	}
+	s.counts.catchUps.Add(1)
 	request, cancel := context.WithCancel(ctx)
 	s.cancelCatch = cancel
 	s.spawn(ctx, func() func() {
@@ -36,6 +37,9 @@ func (s *syncer) startCatchUp(ctx context.Context, c revocation.CatchUp) {
 		answer, err := s.fetchCatchUp(request, c.After)
 		givenUp := request.Err() != nil
 		return func() {
+			if err != nil {
+				s.counts.failedCatchUps.Add(1)
+			}
 			if !givenUp {
 				s.outcome(jobCatchUp, err)
 			}

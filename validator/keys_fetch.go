@@ -23,6 +23,7 @@ const (
 
 // startTokenKeys fetches discovery and token keys: both say what a token may be.
 func (s *syncer) startTokenKeys(ctx context.Context) {
+	s.counts.tokenFetches.Add(1)
 	old := s.tokens.set.Load()
 	s.spawn(ctx, func() func() {
 		set, err := s.fetchTokenKeys(ctx, old)
@@ -102,6 +103,7 @@ func (s *syncer) discover(ctx context.Context) (discovery, error) {
 
 // startFeedKeys fetches the keys that sign the feed's messages.
 func (s *syncer) startFeedKeys(ctx context.Context) {
+	s.counts.keyFetches.Add(1)
 	etag := s.feedKeys.etag
 	s.spawn(ctx, func() func() {
 		set, doc, err := s.fetchFeedKeys(ctx, etag)

@@ -23,6 +23,8 @@ type Stats struct {
 	Denylist        int
 	Evictions       uint64
 	IncompleteUntil int64
+	// Feed counts what came of the revocation feed and what was fetched.
+	Feed FeedStats
 	// Version moves with every change of keys and revocations.
 	Version uint64
 }
@@ -50,6 +52,7 @@ func (v *Validator) Stats() Stats {
 		Evictions:       denylist.Evictions(),
 		IncompleteUntil: denylist.IncompleteUntil(),
 
+		Feed:    v.feed.stats(),
 		Version: r.version,
 	}
 }

@@ -46,6 +46,7 @@ type syncer struct {
 	deny   *revocation.Denylist
 	now    atomic.Pointer[view]
 	tokens *tokenKeys
+	counts feedCounts
 
 	inbox     chan delivery
 	inboxSize atomic.Int64 // bytes
@@ -162,22 +163,34 @@ var errInboxFull = errors.New("more messages than can be taken in")
 
 // Message implements [revocation.Sink]. What does not fit is dropped and becomes a gap.
 func (s *syncer) Message(raw []byte) {
+	s.counts.messages.Add(1)
 	n := int64(len(raw))
 	if s.inboxSize.Add(n) > inboxBytes {
-		s.inboxSize.Add(-n)
-		s.Gap(errInboxFull)
+		s.overflow(n)
 		return
 	}
 	select {
 	case s.inbox <- delivery{raw: raw, arrival: monotonic()}:
 	default:
-		s.inboxSize.Add(-n)
-		s.Gap(errInboxFull)
+		s.overflow(n)
 	}
 }
 
-// Gap implements [revocation.Sink]. Gaps that come while one waits are that one.
+// overflow gives n bytes of a message that does not fit back.
+func (s *syncer) overflow(n int64) {
+	s.inboxSize.Add(-n)
+	s.counts.overflowed.Add(1)
+	s.missed(errInboxFull)
+}
+
+// Gap implements [revocation.Sink].
 func (s *syncer) Gap(cause error) {
+	s.counts.gaps.Add(1)
+	s.missed(cause)
+}
+
+// missed has a catch-up made. What is missed while one waits to be noticed is that one.
+func (s *syncer) missed(cause error) {
 	select {
 	case s.gaps <- cause:
 	default:
@@ -229,6 +242,7 @@ func (s *syncer) receive(ctx context.Context, h revocation.Held) {
 	case errors.Is(err, revocation.ErrUnknownKey):
 		s.perform(ctx, s.tracker.Unknown(s.instant(), h))
 	default:
+		s.counts.refused(err)
 		s.cfg.Logger.Debug("a revocation message was refused", "error", err)
 	}
 }
@@ -270,6 +284,7 @@ func (s *syncer) perform(ctx context.Context, e revocation.Effects) {
 func (s *syncer) publish() {
 	now := s.instant()
 	state := s.tracker.State(now)
+	s.counts.track(state)
 	v := view{
 		version:      s.deny.Version(),
 		asOf:         state.AsOf,

@@ -125,6 +125,7 @@ type Validator struct {
 	verified, expired, revoked, invalid, stale atomic.Uint64
 
 	bindings *bindings
+	feed     *feedCounts // nil: there is no feed
 }
 
 // New connects to the broker and returns once keys and live revocations are in memory,
@@ -149,6 +150,7 @@ func New(ctx context.Context, config Config) (*Validator, error) {
 	}
 	v := newValidator(config.Issuer, []string{config.Audience}, config.CacheSize,
 		newRemote(syncer, config.MaxStaleness))
+	v.feed = &syncer.counts
 	v.onStale, v.maxStaleness = config.OnStale, config.MaxStaleness
 	v.introspector = newIntrospector(config.Issuer, config.Client, config.HTTPClient, syncer.denylist(), config.Logger)
 	v.close = func() {

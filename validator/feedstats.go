@@ -1,0 +1,70 @@
+package validator
+
+import (
+	"errors"
+	"sync/atomic"
+
+	"tokenbroker/revocation"
+)
+
+// FeedStats count, since the start, what the revocation feed brought and what was fetched
+// from the broker. All are zero for [NewInProcess], which has no feed.
+type FeedStats struct {
+	// Messages is how many arrived.
+	Messages uint64
+	// These changed nothing. Malformed: no message of this protocol, damaged, truncated,
+	// unsigned or out of bounds. Forged: the signature is not of the key that it names.
+	// UnknownKey: under a key that the broker does not publish for revocations, given up
+	// after the keys were fetched. Replayed: told nothing new. Ignored: of a life of the
+	// broker, or of a store, that no catch-up answer lists.
+	Malformed, Forged, UnknownKey, Replayed, Ignored uint64
+	// Overflowed counts messages that came faster than they could be taken in. A catch-up
+	// makes up for them.
+	Overflowed uint64
+	// Gaps counts how often messages may have been lost: a reconnect, a slow consumer.
+	Gaps uint64
+	// CatchUps, TokenKeyFetches and FeedKeyFetches count requests to the broker, FailedCatchUps
+	// those without a usable answer.
+	CatchUps, FailedCatchUps, TokenKeyFetches, FeedKeyFetches uint64
+}
+
+// feedCounts are counted by a syncer and read by anybody. A nil one counts nothing.
+type feedCounts struct {
+	messages, malformed, forged, overflowed, gaps      atomic.Uint64
+	unknownKey, replayed, ignored                      atomic.Uint64 // the tracker's
+	catchUps, failedCatchUps, tokenFetches, keyFetches atomic.Uint64
+}
+
+func (c *feedCounts) refused(err error) {
+	if errors.Is(err, revocation.ErrSignature) {
+		c.forged.Add(1)
+	} else {
+		c.malformed.Add(1)
+	}
+}
+
+func (c *feedCounts) track(s revocation.State) {
+	c.unknownKey.Store(s.Dropped)
+	c.replayed.Store(s.Replayed)
+	c.ignored.Store(s.Ignored)
+}
+
+func (c *feedCounts) stats() FeedStats {
+	if c == nil {
+		return FeedStats{}
+	}
+	return FeedStats{
+		Messages:        c.messages.Load(),
+		Malformed:       c.malformed.Load(),
+		Forged:          c.forged.Load(),
+		UnknownKey:      c.unknownKey.Load(),
+		Replayed:        c.replayed.Load(),
+		Ignored:         c.ignored.Load(),
+		Overflowed:      c.overflowed.Load(),
+		Gaps:            c.gaps.Load(),
+		CatchUps:        c.catchUps.Load(),
+		FailedCatchUps:  c.failedCatchUps.Load(),
+		TokenKeyFetches: c.tokenFetches.Load(),
+		FeedKeyFetches:  c.keyFetches.Load(),
+	}
+}
