@@ -26,6 +26,7 @@ func TestImportBorders(t *testing.T) {
 		"tokenbroker/validator/validatortest": sdk,
 		"tokenbroker/revocation/natsfeed":     {gin, badger, "github.com/nats-io/nats-server", "tokenbroker/broker", "tokenbroker/api", "tokenbroker/keyring"},
 		"tokenbroker/revocation/httpfeed":     sdk,
+		"tokenbroker/revocation/receipts":     append([]string{"tokenbroker/revocation/ledger", "tokenbroker/validator"}, sdk...),
 		"tokenbroker/keyring":                 {gin, badger, nats, "tokenbroker/broker", "tokenbroker/api", "tokenbroker/validator", "tokenbroker/revocation/ledger"},
 		"tokenbroker/broker":                  {gin, badger, nats, "tokenbroker/api", "tokenbroker/keyring", "tokenbroker/revocation/ledger"},
 		"tokenbroker/broker/store":            {gin, badger, nats, "tokenbroker/broker/actor", "tokenbroker/api", "tokenbroker/keyring"},

@@ -34,6 +34,8 @@ type Config struct {
 	Secrets   Secrets
 	Ledger    Ledger
 	Broadcast Broadcast
+	// Receipts may be nil: there are no services that tell what they have applied.
+	Receipts Receipts
 	Denylist  Denylist
 	Clock     Clock
 	Passwords Passwords

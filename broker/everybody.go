@@ -25,12 +25,14 @@ func (b *Broker) RevokeEverybody(ctx context.Context, reason string, req Request
 	if err != nil {
 		return Revoked{}, err
 	}
+	tell := b.telling(ctx, req)
+	defer tell.done()
 	epoch, seq, err := b.raiseFloor(ctx, why)
 	if err != nil {
 		return Revoked{}, b.internal(ctx, "revoking everybody's tokens", err)
 	}
 	b.audit(ctx, "everybody_revoke", req, "reason", string(why), "epoch", epoch)
-	return Revoked{Kind: string(revocation.KindAll), Epoch: epoch, Changed: true, Broadcast: b.broadcast(ctx, seq)}, nil
+	return tell.revoked(ctx, Revoked{Kind: string(revocation.KindAll), Epoch: epoch, Changed: true}, seq), nil
 }
 
 func (b *Broker) raiseFloor(ctx context.Context, reason revocation.Reason) (epoch int64, seq uint64, err error) {

@@ -22,6 +22,8 @@ func (b *Broker) LogOff(ctx context.Context, refreshText, csrf string, req Reque
 		b.audit(ctx, "csrf_mismatch", req, "uid", uid, "sid", sid)
 		return LogOffResult{}, errCSRF()
 	}
+	tell := b.telling(ctx, req)
+	defer tell.done()
 	result, err := b.ask(ctx, shardMessage{uid: uid, sid: sid, message: session.EndSession{
 		SecretHash: token.secretHash(), Channel: session.ChannelCookie, Reason: revocation.ReasonLogoff,
 	}})
@@ -33,7 +35,8 @@ func (b *Broker) LogOff(ctx context.Context, refreshText, csrf string, req Reque
 		return LogOffResult{}, nil
 	}
 	b.audit(ctx, "log_off", req, "uid", uid, "sid", sid)
-	off := LogOffResult{Ended: true, SID: sid, Broadcast: b.broadcast(ctx, result.seq)}
+	off := LogOffResult{Ended: true, SID: sid}
+	off.Broadcast, off.Receipts = tell.services(ctx, result.seq)
 	off.LogoutURL = b.logoutURL(ctx, result.effects.Session.Provider)
 	return off, nil
 }

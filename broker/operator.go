@@ -106,6 +106,8 @@ type Revoked struct {
 	Changed bool `json:"changed"`
 	// Broadcast is false when the record is durable and its message is still to be sent.
 	Broadcast bool `json:"broadcast"`
+	// ReceiptSummary is nil when Request.Wait was zero.
+	*ReceiptSummary
 }
 
 // BulkRevocation is many values of one kind to be revoked: jti, sid or sub (uids or local
@@ -128,6 +130,8 @@ type BulkRevoked struct {
 	UnknownValues []string `json:"unknown_values,omitempty"`
 	// Broadcast is false when the records are durable and a message is still to be sent.
 	Broadcast bool `json:"broadcast"`
+	// ReceiptSummary is of all of them together; nil when Request.Wait was zero.
+	*ReceiptSummary
 }
 
 // RevocationCheck says what revokes a value.

@@ -42,6 +42,21 @@ type Broadcast interface {
 	Flushed(ctx context.Context, seq uint64) bool
 }
 
+// Receipts is what services say of how far they are. Safe for concurrent use.
+type Receipts interface {
+	// Expect begins a wait, before the commit: its batch asks the services for receipts.
+	Expect() ReceiptWait
+}
+
+// ReceiptWait is one wait, for one caller.
+type ReceiptWait interface {
+	// Applied waits until every service that is heard of now has applied the batch with that
+	// sequence number, or ctx ends. The time counts from Expect.
+	Applied(ctx context.Context, seq uint64) ReceiptSummary
+	// Done ends the wait. It may be called without Applied.
+	Done()
+}
+
 // Denylist is the broker's own denylist: whatever was acknowledged is in it.
 type Denylist interface {
 	Revoked(s revocation.Subject) bool

@@ -19,14 +19,16 @@ func (b *Broker) RemoveUser(ctx context.Context, ref string, req Request) (Revok
 	if err != nil {
 		return Revoked{}, b.internal(ctx, "removing a user", err)
 	}
-	removed, err := b.endUser(ctx, "user_remove", user.UID, session.RemoveUser{}, req)
+	tell := b.telling(ctx, req)
+	defer tell.done()
+	removed, seq, err := b.recordEnd(ctx, "user_remove", user.UID, session.RemoveUser{}, req)
 	if err != nil {
 		return Revoked{}, err
 	}
 	if err := b.purgeSessions(ctx, user.UID); err != nil { // they are dead and expire by themselves
 		b.cfg.Logger.WarnContext(ctx, "the sessions of a removed user are still stored", "uid", user.UID, "error", err)
 	}
-	return removed, nil
+	return tell.revoked(ctx, removed, seq), nil
 }
 
 // removal deletes the removed user's record and what of the accounts leads to it.

@@ -37,13 +37,13 @@ func (b *Broker) RevokeSession(ctx context.Context, sid, reason string, req Requ
 	if err != nil {
 		return Revoked{}, err
 	}
+	tell := b.telling(ctx, req)
+	defer tell.done()
 	changed, seq, err := b.endSession(ctx, sid, why, req)
 	if err != nil {
 		return Revoked{}, err
 	}
-	return Revoked{
-		Kind: string(revocation.KindSID), Value: sid, Changed: changed, Broadcast: b.broadcast(ctx, seq),
-	}, nil
+	return tell.revoked(ctx, Revoked{Kind: string(revocation.KindSID), Value: sid, Changed: changed}, seq), nil
 }
 
 // endSession is RevokeSession up to the disk; seq is zero when there was nothing to do.
@@ -71,12 +71,13 @@ func (b *Broker) RevokeUser(ctx context.Context, ref, reason string, req Request
 	if err != nil {
 		return Revoked{}, err
 	}
+	tell := b.telling(ctx, req)
+	defer tell.done()
 	done, seq, err := b.endUserByRef(ctx, ref, why, req)
 	if err != nil {
 		return Revoked{}, err
 	}
-	done.Broadcast = b.broadcast(ctx, seq)
-	return done, nil
+	return tell.revoked(ctx, done, seq), nil
 }
 
 // endUserByRef is RevokeUser up to the disk.
@@ -109,19 +110,4 @@ func (b *Broker) sessionOwner(ctx context.Context, sid string) (string, error) {
 
 func errUnknownSession() *Error {
 	return &Error{Code: CodeUnknownSession, Message: "There is no such session."}
-}
-
-// broadcast waits, for a while, until what was recorded at seq is sent and reports whether it
-// was; zero: nothing was, because of an earlier change, whose event may be on its way. That
-// may be on disk and not below the head yet: what the committer began, it has to end first.
-func (b *Broker) broadcast(ctx context.Context, seq uint64) bool {
-	wait, cancel := context.WithTimeout(ctx, broadcastWait)
-	defer cancel()
-	if seq == 0 {
-		if _, err := b.committer.Ask(wait, commitRequest{}); err != nil {
-			return false
-		}
-		seq = b.cfg.Ledger.Head()
-	}
-	return b.cfg.Broadcast.Flushed(wait, seq)
 }

@@ -27,6 +27,8 @@ func (b *Broker) RevokeBulk(ctx context.Context, bulk BulkRevocation, req Reques
 	if err != nil {
 		return BulkRevoked{}, err
 	}
+	tell := b.telling(ctx, req)
+	defer tell.done()
 	done := BulkRevoked{Kind: string(bulk.Kind)}
 	var seq uint64
 	if bulk.Kind == revocation.KindJTI {
@@ -46,7 +48,7 @@ func (b *Broker) RevokeBulk(ctx context.Context, bulk BulkRevocation, req Reques
 	}
 	b.audit(ctx, "bulk_revoke", req, "kind", done.Kind, "reason", string(why), "recorded", done.Recorded,
 		"changed", done.Changed, "unknown", done.Unknown, "first", values[0], "last", values[len(values)-1])
-	done.Broadcast = b.broadcast(ctx, seq)
+	done.Broadcast, done.ReceiptSummary = tell.services(ctx, seq)
 	return done, nil
 }
 

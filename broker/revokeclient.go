@@ -18,6 +18,8 @@ func (b *Broker) RevokeClient(ctx context.Context, id, reason string, req Reques
 	if err != nil {
 		return Revoked{}, err
 	}
+	tell := b.telling(ctx, req)
+	defer tell.done()
 	epoch, seq, err := b.end(ctx, ending{
 		kind: revocation.KindClient, value: id, reason: why,
 		writes: func(ctx context.Context, epoch int64) ([]store.Write, error) {
@@ -40,7 +42,5 @@ func (b *Broker) RevokeClient(ctx context.Context, id, reason string, req Reques
 		return Revoked{}, b.internal(ctx, "revoking a client", err)
 	}
 	b.audit(ctx, "client_revoke", req, "client_id", id, "reason", string(why), "epoch", epoch)
-	return Revoked{
-		Kind: string(revocation.KindClient), Value: id, Epoch: epoch, Changed: true, Broadcast: b.broadcast(ctx, seq),
-	}, nil
+	return tell.revoked(ctx, Revoked{Kind: string(revocation.KindClient), Value: id, Epoch: epoch, Changed: true}, seq), nil
 }

@@ -55,12 +55,14 @@ func (b *Broker) RevokeToken(ctx context.Context, jti, reason string, req Reques
 	if err := ValidateRevocation(revocation.KindJTI, jti); err != nil {
 		return Revoked{}, err
 	}
+	tell := b.telling(ctx, req)
+	defer tell.done()
 	changed, seq, err := b.revokeTokens(ctx, []string{jti}, why)
 	if err != nil {
 		return Revoked{}, b.internal(ctx, "revoking a token", err)
 	}
 	b.audit(ctx, "token_revoke", req, "jti", jti, "reason", string(why), "changed", changed > 0)
-	return Revoked{Kind: string(revocation.KindJTI), Value: jti, Changed: changed > 0, Broadcast: b.broadcast(ctx, seq)}, nil
+	return tell.revoked(ctx, Revoked{Kind: string(revocation.KindJTI), Value: jti, Changed: changed > 0}, seq), nil
 }
 
 // revokeTokens records an event for each jti that is not revoked yet, as one change, and

@@ -13,6 +13,9 @@ type Request struct {
 	// Operator is who asks through the operators' surface ("uid 0", "token"), and Note their
 	// words; both for the audit lines alone.
 	Operator, Note string
+	// Wait is how long, from now, whoever ends tokens wants to wait for the services' receipts;
+	// zero: not at all.
+	Wait time.Duration
 }
 
 // Grant is the answer to a sign-in or a refresh. One that comes with an error has no access
@@ -52,6 +55,8 @@ type LogOffResult struct {
 	SID       string
 	// LogoutURL is the log-out page of the provider that the login came from, or "".
 	LogoutURL string
+	// Receipts is nil when Request.Wait was zero, or nothing was ended.
+	Receipts *ReceiptSummary
 }
 
 // ClientInfo is an authenticated confidential client.

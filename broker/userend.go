@@ -12,12 +12,13 @@ import (
 // endUser has the user's shard decide a change that ends the sessions and tokens made before
 // it: the shard orders it among the user's sign-ins and refreshes.
 func (b *Broker) endUser(ctx context.Context, event, uid string, msg session.Message, req Request) (Revoked, error) {
+	tell := b.telling(ctx, req)
+	defer tell.done()
 	answer, seq, err := b.recordEnd(ctx, event, uid, msg, req)
 	if err != nil {
 		return Revoked{}, err
 	}
-	answer.Broadcast = b.broadcast(ctx, seq)
-	return answer, nil
+	return tell.revoked(ctx, answer, seq), nil
 }
 
 // recordEnd is endUser up to the disk; seq is zero when there was nothing to do.

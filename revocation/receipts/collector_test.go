@@ -1,0 +1,288 @@
+package receipts_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"tokenbroker/revocation"
+	"tokenbroker/revocation/receipts"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const own = "origin-1"
+
+// newCollector has the clock of the test's bubble, and 100 batches committed.
+func newCollector() *receipts.Collector {
+	began := time.Now()
+	return receipts.New(receipts.Config{
+		Origin: own, Head: func() uint64 { return 100 }, Mono: func() time.Duration { return time.Since(began) },
+	})
+}
+
+func receipt(t *testing.T, service, origin string, seq uint64) []byte {
+	t.Helper()
+	raw, err := revocation.EncodeReceipt(revocation.Receipt{
+		V: revocation.Version, Service: service, Applied: map[string]uint64{origin: seq}, Fresh: true, AgeMS: 12,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+func take(t *testing.T, c *receipts.Collector, service string, seq uint64) {
+	t.Helper()
+	if err := c.Take("http/demo", receipt(t, service, own, seq)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// waiting begins to wait and returns what came of it.
+func waiting(t *testing.T, c *receipts.Collector, seq uint64, d time.Duration) <-chan receipts.Summary {
+	t.Helper()
+	answer := make(chan receipts.Summary, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(t.Context(), d)
+		defer cancel()
+		answer <- c.Applied(ctx, seq)
+	}()
+	synctest.Wait()
+	return answer
+}
+
+func want(t *testing.T, got, want receipts.Summary) {
+	t.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("summary (-want +got):\n%s", diff)
+	}
+}
+
+func TestAppliedEndsWithTheLastOfThem(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCollector()
+		for _, s := range []string{"a/1", "a/2", "b/1"} {
+			take(t, c, s, 6)
+		}
+		answer := waiting(t, c, 7, 2*time.Second)
+		time.Sleep(4 * time.Millisecond)
+		take(t, c, "a/1", 7)
+		take(t, c, "a/2", 8)
+		time.Sleep(2 * time.Millisecond)
+		synctest.Wait()
+		select {
+		case got := <-answer:
+			t.Fatalf("it did not wait for b/1: %+v", got)
+		default:
+		}
+		take(t, c, "b/1", 7)
+		want(t, <-answer, receipts.Summary{Applied: 3, Of: 3, SlowestMS: 6})
+	})
+}
+
+func TestNobodyIsWaitedForWithoutServices(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		want(t, newCollector().Applied(t.Context(), 7), receipts.Summary{})
+	})
+}
+
+func TestTheSlowestCountsFromWhenTheBrokerWasAsked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCollector()
+		take(t, c, "a/1", 6)
+		time.Sleep(time.Second)
+		take(t, c, "a/1", 7) // before the wait, and after the question
+		time.Sleep(time.Second)
+		want(t, c.AppliedSince(t.Context(), 995*time.Millisecond, 7), receipts.Summary{Applied: 1, Of: 1, SlowestMS: 5})
+	})
+}
+
+func TestWhoIsSilentBeforehandIsLeftOutAndAfterwardsALaggard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCollector()
+		take(t, c, "gone/1", 6)
+		time.Sleep(3*time.Second + time.Millisecond)
+		take(t, c, "quick/1", 6)
+		take(t, c, "paused/1", 6)
+		answer := waiting(t, c, 7, 8*time.Second)
+		take(t, c, "quick/1", 7)
+		take(t, c, "new/1", 6) // began meanwhile
+		want(t, <-answer, receipts.Summary{Applied: 1, Of: 2, Laggards: []string{"paused/1"}})
+	})
+}
+
+func TestWhatIsNoReceiptOfTheSenderChangesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCollector()
+		take(t, c, "a/1", 6)
+		before := c.Services()
+		huge := append(receipt(t, "a/1", own, 7), make([]byte, revocation.MaxReceiptBytes)...)
+		refused := map[string]struct {
+			source string
+			raw    []byte
+		}{
+			"nothing":                  {"http/demo", nil},
+			"garbage":                  {"http/demo", []byte("{\x00")},
+			"huge":                     {"http/demo", huge},
+			"another version":          {"http/demo", []byte(`{"v":2,"service":"a/1","applied":{"origin-1":7},"fresh":true,"age_ms":1}`)},
+			"ahead of all":             {"http/demo", receipt(t, "a/1", own, 101)},
+			"under a foreign subject":  {"nats/b", receipt(t, "a/1", own, 7)},
+			"under a longer subject":   {"nats/a/1", receipt(t, "a/1", own, 7)},
+			"name that is not printed": {"http/demo", []byte(`{"v":1,"service":"a\u001b/1","applied":{},"fresh":true,"age_ms":1}`)},
+		}
+		for what, r := range refused {
+			if err := c.Take(r.source, r.raw); !errors.Is(err, receipts.ErrRefused) {
+				t.Errorf("%s: %v", what, err)
+			}
+		}
+		if diff := cmp.Diff(before, c.Services()); diff != "" {
+			t.Errorf("services (-before +after):\n%s", diff)
+		}
+		if got := c.Refused(); got != uint64(len(refused)) {
+			t.Errorf("refused %d, want %d", got, len(refused))
+		}
+		if err := c.Take("nats/a", receipt(t, "a/1", own, 7)); err != nil {
+			t.Errorf("its own subject: %v", err)
+		}
+	})
+}
+
+func TestAnotherOriginsBatchesDoNotCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCollector()
+		if err := c.Take("http/demo", receipt(t, "a/1", "origin-0", 99)); err != nil {
+			t.Fatal(err)
+		}
+		want(t, <-waiting(t, c, 7, time.Second), receipts.Summary{Of: 1, Laggards: []string{"a/1"}})
+	})
+}
+
+func TestAReceiptThatWasOvertakenTakesNothingBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCollector()
+		take(t, c, "a/1", 9)
+		take(t, c, "a/1", 8)
+		if got := c.Services()[0]; got.Applied != 9 || got.Lag != 91 {
+			t.Errorf("got %+v", got)
+		}
+	})
+}
+
+func TestTheSameNameFromTwoSourcesIsTwoServices(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCollector()
+		take(t, c, "a/1", 6)
+		if err := c.Take("http/intruder", receipt(t, "a/1", own, 7)); err != nil {
+			t.Fatal(err)
+		}
+		want(t, <-waiting(t, c, 7, time.Second), receipts.Summary{Applied: 1, Of: 2, Laggards: []string{"a/1"}})
+	})
+}
+
+func TestAFloodOfNamesIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCollector()
+		full := 0
+		for i := range 10_000 {
+			err := c.Take(fmt.Sprintf("http/%d", i%7), receipt(t, fmt.Sprintf("s/%d", i), own, 1))
+			if errors.Is(err, receipts.ErrFull) {
+				full++
+			} else if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := len(c.Services()); got != 5000 || full != 5000 {
+			t.Errorf("remembers %d, refused %d", got, full)
+		}
+		time.Sleep(61 * time.Second)
+		for i := range 1001 {
+			err := c.Take("http/1", receipt(t, fmt.Sprintf("t/%d", i), own, 1))
+			if errors.Is(err, receipts.ErrFull) != (i == 1000) {
+				t.Fatalf("of one source, number %d: %v", i, err)
+			}
+		}
+		if got := len(c.Services()); got != 1000 {
+			t.Errorf("remembers %d after the others were forgotten", got)
+		}
+	})
+}
+
+func TestBatchesAskForReceiptsWhileSomebodyWaits(t *testing.T) {
+	c := newCollector()
+	one, two := c.Expect(), c.Expect()
+	one()
+	one()
+	if !c.Wanted() {
+		t.Error("the other one still waits")
+	}
+	two()
+	if c.Wanted() {
+		t.Error("nobody waits")
+	}
+}
+
+func TestCloseEndsEveryWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCollector()
+		take(t, c, "a/1", 6)
+		first, second := waiting(t, c, 7, time.Hour), waiting(t, c, 8, time.Hour)
+		take(t, c, "a/1", 7)
+		c.Close()
+		want(t, <-first, receipts.Summary{Applied: 1, Of: 1})
+		lags := receipts.Summary{Of: 1, Laggards: []string{"a/1"}}
+		want(t, <-second, lags)
+		want(t, c.Applied(t.Context(), 9), lags)
+	})
+}
+
+// Whatever comes in whatever order: the numbers add up, and each laggard is one that was
+// heard and has not said that it is there.
+func TestAppliedNeverExceedsOf(t *testing.T) {
+	for seed := range uint64(300) {
+		synctest.Test(t, func(t *testing.T) {
+			random := rand.New(rand.NewPCG(seed, 1))
+			c := newCollector()
+			heard, applied := map[string]time.Time{}, map[string]uint64{}
+			step := func() {
+				s := fmt.Sprintf("s/%d", random.IntN(6))
+				seq := random.Uint64N(10)
+				take(t, c, s, seq)
+				heard[s], applied[s] = time.Now(), max(applied[s], seq)
+				time.Sleep(time.Duration(random.IntN(700)) * time.Millisecond)
+			}
+			for range random.IntN(20) {
+				step()
+			}
+			var asked []string
+			for s, at := range heard {
+				if time.Since(at) <= 3*time.Second {
+					asked = append(asked, s)
+				}
+			}
+			answer := waiting(t, c, 8, 2*time.Second)
+			for end := time.Now().Add(1300 * time.Millisecond); time.Now().Before(end); {
+				step()
+			}
+			got := <-answer
+			expected := receipts.Summary{Of: len(asked), SlowestMS: got.SlowestMS}
+			for _, s := range asked {
+				if applied[s] >= 8 {
+					expected.Applied++
+				} else {
+					expected.Laggards = append(expected.Laggards, s)
+				}
+			}
+			slices.Sort(expected.Laggards)
+			want(t, got, expected)
+		})
+	}
+}
