@@ -24,6 +24,9 @@ type Revocations interface {
 type AdminConfig struct {
 	Operators   Operators
 	Revocations Revocations
+	// Keys needs Operators, JWKS and FeedJWKS beside it.
+	Keys           Keys
+	JWKS, FeedJWKS Document
 	// Status answers GET /admin/v1/status. Its lists are not nil.
 	Status func(ctx context.Context) Status
 	// Readiness is asked at each GET /readyz.
@@ -114,6 +117,9 @@ func (a *admin) routes() []adminRoute {
 		})
 		routes = append(routes, a.userRoutes()...)
 		routes = append(routes, a.sessionRoutes()...)
+	}
+	if a.cfg.Keys != nil {
+		routes = append(routes, a.keyRoutes()...)
 	}
 	if len(revocations) > 0 {
 		routes = append(routes, adminRoute{pattern: "/admin/v1/revocations", methods: revocations})

@@ -15,6 +15,7 @@ import (
 const (
 	userJSON    = `{"uid":"u1","username":"ada","accounts":[{"issuer":"urn:tokenbroker:local","subject":"ada"}],"has_password":true,"disabled":false,"attributes":{"email":"ada@example.com"},"roles":["admin"],"groups":["staff"],"created_at":"2026-01-02T03:04:05Z","last_login":"2026-01-02T03:04:05Z","epoch":7}`
 	revokedJSON = `{"kind":"sub","value":"u1","epoch":9,"changed":true,"broadcast":true}`
+	keyJSON     = `{"kid":"k1","purpose":"access","algorithm":"ES256","state":"active","created":"2026-01-02T03:04:05Z","activates":"2026-01-02T03:04:05Z","retires":"2026-01-02T03:04:05Z","last_token_dies":"2026-01-02T03:04:05Z","next_step":"retires","next_step_at":"2026-01-02T03:04:05Z"}`
 	pendingJSON = `{"kind":"sub","value":"u1","epoch":9,"changed":true,"broadcast":false}`
 )
 
@@ -58,6 +59,18 @@ func operations() []operation {
 		{"GET", "/admin/v1/revocations/check?value=u1&kind=sub", "", "/admin/v1/revocations/check", 200, `check sub "u1"`, "", ""},
 		{"GET", "/admin/v1/revocations", "", "/admin/v1/revocations", 200, `revocations "" 100`, `{"revocations":[{"kind":"sub","value":"u1","expires_at":1700000300,"at":1700000000,"reason":"revoked","epoch":9}],"next":"sub.u1"}`, ""},
 		{"GET", "/admin/v1/revocations?after=sub.u1&limit=7", "", "/admin/v1/revocations", 200, `revocations "sub.u1" 7`, "", ""},
+		{"GET", "/admin/v1/keys", "", "/admin/v1/keys", 200, "keys", `{"now":"2026-01-02T03:04:05Z","keys":[` + keyJSON + `,{"kid":"m1","purpose":"master","state":"active","created":"2026-01-02T03:04:05Z"}],"rotate_every":"720h0m0s","overdue":{"purposes":["access"],"since":"2026-01-02T03:04:05Z","old_key_until":"2026-01-02T03:04:05Z"}}`, ""},
+		{"GET", "/admin/v1/keys/jwks", "", "/admin/v1/keys/jwks", 200, "", `{"keys":[],"store":"s1"}`, ""},
+		{"GET", "/admin/v1/keys/jwks?purpose=access", "", "/admin/v1/keys/jwks", 200, "", `{"keys":[],"store":"s1"}`, ""},
+		{"GET", "/admin/v1/keys/jwks?purpose=feed", "", "/admin/v1/keys/jwks", 200, "", `{"keys":[],"store":"s2"}`, ""},
+		{"POST", "/admin/v1/keys/rotate", "", "/admin/v1/keys/rotate", 200, `rotate access ""`, `{"purpose":"access","active":` + keyJSON + `,"next":` + keyJSON + `,"signs":"2026-01-02T03:04:05Z","scheduled":true,"changed":true}`, ""},
+		{"POST", "/admin/v1/keys/rotate", `{"algorithm":"EdDSA","note":"n"}`, "/admin/v1/keys/rotate", 200, `rotate access "EdDSA"`, "", "n"},
+		{"POST", "/admin/v1/keys/rotate", `{"purpose":"master"}`, "/admin/v1/keys/rotate", 200, `rotate master ""`, "", ""},
+		{"POST", "/admin/v1/keys/rotate", `{"purpose":"feed","algorithm":"EdDSA"}`, "/admin/v1/keys/rotate", 200, `rotate feed "EdDSA"`, "", ""},
+		{"POST", "/admin/v1/keys/k1/revoke", "", "/admin/v1/keys/{kid}/revoke", 200, `revoke kid "k1" `, `{"kind":"kid","value":"k1","changed":true,"broadcast":true,"purpose":"access","algorithm":"ES256","successor":"k2"}`, ""},
+		{"POST", "/admin/v1/keys/k1/revoke", `{"reason":"revoked","note":"n"}`, "/admin/v1/keys/{kid}/revoke", 200, `revoke kid "k1" revoked`, "", "n"},
+		{"POST", "/admin/v1/keys/reseal", "", "/admin/v1/keys/reseal", 200, `reseal ""`, `{"kek_file":"/data/kek","todo":"set keyring.kek_file"}`, ""},
+		{"POST", "/admin/v1/keys/reseal", `{"kek_file":"/etc/kek","note":"n"}`, "/admin/v1/keys/reseal", 200, `reseal "/etc/kek"`, "", "n"},
 		{"GET", "/admin/v1/status", "", "/admin/v1/status", 200, "", "", ""},
 		{"GET", "/metrics", "", "/metrics", 200, "", "", ""},
 		{"GET", "/livez", "", "/livez", 200, "", `{"status":"ok"}`, ""},
@@ -227,3 +240,17 @@ func TestAdminHeadIsGet(t *testing.T) {
 }
 
 func quoted(name string) string { return strconv.Quote(name) }
+
+func TestAdminRefusesRotationsThatCannotBe(t *testing.T) {
+	for _, body := range []string{
+		`{"purpose":"moon"}`, `{"purpose":""}`, `{"algorithm":"HS256"}`, `{"algorithm":"none"}`,
+		`{"purpose":"feed","algorithm":"ES256"}`, `{"purpose":"master","algorithm":"EdDSA"}`,
+	} {
+		f := &fakeOperators{}
+		want(t, callAdmin(t, newAdmin(f), "POST", "/admin/v1/keys/rotate", body), 400, "invalid_rotation")
+		if f.asked != "" {
+			t.Errorf("%s: asked %s", body, f.asked)
+		}
+	}
+	want(t, callAdmin(t, newAdmin(&fakeOperators{}), "GET", "/admin/v1/keys/jwks?purpose=master", ""), 400, "invalid_parameter")
+}

@@ -154,6 +154,41 @@ func (f *fakeOperators) CheckRevocation(_ context.Context, kind revocation.Kind,
 	}, nil
 }
 
+func (f *fakeOperators) RevokeKey(_ context.Context, kid string, reason string, req broker.Request) (broker.KeyRevoked, error) {
+	f.note(req, "revoke kid %q %s", kid, reason)
+	return broker.KeyRevoked{Revoked: broker.Revoked{Kind: "kid", Value: "k1", Changed: true, Broadcast: f.revoked.Broadcast}, Purpose: "access", Algorithm: "ES256", Successor: "k2"}, f.err
+}
+
+func fullKey() api.Key {
+	return api.Key{
+		KID: "k1", Purpose: "access", Algorithm: "ES256", State: "active", Created: moment, Activates: moment, Retires: moment, LastTokenDies: moment,
+		NextStep: "retires", NextStepAt: moment,
+	}
+}
+
+// ListKeys, RotateKey and ResealKeys are [api.Keys].
+func (f *fakeOperators) ListKeys(context.Context) (api.KeyList, error) {
+	f.note(broker.Request{}, "keys")
+	return api.KeyList{
+		Now: moment, Keys: []api.Key{fullKey(), {KID: "m1", Purpose: "master", State: "active", Created: moment}}, RotateEvery: "720h0m0s",
+		Overdue: &api.KeyOverdue{Purposes: []string{"access"}, Since: moment, OldKeyUntil: moment},
+	}, f.err
+}
+
+func (f *fakeOperators) RotateKey(_ context.Context, rotation api.KeyRotation, req broker.Request) (api.KeyRotated, error) {
+	f.note(req, "rotate %s %q", rotation.Purpose, rotation.Algorithm)
+	return api.KeyRotated{Purpose: rotation.Purpose, Active: fullKey(), Next: fullKey(), Signs: moment, Scheduled: true, Changed: true}, f.err
+}
+
+func (f *fakeOperators) ResealKeys(_ context.Context, kekFile string, req broker.Request) (api.KeysResealed, error) {
+	f.note(req, "reseal %q", kekFile)
+	return api.KeysResealed{KEKFile: "/data/kek", Todo: "set keyring.kek_file"}, f.err
+}
+
+func fakeDocument(body string) api.Document {
+	return func() ([]byte, string, time.Duration) { return []byte(body), "tag", time.Minute }
+}
+
 // List is [api.Revocations].
 func (f *fakeOperators) List(_ context.Context, after string, limit int) ([]revocation.Event, string, error) {
 	f.note(broker.Request{}, "revocations %q %d", after, limit)
@@ -175,7 +210,7 @@ func fullStatus(context.Context) api.Status {
 
 func adminConfig(f *fakeOperators) api.AdminConfig {
 	return api.AdminConfig{
-		Operators: f, Revocations: f, Status: fullStatus, Token: adminToken, Logger: slog.New(slog.DiscardHandler),
+		Operators: f, Revocations: f, Keys: f, JWKS: fakeDocument(`{"keys":[],"store":"s1"}`), FeedJWKS: fakeDocument(`{"keys":[],"store":"s2"}`), Status: fullStatus, Token: adminToken, Logger: slog.New(slog.DiscardHandler),
 		Readiness: func(context.Context) []api.Check { return []api.Check{{Name: "nats", OK: true, Degraded: true}} },
 		Metrics:   http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "metrics") }),
 	}

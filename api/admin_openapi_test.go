@@ -193,6 +193,9 @@ func TestAdminAnswersAreAsDocumented(t *testing.T) {
 		if strings.Contains(op.pattern, "{ref}") {
 			check(t, op, &fakeOperators{err: &broker.Error{Code: broker.CodeUnknownUser}})
 		}
+		if strings.Contains(op.pattern, "{kid}") {
+			check(t, op, &fakeOperators{err: &broker.Error{Code: broker.CodeUnknownKey}})
+		}
 		if op.method == "POST" && op.pattern == "/admin/v1/users" {
 			check(t, op, &fakeOperators{err: &broker.Error{Code: broker.CodeUserExists}})
 		}
@@ -214,7 +217,7 @@ func TestAdminReadsTheDocumentedBodies(t *testing.T) {
 			t.Errorf("%s: body documented: %v", route, schema != nil)
 		}
 		required, _ := schema["required"].([]any)
-		path := strings.NewReplacer("{ref}", "ada", "{sid}", "s1").Replace(pattern)
+		path := strings.NewReplacer("{ref}", "ada", "{sid}", "s1", "{kid}", "k1").Replace(pattern)
 		for name := range d.at(schema, "properties") {
 			members++
 			p := want(t, callAdmin(t, newAdmin(&fakeOperators{}), method, path, `{"`+name+`":7}`), 400, "invalid_body")

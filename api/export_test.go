@@ -11,8 +11,8 @@ import (
 var adminOnly = map[broker.Code]bool{
 	CodeUnknownHost: true, CodeUnauthorized: true, CodeInvalidParameter: true,
 	broker.CodeUserExists: true, broker.CodeUnknownUser: true, broker.CodeUnknownSession: true,
-	broker.CodeUnknownClient: true,
-	broker.CodeInvalidUser:   true, broker.CodeInvalidRevocation: true,
+	broker.CodeUnknownClient: true, broker.CodeUnknownKey: true, CodeInvalidRotation: true, CodeInvalidKEK: true,
+	broker.CodeInvalidUser: true, broker.CodeInvalidRevocation: true,
 }
 
 // AdminCodes are the codes that the operators' handler alone answers with.

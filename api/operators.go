@@ -15,6 +15,7 @@ type Operators interface {
 	OperatorSessions
 	Revoker
 	BulkRevoker
+	KeyRevoker
 }
 
 // UserRecords are what is known of users.
@@ -55,4 +56,9 @@ type Revoker interface {
 type BulkRevoker interface {
 	RevokeBulk(ctx context.Context, bulk broker.BulkRevocation, req broker.Request) (broker.BulkRevoked, error)
 	CheckRevocation(ctx context.Context, kind revocation.Kind, value string) (broker.RevocationCheck, error)
+}
+
+// KeyRevoker marks a signing key compromised: its tokens are dead everywhere, no session ends.
+type KeyRevoker interface {
+	RevokeKey(ctx context.Context, kid string, reason string, req broker.Request) (broker.KeyRevoked, error)
 }

@@ -31,6 +31,8 @@ const (
 	CodeInvalidReturn        broker.Code = "invalid_return_to"
 	CodeRepeatedParameter    broker.Code = "repeated_parameter"
 	CodeInvalidParameter     broker.Code = "invalid_parameter"
+	CodeInvalidRotation      broker.Code = "invalid_rotation"
+	CodeInvalidKEK           broker.Code = "invalid_kek"
 )
 
 // kind is what a code means in HTTP.
@@ -79,6 +81,8 @@ var kinds = map[broker.Code]kind{
 	CodeInvalidParameter:           {400, "Invalid parameter", ""},
 	broker.CodeInvalidUser:         {400, "Invalid user", ""},
 	broker.CodeInvalidRevocation:   {400, "Invalid revocation", ""},
+	CodeInvalidRotation:            {400, "Invalid rotation", ""},
+	CodeInvalidKEK:                 {400, "KEK cannot be used", ""},
 	broker.CodeLoginState:          {400, "Sign-in not started here", ""},
 	broker.CodeLoginUsed:           {400, "Sign-in completed before", ""},
 	broker.CodeUnknownProvider:     {404, "Unknown provider", ""},
@@ -87,6 +91,7 @@ var kinds = map[broker.Code]kind{
 	broker.CodeUnknownUser:         {404, "Unknown user", ""},
 	broker.CodeUnknownSession:      {404, "Unknown session", ""},
 	broker.CodeUnknownClient:       {404, "Unknown client", ""},
+	broker.CodeUnknownKey:          {404, "Unknown key", ""},
 	CodeMethodNotAllowed:           {405, "Method not allowed", ""},
 	broker.CodeUserExists:          {409, "User exists", ""},
 	CodeBodyTooLarge:               {413, "Body too large", ""},

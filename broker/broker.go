@@ -37,6 +37,8 @@ type Config struct {
 	// Receipts may be nil: there are no services that tell what they have applied.
 	Receipts Receipts
 	Denylist  Denylist
+	// Keys may be nil where nothing calls RevokeKey.
+	Keys      Keys
 	Clock     Clock
 	Passwords Passwords
 	Throttle  Throttle
@@ -56,6 +58,9 @@ type Config struct {
 	BrowserClient string
 	BrowserScope  string
 	Policy        session.Policy
+	// AccessLife is how long an access token lives that is signed now, where that may be less
+	// than Policy's AccessLife: services learn of a longer life first. It must not block; nil: as Policy has it.
+	AccessLife func() time.Duration
 
 	// Shards is the number of session shards; default 2. More of them decide side by side, but
 	// come to the committer one by one, so that fewer refreshes share an fsync (bench/README.md).
@@ -108,13 +113,22 @@ func New(cfg Config) *Broker {
 			New: func() actor.Handler[shardMessage, shardResult] {
 				s := &shard{
 					reader: cfg.Store, commit: b.committer.Ask, clock: cfg.Clock,
-					policy: cfg.Policy, denylist: cfg.Denylist,
+					policy: b.policy, denylist: cfg.Denylist,
 				}
 				return s.handle
 			},
 		}))
 	}
 	return b
+}
+
+// policy is the lifetimes that hold now.
+func (b *Broker) policy() session.Policy {
+	p := b.cfg.Policy
+	if b.cfg.AccessLife != nil {
+		p.AccessLife = min(p.AccessLife, b.cfg.AccessLife())
+	}
+	return p
 }
 
 func orDefault[T int | int64](value, fallback T) T {

@@ -32,6 +32,7 @@ const (
 	CodeUnknownUser         Code = "unknown_user"
 	CodeUnknownSession      Code = "unknown_session"
 	CodeUnknownClient       Code = "unknown_client"
+	CodeUnknownKey          Code = "unknown_key"
 	CodeInvalidUser         Code = "invalid_user"
 	CodeInvalidRevocation   Code = "invalid_revocation"
 	CodeBusy                Code = "busy"

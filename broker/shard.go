@@ -37,7 +37,7 @@ type shard struct {
 	reader   store.Reader
 	commit   func(context.Context, commitRequest) (commitResult, error)
 	clock    Clock
-	policy   session.Policy
+	policy   func() session.Policy
 	denylist Denylist
 }
 
@@ -128,7 +128,7 @@ func acknowledge(indexes []int, results []actor.Result[shardResult], seq uint64,
 // that ends the user's tokens is the last: what the others see is known once its epoch is drawn.
 func (s *shard) decide(ctx context.Context, batch []shardMessage, g group, results []actor.Result[shardResult]) (decision, error) {
 	view := newUserView(s.reader, g.uid)
-	now := s.clock.Now()
+	now, policy := s.clock.Now(), s.policy()
 	var d decision
 	for _, i := range g.indexes {
 		msg := batch[i]
@@ -142,8 +142,8 @@ func (s *shard) decide(ctx context.Context, batch []shardMessage, g group, resul
 		if state.Used, err = view.used(ctx, msg.once); err != nil {
 			return decision{}, err
 		}
-		eff := session.Step(now, s.policy, state, msg.message)
-		if err := view.apply(eff, s.policy); err != nil {
+		eff := session.Step(now, policy, state, msg.message)
+		if err := view.apply(eff, policy); err != nil {
 			return decision{}, err
 		}
 		if eff.Refusal == "" {

@@ -1,0 +1,56 @@
+package adminclient
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/url"
+
+	"tokenbroker/api"
+	"tokenbroker/broker"
+	"tokenbroker/revocation"
+)
+
+const keysPath = "/admin/v1/keys"
+
+// KeyRotation is what an operator wants rotated; the server's default is the access key.
+type KeyRotation struct {
+	Purpose   string `json:"purpose,omitempty"`
+	Algorithm string `json:"algorithm,omitempty"`
+	Note      string `json:"note,omitempty"`
+}
+
+// ListKeys is the keyring, without anything of a key itself.
+func (c *Client) ListKeys(ctx context.Context) (api.KeyList, error) {
+	return ask[api.KeyList](ctx, c, http.MethodGet, keysPath, nil, nil)
+}
+
+// RotateKey has the next key sign as soon as services know it; to ask again is safe.
+func (c *Client) RotateKey(ctx context.Context, r KeyRotation) (api.KeyRotated, error) {
+	return ask[api.KeyRotated](ctx, c, http.MethodPost, keysPath+"/rotate", nil, r)
+}
+
+// RevokeKey marks a key compromised for ever; to ask again is safe. The server's default of
+// the reason is key_compromise.
+func (c *Client) RevokeKey(ctx context.Context, kid string, reason revocation.Reason, note string) (broker.KeyRevoked, error) {
+	return ask[broker.KeyRevoked](ctx, c, http.MethodPost, keysPath+"/"+url.PathEscape(kid)+"/revoke", nil, struct {
+		Reason revocation.Reason `json:"reason,omitempty"`
+		Note   string            `json:"note,omitempty"`
+	}{reason, note})
+}
+
+// ResealKeys seals the keyring under the KEK in kekFile, a path on the server's machine, or
+// with "" under a new one in the server's own file.
+func (c *Client) ResealKeys(ctx context.Context, kekFile, note string) (api.KeysResealed, error) {
+	return ask[api.KeysResealed](ctx, c, http.MethodPost, keysPath+"/reseal", nil, struct {
+		KEKFile string `json:"kek_file,omitempty"`
+		Note    string `json:"note,omitempty"`
+	}{kekFile, note})
+}
+
+// ExportKeys is the JWK set of a purpose, as services get it.
+func (c *Client) ExportKeys(ctx context.Context, purpose string) (json.RawMessage, error) {
+	query := url.Values{}
+	set(query, "purpose", purpose)
+	return ask[json.RawMessage](ctx, c, http.MethodGet, keysPath+"/jwks", query, nil)
+}

@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"tokenbroker/cmd/tokenbroker/internal/adminclient"
+	"tokenbroker/revocation"
+)
+
+func keysCommand(o *operator) *cobra.Command {
+	return o.flags(group("keys", "List, rotate and revoke signing keys",
+		`Look after the keys of a running server: those that sign access tokens (purpose access),
+those that sign revocation messages (feed), and the secret that refresh and CSRF tokens are
+derived from (master). docs/keys.md has the runbooks.`+serverHelp,
+		keysListCommand(o), keysRotateCommand(o), keysRevokeCommand(o), keysResealCommand(o), keysExportCommand(o)))
+}
+
+func keysListCommand(o *operator) *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List the keys: their age, their state and what comes next",
+		Long: "List all keys with their age, their state, and what happens to each by itself and when." + serverHelp,
+		Example: `  tokenbroker keys list
+  tokenbroker keys list --output json`, Args: unknownCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return o.ask(cmd.Context(), func(ctx context.Context, client *adminclient.Client) error {
+				list, err := client.ListKeys(ctx)
+				if err != nil {
+					return fmt.Errorf("listing keys: %w", err)
+				}
+				return o.emit(list, func(w io.Writer) { printKeys(w, list) })
+			})
+		},
+	}
+}
+
+func keysRotateCommand(o *operator) *cobra.Command {
+	var rotation adminclient.KeyRotation
+	var yes bool
+	cmd := &cobra.Command{
+		Use: "rotate", Short: "Have the next key sign as soon as services know it",
+		Long: `Rotate a key: the next one, which services know already, signs from now on; the old one stays
+published until its last token is dead. Nobody notices. If services may not know the next key
+yet, or --algorithm wants another kind, the rotation is scheduled: the answer says for when, and
+the exit code is 0. Asking again before that is the same rotation.
+
+It asks first on a terminal and wants --yes elsewhere.` + serverHelp,
+		Example: `  tokenbroker keys rotate --yes
+  tokenbroker keys rotate --algorithm EdDSA --note "smaller tokens"
+  tokenbroker keys rotate --purpose master --yes`, Args: unknownCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !yes {
+				if err := o.confirm(cmd.Context(), "Rotate the "+adminclient.Plain(rotation.Purpose)+" key?"); err != nil {
+					return err
+				}
+			}
+			return o.ask(cmd.Context(), func(ctx context.Context, client *adminclient.Client) error {
+				done, err := client.RotateKey(ctx, rotation)
+				if err != nil {
+					return fmt.Errorf("rotating: %w", err)
+				}
+				return o.emit(done, func(w io.Writer) { printRotated(w, done) })
+			})
+		},
+	}
+	cmd.Flags().StringVar(&rotation.Purpose, "purpose", "access", "what to rotate: access, feed or master")
+	cmd.Flags().StringVar(&rotation.Algorithm, "algorithm", "", "ES256, EdDSA, RS256 or PS256, for access keys (default: as now)")
+	noteFlag(cmd, &rotation.Note)
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	return cmd
+}
+
+func keysRevokeCommand(o *operator) *cobra.Command {
+	var reason, note string
+	var yes bool
+	cmd := &cobra.Command{
+		Use: "revoke KID", Short: "A key leaked: refuse its tokens everywhere, at once and for ever",
+		Long: `Revoke a key that leaked: another one signs at once, the old one is published no more, and its
+tokens are refused by every service at once and for ever. No user is logged out: the next
+refresh gives a new token. Asking again is safe.
+
+It asks first on a terminal and wants --yes elsewhere.` + strings.Replace(reasonHelp, "revoked (the default), ", "key_compromise (the default), revoked, ", 1) + serverHelp,
+		Example: `  tokenbroker keys revoke i4x2pqn7vsbk3cjd5o6zrwtm --yes --note "found in a public bucket"`, Args: wantArgs("KID"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if !yes {
+				if err := o.confirm(cmd.Context(), "Revoke the key "+adminclient.Plain(args[0])+" for ever, with all tokens that it signed?"); err != nil {
+					return err
+				}
+			}
+			return o.ask(cmd.Context(), func(ctx context.Context, client *adminclient.Client) error {
+				done, err := client.RevokeKey(ctx, args[0], revocation.Reason(reason), note)
+				if err != nil {
+					return fmt.Errorf("revoking the key: %w", err)
+				}
+				return o.emitKeyRevoked(done)
+			})
+		},
+	}
+	cmd.Flags().StringVar(&reason, "reason", "", "the reason's code (default: key_compromise)")
+	noteFlag(cmd, &note)
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	return cmd
+}
+
+func keysResealCommand(o *operator) *cobra.Command {
+	var kekFile, note string
+	cmd := &cobra.Command{
+		Use: "reseal", Short: "Seal the private keys under another KEK",
+		Long: `Seal the private keys and secrets under another key encryption key (KEK). The keys stay as they
+are. With --kek-file the server reads the new KEK there: a file on its machine, of its user, that
+nobody else can read. Without it, a server whose KEK is the file kek in its data directory makes a
+new one in that place. The answer says what has to be changed before the next start.` + serverHelp,
+		Example: `  tokenbroker keys reseal
+  tokenbroker keys reseal --kek-file /etc/tokenbroker/secrets/kek-2027`, Args: unknownCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if kekFile != "" {
+				var err error
+				if kekFile, err = filepath.Abs(kekFile); err != nil {
+					return fmt.Errorf("finding --kek-file: %w", err)
+				}
+			}
+			return o.ask(cmd.Context(), func(ctx context.Context, client *adminclient.Client) error {
+				done, err := client.ResealKeys(ctx, kekFile, note)
+				if err != nil {
+					return fmt.Errorf("resealing: %w", err)
+				}
+				return o.emit(done, func(w io.Writer) {
+					_, _ = fmt.Fprintf(w, "resealed: the KEK is now %s\n", adminclient.Plain(done.KEKFile))
+					if done.Todo != "" {
+						_, _ = fmt.Fprintf(w, "TO DO before the next start: %s\n", adminclient.Plain(done.Todo))
+					}
+				})
+			})
+		},
+	}
+	cmd.Flags().StringVar(&kekFile, "kek-file", "", "the file with the new KEK, on the server's machine (default: the server makes one)")
+	noteFlag(cmd, &note)
+	return cmd
+}
+
+func keysExportCommand(o *operator) *cobra.Command {
+	var purpose string
+	cmd := &cobra.Command{
+		Use: "export-jwks", Short: "Print the public keys as services get them",
+		Long:    "Print the JWK set (RFC 7517) of the access keys or of the feed keys: public halves alone." + serverHelp,
+		Example: "  tokenbroker keys export-jwks --purpose feed > feed.json", Args: unknownCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return o.ask(cmd.Context(), func(ctx context.Context, client *adminclient.Client) error {
+				set, err := client.ExportKeys(ctx, purpose)
+				if err != nil {
+					return fmt.Errorf("exporting keys: %w", err)
+				}
+				return o.emit(set, func(w io.Writer) {
+					body, _ := jsonDocument(set) // it was read as JSON
+					_, _ = w.Write(body)
+				})
+			})
+		},
+	}
+	cmd.Flags().StringVar(&purpose, "purpose", "access", "access or feed")
+	return cmd
+}
