@@ -48,7 +48,8 @@ type life struct {
 	requests      map[string]int
 	after         []string
 	sinks         map[*subscription]revocation.Sink
-	wallStep      time.Duration
+	wallStep      time.Duration // of the service's wall clock
+	clockStep     time.Duration // of the broker's clock
 	log           lockedLog
 }
 
@@ -100,6 +101,9 @@ func (w lockedWriter) Write(p []byte) (int, error) {
 	defer w.l.mu.Unlock()
 	return w.l.log.Write(p)
 }
+
+// clockMS is the broker's clock. It is called with mu held.
+func (l *life) clockMS() int64 { return time.Now().Add(l.clockStep).UnixMilli() }
 
 func (l *life) wall() time.Time {
 	l.mu.Lock()
@@ -190,7 +194,7 @@ func (l *life) etag(kids []string) string {
 func (l *life) catchUp(w http.ResponseWriter, after string) {
 	l.after = append(l.after, after)
 	a := revocation.Answer{
-		V: 1, Store: l.store, Origin: l.origin, Up: time.Since(l.began).Milliseconds(), AtMS: time.Now().UnixMilli(),
+		V: 1, Store: l.store, Origin: l.origin, Up: time.Since(l.began).Milliseconds(), AtMS: l.clockMS(),
 		Full: true, Origins: []revocation.OriginHead{{Origin: l.origin, Head: uint64(l.seq)}}, Kids: l.kids, Events: l.recorded,
 	}
 	for one := range strings.SplitSeq(after, ",") {
@@ -239,7 +243,7 @@ func (l *life) beat() {
 	defer l.mu.Unlock()
 	l.send(revocation.HeartbeatType, revocation.Heartbeat{
 		V: 1, Store: l.store, Origin: l.origin, Head: uint64(l.seq), Up: time.Since(l.began).Milliseconds(),
-		AtMS: time.Now().UnixMilli(), JWKS: l.etag(l.tokenKeys),
+		AtMS: l.clockMS(), JWKS: l.etag(l.tokenKeys),
 	})
 }
 
