@@ -51,6 +51,8 @@ func (b *Broker) RevokeKey(ctx context.Context, kid, reason string, req Request)
 	if name := nameProblem(kid, maxRevokedValue); name != "" {
 		return KeyRevoked{}, &Error{Code: CodeUnknownKey, Message: "There is no such key."}
 	}
+	tell := b.telling(ctx, req)
+	defer tell.done()
 	key, err := b.cfg.Keys.Compromise(ctx, kid)
 	if err != nil {
 		return KeyRevoked{}, b.internal(ctx, "compromising a key", err)
@@ -62,7 +64,7 @@ func (b *Broker) RevokeKey(ctx context.Context, kid, reason string, req Request)
 	changed := key.Changed || recorded
 	b.audit(ctx, "key_revoke", req, "kid", kid, "purpose", key.Purpose, "successor", key.Successor, "reason", string(why), "changed", changed)
 	return KeyRevoked{
-		Revoked:   Revoked{Kind: string(revocation.KindKID), Value: kid, Changed: changed, Broadcast: b.broadcast(ctx, seq)},
+		Revoked:   tell.revoked(ctx, Revoked{Kind: string(revocation.KindKID), Value: kid, Changed: changed}, seq),
 		Purpose:   key.Purpose,
 		Algorithm: key.Algorithm,
 		Successor: key.Successor,
