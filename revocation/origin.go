@@ -16,6 +16,7 @@ type origin struct {
 	ahead   map[uint64]struct{} // and these, beyond a hole
 	head    uint64              // the highest heard of
 	torn    bool                // a message was not understood in full
+	ack     uint64              // a receipt is wanted at once when all up to here is applied; 0: none
 
 	hole      bool
 	holeSince time.Duration
@@ -81,6 +82,15 @@ func (o *origin) cover(seq uint64) {
 		}
 		delete(o.ahead, o.applied+1)
 	}
+}
+
+// settled reports whether a receipt that was asked for is due.
+func (o *origin) settled() bool {
+	if o.ack == 0 || o.ack > o.applied {
+		return false
+	}
+	o.ack = 0
+	return true
 }
 
 // overdue opens or closes the hole and reports whether it was open for too long.

@@ -39,7 +39,7 @@ type TrackerConfig struct {
 }
 
 // Effects is what the owner of a [Tracker] has to do, in this order: drop, kids, apply;
-// then publish the new [State]; then start the fetches and hand the messages of Retry in
+// then publish the new [State] and send the receipt; then start the fetches and hand the messages of Retry in
 // again.
 type Effects struct {
 	// DropStore: the issuer's store is another. Drop the denylist's entries of the old
@@ -53,6 +53,8 @@ type Effects struct {
 	CatchUp *CatchUp
 	// FetchTokenKeys and FetchFeedKeys ask for the two key sets.
 	FetchTokenKeys, FetchFeedKeys bool
+	// Receipt: what asked for a receipt at once is applied.
+	Receipt bool
 	// Retry are messages whose key may be known by now: parse them again.
 	Retry []Held
 	// Notes are lines for the log.
@@ -210,6 +212,16 @@ func (t *Tracker) State(now Instant) State {
 		s.AtMS = ahead + s.AsOf.Milliseconds()
 	}
 	return s
+}
+
+// Applied gives, for each listed origin, the batch up to which everything is applied, once
+// the [Effects] are carried out. The map is the caller's.
+func (t *Tracker) Applied() map[string]uint64 {
+	applied := make(map[string]uint64, len(t.origins))
+	for name, o := range t.origins {
+		applied[name] = o.applied
+	}
+	return applied
 }
 
 func (i Instant) offsetNear(offset int64) bool {

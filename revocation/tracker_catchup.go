@@ -79,6 +79,7 @@ func (t *Tracker) take(now Instant, a *Answer) {
 			o = newOrigin()
 		}
 		o.cover(head.Head)
+		t.eff.Receipt = o.settled() || t.eff.Receipt
 		o.torn, o.hole = false, false
 		listed[head.Origin] = o
 		delete(t.heard, head.Origin)

@@ -52,7 +52,11 @@ func (t *Tracker) batch(o *origin, m Message) {
 		t.replayed++ // applying it again changes nothing
 	}
 	t.eff.Apply = append(t.eff.Apply, m.Batch.Events...)
+	if m.Batch.Ack && m.Batch.Seq > o.applied { // a replay asks for nothing
+		o.ack = max(o.ack, m.Batch.Seq)
+	}
 	o.add(m.Batch.Seq)
+	t.eff.Receipt = o.settled() || t.eff.Receipt
 	o.advance()
 }
 

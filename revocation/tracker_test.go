@@ -127,6 +127,7 @@ func (p *player) do(words []string) {
 	case "batch":
 		m := revocation.Message{Incomplete: args["incomplete"] != "", Batch: &revocation.Batch{
 			V: 1, Store: store, Origin: args["origin"], Seq: uint64(num("seq")), Events: events(args["sid"]),
+			Ack: args["ack"] != "",
 		}}
 		p.show(p.tracker.Message(p.now, arrival, m))
 	case "beat":
@@ -175,6 +176,8 @@ func (p *player) do(words []string) {
 		p.show(p.tracker.Unknown(p.now, h))
 	case "state":
 		p.state()
+	case "applied":
+		p.say("applied %v", p.tracker.Applied())
 	default:
 		p.t.Fatalf("unknown line %v", words)
 	}
@@ -214,6 +217,9 @@ func (p *player) show(e revocation.Effects) {
 	}
 	for _, ev := range e.Apply {
 		p.say("apply %s %s", ev.Kind, ev.Value)
+	}
+	if e.Receipt {
+		p.say("receipt of %v", p.tracker.Applied())
 	}
 	if e.CatchUp != nil {
 		p.say("catch-up %d after %q", e.CatchUp.ID, e.CatchUp.After)

@@ -27,6 +27,7 @@ const (
 type syncConfig struct {
 	Issuer                 string
 	ClientID, ClientSecret string
+	Service                string // the name in receipts
 	Feed                   revocation.Feed
 	HTTP                   *http.Client
 	MaxStaleness           time.Duration
@@ -38,7 +39,7 @@ type syncConfig struct {
 
 // syncer keeps keys and revocations in memory and current: the shell around
 // [revocation.Tracker]. One goroutine owns the tracker and the feed keys; fetches run in
-// short-lived ones that report to it. Everything stops with close.
+// short-lived ones that report to it, receipts are sent in a third. Everything stops with close.
 type syncer struct {
 	cfg    syncConfig
 	http   *http.Client
@@ -56,12 +57,14 @@ type syncer struct {
 	stop      context.CancelFunc
 	stopped   chan struct{} // closed when the owner has ended
 	fetches   sync.WaitGroup
+	reporter  *reporter // nil: the feed takes no receipts
 
 	// Of the owner alone.
 	tracker     *revocation.Tracker
 	feedKeys    feedKeys
 	cancelCatch context.CancelFunc
 	collectedAt time.Duration
+	reportedAt  time.Duration
 	isReady     bool
 	wasFresh    bool
 	wasPartial  bool
@@ -131,9 +134,16 @@ func (s *syncer) start(ctx context.Context) error {
 		close(s.stopped)
 		return fmt.Errorf("opening the revocation feed: %w", err)
 	}
+	if sender, ok := feed.(revocation.ReceiptSender); ok {
+		s.reporter = newReporter(sender, s.cfg.Service, s.cfg.Logger)
+		go s.reporter.run(run)
+	}
 	go func() {
 		defer close(s.stopped)
 		s.run(run)
+		if s.reporter != nil {
+			<-s.reporter.done
+		}
 		if err := feed.Close(); err != nil {
 			s.cfg.Logger.Warn("closing the revocation feed", "error", err)
 		}
@@ -204,6 +214,7 @@ func (s *syncer) instant() revocation.Instant {
 // run is the owner: it feeds the tracker and performs what it asks for.
 func (s *syncer) run(ctx context.Context) {
 	defer s.fetches.Wait()
+	s.reportedAt = monotonic() - receiptEvery // the first receipt is due as soon as it is ready
 	s.tracker = revocation.NewTracker(s.instant(), revocation.TrackerConfig{
 		MaxStaleness: s.cfg.MaxStaleness, Jitter: rand.Float64,
 	})
@@ -227,6 +238,7 @@ func (s *syncer) run(ctx context.Context) {
 		case <-tick.C:
 			s.perform(ctx, s.tracker.Tick(s.instant()))
 			s.collect()
+			s.report(false)
 		}
 	}
 }
@@ -266,6 +278,9 @@ func (s *syncer) perform(ctx context.Context, e revocation.Effects) {
 		}
 	}
 	s.publish()
+	if e.Receipt {
+		s.report(true)
+	}
 	if e.CatchUp != nil {
 		s.startCatchUp(ctx, *e.CatchUp)
 	}

@@ -51,6 +51,9 @@ type life struct {
 	wallStep      time.Duration // of the service's wall clock
 	clockStep     time.Duration // of the broker's clock
 	log           lockedLog
+	// What became of receipts; refuse makes sending them fail or wait.
+	receipts []revocation.Receipt
+	refuse   func(context.Context) error
 }
 
 type subscription struct{ of *life }
@@ -59,6 +62,21 @@ func (s *subscription) Close() error {
 	s.of.mu.Lock()
 	defer s.of.mu.Unlock()
 	delete(s.of.sinks, s)
+	return nil
+}
+
+func (s *subscription) SendReceipt(ctx context.Context, r revocation.Receipt) error {
+	s.of.mu.Lock()
+	defer s.of.mu.Unlock()
+	if _, ok := s.of.sinks[s]; !ok {
+		s.of.t.Error("a receipt after Close")
+	}
+	if refuse := s.of.refuse; refuse != nil {
+		s.of.mu.Unlock()
+		defer s.of.mu.Lock()
+		return refuse(ctx)
+	}
+	s.of.receipts = append(s.of.receipts, r)
 	return nil
 }
 
@@ -79,7 +97,7 @@ func inBubble(t *testing.T, test func(t *testing.T, l *life, s *syncer)) {
 			requests: make(map[string]int), sinks: make(map[*subscription]revocation.Sink),
 		}
 		s := newSyncer(syncConfig{
-			Issuer: fakeIssuer, ClientID: "service", ClientSecret: fakeSecret, Feed: l,
+			Issuer: fakeIssuer, ClientID: "service", ClientSecret: fakeSecret, Service: "service/1", Feed: l,
 			HTTP:   &http.Client{Transport: l},
 			Logger: slog.New(slog.NewTextHandler(lockedWriter{l}, &slog.HandlerOptions{Level: slog.LevelDebug})),
 			wall:   l.wall,
@@ -228,13 +246,15 @@ func (l *life) revoke(sid string) {
 	})
 }
 
-func (l *life) record(e revocation.Event) {
+func (l *life) record(e revocation.Event) { l.recordAcked(e, false) }
+
+func (l *life) recordAcked(e revocation.Event, ack bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.seq++
 	l.recorded = append(l.recorded, e)
 	l.send(revocation.BatchType, revocation.Batch{
-		V: 1, Store: l.store, Origin: l.origin, Seq: uint64(l.seq), At: e.At, Events: []revocation.Event{e},
+		V: 1, Store: l.store, Origin: l.origin, Seq: uint64(l.seq), At: e.At, Events: []revocation.Event{e}, Ack: ack,
 	})
 }
 

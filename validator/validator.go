@@ -51,6 +51,10 @@ type Config struct {
 	Client   Client
 	// Feed delivers revocations as they happen, for example [tokenbroker/revocation/natsfeed].
 	Feed revocation.Feed
+	// Service is the name under which the broker shows how far this service is, 1 to 64
+	// letters, digits, "_" and "-"; Client.ID when empty, with "-" for other characters. Over
+	// NATS it has to be the one whose receipts this service may publish; see docs/feed.md.
+	Service string
 	// MaxStaleness is how old the knowledge of revocations may be; 30 s when zero.
 	MaxStaleness time.Duration
 	// OnStale says what to do with a token when it is older; [FailClosed] when empty.
@@ -81,10 +85,15 @@ func (c *Config) validate() error {
 		return errors.New("validator: Client.ID and Client.Secret are required for the catch-up")
 	case c.Feed == nil:
 		return errors.New("validator: Feed is required, for example natsfeed.Feed{URL: …}")
+	case c.Service != "" && !validServiceID(c.Service):
+		return fmt.Errorf("validator: Service must be 1 to %d letters, digits, _ and -", maxServiceID)
 	case c.MaxStaleness < 0 || c.CacheSize < 0 || c.DenylistSize < 0:
 		return errors.New("validator: MaxStaleness, CacheSize and DenylistSize must not be negative")
 	case c.OnStale != "" && !c.OnStale.known():
 		return fmt.Errorf("validator: unknown OnStale %q, want %s, %s or %s", string(c.OnStale), FailClosed, Introspect, InsecureServeStale)
+	}
+	if c.Service == "" {
+		c.Service = serviceID(c.Client.ID)
 	}
 	if c.OnStale == "" {
 		c.OnStale = FailClosed
@@ -121,6 +130,7 @@ type Validator struct {
 	onStale      Policy
 	maxStaleness time.Duration
 	introspector *introspector // nil: nobody can be asked
+	reporter     *reporter     // nil: no receipts are sent
 
 	verified, expired, revoked, invalid, stale atomic.Uint64
 
@@ -139,6 +149,7 @@ func New(ctx context.Context, config Config) (*Validator, error) {
 		Issuer:       config.Issuer,
 		ClientID:     config.Client.ID,
 		ClientSecret: config.Client.Secret,
+		Service:      receiptName(config.Service),
 		Feed:         config.Feed,
 		HTTP:         config.HTTPClient,
 		MaxStaleness: config.MaxStaleness,
@@ -153,6 +164,7 @@ func New(ctx context.Context, config Config) (*Validator, error) {
 	v.feed = &syncer.counts
 	v.onStale, v.maxStaleness = config.OnStale, config.MaxStaleness
 	v.introspector = newIntrospector(config.Issuer, config.Client, config.HTTPClient, syncer.denylist(), config.Logger)
+	v.reporter = syncer.reporter
 	v.close = func() {
 		v.introspector.close()
 		syncer.close()

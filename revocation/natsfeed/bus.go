@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -25,6 +26,9 @@ type BusConfig struct {
 	Credentials    string
 	// TLS is used when it is not nil.
 	TLS *tls.Config
+	// Logger is told what the server refuses or drops, each thing once a connection; nil:
+	// nobody is.
+	Logger *slog.Logger
 }
 
 // Bus is the broker's connection. It reconnects for ever and buffers nothing while it is
@@ -32,11 +36,17 @@ type BusConfig struct {
 // sent. It is safe for concurrent use.
 type Bus struct {
 	nc   *nats.Conn
+	log  *slog.Logger
 	done chan struct{}
 
-	mu        sync.Mutex
-	reconnect []func() // mu guards it
+	mu sync.Mutex
+	// mu guards the rest.
+	reconnect []func()
+	told      map[string]bool // complaints of this connection
 }
+
+// maxTold bounds the different complaints of one connection that are logged.
+const maxTold = 32
 
 // Dial connects. A server that cannot be reached is not an error: the connection is made
 // in the background.
@@ -44,12 +54,15 @@ func Dial(ctx context.Context, cfg BusConfig) (*Bus, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("connecting to NATS: %w", err)
 	}
-	b := &Bus{done: make(chan struct{})}
+	b := &Bus{log: cfg.Logger, done: make(chan struct{}), told: make(map[string]bool)}
+	if b.log == nil {
+		b.log = slog.New(slog.DiscardHandler)
+	}
 	opts := append(access{cfg.User, cfg.Password, cfg.Credentials, cfg.TLS}.options("tokenbroker"),
-		nats.ReconnectBufSize(-1), // a lost publish must not look sent
 		nats.NoEcho(),
 		nats.ConnectHandler(func(*nats.Conn) { b.connected() }),
 		nats.ReconnectHandler(func(*nats.Conn) { b.connected() }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { b.complain(err) }),
 		nats.ClosedHandler(func(*nats.Conn) { close(b.done) }),
 	)
 	if cfg.InProcess != nil {
@@ -66,9 +79,24 @@ func Dial(ctx context.Context, cfg BusConfig) (*Bus, error) {
 func (b *Bus) connected() {
 	b.mu.Lock()
 	calls := append([]func(){}, b.reconnect...)
+	clear(b.told)
 	b.mu.Unlock()
 	for _, f := range calls {
 		f()
+	}
+}
+
+// complain logs what the server says out of turn: rights that are missing, receipts that came
+// too fast.
+func (b *Bus) complain(err error) {
+	b.mu.Lock()
+	known := b.told[err.Error()] || len(b.told) >= maxTold
+	if !known {
+		b.told[err.Error()] = true
+	}
+	b.mu.Unlock()
+	if !known {
+		b.log.Warn("NATS", "error", err)
 	}
 }
 

@@ -60,8 +60,13 @@ func (f Feed) Open(ctx context.Context, sink revocation.Sink) (io.Closer, error)
 		}),
 		nats.ReconnectHandler(g.connected),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			if refusedPublish(err) { // of a receipt: nothing that came was lost
+				g.refused(err)
+				return
+			}
 			g.gap(fmt.Errorf("NATS: %w", err)) // a slow consumer above all
 		}),
+		nats.FlusherTimeout(2*time.Second), // a receipt must not wait for a dead link
 		nats.ClosedHandler(func(*nats.Conn) { close(g.done) }),
 	)
 	nc, err := nats.Connect(f.URL, opts...)
@@ -108,6 +113,8 @@ type gate struct {
 	sink revocation.Sink
 
 	atOnce atomic.Bool // the first connect succeeded within Open
+
+	refusal atomic.Pointer[refusal] // the last one; nil: none yet
 
 	mu     sync.RWMutex
 	closed bool // mu guards it

@@ -2,7 +2,8 @@
 // that listen, [Bus] for the broker that publishes.
 //
 // A service needs the right to subscribe to tokenbroker.revocation.> and
-// tokenbroker.heartbeat.> and nothing else.
+// tokenbroker.heartbeat.>, to publish its receipts on tokenbroker.receipt.<its id>, and
+// nothing else. The broker publishes on the first two and subscribes to tokenbroker.receipt.*.
 package natsfeed
 
 import (
@@ -20,7 +21,7 @@ type access struct {
 }
 
 // options are what both sides share: reconnect for ever, retry the first connect, notice a
-// dead link in seconds.
+// dead link in seconds, keep nothing to be sent later.
 func (a access) options(name string) []nats.Option {
 	opts := []nats.Option{
 		nats.Name(name),
@@ -32,6 +33,7 @@ func (a access) options(name string) []nats.Option {
 		nats.PingInterval(2 * time.Second),
 		nats.MaxPingsOutstanding(2),
 		nats.IgnoreAuthErrorAbort(),
+		nats.ReconnectBufSize(-1), // a lost publish must not look sent
 	}
 	if a.user != "" {
 		opts = append(opts, nats.UserInfo(a.user, a.password))

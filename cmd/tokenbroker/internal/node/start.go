@@ -165,6 +165,7 @@ func (n *Node) startBroadcast(ctx context.Context) error {
 		cfg = natsfeed.BusConfig{InProcess: n.nats}
 		cfg.User, cfg.Password = n.natsOwn.user, n.natsOwn.password
 	}
+	cfg.Logger = n.cfg.Logger
 	n.bus, err = natsfeed.Dial(ctx, cfg)
 	if err != nil {
 		return fmt.Errorf("connecting to NATS: %w", err)

@@ -1,0 +1,135 @@
+package validator
+
+import (
+	"context"
+	"crypto/rand"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"tokenbroker/revocation"
+)
+
+const (
+	receiptEvery   = time.Second
+	receiptTimeout = 2 * time.Second
+	// receiptSpacing is the least time between two receipts: of a burst only the newest is sent.
+	receiptSpacing = 10 * time.Millisecond
+
+	maxServiceID = 64
+)
+
+// validServiceID reports whether id can stand in a NATS subject, so in a receipt's.
+func validServiceID(id string) bool { return id != "" && id == serviceID(id) }
+
+// serviceID makes a client's id one.
+func serviceID(client string) string {
+	if len(client) > maxServiceID {
+		client = client[:maxServiceID]
+	}
+	return strings.Map(func(r rune) rune {
+		switch {
+		case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9', r == '_', r == '-':
+			return r
+		}
+		return '-'
+	}, client)
+}
+
+// receiptName gives a name that no other process of the service has.
+func receiptName(id string) string { return id + "/" + strings.ToLower(rand.Text()[:8]) }
+
+// reporter sends receipts beside the owner of the syncer: one at a time, always the newest.
+// What is not sent in time is dropped, never waited for.
+type reporter struct {
+	sender  revocation.ReceiptSender
+	service string
+	log     *slog.Logger
+	next    chan revocation.Receipt // the newest that was not sent
+	done    chan struct{}           // closed when run has ended
+
+	sent, failed atomic.Uint64
+}
+
+func newReporter(sender revocation.ReceiptSender, service string, log *slog.Logger) *reporter {
+	return &reporter{
+		sender: sender, service: service, log: log,
+		next: make(chan revocation.Receipt, 1), done: make(chan struct{}),
+	}
+}
+
+// offer puts a receipt in the place of one that waits. It is the owner's alone, and so
+// never blocks.
+func (r *reporter) offer(receipt revocation.Receipt) {
+	select {
+	case <-r.next:
+	default:
+	}
+	r.next <- receipt
+}
+
+// run sends until ctx ends.
+func (r *reporter) run(ctx context.Context) {
+	defer close(r.done)
+	pause := time.NewTimer(0)
+	defer pause.Stop()
+	failing := false
+	for {
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			return
+		}
+		var receipt revocation.Receipt
+		select {
+		case receipt = <-r.next:
+		case <-ctx.Done():
+			return
+		}
+		err := r.send(ctx, receipt)
+		if ctx.Err() != nil {
+			return
+		}
+		if (err != nil) != failing {
+			failing = err != nil
+			r.tell(err)
+		}
+		pause.Reset(receiptSpacing)
+	}
+}
+
+func (r *reporter) send(ctx context.Context, receipt revocation.Receipt) error {
+	ctx, cancel := context.WithTimeout(ctx, receiptTimeout)
+	defer cancel()
+	if err := r.sender.SendReceipt(ctx, receipt); err != nil {
+		r.failed.Add(1)
+		return err
+	}
+	r.sent.Add(1)
+	return nil
+}
+
+func (r *reporter) tell(err error) {
+	log := r.log.With("service", r.service)
+	if err == nil {
+		log.Info("receipts are sent again")
+		return
+	}
+	log.Warn("receipts cannot be sent: the broker cannot tell how far this service is; nothing else depends on them", "error", err)
+}
+
+// report tells the broker how far this service is, once it is ready: the owner calls it each
+// tick, and with atOnce when a receipt is asked for.
+func (s *syncer) report(atOnce bool) {
+	now := monotonic()
+	if s.reporter == nil || !s.isReady || !atOnce && now-s.reportedAt < receiptEvery {
+		return
+	}
+	s.reportedAt = now
+	v := s.now.Load()
+	s.reporter.offer(revocation.Receipt{
+		V: revocation.Version, Service: s.reporter.service, Applied: s.tracker.Applied(),
+		Fresh: v.fresh(now, s.cfg.MaxStaleness), AgeMS: max(0, (now - v.asOf).Milliseconds()),
+	})
+}
