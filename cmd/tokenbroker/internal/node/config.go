@@ -19,6 +19,8 @@ import (
 type Config struct {
 	// DataDir holds the store and the key encryption key; made with mode 0700.
 	DataDir string
+	// FreeSpace gives the bytes free below a directory; nil: asks the file system. For tests.
+	FreeSpace func(dir string) (uint64, error)
 	// KEK seals the private keys; nil: the file kek in DataDir, made at the first start.
 	KEK keyring.KEK
 	// Listen is the public address. PublicURL is the issuer; empty: http:// and that address.

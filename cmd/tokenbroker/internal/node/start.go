@@ -100,6 +100,7 @@ func (n *Node) openStore(ctx context.Context) error {
 	var err error
 	n.store, err = badgerstore.Open(badgerstore.Config{
 		Dir: filepath.Join(n.cfg.DataDir, "store"), Lock: n.lock, Logger: n.cfg.Logger,
+		FreeSpace: n.cfg.FreeSpace,
 	})
 	if err != nil {
 		return err

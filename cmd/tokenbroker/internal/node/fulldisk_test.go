@@ -1,0 +1,94 @@
+package node_test
+
+import (
+	"errors"
+	"net/http"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"tokenbroker/broker/store/badgerstore"
+	"tokenbroker/cmd/tokenbroker/internal/node"
+	"tokenbroker/validator"
+)
+
+// TestAFullDisk: before the disk is full whatever writes is refused with 503 and readyz
+// says so; verify, the catch-up and the keys go on, services stay right, and all of it
+// resumes without a restart once there is room.
+func TestAFullDisk(t *testing.T) {
+	t.Parallel()
+	var free atomic.Uint64
+	free.Store(1 << 40)
+	l := newFaultLab(t, func(c *node.Config) {
+		c.FreeSpace = func(string) (uint64, error) { return free.Load(), nil }
+	})
+	v := l.startHTTPService(2 * time.Second)
+	kept, ended := l.signIn(), l.signIn()
+	if status := ended.logOff(); status != http.StatusOK {
+		t.Fatalf("log-off: %d", status)
+	}
+	l.refused(v, ended, 5*time.Second)
+	l.accepted(v, kept)
+
+	free.Store(badgerstore.DefaultMinFree - 1)
+	l.checkStatus("/readyz", http.StatusServiceUnavailable)
+	for path, body := range map[string]string{
+		"/auth/sign-in/": `{"username": "ada", "password": "lovelace"}`,
+		"/auth/logoff/":  `{"CSRF_token": "` + kept.csrf + `"}`,
+		"/auth/refresh/": `{"CSRF_token": "` + kept.csrf + `"}`,
+	} {
+		if status := kept.post(path, body); status != http.StatusServiceUnavailable {
+			t.Errorf("%s without room: %d", path, status)
+		}
+	}
+	for _, path := range []string{"/livez", "/revocations", "/revocations/jwks.json", "/.well-known/jwks.json", "/.well-known/openid-configuration"} {
+		l.checkStatus(path, http.StatusOK)
+	}
+	for b, want := range map[*browser]int{kept: http.StatusOK, ended: http.StatusUnauthorized} {
+		if status := b.post("/auth/verify/", `{"token": "`+b.access+`"}`); status != want {
+			t.Errorf("verify without room: %d, want %d", status, want)
+		}
+	}
+	late := l.startHTTPService(2 * time.Second) // from a catch-up of now
+	for deadline := time.Now().Add(2500 * time.Millisecond); time.Now().Before(deadline); <-time.After(50 * time.Millisecond) {
+		for _, service := range []*validator.Validator{v, late} {
+			if err := l.validate(service, kept); err != nil {
+				t.Fatalf("a good token without room: %v", err)
+			}
+			if err := l.validate(service, ended); !errors.Is(err, validator.ErrRevoked) {
+				t.Fatalf("a revoked token without room: %v", err)
+			}
+		}
+	}
+
+	free.Store(badgerstore.DefaultMinFree)
+	l.checkStatus("/readyz", http.StatusOK)
+	kept.refreshes()
+	again := l.signIn()
+	l.accepted(v, again)
+	for _, b := range []*browser{kept, again} {
+		if status := b.logOff(); status != http.StatusOK {
+			t.Errorf("log-off with room again: %d", status)
+		}
+		l.refused(v, b, 5*time.Second)
+		l.refused(late, b, 5*time.Second)
+	}
+}
+
+// checkStatus waits until the public listener answers GET path, asked as the service, so.
+func (l *lab) checkStatus(path string, want int) {
+	l.t.Helper()
+	eventually(l.t, 5*time.Second, path+" answers "+http.StatusText(want), func() bool {
+		req, err := http.NewRequestWithContext(l.t.Context(), http.MethodGet, "http://"+l.listen+path, nil)
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		req.SetBasicAuth(service, secret)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			l.t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		return resp.StatusCode == want
+	})
+}
