@@ -144,8 +144,10 @@ func TestPreviousMasterSecretsAreStillAccepted(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		next := map[string]any{"id": "m2", "created": 1, "sealed": sealed}
-		record["masters"] = append([]any{next}, record["masters"].([]any)...)
+		active := map[string]any{"id": "m2", "state": "active", "created": 1, "sealed": sealed}
+		old := record["masters"].([]any)
+		old[0].(map[string]any)["state"] = "retiring"
+		record["masters"] = append(old, active)
 	})
 	if err := ring.Reload(t.Context()); err != nil {
 		t.Fatal(err)

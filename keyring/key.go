@@ -20,6 +20,7 @@ type Purpose string
 const (
 	PurposeAccess Purpose = "access" // signs access tokens
 	PurposeFeed   Purpose = "feed"   // signs revocation messages; always EdDSA
+	PurposeMaster Purpose = "master" // the secret that refresh and CSRF tokens are derived from; in no JWK set
 )
 
 // State is where a key is in its life.
@@ -30,7 +31,7 @@ const (
 	StateNext        State = "next"        // published, does not sign yet
 	StateActive      State = "active"      // signs
 	StateRetiring    State = "retiring"    // signs no more, its last token still lives
-	StateRetired     State = "retired"     // its last token is dead
+	StateRetired     State = "retired"     // its last token is dead, its private part erased
 	StateCompromised State = "compromised" // refused for ever
 )
 
@@ -51,7 +52,18 @@ type KeyInfo struct {
 	Activates     time.Time `json:"activates,omitzero"`
 	Retires       time.Time `json:"retires,omitzero"`
 	LastTokenDies time.Time `json:"last_token_dies,omitzero"`
+	// NextStep is what happens to the key next of its own accord, for a table that a person
+	// reads: one of the Step constants, or empty. It is known to [Keyring.List] alone.
+	NextStep   string    `json:"next_step,omitempty"`
+	NextStepAt time.Time `json:"next_step_at,omitzero"`
 }
+
+// What [KeyInfo.NextStep] says.
+const (
+	StepSigns   = "signs"      // becomes active
+	StepRetires = "retires"    // signs no more
+	StepRemoved = "is removed" // leaves the JWK set; a master secret is dropped
+)
 
 // String names the key for a person.
 func (k KeyInfo) String() string {

@@ -5,68 +5,28 @@ import (
 	"crypto"
 	"errors"
 	"fmt"
-	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// DefaultJWKSMaxAge is how long services may cache a JWK set unless configured otherwise.
-const DefaultJWKSMaxAge = 5 * time.Minute
-
-// Config is what [Open] needs. Store, Sealer and StoreID are required.
-type Config struct {
-	Store  Store
-	Sealer Sealer
-	// Algorithm of new access keys; default ES256. Keys that exist keep theirs.
-	Algorithm Algorithm
-	// StoreID is the random id of the store that this broker serves; both JWK sets carry it.
-	StoreID string
-	// JWKSMaxAge is how long a JWK set may be cached, and so how long a key is published
-	// before it signs. Whole seconds; default [DefaultJWKSMaxAge].
-	JWKSMaxAge time.Duration
-	// Now is the broker's clock; default time.Now.
-	Now func() time.Time
-	// Logger is told what was made and opened, key ids and never keys; default: none.
-	Logger *slog.Logger
-}
-
-func (c *Config) validate() error {
-	if c.Store == nil || c.Sealer == nil {
-		return errors.New("keyring: Store and Sealer are required")
-	}
-	if c.StoreID == "" {
-		return errors.New("keyring: StoreID is required")
-	}
-	if c.Algorithm == "" {
-		c.Algorithm = ES256
-	}
-	if err := c.Algorithm.check(); err != nil {
-		return err
-	}
-	if c.JWKSMaxAge == 0 {
-		c.JWKSMaxAge = DefaultJWKSMaxAge
-	}
-	if c.JWKSMaxAge < time.Second || c.JWKSMaxAge%time.Second != 0 {
-		return fmt.Errorf("keyring: JWKSMaxAge is %s: at least a second, and whole seconds", c.JWKSMaxAge)
-	}
-	if c.Now == nil {
-		c.Now = time.Now
-	}
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
-	return nil
-}
-
 // Keyring is the broker's keys. Its methods read the current [Snapshot] without a lock
 // and are safe for concurrent use. It fits the broker's ports for signing access tokens
 // and for derived secrets, and the ledger publisher's for signing messages.
 type Keyring struct {
-	cfg     Config
-	current atomic.Pointer[Snapshot]
+	cfg        Config
+	current    atomic.Pointer[Snapshot]
+	lastSigned atomic.Int64 // Unix seconds: the latest reading of the clock at which a token was signed
 
-	mu sync.Mutex // serialises Reload
+	mu         sync.Mutex // serialises reads and changes of the record; guards what follows
+	sealer     Sealer
+	resealing  Sealer // of a Reseal of which it is not known whether it was stored
+	configured bool   // whether the configured algorithm was compared with the record's
+	life       lifeWish
+
+	statusMu sync.Mutex // guards failure and since
+	failure  error
+	since    time.Time
 }
 
 // firstTries bounds how often Open loses the race to make the first record.
@@ -79,10 +39,12 @@ func Open(ctx context.Context, cfg Config) (*Keyring, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	k := &Keyring{cfg: cfg}
+	k := &Keyring{cfg: cfg, sealer: cfg.Sealer}
 	for range firstTries {
 		err := k.Reload(ctx)
 		if err == nil {
+			s := k.Snapshot()
+			cfg.Logger.InfoContext(ctx, "keyring opened", "signs", s.access.key.info, "keys", len(s.keys), "compromised", len(s.compromised))
 			return k, nil
 		}
 		if !errors.Is(err, ErrEmpty) {
@@ -108,6 +70,15 @@ func (k *Keyring) create(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	for i := range rec.Keys {
+		if rec.Keys[i].Jitter, err = k.cfg.jitter(); err != nil {
+			return err
+		}
+	}
+	if rec.Masters[0].Jitter, err = k.cfg.jitter(); err != nil {
+		return err
+	}
+	rec.Configured, rec.CacheLife = k.cfg.Algorithm, int64(k.cfg.JWKSMaxAge/time.Second)
 	data, err := rec.encode(ctx, k.cfg.Sealer)
 	if err != nil {
 		return err
@@ -121,41 +92,78 @@ func (k *Keyring) create(ctx context.Context) error {
 	return nil
 }
 
-// Reload reads the record again, as after another broker's rotation. On an error the
-// keyring goes on with what it has.
+// Reload reads the record again, as after another broker's rotation; [Keyring.Advance] does
+// so, too. On an error the keyring goes on with what it has.
 func (k *Keyring) Reload(ctx context.Context) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	return k.reload(ctx)
+}
+
+func (k *Keyring) reload(ctx context.Context) error {
 	data, rev, err := k.cfg.Store.Load(ctx)
 	if err != nil {
 		return fmt.Errorf("loading the keyring: %w", err)
 	}
-	if s := k.current.Load(); s != nil && s.rev == rev {
+	if s := k.current.Load(); s != nil && s.stored && s.rev == rev {
 		return nil
 	}
-	rec, err := decodeRecord(ctx, k.cfg.Sealer, data)
+	s, err := k.open(ctx, k.sealer, data, rev)
+	if errors.Is(err, ErrWrongKEK) && k.resealing != nil {
+		if s, err = k.open(ctx, k.resealing, data, rev); err == nil {
+			k.sealer, k.resealing = k.resealing, nil
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("opening the keyring: %w", err)
 	}
-	s, err := newSnapshot(ctx, &k.cfg, rec, rev)
+	k.adopt(s)
+	return nil
+}
+
+func (k *Keyring) open(ctx context.Context, sealer Sealer, data []byte, rev uint64) (*Snapshot, error) {
+	rec, err := decodeRecord(ctx, sealer, data)
 	if err != nil {
-		return fmt.Errorf("opening the keyring: %w", err)
+		return nil, err
+	}
+	s, err := newSnapshot(ctx, &k.cfg, sealer, rec)
+	if err != nil {
+		return nil, err
+	}
+	s.rev, s.stored = rev, true
+	return s, nil
+}
+
+// adopt puts the snapshot into use. What was known before stays known since then; all else
+// is known from now on.
+func (k *Keyring) adopt(s *Snapshot) {
+	before := k.current.Load()
+	now := k.cfg.Mono()
+	s.known = map[string]time.Duration{}
+	for _, mark := range s.rec.marks() {
+		s.known[mark] = now
+		if before != nil {
+			if since, ok := before.known[mark]; ok {
+				s.known[mark] = since
+			}
+		}
 	}
 	k.current.Store(s)
-	k.cfg.Logger.InfoContext(ctx, "keyring opened", "signs", s.access.key.info, "keys", len(s.keys), "compromised", len(s.compromised))
-	if have := s.access.key.info.Algorithm; have != k.cfg.Algorithm {
-		k.cfg.Logger.WarnContext(ctx, "the configured algorithm is not the active key's: it is for keys made from now on",
-			"configured", string(k.cfg.Algorithm), "active", string(have))
-	}
-	return nil
 }
 
 // Snapshot returns the keyring as it is now, for callers that need several answers of one
 // revision.
 func (k *Keyring) Snapshot() *Snapshot { return k.current.Load() }
 
-// SignAccessToken is [Snapshot.SignAccessToken] of the current snapshot.
+// SignAccessToken is [Snapshot.SignAccessToken] of the current snapshot. It notes the time:
+// the key stays published until the token is dead, also if the clock is stepped back.
 func (k *Keyring) SignAccessToken(ctx context.Context, claims []byte) (string, error) {
+	now := k.cfg.Now().Unix()
+	for {
+		if last := k.lastSigned.Load(); now <= last || k.lastSigned.CompareAndSwap(last, now) {
+			break
+		}
+	}
 	return k.Snapshot().SignAccessToken(ctx, claims)
 }
 
@@ -181,5 +189,6 @@ func (k *Keyring) Verifier(kid string) (alg string, public crypto.PublicKey, ok 
 // Compromised is [Snapshot.Compromised] of the current snapshot.
 func (k *Keyring) Compromised() []string { return k.Snapshot().Compromised() }
 
-// List is [Snapshot.List] of the current snapshot.
-func (k *Keyring) List() []KeyInfo { return k.Snapshot().List() }
+// List returns what may be told of all keys and master secrets, with their next steps; the
+// caller owns the slice.
+func (k *Keyring) List() []KeyInfo { return k.plan(k.Snapshot(), stock{}).list() }

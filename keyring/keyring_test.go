@@ -27,6 +27,7 @@ func TestFirstStartMakesActiveAndNextOfBothPurposes(t *testing.T) {
 	want := map[string]keyring.Algorithm{
 		"access active": keyring.ES256, "access next": keyring.ES256,
 		"feed active": keyring.EdDSA, "feed next": keyring.EdDSA,
+		"master active": "HKDF-SHA256",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("keys (-want +got):\n%s", diff)

@@ -2,17 +2,20 @@ package keyring
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
 
+// Records of version 1 knew no rotation: master secrets had no state, and nothing was
+// remembered of what had been published. They are read, and written as version 2.
 const (
-	recordVersion = 1
+	recordVersion = 2
+	oldestVersion = 1
 	masterSize    = 32
 )
 
@@ -31,6 +34,13 @@ type record struct {
 	Masters []masterRecord `json:"masters"`
 	// Compromised are the key ids that stay dead for ever, also after their keys are gone.
 	Compromised []string `json:"compromised"`
+	// Configured is the configuration's algorithm that was last acted upon, so that a
+	// rotation to another one by hand is not undone at the next start.
+	Configured Algorithm `json:"configured,omitempty"`
+	// CacheLife is the longest that a service may go on with a JWK set of before, in seconds.
+	CacheLife int64 `json:"cache_life,omitempty"`
+	// TokenLife is what services were told of the life of access tokens.
+	TokenLife lifeRecord `json:"token_life,omitzero"`
 }
 
 type keyRecord struct {
@@ -42,14 +52,33 @@ type keyRecord struct {
 	Activates     int64     `json:"activates,omitempty"`
 	Retires       int64     `json:"retires,omitempty"`
 	LastTokenDies int64     `json:"last_token_dies,omitempty"`
-	Private       []byte    `json:"private,omitempty"` // PKCS #8, sealed
-	Public        []byte    `json:"public"`            // PKIX
+	// Ripe says of a next key that it was published for a full cache life.
+	Ripe bool `json:"ripe,omitempty"`
+	// Asked is when a rotation to this next key was asked for.
+	Asked int64 `json:"asked,omitempty"`
+	// Jitter moves the planned end of the key's signing, in thousandths of its length.
+	Jitter  int64  `json:"jitter,omitempty"`
+	Private []byte `json:"private,omitempty"` // PKCS #8, sealed
+	Public  []byte `json:"public"`            // PKIX
 }
 
+// masterRecord is next until all brokers of the store know it, then active, then
+// retiring: still accepted.
 type masterRecord struct {
-	ID      string `json:"id"`
-	Created int64  `json:"created"`
-	Sealed  []byte `json:"sealed"`
+	ID        string `json:"id"`
+	State     State  `json:"state"`
+	Created   int64  `json:"created"`
+	Activates int64  `json:"activates,omitempty"`
+	Retires   int64  `json:"retires,omitempty"`
+	Jitter    int64  `json:"jitter,omitempty"`
+	Sealed    []byte `json:"sealed"`
+}
+
+// lifeRecord is in seconds. Signed is the longest life that may be signed; it follows
+// Published when that has been out for a cache life.
+type lifeRecord struct {
+	Published int64 `json:"published"`
+	Signed    int64 `json:"signed"`
 }
 
 func (k *keyRecord) aad() []byte {
@@ -94,14 +123,9 @@ func firstRecord(ctx context.Context, sealer Sealer, alg Algorithm, now time.Tim
 			rec.Keys = append(rec.Keys, k)
 		}
 	}
-	secret, id := make([]byte, masterSize), make([]byte, 10)
-	_, _ = rand.Read(secret) // never fails
-	_, _ = rand.Read(id)
-	defer clear(secret)
-	m := masterRecord{ID: kidEncoding.EncodeToString(id), Created: now.Unix()}
-	var err error
-	if m.Sealed, err = sealer.Seal(ctx, secret, m.aad()); err != nil {
-		return nil, fmt.Errorf("sealing a master secret: %w", err)
+	m, err := newMaster(ctx, sealer, StateActive, now)
+	if err != nil {
+		return nil, err
 	}
 	rec.Masters = []masterRecord{m}
 	return rec, nil
@@ -127,7 +151,7 @@ func decodeRecord(ctx context.Context, sealer Sealer, data []byte) (*record, err
 	if err := json.Unmarshal(data, &env); err != nil {
 		return nil, fmt.Errorf("%w: not JSON (truncated?): %w", ErrCorrupt, err)
 	}
-	if env.V != recordVersion {
+	if env.V < oldestVersion || env.V > recordVersion {
 		return nil, fmt.Errorf("keyring: the record has version %d, this program knows %d: use the newer program", env.V, recordVersion)
 	}
 	digest := sha256.Sum256(env.Record)
@@ -142,48 +166,25 @@ func decodeRecord(ctx context.Context, sealer Sealer, data []byte) (*record, err
 	if err := json.Unmarshal(env.Record, rec); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
+	if env.V == 1 {
+		rec.upgrade()
+	}
 	return rec, rec.check()
 }
 
-// check holds the rules that every record obeys.
-func (r *record) check() error {
-	type place struct {
-		purpose Purpose
-		state   State
-	}
-	count, dead, seen := map[place]int{}, map[string]bool{}, map[string]bool{}
-	for _, kid := range r.Compromised {
-		dead[kid] = true
-	}
-	for i := range r.Keys {
-		k := &r.Keys[i]
-		if err := k.Algorithm.check(); err != nil {
-			return fmt.Errorf("keyring: key %q: %w", k.KID, err)
-		}
-		switch {
-		case k.Purpose != PurposeAccess && k.Purpose != PurposeFeed:
-			return fmt.Errorf("%w: key %q has the unknown purpose %q", ErrCorrupt, k.KID, k.Purpose)
-		case k.Purpose == PurposeFeed && k.Algorithm != EdDSA:
-			return fmt.Errorf("%w: feed key %q is of %s", ErrCorrupt, k.KID, k.Algorithm)
-		case !k.State.published() && k.State != StateRetired && k.State != StateCompromised:
-			return fmt.Errorf("%w: key %q has the unknown state %q", ErrCorrupt, k.KID, k.State)
-		case seen[k.KID]:
-			return fmt.Errorf("%w: key %q stands in it twice", ErrCorrupt, k.KID)
-		case dead[k.KID] != (k.State == StateCompromised):
-			return fmt.Errorf("%w: key %q is %s, the list of compromised keys says otherwise", ErrCorrupt, k.KID, k.State)
-		}
-		seen[k.KID] = true
-		count[place{k.Purpose, k.State}]++
-	}
-	for _, purpose := range []Purpose{PurposeAccess, PurposeFeed} {
-		for _, state := range []State{StateActive, StateNext} {
-			if n := count[place{purpose, state}]; n != 1 {
-				return fmt.Errorf("%w: %d %s keys are %s, not one", ErrCorrupt, n, purpose, state)
-			}
+// upgrade gives the master secrets of version 1 their states: the first was the current one.
+func (r *record) upgrade() {
+	for i := range r.Masters {
+		m := &r.Masters[i]
+		if m.State, m.Activates = StateActive, m.Created; i > 0 {
+			m.State, m.Retires = StateRetiring, r.Masters[0].Created
 		}
 	}
-	if len(r.Masters) == 0 {
-		return fmt.Errorf("%w: no master secret", ErrCorrupt)
-	}
-	return nil
+}
+
+// clone copies all that a change may write to; sealed values are replaced, never written to.
+func (r *record) clone() *record {
+	c := *r
+	c.Keys, c.Masters, c.Compromised = slices.Clone(r.Keys), slices.Clone(r.Masters), slices.Clone(r.Compromised)
+	return &c
 }

@@ -148,6 +148,15 @@ func TestRecordsThatBreakTheRulesAreRefused(t *testing.T) {
 		"a master secret under another id": {keyring.ErrCorrupt, func(r map[string]any) {
 			r["masters"].([]any)[0].(map[string]any)["id"] = "other"
 		}},
+		"a master secret of an unknown state": {keyring.ErrCorrupt, func(r map[string]any) {
+			r["masters"].([]any)[0].(map[string]any)["state"] = "retired"
+		}},
+		"no active master secret": {keyring.ErrCorrupt, func(r map[string]any) {
+			r["masters"].([]any)[0].(map[string]any)["state"] = "retiring"
+		}},
+		"a master secret twice": {keyring.ErrCorrupt, func(r map[string]any) {
+			r["masters"] = append(r["masters"].([]any), r["masters"].([]any)[0])
+		}},
 		"no private part": {keyring.ErrCorrupt, func(r map[string]any) {
 			delete(keyOf(r, "access", "next"), "private")
 		}},
@@ -187,7 +196,7 @@ func TestARecordOfANewerProgramIsNamedSo(t *testing.T) {
 	if err := json.Unmarshal(store.data, &env); err != nil {
 		t.Fatal(err)
 	}
-	env.V = 2
+	env.V = 3
 	data, err := json.Marshal(env)
 	if err != nil {
 		t.Fatal(err)

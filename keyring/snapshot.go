@@ -12,7 +12,10 @@ import (
 // Snapshot is the keyring at one revision: immutable, opened, everything prepared that
 // can be. Safe for concurrent use.
 type Snapshot struct {
-	rev         uint64
+	rec         *record                  // what it was made of; private parts are sealed
+	rev         uint64                   // of the record, if stored
+	stored      bool                     // whether rev is known
+	known       map[string]time.Duration // since when on the monotonic clock, by mark
 	access      *accessSigner
 	feed        *key
 	verifiers   map[string]*key // access keys that tokens may carry
@@ -25,12 +28,12 @@ type Snapshot struct {
 }
 
 // newSnapshot opens a checked record.
-func newSnapshot(ctx context.Context, cfg *Config, rec *record, rev uint64) (*Snapshot, error) {
-	s := &Snapshot{rev: rev, verifiers: map[string]*key{}, compromised: slices.Clone(rec.Compromised)}
+func newSnapshot(ctx context.Context, cfg *Config, sealer Sealer, rec *record) (*Snapshot, error) {
+	s := &Snapshot{rec: rec, verifiers: map[string]*key{}, compromised: slices.Clone(rec.Compromised)}
 	slices.Sort(s.compromised)
 	published := map[Purpose][]*key{}
 	for i := range rec.Keys {
-		k, err := rec.Keys[i].open(ctx, cfg.Sealer)
+		k, err := rec.Keys[i].open(ctx, sealer)
 		if err != nil {
 			return nil, fmt.Errorf("opening the %s: %w", rec.Keys[i].info(), err)
 		}
@@ -52,9 +55,9 @@ func newSnapshot(ctx context.Context, cfg *Config, rec *record, rev uint64) (*Sn
 			s.feed = k
 		}
 	}
-	for i := range rec.Masters {
+	for _, i := range rec.acceptedMasters() {
 		m := &rec.Masters[i]
-		secret, err := cfg.Sealer.Open(ctx, m.Sealed, m.aad())
+		secret, err := sealer.Open(ctx, m.Sealed, m.aad())
 		if err != nil {
 			return nil, fmt.Errorf("opening the master secret %s: %w", m.ID, err)
 		}
@@ -105,7 +108,7 @@ func (s *Snapshot) Verifier(kid string) (alg string, public crypto.PublicKey, ok
 // Compromised returns the key ids that are dead for ever, sorted; the caller owns the slice.
 func (s *Snapshot) Compromised() []string { return slices.Clone(s.compromised) }
 
-// List returns what may be told of all keys; the caller owns the slice.
+// List returns what may be told of the keys that sign; the caller owns the slice.
 func (s *Snapshot) List() []KeyInfo { return slices.Clone(s.keys) }
 
 // Document is a JWK set ready to be served. Body must not be changed.

@@ -18,6 +18,14 @@ var (
 	// ErrUnknownAlgorithm is in the chain of an error about an algorithm that is not one
 	// of the allow-list.
 	ErrUnknownAlgorithm = errors.New("keyring: unknown algorithm")
+	// ErrUnknownKey says that there never was a key of that id.
+	ErrUnknownKey = errors.New("keyring: no such key")
+	// ErrClockBehind says that the clock is behind the making or the activation of a key:
+	// nothing is rotated by such a clock, the present keys sign on.
+	ErrClockBehind = errors.New("keyring: the clock is behind the keys")
+	// ErrTooManyMasters says that the master secret was rotated so often that the old ones,
+	// which are still accepted, are too many to try a refresh token with.
+	ErrTooManyMasters = errors.New("keyring: too many master secrets are still accepted")
 )
 
 // Store is where the one record lives: the port that an engine's adapter implements.

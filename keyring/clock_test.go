@@ -1,0 +1,110 @@
+package keyring_test
+
+import (
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"tokenbroker/keyring"
+)
+
+// clock is a wall clock that can be stepped, and a monotonic one that cannot.
+type clock struct {
+	mu   sync.Mutex // guards wall and mono
+	wall time.Time
+	mono time.Duration
+}
+
+func newClock() *clock { return &clock{wall: testTime} }
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.wall
+}
+
+func (c *clock) monotonic() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.mono
+}
+
+// pass lets time go by on both clocks, step moves the wall clock alone.
+func (c *clock) pass(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.wall, c.mono = c.wall.Add(d), c.mono+d
+}
+
+func (c *clock) step(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.wall = c.wall.Add(d)
+}
+
+const (
+	tokenLife = 5 * time.Minute
+	// ripening is how long a key is published before it signs: the default cache life and
+	// a margin of a tenth.
+	ripening = 5*time.Minute + 30*time.Second
+	// dying is how long a retiring key stays: token life, leeway, margin.
+	dying = tokenLife + time.Minute + 30*time.Second
+	month = 30 * 24 * time.Hour
+)
+
+// rotating is a configuration whose rotation follows clock; every change is added to changes.
+func rotating(t testing.TB, store keyring.Store, clock *clock, changes *[]string) keyring.Config {
+	cfg := config(t, store)
+	cfg.Now, cfg.Mono = clock.now, clock.monotonic
+	cfg.TokenLife, cfg.RotateEvery = tokenLife, month
+	if changes != nil {
+		cfg.OnChange = func(c keyring.Change) { *changes = append(*changes, string(c.Key.Purpose)+" "+c.What) }
+	}
+	return cfg
+}
+
+func advance(t testing.TB, ring *keyring.Keyring) time.Time {
+	t.Helper()
+	_, next, err := ring.Advance(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return next
+}
+
+func rotate(t testing.TB, ring *keyring.Keyring, purpose keyring.Purpose, alg keyring.Algorithm) keyring.Rotation {
+	t.Helper()
+	r, err := ring.Rotate(t.Context(), purpose, alg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// find returns the one key of that purpose and state, and the zero KeyInfo for none.
+func find(t testing.TB, ring *keyring.Keyring, purpose keyring.Purpose, state keyring.State) keyring.KeyInfo {
+	t.Helper()
+	var found []keyring.KeyInfo
+	for _, k := range ring.List() {
+		if k.Purpose == purpose && k.State == state {
+			found = append(found, k)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return keyring.KeyInfo{}
+	case 1:
+		return found[0]
+	}
+	t.Fatalf("%d %s keys are %s: %v", len(found), purpose, state, found)
+	return keyring.KeyInfo{}
+}
+
+func infoOf(ring *keyring.Keyring, kid string) keyring.KeyInfo {
+	all := ring.List()
+	if i := slices.IndexFunc(all, func(k keyring.KeyInfo) bool { return k.KID == kid }); i >= 0 {
+		return all[i]
+	}
+	return keyring.KeyInfo{}
+}

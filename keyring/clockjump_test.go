@@ -1,0 +1,43 @@
+package keyring_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"tokenbroker/keyring"
+)
+
+func TestAClockBehindTheKeysRotatesNothing(t *testing.T) {
+	clock := newClock()
+	ring := open(t, rotating(t, &memStore{}, clock, nil))
+	active := find(t, ring, "access", "active")
+	clock.pass(ripening)
+	clock.step(-time.Hour)
+	for _, purpose := range []keyring.Purpose{"access", "feed", "master"} {
+		if _, err := ring.Rotate(t.Context(), purpose, ""); !errors.Is(err, keyring.ErrClockBehind) {
+			t.Errorf("Rotate of %s = %v, want ErrClockBehind", purpose, err)
+		}
+	}
+	if _, _, err := ring.Advance(t.Context()); !errors.Is(err, keyring.ErrClockBehind) {
+		t.Errorf("Advance = %v, want ErrClockBehind", err)
+	}
+	if s := ring.Status(); !errors.Is(s.Err, keyring.ErrClockBehind) || !s.Since.Equal(clock.now()) {
+		t.Errorf("status = %+v", s)
+	}
+	if got := find(t, ring, "access", "active"); got.KID != active.KID {
+		t.Error("another key signs")
+	}
+	if _, err := ring.SignAccessToken(t.Context(), []byte(`{}`)); err != nil {
+		t.Error(err)
+	}
+	// A leaked key is given up all the same.
+	if c, err := ring.Compromise(t.Context(), active.KID); err != nil || c.Successor.KID == active.KID {
+		t.Errorf("Compromise = %+v, %v", c, err)
+	}
+	clock.step(time.Hour)
+	advance(t, ring)
+	if s := ring.Status(); s.Err != nil || !s.Since.IsZero() {
+		t.Errorf("status = %+v after the clock was put right", s)
+	}
+}
