@@ -27,6 +27,8 @@ type AdminConfig struct {
 	// Keys needs Operators, JWKS and FeedJWKS beside it.
 	Keys           Keys
 	JWKS, FeedJWKS Document
+	// Watching answers GET /admin/v1/watch.
+	Watching Watching
 	// Status answers GET /admin/v1/status. Its lists are not nil.
 	Status func(ctx context.Context) Status
 	// Readiness is asked at each GET /readyz.
@@ -105,6 +107,9 @@ func (a *admin) routes() []adminRoute {
 	}
 	if a.cfg.Status != nil {
 		routes = append(routes, get("/admin/v1/status", a.status))
+	}
+	if a.cfg.Watching != nil {
+		routes = append(routes, get("/admin/v1/watch", a.watch))
 	}
 	revocations := map[string]endpoint{}
 	if a.cfg.Revocations != nil {

@@ -72,6 +72,7 @@ func operations() []operation {
 		{"POST", "/admin/v1/keys/reseal", "", "/admin/v1/keys/reseal", 200, `reseal ""`, `{"kek_file":"/data/kek","todo":"set keyring.kek_file"}`, ""},
 		{"POST", "/admin/v1/keys/reseal", `{"kek_file":"/etc/kek","note":"n"}`, "/admin/v1/keys/reseal", 200, `reseal "/etc/kek"`, "", "n"},
 		{"GET", "/admin/v1/status", "", "/admin/v1/status", 200, "", "", ""},
+		{"GET", "/admin/v1/watch", "", "/admin/v1/watch", 200, "watch", "", ""},
 		{"GET", "/metrics", "", "/metrics", 200, "", "", ""},
 		{"GET", "/livez", "", "/livez", 200, "", `{"status":"ok"}`, ""},
 		{"GET", "/readyz", "", "/readyz", 200, "", `{"status":"degraded","degraded":["nats"]}`, ""},

@@ -210,7 +210,7 @@ func fullStatus(context.Context) api.Status {
 
 func adminConfig(f *fakeOperators) api.AdminConfig {
 	return api.AdminConfig{
-		Operators: f, Revocations: f, Keys: f, JWKS: fakeDocument(`{"keys":[],"store":"s1"}`), FeedJWKS: fakeDocument(`{"keys":[],"store":"s2"}`), Status: fullStatus, Token: adminToken, Logger: slog.New(slog.DiscardHandler),
+		Operators: f, Revocations: f, Keys: f, JWKS: fakeDocument(`{"keys":[],"store":"s1"}`), FeedJWKS: fakeDocument(`{"keys":[],"store":"s2"}`), Watching: f, Status: fullStatus, Token: adminToken, Logger: slog.New(slog.DiscardHandler),
 		Readiness: func(context.Context) []api.Check { return []api.Check{{Name: "nats", OK: true, Degraded: true}} },
 		Metrics:   http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "metrics") }),
 	}

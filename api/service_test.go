@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -18,10 +19,16 @@ import (
 )
 
 func serve(h http.Handler, r *http.Request) *http.Response {
-	w := httptest.NewRecorder()
+	w := deadlineRecorder{httptest.NewRecorder()}
 	h.ServeHTTP(w, r)
 	return w.Result()
 }
+
+// deadlineRecorder takes the deadlines that streams set, as a connection does.
+type deadlineRecorder struct{ *httptest.ResponseRecorder }
+
+func (deadlineRecorder) SetReadDeadline(time.Time) error  { return nil }
+func (deadlineRecorder) SetWriteDeadline(time.Time) error { return nil }
 
 func TestDiscoveryNamesOnlyWhatAnswers(t *testing.T) {
 	h := newAPI(t, &fake{})

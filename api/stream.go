@@ -62,14 +62,10 @@ func (s *server) stream(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer listener.Close()
 
-	out := eventWriter{w: w, control: http.NewResponseController(w), timeout: s.cfg.StreamTimeout}
-	// The server's time for reading a request would end the stream.
-	if err := out.control.SetReadDeadline(time.Time{}); err != nil {
+	out, err := newEventWriter(w, s.cfg.StreamTimeout)
+	if err != nil {
 		return err
 	}
-	h := w.Header()
-	h.Set("Content-Type", "text/event-stream")
-	h.Set("X-Accel-Buffering", "no") // nginx would collect events
 	defer out.farewell()
 	for err = out.write([]byte(streamHello)); err == nil; {
 		var e StreamEvent
@@ -91,6 +87,19 @@ type eventWriter struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
 	timeout time.Duration
+}
+
+// newEventWriter begins an answer of server-sent events.
+func newEventWriter(w http.ResponseWriter, timeout time.Duration) (eventWriter, error) {
+	out := eventWriter{w: w, control: http.NewResponseController(w), timeout: timeout}
+	// The server's time for reading a request would end the stream.
+	if err := out.control.SetReadDeadline(time.Time{}); err != nil {
+		return out, err
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/event-stream")
+	h.Set("X-Accel-Buffering", "no") // nginx would collect events
+	return out, nil
 }
 
 func (o eventWriter) event(e StreamEvent) error {

@@ -1,0 +1,173 @@
+package api_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"tokenbroker/api"
+	"tokenbroker/broker"
+	"tokenbroker/revocation"
+)
+
+// Watch is [api.Watching]: a view of one event.
+func (f *fakeOperators) Watch() (api.Watcher, error) {
+	f.note(broker.Request{}, "watch")
+	if f.err != nil {
+		return nil, f.err
+	}
+	w := &fakeWatcher{events: make(chan api.WatchEvent, 1), closed: make(chan struct{})}
+	w.events <- api.WatchEvent{Name: api.WatchTypeKey, Data: []byte(`{"type":"key"}`)}
+	close(w.events)
+	return w, nil
+}
+
+// fakeWatcher shows what the test sends until that ends.
+type fakeWatcher struct {
+	events chan api.WatchEvent
+	closed chan struct{}
+}
+
+func (w *fakeWatcher) Next(ctx context.Context) (api.WatchEvent, error) {
+	select {
+	case e, ok := <-w.events:
+		if !ok {
+			return e, errors.New("over")
+		}
+		return e, nil
+	case <-ctx.Done():
+		return api.WatchEvent{}, ctx.Err()
+	}
+}
+
+func (w *fakeWatcher) Close() { close(w.closed) }
+
+// watching serves one view whose events the test sends.
+type watching struct{ watcher *fakeWatcher }
+
+func (w watching) Watch() (api.Watcher, error) { return w.watcher, nil }
+
+// watchServer has the server's bounds for whole requests and answers short.
+func watchServer(t *testing.T) (*httptest.Server, *fakeWatcher) {
+	t.Helper()
+	w := &fakeWatcher{events: make(chan api.WatchEvent), closed: make(chan struct{})}
+	s := httptest.NewUnstartedServer(newAdmin(&fakeOperators{}, func(c *api.AdminConfig) { c.Watching = watching{w} }))
+	s.Config.ReadTimeout, s.Config.WriteTimeout = 100*time.Millisecond, 100*time.Millisecond
+	s.Start()
+	t.Cleanup(s.Close)
+	return s, w
+}
+
+func openWatch(t *testing.T, s *httptest.Server, method string) *http.Response {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, s.URL+"/admin/v1/watch/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+adminToken)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = resp.Body.Close() })
+	return resp
+}
+
+func TestWatchWritesServerSentEventsBeyondTheServersBounds(t *testing.T) {
+	s, w := watchServer(t)
+	resp := openWatch(t, s, http.MethodGet)
+	if got := resp.Header.Get("Content-Type"); resp.StatusCode != 200 || got != "text/event-stream" {
+		t.Fatalf("%d, content type %q", resp.StatusCode, got)
+	}
+	body := bufio.NewReader(resp.Body)
+	read := func(want string) {
+		t.Helper()
+		got := make([]byte, len(want))
+		if _, err := io.ReadFull(body, got); err != nil || string(got) != want {
+			t.Fatalf("got %q, want %q: %v", got, want, err)
+		}
+	}
+	read(": watching\n\n") // at once
+	for deadline := time.Now().Add(300 * time.Millisecond); time.Now().Before(deadline); {
+		<-time.After(50 * time.Millisecond)
+		w.events <- api.WatchEvent{Name: "key", Data: []byte(`{"type":"key"}`)}
+		read("event: key\ndata: {\"type\":\"key\"}\n\n")
+	}
+	close(w.events)
+	if rest, err := io.ReadAll(body); err != nil || len(rest) != 0 {
+		t.Errorf("rest %q: %v", rest, err)
+	}
+	<-w.closed
+}
+
+func TestWatchEndsWithItsReader(t *testing.T) {
+	s, w := watchServer(t)
+	_ = openWatch(t, s, http.MethodGet).Body.Close()
+	<-w.closed
+}
+
+func TestHeadOfWatchEndsAtOnce(t *testing.T) {
+	s, w := watchServer(t)
+	if resp := openWatch(t, s, http.MethodHead); resp.StatusCode != 200 {
+		t.Errorf("status %d", resp.StatusCode)
+	}
+	<-w.closed
+}
+
+func TestWatchRefusals(t *testing.T) {
+	busy := &broker.Error{Code: broker.CodeBusy, RetryAfter: 5 * time.Second}
+	res := callAdmin(t, newAdmin(&fakeOperators{err: busy}), "GET", "/admin/v1/watch", "")
+	want(t, res, 503, "busy")
+	if got := res.Header.Get("Retry-After"); got != "5" {
+		t.Errorf("Retry-After %q", got)
+	}
+	want(t, callAdmin(t, newAdmin(&fakeOperators{err: errors.New("x")}), "GET", "/admin/v1/watch", ""), 500, "internal")
+	want(t, callAdmin(t, newAdmin(&fakeOperators{}), "POST", "/admin/v1/watch", "{}"), 405, "method_not_allowed")
+	want(t, callAdmin(t, newAdmin(&fakeOperators{}), "GET", "/admin/v1/watch", "", "Authorization: "), 401, "unauthorized")
+}
+
+// What is watched is as the document says: with every member, and with the least.
+func TestWatchedEventsAreAsDocumented(t *testing.T) {
+	d, ms := adminDocument(t), int64(0)
+	for schema, values := range map[string][]any{
+		"WatchRevocation": {
+			api.WatchRevocation{Type: api.WatchTypeRevocation, Origin: "o1", Seq: 4, At: moment, FlushedMS: &ms, Events: []revocation.Event{
+				{Kind: revocation.KindSub, Value: "u1", ExpiresAt: 2, At: 1, Reason: revocation.ReasonRevoked, Epoch: 9},
+			}},
+			api.WatchRevocation{Type: api.WatchTypeRevocation, Events: []revocation.Event{}},
+		},
+		"WatchApplied": {
+			api.WatchApplied{Type: api.WatchTypeApplied, Origin: "o1", Seq: 4, Applied: 1, Of: 2, SlowestMS: 3, Laggards: []string{"billing/1"}},
+			api.WatchApplied{Type: api.WatchTypeApplied},
+		},
+		"WatchService": {
+			api.WatchService{Type: api.WatchTypeService, Service: "billing/1", Source: "nats/billing", State: api.ServiceGone, Before: api.ServiceSilent, Lag: 1, AgeMS: 2, At: moment},
+			api.WatchService{Type: api.WatchTypeService, State: api.ServiceStale},
+			api.WatchService{Type: api.WatchTypeService, State: api.ServiceFresh, Before: api.ServiceStale},
+		},
+		"WatchKey": {
+			api.WatchKey{Type: api.WatchTypeKey, What: "key_made", KID: "k1", Purpose: "access", Algorithm: "ES256", State: "next", At: moment},
+			api.WatchKey{Type: api.WatchTypeKey, What: "master_rotated"},
+		},
+	} {
+		for _, value := range values {
+			text, err := json.Marshal(value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var v any
+			if err := json.Unmarshal(text, &v); err != nil {
+				t.Fatal(err)
+			}
+			if err := d.conforms(v, d.at(d.root, "components", "schemas", schema), schema); err != nil {
+				t.Errorf("%v in %s", err, text)
+			}
+		}
+	}
+}
