@@ -1,0 +1,148 @@
+package watch
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"tokenbroker/api"
+	"tokenbroker/revocation/ledger"
+)
+
+const (
+	// flushPatience is how long a batch is held back for NATS to get it, appliedPatience how
+	// long its services are waited for, both from its commit: a batch that is older waits no
+	// more, so that neither adds up.
+	flushPatience   = 250 * time.Millisecond
+	appliedPatience = 2 * time.Second
+	// batchesAtOnce are read of the ledger at a time.
+	batchesAtOnce = 4
+	// waitingBatches wait for their services at most; of more, nothing is shown but the batch.
+	waitingBatches = 1024
+	// retryPause follows when the ledger cannot be read.
+	retryPause = time.Second
+)
+
+// Run shows what happens, while somebody watches, until ctx ends; then it returns nil, and
+// every view is over. It may be called once.
+func (h *Hub) Run(ctx context.Context) error {
+	defer h.Close()
+	for {
+		for h.Watchers() == 0 {
+			select {
+			case <-h.woken:
+			case <-ctx.Done():
+				return nil
+			}
+		}
+		h.feed(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+	}
+}
+
+// feed works until nobody watches or ctx ends.
+func (h *Hub) feed(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	batches := make(chan shownBatch, waitingBatches)
+	var parts sync.WaitGroup
+	parts.Go(func() { h.follow(ctx, batches) })
+	parts.Go(func() { h.applied(ctx, batches) })
+	parts.Go(func() { h.watchServices(ctx) })
+	for ctx.Err() == nil && h.Watchers() > 0 {
+		select {
+		case <-h.woken:
+		case <-ctx.Done():
+		}
+	}
+	cancel()
+	parts.Wait()
+}
+
+// shownBatch is one whose services are waited for.
+type shownBatch struct {
+	seq     uint64
+	written time.Duration
+	shown   chan struct{} // closed when it was shown itself
+}
+
+// follow shows the batches as they are committed.
+func (h *Hub) follow(ctx context.Context, batches chan<- shownBatch) {
+	h.mu.Lock()
+	seq := h.from
+	h.mu.Unlock()
+	failing := false
+	for ctx.Err() == nil {
+		page, err := h.config.Ledger.Follow(ctx, seq, batchesAtOnce)
+		if err != nil {
+			if ctx.Err() == nil && !failing {
+				h.config.Logger.Error("revocations cannot be shown to those who watch", "error", err)
+			}
+			failing = true
+			pause(ctx, retryPause)
+			continue
+		}
+		failing = false
+		for _, b := range page {
+			seq = b.Seq
+			shown := shownBatch{seq: b.Seq, written: b.Written, shown: make(chan struct{})}
+			select {
+			case batches <- shown:
+			default: // so many wait already
+			}
+			h.showBatch(ctx, b)
+			close(shown.shown)
+		}
+	}
+}
+
+// showBatch shows a batch when NATS has it, or does not get it.
+func (h *Hub) showBatch(ctx context.Context, b ledger.CommittedBatch) {
+	wait, cancel := context.WithTimeout(ctx, b.Written+flushPatience-h.config.Mono())
+	defer cancel()
+	v := api.WatchRevocation{Type: api.WatchTypeRevocation, Origin: b.Origin, Seq: b.Seq, Events: b.Events}
+	flushed := h.config.Broadcast.Flushed(wait, b.Seq)
+	age := max(h.config.Mono()-b.Written, 0)
+	if flushed {
+		ms := age.Milliseconds()
+		v.FlushedMS = &ms
+	}
+	v.At = h.config.Ledger.Now().Add(-age).UTC().Truncate(time.Millisecond)
+	h.show(h.encode(v.Type, b.Seq, v))
+}
+
+// applied shows how far each batch is, in their order.
+func (h *Hub) applied(ctx context.Context, batches <-chan shownBatch) {
+	for {
+		var b shownBatch
+		select {
+		case b = <-batches:
+		case <-ctx.Done():
+			return
+		}
+		wait, cancel := context.WithTimeout(ctx, b.written+appliedPatience-h.config.Mono())
+		s := h.config.Receipts.AppliedSince(wait, b.written, b.seq)
+		cancel()
+		select {
+		case <-b.shown:
+		case <-ctx.Done():
+			return
+		}
+		v := api.WatchApplied{
+			Type: api.WatchTypeApplied, Origin: h.config.Ledger.Origin(), Seq: b.seq,
+			Applied: s.Applied, Of: s.Of, SlowestMS: s.SlowestMS, Laggards: s.Laggards,
+		}
+		h.show(h.encode(v.Type, b.seq, v))
+	}
+}
+
+// pause waits for d or ctx's end.
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}

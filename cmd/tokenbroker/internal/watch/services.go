@@ -1,0 +1,89 @@
+package watch
+
+import (
+	"cmp"
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"tokenbroker/api"
+	"tokenbroker/revocation/receipts"
+)
+
+// servicesEvery is how often is looked whose state changed.
+const servicesEvery = 250 * time.Millisecond
+
+// serviceName is a service under the source that it cannot choose.
+type serviceName struct{ source, service string }
+
+func sortedNames(services map[serviceName]api.WatchService) []serviceName {
+	return slices.SortedFunc(maps.Keys(services), func(a, b serviceName) int {
+		return cmp.Or(strings.Compare(a.service, b.service), strings.Compare(a.source, b.source))
+	})
+}
+
+// watchServices shows each service whose state changes, and at first all of them.
+func (h *Hub) watchServices(ctx context.Context) {
+	defer h.forgetServices()
+	ticker := time.NewTicker(servicesEvery)
+	defer ticker.Stop()
+	for {
+		h.showServices(h.config.Receipts.Services())
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// forgetServices has the next look show all of them.
+func (h *Hub) forgetServices() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.services = nil
+}
+
+// showServices shows what differs from the look before.
+func (h *Hub) showServices(list []receipts.Service) {
+	h.mu.Lock()
+	defer h.mu.Unlock() // to the end: who comes meanwhile is told of each once
+	before := h.services
+	now := make(map[serviceName]api.WatchService, len(list))
+	var changed []api.WatchService
+	for _, s := range list {
+		name := serviceName{s.Source, s.Service}
+		v := h.serviceEvent(s)
+		if v.Before = before[name].State; v.Before != v.State {
+			changed = append(changed, v)
+		}
+		now[name] = v
+	}
+	for _, name := range sortedNames(before) {
+		if _, there := now[name]; !there {
+			v := before[name]
+			v.Before, v.State, v.At = v.State, api.ServiceGone, h.config.Ledger.Now().UTC()
+			changed = append(changed, v)
+		}
+	}
+	h.services = now
+	for _, v := range changed {
+		h.showHeld(h.encode(v.Type, 0, v))
+	}
+}
+
+func (h *Hub) serviceEvent(s receipts.Service) api.WatchService {
+	state := api.ServiceStale
+	switch {
+	case s.Silent():
+		state = api.ServiceSilent
+	case s.Fresh:
+		state = api.ServiceFresh
+	}
+	return api.WatchService{
+		Type: api.WatchTypeService, Service: s.Service, Source: s.Source, State: state,
+		Lag: s.Lag, AgeMS: s.Age.Milliseconds(), At: h.config.Ledger.Now().UTC(),
+	}
+}

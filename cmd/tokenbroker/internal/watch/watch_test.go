@@ -1,0 +1,184 @@
+package watch_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"tokenbroker/api"
+	"tokenbroker/cmd/tokenbroker/internal/watch"
+)
+
+func TestABatchIsShownAndThenHowFarItsServicesAre(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		l.revoke("before anybody watched")
+		l.receipt("a", true)
+		w := l.watch()
+		defer w.Close()
+		expect(t, w, "a/1 fresh<")
+		l.revoke("s1", "s2")
+		expect(t, w, "")
+		time.Sleep(7 * time.Millisecond)
+		l.flush()
+		expect(t, w, "2 s1,s2 7 ms", "")
+		time.Sleep(3 * time.Millisecond)
+		l.receipt("a", true)
+		expect(t, w, "2 1/1 10 ms", "")
+	})
+}
+
+func TestNeitherTheNetworkNorALaggardIsWaitedForForLong(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		l.receipt("a", true)
+		w := l.watch()
+		defer w.Close()
+		expect(t, w, "a/1 fresh<")
+		began := time.Now()
+		for i := range 3 {
+			l.revoke(fmt.Sprint("s", i))
+		}
+		expect(t, w, "1 s0 pending", "2 s1 pending", "3 s2 pending")
+		if d := time.Since(began); d != 250*time.Millisecond {
+			t.Errorf("shown after %s", d)
+		}
+		expect(t, w, "1 0/1 0 ms a/1", "2 0/1 0 ms a/1", "3 0/1 0 ms a/1")
+		if d := time.Since(began); d != 2*time.Second {
+			t.Errorf("the laggard is named after %s", d)
+		}
+	})
+}
+
+func TestWithoutServicesABatchIsAppliedByNoneOfNone(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		w := l.watch()
+		defer w.Close()
+		l.revoke("s1")
+		l.flush()
+		expect(t, w, "1 s1 0 ms", "1 0/0 0 ms", "")
+	})
+}
+
+func TestServicesAreShownAsTheirStateChanges(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		w := l.watch()
+		defer w.Close()
+		l.receipt("a", true)
+		expect(t, w, "a/1 fresh<")
+		l.receipt("a", false)
+		l.receipt("b", true)
+		expect(t, w, "a/1 stale<fresh", "b/1 fresh<", "")
+		late := l.watch()
+		defer late.Close()
+		expect(t, late, "a/1 stale<", "b/1 fresh<", "")
+		expect(t, w, "a/1 silent<stale", "b/1 silent<fresh")
+		time.Sleep(time.Minute)
+		expect(t, w, "a/1 gone<silent", "b/1 gone<silent", "")
+	})
+}
+
+func TestChangesOfKeysAreShown(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		l.Key(api.WatchKey{What: "nobody sees this"})
+		w := l.watch()
+		defer w.Close()
+		l.Key(api.WatchKey{What: "key_activated"})
+		expect(t, w, "key key_activated", "")
+	})
+}
+
+func TestReceiptsAreWantedOnlyWhileSomebodyWatches(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		for range 2 {
+			one, two := l.watch(), l.watch()
+			one.Close()
+			one.Close()
+			if !l.collector.Wanted() {
+				t.Error("not wanted while somebody watches")
+			}
+			two.Close()
+			if l.collector.Wanted() {
+				t.Error("wanted by nobody")
+			}
+		}
+	})
+}
+
+// Who comes at any moment of the hub's, also when the others just left, misses nothing that
+// is committed from then on, and is shown nothing older.
+func TestAViewBeginsWithWhatIsCommittedThen(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		for i := range 20 {
+			w, err := l.Watch()
+			if err != nil {
+				t.Fatal(err)
+			}
+			l.revoke(fmt.Sprint("s", i))
+			l.flush()
+			expect(t, w, fmt.Sprintf("%d s%d 0 ms", 2*i+1, i))
+			w.Close()
+			l.revoke("unseen")
+		}
+	})
+}
+
+func TestWatchersAreBoundedAndEndWithTheHub(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		one, two := l.watch(), l.watch()
+		if _, err := l.Watch(); !errors.Is(err, watch.ErrTooMany) {
+			t.Errorf("a third: %v", err)
+		}
+		two.Close()
+		two = l.watch()
+		ended := make(chan error)
+		go func() {
+			_, err := one.Next(context.Background())
+			ended <- err
+		}()
+		synctest.Wait()
+		l.Close()
+		if err := <-ended; !errors.Is(err, watch.ErrClosed) {
+			t.Errorf("ended by %v", err)
+		}
+		if _, err := two.Next(t.Context()); !errors.Is(err, watch.ErrClosed) {
+			t.Errorf("the other ended by %v", err)
+		}
+		if _, err := l.Watch(); !errors.Is(err, watch.ErrClosed) {
+			t.Errorf("after the end: %v", err)
+		}
+	})
+}
+
+// A watcher that does not read is cut off, and delays nobody.
+func TestASlowWatcherIsCutOff(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		slow, quick := l.watch(), l.watch()
+		defer slow.Close()
+		defer quick.Close()
+		values := make([]string, 2000)
+		for i := range 25 { // 11 MB
+			for j := range values {
+				values[j] = fmt.Sprintf("%0100d-%d", i, j)
+			}
+			l.revoke(values...)
+			l.flush()
+			for {
+				e, err := quick.Next(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if e.Name == api.WatchTypeApplied {
+					break
+				}
+			}
+		}
+		if _, err := slow.Next(t.Context()); !errors.Is(err, watch.ErrSlow) {
+			t.Errorf("ended by %v", err)
+		}
+		if l.Watchers() != 1 {
+			t.Errorf("%d are watching", l.Watchers())
+		}
+	})
+}

@@ -1,0 +1,95 @@
+package watch
+
+import (
+	"context"
+	"sync"
+
+	"tokenbroker/api"
+)
+
+// What one watcher may have waiting: further behind it is cut off.
+const (
+	maxWaiting      = 16 << 10
+	maxWaitingBytes = 8 << 20
+)
+
+// Watcher is one operator's view. Next is called by one goroutine. Close it.
+type Watcher struct {
+	hub       *Hub
+	from      uint64 // the head when it began
+	satisfied func() // receipts are no longer wanted for it
+	ready     chan struct{}
+
+	mu      sync.Mutex // guards what follows; taken after the hub's
+	waiting []event
+	bytes   int
+	ended   error
+}
+
+var _ api.Watcher = (*Watcher)(nil)
+
+// Next implements [api.Watcher]: what was shown in its order, then why the view ended,
+// [ErrSlow] or [ErrClosed].
+func (w *Watcher) Next(ctx context.Context) (api.WatchEvent, error) {
+	for {
+		if e, ok, err := w.take(); ok || err != nil {
+			return e, err
+		}
+		select {
+		case <-w.ready:
+		case <-ctx.Done():
+			return api.WatchEvent{}, ctx.Err()
+		}
+	}
+}
+
+func (w *Watcher) take() (api.WatchEvent, bool, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.ended != nil {
+		return api.WatchEvent{}, false, w.ended
+	}
+	if len(w.waiting) == 0 {
+		return api.WatchEvent{}, false, nil
+	}
+	e := w.waiting[0].WatchEvent
+	w.waiting[0] = event{}
+	w.waiting = w.waiting[1:]
+	w.bytes -= len(e.Data)
+	return e, true, nil
+}
+
+// put adds e, unless too much is waiting; it never blocks.
+func (w *Watcher) put(e event) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.waiting) >= maxWaiting || w.bytes+len(e.Data) > maxWaitingBytes {
+		return false
+	}
+	w.waiting = append(w.waiting, e)
+	w.bytes += len(e.Data)
+	w.signal()
+	return true
+}
+
+// end has Next say why the view is over; what was waiting is dropped.
+func (w *Watcher) end(why error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ended, w.waiting, w.bytes = why, nil, 0
+	w.signal()
+}
+
+func (w *Watcher) signal() {
+	select {
+	case w.ready <- struct{}{}:
+	default:
+	}
+}
+
+// Close implements [api.Watcher]. It may be called again.
+func (w *Watcher) Close() {
+	w.hub.mu.Lock()
+	defer w.hub.mu.Unlock()
+	w.hub.drop(w, ErrClosed)
+}
