@@ -186,6 +186,12 @@ func TestRefusals(t *testing.T) {
 		{"http", flags{"keyring.kek": "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHg=="}, "keyring.kek", "32 bytes"},
 		{"http", flags{"keyring.kek": "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="}, "keyring.kek", "zero"},
 		{"http", flags{"keyring.kek": ""}, "keyring.kek", "empty"},
+		{"http", flags{"keyring.rotate_every": "0s"}, "", ""},
+		{"http", flags{"keyring.rotate_every": "1h"}, "", ""},
+		{"http", flags{"keyring.rotate_every": "59m"}, "keyring.rotate_every", "1h to 400d"},
+		{"http", flags{"keyring.rotate_every": "-30d"}, "keyring.rotate_every", "1h to 400d"},
+		{"http", flags{"keyring.rotate_every": "401d"}, "keyring.rotate_every", "1h to 400d"},
+		{"http", flags{"keyring.rotate_every": "1d", "lifetimes.jwks_cache": "13h"}, "keyring.rotate_every", "twice lifetimes.jwks_cache"},
 		{"http", flags{"log.level": "warning"}, "log.level", "did you mean warn?"},
 		{"http", flags{"log.format": "xml"}, "log.format", "text, json"},
 

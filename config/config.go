@@ -128,7 +128,8 @@ type Admin struct {
 
 // Keyring seals the private keys.
 type Keyring struct {
-	KEK Secret `yaml:"kek" doc:"Key that seals the private keys, 32 bytes in base64; default: the file kek in data_dir, made at the first start."`
+	KEK         Secret   `yaml:"kek" doc:"Key that seals the private keys, 32 bytes in base64; default: the file kek in data_dir, made at the first start."`
+	RotateEvery Duration `yaml:"rotate_every" default:"30d" doc:"How often the signing keys are rotated, give or take a few percent; 0s: by hand alone."`
 }
 
 // Log says what is logged and how.

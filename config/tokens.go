@@ -20,6 +20,7 @@ func (c *checker) tokens() {
 			c.add("keyring.kek", "is 32 bytes of zero", "make one by `openssl rand -base64 32`")
 		}
 	}
+	c.rotation()
 	c.oneOf("log.level", c.cfg.Log.Level, "debug", "info", "warn", "error")
 	c.oneOf("log.format", c.cfg.Log.Format, "text", "json")
 }
@@ -48,5 +49,17 @@ func (c *checker) lifetimes() {
 	}
 	if cache := lives.JWKSCache.Std(); cache < time.Second || cache > 24*time.Hour || cache%time.Second != 0 {
 		c.add("lifetimes.jwks_cache", "is not whole seconds, 1s to 1d", "services keep a withdrawn key for that long: as 5m")
+	}
+}
+
+// rotation leaves time between two rotations for a key to become known, sign, and be forgotten.
+func (c *checker) rotation() {
+	every, cache := c.cfg.Keyring.RotateEvery, c.cfg.Lifetimes.JWKSCache
+	switch {
+	case every == 0:
+	case every.Std() < time.Hour || every > 400*Day:
+		c.add("keyring.rotate_every", "is not 1h to 400d", "as 30d, or 0s to rotate by hand alone")
+	case every < 2*cache:
+		c.add("keyring.rotate_every", "is shorter than twice lifetimes.jwks_cache", "a key is published for that long before it signs")
 	}
 }

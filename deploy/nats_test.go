@@ -94,13 +94,16 @@ func TestNATSNeedsEachPassword(t *testing.T) {
 
 func TestNATSRights(t *testing.T) {
 	url, passwords := startNATS(t)
-	const batch, beat, publish, subscribe = revocation.BatchSubject + "o1", revocation.HeartbeatSubject + "o1", "publish", "subscribe"
+	const batch, beat, keys, publish, subscribe = revocation.BatchSubject + "o1", revocation.HeartbeatSubject + "o1", revocation.KeysSubject + "o1", "publish", "subscribe"
 	for _, c := range []struct {
 		user, verb, subject string
 		allowed             bool
 	}{
 		{"broker", publish, batch, true},
 		{"broker", publish, beat, true},
+		{"broker", publish, keys, true},
+		{"service-a", publish, keys, false},
+		{"service-a", subscribe, revocation.KeysSubject + ">", false},
 		{"broker", subscribe, receipts + "*", true},
 		{"broker", publish, receipts + "service-a", false},
 		{"broker", publish, "elsewhere", false},

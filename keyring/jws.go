@@ -52,7 +52,7 @@ func (s *accessSigner) sign(claims []byte) (string, error) {
 // signFeed leaves the form to the package that parses it. The type is checked here, too: a
 // feed key must never make something that could pass for a token.
 func signFeed(k *key, typ string, payload any) ([]byte, error) {
-	if typ != revocation.BatchType && typ != revocation.HeartbeatType {
+	if typ != revocation.BatchType && typ != revocation.HeartbeatType && typ != revocation.KeysType {
 		return nil, fmt.Errorf("signing a revocation message: no such type %q", typ)
 	}
 	return revocation.SignMessage(k.signer, k.info.KID, typ, payload)

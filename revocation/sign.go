@@ -66,7 +66,7 @@ func (m Message) Store() string {
 }
 
 // SignMessage gives the compact JWS (RFC 7515 §7.1, EdDSA per RFC 8037) of a [Batch] or
-// [Heartbeat]. signer holds an Ed25519 key, typ is [BatchType] or [HeartbeatType]. It
+// [Heartbeat], or of a [KeyEvent]. signer holds an Ed25519 key, typ is the type of the payload. It
 // refuses a payload over [MaxBatchBytes].
 func SignMessage(signer crypto.Signer, kid, typ string, payload any) ([]byte, error) {
 	if _, ok := signer.Public().(ed25519.PublicKey); !ok {

@@ -40,6 +40,8 @@ type Config struct {
 	// Algorithm of new access keys, and how long a JWK set may be cached; both with defaults.
 	Algorithm  keyring.Algorithm
 	JWKSMaxAge time.Duration
+	// RotateEvery is how often the signing keys are rotated; 0: by hand alone.
+	RotateEvery time.Duration
 	// BrowserClient owns the browser sessions, which are granted BrowserScope.
 	BrowserClient string
 	BrowserScope  string
