@@ -50,7 +50,14 @@ func (l *lab) natsURL() string { return "nats://" + loopback(l.natsPort) }
 
 func (l *lab) startNATS() {
 	l.t.Helper()
-	ns, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: l.natsPort, NoSigs: true, NoLog: true})
+	l.serveNATS(&server.Options{})
+}
+
+// serveNATS starts a server with more than a plain one has.
+func (l *lab) serveNATS(opts *server.Options) {
+	l.t.Helper()
+	opts.Host, opts.Port, opts.NoSigs, opts.NoLog = "127.0.0.1", l.natsPort, true, true
+	ns, err := server.NewServer(opts)
 	if err != nil {
 		l.t.Fatal(err)
 	}
