@@ -71,6 +71,8 @@ func (t *Tracker) take(now Instant, a *Answer) {
 	t.eff.Kids = append(t.eff.Kids, a.Kids...)
 	t.eff.Apply = append(t.eff.Apply, a.Events...)
 	t.answeredAt = t.sentAt
+	t.token.retry(now.Mono)
+	t.feed.retry(now.Mono)
 
 	listed := make(map[string]*origin, len(a.Origins))
 	for _, head := range a.Origins {
@@ -125,6 +127,7 @@ func (t *Tracker) judgeStores(now Instant, a *Answer) {
 	strange := func(s string) bool { return s != "" && s != a.Store }
 	if t.store != "" || strange(t.tokenStore) || strange(t.feedStore) {
 		t.eff.DropStore = true
+		t.forget()
 		t.tokenStore, t.feedStore, t.tokenETag = "", "", ""
 		t.token.by(now.Mono)
 		t.feed.by(now.Mono)

@@ -46,6 +46,13 @@ func (f *fetcher) done(now time.Duration, ok bool, jitter float64) {
 	f.by(now + wait/2 + time.Duration(jitter*float64(wait/2)))
 }
 
+// retry is when the issuer answers again: a fetch that failed need not wait any longer.
+func (f *fetcher) retry(now time.Duration) {
+	if f.failures > 0 {
+		f.by(max(now, f.started+keysSpacingMax))
+	}
+}
+
 // Held is a message under a feed key that is not known (yet).
 type Held struct {
 	Raw     []byte
@@ -141,6 +148,7 @@ func (t *Tracker) FeedKeysFetched(now Instant, f Fetched) Effects {
 		}
 		if f.Removed {
 			t.wanted, t.distrust = true, true
+			t.forget()
 		}
 		for _, h := range t.held {
 			if h.since <= begun {

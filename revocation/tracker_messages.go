@@ -113,7 +113,7 @@ func (t *Tracker) keep(arrival time.Duration, m Message) {
 // of another store were sent before that answer was known, so they create no expectation.
 func (t *Tracker) release(now Instant) {
 	kept := t.buffer
-	t.buffer, t.buffering = nil, 0
+	t.forget()
 	for _, b := range kept {
 		if b.msg.Store() == t.store {
 			t.receive(now, b.arrival, b.msg)
@@ -122,6 +122,9 @@ func (t *Tracker) release(now Instant) {
 		}
 	}
 }
+
+// forget drops the kept messages: keys that verified them are not trusted any more.
+func (t *Tracker) forget() { t.buffer, t.buffering = nil, 0 }
 
 // NormalETag gives an entity tag (RFC 9110 §8.8.3) without weakness mark and quotes, for
 // comparison.
