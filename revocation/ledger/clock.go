@@ -54,9 +54,10 @@ func (l *Ledger) checkClock() {
 	}
 }
 
-// mendClock ends a suspicion: it cannot be told which clock is wrong, so everybody is
-// signed out, and the time floor starts anew at the wall clock.
-func (l *Ledger) mendClock(ctx context.Context) error {
+// MendClock ends a suspicion: it cannot be told which clock is wrong, so everybody is
+// signed out, and the time floor starts anew at the wall clock. It does nothing while the
+// clock is not suspect. [Ledger.Run] calls it before each collection.
+func (l *Ledger) MendClock(ctx context.Context) error {
 	if l.config.SignOutEverybody == nil || !l.ClockSuspect() {
 		return nil
 	}

@@ -21,7 +21,7 @@ func (l *Ledger) Run(ctx context.Context) error {
 	defer ticker.Stop()
 	for {
 		l.checkClock()
-		if err := l.mendClock(ctx); errors.Is(err, store.ErrUncertain) {
+		if err := l.MendClock(ctx); errors.Is(err, store.ErrUncertain) {
 			return err
 		} else if err != nil && ctx.Err() == nil {
 			l.config.Logger.Error("the clock is not trusted and everybody is to be signed out", "error", err)

@@ -70,7 +70,7 @@ type Ledger struct {
 	origin  string
 	opened  time.Duration // by Mono
 
-	timeFloor atomic.Int64 // Unix seconds; only ever rises, but for mendClock
+	timeFloor atomic.Int64 // Unix seconds; only ever rises, but for MendClock
 	suspect   atomic.Bool  // what was last logged of the clock
 
 	collecting sync.Mutex // one collection at a time

@@ -2,6 +2,7 @@ package simtest_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"time"
 
@@ -15,37 +16,45 @@ import (
 type broker struct {
 	machine
 	store  *memstore.Store
+	keys   *keyring
 	ledger *ledger.Ledger // nil: not running
+	deny   *revocation.Denylist
 	life   int
-	epoch  int64
+	epoch  int64 // the last one given
 	maxExp int64
-	backup []store.Record
-	saved  int64    // the epoch in the backup
-	heads  []uint64 // for bugHeadBeforeUp
+	dead   bool // for good
+
+	cutFeed time.Duration // until then nothing goes out
+	backlog [][]byte      // and batches wait
+	backup  *backup
+	heads   []uint64 // for bugHeadBeforeUp
 }
 
 func newBroker(w *world) *broker {
-	return &broker{machine: newMachine(w), store: memstore.New(nil), epoch: 1}
+	return &broker{machine: newMachine(w), store: memstore.New(nil), keys: newKeyring(w)}
 }
 
 func (b *broker) start() {
 	b.w.sync()
 	began := b.mono()
+	b.deny = revocation.NewDenylist()
 	l, err := ledger.Open(b.w.ctx, ledger.Config{
-		Store: b.store, Denylist: revocation.NewDenylist(),
-		Wall: func() time.Time { return time.UnixMilli(b.wallMS()) },
-		Mono: func() time.Duration { return b.mono() - began },
+		Store: b.store, Denylist: b.deny,
+		Wall:             func() time.Time { return time.UnixMilli(b.wallMS()) },
+		Mono:             func() time.Duration { return b.mono() - began },
+		Kids:             func() []string { return b.keys.compromised },
+		SignOutEverybody: b.signOut,
 	})
 	if err != nil {
 		b.w.fail("opening the ledger: %v", err)
 		return
 	}
-	b.ledger, b.heads = l, nil
+	b.ledger, b.heads, b.backlog = l, nil, nil
 	b.life++
-	b.w.say("the broker is up")
+	b.w.say("a broker is up: store %.4s, origin %.4s", l.StoreID(), l.Origin())
 	b.checkRecord()
 	b.every(time.Second, b.heartbeat)
-	b.every(2*time.Second, b.collect)
+	b.every(5*time.Second, b.upkeep)
 	b.every(300*time.Millisecond, b.work)
 }
 
@@ -65,143 +74,94 @@ func (b *broker) every(d time.Duration, work func()) {
 }
 
 func (b *broker) heartbeat() {
-	h := b.ledger.Heartbeat("e")
+	h := b.ledger.Heartbeat(`"` + b.keys.tokenETag + `"`)
 	b.heads = append(b.heads, h.Head)
 	if b.w.bug == bugHeadBeforeUp {
 		h.Head = b.heads[max(0, len(b.heads)-4)]
 	}
-	b.publish(revocation.Message{Heartbeat: &h})
-}
-
-func (b *broker) publish(m revocation.Message) {
-	for _, s := range b.w.services {
-		s.feed(m)
+	raw := b.w.seal(b.keys.signing, revocation.Message{Heartbeat: &h}, false)
+	if b.w.now >= b.cutFeed {
+		b.flush()
+		b.w.publish(raw)
 	}
 }
 
-// work signs a token or revokes something.
-func (b *broker) work() {
-	if b.w.calm {
-		return
+// flush is the publisher's cursor after a reconnect: it begins a little before where it was.
+func (b *broker) flush() {
+	for _, raw := range b.backlog {
+		b.w.publish(raw)
 	}
-	now := b.ledger.Now().Unix()
-	if b.w.chance(0.5) {
-		t := b.w.twin.add(b.ledger.StoreID(), now, 8+b.w.rng.Int64N(40), b.epoch, b.w.rng.IntN(30))
-		b.maxExp = max(b.maxExp, t.exp)
-		return
-	}
-	tokens := b.w.twin.tokens
-	if len(tokens) == 0 {
-		return
-	}
-	t := tokens[b.w.rng.IntN(len(tokens))]
-	if t.store != b.ledger.StoreID() || t.exp <= now {
-		return
-	}
-	e := revocation.Event{At: now, ExpiresAt: b.maxExp + margin, Reason: revocation.ReasonRevoked}
-	switch n := b.w.rng.IntN(20); {
-	case n < 9:
-		e.Kind, e.Value = revocation.KindSID, t.SID
-	case n < 16:
-		e.Kind, e.Value = revocation.KindJTI, t.JTI
-	default:
-		b.epoch++
-		e.Epoch = b.epoch
-		e.Kind, e.Value = revocation.KindSub, t.Sub
-		switch n {
-		case 18:
-			e.Kind, e.Value = revocation.KindClient, t.ClientID
-		case 19:
-			e.Kind, e.Value = revocation.KindAll, ""
-		}
-	}
-	b.revoke(e)
+	b.backlog = b.backlog[:0]
 }
 
-func (b *broker) revoke(e revocation.Event) {
+func (w *world) publish(raw []byte) {
+	w.mail.overheard(raw)
+	for _, s := range w.services {
+		s.carry(raw)
+	}
+}
+
+func (b *broker) announce(seq uint64, events ...revocation.Event) {
+	raw := b.w.seal(b.keys.signing, revocation.Message{Batch: &revocation.Batch{
+		V: revocation.Version, Store: b.ledger.StoreID(), Origin: b.ledger.Origin(), Seq: seq, At: events[0].At, Events: events,
+	}}, false)
+	if b.w.now < b.cutFeed {
+		b.backlog = append(b.backlog, raw)
+		return
+	}
+	b.flush()
+	b.w.publish(raw)
+}
+
+var errKilled = errors.New("killed")
+
+// commit records events, of which callers hear when it was not killed before.
+func (b *broker) commit(events ...revocation.Event) error {
 	b.w.sync()
-	if err := b.store.Commit(b.w.ctx, []store.Change{{Events: []revocation.Event{e}}}, b.ledger.Seal)[0]; err != nil {
+	if err := b.store.Commit(b.w.ctx, []store.Change{{Events: events}}, b.ledger.Seal)[0]; err != nil {
 		b.w.fail("committing: %v", err)
-		return
+		return err
 	}
-	hit := b.w.twin.hit(b.ledger.StoreID(), e)
+	var hit []*token
+	for _, e := range events {
+		hit = append(hit, b.w.twin.hit(b.ledger.StoreID(), e)...)
+	}
 	for _, t := range hit {
 		t.revoked = true
 	}
-	if b.w.chance(0.02) && !b.w.calm { // killed before anybody knows
+	if b.w.chance(0.02) && !b.w.calm {
 		b.crash()
-		return
+		return errKilled
 	}
 	seq := b.ledger.Committed()
 	ack(hit, b.w.now)
-	b.w.say("revoked %s %q as %d", e.Kind, e.Value, seq)
-	b.publish(revocation.Message{Batch: &revocation.Batch{
-		V: revocation.Version, Store: b.ledger.StoreID(), Origin: b.ledger.Origin(), Seq: seq, At: e.At, Events: []revocation.Event{e},
-	}})
-}
-
-func (b *broker) collect() {
-	b.w.sync()
-	if b.w.bug == bugCollectByWall {
-		b.collectByWall()
-	} else if _, err := b.ledger.Collect(b.w.ctx); err != nil {
-		b.w.fail("%v", err)
+	for _, e := range events {
+		b.w.say("revoked %s %q %d as %d until %d", e.Kind, e.Value, e.Epoch, seq, e.ExpiresAt)
 	}
-	b.checkRecord()
+	b.announce(seq, events...)
+	return nil
 }
 
 func (b *broker) crash() {
-	b.w.say("the broker is killed")
+	b.w.say("a broker is killed")
 	b.ledger = nil
 	b.w.after(b.w.between(0, 8*time.Second), func() { b.do(b.recover) })
 }
 
 func (b *broker) recover() {
-	if b.ledger != nil {
-		return
-	}
-	if b.backup != nil && b.w.chance(0.3) {
+	switch {
+	case b.ledger != nil || b.dead:
+	case b.backup != nil && b.w.broker == b && b.w.old == nil && b.w.chance(0.3):
 		b.restore()
-		return
+	default:
+		b.start()
 	}
-	b.start()
-}
-
-// restore goes back to the backup: another store, other keys.
-func (b *broker) restore() {
-	b.w.say("a backup is restored")
-	b.store = memstore.New(nil)
-	for _, r := range b.backup {
-		if r.Key == "ledger.store" && b.w.bug != bugRestoreKeepsID {
-			continue
-		}
-		w := store.Write{Key: r.Key, Value: r.Value, Blind: true}
-		if err := b.store.Commit(b.w.ctx, []store.Change{{Writes: []store.Write{w}}}, nil)[0]; err != nil {
-			b.w.fail("restoring: %v", err)
-		}
-	}
-	b.backup, b.epoch = nil, b.saved+1
-	if b.w.bug != bugRestoreKeepsID {
-		for _, t := range b.w.twin.tokens {
-			t.revoked = true
-		}
-		ack(b.w.twin.tokens, b.w.now)
-	}
-	b.start()
-}
-
-func (b *broker) save() {
-	records, err := b.store.List(b.w.ctx, "", "", 1<<20)
-	if err != nil {
-		b.w.fail("saving: %v", err)
-	}
-	b.backup, b.saved = records, b.epoch
 }
 
 // answer gives an encoded answer, in either form.
 func (b *broker) answer(after string) (*revocation.Answer, error) {
 	form, decode := revocation.FormBinary, revocation.DecodeBinaryAnswer
-	if b.w.chance(0.3) {
+	if b.w.chance(0.2) {
 		form, decode = revocation.FormJSON, revocation.DecodeAnswer
 	}
 	e, err := b.ledger.EncodedAnswer(b.w.ctx, after, form)
@@ -228,34 +188,17 @@ func (b *broker) checkRecord() {
 		return
 	}
 	d := revocation.NewDenylist()
+	d.SetKids(a.Kids)
 	d.Apply(a.Events...)
 	for i, t := range b.w.twin.tokens {
-		if t.store == a.Store && t.revoked && a.AtMS/1000 <= t.exp && !d.Revoked(t.Subject) {
+		if t.keys != b.keys || !t.revoked || a.AtMS/1000 > t.exp {
+			continue
+		}
+		if !d.Revoked(t.Subject) {
 			b.w.fail("P1: token %d is revoked and alive, and no answer says so", i)
 		}
-	}
-}
-
-func (b *broker) collectByWall() {
-	records, err := b.store.List(b.w.ctx, "ledger.event.", "", 1<<20)
-	if err != nil {
-		b.w.fail("listing: %v", err)
-	}
-	a, err := b.answer("")
-	if err != nil {
-		b.w.fail("%v", err)
-		return
-	}
-	over := true
-	for _, e := range a.Events {
-		over = over && e.ExpiresAt*1000 < b.wallMS()
-	}
-	for _, r := range records {
-		if over {
-			w := store.Write{Key: r.Key, Delete: true, Blind: true}
-			if err := b.store.Commit(b.w.ctx, []store.Change{{Writes: []store.Write{w}}}, nil)[0]; err != nil {
-				b.w.fail("deleting: %v", err)
-			}
+		if !b.deny.Revoked(t.Subject) && t.acked {
+			b.w.fail("P1: token %d is revoked and alive, and the broker itself has forgotten it", i)
 		}
 	}
 }

@@ -12,10 +12,11 @@ type machine struct {
 	lost        time.Duration // what it missed while the machine was suspended
 	wallOff     time.Duration
 	pausedUntil time.Duration
+	wokeAt      time.Duration
 }
 
 func newMachine(w *world) machine {
-	m := machine{w: w, rate: 1 + (w.rng.Float64()-0.5)*4e-4, wallOff: w.between(-time.Second, time.Second)}
+	m := machine{w: w, rate: 1 + (w.rng.Float64()-0.5)*4e-4, wallOff: w.between(-time.Second, time.Second), wokeAt: -time.Hour}
 	if w.chance(0.2) {
 		m.wallOff = w.pick(-24, 24) * time.Hour
 	}
@@ -50,7 +51,10 @@ func (m *machine) suspend(d time.Duration) {
 		return
 	}
 	m.pause(d)
-	m.w.at(m.pausedUntil, func() { m.lost += d })
+	m.w.at(m.pausedUntil, func() {
+		m.lost += d
+		m.wokeAt = m.w.now
+	})
 }
 
 // step sets the wall clock. That of a machine that is stopped stays: a step as long as the

@@ -14,16 +14,23 @@ type twin struct{ tokens []*token }
 
 type token struct {
 	revocation.Subject
-	store string // of the keys that signed it
-	exp   int64  // Unix s by the broker's clock
+	store string
+	keys  *keyring // that signed it
+	exp   int64    // Unix s by the broker's clock
 
-	revoked bool          // an event that hits it is on disk
-	acked   bool          // and the caller knows,
-	ackedAt time.Duration // since then
-	refused map[int]int   // service → its life that refused it last
+	revoked bool            // an event that hits it is on disk
+	acked   bool            // and the caller knows,
+	ackedAt time.Duration   // since then
+	refused map[int]refusal // by each service
 }
 
-// leeway is the validators' leeway, and what an event outlives its tokens by.
+// refusal is when a life of a service first refused a token as revoked.
+type refusal struct {
+	life int
+	at   time.Duration
+}
+
+// leeway is the validators' leeway, and margin what an event outlives its tokens by (s).
 const (
 	leeway = 1
 	margin = 2
@@ -31,7 +38,7 @@ const (
 
 func (tw *twin) add(store string, now int64, life int64, epoch int64, choice int) *token {
 	n := len(tw.tokens)
-	t := &token{store: store, exp: now + life, refused: make(map[int]int)}
+	t := &token{store: store, exp: now + life, refused: make(map[int]refusal)}
 	t.JTI = fmt.Sprintf("00000000-0000-4000-8000-%012x", n)
 	session := fmt.Sprintf("%016d", n)
 	if n%2 == 1 && tw.tokens[n-1].store == store && !tw.tokens[n-1].revoked { // a refresh
@@ -43,7 +50,6 @@ func (tw *twin) add(store string, now int64, life int64, epoch int64, choice int
 	}
 	t.Sub = fmt.Sprintf("user-%d", choice%5)
 	t.ClientID = fmt.Sprintf("app-%d", choice%2)
-	t.KID = "key of " + store
 	t.SEP, t.CEP = epoch, epoch
 	tw.tokens = append(tw.tokens, t)
 	return t
@@ -58,14 +64,14 @@ func (tw *twin) hit(store string, e revocation.Event) (hit []*token) {
 			same = t.JTI == e.Value
 		case revocation.KindSID:
 			same = t.SID == e.Value
+		case revocation.KindKID:
+			same = t.KID == e.Value
 		case revocation.KindSub:
 			same = same && t.Sub == e.Value && t.SEP < e.Epoch
 		case revocation.KindClient:
 			same = same && t.ClientID == e.Value && t.CEP < e.Epoch
 		case revocation.KindAll:
 			same = same && t.SEP < e.Epoch
-		default:
-			same = false
 		}
 		if same {
 			hit = append(hit, t)

@@ -1,8 +1,8 @@
 package simtest_test
 
 import (
-	"container/heap"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// simulated is how long the faults last; after them it is quiet.
-const simulated = 30 * time.Second
+// quiet is how long after the faults, beyond the staleness, everything must be well again.
+const quiet = 20 * time.Second
 
 // world is one run. Everything happens in one goroutine, in the order of the queue.
 type world struct {
@@ -23,14 +23,15 @@ type world struct {
 	now    time.Duration // the true time
 	slept  time.Duration // how far the bubble's clock, by which denylists measure, has come
 	queue  queue
-	order  int
 	steps  int
 	calm   bool
 	failed error
 
 	maxStale time.Duration
+	mail     mail
 	twin     twin
 	broker   *broker
+	old      *broker // one that should have ended when its backup was restored elsewhere
 	services []*service
 }
 
@@ -48,6 +49,8 @@ func simulate(t *testing.T, seed uint64, b bug, verbose bool) (failed error) {
 
 func (w *world) run() error {
 	w.maxStale = w.pick(4, 6, 10) * time.Second
+	faults := w.pick(20, 20, 30, 30, 30, 80) * time.Second
+	w.mail.signed = w.chance(1. / 32)
 	w.broker = newBroker(w)
 	for i := range 1 + w.rng.IntN(3) {
 		w.services = append(w.services, newService(w, i))
@@ -57,9 +60,15 @@ func (w *world) run() error {
 		s.start()
 	}
 	w.after(w.between(0, 3*time.Second), w.fault)
-	w.until(simulated)
+	w.until(faults)
 	w.heal()
-	w.until(simulated + w.maxStale + 20*time.Second)
+	w.until(faults + w.maxStale + quiet)
+	if w.failed != nil {
+		return w.failed
+	}
+	if w.broker.ledger == nil {
+		return errors.New("the broker is not up after the quiet")
+	}
 	w.broker.checkRecord()
 	for _, s := range w.services {
 		s.checkExact()
@@ -69,8 +78,8 @@ func (w *world) run() error {
 
 // until lets happen what is due before end.
 func (w *world) until(end time.Duration) {
-	for w.failed == nil && len(w.queue) > 0 && w.queue[0].at <= end {
-		e := heap.Pop(&w.queue).(event)
+	for w.failed == nil && len(w.queue.events) > 0 && w.queue.events[0].at <= end {
+		e := w.queue.pop()
 		w.now = e.at
 		w.steps++
 		e.run()
@@ -86,10 +95,7 @@ func (w *world) sync() {
 	}
 }
 
-func (w *world) at(t time.Duration, run func()) {
-	w.order++
-	heap.Push(&w.queue, event{at: max(t, w.now), order: w.order, run: run})
-}
+func (w *world) at(t time.Duration, run func()) { w.queue.push(max(t, w.now), run) }
 
 func (w *world) after(d time.Duration, run func()) { w.at(w.now+d, run) }
 
@@ -111,25 +117,4 @@ func (w *world) fail(format string, args ...any) {
 	if w.failed == nil {
 		w.failed = fmt.Errorf("after %d steps, at %s: "+format, append([]any{w.steps, w.now}, args...)...)
 	}
-}
-
-type event struct {
-	at    time.Duration
-	order int // first come, first served
-	run   func()
-}
-
-type queue []event
-
-func (q queue) Len() int { return len(q) }
-func (q queue) Less(i, j int) bool {
-	return q[i].at < q[j].at || q[i].at == q[j].at && q[i].order < q[j].order
-}
-func (q queue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
-func (q *queue) Push(x any)   { *q = append(*q, x.(event)) }
-func (q *queue) Pop() any {
-	last := len(*q) - 1
-	e := (*q)[last]
-	*q = (*q)[:last]
-	return e
 }
