@@ -110,7 +110,7 @@ type NATS struct {
 	CAFile          string `yaml:"ca_file" doc:"PEM file of the authorities that url's certificate is checked by; default: the system's."`
 	// Listen and what follows are of the embedded server; [Load] empties Listen where URL is given.
 	Listen          string `yaml:"listen" default:"127.0.0.1:4222" doc:"Address of the embedded server, host:port; unused with url."`
-	ServiceUser     string `yaml:"service_user" doc:"User that services subscribe as at the embedded server; required off loopback."`
+	ServiceUser     string `yaml:"service_user" doc:"User of all services at the embedded server; required off loopback."`
 	ServicePassword Secret `yaml:"service_password" doc:"Its password, 16 characters or more."`
 	TLSCertFile     string `yaml:"tls_cert_file" doc:"PEM file of the embedded server's certificate; required off loopback."`
 	TLSKeyFile      string `yaml:"tls_key_file" doc:"PEM file of its private key."`
