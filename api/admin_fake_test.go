@@ -136,6 +136,7 @@ func (f *fakeOperators) RevokeBulk(_ context.Context, bulk broker.BulkRevocation
 	f.note(req, "bulk %s %q %s", bulk.Kind, bulk.Values, bulk.Reason)
 	return broker.BulkRevoked{
 		Kind: "sid", Recorded: 1, Changed: 1, Unknown: 1, UnknownValues: []string{"s2"}, Broadcast: f.revoked.Broadcast,
+		ReceiptSummary: f.revoked.ReceiptSummary,
 	}, f.err
 }
 
@@ -204,6 +205,7 @@ func fullStatus(context.Context) api.Status {
 		Issuer: own, Listen: "127.0.0.1:8080", AdminListen: "127.0.0.1:8081", DataDir: "/var/lib/tokenbroker", Origins: []string{spa},
 		Keys:      []api.KeyStatus{{KID: "k1", Purpose: "access", Algorithm: "ES256", State: "active"}},
 		Providers: []api.ProviderStatus{{Name: "cognito", Issuer: "https://idp.example", Ready: true}},
+		Services:  []api.ServiceStatus{{Service: "billing/ab12cd34", Source: "nats/billing", State: "fresh", Applied: 6, Lag: 1, AgeMS: 12, HeardMS: 300}},
 		Mailboxes: map[string]int{"shards": 0},
 	}
 }

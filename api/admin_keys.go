@@ -167,13 +167,17 @@ func (r KeyRotation) problem() string {
 	return "algorithm must be ES256, EdDSA, RS256 or PS256"
 }
 
-// revokeKey is POST /admin/v1/keys/{kid}/revoke {reason?, note?}.
+// revokeKey is POST /admin/v1/keys/{kid}/revoke?wait= {reason?, note?}.
 func (a *admin) revokeKey(w http.ResponseWriter, r *http.Request) error {
 	var reason, note string
 	if err := readJSON(w, r, member{"reason", &reason, false}, member{"note", &note, false}); err != nil {
 		return err
 	}
-	revoked, err := a.cfg.Operators.RevokeKey(r.Context(), r.PathValue("kid"), reason, operatorRequest(r, note))
+	req, err := revokingRequest(r, note)
+	if err != nil {
+		return err
+	}
+	revoked, err := a.cfg.Operators.RevokeKey(r.Context(), r.PathValue("kid"), reason, req)
 	if err != nil {
 		return err
 	}

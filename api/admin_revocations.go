@@ -29,7 +29,7 @@ func (a *admin) listRevocations(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, revocationsAnswer{Revocations: events, Next: next})
 }
 
-// revoke is POST /admin/v1/revocations {kind, value, reason?, note?}. For the kind sub the
+// revoke is POST /admin/v1/revocations?wait= {kind, value, reason?, note?}. For the kind sub the
 // value is a uid or a local user name; the kind all has none.
 func (a *admin) revoke(w http.ResponseWriter, r *http.Request) error {
 	var kind, value, note string
@@ -45,7 +45,11 @@ func (a *admin) revoke(w http.ResponseWriter, r *http.Request) error {
 		return invalidBody("value is missing or empty")
 	}
 	var revoked broker.Revoked
-	do, ctx, req := a.cfg.Operators, r.Context(), operatorRequest(r, note)
+	req, err := revokingRequest(r, note)
+	if err != nil {
+		return err
+	}
+	do, ctx := a.cfg.Operators, r.Context()
 	switch revocation.Kind(kind) {
 	case revocation.KindSub:
 		revoked, err = do.RevokeUser(ctx, value, reason, req)
@@ -69,7 +73,7 @@ func (a *admin) revoke(w http.ResponseWriter, r *http.Request) error {
 	return writeRevoked(w, revoked)
 }
 
-// revokeBulk is POST /admin/v1/revocations/bulk {kind, values, reason?, note?}: many of one
+// revokeBulk is POST /admin/v1/revocations/bulk?wait= {kind, values, reason?, note?}: many of one
 // kind. The bound of a body is read before anything is parsed.
 func (a *admin) revokeBulk(w http.ResponseWriter, r *http.Request) error {
 	var kind, note string
@@ -85,9 +89,13 @@ func (a *admin) revokeBulk(w http.ResponseWriter, r *http.Request) error {
 	case !knownReason(revocation.Reason(reason)):
 		return invalidRevocation("reason is none of the known codes")
 	}
+	req, err := revokingRequest(r, note)
+	if err != nil {
+		return err
+	}
 	done, err := a.cfg.Operators.RevokeBulk(r.Context(), broker.BulkRevocation{
 		Kind: revocation.Kind(kind), Values: values, Reason: reason,
-	}, operatorRequest(r, note))
+	}, req)
 	if err != nil {
 		return err
 	}

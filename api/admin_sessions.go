@@ -36,13 +36,17 @@ func (a *admin) listSessions(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, page)
 }
 
-// endSession is DELETE /admin/v1/sessions/{sid}, with or without {note?}.
+// endSession is DELETE /admin/v1/sessions/{sid}?wait=, with or without {note?}.
 func (a *admin) endSession(w http.ResponseWriter, r *http.Request) error {
 	note, err := readNote(w, r)
 	if err != nil {
 		return err
 	}
-	revoked, err := a.cfg.Operators.RevokeSession(r.Context(), r.PathValue("sid"), string(revocation.ReasonRevoked), operatorRequest(r, note))
+	req, err := revokingRequest(r, note)
+	if err != nil {
+		return err
+	}
+	revoked, err := a.cfg.Operators.RevokeSession(r.Context(), r.PathValue("sid"), string(revocation.ReasonRevoked), req)
 	if err != nil {
 		return err
 	}

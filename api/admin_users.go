@@ -74,27 +74,35 @@ func (a *admin) updateUser(w http.ResponseWriter, r *http.Request) error {
 	return writeUser(w, info, err)
 }
 
-// setPassword is POST /admin/v1/users/{ref}/password {password, keep_sessions?}.
+// setPassword is POST /admin/v1/users/{ref}/password?wait= {password, keep_sessions?}.
 func (a *admin) setPassword(w http.ResponseWriter, r *http.Request) error {
 	var password string
 	var keep bool
 	if err := readJSON(w, r, member{"password", &password, true}, member{"keep_sessions", &keep, false}); err != nil {
 		return err
 	}
-	revoked, err := a.cfg.Operators.SetPassword(r.Context(), r.PathValue("ref"), password, keep, operatorRequest(r, ""))
+	req, err := revokingRequest(r, "")
+	if err != nil {
+		return err
+	}
+	revoked, err := a.cfg.Operators.SetPassword(r.Context(), r.PathValue("ref"), password, keep, req)
 	if err != nil {
 		return err
 	}
 	return writeRevoked(w, revoked)
 }
 
-// disableUser is POST /admin/v1/users/{ref}/disable {note?}.
+// disableUser is POST /admin/v1/users/{ref}/disable?wait= {note?}.
 func (a *admin) disableUser(w http.ResponseWriter, r *http.Request) error {
 	note, err := readNote(w, r)
 	if err != nil {
 		return err
 	}
-	revoked, err := a.cfg.Operators.DisableUser(r.Context(), r.PathValue("ref"), operatorRequest(r, note))
+	req, err := revokingRequest(r, note)
+	if err != nil {
+		return err
+	}
+	revoked, err := a.cfg.Operators.DisableUser(r.Context(), r.PathValue("ref"), req)
 	if err != nil {
 		return err
 	}
@@ -111,13 +119,17 @@ func (a *admin) enableUser(w http.ResponseWriter, r *http.Request) error {
 	return writeUser(w, info, err)
 }
 
-// removeUser is DELETE /admin/v1/users/{ref}, with or without {note?}.
+// removeUser is DELETE /admin/v1/users/{ref}?wait=, with or without {note?}.
 func (a *admin) removeUser(w http.ResponseWriter, r *http.Request) error {
 	note, err := readNote(w, r)
 	if err != nil {
 		return err
 	}
-	revoked, err := a.cfg.Operators.RemoveUser(r.Context(), r.PathValue("ref"), operatorRequest(r, note))
+	req, err := revokingRequest(r, note)
+	if err != nil {
+		return err
+	}
+	revoked, err := a.cfg.Operators.RemoveUser(r.Context(), r.PathValue("ref"), req)
 	if err != nil {
 		return err
 	}

@@ -21,6 +21,8 @@ type grantAnswer struct {
 type logOffAnswer struct {
 	// LogoutURL ends the session at the provider, too, where the login came from one.
 	LogoutURL string `json:"logout_url,omitempty"`
+	// What the services say, where the caller asked to wait for it.
+	*broker.ReceiptSummary
 }
 
 // admit is the start of the order of refusal that every POST of /auth shares: the body's
@@ -63,7 +65,7 @@ func (s *server) refresh(w http.ResponseWriter, r *http.Request) error {
 	return s.grant(w, g, err)
 }
 
-// logOff is POST /auth/logoff/ {CSRF_token}. It is never refused with 401: without a
+// logOff is POST /auth/logoff/?wait= {CSRF_token}. It is never refused with 401: without a
 // session there is nothing to end. 202 says that the end is on disk and the services are
 // still to be told.
 func (s *server) logOff(w http.ResponseWriter, r *http.Request) error {
@@ -71,11 +73,15 @@ func (s *server) logOff(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	req, err := waiting(r, brokerRequest(r))
+	if err != nil {
+		return err
+	}
 	status := http.StatusOK
 	var answer logOffAnswer
 	if token != "" {
-		res, err := s.cfg.Sessions.LogOff(r.Context(), token, csrf, brokerRequest(r))
-		answer.LogoutURL = res.LogoutURL
+		res, err := s.cfg.Sessions.LogOff(r.Context(), token, csrf, req)
+		answer = logOffAnswer{res.LogoutURL, res.Receipts}
 		switch {
 		case err != nil && !ends(r, err):
 			return err

@@ -102,6 +102,8 @@ type Config struct {
 	Catchup  Catchup
 	// Stream may be nil: there is no path for it.
 	Stream Stream
+	// Receipts may be nil: there is no path for them.
+	Receipts Receipts
 	// StreamTimeout is how long a listener of the stream may take to take one event in
 	// before it is cut off; 10 s by default.
 	StreamTimeout time.Duration

@@ -44,6 +44,7 @@ type fake struct {
 	token    string
 	csrf     string
 	position string
+	receipt  string
 	req      broker.Request
 }
 
@@ -114,6 +115,12 @@ func (f *fake) Answer(_ context.Context, after string, as revocation.Form) (api.
 	return &fakeAnswer{f, body}, err
 }
 
+// Receipt is [api.Receipts].
+func (f *fake) Receipt(client string, raw []byte) error {
+	f.calls, f.receipt = append(f.calls, "receipt"), client+" "+string(raw)
+	return f.err
+}
+
 // badPosition is the ledger's error for a position it cannot read.
 type badPosition struct{}
 
@@ -123,7 +130,7 @@ func (badPosition) BadPosition() bool { return true }
 func config(f *fake) api.Config {
 	return api.Config{
 		Issuer: own, Origins: []string{spa}, InsecureCookies: true, MaxTokenLifetime: 5 * time.Minute,
-		Sessions: f, Clients: f, Verifier: f, Catchup: f,
+		Sessions: f, Clients: f, Verifier: f, Catchup: f, Receipts: f,
 		JWKS:      func() ([]byte, string, time.Duration) { return []byte(`{"keys":["a"]}`), "tag-a", 300 * time.Second },
 		FeedJWKS:  func() ([]byte, string, time.Duration) { return []byte(`{"keys":["f"]}`), `"tag-f"`, 60 * time.Second },
 		Readiness: func(context.Context) []api.Check { return f.checks },

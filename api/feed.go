@@ -16,7 +16,7 @@ type badPosition interface {
 // revocations is GET /revocations?after=position for services: client id and secret by
 // Basic (RFC 7617), as they are. The answer is never cached, and written in the form that Accept prefers.
 func (s *server) revocations(w http.ResponseWriter, r *http.Request) error {
-	if err := s.authenticateService(r); err != nil {
+	if _, err := s.authenticateService(r); err != nil {
 		return err
 	}
 	after, err := position(r)
@@ -36,14 +36,14 @@ func (s *server) revocations(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// authenticateService wants a client's id and secret by Basic, as they are.
-func (s *server) authenticateService(r *http.Request) error {
+// authenticateService wants a client's id and secret by Basic, as they are, and returns the id.
+func (s *server) authenticateService(r *http.Request) (client string, err error) {
 	id, secret, ok := r.BasicAuth()
 	if !ok || id == "" {
-		return &broker.Error{Code: broker.CodeInvalidClient, Message: "want the client's id and secret by Basic authentication"}
+		return "", &broker.Error{Code: broker.CodeInvalidClient, Message: "want the client's id and secret by Basic authentication"}
 	}
-	_, err := s.cfg.Clients.AuthenticateClient(r.Context(), id, secret)
-	return err
+	_, err = s.cfg.Clients.AuthenticateClient(r.Context(), id, secret)
+	return id, err
 }
 
 // position is the query's after, or "".

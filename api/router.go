@@ -113,6 +113,9 @@ func (s *server) routes() (*gin.Engine, error) {
 	if s.cfg.Stream != nil {
 		e.GET("/revocations/stream", handle(noStore(s.stream)))
 	}
+	if s.cfg.Receipts != nil {
+		e.POST("/revocations/receipt", handle(noStore(s.receipt)))
+	}
 	get("/revocations/jwks.json", s.jwks(s.cfg.FeedJWKS))
 	if err := s.files(get); err != nil {
 		return nil, err

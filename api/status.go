@@ -22,6 +22,8 @@ type Status struct {
 	NATS        NATSStatus       `json:"nats"`
 	Keys        []KeyStatus      `json:"keys"`
 	Providers   []ProviderStatus `json:"providers"`
+	// Services are those that sent a receipt within the last minute.
+	Services []ServiceStatus `json:"services"`
 	// Mailboxes are the messages waiting for each kind of actor.
 	Mailboxes map[string]int `json:"mailboxes"`
 }
@@ -61,4 +63,20 @@ type ProviderStatus struct {
 	Name   string `json:"name"`
 	Issuer string `json:"issuer"`
 	Ready  bool   `json:"ready"`
+}
+
+// ServiceStatus is what a service says of itself, and when it last did. Nothing proves it.
+type ServiceStatus struct {
+	// Service is its name for itself: its id and a part of each process of its own. Source is
+	// how it came, and from whom: nats/ID or http/CLIENT.
+	Service string `json:"service"`
+	Source  string `json:"source"`
+	// State is fresh, stale (it says that its knowledge is too old) or silent: not heard for 3 s.
+	State string `json:"state"`
+	// Applied is the last batch of this broker up to which it has all, Lag how many it lacks.
+	Applied uint64 `json:"applied"`
+	Lag     uint64 `json:"lag"`
+	// AgeMS is how old its knowledge was when it was last heard, HeardMS ago. Milliseconds.
+	AgeMS   int64 `json:"age_ms"`
+	HeardMS int64 `json:"heard_ms"`
 }

@@ -46,7 +46,7 @@ const (
 // header Last-Event-ID, which a reader sends when it reconnects, goes before the query.
 // Credentials are checked at the beginning: withdrawn ones end with the next reconnect.
 func (s *server) stream(w http.ResponseWriter, r *http.Request) error {
-	if err := s.authenticateService(r); err != nil {
+	if _, err := s.authenticateService(r); err != nil {
 		return err
 	}
 	after, err := position(r)

@@ -36,7 +36,7 @@ type Config struct {
 	Broadcast Broadcast
 	// Receipts may be nil: there are no services that tell what they have applied.
 	Receipts Receipts
-	Denylist  Denylist
+	Denylist Denylist
 	// Keys may be nil where nothing calls RevokeKey.
 	Keys      Keys
 	Clock     Clock

@@ -43,6 +43,7 @@ type Hub struct {
 	ledger *Ledger
 	sign   func(typ string, payload any) ([]byte, error)
 	etag   func() string
+	ack    func() bool
 	logger *slog.Logger
 	limit  int
 
@@ -69,7 +70,7 @@ type hubState struct {
 
 func newHub(config PublisherConfig) *Hub {
 	h := &Hub{
-		ledger: config.Ledger, sign: config.Sign, etag: config.JWKSETag, logger: config.Logger,
+		ledger: config.Ledger, sign: config.Sign, etag: config.JWKSETag, ack: config.WantAck, logger: config.Logger,
 		limit: config.MaxListeners,
 		poked: make(chan struct{}, 1), history: make(chan struct{}, historyReaders),
 	}
@@ -197,7 +198,9 @@ func (h *Hub) read(ctx context.Context, cursor, limit uint64) (messages []messag
 		return nil, cursor, fmt.Errorf("batch %d is missing in the ledger", cursor+1)
 	}
 	messages = make([]message, len(batches))
+	ack := h.ack()
 	for i, b := range batches {
+		b.Ack = ack
 		jws, err := h.sign(revocation.BatchType, b)
 		if err != nil {
 			return nil, cursor, fmt.Errorf("signing batch %d: %w", b.Seq, err)

@@ -36,6 +36,9 @@ type PublisherConfig struct {
 	Sign func(typ string, payload any) ([]byte, error)
 	// JWKSETag returns the ETag of the token JWKS; nil: none.
 	JWKSETag func() string
+	// WantAck says whether a batch that is signed now shall ask the services for receipts at
+	// once; nil: never. The ledger does not store it.
+	WantAck func() bool
 	// MaxListeners bounds [Hub.Listen]; zero: 5,000.
 	MaxListeners int
 	Logger       *slog.Logger
@@ -68,6 +71,9 @@ func NewPublisher(config PublisherConfig) (*Publisher, error) {
 	}
 	if config.JWKSETag == nil {
 		config.JWKSETag = func() string { return "" }
+	}
+	if config.WantAck == nil {
+		config.WantAck = func() bool { return false }
 	}
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)

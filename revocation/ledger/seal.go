@@ -10,6 +10,9 @@ import (
 	"tokenbroker/revocation"
 )
 
+// ackMember is what a batch that is sent may have more than the stored one.
+const ackMember = `,"ack":true`
+
 // Seal returns the writes of the batch that records accepted: the batch itself, and for
 // each kind and value the strongest event, when it is stronger than the stored one.
 // It runs inside the commit and does not change what the ledger answers; a commit that
@@ -35,7 +38,7 @@ func (l *Ledger) Seal(accepted []revocation.Event) ([]store.Write, error) {
 		V: revocation.Version, Store: l.storeID, Origin: l.origin, Seq: seq,
 		At: l.Now().Unix(), Events: events,
 	})
-	if len(value) > revocation.MaxBatchBytes {
+	if len(value)+len(ackMember) > revocation.MaxBatchBytes {
 		return nil, fmt.Errorf("%w: %d bytes, a batch holds %d", store.ErrTooBig, len(value), revocation.MaxBatchBytes)
 	}
 	writes := []store.Write{{Key: batchKey(l.origin, seq), Value: value}}

@@ -7,6 +7,11 @@ func (m *Metrics) Gauge(name, help string, value func() float64) {
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
 }
 
+// Counter registers a total that is read at each scrape; it never falls.
+func (m *Metrics) Counter(name, help string, value func() float64) {
+	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, value))
+}
+
 // Gauges registers a gauge with one label, whose values by label are read at each scrape.
 // The caller answers for a closed set of labels.
 func (m *Metrics) Gauges(name, help, label string, values func() map[string]float64) {

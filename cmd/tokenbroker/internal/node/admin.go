@@ -67,6 +67,7 @@ func (n *Node) status(ctx context.Context) api.Status {
 		NATS:      api.NATSStatus{URL: withoutUser(n.NATSURL()), Embedded: n.nats != nil, Connected: n.bus.Connected()},
 		Keys:      []api.KeyStatus{},
 		Providers: []api.ProviderStatus{},
+		Services:  n.services(),
 		Mailboxes: map[string]int{"shard": shards, "committer": committer},
 	}
 	if n.admin != nil {

@@ -31,6 +31,25 @@ func (n *Node) gauges() {
 	m.Gauge("tokenbroker_stream_listeners", "Services that listen at /revocations/stream now.", func() float64 {
 		return float64(n.publisher.Hub().Listeners())
 	})
+	m.Gauges("tokenbroker_services", "Services that sent a receipt within the last minute, by state: fresh, stale or silent (not heard for 3 s).", "state", func() map[string]float64 {
+		states := map[string]float64{"fresh": 0, "stale": 0, "silent": 0}
+		for _, s := range n.receipts.Services() {
+			states[serviceState(s)]++
+		}
+		return states
+	})
+	m.Gauge("tokenbroker_services_lag_batches", "Batches that the service furthest behind lacks; silent ones do not count.", func() float64 {
+		var lag uint64
+		for _, s := range n.receipts.Services() {
+			if !s.Silent() {
+				lag = max(lag, s.Lag)
+			}
+		}
+		return float64(lag)
+	})
+	m.Counter("tokenbroker_receipts_refused_total", "Receipts that were none, not the sender's to give, or of one service too many.", func() float64 {
+		return float64(n.receipts.Refused())
+	})
 	m.Gauge("tokenbroker_ledger_unreadable_records", "Revocation records that cannot be read; while there are any, full catch-up answers are refused.", func() float64 {
 		return float64(n.ledger.Unreadable())
 	})

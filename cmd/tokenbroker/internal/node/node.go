@@ -18,6 +18,7 @@ import (
 	"tokenbroker/revocation"
 	"tokenbroker/revocation/ledger"
 	"tokenbroker/revocation/natsfeed"
+	"tokenbroker/revocation/receipts"
 )
 
 // drainTimeout bounds a clean stop.
@@ -43,6 +44,7 @@ type Node struct {
 	keys      *keyring.Keyring
 	bus       *natsfeed.Bus
 	publisher *ledger.Publisher
+	receipts  *receipts.Collector
 	broker    *broker.Broker
 	metrics   *metrics.Metrics
 	failed    chan error

@@ -32,8 +32,8 @@ func (n *Node) serve(context.Context) error {
 		Algorithms:       n.algorithms(),
 		MaxTokenLifetime: n.cfg.Policy.AccessLife,
 		Sessions:         n.metrics.Sessions(n.broker), Clients: n.broker, Verifier: verifier{own}, Catchup: catchup{n.ledger},
-		Stream: stream{n.publisher.Hub()},
-		JWKS:   document(n.keys.JWKS), FeedJWKS: document(n.keys.FeedJWKS),
+		Stream: stream{n.publisher.Hub()}, Receipts: postedReceipts{n.receipts, n.cfg.Logger},
+		JWKS: document(n.keys.JWKS), FeedJWKS: document(n.keys.FeedJWKS),
 		Readiness: n.readiness, Logger: n.cfg.Logger, Observe: n.metrics.HTTP,
 	})
 	if err != nil {
@@ -46,8 +46,8 @@ func (n *Node) serve(context.Context) error {
 		return err
 	}
 	n.onStop(n.stopListening)
-	// First of all: streams would keep their connections, and so the stop, waiting.
-	n.onStop(func(context.Context) error { n.publisher.Hub().Close(); return nil })
+	// First of all: streams, and who waits for receipts, would keep the stop waiting.
+	n.onStop(func(context.Context) error { n.publisher.Hub().Close(); n.receipts.Close(); return nil })
 	return nil
 }
 

@@ -172,9 +172,13 @@ func (n *Node) startBroadcast(ctx context.Context) error {
 		return fmt.Errorf("connecting to NATS: %w", err)
 	}
 	n.onStop(func(context.Context) error { n.bus.Close(); return nil })
+	n.startReceipts()
+	if err := n.bus.Receipts(n.takeReceipt); err != nil {
+		return err
+	}
 	n.publisher, err = ledger.NewPublisher(ledger.PublisherConfig{
 		Ledger: n.ledger, Bus: n.bus, Sign: n.keys.SignFeed,
-		JWKSETag: func() string { return n.keys.JWKS().ETag }, Logger: n.cfg.Logger,
+		JWKSETag: func() string { return n.keys.JWKS().ETag }, WantAck: n.receipts.Wanted, Logger: n.cfg.Logger,
 	})
 	if err != nil {
 		return err
@@ -223,6 +227,7 @@ func (n *Node) startBroker(ctx context.Context) error {
 	}
 	n.broker = broker.New(broker.Config{
 		Store: n.metrics.Store(n.store), Signer: n.keys, Secrets: n.keys, Ledger: n.ledger, Broadcast: n.publisher,
+		Receipts: awaitedReceipts{n.receipts, n.mono},
 		Denylist: n.deny, Clock: n.ledger, Passwords: hasher, Throttle: throttle.New(throttle.Config{}),
 		CustomClaims: n.cfg.CustomClaims, Providers: providers, LogoutReturn: n.issuer + "/",
 		Issuer: n.issuer, Audience: n.cfg.Audience,

@@ -1,0 +1,103 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"tokenbroker/api"
+	"tokenbroker/broker"
+	"tokenbroker/revocation/receipts"
+)
+
+// startReceipts makes what takes the services' receipts; those over NATS come once the bus is there.
+func (n *Node) startReceipts() {
+	n.receipts = receipts.New(receipts.Config{
+		Origin: n.ledger.Origin(), Head: n.ledger.Head, Mono: n.mono,
+	})
+}
+
+// mono is the time since the node was started.
+func (n *Node) mono() time.Duration { return time.Since(n.began) }
+
+// takeReceipt takes one that came over NATS. Nobody is told when it is refused: it is counted.
+func (n *Node) takeReceipt(id string, raw []byte) {
+	if err := n.receipts.Take(receipts.NATS+id, raw); err != nil {
+		n.cfg.Logger.Debug("a receipt was refused", "source", receipts.NATS+id, "error", err)
+	}
+}
+
+// services is what is known of the services, for the status.
+func (n *Node) services() []api.ServiceStatus {
+	list := []api.ServiceStatus{}
+	for _, s := range n.receipts.Services() {
+		list = append(list, api.ServiceStatus{
+			Service: s.Service, Source: s.Source, State: serviceState(s), Applied: s.Applied, Lag: s.Lag,
+			AgeMS: s.Age.Milliseconds(), HeardMS: s.Heard.Milliseconds(),
+		})
+	}
+	return list
+}
+
+// serviceState is fresh, stale or silent.
+func serviceState(s receipts.Service) string {
+	switch {
+	case s.Silent():
+		return "silent"
+	case s.Fresh:
+		return "fresh"
+	}
+	return "stale"
+}
+
+// postedReceipts takes those that come over HTTP.
+type postedReceipts struct {
+	collector *receipts.Collector
+	logger    *slog.Logger
+}
+
+var _ api.Receipts = postedReceipts{}
+
+// receiptsLater is when a service that there is no room for may come again.
+const receiptsLater = time.Minute
+
+// Receipt implements [api.Receipts].
+func (p postedReceipts) Receipt(client string, raw []byte) error {
+	err := p.collector.Take(receipts.HTTP+client, raw)
+	switch {
+	case errors.Is(err, receipts.ErrFull):
+		return &broker.Error{Code: broker.CodeBusy, Message: "Too many services send receipts.", RetryAfter: receiptsLater, Err: err}
+	case err != nil:
+		p.logger.Debug("a receipt was refused", "source", receipts.HTTP+client, "error", err)
+		return &broker.Error{Code: api.CodeInvalidBody, Message: "the body is no receipt, or is ahead of this broker", Err: err}
+	}
+	return nil
+}
+
+// awaitedReceipts lets the broker wait for them.
+type awaitedReceipts struct {
+	collector *receipts.Collector
+	mono      func() time.Duration
+}
+
+var _ broker.Receipts = awaitedReceipts{}
+
+// Expect implements [broker.Receipts].
+func (a awaitedReceipts) Expect() broker.ReceiptWait {
+	return receiptWait{collector: a.collector, since: a.mono(), done: a.collector.Expect()}
+}
+
+type receiptWait struct {
+	collector *receipts.Collector
+	since     time.Duration
+	done      func()
+}
+
+// Applied implements [broker.ReceiptWait].
+func (w receiptWait) Applied(ctx context.Context, seq uint64) broker.ReceiptSummary {
+	return broker.ReceiptSummary(w.collector.AppliedSince(ctx, w.since, seq))
+}
+
+// Done implements [broker.ReceiptWait].
+func (w receiptWait) Done() { w.done() }
