@@ -159,19 +159,9 @@ func (l *Ledger) loadStoreID(ctx context.Context) error {
 }
 
 func (l *Ledger) loadTimeFloor(ctx context.Context) error {
-	r, err := l.config.Store.Get(ctx, timeFloorKey)
-	if errors.Is(err, store.ErrNotFound) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	var rec timeFloorRecord
-	if err := decode(r, &rec, &rec.V); err != nil {
-		return err
-	}
-	l.timeFloor.Store(rec.TimeFloor)
-	return nil
+	floor, err := readTimeFloor(ctx, l.config.Store)
+	l.timeFloor.Store(floor)
+	return err
 }
 
 func (l *Ledger) loadEvents(ctx context.Context) error {
