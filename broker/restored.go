@@ -1,11 +1,14 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
+	"tokenbroker/broker/session"
 	"tokenbroker/broker/store"
 	"tokenbroker/revocation"
 )
@@ -53,4 +56,66 @@ func (r Restored) SignOut(ctx context.Context) (epoch int64, err error) {
 	}
 	r.Ledger.Committed()
 	return floor.Epoch, nil
+}
+
+// restoredPage is how many users are read at a time.
+const restoredPage = 1000
+
+// KeepDisabled disables the users whom the replaced store knows as disabled and the backup
+// does not, and names them: nobody who was kept out since comes back by a restore.
+func (r Restored) KeepDisabled(ctx context.Context) (disabled []string, err error) {
+	if r.Replaced == nil {
+		return nil, nil
+	}
+	for after := ""; ; {
+		page, err := r.Replaced.List(ctx, userKey(""), after, restoredPage)
+		if err != nil {
+			return nil, fmt.Errorf("listing the replaced store's users: %w", err)
+		}
+		for _, rec := range page {
+			name, err := r.keepDisabled(ctx, rec)
+			if err != nil {
+				return nil, err
+			}
+			if name != "" {
+				disabled = append(disabled, name)
+			}
+		}
+		if len(page) < restoredPage {
+			return disabled, nil
+		}
+		after = page[len(page)-1].Key
+	}
+}
+
+// keepDisabled looks at one user of the replaced store; name is that of one who was disabled.
+func (r Restored) keepDisabled(ctx context.Context, replaced store.Record) (name string, err error) {
+	was, err := session.DecodeUser(replaced.Value)
+	if errors.Is(err, session.ErrRecord) || err == nil && !was.Disabled {
+		return "", nil // a damaged one says nothing
+	}
+	if err != nil {
+		return "", err
+	}
+	rec, err := r.Store.Get(ctx, replaced.Key)
+	if errors.Is(err, store.ErrNotFound) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	user, err := session.DecodeUser(rec.Value)
+	if err != nil || user.Disabled {
+		return "", nil //nolint:nilerr // who cannot be read cannot sign in
+	}
+	user.Disabled = true
+	value, err := user.Encode()
+	if err != nil {
+		return "", fmt.Errorf("encoding a user: %w", err)
+	}
+	write := store.Write{Key: rec.Key, Value: value, Expect: rec.Revision}
+	if err := r.Store.Commit(ctx, []store.Change{{Writes: []store.Write{write}}}, nil)[0]; err != nil {
+		return "", fmt.Errorf("disabling a user: %w", err)
+	}
+	return cmp.Or(user.Username, user.UID), nil
 }

@@ -31,17 +31,19 @@ func ParseKEK(text []byte) (KEK, error) {
 //
 // A new file beside an old keyring cannot open it: [Open] then fails with [ErrWrongKEK].
 func LoadOrCreateKEKFile(path string) (KEK, error) {
-	kek, err := loadKEKFile(path)
+	kek, err := LoadKEKFile(path)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return kek, err
 	}
 	if err := createKEKFile(path); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("creating the KEK file %s: %w", path, err)
 	}
-	return loadKEKFile(path)
+	return LoadKEKFile(path)
 }
 
-func loadKEKFile(path string) (KEK, error) {
+// LoadKEKFile reads the KEK from path. fs.ErrNotExist is in the error if there is no file; one
+// that group or others can read is refused.
+func LoadKEKFile(path string) (KEK, error) {
 	f, err := os.Open(path) //nolint:gosec // the path is the operator's own
 	if err != nil {
 		return nil, fmt.Errorf("reading the KEK file: %w", err)

@@ -25,9 +25,9 @@ type File struct {
 	Records uint64
 }
 
-// Open reads the whole file and checks all of it; it keeps nothing of it in memory. An error
-// about its content wraps [ErrDamaged].
-func Open(ctx context.Context, path string) (*File, error) {
+// Open reads the whole file and checks all of it, and shows each record to look on the way; it
+// keeps nothing of it in memory. An error about its content wraps [ErrDamaged].
+func Open(ctx context.Context, path string, look func(store.Write)) (*File, error) {
 	file, err := os.Open(path) //nolint:gosec // the operator names it
 	if err != nil {
 		return nil, fmt.Errorf("opening the backup: %w", err)
@@ -39,7 +39,7 @@ func Open(ctx context.Context, path string) (*File, error) {
 	}
 	if err == nil {
 		f.size = info.Size()
-		err = f.Each(ctx, func(store.Write) error { return nil })
+		err = f.Each(ctx, func(w store.Write) error { look(w); return nil })
 	}
 	if err != nil {
 		_ = file.Close()

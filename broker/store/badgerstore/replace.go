@@ -38,6 +38,12 @@ func Stage(dir string) (staged string, err error) {
 // Unstage removes what was built. The store of dir is untouched.
 func Unstage(dir string) error { return os.RemoveAll(dir + stagedSuffix) }
 
+// Abandoned says whether a store is or was being built beside dir's, and where.
+func Abandoned(dir string) (staged string, ok bool) {
+	_, err := os.Lstat(dir + stagedSuffix)
+	return dir + stagedSuffix, err == nil
+}
+
 // CommitStaged makes the closed store that was built the one that dir is to hold. From its
 // return on that is decided, and only [FinishReplace] remains to be called.
 func CommitStaged(dir string) error {

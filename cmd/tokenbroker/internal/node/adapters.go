@@ -15,8 +15,11 @@ import (
 	"tokenbroker/validator"
 )
 
-// keyringKey is the one record that the keyring lives in.
-const keyringKey = "keyring"
+// KeyringKey is the one record that the keyring lives in.
+const KeyringKey = "keyring"
+
+// KeyringStore lets the keyring live in a store of records.
+func KeyringStore(s store.Store) keyring.Store { return keyringStore{s} }
 
 // keyringStore lets the keyring live in the broker's store.
 type keyringStore struct{ store store.Store }
@@ -25,7 +28,7 @@ var _ keyring.Store = keyringStore{}
 
 // Load implements [keyring.Store].
 func (k keyringStore) Load(ctx context.Context) ([]byte, uint64, error) {
-	rec, err := k.store.Get(ctx, keyringKey)
+	rec, err := k.store.Get(ctx, KeyringKey)
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, 0, keyring.ErrEmpty
 	}
@@ -35,7 +38,7 @@ func (k keyringStore) Load(ctx context.Context) ([]byte, uint64, error) {
 // CompareAndSwap implements [keyring.Store].
 func (k keyringStore) CompareAndSwap(ctx context.Context, data []byte, rev uint64) error {
 	errs := k.store.Commit(ctx, []store.Change{{Writes: []store.Write{
-		{Key: keyringKey, Value: data, Expect: store.Revision(rev)},
+		{Key: KeyringKey, Value: data, Expect: store.Revision(rev)},
 	}}}, nil)
 	if errors.Is(errs[0], store.ErrConflict) {
 		return keyring.ErrConflict

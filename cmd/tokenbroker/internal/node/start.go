@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"runtime"
 	"time"
 
@@ -97,10 +96,12 @@ func (n *Node) takeAdmin() error {
 
 // openStore opens the records and, on them, the ledger with the own denylist.
 func (n *Node) openStore(ctx context.Context) error {
+	if err := n.finishRestore(); err != nil {
+		return err
+	}
 	var err error
 	n.store, err = badgerstore.Open(badgerstore.Config{
-		Dir: filepath.Join(n.cfg.DataDir, "store"), Lock: n.lock, Logger: n.cfg.Logger,
-		FreeSpace: n.cfg.FreeSpace,
+		Dir: StoreDir(n.cfg.DataDir), Lock: n.lock, Logger: n.cfg.Logger, FreeSpace: n.cfg.FreeSpace,
 	})
 	if err != nil {
 		return err
@@ -128,8 +129,8 @@ func (n *Node) openKeys(ctx context.Context) error {
 	kek, origin := n.cfg.KEK, n.cfg.Setting("keyring.kek")
 	if kek == nil {
 		var err error
-		origin = "the KEK file " + filepath.Join(n.cfg.DataDir, "kek")
-		if kek, err = keyring.LoadOrCreateKEKFile(filepath.Join(n.cfg.DataDir, "kek")); err != nil {
+		origin = "the KEK file " + KEKFile(n.cfg.DataDir)
+		if kek, err = keyring.LoadOrCreateKEKFile(KEKFile(n.cfg.DataDir)); err != nil {
 			return err
 		}
 	}

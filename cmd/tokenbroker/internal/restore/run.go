@@ -1,0 +1,175 @@
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"tokenbroker/broker"
+	"tokenbroker/broker/store"
+	"tokenbroker/broker/store/badgerstore"
+	"tokenbroker/cmd/tokenbroker/internal/node"
+	"tokenbroker/keyring"
+	"tokenbroker/revocation"
+	"tokenbroker/revocation/ledger"
+)
+
+// Result is what a restore did.
+type Result struct {
+	// BackupStore and TakenAt name the backup, Store is the id of the new store.
+	BackupStore string    `json:"backup_store"`
+	TakenAt     time.Time `json:"taken_at"`
+	Store       string    `json:"store"`
+	Counts
+	// Epoch is the floor from now on: everything made under a lower one is dead.
+	Epoch int64 `json:"epoch"`
+	// Keys are the new ones, Compromised all key ids that are dead for ever.
+	Keys        []keyring.KeyInfo `json:"keys"`
+	Compromised []string          `json:"compromised"`
+	// Disabled are users who were disabled since the backup, and stay so.
+	Disabled []string `json:"disabled"`
+	// Kept is where the replaced store is; empty: there was none.
+	Kept string `json:"kept,omitempty"`
+	// Warnings say what could not be taken over from the replaced store.
+	Warnings []string `json:"warnings"`
+}
+
+// ErrDecided is in the chain of an error after which the restored store is the one in use all
+// the same: the next start finishes what is left.
+var ErrDecided = errors.New("the backup is restored, but its store is not in place yet: start the server, which finishes that")
+
+// Run restores. An error without [ErrDecided] leaves the old store as it was. It is called once.
+func (p *Plan) Run(ctx context.Context) (Result, error) {
+	dir := node.StoreDir(p.cfg.DataDir)
+	// One that was decided earlier is the old store of this one.
+	if _, _, err := badgerstore.FinishReplace(dir, p.cfg.Now()); err != nil {
+		return Result{}, err
+	}
+	r := Result{
+		BackupStore: p.Header.Store, TakenAt: time.Unix(p.Header.TakenAt, 0).UTC(), Counts: p.Counts,
+		Disabled: []string{}, Warnings: []string{},
+	}
+	if err := p.build(ctx, dir, &r); err != nil {
+		return Result{}, errors.Join(err, badgerstore.Unstage(dir))
+	}
+	p.cfg.at("decide")
+	if err := badgerstore.CommitStaged(dir); err != nil {
+		return Result{}, err
+	}
+	p.cfg.at("replace")
+	kept, _, err := badgerstore.FinishReplace(dir, p.cfg.Now())
+	if err != nil {
+		return Result{}, fmt.Errorf("%w: %w", ErrDecided, err)
+	}
+	r.Kept = kept
+	p.cfg.at("done")
+	return r, nil
+}
+
+// build makes the new store beside the old one.
+func (p *Plan) build(ctx context.Context, dir string, r *Result) (err error) {
+	p.cfg.at("stage")
+	staged, err := badgerstore.Stage(dir)
+	if err != nil {
+		return err
+	}
+	made, err := badgerstore.Open(badgerstore.Config{Dir: staged, Lock: p.lock, Logger: p.cfg.Logger, Now: p.cfg.Now})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, made.Close()) }()
+	p.cfg.at("fill")
+	if err := fill(ctx, made, func(give func(store.Write) error) error { return p.file.Each(ctx, give) }); err != nil {
+		return fmt.Errorf("filling the new store: %w", err)
+	}
+	p.cfg.at("renew")
+	old, err := p.openReplaced(dir, r)
+	if err != nil {
+		return err
+	}
+	if old != nil {
+		defer func() { err = errors.Join(err, old.Close()) }()
+	}
+	return p.renew(ctx, made, old, r)
+}
+
+// openReplaced opens the old store, or warns that nothing can be taken over from it.
+func (p *Plan) openReplaced(dir string, r *Result) (*badgerstore.Store, error) {
+	if !p.Replaces {
+		return nil, nil
+	}
+	old, err := badgerstore.Open(badgerstore.Config{Dir: dir, Lock: p.lock, Logger: p.cfg.Logger, Now: p.cfg.Now})
+	if err != nil {
+		r.warn("the replaced store cannot be opened", err)
+		return nil, nil
+	}
+	return old, nil
+}
+
+func (r *Result) warn(what string, err error) {
+	r.Warnings = append(r.Warnings, fmt.Sprintf("%s: %v", what, err))
+}
+
+// renew makes a store of its own of what came from the backup.
+func (p *Plan) renew(ctx context.Context, made, old *badgerstore.Store, r *Result) (err error) {
+	if _, err := withOld(old, r, "tokens that were used once", func(old *badgerstore.Store) (struct{}, error) {
+		return struct{}{}, keepOnce(ctx, made, old)
+	}); err != nil {
+		return err
+	}
+	if r.Store, err = withOld(old, r, "its clock", func(old *badgerstore.Store) (string, error) {
+		return ledger.NewStoreID(ctx, made, reader(old))
+	}); err != nil {
+		return err
+	}
+	l, err := ledger.Open(ctx, ledger.Config{Store: made, Denylist: revocation.NewDenylist(), Wall: p.cfg.Now, Logger: p.cfg.Logger})
+	if err != nil {
+		return err
+	}
+	restored := func(old *badgerstore.Store) broker.Restored {
+		return broker.Restored{Store: made, Ledger: l, Clock: l, AccessLife: p.cfg.AccessLife, Replaced: reader(old)}
+	}
+	if r.Epoch, err = withOld(old, r, "its epochs", func(old *badgerstore.Store) (int64, error) {
+		return restored(old).SignOut(ctx)
+	}); err != nil {
+		return err
+	}
+	disabled, err := withOld(old, r, "its disabled users", func(old *badgerstore.Store) ([]string, error) {
+		return restored(old).KeepDisabled(ctx)
+	})
+	if err != nil {
+		return err
+	}
+	r.Disabled = append(r.Disabled, disabled...)
+	keys, err := withOld(old, r, "its key ids", func(old *badgerstore.Store) (keyring.Restored, error) {
+		ring := keyring.Restoring{Store: node.KeyringStore(made), Sealer: p.sealer, Backup: p.opener, Now: p.cfg.Now()}
+		if old != nil {
+			ring.Replaced = node.KeyringStore(old)
+		}
+		return ring.Replace(ctx)
+	})
+	r.Keys, r.Compromised = keys.Keys, keys.Compromised
+	return err
+}
+
+// reader is old as a port: nil for none.
+func reader(old *badgerstore.Store) store.Reader {
+	if old == nil {
+		return nil
+	}
+	return old
+}
+
+// withOld does something with the replaced store and, where there is none or it cannot be
+// read, which is a warning that names what is lost, without it.
+func withOld[T any](old *badgerstore.Store, r *Result, what string, do func(old *badgerstore.Store) (T, error)) (T, error) {
+	if old != nil {
+		done, err := do(old)
+		if err == nil {
+			return done, nil
+		}
+		r.warn(what+" could not be taken over from the replaced store", err)
+	}
+	return do(nil)
+}

@@ -1,0 +1,119 @@
+package keyring
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Restoring replaces everything in a keyring that came from a backup.
+type Restoring struct {
+	// Store holds the backup's record and takes the new one.
+	Store Store
+	// Sealer seals the new keys; Backup opens the backup's record, nil: Sealer does.
+	Sealer, Backup Sealer
+	// Replaced is the keyring that was in use until now; nil: none that can be read.
+	Replaced Store
+	Now      time.Time
+}
+
+// Restored is what a restore made of a keyring.
+type Restored struct {
+	Keys []KeyInfo
+	// Compromised are all key ids that are dead for ever from now on, sorted.
+	Compromised []string
+}
+
+// CheckRecord reports whether sealer opens the record, as [Open] would: [ErrWrongKEK],
+// [ErrCorrupt], [ErrUnknownAlgorithm].
+func CheckRecord(ctx context.Context, sealer Sealer, data []byte) error {
+	_, err := decodeRecord(ctx, sealer, data)
+	return err
+}
+
+// Replace makes new keys of every purpose and a new master secret, and calls every key id that
+// the backup or the replaced keyring knows compromised: nothing that either has signed, and no
+// refresh token, is good afterwards. The access keys' algorithm stays the backup's.
+func (r Restoring) Replace(ctx context.Context) (Restored, error) {
+	data, rev, err := r.Store.Load(ctx)
+	if err != nil {
+		return Restored{}, fmt.Errorf("loading the backup's keyring: %w", err)
+	}
+	opener := r.Backup
+	if opener == nil {
+		opener = r.Sealer
+	}
+	old, err := decodeRecord(ctx, opener, data)
+	if err != nil {
+		return Restored{}, fmt.Errorf("opening the backup's keyring: %w", err)
+	}
+	dead := old.kids()
+	if r.Replaced != nil {
+		more, err := storedKids(ctx, r.Replaced)
+		if err != nil {
+			return Restored{}, fmt.Errorf("reading the replaced keyring: %w", err)
+		}
+		dead = append(dead, more...)
+	}
+	slices.Sort(dead)
+	rec, err := firstRecord(ctx, r.Sealer, old.accessAlgorithm(), r.Now)
+	if err != nil {
+		return Restored{}, err
+	}
+	rec.Compromised = slices.Compact(dead)
+	fresh, err := rec.encode(ctx, r.Sealer)
+	if err != nil {
+		return Restored{}, err
+	}
+	if err := r.Store.CompareAndSwap(ctx, fresh, rev); err != nil {
+		return Restored{}, fmt.Errorf("writing the new keyring: %w", err)
+	}
+	done := Restored{Compromised: slices.Clone(rec.Compromised)}
+	for i := range rec.Keys {
+		done.Keys = append(done.Keys, rec.Keys[i].info())
+	}
+	return done, nil
+}
+
+// kids are all key ids that the record knows.
+func (r *record) kids() []string {
+	kids := slices.Clone(r.Compromised)
+	for i := range r.Keys {
+		kids = append(kids, r.Keys[i].KID)
+	}
+	return kids
+}
+
+// accessAlgorithm is the active access key's; a checked record has one.
+func (r *record) accessAlgorithm() Algorithm {
+	for i := range r.Keys {
+		if k := &r.Keys[i]; k.Purpose == PurposeAccess && k.State == StateActive {
+			return k.Algorithm
+		}
+	}
+	return ES256
+}
+
+// storedKids reads the key ids without the KEK, which may be another one or lost: to call a
+// key dead, its record need not be authentic. An empty store has none.
+func storedKids(ctx context.Context, s Store) ([]string, error) {
+	data, _, err := s.Load(ctx)
+	if errors.Is(err, ErrEmpty) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var env envelope
+	var rec record
+	if err := json.Unmarshal(data, &env); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	if err := json.Unmarshal(env.Record, &rec); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return rec.kids(), nil
+}
