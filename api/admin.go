@@ -7,6 +7,7 @@ import (
 	"path"
 	"sort"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -31,6 +32,8 @@ type AdminConfig struct {
 	Watching Watching
 	// Status answers GET /admin/v1/status. Its lists are not nil.
 	Status func(ctx context.Context) Status
+	// Backup answers GET /admin/v1/backup.
+	Backup Backup
 	// Readiness is asked at each GET /readyz.
 	Readiness func(ctx context.Context) []Check
 	// Metrics answers GET /metrics.
@@ -49,7 +52,7 @@ type AdminConfig struct {
 	Observe func(route, method string, status int, d time.Duration)
 }
 
-// admin holds what the operators' endpoints share. It is read-only after [NewAdmin].
+// admin holds what the operators' endpoints share. But for the mutex it is read-only after [NewAdmin].
 type admin struct {
 	cfg       AdminConfig
 	hosts     map[string]bool
@@ -57,6 +60,7 @@ type admin struct {
 	scraper   tokenHash // of the metrics token
 	mux       *http.ServeMux
 	unmatched http.Handler
+	backingUp sync.Mutex // held while a backup is read
 }
 
 // adminRoute is a path of the operators' handler.
@@ -110,6 +114,9 @@ func (a *admin) routes() []adminRoute {
 	}
 	if a.cfg.Watching != nil {
 		routes = append(routes, get("/admin/v1/watch", a.watch))
+	}
+	if a.cfg.Backup != nil {
+		routes = append(routes, get("/admin/v1/backup", a.backup))
 	}
 	revocations := map[string]endpoint{}
 	if a.cfg.Revocations != nil {

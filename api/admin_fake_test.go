@@ -214,7 +214,14 @@ func adminConfig(f *fakeOperators) api.AdminConfig {
 	return api.AdminConfig{
 		Operators: f, Revocations: f, Keys: f, JWKS: fakeDocument(`{"keys":[],"store":"s1"}`), FeedJWKS: fakeDocument(`{"keys":[],"store":"s2"}`), Watching: f, Status: fullStatus, Token: adminToken, Logger: slog.New(slog.DiscardHandler),
 		Readiness: func(context.Context) []api.Check { return []api.Check{{Name: "nats", OK: true, Degraded: true}} },
-		Metrics:   http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "metrics") }),
+		Backup: func(_ context.Context, w io.Writer) error {
+			if f.err != nil {
+				return f.err
+			}
+			_, err := io.WriteString(w, "backup")
+			return err
+		},
+		Metrics: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "metrics") }),
 	}
 }
 

@@ -20,12 +20,12 @@ type operator struct {
 	format         outputFormat
 }
 
-// operatorCommands are those that ask a running server, and version.
+// operatorCommands are those that ask a running server, restore and version.
 func operatorCommands(stdin io.Reader, stdout, stderr io.Writer) []*cobra.Command {
 	o := &operator{stdin: stdin, stdout: stdout, stderr: stderr}
 	return []*cobra.Command{
 		usersCommand(o), sessionsCommand(o), revokeCommand(o), revocationsCommand(o), keysCommand(o),
-		statusCommand(o), doctorCommand(o), healthcheckCommand(o), versionCommand(o),
+		statusCommand(o), doctorCommand(o), healthcheckCommand(o), backupCommand(o), restoreCommand(o), versionCommand(o),
 	}
 }
 

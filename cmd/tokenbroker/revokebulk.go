@@ -50,9 +50,9 @@ type bulkRun struct {
 // failure nothing more is sent; what was acknowledged holds.
 func (o *operator) revokeBulk(ctx context.Context, client *adminclient.Client, list bulkList, why reasonFlags) error {
 	now := time.Now()
-	run := &bulkRun{o: o, client: client, why: why, began: now, told: now, done: bulkDone{Values: list.size(), Broadcast: true}}
-	if tty, ok := o.stderr.(io.Reader); ok {
-		run.terminal = isTerminal(tty)
+	run := &bulkRun{
+		o: o, client: client, why: why, began: now, told: now, terminal: o.onTerminal(),
+		done: bulkDone{Values: list.size(), Broadcast: true},
 	}
 	var failed atomic.Bool
 	var requests errgroup.Group

@@ -71,6 +71,12 @@ func readLine(ctx context.Context, r io.Reader) (string, error) {
 	}
 }
 
+// onTerminal reports whether somebody watches stderr.
+func (o *operator) onTerminal() bool {
+	tty, ok := o.stderr.(io.Reader)
+	return ok && isTerminal(tty)
+}
+
 // isTerminal reports whether r is one: a character device other than the null device.
 func isTerminal(r io.Reader) bool {
 	f, ok := r.(interface{ Stat() (fs.FileInfo, error) })

@@ -70,20 +70,33 @@ func ReadFile(path string) ([]byte, error) {
 // CreateFile makes a file with mode 0600 that is whole and on disk when this returns. It
 // replaces nothing: fs.ErrExist is in the error if there is something at path already.
 func CreateFile(path string, content []byte) error {
+	return WriteFile(path, false, func(f *os.File) error {
+		_, err := f.Write(content)
+		return err
+	})
+}
+
+// WriteFile is [CreateFile] for what write writes; with replace it takes the place of a file
+// that is there. Until it is whole, and when write fails, path is as it was.
+func WriteFile(path string, replace bool, write func(*os.File) error) error {
 	dir := filepath.Dir(path)
 	tmp, err := os.CreateTemp(dir, "."+filepath.Base(path)+"-*")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = os.Remove(tmp.Name()) }()
-	_, err = tmp.Write(content)
-	if err == nil {
+	if err = write(tmp); err == nil {
 		err = tmp.Sync()
 	}
 	if err := errors.Join(err, tmp.Close()); err != nil {
 		return err
 	}
-	if err := os.Link(tmp.Name(), path); err != nil {
+	if replace {
+		err = os.Rename(tmp.Name(), path)
+	} else {
+		err = os.Link(tmp.Name(), path)
+	}
+	if err != nil {
 		return err
 	}
 	d, err := os.Open(dir) //nolint:gosec // the operator names the directory

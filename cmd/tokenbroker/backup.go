@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"tokenbroker/broker/store"
+	"tokenbroker/broker/store/backup"
+	"tokenbroker/cmd/tokenbroker/internal/adminclient"
+	"tokenbroker/cmd/tokenbroker/internal/private"
+)
+
+// backupDone is a backup that was made.
+type backupDone struct {
+	File    string    `json:"file"`
+	Bytes   int64     `json:"bytes"`
+	Records uint64    `json:"records"`
+	Store   string    `json:"store"`
+	TakenAt time.Time `json:"taken_at"`
+}
+
+func backupCommand(o *operator) *cobra.Command {
+	var force bool
+	cmd := &cobra.Command{
+		Use: "backup FILE", Short: "Back up a running server's records into a file",
+		Long: `Back up a running server's records into a file (mode 0600): all of them as they are at one
+moment, the private keys sealed. The file is read again and checked before it gets its name.
+
+The key encryption key is not in it: keep that apart. Without it the backup cannot be restored.` + serverHelp,
+		Example: "  tokenbroker backup /backup/tokenbroker.backup", Args: wantArgs("FILE"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return o.ask(cmd.Context(), func(ctx context.Context, client *adminclient.Client) error {
+				return o.backup(ctx, client, args[0], force)
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&force, "force", false, "replace the file if it is there")
+	return o.flags(cmd)
+}
+
+func (o *operator) backup(ctx context.Context, client *adminclient.Client, path string, force bool) error {
+	if _, err := os.Lstat(path); err == nil && !force {
+		return backupExists(path)
+	}
+	done := backupDone{File: path}
+	err := private.WriteFile(path, force, func(f *os.File) error {
+		if err := client.Backup(ctx, &progressWriter{w: f, o: o, told: time.Now(), done: &done.Bytes}); err != nil {
+			return err
+		}
+		whole, err := backup.Open(ctx, f.Name(), func(store.Write) {})
+		if err != nil {
+			return fmt.Errorf("the server did not send all of it: %w", err)
+		}
+		done.Records, done.Store, done.TakenAt = whole.Records, whole.Header.Store, time.Unix(whole.Header.TakenAt, 0).UTC()
+		return whole.Close()
+	})
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return backupExists(path)
+	case err != nil:
+		return fmt.Errorf("backing up into %s: %w", path, err)
+	}
+	return o.emit(done, func(w io.Writer) {
+		_, _ = fmt.Fprintf(w, "backed up %d records of the store %s, as of %s, into %s (%d bytes)\n",
+			done.Records, cell(done.Store), stamp(done.TakenAt), path, done.Bytes)
+	})
+}
+
+func backupExists(path string) error {
+	return fmt.Errorf("%s is there already: choose another name, or say --force to replace it", path)
+}
+
+// progressWriter counts, and tells a terminal each second how far it is.
+type progressWriter struct {
+	w    io.Writer
+	o    *operator
+	told time.Time
+	done *int64
+}
+
+// Write implements [io.Writer].
+func (p *progressWriter) Write(b []byte) (int, error) {
+	n, err := p.w.Write(b)
+	*p.done += int64(n)
+	if now := time.Now(); now.Sub(p.told) >= progressEvery && p.o.onTerminal() {
+		p.told = now
+		_, _ = fmt.Fprintf(p.o.stderr, "%.1f MiB\n", float64(*p.done)/(1<<20))
+	}
+	return n, err
+}

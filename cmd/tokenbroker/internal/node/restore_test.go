@@ -1,0 +1,149 @@
+package node_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"tokenbroker/broker"
+	"tokenbroker/cmd/tokenbroker/internal/adminclient"
+	"tokenbroker/cmd/tokenbroker/internal/node"
+	"tokenbroker/cmd/tokenbroker/internal/restore"
+	"tokenbroker/validator"
+)
+
+// backup asks the running broker for a backup, as an operator does, and returns the file.
+func (l *lab) backup() string {
+	l.t.Helper()
+	client, err := adminclient.Locate(adminclient.Options{
+		Admin: l.node.AdminURL(), TokenFile: filepath.Join(l.dir, node.AdminTokenFile),
+	})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer client.Close()
+	var content bytes.Buffer
+	if err := client.Backup(l.t.Context(), &content); err != nil {
+		l.t.Fatal(err)
+	}
+	path := filepath.Join(l.t.TempDir(), "backup")
+	if err := os.WriteFile(path, content.Bytes(), 0o600); err != nil {
+		l.t.Fatal(err)
+	}
+	return path
+}
+
+// restore puts the backup in the place of the stopped broker's store.
+func (l *lab) restore(file string) restore.Result {
+	l.t.Helper()
+	plan, err := restore.Prepare(l.t.Context(), restore.Config{File: file, DataDir: l.dir, AccessLife: node.DefaultPolicy.AccessLife})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	done, err := plan.Run(l.t.Context())
+	if err := errors.Join(err, plan.Close()); err != nil {
+		l.t.Fatal(err)
+	}
+	return done
+}
+
+// dead checks that the service refuses the token for good: it is not merely stale.
+func (l *lab) dead(v *validator.Validator, b *browser, what string) {
+	l.t.Helper()
+	eventually(l.t, 15*time.Second, what+" is refused", func() bool {
+		_, err := v.Validate(l.t.Context(), b.access)
+		return errors.Is(err, validator.ErrRevoked) || errors.Is(err, validator.ErrInvalid)
+	})
+}
+
+// TestARestoreRevivesNothing: two services run throughout while a broker is put back to a
+// backup of before a log-off, a revocation, a password, and a disabled user. Whatever was
+// signed before, on either side of the backup, is refused by both; users, clients and accounts
+// are there, and who signs in anew is known to both within seconds.
+func TestARestoreRevivesNothing(t *testing.T) {
+	l := newLab(t)
+	l.startNATS()
+	l.startBroker()
+	l.addUser("eve")
+	services := map[string]*validator.Validator{"NATS": l.startService(0), "HTTP": l.startHTTPService(0)}
+	before, ended := l.signIn(), l.signIn()
+	was := l.storeID()
+
+	file := l.backup()
+
+	after := l.signIn()
+	if status := ended.logOff(); status != http.StatusOK {
+		t.Fatalf("log-off: %d", status)
+	}
+	if _, err := l.node.Broker().DisableUser(t.Context(), "eve", broker.Request{}); err != nil {
+		t.Fatal(err)
+	}
+	for name, v := range services {
+		l.accepted(v, before)
+		l.accepted(v, after)
+		l.refused(v, ended, 6*time.Second)
+		t.Logf("%s is current", name)
+	}
+	l.stopBroker()
+	done := l.restore(file)
+	if done.BackupStore != was || done.Store == was || done.Users != 2 || done.Clients != 2 || len(done.Warnings) > 0 {
+		t.Errorf("it says %+v", done)
+	}
+	if strings.Join(done.Disabled, " ") != "eve" {
+		t.Errorf("disabled: %v", done.Disabled)
+	}
+	l.startBroker()
+	if got := l.storeID(); got != done.Store {
+		t.Errorf("the store is %s, the restore said %s", got, done.Store)
+	}
+
+	for name, b := range map[string]*browser{"of before the backup": before, "of after it": after, "that was logged off": ended} {
+		if status := b.post("/auth/refresh/", `{"CSRF_token": "`+b.csrf+`"}`); status != http.StatusUnauthorized {
+			t.Errorf("the session %s: refresh %d", name, status)
+		}
+		for service, v := range services {
+			l.dead(v, b, "the token "+name+", at the service over "+service)
+		}
+	}
+	anew := l.signIn()
+	for _, v := range services {
+		l.accepted(v, anew)
+	}
+	anew.refreshes()
+	eve := &browser{l: l}
+	if status := eve.post("/auth/sign-in/", `{"username": "eve", "password": "lovelace"}`); status == http.StatusOK {
+		t.Error("a user who was disabled since signs in")
+	}
+	// The services are whole again: what is revoked now reaches them at once.
+	for _, v := range services {
+		l.refusedAtOnce(v)
+	}
+	for _, b := range []*browser{before, after, ended} {
+		for _, v := range services {
+			l.dead(v, b, "an old token, later,")
+		}
+	}
+}
+
+// storeID is that of the running broker's store.
+func (l *lab) storeID() string {
+	l.t.Helper()
+	resp, err := http.Get("http://" + l.listen + "/.well-known/jwks.json") //nolint:noctx // on loopback
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var set struct {
+		Store string `json:"store"`
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&set); err != nil {
+		l.t.Fatal(err)
+	}
+	return set.Store
+}
