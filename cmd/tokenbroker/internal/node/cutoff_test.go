@@ -127,12 +127,12 @@ func (l *lab) validate(v *validator.Validator, b *browser) error {
 }
 
 // serve asks a service behind httpauth and returns the status.
-func (l *lab) serve(v *validator.Validator, b *browser) int {
+func (l *lab) serve(v *validator.Validator, b *browser, options ...httpauth.Option) int {
 	l.t.Helper()
 	rec := httptest.NewRecorder()
 	req := httptest.NewRequest(http.MethodGet, "/", nil)
 	req.Header.Set("Authorization", "Bearer "+b.access)
-	httpauth.Require(v)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})).ServeHTTP(rec, req)
+	httpauth.Require(v, options...)(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})).ServeHTTP(rec, req)
 	if (rec.Code == http.StatusServiceUnavailable) != (rec.Header().Get("Retry-After") != "") {
 		l.t.Errorf("%d with Retry-After %q", rec.Code, rec.Header().Get("Retry-After"))
 	}

@@ -7,8 +7,8 @@ import (
 )
 
 // link carries TCP connections to target until it is cut (they are closed, and refused) or
-// silenced (they stay open, and nothing comes through). mend undoes both: what a silenced
-// connection held back arrives then, late.
+// silenced (they stay open, and nothing comes through, in both directions or one). mend
+// undoes all: what a silenced connection held back arrives then, late.
 type link struct {
 	listener net.Listener
 	target   string
@@ -16,7 +16,7 @@ type link struct {
 
 	mu     sync.Mutex // guards what follows
 	moved  *sync.Cond // on mu: silent, cut or closed changed
-	silent bool
+	silent [2]bool    // by direction
 	cut    bool
 	closed bool
 	conns  map[net.Conn]struct{}
@@ -43,8 +43,16 @@ func newLink(t *testing.T, target string) *link {
 func (l *link) addr() string { return l.listener.Addr().String() }
 
 func (l *link) doCut()     { l.set(func() { l.cut = true }) }
-func (l *link) doSilence() { l.set(func() { l.silent = true }) }
-func (l *link) mend()      { l.set(func() { l.cut, l.silent = false, false }) }
+func (l *link) doSilence() { l.set(func() { l.silent = [2]bool{true, true} }) }
+func (l *link) doMute()    { l.set(func() { l.silent[toTarget] = true }) }
+func (l *link) doDeafen()  { l.set(func() { l.silent[fromTarget] = true }) }
+func (l *link) mend()      { l.set(func() { l.cut, l.silent = false, [2]bool{} }) }
+
+// Directions of a link.
+const (
+	toTarget = iota
+	fromTarget
+)
 
 // set changes the state; a link that is cut or closed has no connections.
 func (l *link) set(change func()) {
@@ -78,10 +86,10 @@ func (l *link) drop(conn net.Conn) {
 }
 
 // pass waits while the link is silent.
-func (l *link) pass() {
+func (l *link) pass(direction int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for l.silent && !l.cut && !l.closed {
+	for l.silent[direction] && !l.cut && !l.closed {
 		l.moved.Wait()
 	}
 }
@@ -112,22 +120,22 @@ func (l *link) carry(near net.Conn) {
 	back := make(chan struct{})
 	l.wg.Go(func() {
 		defer close(back)
-		l.copy(near, far)
+		l.copy(near, far, fromTarget)
 		_ = near.Close()
 	})
-	l.copy(far, near)
+	l.copy(far, near, toTarget)
 	_ = far.Close()
 	<-back
 }
 
-func (l *link) copy(to, from net.Conn) {
+func (l *link) copy(to, from net.Conn, direction int) {
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buf)
 		if err != nil {
 			return
 		}
-		l.pass()
+		l.pass(direction)
 		if _, err := to.Write(buf[:n]); err != nil {
 			return
 		}

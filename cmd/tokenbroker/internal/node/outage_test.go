@@ -35,8 +35,10 @@ type lab struct {
 	// issuer and feedURL are what services are told, when that is another way than the
 	// broker's and the NATS server's own address.
 	issuer, feedURL string
-	nats            *server.Server
-	node            *node.Node
+	// brokerNATS is the broker's way to NATS, when that is another than the server's address.
+	brokerNATS string
+	nats       *server.Server
+	node       *node.Node
 }
 
 func newLab(t *testing.T) *lab {
@@ -77,8 +79,12 @@ func (l *lab) stopNATS() {
 }
 
 func (l *lab) config() node.Config {
+	natsURL := l.natsURL()
+	if l.brokerNATS != "" {
+		natsURL = l.brokerNATS
+	}
 	return node.Config{
-		DataDir: l.dir, Listen: l.listen, Admin: node.Admin{Listen: "127.0.0.1:0"}, NATS: node.NATS{URL: l.natsURL()}, PublicURL: l.issuer,
+		DataDir: l.dir, Listen: l.listen, Admin: node.Admin{Listen: "127.0.0.1:0"}, NATS: node.NATS{URL: natsURL}, PublicURL: l.issuer,
 		Audience: []string{"demo-api"}, BrowserClient: "spa", BrowserScope: "hello:read",
 		Clients:         []broker.Client{{ID: "spa"}, {ID: service, Secret: secret}},
 		InsecureCookies: true, Logger: slog.New(slog.DiscardHandler),
@@ -110,16 +116,20 @@ func (l *lab) stopBroker() {
 	}
 }
 
-func (l *lab) startService(maxStaleness time.Duration) *validator.Validator {
+func (l *lab) startService(maxStaleness time.Duration, change ...func(*validator.Config)) *validator.Validator {
 	l.t.Helper()
 	feedURL := l.natsURL()
 	if l.feedURL != "" {
 		feedURL = l.feedURL
 	}
-	v, err := validator.New(l.t.Context(), validator.Config{
+	config := validator.Config{
 		Issuer: l.node.Issuer(), Audience: "demo-api", Client: validator.Client{ID: service, Secret: secret},
 		Feed: natsfeed.Feed{URL: feedURL}, MaxStaleness: maxStaleness, Logger: slog.New(slog.DiscardHandler),
-	})
+	}
+	for _, f := range change {
+		f(&config)
+	}
+	v, err := validator.New(l.t.Context(), config)
 	if err != nil {
 		l.t.Fatal(err)
 	}

@@ -1,0 +1,274 @@
+package node_test
+
+import (
+	"errors"
+	"io"
+	"log"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"tokenbroker/validator"
+	"tokenbroker/validator/httpauth"
+)
+
+// holds calls check over and over for d; check fails the test when it does not hold.
+func holds(d time.Duration, check func()) {
+	for deadline := time.Now().Add(d); time.Now().Before(deadline); <-time.After(10 * time.Millisecond) {
+		check()
+	}
+}
+
+// TestTheBrokerIsCutOffFromNATS: it answers 202, and a service beside it stays fresh and
+// learns by polling; each log-off is known at once again after the heal.
+func TestTheBrokerIsCutOffFromNATS(t *testing.T) {
+	for name, away := range map[string]func(*link){"reset": (*link).doCut, "black hole": (*link).doSilence} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			l.startNATS()
+			via := newLink(t, loopback(l.natsPort))
+			l.brokerNATS = "nats://" + via.addr()
+			l.startBroker()
+			l.checkReady("ready")
+			v := l.startService(5 * time.Second)
+			kept, ended := l.signIn(), l.signIn()
+			away(via)
+			if status := ended.logOff(); status != http.StatusAccepted {
+				t.Errorf("log-off without NATS: %d", status)
+			}
+			l.refused(v, ended, 5*time.Second)
+			before := v.Stats().Feed.CatchUps
+			holds(3300*time.Millisecond, func() {
+				if err := l.validate(v, kept); err != nil {
+					t.Fatalf("a good token: %v", err)
+				}
+			})
+			if n := v.Stats().Feed.CatchUps - before; n > 3 {
+				t.Errorf("%d catch-ups in 3.3 s without heartbeats", n)
+			}
+			via.mend()
+			l.refusedAtOnce(v)
+			l.accepted(v, kept)
+		})
+	}
+}
+
+// TestAServiceIsCutOffFromNATS: whichever way the link fails, and in one direction alone,
+// the service stays fresh by polling, and hears at once again after the heal.
+func TestAServiceIsCutOffFromNATS(t *testing.T) {
+	for name, away := range map[string]func(*link){
+		"reset": (*link).doCut, "black hole": (*link).doSilence,
+		"nothing comes": (*link).doDeafen, "nothing goes": (*link).doMute,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l := newLab(t)
+			l.startNATS()
+			via := newLink(t, loopback(l.natsPort))
+			l.feedURL = "nats://" + via.addr()
+			l.startBroker()
+			l.checkReady("ready")
+			v := l.startService(5 * time.Second)
+			kept, ended := l.signIn(), l.signIn()
+			away(via)
+			if status := ended.logOff(); status != http.StatusOK {
+				t.Errorf("log-off at a broker that has NATS: %d", status)
+			}
+			l.refused(v, ended, 5*time.Second)
+			before := v.Stats().Feed.CatchUps
+			holds(3300*time.Millisecond, func() {
+				if err := l.validate(v, kept); err != nil {
+					t.Fatalf("a good token: %v", err)
+				}
+			})
+			if n := v.Stats().Feed.CatchUps - before; n > 5 {
+				t.Errorf("%d catch-ups in 3.3 s", n)
+			}
+			via.mend()
+			l.refusedAtOnce(v)
+			l.accepted(v, kept)
+			settled := v.Stats().Feed
+			holds(time.Second, func() {})
+			if n := v.Stats().Feed.CatchUps - settled.CatchUps; n > 1 {
+				t.Errorf("%d catch-ups in a second with all links whole", n)
+			}
+		})
+	}
+}
+
+// TestPoliciesOfACutOffService: nothing reaches three services, but introspection does. Each
+// follows its policy, tells of each change of state once, and is exact after the heal.
+func TestPoliciesOfACutOffService(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.startNATS()
+	viaNATS := newLink(t, loopback(l.natsPort))
+	l.feedURL = "nats://" + viaNATS.addr()
+	l.startBroker()
+	l.checkReady("ready")
+	catchUps := &blockade{path: "/revocations", next: &http.Transport{}}
+	t.Cleanup(catchUps.next.CloseIdleConnections)
+	services, logs := map[validator.Policy]*validator.Validator{}, map[validator.Policy]*logBuffer{}
+	for _, policy := range []validator.Policy{validator.FailClosed, validator.Introspect, validator.InsecureServeStale} {
+		logs[policy] = &logBuffer{}
+		services[policy] = l.startService(1500*time.Millisecond, func(c *validator.Config) {
+			c.OnStale, c.HTTPClient = policy, &http.Client{Transport: catchUps}
+			c.Logger = slog.New(slog.NewTextHandler(logs[policy], nil))
+		})
+	}
+	kept, ended := l.signIn(), l.signIn()
+	for _, v := range services {
+		l.accepted(v, kept)
+		l.accepted(v, ended)
+	}
+	viaNATS.doSilence()
+	catchUps.closed.Store(true)
+	if status := ended.logOff(); status != http.StatusOK {
+		t.Fatalf("log-off: %d", status)
+	}
+	for policy, want := range map[validator.Policy][2]int{ // kept, ended
+		validator.FailClosed:         {http.StatusServiceUnavailable, http.StatusServiceUnavailable},
+		validator.Introspect:         {http.StatusOK, http.StatusUnauthorized},
+		validator.InsecureServeStale: {http.StatusOK, http.StatusOK},
+	} {
+		v := services[policy]
+		eventually(t, 10*time.Second, string(policy)+" is stale", func() bool { return !v.Stats().Fresh })
+		if got := [2]int{l.serve(v, kept), l.serve(v, ended)}; got != want {
+			t.Errorf("%s: %v, want %v", policy, got, want)
+		}
+		if policy != validator.Introspect {
+			if got := l.serve(v, kept, httpauth.MaxStaleness(time.Second)); got != http.StatusServiceUnavailable {
+				t.Errorf("%s: a route with a bound of its own answers %d", policy, got)
+			}
+		}
+	}
+	catchUps.closed.Store(false)
+	viaNATS.mend()
+	for policy, v := range services {
+		l.refused(v, ended, 15*time.Second)
+		l.accepted(v, kept)
+		eventually(t, 5*time.Second, "a line says so", func() bool { return strings.Count(logs[policy].String(), "revocations are current") == 2 })
+		if n := strings.Count(logs[policy].String(), "not known to be current"); n != 1 {
+			t.Errorf("%s: %d lines tell that it is stale", policy, n)
+		}
+	}
+}
+
+// TestTheStoreIsReplaced: another store takes the place of the first, as a restore does. A
+// service that ran throughout follows: no token of the first is good, those of the second
+// are, and it hears at once.
+func TestTheStoreIsReplaced(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.startNATS()
+	l.startBroker()
+	l.checkReady("ready")
+	v := l.startService(5 * time.Second)
+	old := l.signIn()
+	l.accepted(v, old)
+	l.stopBroker()
+	if err := os.RemoveAll(l.dir); err != nil {
+		t.Fatal(err)
+	}
+	l.startBroker()
+	eventually(t, 15*time.Second, "a token of the old store is refused", func() bool {
+		err := l.validate(v, old)
+		return errors.Is(err, validator.ErrInvalid) || errors.Is(err, validator.ErrRevoked)
+	})
+	fresh := l.signIn()
+	eventually(t, 15*time.Second, "a token of the new store is good", func() bool { return l.validate(v, fresh) == nil })
+	l.checkReady("ready")
+	l.refusedAtOnce(v)
+	if err := l.validate(v, old); err == nil {
+		t.Error("a token of the old store is good again")
+	}
+}
+
+// TestTwoStoresUnderOneIssuer: a second broker, with a store of its own, speaks for the same
+// issuer. While it is heard on NATS alone its feed key is not the issuer's, and it counts for
+// nothing. While both answer, as behind one address, nobody can tell who is right: the
+// service is stale, and says why, until one is gone.
+func TestTwoStoresUnderOneIssuer(t *testing.T) {
+	t.Parallel()
+	front := newSwitchboard(t)
+	l := newLab(t)
+	l.issuer = front.server.URL
+	l.startNATS()
+	via := newLink(t, loopback(l.natsPort))
+	l.feedURL = "nats://" + via.addr()
+	l.startBroker()
+	front.brokers.Store(&[]string{l.listen})
+	l.checkReady("ready")
+	lines := &logBuffer{}
+	v := l.startService(2*time.Second, func(c *validator.Config) { c.Logger = slog.New(slog.NewTextHandler(lines, nil)) })
+	kept := l.signIn()
+	l.accepted(v, kept)
+
+	second := newLab(t)
+	second.natsPort, second.issuer = l.natsPort, l.issuer
+	second.startBroker()
+	eventually(t, 20*time.Second, "its messages are counted", func() bool { return v.Stats().Feed.UnknownKey > 0 })
+	holds(2*time.Second, func() {
+		if err := l.validate(v, kept); err != nil {
+			t.Fatalf("a good token: %v", err)
+		}
+	})
+	l.refusedAtOnce(v)
+
+	ended := l.signIn()
+	front.brokers.Store(&[]string{l.listen, second.listen})
+	eventually(t, 20*time.Second, "the log says why", func() bool {
+		via.doCut() // each reconnect makes a catch-up
+		via.mend()
+		<-time.After(300 * time.Millisecond)
+		return strings.Contains(lines.String(), "two stores speak for this issuer") && !v.Stats().Fresh
+	})
+	ended.logOff()
+	front.brokers.Store(&[]string{l.listen})
+	second.stopBroker()
+	l.refused(v, ended, 20*time.Second)
+	l.accepted(v, kept)
+	l.refusedAtOnce(v)
+}
+
+// switchboard answers with what one of the brokers behind it answers, whichever.
+type switchboard struct {
+	server  *httptest.Server
+	brokers atomic.Pointer[[]string] // addresses
+}
+
+func newSwitchboard(t *testing.T) *switchboard {
+	t.Helper()
+	s := &switchboard{}
+	transport := &http.Transport{}
+	proxy := &httputil.ReverseProxy{Transport: transport, ErrorLog: log.New(io.Discard, "", 0), Rewrite: func(r *httputil.ProxyRequest) {
+		turns := *s.brokers.Load()
+		r.SetURL(&url.URL{Scheme: "http", Host: turns[rand.IntN(len(turns))]})
+	}}
+	s.server = httptest.NewServer(proxy)
+	t.Cleanup(func() { s.server.Close(); transport.CloseIdleConnections() })
+	return s
+}
+
+// blockade refuses requests to one path while it is closed.
+type blockade struct {
+	path   string
+	next   *http.Transport
+	closed atomic.Bool
+}
+
+func (b *blockade) RoundTrip(r *http.Request) (*http.Response, error) {
+	if b.closed.Load() && r.URL.Path == b.path {
+		return nil, io.ErrUnexpectedEOF
+	}
+	return b.next.RoundTrip(r)
+}
