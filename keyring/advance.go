@@ -3,13 +3,13 @@ package keyring
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"time"
 )
 
 const (
 	firstRetry = time.Second
-	lastRetry  = time.Minute
 	// overdueAfter is how late a rotation may be before somebody is told.
 	overdueAfter = time.Minute
 )
@@ -36,26 +36,30 @@ func (k *Keyring) Advance(ctx context.Context) (changes []Change, next time.Time
 		k.configured = true
 		k.mu.Unlock()
 	}
-	k.remember(err)
+	if ctx.Err() == nil {
+		k.remember(err)
+	}
 	if p == nil {
-		return nil, time.Time{}, err
+		return nil, time.Time{}, fmt.Errorf("advancing the keys: %w", err)
 	}
 	return p.changes, p.next(), err
 }
 
 // Run calls Advance when something is due, and often enough to follow other brokers of the
 // store, until ctx ends. It returns ctx's error. Failures are logged once, seen in
-// [Keyring.Status], and tried again with back-off.
+// [Keyring.Status], and tried again with back-off: never later than other brokers' changes
+// must be known.
 func (k *Keyring) Run(ctx context.Context) error {
-	retry := firstRetry
+	poll := k.cfg.margin() / 3
+	retry := min(firstRetry, poll)
 	for {
 		_, next, err := k.Advance(ctx)
-		wait := k.cfg.margin() / 3
+		wait := poll
 		if err != nil && ctx.Err() == nil {
 			wait = retry/2 + rand.N(retry/2) //nolint:gosec // spreads retries, no secret
-			retry = min(2*retry, lastRetry)
+			retry = min(2*retry, poll)
 		} else {
-			retry = firstRetry
+			retry = min(firstRetry, poll)
 			if due := next.Sub(k.cfg.Now()); !next.IsZero() && due < wait {
 				wait = max(due, time.Millisecond)
 			}

@@ -26,6 +26,12 @@ func (k *Keyring) change(ctx context.Context, decide func(*plan) error) (*plan, 
 		}
 		s := k.current.Load()
 		p := k.plan(s, made)
+		if k.cfg.LastExpiry != nil {
+			var err error
+			if p.lastExpiry, err = k.cfg.LastExpiry(ctx); err != nil {
+				return nil, fmt.Errorf("reading when the last token expires: %w", err)
+			}
+		}
 		err := decide(p)
 		if lack, ok := errors.AsType[*lackError](err); ok {
 			if err := k.make(ctx, lack.need, &made); err != nil {
@@ -54,11 +60,11 @@ func (k *Keyring) change(ctx context.Context, decide func(*plan) error) (*plan, 
 
 // plan begins a plan over a copy of the snapshot's record.
 func (k *Keyring) plan(s *Snapshot, made stock) *plan {
-	mono := k.cfg.Mono()
+	mono, known := k.cfg.Mono(), *k.known.Load()
 	return &plan{
-		rec: s.rec.clone(), limits: k.cfg.limits(), now: k.cfg.Now(), lastSigned: unix(k.lastSigned.Load()), stock: made,
+		rec: s.rec.clone(), limits: k.cfg.limits(), now: k.cfg.Now(), stock: made,
 		ran: func(mark string) time.Duration {
-			if since, ok := s.known[mark]; ok {
+			if since, ok := known[mark]; ok {
 				return mono - since
 			}
 			return 0

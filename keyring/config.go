@@ -2,6 +2,7 @@ package keyring
 
 import (
 	"cmp"
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -38,6 +39,10 @@ type Config struct {
 	// MasterLife is how long a master secret is accepted after its rotation: the longest life
 	// of a session; default [DefaultMasterLife].
 	MasterLife time.Duration
+	// LastExpiry, if set, gives the largest exp of all tokens that were ever signed, so that
+	// the key of tokens that were signed by a clock that was ahead stays published, too. It
+	// is asked once for each change, and its error is the change's.
+	LastExpiry func(ctx context.Context) (time.Time, error)
 	// OnChange, if set, hears of every change that this process made, in their order, once
 	// it is on disk and in use. It must not block and must not change the keyring.
 	OnChange func(Change)

@@ -14,13 +14,14 @@ import (
 // and are safe for concurrent use. It fits the broker's ports for signing access tokens
 // and for derived secrets, and the ledger publisher's for signing messages.
 type Keyring struct {
-	cfg        Config
-	current    atomic.Pointer[Snapshot]
-	lastSigned atomic.Int64 // Unix seconds: the latest reading of the clock at which a token was signed
+	cfg     Config
+	current atomic.Pointer[Snapshot]
+	known   atomic.Pointer[map[string]time.Duration] // since when on the monotonic clock, by plan.ran's mark
 
 	mu         sync.Mutex // serialises reads and changes of the record; guards what follows
 	sealer     Sealer
 	resealing  Sealer // of a Reseal of which it is not known whether it was stored
+	cutOff     bool   // the last read of the store failed
 	configured bool   // whether the configured algorithm was compared with the record's
 	life       lifeWish
 
@@ -103,7 +104,16 @@ func (k *Keyring) Reload(ctx context.Context) error {
 func (k *Keyring) reload(ctx context.Context) error {
 	data, rev, err := k.cfg.Store.Load(ctx)
 	if err != nil {
+		k.cutOff = true
 		return fmt.Errorf("loading the keyring: %w", err)
+	}
+	if k.cutOff {
+		// Other brokers were cut off from the store, too: nobody knows what they served.
+		k.cutOff = false
+		k.known.Store(nil)
+		if s := k.current.Load(); s != nil {
+			k.know(s.rec)
+		}
 	}
 	if s := k.current.Load(); s != nil && s.stored && s.rev == rev {
 		return nil
@@ -134,36 +144,35 @@ func (k *Keyring) open(ctx context.Context, sealer Sealer, data []byte, rev uint
 	return s, nil
 }
 
-// adopt puts the snapshot into use. What was known before stays known since then; all else
-// is known from now on.
+// adopt puts the snapshot into use.
 func (k *Keyring) adopt(s *Snapshot) {
-	before := k.current.Load()
-	now := k.cfg.Mono()
-	s.known = map[string]time.Duration{}
-	for _, mark := range s.rec.marks() {
-		s.known[mark] = now
-		if before != nil {
-			if since, ok := before.known[mark]; ok {
-				s.known[mark] = since
-			}
+	k.current.Store(s)
+	k.know(s.rec)
+}
+
+// know notes what the record says: what was known before stays known since then, all else
+// is known from now on.
+func (k *Keyring) know(rec *record) {
+	now, known := k.cfg.Mono(), map[string]time.Duration{}
+	before := k.known.Load()
+	for _, mark := range rec.marks() {
+		known[mark] = now
+		if before == nil {
+			continue
+		}
+		if since, ok := (*before)[mark]; ok {
+			known[mark] = since
 		}
 	}
-	k.current.Store(s)
+	k.known.Store(&known)
 }
 
 // Snapshot returns the keyring as it is now, for callers that need several answers of one
 // revision.
 func (k *Keyring) Snapshot() *Snapshot { return k.current.Load() }
 
-// SignAccessToken is [Snapshot.SignAccessToken] of the current snapshot. It notes the time:
-// the key stays published until the token is dead, also if the clock is stepped back.
+// SignAccessToken is [Snapshot.SignAccessToken] of the current snapshot.
 func (k *Keyring) SignAccessToken(ctx context.Context, claims []byte) (string, error) {
-	now := k.cfg.Now().Unix()
-	for {
-		if last := k.lastSigned.Load(); now <= last || k.lastSigned.CompareAndSwap(last, now) {
-			break
-		}
-	}
 	return k.Snapshot().SignAccessToken(ctx, claims)
 }
 

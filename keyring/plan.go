@@ -60,8 +60,8 @@ type plan struct {
 	rec    *record
 	limits limits
 	now    time.Time
-	// lastSigned is the latest reading of the clock at which this process signed.
-	lastSigned time.Time
+	// lastExpiry is the largest exp of all tokens ever signed, zero if that is not known.
+	lastExpiry time.Time
 	// ran is how long this process, on its monotonic clock, has known what the mark names
 	// in the state that the mark names; not at all is 0.
 	ran     func(mark string) time.Duration

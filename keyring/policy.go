@@ -124,12 +124,12 @@ func (p *plan) promote(purpose Purpose) error {
 
 // stopSigning notes when the last token of an active key dies and erases its private part.
 func (p *plan) stopSigning(active *keyRecord) {
-	last := p.now
-	if p.lastSigned.After(last) { // the clock was stepped back since
-		last = p.lastSigned
+	last := p.now.Add(p.longestTokenLife())
+	if p.lastExpiry.After(last) {
+		last = p.lastExpiry
 	}
 	active.Retires, active.Private = p.now.Unix(), nil
-	active.LastTokenDies = last.Add(p.longestTokenLife() + clockLeeway).Unix()
+	active.LastTokenDies = last.Add(clockLeeway).Unix()
 }
 
 // discard retires a next key, which never signed anything.

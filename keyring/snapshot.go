@@ -12,10 +12,9 @@ import (
 // Snapshot is the keyring at one revision: immutable, opened, everything prepared that
 // can be. Safe for concurrent use.
 type Snapshot struct {
-	rec         *record                  // what it was made of; private parts are sealed
-	rev         uint64                   // of the record, if stored
-	stored      bool                     // whether rev is known
-	known       map[string]time.Duration // since when on the monotonic clock, by mark
+	rec         *record // what it was made of; private parts are sealed
+	rev         uint64  // of the record, if stored
+	stored      bool    // whether rev is known
 	access      *accessSigner
 	feed        *key
 	verifiers   map[string]*key // access keys that tokens may carry

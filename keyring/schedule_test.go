@@ -1,0 +1,143 @@
+package keyring_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"tokenbroker/keyring"
+)
+
+// deed is one thing that operators, machines or fate do, and the time that passes after it.
+type deed struct {
+	what      string
+	broker    int
+	purpose   keyring.Purpose
+	algorithm keyring.Algorithm
+	pick      int
+	jump      time.Duration
+	then      time.Duration
+}
+
+func (d deed) String() string {
+	return fmt.Sprintf("%s broker %d %s %s %d jump %s, then %s", d.what, d.broker, d.purpose, d.algorithm, d.pick, d.jump, d.then)
+}
+
+var deeds = rapid.Custom(func(t *rapid.T) deed {
+	return deed{
+		what:      rapid.SampledFrom([]string{"rotate", "rotate", "rotate", "compromise", "jump", "restart", "stop", "outage", "repair", "wait"}).Draw(t, "what"),
+		broker:    rapid.IntRange(0, 1).Draw(t, "broker"),
+		purpose:   rapid.SampledFrom([]keyring.Purpose{"access", "access", "access", "feed", "master"}).Draw(t, "purpose"),
+		algorithm: rapid.SampledFrom([]keyring.Algorithm{"", "", "ES256", "EdDSA"}).Draw(t, "algorithm"),
+		pick:      rapid.IntRange(0, 9).Draw(t, "pick"),
+		jump:      rapid.SampledFrom([]time.Duration{time.Hour, -time.Hour, 10 * time.Minute, -10 * time.Minute, 365 * 24 * time.Hour, -365 * 24 * time.Hour}).Draw(t, "jump"),
+		then:      rapid.SampledFrom([]time.Duration{0, time.Second, 20 * time.Second, time.Minute, 5 * time.Minute, 6 * time.Minute, 20 * time.Minute, 70 * time.Minute}).Draw(t, "then"),
+	}
+})
+
+// TestAnySchedule: over random schedules of rotations, compromises, clock jumps, restarts and
+// outages, with two brokers on one store, one key of each purpose is active, no token that
+// is alive fails at a service that caches the JWK set for its full life, and a compromised
+// key is never published or accepted again.
+func TestAnySchedule(t *testing.T) {
+	rotated := 0
+	rapid.Check(t, func(rt *rapid.T) {
+		schedule := rapid.SliceOfN(deeds, 1, 14).Draw(rt, "schedule")
+		var fault string
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t)
+			for _, d := range schedule {
+				w.do(d)
+				w.pass(d.then)
+			}
+			w.store.set(false)
+			w.pass(20 * time.Minute)
+			for i := range w.brokers {
+				w.end(i)
+			}
+			fault = w.fault
+			rotated += len(w.seen) - 1
+		})
+		if fault != "" {
+			rt.Fatal(fault)
+		}
+	})
+	if rotated < 20 {
+		t.Errorf("only %d keys signed after another one: the schedules test nothing", rotated)
+	}
+}
+
+func (w *world) do(d deed) {
+	b := w.brokers[d.broker]
+	switch d.what {
+	case "jump":
+		w.mu.Lock()
+		w.offset += d.jump
+		w.mu.Unlock()
+	case "outage":
+		w.store.set(true)
+	case "repair":
+		w.store.set(false)
+		w.up = time.Now()
+	case "stop", "restart":
+		w.end(d.broker)
+		if d.what == "restart" {
+			w.start(d.broker)
+		}
+	case "rotate":
+		if b != nil {
+			w.rotate(b.ring, d)
+		}
+	case "compromise":
+		if b != nil {
+			w.compromise(b.ring, d.pick)
+		}
+	}
+}
+
+func (w *world) rotate(ring *keyring.Keyring, d deed) {
+	if d.purpose != keyring.PurposeAccess {
+		d.algorithm = ""
+	}
+	r, err := ring.Rotate(w.t.Context(), d.purpose, d.algorithm)
+	switch {
+	case errors.Is(err, errDown) || errors.Is(err, keyring.ErrClockBehind) || errors.Is(err, keyring.ErrTooManyMasters):
+		return
+	case err != nil:
+		w.failf("Rotate: %v", err)
+		return
+	}
+	again, err := ring.Rotate(w.t.Context(), d.purpose, d.algorithm)
+	if err == nil && r.Scheduled && (again.Changed || again.Next.KID != r.Next.KID) {
+		w.failf("asking twice is two rotations: %+v, then %+v", r, again)
+	}
+}
+
+func (w *world) compromise(ring *keyring.Keyring, pick int) {
+	var candidates []keyring.KeyInfo
+	for _, k := range ring.List() {
+		if k.Purpose != keyring.PurposeMaster {
+			candidates = append(candidates, k)
+		}
+	}
+	c, err := ring.Compromise(w.t.Context(), candidates[pick%len(candidates)].KID)
+	switch {
+	case errors.Is(err, errDown):
+		return
+	case err != nil:
+		w.failf("Compromise: %v", err)
+		return
+	}
+	if c.Changed {
+		w.dead[c.Key.KID] = time.Now()
+		w.exempt[c.Successor.KID] = time.Now().Add(ripening)
+	}
+	if _, _, ok := ring.Verifier(c.Key.KID); ok || strings.Contains(string(ring.JWKS().Body)+string(ring.FeedJWKS().Body), c.Key.KID) {
+		w.failf("the compromised key %s is still there", c.Key.KID)
+	}
+}
