@@ -24,6 +24,7 @@ func TestImportBorders(t *testing.T) {
 		"tokenbroker/validator":               sdk,
 		"tokenbroker/validator/httpauth":      sdk,
 		"tokenbroker/validator/validatortest": sdk,
+		"tokenbroker/validator/wsauth":        sdk,
 		"tokenbroker/revocation/natsfeed":     {gin, badger, "github.com/nats-io/nats-server", "tokenbroker/broker", "tokenbroker/api", "tokenbroker/keyring"},
 		"tokenbroker/revocation/httpfeed":     sdk,
 		"tokenbroker/revocation/receipts":     append([]string{"tokenbroker/revocation/ledger", "tokenbroker/validator"}, sdk...),

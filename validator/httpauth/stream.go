@@ -9,16 +9,9 @@ import (
 	"tokenbroker/validator"
 )
 
-// StatusTokenEnded is the code to close a WebSocket with when its token was revoked or has
-// expired (RFC 6455 §7.4.2: 4000-4999 are for applications); [Ended] gives the reason's
-// text. With a library whose Close takes both:
-//
-//	<-r.Context().Done()
-//	if code := httpauth.Ended(r.Context()); code != "" {
-//		conn.Close(httpauth.StatusTokenEnded, code)
-//	}
-//
-// Whatever reads or writes the connection meanwhile gets r.Context(), too.
+// StatusTokenEnded is the code that a WebSocket is closed with when its token was revoked or
+// has expired (RFC 6455 §7.4.2: 4000-4999 are for applications); [Ended] gives the reason's
+// text. Package wsauth does it for github.com/coder/websocket.
 const StatusTokenEnded = 4401
 
 // Binder gives contexts that end with a token; [*validator.Validator] is one.

@@ -1,0 +1,66 @@
+// Package wsauth ends WebSockets with their tokens: a connection is closed with code 4401
+// the moment its token is revoked or expires. It is a package of its own so that a service
+// without WebSockets does not compile github.com/coder/websocket.
+package wsauth
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"tokenbroker/validator/httpauth"
+)
+
+// goodbye is how long a peer may take to be told why its connection ends.
+const goodbye = time.Second
+
+// Handler accepts a request's WebSocket and calls serve with it, to be put inside
+// [httpauth.Require]; a request without claims in its context is answered with 401. When the
+// token is revoked or expires, or b is closed, the peer gets a close frame with
+// [httpauth.StatusTokenEnded] and the reason of [httpauth.Ended]; from then on nothing else
+// is written. At most a second later, or once the peer has closed, too, serve's context ends
+// and the connection with it. When serve returns, the connection is closed.
+//
+//	mux.Handle("GET /ws", httpauth.Require(v)(wsauth.Handler(v, nil, func(ctx context.Context, conn *websocket.Conn) {
+//		for {
+//			kind, message, err := conn.Read(ctx)
+//			if err != nil {
+//				return
+//			}
+//			// ...
+//		}
+//	})))
+//
+// A browser cannot set Authorization on a WebSocket: let it send the token another way that
+// httpauth.Require is given by your own middleware, and never in the URL, which is logged.
+// options may be nil; the origin check of the library stays on unless they say otherwise.
+func Handler(b httpauth.Binder, options *websocket.AcceptOptions, serve func(context.Context, *websocket.Conn)) http.Handler {
+	return httpauth.Stream(b)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, err := websocket.Accept(w, r, options)
+		if err != nil {
+			return // it has answered
+		}
+		defer func() { _ = conn.CloseNow() }()
+		token := r.Context()
+		ctx, cancel := context.WithCancelCause(context.WithoutCancel(token))
+		defer cancel(nil)
+		told := make(chan struct{})
+		stop := context.AfterFunc(token, func() {
+			defer close(told)
+			late := time.AfterFunc(goodbye, func() { cancel(context.Cause(token)) })
+			defer late.Stop()
+			if code := httpauth.Ended(token); code != "" {
+				_ = conn.Close(httpauth.StatusTokenEnded, code) // a peer that is gone is closed all the same
+			}
+			cancel(context.Cause(token))
+		})
+		serve(ctx, conn)
+		if !stop() {
+			_ = conn.CloseNow()
+			<-told
+		}
+	}))
+}
+
