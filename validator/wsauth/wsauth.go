@@ -63,4 +63,3 @@ func Handler(b httpauth.Binder, options *websocket.AcceptOptions, serve func(con
 		}
 	}))
 }
-

@@ -72,7 +72,7 @@ func TestARevokedTokensWebSocketIsClosedWith4401(t *testing.T) {
 		"validator_closed": func(r *rig) { r.v.Close() },
 	} {
 		r := start(t)
-		conn, _, err := r.dial(t, r.issuer.Mint(validatortest.Claims{"sid": "s1"})) //nolint:bodyclose // the library's own
+		conn, _, err := r.dial(t, r.issuer.Mint(validatortest.Claims{"sid": "s1"}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -97,7 +97,7 @@ func TestARevokedTokensWebSocketIsClosedWith4401(t *testing.T) {
 // A peer that neither reads nor answers holds the handler for about a second.
 func TestAPeerThatDoesNotAnswerIsCutOff(t *testing.T) {
 	r := start(t)
-	if _, _, err := r.dial(t, r.issuer.Mint(validatortest.Claims{"sid": "s1"})); err != nil { //nolint:bodyclose // the library's own
+	if _, _, err := r.dial(t, r.issuer.Mint(validatortest.Claims{"sid": "s1"})); err != nil {
 		t.Fatal(err)
 	}
 	r.issuer.RevokeSession("s1")
@@ -113,7 +113,7 @@ func TestAPeerThatDoesNotAnswerIsCutOff(t *testing.T) {
 
 func TestNoTokenNoWebSocket(t *testing.T) {
 	r := start(t)
-	_, resp, err := r.dial(t, "none") //nolint:bodyclose // the library's own
+	_, resp, err := r.dial(t, "none")
 	if err == nil || resp == nil || resp.StatusCode != http.StatusUnauthorized {
 		t.Fatalf("%v", err)
 	}
