@@ -60,7 +60,7 @@ func operations() []operation {
 		{"GET", "/admin/v1/revocations", "", "/admin/v1/revocations", 200, `revocations "" 100`, `{"revocations":[{"kind":"sub","value":"u1","expires_at":1700000300,"at":1700000000,"reason":"revoked","epoch":9}],"next":"sub.u1"}`, ""},
 		{"GET", "/admin/v1/revocations?after=sub.u1&limit=7", "", "/admin/v1/revocations", 200, `revocations "sub.u1" 7`, "", ""},
 		{"GET", "/admin/v1/backup", "", "/admin/v1/backup", 200, "", "", ""},
-		{"GET", "/admin/v1/keys", "", "/admin/v1/keys", 200, "keys", `{"now":"2026-01-02T03:04:05Z","keys":[` + keyJSON + `,{"kid":"m1","purpose":"master","state":"active","created":"2026-01-02T03:04:05Z"}],"rotate_every":"720h0m0s","overdue":{"purposes":["access"],"since":"2026-01-02T03:04:05Z","old_key_until":"2026-01-02T03:04:05Z"}}`, ""},
+		{"GET", "/admin/v1/keys", "", "/admin/v1/keys", 200, "keys", `{"now":"2026-01-02T03:04:05Z","keys":[` + keyJSON + `,{"kid":"m1","purpose":"master","algorithm":"HKDF-SHA256","state":"active","created":"2026-01-02T03:04:05Z"}],"rotate_every":"720h0m0s","overdue":{"purposes":["access"],"since":"2026-01-02T03:04:05Z","old_key_until":"2026-01-02T03:04:05Z"}}`, ""},
 		{"GET", "/admin/v1/keys/jwks", "", "/admin/v1/keys/jwks", 200, "", `{"keys":[],"store":"s1"}`, ""},
 		{"GET", "/admin/v1/keys/jwks?purpose=access", "", "/admin/v1/keys/jwks", 200, "", `{"keys":[],"store":"s1"}`, ""},
 		{"GET", "/admin/v1/keys/jwks?purpose=feed", "", "/admin/v1/keys/jwks", 200, "", `{"keys":[],"store":"s2"}`, ""},

@@ -171,7 +171,7 @@ func fullKey() api.Key {
 func (f *fakeOperators) ListKeys(context.Context) (api.KeyList, error) {
 	f.note(broker.Request{}, "keys")
 	return api.KeyList{
-		Now: moment, Keys: []api.Key{fullKey(), {KID: "m1", Purpose: "master", State: "active", Created: moment}}, RotateEvery: "720h0m0s",
+		Now: moment, Keys: []api.Key{fullKey(), {KID: "m1", Purpose: "master", Algorithm: "HKDF-SHA256", State: "active", Created: moment}}, RotateEvery: "720h0m0s",
 		Overdue: &api.KeyOverdue{Purposes: []string{"access"}, Since: moment, OldKeyUntil: moment},
 	}, f.err
 }

@@ -24,9 +24,9 @@ type Keys interface {
 // (yet) is missing.
 type Key struct {
 	KID string `json:"kid"`
-	// Purpose is access, feed or master (the secret of refresh tokens, which has no algorithm).
+	// Purpose is access, feed or master (the secret that refresh and CSRF tokens are derived from).
 	Purpose   string `json:"purpose"`
-	Algorithm string `json:"algorithm,omitempty"`
+	Algorithm string `json:"algorithm"`
 	// State is next, active, retiring, retired or compromised.
 	State         string    `json:"state"`
 	Created       time.Time `json:"created,omitzero"`

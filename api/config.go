@@ -89,10 +89,11 @@ type Config struct {
 	InsecureCookies bool
 	// TrustedProxies are the addresses or CIDRs whose X-Forwarded-For is believed: none by default.
 	TrustedProxies []string
-	// MaxTokenLifetime is the discovery member access_token_max_lifetime.
-	MaxTokenLifetime time.Duration
-	// Algorithms are those of the published access keys; ES256 by default.
-	Algorithms []string
+	// MaxTokenLifetime is the discovery member access_token_max_lifetime, at least a second, and
+	// Algorithms are those of the published access keys. Both are asked for each discovery
+	// document and must not block.
+	MaxTokenLifetime func() time.Duration
+	Algorithms       func() []string
 
 	Sessions Sessions
 	// Logins may be nil: there are no providers and none of their paths.
@@ -140,12 +141,6 @@ func (c *Config) validate() error {
 	default:
 		return fmt.Errorf("cookie path %q: a browser would not send it to /auth; want /auth or /", c.CookiePath)
 	}
-	if c.MaxTokenLifetime < time.Second {
-		return fmt.Errorf("longest token life %v: want at least 1s", c.MaxTokenLifetime)
-	}
-	if len(c.Algorithms) == 0 {
-		c.Algorithms = []string{"ES256"}
-	}
 	if c.StreamTimeout <= 0 {
 		c.StreamTimeout = defaultStreamTimeout
 	}
@@ -155,6 +150,7 @@ func (c *Config) validate() error {
 	var missing []string
 	for name, absent := range map[string]bool{
 		"Sessions": c.Sessions == nil, "Clients": c.Clients == nil, "Verifier": c.Verifier == nil, "Catchup": c.Catchup == nil,
+		"MaxTokenLifetime": c.MaxTokenLifetime == nil, "Algorithms": c.Algorithms == nil,
 		"JWKS": c.JWKS == nil, "FeedJWKS": c.FeedJWKS == nil, "Readiness": c.Readiness == nil,
 	} {
 		if absent {

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 )
@@ -28,25 +29,25 @@ type metadata struct {
 	AccessTokenMaxLifetime int64    `json:"access_token_max_lifetime"`
 }
 
-// newDiscovery encodes the document once. The algorithms are those of the keys at jwks_uri:
+// discovery serves the document as it is now. The algorithms are those of the keys at jwks_uri:
 // OIDC requires the member, and clients take their allow-list from it. The longest life, in
 // seconds, is rounded up, so that no token is signed that a validator refuses.
-func newDiscovery(cfg *Config) (document, error) {
-	base := strings.TrimSuffix(cfg.Issuer, "/")
+func (s *server) discovery(w http.ResponseWriter, r *http.Request) error {
+	base := strings.TrimSuffix(s.cfg.Issuer, "/")
 	body, err := json.Marshal(metadata{
-		Issuer:                 cfg.Issuer,
+		Issuer:                 s.cfg.Issuer,
 		JWKSURI:                base + "/.well-known/jwks.json",
 		ResponseTypes:          []string{},
 		GrantTypes:             []string{},
 		SubjectTypes:           []string{"public"},
-		IDTokenAlgorithms:      cfg.Algorithms,
+		IDTokenAlgorithms:      s.cfg.Algorithms(),
 		IntrospectionEndpoint:  base + "/oauth2/introspect",
 		IntrospectionAuth:      []string{"client_secret_basic", "client_secret_post"},
-		AccessTokenMaxLifetime: int64((cfg.MaxTokenLifetime + time.Second - 1) / time.Second),
+		AccessTokenMaxLifetime: int64((s.cfg.MaxTokenLifetime() + time.Second - 1) / time.Second),
 	})
 	if err != nil {
-		return document{}, fmt.Errorf("encoding the discovery document: %w", err)
+		return fmt.Errorf("encoding the discovery document: %w", err)
 	}
 	sum := sha256.Sum256(body)
-	return document{body: body, etag: hex.EncodeToString(sum[:16]), maxAge: discoveryMaxAge}, nil
+	return document{body: body, etag: hex.EncodeToString(sum[:16]), maxAge: discoveryMaxAge}.serve(w, r)
 }

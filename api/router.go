@@ -38,8 +38,6 @@ type server struct {
 	allowed atomic.Pointer[origins]
 	cookie  refreshCookie
 	logins  loginCookies
-	// discovery is the encoded document of both discovery paths.
-	discovery document
 }
 
 // endpoint answers a request, or returns why it does not and has written nothing but
@@ -59,9 +57,6 @@ func New(cfg Config) (*Public, error) {
 	}
 	s := &server{cfg: cfg, cookie: newRefreshCookie(cfg.CookieName, cfg.CookiePath, !cfg.InsecureCookies), logins: newLoginCookies(!cfg.InsecureCookies)}
 	s.allowed.Store(&allowed)
-	if s.discovery, err = newDiscovery(&cfg); err != nil {
-		return nil, fmt.Errorf("configuring the HTTP surface: %w", err)
-	}
 	router, err := s.routes()
 	if err != nil {
 		return nil, fmt.Errorf("configuring the HTTP surface: %w", err)
@@ -105,8 +100,8 @@ func (s *server) routes() (*gin.Engine, error) {
 		e.GET("/auth/callback/:provider", auth(s.callback))
 		e.POST("/auth/social-exchange", auth(s.socialExchange))
 	}
-	get("/.well-known/openid-configuration", s.discovery.serve)
-	get("/.well-known/oauth-authorization-server", s.discovery.serve)
+	get("/.well-known/openid-configuration", s.discovery)
+	get("/.well-known/oauth-authorization-server", s.discovery)
 	get("/.well-known/jwks.json", s.jwks(s.cfg.JWKS))
 	e.POST("/oauth2/introspect", auth(oauth(s.introspect)))
 	get("/revocations", noStore(s.revocations))

@@ -160,7 +160,7 @@ func TestNewRefuses(t *testing.T) {
 		"no issuer":            {func(c *api.Config) { c.Issuer = "" }, "issuer"},
 		"cookie elsewhere":     {func(c *api.Config) { c.CookiePath = "/app" }, "cookie path"},
 		"a prefixed cookie":    {func(c *api.Config) { c.CookieName = "__Host-x" }, "cookie name"},
-		"no token life":        {func(c *api.Config) { c.MaxTokenLifetime = 0 }, "token life"},
+		"no token life":        {func(c *api.Config) { c.MaxTokenLifetime = nil }, "missing: MaxTokenLifetime"},
 		"no broker":            {func(c *api.Config) { c.Sessions = nil }, "missing: Sessions"},
 		"a bad proxy":          {func(c *api.Config) { c.TrustedProxies = []string{"nonsense"} }, "trusted proxies"},
 		"an origin with path":  {func(c *api.Config) { c.Origins = []string{spa + "/app"} }, "want scheme://host"},

@@ -53,6 +53,7 @@ func (n *Node) gauges() {
 	m.Gauge("tokenbroker_ledger_unreadable_records", "Revocation records that cannot be read; while there are any, full catch-up answers are refused.", func() float64 {
 		return float64(n.ledger.Unreadable())
 	})
+	n.keyGauges()
 	m.Gauge("tokenbroker_store_writable", "Whether the store accepts writes (1) or refuses them (0).", func() float64 {
 		return metrics.Bool(n.store.Writable() == nil)
 	})

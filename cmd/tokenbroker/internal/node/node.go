@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -42,6 +43,11 @@ type Node struct {
 	providers map[string]Provider
 	ledger    *ledger.Ledger
 	keys      *keyring.Keyring
+	// kek is where the keyring is sealed from, and changes is what became of keys and is still to be told.
+	kek     kekSource
+	changes chan keyring.Change
+	// lives are those of access tokens, in nanoseconds: what is published, and what is signed.
+	lives     struct{ published, signed atomic.Int64 }
 	bus       *natsfeed.Bus
 	publisher *ledger.Publisher
 	receipts  *receipts.Collector

@@ -3,12 +3,10 @@ package node
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"time"
 
 	"tokenbroker/api"
-	"tokenbroker/keyring"
 	"tokenbroker/validator"
 )
 
@@ -16,7 +14,7 @@ import (
 func (n *Node) serve(context.Context) error {
 	own, err := validator.NewInProcess(validator.InProcessConfig{
 		Issuer: n.issuer, Audiences: n.cfg.Audience, Keys: n.keys.Verifier,
-		Denylist: n.deny, Now: n.ledger.Now, MaxLifetime: n.cfg.Policy.AccessLife,
+		Denylist: n.deny, Now: n.ledger.Now, MaxLifetime: n.publishedLife(), // nothing longer lives, then and later
 	})
 	if err != nil {
 		return err
@@ -29,8 +27,8 @@ func (n *Node) serve(context.Context) error {
 		Logins: logins,
 		Issuer: n.issuer, Origins: n.cfg.Origins, TrustedProxies: n.cfg.TrustedProxies, DemoSample: n.cfg.DemoSample,
 		CookieName: n.cfg.CookieName, CookiePath: n.cfg.CookiePath, InsecureCookies: n.cfg.InsecureCookies,
-		Algorithms:       n.algorithms(),
-		MaxTokenLifetime: n.cfg.Policy.AccessLife,
+		Algorithms:       n.algorithms,
+		MaxTokenLifetime: n.publishedLife,
 		Sessions:         n.metrics.Sessions(n.broker), Clients: n.broker, Verifier: verifier{own}, Catchup: catchup{n.ledger},
 		Stream: stream{n.publisher.Hub()}, Receipts: postedReceipts{n.receipts, n.cfg.Logger},
 		JWKS: document(n.keys.JWKS), FeedJWKS: document(n.keys.FeedJWKS),
@@ -66,24 +64,13 @@ func (n *Node) stopListening(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// algorithms are those of the published access keys.
-func (n *Node) algorithms() []string {
-	var algorithms []string
-	for _, k := range n.keys.List() {
-		if name := string(k.Algorithm); k.Purpose == keyring.PurposeAccess && !slices.Contains(algorithms, name) {
-			algorithms = append(algorithms, name)
-		}
-	}
-	return algorithms
-}
-
 // readiness is ready when store and keyring are; without NATS the broker is degraded.
 func (n *Node) readiness(ctx context.Context) []api.Check {
 	writable := n.store.Writable()
 	connected := n.bus.Connected()
 	checks := []api.Check{
 		{Name: "store", OK: writable == nil},
-		{Name: "keyring", OK: true},
+		n.keyringCheck(),
 		{Name: "nats", OK: true, Degraded: !connected},
 	}
 	checks = append(checks, n.providersReady(ctx)...)

@@ -13,7 +13,6 @@ import (
 	"tokenbroker/broker/throttle"
 	"tokenbroker/cmd/tokenbroker/internal/adminsocket"
 	"tokenbroker/cmd/tokenbroker/internal/private"
-	"tokenbroker/keyring"
 	"tokenbroker/revocation"
 	"tokenbroker/revocation/ledger"
 	"tokenbroker/revocation/natsfeed"
@@ -125,36 +124,6 @@ func (n *Node) openStore(ctx context.Context) error {
 	return err
 }
 
-func (n *Node) openKeys(ctx context.Context) error {
-	kek, origin := n.cfg.KEK, n.cfg.Setting("keyring.kek")
-	if kek == nil {
-		var err error
-		origin = "the KEK file " + KEKFile(n.cfg.DataDir)
-		if kek, err = keyring.LoadOrCreateKEKFile(KEKFile(n.cfg.DataDir)); err != nil {
-			return err
-		}
-	}
-	sealer, err := keyring.NewAESGCM(kek)
-	if err != nil {
-		return err
-	}
-	n.keys, err = keyring.Open(ctx, keyring.Config{
-		Store: keyringStore{n.store}, Sealer: sealer, StoreID: n.ledger.StoreID(),
-		Algorithm: n.cfg.Algorithm, JWKSMaxAge: n.cfg.JWKSMaxAge,
-		Now: n.ledger.Now, Logger: n.cfg.Logger,
-	})
-	switch {
-	case errors.Is(err, keyring.ErrWrongKEK):
-		return fmt.Errorf("with %s: %w", origin, err)
-	case errors.Is(err, keyring.ErrCorrupt):
-		return fmt.Errorf("the data in %s: %w; nothing was changed, restore it from a backup", n.cfg.DataDir, err)
-	case err != nil:
-		return err
-	}
-	n.deny.SetKids(n.keys.Compromised())
-	return nil
-}
-
 // startBroadcast connects to NATS (within the process when it is embedded; in the
 // background when it is down) and starts the publisher.
 func (n *Node) startBroadcast(ctx context.Context) error {
@@ -186,6 +155,7 @@ func (n *Node) startBroadcast(ctx context.Context) error {
 	}
 	n.bus.OnReconnect(n.publisher.Poke)
 	n.background(n.publisher.Run)
+	n.startKeys()
 	n.onStop(func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, flushTimeout)
 		defer cancel()
@@ -227,8 +197,6 @@ func (n *Node) startBroker(ctx context.Context) error {
 		}
 	}
 	n.broker = broker.New(broker.Config{
-		Store: n.metrics.Store(n.store), Signer: n.keys, Secrets: n.keys, Ledger: n.ledger, Broadcast: n.publisher,
-		Receipts: awaitedReceipts{n.receipts, n.mono},
 		Denylist: n.deny, Clock: n.ledger, Passwords: hasher, Throttle: throttle.New(throttle.Config{}),
 		CustomClaims: n.cfg.CustomClaims, Providers: providers, LogoutReturn: n.issuer + "/",
 		Issuer: n.issuer, Audience: n.cfg.Audience,

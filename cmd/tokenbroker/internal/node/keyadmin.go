@@ -1,0 +1,167 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+
+	"tokenbroker/api"
+	"tokenbroker/broker"
+	"tokenbroker/broker/store"
+	"tokenbroker/keyring"
+)
+
+// keyRevoker is the keyring as the broker changes it.
+type keyRevoker struct{ keys *keyring.Keyring }
+
+var _ broker.Keys = keyRevoker{}
+
+// Compromise implements [broker.Keys].
+func (k keyRevoker) Compromise(ctx context.Context, kid string) (broker.CompromisedKey, error) {
+	done, err := k.keys.Compromise(ctx, kid)
+	switch {
+	case errors.Is(err, keyring.ErrUnknownKey):
+		return broker.CompromisedKey{}, &broker.Error{Code: broker.CodeUnknownKey, Message: "There is no such key; a master secret is rotated.", Err: err}
+	case err != nil:
+		return broker.CompromisedKey{}, err
+	}
+	key := broker.CompromisedKey{Purpose: string(done.Key.Purpose), Algorithm: string(done.Key.Algorithm), Changed: done.Changed}
+	if done.Successor.State == keyring.StateActive {
+		key.Successor = done.Successor.KID
+	}
+	return key, nil
+}
+
+// operatorKeys is the keyring as operators handle it.
+type operatorKeys struct{ *Node }
+
+var _ api.Keys = operatorKeys{}
+
+// ListKeys implements [api.Keys]: by purpose, then by state, the newest first.
+func (o operatorKeys) ListKeys(context.Context) (api.KeyList, error) {
+	list := api.KeyList{Now: o.ledger.Now().UTC(), Keys: []api.Key{}}
+	if o.cfg.RotateEvery > 0 {
+		list.RotateEvery = o.cfg.RotateEvery.String()
+	}
+	all := o.keys.List()
+	states := []keyring.State{keyring.StateActive, keyring.StateNext, keyring.StateRetiring, keyring.StateCompromised, keyring.StateRetired}
+	slices.SortStableFunc(all, func(a, b keyring.KeyInfo) int {
+		return cmp.Or(cmp.Compare(a.Purpose, b.Purpose), cmp.Compare(slices.Index(states, a.State), slices.Index(states, b.State)), b.Created.Compare(a.Created))
+	})
+	for _, k := range all {
+		list.Keys = append(list.Keys, apiKey(k))
+	}
+	if status := o.keys.Status(); len(status.Overdue) > 0 {
+		list.Overdue = &api.KeyOverdue{Purposes: []string{}, Since: status.Since, OldKeyUntil: status.OldKeyUntil}
+		for _, p := range status.Overdue {
+			list.Overdue.Purposes = append(list.Overdue.Purposes, string(p))
+		}
+	}
+	return list, nil
+}
+
+func apiKey(k keyring.KeyInfo) api.Key {
+	return api.Key{
+		KID: k.KID, Purpose: string(k.Purpose), Algorithm: string(k.Algorithm), State: string(k.State),
+		Created: k.Created, Activates: k.Activates, Retires: k.Retires, LastTokenDies: k.LastTokenDies,
+		NextStep: k.NextStep, NextStepAt: k.NextStepAt.UTC(),
+	}
+}
+
+// RotateKey implements [api.Keys].
+func (o operatorKeys) RotateKey(ctx context.Context, rotation api.KeyRotation, req broker.Request) (api.KeyRotated, error) {
+	done, err := o.keys.Rotate(ctx, keyring.Purpose(rotation.Purpose), keyring.Algorithm(rotation.Algorithm))
+	switch {
+	case errors.Is(err, keyring.ErrClockBehind):
+		return api.KeyRotated{}, &broker.Error{Code: broker.CodeUnavailable, Message: "The clock is behind the keys' own times: set it right first. The present keys sign on.", Err: err}
+	case errors.Is(err, keyring.ErrTooManyMasters):
+		return api.KeyRotated{}, &broker.Error{Code: api.CodeInvalidRotation, Message: "Too many master secrets are still accepted: wait until the oldest is dropped.", Err: err}
+	case err != nil:
+		return api.KeyRotated{}, refusedWrite(err)
+	}
+	o.audit("key_rotate", req, "purpose", rotation.Purpose, "kid", done.Active.KID, "next", done.Next.KID,
+		"signs", done.Signs.UTC(), "scheduled", done.Scheduled, "changed", done.Changed)
+	return api.KeyRotated{
+		Purpose: rotation.Purpose, Active: apiKey(done.Active), Next: apiKey(done.Next), Signs: done.Signs.UTC(),
+		Scheduled: done.Scheduled, Changed: done.Changed,
+	}, nil
+}
+
+// ResealKeys implements [api.Keys].
+func (o operatorKeys) ResealKeys(ctx context.Context, kekFile string, req broker.Request) (api.KeysResealed, error) {
+	o.kek.mu.Lock()
+	defer o.kek.mu.Unlock()
+	reseal := func(kek keyring.KEK) error {
+		sealer, err := keyring.NewAESGCM(kek)
+		if err != nil {
+			return err
+		}
+		return o.keys.Reseal(ctx, sealer)
+	}
+	var done api.KeysResealed
+	var err error
+	if kekFile == "" {
+		done, err = o.resealOwn(reseal)
+	} else {
+		done, err = o.resealBy(kekFile, reseal)
+	}
+	if err != nil {
+		return api.KeysResealed{}, refusedWrite(err)
+	}
+	o.audit("keyring_reseal", req, "kek_file", done.KEKFile)
+	return done, nil
+}
+
+// resealOwn replaces the server's own KEK.
+func (o operatorKeys) resealOwn(reseal func(keyring.KEK) error) (api.KeysResealed, error) {
+	if o.kek.own == nil {
+		return api.KeysResealed{}, invalidKEK(fmt.Sprintf("the KEK is not the server's own: it comes from %s; name the file with the new one", o.kek.named), nil)
+	}
+	if err := o.kek.own.replace(reseal); err != nil {
+		return api.KeysResealed{}, err
+	}
+	return api.KeysResealed{KEKFile: o.kek.own.path}, nil
+}
+
+// resealBy takes the KEK of a file that is the operator's to keep.
+func (o operatorKeys) resealBy(path string, reseal func(keyring.KEK) error) (api.KeysResealed, error) {
+	own := ownKEK{path: KEKFile(o.cfg.DataDir)}
+	switch clean := filepath.Clean(path); {
+	case !filepath.IsAbs(path):
+		return api.KeysResealed{}, invalidKEK("kek_file has to be an absolute path on the server's machine", nil)
+	case clean == own.path || clean == own.next():
+		return api.KeysResealed{}, invalidKEK("that is the server's own file: leave kek_file out to have it replaced", nil)
+	}
+	kek, err := readKEK(path)
+	if err != nil {
+		return api.KeysResealed{}, invalidKEK("the server cannot use that file: "+err.Error(), err)
+	}
+	if err := reseal(kek); err != nil {
+		return api.KeysResealed{}, err
+	}
+	todo := fmt.Sprintf("set keyring.kek_file to %s; until now the KEK came from %s, which opens nothing any more but older backups", path, o.kek.named)
+	o.kek.own, o.kek.named = nil, path
+	return api.KeysResealed{KEKFile: path, Todo: todo}, nil
+}
+
+func invalidKEK(detail string, err error) error {
+	return &broker.Error{Code: api.CodeInvalidKEK, Message: detail, Err: err}
+}
+
+// refusedWrite names a store that takes no writes; what else it is stays internal.
+func refusedWrite(err error) error {
+	var app *broker.Error
+	if errors.Is(err, store.ErrReadOnly) && !errors.As(err, &app) {
+		return &broker.Error{Code: broker.CodeWritesRefused, Message: "Writes are refused for now; the present keys sign on.", Err: err}
+	}
+	return err
+}
+
+// audit writes the line of an operator's act on the keyring.
+func (o operatorKeys) audit(event string, req broker.Request, attrs ...any) {
+	head := []any{"event", event, "addr", req.Addr, "request_id", req.ID, "operator", req.Operator, "note", req.Note}
+	o.cfg.Logger.Info("audit", append(head, attrs...)...)
+}

@@ -1,0 +1,168 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"tokenbroker/keyring"
+	"tokenbroker/revocation"
+)
+
+const (
+	// keyChanges is how many changes of keys may wait to be told of; further ones are not
+	// told over NATS, which they are in the log all the same.
+	keyChanges = 64
+	// keyWatch is how often a rotation that is overdue is looked for.
+	keyWatch = 30 * time.Second
+	// lifeRetry is when the life of access tokens is settled again after a failure.
+	lifeRetry = 10 * time.Second
+)
+
+// openKeys opens the keyring with the KEK of the configuration or of the data directory.
+func (n *Node) openKeys(ctx context.Context) error {
+	n.changes = make(chan keyring.Change, keyChanges)
+	open := func(kek keyring.KEK) error {
+		sealer, err := keyring.NewAESGCM(kek)
+		if err != nil {
+			return err
+		}
+		n.keys, err = keyring.Open(ctx, keyring.Config{
+			Store: keyringStore{n.store}, Sealer: sealer, StoreID: n.ledger.StoreID(),
+			Algorithm: n.cfg.Algorithm, JWKSMaxAge: n.cfg.JWKSMaxAge, RotateEvery: n.cfg.RotateEvery,
+			TokenLife: n.cfg.Policy.AccessLife, MasterLife: n.cfg.Policy.Absolute,
+			OnChange: n.keyChanged, Now: n.ledger.Now, Logger: n.cfg.Logger,
+		})
+		return err
+	}
+	own := ownKEK{path: KEKFile(n.cfg.DataDir)}
+	n.kek = kekSource{own: &own, named: "the KEK file " + own.path}
+	var err error
+	if n.cfg.KEK != nil {
+		n.kek = kekSource{named: n.cfg.Setting("keyring.kek")}
+		err = open(n.cfg.KEK)
+	} else {
+		err = own.open(open)
+	}
+	switch {
+	case errors.Is(err, keyring.ErrWrongKEK):
+		return fmt.Errorf("with %s: %w", n.kek.named, err)
+	case errors.Is(err, keyring.ErrCorrupt):
+		return fmt.Errorf("the data in %s: %w; nothing was changed, restore it from a backup", n.cfg.DataDir, err)
+	case err != nil:
+		return err
+	}
+	n.deny.SetKids(n.keys.Compromised())
+	_, err = n.settleLife(ctx)
+	return err
+}
+
+// startKeys runs the keyring's own loop, and the one that tells of it.
+func (n *Node) startKeys() {
+	n.background(func(ctx context.Context) error {
+		_ = n.keys.Run(ctx) // ctx's own error
+		return nil
+	})
+	n.background(n.keepKeys)
+}
+
+// keepKeys tells of changes, looks for overdue rotations and follows a changed life of
+// access tokens.
+func (n *Node) keepKeys(ctx context.Context) error {
+	watch := time.NewTicker(keyWatch)
+	defer watch.Stop()
+	life := time.NewTimer(0)
+	defer life.Stop()
+	overdue := false
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case c := <-n.changes:
+			n.publishKey(c)
+		case <-watch.C:
+			overdue = n.alertOverdue(overdue)
+		case <-life.C:
+			next, err := n.settleLife(ctx)
+			switch {
+			case err != nil && ctx.Err() == nil:
+				n.cfg.Logger.Error("the life of access tokens stays as it is", "error", err)
+				life.Reset(lifeRetry)
+			case !next.IsZero():
+				life.Reset(max(next.Sub(n.ledger.Now()), time.Second))
+			}
+		}
+	}
+}
+
+// settleLife takes over what life of access tokens is published and signed now.
+func (n *Node) settleLife(ctx context.Context) (next time.Time, err error) {
+	want := (n.cfg.Policy.AccessLife + time.Second - 1).Truncate(time.Second)
+	published, signed, next, err := n.keys.TokenLife(ctx, want)
+	if err == nil {
+		n.lives.published.Store(int64(published))
+		n.lives.signed.Store(int64(signed))
+	}
+	return next, err
+}
+
+func (n *Node) publishedLife() time.Duration { return time.Duration(n.lives.published.Load()) }
+func (n *Node) accessLife() time.Duration    { return time.Duration(n.lives.signed.Load()) }
+
+// keyChanged hears of each change of the keyring, once it is in use: the own denylist first.
+func (n *Node) keyChanged(c keyring.Change) {
+	if c.What == keyring.ChangeCompromised {
+		n.deny.SetKids(n.keys.Compromised())
+	}
+	attrs := []any{"event", c.What, "addr", "", "request_id", ""}
+	if c.Key.KID != "" {
+		attrs = append(attrs, "kid", c.Key.KID, "purpose", string(c.Key.Purpose), "algorithm", string(c.Key.Algorithm), "state", string(c.Key.State))
+	}
+	n.cfg.Logger.Info("audit", attrs...)
+	select {
+	case n.changes <- c:
+	default:
+	}
+}
+
+// publishKey tells whoever listens on NATS; what cannot be sent now is not sent.
+func (n *Node) publishKey(c keyring.Change) {
+	raw, err := n.keys.SignFeed(revocation.KeysType, revocation.KeyEvent{
+		V: revocation.Version, Store: n.ledger.StoreID(), Origin: n.ledger.Origin(), At: c.At.Unix(), What: c.What,
+		KID: c.Key.KID, Purpose: string(c.Key.Purpose), Algorithm: string(c.Key.Algorithm), State: string(c.Key.State),
+	})
+	if err == nil {
+		err = n.bus.Publish(revocation.KeysSubject+n.ledger.Origin(), raw)
+	}
+	if err != nil {
+		n.cfg.Logger.Warn("a change of keys was not told over NATS", "what", c.What, "kid", c.Key.KID, "error", err)
+	}
+}
+
+// algorithms are those of the published access keys.
+func (n *Node) algorithms() []string {
+	var algorithms []string
+	for _, k := range n.keys.List() {
+		name := string(k.Algorithm)
+		if k.Purpose == keyring.PurposeAccess && published(k.State) && !slices.Contains(algorithms, name) {
+			algorithms = append(algorithms, name)
+		}
+	}
+	return algorithms
+}
+
+func published(s keyring.State) bool {
+	return s == keyring.StateNext || s == keyring.StateActive || s == keyring.StateRetiring
+}
+
+// purposes joins them for people.
+func purposes(all []keyring.Purpose) string {
+	names := make([]string, len(all))
+	for i, p := range all {
+		names[i] = string(p)
+	}
+	return strings.Join(names, ", ")
+}
