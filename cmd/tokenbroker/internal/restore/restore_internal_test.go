@@ -1,0 +1,309 @@
+package restore
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"tokenbroker/broker/store"
+	"tokenbroker/broker/store/backup"
+	"tokenbroker/broker/store/badgerstore"
+	"tokenbroker/cmd/tokenbroker/internal/node"
+	"tokenbroker/keyring"
+	"tokenbroker/revocation"
+	"tokenbroker/revocation/ledger"
+)
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m,
+		// glog's flusher comes with Badger's dependencies and cannot be stopped.
+		goleak.IgnoreAnyFunction("github.com/golang/glog.(*fileSink).flushDaemon"))
+}
+
+// site is the data directory of a stopped broker and a backup of it.
+type site struct {
+	dir, file string
+	id        string // of the store
+	kids      []string
+}
+
+func newSite(t *testing.T) site {
+	t.Helper()
+	s := site{dir: filepath.Join(t.TempDir(), "data"), file: filepath.Join(t.TempDir(), "backup")}
+	var out bytes.Buffer
+	s.use(t, func(disk *badgerstore.Store) {
+		l, k := s.open(t, disk)
+		s.id, s.kids = l.StoreID(), kids(k)
+		user := store.Write{Key: "user.u1", Value: []byte(`{"v":1,"uid":"u1"}`)}
+		if err := disk.Commit(t.Context(), []store.Change{{Writes: []store.Write{user}}}, nil)[0]; err != nil {
+			t.Fatal(err)
+		}
+		w, err := backup.NewWriter(&out, backup.Header{Store: s.id, TakenAt: time.Now().Unix()})
+		if err == nil {
+			err = disk.Each(t.Context(), "", w.Add)
+		}
+		if err := errors.Join(err, w.Close()); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if err := os.WriteFile(s.file, out.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// use opens the store as a start of the broker does.
+func (s site) use(t *testing.T, f func(*badgerstore.Store)) {
+	t.Helper()
+	if _, _, err := badgerstore.FinishReplace(node.StoreDir(s.dir), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	disk, err := badgerstore.Open(badgerstore.Config{Dir: node.StoreDir(s.dir)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f(disk)
+	if err := disk.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (s site) open(t *testing.T, disk *badgerstore.Store) (*ledger.Ledger, *keyring.Keyring) {
+	t.Helper()
+	l, err := ledger.Open(t.Context(), ledger.Config{Store: disk, Denylist: revocation.NewDenylist()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kek, err := keyring.LoadOrCreateKEKFile(node.KEKFile(s.dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := keyring.Open(t.Context(), keyring.Config{Store: node.KeyringStore(disk), Sealer: sealer(t, kek), StoreID: l.StoreID()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l, k
+}
+
+func sealer(t *testing.T, kek keyring.KEK) keyring.Sealer {
+	t.Helper()
+	s, err := keyring.NewAESGCM(kek)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func kids(k *keyring.Keyring) (kids []string) {
+	for _, key := range k.List() {
+		if key.Purpose == keyring.PurposeAccess || key.Purpose == keyring.PurposeFeed {
+			kids = append(kids, key.KID)
+		}
+	}
+	return kids
+}
+
+func run(ctx context.Context, cfg Config) (Result, error) {
+	p, err := Prepare(ctx, cfg)
+	if err != nil {
+		return Result{}, err
+	}
+	done, err := p.Run(ctx)
+	return done, errors.Join(err, p.Close())
+}
+
+// check opens what is there now: a store of that id, sound, with the user; dead kids are
+// those of the site if it is restored.
+func (s site) check(t *testing.T, id string, restored bool) {
+	t.Helper()
+	s.use(t, func(disk *badgerstore.Store) {
+		l, k := s.open(t, disk)
+		if id != "" && l.StoreID() != id || (l.StoreID() != s.id) != restored {
+			t.Errorf("the store is %s, it was %s, want %q", l.StoreID(), s.id, id)
+		}
+		if _, err := disk.Get(t.Context(), "user.u1"); err != nil {
+			t.Errorf("the user: %v", err)
+		}
+		for _, kid := range s.kids {
+			if slices.Contains(k.Compromised(), kid) != restored || slices.Contains(kids(k), kid) == restored {
+				t.Errorf("the key %s; compromised are %v", kid, k.Compromised())
+			}
+		}
+		_, ended, err := l.Find(t.Context(), revocation.KindAll, "")
+		if err != nil || ended != restored {
+			t.Errorf("everybody signed out: %t, %v", ended, err)
+		}
+	})
+}
+
+func newKEK(t *testing.T) keyring.KEK {
+	t.Helper()
+	kek, err := keyring.ParseKEK([]byte(base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{7}, keyring.KEKSize))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return kek
+}
+
+func TestWhatIsRefusedChangesNothing(t *testing.T) {
+	s := newSite(t)
+	whole, err := os.ReadFile(s.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := func(content []byte) func(*Config) {
+		return func(c *Config) {
+			c.File = filepath.Join(t.TempDir(), "other")
+			if err := os.WriteFile(c.File, content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	var inUse *badgerstore.InUseError
+	for name, refusal := range map[string]struct {
+		change func(*Config)
+		is     func(error) bool
+		hint   string
+	}{
+		"a clock behind the backup": {func(c *Config) { c.Now = func() time.Time { return time.Now().Add(-time.Hour) } }, is(ErrClock), "set this machine's clock right"},
+		"half a file":               {other(whole[:len(whole)/2]), is(backup.ErrDamaged), "not a whole backup"},
+		"another file":              {other([]byte("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n")), is(backup.ErrDamaged), "does not begin as one"},
+		"no file":                   {func(c *Config) { c.File += "x" }, is(os.ErrNotExist), "no such file"},
+		"another KEK":               {func(c *Config) { c.KEK = newKEK(t) }, is(keyring.ErrWrongKEK), "keyring.kek of the configuration"},
+		"another KEK of the backup": {func(c *Config) { c.BackupKEK = newKEK(t) }, is(keyring.ErrWrongKEK), "--backup-kek-file"},
+		"no KEK":                    {func(c *Config) { c.DataDir = t.TempDir() }, is(os.ErrNotExist), "put the KEK"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := Config{File: s.file, DataDir: s.dir}
+			refusal.change(&cfg)
+			_, err := run(t.Context(), cfg)
+			if !refusal.is(err) || !strings.Contains(err.Error(), refusal.hint) {
+				t.Errorf("%v", err)
+			}
+			s.check(t, s.id, false)
+		})
+	}
+	t.Run("a running server", func(t *testing.T) {
+		lock, err := badgerstore.Lock(s.dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = lock.Release() }()
+		if _, err := run(t.Context(), Config{File: s.file, DataDir: s.dir}); !errors.As(err, &inUse) || inUse.PID != os.Getpid() {
+			t.Errorf("%v", err)
+		}
+	})
+	s.check(t, s.id, false)
+}
+
+func is(target error) func(error) bool {
+	return func(err error) bool { return errors.Is(err, target) }
+}
+
+// A process that ends at any step leaves the old store or the new one, and a restore that is
+// run again succeeds.
+func TestBrokenOffAtEachStep(t *testing.T) {
+	for step, restored := range map[string]bool{"stage": false, "fill": false, "renew": false, "decide": false, "replace": true, "done": true} {
+		t.Run(step, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t)
+			p, err := Prepare(t.Context(), Config{File: s.file, DataDir: s.dir, at: func(at string) {
+				if at == step {
+					panic(step)
+				}
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			func() {
+				defer func() {
+					if got := recover(); got != step {
+						t.Fatalf("it ended with %v", got)
+					}
+				}()
+				_, _ = p.Run(t.Context())
+			}()
+			if err := p.Close(); err != nil {
+				t.Fatal(err)
+			}
+			s.check(t, "", restored)
+			done, err := run(t.Context(), Config{File: s.file, DataDir: s.dir})
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.check(t, done.Store, true)
+			if _, left := badgerstore.Abandoned(node.StoreDir(s.dir)); left {
+				t.Error("something is left of the one that was broken off")
+			}
+		})
+	}
+}
+
+// A second restore is above the first, also when the clock stands still between them.
+func TestEpochsRiseAboveThoseOfTheReplacedStore(t *testing.T) {
+	s := newSite(t)
+	at := time.Now().Add(time.Hour)
+	cfg := Config{File: s.file, DataDir: s.dir, Now: func() time.Time { return at }}
+	first, err := run(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := run(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if second.Epoch <= first.Epoch || second.Store == first.Store || second.Kept == first.Kept {
+		t.Errorf("%+v after %+v", second, first)
+	}
+	for _, k := range first.Keys {
+		if !slices.Contains(second.Compromised, k.KID) {
+			t.Errorf("the key %s of the replaced store is not dead", k.KID)
+		}
+	}
+}
+
+func TestIntoAnEmptyDirectoryUnderAnotherKEK(t *testing.T) {
+	s := newSite(t)
+	old, err := keyring.LoadKEKFile(node.KEKFile(s.dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.dir = filepath.Join(t.TempDir(), "fresh")
+	done, err := run(t.Context(), Config{File: s.file, DataDir: s.dir, KEK: newKEK(t), BackupKEK: old})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if done.Kept != "" || len(done.Warnings) > 0 || done.Users != 1 {
+		t.Errorf("%+v", done)
+	}
+	s.use(t, func(disk *badgerstore.Store) {
+		if _, err := keyring.Open(t.Context(), keyring.Config{Store: node.KeyringStore(disk), Sealer: sealer(t, newKEK(t)), StoreID: done.Store}); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A replaced store that cannot be opened is kept, and the restore says what it could not take over.
+func TestADamagedStoreIsReplaced(t *testing.T) {
+	s := newSite(t)
+	if err := os.WriteFile(filepath.Join(node.StoreDir(s.dir), "MANIFEST"), []byte("damaged"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	done, err := run(t.Context(), Config{File: s.file, DataDir: s.dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if done.Kept == "" || len(done.Warnings) != 1 {
+		t.Errorf("%+v", done)
+	}
+	s.check(t, done.Store, true)
+}
