@@ -69,7 +69,7 @@ func (o *operator) backup(ctx context.Context, client *adminclient.Client, path 
 	}
 	return o.emit(done, func(w io.Writer) {
 		_, _ = fmt.Fprintf(w, "backed up %d records of the store %s, as of %s, into %s (%d bytes)\n",
-			done.Records, cell(done.Store), stamp(done.TakenAt), path, done.Bytes)
+			done.Records, cell(done.Store), stamp(done.TakenAt), adminclient.Plain(path), done.Bytes)
 	})
 }
 

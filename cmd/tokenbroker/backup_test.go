@@ -1,0 +1,111 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"tokenbroker/broker/store/backup"
+)
+
+// backupText is a whole backup without a record.
+func backupText(t *testing.T) string {
+	t.Helper()
+	var out bytes.Buffer
+	w, err := backup.NewWriter(&out, backup.Header{Store: "s1", TakenAt: time.Now().Unix()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+func TestABackupGetsItsNameOnlyWhenItIsWhole(t *testing.T) {
+	whole := backupText(t)
+	for name, test := range map[string]struct {
+		sent string
+		old  string // what is at the name before
+		args []string
+		code int
+		says string
+	}{
+		"whole":                 {whole, "", nil, exitOK, "backed up 0 records of the store s1"},
+		"cut short":             {whole[:len(whole)-1], "", nil, exitFailed, "the server did not send all of it"},
+		"cut short, with force": {whole[:len(whole)-1], "old", []string{"--force"}, exitFailed, "the server did not send all of it"},
+		"a file is there":       {whole, "old", nil, exitFailed, "say --force to replace it"},
+		"it is replaced":        {whole, "old", []string{"--force"}, exitOK, "backed up"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			serveFake(t, map[string]answer{"GET /admin/v1/backup": {200, test.sent}})
+			dir := t.TempDir()
+			path := filepath.Join(dir, "b")
+			if test.old != "" {
+				if err := os.WriteFile(path, []byte(test.old), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			got := command(t, nil, append([]string{"backup", path}, test.args...)...)
+			if got.code != test.code || !strings.Contains(got.stdout+got.stderr, test.says) {
+				t.Errorf("exit %d: %s%s", got.code, got.stdout, got.stderr)
+			}
+			want := test.old
+			if test.code == exitOK {
+				want = test.sent
+			}
+			content, err := os.ReadFile(path)
+			if string(content) != want || (err != nil) != (want == "") {
+				t.Errorf("the file holds %d bytes (%v), want %d", len(content), err, len(want))
+			}
+			left, err := os.ReadDir(dir)
+			if err != nil || len(left) > 1 || len(left) == 1 && want == "" {
+				t.Errorf("left in the directory: %v, %v", left, err)
+			}
+			if info, err := os.Stat(path); err == nil && info.Mode().Perm() != 0o600 {
+				t.Errorf("mode %04o", info.Mode().Perm())
+			}
+		})
+	}
+}
+
+// Over a real server: a backup, a stop, what restore asks for, and what it says.
+func TestRestoreOfAServedBroker(t *testing.T) {
+	s := newServed(t, "http").start(t)
+	file := filepath.Join(t.TempDir(), "b")
+	s.operate(t, exitOK, "backup", file)
+	running := command(t, nil, "restore", file, "--config", s.config, "--yes")
+	if running.code != exitFailed || !strings.Contains(running.stderr, "stop the server first") || !strings.Contains(running.stderr, "process") {
+		t.Errorf("beside a running server: exit %d: %s", running.code, running.stderr)
+	}
+	s.finish(t)
+	unasked := command(t, strings.NewReader("y\n"), "restore", file, "--config", s.config)
+	if unasked.code != exitUsage || !strings.Contains(unasked.stderr, "--yes") {
+		t.Errorf("without a terminal: exit %d: %s", unasked.code, unasked.stderr)
+	}
+	t.Setenv(configEnv, "")
+	nowhere := command(t, nil, "restore", file, "--yes")
+	if nowhere.code != exitUsage {
+		t.Errorf("without a place: exit %d: %s", nowhere.code, nowhere.stderr)
+	}
+	got := command(t, nil, "restore", file, "--config", s.config, "--yes", "--output", "json")
+	var done struct {
+		Store       string   `json:"store"`
+		BackupStore string   `json:"backup_store"`
+		Kept        string   `json:"kept"`
+		Compromised []string `json:"compromised"`
+	}
+	if err := json.Unmarshal([]byte(got.stdout), &done); err != nil || got.code != exitOK {
+		t.Fatalf("exit %d: %v: %s%s", got.code, err, got.stdout, got.stderr)
+	}
+	if done.Store == done.BackupStore || done.Kept == "" || len(done.Compromised) < 4 {
+		t.Errorf("it says %+v", done)
+	}
+	if n := strings.Count(got.stderr, `"msg":"audit","event":"restore"`); n != 1 {
+		t.Errorf("%d audit lines: %s", n, got.stderr)
+	}
+}
