@@ -91,7 +91,7 @@ func sign(typ string, payload any) ([]byte, error) {
 }
 
 // publish runs a publisher for the test's time.
-func publish(t *testing.T, p *process, b *bus) *ledger.Publisher {
+func publish(t *testing.T, p *process, b ledger.Bus) *ledger.Publisher {
 	t.Helper()
 	pub, err := ledger.NewPublisher(ledger.PublisherConfig{
 		Ledger: p.Ledger, Bus: b, Sign: sign, JWKSETag: func() string { return `"etag"` },
