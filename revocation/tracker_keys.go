@@ -46,7 +46,7 @@ func (f *fetcher) done(now time.Duration, ok bool, jitter float64) {
 	f.by(now + wait/2 + time.Duration(jitter*float64(wait/2)))
 }
 
-// retry is when the issuer answers again: a fetch that failed need not wait any longer.
+// retry is when the issuer answers or is heard: a fetch that failed need not wait longer.
 func (f *fetcher) retry(now time.Duration) {
 	if f.failures > 0 {
 		f.by(max(now, f.started+keysSpacingMax))

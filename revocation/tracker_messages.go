@@ -74,6 +74,8 @@ func (t *Tracker) heartbeat(now Instant, arrival time.Duration, o *origin, m Mes
 		atMS:    h.AtMS,
 		floor:   h.TimeFloor,
 	})
+	t.token.retry(now.Mono)
+	t.feed.retry(now.Mono)
 	if h.Up <= o.lastUp {
 		t.replayed++
 		return // an older one tells nothing of today's keys
