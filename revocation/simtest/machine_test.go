@@ -40,9 +40,13 @@ func (m *machine) do(run func()) {
 	run()
 }
 
-// pause stops the process; its clocks run on.
+// pause stops the process; its clocks run on. One that has just woken, or will wake within
+// the pause, sees its clocks only afterwards.
 func (m *machine) pause(d time.Duration) {
 	m.pausedUntil = max(m.pausedUntil, m.w.now+d)
+	if m.w.now-m.wokeAt <= noticed {
+		m.wokeAt = m.pausedUntil
+	}
 }
 
 // suspend stops the machine, and with it the monotonic clock.
@@ -53,7 +57,7 @@ func (m *machine) suspend(d time.Duration) {
 	m.pause(d)
 	m.w.at(m.pausedUntil, func() {
 		m.lost += d
-		m.wokeAt = m.w.now
+		m.wokeAt = m.pausedUntil
 	})
 }
 
