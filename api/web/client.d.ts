@@ -22,6 +22,15 @@ export declare class AuthError extends Error {
   readonly retryAfter?: number;
 }
 
+export interface LogOff {
+  logout_url?: string;
+  /** With wait: how many of how many services know it, after how long, and who does not yet. */
+  applied?: number;
+  of?: number;
+  slowest_ms?: number;
+  laggards?: string[];
+}
+
 export interface Client {
   /** Finds out who is signed in (after a reload) and gets an access token; null: nobody. */
   start(): Promise<Session | null>;
@@ -32,7 +41,7 @@ export interface Client {
   refresh(options?: { force?: boolean }): Promise<string>;
   token(): Promise<string>;
   fetch(input: RequestInfo | URL, init?: RequestInit): Promise<Response>;
-  logOff(): Promise<{ logout_url?: string }>;
+  logOff(options?: { wait?: string }): Promise<LogOff>;
   /** Called with null when signed out, in this tab or another. Returns how to stop. */
   onChange(listener: (session: Session | null) => void): () => void;
 }

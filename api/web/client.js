@@ -162,9 +162,13 @@ export function createClient({ base = "", fetch: send = globalThis.fetch.bind(gl
       const query = new URLSearchParams({ return_to: returnTo, ...(provider && { provider }) });
       location.assign(`${base}/auth/login/?${query}`);
     },
-    /** End the session everywhere. `logout_url`, if any, ends it at the provider, too. */
-    async logOff() {
-      const answer = await call("POST", "/auth/logoff/", { CSRF_token: csrf ?? "" });
+    /**
+     * End the session everywhere. `logout_url`, if any, ends it at the provider, too. With
+     * wait ("2s") the answer says how many services know it, and how fast.
+     */
+    async logOff({ wait } = {}) {
+      const query = wait ? `?wait=${encodeURIComponent(wait)}` : "";
+      const answer = await call("POST", `/auth/logoff/${query}`, { CSRF_token: csrf ?? "" });
       signedOut();
       return answer;
     },

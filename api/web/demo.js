@@ -80,8 +80,9 @@ $("refresh").addEventListener("click", () =>
 $("log-off").addEventListener("click", () =>
   attempt("Log-off", async (began) => {
     const token = await auth.token(); // kept, to show that it is dead
-    const { logout_url } = await auth.logOff();
-    note("good", "Logged off: it is on disk.", "", began);
+    const { logout_url, applied, of, slowest_ms, laggards } = await auth.logOff({ wait: "2s" });
+    const services = `${applied} of ${of} ${of === 1 ? "service" : "services"} knew it ${slowest_ms} ms later.`;
+    note("good", "Signed out, on disk.", laggards ? `${services} Not yet: ${laggards.join(", ")}.` : of ? services : "No service is listening.", began);
     for (;;) {
       const answer = await callService(token);
       if (answer.status === 401) {

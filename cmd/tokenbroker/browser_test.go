@@ -107,6 +107,7 @@ func TestBrowserDemo(t *testing.T) {
 		b.until("nobody was signed out", signedIn)
 	}
 	first.run(click("log-off"))
+	first.until("the services are counted", logged("1 of 1 service knew it"))
 	first.until("the service refuses the token", logged("token_revoked"))
 	for _, b := range tabs {
 		b.until("the log-off reached every tab", signedOut)

@@ -103,6 +103,7 @@ It asks first on a terminal and wants --yes elsewhere.` + strings.Replace(reason
 	}
 	cmd.Flags().StringVar(&reason, "reason", "", "the reason's code (default: key_compromise)")
 	noteFlag(cmd, &note)
+	o.addWait(cmd)
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return cmd
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -18,6 +19,7 @@ type operator struct {
 	stdout, stderr io.Writer
 	server         adminclient.Options
 	format         outputFormat
+	wait           waitFlag
 }
 
 // operatorCommands are those that ask a running server, restore and version.
@@ -54,7 +56,7 @@ func (o *operator) ask(ctx context.Context, f func(context.Context, *adminclient
 		return err
 	}
 	defer client.Close()
-	return f(ctx, client)
+	return f(ctx, client.Waiting(time.Duration(o.wait)))
 }
 
 // emit prints v, or what text makes of it.
@@ -73,6 +75,7 @@ func (o *operator) emitRevoked(done broker.Revoked, did string) error {
 			state = "recorded; the broadcast to services is pending"
 		}
 		_, _ = fmt.Fprintf(w, "%s: %s\n", did, state)
+		o.printReceipts(w, done.ReceiptSummary)
 	})
 }
 

@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-const statusJSON = `{"version":"v1","pid":12,"started_at":"2026-01-02T03:04:05Z","now":"2026-01-02T04:04:05Z","ready":"degraded","checks":[{"name":"nats","ok":true,"degraded":true,"detail":"away"}],"issuer":"https://id.example","listen":"127.0.0.1:8080","data_dir":"/var/lib/tokenbroker","origins":["https://app.example"],"store":{"id":"st","writable":false,"free_bytes":3221225472},"ledger":{"origin":"or","head":9,"backlog":2,"oldest_seconds":1.5},"nats":{"url":"nats://127.0.0.1:4222","embedded":true,"connected":false},"keys":[{"kid":"k1","purpose":"access","algorithm":"ES256","state":"active"}],"providers":[{"name":"cognito","issuer":"https://c.example","ready":true}],"mailboxes":{"session":1,"committer":0}}`
+const statusJSON = `{"version":"v1","pid":12,"started_at":"2026-01-02T03:04:05Z","now":"2026-01-02T04:04:05Z","ready":"degraded","checks":[{"name":"nats","ok":true,"degraded":true,"detail":"away"}],"issuer":"https://id.example","listen":"127.0.0.1:8080","data_dir":"/var/lib/tokenbroker","origins":["https://app.example"],"store":{"id":"st","writable":false,"free_bytes":3221225472},"ledger":{"origin":"or","head":9,"backlog":2,"oldest_seconds":1.5},"nats":{"url":"nats://127.0.0.1:4222","embedded":true,"connected":false},"keys":[{"kid":"k1","purpose":"access","algorithm":"ES256","state":"active"}],"providers":[{"name":"cognito","issuer":"https://c.example","ready":true}],"services":[{"service":"billing/ab12cd34","source":"nats/billing","state":"fresh","applied":9,"heard_ms":300},{"service":"hr/zz","source":"http/hr","state":"silent","applied":7,"lag":2,"heard_ms":12000}],"mailboxes":{"session":1,"committer":0}}`
 
 func TestStatusAsText(t *testing.T) {
 	serveFake(t, map[string]answer{"GET /admin/v1/status": {200, statusJSON}})
@@ -32,6 +32,10 @@ key       k1 access ES256 active
 check     nats: degraded (away)
 mailbox   committer 0
 mailbox   session 1
+
+SERVICE           SOURCE        STATE   LAG       LAST HEARD
+billing/ab12cd34  nats/billing  fresh   none      0.3 s ago
+hr/zz             http/hr       SILENT  2 behind  12.0 s ago
 `, ""}
 	if diff := cmp.Diff(want, command(t, nil, "status"), cmp.AllowUnexported(ran{})); diff != "" {
 		t.Error(diff)

@@ -58,7 +58,7 @@ func revokeKindCommand(o *operator, kind revocation.Kind, cmd *cobra.Command, di
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return why.revoke(cmd.Context(), o, kind, args[0], did+adminclient.Plain(args[0]))
 	}
-	why.add(cmd)
+	why.add(o, cmd)
 	return cmd
 }
 
@@ -79,7 +79,7 @@ tokens. It asks first on a terminal and wants --yes elsewhere.` + reasonHelp + s
 			return why.revoke(cmd.Context(), o, revocation.KindAll, "", "revoked every session and token")
 		},
 	}
-	why.add(cmd)
+	why.add(o, cmd)
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return cmd
 }
@@ -87,7 +87,8 @@ tokens. It asks first on a terminal and wants --yes elsewhere.` + reasonHelp + s
 // reasonFlags are the flags that say why.
 type reasonFlags struct{ reason, note string }
 
-func (f *reasonFlags) add(cmd *cobra.Command) {
+func (f *reasonFlags) add(o *operator, cmd *cobra.Command) {
+	o.addWait(cmd)
 	cmd.Flags().StringVar(&f.reason, "reason", "", "the reason's code (default: revoked)")
 	noteFlag(cmd, &f.note)
 }

@@ -31,13 +31,14 @@ type bulkDone struct {
 	// UnknownValues are as in the file: kind and value.
 	UnknownValues []string `json:"unknown_values,omitempty"`
 	Broadcast     bool     `json:"broadcast"`
+	// What the services say of all of it, with --wait.
+	*broker.ReceiptSummary
 }
 
 // bulkRun is a file on its way to the server.
 type bulkRun struct {
-	o      *operator
-	client *adminclient.Client
-	why    reasonFlags
+	o   *operator
+	why reasonFlags
 
 	mu       sync.Mutex
 	done     bulkDone // guarded by mu
@@ -51,35 +52,56 @@ type bulkRun struct {
 func (o *operator) revokeBulk(ctx context.Context, client *adminclient.Client, list bulkList, why reasonFlags) error {
 	now := time.Now()
 	run := &bulkRun{
-		o: o, client: client, why: why, began: now, told: now, terminal: o.onTerminal(),
+		o: o, why: why, began: now, told: now, terminal: o.onTerminal(),
 		done: bulkDone{Values: list.size(), Broadcast: true},
 	}
 	var failed atomic.Bool
 	var requests errgroup.Group
 	requests.SetLimit(bulkRequests)
-	for _, kind := range bulkKinds {
-		for values := list[kind]; len(values) > 0 && !failed.Load() && ctx.Err() == nil; {
-			n := requestSize(values)
-			part := values[:n]
-			values = values[n:]
-			requests.Go(func() error {
-				err := run.send(ctx, kind, part)
-				if err != nil {
-					failed.Store(true)
-				}
-				return err
-			})
+	parts := list.requests()
+	last := len(parts) - 1
+	for _, part := range parts[:last] {
+		if failed.Load() || ctx.Err() != nil {
+			break
 		}
+		requests.Go(func() error {
+			err := run.send(ctx, client.Waiting(0), part)
+			if err != nil {
+				failed.Store(true)
+			}
+			return err
+		})
 	}
 	err := requests.Wait()
 	if err == nil {
 		err = context.Cause(ctx)
+	}
+	if err == nil { // who has applied the last of them has applied all
+		err = run.send(ctx, client, parts[last])
 	}
 	if err != nil {
 		return fmt.Errorf("revoking: %d of %d are acknowledged and hold; run it again for the rest: %w",
 			run.done.Recorded+run.done.Unknown, run.done.Values, err)
 	}
 	return run.report()
+}
+
+// bulkRequest is what goes in one request.
+type bulkRequest struct {
+	kind   revocation.Kind
+	values []string
+}
+
+// requests are the parts that the list is sent in; at least one, for a list is not empty.
+func (l bulkList) requests() (parts []bulkRequest) {
+	for _, kind := range bulkKinds {
+		for values := l[kind]; len(values) > 0; {
+			n := requestSize(values)
+			parts = append(parts, bulkRequest{kind, values[:n]})
+			values = values[n:]
+		}
+	}
+	return parts
 }
 
 // requestSize is how many of the values go into the next request.
@@ -107,9 +129,9 @@ func jsonLength(text string) int {
 	return n
 }
 
-func (b *bulkRun) send(ctx context.Context, kind revocation.Kind, values []string) error {
-	got, err := b.client.RevokeBulk(ctx, adminclient.BulkRevocation{
-		Kind: kind, Values: values, Reason: revocation.Reason(b.why.reason), Note: b.why.note,
+func (b *bulkRun) send(ctx context.Context, client *adminclient.Client, part bulkRequest) error {
+	got, err := client.RevokeBulk(ctx, adminclient.BulkRevocation{
+		Kind: part.kind, Values: part.values, Reason: revocation.Reason(b.why.reason), Note: b.why.note,
 	})
 	if err != nil {
 		return err
@@ -121,8 +143,9 @@ func (b *bulkRun) send(ctx context.Context, kind revocation.Kind, values []strin
 	d.Changed += got.Changed
 	d.Unknown += got.Unknown
 	d.Broadcast = d.Broadcast && got.Broadcast
+	d.ReceiptSummary = got.ReceiptSummary
 	for _, v := range got.UnknownValues {
-		d.UnknownValues = append(d.UnknownValues, string(kind)+" "+v)
+		d.UnknownValues = append(d.UnknownValues, string(part.kind)+" "+v)
 	}
 	if now := time.Now(); b.terminal && now.Sub(b.told) >= progressEvery {
 		b.told = now
@@ -149,5 +172,6 @@ func (b *bulkRun) report() error {
 			state = "the broadcast to services is pending"
 		}
 		_, _ = fmt.Fprintf(w, "recorded %d of %d (%d of them now, %d not known): %s\n", d.Recorded, d.Values, d.Changed, d.Unknown, state)
+		b.o.printReceipts(w, d.ReceiptSummary)
 	})
 }

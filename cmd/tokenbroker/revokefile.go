@@ -33,7 +33,7 @@ func revokeFileFlags(o *operator, cmd *cobra.Command) {
 	cmd.Example = `  tokenbroker revoke --file stolen.txt --kind sid --note "incident 7"`
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if file == "" {
-			if cmd.Flags().Changed("kind") || cmd.Flags().Changed("file") || why != (reasonFlags{}) {
+			if cmd.Flags().Changed("kind") || cmd.Flags().Changed("file") || why != (reasonFlags{}) || o.wait > 0 {
 				return fmt.Errorf("%w: revoke: want --file FILE, or what to revoke: sub, sid, jti, client or all", errUsage)
 			}
 			return help(cmd, args)
@@ -46,7 +46,7 @@ func revokeFileFlags(o *operator, cmd *cobra.Command) {
 			return o.revokeBulk(ctx, client, list, why)
 		})
 	}
-	why.add(cmd)
+	why.add(o, cmd)
 	cmd.Flags().StringVar(&file, "file", "", "revoke what this file lists, one a line (-: standard input)")
 	cmd.Flags().StringVar(&kind, "kind", "", "the kind of all lines, which are values alone: jti, sid or sub")
 }

@@ -82,5 +82,6 @@ func sessionsEndCommand(o *operator) *cobra.Command {
 		},
 	}
 	noteFlag(cmd, &note)
+	o.addWait(cmd)
 	return cmd
 }

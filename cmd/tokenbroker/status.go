@@ -20,7 +20,7 @@ func statusCommand(o *operator) *cobra.Command {
 		Use:   "status",
 		Short: "Show a running server at a glance",
 		Long: `Show a running server at a glance: version, readiness, store, revocations still to be sent,
-NATS, keys and providers. For a yes or no use healthcheck.` + serverHelp,
+NATS, keys, providers and the services. For a yes or no use healthcheck.` + serverHelp,
 		Example: "  tokenbroker status --output json",
 		Args:    unknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -58,6 +58,28 @@ func printStatus(w io.Writer, s api.Status) {
 		rows = append(rows, []string{"mailbox", fmt.Sprintf("%s %d", cell(name), s.Mailboxes[name])})
 	}
 	table(w, "", rows)
+	printServices(w, s.Services)
+}
+
+// printServices is a table of the services, after a blank line.
+func printServices(w io.Writer, services []api.ServiceStatus) {
+	if len(services) == 0 {
+		_, _ = fmt.Fprintln(w, "\nno service was heard within a minute")
+		return
+	}
+	rows := make([][]string, len(services))
+	for i, s := range services {
+		lag := "none"
+		if s.Lag > 0 {
+			lag = fmt.Sprintf("%d behind", s.Lag)
+		}
+		rows[i] = []string{
+			cell(s.Service), cell(s.Source), when(s.State == "fresh", "fresh", strings.ToUpper(cell(s.State))), lag,
+			fmt.Sprintf("%.1f s ago", (time.Duration(s.HeardMS) * time.Millisecond).Seconds()),
+		}
+	}
+	_, _ = fmt.Fprintln(w)
+	table(w, "SERVICE|SOURCE|STATE|LAG|LAST HEARD", rows)
 }
 
 func backlog(l api.LedgerStatus) string {

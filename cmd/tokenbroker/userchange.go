@@ -110,6 +110,7 @@ end everywhere, unless --keep-sessions is given.` + serverHelp,
 		},
 	}
 	cmd.Flags().BoolVar(&keep, "keep-sessions", false, "leave the user signed in")
+	o.addWait(cmd)
 	return cmd
 }
 
@@ -133,6 +134,7 @@ tokens end everywhere at once.` + serverHelp,
 		},
 	}
 	noteFlag(cmd, &note)
+	o.addWait(cmd)
 	return cmd
 }
 
@@ -186,6 +188,7 @@ terminal and wants --yes elsewhere.` + serverHelp,
 		},
 	}
 	noteFlag(cmd, &note)
+	o.addWait(cmd)
 	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return cmd
 }

@@ -30,7 +30,17 @@ type Client struct {
 	token string
 	// target and from tell an operator what is asked, and what named it.
 	target, from string
-	http         *http.Client
+	// wait is how long the server shall wait for the services after each change.
+	wait time.Duration
+	http *http.Client
+}
+
+// Waiting is the same client, but what it ends is answered when the services have applied it,
+// or after d (10 s at most). Zero: at once.
+func (c *Client) Waiting(d time.Duration) *Client {
+	waiting := *c
+	waiting.wait = d
+	return &waiting
 }
 
 // newSocketClient asks over a unix socket: the server goes by the peer's uid, no token. The
@@ -98,6 +108,12 @@ func ask[T any](ctx context.Context, c *Client, method, path string, query url.V
 func (c *Client) do(ctx context.Context, method, path string, query url.Values, in, out any) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
+	if c.wait > 0 && method != http.MethodGet { // what ends nothing ignores it
+		if query == nil {
+			query = url.Values{}
+		}
+		query.Set("wait", c.wait.String())
+	}
 	target := c.base + path
 	if len(query) > 0 {
 		target += "?" + query.Encode()
