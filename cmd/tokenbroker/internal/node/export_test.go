@@ -1,5 +1,7 @@
 package node
 
+import "tokenbroker/api"
+
 // The limits of the listeners, for tests that wait them out.
 const (
 	ReadHeaderTimeout = readHeaderTimeout
@@ -7,3 +9,6 @@ const (
 	DrainTimeout      = drainTimeout
 	MaxHeaderBytes    = maxHeaderBytes
 )
+
+// OperatorKeys is the keyring as the operators' handler has it.
+func OperatorKeys(n *Node) api.Keys { return operatorKeys{n} }

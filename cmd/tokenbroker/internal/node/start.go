@@ -197,6 +197,8 @@ func (n *Node) startBroker(ctx context.Context) error {
 		}
 	}
 	n.broker = broker.New(broker.Config{
+		Store: n.metrics.Store(n.store), Signer: n.keys, Secrets: n.keys, Ledger: n.ledger, Broadcast: n.publisher,
+		Keys: keyRevoker{n.keys}, AccessLife: n.accessLife, Receipts: awaitedReceipts{n.receipts, n.mono},
 		Denylist: n.deny, Clock: n.ledger, Passwords: hasher, Throttle: throttle.New(throttle.Config{}),
 		CustomClaims: n.cfg.CustomClaims, Providers: providers, LogoutReturn: n.issuer + "/",
 		Issuer: n.issuer, Audience: n.cfg.Audience,
