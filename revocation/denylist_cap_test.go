@@ -2,6 +2,8 @@ package revocation_test
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -114,6 +116,29 @@ func TestCappedDenylistAgainstATwin(t *testing.T) {
 				if len(events) > 0 {
 					apply(rapid.SliceOfN(rapid.SampledFrom(events), 1, 20).Draw(t, "events")...)
 				}
+			},
+			"catch-up": func(t *rapid.T) { // all that lives, the strongest of each, in no order
+				strongest := map[string]revocation.Event{}
+				for _, e := range events {
+					if e.ExpiresAt < now && e.Kind != "kid" {
+						continue
+					}
+					old := strongest[string(e.Kind)+e.Value]
+					e.ExpiresAt, e.Epoch = max(e.ExpiresAt, old.ExpiresAt), max(e.Epoch, old.Epoch)
+					strongest[string(e.Kind)+e.Value] = e
+				}
+				if len(strongest) > 0 {
+					d.SetKids([]string{"key-4"})
+					w.apply(revocation.Event{Kind: "kid", Value: "key-4"})
+					apply(slices.Collect(maps.Values(strongest))...)
+				}
+			},
+			"another store": func(*rapid.T) {
+				d.DropStore()
+				for _, kind := range []revocation.Kind{"sub", "client", "all"} {
+					w.epochs[kind] = map[string]int64{}
+				}
+				events = slices.DeleteFunc(events, func(e revocation.Event) bool { return e.Epoch > 0 })
 			},
 			"time goes on": func(t *rapid.T) {
 				now += rapid.Int64Range(0, 9).Draw(t, "seconds")

@@ -26,6 +26,9 @@ type FeedStats struct {
 	// CatchUps, TokenKeyFetches and FeedKeyFetches count requests to the broker, FailedCatchUps
 	// those without a usable answer.
 	CatchUps, FailedCatchUps, TokenKeyFetches, FeedKeyFetches uint64
+	// Receipts counts what was sent to tell the broker how far this service is, FailedReceipts
+	// what could not be sent. Both stay 0 where the feed takes none.
+	Receipts, FailedReceipts uint64
 }
 
 // feedCounts are counted by a syncer and read by anybody. A nil one counts nothing.
@@ -33,6 +36,7 @@ type feedCounts struct {
 	messages, malformed, forged, overflowed, gaps      atomic.Uint64
 	unknownKey, replayed, ignored                      atomic.Uint64 // the tracker's
 	catchUps, failedCatchUps, tokenFetches, keyFetches atomic.Uint64
+	receipts, failedReceipts                           atomic.Uint64
 }
 
 func (c *feedCounts) refused(err error) {
@@ -66,5 +70,7 @@ func (c *feedCounts) stats() FeedStats {
 		FailedCatchUps:  c.failedCatchUps.Load(),
 		TokenKeyFetches: c.tokenFetches.Load(),
 		FeedKeyFetches:  c.keyFetches.Load(),
+		Receipts:        c.receipts.Load(),
+		FailedReceipts:  c.failedReceipts.Load(),
 	}
 }

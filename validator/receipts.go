@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"log/slog"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"tokenbroker/revocation"
@@ -46,15 +45,14 @@ type reporter struct {
 	sender  revocation.ReceiptSender
 	service string
 	log     *slog.Logger
+	counts  *feedCounts
 	next    chan revocation.Receipt // the newest that was not sent
 	done    chan struct{}           // closed when run has ended
-
-	sent, failed atomic.Uint64
 }
 
-func newReporter(sender revocation.ReceiptSender, service string, log *slog.Logger) *reporter {
+func newReporter(sender revocation.ReceiptSender, service string, counts *feedCounts, log *slog.Logger) *reporter {
 	return &reporter{
-		sender: sender, service: service, log: log,
+		sender: sender, service: service, counts: counts, log: log,
 		next: make(chan revocation.Receipt, 1), done: make(chan struct{}),
 	}
 }
@@ -103,10 +101,10 @@ func (r *reporter) send(ctx context.Context, receipt revocation.Receipt) error {
 	ctx, cancel := context.WithTimeout(ctx, receiptTimeout)
 	defer cancel()
 	if err := r.sender.SendReceipt(ctx, receipt); err != nil {
-		r.failed.Add(1)
+		r.counts.failedReceipts.Add(1)
 		return err
 	}
-	r.sent.Add(1)
+	r.counts.receipts.Add(1)
 	return nil
 }
 

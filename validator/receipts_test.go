@@ -30,7 +30,7 @@ func (l *life) revokeAcked(sid string) {
 func TestAReceiptEachSecondOnceReady(t *testing.T) {
 	inBubble(t, func(t *testing.T, l *life, s *syncer) {
 		mustStart(t, s)
-		time.Sleep(time.Second + tickEvery)
+		time.Sleep(time.Second + tickEvery/2) // between two ticks
 		first := l.told()
 		if len(first) < 1 || len(first) > 2 {
 			t.Fatalf("%d receipts in the first second", len(first))
@@ -51,7 +51,7 @@ func TestAReceiptEachSecondOnceReady(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		if n := s.reporter.sent.Load(); n != uint64(len(first)+len(got)) {
+		if n := s.counts.stats().Receipts; n != uint64(len(first)+len(got)) {
 			t.Errorf("%d counted", n)
 		}
 	})
@@ -144,7 +144,7 @@ func TestFailingReceiptsAreToldOnceAndCounted(t *testing.T) {
 		if got := count("receipts cannot be sent"); got != 1 {
 			t.Errorf("told %d times", got)
 		}
-		if got := s.reporter.failed.Load(); got < 18 || got > 21 {
+		if got := s.counts.stats().FailedReceipts; got < 18 || got > 21 {
 			t.Errorf("%d failures counted", got)
 		}
 		if !isFresh(s) || l.asked("/revocations") != 1 {

@@ -17,9 +17,6 @@ type Stats struct {
 	AgeMS int64
 	// Introspections counts the requests to the broker about single tokens.
 	Introspections uint64
-	// Receipts counts those that were sent to the broker, ReceiptsFailed those that could
-	// not be. Both stay 0 where the feed carries none.
-	Receipts, ReceiptsFailed uint64
 	// Denylist is the number of revocations in memory, Evictions how many made room for
 	// others. Until the broker's clock is past IncompleteUntil (Unix seconds, 0: nothing
 	// was evicted) each token that is not listed is confirmed by introspection.
@@ -40,7 +37,7 @@ func (v *Validator) Stats() Stats {
 	if v.introspector != nil {
 		asked = v.introspector.asked.Load()
 	}
-	s := Stats{
+	return Stats{
 		Verified: v.verified.Load(),
 		Expired:  v.expired.Load(),
 		Revoked:  v.revoked.Load(),
@@ -58,10 +55,6 @@ func (v *Validator) Stats() Stats {
 		Feed:    v.feed.stats(),
 		Version: r.version,
 	}
-	if v.reporter != nil {
-		s.Receipts, s.ReceiptsFailed = v.reporter.sent.Load(), v.reporter.failed.Load()
-	}
-	return s
 }
 
 func (v *Validator) countRefusal(err error) {

@@ -135,7 +135,7 @@ func (s *syncer) start(ctx context.Context) error {
 		return fmt.Errorf("opening the revocation feed: %w", err)
 	}
 	if sender, ok := feed.(revocation.ReceiptSender); ok {
-		s.reporter = newReporter(sender, s.cfg.Service, s.cfg.Logger)
+		s.reporter = newReporter(sender, s.cfg.Service, &s.counts, s.cfg.Logger)
 		go s.reporter.run(run)
 	}
 	go func() {

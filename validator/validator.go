@@ -130,7 +130,6 @@ type Validator struct {
 	onStale      Policy
 	maxStaleness time.Duration
 	introspector *introspector // nil: nobody can be asked
-	reporter     *reporter     // nil: no receipts are sent
 
 	verified, expired, revoked, invalid, stale atomic.Uint64
 
@@ -164,7 +163,6 @@ func New(ctx context.Context, config Config) (*Validator, error) {
 	v.feed = &syncer.counts
 	v.onStale, v.maxStaleness = config.OnStale, config.MaxStaleness
 	v.introspector = newIntrospector(config.Issuer, config.Client, config.HTTPClient, syncer.denylist(), config.Logger)
-	v.reporter = syncer.reporter
 	v.close = func() {
 		v.introspector.close()
 		syncer.close()

@@ -1,6 +1,6 @@
 // Package httpfeed carries revocation messages over HTTP, for services that have no NATS:
-// [Feed] reads the broker's GET /revocations/stream, as the service's client. The messages
-// are the same, and signed the same, as those over NATS.
+// [Feed] reads the broker's GET /revocations/stream, as the service's client, and posts
+// receipts. The messages are the same, and signed the same, as those over NATS.
 package httpfeed
 
 import (
@@ -105,7 +105,7 @@ func (f Feed) Open(ctx context.Context, sink revocation.Sink) (io.Closer, error)
 
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s := &subscription{
-		feed: f, address: strings.TrimRight(f.URL, "/") + "/revocations/stream", client: &client, sink: sink,
+		feed: f, issuer: strings.TrimRight(f.URL, "/"), client: &client, sink: sink,
 		cancel: cancel, connected: make(chan struct{}), done: make(chan struct{}),
 	}
 	go s.run(run)
@@ -127,11 +127,11 @@ func (f Feed) Open(ctx context.Context, sink revocation.Sink) (io.Closer, error)
 
 // subscription is one open feed. Its one goroutine alone calls the sink; Close ends it.
 type subscription struct {
-	feed    Feed
-	address string
-	client  *http.Client
-	sink    revocation.Sink
-	cancel  context.CancelFunc
+	feed   Feed
+	issuer string // its URL without a slash at the end
+	client *http.Client
+	sink   revocation.Sink
+	cancel context.CancelFunc
 
 	late      atomic.Bool   // Open has returned: a connection made now is a gap
 	connected chan struct{} // closed with the first connection, or the first failure

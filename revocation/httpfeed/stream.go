@@ -12,6 +12,12 @@ import (
 	"time"
 )
 
+// The paths below the issuer's URL.
+const (
+	streamPath  = "/revocations/stream"
+	receiptPath = "/revocations/receipt"
+)
+
 // liveBytes of an event that is under way are a sign of life, too: 100 kbit/s.
 const liveBytes = 64 << 10
 
@@ -22,14 +28,27 @@ var (
 	errEnded     = errors.New("the broker ended the stream")
 )
 
-// refusedError is an answer that is no stream.
+// refusedError is an answer that is not what was asked for.
 type refusedError struct {
+	path       string
 	status     string
 	retryAfter time.Duration
 	hint       string
 }
 
-func (e *refusedError) Error() string { return "/revocations/stream answers " + e.status + e.hint }
+func (e *refusedError) Error() string { return e.path + " answers " + e.status + e.hint }
+
+// refusal gives what there is to say of such an answer.
+func refusal(path string, resp *http.Response) *refusedError {
+	e := &refusedError{path: path, status: resp.Status}
+	if resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden {
+		e.hint = ": check the client's id and secret"
+	}
+	if seconds, err := strconv.ParseUint(resp.Header.Get("Retry-After"), 10, 31); err == nil {
+		e.retryAfter = time.Duration(seconds) * time.Second
+	}
+	return e
+}
 
 // run streams until ctx ends.
 func (s *subscription) run(ctx context.Context) {
@@ -76,7 +95,7 @@ func (s *subscription) attempted() {
 
 // report writes a line whenever the stream fails in another way than before; nil: it works.
 func (s *subscription) report(err error) {
-	log := s.feed.Logger.With("url", s.address)
+	log := s.feed.Logger.With("url", s.issuer+streamPath)
 	switch {
 	case err == nil && s.failing != "":
 		s.failing = ""
@@ -143,7 +162,7 @@ func (s *subscription) stream(ctx context.Context) (lived bool, err error) {
 
 // request opens the stream behind the last position.
 func (s *subscription) request(ctx context.Context) (io.ReadCloser, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.address, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.issuer+streamPath, nil)
 	if err != nil {
 		return nil, fmt.Errorf("making the request: %w", err)
 	}
@@ -158,23 +177,18 @@ func (s *subscription) request(ctx context.Context) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
-	refused := refusedError{status: resp.Status}
+	refused := refusal(streamPath, resp)
 	kind, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	switch {
 	case resp.StatusCode == http.StatusOK && err == nil && kind == "text/event-stream":
 		return resp.Body, nil
 	case resp.StatusCode == http.StatusOK:
 		refused.hint = ", but no events"
-	case resp.StatusCode == http.StatusUnauthorized, resp.StatusCode == http.StatusForbidden:
-		refused.hint = ": check the client's id and secret"
 	case resp.StatusCode == http.StatusBadRequest:
 		s.position = "" // whatever it was
 	}
-	if seconds, err := strconv.ParseUint(resp.Header.Get("Retry-After"), 10, 31); err == nil {
-		refused.retryAfter = time.Duration(seconds) * time.Second
-	}
 	_ = resp.Body.Close()
-	return nil, &refused
+	return nil, refused
 }
 
 // because gives the cause of an ended context in place of the error that it led to.

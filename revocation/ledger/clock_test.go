@@ -2,11 +2,13 @@ package ledger_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"tokenbroker/broker/store/memstore"
+	"tokenbroker/revocation"
 	"tokenbroker/revocation/ledger"
 )
 
@@ -52,4 +54,144 @@ func TestASuspiciousClockSignsEverybodyOut(t *testing.T) {
 			t.Errorf("the next process reads %d, want %d", next.TimeFloor(), p.TimeFloor())
 		}
 	})
+}
+
+// minute is the revocation of a session whose tokens live for another minute by the
+// broker's clock.
+func (p *process) minute(value string) revocation.Event {
+	now := p.Now().Unix()
+	return revocation.Event{Kind: revocation.KindSID, Value: value, At: now, ExpiresAt: now + 60, Reason: revocation.ReasonLogoff}
+}
+
+// signedOut lets a suspicious clock end in an event for all that lives for an hour and a
+// minute more: a token of before is dead by then.
+func signedOut(p **process) func(*ledger.Config) {
+	return func(c *ledger.Config) {
+		c.SignOutEverybody = func(context.Context) error {
+			now := (*p).Now().Unix()
+			(*p).revoke(revocation.Event{Kind: revocation.KindAll, Epoch: 1, At: now, ExpiresAt: now + 60, Reason: revocation.ReasonRevoked})
+			return nil
+		}
+	}
+}
+
+// mustHold fails unless every session is revoked by the denylist and by a full answer.
+func (p *process) mustHold(sids ...string) {
+	p.t.Helper()
+	d := revocation.NewDenylist()
+	d.Apply(p.answer("").Events...)
+	for _, s := range sids {
+		token := revocation.Subject{SID: s, SEP: 1}
+		if !p.denylist.Revoked(token) || !d.Revoked(token) {
+			p.t.Errorf("%s lives: by the denylist %v, by the answer %v", s, !p.denylist.Revoked(token), !d.Revoked(token))
+		}
+	}
+}
+
+// TestAStepBackAfterAProperCollection: what was collected is dead for good, what lives is
+// kept, and the clock goes on at once or as soon as the step is made up for.
+func TestAStepBackAfterAProperCollection(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		for _, step := range []time.Duration{time.Minute, 9 * time.Minute, time.Hour, 365 * 24 * time.Hour} {
+			t.Run(fmt.Sprintf("%s, restart %v", step, restart), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					var wall wallAhead
+					var p *process
+					s := memstore.New(nil)
+					open := func() { p = start(t, s, wall.use, signedOut(&p)) }
+					open()
+					old := p.minute("old")
+					p.revoke(old)
+					time.Sleep(30 * time.Second)
+					p.revoke(p.minute("live"))
+					time.Sleep(31 * time.Second)
+					if n := p.collect(); n != 2 || p.TimeFloor() != old.ExpiresAt {
+						t.Fatalf("collected %d, floor %d", n, p.TimeFloor())
+					}
+					wall.step(-step)
+					if restart {
+						open()
+					}
+					p.mustHold("live")
+					if now := p.Now().Unix(); now != old.ExpiresAt {
+						t.Fatalf("the clock is at %d, the last of what was collected ended at %d", now, old.ExpiresAt)
+					}
+					if err := p.MendClock(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+					p.mustHold("live")
+					if long := step > 10*time.Minute; long {
+						if !p.denylist.Revoked(revocation.Subject{SID: "old"}) {
+							t.Error("the clock went back, and a token of before is good again")
+						}
+					} else {
+						time.Sleep(step) // no longer
+					}
+					if at := time.Now().Add(time.Duration(wall.by.Load())).Unix(); p.Now().Unix() != at {
+						t.Errorf("the clock is at %d, the wall clock at %d", p.Now().Unix(), at)
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestAYearAheadAndBack: what was recorded before, and while the clock was ahead, is held
+// until its tokens are dead by the clock that is in force, and nothing waits for a year.
+func TestAYearAheadAndBack(t *testing.T) {
+	const year = 365 * 24 * time.Hour
+	for _, restart := range []bool{false, true} {
+		for _, tt := range []struct {
+			name  string
+			ahead time.Duration // for how long
+			left  []string      // of "before" and "ahead"
+			floor time.Duration // what the clock that was ahead collected, by the true clock
+		}{
+			{"for less than a token's life", 40 * time.Second, []string{"before", "ahead"}, 0},
+			{"until an entry of before is over", 70 * time.Second, []string{"ahead"}, 60 * time.Second},
+			{"until all is over", 2 * time.Minute, nil, year + 80*time.Second},
+		} {
+			t.Run(fmt.Sprintf("%s, restart %v", tt.name, restart), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					var wall wallAhead
+					var p *process
+					s := memstore.New(nil)
+					open := func() { p = start(t, s, wall.use, signedOut(&p)) }
+					open()
+					began := time.Now()
+					p.revoke(p.minute("before"))
+					wall.step(year)
+					time.Sleep(20 * time.Second)
+					p.revoke(p.minute("ahead"))
+					time.Sleep(tt.ahead - 20*time.Second)
+					p.collect()
+					floor := int64(0)
+					if tt.floor > 0 {
+						floor = began.Add(tt.floor).Unix()
+					}
+					if p.TimeFloor() != floor {
+						t.Errorf("the floor is %d, want %d", p.TimeFloor(), floor)
+					}
+					p.mustHold(tt.left...)
+					wall.step(-year)
+					if restart {
+						open()
+					}
+					if err := p.MendClock(t.Context()); err != nil {
+						t.Fatal(err)
+					}
+					p.mustHold(tt.left...)
+					if p.Now().Unix() != time.Now().Unix() {
+						t.Errorf("the clock is at %s, want %s", p.Now(), time.Now())
+					}
+					// Whatever was collected by the clock that was ahead is dead by this one, too.
+					for name, exp := range map[string]int64{"before": began.Unix() + 60, "ahead": began.Add(year).Unix() + 80} {
+						if p.Now().Unix() < exp && !p.denylist.Revoked(revocation.Subject{SID: name}) {
+							t.Errorf("a token of %s is good again", name)
+						}
+					}
+				})
+			})
+		}
+	}
 }

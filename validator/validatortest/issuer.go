@@ -57,6 +57,7 @@ type Issuer struct {
 	// What is broken, and what was asked.
 	catchUpDown, introspectionDown bool
 	introspections                 int
+	receipts                       map[string]revocation.Receipt // the last one of each service
 }
 
 // New starts an Issuer that is closed when the test ends.
@@ -78,6 +79,7 @@ func Start() *Issuer {
 		feedKID:  "feed-1",
 		denylist: revocation.NewDenylist(),
 		sinks:    make(map[*subscription]revocation.Sink),
+		receipts: make(map[string]revocation.Receipt),
 	}
 	i.Rotate("ES256")
 	i.server = httptest.NewServer(i.handler())

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"tokenbroker/revocation"
 )
 
 // natsStartTimeout is how long the embedded server may take until it accepts connections.
@@ -47,13 +49,15 @@ func startNATS(cfg NATS, setting string, logger *slog.Logger) (ns *server.Server
 	return ns, own, nil
 }
 
-// natsUsers are the broker and the services, each with the least that it needs.
+// natsUsers are the broker and the services, each with the least that it needs. The services
+// are one user here, so that one of them can send receipts in another's name; a server of its
+// own, as in deploy/nats.conf, tells them apart.
 func natsUsers(cfg NATS, own natsLogin) []*server.User {
 	return []*server.User{
 		{Username: own.user, Password: own.password},
 		{Username: cfg.ServiceUser, Password: cfg.ServicePassword, Permissions: &server.Permissions{
-			Subscribe: &server.SubjectPermission{Allow: []string{"tokenbroker.revocation.>", "tokenbroker.heartbeat.>"}},
-			Publish:   &server.SubjectPermission{Deny: []string{">"}},
+			Subscribe: &server.SubjectPermission{Allow: []string{revocation.BatchSubject + ">", revocation.HeartbeatSubject + ">"}},
+			Publish:   &server.SubjectPermission{Allow: []string{revocation.ReceiptSubject + "*"}},
 		}},
 	}
 }
