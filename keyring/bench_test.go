@@ -10,28 +10,28 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"testing"
+	"time"
 
 	"tokenbroker/keyring"
 )
 
-// BenchmarkMint puts minting an access token beside the raw signature of the same bytes.
+// BenchmarkMint puts minting an access token beside the raw signature of the same bytes, by
+// turns in one run: ratio is the one time over the other (goal: 1.25 at most for ES256 and EdDSA).
 func BenchmarkMint(b *testing.B) {
 	claims := append([]byte(`{"sub":"`), append(bytes.Repeat([]byte("x"), 400), `"}`...)...)
 	input := bytes.Repeat([]byte("x"), 640)
 	for _, alg := range allAlgorithms {
-		ring := ringOf(b, alg)
-		b.Run(string(alg)+"/mint", func(b *testing.B) {
+		b.Run(string(alg), func(b *testing.B) {
+			ring := ringOf(b, alg)
+			signer, opts := rawSigner(b, alg)
+			var mint, raw time.Duration
 			b.ReportAllocs()
 			for b.Loop() {
+				start := time.Now()
 				if _, err := ring.SignAccessToken(b.Context(), claims); err != nil {
 					b.Fatal(err)
 				}
-			}
-		})
-		signer, opts := rawSigner(b, alg)
-		b.Run(string(alg)+"/raw", func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
+				between := time.Now()
 				message := input
 				if opts.HashFunc() != 0 {
 					digest := sha256.Sum256(input)
@@ -40,8 +40,23 @@ func BenchmarkMint(b *testing.B) {
 				if _, err := signer.Sign(rand.Reader, message, opts); err != nil {
 					b.Fatal(err)
 				}
+				mint, raw = mint+between.Sub(start), raw+time.Since(between)
 			}
+			b.ReportMetric(float64(mint.Nanoseconds())/float64(b.N), "mint-ns")
+			b.ReportMetric(float64(raw.Nanoseconds())/float64(b.N), "raw-ns")
+			b.ReportMetric(float64(mint)/float64(raw), "ratio")
 		})
+	}
+}
+
+// BenchmarkJWKS is what a request for the JWK set costs the keyring.
+func BenchmarkJWKS(b *testing.B) {
+	ring := ringOf(b, keyring.ES256)
+	b.ReportAllocs()
+	for b.Loop() {
+		if doc := ring.JWKS(); len(doc.Body) == 0 || doc.ETag == "" {
+			b.Fatal("nothing is prepared")
+		}
 	}
 }
 

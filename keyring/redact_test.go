@@ -10,8 +10,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"tokenbroker/keyring"
 )
@@ -38,6 +40,9 @@ func secretsOf(t *testing.T, store *memStore) [][]byte {
 	}
 	secrets := [][]byte{kek(1)}
 	unseal := func(sealed []byte, aad ...string) {
+		if sealed == nil { // erased
+			return
+		}
 		plain, err := sealer(t, 1).Open(t.Context(), sealed, []byte("tokenbroker keyring\x00"+strings.Join(aad, "\x00")))
 		if err != nil {
 			t.Fatal(err)
@@ -86,24 +91,31 @@ func shows(text string, secret []byte) bool {
 	return false
 }
 
+var verbs = []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "% x", "%d", "%o", "%b", "%t", "%e", "%c", "%U"}
+
 func TestNothingShowsKeyMaterial(t *testing.T) {
 	store := &memStore{}
 	var log bytes.Buffer
 	cfg := config(t, store)
-	cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	cfg.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	var changes []keyring.Change
+	cfg.OnChange = func(c keyring.Change) { changes = append(changes, c) }
 	ring := open(t, cfg)
-	derived := ring.Keys("csrf")
-	secrets := append(secretsOf(t, store), derived...)
-	if want := 1 + 4 + 1 + 1; len(secrets) != want {
+	secrets := secretsOf(t, store)
+	rotation := rotate(t, ring, "master", "")
+	compromised := compromise(t, ring, find(t, ring, "access", "active").KID)
+	secrets = append(secrets, secretsOf(t, store)...)
+	secrets = append(secrets, ring.Keys("csrf")...)
+	if want := 1 + 4 + 1 + 1 + 4 + 2 + 2; len(secrets) != want {
 		t.Fatalf("%d secrets, want %d: KEK, keys, master, derived", len(secrets), want)
 	}
 
-	verbs := []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "% x", "%d", "%o", "%b", "%t", "%e", "%c", "%U"}
 	values := map[string]any{
 		"keyring": ring, "keyring value in a struct": struct{ K *keyring.Keyring }{ring},
 		"snapshot": ring.Snapshot(), "sealer": sealer(t, 1), "config": cfg, "&config": &cfg,
 		"KEK": keyring.KEK(kek(1)), "KEKs": []keyring.KEK{kek(1)}, "list": ring.List(),
 		"unexported": struct{ k *keyring.Keyring }{ring},
+		"status":     ring.Status(), "changes": changes, "rotation": rotation, "compromised": compromised,
 	}
 	for name, v := range values {
 		var out strings.Builder
@@ -149,5 +161,60 @@ func TestKeyInfoJSON(t *testing.T) {
 	want := `{"kid":"k","purpose":"access","algorithm":"ES256","state":"next","created":"2027-01-15T08:00:00Z"}`
 	if string(data) != want {
 		t.Errorf("JSON = %s, want %s", data, want)
+	}
+}
+
+// FuzzNoVerbShowsKeyMaterial tries what no list of verbs has.
+func FuzzNoVerbShowsKeyMaterial(f *testing.F) {
+	store := &memStore{}
+	cfg := config(f, store)
+	ring := open(f, cfg)
+	secrets := append([][]byte{kek(1)}, ring.Keys("csrf")...)
+	for _, verb := range verbs {
+		f.Add(verb)
+	}
+	f.Add("%[1]*.[1]*[1]x %+-#0 20.10v %!")
+	f.Fuzz(func(t *testing.T, format string) {
+		for _, v := range []any{ring, ring.Snapshot(), cfg, cfg.Sealer, keyring.KEK(kek(1)), ring.List()} {
+			text := fmt.Sprintf(format, v)
+			for i, secret := range secrets {
+				if shows(text, secret) {
+					t.Errorf("%T under %q shows secret %d", v, format, i)
+				}
+			}
+		}
+	})
+}
+
+// TestPublicTypesHoldNoBytes: what the keyring tells of keys has no room for key material.
+func TestPublicTypesHoldNoBytes(t *testing.T) {
+	var walk func(path string, typ reflect.Type)
+	walk = func(path string, typ reflect.Type) {
+		switch typ.Kind() {
+		case reflect.Struct:
+			if typ == reflect.TypeFor[time.Time]() {
+				return
+			}
+			for i := range typ.NumField() {
+				walk(path+"."+typ.Field(i).Name, typ.Field(i).Type)
+			}
+		case reflect.Slice:
+			if typ.Elem().Kind() == reflect.Uint8 {
+				t.Errorf("%s has bytes", path)
+			}
+			walk(path+"[]", typ.Elem())
+		case reflect.Pointer, reflect.Map, reflect.Func, reflect.Chan:
+			t.Errorf("%s is a %s, through which key material could be reached", path, typ.Kind())
+		case reflect.Interface:
+			if typ != reflect.TypeFor[error]() {
+				t.Errorf("%s is any %s", path, typ)
+			}
+		}
+	}
+	for _, typ := range []reflect.Type{
+		reflect.TypeFor[keyring.KeyInfo](), reflect.TypeFor[keyring.Change](), reflect.TypeFor[keyring.Rotation](),
+		reflect.TypeFor[keyring.Compromised](), reflect.TypeFor[keyring.Status](),
+	} {
+		walk(typ.Name(), typ)
 	}
 }
