@@ -34,6 +34,7 @@ func (n *Node) openKeys(ctx context.Context) error {
 			Store: keyringStore{n.store}, Sealer: sealer, StoreID: n.ledger.StoreID(),
 			Algorithm: n.cfg.Algorithm, JWKSMaxAge: n.cfg.JWKSMaxAge, RotateEvery: n.cfg.RotateEvery,
 			TokenLife: n.cfg.Policy.AccessLife, MasterLife: n.cfg.Policy.Absolute,
+			LastExpiry: func(ctx context.Context) (time.Time, error) { return broker.LastExpiry(ctx, n.store) },
 			OnChange: n.keyChanged, Now: n.ledger.Now, Logger: n.cfg.Logger,
 		})
 		return err
