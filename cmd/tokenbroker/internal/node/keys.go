@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"tokenbroker/broker"
 	"tokenbroker/keyring"
 	"tokenbroker/revocation"
 )
@@ -35,7 +36,7 @@ func (n *Node) openKeys(ctx context.Context) error {
 			Algorithm: n.cfg.Algorithm, JWKSMaxAge: n.cfg.JWKSMaxAge, RotateEvery: n.cfg.RotateEvery,
 			TokenLife: n.cfg.Policy.AccessLife, MasterLife: n.cfg.Policy.Absolute,
 			LastExpiry: func(ctx context.Context) (time.Time, error) { return broker.LastExpiry(ctx, n.store) },
-			OnChange: n.keyChanged, Now: n.ledger.Now, Logger: n.cfg.Logger,
+			OnChange:   n.keyChanged, Now: n.ledger.Now, Logger: n.cfg.Logger,
 		})
 		return err
 	}
