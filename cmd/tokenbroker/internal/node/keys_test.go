@@ -171,7 +171,7 @@ func TestACompromisedFeedKeyIsReplaced(t *testing.T) {
 	}
 	for i, v := range services {
 		g := l.signInAs(fmt.Sprintf("after-%d", i))
-		if _, err := l.node.Broker().LogOff(t.Context(), g.RefreshToken, g.CSRFToken, broker.Request{}); err != nil {
+		if _, err := l.node.Broker().RevokeSession(t.Context(), g.SID, "", broker.Request{}); err != nil {
 			t.Fatal(err)
 		}
 		eventually(t, 10*time.Second, "the service hears what the new key signs", func() bool {
