@@ -67,6 +67,7 @@ func TestDocsCommands(t *testing.T) {
 	}{
 		"operate.md":               {elsewhere: 6, start: (*paste).serve},
 		"backup.md":                {elsewhere: 0, start: (*paste).serve},
+		"keys.md":                  {elsewhere: 0, start: (*paste).serve},
 		"http.md":                  {elsewhere: 0, start: (*paste).dev},
 		"migrating-from-django.md": {elsewhere: 1, start: (*paste).migrate},
 	} {
