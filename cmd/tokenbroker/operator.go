@@ -26,7 +26,7 @@ type operator struct {
 func operatorCommands(stdin io.Reader, stdout, stderr io.Writer) []*cobra.Command {
 	o := &operator{stdin: stdin, stdout: stdout, stderr: stderr}
 	return []*cobra.Command{
-		usersCommand(o), sessionsCommand(o), revokeCommand(o), revocationsCommand(o), keysCommand(o),
+		usersCommand(o), sessionsCommand(o), revokeCommand(o), revocationsCommand(o), watchCommand(o), keysCommand(o),
 		statusCommand(o), doctorCommand(o), healthcheckCommand(o), backupCommand(o), restoreCommand(o), versionCommand(o),
 	}
 }

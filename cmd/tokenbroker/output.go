@@ -65,8 +65,7 @@ func emit(stdout io.Writer, f outputFormat, v any, text func(w io.Writer)) error
 	return nil
 }
 
-// jsonDocument is v as indented JSON in which a terminal finds nothing to obey: what
-// encoding/json leaves as it is (DEL, C1, direction marks) is escaped, too.
+// jsonDocument is v as indented JSON in which a terminal finds nothing to obey.
 func jsonDocument(v any) ([]byte, error) {
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)
@@ -75,8 +74,14 @@ func jsonDocument(v any) ([]byte, error) {
 	if err := encoder.Encode(v); err != nil {
 		return nil, fmt.Errorf("encoding the answer: %w", err)
 	}
+	return plainJSON(b.String()), nil
+}
+
+// plainJSON escapes what encoding/json leaves as it is and a terminal would obey: DEL, C1,
+// direction marks.
+func plainJSON(text string) []byte {
 	var out bytes.Buffer
-	for _, r := range b.String() {
+	for _, r := range text {
 		switch {
 		case r < 0x7f || unicode.IsPrint(r):
 			out.WriteRune(r)
@@ -87,7 +92,7 @@ func jsonDocument(v any) ([]byte, error) {
 			_, _ = fmt.Fprintf(&out, `\u%04x`, r)
 		}
 	}
-	return out.Bytes(), nil
+	return out.Bytes()
 }
 
 // table prints rows under a header, columns aligned. Cells must be plain.

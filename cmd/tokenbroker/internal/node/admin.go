@@ -30,7 +30,7 @@ func (n *Node) serveAdmin() error {
 	}
 	handler := api.NewAdmin(api.AdminConfig{
 		Operators: n.broker, Revocations: n.ledger, Status: n.status, Readiness: n.readiness, Backup: n.backup,
-		Keys: operatorKeys{n}, JWKS: document(n.keys.JWKS), FeedJWKS: document(n.keys.FeedJWKS),
+		Watching: watching{n.watching}, Keys: operatorKeys{n}, JWKS: document(n.keys.JWKS), FeedJWKS: document(n.keys.FeedJWKS),
 		Metrics: n.metrics.Handler(), Token: token, MetricsToken: n.cfg.Admin.MetricsToken, Hosts: n.cfg.Admin.Hosts,
 		Logger: n.cfg.Logger, Observe: n.metrics.HTTP,
 	})

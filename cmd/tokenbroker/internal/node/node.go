@@ -15,6 +15,7 @@ import (
 	"tokenbroker/broker"
 	"tokenbroker/broker/store/badgerstore"
 	"tokenbroker/cmd/tokenbroker/internal/metrics"
+	"tokenbroker/cmd/tokenbroker/internal/watch"
 	"tokenbroker/keyring"
 	"tokenbroker/revocation"
 	"tokenbroker/revocation/ledger"
@@ -51,6 +52,7 @@ type Node struct {
 	bus       *natsfeed.Bus
 	publisher *ledger.Publisher
 	receipts  *receipts.Collector
+	watching  *watch.Hub
 	broker    *broker.Broker
 	metrics   *metrics.Metrics
 	failed    chan error

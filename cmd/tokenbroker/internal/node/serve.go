@@ -37,6 +37,7 @@ func (n *Node) serve(context.Context) error {
 	if err != nil {
 		return err
 	}
+	n.startWatching()
 	n.gauges()
 	n.public.serve(n.api, n.cfg.Certificate, nil)
 	n.onStop(n.public.shutdown)
@@ -45,7 +46,7 @@ func (n *Node) serve(context.Context) error {
 	}
 	n.onStop(n.stopListening)
 	// First of all: streams, and who waits for receipts, would keep the stop waiting.
-	n.onStop(func(context.Context) error { n.publisher.Hub().Close(); n.receipts.Close(); return nil })
+	n.onStop(func(context.Context) error { n.publisher.Hub().Close(); n.watching.Close(); n.receipts.Close(); return nil })
 	return nil
 }
 

@@ -107,10 +107,9 @@ func (n *Node) openStore(ctx context.Context) error {
 	}
 	n.onStop(func(context.Context) error { return n.store.Close() })
 	n.deny = revocation.NewDenylist()
-	began := time.Now()
 	n.ledger, err = ledger.Open(ctx, ledger.Config{
 		Store: n.store, Denylist: n.deny, Logger: n.cfg.Logger,
-		Wall: time.Now, Mono: func() time.Duration { return time.Since(began) },
+		Wall: time.Now, Mono: n.mono,
 		Kids: func() []string {
 			if n.keys == nil {
 				return nil

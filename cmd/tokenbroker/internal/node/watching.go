@@ -1,0 +1,37 @@
+package node
+
+import (
+	"errors"
+	"time"
+
+	"tokenbroker/api"
+	"tokenbroker/broker"
+	"tokenbroker/cmd/tokenbroker/internal/watch"
+)
+
+// startWatching makes what shows operators what happens; it works while somebody watches.
+func (n *Node) startWatching() {
+	n.watching = watch.New(watch.Config{
+		Ledger: n.ledger, Broadcast: n.publisher, Receipts: n.receipts, Mono: n.mono, Logger: n.cfg.Logger,
+	})
+	n.background(n.watching.Run)
+}
+
+// watching answers GET /admin/v1/watch.
+type watching struct{ hub *watch.Hub }
+
+var _ api.Watching = watching{}
+
+// Watch implements [api.Watching].
+func (w watching) Watch() (api.Watcher, error) {
+	watcher, err := w.hub.Watch()
+	switch {
+	case errors.Is(err, watch.ErrTooMany):
+		return nil, &broker.Error{Code: broker.CodeBusy, Message: "Too many are watching.", RetryAfter: listenLater, Err: err}
+	case errors.Is(err, watch.ErrClosed):
+		return nil, &broker.Error{Code: broker.CodeUnavailable, Message: "The broker is stopping.", RetryAfter: time.Second, Err: err}
+	case err != nil:
+		return nil, err
+	}
+	return watcher, nil
+}

@@ -1,0 +1,235 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"tokenbroker/api"
+	"tokenbroker/cmd/tokenbroker/internal/adminclient"
+	"tokenbroker/revocation"
+)
+
+// errPrinting is an error of standard output.
+var errPrinting = errors.New("printing what happens")
+
+const (
+	// watchedEvents are shown of a batch as text.
+	watchedEvents = 20
+	shortOrigin   = 6
+	watchHeader   = "TIME (UTC)    KIND     VALUE                                 REASON          BATCH"
+)
+
+// watchPrinter prints events as they come. A batch waits, as text, for what is said of its
+// services.
+type watchPrinter struct {
+	out    io.Writer
+	format outputFormat
+	kind   revocation.Kind // "" for everything
+
+	headed  bool
+	waiting []api.WatchRevocation
+	// shown are the batches with a revocation of the kind.
+	shown map[uint64]bool
+}
+
+func newWatchPrinter(o *operator, kind revocation.Kind) *watchPrinter {
+	return &watchPrinter{out: o.stdout, format: o.format, kind: kind, shown: map[uint64]bool{}}
+}
+
+// begin prints the header, once.
+func (p *watchPrinter) begin() {
+	if p.format == outputText && !p.headed {
+		p.headed = true
+		_, _ = fmt.Fprintln(p.out, watchHeader) // a failure shows at the first event
+	}
+}
+
+// take prints an event, or keeps it. The error is [errPrinting], or says that what came is no
+// event of ours.
+func (p *watchPrinter) take(e api.WatchEvent) error {
+	if e.Name == api.WatchTypeRevocation {
+		var v api.WatchRevocation
+		if err := decodeWatch(e, &v); err != nil {
+			return err
+		}
+		return p.revocation(e, v)
+	}
+	if e.Name == api.WatchTypeApplied {
+		var v api.WatchApplied
+		if err := decodeWatch(e, &v); err != nil {
+			return err
+		}
+		return p.applied(e, v)
+	}
+	if p.kind != "" {
+		return nil
+	}
+	if p.format == outputJSON {
+		return p.printJSON(e.Data)
+	}
+	switch e.Name {
+	case api.WatchTypeService:
+		var v api.WatchService
+		if err := decodeWatch(e, &v); err != nil {
+			return err
+		}
+		return p.print(serviceLine(v))
+	case api.WatchTypeKey:
+		var v api.WatchKey
+		if err := decodeWatch(e, &v); err != nil {
+			return err
+		}
+		return p.print(keyLine(v))
+	}
+	return nil // of a newer server
+}
+
+func decodeWatch(e api.WatchEvent, v any) error {
+	if err := json.Unmarshal(e.Data, v); err != nil {
+		return fmt.Errorf("the server sent a malformed event %s: %w", adminclient.Plain(e.Name), err)
+	}
+	return nil
+}
+
+func (p *watchPrinter) revocation(e api.WatchEvent, v api.WatchRevocation) error {
+	if p.kind != "" {
+		v.Events = slices.DeleteFunc(v.Events, func(e revocation.Event) bool { return e.Kind != p.kind })
+		if len(v.Events) == 0 {
+			return nil
+		}
+		p.shown[v.Seq] = true
+	}
+	if p.format == outputText {
+		p.waiting = append(p.waiting, v)
+		return nil
+	}
+	if p.kind == "" {
+		return p.printJSON(e.Data)
+	}
+	var b bytes.Buffer
+	encoder := json.NewEncoder(&b)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(v); err != nil {
+		return fmt.Errorf("encoding an event: %w", err)
+	}
+	return p.printJSON(bytes.TrimSpace(b.Bytes()))
+}
+
+func (p *watchPrinter) applied(e api.WatchEvent, v api.WatchApplied) error {
+	if p.kind != "" && !p.shown[v.Seq] {
+		return nil
+	}
+	maps.DeleteFunc(p.shown, func(seq uint64, _ bool) bool { return seq <= v.Seq })
+	if p.format == outputJSON {
+		return p.printJSON(e.Data)
+	}
+	for len(p.waiting) > 0 && p.waiting[0].Seq <= v.Seq {
+		b := p.waiting[0]
+		p.waiting = p.waiting[1:]
+		reach := ""
+		if b.Seq == v.Seq {
+			reach = appliedText(v)
+		}
+		if err := p.print(batchLines(b, reach)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// flush prints what still waits: nothing more is said of it.
+func (p *watchPrinter) flush() error {
+	defer func() { p.waiting = nil; clear(p.shown) }()
+	for _, b := range p.waiting {
+		if err := p.print(batchLines(b, "")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// printJSON prints one line of JSON in which a terminal finds nothing to obey.
+func (p *watchPrinter) printJSON(line []byte) error {
+	return p.print(string(plainJSON(string(line))) + "\n")
+}
+
+func (p *watchPrinter) print(text string) error {
+	if _, err := io.WriteString(p.out, text); err != nil {
+		return fmt.Errorf("%w: %w", errPrinting, err)
+	}
+	return nil
+}
+
+// batchLines are the lines of a batch; reach says how far its services are, or "".
+func batchLines(b api.WatchRevocation, reach string) string {
+	sent := "recorded; NATS has not got it yet"
+	if b.FlushedMS != nil {
+		sent = "sent in " + milliseconds(*b.FlushedMS)
+	}
+	if reach != "" {
+		sent += ", " + reach
+	}
+	batch := fmt.Sprintf("%s.%d", cell(b.Origin[:min(shortOrigin, len(b.Origin))]), b.Seq)
+	var lines strings.Builder
+	for i, e := range b.Events {
+		if i == watchedEvents {
+			lines.WriteString(watchLine(b.At, "", fmt.Sprintf("and %d more", len(b.Events)-i), "", batch+"  "+sent))
+			break
+		}
+		lines.WriteString(watchLine(b.At, string(e.Kind), e.Value, string(e.Reason), batch+"  "+sent))
+	}
+	return lines.String()
+}
+
+func appliedText(v api.WatchApplied) string {
+	switch {
+	case v.Of == 0:
+		return "no service is heard"
+	case v.Applied == 0:
+		return fmt.Sprintf("applied by none of %s; not yet: %s", services(v.Of), cells(v.Laggards))
+	case v.Applied < v.Of:
+		return fmt.Sprintf("applied by %d of %s in %s; not yet: %s", v.Applied, services(v.Of), milliseconds(v.SlowestMS), cells(v.Laggards))
+	}
+	return fmt.Sprintf("applied by %d of %s in %s", v.Applied, services(v.Of), milliseconds(v.SlowestMS))
+}
+
+func serviceLine(v api.WatchService) string {
+	text := "of " + cell(v.Source)
+	if v.Before != "" {
+		text = "was " + cell(v.Before)
+	}
+	if v.Lag > 0 {
+		text += fmt.Sprintf(", %d batches behind", v.Lag)
+	}
+	return watchLine(v.At, "service", v.Service, v.State, text)
+}
+
+func keyLine(v api.WatchKey) string {
+	return watchLine(v.At, "key", v.KID, v.What, strings.Join([]string{cell(v.Purpose), cell(v.Algorithm), cell(v.State)}, " "))
+}
+
+// watchLine aligns a line; what comes from the server is made plain, but for the rest.
+func watchLine(at time.Time, kind, value, reason, rest string) string {
+	return fmt.Sprintf("%s  %-7s  %-36s  %-14s  %s\n", at.UTC().Format("15:04:05.000"), cell(kind), cell(value), cell(reason), rest)
+}
+
+func milliseconds(ms int64) string {
+	if ms < 1 {
+		return "under 1 ms"
+	}
+	return fmt.Sprintf("%d ms", ms)
+}
+
+func services(n int) string {
+	if n == 1 {
+		return "1 service"
+	}
+	return fmt.Sprintf("%d services", n)
+}
