@@ -6,7 +6,6 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -18,7 +17,6 @@ import (
 const (
 	bulkRequests    = 4        // on their way at a time; two share a commit
 	maxRequestBytes = 60 << 10 // of the values of one, in JSON: a body may have 64 KiB
-	progressEvery   = time.Second
 	listedUnknown   = 20
 )
 
@@ -40,21 +38,17 @@ type bulkRun struct {
 	o   *operator
 	why reasonFlags
 
-	mu       sync.Mutex
-	done     bulkDone // guarded by mu
-	began    time.Time
-	told     time.Time // guarded by mu
-	terminal bool
+	progress *bulkProgress
+
+	mu   sync.Mutex
+	done bulkDone // guarded by mu
 }
 
 // revokeBulk sends the list in requests that the server takes, a few at a time. After a
 // failure nothing more is sent; what was acknowledged holds.
 func (o *operator) revokeBulk(ctx context.Context, client *adminclient.Client, list bulkList, why reasonFlags) error {
-	now := time.Now()
-	run := &bulkRun{
-		o: o, why: why, began: now, told: now, terminal: o.onTerminal(),
-		done: bulkDone{Values: list.size(), Broadcast: true},
-	}
+	run := &bulkRun{o: o, why: why, done: bulkDone{Values: list.size(), Broadcast: true}}
+	run.progress = newBulkProgress(o, run.done.Values)
 	var failed atomic.Bool
 	var requests errgroup.Group
 	requests.SetLimit(bulkRequests)
@@ -79,6 +73,7 @@ func (o *operator) revokeBulk(ctx context.Context, client *adminclient.Client, l
 	if err == nil { // who has applied the last of them has applied all
 		err = run.send(ctx, client, parts[last])
 	}
+	run.progress.end()
 	if err != nil {
 		return fmt.Errorf("revoking: %d of %d are acknowledged and hold; run it again for the rest: %w",
 			run.done.Recorded+run.done.Unknown, run.done.Values, err)
@@ -147,11 +142,7 @@ func (b *bulkRun) send(ctx context.Context, client *adminclient.Client, part bul
 	for _, v := range got.UnknownValues {
 		d.UnknownValues = append(d.UnknownValues, string(part.kind)+" "+v)
 	}
-	if now := time.Now(); b.terminal && now.Sub(b.told) >= progressEvery {
-		b.told = now
-		n := d.Recorded + d.Unknown
-		_, _ = fmt.Fprintf(b.o.stderr, "%d of %d, %.0f a second\n", n, d.Values, float64(n)/now.Sub(b.began).Seconds())
-	}
+	b.progress.add(got.Recorded + got.Unknown)
 	return nil
 }
 

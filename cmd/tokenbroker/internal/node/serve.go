@@ -46,7 +46,12 @@ func (n *Node) serve(context.Context) error {
 	}
 	n.onStop(n.stopListening)
 	// First of all: streams, and who waits for receipts, would keep the stop waiting.
-	n.onStop(func(context.Context) error { n.publisher.Hub().Close(); n.watching.Close(); n.receipts.Close(); return nil })
+	n.onStop(func(context.Context) error {
+		n.publisher.Hub().Close()
+		n.watching.Close()
+		n.receipts.Close()
+		return nil
+	})
 	return nil
 }
 
