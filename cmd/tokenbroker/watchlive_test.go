@@ -1,0 +1,86 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"tokenbroker/api"
+	"tokenbroker/revocation"
+)
+
+// TestWatchSeesALogOffAndThatTheServiceHasIt runs dev, whose sample service is the only one.
+func TestWatchSeesALogOffAndThatTheServiceHasIt(t *testing.T) {
+	dev := startDev(t)
+	ctx, interrupt := context.WithCancel(t.Context())
+	defer interrupt()
+	read, write := io.Pipe()
+	code := make(chan int, 1)
+	var stderr syncBuffer
+	go func() {
+		code <- Main(ctx, []string{"watch", "--data-dir", dev.dataDir, "--output", "json"}, write, &stderr)
+		_ = write.Close()
+	}()
+	lines := make(chan string, 1000) // more than come
+	go func() {
+		defer close(lines)
+		for scanner := bufio.NewScanner(read); scanner.Scan(); {
+			lines <- scanner.Text()
+		}
+	}()
+	next := func(name string, v any) {
+		t.Helper()
+		for deadline := time.After(20 * time.Second); ; {
+			select {
+			case line, ok := <-lines:
+				if !ok {
+					t.Fatalf("watch ended: %s", stderr.String())
+				}
+				if !strings.HasPrefix(line, `{"type":"`+name+`"`) {
+					continue
+				}
+				if err := json.Unmarshal([]byte(line), v); err != nil {
+					t.Fatalf("%v in %s", err, line)
+				}
+				return
+			case <-deadline:
+				t.Fatalf("no %s: %s", name, stderr.String())
+			}
+		}
+	}
+	var service api.WatchService
+	next(api.WatchTypeService, &service)
+	if service.State != api.ServiceFresh || !strings.HasPrefix(service.Service, devServiceClient+"/") {
+		t.Errorf("the first service: %+v", service)
+	}
+
+	b := newBrowser(t, dev.issuer)
+	csrf := b.post("/auth/sign-in/", `{"username": "admin", "password": "admin"}`, http.StatusOK)["CSRF_token"].(string)
+	sid := b.get("/auth/session/", http.StatusOK)["sid"]
+	b.post("/auth/logoff/", jsonBody("CSRF_token", csrf), http.StatusOK)
+	var batch api.WatchRevocation
+	next(api.WatchTypeRevocation, &batch)
+	if len(batch.Events) != 1 || batch.Events[0].Kind != revocation.KindSID || batch.Events[0].Value != sid || batch.Events[0].Reason != revocation.ReasonLogoff {
+		t.Errorf("the batch: %+v", batch)
+	}
+	if batch.FlushedMS == nil || time.Since(batch.At).Abs() > time.Minute || len(batch.Origin) < 20 {
+		t.Errorf("the batch: %+v", batch)
+	}
+	var applied api.WatchApplied
+	next(api.WatchTypeApplied, &applied)
+	if applied.Applied != 1 || applied.Of != 1 || applied.Seq != batch.Seq || applied.Origin != batch.Origin || applied.Laggards != nil {
+		t.Errorf("applied: %+v", applied)
+	}
+	t.Logf("sent after %d ms, applied after %d ms", *batch.FlushedMS, applied.SlowestMS)
+
+	interrupt()
+	if got := <-code; got != exitOK || stderr.String() != "" {
+		t.Errorf("exit code %d: %s", got, stderr.String())
+	}
+	dev.finish(t)
+}
