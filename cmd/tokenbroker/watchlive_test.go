@@ -15,6 +15,7 @@ import (
 )
 
 // TestWatchSeesALogOffAndThatTheServiceHasIt runs dev, whose sample service is the only one.
+// It sees a rotation, too.
 func TestWatchSeesALogOffAndThatTheServiceHasIt(t *testing.T) {
 	dev := startDev(t)
 	ctx, interrupt := context.WithCancel(t.Context())
@@ -77,6 +78,15 @@ func TestWatchSeesALogOffAndThatTheServiceHasIt(t *testing.T) {
 		t.Errorf("applied: %+v", applied)
 	}
 	t.Logf("sent after %d ms, applied after %d ms", *batch.FlushedMS, applied.SlowestMS)
+
+	if got := command(t, nil, "keys", "rotate", "--yes", "--data-dir", dev.dataDir); got.code != exitOK {
+		t.Fatalf("rotating: %+v", got)
+	}
+	var key api.WatchKey
+	next(api.WatchTypeKey, &key)
+	if key.What == "" || key.Purpose != "access" || key.KID == "" || key.State == "" || key.At.IsZero() {
+		t.Errorf("the key: %+v", key)
+	}
 
 	interrupt()
 	if got := <-code; got != exitOK || stderr.String() != "" {

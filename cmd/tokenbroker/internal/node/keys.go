@@ -85,6 +85,7 @@ func (n *Node) keepKeys(ctx context.Context) error {
 			return nil
 		case c := <-n.changes:
 			n.publishKey(c)
+			n.showKey(c)
 		case <-watch.C:
 			overdue = n.alertOverdue(overdue)
 		case <-life.C:

@@ -37,7 +37,6 @@ func (n *Node) serve(context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.startWatching()
 	n.gauges()
 	n.public.serve(n.api, n.cfg.Certificate, nil)
 	n.onStop(n.public.shutdown)

@@ -154,6 +154,7 @@ func (n *Node) startBroadcast(ctx context.Context) error {
 	}
 	n.bus.OnReconnect(n.publisher.Poke)
 	n.background(n.publisher.Run)
+	n.startWatching()
 	n.startKeys()
 	n.onStop(func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, flushTimeout)

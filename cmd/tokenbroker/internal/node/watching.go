@@ -7,6 +7,7 @@ import (
 	"tokenbroker/api"
 	"tokenbroker/broker"
 	"tokenbroker/cmd/tokenbroker/internal/watch"
+	"tokenbroker/keyring"
 )
 
 // startWatching makes what shows operators what happens; it works while somebody watches.
@@ -15,6 +16,13 @@ func (n *Node) startWatching() {
 		Ledger: n.ledger, Broadcast: n.publisher, Receipts: n.receipts, Mono: n.mono, Logger: n.cfg.Logger,
 	})
 	n.background(n.watching.Run)
+}
+
+// showKey shows a change of the keyring to who watches.
+func (n *Node) showKey(c keyring.Change) {
+	n.watching.Key(api.WatchKey{
+		What: c.What, KID: c.Key.KID, Purpose: string(c.Key.Purpose), Algorithm: string(c.Key.Algorithm), State: string(c.Key.State), At: c.At.UTC(),
+	})
 }
 
 // watching answers GET /admin/v1/watch.
