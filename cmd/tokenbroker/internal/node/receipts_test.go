@@ -1,0 +1,128 @@
+package node_test
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"tokenbroker/broker"
+	"tokenbroker/revocation/httpfeed"
+	"tokenbroker/validator"
+)
+
+// logOffWaiting logs off and returns what the services said, and how long that took.
+func (b *browser) logOffWaiting(wait string) (broker.ReceiptSummary, time.Duration) {
+	b.l.t.Helper()
+	req, err := http.NewRequestWithContext(b.l.t.Context(), http.MethodPost,
+		"http://"+b.l.listen+"/auth/logoff/?wait="+wait, strings.NewReader(`{"CSRF_token": "`+b.csrf+`"}`))
+	if err != nil {
+		b.l.t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Cookie", b.cookie)
+	began := time.Now()
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		b.l.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	answer := broker.ReceiptSummary{Of: -1}
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || resp.StatusCode != http.StatusOK || answer.Of < 0 {
+		b.l.t.Fatalf("log-off: %d, %+v, %v", resp.StatusCode, answer, err)
+	}
+	return answer, time.Since(began)
+}
+
+// TestTheServicesAreCounted: a log-off that waits is answered when the service on NATS and
+// the one on HTTP have it. With one of them cut off it names that one, and once nothing
+// was heard of it for a while, it waits for it no more.
+func TestTheServicesAreCounted(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.startNATS()
+	l.startBroker()
+	if got, took := l.signIn().logOffWaiting("2s"); got.Of != 0 || got.Applied != 0 || got.Laggards != nil || took > time.Second {
+		t.Fatalf("without services: %+v after %s", got, took)
+	}
+	overNATS := l.startService(0, func(cfg *validator.Config) { cfg.Service = "over-nats" })
+	way := newLink(t, l.listen)
+	overHTTP := l.startService(0, func(cfg *validator.Config) {
+		cfg.Service = "over-http"
+		cfg.Feed = httpfeed.Feed{URL: "http://" + way.addr(), Client: httpfeed.Client(cfg.Client)}
+	})
+	eventually(t, 10*time.Second, "both are heard and have it", func() bool {
+		got, _ := l.signIn().logOffWaiting("1s")
+		return got.Applied == 2 && got.Of == 2
+	})
+
+	b := l.signIn()
+	l.accepted(overNATS, b)
+	l.accepted(overHTTP, b)
+	got, took := b.logOffWaiting("5s")
+	if got.Applied != 2 || got.Of != 2 || got.Laggards != nil || got.SlowestMS > took.Milliseconds() {
+		t.Errorf("both are there: %+v after %s", got, took)
+	}
+	for _, v := range []*validator.Validator{overNATS, overHTTP} {
+		if err := l.validate(v, b); !errors.Is(err, validator.ErrRevoked) {
+			t.Errorf("a service said that it has it, and does not: %v", err)
+		}
+	}
+	t.Logf("2 of 2, the slowest %d ms", got.SlowestMS)
+
+	way.doCut()
+	got, _ = l.signIn().logOffWaiting("500ms")
+	if got.Applied != 1 || got.Of != 2 || len(got.Laggards) != 1 || !strings.HasPrefix(got.Laggards[0], "over-http/") {
+		t.Errorf("one is cut off: %+v", got)
+	}
+	eventually(t, 10*time.Second, "the silent one is not waited for", func() bool {
+		got, _ := l.signIn().logOffWaiting("100ms")
+		return got.Applied == 1 && got.Of == 1
+	})
+	l.wantMetrics(`tokenbroker_services{state="fresh"} 1`, `tokenbroker_services{state="silent"} 1`)
+
+	way.mend()
+	eventually(t, 15*time.Second, "it is back", func() bool {
+		got, _ := l.signIn().logOffWaiting("1s")
+		return got.Applied == 2 && got.Of == 2
+	})
+}
+
+// TestAStopDoesNotWaitForReceipts: who waits is answered with what is known.
+func TestAStopDoesNotWaitForReceipts(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.startNATS()
+	l.startBroker()
+	way := newLink(t, l.listen)
+	l.startService(0, func(cfg *validator.Config) {
+		cfg.Feed = httpfeed.Feed{URL: "http://" + way.addr(), Client: httpfeed.Client(cfg.Client)}
+	})
+	eventually(t, 10*time.Second, "it is heard", func() bool {
+		got, _ := l.signIn().logOffWaiting("1s")
+		return got.Applied == 1
+	})
+	way.doCut()
+	answers := make(chan time.Duration, 1)
+	b := l.signIn()
+	go func() {
+		defer close(answers) // also when it ends the test
+		got, took := b.logOffWaiting("10s")
+		if !slices.ContainsFunc(got.Laggards, func(s string) bool { return strings.HasPrefix(s, service+"/") }) {
+			t.Errorf("answered with %+v", got)
+		}
+		answers <- took
+	}()
+	select {
+	case took := <-answers:
+		t.Fatalf("it did not wait: %s", took)
+	case <-time.After(300 * time.Millisecond):
+	}
+	l.stopBroker()
+	if took := <-answers; took > 5*time.Second {
+		t.Errorf("answered after %s", took)
+	}
+}
