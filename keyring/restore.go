@@ -64,6 +64,8 @@ func (r Restoring) Replace(ctx context.Context) (Restored, error) {
 		return Restored{}, err
 	}
 	rec.Compromised = slices.Compact(dead)
+	// What the configuration asked for, and what services were told, is as it was.
+	rec.Configured, rec.CacheLife, rec.TokenLife = old.Configured, old.CacheLife, old.TokenLife
 	fresh, err := rec.encode(ctx, r.Sealer)
 	if err != nil {
 		return Restored{}, err
