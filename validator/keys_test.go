@@ -45,6 +45,32 @@ func TestKeysOfAnUnknownKeyIDAreAskedForOnce(t *testing.T) {
 	})
 }
 
+// 100,000 tokens under as many key ids in 100 s: one fetch in each 10 s, and nothing of them is kept.
+func TestKeysOutliveAFloodOfUnknownKeyIDs(t *testing.T) {
+	inBubble(t, func(t *testing.T, l *life, s *syncer) {
+		mustStart(t, s)
+		before, kept := l.asked("/keys"), len(s.tokens.set.Load().keys)
+		const ids, seconds = 100_000, 100
+		for i := range ids {
+			if _, err := s.key(t.Context(), fmt.Sprint("unknown", i)); !errors.Is(err, errUnknownKey) {
+				t.Fatalf("got %v", err)
+			}
+			if i%(ids/seconds) == 0 {
+				time.Sleep(time.Second)
+				if _, err := s.key(t.Context(), "k1"); err != nil {
+					t.Fatalf("the good key: %v", err)
+				}
+			}
+		}
+		if n := l.asked("/keys") - before; n < 9 || n > 11 {
+			t.Errorf("%d fetches in %d s", n, seconds)
+		}
+		if n := len(s.tokens.set.Load().keys); n != kept {
+			t.Errorf("%d keys are kept, %d were", n, kept)
+		}
+	})
+}
+
 func TestKeysAreFetchedWhenAHeartbeatNamesAnotherETag(t *testing.T) {
 	inBubble(t, func(t *testing.T, l *life, s *syncer) {
 		mustStart(t, s)

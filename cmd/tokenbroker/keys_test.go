@@ -14,13 +14,13 @@ const (
 {"kid":"kactive","purpose":"access","algorithm":"ES256","state":"active","created":"2026-02-18T12:00:00Z","activates":"2026-02-18T12:00:00Z","next_step":"retires","next_step_at":"2026-03-20T12:00:00Z"},
 {"kid":"knext","purpose":"access","algorithm":"EdDSA","state":"next","created":"2026-02-28T23:58:30Z","next_step":"signs","next_step_at":"2026-03-01T00:03:30Z"},
 {"kid":"kold\u202e","purpose":"feed","algorithm":"EdDSA","state":"compromised","created":"2026-02-27T00:00:00Z"},
-{"kid":"m1","purpose":"master","state":"retiring","created":"2026-02-28T20:15:00Z","next_step":"is removed","next_step_at":"2026-02-28T23:59:59Z"}],
+{"kid":"m1","purpose":"master","algorithm":"HKDF-SHA256","state":"retiring","created":"2026-02-28T20:15:00Z","next_step":"is removed","next_step_at":"2026-02-28T23:59:59Z"}],
 "overdue":{"purposes":["access"],"since":"2026-02-28T00:00:00Z","old_key_until":"2026-04-01T00:00:00Z"}}`
-	keyTable = `KID           PURPOSE  ALGORITHM  STATE        AGE    NEXT STEP
-kactive       access   ES256      active       10d    retires in 19d (2026-03-20T12:00:00Z)
-knext         access   EdDSA      next         1m30s  signs in 3m30s (2026-03-01T00:03:30Z)
-"kold\u202e"  feed     EdDSA      compromised  2d0h   -
-m1            master   -          retiring     3h45m  is removed now
+	keyTable = `KID           PURPOSE  ALGORITHM    STATE        AGE    NEXT STEP
+kactive       access   ES256        active       10d    retires in 19d (2026-03-20T12:00:00Z)
+knext         access   EdDSA        next         1m30s  signs in 3m30s (2026-03-01T00:03:30Z)
+"kold\u202e"  feed     EdDSA        compromised  2d0h   -
+m1            master   HKDF-SHA256  retiring     3h45m  is removed now
 
 Rotated every 30d.
 OVERDUE since 2026-02-28T00:00:00Z: the rotation of access fails, the server's log says why. The old key signs on, and is good until 2026-04-01T00:00:00Z.
@@ -55,8 +55,12 @@ func TestKeysCommands(t *testing.T) {
 			"nothing to do, it was so before: the access key k1 (ES256) signs since 2026-03-01T00:05:00Z\n",
 		},
 		"rotate the master secret": {
-			[]string{"keys", "rotate", "--yes", "--purpose", "master"}, rotate, `{"purpose":"master","active":{"kid":"m2","purpose":"master","state":"active"},"signs":"2026-03-01T00:05:00Z","scheduled":false,"changed":true}`, `{"purpose":"master"}`,
+			[]string{"keys", "rotate", "--yes", "--purpose", "master"}, rotate, `{"purpose":"master","active":{"kid":"m2","purpose":"master","algorithm":"HKDF-SHA256","state":"active"},"signs":"2026-03-01T00:05:00Z","scheduled":false,"changed":true}`, `{"purpose":"master"}`,
 			"rotated the master secret: m2 is in force; the old one is accepted until the last session made with it is over\n",
+		},
+		"rotate the master secret, not yet": {
+			[]string{"keys", "rotate", "--yes", "--purpose", "master"}, rotate, `{"purpose":"master","active":{"kid":"m2","purpose":"master","algorithm":"HKDF-SHA256","state":"active"},"next":{"kid":"m3","purpose":"master","algorithm":"HKDF-SHA256","state":"next"},"signs":"2026-03-01T00:05:00Z","scheduled":true,"changed":true}`, `{"purpose":"master"}`,
+			"scheduled: the master secret m3 is in force from 2026-03-01T00:05:00Z on\n",
 		},
 		"revoke": {
 			[]string{"keys", "revoke", "k1", "--yes", "--note", "n", "--reason", "revoked"}, "POST /admin/v1/keys/k1/revoke",

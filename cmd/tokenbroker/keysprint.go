@@ -65,6 +65,8 @@ func roughly(d time.Duration) string {
 func printRotated(w io.Writer, done api.KeyRotated) {
 	what := "the " + cell(done.Purpose) + " key " + cell(done.Active.KID)
 	switch {
+	case done.Purpose == "master" && done.Scheduled:
+		_, _ = fmt.Fprintf(w, "scheduled: the master secret %s is in force from %s on\n", cell(done.Next.KID), stamp(done.Signs))
 	case done.Purpose == "master":
 		_, _ = fmt.Fprintf(w, "rotated the master secret: %s is in force; the old one is accepted until the last session made with it is over\n", cell(done.Active.KID))
 	case done.Scheduled && !done.Changed:
