@@ -71,6 +71,9 @@ func (b *Broker) findEvent(ctx context.Context, check *RevocationCheck, kind rev
 	if err != nil {
 		return fmt.Errorf("asking the ledger: %w", err)
 	}
+	if kind == revocation.KindKID {
+		found.ExpiresAt = 0 // its event ends with its tokens; that it is dead does not
+	}
 	if ok && found.Epoch > made {
 		check.Events = append(check.Events, found)
 	}

@@ -26,7 +26,8 @@ func revocationsCheckCommand(o *operator) *cobra.Command {
 		Use:   "check VALUE|-",
 		Short: "Tell whether something is revoked, by what, since when and until when",
 		Long: `Tell whether a token (jti), session (sid), user (uid or local user name), client or key
-(kid) is revoked, by which events, since when and until when. With "-" an access token is
+(kid) is revoked, by which events, why, since when and until when. Who did it, with an operator's
+note, is in the server's audit log alone, which no command reads. With "-" an access token is
 read from standard input, and whatever hits it is told; it stays on this machine, and its
 signature is not checked. An event of a user, a client or of everybody (--kind all, with no
 VALUE) hits what was made under an epoch below its own.` + serverHelp,
@@ -123,7 +124,11 @@ func printCheck(w io.Writer, check broker.RevocationCheck) {
 		rows[i] = append(eventCells(e.Event), batch)
 	}
 	table(w, eventHeader+"|BATCH", rows)
+	_, _ = fmt.Fprintln(w, auditHint)
 }
+
+// auditHint says where the operator stands, whom no event names.
+const auditHint = "Who did it, with an operator's note, is in the server's audit log: search it for the value."
 
 const eventHeader = "KIND|VALUE|REASON|SINCE|UNTIL|EPOCHS BELOW"
 
