@@ -39,7 +39,7 @@ func BenchmarkRefreshHTTP(b *testing.B) {
 func refreshOverHTTP(tb testing.TB, r *rig, client *http.Client) func(int) error {
 	tb.Helper()
 	handler, err := api.New(api.Config{
-		Issuer: issuer, InsecureCookies: true, MaxTokenLifetime: 5 * time.Minute,
+		Issuer: issuer, InsecureCookies: true, MaxTokenLifetime: func() time.Duration { return 5 * time.Minute },
 		Sessions: r, Clients: r, Verifier: none{}, Catchup: none{}, JWKS: noDocument, FeedJWKS: noDocument,
 		Readiness: func(context.Context) []api.Check { return nil }, Logger: slog.New(slog.DiscardHandler),
 	})
