@@ -56,6 +56,13 @@ func CommitStaged(dir string) error {
 	return nil
 }
 
+// Exists says whether dir has a store, or gets one from [FinishReplace].
+func Exists(dir string) bool {
+	_, err := os.Stat(dir)
+	_, whole := os.Stat(dir + wholeSuffix)
+	return err == nil || whole == nil
+}
+
 // FinishReplace puts a store that [CommitStaged] completed in the place of dir's and says
 // where the old one is kept, if there was one. done is false when there was nothing to do.
 func FinishReplace(dir string, now time.Time) (kept string, done bool, err error) {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"os"
 	"strings"
 	"time"
 
@@ -128,8 +127,7 @@ func (p *Plan) prepare(ctx context.Context) error {
 		}
 		return err
 	}
-	_, err = os.Stat(node.StoreDir(p.cfg.DataDir))
-	p.Replaces = err == nil
+	p.Replaces = badgerstore.Exists(node.StoreDir(p.cfg.DataDir))
 	return nil
 }
 

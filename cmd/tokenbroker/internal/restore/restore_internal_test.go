@@ -248,6 +248,39 @@ func TestBrokenOffAtEachStep(t *testing.T) {
 	}
 }
 
+// One that ended when the old store was out of the way and the new one not yet in its place:
+// the next restore takes over from the new one, which has what it took over from the old one.
+func TestBrokenOffBetweenTheRenames(t *testing.T) {
+	s := newSite(t)
+	first, err := run(t.Context(), Config{File: s.file, DataDir: s.dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := node.StoreDir(s.dir)
+	if err := os.Rename(dir, dir+".restored"); err != nil {
+		t.Fatal(err)
+	}
+	p, err := Prepare(t.Context(), Config{File: s.file, DataDir: s.dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !p.Replaces {
+		t.Error("the operator is told that there is no store")
+	}
+	second, err := p.Run(t.Context())
+	if err := errors.Join(err, p.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range first.Keys {
+		if !slices.Contains(second.Compromised, k.KID) {
+			t.Errorf("the key %s of the restored store is not dead", k.KID)
+		}
+	}
+	if second.Kept == "" || second.Epoch <= first.Epoch {
+		t.Errorf("%+v after %+v", second, first)
+	}
+}
+
 // A second restore is above the first, also when the clock stands still between them.
 func TestEpochsRiseAboveThoseOfTheReplacedStore(t *testing.T) {
 	s := newSite(t)
