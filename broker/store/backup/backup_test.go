@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -98,6 +99,17 @@ func TestWhatIsNotWholeIsRefused(t *testing.T) {
 	refused("longer", len(whole), append(slices.Clone(whole), 0))
 	refused("out of order", 0, written(t, writes[1], writes[0]))
 	refused("twice", 0, written(t, writes[1], writes[1]))
+}
+
+// A pipe that nobody writes to is refused at once: no signal would end the wait for it.
+func TestAPipeIsRefused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Skip("making a pipe: ", err)
+	}
+	if _, err := backup.Open(t.Context(), path, func(store.Write) {}); !errors.Is(err, backup.ErrDamaged) {
+		t.Errorf("%v", err)
+	}
 }
 
 func TestWhatDoesNotFitIsNotWritten(t *testing.T) {

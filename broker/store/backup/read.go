@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"syscall"
 
 	"tokenbroker/broker/store"
 )
@@ -28,7 +29,8 @@ type File struct {
 // Open reads the whole file and checks all of it, and shows each record to look on the way; it
 // keeps nothing of it in memory. An error about its content wraps [ErrDamaged].
 func Open(ctx context.Context, path string, look func(store.Write)) (*File, error) {
-	file, err := os.Open(path) //nolint:gosec // the operator names it
+	// Without waiting for the writer of a pipe, which no signal would end.
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) //nolint:gosec // the operator names it
 	if err != nil {
 		return nil, fmt.Errorf("opening the backup: %w", err)
 	}
