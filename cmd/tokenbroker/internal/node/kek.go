@@ -24,14 +24,25 @@ type kekSource struct {
 
 // ownKEK is the KEK that the server keeps itself, in the data directory. While a new one takes
 // its place there is a second file beside it; a start finds the one that opens the keyring.
-type ownKEK struct{ path string }
+type ownKEK struct {
+	path string
+	// needed says that there is a keyring already, which a KEK made now cannot open.
+	needed bool
+}
 
 func (o ownKEK) next() string { return o.path + ".new" }
 
 // open calls open with the KEK, made at the very first start. A file that a reseal left behind
 // is put in its place if the keyring is sealed under it, and removed if it is not.
 func (o ownKEK) open(open func(keyring.KEK) error) error {
-	kek, err := keyring.LoadOrCreateKEKFile(o.path)
+	load := keyring.LoadOrCreateKEKFile
+	if _, err := os.Lstat(o.next()); o.needed && errors.Is(err, fs.ErrNotExist) {
+		load = keyring.LoadKEKFile
+	}
+	kek, err := load(o.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: the keys are sealed under it: put it back (mode 0600), or name it as keyring.kek in the configuration; nothing else opens them", err)
+	}
 	if err != nil {
 		return err
 	}
@@ -40,7 +51,7 @@ func (o ownKEK) open(open func(keyring.KEK) error) error {
 		return open(kek)
 	}
 	if err != nil {
-		return fmt.Errorf("a reseal was interrupted: %w", err)
+		return fmt.Errorf("a reseal was interrupted; its new KEK may be the one in force, so keep a copy of it: %w", err)
 	}
 	err = open(kek)
 	switch {

@@ -21,9 +21,15 @@ import (
 // TestAWrongKEK: with another key encryption key the broker does not start, says which
 // file it means and what to do, changes nothing, and starts with the right one again.
 func TestAWrongKEK(t *testing.T) {
-	for name, damage := range map[string]func(path string) error{
-		"the file is lost":            os.Remove,
-		"the file is of another data": func(path string) error { return os.WriteFile(path, newKEK(), 0o600) },
+	for name, c := range map[string]struct {
+		damage func(path string) error
+		err    error
+		hint   string
+	}{
+		"the file is lost": {os.Remove, os.ErrNotExist, "put it back"},
+		"the file is of another data": {
+			func(path string) error { return os.WriteFile(path, newKEK(), 0o600) }, keyring.ErrWrongKEK, "start with the KEK file",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l, b := stoppedLab(t)
@@ -32,10 +38,10 @@ func TestAWrongKEK(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := damage(path); err != nil {
+			if err := c.damage(path); err != nil {
 				t.Fatal(err)
 			}
-			l.startFails(keyring.ErrWrongKEK, path, "start with the KEK file")
+			l.startFails(c.err, path, c.hint)
 			if err := os.WriteFile(path, right, 0o600); err != nil {
 				t.Fatal(err)
 			}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"tokenbroker/keyring"
@@ -77,6 +78,23 @@ func TestOwnKEKSurvivesACrashAtEachStep(t *testing.T) {
 				t.Errorf("replaced: %v, want %v", replaced, c.replaced)
 			}
 		})
+	}
+}
+
+// A KEK file that is lost is asked for; one that opens nothing is not put in its place, where
+// it would be taken for the KEK and saved over the copy that is wanted.
+func TestALostKEKIsNotReplaced(t *testing.T) {
+	own, ring := ownKEK{path: filepath.Join(t.TempDir(), "kek")}, &fakeRing{}
+	wantSettled(t, own, ring)
+	if err := os.Remove(own.path); err != nil {
+		t.Fatal(err)
+	}
+	own.needed = true
+	if err := own.open(ring.open); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "put it back") {
+		t.Errorf("%v", err)
+	}
+	if _, err := os.Lstat(own.path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("there is a new file: %v", err)
 	}
 }
 

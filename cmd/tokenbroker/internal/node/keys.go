@@ -40,9 +40,12 @@ func (n *Node) openKeys(ctx context.Context) error {
 		})
 		return err
 	}
-	own := ownKEK{path: KEKFile(n.cfg.DataDir)}
+	_, _, err := keyringStore{n.store}.Load(ctx)
+	if err != nil && !errors.Is(err, keyring.ErrEmpty) {
+		return fmt.Errorf("looking for the keyring: %w", err)
+	}
+	own := ownKEK{path: KEKFile(n.cfg.DataDir), needed: err == nil}
 	n.kek = kekSource{own: &own, named: "the KEK file " + own.path}
-	var err error
 	if n.cfg.KEK != nil {
 		n.kek = kekSource{named: n.cfg.Setting("keyring.kek")}
 		err = open(n.cfg.KEK)
