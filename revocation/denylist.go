@@ -94,10 +94,10 @@ func (d *Denylist) evict(l life) {
 	d.incompleteUntil = max(d.incompleteUntil, l.end)
 }
 
-// Apply inserts events and then bumps the version, unless nothing was new; what it inserted is in force when it
-// returns, and the watchers have been called. Of two events for one value the longest end
-// and the highest epoch win. Events of an unknown kind are the caller's to refuse; they are
-// left out.
+// Apply inserts events and then bumps the version, unless nothing was new; what it inserted
+// is in force when it returns, and the watchers have been called. Of two events for one
+// value the longest end and the highest epoch win. Events of an unknown kind are the
+// caller's to refuse; they are left out.
 func (d *Denylist) Apply(events ...Event) {
 	if len(events) == 0 {
 		return

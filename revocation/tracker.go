@@ -39,8 +39,8 @@ type TrackerConfig struct {
 }
 
 // Effects is what the owner of a [Tracker] has to do, in this order: drop, kids, apply;
-// then publish the new [State] and send the receipt; then start the fetches and hand the messages of Retry in
-// again.
+// then publish the new [State] and send the receipt; then start the fetches and hand the
+// messages of Retry in again.
 type Effects struct {
 	// DropStore: the issuer's store is another. Drop the denylist's entries of the old
 	// store (see [Denylist.DropStore]) and all token and feed keys.

@@ -295,70 +295,6 @@ func (s *syncer) perform(ctx context.Context, e revocation.Effects) {
 	}
 }
 
-// publish makes what is known visible to the readers, and tells of a change of state.
-func (s *syncer) publish() {
-	now := s.instant()
-	state := s.tracker.State(now)
-	s.counts.track(state)
-	v := view{
-		version:      s.deny.Version(),
-		asOf:         state.AsOf,
-		atMS:         state.AtMS,
-		unproved:     !state.Proved,
-		wallOffsetMS: state.WallOffsetMS,
-		maxLifetime:  s.tokens.maxLifetime(),
-	}
-	old := s.now.Load()
-	if state.AtMS == 0 { // no proof of any origin is left: time goes on all the same
-		v.asOf, v.atMS = old.asOf, old.atMS
-	}
-	if *old != v {
-		s.now.Store(&v)
-	}
-	s.tellEvictions(v.brokerMS(now.Mono))
-	fresh := v.fresh(now.Mono, s.cfg.MaxStaleness)
-	if !s.isReady && fresh && s.tokens.loaded() && len(s.feedKeys.set) > 0 {
-		s.isReady = true
-		close(s.ready)
-	}
-	if fresh == s.wasFresh {
-		return
-	}
-	s.wasFresh = fresh
-	if fresh {
-		s.cfg.Logger.Info("revocations are current", "issuer", s.cfg.Issuer, "entries", s.deny.Len())
-	} else {
-		s.cfg.Logger.Warn("revocations are not known to be current", "issuer", s.cfg.Issuer, "error", s.troubles())
-	}
-}
-
-// tellEvictions logs when the denylist begins to lack live entries, and when no more.
-func (s *syncer) tellEvictions(brokerMS int64) {
-	until := s.deny.IncompleteUntil()
-	partial := until > 0 && brokerMS/1000 <= until
-	if partial == s.wasPartial {
-		return
-	}
-	s.wasPartial = partial
-	if partial {
-		s.cfg.Logger.Warn("more is revoked than DenylistSize holds: the broker is asked about each token until that has expired",
-			"size", s.cfg.DenylistSize, "until", time.Unix(until, 0).UTC())
-	} else {
-		s.cfg.Logger.Info("all that is revoked is in memory again", "evictions", s.deny.Evictions())
-	}
-}
-
-// collect drops entries whose tokens are dead, by the broker's clock and while fresh.
-func (s *syncer) collect() {
-	now := s.instant()
-	state := s.tracker.State(now)
-	if now.Mono-s.collectedAt < collectEvery || !state.Fresh(now.Mono, s.cfg.MaxStaleness) {
-		return
-	}
-	s.collectedAt = now.Mono
-	s.deny.Collect(state.TimeFloor)
-}
-
 // spawn runs work beside the owner and hands its result back as a call in the owner.
 func (s *syncer) spawn(ctx context.Context, work func() (report func())) {
 	s.fetches.Go(func() {
@@ -368,36 +304,4 @@ func (s *syncer) spawn(ctx context.Context, work func() (report func())) {
 		case <-ctx.Done():
 		}
 	})
-}
-
-// outcome notes whether a job works, and logs when that changes.
-func (s *syncer) outcome(job string, err error) {
-	s.mu.Lock()
-	if err == nil {
-		delete(s.trouble, job)
-	} else {
-		s.trouble[job] = err
-	}
-	s.mu.Unlock()
-	before, failed := s.failing[job]
-	switch {
-	case err == nil && failed:
-		delete(s.failing, job)
-		s.cfg.Logger.Info(job + " works again")
-	case err != nil && (!failed || before != err.Error()):
-		s.failing[job] = err.Error()
-		s.cfg.Logger.Warn(job+" fails", "error", err)
-	}
-}
-
-func (s *syncer) troubles() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var errs []error
-	for _, job := range []string{jobTokenKeys, jobFeedKeys, jobCatchUp} {
-		if err := s.trouble[job]; err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", job, err))
-		}
-	}
-	return errors.Join(errs...)
 }

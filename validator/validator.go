@@ -4,120 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"net/http"
-	"net/url"
 	"slices"
 	"sync/atomic"
 	"time"
-
-	"tokenbroker/revocation"
 )
 
-const (
-	defaultMaxStaleness = 30 * time.Second
-	defaultCacheSize    = 1 << 17
-	defaultDenylistSize = 1_000_000
-
-	// maxIssuedAhead is how far iat may lie in the future of the broker's clock.
-	maxIssuedAhead = 60 * time.Second
-)
-
-// Client is the service's own account at the broker, with which it asks for revocations.
-type Client struct {
-	ID     string
-	Secret string
-}
-
-// String leaves the secret out, and so do all the ways to print or log a Client.
-func (c Client) String() string { return "client " + c.ID }
-
-// GoString implements [fmt.GoStringer].
-func (c Client) GoString() string { return c.String() }
-
-// LogValue implements [slog.LogValuer].
-func (c Client) LogValue() slog.Value { return slog.StringValue(c.String()) }
-
-// MarshalText implements [encoding.TextMarshaler], for JSON.
-func (c Client) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
-
-// Config says whose tokens to accept and how to learn of keys and revocations. Issuer,
-// Audience, Client and Feed are required.
-type Config struct {
-	// Issuer is the broker's URL, to the letter as in its discovery document and in iss.
-	Issuer string
-	// Audience is the name of this service, one of the token's aud.
-	Audience string
-	Client   Client
-	// Feed delivers revocations as they happen, for example [tokenbroker/revocation/natsfeed].
-	Feed revocation.Feed
-	// Service is the name under which the broker shows how far this service is, 1 to 64
-	// letters, digits, "_" and "-"; Client.ID when empty, with "-" for other characters. Over
-	// NATS it has to be the one whose receipts this service may publish; see docs/feed.md.
-	Service string
-	// MaxStaleness is how old the knowledge of revocations may be; 30 s when zero.
-	MaxStaleness time.Duration
-	// OnStale says what to do with a token when it is older; [FailClosed] when empty.
-	OnStale Policy
-	// CacheSize is the number of verified tokens to remember; 131,072 when zero. A
-	// remembered token takes about 2 KiB.
-	CacheSize int
-	// DenylistSize is the number of revoked tokens and sessions to remember; 1,000,000 when
-	// zero, at about 180 bytes each. With more than that live at once the oldest make room,
-	// and the broker is asked about each token that they might have hit, or [ErrStale] is
-	// the answer: see Stats.Evictions. Revoked subjects, clients and keys are always kept.
-	DenylistSize int
-	// HTTPClient talks to the broker; when nil, one with a timeout that follows no redirects.
-	HTTPClient *http.Client
-	// Logger gets one line per change of state; [slog.Default] when nil.
-	Logger *slog.Logger
-}
-
-func (c *Config) validate() error {
-	issuer, err := url.Parse(c.Issuer)
-	if err != nil || issuer.Host == "" || issuer.Scheme != "https" && issuer.Scheme != "http" {
-		return errors.New("validator: Issuer must be the broker's http(s) URL")
-	}
-	switch {
-	case c.Audience == "":
-		return errors.New("validator: Audience is required: the name of this service in aud")
-	case c.Client.ID == "" || c.Client.Secret == "":
-		return errors.New("validator: Client.ID and Client.Secret are required for the catch-up")
-	case c.Feed == nil:
-		return errors.New("validator: Feed is required, for example natsfeed.Feed{URL: …}")
-	case c.Service != "" && !validServiceID(c.Service):
-		return fmt.Errorf("validator: Service must be 1 to %d letters, digits, _ and -", maxServiceID)
-	case c.MaxStaleness < 0 || c.CacheSize < 0 || c.DenylistSize < 0:
-		return errors.New("validator: MaxStaleness, CacheSize and DenylistSize must not be negative")
-	case c.OnStale != "" && !c.OnStale.known():
-		return fmt.Errorf("validator: unknown OnStale %q, want %s, %s or %s", string(c.OnStale), FailClosed, Introspect, InsecureServeStale)
-	}
-	if c.Service == "" {
-		c.Service = serviceID(c.Client.ID)
-	}
-	if c.OnStale == "" {
-		c.OnStale = FailClosed
-	}
-	if c.MaxStaleness == 0 {
-		c.MaxStaleness = defaultMaxStaleness
-	}
-	if c.CacheSize == 0 {
-		c.CacheSize = defaultCacheSize
-	}
-	if c.DenylistSize == 0 {
-		c.DenylistSize = defaultDenylistSize
-	}
-	if c.HTTPClient == nil {
-		c.HTTPClient = &http.Client{
-			Timeout:       10 * time.Second,
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		}
-	}
-	if c.Logger == nil {
-		c.Logger = slog.Default()
-	}
-	return nil
-}
+// maxIssuedAhead is how far iat may lie in the future of the broker's clock.
+const maxIssuedAhead = 60 * time.Second
 
 // Validator decides whether access tokens are good. It is safe for concurrent use.
 type Validator struct {
