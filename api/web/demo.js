@@ -81,8 +81,11 @@ $("log-off").addEventListener("click", () =>
   attempt("Log-off", async (began) => {
     const token = await auth.token(); // kept, to show that it is dead
     const { logout_url, applied, of, slowest_ms, laggards } = await auth.logOff({ wait: "2s" });
-    const services = `${applied} of ${of} ${of === 1 ? "service" : "services"} knew it ${slowest_ms} ms later.`;
-    note("good", "Signed out, on disk.", laggards ? `${services} Not yet: ${laggards.join(", ")}.` : of ? services : "No service is listening.", began);
+    let services = `${applied} of ${of} ${of === 1 ? "service" : "services"} knew it ${slowest_ms} ms later.`;
+    if (laggards) services += ` Not yet: ${laggards.join(", ")}.`;
+    if (of === 0) services = "No service is listening.";
+    if (of === undefined) services = "The session was over before.";
+    note("good", "Signed out, on disk.", services, began);
     for (;;) {
       const answer = await callService(token);
       if (answer.status === 401) {

@@ -62,7 +62,7 @@ type Collector struct {
 	services map[name]*service
 	sources  map[string]int // services by source
 	swept    time.Duration
-	waits    map[*wait]struct{}
+	waits    map[*Wait]struct{}
 	closed   bool
 }
 
@@ -81,7 +81,7 @@ type service struct {
 // New returns a collector that has heard of nobody.
 func New(config Config) *Collector {
 	return &Collector{
-		config: config, services: map[name]*service{}, sources: map[string]int{}, waits: map[*wait]struct{}{},
+		config: config, services: map[name]*service{}, sources: map[string]int{}, waits: map[*Wait]struct{}{},
 	}
 }
 
@@ -125,10 +125,12 @@ func (c *Collector) take(source string, raw []byte) error {
 		c.sources[source]++
 	}
 	s.heard, s.fresh, s.age = now, receipt.Fresh, time.Duration(receipt.AgeMS)*time.Millisecond
-	if applied > s.applied { // receipts may overtake each other
+	if before := s.applied; applied > before { // receipts may overtake each other
 		s.applied, s.appliedAt = applied, now
 		for w := range c.waits {
-			w.applied(who, s)
+			if before < w.seq { // else it is not waited for
+				w.applied(who, s)
+			}
 		}
 	}
 	return nil

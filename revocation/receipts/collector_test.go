@@ -286,3 +286,27 @@ func TestAppliedNeverExceedsOf(t *testing.T) {
 		})
 	}
 }
+
+// A laggard and somebody who asks again and again cannot pile up waits without an end.
+func TestOfTooManyWaitsTheOthersAreAnsweredAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCollector()
+		take(t, c, "a/1", 6)
+		const most = 1000
+		waits := make([]*receipts.Wait, most)
+		for i := range waits {
+			waits[i] = c.Begin(0, 7)
+		}
+		began := time.Now()
+		want(t, c.Begin(0, 7).End(t.Context()), receipts.Summary{Of: 1, Laggards: []string{"a/1"}})
+		if d := time.Since(began); d != 0 {
+			t.Errorf("one too many waited for %s", d)
+		}
+		take(t, c, "a/1", 7)
+		for _, w := range waits {
+			want(t, w.End(t.Context()), receipts.Summary{Applied: 1, Of: 1})
+		}
+		take(t, c, "a/1", 7)
+		want(t, <-waiting(t, c, 8, time.Second), receipts.Summary{Of: 1, Laggards: []string{"a/1"}})
+	})
+}

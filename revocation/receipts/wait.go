@@ -7,8 +7,12 @@ import (
 	"time"
 )
 
-// maxLaggards is how many of those that lag behind a [Summary] names.
-const maxLaggards = 100
+const (
+	// maxLaggards is how many of those that lag behind a [Summary] names.
+	maxLaggards = 100
+	// maxWaits may wait at a time, for each receipt looks at all of them.
+	maxWaits = 1000
+)
 
 // Summary says how many of how many services have applied a batch.
 type Summary struct {
@@ -20,18 +24,21 @@ type Summary struct {
 	Laggards []string `json:"laggards,omitempty"`
 }
 
-// wait is somebody who waits for a batch. The collector's mutex guards it.
-type wait struct {
-	seq     uint64
-	since   time.Duration
+// Wait is somebody who waits for a batch. [Wait.End] has to be called once.
+type Wait struct {
+	collector *Collector
+	seq       uint64
+	since     time.Duration
+	over      chan struct{} // closed when nobody is pending, or it shall not wait
+
+	// The collector's mutex guards what follows.
 	of      int
 	pending map[name]struct{}
 	slowest time.Duration
-	over    chan struct{} // closed when nobody is pending, or the collector was closed
 }
 
 // applied takes note that a service is at s.applied now.
-func (w *wait) applied(who name, s *service) {
+func (w *Wait) applied(who name, s *service) {
 	if _, waiting := w.pending[who]; !waiting || s.applied < w.seq {
 		return
 	}
@@ -57,31 +64,18 @@ func (c *Collector) Applied(ctx context.Context, seq uint64) Summary {
 	return c.AppliedSince(ctx, c.config.Mono(), seq)
 }
 
-// AppliedSince waits until all services that were heard within the last 3 s have applied the
-// own batches up to seq, or ctx ends, or the collector is closed. Who falls silent meanwhile
-// is a laggard; who comes anew begins with a catch-up, which has the batch, and is not waited
-// for. The slowest is counted from since, a reading of the collector's clock.
+// AppliedSince is [Collector.Begin] and [Wait.End].
 func (c *Collector) AppliedSince(ctx context.Context, since time.Duration, seq uint64) Summary {
-	w := c.begin(since, seq)
-	select {
-	case <-w.over:
-	case <-ctx.Done():
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.waits, w)
-	summary := Summary{Applied: w.of - len(w.pending), Of: w.of, SlowestMS: w.slowest.Milliseconds()}
-	for who := range w.pending {
-		summary.Laggards = append(summary.Laggards, who.service)
-	}
-	slices.Sort(summary.Laggards)
-	summary.Laggards = summary.Laggards[:min(len(summary.Laggards), maxLaggards)]
-	return summary
+	return c.Begin(since, seq).End(ctx)
 }
 
-// begin decides who is waited for.
-func (c *Collector) begin(since time.Duration, seq uint64) *wait {
-	w := &wait{seq: seq, since: since, pending: map[name]struct{}{}, over: make(chan struct{})}
+// Begin begins to wait until all services that were heard within the last 3 s have applied
+// the own batches up to seq. Who falls silent meanwhile is a laggard; who comes anew begins
+// with a catch-up, which has the batch, and is not waited for. The slowest is counted from
+// since, a reading of the collector's clock. Of more than a thousand waits at a time, and of a
+// closed collector's, nobody is waited for: the summary has what is known by now.
+func (c *Collector) Begin(since time.Duration, seq uint64) *Wait {
+	w := &Wait{collector: c, seq: seq, since: since, pending: map[name]struct{}{}, over: make(chan struct{})}
 	now := c.config.Mono()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -96,12 +90,31 @@ func (c *Collector) begin(since time.Duration, seq uint64) *wait {
 			w.slowest = max(w.slowest, s.appliedAt-since)
 		}
 	}
-	if len(w.pending) == 0 || c.closed {
+	if len(w.pending) == 0 || c.closed || len(c.waits) >= maxWaits {
 		close(w.over)
 		return w
 	}
 	c.waits[w] = struct{}{}
 	return w
+}
+
+// End waits until those that are waited for have applied it, or ctx ends, or the collector is
+// closed, and returns what is known then.
+func (w *Wait) End(ctx context.Context) Summary {
+	select {
+	case <-w.over:
+	case <-ctx.Done():
+	}
+	w.collector.mu.Lock()
+	defer w.collector.mu.Unlock()
+	delete(w.collector.waits, w)
+	summary := Summary{Applied: w.of - len(w.pending), Of: w.of, SlowestMS: w.slowest.Milliseconds()}
+	for who := range w.pending {
+		summary.Laggards = append(summary.Laggards, who.service)
+	}
+	slices.Sort(summary.Laggards)
+	summary.Laggards = summary.Laggards[:min(len(summary.Laggards), maxLaggards)]
+	return summary
 }
 
 // Close ends every wait, with what is known, and lets nobody wait any more.

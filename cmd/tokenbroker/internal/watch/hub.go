@@ -40,7 +40,7 @@ type Broadcast interface {
 // Receipts tells how far the services are; [*receipts.Collector] is one.
 type Receipts interface {
 	Expect() (done func())
-	AppliedSince(ctx context.Context, since time.Duration, seq uint64) receipts.Summary
+	Begin(since time.Duration, seq uint64) *receipts.Wait
 	Services() []receipts.Service
 }
 

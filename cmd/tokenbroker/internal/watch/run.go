@@ -7,6 +7,7 @@ import (
 
 	"tokenbroker/api"
 	"tokenbroker/revocation/ledger"
+	"tokenbroker/revocation/receipts"
 )
 
 const (
@@ -17,8 +18,8 @@ const (
 	appliedPatience = 2 * time.Second
 	// batchesAtOnce are read of the ledger at a time.
 	batchesAtOnce = 4
-	// waitingBatches wait for their services at most; of more, nothing is shown but the batch.
-	waitingBatches = 1024
+	// waitingBatches wait for their services at most; the next one is shown later.
+	waitingBatches = 256
 	// retryPause follows when the ledger cannot be read.
 	retryPause = time.Second
 )
@@ -58,13 +59,18 @@ func (h *Hub) feed(ctx context.Context) {
 	}
 	cancel()
 	parts.Wait()
+	close(batches)
+	for b := range batches {
+		b.services.End(ctx)
+	}
 }
 
 // shownBatch is one whose services are waited for.
 type shownBatch struct {
-	seq     uint64
-	written time.Duration
-	shown   chan struct{} // closed when it was shown itself
+	seq      uint64
+	written  time.Duration
+	services *receipts.Wait
+	shown    chan struct{} // closed when it was shown itself
 }
 
 // follow shows the batches as they are committed.
@@ -86,10 +92,12 @@ func (h *Hub) follow(ctx context.Context, batches chan<- shownBatch) {
 		failing = false
 		for _, b := range page {
 			seq = b.Seq
-			shown := shownBatch{seq: b.Seq, written: b.Written, shown: make(chan struct{})}
+			shown := shownBatch{b.Seq, b.Written, h.config.Receipts.Begin(b.Written, b.Seq), make(chan struct{})}
 			select {
 			case batches <- shown:
-			default: // so many wait already
+			case <-ctx.Done():
+				shown.services.End(ctx)
+				return
 			}
 			h.showBatch(ctx, b)
 			close(shown.shown)
@@ -122,7 +130,7 @@ func (h *Hub) applied(ctx context.Context, batches <-chan shownBatch) {
 			return
 		}
 		wait, cancel := context.WithTimeout(ctx, b.written+appliedPatience-h.config.Mono())
-		s := h.config.Receipts.AppliedSince(wait, b.written, b.seq)
+		s := b.services.End(wait)
 		cancel()
 		select {
 		case <-b.shown:

@@ -183,3 +183,53 @@ func TestASlowWatcherIsCutOff(t *testing.T) {
 		}
 	})
 }
+
+// One service that lags behind does not make the others look slow: each batch's services are
+// watched from its commit on, also while one before it waits.
+func TestALaggardDoesNotMakeTheOthersLookSlow(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		l.receipt("a", true)
+		l.receipt("z", true)
+		w := l.watch()
+		defer w.Close()
+		expect(t, w, "a/1 fresh<", "z/1 fresh<")
+		var shown, applied []string
+		for seq := range 5 {
+			l.revoke("s")
+			l.flush()
+			synctest.Wait()
+			time.Sleep(3 * time.Millisecond)
+			l.receipt("a", true)
+			time.Sleep(97 * time.Millisecond)
+			shown = append(shown, fmt.Sprintf("%d s 0 ms", seq+1))
+			applied = append(applied, fmt.Sprintf("%d 1/2 3 ms z/1", seq+1))
+		}
+		expect(t, w, append(shown, applied...)...)
+	})
+}
+
+// However many batches wait for a laggard, of each is said how far it is.
+func TestOfEachBatchIsSaidHowFarItIs(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		l.receipt("z", true)
+		w := l.watch()
+		defer w.Close()
+		expect(t, w, "z/1 fresh<")
+		const batches = 1500
+		for range batches {
+			l.revoke("s")
+			l.flush()
+		}
+		for applied := 0; applied < batches; {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			e, err := w.Next(ctx)
+			cancel()
+			if err != nil {
+				t.Fatalf("after %d: %v", applied, err)
+			}
+			if e.Name == api.WatchTypeApplied {
+				applied++
+			}
+		}
+	})
+}
