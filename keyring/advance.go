@@ -10,6 +10,8 @@ import (
 
 const (
 	firstRetry = time.Second
+	// shortestWait bounds how often Run looks, whatever a plan says.
+	shortestWait = 50 * time.Millisecond
 	// overdueAfter is how late a rotation may be before somebody is told.
 	overdueAfter = time.Minute
 )
@@ -61,7 +63,7 @@ func (k *Keyring) Run(ctx context.Context) error {
 		} else {
 			retry = min(firstRetry, poll)
 			if due := next.Sub(k.cfg.Now()); !next.IsZero() && due < wait {
-				wait = max(due, time.Millisecond)
+				wait = max(due, shortestWait)
 			}
 		}
 		timer := time.NewTimer(wait)

@@ -139,8 +139,7 @@ func (p *plan) promised(purpose Purpose) time.Time {
 		if next := p.rec.master(StateNext); next != nil {
 			return unix(next.Created).Add(p.limits.margin)
 		}
-		active := p.rec.master(StateActive)
-		return p.planned(active.Activates, active.Jitter)
+		return p.masterPlanned(p.rec.master(StateActive))
 	}
 	next := p.find(purpose, StateNext)
 	at := p.due(purpose)

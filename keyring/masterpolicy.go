@@ -13,8 +13,7 @@ func (p *plan) askMaster(was string) (changed bool, err error) {
 		return false, nil
 	}
 	if len(p.rec.Masters) >= maxMasters {
-		return false, fmt.Errorf("%w: the oldest one is dropped %s", ErrTooManyMasters,
-			p.masterDropped(&p.rec.Masters[len(p.rec.Masters)-1]).UTC().Format(time.RFC3339))
+		return false, fmt.Errorf("%w: one is dropped %s", ErrTooManyMasters, p.masterRoom().UTC().Format(time.RFC3339))
 	}
 	if len(p.stock.masters) == 0 {
 		return false, &lackError{need{purpose: PurposeMaster}}
@@ -30,7 +29,7 @@ func (p *plan) askMaster(was string) (changed bool, err error) {
 func (p *plan) rotateMasterDue() error {
 	active, next := p.rec.master(StateActive), p.rec.master(StateNext)
 	if next == nil {
-		if due := p.planned(active.Activates, active.Jitter); due.IsZero() || p.now.Before(due) || len(p.rec.Masters) >= maxMasters {
+		if due := p.masterPlanned(active); due.IsZero() || p.now.Before(due) {
 			return nil
 		}
 		_, err := p.askMaster(active.ID)
@@ -62,8 +61,34 @@ func (p *plan) masterSigns() time.Time {
 	if next := p.rec.master(StateNext); next != nil {
 		return p.now.Add(max(0, p.limits.margin-p.ran(next.mark())))
 	}
-	active := p.rec.master(StateActive)
-	return p.planned(active.Activates, active.Jitter)
+	return p.masterPlanned(p.rec.master(StateActive))
+}
+
+// masterPlanned is when the successor of the active secret is to be made, zero for no plan.
+// While there are too many it waits for one to be dropped.
+func (p *plan) masterPlanned(active *masterRecord) time.Time {
+	at := p.planned(active.Activates, active.Jitter)
+	if !at.IsZero() && len(p.rec.Masters) >= maxMasters {
+		if room := p.masterRoom(); room.After(at) {
+			return room
+		}
+	}
+	return at
+}
+
+// masterRoom is when the first of the secrets that are still accepted is dropped.
+func (p *plan) masterRoom() time.Time {
+	var first time.Time
+	for i := range p.rec.Masters {
+		m := &p.rec.Masters[i]
+		if m.State != StateRetiring {
+			continue
+		}
+		if at := p.masterDropped(m); first.IsZero() || at.Before(first) {
+			first = at
+		}
+	}
+	return first
 }
 
 func (p *plan) masterDropped(m *masterRecord) time.Time {
