@@ -57,7 +57,8 @@ func (b *Broker) RevokeKey(ctx context.Context, kid, reason string, req Request)
 	if err != nil {
 		return KeyRevoked{}, b.internal(ctx, "compromising a key", err)
 	}
-	recorded, seq, err := b.recordKey(ctx, kid, why)
+	// The key is dead now, whether or not the caller still waits.
+	recorded, seq, err := b.recordKey(context.WithoutCancel(ctx), kid, why)
 	if err != nil {
 		return KeyRevoked{}, b.internal(ctx, "recording a compromised key: it is out of use, and its tokens are refused here; ask again", err)
 	}

@@ -17,6 +17,8 @@ type fakeKeys struct {
 	mu   sync.Mutex
 	dead map[string]bool
 	err  error
+	// done, if set, runs at the end of Compromise.
+	done func()
 }
 
 func (f *fakeKeys) Compromise(_ context.Context, kid string) (broker.CompromisedKey, error) {
@@ -33,6 +35,9 @@ func (f *fakeKeys) Compromise(_ context.Context, kid string) (broker.Compromised
 		key.Successor = "k2"
 	}
 	f.dead[kid] = true
+	if f.done != nil {
+		f.done()
+	}
 	return key, nil
 }
 
@@ -80,6 +85,18 @@ func TestRevokeKeyAgainCompletesWhatWasLeftHalfDone(t *testing.T) {
 		if err != nil || done.Changed != changed || len(h.ledger.events()) != 1 {
 			t.Errorf("call %d: %+v, %v, %d events", i, done, err, len(h.ledger.events()))
 		}
+	}
+}
+
+func TestRevokeKeyIsCompletedThoughTheCallerGaveUp(t *testing.T) {
+	h, keys := startWithKeys(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	keys.done = cancel
+	if _, err := h.RevokeKey(ctx, "k1", "", request); err != nil {
+		t.Error(err)
+	}
+	if n := len(h.ledger.events()); n != 1 {
+		t.Errorf("%d events are on record", n)
 	}
 }
 

@@ -41,3 +41,37 @@ func TestAClockBehindTheKeysRotatesNothing(t *testing.T) {
 		t.Errorf("status = %+v after the clock was put right", s)
 	}
 }
+
+// docs/keys.md: the clock was a year ahead, the keys of that year are revoked.
+func TestKeysThatAFastClockMadeAreGivenUp(t *testing.T) {
+	const year = 365 * 24 * time.Hour
+	clock := newClock()
+	ring := open(t, rotating(t, &memStore{}, clock, nil))
+	run := func() {
+		for range 10 {
+			clock.pass(time.Minute)
+			advance(t, ring)
+		}
+	}
+	run()
+	clock.step(year)
+	run()
+	clock.step(-year)
+	if _, _, err := ring.Advance(t.Context()); !errors.Is(err, keyring.ErrClockBehind) {
+		t.Fatalf("Advance = %v, want ErrClockBehind", err)
+	}
+	for _, purpose := range []keyring.Purpose{"access", "feed"} {
+		for _, state := range []keyring.State{"next", "active"} {
+			if _, err := ring.Compromise(t.Context(), find(t, ring, purpose, state).KID); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	run()
+	rotate(t, ring, "access", "")
+	rotate(t, ring, "feed", "")
+	rotate(t, ring, "master", "")
+	if s := ring.Status(); s.Err != nil || len(s.Overdue) != 0 {
+		t.Errorf("status = %+v", s)
+	}
+}

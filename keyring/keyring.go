@@ -104,7 +104,8 @@ func (k *Keyring) Reload(ctx context.Context) error {
 func (k *Keyring) reload(ctx context.Context) error {
 	data, rev, err := k.cfg.Store.Load(ctx)
 	if err != nil {
-		k.cutOff = true
+		// A caller that gave up says nothing of the store.
+		k.cutOff = k.cutOff || !errors.Is(ctx.Err(), context.Canceled)
 		return fmt.Errorf("loading the keyring: %w", err)
 	}
 	if k.cutOff {

@@ -6,6 +6,11 @@ import (
 	"time"
 )
 
+// lifeKnown is when every service has read a longer life, however short the JWK sets are
+// cached: it stands in the discovery document, which is cached, and read anew, for up to 5
+// minutes, and no ETag tells of it.
+const lifeKnown = 5*time.Minute + 30*time.Second
+
 // lifeWish is what TokenLife was last asked for, and since when on the monotonic clock.
 type lifeWish struct {
 	want  time.Duration
@@ -14,8 +19,8 @@ type lifeWish struct {
 
 // TokenLife says what life of access tokens to publish and what life to sign when want is
 // the configured one. A longer life is published at once and signed one JWKS cache life
-// later, when every service knows of it; a shorter one is signed at once and published when
-// the longer tokens are dead. next is when to ask again, zero for when want changes. What is
+// later, and not within 5 minutes, when every service knows of it; a shorter one is signed at
+// once and published when the longer tokens are dead. next is when to ask again, zero for when want changes. What is
 // published is remembered in the record; brokers of one store want the same.
 //
 // want is whole seconds above nought. On an error nothing was changed.
@@ -50,7 +55,7 @@ func (p *plan) liveUp(want, wanted time.Duration) time.Time {
 		p.setLife(lifeRecord{Published: n, Signed: n})
 	case want > published:
 		p.setLife(lifeRecord{Published: n, Signed: life.Signed})
-		return p.now.Add(p.cacheLife() + p.limits.margin)
+		return p.now.Add(p.lifeLead())
 	case want < published:
 		wait := published + clockLeeway + p.limits.margin - wanted
 		if wait > 0 {
@@ -58,7 +63,7 @@ func (p *plan) liveUp(want, wanted time.Duration) time.Time {
 		}
 		p.setLife(lifeRecord{Published: n, Signed: n})
 	case life.Signed < life.Published:
-		wait := p.cacheLife() + p.limits.margin - p.ran(life.mark())
+		wait := p.lifeLead() - p.ran(life.mark())
 		if wait > 0 {
 			return p.now.Add(wait)
 		}
@@ -66,5 +71,8 @@ func (p *plan) liveUp(want, wanted time.Duration) time.Time {
 	}
 	return time.Time{}
 }
+
+// lifeLead is how long a longer life is published before it is signed.
+func (p *plan) lifeLead() time.Duration { return max(lifeKnown, p.cacheLife()+p.limits.margin) }
 
 func (p *plan) setLife(life lifeRecord) { p.rec.TokenLife, p.changed = life, true }

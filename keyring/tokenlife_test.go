@@ -47,3 +47,20 @@ func TestALongerTokenLifeIsPublishedBeforeItIsSigned(t *testing.T) {
 		t.Error("a life of one and a half seconds was accepted")
 	}
 }
+
+// The life stands in the discovery document, whose cache life is not the JWK set's.
+func TestALongerTokenLifeIsKnownWhereKeySetsAreCachedShortly(t *testing.T) {
+	const short, long = 5 * time.Minute, 10 * time.Minute
+	clock := newClock()
+	cfg := rotating(t, &memStore{}, clock, nil)
+	cfg.JWKSMaxAge = 10 * time.Second
+	ring := open(t, cfg)
+	for _, step := range []struct{ pass, want, sign time.Duration }{
+		{0, short, short}, {0, long, short}, {5 * time.Minute, long, short}, {30 * time.Second, long, long},
+	} {
+		clock.pass(step.pass)
+		if _, sign, _, err := ring.TokenLife(t.Context(), step.want); err != nil || sign != step.sign {
+			t.Fatalf("after %s TokenLife signs %s, %v; want %s", clock.now().Sub(testTime), sign, err, step.sign)
+		}
+	}
+}

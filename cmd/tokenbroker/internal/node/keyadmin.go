@@ -76,7 +76,7 @@ func (o operatorKeys) RotateKey(ctx context.Context, rotation api.KeyRotation, r
 	done, err := o.keys.Rotate(ctx, keyring.Purpose(rotation.Purpose), keyring.Algorithm(rotation.Algorithm))
 	switch {
 	case errors.Is(err, keyring.ErrClockBehind):
-		return api.KeyRotated{}, &broker.Error{Code: broker.CodeUnavailable, Message: "The clock is behind the keys' own times: set it right first. The present keys sign on.", Err: err}
+		return api.KeyRotated{}, &broker.Error{Code: broker.CodeUnavailable, Message: "The clock is behind the keys' own times: set it right, or, if it was ahead when they were made, revoke them (docs/keys.md). The present keys sign on.", Err: err}
 	case errors.Is(err, keyring.ErrTooManyMasters):
 		return api.KeyRotated{}, &broker.Error{Code: api.CodeInvalidRotation, Message: "Too many master secrets are still accepted: wait until the oldest is dropped.", Err: err}
 	case err != nil:
