@@ -18,6 +18,7 @@ type ending struct {
 	kind   revocation.Kind // sub, client or all
 	value  string
 	reason revocation.Reason
+	by     string // the operator, or empty
 	// writes are the records that take over the epoch; nil: none (everybody's is the floor).
 	// The committer calls it, and calls it again with another epoch when it has to.
 	writes func(ctx context.Context, epoch int64) ([]store.Write, error)
@@ -108,7 +109,7 @@ func (c *committer) merge(ctx context.Context, floor *floorRecord, asked []*pend
 		merged.Writes = append(merged.Writes, writes...)
 		merged.Events = append(merged.Events, p.Events...)
 		merged.Events = append(merged.Events, revocation.Event{
-			Kind: p.ends.kind, Value: p.ends.value, At: now.Unix(), Reason: p.ends.reason, Epoch: p.epoch,
+			Kind: p.ends.kind, Value: p.ends.value, At: now.Unix(), Reason: p.ends.reason, Epoch: p.epoch, By: p.ends.by,
 			ExpiresAt: lastExpiry(next, now, c.accessLife),
 		})
 		together = append(together, p)

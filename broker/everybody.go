@@ -10,7 +10,7 @@ import (
 // SignOutEverybody raises the floor epoch: every session and token made before is dead,
 // here when it returns and in the services as the one event reaches them.
 func (b *Broker) SignOutEverybody(ctx context.Context, reason revocation.Reason) error {
-	epoch, _, err := b.raiseFloor(ctx, reason)
+	epoch, _, err := b.raiseFloor(ctx, reason, "")
 	if err != nil {
 		return fmt.Errorf("signing everybody out: %w", err)
 	}
@@ -27,7 +27,7 @@ func (b *Broker) RevokeEverybody(ctx context.Context, reason string, req Request
 	}
 	tell := b.telling(ctx, req)
 	defer tell.done()
-	epoch, seq, err := b.raiseFloor(ctx, why)
+	epoch, seq, err := b.raiseFloor(ctx, why, req.Operator)
 	if err != nil {
 		return Revoked{}, b.internal(ctx, "revoking everybody's tokens", err)
 	}
@@ -35,6 +35,6 @@ func (b *Broker) RevokeEverybody(ctx context.Context, reason string, req Request
 	return tell.revoked(ctx, Revoked{Kind: string(revocation.KindAll), Epoch: epoch, Changed: true}, seq), nil
 }
 
-func (b *Broker) raiseFloor(ctx context.Context, reason revocation.Reason) (epoch int64, seq uint64, err error) {
-	return b.end(ctx, ending{kind: revocation.KindAll, reason: reason})
+func (b *Broker) raiseFloor(ctx context.Context, reason revocation.Reason, by string) (epoch int64, seq uint64, err error) {
+	return b.end(ctx, ending{kind: revocation.KindAll, reason: reason, by: by})
 }

@@ -26,7 +26,7 @@ func TestDisablingAUserEndsEverythingUntilAndAfterEnabling(t *testing.T) {
 	events := h.ledger.events()
 	want := revocation.Event{
 		Kind: revocation.KindSub, Value: before.UID, Epoch: done.Epoch, Reason: revocation.ReasonUserDisabled,
-		At: h.clock.Now().Unix(), ExpiresAt: events[0].ExpiresAt,
+		At: h.clock.Now().Unix(), ExpiresAt: events[0].ExpiresAt, By: "uid 1000",
 	}
 	if len(events) != 1 || events[0] != want {
 		t.Fatalf("events %+v, want %+v", events, want)

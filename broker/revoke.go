@@ -52,7 +52,7 @@ func (b *Broker) endSession(ctx context.Context, sid string, reason revocation.R
 	if err != nil {
 		return false, 0, b.internal(ctx, "revoking a session", err)
 	}
-	result, err := b.ask(ctx, shardMessage{uid: uid, sid: sid, message: session.Revoke{Reason: reason}})
+	result, err := b.ask(ctx, shardMessage{uid: uid, sid: sid, message: session.Revoke{Reason: reason}, by: req.Operator})
 	if err != nil {
 		return false, 0, err
 	}

@@ -33,7 +33,7 @@ func (b *Broker) RevokeBulk(ctx context.Context, bulk BulkRevocation, req Reques
 	var seq uint64
 	if bulk.Kind == revocation.KindJTI {
 		done.Recorded = len(values)
-		done.Changed, seq, err = b.revokeTokens(ctx, values, why)
+		done.Changed, seq, err = b.revokeTokens(ctx, values, why, req.Operator)
 	} else {
 		seq, err = b.revokeEach(ctx, &done, values, func(value string) (bool, uint64, error) {
 			if bulk.Kind == revocation.KindSID {

@@ -21,7 +21,7 @@ func (b *Broker) RevokeClient(ctx context.Context, id, reason string, req Reques
 	tell := b.telling(ctx, req)
 	defer tell.done()
 	epoch, seq, err := b.end(ctx, ending{
-		kind: revocation.KindClient, value: id, reason: why,
+		kind: revocation.KindClient, value: id, reason: why, by: req.Operator,
 		writes: func(ctx context.Context, epoch int64) ([]store.Write, error) {
 			client, rev, err := readClient(ctx, b.cfg.Store, id)
 			if err != nil {

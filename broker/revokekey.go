@@ -58,7 +58,7 @@ func (b *Broker) RevokeKey(ctx context.Context, kid, reason string, req Request)
 		return KeyRevoked{}, b.internal(ctx, "compromising a key", err)
 	}
 	// The key is dead now, whether or not the caller still waits.
-	recorded, seq, err := b.recordKey(context.WithoutCancel(ctx), kid, why)
+	recorded, seq, err := b.recordKey(context.WithoutCancel(ctx), kid, why, req.Operator)
 	if err != nil {
 		return KeyRevoked{}, b.internal(ctx, "recording a compromised key: it is out of use, and its tokens are refused here; ask again", err)
 	}
@@ -73,7 +73,7 @@ func (b *Broker) RevokeKey(ctx context.Context, kid, reason string, req Request)
 }
 
 // recordKey records the event of a compromised key, unless one lives.
-func (b *Broker) recordKey(ctx context.Context, kid string, reason revocation.Reason) (recorded bool, seq uint64, err error) {
+func (b *Broker) recordKey(ctx context.Context, kid string, reason revocation.Reason, by string) (recorded bool, seq uint64, err error) {
 	known, ok, err := b.cfg.Ledger.Find(ctx, revocation.KindKID, kid)
 	if err != nil {
 		return false, 0, fmt.Errorf("asking the ledger: %w", err)
@@ -87,7 +87,7 @@ func (b *Broker) recordKey(ctx context.Context, kid string, reason revocation.Re
 	}
 	now := b.cfg.Clock.Now()
 	result, err := b.committer.Ask(ctx, commitRequest{changes: []change{{Change: store.Change{Events: []revocation.Event{{
-		Kind: revocation.KindKID, Value: kid, At: now.Unix(), Reason: reason,
+		Kind: revocation.KindKID, Value: kid, At: now.Unix(), Reason: reason, By: by,
 		ExpiresAt: lastExpiry(floor, now, b.cfg.Policy.AccessLife),
 	}}}}}})
 	if err != nil {

@@ -57,7 +57,7 @@ func (b *Broker) RevokeToken(ctx context.Context, jti, reason string, req Reques
 	}
 	tell := b.telling(ctx, req)
 	defer tell.done()
-	changed, seq, err := b.revokeTokens(ctx, []string{jti}, why)
+	changed, seq, err := b.revokeTokens(ctx, []string{jti}, why, req.Operator)
 	if err != nil {
 		return Revoked{}, b.internal(ctx, "revoking a token", err)
 	}
@@ -67,7 +67,7 @@ func (b *Broker) RevokeToken(ctx context.Context, jti, reason string, req Reques
 
 // revokeTokens records an event for each jti that is not revoked yet, as one change, and
 // returns their number. A repeated jti counts once.
-func (b *Broker) revokeTokens(ctx context.Context, jtis []string, reason revocation.Reason) (changed int, seq uint64, err error) {
+func (b *Broker) revokeTokens(ctx context.Context, jtis []string, reason revocation.Reason, by string) (changed int, seq uint64, err error) {
 	floor, _, err := readFloor(ctx, b.cfg.Store)
 	if err != nil {
 		return 0, 0, err
@@ -84,7 +84,7 @@ func (b *Broker) revokeTokens(ctx context.Context, jtis []string, reason revocat
 		}
 		seen[jti] = true
 		events = append(events, revocation.Event{
-			Kind: revocation.KindJTI, Value: jti, At: now.Unix(), ExpiresAt: expires, Reason: reason,
+			Kind: revocation.KindJTI, Value: jti, At: now.Unix(), ExpiresAt: expires, Reason: reason, By: by,
 		})
 	}
 	if len(events) == 0 {

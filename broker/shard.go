@@ -23,6 +23,7 @@ type shardMessage struct {
 	// once is what an Open is exchanged for, so that it happens once; zero: nothing.
 	once    onceKey
 	message session.Message
+	by      string // the operator, or empty
 }
 
 // shardResult is what was decided and, with events, the head of the ledger that holds them.
@@ -149,12 +150,15 @@ func (s *shard) decide(ctx context.Context, batch []shardMessage, g group, resul
 		if eff.Refusal == "" {
 			view.use(msg.once)
 		}
-		d.change.Events = append(d.change.Events, eff.Events...)
+		for _, e := range eff.Events {
+			e.By = msg.by
+			d.change.Events = append(d.change.Events, e)
+		}
 		d.exp = max(d.exp, eff.ExpiresAt)
 		d.messages++
 		results[i] = actor.Result[shardResult]{Value: shardResult{effects: eff}}
 		if eff.EndTokens != "" {
-			d.change.ends = view.ending(eff.EndTokens)
+			d.change.ends = view.ending(eff.EndTokens, msg.by)
 			break
 		}
 	}

@@ -67,7 +67,7 @@ func (b *Broker) editUser(ctx context.Context, event, ref string, msg session.Me
 	if err != nil {
 		return UserInfo{}, b.internal(ctx, "changing a user", err)
 	}
-	result, err := b.changeUser(ctx, user.UID, msg)
+	result, err := b.changeUser(ctx, user.UID, msg, req.Operator)
 	if err != nil {
 		return UserInfo{}, err
 	}

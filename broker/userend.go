@@ -23,7 +23,7 @@ func (b *Broker) endUser(ctx context.Context, event, uid string, msg session.Mes
 
 // recordEnd is endUser up to the disk; seq is zero when there was nothing to do.
 func (b *Broker) recordEnd(ctx context.Context, event, uid string, msg session.Message, req Request) (answer Revoked, seq uint64, err error) {
-	result, err := b.changeUser(ctx, uid, msg)
+	result, err := b.changeUser(ctx, uid, msg, req.Operator)
 	if err != nil {
 		return Revoked{}, 0, err
 	}
@@ -37,8 +37,8 @@ func (b *Broker) recordEnd(ctx context.Context, event, uid string, msg session.M
 }
 
 // changeUser has the user's shard decide a change of the user. Errors: CodeUnknownUser.
-func (b *Broker) changeUser(ctx context.Context, uid string, msg session.Message) (shardResult, error) {
-	result, err := b.ask(ctx, shardMessage{uid: uid, message: msg})
+func (b *Broker) changeUser(ctx context.Context, uid string, msg session.Message, by string) (shardResult, error) {
+	result, err := b.ask(ctx, shardMessage{uid: uid, message: msg, by: by})
 	if err == nil && result.effects.Refusal != "" {
 		err = errUnknownUser()
 	}
@@ -47,8 +47,8 @@ func (b *Broker) changeUser(ctx context.Context, uid string, msg session.Message
 
 // ending is the end of the user's tokens. The user's record, which takes over the epoch,
 // is written by it and no longer by the view.
-func (v *userView) ending(reason revocation.Reason) *ending {
-	e := &ending{kind: revocation.KindSub, value: v.uid, reason: reason}
+func (v *userView) ending(reason revocation.Reason, by string) *ending {
+	e := &ending{kind: revocation.KindSub, value: v.uid, reason: reason, by: by}
 	if !v.userPut { // removed: there is no record
 		return e
 	}

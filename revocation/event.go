@@ -40,6 +40,9 @@ type Event struct {
 	Reason    Reason `json:"reason"`
 	// Epoch of KindSub, KindClient and KindAll: tokens made under a lower one are dead.
 	Epoch int64 `json:"epoch,omitempty"`
+	// By is the operator who did it, or empty. It stays in the broker's record: no form of
+	// the wire has it.
+	By string `json:"-"`
 }
 
 // Subject names the part of a verified token that events can hit.

@@ -26,8 +26,8 @@ func revocationsCheckCommand(o *operator) *cobra.Command {
 		Use:   "check VALUE|-",
 		Short: "Tell whether something is revoked, by what, since when and until when",
 		Long: `Tell whether a token (jti), session (sid), user (uid or local user name), client or key
-(kid) is revoked, by which events, why, since when and until when. Who did it, with an operator's
-note, is in the server's audit log alone, which no command reads. With "-" an access token is
+(kid) is revoked, by which events, why, by whom, since when and until when. An operator's note
+is in the server's audit log alone, which no command reads. With "-" an access token is
 read from standard input, and whatever hits it is told; it stays on this machine, and its
 signature is not checked. An event of a user, a client or of everybody (--kind all, with no
 VALUE) hits what was made under an epoch below its own.` + serverHelp,
@@ -121,14 +121,30 @@ func printCheck(w io.Writer, check broker.RevocationCheck) {
 		if e.Origin != "" {
 			batch = cell(e.Origin) + "." + strconv.FormatUint(e.Seq, 10)
 		}
-		rows[i] = append(eventCells(e.Event), batch)
+		rows[i] = append(eventCells(e.Event), by(e), batch)
 	}
-	table(w, eventHeader+"|BATCH", rows)
+	table(w, eventHeader+"|BY|BATCH", rows)
 	_, _ = fmt.Fprintln(w, auditHint)
 }
 
-// auditHint says where the operator stands, whom no event names.
-const auditHint = "Who did it, with an operator's note, is in the server's audit log: search it for the value."
+// auditHint says where the rest of it stands.
+const auditHint = "The operator's note and the request are in the server's audit log: search it for the value."
+
+// by says who did it: the operator, or whom the reason tells of.
+func by(e revocation.Recorded) string {
+	if e.By != "" {
+		return cell(e.By)
+	}
+	switch e.Reason {
+	case revocation.ReasonLogoff, revocation.ReasonAllOthers:
+		return "the user"
+	case revocation.ReasonBackchannel, revocation.ReasonUpstream:
+		return "the provider"
+	case revocation.ReasonReuse, revocation.ReasonRollback:
+		return "the broker"
+	}
+	return "-"
+}
 
 const eventHeader = "KIND|VALUE|REASON|SINCE|UNTIL|EPOCHS BELOW"
 

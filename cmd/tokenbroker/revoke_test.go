@@ -190,7 +190,7 @@ func TestABulkRevocationThatFailsSaysWhatHolds(t *testing.T) {
 }
 
 func TestCheckingARevocation(t *testing.T) {
-	const event = `{"kind":"sub","value":"u1","expires_at":1767323345,"at":1767323045,"reason":"revoked","epoch":9,"origin":"o1","seq":4}`
+	const event = `{"kind":"sub","value":"u1","expires_at":1767323345,"at":1767323045,"reason":"revoked","epoch":9,"by":"uid 0","origin":"o1","seq":4}`
 	const hit = `{"value":"s1","revoked":true,"events":[` + event + `],"session":` + sessionJSON + `}`
 	serveFake(t, map[string]answer{
 		"GET /admin/v1/revocations/check?value=s1":              {200, hit},
@@ -206,12 +206,12 @@ func TestCheckingARevocation(t *testing.T) {
 	}{
 		{[]string{"check", "s1"}, `revoked: s1
 session s1 of user u1 and client demo-spa: live
-KIND  VALUE  REASON   SINCE                 UNTIL                 EPOCHS BELOW  BATCH
-sub   u1     revoked  2026-01-02T03:04:05Z  2026-01-02T03:09:05Z  9             o1.4
+KIND  VALUE  REASON   SINCE                 UNTIL                 EPOCHS BELOW  BY     BATCH
+sub   u1     revoked  2026-01-02T03:04:05Z  2026-01-02T03:09:05Z  9             uid 0  o1.4
 ` + auditHint + "\n"},
 		{[]string{"check", "k/1", "--kind", "kid"}, `revoked: k/1
-KIND  VALUE  REASON          SINCE  UNTIL     EPOCHS BELOW  BATCH
-kid   k/1    key_compromise  -      for ever  -             -
+KIND  VALUE  REASON          SINCE  UNTIL     EPOCHS BELOW  BY  BATCH
+kid   k/1    key_compromise  -      for ever  -             -   -
 ` + auditHint + "\n"},
 		{[]string{"check", "--kind", "all"}, "not revoked: everybody's\n"},
 		{[]string{"list"}, `KIND  VALUE  REASON   SINCE                 UNTIL                 EPOCHS BELOW
@@ -250,7 +250,7 @@ func TestCheckingAToken(t *testing.T) {
 	const path = "GET /admin/v1/revocations/check?kind="
 	fake := serveFake(t, map[string]answer{
 		path + "jti&value=" + aJTI: {200, none},
-		path + "sid&value=s1":      {200, `{"value":"s1","revoked":true,"events":[` + event("sid", "s1", 0) + "," + event("client", "c1", 6) + `],"session":` + sessionJSON + `}`},
+		path + "sid&value=s1":      {200, `{"value":"s1","revoked":true,"events":[` + strings.Replace(event("sid", "s1", 0), "revoked", "logoff", 1) + "," + event("client", "c1", 6) + `],"session":` + sessionJSON + `}`},
 		path + "sub&value=u1":      one(event("sub", "u1", 5)), // not above the token's sep
 		path + "client&value=c1":   one(event("client", "c1", 6)),
 		path + "kid&value=k1":      {200, none},
@@ -260,9 +260,9 @@ func TestCheckingAToken(t *testing.T) {
 	got := command(t, strings.NewReader(token+"\n"), "revocations", "check", "-")
 	want := ran{exitOK, "revoked: the token " + aJTI + `
 session s1 of user u1 and client demo-spa: live
-KIND    VALUE  REASON   SINCE                 UNTIL                 EPOCHS BELOW  BATCH
-sid     s1     revoked  2026-01-02T03:04:05Z  2026-01-02T03:09:05Z  -             o1.4
-client  c1     revoked  2026-01-02T03:04:05Z  2026-01-02T03:09:05Z  6             o1.4
+KIND    VALUE  REASON   SINCE                 UNTIL                 EPOCHS BELOW  BY        BATCH
+sid     s1     logoff   2026-01-02T03:04:05Z  2026-01-02T03:09:05Z  -             the user  o1.4
+client  c1     revoked  2026-01-02T03:04:05Z  2026-01-02T03:09:05Z  6             -         o1.4
 ` + auditHint + "\nThe token's signature and expiry were not checked.\n", ""}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(ran{})); diff != "" {
 		t.Error(diff)

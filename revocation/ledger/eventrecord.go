@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"math"
 
 	"tokenbroker/broker/store"
 	"tokenbroker/revocation"
@@ -14,7 +15,7 @@ import (
 // eventRecord is the strongest event of its kind and value, and the batch that wrote it.
 //
 // A restart and every full answer read all of them, so their form is a compact one: a byte
-// with the version, the length of the origin and the origin, seq as a varint, the event in
+// with the version, origin and operator each after a byte with its length, seq as a varint, the event in
 // the binary form ([revocation.AppendEvent]), and four bytes of CRC-32C over all before
 // them. Version 1 was JSON, which is still read.
 type eventRecord struct {
@@ -29,9 +30,12 @@ const eventVersion = 2
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func (r eventRecord) encode() ([]byte, error) {
-	data := make([]byte, 0, 2+len(r.Origin)+binary.MaxVarintLen64+64+len(r.Event.Value))
+	by := r.Event.By[:min(len(r.Event.By), math.MaxUint8)]
+	data := make([]byte, 0, 3+len(r.Origin)+len(by)+binary.MaxVarintLen64+64+len(r.Event.Value))
 	data = append(data, eventVersion, byte(len(r.Origin)))
 	data = append(data, r.Origin...)
+	data = append(data, byte(len(by)))
+	data = append(data, by...)
 	data = binary.AppendUvarint(data, r.Seq)
 	data, err := revocation.AppendEvent(data, r.Event)
 	if err != nil {
@@ -61,21 +65,28 @@ func parseEvent(data []byte) (rec eventRecord, err error) {
 		return rec, fmt.Errorf("version %d, this program knows %d", data[0], eventVersion)
 	}
 	body := len(data) - crc32.Size
-	if body < 2 || crc32.Checksum(data[:body], castagnoli) != binary.BigEndian.Uint32(data[body:]) {
+	if body < 1 || crc32.Checksum(data[:body], castagnoli) != binary.BigEndian.Uint32(data[body:]) {
 		return rec, errDamaged
 	}
-	size, rest := int(data[1]), data[2:body]
-	if len(rest) < size {
-		return rec, errDamaged
-	}
-	rec.Origin, rest = string(rest[:size]), rest[size:]
+	origin, rest, ok := cutText(data[1:body])
+	by, rest, ok2 := cutText(rest)
 	seq, n := binary.Uvarint(rest)
-	if n <= 0 {
+	if !ok || !ok2 || n <= 0 {
 		return rec, errDamaged
 	}
-	rec.Seq = seq
+	rec.Origin, rec.Seq = origin, seq
 	rec.Event, err = revocation.DecodeEvent(rest[n:])
+	rec.Event.By = by
 	return rec, err
+}
+
+// cutText reads a text after a byte with its length.
+func cutText(data []byte) (text string, rest []byte, ok bool) {
+	if len(data) == 0 || len(data)-1 < int(data[0]) {
+		return "", nil, false
+	}
+	n := 1 + int(data[0])
+	return string(data[1:n]), data[n:], true
 }
 
 func parseJSONEvent(data []byte) (eventRecord, error) {

@@ -10,7 +10,7 @@ import (
 
 func TestEventRecord(t *testing.T) {
 	want := eventRecord{Origin: strings.Repeat("o", 26), Seq: 1 << 50, Event: revocation.Event{
-		Kind: revocation.KindSub, Value: "ada ❦", At: 1000, ExpiresAt: 1900, Epoch: 7, Reason: revocation.ReasonRevoked,
+		Kind: revocation.KindSub, Value: "ada ❦", At: 1000, ExpiresAt: 1900, Epoch: 7, Reason: revocation.ReasonRevoked, By: "uid 0",
 	}}
 	data, err := want.encode()
 	if err != nil {

@@ -61,5 +61,5 @@ func (l *Ledger) Find(ctx context.Context, kind revocation.Kind, value string) (
 	if err != nil {
 		return revocation.Recorded{}, false, fmt.Errorf("looking up a revocation: %w", err)
 	}
-	return revocation.Recorded{Event: rec.Event, Origin: rec.Origin, Seq: rec.Seq}, true, nil
+	return revocation.Recorded{Event: rec.Event, By: rec.Event.By, Origin: rec.Origin, Seq: rec.Seq}, true, nil
 }
