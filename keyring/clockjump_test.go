@@ -1,6 +1,7 @@
 package keyring_test
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -73,5 +74,30 @@ func TestKeysThatAFastClockMadeAreGivenUp(t *testing.T) {
 	rotate(t, ring, "master", "")
 	if s := ring.Status(); s.Err != nil || len(s.Overdue) != 0 {
 		t.Errorf("status = %+v", s)
+	}
+}
+
+// The clock was a year ahead for a moment: the largest exp on record is of then, and every key that
+// retires may have signed such a token.
+func TestKeysOfAFastClockAreBounded(t *testing.T) {
+	clock := newClock()
+	cfg := rotating(t, &memStore{}, clock, nil)
+	cfg.RotateEvery = time.Hour
+	cfg.LastExpiry = func(context.Context) (time.Time, error) { return testTime.Add(365 * 24 * time.Hour), nil }
+	ring := open(t, cfg)
+	most := 0
+	for range 150 * 6 {
+		clock.pass(10 * time.Minute)
+		advance(t, ring)
+		published := map[keyring.Purpose]int{}
+		for _, k := range ring.List() {
+			if k.State == keyring.StateRetiring && k.Purpose != keyring.PurposeMaster {
+				published[k.Purpose]++
+				most = max(most, published[k.Purpose])
+			}
+		}
+	}
+	if most < 30 || most > 40 {
+		t.Errorf("up to %d retiring keys of a purpose are published", most)
 	}
 }

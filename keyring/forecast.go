@@ -63,14 +63,27 @@ func (p *plan) signs(purpose Purpose) time.Time {
 	return due
 }
 
-// removed is when a retiring key leaves the JWK set.
+// removed is when a retiring key leaves the JWK set. One that very many have followed goes
+// when its tokens have lived their lives, whatever exp a clock that was ahead gave them.
 func (p *plan) removed(k *keyRecord) time.Time {
 	byClock := unix(k.LastTokenDies).Add(p.limits.margin)
 	proven := p.now.Add(p.longestTokenLife() + clockLeeway + p.limits.margin - p.ran(k.mark()))
-	if proven.After(byClock) {
+	if proven.After(byClock) || p.followers(k) >= maxRetiring {
 		return proven
 	}
 	return byClock
+}
+
+// followers counts the retiring keys of the purpose that are younger; the record has the
+// keys in the order in which they were made.
+func (p *plan) followers(k *keyRecord) int {
+	n := 0
+	for i := len(p.rec.Keys) - 1; i >= 0 && p.rec.Keys[i].KID != k.KID; i-- {
+		if other := &p.rec.Keys[i]; other.Purpose == k.Purpose && other.State == StateRetiring {
+			n++
+		}
+	}
+	return n
 }
 
 // nextStep is what becomes of the key of its own accord.

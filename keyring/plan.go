@@ -38,6 +38,9 @@ const (
 	// maxHistory bounds the lines of retired and of compromised keys. The ids of
 	// compromised keys stay for ever.
 	maxHistory = 32
+	// maxRetiring bounds the keys of a purpose that stay published for tokens of a clock that
+	// was far ahead: services take no set of more than 100.
+	maxRetiring = 32
 	// thousandths and maxJitter: a planned rotation is up to 5 % early or late.
 	thousandths = 1000
 	maxJitter   = 50
