@@ -77,24 +77,34 @@ $("refresh").addEventListener("click", () =>
     note("good", "Refreshed: a new access token, and the cookie rotated.", "", began);
   }));
 
+// refusal is when the service refuses the token, counted from began. It asks until ended says
+// that there is nothing to wait for.
+async function refusal(token, began, ended) {
+  while (!ended()) {
+    const answer = await callService(token);
+    const ms = performance.now() - began;
+    if (answer.status === 401) return { code: (await answer.json()).code, ms };
+    if (ms > 10_000) throw new Error("the service still accepts the token");
+  }
+}
+
 $("log-off").addEventListener("click", () =>
   attempt("Log-off", async (began) => {
     const token = await auth.token(); // kept, to show that it is dead
-    const { logout_url, applied, of, slowest_ms, laggards } = await auth.logOff({ wait: "2s" });
+    let failed = false;
+    const refused = refusal(token, began, () => failed); // beside the log-off, which may wait for others
+    refused.catch(() => {}); // it is awaited below
+    const { logout_url, applied, of, slowest_ms, laggards } = await auth.logOff({ wait: "2s" }).catch((error) => {
+      failed = true;
+      throw error;
+    });
     let services = `${applied} of ${of} ${of === 1 ? "service" : "services"} knew it ${slowest_ms} ms later.`;
     if (laggards) services += ` Not yet: ${laggards.join(", ")}.`;
     if (of === 0) services = "No service is listening.";
     if (of === undefined) services = "The session was over before.";
     note("good", "Signed out, on disk.", services, began);
-    for (;;) {
-      const answer = await callService(token);
-      if (answer.status === 401) {
-        const { code } = await answer.json();
-        note("bad", `The service refuses the token: ${code}.`, "It has not expired. Since the click:", began);
-        break;
-      }
-      if (performance.now() - began > 10_000) throw new Error("the service still accepts the token");
-    }
+    const { code, ms } = await refused;
+    note("bad", `The service refuses the token: ${code}.`, `It has not expired. ${ms.toFixed(1)} ms after the click.`);
     if (logout_url) {
       const link = document.createElement("a");
       link.href = logout_url;

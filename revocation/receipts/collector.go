@@ -128,8 +128,8 @@ func (c *Collector) take(source string, raw []byte) error {
 	if before := s.applied; applied > before { // receipts may overtake each other
 		s.applied, s.appliedAt = applied, now
 		for w := range c.waits {
-			if before < w.seq { // else it is not waited for
-				w.applied(who, s)
+			if before < w.seq && w.seq <= applied {
+				w.applied(who, now)
 			}
 		}
 	}

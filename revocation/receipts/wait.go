@@ -37,13 +37,13 @@ type Wait struct {
 	slowest time.Duration
 }
 
-// applied takes note that a service is at s.applied now.
-func (w *Wait) applied(who name, s *service) {
-	if _, waiting := w.pending[who]; !waiting || s.applied < w.seq {
+// applied takes note that a service has applied the batch now.
+func (w *Wait) applied(who name, now time.Duration) {
+	if _, waiting := w.pending[who]; !waiting {
 		return
 	}
 	delete(w.pending, who)
-	w.slowest = max(w.slowest, s.appliedAt-w.since)
+	w.slowest = max(w.slowest, now-w.since)
 	if len(w.pending) == 0 {
 		close(w.over)
 	}
