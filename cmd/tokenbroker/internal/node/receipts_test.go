@@ -17,6 +17,12 @@ import (
 // logOffWaiting logs off and returns what the services said, and how long that took.
 func (b *browser) logOffWaiting(wait string) (broker.ReceiptSummary, time.Duration) {
 	b.l.t.Helper()
+	return b.logOffWaitingFor(http.StatusOK, wait)
+}
+
+// logOffWaitingFor is logOffWaiting with the status that is wanted.
+func (b *browser) logOffWaitingFor(status int, wait string) (broker.ReceiptSummary, time.Duration) {
+	b.l.t.Helper()
 	req, err := http.NewRequestWithContext(b.l.t.Context(), http.MethodPost,
 		"http://"+b.l.listen+"/auth/logoff/?wait="+wait, strings.NewReader(`{"CSRF_token": "`+b.csrf+`"}`))
 	if err != nil {
@@ -31,7 +37,7 @@ func (b *browser) logOffWaiting(wait string) (broker.ReceiptSummary, time.Durati
 	}
 	defer resp.Body.Close()
 	answer := broker.ReceiptSummary{Of: -1}
-	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || resp.StatusCode != http.StatusOK || answer.Of < 0 {
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || resp.StatusCode != status || answer.Of < 0 {
 		b.l.t.Fatalf("log-off: %d, %+v, %v", resp.StatusCode, answer, err)
 	}
 	return answer, time.Since(began)
@@ -124,5 +130,25 @@ func TestAStopDoesNotWaitForReceipts(t *testing.T) {
 	l.stopBroker()
 	if took := <-answers; took > 5*time.Second {
 		t.Errorf("answered after %s", took)
+	}
+}
+
+// TestAWaitWithoutNATSIsOverInTime: what was ended is on disk and still to be told, and the
+// answer says so when the wait is over.
+func TestAWaitWithoutNATSIsOverInTime(t *testing.T) {
+	t.Parallel()
+	l := newLab(t)
+	l.startNATS()
+	l.startBroker()
+	l.startService(0)
+	eventually(t, 10*time.Second, "it is heard", func() bool {
+		got, _ := l.signIn().logOffWaiting("1s")
+		return got.Applied == 1
+	})
+	b := l.signIn()
+	l.stopNATS()
+	got, took := b.logOffWaitingFor(http.StatusAccepted, "1s")
+	if got.Applied != 0 || len(got.Laggards) != got.Of || took > 5*time.Second {
+		t.Errorf("answered with %+v after %s", got, took)
 	}
 }
