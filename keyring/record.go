@@ -167,19 +167,26 @@ func decodeRecord(ctx context.Context, sealer Sealer, data []byte) (*record, err
 		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
 	if env.V == 1 {
-		rec.upgrade()
+		if err := rec.upgrade(); err != nil {
+			return nil, err
+		}
 	}
 	return rec, rec.check()
 }
 
 // upgrade gives the master secrets of version 1 their states: the first was the current one.
-func (r *record) upgrade() {
+// The version stands outside of the seal: a newer record that calls itself old is refused.
+func (r *record) upgrade() error {
 	for i := range r.Masters {
 		m := &r.Masters[i]
+		if m.State != "" {
+			return fmt.Errorf("%w: it is not of version 1, as it says", ErrCorrupt)
+		}
 		if m.State, m.Activates = StateActive, m.Created; i > 0 {
 			m.State, m.Retires = StateRetiring, r.Masters[0].Created
 		}
 	}
+	return nil
 }
 
 // clone copies all that a change may write to; sealed values are replaced, never written to.
