@@ -205,7 +205,9 @@ func serviceLine(v api.WatchService) string {
 	if v.Before != "" {
 		text = "was " + cell(v.Before)
 	}
-	if v.Lag > 0 {
+	if v.Lag == 1 {
+		text += ", 1 batch behind"
+	} else if v.Lag > 1 {
 		text += fmt.Sprintf(", %d batches behind", v.Lag)
 	}
 	return watchLine(v.At, "service", v.Service, v.State, text)
