@@ -1,6 +1,6 @@
 # Each target is one command that can be typed by hand as well.
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint fuzz bench ci
+.PHONY: help build test race lint fuzz bench bench-peers ci
 
 TOOLS ?= $(or $(TOKENBROKER_TOOLS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tokenbroker-tools)
 GOLANGCI_VERSION := $(shell sed -n 's/^GOLANGCI_VERSION=//p' .ci/run)
@@ -9,7 +9,7 @@ FUZZTIME ?= 10s
 BENCH ?= .
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build the binary into dist/
 	go build -trimpath -o dist/ ./cmd/tokenbroker
@@ -36,6 +36,9 @@ fuzz: ## run each fuzz test for FUZZTIME (10s)
 
 bench: ## run the benchmarks that match BENCH (all)
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+bench-peers: ## check and measure the validator beside other libraries that match BENCH (all); bench/peers/README.md
+	cd bench/peers && go test -bench '$(BENCH)' ./...
 
 ci: ## run what a landing has to pass
 	.ci/run

@@ -1,0 +1,34 @@
+package peers_test
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+
+	"tokenbroker/validator"
+)
+
+// ours is the validator as a service uses it, with its goroutines and a feed of revocations.
+func ours(tb testing.TB, m *mint) validate { return newOurs(tb, m, 0) }
+
+// oursForgetful remembers one token only: of two that take turns, each is seen for the
+// first time.
+func oursForgetful(tb testing.TB, m *mint) validate { return newOurs(tb, m, 1) }
+
+func newOurs(tb testing.TB, m *mint, cacheSize int) validate {
+	config := m.issuer.Config(audience)
+	config.CacheSize = cacheSize
+	config.Logger = slog.New(slog.DiscardHandler)
+	v, err := validator.New(tb.Context(), config)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(v.Close)
+	return func(ctx context.Context, token string) (verdict, error) {
+		claims, err := v.Validate(ctx, token)
+		if err != nil {
+			return verdict{}, err
+		}
+		return verdict{claims.Subject, claims.Scope}, nil
+	}
+}
