@@ -40,7 +40,8 @@ func refreshOverHTTP(tb testing.TB, r *rig, client *http.Client) func(int) error
 	tb.Helper()
 	handler, err := api.New(api.Config{
 		Issuer: issuer, InsecureCookies: true, MaxTokenLifetime: func() time.Duration { return 5 * time.Minute },
-		Sessions: r, Clients: r, Verifier: none{}, Catchup: none{}, JWKS: noDocument, FeedJWKS: noDocument,
+		Algorithms: func() []string { return []string{"ES256"} },
+		Sessions:   r, Clients: r, Verifier: none{}, Catchup: none{}, JWKS: noDocument, FeedJWKS: noDocument,
 		Readiness: func(context.Context) []api.Check { return nil }, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
