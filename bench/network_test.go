@@ -1,0 +1,137 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"tokenbroker/api"
+	"tokenbroker/broker"
+	"tokenbroker/keyring"
+	"tokenbroker/revocation"
+	"tokenbroker/revocation/ledger"
+	"tokenbroker/revocation/natsfeed"
+	"tokenbroker/validator"
+)
+
+const (
+	serviceClient = "demo-service"
+	serviceSecret = "demo-service-secret"
+)
+
+// network is a rig whose revocations go out: over HTTP and over an embedded NATS server,
+// wired as the broker's process wires them.
+type network struct {
+	*rig
+	ledger    *ledger.Ledger
+	publisher *ledger.Publisher
+	nats      *server.Server
+	http      *httptest.Server
+}
+
+func newNetwork(tb testing.TB) *network {
+	tb.Helper()
+	n := &network{nats: startNATS(tb)}
+	bus, err := natsfeed.Dial(tb.Context(), natsfeed.BusConfig{InProcess: n.nats})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(bus.Close)
+	n.http = httptest.NewUnstartedServer(nil)
+	tb.Cleanup(n.http.Close)
+	var keys *keyring.Keyring
+	n.rig = newRig(tb, func(cfg *broker.Config) {
+		n.ledger, keys = cfg.Ledger.(*ledger.Ledger), cfg.Signer.(*keyring.Keyring)
+		n.publisher, err = ledger.NewPublisher(ledger.PublisherConfig{
+			Ledger: n.ledger, Bus: bus, Sign: keys.SignFeed, JWKSETag: func() string { return keys.JWKS().ETag },
+		})
+		if err != nil {
+			tb.Fatal(err)
+		}
+		cfg.Issuer, cfg.Broadcast = n.issuer(), n.publisher
+	})
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := n.publisher.Run(context.Background()); err != nil {
+			tb.Error(err)
+		}
+	})
+	tb.Cleanup(func() { n.publisher.Close(); running.Wait() })
+	if err := n.PutClient(tb.Context(), broker.Client{ID: serviceClient, Secret: serviceSecret}); err != nil {
+		tb.Fatal(err)
+	}
+	n.serve(tb)
+	return n
+}
+
+// issuer is where the HTTP server listens, also before it does.
+func (n *network) issuer() string { return "http://" + n.http.Listener.Addr().String() }
+
+func (n *network) serve(tb testing.TB) {
+	tb.Helper()
+	handler, err := api.New(api.Config{
+		Issuer: n.issuer(), InsecureCookies: true,
+		MaxTokenLifetime: func() time.Duration { return 5 * time.Minute }, Algorithms: func() []string { return []string{"ES256"} },
+		Sessions: n, Clients: n, Verifier: none{}, Catchup: catchup{n.ledger},
+		JWKS: published(n.keys.JWKS), FeedJWKS: published(n.keys.FeedJWKS),
+		Readiness: func(context.Context) []api.Check { return nil }, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	n.http.Config.Handler = handler
+	n.http.Start()
+}
+
+// service starts what a service embeds, on a connection of its own.
+func (n *network) service(tb testing.TB) *validator.Validator {
+	tb.Helper()
+	client := &http.Client{Transport: &http.Transport{}, Timeout: 30 * time.Second}
+	v, err := validator.New(tb.Context(), validator.Config{
+		Issuer: n.issuer(), Audience: "demo-api", Client: validator.Client{ID: serviceClient, Secret: serviceSecret},
+		Feed: natsfeed.Feed{URL: n.nats.ClientURL()}, HTTPClient: client, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { v.Close(); client.CloseIdleConnections() })
+	return v
+}
+
+// startNATS runs a NATS server as the broker embeds it.
+func startNATS(tb testing.TB) *server.Server {
+	tb.Helper()
+	s, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, MaxPayload: 1 << 20,
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	s.Start()
+	tb.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	if !s.ReadyForConnections(10 * time.Second) {
+		tb.Fatal(errors.New("the NATS server was not ready in time"))
+	}
+	return s
+}
+
+// catchup answers GET /revocations from the ledger.
+type catchup struct{ ledger *ledger.Ledger }
+
+func (c catchup) Answer(ctx context.Context, after string, as revocation.Form) (api.CatchupAnswer, error) {
+	return c.ledger.EncodedAnswer(ctx, after, as)
+}
+
+func published(current func() keyring.Document) api.Document {
+	return func() ([]byte, string, time.Duration) {
+		doc := current()
+		return doc.Body, doc.ETag, doc.MaxAge
+	}
+}
