@@ -1,0 +1,14 @@
+//go:build !linux
+
+package load
+
+import "time"
+
+// alarm sleeps as the runtime can.
+type alarm struct{}
+
+func newAlarm() *alarm { return &alarm{} }
+
+func (*alarm) sleep(d time.Duration) { time.Sleep(d) }
+
+func (*alarm) close() {}

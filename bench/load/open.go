@@ -1,0 +1,119 @@
+package load
+
+import (
+	"context"
+	"math"
+	"sync"
+	"time"
+)
+
+// Open is an open loop: requests arrive at a constant rate. One that finds all workers busy
+// waits for one, and its latency counts from its arrival.
+type Open struct {
+	// Rate is arrivals a second.
+	Rate float64
+	// Workers bounds the requests under way.
+	Workers int
+	// Backlog bounds the arrivals that wait for a worker; beyond it they are dropped, and
+	// counted. 0: as many as arrive in 5 s.
+	Backlog int
+	// Arrivals during Warmup are not measured, those during Duration are.
+	Warmup, Duration time.Duration
+	// Drain is how long after the end what still waits is sent; the rest is abandoned. 0: 1 s.
+	Drain time.Duration
+	// Sleep waits; nil: as exactly as the machine can.
+	Sleep func(time.Duration)
+}
+
+// longestSleep is how soon an open loop notices that its context ended.
+const longestSleep = 50 * time.Millisecond
+
+// Run works until the time is over or ctx ends, and returns what was measured until then. It
+// owns a goroutine for each worker, and waits for them.
+func (o Open) Run(ctx context.Context, work Work) *Result {
+	if o.Sleep == nil {
+		alarm := newAlarm()
+		defer alarm.close()
+		o.Sleep = alarm.sleep
+	}
+	if o.Backlog == 0 {
+		o.Backlog = int(math.Ceil(5 * o.Rate))
+	}
+	if o.Drain == 0 {
+		o.Drain = time.Second
+	}
+	begin := time.Now()
+	from := begin.Add(o.Warmup)
+	until := from.Add(o.Duration)
+	arrivals := make(chan time.Time, o.Backlog)
+	recorded := newRecorder()
+	var workers sync.WaitGroup
+	for worker := range o.Workers {
+		workers.Go(func() {
+			for meant := range arrivals {
+				o.serve(ctx, recorded, work, worker, meant, from, until)
+			}
+		})
+	}
+	dropped := o.arrive(ctx, arrivals, begin, from, until)
+	close(arrivals)
+	workers.Wait()
+	result := recorded.sum()
+	result.Offered, result.Dropped = o.Rate, dropped
+	result.finish(ctx, from, until)
+	return result
+}
+
+// serve sends one arrival, or gives it up.
+func (o Open) serve(ctx context.Context, to *recorder, work Work, worker int, meant, from, until time.Time) {
+	began := time.Now()
+	switch {
+	case ctx.Err() != nil:
+		return
+	case began.After(until.Add(o.Drain)):
+		if meant.Before(from) {
+			return
+		}
+		to.abandon(worker, began.Sub(meant))
+		return
+	}
+	err := work(ctx, worker)
+	if ctx.Err() != nil {
+		return // whatever it says was cut off
+	}
+	to.record(worker, sent{meant: meant, began: began, ended: time.Now(), err: err}, from, until)
+}
+
+// arrive puts each arrival into the queue when its time has come, and returns how many of
+// the measured ones found no room.
+func (o Open) arrive(ctx context.Context, arrivals chan<- time.Time, begin, from, until time.Time) (dropped uint64) {
+	for i := 0; ; i++ {
+		meant := begin.Add(arrival(o.Rate, i))
+		if !meant.Before(until) {
+			return dropped
+		}
+		for {
+			left := time.Until(meant)
+			if ctx.Err() != nil {
+				return dropped
+			}
+			if left <= 0 {
+				break
+			}
+			o.Sleep(min(left, longestSleep))
+		}
+		select {
+		case arrivals <- meant:
+		default:
+			if !meant.Before(from) {
+				dropped++
+			}
+		}
+	}
+}
+
+// arrival is when the i-th request arrives, after the begin. It is computed anew each time,
+// so that no rounding adds up.
+func arrival(rate float64, i int) time.Duration {
+	return time.Duration(float64(i) / rate * float64(time.Second))
+}
