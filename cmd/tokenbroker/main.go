@@ -53,7 +53,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
-	root.AddCommand(serveCommand(stderr), devCommand(stdout, stderr), configCommand(stdout, stderr))
+	root.AddCommand(serveCommand(stderr), devCommand(stdout, stderr), configCommand(stdout, stderr), benchCommand(stdin, stdout, stderr))
 	root.AddCommand(operatorCommands(stdin, stdout, stderr)...)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err != nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"tokenbroker/broker"
+	"tokenbroker/broker/password"
 	"tokenbroker/broker/session"
 	"tokenbroker/cmd/tokenbroker/internal/adminsocket"
 	"tokenbroker/keyring"
@@ -49,6 +50,9 @@ type Config struct {
 	Policy        session.Policy
 	// Mailbox bounds each actor's queue; 0: the broker's default. A full one is answered 503.
 	Mailbox int
+	// Passwords is the cost of a password's hash; the zero value is the default. A server that
+	// keeps passwords of people MUST NOT make it less.
+	Passwords password.Params
 	// CustomClaims may be nil: the standard claims alone.
 	CustomClaims broker.CustomClaims
 	// Providers makes the upstream providers by name, given the broker's issuer; may be nil.

@@ -184,7 +184,7 @@ func (n *Node) background(run func(context.Context) error) {
 }
 
 func (n *Node) startBroker(ctx context.Context) error {
-	hasher := password.New(password.DefaultParams, runtime.GOMAXPROCS(0), passwordQueue, passwordWait)
+	hasher := password.New(n.cfg.Passwords, runtime.GOMAXPROCS(0), passwordQueue, passwordWait)
 	providers := map[string]broker.IdentityProvider{}
 	if n.cfg.Providers != nil {
 		made, err := n.cfg.Providers(n.issuer, n.transport)

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"image/png"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	benchreport "tokenbroker/bench/report"
+)
+
+// shortly are the flags of a bench that measures for a moment.
+var shortly = []string{"--warmup", "20ms", "--duration", "200ms", "--turns", "1"}
+
+// runBench runs a bench with --output json and returns its report.
+func runBench(t *testing.T, stdin string, args ...string) benchreport.Report {
+	t.Helper()
+	got := command(t, strings.NewReader(stdin), append(append([]string{"bench"}, args...), append(shortly, "--output", "json")...)...)
+	if got.code != exitOK {
+		t.Fatalf("bench %v: exit code %d\n%s", args, got.code, got.stderr)
+	}
+	var r benchreport.Report
+	decoder := json.NewDecoder(strings.NewReader(got.stdout))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&r); err != nil {
+		t.Fatalf("bench %v: %v\n%s", args, err, got.stdout)
+	}
+	if r.V != benchreport.Version || r.Bench != args[0] || r.Interrupted || r.TookS <= 0 || len(r.Runs) == 0 {
+		t.Fatalf("bench %v: v %d, bench %q, interrupted %v, %d runs", args, r.V, r.Bench, r.Interrupted, len(r.Runs))
+	}
+	if m := r.Machine; m.CPU == "" || m.Cores < 1 || m.GOMAXPROCS < 1 || m.Go == "" || m.Tokenbroker == "" || m.Kernel == "" || m.FsyncUS <= 0 {
+		t.Errorf("bench %v does not name the machine: %+v", args, m)
+	}
+	for _, run := range r.Runs {
+		if run.Operations == 0 || run.Errors > 0 || run.Latency.P50 <= 0 || run.Latency.Max < run.Latency.P50 {
+			t.Errorf("bench %v, %s: %d operations, %d errors, latency %+v", args, run.Name, run.Operations, run.Errors, run.Latency)
+		}
+	}
+	return r
+}
+
+// wantFloors fails for a run that does not stand beside a floor.
+func wantFloors(t *testing.T, r benchreport.Report) {
+	t.Helper()
+	for _, run := range r.Runs {
+		if run.Floor == nil || run.OfFloor == nil || run.Floor.Operations == 0 || run.OfFloor.P50 <= 0 {
+			t.Errorf("%s has no floor", run.Name)
+		}
+	}
+}
+
+func TestBenchRefreshOwnServer(t *testing.T) {
+	withoutServers(t)
+	temp := t.TempDir()
+	picture := filepath.Join(t.TempDir(), "refresh.png")
+	r := runBench(t, "", "refresh", "--clients", "1,4", "--temp-dir", temp, "--plot", picture)
+	wantFloors(t, r)
+	if !r.Target.Own || len(r.Runs) != 2 || r.Runs[0].Concurrency != 1 || r.Runs[1].Concurrency != 4 || r.Runs[0].Loop != "closed" {
+		t.Errorf("own %v, runs %+v", r.Target.Own, r.Runs)
+	}
+	f, err := os.Open(picture)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if img, err := png.Decode(f); err != nil || img.Bounds().Dx() < 500 {
+		t.Errorf("the plot is no picture: %v", err)
+	}
+	if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v %v", left, err)
+	}
+}
+
+func TestBenchRefreshOpenLoop(t *testing.T) {
+	withoutServers(t)
+	r := runBench(t, "", "refresh", "--rate", "100", "--clients", "8")
+	wantFloors(t, r)
+	if run := r.Runs[0]; run.Loop != "open" || run.OfferedPerS != 100 || run.Service == nil || run.Lag == nil {
+		t.Errorf("%+v", run)
+	}
+}
+
+// Against a dev that runs, which goes on afterwards.
+func TestBenchAgainstDev(t *testing.T) {
+	dev := startDev(t)
+	t.Setenv(envBenchClientSecret, devServiceSecret)
+	at := []string{"--url", dev.issuer, "--username", devUser, "--password-stdin"}
+	t.Run("refresh", func(t *testing.T) {
+		r := runBench(t, devPassword+"\n", append([]string{"refresh", "--clients", "2"}, at...)...)
+		wantFloors(t, r)
+		if r.Target.Own || r.Target.URL != dev.issuer {
+			t.Errorf("target %+v", r.Target)
+		}
+	})
+	dev.finish(t)
+}
+
+func TestBenchInterrupted(t *testing.T) {
+	withoutServers(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	var stdout, stderr bytes.Buffer
+	began := time.Now()
+	code := run(ctx, []string{"bench", "refresh", "--clients", "2", "--warmup", "10ms", "--duration", "10m", "--turns", "1", "--output", "json"}, strings.NewReader(""), &stdout, &stderr)
+	if took := time.Since(began); took > 15*time.Second {
+		t.Errorf("ended after %v", took)
+	}
+	var r benchreport.Report
+	if err := json.Unmarshal(stdout.Bytes(), &r); err != nil {
+		t.Fatalf("%v\n%s%s", err, stdout.String(), stderr.String())
+	}
+	if code != exitFailed || !r.Interrupted || len(r.Runs) != 1 || r.Runs[0].Operations == 0 {
+		t.Errorf("exit code %d, interrupted %v, runs %+v", code, r.Interrupted, r.Runs)
+	}
+	if !strings.Contains(stderr.String(), "interrupted") {
+		t.Errorf("stderr: %s", stderr.String())
+	}
+}
+
+func TestBenchUsage(t *testing.T) {
+	withoutServers(t)
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"refresh", "--clients", "0"}, "--clients 0"},
+		{[]string{"refresh", "--rate", "-1"}, "--rate -1"},
+		{[]string{"refresh", "--rate", "NaN"}, "--rate NaN"},
+		{[]string{"refresh", "--duration", "0"}, "--duration"},
+		{[]string{"refresh", "--turns", "0"}, "--turns"},
+		{[]string{"refresh", "--plot", "x.pdf"}, ".svg or .png"},
+		{[]string{"refresh", "--username", "ada"}, "belong to --url"},
+		{[]string{"refresh", "--url", "http://127.0.0.1:1"}, "--username"},
+		{[]string{"refresh", "--url", "http://example.com", "--username", "ada", "--password-stdin"}, "plain http"},
+		{[]string{"refresh", "--url", "ftp://127.0.0.1", "--username", "ada", "--password-stdin"}, "--url"},
+		{[]string{"refresh", "more"}, "more"},
+		{[]string{"fly"}, "fly"},
+	} {
+		got := command(t, strings.NewReader(operatorPassword), append([]string{"bench"}, c.args...)...)
+		if got.code != exitUsage || !strings.Contains(got.stderr, c.want) || got.stdout != "" {
+			t.Errorf("bench %v: exit code %d, want %d and a word of %q\n%s", c.args, got.code, exitUsage, c.want, got.stderr)
+		}
+	}
+}

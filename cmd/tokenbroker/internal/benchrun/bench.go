@@ -1,0 +1,133 @@
+package benchrun
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"tokenbroker/bench/load"
+	"tokenbroker/bench/report"
+)
+
+// ErrUsage is an error of the settings: of what a bench cannot do with this server.
+var ErrUsage = errors.New("bench")
+
+// Progress is told how far a bench is. Add may be called by several goroutines.
+type Progress interface {
+	// Begin begins a phase of so many steps, which End ends.
+	Begin(what string, steps int)
+	Add(steps int)
+	End()
+}
+
+// Bench measures a server.
+type Bench struct {
+	Server   *Server
+	Report   *report.Report
+	Progress Progress
+	// Warmup goes before each measurement of Duration.
+	Warmup, Duration time.Duration
+	// Turns is how often a measurement and its floor take turns within Duration.
+	Turns int
+}
+
+// tick is how often a phase that takes a known time says how far it is.
+const tick = 100 * time.Millisecond
+
+// during runs f, which takes about as long as said. It owns a goroutine, which ends with f.
+func (b *Bench) during(what string, takes time.Duration, f func()) {
+	b.Progress.Begin(what, int(takes/tick))
+	defer b.Progress.End()
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		ticker := time.NewTicker(tick)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ticker.C:
+				b.Progress.Add(1)
+			case <-stop:
+				return
+			}
+		}
+	}()
+	f()
+	close(stop)
+	<-stopped
+}
+
+// loop is a load that can be run for a while: [load.Closed] or [load.Open].
+type loop func(ctx context.Context, warmup, duration time.Duration, work load.Work) *load.Result
+
+// closed is a loop of so many workers that ask without a pause.
+func closed(workers int) loop {
+	return func(ctx context.Context, warmup, duration time.Duration, work load.Work) *load.Result {
+		return load.Closed{Workers: workers, Warmup: warmup, Duration: duration}.Run(ctx, work)
+	}
+}
+
+// open is a loop of arrivals at a constant rate, with a bound on those under way.
+func open(rate float64, workers int) loop {
+	return func(ctx context.Context, warmup, duration time.Duration, work load.Work) *load.Result {
+		return load.Open{Rate: rate, Workers: workers, Warmup: warmup, Duration: duration}.Run(ctx, work)
+	}
+}
+
+// floorShare is how much of a bench's time its floor gets in addition.
+const floorShare = 0.5
+
+// laterWarmup is the warm-up of the turns after the first one.
+const laterWarmup = 200 * time.Millisecond
+
+// beside measures work and, where there is one, its floor in turns, so that a busy neighbour
+// slows both.
+func (b *Bench) beside(ctx context.Context, what string, in loop, work, floor load.Work) (own, peer *load.Result) {
+	turns := max(b.Turns, 1)
+	part, warmup := b.Duration/time.Duration(turns), b.Warmup
+	takes := b.Warmup + b.Duration + time.Duration(turns-1)*min(b.Warmup, laterWarmup)
+	if floor != nil {
+		takes += time.Duration(float64(takes) * floorShare)
+	}
+	own, peer = load.NewResult(), load.NewResult()
+	b.during(what, takes, func() {
+		for range turns {
+			if ctx.Err() != nil {
+				own.Interrupted = true
+				return
+			}
+			own.Merge(in(ctx, warmup, part, work))
+			if floor != nil && ctx.Err() == nil {
+				peer.Merge(in(ctx, time.Duration(float64(warmup)*floorShare), time.Duration(float64(part)*floorShare), floor))
+			}
+			warmup = min(b.Warmup, laterWarmup)
+		}
+	})
+	return own, peer
+}
+
+// add puts a run into the report; one of which nothing was measured is left out.
+func (b *Bench) add(run report.Run, own, floor *load.Result) {
+	if own.Took <= 0 || own.Latency.Count()+int64(own.Failed)+int64(own.Dropped) == 0 {
+		return
+	}
+	run.Measured = report.From(own)
+	if floor != nil && floor.Service.Count() > 0 {
+		run.Against(report.From(floor))
+	}
+	b.Report.Runs = append(b.Report.Runs, run)
+}
+
+// usage is an error of the settings.
+func usage(format string, args ...any) error {
+	return fmt.Errorf("%w: %s", ErrUsage, fmt.Sprintf(format, args...))
+}
+
+// ended is ctx's error, for a bench that was stopped between two runs.
+func ended(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("the bench was stopped: %w", context.Cause(ctx))
+	}
+	return nil
+}

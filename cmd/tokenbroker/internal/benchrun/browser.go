@@ -1,0 +1,141 @@
+package benchrun
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// browser is one session, with what its browser keeps. One request at a time.
+type browser struct {
+	cookie, csrf string // "name=value", and the token that goes with it
+	// token is the first access token, sid its session's id where that is known.
+	token, sid string
+}
+
+// answerLimit bounds what is read of an answer, in bytes.
+const answerLimit = 1 << 20
+
+// statusError is an answer that is not a 200, by its problem's code and no more.
+type statusError struct {
+	path   string
+	status int
+	code   string
+	// after is what Retry-After says, or 0.
+	after time.Duration
+}
+
+func (e *statusError) Error() string {
+	if e.code == "" {
+		return fmt.Sprintf("%s: status %d", e.path, e.status)
+	}
+	return fmt.Sprintf("%s: status %d, code %s", e.path, e.status, e.code)
+}
+
+// get reads path, which has to be a 200.
+func (s *Server) get(ctx context.Context, path string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.options.URL+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	body, _, err := s.do(req, path)
+	return body, err
+}
+
+// post sends JSON, and the cookie if there is one; the answer has to be a 200 or 202.
+func (s *Server) post(ctx context.Context, path, body, cookie string) ([]byte, *http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.options.URL+path, strings.NewReader(body))
+	if err != nil {
+		return nil, nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	if cookie != "" {
+		req.Header.Set("Cookie", cookie)
+	}
+	return s.do(req, path)
+}
+
+func (s *Server) do(req *http.Request, path string) ([]byte, *http.Response, error) {
+	resp, err := s.http.Do(req)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", path, errors.Unwrap(err)) // without the URL, which may be long
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(io.LimitReader(resp.Body, answerLimit))
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: reading the answer: %w", path, err)
+	}
+	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusAccepted {
+		return nil, nil, refusedBy(path, resp, body)
+	}
+	return body, resp, nil
+}
+
+func refusedBy(path string, resp *http.Response, body []byte) error {
+	e := &statusError{path: path, status: resp.StatusCode}
+	var problem struct {
+		Code string `json:"code"`
+	}
+	if json.Unmarshal(body, &problem) == nil {
+		e.code = strconv.QuoteToASCII(problem.Code)
+		e.code = e.code[1 : len(e.code)-1]
+	}
+	if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && seconds > 0 {
+		e.after = time.Duration(seconds) * time.Second
+	}
+	return e
+}
+
+// signedIn takes the cookie and the tokens of an answer to a sign-in.
+func signedIn(body []byte, resp *http.Response) (*browser, error) {
+	var answer struct {
+		AccessToken string `json:"access_token"`
+		CSRFToken   string `json:"CSRF_token"`
+	}
+	cookies := resp.Cookies()
+	if err := json.Unmarshal(body, &answer); err != nil || answer.AccessToken == "" || answer.CSRFToken == "" || len(cookies) != 1 {
+		return nil, errors.New("the answer to a sign-in is not one of a tokenbroker")
+	}
+	return &browser{cookie: cookies[0].Name + "=" + cookies[0].Value, csrf: answer.CSRFToken, token: answer.AccessToken}, nil
+}
+
+// refresh rotates the session.
+func (s *Server) refresh(ctx context.Context, b *browser) error {
+	_, err := s.refreshed(ctx, b)
+	return err
+}
+
+// refreshed rotates the session and returns the answer.
+func (s *Server) refreshed(ctx context.Context, b *browser) ([]byte, error) {
+	body, resp, err := s.post(ctx, "/auth/refresh/", `{"CSRF_token":"`+b.csrf+`"}`, b.cookie)
+	if err != nil {
+		return nil, err
+	}
+	cookies := resp.Cookies()
+	if len(cookies) != 1 {
+		return nil, fmt.Errorf("%d cookies in the answer to a refresh, want 1", len(cookies))
+	}
+	b.cookie = cookies[0].Name + "=" + cookies[0].Value
+	return body, nil
+}
+
+// logOff ends the session.
+func (s *Server) logOff(ctx context.Context, b *browser) error {
+	_, _, err := s.post(ctx, "/auth/logoff/", `{"CSRF_token":"`+b.csrf+`"}`, b.cookie)
+	return err
+}
+
+// signInBody is the body of a sign-in.
+func signInBody(as Account) string {
+	body, err := json.Marshal(map[string]string{"username": as.Username, "password": as.Password})
+	if err != nil {
+		panic("benchrun: two strings are not JSON: " + err.Error()) // they always are
+	}
+	return string(body)
+}

@@ -1,0 +1,130 @@
+package benchrun
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"tokenbroker/broker/password"
+	"tokenbroker/cmd/tokenbroker/internal/node"
+	"tokenbroker/revocation"
+	"tokenbroker/revocation/httpfeed"
+	"tokenbroker/revocation/natsfeed"
+	"tokenbroker/validator"
+)
+
+// Account is who signs in at a server at a URL.
+type Account struct{ Username, Password string }
+
+// String leaves the password out, and so do all the ways to print an Account.
+func (a Account) String() string { return "user " + a.Username }
+
+// GoString implements [fmt.GoStringer].
+func (a Account) GoString() string { return a.String() }
+
+// Options say how to use a server at a URL.
+type Options struct {
+	// URL is the broker's issuer.
+	URL string
+	// Account signs in; all sessions are its. Service asks for revocations, for the benches
+	// with a validator in them.
+	Account Account
+	Service validator.Client
+	// NATS is where the validators subscribe; empty: they listen over HTTP.
+	NATS NATS
+}
+
+// NATS is a NATS server and who a service is there.
+type NATS struct{ URL, User, Password, Credentials string }
+
+// Server is the broker under load.
+type Server struct {
+	options Options
+	own     *node.Node // nil for one at a URL
+	dataDir string     // of an own one
+	// params are the cost of an own server's passwords.
+	params password.Params
+	http   *http.Client
+	users  int // how many an own server has
+}
+
+// requestTimeout bounds each request of the load.
+const requestTimeout = 10 * time.Second
+
+// maxConnections is how many connections are kept open to the server: as many as there can
+// be requests under way.
+const maxConnections = 4096
+
+// newHTTP makes the client of all loads: connections are kept, redirects are not followed.
+func newHTTP() *http.Client {
+	dialer := &net.Dialer{Timeout: 5 * time.Second}
+	return &http.Client{
+		Timeout:       requestTimeout,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport: &http.Transport{
+			DialContext: dialer.DialContext, MaxIdleConns: maxConnections, MaxIdleConnsPerHost: maxConnections,
+			IdleConnTimeout: time.Minute, DisableCompression: true, TLSHandshakeTimeout: 5 * time.Second,
+		},
+	}
+}
+
+// At is the server at a URL, once it says that it is ready.
+func At(ctx context.Context, o Options) (*Server, error) {
+	u, err := url.Parse(o.URL)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return nil, usage("--url: want http://HOST:PORT or https://HOST, the broker's issuer")
+	}
+	if u.Scheme == "http" && !onThisMachine(u.Hostname()) {
+		return nil, usage("--url: %q is not this machine: a password goes over plain http to loopback alone (use https, or an ssh tunnel)", u.Hostname())
+	}
+	if o.Account.Username == "" || o.Account.Password == "" {
+		return nil, usage("--url wants --username and --password-stdin: who signs in")
+	}
+	o.URL = strings.TrimSuffix(o.URL, "/")
+	s := &Server{options: o, http: newHTTP()}
+	if _, err := s.get(ctx, "/readyz"); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("asking %s whether it is ready: %w", o.URL, err)
+	}
+	return s, nil
+}
+
+// onThisMachine reports whether host can only be this machine.
+func onThisMachine(host string) bool {
+	ip := net.ParseIP(host)
+	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
+}
+
+// Own reports whether the bench started the server.
+func (s *Server) Own() bool { return s.own != nil }
+
+// URL is the broker's issuer.
+func (s *Server) URL() string { return s.options.URL }
+
+// Close gives the connections back; an own server is stopped by what [StartOwn] returned.
+func (s *Server) Close() { s.http.CloseIdleConnections() }
+
+// feed is how a validator hears of revocations.
+func (s *Server) feed() revocation.Feed {
+	if nats := s.options.NATS; nats.URL != "" {
+		return natsfeed.Feed{
+			URL: nats.URL, User: nats.User, Password: nats.Password, Credentials: nats.Credentials, Name: "tokenbroker bench",
+		}
+	}
+	return httpfeed.Feed{
+		URL: s.options.URL, Client: httpfeed.Client{ID: s.options.Service.ID, Secret: s.options.Service.Secret},
+		HTTPClient: &http.Client{Transport: http.DefaultTransport},
+	}
+}
+
+// hasService reports whether validators can be started.
+func (s *Server) hasService() error {
+	if s.options.Service.ID == "" || s.options.Service.Secret == "" {
+		return usage("a validator asks the server for revocations: with --url, name a confidential client by --client-id and its secret by TOKENBROKER_BENCH_CLIENT_SECRET, or in the file TOKENBROKER_BENCH_CLIENT_SECRET_FILE")
+	}
+	return nil
+}

@@ -1,0 +1,179 @@
+package benchrun
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"tokenbroker/broker"
+)
+
+const (
+	// ownUsers is how many users the sessions of an own server are shared among.
+	ownUsers = 1024
+	// ownSignIns and remoteSignIns are how many sign-ins are under way at once. A server counts
+	// each as a failed try until it is told the end, and lets ten at once for one account.
+	ownSignIns    = 64
+	remoteSignIns = 4
+	// longestPause bounds how long a server can make the bench wait by Retry-After, and
+	// signInTries how often.
+	longestPause = time.Minute
+	signInTries  = 5
+)
+
+// SignIn opens n sessions: in an own server within the process, at a URL over HTTP, a few at
+// a time and as its throttle allows. With an error it returns those that are open.
+func (b *Bench) SignIn(ctx context.Context, n int) ([]*browser, error) {
+	b.Progress.Begin("sign in", n)
+	defer b.Progress.End()
+	s, atOnce := b.Server, remoteSignIns
+	one := func(ctx context.Context, _ int) (*browser, error) { return s.signInOverHTTP(ctx, s.options.Account) }
+	if s.Own() {
+		if err := s.addUsers(ctx, min(n, ownUsers)); err != nil {
+			return nil, err
+		}
+		one, atOnce = s.signInWithin, ownSignIns
+	}
+	sessions := make([]*browser, n)
+	err := each(ctx, n, atOnce, func(ctx context.Context, i int) error {
+		var err error
+		if sessions[i], err = one(ctx, i); err == nil {
+			b.Progress.Add(1)
+		}
+		return err
+	})
+	if err != nil {
+		open := sessions[:0]
+		for _, session := range sessions {
+			if session != nil {
+				open = append(open, session)
+			}
+		}
+		return open, fmt.Errorf("signing in: %w", err)
+	}
+	return sessions, nil
+}
+
+// SignOut ends the sessions at a URL, as far as that can be done; an own server's end with it.
+// It goes on when ctx has ended, for a while.
+func (b *Bench) SignOut(ctx context.Context, sessions []*browser) {
+	if b.Server.Own() || len(sessions) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
+	defer cancel()
+	b.Progress.Begin("sign out", len(sessions))
+	defer b.Progress.End()
+	_ = each(ctx, len(sessions), remoteSignIns, func(ctx context.Context, i int) error {
+		_ = b.Server.logOff(ctx, sessions[i]) // one that is left runs out by itself
+		b.Progress.Add(1)
+		return nil
+	})
+}
+
+// addUsers makes the users of an own server that are missing to n.
+func (s *Server) addUsers(ctx context.Context, n int) error {
+	from := s.users
+	if n <= from {
+		return nil
+	}
+	err := each(ctx, n-from, ownSignIns, func(ctx context.Context, i int) error {
+		_, err := s.own.Broker().AddUser(ctx, broker.NewUser{Username: ownUser(from + i), Password: ownPassword}, broker.Request{})
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("adding users: %w", err)
+	}
+	s.users = n
+	return nil
+}
+
+func ownUser(i int) string { return fmt.Sprintf("bench-%04d", i) }
+
+// signInWithin opens the i-th session without HTTP.
+func (s *Server) signInWithin(ctx context.Context, i int) (*browser, error) {
+	grant, err := s.own.Broker().SignIn(ctx, ownUser(i%s.users), ownPassword, broker.Request{Addr: "127.0.0.1"})
+	if err != nil {
+		return nil, err
+	}
+	return &browser{
+		cookie: ownCookie + "=" + grant.RefreshToken, csrf: grant.CSRFToken, token: grant.AccessToken, sid: grant.SID,
+	}, nil
+}
+
+// ownCookie is the name of the refresh cookie where it is not configured.
+const ownCookie = "refresh_cookie"
+
+// signInOverHTTP opens a session, and comes again when it is told to.
+func (s *Server) signInOverHTTP(ctx context.Context, as Account) (*browser, error) {
+	body := signInBody(as)
+	for try := 1; ; try++ {
+		answer, resp, err := s.post(ctx, "/auth/sign-in/", body, "")
+		if err == nil {
+			return signedIn(answer, resp)
+		}
+		var refused *statusError
+		if !errors.As(err, &refused) || refused.after == 0 || refused.after > longestPause || try == signInTries {
+			return nil, err
+		}
+		select {
+		case <-time.After(refused.after):
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// each does work for 0 to n-1, so many at once, until one fails, and returns that error. It
+// waits for all that it started.
+func each(ctx context.Context, n, atOnce int, work func(ctx context.Context, i int) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	for range min(n, atOnce) {
+		workers.Go(func() {
+			for ctx.Err() == nil {
+				i := int(next.Add(1)) - 1
+				if i >= n {
+					return
+				}
+				if err := work(ctx, i); err != nil {
+					cancel(err)
+				}
+			}
+		})
+	}
+	workers.Wait()
+	return context.Cause(ctx)
+}
+
+// ring shares sessions among workers: each goes round its own, so that no two use one at the
+// same time.
+type ring struct {
+	sessions []*browser
+	next     []int
+	workers  int
+}
+
+// newRing needs at least as many sessions as workers.
+func newRing(sessions []*browser, workers int) *ring {
+	r := &ring{sessions: sessions, workers: workers, next: make([]int, workers)}
+	for i := range r.next {
+		r.next[i] = i
+	}
+	return r
+}
+
+// take is the worker's next session.
+func (r *ring) take(worker int) *browser {
+	i := r.next[worker]
+	r.next[worker] = i + r.workers
+	if r.next[worker] >= len(r.sessions) {
+		r.next[worker] = worker
+	}
+	return r.sessions[i]
+}
