@@ -1,6 +1,6 @@
 # Each target is one command that can be typed by hand as well.
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint fuzz bench bench-peers ci
+.PHONY: help build test race lint fuzz bench bench-check bench-peers ci
 
 TOOLS ?= $(or $(TOKENBROKER_TOOLS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tokenbroker-tools)
 GOLANGCI_VERSION := $(shell sed -n 's/^GOLANGCI_VERSION=//p' .ci/run)
@@ -36,6 +36,9 @@ fuzz: ## run each fuzz test for FUZZTIME (10s)
 
 bench: ## run the benchmarks that match BENCH (all)
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+bench-check: ## compare the ratios of the benches with the recorded ones; bench/README.md
+	go run ./bench/check
 
 bench-peers: ## check and measure the validator beside other libraries that match BENCH (all); bench/peers/README.md
 	cd bench/peers && go test -bench '$(BENCH)' ./...

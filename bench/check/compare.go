@@ -1,0 +1,100 @@
+package main
+
+import (
+	"cmp"
+	"math"
+	"slices"
+)
+
+type verdict string
+
+const (
+	good    verdict = "ok"
+	better  verdict = "better" // by more than the tolerance: worth recording
+	worse   verdict = "WORSE"
+	missing verdict = "MISSING" // recorded, and not measured any more
+	unknown verdict = "new"     // measured, and not recorded
+)
+
+// finding is one metric of one bench.
+type finding struct {
+	bench, unit string
+	was, is     float64
+	// change is how much worse it is, as a part of what was recorded; less than 0 is better.
+	change  float64
+	verdict verdict
+}
+
+func (f finding) bad() bool { return f.verdict == worse || f.verdict == missing }
+
+// compare judges the medians of a suite's results by what was recorded for it.
+func compare(s suite, recorded recordedSuite, found results, tolerance float64) []finding {
+	var all []finding
+	for name, metrics := range recorded.Benches {
+		for unit, was := range metrics {
+			f := finding{bench: name, unit: unit, was: was.Value, verdict: missing}
+			if values := found[name][unit]; len(values) > 0 {
+				f.is = median(values)
+				f.judge(was.Better, tolerance)
+			}
+			all = append(all, f)
+		}
+	}
+	for name, metrics := range found {
+		for unit, values := range metrics {
+			_, compared := s.better(unit)
+			if _, known := recorded.Benches[name][unit]; compared && !known {
+				all = append(all, finding{bench: name, unit: unit, is: median(values), verdict: unknown})
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b finding) int { return cmp.Or(cmp.Compare(a.bench, b.bench), cmp.Compare(a.unit, b.unit)) })
+	return all
+}
+
+// dropped are the findings of suites that are recorded and no longer there.
+func dropped(all []suite, recorded record) []finding {
+	var found []finding
+	for name, r := range recorded.Suites {
+		if !slices.ContainsFunc(all, func(s suite) bool { return s.name == name }) {
+			found = append(found, compare(suite{}, r, nil, 0)...)
+		}
+	}
+	return found
+}
+
+func (f *finding) judge(direction direction, tolerance float64) {
+	by := f.is - f.was // for the worse
+	if direction == larger {
+		by = -by
+	}
+	switch {
+	case by == 0:
+	case f.was == 0:
+		f.change = math.Copysign(math.Inf(1), by)
+	default:
+		f.change = by / f.was
+	}
+	allowed := max(tolerance*f.was, slack(f.unit))
+	switch {
+	case by > allowed:
+		f.verdict = worse
+	case by < -allowed:
+		f.verdict = better
+	default:
+		f.verdict = good
+	}
+}
+
+// milder takes of each metric the finding of the attempt in which it did better: what a
+// busy machine did to it once says nothing of the code.
+func milder(first, second []finding) []finding {
+	merged := slices.Clone(first)
+	for i, f := range merged {
+		at := slices.IndexFunc(second, func(g finding) bool { return g.bench == f.bench && g.unit == f.unit })
+		if at >= 0 && f.bad() && (f.verdict == missing || second[at].change < f.change) {
+			merged[i] = second[at]
+		}
+	}
+	return merged
+}

@@ -1,0 +1,109 @@
+// Command check runs the benches that stand for a promise and compares their ratios and
+// counts with those in recorded.json, never absolute times:
+//
+//	go run ./bench/check                      # all, about four minutes
+//	go run ./bench/check -bench 'seen|first'  # some suites
+//	go run ./bench/check -record              # take what is measured now for the record
+//
+// It exits with 0 when nothing is worse than recorded by more than the tolerance, with 1
+// and a table when something is or a recorded bench is gone, with 2 when it was called
+// wrongly. What looks worse is measured again, and longer, before it is called so. Let
+// nothing else run meanwhile.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// Exit codes.
+const (
+	exitOK     = 0
+	exitWorse  = 1
+	exitMisuse = 2
+)
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	flags := flag.NewFlagSet("check", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	pattern := flags.String("bench", ".", "run only the suites whose name matches this `regexp`")
+	tolerance := flags.Float64("tolerance", 0.25, "how much worse than recorded is allowed, as a `part` of it")
+	renew := flags.Bool("record", false, "write what is measured to recorded.json instead of comparing")
+	attempts := flags.Int("attempts", 3, "measure what looks worse up to so many `times`, each longer")
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return exitOK
+		}
+		return exitMisuse
+	}
+	misuse := func(err error) int {
+		fmt.Fprintln(stderr, "check:", err)
+		return exitMisuse
+	}
+	if flags.NArg() > 0 {
+		return misuse(fmt.Errorf("unexpected argument %q", flags.Arg(0)))
+	}
+	if *tolerance <= 0 || *attempts < 1 {
+		return misuse(errors.New("-tolerance has to be above 0 and -attempts at least 1"))
+	}
+	chosen, err := choose(suites, *pattern)
+	if err != nil {
+		return misuse(err)
+	}
+	build, err := os.MkdirTemp("", "bench-check-")
+	if err != nil {
+		return misuse(err)
+	}
+	defer os.RemoveAll(build)
+	r, err := newRunner(ctx, build)
+	if err != nil {
+		return misuse(err)
+	}
+	path := filepath.Join(r.root, "bench", "check", "recorded.json")
+	recorded, err := readRecord(path)
+	if err != nil && !(*renew && errors.Is(err, os.ErrNotExist)) {
+		return misuse(err)
+	}
+	c := checker{measure: r.run, tolerance: *tolerance, attempts: *attempts, progress: stderr}
+	if *renew {
+		err = c.record(ctx, chosen, &recorded, time.Now().Format(time.DateOnly))
+		if err == nil {
+			err = recorded.write(path)
+		}
+		if err != nil {
+			fmt.Fprintln(stderr, "check:", err)
+			return exitWorse
+		}
+		return exitOK
+	}
+	found, err := c.check(ctx, chosen, recorded)
+	if *pattern == "." {
+		found = append(found, dropped(suites, recorded)...)
+	}
+	if errTable := printTable(stdout, found); err == nil {
+		err = errTable
+	}
+	if err != nil {
+		fmt.Fprintln(stderr, "check:", err)
+		return exitWorse
+	}
+	if bad := slices.DeleteFunc(found, func(f finding) bool { return !f.bad() }); len(bad) > 0 {
+		fmt.Fprintf(stderr, "check: %d metrics are worse than recorded by more than %.0f %%, or gone\n", len(bad), 100**tolerance)
+		return exitWorse
+	}
+	return exitOK
+}

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// results are the measured values, by bench and unit.
+type results map[string]map[string][]float64
+
+// parse reads what go test -bench prints, and which processor it names. The names lose
+// their "Benchmark".
+func parse(output string) (found results, cpu string, err error) {
+	found = make(results)
+	for line := range strings.Lines(output) {
+		if name, ok := strings.CutPrefix(line, "cpu:"); ok {
+			cpu = strings.TrimSpace(name)
+		}
+		fields := strings.Fields(line)
+		if len(fields) < 4 || !strings.HasPrefix(fields[0], "Benchmark") {
+			continue
+		}
+		if _, err := strconv.Atoi(fields[1]); err != nil {
+			continue // a bench that failed, or logged
+		}
+		if len(fields)%2 != 0 {
+			return nil, "", fmt.Errorf("not a result: %q", strings.TrimSpace(line))
+		}
+		name := strings.TrimPrefix(fields[0], "Benchmark")
+		if found[name] == nil {
+			found[name] = make(map[string][]float64)
+		}
+		for i := 2; i < len(fields); i += 2 {
+			value, err := strconv.ParseFloat(fields[i], 64)
+			if err != nil {
+				return nil, "", fmt.Errorf("not a result: %q", strings.TrimSpace(line))
+			}
+			found[name][fields[i+1]] = append(found[name][fields[i+1]], value)
+		}
+	}
+	return found, cpu, nil
+}
+
+func median(values []float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	if n := len(sorted); n%2 == 0 {
+		return (sorted[n/2-1] + sorted[n/2]) / 2
+	}
+	return sorted[len(sorted)/2]
+}

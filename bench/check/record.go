@@ -1,0 +1,92 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// record is recorded.json: what was measured once, by suite.
+type record struct {
+	Suites map[string]recordedSuite `json:"suites"`
+}
+
+// recordedSuite says where and when, though the values are such as should not depend on it.
+type recordedSuite struct {
+	Date    string `json:"date"`
+	Machine string `json:"machine"`
+	Go      string `json:"go"`
+	// Benches are the medians, by name and unit.
+	Benches map[string]map[string]recordedValue `json:"benches"`
+}
+
+type recordedValue struct {
+	Value  float64   `json:"value"`
+	Better direction `json:"better"`
+}
+
+// readRecord fails on members that it does not know, and on a direction that is none.
+func readRecord(path string) (record, error) {
+	raw, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return record{}, fmt.Errorf("%w: make it with -record", err)
+	}
+	if err != nil {
+		return record{}, err
+	}
+	var r record
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&r); err != nil {
+		return record{}, fmt.Errorf("%s: %w", path, err)
+	}
+	for _, s := range r.Suites {
+		for name, metrics := range s.Benches {
+			for unit, v := range metrics {
+				if v.Better != smaller && v.Better != larger {
+					return record{}, fmt.Errorf("%s: %s %s: better is %q, neither %s nor %s", path, name, unit, v.Better, smaller, larger)
+				}
+			}
+		}
+	}
+	return r, nil
+}
+
+// write replaces the file as a whole, or leaves it as it was.
+func (r record) write(path string) error {
+	raw, err := json.MarshalIndent(r, "", "\t")
+	if err != nil {
+		return err
+	}
+	next, err := os.CreateTemp(filepath.Dir(path), ".recorded-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(next.Name()) // fails when it was renamed: then all is well
+	_, err = next.Write(append(raw, '\n'))
+	if err = errors.Join(err, next.Chmod(0o644), next.Close()); err != nil {
+		return err
+	}
+	return os.Rename(next.Name(), path)
+}
+
+// newRecordedSuite keeps the medians of what is compared.
+func newRecordedSuite(s suite, found results) recordedSuite {
+	benches := make(map[string]map[string]recordedValue)
+	for name, metrics := range found {
+		kept := make(map[string]recordedValue)
+		for unit, values := range metrics {
+			if better, ok := s.better(unit); ok {
+				kept[unit] = recordedValue{Value: median(values), Better: better}
+			}
+		}
+		if len(kept) > 0 {
+			benches[name] = kept
+		}
+	}
+	return recordedSuite{Benches: benches}
+}
