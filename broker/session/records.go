@@ -127,13 +127,16 @@ func (s *Session) EndsAt(p Policy) time.Time {
 }
 
 // Encode returns the record as it is stored.
-func (s *Session) Encode() ([]byte, error) { return json.Marshal(s) }
+func (s *Session) Encode() ([]byte, error) { return appendSession(make([]byte, 0, 512), s) }
 
 // Encode returns the record as it is stored.
 func (u *User) Encode() ([]byte, error) { return json.Marshal(u) }
 
 // DecodeSession reads a stored session; ErrRecord when it is damaged or of another version.
 func DecodeSession(data []byte) (*Session, error) {
+	if s, ok := scanSession(data); ok {
+		return s, nil
+	}
 	var s Session
 	if err := decode(data, &s, &s.V); err != nil {
 		return nil, fmt.Errorf("decoding session: %w", err)
@@ -143,6 +146,9 @@ func DecodeSession(data []byte) (*Session, error) {
 
 // DecodeUser reads a stored user; ErrRecord when it is damaged or of another version.
 func DecodeUser(data []byte) (*User, error) {
+	if u, ok := scanUser(data); ok {
+		return u, nil
+	}
 	var u User
 	if err := decode(data, &u, &u.V); err != nil {
 		return nil, fmt.Errorf("decoding user: %w", err)

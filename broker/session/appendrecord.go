@@ -1,0 +1,93 @@
+package session
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"strconv"
+	"unicode/utf8"
+)
+
+// appendSession appends what json.Marshal makes of s.
+func appendSession(b []byte, s *Session) ([]byte, error) {
+	b = strconv.AppendInt(append(b, `{"v":`...), int64(s.V), 10)
+	b = appendText(b, `,"uid":`, s.UID)
+	b = appendText(b, `,"sid":`, s.SID)
+	b = appendText(b, `,"channel":`, string(s.Channel))
+	b = appendText(b, `,"client_id":`, s.ClientID)
+	b = appendOptional(b, `,"scope":`, s.Scope)
+	b = appendNumber(b, `,"gen":`, int64(s.Generation))
+	if len(s.RotationsMS) > 0 {
+		b = append(b, `,"rot_ms":[`...)
+		for _, ms := range s.RotationsMS {
+			b = append(strconv.AppendInt(b, ms, 10), ',')
+		}
+		b[len(b)-1] = ']'
+	}
+	b = append(b, `,"secret_hash":`...)
+	if s.SecretHash == nil {
+		b = append(b, "null"...)
+	} else {
+		b = append(base64.StdEncoding.AppendEncode(append(b, '"'), s.SecretHash), '"')
+	}
+	b = appendNumber(b, `,"sep":`, s.SEP)
+	b = appendNumber(b, `,"cep":`, s.CEP)
+	b = appendNumber(b, `,"auth_time":`, s.AuthTime)
+	b = appendOptional(b, `,"acr":`, s.ACR)
+	if len(s.AMR) > 0 {
+		b = append(b, `,"amr":[`...)
+		for _, method := range s.AMR {
+			b = append(appendText(b, "", method), ',')
+		}
+		b[len(b)-1] = ']'
+	}
+	b = appendOptional(b, `,"device":`, s.Device)
+	b = appendOptional(b, `,"provider":`, s.Provider)
+	b = appendOptional(b, `,"upstream_sid":`, s.UpstreamSID)
+	b = appendOptional(b, `,"upstream_iss":`, s.UpstreamIssuer)
+	b = appendOptional(b, `,"upstream_sub":`, s.UpstreamSubject)
+	b = appendNumber(b, `,"created_at":`, s.CreatedAt)
+	b = appendNumber(b, `,"last_used":`, s.LastUsed)
+	b = appendNumber(b, `,"token_exp":`, s.TokenExp)
+	if s.SIDExpires != 0 {
+		b = appendNumber(b, `,"sid_expires":`, s.SIDExpires)
+	}
+	if s.Ended != nil {
+		ended, err := json.Marshal(s.Ended)
+		if err != nil {
+			return nil, err
+		}
+		b = append(append(b, `,"ended":`...), ended...)
+	}
+	return append(b, '}'), nil
+}
+
+func appendNumber(b []byte, name string, n int64) []byte {
+	return strconv.AppendInt(append(b, name...), n, 10)
+}
+
+func appendOptional(b []byte, name, text string) []byte {
+	if text == "" {
+		return b
+	}
+	return appendText(b, name, text)
+}
+
+func appendText(b []byte, name, text string) []byte {
+	b = append(b, name...)
+	if plain(text) {
+		return append(append(append(b, '"'), text...), '"')
+	}
+	escaped, _ := json.Marshal(text) // a string: cannot fail
+	return append(b, escaped...)
+}
+
+// plain reports whether text is ASCII that encoding/json writes without an escape.
+func plain(text string) bool {
+	for i := range len(text) {
+		switch c := text[i]; {
+		case c < ' ', c >= utf8.RuneSelf-1, c == '"', c == '\\', c == '<', c == '>', c == '&':
+			return false
+		}
+	}
+	return true
+}
