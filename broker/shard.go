@@ -67,24 +67,7 @@ func (s *shard) handle(ctx context.Context, batch []shardMessage) []actor.Result
 // round decides the open groups on what the store holds now and commits them together. It
 // returns what is left: groups that met a conflict, and messages that wait for an epoch.
 func (s *shard) round(ctx context.Context, batch []shardMessage, open []group, results []actor.Result[shardResult]) (left []group) {
-	var (
-		request commitRequest
-		writing []group
-		decided []int
-	)
-	for _, g := range open {
-		d, err := s.decide(ctx, batch, g, results)
-		if err != nil {
-			failGroup(g, results, err)
-			continue
-		}
-		if len(d.change.Writes) > 0 || len(d.change.Events) > 0 || d.change.ends != nil {
-			request.changes = append(request.changes, d.change)
-			request.signedExp = max(request.signedExp, d.exp)
-			writing = append(writing, g)
-			decided = append(decided, d.messages)
-		}
-	}
+	request, writing, decided := s.decideAll(ctx, batch, open, results)
 	if len(writing) == 0 {
 		return nil
 	}
@@ -113,6 +96,34 @@ func (s *shard) round(ctx context.Context, batch []shardMessage, open []group, r
 	return left
 }
 
+// decideAll decides the open groups on one view of the store. It returns the changes to
+// commit, the groups that they are of, and how many of each group's messages were decided.
+func (s *shard) decideAll(ctx context.Context, batch []shardMessage, open []group, results []actor.Result[shardResult]) (request commitRequest, writing []group, decided []int) {
+	snapshot, release, err := store.Snapshot(s.reader)
+	if err != nil {
+		for _, g := range open {
+			failGroup(g, results, err)
+		}
+		return commitRequest{}, nil, nil
+	}
+	defer release()
+	shared := newSharedView(snapshot)
+	for _, g := range open {
+		d, err := s.decide(ctx, shared, batch, g, results)
+		if err != nil {
+			failGroup(g, results, err)
+			continue
+		}
+		if len(d.change.Writes) > 0 || len(d.change.Events) > 0 || d.change.ends != nil {
+			request.changes = append(request.changes, d.change)
+			request.signedExp = max(request.signedExp, d.exp)
+			writing = append(writing, g)
+			decided = append(decided, d.messages)
+		}
+	}
+	return request, writing, decided
+}
+
 // acknowledge completes the results of messages that are on disk.
 func acknowledge(indexes []int, results []actor.Result[shardResult], seq uint64, epoch int64) {
 	for _, i := range indexes {
@@ -127,8 +138,8 @@ func acknowledge(indexes []int, results []actor.Result[shardResult], seq uint64,
 
 // decide steps the group's messages in order, each on the results of the earlier ones. One
 // that ends the user's tokens is the last: what the others see is known once its epoch is drawn.
-func (s *shard) decide(ctx context.Context, batch []shardMessage, g group, results []actor.Result[shardResult]) (decision, error) {
-	view := newUserView(s.reader, g.uid)
+func (s *shard) decide(ctx context.Context, shared *sharedView, batch []shardMessage, g group, results []actor.Result[shardResult]) (decision, error) {
+	view := shared.user(g.uid)
 	now, policy := s.clock.Now(), s.policy()
 	var d decision
 	for _, i := range g.indexes {

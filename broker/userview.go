@@ -14,16 +14,14 @@ import (
 // userView is one user's records as a batch sees them: read once from the store, then
 // as the batch's own steps changed them. It lives for one round of one batch.
 type userView struct {
-	reader store.Reader
-	uid    string
+	*sharedView
+	uid string
 
 	user     *session.User
 	userRev  store.Revision
 	userRead bool
 	userPut  bool
 	removed  *session.User // as it was
-	floor    int64
-	clients  map[string]int64
 	sessions map[string]*sessionSlot
 	order    []string // sids in the order of their first write
 	once     []onceKey
@@ -35,17 +33,20 @@ type sessionSlot struct {
 	expires int64 // of the record; non-zero once it is to be written
 }
 
-func newUserView(r store.Reader, uid string) *userView {
-	return &userView{reader: r, uid: uid, clients: map[string]int64{}, sessions: map[string]*sessionSlot{}}
-}
+// newUserView is for one user alone.
+func newUserView(r store.Reader, uid string) *userView { return newSharedView(r).user(uid) }
 
 // state returns what a message for sid is decided on; with none, what one for the user is.
 func (v *userView) state(ctx context.Context, sid, clientID string) (session.State, error) {
+	floor, err := v.floorEpoch(ctx)
+	if err != nil {
+		return session.State{}, err
+	}
 	if err := v.readUser(ctx); err != nil {
 		return session.State{}, err
 	}
 	if sid == "" {
-		return session.State{User: v.user, Floor: v.floor}, nil
+		return session.State{User: v.user, Floor: floor}, nil
 	}
 	slot, err := v.slot(ctx, sid)
 	if err != nil {
@@ -58,11 +59,15 @@ func (v *userView) state(ctx context.Context, sid, clientID string) (session.Sta
 	if err != nil {
 		return session.State{}, err
 	}
-	return session.State{User: v.user, Session: slot.session, Floor: v.floor, ClientEpoch: epoch}, nil
+	return session.State{User: v.user, Session: slot.session, Floor: floor, ClientEpoch: epoch}, nil
 }
 
 // judged returns what a session that was read already is judged on.
 func (v *userView) judged(ctx context.Context, s *session.Session) (session.State, error) {
+	floor, err := v.floorEpoch(ctx)
+	if err != nil {
+		return session.State{}, err
+	}
 	if err := v.readUser(ctx); err != nil {
 		return session.State{}, err
 	}
@@ -70,18 +75,13 @@ func (v *userView) judged(ctx context.Context, s *session.Session) (session.Stat
 	if err != nil {
 		return session.State{}, err
 	}
-	return session.State{User: v.user, Session: s, Floor: v.floor, ClientEpoch: epoch}, nil
+	return session.State{User: v.user, Session: s, Floor: floor, ClientEpoch: epoch}, nil
 }
 
 func (v *userView) readUser(ctx context.Context) error {
 	if v.userRead {
 		return nil
 	}
-	floor, _, err := readFloor(ctx, v.reader)
-	if err != nil {
-		return err
-	}
-	v.floor = floor.Epoch
 	rec, err := v.reader.Get(ctx, userKey(v.uid))
 	switch {
 	case errors.Is(err, store.ErrNotFound):
@@ -115,18 +115,6 @@ func (v *userView) slot(ctx context.Context, sid string) (*sessionSlot, error) {
 	}
 	v.sessions[sid] = slot
 	return slot, nil
-}
-
-func (v *userView) clientEpoch(ctx context.Context, id string) (int64, error) {
-	if epoch, ok := v.clients[id]; ok {
-		return epoch, nil
-	}
-	client, _, err := readClient(ctx, v.reader, id)
-	if err != nil {
-		return 0, err
-	}
-	v.clients[id] = client.Epoch
-	return client.Epoch, nil
 }
 
 // apply takes over what a step decided.

@@ -78,6 +78,21 @@ type Reader interface {
 	List(ctx context.Context, prefix, after string, limit int) ([]Record, error)
 }
 
+// Snapshotter is a [Reader] that can read many records in one consistent view, which costs
+// less than as many reads by themselves. Engines may have it; [Snapshot] asks.
+type Snapshotter interface {
+	// Snapshot returns the records as they are now, for one goroutine, until release is called.
+	Snapshot() (view Reader, release func(), err error)
+}
+
+// Snapshot returns a view of r, which release has to be called for: r's own, or else r itself.
+func Snapshot(r Reader) (view Reader, release func(), err error) {
+	if s, ok := r.(Snapshotter); ok {
+		return s.Snapshot()
+	}
+	return r, func() {}, nil
+}
+
 // Store reads and commits. Safe for concurrent use; commits are serialised.
 type Store interface {
 	Reader

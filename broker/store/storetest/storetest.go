@@ -36,6 +36,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"a cancelled commit writes nothing", testCancelled},
 		{"bad keys are refused", testBadKeys},
 		{"one of many writers wins", testConcurrency},
+		{"a snapshot stays as it was", testSnapshot},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) { tt.run(t, open(t)) })
@@ -336,5 +337,36 @@ func testConcurrency(t *testing.T, s store.Store) {
 	wg.Wait()
 	if got := len(mustGet(t, s, "n").Value); got != writers*rounds {
 		t.Errorf("%d increments survived of %d", got, writers*rounds)
+	}
+}
+
+func testSnapshot(t *testing.T, s store.Store) {
+	if _, ok := s.(store.Snapshotter); !ok {
+		t.Skip("the engine has none")
+	}
+	mustCommit(t, s, []store.Change{change(set("a", "old", 0))}, nil, nil)
+	was, err := s.Get(t.Context(), "a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	view, release, err := store.Snapshot(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	mustCommit(t, s, []store.Change{change(set("a", "new", was.Revision), set("b", "new", 0))}, nil, nil)
+	if got, err := view.Get(t.Context(), "a"); err != nil || !cmp.Equal(got, was) {
+		t.Errorf("got %v, %v from the snapshot, want %v", got, err, was)
+	}
+	if _, err := view.Get(t.Context(), "b"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("what was written after the snapshot: %v, want ErrNotFound", err)
+	}
+	if records, err := view.List(t.Context(), "", "", 10); err != nil || len(records) != 1 {
+		t.Errorf("%d records in the snapshot, %v, want 1", len(records), err)
+	}
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := view.Get(cancelled, "a"); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
 	}
 }

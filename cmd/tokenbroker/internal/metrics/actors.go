@@ -87,3 +87,8 @@ func (s timedStore) Commit(ctx context.Context, changes []store.Change, seal sto
 	s.took.Observe(time.Since(start).Seconds())
 	return errs
 }
+
+// Snapshot implements [store.Snapshotter].
+func (s timedStore) Snapshot() (view store.Reader, release func(), err error) {
+	return store.Snapshot(s.Store)
+}
