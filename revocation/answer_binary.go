@@ -151,8 +151,7 @@ func pack(kind Kind, value string) ([16]byte, bool) {
 	if kind != KindJTI && kind != KindSID {
 		return [16]byte{}, false
 	}
-	k, ok := idOf(kind, value)
-	return k.data, ok
+	return idOf(kind, value)
 }
 
 // unpack is the inverse of pack.

@@ -1,6 +1,7 @@
 package revocation
 
 import (
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,10 +26,12 @@ type Denylist struct {
 
 	mu sync.RWMutex
 	// mu guards everything below.
-	ids    table[id]       // jti and sid that are 16 bytes in a canonical form
-	texts  table[text]     // any other jti and sid
-	epochs map[text]epochs // sub, client and all
-	kids   map[string]struct{}
+	ids     table[id]     // jti and sid that are 16 bytes in a canonical form
+	texts   table[string] // any other jti and sid
+	subs    map[string]epochs
+	clients map[string]epochs
+	all     map[string]epochs // under "" alone
+	kids    map[string]struct{}
 	// What evictions took away: how many, and the latest end among them (Unix s).
 	evicted         uint64
 	incompleteUntil int64
@@ -48,11 +51,6 @@ const (
 	Revoked
 )
 
-type text struct {
-	kind  Kind
-	value string
-}
-
 // life is until when an entry must be kept: the broker's clock past end (Unix s) and the
 // monotonic clock past length.
 type life struct {
@@ -69,21 +67,23 @@ type epochs struct {
 // clock to measure how long it has held an entry, and starts no goroutine.
 func NewDenylist() *Denylist {
 	return &Denylist{
-		base:   time.Now(),
-		ids:    newMapTable[id](),
-		texts:  newMapTable[text](),
-		epochs: make(map[text]epochs),
-		kids:   make(map[string]struct{}),
+		base:    time.Now(),
+		ids:     newTable[id](0, nil),
+		texts:   newTable[string](0, nil),
+		subs:    make(map[string]epochs),
+		clients: make(map[string]epochs),
+		all:     make(map[string]epochs),
+		kids:    make(map[string]struct{}),
 	}
 }
 
 // NewCappedDenylist is [NewDenylist] with room for limit jti and sid in the forms that the
-// broker makes, about 180 bytes each, and as many in other forms. limit is at least 1.
+// broker makes, about 100 bytes each, and as many in other forms. limit is at least 1.
 func NewCappedDenylist(limit int) *Denylist {
 	d := NewDenylist()
 	d.limit = max(limit, 1)
-	d.ids = newLRUTable[id](d.limit, d.evict)
-	d.texts = newLRUTable[text](d.limit, d.evict)
+	d.ids = newTable[id](d.limit, d.evict)
+	d.texts = newTable[string](d.limit, d.evict)
 	return d
 }
 
@@ -120,26 +120,38 @@ func (d *Denylist) insert(now time.Duration, e Event) (changed bool) {
 	l := life{end: e.ExpiresAt, until: now + lengthOf(e)}
 	switch e.Kind {
 	case KindJTI, KindSID:
+		kind := tableKindOf(e.Kind)
 		k, ok := idOf(e.Kind, e.Value)
-		if ok && prolong(d.ids, k, l) || !ok && prolong(d.texts, text{e.Kind, e.Value}, l) {
+		if ok && d.ids.prolong(kind, k, l) || !ok && d.texts.prolong(kind, e.Value, l) {
 			d.inserted++
 			return true
 		}
 	case KindSub, KindClient, KindAll:
-		k := text{e.Kind, e.Value}
-		old, known := d.epochs[k]
+		all := d.epochsOf(e.Kind)
+		old, known := all[e.Value]
 		kept := old.longer(l)
 		if e.Epoch > old.epoch {
 			kept.until = max(old.until, l.until)
 		}
-		d.epochs[k] = epochs{life: kept, epoch: max(old.epoch, e.Epoch)}
-		return !known || d.epochs[k] != old
+		all[e.Value] = epochs{life: kept, epoch: max(old.epoch, e.Epoch)}
+		return !known || all[e.Value] != old
 	case KindKID:
 		_, known := d.kids[e.Value]
 		d.kids[e.Value] = struct{}{}
 		return !known
 	}
 	return false
+}
+
+func (d *Denylist) epochsOf(k Kind) map[string]epochs {
+	switch k {
+	case KindSub:
+		return d.subs
+	case KindClient:
+		return d.clients
+	default:
+		return d.all
+	}
 }
 
 // longer gives the life that ends later; the same end again does not prolong the wait.
@@ -182,13 +194,13 @@ func (d *Denylist) hit(s Subject) bool {
 	if _, ok := d.kids[s.KID]; ok {
 		return true
 	}
-	if e, ok := d.epochs[text{kind: KindAll}]; ok && s.SEP < e.epoch {
+	if e, ok := d.all[""]; ok && s.SEP < e.epoch {
 		return true
 	}
-	if e, ok := d.epochs[text{KindClient, s.ClientID}]; ok && s.CEP < e.epoch {
+	if e, ok := d.clients[s.ClientID]; ok && s.CEP < e.epoch {
 		return true
 	}
-	if e, ok := d.epochs[text{KindSub, s.Sub}]; ok && s.SEP < e.epoch {
+	if e, ok := d.subs[s.Sub]; ok && s.SEP < e.epoch {
 		return true
 	}
 	return d.listed(KindSID, s.SID) || d.listed(KindJTI, s.JTI)
@@ -198,12 +210,13 @@ func (d *Denylist) listed(kind Kind, value string) bool {
 	if value == "" {
 		return false
 	}
-	if k, ok := idOf(kind, value); ok {
-		_, hit := d.ids.get(k)
-		return hit
+	of := tableKindOf(kind)
+	if len(d.ids.index[of]) > 0 {
+		if k, ok := idOf(kind, value); ok {
+			return d.ids.has(of, k)
+		}
 	}
-	_, hit := d.texts.get(text{kind, value})
-	return hit
+	return d.texts.has(of, value)
 }
 
 // SetKids adds compromised key ids; they are dead for ever, so none is ever removed. The
@@ -244,10 +257,8 @@ func (d *Denylist) Collect(timeFloor int64) int {
 	before := d.size()
 	d.ids.collect(dead)
 	d.texts.collect(dead)
-	for k, e := range d.epochs {
-		if dead(e.life) {
-			delete(d.epochs, k)
-		}
+	for _, all := range []map[string]epochs{d.subs, d.clients, d.all} {
+		maps.DeleteFunc(all, func(_ string, e epochs) bool { return dead(e.life) })
 	}
 	return before - d.size()
 }
@@ -257,7 +268,9 @@ func (d *Denylist) Collect(timeFloor int64) int {
 func (d *Denylist) DropStore() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	clear(d.epochs)
+	clear(d.subs)
+	clear(d.clients)
+	clear(d.all)
 	d.version.Add(1)
 }
 
@@ -274,7 +287,9 @@ func (d *Denylist) Len() int {
 	return d.size()
 }
 
-func (d *Denylist) size() int { return d.ids.len() + d.texts.len() + len(d.epochs) + len(d.kids) }
+func (d *Denylist) size() int {
+	return d.ids.len() + d.texts.len() + len(d.subs) + len(d.clients) + len(d.all) + len(d.kids)
+}
 
 // IncompleteUntil is the latest end of all that was evicted (Unix seconds by the broker's
 // clock), 0 when nothing was. It only ever moves later.

@@ -1,91 +1,160 @@
 package revocation
 
-import "github.com/hashicorp/golang-lru/v2/simplelru"
-
-// table keeps until when each key is revoked. It has no lock of its own.
-type table[K comparable] interface {
-	// get changes nothing: a look-up makes no entry younger.
-	get(key K) (life, bool)
-	put(key K, l life)
-	// collect removes dead entries.
-	collect(dead func(life) bool)
-	len() int
+// table keeps until when each jti and sid is revoked, found by its kind and key, in the
+// order in which they were put. It has no lock of its own. Entries lie in chunks and are
+// linked by number, so that a million of them are nothing for the collector to follow. The
+// room of the largest number there was is kept until the table is empty.
+type table[K comparable] struct {
+	limit  int        // of entries; 0: none
+	evict  func(life) // told of what makes room; nil without a limit
+	index  [2]map[K]place
+	chunks []*[entriesAChunk]entry[K]
+	used   place // the highest place ever given
+	free   place // the first of those that were given back, linked by next
+	oldest place
+	newest place
 }
 
-var (
-	_ table[id] = mapTable[id]{}
-	_ table[id] = lruTable[id]{}
+// place is where an entry lies, from 1; 0 is nowhere.
+type place uint32
+
+type entry[K comparable] struct {
+	key        K
+	life       life
+	prev, next place // towards the older and the newer one
+	kind       tableKind
+}
+
+// tableKind says which of the two kinds of a table a key is of.
+type tableKind uint8
+
+const (
+	ofJTI tableKind = iota
+	ofSID
 )
 
-// prolong lets an entry come or end later. It reports whether that changed anything.
-func prolong[K comparable](t table[K], key K, l life) bool {
-	old, ok := t.get(key)
-	if ok {
-		if l.end <= old.end {
-			return false
-		}
-		l = old.longer(l)
+func tableKindOf(k Kind) tableKind {
+	if k == KindSID {
+		return ofSID
 	}
-	t.put(key, l)
+	return ofJTI
+}
+
+// entriesAChunk fills 24 KiB.
+const entriesAChunk = 512
+
+// newTable gives a table with room for limit entries, of whose evictions evict is told, or
+// with a limit of 0 one that grows with what it is given.
+func newTable[K comparable](limit int, evict func(life)) table[K] {
+	return table[K]{limit: limit, evict: evict, index: [2]map[K]place{{}, {}}}
+}
+
+// has changes nothing: a look-up makes no entry younger.
+func (t *table[K]) has(kind tableKind, key K) bool {
+	_, ok := t.index[kind][key]
+	return ok
+}
+
+func (t *table[K]) len() int { return len(t.index[ofJTI]) + len(t.index[ofSID]) }
+
+func (t *table[K]) at(p place) *entry[K] {
+	return &t.chunks[(p-1)/entriesAChunk][(p-1)%entriesAChunk]
+}
+
+// prolong lets an entry come or end later, which makes it the newest. It reports whether
+// that changed anything.
+func (t *table[K]) prolong(kind tableKind, key K, l life) bool {
+	p, ok := t.index[kind][key]
+	if !ok {
+		t.add(kind, key, l)
+		return true
+	}
+	e := t.at(p)
+	if l.end <= e.life.end {
+		return false
+	}
+	e.life = e.life.longer(l)
+	t.unlink(p)
+	t.link(p)
 	return true
 }
 
-// mapTable grows with what it is given.
-type mapTable[K comparable] map[K]life
+// add takes in what is not here. What was put longest ago makes room: not always what ends
+// soonest, but nearly so, as the lives are of about one length.
+func (t *table[K]) add(kind tableKind, key K, l life) {
+	if t.limit > 0 && t.len() == t.limit {
+		t.evict(t.remove(t.oldest))
+	}
+	p := t.room()
+	e := t.at(p)
+	e.key, e.life, e.kind = key, l, kind
+	t.index[kind][key] = p
+	t.link(p)
+}
 
-func newMapTable[K comparable]() table[K] { return make(mapTable[K]) }
+func (t *table[K]) room() place {
+	if p := t.free; p != 0 {
+		t.free = t.at(p).next
+		return p
+	}
+	if int(t.used) == len(t.chunks)*entriesAChunk {
+		t.chunks = append(t.chunks, new([entriesAChunk]entry[K]))
+	}
+	t.used++
+	return t.used
+}
 
-func (m mapTable[K]) get(key K) (life, bool) { l, ok := m[key]; return l, ok }
-func (m mapTable[K]) put(key K, l life)      { m[key] = l }
-func (m mapTable[K]) len() int               { return len(m) }
+func (t *table[K]) remove(p place) life {
+	t.unlink(p)
+	e := t.at(p)
+	l := e.life
+	delete(t.index[e.kind], e.key)
+	*e = entry[K]{next: t.free}
+	t.free = p
+	return l
+}
 
-func (m mapTable[K]) collect(dead func(life) bool) {
-	for k, l := range m {
-		if dead(l) {
-			delete(m, k)
-		}
+// link makes an entry the newest.
+func (t *table[K]) link(p place) {
+	e := t.at(p)
+	e.prev, e.next = t.newest, 0
+	if t.newest != 0 {
+		t.at(t.newest).next = p
+	} else {
+		t.oldest = p
+	}
+	t.newest = p
+}
+
+func (t *table[K]) unlink(p place) {
+	e := t.at(p)
+	if e.prev != 0 {
+		t.at(e.prev).next = e.next
+	} else {
+		t.oldest = e.next
+	}
+	if e.next != 0 {
+		t.at(e.next).prev = e.prev
+	} else {
+		t.newest = e.prev
 	}
 }
 
-// lruTable has a cap. What was put longest ago makes room: not always what ends soonest,
-// but nearly so, as the lives are of about one length.
-type lruTable[K comparable] struct {
-	lru   *simplelru.LRU[K, life]
-	limit int
-	evict func(life)
-}
-
-// newLRUTable tells evict of what makes room. limit is at least 1.
-func newLRUTable[K comparable](limit int, evict func(life)) table[K] {
-	// No callback: it would be called for what is collected, too.
-	lru, err := simplelru.NewLRU[K, life](limit, nil)
-	if err != nil {
-		panic(err) // only for a limit below 1
-	}
-	return lruTable[K]{lru: lru, limit: limit, evict: evict}
-}
-
-func (t lruTable[K]) get(key K) (life, bool) { return t.lru.Peek(key) }
-func (t lruTable[K]) len() int               { return t.lru.Len() }
-
-func (t lruTable[K]) put(key K, l life) {
-	if t.lru.Len() == t.limit && !t.lru.Contains(key) {
-		if _, oldest, ok := t.lru.RemoveOldest(); ok {
-			t.evict(oldest)
+// collect removes dead entries. With a limit it stops at the first live one, so that it
+// costs what it removes and not a walk over all. What waits behind that is dead: it hits no
+// token that has not expired, and making room with it costs no promise.
+func (t *table[K]) collect(dead func(life) bool) {
+	for p := t.oldest; p != 0; {
+		e := t.at(p)
+		next := e.next
+		if dead(e.life) {
+			t.remove(p)
+		} else if t.limit > 0 {
+			break
 		}
+		p = next
 	}
-	t.lru.Add(key, l)
-}
-
-// collect stops at the first live entry, so that it costs what it removes and not a walk
-// over all. What waits behind it is dead: it hits no token that has not expired, and
-// making room with it costs no promise.
-func (t lruTable[K]) collect(dead func(life) bool) {
-	for {
-		_, l, ok := t.lru.GetOldest()
-		if !ok || !dead(l) {
-			return
-		}
-		t.lru.RemoveOldest()
+	if t.len() == 0 {
+		*t = newTable[K](t.limit, t.evict)
 	}
 }
