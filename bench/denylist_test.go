@@ -129,8 +129,8 @@ func BenchmarkDenylistCollect(b *testing.B) {
 				times++
 				d := revocation.NewCappedDenylist(size)
 				in.revoke(d)
-				idle += timed(func() { d.Collect(in.end - 1) })
-				removed += timed(func() {
+				idle += stopwatch(func() { d.Collect(in.end - 1) })
+				removed += stopwatch(func() {
 					if d.Collect(in.end) != size {
 						b.Fatal("something was left")
 					}
@@ -139,7 +139,7 @@ func BenchmarkDenylistCollect(b *testing.B) {
 				for i := range size {
 					m[in.id(i)] = in.end
 				}
-				plain += timed(func() {
+				plain += stopwatch(func() {
 					for i := range size {
 						delete(m, in.id(i))
 					}
@@ -258,7 +258,7 @@ func (f *filled) add(fill func() any) {
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	var made any
-	f.took += timed(func() { made = fill() })
+	f.took += stopwatch(func() { made = fill() })
 	runtime.GC()
 	runtime.ReadMemStats(&after)
 	f.bytes += float64(after.HeapAlloc) - float64(before.HeapAlloc)
@@ -266,7 +266,7 @@ func (f *filled) add(fill func() any) {
 	runtime.KeepAlive(made)
 }
 
-func timed(work func()) time.Duration {
+func stopwatch(work func()) time.Duration {
 	began := time.Now()
 	work()
 	return time.Since(began)
@@ -283,7 +283,7 @@ type contestant struct {
 func race(b *testing.B, work func(i int), others ...contestant) {
 	b.Helper()
 	run := func(n int, work func(i int)) time.Duration {
-		return timed(func() {
+		return stopwatch(func() {
 			for i := range n {
 				work(i)
 			}
