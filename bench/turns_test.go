@@ -90,11 +90,11 @@ func turn(c contender, workers, from int) (time.Duration, error) {
 // is lost in the rounding.
 func reportAllocations(b *testing.B, call func(i int) error) {
 	b.Helper()
-	const calls = 1000
 	var before, after runtime.MemStats
+	var calls uint64
 	runtime.ReadMemStats(&before)
-	for i := range calls {
-		if err := call(i); err != nil {
+	for began := time.Now(); calls < 1000 && time.Since(began) < 50*time.Millisecond; calls++ {
+		if err := call(int(calls)); err != nil {
 			b.Fatal(err)
 		}
 	}

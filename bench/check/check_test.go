@@ -47,8 +47,8 @@ func TestWhatLooksWorseIsMeasuredAgainAndLonger(t *testing.T) {
 	}{
 		{"good at once", []float64{1.1}, good, []int{3}},
 		{"disturbed once", []float64{2, 1.1}, good, []int{3, 6}},
-		{"disturbed twice", []float64{2, 3, 1.1}, good, []int{3, 6, 12}},
-		{"worse each time", []float64{1.9, 1.8, 2}, worse, []int{3, 6, 12}},
+		{"disturbed twice", []float64{2, 3, 1.1}, good, []int{3, 6, 6}},
+		{"worse each time", []float64{1.9, 1.8, 2}, worse, []int{3, 6, 6}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := &scripted{ratios: c.ratios}

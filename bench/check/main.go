@@ -43,7 +43,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	pattern := flags.String("bench", ".", "run only the suites whose name matches this `regexp`")
 	tolerance := flags.Float64("tolerance", 0.25, "how much worse than recorded is allowed, as a `part` of it")
 	renew := flags.Bool("record", false, "write what is measured to recorded.json instead of comparing")
-	attempts := flags.Int("attempts", 3, "measure what looks worse up to so many `times`, each longer")
+	attempts := flags.Int("attempts", 3, "measure what looks worse up to so many `times`")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return exitOK
