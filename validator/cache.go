@@ -1,27 +1,36 @@
 package validator
 
 import (
-	"hash/maphash"
 	"math"
 	"math/bits"
-	"strings"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 )
 
-// cache remembers verified tokens. It is a fixed table of buckets, each one cache line:
-// readers take no lock and write nothing, so they never wait for each other or for a
-// writer. A bucket is found by a seeded hash of the signature's tail, an entry by the
-// whole token: a collision costs a comparison, never a wrong verdict. Only tokens with a
-// good signature enter, so a flood of bad ones moves nothing.
+// cache remembers verified tokens: the last ones, up to a number and a number of bytes.
+// Readers take no lock and write nothing, so they never wait for each other or for a
+// writer. An entry is found by a seeded hash of the signature's tail in an index that is
+// small enough to stay in the processor's cache, and confirmed by the whole token: a
+// collision costs a comparison, never a wrong verdict. Only tokens with a good signature
+// enter, so a flood of bad ones moves nothing.
+//
+// Entries lie in slabs in the order in which they came. Each is written once; room comes
+// back when a whole slab is dropped, and the collector takes it when the last reader is
+// through. So a hit waits for memory twice: for a line of the index and for the entry.
 type cache struct {
-	seed    maphash.Seed
-	limit   int
-	buckets []bucket
-	count   atomic.Int64
+	seed  [2]uint64
+	index []bucket
+	slabs []atomic.Pointer[slab]
+	count atomic.Int64 // entries that can be found
 
-	mu     sync.Mutex // held by writers only: they have just paid for a signature
-	cursor int        // guarded by mu: the next bucket to sweep
+	mu sync.Mutex // held by writers only: they have just paid for a signature
+	// mu guards everything below.
+	limit, maxBytes int
+	bytes           int
+	notes           []slabNote // of each slab
+	filling         int        // the slab that is being filled
+	cursor          int        // the next slab to look at for expired tokens
 }
 
 const (
@@ -29,135 +38,170 @@ const (
 	// denylist gets there.
 	unsettled = math.MaxUint64
 
-	bucketWays = 7
-	hashedTail = 32 // characters: 192 bits of the signature
+	hashedTail = 16 // characters: 92 bits of the signature
+
+	// maxRemembered is the most tokens that a cache takes: an index slot numbers them.
+	maxRemembered = 1<<24 - 2*slabSize
+
+	bytesPerToken = 3 << 10 // what Config.CacheSize promises
 )
 
-// bucket holds up to seven entries and, in tags, a byte of each one's hash. The two are
-// written apart; a reader that sees them disagree misses, or compares once in vain.
-type bucket struct {
-	tags    atomic.Uint64
-	entries [bucketWays]atomic.Pointer[entry]
-}
-
-// entry is a verified token. All but version is immutable.
-type entry struct {
-	hash   uint64
-	token  string
-	expMS  int64
-	claims *Claims
-	// version is the denylist's as it was read before the look-ups that found the token
-	// good; if it has moved, they are made again.
-	version atomic.Uint64
-	key     verificationKey
-}
-
-// second is where a token goes when its own bucket is full.
-func (c *cache) second(hash uint64) *bucket { return c.bucket(hash >> 28) }
-
-// newCache makes room for limit tokens, with buckets that are half full then.
+// newCache makes room for limit tokens of common length.
 func newCache(limit int) *cache {
-	wanted := max(1, limit/4)
+	limit = min(max(limit, 1), maxRemembered)
+	slabs := limit/slabSize + 2
 	return &cache{
-		seed:    maphash.MakeSeed(),
-		limit:   limit,
-		buckets: make([]bucket, 1<<bits.Len(uint(wanted-1))),
+		seed:     [2]uint64{rand.Uint64(), rand.Uint64()},
+		index:    make([]bucket, limit/bucketLoad+1),
+		slabs:    make([]atomic.Pointer[slab], slabs),
+		notes:    make([]slabNote, slabs),
+		limit:    limit,
+		maxBytes: limit * bytesPerToken,
 	}
 }
 
+// hash mixes the last characters, of which a signature makes 90 bits and more, with a secret
+// that nobody can aim at.
 func (c *cache) hash(token string) uint64 {
-	return maphash.String(c.seed, token[max(0, len(token)-hashedTail):])
+	n := len(token)
+	if n < hashedTail {
+		return c.seed[0]
+	}
+	high, low := bits.Mul64(word(token[n-16:n-8])^c.seed[0], word(token[n-8:])^c.seed[1])
+	return high ^ low
+}
+
+// word reads the first eight characters of text, with one load.
+func word(t string) uint64 {
+	_ = t[7]
+	return uint64(t[0]) | uint64(t[1])<<8 | uint64(t[2])<<16 | uint64(t[3])<<24 |
+		uint64(t[4])<<32 | uint64(t[5])<<40 | uint64(t[6])<<48 | uint64(t[7])<<56
 }
 
 func (c *cache) bucket(hash uint64) *bucket {
-	return &c.buckets[hash&uint64(len(c.buckets)-1)]
+	n, _ := bits.Mul64(hash, uint64(len(c.index)))
+	return &c.index[n]
 }
 
 // find returns the token's entry, or nil.
 func (c *cache) find(token string) *entry {
-	hash := c.hash(token)
-	if e := c.bucket(hash).find(hash, token); e != nil {
-		return e
-	}
-	return c.second(hash).find(hash, token)
+	e, _ := c.lookup(c.hash(token), token)
+	return e
 }
 
-func (b *bucket) find(hash uint64, token string) *entry {
-	tags, tag := b.tags.Load(), byte(hash>>56)
-	for i := range b.entries {
-		if byte(tags>>(8*i)) != tag {
-			continue
-		}
-		if e := b.entries[i].Load(); e != nil && e.hash == hash && e.token == token {
-			return e
-		}
-	}
-	return nil
-}
-
-// put remembers a token that was verified, found good at version and expires at expMS.
-// It drops what has expired on its way, and makes room by dropping what is in its way.
-func (c *cache) put(token string, claims *Claims, key verificationKey, version uint64, nowMS int64) {
-	// The token is usually a part of a request's headers: do not keep those alive.
-	e := &entry{token: strings.Clone(token), expMS: claims.ExpiresAt.UnixMilli(), claims: claims, key: key}
-	e.hash = c.hash(token)
-	e.version.Store(version)
-
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.sweep(nowMS, false)
-	for int(c.count.Load()) >= c.limit {
-		c.sweep(nowMS, true)
-	}
-	first, second := c.bucket(e.hash), c.second(e.hash)
-	for _, b := range []*bucket{first, second} { // two requests may have verified it at once
-		for way := range b.entries {
-			if old := b.entries[way].Load(); old != nil && old.hash == e.hash && old.token == e.token {
-				b.set(way, e)
-				return
+func (c *cache) lookup(hash uint64, token string) (*entry, uint32) {
+	b, tag := c.bucket(hash), tagOf(hash)
+	for half := range b.tags {
+		for found := match(b.tags[half].Load(), tag) & used[half]; found != 0; found &= found - 1 {
+			number, ok := b.number(half*8+bits.TrailingZeros64(found)/8, hash)
+			if !ok {
+				continue
+			}
+			if e := c.entry(number); e != nil && e.is(token) {
+				return e, number
 			}
 		}
 	}
-	b, way := first, first.room()
-	if b.entries[way].Load() != nil {
-		if other := second.room(); second.entries[other].Load() == nil {
-			b, way = second, other
-		}
-	}
-	if b.entries[way].Load() == nil {
-		c.count.Add(1)
-	}
-	b.set(way, e)
+	return nil, 0
 }
 
-// room is an empty way of the bucket, or else the one that expires first.
-func (b *bucket) room() (way int) {
-	for i := range b.entries {
-		e := b.entries[i].Load()
-		if e == nil {
-			return i
-		}
-		if e.expMS < b.entries[way].Load().expMS {
-			way = i
-		}
+// entry gives the entry of a number, nil when its slab was dropped.
+func (c *cache) entry(number uint32) *entry {
+	s := c.slabs[number/slabSize].Load()
+	if s == nil {
+		return nil
 	}
-	return way
+	return &s[number%slabSize]
 }
 
-func (b *bucket) set(way int, e *entry) {
-	shift := 8 * way
-	b.entries[way].Store(e)
-	b.tags.Store(b.tags.Load()&^(0xff<<shift) | e.hash>>56<<shift)
+// put remembers a token that was verified, found good at version and expires with its
+// claims. It drops what has expired on its way, and what came first when there is no room.
+func (c *cache) put(token string, claims *Claims, key verificationKey, version uint64, nowMS int64) {
+	hash := c.hash(token)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e, number := c.lookup(hash, token); e != nil { // two requests may have verified it at once
+		if sameKey(e.key, key) {
+			e.version.Store(version)
+			return
+		}
+		c.bucket(hash).remove(number)
+		c.lost(number)
+	}
+	if n := &c.notes[c.cursor]; n.used > 0 && nowMS >= n.lastMS {
+		c.drop(c.cursor)
+	}
+	c.cursor = (c.cursor + 1) % len(c.slabs)
+
+	e, number := c.room(footprint(token, claims))
+	e.write(token, claims, key, version, hash)
+	n := &c.notes[number/slabSize]
+	n.lastMS = max(n.lastMS, e.expMS)
+	if out, ok := c.bucket(hash).put(hash, number, c.age); ok {
+		c.lost(out)
+	}
+	c.count.Add(1)
 }
 
-// sweep goes on to the next bucket and drops its expired entries, or all of them.
-func (c *cache) sweep(nowMS int64, all bool) {
-	b := &c.buckets[c.cursor]
-	c.cursor = (c.cursor + 1) & (len(c.buckets) - 1)
-	for i := range b.entries {
-		if e := b.entries[i].Load(); e != nil && (all || nowMS >= e.expMS) {
-			b.entries[i].Store(nil)
-			c.count.Add(-1)
+// lost notes that an entry cannot be found any more.
+func (c *cache) lost(number uint32) {
+	c.notes[number/slabSize].live--
+	c.count.Add(-1)
+}
+
+// room gives the next entry to write, of a token that takes so many bytes.
+func (c *cache) room(size int) (*entry, uint32) {
+	for c.count.Load() > 0 && (int(c.count.Load()) >= c.limit || c.bytes+size > c.maxBytes) {
+		c.drop(c.oldest())
+	}
+	s := c.slabs[c.filling].Load()
+	if s == nil || c.notes[c.filling].used == slabSize {
+		for range c.slabs {
+			c.filling = (c.filling + 1) % len(c.slabs)
+			if c.slabs[c.filling].Load() == nil {
+				break
+			}
+		}
+		c.drop(c.filling)
+		s = new(slab)
+		c.slabs[c.filling].Store(s)
+	}
+	n := &c.notes[c.filling]
+	e := &s[n.used]
+	number := uint32(c.filling*slabSize + n.used)
+	n.used++
+	n.live++
+	n.bytes += size
+	c.bytes += size
+	return e, number
+}
+
+// oldest gives the slab that was begun first.
+func (c *cache) oldest() int {
+	for i := range c.slabs {
+		if k := (c.filling + 1 + i) % len(c.slabs); c.notes[k].used > 0 {
+			return k
 		}
 	}
+	return c.filling
+}
+
+// age orders numbers: the older, the higher.
+func (c *cache) age(number uint32) int {
+	return (c.filling - int(number)/slabSize + len(c.slabs)) % len(c.slabs)
+}
+
+// drop forgets a slab.
+func (c *cache) drop(k int) {
+	s, n := c.slabs[k].Load(), &c.notes[k]
+	if s == nil {
+		return
+	}
+	for i := range s[:n.used] {
+		c.bucket(s[i].hash).remove(uint32(k*slabSize + i))
+	}
+	c.slabs[k].Store(nil)
+	c.count.Add(-int64(n.live))
+	c.bytes -= n.bytes
+	*n = slabNote{}
 }

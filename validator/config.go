@@ -53,8 +53,8 @@ type Config struct {
 	MaxStaleness time.Duration
 	// OnStale says what to do with a token when it is older; [FailClosed] when empty.
 	OnStale Policy
-	// CacheSize is the number of verified tokens to remember; 131,072 when zero. A
-	// remembered token takes about 2 KiB.
+	// CacheSize is the number of verified tokens to remember, the last ones; 131,072 when
+	// zero. They take up to 3 KiB each: of longer tokens fewer are remembered.
 	CacheSize int
 	// DenylistSize is the number of revoked tokens and sessions to remember; 1,000,000 when
 	// zero, at about 100 bytes each. With more than that live at once the oldest make room,

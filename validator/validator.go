@@ -102,7 +102,7 @@ func (v *Validator) Validate(ctx context.Context, token string, options ...Optio
 	var claims *Claims
 	var err error
 	if seen != nil {
-		claims, err = v.again(ctx, seen, r, own)
+		claims, err = v.again(ctx, token, seen, r, own)
 	} else {
 		claims, err = v.first(ctx, token, r, own)
 	}
@@ -115,7 +115,7 @@ func (v *Validator) Validate(ctx context.Context, token string, options ...Optio
 
 // again judges a token whose signature was good, after keys or revocations changed, or
 // when no verdict can be stored.
-func (v *Validator) again(ctx context.Context, seen *entry, r reading, own time.Duration) (*Claims, error) {
+func (v *Validator) again(ctx context.Context, token string, seen *entry, r reading, own time.Duration) (*Claims, error) {
 	if !r.fresh && !v.tolerates(own) {
 		return nil, errStale
 	}
@@ -126,7 +126,7 @@ func (v *Validator) again(ctx context.Context, seen *entry, r reading, own time.
 	if !sameKey(key, seen.key) {
 		return nil, refuse(ErrInvalid, "its key was replaced")
 	}
-	settled, err := v.current(ctx, seen.token, seen.claims, v.backend.read(own), own)
+	settled, err := v.current(ctx, token, seen.claims, v.backend.read(own), own)
 	if err != nil {
 		return nil, err
 	}
