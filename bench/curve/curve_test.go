@@ -34,7 +34,7 @@ func TestFit(t *testing.T) {
 				t.Errorf("%s with exponent %.3f, want %s with %.2f", got.Law, got.Exponent, c.law, c.exponent)
 			}
 			if at := got.At(1e4); math.Abs(at/c.cost(1e4)-1) > 0.1 {
-				t.Errorf("the fitted cost at 10,000 is %.1f, the sample's %.1f", at, c.cost(1e4))
+				t.Errorf("the line's cost at 10,000 is %.1f, the sample's %.1f", at, c.cost(1e4))
 			}
 		})
 	}

@@ -28,18 +28,16 @@ type Growth struct {
 	Base float64
 	// Times is how much the line rises from the least to the greatest size.
 	Times float64
-	// Scale makes the law a cost: Scale × 1, log n or n.
-	Scale float64
 }
 
-// At is the cost that the law gives for a size.
-func (g Growth) At(size float64) float64 { return g.Scale * math.Exp(g.Law.log(size)) }
+// At is the cost on the line.
+func (g Growth) At(size float64) float64 { return g.Base * math.Pow(size, g.Exponent) }
 
 // log is the logarithm of the law's value, without its scale.
 func (l Law) log(size float64) float64 {
 	switch l {
 	case Logarithmic:
-		return math.Log(math.Log(max(size, math.E))) // below e the logarithm's own logarithm is no help
+		return math.Log(math.Log(size + 1)) // so that one has a cost
 	case Linear:
 		return math.Log(size)
 	default:
@@ -65,9 +63,9 @@ func Fit(samples []Sample) (Growth, error) {
 	g := Growth{Exponent: slope, Base: math.Exp(intercept), Times: math.Pow(most/least, slope)}
 	best := math.Inf(1)
 	for _, law := range []Law{Constant, Logarithmic, Linear} {
-		scale, misses := scaled(samples, law)
+		misses := missedBy(samples, law)
 		if misses < best*closeCall {
-			best, g.Law, g.Scale = misses, law, scale
+			best, g.Law = misses, law
 		}
 		if misses < negligible {
 			break
@@ -83,18 +81,19 @@ const (
 	negligible = 0.005
 )
 
-// scaled fits the law's one free number, and returns by how much it misses, squared.
-func scaled(samples []Sample, law Law) (scale, misses float64) {
-	offset := 0.0
+// missedBy is the mean square by which the logarithms miss the law, times whatever number
+// suits it best.
+func missedBy(samples []Sample, law Law) float64 {
+	offset, n := 0.0, float64(len(samples))
 	for _, s := range samples {
-		offset += math.Log(s.Cost) - law.log(s.Size)
+		offset += (math.Log(s.Cost) - law.log(s.Size)) / n
 	}
-	offset /= float64(len(samples))
+	misses := 0.0
 	for _, s := range samples {
 		miss := math.Log(s.Cost) - law.log(s.Size) - offset
-		misses += miss * miss
+		misses += miss * miss / n
 	}
-	return math.Exp(offset), misses / float64(len(samples))
+	return misses
 }
 
 // line fits log cost = slope × log size + intercept.

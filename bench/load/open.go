@@ -21,6 +21,9 @@ type Open struct {
 	Warmup, Duration time.Duration
 	// Drain is how long after the end what still waits is sent; the rest is abandoned. 0: 1 s.
 	Drain time.Duration
+	// Ended, when set, says when a worker's last request, one without an error, was over: before
+	// its work returned.
+	Ended func(worker int) time.Time
 	// Sleep waits; nil: as exactly as the machine can.
 	Sleep func(time.Duration)
 }
@@ -81,7 +84,11 @@ func (o Open) serve(ctx context.Context, to *recorder, work Work, worker int, me
 	if ctx.Err() != nil {
 		return // whatever it says was cut off
 	}
-	to.record(worker, sent{meant: meant, began: began, ended: time.Now(), err: err}, from, until)
+	over := time.Now()
+	if o.Ended != nil && err == nil {
+		over = o.Ended(worker)
+	}
+	to.record(worker, sent{meant: meant, began: began, ended: over, err: err}, from, until)
 }
 
 // arrive puts each arrival into the queue when its time has come, and returns how many of

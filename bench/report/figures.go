@@ -222,29 +222,34 @@ func (r *Report) ramp() ([]*plot.Plot, error) {
 // growth draws the cost over the size, the law that was fitted and the floor.
 func (r *Report) growth() ([]*plot.Plot, error) {
 	g := r.Growth
-	title := fmt.Sprintf("tokenbroker bench %s: cost of %s over the number of %s: %s, exponent %.2f", r.Bench, g.Run, r.SizeOf, g.Law, g.Exponent)
-	p := r.newPlot(title, r.SizeOf, "time between two answers")
+	title := fmt.Sprintf("tokenbroker bench %s: cost over the number of %s: %s", r.Bench, r.SizeOf, g.Law)
 	runs := sized(r.Runs, g.Run)
+	y := "time between two answers"
+	if runs[0].Concurrency == 1 {
+		y = "time of one, median"
+	}
+	p := r.newPlot(title, r.SizeOf, y)
 	var own, floor, law plotter.XYs
 	low, high := math.Inf(1), 0.0
 	for _, run := range runs {
-		own = append(own, plotter.XY{X: float64(run.Size), Y: run.cost()})
-		low, high = min(low, run.cost()), max(high, run.cost())
+		cost := run.cost(&run.Measured)
+		own = append(own, plotter.XY{X: float64(run.Size), Y: cost})
+		low, high = min(low, cost), max(high, cost)
 		if run.Floor != nil {
-			floor = append(floor, plotter.XY{X: float64(run.Size), Y: run.Floor.cost()})
-			low, high = min(low, run.Floor.cost()), max(high, run.Floor.cost())
+			cost := run.cost(run.Floor)
+			floor = append(floor, plotter.XY{X: float64(run.Size), Y: cost})
+			low, high = min(low, cost), max(high, cost)
 		}
 	}
 	first, last := float64(runs[0].Size), float64(runs[len(runs)-1].Size)
-	const parts = 50
-	for i := range parts + 1 {
-		size := first * math.Pow(last/first, float64(i)/parts)
+	for _, size := range []float64{first, last} {
 		law = append(law, plotter.XY{X: size, Y: g.fitted.At(size)})
+		low, high = min(low, g.fitted.At(size)), max(high, g.fitted.At(size))
 	}
 	if err := lineOf(p, g.Run, own, colours[0], false, true); err != nil {
 		return nil, err
 	}
-	if err := lineOf(p, string(g.Law)+", fitted", law, colours[1], true, false); err != nil {
+	if err := lineOf(p, fmt.Sprintf("fitted: exponent %.2f, %s", g.Exponent, g.Law), law, colours[1], true, false); err != nil {
 		return nil, err
 	}
 	if len(floor) > 0 {

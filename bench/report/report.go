@@ -135,7 +135,8 @@ type Knee struct {
 	Highest bool `json:"highest"`
 }
 
-// Growth is how the cost, the time between two answers, grows with the size.
+// Growth is how the cost grows with the size: of one at a time the median, of several at once
+// the time between two answers.
 type Growth struct {
 	Law      curve.Law `json:"law"`
 	Exponent float64   `json:"exponent"`
@@ -206,7 +207,7 @@ func over(a, b float64) float64 {
 func (r *Report) FitGrowth(name string) {
 	var samples []curve.Sample
 	for _, run := range sized(r.Runs, name) {
-		samples = append(samples, curve.Sample{Size: float64(run.Size), Cost: run.cost()})
+		samples = append(samples, curve.Sample{Size: float64(run.Size), Cost: run.cost(&run.Measured)})
 	}
 	fitted, err := curve.Fit(samples)
 	if err != nil {
@@ -233,6 +234,12 @@ func sized(runs []Run, name string) []Run {
 	return out
 }
 
-// cost is the time between two answers, in microseconds: what one takes of the server when
-// it has always something to do.
-func (m *Measured) cost() float64 { return over(1e6, m.PerS) }
+// cost is what one operation takes, in microseconds. One at a time: the median, which a busy
+// neighbour hardly moves. Several at once: the time between two answers, as their own
+// latency is mostly waiting for each other.
+func (r *Run) cost(m *Measured) float64 {
+	if r.Concurrency == 1 {
+		return m.Latency.P50
+	}
+	return over(1e6, m.PerS)
+}

@@ -48,25 +48,23 @@ type column struct {
 
 func (r *Report) columns() []column {
 	columns := []column{
-		{"", func(run *Run) string { return run.Name }},
+		{"what", func(run *Run) string { return run.Name }},
 		{"loop", func(run *Run) string { return run.Loop }},
 		{"at once", func(run *Run) string { return whole(float64(run.Concurrency)) }},
 		{r.SizeOf, func(run *Run) string { return whole(float64(run.Size)) }},
 		{"offered/s", func(run *Run) string { return whole(run.OfferedPerS) }},
 		{"done/s", func(run *Run) string { return Rate(run.PerS) }},
 	}
-	if r.Bench == "validate" {
-		columns = append(columns,
-			column{"mean", func(run *Run) string { return Time(run.Latency.Mean) }},
-			column{"floor", ofFloor(func(run *Run) string { return Time(run.Floor.Latency.Mean) })},
-			column{"× floor", ofFloor(func(run *Run) string { return ratio(run.OfFloor.Mean) })})
-	}
 	columns = append(columns,
 		column{"p50", func(run *Run) string { return Time(run.Latency.P50) }},
 		column{"p99", func(run *Run) string { return Time(run.Latency.P99) }},
 		column{"p99.9", func(run *Run) string { return Time(run.Latency.P999) }},
 		column{"max", func(run *Run) string { return Time(run.Latency.Max) }})
-	if r.Bench != "validate" {
+	if r.Bench == "validate" { // calls without a queue: the median says it all
+		columns = append(columns,
+			column{"floor p50", ofFloor(func(run *Run) string { return Time(run.Floor.Latency.P50) })},
+			column{"× floor", ofFloor(func(run *Run) string { return ratio(run.OfFloor.P50) })})
+	} else {
 		columns = append(columns,
 			column{"floor/s", ofFloor(func(run *Run) string { return when(run.Loop == "closed", Rate(run.Floor.PerS)) })},
 			column{"× floor", ofFloor(func(run *Run) string { return when(run.Loop == "closed", ratio(run.OfFloor.PerS)) })},
@@ -161,7 +159,7 @@ func (r *Report) verdicts() []string {
 	}
 	if g := r.Growth; g != nil {
 		of := map[curve.Law]string{curve.Constant: "does not grow with", curve.Logarithmic: "grows with the logarithm of", curve.Linear: "grows in proportion to"}[g.Law]
-		out = append(out, fmt.Sprintf("Cost of %s %s the number of %s: %s (exponent %.2f; × %.2f from the least to the greatest number).", g.Run, of, r.SizeOf, g.Law, g.Exponent, g.Times))
+		out = append(out, fmt.Sprintf("%s: the cost %s the number of %s: %s (exponent %.2f; × %.2f from the least to the greatest number).", g.Run, of, r.SizeOf, g.Law, g.Exponent, g.Times))
 	}
 	for _, run := range r.Runs {
 		if run.FirstError != "" {

@@ -1,0 +1,188 @@
+package report_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"flag"
+	"image/png"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"tokenbroker/bench/load"
+	"tokenbroker/bench/report"
+)
+
+var rewrite = flag.Bool("rewrite", false, "write the golden files anew; read the difference")
+
+// result is what a load of some known latencies gave.
+func result(offered float64, usual time.Duration) *load.Result {
+	r := load.NewResult()
+	r.Offered, r.Took = offered, 2*time.Second
+	for i := range 1000 {
+		d := usual
+		switch {
+		case i >= 999:
+			d *= 20
+		case i >= 980:
+			d *= 5
+		}
+		r.Latency.Record(d)
+		r.Service.Record(d)
+		r.Lag.Record(0)
+		r.InTime++
+	}
+	return r
+}
+
+func yes() *bool { b := true; return &b }
+func no() *bool  { b := false; return &b }
+
+// reports are one of each kind, with every member that there is.
+func reports() map[string]*report.Report {
+	base := func(bench string) *report.Report {
+		return &report.Report{
+			V: report.Version, Bench: bench, StartedAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), TookS: 12.5,
+			Machine: report.Machine{
+				CPU: "A CPU", Cores: 2, GOMAXPROCS: 2, Go: "go1.26", Tokenbroker: "tokenbroker v1", Kernel: "Linux 6", FsyncUS: 184, FsyncDir: "/tmp",
+			},
+			Target: report.Target{Own: true, URL: "http://127.0.0.1:1234"}, Floor: "a floor: what it is", Notes: []string{"a note"},
+		}
+	}
+	run := func(name string, at, size int, own, floor *load.Result) report.Run {
+		r := report.Run{Name: name, Loop: "closed", Concurrency: at, Size: size, Measured: report.From(own)}
+		if own.Offered > 0 {
+			r.Loop = "open"
+		}
+		if floor != nil {
+			r.Against(report.From(floor))
+		}
+		return r
+	}
+	failing := result(0, time.Millisecond)
+	failing.Failed, failing.FirstError, failing.Dropped, failing.Abandoned = 3, errors.New("status 503"), 2, 1
+
+	refresh := base("refresh")
+	refresh.SizeOf = "sessions"
+	refresh.Runs = []report.Run{
+		run("refresh", 1, 64, result(0, time.Millisecond), result(0, 200*time.Microsecond)),
+		run("refresh", 64, 64, failing, result(0, 500*time.Microsecond)),
+	}
+	propagation := base("propagation")
+	propagation.SizeOf, propagation.Interrupted = "subscribers", true
+	propagation.Runs = []report.Run{run("log off to refused", 64, 100, result(50, 3*time.Millisecond), result(50, 2*time.Millisecond))}
+	validate := base("validate")
+	validate.SizeOf = "tokens"
+	validate.Runs = []report.Run{
+		run("seen before", 1, 1, result(0, 60*time.Nanosecond), result(0, 30*time.Nanosecond)),
+		run("seen before", 2, 1, result(0, 70*time.Nanosecond), result(0, 30*time.Nanosecond)),
+		run("seen before", 1, 1000, result(0, 66*time.Nanosecond), result(0, 30*time.Nanosecond)),
+		run("first sight", 1, 0, result(0, 60*time.Microsecond), result(0, 50*time.Microsecond)),
+	}
+	validate.FitGrowth("seen before")
+	capacity := base("capacity")
+	capacity.Target = report.Target{URL: "https://id.example.com"}
+	kept, broken := run("refresh", 256, 0, result(500, time.Millisecond), nil), run("refresh", 256, 0, result(1000, 30*time.Millisecond), nil)
+	kept.Kept, broken.Kept, broken.Broken = yes(), no(), "p99 over 15ms"
+	capacity.Runs = []report.Run{kept, broken}
+	capacity.Knee = &report.Knee{Found: true, PerS: 500, P99US: 5000, SLOUS: 15000, AchievedShare: 0.98, OfFloor: 0.6}
+	return map[string]*report.Report{"refresh": refresh, "propagation": propagation, "validate": validate, "capacity": capacity}
+}
+
+// TestGolden holds the text and the members of the JSON: scripts read them.
+func TestGolden(t *testing.T) {
+	for name, r := range reports() {
+		var text bytes.Buffer
+		r.WriteText(&text)
+		golden(t, name+".txt", text.Bytes())
+		for i := range r.Runs { // one point says how they look
+			r.Runs[i].Curve = r.Runs[i].Curve[:1]
+			if r.Runs[i].Floor != nil {
+				r.Runs[i].Floor.Curve = r.Runs[i].Floor.Curve[:1]
+			}
+		}
+		body, err := json.MarshalIndent(r, "", "  ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden(t, name+".json", append(body, '\n'))
+	}
+}
+
+func golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	file := filepath.Join("testdata", name)
+	if *rewrite {
+		if err := os.WriteFile(file, got, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s is now (go test -rewrite writes it):\n%s", name, got)
+	}
+}
+
+func TestPlots(t *testing.T) {
+	for name, r := range reports() {
+		for _, format := range report.PlotFormats {
+			file := filepath.Join(t.TempDir(), name+format)
+			if err := r.Plot(file); err != nil {
+				t.Errorf("%s%s: %v", name, format, err)
+				continue
+			}
+			body, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if format == ".png" {
+				if _, err := png.Decode(bytes.NewReader(body)); err != nil {
+					t.Errorf("%s%s: %v", name, format, err)
+				}
+			} else if text := string(body); !strings.Contains(text, "A CPU") || !strings.Contains(text, "bench "+name) {
+				t.Errorf("%s%s does not say what it shows and where that was measured", name, format)
+			}
+		}
+	}
+}
+
+// A plot of nothing, of one point or into nowhere is an error or a picture, never a panic.
+func TestPlotsOfLittle(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "x.png")
+	if err := (&report.Report{}).Plot(file); err == nil {
+		t.Error("nothing was drawn without an error")
+	}
+	one := load.NewResult()
+	one.Took, one.InTime = time.Second, 1
+	one.Latency.Record(time.Millisecond)
+	r := &report.Report{Bench: "refresh", Runs: []report.Run{{Name: "refresh", Loop: "closed", Concurrency: 1, Measured: report.From(one)}}}
+	if err := r.Plot(file); err != nil {
+		t.Error(err)
+	}
+	if err := r.Plot(filepath.Join(t.TempDir(), "none", "x.png")); err == nil {
+		t.Error("a directory that is not there took a file")
+	}
+	empty := &report.Report{Bench: "refresh", Runs: []report.Run{{Name: "refresh", Measured: report.From(load.NewResult())}}}
+	if err := empty.Plot(file); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestUnits(t *testing.T) {
+	for us, want := range map[float64]string{0.0305: "30.5 ns", 0.9: "900 ns", 1: "1.00 µs", 62.51: "62.5 µs", 999: "999 µs", 1500: "1.50 ms", 2.5e6: "2.50 s", 0: ""} {
+		if got := report.Time(us); got != want {
+			t.Errorf("%v µs is %q, want %q", us, got, want)
+		}
+	}
+	for perS, want := range map[float64]string{0: "", 50: "50.0", 806.4: "806", 9999: "9999", 21600: "21.6 k", 7.45e6: "7.45 M"} {
+		if got := report.Rate(perS); got != want {
+			t.Errorf("%v a second is %q, want %q", perS, got, want)
+		}
+	}
+}
