@@ -51,7 +51,7 @@ func benchCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	b := &bencher{stdin: stdin, stdout: stdout, stderr: stderr}
 	cmd := group("bench", "Measure this machine, or a server, each number beside its floor",
 		"Measure validation, refreshes, how fast a log-off reaches the services, and where the knee is."+benchHelp,
-		benchRefreshCommand(b))
+		benchValidateCommand(b), benchRefreshCommand(b), benchPropagationCommand(b), benchCapacityCommand(b))
 	flags := cmd.PersistentFlags()
 	flags.StringVar(&b.url, "url", "", "measure the server with this issuer URL, not one of the bench's own")
 	flags.StringVar(&b.username, "username", "", "who signs in at --url; all sessions are this user's")
@@ -127,6 +127,14 @@ func outcome(r *benchreport.Report, err error) error {
 		if run.Errors > 0 {
 			return fmt.Errorf("%s: %d requests failed, the first with: %s", run.Name, run.Errors, run.FirstError)
 		}
+	}
+	return nil
+}
+
+// checkService refuses --url without the account that validators need there.
+func (b *bencher) checkService() error {
+	if b.url != "" && b.clientID == "" {
+		return fmt.Errorf("%w: a validator asks the server for revocations: with --url, name a confidential client by --client-id, and give its secret by %s or the file %s_FILE", errUsage, envBenchClientSecret, envBenchClientSecret)
 	}
 	return nil
 }

@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"image/png"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -85,9 +88,80 @@ func TestBenchRefreshOpenLoop(t *testing.T) {
 	}
 }
 
+func TestBenchValidateOwnServer(t *testing.T) {
+	withoutServers(t)
+	picture := filepath.Join(t.TempDir(), "validate.svg")
+	r := runBench(t, "", "validate", "--tokens", "1,20", "--goroutines", "1,2", "--plot", picture)
+	wantFloors(t, r)
+	var names []string
+	for _, run := range r.Runs {
+		names = append(names, fmt.Sprintf("%s %d %d", run.Name, run.Size, run.Concurrency))
+	}
+	want := []string{"seen before 1 1", "seen before 1 2", "seen before 20 1", "seen before 20 2", "first sight 0 1", "first sight 0 2"}
+	if !slices.Equal(names, want) {
+		t.Errorf("runs %q, want %q", names, want)
+	}
+	if seen, first := r.Runs[0].Latency.P50, r.Runs[4].Latency.P50; first < 10*seen {
+		t.Errorf("a token seen before takes %v µs, one seen for the first time %v: was it remembered?", seen, first)
+	}
+	for _, note := range r.Notes {
+		if strings.Contains(note, "again") || strings.Contains(note, "remembered") {
+			t.Error(note)
+		}
+	}
+	if r.Growth == nil || r.Growth.Law == "" {
+		t.Errorf("growth %+v", r.Growth)
+	}
+	if svg, err := os.ReadFile(picture); err != nil || !bytes.Contains(svg, []byte("<svg")) {
+		t.Errorf("the plot is no picture: %v", err)
+	}
+}
+
+func TestBenchPropagationOwnServer(t *testing.T) {
+	withoutServers(t)
+	r := runBench(t, "", "propagation", "--subscribers", "3", "--rate", "40")
+	wantFloors(t, r)
+	if run := r.Runs[0]; run.Size != 3 || run.Loop != "open" || run.OfferedPerS != 40 || run.Dropped+run.Abandoned > 0 {
+		t.Errorf("%+v", run)
+	}
+}
+
+func TestBenchCapacityOwnServer(t *testing.T) {
+	withoutServers(t)
+	for _, operation := range []string{"refresh", "verify", "sign-in"} {
+		t.Run(operation, func(t *testing.T) {
+			r := runBench(t, "", "capacity", "--operation", operation, "--clients", "8", "--from", "10", "--to", "20", "--slo", "5s")
+			if r.Knee == nil || !r.Knee.Found || r.Knee.PerS != 20 || !r.Knee.Highest || r.Knee.OfFloor <= 0 {
+				t.Errorf("knee %+v", r.Knee)
+			}
+			if len(r.Runs) != 2 || r.Runs[0].OfferedPerS != 10 || r.Runs[0].Kept == nil || !*r.Runs[0].Kept {
+				t.Errorf("levels %+v", r.Runs)
+			}
+		})
+	}
+	t.Run("no level keeps the limits", func(t *testing.T) {
+		r := runBench(t, "", "capacity", "--clients", "8", "--from", "10", "--to", "40", "--slo", "1ns")
+		if r.Knee == nil || r.Knee.Found || len(r.Runs) != 1 || *r.Runs[0].Kept || r.Runs[0].Broken == "" {
+			t.Errorf("knee %+v, levels %+v", r.Knee, r.Runs)
+		}
+	})
+	t.Run("cost over size", func(t *testing.T) {
+		r := runBench(t, "", "capacity", "--sizes", "10,30", "--clients", "4")
+		wantFloors(t, r)
+		if r.Growth == nil || len(r.Runs) != 2 || r.Runs[0].Size != 10 || r.Runs[1].Size != 30 {
+			t.Errorf("growth %+v, runs %+v", r.Growth, r.Runs)
+		}
+	})
+}
+
 // Against a dev that runs, which goes on afterwards.
 func TestBenchAgainstDev(t *testing.T) {
-	dev := startDev(t)
+	dir, err := os.MkdirTemp("", "tb") //nolint:usetesting // a socket's path must be short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	dev := startDev(t, "--data-dir", dir)
 	t.Setenv(envBenchClientSecret, devServiceSecret)
 	at := []string{"--url", dev.issuer, "--username", devUser, "--password-stdin"}
 	t.Run("refresh", func(t *testing.T) {
@@ -97,7 +171,39 @@ func TestBenchAgainstDev(t *testing.T) {
 			t.Errorf("target %+v", r.Target)
 		}
 	})
+	service := append([]string{"--client-id", devServiceClient}, at...)
+	t.Run("validate", func(t *testing.T) {
+		wantFloors(t, runBench(t, devPassword+"\n", append([]string{"validate", "--tokens", "1,30", "--goroutines", "1"}, service...)...))
+	})
+	t.Run("propagation over HTTP", func(t *testing.T) {
+		wantFloors(t, runBench(t, devPassword+"\n", append([]string{"propagation", "--subscribers", "2", "--rate", "20"}, service...)...))
+	})
+	t.Run("propagation over NATS", func(t *testing.T) {
+		wantFloors(t, runBench(t, devPassword+"\n", append([]string{"propagation", "--subscribers", "2", "--rate", "20", "--nats", dev.nats(t)}, service...)...))
+	})
+	t.Run("capacity", func(t *testing.T) {
+		r := runBench(t, devPassword+"\n", append([]string{"capacity", "--clients", "4", "--from", "10", "--to", "10", "--slo", "5s", "--operation", "verify"}, at...)...)
+		if !r.Knee.Found {
+			t.Errorf("knee %+v", r.Knee)
+		}
+	})
+	t.Run("no session is left", func(t *testing.T) {
+		got := command(t, strings.NewReader(""), "sessions", "list", "--data-dir", dir, "--output", "json")
+		if got.code != exitOK || !strings.Contains(got.stdout, `"sessions": []`) {
+			t.Errorf("exit code %d\n%s%s", got.code, got.stdout, got.stderr)
+		}
+	})
 	dev.finish(t)
+}
+
+// nats is where its NATS server listens.
+func (r *running) nats(t *testing.T) string {
+	t.Helper()
+	m := regexp.MustCompile(`nats://\S+`).FindString(r.output.String())
+	if m == "" {
+		t.Fatal("no NATS address in the banner")
+	}
+	return m
 }
 
 func TestBenchInterrupted(t *testing.T) {
@@ -139,6 +245,17 @@ func TestBenchUsage(t *testing.T) {
 		{[]string{"refresh", "--url", "http://example.com", "--username", "ada", "--password-stdin"}, "plain http"},
 		{[]string{"refresh", "--url", "ftp://127.0.0.1", "--username", "ada", "--password-stdin"}, "--url"},
 		{[]string{"refresh", "more"}, "more"},
+		{[]string{"validate", "--url", "http://127.0.0.1:1", "--username", "ada", "--password-stdin"}, "--client-id"},
+		{[]string{"validate", "--tokens", "0"}, "numbers above 0"},
+		{[]string{"validate", "--tokens", "2M"}, "--tokens"},
+		{[]string{"validate", "--goroutines", "0"}, "--goroutines 0"},
+		{[]string{"propagation", "--rate", "0"}, "--rate 0"},
+		{[]string{"propagation", "--subscribers", "0"}, "--subscribers 0"},
+		{[]string{"propagation", "--subscribers", "1000", "--rate", "1000"}, "lower --rate"},
+		{[]string{"capacity", "--operation", "fly"}, "--operation"},
+		{[]string{"capacity", "--from", "100", "--to", "10"}, "--from 100"},
+		{[]string{"capacity", "--sizes", "1k,x"}, "numbers above 0"},
+		{[]string{"capacity", "--sizes", "1k", "--slo", "1ms"}, "--slo is not for --sizes"},
 		{[]string{"fly"}, "fly"},
 	} {
 		got := command(t, strings.NewReader(operatorPassword), append([]string{"bench"}, c.args...)...)

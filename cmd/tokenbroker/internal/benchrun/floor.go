@@ -117,6 +117,7 @@ const (
 	floorSignature = "gin and one ES256 signature: a handler in this process that stores nothing, under the same load"
 	floorBytes     = "gin and about as many bytes: a handler in this process that does nothing, under the same load"
 	floorPassword  = "argon2id: one at the server's cost, nothing stored, without HTTP"
+	floorBroadcast = "raw NATS: one fsync, one publish, one Ed25519 check by each of as many subscribers on connections of their own"
 	floorLive      = "GET /livez: of the same server, under the same load"
 )
 

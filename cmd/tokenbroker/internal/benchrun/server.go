@@ -124,7 +124,7 @@ func (s *Server) feed() revocation.Feed {
 // hasService reports whether validators can be started.
 func (s *Server) hasService() error {
 	if s.options.Service.ID == "" || s.options.Service.Secret == "" {
-		return usage("a validator asks the server for revocations: with --url, name a confidential client by --client-id and its secret by TOKENBROKER_BENCH_CLIENT_SECRET, or in the file TOKENBROKER_BENCH_CLIENT_SECRET_FILE")
+		return usage("the secret of the validators' client is missing: TOKENBROKER_BENCH_CLIENT_SECRET, or the file TOKENBROKER_BENCH_CLIENT_SECRET_FILE")
 	}
 	return nil
 }

@@ -1,0 +1,179 @@
+package benchrun
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"tokenbroker/bench/load"
+	"tokenbroker/bench/report"
+	"tokenbroker/validator"
+)
+
+// PropagationConfig says who is told, and how often.
+type PropagationConfig struct {
+	// Subscribers is the validators in this process, each with a connection of its own.
+	Subscribers int
+	// Rate is log-offs a second.
+	Rate float64
+}
+
+const (
+	// propagationWorkers bounds the log-offs under way.
+	propagationWorkers = 64
+	// subscriberTokens is how many tokens each subscriber remembers: they are bound, not asked.
+	subscriberTokens = 1000
+)
+
+// Propagation measures how long a log-off takes from the request until the last of the
+// subscribers refuses the session's token.
+func (b *Bench) Propagation(ctx context.Context, cfg PropagationConfig) error {
+	if err := b.Server.hasService(); err != nil {
+		return err
+	}
+	b.Report.SizeOf = "subscribers"
+	turns := max(b.Turns, 1)
+	perTurn := (b.Warmup + b.Duration/time.Duration(turns)).Seconds() * cfg.Rate
+	sessions, err := b.SignIn(ctx, turns*(int(math.Ceil(perTurn))+1))
+	defer func() { b.SignOut(ctx, sessions) }()
+	if err != nil {
+		return err
+	}
+	services, err := b.subscribe(ctx, sessions[0].token, cfg.Subscribers)
+	defer closeAll(services)
+	if err != nil {
+		return err
+	}
+	heard := make([]time.Time, propagationWorkers)
+	p := &propagation{server: b.Server, services: services, sessions: sessions, ended: heard}
+	if err := p.bind(ctx, b.Progress); err != nil {
+		return err
+	}
+	floor, stop, err := b.propagationFloor(cfg.Subscribers, heard)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	in := func(ctx context.Context, warmup, duration time.Duration, work load.Work) *load.Result {
+		return load.Open{
+			Rate: cfg.Rate, Workers: propagationWorkers, Warmup: warmup, Duration: duration,
+			Ended: func(worker int) time.Time { return heard[worker] },
+		}.Run(ctx, work)
+	}
+	own, peer := b.beside(ctx, fmt.Sprintf("log off, %d subscribers", cfg.Subscribers), in, p.logOff, floor)
+	b.add(report.Run{Name: "log off to refused", Loop: "open", Concurrency: propagationWorkers, Size: cfg.Subscribers}, own, peer)
+	return ended(ctx)
+}
+
+// subscribe starts so many validators, a few at a time. With an error it returns those that run.
+func (b *Bench) subscribe(ctx context.Context, token string, n int) ([]*validator.Validator, error) {
+	b.Progress.Begin("subscribe", n)
+	defer b.Progress.End()
+	const atOnce = 8
+	var mu sync.Mutex // guards services
+	var services []*validator.Validator
+	err := each(ctx, n, atOnce, func(ctx context.Context, i int) error {
+		v, err := b.newValidator(ctx, token, fmt.Sprintf("bench-%03d", i), subscriberTokens)
+		if err != nil {
+			return err
+		}
+		b.Progress.Add(1)
+		mu.Lock()
+		defer mu.Unlock()
+		services = append(services, v)
+		return nil
+	})
+	return services, err
+}
+
+func closeAll(services []*validator.Validator) {
+	var all sync.WaitGroup
+	for _, v := range services {
+		all.Go(v.Close)
+	}
+	all.Wait()
+}
+
+// propagation ends sessions and waits for the subscribers.
+type propagation struct {
+	server   *Server
+	services []*validator.Validator
+	sessions []*browser
+	heard    []*hearing // one for each session
+	next     atomic.Int64
+	ended    []time.Time // by worker, when its last log-off was heard everywhere
+}
+
+// bind has every subscriber watch every session's token, as a stream does that was opened
+// with it: it is told the moment the token is refused.
+func (p *propagation) bind(ctx context.Context, progress Progress) error {
+	progress.Begin("bind tokens", len(p.sessions))
+	defer progress.End()
+	p.heard = make([]*hearing, len(p.sessions))
+	return each(ctx, len(p.sessions), 2, func(ctx context.Context, i int) error {
+		claims, err := p.services[0].Validate(ctx, p.sessions[i].token)
+		if err != nil {
+			return fmt.Errorf("validating a token: %w", err)
+		}
+		h := newHearing(len(p.services))
+		for _, v := range p.services {
+			bound, _ := v.Bind(context.Background(), claims) // freed when the validator is closed
+			context.AfterFunc(bound, func() {
+				if errors.Is(context.Cause(bound), validator.ErrRevoked) {
+					h.one()
+				}
+			})
+		}
+		p.heard[i] = h
+		progress.Add(1)
+		return nil
+	})
+}
+
+var (
+	errNoSessions = errors.New("no session is left to log off")
+	errAccepted   = errors.New("a subscriber that was told of the log-off accepts the token")
+)
+
+// logOff ends the next session, waits until all subscribers refuse its token, and notes when
+// the last one did: that may be before the answer is here. Then it asks one of them, to be sure.
+func (p *propagation) logOff(ctx context.Context, worker int) error {
+	i := int(p.next.Add(1)) - 1
+	if i >= len(p.sessions) {
+		return errNoSessions
+	}
+	if err := p.server.logOff(ctx, p.sessions[i]); err != nil {
+		return err
+	}
+	ended, err := p.heard[i].wait(ctx)
+	if err != nil {
+		return err
+	}
+	p.ended[worker] = ended
+	if _, err := p.services[i%len(p.services)].Validate(ctx, p.sessions[i].token); !errors.Is(err, validator.ErrRevoked) {
+		return errAccepted
+	}
+	return nil
+}
+
+// propagationFloor is what a log-off is compared with, and how it is stopped.
+func (b *Bench) propagationFloor(subscribers int, heard []time.Time) (load.Work, func(), error) {
+	if !b.Server.Own() {
+		b.Report.Floor = floorLive
+		return func(ctx context.Context, worker int) error {
+			_, err := b.Server.get(ctx, "/livez")
+			heard[worker] = time.Now()
+			return err
+		}, func() {}, nil
+	}
+	b.Report.Floor = floorBroadcast
+	raw, err := newRawBroadcast(b.Server.options.NATS.URL, b.Server.dataDir, subscribers, heard)
+	if err != nil {
+		return nil, nil, err
+	}
+	return raw.publish, raw.stop, nil
+}

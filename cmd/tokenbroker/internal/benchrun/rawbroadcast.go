@@ -1,0 +1,115 @@
+package benchrun
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// rawBroadcast is the floor of a revocation: one record synced to disk, one message published,
+// and one signature checked by each of the subscribers, which have connections of their own.
+type rawBroadcast struct {
+	subject string
+	public  ed25519.PublicKey
+	private ed25519.PrivateKey
+	sender  *nats.Conn
+	conns   []*nats.Conn
+	want    int
+	ended   []time.Time // by worker, when its last message was checked everywhere
+
+	mu  sync.Mutex // guards log
+	log *syncedLog
+
+	next    atomic.Uint64
+	waiting sync.Map // of the number of a message that is under way: *hearing
+}
+
+// messageBytes is about a batch of one revocation, its signature aside.
+const messageBytes = 400
+
+func newRawBroadcast(url, dir string, subscribers int, ended []time.Time) (*rawBroadcast, error) {
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("making the floor's key: %w", err)
+	}
+	r := &rawBroadcast{subject: "bench." + rand.Text(), public: public, private: private, want: subscribers, ended: ended}
+	if r.log, err = newSyncedLog(dir); err != nil {
+		return nil, err
+	}
+	connect := func() (*nats.Conn, error) {
+		c, err := nats.Connect(url, nats.Name("tokenbroker bench floor"), nats.Timeout(5*time.Second))
+		if err != nil {
+			return nil, fmt.Errorf("connecting the floor to NATS: %w", err)
+		}
+		r.conns = append(r.conns, c)
+		return c, nil
+	}
+	if r.sender, err = connect(); err != nil {
+		r.stop()
+		return nil, err
+	}
+	for range subscribers {
+		c, err := connect()
+		if err == nil {
+			_, err = c.Subscribe(r.subject, r.hear)
+		}
+		if err == nil {
+			err = c.FlushTimeout(requestTimeout)
+		}
+		if err != nil {
+			r.stop()
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// hear checks a message's signature, as a subscriber does.
+func (r *rawBroadcast) hear(m *nats.Msg) {
+	if len(m.Data) < ed25519.SignatureSize+8 {
+		return
+	}
+	body, signature := m.Data[ed25519.SignatureSize:], m.Data[:ed25519.SignatureSize]
+	if !ed25519.Verify(r.public, body, signature) {
+		return // its publisher runs into its timeout
+	}
+	if h, ok := r.waiting.Load(binary.BigEndian.Uint64(body)); ok {
+		h.(*hearing).one()
+	}
+}
+
+// publish syncs a record, publishes it and returns when the last subscriber has checked it.
+func (r *rawBroadcast) publish(ctx context.Context, worker int) error {
+	number := r.next.Add(1)
+	h := newHearing(r.want)
+	r.waiting.Store(number, h)
+	defer r.waiting.Delete(number)
+	body := binary.BigEndian.AppendUint64(make([]byte, 0, messageBytes), number)
+	body = body[:messageBytes]
+	r.mu.Lock()
+	err := r.log.append(body)
+	r.mu.Unlock()
+	if err != nil {
+		return fmt.Errorf("syncing the floor's record: %w", err)
+	}
+	if err := r.sender.Publish(r.subject, append(ed25519.Sign(r.private, body), body...)); err != nil {
+		return fmt.Errorf("publishing: %w", err)
+	}
+	ended, err := h.wait(ctx)
+	r.ended[worker] = ended
+	return err
+}
+
+func (r *rawBroadcast) stop() {
+	for _, c := range r.conns {
+		c.Close()
+	}
+	r.log.close()
+}

@@ -1,0 +1,223 @@
+package benchrun
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"tokenbroker/bench/load"
+	"tokenbroker/bench/report"
+	"tokenbroker/validator"
+)
+
+// ValidateConfig says what a validator is given.
+type ValidateConfig struct {
+	// Tokens are the numbers of live tokens that a validator has seen before, one after the
+	// other; Goroutines those that validate at once.
+	Tokens, Goroutines []int
+}
+
+// The runs' names.
+const (
+	seenBefore = "seen before"
+	firstSight = "first sight"
+)
+
+// sightTokens is how many tokens a validator without memory is given in turn.
+const sightTokens = 1000
+
+// Validate measures a service's validator in this process, which the server feeds: tokens
+// that it has seen before beside time.Since, and tokens that it sees for the first time
+// beside the signature alone.
+func (b *Bench) Validate(ctx context.Context, cfg ValidateConfig) error {
+	if err := b.Server.hasService(); err != nil {
+		return err
+	}
+	b.Report.SizeOf = "tokens"
+	b.Report.Floor = "time.Since, or the signature: one time.Since for a token seen before, the raw signature check for one seen for the first time"
+	b.Report.Notes = append(b.Report.Notes, fmt.Sprintf("seen before: the percentiles are of means of %d calls, with the tokens in random order", batch))
+	most := max(slices.Max(cfg.Tokens), min(sightTokens, 10*slices.Max(cfg.Tokens)))
+	tokens, sessions, err := b.Tokens(ctx, most)
+	defer func() { b.SignOut(ctx, sessions) }()
+	if err != nil {
+		return err
+	}
+	for _, n := range cfg.Tokens {
+		if err := b.seen(ctx, tokens[:n], cfg.Goroutines); err != nil {
+			return err
+		}
+	}
+	b.Report.FitGrowth(seenBefore)
+	return b.sights(ctx, tokens[:min(len(tokens), sightTokens)], cfg.Goroutines)
+}
+
+// newValidator starts a service's validator that remembers so many tokens; the caller closes it.
+func (b *Bench) newValidator(ctx context.Context, token, service string, remembers int) (*validator.Validator, error) {
+	aud, err := audience(token)
+	if err != nil {
+		return nil, err
+	}
+	v, err := validator.New(ctx, validator.Config{
+		Issuer: b.Server.URL(), Audience: aud, Client: b.Server.options.Service, Service: service,
+		Feed: b.Server.feed(), CacheSize: remembers, DenylistSize: 100_000, Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("starting a validator: %w", err)
+	}
+	return v, nil
+}
+
+// seen measures tokens that the validator knows.
+func (b *Bench) seen(ctx context.Context, tokens []string, goroutines []int) error {
+	v, err := b.newValidator(ctx, tokens[0], "bench", 2*len(tokens)+1000)
+	if err != nil {
+		return err
+	}
+	defer v.Close()
+	if err := each(ctx, len(tokens), slices.Max(goroutines), func(ctx context.Context, i int) error {
+		_, err := v.Validate(ctx, tokens[i])
+		return err
+	}); err != nil {
+		return fmt.Errorf("validating for the first time: %w", err)
+	}
+	for _, n := range goroutines {
+		before := v.Stats().Verified
+		what := fmt.Sprintf("%s, %d tokens, %d goroutines", seenBefore, len(tokens), n)
+		own, floor := b.alternate(ctx, what, n,
+			batches(batch, len(tokens), func(i int) error { _, err := v.Validate(ctx, tokens[i]); return err }),
+			batches(batch, len(tokens), sinceBegin))
+		b.add(report.Run{Name: seenBefore, Loop: "closed", Concurrency: n, Size: len(tokens)}, own, floor)
+		if again := v.Stats().Verified - before; again > 0 {
+			b.Report.Notes = append(b.Report.Notes, fmt.Sprintf("%s: %d signatures were checked again", what, again))
+		}
+		if err := ended(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sights measures tokens that the validator does not know, because it has room for few.
+func (b *Bench) sights(ctx context.Context, tokens []string, goroutines []int) error {
+	v, err := b.newValidator(ctx, tokens[0], "bench", 1)
+	if err != nil {
+		return err
+	}
+	defer v.Close()
+	raw, err := b.Server.fetchRawSignature(ctx, tokens[0])
+	if err != nil {
+		return err
+	}
+	prepared := make([]signedToken, len(tokens))
+	for i, token := range tokens {
+		if prepared[i], err = raw.prepare(token); err != nil {
+			return err
+		}
+	}
+	for _, n := range goroutines {
+		before := v.Stats().Verified
+		what := fmt.Sprintf("%s, %d goroutines", firstSight, n)
+		own, floor := b.alternate(ctx, what, n,
+			batches(1, len(tokens), func(i int) error { _, err := v.Validate(ctx, tokens[i]); return err }),
+			batches(1, len(tokens), func(i int) error { return raw.check(prepared[i]) }))
+		b.add(report.Run{Name: firstSight, Loop: "closed", Concurrency: n}, own, floor)
+		if calls := float64(own.Service.Count()); ctx.Err() == nil && float64(v.Stats().Verified-before) < 0.9*calls {
+			b.Report.Notes = append(b.Report.Notes, what+": more than a tenth of the tokens were still remembered")
+		}
+		if err := ended(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// batch is how many calls are timed together: one alone is shorter than the clock is read.
+const batch = 1000
+
+// sinceBegin is the floor of a token seen before: its deadline cannot be checked for less.
+func sinceBegin(int) error {
+	if time.Since(processBegan) < 0 {
+		return errors.New("the monotonic clock ran back")
+	}
+	return nil
+}
+
+var processBegan = time.Now()
+
+// timedCalls makes calls until the time is over, and adds their times to h.
+type timedCalls func(ctx context.Context, h load.Histogram, until time.Time) error
+
+// batches calls f with the numbers below n, in random order, and times so many calls at once.
+// It can be used by several goroutines.
+func batches(size, n int, f func(i int) error) timedCalls {
+	order := rand.Perm(n)
+	for len(order) < batch {
+		order = append(order, order...)
+	}
+	return func(ctx context.Context, h load.Histogram, until time.Time) error {
+		at := rand.IntN(len(order)) // not all at the same token
+		for ctx.Err() == nil {
+			began := time.Now()
+			if !began.Before(until) {
+				return nil
+			}
+			for range size {
+				if err := f(order[at]); err != nil {
+					return err
+				}
+				if at++; at == len(order) {
+					at = 0
+				}
+			}
+			h.RecordMany(time.Since(began)/time.Duration(size), int64(size))
+		}
+		return nil
+	}
+}
+
+// alternate is [Bench.beside] for calls too short to be measured one by one.
+func (b *Bench) alternate(ctx context.Context, what string, goroutines int, own, floor timedCalls) (mine, peer *load.Result) {
+	mine, peer = load.NewResult(), load.NewResult()
+	turns := max(b.Turns, 1)
+	part := b.Duration / time.Duration(turns)
+	b.during(what, b.Warmup+b.Duration+b.Duration/2, func() {
+		calls(ctx, goroutines, b.Warmup, own)
+		for range turns {
+			mine.Merge(calls(ctx, goroutines, part, own))
+			peer.Merge(calls(ctx, goroutines, part/2, floor))
+		}
+	})
+	return mine, peer
+}
+
+// calls runs so many goroutines for a while, and waits for them.
+func calls(ctx context.Context, goroutines int, d time.Duration, run timedCalls) *load.Result {
+	var group sync.WaitGroup
+	var mu sync.Mutex // guards all
+	all := load.NewResult()
+	began := time.Now()
+	for range goroutines {
+		group.Go(func() {
+			h := load.NewHistogram()
+			err := run(ctx, h, began.Add(d))
+			mu.Lock()
+			defer mu.Unlock()
+			all.Latency.Merge(h)
+			if err != nil && ctx.Err() == nil {
+				all.Failed++
+				all.FirstError = errors.Join(all.FirstError, err)
+			}
+		})
+	}
+	group.Wait()
+	all.Took = time.Since(began)
+	all.Service, all.InTime = all.Latency, uint64(all.Latency.Count())
+	all.Interrupted = ctx.Err() != nil
+	return all
+}
