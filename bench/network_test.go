@@ -14,6 +14,7 @@ import (
 
 	"tokenbroker/api"
 	"tokenbroker/broker"
+	"tokenbroker/broker/store"
 	"tokenbroker/keyring"
 	"tokenbroker/revocation"
 	"tokenbroker/revocation/ledger"
@@ -36,7 +37,8 @@ type network struct {
 	http      *httptest.Server
 }
 
-func newNetwork(tb testing.TB) *network {
+// newNetwork starts one; prepare, when given, fills its ledger before the broker is there.
+func newNetwork(tb testing.TB, prepare func(store.Store, *ledger.Ledger)) *network {
 	tb.Helper()
 	n := &network{nats: startNATS(tb)}
 	bus, err := natsfeed.Dial(tb.Context(), natsfeed.BusConfig{InProcess: n.nats})
@@ -56,6 +58,9 @@ func newNetwork(tb testing.TB) *network {
 			tb.Fatal(err)
 		}
 		cfg.Issuer, cfg.Broadcast = n.issuer(), n.publisher
+		if prepare != nil {
+			prepare(cfg.Store, n.ledger)
+		}
 	})
 	var running sync.WaitGroup
 	running.Go(func() {

@@ -32,7 +32,7 @@ func BenchmarkPropagation(b *testing.B) {
 }
 
 func benchPropagation(b *testing.B, subscribers int) {
-	n := newNetwork(b)
+	n := newNetwork(b, nil)
 	raw := newRawBroadcast(b, subscribers, n.batchBytes(b))
 	var alone outcome
 	for range 300 {
