@@ -16,13 +16,16 @@ import (
 // It reads to the end; the caller limits r. It allocates in proportion to what it has
 // read, never by a length that it was told.
 func DecodeBinaryAnswer(r io.Reader) (*Answer, error) {
-	d := &binaryReader{src: r, buf: make([]byte, 64<<10)}
+	d := &binaryReader{src: r, buf: make([]byte, readBuffer)}
 	a, err := d.answer()
 	if err != nil {
 		return nil, fmt.Errorf("decoding a catch-up answer: %w", err)
 	}
 	return a, nil
 }
+
+// readBuffer is how much is read at a time.
+const readBuffer = 64 << 10
 
 // binaryReader reads one answer. What was taken from buf is summed when it is filled anew.
 type binaryReader struct {
@@ -33,6 +36,9 @@ type binaryReader struct {
 	summed   int
 
 	at int64 // of the event before
+
+	// ids takes the jti and sid that fit 16 bytes, in place of the answer; nil: nobody does.
+	ids *idInlet
 }
 
 func (d *binaryReader) answer() (*Answer, error) {
@@ -43,7 +49,8 @@ func (d *binaryReader) answer() (*Answer, error) {
 	if err := a.checkHead(); err != nil {
 		return nil, err
 	}
-	for {
+	count := uint64(0)
+	for ; ; count++ {
 		tag, err := d.byte()
 		if err != nil {
 			return nil, err
@@ -53,11 +60,13 @@ func (d *binaryReader) answer() (*Answer, error) {
 		}
 		e, err := d.event(tag)
 		if err != nil {
-			return nil, fmt.Errorf("event %d: %w", len(a.Events), err)
+			return nil, fmt.Errorf("event %d: %w", count, err)
 		}
-		a.Events = append(a.Events, e)
+		if e != (Event{}) {
+			a.Events = append(a.Events, e)
+		}
 	}
-	if err := d.tail(uint64(len(a.Events))); err != nil {
+	if err := d.tail(count); err != nil {
 		return nil, err
 	}
 	return a, nil
@@ -120,6 +129,7 @@ func (d *binaryReader) lists(a *Answer) error {
 	return err
 }
 
+// event reads one after its tag. It is the zero event when ids took it.
 func (d *binaryReader) event(tag byte) (Event, error) {
 	var e Event
 	code := int(tag & tagKind)
@@ -134,7 +144,15 @@ func (d *binaryReader) event(tag byte) (Event, error) {
 	if e.Reason, err = d.reason(); err != nil {
 		return e, err
 	}
-	if e.Value, err = d.value(e.Kind, tag&tagPacked != 0); err != nil {
+	var packed id
+	direct := d.ids != nil && tag&tagPacked != 0
+	if direct {
+		data, err := d.take(len(packed))
+		if err != nil {
+			return e, err
+		}
+		packed = id(data)
+	} else if e.Value, err = d.value(e.Kind, tag&tagPacked != 0); err != nil {
 		return e, err
 	}
 	if e.At, err = d.near(d.at); err != nil {
@@ -152,6 +170,13 @@ func (d *binaryReader) event(tag byte) (Event, error) {
 		}
 	}
 	d.at = e.At
+	if direct {
+		if err := e.checkNumbers(); err != nil {
+			return e, err
+		}
+		d.ids.put(packed, e)
+		return Event{}, nil
+	}
 	return e, e.mustBeKnown()
 }
 

@@ -121,11 +121,15 @@ func (d *Denylist) insert(now time.Duration, e Event) (changed bool) {
 	switch e.Kind {
 	case KindJTI, KindSID:
 		kind := tableKindOf(e.Kind)
-		k, ok := idOf(e.Kind, e.Value)
-		if ok && d.ids.prolong(kind, k, l) || !ok && d.texts.prolong(kind, e.Value, l) {
-			d.inserted++
-			return true
+		if k, ok := idOf(e.Kind, e.Value); ok {
+			changed = d.ids.prolong(kind, k, l)
+		} else {
+			changed = d.texts.prolong(kind, e.Value, l)
 		}
+		if changed {
+			d.inserted++
+		}
+		return changed
 	case KindSub, KindClient, KindAll:
 		all := d.epochsOf(e.Kind)
 		old, known := all[e.Value]

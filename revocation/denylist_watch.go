@@ -4,8 +4,9 @@ import "slices"
 
 type watcher struct{ call func([]Event) }
 
-// Watch calls f with the events of each [Denylist.Apply], and with the keys that are new to
-// [Denylist.SetKids] as events of their kind and value alone, after they are in force and
+// Watch calls f with the events of each [Denylist.Apply], with what [Denylist.ReadAnswer]
+// applied, as events without a reason, and with the keys that are new to
+// [Denylist.SetKids], as events of their kind and value alone, after they are in force and
 // before the caller goes on. So whoever starts to care about a token first and asks
 // [Denylist.Judge] then misses nothing.
 //
@@ -32,6 +33,11 @@ func (d *Denylist) rewatch(change func([]*watcher) []*watcher) {
 	}
 	all = change(all)
 	d.watchers.Store(&all)
+}
+
+func (d *Denylist) watched() bool {
+	all := d.watchers.Load()
+	return all != nil && len(*all) > 0
 }
 
 func (d *Denylist) tell(events []Event) {

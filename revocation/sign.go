@@ -230,10 +230,14 @@ func (e Event) check() (known bool, err error) {
 	default:
 		return false, nil
 	}
+	return true, e.checkNumbers()
+}
+
+func (e Event) checkNumbers() error {
 	if e.ExpiresAt < 0 || e.ExpiresAt > maxMillis || e.At < 0 || e.At > maxMillis || e.Epoch < 0 {
-		return true, fmt.Errorf("%w: event out of bounds", ErrMalformed)
+		return fmt.Errorf("%w: event out of bounds", ErrMalformed)
 	}
-	return true, nil
+	return nil
 }
 
 // validName bounds an origin or store id; an origin is a NATS subject token, so no dots,

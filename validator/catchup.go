@@ -75,7 +75,7 @@ func (s *syncer) fetchCatchUp(ctx context.Context, after string) (*revocation.An
 		return nil, reason(ctx, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
-	decode, err := decoderOf(resp)
+	decode, err := s.decoderOf(resp)
 	if err != nil {
 		return nil, err
 	}
@@ -115,15 +115,17 @@ func reason(ctx context.Context, err error) error {
 	return err
 }
 
-// decoderOf gives what reads an answer of that content type.
-func decoderOf(resp *http.Response) (func(io.Reader) (*revocation.Answer, error), error) {
+// decoderOf gives what reads an answer of that content type. What the binary one has of
+// tokens and sessions is in the denylist before the whole of it is there, and is not among
+// the events that the tracker is given.
+func (s *syncer) decoderOf(resp *http.Response) (func(io.Reader) (*revocation.Answer, error), error) {
 	if err := expectOK(resp); err != nil {
 		return nil, err
 	}
 	kind, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	switch {
 	case err == nil && kind == string(revocation.FormBinary):
-		return revocation.DecodeBinaryAnswer, nil
+		return s.deny.ReadAnswer, nil
 	case err == nil && kind == string(revocation.FormJSON):
 		return revocation.DecodeAnswer, nil
 	}

@@ -158,22 +158,34 @@ func (b *broker) recover() {
 	}
 }
 
-// answer gives an encoded answer, in either form.
-func (b *broker) answer(after string) (*revocation.Answer, error) {
-	form, decode := revocation.FormBinary, revocation.DecodeBinaryAnswer
+// encoded gives an answer in either form.
+func (b *broker) encoded(after string) (text []byte, form revocation.Form, err error) {
+	form = revocation.FormBinary
 	if b.w.chance(0.2) {
-		form, decode = revocation.FormJSON, revocation.DecodeAnswer
+		form = revocation.FormJSON
 	}
 	e, err := b.ledger.EncodedAnswer(b.w.ctx, after, form)
 	if err != nil {
-		return nil, fmt.Errorf("answering: %w", err)
+		return nil, form, fmt.Errorf("answering: %w", err)
 	}
 	defer func() { _ = e.Close() }()
 	var buf bytes.Buffer
 	if _, err := e.WriteTo(&buf); err != nil {
-		return nil, fmt.Errorf("answering: %w", err)
+		return nil, form, fmt.Errorf("answering: %w", err)
 	}
-	return decode(&buf)
+	return buf.Bytes(), form, nil
+}
+
+// answer is for who keeps no denylist.
+func (b *broker) answer(after string) (*revocation.Answer, error) {
+	text, form, err := b.encoded(after)
+	if err != nil {
+		return nil, err
+	}
+	if form == revocation.FormJSON {
+		return revocation.DecodeAnswer(bytes.NewReader(text))
+	}
+	return revocation.DecodeBinaryAnswer(bytes.NewReader(text))
 }
 
 // checkRecord is P1.

@@ -1,6 +1,7 @@
 package simtest_test
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"errors"
 	"maps"
@@ -179,14 +180,26 @@ func (s *service) catchUp(c revocation.CatchUp) {
 		clean = clean && !s.w.mail.leak(kid)
 	}
 	s.ask(func(b *broker) func() {
-		a, err := b.answer(c.After)
+		text, form, err := b.encoded(c.After)
 		return func() {
+			var a *revocation.Answer
+			if err == nil {
+				a, err = s.readAnswer(text, form)
+			}
 			if clean && err == nil {
 				s.poisoned = false
 			}
 			s.perform(s.tracker.CatchUpDone(s.instant(), c.ID, a, err))
 		}
 	}, func() { s.perform(s.tracker.CatchUpDone(s.instant(), c.ID, nil, errNetwork)) })
+}
+
+// readAnswer takes an answer in as package validator does, also one that was given up.
+func (s *service) readAnswer(text []byte, form revocation.Form) (*revocation.Answer, error) {
+	if form == revocation.FormJSON {
+		return revocation.DecodeAnswer(bytes.NewReader(text))
+	}
+	return s.deny.ReadAnswer(bytes.NewReader(text))
 }
 
 func (s *service) fetchTokenKeys() {

@@ -1,0 +1,119 @@
+package revocation_test
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"slices"
+	"testing"
+
+	"tokenbroker/revocation"
+)
+
+// aLongAnswer has ids in both forms, some twice, and some of all else, over several pieces.
+func aLongAnswer() revocation.Answer {
+	a := revocation.Answer{
+		V: 1, Store: "S", Origin: "O", Full: true, Origins: []revocation.OriginHead{{Origin: "O", Head: 3}}, Kids: []string{"k0"},
+		Events: []revocation.Event{},
+	}
+	for n := range int64(10_000) {
+		e := revocation.Event{Kind: revocation.KindJTI, Value: fmt.Sprintf("0190a1b2-c3d4-7e5f-8a9b-%012x", n), At: 1000 + n%7, ExpiresAt: 2000 - n%5, Reason: "logoff"}
+		switch {
+		case n%100 == 0:
+			e.Value = fmt.Sprint("odd-", n)
+		case n%101 == 0:
+			e.Kind, e.Value, e.Epoch = revocation.KindSub, fmt.Sprint("u", n), n
+		case n%3 == 0:
+			e.Kind, e.Value = revocation.KindSID, string(rune('a'+n%26))+aSID[1:]
+		}
+		a.Events = append(a.Events, e)
+	}
+	return a
+}
+
+// TestReadingAnAnswerIsDecodingAndApplyingIt, but for where the events are in the meantime.
+func TestReadingAnAnswerIsDecodingAndApplyingIt(t *testing.T) {
+	all := map[string]revocation.Answer{"long": aLongAnswer()}
+	for name, a := range answers {
+		all[name] = *a
+	}
+	for name, a := range all {
+		for _, limit := range []int{0, 50} {
+			t.Run(fmt.Sprint(name, "/", limit), func(t *testing.T) {
+				var text bytes.Buffer
+				if err := revocation.EncodeAnswer(&text, revocation.FormBinary, &a); err != nil {
+					t.Skip(err)
+				}
+				one, two := revocation.NewDenylist(), revocation.NewDenylist()
+				if limit > 0 {
+					one, two = revocation.NewCappedDenylist(limit), revocation.NewCappedDenylist(limit)
+				}
+				var told []revocation.Event
+				defer two.Watch(func(events []revocation.Event) { told = append(told, slices.Clone(events)...) })()
+				decoded, err := revocation.DecodeBinaryAnswer(bytes.NewReader(text.Bytes()))
+				if err != nil {
+					t.Fatal(err)
+				}
+				one.Apply(decoded.Events...)
+				got, err := two.ReadAnswer(bytes.NewReader(text.Bytes()))
+				if err != nil {
+					t.Fatal(err)
+				}
+				two.Apply(got.Events...)
+				if len(told) != len(decoded.Events) {
+					t.Errorf("%d events told, %d there", len(told), len(decoded.Events))
+				}
+				slices.SortFunc(told, byValue)
+				slices.SortFunc(decoded.Events, byValue)
+				for i, e := range decoded.Events {
+					if o := told[i]; o.Kind != e.Kind || o.Value != e.Value || o.ExpiresAt != e.ExpiresAt || o.Epoch != e.Epoch {
+						t.Fatalf("told of %+v, want %+v", o, e)
+					}
+				}
+				if got.Store != decoded.Store || got.Full != decoded.Full || !slices.Equal(got.Origins, decoded.Origins) || !slices.Equal(got.Kids, decoded.Kids) {
+					t.Errorf("got %+v", got)
+				}
+				if one.Inserted() != two.Inserted() || one.Len() != two.Len() {
+					t.Errorf("%d and %d inserted, %d and %d kept", one.Inserted(), two.Inserted(), one.Len(), two.Len())
+				}
+				for _, e := range decoded.Events {
+					s := revocation.Subject{}
+					switch e.Kind {
+					case revocation.KindJTI:
+						s.JTI = e.Value
+					case revocation.KindSID:
+						s.SID = e.Value
+					}
+					if limit == 0 && one.Revoked(s) != two.Revoked(s) {
+						t.Fatalf("they differ in %+v", e)
+					}
+				}
+			})
+		}
+	}
+}
+
+// byValue orders events whatever became of their reason.
+func byValue(a, b revocation.Event) int {
+	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Value, b.Value), cmp.Compare(a.ExpiresAt, b.ExpiresAt), cmp.Compare(a.At, b.At))
+}
+
+// TestAPartOfAnAnswerIsAnError, wherever it is cut and whatever entered the denylist before.
+func TestAPartOfAnAnswerIsAnError(t *testing.T) {
+	a := aLongAnswer()
+	var text bytes.Buffer
+	if err := revocation.EncodeAnswer(&text, revocation.FormBinary, &a); err != nil {
+		t.Fatal(err)
+	}
+	whole := text.Bytes()
+	for cut := 0; cut < len(whole); cut += 1 + cut/20 {
+		if _, err := revocation.NewDenylist().ReadAnswer(bytes.NewReader(whole[:cut])); err == nil {
+			t.Errorf("cut to %d of %d bytes it is taken", cut, len(whole))
+		}
+	}
+	damaged := bytes.Clone(whole)
+	damaged[len(damaged)/2] ^= 1
+	if _, err := revocation.NewDenylist().ReadAnswer(bytes.NewReader(damaged)); err == nil {
+		t.Error("damaged it is taken")
+	}
+}
