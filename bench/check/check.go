@@ -6,6 +6,8 @@ import (
 	"io"
 	"runtime"
 	"slices"
+
+	"tokenbroker/bench/gobench"
 )
 
 // checker measures suites.
@@ -60,13 +62,13 @@ func (c checker) record(ctx context.Context, chosen []suite, into *record, date 
 	return nil
 }
 
-func (c checker) run(ctx context.Context, s suite, count int) (results, string, error) {
+func (c checker) run(ctx context.Context, s suite, count int) (gobench.Results, string, error) {
 	fmt.Fprintf(c.progress, "%s, %d times\n", s.name, count)
 	out, err := c.measure(ctx, s, count)
 	if err != nil {
 		return nil, "", err
 	}
-	found, cpu, err := parse(out)
+	found, cpu, err := gobench.Parse(out)
 	if err == nil && len(found) == 0 {
 		err = fmt.Errorf("%s: no bench matches %s", s.name, s.bench)
 	}

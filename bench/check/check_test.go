@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"tokenbroker/bench/gobench"
 )
 
 var one = suite{name: "mint", bench: "^BenchmarkMint$", count: 3, ratios: smaller}
@@ -107,7 +109,7 @@ func TestRecordReplacesTheChosenSuitesAndNoOther(t *testing.T) {
 
 func TestTheTableNamesWhatIsWorse(t *testing.T) {
 	var out strings.Builder
-	found := compare(one, recordOf(1).Suites["mint"], results{"Mint/ES256": {"x-raw": {1.5}}}, 0.25)
+	found := compare(one, recordOf(1).Suites["mint"], gobench.Results{"Mint/ES256": {"x-raw": {1.5}}}, 0.25)
 	if err := printTable(&out, found); err != nil {
 		t.Fatal(err)
 	}

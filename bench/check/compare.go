@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"math"
 	"slices"
+
+	"tokenbroker/bench/gobench"
 )
 
 type verdict string
@@ -28,13 +30,13 @@ type finding struct {
 func (f finding) bad() bool { return f.verdict == worse || f.verdict == missing }
 
 // compare judges the medians of a suite's results by what was recorded for it.
-func compare(s suite, recorded recordedSuite, found results, tolerance float64) []finding {
+func compare(s suite, recorded recordedSuite, found gobench.Results, tolerance float64) []finding {
 	var all []finding
 	for name, metrics := range recorded.Benches {
 		for unit, was := range metrics {
 			f := finding{bench: name, unit: unit, was: was.Value, verdict: missing}
 			if values := found[name][unit]; len(values) > 0 {
-				f.is = median(values)
+				f.is = gobench.Median(values)
 				f.judge(was.Better, tolerance)
 			}
 			all = append(all, f)
@@ -44,7 +46,7 @@ func compare(s suite, recorded recordedSuite, found results, tolerance float64) 
 		for unit, values := range metrics {
 			_, compared := s.better(unit)
 			if _, known := recorded.Benches[name][unit]; compared && !known {
-				all = append(all, finding{bench: name, unit: unit, is: median(values), verdict: unknown})
+				all = append(all, finding{bench: name, unit: unit, is: gobench.Median(values), verdict: unknown})
 			}
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"tokenbroker/bench/gobench"
 )
 
 func TestCompareJudgesByDirectionAndTolerance(t *testing.T) {
@@ -31,7 +33,7 @@ func TestCompareJudgesByDirectionAndTolerance(t *testing.T) {
 	} {
 		t.Run(one.name, func(t *testing.T) {
 			recorded := recordedSuite{Benches: map[string]map[string]recordedValue{"B": {one.unit: {one.was, one.better}}}}
-			found := compare(suite{ratios: one.better}, recorded, results{"B": {one.unit: one.is}}, 0.25)
+			found := compare(suite{ratios: one.better}, recorded, gobench.Results{"B": {one.unit: one.is}}, 0.25)
 			if len(found) != 1 || found[0].verdict != one.want {
 				t.Errorf("found %+v, want %s", found, one.want)
 			}
@@ -40,7 +42,7 @@ func TestCompareJudgesByDirectionAndTolerance(t *testing.T) {
 }
 
 func TestCompareNamesWhatIsNewAndNeverTimes(t *testing.T) {
-	found := compare(suite{ratios: smaller}, recordedSuite{}, results{"B": {"x-raw": {1}, "ns/op": {80}, "p99-ms": {3}, "ops/s": {9}}}, 0.25)
+	found := compare(suite{ratios: smaller}, recordedSuite{}, gobench.Results{"B": {"x-raw": {1}, "ns/op": {80}, "p99-ms": {3}, "ops/s": {9}}}, 0.25)
 	want := []finding{{bench: "B", unit: "x-raw", is: 1, verdict: unknown}}
 	if diff := cmp.Diff(want, found, cmp.AllowUnexported(finding{})); diff != "" {
 		t.Errorf("findings (-want +got):\n%s", diff)

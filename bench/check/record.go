@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"tokenbroker/bench/gobench"
 )
 
 // record is recorded.json: what was measured once, by suite.
@@ -75,13 +77,13 @@ func (r record) write(path string) error {
 }
 
 // newRecordedSuite keeps the medians of what is compared.
-func newRecordedSuite(s suite, found results) recordedSuite {
+func newRecordedSuite(s suite, found gobench.Results) recordedSuite {
 	benches := make(map[string]map[string]recordedValue)
 	for name, metrics := range found {
 		kept := make(map[string]recordedValue)
 		for unit, values := range metrics {
 			if better, ok := s.better(unit); ok {
-				kept[unit] = recordedValue{Value: median(values), Better: better}
+				kept[unit] = recordedValue{Value: gobench.Median(values), Better: better}
 			}
 		}
 		if len(kept) > 0 {

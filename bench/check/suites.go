@@ -47,7 +47,7 @@ func (s suite) better(unit string) (better direction, ok bool) {
 	case strings.HasSuffix(unit, "-p99.9"): // of a short run: its one worst case
 	case strings.HasPrefix(unit, "x-"):
 		return s.ratios, true
-	case unit == "allocs/op", unit == "B/op", unit == "commits/op", unit == "signatures/op":
+	case unit == "allocs/op", unit == "B/op", unit == "commits/op", unit == "bytes/entry", unit == "signatures/op":
 		return smaller, true
 	}
 	return "", false

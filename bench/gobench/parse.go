@@ -1,4 +1,5 @@
-package main
+// Package gobench reads what go test -bench prints.
+package gobench
 
 import (
 	"fmt"
@@ -7,13 +8,13 @@ import (
 	"strings"
 )
 
-// results are the measured values, by bench and unit.
-type results map[string]map[string][]float64
+// Results are the measured values, by bench and unit.
+type Results map[string]map[string][]float64
 
-// parse reads what go test -bench prints, and which processor it names. The names lose
-// their "Benchmark".
-func parse(output string) (found results, cpu string, err error) {
-	found = make(results)
+// Parse reads what go test -bench prints, and which processor it names. The names lose
+// their "Benchmark" and keep the number of processors at their end.
+func Parse(output string) (found Results, cpu string, err error) {
+	found = make(Results)
 	for line := range strings.Lines(output) {
 		if name, ok := strings.CutPrefix(line, "cpu:"); ok {
 			cpu = strings.TrimSpace(name)
@@ -43,7 +44,8 @@ func parse(output string) (found results, cpu string, err error) {
 	return found, cpu, nil
 }
 
-func median(values []float64) float64 {
+// Median of at least one value.
+func Median(values []float64) float64 {
 	sorted := slices.Sorted(slices.Values(values))
 	if n := len(sorted); n%2 == 0 {
 		return (sorted[n/2-1] + sorted[n/2]) / 2

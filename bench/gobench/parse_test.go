@@ -1,13 +1,15 @@
-package main
+package gobench_test
 
 import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"tokenbroker/bench/gobench"
 )
 
 func TestParseReadsWhatGoTestPrints(t *testing.T) {
-	found, cpu, err := parse(`goos: linux
+	found, cpu, err := gobench.Parse(`goos: linux
 goarch: amd64
 pkg: tokenbroker/bench
 cpu: Some Processor  
@@ -22,7 +24,7 @@ PASS
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := results{
+	want := gobench.Results{
 		"Mint/ES256":   {"ns/op": {53629, 50001}, "x-raw": {1.19, 1.1}, "allocs/op": {0, 1}},
 		"Mint/ES256-2": {"ns/op": {50001}, "x-raw": {1.3}},
 	}
@@ -36,7 +38,7 @@ func TestParseRefusesAResultThatIsNone(t *testing.T) {
 		"BenchmarkMint 18 53629 ns/op 1.190",
 		"BenchmarkMint 18 fast ns/op",
 	} {
-		if found, _, err := parse(line); err == nil {
+		if found, _, err := gobench.Parse(line); err == nil {
 			t.Errorf("%q was read as %v", line, found)
 		}
 	}
@@ -47,7 +49,7 @@ func TestMedian(t *testing.T) {
 		values []float64
 		want   float64
 	}{{[]float64{3}, 3}, {[]float64{9, 1, 2}, 2}, {[]float64{4, 1, 9, 2}, 3}} {
-		if got := median(one.values); got != one.want {
+		if got := gobench.Median(one.values); got != one.want {
 			t.Errorf("median of %v is %v, want %v", one.values, got, one.want)
 		}
 	}

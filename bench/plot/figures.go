@@ -1,0 +1,124 @@
+package main
+
+import (
+	"cmp"
+	"regexp"
+	"slices"
+	"strconv"
+
+	"gonum.org/v1/plot/plotter"
+
+	"tokenbroker/bench/gobench"
+)
+
+// figure is one picture: lines over the size that is part of the benches' names.
+type figure struct {
+	name  string // of its file
+	title string
+	x, y  string
+	// linear is the y axis from 0, for what should not grow; else it is logarithmic.
+	linear bool
+	lines  []line
+}
+
+type line struct {
+	name string
+	// bench has the size as its group.
+	bench *regexp.Regexp
+	unit  string
+	// over, if set, is the unit by which it is divided: x-… gives what it is compared with.
+	over string
+	// floor lines are dashed: what the others are compared with.
+	floor bool
+}
+
+var figures = []figure{
+	{
+		name: "validate-seen-before", title: "A token that was seen before, one core",
+		x: "live tokens", y: "ns a token",
+		lines: []line{
+			{name: "validator", bench: regexp.MustCompile(`^ValidateSeenBefore/live=(\d+)/warm$`), unit: "ns/op"},
+			{name: "validator, token not in the processor's cache", bench: regexp.MustCompile(`^ValidateSeenBefore/live=(\d+)/cold$`), unit: "ns/op"},
+			{name: "map under a RWMutex, no revocation", bench: regexp.MustCompile(`^ValidateSeenBefore/live=(\d+)/warm$`), unit: "ns/op", over: "x-map"},
+			{name: "one time.Since", bench: regexp.MustCompile(`^ValidateSeenBefore/live=(\d+)/warm$`), unit: "ns/op", over: "x-time-since", floor: true},
+		},
+	},
+	{
+		name: "denylist-look-up", title: "A look-up in the denylist",
+		x: "entries", y: "ns a look-up",
+		lines: []line{
+			{name: "denylist, hit", bench: regexp.MustCompile(`^DenylistLookUp/hit/entries=(\d+)`), unit: "ns/op"},
+			{name: "denylist, miss", bench: regexp.MustCompile(`^DenylistLookUp/miss/entries=(\d+)`), unit: "ns/op"},
+			{name: "golang-lru, hit", bench: regexp.MustCompile(`^DenylistLookUp/hit/entries=(\d+)`), unit: "ns/op", over: "x-lru"},
+			{name: "plain map, hit", bench: regexp.MustCompile(`^DenylistLookUp/hit/entries=(\d+)`), unit: "ns/op", over: "x-map", floor: true},
+		},
+	},
+	{
+		name: "denylist-memory", title: "Memory of a revocation",
+		x: "entries", y: "bytes an entry", linear: true,
+		lines: []line{
+			{name: "denylist", bench: regexp.MustCompile(`^DenylistFill/.*entries=(\d+)`), unit: "bytes/entry"},
+			{name: "golang-lru", bench: regexp.MustCompile(`^DenylistFill/.*entries=(\d+)`), unit: "lru-bytes/entry"},
+			{name: "plain map", bench: regexp.MustCompile(`^DenylistFill/.*entries=(\d+)`), unit: "map-bytes/entry", floor: true},
+		},
+	},
+	{
+		name: "refresh-growth", title: "A durable refresh",
+		x: "sessions in the store", y: "refreshes a second", linear: true,
+		lines: []line{
+			{name: "64 sessions at once", bench: regexp.MustCompile(`^RefreshGrowth/sessions=(\d+)`), unit: "ops/s"},
+		},
+	},
+	{
+		name: "propagation", title: "From the caller's log-off until the last service refuses the token",
+		x: "services", y: "ms",
+		lines: []line{
+			{name: "p50", bench: regexp.MustCompile(`^Propagation/subscribers=(\d+)`), unit: "p50-ms"},
+			{name: "p99", bench: regexp.MustCompile(`^Propagation/subscribers=(\d+)`), unit: "p99-ms"},
+			{name: "p99.9", bench: regexp.MustCompile(`^Propagation/subscribers=(\d+)`), unit: "p99.9-ms"},
+			{name: "raw NATS, fsync and a signature check each, p50", bench: regexp.MustCompile(`^Propagation/subscribers=(\d+)`), unit: "raw-p50-ms", floor: true},
+			{name: "the same, p99", bench: regexp.MustCompile(`^Propagation/subscribers=(\d+)`), unit: "raw-p99-ms", floor: true},
+		},
+	},
+}
+
+// curve is a line with its points.
+type curve struct {
+	line
+	points plotter.XYs
+}
+
+// curves are the lines of which two points were measured.
+func (f figure) curves(found gobench.Results) []curve {
+	var all []curve
+	for _, l := range f.lines {
+		if points := l.points(found); len(points) > 1 {
+			all = append(all, curve{l, points})
+		}
+	}
+	return all
+}
+
+func (l line) points(found gobench.Results) plotter.XYs {
+	var points plotter.XYs
+	for name, metrics := range found {
+		groups := l.bench.FindStringSubmatch(name)
+		if groups == nil || len(metrics[l.unit]) == 0 {
+			continue
+		}
+		size, err := strconv.ParseFloat(groups[1], 64)
+		if err != nil {
+			continue // the group is not a number: another bench
+		}
+		value := gobench.Median(metrics[l.unit])
+		if l.over != "" {
+			if len(metrics[l.over]) == 0 {
+				continue
+			}
+			value /= gobench.Median(metrics[l.over])
+		}
+		points = append(points, plotter.XY{X: size, Y: value})
+	}
+	slices.SortFunc(points, func(a, b plotter.XY) int { return cmp.Compare(a.X, b.X) })
+	return points
+}
