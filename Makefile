@@ -1,6 +1,6 @@
 # Each target is one command that can be typed by hand as well.
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint fuzz bench bench-check bench-peers ci
+.PHONY: help build test race lint fuzz bench bench-check bench-peers plots ci
 
 TOOLS ?= $(or $(TOKENBROKER_TOOLS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tokenbroker-tools)
 GOLANGCI_VERSION := $(shell sed -n 's/^GOLANGCI_VERSION=//p' .ci/run)
@@ -42,6 +42,11 @@ bench-check: ## compare the ratios of the benches with the recorded ones; bench/
 
 bench-peers: ## check and measure the validator beside other libraries that match BENCH (all); bench/peers/README.md
 	cd bench/peers && go test -bench '$(BENCH)' ./...
+
+plots: ## measure and draw the figures of docs/performance.md (ten minutes)
+	go test -run '^$$' -bench '^BenchmarkValidateSeenBefore$$|^BenchmarkDenylist(LookUp|Fill)$$' -cpu 1 -benchtime 300ms -count 3 ./bench >docs/plots/measured.txt
+	go test -run '^$$' -bench '^BenchmarkPropagation$$|^BenchmarkRefreshGrowth$$' -benchtime 3s ./bench >>docs/plots/measured.txt
+	go run ./bench/plot -o docs/plots docs/plots/measured.txt
 
 ci: ## run what a landing has to pass
 	.ci/run

@@ -57,9 +57,9 @@ var figures = []figure{
 		name: "denylist-memory", title: "Memory of a revocation",
 		x: "entries", y: "bytes an entry", linear: true,
 		lines: []line{
-			{name: "denylist", bench: regexp.MustCompile(`^DenylistFill/.*entries=(\d+)`), unit: "bytes/entry"},
-			{name: "golang-lru", bench: regexp.MustCompile(`^DenylistFill/.*entries=(\d+)`), unit: "lru-bytes/entry"},
-			{name: "plain map", bench: regexp.MustCompile(`^DenylistFill/.*entries=(\d+)`), unit: "map-bytes/entry", floor: true},
+			{name: "denylist", bench: regexp.MustCompile(`^DenylistFill/capped/entries=(\d+)`), unit: "bytes/entry"},
+			{name: "golang-lru", bench: regexp.MustCompile(`^DenylistFill/capped/entries=(\d+)`), unit: "lru-bytes/entry"},
+			{name: "plain map", bench: regexp.MustCompile(`^DenylistFill/capped/entries=(\d+)`), unit: "map-bytes/entry", floor: true},
 		},
 	},
 	{
