@@ -11,9 +11,9 @@ import (
 // ours is the validator as a service uses it, with its goroutines and a feed of revocations.
 func ours(tb testing.TB, m *mint) validate { return newOurs(tb, m, 0) }
 
-// oursForgetful remembers one token only: of two that take turns, each is seen for the
-// first time.
-func oursForgetful(tb testing.TB, m *mint) validate { return newOurs(tb, m, 1) }
+// oursForgetful remembers some hundred tokens: of a thousand that take turns, each is seen
+// for the first time.
+func oursForgetful(tb testing.TB, m *mint) validate { return newOurs(tb, m, 256) }
 
 func newOurs(tb testing.TB, m *mint, cacheSize int) validate {
 	config := m.issuer.Config(audience)
