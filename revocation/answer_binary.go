@@ -19,6 +19,8 @@ const (
 	// An event's first byte.
 	tagEnd    = 0 // no event: the end
 	tagKind   = 0x07
+	tagJTI    = 1 // the codes of the two kinds below, see kindCodes
+	tagSID    = 2
 	tagPacked = 0x08 // the value is a jti's or sid's 16 bytes
 	tagEpoch  = 0x10 // an epoch follows
 

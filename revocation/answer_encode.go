@@ -102,12 +102,8 @@ func encodeAnswer(w io.Writer, as Form, a *Answer) error {
 type AnswerBuilder struct {
 	as   Form
 	form form
-	full [][]byte
-	last []byte
+	text chunks
 }
-
-// builderChunk is the size of the pieces that an encoded answer is kept in.
-const builderChunk = 512 << 10
 
 // NewAnswerBuilder begins an answer in that form.
 func NewAnswerBuilder(as Form) *AnswerBuilder {
@@ -121,13 +117,10 @@ func (b *AnswerBuilder) Add(events ...Event) error {
 			return fmt.Errorf("encoding a catch-up answer: %w", err)
 		}
 		var err error
-		if b.last, err = b.form.event(b.last, e); err != nil {
+		if b.text.last, err = b.form.event(b.text.last, e); err != nil {
 			return fmt.Errorf("encoding a catch-up answer: %w", err)
 		}
-		if len(b.last) >= builderChunk {
-			b.full = append(b.full, b.last)
-			b.last = make([]byte, 0, builderChunk+4096)
-		}
+		b.text.cut()
 	}
 	return nil
 }
@@ -141,8 +134,8 @@ func (b *AnswerBuilder) Finish(a Answer) (*EncodedAnswer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encoding a catch-up answer: %w", err)
 	}
-	e := &EncodedAnswer{form: b.as, parts: append([][]byte{head}, b.full...)}
-	e.parts = append(e.parts, b.last)
+	e := &EncodedAnswer{form: b.as, parts: append([][]byte{head}, b.text.full...)}
+	e.parts = append(e.parts, b.text.last)
 	var sum uint32
 	for _, part := range e.parts {
 		if b.as == FormBinary {

@@ -93,7 +93,13 @@ func (l *Ledger) encodeFull(ctx context.Context, as revocation.Form) (*revocatio
 	a, b := l.begin(), revocation.NewAnswerBuilder(as)
 	a.Full = true
 	head := l.Head()
-	if err := l.eachEvent(ctx, func(events []revocation.Event) error { return b.Add(events...) }); err != nil {
+	var err error
+	if engine, ok := l.config.Store.(store.Scanner); ok && as == revocation.FormBinary {
+		err = addInParts(ctx, engine, b)
+	} else {
+		err = l.eachEvent(ctx, func(events []revocation.Event) error { return b.Add(events...) })
+	}
+	if err != nil {
 		return nil, err
 	}
 	return l.finish(b, a, head)

@@ -56,37 +56,68 @@ func decodeEvent(r store.Record) (eventRecord, error) {
 var errDamaged = errors.New("it is damaged")
 
 func parseEvent(data []byte) (rec eventRecord, err error) {
-	switch {
-	case len(data) == 0:
-		return rec, errDamaged
-	case data[0] == '{':
+	if len(data) > 0 && data[0] == '{' {
 		return parseJSONEvent(data)
-	case data[0] != eventVersion:
-		return rec, fmt.Errorf("version %d, this program knows %d", data[0], eventVersion)
 	}
-	body := len(data) - crc32.Size
-	if body < 1 || crc32.Checksum(data[:body], castagnoli) != binary.BigEndian.Uint32(data[body:]) {
-		return rec, errDamaged
+	f, err := fieldsOf(data)
+	if err != nil {
+		return rec, err
 	}
-	origin, rest, ok := cutText(data[1:body])
-	by, rest, ok2 := cutText(rest)
-	seq, n := binary.Uvarint(rest)
-	if !ok || !ok2 || n <= 0 {
-		return rec, errDamaged
-	}
-	rec.Origin, rec.Seq = origin, seq
-	rec.Event, err = revocation.DecodeEvent(rest[n:])
-	rec.Event.By = by
+	rec.Origin, rec.Seq = string(f.origin), f.seq
+	rec.Event, err = revocation.DecodeEvent(f.event)
+	rec.Event.By = string(f.by)
 	return rec, err
 }
 
+// encodedEvent returns a record's event in the binary form, as a part of the record where it
+// stands there so.
+func encodedEvent(data []byte) ([]byte, error) {
+	if len(data) > 0 && data[0] == '{' {
+		rec, err := parseJSONEvent(data)
+		if err != nil {
+			return nil, err
+		}
+		return revocation.AppendEvent(nil, rec.Event)
+	}
+	f, err := fieldsOf(data)
+	return f.event, err
+}
+
+// fields are the parts of a record that is not JSON.
+type fields struct {
+	origin, by, event []byte
+	seq               uint64
+}
+
+func fieldsOf(data []byte) (f fields, err error) {
+	switch {
+	case len(data) == 0:
+		return f, errDamaged
+	case data[0] != eventVersion:
+		return f, fmt.Errorf("version %d, this program knows %d", data[0], eventVersion)
+	}
+	body := len(data) - crc32.Size
+	if body < 1 || crc32.Checksum(data[:body], castagnoli) != binary.BigEndian.Uint32(data[body:]) {
+		return f, errDamaged
+	}
+	rest, ok, ok2, n := []byte(nil), false, false, 0
+	f.origin, rest, ok = cutText(data[1:body])
+	f.by, rest, ok2 = cutText(rest)
+	f.seq, n = binary.Uvarint(rest)
+	if !ok || !ok2 || n <= 0 {
+		return f, errDamaged
+	}
+	f.event = rest[n:]
+	return f, nil
+}
+
 // cutText reads a text after a byte with its length.
-func cutText(data []byte) (text string, rest []byte, ok bool) {
+func cutText(data []byte) (text, rest []byte, ok bool) {
 	if len(data) == 0 || len(data)-1 < int(data[0]) {
-		return "", nil, false
+		return nil, nil, false
 	}
 	n := 1 + int(data[0])
-	return string(data[1:n]), data[n:], true
+	return data[1:n], data[n:], true
 }
 
 func parseJSONEvent(data []byte) (eventRecord, error) {

@@ -1,0 +1,98 @@
+package revocation
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// AnswerPart encodes some events of a binary answer, beside other parts that are encoded at
+// the same time. Its zero value is ready for use. Not safe for concurrent use.
+type AnswerPart struct {
+	form  binaryForm // of what follows first
+	first Event      // its distance to the event before is known last
+	any   bool
+	text  chunks
+}
+
+// AddEncoded adds an event that [AppendEvent] wrote; it refuses everything else.
+func (p *AnswerPart) AddEncoded(data []byte) error {
+	if p.any && p.copyID(data) {
+		return nil
+	}
+	e, err := DecodeEvent(data)
+	if err != nil {
+		return err
+	}
+	if !p.any {
+		p.any, p.first, p.form.at = true, e, e.At
+		return nil
+	}
+	p.text.last, err = p.form.event(p.text.last, e)
+	p.text.cut()
+	return err
+}
+
+// copyID takes what most events are, a jti or sid in 16 bytes with a known reason: between
+// the place in one answer and in another no more than the distance in time is different.
+// It reports whether data was that.
+func (p *AnswerPart) copyID(data []byte) bool {
+	const ids = 2 + 16 // tag, reason, id
+	if len(data) < ids+2 || data[0]&^tagKind != tagPacked || data[1] == 0 || int(data[1]) >= len(reasonCodes) {
+		return false
+	}
+	if kind := data[0] & tagKind; kind != tagJTI && kind != tagSID {
+		return false
+	}
+	at, n := binary.Varint(data[ids:])
+	length, m := binary.Varint(data[ids+max(n, 0):])
+	if n <= 0 || m <= 0 || ids+n+m != len(data) || data[ids+n-1] == 0 && n > 1 || data[len(data)-1] == 0 && m > 1 {
+		return false
+	}
+	if at < 0 || at > maxMillis || length < -maxMillis || length > maxMillis || at+length < 0 || at+length > maxMillis {
+		return false
+	}
+	p.text.last = append(p.text.last, data[:ids]...)
+	p.text.last = binary.AppendVarint(p.text.last, at-p.form.at)
+	p.text.last = append(p.text.last, data[ids+n:]...)
+	p.form.at = at
+	p.form.count++
+	p.text.cut()
+	return true
+}
+
+// AddPart adds the events of a part, which is not used any more. The builder's form is the
+// binary one.
+func (b *AnswerBuilder) AddPart(p *AnswerPart) error {
+	f, ok := b.form.(*binaryForm)
+	if !ok {
+		return fmt.Errorf("encoding a catch-up answer: a part is binary, the answer is %s", b.as)
+	}
+	if !p.any {
+		return nil
+	}
+	if err := b.Add(p.first); err != nil {
+		return err
+	}
+	f.at = p.form.at
+	f.count += p.form.count
+	b.text.full = append(append(b.text.full, b.text.last), p.text.full...)
+	b.text.last = p.text.last
+	return nil
+}
+
+// chunks is a long text in pieces.
+type chunks struct {
+	full [][]byte
+	last []byte
+}
+
+// builderChunk is the size of the pieces that an encoded answer is kept in.
+const builderChunk = 512 << 10
+
+// cut begins another piece when the last one is full.
+func (c *chunks) cut() {
+	if len(c.last) >= builderChunk {
+		c.full = append(c.full, c.last)
+		c.last = make([]byte, 0, builderChunk+4096)
+	}
+}
