@@ -51,7 +51,7 @@ func (r *Report) percentiles() ([]*plot.Plot, error) {
 		}
 	}
 	logarithmic(&p.Y, low, high, duration)
-	p.X.Min, p.X.Max = 0, right
+	p.X.Min, p.X.Max = 0, math.Ceil(right)
 	p.X.Tick.Marker = plot.ConstantTicks(percentileTicks())
 	return []*plot.Plot{p}, nil
 }

@@ -119,10 +119,15 @@ func TestBenchValidateOwnServer(t *testing.T) {
 
 func TestBenchPropagationOwnServer(t *testing.T) {
 	withoutServers(t)
-	r := runBench(t, "", "propagation", "--subscribers", "3", "--rate", "40")
-	wantFloors(t, r)
-	if run := r.Runs[0]; run.Size != 3 || run.Loop != "open" || run.OfferedPerS != 40 || run.Dropped+run.Abandoned > 0 {
-		t.Errorf("%+v", run)
+	for _, by := range []string{"log-off", "revoke"} {
+		r := runBench(t, "", "propagation", "--by", by, "--subscribers", "1,3", "--rate", "40")
+		wantFloors(t, r)
+		if len(r.Runs) != 2 || r.Runs[0].Size != 1 {
+			t.Errorf("%+v", r.Runs)
+		}
+		if run := r.Runs[1]; run.Size != 3 || run.Loop != "open" || run.OfferedPerS != 40 || run.Dropped+run.Abandoned > 0 {
+			t.Errorf("%+v", run)
+		}
 	}
 }
 
@@ -141,7 +146,7 @@ func TestBenchCapacityOwnServer(t *testing.T) {
 	}
 	t.Run("no level keeps the limits", func(t *testing.T) {
 		r := runBench(t, "", "capacity", "--clients", "8", "--from", "10", "--to", "40", "--slo", "1ns")
-		if r.Knee == nil || r.Knee.Found || len(r.Runs) != 1 || *r.Runs[0].Kept || r.Runs[0].Broken == "" {
+		if r.Knee == nil || r.Knee.Found || len(r.Runs) != 2 || *r.Runs[0].Kept || r.Runs[0].Broken == "" {
 			t.Errorf("knee %+v, levels %+v", r.Knee, r.Runs)
 		}
 	})
@@ -250,7 +255,9 @@ func TestBenchUsage(t *testing.T) {
 		{[]string{"validate", "--tokens", "2M"}, "--tokens"},
 		{[]string{"validate", "--goroutines", "0"}, "--goroutines 0"},
 		{[]string{"propagation", "--rate", "0"}, "--rate 0"},
-		{[]string{"propagation", "--subscribers", "0"}, "--subscribers 0"},
+		{[]string{"propagation", "--subscribers", "0"}, "numbers above 0"},
+		{[]string{"propagation", "--subscribers", "5k"}, "--subscribers 5000"},
+		{[]string{"propagation", "--by", "mail"}, "--by"},
 		{[]string{"propagation", "--subscribers", "1000", "--rate", "1000"}, "lower --rate"},
 		{[]string{"capacity", "--operation", "fly"}, "--operation"},
 		{[]string{"capacity", "--from", "100", "--to", "10"}, "--from 100"},

@@ -22,7 +22,7 @@ func benchCapacityCommand(b *bencher) *cobra.Command {
 		Short: "Find the rate up to which a server keeps its latency, or how its cost grows",
 		Long: `Find the knee: the highest rate of arrivals at which the p99 stays within --slo, nothing fails
 and at least 98 % of what arrives is answered in time. The rate doubles from --from to --to, or
-rises by --step, until that does not hold; then the gap around the knee is halved --halvings
+rises by --step, until that does not hold in two tries; then the gap around the knee is halved --halvings
 times. Latencies count from when a request was meant to be sent.
 
 The floor is measured once, in a closed loop of 64 clients: for refresh a gin handler that makes

@@ -16,11 +16,21 @@ import (
 
 // PropagationConfig says who is told, and how often.
 type PropagationConfig struct {
-	// Subscribers is the validators in this process, each with a connection of its own.
-	Subscribers int
-	// Rate is log-offs a second.
+	// Subscribers are the numbers of validators in this process, each with a connection of its
+	// own, one after the other.
+	Subscribers []int
+	// Rate is how many sessions end a second.
 	Rate float64
+	// By says how: ByLogOff or, in an own server, ByRevoke.
+	By string
 }
+
+// The ways to end a session: its browser's POST /auth/logoff/, and an operator's POST
+// /admin/v1/revocations.
+const (
+	ByLogOff = "log-off"
+	ByRevoke = "revoke"
+)
 
 const (
 	// propagationWorkers bounds the log-offs under way.
@@ -29,13 +39,28 @@ const (
 	subscriberTokens = 1000
 )
 
-// Propagation measures how long a log-off takes from the request until the last of the
-// subscribers refuses the session's token.
+// Propagation measures how long the end of a session takes from the request until the last of
+// the subscribers refuses the session's token.
 func (b *Bench) Propagation(ctx context.Context, cfg PropagationConfig) error {
 	if err := b.Server.hasService(); err != nil {
 		return err
 	}
+	end, stop, err := b.Server.ending(cfg.By)
+	if err != nil {
+		return err
+	}
+	defer stop()
 	b.Report.SizeOf = "subscribers"
+	for _, n := range cfg.Subscribers {
+		if err := b.propagateTo(ctx, n, cfg, end); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// propagateTo measures so many subscribers, with sessions of their own: each ends once.
+func (b *Bench) propagateTo(ctx context.Context, subscribers int, cfg PropagationConfig, end endSession) error {
 	turns := max(b.Turns, 1)
 	perTurn := (b.Warmup + b.Duration/time.Duration(turns)).Seconds() * cfg.Rate
 	sessions, err := b.SignIn(ctx, turns*(int(math.Ceil(perTurn))+1))
@@ -43,17 +68,17 @@ func (b *Bench) Propagation(ctx context.Context, cfg PropagationConfig) error {
 	if err != nil {
 		return err
 	}
-	services, err := b.subscribe(ctx, sessions[0].token, cfg.Subscribers)
+	services, err := b.subscribe(ctx, sessions[0].token, subscribers)
 	defer closeAll(services)
 	if err != nil {
 		return err
 	}
 	heard := make([]time.Time, propagationWorkers)
-	p := &propagation{server: b.Server, services: services, sessions: sessions, ended: heard}
+	p := &propagation{end: end, services: services, sessions: sessions, ended: heard}
 	if err := p.bind(ctx, b.Progress); err != nil {
 		return err
 	}
-	floor, stop, err := b.propagationFloor(cfg.Subscribers, heard)
+	floor, stop, err := b.propagationFloor(subscribers, heard)
 	if err != nil {
 		return err
 	}
@@ -64,8 +89,8 @@ func (b *Bench) Propagation(ctx context.Context, cfg PropagationConfig) error {
 			Ended: func(worker int) time.Time { return heard[worker] },
 		}.Run(ctx, work)
 	}
-	own, peer := b.beside(ctx, fmt.Sprintf("log off, %d subscribers", cfg.Subscribers), in, p.logOff, floor)
-	b.add(report.Run{Name: "log off to refused", Loop: "open", Concurrency: propagationWorkers, Size: cfg.Subscribers}, own, peer)
+	own, peer := b.beside(ctx, fmt.Sprintf("%s, %d subscribers", cfg.By, subscribers), in, p.endNext, floor)
+	b.add(report.Run{Name: cfg.By + " to refused", Loop: "open", Concurrency: propagationWorkers, Size: subscribers}, own, peer)
 	return ended(ctx)
 }
 
@@ -100,7 +125,7 @@ func closeAll(services []*validator.Validator) {
 
 // propagation ends sessions and waits for the subscribers.
 type propagation struct {
-	server   *Server
+	end      endSession
 	services []*validator.Validator
 	sessions []*browser
 	heard    []*hearing // one for each session
@@ -135,18 +160,18 @@ func (p *propagation) bind(ctx context.Context, progress Progress) error {
 }
 
 var (
-	errNoSessions = errors.New("no session is left to log off")
-	errAccepted   = errors.New("a subscriber that was told of the log-off accepts the token")
+	errNoSessions = errors.New("no session is left to end")
+	errAccepted   = errors.New("a subscriber that was told of the end accepts the token")
 )
 
-// logOff ends the next session, waits until all subscribers refuse its token, and notes when
+// endNext ends the next session, waits until all subscribers refuse its token, and notes when
 // the last one did: that may be before the answer is here. Then it asks one of them, to be sure.
-func (p *propagation) logOff(ctx context.Context, worker int) error {
+func (p *propagation) endNext(ctx context.Context, worker int) error {
 	i := int(p.next.Add(1)) - 1
 	if i >= len(p.sessions) {
 		return errNoSessions
 	}
-	if err := p.server.logOff(ctx, p.sessions[i]); err != nil {
+	if err := p.end(ctx, p.sessions[i]); err != nil {
 		return err
 	}
 	ended, err := p.heard[i].wait(ctx)

@@ -1,0 +1,195 @@
+package benchrun
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// quiet is a Progress that says nothing.
+type quiet struct{}
+
+func (quiet) Begin(string, int) {}
+func (quiet) Add(int)           {}
+func (quiet) End()              {}
+
+// fakeBroker answers sign-ins and log-offs, and refuses the first few with 429.
+type fakeBroker struct {
+	refuse, signedIn, signedOut, atOnce, most atomic.Int64
+}
+
+func (f *fakeBroker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	now := f.atOnce.Add(1)
+	defer f.atOnce.Add(-1)
+	for most := f.most.Load(); now > most && !f.most.CompareAndSwap(most, now); most = f.most.Load() {
+	}
+	switch {
+	case r.URL.Path == "/auth/sign-in/" && f.refuse.Add(-1) >= 0:
+		w.Header().Set("Retry-After", "1")
+		w.WriteHeader(http.StatusTooManyRequests)
+		_, _ = io.WriteString(w, `{"code":"too_many_attempts"}`)
+	case r.URL.Path == "/auth/sign-in/":
+		http.SetCookie(w, &http.Cookie{Name: "c", Value: "v"})
+		_, _ = fmt.Fprintf(w, `{"access_token":"t%d","CSRF_token":"x"}`, f.signedIn.Add(1))
+	case r.URL.Path == "/auth/logoff/":
+		f.signedOut.Add(1)
+		_, _ = io.WriteString(w, `{}`)
+	default:
+		_, _ = io.WriteString(w, `{}`)
+	}
+}
+
+func startFake(t *testing.T) (*fakeBroker, *Bench) {
+	t.Helper()
+	f := &fakeBroker{}
+	server := httptest.NewServer(f)
+	t.Cleanup(server.Close)
+	s, err := At(t.Context(), Options{URL: server.URL + "/", Account: Account{"ada", "lovelace"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Close)
+	return f, &Bench{Server: s, Progress: quiet{}}
+}
+
+// A server's throttle counts a sign-in under way as a failure, and says when to come again.
+func TestSignInRespectsTheThrottle(t *testing.T) {
+	f, b := startFake(t)
+	f.refuse.Store(2)
+	sessions, err := b.SignIn(t.Context(), 20)
+	if err != nil || len(sessions) != 20 {
+		t.Fatalf("%d sessions, error %v", len(sessions), err)
+	}
+	if most := f.most.Load(); most > remoteSignIns {
+		t.Errorf("%d sign-ins at once, want at most %d", most, remoteSignIns)
+	}
+	b.SignOut(t.Context(), sessions)
+	if n := f.signedOut.Load(); n != 20 {
+		t.Errorf("%d of 20 sessions were ended", n)
+	}
+}
+
+// What is open when the bench is stopped is ended all the same.
+func TestSignInStopped(t *testing.T) {
+	f, b := startFake(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	sessions, err := b.SignIn(ctx, 1_000_000)
+	if !errors.Is(err, context.DeadlineExceeded) || len(sessions) == 0 {
+		t.Fatalf("%d sessions, error %v", len(sessions), err)
+	}
+	b.SignOut(ctx, sessions[:min(len(sessions), 50)])
+	if f.signedOut.Load() == 0 {
+		t.Error("no session was ended")
+	}
+}
+
+func TestSignInGivesUp(t *testing.T) {
+	f, b := startFake(t)
+	f.refuse.Store(1 << 40)
+	b.Server.options.Account.Username = "ada"
+	sessions, err := b.SignIn(t.Context(), 1)
+	var refused *statusError
+	if !errors.As(err, &refused) || refused.status != http.StatusTooManyRequests || len(sessions) != 0 {
+		t.Fatalf("%d sessions, error %v", len(sessions), err)
+	}
+	if text := err.Error(); !strings.Contains(text, "too_many_attempts") || strings.Contains(text, "lovelace") {
+		t.Errorf("the error says %q", text)
+	}
+}
+
+func TestAccountsAreNotPrinted(t *testing.T) {
+	a := Account{"ada", "lovelace"}
+	for _, text := range []string{fmt.Sprint(a), fmt.Sprintf("%v %+v %#v", a, a, &a), a.String()} {
+		if strings.Contains(text, "lovelace") {
+			t.Errorf("%q", text)
+		}
+	}
+}
+
+// TestRing holds that no two workers share a session, and that all are used.
+func TestRing(t *testing.T) {
+	const sessions, workers = 10, 4
+	all := make([]*browser, sessions)
+	for i := range all {
+		all[i] = &browser{}
+	}
+	r := newRing(all, workers)
+	owner := map[*browser]int{}
+	for worker := range workers {
+		for range 3 * sessions {
+			b := r.take(worker)
+			if of, ok := owner[b]; ok && of != worker {
+				t.Fatalf("workers %d and %d share a session", of, worker)
+			}
+			owner[b] = worker
+		}
+	}
+	if len(owner) != sessions {
+		t.Errorf("%d of %d sessions are used", len(owner), sessions)
+	}
+}
+
+func TestEachStopsAtAnError(t *testing.T) {
+	no := errors.New("no")
+	var calls atomic.Int64
+	err := each(t.Context(), 1000, 3, func(_ context.Context, i int) error {
+		calls.Add(1)
+		if i == 5 {
+			return no
+		}
+		return nil
+	})
+	if !errors.Is(err, no) {
+		t.Errorf("error %v", err)
+	}
+	if n := calls.Load(); n == 1000 {
+		t.Error("it went on to the end")
+	}
+	if err := each(t.Context(), 0, 3, nil); err != nil {
+		t.Errorf("nothing to do: %v", err)
+	}
+}
+
+func TestAudience(t *testing.T) {
+	for _, c := range []struct{ payload, want string }{
+		{"eyJhdWQiOiJvbmUifQ", "one"},           // {"aud":"one"}
+		{"eyJhdWQiOlsib25lIiwidHdvIl19", "one"}, // {"aud":["one","two"]}
+		{"eyJhdWQiOltdfQ", ""}, {"e30", ""}, {"?", ""},
+	} {
+		got, err := audience("e30." + c.payload + ".x")
+		if got != c.want || (err == nil) != (c.want != "") {
+			t.Errorf("%s: %q, error %v", c.payload, got, err)
+		}
+	}
+	if _, err := audience("no token"); err == nil {
+		t.Error("what is no token has an audience")
+	}
+}
+
+// A wait is over when the last one has heard, and not before.
+func TestHearing(t *testing.T) {
+	h := newHearing(2)
+	h.one()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if _, err := h.wait(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("one of two heard, and the wait is over: %v", err)
+	}
+	before := time.Now()
+	h.one()
+	if last, err := h.wait(t.Context()); err != nil || last.Before(before) {
+		t.Errorf("the last one heard at %v, error %v", last, err)
+	}
+}
