@@ -26,21 +26,28 @@ type member struct {
 	name, value string
 }
 
-// readObject appends the members of the JSON object in raw to into. Unlike
+// readObject appends the members of a JSON object to into, of which they are parts. Unlike
 // encoding/json it refuses duplicate members (at every depth), does not fold the case
 // of names and does not replace invalid UTF-8: two readers of one token must never see
-// two different tokens. The members are parts of text, a copy of raw.
-func readObject(raw []byte, into []member) (text string, members []member, err error) {
-	if !utf8.Valid(raw) || !json.Valid(raw) {
-		return "", nil, errNotObject
+// two different tokens.
+func readObject(text string, into []member) ([]member, error) {
+	if members, ok := readPlain(text, into); ok {
+		return members, nil
 	}
-	w := walker{text: string(raw)}
+	return readAny(text, into)
+}
+
+// readAny is readObject for JSON of any form.
+func readAny(text string, into []member) ([]member, error) {
+	if !utf8.ValidString(text) || !json.Valid([]byte(text)) {
+		return nil, errNotObject
+	}
+	w := walker{text: text}
 	w.space()
 	if w.text[w.at] != '{' {
-		return "", nil, errNotObject
+		return nil, errNotObject
 	}
-	members, err = w.object(0, into)
-	return w.text, members, err
+	return w.object(0, into)
 }
 
 // walker goes through JSON text that is known to be valid.
