@@ -59,7 +59,7 @@ func (r *Report) Plot(file string) (err error) {
 	for i, c := range plot.Align(column, tiles, draw.New(canvas)) {
 		panels[i].Draw(c[0])
 	}
-	f, err := os.Create(file) //nolint:gosec // the operator names it
+	f, err := os.Create(file)
 	if err != nil {
 		return fmt.Errorf("drawing: %w", err)
 	}

@@ -67,14 +67,14 @@ func startFake(t *testing.T) (*fakeBroker, *Bench) {
 func TestSignInRespectsTheThrottle(t *testing.T) {
 	f, b := startFake(t)
 	f.refuse.Store(2)
-	sessions, err := b.SignIn(t.Context(), 20)
+	sessions, err := b.signIn(t.Context(), 20)
 	if err != nil || len(sessions) != 20 {
 		t.Fatalf("%d sessions, error %v", len(sessions), err)
 	}
 	if most := f.most.Load(); most > remoteSignIns {
 		t.Errorf("%d sign-ins at once, want at most %d", most, remoteSignIns)
 	}
-	b.SignOut(t.Context(), sessions)
+	b.signOut(t.Context(), sessions)
 	if n := f.signedOut.Load(); n != 20 {
 		t.Errorf("%d of 20 sessions were ended", n)
 	}
@@ -85,11 +85,11 @@ func TestSignInStopped(t *testing.T) {
 	f, b := startFake(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	sessions, err := b.SignIn(ctx, 1_000_000)
+	sessions, err := b.signIn(ctx, 1_000_000)
 	if !errors.Is(err, context.DeadlineExceeded) || len(sessions) == 0 {
 		t.Fatalf("%d sessions, error %v", len(sessions), err)
 	}
-	b.SignOut(ctx, sessions[:min(len(sessions), 50)])
+	b.signOut(ctx, sessions[:min(len(sessions), 50)])
 	if f.signedOut.Load() == 0 {
 		t.Error("no session was ended")
 	}
@@ -99,7 +99,7 @@ func TestSignInGivesUp(t *testing.T) {
 	f, b := startFake(t)
 	f.refuse.Store(1 << 40)
 	b.Server.options.Account.Username = "ada"
-	sessions, err := b.SignIn(t.Context(), 1)
+	sessions, err := b.signIn(t.Context(), 1)
 	var refused *statusError
 	if !errors.As(err, &refused) || refused.status != http.StatusTooManyRequests || len(sessions) != 0 {
 		t.Fatalf("%d sessions, error %v", len(sessions), err)

@@ -44,15 +44,21 @@ func (s *Server) get(ctx context.Context, path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	body, _, err := s.do(req, path)
-	return body, err
+	answer, err := s.do(req, path)
+	return answer.body, err
+}
+
+// reply is an answer that was read.
+type reply struct {
+	body    []byte
+	cookies []*http.Cookie
 }
 
 // post sends JSON, and the cookie if there is one; the answer has to be a 200 or 202.
-func (s *Server) post(ctx context.Context, path, body, cookie string) ([]byte, *http.Response, error) {
+func (s *Server) post(ctx context.Context, path, body, cookie string) (reply, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.options.URL+path, strings.NewReader(body))
 	if err != nil {
-		return nil, nil, err
+		return reply{}, err
 	}
 	req.Header.Set("Content-Type", "application/json")
 	if cookie != "" {
@@ -61,20 +67,20 @@ func (s *Server) post(ctx context.Context, path, body, cookie string) ([]byte, *
 	return s.do(req, path)
 }
 
-func (s *Server) do(req *http.Request, path string) ([]byte, *http.Response, error) {
+func (s *Server) do(req *http.Request, path string) (reply, error) {
 	resp, err := s.http.Do(req)
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: %w", path, errors.Unwrap(err)) // without the URL, which may be long
+		return reply{}, fmt.Errorf("%s: %w", path, errors.Unwrap(err)) // without the URL, which may be long
 	}
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, answerLimit))
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s: reading the answer: %w", path, err)
+		return reply{}, fmt.Errorf("%s: reading the answer: %w", path, err)
 	}
 	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusAccepted {
-		return nil, nil, refusedBy(path, resp, body)
+		return reply{}, refusedBy(path, resp, body)
 	}
-	return body, resp, nil
+	return reply{body, resp.Cookies()}, nil
 }
 
 func refusedBy(path string, resp *http.Response, body []byte) error {
@@ -93,16 +99,15 @@ func refusedBy(path string, resp *http.Response, body []byte) error {
 }
 
 // signedIn takes the cookie and the tokens of an answer to a sign-in.
-func signedIn(body []byte, resp *http.Response) (*browser, error) {
+func signedIn(r reply) (*browser, error) {
 	var answer struct {
 		AccessToken string `json:"access_token"`
 		CSRFToken   string `json:"CSRF_token"`
 	}
-	cookies := resp.Cookies()
-	if err := json.Unmarshal(body, &answer); err != nil || answer.AccessToken == "" || answer.CSRFToken == "" || len(cookies) != 1 {
+	if err := json.Unmarshal(r.body, &answer); err != nil || answer.AccessToken == "" || answer.CSRFToken == "" || len(r.cookies) != 1 {
 		return nil, errors.New("the answer to a sign-in is not one of a tokenbroker")
 	}
-	return &browser{cookie: cookies[0].Name + "=" + cookies[0].Value, csrf: answer.CSRFToken, token: answer.AccessToken}, nil
+	return &browser{cookie: r.cookies[0].Name + "=" + r.cookies[0].Value, csrf: answer.CSRFToken, token: answer.AccessToken}, nil
 }
 
 // refresh rotates the session.
@@ -113,21 +118,20 @@ func (s *Server) refresh(ctx context.Context, b *browser) error {
 
 // refreshed rotates the session and returns the answer.
 func (s *Server) refreshed(ctx context.Context, b *browser) ([]byte, error) {
-	body, resp, err := s.post(ctx, "/auth/refresh/", `{"CSRF_token":"`+b.csrf+`"}`, b.cookie)
+	r, err := s.post(ctx, "/auth/refresh/", `{"CSRF_token":"`+b.csrf+`"}`, b.cookie)
 	if err != nil {
 		return nil, err
 	}
-	cookies := resp.Cookies()
-	if len(cookies) != 1 {
-		return nil, fmt.Errorf("%d cookies in the answer to a refresh, want 1", len(cookies))
+	if len(r.cookies) != 1 {
+		return nil, fmt.Errorf("%d cookies in the answer to a refresh, want 1", len(r.cookies))
 	}
-	b.cookie = cookies[0].Name + "=" + cookies[0].Value
-	return body, nil
+	b.cookie = r.cookies[0].Name + "=" + r.cookies[0].Value
+	return r.body, nil
 }
 
 // logOff ends the session.
 func (s *Server) logOff(ctx context.Context, b *browser) error {
-	_, _, err := s.post(ctx, "/auth/logoff/", `{"CSRF_token":"`+b.csrf+`"}`, b.cookie)
+	_, err := s.post(ctx, "/auth/logoff/", `{"CSRF_token":"`+b.csrf+`"}`, b.cookie)
 	return err
 }
 

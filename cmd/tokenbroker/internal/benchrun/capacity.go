@@ -107,7 +107,7 @@ func (b *Bench) Growth(ctx context.Context, cfg GrowthConfig) error {
 	defer stop()
 	var sessions []*browser
 	for _, n := range cfg.Sizes {
-		more, err := b.SignIn(ctx, max(n-len(sessions), 0))
+		more, err := b.signIn(ctx, max(n-len(sessions), 0))
 		if err != nil {
 			return err
 		}

@@ -97,7 +97,7 @@ func signed(key *ecdsa.PrivateKey) (string, error) {
 func (h *handler) work(path, body string) load.Work {
 	cookie := ownCookie + "=" + strings.Repeat("r", 120)
 	return func(ctx context.Context, _ int) error {
-		_, _, err := h.server.post(ctx, path, body, cookie)
+		_, err := h.server.post(ctx, path, body, cookie)
 		return err
 	}
 }

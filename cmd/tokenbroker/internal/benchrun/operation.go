@@ -29,8 +29,8 @@ func (b *Bench) operation(ctx context.Context, op Operation, clients int) (work,
 		work, floor, err = b.signInWork(ctx, clients)
 		return work, floor, func() {}, err
 	}
-	sessions, err := b.SignIn(ctx, clients)
-	stop = func() { b.SignOut(ctx, sessions) }
+	sessions, err := b.signIn(ctx, clients)
+	stop = func() { b.signOut(ctx, sessions) }
 	if err != nil {
 		return nil, nil, stop, err
 	}
@@ -48,13 +48,13 @@ func (b *Bench) operation(ctx context.Context, op Operation, clients int) (work,
 			}
 		}
 	}
-	return work, floor, func() { stopFloor(); b.SignOut(ctx, sessions) }, nil
+	return work, floor, func() { stopFloor(); b.signOut(ctx, sessions) }, nil
 }
 
 // verifying is the work of having each client's token verified over HTTP.
 func (b *Bench) verifying(sessions []*browser) load.Work {
 	return func(ctx context.Context, worker int) error {
-		_, _, err := b.Server.post(ctx, "/auth/verify/", `{"token":"`+sessions[worker].token+`"}`, "")
+		_, err := b.Server.post(ctx, "/auth/verify/", `{"token":"`+sessions[worker].token+`"}`, "")
 		return err
 	}
 }
@@ -89,7 +89,7 @@ func (b *Bench) signInWork(ctx context.Context, clients int) (work, floor load.W
 	b.Report.Notes = append(b.Report.Notes, fmt.Sprintf("passwords cost what they do in service: argon2id with %d MiB and %d passes", s.params.Memory/1024, s.params.Time))
 	hasher := password.New(s.params, runtime.GOMAXPROCS(0), floorClients, 0)
 	return func(ctx context.Context, worker int) error {
-			_, _, err := s.post(ctx, "/auth/sign-in/", signInBody(Account{ownUser(worker), ownPassword}), "")
+			_, err := s.post(ctx, "/auth/sign-in/", signInBody(Account{ownUser(worker), ownPassword}), "")
 			return err
 		}, func(ctx context.Context, _ int) error {
 			_, err := hasher.Hash(ctx, strings.Repeat("p", len(ownPassword)))

@@ -63,8 +63,8 @@ func (b *Bench) Propagation(ctx context.Context, cfg PropagationConfig) error {
 func (b *Bench) propagateTo(ctx context.Context, subscribers int, cfg PropagationConfig, end endSession) error {
 	turns := max(b.Turns, 1)
 	perTurn := (b.Warmup + b.Duration/time.Duration(turns)).Seconds() * cfg.Rate
-	sessions, err := b.SignIn(ctx, turns*(int(math.Ceil(perTurn))+1))
-	defer func() { b.SignOut(ctx, sessions) }()
+	sessions, err := b.signIn(ctx, turns*(int(math.Ceil(perTurn))+1))
+	defer func() { b.signOut(ctx, sessions) }()
 	if err != nil {
 		return err
 	}

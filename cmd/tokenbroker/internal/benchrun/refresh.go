@@ -24,8 +24,8 @@ type RefreshConfig struct {
 func (b *Bench) Refresh(ctx context.Context, cfg RefreshConfig) error {
 	b.Report.SizeOf = "sessions"
 	most := slices.Max(cfg.Clients)
-	sessions, err := b.SignIn(ctx, max(cfg.Sessions, most))
-	defer func() { b.SignOut(ctx, sessions) }()
+	sessions, err := b.signIn(ctx, max(cfg.Sessions, most))
+	defer func() { b.signOut(ctx, sessions) }()
 	if err != nil {
 		return err
 	}

@@ -24,9 +24,9 @@ const (
 	signInTries  = 5
 )
 
-// SignIn opens n sessions: in an own server within the process, at a URL over HTTP, a few at
+// signIn opens n sessions: in an own server within the process, at a URL over HTTP, a few at
 // a time and as its throttle allows. With an error it returns those that are open.
-func (b *Bench) SignIn(ctx context.Context, n int) ([]*browser, error) {
+func (b *Bench) signIn(ctx context.Context, n int) ([]*browser, error) {
 	b.Progress.Begin("sign in", n)
 	defer b.Progress.End()
 	s, atOnce := b.Server, remoteSignIns
@@ -57,9 +57,9 @@ func (b *Bench) SignIn(ctx context.Context, n int) ([]*browser, error) {
 	return sessions, nil
 }
 
-// SignOut ends the sessions at a URL, as far as that can be done; an own server's end with it.
+// signOut ends the sessions at a URL, as far as that can be done; an own server's end with it.
 // It goes on when ctx has ended, for a while.
-func (b *Bench) SignOut(ctx context.Context, sessions []*browser) {
+func (b *Bench) signOut(ctx context.Context, sessions []*browser) {
 	if b.Server.Own() || len(sessions) == 0 {
 		return
 	}
@@ -111,9 +111,9 @@ const ownCookie = "refresh_cookie"
 func (s *Server) signInOverHTTP(ctx context.Context, as Account) (*browser, error) {
 	body := signInBody(as)
 	for try := 1; ; try++ {
-		answer, resp, err := s.post(ctx, "/auth/sign-in/", body, "")
+		answer, err := s.post(ctx, "/auth/sign-in/", body, "")
 		if err == nil {
-			return signedIn(answer, resp)
+			return signedIn(answer)
 		}
 		var refused *statusError
 		if !errors.As(err, &refused) || refused.after == 0 || refused.after > longestPause || try == signInTries {

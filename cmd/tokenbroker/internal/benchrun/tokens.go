@@ -12,14 +12,14 @@ import (
 // tokenSessions is how many sessions at a URL give the tokens, by refreshing.
 const tokenSessions = 16
 
-// Tokens gives n different access tokens: of an own server from as many sign-ins, of one at a
+// tokens gives n different access tokens: of an own server from as many sign-ins, of one at a
 // URL from the refreshes of a few sessions, which the caller ends.
-func (b *Bench) Tokens(ctx context.Context, n int) (tokens []string, sessions []*browser, err error) {
+func (b *Bench) tokens(ctx context.Context, n int) (tokens []string, sessions []*browser, err error) {
 	first := n
 	if !b.Server.Own() {
 		first = min(n, tokenSessions)
 	}
-	sessions, err = b.SignIn(ctx, first)
+	sessions, err = b.signIn(ctx, first)
 	if err != nil {
 		return nil, sessions, err
 	}

@@ -43,8 +43,8 @@ func (b *Bench) Validate(ctx context.Context, cfg ValidateConfig) error {
 	b.Report.Floor = "time.Since, or the signature: one time.Since for a token seen before, the raw signature check for one seen for the first time"
 	b.Report.Notes = append(b.Report.Notes, fmt.Sprintf("seen before: the percentiles are of means of %d calls, with the tokens in random order", batch))
 	most := max(slices.Max(cfg.Tokens), min(sightTokens, 10*slices.Max(cfg.Tokens)))
-	tokens, sessions, err := b.Tokens(ctx, most)
-	defer func() { b.SignOut(ctx, sessions) }()
+	tokens, sessions, err := b.tokens(ctx, most)
+	defer func() { b.signOut(ctx, sessions) }()
 	if err != nil {
 		return err
 	}
@@ -156,12 +156,12 @@ type timedCalls func(ctx context.Context, h load.Histogram, until time.Time) err
 // batches calls f with the numbers below n, in random order, and times so many calls at once.
 // It can be used by several goroutines.
 func batches(size, n int, f func(i int) error) timedCalls {
-	order := rand.Perm(n)
+	order := rand.Perm(n) //nolint:gosec // an order, no secret
 	for len(order) < batch {
 		order = append(order, order...)
 	}
 	return func(ctx context.Context, h load.Histogram, until time.Time) error {
-		at := rand.IntN(len(order)) // not all at the same token
+		at := rand.IntN(len(order)) //nolint:gosec // a place to begin, no secret: not all at the same token
 		for ctx.Err() == nil {
 			began := time.Now()
 			if !began.Before(until) {
