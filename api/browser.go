@@ -1,21 +1,14 @@
 package api
 
 import (
+	"fmt"
 	"net/http"
+	"strconv"
 	"time"
 
 	"tokenbroker/broker"
+	"tokenbroker/internal/jsontext"
 )
-
-// grantAnswer is the body of a sign-in and a refresh. The refresh token is in the cookie alone.
-type grantAnswer struct {
-	AccessToken string         `json:"access_token"`
-	TokenType   string         `json:"token_type"`
-	Expires     int64          `json:"expires"`    // Unix seconds
-	ExpiresIn   int64          `json:"expires_in"` // seconds
-	CSRFToken   string         `json:"CSRF_token"`
-	User        map[string]any `json:"user,omitempty"`
-}
 
 // logOffAnswer is the body of a log-off.
 type logOffAnswer struct {
@@ -118,11 +111,28 @@ func (s *server) grant(w http.ResponseWriter, g *broker.Grant, err error) error 
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, http.StatusOK, grantAnswer{
-		AccessToken: g.AccessToken, TokenType: "Bearer",
-		Expires: g.ExpiresAt.Unix(), ExpiresIn: int64(g.ExpiresIn / time.Second),
-		CSRFToken: g.CSRFToken, User: g.User,
-	})
+	body, err := appendGrant(make([]byte, 0, 2048), g)
+	if err != nil {
+		return err
+	}
+	writeBody(w, http.StatusOK, "application/json", body)
+	return nil
+}
+
+// appendGrant appends the body of a sign-in and a refresh: expires in Unix seconds, expires_in
+// in seconds. The refresh token is in the cookie alone.
+func appendGrant(b []byte, g *broker.Grant) ([]byte, error) {
+	b = jsontext.AppendString(append(b, `{"access_token":`...), g.AccessToken)
+	b = strconv.AppendInt(append(b, `,"token_type":"Bearer","expires":`...), g.ExpiresAt.Unix(), 10)
+	b = strconv.AppendInt(append(b, `,"expires_in":`...), int64(g.ExpiresIn/time.Second), 10)
+	b = jsontext.AppendString(append(b, `,"CSRF_token":`...), g.CSRFToken)
+	if len(g.User) > 0 {
+		var err error
+		if b, err = jsontext.AppendObject(append(b, `,"user":`...), g.User); err != nil {
+			return nil, fmt.Errorf("encoding the user: %w", err)
+		}
+	}
+	return append(b, '}'), nil
 }
 
 func noSession() error {

@@ -169,13 +169,13 @@ func (b *Broker) ask(ctx context.Context, msg shardMessage) (shardResult, error)
 // grant makes the answer of a committed step. With an error it is without an access token,
 // and the rest still holds: the step is on disk, so its refresh token has to reach the
 // browser, or the next refresh would look like a thief's.
-func (b *Broker) grant(ctx context.Context, eff session.Effects, token refreshToken) (*Grant, error) {
+func (b *Broker) grant(ctx context.Context, eff session.Effects, token refreshToken, csrf string) (*Grant, error) {
 	now := b.cfg.Clock.Now()
 	token.generation = eff.Session.Generation
 	g := &Grant{
 		RefreshToken:  token.encode(b.cfg.Secrets),
 		RefreshMaxAge: eff.Session.EndsAt(b.cfg.Policy).Sub(now),
-		CSRFToken:     csrfToken(b.cfg.Secrets, eff.Session.SID),
+		CSRFToken:     csrf,
 		User:          b.userObject(eff.User), UID: eff.Session.UID, SID: eff.Session.SID,
 	}
 	access, err := b.accessToken(ctx, eff)

@@ -1,60 +1,63 @@
 package broker
 
 import (
-	"encoding/json"
 	"fmt"
+	"strconv"
 
 	"github.com/google/uuid"
 
 	"tokenbroker/broker/session"
+	"tokenbroker/internal/jsontext"
 )
 
-// accessClaims are the claims of an access token (RFC 9068 §2.2, and sid, sep, cep).
-type accessClaims struct {
-	Issuer    string   `json:"iss"`
-	Subject   string   `json:"sub"`
-	Audience  []string `json:"aud"`
-	Expires   int64    `json:"exp"`
-	IssuedAt  int64    `json:"iat"`
-	NotBefore int64    `json:"nbf"`
-	ID        string   `json:"jti"`
-	ClientID  string   `json:"client_id"`
-	SID       string   `json:"sid,omitempty"`
-	Scope     string   `json:"scope,omitempty"`
-	AuthTime  int64    `json:"auth_time,omitempty"`
-	ACR       string   `json:"acr,omitempty"`
-	AMR       []string `json:"amr,omitempty"`
-	// SEP and CEP are never left out: a token without them is refused.
-	SEP int64 `json:"sep"`
-	CEP int64 `json:"cep"`
-}
-
-// encodeClaims builds the claims of the token that a committed step fixed: the standard
-// ones, then custom, by name. A custom claim of a reserved name is an error.
+// encodeClaims builds the claims of the token that a committed step fixed: those of an access
+// token (RFC 9068 §2.2), sid, sep and cep, then custom, by name. A custom claim of a reserved
+// name is an error. sep and cep are never left out: a token without them is refused.
 func encodeClaims(issuer string, audience []string, eff session.Effects, custom map[string]any) ([]byte, error) {
 	jti, err := uuid.NewV7()
 	if err != nil {
 		return nil, fmt.Errorf("making a jti: %w", err)
 	}
 	s := eff.Session
-	standard, err := json.Marshal(accessClaims{
-		Issuer: issuer, Subject: s.UID, Audience: audience,
-		Expires: eff.ExpiresAt, IssuedAt: eff.IssuedAt, NotBefore: eff.IssuedAt, ID: jti.String(),
-		ClientID: s.ClientID, SID: s.SID, Scope: s.Scope, AuthTime: s.AuthTime,
-		ACR: s.ACR, AMR: s.AMR, SEP: s.SEP, CEP: s.CEP,
-	})
-	if err != nil || len(custom) == 0 {
-		return standard, err
+	b := make([]byte, 0, 768)
+	b = jsontext.AppendString(append(b, `{"iss":`...), issuer)
+	b = jsontext.AppendString(append(b, `,"sub":`...), s.UID)
+	b = jsontext.AppendStrings(append(b, `,"aud":`...), audience)
+	b = strconv.AppendInt(append(b, `,"exp":`...), eff.ExpiresAt, 10)
+	b = strconv.AppendInt(append(b, `,"iat":`...), eff.IssuedAt, 10)
+	b = strconv.AppendInt(append(b, `,"nbf":`...), eff.IssuedAt, 10)
+	b = jsontext.AppendString(append(b, `,"jti":`...), jti.String())
+	b = jsontext.AppendString(append(b, `,"client_id":`...), s.ClientID)
+	b = appendClaim(b, `,"sid":`, s.SID)
+	b = appendClaim(b, `,"scope":`, s.Scope)
+	if s.AuthTime != 0 {
+		b = strconv.AppendInt(append(b, `,"auth_time":`...), s.AuthTime, 10)
+	}
+	b = appendClaim(b, `,"acr":`, s.ACR)
+	if len(s.AMR) > 0 {
+		b = jsontext.AppendStrings(append(b, `,"amr":`...), s.AMR)
+	}
+	b = strconv.AppendInt(append(b, `,"sep":`...), s.SEP, 10)
+	b = strconv.AppendInt(append(b, `,"cep":`...), s.CEP, 10)
+	if len(custom) == 0 {
+		return append(b, '}'), nil
 	}
 	for name := range custom {
 		if ReservedClaim(name) {
 			return nil, fmt.Errorf("custom claim %q has a reserved name", name)
 		}
 	}
-	added, err := json.Marshal(custom)
-	if err != nil {
+	standard := len(b)
+	if b, err = jsontext.AppendObject(b, custom); err != nil {
 		return nil, fmt.Errorf("custom claims: %w", err)
 	}
-	standard[len(standard)-1] = ','
-	return append(standard, added[1:]...), nil
+	b[standard] = ',' // in the place of its brace
+	return b, nil
+}
+
+func appendClaim(b []byte, name, text string) []byte {
+	if text == "" {
+		return b
+	}
+	return jsontext.AppendString(append(b, name...), text)
 }

@@ -18,7 +18,7 @@ func (b *Broker) LogOff(ctx context.Context, refreshText, csrf string, req Reque
 		return LogOffResult{}, nil //nolint:nilerr // nothing to end is not an error of a log-off
 	}
 	uid, sid := token.uid.String(), token.sid.String()
-	if !csrfMatches(b.cfg.Secrets, sid, csrf) {
+	if _, ok := csrfMatches(b.cfg.Secrets, sid, csrf); !ok {
 		b.audit(ctx, "csrf_mismatch", req, "uid", uid, "sid", sid)
 		return LogOffResult{}, errCSRF()
 	}

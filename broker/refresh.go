@@ -18,7 +18,8 @@ func (b *Broker) Refresh(ctx context.Context, refreshText, csrf string, req Requ
 		return nil, refused(session.RefuseUnknown)
 	}
 	uid, sid := token.uid.String(), token.sid.String()
-	if !csrfMatches(b.cfg.Secrets, sid, csrf) {
+	current, ok := csrfMatches(b.cfg.Secrets, sid, csrf)
+	if !ok {
 		b.audit(ctx, "csrf_mismatch", req, "uid", uid, "sid", sid)
 		return nil, errCSRF()
 	}
@@ -33,7 +34,7 @@ func (b *Broker) Refresh(ctx context.Context, refreshText, csrf string, req Requ
 		b.audit(ctx, "refresh_refused", req, "uid", uid, "sid", sid, "refusal", string(eff.Refusal), "generation", token.generation)
 		return nil, refused(eff.Refusal)
 	}
-	return b.grant(ctx, eff, token)
+	return b.grant(ctx, eff, token, current)
 }
 
 func errCSRF() *Error {

@@ -99,13 +99,17 @@ func csrfToken(secrets Secrets, sid string) string {
 	return csrfUnder(secrets.Keys(purposeCSRF)[0], sid)
 }
 
-// csrfMatches accepts a token made under the current or a previous master secret.
-func csrfMatches(secrets Secrets, sid, presented string) bool {
-	match := false
-	for _, key := range secrets.Keys(purposeCSRF) {
-		match = hmac.Equal([]byte(csrfUnder(key, sid)), []byte(presented)) || match
+// csrfMatches accepts a token made under the current or a previous master secret. It returns
+// the current one, which [csrfToken] would make anew.
+func csrfMatches(secrets Secrets, sid, presented string) (current string, ok bool) {
+	for i, key := range secrets.Keys(purposeCSRF) {
+		token := csrfUnder(key, sid)
+		if i == 0 {
+			current = token
+		}
+		ok = hmac.Equal([]byte(token), []byte(presented)) || ok
 	}
-	return match
+	return current, ok
 }
 
 func csrfUnder(key []byte, sid string) string {

@@ -131,5 +131,5 @@ func (b *Broker) openSession(ctx context.Context, uid string, open session.Open,
 		return nil, &Error{Code: CodeInvalidCredentials, Message: "Unknown user or wrong password."}
 	}
 	b.audit(ctx, "sign_in", req, append([]any{"uid", uid, "sid", sid, "client", open.ClientID, "acr", open.ACR}, account...)...)
-	return b.grant(ctx, result.effects, token)
+	return b.grant(ctx, result.effects, token, csrfToken(b.cfg.Secrets, result.effects.Session.SID))
 }

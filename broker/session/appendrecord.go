@@ -4,7 +4,8 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"strconv"
-	"unicode/utf8"
+
+	"tokenbroker/internal/jsontext"
 )
 
 // appendSession appends what json.Marshal makes of s.
@@ -34,11 +35,7 @@ func appendSession(b []byte, s *Session) ([]byte, error) {
 	b = appendNumber(b, `,"auth_time":`, s.AuthTime)
 	b = appendOptional(b, `,"acr":`, s.ACR)
 	if len(s.AMR) > 0 {
-		b = append(b, `,"amr":[`...)
-		for _, method := range s.AMR {
-			b = append(appendText(b, "", method), ',')
-		}
-		b[len(b)-1] = ']'
+		b = jsontext.AppendStrings(append(b, `,"amr":`...), s.AMR)
 	}
 	b = appendOptional(b, `,"device":`, s.Device)
 	b = appendOptional(b, `,"provider":`, s.Provider)
@@ -73,21 +70,5 @@ func appendOptional(b []byte, name, text string) []byte {
 }
 
 func appendText(b []byte, name, text string) []byte {
-	b = append(b, name...)
-	if plain(text) {
-		return append(append(append(b, '"'), text...), '"')
-	}
-	escaped, _ := json.Marshal(text) // a string: cannot fail
-	return append(b, escaped...)
-}
-
-// plain reports whether text is ASCII that encoding/json writes without an escape.
-func plain(text string) bool {
-	for i := range len(text) {
-		switch c := text[i]; {
-		case c < ' ', c >= utf8.RuneSelf-1, c == '"', c == '\\', c == '<', c == '>', c == '&':
-			return false
-		}
-	}
-	return true
+	return jsontext.AppendString(append(b, name...), text)
 }
