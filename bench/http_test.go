@@ -29,7 +29,10 @@ func BenchmarkRefreshHTTP(b *testing.B) {
 	for _, w := range wirings {
 		b.Run(w.name, func(b *testing.B) {
 			r := newRig(b, w.change)
-			measure(b, clients, refreshOverHTTP(b, r, client), peer{name: "gin-and-signature", work: ginAndSignature(b, r, client), share: 1})
+			work := refreshOverHTTP(b, r, client)
+			before := r.commits.Load()
+			measure(b, clients, work, peer{name: "gin-and-signature", work: ginAndSignature(b, r, client), share: 1})
+			b.ReportMetric(float64(b.N)/float64(r.commits.Load()-before), "refreshes/commit")
 		})
 	}
 	b.Run("gin-and-signature", func(b *testing.B) { measure(b, clients, ginAndSignature(b, newRig(b, nil), client)) })

@@ -27,14 +27,13 @@ const (
 	secret  = "lovelace"
 )
 
-// wirings are the brokers that are measured: as it is started, and with one shard, where
-// what waits is always decided and committed together.
+// wirings are the brokers that are measured: as it is started, with one shard, and with two.
 var wirings = []struct {
 	name   string
 	change func(*broker.Config)
 }{
 	{"broker", nil},
-	{"broker-one-shard", func(cfg *broker.Config) { cfg.Shards = 1 }},
+	{"broker-two-shards", func(cfg *broker.Config) { cfg.Shards = 2 }},
 }
 
 // rig is a broker on a real store, ledger and keyring, without a network.

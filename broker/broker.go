@@ -27,6 +27,10 @@ import (
 // that the broadcast is pending.
 const broadcastWait = 250 * time.Millisecond
 
+// gatherFor bounds how long a shard waits for those whom it has just answered together; with
+// a disk that is not slow it is a third of a commit.
+const gatherFor = 2 * time.Millisecond
+
 // Config wires a [Broker]. Everything without a stated default is required.
 type Config struct {
 	Store     store.Store
@@ -62,7 +66,7 @@ type Config struct {
 	// than Policy's AccessLife: services learn of a longer life first. It must not block; nil: as Policy has it.
 	AccessLife func() time.Duration
 
-	// Shards is the number of session shards; default 2. More of them decide side by side, but
+	// Shards is the number of session shards; default 1. More of them decide side by side, but
 	// come to the committer one by one, so that fewer refreshes share an fsync (bench/README.md).
 	Shards int
 	// Mailbox bounds each actor's queue; default 1024. A full one is CodeBusy.
@@ -90,7 +94,7 @@ type Broker struct {
 
 // New starts the actors. The caller owns the broker and has to Close it.
 func New(cfg Config) *Broker {
-	cfg.Shards = orDefault(cfg.Shards, 2)
+	cfg.Shards = orDefault(cfg.Shards, 1)
 	cfg.Mailbox = orDefault(cfg.Mailbox, 1024)
 	cfg.Signers = orDefault(cfg.Signers, 4)
 	b := &Broker{cfg: cfg, seed: maphash.MakeSeed(), signing: semaphore.NewWeighted(cfg.Signers)}
@@ -108,7 +112,7 @@ func New(cfg Config) *Broker {
 	})
 	for range cfg.Shards {
 		b.shards = append(b.shards, actor.Start(actor.Config[shardMessage, shardResult]{
-			Name: "shard", Mailbox: cfg.Mailbox, MaxBatch: 256,
+			Name: "shard", Mailbox: cfg.Mailbox, MaxBatch: 256, Gather: gatherFor,
 			Observer: cfg.ActorObserver, Logger: cfg.Logger,
 			New: func() actor.Handler[shardMessage, shardResult] {
 				s := &shard{

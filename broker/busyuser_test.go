@@ -216,7 +216,8 @@ func TestASecondCallIsAnsweredOnceTheFirstsEventIsInForce(t *testing.T) {
 						t.Errorf("%d: %t, %v", i, r.value, r.err)
 					}
 				}
-				if took := time.Since(begun); took != slow.each || len(h.ledger.events()) != 1 {
+				// The shard may wait a little for more to come, before the second is decided.
+				if took := time.Since(begun); took < slow.each || took > slow.each+2*time.Millisecond || len(h.ledger.events()) != 1 {
 					t.Errorf("answered after %v, %d events", took, len(h.ledger.events()))
 				}
 				if len(slow.flushed) != 2 || slow.flushed[0] != 1 || slow.flushed[1] != 1 {

@@ -59,7 +59,8 @@ func (a *Actor[Q, A]) collect() []*message[Q, A] {
 		}
 		batch = a.admit(batch, m)
 	}
-	for len(batch) < a.cfg.MaxBatch {
+	batch, open := a.gather(batch)
+	for open && len(batch) < a.cfg.MaxBatch {
 		select {
 		case m, open := <-a.mailbox:
 			if !open {
@@ -90,7 +91,9 @@ func (a *Actor[Q, A]) serve(handle Handler[Q, A], batch []*message[Q, A]) *Panic
 	}
 	a.counters.batches.Add(1)
 	a.counters.messages.Add(uint64(len(batch)))
-	results, failure := a.handle(handle, queries, time.Since(batch[0].entered))
+	began := time.Now()
+	results, failure := a.handle(handle, queries, began.Sub(batch[0].entered))
+	a.next = after(len(queries), len(a.mailbox), time.Since(began), a.cfg.Gather)
 	for i, m := range batch {
 		if results == nil {
 			m.reply <- Result[A]{Err: failure}

@@ -1,0 +1,107 @@
+package actor_test
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"tokenbroker/broker/actor"
+)
+
+// slow is a handler whose every batch takes 3 ms. It notes when each began, since the start,
+// and its size.
+type slow struct {
+	start time.Time
+	began []time.Duration
+	sizes []int
+}
+
+func (s *slow) handler() actor.Handler[int, int] {
+	s.start = time.Now()
+	return func(_ context.Context, batch []int) []actor.Result[int] {
+		s.began, s.sizes = append(s.began, time.Since(s.start)), append(s.sizes, len(batch))
+		time.Sleep(3 * time.Millisecond)
+		return make([]actor.Result[int], len(batch))
+	}
+}
+
+// TestGather runs scripts of when, in µs, messages come, against a handler that takes 3 ms.
+func TestGather(t *testing.T) {
+	const ms = 1000
+	for name, tt := range map[string]struct {
+		limit time.Duration
+		asks  []int
+		began []int
+		sizes []int
+	}{
+		"one at a time is never held up": {
+			limit: time.Hour, asks: []int{0, 3500, 9000}, began: []int{0, 3500, 9000}, sizes: []int{1, 1, 1},
+		},
+		"without a limit nobody is waited for": {
+			asks: []int{0, 100, 6100}, began: []int{0, 3000, 6100}, sizes: []int{1, 1, 1},
+		},
+		"the one that was just answered is waited for": { // one in the batch and one behind it: two are worth it
+			limit: time.Hour, asks: []int{0, 100, 3400}, began: []int{0, 3400}, sizes: []int{1, 2},
+		},
+		"all of the last batch are": {
+			limit: time.Hour, asks: []int{0, 100, 3400, 6500, 7100}, began: []int{0, 3400, 7100}, sizes: []int{1, 2, 2},
+		},
+		"for no longer than a third of its time": {
+			limit: time.Hour, asks: []int{0, 100, 4500}, began: []int{0, 4000, 8000}, sizes: []int{1, 1, 1},
+		},
+		"for no longer than the limit": {
+			limit: 300 * time.Microsecond, asks: []int{0, 100, 4500}, began: []int{0, 3300, 6600}, sizes: []int{1, 1, 1},
+		},
+		"one that stayed alone after all holds up nobody": {
+			limit: time.Hour, asks: []int{0, 100, 9000}, began: []int{0, 4000, 9000}, sizes: []int{1, 1, 1},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var s slow
+				a := start(t, actor.Config[int, int]{New: s.handler, Gather: tt.limit})
+				synctest.Wait() // the handler is made: its time begins
+				for _, at := range tt.asks {
+					time.Sleep(time.Until(s.start.Add(time.Duration(at) * time.Microsecond)))
+					ask(t.Context(), a, 1)
+					synctest.Wait()
+				}
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				began := make([]int, len(s.began))
+				for i, d := range s.began {
+					began[i] = int(d.Microseconds())
+				}
+				if !slices.Equal(began, tt.began) || !slices.Equal(s.sizes, tt.sizes) {
+					t.Errorf("batches of %v at %v µs, want %v at %v", s.sizes, began, tt.sizes, tt.began)
+				}
+			})
+		})
+	}
+}
+
+// TestStopCutsGatheringShort: what was accepted is answered at once when the actor is stopped.
+func TestStopCutsGatheringShort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGated()
+		a := start(t, actor.Config[int, int]{New: g.handler, Gather: time.Hour})
+		ask(t.Context(), a, 1)
+		synctest.Wait()
+		ask(t.Context(), a, 2)
+		time.Sleep(time.Minute) // the batch takes a minute, so the next may wait as long
+		close(g.gate)
+		synctest.Wait()
+		began := time.Now()
+		if err := a.Stop(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took != 0 {
+			t.Errorf("Stop took %v", took)
+		}
+		if s := a.Stats(); s.Messages != 2 {
+			t.Errorf("Stats = %+v", s)
+		}
+	})
+}
