@@ -68,8 +68,8 @@ type epochs struct {
 func NewDenylist() *Denylist {
 	return &Denylist{
 		base:    time.Now(),
-		ids:     newTable[id](0, nil),
-		texts:   newTable[string](0, nil),
+		ids:     newTable(idHash(), 0, nil),
+		texts:   newTable(textHash(), 0, nil),
 		subs:    make(map[string]epochs),
 		clients: make(map[string]epochs),
 		all:     make(map[string]epochs),
@@ -78,12 +78,12 @@ func NewDenylist() *Denylist {
 }
 
 // NewCappedDenylist is [NewDenylist] with room for limit jti and sid in the forms that the
-// broker makes, about 100 bytes each, and as many in other forms. limit is at least 1.
+// broker makes, about 80 bytes each, and as many in other forms. limit is at least 1.
 func NewCappedDenylist(limit int) *Denylist {
 	d := NewDenylist()
 	d.limit = max(limit, 1)
-	d.ids = newTable[id](d.limit, d.evict)
-	d.texts = newTable[string](d.limit, d.evict)
+	d.ids = newTable(d.ids.hash, d.limit, d.evict)
+	d.texts = newTable(d.texts.hash, d.limit, d.evict)
 	return d
 }
 
@@ -215,7 +215,7 @@ func (d *Denylist) listed(kind Kind, value string) bool {
 		return false
 	}
 	of := tableKindOf(kind)
-	if len(d.ids.index[of]) > 0 {
+	if d.ids.count[of] > 0 {
 		if k, ok := idOf(kind, value); ok {
 			return d.ids.has(of, k)
 		}

@@ -3,12 +3,30 @@ package revocation
 import (
 	"encoding/base32"
 	"encoding/binary"
+	"hash/maphash"
+	"math/bits"
+	"math/rand/v2"
 )
 
 // id is the 16 bytes of a jti or sid; it keeps no pointer for the collector to follow.
 type id [16]byte
 
 var sidEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+
+// idHash gives a seeded hash: the middle of a product of both halves, as in wyhash.
+func idHash() func(id) uint64 {
+	one, two := rand.Uint64(), rand.Uint64()
+	return func(k id) uint64 {
+		high, low := bits.Mul64(binary.LittleEndian.Uint64(k[:])^one, binary.LittleEndian.Uint64(k[8:])^two)
+		return high ^ low
+	}
+}
+
+// textHash is idHash for any text.
+func textHash() func(string) uint64 {
+	seed := maphash.MakeSeed()
+	return func(s string) uint64 { return maphash.String(seed, s) }
+}
 
 // idOf gives the 16 bytes behind a canonical sid (base32, lower case, no padding) or jti
 // (UUID, lower case); any other text is compared as it is.

@@ -7,7 +7,9 @@ package revocation
 type table[K comparable] struct {
 	limit  int        // of entries; 0: none
 	evict  func(life) // told of what makes room; nil without a limit
-	index  [2]map[K]place
+	hash   func(K) uint64
+	index  index
+	count  [2]int // by kind
 	chunks []*[entriesAChunk]entry[K]
 	used   place // the highest place ever given
 	free   place // the first of those that were given back, linked by next
@@ -44,18 +46,39 @@ func tableKindOf(k Kind) tableKind {
 const entriesAChunk = 512
 
 // newTable gives a table with room for limit entries, of whose evictions evict is told, or
-// with a limit of 0 one that grows with what it is given.
-func newTable[K comparable](limit int, evict func(life)) table[K] {
-	return table[K]{limit: limit, evict: evict, index: [2]map[K]place{{}, {}}}
+// with a limit of 0 one that grows with what it is given. hash is seeded.
+func newTable[K comparable](hash func(K) uint64, limit int, evict func(life)) table[K] {
+	return table[K]{limit: limit, evict: evict, hash: hash}
 }
 
 // has changes nothing: a look-up makes no entry younger.
 func (t *table[K]) has(kind tableKind, key K) bool {
-	_, ok := t.index[kind][key]
-	return ok
+	if t.count[kind] == 0 {
+		return false
+	}
+	return t.find(t.hashOf(kind, key), kind, key) != 0
 }
 
-func (t *table[K]) len() int { return len(t.index[ofJTI]) + len(t.index[ofSID]) }
+func (t *table[K]) len() int { return t.count[ofJTI] + t.count[ofSID] }
+
+func (t *table[K]) hashOf(kind tableKind, key K) indexHash {
+	return indexHash(t.hash(key)>>32) ^ indexHash(kind)
+}
+
+func (t *table[K]) find(h indexHash, kind tableKind, key K) place {
+	for i := t.index.home(h); ; i = t.index.next(i) {
+		h2, p := t.index.at(i)
+		if p == 0 {
+			return 0
+		}
+		if h2 != h {
+			continue
+		}
+		if e := t.at(p); e.key == key && e.kind == kind {
+			return p
+		}
+	}
+}
 
 func (t *table[K]) at(p place) *entry[K] {
 	return &t.chunks[(p-1)/entriesAChunk][(p-1)%entriesAChunk]
@@ -64,9 +87,10 @@ func (t *table[K]) at(p place) *entry[K] {
 // prolong lets an entry come or end later, which makes it the newest. It reports whether
 // that changed anything.
 func (t *table[K]) prolong(kind tableKind, key K, l life) bool {
-	p, ok := t.index[kind][key]
-	if !ok {
-		t.add(kind, key, l)
+	h := t.hashOf(kind, key)
+	p := t.find(h, kind, key)
+	if p == 0 {
+		t.add(h, kind, key, l)
 		return true
 	}
 	e := t.at(p)
@@ -81,14 +105,15 @@ func (t *table[K]) prolong(kind tableKind, key K, l life) bool {
 
 // add takes in what is not here. What was put longest ago makes room: not always what ends
 // soonest, but nearly so, as the lives are of about one length.
-func (t *table[K]) add(kind tableKind, key K, l life) {
+func (t *table[K]) add(h indexHash, kind tableKind, key K, l life) {
 	if t.limit > 0 && t.len() == t.limit {
 		t.evict(t.remove(t.oldest))
 	}
 	p := t.room()
 	e := t.at(p)
 	e.key, e.life, e.kind = key, l, kind
-	t.index[kind][key] = p
+	t.count[kind]++
+	t.index.put(h, p)
 	t.link(p)
 }
 
@@ -108,7 +133,8 @@ func (t *table[K]) remove(p place) life {
 	t.unlink(p)
 	e := t.at(p)
 	l := e.life
-	delete(t.index[e.kind], e.key)
+	t.count[e.kind]--
+	t.index.remove(t.hashOf(e.kind, e.key), p)
 	*e = entry[K]{next: t.free}
 	t.free = p
 	return l
@@ -155,6 +181,6 @@ func (t *table[K]) collect(dead func(life) bool) {
 		p = next
 	}
 	if t.len() == 0 {
-		*t = newTable[K](t.limit, t.evict)
+		*t = newTable(t.hash, t.limit, t.evict)
 	}
 }

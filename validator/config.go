@@ -57,7 +57,7 @@ type Config struct {
 	// zero. They take up to 3 KiB each: of longer tokens fewer are remembered.
 	CacheSize int
 	// DenylistSize is the number of revoked tokens and sessions to remember; 1,000,000 when
-	// zero, at about 100 bytes each. With more than that live at once the oldest make room,
+	// zero, at about 80 bytes each. With more than that live at once the oldest make room,
 	// and the broker is asked about each token that they might have hit, or [ErrStale] is
 	// the answer: see Stats.Evictions. Revoked subjects, clients and keys are always kept.
 	DenylistSize int
