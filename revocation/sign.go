@@ -148,14 +148,17 @@ func parseHeader(encoded []byte) (header, error) {
 	if err != nil {
 		return head, fmt.Errorf("%w: header", ErrMalformed)
 	}
-	// crit and b64 (RFC 7515 §4.1.11, RFC 7797) would change what is signed: none is known here.
-	var refused struct {
-		Crit strictjson.RawMessage `json:"crit"`
-		B64  strictjson.RawMessage `json:"b64"`
-	}
-	if strictjson.Unmarshal(text, &head) != nil || strictjson.Unmarshal(text, &refused) != nil ||
-		refused.Crit != nil || refused.B64 != nil {
-		return head, fmt.Errorf("%w: header", ErrMalformed)
+	ok := false
+	if head, ok = canonicalHeader(text); !ok {
+		// crit and b64 (RFC 7515 §4.1.11, RFC 7797) would change what is signed: none is known here.
+		var refused struct {
+			Crit strictjson.RawMessage `json:"crit"`
+			B64  strictjson.RawMessage `json:"b64"`
+		}
+		if strictjson.Unmarshal(text, &head) != nil || strictjson.Unmarshal(text, &refused) != nil ||
+			refused.Crit != nil || refused.B64 != nil {
+			return head, fmt.Errorf("%w: header", ErrMalformed)
+		}
 	}
 	switch {
 	case head.Alg != "EdDSA":
@@ -169,6 +172,9 @@ func parseHeader(encoded []byte) (header, error) {
 }
 
 func parseBatch(body []byte) (*Batch, bool, error) {
+	if b, ok := canonicalBatch(body); ok {
+		return b.checked()
+	}
 	// The envelope first: it must hold in any version, the events need not.
 	var envelope struct {
 		V      int    `json:"v"`
@@ -180,10 +186,10 @@ func parseBatch(body []byte) (*Batch, bool, error) {
 	if err := strictjson.Unmarshal(body, &envelope); err != nil {
 		return nil, false, fmt.Errorf("%w: batch", ErrMalformed)
 	}
-	if !validName(envelope.Origin) || !validName(envelope.Store) || envelope.Seq < 1 || envelope.Seq > MaxSeq {
-		return nil, false, fmt.Errorf("%w: batch out of bounds", ErrMalformed)
-	}
 	b := Batch{V: envelope.V, Store: envelope.Store, Origin: envelope.Origin, Seq: envelope.Seq, At: envelope.At}
+	if err := b.checkEnvelope(); err != nil {
+		return nil, false, err
+	}
 	if envelope.V != Version {
 		return &b, true, nil
 	}
@@ -191,14 +197,30 @@ func parseBatch(body []byte) (*Batch, bool, error) {
 	if err := strictjson.Unmarshal(body, &full); err != nil || len(full.Events) > MaxBatchEvents {
 		return nil, false, fmt.Errorf("%w: batch", ErrMalformed)
 	}
-	for _, e := range full.Events {
+	return full.checked()
+}
+
+func (b *Batch) checkEnvelope() error {
+	if !validName(b.Origin) || !validName(b.Store) || b.Seq < 1 || b.Seq > MaxSeq {
+		return fmt.Errorf("%w: batch out of bounds", ErrMalformed)
+	}
+	return nil
+}
+
+// checked gives a batch of this version once it was checked, without its events if one is
+// of an unknown kind: it is incomplete then.
+func (b *Batch) checked() (_ *Batch, incomplete bool, err error) {
+	if err := b.checkEnvelope(); err != nil {
+		return nil, false, err
+	}
+	for _, e := range b.Events {
 		if known, err := e.check(); err != nil {
 			return nil, false, err
 		} else if !known {
-			return &b, true, nil
+			return &Batch{V: b.V, Store: b.Store, Origin: b.Origin, Seq: b.Seq, At: b.At}, true, nil
 		}
 	}
-	return &full, false, nil
+	return b, false, nil
 }
 
 func parseHeartbeat(body []byte) (*Heartbeat, bool, error) {
