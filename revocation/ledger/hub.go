@@ -184,10 +184,13 @@ func (s *hubState) after(cursor, limit uint64) ([]message, bool) {
 	return tail[:min(uint64(len(tail)), limit)], true
 }
 
-// read reads up to limit own batches after cursor from the ledger and signs them. Without
+// read takes up to limit own batches after cursor from memory or the ledger and signs them. Without
 // one, next is the cursor behind those that were collected.
 func (h *Hub) read(ctx context.Context, cursor, limit uint64) (messages []message, next uint64, err error) {
-	batches, err := h.ledger.readBatches(ctx, cursor, limit)
+	batches := h.ledger.recentBatches(cursor, limit)
+	if len(batches) == 0 {
+		batches, err = h.ledger.readBatches(ctx, cursor, limit)
+	}
 	if err != nil {
 		return nil, cursor, fmt.Errorf("reading batches after %d: %w", cursor, err)
 	}

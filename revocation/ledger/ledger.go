@@ -81,6 +81,7 @@ type Ledger struct {
 	head    uint64        // of the last committed batch
 	first   uint64        // of the oldest batch that is still kept; head+1 when there is none
 	batches []batchInfo   // first … head
+	recent  recent        // the last of them
 	pending *pending      // sealed, not yet known to be committed
 	moved   chan struct{} // closed when head moves
 }
@@ -94,8 +95,8 @@ type batchInfo struct {
 }
 
 type pending struct {
-	events []revocation.Event
-	info   batchInfo
+	batch revocation.Batch
+	info  batchInfo
 }
 
 // Open reads the record, making its store id on first use, and puts every live event into

@@ -34,10 +34,11 @@ func (l *Ledger) Seal(accepted []revocation.Event) ([]store.Write, error) {
 	if seq > revocation.MaxSeq {
 		return nil, errors.New("sequence numbers are used up: restart the broker")
 	}
-	value := encode(revocation.Batch{
+	batch := revocation.Batch{
 		V: revocation.Version, Store: l.storeID, Origin: l.origin, Seq: seq,
 		At: l.Now().Unix(), Events: events,
-	})
+	}
+	value := encode(batch)
 	if len(value)+len(ackMember) > revocation.MaxBatchBytes {
 		return nil, fmt.Errorf("%w: %d bytes, a batch holds %d", store.ErrTooBig, len(value), revocation.MaxBatchBytes)
 	}
@@ -60,7 +61,7 @@ func (l *Ledger) Seal(accepted []revocation.Event) ([]store.Write, error) {
 		}
 	}
 	l.mu.Lock()
-	l.pending = &pending{events: events, info: info}
+	l.pending = &pending{batch: batch, info: info}
 	l.mu.Unlock()
 	return writes, nil
 }
@@ -94,13 +95,14 @@ func (l *Ledger) Committed() (seq uint64) {
 	if p == nil { // nothing was sealed
 		return l.Head()
 	}
-	l.config.Denylist.Apply(p.events...)
+	l.config.Denylist.Apply(p.batch.Events...)
 	p.info.written = l.config.Mono()
 
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.head++
 	l.batches = append(l.batches, p.info)
+	l.recent.add(p.batch, p.info.size)
 	close(l.moved)
 	l.moved = make(chan struct{})
 	return l.head

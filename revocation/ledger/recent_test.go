@@ -1,0 +1,70 @@
+package ledger_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"tokenbroker/broker/store"
+	"tokenbroker/broker/store/memstore"
+	"tokenbroker/revocation"
+	"tokenbroker/revocation/ledger"
+)
+
+// unlistable fails each List of batches.
+type unlistable struct{ store.Store }
+
+func (s unlistable) List(ctx context.Context, prefix, after string, limit int) ([]store.Record, error) {
+	if len(prefix) > len("ledger.batch.") && prefix[:len("ledger.batch.")] == "ledger.batch." {
+		return nil, errors.New("a look into the store")
+	}
+	return s.Store.List(ctx, prefix, after, limit)
+}
+
+// TestWhatIsPublishedAtOnceNeedsNoLookIntoTheStore, and says nothing of the operator.
+func TestWhatIsPublishedAtOnceNeedsNoLookIntoTheStore(t *testing.T) {
+	p := start(t, unlistable{memstore.New(nil)})
+	var sent []revocation.Batch
+	publisher, err := ledger.NewPublisher(ledger.PublisherConfig{
+		Ledger: p.Ledger, Bus: silent{}, Sign: func(_ string, payload any) ([]byte, error) {
+			if b, ok := payload.(revocation.Batch); ok {
+				sent = append(sent, b)
+			}
+			return []byte("signed"), nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- publisher.Run(t.Context()) }()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	for n := range 3 {
+		e := sid("s1")
+		e.ExpiresAt += int64(n)
+		e.By = "somebody"
+		p.revoke(e)
+		if !publisher.Flushed(ctx, p.Head()) {
+			t.Fatal("it was not sent")
+		}
+	}
+	publisher.Close()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	for i, b := range sent {
+		if b.Seq != uint64(i)+1 || len(b.Events) != 1 || b.Events[0].Value != "s1" || b.Events[0].By != "" {
+			t.Errorf("sent %+v", b)
+		}
+	}
+	if len(sent) != 3 {
+		t.Errorf("%d batches", len(sent))
+	}
+}
+
+type silent struct{}
+
+func (silent) Publish(string, []byte) error { return nil }
+func (silent) Flush(context.Context) error  { return nil }
