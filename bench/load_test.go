@@ -42,8 +42,8 @@ func fromAll(atOnce, n int, work func(client int) error) (outcome, error) {
 	var (
 		next      atomic.Int64
 		group     sync.WaitGroup
-		latencies [clients][]time.Duration
-		errs      [clients]error
+		latencies = make([][]time.Duration, atOnce)
+		errs      = make([]error, atOnce)
 	)
 	began := time.Now()
 	for client := range atOnce {
@@ -58,7 +58,7 @@ func fromAll(atOnce, n int, work func(client int) error) (outcome, error) {
 		})
 	}
 	group.Wait()
-	return outcome{took: time.Since(began), latencies: slices.Concat(latencies[:]...)}, errors.Join(errs[:]...)
+	return outcome{took: time.Since(began), latencies: slices.Concat(latencies...)}, errors.Join(errs...)
 }
 
 // peer is other work that a bench is compared with.

@@ -1,0 +1,50 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"tokenbroker/broker"
+)
+
+// atOnce are the numbers of clients that the durable operations are measured with.
+var atOnce = []int{1, 8, 64, 256}
+
+// BenchmarkDurableRevocations is broker.LogOff, on disk and in the own denylist, from so many
+// clients at once, beside a bare append with fdatasync and a Badger transaction for each.
+func BenchmarkDurableRevocations(b *testing.B) {
+	benchDurable(b, func(b *testing.B, r *rig, _ int) func(int) error { return r.logOff(b, b.N) })
+}
+
+// BenchmarkDurableRefreshes is broker.Refresh, likewise.
+func BenchmarkDurableRefreshes(b *testing.B) {
+	benchDurable(b, func(b *testing.B, r *rig, clients int) func(int) error { return r.refreshEach(b, clients) })
+}
+
+func benchDurable(b *testing.B, prepare func(b *testing.B, r *rig, clients int) func(int) error) {
+	b.Helper()
+	for _, n := range atOnce {
+		b.Run(fmt.Sprintf("clients=%d", n), func(b *testing.B) {
+			r := newRig(b, nil)
+			work := prepare(b, r, n)
+			share := min(max(n/8, 1), 8)
+			measure(b, n, work,
+				peer{name: "append-and-sync", work: appendAndSync(b, r), share: share},
+				peer{name: "transaction-each", work: transactionEach(b, r), share: share})
+		})
+	}
+}
+
+// refreshEach signs so many sessions in and returns the work of rotating each client's own.
+func (r *rig) refreshEach(tb testing.TB, count int) func(client int) error {
+	tb.Helper()
+	grants := r.signIn(tb, count)
+	return func(client int) error {
+		grant, err := r.Refresh(context.Background(), grants[client].RefreshToken, grants[client].CSRFToken, broker.Request{})
+		if err == nil {
+			grants[client] = grant
+		}
+		return err
+	}
+}
