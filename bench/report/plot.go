@@ -1,7 +1,7 @@
 package report
 
 import (
-	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"image/color"
@@ -32,7 +32,7 @@ const (
 // Plot draws the report into a file, whose name ends in one of [PlotFormats]: latency
 // percentiles, throughput and latency over concurrency, latency over the offered rate, or
 // cost over size, whatever the runs show.
-func (r *Report) Plot(file string) (err error) {
+func (r *Report) Plot(file string) error {
 	panels, err := r.panels()
 	if err != nil {
 		return fmt.Errorf("drawing: %w", err)
@@ -59,16 +59,25 @@ func (r *Report) Plot(file string) (err error) {
 	for i, c := range plot.Align(column, tiles, draw.New(canvas)) {
 		panels[i].Draw(c[0])
 	}
+	var picture bytes.Buffer
+	if _, err := canvas.WriteTo(&picture); err != nil {
+		return fmt.Errorf("drawing: %w", err)
+	}
 	f, err := os.Create(file)
 	if err != nil {
 		return fmt.Errorf("drawing: %w", err)
 	}
-	out := bufio.NewWriter(f)
-	_, err = canvas.WriteTo(out)
-	if err = errors.Join(err, out.Flush(), f.Close()); err != nil {
+	_, err = f.Write(withFallbacks(picture.Bytes()))
+	if err = errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("drawing: %w", err)
 	}
 	return nil
+}
+
+// withFallbacks names fonts of the same widths in an SVG, for machines without the first.
+func withFallbacks(picture []byte) []byte {
+	const family = "font-family:Liberation Sans"
+	return bytes.ReplaceAll(picture, []byte(family), []byte(family+",Arial,Helvetica,sans-serif"))
 }
 
 // panels are what there is to draw, one above the other.

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"math"
 	"time"
 
 	"tokenbroker/bench/curve"
@@ -203,17 +204,36 @@ func over(a, b float64) float64 {
 }
 
 // FitGrowth fits the cost of the runs of that name, where there are two sizes at least, at
-// the least concurrency that they have.
+// the least concurrency that they have. Where the machine was slower, as the floors say that
+// took turns with the runs, a cost counts for as much less.
 func (r *Report) FitGrowth(name string) {
+	runs := sized(r.Runs, name)
+	mean := meanFloor(runs)
 	var samples []curve.Sample
-	for _, run := range sized(r.Runs, name) {
-		samples = append(samples, curve.Sample{Size: float64(run.Size), Cost: run.cost(&run.Measured)})
+	for _, run := range runs {
+		cost := run.cost(&run.Measured)
+		if mean > 0 {
+			cost *= mean / run.cost(run.Floor)
+		}
+		samples = append(samples, curve.Sample{Size: float64(run.Size), Cost: cost})
 	}
 	fitted, err := curve.Fit(samples)
 	if err != nil {
 		return // one size has no growth
 	}
 	r.Growth = &Growth{Law: fitted.Law, Exponent: fitted.Exponent, Times: fitted.Times, Run: name, fitted: fitted}
+}
+
+// meanFloor is the geometric mean of what the floors took, 0 where one of the runs has none.
+func meanFloor(runs []Run) float64 {
+	sum := 0.0
+	for _, run := range runs {
+		if run.Floor == nil || run.cost(run.Floor) <= 0 {
+			return 0
+		}
+		sum += math.Log(run.cost(run.Floor)) / float64(len(runs))
+	}
+	return math.Exp(sum)
 }
 
 // sized are the runs of that name that differ by their size alone: those at the least

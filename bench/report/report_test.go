@@ -174,6 +174,25 @@ func TestPlotsOfLittle(t *testing.T) {
 	}
 }
 
+// A neighbour who slows the machine down slows the floor, too, and is no growth.
+func TestGrowthOfASlowMachine(t *testing.T) {
+	r := &report.Report{SizeOf: "sessions"}
+	for i, slower := range []time.Duration{1, 3, 2, 5} {
+		run := report.Run{Name: "refresh", Concurrency: 1, Size: []int{100, 1000, 10_000, 100_000}[i], Measured: report.From(result(0, slower*time.Millisecond))}
+		run.Against(report.From(result(0, slower*100*time.Microsecond)))
+		r.Runs = append(r.Runs, run)
+	}
+	if r.FitGrowth("refresh"); r.Growth.Law != "O(1)" {
+		t.Errorf("%+v", r.Growth)
+	}
+	for i := range r.Runs {
+		r.Runs[i].Floor, r.Runs[i].OfFloor = nil, nil
+	}
+	if r.FitGrowth("refresh"); r.Growth.Law == "O(1)" {
+		t.Errorf("without floors nobody can tell, but: %+v", r.Growth)
+	}
+}
+
 func TestUnits(t *testing.T) {
 	for us, want := range map[float64]string{0.0305: "30.5 ns", 0.9: "900 ns", 1: "1.00 µs", 62.51: "62.5 µs", 999: "999 µs", 1500: "1.50 ms", 2.5e6: "2.50 s", 0: ""} {
 		if got := report.Time(us); got != want {

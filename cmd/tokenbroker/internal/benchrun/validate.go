@@ -29,8 +29,12 @@ const (
 	firstSight = "first sight"
 )
 
-// sightTokens is how many tokens a validator without memory is given in turn.
-const sightTokens = 1000
+// A validator is given sightTokens tokens in turn and remembers sightRemembers of them: when
+// one comes up again it was forgotten long ago.
+const (
+	sightTokens    = 2000
+	sightRemembers = 128
+)
 
 // Validate measures a service's validator in this process, which the server feeds: tokens
 // that it has seen before beside time.Since, and tokens that it sees for the first time
@@ -42,8 +46,7 @@ func (b *Bench) Validate(ctx context.Context, cfg ValidateConfig) error {
 	b.Report.SizeOf = "tokens"
 	b.Report.Floor = "time.Since, or the signature: one time.Since for a token seen before, the raw signature check for one seen for the first time"
 	b.Report.Notes = append(b.Report.Notes, fmt.Sprintf("seen before: the percentiles are of means of %d calls, with the tokens in random order", batch))
-	most := max(slices.Max(cfg.Tokens), min(sightTokens, 10*slices.Max(cfg.Tokens)))
-	tokens, sessions, err := b.tokens(ctx, most)
+	tokens, sessions, err := b.tokens(ctx, max(slices.Max(cfg.Tokens), sightTokens))
 	defer func() { b.signOut(ctx, sessions) }()
 	if err != nil {
 		return err
@@ -54,7 +57,7 @@ func (b *Bench) Validate(ctx context.Context, cfg ValidateConfig) error {
 		}
 	}
 	b.Report.FitGrowth(seenBefore)
-	return b.sights(ctx, tokens[:min(len(tokens), sightTokens)], cfg.Goroutines)
+	return b.sights(ctx, tokens[:sightTokens], cfg.Goroutines)
 }
 
 // newValidator starts a service's validator that remembers so many tokens; the caller closes it.
@@ -103,9 +106,9 @@ func (b *Bench) seen(ctx context.Context, tokens []string, goroutines []int) err
 	return nil
 }
 
-// sights measures tokens that the validator does not know, because it has room for few.
+// sights measures tokens that the validator has forgotten, or never seen.
 func (b *Bench) sights(ctx context.Context, tokens []string, goroutines []int) error {
-	v, err := b.newValidator(ctx, tokens[0], "bench", 1)
+	v, err := b.newValidator(ctx, tokens[0], "bench", sightRemembers)
 	if err != nil {
 		return err
 	}
