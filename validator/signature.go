@@ -95,8 +95,22 @@ func appendDER(dst, signature []byte) []byte {
 	return dst
 }
 
-// sameKey reports whether two look-ups of a kid gave the same key.
+// sameKey reports whether two look-ups of a kid gave the same key. As long as none was
+// fetched since, they gave the same pointer, and there is nothing to compare.
 func sameKey(a, b verificationKey) bool {
+	if a.alg != b.alg {
+		return false
+	}
+	switch x := a.public.(type) {
+	case *ecdsa.PublicKey:
+		if y, ok := b.public.(*ecdsa.PublicKey); ok && x == y {
+			return true
+		}
+	case *rsa.PublicKey:
+		if y, ok := b.public.(*rsa.PublicKey); ok && x == y {
+			return true
+		}
+	}
 	equal, ok := a.public.(interface{ Equal(crypto.PublicKey) bool })
-	return ok && a.alg == b.alg && equal.Equal(b.public)
+	return ok && equal.Equal(b.public)
 }

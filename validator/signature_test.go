@@ -97,3 +97,38 @@ func TestES256RefusesOtherLengths(t *testing.T) {
 		}
 	}
 }
+
+func TestSameKey(t *testing.T) {
+	p256, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ed, _, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := p256.PublicKey
+	key := verificationKey{alg: "ES256", public: &p256.PublicKey}
+	for name, row := range map[string]struct {
+		b    verificationKey
+		want bool
+	}{
+		"the very same":         {key, true},
+		"fetched again":         {verificationKey{alg: "ES256", public: &again}, true},
+		"another":               {verificationKey{alg: "ES256", public: &other.PublicKey}, false},
+		"for another algorithm": {verificationKey{alg: "ES384", public: &p256.PublicKey}, false},
+		"of another kind":       {verificationKey{alg: "ES256", public: ed}, false},
+		"none":                  {verificationKey{alg: "ES256"}, false},
+	} {
+		if got := sameKey(key, row.b); got != row.want {
+			t.Errorf("%s: %v", name, got)
+		}
+		if got := sameKey(row.b, key); got != row.want {
+			t.Errorf("%s, the other way round: %v", name, got)
+		}
+	}
+}
