@@ -174,7 +174,7 @@ func (d *binaryReader) event(tag byte) (Event, error) {
 		if err := e.checkNumbers(); err != nil {
 			return e, err
 		}
-		d.ids.put(packed, e)
+		d.ids.put(idEvent{at: e.At, end: e.ExpiresAt, id: packed, kind: tableKindOf(e.Kind)})
 		return Event{}, nil
 	}
 	return e, e.mustBeKnown()

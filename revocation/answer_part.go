@@ -32,32 +32,54 @@ func (p *AnswerPart) AddEncoded(data []byte) error {
 	return err
 }
 
-// copyID takes what most events are, a jti or sid in 16 bytes with a known reason: between
-// the place in one answer and in another no more than the distance in time is different.
-// It reports whether data was that.
+// copyID takes what most events are: between the place in one answer and in another no more
+// than the distance in time is different. It reports whether data was that.
 func (p *AnswerPart) copyID(data []byte) bool {
-	const ids = 2 + 16 // tag, reason, id
-	if len(data) < ids+2 || data[0]&^tagKind != tagPacked || data[1] == 0 || int(data[1]) >= len(reasonCodes) {
+	times, ok := packedTimes(data)
+	if !ok {
 		return false
 	}
-	if kind := data[0] & tagKind; kind != tagJTI && kind != tagSID {
-		return false
-	}
-	at, n := binary.Varint(data[ids:])
-	length, m := binary.Varint(data[ids+max(n, 0):])
-	if n <= 0 || m <= 0 || ids+n+m != len(data) || data[ids+n-1] == 0 && n > 1 || data[len(data)-1] == 0 && m > 1 {
-		return false
-	}
-	if at < 0 || at > maxMillis || length < -maxMillis || length > maxMillis || at+length < 0 || at+length > maxMillis {
-		return false
-	}
-	p.text.last = append(p.text.last, data[:ids]...)
-	p.text.last = binary.AppendVarint(p.text.last, at-p.form.at)
-	p.text.last = append(p.text.last, data[ids+n:]...)
-	p.form.at = at
+	p.text.last = append(p.text.last, data[:packedLen]...)
+	p.text.last = binary.AppendVarint(p.text.last, times.at-p.form.at)
+	p.text.last = append(p.text.last, data[times.length:]...)
+	p.form.at = times.at
 	p.form.count++
 	p.text.cut()
 	return true
+}
+
+// packedLen is an event's tag, reason and 16 bytes, from packedID on.
+const (
+	packedID  = 2
+	packedLen = packedID + 16
+)
+
+// packed is what follows them.
+type packed struct {
+	at, end int64
+	length  int // where the event's length begins
+}
+
+// packedTimes reads an event that is by itself, if it is a jti or sid in 16 bytes with a
+// known reason, as nearly all are. Anything else is not ok here, but may be good.
+func packedTimes(data []byte) (t packed, ok bool) {
+	if len(data) < packedLen+2 || data[0]&^tagKind != tagPacked || data[1] == 0 || int(data[1]) >= len(reasonCodes) {
+		return t, false
+	}
+	if kind := data[0] & tagKind; kind != tagJTI && kind != tagSID {
+		return t, false
+	}
+	at, n := binary.Varint(data[packedLen:])
+	if n <= 0 {
+		return t, false
+	}
+	t.length = packedLen + n
+	length, m := binary.Varint(data[t.length:])
+	if m <= 0 || t.length+m != len(data) || data[t.length-1] == 0 && n > 1 || data[len(data)-1] == 0 && m > 1 {
+		return t, false
+	}
+	t.at, t.end = at, at+length
+	return t, at >= 0 && at <= maxMillis && length >= -maxMillis && length <= maxMillis && t.end >= 0 && t.end <= maxMillis
 }
 
 // AddPart adds the events of a part, which is not used any more. The builder's form is the

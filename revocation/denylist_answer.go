@@ -26,7 +26,7 @@ func (d *Denylist) ReadAnswer(r io.Reader) (*Answer, error) {
 // inletEvents is how many ids enter under one hold of the lock, and make one version.
 const inletEvents = 4096
 
-// idInlet gathers the ids of an answer.
+// idInlet gathers ids until they are worth a hold of the lock.
 type idInlet struct {
 	into    *Denylist
 	waiting []idEvent
@@ -39,9 +39,8 @@ type idEvent struct {
 	kind    tableKind
 }
 
-// put takes an event whose value is in id.
-func (in *idInlet) put(k id, e Event) {
-	in.waiting = append(in.waiting, idEvent{at: e.At, end: e.ExpiresAt, id: k, kind: tableKindOf(e.Kind)})
+func (in *idInlet) put(e idEvent) {
+	in.waiting = append(in.waiting, e)
 	if len(in.waiting) == inletEvents {
 		in.apply()
 	}

@@ -167,6 +167,9 @@ func (l *Ledger) loadTimeFloor(ctx context.Context) error {
 
 func (l *Ledger) loadEvents(ctx context.Context) error {
 	l.config.Denylist.SetKids(l.config.Kids())
+	if engine, ok := l.config.Store.(store.Scanner); ok {
+		return loadInParts(ctx, engine, l.config.Denylist)
+	}
 	return l.eachEvent(ctx, func(events []revocation.Event) error {
 		l.config.Denylist.Apply(events...)
 		return nil

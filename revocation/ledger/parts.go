@@ -1,0 +1,117 @@
+package ledger
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"tokenbroker/broker/store"
+	"tokenbroker/revocation"
+)
+
+const (
+	// scanners is how many parts of the record are read at a time, where there are as many
+	// processors: services that start anew, or the whole broker, wait for it.
+	scanners = 4
+	// partsEach is how many parts there are for each, as they are of unequal size.
+	partsEach = 4
+)
+
+// part is one of the ranges that the events are read in: add is given each of its events in
+// the binary form, not to be kept, and end is called when it is through.
+type part struct {
+	add func(event []byte) error
+	end func()
+}
+
+// addInParts adds the strongest events of the record to a binary answer, in the order of
+// their keys. It copies them over from where they lie.
+func addInParts(ctx context.Context, engine store.Scanner, b *revocation.AnswerBuilder) error {
+	var parts []*revocation.AnswerPart
+	if err := inParts(ctx, engine, func() part {
+		p := new(revocation.AnswerPart)
+		parts = append(parts, p)
+		return part{add: p.AddEncoded, end: func() {}}
+	}); err != nil {
+		return err
+	}
+	for _, p := range parts {
+		if err := b.AddPart(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// loadInParts has the strongest events of the record in the denylist.
+func loadInParts(ctx context.Context, engine store.Scanner, d *revocation.Denylist) error {
+	return inParts(ctx, engine, func() part {
+		l := d.Loader()
+		return part{add: l.AddEncoded, end: l.Flush}
+	})
+}
+
+// inParts reads the strongest events of the record in several goroutines, which have ended
+// when it returns. It makes the parts in the order of their keys before it begins; each is a
+// view of its own.
+func inParts(ctx context.Context, engine store.Scanner, makePart func() part) error {
+	workers := min(runtime.GOMAXPROCS(0), scanners)
+	cuts, err := cutPoints(ctx, engine, workers*partsEach)
+	if err != nil {
+		return err
+	}
+	parts := make([]part, len(cuts)-1)
+	for i := range parts {
+		parts[i] = makePart()
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var next atomic.Int64
+	var group sync.WaitGroup
+	for range workers {
+		group.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(parts)); i = next.Add(1) - 1 {
+				if err := readPart(ctx, engine, cuts[i], cuts[i+1], parts[i]); err != nil {
+					cancel(err) // the others need not go on
+					return
+				}
+			}
+		})
+	}
+	group.Wait()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+func readPart(ctx context.Context, engine store.Scanner, from, to string, p part) error {
+	defer p.end()
+	return engine.Scan(ctx, from, to, func(key, value []byte) error {
+		event, err := encodedEvent(value)
+		if err == nil {
+			err = p.add(event)
+		}
+		if err != nil {
+			return fmt.Errorf("reading ledger record %s: %w", key, err)
+		}
+		return nil
+	})
+}
+
+// cutPoints are the keys between which the parts lie. Nearly all events are of two kinds,
+// each of which is divided by itself.
+func cutPoints(ctx context.Context, engine store.Scanner, parts int) ([]string, error) {
+	cuts := []string{eventPrefix}
+	for _, kind := range []revocation.Kind{revocation.KindJTI, revocation.KindSID} { // in the order of their keys
+		prefix := eventPrefix + string(kind) + "."
+		inner, err := engine.Split(ctx, prefix, parts)
+		if err != nil {
+			return nil, fmt.Errorf("dividing the events: %w", err)
+		}
+		cuts = append(append(cuts, prefix), inner...)
+	}
+	return append(cuts, eventPrefix+"\xff"), nil
+}
