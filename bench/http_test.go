@@ -41,23 +41,13 @@ func BenchmarkRefreshHTTP(b *testing.B) {
 // refreshOverHTTP refreshes each client's session as its browser would.
 func refreshOverHTTP(tb testing.TB, r *rig, client *http.Client) func(int) error {
 	tb.Helper()
-	handler, err := api.New(api.Config{
-		Issuer: issuer, InsecureCookies: true, MaxTokenLifetime: func() time.Duration { return 5 * time.Minute },
-		Algorithms: func() []string { return []string{"ES256"} },
-		Sessions:   r, Clients: r, Verifier: none{}, Catchup: none{}, JWKS: noDocument, FeedJWKS: noDocument,
-		Readiness: func(context.Context) []api.Check { return nil }, Logger: slog.New(slog.DiscardHandler),
-	})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	server := httptest.NewServer(handler)
-	tb.Cleanup(server.Close)
+	url := serveAPI(tb, r, none{})
 	var cookies, bodies [clients]string
 	for i, grant := range r.signIn(tb, clients) {
 		cookies[i], bodies[i] = "refresh_cookie="+grant.RefreshToken, `{"CSRF_token":"`+grant.CSRFToken+`"}`
 	}
 	return func(i int) error {
-		set, err := post(client, server.URL+refreshPath, bodies[i], cookies[i])
+		set, err := post(client, url+refreshPath, bodies[i], cookies[i])
 		if err != nil {
 			return err
 		}
@@ -67,6 +57,23 @@ func refreshOverHTTP(tb testing.TB, r *rig, client *http.Client) func(int) error
 		cookies[i] = set[0].Name + "=" + set[0].Value
 		return nil
 	}
+}
+
+// serveAPI serves the public surface of the rig's broker.
+func serveAPI(tb testing.TB, r *rig, verifier api.Verifier) (url string) {
+	tb.Helper()
+	handler, err := api.New(api.Config{
+		Issuer: issuer, InsecureCookies: true, MaxTokenLifetime: func() time.Duration { return 5 * time.Minute },
+		Algorithms: func() []string { return []string{"ES256"} },
+		Sessions:   r, Clients: r, Verifier: verifier, Catchup: none{}, JWKS: noDocument, FeedJWKS: noDocument,
+		Readiness: func(context.Context) []api.Check { return nil }, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	server := httptest.NewServer(handler)
+	tb.Cleanup(server.Close)
+	return server.URL
 }
 
 func ginAndSignature(tb testing.TB, r *rig, client *http.Client) func(int) error {

@@ -42,6 +42,7 @@ type rig struct {
 	store    *badgerstore.Store
 	keys     *keyring.Keyring
 	denylist *revocation.Denylist
+	now      func() time.Time // the broker's clock
 	commits  atomic.Int64
 }
 
@@ -64,6 +65,7 @@ func newRig(tb testing.TB, change func(*broker.Config)) *rig {
 	r := &rig{store: openStore(tb), denylist: revocation.NewDenylist()}
 	book, err := ledger.Open(ctx, ledger.Config{Store: r.store, Denylist: r.denylist, Logger: quiet})
 	must(err)
+	r.now = book.Now
 	sealer, err := keyring.NewAESGCM(make([]byte, keyring.KEKSize))
 	must(err)
 	r.keys, err = keyring.Open(ctx, keyring.Config{Store: keyringStore{r.store}, Sealer: sealer, StoreID: book.StoreID()})
