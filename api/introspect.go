@@ -32,6 +32,10 @@ func (s *server) introspect(w http.ResponseWriter, r *http.Request) error {
 		}
 		return err
 	}
+	if answer, ok := scanIntrospection(claims); ok {
+		writeBody(w, http.StatusOK, "application/json", answer)
+		return nil
+	}
 	answer := introspection{Active: true, TokenType: "Bearer"}
 	if err := json.Unmarshal(claims, &answer.introspected); err != nil {
 		return &oauthError{http.StatusInternalServerError, oauthServerError, "the token's claims cannot be read", err}
