@@ -101,7 +101,7 @@ var lowerBase32 = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPad
 // BenchmarkSessionMemory is what the process's memory grows by when the store holds a million
 // sessions more, each with a user and a record of its id, and a refresh has read among them:
 // heap in use and resident memory that is no file's, after a collection, in bytes a session. It is
-// Badger's caches and tables in memory: they are bounded, so that more sessions take less each.
+// read right after the writing, when Badger may still be flushing and compacting.
 func BenchmarkSessionMemory(b *testing.B) {
 	n := sizes()[len(sizes())-1]
 	for b.Loop() {
