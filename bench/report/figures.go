@@ -17,7 +17,7 @@ const maxLines = 6
 // stretches the last ones, and its floor's dashed.
 func (r *Report) percentiles() ([]*plot.Plot, error) {
 	p := r.newPlot("tokenbroker bench "+r.Bench+": latency by percentile", "percentile", "latency")
-	low, high, right := math.Inf(1), 0.0, 1.0
+	low, high, right, lines := math.Inf(1), 0.0, 1.0, 0
 	draw := func(name string, points []Point, colour int, floor bool) error {
 		var xys plotter.XYs
 		for _, point := range points {
@@ -30,8 +30,9 @@ func (r *Report) percentiles() ([]*plot.Plot, error) {
 		if len(xys) < 2 {
 			return nil // too few to say more than the table
 		}
+		lines++
 		c := colours[colour%len(colours)]
-		if floor {
+		if floor && len(r.Runs) == 1 {
 			c = floorColour
 		}
 		return lineOf(p, name, xys, c, floor, false)
@@ -42,13 +43,17 @@ func (r *Report) percentiles() ([]*plot.Plot, error) {
 		}
 		if run.Floor != nil {
 			name := r.floorName()
-			if len(r.Runs) > 1 {
-				name += " of " + r.label(run)
+			if i > 0 {
+				name = "" // dashed, in the run's colour: the first one's name says it for all
 			}
 			if err := draw(name, run.Floor.Curve, i, true); err != nil {
 				return nil, err
 			}
 		}
+	}
+	if high > 0 { // room for the legend, which has a line of the panel for each name
+		const panelLines = 14
+		high *= math.Pow(high/low, float64(lines)/panelLines)
 	}
 	logarithmic(&p.Y, low, high, duration)
 	p.X.Min, p.X.Max = 0, math.Ceil(right)
@@ -73,13 +78,16 @@ func percentileTicks() []plot.Tick {
 	return ticks
 }
 
-// label tells a run from the others of its report.
+// label tells a run from the others of its report, by what differs.
 func (r *Report) label(run Run) string {
-	name := run.Name
-	if len(r.Runs) > 1 && r.SizeOf != "" && run.Size > 0 {
-		name += fmt.Sprintf(", %s %s", count(float64(run.Size)), r.SizeOf)
+	differ := func(of func(Run) float64) bool {
+		return slices.ContainsFunc(r.Runs, func(other Run) bool { return of(other) != of(run) })
 	}
-	if len(r.Runs) > 1 {
+	name := run.Name
+	if r.SizeOf != "" && run.Size > 0 && differ(func(run Run) float64 { return float64(run.Size) }) {
+		name += fmt.Sprintf(", %s: %s", r.SizeOf, count(float64(run.Size)))
+	}
+	if differ(byConcurrency) {
 		name += fmt.Sprintf(", %d at once", run.Concurrency)
 	}
 	if run.OfferedPerS > 0 {

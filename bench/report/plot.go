@@ -138,7 +138,8 @@ func (r *Report) newPlot(title, x, y string) *plot.Plot {
 	return p
 }
 
-// lineOf draws xys, with a mark at each point where marked, and names it in the legend.
+// lineOf draws xys, with a mark at each point where marked, and names it in the legend, if it
+// has a name.
 func lineOf(p *plot.Plot, name string, xys plotter.XYs, c color.Color, dashed, marked bool) error {
 	line, err := plotter.NewLine(xys)
 	if err != nil {
@@ -150,7 +151,9 @@ func lineOf(p *plot.Plot, name string, xys plotter.XYs, c color.Color, dashed, m
 	}
 	p.Add(line)
 	if !marked {
-		p.Legend.Add(name, line)
+		if name != "" {
+			p.Legend.Add(name, line)
+		}
 		return nil
 	}
 	points, err := plotter.NewScatter(xys)
