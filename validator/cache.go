@@ -1,9 +1,10 @@
 package validator
 
 import (
+	"crypto/rand"
+	"encoding/binary"
 	"math"
 	"math/bits"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 )
@@ -50,8 +51,10 @@ const (
 func newCache(limit int) *cache {
 	limit = min(max(limit, 1), maxRemembered)
 	slabs := limit/slabSize + 2
+	var secret [16]byte
+	_, _ = rand.Read(secret[:]) // it never fails
 	return &cache{
-		seed:     [2]uint64{rand.Uint64(), rand.Uint64()},
+		seed:     [2]uint64{binary.NativeEndian.Uint64(secret[:8]), binary.NativeEndian.Uint64(secret[8:])},
 		index:    make([]bucket, limit/bucketLoad+1),
 		slabs:    make([]atomic.Pointer[slab], slabs),
 		notes:    make([]slabNote, slabs),
