@@ -29,7 +29,6 @@ func (s *slow) handler() actor.Handler[int, int] {
 
 // TestGather runs scripts of when, in µs, messages come, against a handler that takes 3 ms.
 func TestGather(t *testing.T) {
-	const ms = 1000
 	for name, tt := range map[string]struct {
 		limit time.Duration
 		asks  []int
