@@ -105,7 +105,7 @@ func (n *network) answer(tb testing.TB) []byte {
 // readIntoLRU reads an answer of so many events and keeps 16 bytes of each.
 func readIntoLRU(tb testing.TB, url string, live int) error {
 	tb.Helper()
-	resp, err := http.Get(url) //nolint:gosec,noctx // our own server
+	resp, err := http.Get(url)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -69,6 +70,8 @@ func BenchmarkValidateFlood(b *testing.B) {
 	}
 }
 
+var errAccepted = errors.New("the token was accepted")
+
 // besideRaw lets v and the checks look at tokens by turns. The verdict has to be want. The
 // metric signatures/op says whether each token cost one.
 func besideRaw(b *testing.B, v *validator.Validator, tokens []string, show show, checks []func() bool, want error) {
@@ -76,7 +79,7 @@ func besideRaw(b *testing.B, v *validator.Validator, tokens []string, show show,
 	ctx := b.Context()
 	validate := func(token string) error {
 		if _, err := v.Validate(ctx, token); !errors.Is(err, want) {
-			return fmt.Errorf("the verdict is %w, want %v", err, want)
+			return fmt.Errorf("not the verdict that is wanted: %w", cmp.Or(err, errAccepted))
 		}
 		return nil
 	}

@@ -63,7 +63,7 @@ func (c checker) record(ctx context.Context, chosen []suite, into *record, date 
 }
 
 func (c checker) run(ctx context.Context, s suite, count int) (gobench.Results, string, error) {
-	fmt.Fprintf(c.progress, "%s, %d times\n", s.name, count)
+	_, _ = fmt.Fprintf(c.progress, "%s, %d times\n", s.name, count)
 	out, err := c.measure(ctx, s, count)
 	if err != nil {
 		return nil, "", err

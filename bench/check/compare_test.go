@@ -52,6 +52,16 @@ func TestCompareNamesWhatIsNewAndNeverTimes(t *testing.T) {
 	}
 }
 
+func TestAnUnsteadyMetricIsLeftOut(t *testing.T) {
+	s := suite{ratios: smaller, unsteady: "x-map"}
+	if found := compare(s, recordedSuite{}, gobench.Results{"B": {"x-map": {1}}}, 0.25); len(found) > 0 {
+		t.Errorf("found %+v", found)
+	}
+	if kept := newRecordedSuite(s, gobench.Results{"B": {"x-map": {1}}}).Benches; len(kept) > 0 {
+		t.Errorf("recorded %v", kept)
+	}
+}
+
 func TestASuiteThatIsGoneIsMissing(t *testing.T) {
 	recorded := record{Suites: map[string]recordedSuite{
 		"gone": {Benches: map[string]map[string]recordedValue{"B": {"x-raw": {1, smaller}}}},

@@ -51,7 +51,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitMisuse
 	}
 	misuse := func(err error) int {
-		fmt.Fprintln(stderr, "check:", err)
+		_, _ = fmt.Fprintln(stderr, "check:", err)
 		return exitMisuse
 	}
 	if flags.NArg() > 0 {
@@ -68,14 +68,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	if err != nil {
 		return misuse(err)
 	}
-	defer os.RemoveAll(build)
+	defer func() { _ = os.RemoveAll(build) }()
 	r, err := newRunner(ctx, build)
 	if err != nil {
 		return misuse(err)
 	}
 	path := filepath.Join(r.root, "bench", "check", "recorded.json")
 	recorded, err := readRecord(path)
-	if err != nil && !(*renew && errors.Is(err, os.ErrNotExist)) {
+	if err != nil && (!*renew || !errors.Is(err, os.ErrNotExist)) {
 		return misuse(err)
 	}
 	c := checker{measure: r.run, tolerance: *tolerance, attempts: *attempts, progress: stderr}
@@ -85,7 +85,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			err = recorded.write(path)
 		}
 		if err != nil {
-			fmt.Fprintln(stderr, "check:", err)
+			_, _ = fmt.Fprintln(stderr, "check:", err)
 			return exitWorse
 		}
 		return exitOK
@@ -98,11 +98,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		err = errTable
 	}
 	if err != nil {
-		fmt.Fprintln(stderr, "check:", err)
+		_, _ = fmt.Fprintln(stderr, "check:", err)
 		return exitWorse
 	}
 	if bad := slices.DeleteFunc(found, func(f finding) bool { return !f.bad() }); len(bad) > 0 {
-		fmt.Fprintf(stderr, "check: %d metrics are worse than recorded by more than %.0f %%, or gone\n", len(bad), 100**tolerance)
+		_, _ = fmt.Fprintf(stderr, "check: %d metrics are worse than recorded by more than %.0f %%, or gone\n", len(bad), 100**tolerance)
 		return exitWorse
 	}
 	return exitOK

@@ -68,7 +68,7 @@ func (r record) write(path string) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(next.Name()) // fails when it was renamed: then all is well
+	defer func() { _ = os.Remove(next.Name()) }() // fails when it was renamed: then all is well
 	_, err = next.Write(append(raw, '\n'))
 	if err = errors.Join(err, next.Chmod(0o644), next.Close()); err != nil {
 		return err

@@ -11,7 +11,7 @@ import (
 // printTable writes the findings as a table.
 func printTable(w io.Writer, all []finding) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "bench\tmetric\trecorded\tnow\tchange\t")
+	_, _ = fmt.Fprintln(table, "bench\tmetric\trecorded\tnow\tchange\t")
 	for _, f := range all {
 		was, is, change := number(f.was), number(f.is), ""
 		switch {
@@ -26,7 +26,7 @@ func printTable(w io.Writer, all []finding) error {
 		case f.change <= -0.005:
 			change = fmt.Sprintf("%.0f %% better", -100*f.change)
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", f.bench, f.unit, was, is, change, f.verdict)
+		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", f.bench, f.unit, was, is, change, f.verdict)
 	}
 	return table.Flush()
 }

@@ -35,32 +35,32 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		return 2
 	}
 	if *format != "svg" && *format != "png" {
-		fmt.Fprintf(stderr, "plot: -format %s: want svg or png\n", *format)
+		_, _ = fmt.Fprintf(stderr, "plot: -format %s: want svg or png\n", *format)
 		return 2
 	}
 	text, err := read(flags.Args(), stdin)
 	if err != nil {
-		fmt.Fprintln(stderr, "plot:", err)
+		_, _ = fmt.Fprintln(stderr, "plot:", err)
 		return 2
 	}
 	found, cpu, err := gobench.Parse(text)
 	if err != nil {
-		fmt.Fprintln(stderr, "plot:", err)
+		_, _ = fmt.Fprintln(stderr, "plot:", err)
 		return 1
 	}
 	drawn := 0
 	for _, f := range figures {
 		curves := f.curves(found)
 		if len(curves) == 0 {
-			fmt.Fprintf(stderr, "plot: nothing was measured for %s\n", f.name)
+			_, _ = fmt.Fprintf(stderr, "plot: nothing was measured for %s\n", f.name)
 			continue
 		}
 		file := filepath.Join(*dir, f.name+"."+*format)
 		if err := f.draw(curves, cpu, file); err != nil {
-			fmt.Fprintf(stderr, "plot: drawing %s: %v\n", file, err)
+			_, _ = fmt.Fprintf(stderr, "plot: drawing %s: %v\n", file, err)
 			return 1
 		}
-		fmt.Fprintln(stdout, file)
+		_, _ = fmt.Fprintln(stdout, file)
 		drawn++
 	}
 	if drawn == 0 {
