@@ -159,12 +159,7 @@ func (c *cache) room(size int) (*entry, uint32) {
 	}
 	s := c.slabs[c.filling].Load()
 	if s == nil || c.notes[c.filling].used == slabSize {
-		for range c.slabs {
-			c.filling = (c.filling + 1) % len(c.slabs)
-			if c.slabs[c.filling].Load() == nil {
-				break
-			}
-		}
+		c.filling = c.vacant()
 		c.drop(c.filling)
 		s = new(slab)
 		c.slabs[c.filling].Store(s)
@@ -179,6 +174,17 @@ func (c *cache) room(size int) (*entry, uint32) {
 	return e, number
 }
 
+// vacant gives the slab to fill next: an empty one, or else, when entries that cannot be
+// found take room, the oldest.
+func (c *cache) vacant() int {
+	for i := range c.slabs {
+		if k := (c.filling + 1 + i) % len(c.slabs); c.slabs[k].Load() == nil {
+			return k
+		}
+	}
+	return c.oldest()
+}
+
 // oldest gives the slab that was begun first.
 func (c *cache) oldest() int {
 	for i := range c.slabs {
@@ -191,7 +197,8 @@ func (c *cache) oldest() int {
 
 // age orders numbers: the older, the higher.
 func (c *cache) age(number uint32) int {
-	return (c.filling - int(number)/slabSize + len(c.slabs)) % len(c.slabs)
+	slabsAgo := (c.filling - int(number)/slabSize + len(c.slabs)) % len(c.slabs)
+	return slabsAgo*slabSize - int(number)%slabSize
 }
 
 // drop forgets a slab.

@@ -35,6 +35,21 @@ func TestTheCacheIsBounded(t *testing.T) {
 	}
 }
 
+// Where more tokens meet in a bucket than it has room for, the first ones go, and what they
+// leave in the slabs does not take the place of the last ones.
+func TestTheCacheKeepsTheLastTokensOfACrowdedBucket(t *testing.T) {
+	c := newCache(200)
+	c.index = c.index[:1]
+	for i := range 2000 {
+		c.put(fmt.Sprintf("token-%040d", i), claimsUntil(1000), verificationKey{}, 1, 0)
+		for k := max(0, i-bucketWays+1); k <= i; k++ {
+			if c.find(fmt.Sprintf("token-%040d", k)) == nil {
+				t.Fatalf("token %d is not there after token %d", k, i)
+			}
+		}
+	}
+}
+
 func TestTheCacheIsBoundedInBytes(t *testing.T) {
 	const limit = 1000
 	c := newCache(limit)
