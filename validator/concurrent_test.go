@@ -13,7 +13,7 @@ import (
 )
 
 func TestNoTokenIsAcceptedAfterItsRevocationWasApplied(t *testing.T) {
-	const readers, sessions = 4, 400
+	const readers, sessions = 8, 400
 	b := newBench(t)
 	b.issuer.Rotate("EdDSA")
 	tokens := make([]string, sessions)
