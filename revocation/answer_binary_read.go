@@ -29,7 +29,7 @@ const readBuffer = 64 << 10
 
 // binaryReader reads one answer. What was taken from buf is summed when it is filled anew.
 type binaryReader struct {
-	src      io.Reader
+	src      io.Reader // nil: buf is all there is, and another's
 	buf      []byte
 	pos, end int
 	sum      uint32
@@ -345,6 +345,9 @@ func (d *binaryReader) add() {
 
 // fill reads more behind what is left. An end is io.ErrUnexpectedEOF.
 func (d *binaryReader) fill() error {
+	if d.src == nil {
+		return io.ErrUnexpectedEOF
+	}
 	d.add()
 	d.end = copy(d.buf, d.buf[d.pos:d.end])
 	d.pos, d.summed = 0, 0

@@ -1,9 +1,6 @@
 package revocation
 
-import (
-	"fmt"
-	"strings"
-)
+import "fmt"
 
 // AppendEvent appends the binary form of one event, as a binary answer has it (docs/feed.md)
 // whose only event it is. It refuses what a service would refuse.
@@ -19,9 +16,9 @@ func AppendEvent(dst []byte, e Event) ([]byte, error) {
 }
 
 // DecodeEvent reads what [AppendEvent] wrote, and refuses everything else. It keeps nothing
-// of data.
+// of data and does not change it.
 func DecodeEvent(data []byte) (Event, error) {
-	d := binaryReader{src: strings.NewReader(""), buf: data, end: len(data)}
+	d := binaryReader{buf: data, end: len(data)}
 	if len(data) == 0 {
 		return Event{}, fmt.Errorf("decoding an event: %w: it is empty", ErrMalformed)
 	}

@@ -1,6 +1,7 @@
 package revocation_test
 
 import (
+	"bytes"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -21,8 +22,12 @@ func TestEventByItself(t *testing.T) {
 				t.Errorf("%s: %v, %s", name, err, cmp.Diff(e, got))
 			}
 			for cut := range data {
-				if _, err := revocation.DecodeEvent(data[:cut]); err == nil {
+				part := bytes.Clone(data[:cut])
+				if _, err := revocation.DecodeEvent(part); err == nil {
 					t.Errorf("%s: taken when cut to %d of %d bytes", name, cut, len(data))
+				}
+				if !bytes.Equal(part, data[:cut]) {
+					t.Errorf("%s: cut to %d bytes, they are changed", name, cut)
 				}
 			}
 			if _, err := revocation.DecodeEvent(append(data, 0)); err == nil {
@@ -49,6 +54,9 @@ func FuzzDecodeEvent(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		before := string(data)
 		e, err := revocation.DecodeEvent(data)
+		if string(data) != before {
+			t.Fatalf("%x was changed to %x", before, data)
+		}
 		if err != nil {
 			return
 		}
