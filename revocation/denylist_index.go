@@ -13,14 +13,14 @@ type indexHash uint32
 
 const firstSlots = 16
 
-// home is where the search for a hash begins.
+// home is where the search for a hash begins; without slots, anywhere.
 func (x *index) home(h indexHash) int { return int(h) & (len(x.slots) - 1) }
 
 func (x *index) next(i int) int { return (i + 1) & (len(x.slots) - 1) }
 
 // at gives what lies in a slot; the place 0 ends a search.
 func (x *index) at(i int) (indexHash, place) {
-	if i >= len(x.slots) { // there are none
+	if uint(i) >= uint(len(x.slots)) { // there are none; i may be below 0 where an int has 32 bits
 		return 0, 0
 	}
 	s := x.slots[i]
