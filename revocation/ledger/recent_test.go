@@ -1,8 +1,11 @@
 package ledger_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -68,3 +71,66 @@ type silent struct{}
 
 func (silent) Publish(string, []byte) error { return nil }
 func (silent) Flush(context.Context) error  { return nil }
+
+// TestWhatIsPublishedIsTheRecord to the letter, whether it comes from memory or was too long
+// ago to be there.
+func TestWhatIsPublishedIsTheRecord(t *testing.T) {
+	p := start(t, memstore.New(nil))
+	revoke := func(n int) {
+		var events []revocation.Event
+		for i := range 1 + n%3 {
+			e := sid(fmt.Sprint("s<&ä\"", n, i))
+			e.By, e.Reason = "somebody", revocation.Reason(fmt.Sprint("why>", n%2))
+			events = append(events, e)
+		}
+		if n%10 == 0 {
+			e := sub("u", int64(n)+1)
+			e.Kind = revocation.KindClient
+			events = append(events, e)
+		}
+		p.revoke(events...)
+	}
+	const early = 100
+	for n := range early { // more than are kept
+		revoke(n)
+	}
+	var sent [][]byte
+	publisher, err := ledger.NewPublisher(ledger.PublisherConfig{
+		Ledger: p.Ledger, Bus: silent{}, Sign: func(typ string, payload any) ([]byte, error) {
+			text, err := json.Marshal(payload)
+			if typ == revocation.BatchType {
+				sent = append(sent, text)
+			}
+			return text, err
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- publisher.Run(t.Context()) }()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	for n := range 30 {
+		revoke(early + n)
+	}
+	if !publisher.Flushed(ctx, p.Head()) {
+		t.Fatal("it was not sent")
+	}
+	publisher.Close()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	records, err := p.store.List(t.Context(), "ledger.batch."+p.Origin()+".", "", 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(records) != len(sent) || len(sent) != early+30 {
+		t.Fatalf("%d records, %d sent", len(records), len(sent))
+	}
+	for i, r := range records {
+		if !bytes.Equal(r.Value, sent[i]) {
+			t.Errorf("recorded %s, sent %s", r.Value, sent[i])
+		}
+	}
+}
