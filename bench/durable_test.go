@@ -8,8 +8,13 @@ import (
 	"tokenbroker/broker"
 )
 
-// atOnce are the numbers of clients that the durable operations are measured with.
-var atOnce = []int{1, 8, 64, 256}
+// atOnce gives the numbers of clients that the durable operations are measured with.
+func atOnce() []int {
+	if testing.Short() {
+		return []int{1, 8}
+	}
+	return []int{1, 8, 64, 256}
+}
 
 // BenchmarkDurableRevocations is broker.LogOff, on disk and in the own denylist, from so many
 // clients at once, beside a bare append with fdatasync and a Badger transaction for each.
@@ -24,7 +29,7 @@ func BenchmarkDurableRefreshes(b *testing.B) {
 
 func benchDurable(b *testing.B, prepare func(b *testing.B, r *rig, clients int) func(int) error) {
 	b.Helper()
-	for _, n := range atOnce {
+	for _, n := range atOnce() {
 		b.Run(fmt.Sprintf("clients=%d", n), func(b *testing.B) {
 			r := newRig(b, nil)
 			work := prepare(b, r, n)

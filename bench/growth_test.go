@@ -104,16 +104,16 @@ var lowerBase32 = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPad
 // read right after the writing, when Badger may still be flushing and compacting.
 func BenchmarkSessionMemory(b *testing.B) {
 	n := sizes()[len(sizes())-1]
-	for b.Loop() {
-		r := newRig(b, nil)
-		work := r.refresh(b)
-		heap, resident := memory(b)
-		fill(b, r.store, n)
-		if _, err := fromAll(clients, 10*clients, work); err != nil {
-			b.Fatal(err)
-		}
-		heapAfter, residentAfter := memory(b)
-		b.ReportMetric(float64(heapAfter-heap)/float64(n), "heap-B/session")
-		b.ReportMetric(float64(residentAfter-resident)/float64(n), "resident-B/session")
+	r := newRig(b, nil)
+	work := r.refresh(b)
+	heap, resident := memory(b)
+	fill(b, r.store, n)
+	if _, err := fromAll(clients, 10*clients, work); err != nil {
+		b.Fatal(err)
 	}
+	heapAfter, residentAfter := memory(b)
+	for b.Loop() { //nolint:revive // what was measured is no time: once is enough, whatever N is
+	}
+	b.ReportMetric(float64(heapAfter-heap)/float64(n), "heap-B/session")
+	b.ReportMetric(float64(residentAfter-resident)/float64(n), "resident-B/session")
 }
