@@ -46,8 +46,9 @@ type Config[Q, A any] struct {
 	// MaxBatch is how many messages a handler is given at most. 0 is DefaultMaxBatch.
 	MaxBatch int
 	// Gather is how long at most a batch waits for as many messages as the batch before had
-	// with those behind it, and at most a third of the time which that one took; 0: never. A message that comes
-	// when no other is about is not held up. Only for handlers that a fuller batch makes cheaper.
+	// with those behind it, and at most a third of the time which that one took; 0: never. A
+	// message that comes alone, or when the batch before is longer ago than it took, is not held
+	// up. Only for handlers that a fuller batch makes cheaper.
 	Gather time.Duration
 	// New makes the handler with fresh state. It is called in the actor's goroutine, at the
 	// start and after each restart; when it panics, that is a restart, too.

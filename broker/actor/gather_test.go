@@ -53,6 +53,9 @@ func TestGather(t *testing.T) {
 		"for no longer than the limit": {
 			limit: 300 * time.Microsecond, asks: []int{0, 100, 4500}, began: []int{0, 3300, 6600}, sizes: []int{1, 1, 1},
 		},
+		"one that comes alone, when those of the last batch have long gone, is not held up": {
+			limit: time.Hour, asks: []int{0, 100, 200, 10100}, began: []int{0, 4000, 10100}, sizes: []int{1, 2, 1},
+		},
 		"one that stayed alone after all holds up nobody": {
 			limit: time.Hour, asks: []int{0, 100, 9000}, began: []int{0, 4000, 9000}, sizes: []int{1, 1, 1},
 		},

@@ -93,7 +93,8 @@ func (a *Actor[Q, A]) serve(handle Handler[Q, A], batch []*message[Q, A]) *Panic
 	a.counters.messages.Add(uint64(len(batch)))
 	began := time.Now()
 	results, failure := a.handle(handle, queries, began.Sub(batch[0].entered))
-	a.next = after(len(queries), len(a.mailbox), time.Since(began), a.cfg.Gather)
+	ended := time.Now()
+	a.next = after(len(queries), len(a.mailbox), ended, ended.Sub(began), a.cfg.Gather)
 	for i, m := range batch {
 		if results == nil {
 			m.reply <- Result[A]{Err: failure}
