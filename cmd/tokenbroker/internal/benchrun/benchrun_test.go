@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -93,6 +94,59 @@ func TestSignInStopped(t *testing.T) {
 	if f.signedOut.Load() == 0 {
 		t.Error("no session was ended")
 	}
+}
+
+// roundTrip is a server without a network.
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// logOffs runs signOut of 200 sessions at a server whose every answer takes a second, and
+// returns how many it was asked for, and how long it took.
+func logOffs(ctx context.Context, answer func() (*http.Response, error)) (asked int64, took time.Duration) {
+	var requests atomic.Int64
+	b := &Bench{Progress: quiet{}, Server: &Server{http: &http.Client{Transport: roundTrip(func(*http.Request) (*http.Response, error) {
+		requests.Add(1)
+		time.Sleep(time.Second)
+		return answer()
+	})}}}
+	sessions := make([]*browser, 200)
+	for i := range sessions {
+		sessions[i] = &browser{}
+	}
+	began := time.Now()
+	b.signOut(ctx, sessions)
+	return requests.Load(), time.Since(began)
+}
+
+func TestSignOut(t *testing.T) {
+	refused := func() (*http.Response, error) {
+		return &http.Response{StatusCode: http.StatusForbidden, Body: http.NoBody}, nil
+	}
+	t.Run("takes the time that all of them take", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			if asked, took := logOffs(t.Context(), refused); asked != 200 {
+				t.Errorf("%d of 200 sessions were ended in %v", asked, took)
+			}
+		})
+	})
+	t.Run("goes on for a while when the bench was stopped", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			if asked, took := logOffs(ctx, refused); asked < 4 || took > requestTimeout+time.Second {
+				t.Errorf("%d sessions were ended in %v", asked, took)
+			}
+		})
+	})
+	t.Run("gives up on a server that is gone", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			gone := func() (*http.Response, error) { return nil, io.ErrUnexpectedEOF }
+			if asked, took := logOffs(t.Context(), gone); asked > 2*remoteSignIns {
+				t.Errorf("it was asked %d times, for %v", asked, took)
+			}
+		})
+	})
 }
 
 func TestSignInGivesUp(t *testing.T) {

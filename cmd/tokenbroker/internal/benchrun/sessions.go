@@ -57,19 +57,23 @@ func (b *Bench) signIn(ctx context.Context, n int) ([]*browser, error) {
 	return sessions, nil
 }
 
-// signOut ends the sessions at a URL, as far as that can be done; an own server's end with it.
-// It goes on when ctx has ended, for a while.
+// signOut ends the sessions at a URL, as far as that can be done: one that is left runs out by
+// itself. An own server's end with it. When ctx ends, or has ended, it goes on for a while.
 func (b *Bench) signOut(ctx context.Context, sessions []*browser) {
 	if b.Server.Own() || len(sessions) == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
+	lasting, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(requestTimeout, cancel) })()
 	b.Progress.Begin("sign out", len(sessions))
 	defer b.Progress.End()
-	_ = each(ctx, len(sessions), remoteSignIns, func(ctx context.Context, i int) error {
-		_ = b.Server.logOff(ctx, sessions[i]) // one that is left runs out by itself
+	_ = each(lasting, len(sessions), remoteSignIns, func(ctx context.Context, i int) error {
 		b.Progress.Add(1)
+		var refused *statusError
+		if err := b.Server.logOff(ctx, sessions[i]); !errors.As(err, &refused) {
+			return err // the server does not answer: nor would it the next ones
+		}
 		return nil
 	})
 }
