@@ -241,7 +241,7 @@ func meanFloor(runs []Run) float64 {
 func sized(runs []Run, name string) []Run {
 	var out []Run
 	for _, run := range runs {
-		if run.Name != name || run.Size == 0 || run.PerS == 0 {
+		if run.Name != name || run.Size == 0 || run.PerS == 0 || run.Latency.P50 == 0 {
 			continue
 		}
 		if len(out) > 0 && run.Concurrency < out[0].Concurrency {

@@ -193,6 +193,21 @@ func TestGrowthOfASlowMachine(t *testing.T) {
 	}
 }
 
+// Stopped at once, a run may have only the answer to a request from the warm-up, and no latency.
+func TestARunWithoutALatencyIsNoSample(t *testing.T) {
+	r := &report.Report{}
+	for _, n := range []int{100, 1000} {
+		r.Runs = append(r.Runs, report.Run{Name: "refresh", Concurrency: 1, Size: n, Measured: report.From(result(0, time.Millisecond))})
+	}
+	r.Runs[1].Latency = report.Quantiles{}
+	if r.FitGrowth("refresh"); r.Growth != nil {
+		t.Errorf("one size has no growth, but: %+v", r.Growth)
+	}
+	if _, err := json.Marshal(r); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestUnits(t *testing.T) {
 	for us, want := range map[float64]string{0.0305: "30.5 ns", 0.9: "900 ns", 1: "1.00 µs", 62.51: "62.5 µs", 999: "999 µs", 1500: "1.50 ms", 2.5e6: "2.50 s", 0: ""} {
 		if got := report.Time(us); got != want {
