@@ -208,6 +208,8 @@ func (b *bencher) check() error {
 		return fmt.Errorf("%w: --turns %d: want 1 to 100", errUsage, b.turns)
 	case b.url == "" && (b.username != "" || b.passwordStdin || b.clientID != "" || b.nats != ""):
 		return fmt.Errorf("%w: --username, --password-stdin, --client-id and --nats belong to --url: the bench's own server has its own", errUsage)
+	case b.nats == "" && b.natsUser != "":
+		return fmt.Errorf("%w: --nats-user is who a service is at --nats: name that server, too", errUsage)
 	case b.url != "" && b.tempDir != "":
 		return fmt.Errorf("%w: --temp-dir is for the bench's own server, not for --url", errUsage)
 	case b.plot != "" && !slices.Contains(benchreport.PlotFormats, strings.ToLower(filepath.Ext(b.plot))):

@@ -253,6 +253,7 @@ func TestBenchUsage(t *testing.T) {
 		{[]string{"refresh", "--url", "ftp://127.0.0.1", "--username", "ada", "--password-stdin"}, "--url"},
 		{[]string{"refresh", "more"}, "more"},
 		{[]string{"validate", "--url", "http://127.0.0.1:1", "--username", "ada", "--password-stdin"}, "--client-id"},
+		{[]string{"validate", "--nats-user", "ada"}, "--nats-user"},
 		{[]string{"validate", "--tokens", "0"}, "numbers above 0"},
 		{[]string{"validate", "--tokens", "2M"}, "--tokens"},
 		{[]string{"validate", "--goroutines", "0"}, "--goroutines 0"},
