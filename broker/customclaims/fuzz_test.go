@@ -31,7 +31,7 @@ func FuzzExpression(f *testing.F) {
 		}
 		start := time.Now()
 		claims, err := set.Claims(t.Context(), in)
-		if took := time.Since(start); took > time.Second {
+		if took := time.Since(start); took > 20*time.Second { // on a machine that has no time, either
 			t.Errorf("took %s", took)
 		}
 		if err != nil {
