@@ -1,11 +1,11 @@
 package revocation
 
 import (
+	"crypto/rand"
 	"encoding/base32"
 	"encoding/binary"
 	"hash/maphash"
 	"math/bits"
-	"math/rand/v2"
 )
 
 // id is the 16 bytes of a jti or sid; it keeps no pointer for the collector to follow.
@@ -15,7 +15,9 @@ var sidEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPad
 
 // idHash gives a seeded hash: the middle of a product of both halves, as in wyhash.
 func idHash() func(id) uint64 {
-	one, two := rand.Uint64(), rand.Uint64()
+	var seed [16]byte
+	_, _ = rand.Read(seed[:]) // never fails
+	one, two := binary.LittleEndian.Uint64(seed[:]), binary.LittleEndian.Uint64(seed[8:])
 	return func(k id) uint64 {
 		high, low := bits.Mul64(binary.LittleEndian.Uint64(k[:])^one, binary.LittleEndian.Uint64(k[8:])^two)
 		return high ^ low
