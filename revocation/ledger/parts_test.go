@@ -68,7 +68,7 @@ func TestAnswerInPartsHasTheBytesOfAnAnswerInPages(t *testing.T) {
 	}
 	p := start(t, s, still)
 	for _, count := range []int{0, 1, 20, 3000} {
-		for events := mixed(rand.New(rand.NewPCG(1, uint64(count))), count); len(events) > 0; { //nolint:gosec // a test's
+		for events := mixed(rand.New(rand.NewPCG(1, uint64(count))), count); len(events) > 0; {
 			n := min(len(events), 500)
 			p.revoke(events[:n]...)
 			events = events[n:]
@@ -109,8 +109,8 @@ func encodedBytes(t *testing.T, p *process) []byte {
 // TestAnswerInPartsHoldsAllUpToItsHead, whatever is committed while it is read.
 func TestAnswerInPartsHoldsAllUpToItsHead(t *testing.T) {
 	p := start(t, inMemory(t))
-	p.revoke(mixed(rand.New(rand.NewPCG(2, 2)), 1500)...) //nolint:gosec // a test's
-	event := func(seq uint64) revocation.Event {          // its place is anywhere among the others
+	p.revoke(mixed(rand.New(rand.NewPCG(2, 2)), 1500)...)
+	event := func(seq uint64) revocation.Event { // its place is anywhere among the others
 		return sid(fmt.Sprintf("%c%d", 'a'+seq*7%26, seq))
 	}
 	done := make(chan struct{})
@@ -157,7 +157,7 @@ func TestAnswerInPartsHoldsAllUpToItsHead(t *testing.T) {
 func TestADamagedPartRefusesTheAnswer(t *testing.T) {
 	s := inMemory(t)
 	p := start(t, s)
-	p.revoke(mixed(rand.New(rand.NewPCG(3, 3)), 500)...) //nolint:gosec // a test's
+	p.revoke(mixed(rand.New(rand.NewPCG(3, 3)), 500)...)
 	key := p.keys("ledger.event.sid.")[100]
 	r, err := s.Get(t.Context(), key)
 	if err != nil {
