@@ -1,0 +1,41 @@
+package bench
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"runtime"
+	"testing"
+
+	"golang.org/x/crypto/argon2"
+
+	"tokenbroker/broker"
+	"tokenbroker/broker/password"
+)
+
+// BenchmarkPasswordSignIn is broker.SignIn at the default cost of a password, durable, from
+// two clients for each core, beside argon2id of golang.org/x/crypto alone at the same cost.
+func BenchmarkPasswordSignIn(b *testing.B) {
+	cores := runtime.GOMAXPROCS(0)
+	atOnce := min(2*cores, clients)
+	r := newRig(b, func(cfg *broker.Config) { cfg.Passwords = password.New(password.Params{}, cores, clients, 0) })
+	measure(b, atOnce, func(client int) error {
+		_, err := r.SignIn(context.Background(), username(client), secret, broker.Request{})
+		return err
+	}, peer{name: "argon2id", share: 1, work: argon2idAlone(cores)})
+}
+
+// argon2idAlone hashes one password at a time on each core.
+func argon2idAlone(cores int) func(int) error {
+	slots := make(chan struct{}, cores)
+	cost, salt := password.DefaultParams, make([]byte, 16)
+	_, _ = rand.Read(salt)
+	return func(int) error {
+		slots <- struct{}{}
+		defer func() { <-slots }()
+		if len(argon2.IDKey([]byte(secret), salt, cost.Time, cost.Memory, cost.Threads, 32)) != 32 {
+			return errors.New("argon2id gave no key")
+		}
+		return nil
+	}
+}
