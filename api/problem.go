@@ -182,5 +182,5 @@ func writeBody(w http.ResponseWriter, status int, contentType string, body []byt
 	h.Set("Content-Type", contentType)
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
-	_, _ = w.Write(body) //nolint:gosec // JSON under its own type, and nosniff: no browser takes it for a page
+	_, _ = w.Write(body) // JSON under its own type, and nosniff: no browser takes it for a page
 }

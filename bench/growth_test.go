@@ -112,7 +112,7 @@ func BenchmarkSessionMemory(b *testing.B) {
 		b.Fatal(err)
 	}
 	heapAfter, residentAfter := memory(b)
-	for b.Loop() { //nolint:revive // what was measured is no time: once is enough, whatever N is
+	for b.Loop() { // what was measured is no time: once is enough, whatever N is
 	}
 	b.ReportMetric(float64(heapAfter-heap)/float64(n), "heap-B/session")
 	b.ReportMetric(float64(residentAfter-resident)/float64(n), "resident-B/session")

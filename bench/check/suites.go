@@ -38,6 +38,8 @@ var suites = []suite{
 	{name: "mint", pkg: "bench", bench: "^BenchmarkMint$", cpu: "1", time: 200 * time.Millisecond, count: 5, ratios: smaller},
 	{name: "refresh", pkg: "bench", bench: "^BenchmarkRefreshDurable$/^broker$", cpu: "2", time: time.Second, count: 3, ratios: larger},
 	{name: "refresh-http", pkg: "bench", bench: "^BenchmarkRefreshHTTP$/^broker$", cpu: "2", time: time.Second, count: 3, ratios: larger},
+	{name: "verify-http", pkg: "bench", bench: "^BenchmarkVerifyHTTP$", cpu: "2", time: 500 * time.Millisecond, count: 3, ratios: larger},
+	{name: "introspect-http", pkg: "bench", bench: "^BenchmarkIntrospectHTTP$", cpu: "2", time: 500 * time.Millisecond, count: 3, ratios: larger},
 	{name: "denylist-look-up", pkg: "bench", bench: "^BenchmarkDenylistLookUp$", cpu: "1", time: 100 * time.Millisecond, count: 5, ratios: smaller},
 	{name: "denylist-fill", pkg: "bench", bench: "^BenchmarkDenylistFill$/^capped$/^entries=(1000|100000)$", cpu: "1", time: 200 * time.Millisecond, count: 3, ratios: smaller},
 	{name: "propagation", pkg: "bench", bench: "^BenchmarkPropagation$/^subscribers=(10|100)$", cpu: "2", time: time.Second, count: 2, ratios: smaller},
