@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"tokenbroker/bench/load"
@@ -157,14 +158,17 @@ var processBegan = time.Now()
 type timedCalls func(ctx context.Context, h load.Histogram, until time.Time) error
 
 // batches calls f with the numbers below n, in random order, and times so many calls at once.
-// It can be used by several goroutines.
+// It can be used by several goroutines, which begin far from each other, so that none follows
+// close behind another and finds its tokens remembered.
 func batches(size, n int, f func(i int) error) timedCalls {
+	const golden = 0.6180339887 // multiples of it, modulo 1, keep their distance
+	var begun atomic.Int64
 	order := rand.Perm(n) //nolint:gosec // an order, no secret
 	for len(order) < batch {
 		order = append(order, order...)
 	}
 	return func(ctx context.Context, h load.Histogram, until time.Time) error {
-		at := rand.IntN(len(order)) //nolint:gosec // a place to begin, no secret: not all at the same token
+		at := int(golden*float64(begun.Add(1))*float64(len(order))) % len(order)
 		for ctx.Err() == nil {
 			began := time.Now()
 			if !began.Before(until) {
