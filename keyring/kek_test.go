@@ -3,10 +3,12 @@ package keyring_test
 import (
 	"bytes"
 	"encoding/base64"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"tokenbroker/keyring"
@@ -78,6 +80,34 @@ func TestKEKFilesThatAreRefused(t *testing.T) {
 	}
 	if _, err := keyring.LoadOrCreateKEKFile(t.TempDir()); err == nil {
 		t.Error("a directory was accepted")
+	}
+}
+
+// What stands at the path and is not the user's own regular file is refused, without waiting
+// and without following it.
+func TestWhatIsNoKEKFileIsRefused(t *testing.T) {
+	for want, put := range map[string]func(path, good string) error{
+		"is a link":          func(path, good string) error { return os.Symlink(good, path) },
+		"not a regular file": func(path, _ string) error { return syscall.Mkfifo(path, 0o600) },
+		"belongs to another user": func(path, good string) error {
+			return errors.Join(os.Link(good, path), os.Lchown(path, 65534, 65534))
+		},
+	} {
+		t.Run(want, func(t *testing.T) {
+			dir := t.TempDir()
+			good, path := filepath.Join(dir, "good"), filepath.Join(dir, "kek")
+			if _, err := keyring.CreateKEKFile(good); err != nil {
+				t.Fatal(err)
+			}
+			if err := put(path, good); errors.Is(err, os.ErrPermission) {
+				t.Skip("making one: ", err)
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := keyring.LoadKEKFile(path); err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%v, want an error with %q", err, want)
+			}
+		})
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 	"tokenbroker/broker/store"
 	"tokenbroker/broker/store/backup"
 	"tokenbroker/cmd/tokenbroker/internal/adminclient"
-	"tokenbroker/cmd/tokenbroker/internal/private"
+	"tokenbroker/internal/private"
 )
 
 // backupDone is a backup that was made.

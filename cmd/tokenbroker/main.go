@@ -33,8 +33,10 @@ func main() {
 }
 
 // Main runs the command line and returns the exit code. When ctx ends, a running server
-// drains and Main returns.
+// drains and Main returns. It sets the process's umask to 077: what the program writes (the
+// store, backups, configurations) holds secrets, and no file is made readable to other users.
 func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	syscall.Umask(0o077)
 	return run(ctx, args, os.Stdin, stdout, stderr)
 }
 

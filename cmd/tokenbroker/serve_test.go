@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/big"
 	"net"
 	"net/http"
@@ -81,6 +82,29 @@ func (s *served) start(t *testing.T) *served {
 		return strings.Contains(s.logs.String(), "tokenbroker is ready")
 	})
 	return s
+}
+
+// Nothing that serve writes can be read by other users, whatever the umask of its caller.
+func TestServeWritesForItsOwnUser(t *testing.T) {
+	old := syscall.Umask(0)
+	defer syscall.Umask(old)
+	s := newServed(t, "http").start(t)
+	files := 0
+	err := filepath.WalkDir(filepath.Join(s.dir, "data"), func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err == nil && info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s: mode %v", path, info.Mode())
+		}
+		files++
+		return err
+	})
+	if err != nil || files < 8 {
+		t.Errorf("%d files, %v", files, err)
+	}
+	s.finish(t)
 }
 
 func (s *served) finish(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -115,6 +116,9 @@ func (s *Store) takeDir() error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("making the store's directory: %w", err)
 	}
+	if err := closeToOthers(dir); err != nil {
+		return fmt.Errorf("closing the store's files to other users: %w", err)
+	}
 	if s.config.Lock != nil {
 		rel, err := filepath.Rel(s.config.Lock.Dir(), dir)
 		if err != nil || !filepath.IsLocal(rel) {
@@ -130,6 +134,30 @@ func (s *Store) takeDir() error {
 	if err := s.checkSpaceToOpen(); err != nil {
 		s.releaseDir()
 		return err
+	}
+	return nil
+}
+
+// closeToOthers takes group's and others' rights from the files in dir. Badger makes files with
+// mode 0666 less the umask, and those of an earlier run may be older than the process's umask.
+func closeToOthers(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		info, err := e.Info()
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			continue
+		case err != nil:
+			return err
+		}
+		if perm := info.Mode().Perm(); info.Mode().IsRegular() && perm&0o077 != 0 {
+			if err := os.Chmod(filepath.Join(dir, e.Name()), perm&0o700); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

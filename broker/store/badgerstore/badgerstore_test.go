@@ -107,6 +107,30 @@ func TestCloseIsIdempotentAndRefusesLaterCalls(t *testing.T) {
 	}
 }
 
+// A store whose files an earlier program made readable to other users is closed to them.
+func TestOpenClosesTheFilesToOthers(t *testing.T) {
+	dir := t.TempDir()
+	s, err := badgerstore.Open(badgerstore.Config{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	old := filepath.Join(dir, "MANIFEST")
+	if err := os.Chmod(old, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = badgerstore.Open(badgerstore.Config{Dir: dir}); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	info, err := os.Stat(old)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%s: mode %v, %v", old, info.Mode(), err)
+	}
+}
+
 func TestALowDiskRefusesWritesAndStillReads(t *testing.T) {
 	var free atomic.Uint64
 	free.Store(1 << 40)

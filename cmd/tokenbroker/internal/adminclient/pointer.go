@@ -8,7 +8,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"syscall"
+
+	"tokenbroker/internal/private"
 )
 
 // Pointer is what a running dev leaves in the user's cache directory, so that operators'
@@ -75,25 +76,12 @@ func WritePointer(p Pointer) (remove func() error, err error) {
 // readPointer refuses a file that another user could have written or can read: what it
 // says decides where passwords are sent.
 func readPointer(path string) (Pointer, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW, 0) //nolint:gosec // the path is made of this user's cache directory
-	if err != nil {
-		return Pointer{}, fmt.Errorf("reading the pointer: %w", err)
-	}
-	defer func() { _ = f.Close() }()
-	info, err := f.Stat()
-	if err != nil {
-		return Pointer{}, fmt.Errorf("reading the pointer: %w", err)
-	}
-	owner, ok := info.Sys().(*syscall.Stat_t)
-	if !ok || int(owner.Uid) != os.Geteuid() {
-		return Pointer{}, fmt.Errorf("the pointer %s belongs to another user: remove it", path)
-	}
-	if info.Mode().Perm()&0o077 != 0 || !info.Mode().IsRegular() {
-		return Pointer{}, fmt.Errorf("the pointer %s can be read by others (mode %v): remove it and start dev again", path, info.Mode().Perm())
-	}
-	body, err := io.ReadAll(io.LimitReader(f, maxSmallFile))
-	if err != nil {
-		return Pointer{}, fmt.Errorf("reading the pointer: %w", err)
+	body, err := private.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return Pointer{}, err
+	case err != nil:
+		return Pointer{}, fmt.Errorf("reading the pointer of dev: %w; remove the file and start dev again", err)
 	}
 	var p Pointer
 	if err := json.Unmarshal(body, &p); err != nil {

@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"time"
 
-	"tokenbroker/cmd/tokenbroker/internal/private"
+	"tokenbroker/internal/private"
 )
 
 // maxPath is what every platform's socket address holds, with room for the zero at its end.

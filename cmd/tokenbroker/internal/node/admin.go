@@ -15,7 +15,7 @@ import (
 
 	"tokenbroker/api"
 	"tokenbroker/cmd/tokenbroker/internal/adminsocket"
-	"tokenbroker/cmd/tokenbroker/internal/private"
+	"tokenbroker/internal/private"
 )
 
 // serveAdmin opens the operators' surface: to the own user and root on the unix socket, to

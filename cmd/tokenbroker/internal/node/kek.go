@@ -1,8 +1,6 @@
 package node
 
 import (
-	"crypto/rand"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,7 +8,6 @@ import (
 	"path/filepath"
 	"sync"
 
-	"tokenbroker/cmd/tokenbroker/internal/private"
 	"tokenbroker/keyring"
 )
 
@@ -46,7 +43,7 @@ func (o ownKEK) open(open func(keyring.KEK) error) error {
 	if err != nil {
 		return err
 	}
-	next, err := readKEK(o.next())
+	next, err := keyring.LoadKEKFile(o.next())
 	if errors.Is(err, fs.ErrNotExist) {
 		return open(kek)
 	}
@@ -70,16 +67,12 @@ func (o ownKEK) open(open func(keyring.KEK) error) error {
 // the old one. Whatever moment it ends at, one of the two files opens the keyring, and the
 // next start knows which. To repeat it after an error is safe.
 func (o ownKEK) replace(reseal func(keyring.KEK) error) error {
-	kek, err := readKEK(o.next())
+	kek, err := keyring.LoadKEKFile(o.next())
 	if errors.Is(err, fs.ErrNotExist) {
-		fresh := make([]byte, keyring.KEKSize)
-		_, _ = rand.Read(fresh) // never fails
-		if err := private.CreateFile(o.next(), []byte(base64.StdEncoding.EncodeToString(fresh)+"\n")); err != nil {
-			return fmt.Errorf("writing the new KEK: %w", err)
-		}
-		kek = fresh
-	} else if err != nil {
-		return fmt.Errorf("reading the new KEK, which a reseal left: %w", err)
+		kek, err = keyring.CreateKEKFile(o.next())
+	}
+	if err != nil {
+		return fmt.Errorf("preparing the new KEK: %w", err)
 	}
 	if err := reseal(kek); err != nil {
 		return err
@@ -108,13 +101,4 @@ func syncDir(dir string) error {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
-}
-
-// readKEK reads a KEK file of this user that nobody else can read.
-func readKEK(path string) (keyring.KEK, error) {
-	text, err := private.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	return keyring.ParseKEK(text)
 }

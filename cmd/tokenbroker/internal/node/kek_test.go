@@ -6,14 +6,17 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"tokenbroker/broker/store"
 	"tokenbroker/broker/store/badgerstore"
+	"tokenbroker/cmd/tokenbroker/internal/adminclient"
 	"tokenbroker/cmd/tokenbroker/internal/node"
 	"tokenbroker/keyring"
 )
@@ -61,6 +64,66 @@ func TestADamagedKeyring(t *testing.T) {
 	l.putKeyringRecord(whole)
 	l.startBroker()
 	b.refreshes()
+}
+
+// TestAResealTellsNothingOfOtherFiles: the answer to a reseal with a file that cannot be used
+// is the same whether the file is there, whatever its mode, and whatever it holds. The log has
+// the cause.
+func TestAResealTellsNothingOfOtherFiles(t *testing.T) {
+	l := newLab(t)
+	l.startNATS()
+	var log bytes.Buffer
+	cfg := l.config()
+	cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	n, err := node.Start(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := adminclient.Locate(adminclient.Options{DataDir: l.dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	dir := t.TempDir()
+	answers := map[string]string{}
+	for name, put := range map[string]func(path string) error{
+		"missing":      func(string) error { return nil },
+		"no directory": func(path string) error { return os.WriteFile(filepath.Dir(path), nil, 0o600) },
+		"not a KEK":    func(path string) error { return os.WriteFile(path, []byte("x"), 0o600) },
+		"open to group": func(path string) error {
+			return errors.Join(os.WriteFile(path, newKEK(), 0o600), os.Chmod(path, 0o640))
+		},
+		"large":       func(path string) error { return os.WriteFile(path, make([]byte, 1<<20), 0o600) },
+		"a directory": func(path string) error { return os.Mkdir(path, 0o700) },
+		"a link":      func(path string) error { return os.Symlink(filepath.Join(l.dir, "kek"), path) },
+		"a pipe":      func(path string) error { return syscall.Mkfifo(path, 0o600) },
+	} {
+		path := filepath.Join(dir, strings.ReplaceAll(name, " ", "-"), "kek")
+		if name != "no directory" {
+			if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := put(path); err != nil {
+			t.Fatal(err)
+		}
+		_, err := client.ResealKeys(t.Context(), path, "")
+		if err == nil {
+			t.Fatalf("%s: resealed", name)
+		}
+		answers[err.Error()] = name
+	}
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if len(answers) != 1 {
+		t.Errorf("the answers differ: %v", answers)
+	}
+	for _, cause := range []string{"no such file", "not a directory", "open to others", "is a link", "not a regular file", "more than 4096 bytes"} {
+		if !strings.Contains(log.String(), cause) {
+			t.Errorf("the log does not say %q", cause)
+		}
+	}
 }
 
 // stoppedLab has one session and a broker that was stopped.

@@ -35,7 +35,7 @@ func wantSettled(t *testing.T, own ownKEK, ring *fakeRing) {
 	if err := own.open(ring.open); err != nil {
 		t.Fatalf("the next start: %v", err)
 	}
-	kek, err := readKEK(own.path)
+	kek, err := keyring.LoadKEKFile(own.path)
 	if err != nil || !bytes.Equal(kek, ring.kek) {
 		t.Errorf("the file holds another KEK than the keyring is sealed under (%v)", err)
 	}

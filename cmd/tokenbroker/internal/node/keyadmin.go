@@ -106,7 +106,7 @@ func (o operatorKeys) ResealKeys(ctx context.Context, kekFile string, req broker
 	if kekFile == "" {
 		done, err = o.resealOwn(reseal)
 	} else {
-		done, err = o.resealBy(kekFile, reseal)
+		done, err = o.resealBy(kekFile, req, reseal)
 	}
 	if err != nil {
 		return api.KeysResealed{}, refusedWrite(err)
@@ -127,7 +127,7 @@ func (o operatorKeys) resealOwn(reseal func(keyring.KEK) error) (api.KeysReseale
 }
 
 // resealBy takes the KEK of a file that is the operator's to keep.
-func (o operatorKeys) resealBy(path string, reseal func(keyring.KEK) error) (api.KeysResealed, error) {
+func (o operatorKeys) resealBy(path string, req broker.Request, reseal func(keyring.KEK) error) (api.KeysResealed, error) {
 	own := ownKEK{path: KEKFile(o.cfg.DataDir)}
 	switch clean := filepath.Clean(path); {
 	case !filepath.IsAbs(path):
@@ -135,9 +135,12 @@ func (o operatorKeys) resealBy(path string, reseal func(keyring.KEK) error) (api
 	case clean == own.path || clean == own.next():
 		return api.KeysResealed{}, invalidKEK("that is the server's own file: leave kek_file out to have it replaced", nil)
 	}
-	kek, err := readKEK(path)
+	kek, err := keyring.LoadKEKFile(path)
 	if err != nil {
-		return api.KeysResealed{}, invalidKEK("the server cannot use that file: "+err.Error(), err)
+		// The answer is the same for every file: it must not tell which files there are on this
+		// machine, their owners or their modes.
+		o.cfg.Logger.Warn("the file of a reseal cannot be used as a KEK", "kek_file", path, "request_id", req.ID, "error", err)
+		return api.KeysResealed{}, invalidKEK("that file cannot be used as a KEK: the server's log says why", err)
 	}
 	if err := reseal(kek); err != nil {
 		return api.KeysResealed{}, err

@@ -12,7 +12,7 @@ import (
 	"tokenbroker/broker/store/badgerstore"
 	"tokenbroker/broker/throttle"
 	"tokenbroker/cmd/tokenbroker/internal/adminsocket"
-	"tokenbroker/cmd/tokenbroker/internal/private"
+	"tokenbroker/internal/private"
 	"tokenbroker/revocation"
 	"tokenbroker/revocation/ledger"
 	"tokenbroker/revocation/natsfeed"

@@ -13,7 +13,7 @@ import (
 	"tokenbroker/broker/store/backup"
 	"tokenbroker/broker/store/badgerstore"
 	"tokenbroker/cmd/tokenbroker/internal/node"
-	"tokenbroker/cmd/tokenbroker/internal/private"
+	"tokenbroker/internal/private"
 	"tokenbroker/keyring"
 )
 

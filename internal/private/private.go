@@ -1,5 +1,5 @@
-// Package private keeps directories and files to the user that the process runs as: what
-// others own, may look into or have put a link in the place of is refused, not used.
+// Package private keeps directories and files to the user that the process runs as. It refuses
+// what other users own or can read, and links to somewhere else.
 package private
 
 import (
@@ -38,15 +38,16 @@ func own(info os.FileInfo) bool {
 	return ok && int(owner.Uid) == os.Geteuid()
 }
 
-// maxFile bounds what ReadFile reads.
+// maxFile bounds what ReadFile reads, in bytes.
 const maxFile = 4096
 
-// ReadFile reads a small file of this user that nobody else can read. It follows no link and
-// waits for no pipe. fs.ErrNotExist is in the error if there is none.
+// ReadFile reads a file of at most 4 KiB that this user owns and that neither its group nor
+// others can read. It follows no link at path and waits for no writer of a pipe.
+// fs.ErrNotExist is in the error if there is no file.
 func ReadFile(path string) ([]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0) //nolint:gosec // the operator names the directory
 	if errors.Is(err, syscall.ELOOP) {
-		return nil, fmt.Errorf("%s is a link: remove it", path)
+		return nil, fmt.Errorf("%s is a link: name the file itself, or put it there", path)
 	}
 	if err != nil {
 		return nil, err
@@ -58,11 +59,13 @@ func ReadFile(path string) ([]byte, error) {
 	}
 	switch {
 	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s is not a regular file: remove it", path)
+		return nil, fmt.Errorf("%s is not a regular file", path)
 	case !own(info):
-		return nil, fmt.Errorf("%s belongs to another user: remove it", path)
+		return nil, fmt.Errorf("%s belongs to another user: it must belong to the user of this process (uid %d)", path, os.Geteuid())
 	case info.Mode().Perm()&0o077 != 0:
-		return nil, fmt.Errorf("%s is open to others (mode %04o): remove it, or chmod 600 it and consider its content known", path, info.Mode().Perm())
+		return nil, fmt.Errorf("%s is open to others (mode %04o): run chmod 600 on it, and consider its content known", path, info.Mode().Perm())
+	case info.Size() > maxFile:
+		return nil, fmt.Errorf("%s has more than %d bytes", path, maxFile)
 	}
 	return io.ReadAll(io.LimitReader(f, maxFile))
 }

@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"testing"
 
-	"tokenbroker/cmd/tokenbroker/internal/private"
+	"tokenbroker/internal/private"
 )
 
 // giveAway makes path another user's.
@@ -87,6 +87,7 @@ func TestReadFileRefuses(t *testing.T) {
 			must(t, os.Rename(path, path+"2"))
 			must(t, os.Symlink(path+"2", path))
 		},
+		"more than 4096 bytes": func(t *testing.T, path string) { must(t, os.WriteFile(path, make([]byte, 4097), 0o600)) },
 		"not a regular file": func(t *testing.T, path string) {
 			must(t, os.Remove(path))
 			must(t, syscall.Mkfifo(path, 0o600))
