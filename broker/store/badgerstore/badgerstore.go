@@ -87,7 +87,8 @@ type Store struct {
 }
 
 // Open opens or makes the store. It starts one goroutine, which Close stops.
-// The error is an [*InUseError] if another process has the directory.
+// The error is an [*InUseError] if another process has the directory, and a [*DamagedError]
+// if the store is damaged.
 func Open(config Config) (*Store, error) {
 	if err := config.validate(); err != nil {
 		return nil, err
@@ -98,16 +99,54 @@ func Open(config Config) (*Store, error) {
 			return nil, err
 		}
 	}
-	db, err := badger.Open(options(config))
-	if err != nil {
+	if err := s.openFiles(); err != nil {
 		s.releaseDir()
-		return nil, fmt.Errorf("opening the store in %s: %w", config.Dir, err)
+		return nil, err
 	}
-	s.db = db
 	ctx, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	go s.collectGarbage(ctx)
 	return s, nil
+}
+
+// openFiles verifies the files and lets Badger open them.
+func (s *Store) openFiles() error {
+	o := options(s.config)
+	var found files
+	if !s.config.InMemory {
+		var err error
+		if found, err = listFiles(s.config.Dir); err != nil {
+			return err
+		}
+		if err := found.check(o); err != nil {
+			return err
+		}
+	}
+	db, err := openBadger(o)
+	if err != nil {
+		return err
+	}
+	s.db = db
+	if s.config.InMemory {
+		return nil
+	}
+	if err := found.dropUnlisted(); err != nil {
+		return errors.Join(err, db.Close())
+	}
+	return nil
+}
+
+// openBadger opens the files. A panic of Badger's about what it finds in them is an error.
+func openBadger(o badger.Options) (db *badger.DB, err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			err = &DamagedError{Dir: o.Dir, Cause: fmt.Errorf("its files cannot be opened: %.200v", cause)}
+		}
+	}()
+	if db, err = badger.Open(o); err != nil {
+		return nil, &DamagedError{Dir: o.Dir, Cause: fmt.Errorf("its files cannot be opened: %s", oneLine(err))}
+	}
+	return db, nil
 }
 
 // takeDir makes the directory, readable by its owner alone, and sees to its lock.

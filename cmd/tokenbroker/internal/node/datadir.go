@@ -1,6 +1,8 @@
 package node
 
 import (
+	"errors"
+	"fmt"
 	"path/filepath"
 	"time"
 
@@ -28,4 +30,13 @@ func (n *Node) finishRestore() error {
 		n.cfg.Logger.Warn("a restore was broken off and changed nothing: run it again, or remove what it left", "left", staged)
 	}
 	return nil
+}
+
+// adviseOnDamage adds to the error of a store that is damaged what an operator can do.
+func adviseOnDamage(err error) error {
+	var damaged *badgerstore.DamagedError
+	if !errors.As(err, &damaged) {
+		return err
+	}
+	return fmt.Errorf("%w: the broker does not start, because it cannot know what was revoked; restore a backup with tokenbroker restore FILE", err)
 }

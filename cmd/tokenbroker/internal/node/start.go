@@ -103,7 +103,7 @@ func (n *Node) openStore(ctx context.Context) error {
 		Dir: StoreDir(n.cfg.DataDir), Lock: n.lock, Logger: n.cfg.Logger, FreeSpace: n.cfg.FreeSpace,
 	})
 	if err != nil {
-		return err
+		return adviseOnDamage(err)
 	}
 	n.onStop(func(context.Context) error { return n.store.Close() })
 	n.deny = revocation.NewDenylist()

@@ -1,0 +1,290 @@
+package badgerstore_test
+
+import (
+	"bytes"
+	"errors"
+	"flag"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"tokenbroker/broker/store"
+	"tokenbroker/broker/store/badgerstore"
+	"tokenbroker/revocation"
+)
+
+var damages = flag.Int("damages", 40, "how many damages TestADamagedStoreLosesNothingSilently tries")
+
+// image is the directory of a store, as a process that was killed leaves it: what each file
+// holds before its trailing zeros, and how long it is.
+type image map[string]imageFile
+
+type imageFile struct {
+	data []byte
+	size int64
+}
+
+// takeImage reads the files of a store that may be open, once Badger moves none of them in the
+// background: their mapped pages are what a kill leaves.
+func takeImage(t testing.TB, dir string) image {
+	t.Helper()
+	same := func(a, b imageFile) bool { return a.size == b.size && bytes.Equal(a.data, b.data) }
+	for last := readImage(dir); ; {
+		img := readImage(dir)
+		if img != nil && maps.EqualFunc(img, last, same) {
+			return img
+		}
+		last = img
+	}
+}
+
+// readImage returns nil when a file was removed in between.
+func readImage(dir string) image {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil
+	}
+	img := image{}
+	for _, e := range entries {
+		data, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil {
+			return nil
+		}
+		img[e.Name()] = imageFile{data: bytes.Clone(bytes.TrimRight(data, "\x00")), size: int64(len(data))}
+	}
+	return img
+}
+
+// write puts the image into a new directory, its zeros as holes.
+func (img image) write(t testing.TB) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, f := range img {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, f.data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(path, f.size); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// ext is what kind of file name is.
+func ext(name string) string {
+	if e := filepath.Ext(name); e != "" {
+		return e
+	}
+	return name
+}
+
+// livedStore is a store after several lives of its process, the last of which was killed.
+// records is what it holds.
+func livedStore(t testing.TB, seed uint64) (img image, records map[string]string) {
+	t.Helper()
+	random := rand.New(rand.NewPCG(seed, 1))
+	dir := t.TempDir()
+	lives := 2 + random.IntN(6)
+	for life := range lives {
+		s := open(t, badgerstore.Config{Dir: dir})
+		for n := range 20 + random.IntN(20) {
+			commitSome(t, s, random, life, n)
+		}
+		if life == lives-1 {
+			img, records = takeImage(t, dir), allRecords(t, s)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return img, records
+}
+
+// commitSome commits what a broker does: users and sessions that change, revocations, and
+// now and then the removal of some of these.
+func commitSome(t testing.TB, s store.Store, random *rand.Rand, life, n int) {
+	t.Helper()
+	var changes []store.Change
+	for range 1 + random.IntN(4) {
+		user := random.IntN(50)
+		changes = append(changes, store.Change{Writes: []store.Write{{
+			Key: fmt.Sprintf("user.%03d", user), Value: fmt.Appendf(nil, "life %d, commit %d, %s", life, n, strings.Repeat("x", random.IntN(300))), Blind: true,
+		}, {
+			Key: fmt.Sprintf("session.%03d.%d", user, random.IntN(3)), Value: fmt.Appendf(nil, "%d.%d", life, n), Blind: true,
+			ExpiresAt: 1<<32 + random.Int64N(100*86400),
+		}}})
+	}
+	if random.IntN(4) == 0 {
+		changes = append(changes, store.Change{Writes: []store.Write{{Key: fmt.Sprintf("ledger.event.sid.%d", random.IntN(200)), Delete: true, Blind: true}}})
+	}
+	sid := fmt.Sprint(random.IntN(200))
+	changes = append(changes, store.Change{Events: []revocation.Event{{Kind: revocation.KindSID, Value: sid}}})
+	seal := func([]revocation.Event) ([]store.Write, error) {
+		return []store.Write{
+			{Key: "ledger.event.sid." + sid, Value: fmt.Appendf(nil, "%d.%d", life, n), Blind: true},
+			{Key: fmt.Sprintf("ledger.batch.%d.%06d", life, n), Value: []byte(sid), Blind: true},
+		}, nil
+	}
+	for _, err := range s.Commit(t.Context(), changes, seal) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func allRecords(t testing.TB, s *badgerstore.Store) map[string]string {
+	t.Helper()
+	records := map[string]string{}
+	if err := s.Each(t.Context(), "", func(w store.Write) error {
+		records[w.Key] = string(w.Value)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return records
+}
+
+// damage changes one file of a kind that the random numbers choose, and says how.
+func (img image) damage(random *rand.Rand, kinds []string) string {
+	byKind := map[string][]string{}
+	for _, name := range slices.Sorted(maps.Keys(img)) {
+		if kind := ext(name); slices.Contains(kinds, kind) {
+			byKind[kind] = append(byKind[kind], name)
+		}
+	}
+	names := byKind[kinds[random.IntN(len(kinds))]]
+	if len(names) == 0 {
+		return ""
+	}
+	name := names[random.IntN(len(names))]
+	f := img[name]
+	data := bytes.Clone(f.data)
+	at := random.IntN(max(len(data), 1))
+	how := ""
+	switch what := random.IntN(4); {
+	case what == 3 || len(data) == 0:
+		delete(img, name)
+		return name + " removed"
+	case what == 0:
+		data[at] ^= byte(1 << random.IntN(8))
+		how = fmt.Sprintf("bit flipped at %d", at)
+	case what == 1:
+		n := min(1+random.IntN(512), len(data)-at)
+		clear(data[at : at+n])
+		how = fmt.Sprintf("%d bytes zeroed at %d", n, at)
+	case what == 2:
+		if random.IntN(2) == 0 {
+			at = max(len(data)-1-random.IntN(16), 0)
+		}
+		data, f.size = data[:at], int64(at)
+		how = fmt.Sprintf("cut to %d", at)
+	}
+	img[name] = imageFile{data: data, size: f.size}
+	return fmt.Sprintf("%s (%d bytes used) %s", name, len(f.data), how)
+}
+
+// TestADamagedStoreLosesNothingSilently damages one file of a store. It must open with
+// everything that was committed, or be refused with a cause that names what is wrong.
+func TestADamagedStoreLosesNothingSilently(t *testing.T) {
+	kinds := []string{".sst"}
+	const stores = 8
+	type lived struct {
+		img     image
+		records map[string]string
+	}
+	all := make([]lived, min(stores, *damages))
+	for i := range all {
+		all[i].img, all[i].records = livedStore(t, uint64(i))
+	}
+	outcome := map[string]int{}
+	for seed := range *damages {
+		random := rand.New(rand.NewPCG(uint64(seed), 2))
+		from := all[seed%len(all)]
+		img := maps.Clone(from.img)
+		how := img.damage(random, kinds)
+		if how == "" {
+			outcome["no such file"]++
+			continue
+		}
+		dir := img.write(t)
+		// Refused once, it must be refused again: the first start repairs nothing silently.
+		for start := range 2 {
+			s, err := badgerstore.Open(badgerstore.Config{Dir: dir})
+			var damaged *badgerstore.DamagedError
+			switch {
+			case errors.As(err, &damaged):
+				if text := err.Error(); strings.Contains(text, "panic") || strings.Contains(text, "goroutine") || strings.Contains(text, "\n") {
+					t.Errorf("seed %d, %s: the cause is not for a person: %s", seed, how, text)
+				}
+				if start == 0 {
+					outcome["refused"]++
+					t.Logf("seed %d, %s: %v", seed, how, err)
+				}
+				continue
+			case err != nil:
+				t.Fatalf("seed %d, %s: %v", seed, how, err)
+			}
+			if got := allRecords(t, s); !maps.Equal(got, from.records) {
+				outcome["SILENT LOSS"]++
+				t.Errorf("seed %d, %s, start %d: %d records of %d, silently", seed, how, start+1, len(got), len(from.records))
+			} else if start == 0 {
+				outcome["complete"]++
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("%d damages: %v", *damages, outcome)
+}
+
+// A process that is killed between making a memtable or a log and giving it its length leaves
+// a file without a byte.
+func TestAnEmptyFileOfACrashDoesNotFailTheStart(t *testing.T) {
+	img, records := livedStore(t, 1)
+	for _, name := range []string{"00099.mem", "000099.vlog"} {
+		img := maps.Clone(img)
+		img[name] = imageFile{}
+		s := open(t, badgerstore.Config{Dir: img.write(t)})
+		if got := allRecords(t, s); !maps.Equal(got, records) {
+			t.Errorf("%s: %d records of %d", name, len(got), len(records))
+		}
+	}
+}
+
+// A MANIFEST that is cut short or missing makes tables look like leftovers of a crash, which
+// Badger removes.
+func TestTablesThatAreNotListedAreKeptUntilTheStoreIsComplete(t *testing.T) {
+	dir := t.TempDir()
+	for life := range 2 {
+		s := open(t, badgerstore.Config{Dir: dir})
+		put(t, s, "a", fmt.Sprint(life))
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	img := takeImage(t, dir)
+	delete(img, "MANIFEST")
+	without := img.write(t)
+	for range 2 {
+		_, err := badgerstore.Open(badgerstore.Config{Dir: without})
+		var damaged *badgerstore.DamagedError
+		if !errors.As(err, &damaged) || !strings.Contains(err.Error(), "MANIFEST is missing") {
+			t.Fatalf("got %v", err)
+		}
+	}
+	for name := range img {
+		if _, err := os.Stat(filepath.Join(without, name)); err != nil {
+			t.Errorf("the refused start removed something: %v", err)
+		}
+	}
+}
