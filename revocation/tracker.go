@@ -2,6 +2,7 @@ package revocation
 
 import (
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -26,6 +27,27 @@ type Instant struct {
 	// WallMS is the wall clock (Unix ms). It is only compared with Mono, to notice a
 	// suspended machine or a stepped clock.
 	WallMS int64
+}
+
+const (
+	// clockReadGap is how far apart the readings before and after the wall clock's may be.
+	clockReadGap = 5 * time.Millisecond
+	clockReads   = 10
+)
+
+// ReadInstant reads the wall clock between two readings of the monotonic clock, again when
+// those are far apart: a busy machine may have stopped the thread in between for longer than
+// any step of the clock that counts. Of ten such readings it returns the best.
+func ReadInstant(mono func() time.Duration, wall func() time.Time) Instant {
+	var best Instant
+	gap := time.Duration(math.MaxInt64)
+	for reads := 0; gap > clockReadGap && reads < clockReads; reads++ {
+		before, at, after := mono(), wall().UnixMilli(), mono()
+		if after-before < gap {
+			gap, best = after-before, Instant{Mono: after, WallMS: at}
+		}
+	}
+	return best
 }
 
 func (i Instant) offset() int64 { return i.WallMS - i.Mono.Milliseconds() }

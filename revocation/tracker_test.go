@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -240,4 +241,33 @@ func (p *player) state() {
 	s := p.tracker.State(p.now)
 	p.say("store %q proved %v as_of %v at_ms %d floor %d dropped %d fresh %v", s.Store, s.Proved, s.AsOf,
 		s.AtMS, s.TimeFloor, s.Dropped, s.Fresh(p.now.Mono, 30*time.Second))
+}
+
+// TestReadInstantIsNotFooledByABusyMachine: a thread that is stopped between the readings
+// makes the two clocks seem apart.
+func TestReadInstantIsNotFooledByABusyMachine(t *testing.T) {
+	for name, tt := range map[string]struct {
+		stops []time.Duration // between the monotonic readings, one for each attempt
+		reads int
+		want  time.Duration // Mono
+	}{
+		"idle":           {[]time.Duration{0}, 1, 0},
+		"stopped twice":  {[]time.Duration{time.Second, 300 * time.Millisecond, time.Millisecond}, 3, 1301 * time.Millisecond},
+		"always stopped": {[]time.Duration{90e6, 80e6, 70e6, 20e6, 60e6, 50e6, 40e6, 30e6, 90e6, 90e6}, 10, 260 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var mono time.Duration
+			reads := 0
+			got := revocation.ReadInstant(func() time.Duration { return mono }, func() time.Time {
+				at := time.UnixMilli(5_000 + mono.Milliseconds())
+				mono += tt.stops[reads]
+				reads++
+				return at
+			})
+			apart := got.WallMS - 5_000 - got.Mono.Milliseconds()
+			if least := slices.Min(tt.stops); reads != tt.reads || got.Mono != tt.want || apart != -least.Milliseconds() {
+				t.Errorf("%d readings, %+v, the clocks are %d ms apart", reads, got, apart)
+			}
+		})
+	}
 }

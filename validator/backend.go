@@ -119,8 +119,13 @@ func (r *remote) read(own time.Duration) reading {
 // meets is the part of freshness that only a call with a bound of its own pays for: no
 // tick tells it that the machine's clocks went apart.
 func (r *remote) meets(own time.Duration, v *view, now time.Duration) bool {
-	apart := r.wall().UnixMilli() - now.Milliseconds() - v.wallOffsetMS
-	return v.fresh(now, own) && -clocksApartMS < apart && apart < clocksApartMS
+	together := func(i revocation.Instant) bool {
+		apart := i.WallMS - i.Mono.Milliseconds() - v.wallOffsetMS
+		return -clocksApartMS < apart && apart < clocksApartMS
+	}
+	// The first reading is cheap. On a busy machine the thread may have been stopped in it.
+	return v.fresh(now, own) &&
+		(together(revocation.Instant{Mono: now, WallMS: r.wall().UnixMilli()}) || together(revocation.ReadInstant(monotonic, r.wall)))
 }
 
 func (r *remote) age() time.Duration { return monotonic() - r.view().asOf }

@@ -123,17 +123,19 @@ func TestARoutesOwnBound(t *testing.T) {
 		options []Option
 		clocks  time.Duration // the wall clock was put forward by that, and no tick has seen it
 		want    error
+		once    bool // only the first reading is so: the thread was stopped in it
 	}{
-		"met":                           {time.Second, []Option{MaxStaleness(2 * time.Second)}, 0, nil},
-		"not met":                       {3 * time.Second, []Option{MaxStaleness(2 * time.Second)}, 0, ErrStale},
-		"the strictest counts":          {3 * time.Second, []Option{MaxStaleness(time.Second), MaxStaleness(time.Minute)}, 0, ErrStale},
-		"it makes nothing laxer":        {31 * time.Second, []Option{MaxStaleness(time.Hour)}, 0, ErrStale},
-		"none can be negative":          {time.Second, []Option{MaxStaleness(-time.Second)}, 0, ErrStale},
-		"an empty option":               {3 * time.Second, []Option{{}}, 0, nil},
-		"clocks apart":                  {time.Second, []Option{MaxStaleness(2 * time.Second)}, 300 * time.Millisecond, ErrStale},
-		"clocks apart, the other way":   {time.Second, []Option{MaxStaleness(2 * time.Second)}, -300 * time.Millisecond, ErrStale},
-		"clocks nearly apart":           {time.Second, []Option{MaxStaleness(2 * time.Second)}, 200 * time.Millisecond, nil},
-		"clocks apart, no bound of own": {time.Second, nil, 300 * time.Millisecond, nil},
+		"met":                           {time.Second, []Option{MaxStaleness(2 * time.Second)}, 0, nil, false},
+		"not met":                       {3 * time.Second, []Option{MaxStaleness(2 * time.Second)}, 0, ErrStale, false},
+		"the strictest counts":          {3 * time.Second, []Option{MaxStaleness(time.Second), MaxStaleness(time.Minute)}, 0, ErrStale, false},
+		"it makes nothing laxer":        {31 * time.Second, []Option{MaxStaleness(time.Hour)}, 0, ErrStale, false},
+		"none can be negative":          {time.Second, []Option{MaxStaleness(-time.Second)}, 0, ErrStale, false},
+		"an empty option":               {3 * time.Second, []Option{{}}, 0, nil, false},
+		"clocks apart":                  {time.Second, []Option{MaxStaleness(2 * time.Second)}, 300 * time.Millisecond, ErrStale, false},
+		"clocks apart, the other way":   {time.Second, []Option{MaxStaleness(2 * time.Second)}, -300 * time.Millisecond, ErrStale, false},
+		"clocks nearly apart":           {time.Second, []Option{MaxStaleness(2 * time.Second)}, 200 * time.Millisecond, nil, false},
+		"clocks apart, no bound of own": {time.Second, nil, 300 * time.Millisecond, nil, false},
+		"a busy machine":                {time.Second, []Option{MaxStaleness(2 * time.Second)}, 300 * time.Millisecond, nil, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			v, s, mint := newFake(t)
@@ -143,8 +145,15 @@ func TestARoutesOwnBound(t *testing.T) {
 			}
 			s.now = aged(row.age, brokerNow*1000)
 			s.now.wallOffsetMS = time.Now().UnixMilli() - monotonic().Milliseconds()
-			v.backend.(*remote).wall = func() time.Time { return time.Now().Add(row.clocks) }
+			reads := 0
+			v.backend.(*remote).wall = func() time.Time {
+				if reads++; row.once && reads > 1 {
+					return time.Now()
+				}
+				return time.Now().Add(row.clocks)
+			}
 			for shown, token := range map[string]string{"seen": seen, "unseen": unseen} {
+				reads = 0
 				if _, err := v.Validate(t.Context(), token, row.options...); !errors.Is(err, row.want) {
 					t.Errorf("%s: got %v, want %v", shown, err, row.want)
 				}

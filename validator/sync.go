@@ -208,7 +208,7 @@ func (s *syncer) missed(cause error) {
 }
 
 func (s *syncer) instant() revocation.Instant {
-	return revocation.Instant{Mono: monotonic(), WallMS: s.cfg.wall().UnixMilli()}
+	return revocation.ReadInstant(monotonic, s.cfg.wall)
 }
 
 // run is the owner: it feeds the tracker and performs what it asks for.

@@ -49,6 +49,8 @@ type life struct {
 	after         []string
 	sinks         map[*subscription]revocation.Sink
 	wallStep      time.Duration // of the service's wall clock
+	wallReads     int
+	stopped       time.Duration // how long every other reading of the wall clock waits for a core
 	clockStep     time.Duration // of the broker's clock
 	log           lockedLog
 	// What became of receipts; refuse makes sending them fail or wait.
@@ -125,8 +127,13 @@ func (l *life) clockMS() int64 { return time.Now().Add(l.clockStep).UnixMilli() 
 
 func (l *life) wall() time.Time {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	return time.Now().Add(l.wallStep)
+	at, stopped := time.Now().Add(l.wallStep), l.stopped
+	if l.wallReads++; l.wallReads%2 == 0 {
+		stopped = 0
+	}
+	l.mu.Unlock()
+	time.Sleep(stopped)
+	return at
 }
 
 // set changes the broker under its lock.

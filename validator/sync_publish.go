@@ -1,6 +1,10 @@
 package validator
 
-import "time"
+import (
+	"errors"
+	"fmt"
+	"time"
+)
 
 // publish makes what is known visible to the readers, and tells of a change of state.
 func (s *syncer) publish() {
@@ -35,8 +39,19 @@ func (s *syncer) publish() {
 	if fresh {
 		s.cfg.Logger.Info("revocations are current", "issuer", s.cfg.Issuer, "entries", s.deny.Len())
 	} else {
-		s.cfg.Logger.Warn("revocations are not known to be current", "issuer", s.cfg.Issuer, "error", s.troubles())
+		s.cfg.Logger.Warn("revocations are not known to be current", "issuer", s.cfg.Issuer, "error", s.staleBecause(&v, now.Mono))
 	}
+}
+
+// staleBecause returns why v is not fresh: what fails, or else what is known of the proof.
+func (s *syncer) staleBecause(v *view, now time.Duration) error {
+	if err := s.troubles(); err != nil {
+		return err
+	}
+	if v.unproved {
+		return errors.New("nothing is proved until the next catch-up")
+	}
+	return fmt.Errorf("the latest proof is %s old, more than %s", (now - v.asOf).Round(time.Millisecond), s.cfg.MaxStaleness)
 }
 
 // tellEvictions logs when the denylist begins to lack live entries, and when no more.

@@ -245,6 +245,9 @@ func TestSyncGoesStaleAndHeals(t *testing.T) {
 				t.Errorf("no line says %q", line)
 			}
 		}
+		if l.logged("error=<nil>") {
+			t.Error("a line names no cause")
+		}
 	})
 }
 
@@ -258,10 +261,32 @@ func TestSyncTrustsNoClockThatWasStepped(t *testing.T) {
 		if isFresh(s) {
 			t.Fatal("fresh after a clock step without a catch-up")
 		}
+		if !l.logged("nothing is proved until the next catch-up") || l.logged("error=<nil>") {
+			t.Error("no line says why")
+		}
 		l.set(func() { l.httpDown = false })
 		time.Sleep(time.Second)
 		if !isFresh(s) {
 			t.Error("not healed by the catch-up")
+		}
+	})
+}
+
+// TestSyncOnABusyMachineSeesNoClockStep: the thread that reads the two clocks is stopped in
+// between for longer than a step that counts.
+func TestSyncOnABusyMachineSeesNoClockStep(t *testing.T) {
+	inBubble(t, func(t *testing.T, l *life, s *syncer) {
+		mustStart(t, s)
+		l.set(func() { l.stopped = 400 * time.Millisecond })
+		for range 20 {
+			l.beat()
+			time.Sleep(time.Second)
+			if !isFresh(s) {
+				t.Fatal("stale, although no clock was stepped")
+			}
+		}
+		if l.logged("ms apart") {
+			t.Error("a clock step was seen where there was none")
 		}
 	})
 }

@@ -11,36 +11,54 @@ import (
 // suspicious is how far the wall clock may lie behind the time floor.
 const suspicious = 10 * time.Minute
 
+// timeFloor is the newest end that was ever collected, and since when this process has
+// known it.
+type timeFloor struct {
+	unix  int64         // seconds
+	since time.Duration // by Config.Mono
+}
+
 // Now returns the broker's clock: the wall clock, but never less than [Ledger.TimeFloor].
 // An event that was collected was past its end by this clock, which therefore never runs
-// back to where the event's tokens were alive.
+// back to where the event's tokens were alive. While the wall clock is behind the floor, the
+// broker's clock goes on from there at half speed: lifetimes still end, and the wall clock
+// catches up after twice the time that it was set back by.
 func (l *Ledger) Now() time.Time {
-	now := l.config.Wall()
-	if floor := time.Unix(l.timeFloor.Load(), 0); now.Before(floor) {
-		return floor
+	now, floor := l.config.Wall(), l.floor.Load()
+	lowest := time.Unix(floor.unix, 0).Add((l.config.Mono() - floor.since) / 2)
+	if !now.Before(lowest) {
+		return now
 	}
-	return now
+	if floor.suspects(now) {
+		select {
+		case l.stepped <- struct{}{}: // Run signs everybody out now, not at its next tick
+		default:
+		}
+	}
+	return lowest
 }
 
 // TimeFloor returns the newest end that was ever collected, in Unix seconds.
-func (l *Ledger) TimeFloor() int64 { return l.timeFloor.Load() }
+func (l *Ledger) TimeFloor() int64 { return l.floor.Load().unix }
 
-// raiseTimeFloor lifts the floor to at least floor.
-func (l *Ledger) raiseTimeFloor(floor int64) {
+// raiseTimeFloor lifts the floor to at least unix.
+func (l *Ledger) raiseTimeFloor(unix int64) {
+	raised := &timeFloor{unix: unix, since: l.config.Mono()}
 	for {
-		old := l.timeFloor.Load()
-		if old >= floor || l.timeFloor.CompareAndSwap(old, floor) {
+		old := l.floor.Load()
+		if old.unix >= unix || l.floor.CompareAndSwap(old, raised) {
 			return
 		}
 	}
 }
 
+func (f *timeFloor) suspects(wall time.Time) bool { return time.Unix(f.unix, 0).Sub(wall) > suspicious }
+
 // ClockSuspect reports whether the wall clock lies more than ten minutes behind the time
-// floor: one of the two is wrong, or was when something was last collected. Until it is
-// put right, by Config.SignOutEverybody, the broker's clock stands still at the floor.
-func (l *Ledger) ClockSuspect() bool {
-	return time.Unix(l.timeFloor.Load(), 0).Sub(l.config.Wall()) > suspicious
-}
+// floor: one of the two is wrong, or was when something was last collected. Until
+// Config.SignOutEverybody has succeeded, the broker's clock goes on from the floor (see
+// [Ledger.Now]).
+func (l *Ledger) ClockSuspect() bool { return l.floor.Load().suspects(l.config.Wall()) }
 
 // checkClock writes a line whenever [Ledger.ClockSuspect] changed.
 func (l *Ledger) checkClock() {
@@ -48,15 +66,16 @@ func (l *Ledger) checkClock() {
 	switch was := l.suspect.Swap(now); {
 	case now && !was:
 		l.config.Logger.Error("the wall clock is more than 10 minutes behind the newest revocation that ended: check the machine's clock",
-			"wall", l.config.Wall().UTC(), "time_floor", time.Unix(l.timeFloor.Load(), 0).UTC())
+			"wall", l.config.Wall().UTC(), "time_floor", time.Unix(l.TimeFloor(), 0).UTC())
 	case was && !now:
 		l.config.Logger.Info("the wall clock has caught up with the ledger's")
 	}
 }
 
 // MendClock ends a suspicion: it cannot be told which clock is wrong, so everybody is
-// signed out, and the time floor starts anew at the wall clock. It does nothing while the
-// clock is not suspect. [Ledger.Run] calls it before each collection.
+// signed out, and the time floor starts again at the wall clock. It does nothing while the
+// clock is not suspect. [Ledger.Run] calls it before each collection, and as soon as
+// [Ledger.Now] finds the clock suspect.
 func (l *Ledger) MendClock(ctx context.Context) error {
 	if l.config.SignOutEverybody == nil || !l.ClockSuspect() {
 		return nil
@@ -73,7 +92,7 @@ func (l *Ledger) MendClock(ctx context.Context) error {
 	if errs[0] != nil {
 		return fmt.Errorf("mending the clock: %w", errs[0])
 	}
-	l.timeFloor.Store(floor)
+	l.floor.Store(&timeFloor{unix: floor, since: l.config.Mono()})
 	l.config.Logger.Error("everybody was signed out, because the clock cannot be trusted", "time_floor", time.Unix(floor, 0).UTC())
 	return nil
 }

@@ -2,6 +2,7 @@ package ledger_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"testing/synctest"
@@ -56,6 +57,52 @@ func TestASuspiciousClockSignsEverybodyOut(t *testing.T) {
 	})
 }
 
+// TestClockSetBackIsMendedAtOnce: the first reading of the broker's clock after a step below
+// the time floor has everybody signed out; no tick of the collector is needed. A failed
+// attempt is repeated at the next tick, not at each reading.
+func TestClockSetBackIsMendedAtOnce(t *testing.T) {
+	for _, failures := range []int{0, 1} {
+		t.Run(fmt.Sprintf("after %d failures", failures), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var wall wallAhead
+				attempts := 0
+				p := start(t, memstore.New(nil), wall.use, func(c *ledger.Config) {
+					c.SignOutEverybody = func(context.Context) error {
+						if attempts++; attempts <= failures {
+							return errors.New("no")
+						}
+						return nil
+					}
+				})
+				p.revoke(sid("s"))
+				time.Sleep(2 * time.Minute)
+				p.collect()
+				ctx, cancel := context.WithCancel(t.Context())
+				ended := make(chan error, 1)
+				go func() { ended <- p.Run(ctx) }()
+				synctest.Wait()
+				wall.step(-365 * 24 * time.Hour)
+				for range 3 {
+					p.Now()
+					synctest.Wait()
+				}
+				if attempts != 1 || p.ClockSuspect() != (failures > 0) {
+					t.Errorf("%d attempts at once, suspect %v", attempts, p.ClockSuspect())
+				}
+				time.Sleep(time.Minute)
+				synctest.Wait()
+				if attempts != 1+failures || p.ClockSuspect() {
+					t.Errorf("%d attempts after a minute, suspect %v", attempts, p.ClockSuspect())
+				}
+				cancel()
+				if err := <-ended; err != nil {
+					t.Fatal(err)
+				}
+			})
+		})
+	}
+}
+
 // minute is the revocation of a session whose tokens live for another minute by the
 // broker's clock.
 func (p *process) minute(value string) revocation.Event {
@@ -89,7 +136,7 @@ func (p *process) mustHold(sids ...string) {
 }
 
 // TestAStepBackAfterAProperCollection: what was collected is dead for good, what lives is
-// kept, and the clock goes on at once or as soon as the step is made up for.
+// kept, and the clock never stands still.
 func TestAStepBackAfterAProperCollection(t *testing.T) {
 	for _, restart := range []bool{false, true} {
 		for _, step := range []time.Duration{time.Minute, 9 * time.Minute, time.Hour, 365 * 24 * time.Hour} {
@@ -124,8 +171,12 @@ func TestAStepBackAfterAProperCollection(t *testing.T) {
 						if !p.denylist.Revoked(revocation.Subject{SID: "old"}) {
 							t.Error("the clock went back, and a token of before is good again")
 						}
-					} else {
-						time.Sleep(step) // no longer
+					} else { // the clock goes on at half speed, until the wall clock has caught up
+						time.Sleep(step)
+						if at := old.ExpiresAt + int64(step/(2*time.Second)); p.Now().Unix() != at {
+							t.Errorf("after %s the clock is at %d, want %d", step, p.Now().Unix(), at)
+						}
+						time.Sleep(step)
 					}
 					if at := time.Now().Add(time.Duration(wall.by.Load())).Unix(); p.Now().Unix() != at {
 						t.Errorf("the clock is at %d, the wall clock at %d", p.Now().Unix(), at)

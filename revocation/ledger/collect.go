@@ -21,14 +21,18 @@ func (l *Ledger) Run(ctx context.Context) error {
 	defer ticker.Stop()
 	for {
 		l.checkClock()
+		stepped := l.stepped
 		if err := l.MendClock(ctx); errors.Is(err, store.ErrUncertain) {
 			return err
 		} else if err != nil && ctx.Err() == nil {
-			l.config.Logger.Error("the clock is not trusted and everybody is to be signed out", "error", err)
+			l.config.Logger.Error("the clock is not trusted, and not everybody could be signed out yet", "error", err)
+			stepped = nil // until the next tick
 		}
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-stepped:
+			continue
 		case <-ticker.C:
 		}
 		n, err := l.Collect(ctx)

@@ -33,7 +33,8 @@ type Config struct {
 	// Kids returns the compromised key ids, dead for ever; nil: none.
 	Kids func() []string
 	// SignOutEverybody is called by Run when the wall clock fell more than ten minutes behind
-	// the time floor; once it succeeded the floor starts anew. Nil: the clock stands still.
+	// the time floor; once it succeeded the floor starts again at the wall clock. If nil, the
+	// broker's clock goes on from the floor.
 	SignOutEverybody func(ctx context.Context) error
 	// CollectEvery is the pause between collections; zero: one minute.
 	CollectEvery time.Duration
@@ -70,8 +71,9 @@ type Ledger struct {
 	origin  string
 	opened  time.Duration // by Mono
 
-	timeFloor atomic.Int64 // Unix seconds; only ever rises, but for MendClock
-	suspect   atomic.Bool  // what was last logged of the clock
+	floor   atomic.Pointer[timeFloor] // rises only, except in MendClock
+	suspect atomic.Bool               // what was last logged of the clock
+	stepped chan struct{}             // holds one token when Now has found the clock suspect
 
 	collecting sync.Mutex // one collection at a time
 	answers    answers
@@ -107,10 +109,11 @@ func Open(ctx context.Context, config Config) (*Ledger, error) {
 		return nil, err
 	}
 	l := &Ledger{
-		config: config,
-		origin: newID(),
-		first:  1,
-		moved:  make(chan struct{}),
+		config:  config,
+		origin:  newID(),
+		first:   1,
+		stepped: make(chan struct{}, 1),
+		moved:   make(chan struct{}),
 	}
 	l.answers.init()
 	if err := l.loadStoreID(ctx); err != nil {
@@ -161,7 +164,7 @@ func (l *Ledger) loadStoreID(ctx context.Context) error {
 
 func (l *Ledger) loadTimeFloor(ctx context.Context) error {
 	floor, err := readTimeFloor(ctx, l.config.Store)
-	l.timeFloor.Store(floor)
+	l.floor.Store(&timeFloor{unix: floor, since: l.config.Mono()})
 	return err
 }
 
