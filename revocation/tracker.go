@@ -256,6 +256,7 @@ func (i Instant) offsetNear(offset int64) bool {
 func (t *Tracker) observe(now Instant) {
 	if t.conflict && now.Mono >= t.conflictUntil {
 		t.conflict = false
+		t.note("one store speaks for this issuer again, %s", t.store)
 	}
 	if now.offsetNear(t.wallOffset) {
 		return

@@ -138,7 +138,9 @@ func (t *Tracker) judgeStores(now Instant, a *Answer) {
 }
 
 func (t *Tracker) quarrel(now Instant, one, other string) {
+	if !t.conflict {
+		t.note("two stores speak for this issuer, %s and %s: stale until %s after the last sign of it", one, other, t.cfg.MaxStaleness)
+	}
 	t.conflict = true
 	t.conflictUntil = now.Mono + t.cfg.MaxStaleness
-	t.note("two stores speak for this issuer, %s and %s: stale for %s", one, other, t.cfg.MaxStaleness)
 }

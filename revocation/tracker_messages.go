@@ -21,7 +21,9 @@ func (t *Tracker) receive(now Instant, arrival time.Duration, m Message) {
 		if m.Heartbeat != nil && t.rival != m.Store() {
 			t.rival, t.rivalAt = m.Store(), now.Mono
 			t.wanted = true
-			t.note("a heartbeat of store %s, the last answer was of %s", m.Store(), t.store)
+			if !t.conflict { // which has been reported, and the rival beats every second
+				t.note("a heartbeat of store %s, the last answer was of %s", m.Store(), t.store)
+			}
 		}
 		t.keep(arrival, m)
 		return
