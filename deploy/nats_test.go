@@ -105,6 +105,7 @@ func TestNATSRights(t *testing.T) {
 		{"service-a", publish, keys, false},
 		{"service-a", subscribe, revocation.KeysSubject + ">", false},
 		{"broker", subscribe, receipts + "*", true},
+		{"broker", subscribe, revocation.HeartbeatSubject + "*", true},
 		{"broker", publish, receipts + "service-a", false},
 		{"broker", publish, "elsewhere", false},
 		{"broker", subscribe, revocation.BatchSubject + ">", false},

@@ -3,6 +3,7 @@ package keyring
 import (
 	"context"
 	"crypto"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"sync"
@@ -194,6 +195,11 @@ func (k *Keyring) FeedJWKS() Document { return k.Snapshot().FeedJWKS() }
 // Verifier is [Snapshot.Verifier] of the current snapshot.
 func (k *Keyring) Verifier(kid string) (alg string, public crypto.PublicKey, ok bool) {
 	return k.Snapshot().Verifier(kid)
+}
+
+// FeedVerifier returns the public half of the published feed key of that id.
+func (k *Keyring) FeedVerifier(kid string) (ed25519.PublicKey, bool) {
+	return k.Snapshot().FeedVerifier(kid)
 }
 
 // Compromised is [Snapshot.Compromised] of the current snapshot.

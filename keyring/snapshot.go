@@ -3,6 +3,7 @@ package keyring
 import (
 	"context"
 	"crypto"
+	"crypto/ed25519"
 	"fmt"
 	"slices"
 	"sync"
@@ -18,6 +19,7 @@ type Snapshot struct {
 	access      *accessSigner
 	feed        *key
 	verifiers   map[string]*key // access keys that tokens may carry
+	feedKeys    map[string]*key // published ones
 	keys        []KeyInfo
 	compromised []string
 	jwks        Document
@@ -28,7 +30,7 @@ type Snapshot struct {
 
 // newSnapshot opens a checked record.
 func newSnapshot(ctx context.Context, cfg *Config, sealer Sealer, rec *record) (*Snapshot, error) {
-	s := &Snapshot{rec: rec, verifiers: map[string]*key{}, compromised: slices.Clone(rec.Compromised)}
+	s := &Snapshot{rec: rec, verifiers: map[string]*key{}, feedKeys: map[string]*key{}, compromised: slices.Clone(rec.Compromised)}
 	slices.Sort(s.compromised)
 	published := map[Purpose][]*key{}
 	for i := range rec.Keys {
@@ -41,8 +43,11 @@ func newSnapshot(ctx context.Context, cfg *Config, sealer Sealer, rec *record) (
 			continue
 		}
 		published[k.info.Purpose] = append(published[k.info.Purpose], k)
-		if k.info.Purpose == PurposeAccess {
+		switch k.info.Purpose {
+		case PurposeAccess:
 			s.verifiers[k.info.KID] = k
+		case PurposeFeed:
+			s.feedKeys[k.info.KID] = k
 		}
 		if k.info.State != StateActive {
 			continue
@@ -102,6 +107,16 @@ func (s *Snapshot) Verifier(kid string) (alg string, public crypto.PublicKey, ok
 		return "", nil, false
 	}
 	return string(k.info.Algorithm), k.public, true
+}
+
+// FeedVerifier returns the public half of the published feed key of that id.
+func (s *Snapshot) FeedVerifier(kid string) (ed25519.PublicKey, bool) {
+	k, ok := s.feedKeys[kid]
+	if !ok {
+		return nil, false
+	}
+	public, ok := k.public.(ed25519.PublicKey)
+	return public, ok
 }
 
 // Compromised returns the key ids that are dead for ever, sorted; the caller owns the slice.

@@ -112,6 +112,8 @@ type State struct {
 	// Ignored counts verified messages of an origin or a store that no answer lists, such
 	// as a life of the broker that is over.
 	Ignored uint64
+	// Copies counts the brokers that were found running on copies of the issuer's store.
+	Copies uint64
 }
 
 // Fresh reports whether everything acknowledged more than maxStaleness before now is applied.
@@ -130,7 +132,10 @@ type Tracker struct {
 	store      string
 	replaced   map[string]bool
 	origins    map[string]*origin
-	heard      map[string]bool
+	heard      map[string]time.Duration // when first, of origins that no answer lists
+	startedMS  int64                    // the broker's clock when the process that answered last started
+	copies     Copies
+	copied     map[string]bool // origins that were reported
 	buffer     []buffered
 	buffering  int // events in buffer
 
@@ -178,7 +183,8 @@ func NewTracker(now Instant, cfg TrackerConfig) *Tracker {
 		wallOffset:  now.offset(),
 		replaced:    make(map[string]bool),
 		origins:     make(map[string]*origin),
-		heard:       make(map[string]bool),
+		heard:       make(map[string]time.Duration),
+		copied:      make(map[string]bool),
 		wanted:      true,
 		notBefore:   now.Mono,
 		answeredAt:  now.Mono,
@@ -211,6 +217,7 @@ func (t *Tracker) State(now Instant) State {
 		Dropped:      t.dropped,
 		Replayed:     t.replayed,
 		Ignored:      t.ignored,
+		Copies:       uint64(len(t.copied)),
 	}
 	first := true
 	var ahead int64 // the broker's clock minus the monotonic one, ms

@@ -70,7 +70,7 @@ func (t *Tracker) take(now Instant, a *Answer) {
 	t.judgeStores(now, a)
 	t.eff.Kids = append(t.eff.Kids, a.Kids...)
 	t.eff.Apply = append(t.eff.Apply, a.Events...)
-	t.answeredAt = t.sentAt
+	t.answeredAt, t.startedMS = t.sentAt, a.AtMS-a.Up
 	t.token.retry(now.Mono)
 	t.feed.retry(now.Mono)
 
@@ -85,6 +85,7 @@ func (t *Tracker) take(now Instant, a *Answer) {
 		o.torn, o.hole = false, false
 		listed[head.Origin] = o
 		delete(t.heard, head.Origin)
+		t.copies.Forget(head.Origin)
 	}
 	t.origins = listed
 	o := listed[a.Origin]

@@ -30,10 +30,7 @@ func (t *Tracker) receive(now Instant, arrival time.Duration, m Message) {
 	}
 	o := t.origins[m.Origin()]
 	if o == nil {
-		if !t.heard[m.Origin()] && len(t.heard) < maxHeard {
-			t.heard[m.Origin()] = true
-			t.wanted = true
-		}
+		t.unlisted(now, m)
 		t.keep(arrival, m)
 		return
 	}
@@ -41,6 +38,28 @@ func (t *Tracker) receive(now Instant, arrival time.Duration, m Message) {
 		t.batch(o, m)
 	} else {
 		t.heartbeat(now, arrival, o, m)
+	}
+}
+
+// unlisted has a catch-up made when it first hears an origin of this store. An origin that is
+// alive, although an answer that was asked for later does not list it, is another broker's on
+// a copy of the store.
+func (t *Tracker) unlisted(now Instant, m Message) {
+	name := m.Origin()
+	since, heard := t.heard[name]
+	if !heard {
+		if len(t.heard) < maxHeard {
+			t.heard[name] = now.Mono
+			t.wanted = true
+		}
+		return
+	}
+	if m.Heartbeat == nil || m.Incomplete || t.answeredAt < since {
+		return
+	}
+	if t.copies.Beat(now.Mono, m.Heartbeat, t.startedMS) && !t.copied[name] {
+		t.copied[name] = true
+		t.note("another broker, origin %s, runs on a copy of store %s: what it revokes does not reach this service; stop it", name, t.store)
 	}
 }
 

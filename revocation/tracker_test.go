@@ -241,6 +241,9 @@ func (p *player) state() {
 	s := p.tracker.State(p.now)
 	p.say("store %q proved %v as_of %v at_ms %d floor %d dropped %d fresh %v", s.Store, s.Proved, s.AsOf,
 		s.AtMS, s.TimeFloor, s.Dropped, s.Fresh(p.now.Mono, 30*time.Second))
+	if s.Copies > 0 {
+		p.say("copies %d", s.Copies)
+	}
 }
 
 // TestReadInstantIsNotFooledByABusyMachine: a thread that is stopped between the readings

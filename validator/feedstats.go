@@ -18,6 +18,9 @@ type FeedStats struct {
 	// after the keys were fetched. Replayed: told nothing new. Ignored: of a life of the
 	// broker, or of a store, that no catch-up answer lists.
 	Malformed, Forged, UnknownKey, Replayed, Ignored uint64
+	// Copies counts the brokers that were found running on copies of the issuer's store: what
+	// is revoked at one of them does not reach the services of the others.
+	Copies uint64
 	// Overflowed counts messages that came faster than they could be taken in. A catch-up
 	// makes up for them.
 	Overflowed uint64
@@ -34,7 +37,7 @@ type FeedStats struct {
 // feedCounts are counted by a syncer and read by anybody. A nil one counts nothing.
 type feedCounts struct {
 	messages, malformed, forged, overflowed, gaps      atomic.Uint64
-	unknownKey, replayed, ignored                      atomic.Uint64 // the tracker's
+	unknownKey, replayed, ignored, copies              atomic.Uint64 // the tracker's
 	catchUps, failedCatchUps, tokenFetches, keyFetches atomic.Uint64
 	receipts, failedReceipts                           atomic.Uint64
 }
@@ -51,6 +54,7 @@ func (c *feedCounts) track(s revocation.State) {
 	c.unknownKey.Store(s.Dropped)
 	c.replayed.Store(s.Replayed)
 	c.ignored.Store(s.Ignored)
+	c.copies.Store(s.Copies)
 }
 
 func (c *feedCounts) stats() FeedStats {
@@ -64,6 +68,7 @@ func (c *feedCounts) stats() FeedStats {
 		UnknownKey:      c.unknownKey.Load(),
 		Replayed:        c.replayed.Load(),
 		Ignored:         c.ignored.Load(),
+		Copies:          c.copies.Load(),
 		Overflowed:      c.overflowed.Load(),
 		Gaps:            c.gaps.Load(),
 		CatchUps:        c.catchUps.Load(),

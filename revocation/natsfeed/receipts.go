@@ -81,3 +81,14 @@ func (b *Bus) Receipts(take func(id string, raw []byte)) error {
 	}
 	return nil
 }
+
+// Heartbeats has take called for each heartbeat that another process publishes, not verified;
+// raw is then take's. take must not block; it is called by one goroutine at a time, until
+// Close. The subscription outlives lost connections. Heartbeats is to be called once.
+func (b *Bus) Heartbeats(take func(raw []byte)) error {
+	_, err := b.nc.Subscribe(revocation.HeartbeatSubject+"*", func(m *nats.Msg) { take(m.Data) })
+	if err != nil {
+		return fmt.Errorf("subscribing to heartbeats: %w", err)
+	}
+	return nil
+}

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"tokenbroker/revocation"
 )
 
 const (
@@ -30,7 +32,7 @@ func broadcast(ctx context.Context, s Subject) []Finding {
 	if !s.NATSKnown {
 		return []Finding{{name, Skip, "an external server, and its credentials are not known here", "name the configuration with --config"}}
 	}
-	found := []Finding{publish(ctx, s)}
+	found := rights(ctx, s)
 	if s.NATS.User != "" || s.NATS.Credentials != "" {
 		found = append(found, anonymous(s))
 	}
@@ -51,9 +53,9 @@ func connect(s Subject, refused func(error), opts ...nats.Option) (*nats.Conn, e
 	return nats.Connect(s.NATS.URL, opts...)
 }
 
-// publish tells whether the broker may publish: a refusal comes back only afterwards, but
-// before the answer to the flush.
-func publish(ctx context.Context, s Subject) Finding {
+// rights tells whether the broker may publish and subscribe: a refusal comes back only
+// afterwards, but before the answer to the flush.
+func rights(ctx context.Context, s Subject) []Finding {
 	const name = "nats: publish"
 	var opts []nats.Option
 	if s.NATS.User != "" {
@@ -74,30 +76,37 @@ func publish(ctx context.Context, s Subject) Finding {
 		if errors.Is(err, nats.ErrAuthorization) {
 			hint = "check nats.user and nats.password, or nats.credentials_file, against the server's accounts"
 		}
-		return Finding{name, Fail, err.Error(), hint}
+		return []Finding{{name, Fail, err.Error(), hint}}
 	}
 	defer conn.Close()
-	start := time.Now()
-	err = conn.Publish(probeSubject, nil)
 	ctx, cancel := context.WithTimeout(ctx, natsTimeout)
 	defer cancel()
-	if err := errors.Join(err, conn.FlushWithContext(ctx)); err != nil {
-		return Finding{name, Fail, err.Error(), "the server does not take messages"}
+	settled := func(err error) error {
+		if err := errors.Join(err, conn.FlushWithContext(ctx)); err != nil {
+			return err
+		}
+		select {
+		case err := <-refusals:
+			return err
+		default:
+			return conn.LastError()
+		}
+	}
+	start := time.Now()
+	if err := settled(conn.Publish(probeSubject, nil)); err != nil {
+		return []Finding{{name, Fail, strings.TrimPrefix(err.Error(), "nats: "), "give the broker's account publish on tokenbroker.revocation.> and tokenbroker.heartbeat.>"}}
 	}
 	took := time.Since(start)
-	if err := conn.LastError(); err != nil {
-		return notAllowed(name, err)
+	found := []Finding{{Check: name, Level: OK, Detail: fmt.Sprintf("%s, %s there and back", conn.ConnectedUrlRedacted(), took.Round(time.Microsecond))}}
+	for _, subject := range []string{revocation.ReceiptSubject + "*", revocation.HeartbeatSubject + "*"} {
+		_, err := conn.SubscribeSync(subject)
+		if err := settled(err); err != nil {
+			found = append(found, Finding{"nats: subscribe", Warn, strings.TrimPrefix(err.Error(), "nats: "),
+				"give the broker's account subscribe on " + subject + ": by receipts it counts who has applied a revocation, by heartbeats it notices another broker on a copy of its store"})
+			break
+		}
 	}
-	select {
-	case err := <-refusals:
-		return notAllowed(name, err)
-	default:
-		return Finding{Check: name, Level: OK, Detail: fmt.Sprintf("%s, %s there and back", conn.ConnectedUrlRedacted(), took.Round(time.Microsecond))}
-	}
-}
-
-func notAllowed(name string, err error) Finding {
-	return Finding{name, Fail, strings.TrimPrefix(err.Error(), "nats: "), "give the broker's account publish on tokenbroker.revocation.> and tokenbroker.heartbeat.>"}
+	return found
 }
 
 // anonymous tells whether a server that has accounts lets in who has none.

@@ -52,6 +52,7 @@ type Node struct {
 	bus       *natsfeed.Bus
 	publisher *ledger.Publisher
 	receipts  *receipts.Collector
+	copies    *copies
 	watching  *watch.Hub
 	broker    *broker.Broker
 	metrics   *metrics.Metrics

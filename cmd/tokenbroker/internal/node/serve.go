@@ -77,6 +77,7 @@ func (n *Node) readiness(ctx context.Context) []api.Check {
 		{Name: "store", OK: writable == nil},
 		n.keyringCheck(),
 		{Name: "nats", OK: true, Degraded: !connected},
+		n.copies.check(),
 	}
 	checks = append(checks, n.providersReady(ctx)...)
 	if writable != nil {

@@ -145,6 +145,9 @@ func (n *Node) startBroadcast(ctx context.Context) error {
 	if err := n.bus.Receipts(n.takeReceipt); err != nil {
 		return err
 	}
+	if err := n.watchCopies(); err != nil {
+		return err
+	}
 	n.publisher, err = ledger.NewPublisher(ledger.PublisherConfig{
 		Ledger: n.ledger, Bus: n.bus, Sign: n.keys.SignFeed,
 		JWKSETag: func() string { return n.keys.JWKS().ETag }, WantAck: n.receipts.Wanted, Logger: n.cfg.Logger,

@@ -1,0 +1,63 @@
+package node
+
+import (
+	"sync"
+	"time"
+
+	"tokenbroker/api"
+	"tokenbroker/revocation"
+)
+
+// copiedFor is how long after its last heartbeat a broker on a copy of the store counts.
+const copiedFor = 30 * time.Second
+
+// copies watches NATS for heartbeats of another broker on a copy of the own store: log-offs
+// at one of the two would not reach the services of the other. Safe for concurrent use.
+type copies struct {
+	node      *Node
+	startedMS int64
+
+	mu     sync.Mutex // mu guards the rest
+	seen   revocation.Copies
+	origin string        // of the latest
+	heard  time.Duration // when, by Node.mono
+}
+
+// watchCopies subscribes. A server that refuses the subscription is in the log, and such a
+// broker is then not noticed.
+func (n *Node) watchCopies() error {
+	n.copies = &copies{node: n, startedMS: n.ledger.Now().UnixMilli()}
+	return n.bus.Heartbeats(n.copies.take)
+}
+
+// take looks at one heartbeat. The own ones do not come back.
+func (c *copies) take(raw []byte) {
+	n := c.node
+	m, err := revocation.ParseMessage(raw, n.keys.FeedVerifier)
+	if err != nil || m.Heartbeat == nil || m.Incomplete || m.Store() != n.ledger.StoreID() || m.Origin() == n.ledger.Origin() {
+		return
+	}
+	now := n.mono()
+	c.mu.Lock()
+	alive := c.seen.Beat(now, m.Heartbeat, c.startedMS)
+	first := alive && (c.origin == "" || now-c.heard > copiedFor)
+	if alive {
+		c.origin, c.heard = m.Origin(), now
+	}
+	c.mu.Unlock()
+	if first {
+		n.cfg.Logger.Error("another broker runs on a copy of this store: what is revoked at one of them does not reach the services of the other; stop one of them",
+			"store", m.Store(), "origin", m.Origin())
+	}
+}
+
+// check is not ready while there is such a broker.
+func (c *copies) check() api.Check {
+	now := c.node.mono()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.origin == "" || now-c.heard > copiedFor {
+		return api.Check{Name: "copies", OK: true}
+	}
+	return api.Check{Name: "copies", Detail: "another broker, origin " + c.origin + ", runs on a copy of this store: stop one of them"}
+}
