@@ -9,6 +9,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/sha512"
 	"encoding/base64"
 	"encoding/json"
 	"io"
@@ -155,11 +156,21 @@ func goodClaims(changed map[string]any) map[string]any {
 
 func sign(t *testing.T, alg jose.SignatureAlgorithm, kid string, key any, claims map[string]any) string {
 	t.Helper()
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: alg, Key: jose.JSONWebKey{Key: key, KeyID: kid}}, nil)
+	return signPayload(t, alg, kid, key, nil, encode(claims))
+}
+
+// signPayload signs payload as it is; typ is the header's, nil for none.
+func signPayload(t *testing.T, alg jose.SignatureAlgorithm, kid string, key, typ any, payload []byte) string {
+	t.Helper()
+	opts := &jose.SignerOptions{}
+	if typ != nil {
+		opts.WithHeader(jose.HeaderType, typ)
+	}
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: alg, Key: jose.JSONWebKey{Key: key, KeyID: kid}}, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
-	jws, err := signer.Sign(encode(claims))
+	jws, err := signer.Sign(payload)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,4 +190,10 @@ func signed(t *testing.T, changed map[string]any) string {
 func atHash(access string) string {
 	sum := sha256.Sum256([]byte(access))
 	return base64.RawURLEncoding.EncodeToString(sum[:16])
+}
+
+// atHash512 is atHash for Ed25519.
+func atHash512(access string) string {
+	sum := sha512.Sum512([]byte(access))
+	return base64.RawURLEncoding.EncodeToString(sum[:32])
 }

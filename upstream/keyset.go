@@ -48,13 +48,13 @@ type keySet struct {
 	failed  error // the last attempt's
 }
 
-// verify returns the payload of a good signature and the protected typ, nil if there is none.
-func (k *keySet) verify(ctx context.Context, token string) (payload []byte, typ any, err error) {
+// verify returns the payload of a good signature and the protected header.
+func (k *keySet) verify(ctx context.Context, token string) (payload []byte, head jose.Header, err error) {
 	jws, err := jose.ParseSignedCompact(token, algorithms)
 	if err != nil {
-		return nil, nil, errSignature
+		return nil, head, errSignature
 	}
-	head := jws.Signatures[0].Protected
+	head = jws.Signatures[0].Protected
 	keys, age := k.fitting(head)
 	switch {
 	case len(keys) == 0 || age > maxKeptAge:
@@ -65,19 +65,19 @@ func (k *keySet) verify(ctx context.Context, token string) (payload []byte, typ 
 		cancel()
 	default:
 		if payload, err = verifyWith(keys, jws); err == nil || head.KeyID != "" {
-			return payload, head.ExtraHeaders[jose.HeaderType], err
+			return payload, head, err
 		}
 		err = k.refetch(ctx) // no kid tells that the key is a new one
 	}
 	keys, age = k.fitting(head)
 	switch {
 	case (len(keys) == 0 || age > maxKeptAge) && err != nil:
-		return nil, nil, err // it may be a new key of a provider that does not answer
+		return nil, head, err // it may be a new key of a provider that does not answer
 	case len(keys) == 0:
-		return nil, nil, errUnknownKey
+		return nil, head, errUnknownKey
 	}
 	payload, err = verifyWith(keys, jws)
-	return payload, head.ExtraHeaders[jose.HeaderType], err
+	return payload, head, err
 }
 
 func verifyWith(keys []jose.JSONWebKey, jws *jose.JSONWebSignature) ([]byte, error) {

@@ -38,7 +38,7 @@ func TestIdentityOfAPlainIssuer(t *testing.T) {
 			AccessToken: access,
 			IDToken: signed(t, map[string]any{
 				"at_hash": atHash(access), "email_verified": "true", "groups": "not a list", "amr": []string{"pwd", "otp"},
-				"auth_time": 946684000, "acr": "urn:mfa", "sid": "s-1", "department": "engines", "Email_Verified": false,
+				"auth_time": 946684000, "acr": "urn:mfa", "sid": "s-1", "department": "engines",
 			}),
 		})
 		if err != nil {

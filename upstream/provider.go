@@ -92,10 +92,10 @@ func (p *Provider) Exchange(ctx context.Context, code broker.CodeExchange) (brok
 	if err != nil {
 		return broker.Identity{}, err
 	}
-	if code.Nonce == "" || subtle.ConstantTimeCompare([]byte(id.Nonce), []byte(code.Nonce)) != 1 {
+	if code.Nonce == "" || subtle.ConstantTimeCompare([]byte(id.nonce), []byte(code.Nonce)) != 1 {
 		return broker.Identity{}, fmt.Errorf("%w: nonce mismatch", broker.ErrUpstreamToken)
 	}
-	if id.AccessTokenHash != "" && id.VerifyAccessToken(tokens.AccessToken) != nil {
+	if id.atHash != "" && !id.binds(tokens.AccessToken) {
 		return broker.Identity{}, fmt.Errorf("%w: at_hash", broker.ErrUpstreamToken)
 	}
 	return id.identity(p.cfg), nil
@@ -137,7 +137,7 @@ func (p *Provider) VerifyTokens(ctx context.Context, tokens broker.UpstreamToken
 	if err != nil {
 		return broker.Identity{}, err
 	}
-	if p.cfg.Now().Sub(id.IssuedAt) > p.cfg.MaxTokenAge {
+	if p.cfg.Now().Sub(id.issued) > p.cfg.MaxTokenAge {
 		return broker.Identity{}, fmt.Errorf("%w: issued too long ago", broker.ErrUpstreamExpired)
 	}
 	if tokens.AccessToken != "" {

@@ -83,23 +83,8 @@ func TestOtherTokensOfTheIssuer(t *testing.T) {
 		"a log-out token from before typs": {claims: map[string]any{"events": map[string]any{"http://schemas.openid.net/event/backchannel-logout": map[string]any{}}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			opts := &jose.SignerOptions{}
-			if tc.typ != nil {
-				opts.WithHeader(jose.HeaderType, tc.typ)
-			}
-			signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: jose.JSONWebKey{Key: testKeys()["rsa"], KeyID: "rsa"}}, opts)
-			if err != nil {
-				t.Fatal(err)
-			}
-			jws, err := signer.Sign(encode(goodClaims(tc.claims)))
-			if err != nil {
-				t.Fatal(err)
-			}
-			raw, err := jws.CompactSerialize()
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, err = newOP().provider(t, nil).VerifyTokens(t.Context(), broker.UpstreamTokens{IDToken: raw})
+			raw := signPayload(t, jose.RS256, "rsa", testKeys()["rsa"], tc.typ, encode(goodClaims(tc.claims)))
+			_, err := newOP().provider(t, nil).VerifyTokens(t.Context(), broker.UpstreamTokens{IDToken: raw})
 			if tc.ok && err != nil || !tc.ok && !errors.Is(err, broker.ErrUpstreamToken) {
 				t.Errorf("got %v", err)
 			}

@@ -3,6 +3,8 @@ package validator
 import (
 	"sync/atomic"
 	"unsafe"
+
+	"tokenbroker/internal/jsontext"
 )
 
 const (
@@ -42,7 +44,7 @@ type entry struct {
 // footprint is about how many bytes remembering a token takes, its claims included.
 func footprint(token string, c *Claims) int {
 	return entryBytes + max(0, len(token)-inline) + int(unsafe.Sizeof(*c)) +
-		len(c.payload) + cap(c.members)*int(unsafe.Sizeof(member{}))
+		len(c.payload) + cap(c.members)*int(unsafe.Sizeof(jsontext.Member{}))
 }
 
 // is reports whether the entry is that of token.

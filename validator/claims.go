@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"tokenbroker/internal/jsontext"
 	"tokenbroker/revocation"
 )
 
@@ -34,7 +35,7 @@ type Claims struct {
 	KeyID string
 
 	payload string
-	members []member
+	members []jsontext.Member
 }
 
 // HasScope reports whether scope is one of the token's scopes. It does not allocate.
@@ -52,8 +53,8 @@ func (c *Claims) HasScope(scope string) bool {
 // Get returns a copy of the JSON of any claim, and whether the token has it.
 func (c *Claims) Get(name string) (json.RawMessage, bool) {
 	for _, m := range c.members {
-		if m.name == name {
-			return json.RawMessage(m.value), true
+		if m.Name == name {
+			return json.RawMessage(m.Value), true
 		}
 	}
 	return nil, false
@@ -79,43 +80,43 @@ func newClaims(t token) (*Claims, error) {
 	c.SEP, c.CEP = missing, missing
 	for _, m := range t.claims {
 		var err error
-		switch m.name {
+		switch m.Name {
 		case "iss":
-			c.Issuer, err = unquote(m.value)
+			c.Issuer, err = jsontext.String(m.Value)
 		case "sub":
-			c.Subject, err = unquote(m.value)
+			c.Subject, err = jsontext.String(m.Value)
 		case "aud":
-			c.Audience, err = oneOrMore(m.value)
+			c.Audience, err = jsontext.OneOrMore(m.Value)
 		case "jti":
-			c.ID, err = unquote(m.value)
+			c.ID, err = jsontext.String(m.Value)
 		case "client_id":
-			c.ClientID, err = unquote(m.value)
+			c.ClientID, err = jsontext.String(m.Value)
 		case "sid":
-			c.SessionID, err = unquote(m.value)
+			c.SessionID, err = jsontext.String(m.Value)
 			if err == nil && c.SessionID == "" {
 				err = errors.New("empty")
 			}
 		case "scope":
-			c.Scope, err = unquote(m.value)
+			c.Scope, err = jsontext.String(m.Value)
 		case "acr":
-			c.ACR, err = unquote(m.value)
+			c.ACR, err = jsontext.String(m.Value)
 		case "amr":
-			c.AMR, err = stringArray(m.value)
+			c.AMR, err = jsontext.Strings(m.Value)
 		case "exp":
-			exp, err = integer(m.value)
+			exp, err = integer(m.Value)
 		case "iat":
-			iat, err = integer(m.value)
+			iat, err = integer(m.Value)
 		case "nbf":
-			nbf, err = integer(m.value)
+			nbf, err = integer(m.Value)
 		case "auth_time":
-			authTime, err = integer(m.value)
+			authTime, err = integer(m.Value)
 		case "sep":
-			c.SEP, err = integer(m.value)
+			c.SEP, err = integer(m.Value)
 		case "cep":
-			c.CEP, err = integer(m.value)
+			c.CEP, err = integer(m.Value)
 		}
 		if err != nil {
-			return nil, errors.New("the claim " + m.name + " has a wrong type or value")
+			return nil, errors.New("the claim " + m.Name + " has a wrong type or value")
 		}
 	}
 	for _, required := range [...]struct {
@@ -147,28 +148,4 @@ func integer(text string) (int64, error) {
 		return -1, errors.New("not a whole number from 0 to 2^53-1")
 	}
 	return n, nil
-}
-
-// oneOrMore reads aud: a string or an array of strings (RFC 7519 §4.1.3).
-func oneOrMore(text string) ([]string, error) {
-	if text[0] != '"' {
-		return stringArray(text)
-	}
-	one, err := unquote(text)
-	return []string{one}, err
-}
-
-// stringArray reads an array that holds strings and nothing else.
-func stringArray(text string) ([]string, error) {
-	if text[0] != '[' {
-		return nil, errors.New("not an array")
-	}
-	many := make([]string, 0, 1+strings.Count(text, ","))
-	w := walker{text: text}
-	err := w.array(0, func(value string) error {
-		one, err := unquote(value)
-		many = append(many, one)
-		return err
-	})
-	return many, err
 }

@@ -3,6 +3,8 @@ package validator
 import (
 	"errors"
 	"strings"
+
+	"tokenbroker/internal/jsontext"
 )
 
 // maxTokenBytes bounds what is looked at: a longer token is refused unread.
@@ -15,7 +17,7 @@ type token struct {
 	alg, kid  string
 	signed    string // header.payload, what the signature covers
 	payload   string
-	claims    []member
+	claims    []jsontext.Member
 	signature []byte
 }
 
@@ -49,27 +51,27 @@ func parseToken(text string) (token, error) {
 		return token{}, err
 	}
 	var err error
-	if t.claims, err = readObject(t.payload, make([]member, 0, 20)); err != nil {
+	if t.claims, err = jsontext.ReadObject(t.payload, make([]jsontext.Member, 0, 20)); err != nil {
 		return token{}, errors.New("claims: " + err.Error())
 	}
 	return t, nil
 }
 
 func (t *token) readHeader(text string) error {
-	var room [8]member
-	members, err := readObject(text, room[:0])
+	var room [8]jsontext.Member
+	members, err := jsontext.ReadObject(text, room[:0])
 	if err != nil {
 		return errors.New("header: " + err.Error())
 	}
 	var typ string
 	for _, m := range members {
-		switch m.name {
+		switch m.Name {
 		case "alg":
-			t.alg, err = unquote(m.value)
+			t.alg, err = jsontext.String(m.Value)
 		case "kid":
-			t.kid, err = unquote(m.value)
+			t.kid, err = jsontext.String(m.Value)
 		case "typ":
-			typ, err = unquote(m.value)
+			typ, err = jsontext.String(m.Value)
 		case "crit":
 			return errors.New("header: crit names an extension")
 		}

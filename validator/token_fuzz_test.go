@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"reflect"
 	"testing"
+
+	"tokenbroker/internal/jsontext"
 )
 
 // strictBase64 is the library's reading of what decodeBase64 reads, but for line breaks.
@@ -43,9 +45,9 @@ func FuzzParseToken(f *testing.F) {
 			t.Fatalf("%d claims, encoding/json has %d: %q", len(got.claims), len(want), got.payload)
 		}
 		for _, m := range got.claims {
-			value, ok := want[m.name]
-			if !ok || !bytes.Equal(bytes.TrimSpace(value), []byte(m.value)) {
-				t.Fatalf("claim %q is %q, encoding/json has %q", m.name, m.value, value)
+			value, ok := want[m.Name]
+			if !ok || !bytes.Equal(bytes.TrimSpace(value), []byte(m.Value)) {
+				t.Fatalf("claim %q is %q, encoding/json has %q", m.Name, m.Value, value)
 			}
 		}
 		if claims, err := newClaims(got); err == nil {
@@ -67,10 +69,10 @@ func FuzzParseToken(f *testing.F) {
 }
 
 // foldsCase reports whether two names differ only by case, which encoding/json confuses.
-func foldsCase(members []member) bool {
+func foldsCase(members []jsontext.Member) bool {
 	for i := range members {
 		for _, name := range []string{"sub", "exp", "amr"} {
-			if members[i].name != name && bytes.EqualFold([]byte(members[i].name), []byte(name)) {
+			if members[i].Name != name && bytes.EqualFold([]byte(members[i].Name), []byte(name)) {
 				return true
 			}
 		}

@@ -1,6 +1,8 @@
-// Package jsontext appends JSON as encoding/json writes it, without reflection: for what is
-// written in every request. [AppendString] is for one string, [AppendObject] for a small
-// object of free members.
+// Package jsontext writes JSON as encoding/json does, without reflection, and reads the JSON
+// of tokens more strictly than encoding/json does. [AppendString] writes one string,
+// [AppendObject] a small object of free members. [ReadObject] reads an object that a broker
+// signed, [ReadUnambiguous] one that somebody else wrote. It imports only the standard
+// library, since services embed it with package validator.
 package jsontext
 
 import (

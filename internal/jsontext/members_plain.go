@@ -1,23 +1,23 @@
-package validator
+package jsontext
 
 import (
 	"strings"
 	"unicode/utf8"
 )
 
-// plain reads JSON of the form that brokers sign, in one pass: no white space, no escapes,
-// whole numbers. Of any other it says that it does not know, be it good or bad.
-type plain struct {
+// plainReader reads JSON of the form that brokers sign, in one pass: no white space, no escapes,
+// whole numbers. It does not judge JSON of any other form.
+type plainReader struct {
 	text string
 	at   int
 }
 
-// readPlain is [readObject] for JSON of that form. ok is false for any other.
-func readPlain(text string, into []member) (members []member, ok bool) {
+// readPlain is [ReadObject] for JSON of that form. ok is false for any other.
+func readPlain(text string, into []Member) (members []Member, ok bool) {
 	if !isPlain(text) || text == "" || text[0] != '{' {
 		return nil, false
 	}
-	p := plain{text: text}
+	p := plainReader{text: text}
 	members, ok = p.object(0, into)
 	return members, ok && p.at == len(text)
 }
@@ -25,11 +25,15 @@ func readPlain(text string, into []member) (members []member, ok bool) {
 // isPlain reports whether there is no escape, no control character and only valid UTF-8:
 // then a string ends at the next quote, and nothing in it can be wrong.
 func isPlain(text string) bool {
-	const spaces, backslashes = lows * ' ', lows * '\\'
+	const (
+		lows, highs         = 0x0101010101010101, 0x8080808080808080
+		spaces, backslashes = lows * ' ', lows * '\\'
+	)
 	var odd, high uint64
 	rest := text
 	for ; len(rest) >= 8; rest = rest[8:] {
-		w := word(rest)
+		w := uint64(rest[0]) | uint64(rest[1])<<8 | uint64(rest[2])<<16 | uint64(rest[3])<<24 |
+			uint64(rest[4])<<32 | uint64(rest[5])<<40 | uint64(rest[6])<<48 | uint64(rest[7])<<56 // one load
 		x := w ^ backslashes
 		odd |= ((w - spaces) &^ w) | ((x - lows) &^ x)
 		high |= w
@@ -43,15 +47,15 @@ func isPlain(text string) bool {
 	return odd&highs == 0 && (high&highs == 0 || utf8.ValidString(text))
 }
 
-// peek gives the next character, 0 at the end.
-func (p *plain) peek() byte {
+// peek returns the next character, 0 at the end.
+func (p *plainReader) peek() byte {
 	if p.at < len(p.text) {
 		return p.text[p.at]
 	}
 	return 0
 }
 
-func (p *plain) object(depth int, into []member) ([]member, bool) {
+func (p *plainReader) object(depth int, into []Member) ([]Member, bool) {
 	first, seen := len(into), uint64(0)
 	p.at++ // {
 	if p.peek() == '}' {
@@ -74,7 +78,7 @@ func (p *plain) object(depth int, into []member) ([]member, bool) {
 			return nil, false
 		}
 		seen |= bit
-		into = append(into, member{name, p.text[start:p.at]})
+		into = append(into, Member{name, p.text[start:p.at]})
 		next := p.peek()
 		p.at++
 		switch next {
@@ -95,16 +99,16 @@ func nameHash(name string) uint64 {
 	return uint64(len(name)) + 5*uint64(name[0]) + 7*uint64(name[len(name)/2]) + 11*uint64(name[len(name)-1])
 }
 
-func hasMember(members []member, name string) bool {
+func hasMember(members []Member, name string) bool {
 	for i := range members {
-		if members[i].name == name {
+		if members[i].Name == name {
 			return true
 		}
 	}
 	return false
 }
 
-func (p *plain) array(depth int) bool {
+func (p *plainReader) array(depth int) bool {
 	p.at++ // [
 	if p.peek() == ']' {
 		p.at++
@@ -125,7 +129,7 @@ func (p *plain) array(depth int) bool {
 }
 
 // value goes past one value.
-func (p *plain) value(depth int) (ok bool) {
+func (p *plainReader) value(depth int) (ok bool) {
 	switch c := p.peek(); c {
 	case '"':
 		_, ok = p.str()
@@ -146,7 +150,7 @@ func (p *plain) value(depth int) (ok bool) {
 }
 
 // str goes past one string and returns it without its quotes.
-func (p *plain) str() (string, bool) {
+func (p *plainReader) str() (string, bool) {
 	if p.peek() != '"' {
 		return "", false
 	}
@@ -159,7 +163,7 @@ func (p *plain) str() (string, bool) {
 	return rest[:n], true
 }
 
-func (p *plain) literal(text string) bool {
+func (p *plainReader) literal(text string) bool {
 	if !strings.HasPrefix(p.text[p.at:], text) {
 		return false
 	}
@@ -168,7 +172,7 @@ func (p *plain) literal(text string) bool {
 }
 
 // number goes past a whole number; what follows it says whether it was one.
-func (p *plain) number() bool {
+func (p *plainReader) number() bool {
 	if p.peek() == '-' {
 		p.at++
 	}
