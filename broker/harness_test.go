@@ -227,6 +227,7 @@ type fakeThrottle struct{ wait time.Duration }
 func (f fakeThrottle) Allow(string, string) (time.Duration, bool) { return f.wait, f.wait == 0 }
 func (fakeThrottle) Failed(string, string)                        {}
 func (fakeThrottle) Succeeded(string, string)                     {}
+func (fakeThrottle) Abandoned(string, string)                     {}
 func (fakeThrottle) Refund(string, string)                        {}
 
 type noObserver struct{}

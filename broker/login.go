@@ -81,7 +81,7 @@ func (b *Broker) CompleteLogin(ctx context.Context, cb LoginCallback, req Reques
 		return nil, state.ReturnTo, &Error{Code: CodeUnknownProvider, Message: "There is no such sign-in provider."}
 	}
 	var identity Identity
-	ended, err := b.throttleLogin(req)
+	ended, err := b.throttleLogin(ctx, req)
 	if err == nil {
 		defer func() { ended(err) }()
 		identity, err = atProvider(b, state.Provider, func() (Identity, error) { return b.redeem(ctx, p, state, cb) })
@@ -121,7 +121,7 @@ func (b *Broker) ExchangeTokens(ctx context.Context, provider string, tokens Ups
 		return nil, &Error{Code: CodeUnknownProvider, Message: "There is no such sign-in provider."}
 	}
 	var identity Identity
-	ended, err := b.throttleLogin(req)
+	ended, err := b.throttleLogin(ctx, req)
 	if err == nil {
 		defer func() { ended(err) }()
 		identity, err = atProvider(b, provider, func() (Identity, error) { return p.VerifyTokens(ctx, tokens) })

@@ -76,15 +76,17 @@ type Passwords interface {
 	VerifyUnknown(ctx context.Context, password string) error
 }
 
-// Throttle delays guessing, per account and per address. An empty account is none: the
-// address alone decides and pays.
+// Throttle delays guessing, per account and per address. An empty account is none: only the
+// address decides and pays.
 type Throttle interface {
 	// Allow reports whether a try may be made now, and if not, when. One that is allowed counts
-	// as a failure until one of the others is called for it, once.
+	// as a failure until one of the four below is called for it, once.
 	Allow(account, addr string) (retryAfter time.Duration, ok bool)
 	Failed(account, addr string)
 	Succeeded(account, addr string)
-	// Refund takes back a try whose password was not checked.
+	// Abandoned charges the address for a try that took a place and was not decided.
+	Abandoned(account, addr string)
+	// Refund takes back a try that was not decided through no fault of the caller.
 	Refund(account, addr string)
 }
 

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -33,8 +34,9 @@ func atProvider[T any](b *Broker, name string, ask func() (T, error)) (T, error)
 
 // throttleLogin charges a federated login to its address, and to no account: whose it is
 // will be known when it is proved, and nothing about it can be guessed. ended has to be
-// called with the login's error, once. The error is CodeTooManyAttempts.
-func (b *Broker) throttleLogin(req Request) (ended func(error), err error) {
+// called with the login's error, once. The error is CodeTooManyAttempts. A login whose caller
+// leaves is charged: otherwise bogus codes would reach the provider without bound.
+func (b *Broker) throttleLogin(ctx context.Context, req Request) (ended func(error), err error) {
 	const account = "" // none: an entry for each would push those of passwords out
 	if wait, ok := b.cfg.Throttle.Allow(account, req.Addr); !ok {
 		return nil, &Error{Code: CodeTooManyAttempts, Message: "Too many attempts; try again later.", RetryAfter: wait}
@@ -46,6 +48,8 @@ func (b *Broker) throttleLogin(req Request) (ended func(error), err error) {
 			b.cfg.Throttle.Succeeded(account, req.Addr)
 		case errors.As(err, &refused) && refused.byCaller():
 			b.cfg.Throttle.Failed(account, req.Addr)
+		case errors.Is(ctx.Err(), context.Canceled): // the provider may have been asked
+			b.cfg.Throttle.Abandoned(account, req.Addr)
 		default:
 			b.cfg.Throttle.Refund(account, req.Addr)
 		}

@@ -2,10 +2,13 @@ package broker_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"tokenbroker/broker"
 	"tokenbroker/broker/throttle"
@@ -54,13 +57,18 @@ func TestAProviderThatHangsHoldsAHandfulOfLogins(t *testing.T) {
 	}
 }
 
+// oneAddress is a throttle's levels with so many failures for an address.
+func oneAddress(burst int) []throttle.Level {
+	return []throttle.Level{{Bits: 32, Burst: burst, Refill: time.Second}}
+}
+
 // TestFailedLoginsCountAgainstTheirAddress, and the provider's own trouble against nobody.
 func TestFailedLoginsCountAgainstTheirAddress(t *testing.T) {
 	const burst = 20 // more than an account's free failures
 	p := &fakeProvider{identity: broker.Identity{Issuer: "https://idp.test", Subject: "sub-1", TokenHash: "t1"}}
 	h := start(t, func(c *broker.Config) {
 		c.Providers = map[string]broker.IdentityProvider{"cognito": p}
-		c.Throttle = throttle.New(throttle.Config{Now: c.Clock.Now, Address: throttle.Address{Burst: burst}})
+		c.Throttle = throttle.New(throttle.Config{Now: c.Clock.Now, IPv4: oneAddress(burst)})
 	})
 	p.err = broker.ErrUpstreamUnavailable
 	for range 2 * burst {
@@ -93,6 +101,52 @@ func TestFailedLoginsCountAgainstTheirAddress(t *testing.T) {
 	}
 }
 
+// TestBogusCodesFromManyNetworksAreBounded: from the 65,536 networks of one /48 no more reach the
+// provider's token endpoint than the /48 may have failures, whether their callers wait or leave.
+func TestBogusCodesFromManyNetworksAreBounded(t *testing.T) {
+	for name, leave := range map[string]bool{"refused by the provider": false, "left by the caller": true} {
+		t.Run(name, func(t *testing.T) {
+			p := &countedProvider{}
+			h := start(t, func(c *broker.Config) {
+				c.Providers = map[string]broker.IdentityProvider{"cognito": p}
+				c.Throttle = throttle.New(throttle.Config{Now: c.Clock.Now})
+			})
+			throttled := 0
+			for i := range 500 {
+				p.err = nil
+				_, cb := h.startLogin(t, &p.fakeProvider)
+				ctx, cancel := context.WithCancel(t.Context())
+				p.exchanging, p.err = func() {}, broker.ErrUpstreamCode
+				if leave {
+					p.exchanging, p.err = cancel, broker.ErrUpstreamUnavailable
+				}
+				_, _, err := h.CompleteLogin(ctx, cb, broker.Request{Addr: fmt.Sprintf("2001:db8:0:%x::1", i*131), ID: "r1"})
+				cancel()
+				var refused *broker.Error
+				if errors.As(err, &refused) && refused.Code == broker.CodeTooManyAttempts {
+					throttled++
+				}
+			}
+			if p.exchanges != 100 || throttled != 400 {
+				t.Errorf("%d codes reached the provider, %d were throttled; want 100 and 400", p.exchanges, throttled)
+			}
+		})
+	}
+}
+
+// countedProvider counts exchanges of a code.
+type countedProvider struct {
+	fakeProvider
+	exchanging func()
+	exchanges  int
+}
+
+func (p *countedProvider) Exchange(ctx context.Context, x broker.CodeExchange) (broker.Identity, error) {
+	p.exchanges++
+	p.exchanging()
+	return p.fakeProvider.Exchange(ctx, x)
+}
+
 // TestFailedLoginsLeaveAccountsAlone: none of them makes the throttle forget a password's failures.
 func TestFailedLoginsLeaveAccountsAlone(t *testing.T) {
 	p := &fakeProvider{err: broker.ErrUpstreamToken}
@@ -117,7 +171,7 @@ func TestGoodLoginsSlowNobodyDown(t *testing.T) {
 	p := &fakeProvider{identity: broker.Identity{Issuer: "https://idp.test", Subject: "sub-1"}}
 	h := start(t, func(c *broker.Config) {
 		c.Providers = map[string]broker.IdentityProvider{"cognito": p}
-		c.Throttle = throttle.New(throttle.Config{Now: c.Clock.Now, Address: throttle.Address{Burst: 2}})
+		c.Throttle = throttle.New(throttle.Config{Now: c.Clock.Now, IPv4: oneAddress(2)})
 	})
 	for i := range 10 {
 		p.identity.TokenHash = strconv.Itoa(i)

@@ -3,8 +3,10 @@ package broker
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 
+	hashing "tokenbroker/broker/password"
 	"tokenbroker/broker/session"
 	"tokenbroker/broker/store"
 )
@@ -44,6 +46,9 @@ func (b *Broker) tryPassword(ctx context.Context, username, password string, req
 	defer func() { ended(account, req.Addr) }()
 	user, err := b.checkPassword(ctx, username, password)
 	if err != nil {
+		if errors.Is(err, hashing.ErrBusy) || errors.Is(err, context.Canceled) {
+			ended = b.cfg.Throttle.Abandoned // else a flood that fills the queue costs nothing
+		}
 		return nil, b.internal(ctx, "checking the password", err)
 	}
 	if user == nil {

@@ -91,19 +91,41 @@ func TestAnEmptyNameIsThrottledLikeAnyOther(t *testing.T) {
 	wantCode(t, err, broker.CodeTooManyAttempts)
 }
 
-func TestATryThatWasNotCheckedIsRefunded(t *testing.T) {
-	passwords := &slowPasswords{let: make(chan struct{}), err: password.ErrBusy}
-	close(passwords.let)
-	h := throttled(t, passwords)
-	for range 3 * throttle.DefaultFree {
-		_, err := h.SignIn(t.Context(), "ada", "lovelace", request)
-		wantCode(t, err, broker.CodeBusy)
-	}
-	passwords.err = errors.New("out of order")
-	_, err := h.SignIn(t.Context(), "ada", "lovelace", request)
-	wantCode(t, err, broker.CodeInternal)
-	passwords.err = nil
-	if _, err := h.SignIn(t.Context(), "ada", "lovelace", request); err != nil {
-		t.Error(err)
+// TestATryThatWasNotCheckedCostsTheAddressAndNotTheAccount, when the queue was full or the caller
+// left it; one that the broker could not check through its own trouble costs nothing.
+func TestATryThatWasNotCheckedCostsTheAddressAndNotTheAccount(t *testing.T) {
+	const tries = 150 // more than an account's free failures, and than an address's
+	for _, c := range []struct {
+		name    string
+		err     error
+		code    broker.Code
+		charged bool
+	}{
+		{"a full queue", password.ErrBusy, broker.CodeBusy, true},
+		{"the caller left", context.Canceled, broker.CodeUnavailable, true},
+		{"trouble inside", errors.New("out of order"), broker.CodeInternal, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			passwords := &slowPasswords{let: make(chan struct{}), err: c.err}
+			close(passwords.let)
+			h := throttled(t, passwords)
+			checked := 0
+			for range tries {
+				_, err := h.SignIn(t.Context(), "ada", "lovelace", request)
+				var refused *broker.Error
+				if errors.As(err, &refused) && refused.Code == broker.CodeTooManyAttempts {
+					continue
+				}
+				wantCode(t, err, c.code)
+				checked++
+			}
+			if want := map[bool]int{true: throttle.DefaultIPv4()[0].Burst, false: tries}[c.charged]; checked != want {
+				t.Errorf("%d tries were let through, want %d", checked, want)
+			}
+			passwords.err = nil
+			if _, err := h.SignIn(t.Context(), "ada", "lovelace", broker.Request{Addr: "198.51.100.1"}); err != nil {
+				t.Errorf("the owner, from another address: %v", err)
+			}
+		})
 	}
 }

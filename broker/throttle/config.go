@@ -9,10 +9,30 @@ const (
 	DefaultMax    = time.Minute
 	DefaultForget = time.Hour
 	DefaultKnown  = 30 * 24 * time.Hour
-	DefaultBurst  = 100
-	DefaultRefill = time.Second
 	DefaultSize   = 100_000
 )
+
+// DefaultIPv4 and DefaultIPv6 return the default levels of a [Config].
+//
+// An IPv4 address can be a whole office, and a /24 the customers of a mobile carrier behind
+// its NAT. A /64 of IPv6 is one network; a /48 costs an attacker nothing, so it gets little
+// more; a /32 is a whole provider.
+func DefaultIPv4() []Level {
+	return []Level{
+		{Bits: 32, Burst: 100, Refill: time.Second},
+		{Bits: 24, Burst: 500, Refill: 200 * time.Millisecond},
+	}
+}
+
+// DefaultIPv6 is described at [DefaultIPv4].
+func DefaultIPv6() []Level {
+	return []Level{
+		{Bits: 64, Burst: 50, Refill: 2 * time.Second},
+		{Bits: 56, Burst: 75, Refill: 1500 * time.Millisecond},
+		{Bits: 48, Burst: 100, Refill: time.Second},
+		{Bits: 32, Burst: 1000, Refill: 100 * time.Millisecond},
+	}
+}
 
 // Account says how failures slow down one account. Zero values are the defaults.
 type Account struct {
@@ -22,7 +42,7 @@ type Account struct {
 	Base, Max time.Duration
 	// Forget is the time without a failure after which all of them are forgotten.
 	Forget time.Duration
-	// Known is how long after a success an address has an allowance of its own for the account.
+	// Known is how long after a success an address stays known.
 	Known time.Duration
 }
 
@@ -39,30 +59,26 @@ func (a Account) pause(failures int) time.Duration {
 	return min(pause, a.Max)
 }
 
-// Address says how many failures an address may cause. Zero values are the defaults.
-type Address struct {
-	// Burst is how many failures may come at once.
-	Burst int
-	// Refill is the time after which one more is allowed.
-	Refill time.Duration
-}
-
 // Config says how much a [Throttle] lets through. The zero value is usable.
 type Config struct {
 	Account Account
-	Address Address
-	// Size is how many accounts, and how many addresses, with failures are remembered;
-	// and how many accounts with the places where they are known; beyond that the ones not
-	// seen for longest are forgotten. An entry takes about 250 B, with all its places 1 KiB.
+	// IPv4 and IPv6 are the sizes of prefixes that failures are counted for, the longest
+	// prefix first. If nil, they are DefaultIPv4 and DefaultIPv6. What is not an address has
+	// the allowance of the first level of IPv4.
+	IPv4, IPv6 []Level
+	// Size is how many accounts with failures, how many prefixes with failures of each level,
+	// and how many accounts with known addresses are remembered; beyond that the ones not
+	// seen for longest are forgotten. An entry takes about 250 B, one of an account with all
+	// its addresses 1 KiB.
 	Size int
-	// Now is the clock, time.Now when nil.
+	// Now is the clock. If nil, it is time.Now.
 	Now func() time.Time
 }
 
 // validate fills defaults. What it refuses are mistakes in the program, so it panics.
 func (c *Config) validate() {
-	a, d := &c.Account, &c.Address
-	if a.Free < 0 || a.Base < 0 || a.Max < 0 || a.Forget < 0 || a.Known < 0 || d.Burst < 0 || d.Refill < 0 || c.Size < 0 {
+	a := &c.Account
+	if a.Free < 0 || a.Base < 0 || a.Max < 0 || a.Forget < 0 || a.Known < 0 || c.Size < 0 {
 		panic("throttle: negative value in Config")
 	}
 	orDefault(&a.Free, DefaultFree)
@@ -70,9 +86,15 @@ func (c *Config) validate() {
 	orDefault(&a.Max, max(DefaultMax, a.Base))
 	orDefault(&a.Forget, DefaultForget)
 	orDefault(&a.Known, DefaultKnown)
-	orDefault(&d.Burst, DefaultBurst)
-	orDefault(&d.Refill, DefaultRefill)
 	orDefault(&c.Size, DefaultSize)
+	if c.IPv4 == nil {
+		c.IPv4 = DefaultIPv4()
+	}
+	if c.IPv6 == nil {
+		c.IPv6 = DefaultIPv6()
+	}
+	validateLevels(c.IPv4, 32)
+	validateLevels(c.IPv6, 128)
 	if c.Now == nil {
 		c.Now = time.Now
 	}

@@ -2,6 +2,8 @@ package throttle_test
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -93,15 +95,107 @@ func TestAPlaceIsKnownForAWhile(t *testing.T) {
 	mustWait(t, th, "ada", home, 4*time.Second)
 }
 
-func TestAnAccountIsKnownAtEightPlaces(t *testing.T) {
-	th, _ := newThrottle(throttle.Config{})
-	for i := range 9 {
-		signIn(t, th, "ada", fmt.Sprintf("192.0.2.%d", i))
+// TestAnAccountKeepsEightAddressesKnown, and one good account does not make ever more known.
+func TestAnAccountKeepsEightAddressesKnown(t *testing.T) {
+	th, clock := newThrottle(throttle.Config{})
+	addr := func(i int) string { return fmt.Sprintf("192.0.2.%d", i) }
+	wantKnown := func(want ...int) {
+		t.Helper()
+		var known []int
+		for i := range 12 {
+			if th.Known(addr(i)) {
+				known = append(known, i)
+			}
+		}
+		if !slices.Equal(known, want) {
+			t.Errorf("known: %v, want %v", known, want)
+		}
 	}
-	fail(th, "ada", 11)
-	mustWait(t, th, "ada", "192.0.2.0", 2*time.Second)
-	for i := 1; i < 9; i++ {
-		mustAllow(t, th, "ada", fmt.Sprintf("192.0.2.%d", i))
+	for i := range 10 {
+		signIn(t, th, "ada", addr(i))
+	}
+	wantKnown(0, 1, 2, 3, 4, 5, 6, 7)
+	signIn(t, th, "eve", addr(0))
+	signIn(t, th, "eve", addr(8)) // another account has places of its own
+	clock.now = clock.now.Add(24*time.Hour - 1)
+	signIn(t, th, "ada", addr(9))
+	signIn(t, th, "ada", addr(1)) // used again
+	wantKnown(0, 1, 2, 3, 4, 5, 6, 7, 8)
+	clock.now = clock.now.Add(1)
+	signIn(t, th, "ada", addr(9)) // in the place of 0, which eve still has
+	signIn(t, th, "ada", addr(10))
+	wantKnown(0, 1, 3, 4, 5, 6, 7, 8, 9, 10)
+	for i := 2; i < 8; i++ {
+		signIn(t, th, "ada", addr(11))
+		signIn(t, th, "ada", fmt.Sprintf("203.0.113.%d", i))
+	}
+	wantKnown(0, 1, 8, 9, 10, 11)
+}
+
+// TestKnownAddressesAreBounded by the number of accounts with known addresses.
+func TestKnownAddressesAreBounded(t *testing.T) {
+	th, _ := newThrottle(throttle.Config{Size: 2})
+	signIn(t, th, "ada", home)
+	signIn(t, th, "eve", home)
+	signIn(t, th, "bob", away) // ada is the account that signed in longest ago
+	if !th.Known(home) || !th.Known(away) {
+		t.Error("an address of an account that is remembered is not known")
+	}
+	signIn(t, th, "joe", away)
+	if th.Known(home) || !th.Known(away) {
+		t.Error("an address is known though both of its accounts are forgotten, or one is not though none is")
+	}
+}
+
+// TestAnswersDoNotTellWhichAccountsExist: the same guesses at an account whose owner signs in
+// and at a name that does not exist get the same answers, in any order of known and other addresses.
+func TestAnswersDoNotTellWhichAccountsExist(t *testing.T) {
+	for seed := range uint64(200) {
+		var waits [2][]time.Duration
+		for i, name := range []string{"ada", "nobody"} {
+			th, clock := newThrottle(throttle.Config{})
+			signIn(t, th, "ada", home)
+			random := rand.New(rand.NewPCG(seed, 0))
+			favourite := random.IntN(3)
+			for range 120 {
+				from := [3]string{home, away, "203.0.113.9"}
+				addr := from[random.IntN(3)]
+				if random.IntN(2) == 0 {
+					addr = from[favourite]
+				}
+				wait, ok := th.Allow(name, addr)
+				waits[i] = append(waits[i], wait)
+				if ok {
+					th.Failed(name, addr)
+				}
+				clock.now = clock.now.Add(time.Duration(random.IntN(1500)) * time.Millisecond)
+				if random.IntN(20) == 0 { // the owner is somewhere new, and there is a turn or not
+					if _, ok := th.Allow("ada", "198.51.100.200"); ok {
+						th.Succeeded("ada", "198.51.100.200")
+					}
+				}
+			}
+		}
+		if !slices.Equal(waits[0], waits[1]) {
+			t.Fatalf("seed %d: guesses at an account wait\n%v\nand at a name that does not exist\n%v", seed, waits[0], waits[1])
+		}
+	}
+}
+
+// TestFailuresInTheOfficeDoNotTell: all that are free there, then one try from elsewhere; and the reverse.
+func TestFailuresInTheOfficeDoNotTell(t *testing.T) {
+	for _, order := range [][2]string{{home, away}, {away, home}} {
+		th, _ := newThrottle(throttle.Config{})
+		signIn(t, th, "ada", home)
+		for _, name := range []string{"ada", "nobody"} {
+			for range 10 {
+				mustAllow(t, th, name, order[0])
+				th.Failed(name, order[0])
+			}
+			mustWait(t, th, name, order[0], time.Second)
+			mustAllow(t, th, name, order[1])
+			th.Failed(name, order[1])
+		}
 	}
 }
 
@@ -137,7 +231,7 @@ func TestAPlaceThatBecomesKnownMeanwhile(t *testing.T) {
 
 // TestNoAccount pays from the address's bucket alone, and pushes no account out.
 func TestNoAccount(t *testing.T) {
-	th, clock := newThrottle(throttle.Config{Size: 2, Address: throttle.Address{Burst: 50}})
+	th, clock := newThrottle(throttle.Config{Size: 2, IPv4: burst(50, time.Second)})
 	fail(th, "ada", 11)
 	for range 49 {
 		mustAllow(t, th, "", home)

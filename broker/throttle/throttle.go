@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
-	"golang.org/x/time/rate"
 )
 
 // Throttle remembers failures. It is safe for concurrent use and starts no goroutine. Its
@@ -16,26 +15,26 @@ type Throttle struct {
 	cfg Config
 
 	mu sync.Mutex // guards what is below
-	// Only failures make entries, so that good sign-ins push nobody out.
-	accounts  *simplelru.LRU[accountKey, *failures]
-	addresses *simplelru.LRU[netip.Prefix, *rate.Limiter]
-	// Only successes make entries, so that failures push nobody out.
-	known *simplelru.LRU[accountKey, *places]
-	// Tries under way count as failures until it is known what became of them.
-	trying     map[payer]tries
-	tryingFrom map[netip.Prefix]int
+	// Only failures make entries, so that good sign-ins push none out.
+	accounts   *simplelru.LRU[payer, *failures]
+	ipv4, ipv6 []*level
+	// Only successes make entries, so that failures push none out.
+	known     *simplelru.LRU[accountKey, places]
+	sightings map[netip.Prefix]sighting // of what is in known
+	// Tries under way count as failures until their result is known.
+	trying map[payer]tries
 }
 
 type accountKey [sha256.Size]byte
 
-// payer is whose failures a try is judged by: an account's, or those of a known place of it.
+// payer is whose failures a try is judged by: an account's from one known address, or those
+// from all other addresses together.
 type payer struct {
 	account accountKey
-	place   netip.Prefix // of a known place, else the zero value
-	known   bool
+	place   netip.Prefix // a known address, or the zero value
 }
 
-// failures are those of an account, or of a known place.
+// failures are those of a payer.
 type failures struct {
 	n    int
 	last time.Time
@@ -46,19 +45,26 @@ type tries struct {
 	last time.Time // when the latest began
 }
 
-// New makes a Throttle that remembers nothing yet. It panics when a number in cfg is negative.
+// New makes a Throttle that remembers nothing yet. It panics when a number in cfg is negative
+// or a level is not possible.
 func New(cfg Config) *Throttle {
 	cfg.validate()
-	return &Throttle{
+	t := &Throttle{
 		cfg:      cfg,
-		accounts: newLRU[accountKey, *failures](cfg.Size), addresses: newLRU[netip.Prefix, *rate.Limiter](cfg.Size),
-		known:  newLRU[accountKey, *places](cfg.Size),
-		trying: make(map[payer]tries), tryingFrom: make(map[netip.Prefix]int),
+		accounts: newLRU[payer, *failures](cfg.Size, nil),
+		ipv4:     newLevels(cfg.IPv4, cfg.Size), ipv6: newLevels(cfg.IPv6, cfg.Size),
+		sightings: make(map[netip.Prefix]sighting), trying: make(map[payer]tries),
 	}
+	t.known = newLRU(cfg.Size, func(_ accountKey, all places) {
+		for _, place := range all {
+			t.leave(place.from)
+		}
+	})
+	return t
 }
 
-func newLRU[K comparable, V any](size int) *simplelru.LRU[K, V] {
-	lru, err := simplelru.NewLRU[K, V](size, nil)
+func newLRU[K comparable, V any](size int, evicted simplelru.EvictCallback[K, V]) *simplelru.LRU[K, V] {
+	lru, err := simplelru.NewLRU(size, evicted)
 	if err != nil {
 		panic("throttle: " + err.Error())
 	}
@@ -67,24 +73,25 @@ func newLRU[K comparable, V any](size int) *simplelru.LRU[K, V] {
 
 // Allow tells whether a password may be tried for name from addr now, and if not, when to
 // ask again. addr is an IP address without port; addresses that cannot be parsed share one
-// bucket. An empty name is no account: the address alone decides, and pays. A try that is
-// allowed is charged as a failure until [Throttle.Failed], [Throttle.Succeeded] or
-// [Throttle.Refund] is called for it, with the same name and addr: one of them has to be, once.
+// bucket. An empty name is not an account: only the address decides, and pays. A try that is
+// allowed is charged as a failure until [Throttle.Failed], [Throttle.Succeeded],
+// [Throttle.Abandoned] or [Throttle.Refund] is called for it, with the same name and addr: one
+// of them has to be, once.
 func (t *Throttle) Allow(name, addr string) (retryAfter time.Duration, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	now, from := t.cfg.Now(), group(addr)
+	now, from := t.cfg.Now(), t.origin(addr)
+	judges := from
+	if t.isKnown(from.own(), now) {
+		judges = from[:1] // strangers nearby must not use up its allowance
+	}
+	for _, share := range judges {
+		retryAfter = max(retryAfter, share.wait(now))
+	}
 	var by payer
 	if name != "" {
-		by = t.payer(hash(name), from, now)
-		retryAfter = t.wait(by, now)
-	}
-	free := float64(t.cfg.Address.Burst)
-	if bucket, known := t.addresses.Get(from); known {
-		free = bucket.TokensAt(now)
-	}
-	if missing := 1 + float64(t.tryingFrom[from]) - free; missing > 0 {
-		retryAfter = max(retryAfter, time.Duration(missing*float64(t.cfg.Address.Refill)))
+		by = t.payer(name, from.own(), now)
+		retryAfter = max(retryAfter, t.wait(by, now))
 	}
 	if retryAfter > 0 {
 		return retryAfter, false
@@ -92,16 +99,25 @@ func (t *Throttle) Allow(name, addr string) (retryAfter time.Duration, ok bool) 
 	if name != "" {
 		t.trying[by] = tries{n: t.trying[by].n + 1, last: now}
 	}
-	t.tryingFrom[from]++
+	for _, share := range from {
+		share.begin()
+	}
 	return 0, true
 }
 
-// payer is the account's known place, if from is one, else the account.
-func (t *Throttle) payer(key accountKey, from netip.Prefix, now time.Time) payer {
-	if t.place(key, from, now) != nil {
-		return payer{account: key, place: from, known: true}
+// Known tells whether addr is a known address. The answer depends only on the address.
+func (t *Throttle) Known(addr string) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.isKnown(t.origin(addr).own(), t.cfg.Now())
+}
+
+func (t *Throttle) payer(name string, from netip.Prefix, now time.Time) payer {
+	by := payer{account: hash(name)}
+	if t.isKnown(from, now) {
+		by.place = from
 	}
-	return payer{account: key}
+	return by
 }
 
 // wait is how long the next try that by pays for has to wait.
@@ -118,72 +134,78 @@ func (t *Throttle) wait(by payer, now time.Time) time.Duration {
 	return wait
 }
 
-// Failed says that the password was wrong: it counts against the account, or the place where
-// the account is known, and the address.
+// Failed says that the password was wrong: it counts against the account and against every
+// prefix of the address.
 func (t *Throttle) Failed(name, addr string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	now, from := t.cfg.Now(), group(addr)
+	now, from := t.cfg.Now(), t.origin(addr)
 	by := t.ended(name, from, now)
 	if name != "" {
+		if !t.isKnown(by.place, now) { // no longer
+			by.place = netip.Prefix{}
+		}
 		f := t.failures(by, now)
 		if f == nil {
-			by.known, by.place = false, netip.Prefix{} // that place is known no longer
-			if f = t.failures(by, now); f == nil {
-				f = new(failures)
-				t.accounts.Add(by.account, f)
-			}
+			f = new(failures)
+			t.accounts.Add(by, f)
 		}
 		f.n++
 		f.last = now
 	}
-	bucket, known := t.addresses.Get(from)
-	if !known {
-		bucket = rate.NewLimiter(rate.Every(t.cfg.Address.Refill), t.cfg.Address.Burst)
-		t.addresses.Add(from, bucket)
-	}
-	bucket.AllowN(now, 1)
+	from.fail(now)
 }
 
-// Succeeded forgets the failures that the try was judged by, the account's or its known
-// place's, and makes addr a place where the account is known. Failures of the address stay:
-// otherwise one good account would buy free guesses at all others.
+// Succeeded makes addr a known address and forgets the account's failures from there. Those
+// from elsewhere stay, so that the person who caused them does not see that the account
+// exists; so do those of the address: otherwise one good account would buy free guesses at
+// all others.
 func (t *Throttle) Succeeded(name, addr string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	now, from := t.cfg.Now(), group(addr)
-	by := t.ended(name, from, now)
+	now, from := t.cfg.Now(), t.origin(addr)
+	t.ended(name, from, now)
 	if name == "" {
 		return
 	}
-	if !by.known {
-		t.accounts.Remove(by.account)
+	by := payer{account: hash(name), place: from.own()}
+	t.know(by.account, from.own(), now)
+	if by.place.IsValid() {
+		t.accounts.Remove(by)
 	}
-	t.know(by.account, from, now)
 }
 
-// Refund says that the password was not checked: the try counts for nothing.
+// Abandoned says that the try was not decided because the caller left, or because too many
+// tries were waiting. It counts against every prefix of the address, since it took a place
+// that others wanted, and not against the account.
+func (t *Throttle) Abandoned(name, addr string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now, from := t.cfg.Now(), t.origin(addr)
+	t.ended(name, from, now)
+	from.fail(now)
+}
+
+// Refund says that the try was not decided, and not through its caller: it counts for nothing.
 func (t *Throttle) Refund(name, addr string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.ended(name, group(addr), t.cfg.Now())
+	t.ended(name, t.origin(addr), t.cfg.Now())
 }
 
 // ended takes back what Allow charged, and tells whom. While a try is under way its address
-// can become a known place, or cease to be one: as many are taken back as were charged.
-func (t *Throttle) ended(name string, from netip.Prefix, now time.Time) payer {
-	if t.tryingFrom[from] > 1 {
-		t.tryingFrom[from]--
-	} else {
-		delete(t.tryingFrom, from)
+// can become known, or cease to be: as many are taken back as were charged.
+func (t *Throttle) ended(name string, from origin, now time.Time) payer {
+	for _, share := range from {
+		share.end()
 	}
 	if name == "" {
 		return payer{}
 	}
-	key := hash(name)
-	by, other := payer{account: key, place: from, known: true}, payer{account: key}
-	if t.place(key, from, now) == nil {
-		by, other = other, by
+	by := t.payer(name, from.own(), now)
+	other := payer{account: by.account}
+	if by == other {
+		other.place = from.own()
 	}
 	if t.trying[by].n == 0 && t.trying[other].n > 0 {
 		by = other
@@ -196,43 +218,14 @@ func (t *Throttle) ended(name string, from netip.Prefix, now time.Time) payer {
 	return by
 }
 
-// failures gives what is known of the payer's, or nil; old ones are forgotten.
+// failures returns what is remembered of the payer's, or nil; old ones are forgotten.
 func (t *Throttle) failures(by payer, now time.Time) *failures {
-	if by.known {
-		p := t.place(by.account, by.place, now)
-		if p == nil {
-			return nil
-		}
-		if now.Sub(p.failures.last) >= t.cfg.Account.Forget {
-			p.failures = failures{}
-		}
-		return &p.failures
-	}
-	f, _ := t.accounts.Get(by.account)
+	f, _ := t.accounts.Get(by)
 	if f != nil && now.Sub(f.last) >= t.cfg.Account.Forget {
-		t.accounts.Remove(by.account)
+		t.accounts.Remove(by)
 		return nil
 	}
 	return f
 }
 
 func hash(name string) accountKey { return sha256.Sum256([]byte(name)) }
-
-// group is what shares a bucket: an IPv4 address, a /64 of IPv6 (what one customer gets),
-// or everything that is not an address.
-func group(addr string) netip.Prefix {
-	ip, err := netip.ParseAddr(addr)
-	if err != nil {
-		return netip.Prefix{}
-	}
-	ip = ip.Unmap().WithZone("")
-	bits := ip.BitLen()
-	if ip.Is6() {
-		bits = 64
-	}
-	prefix, err := ip.Prefix(bits)
-	if err != nil {
-		return netip.Prefix{}
-	}
-	return prefix
-}

@@ -20,6 +20,11 @@ func newThrottle(cfg throttle.Config) (*throttle.Throttle, *clock) {
 	return throttle.New(cfg), c
 }
 
+// burst is the levels of IPv4 with a small allowance for one address.
+func burst(n int, refill time.Duration) []throttle.Level {
+	return []throttle.Level{{Bits: 32, Burst: n, Refill: refill}}
+}
+
 // fail makes n failures from addresses of their own, so that only the account is slowed.
 func fail(t *throttle.Throttle, account string, n int) {
 	for i := range n {
@@ -106,11 +111,12 @@ func TestTriesAtOnceShareTheFreeFailures(t *testing.T) {
 	}
 	th.Failed("admin", home)
 	th.Succeeded("admin", "10.0.1.0")
-	mustAllow(t, th, "admin", home)
+	mustWait(t, th, "admin", home, time.Second) // the ten failures stay
+	mustAllow(t, th, "admin", "10.0.1.0")
 }
 
 func TestTriesAtOnceShareTheAddressesBucket(t *testing.T) {
-	th, _ := newThrottle(throttle.Config{Address: throttle.Address{Burst: 3}})
+	th, _ := newThrottle(throttle.Config{IPv4: burst(3, time.Second)})
 	for i := range 3 {
 		mustAllow(t, th, fmt.Sprint("user", i), home)
 	}
@@ -133,7 +139,7 @@ func TestARefundGivesTheTurnBack(t *testing.T) {
 	mustAllow(t, th, "admin", home)
 }
 
-func TestSuccessForgetsTheAccount(t *testing.T) {
+func TestSuccessForgetsTheFailuresFromThere(t *testing.T) {
 	th, clock := newThrottle(throttle.Config{})
 	fail(th, "admin", 12)
 	clock.now = clock.now.Add(time.Minute)
@@ -179,7 +185,7 @@ func TestAddressHasABucketOfFailures(t *testing.T) {
 }
 
 func TestTheLongerWaitIsTold(t *testing.T) {
-	th, _ := newThrottle(throttle.Config{Address: throttle.Address{Burst: 1, Refill: time.Minute}})
+	th, _ := newThrottle(throttle.Config{IPv4: burst(1, time.Minute)})
 	fail(th, "admin", 11)
 	mustWait(t, th, "admin", "192.0.2.9", 2*time.Second)
 	th.Failed("ada", home)
@@ -187,33 +193,8 @@ func TestTheLongerWaitIsTold(t *testing.T) {
 	mustWait(t, th, "admin", home, time.Minute)
 }
 
-func TestAddressesThatShareABucket(t *testing.T) {
-	for _, c := range []struct {
-		name, a, b string
-		shared     bool
-	}{
-		{"one IPv4 address", home, home, true},
-		{"two IPv4 addresses", home, "192.0.2.2", false},
-		{"IPv4 in IPv6", home, "::ffff:192.0.2.1", true},
-		{"two IPv4 in IPv6", "::ffff:192.0.2.1", "::ffff:192.0.2.2", false},
-		{"a /64", "2001:db8:0:1::1", "2001:db8:0:1:ffff::2", true},
-		{"two /64", "2001:db8:0:1::1", "2001:db8:0:2::1", false},
-		{"zones", "fe80::1%eth0", "fe80::1%eth1", true},
-		{"what is no address", "", "nonsense", true},
-		{"what is no address, and one", "", home, false},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			th, _ := newThrottle(throttle.Config{Address: throttle.Address{Burst: 1}})
-			th.Failed("ada", c.a)
-			if _, ok := th.Allow("admin", c.b); ok == c.shared {
-				t.Errorf("after a failure from %q, %q is allowed: %v", c.a, c.b, ok)
-			}
-		})
-	}
-}
-
 func TestMemoryIsBounded(t *testing.T) {
-	th, _ := newThrottle(throttle.Config{Size: 2, Account: throttle.Account{Free: 1}, Address: throttle.Address{Burst: 1}})
+	th, _ := newThrottle(throttle.Config{Size: 2, Account: throttle.Account{Free: 1}, IPv4: burst(1, time.Second)})
 	th.Failed("a", "10.0.0.1")
 	th.Failed("b", "10.0.0.2")
 	for i := range 100 { // those who did nothing wrong push nobody out
@@ -227,13 +208,25 @@ func TestMemoryIsBounded(t *testing.T) {
 	mustWait(t, th, "c", home, time.Second)
 }
 
-func TestNewRefusesNegativeNumbers(t *testing.T) {
-	defer func() {
-		if recover() == nil {
-			t.Error("New did not panic")
-		}
-	}()
-	throttle.New(throttle.Config{Account: throttle.Account{Free: -1}})
+func TestNewRefusesWhatCannotWork(t *testing.T) {
+	for name, cfg := range map[string]throttle.Config{
+		"a negative number":   {Account: throttle.Account{Free: -1}},
+		"no level":            {IPv4: []throttle.Level{}},
+		"too many bits":       {IPv4: []throttle.Level{{Bits: 33, Burst: 1, Refill: 1}}},
+		"negative bits":       {IPv6: []throttle.Level{{Bits: -1, Burst: 1, Refill: 1}}},
+		"the same bits twice": {IPv6: []throttle.Level{{Bits: 64, Burst: 1, Refill: 1}, {Bits: 64, Burst: 1, Refill: 1}}},
+		"no burst":            {IPv4: []throttle.Level{{Bits: 32, Refill: 1}}},
+		"no refill":           {IPv4: []throttle.Level{{Bits: 32, Burst: 1}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			defer func() {
+				if recover() == nil {
+					t.Error("New did not panic")
+				}
+			}()
+			throttle.New(cfg)
+		})
+	}
 }
 
 func TestConcurrentUse(t *testing.T) {

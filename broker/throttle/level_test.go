@@ -1,0 +1,177 @@
+package throttle_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"tokenbroker/broker/throttle"
+)
+
+func TestPrefixesThatShareAnAllowance(t *testing.T) {
+	v4 := func(bits int) throttle.Config {
+		return throttle.Config{IPv4: []throttle.Level{{Bits: bits, Burst: 1, Refill: time.Second}}}
+	}
+	v6 := func(bits int) throttle.Config {
+		return throttle.Config{IPv6: []throttle.Level{{Bits: bits, Burst: 1, Refill: time.Second}}}
+	}
+	for _, c := range []struct {
+		name, a, b string
+		cfg        throttle.Config
+		shared     bool
+	}{
+		{"one IPv4 address", home, home, v4(32), true},
+		{"two IPv4 addresses", home, "192.0.2.2", v4(32), false},
+		{"a /24", home, "192.0.2.255", v4(24), true},
+		{"two /24", home, "192.0.3.1", v4(24), false},
+		{"IPv4 in IPv6", home, "::ffff:192.0.2.1", v4(32), true},
+		{"two IPv4 in IPv6", "::ffff:192.0.2.1", "::ffff:192.0.2.2", v4(32), false},
+		{"a /64", "2001:db8:0:1::1", "2001:db8:0:1:ffff::2", v6(64), true},
+		{"two /64", "2001:db8:0:1::1", "2001:db8:0:2::1", v6(64), false},
+		{"a /56", "2001:db8:0:1::1", "2001:db8:0:ff::1", v6(56), true},
+		{"two /56", "2001:db8:0:1::1", "2001:db8:0:100::1", v6(56), false},
+		{"a /48", "2001:db8:0:1::1", "2001:db8:0:ffff::1", v6(48), true},
+		{"two /48", "2001:db8:0:1::1", "2001:db8:1:1::1", v6(48), false},
+		{"a /32", "2001:db8:0:1::1", "2001:db8:ffff::1", v6(32), true},
+		{"two /32", "2001:db8:0:1::1", "2001:db9:0:1::1", v6(32), false},
+		{"zones", "fe80::1%eth0", "fe80::1%eth1", v6(64), true},
+		{"what is not an address", "", "nonsense", v4(32), true},
+		{"what is not an address, and one", "", home, v4(32), false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			th, _ := newThrottle(c.cfg)
+			th.Failed("ada", c.a)
+			if _, ok := th.Allow("admin", c.b); ok == c.shared {
+				t.Errorf("after a failure from %q, %q is allowed: %v", c.a, c.b, ok)
+			}
+		})
+	}
+}
+
+// guesses makes a try for another name from each address, and returns how many were allowed
+// and failed, and how long the next one has to wait.
+func guesses(th *throttle.Throttle, n int, addr func(i int) string) (allowed int, wait time.Duration) {
+	for i := range n {
+		if _, ok := th.Allow(fmt.Sprint("user", i), addr(i)); ok {
+			th.Failed(fmt.Sprint("user", i), addr(i))
+			allowed++
+		}
+	}
+	wait, _ = th.Allow("another", addr(n))
+	return allowed, wait
+}
+
+func TestManyNetworksOfOnePrefixShareItsAllowance(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		addr   func(i int) string
+		allows int
+		refill time.Duration
+	}{
+		{"one IPv4 address", func(int) string { return home }, 100, time.Second},
+		{"a /24", func(i int) string { return fmt.Sprintf("192.0.2.%d", i%256) }, 500, 200 * time.Millisecond},
+		{"one /64", func(i int) string { return fmt.Sprintf("2001:db8::%x", i) }, 50, 2 * time.Second},
+		{"a /56", func(i int) string { return fmt.Sprintf("2001:db8:0:%x::1", i%256) }, 75, 1500 * time.Millisecond},
+		{"a /48", func(i int) string { return fmt.Sprintf("2001:db8:0:%x::1", i*256%65536) }, 100, time.Second},
+		{"a /32", func(i int) string { return fmt.Sprintf("2001:db8:%x::1", i) }, 1000, 100 * time.Millisecond},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			th, clock := newThrottle(throttle.Config{})
+			allowed, wait := guesses(th, 2000, c.addr)
+			if allowed != c.allows || wait.Round(time.Millisecond) != c.refill {
+				t.Errorf("%d guesses, then wait %v; want %d, then %v", allowed, wait, c.allows, c.refill)
+			}
+			clock.now = clock.now.Add(c.refill)
+			if allowed, _ := guesses(th, 10, c.addr); allowed != 1 {
+				t.Errorf("after %v %d guesses, want 1", c.refill, allowed)
+			}
+			clock.now = clock.now.Add(24 * time.Hour)
+			if allowed, _ := guesses(th, 2000, c.addr); allowed != c.allows {
+				t.Errorf("after a day %d guesses, want no more than %d", allowed, c.allows)
+			}
+		})
+	}
+}
+
+// TestTyposDoNotLockOutOthersNearby: of an office behind one address, and of a mobile carrier's customers.
+func TestTyposDoNotLockOutOthersNearby(t *testing.T) {
+	for name, addr := range map[string]func(i int) string{
+		"an office":                   func(int) string { return home },
+		"a carrier's /24":             func(i int) string { return fmt.Sprintf("192.0.2.%d", i%256) },
+		"a carrier's networks of /64": func(i int) string { return fmt.Sprintf("2001:db8:0:%x::1", i*97) },
+	} {
+		th, clock := newThrottle(throttle.Config{})
+		for minute := range 120 { // thirty typos a minute
+			if allowed, wait := guesses(th, 30, func(i int) string { return addr(30*minute + i) }); allowed != 30 || wait != 0 {
+				t.Fatalf("%s, minute %d: %d of 30 allowed, then wait %v", name, minute, allowed, wait)
+			}
+			th.Refund("another", addr(30*minute+30))
+			clock.now = clock.now.Add(time.Minute)
+		}
+	}
+}
+
+func TestAKnownAddressIsNotJudgedByItsNeighbours(t *testing.T) {
+	const office, neighbour = "2001:db8:0:aa::7", "2001:db8:0:bb::7"
+	th, _ := newThrottle(throttle.Config{})
+	signIn(t, th, "ada", office)
+	guesses(th, 200, func(i int) string { return fmt.Sprintf("2001:db8:0:%x::1", i*256) })
+	mustWait(t, th, "ada", neighbour, time.Second)
+	mustWait(t, th, "", neighbour, time.Second)
+	mustAllow(t, th, "ada", office)
+	th.Refund("ada", office)
+	allowed, wait := guesses(th, 200, func(int) string { return office })
+	if allowed != 50 || wait != 2*time.Second {
+		t.Errorf("%d guesses at a known address, then wait %v; want its own 50, then 2s", allowed, wait)
+	}
+}
+
+func TestFailuresAtAKnownAddressCountForItsPrefixes(t *testing.T) {
+	th, _ := newThrottle(throttle.Config{})
+	for i := range 3 {
+		signIn(t, th, "ada", fmt.Sprintf("2001:db8:0:%x00::1", i))
+	}
+	for i := range 2 {
+		guesses(th, 50, func(int) string { return fmt.Sprintf("2001:db8:0:%x00::1", i) })
+	}
+	mustWait(t, th, "ada", "2001:db8:0:ff00::1", time.Second)
+	mustAllow(t, th, "ada", "2001:db8:0:200::1")
+}
+
+func TestTriesUnderWayCountAtEveryLevel(t *testing.T) {
+	th, _ := newThrottle(throttle.Config{})
+	addr := func(i int) string { return fmt.Sprintf("2001:db8:0:%x00::1", i) }
+	for i := range 100 {
+		mustAllow(t, th, fmt.Sprint("user", i), addr(i))
+	}
+	mustWait(t, th, "another", addr(100), time.Second)
+	for i := range 100 {
+		th.Refund(fmt.Sprint("user", i), addr(i))
+	}
+	if allowed, _ := guesses(th, 200, addr); allowed != 100 {
+		t.Errorf("%d guesses after refunds, want 100", allowed)
+	}
+}
+
+// TestAnAbandonedTryCostsTheAddress, at every level, and not the account.
+func TestAnAbandonedTryCostsTheAddress(t *testing.T) {
+	th, _ := newThrottle(throttle.Config{})
+	addr := func(i int) string { return fmt.Sprintf("2001:db8:0:%x00::1", i) }
+	for i := range 100 {
+		mustAllow(t, th, "ada", addr(i))
+		th.Abandoned("ada", addr(i))
+	}
+	mustWait(t, th, "ada", addr(100), time.Second)
+	for range 10 {
+		mustAllow(t, th, "ada", home)
+		th.Failed("ada", home)
+	}
+	mustWait(t, th, "ada", home, time.Second)
+}
+
+// TestAFloodOfNetworksPushesOutNoLargerPrefix: each level is remembered by itself.
+func TestAFloodOfNetworksPushesOutNoLargerPrefix(t *testing.T) {
+	th, _ := newThrottle(throttle.Config{Size: 2})
+	guesses(th, 200, func(i int) string { return fmt.Sprintf("2001:db8:0:%x00::1", i) })
+	mustWait(t, th, "another", "2001:db8:0:ffff::1", time.Second)
+}
