@@ -73,6 +73,7 @@ func TestStatusOfEachCode(t *testing.T) {
 		{broker.CodeUserDisabled, 401, true},
 		{broker.CodeSessionExpired, 410, true},
 		{broker.CodeCSRF, 403, false},
+		{broker.CodeTooManyReplays, 429, false},
 		{broker.CodeBusy, 503, false},
 		{broker.CodeWritesRefused, 503, false},
 		{broker.CodeUnavailable, 503, false},
@@ -87,7 +88,7 @@ func TestStatusOfEachCode(t *testing.T) {
 				if set, cleared := cookies(res); cleared != tt.cleared || set != "" {
 					t.Errorf("%s: cleared %v, set %q; want cleared %v", path, cleared, set, tt.cleared)
 				}
-				if (res.Header.Get("Retry-After") != "") != (tt.status == 503) || (res.Header.Get("WWW-Authenticate") != "") != (tt.status == 401) {
+				if (res.Header.Get("Retry-After") != "") != (tt.status == 503 || tt.status == 429) || (res.Header.Get("WWW-Authenticate") != "") != (tt.status == 401) {
 					t.Errorf("%s: headers %v", path, res.Header)
 				}
 			}
@@ -101,6 +102,17 @@ func TestStatusOfEachCode(t *testing.T) {
 				t.Errorf("log-off cleared %v", cleared)
 			}
 		})
+	}
+}
+
+// TestASupersededTokenKeepsTheCookie: by now the browser may have a newer one of that name,
+// which clearing would delete.
+func TestASupersededTokenKeepsTheCookie(t *testing.T) {
+	h := newAPI(t, &fake{err: &broker.Error{Code: broker.CodeRefreshSuperseded, Message: "why"}})
+	res := call(h, "GET", "/auth/session/", "", "Cookie: "+cookie)
+	want(t, res, 401, "refresh_token_superseded")
+	if len(res.Cookies()) != 0 || res.Header.Get("WWW-Authenticate") == "" {
+		t.Errorf("headers %v", res.Header)
 	}
 }
 

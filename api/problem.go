@@ -57,6 +57,7 @@ var kinds = map[broker.Code]kind{
 	broker.CodeSessionEnded:       {401, "Session ended", bearer},
 	broker.CodeSessionRevoked:     {401, "Session revoked", bearer},
 	broker.CodeRefreshReused:      {401, "Refresh token used twice", bearer},
+	broker.CodeRefreshSuperseded:  {401, "Refresh token replaced", bearer},
 	broker.CodeGenerationAhead:    {401, "Refresh token is ahead of the store", bearer},
 	broker.CodeUserDisabled:       {401, "User disabled", bearer},
 	broker.CodeInvalidClient:      {401, "Unknown client or wrong secret", basic},
@@ -74,6 +75,7 @@ var kinds = map[broker.Code]kind{
 	broker.CodeUpstreamExpired:     {410, "Upstream token expired", ""},
 	broker.CodeSessionExpired:      {410, "Session expired", ""},
 	broker.CodeTooManyAttempts:     {429, "Too many attempts", ""},
+	broker.CodeTooManyReplays:      {429, "Refresh token presented too often", ""},
 	CodeDuplicateCookie:            {400, "Two cookies of one name", ""},
 	CodeInvalidBody:                {400, "Invalid body", ""},
 	CodeInvalidReturn:              {400, "return_to not allowed", ""},
@@ -135,9 +137,12 @@ func refusal(r *http.Request, err error) *broker.Error {
 }
 
 // ends reports whether err says that the session of the presented cookie is over or never was.
+// After CodeRefreshSuperseded it goes on, and the browser may have its newer cookie by now:
+// clearing the name would delete that one.
 func ends(r *http.Request, err error) bool {
-	status := kinds[refusal(r, err).Code].status
-	return status == http.StatusUnauthorized || status == http.StatusGone
+	code := refusal(r, err).Code
+	status := kinds[code].status
+	return (status == http.StatusUnauthorized || status == http.StatusGone) && code != broker.CodeRefreshSuperseded
 }
 
 // fail answers with the problem that err is.

@@ -9,10 +9,19 @@ import (
 // where and under which request id, with the operator who asked and their words. Never a
 // token, a password or a hash.
 func (b *Broker) audit(ctx context.Context, event string, req Request, attrs ...any) {
+	b.auditAt(ctx, slog.LevelInfo, event, req, attrs)
+}
+
+// auditDebug is audit at debug level, for what happens all the time.
+func (b *Broker) auditDebug(ctx context.Context, event string, req Request, attrs ...any) {
+	b.auditAt(ctx, slog.LevelDebug, event, req, attrs)
+}
+
+func (b *Broker) auditAt(ctx context.Context, level slog.Level, event string, req Request, attrs []any) {
 	head := []any{"event", event, "addr", req.Addr, "request_id", req.ID}
 	if req.Operator != "" {
 		head = append(head, "operator", req.Operator, "note", req.Note)
 	}
 	attrs = append(head, attrs...)
-	b.cfg.Logger.Log(ctx, slog.LevelInfo, "audit", attrs...)
+	b.cfg.Logger.Log(ctx, level, "audit", attrs...)
 }

@@ -90,6 +90,7 @@ type Broker struct {
 	seed      maphash.Seed
 	signing   *semaphore.Weighted
 	upstreams map[string]*semaphore.Weighted
+	replays   *replays
 }
 
 // New starts the actors. The caller owns the broker and has to Close it.
@@ -97,7 +98,7 @@ func New(cfg Config) *Broker {
 	cfg.Shards = orDefault(cfg.Shards, 1)
 	cfg.Mailbox = orDefault(cfg.Mailbox, 1024)
 	cfg.Signers = orDefault(cfg.Signers, 4)
-	b := &Broker{cfg: cfg, seed: maphash.MakeSeed(), signing: semaphore.NewWeighted(cfg.Signers)}
+	b := &Broker{cfg: cfg, seed: maphash.MakeSeed(), signing: semaphore.NewWeighted(cfg.Signers), replays: newReplays()}
 	b.upstreams = upstreamGates(cfg.Providers)
 	b.committer = actor.Start(actor.Config[commitRequest, commitResult]{
 		Name: "committer", Mailbox: max(cfg.Mailbox, cfg.Shards), MaxBatch: 1024,
@@ -180,7 +181,7 @@ func (b *Broker) grant(ctx context.Context, eff session.Effects, token refreshTo
 		RefreshToken:  token.encode(b.cfg.Secrets),
 		RefreshMaxAge: eff.Session.EndsAt(b.cfg.Policy).Sub(now),
 		CSRFToken:     csrf,
-		User:          b.userObject(eff.User), UID: eff.Session.UID, SID: eff.Session.SID,
+		User:          b.userObject(eff.User), UID: eff.Session.UID, SID: eff.Session.SID, Replayed: eff.Replayed,
 	}
 	access, err := b.accessToken(ctx, eff)
 	if err != nil {

@@ -16,6 +16,8 @@ const (
 	CodeSessionEnded        Code = "session_ended"
 	CodeSessionRevoked      Code = "session_revoked"
 	CodeRefreshReused       Code = "refresh_token_reused"
+	CodeRefreshSuperseded   Code = "refresh_token_superseded"
+	CodeTooManyReplays      Code = "too_many_replays"
 	CodeGenerationAhead     Code = "generation_ahead"
 	CodeUserDisabled        Code = "user_disabled"
 	CodeInvalidClient       Code = "invalid_client"
@@ -47,7 +49,7 @@ const (
 type Error struct {
 	Code    Code
 	Message string
-	// RetryAfter is set with CodeTooManyAttempts and CodeBusy.
+	// RetryAfter is set with the codes that are answered 429 or 503.
 	RetryAfter time.Duration
 	// Err is the cause, for the log alone.
 	Err error

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"log/slog"
 
 	"tokenbroker/broker/session"
 )
@@ -11,7 +12,7 @@ import (
 //
 // Errors: CodeNoSession (missing, damaged, forged, wrong secret or unknown), CodeCSRF,
 // CodeWrongChannel, CodeSessionExpired, CodeSessionEnded, CodeSessionRevoked,
-// CodeUserDisabled, CodeRefreshReused, CodeGenerationAhead.
+// CodeUserDisabled, CodeRefreshReused, CodeGenerationAhead; CodeTooManyReplays ends nothing.
 func (b *Broker) Refresh(ctx context.Context, refreshText, csrf string, req Request) (*Grant, error) {
 	token, err := parseRefreshToken(refreshText, b.cfg.Secrets)
 	if err != nil {
@@ -24,17 +25,37 @@ func (b *Broker) Refresh(ctx context.Context, refreshText, csrf string, req Requ
 		return nil, errCSRF()
 	}
 	result, err := b.ask(ctx, shardMessage{uid: uid, sid: sid, message: session.Rotate{
-		Generation: token.generation, SecretHash: token.secretHash(), Channel: session.ChannelCookie,
+		Generation: token.generation, SecretHash: token.secretHash(), Channel: session.ChannelCookie, Source: token.source(req),
 	}})
 	if err != nil {
 		return nil, err
 	}
 	eff := result.effects
 	if eff.Refusal != "" {
-		b.audit(ctx, "refresh_refused", req, "uid", uid, "sid", sid, "refusal", string(eff.Refusal), "generation", token.generation)
+		b.audit(ctx, "refresh_refused", req, token.seen(req, "refusal", string(eff.Refusal))...)
 		return nil, refused(eff.Refusal)
 	}
+	if err := b.traceRefresh(ctx, eff, token, req); err != nil {
+		return nil, err
+	}
 	return b.grant(ctx, eff, token, current)
+}
+
+// traceRefresh logs an answered refresh. The error is CodeTooManyReplays.
+func (b *Broker) traceRefresh(ctx context.Context, eff session.Effects, token refreshToken, req Request) error {
+	switch {
+	case eff.Replayed && !b.replays.allow(token):
+		err := errTooManyReplays()
+		b.audit(ctx, "refresh_refused", req, token.seen(req, "refusal", string(err.Code))...)
+		return err
+	case eff.Replayed:
+		b.audit(ctx, "refresh_replayed", req, token.seen(req)...)
+	case eff.AddressChanged:
+		b.audit(ctx, "session_address_changed", req, token.seen(req)...)
+	case b.cfg.Logger.Enabled(ctx, slog.LevelDebug): // most refreshes are not logged, and cost nothing here
+		b.auditDebug(ctx, "refresh", req, token.seen(req)...)
+	}
+	return nil
 }
 
 func errCSRF() *Error {
@@ -52,6 +73,8 @@ func refused(r session.Refusal) *Error {
 		return &Error{Code: CodeSessionRevoked, Message: "The session was revoked; sign in again."}
 	case session.RefuseUserDisabled:
 		return &Error{Code: CodeUserDisabled, Message: "The user is disabled."}
+	case session.RefuseSuperseded:
+		return &Error{Code: CodeRefreshSuperseded, Message: "This refresh token was replaced by a newer one."}
 	case session.RefuseReused:
 		return &Error{Code: CodeRefreshReused, Message: "This refresh token was used before; the session was ended."}
 	case session.RefuseAhead:

@@ -8,6 +8,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"strings"
+
+	"tokenbroker/broker/session"
 )
 
 // Purposes of the keys derived from the master secrets.
@@ -49,6 +51,16 @@ func newRefreshToken(uid, sid id) refreshToken {
 func (t refreshToken) secretHash() []byte {
 	sum := sha256.Sum256(t.secret[:])
 	return sum[:]
+}
+
+// source is where a request that presents the token came from.
+func (t refreshToken) source(req Request) []byte {
+	return session.NewSource(t.secret[:], req.Addr, req.UserAgent)
+}
+
+// seen returns what an audit line has of a request that presents the token, and more.
+func (t refreshToken) seen(req Request, more ...any) []any {
+	return append([]any{"uid", t.uid.String(), "sid", t.sid.String(), "generation", t.generation, "user_agent", req.UserAgent}, more...)
 }
 
 // encode returns the token's text under the current master secret.

@@ -116,7 +116,7 @@ func (b *Broker) openSession(ctx context.Context, uid string, open session.Open,
 	token := newRefreshToken(owner, newID())
 	sid := token.sid.String()
 	open.SID, open.SecretHash, open.Channel = sid, token.secretHash(), session.ChannelCookie
-	open.ClientID, open.Scope, open.Device = b.cfg.BrowserClient, b.cfg.BrowserScope, req.UserAgent
+	open.ClientID, open.Scope, open.Device, open.Source = b.cfg.BrowserClient, b.cfg.BrowserScope, req.UserAgent, token.source(req)
 	result, err := b.ask(ctx, shardMessage{uid: uid, sid: sid, clientID: open.ClientID, once: once, message: open})
 	if err != nil {
 		return nil, err

@@ -32,13 +32,18 @@ type Grant struct {
 	CSRFToken     string
 	User          map[string]any
 	UID, SID      string
+	// Replayed says that a superseded refresh token was presented within the grace: nothing was
+	// rotated, and RefreshToken is the one in force.
+	Replayed bool
 }
 
 // SessionInfo is the answer to GET /auth/session/.
 type SessionInfo struct {
 	UID, SID  string
 	CSRFToken string
-	ExpiresAt time.Time // of the session: idle or absolute end, whichever comes first
+	// ExpiresAt is the session's idle or absolute end, whichever comes first, as it was when the
+	// presented refresh token was made.
+	ExpiresAt time.Time
 	CreatedAt time.Time
 	AuthTime  time.Time
 	ClientID  string

@@ -8,9 +8,13 @@ import (
 	"tokenbroker/revocation"
 )
 
-// Session tells who is signed in by a cookie's refresh token. It never rotates, writes
-// nothing and never counts as reuse: the session's token of any generation is answered.
-// Errors: those of Refresh for a session that is not alive.
+// Session returns who is signed in by a cookie's refresh token. It never rotates, writes
+// nothing and never counts as reuse. A token that was superseded within the grace is answered
+// like the current one, and nothing in the answer depends on the rotations since: who stole a
+// token must not learn from it when the owner's browser refreshes.
+//
+// Errors: those of Refresh for a session that is not alive; CodeRefreshSuperseded for a token
+// that the grace no longer covers, whose session goes on.
 func (b *Broker) Session(ctx context.Context, refreshText string, req Request) (*SessionInfo, error) {
 	token, err := parseRefreshToken(refreshText, b.cfg.Secrets)
 	if err != nil {
@@ -24,13 +28,21 @@ func (b *Broker) Session(ctx context.Context, refreshText string, req Request) (
 	if s := state.Session; s != nil {
 		state.Denylisted = b.cfg.Denylist.Revoked(revocationSubject(s))
 	}
-	if refusal := session.Inspect(b.cfg.Clock.Now(), b.cfg.Policy, state, token.secretHash(), session.ChannelCookie); refusal != "" {
+	switch refusal := session.Inspect(b.cfg.Clock.Now(), b.cfg.Policy, state, session.Rotate{
+		Generation: token.generation, SecretHash: token.secretHash(), Channel: session.ChannelCookie,
+	}); refusal {
+	case "":
+		b.auditDebug(ctx, "session_read", req, token.seen(req)...)
+	case session.RefuseSuperseded:
+		b.audit(ctx, "session_read_superseded", req, token.seen(req)...)
+		return nil, refused(refusal)
+	default:
 		return nil, refused(refusal)
 	}
 	s := state.Session
 	return &SessionInfo{
 		UID: s.UID, SID: s.SID, CSRFToken: csrfToken(b.cfg.Secrets, s.SID),
-		ExpiresAt: s.EndsAt(b.cfg.Policy), CreatedAt: time.Unix(s.CreatedAt, 0), AuthTime: time.Unix(s.AuthTime, 0),
+		ExpiresAt: s.EndsAsOf(b.cfg.Policy, token.generation), CreatedAt: time.Unix(s.CreatedAt, 0), AuthTime: time.Unix(s.AuthTime, 0),
 		ClientID: s.ClientID, Scope: s.Scope, User: b.userObject(state.User),
 	}, nil
 }

@@ -24,12 +24,7 @@ func appendSession(b []byte, s *Session) ([]byte, error) {
 		}
 		b[len(b)-1] = ']'
 	}
-	b = append(b, `,"secret_hash":`...)
-	if s.SecretHash == nil {
-		b = append(b, "null"...)
-	} else {
-		b = append(base64.StdEncoding.AppendEncode(append(b, '"'), s.SecretHash), '"')
-	}
+	b = appendBytes(b, `,"secret_hash":`, s.SecretHash)
 	b = appendNumber(b, `,"sep":`, s.SEP)
 	b = appendNumber(b, `,"cep":`, s.CEP)
 	b = appendNumber(b, `,"auth_time":`, s.AuthTime)
@@ -48,6 +43,9 @@ func appendSession(b []byte, s *Session) ([]byte, error) {
 	if s.SIDExpires != 0 {
 		b = appendNumber(b, `,"sid_expires":`, s.SIDExpires)
 	}
+	if len(s.Source) > 0 {
+		b = appendBytes(b, `,"source":`, s.Source)
+	}
 	if s.Ended != nil {
 		ended, err := json.Marshal(s.Ended)
 		if err != nil {
@@ -60,6 +58,14 @@ func appendSession(b []byte, s *Session) ([]byte, error) {
 
 func appendNumber(b []byte, name string, n int64) []byte {
 	return strconv.AppendInt(append(b, name...), n, 10)
+}
+
+func appendBytes(b []byte, name string, data []byte) []byte {
+	b = append(b, name...)
+	if data == nil {
+		return append(b, "null"...)
+	}
+	return append(base64.StdEncoding.AppendEncode(append(b, '"'), data), '"')
 }
 
 func appendOptional(b []byte, name, text string) []byte {

@@ -62,6 +62,8 @@ type Open struct {
 	PasswordSerial int64
 	// Profile replaces what is kept of the user's account upstream; nil leaves it.
 	Profile *Profile
+	// Source is where the sign-in came from (see [NewSource]).
+	Source []byte
 }
 
 // Profile is what an upstream account says of a user, at each login anew.
@@ -76,6 +78,8 @@ type Rotate struct {
 	Generation uint32
 	SecretHash []byte
 	Channel    Channel
+	// Source is where the request came from (see [NewSource]).
+	Source []byte
 }
 
 // EndSession ends a session by its own refresh token (of whatever generation).
@@ -102,7 +106,8 @@ const (
 	RefuseExpired      Refusal = "expired"          // idle or absolute end
 	RefuseEnded        Refusal = "ended"            // a log-off
 	RefuseRevoked      Refusal = "revoked"          // revoked by an operator, an epoch or an event
-	RefuseReused       Refusal = "reused"           // an old generation outside the grace
+	RefuseReused       Refusal = "reused"           // an old generation outside the grace, or from elsewhere
+	RefuseSuperseded   Refusal = "superseded"       // the same, where it does not count as reuse
 	RefuseAhead        Refusal = "generation_ahead" // a generation that was never given: the store was rolled back
 	RefuseUserDisabled Refusal = "user_disabled"
 	RefuseUsed         Refusal = "already_used"     // Open for something that was exchanged before
@@ -130,6 +135,8 @@ type Effects struct {
 	IssuedAt, ExpiresAt int64
 	// Replayed: a superseded token was presented within the grace; nothing was rotated.
 	Replayed bool
+	// AddressChanged: the rotation came from another address than the one before it.
+	AddressChanged bool
 }
 
 // Writes reports whether there is anything to persist.

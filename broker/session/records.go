@@ -14,9 +14,13 @@ import (
 // recordVersion is the version of both records in this file.
 const recordVersion = 1
 
-// keptRotations is how many rotation times a session remembers: a token superseded
-// before the oldest of them is reuse, whatever the grace.
-const keptRotations = 4
+// gracedRotations is how many superseded generations can be within the grace: an older one
+// is reuse, however long the grace is.
+const gracedRotations = 4
+
+// keptRotations is how many rotation times a session remembers: those at which the graced
+// generations were superseded, and the one that made the oldest of them.
+const keptRotations = gracedRotations + 1
 
 // Channel is the way a session's refresh token travels; one is never taken for the other.
 type Channel string
@@ -97,7 +101,10 @@ type Session struct {
 	TokenExp int64 `json:"token_exp"`
 	// SIDExpires is the expiry that the record sid.<sid> was given; zero in an older record.
 	SIDExpires int64 `json:"sid_expires,omitempty"`
-	Ended      *End  `json:"ended,omitempty"`
+	// Source is where the latest rotation, or the sign-in before the first one, came from
+	// (see [NewSource]); nil in a record of an earlier version.
+	Source []byte `json:"source,omitempty"`
+	Ended  *End   `json:"ended,omitempty"`
 }
 
 // clone returns a copy that shares nothing that Step changes.
@@ -119,15 +126,38 @@ func (s *Session) AbsoluteEnd(p Policy) time.Time {
 
 // EndsAt is the earlier of both ends.
 func (s *Session) EndsAt(p Policy) time.Time {
-	idle, absolute := s.IdleEnd(p), s.AbsoluteEnd(p)
-	if idle.Before(absolute) {
-		return idle
+	return earlier(s.IdleEnd(p), s.AbsoluteEnd(p))
+}
+
+// EndsAsOf returns what EndsAt was when the token of that generation was made. A later
+// rotation does not change it, so it does not tell the holder of an old token about one.
+func (s *Session) EndsAsOf(p Policy, generation uint32) time.Time {
+	made := s.LastUsed
+	if generation < s.Generation {
+		made = s.madeBefore(generation)
 	}
-	return absolute
+	return earlier(time.Unix(made, 0).Add(p.Idle), s.AbsoluteEnd(p))
+}
+
+// madeBefore returns when (Unix s) the token of an earlier generation was made. Where that is
+// no longer known, it is the earliest time that is.
+func (s *Session) madeBefore(generation uint32) int64 {
+	if generation <= 1 || len(s.RotationsMS) == 0 {
+		return s.CreatedAt
+	}
+	oldest := len(s.RotationsMS) - 1
+	return s.RotationsMS[min(int64(s.Generation)-int64(generation), int64(oldest))] / 1000
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }
 
 // Encode returns the record as it is stored.
-func (s *Session) Encode() ([]byte, error) { return appendSession(make([]byte, 0, 512), s) }
+func (s *Session) Encode() ([]byte, error) { return appendSession(make([]byte, 0, 640), s) }
 
 // Encode returns the record as it is stored.
 func (u *User) Encode() ([]byte, error) { return json.Marshal(u) }

@@ -142,7 +142,7 @@ func (s *scanner) int64s() []int64 {
 // scanList reads an array of at least one element.
 func scanList[T any](s *scanner, element func(*scanner) T) []T {
 	s.want('[')
-	list := make([]T, 0, 4)
+	list := make([]T, 0, keptRotations) // the longest of the usual ones
 	for !s.failed {
 		list = append(list, element(s))
 		if s.next(']') {

@@ -119,9 +119,10 @@ func FuzzScan(f *testing.F) {
 func BenchmarkSessionRecord(b *testing.B) {
 	s := Session{
 		V: 1, UID: "mfrggzdfmztwq2lknnwg23tpoa", SID: "mfrggzdfmztwq2lknnwg23tpob", Channel: ChannelCookie, ClientID: "demo-spa", Scope: "hello:read",
-		Generation: 9, RotationsMS: []int64{1764412345678, 1764412045678, 1764411745678, 1764411445678}, SecretHash: make([]byte, 32),
+		Generation: 9, RotationsMS: []int64{1764412345678, 1764412045678, 1764411745678, 1764411445678, 1764411145678}, SecretHash: make([]byte, 32),
 		SEP: 1764412345678, CEP: 1764412345678, AuthTime: 1764412345, ACR: "1", AMR: []string{"pwd"}, Device: "Mozilla/5.0 (X11; Linux x86_64)",
 		CreatedAt: 1764412345, LastUsed: 1764412345, TokenExp: 1764412645, SIDExpires: 1764419999,
+		Source: NewSource(make([]byte, 16), "192.0.2.1", "Mozilla/5.0 (X11; Linux x86_64)"),
 	}
 	data, err := s.Encode()
 	if err != nil {

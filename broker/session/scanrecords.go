@@ -73,6 +73,9 @@ func scanSession(data []byte) (*Session, bool) {
 	if s.member("sid_expires") {
 		r.SIDExpires = s.int64()
 	}
+	if s.member("source") {
+		r.Source = s.bytes()
+	}
 	// An ended session is nothing in a hurry.
 	return &r, s.end() && r.V == recordVersion
 }

@@ -105,6 +105,11 @@ func (w *world) run(t *testing.T, words []string) string {
 		return n
 	}
 	channel := session.Channel(value("channel", "cookie"))
+	var source []byte
+	if addr, ok := args["addr"]; ok {
+		source = session.NewSource([]byte("secret"), addr, args["agent"])
+	}
+	rotate := session.Rotate{Generation: uint32(number("gen")), SecretHash: secret(value("secret", "mine")), Channel: channel, Source: source}
 	switch words[0] {
 	case "wait":
 		d, err := time.ParseDuration(words[1])
@@ -130,6 +135,11 @@ func (w *world) run(t *testing.T, words []string) string {
 		user.Roles = list(value("roles", ""))
 		w.state.User = &user
 		return ""
+	case "set-generation":
+		record := *w.state.Session
+		record.Generation = uint32(number("gen"))
+		w.state.Session = &record
+		return ""
 	case "no-user":
 		w.state.User = nil
 		return ""
@@ -140,7 +150,7 @@ func (w *world) run(t *testing.T, words []string) string {
 		_, byPassword := args["password"]
 		open := session.Open{
 			SID: "s1", SecretHash: secret("mine"), Channel: channel, ClientID: "spa", Scope: "hello:read",
-			ByPassword: byPassword, PasswordSerial: number("password"),
+			ByPassword: byPassword, PasswordSerial: number("password"), Source: source,
 		}
 		if account, ok := args["account"]; ok {
 			open.UpstreamIssuer, open.UpstreamSubject = "https://idp.test", account
@@ -148,7 +158,7 @@ func (w *world) run(t *testing.T, words []string) string {
 		}
 		return w.step(open)
 	case "rotate":
-		return w.step(session.Rotate{Generation: uint32(number("gen")), SecretHash: secret(value("secret", "mine")), Channel: channel})
+		return w.step(rotate)
 	case "end":
 		return w.step(session.EndSession{SecretHash: secret(value("secret", "mine")), Channel: channel, Reason: revocation.ReasonLogoff})
 	case "revoke":
@@ -170,7 +180,13 @@ func (w *world) run(t *testing.T, words []string) string {
 	case "remove-user":
 		return w.step(session.RemoveUser{})
 	case "inspect":
-		refusal := session.Inspect(w.now, w.policy, w.state, secret(value("secret", "mine")), channel)
+		if rotate.Generation == 0 && w.state.Session != nil {
+			rotate.Generation = w.state.Session.Generation
+		}
+		refusal := session.Inspect(w.now, w.policy, w.state, rotate)
+		if refusal == "" {
+			return fmt.Sprintf("  alive expires=+%v\n", w.state.Session.EndsAsOf(w.policy, rotate.Generation).Sub(w.start))
+		}
 		return fmt.Sprintf("  refusal=%q\n", refusal)
 	default:
 		t.Fatalf("unknown command %q", words[0])
@@ -188,8 +204,8 @@ func (w *world) step(msg session.Message) string {
 	if eff.Refusal != "" {
 		fmt.Fprintf(&out, "  refused %s\n", eff.Refusal)
 	} else if eff.ExpiresAt != 0 {
-		fmt.Fprintf(&out, "  token gen=%d iat=+%d exp=+%d replayed=%t\n", eff.Session.Generation,
-			eff.IssuedAt-w.start.Unix(), eff.ExpiresAt-w.start.Unix(), eff.Replayed)
+		fmt.Fprintf(&out, "  token gen=%d iat=+%d exp=+%d replayed=%t%s\n", eff.Session.Generation,
+			eff.IssuedAt-w.start.Unix(), eff.ExpiresAt-w.start.Unix(), eff.Replayed, map[bool]string{true: " address changed"}[eff.AddressChanged])
 	}
 	if s := eff.PutSession; s != nil {
 		fmt.Fprintf(&out, "  put session gen=%d rotations=%d sep=%d cep=%d token_exp=+%d ended=%t\n", s.Generation,

@@ -2,6 +2,7 @@ package session
 
 import (
 	"crypto/subtle"
+	"math"
 	"slices"
 	"time"
 
@@ -44,7 +45,7 @@ func (m Open) step(now time.Time, p Policy, st State) Effects {
 	}
 	s := &Session{
 		V: recordVersion, UID: user.UID, SID: m.SID, Channel: m.Channel, ClientID: m.ClientID,
-		Scope: m.Scope, Generation: 1, SecretHash: m.SecretHash,
+		Scope: m.Scope, Generation: 1, SecretHash: m.SecretHash, Source: m.Source,
 		SEP: max(user.Epoch, st.Floor), CEP: max(st.ClientEpoch, st.Floor),
 		AuthTime: authTime, ACR: m.ACR, AMR: m.AMR, Device: m.Device, Provider: m.Provider, UpstreamSID: m.UpstreamSID,
 		UpstreamIssuer: m.UpstreamIssuer, UpstreamSubject: m.UpstreamSubject,
@@ -73,10 +74,12 @@ func (m Rotate) step(now time.Time, p Policy, st State) Effects {
 		next.RotationsMS = append([]int64{now.UnixMilli()}, next.RotationsMS...)
 		next.RotationsMS = next.RotationsMS[:min(len(next.RotationsMS), keptRotations)]
 		next.LastUsed = now.Unix()
+		next.Source = m.Source
 		eff := issue(now, p, next, st.User)
 		eff.PutSession = next
+		eff.AddressChanged = otherAddress(s.Source, m.Source)
 		return eff
-	case supersededWithin(now, p.Grace, s, m.Generation):
+	case supersededWithin(now, p.Grace, s, m.Generation) && !elsewhere(s.Source, m.Source):
 		return replay(now, p, s, st.User)
 	default:
 		return end(now, p, s, st.User, revocation.ReasonReuse, RefuseReused)
@@ -124,7 +127,7 @@ func Judge(now time.Time, p Policy, st State) Refusal {
 		return RefuseUnknown
 	case s.Ended != nil:
 		return endedRefusal(s.Ended.Reason)
-	case !now.Before(s.EndsAt(p)):
+	case !now.Before(s.EndsAt(p)), s.Generation == math.MaxUint32: // the next generation would be 0 again
 		return RefuseExpired
 	case st.User == nil:
 		return RefuseRevoked
@@ -152,11 +155,11 @@ func endedRefusal(reason revocation.Reason) Refusal {
 }
 
 // supersededWithin reports whether generation was superseded less than grace ago. The
-// rotation from g to g+1 is the (current-1-g)th latest; one whose time is no longer kept
-// was not within any grace.
+// rotation from g to g+1 is the (current-1-g)th latest; no grace reaches further back than
+// the latest gracedRotations.
 func supersededWithin(now time.Time, grace time.Duration, s *Session, generation uint32) bool {
 	age := int64(s.Generation) - 1 - int64(generation)
-	if generation == 0 || age < 0 || age >= int64(len(s.RotationsMS)) {
+	if generation == 0 || age < 0 || age >= int64(min(len(s.RotationsMS), gracedRotations)) {
 		return false
 	}
 	// A rotation that seems to lie ahead (the clock was stepped back) is as far off as one behind.
@@ -198,10 +201,19 @@ func end(now time.Time, p Policy, s *Session, u *User, reason revocation.Reason,
 	}
 }
 
-// Inspect says whether a presented token's session is alive, without using the token.
-func Inspect(now time.Time, p Policy, st State, secretHash []byte, channel Channel) Refusal {
-	if refusal := admit(st, secretHash, channel); refusal != "" {
+// Inspect says whether a presented token's session is alive and the token itself current or
+// within the grace, without using it. A token that is neither is RefuseSuperseded, and the
+// session goes on: it may be that of a tab which was slow. The generation ahead of the record
+// is left to Rotate, which ends the session.
+func Inspect(now time.Time, p Policy, st State, m Rotate) Refusal {
+	if refusal := admit(st, m.SecretHash, m.Channel); refusal != "" {
 		return refusal
 	}
-	return Judge(now, p, st)
+	if refusal := Judge(now, p, st); refusal != "" {
+		return refusal
+	}
+	if m.Generation < st.Session.Generation && !supersededWithin(now, p.Grace, st.Session, m.Generation) {
+		return RefuseSuperseded
+	}
+	return ""
 }

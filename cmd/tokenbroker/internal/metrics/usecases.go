@@ -26,7 +26,7 @@ func newUseCases(registry *prometheus.Registry) useCases {
 			Name: "tokenbroker_sign_ins_total", Help: "Sign-ins by way (password, redirect, exchange) and result: ok or an error code.",
 		}, []string{"way", "result"}),
 		refreshes: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "tokenbroker_refreshes_total", Help: "Refreshes of browser sessions by result: ok or an error code.",
+			Name: "tokenbroker_refreshes_total", Help: "Refreshes of browser sessions by result: ok, replayed (a superseded refresh token within the grace) or an error code.",
 		}, []string{"result"}),
 		logOffs: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tokenbroker_log_offs_total",
@@ -63,7 +63,11 @@ func (s sessions) SignIn(ctx context.Context, username, password string, req bro
 
 func (s sessions) Refresh(ctx context.Context, refreshToken, csrf string, req broker.Request) (*broker.Grant, error) {
 	grant, err := s.Sessions.Refresh(ctx, refreshToken, csrf, req)
-	s.count.refreshes.WithLabelValues(result(err)).Inc()
+	label := result(err)
+	if err == nil && grant.Replayed {
+		label = "replayed"
+	}
+	s.count.refreshes.WithLabelValues(label).Inc()
 	if err == nil {
 		s.count.issued.WithLabelValues("refresh").Inc()
 	}

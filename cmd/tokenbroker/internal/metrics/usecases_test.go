@@ -103,6 +103,22 @@ func TestUseCasesAreCountedByResult(t *testing.T) {
 	}
 }
 
+func TestReplaysAreCountedApart(t *testing.T) {
+	m := metrics.New()
+	sessions := m.Sessions(replaying{})
+	if g, err := sessions.Refresh(t.Context(), "token", "csrf", broker.Request{}); err != nil || !g.Replayed {
+		t.Errorf("the answer was changed: %v, %v", g, err)
+	}
+	wantLines(t, scrape(t, m), `tokenbroker_refreshes_total{result="replayed"} 1`, `tokenbroker_tokens_issued_total{grant="refresh"} 1`)
+}
+
+// replaying answers a superseded refresh token.
+type replaying struct{ api.Sessions }
+
+func (replaying) Refresh(context.Context, string, string, broker.Request) (*broker.Grant, error) {
+	return &broker.Grant{Replayed: true}, nil
+}
+
 func TestLogOffsAreCountedByHowFarTheyGot(t *testing.T) {
 	m := metrics.New()
 	for _, a := range []answers{

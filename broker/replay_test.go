@@ -1,0 +1,196 @@
+package broker_test
+
+import (
+	"encoding/json"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"tokenbroker/broker"
+	"tokenbroker/revocation"
+)
+
+var (
+	owner = broker.Request{Addr: "192.0.2.1", UserAgent: "Firefox", ID: "r1"}
+	thief = broker.Request{Addr: "198.51.100.9", UserAgent: "curl", ID: "r2"}
+)
+
+// rotate presents grant's refresh token and fails the test when that is refused.
+func (h *harness) rotate(t *testing.T, grant *broker.Grant, req broker.Request) *broker.Grant {
+	t.Helper()
+	next, err := h.Refresh(t.Context(), grant.RefreshToken, grant.CSRFToken, req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return next
+}
+
+// TestSessionDoesNotTellOfRotations: who polls it with a stolen token must see the same answer
+// until the grace is over, or would know when the token can be traded for the current one.
+func TestSessionDoesNotTellOfRotations(t *testing.T) {
+	h := start(t)
+	grant := h.signIn(t)
+	h.clock.advance(time.Minute)
+	stolen := h.rotate(t, grant, owner)
+	look := func() string {
+		t.Helper()
+		info, err := h.Session(t.Context(), stolen.RefreshToken, thief)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := json.Marshal(info)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	before := look()
+	h.clock.advance(4 * time.Minute)
+	current := stolen
+	for range 4 {
+		current = h.rotate(t, current, owner)
+		h.clock.advance(2 * time.Second)
+		if now := look(); now != before {
+			t.Fatalf("the answer tells of a rotation:\n%s\n%s", now, before)
+		}
+	}
+	h.clock.advance(2 * time.Second)
+	_, err := h.Session(t.Context(), stolen.RefreshToken, thief)
+	wantCode(t, err, broker.CodeRefreshSuperseded)
+	if line := h.log.String(); !strings.Contains(line, "event=session_read_superseded addr=198.51.100.9") || !strings.Contains(line, "user_agent=curl") {
+		t.Errorf("no audit line of it: %s", line)
+	}
+	if info, err := h.Session(t.Context(), current.RefreshToken, owner); err != nil || !info.ExpiresAt.Equal(h.clock.Now().Add(-4*time.Second+policy.Idle)) {
+		t.Errorf("the owner's session: %+v, %v", info, err)
+	}
+	h.rotate(t, current, owner)
+}
+
+func TestReplaysAreAuditedAndBounded(t *testing.T) {
+	h := start(t)
+	first := h.signIn(t)
+	second := h.rotate(t, first, owner)
+	if second.Replayed {
+		t.Error("a rotation calls itself a replay")
+	}
+	const allowed = 128
+	for range allowed {
+		again := h.rotate(t, first, owner)
+		if !again.Replayed || again.RefreshToken != second.RefreshToken {
+			t.Fatal("a replay within the grace did not get the current token")
+		}
+	}
+	_, err := h.Refresh(t.Context(), first.RefreshToken, first.CSRFToken, owner)
+	if refusal := wantCode(t, err, broker.CodeTooManyReplays); refusal.RetryAfter <= 0 {
+		t.Error("no Retry-After")
+	}
+	if n := strings.Count(h.log.String(), "event=refresh_replayed addr=192.0.2.1"); n != allowed {
+		t.Errorf("%d audit lines of %d replays", n, allowed)
+	}
+	if line := h.log.String(); !strings.Contains(line, "user_agent=Firefox refusal=too_many_replays") {
+		t.Error("the refusal left no audit line")
+	}
+	third := h.rotate(t, second, owner) // the session goes on
+	h.rotate(t, second, owner)          // and another generation has its own count
+	if n := len(h.ledger.events()); n != 0 {
+		t.Errorf("%d events", n)
+	}
+	h.rotate(t, third, owner)
+}
+
+// TestTabsThatAskAtOnceAllGetTheCurrentToken: one rotates, and the others are within the grace.
+func TestTabsThatAskAtOnceAllGetTheCurrentToken(t *testing.T) {
+	h := start(t)
+	first := h.signIn(t)
+	grants := make([]*broker.Grant, 64)
+	var tabs sync.WaitGroup
+	for i := range grants {
+		tabs.Go(func() {
+			grant, err := h.Refresh(t.Context(), first.RefreshToken, first.CSRFToken, owner)
+			if err != nil {
+				t.Error(err)
+			}
+			grants[i] = grant
+		})
+	}
+	tabs.Wait()
+	replayed := 0
+	for _, grant := range grants {
+		if grant == nil || grant.RefreshToken != grants[0].RefreshToken {
+			t.Fatal("two tabs have two tokens, or one has none")
+		}
+		if grant.Replayed {
+			replayed++
+		}
+	}
+	if replayed != len(grants)-1 {
+		t.Errorf("%d of %d replayed", replayed, len(grants))
+	}
+}
+
+// TestAReplayFromElsewhereIsReuse also within the grace, whichever of the two came first.
+func TestAReplayFromElsewhereIsReuse(t *testing.T) {
+	for name, of := range map[string]struct{ first, second broker.Request }{
+		"the thief comes second": {owner, thief}, "the thief comes first": {thief, owner},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := start(t)
+			stolen, err := h.SignIn(t.Context(), "ada", "lovelace", owner)
+			if err != nil {
+				t.Fatal(err)
+			}
+			current := h.rotate(t, stolen, of.first)
+			_, err = h.Refresh(t.Context(), stolen.RefreshToken, stolen.CSRFToken, of.second)
+			wantCode(t, err, broker.CodeRefreshReused)
+			_, err = h.Refresh(t.Context(), current.RefreshToken, current.CSRFToken, of.first)
+			wantCode(t, err, broker.CodeRefreshReused)
+			if events := h.ledger.events(); len(events) != 1 || events[0].Reason != revocation.ReasonReuse {
+				t.Errorf("events: %+v", events)
+			}
+		})
+	}
+}
+
+// TestASessionLeavesATrace of where it is used: refreshes at debug level, a change of address
+// at info, the record without either in clear.
+func TestASessionLeavesATrace(t *testing.T) {
+	var log strings.Builder
+	h := start(t, func(c *broker.Config) {
+		c.Logger = slog.New(slog.NewTextHandler(&lockedWriter{b: &log}, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	})
+	grant, err := h.SignIn(t.Context(), "ada", "lovelace", owner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		from        broker.Request
+		level, want string
+	}{
+		{owner, "DEBUG", "event=refresh addr=192.0.2.1"},
+		{broker.Request{Addr: "192.0.2.77", UserAgent: "Firefox"}, "INFO", "event=session_address_changed addr=192.0.2.77"},
+		{broker.Request{Addr: "192.0.2.77", UserAgent: "Firefox 200"}, "DEBUG", "event=refresh addr=192.0.2.77"},
+		{thief, "INFO", "event=session_address_changed addr=198.51.100.9"},
+	} {
+		log.Reset()
+		grant = h.rotate(t, grant, step.from)
+		if line := log.String(); strings.Count(line, "\n") != 1 || !strings.Contains(line, "level="+step.level+" msg=audit "+step.want) ||
+			!strings.Contains(line, "sid="+grant.SID) || !strings.Contains(line, "user_agent=") {
+			t.Errorf("want one line %q at %s, got %s", step.want, step.level, line)
+		}
+	}
+	log.Reset()
+	if _, err := h.Session(t.Context(), grant.RefreshToken, owner); err != nil || !strings.Contains(log.String(), "level=DEBUG msg=audit event=session_read addr=192.0.2.1") {
+		t.Errorf("%v: %s", err, log.String())
+	}
+	record, err := h.store.Get(t.Context(), "session."+grant.UID+"."+grant.SID)
+	if err != nil || strings.Contains(string(record.Value), "198.51.100.9") || !strings.Contains(string(record.Value), `"source":"`) {
+		t.Errorf("the record: %s, %v", record.Value, err)
+	}
+	for _, secret := range []string{grant.RefreshToken, grant.AccessToken, grant.CSRFToken} {
+		if strings.Contains(log.String(), secret) {
+			t.Error("a secret is in the log")
+		}
+	}
+}
