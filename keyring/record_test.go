@@ -45,7 +45,7 @@ func TestWrongKEKSaysSo(t *testing.T) {
 	cfg.Sealer = sealer(t, 2)
 	mustRefuse(t, cfg, store, keyring.ErrWrongKEK)
 	_, err := keyring.Open(t.Context(), cfg)
-	for _, want := range []string{sealer(t, 1).ID(), sealer(t, 2).ID(), "KEK file"} {
+	for _, want := range []string{sealer(t, 1).ID(), sealer(t, 2).ID()} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error does not say %q: %v", want, err)
 		}

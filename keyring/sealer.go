@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -43,12 +44,27 @@ type AESGCM struct {
 
 var _ Sealer = (*AESGCM)(nil)
 
-// NewAESGCM returns a sealer for a KEK of [KEKSize] bytes. It does not keep kek.
-func NewAESGCM(kek []byte) (*AESGCM, error) {
+// NewAESGCM returns the keyring's sealer for a KEK of [KEKSize] bytes. It does not keep kek.
+func NewAESGCM(kek []byte) (*AESGCM, error) { return newAESGCM(kek, kek) }
+
+// NewBackupSealer returns the sealer for the keys of backups. It encrypts under a key that
+// HKDF-SHA256 derives from kek for this purpose, so that neither sealer opens what the other
+// sealed. Its values carry the id of kek. It does not keep kek.
+func NewBackupSealer(kek []byte) (*AESGCM, error) {
+	key, err := hkdf.Key(sha256.New, kek, nil, "tokenbroker backup", KEKSize)
+	if err != nil {
+		return nil, fmt.Errorf("keyring: deriving the key of backups: %w", err)
+	}
+	defer clear(key)
+	return newAESGCM(kek, key)
+}
+
+// newAESGCM returns a sealer under key whose values carry the id of kek.
+func newAESGCM(kek, key []byte) (*AESGCM, error) {
 	if len(kek) != KEKSize {
 		return nil, fmt.Errorf("keyring: the KEK has %d bytes, not %d", len(kek), KEKSize)
 	}
-	block, err := aes.NewCipher(kek)
+	block, err := aes.NewCipher(key)
 	if err != nil {
 		return nil, fmt.Errorf("making the cipher: %w", err)
 	}
@@ -83,7 +99,7 @@ func (s *AESGCM) Open(_ context.Context, sealed, aad []byte) ([]byte, error) {
 		return nil, fmt.Errorf("%w: a sealed value has the unknown format %d", ErrCorrupt, sealed[0])
 	}
 	if id := sealed[1 : 1+kekIDSize]; !hmac.Equal(id, s.id[:]) {
-		return nil, fmt.Errorf("%w: sealed under the KEK with id %x, given the one with id %x; start with the KEK file (or variable) that this data was written with, it cannot be made again",
+		return nil, fmt.Errorf("%w: it was sealed under the KEK with id %x, and this one has id %x",
 			ErrWrongKEK, id, s.id)
 	}
 	plain, err := s.aead.Open(nil, nil, sealed[1+kekIDSize:], aad)

@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tokenbroker/broker/store"
 	"tokenbroker/broker/store/backup"
 	"tokenbroker/cmd/tokenbroker/internal/adminclient"
 	"tokenbroker/internal/private"
@@ -31,9 +30,10 @@ func backupCommand(o *operator) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "backup FILE", Short: "Back up a running server's records into a file",
 		Long: `Back up a running server's records into a file (mode 0600): all of them as they are at one
-moment, the private keys sealed. The file is read again and checked before it gets its name.
+moment, encrypted and authenticated under the server's key encryption key (KEK). The file is
+read again and checked before it gets its name.
 
-The key encryption key is not in it: keep that apart. Without it the backup cannot be restored.` + serverHelp,
+The KEK is not in it: keep that apart. Without it the backup cannot be restored.` + serverHelp,
 		Example: "  tokenbroker backup /backup/tokenbroker.backup", Args: wantArgs("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return o.ask(cmd.Context(), func(ctx context.Context, client *adminclient.Client) error {
@@ -54,12 +54,12 @@ func (o *operator) backup(ctx context.Context, client *adminclient.Client, path 
 		if err := client.Backup(ctx, &progressWriter{w: f, o: o, told: time.Now(), done: &done.Bytes}); err != nil {
 			return err
 		}
-		whole, err := backup.Open(ctx, f.Name(), func(store.Write) {})
+		whole, err := backup.Check(ctx, f.Name())
 		if err != nil {
 			return fmt.Errorf("the server did not send all of it: %w", err)
 		}
 		done.Records, done.Store, done.TakenAt = whole.Records, whole.Header.Store, time.Unix(whole.Header.TakenAt, 0).UTC()
-		return whole.Close()
+		return nil
 	})
 	switch {
 	case errors.Is(err, fs.ErrExist):

@@ -10,13 +10,18 @@ import (
 	"time"
 
 	"tokenbroker/broker/store/backup"
+	"tokenbroker/keyring"
 )
 
 // backupText is a whole backup without a record.
 func backupText(t *testing.T) string {
 	t.Helper()
 	var out bytes.Buffer
-	w, err := backup.NewWriter(&out, backup.Header{Store: "s1", TakenAt: time.Now().Unix()})
+	seal, err := keyring.NewBackupSealer(make([]byte, keyring.KEKSize))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := backup.NewWriter(t.Context(), &out, backup.Header{Store: "s1", TakenAt: time.Now().Unix()}, seal)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,7 +24,7 @@ import (
 // restoreFlags say what is restored where.
 type restoreFlags struct {
 	config, dataDir, backupKEK string
-	yes                        bool
+	yes, unauthenticated       bool
 }
 
 func restoreCommand(o *operator) *cobra.Command {
@@ -38,7 +38,7 @@ ever, so that nothing that was revoked, rotated or compromised since comes back.
 
 The replaced store is kept beside the new one. It is refused while a server runs, when this
 machine's clock is behind the backup, without the key encryption key (KEK) that the backup was
-made under, and when the file is not whole. Whenever it is broken off, the old store or the new
+made under, and when the file is damaged or was written without that KEK. Whenever it is broken off, the old store or the new
 one is in use, never a mix. It asks first on a terminal and wants --yes elsewhere.
 
 The data directory and the KEK are those of --config or TOKENBROKER_CONFIG; with --data-dir
@@ -49,6 +49,7 @@ alone the KEK is the file kek in it.`,
 	cmd.Flags().StringVar(&flags.config, "config", "", "the configuration `FILE` of the server")
 	cmd.Flags().StringVar(&flags.dataDir, "data-dir", "", "the server's data directory")
 	cmd.Flags().StringVar(&flags.backupKEK, "backup-kek-file", "", "the `FILE` with the KEK of the backup, when it has been changed since")
+	cmd.Flags().BoolVar(&flags.unauthenticated, "unauthenticated", false, "restore a backup of format 1 also; whoever could write to the file can sign in as anybody")
 	cmd.Flags().BoolVar(&flags.yes, "yes", false, "do not ask")
 	outputFlag(cmd, &o.format)
 	return cmd
@@ -80,13 +81,13 @@ func (o *operator) restore(ctx context.Context, file string, flags restoreFlags)
 	}
 	logger.InfoContext(ctx, "audit", "event", "restore", "operator", fmt.Sprintf("uid %d", os.Getuid()),
 		"taken_at", done.TakenAt, "backup_store", done.BackupStore, "store", done.Store, "epoch", done.Epoch,
-		"keys_compromised", len(done.Compromised), "kept", done.Kept)
+		"keys_compromised", len(done.Compromised), "kept", done.Kept, "authenticated", plan.Authenticated())
 	return o.emit(done, func(w io.Writer) { printRestored(w, done) })
 }
 
 // load finds the data directory and the KEKs.
 func (f restoreFlags) load() (cfg restore.Config, err error) {
-	cfg = restore.Config{DataDir: f.dataDir, AccessLife: node.DefaultPolicy.AccessLife}
+	cfg = restore.Config{DataDir: f.dataDir, InsecureFormat1: f.unauthenticated, AccessLife: node.DefaultPolicy.AccessLife}
 	if file := cmp.Or(f.config, os.Getenv(configEnv)); file != "" {
 		given := map[string]string{}
 		if f.dataDir != "" {
@@ -118,8 +119,12 @@ func restoreQuestion(plan *restore.Plan, dir string) string {
 	if plan.Replaces {
 		what = "in the place of what is in " + dir
 	}
-	return fmt.Sprintf("Put the backup of %s (%s ago; %d users) %s? Everybody will have to sign in again.",
-		stamp(taken), time.Since(taken).Round(time.Second), plan.Counts.Users, what)
+	kind := "backup"
+	if !plan.Authenticated() {
+		kind = "unauthenticated backup, whose passwords and roles may be anybody's,"
+	}
+	return fmt.Sprintf("Put the %s of %s (%s ago; %d users) %s? Everybody will have to sign in again.",
+		kind, stamp(taken), time.Since(taken).Round(time.Second), plan.Counts.Users, what)
 }
 
 func printRestored(w io.Writer, r restore.Result) {

@@ -1,28 +1,47 @@
-// Package backup is the file that holds a store's records: [Writer] makes one, [Open] reads
-// it and refuses what is not whole.
+// Package backup is the file that holds a store's records: [Writer] makes one, [Check] tells
+// without a key whether it arrived whole, and [Open] decrypts it and refuses everything that
+// was not written by a holder of the key.
 //
-// A file is, in this order:
+// A file of format 2 is, in this order:
 //
-//	magic    21 bytes: "tokenbroker backup 1\n"
+//	magic    21 bytes: "tokenbroker backup 2\n"
 //	length   4 bytes, big-endian: of the header, 1 … 4096
 //	header   a JSON object, see [Header]
-//	body     gzip (RFC 1952), one member, of the records
-//	digest   32 bytes: SHA-256 of all before it
+//	body     an age file (age-encryption.org/v1) with one stanza, see below
+//	records  8 bytes, big-endian: how many records there are
+//	digest   32 bytes: SHA-256 of everything before it
 //
-// A record of the body is the length of its key (1 … 1024), the key, the length of its value
-// (up to 8 MiB), the value, and its expiry in Unix seconds (0: none). After the last one
-// stands a 0 in the place of a key's length, and the number of records. Numbers are unsigned
-// LEB128 as encoding/binary writes them.
+// The stanza of the age file is "-> tokenbroker-kek"; its body is the age file key, sealed by
+// [Sealer] and bound to magic, length and header. The decrypted body is one member of gzip
+// (RFC 1952) with the records. age encrypts it in chunks of 64 KiB, each of which
+// authenticates its number and whether it is the last, so that no part can be changed, left
+// out, repeated, moved, or taken from another file. The digest authenticates nothing: it finds
+// damage without a key. The number of records is compared with the one in the body.
+//
+// A record is the length of its key (1 … 1024), the key, the length of its value (up to
+// 8 MiB), the value, and its expiry in Unix seconds (0: none). After the last record follow a 0
+// in the place of a key's length, and the number of records. Numbers are unsigned LEB128 as
+// encoding/binary writes them.
+//
+// Format 1 ("tokenbroker backup 1\n") has the gzip member as its body and no number of
+// records. It is neither encrypted nor authenticated; only [Options.InsecureFormat1] reads it.
 package backup
 
-import "errors"
+import (
+	"context"
+	"errors"
+)
 
 // ErrDamaged is in the chain of every error about a file that is not a whole backup as it
 // was written: another file, a part of one, a changed byte.
 var ErrDamaged = errors.New("not a whole backup")
 
+// ErrFormat1 is in the chain of the error about a backup of format 1, which is not authenticated.
+var ErrFormat1 = errors.New("a backup of format 1, which is not authenticated")
+
 const (
-	magic       = "tokenbroker backup 1\n"
+	magic1      = "tokenbroker backup 1\n"
+	magic2      = "tokenbroker backup 2\n"
 	maxHeader   = 4096
 	maxKey      = 1024
 	maxValue    = 8 << 20
@@ -31,7 +50,8 @@ const (
 	ContentType = "application/vnd.tokenbroker.backup"
 )
 
-// Header says whose records these are and of when. Times are Unix seconds.
+// Header says whose records these are and of when. Times are Unix seconds. It is readable
+// without a key, and authenticated by [Open].
 type Header struct {
 	// Store is the id of the store that was backed up.
 	Store string `json:"store"`
@@ -42,4 +62,14 @@ type Header struct {
 	Version string `json:"version,omitempty"`
 	// Compression is of the body; [NewWriter] sets it.
 	Compression string `json:"compression"`
+}
+
+// Sealer encrypts the key of a backup and binds it to aad, under a key that is used for nothing else.
+type Sealer interface {
+	Seal(ctx context.Context, plaintext, aad []byte) ([]byte, error)
+}
+
+// Opener reverses [Sealer].
+type Opener interface {
+	Open(ctx context.Context, sealed, aad []byte) ([]byte, error)
 }

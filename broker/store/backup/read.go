@@ -2,108 +2,90 @@ package backup
 
 import (
 	"bufio"
-	"bytes"
 	"compress/gzip"
 	"context"
-	"crypto/sha256"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"syscall"
 
 	"tokenbroker/broker/store"
 )
 
-// File is a backup that was found whole. Close it.
-type File struct {
-	file *os.File
-	size int64
-	// Header and Records are what it says of itself.
-	Header  Header
-	Records uint64
+// recordsSize is that of the number of records before the digest, in bytes.
+const recordsSize = 8
+
+// Options say how a backup is read.
+type Options struct {
+	// Opener opens the backup's key; it is required.
+	Opener Opener
+	// InsecureFormat1 reads a backup of format 1, too. It MUST NOT be set for a file that
+	// somebody else could have written: they choose every password and role in it. A backup
+	// of format 2 is authenticated with it as without it.
+	InsecureFormat1 bool
 }
 
-// Open reads the whole file and checks all of it, and shows each record to look on the way; it
-// keeps nothing of it in memory. An error about its content wraps [ErrDamaged].
-func Open(ctx context.Context, path string, look func(store.Write)) (*File, error) {
-	// Without waiting for the writer of a pipe, which no signal would end.
-	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) //nolint:gosec // the operator names it
+// File is a backup that was found whole and, unless it is of format 1, authentic. Close it.
+type File struct {
+	file           *os.File
+	format1        bool
+	head           []byte // magic, length and header
+	body, bodySize int64  // where in file the body is
+	opener         Opener
+	Summary
+}
+
+// Open reads the whole file, checks and authenticates all of it, and shows each record to look
+// on the way; it keeps nothing of it in memory. What look was shown is good only when Open
+// returns without an error. An error about the content wraps [ErrDamaged] or [ErrFormat1]; an
+// error of the Opener is returned as it is.
+func Open(ctx context.Context, path string, opts Options, look func(store.Write)) (*File, error) {
+	f, err := openWhole(ctx, path)
 	if err != nil {
-		return nil, fmt.Errorf("opening the backup: %w", err)
+		return nil, fmt.Errorf("reading the backup %s: %w", path, err)
 	}
-	f := &File{file: file}
-	info, err := file.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%w: not a regular file", ErrDamaged)
-	}
-	if err == nil {
-		f.size = info.Size()
+	f.opener = opts.Opener
+	if f.format1 && !opts.InsecureFormat1 {
+		err = ErrFormat1
+	} else {
 		err = f.Each(ctx, func(w store.Write) error { look(w); return nil })
 	}
 	if err != nil {
-		_ = file.Close()
+		_ = f.Close()
 		return nil, fmt.Errorf("reading the backup %s: %w", path, err)
 	}
 	return f, nil
 }
 
-// Close gives the file up.
+// Close closes the file.
 func (f *File) Close() error { return f.file.Close() }
 
-// Each gives the records in the order of their keys, each as a blind write for another store.
-// What it gave is good only when it returns nil: the digest is compared at the end.
+// Authenticated tells whether a holder of the key wrote the backup; a file of format 1 could be anybody's.
+func (f *File) Authenticated() bool { return !f.format1 }
+
+// Each passes the records to give in the order of their keys, each as a blind write for another
+// store. What it passed is good only when it returns nil: the end of the file is checked last.
 func (f *File) Each(ctx context.Context, give func(store.Write) error) error {
-	end := f.size - sha256.Size
-	if end < 0 {
-		return fmt.Errorf("%w: it is too short", ErrDamaged)
-	}
-	digest := sha256.New()
-	r := bufio.NewReaderSize(io.TeeReader(io.NewSectionReader(f.file, 0, end), digest), 64<<10)
-	header, err := readHeader(r)
-	if err != nil {
-		return err
+	r := bufio.NewReaderSize(io.NewSectionReader(f.file, f.body, f.bodySize), bufferSize)
+	if !f.format1 {
+		body, err := decrypt(ctx, r, f.opener, f.head)
+		if err != nil {
+			return err
+		}
+		r = bufio.NewReaderSize(body, bufferSize)
 	}
 	records, err := eachRecord(ctx, r, give)
 	if err != nil {
 		return err
 	}
-	var want [sha256.Size]byte
-	if _, err := f.file.ReadAt(want[:], end); err != nil {
-		return damaged("its end", err)
+	if f.format1 {
+		f.Records = records
 	}
-	if !bytes.Equal(digest.Sum(nil), want[:]) {
-		return fmt.Errorf("%w: its content does not match its digest", ErrDamaged)
+	if records != f.Records {
+		return fmt.Errorf("%w: it has %d records and says that it has %d", ErrDamaged, records, f.Records)
 	}
-	f.Header, f.Records = header, records
 	return nil
-}
-
-func readHeader(r io.Reader) (h Header, err error) {
-	head := make([]byte, len(magic)+4)
-	if _, err := io.ReadFull(r, head); err != nil {
-		return h, damaged("its beginning", err)
-	}
-	if string(head[:len(magic)]) != magic {
-		return h, fmt.Errorf("%w: it does not begin as one does, or is of a newer program", ErrDamaged)
-	}
-	n := binary.BigEndian.Uint32(head[len(magic):])
-	if n == 0 || n > maxHeader {
-		return h, fmt.Errorf("%w: a header of %d bytes", ErrDamaged, n)
-	}
-	text := make([]byte, n)
-	if _, err := io.ReadFull(r, text); err != nil {
-		return h, damaged("its header", err)
-	}
-	if err := json.Unmarshal(text, &h); err != nil {
-		return h, damaged("its header", err)
-	}
-	if h.Compression != compression || h.Store == "" || h.TakenAt <= 0 {
-		return h, fmt.Errorf("%w: its header lacks a store, a time or a known compression", ErrDamaged)
-	}
-	return h, nil
 }
 
 // eachRecord reads the body, to the last byte of r.
@@ -177,12 +159,4 @@ func readBytes(r *bufio.Reader, limit uint64) ([]byte, error) {
 	data := make([]byte, n)
 	_, err = io.ReadFull(r, data)
 	return data, err
-}
-
-// damaged says where the file ends or stops making sense.
-func damaged(where string, err error) error {
-	if errors.Is(err, io.EOF) {
-		err = io.ErrUnexpectedEOF
-	}
-	return fmt.Errorf("%w: %s: %w", ErrDamaged, where, err)
 }

@@ -3,6 +3,7 @@ package backup
 import (
 	"bufio"
 	"compress/gzip"
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
@@ -10,20 +11,28 @@ import (
 	"hash"
 	"io"
 
+	"filippo.io/age"
+
 	"tokenbroker/broker/store"
 )
 
-// Writer writes a backup as a stream. A stream without Close is refused by [Open].
+// bufferSize is that of the buffers between the layers of a backup, in bytes.
+const bufferSize = 64 << 10
+
+// Writer writes a backup as a stream. A stream without Close is refused by [Open] and [Check].
 type Writer struct {
-	w       io.Writer
+	out     *bufio.Writer
 	digest  hash.Hash
+	summed  io.Writer // out and digest
+	age     io.WriteCloser
 	gzip    *gzip.Writer
 	body    *bufio.Writer
 	records uint64
 }
 
-// NewWriter writes the head of a backup.
-func NewWriter(w io.Writer, h Header) (*Writer, error) {
+// NewWriter begins a backup, with a new key that it seals by seal. Nothing is written to w
+// before the records fill a buffer, or Close.
+func NewWriter(ctx context.Context, w io.Writer, h Header, seal Sealer) (*Writer, error) {
 	h.Compression = compression
 	header, err := json.Marshal(h)
 	if err != nil {
@@ -32,16 +41,20 @@ func NewWriter(w io.Writer, h Header) (*Writer, error) {
 	if len(header) > maxHeader {
 		return nil, fmt.Errorf("encoding the header: %d bytes", len(header))
 	}
-	b := &Writer{w: w, digest: sha256.New()}
-	out := io.MultiWriter(w, b.digest)
-	head := binary.BigEndian.AppendUint32([]byte(magic), uint32(len(header)))
-	if _, err := out.Write(append(head, header...)); err != nil {
+	b := &Writer{out: bufio.NewWriterSize(w, bufferSize), digest: sha256.New()}
+	b.summed = io.MultiWriter(b.out, b.digest)
+	head := binary.BigEndian.AppendUint32([]byte(magic2), uint32(len(header)))
+	head = append(head, header...)
+	if _, err := b.summed.Write(head); err != nil {
 		return nil, err
 	}
-	if b.gzip, err = gzip.NewWriterLevel(out, gzip.BestSpeed); err != nil {
+	if b.age, err = age.Encrypt(b.summed, &recipient{ctx: ctx, seal: seal, head: head}); err != nil {
+		return nil, fmt.Errorf("encrypting the backup: %w", err)
+	}
+	if b.gzip, err = gzip.NewWriterLevel(b.age, gzip.BestSpeed); err != nil {
 		return nil, err
 	}
-	b.body = bufio.NewWriterSize(b.gzip, 64<<10)
+	b.body = bufio.NewWriterSize(b.gzip, bufferSize)
 	return b, nil
 }
 
@@ -68,11 +81,18 @@ func (b *Writer) Close() error {
 	if err := b.body.Flush(); err != nil {
 		return err
 	}
-	if err := b.gzip.Close(); err != nil {
+	for _, layer := range []io.Closer{b.gzip, b.age} {
+		if err := layer.Close(); err != nil {
+			return err
+		}
+	}
+	if _, err := b.summed.Write(binary.BigEndian.AppendUint64(nil, b.records)); err != nil {
 		return err
 	}
-	_, err := b.w.Write(b.digest.Sum(nil))
-	return err
+	if _, err := b.out.Write(b.digest.Sum(nil)); err != nil {
+		return err
+	}
+	return b.out.Flush()
 }
 
 // Records is how many were added.

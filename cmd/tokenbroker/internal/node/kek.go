@@ -17,6 +17,8 @@ type kekSource struct {
 	// own is the server's own file, or nil when the KEK is somebody else's to keep.
 	own   *ownKEK
 	named string
+	// backups seals the keys of backups under the KEK in force.
+	backups keyring.Sealer
 }
 
 // ownKEK is the KEK that the server keeps itself, in the data directory. While a new one takes

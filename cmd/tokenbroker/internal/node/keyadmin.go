@@ -99,7 +99,15 @@ func (o operatorKeys) ResealKeys(ctx context.Context, kekFile string, req broker
 		if err != nil {
 			return err
 		}
-		return o.keys.Reseal(ctx, sealer)
+		backups, err := keyring.NewBackupSealer(kek)
+		if err != nil {
+			return err
+		}
+		if err := o.keys.Reseal(ctx, sealer); err != nil {
+			return err
+		}
+		o.kek.backups = backups
+		return nil
 	}
 	var done api.KeysResealed
 	var err error

@@ -38,6 +38,10 @@ func (n *Node) openKeys(ctx context.Context) error {
 			LastExpiry: func(ctx context.Context) (time.Time, error) { return broker.LastExpiry(ctx, n.store) },
 			OnChange:   n.keyChanged, Now: n.ledger.Now, Logger: n.cfg.Logger,
 		})
+		if err != nil {
+			return err
+		}
+		n.kek.backups, err = keyring.NewBackupSealer(kek)
 		return err
 	}
 	_, _, err := keyringStore{n.store}.Load(ctx)
@@ -54,7 +58,7 @@ func (n *Node) openKeys(ctx context.Context) error {
 	}
 	switch {
 	case errors.Is(err, keyring.ErrWrongKEK):
-		return fmt.Errorf("with %s: %w", n.kek.named, err)
+		return fmt.Errorf("with %s: %w; start with the KEK file (or variable) that this data was written with, it cannot be made again", n.kek.named, err)
 	case errors.Is(err, keyring.ErrCorrupt):
 		return fmt.Errorf("the data in %s: %w; nothing was changed, restore it from a backup", n.cfg.DataDir, err)
 	case err != nil:

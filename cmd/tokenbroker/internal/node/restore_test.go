@@ -15,6 +15,7 @@ import (
 	"tokenbroker/cmd/tokenbroker/internal/adminclient"
 	"tokenbroker/cmd/tokenbroker/internal/node"
 	"tokenbroker/cmd/tokenbroker/internal/restore"
+	"tokenbroker/keyring"
 	"tokenbroker/validator"
 )
 
@@ -132,6 +133,66 @@ func TestARestoreRevivesNothing(t *testing.T) {
 }
 
 // storeID is that of the running broker's store.
+// slowReader takes the first bytes of a backup only after first has run.
+type slowReader struct {
+	bytes.Buffer
+	first func()
+}
+
+func (r *slowReader) Write(p []byte) (int, error) {
+	if r.first != nil {
+		r.first()
+		r.first = nil
+	}
+	return r.Buffer.Write(p)
+}
+
+// TestABackupDuringAReseal: a reader that takes its time keeps no reseal waiting, and the
+// backup opens wholly under the KEK of the moment at which it began.
+func TestABackupDuringAReseal(t *testing.T) {
+	l := newLab(t)
+	l.startNATS()
+	l.startBroker()
+	kekFile := node.KEKFile(l.dir)
+	old, err := keyring.LoadKEKFile(kekFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := adminclient.Locate(adminclient.Options{DataDir: l.dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	r := &slowReader{first: func() {
+		if _, err := client.ResealKeys(t.Context(), "", ""); err != nil {
+			t.Errorf("the reseal: %v", err)
+		}
+	}}
+	if err := l.node.Backup(t.Context(), r); err != nil {
+		t.Fatal(err)
+	}
+	during, after := filepath.Join(t.TempDir(), "backup"), l.backup()
+	if err := os.WriteFile(during, r.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l.stopBroker()
+	for _, c := range []struct {
+		file  string
+		kek   keyring.KEK // of the backup; nil: the one in force
+		wrong bool
+	}{{during, nil, true}, {after, old, true}, {after, nil, false}, {during, old, false}} {
+		plan, err := restore.Prepare(t.Context(), restore.Config{File: c.file, DataDir: l.dir, BackupKEK: c.kek})
+		if errors.Is(err, keyring.ErrWrongKEK) != c.wrong || err != nil && !c.wrong {
+			t.Errorf("%s with the old KEK %t: %v", c.file, c.kek != nil, err)
+		}
+		if err == nil {
+			if err := plan.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
 func (l *lab) storeID() string {
 	l.t.Helper()
 	resp, err := http.Get("http://" + l.listen + "/.well-known/jwks.json") //nolint:noctx // on loopback

@@ -28,6 +28,9 @@ type Config struct {
 	KEK keyring.KEK
 	// BackupKEK opens the backup where that was made under another KEK; nil: KEK does.
 	BackupKEK keyring.KEK
+	// InsecureFormat1 restores a backup of format 1, which is not authenticated. It MUST NOT be
+	// set for a file that somebody else could have written.
+	InsecureFormat1 bool
 	// AccessLife is the longest life of an access token.
 	AccessLife time.Duration
 	// Now is the wall clock; nil: time.Now.
@@ -75,9 +78,10 @@ type Plan struct {
 	Replaces bool
 }
 
-// Prepare reads and checks the whole backup, the clock and the KEK, and takes the data
-// directory; the first thing that is wrong is the error, with nothing changed. Errors:
-// [backup.ErrDamaged], [ErrClock], [keyring.ErrWrongKEK], [*badgerstore.InUseError].
+// Prepare reads, authenticates and checks the whole backup, checks the clock and the KEK, and
+// takes the data directory; the first thing that is wrong is the error, with nothing changed.
+// Errors: [backup.ErrDamaged], [backup.ErrFormat1], [ErrClock], [keyring.ErrWrongKEK],
+// [*badgerstore.InUseError].
 func Prepare(ctx context.Context, cfg Config) (*Plan, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -96,17 +100,21 @@ func Prepare(ctx context.Context, cfg Config) (*Plan, error) {
 }
 
 func (p *Plan) prepare(ctx context.Context) error {
+	keks, err := p.openSealers()
+	if err != nil {
+		return err
+	}
 	var keys []byte
-	file, err := backup.Open(ctx, p.cfg.File, func(w store.Write) {
+	p.file, err = backup.Open(ctx, p.cfg.File, backup.Options{Opener: keks.backups, InsecureFormat1: p.cfg.InsecureFormat1}, func(w store.Write) {
 		p.Counts.add(w)
 		if w.Key == node.KeyringKey {
 			keys = w.Value
 		}
 	})
 	if err != nil {
-		return err
+		return keks.explain(err)
 	}
-	p.file, p.Header, p.Counts.Records = file, file.Header, file.Records
+	p.Header, p.Counts.Records = p.file.Header, p.file.Records
 	if now, taken := p.cfg.Now(), time.Unix(p.Header.TakenAt, 0); now.Before(taken) {
 		return fmt.Errorf("%w: it was taken at %s, here it is %s: set this machine's clock right; what was revoked could come back otherwise",
 			ErrClock, taken.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
@@ -114,8 +122,8 @@ func (p *Plan) prepare(ctx context.Context) error {
 	if keys == nil {
 		return fmt.Errorf("%w: it has no keyring", backup.ErrDamaged)
 	}
-	if err := p.openSealers(ctx, keys); err != nil {
-		return err
+	if err := keyring.CheckRecord(ctx, p.opener, keys); err != nil {
+		return keks.explain(fmt.Errorf("the backup's keyring: %w", err))
 	}
 	if err := private.MakeDir(p.cfg.DataDir, "data directory", "--data-dir or data_dir in the configuration"); err != nil {
 		return err
@@ -131,35 +139,55 @@ func (p *Plan) prepare(ctx context.Context) error {
 	return nil
 }
 
-// openSealers finds the KEK and tries it on the backup's keyring.
-func (p *Plan) openSealers(ctx context.Context, keys []byte) error {
-	kek, where := p.cfg.KEK, "keyring.kek of the configuration"
+// backupKEK is the KEK that the backup is opened with.
+type backupKEK struct {
+	named   string // where it comes from
+	backups keyring.Sealer
+}
+
+// openSealers finds the KEKs, and returns the backup's.
+func (p *Plan) openSealers() (backupKEK, error) {
+	kek, used := p.cfg.KEK, backupKEK{named: "keyring.kek of the configuration"}
 	if kek == nil {
 		path := node.KEKFile(p.cfg.DataDir)
-		where = "the KEK file " + path
+		used.named = "the KEK file " + path
 		var err error
 		if kek, err = keyring.LoadKEKFile(path); errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("%w: put the KEK that the backup was made under there (mode 0600), or configure keyring.kek: without it the backup cannot be opened", err)
+			return used, fmt.Errorf("%w: put the KEK that the backup was made under there (mode 0600), or configure keyring.kek: without it the backup cannot be opened", err)
 		} else if err != nil {
-			return err
+			return used, err
 		}
 	}
 	var err error
 	if p.sealer, err = keyring.NewAESGCM(kek); err != nil {
-		return err
+		return used, err
 	}
 	p.opener = p.sealer
 	if p.cfg.BackupKEK != nil {
-		where = "--backup-kek-file"
-		if p.opener, err = keyring.NewAESGCM(p.cfg.BackupKEK); err != nil {
-			return err
+		kek, used.named = p.cfg.BackupKEK, "--backup-kek-file"
+		if p.opener, err = keyring.NewAESGCM(kek); err != nil {
+			return used, err
 		}
 	}
-	if err := keyring.CheckRecord(ctx, p.opener, keys); err != nil {
-		return fmt.Errorf("the backup's keyring, with %s: %w", where, err)
-	}
-	return nil
+	used.backups, err = keyring.NewBackupSealer(kek)
+	return used, err
 }
+
+// explain adds to an error of opening the backup what can be done about it.
+func (k backupKEK) explain(err error) error {
+	switch {
+	case errors.Is(err, keyring.ErrWrongKEK):
+		return fmt.Errorf("with %s: %w: the KEK has been changed since, or is another server's: name the KEK that was in force when the backup was made with --backup-kek-file FILE", k.named, err)
+	case errors.Is(err, keyring.ErrCorrupt):
+		return fmt.Errorf("%w: %w: it was damaged or changed since: take another backup", backup.ErrDamaged, err)
+	case errors.Is(err, backup.ErrFormat1):
+		return fmt.Errorf("%w: whoever could write to the file since it was made could have put any password and any role into it; if nobody else could, restore it with --unauthenticated", err)
+	}
+	return err
+}
+
+// Authenticated tells whether a holder of the KEK wrote the backup.
+func (p *Plan) Authenticated() bool { return p.file.Authenticated() }
 
 // Close gives up the file and the directory. It may be called again.
 func (p *Plan) Close() error {

@@ -3,6 +3,7 @@ package restore
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"os"
@@ -47,7 +48,7 @@ func newSite(t *testing.T) site {
 		if err := disk.Commit(t.Context(), []store.Change{{Writes: []store.Write{user}}}, nil)[0]; err != nil {
 			t.Fatal(err)
 		}
-		w, err := backup.NewWriter(&out, backup.Header{Store: s.id, TakenAt: time.Now().Unix()})
+		w, err := backup.NewWriter(t.Context(), &out, backup.Header{Store: s.id, TakenAt: time.Now().Unix()}, s.backupSealer(t))
 		if err == nil {
 			err = disk.Each(t.Context(), "", w.Add)
 		}
@@ -59,6 +60,20 @@ func newSite(t *testing.T) site {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// backupSealer seals the keys of backups under the site's KEK.
+func (s site) backupSealer(t *testing.T) keyring.Sealer {
+	t.Helper()
+	kek, err := keyring.LoadKEKFile(node.KEKFile(s.dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealer, err := keyring.NewBackupSealer(kek)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sealer
 }
 
 // use opens the store as a start of the broker does.
@@ -207,6 +222,97 @@ func TestWhatIsRefusedChangesNothing(t *testing.T) {
 
 func is(target error) func(error) bool {
 	return func(err error) bool { return errors.Is(err, target) }
+}
+
+// summed puts the digest behind content.
+func summed(content []byte) []byte {
+	digest := sha256.Sum256(content)
+	return append(slices.Clone(content), digest[:]...)
+}
+
+// TestAForgedBackupIsRefused: a backup with another password that was written without the KEK,
+// under the forger's own one, also where it claims to be sealed under the right one.
+func TestAForgedBackupIsRefused(t *testing.T) {
+	s := newSite(t)
+	forger := s
+	forger.dir = t.TempDir()
+	if _, err := keyring.CreateKEKFile(node.KEKFile(forger.dir)); err != nil {
+		t.Fatal(err)
+	}
+	ids := map[string][]byte{}
+	for name, of := range map[string]site{"forger": forger, "server": s} {
+		sealed, err := of.backupSealer(t).Seal(t.Context(), make([]byte, 16), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids[name] = sealed[:9] // format and KEK id, which are base64 of their own
+	}
+	var out bytes.Buffer
+	w, err := backup.NewWriter(t.Context(), &out, backup.Header{Store: s.id, TakenAt: time.Now().Unix()}, forger.backupSealer(t))
+	if err == nil {
+		err = w.Add(store.Write{Key: "user.u1", Value: []byte(`{"v":1,"uid":"u1","roles":["admin"]}`)})
+	}
+	if err := errors.Join(err, w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	plain := out.Bytes()
+	text := func(b []byte) []byte { return []byte(base64.RawStdEncoding.EncodeToString(b)) }
+	claims := summed(bytes.Replace(plain[:len(plain)-sha256.Size], text(ids["forger"]), text(ids["server"]), 1))
+	if bytes.Equal(plain, claims) {
+		t.Fatal("the KEK's id is not in the file")
+	}
+	for name, c := range map[string]struct {
+		content []byte
+		want    error
+		hint    string
+	}{
+		"under the forger's KEK":                 {plain, keyring.ErrWrongKEK, "--backup-kek-file FILE"},
+		"under one that has the name of another": {claims, backup.ErrDamaged, "damaged or changed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := os.WriteFile(s.file, c.content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, err := run(t.Context(), Config{File: s.file, DataDir: s.dir, InsecureFormat1: true})
+			if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.hint) {
+				t.Errorf("%v", err)
+			}
+			s.check(t, s.id, false)
+		})
+	}
+}
+
+// TestFilesOfEarlierProgramsAreRestored reads what they wrote to the letter.
+func TestFilesOfEarlierProgramsAreRestored(t *testing.T) {
+	for name, unauthenticated := range map[string]bool{"format1": true, "format2": false} {
+		t.Run(name, func(t *testing.T) {
+			text, err := os.ReadFile(filepath.Join("testdata", name+".kek"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			kek, err := keyring.ParseKEK(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cfg := Config{
+				File: filepath.Join("testdata", name+".backup"), DataDir: filepath.Join(t.TempDir(), "data"), KEK: kek,
+				Now: func() time.Time { return time.Date(2026, 11, 30, 5, 0, 0, 0, time.UTC) },
+			}
+			if unauthenticated {
+				if _, err := run(t.Context(), cfg); !errors.Is(err, backup.ErrFormat1) || !strings.Contains(err.Error(), "--unauthenticated") {
+					t.Errorf("without the flag: %v", err)
+				}
+				cfg.InsecureFormat1 = true
+			}
+			done, err := run(t.Context(), cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if done.Users != 1 || done.Records != 6 || done.Clients != 2 || len(done.Warnings) > 0 != unauthenticated {
+				t.Errorf("%+v", done)
+			}
+		})
+	}
 }
 
 // A process that ends at any step leaves the old store or the new one, and a restore that is

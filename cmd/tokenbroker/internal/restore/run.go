@@ -50,6 +50,9 @@ func (p *Plan) Run(ctx context.Context) (Result, error) {
 		BackupStore: p.Header.Store, TakenAt: time.Unix(p.Header.TakenAt, 0).UTC(), Counts: p.Counts,
 		Disabled: []string{}, Warnings: []string{},
 	}
+	if !p.file.Authenticated() {
+		r.Warnings = append(r.Warnings, "the backup is of format 1 and was not authenticated: compare users, roles and linked accounts with what you know")
+	}
 	if err := p.build(ctx, dir, &r); err != nil {
 		return Result{}, errors.Join(err, badgerstore.Unstage(dir))
 	}
