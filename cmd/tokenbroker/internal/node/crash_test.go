@@ -213,6 +213,7 @@ func (fixed) VerifyUnknown(context.Context, string) error      { return nil }
 func (fixed) Allow(string, string) (time.Duration, bool)       { return 0, true }
 func (fixed) Failed(string, string)                            {}
 func (fixed) Succeeded(string, string)                         {}
+func (fixed) Abandoned(string, string)                         {}
 func (fixed) Refund(string, string)                            {}
 func (fixed) Committed(int, []revocation.Event)                {}
 func (fixed) Verify(_ context.Context, p, e string) (ok, again bool, err error) {
