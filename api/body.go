@@ -69,7 +69,7 @@ func readMembers(w http.ResponseWriter, r *http.Request, want ...member) error {
 	case !utf8.Valid(body):
 		return invalidBody("the body is not UTF-8")
 	}
-	if len(bytes.TrimSpace(body)) > 0 && !scanMembers(string(body), want) {
+	if len(bytes.Trim(body, " \t\r\n")) > 0 && !scanMembers(string(body), want) {
 		if err := parseMembers(body, want); err != nil {
 			return err
 		}

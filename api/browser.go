@@ -37,13 +37,17 @@ func (s *server) signIn(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	g, err := s.cfg.Sessions.SignIn(r.Context(), username, password, brokerRequest(r))
-	return s.grant(w, g, err)
+	return s.opened(w, g, err)
 }
 
 // refresh is POST /auth/refresh/ {CSRF_token}. A session that is over clears the cookie; a
 // wrong CSRF token or a broker in trouble leaves it.
 func (s *server) refresh(w http.ResponseWriter, r *http.Request) error {
-	token, csrf, err := s.cookieAndCSRF(w, r)
+	csrf, err := s.csrf(w, r)
+	if err != nil {
+		return err
+	}
+	token, err := s.cookie.read(r)
 	if err != nil {
 		return err
 	}
@@ -55,14 +59,19 @@ func (s *server) refresh(w http.ResponseWriter, r *http.Request) error {
 	if err != nil && g == nil && ends(r, err) {
 		s.cookie.clear(w)
 	}
-	return s.grant(w, g, err)
+	return s.rotated(w, g, err)
 }
 
 // logOff is POST /auth/logoff/?wait= {CSRF_token}. It is never refused with 401: without a
 // session there is nothing to end. 202 says that the end is on disk and the services are
-// still to be told.
+// still to be told. Where a neighbouring host can plant the cookie, the sessions of all that
+// came are ended.
 func (s *server) logOff(w http.ResponseWriter, r *http.Request) error {
-	token, csrf, err := s.cookieAndCSRF(w, r)
+	csrf, err := s.csrf(w, r)
+	if err != nil {
+		return err
+	}
+	token, duplicates, err := s.cookie.readForLogOff(r)
 	if err != nil {
 		return err
 	}
@@ -72,8 +81,8 @@ func (s *server) logOff(w http.ResponseWriter, r *http.Request) error {
 	}
 	status := http.StatusOK
 	var answer logOffAnswer
-	if token != "" {
-		res, err := s.cfg.Sessions.LogOff(r.Context(), token, csrf, req)
+	if token != "" || len(duplicates) > 0 {
+		res, err := s.cfg.Sessions.LogOff(r.Context(), token, csrf, req, duplicates...)
 		answer = logOffAnswer{res.LogoutURL, res.Receipts}
 		switch {
 		case err != nil && !ends(r, err):
@@ -86,28 +95,41 @@ func (s *server) logOff(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, status, answer)
 }
 
-// cookieAndCSRF does what refresh and log-off share before they ask the broker. The CSRF
-// token is the body's CSRF_token, or else the header X-CSRF-Token.
-func (s *server) cookieAndCSRF(w http.ResponseWriter, r *http.Request) (token, csrf string, err error) {
+// csrf admits a refresh or a log-off and returns its CSRF token: the body's CSRF_token, or
+// else the header X-CSRF-Token.
+func (s *server) csrf(w http.ResponseWriter, r *http.Request) (string, error) {
 	if err := s.admit(r); err != nil {
-		return "", "", err
+		return "", err
 	}
+	var csrf string
 	if err := readMembers(w, r, member{"CSRF_token", &csrf, false}); err != nil {
-		return "", "", err
+		return "", err
 	}
 	if csrf == "" {
 		csrf = r.Header.Get("X-CSRF-Token")
 	}
-	token, err = s.cookie.read(r)
-	return token, csrf, err
+	return csrf, nil
 }
 
-// grant answers with the tokens: the refresh token in the cookie, the rest in the body. The
-// cookie is set with an error, too, when there is a token: it replaces the one presented.
-func (s *server) grant(w http.ResponseWriter, g *broker.Grant, err error) error {
+// opened answers with the tokens of a new session: the refresh token in the cookie, the rest
+// in the body. With an error the cookie is set as well if there is a token.
+func (s *server) opened(w http.ResponseWriter, g *broker.Grant, err error) error {
+	if g != nil {
+		s.cookie.open(w, g.RefreshToken, g.RefreshMaxAge)
+	}
+	return grant(w, g, err)
+}
+
+// rotated is like opened, for a refresh token that replaces the one presented.
+func (s *server) rotated(w http.ResponseWriter, g *broker.Grant, err error) error {
 	if g != nil {
 		s.cookie.set(w, g.RefreshToken, g.RefreshMaxAge)
 	}
+	return grant(w, g, err)
+}
+
+// grant writes the body of a sign-in, an exchange and a refresh.
+func grant(w http.ResponseWriter, g *broker.Grant, err error) error {
 	if err != nil {
 		return err
 	}

@@ -19,7 +19,7 @@ import (
 type Sessions interface {
 	SignIn(ctx context.Context, username, password string, req broker.Request) (*broker.Grant, error)
 	Refresh(ctx context.Context, refreshToken, csrf string, req broker.Request) (*broker.Grant, error)
-	LogOff(ctx context.Context, refreshToken, csrf string, req broker.Request) (broker.LogOffResult, error)
+	LogOff(ctx context.Context, refreshToken, csrf string, req broker.Request, duplicates ...string) (broker.LogOffResult, error)
 	Session(ctx context.Context, refreshToken string, req broker.Request) (*broker.SessionInfo, error)
 }
 
@@ -82,7 +82,8 @@ type Config struct {
 	Origins []string
 	// CookieName is refresh_cookie by default; with Secure it gets a prefix by itself.
 	CookieName string
-	// CookiePath is /auth by default; "/" where the broker has a host of its own.
+	// CookiePath is / or /auth. The default is /, or /auth with InsecureCookies. With /auth any
+	// host of the same domain can plant a cookie.
 	CookiePath string
 	// InsecureCookies leaves out Secure and the name's prefix, for plain HTTP in
 	// development. It MUST NOT be set where users sign in from another machine.
@@ -122,6 +123,9 @@ type Config struct {
 	Observe func(route, method string, status int, d time.Duration)
 }
 
+// authPath is the path of the browser's endpoints.
+const authPath = "/auth"
+
 // validate fills the defaults and refuses what cannot work.
 func (c *Config) validate() error {
 	u, err := url.Parse(c.Issuer)
@@ -136,8 +140,11 @@ func (c *Config) validate() error {
 	}
 	switch c.CookiePath {
 	case "":
-		c.CookiePath = "/auth"
-	case "/", "/auth", "/auth/":
+		c.CookiePath = "/"
+		if c.InsecureCookies {
+			c.CookiePath = authPath
+		}
+	case "/", authPath, authPath + "/":
 	default:
 		return fmt.Errorf("cookie path %q: a browser would not send it to /auth; want /auth or /", c.CookiePath)
 	}

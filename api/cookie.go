@@ -14,36 +14,64 @@ type refreshCookie struct {
 	secure     bool
 }
 
-// newRefreshCookie adds the prefix that binds the name to Secure (RFC 6265bis §4.1.3).
+// The prefixes that bind a cookie's name to attributes (RFC 6265bis §4.1.3). Only hostPrefix
+// keeps another host of the same domain from setting the cookie.
+const (
+	hostPrefix   = "__Host-"
+	securePrefix = "__Secure-"
+)
+
+// newRefreshCookie adds the strongest prefix that path and secure allow.
 func newRefreshCookie(name, path string, secure bool) refreshCookie {
 	switch {
 	case secure && path == "/":
-		name = "__Host-" + name
+		name = hostPrefix + name
 	case secure:
-		name = "__Secure-" + name
+		name = securePrefix + name
 	}
 	return refreshCookie{name: name, path: path, secure: secure}
 }
 
-// read returns the cookie's value, or "" when there is none. Two of that name are refused:
-// a neighbour of the same site may have planted one, and nothing tells which is ours.
-// It counts by itself because net/http drops a cookie with a malformed value silently.
-func (c refreshCookie) read(r *http.Request) (string, error) {
-	var value string
-	found := 0
+// optionalSpace is what may surround a cookie's name and value. To trim any other white space
+// would take a name that browsers regard as unprefixed, such as U+2000 and "__Host-x", for a
+// prefixed one.
+const optionalSpace = " \t"
+
+// values returns the value of each cookie of that name. It parses the header itself because
+// net/http silently drops a cookie with a malformed value.
+func (c refreshCookie) values(r *http.Request) []string {
+	var values []string
 	for _, line := range r.Header["Cookie"] {
-		for part := range strings.SplitSeq(line, ";") {
-			name, v, _ := strings.Cut(strings.TrimSpace(part), "=")
-			if strings.TrimSpace(name) == c.name {
-				value = strings.TrimSpace(v)
-				found++
+		for pair := range strings.SplitSeq(line, ";") {
+			if name, value, _ := strings.Cut(pair, "="); strings.Trim(name, optionalSpace) == c.name {
+				values = append(values, strings.Trim(value, optionalSpace))
 			}
 		}
 	}
-	if found > 1 {
+	return values
+}
+
+// read returns the cookie's value, or "" if there is none. Two cookies of that name are
+// refused: another host of the site may have planted one, and nothing tells which is ours.
+func (c refreshCookie) read(r *http.Request) (string, error) {
+	switch values := c.values(r); len(values) {
+	case 0:
+		return "", nil
+	case 1:
+		return values[0], nil
+	default:
 		return "", &broker.Error{Code: CodeDuplicateCookie, Message: "the refresh cookie came more than once; nothing was changed"}
 	}
-	return value, nil
+}
+
+// readForLogOff is like read, but returns duplicates of a cookie that another host can plant:
+// a log-off can end the sessions of all of them.
+func (c refreshCookie) readForLogOff(r *http.Request) (token string, duplicates []string, err error) {
+	if values := c.values(r); len(values) > 1 && strings.HasPrefix(c.name, securePrefix) {
+		return values[0], values[1:], nil
+	}
+	token, err = c.read(r)
+	return token, nil, err
 }
 
 // set stores token for maxAge, cut to whole seconds and at least one.
@@ -51,8 +79,25 @@ func (c refreshCookie) set(w http.ResponseWriter, token string, maxAge time.Dura
 	c.write(w, token, max(1, int(maxAge/time.Second)))
 }
 
-// clear removes the cookie.
-func (c refreshCookie) clear(w http.ResponseWriter) { c.write(w, "", -1) }
+// open is set for a new session; it also removes the cookie that this one replaced.
+func (c refreshCookie) open(w http.ResponseWriter, token string, maxAge time.Duration) {
+	c.set(w, token, maxAge)
+	c.clearReplaced(w)
+}
+
+// clear removes the cookie, and the one that it replaced.
+func (c refreshCookie) clear(w http.ResponseWriter) {
+	c.write(w, "", -1)
+	c.clearReplaced(w)
+}
+
+// clearReplaced removes the cookie that a browser still holds from before the path became "/".
+// It is never read.
+func (c refreshCookie) clearReplaced(w http.ResponseWriter) {
+	if name, ok := strings.CutPrefix(c.name, hostPrefix); ok {
+		newRefreshCookie(name, authPath, true).write(w, "", -1)
+	}
+}
 
 func (c refreshCookie) write(w http.ResponseWriter, value string, maxAge int) {
 	http.SetCookie(w, &http.Cookie{ //nolint:gosec // Secure is configured, and only dev leaves it out

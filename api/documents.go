@@ -57,7 +57,7 @@ func matches(sent []string, etag string) bool {
 	etag = strings.TrimPrefix(etag, "W/")
 	for _, line := range sent {
 		for tag := range strings.SplitSeq(line, ",") {
-			if tag = strings.TrimSpace(tag); tag == "*" || strings.TrimPrefix(tag, "W/") == etag {
+			if tag = strings.Trim(tag, optionalSpace); tag == "*" || strings.TrimPrefix(tag, "W/") == etag {
 				return true
 			}
 		}

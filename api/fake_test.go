@@ -38,14 +38,15 @@ type fake struct {
 	checks    []api.Check
 	panics    any
 
-	calls    []string
-	username string
-	password string
-	token    string
-	csrf     string
-	position string
-	receipt  string
-	req      broker.Request
+	calls      []string
+	username   string
+	password   string
+	token      string
+	duplicates []string
+	csrf       string
+	position   string
+	receipt    string
+	req        broker.Request
 }
 
 func (f *fake) SignIn(_ context.Context, username, password string, req broker.Request) (*broker.Grant, error) {
@@ -72,8 +73,9 @@ func (f *fake) grant() (*broker.Grant, error) {
 	}, nil
 }
 
-func (f *fake) LogOff(_ context.Context, token, csrf string, req broker.Request) (broker.LogOffResult, error) {
+func (f *fake) LogOff(_ context.Context, token, csrf string, req broker.Request, duplicates ...string) (broker.LogOffResult, error) {
 	f.calls, f.token, f.csrf, f.req = append(f.calls, "logoff"), token, csrf, req
+	f.duplicates = duplicates
 	return f.logOff, f.err
 }
 

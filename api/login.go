@@ -58,7 +58,7 @@ func (s *server) callback(w http.ResponseWriter, r *http.Request) error {
 		s.logins.clear(w, suffix)
 	}
 	if grant != nil { // with an error, too: the session is there
-		s.cookie.set(w, grant.RefreshToken, grant.RefreshMaxAge)
+		s.cookie.open(w, grant.RefreshToken, grant.RefreshMaxAge)
 	}
 	switch {
 	case err == nil:
@@ -93,7 +93,7 @@ func (s *server) socialExchange(w http.ResponseWriter, r *http.Request) error {
 		return invalidBody("provider is missing: one of " + strings.Join(names, ", "))
 	}
 	g, err := s.cfg.Logins.ExchangeTokens(r.Context(), provider, tokens, brokerRequest(r))
-	return s.grant(w, g, err)
+	return s.opened(w, g, err)
 }
 
 func (s *server) callbackURI(provider string) string {

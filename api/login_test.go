@@ -222,8 +222,12 @@ func TestNoNeighbourPlantsALoginCookie(t *testing.T) {
 	}
 	suffix := broker.LoginCookieSuffix("s1")
 	resp := get(h, "https://auth.example.test/auth/callback/cognito/?code=c1&state=s1", "__Host-tb_login_"+suffix+"=sealed; __Secure-tb_login_"+suffix+"=planted")
-	if cleared := resp.Cookies(); f.got.Cookie != "sealed" || len(cleared) != 2 || cleared[0].Path != "/" || cleared[0].MaxAge >= 0 {
+	if cleared := resp.Cookies(); f.got.Cookie != "sealed" || len(cleared) != 3 || cleared[1].Name != "__Host-refresh_cookie" || cleared[2].Name != "__Secure-refresh_cookie" || cleared[2].MaxAge >= 0 || cleared[0].Path != "/" || cleared[0].MaxAge >= 0 {
 		t.Errorf("read %q, cookies %+v", f.got.Cookie, cleared)
+	}
+	set := call(h, "POST", "/auth/social-exchange/", `{"id_token": "i"}`).Cookies()
+	if len(set) != 2 || set[0].Name != "__Host-refresh_cookie" || set[1].Name != "__Secure-refresh_cookie" || set[1].MaxAge >= 0 {
+		t.Errorf("cookies of an exchange %+v", set)
 	}
 }
 

@@ -121,6 +121,40 @@ func TestCSRFTokenOfAnotherSessionIsRefused(t *testing.T) {
 	}
 }
 
+func TestLogOffEndsTheSessionsOfDuplicates(t *testing.T) {
+	h := start(t)
+	mine, planted, bystander := h.signIn(t), h.signIn(t), h.signIn(t)
+	superseded := planted.RefreshToken
+	if _, err := h.Refresh(t.Context(), superseded, planted.CSRFToken, request); err != nil {
+		t.Fatal(err)
+	}
+	forged := mine.RefreshToken[:len(mine.RefreshToken)-2] + "AA"
+	alive := func(g *broker.Grant) bool {
+		_, err := h.Session(t.Context(), g.RefreshToken, request)
+		return err == nil
+	}
+	for _, csrf := range []string{"", bystander.CSRFToken} {
+		_, err := h.LogOff(t.Context(), superseded, csrf, request, forged, mine.RefreshToken)
+		wantCode(t, err, broker.CodeCSRF)
+	}
+	if !alive(mine) || len(h.ledger.events()) != 0 {
+		t.Fatal("a log-off with the CSRF token of no duplicate ended something")
+	}
+	off, err := h.LogOff(t.Context(), superseded, mine.CSRFToken, request, forged, "", mine.RefreshToken, mine.RefreshToken)
+	if err != nil || !off.Ended || !off.Broadcast || off.SID != mine.SID {
+		t.Errorf("%+v, %v; want the caller's own session ended and told", off, err)
+	}
+	if alive(mine) || alive(planted) || !alive(bystander) {
+		t.Errorf("alive: mine %v, planted %v, bystander %v", alive(mine), alive(planted), alive(bystander))
+	}
+	if n := len(h.ledger.events()); n != 2 {
+		t.Errorf("%d events, want one for each session", n)
+	}
+	if off, err = h.LogOff(t.Context(), forged, mine.CSRFToken, request, "", "junk"); err != nil || off.Ended {
+		t.Errorf("without a good token: %+v, %v", off, err)
+	}
+}
+
 func TestTokensOfThePreviousMasterSecretAreTaken(t *testing.T) {
 	h := start(t, func(c *broker.Config) { c.Secrets = fakeSecrets{previous: true} })
 	old := h.signIn(t)

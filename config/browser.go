@@ -67,13 +67,18 @@ func (c *checker) cookie() {
 	case strings.HasPrefix(lower, "__secure-"), strings.HasPrefix(lower, "__host-"):
 		c.add("cookie.name", "has a prefix that the broker adds itself", "leave __Secure- and __Host- away")
 	}
-	if cookie.Path != "/" && cookie.Path != "/auth" {
-		c.add("cookie.path", "is neither /auth nor /", "/ where the broker has a host of its own, else /auth")
+	https := strings.HasPrefix(c.cfg.PublicURL, "https:")
+	switch {
+	case cookie.Path != "/" && cookie.Path != "/auth":
+		c.add("cookie.path", "is neither / nor /auth", "leave it out: / with https, /auth with http")
+	case cookie.Path != "/" && https:
+		c.warn("cookie.path", "is "+cookie.Path+": any host of the same domain can plant a cookie of this path, and put users into another account",
+			"set / or leave it out: the cookie is then __Host-"+cookie.Name+", which only the broker's own host can set; browsers sign in once more")
 	}
 	if !c.given("cookie.secure") {
 		return
 	}
-	switch https := strings.HasPrefix(c.cfg.PublicURL, "https:"); {
+	switch {
 	case *cookie.Secure && !https:
 		c.add("cookie.secure", "is true, but public_url is not https", "browsers would drop the cookie: leave it out")
 	case !*cookie.Secure && (https || !loopbackURL(c.cfg.PublicURL)):

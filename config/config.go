@@ -42,8 +42,9 @@ type TLS struct {
 
 // Cookie is the refresh cookie.
 type Cookie struct {
-	Name string `yaml:"name" default:"refresh_cookie" doc:"Name of the refresh cookie; with https the prefix __Secure- or __Host- is added."`
-	Path string `yaml:"path" default:"/auth" doc:"Path of the refresh cookie: /auth, or / where the broker has a host of its own."`
+	Name string `yaml:"name" default:"refresh_cookie" doc:"Name of the refresh cookie; with https the prefix __Host- is added, or __Secure- if path is /auth."`
+	// Path is set by [Load] unless given: / where PublicURL is https, otherwise /auth.
+	Path string `yaml:"path" doc:"Path of the refresh cookie, / or /auth; default: / with https, /auth with http. With https any host of the same domain can plant a cookie at /auth."`
 	// Secure is set by [Load]: on where PublicURL is https, unless given.
 	Secure *bool `yaml:"secure" doc:"The cookie's Secure attribute; default: true with https. false is for http on loopback alone."`
 }

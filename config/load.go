@@ -30,8 +30,10 @@ const SourceDefault = "default"
 
 // Loaded is a configuration as it was read; without problems, unless [Load] says otherwise.
 type Loaded struct {
-	Config  *Config
-	sources map[string]string
+	Config *Config
+	// Warnings are what is allowed and inadvisable, in the order of the keys.
+	Warnings Problems
+	sources  map[string]string
 }
 
 // Source tells where the value of a dotted key came from: "default", "tokenbroker.yaml:12",
@@ -42,6 +44,8 @@ func (l *Loaded) Source(key string) string {
 	}
 	return SourceDefault
 }
+
+func (l *Loaded) given(key string) bool { return l.Source(key) != SourceDefault }
 
 // Load reads and checks the configuration. Its error is [Problems], all there are; what
 // could be read then comes with it, for callers that check more and for nothing else.
@@ -80,6 +84,7 @@ func load(opts Options, content []byte) (*Loaded, error) {
 
 	c := &checker{cfg: loaded.Config, loaded: loaded, unread: r.problems}
 	c.check()
+	loaded.Warnings = c.warnings.Sorted()
 	if problems := append(r.problems, c.problems...); len(problems) > 0 {
 		return loaded, problems.Sorted()
 	}
@@ -113,7 +118,13 @@ func (l *Loaded) derive() {
 		secure := strings.HasPrefix(cfg.PublicURL, "https:")
 		cfg.Cookie.Secure = &secure
 	}
-	if cfg.NATS.URL != "" && l.Source("nats.listen") == SourceDefault {
+	if !l.given("cookie.path") {
+		cfg.Cookie.Path = "/auth"
+		if strings.HasPrefix(cfg.PublicURL, "https:") {
+			cfg.Cookie.Path = "/"
+		}
+	}
+	if cfg.NATS.URL != "" && !l.given("nats.listen") {
 		cfg.NATS.Listen = ""
 	}
 }
@@ -124,6 +135,7 @@ type checker struct {
 	loaded   *Loaded
 	unread   Problems // of values that could not be read
 	problems Problems
+	warnings Problems
 }
 
 func (c *checker) check() {
@@ -142,15 +154,24 @@ func (c *checker) add(key, message, hint string) {
 	if slices.ContainsFunc(c.unread, spoilt) {
 		return
 	}
-	source := c.loaded.Source(key)
-	if source == SourceDefault {
-		source = ""
-	}
-	c.problems = append(c.problems, Problem{Key: key, Message: message, Hint: hint, Source: source})
+	c.problems = append(c.problems, c.problem(key, message, hint))
 }
 
-// given tells whether somebody set key.
-func (c *checker) given(key string) bool { return c.loaded.Source(key) != SourceDefault }
+// warn reports that key has an allowed but inadvisable value.
+func (c *checker) warn(key, message, hint string) {
+	c.warnings = append(c.warnings, c.problem(key, message, hint))
+}
+
+func (c *checker) problem(key, message, hint string) Problem {
+	p := Problem{Key: key, Message: message, Hint: hint}
+	if c.given(key) {
+		p.Source = c.loaded.Source(key)
+	}
+	return p
+}
+
+// given reports whether key was set.
+func (c *checker) given(key string) bool { return c.loaded.given(key) }
 
 // oneOf checks an enumeration.
 func (c *checker) oneOf(key, value string, allowed ...string) {

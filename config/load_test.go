@@ -88,6 +88,40 @@ func TestDefaultsAreThoseOfTheDesign(t *testing.T) {
 	}
 }
 
+func TestCookiePathFollowsTheScheme(t *testing.T) {
+	https := base["https"]
+	for _, tt := range []struct {
+		base, file    string
+		path          string
+		source, warns string // of cookie.path; warns "" for no warning
+	}{
+		{good, "", "/auth", "default", ""},
+		{good, "cookie: {path: /auth}\n", "/auth", ":8", ""},
+		{good, "cookie: {path: /}\n", "/", ":8", ""},
+		{https, "", "/", "default", ""},
+		{https, "cookie: {path: /}\n", "/", ":9", ""},
+		{https, "cookie: {path: /auth}\n", "/auth", ":9", "__Host-refresh_cookie"},
+		{https, "cookie: {path: /auth, name: rc}\n", "/auth", ":9", "__Host-rc"},
+	} {
+		t.Run(tt.path+" "+tt.file, func(t *testing.T) {
+			loaded := mustLoad(t, config.Options{File: write(t, "c.yaml", tt.base+tt.file)})
+			if loaded.Config.Cookie.Path != tt.path || !strings.HasSuffix(loaded.Source("cookie.path"), tt.source) {
+				t.Errorf("path %q of %s", loaded.Config.Cookie.Path, loaded.Source("cookie.path"))
+			}
+			if tt.warns == "" {
+				if len(loaded.Warnings) > 0 {
+					t.Errorf("warnings: %v", loaded.Warnings)
+				}
+				return
+			}
+			wantProblem(t, loaded.Warnings, "cookie.path", tt.warns)
+			if len(loaded.Warnings) != 1 || !strings.HasSuffix(loaded.Warnings[0].Source, tt.source) {
+				t.Errorf("warnings: %+v", loaded.Warnings)
+			}
+		})
+	}
+}
+
 func TestFlagsBeatEnvironmentBeatsFileBeatsDefaults(t *testing.T) {
 	file := write(t, "c.yaml", good+"log:\n  level: warn\n")
 	for _, tt := range []struct {

@@ -67,7 +67,7 @@ func TestChangesTellReloadFromRestart(t *testing.T) {
 		"first nats": {https, natsTLS, nil, []string{"nats.tls_cert_file", "nats.tls_key_file"}},
 		"secret":     {https, strings.Replace(https, secretText, secretText+"x", 1), nil, []string{"clients.my-service.secret"}},
 		"new client": {https, https + "  app: {public: true}\n", nil, []string{"clients.app.public", "clients.app.scopes", "clients.app.secret", "clients.app.secret_hash"}},
-		"public url": {https, good + "trusted_proxies: [127.0.0.1]\n", nil, []string{"cookie.secure", "public_url"}},
+		"public url": {https, good + "trusted_proxies: [127.0.0.1]\n", nil, []string{"cookie.path", "cookie.secure", "public_url"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			before := mustLoad(t, config.Options{File: write(t, "c.yaml", tt.before)}).Config

@@ -21,7 +21,7 @@ type tab struct {
 }
 
 // startBrowser skips the test where no browser is installed; CI installs one.
-func startBrowser(t *testing.T) *tab {
+func startBrowser(t *testing.T, flags ...chromedp.ExecAllocatorOption) *tab {
 	t.Helper()
 	path, err := exec.LookPath("chromium")
 	if err != nil {
@@ -29,7 +29,7 @@ func startBrowser(t *testing.T) *tab {
 	}
 	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox,
 		chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-quic", true))
-	alloc, stop := chromedp.NewExecAllocator(context.Background(), options...)
+	alloc, stop := chromedp.NewExecAllocator(context.Background(), append(options, flags...)...)
 	t.Cleanup(stop)
 	return open(alloc, t)
 }
@@ -54,6 +54,16 @@ func (b *tab) run(script string) {
 	if _, err := chromedp.Run(b.ctx, chromedp.Evaluate[chromedp.Void](script)); err != nil {
 		b.t.Fatalf("%s: %v", script, err)
 	}
+}
+
+// value evaluates a script and returns its value, or that of its promise, as text.
+func (b *tab) value(script string) string {
+	b.t.Helper()
+	text, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](script, chromedp.EvalAwaitPromise))
+	if err != nil {
+		b.t.Fatalf("%s: %v", script, err)
+	}
+	return text
 }
 
 // until waits for a condition of the page; a page that is on its way is asked again.

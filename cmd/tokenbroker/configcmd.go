@@ -79,11 +79,12 @@ func configCheckCommand(stdout io.Writer) *cobra.Command {
 		Short: "Say yes, or list everything that is wrong",
 		Long: `Say yes, or list everything that is wrong with a configuration: unknown keys, missing and
 contradictory values, files that cannot be read, claims that do not compile or fail for a sample
-user. serve refuses to start for the same reasons. It opens no port and no store.`,
+user. serve refuses to start for the same reasons. Warnings name values that are allowed and
+inadvisable; serve logs them and starts. It opens no port and no store.`,
 		Example: "  tokenbroker config check --config tokenbroker.yaml",
 		Args:    unknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, _, err := flags.build(cmd.Context())
+			loaded, _, err := flags.build(cmd.Context())
 			var problems config.Problems
 			if err != nil && !errors.As(err, &problems) {
 				return err
@@ -91,12 +92,23 @@ user. serve refuses to start for the same reasons. It opens no port and no store
 			if problems == nil {
 				problems = config.Problems{}
 			}
+			warnings := config.Problems{}
+			if loaded != nil {
+				warnings = append(warnings, loaded.Warnings...)
+			}
 			answer := struct {
 				OK       bool            `json:"ok"`
 				Problems config.Problems `json:"problems"`
-			}{len(problems) == 0, problems}
+				Warnings config.Problems `json:"warnings"`
+			}{len(problems) == 0, problems, warnings}
 			if format == outputJSON || answer.OK {
-				if err := emit(stdout, format, answer, func(w io.Writer) { _, _ = fmt.Fprintln(w, "The configuration is good.") }); err != nil {
+				text := func(w io.Writer) {
+					for _, warning := range warnings {
+						_, _ = fmt.Fprintln(w, "Warning: "+warning.String())
+					}
+					_, _ = fmt.Fprintln(w, "The configuration is good.")
+				}
+				if err := emit(stdout, format, answer, text); err != nil {
 					return err
 				}
 			}

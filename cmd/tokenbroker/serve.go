@@ -59,6 +59,9 @@ func runServe(ctx context.Context, flags configFlags, stderr io.Writer) (err err
 		return fmt.Errorf("log.level: %w", err)
 	}
 	s.logger = logging.New(stderr, logging.Config{Level: s.level, Format: loaded.Config.Log.Format})
+	for _, w := range loaded.Warnings {
+		s.logger.Warn("configuration: "+w.Key+" "+w.Message, "source", w.Source, "hint", w.Hint)
+	}
 	built.Node.Logger, built.Node.Version, built.Node.Fatal = s.logger, version(), endAtOnce(s.logger)
 
 	hangups := make(chan os.Signal, 1)

@@ -179,6 +179,30 @@ claims:
 	}
 }
 
+func TestConfigCheckShowsWarnings(t *testing.T) {
+	s := newServed(t, "https", "cookie: {path: /auth}")
+	check := func(args ...string) string {
+		t.Helper()
+		return s.operate(t, exitOK, append([]string{"config", "check"}, args...)...)
+	}
+	text := check()
+	if !strings.Contains(text, "Warning: cookie.path: ") || !strings.Contains(text, s.config+":") || !strings.HasSuffix(text, "The configuration is good.\n") {
+		t.Errorf("config check: %s", text)
+	}
+	var answer struct {
+		OK       bool
+		Problems []struct{}
+		Warnings []struct{ Key, Message, Hint, Source string }
+	}
+	if err := json.Unmarshal([]byte(check("--output", "json")), &answer); err != nil || !answer.OK || answer.Problems == nil ||
+		len(answer.Warnings) != 1 || answer.Warnings[0].Key != "cookie.path" {
+		t.Errorf("config check: %v, %+v", err, answer)
+	}
+	if text = check("--set", "cookie.path=/"); text != "The configuration is good.\n" {
+		t.Errorf("config check: %s", text)
+	}
+}
+
 func TestTwoBrokersDoNotShareADirectory(t *testing.T) {
 	t.Parallel()
 	s := newServed(t, "http").start(t)
@@ -300,7 +324,7 @@ func TestReloadOnSIGHUP(t *testing.T) {
 	s.finish(t)
 }
 
-// With TLS files browsers get a __Secure- cookie, the embedded NATS server asks services
+// With TLS files browsers get a __Host- cookie, the embedded NATS server asks services
 // for their password over TLS, and a new certificate is taken over without a restart.
 func TestServeOverTLS(t *testing.T) {
 	s := newServed(t, "https")
@@ -334,7 +358,7 @@ func TestServeOverTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = resp.Body.Close()
-	if c := resp.Header.Get("Set-Cookie"); !strings.HasPrefix(c, "__Secure-refresh_cookie=") || !strings.Contains(c, "; Secure") || resp.ProtoMajor != 2 {
+	if c := resp.Header.Get("Set-Cookie"); !strings.HasPrefix(c, "__Host-refresh_cookie=") || !strings.Contains(c, "; Secure") || resp.ProtoMajor != 2 {
 		t.Errorf("%s, cookie %q", resp.Proto, c)
 	}
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -51,7 +52,7 @@ func (s *Server) get(ctx context.Context, path string) ([]byte, error) {
 // reply is an answer that was read.
 type reply struct {
 	body    []byte
-	cookies []*http.Cookie
+	cookies []*http.Cookie // those that are set, not removed
 }
 
 // post sends JSON, and the cookie if there is one; the answer has to be a 200 or 202.
@@ -80,7 +81,8 @@ func (s *Server) do(req *http.Request, path string) (reply, error) {
 	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusAccepted {
 		return reply{}, refusedBy(path, resp, body)
 	}
-	return reply{body, resp.Cookies()}, nil
+	cookies := slices.DeleteFunc(resp.Cookies(), func(c *http.Cookie) bool { return c.MaxAge < 0 })
+	return reply{body, cookies}, nil
 }
 
 func refusedBy(path string, resp *http.Response, body []byte) error {

@@ -31,7 +31,7 @@ func browsers(ctx context.Context, s Subject) []Finding {
 	return found
 }
 
-// cookie logs nobody off and looks at the cookie that the answer clears: its attributes
+// cookie logs nobody off and looks at the first cookie that the answer clears: its attributes
 // are those of every session's.
 func cookie(ctx context.Context, s Subject) Finding {
 	const name = "cookie"
@@ -45,7 +45,7 @@ func cookie(ctx context.Context, s Subject) Finding {
 		return Finding{name, Fail, err.Error(), "check public_url and the proxy"}
 	}
 	_ = resp.Body.Close()
-	if resp.StatusCode != http.StatusOK || len(resp.Cookies()) != 1 {
+	if resp.StatusCode != http.StatusOK || len(resp.Cookies()) == 0 {
 		return Finding{name, Fail, fmt.Sprintf("POST /auth/logoff/ answers %s with %d cookies", resp.Status, len(resp.Cookies())), "the proxy must pass POST /auth/ and Set-Cookie as they are"}
 	}
 	c := resp.Cookies()[0]
@@ -57,6 +57,9 @@ func cookie(ctx context.Context, s Subject) Finding {
 		return Finding{name, Fail, c.Name + " comes without Secure", "the proxy rewrites cookies, or cookie.secure is off"}
 	case https && !strings.HasPrefix(c.Name, "__Secure-") && !strings.HasPrefix(c.Name, "__Host-"):
 		return Finding{name, Fail, c.Name + " has no __Secure- or __Host- prefix", "the proxy rewrites cookies: turn that off"}
+	}
+	if https && !strings.HasPrefix(c.Name, "__Host-") {
+		return Finding{name, Warn, fmt.Sprintf("%s at %s can be planted by another host of the domain", c.Name, c.Path), "set cookie.path to /, or leave it out"}
 	}
 	return Finding{Check: name, Level: OK, Detail: fmt.Sprintf("%s at %s", c.Name, c.Path)}
 }

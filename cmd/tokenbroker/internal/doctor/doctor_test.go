@@ -3,9 +3,11 @@ package doctor_test
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -168,6 +170,30 @@ func TestWhatIsWrongIsFound(t *testing.T) {
 				t.Errorf("%+v, want %s with %q", f, tt.level, tt.says)
 			}
 		})
+	}
+}
+
+func TestACookieThatCanBePlantedIsAWarning(t *testing.T) {
+	const replaced = "__Secure-refresh_cookie=; Path=/auth; Max-Age=0; HttpOnly; Secure; SameSite=Strict"
+	for _, tt := range []struct {
+		cookies []string
+		level   doctor.Level
+	}{
+		{[]string{"__Host-refresh_cookie=; Path=/; Max-Age=0; HttpOnly; Secure; SameSite=Strict", replaced}, doctor.OK},
+		{[]string{replaced}, doctor.Warn},
+	} {
+		broker := roundTrip(func(r *http.Request) (*http.Response, error) {
+			body := "{}"
+			if strings.HasPrefix(r.URL.Path, "/.well-known/openid") {
+				body = `{"issuer": "https://auth.example.com"}`
+			}
+			return &http.Response{StatusCode: http.StatusOK, Header: http.Header{"Set-Cookie": tt.cookies}, Body: io.NopCloser(strings.NewReader(body)), Request: r}, nil
+		})
+		s := doctor.Subject{Issuer: "https://auth.example.com", DataDir: t.TempDir() + "/none", Client: &http.Client{Transport: broker}}
+		i := slices.IndexFunc(doctor.Run(t.Context(), s), func(f doctor.Finding) bool { return f.Check == "cookie" && f.Level == tt.level })
+		if i < 0 {
+			t.Errorf("%q: no finding %q in %+v", tt.cookies, tt.level, doctor.Run(t.Context(), s))
+		}
 	}
 }
 

@@ -74,8 +74,8 @@ func (s sessions) Refresh(ctx context.Context, refreshToken, csrf string, req br
 	return grant, err
 }
 
-func (s sessions) LogOff(ctx context.Context, refreshToken, csrf string, req broker.Request) (broker.LogOffResult, error) {
-	off, err := s.Sessions.LogOff(ctx, refreshToken, csrf, req)
+func (s sessions) LogOff(ctx context.Context, refreshToken, csrf string, req broker.Request, duplicates ...string) (broker.LogOffResult, error) {
+	off, err := s.Sessions.LogOff(ctx, refreshToken, csrf, req, duplicates...)
 	label := result(err)
 	switch {
 	case err != nil:

@@ -51,7 +51,7 @@ func (a answers) Refresh(context.Context, string, string, broker.Request) (*brok
 	return grant, a.err
 }
 
-func (a answers) LogOff(context.Context, string, string, broker.Request) (broker.LogOffResult, error) {
+func (a answers) LogOff(context.Context, string, string, broker.Request, ...string) (broker.LogOffResult, error) {
 	return a.off, a.err
 }
 

@@ -31,7 +31,7 @@ type Config struct {
 	TrustedProxies []string
 	Origins        []string
 	CookieName     string // default refresh_cookie
-	CookiePath     string // default /auth
+	CookiePath     string // default /, or /auth with InsecureCookies
 	// InsecureCookies is for plain http on loopback. It MUST NOT be set elsewhere.
 	InsecureCookies bool
 	NATS            NATS
