@@ -9,19 +9,21 @@ type Status struct {
 	PID       int       `json:"pid"`
 	StartedAt time.Time `json:"started_at"`
 	// Now is the broker's clock.
-	Now         time.Time        `json:"now"`
-	Ready       string           `json:"ready"` // ready, degraded or not_ready
-	Checks      []Check          `json:"checks"`
-	Issuer      string           `json:"issuer"`
-	Listen      string           `json:"listen"`
-	AdminListen string           `json:"admin_listen,omitempty"`
-	DataDir     string           `json:"data_dir"`
-	Origins     []string         `json:"origins"`
-	Store       StoreStatus      `json:"store"`
-	Ledger      LedgerStatus     `json:"ledger"`
-	NATS        NATSStatus       `json:"nats"`
-	Keys        []KeyStatus      `json:"keys"`
-	Providers   []ProviderStatus `json:"providers"`
+	Now         time.Time    `json:"now"`
+	Ready       string       `json:"ready"` // ready, degraded or not_ready
+	Checks      []Check      `json:"checks"`
+	Issuer      string       `json:"issuer"`
+	Listen      string       `json:"listen"`
+	AdminListen string       `json:"admin_listen,omitempty"`
+	DataDir     string       `json:"data_dir"`
+	Origins     []string     `json:"origins"`
+	Store       StoreStatus  `json:"store"`
+	Ledger      LedgerStatus `json:"ledger"`
+	NATS        NATSStatus   `json:"nats"`
+	// Connections are those of the public listener.
+	Connections ConnectionsStatus `json:"connections"`
+	Keys        []KeyStatus       `json:"keys"`
+	Providers   []ProviderStatus  `json:"providers"`
 	// Services are those that sent a receipt within the last minute.
 	Services []ServiceStatus `json:"services"`
 	// Mailboxes are the messages waiting for each kind of actor.
@@ -48,6 +50,18 @@ type NATSStatus struct {
 	URL       string `json:"url"`
 	Embedded  bool   `json:"embedded"`
 	Connected bool   `json:"connected"`
+}
+
+// ConnectionsStatus is how many connections a listener has, and may have; PerAddress is how
+// many of them one address may have.
+type ConnectionsStatus struct {
+	Open       int `json:"open"`
+	Max        int `json:"max"`
+	PerAddress int `json:"per_address"`
+	// OpenFiles is the process's limit of open files (RLIMIT_NOFILE). If it is so low that Max is
+	// less than configured, or very little, OpenFilesWanted is the limit to set.
+	OpenFiles       int `json:"open_files"`
+	OpenFilesWanted int `json:"open_files_wanted,omitempty"`
 }
 
 // KeyStatus is one key of the keyring, never the key itself.

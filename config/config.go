@@ -19,6 +19,7 @@ type Config struct {
 	Listen         string              `yaml:"listen" default:"127.0.0.1:8080" doc:"Address of the public listener, host:port."`
 	TLS            TLS                 `yaml:"tls"`
 	TrustedProxies []string            `yaml:"trusted_proxies" doc:"Addresses or CIDRs of the proxies whose X-Forwarded-For is believed."`
+	Connections    Connections         `yaml:"connections"`
 	Origins        []string            `yaml:"origins" doc:"Origins of the SPAs, each on the same site as public_url. The broker's own is always allowed."`
 	Cookie         Cookie              `yaml:"cookie"`
 	Lifetimes      Lifetimes           `yaml:"lifetimes"`
@@ -38,6 +39,12 @@ type Config struct {
 type TLS struct {
 	CertFile string `yaml:"cert_file" doc:"PEM file of the certificate chain. Without it a proxy in front ends TLS."`
 	KeyFile  string `yaml:"key_file" doc:"PEM file of the certificate's private key."`
+}
+
+// Connections bounds the public listener.
+type Connections struct {
+	Max        int `yaml:"max" doc:"Connections that the public listener may have; default: 16384, or what the limit of open files allows."`
+	PerAddress int `yaml:"per_address" doc:"Connections that one address (IPv6: a /64; a /48 four times as many) may have at the public listener; trusted_proxies have no such limit. Default: 256, and none for loopback."`
 }
 
 // Cookie is the refresh cookie.

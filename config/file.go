@@ -75,7 +75,7 @@ func (r *fileReader) read(at path, n *node, y *yaml.Node) {
 		r.mapping(at, n, y)
 	case list:
 		r.list(at, n, y)
-	case text, flag, span, secret:
+	case text, flag, number, span, secret:
 		r.scalar(at, n, y)
 	}
 }
@@ -180,6 +180,13 @@ func (r *fileReader) scalar(at path, n *node, y *yaml.Node) {
 			return
 		}
 		r.put(r.layer, at, n, strings.EqualFold(y.Value, "true"), r.at(y))
+	case number:
+		count, err := parseNumber(y.Value)
+		if err != nil {
+			r.report(at, r.at(y), err.Error(), "")
+			return
+		}
+		r.put(r.layer, at, n, count, r.at(y))
 	case span:
 		if _, err := ParseDuration(y.Value); err != nil {
 			r.report(at, r.at(y), err.Error(), "")

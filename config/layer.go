@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -113,6 +115,13 @@ func (r *reader) putText(l *layer, at path, n *node, raw, source string) {
 			return
 		}
 		r.put(l, at, n, raw == "true", source)
+	case number:
+		count, err := parseNumber(raw)
+		if err != nil {
+			r.report(at, source, err.Error(), "")
+			return
+		}
+		r.put(l, at, n, count, source)
 	case span:
 		if _, err := ParseDuration(raw); err != nil {
 			r.report(at, source, err.Error(), "")
@@ -134,6 +143,15 @@ func (r *reader) putText(l *layer, at path, n *node, raw, source string) {
 		r.put(l, at, n, items, source)
 	case group, entries:
 	}
+}
+
+// parseNumber reads a count: digits, without a sign or a unit.
+func parseNumber(raw string) (int, error) {
+	count, err := strconv.ParseUint(raw, 10, 31)
+	if err != nil {
+		return 0, fmt.Errorf("%q is not a whole number from 0 to %d", raw, math.MaxInt32)
+	}
+	return int(count), nil
 }
 
 // defaults is the first layer.

@@ -49,6 +49,19 @@ func (c *checker) listeners() {
 			"behind a proxy: name its address, as trusted_proxies: [127.0.0.1]; without one: give tls.cert_file and tls.key_file")
 	}
 	c.proxies()
+	c.connections()
+}
+
+// leastConnections is fewer than any broker can do with.
+const leastConnections = 16
+
+func (c *checker) connections() {
+	if n := c.cfg.Connections.Max; c.given("connections.max") && n < leastConnections {
+		c.add("connections.max", fmt.Sprintf("is %d, below %d", n, leastConnections), "leave it out for the default")
+	}
+	if c.given("connections.per_address") && c.cfg.Connections.PerAddress == 0 {
+		c.add("connections.per_address", "is 0: no address could connect", "leave it out for the default; name proxies in trusted_proxies")
+	}
 }
 
 func (c *checker) required(key string, given bool, hint string) {

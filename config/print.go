@@ -16,7 +16,7 @@ const setValue = "(set)"
 // value is a line of what Print writes.
 type value struct {
 	Key    string `json:"key"`
-	Value  any    `json:"value"` // text, bool, a list of texts; null for what is not set
+	Value  any    `json:"value"` // text, bool, number, a list of texts; null for what is not set
 	Source string `json:"source"`
 }
 
@@ -33,6 +33,10 @@ func (l *Loaded) values() []value {
 		case Duration:
 			if x != 0 || v.Source != SourceDefault || n.def != "" {
 				v.Value = x.String()
+			}
+		case int:
+			if x != 0 || v.Source != SourceDefault {
+				v.Value = x
 			}
 		case *bool:
 			if x != nil {
@@ -80,6 +84,8 @@ func inline(v any) string {
 	switch x := v.(type) {
 	case bool:
 		return strconv.FormatBool(x)
+	case int:
+		return strconv.Itoa(x)
 	case string:
 		if x == setValue {
 			return x

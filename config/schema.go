@@ -15,6 +15,7 @@ const (
 	entries             // a map: names of the user's choice
 	text
 	flag
+	number
 	list
 	span // a Duration
 	secret
@@ -44,6 +45,8 @@ func nodeOf(t reflect.Type, name string) *node {
 		n.kind = text
 	case t.Kind() == reflect.Bool:
 		n.kind = flag
+	case t.Kind() == reflect.Int:
+		n.kind = number
 	case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.String:
 		n.kind = list
 	case t.Kind() == reflect.Map:
@@ -132,7 +135,7 @@ func (n *node) leaves(at path, ids func(path) []string, visit func(path, *node))
 			}
 			elem.leaves(at.with(id), ids, visit)
 		}
-	case text, flag, list, span, secret:
+	case text, flag, number, list, span, secret:
 		visit(at, n)
 	}
 }
@@ -173,7 +176,7 @@ func (n *node) find(key string) (path, *node) {
 			return nil, nil
 		}
 		return append(path{key[:dot]}, p...), leaf
-	case text, flag, list, span, secret:
+	case text, flag, number, list, span, secret:
 	}
 	return nil, nil
 }

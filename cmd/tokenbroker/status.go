@@ -39,7 +39,7 @@ func printStatus(w io.Writer, s api.Status) {
 	rows := [][]string{
 		{"state", cell(s.Ready)}, {"version", cell(s.Version)}, {"pid", fmt.Sprint(s.PID)},
 		{"started", fmt.Sprintf("%s (%s ago)", stamp(s.StartedAt), s.Now.Sub(s.StartedAt).Round(time.Second))},
-		{"issuer", cell(s.Issuer)}, {"listen", cell(s.Listen)}, {"admin", cell(s.AdminListen)}, {"origins", cells(s.Origins)},
+		{"issuer", cell(s.Issuer)}, {"listen", cell(s.Listen) + connections(s.Connections)}, {"admin", cell(s.AdminListen)}, {"origins", cells(s.Origins)},
 		{"data", fmt.Sprintf("%s (%.1f GiB free)", cell(s.DataDir), float64(s.Store.FreeBytes)/(1<<30))},
 		{"store", cell(s.Store.ID) + when(s.Store.Writable, ", writable", ", REFUSES WRITES")},
 		{"ledger", fmt.Sprintf("origin %s, head %d, %s", cell(s.Ledger.Origin), s.Ledger.Head, backlog(s.Ledger))},
@@ -59,6 +59,14 @@ func printStatus(w io.Writer, s api.Status) {
 	}
 	table(w, "", rows)
 	printServices(w, s.Services)
+}
+
+// connections is what follows the listener's address; an older server does not report it.
+func connections(c api.ConnectionsStatus) string {
+	if c.Max == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (%d of %d connections", c.Open, c.Max) + when(c.OpenFilesWanted > 0, "; LIMITED BY OPEN FILES", "") + ")"
 }
 
 // printServices is a table of the services, after a blank line.

@@ -29,6 +29,7 @@ type Config struct {
 	// Certificate, when set, makes the public listener speak TLS; it is asked for each connection.
 	Certificate    func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 	TrustedProxies []string
+	Connections    Connections
 	Origins        []string
 	CookieName     string // default refresh_cookie
 	CookiePath     string // default /, or /auth with InsecureCookies

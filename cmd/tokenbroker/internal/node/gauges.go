@@ -28,6 +28,7 @@ func (n *Node) gauges() {
 	m.Gauge("tokenbroker_nats_connected", "Whether there is a link to the NATS server now (1) or not (0).", func() float64 {
 		return metrics.Bool(n.bus.Connected())
 	})
+	n.connectionGauges()
 	m.Gauge("tokenbroker_stream_listeners", "Services that listen at /revocations/stream now.", func() float64 {
 		return float64(n.publisher.Hub().Listeners())
 	})
@@ -71,6 +72,39 @@ func (n *Node) gauges() {
 		states[stateOf(n.readiness(ctx))] = 1
 		return states
 	})
+}
+
+// connectionGauges registers what the listeners' limits do.
+func (n *Node) connectionGauges() {
+	servers := map[string]*httpServer{"public": n.public, "admin": n.admin, "socket": n.socket}
+	n.metrics.Gauges("tokenbroker_connections", "Open connections, by listener: public, admin, socket, or nats where it is embedded.", "listener", func() map[string]float64 {
+		open := map[string]float64{}
+		for name, s := range servers {
+			if s != nil {
+				open[name] = float64(s.listener.stats().open)
+			}
+		}
+		if n.nats != nil {
+			open["nats"] = float64(n.nats.NumClients())
+		}
+		return open
+	})
+	n.metrics.Gauge("tokenbroker_connections_max", "Connections that the public listener may have.", func() float64 { return float64(n.files.Public) })
+	all := func(count func(connectionCounts) uint64) func() float64 {
+		return func() float64 {
+			var sum uint64
+			for _, s := range servers {
+				if s != nil {
+					sum += count(s.listener.stats())
+				}
+			}
+			return float64(sum)
+		}
+	}
+	n.metrics.Counter("tokenbroker_connections_evicted_total", "Connections closed for new ones because a listener or an address had as many as it may.",
+		all(func(c connectionCounts) uint64 { return c.evicted }))
+	n.metrics.Counter("tokenbroker_connections_refused_total", "New connections closed because their address had as many as it may, all with requests in progress.",
+		all(func(c connectionCounts) uint64 { return c.refused }))
 }
 
 // stateOf is what the checks come to.

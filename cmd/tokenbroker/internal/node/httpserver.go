@@ -31,9 +31,8 @@ type (
 // httpServer is a listener that was taken early and is served later. Its one goroutine
 // is started by serve and ended by shutdown.
 type httpServer struct {
-	listener net.Listener
+	listener *connections
 	server   *http.Server
-	senders  senders
 	done     chan struct{}
 	// failed takes the error of a server that ended by itself; it never blocks.
 	failed func(error)
@@ -51,7 +50,7 @@ func (s *httpServer) serve(handler http.Handler, certificate certificate, connCo
 		// What clients do wrong before there is a request: handshakes, mostly.
 		ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
 	}
-	s.senders.attach(s.server)
+	s.listener.track(s.server)
 	serve := s.server.Serve
 	if certificate != nil {
 		s.server.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: certificate}
@@ -72,10 +71,10 @@ func (s *httpServer) serve(handler http.Handler, certificate certificate, connCo
 func (s *httpServer) shutdown(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	defer time.AfterFunc(lingerTimeout, s.senders.cut).Stop()
+	defer time.AfterFunc(lingerTimeout, s.listener.cut).Stop()
 	err := s.server.Shutdown(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {
-		s.logger.Warn("a stop cuts off requests that were accepted", "listener", s.addr(), "connections", s.senders.waiting())
+		s.logger.Warn("a stop cuts off requests that were accepted", "listener", s.addr(), "connections", s.listener.answering())
 		err = s.server.Close()
 	}
 	<-s.done

@@ -24,8 +24,8 @@ type natsLogin struct{ user, password string }
 
 // startNATS runs the embedded NATS server: core NATS, no JetStream, no signals. It returns
 // the broker's own login when the server asks for one.
-func startNATS(cfg NATS, setting string, logger *slog.Logger) (ns *server.Server, own natsLogin, err error) {
-	opts, err := natsOptions(cfg, setting)
+func startNATS(cfg NATS, connections int, setting string, logger *slog.Logger) (ns *server.Server, own natsLogin, err error) {
+	opts, err := natsOptions(cfg, connections, setting)
 	if err != nil {
 		return nil, natsLogin{}, err
 	}
@@ -62,7 +62,7 @@ func natsUsers(cfg NATS, own natsLogin) []*server.User {
 	}
 }
 
-func natsOptions(cfg NATS, setting string) (*server.Options, error) {
+func natsOptions(cfg NATS, connections int, setting string) (*server.Options, error) {
 	addr := cfg.Listen
 	host, portText, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -85,7 +85,7 @@ func natsOptions(cfg NATS, setting string) (*server.Options, error) {
 		}
 	}
 	return &server.Options{
-		ServerName: "tokenbroker", Host: host, Port: port, NoSigs: true, NoLog: true, MaxPayload: 1 << 20,
+		ServerName: "tokenbroker", Host: host, Port: port, NoSigs: true, NoLog: true, MaxPayload: 1 << 20, MaxConn: connections,
 		TLS: cfg.ServerTLS != nil, TLSConfig: cfg.ServerTLS,
 	}, nil
 }

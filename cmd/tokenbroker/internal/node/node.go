@@ -33,7 +33,9 @@ type Node struct {
 	began  time.Time
 	// admin is nil without a TCP address for operators.
 	admin, socket, public *httpServer
-	api                   *api.Public
+	// files says how many connections each listener may have.
+	files Descriptors
+	api   *api.Public
 	// nats is the embedded server, or nil; natsOwn is who the broker is there, if it asks.
 	nats    *server.Server
 	natsOwn natsLogin
@@ -119,8 +121,8 @@ func (n *Node) Broker() *broker.Broker { return n.broker }
 // Failed delivers the error of a listener that ended by itself.
 func (n *Node) Failed() <-chan error { return n.failed }
 
-func (n *Node) httpServer(l net.Listener) *httpServer {
-	return &httpServer{listener: l, logger: n.cfg.Logger, failed: func(err error) {
+func (n *Node) httpServer(l net.Listener, limits connectionLimits) *httpServer {
+	return &httpServer{listener: newConnections(l, limits, n.cfg.Logger), logger: n.cfg.Logger, failed: func(err error) {
 		select {
 		case n.failed <- err:
 		default: // one is enough to end the process

@@ -27,6 +27,9 @@ const (
 	// actorsTimeout is what the actors have to end what they accepted, however long the
 	// listeners took: the store is closed after them.
 	actorsTimeout = 2 * time.Second
+	// maxStreams is how many services may listen at /revocations/stream; they leave half of the
+	// connections to others.
+	maxStreams = 5000
 	// flushTimeout is how long a stop waits for the last batches to leave.
 	flushTimeout = time.Second
 )
@@ -43,11 +46,22 @@ func (n *Node) takePorts(context.Context) error {
 	}
 	n.lock = lock
 	n.onStop(func(context.Context) error { return lock.Release() })
+	if n.files, err = n.descriptors(); err != nil {
+		return err
+	}
+	if n.files.Wanted > 0 {
+		n.cfg.Logger.Warn("few file descriptors: fewer connections are accepted", "files", n.files.Limit, "reserved", n.files.Reserved,
+			"public", n.files.Public, "per_address", n.files.PerAddress, "operators", n.files.Operators, "nats", n.files.NATS, "hint", n.files.Hint())
+	}
+	limits, err := n.publicLimits()
+	if err != nil {
+		return err
+	}
 	public, err := Listen("the broker", n.cfg.Listen, n.cfg.Setting("listen"))
 	if err != nil {
 		return err
 	}
-	n.public = n.httpServer(public)
+	n.public = n.httpServer(public, limits)
 	n.onStop(n.public.release)
 	if err := n.takeAdmin(); err != nil {
 		return err
@@ -58,7 +72,7 @@ func (n *Node) takePorts(context.Context) error {
 	if n.cfg.NATS.URL != "" {
 		return nil
 	}
-	if n.nats, n.natsOwn, err = startNATS(n.cfg.NATS, n.cfg.Setting("nats.listen"), n.cfg.Logger); err != nil {
+	if n.nats, n.natsOwn, err = startNATS(n.cfg.NATS, n.files.NATS, n.cfg.Setting("nats.listen"), n.cfg.Logger); err != nil {
 		return err
 	}
 	n.onStop(func(context.Context) error {
@@ -78,7 +92,7 @@ func (n *Node) takeAdmin() error {
 	case err != nil:
 		return err
 	default:
-		n.socket = n.httpServer(socket)
+		n.socket = n.httpServer(socket, connectionLimits{total: n.files.Operators})
 		n.onStop(n.socket.release)
 	}
 	if n.cfg.Admin.Listen == "" {
@@ -88,7 +102,7 @@ func (n *Node) takeAdmin() error {
 	if err != nil {
 		return err
 	}
-	n.admin = n.httpServer(admin)
+	n.admin = n.httpServer(admin, connectionLimits{total: n.files.Operators})
 	n.onStop(n.admin.release)
 	return nil
 }
@@ -150,7 +164,7 @@ func (n *Node) startBroadcast(ctx context.Context) error {
 	}
 	n.publisher, err = ledger.NewPublisher(ledger.PublisherConfig{
 		Ledger: n.ledger, Bus: n.bus, Sign: n.keys.SignFeed,
-		JWKSETag: func() string { return n.keys.JWKS().ETag }, WantAck: n.receipts.Wanted, Logger: n.cfg.Logger,
+		JWKSETag: func() string { return n.keys.JWKS().ETag }, WantAck: n.receipts.Wanted, MaxListeners: min(maxStreams, n.files.Public/2), Logger: n.cfg.Logger,
 	})
 	if err != nil {
 		return err

@@ -1,0 +1,227 @@
+package node
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"testing"
+	"testing/synctest"
+)
+
+// dialled is a connection from an address of the test's choice.
+type dialled struct {
+	net.Conn // nil: only what follows is called
+	from     string
+	closed   bool
+}
+
+func (d *dialled) RemoteAddr() net.Addr {
+	return net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(d.from), 40000))
+}
+
+func (d *dialled) Close() error { d.closed = true; return nil }
+
+// dials is a listener that hands out connections sent to it.
+type dials struct {
+	net.Listener
+	conns chan net.Conn
+}
+
+func (d dials) Accept() (net.Conn, error) {
+	conn, open := <-d.conns
+	if !open {
+		return nil, net.ErrClosed
+	}
+	return conn, nil
+}
+
+func (d dials) Close() error   { close(d.conns); return nil }
+func (d dials) Addr() net.Addr { return &net.TCPAddr{} }
+
+type connLab struct {
+	t *testing.T
+	*connections
+	conns chan net.Conn
+}
+
+func newConnLab(t *testing.T, limits connectionLimits) *connLab {
+	conns := make(chan net.Conn, 1)
+	return &connLab{t: t, conns: conns, connections: newConnections(dials{conns: conns}, limits, slog.New(slog.DiscardHandler))}
+}
+
+// dial connects from an address, and lets the server have the connection in state.
+func (l *connLab) dial(from string, state http.ConnState) *dialled {
+	l.t.Helper()
+	d := &dialled{from: from}
+	l.conns <- d
+	conn, err := l.Accept()
+	if err != nil || conn != net.Conn(d) {
+		l.t.Fatalf("accepted %v, %v", conn, err)
+	}
+	l.become(d, http.StateNew)
+	switch state {
+	case http.StateIdle:
+		l.become(d, http.StateActive)
+		l.become(d, http.StateIdle)
+	case http.StateActive:
+		l.become(d, http.StateActive)
+	}
+	return d
+}
+
+func (l *connLab) become(d *dialled, state http.ConnState) { l.connState(d, state) }
+
+// refused connects from an address, and wants the listener to close that connection.
+func (l *connLab) refused(from string) {
+	l.t.Helper()
+	d := &dialled{from: from}
+	if l.admit(d) {
+		l.t.Errorf("%s was admitted", from)
+	}
+}
+
+func wantClosed(t *testing.T, want bool, conns ...*dialled) {
+	t.Helper()
+	for i, d := range conns {
+		if d.closed != want {
+			t.Errorf("connection %d from %s: closed %t", i, d.from, d.closed)
+		}
+	}
+}
+
+func TestAFullListenerClosesTheLongestIdleConnection(t *testing.T) {
+	l := newConnLab(t, connectionLimits{total: 4})
+	active := l.dial("192.0.2.1", http.StateActive)
+	silent := l.dial("192.0.2.2", http.StateNew)
+	first := l.dial("192.0.2.3", http.StateIdle)
+	second := l.dial("192.0.2.4", http.StateIdle)
+	l.become(first, http.StateActive)
+	l.become(first, http.StateIdle) // now idle for a shorter time than second
+
+	l.dial("192.0.2.5", http.StateActive)
+	wantClosed(t, true, second)
+	wantClosed(t, false, active, silent, first)
+	l.dial("192.0.2.6", http.StateActive)
+	wantClosed(t, true, first)
+	wantClosed(t, false, active, silent)
+	l.dial("192.0.2.7", http.StateActive) // no idle one is left
+	wantClosed(t, true, silent)
+	wantClosed(t, false, active)
+	if got := l.stats(); got != (connectionCounts{open: 4, evicted: 3}) {
+		t.Errorf("%+v", got)
+	}
+	l.become(second, http.StateClosed) // the server notices later
+	if got := l.stats().open; got != 4 {
+		t.Errorf("%d open after the end of one that was closed before", got)
+	}
+}
+
+func TestAcceptWaitsWhileEveryConnectionIsActive(t *testing.T) {
+	for name, free := range map[string]func(l *connLab, busy *dialled){
+		"until one is idle":   func(l *connLab, busy *dialled) { l.become(busy, http.StateIdle) },
+		"until one is closed": func(l *connLab, busy *dialled) { l.become(busy, http.StateClosed) },
+		"until it is closed":  func(l *connLab, _ *dialled) { _ = l.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := newConnLab(t, connectionLimits{total: 1})
+				busy := l.dial("192.0.2.1", http.StateActive)
+				next := &dialled{from: "192.0.2.2"}
+				l.conns <- next
+				accepted := make(chan error, 1)
+				go func() {
+					_, err := l.Accept()
+					accepted <- err
+				}()
+				synctest.Wait()
+				if len(accepted) > 0 {
+					t.Fatalf("it did not wait: %v", <-accepted)
+				}
+				free(l, busy)
+				if err := <-accepted; err != nil && !errors.Is(err, net.ErrClosed) {
+					t.Error(err)
+				}
+				wantClosed(t, false, next)
+			})
+		})
+	}
+}
+
+// One address has its share, IPv6 by /64 and by /48; its own idle connections make room first.
+func TestConnectionsOfAnAddress(t *testing.T) {
+	exempt := netip.MustParseAddr("192.0.2.80")
+	l := newConnLab(t, connectionLimits{total: 100, perAddress: 2, exempt: func(ip netip.Addr) bool { return ip == exempt }})
+	l.dial("192.0.2.1", http.StateActive)
+	idle := l.dial("::ffff:192.0.2.1", http.StateIdle)
+	other := l.dial("192.0.2.2", http.StateIdle)
+	l.dial("192.0.2.1", http.StateActive)
+	wantClosed(t, true, idle)
+	wantClosed(t, false, other)
+	l.refused("192.0.2.1")
+	for range 5 {
+		l.dial("192.0.2.80", http.StateActive)
+	}
+
+	var site []*dialled
+	for _, from := range []string{
+		"2001:db8:1:1::1", "2001:db8:1:1::2", "2001:db8:1:2::1", "2001:db8:1:2::2",
+		"2001:db8:1:3::1", "2001:db8:1:3::2", "2001:db8:1:4::1", "2001:db8:1:4::2",
+	} {
+		site = append(site, l.dial(from, http.StateActive))
+	}
+	l.refused("2001:db8:1:1::3") // its /64
+	l.refused("2001:db8:1:5::1") // its /48
+	l.dial("2001:db8:2::1", http.StateActive)
+	l.become(site[0], http.StateClosed)
+	l.dial("2001:db8:1:5::1", http.StateActive)
+	if got := l.stats(); got.refused != 3 || got.evicted != 1 {
+		t.Errorf("%+v", got)
+	}
+	for _, d := range site {
+		l.become(d, http.StateClosed)
+	}
+	if n := len(l.peers[netip.MustParsePrefix("2001:db8:1::/48")]); n != 1 {
+		t.Errorf("%d connections of the /48 are remembered", n)
+	}
+}
+
+// A server on the listener answers a new client while idle and silent ones hold every place.
+func TestIdleConnectionsKeepNobodyOut(t *testing.T) {
+	const total = 8
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &httpServer{
+		listener: newConnections(inner, connectionLimits{total: total}, slog.New(slog.DiscardHandler)),
+		logger:   slog.New(slog.DiscardHandler), failed: func(err error) { t.Error(err) },
+	}
+	s.serve(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") }), nil, nil)
+	defer func() {
+		if err := s.shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}()
+	for i := range 5 * total {
+		conn, err := net.Dial("tcp", s.addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if i%2 == 0 {
+			continue // sends nothing
+		}
+		if _, err := io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := conn.Read(make([]byte, 1)); n != 1 {
+			t.Fatalf("client %d got no answer: %v", i, err)
+		}
+		if open := s.listener.stats().open; open > total {
+			t.Fatalf("%d connections are open", open)
+		}
+	}
+}

@@ -1,0 +1,135 @@
+package node
+
+import (
+	"fmt"
+	"net/netip"
+	"os"
+	"syscall"
+)
+
+// Connections bounds the connections of clients. The zero value takes defaults.
+type Connections struct {
+	// Max is how many the public listener may have; if 0, 16,384, or what the process's file
+	// descriptors allow.
+	Max int
+	// PerAddress is how many of them one address may have: an IPv4 address or an IPv6 /64, and
+	// four times as many an IPv6 /48. Trusted proxies have no such limit. If 0, it is 256, and
+	// loopback addresses have no limit either.
+	PerAddress int
+}
+
+const (
+	defaultConnections = 16384
+	defaultPerAddress  = 256
+	// operatorConnections are for each of the operators' listeners, natsConnections for the
+	// embedded NATS server: the broker remembers receipts of 5,000 services.
+	operatorConnections = 256
+	natsConnections     = 8192
+	// fewConnections is what a public listener should have at least.
+	fewConnections = 1024
+
+	// ownFiles are kept free for the process itself, beside the store's files: the store's next
+	// files, requests to providers, listeners, the broker's own links. Of the descriptors a
+	// quarter is kept, up to maxReserve: a store that grows has a file for each table.
+	ownFiles   = 64
+	maxReserve = 16384
+	// leastConnections are accepted however few descriptors there are.
+	leastConnections = 4
+)
+
+// Descriptors is how a process divides its file descriptors. A connection takes one each, and
+// a store that finds none ends the process, so part of them is never given to connections.
+type Descriptors struct {
+	// Limit is RLIMIT_NOFILE, Reserved the part for the store and the process itself.
+	Limit, Reserved int
+	// Public, Operators and NATS are how many connections the listeners may have, Operators
+	// each of the two; NATS is 0 without an embedded server.
+	Public, Operators, NATS int
+	// PerAddress is how many of Public one address may have.
+	PerAddress int
+	// Wanted is the limit to set where Public is less than configured, or than 1,024; otherwise 0.
+	Wanted int
+}
+
+// DivideDescriptors divides limit descriptors for a store of so many files.
+func DivideDescriptors(limit, storeFiles int, c Connections, embeddedNATS bool) Descriptors {
+	d := Descriptors{Limit: limit, Public: c.Max, Operators: operatorConnections}
+	if d.Public == 0 {
+		d.Public = defaultConnections
+	}
+	if embeddedNATS {
+		d.NATS = natsConnections
+	}
+	used := ownFiles + storeFiles
+	d.Reserved = max(used, min(limit/4, maxReserve))
+	free := max(limit-d.Reserved, 0)
+	if all := d.Public + 2*d.Operators + d.NATS; free < all {
+		d.Operators = max(leastConnections, min(d.Operators, free/16))
+		if embeddedNATS {
+			d.NATS = max(leastConnections, min(d.NATS, free/4))
+		}
+		d.Public = max(leastConnections, min(d.Public, free-2*d.Operators-d.NATS))
+		switch {
+		case d.Public < c.Max: // as many for each listener as it may have
+			d.Wanted = max(all+used, (all*4+2)/3)
+		case c.Max == 0 && d.Public < fewConnections:
+			d.Wanted = 4 * fewConnections
+		}
+	}
+	if d.PerAddress = c.PerAddress; d.PerAddress == 0 {
+		d.PerAddress = min(defaultPerAddress, max(d.Public/4, 1))
+	}
+	d.PerAddress = min(d.PerAddress, d.Public)
+	return d
+}
+
+// Hint says how to raise a limit that is too low.
+func (d Descriptors) Hint() string {
+	return fmt.Sprintf("raise the limit of open files (RLIMIT_NOFILE) to %d or more: LimitNOFILE= of a systemd unit, ulimits of a container", d.Wanted)
+}
+
+// descriptors divides those of this process.
+func (n *Node) descriptors() (Descriptors, error) {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return Descriptors{}, fmt.Errorf("asking for the limit of open files: %w", err)
+	}
+	files, _ := os.ReadDir(StoreDir(n.cfg.DataDir)) // none before the first start
+	return DivideDescriptors(int(min(limit.Cur, 1<<30)), len(files), n.cfg.Connections, n.cfg.NATS.URL == ""), nil
+}
+
+// publicLimits are those of the public listener.
+func (n *Node) publicLimits() (connectionLimits, error) {
+	proxies, err := prefixes(n.cfg.TrustedProxies)
+	if err != nil {
+		return connectionLimits{}, err
+	}
+	loopbackToo := n.cfg.Connections.PerAddress > 0
+	return connectionLimits{
+		total: n.files.Public, perAddress: n.files.PerAddress,
+		exempt: func(ip netip.Addr) bool {
+			for _, p := range proxies {
+				if p.Contains(ip) {
+					return true
+				}
+			}
+			return ip.IsLoopback() && !loopbackToo
+		},
+	}, nil
+}
+
+// prefixes parses addresses and CIDRs.
+func prefixes(texts []string) ([]netip.Prefix, error) {
+	list := make([]netip.Prefix, 0, len(texts))
+	for _, text := range texts {
+		prefix, err := netip.ParsePrefix(text)
+		if ip, addrErr := netip.ParseAddr(text); addrErr == nil {
+			prefix, err = netip.PrefixFrom(ip, ip.BitLen()), nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("the trusted proxy %q: %w", text, err)
+		}
+		list = append(list, prefix)
+	}
+	return list, nil
+}
