@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/http"
@@ -46,8 +47,10 @@ type AdminConfig struct {
 	// Hosts are the Host headers that are answered, without a port, which keeps a page that
 	// rebinds its name to this address out. Default: 127.0.0.1, ::1 and localhost.
 	Hosts []string
-	// Logger gets one line a request and the audit lines; slog.Default() by default.
+	// Logger receives one line a request. If nil, slog.Default() does.
 	Logger *slog.Logger
+	// Audit receives the audit lines. If nil, Logger does.
+	Audit *slog.Logger
 	// Observe, when set, is told of each request: the route's pattern or "unmatched", never a path.
 	Observe func(route, method string, status int, d time.Duration)
 }
@@ -80,6 +83,7 @@ func NewAdmin(cfg AdminConfig) http.Handler {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
+	cfg.Audit = cmp.Or(cfg.Audit, cfg.Logger)
 	if len(cfg.Hosts) == 0 {
 		cfg.Hosts = []string{"127.0.0.1", "::1", "localhost"}
 	}

@@ -93,7 +93,7 @@ func (a *admin) audit(w http.ResponseWriter, r *http.Request, event string) {
 	if x.code != "" {
 		attrs = append(attrs, slog.String("code", string(x.code)))
 	}
-	a.cfg.Logger.LogAttrs(r.Context(), slog.LevelInfo, "audit", attrs...)
+	a.cfg.Audit.LogAttrs(r.Context(), slog.LevelInfo, "audit", attrs...)
 }
 
 // peerAddr is the peer's address without the port: empty on a unix socket.

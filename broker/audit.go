@@ -23,5 +23,5 @@ func (b *Broker) auditAt(ctx context.Context, level slog.Level, event string, re
 		head = append(head, "operator", req.Operator, "note", req.Note)
 	}
 	attrs = append(head, attrs...)
-	b.cfg.Logger.Log(ctx, level, "audit", attrs...)
+	b.cfg.Audit.Log(ctx, level, "audit", attrs...)
 }

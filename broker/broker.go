@@ -8,6 +8,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -77,6 +78,8 @@ type Config struct {
 	Observer      Observer
 	ActorObserver actor.Observer
 	Logger        *slog.Logger
+	// Audit receives the lines of security events. If nil, Logger does.
+	Audit *slog.Logger
 	// Fatal ends the process: the outcome of a commit is not known. It must not return
 	// to a working broker.
 	Fatal func(error)
@@ -98,6 +101,7 @@ func New(cfg Config) *Broker {
 	cfg.Shards = orDefault(cfg.Shards, 1)
 	cfg.Mailbox = orDefault(cfg.Mailbox, 1024)
 	cfg.Signers = orDefault(cfg.Signers, 4)
+	cfg.Audit = cmp.Or(cfg.Audit, cfg.Logger)
 	b := &Broker{cfg: cfg, seed: maphash.MakeSeed(), signing: semaphore.NewWeighted(cfg.Signers), replays: newReplays()}
 	b.upstreams = upstreamGates(cfg.Providers)
 	b.committer = actor.Start(actor.Config[commitRequest, commitResult]{

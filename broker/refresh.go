@@ -52,7 +52,7 @@ func (b *Broker) traceRefresh(ctx context.Context, eff session.Effects, token re
 		b.audit(ctx, "refresh_replayed", req, token.seen(req)...)
 	case eff.AddressChanged:
 		b.audit(ctx, "session_address_changed", req, token.seen(req)...)
-	case b.cfg.Logger.Enabled(ctx, slog.LevelDebug): // most refreshes are not logged, and cost nothing here
+	case b.cfg.Audit.Enabled(ctx, slog.LevelDebug): // most refreshes are not logged, and cost nothing here
 		b.auditDebug(ctx, "refresh", req, token.seen(req)...)
 	}
 	return nil

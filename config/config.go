@@ -144,4 +144,5 @@ type Keyring struct {
 type Log struct {
 	Level  string `yaml:"level" default:"info" doc:"debug, info, warn or error."`
 	Format string `yaml:"format" default:"text" doc:"text or json."`
+	Audit  bool   `yaml:"audit" default:"true" doc:"Write the audit lines, whatever the level."`
 }

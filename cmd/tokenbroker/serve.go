@@ -62,6 +62,10 @@ func runServe(ctx context.Context, flags configFlags, stderr io.Writer) (err err
 	for _, w := range loaded.Warnings {
 		s.logger.Warn("configuration: "+w.Key+" "+w.Message, "source", w.Source, "hint", w.Hint)
 	}
+	built.Node.Audit = slog.New(slog.DiscardHandler)
+	if loaded.Config.Log.Audit {
+		built.Node.Audit = logging.Audit(s.logger)
+	}
 	built.Node.Logger, built.Node.Version, built.Node.Fatal = s.logger, version(), endAtOnce(s.logger)
 
 	hangups := make(chan os.Signal, 1)

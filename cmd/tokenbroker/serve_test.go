@@ -84,6 +84,43 @@ func (s *served) start(t *testing.T) *served {
 	return s
 }
 
+// log.level leaves the audit lines as they are, those of the operators as well; log.audit has
+// the say over them.
+func TestAuditLinesAreIndependentOfTheLogLevel(t *testing.T) {
+	for setting, want := range map[string][]string{
+		"log.audit=true":  {"event=user_add", "event=admin_call", "event=sign_in_failed", "event=key_scheduled"},
+		"log.audit=false": nil,
+	} {
+		t.Run(setting, func(t *testing.T) {
+			s := newServed(t, "http")
+			s.args = append(s.args, "--log-level", "error", "--set", setting)
+			ctx, stop := context.WithCancel(t.Context())
+			s.logs, s.stop, s.code = &syncBuffer{}, stop, make(chan int, 1)
+			go func() { s.code <- Main(ctx, s.args, io.Discard, s.logs) }()
+			t.Cleanup(stop)
+			eventually(t, 60*time.Second, "serve is ready", func() bool {
+				return run(t.Context(), []string{"healthcheck", "--config", s.config}, strings.NewReader(""), io.Discard, io.Discard) == exitOK
+			})
+			s.operate(t, exitOK, "users", "add", "ada")
+			s.operate(t, exitOK, "keys", "rotate", "--yes")
+			resp, err := http.Post("http://127.0.0.1:"+s.port+"/auth/sign-in/", "application/json", strings.NewReader(`{"username":"ada","password":"wrong"}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = resp.Body.Close()
+			s.finish(t)
+			for _, text := range want {
+				if !strings.Contains(s.logs.String(), text) {
+					t.Errorf("no %s in the log", text)
+				}
+			}
+			if lines := strings.Count(s.logs.String(), "msg="); lines != strings.Count(s.logs.String(), "msg=audit") || want == nil && lines > 0 {
+				t.Errorf("logged:\n%s", s.logs.String())
+			}
+		})
+	}
+}
+
 // Nothing that serve writes can be read by other users, whatever the umask of its caller.
 func TestServeWritesForItsOwnUser(t *testing.T) {
 	old := syscall.Umask(0)

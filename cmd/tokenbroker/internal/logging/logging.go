@@ -6,6 +6,7 @@
 package logging
 
 import (
+	"context"
 	"io"
 	"log/slog"
 	"slices"
@@ -31,15 +32,52 @@ type Config struct {
 
 // New makes a logger that writes to w, one call a line. It is safe for concurrent use.
 func New(w io.Writer, cfg Config) *slog.Logger {
-	opts := &slog.HandlerOptions{ReplaceAttr: redact}
-	if cfg.Level != nil {
-		opts.Level = cfg.Level
-	}
+	opts := &slog.HandlerOptions{ReplaceAttr: redact, Level: slog.LevelDebug}
+	var h slog.Handler = slog.NewTextHandler(w, opts)
 	if cfg.Format == FormatJSON {
-		return slog.New(slog.NewJSONHandler(w, opts))
+		h = slog.NewJSONHandler(w, opts)
 	}
-	return slog.New(slog.NewTextHandler(w, opts))
+	var level slog.Leveler = slog.LevelInfo
+	if cfg.Level != nil {
+		level = cfg.Level
+	}
+	return slog.New(leveled{h, level})
 }
+
+// Audit returns a logger that writes where l, which [New] made, does, and writes level info and
+// above whatever the level of l is.
+func Audit(l *slog.Logger) *slog.Logger {
+	h, ok := l.Handler().(leveled)
+	if !ok {
+		return l
+	}
+	return slog.New(leveled{h.Handler, atMostInfo{h.level}})
+}
+
+// leveled writes what is at its level or above it.
+type leveled struct {
+	slog.Handler
+	level slog.Leveler
+}
+
+// Enabled implements [slog.Handler].
+func (h leveled) Enabled(_ context.Context, level slog.Level) bool { return level >= h.level.Level() }
+
+// WithAttrs implements [slog.Handler].
+func (h leveled) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return leveled{h.Handler.WithAttrs(attrs), h.level}
+}
+
+// WithGroup implements [slog.Handler].
+func (h leveled) WithGroup(name string) slog.Handler {
+	return leveled{h.Handler.WithGroup(name), h.level}
+}
+
+// atMostInfo is a level, or info where that is lower.
+type atMostInfo struct{ slog.Leveler }
+
+// Level implements [slog.Leveler].
+func (l atMostInfo) Level() slog.Level { return min(slog.LevelInfo, l.Leveler.Level()) }
 
 // secretKeys are the keys, in lower case with underscores, whose values are never written.
 var secretKeys = map[string]bool{

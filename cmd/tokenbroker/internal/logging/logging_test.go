@@ -67,6 +67,26 @@ func TestFormats(t *testing.T) {
 	}
 }
 
+// Audit lines are written at every level of the logger, and debug ones only at level debug.
+func TestAuditIsIndependentOfTheLevel(t *testing.T) {
+	for _, format := range []string{logging.FormatText, logging.FormatJSON} {
+		var out bytes.Buffer
+		level := new(slog.LevelVar)
+		logger := logging.New(&out, logging.Config{Level: level, Format: format})
+		audit := logging.Audit(logger)
+		level.Set(slog.LevelError)
+		logger.With("a", 1).Warn("quiet")
+		audit.With("a", 1).WithGroup("g").Info("first", "password", hidden)
+		audit.Debug("quiet")
+		level.Set(slog.LevelDebug)
+		audit.Debug("second")
+		got := out.String()
+		if strings.Contains(got, "quiet") || !strings.Contains(got, "first") || !strings.Contains(got, "second") || strings.Contains(got, hidden) {
+			t.Errorf("logged %s", got)
+		}
+	}
+}
+
 func TestTheLevelCanBeChangedWhileItRuns(t *testing.T) {
 	var out bytes.Buffer
 	level := new(slog.LevelVar)

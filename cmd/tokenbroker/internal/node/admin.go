@@ -32,7 +32,7 @@ func (n *Node) serveAdmin() error {
 		Operators: n.broker, Revocations: n.ledger, Status: n.status, Readiness: n.readiness, Backup: n.backup,
 		Watching: watching{n.watching}, Keys: operatorKeys{n}, JWKS: document(n.keys.JWKS), FeedJWKS: document(n.keys.FeedJWKS),
 		Metrics: n.metrics.Handler(), Token: token, MetricsToken: n.cfg.Admin.MetricsToken, Hosts: n.cfg.Admin.Hosts,
-		Logger: n.cfg.Logger, Observe: n.metrics.HTTP,
+		Logger: n.cfg.Logger, Audit: n.cfg.Audit, Observe: n.metrics.HTTP,
 	})
 	if n.socket != nil {
 		n.socket.serve(handler, nil, operatorOf)

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -65,6 +66,8 @@ type Config struct {
 	// flag ("admin.listen" is --admin-listen).
 	Setting func(key string) string
 	Logger  *slog.Logger
+	// Audit receives the lines of security events. If nil, Logger does.
+	Audit *slog.Logger
 	// Fatal is called when the process has to end at once; it must not return.
 	Fatal func(error)
 }
@@ -131,5 +134,6 @@ func (c *Config) validate() error {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
+	c.Audit = cmp.Or(c.Audit, c.Logger)
 	return nil
 }

@@ -174,5 +174,5 @@ func refusedWrite(err error) error {
 // audit writes the line of an operator's act on the keyring.
 func (o operatorKeys) audit(event string, req broker.Request, attrs ...any) {
 	head := []any{"event", event, "addr", req.Addr, "request_id", req.ID, "operator", req.Operator, "note", req.Note}
-	o.cfg.Logger.Info("audit", append(head, attrs...)...)
+	o.cfg.Audit.Info("audit", append(head, attrs...)...)
 }

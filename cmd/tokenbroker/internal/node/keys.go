@@ -131,7 +131,7 @@ func (n *Node) keyChanged(c keyring.Change) {
 	if c.Key.KID != "" {
 		attrs = append(attrs, "kid", c.Key.KID, "purpose", string(c.Key.Purpose), "algorithm", string(c.Key.Algorithm), "state", string(c.Key.State))
 	}
-	n.cfg.Logger.Info("audit", attrs...)
+	n.cfg.Audit.Info("audit", attrs...)
 	select {
 	case n.changes <- c:
 	default:

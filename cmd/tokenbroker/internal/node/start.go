@@ -221,7 +221,7 @@ func (n *Node) startBroker(ctx context.Context) error {
 		Issuer: n.issuer, Audience: n.cfg.Audience,
 		BrowserClient: n.cfg.BrowserClient, BrowserScope: n.cfg.BrowserScope, Policy: n.cfg.Policy, Mailbox: n.cfg.Mailbox,
 		Signers:  int64(2 * runtime.GOMAXPROCS(0)),
-		Observer: n.metrics, ActorObserver: n.metrics, Logger: n.cfg.Logger, Fatal: n.cfg.Fatal,
+		Observer: n.metrics, ActorObserver: n.metrics, Logger: n.cfg.Logger, Audit: n.cfg.Audit, Fatal: n.cfg.Fatal,
 	})
 	n.onStop(func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), actorsTimeout)
