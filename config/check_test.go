@@ -241,6 +241,11 @@ func TestRefusals(t *testing.T) {
 		{"oidc", flags{"providers.corp.issuer": "http://127.0.0.1:9090/x"}, "", ""},
 		{"oidc", flags{"providers.corp.issuer": "http://id.example.com"}, "providers.corp.issuer", "is http"},
 		{"oidc", flags{"providers.corp.issuer": "https://id.example.com?x=1"}, "providers.corp.issuer", "query"},
+		{"oidc", flags{"providers.corp.endpoint_hosts": "keys.example.com,10.0.0.5,fd00::5"}, "", ""},
+		{"oidc", flags{"providers.corp.endpoint_hosts": "https://keys.example.com"}, "providers.corp.endpoint_hosts", "not a host name"},
+		{"oidc", flags{"providers.corp.endpoint_hosts": "keys.example.com:443"}, "providers.corp.endpoint_hosts", "not a host name"},
+		{"oidc", flags{"providers.corp.endpoint_hosts": "*.example.com"}, "providers.corp.endpoint_hosts", "not a host name"},
+		{"oidc", flags{"providers.corp.endpoint_hosts": "a,a"}, "providers.corp.endpoint_hosts", "twice"},
 		{"oidc", flags{"providers.corp.region": "us-east-1"}, "providers.corp.region", "kind oidc"},
 		{"http", flags{"providers.Corp.kind": "oidc", "providers.Corp.issuer": "https://x.example", "providers.Corp.client_id": "x"}, "providers.Corp", "no provider name"},
 

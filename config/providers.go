@@ -34,6 +34,12 @@ func (c *checker) providers() {
 			c.published(key+".client_secret", p.ClientSecret)
 		}
 		c.names(key+".allowed_client_ids", p.AllowedClientIDs)
+		c.names(key+".endpoint_hosts", p.EndpointHosts)
+		for _, host := range p.EndpointHosts {
+			if host != "" && !hostName.MatchString(host) {
+				c.add(key+".endpoint_hosts", strconv.Quote(host)+" is not a host name", "write names or addresses without scheme and port, such as keys.example.com; wildcards are not supported")
+			}
+		}
 		c.scopes(key+".scopes", p.Scopes)
 		if c.given(key+".max_token_age") && p.MaxTokenAge <= 0 {
 			c.add(key+".max_token_age", "is not positive", "as 10m")

@@ -3,7 +3,6 @@ package upstream
 import (
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -58,10 +57,17 @@ type Config struct {
 	LogoutURL string
 	// Timeout of one request to the provider; default 5 s.
 	Timeout time.Duration
-	// Transport reaches the provider; default [http.DefaultTransport].
+	// EndpointHosts are hosts (names or addresses, without port) of endpoints that may have an
+	// address nearer than the issuer's, for example a private one while the issuer's is public.
+	// LogoutURL's host is always among them.
+	EndpointHosts []string
+	// Transport replaces the network. If nil, a Provider makes its own, which checks each
+	// address that it dials; a Transport given here has to do that itself.
 	Transport http.RoundTripper
-	Now       func() time.Time
-	Logger    *slog.Logger
+	// Instrument wraps what sends the requests, for example to count them. If nil, nothing does.
+	Instrument func(http.RoundTripper) http.RoundTripper
+	Now        func() time.Time
+	Logger     *slog.Logger
 }
 
 // CognitoIssuer is the issuer of a user pool.
@@ -102,8 +108,8 @@ func (c *Config) validate() error {
 	if c.Timeout <= 0 {
 		c.Timeout = defaultTimeout
 	}
-	if c.Transport == nil {
-		c.Transport = http.DefaultTransport
+	if logout, err := url.Parse(c.LogoutURL); err == nil && logout.Hostname() != "" {
+		c.EndpointHosts = append(slices.Clone(c.EndpointHosts), logout.Hostname())
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -135,46 +141,3 @@ func loopback(host string) bool {
 	ip, err := netip.ParseAddr(host)
 	return host == "localhost" || err == nil && ip.IsLoopback()
 }
-
-// boundedClient follows no redirect and reads at most maxAnswer of an answer.
-func boundedClient(t http.RoundTripper, timeout time.Duration) *http.Client {
-	return &http.Client{
-		Timeout: timeout, Transport: limited{t},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-}
-
-type limited struct{ next http.RoundTripper }
-
-var errTooLarge = errors.New("the answer is too large")
-
-// RoundTrip implements [http.RoundTripper].
-func (l limited) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := l.next.RoundTrip(r)
-	if err != nil {
-		return nil, err
-	}
-	if resp.ContentLength > maxAnswer {
-		_ = resp.Body.Close()
-		return nil, errTooLarge
-	}
-	resp.Body = &limitedBody{body: resp.Body, left: maxAnswer}
-	return resp, nil
-}
-
-// limitedBody fails, instead of ending, at its limit.
-type limitedBody struct {
-	body io.ReadCloser
-	left int
-}
-
-func (b *limitedBody) Read(p []byte) (int, error) {
-	if b.left <= 0 {
-		return 0, errTooLarge
-	}
-	n, err := b.body.Read(p[:min(len(p), b.left)])
-	b.left -= n
-	return n, err
-}
-
-func (b *limitedBody) Close() error { return b.body.Close() }

@@ -53,6 +53,25 @@ func (p *Provider) reached(err error) {
 	p.outcome.Store(&outcome{at: p.cfg.Now(), ok: err == nil})
 }
 
+// Check asks the provider for what a sign-in needs, its discovery document and its keys, and
+// describes those keys that cannot be used. The error names what is wrong and what to do.
+func (p *Provider) Check(ctx context.Context) (KeyReport, error) {
+	meta, err := p.discover(ctx)
+	if err != nil {
+		return KeyReport{}, err
+	}
+	if err := meta.keys.refetch(ctx); err != nil {
+		return KeyReport{}, fmt.Errorf("%w: %w", broker.ErrUpstreamUnavailable, err)
+	}
+	return meta.keys.report(), nil
+}
+
+// KeyReport tells how many of a provider's keys can be used, and which cannot, with the reasons.
+type KeyReport struct {
+	Usable int
+	Unfit  string
+}
+
 // KeyFetches is how often the provider's keys were asked for.
 func (p *Provider) KeyFetches() int64 { return p.fetches.Load() }
 
@@ -105,11 +124,12 @@ func (p *Provider) attempt(ctx context.Context, maxAge time.Duration) <-chan sin
 // fetchMetadata reads the discovery document; the keys of an old one are kept while they
 // are in the same place.
 func (p *Provider) fetchMetadata(ctx context.Context, old *metadata) (*metadata, error) {
-	client := boundedClient(p.cfg.Transport, p.cfg.Timeout)
-	found, err := oidc.NewProvider(oidc.ClientContext(ctx, client), p.cfg.Issuer)
+	ctx, succeeded := p.out.observed(ctx)
+	found, err := oidc.NewProvider(oidc.ClientContext(ctx, p.out.discovery), p.cfg.Issuer)
 	if err != nil { // the text may hold the whole answer
 		return nil, errors.New(shortened(err.Error()))
 	}
+	succeeded()
 	var more struct {
 		JWKSURI     string   `json:"jwks_uri"`
 		EndSession  string   `json:"end_session_endpoint"`
@@ -120,12 +140,16 @@ func (p *Provider) fetchMetadata(ctx context.Context, old *metadata) (*metadata,
 	if err := found.Claims(&more); err != nil || more.JWKSURI == "" || endpoint.AuthURL == "" || endpoint.TokenURL == "" {
 		return nil, errors.New("the document names no keys or no endpoints")
 	}
-	for name, text := range map[string]string{
-		"jwks_uri": more.JWKSURI, "authorization_endpoint": endpoint.AuthURL, "token_endpoint": endpoint.TokenURL,
-		"end_session_endpoint": more.EndSession,
+	// The broker uses no other member that is a URL.
+	for _, member := range []struct{ name, url string }{
+		{"authorization_endpoint", endpoint.AuthURL}, {"token_endpoint", endpoint.TokenURL}, {"jwks_uri", more.JWKSURI},
+		{"end_session_endpoint", more.EndSession},
 	} {
-		if _, err := secureURL(text); err != nil && text != "" {
-			return nil, fmt.Errorf("the document's %s: %w", name, err)
+		if member.url == "" {
+			continue
+		}
+		if err := p.out.checkEndpoint(member.url); err != nil {
+			return nil, fmt.Errorf("the document's %s: %w", member.name, err)
 		}
 	}
 	// Chosen here: the library would find out by sending a refused code twice.
@@ -135,7 +159,7 @@ func (p *Provider) fetchMetadata(ctx context.Context, old *metadata) (*metadata,
 		endpoint.AuthStyle = oauth2.AuthStyleInParams
 	}
 	keys := &keySet{
-		url: more.JWKSURI, client: client, now: p.cfg.Now, logger: p.cfg.Logger, fetches: &p.fetches, reached: p.reached,
+		url: more.JWKSURI, client: p.out.endpoints, now: p.cfg.Now, logger: p.cfg.Logger, fetches: &p.fetches, reached: p.reached,
 	}
 	if old != nil && old.keys.url == keys.url {
 		keys = old.keys

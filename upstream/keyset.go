@@ -4,8 +4,8 @@ import (
 	"context"
 	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
 	"crypto/rsa"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -42,7 +42,8 @@ type keySet struct {
 	flight singleflight.Group
 
 	mu      sync.Mutex
-	keys    []jose.JSONWebKey // mu guards these four
+	keys    []jose.JSONWebKey // mu guards these five
+	unfit   string            // the keys that were left out, with the reasons
 	fetched time.Time
 	tried   time.Time
 	failed  error // the last attempt's
@@ -55,65 +56,67 @@ func (k *keySet) verify(ctx context.Context, token string) (payload []byte, head
 		return nil, head, errSignature
 	}
 	head = jws.Signatures[0].Protected
-	keys, age := k.fitting(head)
+	key, age := k.fitting(head)
 	switch {
-	case len(keys) == 0 || age > maxKeptAge:
+	case key == nil || age > maxKeptAge:
 		err = k.refetch(ctx)
 	case age > maxKeyAge: // a good token does not wait for a provider that hangs
 		short, cancel := context.WithTimeout(ctx, freshKeysWait)
 		_ = k.refetch(short)
 		cancel()
 	default:
-		if payload, err = verifyWith(keys, jws); err == nil || head.KeyID != "" {
+		if payload, err = verifyWith(key, jws); err == nil || head.KeyID != "" {
 			return payload, head, err
 		}
-		err = k.refetch(ctx) // no kid tells that the key is a new one
+		err = k.refetch(ctx) // without a kid, it may be signed with a new key
 	}
-	keys, age = k.fitting(head)
+	key, age = k.fitting(head)
 	switch {
-	case (len(keys) == 0 || age > maxKeptAge) && err != nil:
+	case (key == nil || age > maxKeptAge) && err != nil:
 		return nil, head, err // it may be a new key of a provider that does not answer
-	case len(keys) == 0:
+	case key == nil:
 		return nil, head, errUnknownKey
 	}
-	payload, err = verifyWith(keys, jws)
+	payload, err = verifyWith(key, jws)
 	return payload, head, err
 }
 
-func verifyWith(keys []jose.JSONWebKey, jws *jose.JSONWebSignature) ([]byte, error) {
-	for _, key := range keys {
-		if payload, err := jws.Verify(key.Key); err == nil {
-			return payload, nil
-		}
+func verifyWith(key *jose.JSONWebKey, jws *jose.JSONWebSignature) ([]byte, error) {
+	payload, err := jws.Verify(key.Key)
+	if err != nil {
+		return nil, errSignature
 	}
-	return nil, errSignature
+	return payload, nil
 }
 
-// fitting returns the keys of the token's kid that can make its kind of signature, and how
-// old they are. A token without a kid can be meant for one key alone (OIDC Core §10.1).
-func (k *keySet) fitting(head jose.Header) (keys []jose.JSONWebKey, age time.Duration) {
+// fitting returns the key of the token's kid, if it can make that kind of signature, and how
+// old the keys are. A token without a kid must leave no choice (OIDC Core §10.1): where several
+// keys can make its kind of signature, there is no fitting one.
+func (k *keySet) fitting(head jose.Header) (key *jose.JSONWebKey, age time.Duration) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for _, key := range k.keys {
-		if (head.KeyID == "" || key.KeyID == head.KeyID) && signs(key, head.Algorithm) {
-			keys = append(keys, key)
+	age = k.now().Sub(k.fetched)
+	for i := range k.keys {
+		if (head.KeyID != "" && k.keys[i].KeyID != head.KeyID) || !signs(k.keys[i], head.Algorithm) {
+			continue
 		}
+		if key != nil {
+			return nil, age
+		}
+		key = &k.keys[i]
 	}
-	if head.KeyID == "" && len(keys) > 1 {
-		keys = nil
-	}
-	return keys, k.now().Sub(k.fetched)
+	return key, age
 }
 
 func signs(key jose.JSONWebKey, algorithm string) bool {
 	if key.Algorithm != "" && key.Algorithm != algorithm {
 		return false
 	}
-	switch key.Key.(type) {
+	switch public := key.Key.(type) {
 	case *rsa.PublicKey:
 		return algorithm == string(jose.RS256) || algorithm == string(jose.PS256)
 	case *ecdsa.PublicKey:
-		return algorithm == string(jose.ES256)
+		return algorithm == string(jose.ES256) && public.Curve == elliptic.P256()
 	case ed25519.PublicKey:
 		return algorithm == string(jose.EdDSA)
 	}
@@ -162,7 +165,7 @@ func (k *keySet) fetch(ctx context.Context) ([]jose.JSONWebKey, error) {
 	}
 	resp, err := k.client.Do(req)
 	if err != nil {
-		return nil, fmt.Errorf("fetching keys: %w", err)
+		return nil, fmt.Errorf("fetching keys at jwks_uri: %w", err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusOK {
@@ -172,23 +175,31 @@ func (k *keySet) fetch(ctx context.Context) ([]jose.JSONWebKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("fetching keys: %w", err)
 	}
-	// Key by key: one of an unknown kind must not make the others unusable.
-	var set struct {
-		Keys []json.RawMessage `json:"keys"`
-	}
-	if err := json.Unmarshal(body, &set); err != nil {
+	keys, unfit, err := parseKeys(body)
+	if err != nil {
 		return nil, fmt.Errorf("fetching keys: %w", err)
 	}
-	var keys []jose.JSONWebKey
-	for _, raw := range set.Keys {
-		var key jose.JSONWebKey
-		if err := key.UnmarshalJSON(raw); err != nil || !key.Valid() || !key.IsPublic() || key.Use != "" && key.Use != "sig" {
-			continue
-		}
-		keys = append(keys, key)
-	}
-	if len(keys) == 0 {
-		return nil, errors.New("fetching keys: the set has no usable key")
-	}
+	k.warn(ctx, unfit)
 	return keys, nil
+}
+
+// warn logs the keys that cannot be used, once for each change of them.
+func (k *keySet) warn(ctx context.Context, unfit []string) {
+	text := ""
+	if len(unfit) > 0 {
+		text = listed(unfit)
+	}
+	k.mu.Lock()
+	known := k.unfit == text
+	k.unfit = text
+	k.mu.Unlock()
+	if !known && text != "" {
+		k.logger.WarnContext(ctx, "some of the provider's keys cannot be used", "keys", text)
+	}
+}
+
+func (k *keySet) report() KeyReport {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return KeyReport{Usable: len(k.keys), Unfit: k.unfit}
 }

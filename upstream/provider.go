@@ -23,6 +23,7 @@ import (
 // something is fetched does it run a goroutine, which ends within the request's time-out.
 type Provider struct {
 	cfg Config
+	out *outbound
 
 	meta    atomic.Pointer[metadata] // nil until the discovery succeeded
 	outcome atomic.Pointer[outcome]  // of the last request to the provider
@@ -40,8 +41,13 @@ func New(cfg Config) (*Provider, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	return &Provider{cfg: cfg}, nil
+	p := &Provider{cfg: cfg}
+	p.out = newOutbound(&p.cfg)
+	return p, nil
 }
+
+// Close closes the connections that wait for further requests.
+func (p *Provider) Close() { p.out.close() }
 
 // Issuer is the provider's issuer.
 func (p *Provider) Issuer() string { return p.cfg.Issuer }
@@ -71,7 +77,7 @@ func (p *Provider) Exchange(ctx context.Context, code broker.CodeExchange) (brok
 	}
 	conf := meta.oauth
 	conf.RedirectURL = code.RedirectURI
-	tokens, err := conf.Exchange(oidc.ClientContext(ctx, meta.keys.client), code.Code, oauth2.VerifierOption(code.Verifier))
+	tokens, err := conf.Exchange(oidc.ClientContext(ctx, p.out.endpoints), code.Code, oauth2.VerifierOption(code.Verifier))
 	if err != nil {
 		err = p.exchangeError(ctx, err)
 	}
@@ -104,6 +110,11 @@ func (p *Provider) Exchange(ctx context.Context, code broker.CodeExchange) (brok
 // exchangeError tells a provider that refused from one that does not answer. The library's
 // text may hold the answer's body, so it does not travel; the protocol's own words do.
 func (p *Provider) exchangeError(ctx context.Context, err error) error {
+	var blocked *addressError
+	if errors.As(err, &blocked) {
+		p.cfg.Logger.ErrorContext(ctx, "the provider's token_endpoint is refused", "error", blocked)
+		return fmt.Errorf("%w: token_endpoint: %w", broker.ErrUpstreamUnavailable, blocked)
+	}
 	var refused *oauth2.RetrieveError
 	if !errors.As(err, &refused) || refused.Response == nil {
 		return fmt.Errorf("%w: the token endpoint failed", broker.ErrUpstreamUnavailable)

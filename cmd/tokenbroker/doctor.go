@@ -18,6 +18,7 @@ import (
 	"tokenbroker/cmd/tokenbroker/internal/doctor"
 	"tokenbroker/cmd/tokenbroker/internal/setup"
 	"tokenbroker/config"
+	"tokenbroker/upstream"
 )
 
 // errFindings is what doctor fails with; the findings are printed.
@@ -87,7 +88,15 @@ func ofConfig(cfg *config.Config, built *setup.Built) doctor.Subject {
 		Issuer: built.Node.PublicURL, DataDir: cfg.DataDir, Origins: cfg.Origins, NATS: built.Node.NATS, NATSKnown: true,
 	}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Providers)) {
-		s.Providers = append(s.Providers, doctor.Upstream{Name: name, Issuer: setup.UpstreamConfig(name, cfg.Providers[name]).Issuer})
+		p := setup.UpstreamConfig(name, cfg.Providers[name])
+		s.Providers = append(s.Providers, doctor.Upstream{Name: name, Issuer: p.Issuer, Check: func(ctx context.Context) (upstream.KeyReport, error) {
+			provider, err := upstream.New(p)
+			if err != nil {
+				return upstream.KeyReport{}, err
+			}
+			defer provider.Close()
+			return provider.Check(ctx)
+		}})
 	}
 	return s
 }

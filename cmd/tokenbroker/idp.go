@@ -52,7 +52,7 @@ func (s *idpServer) serve(broker string, via node.Transport) (map[string]node.Pr
 	}
 	provider, err := upstream.New(upstream.Config{
 		Name: devProvider, Kind: upstream.KindCognito, Issuer: s.issuer(), ClientID: devIDPClient,
-		LogoutURL: "http://" + s.listener.Addr().String(), Transport: via(devProvider),
+		LogoutURL: "http://" + s.listener.Addr().String(), Instrument: via.Instrument(devProvider), Logger: via.Logger,
 	})
 	if err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 
 	"tokenbroker/api"
 	"tokenbroker/cmd/tokenbroker/internal/node"
+	"tokenbroker/upstream"
 )
 
 // Level is how bad a finding is.
@@ -51,8 +52,12 @@ type Subject struct {
 	Now func() time.Time
 }
 
-// Upstream is one provider's name and issuer.
-type Upstream struct{ Name, Issuer string }
+// Upstream is one provider. Check asks it for what a sign-in needs, as the broker does; it is
+// nil where the provider's configuration is not known.
+type Upstream struct {
+	Name, Issuer string
+	Check        func(context.Context) (upstream.KeyReport, error)
+}
 
 // runTimeout bounds a whole run: where nothing answers, each check would wait in turn.
 const runTimeout = 30 * time.Second

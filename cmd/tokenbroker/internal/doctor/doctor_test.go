@@ -1,6 +1,7 @@
 package doctor_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +20,7 @@ import (
 	"tokenbroker/api"
 	"tokenbroker/cmd/tokenbroker/internal/doctor"
 	"tokenbroker/cmd/tokenbroker/internal/node"
+	"tokenbroker/upstream"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -146,6 +148,16 @@ func TestWhatIsWrongIsFound(t *testing.T) {
 		"a provider ahead": {func(w *world, _ *doctor.Subject) { w.date = time.Now().Add(20 * time.Second) }, "clock: idp", doctor.Warn, "from this machine's"},
 		"no provider": {func(_ *world, s *doctor.Subject) { s.Providers[0].Issuer = "http://127.0.0.1:1" },
 			"provider idp", doctor.Fail, "refused"},
+		"a provider that the broker refuses": {func(_ *world, s *doctor.Subject) {
+			s.Providers[0].Check = func(context.Context) (upstream.KeyReport, error) {
+				return upstream.KeyReport{}, errors.New("endpoint_hosts")
+			}
+		}, "provider idp", doctor.Fail, "endpoint_hosts"},
+		"a provider's odd key": {func(_ *world, s *doctor.Subject) {
+			s.Providers[0].Check = func(context.Context) (upstream.KeyReport, error) {
+				return upstream.KeyReport{Usable: 2, Unfit: `key "odd"`}, nil
+			}
+		}, "provider idp", doctor.Warn, `2 keys; not usable: key "odd"`},
 		"another provider": {func(_ *world, s *doctor.Subject) { s.Providers[0].Issuer += "/" }, "provider idp", doctor.Fail, "its discovery document names"},
 		"not ready": {func(_ *world, s *doctor.Subject) {
 			s.Status.Checks = []api.Check{{Name: "store", Detail: "writes are refused"}}

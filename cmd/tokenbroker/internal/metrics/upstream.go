@@ -29,12 +29,9 @@ func newUpstreams(registry *prometheus.Registry) upstreams {
 	return u
 }
 
-// Upstream gives next (nil: [http.DefaultTransport]) with its requests counted for the
-// provider, by the name that it is configured under.
+// Upstream returns next with its requests counted for the provider, by the name that it is
+// configured under.
 func (u upstreams) Upstream(provider string, next http.RoundTripper) http.RoundTripper {
-	if next == nil {
-		next = http.DefaultTransport
-	}
 	return counted{next: next, count: u, provider: provider}
 }
 

@@ -97,8 +97,12 @@ type Admin struct {
 	Hosts        []string
 }
 
-// Transport gives the way to a provider, with its requests counted.
-type Transport func(provider string) http.RoundTripper
+// Transport is what a node hands to its providers.
+type Transport struct {
+	// Instrument returns a wrapper that counts the requests to the provider of that name.
+	Instrument func(provider string) func(http.RoundTripper) http.RoundTripper
+	Logger     *slog.Logger
+}
 
 // Provider is an upstream provider, and whether it can be reached for readyz.
 type Provider interface {

@@ -121,7 +121,7 @@ func stateOf(checks []api.Check) string {
 	return state
 }
 
-// transport counts what the broker asks of a provider.
-func (n *Node) transport(provider string) http.RoundTripper {
-	return n.metrics.Upstream(provider, http.DefaultTransport)
+// instrument counts the requests to a provider.
+func (n *Node) instrument(provider string) func(http.RoundTripper) http.RoundTripper {
+	return func(next http.RoundTripper) http.RoundTripper { return n.metrics.Upstream(provider, next) }
 }

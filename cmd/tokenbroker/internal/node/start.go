@@ -204,13 +204,16 @@ func (n *Node) startBroker(ctx context.Context) error {
 	hasher := password.New(n.cfg.Passwords, runtime.GOMAXPROCS(0), passwordQueue, passwordWait)
 	providers := map[string]broker.IdentityProvider{}
 	if n.cfg.Providers != nil {
-		made, err := n.cfg.Providers(n.issuer, n.transport)
+		made, err := n.cfg.Providers(n.issuer, Transport{Instrument: n.instrument, Logger: n.cfg.Logger})
 		if err != nil {
 			return fmt.Errorf("making the sign-in providers: %w", err)
 		}
 		n.providers = made
 		for name, p := range made {
 			providers[name] = p
+			if c, ok := p.(interface{ Close() }); ok {
+				n.onStop(func(context.Context) error { c.Close(); return nil })
+			}
 		}
 	}
 	n.broker = broker.New(broker.Config{

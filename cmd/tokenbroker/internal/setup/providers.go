@@ -22,7 +22,7 @@ func providers(cfg *config.Config) (func(string, node.Transport) (map[string]nod
 	return func(_ string, via node.Transport) (map[string]node.Provider, error) {
 		made := make(map[string]node.Provider, len(configs))
 		for name, c := range configs {
-			c.Transport = via(name)
+			c.Instrument, c.Logger = via.Instrument(name), via.Logger
 			p, err := upstream.New(c)
 			if err != nil {
 				return nil, err
@@ -33,14 +33,14 @@ func providers(cfg *config.Config) (func(string, node.Transport) (map[string]nod
 	}, problems
 }
 
-// UpstreamConfig is a provider as package upstream takes it; Transport and Logger are the
-// caller's.
+// UpstreamConfig returns a provider's configuration as package upstream takes it. The caller
+// sets Instrument and Logger.
 func UpstreamConfig(name string, p config.Provider) upstream.Config {
 	c := upstream.Config{
 		Name: name, Kind: upstream.Kind(p.Kind), Issuer: p.Issuer,
 		ClientID: p.ClientID, ClientSecret: p.ClientSecret.Reveal(), AllowedClientIDs: p.AllowedClientIDs,
 		Scopes: p.Scopes, MaxTokenAge: p.MaxTokenAge.Std(), SkipEmailVerifiedCheck: p.SkipEmailVerifiedCheck,
-		LogoutURL: p.Domain,
+		LogoutURL: p.Domain, EndpointHosts: p.EndpointHosts,
 	}
 	if c.Kind == upstream.KindCognito {
 		c.Issuer = upstream.CognitoIssuer(p.Region, p.UserPool)

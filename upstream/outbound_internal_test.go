@@ -1,0 +1,223 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"tokenbroker/broker"
+)
+
+func TestZoneOfAddress(t *testing.T) {
+	for text, want := range map[string]zone{
+		"8.8.8.8": zonePublic, "100.63.255.255": zonePublic, "172.32.0.1": zonePublic, "2a00:1450::1": zonePublic,
+		"::ffff:8.8.8.8": zonePublic, "64:ff9b::8.8.8.8": zonePublic, "2002:808:808::1": zonePublic,
+		"10.0.0.1": zonePrivate, "172.16.0.1": zonePrivate, "172.31.255.255": zonePrivate, "192.168.1.1": zonePrivate,
+		"100.64.0.1": zonePrivate, "198.18.0.1": zonePrivate, "fd00::1": zonePrivate, "fc00::1": zonePrivate, "fec0::1": zonePrivate,
+		"::ffff:10.0.0.1": zonePrivate, "64:ff9b::10.0.0.1": zonePrivate, "64:ff9b:1::1": zonePrivate, "2002:a00:1::1": zonePrivate,
+		"127.0.0.1": zoneLoopback, "127.255.255.255": zoneLoopback, "::1": zoneLoopback, "::ffff:127.0.0.1": zoneLoopback,
+		"64:ff9b::127.0.0.1": zoneLoopback, "2002:7f00:1::": zoneLoopback,
+		"0.0.0.0": zoneReserved, "0.1.2.3": zoneReserved, "169.254.169.254": zoneReserved, "224.0.0.1": zoneReserved,
+		"255.255.255.255": zoneReserved, "192.0.2.1": zoneReserved, "240.0.0.1": zoneReserved,
+		"::": zoneReserved, "fe80::1": zoneReserved, "fe80::1%eth0": zoneReserved, "ff02::1": zoneReserved,
+		"::7f00:1": zoneReserved, "::ffff:0:127.0.0.1": zoneReserved, "2001::1": zoneReserved, "2001:db8::1": zoneReserved,
+		"64:ff9b::169.254.169.254": zoneReserved, "::ffff:169.254.169.254": zoneReserved,
+	} {
+		if got := zoneOf(netip.MustParseAddr(text)); got != want {
+			t.Errorf("%s is %s, want %s", text, got, want)
+		}
+	}
+	if got := zoneOf(netip.Addr{}); got != zoneReserved {
+		t.Errorf("no address is %s", got)
+	}
+	for host, want := range map[string]zone{
+		"localhost": zoneLoopback, "LOCALHOST.": zoneLoopback, "a.localhost": zoneLoopback, "::1": zoneLoopback,
+		"id.example.com": zonePublic, "169.254.169.254": zoneReserved,
+	} {
+		if got := zoneOfHost(host); got != want {
+			t.Errorf("host %s is %s, want %s", host, got, want)
+		}
+	}
+}
+
+// server listens on 127.0.0.1 and counts connections.
+func server(t *testing.T) (port string, connections *atomic.Int64) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	connections = new(atomic.Int64)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			connections.Add(1)
+			_ = c.Close()
+		}
+	}()
+	t.Cleanup(func() { _ = l.Close(); <-done })
+	_, port, err = net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port, connections
+}
+
+// The address is checked after the name was resolved, and before anything is sent.
+func TestDialRefusesAddressesNearerThanTheIssuer(t *testing.T) {
+	port, connections := server(t)
+	o := newOutbound(&Config{Name: "corp", Issuer: "https://id.example.com"})
+	for _, host := range []string{"localhost", "127.0.0.1", "::ffff:127.0.0.1"} {
+		_, err := o.dial(t.Context(), "tcp", net.JoinHostPort(host, port))
+		var blocked *addressError
+		if !errors.As(err, &blocked) || !strings.Contains(err.Error(), "providers.corp.endpoint_hosts") {
+			t.Errorf("%s: %v", host, err)
+		}
+	}
+	o.reach.Store(int32(zonePrivate))
+	if _, err := o.dial(t.Context(), "tcp", "127.0.0.1:"+port); err == nil {
+		t.Error("a private issuer's endpoint is on loopback, and was dialed")
+	}
+	if n := connections.Load(); n != 0 {
+		t.Fatalf("%d connections were made", n)
+	}
+	o.reach.Store(int32(zoneLoopback))
+	for _, allowed := range []func(){func() {}, func() {
+		o.reach.Store(int32(zonePublic))
+		o.cfg.EndpointHosts = []string{"127.0.0.1", "LocalHost"}
+	}} {
+		allowed()
+		for _, host := range []string{"localhost", "127.0.0.1"} {
+			c, err := o.dial(t.Context(), "tcp", host+":"+port)
+			if err != nil {
+				t.Fatalf("%s: %v", host, err)
+			}
+			_ = c.Close()
+		}
+	}
+}
+
+// faraway returns a provider whose issuer has a public name, and whose document is doc; its
+// other requests go to the network.
+func faraway(t *testing.T, doc string) *Provider {
+	t.Helper()
+	p, err := New(Config{Name: "corp", Issuer: "https://id.example.com", ClientID: "web", ClientSecret: "do-not-tell"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	p.out.discovery = &http.Client{Transport: answers(func(*http.Request) *http.Response {
+		w := httptest.NewRecorder()
+		_, _ = w.WriteString(doc)
+		return w.Result()
+	})}
+	return p
+}
+
+type answers func(*http.Request) *http.Response
+
+func (f answers) RoundTrip(r *http.Request) (*http.Response, error) { return f(r), nil }
+
+const farawayDocument = `{"issuer":"https://id.example.com","authorization_endpoint":"https://id.example.com/a",
+	"token_endpoint":"https://token.example.com/t","jwks_uri":"https://keys.example.com/k"}`
+
+// A name that the document may hold, and that resolves to this machine once it is used.
+func TestEndpointNamesThatResolveToThisMachine(t *testing.T) {
+	port, connections := server(t)
+	p := faraway(t, farawayDocument)
+	p.out.guarded.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return p.out.dial(ctx, network, "localhost:"+port)
+	}
+	_, err := p.Exchange(t.Context(), broker.CodeExchange{Code: "c", Verifier: "v", Nonce: "n"})
+	if !errors.Is(err, broker.ErrUpstreamUnavailable) || !strings.Contains(err.Error(), "token_endpoint: host") {
+		t.Errorf("the token endpoint: %v", err)
+	}
+	_, err = p.Check(t.Context())
+	if !errors.Is(err, broker.ErrUpstreamUnavailable) || !strings.Contains(err.Error(), "jwks_uri") ||
+		!strings.Contains(err.Error(), "providers.corp.endpoint_hosts") {
+		t.Errorf("the keys: %v", err)
+	}
+	if strings.Contains(err.Error(), "do-not-tell") {
+		t.Errorf("the error shows the client secret: %v", err)
+	}
+	if n := connections.Load(); n != 0 {
+		t.Errorf("%d connections were made", n)
+	}
+}
+
+// The address that answers with the issuer's certificate tells how near the issuer is.
+func TestReachIsThatOfTheIssuersAddress(t *testing.T) {
+	keys := setOf(t, members(t, rsaKey(t, 2048), map[string]any{"kid": "k"}))
+	var srv *httptest.Server
+	srv = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/k" {
+			_, _ = w.Write(keys)
+			return
+		}
+		issuer := "https://" + r.Host
+		_, _ = w.Write([]byte(`{"issuer":"` + issuer + `","authorization_endpoint":"` + issuer + `/a","token_endpoint":"` + issuer + `/t","jwks_uri":"` + srv.URL + `/k"}`))
+	}))
+	defer srv.Close()
+	address := srv.Listener.Addr().String()
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := New(Config{Name: "corp", Issuer: "https://example.com:" + port, ClientID: "web"}) // as the certificate names it
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	trusted := srv.Client().Transport.(*http.Transport).TLSClientConfig
+	p.out.open.TLSClientConfig, p.out.guarded.TLSClientConfig = trusted, trusted
+	p.out.open.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, network, address)
+	}
+	if _, err := p.Check(t.Context()); err != nil || zone(p.out.reach.Load()) != zoneLoopback {
+		t.Errorf("an issuer on this machine, with keys beside it: %v, reach %s", err, zone(p.out.reach.Load()))
+	}
+	// The same connection, to a proxy: where the issuer is, is not known.
+	p.out.proxy = func(*http.Request) (*url.URL, error) { return &url.URL{Scheme: "http", Host: address}, nil }
+	_, succeeded := p.out.observed(t.Context())
+	succeeded()
+	if reach := zone(p.out.reach.Load()); reach != zonePublic {
+		t.Errorf("behind a proxy: reach %s", reach)
+	}
+}
+
+// A proxy of the environment resolves names itself.
+func TestEndpointsBehindAProxy(t *testing.T) {
+	var asked atomic.Pointer[string]
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		text := r.Method + " " + r.Host
+		asked.Store(&text)
+		w.WriteHeader(http.StatusForbidden)
+	}))
+	defer proxy.Close()
+	p := faraway(t, farawayDocument)
+	p.out.proxy = func(*http.Request) (*url.URL, error) { return url.Parse(proxy.URL) }
+	if _, err := p.Check(t.Context()); err == nil {
+		t.Error("the proxy refused, and there are keys")
+	}
+	if got := asked.Load(); got == nil || *got != "CONNECT keys.example.com:443" {
+		t.Errorf("the proxy was asked for %v", got)
+	}
+	p = faraway(t, strings.Replace(farawayDocument, "keys.example.com", "10.0.0.5", 1))
+	p.out.proxy = func(*http.Request) (*url.URL, error) { return url.Parse(proxy.URL) }
+	if _, err := p.Check(t.Context()); err == nil || !strings.Contains(err.Error(), "jwks_uri: host \"10.0.0.5\" has the private address") {
+		t.Errorf("an address in the document: %v", err)
+	}
+}
