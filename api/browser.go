@@ -36,8 +36,19 @@ func (s *server) signIn(w http.ResponseWriter, r *http.Request) error {
 	if err := readMembers(w, r, member{"username", &username, true}, member{"password", &password, true}); err != nil {
 		return err
 	}
-	g, err := s.cfg.Sessions.SignIn(r.Context(), username, password, brokerRequest(r))
+	g, err := s.cfg.Sessions.SignIn(r.Context(), username, password, s.signInRequest(r))
 	return s.opened(w, g, err)
+}
+
+// signInRequest is brokerRequest with the refresh token of the cookie that came along: its
+// session ends with the sign-in. A cookie that came twice is ignored here, because nothing
+// shows which of the two is the browser's own.
+func (s *server) signInRequest(r *http.Request) broker.Request {
+	req := brokerRequest(r)
+	if token, err := s.cookie.read(r); err == nil {
+		req.RefreshToken = token
+	}
+	return req
 }
 
 // refresh is POST /auth/refresh/ {CSRF_token}. A session that is over clears the cookie; a

@@ -35,7 +35,7 @@ var _ Clients = (*broker.Broker)(nil)
 // Logins are the use cases of signing in through a provider. The broker implements it.
 type Logins interface {
 	Providers() []string
-	StartLogin(ctx context.Context, provider, redirectURI, returnTo string) (*broker.LoginStart, error)
+	StartLogin(ctx context.Context, provider, redirectURI, returnTo string, req broker.Request) (*broker.LoginStart, error)
 	CompleteLogin(ctx context.Context, cb broker.LoginCallback, req broker.Request) (g *broker.Grant, returnTo string, err error)
 	ExchangeTokens(ctx context.Context, provider string, tokens broker.UpstreamTokens, req broker.Request) (*broker.Grant, error)
 }

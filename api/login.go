@@ -27,7 +27,7 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) error {
 	} else if provider == "" {
 		provider = names[0]
 	}
-	start, err := s.cfg.Logins.StartLogin(r.Context(), provider, s.callbackURI(provider), returnTo)
+	start, err := s.cfg.Logins.StartLogin(r.Context(), provider, s.callbackURI(provider), returnTo, s.signInRequest(r))
 	if err != nil {
 		return err
 	}
@@ -53,7 +53,7 @@ func (s *server) callback(w http.ResponseWriter, r *http.Request) error {
 	grant, returnTo, err := s.cfg.Logins.CompleteLogin(r.Context(), broker.LoginCallback{
 		Provider: provider, Code: query.Get("code"), State: query.Get("state"), Issuer: query.Get("iss"),
 		Error: query.Get("error"), Cookie: cookie,
-	}, brokerRequest(r))
+	}, s.signInRequest(r))
 	if returnTo != "" {
 		s.logins.clear(w, suffix)
 	}
@@ -92,7 +92,7 @@ func (s *server) socialExchange(w http.ResponseWriter, r *http.Request) error {
 	} else if provider == "" {
 		return invalidBody("provider is missing: one of " + strings.Join(names, ", "))
 	}
-	g, err := s.cfg.Logins.ExchangeTokens(r.Context(), provider, tokens, brokerRequest(r))
+	g, err := s.cfg.Logins.ExchangeTokens(r.Context(), provider, tokens, s.signInRequest(r))
 	return s.opened(w, g, err)
 }
 

@@ -24,13 +24,14 @@ type fakeLogins struct {
 	got      broker.LoginCallback
 	provider string
 	tokens   broker.UpstreamTokens
+	req      broker.Request
 	fake     *fake
 }
 
 func (f *fakeLogins) Providers() []string { return f.names }
 
-func (f *fakeLogins) StartLogin(_ context.Context, provider, redirectURI, returnTo string) (*broker.LoginStart, error) {
-	f.provider, f.returnTo = provider, returnTo
+func (f *fakeLogins) StartLogin(_ context.Context, provider, redirectURI, returnTo string, req broker.Request) (*broker.LoginStart, error) {
+	f.provider, f.returnTo, f.req = provider, returnTo, req
 	return &broker.LoginStart{RedirectURL: "https://idp.test/authorize?redirect_uri=" + url.QueryEscape(redirectURI), CookieSuffix: "abc", CookieValue: "sealed"}, f.err
 }
 
@@ -43,8 +44,8 @@ func (f *fakeLogins) CompleteLogin(_ context.Context, cb broker.LoginCallback, _
 	return g, f.returnTo, err
 }
 
-func (f *fakeLogins) ExchangeTokens(_ context.Context, provider string, tokens broker.UpstreamTokens, _ broker.Request) (*broker.Grant, error) {
-	f.provider, f.tokens = provider, tokens
+func (f *fakeLogins) ExchangeTokens(_ context.Context, provider string, tokens broker.UpstreamTokens, req broker.Request) (*broker.Grant, error) {
+	f.provider, f.tokens, f.req = provider, tokens, req
 	if f.err != nil {
 		return nil, f.err
 	}
@@ -264,5 +265,23 @@ func TestSocialExchange(t *testing.T) {
 	}
 	if resp := post(`{"access_token": "a"}`); resp.StatusCode != http.StatusBadRequest {
 		t.Errorf("without an id token: %d", resp.StatusCode)
+	}
+}
+
+// TestASignInBringsItsCookie to the broker, which ends that session. One that came twice is
+// ignored.
+func TestASignInBringsItsCookie(t *testing.T) {
+	for sent, want := range map[string]string{cookie: "rt1.good", "a=b": "", cookie + "; " + cookie: ""} {
+		f, h := loginServer(t, "cognito")
+		for path, at := range map[string]*broker.Request{"/auth/sign-in/": &f.fake.req, "/auth/social-exchange/": &f.req} {
+			res := call(h, "POST", path, `{"username":"a","password":"b","id_token":"c"}`, "Cookie: "+sent)
+			if res.StatusCode != http.StatusOK || at.RefreshToken != want {
+				t.Errorf("%s with %q: %d, %q reached the broker", path, sent, res.StatusCode, at.RefreshToken)
+			}
+		}
+		f.req = broker.Request{}
+		if res := get(h, "/auth/login/", sent); res.StatusCode != http.StatusFound || f.req.RefreshToken != want {
+			t.Errorf("login with %q: %d, %q reached the broker", sent, res.StatusCode, f.req.RefreshToken)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"crypto/subtle"
 	"errors"
@@ -38,10 +39,11 @@ func (b *Broker) Providers() []string {
 	return names
 }
 
-// StartLogin begins the code flow with PKCE at a provider. The broker keeps nothing.
+// StartLogin begins the code flow with PKCE at a provider. The broker keeps nothing: the
+// sealed state also names the session of req's refresh token, which CompleteLogin ends.
 // returnTo was checked by the caller. Errors: CodeUnknownProvider, CodeUpstreamUnavailable,
 // CodeBusy.
-func (b *Broker) StartLogin(ctx context.Context, provider, redirectURI, returnTo string) (*LoginStart, error) {
+func (b *Broker) StartLogin(ctx context.Context, provider, redirectURI, returnTo string, req Request) (*LoginStart, error) {
 	p, ok := b.cfg.Providers[provider]
 	if !ok {
 		return nil, &Error{Code: CodeUnknownProvider, Message: "There is no such sign-in provider."}
@@ -49,6 +51,7 @@ func (b *Broker) StartLogin(ctx context.Context, provider, redirectURI, returnTo
 	state := loginState{
 		Provider: provider, RedirectURI: redirectURI, ReturnTo: returnTo,
 		State: randomText(), Nonce: randomText(), Verifier: randomText(),
+		Replaces: b.replaced(req),
 	}
 	to, err := atProvider(b, provider, func() (string, error) {
 		return p.AuthorizeURL(ctx, AuthorizeRequest{
@@ -91,7 +94,8 @@ func (b *Broker) CompleteLogin(ctx context.Context, cb LoginCallback, req Reques
 		b.audit(ctx, "login_failed", req, "provider", state.Provider, "refusal", string(refusal.Code))
 		return nil, state.ReturnTo, refusal
 	}
-	grant, err = b.openForIdentity(ctx, identity, onceKey{}, req)
+	old := cmp.Or(b.replaced(req), state.Replaces) // the cookie comes along where the provider is on the same site
+	grant, err = b.openForIdentity(ctx, identity, onceKey{}, old, req)
 	return grant, state.ReturnTo, err
 }
 
@@ -131,12 +135,12 @@ func (b *Broker) ExchangeTokens(ctx context.Context, provider string, tokens Ups
 		b.audit(ctx, "exchange_failed", req, "provider", provider, "refusal", string(refusal.Code))
 		return nil, refusal
 	}
-	return b.openForIdentity(ctx, identity, newOnceKey("id_token", identity.TokenHash, identity.ExpiresAt.Add(time.Hour)), req)
+	return b.openForIdentity(ctx, identity, newOnceKey("id_token", identity.TokenHash, identity.ExpiresAt.Add(time.Hour)), b.replaced(req), req)
 }
 
 // openForIdentity opens a session for the user that the account is linked to, made now if
 // there is none.
-func (b *Broker) openForIdentity(ctx context.Context, identity Identity, once onceKey, req Request) (*Grant, error) {
+func (b *Broker) openForIdentity(ctx context.Context, identity Identity, once onceKey, old *replacedSession, req Request) (*Grant, error) {
 	uid, linked, err := b.userOf(ctx, identity)
 	if err != nil {
 		return nil, b.internal(ctx, "linking the account", err)
@@ -152,7 +156,7 @@ func (b *Broker) openForIdentity(ctx context.Context, identity Identity, once on
 	if !identity.AuthTime.IsZero() {
 		open.AuthTime = identity.AuthTime.Unix()
 	}
-	return b.openSession(ctx, uid, open, once, req)
+	return b.openSession(ctx, uid, open, once, old, req)
 }
 
 // userOf returns the uid that the account is linked to by issuer and subject; a new

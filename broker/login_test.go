@@ -59,7 +59,7 @@ func federated(t *testing.T) (*harness, *fakeProvider) {
 
 func (h *harness) startLogin(t *testing.T, p *fakeProvider) (*broker.LoginStart, broker.LoginCallback) {
 	t.Helper()
-	login, err := h.StartLogin(t.Context(), "cognito", "https://broker.test/auth/callback/cognito/", "/app")
+	login, err := h.StartLogin(t.Context(), "cognito", "https://broker.test/auth/callback/cognito/", "/app", request)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,9 +184,11 @@ func TestAccountsLinkByIssuerAndSubjectAlone(t *testing.T) {
 // TestTheLoginStateFitsACookie whatever of the allowed characters return_to is made of.
 func TestTheLoginStateFitsACookie(t *testing.T) {
 	h, p := federated(t)
+	req := request
+	req.RefreshToken = h.signIn(t).RefreshToken
 	for _, char := range []string{"&", "<", `"`, "a"} {
 		returnTo := "/" + strings.Repeat(char, 511)
-		login, err := h.StartLogin(t.Context(), "cognito", "https://broker.test/auth/callback/cognito/", returnTo)
+		login, err := h.StartLogin(t.Context(), "cognito", "https://broker.test/auth/callback/cognito/", returnTo, req)
 		if err != nil {
 			t.Fatal(err)
 		}

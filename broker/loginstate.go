@@ -30,6 +30,8 @@ type loginState struct {
 	Nonce       string `json:"nonce"`
 	Verifier    string `json:"verifier"`
 	ReturnTo    string `json:"return_to"`
+	// Replaces is the session that the browser had when the login began.
+	Replaces *replacedSession `json:"replaces,omitempty"`
 }
 
 // loginAAD binds a sealed state to its purpose and its expiry.

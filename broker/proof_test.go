@@ -45,14 +45,14 @@ func TestAProviderThatHangsHoldsAHandfulOfLogins(t *testing.T) {
 		<-stuck.entered
 	}
 	wantCode(t, exchange("stuck"), broker.CodeBusy)
-	_, err := h.StartLogin(t.Context(), "stuck", "https://broker.test/cb/", "/")
+	_, err := h.StartLogin(t.Context(), "stuck", "https://broker.test/cb/", "/", request)
 	wantCode(t, err, broker.CodeBusy)
 	if err := exchange("other"); err != nil {
 		t.Errorf("another provider's login: %v", err)
 	}
 	close(stuck.release)
 	all.Wait()
-	if _, err := h.StartLogin(t.Context(), "stuck", "https://broker.test/cb/", "/"); err != nil {
+	if _, err := h.StartLogin(t.Context(), "stuck", "https://broker.test/cb/", "/", request); err != nil {
 		t.Errorf("afterwards: %v", err)
 	}
 }

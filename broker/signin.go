@@ -28,7 +28,7 @@ func (b *Broker) SignIn(ctx context.Context, username, password string, req Requ
 	return b.openSession(ctx, user.UID, session.Open{
 		ACR: acrPassword, AMR: []string{amrPassword}, UpstreamIssuer: LocalIssuer, UpstreamSubject: username,
 		ByPassword: true, PasswordSerial: user.PasswordSerial,
-	}, onceKey{}, req)
+	}, onceKey{}, b.replaced(req), req)
 }
 
 // noName is what the throttle has for an empty user name, which to it is no account: all
@@ -108,7 +108,8 @@ func (b *Broker) rehash(ctx context.Context, user *session.User, password string
 
 // openSession makes a browser session for a user who has proved who they are, by open's
 // acr, amr and profile; with once, in exchange for something that is good for one session.
-func (b *Broker) openSession(ctx context.Context, uid string, open session.Open, once onceKey, req Request) (*Grant, error) {
+// It then ends the browser's old session, where there is one.
+func (b *Broker) openSession(ctx context.Context, uid string, open session.Open, once onceKey, old *replacedSession, req Request) (*Grant, error) {
 	owner, ok := parseID(uid)
 	if !ok {
 		return nil, &Error{Code: CodeInternal, Message: "Something went wrong inside.", Err: session.ErrRecord}
@@ -136,5 +137,6 @@ func (b *Broker) openSession(ctx context.Context, uid string, open session.Open,
 		return nil, &Error{Code: CodeInvalidCredentials, Message: "Unknown user or wrong password."}
 	}
 	b.audit(ctx, "sign_in", req, append([]any{"uid", uid, "sid", sid, "client", open.ClientID, "acr", open.ACR}, account...)...)
+	b.endReplaced(ctx, old, sid, req)
 	return b.grant(ctx, result.effects, token, csrfToken(b.cfg.Secrets, result.effects.Session.SID))
 }

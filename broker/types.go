@@ -10,6 +10,9 @@ type Request struct {
 	UserAgent string
 	// ID is the request id for the audit lines.
 	ID string
+	// RefreshToken is that of the cookie which came with a sign-in, or empty. Its session, of
+	// any user, ends once the new one is on disk.
+	RefreshToken string
 	// Operator is who asks through the operators' surface ("uid 0", "token"), and Note their
 	// words; both for the audit lines alone.
 	Operator, Note string
