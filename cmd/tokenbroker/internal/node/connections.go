@@ -2,10 +2,12 @@ package node
 
 import (
 	"container/list"
+	"errors"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"sync"
 	"time"
 )
@@ -28,8 +30,10 @@ type connections struct {
 	idle   list.List // of *connection in http.StateIdle, longest idle first
 	turns  uint64
 	closed bool
-	counts connectionCounts
-	warned time.Time
+	// drained is when a drain takes no more from the kernel's queue; zero without a drain.
+	drained time.Time
+	counts  connectionCounts
+	warned  time.Time
 }
 
 // connectionLimits bounds one listener.
@@ -72,18 +76,26 @@ func newConnections(l net.Listener, limits connectionLimits, logger *slog.Logger
 	return c
 }
 
-// Accept implements [net.Listener].
+// Accept implements [net.Listener]. During a drain it takes what is in the kernel's queue, and
+// then closes the listener and returns [net.ErrClosed].
 func (c *connections) Accept() (net.Conn, error) {
 	for {
 		c.awaitRoom()
+		draining, more := c.nextQueued()
+		if draining && !more {
+			return nil, errors.Join(net.ErrClosed, c.Close())
+		}
 		conn, err := c.Listener.Accept()
-		if err != nil {
-			return nil, err
-		}
-		if c.admit(conn) {
+		switch {
+		case err == nil && c.admit(conn):
 			return conn, nil
+		case err == nil:
+			_ = conn.Close()
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			return nil, err
+		case draining:
+			return nil, errors.Join(net.ErrClosed, c.Close())
 		}
-		_ = conn.Close()
 	}
 }
 
@@ -96,11 +108,11 @@ func (c *connections) Close() error {
 	return c.Listener.Close()
 }
 
-// awaitRoom waits until a connection can be admitted, or the listener is closed.
+// awaitRoom waits until a connection can be admitted, or the listener is closed or drained.
 func (c *connections) awaitRoom() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for !c.closed && len(c.open) >= c.limits.total && (len(c.open) > c.limits.total || c.fresh.Len()+c.idle.Len() == 0) {
+	for !c.closed && c.drained.IsZero() && c.full() {
 		c.room.Wait()
 	}
 }
@@ -232,6 +244,11 @@ func (c *connections) stats() connectionCounts {
 }
 
 // What follows is called with mu held.
+
+// full reports whether there is no room for a connection, and none that could be closed for it.
+func (c *connections) full() bool {
+	return len(c.open) >= c.limits.total && (len(c.open) > c.limits.total || c.fresh.Len()+c.idle.Len() == 0)
+}
 
 func (c *connections) wait(k *connection, in *list.List) {
 	c.turns++

@@ -1,9 +1,16 @@
 package node_test
 
 import (
+	"bufio"
+	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -141,4 +148,102 @@ func post(path string, length int, lines ...string) string {
 		"POST " + path + " HTTP/1.1", "Host: 127.0.0.1", "Content-Type: application/json", fmt.Sprint("Content-Length: ", length),
 	}, lines...)
 	return strings.Join(lines, "\r\n") + "\r\n\r\n"
+}
+
+// TestAStopAnswersEveryConnectionItAccepted: clients that open a connection for each request
+// meet a stop. None may be closed without an answer; what was still in the kernel's queue when
+// the listener closed is refused or reset.
+func TestAStopAnswersEveryConnectionItAccepted(t *testing.T) {
+	stops, clients := 20, 24
+	if testing.Short() {
+		stops = 4
+	}
+	var answered, dropped, refused atomic.Int64
+	for range stops {
+		l := newFaultLab(t, nil)
+		public := l.listeners()["public"]
+		var all sync.WaitGroup
+		underWay := make(chan struct{}, clients)
+		for range clients {
+			all.Go(func() {
+				for n := 0; ; n++ {
+					conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(t.Context(), public.network, public.addr)
+					if err != nil {
+						return // the listener is closed
+					}
+					c := &rawConn{Conn: conn, r: bufio.NewReader(conn)}
+					c.send("GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+					resp, err := http.ReadResponse(c.r, nil)
+					_ = conn.Close()
+					switch {
+					case err == nil && resp.StatusCode == http.StatusOK:
+						answered.Add(1)
+					case errors.Is(err, syscall.ECONNRESET):
+						refused.Add(1)
+						return
+					default:
+						dropped.Add(1)
+						t.Errorf("closed without an answer: %v", err)
+						return
+					}
+					if n == 3 {
+						underWay <- struct{}{}
+					}
+				}
+			})
+		}
+		for range clients {
+			<-underWay
+		}
+		l.stopped()
+		all.Wait()
+	}
+	t.Logf("%d stops: %d answered, %d closed without an answer, %d reset in the kernel's queue", stops, answered.Load(), dropped.Load(), refused.Load())
+}
+
+// TestAStopEndsKeptConnections: a client that keeps its connection and asks while the broker
+// stops is answered and told to close.
+func TestAStopEndsKeptConnections(t *testing.T) {
+	l := newFaultLab(t, nil)
+	public := l.listeners()["public"]
+	const body = `{"username": "ada", "password": "lovelace"}`
+	slow, kept := public.dial(t), public.dial(t)
+	const get = "GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+	kept.send(get)
+	answered := func() (told bool) {
+		t.Helper()
+		resp, err := http.ReadResponse(kept.r, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.StatusCode != http.StatusOK {
+			t.Errorf("%d %v", resp.StatusCode, err)
+		}
+		return resp.Close
+	}
+	if answered() {
+		t.Error("the connection ends before the stop")
+	}
+	slow.accepted(t, "/auth/sign-in/", len(body)) // holds the stop
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		l.stopped()
+	}()
+	for { // until the listener is closed
+		conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(t.Context(), public.network, public.addr)
+		if err != nil {
+			break
+		}
+		_ = conn.Close()
+	}
+	kept.send(get)
+	if !answered() {
+		t.Error("the answer does not ask to close")
+	}
+	slow.send(body)
+	if status, _, _, err := slow.reply(10 * time.Second); status != http.StatusOK && status != http.StatusServiceUnavailable {
+		t.Errorf("the request in progress: %d %v", status, err)
+	}
+	<-ended
 }

@@ -59,25 +59,29 @@ func (s *httpServer) serve(handler http.Handler, certificate certificate, connCo
 	s.done = make(chan struct{})
 	go func() {
 		defer close(s.done)
-		if err := serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+		err := serve(s.listener)
+		if drained := errors.Is(err, net.ErrClosed) && s.listener.draining(); !drained && !errors.Is(err, http.ErrServerClosed) {
 			s.failed(err)
 		}
 	}()
 }
 
-// shutdown takes no new connection, answers what was accepted and waits for the goroutine.
+// shutdown takes no new connection but those in the kernel's queue, answers what was accepted
+// and waits for the goroutine.
 // A client that is still sending after lingerTimeout is cut off: it was not accepted. Nor is
 // any waited for beyond answerTimeout.
 func (s *httpServer) shutdown(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	defer time.AfterFunc(lingerTimeout, s.listener.cut).Stop()
+	s.listener.drain()
+	<-s.done
+	s.listener.settle(ctx)
 	err := s.server.Shutdown(ctx)
 	if errors.Is(err, context.DeadlineExceeded) {
 		s.logger.Warn("a stop cuts off requests that were accepted", "listener", s.addr(), "connections", s.listener.answering())
 		err = s.server.Close()
 	}
-	<-s.done
 	return err
 }
 

@@ -32,8 +32,9 @@ func (c *connections) observe(next http.Handler) http.Handler {
 		} else {
 			r.Body = &arrivingBody{ReadCloser: r.Body, arrived: func() { c.arrived(conn) }}
 		}
+		c.closeWhenDraining(w)
 		if r.ProtoMajor == 1 {
-			w = closingWriter{w}
+			w = closingWriter{w, c}
 		}
 		next.ServeHTTP(w, r)
 	})
@@ -56,9 +57,13 @@ func (b *arrivingBody) Read(p []byte) (int, error) {
 // closingWriter ends a connection with the answer that a body is too large. Otherwise the
 // server would read on, before that answer is sent and after it, to keep the connection:
 // behind a wrapped writer [http.MaxBytesReader] cannot prevent it.
-type closingWriter struct{ http.ResponseWriter }
+type closingWriter struct {
+	http.ResponseWriter
+	connections *connections
+}
 
 func (w closingWriter) WriteHeader(status int) {
+	w.connections.closeWhenDraining(w)
 	if status == http.StatusRequestEntityTooLarge {
 		w.Header().Set("Connection", "close")
 		_ = http.NewResponseController(w.ResponseWriter).SetReadDeadline(time.Now())

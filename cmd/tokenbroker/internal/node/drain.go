@@ -1,0 +1,88 @@
+package node
+
+import (
+	"context"
+	"net/http"
+	"time"
+)
+
+const (
+	// queuedWait is how long a drain waits for the next connection in the kernel's queue, and
+	// queuedMost how long it takes such connections at all.
+	queuedWait = 20 * time.Millisecond
+	queuedMost = 500 * time.Millisecond
+	// settleLeast is how long a drain lasts at least: clients that keep their connections, and
+	// sent a request when it began, get their answer.
+	settleLeast = 100 * time.Millisecond
+	settleEvery = 5 * time.Millisecond
+)
+
+// drain ends the accepting of connections: those in the kernel's queue are still taken, and
+// then the listener is closed.
+func (c *connections) drain() {
+	c.mu.Lock()
+	c.drained = time.Now().Add(queuedMost)
+	c.room.Broadcast()
+	c.mu.Unlock()
+	if !c.acceptUntil(time.Now()) { // wakes an Accept that waits
+		_ = c.Close()
+	}
+}
+
+// acceptUntil bounds Accept. It reports false where the listener cannot be bounded.
+func (c *connections) acceptUntil(t time.Time) bool {
+	l, ok := c.Listener.(interface{ SetDeadline(t time.Time) error })
+	return ok && l.SetDeadline(t) == nil
+}
+
+// nextQueued reports whether the listener is being drained and, if so, whether Accept is to
+// take one more connection from the kernel's queue; it bounds that Accept then.
+func (c *connections) nextQueued() (draining, more bool) {
+	c.mu.Lock()
+	until, full := c.drained, c.full()
+	c.mu.Unlock()
+	if until.IsZero() {
+		return false, true
+	}
+	now := time.Now()
+	return true, !full && now.Before(until) && c.acceptUntil(now.Add(queuedWait))
+}
+
+func (c *connections) draining() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.drained.IsZero()
+}
+
+// settle waits, after drain, until every accepted connection has had its answer or was cut
+// off, or ctx ends. net/http must not be told to shut down before: it closes a connection
+// without an answer when it has just read the request.
+func (c *connections) settle(ctx context.Context) {
+	tick := time.NewTicker(settleEvery)
+	defer tick.Stop()
+	least := time.After(settleLeast)
+	for lasted := false; !lasted || c.busy(); {
+		select {
+		case <-ctx.Done():
+			return
+		case <-least:
+			lasted = true
+		case <-tick.C:
+		}
+	}
+}
+
+// busy reports whether a connection is new or has a request in progress.
+func (c *connections) busy() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.open) > c.idle.Len()
+}
+
+// closeWhenDraining asks the client for no further request on this connection. HTTP/2
+// connections say so by GOAWAY.
+func (c *connections) closeWhenDraining(w http.ResponseWriter) {
+	if c.draining() {
+		w.Header().Set("Connection", "close")
+	}
+}
