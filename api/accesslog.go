@@ -45,26 +45,37 @@ func (w *recorder) Flush() {
 	}
 }
 
+// surface is what [observed] needs to know of a handler.
+type surface struct {
+	logger *slog.Logger
+	// observe may be nil.
+	observe func(route, method string, status int, d time.Duration)
+	// https is set where every browser reaches the surface over TLS.
+	https bool
+	// trusts reports whether a request's X-Request-Id comes from a trusted sender.
+	trusts func(*http.Request) bool
+}
+
 // observed is the outermost layer: request id, security headers, recovery, one log line and
 // one observation for each request. It logs the route's pattern, never the path or the
 // query, and neither headers nor bodies.
-func observed(next http.Handler, logger *slog.Logger, observe func(route, method string, status int, d time.Duration)) http.Handler {
+func observed(next http.Handler, s surface) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		w := &recorder{ResponseWriter: rw}
-		r, x := begin(r)
+		r, x := begin(r, s.trusts(r))
 		h := w.Header()
 		h.Set("X-Request-Id", x.id)
-		secure(h)
+		secure(h, s.https)
 
 		done := func() {
 			d := time.Since(start)
 			if w.status == 0 {
 				w.status = http.StatusOK
 			}
-			logExchange(r, w, x, d, logger)
-			if observe != nil {
-				observe(x.route, knownMethod(r.Method), w.status, d)
+			logExchange(r, w, x, d, s.logger)
+			if s.observe != nil {
+				s.observe(x.route, knownMethod(r.Method), w.status, d)
 			}
 		}
 		defer func() {
@@ -75,7 +86,7 @@ func observed(next http.Handler, logger *slog.Logger, observe func(route, method
 				done()
 				panic(p)
 			default:
-				logger.LogAttrs(r.Context(), slog.LevelError, "panic in a handler",
+				s.logger.LogAttrs(r.Context(), slog.LevelError, "panic in a handler",
 					slog.String("request_id", x.id), slog.String("route", x.route),
 					slog.String("panic", panicText(p)), slog.String("stack", string(debug.Stack())))
 				if w.status != 0 { // too late for another answer: the caller must not take it for whole
@@ -131,8 +142,16 @@ func knownMethod(m string) string {
 	return "other"
 }
 
+// hsts keeps browsers on https for a year after their last visit (RFC 6797), long enough for
+// users who come back rarely. It leaves out includeSubDomains: hosts below the broker's are not
+// its own.
+const hsts = "max-age=31536000"
+
 // secure sets the headers that every answer carries: nothing here is a page.
-func secure(h http.Header) {
+func secure(h http.Header, https bool) {
+	if https {
+		h.Set("Strict-Transport-Security", hsts)
+	}
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
 	h.Set("Referrer-Policy", "no-referrer")

@@ -96,7 +96,7 @@ func NewAdmin(cfg AdminConfig) http.Handler {
 	}
 	a.unmatched = a.serve(adminRoute{pattern: "unmatched"})
 	a.mux.Handle("/", a.unmatched)
-	return observed(a, cfg.Logger, cfg.Observe)
+	return observed(a, surface{logger: cfg.Logger, observe: cfg.Observe, trusts: func(r *http.Request) bool { return operatorOf(r) != "" }})
 }
 
 // routes are the paths, without a trailing slash: [observed] has cut it off.

@@ -102,7 +102,7 @@ func TestAdminEndpoints(t *testing.T) {
 			if location := res.Header.Get("Location"); (op.status == 201) != (location == "/admin/v1/users/u1") {
 				t.Errorf("location %q", location)
 			}
-			want := broker.Request{Operator: "token", Note: op.note, ID: "id-1", Addr: "192.0.2.1", UserAgent: "curl"}
+			want := broker.Request{Operator: "token", Note: op.note, ID: res.Header.Get("X-Request-Id"), Addr: "192.0.2.1", UserAgent: "curl"}
 			if op.method == "GET" {
 				want = broker.Request{}
 			}

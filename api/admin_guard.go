@@ -23,10 +23,16 @@ func WithOperator(ctx context.Context, name string) context.Context {
 	return context.WithValue(ctx, operatorKey{}, name)
 }
 
+// operatorOf is the operator that [WithOperator] named, or "".
+func operatorOf(r *http.Request) string {
+	operator, _ := r.Context().Value(operatorKey{}).(string)
+	return operator
+}
+
 // admit is the guard: Host, Origin, bearer token. It returns who asks, which is nobody on
 // an open path of the TCP listener.
 func (a *admin) admit(r *http.Request, route adminRoute) (operator string, err error) {
-	operator, _ = r.Context().Value(operatorKey{}).(string)
+	operator = operatorOf(r)
 	if operator == "" && !a.hosts[hostOf(r)] {
 		return "", &broker.Error{Code: CodeUnknownHost, Message: "this listener does not answer to that host"}
 	}

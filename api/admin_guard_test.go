@@ -173,8 +173,8 @@ type auditLine struct {
 }
 
 func TestAdminAudit(t *testing.T) {
-	call := auditLine{Msg: "audit", Event: "admin_call", Addr: "192.0.2.1", Operator: "token", RequestID: "id-1"}
-	refused := auditLine{Msg: "audit", Event: "admin_refused", Addr: "192.0.2.1", RequestID: "id-1"}
+	call := auditLine{Msg: "audit", Event: "admin_call", Addr: "192.0.2.1", Operator: "token"}
+	refused := auditLine{Msg: "audit", Event: "admin_refused", Addr: "192.0.2.1"}
 	line := func(l auditLine, method, route string, status int, code string) *auditLine {
 		l.Method, l.Route, l.Status, l.Code = method, route, status, code
 		return &l
@@ -211,7 +211,7 @@ func TestAdminAudit(t *testing.T) {
 			h := newAdmin(f, func(c *api.AdminConfig) {
 				c.Logger = slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 			})
-			callAdmin(t, h, tt.method, tt.path, "", append(tt.headers, "X-Request-Id: id-1")...)
+			id := callAdmin(t, h, tt.method, tt.path, "", tt.headers...).Header.Get("X-Request-Id")
 			if strings.Contains(log.String(), "secret") || strings.Contains(log.String(), adminToken) {
 				t.Errorf("the log tells too much:\n%s", &log)
 			}
@@ -238,10 +238,23 @@ func TestAdminAudit(t *testing.T) {
 				}
 				return
 			}
-			if len(got) != 1 || got[0] != *tt.want {
-				t.Errorf("audited %+v\nwant     %+v", got, *tt.want)
+			want := *tt.want
+			want.RequestID = id
+			if len(got) != 1 || got[0] != want {
+				t.Errorf("audited %+v\nwant     %+v", got, want)
 			}
 		})
+	}
+}
+
+// The unix socket knows its peer; a peer of the TCP listener could take another call's id.
+func TestAdminRequestIDIsTheOperatorsOnTheSocket(t *testing.T) {
+	for operator, taken := range map[string]bool{"": false, "uid 0": true} {
+		r := adminRequest(t, "GET", "/livez", "", "X-Request-Id: id-1")
+		res := serve(newAdmin(&fakeOperators{}), r.WithContext(api.WithOperator(t.Context(), operator)))
+		if id := res.Header.Get("X-Request-Id"); id == "" || (id == "id-1") != taken {
+			t.Errorf("operator %q: id %q, taken: want %v", operator, id, taken)
+		}
 	}
 }
 

@@ -14,7 +14,8 @@ import (
 type logOffAnswer struct {
 	// LogoutURL ends the session at the provider, too, where the login came from one.
 	LogoutURL string `json:"logout_url,omitempty"`
-	// What the services say, where the caller asked to wait for it.
+	// How many services have applied it, where the caller asked to wait for it. Names of
+	// services are only for operators.
 	*broker.ReceiptSummary
 }
 
@@ -94,7 +95,7 @@ func (s *server) logOff(w http.ResponseWriter, r *http.Request) error {
 	var answer logOffAnswer
 	if token != "" || len(duplicates) > 0 {
 		res, err := s.cfg.Sessions.LogOff(r.Context(), token, csrf, req, duplicates...)
-		answer = logOffAnswer{res.LogoutURL, res.Receipts}
+		answer = logOffAnswer{res.LogoutURL, withoutNames(res.Receipts)}
 		switch {
 		case err != nil && !ends(r, err):
 			return err
@@ -104,6 +105,15 @@ func (s *server) logOff(w http.ResponseWriter, r *http.Request) error {
 	}
 	s.cookie.clear(w)
 	return writeJSON(w, status, answer)
+}
+
+func withoutNames(receipts *broker.ReceiptSummary) *broker.ReceiptSummary {
+	if receipts == nil {
+		return nil
+	}
+	numbers := *receipts
+	numbers.Laggards = nil
+	return &numbers
 }
 
 // csrf admits a refresh or a log-off and returns its CSRF token: the body's CSRF_token, or

@@ -88,7 +88,8 @@ type Config struct {
 	// InsecureCookies leaves out Secure and the name's prefix, for plain HTTP in
 	// development. It MUST NOT be set where users sign in from another machine.
 	InsecureCookies bool
-	// TrustedProxies are the addresses or CIDRs whose X-Forwarded-For is believed: none by default.
+	// TrustedProxies are the addresses or CIDRs whose X-Forwarded-For and X-Request-Id are
+	// believed: none by default.
 	TrustedProxies []string
 	// MaxTokenLifetime is the discovery member access_token_max_lifetime, at least a second, and
 	// Algorithms are those of the published access keys. Both are asked for each discovery

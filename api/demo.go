@@ -76,6 +76,7 @@ func (s *server) demoPage(sampleURL string) (endpoint, error) {
 		"; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 	return func(w http.ResponseWriter, _ *http.Request) error {
 		w.Header().Set("Content-Security-Policy", policy)
+		w.Header().Set("Cross-Origin-Opener-Policy", "same-origin")
 		w.Header().Set("Cache-Control", "no-store")
 		writeBody(w, http.StatusOK, "text/html; charset=utf-8", body.Bytes())
 		return nil

@@ -25,9 +25,14 @@ type exchange struct {
 
 type exchangeKey struct{}
 
-// begin copies r with a new exchange in its context and without the path's trailing slash.
-func begin(r *http.Request) (*http.Request, *exchange) {
-	x := &exchange{id: requestID(r.Header.Values("X-Request-Id")), route: "unmatched"}
+// begin copies r with a new exchange in its context and without the path's trailing slash. Its
+// id is the sender's only if that is trusted: others could give their requests the id of
+// somebody else's in the audit log.
+func begin(r *http.Request, trusted bool) (*http.Request, *exchange) {
+	x := &exchange{id: rand.Text(), route: "unmatched"}
+	if sent := r.Header.Values("X-Request-Id"); trusted && len(sent) == 1 && validRequestID(sent[0]) {
+		x.id = sent[0]
+	}
 	r = r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x))
 	// By the escaped path: a name that ends in %2F keeps its end.
 	if p := r.URL.EscapedPath(); len(p) > 1 && strings.HasSuffix(p, "/") {
@@ -46,12 +51,8 @@ func exchangeOf(r *http.Request) *exchange {
 	return &exchange{}
 }
 
-// requestID takes the caller's id when it is a sane one and makes one otherwise.
-func requestID(sent []string) string {
-	if len(sent) == 1 && len(sent[0]) > 0 && len(sent[0]) <= 64 && strings.IndexFunc(sent[0], notInID) < 0 {
-		return sent[0]
-	}
-	return rand.Text()
+func validRequestID(id string) bool {
+	return len(id) > 0 && len(id) <= 64 && strings.IndexFunc(id, notInID) < 0
 }
 
 func notInID(c rune) bool {

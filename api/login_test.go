@@ -99,6 +99,9 @@ func TestLoginLetsTheUserChoose(t *testing.T) {
 	if resp.StatusCode != http.StatusOK || !strings.Contains(string(body), "provider=google&amp;return_to=%2Fapp") {
 		t.Errorf("%d %s", resp.StatusCode, body)
 	}
+	if coop := resp.Header.Get("Cross-Origin-Opener-Policy"); coop != "same-origin" {
+		t.Errorf("opener policy %q", coop)
+	}
 	if csp := resp.Header.Get("Content-Security-Policy"); !strings.Contains(csp, "default-src 'none'; style-src 'sha256-") {
 		t.Errorf("policy %q", csp)
 	}

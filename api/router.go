@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/gin-gonic/gin"
@@ -57,11 +58,16 @@ func New(cfg Config) (*Public, error) {
 	}
 	s := &server{cfg: cfg, cookie: newRefreshCookie(cfg.CookieName, cfg.CookiePath, !cfg.InsecureCookies), logins: newLoginCookies(!cfg.InsecureCookies)}
 	s.allowed.Store(&allowed)
+	trusted, err := newProxies(cfg.TrustedProxies)
+	if err != nil {
+		return nil, fmt.Errorf("configuring the HTTP surface: reading the trusted proxies: %w", err)
+	}
 	router, err := s.routes()
 	if err != nil {
 		return nil, fmt.Errorf("configuring the HTTP surface: %w", err)
 	}
-	return &Public{Handler: observed(s.cors(router), cfg.Logger, cfg.Observe), server: s}, nil
+	outer := surface{logger: cfg.Logger, observe: cfg.Observe, https: strings.HasPrefix(strings.ToLower(cfg.Issuer), "https:"), trusts: trusted.sent}
+	return &Public{Handler: observed(s.cors(router), outer), server: s}, nil
 }
 
 func (s *server) origins() origins { return *s.allowed.Load() }

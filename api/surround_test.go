@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"sort"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -69,8 +70,69 @@ func TestCORS(t *testing.T) {
 	})
 }
 
+// trustClient makes a trusted proxy of the tests' client.
+func trustClient(c *api.Config) { c.TrustedProxies = []string{"192.0.2.1"} }
+
+// Anybody else could give their requests the id of another's in the log.
+func TestRequestIDsOfTrustedProxiesOnly(t *testing.T) {
+	for _, tt := range []struct {
+		proxies []string
+		peer    string
+		taken   bool
+	}{
+		{nil, "192.0.2.1:1234", false},
+		{[]string{"192.0.2.1"}, "192.0.2.1:1234", true},
+		{[]string{"192.0.2.0/24"}, "192.0.2.200:1", true},
+		{[]string{"192.0.2.1"}, "192.0.2.2:1234", false},
+		{[]string{"192.0.2.1"}, "[::ffff:192.0.2.1]:1234", true},
+		{[]string{"fd00::/16"}, "[fd00::5]:1234", true},
+		{[]string{"fe80::/16"}, "[fe80::5%eth0]:1234", true},
+		{[]string{"fd00::/16"}, "[fe80::5]:1234", false},
+		{[]string{"192.0.2.1"}, "@", false},
+	} {
+		r := httptest.NewRequest("GET", own+"/livez", nil)
+		r.RemoteAddr = tt.peer
+		r.Header.Set("X-Request-Id", "id-1")
+		r.Header.Set("X-Forwarded-For", "192.0.2.1")
+		res := serve(newAPI(t, &fake{}, func(c *api.Config) { c.TrustedProxies = tt.proxies }), r)
+		if id := res.Header.Get("X-Request-Id"); id == "" || (id == "id-1") != tt.taken {
+			t.Errorf("%s by %v: id %q, taken: want %v", tt.peer, tt.proxies, id, tt.taken)
+		}
+	}
+	r := httptest.NewRequest("GET", own+"/livez", nil)
+	r.RemoteAddr = "192.0.2.1:1234"
+	r.Header["X-Request-Id"] = []string{"id-1", "id-2"}
+	if id := serve(newAPI(t, &fake{}, trustClient), r).Header.Get("X-Request-Id"); id == "id-1" || id == "id-2" {
+		t.Errorf("two ids: %q was taken", id)
+	}
+}
+
+func TestStrictTransportSecurity(t *testing.T) {
+	answers := map[string]func(h http.Handler) *http.Response{
+		"200": func(h http.Handler) *http.Response { return call(h, "GET", "/livez", "") },
+		"404": func(h http.Handler) *http.Response { return call(h, "GET", "/nothing", "") },
+		"405": func(h http.Handler) *http.Response { return call(h, "GET", "/auth/sign-in", "") },
+		"415": func(h http.Handler) *http.Response { return call(h, "POST", "/auth/sign-in", "", "Content-Type: ") },
+		"403": func(h http.Handler) *http.Response {
+			return call(h, "OPTIONS", "/auth/refresh", "", "Origin: null", "Access-Control-Request-Method: POST")
+		},
+		"500": func(h http.Handler) *http.Response {
+			return call(h, "POST", "/auth/sign-in", `{"username":"a","password":"b"}`)
+		},
+	}
+	for issuer, want := range map[string]string{"https://auth.example.com": "max-age=31536000", own: ""} {
+		h := newAPI(t, &fake{panics: "a panic"}, func(c *api.Config) { c.Issuer, c.Origins = issuer, nil })
+		for status, ask := range answers {
+			res := ask(h)
+			if got := res.Header.Get("Strict-Transport-Security"); got != want || strconv.Itoa(res.StatusCode) != status {
+				t.Errorf("%s: %d with %q, want %s with %q", issuer, res.StatusCode, got, status, want)
+			}
+		}
+	}
+}
+
 func TestRequestIDAndSecurityHeaders(t *testing.T) {
-	h := newAPI(t, &fake{})
+	h := newAPI(t, &fake{}, trustClient)
 	for sent, keep := range map[string]bool{
 		"abc-1.2_3": true, strings.Repeat("a", 64): true, strings.Repeat("a", 65): false, "a b": false, "ä": false, "a\nb": false, "": false,
 	} {
@@ -88,7 +150,7 @@ func TestLogHoldsNoSecretAndObserveNoPath(t *testing.T) {
 	var log bytes.Buffer
 	var seen []string
 	f := &fake{err: &broker.Error{Code: broker.CodeInternal, Err: errors.New("the cause")}}
-	h := newAPI(t, f, func(c *api.Config) {
+	h := newAPI(t, f, trustClient, func(c *api.Config) {
 		c.Logger = slog.New(slog.NewJSONHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		c.Observe = func(route, method string, status int, _ time.Duration) {
 			seen = append(seen, fmt.Sprintf("%s %s %d", method, route, status))

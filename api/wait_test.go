@@ -19,7 +19,10 @@ var badWaits = []string{"", "2", "0s", "-1s", "10.001s", "1h", "soon", "2s&wait=
 func TestLogOffWaits(t *testing.T) {
 	f := &fake{logOff: broker.LogOffResult{Ended: true, Broadcast: true, LogoutURL: "https://idp.example/out", Receipts: &services}}
 	wantJSON(t, call(newAPI(t, f), "POST", "/auth/logoff/?wait=1.5s", `{"CSRF_token":"c"}`, "Cookie: "+cookie), 200,
-		`{"logout_url":"https://idp.example/out",`+servicesJSON+`}`)
+		`{"logout_url":"https://idp.example/out","applied":1,"of":2,"slowest_ms":6}`)
+	if len(services.Laggards) != 1 {
+		t.Error("the broker's own summary was changed")
+	}
 	if f.req.Wait != 1500*time.Millisecond {
 		t.Errorf("waits %s", f.req.Wait)
 	}

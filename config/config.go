@@ -18,7 +18,7 @@ type Config struct {
 	DataDir        string              `yaml:"data_dir" doc:"Required. Directory of the store and of the keys that the broker makes itself."`
 	Listen         string              `yaml:"listen" default:"127.0.0.1:8080" doc:"Address of the public listener, host:port."`
 	TLS            TLS                 `yaml:"tls"`
-	TrustedProxies []string            `yaml:"trusted_proxies" doc:"Addresses or CIDRs of the proxies whose X-Forwarded-For is believed."`
+	TrustedProxies []string            `yaml:"trusted_proxies" doc:"Addresses or CIDRs of the proxies whose X-Forwarded-For and X-Request-Id are believed."`
 	Connections    Connections         `yaml:"connections"`
 	Origins        []string            `yaml:"origins" doc:"Origins of the SPAs, each on the same site as public_url. The broker's own is always allowed."`
 	Cookie         Cookie              `yaml:"cookie"`

@@ -94,6 +94,7 @@ func startAudited(t *testing.T, log *syncBuffer, dir string) *node.Node {
 		Audience: []string{"demo-api"}, BrowserClient: "spa",
 		Clients:         []broker.Client{{ID: "spa"}, {ID: "svc", Secret: auditClientSecret}},
 		Policy:          session.Policy{AccessLife: time.Minute, Idle: time.Hour, Absolute: time.Hour},
+		TrustedProxies:  []string{"127.0.0.1"}, // whose request ids are taken
 		InsecureCookies: true, Logger: logging.New(log, logging.Config{Level: level, Format: logging.FormatJSON}),
 		Fatal: func(err error) { panic(err) },
 	})

@@ -31,7 +31,7 @@ func TestSIGTERMLosesNothingAccepted(t *testing.T) {
 		t.Fatal(errs.String())
 	}
 	args := []string{"serve", "--config", config, "--listen", "127.0.0.1:" + ports[0], "--log-format", "json",
-		"--set", "admin.listen=", "--set", "nats.listen=127.0.0.1:" + ports[1]}
+		"--set", "admin.listen=", "--set", "trusted_proxies=127.0.0.1", "--set", "nats.listen=127.0.0.1:" + ports[1]}
 	broker := startBroker(t, "tokenbroker is ready", args...)
 	if code := run(t.Context(), []string{"users", "add", "ada", "--config", config}, strings.NewReader("correct horse\n"), io.Discard, &errs); code != exitOK {
 		t.Fatal(errs.String())
