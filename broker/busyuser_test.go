@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"tokenbroker/broker"
+	"tokenbroker/broker/password"
 	"tokenbroker/broker/store"
 )
 
@@ -28,9 +29,9 @@ type dearPasswords struct {
 	each time.Duration
 }
 
-func (s dearPasswords) Verify(ctx context.Context, attempt, encoded string) (bool, bool, error) {
+func (s dearPasswords) Verify(ctx context.Context, priority password.Priority, attempt, encoded string) (bool, bool, error) {
 	time.Sleep(s.each)
-	return s.fakePasswords.Verify(ctx, attempt, encoded)
+	return s.fakePasswords.Verify(ctx, priority, attempt, encoded)
 }
 
 // TestASigningInUserHoldsUpNoOperator: whoever has a password must not be able to keep an

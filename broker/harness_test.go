@@ -213,18 +213,19 @@ func (f fakePasswords) Hash(_ context.Context, password string) (string, error) 
 	return "hashed " + password, nil
 }
 
-func (f fakePasswords) Verify(_ context.Context, attempt, encoded string) (bool, bool, error) {
+func (f fakePasswords) Verify(_ context.Context, _ password.Priority, attempt, encoded string) (bool, bool, error) {
 	if f.busy {
 		return false, false, password.ErrBusy
 	}
 	return encoded == "hashed "+attempt || encoded == "hashed anew "+attempt, f.rehash && encoded == "hashed "+attempt, nil
 }
 
-func (fakePasswords) VerifyUnknown(context.Context, string) error { return nil }
+func (fakePasswords) VerifyUnknown(context.Context, password.Priority, string) error { return nil }
 
 type fakeThrottle struct{ wait time.Duration }
 
 func (f fakeThrottle) Allow(string, string) (time.Duration, bool) { return f.wait, f.wait == 0 }
+func (fakeThrottle) Known(string) bool                            { return false }
 func (fakeThrottle) Failed(string, string)                        {}
 func (fakeThrottle) Succeeded(string, string)                     {}
 func (fakeThrottle) Abandoned(string, string)                     {}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"tokenbroker/broker/password"
 	"tokenbroker/broker/store"
 	"tokenbroker/revocation"
 )
@@ -67,23 +68,26 @@ type Clock interface {
 	Now() time.Time
 }
 
-// Passwords hashes and checks passwords, dearly and with bounded concurrency.
+// Passwords hashes and checks passwords: deliberately slowly, and few at once.
 type Passwords interface {
-	Hash(ctx context.Context, password string) (string, error)
+	Hash(ctx context.Context, plain string) (string, error)
 	// Verify compares; needsRehash asks for a new hash under today's parameters.
-	Verify(ctx context.Context, password, encoded string) (ok, needsRehash bool, err error)
+	Verify(ctx context.Context, priority password.Priority, plain, encoded string) (ok, needsRehash bool, err error)
 	// VerifyUnknown takes as long as Verify does, for a user who does not exist.
-	VerifyUnknown(ctx context.Context, password string) error
+	VerifyUnknown(ctx context.Context, priority password.Priority, plain string) error
 }
 
 // Throttle delays guessing, per account and per address. An empty account is none: only the
 // address decides and pays.
 type Throttle interface {
 	// Allow reports whether a try may be made now, and if not, when. One that is allowed counts
-	// as a failure until one of the four below is called for it, once.
+	// as a failure until Failed, Succeeded, Abandoned or Refund is called for it, once.
 	Allow(account, addr string) (retryAfter time.Duration, ok bool)
 	Failed(account, addr string)
 	Succeeded(account, addr string)
+	// Known reports whether a user signed in from addr of late. It does not depend on the
+	// account that is tried, so that no answer tells which accounts exist.
+	Known(addr string) bool
 	// Abandoned charges the address for a try that took a place and was not decided.
 	Abandoned(account, addr string)
 	// Refund takes back a try that was not decided through no fault of the caller.

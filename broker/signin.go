@@ -6,7 +6,7 @@ import (
 	"errors"
 	"fmt"
 
-	hashing "tokenbroker/broker/password"
+	"tokenbroker/broker/password"
 	"tokenbroker/broker/session"
 	"tokenbroker/broker/store"
 )
@@ -20,8 +20,8 @@ const (
 // SignIn opens a browser session for a local user's name and password. An unknown name,
 // a wrong password and a disabled user are one answer, after the same time:
 // CodeInvalidCredentials. CodeTooManyAttempts carries RetryAfter.
-func (b *Broker) SignIn(ctx context.Context, username, password string, req Request) (*Grant, error) {
-	user, err := b.tryPassword(ctx, username, password, req)
+func (b *Broker) SignIn(ctx context.Context, username, plain string, req Request) (*Grant, error) {
+	user, err := b.tryPassword(ctx, username, plain, req)
 	if err != nil {
 		return nil, err
 	}
@@ -36,7 +36,7 @@ func (b *Broker) SignIn(ctx context.Context, username, password string, req Requ
 const noName = "\x00"
 
 // tryPassword is checkPassword as often as the throttle allows; its errors are answers.
-func (b *Broker) tryPassword(ctx context.Context, username, password string, req Request) (*session.User, error) {
+func (b *Broker) tryPassword(ctx context.Context, username, plain string, req Request) (*session.User, error) {
 	account := cmp.Or(username, noName)
 	if wait, ok := b.cfg.Throttle.Allow(account, req.Addr); !ok {
 		b.audit(ctx, "sign_in_throttled", req, "refusal", string(CodeTooManyAttempts))
@@ -44,9 +44,13 @@ func (b *Broker) tryPassword(ctx context.Context, username, password string, req
 	}
 	ended := b.cfg.Throttle.Refund // also when the check panics
 	defer func() { ended(account, req.Addr) }()
-	user, err := b.checkPassword(ctx, username, password)
+	priority := password.Low
+	if b.cfg.Throttle.Known(req.Addr) {
+		priority = password.High
+	}
+	user, err := b.checkPassword(ctx, priority, username, plain)
 	if err != nil {
-		if errors.Is(err, hashing.ErrBusy) || errors.Is(err, context.Canceled) {
+		if errors.Is(err, password.ErrBusy) || errors.Is(err, context.Canceled) {
 			ended = b.cfg.Throttle.Abandoned // else a flood that fills the queue costs nothing
 		}
 		return nil, b.internal(ctx, "checking the password", err)
@@ -61,21 +65,21 @@ func (b *Broker) tryPassword(ctx context.Context, username, password string, req
 }
 
 // checkPassword returns the user whose password it is, or nil.
-func (b *Broker) checkPassword(ctx context.Context, username, password string) (*session.User, error) {
+func (b *Broker) checkPassword(ctx context.Context, priority password.Priority, username, plain string) (*session.User, error) {
 	linked, err := b.link(ctx, LocalIssuer, username)
 	if err != nil {
 		return nil, err
 	}
 	user := linked.user
 	if user == nil || user.PasswordHash == "" {
-		return nil, b.cfg.Passwords.VerifyUnknown(ctx, password)
+		return nil, b.cfg.Passwords.VerifyUnknown(ctx, priority, plain)
 	}
-	ok, needsRehash, err := b.cfg.Passwords.Verify(ctx, password, user.PasswordHash)
+	ok, needsRehash, err := b.cfg.Passwords.Verify(ctx, priority, plain, user.PasswordHash)
 	if err != nil || !ok || user.Disabled {
 		return nil, err
 	}
 	if needsRehash {
-		if err := b.rehash(ctx, user, password); err != nil {
+		if err := b.rehash(ctx, user, plain); err != nil {
 			b.cfg.Logger.WarnContext(ctx, "a password keeps its old hash", "uid", user.UID, "error", err)
 		}
 	}
@@ -83,8 +87,8 @@ func (b *Broker) checkPassword(ctx context.Context, username, password string) (
 }
 
 // rehash stores the password's hash under today's parameters, unless it was changed meanwhile.
-func (b *Broker) rehash(ctx context.Context, user *session.User, password string) error {
-	hash, err := b.cfg.Passwords.Hash(ctx, password)
+func (b *Broker) rehash(ctx context.Context, user *session.User, plain string) error {
+	hash, err := b.cfg.Passwords.Hash(ctx, plain)
 	if err != nil {
 		return fmt.Errorf("hashing the password: %w", err)
 	}

@@ -1,10 +1,29 @@
 package password
 
+import (
+	"context"
+	"time"
+)
+
 // Hold takes a slot of h as a running computation does, and returns what gives it back.
 func (h *Hasher) Hold() (release func()) {
-	h.slots <- struct{}{}
-	return func() { <-h.slots }
+	if h.line.acquire(context.Background(), High) != nil {
+		panic("no slot is free")
+	}
+	return h.line.release
 }
 
 // Waiting is how many callers wait for a slot.
-func (h *Hasher) Waiting() int64 { return h.waiting.Load() }
+func (h *Hasher) Waiting() int {
+	h.line.mu.Lock()
+	defer h.line.mu.Unlock()
+	return h.line.waiting[Low].Len() + h.line.waiting[High].Len()
+}
+
+// Slow makes each hash take so long, and nothing else.
+func (h *Hasher) Slow(each time.Duration) {
+	h.key = func(_, _ []byte, _, _ uint32, _ uint8, length uint32) []byte {
+		time.Sleep(each)
+		return make([]byte, length)
+	}
+}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/argon2"
@@ -25,17 +24,17 @@ var (
 
 // Hasher hashes and verifies passwords. It is safe for concurrent use and starts no goroutine.
 type Hasher struct {
-	params  Params
-	slots   chan struct{} // one for each hash being computed
-	queue   int64
-	wait    time.Duration
-	waiting atomic.Int64
+	params Params
+	line   line // a slot for each hash that is being computed
+	key    func(password, salt []byte, time, memory uint32, threads uint8, keyLen uint32) []byte
 }
 
 // New makes a Hasher that computes at most concurrency hashes at once (0: one for each
 // usable core) and lets at most queue callers wait; beyond that they get [ErrBusy] at once.
 // They also get it when they have waited for wait (0: as long as it takes): how long a queue
-// of some length takes depends on the machine and what else it does.
+// of some length takes depends on the machine and what else it does. Callers of [Low] priority
+// can take at most three quarters of the queue, and at most a quarter of the slots for
+// which callers of [High] priority wait.
 // New panics when a number is negative or [Params.Validate] refuses p: validate what comes
 // from a configuration first.
 func New(p Params, concurrency, queue int, wait time.Duration) *Hasher {
@@ -48,10 +47,11 @@ func New(p Params, concurrency, queue int, wait time.Duration) *Hasher {
 	if concurrency == 0 {
 		concurrency = runtime.GOMAXPROCS(0)
 	}
-	return &Hasher{params: p.orDefault(), slots: make(chan struct{}, concurrency), queue: int64(queue), wait: wait}
+	return &Hasher{params: p.orDefault(), line: line{free: concurrency, places: queue, wait: wait}, key: argon2.IDKey}
 }
 
-// Hash gives the hash of password under a fresh salt, to be stored.
+// Hash returns the hash of password under a fresh salt, to be stored. Its priority is [High]:
+// only operators and users who proved their old password set one.
 // Errors are [ErrLength], [ErrBusy] and ctx.Err().
 func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 	if !fits(password) {
@@ -60,7 +60,7 @@ func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 	out := phc{params: h.params, salt: make([]byte, saltLen)}
 	_, _ = rand.Read(out.salt) // never fails: crypto/rand ends the process instead
 	var err error
-	if out.key, err = h.derive(ctx, password, out.params, out.salt, keyLen); err != nil {
+	if out.key, err = h.derive(ctx, High, password, out.params, out.salt, keyLen); err != nil {
 		return "", err
 	}
 	return out.encode(), nil
@@ -70,7 +70,7 @@ func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 // with ok when encoded was made with other parameters than the Hasher's. A password whose
 // length is out of range is simply wrong, and takes no time.
 // Errors are [ErrFormat], [ErrBusy] and ctx.Err(); ok is false with any of them.
-func (h *Hasher) Verify(ctx context.Context, password, encoded string) (ok, needsRehash bool, err error) {
+func (h *Hasher) Verify(ctx context.Context, priority Priority, password, encoded string) (ok, needsRehash bool, err error) {
 	want, err := decode(encoded)
 	if err != nil {
 		return false, false, err
@@ -78,7 +78,7 @@ func (h *Hasher) Verify(ctx context.Context, password, encoded string) (ok, need
 	if !fits(password) {
 		return false, false, nil
 	}
-	got, err := h.derive(ctx, password, want.params, want.salt, uint32(len(want.key)))
+	got, err := h.derive(ctx, priority, password, want.params, want.salt, uint32(len(want.key)))
 	if err != nil {
 		return false, false, err
 	}
@@ -86,55 +86,25 @@ func (h *Hasher) Verify(ctx context.Context, password, encoded string) (ok, need
 	return ok, ok && (want.params != h.params || len(want.salt) != saltLen || len(want.key) != keyLen), nil
 }
 
-// VerifyUnknown does the work of a Verify that fails, for a user who does not exist or has
+// VerifyUnknown does the work of a [Hasher.Verify] that fails, for a user who does not exist or has
 // no password: the time of the answer does not tell them from others (but for those whose
 // hash was made with other parameters and who have not signed in since).
 // Errors are [ErrBusy] and ctx.Err(), as with Verify.
-func (h *Hasher) VerifyUnknown(ctx context.Context, password string) error {
+func (h *Hasher) VerifyUnknown(ctx context.Context, priority Priority, password string) error {
 	if !fits(password) {
 		return nil
 	}
-	_, err := h.derive(ctx, password, h.params, make([]byte, saltLen), keyLen)
+	_, err := h.derive(ctx, priority, password, h.params, make([]byte, saltLen), keyLen)
 	return err
 }
 
 func fits(password string) bool { return len(password) >= 1 && len(password) <= MaxLength }
 
 // derive computes a key while it holds a slot. Once begun it cannot be interrupted.
-func (h *Hasher) derive(ctx context.Context, password string, p Params, salt []byte, length uint32) ([]byte, error) {
-	if err := h.acquire(ctx); err != nil {
+func (h *Hasher) derive(ctx context.Context, priority Priority, password string, p Params, salt []byte, length uint32) ([]byte, error) {
+	if err := h.line.acquire(ctx, priority); err != nil {
 		return nil, err
 	}
-	defer func() { <-h.slots }()
-	return argon2.IDKey([]byte(password), salt, p.Time, p.Memory, p.Threads, length), nil
-}
-
-// acquire takes a slot, waiting for it in turn if there is room to wait.
-func (h *Hasher) acquire(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	select {
-	case h.slots <- struct{}{}:
-		return nil
-	default:
-	}
-	defer h.waiting.Add(-1)
-	if h.waiting.Add(1) > h.queue {
-		return ErrBusy
-	}
-	var late <-chan time.Time
-	if h.wait > 0 {
-		timer := time.NewTimer(h.wait)
-		defer timer.Stop()
-		late = timer.C
-	}
-	select {
-	case h.slots <- struct{}{}:
-		return nil
-	case <-late:
-		return ErrBusy
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	defer h.line.release()
+	return h.key([]byte(password), salt, p.Time, p.Memory, p.Threads, length), nil
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"tokenbroker/broker"
+	"tokenbroker/broker/password"
 	"tokenbroker/broker/session"
 	"tokenbroker/broker/store"
 	"tokenbroker/broker/store/badgerstore"
@@ -33,13 +34,13 @@ type surround struct{ commits atomic.Int64 }
 
 func (*surround) Flushed(context.Context, uint64) bool { return true }
 func (s *surround) Committed(int, []revocation.Event)  { s.commits.Add(1) }
-func (*surround) Hash(_ context.Context, password string) (string, error) {
-	return "hashed " + password, nil
+func (*surround) Hash(_ context.Context, plain string) (string, error) {
+	return "hashed " + plain, nil
 }
-func (*surround) Verify(context.Context, string, string) (ok, rehash bool, err error) {
+func (*surround) Verify(context.Context, password.Priority, string, string) (ok, rehash bool, err error) {
 	return false, false, nil
 }
-func (*surround) VerifyUnknown(context.Context, string) error { return nil }
+func (*surround) VerifyUnknown(context.Context, password.Priority, string) error { return nil }
 
 // brokerOn is a broker on the store and a ledger of it, whose denylist it shares.
 func brokerOn(t testing.TB, s store.Store) (*broker.Broker, *ledger.Ledger, *surround) {
