@@ -30,6 +30,7 @@ func (c *checker) admin() {
 	if derived := filepath.Join(c.cfg.DataDir, "admin", "admin.sock"); a.Socket == "" && a.Listen == "" && filepath.IsAbs(c.cfg.DataDir) && len(derived) > maxSocket {
 		c.add("admin.socket", "is "+derived+" by data_dir, longer than 100 bytes, and admin.listen is empty", "name a shorter path, as /run/tokenbroker/admin.sock")
 	}
+	c.keyPair("admin.tls_cert_file", a.TLSCertFile, "admin.tls_key_file", a.TLSKeyFile, "")
 	c.bearer("admin.token", a.Token)
 	c.bearer("admin.metrics_token", a.MetricsToken)
 	if a.MetricsToken.Set() && a.MetricsToken == a.Token {
@@ -46,8 +47,14 @@ func (c *checker) admin() {
 	if len(a.Hosts) == 0 {
 		c.add("admin.hosts", "is empty, but admin.listen is given", "name the hosts that operators use, or make admin.listen empty")
 	}
-	if !isLoopback(hostOf(a.Listen)) && (!c.given("admin.hosts") || !a.Token.Set()) {
-		c.add("admin.listen", "is not loopback", "use 127.0.0.1; in a container: give admin.hosts and admin.token (or token_file), too, and publish the port on loopback alone")
+	if isLoopback(hostOf(a.Listen)) {
+		return
+	}
+	if !c.given("admin.hosts") || !a.Token.Set() {
+		c.add("admin.listen", "is not loopback", "use 127.0.0.1; or give admin.hosts, admin.token (or token_file), admin.tls_cert_file and admin.tls_key_file")
+	} else if a.TLSCertFile == "" && a.TLSKeyFile == "" {
+		c.add("admin.tls_cert_file", "is missing, and admin.listen is not loopback: the operators' token and users' passwords would cross the network in clear",
+			"give admin.tls_cert_file and admin.tls_key_file, or use 127.0.0.1 for admin.listen")
 	}
 }
 

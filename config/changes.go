@@ -11,6 +11,7 @@ import (
 // TLS files may change under the same names: that is not seen here.
 func Changes(before, after *Config) (reloadable, restart []string) {
 	bothTLS := before.TLS.CertFile != "" && after.TLS.CertFile != ""
+	bothAdmin := before.Admin.TLSCertFile != "" && after.Admin.TLSCertFile != ""
 	bothNATS := before.NATS.TLSCertFile != "" && after.NATS.TLSCertFile != ""
 	seen := map[string]bool{}
 	for _, cfg := range []*Config{before, after} {
@@ -21,7 +22,8 @@ func Changes(before, after *Config) (reloadable, restart []string) {
 			}
 			seen[key] = true
 			switch {
-			case key == "log.level", key == "origins", bothTLS && strings.HasPrefix(key, "tls."), bothNATS && strings.HasPrefix(key, "nats.tls_"):
+			case key == "log.level", key == "origins", bothTLS && strings.HasPrefix(key, "tls."), bothNATS && strings.HasPrefix(key, "nats.tls_"),
+				bothAdmin && strings.HasPrefix(key, "admin.tls_"):
 				reloadable = append(reloadable, key)
 			default:
 				restart = append(restart, key)

@@ -130,6 +130,9 @@ type Admin struct {
 	Socket string `yaml:"socket" doc:"Path of the operators' unix socket; default: admin/admin.sock in data_dir."`
 	Listen string `yaml:"listen" default:"127.0.0.1:8081" doc:"Address of the operators' TCP listener; empty: the socket alone."`
 	Token  Secret `yaml:"token" doc:"Bearer token of the TCP listener, 32 characters or more; default: made at the first start, in data_dir."`
+	// TLSCertFile and TLSKeyFile make the TCP listener speak TLS.
+	TLSCertFile string `yaml:"tls_cert_file" doc:"PEM file of the TCP listener's certificate; required off loopback."`
+	TLSKeyFile  string `yaml:"tls_key_file" doc:"PEM file of its private key."`
 	// MetricsToken is for a scraper, which needs nothing else of an operator's.
 	MetricsToken Secret   `yaml:"metrics_token" doc:"Bearer token that opens GET /metrics of the TCP listener and nothing else, 32 characters or more; default: none."`
 	Hosts        []string `yaml:"hosts" default:"127.0.0.1,::1,localhost" doc:"Host names that the TCP listener answers to."`

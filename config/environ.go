@@ -38,7 +38,7 @@ type target struct {
 }
 
 // ownVariables are read by the commands, not by the configuration.
-var ownVariables = []string{envPrefix + "ADMIN", envPrefix + "CONFIG"}
+var ownVariables = []string{envPrefix + "ADMIN", envPrefix + "ADMIN_CA", envPrefix + "CONFIG"}
 
 // serviceLink is a variable that Kubernetes sets by itself in a pod beside a service named
 // tokenbroker… (TOKENBROKER_SERVICE_HOST, TOKENBROKER_PORT_8080_TCP=tcp://…).

@@ -53,6 +53,7 @@ func TestChangesTellReloadFromRestart(t *testing.T) {
 	https := base["https"]
 	natsTLS := https + "nats: {tls_cert_file: " + cert + ", tls_key_file: " + key + "}\n"
 	withTLS := https + "tls: {cert_file: " + cert + ", key_file: " + key + "}\n"
+	adminTLS := https + "admin: {tls_cert_file: " + cert + ", tls_key_file: " + key + "}\n"
 	for name, tt := range map[string]struct {
 		before, after   string
 		reload, restart []string
@@ -65,6 +66,7 @@ func TestChangesTellReloadFromRestart(t *testing.T) {
 		"first cert": {https, withTLS, nil, []string{"tls.cert_file", "tls.key_file"}},
 		"nats cert":  {natsTLS, strings.Replace(natsTLS, cert, cert2, 1), []string{"nats.tls_cert_file"}, nil},
 		"first nats": {https, natsTLS, nil, []string{"nats.tls_cert_file", "nats.tls_key_file"}},
+		"admin cert": {adminTLS, strings.Replace(adminTLS, cert, cert2, 1), []string{"admin.tls_cert_file"}, nil},
 		"secret":     {https, strings.Replace(https, secretText, secretText+"x", 1), nil, []string{"clients.my-service.secret"}},
 		"new client": {https, https + "  app: {public: true}\n", nil, []string{"clients.app.public", "clients.app.scopes", "clients.app.secret", "clients.app.secret_hash"}},
 		"public url": {https, good + "trusted_proxies: [127.0.0.1]\n", nil, []string{"cookie.path", "cookie.secure", "public_url"}},

@@ -1,6 +1,8 @@
 package deploy_test
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -158,7 +160,12 @@ func TestComposeServicesHaveNothingInCommon(t *testing.T) {
 func TestComposePrometheusReadsTheBroker(t *testing.T) {
 	var scrape struct {
 		Configs []struct {
-			Path          string `yaml:"metrics_path"`
+			Path   string `yaml:"metrics_path"`
+			Scheme string `yaml:"scheme"`
+			TLS    struct {
+				CA       string `yaml:"ca_file"`
+				Insecure bool   `yaml:"insecure_skip_verify"`
+			} `yaml:"tls_config"`
 			Authorization struct {
 				Type string `yaml:"type"`
 				File string `yaml:"credentials_file"`
@@ -176,6 +183,7 @@ func TestComposePrometheusReadsTheBroker(t *testing.T) {
 			Listen string   `yaml:"listen"`
 			Hosts  []string `yaml:"hosts"`
 			Token  string   `yaml:"metrics_token_file"`
+			Cert   string   `yaml:"tls_cert_file"`
 		} `yaml:"admin"`
 	}
 	if err := yaml.Unmarshal([]byte(read(t, "deploy/tokenbroker.yaml")), &broker); err != nil {
@@ -190,15 +198,32 @@ func TestComposePrometheusReadsTheBroker(t *testing.T) {
 	if job.Path != "/metrics" || job.Authorization.Type != "Bearer" || job.Authorization.File != broker.Admin.Token {
 		t.Errorf("Prometheus asks %s with %+v, the broker's token for metrics is %s", job.Path, job.Authorization, broker.Admin.Token)
 	}
+	if job.Scheme != "https" || job.TLS.Insecure || job.TLS.CA != broker.Admin.Cert {
+		t.Errorf("Prometheus asks by %s and believes %+v, the broker shows %s", job.Scheme, job.TLS, broker.Admin.Cert)
+	}
+	gets := func(service, file string) bool {
+		return slices.ContainsFunc(project.Services[service].Secrets, func(c types.ServiceSecretConfig) bool { return "/run/secrets/"+c.Source == file })
+	}
 	for _, name := range []string{"broker", "prometheus"} {
-		if !slices.ContainsFunc(project.Services[name].Secrets, func(c types.ServiceSecretConfig) bool {
-			return "/run/secrets/"+c.Source == broker.Admin.Token
-		}) {
-			t.Errorf("%s does not get %s", name, broker.Admin.Token)
+		for _, file := range []string{broker.Admin.Token, broker.Admin.Cert} {
+			if !gets(name, file) {
+				t.Errorf("%s does not get %s", name, file)
+			}
 		}
 	}
-	if slices.ContainsFunc(project.Services["prometheus"].Secrets, func(c types.ServiceSecretConfig) bool { return c.Source == "admin_token" }) {
-		t.Error("Prometheus gets the operators' token, with which it could do everything")
+	for _, file := range []string{"/run/secrets/admin_token", "/run/secrets/admin_tls_key"} {
+		if gets("prometheus", file) {
+			t.Errorf("Prometheus gets %s, with which it could do everything", file)
+		}
+	}
+	pair, err := tls.LoadX509KeyPair(filepath.Join(installed(t), "deploy/secrets/admin_tls_cert"), filepath.Join(installed(t), "deploy/secrets/admin_tls_key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AddCert(pair.Leaf)
+	if _, err := pair.Leaf.Verify(x509.VerifyOptions{DNSName: host, Roots: roots}); err != nil {
+		t.Errorf("Prometheus does not believe the certificate: %v", err)
 	}
 	for _, p := range project.Services["broker"].Ports {
 		if strings.HasSuffix(broker.Admin.Listen, ":"+p.Published) || p.Target == 8081 {

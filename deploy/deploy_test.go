@@ -66,6 +66,9 @@ func installed(t *testing.T) (root string) {
 	if _, err := exec.LookPath("bash"); err != nil {
 		t.Skip("bash is not installed")
 	}
+	if _, err := exec.LookPath("openssl"); err != nil {
+		t.Skip("openssl is not installed")
+	}
 	if said, err := makeTemplate(); err != nil {
 		t.Fatalf("secrets.sh: %v\n%s", err, said)
 	}

@@ -19,6 +19,11 @@ hex() { random 32 | od -An -v -tx1 | tr -d ' \n'; }
 # nats.conf reads a variable as it reads its own text: a letter in front keeps a password a
 # string whose digits would make a number.
 natspassword() { printf 'p%s' "$(hex)"; }
+# The admin listener's certificate, for the name that Prometheus asks: self-signed, so it is its
+# own authority. To renew it remove admin_tls_cert, run this again and start the containers anew.
+command -v openssl >/dev/null || { echo "openssl is needed for the admin listener's certificate: install it" >&2; exit 1; }
+tlskey() { openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256; }
+tlscert() { openssl req -x509 -key "$dir/admin_tls_key" -days 3650 -subj /CN=broker -addext subjectAltName=DNS:broker; }
 # The key encryption key: 32 bytes in base64.
 kek() { random 32 | base64 | tr -d '\n'; }
 
@@ -39,6 +44,8 @@ make() {
 make kek kek
 make admin_token hex
 make metrics_token hex
+make admin_tls_key tlskey
+make admin_tls_cert tlscert
 make service_a_secret hex
 make service_b_secret hex
 for user in broker service_a service_b; do

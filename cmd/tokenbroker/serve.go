@@ -25,7 +25,7 @@ func serveCommand(stderr io.Writer) *cobra.Command {
 		Short: "Run the broker as a configuration file says",
 		Long: `Run the broker as a configuration file says, until SIGTERM or Ctrl-C, which drain and stop.
 Values come from defaults, the file, TOKENBROKER_… variables and flags, the later ones winning.
-SIGHUP reloads the log level, the origins and the TLS files (those of NATS, too); an invalid file changes nothing.
+SIGHUP reloads the log level, the origins and the TLS files (those of admin and nats also); an invalid file changes nothing.
 
 'tokenbroker config init' writes a file to begin with, 'config check' says what is wrong with one.`,
 		Example: "  tokenbroker config init tokenbroker.yaml\n  tokenbroker serve --config tokenbroker.yaml",
@@ -127,6 +127,9 @@ func (s *server) reload(ctx context.Context) {
 	if s.built.Certificate != nil && built.Certificate != nil {
 		s.config.TLS = next.TLS
 	}
+	if s.built.AdminCertificate != nil && built.AdminCertificate != nil {
+		s.config.Admin.TLSCertFile, s.config.Admin.TLSKeyFile = next.Admin.TLSCertFile, next.Admin.TLSKeyFile
+	}
 	if s.built.NATSCertificate != nil && built.NATSCertificate != nil {
 		s.config.NATS.TLSCertFile, s.config.NATS.TLSKeyFile = next.NATS.TLSCertFile, next.NATS.TLSKeyFile
 	}
@@ -147,6 +150,7 @@ func (s *server) apply(next *config.Config, built *setup.Built) error {
 		return err
 	}
 	s.built.Certificate.Take(built.Certificate)
+	s.built.AdminCertificate.Take(built.AdminCertificate)
 	s.built.NATSCertificate.Take(built.NATSCertificate)
 	s.level.Set(level)
 	return nil

@@ -84,6 +84,51 @@ func (s *served) start(t *testing.T) *served {
 	return s
 }
 
+// With a certificate the operators' TCP listener speaks only TLS; commands check the
+// certificate, and a reload takes over another one.
+func TestOperatorsOverTLS(t *testing.T) {
+	s := newServed(t, "http")
+	address := "127.0.0.1:" + freePorts(t, 1)[0]
+	cert, key := filepath.Join(s.dir, "admin.crt"), filepath.Join(s.dir, "admin.key")
+	writeCertificate(t, cert, key, 1)
+	const secret = "the-operators-token-of-this-test-0123456789"
+	t.Setenv("TOKENBROKER_ADMIN_CA", "")
+	s.args = append(s.args, "--set", "admin.listen="+address, "--set", "admin.tls_cert_file="+cert, "--set", "admin.tls_key_file="+key)
+	t.Setenv("TOKENBROKER_ADMIN_TOKEN", secret) // it beats the server's file, and the commands read it as well
+	s.start(t)
+	if !strings.Contains(s.logs.String(), "admin=https://"+address) {
+		t.Errorf("log: %s", s.logs.String())
+	}
+	status := func(args ...string) ran { return command(t, nil, append([]string{"status"}, args...)...) }
+	https := "https://" + address
+	if got := status("--admin", https, "--admin-ca", cert); got.code != exitOK {
+		t.Errorf("exit %d: %s", got.code, got.stderr)
+	}
+	if got := status("--admin", https); got.code != exitFailed || !strings.Contains(got.stderr, "certificate") {
+		t.Errorf("a certificate of an unknown authority: exit %d: %s", got.code, got.stderr)
+	}
+	if got := status("--admin", "http://"+address); got.code != exitFailed {
+		t.Errorf("plain HTTP: exit %d: %s", got.code, got.stdout)
+	}
+	if got := status("--admin", "http://"+address, "--admin-ca", cert); got.code != exitUsage {
+		t.Errorf("authorities for plain HTTP: exit %d: %s", got.code, got.stderr)
+	}
+	if got := status("--admin", https, "--admin-ca", s.config); got.code != exitFailed || !strings.Contains(got.stderr, "no certificate in PEM") {
+		t.Errorf("authorities that are none: exit %d: %s", got.code, got.stderr)
+	}
+	s.logs.Reset()
+	writeCertificate(t, cert, key, 2)
+	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, 10*time.Second, "the reload", func() bool { return strings.Contains(s.logs.String(), "configuration reloaded") })
+	t.Setenv("TOKENBROKER_ADMIN_CA", cert)
+	if got := status("--admin", https); got.code != exitOK {
+		t.Errorf("with the new certificate: exit %d: %s", got.code, got.stderr)
+	}
+	s.finish(t)
+}
+
 // log.level leaves the audit lines as they are, those of the operators as well; log.audit has
 // the say over them.
 func TestAuditLinesAreIndependentOfTheLogLevel(t *testing.T) {

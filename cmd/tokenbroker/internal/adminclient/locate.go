@@ -1,6 +1,8 @@
 package adminclient
 
 import (
+	"cmp"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -16,6 +18,7 @@ const (
 	EnvAdmin     = "TOKENBROKER_ADMIN"
 	EnvToken     = "TOKENBROKER_ADMIN_TOKEN"
 	EnvTokenFile = "TOKENBROKER_ADMIN_TOKEN_FILE"
+	EnvCA        = "TOKENBROKER_ADMIN_CA"
 	EnvDataDir   = "TOKENBROKER_DATA_DIR"
 	EnvConfig    = "TOKENBROKER_CONFIG"
 )
@@ -34,6 +37,9 @@ type Options struct {
 	Admin string
 	// TokenFile holds the bearer token that the TCP listener wants; else the environment does.
 	TokenFile string
+	// CAFile holds the authorities in PEM that an https server's certificate is checked by, in
+	// place of the system's. If empty, the environment names it.
+	CAFile string
 	// DataDir is the server's data directory, with the socket in it.
 	DataDir string
 	// ConfigFile is the server's configuration; SocketOf gives the socket's path that it
@@ -59,13 +65,13 @@ func Locate(opts Options) (*Client, error) {
 	env := os.Getenv
 	switch {
 	case opts.Admin != "":
-		return fromAddress(opts.Admin, "--admin", opts.TokenFile)
+		return fromAddress(opts.Admin, "--admin", opts)
 	case opts.DataDir != "":
 		return newSocketClient(adminsocket.Path(opts.DataDir), "--data-dir"), nil
 	case opts.ConfigFile != "":
 		return fromConfig(opts.ConfigFile, "--config", opts.SocketOf)
 	case env(EnvAdmin) != "":
-		return fromAddress(env(EnvAdmin), EnvAdmin, opts.TokenFile)
+		return fromAddress(env(EnvAdmin), EnvAdmin, opts)
 	case env(EnvConfig) != "" && opts.SocketOf != nil:
 		return fromConfig(env(EnvConfig), EnvConfig, opts.SocketOf)
 	case env(EnvDataDir) != "":
@@ -75,13 +81,16 @@ func Locate(opts Options) (*Client, error) {
 }
 
 // fromAddress reads an --admin value; from says where it stands.
-func fromAddress(address, from, tokenFile string) (*Client, error) {
+func fromAddress(address, from string, opts Options) (*Client, error) {
 	u, err := url.Parse(address)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s is not a URL", ErrOptions, from) // the value may hold a password
 	}
 	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return nil, fmt.Errorf("%w: %s takes no user, query or fragment (the token goes into a file)", ErrOptions, from)
+	}
+	if opts.CAFile != "" && u.Scheme != "https" {
+		return nil, fmt.Errorf("%w: --admin-ca is for an https address, and %s is not one", ErrOptions, from)
 	}
 	switch u.Scheme {
 	case "unix":
@@ -96,11 +105,17 @@ func fromAddress(address, from, tokenFile string) (*Client, error) {
 		if u.Scheme == "http" && !loopback(u.Hostname()) {
 			return nil, fmt.Errorf("%w: %s: %q is not this machine: a token goes over plain http to loopback alone (use https, or an ssh tunnel)", ErrOptions, from, u.Hostname())
 		}
-		token, err := readToken(tokenFile)
+		token, err := readToken(opts.TokenFile)
 		if err != nil {
 			return nil, err
 		}
-		return newURLClient(u.Scheme+"://"+u.Host, token, from), nil
+		var roots *x509.CertPool // the system's
+		if file := cmp.Or(opts.CAFile, os.Getenv(EnvCA)); file != "" && u.Scheme == "https" {
+			if roots, err = readAuthorities(file); err != nil {
+				return nil, err
+			}
+		}
+		return newURLClient(u.Scheme+"://"+u.Host, token, from, roots), nil
 	}
 	return nil, fmt.Errorf("%w: %s: want http://, https:// or unix://", ErrOptions, from)
 }
@@ -135,7 +150,7 @@ func readToken(file string) (string, error) {
 		}
 		file, from = path, EnvTokenFile
 	}
-	text, err := readSmallFile(file)
+	text, err := readSmallFile(file, maxSmallFile)
 	if err != nil {
 		return "", fmt.Errorf("reading the admin token of %s: %w", from, err)
 	}
@@ -143,6 +158,21 @@ func readToken(file string) (string, error) {
 		return "", fmt.Errorf("the file of %s is empty: it must hold the admin token", from)
 	}
 	return checkToken(string(text), from)
+}
+
+// maxAuthorities bounds a file of authorities, in bytes.
+const maxAuthorities = 1 << 20
+
+func readAuthorities(file string) (*x509.CertPool, error) {
+	text, err := readSmallFile(file, maxAuthorities)
+	if err != nil {
+		return nil, fmt.Errorf("reading the authorities of the admin server: %w", err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("%s holds no certificate in PEM: it must hold the authorities of the admin server", file)
+	}
+	return roots, nil
 }
 
 // checkToken refuses what is not a bearer token, without showing it.

@@ -107,19 +107,19 @@ func fromPointer() (*Client, error) {
 	if p.Socket != "" {
 		return newSocketClient(p.Socket, from), nil
 	}
-	return fromAddress(p.AdminURL, from, p.TokenFile)
+	return fromAddress(p.AdminURL, from, Options{TokenFile: p.TokenFile})
 }
 
-// readSmallFile reads a file that holds one word.
-func readSmallFile(path string) ([]byte, error) {
+// readSmallFile reads a file of at most limit bytes.
+func readSmallFile(path string, limit int64) ([]byte, error) {
 	f, err := os.Open(path) //nolint:gosec // the operator names it
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }()
-	body, err := io.ReadAll(io.LimitReader(f, maxSmallFile+1))
-	if err == nil && len(body) > maxSmallFile {
-		return nil, fmt.Errorf("%s is longer than %d bytes", path, maxSmallFile)
+	body, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(body)) > limit {
+		return nil, fmt.Errorf("%s is longer than %d bytes", path, limit)
 	}
 	return body, err
 }

@@ -39,7 +39,7 @@ func (n *Node) serveAdmin() error {
 		n.onStop(n.socket.shutdown)
 	}
 	if n.admin != nil {
-		n.admin.serve(handler, nil, nil)
+		n.admin.serve(handler, n.cfg.Admin.Certificate, nil)
 		n.onStop(n.admin.shutdown)
 	}
 	return nil

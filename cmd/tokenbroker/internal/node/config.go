@@ -90,6 +90,9 @@ type Admin struct {
 	Socket string
 	// Listen is the TCP address; empty: the socket alone.
 	Listen string
+	// Certificate makes the TCP listener speak TLS; it is asked for each connection. If nil, the
+	// listener speaks plain HTTP, which MUST NOT leave loopback.
+	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 	// Token is the bearer token on TCP; empty: the file admin-token in DataDir, made at the first start.
 	Token string
 	// MetricsToken opens GET /metrics on TCP alone; empty: Token does.

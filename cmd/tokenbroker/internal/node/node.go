@@ -101,7 +101,11 @@ func (n *Node) AdminURL() string {
 	if n.admin == nil {
 		return ""
 	}
-	return "http://" + n.admin.addr()
+	scheme := "http://"
+	if n.cfg.Admin.Certificate != nil {
+		scheme = "https://"
+	}
+	return scheme + n.admin.addr()
 }
 
 // AdminSocket is the path of the operators' socket, or "" where its path was too long.

@@ -21,9 +21,9 @@ import (
 type Built struct {
 	// Node lacks Logger, Fatal and Version, which are the process's.
 	Node node.Config
-	// Certificate is the public listener's and NATSCertificate the embedded NATS server's,
-	// or nil: each can take a new one while it serves.
-	Certificate, NATSCertificate *Certificate
+	// Certificate is the public listener's, AdminCertificate the operators' and NATSCertificate
+	// the embedded NATS server's, or nil: each can take a new one while it serves.
+	Certificate, AdminCertificate, NATSCertificate *Certificate
 }
 
 // Build makes everything that can be made without opening a port or a store, or returns
@@ -41,6 +41,8 @@ func Build(ctx context.Context, cfg *config.Config) (*Built, config.Problems) {
 	}
 	certificate, err := loadCertificate(cfg.TLS.CertFile, cfg.TLS.KeyFile, publicHost(cfg.PublicURL))
 	note("tls.cert_file", err)
+	adminCertificate, err := loadCertificate(cfg.Admin.TLSCertFile, cfg.Admin.TLSKeyFile, "")
+	note("admin.tls_cert_file", err)
 	nats, natsCertificate, err := natsOf(cfg.NATS)
 	note("nats", err)
 	clients, err := clientsOf(cfg.Clients)
@@ -53,7 +55,7 @@ func Build(ctx context.Context, cfg *config.Config) (*Built, config.Problems) {
 	if len(problems) > 0 {
 		return nil, problems
 	}
-	built := &Built{Certificate: certificate, NATSCertificate: natsCertificate, Node: node.Config{
+	built := &Built{Certificate: certificate, AdminCertificate: adminCertificate, NATSCertificate: natsCertificate, Node: node.Config{
 		DataDir: cfg.DataDir, KEK: kek,
 		Listen: cfg.Listen, PublicURL: strings.TrimSuffix(cfg.PublicURL, "/"),
 		TrustedProxies: cfg.TrustedProxies, Connections: node.Connections{Max: cfg.Connections.Max, PerAddress: cfg.Connections.PerAddress}, Origins: cfg.Origins,
@@ -71,6 +73,9 @@ func Build(ctx context.Context, cfg *config.Config) (*Built, config.Problems) {
 	}}
 	if certificate != nil {
 		built.Node.Certificate = certificate.Get
+	}
+	if adminCertificate != nil {
+		built.Node.Admin.Certificate = adminCertificate.Get
 	}
 	return built, nil
 }
