@@ -75,6 +75,9 @@ type Store struct {
 
 	committing sync.Mutex // one transaction at a time
 	failed     atomic.Pointer[error]
+	contents   *contents // after the last commit; nil in memory; guarded by committing
+	mark       *markFile // likewise
+	unmarked   bool      // the last write of the mark failed; guarded by committing
 
 	stop context.CancelFunc // of the garbage collection
 	done chan struct{}
@@ -99,7 +102,12 @@ func Open(config Config) (*Store, error) {
 			return nil, err
 		}
 	}
-	if err := s.openFiles(); err != nil {
+	if config.InMemory {
+		var err error
+		if s.db, err = openBadger(options(config)); err != nil {
+			return nil, err
+		}
+	} else if err := s.openFiles(); err != nil {
 		s.releaseDir()
 		return nil, err
 	}
@@ -107,33 +115,6 @@ func Open(config Config) (*Store, error) {
 	s.stop = stop
 	go s.collectGarbage(ctx)
 	return s, nil
-}
-
-// openFiles verifies the files and lets Badger open them.
-func (s *Store) openFiles() error {
-	o := options(s.config)
-	var found files
-	if !s.config.InMemory {
-		var err error
-		if found, err = listFiles(s.config.Dir); err != nil {
-			return err
-		}
-		if err := found.check(o); err != nil {
-			return err
-		}
-	}
-	db, err := openBadger(o)
-	if err != nil {
-		return err
-	}
-	s.db = db
-	if s.config.InMemory {
-		return nil
-	}
-	if err := found.dropUnlisted(); err != nil {
-		return errors.Join(err, db.Close())
-	}
-	return nil
 }
 
 // openBadger opens the files. A panic of Badger's about what it finds in them is an error.
@@ -286,6 +267,9 @@ func (s *Store) Close() error {
 		s.ops.Wait()
 		if err := s.db.Close(); err != nil {
 			s.closeErr = fmt.Errorf("closing the store: %w", err)
+		}
+		if s.mark != nil {
+			s.closeErr = errors.Join(s.closeErr, s.mark.close())
 		}
 		s.releaseDir()
 		close(s.ended)

@@ -13,7 +13,8 @@ import (
 
 const (
 	// revisionKey is written by every commit, so that the newest version on disk is never
-	// one that a compaction may drop: revisions go on rising after a restart, too.
+	// one that a compaction may drop, and revisions keep rising after a restart. Its value is
+	// what the store holds after the commit ([contents]).
 	revisionKey = "\x00revision"
 	// firstKey is the lowest key that callers may use.
 	firstKey = "\x01"
@@ -45,8 +46,12 @@ func (s *Store) Commit(ctx context.Context, changes []store.Change, seal store.S
 
 	p := plan{
 		store: s, txn: txn, pending: make(map[string]store.Write),
+		stored: make(map[string]version), began: s.now(),
 		entries: 2, bytes: sealReserve,
 		maxEntries: s.db.MaxBatchCount() - 1, maxBytes: s.db.MaxBatchSize() - 1,
+	}
+	if s.contents != nil {
+		p.bytes += s.contents.size()
 	}
 	accepted := p.judge(changes, errs)
 	if len(accepted) > 0 {
@@ -64,13 +69,45 @@ func (s *Store) Commit(ctx context.Context, changes []store.Change, seal store.S
 	if len(p.pending) == 0 {
 		return errs
 	}
-	if err := p.write(); err != nil {
+	held, err := p.write()
+	if err != nil {
 		return refuse(errs, err)
 	}
 	if err := s.commit(txn); err != nil {
 		return refuse(errs, err)
 	}
+	s.committed(held, p.revisionOfCommit())
 	return errs
+}
+
+// noteContents commits what the store holds, and nothing else.
+func (s *Store) noteContents() error {
+	txn := s.db.NewTransaction(true)
+	defer txn.Discard()
+	p := plan{store: s, txn: txn}
+	held, err := p.write()
+	if err == nil {
+		err = s.commit(txn)
+	}
+	if err != nil {
+		return fmt.Errorf("noting what the store holds: %w", err)
+	}
+	s.committed(held, p.revisionOfCommit())
+	return nil
+}
+
+// committed moves the mark to a commit that is on disk. A mark that cannot be written stays
+// behind the store, where it is valid, and detects less.
+func (s *Store) committed(held *contents, revision uint64) {
+	if held == nil {
+		return
+	}
+	s.contents = held
+	err := s.mark.write(mark{tag: held.tag, revision: revision, total: held.total()})
+	if err != nil && !s.unmarked {
+		s.config.Logger.Error("the store's mark cannot be written: commits that are lost from now on may go unnoticed", "error", err)
+	}
+	s.unmarked = err != nil
 }
 
 // commit makes the transaction durable. Once it began, an error or a panic leaves open
@@ -99,9 +136,17 @@ type plan struct {
 	store   *Store
 	txn     *badger.Txn
 	pending map[string]store.Write // the last accepted write of each key
+	stored  map[string]version     // what was read of the keys before this commit
+	began   int64                  // Unix seconds, before anything was read
 
 	entries, maxEntries int64
 	bytes, maxBytes     int64
+}
+
+// version is that of a stored record; the zero version: there is none.
+type version struct {
+	revision uint64
+	expires  int64
 }
 
 // judge takes the changes in order, fills errs and returns the events of those accepted.
@@ -185,33 +230,66 @@ func (p *plan) accept(writes []store.Write) error {
 func (p *plan) revision(key string) (store.Revision, error) {
 	item, err := p.txn.Get([]byte(key))
 	if errors.Is(err, badger.ErrKeyNotFound) {
+		p.stored[key] = version{}
 		return 0, nil
 	}
 	if err != nil {
 		return 0, fmt.Errorf("reading %q: %w", key, err)
 	}
+	p.stored[key] = version{item.Version(), int64(item.ExpiresAt())}
 	if p.store.expired(item) {
 		return 0, nil
 	}
 	return store.Revision(item.Version()), nil
 }
 
-// write puts what was accepted into the transaction.
-func (p *plan) write() error {
+// revisionOfCommit is the one that the engine gives to this commit: commits are serialised.
+func (p *plan) revisionOfCommit() uint64 { return p.txn.ReadTs() + 1 }
+
+// write puts what was accepted into the transaction and returns what the store will hold; nil
+// for one in memory.
+func (p *plan) write() (*contents, error) {
+	held := p.store.contents
+	if held != nil {
+		for key := range p.pending {
+			if _, known := p.stored[key]; known {
+				continue
+			}
+			if _, err := p.revision(key); err != nil {
+				return nil, err
+			}
+		}
+		held = held.clone()
+		// The later of two looks at the clock: what the engine hid as expired is forgotten.
+		held.forget(max(p.began, p.store.now()))
+	}
 	for key, w := range p.pending {
+		name := []byte(key)
+		if was := p.stored[key]; held != nil && was.revision != 0 {
+			held.remove(name, was.revision, was.expires)
+		}
 		var err error
 		if w.Delete {
-			err = p.txn.Delete([]byte(key))
+			err = p.txn.Delete(name)
 		} else {
-			e := badger.NewEntry([]byte(key), w.Value)
-			e.ExpiresAt = uint64(w.ExpiresAt) // checked in accept: not negative
+			e := badger.NewEntry(name, w.Value)
+			expires := w.ExpiresAt // checked in accept: not negative
+			if held != nil {
+				expires = roundExpiry(expires, p.began)
+				held.add(name, p.revisionOfCommit(), expires)
+			}
+			e.ExpiresAt = uint64(expires)
 			err = p.txn.SetEntry(e)
 		}
 		if err := tooBig(err); err != nil {
-			return fmt.Errorf("writing %q: %w", key, err)
+			return nil, fmt.Errorf("writing %q: %w", key, err)
 		}
 	}
-	return tooBig(p.txn.Set([]byte(revisionKey), nil))
+	var value []byte
+	if held != nil {
+		value = held.encode()
+	}
+	return held, tooBig(p.txn.Set([]byte(revisionKey), value))
 }
 
 func tooBig(err error) error {

@@ -1,0 +1,214 @@
+package badgerstore
+
+import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	badger "github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/y"
+)
+
+// openFiles verifies the files, lets Badger open them, and verifies that all is there that was
+// committed. The error is a [*DamagedError] where it is not.
+func (s *Store) openFiles() (err error) {
+	dir := s.config.Dir
+	found, err := listFiles(dir)
+	if err != nil {
+		return err
+	}
+	file, last, err := openMark(dir)
+	switch {
+	case absent(err) && !found.used():
+		// A new store. The mark comes first: without it, what follows is never a new store.
+		_, _ = rand.Read(last.tag[:]) // never fails
+		if file, err = createMark(dir, last); err != nil {
+			return err
+		}
+	case absent(err): // missing, or of an earlier version
+	case errors.Is(err, errMark):
+		return found.damaged(err)
+	case err != nil:
+		return err
+	}
+	defer func() {
+		if err == nil {
+			s.mark = file
+			return
+		}
+		if file != nil {
+			err = errors.Join(err, file.close())
+		}
+		if s.db != nil {
+			err = errors.Join(err, s.db.Close())
+		}
+	}()
+	if last.revision > 0 && !found.manifest && !found.used() {
+		return found.damaged(errors.New("its files are missing"))
+	}
+	o := options(s.config)
+	if err := found.check(o); err != nil {
+		return err
+	}
+	if s.db, err = openBadger(o); err != nil {
+		return err
+	}
+	revision, noted, err := readContents(s.db)
+	if err == nil && file != nil {
+		err = last.check(revision, noted)
+	}
+	if err == nil && file == nil && noted != nil {
+		err = fmt.Errorf("its file %s is missing", markName)
+	}
+	if err != nil {
+		return found.damaged(err)
+	}
+	counted, err := count(s.db, s.now)
+	if err != nil {
+		return fmt.Errorf("counting the records of the store: %w", err)
+	}
+	s.contents = counted
+	if noted != nil {
+		counted.tag = noted.tag
+		if err := noted.compare(counted, counted.horizon); err != nil {
+			return found.damaged(err)
+		}
+		return found.dropUnlisted()
+	}
+	counted.tag = last.tag
+	if revision == 0 {
+		return nil
+	}
+	// A store of an earlier version, whose records are taken as they are.
+	if file == nil {
+		_, _ = rand.Read(counted.tag[:]) // never fails
+		if file, err = createMark(dir, mark{tag: counted.tag, revision: revision}); err != nil {
+			return err
+		}
+	}
+	s.mark = file
+	return errors.Join(s.noteContents(), found.dropUnlisted())
+}
+
+// check compares the store's last commit with the mark.
+func (m mark) check(revision uint64, noted *contents) error {
+	switch {
+	case revision < m.revision:
+		return fmt.Errorf("it ends with commit %d, but commit %d was acknowledged: the commits after it are lost", revision, m.revision)
+	case noted != nil && noted.tag != m.tag:
+		return fmt.Errorf("its file %s belongs to another store", markName)
+	case noted != nil && revision == m.revision && noted.total() != m.total:
+		return fmt.Errorf("it ends with another commit %d than its file %s says", revision, markName)
+	}
+	return nil
+}
+
+// readContents returns the revision of the last commit and what the store held after it: nil
+// when a version wrote it that did not note that.
+func readContents(db *badger.DB) (revision uint64, noted *contents, err error) {
+	err = db.View(func(txn *badger.Txn) error {
+		item, err := txn.Get([]byte(revisionKey))
+		if errors.Is(err, badger.ErrKeyNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		revision = item.Version()
+		return item.Value(func(value []byte) error {
+			if len(value) > 0 {
+				noted, err = decodeContents(value)
+			}
+			return err
+		})
+	})
+	return revision, noted, err
+}
+
+// count counts the records, several ranges of them at a time. The horizon of the result is the
+// time after the count.
+func count(db *badger.DB, now func() int64) (*contents, error) {
+	all := &contents{groups: map[int64]group{}}
+	ranges := make(chan keyRange)
+	var (
+		counts sync.WaitGroup
+		mu     sync.Mutex
+	)
+	for range runtime.GOMAXPROCS(0) {
+		counts.Go(func() {
+			for r := range ranges {
+				part := r.count(db)
+				mu.Lock()
+				all.merge(part)
+				mu.Unlock()
+			}
+		})
+	}
+	for _, r := range splitKeys(db) {
+		ranges <- r
+	}
+	close(ranges)
+	counts.Wait()
+	all.forget(now())
+	return all, nil
+}
+
+// keyRange are the keys from from, up to but not including to; nil: all that follow.
+type keyRange struct{ from, to []byte }
+
+// splitKeys divides the keys into ranges that are about equal, by the tables they are in.
+func splitKeys(db *badger.DB) []keyRange {
+	const perCPU = 4
+	var ends [][]byte
+	for _, t := range db.Tables() {
+		if key := y.ParseKey(t.Right); bytes.Compare(key, []byte(firstKey)) > 0 {
+			ends = append(ends, key)
+		}
+	}
+	slices.SortFunc(ends, bytes.Compare)
+	ends = slices.CompactFunc(ends, bytes.Equal)
+	parts := min(len(ends), perCPU*runtime.GOMAXPROCS(0))
+	ranges := []keyRange{{from: []byte(firstKey)}}
+	for i := 1; i < parts; i++ {
+		key := ends[i*len(ends)/parts]
+		ranges[len(ranges)-1].to = key
+		ranges = append(ranges, keyRange{from: key})
+	}
+	return ranges
+}
+
+func (r keyRange) count(db *badger.DB) *contents {
+	part := &contents{groups: map[int64]group{}}
+	var (
+		expires int64 // of the group that is being added up
+		sum     group
+	)
+	txn := db.NewTransaction(false)
+	defer txn.Discard()
+	it := txn.NewIterator(badger.IteratorOptions{})
+	defer it.Close()
+	for it.Seek(r.from); it.Valid(); it.Next() {
+		item := it.Item()
+		if r.to != nil && bytes.Compare(item.Key(), r.to) >= 0 {
+			break
+		}
+		if at := int64(item.ExpiresAt()); at != expires { // neighbours often expire together
+			part.addGroup(expires, sum)
+			expires, sum = at, group{}
+		}
+		sum.records++
+		sum.sum += fingerprint(item.Key(), item.Version(), expires)
+	}
+	part.addGroup(expires, sum)
+	return part
+}
+
+// now is the later of the two clocks by which records expire, in Unix seconds.
+func (s *Store) now() int64 {
+	return max(s.config.Now().Unix(), time.Now().Unix())
+}
