@@ -49,11 +49,11 @@ type Verifier interface {
 	Verify(ctx context.Context, token string) (claims json.RawMessage, err error)
 }
 
-// Catchup answers where a service stands in the revocations. after is the query's text; an
+// Catchup answers where a client's service stands in the revocations. after is the query's text; an
 // error with a method BadPosition() bool that is true says that it cannot be read.
 // Answers may be shared between requests; api closes each once it is written.
 type Catchup interface {
-	Answer(ctx context.Context, after string, as revocation.Form) (CatchupAnswer, error)
+	Answer(ctx context.Context, client, after string, as revocation.Form) (CatchupAnswer, error)
 }
 
 // Document gives a published document, its entity tag (quoted as in RFC 9110 §8.8.3, or

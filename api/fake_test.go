@@ -103,7 +103,7 @@ func (f *fake) AuthenticateClient(_ context.Context, id, secret string) (broker.
 	return broker.ClientInfo{ID: id}, f.clientErr
 }
 
-func (f *fake) Answer(_ context.Context, after string, as revocation.Form) (api.CatchupAnswer, error) {
+func (f *fake) Answer(_ context.Context, _, after string, as revocation.Form) (api.CatchupAnswer, error) {
 	f.calls, f.position = append(f.calls, "catch-up"), after
 	time.Sleep(f.wait) // fake time, in synctest
 	if f.answerErr != nil {

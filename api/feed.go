@@ -16,7 +16,8 @@ type badPosition interface {
 // revocations is GET /revocations?after=position for services: client id and secret by
 // Basic (RFC 7617), as they are. The answer is never cached, and written in the form that Accept prefers.
 func (s *server) revocations(w http.ResponseWriter, r *http.Request) error {
-	if _, err := s.authenticateService(r); err != nil {
+	client, err := s.authenticateService(r)
+	if err != nil {
 		return err
 	}
 	after, err := position(r)
@@ -27,7 +28,7 @@ func (s *server) revocations(w http.ResponseWriter, r *http.Request) error {
 	as := catchupForm(r.Header)
 	stop := keepAlive(w, r)
 	defer stop()
-	answer, err := s.cfg.Catchup.Answer(r.Context(), after, as)
+	answer, err := s.cfg.Catchup.Answer(r.Context(), client, after, as)
 	stop()
 	if err != nil {
 		return positionError(err)

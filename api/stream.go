@@ -10,10 +10,10 @@ import (
 
 // Stream gives the revocations as they are committed.
 type Stream interface {
-	// Listen begins behind a position, or at the head for an empty one. An error with a
+	// Listen begins behind a position, or at the head for an empty one, for a client. An error with a
 	// method BadPosition() bool that is true says that the position cannot be read; others
 	// are [*broker.Error] where the caller may know the reason.
-	Listen(after string) (Listener, error)
+	Listen(client, after string) (Listener, error)
 }
 
 // Listener is one reader's place in the revocations. It is used by one goroutine.
@@ -46,7 +46,8 @@ const (
 // header Last-Event-ID, which a reader sends when it reconnects, goes before the query.
 // Credentials are checked at the beginning: withdrawn ones end with the next reconnect.
 func (s *server) stream(w http.ResponseWriter, r *http.Request) error {
-	if _, err := s.authenticateService(r); err != nil {
+	client, err := s.authenticateService(r)
+	if err != nil {
 		return err
 	}
 	after, err := position(r)
@@ -56,7 +57,7 @@ func (s *server) stream(w http.ResponseWriter, r *http.Request) error {
 	if id := r.Header.Get("Last-Event-ID"); id != "" {
 		after = id
 	}
-	listener, err := s.cfg.Stream.Listen(after)
+	listener, err := s.cfg.Stream.Listen(client, after)
 	if err != nil {
 		return positionError(err)
 	}

@@ -34,7 +34,7 @@ func newFakeStream() *fakeStream {
 	}
 }
 
-func (f *fakeStream) Listen(after string) (api.Listener, error) {
+func (f *fakeStream) Listen(_, after string) (api.Listener, error) {
 	if f.err != nil {
 		return nil, f.err
 	}

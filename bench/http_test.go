@@ -128,7 +128,7 @@ func (none) Verify(context.Context, string) (json.RawMessage, error) {
 	return nil, errors.New("not part of the bench")
 }
 
-func (none) Answer(context.Context, string, revocation.Form) (api.CatchupAnswer, error) {
+func (none) Answer(context.Context, string, string, revocation.Form) (api.CatchupAnswer, error) {
 	return nil, errors.New("not part of the bench")
 }
 

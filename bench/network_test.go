@@ -130,8 +130,8 @@ func startNATS(tb testing.TB) *server.Server {
 // catchup answers GET /revocations from the ledger.
 type catchup struct{ ledger *ledger.Ledger }
 
-func (c catchup) Answer(ctx context.Context, after string, as revocation.Form) (api.CatchupAnswer, error) {
-	return c.ledger.EncodedAnswer(ctx, after, as)
+func (c catchup) Answer(ctx context.Context, client, after string, as revocation.Form) (api.CatchupAnswer, error) {
+	return c.ledger.EncodedAnswerFor(ctx, client, after, as)
 }
 
 func published(current func() keyring.Document) api.Document {

@@ -30,11 +30,18 @@ const (
 // When those in use take more than 256 MiB, it waits until some are closed. The caller
 // closes the answer.
 func (l *Ledger) EncodedAnswer(ctx context.Context, after string, as revocation.Form) (*EncodedAnswer, error) {
+	return l.EncodedAnswerFor(ctx, "", after, as)
+}
+
+// EncodedAnswerFor is [Ledger.EncodedAnswer] for a client, which has a share of that memory: while
+// answers of 64 MiB that it asked for, or of 192 MiB in all, are in use, another that would have to be made
+// for it fails with [ErrTooManyAnswers]. A client with none in use waits.
+func (l *Ledger) EncodedAnswerFor(ctx context.Context, client, after string, as revocation.Form) (*EncodedAnswer, error) {
 	positions, err := parsePosition(after)
 	if err != nil {
 		return nil, err
 	}
-	a, err := l.answer(ctx, positions, as)
+	a, err := l.answer(ctx, client, positions, as)
 	if err != nil {
 		return nil, fmt.Errorf("answering a catch-up: %w", err)
 	}
@@ -55,16 +62,16 @@ func (l *Ledger) Answer(ctx context.Context, after string) (revocation.Answer, e
 	return *a, nil
 }
 
-func (l *Ledger) answer(ctx context.Context, positions map[string]uint64, as revocation.Form) (*EncodedAnswer, error) {
+func (l *Ledger) answer(ctx context.Context, client string, positions map[string]uint64, as revocation.Form) (*EncodedAnswer, error) {
 	if seq, ok := positions[l.origin]; ok && len(positions) == 1 {
-		a, err := l.answers.get(ctx, answerKey{form: as, delta: true, seq: seq}, func() (*revocation.EncodedAnswer, error) {
+		a, err := l.answers.get(ctx, client, answerKey{form: as, delta: true, seq: seq}, func() (*revocation.EncodedAnswer, error) {
 			return l.encodeDelta(ctx, seq, as)
 		})
 		if !errors.Is(err, errUnknownPosition) {
 			return a, err
 		}
 	}
-	return l.answers.get(ctx, answerKey{form: as}, func() (*revocation.EncodedAnswer, error) {
+	return l.answers.get(ctx, client, answerKey{form: as}, func() (*revocation.EncodedAnswer, error) {
 		return l.encodeFull(ctx, as)
 	})
 }

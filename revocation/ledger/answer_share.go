@@ -2,29 +2,37 @@ package ledger
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 
 	"tokenbroker/revocation"
 )
 
 const (
-	// answersInUse is how many bytes of encoded answers may be in use before another is made.
+	// answersInUse is how many bytes of encoded answers may be in use before another is made. A
+	// client that uses some already may have another only below three quarters of it in all, and
+	// below a quarter of its own: the rest is kept for clients that have none.
 	answersInUse = 256 << 20
 	// fullAtOnce and deltasAtOnce are how many are encoded at a time.
 	fullAtOnce   = 1
 	deltasAtOnce = 4
 )
 
+// ErrTooManyAnswers says that a client uses as much of the memory for answers as it may.
+var ErrTooManyAnswers = errors.New("the client reads too many answers")
+
 // EncodedAnswer is a catch-up answer that may be shared. Close gives it back.
 type EncodedAnswer struct {
 	*revocation.EncodedAnswer
-	of   *shared
-	once sync.Once
+	of     *shared
+	client string
+	once   sync.Once
 }
 
 // Close gives the answer back, which is not used any more. It may be called again.
 func (a *EncodedAnswer) Close() error {
-	a.once.Do(func() { a.of.owner.release(a.of) })
+	a.once.Do(func() { a.of.owner.release(a.of, a.client) })
 	return nil
 }
 
@@ -43,8 +51,9 @@ type answers struct {
 	mu sync.Mutex
 	// mu guards all below, and the shelves and what lies on them.
 	shelves map[answerKey]*shelf
-	limit   int64 // answersInUse
-	held    int64 // bytes in use
+	limit   int64            // answersInUse
+	held    int64            // bytes in use
+	clients map[string]int64 // bytes in use by each client; one answer counts for all that use it
 	freed   chan struct{}
 	encoded uint64 // how many were made
 }
@@ -65,6 +74,7 @@ type shared struct {
 	owner  *answers
 	answer *revocation.EncodedAnswer
 	holds  int
+	by     map[string]int // holds by client
 }
 
 func (a *answers) init() {
@@ -72,11 +82,14 @@ func (a *answers) init() {
 	a.deltas = make(chan struct{}, deltasAtOnce)
 	a.limit = answersInUse
 	a.shelves = make(map[answerKey]*shelf)
+	a.clients = make(map[string]int64)
 	a.freed = make(chan struct{})
 }
 
-// get returns an answer that encode began to make after the call.
-func (a *answers) get(ctx context.Context, key answerKey, encode func() (*revocation.EncodedAnswer, error)) (*EncodedAnswer, error) {
+// get returns an answer that encode began to make after the call. A client with as much in use
+// as it may have gets what others make, and [ErrTooManyAnswers] where it would have to make one;
+// the client "" is this process, which has no share.
+func (a *answers) get(ctx context.Context, client string, key answerKey, encode func() (*revocation.EncodedAnswer, error)) (*EncodedAnswer, error) {
 	s, arrived := a.arrive(key)
 	defer a.leave(key, s)
 	select {
@@ -85,7 +98,7 @@ func (a *answers) get(ctx context.Context, key answerKey, encode func() (*revoca
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	if e, err := a.find(s, arrived); e != nil || err != nil {
+	if e, err := a.find(s, arrived, client); e != nil || err != nil {
 		return e, err
 	}
 	lane := a.full
@@ -98,7 +111,7 @@ func (a *answers) get(ctx context.Context, key answerKey, encode func() (*revoca
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	if err := a.room(ctx); err != nil {
+	if err := a.room(ctx, client); err != nil {
 		return nil, err
 	}
 	number := a.begin(s)
@@ -106,7 +119,7 @@ func (a *answers) get(ctx context.Context, key answerKey, encode func() (*revoca
 	if err != nil && ctx.Err() != nil { // this caller's own trouble
 		return nil, err
 	}
-	return a.put(s, number, answer, err)
+	return a.put(s, number, answer, err, client)
 }
 
 // arrive joins the shelf of key. What was begun by now does not serve this caller, who may
@@ -137,7 +150,7 @@ func (a *answers) leave(key answerKey, s *shelf) {
 
 // find gives what lies on the shelf if it was begun after arrived. If not it is cleared,
 // and there is neither an answer nor an error.
-func (a *answers) find(s *shelf, arrived uint64) (*EncodedAnswer, error) {
+func (a *answers) find(s *shelf, arrived uint64, client string) (*EncodedAnswer, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	switch {
@@ -147,16 +160,21 @@ func (a *answers) find(s *shelf, arrived uint64) (*EncodedAnswer, error) {
 	case s.failure != nil:
 		return nil, s.failure
 	}
-	return s.result.hold(), nil
+	return s.result.hold(client), nil
 }
 
-// room waits until no more than the limit is in use.
-func (a *answers) room(ctx context.Context) error {
+// room waits until no more than the limit is in use. It does not wait for a client that uses
+// some already, because others wait behind it.
+func (a *answers) room(ctx context.Context, client string) error {
 	for {
 		a.mu.Lock()
-		enough, freed := a.held <= a.limit, a.freed
+		enough, used, freed := a.held <= a.limit, a.clients[client], a.freed
+		over := used > 0 && (used > a.limit/4 || a.held > a.limit/4*3)
 		a.mu.Unlock()
-		if enough {
+		switch {
+		case over:
+			return fmt.Errorf("%w: %d bytes are in use", ErrTooManyAnswers, used)
+		case enough:
 			return nil
 		}
 		select {
@@ -176,17 +194,17 @@ func (a *answers) begin(s *shelf) (number uint64) {
 }
 
 // put lays a result on the shelf and gives it to the one who made it.
-func (a *answers) put(s *shelf, number uint64, answer *revocation.EncodedAnswer, err error) (*EncodedAnswer, error) {
+func (a *answers) put(s *shelf, number uint64, answer *revocation.EncodedAnswer, err error, client string) (*EncodedAnswer, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if err != nil {
 		s.last, s.failure = number, err
 		return nil, err
 	}
-	e := &shared{owner: a, answer: answer, holds: 1}
+	e := &shared{owner: a, answer: answer, holds: 1, by: map[string]int{}}
 	a.held += answer.Size()
 	s.last, s.result = number, e
-	return e.hold(), nil
+	return e.hold(client), nil
 }
 
 // clear, hold and drop are called with mu held.
@@ -197,9 +215,14 @@ func (a *answers) clear(s *shelf) {
 	s.last, s.result, s.failure = 0, nil, nil
 }
 
-func (e *shared) hold() *EncodedAnswer {
+func (e *shared) hold(client string) *EncodedAnswer {
 	e.holds++
-	return &EncodedAnswer{EncodedAnswer: e.answer, of: e}
+	if client != "" {
+		if e.by[client]++; e.by[client] == 1 {
+			e.owner.clients[client] += e.answer.Size()
+		}
+	}
+	return &EncodedAnswer{EncodedAnswer: e.answer, of: e, client: client}
 }
 
 func (a *answers) drop(e *shared) {
@@ -211,9 +234,16 @@ func (a *answers) drop(e *shared) {
 	}
 }
 
-func (a *answers) release(e *shared) {
+func (a *answers) release(e *shared, client string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if client != "" {
+		if e.by[client]--; e.by[client] == 0 {
+			if a.clients[client] -= e.answer.Size(); a.clients[client] == 0 {
+				delete(a.clients, client)
+			}
+		}
+	}
 	a.drop(e)
 }
 

@@ -195,6 +195,58 @@ func TestAnswersInUseAreBounded(t *testing.T) {
 	})
 }
 
+// A client that keeps what it was answered is refused more at its share, and others are answered.
+func TestAClientHasItsShareOfTheAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, memstore.New(nil))
+		p.revoke(sid("s1"))
+		ask := func(client string) (*ledger.EncodedAnswer, error) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			return p.EncodedAnswerFor(ctx, client, "", revocation.FormJSON)
+		}
+		first, err := ask("greedy")
+		if err != nil {
+			t.Fatal(err)
+		}
+		held, size := []*ledger.EncodedAnswer{first}, first.Size()
+		p.LimitAnswers(16 * size)
+		takeAll := func(client string) (taken int) {
+			for {
+				a, err := ask(client)
+				if err != nil {
+					if !errors.Is(err, ledger.ErrTooManyAnswers) {
+						t.Fatal(err)
+					}
+					return taken
+				}
+				held, taken = append(held, a), taken+1
+			}
+		}
+		for _, c := range []struct {
+			client string
+			want   int
+		}{{"greedy", 4}, {"c1", 5}, {"c2", 3}, {"c3", 1}, {"c4", 1}} { // 4 of 16 and one more; 12 of 16 and one more
+			if got := takeAll(c.client); got != c.want {
+				t.Errorf("%s has %d more answers, want %d", c.client, got, c.want)
+			}
+		}
+		for _, a := range held {
+			_ = a.Close()
+			_ = a.Close()
+		}
+		if st := p.AnswerStats(); st.Bytes != 0 {
+			t.Errorf("%d bytes stay in use", st.Bytes)
+		}
+		if got := takeAll("greedy"); got != 5 {
+			t.Errorf("%d answers after all were closed", got)
+		}
+		for _, a := range held {
+			_ = a.Close()
+		}
+	})
+}
+
 // TestALongDeltaIsReadInPages: batches of any size, by bytes as well as by number.
 func TestALongDeltaIsReadInPages(t *testing.T) {
 	pages := &paged{Store: memstore.New(nil)}

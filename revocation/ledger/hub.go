@@ -54,7 +54,8 @@ type Hub struct {
 	now atomic.Pointer[hubState]
 
 	mu        sync.Mutex
-	listeners int // mu guards it, and who replaces now
+	listeners int            // mu guards it, clients, and who replaces now
+	clients   map[string]int // listeners by client
 }
 
 // hubState is an immutable snapshot.
@@ -71,8 +72,8 @@ type hubState struct {
 func newHub(config PublisherConfig) *Hub {
 	h := &Hub{
 		ledger: config.Ledger, sign: config.Sign, etag: config.JWKSETag, ack: config.WantAck, logger: config.Logger,
-		limit: config.MaxListeners,
-		poked: make(chan struct{}, 1), history: make(chan struct{}, historyReaders),
+		limit:   config.MaxListeners,
+		clients: map[string]int{}, poked: make(chan struct{}, 1), history: make(chan struct{}, historyReaders),
 	}
 	if h.limit <= 0 {
 		h.limit = defaultListeners

@@ -53,7 +53,7 @@ func hub(t *testing.T, p *process, b ledger.Bus, change ...func(*ledger.Publishe
 
 func listen(t *testing.T, h *ledger.Hub, after string) *ledger.Listener {
 	t.Helper()
-	l, err := h.Listen(after)
+	l, err := h.Listen("c1", after)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +113,7 @@ func TestAListenerGoesOnFromItsPosition(t *testing.T) {
 		expect(t, p, fromNow, "batch 41")
 		expect(t, p, fromHead, "batch 41")
 		expect(t, p, reset, "reset 40", "batch 41")
-		if _, err := h.Listen("nonsense"); !errors.Is(err, ledger.ErrBadPosition) {
+		if _, err := h.Listen("c1", "nonsense"); !errors.Is(err, ledger.ErrBadPosition) {
 			t.Errorf("a malformed position: %v", err)
 		}
 	})
@@ -207,7 +207,7 @@ func TestListenersMissNothingWhileTheNetworkIsStuck(t *testing.T) {
 	var all sync.WaitGroup
 	for range readers {
 		all.Go(func() {
-			l, err := h.Listen(p.Origin() + ".0")
+			l, err := h.Listen("c1", p.Origin()+".0")
 			if err != nil {
 				t.Error(err)
 				return
@@ -246,13 +246,21 @@ func TestListenersAreBoundedAndEndWithTheHub(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := start(t, memstore.New(nil))
 		h := hub(t, p, &bus{}, func(c *ledger.PublisherConfig) { c.MaxListeners = 2 })
-		one, two := listen(t, h, ""), listen(t, h, "")
-		if _, err := h.Listen(""); !errors.Is(err, ledger.ErrTooManyListeners) {
+		one := listen(t, h, "")
+		two, err := h.Listen("c2", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.Listen("c3", ""); !errors.Is(err, ledger.ErrTooManyListeners) {
 			t.Errorf("one too many: %v", err)
 		}
 		two.Close()
 		two.Close()
-		listen(t, h, "")
+		three, err := h.Listen("c3", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer three.Close()
 		ended := make(chan error, 1)
 		go func() {
 			for {
@@ -267,8 +275,54 @@ func TestListenersAreBoundedAndEndWithTheHub(t *testing.T) {
 		if err := <-ended; !errors.Is(err, ledger.ErrHubClosed) {
 			t.Errorf("ended by %v", err)
 		}
-		if _, err := h.Listen(""); !errors.Is(err, ledger.ErrHubClosed) {
+		if _, err := h.Listen("c1", ""); !errors.Is(err, ledger.ErrHubClosed) {
 			t.Errorf("listening at a closed hub: %v", err)
+		}
+	})
+}
+
+// A client that takes all it can get leaves room for others, and the last places are for
+// clients that have none.
+func TestAClientHasItsShareOfTheListeners(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, memstore.New(nil))
+		h := hub(t, p, &bus{}, func(c *ledger.PublisherConfig) { c.MaxListeners = 20 })
+		synctest.Wait() // until the publisher runs
+		var listening []*ledger.Listener
+		defer func() {
+			for _, l := range listening {
+				l.Close()
+			}
+		}()
+		take := func(client string) error {
+			l, err := h.Listen(client, "")
+			if err == nil {
+				listening = append(listening, l)
+			}
+			return err
+		}
+		takeAll := func(client string) (taken int) {
+			for {
+				if err := take(client); err != nil {
+					if !errors.Is(err, ledger.ErrTooManyListeners) {
+						t.Fatal(err)
+					}
+					return taken
+				}
+				taken++
+			}
+		}
+		for i, want := range []int{4, 4, 4, 4, 2, 1, 1, 0} { // of 20; above 18 one for each
+			if got := takeAll(fmt.Sprint("c", i)); got != want {
+				t.Errorf("client %d has %d listeners, want %d", i, got, want)
+			}
+		}
+		listening[0].Close()
+		if err := take("c0"); !errors.Is(err, ledger.ErrTooManyListeners) {
+			t.Errorf("a client that has some takes the last place: %v", err)
+		}
+		if err := take("new"); err != nil {
+			t.Errorf("a client that has none: %v", err)
 		}
 	})
 }

@@ -33,6 +33,7 @@ type StreamEvent struct {
 // few batches at most, however slowly it is read. Close it.
 type Listener struct {
 	hub    *Hub
+	client string
 	cursor uint64
 	beats  uint64 // number of the last heartbeat handed out
 	page   []message
@@ -43,14 +44,15 @@ type Listener struct {
 
 // Listen begins behind the position after, as of [Ledger.Answer], or with what is committed
 // from now on if it is empty. A position that is not of this origin, is ahead of its head or
-// was collected makes a [StreamReset] the first event. Errors wrap [ErrBadPosition],
-// [ErrTooManyListeners] or [ErrHubClosed].
-func (h *Hub) Listen(after string) (*Listener, error) {
+// was collected makes a [StreamReset] the first event. client is whose place it takes: one client
+// may have a fifth of the places, and a tenth of them is kept for clients that have none. Errors
+// wrap [ErrBadPosition], [ErrTooManyListeners] or [ErrHubClosed].
+func (h *Hub) Listen(client, after string) (*Listener, error) {
 	positions, err := parsePosition(after)
 	if err != nil {
 		return nil, fmt.Errorf("listening: %w", err)
 	}
-	if err := h.admit(); err != nil {
+	if err := h.admit(client); err != nil {
 		return nil, fmt.Errorf("listening: %w", err)
 	}
 	l := h.ledger
@@ -62,10 +64,10 @@ func (h *Hub) Listen(after string) (*Listener, error) {
 	if !known {
 		seq = head
 	}
-	return &Listener{hub: h, cursor: seq, reset: !known && after != ""}, nil
+	return &Listener{hub: h, client: client, cursor: seq, reset: !known && after != ""}, nil
 }
 
-func (h *Hub) admit() error {
+func (h *Hub) admit(client string) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	switch {
@@ -73,8 +75,13 @@ func (h *Hub) admit() error {
 		return ErrHubClosed
 	case h.listeners >= h.limit:
 		return fmt.Errorf("%w: %d", ErrTooManyListeners, h.limit)
+	case h.clients[client] >= max(h.limit/5, 1):
+		return fmt.Errorf("%w: %d of the client %q", ErrTooManyListeners, h.clients[client], client)
+	case h.clients[client] > 0 && h.listeners >= h.limit-h.limit/10:
+		return fmt.Errorf("%w: %d, and the others are kept for clients that have none", ErrTooManyListeners, h.listeners)
 	}
 	h.listeners++
+	h.clients[client]++
 	return nil
 }
 
@@ -87,6 +94,9 @@ func (l *Listener) Close() {
 	l.hub.mu.Lock()
 	defer l.hub.mu.Unlock()
 	l.hub.listeners--
+	if l.hub.clients[l.client]--; l.hub.clients[l.client] == 0 {
+		delete(l.hub.clients, l.client)
+	}
 }
 
 // Next waits for the next event: every batch behind the position, in order and without a

@@ -39,7 +39,7 @@ type PublisherConfig struct {
 	// WantAck says whether a batch that is signed now shall ask the services for receipts at
 	// once; nil: never. The ledger does not store it.
 	WantAck func() bool
-	// MaxListeners bounds [Hub.Listen]; zero: 5,000.
+	// MaxListeners bounds [Hub.Listen], of one client to a fifth of it; zero: 5,000.
 	MaxListeners int
 	Logger       *slog.Logger
 }

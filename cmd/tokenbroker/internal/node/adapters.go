@@ -82,11 +82,13 @@ type catchup struct{ ledger *ledger.Ledger }
 var _ api.Catchup = catchup{}
 
 // Answer implements [api.Catchup].
-func (c catchup) Answer(ctx context.Context, after string, as revocation.Form) (api.CatchupAnswer, error) {
-	answer, err := c.ledger.EncodedAnswer(ctx, after, as)
+func (c catchup) Answer(ctx context.Context, client, after string, as revocation.Form) (api.CatchupAnswer, error) {
+	answer, err := c.ledger.EncodedAnswerFor(ctx, client, after, as)
 	switch {
 	case errors.Is(err, ledger.ErrBadPosition):
 		return nil, badPosition{err}
+	case errors.Is(err, ledger.ErrTooManyAnswers):
+		return nil, &broker.Error{Code: broker.CodeBusy, Message: "This client reads too many catch-up answers at once.", RetryAfter: time.Second, Err: err}
 	case err != nil:
 		return nil, err
 	}
@@ -102,13 +104,13 @@ var _ api.Stream = stream{}
 const listenLater = 5 * time.Second
 
 // Listen implements [api.Stream].
-func (s stream) Listen(after string) (api.Listener, error) {
-	l, err := s.hub.Listen(after)
+func (s stream) Listen(client, after string) (api.Listener, error) {
+	l, err := s.hub.Listen(client, after)
 	switch {
 	case errors.Is(err, ledger.ErrBadPosition):
 		return nil, badPosition{err}
 	case errors.Is(err, ledger.ErrTooManyListeners):
-		return nil, &broker.Error{Code: broker.CodeBusy, Message: "Too many services are listening.", RetryAfter: listenLater, Err: err}
+		return nil, &broker.Error{Code: broker.CodeBusy, Message: "Too many services are listening, of this client or in all.", RetryAfter: listenLater, Err: err}
 	case errors.Is(err, ledger.ErrHubClosed):
 		return nil, &broker.Error{Code: broker.CodeUnavailable, Message: "The broker is stopping.", RetryAfter: time.Second, Err: err}
 	case err != nil:
