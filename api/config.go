@@ -37,6 +37,7 @@ type Logins interface {
 	Providers() []string
 	StartLogin(ctx context.Context, provider, redirectURI, returnTo string, req broker.Request) (*broker.LoginStart, error)
 	CompleteLogin(ctx context.Context, cb broker.LoginCallback, req broker.Request) (g *broker.Grant, returnTo string, err error)
+	NewExchangeNonce() broker.ExchangeNonce
 	ExchangeTokens(ctx context.Context, provider string, tokens broker.UpstreamTokens, req broker.Request) (*broker.Grant, error)
 }
 

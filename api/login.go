@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"tokenbroker/api/origin"
 	"tokenbroker/broker"
@@ -72,28 +73,6 @@ func (s *server) callback(w http.ResponseWriter, r *http.Request) error {
 	default:
 		return s.loginPage(w, r, err)
 	}
-}
-
-// socialExchange is POST /auth/social-exchange/ {id_token, access_token, refresh_token,
-// expires_in, token_type, provider?}. The upstream refresh token is neither needed nor kept.
-func (s *server) socialExchange(w http.ResponseWriter, r *http.Request) error {
-	if err := s.admit(r); err != nil {
-		return err
-	}
-	var tokens broker.UpstreamTokens
-	var provider string
-	err := readMembers(w, r, member{"id_token", &tokens.IDToken, true}, member{"access_token", &tokens.AccessToken, false},
-		member{"provider", &provider, false})
-	if err != nil {
-		return err
-	}
-	if names := s.cfg.Logins.Providers(); provider == "" && len(names) == 1 {
-		provider = names[0]
-	} else if provider == "" {
-		return invalidBody("provider is missing: one of " + strings.Join(names, ", "))
-	}
-	g, err := s.cfg.Logins.ExchangeTokens(r.Context(), provider, tokens, s.signInRequest(r))
-	return s.opened(w, g, err)
 }
 
 func (s *server) callbackURI(provider string) string {
@@ -165,23 +144,26 @@ func redirect(w http.ResponseWriter, to string, status int) {
 // maxLogins is how many login attempts a browser may have open at once.
 const maxLogins = 5
 
-// loginCookies are the sealed login states, one cookie an attempt. The prefix __Host- (RFC
-// 6265bis §4.1.3.2), which wants the path /, keeps a neighbouring subdomain from planting one:
-// its login would end in this browser.
-type loginCookies struct {
+// attemptCookies bind login attempts to a browser, one cookie for each attempt: sealed login
+// states, or nonces for an exchange. The prefix __Host- (RFC 6265bis §4.1.3.2), which wants the
+// path /, keeps a neighbouring subdomain from planting one: its login would end in this browser.
+type attemptCookies struct {
 	prefix, path string
 	secure       bool
+	sameSite     http.SameSite
+	life         time.Duration
 }
 
-func newLoginCookies(secure bool) loginCookies {
+func newAttemptCookies(prefix string, secure bool, sameSite http.SameSite, life time.Duration) attemptCookies {
+	a := attemptCookies{prefix: prefix, path: "/auth", sameSite: sameSite, life: life}
 	if secure {
-		return loginCookies{prefix: "__Host-tb_login_", path: "/", secure: true}
+		a.prefix, a.path, a.secure = "__Host-"+prefix, "/", true
 	}
-	return loginCookies{prefix: "tb_login_", path: "/auth"}
+	return a
 }
 
 // set adds an attempt; browsers send the oldest first, and those over the limit go.
-func (l loginCookies) set(w http.ResponseWriter, r *http.Request, suffix, value string) {
+func (l attemptCookies) set(w http.ResponseWriter, r *http.Request, suffix, value string) {
 	var open []string
 	for _, c := range r.Cookies() {
 		if s, ok := strings.CutPrefix(c.Name, l.prefix); ok && !slices.Contains(open, s) {
@@ -192,25 +174,25 @@ func (l loginCookies) set(w http.ResponseWriter, r *http.Request, suffix, value 
 		l.clear(w, open[0])
 		open = open[1:]
 	}
-	l.write(w, suffix, value, int(broker.LoginLife.Seconds()))
+	l.write(w, suffix, value, int(l.life.Seconds()))
 }
 
-func (l loginCookies) read(r *http.Request, suffix string) (string, error) {
+func (l attemptCookies) read(r *http.Request, suffix string) (string, error) {
 	switch found := r.CookiesNamed(l.prefix + suffix); len(found) {
 	case 0:
 		return "", nil
 	case 1:
 		return found[0].Value, nil
 	default:
-		return "", &broker.Error{Code: CodeDuplicateCookie, Message: "the login cookie comes twice"}
+		return "", &broker.Error{Code: CodeDuplicateCookie, Message: "a cookie of this sign-in comes twice"}
 	}
 }
 
-func (l loginCookies) clear(w http.ResponseWriter, suffix string) { l.write(w, suffix, "", -1) }
+func (l attemptCookies) clear(w http.ResponseWriter, suffix string) { l.write(w, suffix, "", -1) }
 
-func (l loginCookies) write(w http.ResponseWriter, suffix, value string, maxAge int) {
-	http.SetCookie(w, &http.Cookie{ //nolint:gosec // Secure is configured; Lax, because the provider sends the browser back
+func (l attemptCookies) write(w http.ResponseWriter, suffix, value string, maxAge int) {
+	http.SetCookie(w, &http.Cookie{ //nolint:gosec // Secure and SameSite are the caller's
 		Name: l.prefix + suffix, Value: value, Path: l.path, MaxAge: maxAge,
-		HttpOnly: true, Secure: l.secure, SameSite: http.SameSiteLaxMode,
+		HttpOnly: true, Secure: l.secure, SameSite: l.sameSite,
 	})
 }

@@ -9,8 +9,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"tokenbroker/api"
 	"tokenbroker/broker"
@@ -25,7 +27,10 @@ type fakeLogins struct {
 	provider string
 	tokens   broker.UpstreamTokens
 	req      broker.Request
-	fake     *fake
+	nonces   int
+	// nonce is the suffix whose cookie the exchange asks for, and nonceCookie what it got.
+	nonce, nonceCookie string
+	fake               *fake
 }
 
 func (f *fakeLogins) Providers() []string { return f.names }
@@ -44,8 +49,22 @@ func (f *fakeLogins) CompleteLogin(_ context.Context, cb broker.LoginCallback, _
 	return g, f.returnTo, err
 }
 
+func (f *fakeLogins) NewExchangeNonce() broker.ExchangeNonce {
+	f.nonces++
+	return broker.ExchangeNonce{
+		Nonce: "n1", ExpiresAt: time.Unix(1_800_000_600, 0), ExpiresIn: 599_900 * time.Millisecond,
+		CookieSuffix: "suffix" + strconv.Itoa(f.nonces), CookieValue: "bound",
+	}
+}
+
 func (f *fakeLogins) ExchangeTokens(_ context.Context, provider string, tokens broker.UpstreamTokens, req broker.Request) (*broker.Grant, error) {
 	f.provider, f.tokens, f.req = provider, tokens, req
+	if f.nonce != "" {
+		cookie, err := tokens.NonceCookie(f.nonce)
+		if f.nonceCookie = cookie; err != nil {
+			return nil, err
+		}
+	}
 	if f.err != nil {
 		return nil, f.err
 	}
@@ -254,11 +273,12 @@ func TestSocialExchange(t *testing.T) {
 		return w.Result()
 	}
 	full := `{"id_token": "i", "access_token": "a", "refresh_token": "r", "expires_in": 300, "token_type": "Bearer"}`
-	if resp := post(full); resp.StatusCode != http.StatusOK || f.tokens != (broker.UpstreamTokens{IDToken: "i", AccessToken: "a"}) || f.provider != "cognito" {
+	if resp := post(full); resp.StatusCode != http.StatusOK || f.tokens.IDToken != "i" || f.tokens.AccessToken != "a" || f.provider != "cognito" {
 		t.Errorf("%d %+v", resp.StatusCode, f.tokens)
 	}
 	for code, status := range map[broker.Code]int{
-		broker.CodeUpstreamToken: 401, broker.CodeTokenUsed: 401, broker.CodeUpstreamExpired: 410,
+		broker.CodeExchangeDisabled: 403, broker.CodeIDTokenUnproven: 401, broker.CodeNonceInvalid: 401, broker.CodeNonceUsed: 401,
+		broker.CodeNonceExpired: 410, broker.CodeUpstreamToken: 401, broker.CodeTokenUsed: 401, broker.CodeUpstreamExpired: 410,
 		broker.CodeEmailNotVerified: 403, broker.CodeUpstreamUnavailable: 503, broker.CodeUnknownProvider: 404,
 	} {
 		f.err = &broker.Error{Code: code}

@@ -38,7 +38,8 @@ type server struct {
 	cfg     Config
 	allowed atomic.Pointer[origins]
 	cookie  refreshCookie
-	logins  loginCookies
+	logins  attemptCookies // Lax, because the provider sends the browser back
+	nonces  attemptCookies
 }
 
 // endpoint answers a request, or returns why it does not and has written nothing but
@@ -56,7 +57,10 @@ func New(cfg Config) (*Public, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configuring the HTTP surface: %w", err)
 	}
-	s := &server{cfg: cfg, cookie: newRefreshCookie(cfg.CookieName, cfg.CookiePath, !cfg.InsecureCookies), logins: newLoginCookies(!cfg.InsecureCookies)}
+	s := &server{cfg: cfg, cookie: newRefreshCookie(cfg.CookieName, cfg.CookiePath, !cfg.InsecureCookies),
+		logins: newAttemptCookies("tb_login_", !cfg.InsecureCookies, http.SameSiteLaxMode, broker.LoginLife),
+		nonces: newAttemptCookies("tb_nonce_", !cfg.InsecureCookies, http.SameSiteStrictMode, broker.NonceLife),
+	}
 	s.allowed.Store(&allowed)
 	trusted, err := newProxies(cfg.TrustedProxies)
 	if err != nil {
@@ -104,6 +108,7 @@ func (s *server) routes() (*gin.Engine, error) {
 	if s.cfg.Logins != nil {
 		e.GET("/auth/login", auth(s.login))
 		e.GET("/auth/callback/:provider", auth(s.callback))
+		e.GET("/auth/exchange-nonce", auth(s.exchangeNonce))
 		e.POST("/auth/social-exchange", auth(s.socialExchange))
 	}
 	get("/.well-known/openid-configuration", s.discovery)

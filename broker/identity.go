@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -21,9 +22,15 @@ type Identity struct {
 	AMR        []string
 	// UpstreamSID is the provider's session id (sid, or Cognito's origin_jti); may be empty.
 	UpstreamSID string
-	// TokenHash names the id token, so that it can be exchanged only once; ExpiresAt is its end.
+	// TokenHash names the id token, so that it can be exchanged only once; ExpiresAt is when it
+	// can no longer be.
 	TokenHash string
 	ExpiresAt time.Time
+	// Nonce is the id token's. Proven tells that the token is proven to be an id token, by the
+	// provider's own mark or by the access token that it names. An exchange needs Proven or a
+	// nonce that this broker issued.
+	Nonce  string
+	Proven bool
 }
 
 // AuthorizeRequest is what a redirect to a provider carries.
@@ -41,6 +48,8 @@ type CodeExchange struct {
 // UpstreamTokens are tokens that a SPA got from the provider itself.
 type UpstreamTokens struct {
 	IDToken, AccessToken string
+	// NonceCookie returns the cookie of that suffix that came along, or "". If nil, there are none.
+	NonceCookie func(suffix string) (string, error)
 }
 
 // What an IdentityProvider refuses with; everything else is its own trouble
@@ -51,6 +60,10 @@ var (
 	ErrEmailNotVerified    = errors.New("upstream e-mail not verified")
 	ErrUpstreamCode        = errors.New("upstream refused the code")
 	ErrUpstreamUnavailable = errors.New("upstream not available")
+	// ErrExchangeDisabled refuses to verify tokens that somebody handed over.
+	ErrExchangeDisabled = errors.New("upstream tokens are not exchanged")
+	// ErrUpstreamUnproven is an ErrUpstreamToken for want of a mark of an id token.
+	ErrUpstreamUnproven = fmt.Errorf("%w: nothing proves that it is an id token", ErrUpstreamToken)
 )
 
 // IdentityProvider proves identities at one upstream issuer. Safe for concurrent use; a

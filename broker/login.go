@@ -95,7 +95,7 @@ func (b *Broker) CompleteLogin(ctx context.Context, cb LoginCallback, req Reques
 		return nil, state.ReturnTo, refusal
 	}
 	old := cmp.Or(b.replaced(req), state.Replaces) // the cookie comes along where the provider is on the same site
-	grant, err = b.openForIdentity(ctx, identity, onceKey{}, old, req)
+	grant, err = b.openForIdentity(ctx, identity, nil, old, req)
 	return grant, state.ReturnTo, err
 }
 
@@ -117,30 +117,36 @@ func (b *Broker) redeem(ctx context.Context, p IdentityProvider, state loginStat
 }
 
 // ExchangeTokens opens a session for tokens that the provider gave to a SPA: once for
-// each id token. Errors: CodeUnknownProvider, CodeUpstreamToken, CodeUpstreamExpired,
-// CodeEmailNotVerified, CodeTokenUsed, CodeUpstreamUnavailable, CodeTooManyAttempts, CodeBusy.
+// each id token, which has to be proven to be one. Errors: CodeUnknownProvider,
+// CodeExchangeDisabled, CodeUpstreamToken, CodeUpstreamExpired, CodeEmailNotVerified,
+// CodeIDTokenUnproven, CodeNonceInvalid, CodeNonceExpired, CodeNonceUsed, CodeTokenUsed,
+// CodeUpstreamUnavailable, CodeTooManyAttempts, CodeBusy.
 func (b *Broker) ExchangeTokens(ctx context.Context, provider string, tokens UpstreamTokens, req Request) (grant *Grant, err error) {
 	p, ok := b.cfg.Providers[provider]
 	if !ok {
 		return nil, &Error{Code: CodeUnknownProvider, Message: "There is no such sign-in provider."}
 	}
 	var identity Identity
+	var once []onceKey
 	ended, err := b.throttleLogin(ctx, req)
 	if err == nil {
 		defer func() { ended(err) }()
 		identity, err = atProvider(b, provider, func() (Identity, error) { return p.VerifyTokens(ctx, tokens) })
+	}
+	if err == nil {
+		once, err = b.proveIDToken(ctx, identity, tokens.NonceCookie)
 	}
 	if err != nil {
 		refusal := b.upstream(ctx, "verifying upstream tokens", err)
 		b.audit(ctx, "exchange_failed", req, "provider", provider, "refusal", string(refusal.Code))
 		return nil, refusal
 	}
-	return b.openForIdentity(ctx, identity, newOnceKey("id_token", identity.TokenHash, identity.ExpiresAt.Add(time.Hour)), b.replaced(req), req)
+	return b.openForIdentity(ctx, identity, once, b.replaced(req), req)
 }
 
 // openForIdentity opens a session for the user that the account is linked to, made now if
 // there is none.
-func (b *Broker) openForIdentity(ctx context.Context, identity Identity, once onceKey, old *replacedSession, req Request) (*Grant, error) {
+func (b *Broker) openForIdentity(ctx context.Context, identity Identity, once []onceKey, old *replacedSession, req Request) (*Grant, error) {
 	uid, linked, err := b.userOf(ctx, identity)
 	if err != nil {
 		return nil, b.internal(ctx, "linking the account", err)
@@ -181,10 +187,14 @@ func (b *Broker) userOf(ctx context.Context, identity Identity) (uid string, mad
 func (b *Broker) upstream(ctx context.Context, doing string, err error) *Error {
 	cause := fmt.Errorf("%s: %w", doing, err)
 	switch {
+	case errors.Is(err, ErrExchangeDisabled):
+		return &Error{Code: CodeExchangeDisabled, Message: "The exchange of this provider's tokens is off; an operator turns it on with providers.<name>.exchange.", Err: cause}
 	case errors.Is(err, ErrUpstreamExpired):
 		return &Error{Code: CodeUpstreamExpired, Message: "The provider's token has expired or is too old.", Err: cause}
 	case errors.Is(err, ErrEmailNotVerified):
 		return &Error{Code: CodeEmailNotVerified, Message: "The e-mail address is not verified.", Err: cause}
+	case errors.Is(err, ErrUpstreamUnproven):
+		return unproven(cause)
 	case errors.Is(err, ErrUpstreamToken):
 		return &Error{Code: CodeUpstreamToken, Message: "The provider's tokens are not good ones.", Err: cause}
 	case errors.Is(err, ErrUpstreamCode):

@@ -51,7 +51,7 @@ func (p *fakeProvider) LogoutURL(ctx context.Context, _ string) string {
 func federated(t *testing.T) (*harness, *fakeProvider) {
 	p := &fakeProvider{identity: broker.Identity{
 		Provider: "cognito", Issuer: "https://idp.test", Subject: "sub-1", Username: "ada", Email: "ada@example.org", Groups: []string{"staff"},
-		Attributes: map[string]any{"email": "ada@example.org"}, TokenHash: "t1", ExpiresAt: time.Unix(1_800_003_600, 0),
+		Attributes: map[string]any{"email": "ada@example.org"}, TokenHash: "t1", Proven: true, ExpiresAt: time.Unix(1_800_003_600, 0),
 	}}
 	h := start(t, func(c *broker.Config) { c.Providers = map[string]broker.IdentityProvider{"cognito": p} })
 	return h, p
@@ -122,6 +122,7 @@ func TestProviderTroubleOpensNoSession(t *testing.T) {
 	for sentinel, code := range map[error]broker.Code{
 		broker.ErrUpstreamToken: broker.CodeUpstreamToken, broker.ErrUpstreamExpired: broker.CodeUpstreamExpired,
 		broker.ErrEmailNotVerified: broker.CodeEmailNotVerified, broker.ErrUpstreamCode: broker.CodeProviderError,
+		broker.ErrExchangeDisabled: broker.CodeExchangeDisabled, broker.ErrUpstreamUnproven: broker.CodeIDTokenUnproven,
 		broker.ErrUpstreamUnavailable: broker.CodeUpstreamUnavailable, errors.New("other"): broker.CodeInternal,
 	} {
 		p.err = nil
@@ -204,7 +205,7 @@ func TestTheLoginStateFitsACookie(t *testing.T) {
 
 // TestTheLogOutPageHasTimeOfItsOwn: a broadcast that is pending leaves it none of 250 ms.
 func TestTheLogOutPageHasTimeOfItsOwn(t *testing.T) {
-	p := &fakeProvider{identity: broker.Identity{Provider: "cognito", Issuer: "https://idp.test", Subject: "sub-1", TokenHash: "t1"}}
+	p := &fakeProvider{identity: broker.Identity{Provider: "cognito", Issuer: "https://idp.test", Subject: "sub-1", TokenHash: "t1", Proven: true}}
 	h := start(t, func(c *broker.Config) {
 		c.Providers = map[string]broker.IdentityProvider{"cognito": p}
 		c.Broadcast = stuckBroadcast{}

@@ -120,7 +120,7 @@ func TestARevokedUsersSignInUnderWayIsOfTheNewEpoch(t *testing.T) {
 
 func TestRemovingAUserBesideTheFirstLoginOfTheAccount(t *testing.T) {
 	p := &fakeProvider{identity: broker.Identity{
-		Issuer: "https://idp.test", Subject: "sub-1", Username: "eve", TokenHash: "t1", ExpiresAt: time.Unix(1_800_003_600, 0),
+		Issuer: "https://idp.test", Subject: "sub-1", Username: "eve", TokenHash: "t1", Proven: true, ExpiresAt: time.Unix(1_800_003_600, 0),
 	}}
 	one, other := racing(t, "", func(one *harness) {
 		page, err := one.ListUsers(context.Background(), broker.UserQuery{Match: "eve"})

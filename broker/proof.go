@@ -60,7 +60,7 @@ func (b *Broker) throttleLogin(ctx context.Context, req Request) (ended func(err
 func (e *Error) byCaller() bool {
 	switch e.Code {
 	case CodeLoginUsed, CodeProviderError, CodeUpstreamToken, CodeUpstreamExpired, CodeEmailNotVerified, CodeTokenUsed,
-		CodeUserDisabled, CodeInvalidCredentials:
+		CodeIDTokenUnproven, CodeNonceInvalid, CodeNonceExpired, CodeNonceUsed, CodeUserDisabled, CodeInvalidCredentials:
 		return true
 	}
 	return false

@@ -31,7 +31,7 @@ func (p *stuckProvider) VerifyTokens(context.Context, broker.UpstreamTokens) (br
 // providers' logins free.
 func TestAProviderThatHangsHoldsAHandfulOfLogins(t *testing.T) {
 	stuck := &stuckProvider{entered: make(chan struct{}), release: make(chan struct{})}
-	other := &fakeProvider{identity: broker.Identity{Issuer: "https://other.test", Subject: "1", TokenHash: "t"}}
+	other := &fakeProvider{identity: broker.Identity{Issuer: "https://other.test", Subject: "1", TokenHash: "t", Proven: true}}
 	h := start(t, func(c *broker.Config) {
 		c.Providers = map[string]broker.IdentityProvider{"stuck": stuck, "other": other}
 	})
@@ -65,7 +65,7 @@ func oneAddress(burst int) []throttle.Level {
 // TestFailedLoginsCountAgainstTheirAddress, and the provider's own trouble against nobody.
 func TestFailedLoginsCountAgainstTheirAddress(t *testing.T) {
 	const burst = 20 // more than an account's free failures
-	p := &fakeProvider{identity: broker.Identity{Issuer: "https://idp.test", Subject: "sub-1", TokenHash: "t1"}}
+	p := &fakeProvider{identity: broker.Identity{Issuer: "https://idp.test", Subject: "sub-1", TokenHash: "t1", Proven: true}}
 	h := start(t, func(c *broker.Config) {
 		c.Providers = map[string]broker.IdentityProvider{"cognito": p}
 		c.Throttle = throttle.New(throttle.Config{Now: c.Clock.Now, IPv4: oneAddress(burst)})
@@ -168,7 +168,7 @@ func TestFailedLoginsLeaveAccountsAlone(t *testing.T) {
 
 // TestGoodLoginsSlowNobodyDown: as many as like from one address.
 func TestGoodLoginsSlowNobodyDown(t *testing.T) {
-	p := &fakeProvider{identity: broker.Identity{Issuer: "https://idp.test", Subject: "sub-1"}}
+	p := &fakeProvider{identity: broker.Identity{Issuer: "https://idp.test", Subject: "sub-1", Proven: true}}
 	h := start(t, func(c *broker.Config) {
 		c.Providers = map[string]broker.IdentityProvider{"cognito": p}
 		c.Throttle = throttle.New(throttle.Config{Now: c.Clock.Now, IPv4: oneAddress(2)})

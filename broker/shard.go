@@ -20,8 +20,8 @@ type shardMessage struct {
 	uid, sid string // sid is empty in a change of the user
 	// clientID is the client whose epoch an Open is made under.
 	clientID string
-	// once is what an Open is exchanged for, so that it happens once; zero: nothing.
-	once    onceKey
+	// once is what an Open uses up, so that it happens once.
+	once    []onceKey
 	message session.Message
 	by      string // the operator, or empty
 }
@@ -159,7 +159,7 @@ func (s *shard) decide(ctx context.Context, shared *sharedView, batch []shardMes
 			return decision{}, err
 		}
 		if eff.Refusal == "" {
-			view.use(msg.once)
+			view.once = append(view.once, msg.once...)
 		}
 		for _, e := range eff.Events {
 			e.By = msg.by

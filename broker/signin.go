@@ -28,7 +28,7 @@ func (b *Broker) SignIn(ctx context.Context, username, plain string, req Request
 	return b.openSession(ctx, user.UID, session.Open{
 		ACR: acrPassword, AMR: []string{amrPassword}, UpstreamIssuer: LocalIssuer, UpstreamSubject: username,
 		ByPassword: true, PasswordSerial: user.PasswordSerial,
-	}, onceKey{}, b.replaced(req), req)
+	}, nil, b.replaced(req), req)
 }
 
 // noName is what the throttle has for an empty user name, which to it is no account: all
@@ -110,10 +110,12 @@ func (b *Broker) rehash(ctx context.Context, user *session.User, plain string) e
 	})
 }
 
+const tokenUsed = "This token was exchanged before."
+
 // openSession makes a browser session for a user who has proved who they are, by open's
-// acr, amr and profile; with once, in exchange for something that is good for one session.
+// acr, amr and profile. It uses up once: things that are good for one session.
 // It then ends the browser's old session, where there is one.
-func (b *Broker) openSession(ctx context.Context, uid string, open session.Open, once onceKey, old *replacedSession, req Request) (*Grant, error) {
+func (b *Broker) openSession(ctx context.Context, uid string, open session.Open, once []onceKey, old *replacedSession, req Request) (*Grant, error) {
 	owner, ok := parseID(uid)
 	if !ok {
 		return nil, &Error{Code: CodeInternal, Message: "Something went wrong inside.", Err: session.ErrRecord}
@@ -134,7 +136,7 @@ func (b *Broker) openSession(ctx context.Context, uid string, open session.Open,
 		b.audit(ctx, "sign_in_failed", req, append([]any{"uid", uid, "refusal", string(refusal)}, account...)...)
 		switch {
 		case refusal == session.RefuseUsed:
-			return nil, &Error{Code: CodeTokenUsed, Message: "This token was exchanged before."}
+			return nil, &Error{Code: CodeTokenUsed, Message: tokenUsed}
 		case refusal == session.RefuseUserDisabled && open.Provider != "": // who they are is proved
 			return nil, &Error{Code: CodeUserDisabled, Message: "This user is disabled."}
 		}

@@ -138,22 +138,17 @@ func (v *userView) apply(eff session.Effects, p session.Policy) error {
 	return nil
 }
 
-// used reports whether once was used before, on disk or earlier in this batch.
-func (v *userView) used(ctx context.Context, once onceKey) (bool, error) {
-	if once == (onceKey{}) {
-		return false, nil
+// used reports whether any of once was used before, on disk or earlier in this batch.
+func (v *userView) used(ctx context.Context, once []onceKey) (bool, error) {
+	for _, o := range once {
+		if slices.Contains(v.once, o) {
+			return true, nil
+		}
+		if found, err := o.exists(ctx, v.reader); err != nil || found {
+			return found, err
+		}
 	}
-	if slices.Contains(v.once, once) {
-		return true, nil
-	}
-	return once.exists(ctx, v.reader)
-}
-
-// use makes the change write once.
-func (v *userView) use(once onceKey) {
-	if once != (onceKey{}) {
-		v.once = append(v.once, once)
-	}
+	return false, nil
 }
 
 // writes is the change's writes: what is used up, the user, then for each session its sid record (when it

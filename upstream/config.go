@@ -46,6 +46,8 @@ type Config struct {
 	// AllowedClientIDs are those whose id tokens may be exchanged; default ClientID alone.
 	AllowedClientIDs []string
 	Scopes           []string // default openid, email, profile
+	// Exchange allows [Provider.VerifyTokens]: tokens that a SPA got from the provider itself.
+	Exchange bool
 	// MaxTokenAge is how old (by iat) an id token may be that is exchanged; default 10 min.
 	MaxTokenAge time.Duration
 	// SkipEmailVerifiedCheck takes an e-mail that the provider does not call verified, for

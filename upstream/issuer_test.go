@@ -68,7 +68,7 @@ func newOP() *op {
 func (o *op) provider(t *testing.T, change func(*upstream.Config)) *upstream.Provider {
 	t.Helper()
 	cfg := upstream.Config{
-		Name: "op", Issuer: issuerURL, ClientID: "client", ClientSecret: "s3cret-of-ours", Transport: o,
+		Name: "op", Issuer: issuerURL, ClientID: "client", ClientSecret: "s3cret-of-ours", Exchange: true, Transport: o,
 		Logger: slog.New(slog.NewTextHandler(&o.logs, nil)),
 	}
 	if change != nil {

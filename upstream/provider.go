@@ -138,8 +138,13 @@ var tokenErrors = []string{
 	"invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type", "invalid_scope",
 }
 
-// VerifyTokens implements [broker.IdentityProvider].
+// VerifyTokens implements [broker.IdentityProvider]. The identity is proven if the provider is
+// Cognito, whose tokens say what they are, or if the id token has the at_hash of the access
+// token that came along.
 func (p *Provider) VerifyTokens(ctx context.Context, tokens broker.UpstreamTokens) (broker.Identity, error) {
+	if !p.cfg.Exchange {
+		return broker.Identity{}, broker.ErrExchangeDisabled
+	}
 	meta, err := p.discover(ctx)
 	if err != nil {
 		return broker.Identity{}, err
@@ -151,12 +156,19 @@ func (p *Provider) VerifyTokens(ctx context.Context, tokens broker.UpstreamToken
 	if p.cfg.Now().Sub(id.issued) > p.cfg.MaxTokenAge {
 		return broker.Identity{}, fmt.Errorf("%w: issued too long ago", broker.ErrUpstreamExpired)
 	}
+	proven := p.cfg.Kind == KindCognito
 	if tokens.AccessToken != "" {
 		if err := p.verifyAccessToken(ctx, meta, tokens.AccessToken, id); err != nil {
 			return broker.Identity{}, err
 		}
+		proven = true
 	}
-	return id.identity(p.cfg), nil
+	if claim, found := id.otherKind(proven); found {
+		return broker.Identity{}, fmt.Errorf("%w: not an id token: it has the claim %s", broker.ErrUpstreamToken, claim)
+	}
+	identity := id.identity(p.cfg)
+	identity.Nonce, identity.Proven = id.nonce, proven
+	return identity, nil
 }
 
 // LogoutURL implements [broker.IdentityProvider]. A provider that was not reached yet gets

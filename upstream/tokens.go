@@ -2,9 +2,6 @@ package upstream
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/sha512"
-	"crypto/subtle"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -93,19 +90,6 @@ func (c *Config) issues(iss string) bool {
 	return iss == c.Issuer || c.Issuer == "https://"+google && iss == google
 }
 
-// isIDToken tells id tokens from the issuer's other tokens for the same client: access
-// tokens (RFC 9068 §2.1), log-out tokens (OIDC Back-Channel Logout §2.4) and their like.
-func (id *proven) isIDToken() bool {
-	if id.typ != nil {
-		typ, ok := id.typ.(string)
-		if !ok || strings.TrimPrefix(strings.ToLower(typ), "application/") != "jwt" {
-			return false
-		}
-	}
-	_, events := id.claims["events"]
-	return !events
-}
-
 func (p *Provider) verifyIDToken(ctx context.Context, meta *metadata, raw string, clientIDs []string) (*proven, error) {
 	id, err := p.verify(ctx, meta, raw)
 	if err != nil {
@@ -137,7 +121,7 @@ func (p *Provider) verifyAccessToken(ctx context.Context, meta *metadata, raw st
 	}
 	if p.cfg.Kind != KindCognito {
 		if id.atHash == "" { // opaque to us, and nothing binds it
-			return fmt.Errorf("%w: nothing ties the access token to the id token", broker.ErrUpstreamToken)
+			return fmt.Errorf("%w: nor ties the access token to it", broker.ErrUpstreamUnproven)
 		}
 		return nil
 	}
@@ -154,19 +138,6 @@ func (p *Provider) verifyAccessToken(ctx context.Context, meta *metadata, raw st
 		return fmt.Errorf("%w: the access token is of another subject, client or sign-in", broker.ErrUpstreamToken)
 	}
 	return nil
-}
-
-// binds reports whether the id token's at_hash is that of the access token raw (OIDC Core
-// §3.1.3.6). Ed25519 goes with SHA-512, the other accepted algorithms with SHA-256.
-func (id *proven) binds(raw string) bool {
-	sum := sha256.Sum256([]byte(raw))
-	half := sum[:sha256.Size/2]
-	if id.algorithm == string(jose.EdDSA) {
-		long := sha512.Sum512([]byte(raw))
-		half = long[:sha512.Size/2]
-	}
-	want := base64.RawURLEncoding.EncodeToString(half)
-	return subtle.ConstantTimeCompare([]byte(id.atHash), []byte(want)) == 1
 }
 
 // goodSubject accepts what OIDC Core §2 allows as sub, without control characters.

@@ -69,7 +69,7 @@ func newPool(t *testing.T) *pool {
 	}
 	handler = p.Handler()
 	p.provider, err = upstream.New(upstream.Config{
-		Name: "cognito", Kind: upstream.KindCognito, Issuer: p.issuer, ClientID: "dev-client", Now: p.now, Timeout: 2 * time.Second,
+		Name: "cognito", Kind: upstream.KindCognito, Issuer: p.issuer, ClientID: "dev-client", Exchange: true, Now: p.now, Timeout: 2 * time.Second,
 	})
 	if err != nil {
 		t.Fatal(err)

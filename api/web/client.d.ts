@@ -7,6 +7,7 @@ export interface Session {
 
 export interface UpstreamTokens {
   id_token: string;
+  /** Only where the id token has its at_hash, and for Cognito. */
   access_token?: string;
   refresh_token?: string;
   expires_in?: number;
@@ -36,6 +37,8 @@ export interface Client {
   start(): Promise<Session | null>;
   session(): Session | null;
   signIn(username: string, password: string): Promise<Session | null>;
+  /** A nonce for this page's own authentication request to a provider, for one exchange. */
+  exchangeNonce(): Promise<string>;
   exchange(tokens: UpstreamTokens): Promise<Session | null>;
   login(options?: { provider?: string; returnTo?: string }): void;
   refresh(options?: { force?: boolean }): Promise<string>;

@@ -153,7 +153,17 @@ export function createClient({ base = "", fetch: send = globalThis.fetch.bind(gl
     async signIn(username, password) {
       return opened(await call("POST", "/auth/sign-in/", { username, password }));
     },
-    /** Trade tokens that the provider gave to this page. */
+    /**
+     * A nonce for this page's own authentication request to a provider. It is for one exchange
+     * in this browser, within ten minutes; its cookie goes along by itself.
+     */
+    async exchangeNonce() {
+      return (await call("GET", "/auth/exchange-nonce")).nonce;
+    },
+    /**
+     * Trade tokens that the provider gave to this page. Unless the provider is Cognito, send the
+     * access token that the id token's at_hash names, or sign in with a nonce of exchangeNonce().
+     */
     async exchange(tokens) {
       return opened(await call("POST", "/auth/social-exchange/", tokens));
     },

@@ -51,7 +51,7 @@ func (s *idpServer) serve(broker string, via node.Transport) (map[string]node.Pr
 		return nil, err
 	}
 	provider, err := upstream.New(upstream.Config{
-		Name: devProvider, Kind: upstream.KindCognito, Issuer: s.issuer(), ClientID: devIDPClient,
+		Name: devProvider, Kind: upstream.KindCognito, Issuer: s.issuer(), ClientID: devIDPClient, Exchange: true,
 		LogoutURL: "http://" + s.listener.Addr().String(), Instrument: via.Instrument(devProvider), Logger: via.Logger,
 	})
 	if err != nil {

@@ -47,7 +47,7 @@ func (believingProvider) Ready(context.Context) bool { return true }
 func (p believingProvider) VerifyTokens(_ context.Context, tokens broker.UpstreamTokens) (broker.Identity, error) {
 	return broker.Identity{
 		Provider: "believing", Issuer: p.Issuer(), Subject: tokens.IDToken, Username: tokens.IDToken,
-		TokenHash: tokens.IDToken, ExpiresAt: time.Now().Add(time.Hour),
+		TokenHash: tokens.IDToken, Proven: true, ExpiresAt: time.Now().Add(time.Hour),
 	}, nil
 }
 

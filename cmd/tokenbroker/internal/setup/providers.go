@@ -42,6 +42,10 @@ func UpstreamConfig(name string, p config.Provider) upstream.Config {
 		Scopes: p.Scopes, MaxTokenAge: p.MaxTokenAge.Std(), SkipEmailVerifiedCheck: p.SkipEmailVerifiedCheck,
 		LogoutURL: p.Domain, EndpointHosts: p.EndpointHosts,
 	}
+	c.Exchange = c.Kind == upstream.KindCognito
+	if p.Exchange != nil {
+		c.Exchange = *p.Exchange
+	}
 	if c.Kind == upstream.KindCognito {
 		c.Issuer = upstream.CognitoIssuer(p.Region, p.UserPool)
 	}
