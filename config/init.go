@@ -54,7 +54,7 @@ func Init(w io.Writer, opts InitOptions) error {
 	if err := initTemplate.Execute(&file, opts); err != nil {
 		return err
 	}
-	if _, err := load(Options{}, file.Bytes()); err != nil {
+	if _, err := load(Options{}, file.Bytes(), 0); err != nil {
 		return err
 	}
 	_, err = w.Write(file.Bytes())

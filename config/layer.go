@@ -20,14 +20,15 @@ type layer struct {
 	values  map[string]any    // by path, joined by separator
 	sources map[string]string // by dotted key
 	ids     map[string][]string
+	inline  []string // dotted keys of secrets that the layer holds itself
 }
 
 func newLayer() *layer {
 	return &layer{values: map[string]any{}, sources: map[string]string{}, ids: map[string][]string{}}
 }
 
-// reader gathers the layers' problems.
-type reader struct{ problems Problems }
+// reader gathers the layers' problems and warnings.
+type reader struct{ problems, warnings Problems }
 
 func (r *reader) report(at path, source, message, hint string) {
 	r.problems = append(r.problems, Problem{Key: at.String(), Message: message, Hint: hint, Source: source})
@@ -39,13 +40,19 @@ func (r *reader) put(l *layer, at path, n *node, value any, source string) {
 		content := value.(string)
 		if last := at[len(at)-1]; last != n.name {
 			var err error
-			if content, err = readSecret(content); err != nil {
+			file := content
+			var mode fs.FileMode
+			if content, mode, err = readSecret(file); err != nil {
 				r.report(at, source, err.Error(), "")
 				content = ""
+			} else if message, hint := openSecret(file, mode); message != "" {
+				r.warnings = append(r.warnings, Problem{Key: at.String(), Message: message, Hint: hint, Source: source})
 			}
 			at = at[:len(at)-1].with(n.name)
 		} else if content == "" {
 			r.report(at, source, "is empty", "leave it out, or give the secret")
+		} else {
+			l.inline = append(l.inline, at.String())
 		}
 		if other, twice := l.sources[at.String()]; twice {
 			r.report(at, source, "is given twice: as it is and as "+n.name+fileSuffix, "keep one; the other one: "+other)
@@ -62,37 +69,41 @@ const (
 	maxConfigFile = 1 << 20
 )
 
-// readSecret reads a secret's file and cuts one line's end off it. Mounted secrets are
-// often readable by others: that is the operator's business.
-func readSecret(name string) (string, error) {
-	content, err := readFile(name, maxSecretFile)
+// readSecret reads a secret's file and cuts one line's end off it.
+func readSecret(name string) (string, fs.FileMode, error) {
+	content, mode, err := readFile(name, maxSecretFile)
 	if err != nil {
-		return "", err
+		return "", 0, err
 	}
 	content = strings.TrimSuffix(strings.TrimSuffix(content, "\n"), "\r")
 	if content == "" {
-		return "", fmt.Errorf("the file %s is empty", name)
+		return "", 0, fmt.Errorf("the file %s is empty", name)
 	}
-	return content, nil
+	return content, mode, nil
 }
 
-func readFile(name string, limit int64) (string, error) {
+// readFile reads a file of at most limit bytes and returns its mode as well.
+func readFile(name string, limit int64) (content string, mode fs.FileMode, err error) {
 	if name == "" {
-		return "", errors.New("the file's name is empty")
+		return "", 0, errors.New("the file's name is empty")
 	}
 	f, err := os.Open(name) // #nosec G304 -- the operator names the file
 	if err != nil {
-		return "", fmt.Errorf("the file %s cannot be read: %w", name, cause(err))
+		return "", 0, fmt.Errorf("the file %s cannot be read: %w", name, cause(err))
 	}
 	defer func() { _ = f.Close() }()
-	content, err := io.ReadAll(io.LimitReader(f, limit+1))
+	info, err := f.Stat()
 	if err != nil {
-		return "", fmt.Errorf("the file %s cannot be read: %w", name, cause(err))
+		return "", 0, fmt.Errorf("the file %s cannot be read: %w", name, cause(err))
 	}
-	if int64(len(content)) > limit {
-		return "", fmt.Errorf("the file %s is larger than %d KiB", name, limit>>10)
+	text, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return "", 0, fmt.Errorf("the file %s cannot be read: %w", name, cause(err))
 	}
-	return string(content), nil
+	if int64(len(text)) > limit {
+		return "", 0, fmt.Errorf("the file %s is larger than %d KiB", name, limit>>10)
+	}
+	return string(text), info.Mode(), nil
 }
 
 // cause is err without the operation and the file's name.

@@ -149,17 +149,12 @@ func (c *checker) keyPair(certKey, cert, keyKey, key, host string) {
 	case cert == "":
 		c.add(certKey, "is missing: "+keyKey+" is given", "give both or none")
 	default:
-		_, certErr := readFile(cert, maxConfigFile)
-		_, keyErr := readFile(key, maxConfigFile)
-		if certErr != nil {
-			c.add(certKey, certErr.Error(), "")
-		}
-		if keyErr != nil {
-			c.add(keyKey, keyErr.Error(), "")
-		}
-		if certErr != nil || keyErr != nil {
+		_, _, certOK := c.readable(certKey, cert)
+		_, mode, keyOK := c.readable(keyKey, key)
+		if !certOK || !keyOK {
 			return
 		}
+		c.openSecret(keyKey, key, mode)
 		pair, err := tls.LoadX509KeyPair(cert, key)
 		if err != nil {
 			c.add(certKey, "does not load with "+keyKey+": "+strings.TrimPrefix(err.Error(), "tls: "), "both in PEM, the certificate first in its file")

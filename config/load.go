@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"reflect"
 	"slices"
@@ -50,22 +51,29 @@ func (l *Loaded) given(key string) bool { return l.Source(key) != SourceDefault 
 // Load reads and checks the configuration. Its error is [Problems], all there are; what
 // could be read then comes with it, for callers that check more and for nothing else.
 func Load(opts Options) (*Loaded, error) {
-	var content string
+	var (
+		content string
+		mode    fs.FileMode
+	)
 	if opts.File != "" {
 		var err error
-		if content, err = readFile(opts.File, maxConfigFile); err != nil {
+		if content, mode, err = readFile(opts.File, maxConfigFile); err != nil {
 			return nil, Problems{{Message: err.Error(), Hint: "`tokenbroker config init` writes a file to start from", Source: opts.File}}
 		}
 	}
-	return load(opts, []byte(content))
+	return load(opts, []byte(content), mode)
 }
 
-func load(opts Options, content []byte) (*Loaded, error) {
+// load reads the file's content; mode is the file's.
+func load(opts Options, content []byte, mode fs.FileMode) (*Loaded, error) {
 	r := &reader{}
 	defaults := r.defaults()
 	file, ok := r.file(opts.File, content)
 	if !ok {
 		return nil, r.problems
+	}
+	if opts.File != "" {
+		r.fileMode(opts.File, mode, file)
 	}
 	layers := []*layer{defaults, file, r.environ(opts.Environ, file.ids), r.flags(opts.Flags)}
 
@@ -84,7 +92,7 @@ func load(opts Options, content []byte) (*Loaded, error) {
 
 	c := &checker{cfg: loaded.Config, loaded: loaded, unread: r.problems}
 	c.check()
-	loaded.Warnings = c.warnings.Sorted()
+	loaded.Warnings = append(r.warnings, c.warnings...).Sorted()
 	if problems := append(r.problems, c.problems...); len(problems) > 0 {
 		return loaded, problems.Sorted()
 	}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"crypto/x509"
+	"io/fs"
 	"net/url"
 	"slices"
 	"strings"
@@ -38,10 +39,12 @@ func (c *checker) natsElsewhere(n NATS) {
 		if n.User != "" || n.Password.Set() {
 			c.add("nats.credentials_file", "is given beside user and password", "keep one way to sign in")
 		}
-		c.readable("nats.credentials_file", n.CredentialsFile)
+		if _, mode, ok := c.readable("nats.credentials_file", n.CredentialsFile); ok {
+			c.openSecret("nats.credentials_file", n.CredentialsFile, mode)
+		}
 	}
 	if n.CAFile != "" {
-		if pem, ok := c.readable("nats.ca_file", n.CAFile); ok && !x509.NewCertPool().AppendCertsFromPEM([]byte(pem)) {
+		if pem, _, ok := c.readable("nats.ca_file", n.CAFile); ok && !x509.NewCertPool().AppendCertsFromPEM([]byte(pem)) {
 			c.add("nats.ca_file", "holds no certificate in PEM", "")
 		}
 	}
@@ -98,13 +101,13 @@ func (c *checker) userAndPassword(userKey, user, passwordKey string, password Se
 }
 
 // readable reads a file that a key names.
-func (c *checker) readable(key, name string) (string, bool) {
-	content, err := readFile(name, maxConfigFile)
+func (c *checker) readable(key, name string) (string, fs.FileMode, bool) {
+	content, mode, err := readFile(name, maxConfigFile)
 	if err != nil {
 		c.add(key, err.Error(), "")
-		return "", false
+		return "", 0, false
 	}
-	return content, true
+	return content, mode, true
 }
 
 // isEmpty tells whether a value is given as nothing: "", [], no secret.
