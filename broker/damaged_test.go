@@ -18,10 +18,10 @@ func (h *harness) put(t *testing.T, key, value string) {
 
 func TestADamagedRecordHidesNoOthersFromAList(t *testing.T) {
 	h := start(t)
-	if _, err := h.AddUser(t.Context(), broker.NewUser{Username: "bob", Password: "p"}, operator); err != nil {
+	if _, err := h.AddUser(t.Context(), broker.NewUser{Username: "bob", Password: "a pass phrase"}, operator); err != nil {
 		t.Fatal(err)
 	}
-	lost, err := h.SignIn(t.Context(), "bob", "p", request)
+	lost, err := h.SignIn(t.Context(), "bob", "a pass phrase", request)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,6 +15,9 @@ type NewUser struct {
 	Password   string         `json:"password"`
 	Attributes map[string]any `json:"attributes,omitempty"`
 	Roles      []string       `json:"roles,omitempty"`
+	// InsecureSkipPasswordRules accepts any password that can be hashed. It MUST NOT be set but
+	// for the well-known users of a development server, and in tests.
+	InsecureSkipPasswordRules bool `json:"-"`
 }
 
 // Account is an account at an issuer; LocalIssuer's are the broker's own.

@@ -71,11 +71,11 @@ func TestASignInUnderWayOpensNoSession(t *testing.T) {
 		"when the user is disabled": func(h *harness) error { _, err := h.DisableUser(context.Background(), "ada", operator); return err },
 		"when the user is removed":  func(h *harness) error { _, err := h.RemoveUser(context.Background(), "ada", operator); return err },
 		"when the password is replaced": func(h *harness) error {
-			_, err := h.SetPassword(context.Background(), "ada", "new", false, operator)
+			_, err := h.SetPassword(context.Background(), "ada", "a new one", false, operator)
 			return err
 		},
 		"when it is, and sessions stay": func(h *harness) error {
-			_, err := h.SetPassword(context.Background(), "ada", "new", true, operator)
+			_, err := h.SetPassword(context.Background(), "ada", "a new one", true, operator)
 			return err
 		},
 		"when it is set to the same one": func(h *harness) error {
@@ -169,7 +169,7 @@ func TestEpochsDrawnAtOnceAreDistinct(t *testing.T) {
 	h := start(t)
 	const users = 64
 	for i := range users {
-		if _, err := h.AddUser(t.Context(), broker.NewUser{Username: fmt.Sprint("u", i), Password: "p"}, operator); err != nil {
+		if _, err := h.AddUser(t.Context(), broker.NewUser{Username: fmt.Sprint("u", i), Password: "a pass phrase"}, operator); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -104,16 +104,16 @@ func TestSettingAPassword(t *testing.T) {
 	if grant, err = h.Refresh(t.Context(), grant.RefreshToken, grant.CSRFToken, request); err != nil {
 		t.Fatalf("a kept session: %v", err)
 	}
-	ended, err := h.SetPassword(t.Context(), "ada", "byron", false, operator)
+	ended, err := h.SetPassword(t.Context(), "ada", "lord byron", false, operator)
 	if err != nil || !ended.Changed || ended.Epoch == 0 || len(h.ledger.events()) != 1 {
 		t.Fatalf("%+v, %v", ended, err)
 	}
 	_, err = h.Refresh(t.Context(), grant.RefreshToken, grant.CSRFToken, request)
 	wantCode(t, err, broker.CodeSessionRevoked)
-	if _, err := h.SignIn(t.Context(), "ada", "byron", request); err != nil {
+	if _, err := h.SignIn(t.Context(), "ada", "lord byron", request); err != nil {
 		t.Error(err)
 	}
-	for _, password := range []string{"", strings.Repeat("x", 1025)} {
+	for _, password := range []string{"", strings.Repeat("pq", 513), "Xk3$9!q", "iloveyou", "87654321", "ada-ada-ada", "tokenbroker"} {
 		_, err = h.SetPassword(t.Context(), "ada", password, false, operator)
 		wantCode(t, err, broker.CodeInvalidUser)
 	}
@@ -143,7 +143,7 @@ func TestRemovingAUserForgetsAccountsAndSessions(t *testing.T) {
 		_, err = h.RemoveUser(t.Context(), ref, operator)
 		wantCode(t, err, broker.CodeUnknownUser)
 	}
-	if info, err := h.AddUser(t.Context(), broker.NewUser{Username: "ada", Password: "again"}, operator); err != nil || info.UID == grant.UID {
+	if info, err := h.AddUser(t.Context(), broker.NewUser{Username: "ada", Password: "lovelace again"}, operator); err != nil || info.UID == grant.UID {
 		t.Errorf("%+v, %v", info, err)
 	}
 }
@@ -194,7 +194,7 @@ func TestAnAccountOfARemovedUserIsANewUser(t *testing.T) {
 
 func TestUsersAreAddedShownAndChanged(t *testing.T) {
 	h := start(t)
-	user := broker.NewUser{Username: "Grace", Password: "hopper", Attributes: map[string]any{"email": "grace@navy.test"}, Roles: []string{"admiral"}}
+	user := broker.NewUser{Username: "Grace", Password: "rear admiral", Attributes: map[string]any{"email": "grace@navy.test"}, Roles: []string{"admiral"}}
 	added, err := h.AddUser(t.Context(), user, operator)
 	if err != nil || !added.HasPassword || len(added.Accounts) != 1 || added.Accounts[0].Issuer != broker.LocalIssuer {
 		t.Fatalf("%+v, %v", added, err)
@@ -238,7 +238,13 @@ func TestUsersThatAreRefused(t *testing.T) {
 		"a leading space":        func(u *broker.NewUser) { u.Username = " a" },
 		"a trailing space":       func(u *broker.NewUser) { u.Username = "a\u00a0" },
 		"no password":            func(u *broker.NewUser) { u.Password = "" },
-		"a long password":        func(u *broker.NewUser) { u.Password = strings.Repeat("p", 1025) },
+		"a long password":        func(u *broker.NewUser) { u.Password = strings.Repeat("pq", 512) + "p" },
+		"a short password":       func(u *broker.NewUser) { u.Password = "Xk3$9!q" },
+		"a common password":      func(u *broker.NewUser) { u.Password = "PassW0rd" },
+		"a sequence":             func(u *broker.NewUser) { u.Password = "cdefghijk" },
+		"the user's name":        func(u *broker.NewUser) { u.Password = "Good!2024good" },
+		"a part of the name":     func(u *broker.NewUser) { u.Username, u.Password = "grace@example.org", "grace19061209" },
+		"the product's name":     func(u *broker.NewUser) { u.Password = "TokenBroker1" },
 		"many attributes":        func(u *broker.NewUser) { u.Attributes = many },
 		"big attributes":         func(u *broker.NewUser) { u.Attributes = map[string]any{"a": strings.Repeat("x", 16<<10)} },
 		"attributes not of JSON": func(u *broker.NewUser) { u.Attributes = map[string]any{"a": make(chan int)} },
@@ -247,14 +253,14 @@ func TestUsersThatAreRefused(t *testing.T) {
 		"a long role":            func(u *broker.NewUser) { u.Roles = []string{strings.Repeat("r", 129)} },
 	} {
 		t.Run(name, func(t *testing.T) {
-			user := broker.NewUser{Username: "good", Password: "good"}
+			user := broker.NewUser{Username: "good", Password: "a good pass phrase"}
 			change(&user)
 			_, err := h.AddUser(t.Context(), user, operator)
 			wantCode(t, err, broker.CodeInvalidUser)
 		})
 	}
 	for _, name := range []string{strings.Repeat("n", 128), "a b", "ä@ö", strings.Repeat("a", 25)} {
-		if _, err := h.AddUser(t.Context(), broker.NewUser{Username: name, Password: strings.Repeat("p", 1024)}, operator); err != nil {
+		if _, err := h.AddUser(t.Context(), broker.NewUser{Username: name, Password: strings.Repeat("pq", 512)}, operator); err != nil {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
@@ -263,7 +269,7 @@ func TestUsersThatAreRefused(t *testing.T) {
 func TestUsersAreListedPageByPage(t *testing.T) {
 	h := start(t)
 	for i := range 11 {
-		user := broker.NewUser{Username: fmt.Sprintf("user-%d", i), Password: "p", Attributes: map[string]any{"email": fmt.Sprintf("U%d@Example.org", i)}}
+		user := broker.NewUser{Username: fmt.Sprintf("user-%d", i), Password: "a pass phrase", Attributes: map[string]any{"email": fmt.Sprintf("U%d@Example.org", i)}}
 		if _, err := h.AddUser(t.Context(), user, operator); err != nil {
 			t.Fatal(err)
 		}
@@ -318,10 +324,10 @@ func TestAListReadsSoManyRecordsAndTellsWhereToGoOn(t *testing.T) {
 
 func TestSessionsAreListedWithTheirState(t *testing.T) {
 	h := start(t)
-	if _, err := h.AddUser(t.Context(), broker.NewUser{Username: "bob", Password: "p"}, operator); err != nil {
+	if _, err := h.AddUser(t.Context(), broker.NewUser{Username: "bob", Password: "a pass phrase"}, operator); err != nil {
 		t.Fatal(err)
 	}
-	bob, err := h.SignIn(t.Context(), "bob", "p", broker.Request{UserAgent: "a browser"})
+	bob, err := h.SignIn(t.Context(), "bob", "a pass phrase", broker.Request{UserAgent: "a browser"})
 	if err != nil {
 		t.Fatal(err)
 	}

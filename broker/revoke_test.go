@@ -194,7 +194,7 @@ func TestRevokersAtOnceShareCommits(t *testing.T) {
 				if err := h.PutClient(t.Context(), broker.Client{ID: fmt.Sprint("c", i)}); err != nil {
 					t.Fatal(err)
 				}
-				if _, err := h.AddUser(t.Context(), broker.NewUser{Username: fmt.Sprint("u", i), Password: "p"}, operator); err != nil {
+				if _, err := h.AddUser(t.Context(), broker.NewUser{Username: fmt.Sprint("u", i), Password: "a pass phrase"}, operator); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -77,7 +77,7 @@ func TestBulkRevocationOfSessionsAndUsers(t *testing.T) {
 	names := []string{"nobody"}
 	for i := range 50 {
 		names = append(names, fmt.Sprint("u", i))
-		if _, err := h.AddUser(t.Context(), broker.NewUser{Username: names[i+1], Password: "p"}, operator); err != nil {
+		if _, err := h.AddUser(t.Context(), broker.NewUser{Username: names[i+1], Password: "a pass phrase"}, operator); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -35,17 +35,18 @@ func (b *Broker) DisableUser(ctx context.Context, ref string, req Request) (Revo
 
 // SetPassword gives a local user another password and, unless keepSessions, ends all sessions
 // and tokens. A sign-in with the old one that is under way opens no session. Errors:
-// CodeUnknownUser; CodeInvalidUser, also for a user who has no local name to sign in with.
+// CodeUnknownUser; CodeInvalidUser, also for a user who has no local name to sign in with and
+// for a password that breaks a rule of [password.Weakness].
 func (b *Broker) SetPassword(ctx context.Context, ref, password string, keepSessions bool, req Request) (Revoked, error) {
-	if err := validatePassword(password); err != nil {
-		return Revoked{}, err
-	}
 	user, err := b.userByRef(ctx, ref)
 	if err != nil {
 		return Revoked{}, b.internal(ctx, "setting a password", err)
 	}
 	if !slices.ContainsFunc(accountsOf(user), func(a session.Account) bool { return a.Issuer == LocalIssuer }) {
 		return Revoked{}, invalidUser("This user signs in at a provider and has no password here.")
+	}
+	if err := validatePassword(password, user.Username, false); err != nil {
+		return Revoked{}, err
 	}
 	hash, err := b.cfg.Passwords.Hash(ctx, password)
 	if err != nil {

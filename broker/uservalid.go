@@ -6,12 +6,13 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"tokenbroker/broker/password"
 )
 
 // Bounds of what operators set of a user.
 const (
-	maxUsername       = 128  // bytes
-	maxPassword       = 1024 // bytes
+	maxUsername       = 128 // bytes
 	maxAttributes     = 64
 	maxAttributeBytes = 16 << 10 // of the JSON of all
 	maxRoles          = 64
@@ -22,7 +23,7 @@ func (nu NewUser) validate() error {
 	if err := validateUsername(nu.Username); err != nil {
 		return err
 	}
-	if err := validatePassword(nu.Password); err != nil {
+	if err := validatePassword(nu.Password, nu.Username, nu.InsecureSkipPasswordRules); err != nil {
 		return err
 	}
 	return UserChange{Attributes: nu.Attributes, Roles: nu.Roles}.validate()
@@ -77,12 +78,23 @@ func nameProblem(name string, limit int) string {
 	return ""
 }
 
-func validatePassword(password string) error {
-	if password == "" {
+// productName is what people may think of for a password here.
+const productName = "tokenbroker"
+
+// validatePassword checks a password that is to be set for the user of that name.
+func validatePassword(plain, username string, skipRules bool) error {
+	if plain == "" {
 		return invalidUser("The password may not be empty.")
 	}
-	if len(password) > maxPassword {
-		return invalidUser("The password may have at most %d bytes.", maxPassword)
+	if len(plain) > password.MaxLength {
+		return invalidUser("The password may have at most %d bytes.", password.MaxLength)
+	}
+	if skipRules {
+		return nil
+	}
+	local, _, _ := strings.Cut(username, "@")
+	if rule := password.Weakness(plain, username, local, productName); rule != "" {
+		return invalidUser("The password %s; choose another one, for example a pass phrase of several words.", rule)
 	}
 	return nil
 }

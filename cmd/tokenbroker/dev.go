@@ -116,7 +116,7 @@ func runDev(ctx context.Context, opts devOptions, stdout, stderr io.Writer) (err
 	}
 	defer func() { err = errors.Join(err, n.Close()) }()
 	var taken *broker.Error
-	_, err = n.Broker().AddUser(ctx, broker.NewUser{Username: devUser, Password: devPassword}, broker.Request{})
+	_, err = n.Broker().AddUser(ctx, broker.NewUser{Username: devUser, Password: devPassword, InsecureSkipPasswordRules: true}, broker.Request{})
 	if err != nil && (!errors.As(err, &taken) || taken.Code != broker.CodeUserExists) {
 		return unlessStopped(ctx, fmt.Errorf("seeding the user %s: %w", devUser, err))
 	}
