@@ -17,7 +17,7 @@ export interface UpstreamTokens {
 
 export declare class AuthError extends Error {
   readonly status: number;
-  /** The broker's stable code, for example "invalid_credentials". */
+  /** The broker's stable code, for example "invalid_credentials"; or "user_changed", of start. */
   readonly code: string;
   /** Seconds, with 429 and 503. */
   readonly retryAfter?: number;
@@ -25,15 +25,18 @@ export declare class AuthError extends Error {
 
 export interface LogOff {
   logout_url?: string;
-  /** With wait: how many of how many services know it, after how long, and who does not yet. */
+  /** With wait: how many of how many services know it, and after how long. */
   applied?: number;
   of?: number;
   slowest_ms?: number;
-  laggards?: string[];
 }
 
 export interface Client {
-  /** Finds out who is signed in (after a reload) and gets an access token; null: nobody. */
+  /**
+   * Finds out who is signed in (after a reload) and gets an access token; null if no one is.
+   * Rejects with the code "user_changed" if it is another user than this tab had: the tab is
+   * then signed out, and another start takes over the new user.
+   */
   start(): Promise<Session | null>;
   session(): Session | null;
   signIn(username: string, password: string): Promise<Session | null>;
@@ -43,10 +46,21 @@ export interface Client {
   login(options?: { provider?: string; returnTo?: string }): void;
   refresh(options?: { force?: boolean }): Promise<string>;
   token(): Promise<string>;
+  /** fetch, with the access token for the page's origin and those of api, without it for others. */
   fetch(input: RequestInfo | URL, init?: RequestInit): Promise<Response>;
   logOff(options?: { wait?: string }): Promise<LogOff>;
-  /** Called with null when signed out, in this tab or another. Returns how to stop. */
-  onChange(listener: (session: Session | null) => void): () => void;
+  /**
+   * Called with null when signed out, in this tab or another. The reason "user_changed" says that
+   * another user has signed in: discard what the page shows and stores of the last one. The new
+   * session follows only if this page signs in or calls start. Returns how to stop.
+   */
+  onChange(listener: (session: Session | null, reason?: "user_changed") => void): () => void;
 }
 
-export declare function createClient(options?: { base?: string; fetch?: typeof fetch }): Client;
+export declare function createClient(options?: {
+  /** The broker's URL; the page's origin by default. Its origin gets no access token. */
+  base?: string;
+  /** Origins, as https://api.example.com, that auth.fetch sends the access token to, besides the page's. */
+  api?: string[];
+  fetch?: typeof fetch;
+}): Client;

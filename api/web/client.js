@@ -1,14 +1,20 @@
 // client.js: the SDK of a single-page application that signs in at tokenbroker.
 //
 //   import { createClient } from "/web/client.js";
-//   const auth = createClient();                 // or createClient({ base: "https://auth.example.com" })
+//   const auth = createClient({ api: ["https://api.example.com"] }); // base: "https://auth.example.com"
+//   auth.onChange((session) => render(session)); // null when signed out, in any tab
 //   await auth.start();                          // who is signed in, after a reload
 //   await auth.signIn("ada", "lovelace");        // or auth.login({ provider: "cognito" })
 //   const answer = await auth.fetch("https://api.example.com/hello");
-//   auth.onChange((session) => render(session)); // null when signed out, in any tab
 //
-// The access token lives in this module's memory alone; the refresh token is an HttpOnly
+// The access token is kept only in this module's memory; the refresh token is an HttpOnly
 // cookie. One refresh is in flight per browser. Types: client.d.ts.
+//
+// fetch sends the token only to the page's own origin and to the origins of api.
+//
+// A tab never continues silently under another user. If it finds another user's session than
+// the one it had, also after a reload, it is signed out: listeners get (null, "user_changed"),
+// and start rejects with the code user_changed. The next start takes over the new user.
 
 const REFRESH_AT = 0.78; // of the access token's life
 
@@ -23,17 +29,63 @@ export class AuthError extends Error {
   }
 }
 
-export function createClient({ base = "", fetch: send = globalThis.fetch.bind(globalThis) } = {}) {
+// subjectOf reads the user's id from an access token; null if it is not a JWT.
+function subjectOf(token) {
+  try {
+    return JSON.parse(atob(token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/"))).sub ?? null;
+  } catch {
+    return null;
+  }
+}
+
+// originOf checks an entry of api: an origin names no path, which would restrict nothing.
+function originOf(text) {
+  const { origin, protocol } = new URL(text);
+  if (!/^https?:$/.test(protocol) || (text !== origin && text !== `${origin}/`)) {
+    throw new TypeError(`createClient: api: ${text} is not an origin; write it as https://api.example.com`);
+  }
+  return origin;
+}
+
+export function createClient({ base = "", api = [], fetch: send = globalThis.fetch.bind(globalThis) } = {}) {
+  const trusted = new Set(api.map(originOf)).add(location.origin);
+  const warned = new Set();
   const scope = `tokenbroker:${base || location.origin}`;
   const channel = "BroadcastChannel" in globalThis ? new BroadcastChannel(scope) : null;
   const listeners = new Set();
   let csrf = null;
   let token = null; // { value, begins, ends } by this machine's clock
   let user = null;
+  let sub = tabUser(); // whose tab this is: set while signed in, and over a reload
   let timer = 0;
 
   const session = () => (csrf ? { user, expiresAt: token && new Date(token.ends) } : null);
-  const tell = () => listeners.forEach((listener) => listener(session()));
+  const tell = (reason) => listeners.forEach((listener) => listener(session(), reason));
+
+  // tabUser reads the tab's user from sessionStorage, or stores it. Without storage (a sandboxed
+  // frame) the tab does not know its user after a reload.
+  function tabUser(next) {
+    const key = `${scope}:sub`;
+    try {
+      if (next) sessionStorage.setItem(key, next);
+      else if (next === null) sessionStorage.removeItem(key);
+      return sessionStorage.getItem(key);
+    } catch {
+      return next ?? null;
+    }
+  }
+
+  const isOther = (subject) => Boolean(sub && subject && sub !== subject);
+
+  // own makes the tab subject's, unless it is another user's.
+  function own(subject) {
+    if (isOther(subject)) {
+      drop("user_changed");
+      throw new AuthError(401, { code: "user_changed", title: "Another user has signed in" });
+    }
+    sub = subject ?? sub;
+    tabUser(sub);
+  }
 
   async function call(method, path, body) {
     const answer = await send(base + path, {
@@ -51,6 +103,7 @@ export function createClient({ base = "", fetch: send = globalThis.fetch.bind(gl
   }
 
   function accept(grant) {
+    own(subjectOf(grant.access_token));
     const now = Date.now();
     csrf = grant.CSRF_token;
     user = grant.user ?? user;
@@ -60,11 +113,12 @@ export function createClient({ base = "", fetch: send = globalThis.fetch.bind(gl
     return session();
   }
 
-  function drop() {
+  function drop(reason) {
     const had = csrf !== null;
     clearTimeout(timer);
-    csrf = token = user = null;
-    if (had) tell();
+    csrf = token = user = sub = null;
+    tabUser(null);
+    if (had || reason) tell(reason);
   }
 
   function due() {
@@ -86,12 +140,11 @@ export function createClient({ base = "", fetch: send = globalThis.fetch.bind(gl
       // While this tab waited, the token may have become a new one.
       if (token && token.value !== stale && !force) return token.value;
       if (!csrf) throw new AuthError(401, { code: "no_session", title: "Not signed in" });
-      try {
-        accept(await call("POST", "/auth/refresh/", { CSRF_token: csrf }));
-      } catch (error) {
+      const grant = await call("POST", "/auth/refresh/", { CSRF_token: csrf }).catch((error) => {
         if (error.status === 401 || error.status === 410) signedOut();
         throw error;
-      }
+      });
+      accept(grant);
       return token.value;
     }).finally(() => {
       inFlight = null;
@@ -106,7 +159,7 @@ export function createClient({ base = "", fetch: send = globalThis.fetch.bind(gl
 
   channel?.addEventListener("message", ({ data }) => {
     if (data === "signed-out") drop();
-    if (data === "signed-in" && !csrf) start().catch(() => {});
+    if (data === "signed-in") start().catch(() => {}); // perhaps as another user
   });
   const wake = () => {
     if (document.visibilityState !== "hidden" && Date.now() >= due()) refresh().catch(() => {});
@@ -117,23 +170,35 @@ export function createClient({ base = "", fetch: send = globalThis.fetch.bind(gl
 
   // start finds out who is signed in, without rotating anything, and then gets a token.
   async function start() {
-    try {
-      const known = await call("GET", "/auth/session/");
-      csrf = known.CSRF_token;
-      user = known.user ?? null;
-    } catch (error) {
+    const known = await call("GET", "/auth/session/").catch((error) => {
       if (error.status !== 401 && error.status !== 410) throw error;
       drop();
-      return null;
-    }
+    });
+    if (!known) return null;
+    own(known.sub);
+    csrf = known.CSRF_token;
+    user = known.user ?? null;
     await refresh();
     return session();
   }
 
+  // opened takes the session that this page asked for, which may be another user's.
   async function opened(grant) {
+    if (isOther(subjectOf(grant.access_token))) drop("user_changed");
     accept(grant);
     channel?.postMessage("signed-in");
     return session();
+  }
+
+  // mayCarryToken resolves the URL as fetch does. A blob: URL has an origin and no server.
+  function mayCarryToken(url) {
+    const { origin, protocol } = new URL(url, document.baseURI);
+    const may = /^https?:$/.test(protocol) && trusted.has(origin);
+    if (!may && !warned.has(origin)) {
+      warned.add(origin);
+      console.warn(`auth.fetch sends no token to ${origin}: name it in createClient({ api })`);
+    }
+    return may;
   }
 
   async function authorized(input, init, value) {
@@ -169,6 +234,7 @@ export function createClient({ base = "", fetch: send = globalThis.fetch.bind(gl
     },
     /** Leave for the provider's page; the browser comes back to returnTo, signed in. */
     login({ provider, returnTo = location.pathname + location.search } = {}) {
+      tabUser(null); // whoever comes back has signed in here
       const query = new URLSearchParams({ return_to: returnTo, ...(provider && { provider }) });
       location.assign(`${base}/auth/login/?${query}`);
     },
@@ -182,8 +248,13 @@ export function createClient({ base = "", fetch: send = globalThis.fetch.bind(gl
       signedOut();
       return answer;
     },
-    /** fetch with the access token; one more try after a 401 that a new token can mend. */
+    /**
+     * fetch with the access token, sent only to the page's origin and to those of api; one more
+     * try after a 401 that a new token can fix. To other origins it is fetch without a token.
+     */
     async fetch(input, init) {
+      if (!input.url) input = String(input); // a URL object could change before it is used
+      if (!mayCarryToken(input.url ?? input)) return send(input, init);
       const first = await authorized(input, init, await this.token());
       if (first.status !== 401) return first;
       const { code } = await first.clone().json().catch(() => ({}));

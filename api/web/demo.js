@@ -1,7 +1,7 @@
 import { createClient } from "./client.js";
 
 const { sample, providers } = document.documentElement.dataset;
-const auth = createClient();
+const auth = createClient({ api: [sample] });
 const $ = (id) => document.getElementById(id);
 
 function note(kind, title, detail = "", began) {
@@ -94,12 +94,11 @@ $("log-off").addEventListener("click", () =>
     let failed = false;
     const refused = refusal(token, began, () => failed); // beside the log-off, which may wait for others
     refused.catch(() => {}); // it is awaited below
-    const { logout_url, applied, of, slowest_ms, laggards } = await auth.logOff({ wait: "2s" }).catch((error) => {
+    const { logout_url, applied, of, slowest_ms } = await auth.logOff({ wait: "2s" }).catch((error) => {
       failed = true;
       throw error;
     });
     let services = `${applied} of ${of} ${of === 1 ? "service" : "services"} knew it ${slowest_ms} ms later.`;
-    if (laggards) services += ` Not yet: ${laggards.join(", ")}.`;
     if (of === 0) services = "No service is listening.";
     if (of === undefined) services = "The session was over before.";
     note("good", "Signed out, on disk.", services, began);
