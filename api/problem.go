@@ -80,6 +80,7 @@ var kinds = map[broker.Code]kind{
 	broker.CodeNonceExpired:        {410, "Nonce expired", ""},
 	broker.CodeSessionExpired:      {410, "Session expired", ""},
 	broker.CodeTooManyAttempts:     {429, "Too many attempts", ""},
+	broker.CodeTooManySessions:     {429, "Too many sessions opened", ""},
 	broker.CodeTooManyReplays:      {429, "Refresh token presented too often", ""},
 	CodeDuplicateCookie:            {400, "Two cookies of one name", ""},
 	CodeInvalidBody:                {400, "Invalid body", ""},

@@ -44,7 +44,12 @@ type rig struct {
 	denylist *revocation.Denylist
 	now      func() time.Time // the broker's clock
 	commits  atomic.Int64
+	opened   [clients]int // sessions of each client
 }
+
+// userSessions is how many sessions a client opens as one user: a broker lets a user have only
+// so many.
+const userSessions = 50
 
 // Committed implements [broker.Observer].
 func (r *rig) Committed(int, []revocation.Event) { r.commits.Add(1) }
@@ -109,13 +114,23 @@ func openStore(tb testing.TB) *badgerstore.Store {
 
 func username(client int) string { return fmt.Sprintf("user-%02d", client) }
 
-// signIn signs each client's user in, count sessions in all.
+// signIn opens count sessions in all, each client as its own user and then as further ones.
 func (r *rig) signIn(tb testing.TB, count int) []*broker.Grant {
 	tb.Helper()
 	grants := make([]*broker.Grant, count)
 	var next atomic.Int64
 	if _, err := fromAll(clients, count, func(client int) error {
-		grant, err := r.SignIn(context.Background(), username(client), secret, broker.Request{})
+		user := username(client)
+		if nth := r.opened[client] / userSessions; nth > 0 {
+			user = fmt.Sprintf("%s-%d", user, nth)
+			if r.opened[client]%userSessions == 0 {
+				if _, err := r.AddUser(context.Background(), broker.NewUser{Username: user, Password: secret}, broker.Request{}); err != nil {
+					return err
+				}
+			}
+		}
+		r.opened[client]++
+		grant, err := r.SignIn(context.Background(), user, secret, broker.Request{})
 		if err == nil {
 			grants[next.Add(1)-1] = grant
 		}

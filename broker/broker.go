@@ -32,6 +32,9 @@ const broadcastWait = 250 * time.Millisecond
 // a disk that is not slow it is a third of a commit.
 const gatherFor = 2 * time.Millisecond
 
+// DefaultMaxSessions is how many sessions of a user may be alive where nothing else is configured.
+const DefaultMaxSessions = 100
+
 // Config wires a [Broker]. Everything without a stated default is required.
 type Config struct {
 	Store     store.Store
@@ -94,6 +97,7 @@ type Broker struct {
 	signing   *semaphore.Weighted
 	upstreams map[string]*semaphore.Weighted
 	replays   *replays
+	openings  *openings
 }
 
 // New starts the actors. The caller owns the broker and has to Close it.
@@ -101,8 +105,9 @@ func New(cfg Config) *Broker {
 	cfg.Shards = orDefault(cfg.Shards, 1)
 	cfg.Mailbox = orDefault(cfg.Mailbox, 1024)
 	cfg.Signers = orDefault(cfg.Signers, 4)
+	cfg.Policy.MaxSessions = orDefault(cfg.Policy.MaxSessions, DefaultMaxSessions)
 	cfg.Audit = cmp.Or(cfg.Audit, cfg.Logger)
-	b := &Broker{cfg: cfg, seed: maphash.MakeSeed(), signing: semaphore.NewWeighted(cfg.Signers), replays: newReplays()}
+	b := &Broker{cfg: cfg, seed: maphash.MakeSeed(), signing: semaphore.NewWeighted(cfg.Signers), replays: newReplays(), openings: newOpenings()}
 	b.upstreams = upstreamGates(cfg.Providers)
 	b.committer = actor.Start(actor.Config[commitRequest, commitResult]{
 		Name: "committer", Mailbox: max(cfg.Mailbox, cfg.Shards), MaxBatch: 1024,

@@ -55,6 +55,9 @@ type fixedClock struct{ now time.Time }
 
 func (c fixedClock) Now() time.Time { return c.now }
 
+// RecordedTimeFloor implements [Clock].
+func (fixedClock) RecordedTimeFloor() int64 { return 0 }
+
 // endRig is a committer on the in-memory store.
 func endRig() (*committer, *countedStore, *listLedger) {
 	disk, ledger := &countedStore{Store: memstore.New(nil)}, &listLedger{}

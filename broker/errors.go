@@ -18,6 +18,7 @@ const (
 	CodeRefreshReused       Code = "refresh_token_reused"
 	CodeRefreshSuperseded   Code = "refresh_token_superseded"
 	CodeTooManyReplays      Code = "too_many_replays"
+	CodeTooManySessions     Code = "too_many_sessions"
 	CodeGenerationAhead     Code = "generation_ahead"
 	CodeUserDisabled        Code = "user_disabled"
 	CodeInvalidClient       Code = "invalid_client"

@@ -100,12 +100,20 @@ func claimsOf(t *testing.T, token string) map[string]any {
 type fakeClock struct {
 	mu  sync.Mutex
 	now time.Time
+	// floor is the time floor on record.
+	floor int64
 }
 
 func (c *fakeClock) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.now
+}
+
+func (c *fakeClock) RecordedTimeFloor() int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.floor
 }
 
 func (c *fakeClock) advance(d time.Duration) {

@@ -66,6 +66,9 @@ type Denylist interface {
 // Clock is the broker's clock: it never runs back (docs/design.md §7).
 type Clock interface {
 	Now() time.Time
+	// RecordedTimeFloor (Unix s) is a time that Now will not be before again, also after a
+	// restart: what ended by then stays ended.
+	RecordedTimeFloor() int64
 }
 
 // Passwords hashes and checks passwords: deliberately slowly, and few at once.

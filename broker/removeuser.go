@@ -34,6 +34,13 @@ func (b *Broker) RemoveUser(ctx context.Context, ref string, req Request) (Revok
 // removal deletes the removed user's record and what of the accounts leads to it.
 func (v *userView) removal(ctx context.Context) ([]store.Write, error) {
 	writes := []store.Write{{Key: userKey(v.uid), Delete: true, Expect: v.userRev}}
+	if err := v.readListed(ctx); err != nil && !errors.Is(err, session.ErrRecord) {
+		return nil, err
+	}
+	if v.listing.rev != 0 {
+		writes = append(writes, store.Write{Key: listedKey(v.uid), Delete: true, Expect: v.listing.rev})
+	}
+	v.listing.put = "" // by a sign-in just before
 	for _, a := range accountsOf(v.removed) {
 		identity, rev, err := readIdentity(ctx, v.reader, a.Issuer, a.Subject)
 		if err != nil {

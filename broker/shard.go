@@ -12,6 +12,9 @@ import (
 // maxConflicts is how often a change is decided anew after a revision conflict.
 const maxConflicts = 16
 
+// maxChangeEvents is how many events a change may have before another message adds to it.
+const maxChangeEvents = 250
+
 // errConflicts is a change that met a conflict maxConflicts times.
 var errConflicts = errors.New("broker: too many revision conflicts")
 
@@ -108,6 +111,7 @@ func (s *shard) decideAll(ctx context.Context, batch []shardMessage, open []grou
 	}
 	defer release()
 	shared := newSharedView(snapshot)
+	shared.timeFloor = s.clock.RecordedTimeFloor()
 	for _, g := range open {
 		d, err := s.decide(ctx, shared, batch, g, results)
 		if err != nil {
@@ -138,6 +142,7 @@ func acknowledge(indexes []int, results []actor.Result[shardResult], seq uint64,
 
 // decide steps the group's messages in order, each on the results of the earlier ones. One
 // that ends the user's tokens is the last: what the others see is known once its epoch is drawn.
+// So is one whose change has many events, so that the change fits a commit.
 func (s *shard) decide(ctx context.Context, shared *sharedView, batch []shardMessage, g group, results []actor.Result[shardResult]) (decision, error) {
 	view := shared.user(g.uid)
 	now, policy := s.clock.Now(), s.policy()
@@ -153,6 +158,11 @@ func (s *shard) decide(ctx context.Context, shared *sharedView, batch []shardMes
 		}
 		if state.Used, err = view.used(ctx, msg.once); err != nil {
 			return decision{}, err
+		}
+		if _, opens := msg.message.(session.Open); opens {
+			if err := view.listed(ctx, &state, policy.MaxSessions, s.denylist); err != nil {
+				return decision{}, err
+			}
 		}
 		eff := session.Step(now, policy, state, msg.message)
 		if err := view.apply(eff, policy); err != nil {
@@ -170,6 +180,9 @@ func (s *shard) decide(ctx context.Context, shared *sharedView, batch []shardMes
 		results[i] = actor.Result[shardResult]{Value: shardResult{effects: eff}}
 		if eff.EndTokens != "" {
 			d.change.ends = view.ending(eff.EndTokens, msg.by)
+			break
+		}
+		if len(d.change.Events) >= maxChangeEvents {
 			break
 		}
 	}

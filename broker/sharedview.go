@@ -12,6 +12,7 @@ type sharedView struct {
 	reader    store.Reader
 	floor     int64
 	floorRead bool
+	timeFloor int64            // of the clock, where something may be ended
 	clients   map[string]int64 // epochs
 }
 

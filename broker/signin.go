@@ -120,6 +120,10 @@ func (b *Broker) openSession(ctx context.Context, uid string, open session.Open,
 	if !ok {
 		return nil, &Error{Code: CodeInternal, Message: "Something went wrong inside.", Err: session.ErrRecord}
 	}
+	if wait := b.openings.wait(uid, b.cfg.Clock.Now()); wait > 0 {
+		b.audit(ctx, "sign_in_throttled", req, "uid", uid, "refusal", string(CodeTooManySessions))
+		return nil, &Error{Code: CodeTooManySessions, Message: "This user has opened too many sessions; try again later.", RetryAfter: wait}
+	}
 	token := newRefreshToken(owner, newID())
 	sid := token.sid.String()
 	open.SID, open.SecretHash, open.Channel = sid, token.secretHash(), session.ChannelCookie
@@ -143,6 +147,10 @@ func (b *Broker) openSession(ctx context.Context, uid string, open session.Open,
 		return nil, &Error{Code: CodeInvalidCredentials, Message: "Unknown user or wrong password."}
 	}
 	b.audit(ctx, "sign_in", req, append([]any{"uid", uid, "sid", sid, "client", open.ClientID, "acr", open.ACR}, account...)...)
+	b.openings.opened(uid, b.cfg.Clock.Now())
+	for _, ended := range result.effects.Ended {
+		b.audit(ctx, "session_displaced", req, "uid", uid, "sid", ended.SID, "by", sid)
+	}
 	b.endReplaced(ctx, old, sid, req)
 	return b.grant(ctx, result.effects, token, csrfToken(b.cfg.Secrets, result.effects.Session.SID))
 }

@@ -25,6 +25,7 @@ type userView struct {
 	sessions map[string]*sessionSlot
 	order    []string // sids in the order of their first write
 	once     []onceKey
+	listing  listing
 }
 
 type sessionSlot struct {
@@ -46,7 +47,7 @@ func (v *userView) state(ctx context.Context, sid, clientID string) (session.Sta
 		return session.State{}, err
 	}
 	if sid == "" {
-		return session.State{User: v.user, Floor: floor}, nil
+		return session.State{User: v.user, Floor: floor, TimeFloor: v.timeFloor}, nil
 	}
 	slot, err := v.slot(ctx, sid)
 	if err != nil {
@@ -59,7 +60,7 @@ func (v *userView) state(ctx context.Context, sid, clientID string) (session.Sta
 	if err != nil {
 		return session.State{}, err
 	}
-	return session.State{User: v.user, Session: slot.session, Floor: floor, ClientEpoch: epoch}, nil
+	return session.State{User: v.user, Session: slot.session, Floor: floor, ClientEpoch: epoch, TimeFloor: v.timeFloor}, nil
 }
 
 // judged returns what a session that was read already is judged on.
@@ -125,16 +126,29 @@ func (v *userView) apply(eff session.Effects, p session.Policy) error {
 	if eff.RemoveUser {
 		v.removed, v.user, v.userPut = v.user, nil, false
 	}
-	if put := eff.PutSession; put != nil {
-		slot := v.sessions[put.SID]
-		if slot == nil {
-			return fmt.Errorf("session %q was written without being read", put.SID)
-		}
-		if slot.expires == 0 {
-			v.order = append(v.order, put.SID)
-		}
-		slot.session, slot.expires = put, tombstoneEnd(put, p)
+	if eff.PutListed != nil {
+		v.listing.sids, v.listing.put = eff.PutListed, eff.PutSession.SID
 	}
+	for _, ended := range eff.Ended {
+		if err := v.putSession(ended, p); err != nil {
+			return err
+		}
+	}
+	if eff.PutSession != nil {
+		return v.putSession(eff.PutSession, p)
+	}
+	return nil
+}
+
+func (v *userView) putSession(put *session.Session, p session.Policy) error {
+	slot := v.sessions[put.SID]
+	if slot == nil {
+		return fmt.Errorf("session %q was written without being read", put.SID)
+	}
+	if slot.expires == 0 {
+		v.order = append(v.order, put.SID)
+	}
+	slot.session, slot.expires = put, tombstoneEnd(put, p)
 	return nil
 }
 
@@ -196,7 +210,7 @@ func (v *userView) writes(ctx context.Context) ([]store.Write, error) {
 			Key: sessionKey(v.uid, sid), Value: value, Expect: slot.rev, ExpiresAt: slot.expires,
 		})
 	}
-	return writes, nil
+	return v.putListed(writes)
 }
 
 // sidRecord is the record sid.<sid>: whose session it is.

@@ -23,6 +23,7 @@ type Config struct {
 	Origins        []string            `yaml:"origins" doc:"Origins of the SPAs, each on the same site as public_url. The broker's own is always allowed."`
 	Cookie         Cookie              `yaml:"cookie"`
 	Lifetimes      Lifetimes           `yaml:"lifetimes"`
+	Sessions       Sessions            `yaml:"sessions"`
 	Tokens         Tokens              `yaml:"tokens"`
 	Browser        Browser             `yaml:"browser"`
 	Clients        map[string]Client   `yaml:"clients"`
@@ -63,6 +64,11 @@ type Lifetimes struct {
 	SessionAbsolute Duration `yaml:"session_absolute" default:"90d" doc:"A session ends this long after the sign-in, whatever happens."`
 	RefreshGrace    Duration `yaml:"refresh_grace" default:"10s" doc:"A superseded refresh token is answered for this long (tabs, lost answers), 0s to 5m."`
 	JWKSCache       Duration `yaml:"jwks_cache" default:"5m" doc:"How long services may keep the public keys, whole seconds."`
+}
+
+// Sessions bounds the sessions of users.
+type Sessions struct {
+	MaxPerUser int `yaml:"max_per_user" default:"100" doc:"How many sessions a user may have at a time, 1 to 1000; with one more the oldest ends."`
 }
 
 // Tokens is what access tokens say and how they are signed.

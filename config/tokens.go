@@ -3,6 +3,7 @@ package config
 import (
 	"bytes"
 	"encoding/base64"
+	"fmt"
 	"time"
 )
 
@@ -12,6 +13,9 @@ func (c *checker) tokens() {
 	c.required("tokens.audience", len(c.cfg.Tokens.Audience) > 0, "names of the services that accept the tokens, as [my-api]")
 	c.names("tokens.audience", c.cfg.Tokens.Audience)
 	c.lifetimes()
+	if n := c.cfg.Sessions.MaxPerUser; n < 1 || n > 1000 {
+		c.add("sessions.max_per_user", fmt.Sprintf("is %d, not 1 to 1000", n), "leave it out for 100")
+	}
 	if kek := c.cfg.Keyring.KEK; kek.Set() {
 		raw, err := base64.StdEncoding.Strict().DecodeString(kek.Reveal())
 		if err != nil || len(raw) != 32 {

@@ -19,6 +19,8 @@ type Policy struct {
 	Idle       time.Duration // of a session between two rotations
 	Absolute   time.Duration // of a session
 	Grace      time.Duration // in which a superseded refresh token still gets the current one
+	// MaxSessions is how many sessions of a user may be alive.
+	MaxSessions int
 }
 
 // State is all that a decision rests on, read by the shell just before. A nil record
@@ -33,6 +35,14 @@ type State struct {
 	Denylisted bool
 	// Used says that what an Open is exchanged for was exchanged before.
 	Used bool
+	// TimeFloor (Unix s) is a time that no clock of a service will be before again: a token
+	// that ended by then needs no event.
+	TimeFloor int64
+	// Listed are the sids of the user's sessions that may be alive, oldest first. Only an Open
+	// needs them, and only when there are MaxSessions of them it needs Earlier: what each is
+	// judged by, without those that cannot be used any more.
+	Listed  []string
+	Earlier []State
 }
 
 // Message is one of [Open], [Rotate], [EndSession] and [Revoke], or of the changes of a user:
@@ -122,6 +132,10 @@ type Effects struct {
 	Events     []revocation.Event
 	// RemoveUser: the user's record and the links of the accounts are to go.
 	RemoveUser bool
+	// Ended are the sessions that had to make room for a new one. Their events are in Events.
+	Ended []*Session
+	// PutListed is the new State.Listed; nil leaves it.
+	PutListed []string
 	// EndTokens, when not empty, ends all sessions and tokens of the user made before, for
 	// that reason: the same change draws an epoch, the user's from then on, and records its
 	// event. Nothing can be decided for the user until that epoch is on disk.

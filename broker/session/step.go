@@ -54,7 +54,33 @@ func (m Open) step(now time.Time, p Policy, st State) Effects {
 	eff := issue(now, p, s, &user)
 	eff.PutUser = &user
 	eff.PutSession = s
+	eff.makeRoom(now, p, st)
+	eff.PutListed = append(eff.PutListed, s.SID)
 	return eff
+}
+
+// maxEnded bounds the sessions that one Open ends, and with them its change: where very many
+// are alive, the next ones end the rest.
+const maxEnded = 250
+
+// makeRoom lists the earlier sessions that stay beside a new one, and ends the oldest of those
+// that are one too many.
+func (eff *Effects) makeRoom(now time.Time, p Policy, st State) {
+	if len(st.Listed) < p.MaxSessions {
+		eff.PutListed = slices.Clone(st.Listed)
+		return
+	}
+	alive := slices.DeleteFunc(slices.Clone(st.Earlier), func(one State) bool { return Judge(now, p, one) != "" })
+	over := min(max(len(alive)+1-p.MaxSessions, 0), maxEnded)
+	for i, one := range alive {
+		if i >= over {
+			eff.PutListed = append(eff.PutListed, one.Session.SID)
+			continue
+		}
+		ended := end(now, one, revocation.ReasonRevoked, "")
+		eff.Ended = append(eff.Ended, ended.PutSession)
+		eff.Events = append(eff.Events, ended.Events...)
+	}
 }
 
 func (m Rotate) step(now time.Time, p Policy, st State) Effects {
@@ -67,7 +93,7 @@ func (m Rotate) step(now time.Time, p Policy, st State) Effects {
 	}
 	switch {
 	case m.Generation > s.Generation:
-		return end(now, p, s, st.User, revocation.ReasonRollback, RefuseAhead)
+		return end(now, st, revocation.ReasonRollback, RefuseAhead)
 	case m.Generation == s.Generation:
 		next := s.clone()
 		next.Generation++
@@ -82,7 +108,7 @@ func (m Rotate) step(now time.Time, p Policy, st State) Effects {
 	case supersededWithin(now, p.Grace, s, m.Generation) && !elsewhere(s.Source, m.Source):
 		return replay(now, p, s, st.User)
 	default:
-		return end(now, p, s, st.User, revocation.ReasonReuse, RefuseReused)
+		return end(now, st, revocation.ReasonReuse, RefuseReused)
 	}
 }
 
@@ -93,7 +119,7 @@ func (m EndSession) step(now time.Time, p Policy, st State) Effects {
 	if st.Session.Ended != nil {
 		return Effects{Session: st.Session, User: st.User}
 	}
-	return end(now, p, st.Session, st.User, m.Reason, "")
+	return end(now, st, m.Reason, "")
 }
 
 func (m Revoke) step(now time.Time, p Policy, st State) Effects {
@@ -103,7 +129,7 @@ func (m Revoke) step(now time.Time, p Policy, st State) Effects {
 	case st.Session.Ended != nil:
 		return Effects{Session: st.Session, User: st.User}
 	}
-	return end(now, p, st.Session, st.User, m.Reason, "")
+	return end(now, st, m.Reason, "")
 }
 
 // admit checks that the presented token is this session's at all.
@@ -187,18 +213,20 @@ func replay(now time.Time, p Policy, s *Session, u *User) Effects {
 	return eff
 }
 
-// end makes the tombstone and the event that go to disk together.
-func end(now time.Time, p Policy, s *Session, u *User, reason revocation.Reason, refusal Refusal) Effects {
-	dead := s.clone()
+// end makes the tombstone of st's session, and the event that goes to disk with it unless all
+// tokens of the session have ended for every clock.
+func end(now time.Time, st State, reason revocation.Reason, refusal Refusal) Effects {
+	const margin = int64(EventMargin / time.Second)
+	dead := st.Session.clone()
 	dead.Ended = &End{Reason: reason, At: now.Unix()}
-	return Effects{
-		PutSession: dead,
-		Events: []revocation.Event{{
-			Kind: revocation.KindSID, Value: s.SID, At: now.Unix(), Reason: reason,
-			ExpiresAt: max(s.TokenExp, now.Unix()) + int64(EventMargin/time.Second),
-		}},
-		Refusal: refusal, Session: dead, User: u,
+	eff := Effects{PutSession: dead, Refusal: refusal, Session: dead, User: st.User}
+	if dead.TokenExp+margin > st.TimeFloor {
+		eff.Events = []revocation.Event{{
+			Kind: revocation.KindSID, Value: dead.SID, At: now.Unix(), Reason: reason,
+			ExpiresAt: max(dead.TokenExp, now.Unix()) + margin,
+		}}
 	}
+	return eff
 }
 
 // Inspect says whether a presented token's session is alive and the token itself current or

@@ -41,6 +41,10 @@ func (l *Ledger) Now() time.Time {
 // TimeFloor returns the newest end that was ever collected, in Unix seconds.
 func (l *Ledger) TimeFloor() int64 { return l.floor.Load().unix }
 
+// RecordedTimeFloor returns the [Ledger.TimeFloor] that is on disk: after a restart the time
+// floor is not below it.
+func (l *Ledger) RecordedTimeFloor() int64 { return l.recordedFloor.Load() }
+
 // raiseTimeFloor lifts the floor to at least unix.
 func (l *Ledger) raiseTimeFloor(unix int64) {
 	raised := &timeFloor{unix: unix, since: l.config.Mono()}
@@ -93,6 +97,7 @@ func (l *Ledger) MendClock(ctx context.Context) error {
 		return fmt.Errorf("mending the clock: %w", errs[0])
 	}
 	l.floor.Store(&timeFloor{unix: floor, since: l.config.Mono()})
+	l.recordedFloor.Store(floor)
 	l.config.Logger.Error("everybody was signed out, because the clock cannot be trusted", "time_floor", time.Unix(floor, 0).UTC())
 	return nil
 }

@@ -201,14 +201,17 @@ func (c *collection) flush(ctx context.Context) error {
 	}
 	l := c.ledger
 	l.raiseTimeFloor(c.floor)
+	unix := l.TimeFloor()
 	floor := store.Write{
 		Key: timeFloorKey, Blind: true,
-		Value: encode(timeFloorRecord{V: version, TimeFloor: l.TimeFloor()}),
+		Value: encode(timeFloorRecord{V: version, TimeFloor: unix}),
 	}
 	changes := append([]store.Change{{Writes: []store.Write{floor}}}, c.deletes...)
 	for i, err := range l.config.Store.Commit(ctx, changes, nil) {
 		switch {
-		case err == nil && i > 0:
+		case err == nil && i == 0:
+			l.recordedFloor.Store(unix)
+		case err == nil:
 			c.collected++
 		case err != nil && !errors.Is(err, store.ErrConflict):
 			return err

@@ -71,9 +71,11 @@ type Ledger struct {
 	origin  string
 	opened  time.Duration // by Mono
 
-	floor   atomic.Pointer[timeFloor] // rises only, except in MendClock
-	suspect atomic.Bool               // what was last logged of the clock
-	stepped chan struct{}             // holds one token when Now has found the clock suspect
+	floor atomic.Pointer[timeFloor] // rises only, except in MendClock
+	// recordedFloor is floor's time as it is on disk.
+	recordedFloor atomic.Int64
+	suspect       atomic.Bool   // what was last logged of the clock
+	stepped       chan struct{} // holds one token when Now has found the clock suspect
 
 	collecting sync.Mutex // one collection at a time
 	answers    answers
@@ -165,6 +167,7 @@ func (l *Ledger) loadStoreID(ctx context.Context) error {
 func (l *Ledger) loadTimeFloor(ctx context.Context) error {
 	floor, err := readTimeFloor(ctx, l.config.Store)
 	l.floor.Store(&timeFloor{unix: floor, since: l.config.Mono()})
+	l.recordedFloor.Store(floor)
 	return err
 }
 

@@ -50,6 +50,7 @@ type Server struct {
 	params password.Params
 	http   *http.Client
 	users  int // how many an own server has
+	opened int // and how many sessions were opened there
 }
 
 // requestTimeout bounds each request of the load.

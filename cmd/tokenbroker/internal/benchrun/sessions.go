@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -13,8 +14,10 @@ import (
 )
 
 const (
-	// ownUsers is how many users the sessions of an own server are shared among.
-	ownUsers = 1024
+	// ownUsers is how many users the sessions of an own server are shared among, or more where
+	// one would have more than userSessions: a broker lets a user have only so many.
+	ownUsers     = 1024
+	userSessions = 40
 	// ownSignIns and remoteSignIns are how many sign-ins are under way at once. A server counts
 	// each as a failed try until it is told the end, and lets ten at once for one account.
 	ownSignIns    = 64
@@ -33,7 +36,8 @@ func (b *Bench) signIn(ctx context.Context, n int) ([]*browser, error) {
 	s, atOnce := b.Server, remoteSignIns
 	one := func(ctx context.Context, _ int) (*browser, error) { return s.signInOverHTTP(ctx, s.options.Account) }
 	if s.Own() {
-		if err := s.addUsers(ctx, min(n, ownUsers)); err != nil {
+		s.opened += n
+		if err := s.addUsers(ctx, max(min(n, ownUsers), s.opened/userSessions)); err != nil {
 			return nil, err
 		}
 		one, atOnce = s.signInWithin, ownSignIns
@@ -55,7 +59,23 @@ func (b *Bench) signIn(ctx context.Context, n int) ([]*browser, error) {
 		}
 		return open, fmt.Errorf("signing in: %w", err)
 	}
+	if !s.Own() && n > 1 {
+		if err := s.stillOpen(ctx, sessions[0], n); err != nil {
+			return sessions, err
+		}
+	}
 	return sessions, nil
+}
+
+// stillOpen returns an error when the first of n sessions at a URL has ended: all are one
+// user's, who may have only so many.
+func (s *Server) stillOpen(ctx context.Context, first *browser, n int) error {
+	err := s.refresh(ctx, first)
+	var refused *statusError
+	if errors.As(err, &refused) && refused.status == http.StatusUnauthorized {
+		return fmt.Errorf("the server has ended the first of %d sessions of one user: use fewer, or raise sessions.max_per_user there", n)
+	}
+	return nil // any other trouble is for the load itself to meet
 }
 
 // signOut ends the sessions at a URL, as far as that can be done: one that is left runs out by

@@ -38,7 +38,7 @@ var (
 	// codes are those that sign-in, refresh and log-off answer with.
 	codes = setOf(broker.CodeInvalidCredentials, broker.CodeTooManyAttempts, broker.CodeNoSession, broker.CodeCSRF,
 		broker.CodeWrongChannel, broker.CodeSessionExpired, broker.CodeSessionEnded, broker.CodeSessionRevoked,
-		broker.CodeRefreshReused, broker.CodeTooManyReplays, broker.CodeGenerationAhead, broker.CodeUserDisabled, broker.CodeUnknownProvider,
+		broker.CodeRefreshReused, broker.CodeTooManyReplays, broker.CodeTooManySessions, broker.CodeGenerationAhead, broker.CodeUserDisabled, broker.CodeUnknownProvider,
 		broker.CodeUpstreamUnavailable, broker.CodeUpstreamToken, broker.CodeUpstreamExpired, broker.CodeEmailNotVerified,
 		broker.CodeTokenUsed, broker.CodeLoginState, broker.CodeLoginUsed, broker.CodeProviderError, broker.CodeBusy,
 		broker.CodeWritesRefused, broker.CodeUnavailable, broker.CodeClaimsFailed, broker.CodeInternal)

@@ -120,6 +120,8 @@ var DefaultPolicy = session.Policy{
 	Idle:       14 * 24 * time.Hour,
 	Absolute:   90 * 24 * time.Hour,
 	Grace:      10 * time.Second,
+
+	MaxSessions: broker.DefaultMaxSessions,
 }
 
 func (c *Config) validate() error {

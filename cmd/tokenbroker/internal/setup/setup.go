@@ -68,6 +68,7 @@ func Build(ctx context.Context, cfg *config.Config) (*Built, config.Problems) {
 		Policy: session.Policy{
 			AccessLife: cfg.Lifetimes.AccessToken.Std(), Idle: cfg.Lifetimes.SessionIdle.Std(),
 			Absolute: cfg.Lifetimes.SessionAbsolute.Std(), Grace: cfg.Lifetimes.RefreshGrace.Std(),
+			MaxSessions: cfg.Sessions.MaxPerUser,
 		},
 		Setting: func(key string) string { return key + " in the configuration" },
 	}}
