@@ -279,7 +279,7 @@ func TestSocialExchange(t *testing.T) {
 	for code, status := range map[broker.Code]int{
 		broker.CodeExchangeDisabled: 403, broker.CodeIDTokenUnproven: 401, broker.CodeNonceInvalid: 401, broker.CodeNonceUsed: 401,
 		broker.CodeNonceExpired: 410, broker.CodeUpstreamToken: 401, broker.CodeTokenUsed: 401, broker.CodeUpstreamExpired: 410,
-		broker.CodeEmailNotVerified: 403, broker.CodeUpstreamUnavailable: 503, broker.CodeUnknownProvider: 404,
+		broker.CodeEmailNotVerified: 403, broker.CodeProfileTooLarge: 403, broker.CodeProfileInvalid: 403, broker.CodeUpstreamUnavailable: 503, broker.CodeUnknownProvider: 404,
 	} {
 		f.err = &broker.Error{Code: code}
 		if resp := post(full); resp.StatusCode != status || len(resp.Cookies()) != 0 {

@@ -76,6 +76,8 @@ var kinds = map[broker.Code]kind{
 	CodeForbiddenOrigin:            {403, "Origin not allowed", ""},
 	broker.CodeEmailNotVerified:    {403, "E-mail not verified", ""},
 	broker.CodeExchangeDisabled:    {403, "Exchange disabled", ""},
+	broker.CodeProfileTooLarge:     {403, "Profile too large", ""},
+	broker.CodeProfileInvalid:      {403, "Profile invalid", ""},
 	broker.CodeUpstreamExpired:     {410, "Upstream token expired", ""},
 	broker.CodeNonceExpired:        {410, "Nonce expired", ""},
 	broker.CodeSessionExpired:      {410, "Session expired", ""},

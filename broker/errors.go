@@ -27,6 +27,8 @@ const (
 	CodeUpstreamToken       Code = "upstream_token_invalid"
 	CodeUpstreamExpired     Code = "upstream_token_expired"
 	CodeEmailNotVerified    Code = "email_not_verified"
+	CodeProfileTooLarge     Code = "profile_too_large"
+	CodeProfileInvalid      Code = "profile_invalid"
 	CodeTokenUsed           Code = "token_already_used"
 	CodeExchangeDisabled    Code = "exchange_disabled"
 	CodeIDTokenUnproven     Code = "id_token_unproven"

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"tokenbroker/broker/session"
@@ -119,6 +120,7 @@ func (b *Broker) redeem(ctx context.Context, p IdentityProvider, state loginStat
 // ExchangeTokens opens a session for tokens that the provider gave to a SPA: once for
 // each id token, which has to be proven to be one. Errors: CodeUnknownProvider,
 // CodeExchangeDisabled, CodeUpstreamToken, CodeUpstreamExpired, CodeEmailNotVerified,
+// CodeProfileTooLarge, CodeProfileInvalid,
 // CodeIDTokenUnproven, CodeNonceInvalid, CodeNonceExpired, CodeNonceUsed, CodeTokenUsed,
 // CodeUpstreamUnavailable, CodeTooManyAttempts, CodeBusy.
 func (b *Broker) ExchangeTokens(ctx context.Context, provider string, tokens UpstreamTokens, req Request) (grant *Grant, err error) {
@@ -147,6 +149,12 @@ func (b *Broker) ExchangeTokens(ctx context.Context, provider string, tokens Ups
 // openForIdentity opens a session for the user that the account is linked to, made now if
 // there is none.
 func (b *Broker) openForIdentity(ctx context.Context, identity Identity, once []onceKey, old *replacedSession, req Request) (*Grant, error) {
+	identity.Username = strings.TrimSpace(identity.Username)
+	if err := identity.validate(); err != nil {
+		b.audit(ctx, "sign_in_failed", req, "provider", identity.Provider, "issuer", identity.Issuer, "subject", fmt.Sprintf("%.255s", identity.Subject),
+			"refusal", string(err.Code), "reason", err.Message)
+		return nil, err
+	}
 	uid, linked, err := b.userOf(ctx, identity)
 	if err != nil {
 		return nil, b.internal(ctx, "linking the account", err)

@@ -14,9 +14,10 @@ import (
 const (
 	defaultPage = 100
 	maxPage     = 1000
-	maxScanned  = 10_000 // records that are read for it, whatever fits
-	scanPage    = 256    // records that are read at a time
-	maxNamed    = 10     // unreadable records that one page's log line names
+	maxScanned  = 10_000  // records that are read for it, whatever fits
+	scanPage    = 256     // records that are read at a time
+	maxTaken    = 8 << 20 // bytes of the records that are in it, plus one record
+	maxNamed    = 10      // unreadable records that one page's log line names
 )
 
 // User returns one user. Errors: CodeUnknownUser.
@@ -62,12 +63,12 @@ func afterKey(prefix, after string) string {
 	return prefix + after
 }
 
-// scan hands the records below prefix and beyond after to take until it took limit of them or
-// maxScanned were read. next is the last key of those when there is more, else "". Records
+// scan hands the records below prefix and beyond after to take until it took limit of them,
+// or more than maxTaken bytes of them, or maxScanned were read. next is the last key of those when there is more, else "". Records
 // that cannot be read are left out, counted and logged: they must not hide those behind them.
 func (b *Broker) scan(ctx context.Context, prefix, after string, limit int, take func(store.Record) (bool, error)) (next string, unreadable int, err error) {
 	limit = min(orDefault(limit, defaultPage), maxPage)
-	taken, read := 0, 0
+	taken, read, size := 0, 0, 0
 	var damaged []error
 	defer func() { b.logUnreadable(ctx, unreadable, damaged) }()
 	for {
@@ -76,7 +77,7 @@ func (b *Broker) scan(ctx context.Context, prefix, after string, limit int, take
 			return "", unreadable, fmt.Errorf("listing: %w", err)
 		}
 		for _, rec := range records {
-			if taken == limit || read == maxScanned {
+			if taken == limit || read == maxScanned || size > maxTaken {
 				return after, unreadable, nil
 			}
 			ok, err := take(rec)
@@ -89,6 +90,7 @@ func (b *Broker) scan(ctx context.Context, prefix, after string, limit int, take
 				return "", unreadable, fmt.Errorf("record %s: %w", rec.Key, err)
 			case ok:
 				taken++
+				size += len(rec.Value)
 			}
 			read++
 			after = rec.Key

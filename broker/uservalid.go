@@ -1,22 +1,17 @@
 package broker
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"tokenbroker/broker/password"
 )
 
-// Bounds of what operators set of a user.
+// Bounds of what only operators set of a user; those of a profile are in profile.go.
 const (
-	maxUsername       = 128 // bytes
-	maxAttributes     = 64
-	maxAttributeBytes = 16 << 10 // of the JSON of all
-	maxRoles          = 64
-	maxRole           = 128 // bytes
+	maxRoles = 64
+	maxRole  = 128 // bytes
 )
 
 func (nu NewUser) validate() error {
@@ -30,15 +25,8 @@ func (nu NewUser) validate() error {
 }
 
 func (c UserChange) validate() error {
-	if len(c.Attributes) > maxAttributes {
-		return invalidUser("There may be at most %d attributes.", maxAttributes)
-	}
-	encoded, err := json.Marshal(c.Attributes)
-	if err != nil {
-		return invalidUser("The attributes are no JSON.")
-	}
-	if len(encoded) > maxAttributeBytes {
-		return invalidUser("The attributes may take at most %d bytes of JSON.", maxAttributeBytes)
+	if name, f := attributesFlaw(c.Attributes); f != nil {
+		return invalidUser("The attributes are refused: %s %s.", name, f.text)
 	}
 	if len(c.Roles) > maxRoles {
 		return invalidUser("There may be at most %d roles.", maxRoles)
@@ -70,8 +58,8 @@ func nameProblem(name string, limit int) string {
 		return fmt.Sprintf("may have at most %d bytes", limit)
 	case !utf8.ValidString(name):
 		return "has to be UTF-8"
-	case strings.ContainsFunc(name, unicode.IsControl):
-		return "may not hold control characters"
+	case strings.ContainsFunc(name, disguising):
+		return "may not hold control characters or bidirectional overrides"
 	case strings.TrimSpace(name) != name:
 		return "may not begin or end with a space"
 	}

@@ -40,6 +40,7 @@ var (
 		broker.CodeWrongChannel, broker.CodeSessionExpired, broker.CodeSessionEnded, broker.CodeSessionRevoked,
 		broker.CodeRefreshReused, broker.CodeTooManyReplays, broker.CodeTooManySessions, broker.CodeGenerationAhead, broker.CodeUserDisabled, broker.CodeUnknownProvider,
 		broker.CodeUpstreamUnavailable, broker.CodeUpstreamToken, broker.CodeUpstreamExpired, broker.CodeEmailNotVerified,
+		broker.CodeProfileTooLarge, broker.CodeProfileInvalid,
 		broker.CodeTokenUsed, broker.CodeLoginState, broker.CodeLoginUsed, broker.CodeProviderError, broker.CodeBusy,
 		broker.CodeWritesRefused, broker.CodeUnavailable, broker.CodeClaimsFailed, broker.CodeInternal)
 )
