@@ -199,7 +199,7 @@ func TestASignInCostsTheSameAfterManySessions(t *testing.T) {
 
 func TestAUserOpensSoManySessionsAtATime(t *testing.T) {
 	h := start(t)
-	if _, err := h.AddUser(t.Context(), broker.NewUser{Username: "bob", Password: "builder"}, request); err != nil {
+	if _, err := h.AddUser(t.Context(), broker.NewUser{Username: "bob", Password: "a pass phrase"}, request); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 300 {
@@ -213,7 +213,7 @@ func TestAUserOpensSoManySessionsAtATime(t *testing.T) {
 			t.Fatalf("Retry-After %v", refusal.RetryAfter)
 		}
 	}
-	if _, err := h.SignIn(t.Context(), "bob", "builder", request); err != nil {
+	if _, err := h.SignIn(t.Context(), "bob", "a pass phrase", request); err != nil {
 		t.Errorf("another user: %v", err)
 	}
 	h.clock.advance(10 * time.Second)

@@ -36,16 +36,18 @@ func (b *Broker) DisableUser(ctx context.Context, ref string, req Request) (Revo
 // SetPassword gives a local user another password and, unless keepSessions, ends all sessions
 // and tokens. A sign-in with the old one that is under way opens no session. Errors:
 // CodeUnknownUser; CodeInvalidUser, also for a user who has no local name to sign in with and
-// for a password that breaks a rule of [password.Weakness].
+// for a password that breaks a rule of the password package.
 func (b *Broker) SetPassword(ctx context.Context, ref, password string, keepSessions bool, req Request) (Revoked, error) {
 	user, err := b.userByRef(ctx, ref)
 	if err != nil {
 		return Revoked{}, b.internal(ctx, "setting a password", err)
 	}
-	if !slices.ContainsFunc(accountsOf(user), func(a session.Account) bool { return a.Issuer == LocalIssuer }) {
+	accounts := accountsOf(user)
+	local := slices.IndexFunc(accounts, func(a session.Account) bool { return a.Issuer == LocalIssuer })
+	if local < 0 {
 		return Revoked{}, invalidUser("This user signs in at a provider and has no password here.")
 	}
-	if err := validatePassword(password, user.Username, false); err != nil {
+	if err := validatePassword(password, accounts[local].Subject, false); err != nil {
 		return Revoked{}, err
 	}
 	hash, err := b.cfg.Passwords.Hash(ctx, password)
