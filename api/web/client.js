@@ -29,6 +29,8 @@ export class AuthError extends Error {
   }
 }
 
+const userChanged = () => new AuthError(401, { code: "user_changed", title: "Another user has signed in" });
+
 // subjectOf reads the user's id from an access token; null if it is not a JWT.
 function subjectOf(token) {
   try {
@@ -81,7 +83,7 @@ export function createClient({ base = "", api = [], fetch: send = globalThis.fet
   function own(subject) {
     if (isOther(subject)) {
       drop("user_changed");
-      throw new AuthError(401, { code: "user_changed", title: "Another user has signed in" });
+      throw userChanged();
     }
     sub = subject ?? sub;
     tabUser(sub);
@@ -255,11 +257,16 @@ export function createClient({ base = "", api = [], fetch: send = globalThis.fet
     async fetch(input, init) {
       if (!input.url) input = String(input); // a URL object could change before it is used
       if (!mayCarryToken(input.url ?? input)) return send(input, init);
-      const first = await authorized(input, init, await this.token());
+      const begun = sub;
+      const still = (value) => { // the request is not made as another user
+        if (begun && sub !== begun) throw userChanged();
+        return value;
+      };
+      const first = await authorized(input, init, still(await this.token()));
       if (first.status !== 401) return first;
       const { code } = await first.clone().json().catch(() => ({}));
       if (code !== "token_expired" && code !== "token_revoked") return first;
-      return authorized(input, init, await refresh());
+      return authorized(input, init, still(await refresh()));
     },
     onChange(listener) {
       listeners.add(listener);

@@ -127,6 +127,21 @@ func TestBrowserAnotherUserSignsTheTabOut(t *testing.T) {
 	visit(first)
 	first.want("another reload", "started", "ada")
 
+	// grace takes the page over while a request of ada's waits for its second try.
+	first.run(`globalThis.tries = 0;
+	globalThis.slow = createClient({ fetch: async (input, init) => {
+		if (input !== "/revoked") return fetch(input, init);
+		tries++;
+		await fetch("/auth/login/?return_to=/echo");
+		await slow.start().catch(() => {});
+		await slow.start();
+		return new Response('{"code": "token_revoked"}', { status: 401 });
+	} })`)
+	first.want("a request across the change", "slow.start().then(() => slow.fetch('/revoked')).catch((error) => error.code + ' ' + tries + ' ' + slow.session().user.username)", "user_changed 1 grace")
+	s.user.Store("ada")
+	first.run("sessionStorage.clear()")
+	visit(first)
+
 	first.run("auth.login()")
 	first.until("back from the login", "document.title === 'started' && events.includes('grace')")
 	first.want("a login as another user", "started", "grace")
