@@ -66,7 +66,7 @@ func claimsUser(u *session.User) ClaimsUser {
 		return ClaimsUser{}
 	}
 	return ClaimsUser{
-		ID: u.UID, Username: u.Username, Attributes: u.Attributes, Roles: u.Roles, Groups: u.Groups,
+		ID: u.UID, Username: u.Username, Local: hasLocalName(u), Attributes: u.Attributes, Roles: u.Roles, Groups: u.Groups,
 		CreatedAt: unixTime(u.CreatedAt), LastLogin: unixTime(u.LastLogin),
 	}
 }

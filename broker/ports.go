@@ -106,9 +106,12 @@ type ClaimsInput struct {
 	Session  ClaimsSession
 }
 
-// ClaimsUser is the user; Groups are those that the provider named at the latest login.
+// ClaimsUser is the user. Groups are those that the provider named at the latest login. Local
+// is true only for a user with a local account, whose Username an operator chose; another
+// user's is whatever the provider says, also the name of a local user.
 type ClaimsUser struct {
 	ID, Username         string
+	Local                bool
 	Attributes           map[string]any
 	Roles, Groups        []string
 	CreatedAt, LastLogin time.Time

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"slices"
 	"time"
 
 	"tokenbroker/broker/session"
@@ -29,4 +30,10 @@ func accountsOf(u *session.User) []session.Account {
 		return []session.Account{{Issuer: LocalIssuer, Subject: u.Username}}
 	}
 	return u.Accounts
+}
+
+// hasLocalName reports whether one of the user's accounts is a local one, of the name that the
+// user has now: a login through a linked provider replaces the name by the provider's.
+func hasLocalName(u *session.User) bool {
+	return slices.Contains(accountsOf(u), session.Account{Issuer: LocalIssuer, Subject: u.Username})
 }

@@ -29,7 +29,7 @@ type Config struct {
 	Clients        map[string]Client   `yaml:"clients"`
 	Providers      map[string]Provider `yaml:"providers"`
 	Claims         Claims              `yaml:"claims"`
-	UserObject     []string            `yaml:"user_object" default:"id,username,roles,groups" doc:"What the answers' user shows: id, username, roles, groups or names of attributes. Empty: no user object."`
+	UserObject     []string            `yaml:"user_object" default:"id,username,roles,groups" doc:"What the answers' user shows: id, username, local, roles, groups or names of attributes. Empty: no user object."`
 	NATS           NATS                `yaml:"nats"`
 	Admin          Admin               `yaml:"admin"`
 	Keyring        Keyring             `yaml:"keyring"`

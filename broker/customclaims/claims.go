@@ -130,6 +130,8 @@ func (s *Set) UserObject(u broker.ClaimsUser) map[string]any {
 			text(name, u.ID)
 		case "username":
 			text(name, u.Username)
+		case "local":
+			object[name] = u.Local
 		case "roles":
 			list(name, u.Roles)
 		case "groups":

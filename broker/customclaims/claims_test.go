@@ -190,16 +190,16 @@ func TestACancelledContextEndsAnEvaluation(t *testing.T) {
 
 func TestUserObject(t *testing.T) {
 	user := customclaims.Sample().User
-	set := newSet(t, customclaims.Config{UserObject: []string{"id", "username", "roles", "groups", "email", "absent", "email_verified"}})
+	set := newSet(t, customclaims.Config{UserObject: []string{"id", "username", "roles", "groups", "email", "absent", "email_verified", "local"}})
 	want := map[string]any{
 		"id": user.ID, "username": "ada", "roles": []string{"editor"}, "groups": []string{"staff", "admins"},
-		"email": "ada@example.org", "email_verified": true,
+		"email": "ada@example.org", "email_verified": true, "local": false,
 	}
 	if diff := cmp.Diff(want, set.UserObject(user)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
-	bare := broker.ClaimsUser{ID: "u", Attributes: map[string]any{"username": "a forged one", "email": nil}}
-	if diff := cmp.Diff(map[string]any{"id": "u"}, set.UserObject(bare)); diff != "" {
+	bare := broker.ClaimsUser{ID: "u", Attributes: map[string]any{"username": "a forged one", "email": nil, "local": "forged"}, Local: true}
+	if diff := cmp.Diff(map[string]any{"id": "u", "local": true}, set.UserObject(bare)); diff != "" {
 		t.Errorf("what is absent is not shown; -want +got:\n%s", diff)
 	}
 	if object := newSet(t, customclaims.Config{}).UserObject(user); object != nil {

@@ -13,7 +13,8 @@
 // is not listed is refused when the configuration is read:
 //
 //	user      id, username (string), attributes (map of string to anything),
-//	          roles, groups (list of string), created_at, last_login (timestamp)
+//	          roles, groups (list of string), created_at, last_login (timestamp),
+//	          local (bool: the user name is that of a local account)
 //	identity  provider, issuer, subject (string)
 //	client    id (string)
 //	session   id, scope, acr, device (string), amr (list of string),

@@ -20,7 +20,7 @@ type Config struct {
 	Computed map[string]string
 	// Roles and Groups add the claims of that name where the user has any.
 	Roles, Groups bool
-	// UserObject names what answers show of the user: id, username, roles, groups, else
+	// UserObject names what answers show of the user: id, username, local, roles, groups, else
 	// an attribute of that name. Empty: no user object.
 	UserObject []string
 }

@@ -12,6 +12,7 @@ import (
 type userVars struct {
 	ID         string         `cel:"id"`
 	Username   string         `cel:"username"`
+	Local      bool           `cel:"local"`
 	Attributes map[string]any `cel:"attributes"`
 	Roles      []string       `cel:"roles"`
 	Groups     []string       `cel:"groups"`
@@ -55,7 +56,7 @@ func newVariables(in broker.ClaimsInput) (*variables, error) {
 	u, s := in.User, in.Session
 	return &variables{
 		user: userVars{
-			ID: u.ID, Username: u.Username, Attributes: attributes, Roles: u.Roles, Groups: u.Groups,
+			ID: u.ID, Username: u.Username, Local: u.Local, Attributes: attributes, Roles: u.Roles, Groups: u.Groups,
 			CreatedAt: u.CreatedAt.UTC(), LastLogin: u.LastLogin.UTC(),
 		},
 		identity: identityVars(in.Identity),

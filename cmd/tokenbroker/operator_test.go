@@ -141,17 +141,17 @@ func TestOperatorCommands(t *testing.T) {
 				"GET /admin/v1/users?after=u1&limit=1000&match=a+b": {200, `{"users":[` + evilJSON + `]}`},
 			},
 			asked: []string{"GET /admin/v1/users?limit=1000&match=a+b", "GET /admin/v1/users?after=u1&limit=1000&match=a+b"},
-			stdout: `UID  USERNAME             STATE     ROLES      CREATED               LAST LOGIN
-u1   ada                  active    staff,ops  2026-01-02T03:04:05Z  2026-02-03T04:05:06Z
-u2   "ev\x1b[2Jil\u009b"  disabled  -          2026-01-02T03:04:05Z  -
+			stdout: `UID  USERNAME             STATE     ROLES      CREATED               LAST LOGIN            ISSUER
+u1   ada                  active    staff,ops  2026-01-02T03:04:05Z  2026-02-03T04:05:06Z  local
+u2   "ev\x1b[2Jil\u009b"  disabled  -          2026-01-02T03:04:05Z  -                     -
 `,
 		},
 		{
 			name: "users list stops at the limit and says so", args: []string{"users", "list", "--limit", "1"},
 			answers: map[string]answer{"GET /admin/v1/users?limit=1": {200, `{"users":[` + evilJSON + `],"next":"u2"}`}},
 			asked:   []string{"GET /admin/v1/users?limit=1"},
-			stdout: `UID  USERNAME             STATE     ROLES  CREATED               LAST LOGIN
-u2   "ev\x1b[2Jil\u009b"  disabled  -      2026-01-02T03:04:05Z  -
+			stdout: `UID  USERNAME             STATE     ROLES  CREATED               LAST LOGIN  ISSUER
+u2   "ev\x1b[2Jil\u009b"  disabled  -      2026-01-02T03:04:05Z  -           -
 `,
 			stderr: "There are more: raise --limit, or leave it out to see all.\n",
 		},

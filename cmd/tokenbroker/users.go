@@ -94,9 +94,21 @@ func printUsers(w io.Writer, users []broker.UserInfo) {
 	}
 	rows := make([][]string, len(users))
 	for i, u := range users {
-		rows[i] = []string{cell(u.UID), cell(u.Username), userState(u), cells(u.Roles), stamp(u.CreatedAt), stamp(u.LastLogin)}
+		rows[i] = []string{cell(u.UID), cell(u.Username), userState(u), cells(u.Roles), stamp(u.CreatedAt), stamp(u.LastLogin), issuers(u)}
 	}
-	table(w, "UID|USERNAME|STATE|ROLES|CREATED|LAST LOGIN", rows)
+	table(w, "UID|USERNAME|STATE|ROLES|CREATED|LAST LOGIN|ISSUER", rows)
+}
+
+// issuers tells where the user's accounts are: a provider may name its user like a local one.
+func issuers(u broker.UserInfo) string {
+	names := make([]string, len(u.Accounts))
+	for i, a := range u.Accounts {
+		names[i] = a.Issuer
+		if a.Issuer == broker.LocalIssuer {
+			names[i] = "local"
+		}
+	}
+	return cells(names)
 }
 
 func userState(u broker.UserInfo) string {

@@ -1,0 +1,40 @@
+package broker_test
+
+import (
+	"context"
+	"testing"
+
+	"tokenbroker/broker"
+)
+
+// locals records what claims are computed from.
+type locals struct{ seen []bool }
+
+func (l *locals) Claims(_ context.Context, in broker.ClaimsInput) (map[string]any, error) {
+	l.seen = append(l.seen, in.User.Local)
+	return nil, nil
+}
+
+func (l *locals) UserObject(u broker.ClaimsUser) map[string]any {
+	return map[string]any{"local": u.Local}
+}
+
+// A provider may give its user the name of a local one; only the local user's name is local.
+func TestProvidersUserWithALocalNameIsNotLocal(t *testing.T) {
+	claims := &locals{}
+	p := &fakeProvider{identity: broker.Identity{Provider: "cognito", Issuer: "https://idp.test", Subject: "sub-1", Username: "ada", TokenHash: "t", Proven: true}}
+	h := start(t, func(c *broker.Config) {
+		c.CustomClaims, c.Providers = claims, map[string]broker.IdentityProvider{"cognito": p}
+	})
+	local := h.signIn(t)
+	federated, err := h.ExchangeTokens(t.Context(), "cognito", broker.UpstreamTokens{IDToken: "x"}, request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if local.User["local"] != true || federated.User["local"] != false {
+		t.Errorf("user objects %v and %v", local.User, federated.User)
+	}
+	if len(claims.seen) != 2 || !claims.seen[0] || claims.seen[1] {
+		t.Errorf("claims were computed from local = %v", claims.seen)
+	}
+}
