@@ -146,8 +146,9 @@ func (o operatorKeys) resealBy(path string, req broker.Request, reseal func(keyr
 	kek, err := keyring.LoadKEKFile(path)
 	if err != nil {
 		// The answer is the same for every file: it must not tell which files there are on this
-		// machine, their owners or their modes.
-		o.cfg.Logger.Warn("the file of a reseal cannot be used as a KEK", "kek_file", path, "request_id", req.ID, "error", err)
+		// machine, their owners or their modes. The answer refers to the log, so that every log
+		// level has the line.
+		o.cfg.Logger.Error("the file of a reseal cannot be used as a KEK", "kek_file", path, "request_id", req.ID, "error", err)
 		return api.KeysResealed{}, invalidKEK("that file cannot be used as a KEK: the server's log says why", err)
 	}
 	if err := reseal(kek); err != nil {
