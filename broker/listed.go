@@ -38,13 +38,13 @@ type listing struct {
 }
 
 // listed completes what an Open is decided on: the user's sessions, and each of them as it
-// is where there are max or more.
-func (v *userView) listed(ctx context.Context, st *session.State, max int, denylist Denylist) error {
+// is where there are bound or more.
+func (v *userView) listed(ctx context.Context, st *session.State, bound int, denylist Denylist) error {
 	if err := v.readListed(ctx); err != nil {
 		return err
 	}
 	st.Listed = v.listing.sids
-	if len(st.Listed) < max {
+	if len(st.Listed) < bound {
 		return nil
 	}
 	for _, sid := range st.Listed {
