@@ -87,6 +87,8 @@ type ServiceStatus struct {
 	Source  string `json:"source"`
 	// State is fresh, stale (it says that its knowledge is too old) or silent: not heard for 3 s.
 	State string `json:"state"`
+	// Awaited says that ?wait waits for it: the configuration has a client or service of its id.
+	Awaited bool `json:"awaited,omitempty"`
 	// Applied is the last batch of this broker up to which it has all, Lag how many it lacks.
 	Applied uint64 `json:"applied"`
 	Lag     uint64 `json:"lag"`

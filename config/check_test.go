@@ -53,6 +53,8 @@ var base = map[string]string{
 	"oidc": good + `providers:
   corp: {kind: oidc, issuer: 'https://id.example.com/realm', client_id: app}
 `,
+	"orders":  good + "nats: {services: {orders: {}}}\n",
+	"dotted":  good + "nats: {services: {a.b: {}}}\n",
 	"service": strings.Replace(good, "secret: "+secretText, "scopes: [a]", 1),
 }
 
@@ -270,6 +272,14 @@ func TestRefusals(t *testing.T) {
 		{"http", flags{"nats.service_user": "s", "nats.service_password": "1234567890123456"}, "", ""},
 		{"http", flags{"nats.service_user": "s", "nats.service_password": "123456789012345"}, "nats.service_password", "16 characters"},
 		{"http", flags{"nats.service_user": "s"}, "nats.service_password", "missing"},
+		{"orders", flags{"nats.services.orders.password": secretText}, "", ""},
+		{"orders", flags{"nats.services.orders.password": "123456789012345"}, "nats.services.orders.password", "16 characters"},
+		{"orders", flags{}, "nats.services.orders.password", "missing"},
+		{"dotted", flags{"nats.services.a.b.password": secretText}, "nats.services.a.b", "letters, digits"},
+		{"orders", flags{"nats.services.orders.password": secretText, "nats.service_user": "orders", "nats.service_password": secretText}, "nats.services.orders", "service_user"},
+		{"orders", flags{"nats.url": "nats://n"}, "", ""},
+		{"orders", flags{"nats.url": "nats://n", "nats.services.orders.password": secretText}, "nats.services.orders.password", "its own users"},
+		{"orders", flags{"nats.listen": ":4222", "nats.services.orders.password": secretText, "nats.tls_cert_file": cert, "nats.tls_key_file": key}, "", ""},
 		{"http", flags{"nats.tls_cert_file": cert}, "nats.tls_key_file", "both or none"},
 		{"http", flags{"nats.listen": ":4222", "nats.service_user": "s", "nats.service_password": secretText, "nats.tls_cert_file": cert, "nats.tls_key_file": key}, "", ""},
 		{"http", flags{"nats.listen": ":4222", "nats.service_user": "s", "nats.service_password": secretText, "nats.tls_cert_file": cert}, "nats.tls_key_file", "missing"},

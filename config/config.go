@@ -125,11 +125,18 @@ type NATS struct {
 	CredentialsFile string `yaml:"credentials_file" doc:"Credentials file (JWT and seed) for url, instead of user and password."`
 	CAFile          string `yaml:"ca_file" doc:"PEM file of the authorities that url's certificate is checked by; default: the system's."`
 	// Listen and what follows are of the embedded server; [Load] empties Listen where URL is given.
-	Listen          string `yaml:"listen" default:"127.0.0.1:4222" doc:"Address of the embedded server, host:port; unused with url."`
-	ServiceUser     string `yaml:"service_user" doc:"User of all services at the embedded server; required off loopback."`
-	ServicePassword Secret `yaml:"service_password" doc:"Its password, 16 characters or more."`
-	TLSCertFile     string `yaml:"tls_cert_file" doc:"PEM file of the embedded server's certificate; required off loopback."`
-	TLSKeyFile      string `yaml:"tls_key_file" doc:"PEM file of its private key."`
+	Listen          string                 `yaml:"listen" default:"127.0.0.1:4222" doc:"Address of the embedded server, host:port; unused with url."`
+	ServiceUser     string                 `yaml:"service_user" doc:"User that services share at the embedded server; without it and services, the user services with the password in the file nats-services in data_dir, made at the first start. Off loopback one of both is required."`
+	ServicePassword Secret                 `yaml:"service_password" doc:"Its password, 16 characters or more."`
+	Services        map[string]NATSService `yaml:"services"`
+	TLSCertFile     string                 `yaml:"tls_cert_file" doc:"PEM file of the embedded server's certificate; required off loopback."`
+	TLSKeyFile      string                 `yaml:"tls_key_file" doc:"PEM file of its private key."`
+}
+
+// NATSService is a service by its id, which is its user at the embedded server. With a server
+// elsewhere, which has its own users, the entry only says that there is such a service.
+type NATSService struct {
+	Password Secret `yaml:"password" doc:"Password of the service of that id, which is its user at the embedded server, 16 characters or more; none with url. It may send receipts only as itself."`
 }
 
 // Admin is the operators' surface: a unix socket, always, and a TCP listener.

@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"io/fs"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -19,11 +20,41 @@ func (c *checker) nats() {
 	}{{"nats.password", n.Password}, {"nats.service_password", n.ServicePassword}} {
 		c.published(s.key, s.secret)
 	}
+	for _, id := range c.cfg.ids(path{"nats", "services"}) {
+		c.natsService(id, n)
+	}
 	if n.URL != "" {
 		c.natsElsewhere(n)
 		return
 	}
 	c.natsEmbedded(n)
+}
+
+// serviceID is one that can be a token of a NATS subject.
+var serviceID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
+func (c *checker) natsService(id string, n NATS) {
+	key := "nats.services." + id
+	password := n.Services[id].Password
+	switch {
+	case !serviceID.MatchString(id):
+		c.add(key, "is not a service's id", "1 to 64 letters, digits, - and _: what the service has as validator.Config.Service, by default its client id")
+	case id == n.ServiceUser:
+		c.add(key, "is nats.service_user as well", "choose another name for the shared user, or remove it")
+	case n.URL != "" && password.Set():
+		c.add(key+".password", "is of the embedded server, but nats.url names another one", "remove it: the server at nats.url has its own users")
+	case n.URL == "" && !password.Set():
+		c.add(key+".password", "is missing", "make one by `openssl rand -base64 24`, and give it by password or password_file")
+	case password.Set():
+		c.natsPassword(key+".password", password)
+	}
+}
+
+// natsPassword checks a password of the embedded server.
+func (c *checker) natsPassword(key string, password Secret) {
+	if !c.published(key, password) && utf8.RuneCountInString(password.Reveal()) < minServicePassword {
+		c.add(key, "is shorter than 16 characters", "make one by `openssl rand -base64 24`")
+	}
 }
 
 // natsElsewhere checks the connection to a server by URL.
@@ -77,9 +108,11 @@ func (c *checker) natsEmbedded(n NATS) {
 		c.add("nats.service_password", "is shorter than 16 characters", "make one by `openssl rand -base64 24`")
 	}
 	if valid && !isLoopback(hostOf(n.Listen)) {
-		const hint = "nats.listen is reached from elsewhere: it needs service_user, service_password, tls_cert_file and tls_key_file"
-		c.required("nats.service_user", n.ServiceUser != "", hint)
-		c.required("nats.service_password", n.ServicePassword.Set(), hint)
+		const hint = "nats.listen is reached from elsewhere: it needs services, or service_user and service_password, and tls_cert_file and tls_key_file"
+		if len(n.Services) == 0 || n.ServiceUser != "" || n.ServicePassword.Set() {
+			c.required("nats.service_user", n.ServiceUser != "", hint)
+			c.required("nats.service_password", n.ServicePassword.Set(), hint)
+		}
 		c.required("nats.tls_cert_file", n.TLSCertFile != "", hint)
 		c.required("nats.tls_key_file", n.TLSKeyFile != "", hint)
 		if n.TLSCertFile != "" && n.TLSKeyFile != "" {

@@ -15,7 +15,7 @@ type KeyDoc struct {
 
 // placeholder is the name of entries in the reference.
 func placeholder(at path) []string {
-	if at.String() == "clients" {
+	if key := at.String(); key == "clients" || key == "nats.services" {
 		return []string{"<id>"}
 	}
 	return []string{"<name>"}

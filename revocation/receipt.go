@@ -18,7 +18,24 @@ const (
 	MaxReceiptBytes   = 4 << 10
 	MaxReceiptOrigins = 64
 	maxServiceLength  = 128
+	// MaxServiceID is the length of a service's id, which is what is before the "/" of its name.
+	MaxServiceID = 64
 )
+
+// ServiceID returns the id that a client's service has unless it is given another one: the client's
+// id with "-" in the place of what a NATS subject cannot hold as one token.
+func ServiceID(client string) string {
+	if len(client) > MaxServiceID {
+		client = client[:MaxServiceID]
+	}
+	return strings.Map(func(r rune) rune {
+		switch {
+		case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9', r == '_', r == '-':
+			return r
+		}
+		return '-'
+	}, client)
+}
 
 // Receipt is what a service tells the broker about itself: how far it is and whether it
 // knows that it is current. It is not signed: who may send one for which service is for NATS's

@@ -80,14 +80,14 @@ func (c *Config) validate() error {
 	case c.Feed == nil:
 		return errors.New("validator: Feed is required, for example natsfeed.Feed{URL: …}")
 	case c.Service != "" && !validServiceID(c.Service):
-		return fmt.Errorf("validator: Service must be 1 to %d letters, digits, _ and -", maxServiceID)
+		return fmt.Errorf("validator: Service must be 1 to %d letters, digits, _ and -", revocation.MaxServiceID)
 	case c.MaxStaleness < 0 || c.CacheSize < 0 || c.DenylistSize < 0:
 		return errors.New("validator: MaxStaleness, CacheSize and DenylistSize must not be negative")
 	case c.OnStale != "" && !c.OnStale.known():
 		return fmt.Errorf("validator: unknown OnStale %q, want %s, %s or %s", string(c.OnStale), FailClosed, Introspect, InsecureServeStale)
 	}
 	if c.Service == "" {
-		c.Service = serviceID(c.Client.ID)
+		c.Service = revocation.ServiceID(c.Client.ID)
 	}
 	if c.OnStale == "" {
 		c.OnStale = FailClosed

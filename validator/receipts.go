@@ -15,26 +15,10 @@ const (
 	receiptTimeout = 2 * time.Second
 	// receiptSpacing is the least time between two receipts: of a burst only the newest is sent.
 	receiptSpacing = 10 * time.Millisecond
-
-	maxServiceID = 64
 )
 
 // validServiceID reports whether id can stand in a NATS subject, so in a receipt's.
-func validServiceID(id string) bool { return id != "" && id == serviceID(id) }
-
-// serviceID makes a client's id one.
-func serviceID(client string) string {
-	if len(client) > maxServiceID {
-		client = client[:maxServiceID]
-	}
-	return strings.Map(func(r rune) rune {
-		switch {
-		case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9', r == '_', r == '-':
-			return r
-		}
-		return '-'
-	}, client)
-}
+func validServiceID(id string) bool { return id != "" && id == revocation.ServiceID(id) }
 
 // receiptName gives a name that no other process of the service has.
 func receiptName(id string) string { return id + "/" + strings.ToLower(rand.Text()[:8]) }

@@ -91,7 +91,7 @@ func startAudited(t *testing.T, log *syncBuffer, dir string) *node.Node {
 	level := new(slog.LevelVar)
 	level.Set(slog.LevelDebug)
 	n, err := node.Start(t.Context(), node.Config{
-		DataDir: dir, Listen: "127.0.0.1:0", Admin: node.Admin{Listen: "127.0.0.1:0"}, NATS: node.NATS{Listen: "127.0.0.1:0"},
+		DataDir: dir, Listen: "127.0.0.1:0", Admin: node.Admin{Listen: "127.0.0.1:0"}, NATS: node.NATS{Listen: "127.0.0.1:0", InsecureAnonymous: true},
 		Audience: []string{"demo-api"}, BrowserClient: "spa",
 		Clients:         []broker.Client{{ID: "spa"}, {ID: "svc", Secret: auditClientSecret}},
 		Policy:          session.Policy{AccessLife: time.Minute, Idle: time.Hour, Absolute: time.Hour},

@@ -101,7 +101,7 @@ func runDev(ctx context.Context, opts devOptions, stdout, stderr io.Writer) (err
 	}
 	n, err := node.Start(ctx, node.Config{
 		DataDir: dataDir, Listen: opts.listen, Version: version(),
-		Admin: node.Admin{Listen: opts.adminListen}, NATS: node.NATS{Listen: opts.natsListen},
+		Admin: node.Admin{Listen: opts.adminListen}, NATS: node.NATS{Listen: opts.natsListen, InsecureAnonymous: true},
 		RotateEvery: 30 * 24 * time.Hour, Audience: []string{devAudience}, BrowserClient: devBrowserClient, BrowserScope: devScope,
 		Clients: []broker.Client{
 			{ID: devBrowserClient, Scopes: []string{devScope}},

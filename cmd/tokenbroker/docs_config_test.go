@@ -80,7 +80,7 @@ func docsFiles(t *testing.T) string {
 	if err := os.Mkdir(secrets, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"invoices", "cognito", "corp", "nats_services", "nats_password", "admin_token"} {
+	for _, name := range []string{"invoices", "cognito", "corp", "nats_orders", "nats_password", "admin_token"} {
 		if err := os.WriteFile(filepath.Join(secrets, name), []byte("a-secret-of-the-test-of-the-documents\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -36,11 +36,15 @@ const (
 
 	maxServices = 5000
 	maxOfSource = 1000
+	// keptOfSource services of each known source are remembered even if there are maxServices,
+	// and maxUnknown of all sources that are not known.
+	keptOfSource = 20
+	maxUnknown   = 100
 	// sweepEvery bounds how often a flood of new names has the memory searched for old ones.
 	sweepEvery = time.Second
 )
 
-// Config of a [Collector]. All of it is required.
+// Config of a [Collector]. All of it but Known is required.
 type Config struct {
 	// Origin is the one whose batches are waited for: the broker's own.
 	Origin string
@@ -48,11 +52,14 @@ type Config struct {
 	Head func() uint64
 	// Mono is a monotonic clock.
 	Mono func() time.Duration
+	// Known reports whether there is a service, or a client, of that id: only they are waited for.
+	// If nil, every id is known.
+	Known func(id string) bool
 }
 
-// Collector takes receipts and tells who has applied what. It remembers 5,000 services, of
-// one source 1,000, until they have said nothing for a minute. It starts no goroutine and is
-// safe for concurrent use.
+// Collector takes receipts and tells who has applied what. It remembers 5,000 services, 1,000 of
+// one source, 100 of all sources that are not known, until they have sent none for a minute; 20 of
+// each known source are always remembered. It starts no goroutine and is safe for concurrent use.
 type Collector struct {
 	config   Config
 	expected atomic.Int64
@@ -61,6 +68,8 @@ type Collector struct {
 	mu       sync.Mutex // guards what follows
 	services map[name]*service
 	sources  map[string]int // services by source
+	unknown  int            // services of unknown sources
+	pending  int            // what all waits have pending
 	swept    time.Duration
 	waits    map[*Wait]struct{}
 	closed   bool
@@ -76,6 +85,8 @@ type service struct {
 	fresh     bool
 	age       time.Duration
 	heard     time.Duration
+	known     bool
+	waits     map[*Wait]struct{} // those that it is pending in
 }
 
 // New returns a collector that has heard of nobody.
@@ -101,10 +112,15 @@ func (c *Collector) take(source string, raw []byte) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
+	named, _, _ := strings.Cut(receipt.Service, "/")
+	known := true // a client that posts has signed in
 	if id, ok := strings.CutPrefix(source, NATS); ok {
-		if own, _, _ := strings.Cut(receipt.Service, "/"); own != id {
+		if named != id {
 			return fmt.Errorf("%w: it names another service than its subject", ErrRefused)
 		}
+		known = c.known(id)
+	} else if client := strings.TrimPrefix(source, HTTP); named != revocation.ServiceID(client) && c.config.Known != nil && c.config.Known(named) {
+		return fmt.Errorf("%w: it names a service of another client", ErrRefused)
 	}
 	applied := receipt.Applied[c.config.Origin]
 	if applied > c.config.Head() {
@@ -115,30 +131,43 @@ func (c *Collector) take(source string, raw []byte) error {
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	s, known := c.services[who]
-	if !known {
-		if !c.room(source, now) {
+	s, remembered := c.services[who]
+	if !remembered {
+		if !c.room(source, known, now) {
 			return ErrFull
 		}
-		s = &service{}
+		s = &service{known: known, waits: map[*Wait]struct{}{}}
 		c.services[who] = s
 		c.sources[source]++
+		if !known {
+			c.unknown++
+		}
 	}
 	s.heard, s.fresh, s.age = now, receipt.Fresh, time.Duration(receipt.AgeMS)*time.Millisecond
 	if before := s.applied; applied > before { // receipts may overtake each other
 		s.applied, s.appliedAt = applied, now
-		for w := range c.waits {
-			if before < w.seq && w.seq <= applied {
-				w.applied(who, now)
+		for w := range s.waits {
+			if w.seq <= applied {
+				w.applied(who, s, now)
 			}
 		}
 	}
 	return nil
 }
 
-// room says whether one more service of source can be remembered.
-func (c *Collector) room(source string, now time.Duration) bool {
-	full := func() bool { return len(c.services) >= maxServices || c.sources[source] >= maxOfSource }
+func (c *Collector) known(id string) bool { return c.config.Known == nil || c.config.Known(id) }
+
+// room reports whether one more service of source can be remembered.
+func (c *Collector) room(source string, known bool, now time.Duration) bool {
+	full := func() bool {
+		switch {
+		case !known && c.unknown >= maxUnknown, c.sources[source] >= maxOfSource:
+			return true
+		case known && c.sources[source] < keptOfSource:
+			return false
+		}
+		return len(c.services) >= maxServices
+	}
 	if !full() {
 		return true
 	}
@@ -155,6 +184,9 @@ func (c *Collector) sweep(now time.Duration) {
 	for who, s := range c.services {
 		if now-s.heard > forgetAfter {
 			delete(c.services, who)
+			if !s.known {
+				c.unknown--
+			}
 			if c.sources[who.source]--; c.sources[who.source] == 0 {
 				delete(c.sources, who.source)
 			}
@@ -169,6 +201,8 @@ func (c *Collector) Refused() uint64 { return c.refused.Load() }
 type Service struct {
 	// Service is what it calls itself, Source how its receipts came and from whom.
 	Service, Source string
+	// Awaited says that waits wait for it, unless it is silent: its source is known.
+	Awaited bool
 	// Applied is the last of the own batches up to which it has all, Lag how many it lacks.
 	Applied, Lag uint64
 	// Fresh is what it says of itself, and Age how old its knowledge was then.
@@ -190,7 +224,7 @@ func (c *Collector) Services() []Service {
 	list := make([]Service, 0, len(c.services))
 	for who, s := range c.services {
 		list = append(list, Service{
-			Service: who.service, Source: who.source, Applied: s.applied, Lag: head - min(head, s.applied),
+			Service: who.service, Source: who.source, Awaited: s.known, Applied: s.applied, Lag: head - min(head, s.applied),
 			Fresh: s.fresh, Age: s.age, Heard: now - s.heard,
 		})
 	}

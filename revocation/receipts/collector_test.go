@@ -310,3 +310,128 @@ func TestOfTooManyWaitsTheOthersAreAnsweredAtOnce(t *testing.T) {
 		want(t, <-waiting(t, c, 8, time.Second), receipts.Summary{Of: 1, Laggards: []string{"a/1"}})
 	})
 }
+
+// newKnowing is a collector that knows the ids a, b and demo.
+func newKnowing() *receipts.Collector {
+	began := time.Now()
+	return receipts.New(receipts.Config{
+		Origin: own, Head: func() uint64 { return 100 }, Mono: func() time.Duration { return time.Since(began) },
+		Known: func(id string) bool { return slices.Contains([]string{"a", "b", "demo"}, id) },
+	})
+}
+
+// Ids that somebody invents are remembered in a small number, and no wait waits for them.
+func TestInventedServicesAreNotWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newKnowing()
+		if err := c.Take("nats/a", receipt(t, "a/1", own, 7)); err != nil {
+			t.Fatal(err)
+		}
+		taken := 0
+		for i := range 4990 {
+			id := fmt.Sprint("invented-", i)
+			switch err := c.Take(receipts.NATS+id, receipt(t, id+"/1", own, 0)); {
+			case err == nil:
+				taken++
+			case !errors.Is(err, receipts.ErrFull):
+				t.Fatal(err)
+			}
+		}
+		if taken != 100 {
+			t.Errorf("%d invented services are remembered", taken)
+		}
+		began := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+		defer cancel()
+		want(t, c.Applied(ctx, 7), receipts.Summary{Applied: 1, Of: 1})
+		if took := time.Since(began); took != 0 { // by the bubble's clock
+			t.Errorf("waited for %s", took)
+		}
+		for _, s := range c.Services() {
+			if s.Awaited != (s.Source == "nats/a") {
+				t.Errorf("%s is awaited: %t", s.Service, s.Awaited)
+			}
+		}
+	})
+}
+
+// However many a source claims to be, each known source has places.
+func TestKnownServicesHavePlaces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		c := receipts.New(receipts.Config{
+			Origin: own, Head: func() uint64 { return 100 }, Mono: func() time.Duration { return time.Since(began) },
+			Known: func(string) bool { return true },
+		})
+		for i := range 6000 {
+			source := fmt.Sprint("flood", i%6)
+			err := c.Take(receipts.NATS+source, receipt(t, fmt.Sprintf("%s/%d", source, i), own, 1))
+			if err != nil && !errors.Is(err, receipts.ErrFull) {
+				t.Fatal(err)
+			}
+		}
+		for i := range 21 {
+			err := c.Take(receipts.NATS+"orders", receipt(t, fmt.Sprintf("orders/%d", i), own, 1))
+			if i < 20 && err != nil || i == 20 && !errors.Is(err, receipts.ErrFull) {
+				t.Errorf("instance %d: %v", i, err)
+			}
+		}
+	})
+}
+
+func TestAReceiptIsTheSendersOwn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newKnowing()
+		for _, r := range []struct {
+			source, service string
+			refused         bool
+		}{
+			{"nats/a", "a/1", false},
+			{"nats/a", "b/1", true},
+			{"nats/a", "c/1", true},
+			{"http/demo", "demo/1", false},
+			{"http/demo", "a/1", true}, // a service of another client
+			{"http/demo", "another-name/1", false},
+			{"http/a", "a/1", false},
+		} {
+			if err := c.Take(r.source, receipt(t, r.service, own, 1)); errors.Is(err, receipts.ErrRefused) != r.refused {
+				t.Errorf("%s from %s: %v", r.service, r.source, err)
+			}
+		}
+	})
+}
+
+// What all waits wait for together is bounded; beyond it a wait is answered with what is known.
+func TestWaitsAreBoundedByWhatTheyWaitFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCollector()
+		const services = 1000
+		for i := range services {
+			take(t, c, fmt.Sprint("s/", i), 1)
+		}
+		var waits []*receipts.Wait
+		for range 100 {
+			waits = append(waits, c.Begin(0, 2))
+		}
+		beyond := c.Begin(0, 2)
+		want := receipts.Summary{Of: services}
+		if got := beyond.End(t.Context()); got.Of != want.Of || got.Applied != 0 || len(got.Laggards) != 100 {
+			t.Errorf("beyond the bound: %+v", got)
+		}
+		for i := range services {
+			take(t, c, fmt.Sprint("s/", i), 2)
+		}
+		for _, w := range waits {
+			if got := w.End(t.Context()); got.Applied != services || got.Laggards != nil {
+				t.Fatalf("%+v", got)
+			}
+		}
+		c.Begin(0, 3).End(canceled(t)) // there is room again
+	})
+}
+
+func canceled(t *testing.T) context.Context {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	return ctx
+}

@@ -10,8 +10,9 @@ import (
 const (
 	// maxLaggards is how many of those that lag behind a [Summary] names.
 	maxLaggards = 100
-	// maxWaits may wait at a time, for each receipt looks at all of them.
-	maxWaits = 1000
+	// maxWaits may wait at a time, for maxPending services together.
+	maxWaits   = 1000
+	maxPending = 100_000
 )
 
 // Summary says how many of how many services have applied a batch.
@@ -38,11 +39,10 @@ type Wait struct {
 }
 
 // applied takes note that a service has applied the batch now.
-func (w *Wait) applied(who name, now time.Duration) {
-	if _, waiting := w.pending[who]; !waiting {
-		return
-	}
+func (w *Wait) applied(who name, s *service, now time.Duration) {
 	delete(w.pending, who)
+	delete(s.waits, w)
+	w.collector.pending--
 	w.slowest = max(w.slowest, now-w.since)
 	if len(w.pending) == 0 {
 		close(w.over)
@@ -80,7 +80,7 @@ func (c *Collector) Begin(since time.Duration, seq uint64) *Wait {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for who, s := range c.services {
-		if now-s.heard > heardWithin {
+		if !s.known || now-s.heard > heardWithin {
 			continue
 		}
 		w.of++
@@ -90,12 +90,31 @@ func (c *Collector) Begin(since time.Duration, seq uint64) *Wait {
 			w.slowest = max(w.slowest, s.appliedAt-since)
 		}
 	}
-	if len(w.pending) == 0 || c.closed || len(c.waits) >= maxWaits {
+	if len(w.pending) == 0 || c.closed || len(c.waits) >= maxWaits || c.pending+len(w.pending) > maxPending {
 		close(w.over)
 		return w
 	}
 	c.waits[w] = struct{}{}
+	c.pending += len(w.pending)
+	for who := range w.pending {
+		c.services[who].waits[w] = struct{}{}
+	}
 	return w
+}
+
+// forget has receipts no longer looked at for w. The collector's mutex is held.
+func (w *Wait) forget() {
+	c := w.collector
+	if _, waiting := c.waits[w]; !waiting {
+		return
+	}
+	delete(c.waits, w)
+	c.pending -= len(w.pending)
+	for who := range w.pending {
+		if s := c.services[who]; s != nil {
+			delete(s.waits, w)
+		}
+	}
 }
 
 // End waits until those that are waited for have applied it, or ctx ends, or the collector is
@@ -106,8 +125,8 @@ func (w *Wait) End(ctx context.Context) Summary {
 	case <-ctx.Done():
 	}
 	w.collector.mu.Lock()
-	defer w.collector.mu.Unlock()
-	delete(w.collector.waits, w)
+	w.forget()
+	w.collector.mu.Unlock() // what is left of w is this caller's
 	summary := Summary{Applied: w.of - len(w.pending), Of: w.of, SlowestMS: w.slowest.Milliseconds()}
 	for who := range w.pending {
 		summary.Laggards = append(summary.Laggards, who.service)
@@ -126,6 +145,6 @@ func (c *Collector) Close() {
 		if len(w.pending) > 0 {
 			close(w.over)
 		}
-		delete(c.waits, w)
+		w.forget()
 	}
 }

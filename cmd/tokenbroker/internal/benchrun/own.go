@@ -58,7 +58,7 @@ func StartOwn(ctx context.Context, cfg OwnConfig) (s *Server, stop func() error,
 		params = password.DefaultParams
 	}
 	n, err := node.Start(ctx, node.Config{
-		DataDir: dir, Listen: "127.0.0.1:0", NATS: node.NATS{Listen: "127.0.0.1:0"}, Admin: node.Admin{Listen: "127.0.0.1:0"}, Version: cfg.Version,
+		DataDir: dir, Listen: "127.0.0.1:0", NATS: node.NATS{Listen: "127.0.0.1:0", InsecureAnonymous: true}, Admin: node.Admin{Listen: "127.0.0.1:0"}, Version: cfg.Version,
 		Audience: []string{ownAudience}, BrowserClient: ownBrowserClient, BrowserScope: ownScope, InsecureCookies: true,
 		Clients: []broker.Client{
 			{ID: ownBrowserClient, Scopes: []string{ownScope}},

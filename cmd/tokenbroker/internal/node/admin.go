@@ -2,11 +2,7 @@ package node
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/base64"
-	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/url"
 	"os"
@@ -15,7 +11,6 @@ import (
 
 	"tokenbroker/api"
 	"tokenbroker/cmd/tokenbroker/internal/adminsocket"
-	"tokenbroker/internal/private"
 )
 
 // serveAdmin opens the operators' surface: to the own user and root on the unix socket, to
@@ -24,7 +19,7 @@ func (n *Node) serveAdmin() error {
 	token := n.cfg.Admin.Token
 	if token == "" && n.admin != nil {
 		var err error
-		if token, err = adminToken(filepath.Join(n.cfg.DataDir, AdminTokenFile)); err != nil {
+		if token, err = ownSecret(filepath.Join(n.cfg.DataDir, AdminTokenFile), "the admin token"); err != nil {
 			return err
 		}
 	}
@@ -102,24 +97,3 @@ func withoutUser(list string) string {
 
 // AdminTokenFile holds the operators' bearer token, in the data directory.
 const AdminTokenFile = "admin-token"
-
-// adminToken reads the operators' bearer token, or makes it (mode 0600). A file that others
-// own or can read is refused: they would know the token.
-func adminToken(path string) (string, error) {
-	text, err := private.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		var b [32]byte
-		_, _ = rand.Read(b[:]) // never fails
-		text = []byte(base64.RawURLEncoding.EncodeToString(b[:]) + "\n")
-		if err := private.CreateFile(path, text); err != nil {
-			return "", fmt.Errorf("writing the admin token: %w", err)
-		}
-	} else if err != nil {
-		return "", fmt.Errorf("reading the admin token: %w", err)
-	}
-	token := strings.TrimSpace(string(text))
-	if len(token) < 32 {
-		return "", fmt.Errorf("the admin token in %s is too short: remove the file to get a new one", path)
-	}
-	return token, nil
-}

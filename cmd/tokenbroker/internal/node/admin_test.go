@@ -49,7 +49,7 @@ func TestStartRefusesWhatOthersCouldHaveTouched(t *testing.T) {
 				t.Fatal(err)
 			}
 			cfg := l.config()
-			cfg.NATS = node.NATS{Listen: "127.0.0.1:0"}
+			cfg.NATS = node.NATS{Listen: "127.0.0.1:0", InsecureAnonymous: true}
 			n, err := node.Start(t.Context(), cfg)
 			if err == nil {
 				_ = n.Close()
@@ -94,7 +94,7 @@ func TestFailedHandshakesAreLoggedAtDebug(t *testing.T) {
 	logs := &logBuffer{}
 	l := &lab{t: t, dir: filepath.Join(t.TempDir(), "data"), listen: "127.0.0.1:0"}
 	cfg := l.config()
-	cfg.NATS, cfg.Logger = node.NATS{Listen: "127.0.0.1:0"}, slog.New(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	cfg.NATS, cfg.Logger = node.NATS{Listen: "127.0.0.1:0", InsecureAnonymous: true}, slog.New(slog.NewTextHandler(logs, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	cfg.Certificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		return nil, errors.New("no certificate in this test")
 	}

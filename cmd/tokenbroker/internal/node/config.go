@@ -77,11 +77,18 @@ type NATS struct {
 	URL                         string
 	User, Password, Credentials string
 	TLS                         *tls.Config
-	// Listen and the rest are the embedded server's. With a ServiceUser it asks for that
-	// name and password, and lets a service do no more than it has to.
+	// Services are the services' ids, each with the password of its user at the embedded server.
+	// With a URL the passwords are unused.
+	Services map[string]string
+	// Listen and the rest are the embedded server's. ServiceUser is one that services share. If it
+	// and Services are empty, it is "services", with a password that is made at the first start
+	// and kept in the file NATSPasswordFile in DataDir. Users may do no more than a service has to.
 	Listen                       string
 	ServiceUser, ServicePassword string
-	ServerTLS                    *tls.Config
+	// InsecureAnonymous lets any client do everything at the embedded server. It MUST NOT be set
+	// outside of development and tests.
+	InsecureAnonymous bool
+	ServerTLS         *tls.Config
 }
 
 // Admin is the operators' surface.

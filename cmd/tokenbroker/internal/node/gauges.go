@@ -42,7 +42,7 @@ func (n *Node) gauges() {
 	m.Gauge("tokenbroker_services_lag_batches", "Batches that the service furthest behind lacks; silent ones do not count.", func() float64 {
 		var lag uint64
 		for _, s := range n.receipts.Services() {
-			if !s.Silent() {
+			if s.Awaited && !s.Silent() {
 				lag = max(lag, s.Lag)
 			}
 		}

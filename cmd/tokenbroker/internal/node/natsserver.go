@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"path/filepath"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -29,7 +30,7 @@ func startNATS(cfg NATS, connections int, setting string, logger *slog.Logger) (
 	if err != nil {
 		return nil, natsLogin{}, err
 	}
-	if cfg.ServiceUser != "" {
+	if !cfg.InsecureAnonymous {
 		own = natsLogin{user: "tokenbroker-" + rand.Text(), password: rand.Text()}
 		opts.Users = natsUsers(cfg, own)
 	}
@@ -49,17 +50,51 @@ func startNATS(cfg NATS, connections int, setting string, logger *slog.Logger) (
 	return ns, own, nil
 }
 
-// natsUsers are the broker and the services, each with the least that it needs. The services
-// are one user here, so that one of them can send receipts in another's name; a server of its
-// own, as in deploy/nats.conf, tells them apart.
+// natsUsers are the broker and the services, each with the least that it needs. A service with
+// a user of its own sends receipts only as itself; those that share ServiceUser can send them in
+// the names of one another, but not of a service that has its own user.
 func natsUsers(cfg NATS, own natsLogin) []*server.User {
-	return []*server.User{
-		{Username: own.user, Password: own.password},
-		{Username: cfg.ServiceUser, Password: cfg.ServicePassword, Permissions: &server.Permissions{
-			Subscribe: &server.SubjectPermission{Allow: []string{revocation.BatchSubject + ">", revocation.HeartbeatSubject + ">"}},
-			Publish:   &server.SubjectPermission{Allow: []string{revocation.ReceiptSubject + "*"}},
-		}},
+	users := []*server.User{{Username: own.user, Password: own.password}}
+	var taken []string
+	for id, password := range cfg.Services {
+		subject := revocation.ReceiptSubject + id
+		taken = append(taken, subject)
+		users = append(users, natsUser(id, password, &server.SubjectPermission{Allow: []string{subject}}))
 	}
+	if cfg.ServiceUser != "" {
+		users = append(users, natsUser(cfg.ServiceUser, cfg.ServicePassword,
+			&server.SubjectPermission{Allow: []string{revocation.ReceiptSubject + "*"}, Deny: taken}))
+	}
+	return users
+}
+
+func natsUser(name, password string, publish *server.SubjectPermission) *server.User {
+	return &server.User{Username: name, Password: password, Permissions: &server.Permissions{
+		Subscribe: &server.SubjectPermission{Allow: []string{revocation.BatchSubject + ">", revocation.HeartbeatSubject + ">"}},
+		Publish:   publish,
+	}}
+}
+
+// NATSPasswordFile holds the password of natsServices, in the data directory.
+const (
+	NATSPasswordFile = "nats-services"
+	natsServices     = "services"
+)
+
+// natsPassword gives the embedded server a user for services where none is configured.
+func (n *Node) natsPassword() error {
+	nats := &n.cfg.NATS
+	if nats.InsecureAnonymous || nats.ServiceUser != "" || len(nats.Services) > 0 {
+		return nil
+	}
+	file := filepath.Join(n.cfg.DataDir, NATSPasswordFile)
+	password, err := ownSecret(file, "the services' password at NATS")
+	if err != nil {
+		return err
+	}
+	nats.ServiceUser, nats.ServicePassword = natsServices, password
+	n.cfg.Logger.Info("services sign in to the embedded NATS server", "user", natsServices, "password_file", file)
+	return nil
 }
 
 func natsOptions(cfg NATS, connections int, setting string) (*server.Options, error) {

@@ -84,7 +84,7 @@ func (l *lab) config() node.Config {
 		natsURL = l.brokerNATS
 	}
 	return node.Config{
-		DataDir: l.dir, Listen: l.listen, Admin: node.Admin{Listen: "127.0.0.1:0"}, NATS: node.NATS{URL: natsURL}, PublicURL: l.issuer,
+		DataDir: l.dir, Listen: l.listen, Admin: node.Admin{Listen: "127.0.0.1:0"}, NATS: node.NATS{URL: natsURL, Services: map[string]string{"over-nats": ""}}, PublicURL: l.issuer,
 		Audience: []string{"demo-api"}, BrowserClient: "spa", BrowserScope: "hello:read",
 		Clients:         []broker.Client{{ID: "spa"}, {ID: service, Secret: secret}},
 		InsecureCookies: true, Logger: slog.New(slog.DiscardHandler),

@@ -24,7 +24,7 @@ func newFaultLab(t *testing.T, change func(*node.Config)) *lab {
 	t.Helper()
 	l := &lab{t: t, dir: filepath.Join(t.TempDir(), "data"), listen: "127.0.0.1:0"}
 	cfg := l.config()
-	cfg.NATS = node.NATS{Listen: "127.0.0.1:0"}
+	cfg.NATS = node.NATS{Listen: "127.0.0.1:0", InsecureAnonymous: true}
 	if change != nil {
 		change(&cfg)
 	}

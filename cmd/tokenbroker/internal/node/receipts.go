@@ -8,13 +8,23 @@ import (
 
 	"tokenbroker/api"
 	"tokenbroker/broker"
+	"tokenbroker/revocation"
 	"tokenbroker/revocation/receipts"
 )
 
 // startReceipts makes what takes the services' receipts; those over NATS come once the bus is there.
 func (n *Node) startReceipts() {
+	known := map[string]bool{}
+	for _, client := range n.cfg.Clients {
+		if client.Secret != "" || len(client.SecretHash) > 0 { // services have one
+			known[revocation.ServiceID(client.ID)] = true
+		}
+	}
+	for id := range n.cfg.NATS.Services {
+		known[id] = true
+	}
 	n.receipts = receipts.New(receipts.Config{
-		Origin: n.ledger.Origin(), Head: n.ledger.Head, Mono: n.mono,
+		Origin: n.ledger.Origin(), Head: n.ledger.Head, Mono: n.mono, Known: func(id string) bool { return known[id] },
 	})
 }
 
@@ -33,7 +43,7 @@ func (n *Node) services() []api.ServiceStatus {
 	list := []api.ServiceStatus{}
 	for _, s := range n.receipts.Services() {
 		list = append(list, api.ServiceStatus{
-			Service: s.Service, Source: s.Source, State: serviceState(s), Applied: s.Applied, Lag: s.Lag,
+			Service: s.Service, Source: s.Source, State: serviceState(s), Awaited: s.Awaited, Applied: s.Applied, Lag: s.Lag,
 			AgeMS: s.Age.Milliseconds(), HeardMS: s.Heard.Milliseconds(),
 		})
 	}
@@ -70,7 +80,7 @@ func (p postedReceipts) Receipt(client string, raw []byte) error {
 		return &broker.Error{Code: broker.CodeBusy, Message: "Too many services send receipts.", RetryAfter: receiptsLater, Err: err}
 	case err != nil:
 		p.logger.Debug("a receipt was refused", "source", receipts.HTTP+client, "error", err)
-		return &broker.Error{Code: api.CodeInvalidBody, Message: "the body is no receipt, or is ahead of this broker", Err: err}
+		return &broker.Error{Code: api.CodeInvalidBody, Message: "the body is not a receipt of this client's service, or is ahead of this broker", Err: err}
 	}
 	return nil
 }

@@ -72,6 +72,9 @@ func (n *Node) takePorts(context.Context) error {
 	if n.cfg.NATS.URL != "" {
 		return nil
 	}
+	if err := n.natsPassword(); err != nil {
+		return err
+	}
 	if n.nats, n.natsOwn, err = startNATS(n.cfg.NATS, n.files.NATS, n.cfg.Setting("nats.listen"), n.cfg.Logger); err != nil {
 		return err
 	}

@@ -55,7 +55,10 @@ func (c *Certificate) Get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 func natsOf(cfg config.NATS) (node.NATS, *Certificate, error) {
 	nats := node.NATS{
 		URL: cfg.URL, User: cfg.User, Password: cfg.Password.Reveal(), Credentials: cfg.CredentialsFile,
-		Listen: cfg.Listen, ServiceUser: cfg.ServiceUser, ServicePassword: cfg.ServicePassword.Reveal(),
+		Listen: cfg.Listen, ServiceUser: cfg.ServiceUser, ServicePassword: cfg.ServicePassword.Reveal(), Services: map[string]string{},
+	}
+	for id, service := range cfg.Services {
+		nats.Services[id] = service.Password.Reveal()
 	}
 	if cfg.URL != "" {
 		nats.Listen = ""
