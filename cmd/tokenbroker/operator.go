@@ -22,12 +22,12 @@ type operator struct {
 	wait           waitFlag
 }
 
-// operatorCommands are those that ask a running server, restore and version.
+// operatorCommands are those that ask a running server, those for a stopped one, and version.
 func operatorCommands(stdin io.Reader, stdout, stderr io.Writer) []*cobra.Command {
 	o := &operator{stdin: stdin, stdout: stdout, stderr: stderr}
 	return []*cobra.Command{
 		usersCommand(o), sessionsCommand(o), revokeCommand(o), revocationsCommand(o), watchCommand(o), keysCommand(o),
-		statusCommand(o), doctorCommand(o), healthcheckCommand(o), backupCommand(o), restoreCommand(o), versionCommand(o),
+		statusCommand(o), doctorCommand(o), healthcheckCommand(o), backupCommand(o), restoreCommand(o), floorCommand(o), versionCommand(o),
 	}
 }
 

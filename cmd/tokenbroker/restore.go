@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"tokenbroker/cmd/tokenbroker/internal/adminclient"
 	"tokenbroker/cmd/tokenbroker/internal/logging"
@@ -46,8 +47,7 @@ alone the KEK is the file kek in it.`,
 		Example: "  tokenbroker restore /backup/tokenbroker.backup --config tokenbroker.yaml", Args: wantArgs("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.restore(cmd.Context(), args[0], flags) },
 	}
-	cmd.Flags().StringVar(&flags.config, "config", "", "the configuration `FILE` of the server")
-	cmd.Flags().StringVar(&flags.dataDir, "data-dir", "", "the server's data directory")
+	flags.find(cmd.Flags())
 	cmd.Flags().StringVar(&flags.backupKEK, "backup-kek-file", "", "the `FILE` with the KEK of the backup, when it has been changed since")
 	cmd.Flags().BoolVar(&flags.unauthenticated, "unauthenticated", false, "restore a backup of format 1 also; whoever could write to the file can sign in as anybody")
 	cmd.Flags().BoolVar(&flags.yes, "yes", false, "do not ask")
@@ -55,9 +55,15 @@ alone the KEK is the file kek in it.`,
 	return cmd
 }
 
+// find adds the flags that name the server's data directory.
+func (f *restoreFlags) find(flags *pflag.FlagSet) {
+	flags.StringVar(&f.config, "config", "", "the configuration `FILE` of the server")
+	flags.StringVar(&f.dataDir, "data-dir", "", "the server's data directory")
+}
+
 func (o *operator) restore(ctx context.Context, file string, flags restoreFlags) (err error) {
 	logger := logging.New(o.stderr, logging.Config{Level: new(slog.LevelVar), Format: "json"})
-	cfg, err := flags.load()
+	cfg, err := flags.load("restore")
 	if err != nil {
 		return err
 	}
@@ -85,8 +91,8 @@ func (o *operator) restore(ctx context.Context, file string, flags restoreFlags)
 	return o.emit(done, func(w io.Writer) { printRestored(w, done) })
 }
 
-// load finds the data directory and the KEKs.
-func (f restoreFlags) load() (cfg restore.Config, err error) {
+// load finds the data directory and the KEKs for a command.
+func (f restoreFlags) load(command string) (cfg restore.Config, err error) {
 	cfg = restore.Config{DataDir: f.dataDir, InsecureFormat1: f.unauthenticated, AccessLife: node.DefaultPolicy.AccessLife}
 	if file := cmp.Or(f.config, os.Getenv(configEnv)); file != "" {
 		given := map[string]string{}
@@ -105,7 +111,7 @@ func (f restoreFlags) load() (cfg restore.Config, err error) {
 		}
 	}
 	if cfg.DataDir == "" {
-		return cfg, fmt.Errorf("%w: restore: want --config FILE or --data-dir DIR", errUsage)
+		return cfg, fmt.Errorf("%w: %s: want --config FILE or --data-dir DIR", errUsage, command)
 	}
 	if f.backupKEK != "" {
 		cfg.BackupKEK, err = keyring.LoadKEKFile(f.backupKEK)

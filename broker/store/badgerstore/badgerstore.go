@@ -79,6 +79,8 @@ type Store struct {
 	mark       *markFile // likewise
 	unmarked   bool      // the last write of the mark failed; guarded by committing
 
+	scratch string // the directory, where the store is a copy to be removed
+
 	stop context.CancelFunc // of the garbage collection
 	done chan struct{}
 
@@ -271,6 +273,7 @@ func (s *Store) Close() error {
 		if s.mark != nil {
 			s.closeErr = errors.Join(s.closeErr, s.mark.close())
 		}
+		s.closeErr = errors.Join(s.closeErr, s.removeScratch())
 		s.releaseDir()
 		close(s.ended)
 	}

@@ -288,3 +288,89 @@ func TestTablesThatAreNotListedAreKeptUntilTheStoreIsComplete(t *testing.T) {
 		}
 	}
 }
+
+// salvaged reads what can be read of a store.
+func salvaged(t *testing.T, dir string) (records map[string]string, lost []string, err error) {
+	t.Helper()
+	s, lost, err := badgerstore.Salvage(badgerstore.Config{Dir: dir})
+	if err != nil {
+		return nil, nil, err
+	}
+	records = allRecords(t, s)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(dir + ".salvage"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the copy was left: %v", err)
+	}
+	return records, lost, nil
+}
+
+func TestSalvageReadsWhatIsNotDamaged(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, badgerstore.Config{Dir: dir})
+	for n := range 300 {
+		put(t, s, fmt.Sprintf("k%03d", n), strings.Repeat("x", 100)+fmt.Sprint(n*n*7919))
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, badgerstore.Config{Dir: dir})
+	put(t, s, "later", "1")
+	img, records := takeImage(t, dir), allRecords(t, s)
+
+	tests := []struct {
+		name    string
+		damaged image
+		least   int    // records
+		lost    string // empty: nothing
+	}{
+		{"no damage", img, len(records), ""},
+		{"no MANIFEST", img.without("MANIFEST"), len(records), ""},
+		{"MANIFEST", img.flipped("MANIFEST", 12), len(records), ""},
+		{"a block", img.flipped("000001.sst", len(img["000001.sst"].data)/2), 200, "1 of its"},
+		{"a block of what is over", img.flipped("000001.sst", 30), len(records), ""},
+		{"the index", img.flipped("000001.sst", len(img["000001.sst"].data)-100), 1, "index cannot be read"},
+		{"a table is missing", img.without("000001.sst"), 1, "table 000001.sst is missing"},
+		{"the newest commit", img.flipped("00001.mem", 30), 300, "commit 301 was acknowledged"},
+		{"the head of a memtable", img.flipped("00001.mem", 3), len(records), ""},
+		{"the mark is missing", img.without(markFile), len(records), "whether commits at the end are lost is not known"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			dir := tt.damaged.write(t)
+			got, lost, err := salvaged(t, dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(got) < tt.least || len(got) > len(records) {
+				t.Errorf("%d records of %d, want at least %d", len(got), len(records), tt.least)
+			}
+			if text := strings.Join(lost, "; "); (text == "") != (tt.lost == "") || !strings.Contains(text, tt.lost) {
+				t.Errorf("lost: %s", text)
+			}
+			for key, value := range got {
+				if records[key] != value {
+					t.Errorf("%s is not as it was committed", key)
+				}
+			}
+		})
+	}
+	empty := image{}
+	for name, f := range img {
+		if ext(name) != ".sst" && ext(name) != ".mem" {
+			empty[name] = f
+		}
+	}
+	var damaged *badgerstore.DamagedError
+	if _, _, err := salvaged(t, empty.write(t)); !errors.As(err, &damaged) {
+		t.Errorf("nothing to read: %v", err)
+	}
+}
+
+// without returns the image without a file.
+func (img image) without(name string) image {
+	img = maps.Clone(img)
+	delete(img, name)
+	return img
+}

@@ -38,5 +38,5 @@ func adviseOnDamage(err error) error {
 	if !errors.As(err, &damaged) {
 		return err
 	}
-	return fmt.Errorf("%w: the broker does not start, because it cannot know what was revoked; restore a backup with tokenbroker restore FILE", err)
+	return fmt.Errorf("%w: the broker does not start, because it cannot know what was revoked; restore a backup with 'tokenbroker restore FILE'; without one, 'tokenbroker floor raise' signs everybody out and keeps what can be read", err)
 }

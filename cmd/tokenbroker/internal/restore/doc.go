@@ -4,4 +4,7 @@
 //
 // The new store is built beside the old one and takes its place by renames: whenever the
 // process ends, the next start finds the old store or the new one, never a mix.
+//
+// [PrepareRaise] and [Raise.Run] do the same with what can be read of a damaged store, where
+// there is no backup.
 package restore

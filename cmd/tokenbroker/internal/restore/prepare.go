@@ -42,6 +42,18 @@ type Config struct {
 	at func(step string)
 }
 
+func (c *Config) defaults() {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.at == nil {
+		c.at = func(string) {}
+	}
+}
+
 // Counts are the backup's records.
 type Counts struct {
 	Records    uint64 `json:"records"`
@@ -83,15 +95,7 @@ type Plan struct {
 // Errors: [backup.ErrDamaged], [backup.ErrFormat1], [ErrClock], [keyring.ErrWrongKEK],
 // [*badgerstore.InUseError].
 func Prepare(ctx context.Context, cfg Config) (*Plan, error) {
-	if cfg.Now == nil {
-		cfg.Now = time.Now
-	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
-	}
-	if cfg.at == nil {
-		cfg.at = func(string) {}
-	}
+	cfg.defaults()
 	p := &Plan{cfg: cfg}
 	if err := p.prepare(ctx); err != nil {
 		return nil, errors.Join(err, p.Close())
@@ -128,15 +132,21 @@ func (p *Plan) prepare(ctx context.Context) error {
 	if err := private.MakeDir(p.cfg.DataDir, "data directory", "--data-dir or data_dir in the configuration"); err != nil {
 		return err
 	}
-	if p.lock, err = badgerstore.Lock(p.cfg.DataDir); err != nil {
-		var used *badgerstore.InUseError
-		if errors.As(err, &used) {
-			return fmt.Errorf("%w: stop the server first", err)
-		}
+	if err := p.takeDir(); err != nil {
 		return err
 	}
 	p.Replaces = badgerstore.Exists(node.StoreDir(p.cfg.DataDir))
 	return nil
+}
+
+// takeDir locks the data directory.
+func (p *Plan) takeDir() (err error) {
+	p.lock, err = badgerstore.Lock(p.cfg.DataDir)
+	var used *badgerstore.InUseError
+	if errors.As(err, &used) {
+		return fmt.Errorf("%w: stop the server first", err)
+	}
+	return err
 }
 
 // backupKEK is the KEK that the backup is opened with.

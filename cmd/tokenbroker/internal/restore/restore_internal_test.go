@@ -27,7 +27,10 @@ import (
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
 		// glog's flusher comes with Badger's dependencies and cannot be stopped.
-		goleak.IgnoreAnyFunction("github.com/golang/glog.(*fileSink).flushDaemon"))
+		goleak.IgnoreAnyFunction("github.com/golang/glog.(*fileSink).flushDaemon"),
+		// Badger leaves these when it does not open damaged files; the process then ends.
+		goleak.IgnoreAnyFunction("github.com/dgraph-io/badger/v4.(*DB).monitorCache"),
+		goleak.IgnoreAnyFunction("github.com/dgraph-io/ristretto/v2/z.(*AllocatorPool).freeupAllocators"))
 }
 
 // site is the data directory of a stopped broker and a backup of it.

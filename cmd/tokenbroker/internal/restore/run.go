@@ -53,40 +53,57 @@ func (p *Plan) Run(ctx context.Context) (Result, error) {
 	if !p.file.Authenticated() {
 		r.Warnings = append(r.Warnings, "the backup is of format 1 and was not authenticated: compare users, roles and linked accounts with what you know")
 	}
-	if err := p.build(ctx, dir, &r); err != nil {
-		return Result{}, errors.Join(err, badgerstore.Unstage(dir))
-	}
-	p.cfg.at("decide")
-	if err := badgerstore.CommitStaged(dir); err != nil {
-		return Result{}, err
-	}
-	p.cfg.at("replace")
-	kept, _, err := badgerstore.FinishReplace(dir, p.cfg.Now())
+	kept, err := p.replace(dir, func() error { return p.build(ctx, dir, &r) })
 	if err != nil {
-		return Result{}, fmt.Errorf("%w: %w", ErrDecided, err)
+		return Result{}, err
 	}
 	r.Kept = kept
 	p.cfg.at("done")
 	return r, nil
 }
 
-// build makes the new store beside the old one.
-func (p *Plan) build(ctx context.Context, dir string, r *Result) (err error) {
+// replace puts what build makes beside dir's store in its place, and returns where that is kept.
+func (p *Plan) replace(dir string, build func() error) (kept string, err error) {
+	if err := build(); err != nil {
+		return "", errors.Join(err, badgerstore.Unstage(dir))
+	}
+	p.cfg.at("decide")
+	if err := badgerstore.CommitStaged(dir); err != nil {
+		return "", err
+	}
+	p.cfg.at("replace")
+	if kept, _, err = badgerstore.FinishReplace(dir, p.cfg.Now()); err != nil {
+		return "", fmt.Errorf("%w: %w", ErrDecided, err)
+	}
+	return kept, nil
+}
+
+// stage makes a store beside dir's with the records that each passes to give.
+func (p *Plan) stage(ctx context.Context, dir string, each func(give func(store.Write) error) error) (*badgerstore.Store, error) {
 	p.cfg.at("stage")
 	staged, err := badgerstore.Stage(dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	made, err := badgerstore.Open(badgerstore.Config{Dir: staged, Lock: p.lock, Logger: p.cfg.Logger, Now: p.cfg.Now})
+	if err != nil {
+		return nil, err
+	}
+	p.cfg.at("fill")
+	if err := fill(ctx, made, each); err != nil {
+		return nil, errors.Join(fmt.Errorf("filling the new store: %w", err), made.Close())
+	}
+	p.cfg.at("renew")
+	return made, nil
+}
+
+// build makes the new store beside the old one.
+func (p *Plan) build(ctx context.Context, dir string, r *Result) (err error) {
+	made, err := p.stage(ctx, dir, func(give func(store.Write) error) error { return p.file.Each(ctx, give) })
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, made.Close()) }()
-	p.cfg.at("fill")
-	if err := fill(ctx, made, func(give func(store.Write) error) error { return p.file.Each(ctx, give) }); err != nil {
-		return fmt.Errorf("filling the new store: %w", err)
-	}
-	p.cfg.at("renew")
 	old, err := p.openReplaced(dir, r)
 	if err != nil {
 		return err
@@ -102,10 +119,23 @@ func (p *Plan) openReplaced(dir string, r *Result) (*badgerstore.Store, error) {
 	if !p.Replaces {
 		return nil, nil
 	}
-	old, err := badgerstore.Open(badgerstore.Config{Dir: dir, Lock: p.lock, Logger: p.cfg.Logger, Now: p.cfg.Now})
-	if err != nil {
-		r.warn("the replaced store cannot be opened", err)
+	config := badgerstore.Config{Dir: dir, Lock: p.lock, Logger: p.cfg.Logger, Now: p.cfg.Now}
+	old, err := badgerstore.Open(config)
+	if err == nil {
+		return old, nil
+	}
+	r.warn("the replaced store cannot be opened", err)
+	var damaged *badgerstore.DamagedError
+	if !errors.As(err, &damaged) {
 		return nil, nil
+	}
+	old, lost, err := badgerstore.Salvage(config)
+	if err != nil {
+		r.warn("nothing of it can be read", err)
+		return nil, nil
+	}
+	for _, text := range lost {
+		r.Warnings = append(r.Warnings, "what is taken over from it may be incomplete: "+text)
 	}
 	return old, nil
 }
@@ -115,7 +145,15 @@ func (r *Result) warn(what string, err error) {
 }
 
 // renew makes a store of its own of what came from the backup.
-func (p *Plan) renew(ctx context.Context, made, old *badgerstore.Store, r *Result) (err error) {
+func (p *Plan) renew(ctx context.Context, made, old *badgerstore.Store, r *Result) error {
+	if err := p.renewRecords(ctx, made, old, r); err != nil {
+		return err
+	}
+	return p.renewKeys(ctx, made, old, r)
+}
+
+// renewRecords gives the store an id of its own and signs everybody out.
+func (p *Plan) renewRecords(ctx context.Context, made, old *badgerstore.Store, r *Result) (err error) {
 	if _, err := withOld(old, r, "tokens that were used once", func(old *badgerstore.Store) (struct{}, error) {
 		return struct{}{}, keepOnce(ctx, made, old)
 	}); err != nil {
@@ -145,6 +183,11 @@ func (p *Plan) renew(ctx context.Context, made, old *badgerstore.Store, r *Resul
 		return err
 	}
 	r.Disabled = append(r.Disabled, disabled...)
+	return nil
+}
+
+// renewKeys makes new keys and calls all earlier ones compromised.
+func (p *Plan) renewKeys(ctx context.Context, made, old *badgerstore.Store, r *Result) error {
 	keys, err := withOld(old, r, "its key ids", func(old *badgerstore.Store) (keyring.Restored, error) {
 		ring := keyring.Restoring{Store: node.KeyringStore(made), Sealer: p.sealer, Backup: p.opener, Now: p.cfg.Now()}
 		if old != nil {

@@ -1,0 +1,272 @@
+package badgerstore
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+
+	badger "github.com/dgraph-io/badger/v4"
+	boptions "github.com/dgraph-io/badger/v4/options"
+	"github.com/dgraph-io/badger/v4/pb"
+	"github.com/dgraph-io/badger/v4/table"
+	"google.golang.org/protobuf/proto"
+)
+
+// salvageSuffix names the copy that [Salvage] works on.
+const salvageSuffix = ".salvage"
+
+// Salvage opens what can be read of the closed store in config.Dir, damaged or not, and says what
+// is lost: nothing if lost is empty. It works on a copy beside the store, which Close of the
+// result removes; the store itself is left as it is. The result is for reading.
+//
+// What is read may be older than what is lost: callers must not take it for the last state.
+func Salvage(config Config) (s *Store, lost []string, err error) {
+	if err := config.validate(); err != nil {
+		return nil, nil, err
+	}
+	found, err := listFiles(config.Dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	v := salvage{config: config, found: found, work: config.Dir + salvageSuffix}
+	v.options = options(config).WithDir(v.work).WithValueDir(v.work).
+		WithNumLevelZeroTables(1 << 20).WithNumLevelZeroTablesStall(1 << 21) // no compaction
+	v.findTables()
+	// A crash leaves tables that are not listed and only hold what is over. They are read where
+	// the store is not complete without them.
+	s, lost, err = v.open(v.listed)
+	if len(v.unlisted) > 0 && (err != nil || len(lost) > 0) {
+		if s != nil {
+			err = s.Close()
+		}
+		if err == nil || s == nil {
+			s, lost, err = v.open(slices.Concat(v.listed, v.unlisted))
+		}
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, os.RemoveAll(v.work))
+	}
+	if len(lost) > 0 || !v.noted {
+		lost = slices.Concat(v.damaged, lost)
+	}
+	return s, lost, nil
+}
+
+// salvage is one attempt to read a store.
+type salvage struct {
+	config  Config
+	options badger.Options
+	found   files
+	work    string
+	// listed and unlisted are the tables that can be read, damaged what is wrong with files.
+	listed, unlisted []salvageTable
+	damaged          []string
+	// noted reports whether the store says what it holds: then damage that lost none of that
+	// is harmless.
+	noted bool
+}
+
+// salvageTable is a table as it is, or what of it can be read.
+type salvageTable struct {
+	path    string
+	rebuilt []byte // nil: as it is
+}
+
+// findTables verifies all tables.
+func (v *salvage) findTables() {
+	listed, err := v.found.listed(v.options)
+	if err != nil {
+		v.damaged = append(v.damaged, "its MANIFEST cannot be read")
+	}
+	sort := func(path string) {
+		name := filepath.Base(path)
+		_, isListed := listed[name]
+		isListed = isListed && filepath.Dir(path) == filepath.Clean(v.found.dir)
+		t := salvageTable{path: path}
+		if verifyTable(path, badger.TableManifest{Compression: boptions.Snappy}) != nil {
+			var what string
+			t.rebuilt, what = rebuildTable(path)
+			if isListed || listed == nil { // otherwise it may be a leftover
+				v.damaged = append(v.damaged, fmt.Sprintf("table %s is damaged: %s", name, what))
+			}
+			if t.rebuilt == nil {
+				return
+			}
+		}
+		if isListed {
+			v.listed = append(v.listed, t)
+		} else {
+			v.unlisted = append(v.unlisted, t)
+		}
+	}
+	for _, name := range v.found.tables {
+		sort(filepath.Join(v.found.dir, name))
+	}
+	for name := range listed {
+		if !slices.Contains(v.found.tables, name) {
+			v.damaged = append(v.damaged, fmt.Sprintf("table %s is missing", name))
+		}
+	}
+	aside, _ := filepath.Glob(filepath.Join(v.found.dir, unlistedDir, "*.sst")) // the pattern is good
+	for _, path := range aside {
+		sort(path)
+	}
+}
+
+// open copies the tables and the memtables, and opens the copy.
+func (v *salvage) open(tables []salvageTable) (s *Store, lost []string, err error) {
+	if err := os.RemoveAll(v.work); err != nil {
+		return nil, nil, fmt.Errorf("removing an earlier copy: %w", err)
+	}
+	if err := os.MkdirAll(v.work, 0o700); err != nil {
+		return nil, nil, fmt.Errorf("making a copy of the store: %w", err)
+	}
+	if err := v.copyFiles(tables); err != nil {
+		return nil, nil, fmt.Errorf("making a copy of the store: %w", err)
+	}
+	s = &Store{config: v.config, scratch: v.work, done: make(chan struct{}), ended: make(chan struct{})}
+	close(s.done)
+	s.stop = func() {}
+	if s.db, err = openBadger(v.options); err != nil {
+		return nil, nil, err
+	}
+	lost, v.noted, err = s.missing(v.found.dir)
+	if err != nil {
+		return nil, nil, errors.Join(err, s.Close())
+	}
+	return s, lost, nil
+}
+
+// copyFiles makes the files of a store that has the tables on level 0, where they may overlap.
+func (v *salvage) copyFiles(tables []salvageTable) error {
+	var changes []*pb.ManifestChange
+	for i, t := range tables {
+		id := uint64(i + 1)
+		to := table.NewFilename(id, v.work)
+		var err error
+		if t.rebuilt != nil {
+			err = os.WriteFile(to, t.rebuilt, 0o600)
+		} else {
+			err = copyFile(t.path, to)
+		}
+		if err != nil {
+			return err
+		}
+		changes = append(changes, &pb.ManifestChange{Id: id, Op: pb.ManifestChange_CREATE, Compression: uint32(boptions.Snappy)})
+	}
+	for _, name := range v.found.memtables {
+		if err := copyMemtable(filepath.Join(v.found.dir, name), filepath.Join(v.work, name)); err != nil {
+			return err
+		}
+	}
+	return writeManifest(v.work, changes)
+}
+
+// writeManifest writes a MANIFEST with one set of changes. The form is Badger's: 8 bytes of
+// magic and versions, then each set after its length and CRC-32C, 4 bytes each, big-endian.
+func writeManifest(dir string, changes []*pb.ManifestChange) error {
+	set, err := proto.Marshal(&pb.ManifestChangeSet{Changes: changes})
+	if err != nil {
+		return err
+	}
+	data := append([]byte("Bdgr"), 0, 0, 0, 8)
+	data = binary.BigEndian.AppendUint32(data, uint32(len(set)))
+	data = binary.BigEndian.AppendUint32(data, crc32.Checksum(set, crc32.MakeTable(crc32.Castagnoli)))
+	return os.WriteFile(filepath.Join(dir, badger.ManifestFilename), append(data, set...), 0o600)
+}
+
+// copyMemtable copies a memtable's log. It begins with the number of the key that encrypts it,
+// which is always zero here: whatever else is there is damage.
+func copyMemtable(from, to string) error {
+	const key, header = 8, 20
+	info, err := os.Stat(from)
+	if err != nil || info.Size() < header {
+		return err
+	}
+	if err := copyFile(from, to); err != nil {
+		return err
+	}
+	file, err := os.OpenFile(to, os.O_WRONLY, 0) //nolint:gosec // below the operator's directory
+	if err != nil {
+		return err
+	}
+	_, err = file.WriteAt(make([]byte, key), 0)
+	return errors.Join(err, file.Close())
+}
+
+// copyFile copies a file, of which runs of zeros become holes: memtables consist of them.
+func copyFile(from, to string) (err error) {
+	in, err := os.Open(from) //nolint:gosec // below the operator's directory
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, in.Close()) }()
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // likewise
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, out.Close()) }()
+	buf, zeros := make([]byte, 1<<20), make([]byte, 1<<20)
+	for at := int64(0); ; {
+		n, err := io.ReadFull(in, buf)
+		if n > 0 && !bytes.Equal(buf[:n], zeros[:n]) {
+			if _, err := out.WriteAt(buf[:n], at); err != nil {
+				return err
+			}
+		}
+		at += int64(n)
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return out.Truncate(at)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// missing says what the opened copy lacks of the store in dir, and whether that store says
+// what it holds.
+func (s *Store) missing(dir string) (lost []string, says bool, err error) {
+	revision, noted, err := readContents(s.db)
+	if err != nil {
+		return nil, false, err
+	}
+	file, last, err := openMark(dir)
+	switch {
+	case err == nil:
+		if err := errors.Join(last.check(revision, noted), file.close()); err != nil {
+			lost = append(lost, err.Error())
+		}
+	case absent(err) && noted == nil: // a store of an earlier version
+	case absent(err):
+		lost = append(lost, "tokenbroker.mark is missing: whether commits at the end are lost is not known")
+	default:
+		lost = append(lost, "tokenbroker.mark is damaged: whether commits at the end are lost is not known")
+	}
+	counted, err := count(s.db, s.now)
+	if err != nil {
+		return nil, false, err
+	}
+	if noted != nil {
+		if err := noted.compare(counted, counted.horizon); err != nil {
+			lost = append(lost, err.Error())
+		}
+	} else if revision == 0 {
+		return nil, false, &DamagedError{Dir: dir, Cause: errors.New("no record of it can be read")}
+	}
+	return lost, noted != nil, nil
+}
+
+// removeScratch removes the copy of a store that was salvaged.
+func (s *Store) removeScratch() error {
+	if s.scratch == "" {
+		return nil
+	}
+	return os.RemoveAll(s.scratch)
+}

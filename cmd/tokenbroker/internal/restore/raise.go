@@ -1,0 +1,146 @@
+package restore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"tokenbroker/broker/store"
+	"tokenbroker/broker/store/badgerstore"
+	"tokenbroker/cmd/tokenbroker/internal/node"
+	"tokenbroker/keyring"
+)
+
+// Raise is a floor raise that may be run: everybody is signed out, and what can be read of a
+// store, damaged or not, becomes a store of its own, as a backup does by a [Plan]. Close it.
+type Raise struct {
+	plan     Plan
+	salvaged *badgerstore.Store
+	// Counts are the records that can be read.
+	Counts Counts
+	// Lost says what cannot be read, as far as that is known.
+	Lost []string
+	// keyring reports whether the keyring can be read.
+	keyring bool
+}
+
+// Raised is what a floor raise did.
+type Raised struct {
+	// Store is the id of the new store.
+	Store string `json:"store"`
+	Counts
+	// Epoch is the floor from now on: everything made under a lower one is dead.
+	Epoch int64 `json:"epoch"`
+	// Keys are the new ones, Compromised the key ids that are dead permanently. Both are empty
+	// where the keyring is lost: the next start makes new keys.
+	Keys        []keyring.KeyInfo `json:"keys"`
+	Compromised []string          `json:"compromised"`
+	// Lost says what could not be read, as far as that is known.
+	Lost []string `json:"lost"`
+	// Kept is where the damaged store is.
+	Kept string `json:"kept"`
+}
+
+// PrepareRaise takes the data directory of a stopped broker and reads what can be read of its
+// store, which is not changed. The File of the configuration is not used. Errors:
+// [keyring.ErrWrongKEK], [*badgerstore.InUseError], [*badgerstore.DamagedError] where nothing
+// can be read.
+func PrepareRaise(ctx context.Context, cfg Config) (*Raise, error) {
+	cfg.defaults()
+	r := &Raise{plan: Plan{cfg: cfg}, Lost: []string{}}
+	if err := r.prepare(ctx); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	return r, nil
+}
+
+func (r *Raise) prepare(ctx context.Context) (err error) {
+	p := &r.plan
+	dir := node.StoreDir(p.cfg.DataDir)
+	if !badgerstore.Exists(dir) {
+		return fmt.Errorf("%s has no store: name the data directory of the server", p.cfg.DataDir)
+	}
+	if err := p.takeDir(); err != nil {
+		return err
+	}
+	if p.cfg.KEK == nil {
+		path := node.KEKFile(p.cfg.DataDir)
+		if p.cfg.KEK, err = keyring.LoadKEKFile(path); errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%w: put the server's KEK there (mode 0600), or configure keyring.kek", err)
+		} else if err != nil {
+			return err
+		}
+	}
+	if _, err := p.openSealers(); err != nil {
+		return err
+	}
+	// A restore that was decided earlier left the store that is to be read.
+	if _, _, err := badgerstore.FinishReplace(dir, p.cfg.Now()); err != nil {
+		return err
+	}
+	var lost []string
+	if r.salvaged, lost, err = badgerstore.Salvage(badgerstore.Config{Dir: dir, Lock: p.lock, Logger: p.cfg.Logger, Now: p.cfg.Now}); err != nil {
+		return err
+	}
+	r.Lost = append(r.Lost, lost...)
+	var keys []byte
+	if err := r.salvaged.Each(ctx, "", func(w store.Write) error {
+		r.Counts.add(w)
+		r.Counts.Records++
+		if w.Key == node.KeyringKey {
+			keys = w.Value
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	if r.keyring = keys != nil; !r.keyring {
+		r.Lost = append(r.Lost, "the keyring is lost: the next start makes new keys, and does not know which were compromised")
+		return nil
+	}
+	if err := keyring.CheckRecord(ctx, p.opener, keys); err != nil {
+		return fmt.Errorf("the server's keyring: %w", err)
+	}
+	return nil
+}
+
+// Run raises the floor. An error without [ErrDecided] leaves the old store as it was. It is
+// called once.
+func (r *Raise) Run(ctx context.Context) (Raised, error) {
+	done := Raised{Counts: r.Counts, Keys: []keyring.KeyInfo{}, Compromised: []string{}, Lost: r.Lost}
+	dir := node.StoreDir(r.plan.cfg.DataDir)
+	kept, err := r.plan.replace(dir, func() error { return r.build(ctx, dir, &done) })
+	done.Kept = kept
+	return done, err
+}
+
+// build makes the new store beside the old one.
+func (r *Raise) build(ctx context.Context, dir string, done *Raised) (err error) {
+	made, err := r.plan.stage(ctx, dir, func(give func(store.Write) error) error { return r.salvaged.Each(ctx, "", give) })
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, made.Close()) }()
+	var renewed Result
+	if err := r.plan.renewRecords(ctx, made, nil, &renewed); err != nil {
+		return err
+	}
+	if r.keyring {
+		if err := r.plan.renewKeys(ctx, made, nil, &renewed); err != nil {
+			return err
+		}
+		done.Keys, done.Compromised = renewed.Keys, renewed.Compromised
+	}
+	done.Store, done.Epoch = renewed.Store, renewed.Epoch
+	return nil
+}
+
+// Close removes the copy that was read and gives the directory up. It may be called again.
+func (r *Raise) Close() error {
+	var err error
+	if r.salvaged != nil {
+		err = r.salvaged.Close()
+	}
+	return errors.Join(err, r.plan.Close())
+}

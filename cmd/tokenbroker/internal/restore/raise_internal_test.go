@@ -1,0 +1,112 @@
+package restore
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"tokenbroker/broker/store/badgerstore"
+	"tokenbroker/cmd/tokenbroker/internal/node"
+)
+
+// damage removes a file of the store.
+func (s site) damage(t *testing.T, name string) {
+	t.Helper()
+	if err := os.Remove(filepath.Join(node.StoreDir(s.dir), name)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func raise(t *testing.T, cfg Config) (Raised, error) {
+	t.Helper()
+	r, err := PrepareRaise(t.Context(), cfg)
+	if err != nil {
+		return Raised{}, err
+	}
+	done, err := r.Run(t.Context())
+	return done, errors.Join(err, r.Close())
+}
+
+func TestAFloorRaiseMakesAStoreOfWhatCanBeRead(t *testing.T) {
+	tests := map[string]struct {
+		damage string
+		lost   string
+	}{
+		"undamaged":   {"", ""},
+		"no MANIFEST": {"MANIFEST", ""},
+		"no mark":     {"tokenbroker.mark", "whether commits at the end are lost"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := newSite(t)
+			if tt.damage != "" {
+				s.damage(t, tt.damage)
+			}
+			done, err := raise(t, Config{DataDir: s.dir})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if text := strings.Join(done.Lost, "; "); (text == "") != (tt.lost == "") || !strings.Contains(text, tt.lost) {
+				t.Errorf("lost: %s", text)
+			}
+			if done.Users != 1 || done.Epoch == 0 || done.Kept == "" || !slices.Equal(done.Compromised, slices.Sorted(slices.Values(s.kids))) {
+				t.Errorf("got %+v", done)
+			}
+			s.check(t, done.Store, true)
+		})
+	}
+}
+
+func TestAFloorRaiseThatIsNotRunChangesNothing(t *testing.T) {
+	s := newSite(t)
+	r, err := PrepareRaise(t.Context(), Config{DataDir: s.dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := badgerstore.Lock(s.dir); err == nil {
+		t.Error("the data directory is not locked meanwhile")
+	}
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s.check(t, s.id, false)
+}
+
+func TestAFloorRaiseIsRefused(t *testing.T) {
+	s := newSite(t)
+	lock, err := badgerstore.Lock(s.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var used *badgerstore.InUseError
+	if _, err := raise(t, Config{DataDir: s.dir}); !errors.As(err, &used) {
+		t.Errorf("beside a running server: %v", err)
+	}
+	if err := lock.Release(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := raise(t, Config{DataDir: s.dir, KEK: newKEK(t)}); err == nil || !strings.Contains(err.Error(), "keyring") {
+		t.Errorf("with another KEK: %v", err)
+	}
+	if _, err := raise(t, Config{DataDir: t.TempDir()}); err == nil || !strings.Contains(err.Error(), "has no store") {
+		t.Errorf("without a store: %v", err)
+	}
+	s.check(t, s.id, false)
+}
+
+// A restore takes over from a damaged store what can be read of it.
+func TestARestoreReadsTheDamagedStoreThatItReplaces(t *testing.T) {
+	s := newSite(t)
+	s.damage(t, "MANIFEST")
+	done, err := run(t.Context(), Config{DataDir: s.dir, File: s.file})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(done.Warnings) != 1 || !strings.Contains(done.Warnings[0], "MANIFEST is missing") {
+		t.Errorf("warnings: %q", done.Warnings)
+	}
+	s.check(t, done.Store, true)
+}
