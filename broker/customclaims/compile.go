@@ -6,6 +6,7 @@ import (
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common"
+	"cel.dev/cel-go/common/cost"
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/ext"
 )
@@ -35,7 +36,10 @@ type computed struct {
 	loops   bool // whether it has any
 }
 
-type compiler struct{ env *cel.Env }
+type compiler struct {
+	env   *cel.Env
+	costs cost.ActualCostEstimator
+}
 
 func newCompiler() (*compiler, error) {
 	texts, err := textFunctions()
@@ -61,7 +65,7 @@ func newCompiler() (*compiler, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &compiler{env: env}, nil
+	return &compiler{env: env, costs: costs{}}, nil
 }
 
 // compile compiles the expression of the claim name.
@@ -89,7 +93,7 @@ func (c *compiler) compile(name, expression string) (computed, Problems) {
 		return computed{}, Problems{{Key: key, Message: "the result is " + unfit + ", which is no claim", Hint: unfitHint}}
 	}
 	program, err := c.env.Program(ast,
-		cel.EvalOptions(cel.OptOptimize), cel.CostTracking(costs{}), cel.CostLimit(costLimit),
+		cel.EvalOptions(cel.OptOptimize), cel.CostTracking(c.costs), cel.CostLimit(costLimit),
 		cel.InterruptCheckFrequency(interruptEvery), cel.CustomDecoratorV2(c.guard(ast.NativeRep())))
 	if err != nil {
 		return computed{}, Problems{{Key: key, Message: err.Error(), Hint: "look at the expression's constants"}}

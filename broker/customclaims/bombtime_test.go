@@ -1,7 +1,0 @@
-//go:build !race
-
-package customclaims_test
-
-import "time"
-
-const bombTime = 50 * time.Millisecond
