@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -19,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// quick are timings that a test can wait for.
+// quick are timings of the fake clock.
 var quick = timing{first: 500 * time.Millisecond, silence: 600 * time.Millisecond, backoff: 5 * time.Millisecond, longest: 50 * time.Millisecond}
 
 // sink collects what a feed delivers.
@@ -130,12 +131,13 @@ func (c *connection) end() { close(c.done) }
 // fakeBroker hands every request for the stream to the test.
 type fakeBroker struct {
 	*httptest.Server
+	client   *http.Client
 	requests chan *connection
 }
 
 func newBroker(t *testing.T) *fakeBroker {
 	b := &fakeBroker{requests: make(chan *connection, 100)}
-	b.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	b.Server, b.client = serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := &connection{r: r, do: make(chan func(http.ResponseWriter)), done: make(chan struct{}), over: make(chan struct{})}
 		defer close(c.over)
 		b.requests <- c
@@ -150,7 +152,6 @@ func newBroker(t *testing.T) *fakeBroker {
 			}
 		}
 	}))
-	t.Cleanup(b.Close)
 	return b
 }
 
@@ -162,7 +163,7 @@ func (b *fakeBroker) next(t *testing.T) *connection {
 // feed opens a feed in the background; closing is the test's end's.
 func (b *fakeBroker) feed(t *testing.T, s *sink, change ...func(*Feed)) (opened chan struct{}) {
 	t.Helper()
-	f := Feed{URL: b.URL + "/", Client: Client{"svc", "a secret word"}, HTTPClient: &http.Client{Transport: &http.Transport{}}, timing: quick}
+	f := Feed{URL: b.URL + "/", Client: Client{"svc", "a secret word"}, HTTPClient: b.client, timing: quick}
 	for _, fn := range change {
 		fn(&f)
 	}
@@ -183,7 +184,6 @@ func (b *fakeBroker) feed(t *testing.T, s *sink, change ...func(*Feed)) (opened 
 			}
 			s.closed.Store(true)
 		}
-		f.HTTPClient.CloseIdleConnections()
 		if n := s.late.Load(); n > 0 {
 			t.Errorf("%d calls after Close", n)
 		}
@@ -192,29 +192,31 @@ func (b *fakeBroker) feed(t *testing.T, s *sink, change ...func(*Feed)) (opened 
 }
 
 func TestDeliversBatchesAndHeartbeats(t *testing.T) {
-	b, s := newBroker(t), newSink()
-	opened := b.feed(t, s)
-	c := b.next(t)
-	select {
-	case <-opened:
-		t.Error("open before there is a stream")
-	default:
-	}
-	id, secret, _ := c.r.BasicAuth()
-	if id != "svc" || secret != "a secret word" || c.r.URL.String() != "/revocations/stream" || c.r.Header.Get("Last-Event-ID") != "" ||
-		c.r.Header.Get("Accept") != "text/event-stream" || c.r.Header.Get("Accept-Encoding") != "identity" {
-		t.Errorf("request %s %v", c.r.URL, c.r.Header)
-	}
-	c.open()
-	receive(t, opened, "end of Open")
-	s.noGap(t) // the catch-up comes after it
-	c.send("event: batch\nid: o.1\ndata: one\n\nevent: news\ndata: what\n\nevent: heartbeat\nid: o.1\ndata: two\n\n")
-	s.message(t, "one")
-	s.message(t, "two")
-	c.send("event: reset\nid: o.7\ndata: {}\n\n")
-	s.gap(t, errReset)
-	c.send("event: batch\nid: o.8\ndata: eight\n\n")
-	s.message(t, "eight")
+	synctest.Test(t, func(t *testing.T) {
+		b, s := newBroker(t), newSink()
+		opened := b.feed(t, s)
+		c := b.next(t)
+		select {
+		case <-opened:
+			t.Error("open before there is a stream")
+		default:
+		}
+		id, secret, _ := c.r.BasicAuth()
+		if id != "svc" || secret != "a secret word" || c.r.URL.String() != "/revocations/stream" || c.r.Header.Get("Last-Event-ID") != "" ||
+			c.r.Header.Get("Accept") != "text/event-stream" || c.r.Header.Get("Accept-Encoding") != "identity" {
+			t.Errorf("request %s %v", c.r.URL, c.r.Header)
+		}
+		c.open()
+		receive(t, opened, "end of Open")
+		s.noGap(t) // the catch-up comes after it
+		c.send("event: batch\nid: o.1\ndata: one\n\nevent: news\ndata: what\n\nevent: heartbeat\nid: o.1\ndata: two\n\n")
+		s.message(t, "one")
+		s.message(t, "two")
+		c.send("event: reset\nid: o.7\ndata: {}\n\n")
+		s.gap(t, errReset)
+		c.send("event: batch\nid: o.8\ndata: eight\n\n")
+		s.message(t, "eight")
+	})
 }
 
 // However a connection ends, the next one goes on behind the last position, and is a gap.
@@ -227,99 +229,107 @@ func TestEveryReconnectIsAGap(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b, s := newBroker(t), newSink()
-			opened := b.feed(t, s)
-			c := b.next(t).open()
-			receive(t, opened, "end of Open")
-			c.send("event: batch\nid: o.3\ndata: three\n\n")
-			s.message(t, "three")
-			s.noGap(t)
-			lose(b, c)
-			c = b.next(t)
-			if id := c.r.Header.Get("Last-Event-ID"); id != "o.3" {
-				t.Errorf("Last-Event-ID %q", id)
-			}
-			s.noGap(t) // a catch-up now would be too early
-			c.open()
-			s.gap(t, errConnected)
-			c.send("event: batch\nid: o.4\ndata: four\n\n")
-			s.message(t, "four")
-			// A heartbeat without an id keeps the position.
-			c.end()
-			c = b.next(t).open()
-			s.gap(t, errConnected)
-			c.send("event: heartbeat\ndata: beat\n\n")
-			s.message(t, "beat")
-			c.end()
-			if id := b.next(t).r.Header.Get("Last-Event-ID"); id != "o.4" {
-				t.Errorf("Last-Event-ID %q", id)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				b, s := newBroker(t), newSink()
+				opened := b.feed(t, s)
+				c := b.next(t).open()
+				receive(t, opened, "end of Open")
+				c.send("event: batch\nid: o.3\ndata: three\n\n")
+				s.message(t, "three")
+				s.noGap(t)
+				lose(b, c)
+				c = b.next(t)
+				if id := c.r.Header.Get("Last-Event-ID"); id != "o.3" {
+					t.Errorf("Last-Event-ID %q", id)
+				}
+				s.noGap(t) // a catch-up now would be too early
+				c.open()
+				s.gap(t, errConnected)
+				c.send("event: batch\nid: o.4\ndata: four\n\n")
+				s.message(t, "four")
+				// A heartbeat without an id keeps the position.
+				c.end()
+				c = b.next(t).open()
+				s.gap(t, errConnected)
+				c.send("event: heartbeat\ndata: beat\n\n")
+				s.message(t, "beat")
+				c.end()
+				if id := b.next(t).r.Header.Get("Last-Event-ID"); id != "o.4" {
+					t.Errorf("Last-Event-ID %q", id)
+				}
+			})
 		})
 	}
 }
 
 // The gap of a reconnect and the reset that comes first on it ask for one catch-up.
 func TestAResetAfterAReconnectIsOneGap(t *testing.T) {
-	b, s := newBroker(t), newSink()
-	opened := b.feed(t, s)
-	c := b.next(t).open()
-	receive(t, opened, "end of Open")
-	c.send("event: batch\nid: old.3\ndata: three\n\n")
-	s.message(t, "three")
-	c.end()
-	c = b.next(t).open()
-	s.gap(t, errConnected)
-	c.send("event: reset\nid: new.0\ndata: {}\n\nevent: batch\nid: new.1\ndata: one\n\n")
-	s.message(t, "one")
-	s.noGap(t)
-	c.send("event: reset\nid: new.9\ndata: {}\n\n")
-	s.gap(t, errReset)
+	synctest.Test(t, func(t *testing.T) {
+		b, s := newBroker(t), newSink()
+		opened := b.feed(t, s)
+		c := b.next(t).open()
+		receive(t, opened, "end of Open")
+		c.send("event: batch\nid: old.3\ndata: three\n\n")
+		s.message(t, "three")
+		c.end()
+		c = b.next(t).open()
+		s.gap(t, errConnected)
+		c.send("event: reset\nid: new.0\ndata: {}\n\nevent: batch\nid: new.1\ndata: one\n\n")
+		s.message(t, "one")
+		s.noGap(t)
+		c.send("event: reset\nid: new.9\ndata: {}\n\n")
+		s.gap(t, errReset)
+	})
 }
 
 // Comments are no sign of life: a proxy may send them. A long event under way is one.
 func TestWhatKeepsAStreamAlive(t *testing.T) {
-	b, s := newBroker(t), newSink()
-	opened := b.feed(t, s)
-	c := b.next(t).open()
-	receive(t, opened, "end of Open")
-	tick := time.NewTicker(quick.silence / 5)
-	defer tick.Stop()
-	c.send("event: batch\nid: o.1\ndata: ")
-	part := strings.Repeat("x", liveBytes)
-	for range 10 {
-		<-tick.C
-		c.send(part)
-	}
-	c.send("\n\n")
-	if got := receive(t, s.messages, "long message"); len(got) != 10*liveBytes {
-		t.Errorf("%d bytes", len(got))
-	}
-	s.noGap(t)
-	for range 100 {
-		select {
-		case <-tick.C:
-			c.send(": still here\n\n")
-			continue
-		case again := <-b.requests:
-			again.open()
+	synctest.Test(t, func(t *testing.T) {
+		b, s := newBroker(t), newSink()
+		opened := b.feed(t, s)
+		c := b.next(t).open()
+		receive(t, opened, "end of Open")
+		tick := time.NewTicker(quick.silence / 5)
+		defer tick.Stop()
+		c.send("event: batch\nid: o.1\ndata: ")
+		part := strings.Repeat("x", liveBytes)
+		for range 10 {
+			<-tick.C
+			c.send(part)
 		}
-		s.gap(t, errConnected)
-		return
-	}
-	t.Error("comments kept a stream alive that has no heartbeats")
+		c.send("\n\n")
+		if got := receive(t, s.messages, "long message"); len(got) != 10*liveBytes {
+			t.Errorf("%d bytes", len(got))
+		}
+		s.noGap(t)
+		for range 100 {
+			select {
+			case <-tick.C:
+				c.send(": still here\n\n")
+				continue
+			case again := <-b.requests:
+				again.open()
+			}
+			s.gap(t, errConnected)
+			return
+		}
+		t.Error("comments kept a stream alive that has no heartbeats")
+	})
 }
 
 func TestAStreamThatComesLateIsAGap(t *testing.T) {
-	b, s := newBroker(t), newSink()
-	began := time.Now()
-	opened := b.feed(t, s, func(f *Feed) { f.timing.first = 20 * time.Millisecond; f.timing.silence = 5 * time.Second })
-	c := b.next(t)
-	receive(t, opened, "end of Open")
-	if took := time.Since(began); took > 3*time.Second {
-		t.Errorf("Open took %s", took)
-	}
-	c.open()
-	s.gap(t, errConnected)
+	synctest.Test(t, func(t *testing.T) {
+		b, s := newBroker(t), newSink()
+		began := time.Now()
+		opened := b.feed(t, s)
+		c := b.next(t)
+		receive(t, opened, "end of Open")
+		if took := time.Since(began); took != quick.first {
+			t.Errorf("Open took %s", took)
+		}
+		c.open()
+		s.gap(t, errConnected)
+	})
 }
 
 func TestRefusalsAreRetriedForEver(t *testing.T) {
@@ -333,63 +343,71 @@ func TestRefusalsAreRetriedForEver(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b, s := newBroker(t), newSink()
-			opened := b.feed(t, s)
-			for range 4 {
-				c := b.next(t)
-				if c.r.URL.Path != "/revocations/stream" {
-					t.Fatalf("the credentials went to %s", c.r.URL)
+			synctest.Test(t, func(t *testing.T) {
+				b, s := newBroker(t), newSink()
+				opened := b.feed(t, s)
+				for range 4 {
+					c := b.next(t)
+					if c.r.URL.Path != "/revocations/stream" {
+						t.Fatalf("the credentials went to %s", c.r.URL)
+					}
+					answer(c)
 				}
-				answer(c)
-			}
-			receive(t, opened, "end of Open")
-			s.noGap(t)
-			c := b.next(t).open()
-			s.gap(t, errConnected)
-			c.send("event: heartbeat\nid: o.0\ndata: beat\n\n")
-			s.message(t, "beat")
+				receive(t, opened, "end of Open")
+				s.noGap(t)
+				c := b.next(t).open()
+				s.gap(t, errConnected)
+				c.send("event: heartbeat\nid: o.0\ndata: beat\n\n")
+				s.message(t, "beat")
+			})
 		})
 	}
 }
 
 func TestARefusedPositionIsGivenUp(t *testing.T) {
-	b, s := newBroker(t), newSink()
-	b.feed(t, s)
-	c := b.next(t).open()
-	c.send("event: batch\nid: strange\ndata: one\n\n")
-	s.message(t, "one")
-	c.end()
-	b.next(t).status(http.StatusBadRequest)
-	if id := b.next(t).r.Header.Get("Last-Event-ID"); id != "" {
-		t.Errorf("Last-Event-ID %q again", id)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		b, s := newBroker(t), newSink()
+		b.feed(t, s)
+		c := b.next(t).open()
+		c.send("event: batch\nid: strange\ndata: one\n\n")
+		s.message(t, "one")
+		c.end()
+		b.next(t).status(http.StatusBadRequest)
+		if id := b.next(t).r.Header.Get("Last-Event-ID"); id != "" {
+			t.Errorf("Last-Event-ID %q again", id)
+		}
+	})
 }
 
-// The broker's retry spreads what comes back after its restart.
+// A restarted broker spreads the services that return by its retry: half of that to all of it is waited.
 func TestTheBrokersRetryIsKept(t *testing.T) {
-	b, s := newBroker(t), newSink()
-	b.feed(t, s, func(f *Feed) { f.timing.longest = time.Second })
-	c := b.next(t).open()
-	c.send("retry: 300\nevent: heartbeat\nid: o.1\ndata: beat\n\n")
-	s.message(t, "beat")
-	ended := time.Now()
-	c.end()
-	b.next(t)
-	if waited := time.Since(ended); waited < 150*time.Millisecond || waited > 2*time.Second {
-		t.Errorf("connected anew after %s", waited)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		b, s := newBroker(t), newSink()
+		b.feed(t, s, func(f *Feed) { f.timing.longest = time.Second })
+		c := b.next(t).open()
+		c.send("retry: 300\nevent: heartbeat\nid: o.1\ndata: beat\n\n")
+		s.message(t, "beat")
+		ended := time.Now()
+		c.end()
+		b.next(t)
+		if waited := time.Since(ended); waited < 150*time.Millisecond || waited > 300*time.Millisecond {
+			t.Errorf("connected anew after %s", waited)
+		}
+	})
 }
 
 func TestTroubleIsLoggedOnceAndWithoutTheSecret(t *testing.T) {
 	var log strings.Builder
-	b, s := newBroker(t), newSink()
 	t.Run("run", func(t *testing.T) {
-		b.feed(t, s, func(f *Feed) { f.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
-		for range 4 {
-			b.next(t).status(http.StatusUnauthorized)
-		}
-		b.next(t).open().send("event: heartbeat\nid: o.1\ndata: beat\n\n")
-		s.message(t, "beat")
+		synctest.Test(t, func(t *testing.T) {
+			b, s := newBroker(t), newSink()
+			b.feed(t, s, func(f *Feed) { f.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+			for range 4 {
+				b.next(t).status(http.StatusUnauthorized)
+			}
+			b.next(t).open().send("event: heartbeat\nid: o.1\ndata: beat\n\n")
+			s.message(t, "beat")
+		})
 	})
 	text := log.String()
 	if strings.Count(text, "level=WARN") != 1 || strings.Count(text, "works again") != 1 || !strings.Contains(text, "check the client's id and secret") {
@@ -433,18 +451,18 @@ func TestOpenRefuses(t *testing.T) {
 }
 
 func TestOpenEndsWithItsContext(t *testing.T) {
-	b := newBroker(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	transport := &http.Transport{}
-	defer transport.CloseIdleConnections()
-	failed := make(chan error, 1)
-	go func() {
-		_, err := (Feed{URL: b.URL, Client: Client{ID: "svc"}, HTTPClient: &http.Client{Transport: transport}}).Open(ctx, newSink())
-		failed <- err
-	}()
-	b.next(t)
-	cancel()
-	if err := receive(t, failed, "end of Open"); !errors.Is(err, context.Canceled) {
-		t.Errorf("ended by %v", err)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		b := newBroker(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		failed := make(chan error, 1)
+		go func() {
+			_, err := (Feed{URL: b.URL, Client: Client{ID: "svc"}, HTTPClient: b.client}).Open(ctx, newSink())
+			failed <- err
+		}()
+		b.next(t)
+		cancel()
+		if err := receive(t, failed, "end of Open"); !errors.Is(err, context.Canceled) {
+			t.Errorf("ended by %v", err)
+		}
+	})
 }
