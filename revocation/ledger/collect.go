@@ -213,7 +213,7 @@ func (c *collection) flush(ctx context.Context) error {
 			l.recordedFloor.Store(unix)
 		case err == nil:
 			c.collected++
-		case err != nil && !errors.Is(err, store.ErrConflict):
+		case !errors.Is(err, store.ErrConflict):
 			return err
 		}
 	}
