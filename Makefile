@@ -1,6 +1,6 @@
 # Each target is one command that can be typed by hand as well.
 .DEFAULT_GOAL := help
-.PHONY: help build test race lint fuzz bench bench-check bench-peers plots ci
+.PHONY: help build test short long race lint fuzz bench bench-check bench-peers plots ci
 
 TOOLS ?= $(or $(TOKENBROKER_TOOLS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tokenbroker-tools)
 GOLANGCI_VERSION := $(shell sed -n 's/^GOLANGCI_VERSION=//p' .ci/run)
@@ -16,6 +16,12 @@ build: ## build the binary into dist/
 
 test: ## run all tests (the README's command)
 	go test ./...
+
+short: ## run the tests without kills, browsers, benches and the commands of the documents
+	go test -short ./...
+
+long: ## run all tests with many more seeds, kills, damages and minutes (an hour)
+	TEST_LONG=1 go test -timeout 3h ./...
 
 race: ## run all tests under the race detector (needs a C compiler)
 	CGO_ENABLED=1 go test -race ./...

@@ -20,9 +20,12 @@ type tab struct {
 	ctx context.Context
 }
 
-// startBrowser skips the test where no browser is installed; CI installs one.
+// startBrowser skips the test where no browser is installed, and with -short; CI installs one.
 func startBrowser(t *testing.T, flags ...chromedp.ExecAllocatorOption) *tab {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("starts a browser")
+	}
 	path, err := exec.LookPath("chromium")
 	if err != nil {
 		t.Skip("chromium is not installed")

@@ -10,9 +10,11 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"tokenbroker/internal/longtest"
 )
 
-var outage = flag.Duration("outage", time.Minute, "how long TestDeployment keeps NATS away")
+var outage = flag.Duration("outage", longtest.Pick(5*time.Second, time.Minute), "how long TestDeployment keeps NATS away")
 
 // deployment is what docker-compose.yml describes, each part a process on this machine: the
 // same configuration files, secrets and rights.
@@ -134,6 +136,9 @@ func (d *deployment) everywhere(t *testing.T, token string, want int) {
 // The compose file's set, with its broker and its NATS restarted in turn: nothing that was
 // acknowledged is lost, and both services refuse what was logged off.
 func TestDeployment(t *testing.T) {
+	if testing.Short() {
+		t.Skip("builds a NATS server and restarts each process of a deployment")
+	}
 	t.Parallel()
 	d := deploy(t)
 	d.operate(t, "correct horse battery\n", "users", "add", "ada", "--role", "staff")

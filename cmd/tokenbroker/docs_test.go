@@ -56,6 +56,9 @@ func fences(t *testing.T, file string) []fence {
 // The commands of a document are run in one shell, as a reader pastes them, each block
 // after the one before; the documented addresses are those of free ports.
 func TestDocsCommands(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs each command of the documents")
+	}
 	for _, tool := range []string{"bash", "curl", "sed", "awk", "openssl", "sha256sum"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skipf("%s is not installed", tool)

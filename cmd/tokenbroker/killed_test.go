@@ -21,16 +21,21 @@ import (
 	"testing"
 	"time"
 
+	"tokenbroker/broker/password"
+	"tokenbroker/internal/longtest"
 	"tokenbroker/revocation/natsfeed"
 	"tokenbroker/validator"
 )
 
-var kills = flag.Int("kills", 10, "how often TestKilledUnderLoad kills the broker")
+var kills = flag.Int("kills", longtest.Pick(3, 30), "how often TestKilledUnderLoad kills the broker")
 
 // childEnv makes the test binary run the real command line instead of the tests.
 const childEnv = "TEST_CHILD_OF_TOKENBROKER"
 
+// TestMain makes passwords cheap to check in all the brokers of the tests, also in those that
+// are processes of their own.
 func TestMain(m *testing.M) {
+	password.DefaultParams = password.Params{Memory: 64, Time: 1, Threads: 1}
 	if os.Getenv(childEnv) != "" {
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 		code := Main(ctx, os.Args[1:], os.Stdout, os.Stderr)
@@ -74,6 +79,9 @@ type visit struct {
 // logged-off session comes back, none that was answered is lost, and a validator that ran
 // throughout refuses each logged-off token.
 func TestKilledUnderLoad(t *testing.T) {
+	if testing.Short() {
+		t.Skip("kills a broker several times")
+	}
 	ports := freePorts(t, 4)
 	issuer := "http://127.0.0.1:" + ports[0]
 	args := []string{"dev", "--data-dir", filepath.Join(t.TempDir(), "data"), "--log-level", "error",

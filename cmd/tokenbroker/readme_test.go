@@ -35,6 +35,9 @@ func TestREADMEProgramIsTheCompiledOne(t *testing.T) {
 
 // TestREADMETour pastes the tour, with the addresses of a dev on free ports.
 func TestREADMETour(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs each command of the tour")
+	}
 	for _, tool := range []string{"bash", "curl", "sed"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skipf("%s is not installed", tool)

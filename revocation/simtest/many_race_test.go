@@ -2,5 +2,7 @@
 
 package simtest_test
 
+import "tokenbroker/internal/longtest"
+
 // seedsInATest under the race detector, which takes ten times as long.
-const seedsInATest = 100
+var seedsInATest = longtest.Pick[uint64](100, 2000)

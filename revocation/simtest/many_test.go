@@ -2,5 +2,7 @@
 
 package simtest_test
 
+import "tokenbroker/internal/longtest"
+
 // seedsInATest is how many seeds "go test" runs.
-const seedsInATest = 1500
+var seedsInATest = longtest.Pick[uint64](500, 20_000)

@@ -15,10 +15,11 @@ import (
 
 	"tokenbroker/broker/store"
 	"tokenbroker/broker/store/badgerstore"
+	"tokenbroker/internal/longtest"
 	"tokenbroker/revocation"
 )
 
-var damages = flag.Int("damages", 40, "how many damages TestADamagedStoreLosesNothingSilently tries")
+var damages = flag.Int("damages", longtest.Pick(40, 200), "how many damages TestADamagedStoreLosesNothingSilently tries")
 
 // image is the directory of a store, as a process that was killed leaves it: what each file
 // holds before its trailing zeros, and how long it is.

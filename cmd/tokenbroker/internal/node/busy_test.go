@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"tokenbroker/broker"
+	"tokenbroker/broker/password"
 	"tokenbroker/cmd/tokenbroker/internal/node"
 )
 
@@ -114,7 +115,9 @@ func TestFullMailboxes(t *testing.T) {
 // beyond are told so at once, and those who give up make room.
 func TestFullPasswordQueue(t *testing.T) {
 	t.Parallel()
-	l := newFaultLab(t, func(cfg *node.Config) { cfg.TrustedProxies = []string{"127.0.0.1"} })
+	l := newFaultLab(t, func(cfg *node.Config) {
+		cfg.TrustedProxies, cfg.Passwords = []string{"127.0.0.1"}, password.DefaultParams
+	})
 	ctx, giveUp := context.WithCancel(t.Context())
 	defer giveUp()
 	const clients = 400

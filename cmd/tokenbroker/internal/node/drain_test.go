@@ -14,7 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"tokenbroker/broker/password"
 	"tokenbroker/cmd/tokenbroker/internal/node"
+	"tokenbroker/internal/longtest"
 )
 
 // stopped stops the node, which has to be within drainTimeout and without an error.
@@ -46,7 +48,7 @@ func (c *rawConn) accepted(t *testing.T, path string, length int) {
 // because the machine could not check it in time, and no listener's clients take the time of
 // another's.
 func TestAStopAnswersTheSignInsUnderWay(t *testing.T) {
-	l := newFaultLab(t, nil)
+	l := newFaultLab(t, func(cfg *node.Config) { cfg.Passwords = password.DefaultParams })
 	public := l.listeners()["public"]
 	conns, names := make([]*rawConn, 64), make([]string, 64)
 	bodyOf := func(i int) string { return fmt.Sprintf(`{"username": %q, "password": "lovelace"}`, names[i]) }
@@ -154,10 +156,7 @@ func post(path string, length int, lines ...string) string {
 // meet a stop. None may be closed without an answer; what was still in the kernel's queue when
 // the listener closed is refused or reset.
 func TestAStopAnswersEveryConnectionItAccepted(t *testing.T) {
-	stops, clients := 20, 24
-	if testing.Short() {
-		stops = 4
-	}
+	stops, clients := longtest.Pick(4, 40), 24
 	var answered, dropped, refused atomic.Int64
 	for range stops {
 		l := newFaultLab(t, nil)

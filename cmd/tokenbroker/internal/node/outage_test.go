@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"tokenbroker/broker"
+	"tokenbroker/broker/password"
 	"tokenbroker/cmd/tokenbroker/internal/node"
 	"tokenbroker/revocation/natsfeed"
 	"tokenbroker/validator"
@@ -24,6 +25,9 @@ const (
 	service = "svc"
 	secret  = "a-service-secret-of-the-test"
 )
+
+// cheapPasswords cost next to nothing to check: for tests of something else.
+var cheapPasswords = password.Params{Memory: 64, Time: 1, Threads: 1}
 
 // lab is one broker beside a NATS server that the test starts and stops, both always on
 // the same ports.
@@ -86,8 +90,8 @@ func (l *lab) config() node.Config {
 	return node.Config{
 		DataDir: l.dir, Listen: l.listen, Admin: node.Admin{Listen: "127.0.0.1:0"}, NATS: node.NATS{URL: natsURL, Services: map[string]string{"over-nats": ""}}, PublicURL: l.issuer,
 		Audience: []string{"demo-api"}, BrowserClient: "spa", BrowserScope: "hello:read",
-		Clients:         []broker.Client{{ID: "spa"}, {ID: service, Secret: secret}},
-		InsecureCookies: true, Logger: slog.New(slog.DiscardHandler),
+		Clients:   []broker.Client{{ID: "spa"}, {ID: service, Secret: secret}},
+		Passwords: cheapPasswords, InsecureCookies: true, Logger: slog.New(slog.DiscardHandler),
 		Fatal: func(err error) { panic(err) },
 	}
 }
