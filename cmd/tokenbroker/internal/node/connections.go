@@ -13,23 +13,24 @@ import (
 )
 
 // connections is a listener that tracks and bounds the connections it accepted. At the limit it
-// closes the connection that has waited longest for its client, an idle one before one that has
-// not sent its first request. While every connection has a request in progress, Accept waits and
-// new clients stay in the kernel's queue. Close the listener to end a waiting Accept. It starts
-// no goroutine and is safe for concurrent use.
+// closes the connection that has waited longest for its client, an idle one before one whose
+// client has not sent a whole request. While every connection has a whole request in progress,
+// Accept waits and new clients stay in the kernel's queue. Close the listener to end a waiting
+// Accept. It starts no goroutine and is safe for concurrent use.
 type connections struct {
 	net.Listener
 	limits connectionLimits
 	logger *slog.Logger
 
-	mu     sync.Mutex // guards what follows
-	room   sync.Cond  // signalled when a connection may be accepted again
-	open   map[net.Conn]*connection
-	peers  map[netip.Prefix]map[*connection]struct{}
-	fresh  list.List // of *connection in http.StateNew, oldest first
-	idle   list.List // of *connection in http.StateIdle, longest idle first
-	turns  uint64
-	closed bool
+	mu    sync.Mutex // guards what follows
+	room  sync.Cond  // signalled when a connection may be accepted again
+	open  map[net.Conn]*connection
+	peers map[netip.Prefix]map[*connection]struct{}
+	// fresh, sending and idle are of *connection, the one that waits longest first: in
+	// http.StateNew, in http.StateActive with a request that is not whole, in http.StateIdle.
+	fresh, sending, idle list.List
+	turns                uint64
+	closed               bool
 	// drained is when a drain takes no more from the kernel's queue; zero without a drain.
 	drained time.Time
 	counts  connectionCounts
@@ -60,7 +61,7 @@ type connection struct {
 	state http.ConnState
 	// whole says that the client has sent the request in progress whole.
 	whole bool
-	// waits is the place in fresh or idle; nil while a request is in progress.
+	// waits is the place in fresh, sending or idle; nil while a whole request is in progress.
 	waits *list.Element
 	// turn orders connections by when they began to wait.
 	turn   uint64
@@ -135,13 +136,13 @@ func (c *connections) admit(conn net.Conn) bool {
 		}
 		c.evict(victim)
 	}
-	for len(c.open) >= c.limits.total && c.fresh.Len()+c.idle.Len() > 0 {
-		c.warn("a listener has as many connections as it may have; the longest idle ones are closed", "listener", c.Addr().String(), "limit", c.limits.total)
-		first := c.idle.Front()
-		if first == nil {
-			first = c.fresh.Front()
+	for len(c.open) >= c.limits.total {
+		victim := c.longestWaiting()
+		if victim == nil {
+			break
 		}
-		c.evict(first.Value.(*connection))
+		c.warn("a listener has as many connections as it may have; those that wait longest for their clients are closed", "listener", c.Addr().String(), "limit", c.limits.total)
+		c.evict(victim)
 	}
 	k := &connection{conn: conn, state: http.StateNew, shares: shares}
 	c.open[conn] = k
@@ -155,19 +156,23 @@ func (c *connections) admit(conn net.Conn) bool {
 	return true
 }
 
-// longestWaiting is the connection to close among an address's, or nil if all are active.
+// longestWaiting is the connection to close among an address's, or nil if all have whole requests.
 func longestWaiting(peers map[*connection]struct{}) *connection {
 	var first *connection
 	for k := range peers {
-		switch {
-		case k.waits == nil:
-		case first == nil,
-			k.state == http.StateIdle && first.state != http.StateIdle,
-			k.state == first.state && k.turn < first.turn:
+		if k.waits != nil && (first == nil || k.before(first)) {
 			first = k
 		}
 	}
 	return first
+}
+
+// before reports whether k is to be closed before other. Both wait for their clients.
+func (k *connection) before(other *connection) bool {
+	if idle := k.state == http.StateIdle; idle != (other.state == http.StateIdle) {
+		return idle
+	}
+	return k.turn < other.turn
 }
 
 // connState is the [http.Server.ConnState] of the server that accepts from the listener.
@@ -184,6 +189,7 @@ func (c *connections) connState(conn net.Conn, state http.ConnState) {
 	case http.StateActive:
 		k.state, k.whole = state, false
 		c.leave(k)
+		c.wait(k, &c.sending)
 	case http.StateIdle:
 		k.state = state
 		c.leave(k)
@@ -208,6 +214,9 @@ func (c *connections) arrived(conn net.Conn) {
 	defer c.mu.Unlock()
 	if k := c.open[accepted(conn)]; k != nil {
 		k.whole = true
+		if k.state == http.StateActive {
+			c.leave(k)
+		}
 	}
 }
 
@@ -247,7 +256,20 @@ func (c *connections) stats() connectionCounts {
 
 // full reports whether there is no room for a connection, and none that could be closed for it.
 func (c *connections) full() bool {
-	return len(c.open) >= c.limits.total && (len(c.open) > c.limits.total || c.fresh.Len()+c.idle.Len() == 0)
+	return len(c.open) >= c.limits.total && (len(c.open) > c.limits.total || c.longestWaiting() == nil)
+}
+
+// longestWaiting is the connection to close for another one, or nil if all have whole requests.
+func (c *connections) longestWaiting() *connection {
+	var first *connection
+	for _, list := range []*list.List{&c.idle, &c.fresh, &c.sending} {
+		if front := list.Front(); front != nil {
+			if k := front.Value.(*connection); first == nil || k.before(first) {
+				first = k
+			}
+		}
+	}
+	return first
 }
 
 func (c *connections) wait(k *connection, in *list.List) {
@@ -257,8 +279,9 @@ func (c *connections) wait(k *connection, in *list.List) {
 
 func (c *connections) leave(k *connection) {
 	if k.waits != nil {
-		c.fresh.Remove(k.waits) // does nothing to an element of the other list
-		c.idle.Remove(k.waits)
+		for _, list := range []*list.List{&c.fresh, &c.sending, &c.idle} {
+			list.Remove(k.waits) // does nothing to an element of another list
+		}
 		k.waits = nil
 	}
 }

@@ -68,6 +68,7 @@ func (l *connLab) dial(from string, state http.ConnState) *dialled {
 		l.become(d, http.StateIdle)
 	case http.StateActive:
 		l.become(d, http.StateActive)
+		l.arrived(d)
 	}
 	return d
 }
@@ -116,6 +117,32 @@ func TestAFullListenerClosesTheLongestIdleConnection(t *testing.T) {
 	l.become(second, http.StateClosed) // the server notices later
 	if got := l.stats().open; got != 4 {
 		t.Errorf("%d open after the end of one that was closed before", got)
+	}
+}
+
+// TestSlowSendersKeepNobodyOut: a request that is not whole is no reason to wait.
+func TestSlowSendersKeepNobodyOut(t *testing.T) {
+	l := newConnLab(t, connectionLimits{total: 3, perAddress: 2})
+	slow := l.dial("192.0.2.1", http.StateNew)
+	l.become(slow, http.StateActive)
+	fresh := l.dial("192.0.2.2", http.StateNew)
+	whole := l.dial("192.0.2.1", http.StateActive)
+
+	third := l.dial("192.0.2.1", http.StateNew)
+	wantClosed(t, true, slow)
+	wantClosed(t, false, fresh, whole)
+	l.become(third, http.StateActive)
+	l.dial("192.0.2.3", http.StateActive) // fresh has waited longer than third
+	wantClosed(t, true, fresh)
+	wantClosed(t, false, whole, third)
+	last := l.dial("192.0.2.4", http.StateNew)
+	wantClosed(t, true, third)
+	wantClosed(t, false, whole, last)
+
+	l.become(last, http.StateActive)
+	l.arrived(last)
+	if !l.full() {
+		t.Error("a connection with a whole request could be closed")
 	}
 }
 
