@@ -16,7 +16,10 @@
 // the one it had, also after a reload, it is signed out: listeners get (null, "user_changed"),
 // and start rejects with the code user_changed. The next start takes over the new user.
 
-const REFRESH_AT = 0.78; // of the access token's life
+// A token is refreshed at a random point of this part of its life: at a fixed one, who stole the
+// refresh cookie would know when to use it beside the owner, within the broker's grace.
+const REFRESH_FROM = 0.55;
+const REFRESH_TO = 0.85;
 
 /** An error that the broker answered with: `code` is stable, `status` is HTTP's. */
 export class AuthError extends Error {
@@ -56,7 +59,7 @@ export function createClient({ base = "", api = [], fetch: send = globalThis.fet
   const channel = "BroadcastChannel" in globalThis ? new BroadcastChannel(scope) : null;
   const listeners = new Set();
   let csrf = null;
-  let token = null; // { value, begins, ends } by this machine's clock
+  let token = null; // { value, due, ends } by this machine's clock
   let user = null;
   let sub = tabUser(); // whose tab this is: set while signed in, and over a reload
   let timer = 0;
@@ -107,9 +110,11 @@ export function createClient({ base = "", api = [], fetch: send = globalThis.fet
   function accept(grant) {
     own(subjectOf(grant.access_token));
     const now = Date.now();
+    const life = grant.expires_in * 1000;
+    const share = REFRESH_FROM + (REFRESH_TO - REFRESH_FROM) * Math.random();
     csrf = grant.CSRF_token;
     user = grant.user ?? user;
-    token = { value: grant.access_token, begins: now, ends: now + grant.expires_in * 1000 };
+    token = { value: grant.access_token, due: now + life * share, ends: now + life };
     schedule();
     tell();
     return session();
@@ -124,7 +129,7 @@ export function createClient({ base = "", api = [], fetch: send = globalThis.fet
   }
 
   function due() {
-    return token ? token.begins + (token.ends - token.begins) * REFRESH_AT : Infinity;
+    return token?.due ?? Infinity;
   }
 
   function schedule() {

@@ -153,6 +153,23 @@ func TestBrowserAnotherUserSignsTheTabOut(t *testing.T) {
 	first.want("somebody after nobody", "start()", "ada")
 }
 
+// TestBrowserRefreshesAtATimeNobodyKnows: between 55 and 85 % of the token's life, here 300 s.
+func TestBrowserRefreshesAtATimeNobodyKnows(t *testing.T) {
+	b := startBrowser(t)
+	s := newSPA(t)
+	b.navigate(s.URL)
+	b.until("the page has started", "document.title === 'started'")
+	b.want("the times of 40 tokens", `(async () => {
+		const wait = setTimeout, delays = [];
+		globalThis.setTimeout = (_, ms) => delays.push(ms);
+		const fetch = async () => Response.json({ access_token: "t", expires_in: 300, CSRF_token: "c" });
+		for (let i = 0; i < 40; i++) await createClient({ base: "/" + i, fetch }).signIn("ada", "x");
+		globalThis.setTimeout = wait;
+		const first = Math.min(...delays), last = Math.max(...delays);
+		return delays.length === 40 && first > 164e3 && last <= 255e3 && last - first > 30e3 ? "spread" : delays.join();
+	})()`, "spread")
+}
+
 func TestBrowserFetchSendsTheTokenOnlyToNamedOrigins(t *testing.T) {
 	b := startBrowser(t)
 	s := newSPA(t)
