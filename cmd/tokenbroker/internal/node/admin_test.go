@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"tokenbroker/broker"
 	"tokenbroker/cmd/tokenbroker/internal/node"
@@ -67,7 +66,7 @@ func TestAServiceUserOfAnyNameIsNotTheBroker(t *testing.T) {
 	l := newFaultLab(t, func(cfg *node.Config) {
 		cfg.NATS.ServiceUser, cfg.NATS.ServicePassword = "tokenbroker", "a-password-of-services"
 	})
-	eventually(t, 5*time.Second, "the broker is connected to its NATS server", func() bool { return l.ready("ready") })
+	eventually(t, "the broker is connected to its NATS server", func() bool { return l.ready("ready") })
 }
 
 // logBuffer is a log that can be read while it is written.
@@ -111,7 +110,7 @@ func TestFailedHandshakesAreLoggedAtDebug(t *testing.T) {
 	if _, err := conn.Write([]byte("GET / HTTP/1.1\r\n\r\n")); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 5*time.Second, "the handshake's line", func() bool { return strings.Contains(logs.String(), "TLS handshake error") })
+	eventually(t, "the handshake's line", func() bool { return strings.Contains(logs.String(), "TLS handshake error") })
 	for line := range strings.Lines(logs.String()) {
 		if strings.Contains(line, "TLS handshake error") && !strings.Contains(line, "level=DEBUG") {
 			t.Errorf("logged: %s", line)

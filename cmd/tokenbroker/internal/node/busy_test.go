@@ -94,7 +94,7 @@ func TestFullMailboxes(t *testing.T) {
 		t.Fatal("want answers of both kinds")
 	}
 	for _, v := range visitors {
-		eventually(t, 5*time.Second, "the client goes on", func() bool {
+		eventually(t, "the client goes on", func() bool {
 			v.refresh(t.Context(), l)
 			if v.err != nil || v.last.status != http.StatusOK && v.last.Code != "busy" {
 				t.Fatalf("after the jam: %+v, %v", v.last, v.err)
@@ -139,13 +139,13 @@ func TestFullPasswordQueue(t *testing.T) {
 			} else if a.Code != "busy" && a.Code != "invalid_credentials" {
 				t.Fatalf("%+v", a)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(patience):
 			t.Fatalf("a sign-in waits; answered so far: %v", got)
 		}
 	}
 	giveUp()
 	all.Wait()
-	eventually(t, 2*time.Second, "there is room again", func() bool {
+	eventually(t, "there is room again", func() bool {
 		a, err := l.ask(t.Context(), "/auth/sign-in/", "", "10.200.0.1", `{"username": "ada", "password": "lovelace"}`)
 		return err == nil && a.status == http.StatusOK && strings.Contains(a.setCookie, "=")
 	})

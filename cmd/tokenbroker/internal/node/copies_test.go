@@ -59,12 +59,12 @@ func TestTwoBrokersOnCopiesOfOneStoreAreNoticed(t *testing.T) {
 	}
 	start(second, &logs[1])
 	for i, l := range []*lab{l, second} {
-		eventually(t, 30*time.Second, "a broker is not ready", func() bool { return !l.ready("ready") && !l.ready("degraded") })
+		eventually(t, "a broker is not ready", func() bool { return !l.ready("ready") && !l.ready("degraded") })
 		if text := logs[i].String(); strings.Count(text, "another broker runs on a copy of this store") != 1 {
 			t.Errorf("broker %d logs %s", i, text)
 		}
 	}
-	eventually(t, 30*time.Second, "the service counts it", func() bool { return v.Stats().Feed.Copies == 1 })
+	eventually(t, "the service counts it", func() bool { return v.Stats().Feed.Copies == 1 })
 	if text := logs[2].String(); strings.Count(text, "runs on a copy of store") != 1 {
 		t.Errorf("the service logs %s", text)
 	}
@@ -84,9 +84,9 @@ func TestRestartedBrokerIsNoCopy(t *testing.T) {
 		caughtUp := v.Stats().Feed.CatchUps
 		l.stopBroker()
 		l.startBroker()
-		eventually(t, 20*time.Second, "the service follows", func() bool { return v.Stats().Fresh && v.Stats().Feed.CatchUps > caughtUp })
+		eventually(t, "the service follows", func() bool { return v.Stats().Fresh && v.Stats().Feed.CatchUps > caughtUp })
 		heard := v.Stats().Feed.Messages
-		eventually(t, 20*time.Second, "five heartbeats", func() bool { return v.Stats().Feed.Messages > heard+5 })
+		eventually(t, "five heartbeats", func() bool { return v.Stats().Feed.Messages > heard+5 })
 		l.checkReady("ready")
 	}
 	if n := v.Stats().Feed.Copies; n != 0 {

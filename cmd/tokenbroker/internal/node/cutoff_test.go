@@ -37,7 +37,7 @@ func TestAServiceThatIsCutOff(t *testing.T) {
 			if status := ended.logOff(); status != http.StatusOK {
 				t.Fatalf("log-off at a broker that has all it needs: %d", status)
 			}
-			eventually(t, 10*time.Second, "the service is stale", func() bool {
+			eventually(t, "the service is stale", func() bool {
 				asked := time.Now()
 				err := l.validate(v, ended)
 				if err == nil && asked.Sub(cut) > bound+slack {
@@ -58,7 +58,7 @@ func TestAServiceThatIsCutOff(t *testing.T) {
 			viaHTTP.mend()
 			viaNATS.mend()
 			knows := false
-			eventually(t, 15*time.Second, "the service is right again", func() bool {
+			eventually(t, "the service is right again", func() bool {
 				switch err := l.validate(v, ended); {
 				case errors.Is(err, validator.ErrRevoked):
 					knows = true
@@ -104,11 +104,11 @@ func TestTheBrokerRestartsBesideARunningService(t *testing.T) {
 	for range 3 {
 		b := l.signIn()
 		l.accepted(v, b)
-		eventually(t, 10*time.Second, "the broker has NATS", func() bool { check(); return l.ready("ready") })
+		eventually(t, "the broker has NATS", func() bool { check(); return l.ready("ready") })
 		if status := b.logOff(); status != http.StatusOK {
 			t.Fatalf("log-off: %d", status)
 		}
-		l.refused(v, b, 6*time.Second)
+		l.refused(v, b)
 		ended = append(ended, b)
 		l.refusedAtOnce(v)
 		check()

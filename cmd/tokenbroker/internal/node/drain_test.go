@@ -19,13 +19,12 @@ import (
 	"tokenbroker/internal/longtest"
 )
 
-// stopped stops the node, which has to be within drainTimeout and without an error.
+// stopped stops the node, without an error and without that a request keeps it until it is cut off.
 func (l *lab) stopped() {
 	l.t.Helper()
-	began := time.Now()
 	l.stopBroker()
-	if took := time.Since(began); took >= node.DrainTimeout {
-		l.t.Errorf("the stop took %s, want less than %s", took, node.DrainTimeout)
+	if log := l.warnings.String(); strings.Contains(log, "a stop cuts off") {
+		l.t.Errorf("a listener did not drain:\n%s", log)
 	}
 }
 
@@ -33,7 +32,7 @@ func (l *lab) stopped() {
 func (c *rawConn) accepted(t *testing.T, path string, length int) {
 	t.Helper()
 	c.send(post(path, length, "Expect: 100-continue"))
-	if err := c.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := c.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"HTTP/1.1 100 Continue\r\n", "\r\n"} {
@@ -72,7 +71,7 @@ func TestAStopAnswersTheSignInsUnderWay(t *testing.T) {
 		if names[i] == "ada" {
 			want = http.StatusOK
 		}
-		switch status, _, body, err := c.reply(time.Second); status {
+		switch status, _, body, err := c.reply(patience); status {
 		case want:
 			checked++
 		case http.StatusServiceUnavailable:
@@ -91,7 +90,7 @@ func TestAStopAnswersTheSignInsUnderWay(t *testing.T) {
 
 // TestAStopCutsOffWhoIsStillSending: neither a header nor a body that comes byte by byte
 // holds up a stop, on any listener; a request that is whole is answered all the same, and a
-// second stop returns at once.
+// second stop does nothing.
 func TestAStopCutsOffWhoIsStillSending(t *testing.T) {
 	t.Parallel()
 	l := newFaultLab(t, nil)
@@ -119,17 +118,16 @@ func TestAStopCutsOffWhoIsStillSending(t *testing.T) {
 	whole.send(good)
 
 	l.stopped()
-	if status, _, body, err := whole.reply(time.Second); status != http.StatusOK {
+	if status, _, body, err := whole.reply(patience); status != http.StatusOK {
 		t.Errorf("the request that was whole: %d, %s %v", status, body, err)
 	}
 	for name, c := range slow {
-		if !c.cut(time.Second) {
+		if !c.cut(patience) {
 			t.Errorf("%s is still connected", name)
 		}
 	}
-	began := time.Now()
-	if err := n.Close(); err != nil || time.Since(began) > time.Second {
-		t.Errorf("a second stop: %v after %s", err, time.Since(began))
+	if err := n.Close(); err != nil {
+		t.Errorf("a second stop: %v", err)
 	}
 }
 
@@ -166,7 +164,7 @@ func TestAStopAnswersEveryConnectionItAccepted(t *testing.T) {
 		for range clients {
 			all.Go(func() {
 				for n := 0; ; n++ {
-					conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(t.Context(), public.network, public.addr)
+					conn, err := (&net.Dialer{Timeout: patience}).DialContext(t.Context(), public.network, public.addr)
 					if err != nil {
 						return // the listener is closed
 					}
@@ -230,7 +228,7 @@ func TestAStopEndsKeptConnections(t *testing.T) {
 		l.stopped()
 	}()
 	for { // until the listener is closed
-		conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(t.Context(), public.network, public.addr)
+		conn, err := (&net.Dialer{Timeout: patience}).DialContext(t.Context(), public.network, public.addr)
 		if err != nil {
 			break
 		}
@@ -241,7 +239,7 @@ func TestAStopEndsKeptConnections(t *testing.T) {
 		t.Error("the answer does not ask to close")
 	}
 	slow.send(body)
-	if status, _, _, err := slow.reply(10 * time.Second); status != http.StatusOK && status != http.StatusServiceUnavailable {
+	if status, _, _, err := slow.reply(patience); status != http.StatusOK && status != http.StatusServiceUnavailable {
 		t.Errorf("the request in progress: %d %v", status, err)
 	}
 	<-ended

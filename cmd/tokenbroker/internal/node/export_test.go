@@ -7,13 +7,8 @@ import (
 	"tokenbroker/api"
 )
 
-// The limits of the listeners, for tests that wait them out.
-const (
-	ReadHeaderTimeout = readHeaderTimeout
-	ReadTimeout       = readTimeout
-	DrainTimeout      = drainTimeout
-	MaxHeaderBytes    = maxHeaderBytes
-)
+// MaxHeaderBytes is the longest header that a listener reads.
+const MaxHeaderBytes = maxHeaderBytes
 
 // OperatorKeys is the keyring as the operators' handler has it.
 func OperatorKeys(n *Node) api.Keys { return operatorKeys{n} }

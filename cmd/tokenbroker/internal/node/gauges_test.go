@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
@@ -68,7 +67,7 @@ func TestMetricsOfARealSession(t *testing.T) {
 	if status := b.post("/auth/refresh/", `{"CSRF_token": "`+b.csrf+`"}`); status != http.StatusOK {
 		t.Fatalf("refresh: %d", status)
 	}
-	eventually(t, 10*time.Second, "a log-off is answered 200", func() bool {
+	eventually(t, "a log-off is answered 200", func() bool {
 		return b.logOff() == http.StatusOK
 	})
 	for range 3 { // a path and a method that nobody knows make one series, not three

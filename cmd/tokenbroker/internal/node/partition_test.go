@@ -20,13 +20,6 @@ import (
 	"tokenbroker/validator/httpauth"
 )
 
-// holds calls check over and over for d; check fails the test when it does not hold.
-func holds(d time.Duration, check func()) {
-	for deadline := time.Now().Add(d); time.Now().Before(deadline); <-time.After(10 * time.Millisecond) {
-		check()
-	}
-}
-
 // TestTheBrokerIsCutOffFromNATS: it answers 202, and a service beside it stays fresh and
 // learns by polling; each log-off is known at once again after the heal.
 func TestTheBrokerIsCutOffFromNATS(t *testing.T) {
@@ -39,22 +32,18 @@ func TestTheBrokerIsCutOffFromNATS(t *testing.T) {
 			l.brokerNATS = "nats://" + via.addr()
 			l.startBroker()
 			l.checkReady("ready")
-			v := l.startService(5 * time.Second)
+			v := l.startService(0)
 			kept, ended := l.signIn(), l.signIn()
 			away(via)
 			if status := ended.logOff(); status != http.StatusAccepted {
 				t.Errorf("log-off without NATS: %d", status)
 			}
-			l.refused(v, ended, 5*time.Second)
-			before := v.Stats().Feed.CatchUps
-			holds(3300*time.Millisecond, func() {
+			l.refused(v, ended)
+			l.polled(v, func() {
 				if err := l.validate(v, kept); err != nil {
 					t.Fatalf("a good token: %v", err)
 				}
 			})
-			if n := v.Stats().Feed.CatchUps - before; n > 3 {
-				t.Errorf("%d catch-ups in 3.3 s without heartbeats", n)
-			}
 			via.mend()
 			l.refusedAtOnce(v)
 			l.accepted(v, kept)
@@ -77,30 +66,22 @@ func TestAServiceIsCutOffFromNATS(t *testing.T) {
 			l.feedURL = "nats://" + via.addr()
 			l.startBroker()
 			l.checkReady("ready")
-			v := l.startService(5 * time.Second)
+			v := l.startService(0)
 			kept, ended := l.signIn(), l.signIn()
 			away(via)
 			if status := ended.logOff(); status != http.StatusOK {
 				t.Errorf("log-off at a broker that has NATS: %d", status)
 			}
-			l.refused(v, ended, 5*time.Second)
-			before := v.Stats().Feed.CatchUps
-			holds(3300*time.Millisecond, func() {
+			l.refused(v, ended)
+			l.polled(v, func() {
 				if err := l.validate(v, kept); err != nil {
 					t.Fatalf("a good token: %v", err)
 				}
 			})
-			if n := v.Stats().Feed.CatchUps - before; n > 5 {
-				t.Errorf("%d catch-ups in 3.3 s", n)
-			}
 			via.mend()
 			l.refusedAtOnce(v)
 			l.accepted(v, kept)
-			settled := v.Stats().Feed
-			holds(time.Second, func() {})
-			if n := v.Stats().Feed.CatchUps - settled.CatchUps; n > 1 {
-				t.Errorf("%d catch-ups in a second with all links whole", n)
-			}
+			l.live(v)
 		})
 	}
 }
@@ -141,7 +122,7 @@ func TestPoliciesOfACutOffService(t *testing.T) {
 		validator.InsecureServeStale: {http.StatusOK, http.StatusOK},
 	} {
 		v := services[policy]
-		eventually(t, 10*time.Second, string(policy)+" is stale", func() bool { return !v.Stats().Fresh })
+		eventually(t, string(policy)+" is stale", func() bool { return !v.Stats().Fresh })
 		if got := [2]int{l.serve(v, kept), l.serve(v, ended)}; got != want {
 			t.Errorf("%s: %v, want %v", policy, got, want)
 		}
@@ -154,9 +135,9 @@ func TestPoliciesOfACutOffService(t *testing.T) {
 	catchUps.closed.Store(false)
 	viaNATS.mend()
 	for policy, v := range services {
-		l.refused(v, ended, 15*time.Second)
+		l.refused(v, ended)
 		l.accepted(v, kept)
-		eventually(t, 5*time.Second, "a line says so", func() bool { return strings.Count(logs[policy].String(), "revocations are current") == 2 })
+		eventually(t, "a line says so", func() bool { return strings.Count(logs[policy].String(), "revocations are current") == 2 })
 		if n := strings.Count(logs[policy].String(), "not known to be current"); n != 1 {
 			t.Errorf("%s: %d lines tell that it is stale", policy, n)
 		}
@@ -180,12 +161,12 @@ func TestTheStoreIsReplaced(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.startBroker()
-	eventually(t, 15*time.Second, "a token of the old store is refused", func() bool {
+	eventually(t, "a token of the old store is refused", func() bool {
 		err := l.validate(v, old)
 		return errors.Is(err, validator.ErrInvalid) || errors.Is(err, validator.ErrRevoked)
 	})
 	fresh := l.signIn()
-	eventually(t, 15*time.Second, "a token of the new store is good", func() bool { return l.validate(v, fresh) == nil })
+	eventually(t, "a token of the new store is good", func() bool { return l.validate(v, fresh) == nil })
 	l.checkReady("ready")
 	l.refusedAtOnce(v)
 	if err := l.validate(v, old); err == nil {
@@ -216,26 +197,23 @@ func TestTwoStoresUnderOneIssuer(t *testing.T) {
 	second := newLab(t)
 	second.natsPort, second.issuer = l.natsPort, l.issuer
 	second.startBroker()
-	eventually(t, 20*time.Second, "its messages are counted", func() bool { return v.Stats().Feed.UnknownKey > 0 })
-	holds(2*time.Second, func() {
-		if err := l.validate(v, kept); err != nil {
-			t.Fatalf("a good token: %v", err)
-		}
-	})
+	eventually(t, "its messages are counted", func() bool { return v.Stats().Feed.UnknownKey > 2 })
+	l.accepted(v, kept)
 	l.refusedAtOnce(v)
 
 	ended := l.signIn()
 	front.brokers.Store(&[]string{l.listen, second.listen})
-	eventually(t, 20*time.Second, "the log says why", func() bool {
+	eventually(t, "the log says why", func() bool {
+		caughtUp := v.Stats().Feed.CatchUps
 		via.doCut() // each reconnect makes a catch-up
 		via.mend()
-		<-time.After(300 * time.Millisecond)
+		eventually(t, "a catch-up", func() bool { return v.Stats().Feed.CatchUps > caughtUp })
 		return strings.Contains(lines.String(), "two stores speak for this issuer") && !v.Stats().Fresh
 	})
 	ended.logOff()
 	front.brokers.Store(&[]string{l.listen})
 	second.stopBroker()
-	l.refused(v, ended, 20*time.Second)
+	l.refused(v, ended)
 	l.accepted(v, kept)
 	l.refusedAtOnce(v)
 }

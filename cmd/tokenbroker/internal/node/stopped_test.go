@@ -59,7 +59,7 @@ func TestAServiceProcessThatIsStopped(t *testing.T) {
 	}
 	url := strings.TrimSpace(line)
 	kept, ended := l.signIn(), l.signIn()
-	eventually(t, 5*time.Second, "both are served", func() bool { return ask(t, url, kept) == 200 && ask(t, url, ended) == 200 })
+	eventually(t, "both are served", func() bool { return ask(t, url, kept) == 200 && ask(t, url, ended) == 200 })
 
 	if err := child.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
@@ -80,7 +80,7 @@ func TestAServiceProcessThatIsStopped(t *testing.T) {
 			t.Errorf("a request that came while it was stopped: %d", status)
 		}
 	}
-	eventually(t, 10*time.Second, "it is exact again", func() bool {
+	eventually(t, "it is exact again", func() bool {
 		status := ask(t, url, ended)
 		if status != http.StatusServiceUnavailable && status != http.StatusUnauthorized {
 			t.Fatalf("a revoked token: %d", status)
