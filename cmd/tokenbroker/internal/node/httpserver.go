@@ -17,6 +17,9 @@ const (
 	writeTimeout      = 30 * time.Second
 	idleTimeout       = 90 * time.Second
 	maxHeaderBytes    = 16 << 10
+	// requestsPerConnection is how many requests an HTTP/2 connection may have in progress: each takes
+	// memory as a connection does, and connections are what is counted.
+	requestsPerConnection = 32
 	// lingerTimeout is for clients who are still sending at a stop, and answerTimeout for the
 	// answers: longer than the longest queue of sign-ins takes.
 	lingerTimeout = 2 * time.Second
@@ -47,6 +50,7 @@ func (s *httpServer) serve(handler http.Handler, certificate certificate, connCo
 	s.server = &http.Server{
 		Handler: handler, ConnContext: connContext, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout,
 		WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeaderBytes,
+		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: requestsPerConnection},
 		// What clients do wrong before there is a request: handshakes, mostly.
 		ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
 	}
