@@ -9,10 +9,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"tokenbroker/api"
 	"tokenbroker/broker"
+	"tokenbroker/internal/pipehttp"
 	"tokenbroker/revocation"
 )
 
@@ -53,14 +55,15 @@ type watching struct{ watcher *fakeWatcher }
 
 func (w watching) Watch() (api.Watcher, error) { return w.watcher, nil }
 
-// watchServer has the server's bounds for whole requests and answers short.
+// watchServer serves the watching on the bubble's network; whole requests and answers have ten seconds.
 func watchServer(t *testing.T) (*httptest.Server, *fakeWatcher) {
 	t.Helper()
 	w := &fakeWatcher{events: make(chan api.WatchEvent), closed: make(chan struct{})}
-	s := httptest.NewUnstartedServer(newAdmin(&fakeOperators{}, func(c *api.AdminConfig) { c.Watching = watching{w} }))
-	s.Config.ReadTimeout, s.Config.WriteTimeout = 100*time.Millisecond, 100*time.Millisecond
-	s.Start()
-	t.Cleanup(s.Close)
+	s := &httptest.Server{Config: &http.Server{
+		Handler:     newAdmin(&fakeOperators{}, func(c *api.AdminConfig) { c.Watching = watching{w} }),
+		ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second,
+	}}
+	pipehttp.Start(t, s)
 	return s, w
 }
 
@@ -71,7 +74,7 @@ func openWatch(t *testing.T, s *httptest.Server, method string) *http.Response {
 		t.Fatal(err)
 	}
 	req.Header.Set("Authorization", "Bearer "+adminToken)
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := s.Client().Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,44 +83,50 @@ func openWatch(t *testing.T, s *httptest.Server, method string) *http.Response {
 }
 
 func TestWatchWritesServerSentEventsBeyondTheServersBounds(t *testing.T) {
-	s, w := watchServer(t)
-	resp := openWatch(t, s, http.MethodGet)
-	if got := resp.Header.Get("Content-Type"); resp.StatusCode != 200 || got != "text/event-stream" {
-		t.Fatalf("%d, content type %q", resp.StatusCode, got)
-	}
-	body := bufio.NewReader(resp.Body)
-	read := func(want string) {
-		t.Helper()
-		got := make([]byte, len(want))
-		if _, err := io.ReadFull(body, got); err != nil || string(got) != want {
-			t.Fatalf("got %q, want %q: %v", got, want, err)
+	synctest.Test(t, func(t *testing.T) {
+		s, w := watchServer(t)
+		resp := openWatch(t, s, http.MethodGet)
+		if got := resp.Header.Get("Content-Type"); resp.StatusCode != 200 || got != "text/event-stream" {
+			t.Fatalf("%d, content type %q", resp.StatusCode, got)
 		}
-	}
-	read(": watching\n\n") // at once
-	for deadline := time.Now().Add(300 * time.Millisecond); time.Now().Before(deadline); {
-		<-time.After(50 * time.Millisecond)
-		w.events <- api.WatchEvent{Name: "key", Data: []byte(`{"type":"key"}`)}
-		read("event: key\ndata: {\"type\":\"key\"}\n\n")
-	}
-	close(w.events)
-	if rest, err := io.ReadAll(body); err != nil || len(rest) != 0 {
-		t.Errorf("rest %q: %v", rest, err)
-	}
-	<-w.closed
+		body := bufio.NewReader(resp.Body)
+		read := func(want string) {
+			t.Helper()
+			got := make([]byte, len(want))
+			if _, err := io.ReadFull(body, got); err != nil || string(got) != want {
+				t.Fatalf("got %q, want %q: %v", got, want, err)
+			}
+		}
+		read(": watching\n\n") // at once
+		for range 6 {
+			time.Sleep(5 * time.Second)
+			w.events <- api.WatchEvent{Name: "key", Data: []byte(`{"type":"key"}`)}
+			read("event: key\ndata: {\"type\":\"key\"}\n\n")
+		}
+		close(w.events)
+		if rest, err := io.ReadAll(body); err != nil || len(rest) != 0 {
+			t.Errorf("rest %q: %v", rest, err)
+		}
+		<-w.closed
+	})
 }
 
 func TestWatchEndsWithItsReader(t *testing.T) {
-	s, w := watchServer(t)
-	_ = openWatch(t, s, http.MethodGet).Body.Close()
-	<-w.closed
+	synctest.Test(t, func(t *testing.T) {
+		s, w := watchServer(t)
+		_ = openWatch(t, s, http.MethodGet).Body.Close()
+		<-w.closed
+	})
 }
 
 func TestHeadOfWatchEndsAtOnce(t *testing.T) {
-	s, w := watchServer(t)
-	if resp := openWatch(t, s, http.MethodHead); resp.StatusCode != 200 {
-		t.Errorf("status %d", resp.StatusCode)
-	}
-	<-w.closed
+	synctest.Test(t, func(t *testing.T) {
+		s, w := watchServer(t)
+		if resp := openWatch(t, s, http.MethodHead); resp.StatusCode != 200 {
+			t.Errorf("status %d", resp.StatusCode)
+		}
+		<-w.closed
+	})
 }
 
 func TestWatchRefusals(t *testing.T) {

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"tokenbroker/internal/pipehttp"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -131,13 +133,12 @@ func (c *connection) end() { close(c.done) }
 // fakeBroker hands every request for the stream to the test.
 type fakeBroker struct {
 	*httptest.Server
-	client   *http.Client
 	requests chan *connection
 }
 
 func newBroker(t *testing.T) *fakeBroker {
 	b := &fakeBroker{requests: make(chan *connection, 100)}
-	b.Server, b.client = serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	b.Server = &httptest.Server{Config: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := &connection{r: r, do: make(chan func(http.ResponseWriter)), done: make(chan struct{}), over: make(chan struct{})}
 		defer close(c.over)
 		b.requests <- c
@@ -151,7 +152,8 @@ func newBroker(t *testing.T) *fakeBroker {
 				return
 			}
 		}
-	}))
+	})}}
+	pipehttp.Start(t, b.Server)
 	return b
 }
 
@@ -163,7 +165,7 @@ func (b *fakeBroker) next(t *testing.T) *connection {
 // feed opens a feed in the background; closing is the test's end's.
 func (b *fakeBroker) feed(t *testing.T, s *sink, change ...func(*Feed)) (opened chan struct{}) {
 	t.Helper()
-	f := Feed{URL: b.URL + "/", Client: Client{"svc", "a secret word"}, HTTPClient: b.client, timing: quick}
+	f := Feed{URL: b.URL + "/", Client: Client{"svc", "a secret word"}, HTTPClient: b.Client(), timing: quick}
 	for _, fn := range change {
 		fn(&f)
 	}
@@ -456,7 +458,7 @@ func TestOpenEndsWithItsContext(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		failed := make(chan error, 1)
 		go func() {
-			_, err := (Feed{URL: b.URL, Client: Client{ID: "svc"}, HTTPClient: b.client}).Open(ctx, newSink())
+			_, err := (Feed{URL: b.URL, Client: Client{ID: "svc"}, HTTPClient: b.Client()}).Open(ctx, newSink())
 			failed <- err
 		}()
 		b.next(t)

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"tokenbroker/internal/pipehttp"
 	"tokenbroker/revocation"
 )
 
@@ -18,9 +20,10 @@ func sender(t *testing.T, receipt http.HandlerFunc) revocation.ReceiptSender {
 	t.Helper()
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /base/revocations/receipt", receipt)
-	srv, client := serve(t, mux)
+	srv := &httptest.Server{Config: &http.Server{Handler: mux}}
+	pipehttp.Start(t, srv)
 	feed, err := Feed{
-		URL: srv.URL + "/base/", Client: Client{ID: "orders", Secret: "s3cret"}, HTTPClient: client, timing: quick,
+		URL: srv.URL + "/base/", Client: Client{ID: "orders", Secret: "s3cret"}, HTTPClient: srv.Client(), timing: quick,
 	}.Open(t.Context(), newSink())
 	if err != nil {
 		t.Fatal(err)
