@@ -95,6 +95,7 @@ const overflow = `for (let i = 0; i < 190; i++) document.cookie = 'x' + i + '=1;
 const makeRoom = `for (let i = 0; i < 190; i++) document.cookie = 'x' + i + '=1; Path=/; Domain=example.com; Secure; Max-Age=0';`
 
 func TestBrowserANeighbourCannotPlantTheDefaultCookie(t *testing.T) {
+	t.Parallel()
 	n := startNeighbours(t)
 	n.plant(plantAll)
 	if got := n.ask("GET", "/auth/session/", "undefined"); got != "200 ada" {
@@ -118,6 +119,7 @@ func TestBrowserANeighbourCannotPlantTheDefaultCookie(t *testing.T) {
 
 // At the path /auth the cookie can be planted; a log-off ends the planted session as well.
 func TestBrowserLogOffOfAPlantedCookie(t *testing.T) {
+	t.Parallel()
 	n := startNeighbours(t, "cookie: {path: /auth}")
 	if logs := n.broker.logs.String(); !strings.Contains(logs, "cookie.path") || !strings.Contains(logs, "level=WARN") {
 		t.Errorf("serve does not warn: %s", logs)

@@ -97,6 +97,7 @@ func (b *tab) want(what, script, want string) {
 // A tab does not go on as somebody else, whether another tab signed in, or the browser's
 // cookie was replaced before a reload.
 func TestBrowserAnotherUserSignsTheTabOut(t *testing.T) {
+	t.Parallel()
 	first := startBrowser(t)
 	s := newSPA(t)
 	s.user.Store("ada")
@@ -171,6 +172,7 @@ func TestBrowserRefreshesAtATimeNobodyKnows(t *testing.T) {
 }
 
 func TestBrowserFetchSendsTheTokenOnlyToNamedOrigins(t *testing.T) {
+	t.Parallel()
 	b := startBrowser(t)
 	s := newSPA(t)
 	s.user.Store("ada")

@@ -93,6 +93,7 @@ func click(id string) string { return "document.getElementById('" + id + "').cli
 
 // TestBrowserDemo goes through the demo page as a person does.
 func TestBrowserDemo(t *testing.T) {
+	t.Parallel()
 	first := startBrowser(t)
 	dev := startDev(t)
 	first.navigate(dev.issuer + "/")

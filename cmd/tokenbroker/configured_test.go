@@ -15,6 +15,7 @@ import (
 // A provider, claims and the user object as a configuration file names them: sign in
 // through the provider, and see the claims anew at each refresh.
 func TestServeWithAProviderAndClaimsOfItsConfiguration(t *testing.T) {
+	t.Parallel()
 	s := newServed(t, "http")
 	var pool http.Handler
 	idp := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { pool.ServeHTTP(w, r) }))

@@ -17,6 +17,7 @@ import (
 // TestIdleConnectionsDoNotEndTheProcess: with 256 file descriptors, and more idle connections
 // than that were made, the store opens the files that it needs, and a new client is answered.
 func TestIdleConnectionsDoNotEndTheProcess(t *testing.T) {
+	t.Parallel()
 	const connections, revocations = 300, 150_000 // the first memtable takes less
 	if testing.Short() {
 		t.Skip("fills a memtable")

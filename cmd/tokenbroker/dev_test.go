@@ -73,6 +73,7 @@ func (r *running) finish(t *testing.T) {
 // TestDevFromSignInToRefusal is what the product is for, done over the wire: sign in, use
 // the token, log off, and the service says no to the token that has not expired.
 func TestDevFromSignInToRefusal(t *testing.T) {
+	t.Parallel()
 	dev := startDev(t)
 	b := newBrowser(t, dev.issuer)
 	answer := b.post("/auth/sign-in/", `{"username": "admin", "password": "admin"}`, http.StatusOK)
@@ -133,6 +134,7 @@ func TestDevFromSignInToRefusal(t *testing.T) {
 }
 
 func TestDevKeepsItsDataAcrossRuns(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "data")
 	dev := startDev(t, "--data-dir", dir)
 	port := dev.issuer[strings.LastIndex(dev.issuer, ":")+1:]
@@ -340,6 +342,7 @@ func (b *browser) hostedUI(user, password string) {
 }
 
 func TestDevSignInThroughTheHostedUI(t *testing.T) {
+	t.Parallel()
 	dev := startDev(t)
 	b := newBrowser(t, dev.issuer)
 	b.hostedUI("ada", "ada")

@@ -186,6 +186,7 @@ var tokensOf = map[string]struct {
 // TestTheExchangeTakesIDTokensOnly: of every issuer the access token is refused, however it is
 // sent, and the id token taken when it is proven.
 func TestTheExchangeTakesIDTokensOnly(t *testing.T) {
+	t.Parallel()
 	op := newIssuer(t)
 	s := newServed(t, "http", "providers:", `  corp: {kind: oidc, issuer: "`+op.URL+`", client_id: tokenbroker, allowed_client_ids: [spa], exchange: true}`).start(t)
 	for name, of := range tokensOf {
@@ -239,6 +240,7 @@ func TestTheExchangeTakesIDTokensOnly(t *testing.T) {
 
 // TestTheNonceOfAnExchange over HTTP: two tabs, another browser, a replay, a wrong typ.
 func TestTheNonceOfAnExchange(t *testing.T) {
+	t.Parallel()
 	op := newIssuer(t)
 	s := newServed(t, "http", "providers:", `  corp: {kind: oidc, issuer: "`+op.URL+`", client_id: spa, exchange: true}`).start(t)
 	id := func(nonce, more string) string {
@@ -272,6 +274,7 @@ func TestTheNonceOfAnExchange(t *testing.T) {
 
 // TestTheExchangeIsOffByDefaultForPlainIssuers, and on for Cognito.
 func TestTheExchangeIsOffByDefaultForPlainIssuers(t *testing.T) {
+	t.Parallel()
 	op := newIssuer(t)
 	s := newServed(t, "http", "providers:", `  corp: {kind: oidc, issuer: "`+op.URL+`", client_id: spa}`).start(t)
 	user := newBrowser(t, s.issuer)

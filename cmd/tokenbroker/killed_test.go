@@ -82,6 +82,7 @@ func TestKilledUnderLoad(t *testing.T) {
 	if testing.Short() {
 		t.Skip("kills a broker several times")
 	}
+	t.Parallel()
 	ports := freePorts(t, 4)
 	issuer := "http://127.0.0.1:" + ports[0]
 	args := []string{"dev", "--data-dir", filepath.Join(t.TempDir(), "data"), "--log-level", "error",
@@ -237,16 +238,22 @@ func request(url, body, cookie string) (int, []byte, []*http.Cookie) {
 	return resp.StatusCode, answer, resp.Cookies()
 }
 
+// freePorts returns n ports for servers that keep them over restarts. They are below those that
+// the kernel gives to connections and to tests beside this one.
 func freePorts(t *testing.T, n int) []string {
 	t.Helper()
 	var ports []string
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	for tries := 0; len(ports) < n; tries++ {
+		port := fmt.Sprint(20_000 + rand.IntN(12_000))
+		l, err := net.Listen("tcp", "127.0.0.1:"+port)
 		if err != nil {
-			t.Fatal(err)
+			if tries > 100 {
+				t.Fatal(err)
+			}
+			continue // in use
 		}
 		defer l.Close()
-		ports = append(ports, fmt.Sprint(l.Addr().(*net.TCPAddr).Port))
+		ports = append(ports, port)
 	}
 	return ports
 }

@@ -35,6 +35,7 @@ func TestREADMEProgramIsTheCompiledOne(t *testing.T) {
 
 // TestREADMETour pastes the tour, with the addresses of a dev on free ports.
 func TestREADMETour(t *testing.T) {
+	t.Parallel()
 	if testing.Short() {
 		t.Skip("runs each command of the tour")
 	}

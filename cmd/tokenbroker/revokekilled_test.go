@@ -16,6 +16,7 @@ import (
 // their way. What was acknowledged is on record after it, and the whole again changes only
 // the rest.
 func TestABulkRevocationHoldsWhereItWasAcknowledged(t *testing.T) {
+	t.Parallel()
 	const requests, killAfter = 60, 15
 	dir := filepath.Join(t.TempDir(), "data")
 	args := []string{"dev", "--data-dir", dir, "--log-level", "error", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0",

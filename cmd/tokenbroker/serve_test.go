@@ -262,6 +262,7 @@ claims:
 }
 
 func TestConfigCheckShowsWarnings(t *testing.T) {
+	t.Parallel()
 	s := newServed(t, "https", "cookie: {path: /auth}")
 	check := func(args ...string) string {
 		t.Helper()

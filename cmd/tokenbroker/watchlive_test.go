@@ -17,6 +17,7 @@ import (
 // TestWatchSeesALogOffAndThatTheServiceHasIt runs dev, whose sample service is the only one.
 // It sees a rotation, too.
 func TestWatchSeesALogOffAndThatTheServiceHasIt(t *testing.T) {
+	t.Parallel()
 	dev := startDev(t)
 	ctx, interrupt := context.WithCancel(t.Context())
 	defer interrupt()

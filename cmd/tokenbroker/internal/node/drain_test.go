@@ -154,6 +154,7 @@ func post(path string, length int, lines ...string) string {
 // meet a stop. None may be closed without an answer; what was still in the kernel's queue when
 // the listener closed is refused or reset.
 func TestAStopAnswersEveryConnectionItAccepted(t *testing.T) {
+	t.Parallel()
 	stops, clients := longtest.Pick(4, 40), 24
 	var answered, dropped, refused atomic.Int64
 	for range stops {
@@ -201,6 +202,7 @@ func TestAStopAnswersEveryConnectionItAccepted(t *testing.T) {
 // TestAStopEndsKeptConnections: a client that keeps its connection and asks while the broker
 // stops is answered and told to close.
 func TestAStopEndsKeptConnections(t *testing.T) {
+	t.Parallel()
 	l := newFaultLab(t, nil)
 	public := l.listeners()["public"]
 	const body = `{"username": "ada", "password": "lovelace"}`

@@ -15,6 +15,7 @@ import (
 	"tokenbroker/broker"
 	"tokenbroker/broker/session"
 	"tokenbroker/cmd/tokenbroker/internal/node"
+	"tokenbroker/internal/longtest"
 	"tokenbroker/revocation"
 	"tokenbroker/revocation/httpfeed"
 	"tokenbroker/validator"
@@ -100,7 +101,7 @@ func (l *lab) keyEvent(raw []byte) revocation.KeyEvent {
 // A key leaked: its tokens are dead in every service, and nobody is logged out.
 func TestACompromisedKeyCostsNoSession(t *testing.T) {
 	t.Parallel()
-	const sessions = 1000
+	sessions := longtest.Pick(200, 1000)
 	l := newKeyLab(t, func(*node.Config) {})
 	services := l.services()
 	grants := make([]*broker.Grant, sessions)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -353,14 +354,21 @@ func loopback(port int) string {
 	return (&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}).String()
 }
 
+// freePort returns a port for a server that keeps it over restarts. It is below those that the
+// kernel gives to connections and to tests beside this one.
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for tries := 0; ; tries++ {
+		port := 20_000 + rand.IntN(12_000)
+		l, err := net.Listen("tcp", loopback(port))
+		if err == nil {
+			_ = l.Close()
+			return port
+		}
+		if tries > 100 {
+			t.Fatal(err)
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 // patience ends a wait for what should have come by then on the busiest machine.
