@@ -48,7 +48,7 @@ func (b *Broker) RevokeKey(ctx context.Context, kid, reason string, req Request)
 	if err != nil {
 		return KeyRevoked{}, err
 	}
-	if name := nameProblem(kid, maxRevokedValue); name != "" {
+	if name := referenceProblem(kid, maxRevokedValue); name != "" {
 		return KeyRevoked{}, &Error{Code: CodeUnknownKey, Message: "There is no such key."}
 	}
 	tell := b.telling(ctx, req)

@@ -32,7 +32,7 @@ func ValidateRevocation(kind revocation.Kind, value string) error {
 			problem = "A sid is 26 characters of a to z and 2 to 7."
 		}
 	case revocation.KindSub, revocation.KindClient:
-		if name := nameProblem(value, maxRevokedValue); name != "" {
+		if name := referenceProblem(value, maxRevokedValue); name != "" {
 			problem = "The value " + name + "."
 		}
 	default:

@@ -3,6 +3,7 @@ package broker
 import (
 	"fmt"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"tokenbroker/broker/password"
@@ -49,8 +50,17 @@ func validateUsername(name string) error {
 	return nil
 }
 
-// nameProblem says what a name may not be, or "".
+// nameProblem says what a name that is given to something may not be, or "".
 func nameProblem(name string, limit int) string {
+	if strings.ContainsFunc(name, disguising) {
+		return "may not hold control characters or bidirectional overrides"
+	}
+	return referenceProblem(name, limit)
+}
+
+// referenceProblem says what a name that refers to something may not be, or "". Users of
+// earlier versions may have names that nameProblem refuses, and can be revoked.
+func referenceProblem(name string, limit int) string {
 	switch {
 	case name == "":
 		return "may not be empty"
@@ -58,8 +68,8 @@ func nameProblem(name string, limit int) string {
 		return fmt.Sprintf("may have at most %d bytes", limit)
 	case !utf8.ValidString(name):
 		return "has to be UTF-8"
-	case strings.ContainsFunc(name, disguising):
-		return "may not hold control characters or bidirectional overrides"
+	case strings.ContainsFunc(name, unicode.IsControl):
+		return "may not hold control characters"
 	case strings.TrimSpace(name) != name:
 		return "may not begin or end with a space"
 	}

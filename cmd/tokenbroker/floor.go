@@ -17,7 +17,8 @@ import (
 )
 
 func floorCommand(o *operator) *cobra.Command {
-	return group("floor", "Sign everybody out of a stopped server, whose store may be damaged", "",
+	return group("floor", "Sign everybody out of a stopped server, whose store may be damaged",
+		"Raise the floor, the epoch below which every session and every token is dead, of a server that does not run.",
 		floorRaiseCommand(o))
 }
 

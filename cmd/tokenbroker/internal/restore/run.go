@@ -79,7 +79,7 @@ func (p *Plan) replace(dir string, build func() error) (kept string, err error) 
 }
 
 // stage makes a store beside dir's with the records that each passes to give.
-func (p *Plan) stage(ctx context.Context, dir string, each func(give func(store.Write) error) error) (*badgerstore.Store, error) {
+func (p *Plan) stage(ctx context.Context, dir string, each func(give func(store.Write) error) error) (_ *badgerstore.Store, err error) {
 	p.cfg.at("stage")
 	staged, err := badgerstore.Stage(dir)
 	if err != nil {
@@ -89,11 +89,18 @@ func (p *Plan) stage(ctx context.Context, dir string, each func(give func(store.
 	if err != nil {
 		return nil, err
 	}
+	filled := false
+	defer func() { // also when filling panics
+		if !filled {
+			err = errors.Join(err, made.Close())
+		}
+	}()
 	p.cfg.at("fill")
 	if err := fill(ctx, made, each); err != nil {
-		return nil, errors.Join(fmt.Errorf("filling the new store: %w", err), made.Close())
+		return nil, fmt.Errorf("filling the new store: %w", err)
 	}
 	p.cfg.at("renew")
+	filled = true
 	return made, nil
 }
 
