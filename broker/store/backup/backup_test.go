@@ -307,13 +307,14 @@ func TestAForgedFileIsRefused(t *testing.T) {
 	})
 }
 
-// An age header of any length is not read into memory.
+// An age header of any length is not read into memory, nor is its last line.
 func TestAnEndlessAgeHeaderIsRefused(t *testing.T) {
 	whole := written(t, ours, header, writes...)
-	stanza := bytes.Repeat([]byte("-> x\n\n"), 2000)
-	content := forged(whole, func(c []byte) []byte { return slices.Insert(c, bytes.Index(c, []byte("-> ")), stanza...) })
-	if _, _, err := open(t, content, backup.Options{}); !errors.Is(err, backup.ErrDamaged) {
-		t.Errorf("%v", err)
+	for before, endless := range map[string]string{"-> ": strings.Repeat("-> x\n\n", 2000), "\n--- ": "\n--- " + strings.Repeat("A", 12000)} {
+		content := forged(whole, func(c []byte) []byte { return slices.Insert(c, bytes.Index(c, []byte(before)), []byte(endless)...) })
+		if _, _, err := open(t, content, backup.Options{}); !errors.Is(err, backup.ErrDamaged) || !strings.Contains(err.Error(), "no encrypted body") {
+			t.Errorf("%v", err)
+		}
 	}
 }
 

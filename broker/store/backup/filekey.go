@@ -73,7 +73,7 @@ func decrypt(ctx context.Context, r *bufio.Reader, open Opener, head []byte) (io
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, damaged("its key", err)
 	}
-	if !bytes.Contains(start, []byte("\n--- ")) {
+	if _, last, found := bytes.Cut(start, []byte("\n--- ")); !found || !bytes.ContainsRune(last, '\n') {
 		return nil, fmt.Errorf("%w: it has no encrypted body", ErrDamaged)
 	}
 	id := &identity{ctx: ctx, open: open, head: head}
