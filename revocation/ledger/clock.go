@@ -11,11 +11,16 @@ import (
 // suspicious is how far the wall clock may lie behind the time floor.
 const suspicious = 10 * time.Minute
 
-// timeFloor is the newest end that was ever collected, and since when this process has
-// known it.
+// timeFloor is the newest end that was ever collected, and from when on the broker's clock goes
+// on from there at half speed.
 type timeFloor struct {
 	unix  int64         // seconds
 	since time.Duration // by Config.Mono
+}
+
+// lowest returns the least that the broker's clock may be at the monotonic time mono.
+func (f *timeFloor) lowest(mono time.Duration) time.Time {
+	return time.Unix(f.unix, 0).Add((mono - f.since) / 2)
 }
 
 // Now returns the broker's clock: the wall clock, but never less than [Ledger.TimeFloor].
@@ -25,7 +30,7 @@ type timeFloor struct {
 // catches up after twice the time that it was set back by.
 func (l *Ledger) Now() time.Time {
 	now, floor := l.config.Wall(), l.floor.Load()
-	lowest := time.Unix(floor.unix, 0).Add((l.config.Mono() - floor.since) / 2)
+	lowest := floor.lowest(l.config.Mono())
 	if !now.Before(lowest) {
 		return now
 	}
@@ -45,11 +50,14 @@ func (l *Ledger) TimeFloor() int64 { return l.floor.Load().unix }
 // floor is not below it.
 func (l *Ledger) RecordedTimeFloor() int64 { return l.recordedFloor.Load() }
 
-// raiseTimeFloor lifts the floor to at least unix.
+// raiseTimeFloor lifts the floor to at least unix. While the broker's clock goes on from the old
+// floor it has passed the new one, and does not run back to it.
 func (l *Ledger) raiseTimeFloor(unix int64) {
-	raised := &timeFloor{unix: unix, since: l.config.Mono()}
+	mono := l.config.Mono()
 	for {
 		old := l.floor.Load()
+		passed := max(old.lowest(mono).Sub(time.Unix(unix, 0)), 0)
+		raised := &timeFloor{unix: unix, since: mono - 2*passed}
 		if old.unix >= unix || l.floor.CompareAndSwap(old, raised) {
 			return
 		}
@@ -96,8 +104,8 @@ func (l *Ledger) MendClock(ctx context.Context) error {
 	if errs[0] != nil {
 		return fmt.Errorf("mending the clock: %w", errs[0])
 	}
+	l.recordedFloor.Store(floor) // first: Now must not be before it
 	l.floor.Store(&timeFloor{unix: floor, since: l.config.Mono()})
-	l.recordedFloor.Store(floor)
 	l.config.Logger.Error("everybody was signed out, because the clock cannot be trusted", "time_floor", time.Unix(floor, 0).UTC())
 	return nil
 }

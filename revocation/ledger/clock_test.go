@@ -187,6 +187,35 @@ func TestAStepBackAfterAProperCollection(t *testing.T) {
 	}
 }
 
+// TestACollectionDoesNotSetTheClockBack: while the clock goes on from the time floor, it is past
+// the ends of what is collected, and stays so.
+func TestACollectionDoesNotSetTheClockBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var wall wallAhead
+		p := start(t, memstore.New(nil), wall.use)
+		p.revoke(p.minute("first"))
+		time.Sleep(40 * time.Second)
+		p.revoke(p.minute("second"))
+		time.Sleep(30 * time.Second)
+		p.collect()
+		floor := p.TimeFloor()
+		wall.step(-9 * time.Minute)
+		time.Sleep(4 * time.Minute)
+		before := p.Now()
+		p.collect()
+		if p.TimeFloor() != floor+40 {
+			t.Fatalf("the floor is %d after %d", p.TimeFloor(), floor)
+		}
+		if now := p.Now(); !now.Equal(before) {
+			t.Errorf("the clock is at %s, was at %s", now, before)
+		}
+		time.Sleep(time.Minute)
+		if now := p.Now(); now.Sub(before) != 30*time.Second {
+			t.Errorf("a minute later the clock is at %s, was at %s", now, before)
+		}
+	})
+}
+
 // TestAYearAheadAndBack: what was recorded before, and while the clock was ahead, is held
 // until its tokens are dead by the clock that is in force, and nothing waits for a year.
 func TestAYearAheadAndBack(t *testing.T) {
