@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 // dialled is a connection from an address of the test's choice.
@@ -250,5 +251,43 @@ func TestIdleConnectionsKeepNobodyOut(t *testing.T) {
 		if open := s.listener.stats().open; open > total {
 			t.Fatalf("%d connections are open", open)
 		}
+	}
+}
+
+// bounded is a listener with a deadline, and a step before that is set.
+type bounded struct {
+	net.Listener
+	before func()
+	until  time.Time
+}
+
+func (b *bounded) SetDeadline(t time.Time) error {
+	b.before()
+	b.until = t
+	return nil
+}
+
+// A drain that begins between two Accepts still takes what is in the kernel's queue.
+func TestADrainBetweenTwoAccepts(t *testing.T) {
+	next := make(chan struct{})
+	var c *connections
+	inner := &bounded{before: func() {}}
+	inner.before = func() {
+		inner.before = func() {}
+		go func() {
+			defer close(next)
+			c.nextQueued()
+		}()
+		select {
+		case <-next:
+		case <-time.After(10 * time.Millisecond): // it waits for the drain
+		}
+	}
+	c = newConnections(inner, connectionLimits{total: 1}, slog.New(slog.DiscardHandler))
+	began := time.Now()
+	c.drain()
+	<-next
+	if !inner.until.After(began.Add(queuedWait)) {
+		t.Errorf("the next Accept ends %s after the drain began", inner.until.Sub(began))
 	}
 }

@@ -23,13 +23,15 @@ func (c *connections) drain() {
 	c.mu.Lock()
 	c.drained = time.Now().Add(queuedMost)
 	c.room.Broadcast()
+	bounded := c.acceptUntil(time.Now()) // wakes an Accept that waits
 	c.mu.Unlock()
-	if !c.acceptUntil(time.Now()) { // wakes an Accept that waits
+	if !bounded {
 		_ = c.Close()
 	}
 }
 
-// acceptUntil bounds Accept. It reports false where the listener cannot be bounded.
+// acceptUntil bounds Accept. It reports false where the listener cannot be bounded. It is called
+// with mu held: what drain sets to wake an Accept must not replace a later bound.
 func (c *connections) acceptUntil(t time.Time) bool {
 	l, ok := c.Listener.(interface{ SetDeadline(t time.Time) error })
 	return ok && l.SetDeadline(t) == nil
@@ -39,13 +41,12 @@ func (c *connections) acceptUntil(t time.Time) bool {
 // take one more connection from the kernel's queue; it bounds that Accept then.
 func (c *connections) nextQueued() (draining, more bool) {
 	c.mu.Lock()
-	until, full := c.drained, c.full()
-	c.mu.Unlock()
-	if until.IsZero() {
+	defer c.mu.Unlock()
+	if c.drained.IsZero() {
 		return false, true
 	}
 	now := time.Now()
-	return true, !full && now.Before(until) && c.acceptUntil(now.Add(queuedWait))
+	return true, !c.full() && now.Before(c.drained) && c.acceptUntil(now.Add(queuedWait))
 }
 
 func (c *connections) draining() bool {
