@@ -4,14 +4,15 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"slices"
 )
 
-// proxies are the networks of the trusted proxies.
-type proxies []netip.Prefix
+// Proxies are the networks of the trusted proxies.
+type Proxies []netip.Prefix
 
-// newProxies reads addresses and CIDRs.
-func newProxies(configured []string) (proxies, error) {
-	trusted := make(proxies, 0, len(configured))
+// ParseProxies reads addresses and CIDRs.
+func ParseProxies(configured []string) (Proxies, error) {
+	trusted := make(Proxies, 0, len(configured))
 	for _, text := range configured {
 		prefix, err := netip.ParsePrefix(text)
 		if addr, addrErr := netip.ParseAddr(text); addrErr == nil {
@@ -25,17 +26,14 @@ func newProxies(configured []string) (proxies, error) {
 	return trusted, nil
 }
 
+// Contain reports whether addr is that of a trusted proxy.
+func (p Proxies) Contain(addr netip.Addr) bool {
+	addr = addr.Unmap().WithZone("")
+	return slices.ContainsFunc(p, func(network netip.Prefix) bool { return network.Contains(addr) })
+}
+
 // sent reports whether r comes over a connection from one of the proxies.
-func (p proxies) sent(r *http.Request) bool {
+func (p Proxies) sent(r *http.Request) bool {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return false
-	}
-	addr := peer.Addr().Unmap().WithZone("")
-	for _, prefix := range p {
-		if prefix.Contains(addr) {
-			return true
-		}
-	}
-	return false
+	return err == nil && p.Contain(peer.Addr())
 }

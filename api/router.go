@@ -62,7 +62,7 @@ func New(cfg Config) (*Public, error) {
 		nonces: newAttemptCookies("tb_nonce_", !cfg.InsecureCookies, http.SameSiteStrictMode, broker.NonceLife),
 	}
 	s.allowed.Store(&allowed)
-	trusted, err := newProxies(cfg.TrustedProxies)
+	trusted, err := ParseProxies(cfg.TrustedProxies)
 	if err != nil {
 		return nil, fmt.Errorf("configuring the HTTP surface: reading the trusted proxies: %w", err)
 	}

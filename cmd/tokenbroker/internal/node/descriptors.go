@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"os"
 	"syscall"
+
+	"tokenbroker/api"
 )
 
 // Connections bounds the connections of clients. The zero value takes defaults.
@@ -100,36 +102,13 @@ func (n *Node) descriptors() (Descriptors, error) {
 
 // publicLimits are those of the public listener.
 func (n *Node) publicLimits() (connectionLimits, error) {
-	proxies, err := prefixes(n.cfg.TrustedProxies)
+	proxies, err := api.ParseProxies(n.cfg.TrustedProxies)
 	if err != nil {
-		return connectionLimits{}, err
+		return connectionLimits{}, fmt.Errorf("reading the trusted proxies: %w", err)
 	}
 	loopbackToo := n.cfg.Connections.PerAddress > 0
 	return connectionLimits{
 		total: n.files.Public, perAddress: n.files.PerAddress,
-		exempt: func(ip netip.Addr) bool {
-			for _, p := range proxies {
-				if p.Contains(ip) {
-					return true
-				}
-			}
-			return ip.IsLoopback() && !loopbackToo
-		},
+		exempt: func(ip netip.Addr) bool { return proxies.Contain(ip) || ip.IsLoopback() && !loopbackToo },
 	}, nil
-}
-
-// prefixes parses addresses and CIDRs.
-func prefixes(texts []string) ([]netip.Prefix, error) {
-	list := make([]netip.Prefix, 0, len(texts))
-	for _, text := range texts {
-		prefix, err := netip.ParsePrefix(text)
-		if ip, addrErr := netip.ParseAddr(text); addrErr == nil {
-			prefix, err = netip.PrefixFrom(ip, ip.BitLen()), nil
-		}
-		if err != nil {
-			return nil, fmt.Errorf("the trusted proxy %q: %w", text, err)
-		}
-		list = append(list, prefix)
-	}
-	return list, nil
 }
