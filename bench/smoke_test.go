@@ -4,15 +4,15 @@ import (
 	"os"
 	"os/exec"
 	"testing"
+
+	"tokenbroker/internal/longtest"
 )
 
 // TestBenchesRun has this test binary run each of its benches a few times, so that one that
 // no longer works is noticed without measuring. It says nothing of speed. A bench that needs
 // long to prepare makes itself small under -short, which this test gives.
 func TestBenchesRun(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs every bench")
-	}
+	longtest.SkipShort(t, "runs every bench")
 	binary, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)

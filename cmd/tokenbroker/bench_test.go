@@ -15,6 +15,8 @@ import (
 	"time"
 
 	benchreport "tokenbroker/bench/report"
+
+	"tokenbroker/internal/longtest"
 )
 
 // shortly are the flags of a bench that measures for a moment.
@@ -23,9 +25,7 @@ var shortly = []string{"--warmup", "20ms", "--duration", "200ms", "--turns", "1"
 // runBench runs a bench with --output json and returns its report. It skips the test with -short.
 func runBench(t *testing.T, stdin string, args ...string) benchreport.Report {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("measures")
-	}
+	longtest.SkipShort(t, "measures")
 	got := command(t, strings.NewReader(stdin), append(append([]string{"bench"}, args...), append(shortly, "--output", "json")...)...)
 	if got.code != exitOK {
 		t.Fatalf("bench %v: exit code %d\n%s", args, got.code, got.stderr)

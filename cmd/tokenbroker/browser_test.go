@@ -12,6 +12,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"tokenbroker/api/web"
+	"tokenbroker/internal/longtest"
 )
 
 // tab is one tab of a real browser.
@@ -23,9 +24,7 @@ type tab struct {
 // startBrowser skips the test where no browser is installed, and with -short; CI installs one.
 func startBrowser(t *testing.T, flags ...chromedp.ExecAllocatorOption) *tab {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("starts a browser")
-	}
+	longtest.SkipShort(t, "starts a browser")
 	path, err := exec.LookPath("chromium")
 	if err != nil {
 		t.Skip("chromium is not installed")

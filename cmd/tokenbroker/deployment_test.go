@@ -136,9 +136,7 @@ func (d *deployment) everywhere(t *testing.T, token string, want int) {
 // The compose file's set, with its broker and its NATS restarted in turn: nothing that was
 // acknowledged is lost, and both services refuse what was logged off.
 func TestDeployment(t *testing.T) {
-	if testing.Short() {
-		t.Skip("builds a NATS server and restarts each process of a deployment")
-	}
+	longtest.SkipShort(t, "builds a NATS server and restarts each process of a deployment")
 	t.Parallel()
 	d := deploy(t)
 	d.operate(t, "correct horse battery\n", "users", "add", "ada", "--role", "staff")

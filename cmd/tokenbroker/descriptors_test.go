@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"tokenbroker/internal/longtest"
 )
 
 // TestIdleConnectionsDoNotEndTheProcess: with 256 file descriptors, and more idle connections
@@ -19,9 +21,7 @@ import (
 func TestIdleConnectionsDoNotEndTheProcess(t *testing.T) {
 	t.Parallel()
 	const connections, revocations = 300, 150_000 // the first memtable takes less
-	if testing.Short() {
-		t.Skip("fills a memtable")
-	}
+	longtest.SkipShort(t, "fills a memtable")
 	dir, ports := t.TempDir(), freePorts(t, 1)
 	data, listen := filepath.Join(dir, "data"), "127.0.0.1:"+ports[0]
 	broker := startProcess(t, readyDev, []string{childEnv + "=1"}, "sh", "-c", `ulimit -n 256 && exec "$0" "$@"`, os.Args[0],

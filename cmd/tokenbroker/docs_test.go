@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"tokenbroker/internal/longtest"
 )
 
 // A fence "sh" is run. "sh (elsewhere)" needs what is not here: the line above says what, and
@@ -56,9 +58,7 @@ func fences(t *testing.T, file string) []fence {
 // The commands of a document are run in one shell, as a reader pastes them, each block
 // after the one before; the documented addresses are those of free ports.
 func TestDocsCommands(t *testing.T) {
-	if testing.Short() {
-		t.Skip("runs each command of the documents")
-	}
+	longtest.SkipShort(t, "runs each command of the documents")
 	for _, tool := range []string{"bash", "curl", "sed", "awk", "openssl", "sha256sum"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skipf("%s is not installed", tool)

@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"tokenbroker/internal/longtest"
 )
 
 // drainClients is how many browsers refresh when SIGTERM comes.
@@ -21,6 +23,7 @@ const drainClients = 64
 // SIGTERM under load: each request that the broker began to answer was answered to its
 // caller, and each answer holds after the next start.
 func TestSIGTERMLosesNothingAccepted(t *testing.T) {
+	longtest.SkipShort(t, "ends a broker under load")
 	t.Parallel()
 	ports := freePorts(t, 2)
 	dir := t.TempDir()

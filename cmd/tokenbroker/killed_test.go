@@ -79,9 +79,7 @@ type visit struct {
 // logged-off session comes back, none that was answered is lost, and a validator that ran
 // throughout refuses each logged-off token.
 func TestKilledUnderLoad(t *testing.T) {
-	if testing.Short() {
-		t.Skip("kills a broker several times")
-	}
+	longtest.SkipShort(t, "kills a broker several times")
 	t.Parallel()
 	ports := freePorts(t, 4)
 	issuer := "http://127.0.0.1:" + ports[0]

@@ -5,6 +5,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"tokenbroker/internal/longtest"
 )
 
 // fenced returns README.md's code blocks of a language.
@@ -36,9 +38,7 @@ func TestREADMEProgramIsTheCompiledOne(t *testing.T) {
 // TestREADMETour pastes the tour, with the addresses of a dev on free ports.
 func TestREADMETour(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("runs each command of the tour")
-	}
+	longtest.SkipShort(t, "runs each command of the tour")
 	for _, tool := range []string{"bash", "curl", "sed"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skipf("%s is not installed", tool)

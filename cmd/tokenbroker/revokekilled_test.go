@@ -9,6 +9,7 @@ import (
 
 	"tokenbroker/broker"
 	"tokenbroker/cmd/tokenbroker/internal/adminclient"
+	"tokenbroker/internal/longtest"
 	"tokenbroker/revocation"
 )
 
@@ -16,6 +17,7 @@ import (
 // their way. What was acknowledged is on record after it, and the whole again changes only
 // the rest.
 func TestABulkRevocationHoldsWhereItWasAcknowledged(t *testing.T) {
+	longtest.SkipShort(t, "kills a broker")
 	t.Parallel()
 	const requests, killAfter = 60, 15
 	dir := filepath.Join(t.TempDir(), "data")

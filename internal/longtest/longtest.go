@@ -2,7 +2,10 @@
 // The ordinary suite runs as many of them as the proof needs; `make long` runs many more.
 package longtest
 
-import "os"
+import (
+	"os"
+	"testing"
+)
 
 // Env is the environment variable that asks for the long suite, with the value 1. Its name has
 // no prefix TOKENBROKER_: the broker refuses a variable with that prefix that is not a key of
@@ -15,4 +18,12 @@ func Pick[T any](ordinary, long T) T {
 		return long
 	}
 	return ordinary
+}
+
+// SkipShort skips a test of several seconds with -short; why says what takes the time.
+func SkipShort(t testing.TB, why string) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("with -short: " + why)
+	}
 }

@@ -39,6 +39,9 @@ func TestSeeds(t *testing.T) {
 		}
 		return
 	}
+	if testing.Short() {
+		*manySeeds = min(*manySeeds, 100)
+	}
 	oneProcessor(t)
 	for seed := *firstSeed; seed < *firstSeed+*manySeeds; seed++ {
 		if err := simulate(t, seed, noBug, false); err != nil {

@@ -193,6 +193,9 @@ func (img image) damage(random *rand.Rand, kinds []string) string {
 // TestADamagedStoreLosesNothingSilently damages one file of a store. It must open with
 // everything that was committed, or be refused with a cause that names what is wrong.
 func TestADamagedStoreLosesNothingSilently(t *testing.T) {
+	if testing.Short() {
+		*damages = min(*damages, 8)
+	}
 	kinds := []string{".sst", "MANIFEST", ".mem", ".vlog", ".mark"}
 	const stores = 8
 	type lived struct {

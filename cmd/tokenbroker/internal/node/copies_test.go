@@ -10,12 +10,14 @@ import (
 	"time"
 
 	"tokenbroker/cmd/tokenbroker/internal/node"
+	"tokenbroker/internal/longtest"
 	"tokenbroker/validator"
 )
 
 // TestTwoBrokersOnCopiesOfOneStoreAreNoticed copies a data directory and runs a broker on
 // each: both become not ready and log it, and so does a service, which goes on.
 func TestTwoBrokersOnCopiesOfOneStoreAreNoticed(t *testing.T) {
+	longtest.SkipShort(t, "waits for heartbeats")
 	t.Parallel()
 	l := newLab(t)
 	l.startNATS()
@@ -75,6 +77,7 @@ func TestTwoBrokersOnCopiesOfOneStoreAreNoticed(t *testing.T) {
 
 // TestRestartedBrokerIsNoCopy restarts a broker while a service listens.
 func TestRestartedBrokerIsNoCopy(t *testing.T) {
+	longtest.SkipShort(t, "waits for heartbeats")
 	t.Parallel()
 	l := newLab(t)
 	l.startNATS()

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"tokenbroker/internal/longtest"
 	"tokenbroker/validator"
 	"tokenbroker/validator/httpauth"
 )
@@ -15,6 +16,7 @@ import (
 // token is good there for MaxStaleness at most, then it is 503, and it is never good
 // again: not either when what was held back arrives late.
 func TestAServiceThatIsCutOff(t *testing.T) {
+	longtest.SkipShort(t, "waits for real intervals")
 	const (
 		bound = 2 * time.Second
 		slack = 500 * time.Millisecond // of the clocks that are compared, and of a busy machine

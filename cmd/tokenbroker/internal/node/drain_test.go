@@ -154,6 +154,7 @@ func post(path string, length int, lines ...string) string {
 // meet a stop. None may be closed without an answer; what was still in the kernel's queue when
 // the listener closed is refused or reset.
 func TestAStopAnswersEveryConnectionItAccepted(t *testing.T) {
+	longtest.SkipShort(t, "stops several brokers")
 	t.Parallel()
 	stops, clients := longtest.Pick(4, 40), 24
 	var answered, dropped, refused atomic.Int64

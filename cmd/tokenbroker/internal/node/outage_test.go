@@ -18,6 +18,7 @@ import (
 	"tokenbroker/broker"
 	"tokenbroker/broker/password"
 	"tokenbroker/cmd/tokenbroker/internal/node"
+	"tokenbroker/internal/longtest"
 	"tokenbroker/revocation/natsfeed"
 	"tokenbroker/validator"
 )
@@ -258,6 +259,7 @@ func (l *lab) accepted(v *validator.Validator, b *browser) {
 // TestNATSDownFromTheStart: the broker starts and signs in, log-off is durable and 202,
 // services learn by catch-up, and at once when NATS is back.
 func TestNATSDownFromTheStart(t *testing.T) {
+	longtest.SkipShort(t, "waits for real intervals")
 	l := newLab(t)
 	l.startBroker()
 	l.checkReady("degraded")

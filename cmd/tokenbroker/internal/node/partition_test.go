@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"tokenbroker/internal/longtest"
 	"tokenbroker/validator"
 	"tokenbroker/validator/httpauth"
 )
@@ -23,6 +24,7 @@ import (
 // TestTheBrokerIsCutOffFromNATS: it answers 202, and a service beside it stays fresh and
 // learns by polling; each log-off is known at once again after the heal.
 func TestTheBrokerIsCutOffFromNATS(t *testing.T) {
+	longtest.SkipShort(t, "waits for real intervals")
 	for name, away := range map[string]func(*link){"reset": (*link).doCut, "black hole": (*link).doSilence} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -54,6 +56,7 @@ func TestTheBrokerIsCutOffFromNATS(t *testing.T) {
 // TestAServiceIsCutOffFromNATS: whichever way the link fails, and in one direction alone,
 // the service stays fresh by polling, and hears at once again after the heal.
 func TestAServiceIsCutOffFromNATS(t *testing.T) {
+	longtest.SkipShort(t, "waits for real intervals")
 	for name, away := range map[string]func(*link){
 		"reset": (*link).doCut, "black hole": (*link).doSilence,
 		"nothing comes": (*link).doDeafen, "nothing goes": (*link).doMute,
@@ -89,6 +92,7 @@ func TestAServiceIsCutOffFromNATS(t *testing.T) {
 // TestPoliciesOfACutOffService: nothing reaches three services, but introspection does. Each
 // follows its policy, tells of each change of state once, and is exact after the heal.
 func TestPoliciesOfACutOffService(t *testing.T) {
+	longtest.SkipShort(t, "waits for real intervals")
 	t.Parallel()
 	l := newLab(t)
 	l.startNATS()
@@ -179,6 +183,7 @@ func TestTheStoreIsReplaced(t *testing.T) {
 // nothing. While both answer, as behind one address, nobody can tell who is right: the
 // service is stale, and says why, until one is gone.
 func TestTwoStoresUnderOneIssuer(t *testing.T) {
+	longtest.SkipShort(t, "waits for real intervals")
 	t.Parallel()
 	front := newSwitchboard(t)
 	l := newLab(t)

@@ -5,11 +5,14 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"tokenbroker/internal/longtest"
 )
 
 // TestSlowClientsAreCutOff: 200 connections that say nothing, or a header or a body byte by
 // byte, are cut off, however long they would go on, and others are answered before that.
 func TestSlowClientsAreCutOff(t *testing.T) {
+	longtest.SkipShort(t, "waits for the real time limits")
 	t.Parallel()
 	const clients = 200
 	l := newFaultLab(t, nil)

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"tokenbroker/internal/longtest"
 	"tokenbroker/revocation/httpfeed"
 	"tokenbroker/validator"
 )
@@ -38,6 +39,7 @@ func (l *lab) startHTTPService(maxStaleness time.Duration) *validator.Validator 
 // TestAServiceWithoutNATS: NATS is away for good. A log-off is 202 for it, and reaches a
 // service over HTTP all the same by its stream, as it does after a restart of the broker.
 func TestAServiceWithoutNATS(t *testing.T) {
+	longtest.SkipShort(t, "waits for real intervals")
 	t.Parallel()
 	l := newLab(t)
 	l.startBroker()
@@ -120,6 +122,7 @@ func inUse() uint64 {
 // TestAThousandListeners: one broker holds them, each learns of a revocation, one that never
 // reads does not disturb the others, and none of them holds up a stop.
 func TestAThousandListeners(t *testing.T) {
+	longtest.SkipShort(t, "opens a thousand connections")
 	const count = 1000
 	l := newLab(t)
 	l.startBroker()
