@@ -372,6 +372,34 @@ func TestSalvageReadsWhatIsNotDamaged(t *testing.T) {
 	}
 }
 
+// A process that is killed during a salvage leaves its copy, with all that is in the store.
+func TestOpenRemovesTheCopyOfASalvageThatWasBrokenOff(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "store")
+	if err := os.MkdirAll(dir+".salvage/unlisted", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	open(t, badgerstore.Config{Dir: dir})
+	if _, err := os.Stat(dir + ".salvage"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the copy was left: %v", err)
+	}
+}
+
+func TestSalvageOnAFullDiskIsRefusedBeforeBadgerTouchesIt(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, badgerstore.Config{Dir: dir})
+	put(t, s, "a", "1")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err := badgerstore.Salvage(badgerstore.Config{Dir: dir, FreeSpace: func(string) (uint64, error) { return 1 << 20, nil }})
+	if err == nil || !strings.Contains(err.Error(), "free") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Stat(dir + ".salvage"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the copy was left: %v", err)
+	}
+}
+
 // without returns the image without a file.
 func (img image) without(name string) image {
 	img = maps.Clone(img)

@@ -18,7 +18,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// salvageSuffix names the copy that [Salvage] works on.
+// salvageSuffix names the copy that [Salvage] works on. [Open] removes one that a process left
+// which was killed.
 const salvageSuffix = ".salvage"
 
 // Salvage opens what can be read of the closed store in config.Dir, damaged or not, and says what
@@ -133,6 +134,9 @@ func (v *salvage) open(tables []salvageTable) (s *Store, lost []string, err erro
 	s = &Store{config: v.config, scratch: v.work, done: make(chan struct{}), ended: make(chan struct{})}
 	close(s.done)
 	s.stop = func() {}
+	if err := s.checkSpaceToOpen(); err != nil {
+		return nil, nil, err
+	}
 	if s.db, err = openBadger(v.options); err != nil {
 		return nil, nil, err
 	}

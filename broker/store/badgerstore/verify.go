@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"slices"
 	"sync"
@@ -18,6 +19,9 @@ import (
 // committed. The error is a [*DamagedError] where it is not.
 func (s *Store) openFiles() (err error) {
 	dir := s.config.Dir
+	if err := os.RemoveAll(dir + salvageSuffix); err != nil {
+		return fmt.Errorf("removing the copy of a salvage that was broken off: %w", err)
+	}
 	found, err := listFiles(dir)
 	if err != nil {
 		return err
