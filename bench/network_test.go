@@ -98,7 +98,7 @@ func (n *network) serve(tb testing.TB) {
 // service starts what a service embeds, on a connection of its own.
 func (n *network) service(tb testing.TB) *validator.Validator {
 	tb.Helper()
-	client := &http.Client{Transport: &http.Transport{}, Timeout: 30 * time.Second}
+	client := &http.Client{Transport: &http.Transport{}, Timeout: time.Minute}
 	v, err := validator.New(tb.Context(), validator.Config{
 		Issuer: n.issuer(), Audience: "demo-api", Client: validator.Client{ID: serviceClient, Secret: serviceSecret},
 		Feed: natsfeed.Feed{URL: n.nats.ClientURL()}, HTTPClient: client, Logger: slog.New(slog.DiscardHandler),
@@ -121,7 +121,7 @@ func startNATS(tb testing.TB) *server.Server {
 	}
 	s.Start()
 	tb.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(10 * time.Second) {
+	if !s.ReadyForConnections(time.Minute) {
 		tb.Fatal(errors.New("the NATS server was not ready in time"))
 	}
 	return s

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/uuid"
@@ -185,47 +186,53 @@ func TestRevokersAtOnceShareCommits(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			disk, seen := &gated{}, &commits{}
-			h := start(t, func(c *broker.Config) {
-				disk.Store = c.Store
-				c.Store, c.Observer = disk, seen
+			synctest.Test(t, func(t *testing.T) {
+				disk, seen := &gated{}, &commits{}
+				h := start(t, func(c *broker.Config) {
+					disk.Store = c.Store
+					c.Store, c.Observer = disk, seen
+				})
+				for i := range revokers {
+					if err := h.PutClient(t.Context(), broker.Client{ID: fmt.Sprint("c", i)}); err != nil {
+						t.Fatal(err)
+					}
+					if _, err := h.AddUser(t.Context(), broker.NewUser{Username: fmt.Sprint("u", i), Password: "a pass phrase"}, operator); err != nil {
+						t.Fatal(err)
+					}
+				}
+				entered, open := disk.shut()
+				go func() {
+					<-entered
+					synctest.Wait() // until all others wait
+					close(open)
+				}()
+				results := atOnce(revokers, func(i int) (broker.Revoked, error) { return do(h, i) })
+				var epochs []int64
+				for _, r := range results {
+					if r.err != nil || !r.value.Changed || !r.value.Broadcast {
+						t.Errorf("%+v, %v", r.value, r.err)
+					}
+					epochs = append(epochs, r.value.Epoch)
+				}
+				slices.Sort(epochs)
+				if distinct := len(slices.Compact(epochs)); name != "of tokens" && distinct != revokers {
+					t.Errorf("%d epochs of %d", distinct, revokers)
+				}
+				total := 0
+				for _, n := range seen.sizes {
+					total += n
+				}
+				if total != revokers || len(seen.sizes) > 8 {
+					t.Errorf("%d events in %d commits: %v", total, len(seen.sizes), seen.sizes)
+				}
+				last := int64(0)
+				for _, e := range h.ledger.events() {
+					if name != "of tokens" && e.Epoch <= last {
+						t.Errorf("epoch %d after %d", e.Epoch, last)
+					}
+					last = e.Epoch
+				}
 			})
-			for i := range revokers {
-				if err := h.PutClient(t.Context(), broker.Client{ID: fmt.Sprint("c", i)}); err != nil {
-					t.Fatal(err)
-				}
-				if _, err := h.AddUser(t.Context(), broker.NewUser{Username: fmt.Sprint("u", i), Password: "a pass phrase"}, operator); err != nil {
-					t.Fatal(err)
-				}
-			}
-			entered, open := disk.shut()
-			time.AfterFunc(50*time.Millisecond, func() { <-entered; close(open) }) // the others wait by now; if not, there are more commits
-			results := atOnce(revokers, func(i int) (broker.Revoked, error) { return do(h, i) })
-			var epochs []int64
-			for _, r := range results {
-				if r.err != nil || !r.value.Changed || !r.value.Broadcast {
-					t.Errorf("%+v, %v", r.value, r.err)
-				}
-				epochs = append(epochs, r.value.Epoch)
-			}
-			slices.Sort(epochs)
-			if distinct := len(slices.Compact(epochs)); name != "of tokens" && distinct != revokers {
-				t.Errorf("%d epochs of %d", distinct, revokers)
-			}
-			total := 0
-			for _, n := range seen.sizes {
-				total += n
-			}
-			if total != revokers || len(seen.sizes) > 8 {
-				t.Errorf("%d events in %d commits: %v", total, len(seen.sizes), seen.sizes)
-			}
-			last := int64(0)
-			for _, e := range h.ledger.events() {
-				if name != "of tokens" && e.Epoch <= last {
-					t.Errorf("epoch %d after %d", e.Epoch, last)
-				}
-				last = e.Epoch
-			}
 		})
 	}
 }
@@ -303,30 +310,33 @@ func TestOneClientIsRevokedByManyAtOnce(t *testing.T) {
 
 // TestACallerThatGoesAwayTakesNobodyAlong: of several whose changes share a commit.
 func TestACallerThatGoesAwayTakesNobodyAlong(t *testing.T) {
-	disk := &gated{}
-	h := start(t, func(c *broker.Config) { disk.Store = c.Store; c.Store = disk })
-	entered, open := disk.shut()
-	ctx, cancel := context.WithCancel(t.Context())
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		_, err := h.RevokeEverybody(ctx, "", operator)
-		wantCode(t, err, broker.CodeUnavailable)
+	synctest.Test(t, func(t *testing.T) {
+		disk := &gated{}
+		h := start(t, func(c *broker.Config) { disk.Store = c.Store; c.Store = disk })
+		entered, open := disk.shut()
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			_, err := h.RevokeEverybody(ctx, "", operator)
+			wantCode(t, err, broker.CodeUnavailable)
+		})
+		<-entered
+		stays := make(chan error, 1)
+		wg.Go(func() { _, err := h.RevokeUser(context.Background(), "ada", "", operator); stays <- err })
+		cancel()
+		gone, goneNow := context.WithCancel(t.Context())
+		goneNow()
+		if _, err := h.RevokeEverybody(gone, "", operator); err == nil {
+			t.Error("one that went away before its turn succeeded")
+		}
+		synctest.Wait() // until the one that stays waits
+		close(open)
+		wg.Wait()
+		if err := <-stays; err != nil {
+			t.Error(err)
+		}
+		if events := h.ledger.events(); len(events) != 2 || events[0].Epoch >= events[1].Epoch {
+			t.Errorf("events %+v", events)
+		}
 	})
-	<-entered
-	stays := make(chan error, 1)
-	wg.Go(func() { _, err := h.RevokeUser(context.Background(), "ada", "", operator); stays <- err })
-	cancel()
-	gone, goneNow := context.WithCancel(t.Context())
-	goneNow()
-	if _, err := h.RevokeEverybody(gone, "", operator); err == nil {
-		t.Error("one that went away before its turn succeeded")
-	}
-	time.AfterFunc(20*time.Millisecond, func() { close(open) })
-	wg.Wait()
-	if err := <-stays; err != nil {
-		t.Error(err)
-	}
-	if events := h.ledger.events(); len(events) != 2 || events[0].Epoch >= events[1].Epoch {
-		t.Errorf("events %+v", events)
-	}
 }

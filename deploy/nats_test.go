@@ -46,7 +46,7 @@ func startNATS(t *testing.T) (url string, passwords map[string]string) {
 	}
 	s.Start()
 	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	if !s.ReadyForConnections(10 * time.Second) {
+	if !s.ReadyForConnections(time.Minute) {
 		t.Fatal("the NATS server does not start")
 	}
 	return s.ClientURL(), passwords
@@ -170,7 +170,7 @@ func TestNATSCarriesBothWays(t *testing.T) {
 		if err := c.from.Publish(c.subject, []byte("news")); err != nil {
 			t.Fatal(err)
 		}
-		if m, err := sub.NextMsg(5 * time.Second); err != nil || string(m.Data) != "news" {
+		if m, err := sub.NextMsg(time.Minute); err != nil || string(m.Data) != "news" {
 			t.Errorf("%s: %v", c.subject, err)
 		}
 	}

@@ -200,7 +200,7 @@ func heap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-func TestManyStreamsAreSmallAndFoundQuickly(t *testing.T) {
+func TestManyStreamsAreSmallAndEndAtOnce(t *testing.T) {
 	const streams, bound = 100_000, 300
 	v, deny, _ := newBinder(t)
 	all := make([]*validator.Claims, streams)
@@ -209,31 +209,25 @@ func TestManyStreamsAreSmallAndFoundQuickly(t *testing.T) {
 	}
 	contexts, cancels := make([]context.Context, streams), make([]context.CancelFunc, streams)
 	goroutines, before := runtime.NumGoroutine(), heap()
-	began := time.Now()
 	for i, c := range all {
 		contexts[i], cancels[i] = v.Bind(context.Background(), c)
 		contexts[i].Done()
 	}
-	took := time.Since(began)
 	each := (heap() - before) / streams
-	t.Logf("%d bytes and %v for each of %d", each, took/streams, streams)
+	t.Logf("%d bytes for each of %d", each, streams)
 	if each > bound {
 		t.Errorf("%d bytes each, want at most %d", each, bound)
 	}
 	if n := runtime.NumGoroutine(); n > goroutines+1 {
 		t.Errorf("%d goroutines more", n-goroutines)
 	}
-	began = time.Now()
 	for i := range 1000 {
 		deny.Apply(event(revocation.KindSID, fmt.Sprintf("session-%d", i*7), 0))
 		if contexts[i*7].Err() == nil {
 			t.Fatal("not ended")
 		}
 	}
-	t.Logf("%v for a revocation that ends one", time.Since(began)/1000)
-	began = time.Now()
 	deny.Apply(event(revocation.KindAll, "", 6))
-	t.Logf("%v for one that ends all", time.Since(began))
 	for i, ctx := range contexts {
 		if ctx.Err() == nil {
 			t.Fatalf("stream %d goes on", i)

@@ -59,7 +59,7 @@ func TestAServiceThatIsCutOffFollowsItsPolicy(t *testing.T) {
 			good, revoked := issuer.Mint(nil), issuer.Mint(validatortest.Claims{"sid": "lost"})
 			cutOff(issuer)
 			issuer.RevokeSession("lost") // nobody hears of it
-			for deadline := time.Now().Add(10 * time.Second); v.Stats().Fresh || lines.count("not known to be current") == 0; {
+			for deadline := time.Now().Add(time.Minute); v.Stats().Fresh || lines.count("not known to be current") == 0; {
 				if time.Now().After(deadline) {
 					t.Fatal("never stale")
 				}
@@ -111,7 +111,7 @@ func TestEvictionsUnrevokeNothing(t *testing.T) {
 	issuer.Revoke(revocation.Event{Kind: revocation.KindSub, Value: "ada", Epoch: 2})
 	validatortest.Await(t, v, subject, validator.ErrRevoked)
 	// The broker may have said so before the batch came, which is behind all the others.
-	for deadline := time.Now().Add(10 * time.Second); v.Stats().Denylist != 9; {
+	for deadline := time.Now().Add(time.Minute); v.Stats().Denylist != 9; {
 		if time.Now().After(deadline) {
 			t.Fatalf("stats: %+v", v.Stats())
 		}
@@ -164,7 +164,7 @@ func TestARouteWithABoundOfItsOwn(t *testing.T) {
 	}
 	await := func(path string, status int) {
 		t.Helper()
-		for deadline := time.Now().Add(10 * time.Second); get(path).StatusCode != status; <-time.After(5 * time.Millisecond) {
+		for deadline := time.Now().Add(time.Minute); get(path).StatusCode != status; <-time.After(5 * time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Fatalf("%s never answers %d", path, status)
 			}

@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/chromedp/chromedp"
 
@@ -71,7 +70,7 @@ func (b *tab) value(script string) string {
 // until waits for a condition of the page; a page that is on its way is asked again.
 func (b *tab) until(what, condition string) {
 	b.t.Helper()
-	eventually(b.t, 20*time.Second, what, func() bool {
+	eventually(b.t, what, func() bool {
 		ok, err := chromedp.Run(b.ctx, chromedp.Evaluate[bool]("Boolean("+condition+")"))
 		return err == nil && ok
 	})

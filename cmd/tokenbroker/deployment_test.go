@@ -126,7 +126,7 @@ func (d *deployment) operate(t *testing.T, stdin string, args ...string) string 
 func (d *deployment) everywhere(t *testing.T, token string, want int) {
 	t.Helper()
 	for name, base := range d.serviceURLs {
-		eventually(t, 10*time.Second, fmt.Sprintf("%s answers %d", name, want), func() bool {
+		eventually(t, fmt.Sprintf("%s answers %d", name, want), func() bool {
 			status, _ := callHello(t, base, token)
 			return status == want
 		})
@@ -190,10 +190,10 @@ func TestDeployment(t *testing.T) {
 		t.Errorf("without NATS the status is not degraded:\n%s", status)
 	}
 	d.startNATS(t)
-	eventually(t, 15*time.Second, "the broker is ready again", func() bool {
+	eventually(t, "the broker is ready again", func() bool {
 		return strings.Contains(d.operate(t, "", "healthcheck"), "ready")
 	})
-	eventually(t, 15*time.Second, "a log-off is broadcast again", func() bool {
+	eventually(t, "a log-off is broadcast again", func() bool {
 		v := signIn()
 		status, _, _ := request(d.issuer+"/auth/logoff/", jsonBody("CSRF_token", v.csrf), v.cookie)
 		d.everywhere(t, v.access, http.StatusUnauthorized)

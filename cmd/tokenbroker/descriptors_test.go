@@ -44,7 +44,7 @@ func TestIdleConnectionsDoNotEndTheProcess(t *testing.T) {
 	if done.code != exitOK {
 		t.Errorf("revoke: exit code %d\n%s", done.code, done.stderr)
 	}
-	eventually(t, 60*time.Second, "the store has another memtable", func() bool {
+	eventually(t, "the store has another memtable", func() bool {
 		files, err := filepath.Glob(filepath.Join(data, "store", "*.mem"))
 		if err != nil {
 			t.Fatal(err)
@@ -69,7 +69,7 @@ func livez(t *testing.T, addr string) error {
 		return err
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		return err
 	}
 	if _, err := io.WriteString(conn, "GET /livez HTTP/1.1\r\nHost: "+addr+"\r\n\r\n"); err != nil {

@@ -35,7 +35,7 @@ func startDev(t *testing.T, args ...string) *running {
 		"--sample-listen", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0", "--idp-listen", "127.0.0.1:0"}, args...)
 	go func() { r.code <- Main(ctx, args, r.output, r.logs) }()
 	t.Cleanup(func() { r.stop() })
-	eventually(t, 60*time.Second, "the banner", func() bool {
+	eventually(t, "the banner", func() bool {
 		select {
 		case code := <-r.code:
 			t.Fatalf("dev ended with %d before it was ready:\n%s", code, r.logs.String())
@@ -65,8 +65,8 @@ func (r *running) finish(t *testing.T) {
 		if code != exitOK {
 			t.Errorf("exit code %d:\n%s", code, r.logs.String())
 		}
-	case <-time.After(10 * time.Second):
-		t.Fatal("dev did not stop within 10 s")
+	case <-time.After(patience):
+		t.Fatal("dev did not stop")
 	}
 }
 
@@ -96,7 +96,7 @@ func TestDevFromSignInToRefusal(t *testing.T) {
 	began := time.Now()
 	b.post("/auth/logoff/", jsonBody("CSRF_token", csrf), http.StatusOK)
 	answered := time.Since(began)
-	eventually(t, 10*time.Second, "the service refuses the token", func() bool {
+	eventually(t, "the service refuses the token", func() bool {
 		status, body := callHello(t, dev.sample, access)
 		return status == http.StatusUnauthorized && strings.Contains(body, "token_revoked")
 	})
@@ -274,16 +274,19 @@ func jsonBody(name, value string) string {
 	return string(body)
 }
 
-// eventually polls until ok; it fails the test when that takes longer than limit.
-func eventually(t *testing.T, limit time.Duration, what string, ok func() bool) {
+// patience ends a wait for what should have come by then on the busiest machine.
+const patience = 2 * time.Minute
+
+// eventually polls until ok, and fails the test when patience is over.
+func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.After(limit)
+	deadline := time.After(patience)
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for !ok() {
 		select {
 		case <-deadline:
-			t.Fatalf("not within %s: %s", limit, what)
+			t.Fatalf("not within %s: %s", patience, what)
 		case <-tick.C:
 		}
 	}

@@ -12,7 +12,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"tokenbroker/internal/longtest"
 )
@@ -57,7 +56,7 @@ func TestSIGTERMLosesNothingAccepted(t *testing.T) {
 	var begun atomic.Int64
 	for i := range visits {
 		wg.Go(func() {
-			client := &http.Client{Transport: &http.Transport{}, Timeout: 20 * time.Second}
+			client := &http.Client{Transport: &http.Transport{}, Timeout: patience}
 			defer client.CloseIdleConnections()
 			for n := 0; ; n++ {
 				id := fmt.Sprintf("drain-%d-%d", i, n)

@@ -34,7 +34,7 @@ func startProcess(t *testing.T, ready string, env []string, name string, args ..
 		_ = p.cmd.Process.Kill()
 		<-p.done
 	})
-	eventually(t, 60*time.Second, filepath.Base(name)+" is ready", func() bool {
+	eventually(t, filepath.Base(name)+" is ready", func() bool {
 		select {
 		case <-p.done:
 			t.Fatalf("%s ended:\n%s", filepath.Base(name), p.out.String())
@@ -70,8 +70,8 @@ func (p *process) terminate(t *testing.T) {
 		if code := p.cmd.ProcessState.ExitCode(); code != exitOK {
 			t.Errorf("SIGTERM: exit code %d:\n%s", code, p.out.String())
 		}
-	case <-time.After(10 * time.Second):
-		t.Error("SIGTERM: not ended within 10 s")
+	case <-time.After(patience):
+		t.Error("SIGTERM: not ended")
 	}
 }
 

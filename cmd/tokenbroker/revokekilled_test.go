@@ -61,7 +61,7 @@ func TestABulkRevocationHoldsWhereItWasAcknowledged(t *testing.T) {
 	}
 	select {
 	case <-enough:
-	case <-time.After(30 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("too few requests were answered")
 	}
 	running.kill(t)

@@ -73,7 +73,7 @@ func (s *served) start(t *testing.T) *served {
 	s.logs, s.stop, s.code = &syncBuffer{}, stop, make(chan int, 1)
 	go func() { s.code <- Main(ctx, s.args, io.Discard, s.logs) }()
 	t.Cleanup(stop)
-	eventually(t, 60*time.Second, "serve is ready", func() bool {
+	eventually(t, "serve is ready", func() bool {
 		select {
 		case code := <-s.code:
 			t.Fatalf("serve ended with %d before it was ready:\n%s", code, s.logs.String())
@@ -121,7 +121,7 @@ func TestOperatorsOverTLS(t *testing.T) {
 	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 10*time.Second, "the reload", func() bool { return strings.Contains(s.logs.String(), "configuration reloaded") })
+	eventually(t, "the reload", func() bool { return strings.Contains(s.logs.String(), "configuration reloaded") })
 	t.Setenv("TOKENBROKER_ADMIN_CA", cert)
 	if got := status("--admin", https); got.code != exitOK {
 		t.Errorf("with the new certificate: exit %d: %s", got.code, got.stderr)
@@ -143,7 +143,7 @@ func TestAuditLinesAreIndependentOfTheLogLevel(t *testing.T) {
 			s.logs, s.stop, s.code = &syncBuffer{}, stop, make(chan int, 1)
 			go func() { s.code <- Main(ctx, s.args, io.Discard, s.logs) }()
 			t.Cleanup(stop)
-			eventually(t, 60*time.Second, "serve is ready", func() bool {
+			eventually(t, "serve is ready", func() bool {
 				return run(t.Context(), []string{"healthcheck", "--config", s.config}, strings.NewReader(""), io.Discard, io.Discard) == exitOK
 			})
 			s.operate(t, exitOK, "users", "add", "ada")
@@ -197,8 +197,8 @@ func (s *served) finish(t *testing.T) {
 		if code != exitOK {
 			t.Errorf("exit code %d:\n%s", code, s.logs.String())
 		}
-	case <-time.After(10 * time.Second):
-		t.Fatal("serve did not stop within 10 s")
+	case <-time.After(patience):
+		t.Fatal("serve did not stop")
 	}
 }
 
@@ -349,7 +349,7 @@ func TestReloadOnSIGHUP(t *testing.T) {
 		if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, 10*time.Second, want, func() bool { return strings.Contains(s.logs.String(), want) })
+		eventually(t, want, func() bool { return strings.Contains(s.logs.String(), want) })
 	}
 	allowed := func(origin string) bool {
 		t.Helper()
@@ -394,7 +394,7 @@ func TestReloadOnSIGHUP(t *testing.T) {
 	if resp, err := http.Get(s.issuer + "/livez"); err == nil {
 		_ = resp.Body.Close()
 	}
-	eventually(t, 5*time.Second, "a debug line", func() bool { return strings.Contains(s.logs.String(), "level=DEBUG") })
+	eventually(t, "a debug line", func() bool { return strings.Contains(s.logs.String(), "level=DEBUG") })
 	cert, key := filepath.Join(s.dir, "tls.crt"), filepath.Join(s.dir, "tls.key")
 	writeCertificate(t, cert, key, 1)
 	s.append(t, "nats: {tls_cert_file: "+cert+", tls_key_file: "+key+"}")
@@ -494,7 +494,7 @@ func TestServeOverTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	hangUp()
-	eventually(t, 5*time.Second, "the refusal", func() bool { return strings.Contains(s.logs.String(), "reload refused") })
+	eventually(t, "the refusal", func() bool { return strings.Contains(s.logs.String(), "reload refused") })
 	if !strings.Contains(s.logs.String(), "public_url is another one") || serial() != 1 || natsSerial() != 1 {
 		t.Errorf("certificates %d and %d after a refused reload: %s", serial(), natsSerial(), s.logs.String())
 	}
@@ -502,7 +502,7 @@ func TestServeOverTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	hangUp()
-	eventually(t, 5*time.Second, "the new certificates", func() bool { return serial() == 2 && natsSerial() == 2 })
+	eventually(t, "the new certificates", func() bool { return serial() == 2 && natsSerial() == 2 })
 	s.finish(t)
 }
 
@@ -520,7 +520,7 @@ func checkServiceRights(t *testing.T, feed natsfeed.Feed) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := heartbeats.NextMsg(5 * time.Second); err != nil {
+	if _, err := heartbeats.NextMsg(patience); err != nil {
 		t.Errorf("no heartbeat: %v", err)
 	}
 	if err := conn.Publish("tokenbroker.revocation.forged", nil); err != nil {
@@ -531,7 +531,7 @@ func checkServiceRights(t *testing.T, feed natsfeed.Feed) {
 		if !errors.Is(err, nats.ErrPermissionViolation) {
 			t.Errorf("publishing: %v", err)
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(patience):
 		t.Error("a service may publish revocations")
 	}
 	if anonymous, err := nats.Connect(feed.URL, nats.Secure(feed.TLS)); err == nil {

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -66,7 +65,7 @@ func watchUntil(t *testing.T, mark string, args ...string) ran {
 	var stdout, stderr syncBuffer
 	code := make(chan int, 1)
 	go func() { code <- run(ctx, append([]string{"watch"}, args...), nil, &stdout, &stderr) }()
-	eventually(t, 10*time.Second, "the output has "+mark, func() bool { return strings.Contains(stdout.String(), mark) })
+	eventually(t, "the output has "+mark, func() bool { return strings.Contains(stdout.String(), mark) })
 	interrupt()
 	return ran{<-code, stdout.String(), stderr.String()}
 }

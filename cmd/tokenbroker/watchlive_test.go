@@ -37,7 +37,7 @@ func TestWatchSeesALogOffAndThatTheServiceHasIt(t *testing.T) {
 	}()
 	next := func(name string, v any) {
 		t.Helper()
-		for deadline := time.After(20 * time.Second); ; {
+		for deadline := time.After(patience); ; {
 			select {
 			case line, ok := <-lines:
 				if !ok {

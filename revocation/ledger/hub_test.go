@@ -64,7 +64,7 @@ func listen(t *testing.T, h *ledger.Hub, after string) *ledger.Listener {
 // next gives the next event that is no heartbeat, as "batch 3", with the position's sequence.
 func next(t *testing.T, p *process, l *ledger.Listener) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for {
 		e, err := l.Next(ctx)

@@ -42,7 +42,7 @@ func TestWhatIsPublishedAtOnceNeedsNoLookIntoTheStore(t *testing.T) {
 	}
 	done := make(chan error, 1)
 	go func() { done <- publisher.Run(t.Context()) }()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for n := range 3 {
 		e := sid("s1")
@@ -109,7 +109,7 @@ func TestWhatIsPublishedIsTheRecord(t *testing.T) {
 	}
 	done := make(chan error, 1)
 	go func() { done <- publisher.Run(t.Context()) }()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for n := range 30 {
 		revoke(early + n)

@@ -126,7 +126,7 @@ func TestARefusedReceiptIsAnErrorAndNoGap(t *testing.T) {
 			defer feed.Close()
 			sender := feed.(revocation.ReceiptSender)
 			refused := 0
-			for deadline := time.Now().Add(5 * time.Second); refused < 20; {
+			for deadline := time.Now().Add(time.Minute); refused < 20; {
 				if time.Now().After(deadline) {
 					t.Fatal("the refusal does not show")
 				}
@@ -161,7 +161,7 @@ func TestReceiptsWithoutALink(t *testing.T) {
 	defer feed.Close()
 	sender := feed.(revocation.ReceiptSender)
 	shutDown(srv)
-	for deadline := time.Now().Add(5 * time.Second); ; {
+	for deadline := time.Now().Add(time.Minute); ; {
 		err := sender.SendReceipt(t.Context(), receiptOf("a/early"))
 		if errors.Is(err, ErrNotConnected) {
 			break
@@ -175,7 +175,7 @@ func TestReceiptsWithoutALink(t *testing.T) {
 	for !errors.Is(receive(t, s.gaps, "gap"), errConnected) {
 	}
 	// Nothing was kept, and the broker's subscription is there again.
-	for n, deadline := 0, time.Now().Add(8*time.Second); ; n++ {
+	for n, deadline := 0, time.Now().Add(time.Minute); ; n++ {
 		if time.Now().After(deadline) {
 			t.Fatal("no receipt after the return of the server")
 		}
@@ -220,7 +220,7 @@ func TestTheBusTellsEachRefusalOnce(t *testing.T) {
 		publish(t, bus, revocation.HeartbeatSubject+"o1", "beat")
 	}
 	last := "for Publish to"
-	for deadline := time.Now().Add(5 * time.Second); log.count(last) == 0 || log.count("for Subscription to") == 0; {
+	for deadline := time.Now().Add(time.Minute); log.count(last) == 0 || log.count("for Subscription to") == 0; {
 		if time.Now().After(deadline) {
 			t.Fatal("a refusal is not told")
 		}

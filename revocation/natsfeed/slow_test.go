@@ -37,7 +37,7 @@ func TestASlowConsumerForgetsNothing(t *testing.T) {
 	}
 	srv.Start()
 	t.Cleanup(func() { srv.Shutdown(); srv.WaitForShutdown() })
-	if !srv.ReadyForConnections(5 * time.Second) {
+	if !srv.ReadyForConnections(time.Minute) {
 		t.Fatal("the NATS server does not start")
 	}
 	bus, err := natsfeed.Dial(t.Context(), natsfeed.BusConfig{InProcess: srv})
@@ -61,7 +61,6 @@ func TestASlowConsumerForgetsNothing(t *testing.T) {
 	t.Cleanup(v.Close)
 
 	const batches, each = 2000, 50
-	began := time.Now()
 	for b := range batches {
 		events := make([]revocation.Event, each)
 		for i := range events {
@@ -70,14 +69,14 @@ func TestASlowConsumerForgetsNothing(t *testing.T) {
 		issuer.Revoke(events...)
 	}
 	issuer.Heartbeat()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for v.Stats().Denylist < batches*each {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d of %d known: %+v", v.Stats().Denylist, batches*each, v.Stats().Feed)
 		}
 		<-time.After(10 * time.Millisecond)
 	}
-	took, got := time.Since(began), v.Stats().Feed
+	got := v.Stats().Feed
 	for b := 0; b < batches; b += 97 {
 		token := issuer.Mint(validatortest.Claims{"sid": fmt.Sprintf("s%d-%d", b, b%each)})
 		if _, err := v.Validate(t.Context(), token); !errors.Is(err, validator.ErrRevoked) {
@@ -87,21 +86,25 @@ func TestASlowConsumerForgetsNothing(t *testing.T) {
 	if got.Gaps == 0 || got.Messages >= batches {
 		t.Errorf("nothing was dropped: %+v", got)
 	}
-	if most := uint64(took/(250*time.Millisecond)) + 3; got.CatchUps > most {
-		t.Errorf("%d catch-ups in %s", got.CatchUps, took)
+	if got.CatchUps > batches/8 { // a catch-up covers all that was dropped by then
+		t.Errorf("%d catch-ups for %d batches", got.CatchUps, batches)
 	}
-	t.Logf("known after %s: %+v", took, got)
+	t.Logf("%+v", got)
 
-	for range 3 { // it settles: the heartbeats suffice
+	// It settles: in a row of heartbeats there is no catch-up.
+	beat := time.NewTicker(500 * time.Millisecond)
+	defer beat.Stop()
+	for settled := got; ; <-beat.C {
+		now := v.Stats().Feed
+		if now.CatchUps != settled.CatchUps {
+			settled = now
+		}
+		if now.Messages >= settled.Messages+5 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("catch-ups when all was over: %+v", now)
+		}
 		issuer.Heartbeat()
-		<-time.After(500 * time.Millisecond)
-	}
-	settled := v.Stats().Feed.CatchUps
-	for range 4 {
-		issuer.Heartbeat()
-		<-time.After(500 * time.Millisecond)
-	}
-	if n := v.Stats().Feed.CatchUps - settled; n > 0 {
-		t.Errorf("%d catch-ups when all was over", n)
 	}
 }

@@ -226,7 +226,7 @@ func natsServer(t *testing.T, open bool) string {
 	}
 	ns.Start()
 	t.Cleanup(func() { ns.Shutdown(); ns.WaitForShutdown() })
-	if !ns.ReadyForConnections(5 * time.Second) {
+	if !ns.ReadyForConnections(time.Minute) {
 		t.Fatal("the NATS server does not start")
 	}
 	return ns.ClientURL()

@@ -132,7 +132,7 @@ func (l *lab) replay() (sessions map[string]bool, lives map[string][]uint64, ref
 	}
 	sessions, lives = map[string]bool{}, map[string][]uint64{}
 	for range info.State.Msgs {
-		m, err := sub.NextMsg(5 * time.Second)
+		m, err := sub.NextMsg(patience)
 		if err != nil {
 			l.t.Fatal(err)
 		}

@@ -182,7 +182,7 @@ func TestACompromisedFeedKeyIsReplaced(t *testing.T) {
 	}
 	var whats []string
 	for len(whats) < 3 {
-		m, err := told.NextMsg(10 * time.Second)
+		m, err := told.NextMsg(patience)
 		if err != nil {
 			t.Fatalf("told of %v: %v", whats, err)
 		}

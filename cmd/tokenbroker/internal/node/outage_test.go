@@ -71,7 +71,7 @@ func (l *lab) serveNATS(opts *server.Options) {
 		l.t.Fatal(err)
 	}
 	ns.Start()
-	if !ns.ReadyForConnections(10 * time.Second) {
+	if !ns.ReadyForConnections(patience) {
 		l.t.Fatal("the NATS server did not start")
 	}
 	l.nats = ns

@@ -65,7 +65,7 @@ type rawConn struct {
 
 func (at listener) dial(t *testing.T) *rawConn {
 	t.Helper()
-	conn, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(t.Context(), at.network, at.addr)
+	conn, err := (&net.Dialer{Timeout: patience}).DialContext(t.Context(), at.network, at.addr)
 	if err != nil {
 		t.Fatal(err)
 	}
