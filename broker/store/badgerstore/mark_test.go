@@ -14,6 +14,7 @@ import (
 
 	"tokenbroker/broker/store"
 	"tokenbroker/broker/store/badgerstore"
+	"tokenbroker/internal/longtest"
 )
 
 const markFile = "tokenbroker.mark"
@@ -129,7 +130,8 @@ func TestAStoreOfAnEarlierVersionGetsItsMarkOnce(t *testing.T) {
 
 // TestAnUndamagedStoreIsNeverRefused makes commits of every kind, and starts in between.
 func TestAnUndamagedStoreIsNeverRefused(t *testing.T) {
-	for seed := range uint64(2) {
+	longtest.SkipShort(t, "starts a store many times")
+	for seed := range longtest.Pick[uint64](2, 20) {
 		random := rand.New(rand.NewPCG(seed, 3))
 		dir := t.TempDir()
 		var ahead atomic.Int64 // the clock, which is stepped forth and back
