@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -289,5 +290,29 @@ func TestADrainBetweenTwoAccepts(t *testing.T) {
 	<-next
 	if !inner.until.After(began.Add(queuedWait)) {
 		t.Errorf("the next Accept ends %s after the drain began", inner.until.Sub(began))
+	}
+}
+
+// Clients that come during a drain are not connected, and so not reset at its end: the kernel
+// lets them try again. Linux connects one to a queue of length 0.
+func TestADrainQueuesNoNewClients(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("it is not known how many clients this system connects to a queue of length 0")
+	}
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := newConnections(inner, connectionLimits{total: 1}, slog.New(slog.DiscardHandler))
+	defer c.Close()
+	c.drain()
+	for n := range 3 {
+		conn, err := net.DialTimeout("tcp", inner.Addr().String(), 200*time.Millisecond)
+		if err == nil {
+			defer conn.Close()
+		}
+		if connected := err == nil; n > 0 && connected {
+			t.Errorf("client %d is connected", n)
+		}
 	}
 }

@@ -2,7 +2,9 @@ package node
 
 import (
 	"context"
+	"net"
 	"net/http"
+	"syscall"
 	"time"
 )
 
@@ -23,10 +25,24 @@ func (c *connections) drain() {
 	c.mu.Lock()
 	c.drained = time.Now().Add(queuedMost)
 	c.room.Broadcast()
+	c.closeQueue()
 	bounded := c.acceptUntil(time.Now()) // wakes an Accept that waits
 	c.mu.Unlock()
 	if !bounded {
 		_ = c.Close()
+	}
+}
+
+// closeQueue has the kernel take new TCP clients no longer: their connections are made when they
+// try again, by the next process, and are not reset when this listener is closed. If that
+// fails, clients that keep coming may be reset.
+func (c *connections) closeQueue() {
+	l, ok := c.Listener.(*net.TCPListener)
+	if !ok {
+		return
+	}
+	if raw, err := l.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { _ = syscall.Listen(int(fd), 0) })
 	}
 }
 
