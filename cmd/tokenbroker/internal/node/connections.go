@@ -220,12 +220,13 @@ func (c *connections) arrived(conn net.Conn) {
 	}
 }
 
-// cut closes the connections of clients that have not sent a whole request.
+// cut closes the connections of clients that have not sent a whole request. One with bytes
+// that wait to be read is spared: on a busy machine they may be the whole request.
 func (c *connections) cut() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, k := range c.open {
-		if !k.whole {
+		if !k.whole && !unread(k.conn) {
 			_ = k.conn.Close()
 		}
 	}

@@ -77,14 +77,19 @@ func (c *connections) draining() bool {
 func (c *connections) settle(ctx context.Context) {
 	tick := time.NewTicker(settleEvery)
 	defer tick.Stop()
-	least := time.After(settleLeast)
-	for lasted := false; !lasted || c.busy(); {
+	least, linger := time.After(settleLeast), time.After(lingerTimeout)
+	for lasted, lingered := false, false; !lasted || c.busy(); {
 		select {
 		case <-ctx.Done():
 			return
 		case <-least:
 			lasted = true
+		case <-linger:
+			lingered = true
 		case <-tick.C:
+			if lingered {
+				c.cut()
+			}
 		}
 	}
 }

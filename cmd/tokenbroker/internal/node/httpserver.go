@@ -77,7 +77,6 @@ func (s *httpServer) serve(handler http.Handler, certificate certificate, connCo
 func (s *httpServer) shutdown(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	defer time.AfterFunc(lingerTimeout, s.listener.cut).Stop()
 	s.listener.drain()
 	<-s.done
 	s.listener.settle(ctx)

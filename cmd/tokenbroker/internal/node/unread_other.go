@@ -1,0 +1,8 @@
+//go:build !linux
+
+package node
+
+import "net"
+
+// unread reports false: what waits in the socket is only asked for on Linux.
+func unread(net.Conn) bool { return false }
