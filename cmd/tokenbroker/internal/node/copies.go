@@ -14,8 +14,7 @@ const copiedFor = 30 * time.Second
 // copies watches NATS for heartbeats of another broker on a copy of the own store: log-offs
 // at one of the two would not reach the services of the other. Safe for concurrent use.
 type copies struct {
-	node      *Node
-	startedMS int64
+	node *Node
 
 	mu     sync.Mutex // mu guards the rest
 	seen   revocation.Copies
@@ -26,7 +25,7 @@ type copies struct {
 // watchCopies subscribes. A server that refuses the subscription is in the log, and such a
 // broker is then not noticed.
 func (n *Node) watchCopies() error {
-	n.copies = &copies{node: n, startedMS: n.ledger.Now().UnixMilli()}
+	n.copies = &copies{node: n}
 	return n.bus.Heartbeats(n.copies.take)
 }
 
@@ -38,8 +37,9 @@ func (c *copies) take(raw []byte) {
 		return
 	}
 	now := n.mono()
+	startedMS := n.ledger.Now().UnixMilli() - n.ledger.Up() // by today's clock, which may have been set back
 	c.mu.Lock()
-	alive := c.seen.Beat(now, m.Heartbeat, c.startedMS)
+	alive := c.seen.Beat(now, m.Heartbeat, startedMS)
 	first := alive && (c.origin == "" || now-c.heard > copiedFor)
 	if alive {
 		c.origin, c.heard = m.Origin(), now
