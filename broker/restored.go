@@ -38,6 +38,13 @@ func (r Restored) SignOut(ctx context.Context) (epoch int64, err error) {
 		}
 		floor.Last, floor.MaxExp = max(floor.Last, old.Last), max(floor.MaxExp, old.MaxExp)
 	}
+	if rev == 0 { // none was ever given, or the record is lost
+		highest, err := r.highestEpoch(ctx)
+		if err != nil {
+			return 0, fmt.Errorf("looking for the last epoch: %w", err)
+		}
+		floor.Last = max(floor.Last, highest)
+	}
 	now := r.Clock.Now()
 	floor = floor.draw(now, revocation.KindAll)
 	value, err := json.Marshal(floor)
@@ -58,8 +65,49 @@ func (r Restored) SignOut(ctx context.Context) (epoch int64, err error) {
 	return floor.Epoch, nil
 }
 
-// restoredPage is how many users are read at a time.
+// restoredPage is how many users or clients are read at a time.
 const restoredPage = 1000
+
+// highestEpoch returns the highest epoch on record of everybody, of a user and of a client.
+// Records that cannot be read have none.
+func (r Restored) highestEpoch(ctx context.Context) (int64, error) {
+	everybody, _, err := r.Ledger.Find(ctx, revocation.KindAll, "")
+	if err != nil {
+		return 0, err
+	}
+	highest := everybody.Epoch
+	for prefix, epoch := range map[string]func(value []byte) int64{
+		userKey(""): func(value []byte) int64 {
+			user, err := session.DecodeUser(value)
+			if err != nil {
+				return 0
+			}
+			return user.Epoch
+		},
+		clientKey(""): func(value []byte) int64 {
+			var client clientRecord
+			if err := decodeRecord("client", value, &client, &client.V); err != nil {
+				return 0
+			}
+			return client.Epoch
+		},
+	} {
+		for after := ""; ; {
+			page, err := r.Store.List(ctx, prefix, after, restoredPage)
+			if err != nil {
+				return 0, err
+			}
+			for _, rec := range page {
+				highest = max(highest, epoch(rec.Value))
+			}
+			if len(page) < restoredPage {
+				break
+			}
+			after = page[len(page)-1].Key
+		}
+	}
+	return highest, nil
+}
 
 // KeepDisabled disables the users whom the replaced store knows as disabled and the backup
 // does not, and names them: nobody who was kept out since comes back by a restore.

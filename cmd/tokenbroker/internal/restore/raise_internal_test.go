@@ -1,13 +1,16 @@
 package restore
 
 import (
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"tokenbroker/broker/store"
 	"tokenbroker/broker/store/badgerstore"
 	"tokenbroker/cmd/tokenbroker/internal/node"
 )
@@ -57,6 +60,38 @@ func TestAFloorRaiseMakesAStoreOfWhatCanBeRead(t *testing.T) {
 			}
 			s.check(t, done.Store, true)
 		})
+	}
+}
+
+// TestAFloorRaiseIsAboveEveryEpochOnRecord: also where the floor's record is lost and the
+// clock was ahead when an epoch was given.
+func TestAFloorRaiseIsAboveEveryEpochOnRecord(t *testing.T) {
+	s := newSite(t)
+	ahead := time.Now().Add(1000 * time.Hour).UnixMilli()
+	s.use(t, func(disk *badgerstore.Store) {
+		users, err := disk.List(t.Context(), "user.", "", 1)
+		if err != nil || len(users) != 1 {
+			t.Fatal(users, err)
+		}
+		var user map[string]any
+		if err := json.Unmarshal(users[0].Value, &user); err != nil {
+			t.Fatal(err)
+		}
+		user["epoch"] = ahead
+		value, err := json.Marshal(user)
+		if err != nil {
+			t.Fatal(err)
+		}
+		change := store.Change{Writes: []store.Write{
+			{Key: users[0].Key, Value: value, Expect: users[0].Revision}, {Key: "floor", Delete: true, Blind: true},
+		}}
+		if err := disk.Commit(t.Context(), []store.Change{change}, nil)[0]; err != nil {
+			t.Fatal(err)
+		}
+	})
+	done, err := raise(t, Config{DataDir: s.dir})
+	if err != nil || done.Epoch <= ahead {
+		t.Errorf("epoch %d, want more than %d; %v", done.Epoch, ahead, err)
 	}
 }
 
