@@ -24,7 +24,7 @@ const lowTurn = 4
 
 // line is a number of slots and those who wait for one. Each slot that becomes free goes to
 // the caller of High priority who has waited longest, and every lowTurn-th one to a Low
-// caller. A class that waits alone gets all slots. A quarter of the places to wait in is kept
+// caller. While only one class waits, it gets all slots. A quarter of the places to wait in is kept
 // for High.
 type line struct {
 	places int
@@ -87,7 +87,7 @@ func (l *line) hasPlace(p Priority) bool {
 	return all < l.places && (p == High || l.waiting[Low].Len() < l.places-l.places/4)
 }
 
-// release gives a slot back.
+// release returns a slot.
 func (l *line) release() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -10,7 +10,7 @@ const sourcePart = 8
 
 // NewSource returns where a request came from, as a session's record keeps it: a short hash
 // of the address and one of the user agent. The key is the secret of the session's refresh
-// token, which the store does not hold: the record alone reveals neither of them, and those
+// token, which the store does not hold: the record by itself reveals neither of them, and those
 // of two sessions cannot be compared.
 func NewSource(secret []byte, addr, userAgent string) []byte {
 	source := make([]byte, 0, 2*sourcePart)

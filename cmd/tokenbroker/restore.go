@@ -49,7 +49,7 @@ alone the KEK is the file kek in it.`,
 	}
 	flags.find(cmd.Flags())
 	cmd.Flags().StringVar(&flags.backupKEK, "backup-kek-file", "", "the `FILE` with the KEK of the backup, when it has been changed since")
-	cmd.Flags().BoolVar(&flags.unauthenticated, "unauthenticated", false, "restore a backup of format 1 also; whoever could write to the file can sign in as anybody")
+	cmd.Flags().BoolVar(&flags.unauthenticated, "unauthenticated", false, "also restore a backup of format 1: a person who could write to the file can sign in as anybody")
 	cmd.Flags().BoolVar(&flags.yes, "yes", false, "do not ask")
 	outputFlag(cmd, &o.format)
 	return cmd

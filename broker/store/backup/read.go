@@ -20,7 +20,7 @@ const recordsSize = 8
 type Options struct {
 	// Opener opens the backup's key; it is required.
 	Opener Opener
-	// InsecureFormat1 reads a backup of format 1, too. It MUST NOT be set for a file that
+	// InsecureFormat1 also reads a backup of format 1. It MUST NOT be set for a file that
 	// somebody else could have written: they choose every password and role in it. A backup
 	// of format 2 is authenticated with it as without it.
 	InsecureFormat1 bool

@@ -76,7 +76,7 @@ type Store struct {
 	committing sync.Mutex // one transaction at a time
 	failed     atomic.Pointer[error]
 	contents   *contents // after the last commit; nil in memory; guarded by committing
-	mark       *markFile // likewise
+	mark       *markFile // nil in memory; guarded by committing
 	unmarked   bool      // the last write of the mark failed; guarded by committing
 
 	scratch string // the directory, where the store is a copy to be removed

@@ -194,7 +194,7 @@ func decodeContents(data []byte) (*contents, error) {
 	return c, nil
 }
 
-// compare returns what found, counted at now, lacks of c; nil: nothing.
+// compare returns what found, counted at now, lacks of c, or nil if it lacks nothing.
 func (c *contents) compare(found *contents, now int64) error {
 	var want, missing, extra uint64
 	differs := false

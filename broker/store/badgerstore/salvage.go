@@ -76,7 +76,7 @@ type salvage struct {
 // salvageTable is a table as it is, or what of it can be read.
 type salvageTable struct {
 	path    string
-	rebuilt []byte // nil: as it is
+	rebuilt []byte // if nil, the table is copied as it is
 }
 
 // findTables verifies all tables.
@@ -211,7 +211,7 @@ func copyFile(from, to string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, in.Close()) }()
-	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // likewise
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the path is below the store
 	if err != nil {
 		return err
 	}

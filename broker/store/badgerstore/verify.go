@@ -162,7 +162,7 @@ func count(db *badger.DB, now func() int64) (*contents, error) {
 	return all, nil
 }
 
-// keyRange are the keys from from, up to but not including to; nil: all that follow.
+// keyRange are the keys from from, up to but not including to. If to is nil, they are all that follow.
 type keyRange struct{ from, to []byte }
 
 // splitKeys divides the keys into ranges that are about equal, by the tables they are in.

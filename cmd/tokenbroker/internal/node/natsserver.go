@@ -81,7 +81,7 @@ const (
 	natsServices     = "services"
 )
 
-// natsPassword gives the embedded server a user for services where none is configured.
+// natsPassword makes a user for services at the embedded server where none is configured.
 func (n *Node) natsPassword() error {
 	nats := &n.cfg.NATS
 	if nats.InsecureAnonymous || nats.ServiceUser != "" || len(nats.Services) > 0 {

@@ -136,7 +136,7 @@ func (r *Raise) build(ctx context.Context, dir string, done *Raised) (err error)
 	return nil
 }
 
-// Close removes the copy that was read and gives the directory up. It may be called again.
+// Close removes the copy that was read and releases the directory. It may be called again.
 func (r *Raise) Close() error {
 	var err error
 	if r.salvaged != nil {
