@@ -77,7 +77,7 @@ func newRig(tb testing.TB, change func(*broker.Config)) *rig {
 	must(err)
 	cfg := broker.Config{
 		Store: r.store, Signer: r.keys, Secrets: r.keys, Ledger: book, Broadcast: r, Denylist: r.denylist, Clock: book,
-		Passwords: password.New(password.Params{Memory: 64, Time: 1, Threads: 1}, 4, clients, 0),
+		Passwords: password.New(password.Params{Memory: 64, Time: 1, Threads: 1}, 4, 2*clients, 0),
 		Throttle:  throttle.New(throttle.Config{}),
 		Issuer:    issuer, Audience: []string{"demo-api"}, BrowserClient: "demo-spa", BrowserScope: "hello:read",
 		Policy: session.Policy{

@@ -22,7 +22,7 @@ func BenchmarkPasswordSignIn(b *testing.B) {
 	if testing.Short() {
 		cost = password.Params{Memory: 64, Time: 1, Threads: 1}
 	}
-	r := newRig(b, func(cfg *broker.Config) { cfg.Passwords = password.New(cost, cores, clients, 0) })
+	r := newRig(b, func(cfg *broker.Config) { cfg.Passwords = password.New(cost, cores, 2*clients, 0) })
 	measure(b, atOnce, func(client int) error {
 		_, err := r.SignIn(context.Background(), username(client), secret, broker.Request{})
 		return err
