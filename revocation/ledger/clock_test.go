@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -65,10 +66,10 @@ func TestClockSetBackIsMendedAtOnce(t *testing.T) {
 		t.Run(fmt.Sprintf("after %d failures", failures), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var wall wallAhead
-				attempts := 0
+				var attempts atomic.Int64
 				p := start(t, memstore.New(nil), wall.use, func(c *ledger.Config) {
 					c.SignOutEverybody = func(context.Context) error {
-						if attempts++; attempts <= failures {
+						if attempts.Add(1) <= int64(failures) {
 							return errors.New("no")
 						}
 						return nil
@@ -86,13 +87,13 @@ func TestClockSetBackIsMendedAtOnce(t *testing.T) {
 					p.Now()
 					synctest.Wait()
 				}
-				if attempts != 1 || p.ClockSuspect() != (failures > 0) {
-					t.Errorf("%d attempts at once, suspect %v", attempts, p.ClockSuspect())
+				if attempts.Load() != 1 || p.ClockSuspect() != (failures > 0) {
+					t.Errorf("%d attempts at once, suspect %v", attempts.Load(), p.ClockSuspect())
 				}
 				time.Sleep(time.Minute)
 				synctest.Wait()
-				if attempts != 1+failures || p.ClockSuspect() {
-					t.Errorf("%d attempts after a minute, suspect %v", attempts, p.ClockSuspect())
+				if attempts.Load() != int64(1+failures) || p.ClockSuspect() {
+					t.Errorf("%d attempts after a minute, suspect %v", attempts.Load(), p.ClockSuspect())
 				}
 				cancel()
 				if err := <-ended; err != nil {
