@@ -31,6 +31,7 @@ func (k *Keyring) change(ctx context.Context, decide func(*plan) error) (*plan, 
 			if p.lastExpiry, err = k.cfg.LastExpiry(ctx); err != nil {
 				return nil, fmt.Errorf("reading when the last token expires: %w", err)
 			}
+			k.noteExpiry(p.lastExpiry)
 		}
 		err := decide(p)
 		if lack, ok := errors.AsType[*lackError](err); ok {
@@ -48,6 +49,7 @@ func (k *Keyring) change(ctx context.Context, decide func(*plan) error) (*plan, 
 		stored := k.store(ctx, p.rec, s.rev)
 		switch {
 		case stored == nil:
+			k.noteExpiry(p.lastExpiry)
 			k.tell(ctx, p.changes)
 			return k.plan(k.current.Load(), stock{}).after(p), err
 		case !errors.Is(stored, ErrConflict):
@@ -64,11 +66,12 @@ func (k *Keyring) plan(s *Snapshot, made stock) *plan {
 	return &plan{
 		rec: s.rec.clone(), limits: k.cfg.limits(), now: k.cfg.Now(), stock: made,
 		ran: func(mark string) time.Duration {
-			if since, ok := known[mark]; ok {
-				return mono - since
+			if seen, ok := known[mark]; ok {
+				return mono - seen.since
 			}
 			return 0
 		},
+		expiryAtSight: func(mark string) time.Time { return known[mark].lastExpiry },
 	}
 }
 

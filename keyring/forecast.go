@@ -63,10 +63,17 @@ func (p *plan) signs(purpose Purpose) time.Time {
 	return due
 }
 
-// removed is when a retiring key leaves the JWK set. One that very many have followed goes
-// when its tokens have lived their lives, whatever exp a clock that was ahead gave them.
+// removed returns when a retiring key leaves the JWK set: when its last token has expired by the
+// wall clock, and a full token life after this process learned that the key retires. A process that
+// could not read the store signed with the key until then, so the tokens signed until then count as
+// the key's. A key that very many have followed leaves when its tokens have lived their lives,
+// whatever exp a clock that was ahead gave them.
 func (p *plan) removed(k *keyRecord) time.Time {
-	byClock := unix(k.LastTokenDies).Add(p.limits.margin)
+	lastDies := unix(k.LastTokenDies)
+	if at := p.expiryAtSight(k.mark()).Add(clockLeeway); at.After(lastDies) {
+		lastDies = at
+	}
+	byClock := lastDies.Add(p.limits.margin)
 	proven := p.now.Add(p.longestTokenLife() + clockLeeway + p.limits.margin - p.ran(k.mark()))
 	if proven.After(byClock) || p.followers(k) >= maxRetiring {
 		return proven

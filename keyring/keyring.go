@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,7 +18,7 @@ import (
 type Keyring struct {
 	cfg     Config
 	current atomic.Pointer[Snapshot]
-	known   atomic.Pointer[map[string]time.Duration] // since when on the monotonic clock, by plan.ran's mark
+	known   atomic.Pointer[map[string]sighting] // by plan.ran's mark
 
 	mu         sync.Mutex // serialises reads and changes of the record; guards what follows
 	sealer     Sealer
@@ -152,18 +153,39 @@ func (k *Keyring) adopt(s *Snapshot) {
 	k.know(s.rec)
 }
 
+// sighting is when this process learned of a key or master secret in its present state.
+type sighting struct {
+	since time.Duration // on the monotonic clock
+	// lastExpiry is the largest exp of all tokens that had been signed by then, zero if that is
+	// not known. noted is false until it was asked for.
+	lastExpiry time.Time
+	noted      bool
+}
+
 // know notes what the record says: what was known before stays known since then, all else
 // is known from now on.
 func (k *Keyring) know(rec *record) {
-	now, known := k.cfg.Mono(), map[string]time.Duration{}
+	now, known := k.cfg.Mono(), map[string]sighting{}
 	before := k.known.Load()
 	for _, mark := range rec.marks() {
-		known[mark] = now
+		known[mark] = sighting{since: now}
 		if before == nil {
 			continue
 		}
-		if since, ok := (*before)[mark]; ok {
-			known[mark] = since
+		if seen, ok := (*before)[mark]; ok {
+			known[mark] = seen
+		}
+	}
+	k.known.Store(&known)
+}
+
+// noteExpiry completes the sightings that lack it with the largest exp of all tokens signed so far.
+func (k *Keyring) noteExpiry(lastExpiry time.Time) {
+	known := maps.Clone(*k.known.Load())
+	for mark, seen := range known {
+		if !seen.noted {
+			seen.lastExpiry, seen.noted = lastExpiry, true
+			known[mark] = seen
 		}
 	}
 	k.known.Store(&known)

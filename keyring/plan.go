@@ -67,10 +67,13 @@ type plan struct {
 	lastExpiry time.Time
 	// ran is how long this process, on its monotonic clock, has known what the mark names
 	// in the state that the mark names; not at all is 0.
-	ran     func(mark string) time.Duration
-	stock   stock
-	changes []Change
-	changed bool // rec is to be stored
+	ran func(mark string) time.Duration
+	// expiryAtSight is the largest exp of all tokens that had been signed when this process
+	// learned what the mark names, zero if that is not known.
+	expiryAtSight func(mark string) time.Time
+	stock         stock
+	changes       []Change
+	changed       bool // rec is to be stored
 }
 
 // need is a fresh key that a plan lacks.
