@@ -52,8 +52,10 @@ type surface struct {
 	observe func(route, method string, status int, d time.Duration)
 	// https is set where every browser reaches the surface over TLS.
 	https bool
-	// trusts reports whether a request's X-Request-Id comes from a trusted sender.
-	trusts func(*http.Request) bool
+	// sender finds who sent a request, and trusts reports whether the request's X-Request-Id is
+	// taken.
+	sender func(*http.Request) sender
+	trusts func(*http.Request, sender) bool
 }
 
 // observed is the outermost layer: request id, security headers, recovery, one log line and
@@ -63,7 +65,8 @@ func observed(next http.Handler, s surface) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		w := &recorder{ResponseWriter: rw}
-		r, x := begin(r, s.trusts(r))
+		from := s.sender(r)
+		r, x := begin(r, from, s.trusts(r, from))
 		h := w.Header()
 		h.Set("X-Request-Id", x.id)
 		secure(h, s.https)

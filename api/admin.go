@@ -96,7 +96,10 @@ func NewAdmin(cfg AdminConfig) http.Handler {
 	}
 	a.unmatched = a.serve(adminRoute{pattern: "unmatched"})
 	a.mux.Handle("/", a.unmatched)
-	return observed(a, surface{logger: cfg.Logger, observe: cfg.Observe, trusts: func(r *http.Request) bool { return operatorOf(r) != "" }})
+	return observed(a, surface{
+		logger: cfg.Logger, observe: cfg.Observe, sender: Proxies(nil).sender,
+		trusts: func(r *http.Request, _ sender) bool { return operatorOf(r) != "" },
+	})
 }
 
 // routes are the paths, without a trailing slash: [observed] has cut it off.
@@ -145,7 +148,6 @@ func (a *admin) routes() []adminRoute {
 
 // ServeHTTP keeps every path that the mux would redirect, or that is no text, away from it.
 func (a *admin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	exchangeOf(r).addr = peerAddr(r)
 	if p := r.URL.EscapedPath(); !strings.HasPrefix(p, "/") || path.Clean(p) != p || !utf8.ValidString(r.URL.Path) {
 		a.unmatched.ServeHTTP(w, r)
 		return

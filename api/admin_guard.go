@@ -102,15 +102,6 @@ func (a *admin) audit(w http.ResponseWriter, r *http.Request, event string) {
 	a.cfg.Audit.LogAttrs(r.Context(), slog.LevelInfo, "audit", attrs...)
 }
 
-// peerAddr is the peer's address without the port: empty on a unix socket.
-func peerAddr(r *http.Request) string {
-	host, _, err := net.SplitHostPort(r.RemoteAddr)
-	if err != nil {
-		return ""
-	}
-	return host
-}
-
 // hostOf is the Host header in lower case without port and brackets.
 func hostOf(r *http.Request) string {
 	host := strings.ToLower(r.Host)

@@ -15,7 +15,8 @@ import (
 type exchange struct {
 	id    string
 	route string
-	addr  string
+	// addr is the client's address; empty on a unix socket.
+	addr string
 	// operator is who asks through the operators' handler.
 	operator string
 	// code and cause are those of the problem that was answered.
@@ -28,8 +29,11 @@ type exchangeKey struct{}
 // begin copies r with a new exchange in its context and without the path's trailing slash. Its
 // id is the sender's only if that is trusted: others could give their requests the id of
 // somebody else's in the audit log.
-func begin(r *http.Request, trusted bool) (*http.Request, *exchange) {
+func begin(r *http.Request, s sender, trusted bool) (*http.Request, *exchange) {
 	x := &exchange{id: rand.Text(), route: "unmatched"}
+	if s.addr.IsValid() {
+		x.addr = s.addr.String()
+	}
 	if sent := r.Header.Values("X-Request-Id"); trusted && len(sent) == 1 && validRequestID(sent[0]) {
 		x.id = sent[0]
 	}

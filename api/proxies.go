@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"strings"
 )
 
 // Proxies are the networks of the trusted proxies.
@@ -32,8 +33,77 @@ func (p Proxies) Contain(addr netip.Addr) bool {
 	return slices.ContainsFunc(p, func(network netip.Prefix) bool { return network.Contains(addr) })
 }
 
-// sent reports whether r comes over a connection from one of the proxies.
-func (p Proxies) sent(r *http.Request) bool {
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	return err == nil && p.Contain(peer.Addr())
+// sender is who sent a request.
+type sender struct {
+	// peer is the other end of the connection, and trusted whether it is a trusted proxy. The zero
+	// address is that of a unix socket.
+	peer    netip.Addr
+	trusted bool
+	// addr is the client's address: the peer's, or what trusted proxies say.
+	addr netip.Addr
+	// unread is the entry of X-Forwarded-For that should have named the client and cannot be read.
+	unread string
+	failed bool
+}
+
+// sender finds the client of r. It walks X-Forwarded-For from the right, where the nearest proxy
+// writes, past the trusted proxies. The header of any other peer is not looked at, nor is what
+// stands to the left of the first address that is not a trusted proxy's: a client can write
+// anything there. An entry that cannot be read ends the walk, and the client's address is then
+// that of the proxy that wrote the entry.
+func (p Proxies) sender(r *http.Request) sender {
+	var s sender
+	if peer, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		s.peer = peer.Addr().Unmap().WithZone("")
+	}
+	s.trusted, s.addr = p.Contain(s.peer), s.peer
+	if !s.trusted {
+		return s
+	}
+	for _, line := range slices.Backward(r.Header["X-Forwarded-For"]) {
+		if strings.Trim(line, " \t") == "" { // RFC 9110 §5.6.1: a list without elements
+			continue
+		}
+		for more := true; more; {
+			var entry string
+			if i := strings.LastIndexByte(line, ','); i >= 0 {
+				line, entry = line[:i], line[i+1:]
+			} else {
+				entry, more = line, false
+			}
+			addr, ok := forwardedAddr(strings.Trim(entry, " \t"))
+			if !ok {
+				s.unread, s.failed = entry, true
+				return s
+			}
+			if s.addr = addr; !p.Contain(addr) {
+				return s
+			}
+		}
+	}
+	return s
+}
+
+// forwardedAddr reads an entry of X-Forwarded-For: an address, IPv6 also in brackets, with or
+// without a port. An address with a zone means something only on the machine that wrote it.
+func forwardedAddr(entry string) (netip.Addr, bool) {
+	addr, err := netip.ParseAddr(entry)
+	if err != nil {
+		var with netip.AddrPort
+		with, err = netip.ParseAddrPort(entry)
+		addr = with.Addr()
+	}
+	if inner, ok := strings.CutPrefix(entry, "["); err != nil && ok {
+		if inner, ok = strings.CutSuffix(inner, "]"); ok {
+			addr, err = netip.ParseAddr(inner)
+			ok = err == nil && addr.Is6()
+		}
+		if !ok {
+			return netip.Addr{}, false
+		}
+	}
+	if err != nil || addr.Zone() != "" {
+		return netip.Addr{}, false
+	}
+	return addr.Unmap(), true
 }

@@ -35,11 +35,12 @@ func (p *Public) Origins() []string { return slices.Sorted(maps.Keys(p.server.or
 
 // server holds what the endpoints share. It is read-only after [New], but for allowed.
 type server struct {
-	cfg     Config
-	allowed atomic.Pointer[origins]
-	cookie  refreshCookie
-	logins  attemptCookies // Lax, because the provider sends the browser back
-	nonces  attemptCookies
+	cfg       Config
+	forwarded *forwarded
+	allowed   atomic.Pointer[origins]
+	cookie    refreshCookie
+	logins    attemptCookies // Lax, because the provider sends the browser back
+	nonces    attemptCookies
 }
 
 // endpoint answers a request, or returns why it does not and has written nothing but
@@ -70,7 +71,11 @@ func New(cfg Config) (*Public, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configuring the HTTP surface: %w", err)
 	}
-	outer := surface{logger: cfg.Logger, observe: cfg.Observe, https: strings.HasPrefix(strings.ToLower(cfg.Issuer), "https:"), trusts: trusted.sent}
+	s.forwarded = newForwarded(trusted, cfg.Logger)
+	outer := surface{
+		logger: cfg.Logger, observe: cfg.Observe, https: strings.HasPrefix(strings.ToLower(cfg.Issuer), "https:"),
+		sender: s.forwarded.sender, trusts: func(_ *http.Request, from sender) bool { return from.trusted },
+	}
 	return &Public{Handler: observed(s.cors(router), outer), server: s}, nil
 }
 
@@ -84,9 +89,8 @@ func (s *server) routes() (*gin.Engine, error) {
 	e := gin.New()
 	e.RedirectTrailingSlash = false
 	e.HandleMethodNotAllowed = true
-	e.RemoteIPHeaders = []string{"X-Forwarded-For"}
-	if err := e.SetTrustedProxies(s.cfg.TrustedProxies); err != nil {
-		return nil, fmt.Errorf("reading the trusted proxies: %w", err)
+	if err := e.SetTrustedProxies(nil); err != nil { // [observed] finds the client, not gin
+		return nil, fmt.Errorf("turning off gin's trusted proxies: %w", err)
 	}
 	e.NoRoute(handle(func(http.ResponseWriter, *http.Request) error {
 		return &broker.Error{Code: CodeNotFound, Message: "there is nothing at this path"}
@@ -139,7 +143,6 @@ func handle(f endpoint) gin.HandlerFunc {
 		if route := c.FullPath(); route != "" {
 			x.route = route
 		}
-		x.addr = c.ClientIP()
 		for _, p := range c.Params {
 			c.Request.SetPathValue(p.Key, p.Value)
 		}

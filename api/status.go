@@ -62,6 +62,9 @@ type ConnectionsStatus struct {
 	// less than configured, or very little, OpenFilesWanted is the limit to set.
 	OpenFiles       int `json:"open_files"`
 	OpenFilesWanted int `json:"open_files_wanted,omitempty"`
+	// UnreadableForwarded counts the requests of trusted proxies since the start whose client is
+	// unknown because an entry of X-Forwarded-For cannot be read.
+	UnreadableForwarded uint64 `json:"unreadable_forwarded,omitempty"`
 }
 
 // KeyStatus is one key of the keyring, never the key itself.

@@ -179,32 +179,6 @@ func TestLogHoldsNoSecretAndObserveNoPath(t *testing.T) {
 	}
 }
 
-func TestTrustedProxies(t *testing.T) {
-	tests := map[string]struct {
-		proxies []string
-		forward []string
-		want    string
-	}{
-		"none by default":   {nil, []string{"203.0.113.9"}, "192.0.2.1"},
-		"trusted":           {[]string{"192.0.2.0/24"}, []string{"203.0.113.9"}, "203.0.113.9"},
-		"the last one told": {[]string{"192.0.2.1"}, []string{"10.9.9.9, 203.0.113.9"}, "203.0.113.9"},
-		"in two lines":      {[]string{"192.0.2.1"}, []string{"10.9.9.9", "203.0.113.9"}, "203.0.113.9"},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			f := &fake{}
-			var headers []string
-			for _, v := range tt.forward {
-				headers = append(headers, "X-Forwarded-For: "+v)
-			}
-			call(newAPI(t, f, func(c *api.Config) { c.TrustedProxies = tt.proxies }), "POST", "/auth/sign-in/", `{"username":"a","password":"b"}`, append(headers, "X-Real-IP: 10.1.1.1")...)
-			if f.req.Addr != tt.want {
-				t.Errorf("address %q, want %q", f.req.Addr, tt.want)
-			}
-		})
-	}
-}
-
 func TestCallerWhoLeft(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -78,7 +78,7 @@ func Run(ctx context.Context, s Subject) []Finding {
 	findings := server(ctx, s)
 	public, answered := issuer(ctx, s)
 	findings = append(findings, public...)
-	for _, check := range []func(context.Context, Subject) []Finding{clock, providers, broadcast, files, disk} {
+	for _, check := range []func(context.Context, Subject) []Finding{clock, providers, broadcast, files, forwarded, disk} {
 		findings = append(findings, check(ctx, s)...)
 	}
 	if !answered {

@@ -63,7 +63,7 @@ func (n *Node) status(ctx context.Context) api.Status {
 		NATS:   api.NATSStatus{URL: withoutUser(n.NATSURL()), Embedded: n.nats != nil, Connected: n.bus.Connected()},
 		Connections: api.ConnectionsStatus{
 			Open: n.public.listener.stats().open, Max: n.files.Public, PerAddress: n.files.PerAddress,
-			OpenFiles: n.files.Limit, OpenFilesWanted: n.files.Wanted,
+			OpenFiles: n.files.Limit, OpenFilesWanted: n.files.Wanted, UnreadableForwarded: n.api.UnreadableForwarded(),
 		},
 		Keys:      []api.KeyStatus{},
 		Providers: []api.ProviderStatus{},

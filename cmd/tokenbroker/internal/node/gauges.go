@@ -105,6 +105,8 @@ func (n *Node) connectionGauges() {
 		all(func(c connectionCounts) uint64 { return c.evicted }))
 	n.metrics.Counter("tokenbroker_connections_refused_total", "New connections closed because their address had as many as it may, all with requests in progress.",
 		all(func(c connectionCounts) uint64 { return c.refused }))
+	n.metrics.Counter("tokenbroker_forwarded_unreadable_total", "Requests of trusted proxies whose client is unknown because an entry of X-Forwarded-For cannot be read.",
+		func() float64 { return float64(n.api.UnreadableForwarded()) })
 }
 
 // stateOf is what the checks come to.
