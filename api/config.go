@@ -25,9 +25,9 @@ type Sessions interface {
 
 var _ Sessions = (*broker.Broker)(nil)
 
-// Clients authenticates services by id and secret.
+// Clients authenticates services by id and secret; secrets are what one that was sent can mean.
 type Clients interface {
-	AuthenticateClient(ctx context.Context, id, secret string) (broker.ClientInfo, error)
+	AuthenticateClient(ctx context.Context, id string, secrets ...string) (broker.ClientInfo, error)
 }
 
 var _ Clients = (*broker.Broker)(nil)

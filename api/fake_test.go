@@ -2,12 +2,14 @@ package api_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -31,6 +33,7 @@ type fake struct {
 	claims    string
 	verifyErr error
 	clientErr error
+	secret    string // of the client; empty: demo-service-secret
 	answer    any
 	open      int           // answers that were not closed
 	wait      time.Duration // what a catch-up takes, in a bubble
@@ -44,6 +47,7 @@ type fake struct {
 	token      string
 	duplicates []string
 	csrf       string
+	client     string // that a catch-up or a stream is for
 	position   string
 	receipt    string
 	req        broker.Request
@@ -95,16 +99,16 @@ func (f *fake) Verify(_ context.Context, token string) (json.RawMessage, error) 
 	return json.RawMessage(f.claims), f.verifyErr
 }
 
-func (f *fake) AuthenticateClient(_ context.Context, id, secret string) (broker.ClientInfo, error) {
+func (f *fake) AuthenticateClient(_ context.Context, id string, secrets ...string) (broker.ClientInfo, error) {
 	f.calls = append(f.calls, "client")
-	if f.clientErr == nil && (id != "demo-service" || secret != "demo-service-secret") {
+	if f.clientErr == nil && (id != "demo-service" || !slices.Contains(secrets, cmp.Or(f.secret, "demo-service-secret"))) {
 		return broker.ClientInfo{}, &broker.Error{Code: broker.CodeInvalidClient}
 	}
 	return broker.ClientInfo{ID: id}, f.clientErr
 }
 
-func (f *fake) Answer(_ context.Context, _, after string, as revocation.Form) (api.CatchupAnswer, error) {
-	f.calls, f.position = append(f.calls, "catch-up"), after
+func (f *fake) Answer(_ context.Context, client, after string, as revocation.Form) (api.CatchupAnswer, error) {
+	f.calls, f.client, f.position = append(f.calls, "catch-up"), client, after
 	time.Sleep(f.wait) // fake time, in synctest
 	if f.answerErr != nil {
 		return nil, f.answerErr

@@ -14,7 +14,7 @@ type badPosition interface {
 }
 
 // revocations is GET /revocations?after=position for services: client id and secret by
-// Basic (RFC 7617), as they are. The answer is never cached, and written in the form that Accept prefers.
+// Basic. The answer is never cached, and written in the form that Accept prefers.
 func (s *server) revocations(w http.ResponseWriter, r *http.Request) error {
 	client, err := s.authenticateService(r)
 	if err != nil {
@@ -35,16 +35,6 @@ func (s *server) revocations(w http.ResponseWriter, r *http.Request) error {
 	}
 	writeCatchup(w, as, answer)
 	return nil
-}
-
-// authenticateService wants a client's id and secret by Basic, as they are, and returns the id.
-func (s *server) authenticateService(r *http.Request) (client string, err error) {
-	id, secret, ok := r.BasicAuth()
-	if !ok || id == "" {
-		return "", &broker.Error{Code: broker.CodeInvalidClient, Message: "want the client's id and secret by Basic authentication"}
-	}
-	_, err = s.cfg.Clients.AuthenticateClient(r.Context(), id, secret)
-	return id, err
 }
 
 // position is the query's after, or "".

@@ -13,11 +13,11 @@ func (s *server) introspect(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	id, secret, err := clientOf(r, form)
+	c, err := clientOf(r, form)
 	if err != nil {
 		return err
 	}
-	if _, err := s.cfg.Clients.AuthenticateClient(r.Context(), id, secret); err != nil {
+	if _, err := s.authenticate(r, c); err != nil {
 		return err
 	}
 	token := form.Get("token")

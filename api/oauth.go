@@ -121,36 +121,23 @@ func readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 	return form, nil
 }
 
-// clientOf is who the caller says it is, by one method and not two (RFC 6749 §2.3). By
-// Basic both parts are form-encoded; text that is no such encoding is taken as it is, like
-// everywhere else in this API.
-func clientOf(r *http.Request, form url.Values) (id, secret string, err error) {
+// clientOf returns the credentials of the caller, which come by one method and not by two
+// (RFC 6749 §2.3): by Basic or in the form.
+func clientOf(r *http.Request, form url.Values) (credentials, error) {
 	headers := r.Header.Values("Authorization")
 	if len(headers) > 1 || len(headers) == 1 && form.Has("client_secret") {
-		return "", "", invalidRequest("more than one client authentication")
+		return credentials{}, invalidRequest("more than one client authentication")
 	}
 	if len(headers) == 1 {
-		id, secret, ok := r.BasicAuth()
-		if ok {
-			id, secret = formDecoded(id), formDecoded(secret)
+		c, err := basicCredentials(r)
+		if err == nil && form.Has("client_id") && form.Get("client_id") != c.id {
+			err = invalidRequest("client_id is not the client that authenticates")
 		}
-		switch {
-		case !ok || id == "":
-			return "", "", &broker.Error{Code: broker.CodeInvalidClient}
-		case form.Has("client_id") && form.Get("client_id") != id:
-			return "", "", invalidRequest("client_id is not the client that authenticates")
-		}
-		return id, secret, nil
+		return c, err
 	}
-	if id = form.Get("client_id"); id == "" || !form.Has("client_secret") {
-		return "", "", &broker.Error{Code: broker.CodeInvalidClient}
+	id := form.Get("client_id")
+	if id == "" || !form.Has("client_secret") {
+		return credentials{}, &broker.Error{Code: broker.CodeInvalidClient}
 	}
-	return id, form.Get("client_secret"), nil
-}
-
-func formDecoded(text string) string {
-	if decoded, err := url.QueryUnescape(text); err == nil {
-		return decoded
-	}
-	return text
+	return credentials{id, form["client_secret"]}, nil
 }

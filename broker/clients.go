@@ -118,16 +118,21 @@ func (b *Broker) putClient(ctx context.Context, wanted clientRecord) error {
 	})
 }
 
-// AuthenticateClient checks a confidential client's id and secret. The answer and its
-// time are the same for an unknown client, a public one and a wrong secret.
-func (b *Broker) AuthenticateClient(ctx context.Context, id, secret string) (ClientInfo, error) {
+// AuthenticateClient checks a confidential client's id and secret, which is any of secrets: a
+// client that form-encodes it and one that does not send the same text for different ones. The answer
+// and its time are the same for an unknown client, a public one and a wrong secret, and do not
+// tell which of secrets is the right one.
+func (b *Broker) AuthenticateClient(ctx context.Context, id string, secrets ...string) (ClientInfo, error) {
 	client, _, err := readClient(ctx, b.cfg.Store, id)
 	if err != nil {
 		return ClientInfo{}, b.internal(ctx, "authenticating a client", err)
 	}
-	presented := sha256.Sum256([]byte(secret))
-	match := subtle.ConstantTimeCompare(presented[:], client.SecretHash) == 1
-	if !match || secret == "" {
+	match := 0
+	for _, secret := range secrets {
+		presented := sha256.Sum256([]byte(secret))
+		match |= subtle.ConstantTimeCompare(presented[:], client.SecretHash)
+	}
+	if match != 1 || slices.Contains(secrets, "") {
 		return ClientInfo{}, &Error{Code: CodeInvalidClient, Message: "Unknown client or wrong secret."}
 	}
 	return ClientInfo{ID: client.ID, Scopes: client.Scopes}, nil

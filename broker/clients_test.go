@@ -43,3 +43,24 @@ func TestSetClientsTakesTheUnnamedOut(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Of the spellings of one secret any may be the right one, and an empty one is never right.
+func TestAClientsSecretMayBeSpeltInTwoWays(t *testing.T) {
+	h := start(t)
+	for _, client := range []broker.Client{{ID: "svc", Secret: "a+b"}, {ID: "public"}} {
+		if err := h.PutClient(t.Context(), client); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, secrets := range [][]string{{"a+b"}, {"a+b", "a b"}, {"a%2Bb", "a+b"}} {
+		if info, err := h.AuthenticateClient(t.Context(), "svc", secrets...); err != nil || info.ID != "svc" {
+			t.Errorf("%q: %+v, %v", secrets, info, err)
+		}
+	}
+	for _, secrets := range [][]string{nil, {""}, {"a b"}, {"a%2Bb"}, {"a", "b"}, {"", "a+b"}} {
+		_, err := h.AuthenticateClient(t.Context(), "svc", secrets...)
+		wantCode(t, err, broker.CodeInvalidClient)
+		_, err = h.AuthenticateClient(t.Context(), "public", secrets...)
+		wantCode(t, err, broker.CodeInvalidClient)
+	}
+}
