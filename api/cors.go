@@ -7,6 +7,18 @@ import (
 	"tokenbroker/broker"
 )
 
+// corsHeaders are the headers that pages of allowed origins may send. Browsers compare them without
+// regard to case. Besides those that /auth reads, they are those that front ends add to every request:
+// what the predecessor let through (the defaults of django-cors-headers), and what tracing sends.
+// They are listed whatever a pre-flight asks for, so that its answer does not depend on it.
+var corsHeaders = strings.Join([]string{
+	"Authorization", "Content-Type", "X-CSRF-Token", "X-Request-Id",
+	"Accept", "Accept-Language", "Content-Language", "Cache-Control", "Pragma", "User-Agent", "X-CSRFToken", "X-Requested-With",
+	"traceparent", "tracestate", "baggage", "sentry-trace", "b3", "X-B3-TraceId", "X-B3-SpanId", "X-B3-ParentSpanId", "X-B3-Sampled",
+	"X-B3-Flags", "uber-trace-id", "X-Amzn-Trace-Id", "X-Cloud-Trace-Context", "Request-Id", "newrelic", "X-Datadog-Trace-Id",
+	"X-Datadog-Parent-Id", "X-Datadog-Origin", "X-Datadog-Sampling-Priority", "X-Datadog-Tags",
+}, ", ")
+
 // cors answers pre-flights of /auth before anything else is looked at, and lets allowed
 // origins read every answer of /auth, refusals as well, with credentials.
 func (s *server) cors(next http.Handler) http.Handler {
@@ -22,7 +34,7 @@ func (s *server) cors(next http.Handler) http.Handler {
 		if allowed {
 			h.Set("Access-Control-Allow-Origin", sent[0])
 			h.Set("Access-Control-Allow-Credentials", "true")
-			h.Set("Access-Control-Expose-Headers", "Retry-After, X-Request-Id")
+			h.Set("Access-Control-Expose-Headers", "Retry-After, WWW-Authenticate, X-Request-Id")
 		}
 		if r.Method != http.MethodOptions || len(sent) == 0 || r.Header.Get("Access-Control-Request-Method") == "" {
 			next.ServeHTTP(w, r)
@@ -35,7 +47,7 @@ func (s *server) cors(next http.Handler) http.Handler {
 			return
 		}
 		h.Set("Access-Control-Allow-Methods", "GET, HEAD, POST")
-		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, X-CSRF-Token, X-Request-Id")
+		h.Set("Access-Control-Allow-Headers", corsHeaders)
 		h.Set("Access-Control-Max-Age", "600")
 		w.WriteHeader(http.StatusNoContent)
 	})

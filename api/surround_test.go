@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -55,6 +56,40 @@ func TestCORS(t *testing.T) {
 			t.Errorf("%d %v", res.StatusCode, res.Header)
 		}
 	})
+	t.Run("pre-flight of what front ends send with every request", func(t *testing.T) {
+		for _, asked := range [][]string{
+			{"content-type,x-requested-with"}, {"content-type, x-csrftoken"}, {"X-CSRFToken"}, {"x-csrf-token"}, {"traceparent", "tracestate", "baggage"},
+			{"sentry-trace,baggage", "x-requested-with"}, {"b3"}, {"x-b3-traceid,x-b3-spanid,x-b3-sampled"}, {"x-amzn-trace-id"}, {"request-id"},
+			{"accept,authorization,content-type,user-agent,x-csrftoken,x-requested-with"}, {"cache-control,pragma"}, {"SENTRY-TRACE"},
+		} {
+			headers := []string{"Origin: " + spa, "Access-Control-Request-Method: POST"}
+			for _, line := range asked {
+				headers = append(headers, "Access-Control-Request-Headers: "+line)
+			}
+			res := call(h, "OPTIONS", "/auth/sign-in/", "", headers...)
+			allowed(t, res, true)
+			if missing := notAllowed(res, asked); res.StatusCode != 204 || missing != "" {
+				t.Errorf("%q: %d, %q may not be sent", asked, res.StatusCode, missing)
+			}
+		}
+		res := call(h, "OPTIONS", "/auth/sign-in/", "", "Origin: "+spa, "Access-Control-Request-Method: POST", "Access-Control-Request-Headers: x-http-method-override")
+		if notAllowed(res, []string{"x-http-method-override"}) == "" || notAllowed(res, []string{"cookie"}) == "" {
+			t.Errorf("any header may be sent: %v", res.Header)
+		}
+	})
+	t.Run("a wait can be read", func(t *testing.T) {
+		h := newAPI(t, &fake{err: &broker.Error{Code: broker.CodeTooManyAttempts, RetryAfter: 7 * time.Second}})
+		res := call(h, "POST", "/auth/sign-in/", `{"username":"a","password":"b"}`, "Origin: "+spa)
+		exposed := strings.Split(res.Header.Get("Access-Control-Expose-Headers"), ", ")
+		for _, name := range []string{"Retry-After", "X-Request-Id", "WWW-Authenticate"} {
+			if !slices.Contains(exposed, name) {
+				t.Errorf("%s cannot be read", name)
+			}
+		}
+		if res.Header.Get("Retry-After") != "7" {
+			t.Errorf("%v", res.Header)
+		}
+	})
 	t.Run("pre-flight of a foreign origin", func(t *testing.T) {
 		res := call(h, "OPTIONS", "/auth/refresh/", "", "Origin: http://evil.example", "Access-Control-Request-Method: POST")
 		allowed(t, res, false)
@@ -68,6 +103,19 @@ func TestCORS(t *testing.T) {
 			}
 		}
 	})
+}
+
+// notAllowed returns the first of the headers that a browser would not send after this pre-flight
+// (Fetch §4.8), or "".
+func notAllowed(preflight *http.Response, asked []string) string {
+	allowed := strings.Split(strings.Join(preflight.Header.Values("Access-Control-Allow-Headers"), ","), ",")
+	for _, name := range strings.Split(strings.Join(asked, ","), ",") {
+		name = strings.TrimSpace(name)
+		if !slices.ContainsFunc(allowed, func(one string) bool { return strings.EqualFold(strings.TrimSpace(one), name) }) {
+			return name
+		}
+	}
+	return ""
 }
 
 // trustClient makes a trusted proxy of the tests' client.

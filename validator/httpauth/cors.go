@@ -3,6 +3,7 @@ package httpauth
 import (
 	"net/http"
 	"slices"
+	"strings"
 )
 
 // cors sets the headers that let an allowed origin read the answer, and answers a
@@ -35,7 +36,7 @@ func (g *guard) cors(w http.ResponseWriter, r *http.Request) (answered bool) {
 	h.Add("Vary", "Access-Control-Request-Method, Access-Control-Request-Headers")
 	if allowed != "" {
 		h.Set("Access-Control-Allow-Methods", method)
-		if headers := r.Header.Get("Access-Control-Request-Headers"); headers != "" {
+		if headers := strings.Join(r.Header.Values("Access-Control-Request-Headers"), ", "); headers != "" {
 			h.Set("Access-Control-Allow-Headers", headers)
 		}
 		h.Set("Access-Control-Max-Age", "600")

@@ -150,6 +150,17 @@ func TestPreflightsAreAnsweredBeforeAuthentication(t *testing.T) {
 	}
 }
 
+func TestAPreflightMayNameHeadersOnSeveralLines(t *testing.T) {
+	r := httptest.NewRequest("OPTIONS", "/hello", nil)
+	r.Header.Set("Origin", "https://app.example.com")
+	r.Header.Set("Access-Control-Request-Method", "GET")
+	r.Header["Access-Control-Request-Headers"] = []string{"authorization,baggage", "traceparent"}
+	h := serve(r, httpauth.AllowOrigins("https://app.example.com")).Header
+	if got := h.Get("Access-Control-Allow-Headers"); got != "authorization,baggage, traceparent" {
+		t.Errorf("allowed: %q", got)
+	}
+}
+
 func TestErrorsCarryCORSHeaders(t *testing.T) {
 	for header, status := range map[string]int{"Bearer expired": 401, "Bearer stale": 503, "": 401, "Bearer good": 200} {
 		r := httptest.NewRequest("GET", "/hello", nil)
