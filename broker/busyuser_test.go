@@ -29,9 +29,9 @@ type dearPasswords struct {
 	each time.Duration
 }
 
-func (s dearPasswords) Verify(ctx context.Context, priority password.Priority, attempt, encoded string) (bool, bool, error) {
+func (s dearPasswords) Verify(ctx context.Context, caller password.Caller, attempt, encoded string) (bool, bool, error) {
 	time.Sleep(s.each)
-	return s.fakePasswords.Verify(ctx, priority, attempt, encoded)
+	return s.fakePasswords.Verify(ctx, caller, attempt, encoded)
 }
 
 // TestASigningInUserHoldsUpNoOperator: whoever has a password must not be able to keep an

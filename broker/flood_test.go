@@ -40,18 +40,18 @@ func (p *queuedPasswords) begin(priority password.Priority) (end func(), err err
 	return func() { p.mu.Lock(); p.under--; p.mu.Unlock() }, nil
 }
 
-func (p *queuedPasswords) Verify(ctx context.Context, priority password.Priority, attempt, encoded string) (ok, needsRehash bool, err error) {
-	end, err := p.begin(priority)
+func (p *queuedPasswords) Verify(ctx context.Context, caller password.Caller, attempt, encoded string) (ok, needsRehash bool, err error) {
+	end, err := p.begin(caller.Priority)
 	if err != nil {
 		return false, false, err
 	}
 	defer end()
 	time.Sleep(25 * time.Millisecond)
-	return p.fakePasswords.Verify(ctx, priority, attempt, encoded)
+	return p.fakePasswords.Verify(ctx, caller, attempt, encoded)
 }
 
-func (p *queuedPasswords) VerifyUnknown(_ context.Context, priority password.Priority, _ string) error {
-	end, err := p.begin(priority)
+func (p *queuedPasswords) VerifyUnknown(_ context.Context, caller password.Caller, _ string) error {
+	end, err := p.begin(caller.Priority)
 	if err == nil {
 		time.Sleep(25 * time.Millisecond)
 		end()

@@ -221,14 +221,14 @@ func (f fakePasswords) Hash(_ context.Context, password string) (string, error) 
 	return "hashed " + password, nil
 }
 
-func (f fakePasswords) Verify(_ context.Context, _ password.Priority, attempt, encoded string) (bool, bool, error) {
+func (f fakePasswords) Verify(_ context.Context, _ password.Caller, attempt, encoded string) (bool, bool, error) {
 	if f.busy {
 		return false, false, password.ErrBusy
 	}
 	return encoded == "hashed "+attempt || encoded == "hashed anew "+attempt, f.rehash && encoded == "hashed "+attempt, nil
 }
 
-func (fakePasswords) VerifyUnknown(context.Context, password.Priority, string) error { return nil }
+func (fakePasswords) VerifyUnknown(context.Context, password.Caller, string) error { return nil }
 
 type fakeThrottle struct{ wait time.Duration }
 

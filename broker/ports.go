@@ -75,9 +75,9 @@ type Clock interface {
 type Passwords interface {
 	Hash(ctx context.Context, plain string) (string, error)
 	// Verify compares; needsRehash asks for a new hash under today's parameters.
-	Verify(ctx context.Context, priority password.Priority, plain, encoded string) (ok, needsRehash bool, err error)
+	Verify(ctx context.Context, caller password.Caller, plain, encoded string) (ok, needsRehash bool, err error)
 	// VerifyUnknown takes as long as Verify does, for a user who does not exist.
-	VerifyUnknown(ctx context.Context, priority password.Priority, plain string) error
+	VerifyUnknown(ctx context.Context, caller password.Caller, plain string) error
 }
 
 // Throttle delays guessing, per account and per address. An empty account is none: only the

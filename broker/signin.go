@@ -44,11 +44,11 @@ func (b *Broker) tryPassword(ctx context.Context, username, plain string, req Re
 	}
 	ended := b.cfg.Throttle.Refund // also when the check panics
 	defer func() { ended(account, req.Addr) }()
-	priority := password.Low
+	caller := password.Caller{Addr: req.Addr}
 	if b.cfg.Throttle.Known(req.Addr) {
-		priority = password.High
+		caller.Priority = password.High
 	}
-	user, err := b.checkPassword(ctx, priority, username, plain)
+	user, err := b.checkPassword(ctx, caller, username, plain)
 	if err != nil {
 		if errors.Is(err, password.ErrBusy) || errors.Is(err, context.Canceled) {
 			ended = b.cfg.Throttle.Abandoned // else a flood that fills the queue costs nothing
@@ -65,16 +65,16 @@ func (b *Broker) tryPassword(ctx context.Context, username, plain string, req Re
 }
 
 // checkPassword returns the user whose password it is, or nil.
-func (b *Broker) checkPassword(ctx context.Context, priority password.Priority, username, plain string) (*session.User, error) {
+func (b *Broker) checkPassword(ctx context.Context, caller password.Caller, username, plain string) (*session.User, error) {
 	linked, err := b.link(ctx, LocalIssuer, username)
 	if err != nil {
 		return nil, err
 	}
 	user := linked.user
 	if user == nil || user.PasswordHash == "" {
-		return nil, b.cfg.Passwords.VerifyUnknown(ctx, priority, plain)
+		return nil, b.cfg.Passwords.VerifyUnknown(ctx, caller, plain)
 	}
-	ok, needsRehash, err := b.cfg.Passwords.Verify(ctx, priority, plain, user.PasswordHash)
+	ok, needsRehash, err := b.cfg.Passwords.Verify(ctx, caller, plain, user.PasswordHash)
 	if err != nil || !ok || user.Disabled {
 		return nil, err
 	}

@@ -20,16 +20,16 @@ type slowPasswords struct {
 	err    error
 }
 
-func (p *slowPasswords) Verify(ctx context.Context, priority password.Priority, attempt, encoded string) (ok, needsRehash bool, err error) {
+func (p *slowPasswords) Verify(ctx context.Context, caller password.Caller, attempt, encoded string) (ok, needsRehash bool, err error) {
 	p.checks.Add(1)
 	<-p.let
 	if p.err != nil {
 		return false, false, p.err
 	}
-	return p.fakePasswords.Verify(ctx, priority, attempt, encoded)
+	return p.fakePasswords.Verify(ctx, caller, attempt, encoded)
 }
 
-func (p *slowPasswords) VerifyUnknown(context.Context, password.Priority, string) error {
+func (p *slowPasswords) VerifyUnknown(context.Context, password.Caller, string) error {
 	p.checks.Add(1)
 	<-p.let
 	return p.err

@@ -3,9 +3,10 @@
 // A [Hasher] does the work in the caller's goroutine and bounds how many do so at once:
 // each takes Params.Memory and a core, so a flood of sign-ins must wait in a short line and
 // be refused beyond it. Callers of [High] priority pass those of [Low] in the line, and have
-// places in it that a flood cannot take.
+// places in it that a flood cannot take. Networks take turns, so that one that sends many
+// callers delays its own.
 //
-//	ok, rehash, err := hasher.Verify(ctx, priority, password, user.PasswordHash)
+//	ok, rehash, err := hasher.Verify(ctx, caller, password, user.PasswordHash)
 //	switch {
 //	case err != nil: // ErrBusy, the caller gave up, or a damaged record
 //	case ok && rehash: // store hasher.Hash(ctx, password)

@@ -34,7 +34,8 @@ type Hasher struct {
 // They also get it when they have waited for wait (0: as long as it takes): how long a queue
 // of some length takes depends on the machine and what else it does. Callers of [Low] priority
 // can take at most three quarters of the queue, and at most a quarter of the slots for
-// which callers of [High] priority wait.
+// which callers of [High] priority wait. In a class, networks take turns, and where the queue is full,
+// a caller of the network that has the most waiting gets [ErrBusy].
 // New panics when a number is negative or [Params.Validate] refuses p: validate what comes
 // from a configuration first.
 func New(p Params, concurrency, queue int, wait time.Duration) *Hasher {
@@ -60,7 +61,7 @@ func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 	out := phc{params: h.params, salt: make([]byte, saltLen)}
 	_, _ = rand.Read(out.salt) // never fails: crypto/rand ends the process instead
 	var err error
-	if out.key, err = h.derive(ctx, High, password, out.params, out.salt, keyLen); err != nil {
+	if out.key, err = h.derive(ctx, Caller{Priority: High}, password, out.params, out.salt, keyLen); err != nil {
 		return "", err
 	}
 	return out.encode(), nil
@@ -70,7 +71,7 @@ func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 // with ok when encoded was made with other parameters than the Hasher's. A password whose
 // length is out of range is simply wrong, and takes no time.
 // Errors are [ErrFormat], [ErrBusy] and ctx.Err(); ok is false with any of them.
-func (h *Hasher) Verify(ctx context.Context, priority Priority, password, encoded string) (ok, needsRehash bool, err error) {
+func (h *Hasher) Verify(ctx context.Context, caller Caller, password, encoded string) (ok, needsRehash bool, err error) {
 	want, err := decode(encoded)
 	if err != nil {
 		return false, false, err
@@ -78,7 +79,7 @@ func (h *Hasher) Verify(ctx context.Context, priority Priority, password, encode
 	if !fits(password) {
 		return false, false, nil
 	}
-	got, err := h.derive(ctx, priority, password, want.params, want.salt, uint32(len(want.key)))
+	got, err := h.derive(ctx, caller, password, want.params, want.salt, uint32(len(want.key)))
 	if err != nil {
 		return false, false, err
 	}
@@ -90,19 +91,19 @@ func (h *Hasher) Verify(ctx context.Context, priority Priority, password, encode
 // no password: the time of the answer does not tell them from others (but for those whose
 // hash was made with other parameters and who have not signed in since).
 // Errors are [ErrBusy] and ctx.Err(), as with Verify.
-func (h *Hasher) VerifyUnknown(ctx context.Context, priority Priority, password string) error {
+func (h *Hasher) VerifyUnknown(ctx context.Context, caller Caller, password string) error {
 	if !fits(password) {
 		return nil
 	}
-	_, err := h.derive(ctx, priority, password, h.params, make([]byte, saltLen), keyLen)
+	_, err := h.derive(ctx, caller, password, h.params, make([]byte, saltLen), keyLen)
 	return err
 }
 
 func fits(password string) bool { return len(password) >= 1 && len(password) <= MaxLength }
 
 // derive computes a key while it holds a slot. Once begun it cannot be interrupted.
-func (h *Hasher) derive(ctx context.Context, priority Priority, password string, p Params, salt []byte, length uint32) ([]byte, error) {
-	if err := h.line.acquire(ctx, priority); err != nil {
+func (h *Hasher) derive(ctx context.Context, caller Caller, password string, p Params, salt []byte, length uint32) ([]byte, error) {
+	if err := h.line.acquire(ctx, caller); err != nil {
 		return nil, err
 	}
 	defer h.line.release()

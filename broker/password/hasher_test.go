@@ -32,7 +32,7 @@ func TestHashAndVerify(t *testing.T) {
 		"too long":          {strings.Repeat("x", password.MaxLength+1), false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			ok, rehash, err := h.Verify(t.Context(), password.Low, c.password, encoded)
+			ok, rehash, err := h.Verify(t.Context(), password.Caller{}, c.password, encoded)
 			if ok != c.ok || rehash || err != nil {
 				t.Errorf("Verify = %v, %v, %v; want %v", ok, rehash, err, c.ok)
 			}
@@ -56,10 +56,10 @@ func TestNeedsRehashAfterTheParametersChanged(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := password.New(p, 0, 0, 0)
-			if ok, rehash, err := h.Verify(t.Context(), password.Low, "p", encoded); !ok || !rehash || err != nil {
+			if ok, rehash, err := h.Verify(t.Context(), password.Caller{}, "p", encoded); !ok || !rehash || err != nil {
 				t.Errorf("right password: %v, %v, %v; want true, true", ok, rehash, err)
 			}
-			if ok, rehash, err := h.Verify(t.Context(), password.Low, "q", encoded); ok || rehash || err != nil {
+			if ok, rehash, err := h.Verify(t.Context(), password.Caller{}, "q", encoded); ok || rehash || err != nil {
 				t.Errorf("wrong password: %v, %v, %v; want false, false", ok, rehash, err)
 			}
 		})
@@ -74,7 +74,7 @@ func TestReferenceVectors(t *testing.T) {
 		"$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4",
 		"$argon2id$v=19$m=256,t=2,p=2$c29tZXNhbHQ$bQk8UB/VmZZF4Oo79iDXuL5/0ttZwg2f/5U52iv1cDc",
 	} {
-		if ok, rehash, err := h.Verify(t.Context(), password.Low, "password", encoded); !ok || !rehash || err != nil {
+		if ok, rehash, err := h.Verify(t.Context(), password.Caller{}, "password", encoded); !ok || !rehash || err != nil {
 			t.Errorf("%s: %v, %v, %v", encoded, ok, rehash, err)
 		}
 	}
@@ -92,7 +92,7 @@ func TestLengthLimits(t *testing.T) {
 func TestDamagedHashIsAnErrorAndNeverShown(t *testing.T) {
 	const good = "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4"
 	h := password.New(weak, 0, 0, 0)
-	if _, _, err := h.Verify(t.Context(), password.Low, "x", good); err != nil {
+	if _, _, err := h.Verify(t.Context(), password.Caller{}, "x", good); err != nil {
 		t.Fatalf("the good one: %v", err)
 	}
 	replace := func(old, with string) string { return strings.Replace(good, old, with, 1) }
@@ -126,7 +126,7 @@ func TestDamagedHashIsAnErrorAndNeverShown(t *testing.T) {
 		"a password in plain":  "hunter2",
 	} {
 		t.Run(name, func(t *testing.T) {
-			ok, rehash, err := h.Verify(t.Context(), password.Low, "hunter2", encoded)
+			ok, rehash, err := h.Verify(t.Context(), password.Caller{}, "hunter2", encoded)
 			if ok || rehash || !errors.Is(err, password.ErrFormat) {
 				t.Fatalf("%v, %v, %v; want ErrFormat", ok, rehash, err)
 			}
@@ -145,13 +145,15 @@ func TestConcurrencyIsBounded(t *testing.T) {
 	for name, call := range map[string]func(context.Context, *password.Hasher) error{
 		"Hash": func(ctx context.Context, h *password.Hasher) error { _, err := h.Hash(ctx, "p"); return err },
 		"Verify": func(ctx context.Context, h *password.Hasher) error {
-			ok, _, err := h.Verify(ctx, password.Low, "p", encoded)
+			ok, _, err := h.Verify(ctx, password.Caller{}, "p", encoded)
 			if err == nil && !ok {
 				return errors.New("wrong answer")
 			}
 			return err
 		},
-		"VerifyUnknown": func(ctx context.Context, h *password.Hasher) error { return h.VerifyUnknown(ctx, password.Low, "p") },
+		"VerifyUnknown": func(ctx context.Context, h *password.Hasher) error {
+			return h.VerifyUnknown(ctx, password.Caller{}, "p")
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -201,8 +203,8 @@ func TestUnknownUserCostsTheSame(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The memory is what costs, and it can be compared without a stop-watch.
-	known := allocated(func() { _, _, _ = h.Verify(t.Context(), password.Low, "q", encoded) })
-	unknown := allocated(func() { _ = h.VerifyUnknown(t.Context(), password.Low, "q") })
+	known := allocated(func() { _, _, _ = h.Verify(t.Context(), password.Caller{}, "q", encoded) })
+	unknown := allocated(func() { _ = h.VerifyUnknown(t.Context(), password.Caller{}, "q") })
 	if unknown < known*9/10 || unknown > known*11/10 || known < 8<<20 {
 		t.Errorf("unknown users take %d bytes, known ones %d", unknown, known)
 	}
@@ -252,7 +254,7 @@ func BenchmarkVerify(b *testing.B) {
 		b.Fatal(err)
 	}
 	for b.Loop() {
-		if ok, _, err := h.Verify(b.Context(), password.Low, "p", encoded); !ok || err != nil {
+		if ok, _, err := h.Verify(b.Context(), password.Caller{}, "p", encoded); !ok || err != nil {
 			b.Fatal(ok, err)
 		}
 	}

@@ -1,13 +1,12 @@
 package password
 
 import (
-	"container/list"
 	"context"
 	"sync"
 	"time"
 )
 
-// Priority says who of those who wait is served first.
+// Priority says which callers are served first.
 type Priority int
 
 const (
@@ -19,43 +18,41 @@ const (
 	priorities
 )
 
+// Caller is who waits for a hash.
+type Caller struct {
+	Priority Priority
+	// Addr is the IP address that the caller comes from, without a port. Callers that have
+	// none, and those of which it cannot be parsed, count as one address.
+	Addr string
+}
+
 // lowTurn: of so many slots that become free while both classes wait, Low gets one.
 const lowTurn = 4
 
-// line is a number of slots and those who wait for one. Each slot that becomes free goes to
-// the caller of High priority who has waited longest, and every lowTurn-th one to a Low
-// caller. While only one class waits, it gets all slots. A quarter of the places to wait in is kept
-// for High.
+// line is a number of slots and the callers that wait for one. A slot that becomes free goes to a
+// caller of High priority, and every lowTurn-th one to a Low caller; while only one class
+// waits, it gets all slots. In a class, networks take turns (see [turns]).
+//
+// Where there are more callers than places, one of the network that has the most waiting is
+// refused. Each class has a quarter of the places to itself; High gets the rest before Low.
 type line struct {
 	places int
-	wait   time.Duration // 0: as long as it takes
+	wait   time.Duration // 0: without a limit
 
 	mu      sync.Mutex // guards what is below
 	free    int        // slots; above 0 only while no caller waits
-	waiting [priorities]list.List
+	waiting [priorities]turns
 	turn    int // slots that High got since Low had one while it waited
 }
 
 // acquire takes a slot, which the caller has to release. It waits if there is a place to wait
 // in. Errors are ErrBusy and ctx.Err().
-func (l *line) acquire(ctx context.Context, p Priority) error {
+func (l *line) acquire(ctx context.Context, c Caller) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	l.mu.Lock()
-	if l.free > 0 {
-		l.free--
-		l.mu.Unlock()
-		return nil
-	}
-	if !l.hasPlace(p) {
-		l.mu.Unlock()
-		return ErrBusy
-	}
-	slot := make(chan struct{})
-	place := l.waiting[p].PushBack(slot)
-	l.mu.Unlock()
-
+	w := newWaiter(c.Addr)
+	l.enter(c.Priority, w)
 	var late <-chan time.Time
 	if l.wait > 0 {
 		timer := time.NewTimer(l.wait)
@@ -64,8 +61,8 @@ func (l *line) acquire(ctx context.Context, p Priority) error {
 	}
 	var err error
 	select {
-	case <-slot:
-		return nil
+	case err := <-w.answer:
+		return err
 	case <-late:
 		err = ErrBusy
 	case <-ctx.Done():
@@ -74,17 +71,34 @@ func (l *line) acquire(ctx context.Context, p Priority) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	select {
-	case <-slot: // at the same moment
-		l.handOver()
+	case answer := <-w.answer: // at the same moment
+		if answer == nil {
+			l.handOver()
+		}
 	default:
-		l.waiting[p].Remove(place)
+		l.waiting[c.Priority].remove(w)
 	}
 	return err
 }
 
-func (l *line) hasPlace(p Priority) bool {
-	all := l.waiting[Low].Len() + l.waiting[High].Len()
-	return all < l.places && (p == High || l.waiting[Low].Len() < l.places-l.places/4)
+// enter answers w at once if a slot is free. Otherwise w gets a place, and where that is one too
+// many, a waiter is refused, which may be w.
+func (l *line) enter(p Priority, w *waiter) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.free > 0 {
+		l.free--
+		w.answer <- nil
+		return
+	}
+	l.waiting[p].add(w)
+	low, high, own := &l.waiting[Low], &l.waiting[High], l.places/4
+	switch full := low.len+high.len > l.places; {
+	case low.len > l.places-own, full && low.len > own:
+		low.drop(w).answer <- ErrBusy
+	case full:
+		high.drop(w).answer <- ErrBusy
+	}
 }
 
 // release returns a slot.
@@ -97,7 +111,7 @@ func (l *line) release() {
 // handOver passes a slot to the next who waits. l.mu is held.
 func (l *line) handOver() {
 	next := High
-	switch low, high := l.waiting[Low].Len() > 0, l.waiting[High].Len() > 0; {
+	switch low, high := l.waiting[Low].len > 0, l.waiting[High].len > 0; {
 	case !low && !high:
 		l.free++
 		return
@@ -106,5 +120,5 @@ func (l *line) handOver() {
 	case low:
 		l.turn++
 	}
-	close(l.waiting[next].Remove(l.waiting[next].Front()).(chan struct{}))
+	l.waiting[next].next().answer <- nil
 }

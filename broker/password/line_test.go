@@ -2,6 +2,7 @@ package password_test
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -34,7 +35,7 @@ func flood(t *testing.T, h *password.Hasher, n int) (stop func() int) {
 					return
 				default:
 				}
-				if h.VerifyUnknown(t.Context(), password.Low, "guess") == nil {
+				if h.VerifyUnknown(t.Context(), password.Caller{}, "guess") == nil {
 					answers[i]++
 				}
 				time.Sleep(10 * time.Millisecond) // the way to the server
@@ -65,7 +66,7 @@ func TestHighPriorityIsServedDuringAFlood(t *testing.T) {
 				asked := time.Now()
 				var err error
 				if i%2 == 0 {
-					err = h.VerifyUnknown(t.Context(), password.High, "correct horse")
+					err = h.VerifyUnknown(t.Context(), password.Caller{Priority: password.High}, "correct horse")
 				} else {
 					_, err = h.Hash(t.Context(), "correct horse")
 				}
@@ -95,7 +96,7 @@ func TestNeitherClassStarves(t *testing.T) {
 		for range 12 {
 			for _, p := range []password.Priority{password.Low, password.High} {
 				all.Go(func() {
-					if err := h.VerifyUnknown(t.Context(), p, "guess"); err != nil {
+					if err := h.VerifyUnknown(t.Context(), password.Caller{Priority: p}, "guess"); err != nil {
 						t.Error(err)
 					}
 					mu.Lock()
@@ -115,40 +116,45 @@ func TestNeitherClassStarves(t *testing.T) {
 	})
 }
 
-// TestLowCannotTakeAllPlaces to wait in; High can.
-func TestLowCannotTakeAllPlaces(t *testing.T) {
-	for _, c := range []struct {
-		first          password.Priority
-		take, low, all int // of the first class, then how many Low and of both have a place
-	}{
-		{password.Low, 20, 6, 8},
-		{password.High, 20, 0, 8},
-		{password.High, 5, 3, 8},
+// ask makes n callers wait, each for a hash of its own, and returns once each of them waits or has an answer.
+// served is called for those that get a hash; the others have to get ErrBusy.
+func ask(t *testing.T, h *password.Hasher, all *sync.WaitGroup, n int, c password.Caller, served func()) {
+	t.Helper()
+	for range n {
+		all.Go(func() {
+			switch err := h.VerifyUnknown(t.Context(), c, "x"); {
+			case err == nil:
+				served()
+			case !errors.Is(err, password.ErrBusy):
+				t.Error(err)
+			}
+		})
+		synctest.Wait() // they come in this order
+	}
+}
+
+// TestEachClassHasPlacesOfItsOwn: a quarter, and High gets the rest before Low.
+func TestEachClassHasPlacesOfItsOwn(t *testing.T) {
+	type step struct {
+		p         password.Priority
+		ask       int
+		low, high int // wait then
+	}
+	const low, high = password.Low, password.High
+	for _, steps := range [][]step{
+		{{low, 20, 6, 0}, {high, 1, 6, 1}, {high, 20, 2, 6}, {low, 20, 2, 6}},
+		{{high, 20, 0, 8}, {low, 1, 1, 7}, {low, 20, 2, 6}, {high, 20, 2, 6}},
+		{{high, 5, 0, 5}, {low, 20, 3, 5}},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			h := slow(1, 8, 0)
 			release := h.Hold()
 			var all sync.WaitGroup
-			ask := func(p password.Priority, n int) int {
-				before := h.Waiting()
-				for range n {
-					all.Go(func() {
-						if err := h.VerifyUnknown(t.Context(), p, "x"); err != nil && !errors.Is(err, password.ErrBusy) {
-							t.Error(err)
-						}
-					})
+			for i, s := range steps {
+				ask(t, h, &all, s.ask, password.Caller{Priority: s.p}, func() {})
+				if low, high := h.WaitingOf(low), h.WaitingOf(high); low != s.low || high != s.high {
+					t.Errorf("%+v: after step %d %d of Low and %d of High wait", steps, i, low, high)
 				}
-				synctest.Wait()
-				return h.Waiting() - before
-			}
-			low := 0
-			if got := ask(c.first, c.take); c.first == password.Low {
-				low = got
-			}
-			low += ask(password.Low, 20)
-			ask(password.High, 20)
-			if low != c.low || h.Waiting() != c.all {
-				t.Errorf("%d of class %d first: %d Low of %d wait, want %d of %d", c.take, c.first, low, h.Waiting(), c.low, c.all)
 			}
 			release()
 			all.Wait()
@@ -157,6 +163,100 @@ func TestLowCannotTakeAllPlaces(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestNetworksTakeTurns: one that fills the queue, first or again and again, delays its own callers; callers of
+// others are served in their turn, and are not refused for lack of a place.
+func TestNetworksTakeTurns(t *testing.T) {
+	const noisy = "2001:db8:1:1::1"
+	for _, c := range []struct {
+		name   string
+		addr   string
+		served int // among how many of the first slots its two callers are
+	}{
+		{"another /48", "2001:db8:2::1", 4},
+		{"another /64 of the /48", "2001:db8:1:2::1", 4},
+		{"an IPv4 address", "192.0.2.1", 4},
+		{"no address", "", 4},
+		{"the same /64", "2001:db8:1:1::2", 16},
+	} {
+		for _, p := range []password.Priority{password.Low, password.High} {
+			t.Run(c.name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					h := slow(1, 20, 0)
+					release := h.Hold()
+					var (
+						all   sync.WaitGroup
+						order []string // one hash at a time
+					)
+					from := func(addr string, n int) {
+						ask(t, h, &all, n, password.Caller{Priority: p, Addr: addr}, func() { order = append(order, addr) })
+					}
+					from(noisy, 13)
+					from(c.addr, 2)
+					from(noisy, 100)
+					release()
+					all.Wait()
+					last := -1
+					for i, addr := range order {
+						if addr == c.addr {
+							last = i
+						}
+					}
+					if n := slices.Index(order, c.addr); n < 0 || last == n || last >= c.served {
+						t.Errorf("served in the order %q, want both callers of %q among the first %d", order, c.addr, c.served)
+					}
+					if h.Waiting() != 0 {
+						t.Errorf("%d still wait", h.Waiting())
+					}
+				})
+			})
+		}
+	}
+}
+
+// TestManyNetworksOfOneSiteHaveItsTurn: a /48 with a caller from each of many /64, and a /24 with one from each
+// address, get no more turns than one caller elsewhere, and lose their places first.
+func TestManyNetworksOfOneSiteHaveItsTurn(t *testing.T) {
+	for _, pattern := range []string{"2001:db8:1:%x::1", "192.0.2.%d"} {
+		synctest.Test(t, func(t *testing.T) {
+			h := slow(1, 20, 0)
+			release := h.Hold()
+			var (
+				all   sync.WaitGroup
+				order []string
+			)
+			for i := range 200 {
+				ask(t, h, &all, 1, password.Caller{Addr: fmt.Sprintf(pattern, i)}, func() { order = append(order, "site") })
+			}
+			ask(t, h, &all, 2, password.Caller{Addr: "2001:db8:2::1"}, func() { order = append(order, "user") })
+			release()
+			all.Wait()
+			if want := append([]string{"site", "user", "site", "user"}, slices.Repeat([]string{"site"}, 11)...); !slices.Equal(order, want) {
+				t.Errorf("%s: served %q, want %q", pattern, order, want)
+			}
+		})
+	}
+}
+
+// TestNoOneLosesAPlaceToAnEqual: with a caller from each network the queue is full for a further network.
+func TestNoOneLosesAPlaceToAnEqual(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := slow(1, 4, 0)
+		release := h.Hold()
+		var (
+			all   sync.WaitGroup
+			order []int
+		)
+		for i := range 5 {
+			ask(t, h, &all, 1, password.Caller{Addr: fmt.Sprintf("192.0.%d.1", i)}, func() { order = append(order, i) })
+		}
+		release()
+		all.Wait()
+		if want := []int{0, 1, 2}; !slices.Equal(order, want) {
+			t.Errorf("served %v, want %v", order, want)
+		}
+	})
 }
 
 // TestASlotIsNotLost when callers leave, are late and are served at the same moments.
@@ -171,7 +271,7 @@ func TestASlotIsNotLost(t *testing.T) {
 		}
 		defer h.Hold()()
 		defer h.Hold()()
-		if err := h.VerifyUnknown(t.Context(), password.High, "x"); !errors.Is(err, password.ErrBusy) {
+		if err := h.VerifyUnknown(t.Context(), password.Caller{Priority: password.High}, "x"); !errors.Is(err, password.ErrBusy) {
 			t.Errorf("with both slots held: %v, want ErrBusy: there are two", err)
 		}
 	})

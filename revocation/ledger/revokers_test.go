@@ -37,10 +37,10 @@ func (s *surround) Committed(int, []revocation.Event)  { s.commits.Add(1) }
 func (*surround) Hash(_ context.Context, plain string) (string, error) {
 	return "hashed " + plain, nil
 }
-func (*surround) Verify(context.Context, password.Priority, string, string) (ok, rehash bool, err error) {
+func (*surround) Verify(context.Context, password.Caller, string, string) (ok, rehash bool, err error) {
 	return false, false, nil
 }
-func (*surround) VerifyUnknown(context.Context, password.Priority, string) error { return nil }
+func (*surround) VerifyUnknown(context.Context, password.Caller, string) error { return nil }
 
 // brokerOn is a broker on the store and a ledger of it, whose denylist it shares.
 func brokerOn(t testing.TB, s store.Store) (*broker.Broker, *ledger.Ledger, *surround) {

@@ -207,17 +207,17 @@ type fixed struct{}
 func (fixed) SignAccessToken(_ context.Context, claims []byte) (string, error) {
 	return base64.RawURLEncoding.EncodeToString(claims), nil
 }
-func (fixed) Keys(purpose string) [][]byte                                   { return [][]byte{[]byte("key of " + purpose)} }
-func (fixed) Flushed(context.Context, uint64) bool                           { return true }
-func (fixed) Hash(_ context.Context, p string) (string, error)               { return p, nil }
-func (fixed) VerifyUnknown(context.Context, password.Priority, string) error { return nil }
-func (fixed) Allow(string, string) (time.Duration, bool)                     { return 0, true }
-func (fixed) Failed(string, string)                                          {}
-func (fixed) Succeeded(string, string)                                       {}
-func (fixed) Known(string) bool                                              { return false }
-func (fixed) Abandoned(string, string)                                       {}
-func (fixed) Refund(string, string)                                          {}
-func (fixed) Committed(int, []revocation.Event)                              {}
-func (fixed) Verify(_ context.Context, _ password.Priority, p, e string) (ok, again bool, err error) {
+func (fixed) Keys(purpose string) [][]byte                                 { return [][]byte{[]byte("key of " + purpose)} }
+func (fixed) Flushed(context.Context, uint64) bool                         { return true }
+func (fixed) Hash(_ context.Context, p string) (string, error)             { return p, nil }
+func (fixed) VerifyUnknown(context.Context, password.Caller, string) error { return nil }
+func (fixed) Allow(string, string) (time.Duration, bool)                   { return 0, true }
+func (fixed) Failed(string, string)                                        {}
+func (fixed) Succeeded(string, string)                                     {}
+func (fixed) Known(string) bool                                            { return false }
+func (fixed) Abandoned(string, string)                                     {}
+func (fixed) Refund(string, string)                                        {}
+func (fixed) Committed(int, []revocation.Event)                            {}
+func (fixed) Verify(_ context.Context, _ password.Caller, p, e string) (ok, again bool, err error) {
 	return p == e, false, nil
 }
