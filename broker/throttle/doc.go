@@ -44,7 +44,8 @@
 //   - For every account, existing or not, it has an allowance of its own, as large as an
 //     account's: tries from there are judged by the failures from there and by no others.
 //   - It is judged by its own bucket, not by those of the larger prefixes. Its failures still
-//     count there.
+//     count there. The known addresses of a larger prefix have another bucket together: as much as
+//     one account's 8 known addresses, or the prefix's if that is more.
 //   - [Throttle.Known] lets callers serve it first.
 //
 // Whether an address is known depends on the address, not on the account that is tried.

@@ -3,6 +3,7 @@ package throttle
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
@@ -63,9 +64,12 @@ func (s share) wait(now time.Time) time.Duration {
 	if bucket, ok := s.buckets.Get(s.prefix); ok {
 		free = bucket.TokensAt(now)
 	}
-	missing := 1 + float64(s.trying[s.prefix]) - free
+	missing := 1 + float64(s.underWay()) - free
 	return time.Duration(max(0, missing) * float64(s.Refill))
 }
+
+// underWay is how many tries from the prefix are under way.
+func (s share) underWay() int { return s.trying[s.prefix] }
 
 func (s share) begin() { s.trying[s.prefix]++ }
 
@@ -86,37 +90,97 @@ func (s share) fail(now time.Time) {
 	bucket.AllowN(now, 1) // an empty bucket stays empty
 }
 
-// origin is where a try comes from: its shares, the one of the longest prefix first. What is
-// not an address has one, of the zero prefix.
-type origin []share
+// knownLevels are the levels at which failures from known addresses are counted apart from
+// strangers'. A larger prefix allows as much as all addresses that one account can keep known, so that
+// an account alone uses up no neighbour's allowance, and several get no more than one.
+func knownLevels(levels []Level) []Level {
+	own := levels[0]
+	known := slices.Clone(levels)
+	for i := range known[1:] {
+		l := &known[1+i]
+		l.Burst = max(l.Burst, maxPlaces*own.Burst)
+		l.Refill = max(1, min(l.Refill, own.Refill/maxPlaces))
+	}
+	return known
+}
+
+// origin is where a try comes from.
+type origin struct {
+	// all are the shares of its prefixes, the one of the longest prefix first. What is not an
+	// address has one, of the zero prefix.
+	all []share
+	// known are the shares that it has of its prefixes when it is a known address. What is
+	// not an address has none.
+	known []share
+}
 
 // own is the longest prefix of the origin: the address of IPv4, the /64 of IPv6.
-func (o origin) own() netip.Prefix { return o[0].prefix }
+func (o origin) own() netip.Prefix { return o.all[0].prefix }
 
-// fail charges every share.
-func (o origin) fail(now time.Time) {
-	for _, share := range o {
+// judges are the shares that need room for a try. Those that strangers nearby can use up do
+// not judge a known address.
+func (o origin) judges(known bool) []share {
+	if known {
+		return append(o.known[:len(o.known):len(o.known)], o.all[0])
+	}
+	return o.all
+}
+
+// payers are the shares that a try is charged to.
+func (o origin) payers(known bool) []share {
+	if known {
+		return slices.Concat(o.all, o.known)
+	}
+	return o.all
+}
+
+// begin charges a try that is under way.
+func (o origin) begin(known bool) {
+	for _, share := range o.payers(known) {
+		share.begin()
+	}
+}
+
+// end takes back what begin charged, and reports what known was. While a try is under way its address
+// can become known, or cease to be: isKnown, which says what it is now, decides only between
+// tries of both kinds.
+func (o origin) end(isKnown bool) (known bool) {
+	if len(o.known) > 0 {
+		of, all := o.known[0].underWay(), o.all[0].underWay()
+		known = of > 0 && (isKnown || of == all)
+	}
+	for _, share := range o.payers(known) {
+		share.end()
+	}
+	return known
+}
+
+// fail charges a failure.
+func (o origin) fail(known bool, now time.Time) {
+	for _, share := range o.payers(known) {
 		share.fail(now)
 	}
 }
 
 func (t *Throttle) origin(addr string) origin {
+	unknown := origin{all: []share{{level: t.ipv4[0]}}}
 	ip, err := netip.ParseAddr(addr)
 	if err != nil {
-		return origin{{level: t.ipv4[0]}}
+		return unknown
 	}
 	ip = ip.Unmap().WithZone("")
-	levels := t.ipv4
+	levels, known := t.ipv4, t.knownIPv4
 	if ip.Is6() {
-		levels = t.ipv6
+		levels, known = t.ipv6, t.knownIPv6
 	}
-	from := make(origin, 0, len(levels))
-	for _, l := range levels {
+	var from origin
+	for i, l := range levels {
 		prefix, err := ip.Prefix(l.Bits)
 		if err != nil { // not possible: validateLevels saw the bits
-			return origin{{level: t.ipv4[0]}}
+			return unknown
 		}
-		from = append(from, share{l, prefix})
+		from.all = append(from.all, share{l, prefix})
+		from.known = append(from.known, share{known[i], prefix})
 	}
 	return from
 }

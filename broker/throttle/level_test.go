@@ -138,6 +138,71 @@ func TestFailuresAtAKnownAddressCountForItsPrefixes(t *testing.T) {
 	mustAllow(t, th, "ada", "2001:db8:0:200::1")
 }
 
+// TestKnownAddressesOfOnePrefixShareAnAllowance: accounts that make ever more addresses of a prefix known get no
+// more guesses from there than one of them has at its 8 addresses, in turn or at once.
+func TestKnownAddressesOfOnePrefixShareAnAllowance(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		addr   func(i int) string
+		allows int
+		refill time.Duration
+	}{
+		{"a /56", func(i int) string { return fmt.Sprintf("2001:db8:0:%x::1", i) }, 8 * 50, 250 * time.Millisecond},
+		{"a /48", func(i int) string { return fmt.Sprintf("2001:db8:0:%x::1", 256*i) }, 8 * 50, 250 * time.Millisecond},
+		{"a /32", func(i int) string { return fmt.Sprintf("2001:db8:%x::1", i) }, 1000, 100 * time.Millisecond},
+		{"a /24", func(i int) string { return fmt.Sprintf("192.0.2.%d", i) }, 8 * 100, 125 * time.Millisecond},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			th, clock := newThrottle(throttle.Config{})
+			const places = 8 * 20
+			for i := range places {
+				signIn(t, th, fmt.Sprint("mallory", i/8), c.addr(i))
+			}
+			addr := func(i int) string { return c.addr(i % places) }
+			under := 0
+			for i := range 5000 {
+				if _, ok := th.Allow(fmt.Sprint("user", i), addr(i)); ok {
+					under++
+				}
+			}
+			if under != c.allows {
+				t.Errorf("%d guesses at once, want %d", under, c.allows)
+			}
+			for i := range under {
+				th.Refund(fmt.Sprint("user", i), addr(i))
+			}
+			allowed, wait := guesses(th, 5000, addr)
+			if allowed != c.allows || wait.Round(time.Millisecond) != c.refill {
+				t.Errorf("%d guesses, then wait %v; want %d, then %v", allowed, wait, c.allows, c.refill)
+			}
+			clock.now = clock.now.Add(c.refill)
+			if allowed, _ := guesses(th, 10, addr); allowed != 1 {
+				t.Errorf("after %v %d guesses, want 1", c.refill, allowed)
+			}
+		})
+	}
+}
+
+// TestOneAccountUsesUpNoKnownNeighboursAllowance, with wrong passwords at all addresses that it can
+// make known in the neighbour's prefix.
+func TestOneAccountUsesUpNoKnownNeighboursAllowance(t *testing.T) {
+	for _, pattern := range []string{"2001:db8:0:%x::1", "192.0.2.%d"} {
+		th, clock := newThrottle(throttle.Config{})
+		addr := func(i int) string { return fmt.Sprintf(pattern, i%8) }
+		for i := range 8 {
+			signIn(t, th, "mallory", addr(i))
+		}
+		home := fmt.Sprintf(pattern, 99)
+		signIn(t, th, "ada", home)
+		guesses(th, 1000, addr)
+		for range 120 {
+			guesses(th, 20, addr)
+			clock.now = clock.now.Add(time.Second)
+			signIn(t, th, "ada", home)
+		}
+	}
+}
+
 func TestTriesUnderWayCountAtEveryLevel(t *testing.T) {
 	th, _ := newThrottle(throttle.Config{})
 	addr := func(i int) string { return fmt.Sprintf("2001:db8:0:%x00::1", i) }

@@ -229,6 +229,29 @@ func TestAPlaceThatBecomesKnownMeanwhile(t *testing.T) {
 	mustWait(t, th, "ada", home, 4*time.Second)
 }
 
+// TestNoChargeIsLeftOfTriesThatEnded, at any level, also when their address became known or ceased to be meanwhile.
+func TestNoChargeIsLeftOfTriesThatEnded(t *testing.T) {
+	th, clock := newThrottle(throttle.Config{})
+	mustAllow(t, th, "", home)
+	mustAllow(t, th, "ada", home)
+	mustAllow(t, th, "eve", home)
+	th.Succeeded("ada", home)
+	mustAllow(t, th, "ada", home) // as a known address
+	mustAllow(t, th, "", home)
+	mustAllow(t, th, "bob", home)
+	th.Refund("", home)
+	clock.now = clock.now.Add(31 * 24 * time.Hour) // known no longer
+	mustAllow(t, th, "joe", home)
+	th.Abandoned("joe", home)
+	th.Failed("eve", home)
+	th.Refund("bob", home)
+	th.Refund("ada", home)
+	th.Refund("", home)
+	if n := th.UnderWay(); n != 0 {
+		t.Errorf("%d charges are left, want none", n)
+	}
+}
+
 // TestNoAccount pays from the address's bucket alone, and pushes no account out.
 func TestNoAccount(t *testing.T) {
 	th, clock := newThrottle(throttle.Config{Size: 2, IPv4: burst(50, time.Second)})

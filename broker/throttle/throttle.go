@@ -18,6 +18,8 @@ type Throttle struct {
 	// Only failures make entries, so that good sign-ins push none out.
 	accounts   *simplelru.LRU[payer, *failures]
 	ipv4, ipv6 []*level
+	// Failures from known addresses, which count above as well.
+	knownIPv4, knownIPv6 []*level
 	// Only successes make entries, so that failures push none out.
 	known     *simplelru.LRU[accountKey, places]
 	sightings map[netip.Prefix]sighting // of what is in known
@@ -53,6 +55,7 @@ func New(cfg Config) *Throttle {
 		cfg:      cfg,
 		accounts: newLRU[payer, *failures](cfg.Size, nil),
 		ipv4:     newLevels(cfg.IPv4, cfg.Size), ipv6: newLevels(cfg.IPv6, cfg.Size),
+		knownIPv4: newLevels(knownLevels(cfg.IPv4), cfg.Size), knownIPv6: newLevels(knownLevels(cfg.IPv6), cfg.Size),
 		sightings: make(map[netip.Prefix]sighting), trying: make(map[payer]tries),
 	}
 	t.known = newLRU(cfg.Size, func(_ accountKey, all places) {
@@ -81,11 +84,8 @@ func (t *Throttle) Allow(name, addr string) (retryAfter time.Duration, ok bool) 
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now, from := t.cfg.Now(), t.origin(addr)
-	judges := from
-	if t.isKnown(from.own(), now) {
-		judges = from[:1] // strangers nearby must not use up its allowance
-	}
-	for _, share := range judges {
+	known := t.isKnown(from.own(), now)
+	for _, share := range from.judges(known) {
 		retryAfter = max(retryAfter, share.wait(now))
 	}
 	var by payer
@@ -99,9 +99,7 @@ func (t *Throttle) Allow(name, addr string) (retryAfter time.Duration, ok bool) 
 	if name != "" {
 		t.trying[by] = tries{n: t.trying[by].n + 1, last: now}
 	}
-	for _, share := range from {
-		share.begin()
-	}
+	from.begin(known)
 	return 0, true
 }
 
@@ -140,7 +138,7 @@ func (t *Throttle) Failed(name, addr string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now, from := t.cfg.Now(), t.origin(addr)
-	by := t.ended(name, from, now)
+	by, known := t.ended(name, from, now)
 	if name != "" {
 		if !t.isKnown(by.place, now) { // no longer
 			by.place = netip.Prefix{}
@@ -153,7 +151,7 @@ func (t *Throttle) Failed(name, addr string) {
 		f.n++
 		f.last = now
 	}
-	from.fail(now)
+	from.fail(known, now)
 }
 
 // Succeeded makes addr a known address and forgets the account's failures from there. Those
@@ -182,8 +180,8 @@ func (t *Throttle) Abandoned(name, addr string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now, from := t.cfg.Now(), t.origin(addr)
-	t.ended(name, from, now)
-	from.fail(now)
+	_, known := t.ended(name, from, now)
+	from.fail(known, now)
 }
 
 // Refund says that the try was not decided, and not through its caller: it counts for nothing.
@@ -193,16 +191,15 @@ func (t *Throttle) Refund(name, addr string) {
 	t.ended(name, t.origin(addr), t.cfg.Now())
 }
 
-// ended takes back what Allow charged, and tells whom. While a try is under way its address
-// can become known, or cease to be: as many are taken back as were charged.
-func (t *Throttle) ended(name string, from origin, now time.Time) payer {
-	for _, share := range from {
-		share.end()
-	}
+// ended takes back what Allow charged, and reports whom, and whether as a known address.
+// While a try is under way its address can become known, or cease to be: as many are taken back as were
+// charged.
+func (t *Throttle) ended(name string, from origin, now time.Time) (by payer, known bool) {
+	known = from.end(t.isKnown(from.own(), now))
 	if name == "" {
-		return payer{}
+		return payer{}, known
 	}
-	by := t.payer(name, from.own(), now)
+	by = t.payer(name, from.own(), now)
 	other := payer{account: by.account}
 	if by == other {
 		other.place = from.own()
@@ -215,7 +212,7 @@ func (t *Throttle) ended(name string, from origin, now time.Time) payer {
 	} else {
 		delete(t.trying, by)
 	}
-	return by
+	return by, known
 }
 
 // failures returns what is remembered of the payer's, or nil; old ones are forgotten.
