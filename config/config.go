@@ -104,6 +104,7 @@ type Provider struct {
 	AllowedClientIDs       []string `yaml:"allowed_client_ids" doc:"Further client ids whose tokens may be exchanged for a session."`
 	EndpointHosts          []string `yaml:"endpoint_hosts" doc:"Hosts of the provider's endpoints that may have a private or loopback address while the issuer has a public one."`
 	Scopes                 []string `yaml:"scopes" doc:"Scopes asked for at the provider; default: openid, email, profile."`
+	Algorithms             []string `yaml:"algorithms" doc:"oidc: algorithms that id tokens may be signed with, of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA. Default: RS256, PS256, ES256, EdDSA, and what the discovery document advertises of the others. cognito: RS256 only."`
 	Exchange               *bool    `yaml:"exchange" doc:"Exchange tokens that a SPA got from the provider itself for a session; default: true for cognito, false for oidc."`
 	MaxTokenAge            Duration `yaml:"max_token_age" doc:"How old an id token may be that is exchanged for a session; default: 10m."`
 	SkipEmailVerifiedCheck bool     `yaml:"skip_email_verified_check" doc:"Let users in whose e-mail address the provider has not verified."`

@@ -9,9 +9,12 @@ import (
 
 var (
 	providerName = regexp.MustCompile(`^[a-z0-9-]+$`)
-	awsRegion    = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]{1,2}$`)
+	awsRegion    = regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}$`)
 	userPool     = regexp.MustCompile(`^([a-z0-9-]+)_([A-Za-z0-9]+)$`)
 )
+
+// signatures are the algorithms of package upstream.
+var signatures = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
 
 func (c *checker) providers() {
 	for _, name := range c.cfg.ids(path{"providers"}) {
@@ -41,6 +44,10 @@ func (c *checker) providers() {
 			}
 		}
 		c.scopes(key+".scopes", p.Scopes)
+		c.names(key+".algorithms", p.Algorithms)
+		for _, algorithm := range p.Algorithms {
+			c.oneOf(key+".algorithms", algorithm, signatures...)
+		}
 		if c.given(key+".max_token_age") && p.MaxTokenAge <= 0 {
 			c.add(key+".max_token_age", "is not positive", "as 10m")
 		}
@@ -60,11 +67,16 @@ func (c *checker) cognito(key string, p Provider) {
 		c.add(key+".user_pool", "is missing", "the user pool's id, as us-east-1_abc123DEF")
 	case pool == nil:
 		c.add(key+".user_pool", strconv.Quote(p.UserPool)+" is no user pool id", "the id, not the name or the ARN: us-east-1_abc123DEF")
+	case pool[1] != p.Region && !awsRegion.MatchString(pool[1]):
+		c.add(key+".user_pool", strconv.Quote(p.UserPool)+" does not begin with an AWS region", "the id, not the name or the ARN: us-east-1_abc123DEF")
 	case p.Region != "" && pool[1] != p.Region:
 		c.add(key+".user_pool", "is in "+pool[1]+", not in region "+p.Region, "the id begins with the region")
 	}
 	if p.Issuer != "" {
 		c.add(key+".issuer", "is given for kind cognito", "region and user_pool make the issuer: remove it")
+	}
+	if len(p.Algorithms) > 0 {
+		c.add(key+".algorithms", "is given for kind cognito", "Cognito signs with RS256 only: remove it")
 	}
 	if p.Domain != "" {
 		c.httpsURL(key+".domain", p.Domain, false, "the hosted UI's URL, as https://login.auth.us-east-1.amazoncognito.com")
@@ -75,7 +87,7 @@ func (c *checker) oidc(key string, p Provider) {
 	if p.Issuer == "" {
 		c.add(key+".issuer", "is missing", "the issuer's URL as its discovery document writes it")
 	} else {
-		c.httpsURL(key+".issuer", p.Issuer, true, "as https://id.example.com; http is for loopback alone")
+		c.issuer(key+".issuer", p.Issuer)
 	}
 	for _, foreign := range []struct{ name, value string }{{"region", p.Region}, {"user_pool", p.UserPool}, {"domain", p.Domain}} {
 		if foreign.value != "" {

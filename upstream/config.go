@@ -46,6 +46,10 @@ type Config struct {
 	// AllowedClientIDs are those whose id tokens may be exchanged; default ClientID alone.
 	AllowedClientIDs []string
 	Scopes           []string // default openid, email, profile
+	// Algorithms are those of [Algorithms] that id tokens may be signed with. If empty, RS256,
+	// PS256, ES256, EdDSA, and what the discovery document advertises of the others. Cognito
+	// always has RS256 only.
+	Algorithms []string
 	// Exchange allows [Provider.VerifyTokens]: tokens that a SPA got from the provider itself.
 	Exchange bool
 	// MaxTokenAge is how old (by iat) an id token may be that is exchanged; default 10 min.
@@ -94,6 +98,9 @@ func (c *Config) validate() error {
 	case KindOIDC, KindCognito:
 	default:
 		return fmt.Errorf("upstream %q: unknown kind %q", c.Name, c.Kind)
+	}
+	if err := c.checkAlgorithms(); err != nil {
+		return err
 	}
 	if len(c.AllowedClientIDs) == 0 {
 		c.AllowedClientIDs = []string{c.ClientID}

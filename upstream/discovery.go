@@ -134,6 +134,7 @@ func (p *Provider) fetchMetadata(ctx context.Context, old *metadata) (*metadata,
 		JWKSURI     string   `json:"jwks_uri"`
 		EndSession  string   `json:"end_session_endpoint"`
 		AuthMethods []string `json:"token_endpoint_auth_methods_supported"`
+		Algorithms  []string `json:"id_token_signing_alg_values_supported"`
 		AnswersIss  bool     `json:"authorization_response_iss_parameter_supported"`
 	}
 	endpoint := found.Endpoint()
@@ -159,9 +160,9 @@ func (p *Provider) fetchMetadata(ctx context.Context, old *metadata) (*metadata,
 		endpoint.AuthStyle = oauth2.AuthStyleInParams
 	}
 	keys := &keySet{
-		url: more.JWKSURI, client: p.out.endpoints, now: p.cfg.Now, logger: p.cfg.Logger, fetches: &p.fetches, reached: p.reached,
+		url: more.JWKSURI, allowed: p.cfg.algorithms(more.Algorithms), client: p.out.endpoints, now: p.cfg.Now, logger: p.cfg.Logger, fetches: &p.fetches, reached: p.reached,
 	}
-	if old != nil && old.keys.url == keys.url {
+	if old != nil && old.keys.url == keys.url && slices.Equal(old.keys.allowed, keys.allowed) {
 		keys = old.keys
 	}
 	return &metadata{

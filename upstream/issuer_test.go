@@ -33,12 +33,14 @@ var testKeys = sync.OnceValue(func() map[string]crypto.Signer {
 	second, err2 := rsa.GenerateKey(rand.Reader, 2048)
 	ec, err3 := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	_, ed, err4 := ed25519.GenerateKey(rand.Reader)
-	for _, err := range []error{err1, err2, err3, err4} {
+	ec384, err5 := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	ec521, err6 := ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
+	for _, err := range []error{err1, err2, err3, err4, err5, err6} {
 		if err != nil {
 			panic(err)
 		}
 	}
-	return map[string]crypto.Signer{"rsa": first, "rsa2": second, "ec": ec, "ed": ed}
+	return map[string]crypto.Signer{"rsa": first, "rsa2": second, "ec": ec, "ed": ed, "ec384": ec384, "ec521": ec521}
 })
 
 // op is a plain OpenID provider without a network, so that it lives in a synctest bubble.

@@ -1,133 +1,96 @@
 package upstream
 
 import (
-	"crypto/rsa"
+	"crypto"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/json" // exact member names, no duplicates
 )
 
-// Limits of a provider's key set, the same that services apply to the broker's own (package
-// validator). go-jose refuses a modulus of more than 8192 bits.
-const (
-	maxKeys    = 100
-	minRSABits = 2048
-)
+// maxKeys bounds a provider's key set, as services bound the broker's own (package validator).
+const maxKeys = 100
 
-// publicKey is what a signature check needs of a JWK (RFC 7517 §4, RFC 7518 §6, RFC 8037 §2).
-// Other members, such as a certificate that cannot be read, do not matter.
-type publicKey struct {
-	KTY string `json:"kty"`
-	Use string `json:"use,omitempty"`
-	Alg string `json:"alg,omitempty"`
-	KID string `json:"kid,omitempty"`
-	CRV string `json:"crv,omitempty"`
-	N   string `json:"n,omitempty"`
-	E   string `json:"e,omitempty"`
-	X   string `json:"x,omitempty"`
-	Y   string `json:"y,omitempty"`
-	// D is the private part, which must not be there.
-	D json.RawMessage `json:"d,omitempty"`
+var errNotForSignatures = errors.New("it is not for signatures")
+
+// keyReader reads a JWK set key by key: one that cannot be used does not make the others
+// unusable, and unfit names it with the reason.
+type keyReader struct {
+	allowed []jose.SignatureAlgorithm
+	keys    []jose.JSONWebKey
+	unfit   []string
+	other   []string // not for signatures: of interest only where no key is left
 }
 
-// parseKeys reads a JWK set key by key: one that cannot be used does not make the others
-// unusable, and unfit names it with the reason, unless it is meant for encryption. Of a set with more than maxKeys keys, or with
-// two usable keys for one kid and algorithm, nothing is taken: a token then means one key, and
-// costs one signature check. Keys of several kinds may share a kid (RFC 7517 §4.5).
-func parseKeys(body []byte) (keys []jose.JSONWebKey, unfit []string, err error) {
+// parseKeys reads a JWK set (RFC 7517 §5). Of a set with more than maxKeys keys nothing is
+// taken. A token must mean one key: where different keys have one kid and one algorithm, none
+// of them is used. Keys of several types may share a kid (RFC 7517 §4.5).
+func parseKeys(body []byte, allowed []jose.SignatureAlgorithm) (keys []jose.JSONWebKey, unfit []string, err error) {
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`
 	}
 	if err := json.Unmarshal(body, &set); err != nil {
-		return nil, nil, fmt.Errorf("reading the key set: %w", err)
+		return nil, nil, fmt.Errorf("reading the key set: %s", shortened(err.Error()))
 	}
 	if len(set.Keys) > maxKeys {
 		return nil, nil, fmt.Errorf("the key set has %d keys, more than %d", len(set.Keys), maxKeys)
 	}
-	var other []string
-	type use struct{ kid, algorithm string }
-	seen := map[use]bool{}
+	r := keyReader{allowed: allowed}
 	for i, raw := range set.Keys {
-		key, err := parseKey(raw)
-		switch {
-		case errors.Is(err, errNotForSignatures):
-			other = append(other, fmt.Sprintf("key %.64q: %s", key.KeyID, err))
-			continue
-		case err != nil:
-			unfit = append(unfit, fmt.Sprintf("key %.64q (number %d): %s", key.KeyID, i+1, err))
-			continue
-		}
-		for _, algorithm := range algorithms {
-			u := use{key.KeyID, string(algorithm)}
-			if !signs(key, u.algorithm) {
-				continue
-			}
-			if u.kid != "" && seen[u] {
-				return nil, nil, fmt.Errorf("the key set has two keys of kid %.64q for %s", u.kid, u.algorithm)
-			}
-			seen[u] = true
-		}
-		keys = append(keys, key)
+		r.read(i+1, raw)
 	}
-	if len(keys) == 0 {
-		return nil, nil, fmt.Errorf("the set has no usable key: %s", listed(append(unfit, other...)))
+	r.dropAmbiguous()
+	if len(r.keys) == 0 {
+		return nil, nil, fmt.Errorf("the set has no usable key: %s", listed(append(r.unfit, r.other...)))
 	}
-	return keys, unfit, nil
+	return r.keys, r.unfit, nil
 }
 
-var (
-	errNotForSignatures = errors.New("it is not for signatures")
-	errUnfitKey         = errors.New("want RSA, EC with P-256, or OKP with Ed25519, for RS256, PS256, ES256 or EdDSA")
-)
+func (r *keyReader) read(number int, raw []byte) {
+	key, err := parseKey(raw)
+	if err == nil && !slices.ContainsFunc(r.allowed, func(a jose.SignatureAlgorithm) bool { return signs(key, a) }) {
+		err = fmt.Errorf("it makes no signature of the accepted algorithms %v", r.allowed)
+		if key.Algorithm != "" {
+			err = fmt.Errorf("its alg %.20q does not fit its type, or is not one of the accepted algorithms %v", key.Algorithm, r.allowed)
+		}
+	}
+	named := fmt.Sprintf("key %.64q (number %d): ", key.KeyID, number)
+	switch {
+	case errors.Is(err, errNotForSignatures):
+		r.other = append(r.other, named+err.Error())
+	case err != nil:
+		r.unfit = append(r.unfit, named+err.Error())
+	case !slices.ContainsFunc(r.keys, func(k jose.JSONWebKey) bool {
+		return k.KeyID == key.KeyID && k.Algorithm == key.Algorithm && sameKey(k, key)
+	}): // otherwise it was listed before
+		r.keys = append(r.keys, key)
+	}
+}
 
-// parseKey reads one key; with an error it returns the kid, as far as that could be read.
-func parseKey(raw []byte) (jose.JSONWebKey, error) {
-	var member publicKey
-	if err := json.Unmarshal(raw, &member); err != nil {
-		return jose.JSONWebKey{KeyID: member.KID}, errors.New(shortened("reading its members: " + err.Error()))
-	}
-	named := jose.JSONWebKey{KeyID: member.KID}
-	switch member.KTY {
-	case "RSA":
-		member.CRV, member.X, member.Y = "", "", ""
-	case "EC":
-		member.N, member.E = "", ""
-	case "OKP":
-		member.N, member.E, member.Y = "", "", ""
-	default:
-		return named, fmt.Errorf("kty is %.20q: %w", member.KTY, errUnfitKey)
-	}
-	if member.Use != "" && member.Use != "sig" {
-		return named, fmt.Errorf("use is %.20q: %w", member.Use, errNotForSignatures)
-	}
-	if member.D != nil {
-		return named, errors.New("its private part is published")
-	}
-	needed, err := json.Marshal(member)
-	if err != nil {
-		return named, fmt.Errorf("encoding: %w", err)
-	}
-	var key jose.JSONWebKey
-	if err := key.UnmarshalJSON(needed); err != nil {
-		return named, errors.New(shortened(err.Error()))
-	}
-	if !key.Valid() {
-		return named, errors.New("its parameters are not valid")
-	}
-	if public, ok := key.Key.(*rsa.PublicKey); ok {
-		if bits := public.N.BitLen(); bits < minRSABits {
-			return named, fmt.Errorf("RSA of %d bits; want at least %d", bits, minRSABits)
+// dropAmbiguous leaves out the keys of a kid with which two different keys sign by one algorithm.
+func (r *keyReader) dropAmbiguous() {
+	var ambiguous []string
+	for i, a := range r.keys {
+		for _, b := range r.keys[:i] {
+			if a.KeyID != "" && a.KeyID == b.KeyID && !slices.Contains(ambiguous, a.KeyID) && r.bothSign(a, b) && !sameKey(a, b) {
+				ambiguous = append(ambiguous, a.KeyID)
+				r.unfit = append(r.unfit, fmt.Sprintf("key %.64q: different keys have this kid; a token would not mean one of them", a.KeyID))
+			}
 		}
 	}
-	for _, algorithm := range algorithms {
-		if signs(key, string(algorithm)) {
-			return key, nil
-		}
-	}
-	return named, fmt.Errorf("kty %q, crv %.20q, alg %.20q: %w", member.KTY, member.CRV, member.Alg, errUnfitKey)
+	r.keys = slices.DeleteFunc(r.keys, func(k jose.JSONWebKey) bool { return slices.Contains(ambiguous, k.KeyID) })
+}
+
+func (r *keyReader) bothSign(a, b jose.JSONWebKey) bool {
+	return slices.ContainsFunc(r.allowed, func(algorithm jose.SignatureAlgorithm) bool { return signs(a, algorithm) && signs(b, algorithm) })
+}
+
+func sameKey(a, b jose.JSONWebKey) bool {
+	public, ok := a.Key.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && public.Equal(b.Key)
 }
 
 // listed joins the first few reasons.

@@ -1,12 +1,14 @@
 package upstream
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -49,56 +51,128 @@ func rsaKey(t *testing.T, bits int) *rsa.PublicKey {
 	return &key.PublicKey
 }
 
-func TestKeySetIsReadKeyByKey(t *testing.T) {
-	good := rsaKey(t, 2048)
-	curve, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+// octets and withOctets read and write a member's value.
+func octets(t *testing.T, m map[string]any, name string) []byte {
+	t.Helper()
+	value, err := base64.RawURLEncoding.DecodeString(m[name].(string))
 	if err != nil {
 		t.Fatal(err)
 	}
+	return value
+}
+
+func url64(value []byte) string { return base64.RawURLEncoding.EncodeToString(value) }
+
+func TestKeySetIsReadKeyByKey(t *testing.T) {
+	good := rsaKey(t, 2048)
+	onCurve := func(curve elliptic.Curve) *ecdsa.PublicKey {
+		key, err := ecdsa.GenerateKey(curve, rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &key.PublicKey
+	}
+	p256 := onCurve(elliptic.P256())
 	edwards, _, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	short := members(t, good, map[string]any{"kid": "k", "n": strings.Repeat("_", 340)}) // 2040 bits
-	long := members(t, good, map[string]any{"kid": "k", "n": strings.Repeat("_", 1376)}) // 8256 bits
+	rsaWith := func(more map[string]any) map[string]any { return members(t, good, more) }
+	ecWith := func(more map[string]any) map[string]any { return members(t, p256, more) }
+	edWith := func(more map[string]any) map[string]any { return members(t, edwards, more) }
+	n := octets(t, rsaWith(nil), "n")
+	even := append(bytes.Clone(n[:len(n)-1]), n[len(n)-1]&^1)
+	off := octets(t, ecWith(nil), "y")
+	off[31] ^= 1
+	// A point whose x has a zero in front, which some issuers then leave out.
+	short := onCurve(elliptic.P256())
+	for octets(t, members(t, short, nil), "x")[0] != 0 {
+		short = onCurve(elliptic.P256())
+	}
+	shortX := octets(t, members(t, short, nil), "x")[1:]
 	for name, tc := range map[string]struct {
-		key  map[string]any
+		key  any
 		says string // empty: the key is used
 	}{
-		"plain":                      {members(t, good, map[string]any{"kid": "k"}), ""},
-		"an unreadable x5c":          {members(t, good, map[string]any{"kid": "k", "x5c": []string{"AAAA"}}), ""},
-		"an empty x5c, and crv":      {members(t, good, map[string]any{"kid": "k", "x5c": []string{""}, "crv": ""}), ""},
-		"an x5c that is not a list":  {members(t, good, map[string]any{"kid": "k", "x5c": "AAAA"}), ""},
-		"x5t of a wrong size":        {members(t, good, map[string]any{"kid": "k", "x5t": "AA", "x5t#S256": "AA"}), ""},
-		"Ed25519":                    {members(t, edwards, map[string]any{"kid": "k"}), ""},
-		"an RSA key of 2040 bits":    {short, "RSA of 2040 bits"},
-		"an RSA key of 8256 bits":    {long, "modulus size"},
-		"P-384":                      {members(t, &curve.PublicKey, map[string]any{"kid": "k"}), `crv "P-384"`},
-		"another algorithm":          {members(t, good, map[string]any{"kid": "k", "alg": "RS512"}), `alg "RS512"`},
-		"a padded modulus":           {members(t, good, map[string]any{"kid": "k", "n": "AAAA="}), "base64"},
-		"without an exponent":        {members(t, good, map[string]any{"kid": "k", "e": ""}), "RSA"},
-		"a published private part":   {members(t, good, map[string]any{"kid": "k", "d": "AAAA"}), "private part"},
-		"an encryption key":          {members(t, good, map[string]any{"kid": "k", "use": "enc"}), "not for signatures"},
-		"a symmetric key":            {map[string]any{"kty": "oct", "kid": "k", "k": "AAAA"}, `kty is "oct"`},
-		"a member of the wrong type": {members(t, good, map[string]any{"kid": "k", "use": 7}), `"k" (number 1): reading its members`},
+		"RSA":                              {rsaWith(nil), ""},
+		"P-256":                            {ecWith(nil), ""},
+		"P-384":                            {members(t, onCurve(elliptic.P384()), nil), ""},
+		"P-521":                            {members(t, onCurve(elliptic.P521()), nil), ""},
+		"Ed25519":                          {edWith(nil), ""},
+		"RS512":                            {rsaWith(map[string]any{"alg": "RS512"}), ""},
+		"x5c is unreadable":                {rsaWith(map[string]any{"x5c": []string{"AAAA"}}), ""},
+		"x5c is empty, and crv":            {rsaWith(map[string]any{"x5c": []string{""}, "crv": ""}), ""},
+		"x5c is a string":                  {rsaWith(map[string]any{"x5c": "AAAA"}), ""},
+		"x5t is of a wrong size":           {rsaWith(map[string]any{"x5t": "AA", "x5t#S256": "AA"}), ""},
+		"x5u is no URL":                    {rsaWith(map[string]any{"x5u": ":"}), ""},
+		"crv of an RSA key is a number":    {rsaWith(map[string]any{"crv": 5, "x": 1, "y": []int{}}), ""},
+		"n and e of an EC key":             {ecWith(map[string]any{"n": 1, "e": nil}), ""},
+		"null members":                     {rsaWith(map[string]any{"use": nil, "alg": nil, "key_ops": nil, "d": nil}), ""},
+		"n is padded":                      {rsaWith(map[string]any{"n": base64.URLEncoding.EncodeToString(n)}), ""},
+		"n and e in standard base64":       {rsaWith(map[string]any{"n": base64.StdEncoding.EncodeToString(n), "e": "AQAB=="}), ""},
+		"n begins with a zero byte":        {rsaWith(map[string]any{"n": url64(append([]byte{0}, n...))}), ""},
+		"e begins with zero bytes":         {rsaWith(map[string]any{"e": "AAABAAE"}), ""},
+		"e is 3":                           {rsaWith(map[string]any{"e": "Aw"}), ""},
+		"x lacks its zero in front":        {members(t, short, map[string]any{"x": url64(shortX)}), ""},
+		"x of an EC key is padded":         {ecWith(map[string]any{"x": base64.StdEncoding.EncodeToString(octets(t, ecWith(nil), "x"))}), ""},
+		"x of Ed25519 is padded":           {edWith(map[string]any{"x": base64.StdEncoding.EncodeToString(edwards)}), ""},
+		"key_ops has verify":               {rsaWith(map[string]any{"key_ops": []string{"verify"}}), ""},
+		"RSA of 2040 bits":                 {rsaWith(map[string]any{"n": strings.Repeat("_", 340)}), "RSA of 2040 bits"},
+		"RSA of 8256 bits":                 {rsaWith(map[string]any{"n": strings.Repeat("_", 1376)}), "RSA of 8256 bits"},
+		"n is even":                        {rsaWith(map[string]any{"n": url64(even)}), "its modulus is even"},
+		"n is missing":                     {rsaWith(map[string]any{"n": ""}), "it has no n"},
+		"n has a space":                    {rsaWith(map[string]any{"n": "AAAA AAAA"}), "its n is not base64url"},
+		"n has a line end":                 {rsaWith(map[string]any{"n": url64(n[:99]) + "\n" + url64(n[99:])}), "its n is not base64url"},
+		"n is a number":                    {rsaWith(map[string]any{"n": 5}), "its n is not a string"},
+		"e is missing":                     {rsaWith(map[string]any{"e": nil}), "it has no e"},
+		"e is 1":                           {rsaWith(map[string]any{"e": "AQ"}), "its exponent e is"},
+		"e is even":                        {rsaWith(map[string]any{"e": "AQAA"}), "its exponent e is"},
+		"e is too large":                   {rsaWith(map[string]any{"e": "AQAAAAAAAAAAAQAB"}), "its exponent e is"}, // 65537 in the low 64 bits
+		"a point off the curve":            {ecWith(map[string]any{"y": url64(off)}), "not on the curve P-256"},
+		"the point 0, 0":                   {ecWith(map[string]any{"x": "AA", "y": "AA"}), "not on the curve P-256"},
+		"a point of P-384 as of P-256":     {members(t, onCurve(elliptic.P384()), map[string]any{"crv": "P-256"}), "its x has 48 bytes; want 32"},
+		"x of Ed25519 is too short":        {edWith(map[string]any{"x": "AAAA"}), "its x has 3 bytes; want 32"},
+		"crv is not known":                 {ecWith(map[string]any{"crv": "secp256k1"}), `crv is "secp256k1"`},
+		"crv is missing":                   {ecWith(map[string]any{"crv": nil}), `crv is ""`},
+		"X25519":                           {edWith(map[string]any{"crv": "X25519"}), `crv is "X25519"`},
+		"alg does not fit kty":             {rsaWith(map[string]any{"alg": "ES256"}), `its alg "ES256" does not fit`},
+		"alg does not fit crv":             {ecWith(map[string]any{"alg": "ES384"}), `its alg "ES384" does not fit`},
+		"alg is HS256":                     {rsaWith(map[string]any{"alg": "HS256"}), `its alg "HS256" does not fit`},
+		"alg is for encryption":            {rsaWith(map[string]any{"alg": "RSA-OAEP"}), `its alg "RSA-OAEP" does not fit`},
+		"the private part is published":    {rsaWith(map[string]any{"d": "AAAA"}), "private part"},
+		"use is enc":                       {rsaWith(map[string]any{"use": "enc"}), "not for signatures"},
+		"use is a number":                  {rsaWith(map[string]any{"use": 7}), "its use is not a string"},
+		"key_ops lacks verify":             {rsaWith(map[string]any{"key_ops": []string{"encrypt"}}), "not for signatures"},
+		"key_ops is a string":              {rsaWith(map[string]any{"key_ops": "verify"}), "its key_ops is not a list"},
+		"a symmetric key":                  {map[string]any{"kty": "oct", "kid": "k", "k": "AAAA"}, `kty is "oct"`},
+		"kty is missing":                   {rsaWith(map[string]any{"kty": nil}), `kty is ""`},
+		"a member twice":                   {json.RawMessage(`{"kty":"RSA","kty":"EC"}`), "unique names"},
+		"a string":                         {"AAAA", "not a JSON object"},
+		"a null":                           {nil, `kty is ""`},
+		"kid is a number":                  {rsaWith(map[string]any{"kid": 1}), "its kid is not a string"},
+		"kid is as long as a set may be":   {rsaWith(map[string]any{"kid": strings.Repeat("k", 1000), "use": "x"}), "not for signatures"},
+		"a key type with a long name":      {rsaWith(map[string]any{"kty": strings.Repeat("k", 1000)}), "kty is"},
+		"a name that differs only by case": {rsaWith(map[string]any{"n": nil, "N": url64(n)}), "it has no n"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			keys, unfit, err := parseKeys(setOf(t, tc.key))
+			if m, ok := tc.key.(map[string]any); ok && m["kid"] == nil {
+				m["kid"] = "k"
+			}
+			keys, unfit, err := parseKeys(setOf(t, tc.key), known)
 			if tc.says == "" {
 				if err != nil || len(keys) != 1 || keys[0].KeyID != "k" || len(unfit) > 0 {
 					t.Fatalf("%d keys, unfit %q, %v", len(keys), unfit, err)
 				}
 				return
 			}
-			if err == nil || !strings.Contains(err.Error(), tc.says) {
+			if err == nil || !strings.Contains(err.Error(), tc.says) || !strings.Contains(err.Error(), "(number 1)") || len(err.Error()) > 500 {
 				t.Fatalf("%d keys, error %v; want one that says %q", len(keys), err, tc.says)
 			}
-			beside := members(t, good, map[string]any{"kid": "good"})
-			keys, unfit, err = parseKeys(setOf(t, tc.key, beside))
+			keys, unfit, err = parseKeys(setOf(t, tc.key, rsaWith(map[string]any{"kid": "good"})), known)
 			if err != nil || len(keys) != 1 || keys[0].KeyID != "good" {
 				t.Fatalf("beside a good key: %d keys, %v", len(keys), err)
 			}
-			if quiet := tc.key["use"] == "enc"; quiet != (len(unfit) == 0) {
+			if quiet := strings.Contains(tc.says, "not for signatures"); quiet != (len(unfit) == 0) {
 				t.Errorf("unfit %q", unfit)
 			}
 		})
@@ -106,38 +180,50 @@ func TestKeySetIsReadKeyByKey(t *testing.T) {
 }
 
 func TestKeySetIsBounded(t *testing.T) {
-	good := rsaKey(t, 2048)
-	many := func(n int, kid func(int) string) []byte {
+	good, another := rsaKey(t, 2048), rsaKey(t, 2048)
+	many := func(n int) []byte {
 		keys := make([]any, n)
 		for i := range keys {
-			keys[i] = members(t, good, map[string]any{"kid": kid(i)})
+			keys[i] = members(t, good, map[string]any{"kid": fmt.Sprint("k", i)})
 		}
 		return setOf(t, keys...)
 	}
-	number := func(i int) string { return fmt.Sprint("k", i) }
-	if keys, _, err := parseKeys(many(100, number)); err != nil || len(keys) != 100 {
+	if keys, _, err := parseKeys(many(100), known); err != nil || len(keys) != 100 {
 		t.Errorf("100 keys: %d, %v", len(keys), err)
 	}
-	if _, _, err := parseKeys(many(101, number)); err == nil || !strings.Contains(err.Error(), "101 keys, more than 100") {
+	if _, _, err := parseKeys(many(101), known); err == nil || !strings.Contains(err.Error(), "101 keys, more than 100") {
 		t.Errorf("101 keys: %v", err)
 	}
-	if _, _, err := parseKeys(many(2, func(int) string { return "same" })); err == nil || !strings.Contains(err.Error(), `two keys of kid "same"`) {
-		t.Errorf("one kid twice: %v", err)
+	key := func(public *rsa.PublicKey, kid, alg string) map[string]any {
+		return members(t, public, map[string]any{"kid": kid, "alg": alg})
 	}
-	if keys, _, err := parseKeys(many(2, func(int) string { return "" })); err != nil || len(keys) != 2 {
-		t.Errorf("two keys without kid: %d, %v", len(keys), err)
+	for name, tc := range map[string]struct {
+		set   []byte
+		keys  int
+		unfit string
+	}{
+		"one key listed twice":                     {setOf(t, key(good, "k", "RS256"), key(good, "k", "RS256")), 1, ""},
+		"one key listed for two algorithms":        {setOf(t, key(good, "k", "RS256"), key(good, "k", "PS256")), 2, ""},
+		"one key with alg and without":             {setOf(t, key(good, "k", "RS256"), members(t, good, map[string]any{"kid": "k"})), 2, ""},
+		"two keys of one kid":                      {setOf(t, key(good, "k", "RS256"), key(another, "k", "RS256"), key(good, "other", "RS256")), 1, `key "k": different keys have this kid`},
+		"two keys of one kid, one for all":         {setOf(t, members(t, good, map[string]any{"kid": "k"}), key(another, "k", "PS512"), key(good, "other", "RS256")), 1, `key "k": different keys`},
+		"two keys of one kid for other algorithms": {setOf(t, key(good, "k", "RS256"), key(another, "k", "PS256")), 2, ""},
+		"two keys without kid":                     {setOf(t, key(good, "", "RS256"), key(another, "", "RS256")), 2, ""},
+		"one kid for signatures and encryption":    {setOf(t, key(good, "k", "RS256"), members(t, good, map[string]any{"kid": "k", "use": "enc"})), 1, ""},
+	} {
+		keys, unfit, err := parseKeys(tc.set, known)
+		if err != nil || len(keys) != tc.keys || (tc.unfit == "") != (len(unfit) == 0) || !strings.Contains(strings.Join(unfit, ";"), tc.unfit) {
+			t.Errorf("%s: %d keys, unfit %q, %v", name, len(keys), unfit, err)
+		}
 	}
-	// One key for two algorithms, listed once for each.
-	both := setOf(t, members(t, good, map[string]any{"kid": "k", "alg": "RS256"}), members(t, good, map[string]any{"kid": "k", "alg": "PS256"}))
-	if keys, _, err := parseKeys(both); err != nil || len(keys) != 2 {
-		t.Errorf("one kid for RS256 and PS256: %d, %v", len(keys), err)
+	for body, says := range map[string]string{
+		`{"keys":[]}`: "it is empty", `{}`: "it is empty", `[]`: "reading the key set", `{"keys":{}}`: "reading the key set", "": "reading the key set",
+	} {
+		if _, _, err := parseKeys([]byte(body), known); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v", body, err)
+		}
 	}
-	// A usable key and one that is not may have the same kid.
-	mixed := setOf(t, members(t, good, map[string]any{"kid": "k"}), members(t, good, map[string]any{"kid": "k", "use": "enc"}))
-	if keys, _, err := parseKeys(mixed); err != nil || len(keys) != 1 {
-		t.Errorf("one kid for signatures and encryption: %d, %v", len(keys), err)
-	}
-	if _, _, err := parseKeys([]byte(`{"keys":[]}`)); err == nil || !strings.Contains(err.Error(), "it is empty") {
-		t.Errorf("no keys: %v", err)
+	if _, _, err := parseKeys(setOf(t, key(good, "k", "RS512")), usual); err == nil || !strings.Contains(err.Error(), "not one of the accepted algorithms [RS256 PS256 ES256 EdDSA]") {
+		t.Errorf("an algorithm that is not accepted: %v", err)
 	}
 }

@@ -2,10 +2,6 @@ package upstream
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/elliptic"
-	"crypto/rsa"
 	"errors"
 	"fmt"
 	"io"
@@ -19,9 +15,6 @@ import (
 	"golang.org/x/sync/singleflight"
 )
 
-// algorithms is the allow-list; HS* and none are never among them.
-var algorithms = []jose.SignatureAlgorithm{jose.RS256, jose.ES256, jose.PS256, jose.EdDSA}
-
 var (
 	errSignature  = errors.New("bad signature")
 	errUnknownKey = errors.New("unknown key")
@@ -33,6 +26,7 @@ var (
 // fetch fails, but not beyond maxKeptAge.
 type keySet struct {
 	url     string
+	allowed []jose.SignatureAlgorithm
 	client  *http.Client
 	now     func() time.Time
 	logger  *slog.Logger
@@ -51,7 +45,7 @@ type keySet struct {
 
 // verify returns the payload of a good signature and the protected header.
 func (k *keySet) verify(ctx context.Context, token string) (payload []byte, head jose.Header, err error) {
-	jws, err := jose.ParseSignedCompact(token, algorithms)
+	jws, err := jose.ParseSignedCompact(token, k.allowed)
 	if err != nil {
 		return nil, head, errSignature
 	}
@@ -97,30 +91,15 @@ func (k *keySet) fitting(head jose.Header) (key *jose.JSONWebKey, age time.Durat
 	defer k.mu.Unlock()
 	age = k.now().Sub(k.fetched)
 	for i := range k.keys {
-		if (head.KeyID != "" && k.keys[i].KeyID != head.KeyID) || !signs(k.keys[i], head.Algorithm) {
+		if (head.KeyID != "" && k.keys[i].KeyID != head.KeyID) || !signs(k.keys[i], jose.SignatureAlgorithm(head.Algorithm)) {
 			continue
 		}
-		if key != nil {
+		if key != nil && !sameKey(*key, k.keys[i]) {
 			return nil, age
 		}
 		key = &k.keys[i]
 	}
 	return key, age
-}
-
-func signs(key jose.JSONWebKey, algorithm string) bool {
-	if key.Algorithm != "" && key.Algorithm != algorithm {
-		return false
-	}
-	switch public := key.Key.(type) {
-	case *rsa.PublicKey:
-		return algorithm == string(jose.RS256) || algorithm == string(jose.PS256)
-	case *ecdsa.PublicKey:
-		return algorithm == string(jose.ES256) && public.Curve == elliptic.P256()
-	case ed25519.PublicKey:
-		return algorithm == string(jose.EdDSA)
-	}
-	return false
 }
 
 // refetch fetches the keys unless that was tried just now; the error is that of the last
@@ -175,7 +154,7 @@ func (k *keySet) fetch(ctx context.Context) ([]jose.JSONWebKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("fetching keys: %w", err)
 	}
-	keys, unfit, err := parseKeys(body)
+	keys, unfit, err := parseKeys(body, k.allowed)
 	if err != nil {
 		return nil, fmt.Errorf("fetching keys: %w", err)
 	}

@@ -39,7 +39,7 @@ func UpstreamConfig(name string, p config.Provider) upstream.Config {
 	c := upstream.Config{
 		Name: name, Kind: upstream.Kind(p.Kind), Issuer: p.Issuer,
 		ClientID: p.ClientID, ClientSecret: p.ClientSecret.Reveal(), AllowedClientIDs: p.AllowedClientIDs,
-		Scopes: p.Scopes, MaxTokenAge: p.MaxTokenAge.Std(), SkipEmailVerifiedCheck: p.SkipEmailVerifiedCheck,
+		Scopes: p.Scopes, Algorithms: p.Algorithms, MaxTokenAge: p.MaxTokenAge.Std(), SkipEmailVerifiedCheck: p.SkipEmailVerifiedCheck,
 		LogoutURL: p.Domain, EndpointHosts: p.EndpointHosts,
 	}
 	c.Exchange = c.Kind == upstream.KindCognito

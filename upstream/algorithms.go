@@ -1,0 +1,98 @@
+package upstream
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"fmt"
+	"slices"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+// known are all algorithms that a provider may be allowed. They are signatures by a private
+// key (RFC 7518 §3.1, RFC 8037 §3.1): HS* and none are never among them.
+var known = []jose.SignatureAlgorithm{
+	jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512, jose.ES256, jose.ES384, jose.ES512, jose.EdDSA,
+}
+
+// usual are accepted from a provider of kind oidc whether or not its document advertises them.
+var usual = []jose.SignatureAlgorithm{jose.RS256, jose.PS256, jose.ES256, jose.EdDSA}
+
+// Algorithms returns the names that [Config.Algorithms] may have.
+func Algorithms() []string {
+	names := make([]string, len(known))
+	for i, a := range known {
+		names[i] = string(a)
+	}
+	return names
+}
+
+// checkAlgorithms refuses a name that is not known, and for Cognito all but RS256, its only one.
+func (c *Config) checkAlgorithms() error {
+	for _, name := range c.Algorithms {
+		switch {
+		case !slices.Contains(known, jose.SignatureAlgorithm(name)):
+			return fmt.Errorf("upstream %q: algorithm %q is not one of %v", c.Name, name, known)
+		case c.Kind == KindCognito && name != string(jose.RS256):
+			return fmt.Errorf("upstream %q: algorithm %q: Cognito signs with RS256 only", c.Name, name)
+		}
+	}
+	return nil
+}
+
+// algorithms returns those that id tokens may be signed with: the configured ones, or else the
+// usual ones and what the discovery document advertises of the known ones. Cognito has RS256.
+func (c *Config) algorithms(advertised []string) []jose.SignatureAlgorithm {
+	var allowed []jose.SignatureAlgorithm
+	for _, a := range known {
+		name := string(a)
+		switch {
+		case c.Kind == KindCognito:
+			if a == jose.RS256 {
+				allowed = append(allowed, a)
+			}
+		case len(c.Algorithms) > 0:
+			if slices.Contains(c.Algorithms, name) {
+				allowed = append(allowed, a)
+			}
+		case slices.Contains(usual, a), slices.Contains(advertised, name):
+			allowed = append(allowed, a)
+		}
+	}
+	return allowed
+}
+
+// signs reports whether the key can make signatures of that algorithm: its alg, its type and
+// its curve decide.
+func signs(key jose.JSONWebKey, algorithm jose.SignatureAlgorithm) bool {
+	if key.Algorithm != "" && key.Algorithm != string(algorithm) {
+		return false
+	}
+	switch public := key.Key.(type) {
+	case *rsa.PublicKey:
+		return slices.Contains([]jose.SignatureAlgorithm{jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512}, algorithm)
+	case *ecdsa.PublicKey:
+		curve, found := map[jose.SignatureAlgorithm]elliptic.Curve{
+			jose.ES256: elliptic.P256(), jose.ES384: elliptic.P384(), jose.ES512: elliptic.P521(),
+		}[algorithm]
+		return found && public.Curve == curve
+	case ed25519.PublicKey:
+		return algorithm == jose.EdDSA
+	}
+	return false
+}
+
+// hashOf returns the hash function of at_hash (OIDC Core §3.1.3.6): that of the algorithm.
+// Ed25519 goes with SHA-512.
+func hashOf(algorithm string) crypto.Hash {
+	switch jose.SignatureAlgorithm(algorithm) {
+	case jose.RS384, jose.PS384, jose.ES384:
+		return crypto.SHA384
+	case jose.RS512, jose.PS512, jose.ES512, jose.EdDSA:
+		return crypto.SHA512
+	}
+	return crypto.SHA256
+}
