@@ -5,7 +5,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"time"
 )
 
 type connKey struct{}
@@ -27,16 +26,21 @@ func (c *connections) observe(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		conn, _ := r.Context().Value(connKey{}).(net.Conn)
 		r = r.WithContext(r.Context()) // the server's own request keeps its body
+		body := &arrivingBody{ReadCloser: r.Body, arrived: func() { c.arrived(conn) }}
 		if r.Body == nil || r.Body == http.NoBody {
-			c.arrived(conn)
+			body.ended = true
+			body.arrived()
 		} else {
-			r.Body = &arrivingBody{ReadCloser: r.Body, arrived: func() { c.arrived(conn) }}
+			r.Body = body
 		}
 		c.closeWhenDraining(w)
-		if r.ProtoMajor == 1 {
-			w = closingWriter{w, c}
+		if r.ProtoMajor != 1 { // an HTTP/2 server answers a stream and resets it
+			next.ServeHTTP(w, r)
+			return
 		}
-		next.ServeHTTP(w, r)
+		answer := &answerWriter{ResponseWriter: w, connections: c, body: body, expects: r.Header.Get("Expect") != "", length: r.ContentLength}
+		next.ServeHTTP(answer, r)
+		answer.linger()
 	})
 }
 
@@ -44,39 +48,21 @@ func (c *connections) observe(next http.Handler) http.Handler {
 type arrivingBody struct {
 	io.ReadCloser
 	arrived func()
+	read    int64
+	ended   bool
+	failed  bool
 }
 
 func (b *arrivingBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if err == io.EOF {
+	b.read += int64(n)
+	switch err {
+	case nil:
+	case io.EOF:
+		b.ended = true
 		b.arrived()
+	default:
+		b.failed = true
 	}
 	return n, err
-}
-
-// closingWriter ends a connection with the answer that a body is too large. Otherwise the
-// server would read on, before that answer is sent and after it, to keep the connection:
-// behind a wrapped writer [http.MaxBytesReader] cannot prevent it.
-type closingWriter struct {
-	http.ResponseWriter
-	connections *connections
-}
-
-func (w closingWriter) WriteHeader(status int) {
-	w.connections.closeWhenDraining(w)
-	if status == http.StatusRequestEntityTooLarge {
-		w.Header().Set("Connection", "close")
-		_ = http.NewResponseController(w.ResponseWriter).SetReadDeadline(time.Now())
-	}
-	w.ResponseWriter.WriteHeader(status)
-}
-
-// Unwrap serves [http.ResponseController].
-func (w closingWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-// Flush is what other writers ask for by type.
-func (w closingWriter) Flush() {
-	if f, ok := w.ResponseWriter.(http.Flusher); ok {
-		f.Flush()
-	}
 }

@@ -1,0 +1,103 @@
+package node
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"time"
+)
+
+// Bounds of a request body that the handler does not read.
+const (
+	// discardBytes and discardTime are how much of it is read and dropped before the answer. nginx
+	// passes bodies of up to 1 MiB by default.
+	discardBytes = 1 << 20
+	discardTime  = time.Second
+	// lingerBytes and lingerTime are how much more of it is read and dropped after the answer, and
+	// resetDelay is how long a client that sends even more has to read the answer.
+	lingerBytes = 8 << 20
+	lingerTime  = 2 * time.Second
+	resetDelay  = 500 * time.Millisecond
+)
+
+// answerWriter answers an HTTP/1 request, also before its body was read, as most refusals are. A
+// connection that is closed with unread data is reset, and a reset can destroy the answer on its
+// way: proxies then answer 502 in its place. So the rest of the body is read and dropped before
+// the answer. If it is too large or too slow for that, the answer goes out, more of the body is
+// dropped, and the connection is closed.
+//
+// The server itself would do less of that, for as long as its read timeout, and nothing after the
+// answer to a client that wants the connection closed, such as nginx with HTTP/1.0.
+type answerWriter struct {
+	http.ResponseWriter
+	connections *connections
+	body        *arrivingBody
+	expects     bool  // the request has an Expect header
+	length      int64 // its Content-Length; -1 if unknown
+	answered    bool
+	lingers     bool
+}
+
+// WriteHeader implements [http.ResponseWriter].
+func (w *answerWriter) WriteHeader(status int) {
+	w.connections.closeWhenDraining(w)
+	if status >= http.StatusOK && !w.answered {
+		w.answered = true
+		w.discard()
+		if status == http.StatusRequestEntityTooLarge || w.lingers {
+			w.Header().Set("Connection", "close")
+		}
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements [http.ResponseWriter].
+func (w *answerWriter) Write(p []byte) (int, error) {
+	if !w.answered {
+		w.WriteHeader(http.StatusOK)
+	}
+	return w.ResponseWriter.Write(p)
+}
+
+// discard drops the rest of the body within discardBytes and discardTime. If that was not all, the
+// connection is to linger.
+func (w *answerWriter) discard() {
+	if w.body.ended || w.body.failed { // the server closes a connection whose body failed, as at its read timeout
+		return
+	}
+	control := http.NewResponseController(w.ResponseWriter)
+	// A client that waits for "100 Continue" sends nothing before the answer, and reading would ask it to.
+	waits := w.expects && w.body.read == 0
+	if !waits && w.length-w.body.read <= discardBytes && control.SetReadDeadline(time.Now().Add(discardTime)) == nil {
+		_, _ = io.CopyN(io.Discard, w.body, discardBytes+1) // with the end, which follows the last byte
+	}
+	if w.body.ended {
+		_ = control.SetReadDeadline(time.Time{}) // the server sets its own for the next request
+		return
+	}
+	w.lingers = control.EnableFullDuplex() == nil // the server leaves the rest of the body to linger
+}
+
+// linger sends the answer of a connection that is to linger, and drops what the client still
+// sends within lingerBytes and lingerTime.
+func (w *answerWriter) linger() {
+	control := http.NewResponseController(w.ResponseWriter)
+	if !w.lingers || control.Flush() != nil || control.SetReadDeadline(time.Now().Add(lingerTime)) != nil {
+		return
+	}
+	if _, err := io.CopyN(io.Discard, w.body, lingerBytes); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		return // that was all of it, or the client has gone
+	}
+	time.Sleep(resetDelay) // a chunked body cannot be read on after discardTime
+}
+
+// Unwrap serves [http.ResponseController].
+func (w *answerWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// Flush is what other writers ask for by type.
+func (w *answerWriter) Flush() {
+	if f, ok := w.ResponseWriter.(http.Flusher); ok {
+		f.Flush()
+	}
+}
