@@ -11,8 +11,8 @@ BENCH ?= .
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-build: ## build the binary into dist/
-	go build -trimpath -o dist/ ./cmd/tokenbroker
+build: ## build the binaries into dist/
+	go build -trimpath -o dist/ ./cmd/tokenbroker ./cmd/tokenbroker-bench
 
 test: ## run all tests (the README's command)
 	go test ./...

@@ -33,6 +33,11 @@ func TestImportBorders(t *testing.T) {
 		"tokenbroker/broker/store":            {gin, badger, nats, "tokenbroker/broker/actor", "tokenbroker/api", "tokenbroker/keyring"},
 		"tokenbroker/api":                     {badger, nats, "tokenbroker/keyring", "tokenbroker/revocation/ledger", "tokenbroker/upstream", "tokenbroker/cmd"},
 	}
+	// What draws is compiled only into tokenbroker-bench: it would cost each first `go run ./cmd/tokenbroker` half a minute.
+	borders["tokenbroker/cmd/tokenbroker"] = []string{
+		"tokenbroker/bench", "tokenbroker/cmd/tokenbroker/benchcmd", "gonum.org", "codeberg.org/go-latex", "codeberg.org/go-pdf", "codeberg.org/go-fonts",
+		"git.sr.ht/~sbinet/gg", "github.com/ajstarks/svgo", "github.com/golang/freetype", "golang.org/x/image",
+	}
 	for _, part := range []string{"load", "curve", "report"} {
 		borders["tokenbroker/bench/"+part] = append([]string{"tokenbroker/validator", "tokenbroker/revocation"}, sdk...)
 	}

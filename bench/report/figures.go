@@ -16,7 +16,7 @@ const maxLines = 6
 // percentiles draws the latency of each run over the share of requests, on an axis that
 // stretches the last ones, and its floor's dashed.
 func (r *Report) percentiles() ([]*plot.Plot, error) {
-	p := r.newPlot("tokenbroker bench "+r.Bench+": latency by percentile", "percentile", "latency")
+	p := r.newPlot("tokenbroker-bench "+r.Bench+": latency by percentile", "percentile", "latency")
 	low, high, right, lines := math.Inf(1), 0.0, 1.0, 0
 	draw := func(name string, points []Point, colour int, floor bool) error {
 		var xys plotter.XYs
@@ -112,8 +112,8 @@ func (r *Report) sweep() []Run {
 // concurrency draws throughput and p99 over the number of clients.
 func (r *Report) concurrency() ([]*plot.Plot, error) {
 	runs := r.sweep()
-	rate := r.newPlot("tokenbroker bench "+r.Bench+": throughput by concurrency", "clients at once", "answers a second")
-	late := r.newPlot("tokenbroker bench "+r.Bench+": p99 by concurrency", "clients at once", "p99 of the latency")
+	rate := r.newPlot("tokenbroker-bench "+r.Bench+": throughput by concurrency", "clients at once", "answers a second")
+	late := r.newPlot("tokenbroker-bench "+r.Bench+": p99 by concurrency", "clients at once", "p99 of the latency")
 	err := r.overX(rate, r.Runs[0].Name, runs, byConcurrency, func(m *Measured) float64 { return m.PerS }, false)
 	if err == nil {
 		err = r.overX(late, r.Runs[0].Name, runs, byConcurrency, func(m *Measured) float64 { return m.Latency.P99 }, true)
@@ -186,8 +186,8 @@ func (r *Report) ramp() ([]*plot.Plot, error) {
 	runs := slices.Clone(r.Runs)
 	slices.SortFunc(runs, func(a, b Run) int { return int(a.OfferedPerS - b.OfferedPerS) })
 	name := runs[0].Name
-	late := r.newPlot("tokenbroker bench capacity: p99 by the rate of arrivals", name+" offered a second", "p99, from when it was meant to be sent")
-	done := r.newPlot("tokenbroker bench capacity: answers by the rate of arrivals", name+" offered a second", "answers a second")
+	late := r.newPlot("tokenbroker-bench capacity: p99 by the rate of arrivals", name+" offered a second", "p99, from when it was meant to be sent")
+	done := r.newPlot("tokenbroker-bench capacity: answers by the rate of arrivals", name+" offered a second", "answers a second")
 	var p99, achieved plotter.XYs
 	low, high := r.Knee.SLOUS, r.Knee.SLOUS
 	most := 0.0
@@ -230,7 +230,7 @@ func (r *Report) ramp() ([]*plot.Plot, error) {
 // growth draws the cost over the size, the law that was fitted and the floor.
 func (r *Report) growth() ([]*plot.Plot, error) {
 	g := r.Growth
-	title := fmt.Sprintf("tokenbroker bench %s: cost over the number of %s: %s", r.Bench, r.SizeOf, g.Law)
+	title := fmt.Sprintf("tokenbroker-bench %s: cost over the number of %s: %s", r.Bench, r.SizeOf, g.Law)
 	runs := sized(r.Runs, g.Run)
 	y := "time between two answers"
 	if runs[0].Concurrency == 1 {

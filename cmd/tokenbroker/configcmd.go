@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tokenbroker/cmd/tokenbroker/internal/adminsocket"
+	"tokenbroker/cmd/tokenbroker/internal/cli"
 	"tokenbroker/config"
 )
 
@@ -108,7 +109,7 @@ inadvisable; serve logs them and starts. It opens no port and no store.`,
 					}
 					_, _ = fmt.Fprintln(w, "The configuration is good.")
 				}
-				if err := emit(stdout, format, answer, text); err != nil {
+				if err := cli.Emit(stdout, format, answer, text); err != nil {
 					return err
 				}
 			}
@@ -119,7 +120,7 @@ inadvisable; serve logs them and starts. It opens no port and no store.`,
 		},
 	}
 	flags.register(cmd.Flags())
-	outputFlag(cmd, &format)
+	cli.OutputFlag(cmd, &format)
 	return cmd
 }
 
@@ -142,7 +143,7 @@ func configPrintCommand(stdout io.Writer) *cobra.Command {
 		},
 	}
 	flags.register(cmd.Flags())
-	outputFlag(cmd, &format)
+	cli.OutputFlag(cmd, &format)
 	return cmd
 }
 

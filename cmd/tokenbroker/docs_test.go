@@ -104,7 +104,8 @@ func TestDocsCommands(t *testing.T) {
 	}
 }
 
-// paste is a shell in a directory of its own, in which `tokenbroker` is the binary under test.
+// paste is a shell in a directory of its own, in which `tokenbroker` and
+// `tokenbroker-bench` are the binary under test.
 type paste struct {
 	file, dir, curls string
 	blocks           []fence
@@ -129,8 +130,9 @@ func newPaste(t *testing.T, file string) *paste {
 	// The status of each answer goes to a file: nobody pastes a curl to see it fail silently.
 	// A bench measures for a moment: the last value of a flag holds.
 	for name, script := range map[string]string{
-		"tokenbroker": fmt.Sprintf("#!/bin/sh\n[ \"$1\" != bench ] || set -- \"$@\" %s\n%s=1 exec %q \"$@\"\n", strings.Join(shortly, " "), childEnv, os.Args[0]),
-		"curl":        fmt.Sprintf("#!/bin/sh\nexec %q -sS -w '%%{stderr}\\nstatus %%{http_code}\\n' --max-time 10 \"$@\" 2>>%q\n", curl, p.curls),
+		"tokenbroker":       fmt.Sprintf("#!/bin/sh\n%s=1 exec %q \"$@\"\n", childEnv, os.Args[0]),
+		"tokenbroker-bench": fmt.Sprintf("#!/bin/sh\n%s=bench exec %q \"$@\" %s\n", childEnv, os.Args[0], strings.Join(shortly, " ")),
+		"curl":              fmt.Sprintf("#!/bin/sh\nexec %q -sS -w '%%{stderr}\\nstatus %%{http_code}\\n' --max-time 10 \"$@\" 2>>%q\n", curl, p.curls),
 	} {
 		path := filepath.Join(dir, ".bin", name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tokenbroker/cmd/tokenbroker/internal/adminclient"
+	"tokenbroker/cmd/tokenbroker/internal/cli"
 	"tokenbroker/cmd/tokenbroker/internal/logging"
 	"tokenbroker/cmd/tokenbroker/internal/restore"
 )
@@ -45,7 +46,7 @@ the KEK is the file kek in it.`,
 	}
 	flags.find(cmd.Flags())
 	cmd.Flags().BoolVar(&flags.yes, "yes", false, "do not ask")
-	outputFlag(cmd, &o.format)
+	cli.OutputFlag(cmd, &o.format)
 	return cmd
 }
 

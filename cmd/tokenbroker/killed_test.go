@@ -21,6 +21,7 @@ import (
 	"testing"
 
 	"tokenbroker/broker/password"
+	"tokenbroker/cmd/tokenbroker/benchcmd"
 	"tokenbroker/internal/longtest"
 	"tokenbroker/revocation/natsfeed"
 	"tokenbroker/validator"
@@ -28,16 +29,22 @@ import (
 
 var kills = flag.Int("kills", longtest.Pick(3, 30), "how often TestKilledUnderLoad kills the broker")
 
-// childEnv makes the test binary run the real command line instead of the tests.
+// childEnv makes the test binary run the real command line instead of the tests: with "bench"
+// that of tokenbroker-bench, else that of tokenbroker.
 const childEnv = "TEST_CHILD_OF_TOKENBROKER"
 
 // TestMain makes passwords cheap to check in all the brokers of the tests, also in those that
 // are processes of their own.
 func TestMain(m *testing.M) {
 	password.DefaultParams = password.Params{Memory: 64, Time: 1, Threads: 1}
-	if os.Getenv(childEnv) != "" {
+	if program := os.Getenv(childEnv); program != "" {
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-		code := Main(ctx, os.Args[1:], os.Stdout, os.Stderr)
+		var code int
+		if program == "bench" {
+			code = benchcmd.Main(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+		} else {
+			code = Main(ctx, os.Args[1:], os.Stdout, os.Stderr)
+		}
 		stop()
 		os.Exit(code)
 	}

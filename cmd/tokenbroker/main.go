@@ -4,26 +4,25 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"tokenbroker/cmd/tokenbroker/internal/cli"
 )
 
 // Exit codes: done, failed, and used wrongly.
 const (
-	exitOK     = 0
-	exitFailed = 1
-	exitUsage  = 2
+	exitOK     = cli.ExitOK
+	exitFailed = cli.ExitFailed
+	exitUsage  = cli.ExitUsage
 )
 
 // errUsage marks an error of how the command was called.
-var errUsage = errors.New("usage")
+var errUsage = cli.ErrUsage
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -42,20 +41,9 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // run is Main with a standard input: where operators' commands read passwords.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	root := &cobra.Command{
-		Use:           "tokenbroker",
-		Short:         "A token broker: sign in, refresh, log off everywhere at once",
-		SilenceErrors: true,
-		SilenceUsage:  true,
-		Args:          unknownCommand,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	root.CompletionOptions.DisableDefaultCmd = true
-	root.SetArgs(args)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
-	root.AddCommand(serveCommand(stderr), devCommand(stdout, stderr), configCommand(stdout, stderr), benchCommand(stdin, stdout, stderr))
+	root := group("tokenbroker", "A token broker: sign in, refresh, log off everywhere at once", "",
+		serveCommand(stderr), devCommand(stdout, stderr), configCommand(stdout, stderr), benchCommand())
+	cli.Root(root, args, stdout, stderr)
 	root.AddCommand(operatorCommands(stdin, stdout, stderr)...)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err != nil {
@@ -65,13 +53,4 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 }
 
 // unknownCommand refuses words that are not a command, or that a command does not take.
-func unknownCommand(_ *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return fmt.Errorf("%w: unknown command or argument %q", errUsage, args[0])
-	}
-	return nil
-}
-
-func usageText(err error) string {
-	return strings.TrimPrefix(err.Error(), errUsage.Error()+": ")
-}
+func unknownCommand(cmd *cobra.Command, args []string) error { return cli.UnknownCommand(cmd, args) }

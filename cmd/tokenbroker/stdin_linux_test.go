@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"tokenbroker/cmd/tokenbroker/internal/cli"
 )
 
 // openTerminal gives a pseudo-terminal: what is written to keyboard is read from tty.
@@ -70,7 +72,7 @@ func TestReadingALineEndsWithTheContext(t *testing.T) {
 	defer func() { _ = w.Close() }() // lets the read go
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := readLine(ctx, r); !errors.Is(err, context.Canceled) {
+	if _, err := cli.ReadLine(ctx, r); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -3,17 +3,12 @@ package main
 import (
 	"fmt"
 	"io"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
-)
 
-// buildInfo is what the Go tool recorded about this binary.
-type buildInfo struct {
-	Version  string `json:"version"`
-	Revision string `json:"revision"`
-	Go       string `json:"go"`
-}
+	"tokenbroker/cmd/tokenbroker/internal/buildinfo"
+	"tokenbroker/cmd/tokenbroker/internal/cli"
+)
 
 func versionCommand(o *operator) *cobra.Command {
 	cmd := &cobra.Command{
@@ -23,32 +18,13 @@ func versionCommand(o *operator) *cobra.Command {
 		Example: "  tokenbroker version --output json",
 		Args:    unknownCommand,
 		RunE: func(*cobra.Command, []string) error {
-			info := build()
+			info := buildinfo.Read()
 			return o.emit(info, func(w io.Writer) { _, _ = fmt.Fprintln(w, info) })
 		},
 	}
-	outputFlag(cmd, &o.format)
+	cli.OutputFlag(cmd, &o.format)
 	return cmd
 }
 
-func build() buildInfo {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return buildInfo{Version: "unknown build"}
-	}
-	b := buildInfo{Version: info.Main.Version, Revision: "development build", Go: info.GoVersion}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			b.Revision = s.Value
-		}
-	}
-	return b
-}
-
-// String is the version in one line.
-func (b buildInfo) String() string {
-	return fmt.Sprintf("tokenbroker %s (%s, %s)", b.Version, b.Revision, b.Go)
-}
-
-// version is the one line, for whatever names this binary.
-func version() string { return build().String() }
+// version returns the version of this binary in one line.
+func version() string { return buildinfo.Read().String() }

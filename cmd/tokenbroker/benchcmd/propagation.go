@@ -1,4 +1,4 @@
-package main
+package benchcmd
 
 import (
 	"context"
@@ -8,12 +8,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"tokenbroker/cmd/tokenbroker/internal/benchrun"
+	"tokenbroker/cmd/tokenbroker/internal/cli"
 )
 
 // maxSubscribers bounds the validators in one process: each has a connection and goroutines.
 const maxSubscribers = 1000
 
-func benchPropagationCommand(b *bencher) *cobra.Command {
+func propagationCommand(b *bencher) *cobra.Command {
 	var cfg benchrun.PropagationConfig
 	var subscribers sizes
 	cmd := &cobra.Command{
@@ -26,9 +27,9 @@ an operator who ends the sessions, over the admin API.
 
 The floor is one fsync, one raw NATS publish and one Ed25519 check by each of as many
 subscribers; with --url it is GET /livez of the server.` + benchHelp,
-		Example: `  tokenbroker bench propagation --subscribers 1,10,100 --plot propagation.svg
-  tokenbroker bench propagation --subscribers 10 --rate 200 --duration 20s`,
-		Args: unknownCommand,
+		Example: `  tokenbroker-bench propagation --subscribers 1,10,100 --plot propagation.svg
+  tokenbroker-bench propagation --subscribers 10 --rate 200 --duration 20s`,
+		Args: cli.UnknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg.Subscribers = subscribers.or(10)
 			if err := b.checkPropagation(cfg); err != nil {
@@ -61,13 +62,13 @@ func (b *bencher) checkPropagation(cfg benchrun.PropagationConfig) error {
 	logOffs := cfg.Rate * (b.duration.Seconds() + float64(b.turns)*b.warmup.Seconds())
 	switch {
 	case most > maxSubscribers:
-		return fmt.Errorf("%w: --subscribers %d: want 1 to %d", errUsage, most, maxSubscribers)
+		return fmt.Errorf("%w: --subscribers %d: want 1 to %d", cli.ErrUsage, most, maxSubscribers)
 	case logOffs*float64(most) > maxWatched:
-		return fmt.Errorf("%w: %.0f log-offs watched by %d subscribers are more than %d: lower --rate, --duration or --subscribers", errUsage, logOffs, most, maxWatched)
+		return fmt.Errorf("%w: %.0f log-offs watched by %d subscribers are more than %d: lower --rate, --duration or --subscribers", cli.ErrUsage, logOffs, most, maxWatched)
 	case cfg.By != benchrun.ByLogOff && cfg.By != benchrun.ByRevoke:
-		return fmt.Errorf("%w: --by %q: want %s or %s", errUsage, cfg.By, benchrun.ByLogOff, benchrun.ByRevoke)
+		return fmt.Errorf("%w: --by %q: want %s or %s", cli.ErrUsage, cfg.By, benchrun.ByLogOff, benchrun.ByRevoke)
 	case cfg.By == benchrun.ByRevoke && b.url != "":
-		return fmt.Errorf("%w: --by revoke asks the operators' API: that is for the bench's own server, not for --url", errUsage)
+		return fmt.Errorf("%w: --by revoke asks the operators' API: that is for the bench's own server, not for --url", cli.ErrUsage)
 	}
 	return nil
 }

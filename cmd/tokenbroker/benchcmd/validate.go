@@ -1,4 +1,4 @@
-package main
+package benchcmd
 
 import (
 	"context"
@@ -9,9 +9,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"tokenbroker/cmd/tokenbroker/internal/benchrun"
+	"tokenbroker/cmd/tokenbroker/internal/cli"
 )
 
-func benchValidateCommand(b *bencher) *cobra.Command {
+func validateCommand(b *bencher) *cobra.Command {
 	var cfg benchrun.ValidateConfig
 	var tokens sizes
 	cmd := &cobra.Command{
@@ -22,19 +23,19 @@ revocations: tokens that it has seen before, beside one time.Since, and tokens t
 the first time, beside the raw signature check.
 
 The server signs the tokens first: 100k of them take a while.` + benchHelp,
-		Example: `  tokenbroker bench validate --tokens 1,1k,10k,100k --plot validate.svg
-  tokenbroker bench validate --goroutines 1,2,4,8`,
-		Args: unknownCommand,
+		Example: `  tokenbroker-bench validate --tokens 1,1k,10k,100k --plot validate.svg
+  tokenbroker-bench validate --goroutines 1,2,4,8`,
+		Args: cli.UnknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := b.checkService(); err != nil {
 				return err
 			}
 			if cfg.Tokens = tokens.or(1, 1000, 100_000); slices.Max(cfg.Tokens) > maxSessions {
-				return fmt.Errorf("%w: --tokens: want at most %d", errUsage, maxSessions)
+				return fmt.Errorf("%w: --tokens: want at most %d", cli.ErrUsage, maxSessions)
 			}
 			for _, n := range cfg.Goroutines {
 				if n < 1 || n > maxClients {
-					return fmt.Errorf("%w: --goroutines %d: want 1 to %d", errUsage, n, maxClients)
+					return fmt.Errorf("%w: --goroutines %d: want 1 to %d", cli.ErrUsage, n, maxClients)
 				}
 			}
 			if len(cfg.Goroutines) == 0 {

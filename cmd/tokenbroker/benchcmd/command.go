@@ -1,0 +1,247 @@
+// Package benchcmd is the command line of tokenbroker-bench. It is not in cmd/tokenbroker-bench
+// because it starts brokers out of cmd/tokenbroker/internal, and because the tests of the documents run it.
+package benchcmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	benchreport "tokenbroker/bench/report"
+	"tokenbroker/cmd/tokenbroker/internal/benchrun"
+	"tokenbroker/cmd/tokenbroker/internal/buildinfo"
+	"tokenbroker/cmd/tokenbroker/internal/cli"
+	"tokenbroker/validator"
+)
+
+// bencher is what the bench commands share.
+type bencher struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	format         cli.Format
+
+	url, username, clientID, nats, natsUser, tempDir, plot string
+	passwordStdin                                          bool
+	warmup, duration                                       time.Duration
+	turns                                                  int
+}
+
+// Where the secrets of a server at a URL come from, each with _FILE for a file that holds it.
+const (
+	envBenchPassword     = "TOKENBROKER_BENCH_PASSWORD"
+	envBenchClientSecret = "TOKENBROKER_BENCH_CLIENT_SECRET"
+	envBenchNATSPassword = "TOKENBROKER_BENCH_NATS_PASSWORD"
+)
+
+const benchHelp = `
+
+Without --url a server is started in this process, on free ports, with a temporary store and
+an embedded NATS server; a running dev or serve is not disturbed. With --url the load goes to
+that server: --username signs in, with --password-stdin, ` + envBenchPassword + ` or the
+file ` + envBenchPassword + `_FILE.
+
+Each number stands beside a floor that is measured in the same run, taking turns. Compare
+ratios, not times of two machines. Ctrl-C prints what was measured until then.`
+
+// Main runs the command line and returns the exit code. When ctx ends, what was measured until
+// then is printed. It sets the process's umask to 077, as the broker that it starts expects.
+func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	syscall.Umask(0o077)
+	root := benchCommand(stdin, stdout, stderr)
+	cli.Root(root, args, stdout, stderr)
+	if cmd, err := root.ExecuteContextC(ctx); err != nil {
+		return cli.Report(stderr, cmd, err, cli.Describe(err))
+	}
+	return cli.ExitOK
+}
+
+func benchCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
+	b := &bencher{stdin: stdin, stdout: stdout, stderr: stderr}
+	cmd := cli.Group("tokenbroker-bench", "Measure this machine, or a server, each number beside its floor",
+		"Measure validation, refreshes, how fast a log-off reaches the services, and where the knee is."+benchHelp,
+		validateCommand(b), refreshCommand(b), propagationCommand(b), capacityCommand(b))
+	flags := cmd.PersistentFlags()
+	flags.StringVar(&b.url, "url", "", "measure the server with this issuer URL, not one of the bench's own")
+	flags.StringVar(&b.username, "username", "", "who signs in at --url; all sessions are this user's")
+	flags.BoolVar(&b.passwordStdin, "password-stdin", false, "read the password of --username from standard input")
+	flags.StringVar(&b.tempDir, "temp-dir", "", "where the own server's temporary store is made: choose the disk to measure (default: the system's)")
+	flags.DurationVar(&b.warmup, "warmup", time.Second, "time before each measurement that is not measured")
+	flags.DurationVar(&b.duration, "duration", 5*time.Second, "time of each measurement; its floor takes half as long again")
+	flags.IntVar(&b.turns, "turns", 4, "how often a measurement and its floor take turns")
+	flags.StringVar(&b.plot, "plot", "", "draw the outcome into this `FILE`, .svg or .png")
+	cli.OutputFlag(cmd, &b.format)
+	return cmd
+}
+
+// serviceFlags are those of the benches with validators in them.
+func (b *bencher) serviceFlags(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&b.clientID, "client-id", "", "with --url: the confidential client that the validators are (secret: "+envBenchClientSecret+", or the file "+envBenchClientSecret+"_FILE)")
+	flags.StringVar(&b.nats, "nats", "", "with --url: the NATS server where the validators listen (default: they listen over HTTP)")
+	flags.StringVar(&b.natsUser, "nats-user", "", "with --nats: the user (password: "+envBenchNATSPassword+", or the file "+envBenchNATSPassword+"_FILE)")
+}
+
+// run checks the flags, starts or finds the server, measures and prints.
+func (b *bencher) run(ctx context.Context, name string, realPasswords bool, measure func(context.Context, *benchrun.Bench) error) error {
+	if err := b.check(); err != nil {
+		return err
+	}
+	dir := b.tempDir
+	if dir == "" {
+		dir = os.TempDir()
+	}
+	server, stop, err := b.server(ctx, realPasswords)
+	if err != nil {
+		return benchError(err)
+	}
+	r := &benchreport.Report{
+		V: benchreport.Version, Bench: name, StartedAt: time.Now().UTC(), Runs: []benchreport.Run{},
+		Machine: benchrun.Machine(ctx, buildinfo.Read().String(), dir), Target: benchreport.Target{Own: server.Own(), URL: server.URL()},
+	}
+	progress := newBenchProgress(b.stderr)
+	began := time.Now()
+	err = measure(ctx, &benchrun.Bench{
+		Server: server, Report: r, Progress: progress, Warmup: b.warmup, Duration: b.duration, Turns: b.turns,
+	})
+	r.TookS = time.Since(began).Seconds()
+	r.Interrupted = ctx.Err() != nil
+	progress.close()
+	stopErr := stop()
+	if err != nil && !r.Interrupted && len(r.Runs) == 0 {
+		return benchError(errors.Join(err, stopErr))
+	}
+	return errors.Join(b.emit(r), outcome(r, benchError(err)), stopErr)
+}
+
+// emit prints the report and draws it.
+func (b *bencher) emit(r *benchreport.Report) error {
+	err := cli.Emit(b.stdout, b.format, r, r.WriteText)
+	if b.plot == "" || len(r.Runs) == 0 {
+		return err
+	}
+	return errors.Join(err, r.Plot(b.plot))
+}
+
+// outcome is the error of a bench that measured something: what ended it early, or the
+// requests that failed where none should.
+func outcome(r *benchreport.Report, err error) error {
+	if r.Interrupted {
+		return errors.New("interrupted: what is printed was measured until then")
+	}
+	if err != nil || r.Bench == "capacity" { // a ramp goes on until requests fail
+		return err
+	}
+	for _, run := range r.Runs {
+		if run.Errors > 0 {
+			return fmt.Errorf("%s: %d requests failed, the first with: %s", run.Name, run.Errors, run.FirstError)
+		}
+	}
+	return nil
+}
+
+// checkService refuses --url without the account that validators need there.
+func (b *bencher) checkService() error {
+	if b.url != "" && b.clientID == "" {
+		return fmt.Errorf("%w: a validator asks the server for revocations: with --url, name a confidential client by --client-id, and give its secret by %s or the file %s_FILE", cli.ErrUsage, envBenchClientSecret, envBenchClientSecret)
+	}
+	return nil
+}
+
+// server starts one, or finds the one of --url.
+func (b *bencher) server(ctx context.Context, realPasswords bool) (*benchrun.Server, func() error, error) {
+	if b.url == "" {
+		return benchrun.StartOwn(ctx, benchrun.OwnConfig{
+			TempDir: b.tempDir, Version: buildinfo.Read().String(), Warn: b.stderr, RealPasswords: realPasswords,
+			Fatal: func(err error) {
+				_, _ = fmt.Fprintf(b.stderr, "tokenbroker-bench: the bench's own server has to end at once: %v\n", err)
+				os.Exit(cli.ExitFailed)
+			},
+		})
+	}
+	options := benchrun.Options{URL: b.url, Account: benchrun.Account{Username: b.username}}
+	var err error
+	if options.Account.Password, err = b.password(ctx); err != nil {
+		return nil, nil, err
+	}
+	if b.clientID != "" {
+		options.Service = validator.Client{ID: b.clientID}
+		if options.Service.Secret, err = secretOf(envBenchClientSecret); err != nil {
+			return nil, nil, err
+		}
+	}
+	if b.nats != "" {
+		options.NATS = benchrun.NATS{URL: b.nats, User: b.natsUser}
+		if options.NATS.Password, err = secretOf(envBenchNATSPassword); err != nil {
+			return nil, nil, err
+		}
+	}
+	server, err := benchrun.At(ctx, options)
+	if err != nil {
+		return nil, nil, err
+	}
+	return server, func() error { server.Close(); return nil }, nil
+}
+
+func (b *bencher) password(ctx context.Context) (string, error) {
+	if b.passwordStdin {
+		return cli.ReadPassword(ctx, b.stdin)
+	}
+	return secretOf(envBenchPassword)
+}
+
+// secretOf reads an environment variable, or the file that it names with _FILE.
+func secretOf(env string) (string, error) {
+	text, file := os.Getenv(env), os.Getenv(env+"_FILE")
+	switch {
+	case text != "" && file != "":
+		return "", fmt.Errorf("%w: %s and %s_FILE are both set: keep one", cli.ErrUsage, env, env)
+	case file == "":
+		return text, nil
+	}
+	f, err := os.Open(file) //nolint:gosec // the operator names it
+	if err != nil {
+		return "", fmt.Errorf("reading the file of %s_FILE: %w", env, err)
+	}
+	defer func() { _ = f.Close() }()
+	body, err := io.ReadAll(io.LimitReader(f, cli.MaxLine))
+	if err != nil {
+		return "", fmt.Errorf("reading the file of %s_FILE: %w", env, err)
+	}
+	return strings.TrimRight(string(body), "\r\n"), nil
+}
+
+// check refuses flags that cannot be.
+func (b *bencher) check() error {
+	switch {
+	case b.duration < 10*time.Millisecond || b.warmup < 0:
+		return fmt.Errorf("%w: --duration and --warmup: want at least 10ms, and nothing negative", cli.ErrUsage)
+	case b.turns < 1 || b.turns > 100:
+		return fmt.Errorf("%w: --turns %d: want 1 to 100", cli.ErrUsage, b.turns)
+	case b.url == "" && (b.username != "" || b.passwordStdin || b.clientID != "" || b.nats != ""):
+		return fmt.Errorf("%w: --username, --password-stdin, --client-id and --nats belong to --url: the bench's own server has its own", cli.ErrUsage)
+	case b.nats == "" && b.natsUser != "":
+		return fmt.Errorf("%w: --nats-user is who a service is at --nats: name that server, too", cli.ErrUsage)
+	case b.url != "" && b.tempDir != "":
+		return fmt.Errorf("%w: --temp-dir is for the bench's own server, not for --url", cli.ErrUsage)
+	case b.plot != "" && !slices.Contains(benchreport.PlotFormats, strings.ToLower(filepath.Ext(b.plot))):
+		return fmt.Errorf("%w: --plot %q: want a name that ends in %s", cli.ErrUsage, b.plot, strings.Join(benchreport.PlotFormats, " or "))
+	}
+	return nil
+}
+
+// benchError makes a bench's refusal of its settings one of how the command was called.
+func benchError(err error) error {
+	if errors.Is(err, benchrun.ErrUsage) {
+		return fmt.Errorf("%w: %w", cli.ErrUsage, err)
+	}
+	return err
+}
