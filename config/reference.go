@@ -34,7 +34,7 @@ func Reference() []KeyDoc {
 	return docs
 }
 
-// ReferenceTable is [Reference] in markdown, for the README.
+// ReferenceTable is [Reference] in markdown, for docs/configuration.md.
 func ReferenceTable() string {
 	var table strings.Builder
 	table.WriteString("| key | environment | default | meaning |\n|---|---|---|---|\n")
