@@ -155,9 +155,13 @@ func (b *Broker) openForIdentity(ctx context.Context, identity Identity, once []
 			"refusal", string(err.Code), "reason", err.Message)
 		return nil, err
 	}
-	uid, linked, err := b.userOf(ctx, identity)
+	uid, linked, err := b.userOf(ctx, identity, once)
 	if err != nil {
-		return nil, b.internal(ctx, "linking the account", err)
+		refusal := b.internal(ctx, "linking the account", err)
+		if refusal.Code == CodeTokenUsed {
+			b.audit(ctx, "sign_in_failed", req, "refusal", string(refusal.Code), "provider", identity.Provider, "issuer", identity.Issuer, "subject", identity.Subject)
+		}
+		return nil, refusal
 	}
 	if linked {
 		b.audit(ctx, "user_linked", req, "uid", uid, "provider", identity.Provider, "issuer", identity.Issuer, "subject", identity.Subject)
@@ -175,13 +179,22 @@ func (b *Broker) openForIdentity(ctx context.Context, identity Identity, once []
 
 // userOf returns the uid that the account is linked to by issuer and subject; a new
 // account, and one whose user was removed, gets a new user, which made tells. Of two first
-// logins at once one makes the user for both.
-func (b *Broker) userOf(ctx context.Context, identity Identity) (uid string, made bool, err error) {
+// logins at once one makes the user for both. A login whose once is used makes none
+// (CodeTokenUsed): a replay must not bring back a user who was removed.
+func (b *Broker) userOf(ctx context.Context, identity Identity, once []onceKey) (uid string, made bool, err error) {
 	err = b.retryConflicts(ctx, func() (*store.Change, error) {
 		linked, err := b.link(ctx, identity.Issuer, identity.Subject)
 		if err != nil || linked.user != nil {
 			uid, made = linked.uid, false
 			return nil, err
+		}
+		// The link was read before: where another login used once since then, it also made the link, which is a conflict.
+		for _, o := range once {
+			if used, err := o.exists(ctx, b.cfg.Store); err != nil {
+				return nil, err
+			} else if used {
+				return nil, &Error{Code: CodeTokenUsed, Message: tokenUsed}
+			}
 		}
 		uid, made = newID().String(), true
 		user := session.NewUser(uid, identity.Username, "", identity.Attributes, b.cfg.Clock.Now())

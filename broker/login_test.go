@@ -166,6 +166,44 @@ func TestAnIDTokenIsExchangedOnce(t *testing.T) {
 	}
 }
 
+// TestAReplayBringsNoRemovedUserBack: nothing is stored for it.
+func TestAReplayBringsNoRemovedUserBack(t *testing.T) {
+	h, p := federated(t)
+	exchange := func() (*broker.Grant, error) {
+		return h.ExchangeTokens(t.Context(), "cognito", broker.UpstreamTokens{}, request)
+	}
+	count := func() (n int) {
+		for _, prefix := range []string{"user.", "identity."} {
+			records, err := h.store.List(t.Context(), prefix, "", 10)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n += len(records)
+		}
+		return n
+	}
+	before := count()
+	grant, err := exchange()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.RemoveUser(t.Context(), grant.UID, request); err != nil {
+		t.Fatal(err)
+	}
+	_, err = exchange()
+	wantCode(t, err, broker.CodeTokenUsed)
+	if n := count(); n != before {
+		t.Errorf("%d records of users and accounts after the replay, want the %d from before", n, before)
+	}
+	if !strings.Contains(h.log.String(), `refusal=token_already_used`) {
+		t.Error("no audit line tells of the replay")
+	}
+	p.identity.TokenHash = "another"
+	if _, err := exchange(); err != nil {
+		t.Errorf("with another token: %v", err)
+	}
+}
+
 func TestAccountsLinkByIssuerAndSubjectAlone(t *testing.T) {
 	h, p := federated(t)
 	uids := map[string]bool{}
