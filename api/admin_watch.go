@@ -24,10 +24,7 @@ func (a *admin) watch(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer watcher.Close()
-	out, err := newEventWriter(w, defaultStreamTimeout)
-	if err != nil {
-		return err
-	}
+	out := newEventWriter(w, defaultStreamTimeout)
 	if r.Method == http.MethodHead {
 		return nil
 	}

@@ -27,7 +27,6 @@ func serve(h http.Handler, r *http.Request) *http.Response {
 // deadlineRecorder takes the deadlines that streams set, as a connection does.
 type deadlineRecorder struct{ *httptest.ResponseRecorder }
 
-func (deadlineRecorder) SetReadDeadline(time.Time) error  { return nil }
 func (deadlineRecorder) SetWriteDeadline(time.Time) error { return nil }
 
 func TestDiscoveryNamesOnlyWhatAnswers(t *testing.T) {

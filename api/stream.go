@@ -63,10 +63,7 @@ func (s *server) stream(w http.ResponseWriter, r *http.Request) error {
 	}
 	defer listener.Close()
 
-	out, err := newEventWriter(w, s.cfg.StreamTimeout)
-	if err != nil {
-		return err
-	}
+	out := newEventWriter(w, s.cfg.StreamTimeout)
 	defer out.farewell()
 	for err = out.write([]byte(streamHello)); err == nil; {
 		var e StreamEvent
@@ -91,16 +88,11 @@ type eventWriter struct {
 }
 
 // newEventWriter begins an answer of server-sent events.
-func newEventWriter(w http.ResponseWriter, timeout time.Duration) (eventWriter, error) {
-	out := eventWriter{w: w, control: http.NewResponseController(w), timeout: timeout}
-	// The server's time for reading a request would end the stream.
-	if err := out.control.SetReadDeadline(time.Time{}); err != nil {
-		return out, err
-	}
+func newEventWriter(w http.ResponseWriter, timeout time.Duration) eventWriter {
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("X-Accel-Buffering", "no") // nginx would collect events
-	return out, nil
+	return eventWriter{w: w, control: http.NewResponseController(w), timeout: timeout}
 }
 
 func (o eventWriter) event(e StreamEvent) error {
