@@ -400,6 +400,45 @@ func TestSalvageOnAFullDiskIsRefusedBeforeBadgerTouchesIt(t *testing.T) {
 	}
 }
 
+// TestSalvageKeepsWhatItReadFirst: where the attempt with more tables fails, here for lack of space, the
+// result is that of the attempt before, and says so.
+func TestSalvageKeepsWhatItReadFirst(t *testing.T) {
+	dir := t.TempDir()
+	for life := range 2 {
+		s := open(t, badgerstore.Config{Dir: dir})
+		put(t, s, fmt.Sprint("life", life), "1")
+		if life == 0 {
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	unlisted := takeImage(t, dir).without("MANIFEST").write(t)
+	attempts := 0
+	s, lost, err := badgerstore.Salvage(badgerstore.Config{Dir: unlisted, FreeSpace: func(string) (uint64, error) {
+		if attempts++; attempts == 2 {
+			return 1 << 20, nil
+		}
+		return 1 << 40, nil
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	records := allRecords(t, s)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if attempts != 3 || records["life1"] != "1" || records["life0"] != "" {
+		t.Errorf("%d attempts, read %v, want three and what the memtable holds", attempts, records)
+	}
+	if text := strings.Join(lost, "; "); !strings.Contains(text, "does not list cannot be read: opening the store: only 1 MiB free") {
+		t.Errorf("lost: %s", text)
+	}
+	if _, err := os.Stat(unlisted + ".salvage"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the copy was left: %v", err)
+	}
+}
+
 // without returns the image without a file.
 func (img image) without(name string) image {
 	img = maps.Clone(img)

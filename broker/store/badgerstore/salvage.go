@@ -39,18 +39,7 @@ func Salvage(config Config) (s *Store, lost []string, err error) {
 	v.options = options(config).WithDir(v.work).WithValueDir(v.work).
 		WithNumLevelZeroTables(1 << 20).WithNumLevelZeroTablesStall(1 << 21) // no compaction
 	v.findTables()
-	// A crash leaves tables that are not listed and only hold what is over. They are read where
-	// the store is not complete without them.
-	s, lost, err = v.open(v.listed)
-	if len(v.unlisted) > 0 && (err != nil || len(lost) > 0) {
-		if s != nil {
-			err = s.Close()
-		}
-		if err == nil || s == nil {
-			s, lost, err = v.open(slices.Concat(v.listed, v.unlisted))
-		}
-	}
-	if err != nil {
+	if s, lost, err = v.openMost(); err != nil {
 		return nil, nil, errors.Join(err, os.RemoveAll(v.work))
 	}
 	if len(lost) > 0 || !v.noted {
@@ -118,6 +107,30 @@ func (v *salvage) findTables() {
 	for _, path := range aside {
 		sort(path)
 	}
+}
+
+// openMost opens the listed tables. A crash leaves tables that are not listed and only hold what
+// is over; they are opened too where the store is not complete without them.
+func (v *salvage) openMost() (s *Store, lost []string, err error) {
+	s, lost, err = v.open(v.listed)
+	readable := err == nil
+	if len(v.unlisted) == 0 || readable && len(lost) == 0 {
+		return s, lost, err
+	}
+	if readable {
+		if err := s.Close(); err != nil { // the next attempt has the same directory
+			return nil, nil, err
+		}
+	}
+	s, lost, err = v.open(slices.Concat(v.listed, v.unlisted))
+	if err == nil || !readable {
+		return s, lost, err
+	}
+	failed := err
+	if s, lost, err = v.open(v.listed); err == nil {
+		lost = append(lost, fmt.Sprintf("the tables that its MANIFEST does not list cannot be read: %v", failed))
+	}
+	return s, lost, err
 }
 
 // open copies the tables and the memtables, and opens the copy.
