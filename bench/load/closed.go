@@ -17,8 +17,9 @@ type Closed struct {
 	Warmup, Duration time.Duration
 }
 
-// Run works until the time is over or ctx ends, and returns what was measured until then. It
-// owns a goroutine for each worker, and waits for them.
+// Run works until the time is over or ctx ends, and returns what was measured until then. Where the
+// requests of the warm-up take all of the time, each worker measures one more. Run owns a goroutine for
+// each worker, and waits for them.
 func (c Closed) Run(ctx context.Context, work Work) *Result {
 	recorded := newRecorder()
 	from := time.Now().Add(c.Warmup)
@@ -26,11 +27,12 @@ func (c Closed) Run(ctx context.Context, work Work) *Result {
 	var workers sync.WaitGroup
 	for worker := range c.Workers {
 		workers.Go(func() {
-			for {
+			for measured := false; ; {
 				began := time.Now()
-				if !began.Before(until) || ctx.Err() != nil {
+				if measured && !began.Before(until) || ctx.Err() != nil {
 					return
 				}
+				measured = !began.Before(from)
 				err := work(ctx, worker)
 				if ctx.Err() != nil {
 					return // whatever it says was cut off

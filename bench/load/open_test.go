@@ -51,6 +51,24 @@ func TestOpenLoopShowsAStall(t *testing.T) {
 	})
 }
 
+// TestClosedLoopMeasuresSomething also where a request takes longer than warm-up and measurement.
+func TestClosedLoopMeasuresSomething(t *testing.T) {
+	for _, failure := range []error{nil, errors.New("refused")} {
+		synctest.Test(t, func(t *testing.T) {
+			got := load.Closed{Workers: 2, Warmup: time.Second, Duration: time.Second}.Run(t.Context(), func(context.Context, int) error {
+				time.Sleep(time.Minute)
+				return failure
+			})
+			if answered := got.Latency.Count(); answered+int64(got.Failed) != 2 || (got.Failed > 0) != (failure != nil) {
+				t.Errorf("%d answered, %d failed, want one of each worker", answered, got.Failed)
+			}
+			if got.Rate() != 0 || got.Took != time.Second {
+				t.Errorf("%v a second in %v, want none: no answer came in time", got.Rate(), got.Took)
+			}
+		})
+	}
+}
+
 // TestClosedLoopHidesAStall is why the open one is there.
 func TestClosedLoopHidesAStall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -154,7 +154,7 @@ func sinceBegin(int) error {
 
 var processBegan = time.Now()
 
-// timedCalls makes calls until the time is over, and adds their times to h.
+// timedCalls makes calls until the time is over, some at least, and adds their times to h.
 type timedCalls func(ctx context.Context, h load.Histogram, until time.Time) error
 
 // batches calls f with the numbers below n, in random order, and times so many calls at once.
@@ -169,9 +169,9 @@ func batches(size, n int, f func(i int) error) timedCalls {
 	}
 	return func(ctx context.Context, h load.Histogram, until time.Time) error {
 		at := int(golden*float64(begun.Add(1))*float64(len(order))) % len(order)
-		for ctx.Err() == nil {
+		for first := true; ctx.Err() == nil; first = false {
 			began := time.Now()
-			if !began.Before(until) {
+			if !first && !began.Before(until) {
 				return nil
 			}
 			for range size {
