@@ -17,6 +17,11 @@ func (b *Broker) auditDebug(ctx context.Context, event string, req Request, attr
 	b.auditAt(ctx, slog.LevelDebug, event, req, attrs)
 }
 
+// auditWarn is audit at warning level, for what an operator should look at.
+func (b *Broker) auditWarn(ctx context.Context, event string, req Request, attrs ...any) {
+	b.auditAt(ctx, slog.LevelWarn, event, req, attrs)
+}
+
 func (b *Broker) auditAt(ctx context.Context, level slog.Level, event string, req Request, attrs []any) {
 	head := []any{"event", event, "addr", req.Addr, "request_id", req.ID}
 	if req.Operator != "" {

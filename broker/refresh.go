@@ -50,6 +50,11 @@ func (b *Broker) traceRefresh(ctx context.Context, eff session.Effects, token re
 		return err
 	case eff.Replayed:
 		b.audit(ctx, "refresh_replayed", req, token.seen(req)...)
+		if eff.AddressChanged {
+			if n := b.replays.elsewhere(token); n >= suspiciousReplays {
+				b.auditWarn(ctx, "refresh_replayed_elsewhere", req, token.seen(req, "in_a_row", n)...)
+			}
+		}
 	case eff.AddressChanged:
 		b.audit(ctx, "session_address_changed", req, token.seen(req)...)
 	case b.cfg.Audit.Enabled(ctx, slog.LevelDebug): // most refreshes are not logged, and cost nothing here

@@ -130,6 +130,46 @@ func TestTabsThatAskAtOnceAllGetTheCurrentToken(t *testing.T) {
 	}
 }
 
+// TestAThiefWhoFollowsTheOwnersRotationsIsReported: with the owner's user agent, from another address, within the
+// grace of each rotation.
+func TestAThiefWhoFollowsTheOwnersRotationsIsReported(t *testing.T) {
+	const event = "level=WARN msg=audit event=refresh_replayed_elsewhere addr=198.51.100.9"
+	disguised := broker.Request{Addr: thief.Addr, UserAgent: owner.UserAgent, ID: "r2"}
+	for name, c := range map[string]struct {
+		tabs  func(rotation int) (replays int, from broker.Request)
+		lines int
+	}{
+		"a thief at each rotation":            {func(int) (int, broker.Request) { return 1, disguised }, 4},
+		"a thief who asks often":              {func(int) (int, broker.Request) { return 10, disguised }, 4},
+		"tabs of the owner's":                 {func(int) (int, broker.Request) { return 20, owner }, 0},
+		"64 tabs when the network changed":    {func(i int) (int, broker.Request) { return map[int]int{2: 64}[i], disguised }, 0},
+		"a network that changes now and then": {func(i int) (int, broker.Request) { return i % 3, disguised }, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := start(t)
+			current, err := h.SignIn(t.Context(), "ada", "lovelace", owner)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range 6 {
+				h.clock.advance(time.Minute)
+				next := h.rotate(t, current, owner)
+				replays, from := c.tabs(i)
+				for range replays {
+					if again := h.rotate(t, current, from); again.RefreshToken != next.RefreshToken {
+						t.Fatal("a replay within the grace did not get the current token")
+					}
+				}
+				current = next
+			}
+			log := h.log.String()
+			if n := strings.Count(log, event); n != c.lines || n > 0 && !strings.Contains(log, "in_a_row=6") {
+				t.Errorf("%d lines, want %d:\n%s", n, c.lines, log)
+			}
+		})
+	}
+}
+
 // TestAReplayFromElsewhereIsReuse also within the grace, whichever of the two came first.
 func TestAReplayFromElsewhereIsReuse(t *testing.T) {
 	for name, of := range map[string]struct{ first, second broker.Request }{

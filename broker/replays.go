@@ -14,12 +14,23 @@ const (
 	// replayedTokens bounds the tokens whose replays are counted. Beyond it the least recently
 	// replayed one is forgotten, and its count starts again.
 	replayedTokens = 1 << 16
+	// suspiciousReplays: of so many generations in a row each was replayed from another address than
+	// that of the rotation. A change of network does that once; a thief who follows the
+	// owner's rotations has to do it at each of them.
+	suspiciousReplays = 3
 )
 
 // replays counts how often superseded refresh tokens were presented. Safe for concurrent use.
 type replays struct {
-	mu     sync.Mutex // guards counts
+	mu     sync.Mutex // guards what is below
 	counts *simplelru.LRU[replayedToken, int]
+	rows   *simplelru.LRU[id, row] // by session
+}
+
+// row is a number of generations in a row that were replayed from elsewhere.
+type row struct {
+	latest uint32 // generation
+	n      int
 }
 
 // replayedToken names a refresh token without its secret.
@@ -33,7 +44,11 @@ func newReplays() *replays {
 	if err != nil {
 		panic(err) // only for a size that is not positive
 	}
-	return &replays{counts: counts}
+	rows, err := simplelru.NewLRU[id, row](replayedTokens, nil)
+	if err != nil {
+		panic(err)
+	}
+	return &replays{counts: counts, rows: rows}
 }
 
 // allow counts a replay and reports whether the token may still be answered.
@@ -47,6 +62,25 @@ func (r *replays) allow(token refreshToken) bool {
 	}
 	r.counts.Add(key, n+1)
 	return true
+}
+
+// elsewhere counts a replay from another address than that of the latest rotation. It returns the
+// number of generations in a row that were replayed so, once for each; otherwise 0.
+func (r *replays) elsewhere(token refreshToken) (inARow int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	row, found := r.rows.Get(token.sid)
+	switch {
+	case found && token.generation <= row.latest:
+		return 0
+	case found && token.generation == row.latest+1:
+		row.n++
+	default:
+		row.n = 1
+	}
+	row.latest = token.generation
+	r.rows.Add(token.sid, row)
+	return row.n
 }
 
 func errTooManyReplays() *Error {

@@ -149,7 +149,8 @@ type Effects struct {
 	IssuedAt, ExpiresAt int64
 	// Replayed: a superseded token was presented within the grace; nothing was rotated.
 	Replayed bool
-	// AddressChanged: the rotation came from another address than the one before it.
+	// AddressChanged: the rotation, or the replay, came from another address than the latest
+	// rotation before it.
 	AddressChanged bool
 }
 

@@ -106,7 +106,9 @@ func (m Rotate) step(now time.Time, p Policy, st State) Effects {
 		eff.AddressChanged = otherAddress(s.Source, m.Source)
 		return eff
 	case supersededWithin(now, p.Grace, s, m.Generation) && !elsewhere(s.Source, m.Source):
-		return replay(now, p, s, st.User)
+		eff := replay(now, p, s, st.User)
+		eff.AddressChanged = otherAddress(s.Source, m.Source)
+		return eff
 	default:
 		return end(now, st, revocation.ReasonReuse, RefuseReused)
 	}
