@@ -65,14 +65,12 @@ func hashOf(token string) tokenHash {
 
 // borne compares the request's bearer token in constant time.
 func (h tokenHash) borne(r *http.Request) bool {
-	sent := r.Header.Values("Authorization")
-	if len(sent) != 1 || h == nil {
+	token := bearerToken(r)
+	if token == "" || h == nil {
 		return false
 	}
-	scheme, token, _ := strings.Cut(sent[0], " ")
 	got := sha256.Sum256([]byte(token))
-	same := subtle.ConstantTimeCompare(got[:], h) == 1
-	return same && strings.EqualFold(scheme, "Bearer")
+	return subtle.ConstantTimeCompare(got[:], h) == 1
 }
 
 // ownOrigin is true without an Origin and for the one that the Host header names. There is

@@ -109,6 +109,7 @@ func (s *server) routes() (*gin.Engine, error) {
 		e.HEAD(path, handle(f))
 	}
 	get("/auth/session", noStore(s.session))
+	get("/auth/verify", noStore(s.gateway))
 	if s.cfg.Logins != nil {
 		e.GET("/auth/login", auth(s.login))
 		e.GET("/auth/callback/:provider", auth(s.callback))
