@@ -129,7 +129,7 @@ func (s *syncer) decoderOf(resp *http.Response) (func(io.Reader) (*revocation.An
 	case err == nil && kind == string(revocation.FormJSON):
 		return revocation.DecodeAnswer, nil
 	}
-	return nil, fmt.Errorf("%s answers with a content type that was not asked for", resp.Request.URL.Path)
+	return nil, lastingError{fmt.Errorf("%s answers with a content type that was not asked for", resp.Request.URL.Redacted())}
 }
 
 // expectJSON refuses everything but a 200 with a JSON body.
@@ -139,18 +139,7 @@ func expectJSON(resp *http.Response) error {
 	}
 	kind, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if err != nil || (kind != "application/json" && kind != "application/jwk-set+json") {
-		return fmt.Errorf("%s answers with another content type than JSON", resp.Request.URL.Path)
+		return lastingError{fmt.Errorf("%s answers with another content type than JSON: check that Issuer is the broker's public_url", resp.Request.URL.Redacted())}
 	}
 	return nil
-}
-
-func expectOK(resp *http.Response) error {
-	switch resp.StatusCode {
-	case http.StatusOK:
-		return nil
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return fmt.Errorf("%s answers %s: check the client's id and secret", resp.Request.URL.Path, resp.Status)
-	default:
-		return fmt.Errorf("%s answers %s", resp.Request.URL.Path, resp.Status)
-	}
 }

@@ -13,6 +13,7 @@ import (
 
 const (
 	defaultMaxStaleness = 30 * time.Second
+	defaultStartTimeout = 30 * time.Second
 	defaultCacheSize    = 1 << 17
 	defaultDenylistSize = 1_000_000
 )
@@ -53,6 +54,9 @@ type Config struct {
 	MaxStaleness time.Duration
 	// OnStale says what to do with a token when it is older; [FailClosed] when empty.
 	OnStale Policy
+	// StartTimeout is how long [New] waits until keys and revocations are in memory; 30 s when
+	// zero. When negative, only New's context ends the wait.
+	StartTimeout time.Duration
 	// CacheSize is the number of verified tokens to remember, the last ones; 131,072 when
 	// zero. They take up to 3 KiB each: of longer tokens fewer are remembered.
 	CacheSize int
@@ -94,6 +98,9 @@ func (c *Config) validate() error {
 	}
 	if c.MaxStaleness == 0 {
 		c.MaxStaleness = defaultMaxStaleness
+	}
+	if c.StartTimeout == 0 {
+		c.StartTimeout = defaultStartTimeout
 	}
 	if c.CacheSize == 0 {
 		c.CacheSize = defaultCacheSize

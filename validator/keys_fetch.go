@@ -84,21 +84,29 @@ func (s *syncer) discover(ctx context.Context) (discovery, error) {
 	if err := decodeJSON(doc.body, &d); err != nil {
 		return d, err
 	}
+	if err := s.checkDiscovery(d); err != nil {
+		return d, lastingError{err}
+	}
+	return d, nil
+}
+
+// checkDiscovery refuses metadata that is not the configured broker's.
+func (s *syncer) checkDiscovery(d discovery) error {
 	if d.Issuer != s.cfg.Issuer {
-		return d, fmt.Errorf("it is of issuer %.100q, want %q", d.Issuer, s.cfg.Issuer)
+		return fmt.Errorf("it is of issuer %.100q, want %q: Issuer has to be the broker's public_url to the letter", d.Issuer, s.cfg.Issuer)
 	}
 	if d.MaxLifetime <= 0 || d.MaxLifetime > int64(maxTokenLife/time.Second) {
-		return d, fmt.Errorf("access_token_max_lifetime is %d s", d.MaxLifetime)
+		return fmt.Errorf("access_token_max_lifetime is %d s: is it a tokenbroker's?", d.MaxLifetime)
 	}
 	issuer, err1 := url.Parse(d.Issuer)
 	keys, err2 := url.Parse(d.JWKSURI)
 	if err := errors.Join(err1, err2); err != nil {
-		return d, fmt.Errorf("reading its addresses: %w", err)
+		return fmt.Errorf("reading its addresses: %w", err)
 	}
 	if keys.Host == "" || keys.Scheme != "https" && keys.Scheme != issuer.Scheme {
-		return d, fmt.Errorf("jwks_uri %.200q is not an address as safe as the issuer's", d.JWKSURI)
+		return fmt.Errorf("jwks_uri %.200q is not an address as safe as the issuer's", d.JWKSURI)
 	}
-	return d, nil
+	return nil
 }
 
 // startFeedKeys fetches the keys that sign the feed's messages.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/ed25519"
 	"errors"
-	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -31,6 +30,7 @@ type syncConfig struct {
 	Feed                   revocation.Feed
 	HTTP                   *http.Client
 	MaxStaleness           time.Duration
+	StartTimeout           time.Duration // 0 or less: no bound
 	DenylistSize           int
 	Logger                 *slog.Logger
 
@@ -54,6 +54,7 @@ type syncer struct {
 	gaps      chan error
 	results   chan func()
 	ready     chan struct{} // closed once the service is ready
+	hopeless  chan error    // why it cannot become ready
 	stop      context.CancelFunc
 	stopped   chan struct{} // closed when the owner has ended
 	fetches   sync.WaitGroup
@@ -105,56 +106,22 @@ func newSyncer(cfg syncConfig) *syncer {
 	client.Timeout = 0 // each request has a bound of its own
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	s := &syncer{
-		cfg:     cfg,
-		http:    &client,
-		issuer:  strings.TrimRight(cfg.Issuer, "/"),
-		deny:    revocation.NewCappedDenylist(cfg.DenylistSize),
-		tokens:  newTokenKeys(),
-		inbox:   make(chan delivery, inboxSize),
-		gaps:    make(chan error, 1),
-		results: make(chan func()),
-		ready:   make(chan struct{}),
-		stopped: make(chan struct{}),
-		failing: make(map[string]string),
-		trouble: make(map[string]error),
+		cfg:      cfg,
+		http:     &client,
+		issuer:   strings.TrimRight(cfg.Issuer, "/"),
+		deny:     revocation.NewCappedDenylist(cfg.DenylistSize),
+		tokens:   newTokenKeys(),
+		inbox:    make(chan delivery, inboxSize),
+		gaps:     make(chan error, 1),
+		results:  make(chan func()),
+		ready:    make(chan struct{}),
+		hopeless: make(chan error, 1),
+		stopped:  make(chan struct{}),
+		failing:  make(map[string]string),
+		trouble:  make(map[string]error),
 	}
 	s.now.Store(&view{unproved: true})
 	return s
-}
-
-// start subscribes, begins to follow the issuer and returns when keys and live revocations
-// are in memory. When ctx ends before, everything is stopped and the error says what was
-// missing. It is called once.
-func (s *syncer) start(ctx context.Context) error {
-	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	s.stop = cancel
-	feed, err := s.cfg.Feed.Open(ctx, s)
-	if err != nil {
-		cancel()
-		close(s.stopped)
-		return fmt.Errorf("opening the revocation feed: %w", err)
-	}
-	if sender, ok := feed.(revocation.ReceiptSender); ok {
-		s.reporter = newReporter(sender, s.cfg.Service, &s.counts, s.cfg.Logger)
-		go s.reporter.run(run)
-	}
-	go func() {
-		defer close(s.stopped)
-		s.run(run)
-		if s.reporter != nil {
-			<-s.reporter.done
-		}
-		if err := feed.Close(); err != nil {
-			s.cfg.Logger.Warn("closing the revocation feed", "error", err)
-		}
-	}()
-	select {
-	case <-s.ready:
-		return nil
-	case <-ctx.Done():
-		s.close()
-		return fmt.Errorf("following %s: %w", s.cfg.Issuer, errors.Join(ctx.Err(), s.troubles()))
-	}
 }
 
 // close ends the subscription and waits for the goroutines. It may be called again.

@@ -44,6 +44,7 @@ type life struct {
 	binary        bool // the form of the answers
 	httpDown      bool
 	feedDown      bool
+	instead       func(*http.Request) (*http.Response, error) // answers in the broker's place, or neither
 	hang          chan struct{}
 	requests      map[string]int
 	after         []string
@@ -151,10 +152,15 @@ func keyNamed(kid string) ed25519.PrivateKey {
 func (l *life) RoundTrip(r *http.Request) (*http.Response, error) {
 	l.mu.Lock()
 	l.requests[r.URL.Path]++
-	hang, down := l.hang, l.httpDown
+	hang, down, instead := l.hang, l.httpDown, l.instead
 	l.mu.Unlock()
 	if down {
 		return nil, io.ErrUnexpectedEOF
+	}
+	if instead != nil {
+		if resp, err := instead(r); resp != nil || err != nil {
+			return resp, err
+		}
 	}
 	w := httptest.NewRecorder()
 	if r.URL.Path == "/revocations" && hang != nil {

@@ -3,7 +3,6 @@ package validator
 import (
 	"context"
 	"errors"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -332,35 +331,6 @@ func TestSyncFollowsToAnotherStore(t *testing.T) {
 			t.Error("does not live on the new store's feed")
 		}
 	})
-}
-
-func TestSyncStartEndsWithItsContext(t *testing.T) {
-	for name, tt := range map[string]struct {
-		change func(l *life, s *syncer)
-		want   string
-	}{
-		"HTTP away":        {func(l *life, _ *syncer) { l.httpDown = true }, "unexpected EOF"},
-		"a wrong secret":   {func(_ *life, s *syncer) { s.cfg.ClientSecret = "wrong" }, "check the client's id and secret"},
-		"another issuer":   {func(_ *life, s *syncer) { s.cfg.Issuer += "/x" }, "it is of issuer"},
-		"a silent answer":  {func(l *life, _ *syncer) { l.hang = make(chan struct{}) }, errSilent.Error()},
-		"no usable key":    {func(l *life, _ *syncer) { l.tokenKeys = nil }, "no key to verify tokens with"},
-		"the store is bad": {func(l *life, _ *syncer) { l.store = "" }, "names no store"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			inBubble(t, func(t *testing.T, l *life, s *syncer) {
-				tt.change(l, s)
-				ctx, cancel := context.WithTimeout(t.Context(), 6*time.Second)
-				defer cancel()
-				err := s.start(ctx)
-				if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), tt.want) {
-					t.Errorf("got %v", err)
-				}
-				if err != nil && strings.Contains(err.Error(), fakeSecret) {
-					t.Error("the error tells the secret")
-				}
-			})
-		})
-	}
 }
 
 func TestSyncNeverBlocksTheFeed(t *testing.T) {

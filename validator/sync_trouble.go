@@ -1,9 +1,6 @@
 package validator
 
-import (
-	"errors"
-	"fmt"
-)
+import "fmt"
 
 // outcome notes whether a job works, and logs when that changes.
 func (s *syncer) outcome(job string, err error) {
@@ -23,16 +20,21 @@ func (s *syncer) outcome(job string, err error) {
 		s.failing[job] = err.Error()
 		s.cfg.Logger.Warn(job+" fails", "error", err)
 	}
+	s.giveUp(job, err)
 }
 
-func (s *syncer) troubles() error {
+// troubles returns what fails now, in one line.
+func (s *syncer) troubles() (all error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var errs []error
 	for _, job := range []string{jobTokenKeys, jobFeedKeys, jobCatchUp} {
-		if err := s.trouble[job]; err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", job, err))
+		switch err := s.trouble[job]; {
+		case err == nil:
+		case all == nil:
+			all = fmt.Errorf("%s: %w", job, err)
+		default:
+			all = fmt.Errorf("%w; %s: %w", all, job, err)
 		}
 	}
-	return errors.Join(errs...)
+	return all
 }

@@ -30,9 +30,13 @@ type Validator struct {
 	feed     *feedCounts // nil: there is no feed
 }
 
-// New connects to the broker and returns once keys and live revocations are in memory,
-// or ctx ends. The goroutines it starts stop with [Validator.Close]; ctx is only for the
-// start.
+// New connects to the broker and returns once keys and live revocations are in memory. It
+// fails when ctx ends before, and when Config.StartTimeout passes: the error tells what was
+// asked for and why that failed last. It fails at once, with [ErrMisconfigured], when the
+// broker refuses what another attempt cannot change: the client is unknown, its secret is
+// wrong, nothing is at the issuer's address but another issuer or a page, or the certificate
+// there is not good. The goroutines that New starts stop with [Validator.Close]; ctx is only
+// for the start.
 func New(ctx context.Context, config Config) (*Validator, error) {
 	if err := config.validate(); err != nil {
 		return nil, err
@@ -45,11 +49,12 @@ func New(ctx context.Context, config Config) (*Validator, error) {
 		Feed:         config.Feed,
 		HTTP:         config.HTTPClient,
 		MaxStaleness: config.MaxStaleness,
+		StartTimeout: config.StartTimeout,
 		DenylistSize: config.DenylistSize,
 		Logger:       config.Logger,
 	})
 	if err := syncer.start(ctx); err != nil {
-		return nil, fmt.Errorf("validator: starting: %w", err)
+		return nil, fmt.Errorf("validator: %w", err)
 	}
 	v := newValidator(config.Issuer, []string{config.Audience}, config.CacheSize,
 		newRemote(syncer, config.MaxStaleness))

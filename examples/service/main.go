@@ -69,9 +69,7 @@ func run(ctx context.Context) error {
 	default:
 		return fmt.Errorf("-feed %q: want nats or http", *feed)
 	}
-	start, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	v, err := validator.New(start, validator.Config{
+	v, err := validator.New(ctx, validator.Config{ // waits at most half a minute for the broker
 		Issuer:     *issuer,
 		Audience:   *audience,
 		Client:     client,
