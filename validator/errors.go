@@ -16,8 +16,8 @@ var (
 	ErrStale = errors.New("revocations not known to be current")
 )
 
-// refusal is one of the errors above with a detail for the log. The detail is ours: never
-// the token, never text that an unverified token carried.
+// refusal is one of the errors above with a detail for the log: a text of ours, or a
+// [Mismatch], which bounds and quotes what the token carries. It never has the token's text.
 type refusal struct {
 	kind   error
 	detail string
@@ -27,7 +27,10 @@ type refusal struct {
 func refuse(kind error, detail string) error { return &refusal{kind: kind, detail: detail} }
 
 func (r *refusal) Error() string {
-	text := r.kind.Error() + ": " + r.detail
+	text := r.kind.Error()
+	if r.detail != "" {
+		text += ": " + r.detail
+	}
 	if r.cause != nil {
 		text += ": " + r.cause.Error()
 	}

@@ -34,7 +34,6 @@ func (p Policy) known() bool {
 var (
 	errStale      = refuse(ErrStale, "the last news from the broker is too old")
 	errIncomplete = refuse(ErrStale, "the denylist was too small, and the broker cannot be asked")
-	errExpired    = refuse(ErrExpired, "by the broker's clock")
 	errRevoked    = refuse(ErrRevoked, "by the denylist")
 	errNotActive  = refuse(ErrRevoked, "by the broker's introspection")
 )
@@ -53,7 +52,7 @@ func (v *Validator) current(ctx context.Context, text string, c *Claims, r readi
 		return false, errStale
 	}
 	if r.nowMS >= c.ExpiresAt.UnixMilli() {
-		return false, errExpired
+		return false, mismatch(ErrExpired, "exp", "a time after the broker's "+instant(r.nowMS), instant(c.ExpiresAt.UnixMilli()))
 	}
 	switch verdict := v.backend.denylist().Judge(c.revocable(), r.nowMS); {
 	case verdict == revocation.Revoked:

@@ -80,10 +80,10 @@ func (t *token) readHeader(text string) error {
 		}
 	}
 	if !allowedAlgorithm(t.alg) {
-		return errors.New("header: algorithm not allowed")
+		return NewMismatch("alg", "ES256, EdDSA, RS256 or PS256", t.alg)
 	}
 	if !strings.EqualFold(typ, "at+jwt") && !strings.EqualFold(typ, "application/at+jwt") {
-		return errors.New("header: typ is not at+jwt")
+		return NewMismatch("typ", "at+jwt, an access token", typ)
 	}
 	if t.kid == "" || len(t.kid) > maxKIDBytes {
 		return errors.New("header: kid missing or too long")

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -190,7 +191,7 @@ func (v *Validator) key(ctx context.Context, kid string) (verificationKey, error
 		// need not: whoever signed it, it is dead.
 		return key, errRevoked
 	case errors.Is(err, errUnknownKey):
-		return key, refuse(ErrInvalid, "unknown key")
+		return key, mismatch(ErrInvalid, "kid", "a key that the broker publishes", kid)
 	case ctx.Err() != nil:
 		return key, fmt.Errorf("waiting for a key: %w", ctx.Err())
 	default:
@@ -200,19 +201,21 @@ func (v *Validator) key(ctx context.Context, kid string) (verificationKey, error
 
 // acceptable checks what never changes about a well-signed token.
 func (v *Validator) acceptable(c *Claims, r reading) error {
+	lifetime := c.ExpiresAt.Sub(c.IssuedAt)
+	latest := r.nowMS + maxIssuedAhead.Milliseconds()
 	switch {
 	case c.Issuer != v.issuer:
-		return refuse(ErrInvalid, "another issuer")
+		return mismatch(ErrInvalid, "iss", v.issuer, c.Issuer)
 	case !v.meant(c.Audience):
-		return refuse(ErrInvalid, "another audience")
-	case c.ExpiresAt.Before(c.IssuedAt):
-		return refuse(ErrInvalid, "expires before it was issued")
-	case c.ExpiresAt.Sub(c.IssuedAt) > r.maxLifetime:
-		return refuse(ErrInvalid, "lives longer than the broker's tokens do")
-	case c.IssuedAt.UnixMilli() > r.nowMS+maxIssuedAhead.Milliseconds():
-		return refuse(ErrInvalid, "issued in the future")
-	case !c.NotBefore.IsZero() && c.NotBefore.UnixMilli() > r.nowMS+maxIssuedAhead.Milliseconds():
-		return refuse(ErrInvalid, "not valid yet")
+		return mismatch(ErrInvalid, "aud", strings.Join(v.audiences, " or "), c.Audience...)
+	case lifetime < 0:
+		return mismatch(ErrInvalid, "exp", "a time after its iat "+instant(c.IssuedAt.UnixMilli()), instant(c.ExpiresAt.UnixMilli()))
+	case lifetime > r.maxLifetime:
+		return mismatch(ErrInvalid, "lifetime", "at most "+r.maxLifetime.String()+", as the broker publishes", lifetime.String())
+	case c.IssuedAt.UnixMilli() > latest:
+		return mismatch(ErrInvalid, "iat", "at most a minute after the broker's "+instant(r.nowMS), instant(c.IssuedAt.UnixMilli()))
+	case !c.NotBefore.IsZero() && c.NotBefore.UnixMilli() > latest:
+		return mismatch(ErrInvalid, "nbf", "at most a minute after the broker's "+instant(r.nowMS), instant(c.NotBefore.UnixMilli()))
 	}
 	return nil
 }

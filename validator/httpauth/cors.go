@@ -1,6 +1,7 @@
 package httpauth
 
 import (
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -40,6 +41,8 @@ func (g *guard) cors(w http.ResponseWriter, r *http.Request) (answered bool) {
 			h.Set("Access-Control-Allow-Headers", headers)
 		}
 		h.Set("Access-Control-Max-Age", "600")
+	} else {
+		g.reports.refused(r, "forbidden_origin", fmt.Errorf("%w: add %q to AllowOrigins if it is yours", ErrForbiddenOrigin, cut(origin, maxPath)))
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return true

@@ -9,6 +9,7 @@ package httpauth
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -62,6 +63,7 @@ type guard struct {
 	scopes     []string
 	origins    []string
 	forbidden  problem
+	reports    reports
 }
 
 // Require returns a middleware that lets a request pass when its Authorization header
@@ -73,7 +75,8 @@ type guard struct {
 //	403  insufficient_scope
 //	503  validator_stale, with Retry-After: nothing can be said of any token now
 //
-// 400, 401 and 403 come with the WWW-Authenticate of RFC 6750 §3.
+// 400, 401 and 403 come with the WWW-Authenticate of RFC 6750 §3. The answer does not say
+// more than its code: the reason is for the service, see [Logger] and [OnRefused].
 func Require(v Validator, options ...Option) func(http.Handler) http.Handler {
 	g := &guard{validator: v}
 	for _, option := range options {
@@ -85,38 +88,41 @@ func Require(v Validator, options ...Option) func(http.Handler) http.Handler {
 			if g.cors(w, r) {
 				return
 			}
-			claims, refused := g.check(r)
-			if refused != nil {
+			claims, refused, err := g.check(r)
+			if err != nil {
+				g.reports.refused(r, refused.Code, err)
 				refused.write(w)
 				return
 			}
-			next.ServeHTTP(w, r.WithContext(validator.NewContext(r.Context(), claims)))
+			next.ServeHTTP(w, r.WithContext(validator.NewContext(g.reports.within(r.Context()), claims)))
 		})
 	}
 }
 
-func (g *guard) check(r *http.Request) (*validator.Claims, *problem) {
+// check returns the claims of a good token, or what to answer and why.
+func (g *guard) check(r *http.Request) (*validator.Claims, *problem, error) {
 	headers := r.Header["Authorization"]
 	if len(headers) > 1 {
-		return nil, &twoHeaders
+		return nil, &twoHeaders, ErrInvalidRequest
 	}
 	token := ""
 	if len(headers) == 1 {
 		token = bearer(headers[0])
 	}
 	if token == "" {
-		return nil, &tokenMissing
+		return nil, &tokenMissing, ErrTokenMissing
 	}
 	claims, err := g.validator.Validate(r.Context(), token, g.validation...)
 	if err != nil {
-		return nil, problemOf(err)
+		return nil, problemOf(err), err
 	}
 	for _, s := range g.scopes {
 		if !claims.HasScope(s) {
-			return nil, &g.forbidden
+			return nil, &g.forbidden, fmt.Errorf("%w: %w", ErrInsufficientScope,
+				validator.NewMismatch("scope", s, strings.Fields(claims.Scope)...))
 		}
 	}
-	return claims, nil
+	return claims, nil, nil
 }
 
 // bearer returns the token of an Authorization header, or nothing when its scheme is

@@ -49,6 +49,7 @@ func Stream(b Binder) func(http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			claims, ok := validator.FromContext(r.Context())
 			if !ok {
+				Refused(r, errNoRequire)
 				tokenMissing.write(w)
 				return
 			}
@@ -66,6 +67,8 @@ func Ended(ctx context.Context) (code string) {
 	code, _ = endOf(ctx)
 	return code
 }
+
+var errNoRequire = errors.New("no claims in the request's context: Stream has to be inside Require")
 
 func endOf(ctx context.Context) (code, event string) {
 	switch cause := context.Cause(ctx); {

@@ -8,6 +8,8 @@
 //	…
 //	issuer.Revoke(revocation.Event{Kind: revocation.KindSub, Value: "ada", Epoch: 2})
 //	validatortest.Await(t, v, token, validator.ErrRevoked)
+//
+// The package's examples are complete tests of a service.
 package validatortest
 
 import (
@@ -51,9 +53,11 @@ type Issuer struct {
 	gone   []string     // compromised key ids
 	events [][]revocation.Event
 	sinks  map[*subscription]revocation.Sink
-	silent bool
-	down   bool
-	nextID int
+	// audiences are those of Config, which Mint's tokens are for.
+	audiences []string
+	silent    bool
+	down      bool
+	nextID    int
 	// What is broken, and what was asked.
 	catchUpDown, introspectionDown bool
 	introspections                 int
@@ -92,8 +96,14 @@ func (i *Issuer) Close() { i.server.Close() }
 // URL is the issuer: iss in the tokens.
 func (i *Issuer) URL() string { return i.server.URL }
 
-// Config is what [validator.New] needs to know of this Issuer.
+// Config is what [validator.New] needs to know of this Issuer. From then on, [Issuer.Mint]
+// makes tokens for that audience.
 func (i *Issuer) Config(audience string) validator.Config {
+	i.mu.Lock()
+	if !slices.Contains(i.audiences, audience) {
+		i.audiences = append(i.audiences, audience)
+	}
+	i.mu.Unlock()
 	return validator.Config{
 		Issuer:   i.URL(),
 		Audience: audience,

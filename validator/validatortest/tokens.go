@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -44,15 +45,21 @@ func newSigningKey(kid, alg string) signingKey {
 	return signingKey{kid: kid, alg: jose.SignatureAlgorithm(alg), private: private}
 }
 
-// Mint signs a token that is good for five minutes for any audience it names, with
-// changes made to its claims: a value replaces or adds, nil removes. The defaults are
+// Mint signs a token that is good for five minutes, with changes made to its claims: a value replaces or adds, nil removes. The defaults are
 //
-//	iss: the issuer, sub: "user", aud: ["test"], client_id: "test-client",
-//	sid: "test-session", iat, nbf: now, exp: in 5 min, jti: new, sep, cep: 1
+//	iss: the issuer, sub: "user", client_id: "test-client", sid: "test-session",
+//	aud: the audiences that [Issuer.Config] was asked for so far, else ["test"],
+//	iat, nbf: now, exp: in 5 min, jti: new, sep, cep: 1
 func (i *Issuer) Mint(changes Claims) string {
 	now := time.Now().Unix()
+	i.mu.Lock()
+	audiences := slices.Clone(i.audiences)
+	i.mu.Unlock()
+	if len(audiences) == 0 {
+		audiences = []string{"test"}
+	}
 	claims := Claims{
-		"iss": i.URL(), "sub": "user", "aud": []string{"test"}, "client_id": "test-client",
+		"iss": i.URL(), "sub": "user", "aud": audiences, "client_id": "test-client",
 		"sid": "test-session", "iat": now, "nbf": now, "exp": now + 300,
 		"jti": uuid.Must(uuid.NewV7()).String(), "sep": 1, "cep": 1,
 	}

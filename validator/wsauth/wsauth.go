@@ -5,6 +5,7 @@ package wsauth
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -21,7 +22,8 @@ const goodbye = time.Second
 // token is revoked or expires, or b is closed, the peer gets a close frame with
 // [httpauth.StatusTokenEnded] and the reason of [httpauth.Ended]; from then on nothing else
 // is written. At most a second later, or once the peer has closed, too, serve's context ends
-// and the connection with it. When serve returns, the connection is closed.
+// and the connection with it. When serve returns, the connection is closed. What is refused,
+// also by the origin check, is told to the log and the hook of that Require.
 //
 //	mux.Handle("GET /ws", httpauth.Require(v)(wsauth.Handler(v, nil, func(ctx context.Context, conn *websocket.Conn) {
 //		for {
@@ -39,8 +41,9 @@ const goodbye = time.Second
 func Handler(b httpauth.Binder, options *websocket.AcceptOptions, serve func(context.Context, *websocket.Conn)) http.Handler {
 	return httpauth.Stream(b)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		conn, err := websocket.Accept(w, r, options)
-		if err != nil {
-			return // it has answered
+		if err != nil { // it has answered
+			httpauth.Refused(r, fmt.Errorf("accepting the WebSocket: %w", err))
+			return
 		}
 		defer func() { _ = conn.CloseNow() }()
 		token := r.Context()

@@ -123,3 +123,27 @@ func TestNoTokenNoWebSocket(t *testing.T) {
 		t.Errorf("without claims: %d %s", recorder.Code, recorder.Body)
 	}
 }
+
+func TestARefusedHandshakeIsReported(t *testing.T) {
+	issuer := validatortest.New(t)
+	v, err := validator.New(t.Context(), issuer.Config("test"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	var got error
+	protected := httpauth.Require(v, httpauth.Logger(nil), httpauth.OnRefused(func(_ *http.Request, err error) { got = err }))(
+		wsauth.Handler(v, nil, func(context.Context, *websocket.Conn) { t.Error("accepted") }))
+	r := httptest.NewRequest(http.MethodGet, "http://api.example.com/ws", nil)
+	for name, value := range map[string]string{
+		"Authorization": "Bearer " + issuer.Mint(nil), "Origin": "https://evil.example", "Connection": "Upgrade", "Upgrade": "websocket",
+		"Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "MDEyMzQ1Njc4OWFiY2RlZg==",
+	} {
+		r.Header.Set(name, value)
+	}
+	w := httptest.NewRecorder()
+	protected.ServeHTTP(w, r)
+	if w.Code != http.StatusForbidden || got == nil || !strings.Contains(got.Error(), "evil.example") {
+		t.Errorf("%d, %v", w.Code, got)
+	}
+}

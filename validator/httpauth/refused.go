@@ -1,0 +1,162 @@
+package httpauth
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"tokenbroker/validator"
+)
+
+// Why a request was refused, besides the errors of [validator.Validator.Validate], for
+// [OnRefused] and errors.Is.
+var (
+	// ErrTokenMissing: no Authorization header, another scheme than Bearer, or no token in it.
+	ErrTokenMissing = errors.New("no bearer token in the Authorization header")
+	// ErrInvalidRequest: more than one Authorization header.
+	ErrInvalidRequest = errors.New("more than one Authorization header")
+	// ErrInsufficientScope: a good token without a scope that the route asks for.
+	ErrInsufficientScope = errors.New("insufficient scope")
+	// ErrForbiddenOrigin: a browser's pre-flight from an origin that [AllowOrigins] does not name.
+	ErrForbiddenOrigin = errors.New("origin not allowed")
+)
+
+// Of one reason, lineBurst refusals are logged at once, then one in each lineEvery.
+const (
+	lineBurst = 3
+	lineEvery = 10 * time.Second
+	maxReason = 512 // bytes
+	maxPath   = 128
+)
+
+// Logger sets where [Require] writes why it refuses; [slog.Default] without this option. If
+// l is nil, nothing is logged. A line has the answer's code, the reason with the claim that
+// did not fit, the path without the query, and how many refusals for that reason were not logged since the
+// last line: there are at most three at once and then one in ten seconds for each reason.
+// What the token carries is bounded and quoted; no line has the token itself. Expired,
+// revoked and missing tokens, and clients that went away, are logged as Info, all else as Warn.
+func Logger(l *slog.Logger) Option {
+	if l == nil {
+		l = slog.New(slog.DiscardHandler)
+	}
+	return func(g *guard) { g.reports.log = l }
+}
+
+// OnRefused has f called for each request that [Require] or a handler inside it refuses,
+// before it is answered, from the request's goroutine. err is one of this package's or of
+// validator's errors by errors.Is, and may hold a [*validator.Mismatch]. f must not keep r.
+func OnRefused(f func(r *http.Request, err error)) Option {
+	return func(g *guard) { g.reports.hook = f }
+}
+
+// Refused tells the log and the [OnRefused] of the [Require] around a handler that the
+// handler refused the request, for example because of the token's roles. It writes no answer.
+func Refused(r *http.Request, err error) {
+	g, ok := r.Context().Value(reportsKey{}).(*reports)
+	if !ok {
+		g = &unguarded
+	}
+	g.refused(r, "", err)
+}
+
+// reports of the refusals of one Require.
+type reports struct {
+	log  *slog.Logger // nil: slog.Default
+	hook func(*http.Request, error)
+
+	mu    sync.Mutex
+	lines map[string]*line // by code and field, which only this module names; mu guards it
+}
+
+// line is what was and was not logged for one reason.
+type line struct {
+	limit *rate.Limiter
+	held  int
+}
+
+type reportsKey struct{}
+
+// unguarded takes the reports of handlers that are not inside Require.
+var unguarded reports
+
+// within returns a context in which [Refused] finds the reports.
+func (p *reports) within(ctx context.Context) context.Context {
+	return context.WithValue(ctx, reportsKey{}, p)
+}
+
+func (p *reports) refused(r *http.Request, code string, err error) {
+	if p.hook != nil {
+		p.hook(r, err)
+	}
+	log := p.log
+	if log == nil {
+		log = slog.Default()
+	}
+	level := levelOf(err)
+	if !log.Enabled(r.Context(), level) {
+		return
+	}
+	held, now := p.due(code, err)
+	if !now {
+		return
+	}
+	attrs := []slog.Attr{
+		slog.String("code", code), slog.String("reason", cut(err.Error(), maxReason)),
+		slog.String("method", cut(r.Method, maxPath)), slog.String("path", cut(r.URL.EscapedPath(), maxPath)),
+	}
+	if code == "" {
+		attrs = attrs[1:]
+	}
+	if held > 0 {
+		attrs = append(attrs, slog.Int("not_logged", held))
+	}
+	log.LogAttrs(r.Context(), level, "request refused", attrs...)
+}
+
+// due reports whether a line may be written now, and for how many refusals of that reason
+// none was since the last one.
+func (p *reports) due(code string, err error) (held int, now bool) {
+	key := code
+	var m *validator.Mismatch
+	if errors.As(err, &m) {
+		key += " " + m.Field
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.lines == nil {
+		p.lines = make(map[string]*line)
+	}
+	l := p.lines[key]
+	if l == nil {
+		l = &line{limit: rate.NewLimiter(rate.Every(lineEvery), lineBurst)}
+		p.lines[key] = l
+	}
+	if !l.limit.Allow() {
+		l.held++
+		return 0, false
+	}
+	held, l.held = l.held, 0
+	return held, true
+}
+
+// levelOf keeps what happens to every client from looking like a fault.
+func levelOf(err error) slog.Level {
+	for _, usual := range []error{validator.ErrExpired, validator.ErrRevoked, ErrTokenMissing, context.Canceled} {
+		if errors.Is(err, usual) {
+			return slog.LevelInfo
+		}
+	}
+	return slog.LevelWarn
+}
+
+func cut(text string, limit int) string {
+	if len(text) > limit {
+		return text[:limit] + "..."
+	}
+	return text
+}
