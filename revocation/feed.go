@@ -16,6 +16,14 @@ type Feed interface {
 	Open(ctx context.Context, sink Sink) (io.Closer, error)
 }
 
+// Link is what the closer of [Feed.Open] may be, too: a feed that knows why it delivers
+// nothing.
+type Link interface {
+	// Err is why nothing is delivered now, with where and what to check; nil while there is
+	// no fault. It is cheap, and the text changes with the cause only.
+	Err() error
+}
+
 // Sink receives what a [Feed] delivers. Its methods never block and may be called
 // from several goroutines.
 type Sink interface {

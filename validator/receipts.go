@@ -93,12 +93,12 @@ func (r *reporter) send(ctx context.Context, receipt revocation.Receipt) error {
 }
 
 func (r *reporter) tell(err error) {
-	log := r.log.With("service", r.service)
+	log := r.log.With("sent_as", r.service)
 	if err == nil {
 		log.Info("receipts are sent again")
 		return
 	}
-	log.Warn("receipts cannot be sent: the broker cannot tell how far this service is; nothing else depends on them", "error", err)
+	log.Warn("receipts cannot be sent: the broker does not list this service, and ?wait does not wait for it", "error", err)
 }
 
 // report tells the broker how far this service is, once it is ready: the owner calls it each

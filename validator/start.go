@@ -32,6 +32,7 @@ func (s *syncer) start(ctx context.Context) error {
 		close(s.stopped)
 		return fmt.Errorf("opening the revocation feed: %w", err)
 	}
+	s.link, _ = feed.(revocation.Link)
 	if sender, ok := feed.(revocation.ReceiptSender); ok {
 		s.reporter = newReporter(sender, s.cfg.Service, &s.counts, s.cfg.Logger)
 		go s.reporter.run(run)
@@ -57,9 +58,10 @@ func (s *syncer) start(ctx context.Context) error {
 	return fmt.Errorf("following %s: %w", s.cfg.Issuer, err)
 }
 
-// giveUp ends a start whose job failed for a reason that another attempt cannot change.
+// giveUp ends a start whose job failed for a reason that another attempt cannot change. The
+// feed is not one of them: without it, a service is slower to hear of revocations.
 func (s *syncer) giveUp(job string, err error) {
-	if s.isReady || !lasting(err) {
+	if s.isReady || job == jobFeed || !lasting(err) {
 		return
 	}
 	select {

@@ -58,7 +58,8 @@ type syncer struct {
 	stop      context.CancelFunc
 	stopped   chan struct{} // closed when the owner has ended
 	fetches   sync.WaitGroup
-	reporter  *reporter // nil: the feed takes no receipts
+	reporter  *reporter       // nil: the feed takes no receipts
+	link      revocation.Link // nil: the feed cannot tell
 
 	// Of the owner alone.
 	tracker     *revocation.Tracker
@@ -204,6 +205,7 @@ func (s *syncer) run(ctx context.Context) {
 			s.perform(ctx, s.tracker.WantTokenKeys(s.instant()))
 		case <-tick.C:
 			s.perform(ctx, s.tracker.Tick(s.instant()))
+			s.checkLink()
 			s.collect()
 			s.report(false)
 		}

@@ -44,6 +44,7 @@ type life struct {
 	binary        bool // the form of the answers
 	httpDown      bool
 	feedDown      bool
+	linkErr       error                                       // what the feed says of itself
 	instead       func(*http.Request) (*http.Response, error) // answers in the broker's place, or neither
 	hang          chan struct{}
 	requests      map[string]int
@@ -66,6 +67,12 @@ func (s *subscription) Close() error {
 	defer s.of.mu.Unlock()
 	delete(s.of.sinks, s)
 	return nil
+}
+
+func (s *subscription) Err() error {
+	s.of.mu.Lock()
+	defer s.of.mu.Unlock()
+	return s.of.linkErr
 }
 
 func (s *subscription) SendReceipt(ctx context.Context, r revocation.Receipt) error {

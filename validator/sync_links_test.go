@@ -2,9 +2,13 @@ package validator
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -260,4 +264,33 @@ func TestClocksThatAreStepped(t *testing.T) {
 			k.exact(t, s)
 		})
 	}
+}
+
+// What the log says of a feed that is down holds: revocations still arrive, over HTTP.
+func TestAFeedThatIsDownIsToldWithWhatStillWorks(t *testing.T) {
+	inBubble(t, func(t *testing.T, l *life, s *syncer) {
+		cause := &tls.CertificateVerificationError{Err: errors.New("not connected to NATS at nats://n:4222")}
+		l.linkErr, l.feedDown = cause, true
+		mustStart(t, s) // whatever the cause: the feed does not keep a service from starting
+		time.Sleep(time.Second)
+		l.mu.Lock()
+		lines := strings.Count(l.log.String(), "level=WARN")
+		l.mu.Unlock()
+		if lines != 1 || !l.logged("over HTTP every 3 s") || !l.logged("nats://n:4222") {
+			t.Errorf("%d lines of %s", lines, l.log.String())
+		}
+		for range 20 {
+			name := rand.Text()
+			l.revoke(name)
+			time.Sleep(3500 * time.Millisecond)
+			if !sid(s, name) || !isFresh(s) {
+				t.Fatal("not heard of within 3.5 s without a feed")
+			}
+		}
+		l.set(func() { l.linkErr, l.feedDown = nil, false })
+		l.beatFor(5 * time.Second)
+		if !l.logged("listening for revocations works again") {
+			t.Error("its return is not told")
+		}
+	})
 }

@@ -2,6 +2,20 @@ package validator
 
 import "fmt"
 
+const jobFeed = "listening for revocations"
+
+// consequence is what a failing job means for the service, where that is not the end of it.
+var consequence = map[string]string{
+	jobFeed: ": they are fetched from the broker over HTTP every 3 s instead of arriving within milliseconds; tokens are validated as before",
+}
+
+// checkLink notes whether the feed has a fault that it knows of.
+func (s *syncer) checkLink() {
+	if s.link != nil {
+		s.outcome(jobFeed, s.link.Err())
+	}
+}
+
 // outcome notes whether a job works, and logs when that changes.
 func (s *syncer) outcome(job string, err error) {
 	s.mu.Lock()
@@ -18,7 +32,7 @@ func (s *syncer) outcome(job string, err error) {
 		s.cfg.Logger.Info(job + " works again")
 	case err != nil && (!failed || before != err.Error()):
 		s.failing[job] = err.Error()
-		s.cfg.Logger.Warn(job+" fails", "error", err)
+		s.cfg.Logger.Warn(job+" fails"+consequence[job], "error", err)
 	}
 	s.giveUp(job, err)
 }
@@ -27,7 +41,7 @@ func (s *syncer) outcome(job string, err error) {
 func (s *syncer) troubles() (all error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, job := range []string{jobTokenKeys, jobFeedKeys, jobCatchUp} {
+	for _, job := range []string{jobTokenKeys, jobFeedKeys, jobCatchUp, jobFeed} {
 		switch err := s.trouble[job]; {
 		case err == nil:
 		case all == nil:

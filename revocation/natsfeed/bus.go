@@ -3,7 +3,6 @@ package natsfeed
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -11,9 +10,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 )
-
-// ErrNotConnected says that there is no link to the server now; nothing was sent.
-var ErrNotConnected = errors.New("not connected to NATS")
 
 // BusConfig says how the broker reaches NATS.
 type BusConfig struct {
@@ -26,8 +22,9 @@ type BusConfig struct {
 	Credentials    string
 	// TLS is used when it is not nil.
 	TLS *tls.Config
-	// Logger is told what the server refuses or drops, each thing once a connection; nil:
-	// nobody is.
+	// Logger gets a line when the link breaks or cannot be made, with the URL and the cause,
+	// when it is back, and for what the server refuses or drops, once a connection. If nil,
+	// nothing is logged.
 	Logger *slog.Logger
 }
 
@@ -37,6 +34,7 @@ type BusConfig struct {
 type Bus struct {
 	nc   *nats.Conn
 	log  *slog.Logger
+	away *away
 	done chan struct{}
 
 	mu sync.Mutex
@@ -58,10 +56,18 @@ func Dial(ctx context.Context, cfg BusConfig) (*Bus, error) {
 	if b.log == nil {
 		b.log = slog.New(slog.DiscardHandler)
 	}
-	opts := append(access{cfg.User, cfg.Password, cfg.Credentials, cfg.TLS}.options("tokenbroker"),
+	who := access{cfg.User, cfg.Password, cfg.Credentials, cfg.TLS}
+	at := cfg.URL
+	if cfg.InProcess != nil {
+		at = "embedded"
+	}
+	b.away = newAway(at, who)
+	opts := append(who.options("tokenbroker"),
 		nats.NoEcho(),
 		nats.ConnectHandler(func(*nats.Conn) { b.connected() }),
 		nats.ReconnectHandler(func(*nats.Conn) { b.connected() }),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { b.lost(err) }),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { b.lost(err) }),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { b.complain(err) }),
 		nats.ClosedHandler(func(*nats.Conn) { close(b.done) }),
 	)
@@ -76,7 +82,17 @@ func Dial(ctx context.Context, cfg BusConfig) (*Bus, error) {
 	return b, nil
 }
 
+// lost logs why there is no link.
+func (b *Bus) lost(err error) {
+	if b.away.failed(err) {
+		b.log.Warn("revocations are recorded but not published: services learn of them over HTTP within seconds", "error", b.away.err())
+	}
+}
+
 func (b *Bus) connected() {
+	if b.away.back() {
+		b.log.Info("connected to NATS again", "url", b.away.url)
+	}
 	b.mu.Lock()
 	calls := append([]func(){}, b.reconnect...)
 	clear(b.told)
@@ -90,7 +106,7 @@ func (b *Bus) connected() {
 // too fast.
 func (b *Bus) complain(err error) {
 	b.mu.Lock()
-	known := b.told[err.Error()] || len(b.told) >= maxTold
+	known := refusedLogin(err) /* lost has it */ || b.told[err.Error()] || len(b.told) >= maxTold
 	if !known {
 		b.told[err.Error()] = true
 	}
@@ -111,7 +127,7 @@ func (b *Bus) OnReconnect(f func()) {
 // fails with [ErrNotConnected] when there is no link. The caller keeps data.
 func (b *Bus) Publish(subject string, data []byte) error {
 	if !b.nc.IsConnected() {
-		return fmt.Errorf("publishing on %s: %w", subject, ErrNotConnected)
+		return fmt.Errorf("publishing on %s: %w", subject, b.away.cause())
 	}
 	if err := b.nc.Publish(subject, data); err != nil {
 		return fmt.Errorf("publishing on %s: %w", subject, err)
@@ -123,7 +139,7 @@ func (b *Bus) Publish(subject string, data []byte) error {
 // it waits 2 s.
 func (b *Bus) Flush(ctx context.Context) error {
 	if !b.nc.IsConnected() {
-		return fmt.Errorf("flushing to NATS: %w", ErrNotConnected)
+		return fmt.Errorf("flushing to NATS: %w", b.away.cause())
 	}
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc

@@ -15,7 +15,10 @@ import (
 	"tokenbroker/revocation"
 )
 
-var _ revocation.Feed = Feed{}
+var (
+	_ revocation.Feed = Feed{}
+	_ revocation.Link = (*gate)(nil)
+)
 
 // Feed is a [revocation.Feed] over NATS. Its zero value with a URL is ready for use; it is
 // a value and may be copied, each Open has a connection of its own.
@@ -47,18 +50,22 @@ func (f Feed) Open(ctx context.Context, sink revocation.Sink) (io.Closer, error)
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("opening the NATS feed: %w", err)
 	}
-	g := &gate{sink: sink, done: make(chan struct{})}
+	who := access{f.User, f.Password, f.Credentials, f.TLS}
+	g := &gate{sink: sink, done: make(chan struct{}), away: newAway(f.URL, who)}
 	name := f.Name
 	if name == "" {
 		name = "tokenbroker service"
 	}
-	opts := append(access{f.User, f.Password, f.Credentials, f.TLS}.options(name),
+	opts := append(who.options(name),
 		nats.ConnectHandler(func(nc *nats.Conn) { // the first connect, which may come late
+			g.away.back()
 			if !g.atOnce.Load() {
 				g.connected(nc)
 			}
 		}),
 		nats.ReconnectHandler(g.connected),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { g.away.failed(err) }),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { g.away.failed(err) }),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			if refusedPublish(err) { // of a receipt: nothing that came was lost
 				g.refused(err)
@@ -109,6 +116,7 @@ func (f Feed) subscribe(nc *nats.Conn, subject string, g *gate) error {
 // gate stands before the sink so that nothing passes once it is closed.
 type gate struct {
 	nc   *nats.Conn
+	away *away
 	done chan struct{} // closed with the connection
 	sink revocation.Sink
 
@@ -139,9 +147,13 @@ func (g *gate) gap(cause error) {
 // connected tells of the gap once the server has the subscriptions again, so that the
 // catch-up and the feed leave nothing out between them.
 func (g *gate) connected(nc *nats.Conn) {
+	g.away.back()
 	_ = nc.FlushTimeout(2 * time.Second) // if the link breaks meanwhile, its return is another gap
 	g.gap(errConnected)
 }
+
+// Err implements [revocation.Link].
+func (g *gate) Err() error { return g.away.err() }
 
 // Close ends the subscription; afterwards the sink is not called again.
 func (g *gate) Close() error {

@@ -48,7 +48,7 @@ func (g *gate) SendReceipt(ctx context.Context, r revocation.Receipt) error {
 		return fmt.Errorf("sending a receipt: %q cannot stand in a subject", id)
 	}
 	if !g.nc.IsConnected() {
-		return fmt.Errorf("sending a receipt: %w", ErrNotConnected)
+		return fmt.Errorf("sending a receipt: %w", g.away.cause())
 	}
 	if err := g.nc.Publish(revocation.ReceiptSubject+id, raw); err != nil {
 		return fmt.Errorf("sending a receipt: %w", err)

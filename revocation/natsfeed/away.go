@@ -1,0 +1,103 @@
+package natsfeed
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"sync"
+
+	"github.com/nats-io/nats.go"
+)
+
+// ErrNotConnected says that there is no link to the server now; nothing was sent.
+var ErrNotConnected = errors.New("not connected to NATS")
+
+// away is why there is no link. Of an outage it keeps the reason that says most, so that
+// several servers, each with a reason of its own, do not make it change with every attempt.
+type away struct {
+	url  string // without passwords
+	user bool   // a user or credentials are configured
+
+	mu     sync.Mutex
+	reason error // nil: connected, or not known to be away; mu guards it
+	weight int   // of the reason
+}
+
+func newAway(list string, a access) *away {
+	return &away{url: withoutPasswords(list), user: a.user != "" || a.credentials != ""}
+}
+
+// failed notes why an attempt to connect failed or a link broke, and reports whether that is
+// news.
+func (a *away) failed(err error) bool {
+	if err == nil || errors.Is(err, nats.ErrNoServers) { // closed by us; the next attempt tells why
+		return false
+	}
+	weight := 1
+	if refusedLogin(err) {
+		weight = 2
+		hint := "check the NATS user and password"
+		if !a.user {
+			hint = "the server asks for a user and password, and none is configured"
+		}
+		err = fmt.Errorf("%w: %s", err, hint)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if weight <= a.weight {
+		return false
+	}
+	a.weight, a.reason = weight, fmt.Errorf("%w at %s: %w", ErrNotConnected, a.url, err)
+	return true
+}
+
+// back notes that there is a link, and reports whether it was away.
+func (a *away) back() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	was := a.reason != nil
+	a.reason, a.weight = nil, 0
+	return was
+}
+
+// err is why there is no link, or nil when nothing has failed.
+func (a *away) err() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.reason
+}
+
+// cause is err for a caller that found no link.
+func (a *away) cause() error {
+	if err := a.err(); err != nil {
+		return err
+	}
+	return fmt.Errorf("%w at %s yet", ErrNotConnected, a.url)
+}
+
+func refusedLogin(err error) bool {
+	for _, one := range []error{
+		nats.ErrAuthorization, nats.ErrAuthExpired, nats.ErrAuthRevoked, nats.ErrAccountAuthExpired,
+	} {
+		if errors.Is(err, one) {
+			return true
+		}
+	}
+	return false
+}
+
+// withoutPasswords takes users and passwords out of a list of URLs.
+func withoutPasswords(list string) string {
+	urls := strings.Split(list, ",")
+	for i, text := range urls {
+		u, err := url.Parse(strings.TrimSpace(text))
+		if err != nil {
+			urls[i] = "(not a URL)"
+			continue
+		}
+		u.User = nil
+		urls[i] = u.String()
+	}
+	return strings.Join(urls, ",")
+}

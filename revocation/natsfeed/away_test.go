@@ -1,0 +1,125 @@
+package natsfeed
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+
+	"tokenbroker/revocation"
+)
+
+// until waits for what comes soon; the deadline only ends a hung test.
+func until(t *testing.T, what string, good func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !good(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("not within a minute: " + what)
+		}
+	}
+}
+
+type lockedLog struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func TestAWrongPasswordIsReportedAsOne(t *testing.T) {
+	srv := serve(t, server.Options{Port: -1, Username: "broker", Password: "right"})
+	port := portOf(t, srv)
+	for name, row := range map[string]struct{ user, password, want string }{
+		"wrong password": {"broker", "a wrong word", "Authorization Violation: check the NATS user and password"},
+		"no user":        {"", "", "Authorization Violation: the server asks for a user and password, and none is configured"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			url := "nats://127.0.0.1:" + strconv.Itoa(port)
+			feed := open(t, Feed{URL: url, User: row.user, Password: row.password}, newSink())
+			defer feed.Close()
+			link := feed.(revocation.Link)
+			until(t, "the cause", func() bool { return link.Err() != nil })
+			err := link.Err()
+			if !strings.Contains(err.Error(), row.want) || !strings.Contains(err.Error(), url) || !errors.Is(err, nats.ErrAuthorization) {
+				t.Errorf("the feed says %v", err)
+			}
+			if err := feed.(revocation.ReceiptSender).SendReceipt(t.Context(), revocation.Receipt{V: revocation.Version, Service: "s/1"}); !errors.Is(err, ErrNotConnected) || !strings.Contains(err.Error(), row.want) {
+				t.Errorf("a receipt: %v", err)
+			}
+
+			var log lockedLog
+			bus := dial(t, BusConfig{URL: url, User: row.user, Password: row.password, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+			until(t, "the line", func() bool { return strings.Contains(log.String(), row.want) })
+			if text := log.String(); !strings.Contains(text, url) || strings.Contains(text, "wrong word") || strings.Count(text, "\n") > 2 {
+				t.Errorf("the broker's log: %s", text)
+			}
+			if err := bus.Publish("x", nil); !errors.Is(err, ErrNotConnected) || !strings.Contains(err.Error(), url) {
+				t.Errorf("publishing: %v", err)
+			}
+		})
+	}
+}
+
+func TestAServerThatIsAwayIsNamedOnceAndWhenItIsBack(t *testing.T) {
+	first := serve(t, server.Options{Port: -1})
+	port := portOf(t, first)
+	shutDown(first)
+	url := "nats://someone:secret@127.0.0.1:" + strconv.Itoa(port)
+	var log lockedLog
+	dial(t, BusConfig{URL: url, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	feed := open(t, Feed{URL: url}, newSink())
+	defer feed.Close()
+	link := feed.(revocation.Link)
+	at := "nats://127.0.0.1:" + strconv.Itoa(port)
+	until(t, "the cause", func() bool {
+		return strings.Contains(log.String(), "connection refused") && link.Err() != nil
+	})
+	if text := log.String() + link.Err().Error(); !strings.Contains(text, at) || strings.Contains(text, "secret") {
+		t.Errorf("told: %s", text)
+	}
+	if lines := strings.Count(log.String(), "level=WARN"); lines > 2 {
+		t.Errorf("%d lines:\n%s", lines, &log)
+	}
+	serve(t, server.Options{Port: port})
+	until(t, "the return", func() bool { return strings.Contains(log.String(), "connected to NATS again") && link.Err() == nil })
+}
+
+// A cluster whose servers fail each in another way does not fill the log.
+func TestOfAnOutageTheReasonThatSaysMostIsKept(t *testing.T) {
+	a := newAway("nats://a:4222, nats://b:4222", access{user: "u"})
+	refused := errors.New("dial tcp: connection refused")
+	for i, step := range []struct {
+		err  error
+		news bool
+	}{
+		{nil, false}, {nats.ErrNoServers, false}, {refused, true}, {nats.ErrAuthorization, true},
+		{refused, false}, {nats.ErrAuthorization, false}, {errors.New("another"), false},
+	} {
+		if got := a.failed(step.err); got != step.news {
+			t.Errorf("step %d: news %v", i, got)
+		}
+	}
+	if err := a.err(); !errors.Is(err, nats.ErrAuthorization) || !strings.Contains(err.Error(), "nats://a:4222,nats://b:4222") {
+		t.Errorf("kept %v", err)
+	}
+	if !a.back() || a.back() || a.err() != nil || !a.failed(refused) {
+		t.Error("the next outage is not a new one")
+	}
+}
