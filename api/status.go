@@ -75,11 +75,13 @@ type KeyStatus struct {
 	State     string `json:"state"`
 }
 
-// ProviderStatus is one upstream provider.
+// ProviderStatus is one upstream provider. Issuer is the one that its users are known by,
+// Issuers are those whose tokens are accepted.
 type ProviderStatus struct {
-	Name   string `json:"name"`
-	Issuer string `json:"issuer"`
-	Ready  bool   `json:"ready"`
+	Name    string   `json:"name"`
+	Issuer  string   `json:"issuer"`
+	Issuers []string `json:"issuers"`
+	Ready   bool     `json:"ready"`
 }
 
 // ServiceStatus is what a service says of itself, and when it last did. Nothing proves it.

@@ -95,10 +95,10 @@ type Client struct {
 // Domain, the hosted UI's URL, for its log-out), kind oidc takes Issuer.
 type Provider struct {
 	Kind                   string   `yaml:"kind" doc:"cognito, or oidc for any OpenID Connect issuer."`
-	Region                 string   `yaml:"region" doc:"cognito: the AWS region, as us-east-1."`
+	Region                 string   `yaml:"region" doc:"cognito: the AWS region, as us-east-1; it may be that of a replica of the user pool."`
 	UserPool               string   `yaml:"user_pool" doc:"cognito: the user pool's id, as us-east-1_abc123DEF."`
 	Domain                 string   `yaml:"domain" doc:"cognito: URL of the hosted UI, for its log-out."`
-	Issuer                 string   `yaml:"issuer" doc:"oidc: the issuer's URL, https, or http on loopback."`
+	Issuer                 string   `yaml:"issuer" doc:"oidc: the issuer's URL, https, or http on loopback. cognito: the one of the pool's issuers that is asked first; all of them are accepted. Default: the original one of region."`
 	ClientID               string   `yaml:"client_id" doc:"The broker's client id at the provider."`
 	ClientSecret           Secret   `yaml:"client_secret" doc:"The broker's client secret at the provider, if it has one."`
 	AllowedClientIDs       []string `yaml:"allowed_client_ids" doc:"Further client ids whose tokens may be exchanged for a session."`

@@ -69,11 +69,8 @@ func (c *checker) cognito(key string, p Provider) {
 		c.add(key+".user_pool", strconv.Quote(p.UserPool)+" is no user pool id", "the id, not the name or the ARN: us-east-1_abc123DEF")
 	case pool[1] != p.Region && !awsRegion.MatchString(pool[1]):
 		c.add(key+".user_pool", strconv.Quote(p.UserPool)+" does not begin with an AWS region", "the id, not the name or the ARN: us-east-1_abc123DEF")
-	case p.Region != "" && pool[1] != p.Region:
-		c.add(key+".user_pool", "is in "+pool[1]+", not in region "+p.Region, "the id begins with the region")
-	}
-	if p.Issuer != "" {
-		c.add(key+".issuer", "is given for kind cognito", "region and user_pool make the issuer: remove it")
+	case p.Region != "" && awsPartition(pool[1]) != awsPartition(p.Region): // in one, it may be a replica's
+		c.add(key+".user_pool", "is in "+pool[1]+", not in region "+p.Region, "the id begins with the pool's region; a replica is in the same partition of AWS")
 	}
 	if len(p.Algorithms) > 0 {
 		c.add(key+".algorithms", "is given for kind cognito", "Cognito signs with RS256 only: remove it")
@@ -81,6 +78,16 @@ func (c *checker) cognito(key string, p Provider) {
 	if p.Domain != "" {
 		c.httpsURL(key+".domain", p.Domain, false, "the hosted UI's URL, as https://login.auth.us-east-1.amazoncognito.com")
 	}
+}
+
+// awsPartition tells apart AWS's partitions, which share neither user pools nor host names.
+func awsPartition(region string) string {
+	for _, prefix := range []string{"cn-", "us-gov-", "eusc-", "us-iso", "eu-iso"} {
+		if strings.HasPrefix(region, prefix) {
+			return prefix
+		}
+	}
+	return ""
 }
 
 func (c *checker) oidc(key string, p Provider) {

@@ -38,9 +38,13 @@ const (
 // Config of a [Provider]. Name, Issuer and ClientID are required.
 type Config struct {
 	// Name is the provider's in paths, for example "cognito".
-	Name   string
-	Kind   Kind // default KindOIDC
+	Name string
+	Kind Kind // default KindOIDC
+	// Issuer is the issuer that identities have, whichever of Issuers a token names.
 	Issuer string
+	// Issuers are the issuers whose tokens are accepted, in the order in which they are asked
+	// for their discovery documents. They must be issuers of the same users. If empty, Issuer.
+	Issuers []string
 	// ClientID and ClientSecret are the broker's own at the provider; a public client has no secret.
 	ClientID, ClientSecret string
 	// AllowedClientIDs are those whose id tokens may be exchanged; default ClientID alone.
@@ -76,18 +80,18 @@ type Config struct {
 	Logger     *slog.Logger
 }
 
-// CognitoIssuer is the issuer of a user pool.
-func CognitoIssuer(region, pool string) string {
-	return "https://cognito-idp." + region + ".amazonaws.com/" + pool
-}
-
 func (c *Config) validate() error {
-	u, err := secureURL(c.Issuer)
-	if err != nil {
-		return fmt.Errorf("upstream %q: issuer: %w", c.Name, err)
+	if len(c.Issuers) == 0 {
+		c.Issuers = []string{c.Issuer}
 	}
-	if u.RawQuery != "" || u.ForceQuery { // OIDC Discovery §3
-		return fmt.Errorf("upstream %q: issuer: want a URL without a query", c.Name)
+	for _, issuer := range append([]string{c.Issuer}, c.Issuers...) {
+		u, err := secureURL(issuer)
+		if err != nil {
+			return fmt.Errorf("upstream %q: issuer: %w", c.Name, err)
+		}
+		if u.RawQuery != "" || u.ForceQuery { // OIDC Discovery §3
+			return fmt.Errorf("upstream %q: issuer: want a URL without a query", c.Name)
+		}
 	}
 	if c.Name == "" || c.ClientID == "" {
 		return errors.New("upstream: Name and ClientID are required")

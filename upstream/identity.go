@@ -26,7 +26,7 @@ var protocolClaims = []string{
 }
 
 // identity returns what the broker may know of a verified id token. The issuer is the
-// configured one: Google's is written in two ways. The hash is over what was signed, because
+// configured one, whichever of its names the token has: one user is one identity. The hash is over what was signed, because
 // one payload can have several texts and good signatures (of ECDSA: s and n−s).
 func (id *proven) identity(cfg Config) broker.Identity {
 	sum := sha256.Sum256(append([]byte(cfg.Issuer+"\x00"), id.payload...))

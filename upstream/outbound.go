@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// outbound sends all requests to one provider. It follows no redirect and reads at most
+// outbound sends all requests to one issuer of a provider. It follows no redirect and reads at most
 // maxAnswer of an answer. The configured issuer may have any address. The endpoints that its
 // document names are reached at addresses that are no nearer than the issuer's (see [zone]),
 // except those on hosts that the operator named. The check is made on the address that is
@@ -26,8 +26,9 @@ import (
 // Where the environment names a proxy (HTTPS_PROXY, NO_PROXY), the proxy resolves the names and
 // decides which addresses can be reached; only a URL's literal address is checked here.
 type outbound struct {
-	cfg   *Config
-	proxy func(*http.Request) (*url.URL, error)
+	cfg    *Config
+	issuer string
+	proxy  func(*http.Request) (*url.URL, error)
 	// open dials any address; guarded, which uses no proxy, only those within reach.
 	open, guarded *http.Transport
 	reach         atomic.Int32 // a zone: the issuer's, as of the last discovery
@@ -36,8 +37,8 @@ type outbound struct {
 	endpoints *http.Client // asks what its document names
 }
 
-func newOutbound(cfg *Config) *outbound {
-	o := &outbound{cfg: cfg, proxy: http.ProxyFromEnvironment}
+func newOutbound(cfg *Config, issuer string) *outbound {
+	o := &outbound{cfg: cfg, issuer: issuer, proxy: http.ProxyFromEnvironment}
 	o.open = newTransport()
 	o.open.Proxy = func(r *http.Request) (*url.URL, error) { return o.proxy(r) }
 	o.guarded = newTransport()
@@ -116,7 +117,7 @@ func (o *outbound) observed(ctx context.Context) (observing context.Context, suc
 	trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { answered = info.Conn.RemoteAddr() }}
 	return httptrace.WithClientTrace(ctx, trace), func() {
 		reach := zonePublic
-		if issuer, err := url.Parse(o.cfg.Issuer); err == nil {
+		if issuer, err := url.Parse(o.issuer); err == nil {
 			reach = zoneOfHost(issuer.Hostname())
 			proxy, err := o.proxy(&http.Request{URL: issuer})
 			if tcp, ok := answered.(*net.TCPAddr); ok && proxy == nil && err == nil {
@@ -138,7 +139,7 @@ func (o *outbound) checkEndpoint(text string) error {
 	if err != nil {
 		return err
 	}
-	if u.Scheme == "http" && !strings.HasPrefix(strings.ToLower(o.cfg.Issuer), "http:") {
+	if u.Scheme == "http" && !strings.HasPrefix(strings.ToLower(o.issuer), "http:") {
 		return fmt.Errorf("host %.100q: want https; only an issuer that is http itself, on loopback, may name http endpoints", u.Host)
 	}
 	return o.check(u.Hostname(), u.Hostname(), zoneOfHost(u.Hostname()))

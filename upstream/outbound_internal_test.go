@@ -78,7 +78,7 @@ func server(t *testing.T) (port string, connections *atomic.Int64) {
 // The address is checked after the name was resolved, and before anything is sent.
 func TestDialRefusesAddressesNearerThanTheIssuer(t *testing.T) {
 	port, connections := server(t)
-	o := newOutbound(&Config{Name: "corp", Issuer: "https://id.example.com"})
+	o := newOutbound(&Config{Name: "corp"}, "https://id.example.com")
 	for _, host := range []string{"localhost", "127.0.0.1", "::ffff:127.0.0.1"} {
 		_, err := o.dial(t.Context(), "tcp", net.JoinHostPort(host, port))
 		var blocked *addressError
@@ -118,7 +118,7 @@ func faraway(t *testing.T, doc string) *Provider {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.Close)
-	p.out.discovery = &http.Client{Transport: answers(func(*http.Request) *http.Response {
+	p.sources[0].out.discovery = &http.Client{Transport: answers(func(*http.Request) *http.Response {
 		w := httptest.NewRecorder()
 		_, _ = w.WriteString(doc)
 		return w.Result()
@@ -137,8 +137,8 @@ const farawayDocument = `{"issuer":"https://id.example.com","authorization_endpo
 func TestEndpointNamesThatResolveToThisMachine(t *testing.T) {
 	port, connections := server(t)
 	p := faraway(t, farawayDocument)
-	p.out.guarded.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
-		return p.out.dial(ctx, network, "localhost:"+port)
+	p.sources[0].out.guarded.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return p.sources[0].out.dial(ctx, network, "localhost:"+port)
 	}
 	_, err := p.Exchange(t.Context(), broker.CodeExchange{Code: "c", Verifier: "v", Nonce: "n"})
 	if !errors.Is(err, broker.ErrUpstreamUnavailable) || !strings.Contains(err.Error(), "token_endpoint: host") {
@@ -181,19 +181,19 @@ func TestReachIsThatOfTheIssuersAddress(t *testing.T) {
 	}
 	defer p.Close()
 	trusted := srv.Client().Transport.(*http.Transport).TLSClientConfig
-	p.out.open.TLSClientConfig, p.out.guarded.TLSClientConfig = trusted, trusted
-	p.out.open.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
+	p.sources[0].out.open.TLSClientConfig, p.sources[0].out.guarded.TLSClientConfig = trusted, trusted
+	p.sources[0].out.open.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, network, address)
 	}
-	if _, err := p.Check(t.Context()); err != nil || zone(p.out.reach.Load()) != zoneLoopback {
-		t.Errorf("an issuer on this machine, with keys beside it: %v, reach %s", err, zone(p.out.reach.Load()))
+	if _, err := p.Check(t.Context()); err != nil || zone(p.sources[0].out.reach.Load()) != zoneLoopback {
+		t.Errorf("an issuer on this machine, with keys beside it: %v, reach %s", err, zone(p.sources[0].out.reach.Load()))
 	}
 	// The same connection, to a proxy: where the issuer is, is not known.
-	p.out.proxy = func(*http.Request) (*url.URL, error) { return &url.URL{Scheme: "http", Host: address}, nil }
-	_, succeeded := p.out.observed(t.Context())
+	p.sources[0].out.proxy = func(*http.Request) (*url.URL, error) { return &url.URL{Scheme: "http", Host: address}, nil }
+	_, succeeded := p.sources[0].out.observed(t.Context())
 	succeeded()
-	if reach := zone(p.out.reach.Load()); reach != zonePublic {
+	if reach := zone(p.sources[0].out.reach.Load()); reach != zonePublic {
 		t.Errorf("behind a proxy: reach %s", reach)
 	}
 }
@@ -208,7 +208,7 @@ func TestEndpointsBehindAProxy(t *testing.T) {
 	}))
 	defer proxy.Close()
 	p := faraway(t, farawayDocument)
-	p.out.proxy = func(*http.Request) (*url.URL, error) { return url.Parse(proxy.URL) }
+	p.sources[0].out.proxy = func(*http.Request) (*url.URL, error) { return url.Parse(proxy.URL) }
 	if _, err := p.Check(t.Context()); err == nil {
 		t.Error("the proxy refused, and there are keys")
 	}
@@ -216,7 +216,7 @@ func TestEndpointsBehindAProxy(t *testing.T) {
 		t.Errorf("the proxy was asked for %v", got)
 	}
 	p = faraway(t, strings.Replace(farawayDocument, "keys.example.com", "10.0.0.5", 1))
-	p.out.proxy = func(*http.Request) (*url.URL, error) { return url.Parse(proxy.URL) }
+	p.sources[0].out.proxy = func(*http.Request) (*url.URL, error) { return url.Parse(proxy.URL) }
 	if _, err := p.Check(t.Context()); err == nil || !strings.Contains(err.Error(), "jwks_uri: host \"10.0.0.5\" has the private address") {
 		t.Errorf("an address in the document: %v", err)
 	}

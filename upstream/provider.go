@@ -14,24 +14,17 @@ import (
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
-	"golang.org/x/sync/singleflight"
 
 	"tokenbroker/broker"
 )
 
-// Provider proves identities at one issuer. It is safe for concurrent use. Only while
+// Provider proves identities at one issuer, or at the issuers of one Cognito user pool. It is safe for concurrent use. Only while
 // something is fetched does it run a goroutine, which ends within the request's time-out.
 type Provider struct {
-	cfg Config
-	out *outbound
-
-	meta    atomic.Pointer[metadata] // nil until the discovery succeeded
-	outcome atomic.Pointer[outcome]  // of the last request to the provider
-	fetches atomic.Int64             // of keys
-	flight  singleflight.Group
-	// failedAt and lastError bound the rate of attempts; only the flight touches them.
-	failedAt  time.Time
-	lastError error
+	cfg     Config
+	sources []*source               // by cfg.Issuers
+	outcome atomic.Pointer[outcome] // of the last request to the provider
+	fetches atomic.Int64            // of keys
 }
 
 var _ broker.IdentityProvider = (*Provider)(nil)
@@ -42,15 +35,24 @@ func New(cfg Config) (*Provider, error) {
 		return nil, err
 	}
 	p := &Provider{cfg: cfg}
-	p.out = newOutbound(&p.cfg)
+	for _, issuer := range p.cfg.Issuers {
+		p.sources = append(p.sources, &source{issuer: issuer, provider: p, out: newOutbound(&p.cfg, issuer)})
+	}
 	return p, nil
 }
 
 // Close closes the connections that wait for further requests.
-func (p *Provider) Close() { p.out.close() }
+func (p *Provider) Close() {
+	for _, s := range p.sources {
+		s.out.close()
+	}
+}
 
-// Issuer is the provider's issuer.
+// Issuer is the issuer that identities have.
 func (p *Provider) Issuer() string { return p.cfg.Issuer }
+
+// Issuers are the issuers whose tokens are accepted.
+func (p *Provider) Issuers() []string { return slices.Clone(p.cfg.Issuers) }
 
 // AuthorizeURL implements [broker.IdentityProvider]: code flow with PKCE S256 (RFC 7636).
 func (p *Provider) AuthorizeURL(ctx context.Context, req broker.AuthorizeRequest) (string, error) {
@@ -65,7 +67,7 @@ func (p *Provider) AuthorizeURL(ctx context.Context, req broker.AuthorizeRequest
 
 // Exchange implements [broker.IdentityProvider].
 func (p *Provider) Exchange(ctx context.Context, code broker.CodeExchange) (broker.Identity, error) {
-	if code.Issuer != "" && code.Issuer != p.cfg.Issuer { // RFC 9207 §2.4
+	if code.Issuer != "" && !slices.Contains(p.cfg.Issuers, code.Issuer) { // RFC 9207 §2.4
 		return broker.Identity{}, fmt.Errorf("%w: the answer is another issuer's", broker.ErrUpstreamCode)
 	}
 	meta, err := p.discover(ctx)
@@ -77,7 +79,7 @@ func (p *Provider) Exchange(ctx context.Context, code broker.CodeExchange) (brok
 	}
 	conf := meta.oauth
 	conf.RedirectURL = code.RedirectURI
-	tokens, err := conf.Exchange(oidc.ClientContext(ctx, p.out.endpoints), code.Code, oauth2.VerifierOption(code.Verifier))
+	tokens, err := conf.Exchange(oidc.ClientContext(ctx, meta.client()), code.Code, oauth2.VerifierOption(code.Verifier))
 	if err != nil {
 		err = p.exchangeError(ctx, err)
 	}

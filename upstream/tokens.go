@@ -56,6 +56,10 @@ func (p *Provider) verify(ctx context.Context, meta *metadata, raw string) (*pro
 	if err := compact(raw); err != nil {
 		return nil, fmt.Errorf("%w: %w", broker.ErrUpstreamToken, err)
 	}
+	meta, err := p.keysOf(ctx, meta, raw)
+	if err != nil {
+		return nil, err
+	}
 	payload, header, err := meta.keys.verify(ctx, raw)
 	if errors.Is(err, errSignature) || errors.Is(err, errUnknownKey) {
 		return nil, fmt.Errorf("%w: %w", broker.ErrUpstreamToken, err)
@@ -71,7 +75,7 @@ func (p *Provider) verify(ctx context.Context, meta *metadata, raw string) (*pro
 	}
 	now := p.cfg.Now()
 	switch {
-	case !p.cfg.issues(token.issuer):
+	case !meta.source.issues(token.issuer):
 		return nil, fmt.Errorf("%w: another issuer", broker.ErrUpstreamToken)
 	case token.expires.IsZero():
 		return nil, fmt.Errorf("%w: no exp", broker.ErrUpstreamToken)
@@ -83,11 +87,29 @@ func (p *Provider) verify(ctx context.Context, meta *metadata, raw string) (*pro
 	return token, nil
 }
 
-// issues reports whether iss is the configured issuer. Google's tokens write its issuer with
-// or without the scheme.
-func (c *Config) issues(iss string) bool {
-	const google = "accounts.google.com"
-	return iss == c.Issuer || c.Issuer == "https://"+google && iss == google
+// keysOf returns the issuer of a token and its keys. A provider with several issuers chooses
+// them by the token's iss, before the signature is checked: each issuer's keys are good for
+// its own tokens only.
+func (p *Provider) keysOf(ctx context.Context, meta *metadata, raw string) (*metadata, error) {
+	if len(p.sources) == 1 {
+		return meta, nil
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(strings.Split(raw, ".")[1])
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", broker.ErrUpstreamToken, errSignature)
+	}
+	members, err := readClaims(payload)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", broker.ErrUpstreamToken, err)
+	}
+	of := p.sourceOf(members.text("iss"))
+	switch of {
+	case nil:
+		return nil, fmt.Errorf("%w: another issuer", broker.ErrUpstreamToken)
+	case meta.source:
+		return meta, nil
+	}
+	return of.discover(ctx)
 }
 
 func (p *Provider) verifyIDToken(ctx context.Context, meta *metadata, raw string, clientIDs []string) (*proven, error) {

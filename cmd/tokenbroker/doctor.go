@@ -89,16 +89,21 @@ func ofConfig(cfg *config.Config, built *setup.Built) doctor.Subject {
 	}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Providers)) {
 		p := setup.UpstreamConfig(name, cfg.Providers[name])
-		s.Providers = append(s.Providers, doctor.Upstream{Name: name, Issuer: p.Issuer, Check: func(ctx context.Context) (upstream.KeyReport, error) {
-			provider, err := upstream.New(p)
-			if err != nil {
-				return upstream.KeyReport{}, err
-			}
-			defer provider.Close()
-			return provider.Check(ctx)
-		}})
+		s.Providers = append(s.Providers, doctor.Upstream{Name: name, Issuer: p.Issuer, Check: checkOf(p)})
 	}
 	return s
+}
+
+// checkOf asks a provider with the broker's own code.
+func checkOf(cfg upstream.Config) func(context.Context) (upstream.KeyReport, error) {
+	return func(ctx context.Context) (upstream.KeyReport, error) {
+		provider, err := upstream.New(cfg)
+		if err != nil {
+			return upstream.KeyReport{}, err
+		}
+		defer provider.Close()
+		return provider.Check(ctx)
+	}
 }
 
 func ofStatus(s *doctor.Subject, status *api.Status) {
@@ -107,7 +112,9 @@ func ofStatus(s *doctor.Subject, status *api.Status) {
 		s.NATS.URL = status.NATS.URL
 	}
 	for _, p := range status.Providers {
-		s.Providers = append(s.Providers, doctor.Upstream{Name: p.Name, Issuer: p.Issuer})
+		s.Providers = append(s.Providers, doctor.Upstream{Name: p.Name, Issuer: p.Issuer, Check: checkOf(upstream.Config{
+			Name: p.Name, Issuer: p.Issuer, Issuers: p.Issuers, ClientID: "doctor",
+		})})
 	}
 }
 

@@ -51,10 +51,13 @@ type Client struct {
 
 // Config of a [Server]. Issuer is the pool's URL: its last segment is the pool's id.
 type Config struct {
-	Issuer  string
-	Users   []User
-	Clients []Client
-	Now     func() time.Time
+	Issuer string
+	// UpdatedIssuer is the pool's issuer on another host, which AWS calls the updated one. If
+	// empty, the pool has none. See [Server.UseUpdatedIssuer].
+	UpdatedIssuer string
+	Users         []User
+	Clients       []Client
+	Now           func() time.Time
 }
 
 // DevUsers are those that `tokenbroker dev` seeds.
@@ -75,6 +78,7 @@ type Server struct {
 
 	mu       sync.Mutex // guards what is below
 	keys     []signingKey
+	updated  bool // tokens name the updated issuer
 	codes    *shelf[grant]
 	refresh  *shelf[grant]
 	sessions *shelf[session]
@@ -143,6 +147,32 @@ func (s *Server) RotateKeys() error {
 	return nil
 }
 
+// UseUpdatedIssuer says which of its issuers the pool has from now on, as the operators of a
+// pool can at Cognito. Until then the updated issuer's documents are refused with 403.
+func (s *Server) UseUpdatedIssuer(updated bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.updated = updated
+}
+
+// issuer returns the one that tokens name. The caller holds mu.
+func (s *Server) issuer() string {
+	if s.updated {
+		return s.cfg.UpdatedIssuer
+	}
+	return s.cfg.Issuer
+}
+
+// issuerAt returns the issuer whose documents the request asks for; false if there are none.
+func (s *Server) issuerAt(r *http.Request) (string, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cfg.UpdatedIssuer != "" && strings.HasPrefix(s.cfg.UpdatedIssuer, "https://"+r.Host+"/") {
+		return s.cfg.UpdatedIssuer, s.updated
+	}
+	return s.cfg.Issuer, true
+}
+
 // Handler serves the pool. The hosted page's form may be posted to the authorization
 // endpoint, too, by a test that does not look at the page. A browser is refused when it
 // posts the form from another site.
@@ -180,9 +210,14 @@ func (s *Server) Handler() http.Handler {
 	})
 }
 
-func (s *Server) discovery(w http.ResponseWriter, _ *http.Request) {
+func (s *Server) discovery(w http.ResponseWriter, r *http.Request) {
+	issuer, there := s.issuerAt(r)
+	if !there {
+		http.Error(w, "the pool does not have this issuer", http.StatusForbidden)
+		return
+	}
 	writeJSON(w, http.StatusOK, map[string]any{
-		"issuer": s.cfg.Issuer, "jwks_uri": s.cfg.Issuer + "/.well-known/jwks.json",
+		"issuer": issuer, "jwks_uri": issuer + "/.well-known/jwks.json",
 		"authorization_endpoint": s.base + "/oauth2/authorize", "token_endpoint": s.base + "/oauth2/token",
 		"userinfo_endpoint": s.base + "/oauth2/userInfo", "revocation_endpoint": s.base + "/oauth2/revoke",
 		"end_session_endpoint": s.base + "/logout", "response_types_supported": []string{"code"},
@@ -192,7 +227,11 @@ func (s *Server) discovery(w http.ResponseWriter, _ *http.Request) {
 	})
 }
 
-func (s *Server) jwks(w http.ResponseWriter, _ *http.Request) {
+func (s *Server) jwks(w http.ResponseWriter, r *http.Request) {
+	if _, there := s.issuerAt(r); !there {
+		http.Error(w, "the pool does not have this issuer", http.StatusForbidden)
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var set jose.JSONWebKeySet

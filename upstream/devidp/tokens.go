@@ -66,7 +66,7 @@ func (s *Server) issue(g grant, withRefresh bool) (Tokens, error) {
 		}
 		return good
 	}
-	issuer := either(f.WrongIssuer, s.cfg.Issuer+"x", s.cfg.Issuer)
+	issuer := either(f.WrongIssuer, s.issuer()+"x", s.issuer())
 	common := func(use string) map[string]any {
 		claims := map[string]any{
 			"sub": g.user.Sub, "iss": issuer, "token_use": use, "origin_jti": g.originID, "event_id": uuid(), "jti": uuid(),

@@ -52,8 +52,7 @@ type Subject struct {
 	Now func() time.Time
 }
 
-// Upstream is one provider. Check asks it for what a sign-in needs, as the broker does; it is
-// nil where the provider's configuration is not known.
+// Upstream is one provider. Check asks it for what a sign-in needs, as the broker does.
 type Upstream struct {
 	Name, Issuer string
 	Check        func(context.Context) (upstream.KeyReport, error)

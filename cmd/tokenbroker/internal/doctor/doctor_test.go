@@ -27,6 +27,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const spa = "http://127.0.0.1:5173"
 
+// publicKey is the one of RFC 7517, appendix A.1.
+const publicKey = `{"kty":"EC","kid":"a","crv":"P-256","x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4","y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}`
+
 // world is a broker's surroundings, all well until a test spoils one thing.
 type world struct {
 	issuer  string // what the discovery document names
@@ -49,7 +52,7 @@ func (w *world) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 		if name == "" {
 			name = base
 		}
-		_, _ = fmt.Fprintf(rw, `{"issuer":%q,"jwks_uri":%q}`, name, base+"/jwks")
+		_, _ = fmt.Fprintf(rw, `{"issuer":%q,"jwks_uri":%q,"authorization_endpoint":%[3]q,"token_endpoint":%[3]q}`, name, base+"/jwks", base+"/x")
 	case "/jwks", "/revocations/jwks.json":
 		h.Set("Cache-Control", w.cache)
 		_, _ = fmt.Fprint(rw, w.keys)
@@ -65,11 +68,23 @@ func (w *world) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// idp is a provider that is asked with the broker's code; via may be nil.
+func idp(issuer string, via http.RoundTripper) doctor.Upstream {
+	return doctor.Upstream{Name: "idp", Issuer: issuer, Check: func(ctx context.Context) (upstream.KeyReport, error) {
+		p, err := upstream.New(upstream.Config{Name: "idp", Issuer: issuer, ClientID: "doctor", Transport: via})
+		if err != nil {
+			return upstream.KeyReport{}, err
+		}
+		defer p.Close()
+		return p.Check(ctx)
+	}}
+}
+
 // look runs all checks on a world and returns the findings by their checks.
 func look(t *testing.T, spoil func(*world, *doctor.Subject)) map[string]doctor.Finding {
 	t.Helper()
 	w := &world{
-		keys: `{"keys":[{"kty":"EC","kid":"a"}]}`, cache: "public, max-age=300", allowed: spa,
+		keys: `{"keys":[` + publicKey + `]}`, cache: "public, max-age=300", allowed: spa,
 		cookie: "refresh_cookie=; Path=/auth; Max-Age=0; HttpOnly; SameSite=Strict",
 	}
 	srv := httptest.NewServer(w)
@@ -82,7 +97,7 @@ func look(t *testing.T, spoil func(*world, *doctor.Subject)) map[string]doctor.F
 	}
 	s := doctor.Subject{
 		Issuer: srv.URL, DataDir: dir, Origins: []string{spa}, Client: client,
-		Providers: []doctor.Upstream{{Name: "idp", Issuer: srv.URL}},
+		Providers: []doctor.Upstream{idp(srv.URL, nil)},
 		Status:    &api.Status{PID: 7, Ready: "ready", Now: time.Now(), NATS: api.NATSStatus{URL: "nats://127.0.0.1:4222"}},
 	}
 	if spoil != nil {
@@ -107,13 +122,14 @@ func TestTheWholeIsBounded(t *testing.T) {
 		})
 		s := doctor.Subject{Issuer: "http://broker.test", DataDir: t.TempDir() + "/none", Client: &http.Client{Transport: silent, Timeout: 5 * time.Second}}
 		for range 50 {
-			s.Providers = append(s.Providers, doctor.Upstream{Name: "idp", Issuer: "http://idp.test"})
+			s.Providers = append(s.Providers, idp("https://idp.test", silent))
 		}
 		began := time.Now()
 		findings := doctor.Run(t.Context(), s)
 		if took := time.Since(began); took > 31*time.Second || len(findings) < 50 {
 			t.Errorf("%d findings in %s", len(findings), took)
 		}
+		time.Sleep(10 * time.Second) // the last requests end at their own time-outs
 	})
 }
 
@@ -146,7 +162,7 @@ func TestWhatIsWrongIsFound(t *testing.T) {
 		"a lagging broker": {func(_ *world, s *doctor.Subject) { s.Status.Now = time.Now().Add(-2 * time.Minute) },
 			"clock: broker", doctor.Fail, "2m0s"},
 		"a provider ahead": {func(w *world, _ *doctor.Subject) { w.date = time.Now().Add(20 * time.Second) }, "clock: idp", doctor.Warn, "from this machine's"},
-		"no provider": {func(_ *world, s *doctor.Subject) { s.Providers[0].Issuer = "http://127.0.0.1:1" },
+		"no provider": {func(_ *world, s *doctor.Subject) { s.Providers[0] = idp("http://127.0.0.1:1", nil) },
 			"provider idp", doctor.Fail, "refused"},
 		"a provider that the broker refuses": {func(_ *world, s *doctor.Subject) {
 			s.Providers[0].Check = func(context.Context) (upstream.KeyReport, error) {
@@ -154,11 +170,12 @@ func TestWhatIsWrongIsFound(t *testing.T) {
 			}
 		}, "provider idp", doctor.Fail, "endpoint_hosts"},
 		"a provider's odd key": {func(_ *world, s *doctor.Subject) {
+			issuer := s.Providers[0].Issuer
 			s.Providers[0].Check = func(context.Context) (upstream.KeyReport, error) {
-				return upstream.KeyReport{Usable: 2, Unfit: `key "odd"`}, nil
+				return upstream.KeyReport{Issuer: issuer, Usable: 2, Unfit: `key "odd"`}, nil
 			}
 		}, "provider idp", doctor.Warn, `2 keys; not usable: key "odd"`},
-		"another provider": {func(_ *world, s *doctor.Subject) { s.Providers[0].Issuer += "/" }, "provider idp", doctor.Fail, "its discovery document names"},
+		"another provider": {func(_ *world, s *doctor.Subject) { s.Providers[0] = idp(s.Issuer+"/", nil) }, "provider idp", doctor.Fail, "the document names the issuer"},
 		"not ready": {func(_ *world, s *doctor.Subject) {
 			s.Status.Checks = []api.Check{{Name: "store", Detail: "writes are refused"}}
 		}, "server", doctor.Fail, "pid 7"},

@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"tokenbroker/upstream"
 )
 
 // maxDocument bounds what is read of an answer.
@@ -144,42 +142,27 @@ func discoveryURL(issuer string) string {
 
 const providerHint = "check region, user_pool or issuer, and the way out of this network; password sign-in goes on without it"
 
-// checked is the finding on a provider whose configuration is known.
-func checked(ctx context.Context, name string, check func(context.Context) (upstream.KeyReport, error)) Finding {
-	report, err := check(ctx)
+// providers asks each provider for its documents.
+func providers(ctx context.Context, s Subject) []Finding {
+	found := make([]Finding, 0, len(s.Providers))
+	for _, p := range s.Providers {
+		found = append(found, provider(ctx, p))
+	}
+	return found
+}
+
+func provider(ctx context.Context, p Upstream) Finding {
+	name := "provider " + p.Name
+	report, err := p.Check(ctx)
 	if err != nil {
 		return Finding{name, Fail, err.Error(), providerHint}
 	}
 	detail := fmt.Sprintf("%d keys", report.Usable)
+	if report.Issuer != p.Issuer {
+		detail += " of " + report.Issuer
+	}
 	if report.Unfit != "" {
 		return Finding{name, Warn, detail + "; not usable: " + report.Unfit, "tokens that the provider signs with these keys are refused"}
 	}
 	return Finding{Check: name, Level: OK, Detail: detail}
-}
-
-// providers asks each upstream issuer for its documents.
-func providers(ctx context.Context, s Subject) []Finding {
-	found := make([]Finding, 0, len(s.Providers))
-	for _, p := range s.Providers {
-		name := "provider " + p.Name
-		if p.Check != nil {
-			found = append(found, checked(ctx, name, p.Check))
-			continue
-		}
-		var doc discovery
-		if _, err := document(ctx, s, discoveryURL(p.Issuer), &doc); err != nil {
-			found = append(found, Finding{name, Fail, err.Error(), providerHint})
-			continue
-		}
-		if doc.Issuer != p.Issuer {
-			found = append(found, Finding{name, Fail, fmt.Sprintf("its discovery document names %q, not %q", doc.Issuer, p.Issuer), "the configured issuer must be the same, letter by letter"})
-			continue
-		}
-		jwks := keys(ctx, s, name, doc.JWKSURI)
-		if jwks.Level == Warn { // how others let theirs be cached is their affair
-			jwks.Level, jwks.Hint = OK, ""
-		}
-		found = append(found, jwks)
-	}
-	return found
 }

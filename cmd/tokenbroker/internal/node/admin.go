@@ -78,7 +78,7 @@ func (n *Node) status(ctx context.Context) api.Status {
 	}
 	for _, name := range n.broker.Providers() {
 		p := n.providers[name]
-		s.Providers = append(s.Providers, api.ProviderStatus{Name: name, Issuer: p.Issuer(), Ready: p.Ready(ctx)})
+		s.Providers = append(s.Providers, api.ProviderStatus{Name: name, Issuer: p.Issuer(), Issuers: p.Issuers(), Ready: p.Ready(ctx)})
 	}
 	return s
 }

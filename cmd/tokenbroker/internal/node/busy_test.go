@@ -43,6 +43,7 @@ func together(visitors []*visitor, do func(*visitor)) {
 type believingProvider struct{ broker.IdentityProvider }
 
 func (believingProvider) Issuer() string             { return "https://believing.test" }
+func (believingProvider) Issuers() []string          { return nil }
 func (believingProvider) Ready(context.Context) bool { return true }
 
 func (p believingProvider) VerifyTokens(_ context.Context, tokens broker.UpstreamTokens) (broker.Identity, error) {

@@ -119,6 +119,7 @@ type Provider interface {
 	broker.IdentityProvider
 	Ready(ctx context.Context) bool
 	Issuer() string
+	Issuers() []string
 }
 
 // DefaultPolicy is the lifetimes that docs/design.md §5 and §6 give as defaults.

@@ -15,7 +15,8 @@ type silentProvider struct {
 	waiting, most *atomic.Int64
 }
 
-func (silentProvider) Issuer() string { return "https://silent.test" }
+func (silentProvider) Issuer() string    { return "https://silent.test" }
+func (silentProvider) Issuers() []string { return nil }
 
 func (p silentProvider) Ready(ctx context.Context) bool {
 	if n := p.waiting.Add(1); n > p.most.Load() {

@@ -103,7 +103,7 @@ func (n *Node) providersReady(ctx context.Context) []api.Check {
 		all.Go(func() {
 			checks[i] = api.Check{Name: "provider " + name, OK: true, Degraded: !n.providers[name].Ready(ctx)}
 			if checks[i].Degraded {
-				checks[i].Detail = "does not answer; password sign-in goes on"
+				checks[i].Detail = "does not answer, or none of its keys can be used; password sign-in goes on"
 			}
 		})
 	}

@@ -3,6 +3,7 @@ package setup
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	"tokenbroker/cmd/tokenbroker/internal/node"
 	"tokenbroker/config"
@@ -14,7 +15,16 @@ func providers(cfg *config.Config) (func(string, node.Transport) (map[string]nod
 	configs := make(map[string]upstream.Config, len(cfg.Providers))
 	var problems config.Problems
 	for _, name := range slices.Sorted(maps.Keys(cfg.Providers)) {
-		configs[name] = UpstreamConfig(name, cfg.Providers[name])
+		p := cfg.Providers[name]
+		configs[name] = UpstreamConfig(name, p)
+		if p.Kind == string(upstream.KindCognito) && p.Issuer != "" && !slices.Contains(configs[name].Issuers, p.Issuer) {
+			_, issuers := upstream.CognitoIssuers(p.Region, p.UserPool)
+			problems = append(problems, config.Problem{
+				Key: "providers." + name + ".issuer", Message: "is none of the user pool's issuers",
+				Hint: "remove it (all of them are accepted), or name the one to ask first: " + strings.Join(issuers, " or "),
+			})
+			continue
+		}
 		if _, err := upstream.New(configs[name]); err != nil {
 			problems = append(problems, config.Problem{Key: "providers." + name, Message: err.Error()})
 		}
@@ -47,7 +57,10 @@ func UpstreamConfig(name string, p config.Provider) upstream.Config {
 		c.Exchange = *p.Exchange
 	}
 	if c.Kind == upstream.KindCognito {
-		c.Issuer = upstream.CognitoIssuer(p.Region, p.UserPool)
+		c.Issuer, c.Issuers = upstream.CognitoIssuers(p.Region, p.UserPool)
+		if preferred, ok := upstream.PreferCognitoIssuer(p.Issuer, p.Region, p.UserPool); ok {
+			c.Issuers = preferred
+		}
 	}
 	return c
 }
