@@ -89,6 +89,9 @@ func (c *rawConn) reply(limit time.Duration) (status int, header http.Header, bo
 		return 0, nil, "", nil
 	}
 	defer resp.Body.Close()
+	if resp.Close {
+		resp.Header.Set("Connection", "close") // ReadResponse removed it
+	}
 	text, err := io.ReadAll(resp.Body)
 	return resp.StatusCode, resp.Header, string(text), err
 }
