@@ -1,0 +1,241 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.yaml.in/yaml/v3"
+
+	"tokenbroker/internal/longtest"
+)
+
+// authHeaders are the headers that a gateway takes over from the broker's answer.
+var authHeaders = []string{"X-Auth-Subject", "X-Auth-Client", "X-Auth-Scope", "X-Auth-Session"}
+
+// TestDocsGateways runs the configurations of docs/gateways.md in nginx and Caddy, before a service and with a
+// broker behind.
+func TestDocsGateways(t *testing.T) {
+	longtest.SkipShort(t, "starts reverse proxies")
+	dev := startDev(t)
+	b := newBrowser(t, dev.issuer)
+	answer := b.post("/auth/sign-in/", `{"username": "admin", "password": "admin"}`, http.StatusOK)
+	access, csrf := answer["access_token"].(string), answer["CSRF_token"].(string)
+	claims := b.post("/auth/verify/", jsonBody("token", access), http.StatusOK)
+	service := newEcho(t)
+	gateways := map[string]string{}
+	for _, name := range []string{"nginx", "caddyfile"} {
+		gateways[name] = startGateway(t, name, dev.issuer, service.URL)
+		t.Run(name, func(t *testing.T) { checkGateway(t, gateways[name], access, claims) })
+		t.Run(name+" and an answer without claims", func(t *testing.T) { checkAbsentClaims(t, name, service.URL) })
+	}
+	b.post("/auth/logoff/", jsonBody("CSRF_token", csrf), http.StatusOK)
+	for name, url := range gateways {
+		if status, _, _ := throughGateway(t, url, "Bearer "+access); status != http.StatusUnauthorized {
+			t.Errorf("%s after the log-off: %d", name, status)
+		}
+	}
+	dev.finish(t)
+}
+
+// newEcho is a service that answers with the headers and the body that reached it.
+func newEcho(t *testing.T) *httptest.Server {
+	echo := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		_ = json.NewEncoder(w).Encode(map[string]any{"headers": r.Header, "body": string(body)})
+	}))
+	t.Cleanup(echo.Close)
+	return echo
+}
+
+func checkGateway(t *testing.T, url, access string, claims map[string]any) {
+	want := map[string]string{
+		"X-Auth-Subject": claims["sub"].(string), "X-Auth-Client": claims["client_id"].(string),
+		"X-Auth-Scope": claims["scope"].(string), "X-Auth-Session": claims["sid"].(string),
+	}
+	status, reached, _ := throughGateway(t, url, "Bearer "+access)
+	if status != http.StatusOK || reached.Body != "the body" {
+		t.Fatalf("a good token: %d, body %q", status, reached.Body)
+	}
+	for name, value := range want {
+		if got := reached.Headers.Values(name); !slices.Equal(got, []string{value}) {
+			t.Errorf("%s reached the service as %q, want %q", name, got, value)
+		}
+	}
+	reached.wantNothingForged(t)
+	for name, authorization := range map[string]string{"no": "", "an empty": "Bearer ", "a bad": "Bearer nonsense", "another": "Basic YTpi"} {
+		status, reached, challenge := throughGateway(t, url, authorization)
+		if status != http.StatusUnauthorized || reached.Headers != nil || !strings.HasPrefix(challenge, "Bearer ") {
+			t.Errorf("%s token: %d, challenge %q, reached the service: %v", name, status, challenge, reached.Headers != nil)
+		}
+	}
+}
+
+// checkAbsentClaims has a broker that says yes and nothing else: what the caller sent must not fill the gap.
+func checkAbsentClaims(t *testing.T, name, service string) {
+	yes := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer yes.Close()
+	status, reached, _ := throughGateway(t, startGateway(t, name, yes.URL, service), "Bearer t1")
+	if status != http.StatusOK {
+		t.Fatalf("status %d", status)
+	}
+	reached.wantNothingForged(t)
+	for _, name := range authHeaders {
+		if got := reached.Headers.Values(name); len(got) != 0 {
+			t.Errorf("%s reached the service as %q", name, got)
+		}
+	}
+}
+
+// echoed is what reached the service.
+type echoed struct {
+	Headers http.Header
+	Body    string
+}
+
+func (e echoed) wantNothingForged(t *testing.T) {
+	t.Helper()
+	for name, values := range e.Headers {
+		if slices.Contains(values, "forged") {
+			t.Errorf("the caller's own %s reached the service", name)
+		}
+	}
+}
+
+// throughGateway sends a request that claims to be somebody.
+func throughGateway(t *testing.T, url, authorization string) (status int, reached echoed, challenge string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/orders?id=7", strings.NewReader("the body"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if authorization != "" {
+		req.Header.Set("Authorization", authorization)
+	}
+	for _, name := range authHeaders {
+		req.Header[name] = []string{"forged"}
+		req.Header[strings.ReplaceAll(name, "-", "_")] = []string{"forged"}
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.StatusCode == http.StatusOK {
+		if err := json.Unmarshal(body, &reached); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return res.StatusCode, reached, res.Header.Get("WWW-Authenticate")
+}
+
+// startGateway runs a configuration of docs/gateways.md and returns its URL.
+func startGateway(t *testing.T, name, broker, service string) string {
+	t.Helper()
+	bare := func(url string) string { return strings.TrimPrefix(url, "http://") }
+	address := "127.0.0.1:" + freePorts(t, 1)[0]
+	config := strings.NewReplacer("127.0.0.1:8080", bare(broker), "127.0.0.1:9000", bare(service), "127.0.0.1:8000", address).
+		Replace(docsFence(t, "gateways.md", name))
+	dir := t.TempDir()
+	file := filepath.Join(dir, name)
+	var args []string
+	switch name {
+	case "nginx":
+		config = fmt.Sprintf("daemon off;\nmaster_process off;\npid nginx.pid;\nerror_log stderr;\nevents {}\nhttp {\naccess_log off;\n%s\n%s}\n",
+			"client_body_temp_path a; proxy_temp_path b; fastcgi_temp_path c; uwsgi_temp_path d; scgi_temp_path e;", config)
+		args = []string{"nginx", "-p", dir, "-e", "stderr", "-c", file}
+	case "caddyfile":
+		config = "{\n\tadmin off\n\tauto_https off\n}\n" + config
+		args = []string{"caddy", "run", "--config", file, "--adapter", "caddyfile"}
+	}
+	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	path, err := exec.LookPath(args[0])
+	if err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal(err)
+		}
+		t.Skipf("%s is not installed", args[0])
+	}
+	logs := &syncBuffer{}
+	cmd := exec.CommandContext(context.Background(), path, args[1:]...) //nolint:gosec // a proxy that this test configures
+	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.Env = dir, logs, logs, append(os.Environ(), "HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = cmd.Wait() }()
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		<-ended
+		if t.Failed() {
+			t.Log(logs.String())
+		}
+	})
+	eventually(t, args[0]+" listens", func() bool {
+		select {
+		case <-ended:
+			t.Fatalf("%s has ended", args[0])
+		default:
+		}
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			return false
+		}
+		return conn.Close() == nil
+	})
+	return "http://" + address
+}
+
+// docsFence returns the one block of that kind in a document.
+func docsFence(t *testing.T, file, info string) string {
+	t.Helper()
+	for _, f := range fences(t, file) {
+		if f.info == info {
+			return f.text
+		}
+	}
+	t.Fatalf("%s has no block of %s", file, info)
+	return ""
+}
+
+// Traefik is not run here: its configuration is read, and has to replace the same headers.
+func TestDocsGatewayOfTraefik(t *testing.T) {
+	var config struct {
+		HTTP struct {
+			Routers     map[string]struct{ Middlewares []string }
+			Middlewares map[string]struct {
+				ForwardAuth struct {
+					Address             string
+					AuthRequestHeaders  []string `yaml:"authRequestHeaders"`
+					AuthResponseHeaders []string `yaml:"authResponseHeaders"`
+				} `yaml:"forwardAuth"`
+			}
+		}
+	}
+	if err := yaml.Unmarshal([]byte(docsFence(t, "gateways.md", "yaml traefik")), &config); err != nil {
+		t.Fatal(err)
+	}
+	if got := config.HTTP.Routers["orders"].Middlewares; !slices.Equal(got, []string{"clean", "tokenbroker"}) {
+		t.Errorf("middlewares %q", got)
+	}
+	forward := config.HTTP.Middlewares["tokenbroker"].ForwardAuth
+	if !slices.Equal(forward.AuthResponseHeaders, authHeaders) || !slices.Equal(forward.AuthRequestHeaders, []string{"Authorization"}) || !strings.Contains(forward.Address, "/auth/verify") {
+		t.Errorf("forwardAuth %+v", forward)
+	}
+}
