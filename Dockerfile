@@ -12,6 +12,7 @@ ENV CGO_ENABLED=0 GOTOOLCHAIN=local
 
 # The modules in a layer of their own: a change of code does not fetch them anew.
 COPY go.mod go.sum ./
+COPY internal/gintrim internal/gintrim
 RUN --mount=type=cache,target=/go/pkg/mod go mod download
 
 # .git comes along (and stays in this stage): Go records the commit for `tokenbroker version`.
