@@ -1,7 +1,9 @@
 package config_test
 
 import (
+	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -56,20 +58,47 @@ func TestModeOfTheConfiguration(t *testing.T) {
 			}
 		})
 	}
-	t.Run("a pipe", func(t *testing.T) {
-		path := filepath.Join(t.TempDir(), "pipe")
-		if err := syscall.Mkfifo(path, 0o644); err != nil {
-			t.Skip("making a pipe: ", err)
+	t.Run("a pipe of the process's own", func(t *testing.T) { // as a shell makes for <(command)
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
 		}
-		written := make(chan error, 1)
-		go func() { written <- os.WriteFile(path, []byte(good), 0) }()
-		if _, err := config.Load(config.Options{File: path}); err != nil {
-			t.Error(err)
+		defer func() { _ = r.Close() }()
+		if _, err := w.WriteString(good); err != nil {
+			t.Fatal(err)
 		}
-		if err := <-written; err != nil {
-			t.Error(err)
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
 		}
+		mustLoad(t, config.Options{File: fmt.Sprintf("/dev/fd/%d", r.Fd())})
 	})
+}
+
+// No reader waits for the writer of a named pipe.
+func TestFilesThatAreNotFiles(t *testing.T) {
+	fifo := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Skip("making a pipe: ", err)
+	}
+	dir := t.TempDir()
+	file := write(t, "c.yaml", good)
+	elsewhere := map[string]string{"nats.url": "tls://nats.example.com:4222"}
+	for _, name := range []string{fifo, dir, os.DevNull} {
+		fragment := "not a regular file"
+		if name == dir {
+			fragment = "is a directory"
+		}
+		wantProblem(t, problems(t, config.Options{File: name}), "", fragment)
+		for _, key := range []string{"admin.token_file", "keyring.kek_file", "clients.my-spa.secret_file"} {
+			wantProblem(t, problems(t, config.Options{File: file, Flags: map[string]string{key: name}}), key, fragment)
+		}
+		for _, key := range []string{"nats.credentials_file", "nats.ca_file"} {
+			flags := maps.Clone(elsewhere)
+			flags[key] = name
+			wantProblem(t, problems(t, config.Options{File: file, Flags: flags}), key, fragment)
+		}
+		wantProblem(t, problems(t, config.Options{File: file, Flags: map[string]string{"tls.cert_file": name, "tls.key_file": name}}), "tls.key_file", fragment)
+	}
 }
 
 // The file of a secret that every user can read is used with a warning: a container's

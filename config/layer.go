@@ -1,15 +1,14 @@
 package config
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"math"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
+
+	"tokenbroker/internal/private"
 )
 
 // separator joins paths inside koanf: no key and no entry's name holds it.
@@ -38,19 +37,22 @@ func (r *reader) report(at path, source, message, hint string) {
 func (r *reader) put(l *layer, at path, n *node, value any, source string) {
 	if n.kind == secret {
 		content := value.(string)
+		var err error
 		if last := at[len(at)-1]; last != n.name {
-			var err error
 			file := content
 			var mode fs.FileMode
-			if content, mode, err = readSecret(file); err != nil {
+			if content, mode, err = private.ReadSecret(file); err != nil {
 				r.report(at, source, err.Error(), "")
-				content = ""
 			} else if message, hint := openSecret(file, mode); message != "" {
 				r.warnings = append(r.warnings, Problem{Key: at.String(), Message: message, Hint: hint, Source: source})
 			}
 			at = at[:len(at)-1].with(n.name)
-		} else if content == "" {
-			r.report(at, source, "is empty", "leave it out, or give the secret")
+		} else if content, err = private.SecretLine(content); err != nil {
+			hint := ""
+			if value == "" {
+				hint = "leave it out, or give the secret"
+			}
+			r.report(at, source, err.Error(), hint)
 		} else {
 			l.inline = append(l.inline, at.String())
 		}
@@ -64,56 +66,8 @@ func (r *reader) put(l *layer, at path, n *node, value any, source string) {
 	l.sources[at.String()] = source
 }
 
-const (
-	maxSecretFile = 64 << 10
-	maxConfigFile = 1 << 20
-)
-
-// readSecret reads a secret's file and cuts one line's end off it.
-func readSecret(name string) (string, fs.FileMode, error) {
-	content, mode, err := readFile(name, maxSecretFile)
-	if err != nil {
-		return "", 0, err
-	}
-	content = strings.TrimSuffix(strings.TrimSuffix(content, "\n"), "\r")
-	if content == "" {
-		return "", 0, fmt.Errorf("the file %s is empty", name)
-	}
-	return content, mode, nil
-}
-
-// readFile reads a file of at most limit bytes and returns its mode as well.
-func readFile(name string, limit int64) (content string, mode fs.FileMode, err error) {
-	if name == "" {
-		return "", 0, errors.New("the file's name is empty")
-	}
-	f, err := os.Open(name) // #nosec G304 -- the operator names the file
-	if err != nil {
-		return "", 0, fmt.Errorf("the file %s cannot be read: %w", name, cause(err))
-	}
-	defer func() { _ = f.Close() }()
-	info, err := f.Stat()
-	if err != nil {
-		return "", 0, fmt.Errorf("the file %s cannot be read: %w", name, cause(err))
-	}
-	text, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
-		return "", 0, fmt.Errorf("the file %s cannot be read: %w", name, cause(err))
-	}
-	if int64(len(text)) > limit {
-		return "", 0, fmt.Errorf("the file %s is larger than %d KiB", name, limit>>10)
-	}
-	return string(text), info.Mode(), nil
-}
-
-// cause is err without the operation and the file's name.
-func cause(err error) error {
-	var p *fs.PathError
-	if errors.As(err, &p) {
-		return p.Err
-	}
-	return err
-}
+// maxFile bounds a file that is not a secret, in bytes.
+const maxFile = 1 << 20
 
 // putText sets the value that a variable, a flag or a default writes as text.
 func (r *reader) putText(l *layer, at path, n *node, raw, source string) {

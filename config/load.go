@@ -12,6 +12,8 @@ import (
 	"github.com/go-viper/mapstructure/v2"
 	"github.com/knadh/koanf/providers/confmap"
 	"github.com/knadh/koanf/v2"
+
+	"tokenbroker/internal/private"
 )
 
 // Options says where the configuration is read from, weakest first: defaults, File,
@@ -57,7 +59,7 @@ func Load(opts Options) (*Loaded, error) {
 	)
 	if opts.File != "" {
 		var err error
-		if content, mode, err = readFile(opts.File, maxConfigFile); err != nil {
+		if content, mode, err = private.ReadNamed(opts.File, maxFile); err != nil {
 			return nil, Problems{{Message: err.Error(), Hint: "`tokenbroker config init` writes a file to start from", Source: opts.File}}
 		}
 	}

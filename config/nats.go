@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"tokenbroker/internal/private"
 )
 
 const minServicePassword = 16
@@ -133,14 +135,20 @@ func (c *checker) userAndPassword(userKey, user, passwordKey string, password Se
 	}
 }
 
-// readable reads a file that a key names.
+// readable reads a file in PEM, or of the same kind, that a key names.
 func (c *checker) readable(key, name string) (string, fs.FileMode, bool) {
-	content, mode, err := readFile(name, maxConfigFile)
-	if err != nil {
+	content, mode, err := private.ReadNamed(name, maxFile)
+	switch {
+	case err != nil:
 		c.add(key, err.Error(), "")
-		return "", 0, false
+	case !mode.IsRegular(): // the server reads it again
+		c.add(key, name+" is a pipe, which can be read only once", "name a regular file")
+	case strings.HasPrefix(content, "\ufeff"):
+		c.add(key, "the file "+name+" begins with a byte order mark (BOM)", "save it as UTF-8 without one")
+	default:
+		return content, mode, true
 	}
-	return content, mode, true
+	return "", 0, false
 }
 
 // isEmpty tells whether a value is given as nothing: "", [], no secret.

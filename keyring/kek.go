@@ -1,7 +1,6 @@
 package keyring
 
 import (
-	"bytes"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
@@ -19,7 +18,11 @@ type KEK []byte
 // ParseKEK reads a KEK in the form of its file: 32 bytes as one line of standard base64
 // (`openssl rand -base64 32`).
 func ParseKEK(text []byte) (KEK, error) {
-	kek, err := base64.StdEncoding.Strict().DecodeString(string(bytes.TrimSpace(text)))
+	line, err := private.SecretLine(string(text))
+	if err != nil {
+		return nil, fmt.Errorf("keyring: the KEK %w; a KEK is %d bytes in one line of standard base64 (openssl rand -base64 %d)", err, KEKSize, KEKSize)
+	}
+	kek, err := base64.StdEncoding.Strict().DecodeString(line)
 	if err != nil || len(kek) != KEKSize {
 		return nil, fmt.Errorf("keyring: a KEK is %d bytes in standard base64 (openssl rand -base64 %d)", KEKSize, KEKSize)
 	}

@@ -54,7 +54,10 @@ func TestKEKFilesThatAreRefused(t *testing.T) {
 		"empty":           {"", 0o600, "openssl rand"},
 		"too short":       {"AAAA\n", 0o600, "openssl rand"},
 		"not base64":      {strings.Repeat("!", 44), 0o600, "openssl rand"},
-		"two keys":        {good + good, 0o600, "openssl rand"},
+		"two keys":        {good + good, 0o600, "more than one line"},
+		"a blank line":    {good + "\n", 0o600, "more than one line"},
+		"a BOM":           {"\ufeff" + good, 0o600, "byte order mark"},
+		"a space":         {" " + good, 0o600, "begins with a space"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "kek")

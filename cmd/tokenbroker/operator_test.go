@@ -129,7 +129,7 @@ func TestOperatorCommands(t *testing.T) {
 	}{
 		{
 			name: "users add", args: []string{"users", "add", "ada", "--attribute", "email=a=b", "--attribute", "n=12345678901234567890", "--attribute", `l=["x"]`, "--attribute", "t=1 2", "--role", "staff"},
-			stdin:   operatorPassword + "\r\nmore",
+			stdin:   operatorPassword + "\r\n",
 			answers: map[string]answer{"POST /admin/v1/users": {201, adaJSON}},
 			asked:   []string{`POST /admin/v1/users {"username":"ada","password":"` + operatorPassword + `","attributes":{"email":"a=b","l":["x"],"n":12345678901234567890,"t":"1 2"},"roles":["staff"]}`},
 			stdout:  "added ada (uid u1)\n",

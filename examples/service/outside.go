@@ -24,9 +24,12 @@ func secret(name string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("reading %s_FILE: %w", name, err)
 	}
-	text := strings.TrimRight(string(raw), "\r\n")
-	if text == "" {
+	text := strings.TrimSuffix(strings.TrimSuffix(string(raw), "\n"), "\r")
+	switch {
+	case text == "":
 		return "", fmt.Errorf("reading %s_FILE: %s is empty", name, file)
+	case strings.TrimSpace(text) != text, strings.ContainsAny(text, "\n\r\ufeff"):
+		return "", fmt.Errorf("reading %s_FILE: %s has to be one line without a byte order mark, and without spaces at its ends", name, file)
 	}
 	return text, nil
 }

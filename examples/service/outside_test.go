@@ -25,6 +25,8 @@ func TestSecret(t *testing.T) {
 		"both":         {value: "s3cret", file: file("other", "s3cret"), fails: "both set"},
 		"no file":      {file: filepath.Join(dir, "absent"), fails: "no such file"},
 		"an empty one": {file: file("empty", "\n"), fails: "is empty"},
+		"two lines":    {file: file("lines", "s3cret\n\n"), fails: "one line"},
+		"a BOM":        {file: file("bom", "\ufeffs3cret\n"), fails: "one line"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv("X_SECRET", c.value)

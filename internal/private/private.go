@@ -1,5 +1,7 @@
-// Package private keeps directories and files to the user that the process runs as. It refuses
-// what other users own or can read, and links to somewhere else.
+// Package private keeps directories and files to the user that the process runs as, where it
+// refuses what other users own or can read and links to somewhere else ([MakeDir], [ReadFile],
+// [CreateFile]), and reads the files and secrets that an operator names ([ReadNamed],
+// [ReadSecret], [SecretLine]).
 package private
 
 import (

@@ -20,6 +20,7 @@ import (
 	"tokenbroker/cmd/tokenbroker/internal/benchrun"
 	"tokenbroker/cmd/tokenbroker/internal/buildinfo"
 	"tokenbroker/cmd/tokenbroker/internal/cli"
+	"tokenbroker/internal/private"
 	"tokenbroker/validator"
 )
 
@@ -204,19 +205,20 @@ func secretOf(env string) (string, error) {
 	switch {
 	case text != "" && file != "":
 		return "", fmt.Errorf("%w: %s and %s_FILE are both set: keep one", cli.ErrUsage, env, env)
+	case text != "":
+		secret, err := private.SecretLine(text)
+		if err != nil {
+			return "", fmt.Errorf("the value of %s %w", env, err)
+		}
+		return secret, nil
 	case file == "":
-		return text, nil
+		return "", nil
 	}
-	f, err := os.Open(file) //nolint:gosec // the operator names it
+	secret, _, err := private.ReadSecret(file)
 	if err != nil {
-		return "", fmt.Errorf("reading the file of %s_FILE: %w", env, err)
+		return "", fmt.Errorf("%s_FILE: %w", env, err)
 	}
-	defer func() { _ = f.Close() }()
-	body, err := io.ReadAll(io.LimitReader(f, cli.MaxLine))
-	if err != nil {
-		return "", fmt.Errorf("reading the file of %s_FILE: %w", env, err)
-	}
-	return strings.TrimRight(string(body), "\r\n"), nil
+	return secret, nil
 }
 
 // check refuses flags that cannot be.

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"tokenbroker/cmd/tokenbroker/internal/adminsocket"
+	"tokenbroker/internal/private"
 )
 
 // What [Locate] reads from the environment.
@@ -150,38 +151,39 @@ func readToken(file string) (string, error) {
 		}
 		file, from = path, EnvTokenFile
 	}
-	text, err := readSmallFile(file, maxSmallFile)
+	token, _, err := private.ReadSecret(file)
 	if err != nil {
 		return "", fmt.Errorf("reading the admin token of %s: %w", from, err)
 	}
-	if len(strings.TrimSpace(string(text))) == 0 {
-		return "", fmt.Errorf("the file of %s is empty: it must hold the admin token", from)
-	}
-	return checkToken(string(text), from)
+	return checkToken(token, from)
 }
 
 // maxAuthorities bounds a file of authorities, in bytes.
 const maxAuthorities = 1 << 20
 
 func readAuthorities(file string) (*x509.CertPool, error) {
-	text, err := readSmallFile(file, maxAuthorities)
+	text, _, err := private.ReadNamed(file, maxAuthorities)
 	if err != nil {
 		return nil, fmt.Errorf("reading the authorities of the admin server: %w", err)
 	}
 	roots := x509.NewCertPool()
-	if !roots.AppendCertsFromPEM(text) {
+	if !roots.AppendCertsFromPEM([]byte(text)) {
 		return nil, fmt.Errorf("%s holds no certificate in PEM: it must hold the authorities of the admin server", file)
 	}
 	return roots, nil
 }
 
-// checkToken refuses what is not a bearer token, without showing it.
+// checkToken refuses what is not a bearer token, without showing it; "" stays so.
 func checkToken(text, from string) (string, error) {
-	text = strings.TrimSpace(text)
-	for _, r := range text {
-		if r <= ' ' || r > '~' {
-			return "", fmt.Errorf("what %s gives is not a bearer token: want one word of ASCII", from)
-		}
+	if text == "" {
+		return "", nil
 	}
-	return text, nil
+	token, err := private.SecretLine(text)
+	if err != nil {
+		return "", fmt.Errorf("the admin token of %s %w", from, err)
+	}
+	if strings.ContainsFunc(token, func(c rune) bool { return c <= ' ' || c > '~' }) {
+		return "", fmt.Errorf("what %s gives is not a bearer token: want one word of ASCII", from)
+	}
+	return token, nil
 }

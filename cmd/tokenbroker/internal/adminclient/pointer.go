@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -20,9 +19,6 @@ type Pointer struct {
 	AdminURL  string `json:"admin_url"`
 	TokenFile string `json:"token_file"`
 }
-
-// maxSmallFile bounds pointers and token files, in bytes.
-const maxSmallFile = 4096
 
 // PointerPath is where the pointer of this user is: tokenbroker/dev.json below
 // [os.UserCacheDir].
@@ -108,18 +104,4 @@ func fromPointer() (*Client, error) {
 		return newSocketClient(p.Socket, from), nil
 	}
 	return fromAddress(p.AdminURL, from, Options{TokenFile: p.TokenFile})
-}
-
-// readSmallFile reads a file of at most limit bytes.
-func readSmallFile(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path) //nolint:gosec // the operator names it
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	body, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(body)) > limit {
-		return nil, fmt.Errorf("%s is longer than %d bytes", path, limit)
-	}
-	return body, err
 }

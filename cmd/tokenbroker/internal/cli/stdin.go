@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+
+	"tokenbroker/internal/private"
 )
 
 // MaxLine bounds a line of standard input, in bytes.
@@ -19,37 +21,48 @@ func ReadPassword(ctx context.Context, stdin io.Reader) (string, error) {
 	if IsTerminal(stdin) {
 		return "", fmt.Errorf("%w: the password is read from standard input, which is a terminal and would show it: pipe it, as in: read -rs P; printf '%%s' \"$P\" | tokenbroker …", ErrUsage)
 	}
-	line, err := ReadLine(ctx, stdin)
-	switch {
-	case err != nil:
+	text, err := readText(ctx, stdin)
+	if err != nil {
 		return "", fmt.Errorf("reading the password from standard input: %w", err)
-	case line == "":
-		return "", fmt.Errorf("%w: the password on standard input is empty", ErrUsage)
 	}
-	return line, nil
+	password, err := private.SecretLine(text)
+	if err != nil {
+		return "", fmt.Errorf("%w: the password on standard input %w", ErrUsage, err)
+	}
+	return password, nil
 }
 
-// ReadLine reads to the first line end, or the end. When ctx ends first, its goroutine is
-// left with the read: nothing wakes it, and the process is about to end.
+// ReadLine reads to the first line end, or the end.
 func ReadLine(ctx context.Context, r io.Reader) (string, error) {
+	text, err := readText(ctx, r)
+	line, _, _ := strings.Cut(text, "\n")
+	return strings.TrimSuffix(line, "\r"), err
+}
+
+// readText reads to the first line end, or the end, and returns what arrived with that line as
+// well: it does not wait for more. When ctx ends first, its goroutine is left with the read:
+// nothing wakes it, and the process is about to end.
+func readText(ctx context.Context, r io.Reader) (string, error) {
 	type result struct {
-		line string
+		text string
 		err  error
 	}
 	read := make(chan result, 1)
 	go func() {
-		line, err := bufio.NewReader(io.LimitReader(r, MaxLine+1)).ReadString('\n')
+		in := bufio.NewReader(io.LimitReader(r, MaxLine+1))
+		line, err := in.ReadString('\n')
 		if errors.Is(err, io.EOF) {
 			err = nil
 		}
 		if len(line) > MaxLine {
 			err = fmt.Errorf("the line is longer than %d bytes", MaxLine)
 		}
-		read <- result{strings.TrimSuffix(strings.TrimSuffix(line, "\n"), "\r"), err}
+		rest, _ := in.Peek(in.Buffered())
+		read <- result{line + string(rest), err}
 	}()
 	select {
 	case got := <-read:
-		return got.line, got.err
+		return got.text, got.err
 	case <-ctx.Done():
 		return "", context.Cause(ctx)
 	}

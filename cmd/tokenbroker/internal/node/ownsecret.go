@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"strings"
 
 	"tokenbroker/internal/private"
 )
@@ -25,7 +24,10 @@ func ownSecret(path, what string) (string, error) {
 	} else if err != nil {
 		return "", fmt.Errorf("reading %s: %w", what, err)
 	}
-	secret := strings.TrimSpace(string(text))
+	secret, err := private.SecretLine(string(text))
+	if err != nil {
+		return "", fmt.Errorf("%s in %s %w; remove the file to get a new one", what, path, err)
+	}
 	if len(secret) < 32 {
 		return "", fmt.Errorf("%s in %s is too short: remove the file to get a new one", what, path)
 	}

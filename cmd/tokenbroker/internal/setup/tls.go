@@ -5,12 +5,12 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
 	"sync/atomic"
 	"time"
 
 	"tokenbroker/cmd/tokenbroker/internal/node"
 	"tokenbroker/config"
+	"tokenbroker/internal/private"
 )
 
 // Certificate is a certificate that can be replaced while connections are made. Safe for
@@ -64,12 +64,12 @@ func natsOf(cfg config.NATS) (node.NATS, *Certificate, error) {
 		nats.Listen = ""
 	}
 	if cfg.CAFile != "" {
-		pem, err := os.ReadFile(cfg.CAFile)
+		pem, _, err := private.ReadNamed(cfg.CAFile, 1<<20)
 		if err != nil {
 			return node.NATS{}, nil, fmt.Errorf("reading ca_file: %w", err)
 		}
 		roots := x509.NewCertPool()
-		if !roots.AppendCertsFromPEM(pem) {
+		if !roots.AppendCertsFromPEM([]byte(pem)) {
 			return node.NATS{}, nil, errors.New("ca_file holds no certificate")
 		}
 		nats.TLS = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}

@@ -1,0 +1,33 @@
+package cli_test
+
+import (
+	"strings"
+	"testing"
+
+	"tokenbroker/cmd/tokenbroker/internal/cli"
+)
+
+func TestAPasswordOnStandardInputIsOneLine(t *testing.T) {
+	const password = "correct horse battery"
+	for text, want := range map[string]string{
+		password:                          "",
+		password + "\n":                   "",
+		password + "\r\n":                 "",
+		"":                                "is empty",
+		"\ufeff" + password + "\r\n":      "byte order mark",
+		password + "\nbob\n":              "more than one line", // a loop's list, which the command would read
+		password + " \n":                  "ends with a space",
+		password + "\x1b[D\n":             "control character",
+		strings.Repeat(password, 200):     "longer than 4096 bytes",
+		"\n" + strings.Repeat("x", 1<<20): "more than one line",
+	} {
+		got, err := cli.ReadPassword(t.Context(), strings.NewReader(text))
+		if want == "" {
+			if got != password || err != nil {
+				t.Errorf("%.40q: got %q, %v", text, got, err)
+			}
+		} else if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "horse") {
+			t.Errorf("%.40q: got %q, %v, want an error with %q", text, got, err, want)
+		}
+	}
+}
