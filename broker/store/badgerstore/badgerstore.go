@@ -184,18 +184,6 @@ func closeToOthers(dir string) error {
 	return nil
 }
 
-// checkSpaceToOpen refuses to open on a disk too full for the files that opening makes.
-func (s *Store) checkSpaceToOpen() error {
-	free, err := s.config.FreeSpace(s.config.Dir)
-	if err != nil {
-		return fmt.Errorf("reading the free space of %s: %w", s.config.Dir, err)
-	}
-	if free < s.config.MinFree/8 {
-		return fmt.Errorf("opening the store: only %d MiB free below %s", free>>20, s.config.Dir)
-	}
-	return nil
-}
-
 func (s *Store) releaseDir() {
 	if s.lock != nil {
 		_ = s.lock.Release()
@@ -257,7 +245,8 @@ func (s *Store) begin() error {
 }
 
 // Close waits for the operations under way and closes the store. Every call waits and
-// returns the first one's result.
+// returns the first one's result. On a disk that is too full for what Badger writes then, the files stay
+// as they are, with all that was committed, until the process ends: the next start reads the log.
 func (s *Store) Close() error {
 	s.closing.Lock()
 	first := !s.closed
@@ -267,7 +256,9 @@ func (s *Store) Close() error {
 		s.stop()
 		<-s.done
 		s.ops.Wait()
-		if err := s.db.Close(); err != nil {
+		if err := s.checkSpaceToClose(); err != nil {
+			s.config.Logger.Warn("the store's files are left as they are", "error", err)
+		} else if err := s.db.Close(); err != nil {
 			s.closeErr = fmt.Errorf("closing the store: %w", err)
 		}
 		if s.mark != nil {

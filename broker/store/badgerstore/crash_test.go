@@ -6,10 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -102,6 +105,49 @@ func TestAKilledProcessLosesNoAcknowledgedCommit(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// closeOnAFullDisk is the child: a record that is committed, and a disk that is full by the time of the end.
+func closeOnAFullDisk(dir string) error {
+	var free atomic.Uint64
+	free.Store(1 << 40)
+	s, err := badgerstore.Open(badgerstore.Config{
+		Dir: dir, FreeSpace: func(string) (uint64, error) { return free.Load(), nil }, Logger: slog.New(slog.NewTextHandler(os.Stdout, nil)),
+	})
+	if err != nil {
+		return err
+	}
+	change := store.Change{Writes: []store.Write{{Key: "record", Value: []byte("r")}}}
+	if err := s.Commit(context.Background(), []store.Change{change}, nil)[0]; err != nil {
+		return err
+	}
+	free.Store(1 << 20)
+	if err := s.Close(); err != nil {
+		return err
+	}
+	fmt.Println("closed")
+	return nil
+}
+
+// TestAFullDiskIsNotWrittenToAtTheEnd: Badger would write its memtable to a mapped file, at which the kernel
+// ends the process (SIGBUS).
+func TestAFullDiskIsNotWrittenToAtTheEnd(t *testing.T) {
+	dir := t.TempDir()
+	lines, kill := child(t, "full", dir)
+	if !lines.Scan() || !strings.Contains(lines.Text(), "closing the store: only 1 MiB free") {
+		t.Errorf("the child says %q", lines.Text())
+	}
+	if !lines.Scan() || lines.Text() != "closed" {
+		t.Errorf("the child says %q", lines.Text())
+	}
+	kill()
+	if tables, err := filepath.Glob(filepath.Join(dir, "*.sst")); err != nil || len(tables) > 0 {
+		t.Errorf("tables were written: %q, %v", tables, err)
+	}
+	s := open(t, badgerstore.Config{Dir: dir})
+	if _, err := s.Get(t.Context(), "record"); err != nil {
+		t.Errorf("a committed record is lost: %v", err)
 	}
 }
 

@@ -22,6 +22,8 @@ func TestMain(m *testing.M) {
 		return
 	case "commit":
 		err = commitForEver(os.Getenv("BADGERSTORE_TEST_DIR"))
+	case "full":
+		err = closeOnAFullDisk(os.Getenv("BADGERSTORE_TEST_DIR"))
 	case "lock":
 		err = holdLock(os.Getenv("BADGERSTORE_TEST_DIR"))
 	}

@@ -55,3 +55,28 @@ func (s *Store) writable() error {
 	}
 	return nil
 }
+
+// checkSpaceToOpen refuses to open on a disk too full for the files that opening makes.
+func (s *Store) checkSpaceToOpen() error {
+	free, err := s.FreeBytes()
+	if err == nil && free < s.config.MinFree/8 {
+		err = s.full("opening", free)
+	}
+	return err
+}
+
+// checkSpaceToClose refuses to close on a disk too full for what the memtables hold.
+func (s *Store) checkSpaceToClose() error {
+	if s.config.InMemory {
+		return nil
+	}
+	free, err := s.FreeBytes()
+	if err == nil && free < s.config.MinFree/2 {
+		return s.full("closing", free)
+	}
+	return nil // also where it is not known
+}
+
+func (s *Store) full(doing string, free uint64) error {
+	return fmt.Errorf("%s the store: only %d MiB free below %s", doing, free>>20, s.config.Dir)
+}
