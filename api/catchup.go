@@ -1,14 +1,16 @@
 package api
 
 import (
+	"context"
+	"errors"
 	"io"
 	"mime"
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
+	"tokenbroker/broker"
 	"tokenbroker/revocation"
 )
 
@@ -27,42 +29,25 @@ const (
 	catchupRate  = 1 << 20
 )
 
-// aliveEvery is how often a request that waits for its answer hears from us: a service
-// gives up after 4 s without a byte, and a million events may take longer to read.
-const aliveEvery = time.Second
+// A reader of the feed gives a connection up after 4 s without a byte. An answer that is not there
+// after catchupWait is refused, and the reader asks again after catchupRetry. Interim (1xx) answers
+// would not do: nginx takes them for the answer.
+const (
+	catchupWait  = 3 * time.Second
+	catchupRetry = time.Second
+)
 
-// keepAlive sends 102 Processing (RFC 2518 §10.1) until it is stopped, which waits for the
-// one on its way and may be called again. The server's write timeout bounds it. HTTP/1.0 knows no such answers (RFC 9110 §15.2).
-func keepAlive(w http.ResponseWriter, r *http.Request) (stop func()) {
-	if !r.ProtoAtLeast(1, 1) {
-		return func() {}
-	}
-	for { // to the server's own: those around it keep one status only
-		inner, ok := w.(interface{ Unwrap() http.ResponseWriter })
-		if !ok {
-			break
+// catchup gets the answer, or the refusal that has the caller ask again.
+func (s *server) catchup(ctx context.Context, client, after string, as revocation.Form) (CatchupAnswer, error) {
+	waiting, cancel := context.WithTimeout(ctx, catchupWait)
+	defer cancel()
+	answer, err := s.cfg.Catchup.Answer(waiting, client, after, as)
+	if err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+		return nil, &broker.Error{
+			Code: broker.CodeUnavailable, Message: "the answer is still being prepared; ask again", RetryAfter: catchupRetry, Err: err,
 		}
-		w = inner.Unwrap()
 	}
-	var mu sync.Mutex
-	stopped := false // mu guards it, and w until then
-	var timer *time.Timer
-	mu.Lock()
-	timer = time.AfterFunc(aliveEvery, func() {
-		mu.Lock()
-		defer mu.Unlock()
-		if !stopped {
-			w.WriteHeader(http.StatusProcessing)
-			timer.Reset(aliveEvery)
-		}
-	})
-	mu.Unlock()
-	return func() {
-		mu.Lock()
-		defer mu.Unlock()
-		stopped = true
-		timer.Stop()
-	}
+	return answer, err
 }
 
 // writeCatchup ends an answer and gives it back. It is written from where it lies, shared

@@ -1,10 +1,7 @@
 package api_test
 
 import (
-	"context"
-	"errors"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
@@ -14,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"tokenbroker/internal/pipehttp"
 	"tokenbroker/revocation"
 )
 
@@ -35,73 +33,47 @@ func (a *fakeAnswer) WriteTo(w io.Writer) (int64, error) {
 	return int64(n), err
 }
 
-// pipes is a listener in the test's bubble; Dial connects to it.
-type pipes chan net.Conn
-
-func (p pipes) Accept() (net.Conn, error) {
-	c, ok := <-p
-	if !ok {
-		return nil, net.ErrClosed
-	}
-	return c, nil
-}
-
-func (p pipes) Close() error   { return nil }
-func (p pipes) Addr() net.Addr { return &net.TCPAddr{} }
-
-func (p pipes) dial(context.Context, string, string) (net.Conn, error) {
-	here, there := net.Pipe()
-	p <- there
-	return here, nil
-}
-
-// TestAServiceThatWaitsHearsThatTheBrokerIsAtWork: 102 each second, then the answer, or the
-// refusal, as if there had been none.
-func TestAServiceThatWaitsHearsThatTheBrokerIsAtWork(t *testing.T) {
-	for _, fails := range []bool{false, true} {
+// TestACatchUpThatTakesLongIsAskedForAgain: a service gives up after 4 s without a byte, so it is
+// told before, and by no interim answer, which proxies take for the answer.
+func TestACatchUpThatTakesLongIsAskedForAgain(t *testing.T) {
+	for _, takes := range []time.Duration{2900 * time.Millisecond, time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
-			f := &fake{answer: map[string]any{"v": 1}, wait: 3500 * time.Millisecond}
-			want := http.StatusOK
-			if fails {
-				f.answerErr, want = errors.New("disk"), http.StatusInternalServerError
-			}
-			listener := make(pipes)
-			server := &http.Server{Handler: newAPI(t, f), ReadHeaderTimeout: time.Minute}
-			served := make(chan error, 1)
-			go func() { served <- server.Serve(listener) }()
-			transport := &http.Transport{DialContext: listener.dial}
-			processing := 0
+			f := &fake{answer: map[string]any{"v": 1}, wait: takes}
+			server := &httptest.Server{Config: &http.Server{Handler: newAPI(t, f)}}
+			pipehttp.Start(t, server)
 			ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{
 				Got1xxResponse: func(code int, _ textproto.MIMEHeader) error {
-					if code == http.StatusProcessing {
-						processing++
-					}
+					t.Errorf("an interim answer %d", code)
 					return nil
 				},
 			})
-			r, err := http.NewRequestWithContext(ctx, http.MethodGet, own+"/revocations", nil)
+			r, err := http.NewRequestWithContext(ctx, http.MethodGet, server.URL+"/revocations", nil)
 			if err != nil {
 				t.Fatal(err)
 			}
 			r.SetBasicAuth("demo-service", "demo-service-secret")
-			resp, err := transport.RoundTrip(r)
+			began := time.Now()
+			resp, err := server.Client().Do(r)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := io.Copy(io.Discard, resp.Body); err != nil || resp.Body.Close() != nil {
-				t.Error(err)
+			defer func() { _ = resp.Body.Close() }()
+			took := time.Since(began)
+			if takes < catchupWait {
+				if resp.StatusCode != http.StatusOK || took != takes {
+					t.Errorf("%s after %s", resp.Status, took)
+				}
+				return
 			}
-			time.Sleep(5 * time.Second) // nothing comes after the answer
-			if processing != 3 || resp.StatusCode != want {
-				t.Errorf("%d times 102, then %s", processing, resp.Status)
+			if p := want(t, resp, http.StatusServiceUnavailable, "unavailable"); took != catchupWait || resp.Header.Get("Retry-After") != "1" || !strings.Contains(p.Detail, "ask again") {
+				t.Errorf("after %s, Retry-After %q: %s", took, resp.Header.Get("Retry-After"), p.Detail)
 			}
-			transport.CloseIdleConnections()
-			close(listener)
-			<-served
-			_ = server.Close()
 		})
 	}
 }
+
+// catchupWait is how long a service waits for the answer to a catch-up.
+const catchupWait = 3 * time.Second
 
 func TestTheFormOfACatchUp(t *testing.T) {
 	const binary = string(revocation.FormBinary)

@@ -52,7 +52,8 @@ type Verifier interface {
 
 // Catchup answers where a client's service stands in the revocations. after is the query's text; an
 // error with a method BadPosition() bool that is true says that it cannot be read.
-// Answers may be shared between requests; api closes each once it is written.
+// Answers may be shared between requests; api closes each once it is written. When ctx ends by its
+// deadline, after 3 s, the caller is told to ask again: the next call should find the work done.
 type Catchup interface {
 	Answer(ctx context.Context, client, after string, as revocation.Form) (CatchupAnswer, error)
 }

@@ -107,9 +107,13 @@ func (f *fake) AuthenticateClient(_ context.Context, id string, secrets ...strin
 	return broker.ClientInfo{ID: id}, f.clientErr
 }
 
-func (f *fake) Answer(_ context.Context, client, after string, as revocation.Form) (api.CatchupAnswer, error) {
+func (f *fake) Answer(ctx context.Context, client, after string, as revocation.Form) (api.CatchupAnswer, error) {
 	f.calls, f.client, f.position = append(f.calls, "catch-up"), client, after
-	time.Sleep(f.wait) // fake time, in synctest
+	select { // fake time, in synctest
+	case <-time.After(f.wait):
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	if f.answerErr != nil {
 		return nil, f.answerErr
 	}

@@ -26,10 +26,7 @@ func (s *server) revocations(w http.ResponseWriter, r *http.Request) error {
 	}
 	w.Header().Add("Vary", "Accept")
 	as := catchupForm(r.Header)
-	stop := keepAlive(w, r)
-	defer stop()
-	answer, err := s.cfg.Catchup.Answer(r.Context(), client, after, as)
-	stop()
+	answer, err := s.catchup(r.Context(), client, after, as)
 	if err != nil {
 		return positionError(err)
 	}

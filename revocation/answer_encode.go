@@ -98,7 +98,8 @@ func encodeAnswer(w io.Writer, as Form, a *Answer) error {
 }
 
 // AnswerBuilder encodes an answer in memory whose head is known last. Call Add for the
-// events, then Finish once. Not safe for concurrent use.
+// events, then Finish. More events may follow for another Finish; earlier answers, which share
+// memory with the builder, do not change. Not safe for concurrent use.
 type AnswerBuilder struct {
 	as   Form
 	form form

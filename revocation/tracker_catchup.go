@@ -1,6 +1,7 @@
 package revocation
 
 import (
+	"errors"
 	"maps"
 	"slices"
 	"strconv"
@@ -9,18 +10,20 @@ import (
 )
 
 // CatchUpDone reports the end of the catch-up of that id: an answer that
-// [Answer] bounds were checked for, or the error. Ends of given-up ones are ignored.
+// [Answer] bounds were checked for, or the error. Ends of given-up ones are ignored. An error with a
+// method RetryAfter() time.Duration above 0 says when the broker wants to be asked again, as while
+// it prepares a large answer; after others the waits grow.
 func (t *Tracker) CatchUpDone(now Instant, id uint64, a *Answer, err error) Effects {
 	t.observe(now)
 	if t.inFlight != 0 && id == t.inFlight {
 		t.inFlight = 0
 		switch {
 		case err != nil || a == nil:
-			t.fail(now)
+			t.fail(now, err)
 		case !a.Full && (t.sentAfter == "" || a.Store != t.store):
 			t.note("the catch-up answer holds a part where only the whole would do")
 			t.distrust = true
-			t.fail(now)
+			t.fail(now, nil)
 		default:
 			t.failures = 0
 			t.notBefore = t.sentAt + catchUpSpacing + t.jitter(catchUpSpacing)
@@ -30,12 +33,18 @@ func (t *Tracker) CatchUpDone(now Instant, id uint64, a *Answer, err error) Effe
 	return t.settle(now)
 }
 
-func (t *Tracker) fail(now Instant) {
-	wait := min(catchUpSpacing<<min(t.failures, 10), catchUpBackoff)
-	t.failures++
+func (t *Tracker) fail(now Instant, err error) {
 	t.wanted = true
 	t.distrust = t.distrust || t.sentDistrust
-	t.notBefore = now.Mono + wait/2 + t.jitter(wait/2)
+	var named interface{ RetryAfter() time.Duration }
+	if errors.As(err, &named) && named.RetryAfter() > 0 {
+		wait := min(named.RetryAfter(), catchUpBackoff)
+		t.notBefore = now.Mono + wait + t.jitter(wait/4)
+	} else {
+		wait := min(catchUpSpacing<<min(t.failures, 10), catchUpBackoff)
+		t.failures++
+		t.notBefore = now.Mono + wait/2 + t.jitter(wait/2)
+	}
 	t.notBefore = max(t.notBefore, t.sentAt+catchUpSpacing)
 }
 

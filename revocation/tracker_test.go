@@ -156,6 +156,8 @@ func (p *player) do(words []string) {
 		p.show(p.tracker.CatchUpDone(p.now, uint64(num("id")), a, nil))
 	case "fail":
 		p.show(p.tracker.CatchUpDone(p.now, uint64(num("id")), nil, errTest))
+	case "later":
+		p.show(p.tracker.CatchUpDone(p.now, uint64(num("id")), nil, fmt.Errorf("asking: %w", laterError(num("ms")))))
 	case "token-keys", "feed-keys":
 		f := revocation.Fetched{Store: store, ETag: args["etag"], Changed: args["changed"] != "", Removed: args["removed"] != ""}
 		if args["fail"] != "" {
@@ -274,3 +276,9 @@ func TestReadInstantIsNotFooledByABusyMachine(t *testing.T) {
 		})
 	}
 }
+
+// laterError is the answer of a broker that wants to be asked again in so many milliseconds.
+type laterError int64
+
+func (laterError) Error() string               { return "later" }
+func (e laterError) RetryAfter() time.Duration { return time.Duration(e) * time.Millisecond }

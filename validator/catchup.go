@@ -59,7 +59,7 @@ func (s *syncer) fetchCatchUp(ctx context.Context, after string) (*revocation.An
 	if after != "" {
 		address += "?after=" + url.QueryEscape(after)
 	}
-	// The broker says that it is still at work with 102 Processing: bytes, too.
+	// A broker of an earlier version says with 102 Processing that it is still at work.
 	trace := &httptrace.ClientTrace{Got1xxResponse: func(int, textproto.MIMEHeader) error {
 		wind(watchdog)
 		return nil

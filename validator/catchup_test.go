@@ -78,7 +78,38 @@ func TestSyncReadsTheBinaryForm(t *testing.T) {
 	})
 }
 
-// TestABrokerThatIsAtWorkIsNotGivenUp: each 102 counts as a byte, silence does not.
+// TestAServiceAsksAgainUntilTheAnswerIsReady: each time after the time that the broker names, from the
+// first start on, until the answer is there.
+func TestAServiceAsksAgainUntilTheAnswerIsReady(t *testing.T) {
+	inBubble(t, func(t *testing.T, l *life, s *syncer) {
+		l.revoke("before")
+		began, asked := time.Now(), 0
+		s.http.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
+			if r.URL.Path != "/revocations" {
+				return l.RoundTrip(r)
+			}
+			asked++
+			if time.Since(began) > time.Minute {
+				return l.RoundTrip(r)
+			}
+			time.Sleep(3 * time.Second)
+			return &http.Response{
+				StatusCode: http.StatusServiceUnavailable, Status: "503 Service Unavailable",
+				Header: http.Header{"Retry-After": {"1"}}, Body: http.NoBody, Request: r,
+			}, nil
+		})
+		mustStart(t, s)
+		if took := time.Since(began); took > 65*time.Second || asked < 14 || asked > 17 {
+			t.Errorf("started after %s with %d requests", took, asked)
+		}
+		if !sid(s, "before") || !l.logged("503 Service Unavailable: it asks for another try after 1s") {
+			t.Error("not in force, or the log does not say why it took so long")
+		}
+	})
+}
+
+// TestABrokerThatIsAtWorkIsNotGivenUp: a broker of an earlier version sends 102 while it is at work,
+// and each counts as a byte; silence does not.
 func TestABrokerThatIsAtWorkIsNotGivenUp(t *testing.T) {
 	for _, silent := range []bool{false, true} {
 		inBubble(t, func(t *testing.T, l *life, s *syncer) {

@@ -55,7 +55,8 @@ type Config struct {
 	// OnStale says what to do with a token when it is older; [FailClosed] when empty.
 	OnStale Policy
 	// StartTimeout is how long [New] waits until keys and revocations are in memory; 30 s when
-	// zero. When negative, only New's context ends the wait.
+	// zero. When negative, only New's context ends the wait. A broker that takes longer than that
+	// to prepare everything keeps it for another 30 s: the next New gets it.
 	StartTimeout time.Duration
 	// CacheSize is the number of verified tokens to remember, the last ones; 131,072 when
 	// zero. They take up to 3 KiB each: of longer tokens fewer are remembered.

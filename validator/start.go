@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
+	"time"
 
 	"tokenbroker/revocation"
 )
@@ -98,7 +100,12 @@ type statusError struct {
 	code    int
 	status  string
 	hint    string
+	// retryAfter is when the broker wants to be asked again; 0 if it does not say.
+	retryAfter time.Duration
 }
+
+// RetryAfter is what [revocation.Tracker.CatchUpDone] looks for.
+func (e *statusError) RetryAfter() time.Duration { return e.retryAfter }
 
 func (e *statusError) Error() string { return e.address + " answers " + e.status + e.hint }
 
@@ -113,6 +120,11 @@ func expectOK(resp *http.Response) error {
 		e.hint = ": check the client's id and secret"
 	case e.code == http.StatusNotFound:
 		e.hint = ": check that Issuer is the broker's public_url"
+	case e.code == http.StatusServiceUnavailable, e.code == http.StatusTooManyRequests:
+		if seconds, err := strconv.ParseUint(resp.Header.Get("Retry-After"), 10, 31); err == nil && seconds > 0 {
+			e.retryAfter = time.Duration(seconds) * time.Second
+			e.hint = ": it asks for another try after " + e.retryAfter.String()
+		}
 	case e.code >= 300 && e.code < 400:
 		e.hint = fmt.Sprintf(" to %.200q, which is not followed: Issuer has to be the broker's public_url", resp.Header.Get("Location"))
 	}

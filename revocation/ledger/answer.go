@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"tokenbroker/broker/store"
 	"tokenbroker/revocation"
@@ -29,6 +30,10 @@ const (
 // Calls with the same position and form that wait for one another share the next encoding.
 // When those in use take more than 256 MiB, it waits until some are closed. The caller
 // closes the answer.
+//
+// When the deadline of ctx ends the call, the encoding goes on in a goroutine, and the answer is
+// kept for 30 s. A call in that time gets it with what was recorded since, so a caller that asks
+// again gets an answer, however long one takes to make. [Ledger.Close] ends such goroutines.
 func (l *Ledger) EncodedAnswer(ctx context.Context, after string, as revocation.Form) (*EncodedAnswer, error) {
 	return l.EncodedAnswerFor(ctx, "", after, as)
 }
@@ -64,16 +69,37 @@ func (l *Ledger) Answer(ctx context.Context, after string) (revocation.Answer, e
 
 func (l *Ledger) answer(ctx context.Context, client string, positions map[string]uint64, as revocation.Form) (*EncodedAnswer, error) {
 	if seq, ok := positions[l.origin]; ok && len(positions) == 1 {
-		a, err := l.answers.get(ctx, client, answerKey{form: as, delta: true, seq: seq}, func() (*revocation.EncodedAnswer, error) {
-			return l.encodeDelta(ctx, seq, as)
-		})
+		a, err := l.answers.get(ctx, client, answerKey{form: as, delta: true, seq: seq}, l.encoder(false, func(ctx context.Context) (*draft, error) {
+			d := &draft{builder: revocation.NewAnswerBuilder(as), head: seq, made: time.Now()}
+			return d, l.extend(ctx, d)
+		}))
 		if !errors.Is(err, errUnknownPosition) {
 			return a, err
 		}
 	}
-	return l.answers.get(ctx, client, answerKey{form: as}, func() (*revocation.EncodedAnswer, error) {
-		return l.encodeFull(ctx, as)
-	})
+	return l.answers.get(ctx, client, answerKey{form: as}, l.encoder(true, func(ctx context.Context) (*draft, error) {
+		return l.draftFull(ctx, as)
+	}))
+}
+
+// encoder makes answers from a draft, or from start's, when there is none or the batches after its
+// head were collected.
+func (l *Ledger) encoder(full bool, start func(context.Context) (*draft, error)) encoder {
+	return func(ctx context.Context, d *draft) (*draft, *revocation.EncodedAnswer, error) {
+		a, err := l.begin(), errUnknownPosition
+		a.Full = full
+		if d != nil {
+			err = l.extend(ctx, d)
+		}
+		if errors.Is(err, errUnknownPosition) {
+			d, err = start(ctx)
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		answer, err := l.finish(d.builder, a, d.head)
+		return d, answer, err
+	}
 }
 
 // errUnknownPosition says that only a full answer will do.
@@ -96,46 +122,43 @@ func (l *Ledger) finish(b *revocation.AnswerBuilder, a revocation.Answer, head u
 	return b.Finish(a)
 }
 
-func (l *Ledger) encodeFull(ctx context.Context, as revocation.Form) (*revocation.EncodedAnswer, error) {
-	a, b := l.begin(), revocation.NewAnswerBuilder(as)
-	a.Full = true
-	head := l.Head()
+// draftFull reads everything live, in a view that holds every batch up to the draft's head.
+func (l *Ledger) draftFull(ctx context.Context, as revocation.Form) (*draft, error) {
+	d := &draft{builder: revocation.NewAnswerBuilder(as), head: l.Head()}
 	var err error
 	if engine, ok := l.config.Store.(store.Scanner); ok && as == revocation.FormBinary {
-		err = addInParts(ctx, engine, b)
+		err = addInParts(ctx, engine, d.builder)
 	} else {
-		err = l.eachEvent(ctx, func(events []revocation.Event) error { return b.Add(events...) })
+		err = l.eachEvent(ctx, func(events []revocation.Event) error { return d.builder.Add(events...) })
 	}
-	if err != nil {
-		return nil, err
-	}
-	return l.finish(b, a, head)
+	d.made = time.Now()
+	return d, err
 }
 
-func (l *Ledger) encodeDelta(ctx context.Context, seq uint64, as revocation.Form) (*revocation.EncodedAnswer, error) {
-	a, b := l.begin(), revocation.NewAnswerBuilder(as)
+// extend adds what was recorded after the draft's head. After an error the draft is of no use.
+func (l *Ledger) extend(ctx context.Context, d *draft) error {
 	l.mu.Lock()
 	first, head := l.first, l.head
 	l.mu.Unlock()
-	if seq > head || seq+1 < first {
-		return nil, errUnknownPosition
+	if d.head > head || d.head+1 < first {
+		return errUnknownPosition
 	}
-	for seq < head {
-		batches, err := l.readBatches(ctx, seq, min(head-seq, l.batchesPerPage(seq)))
+	for d.head < head {
+		batches, err := l.readBatches(ctx, d.head, min(head-d.head, l.batchesPerPage(d.head)))
 		if err != nil {
-			return nil, err
+			return err
 		}
 		if len(batches) == 0 { // collected meanwhile
-			return nil, errUnknownPosition
+			return errUnknownPosition
 		}
 		for _, batch := range batches {
-			if err := b.Add(batch.Events...); err != nil {
-				return nil, err
+			if err := d.builder.Add(batch.Events...); err != nil {
+				return err
 			}
 		}
-		seq += uint64(len(batches))
+		d.head += uint64(len(batches))
 	}
-	return l.finish(b, a, head)
+	return nil
 }
 
 // batchesPerPage is how many of the own batches after seq are read at a time: pageSize at

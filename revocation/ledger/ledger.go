@@ -105,7 +105,7 @@ type pending struct {
 
 // Open reads the record, making its store id on first use, and puts every live event into
 // the denylist. The origin is new: a sequence number never names two payloads.
-// It starts no goroutine.
+// It starts no goroutine; catch-up answers do, which Close ends.
 func Open(ctx context.Context, config Config) (*Ledger, error) {
 	if err := config.validate(); err != nil {
 		return nil, err
@@ -131,6 +131,10 @@ func Open(ctx context.Context, config Config) (*Ledger, error) {
 	l.checkClock()
 	return l, nil
 }
+
+// Close ends the encodings of catch-up answers and waits for them; later catch-ups fail. The caller
+// closes the store after it.
+func (l *Ledger) Close() { l.answers.close() }
 
 // newID returns 16 random bytes in lower-case base32 without padding.
 func newID() string {

@@ -137,7 +137,14 @@ func (n *Node) openStore(ctx context.Context) error {
 			return n.broker.SignOutEverybody(ctx, revocation.ReasonRevoked)
 		},
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	n.onStop(func(context.Context) error {
+		n.ledger.Close()
+		return nil
+	})
+	return nil
 }
 
 // startBroadcast connects to NATS (within the process when it is embedded; in the
