@@ -7,24 +7,26 @@ import (
 	"tokenbroker/broker/store"
 )
 
-// AddUser makes a local user. Of two callers with one name one makes the user, the other
-// gets CodeUserExists. CodeInvalidUser tells what is wrong with nu.
+// AddUser makes a local user, whose name is kept in its canonical form: without white space at its
+// ends, in NFC. A name that another user has, or that differs from it only in case or in how its
+// characters are written, is CodeUserExists; of two callers with such names one makes the user.
+// CodeInvalidUser tells what is wrong with nu.
 func (b *Broker) AddUser(ctx context.Context, nu NewUser, req Request) (UserInfo, error) {
+	nu.Username = canonicalName(nu.Username)
 	if err := nu.validate(); err != nil {
 		return UserInfo{}, err
 	}
-	linked, err := b.link(ctx, LocalIssuer, nu.Username)
-	if err != nil {
-		return UserInfo{}, b.internal(ctx, "adding a user", err)
+	if err := b.indexNames(ctx); err != nil {
+		return UserInfo{}, b.internal(ctx, "indexing user names", err)
 	}
-	if linked.user != nil { // before the dear hash
-		return UserInfo{}, errUserExists()
+	uid := newID().String()
+	if _, err := b.reserveName(ctx, nu.Username, uid); err != nil { // before the expensive hash
+		return UserInfo{}, b.internal(ctx, "adding a user", err)
 	}
 	hash, err := b.cfg.Passwords.Hash(ctx, nu.Password)
 	if err != nil {
 		return UserInfo{}, b.internal(ctx, "hashing the password", err)
 	}
-	uid := newID().String()
 	user := session.NewUser(uid, nu.Username, hash, nu.Attributes, b.cfg.Clock.Now())
 	user.Roles = nu.Roles
 	err = b.retryConflicts(ctx, func() (*store.Change, error) {
@@ -33,17 +35,22 @@ func (b *Broker) AddUser(ctx context.Context, nu NewUser, req Request) (UserInfo
 			return nil, err
 		}
 		if linked.user != nil {
-			return nil, errUserExists()
+			return nil, errNameTaken(nu.Username, nu.Username)
 		}
-		return linked.newUser(user)
+		reservation, err := b.reserveName(ctx, nu.Username, uid)
+		if err != nil {
+			return nil, err
+		}
+		change, err := linked.newUser(user)
+		if err != nil {
+			return nil, err
+		}
+		change.Writes = append(change.Writes, reservation)
+		return change, nil
 	})
 	if err != nil {
 		return UserInfo{}, b.internal(ctx, "adding a user", err)
 	}
 	b.audit(ctx, "user_add", req, "uid", uid, "username", nu.Username, "changed", true)
 	return userInfo(user), nil
-}
-
-func errUserExists() *Error {
-	return &Error{Code: CodeUserExists, Message: "The user name is taken."}
 }

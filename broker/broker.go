@@ -98,6 +98,7 @@ type Broker struct {
 	upstreams map[string]*semaphore.Weighted
 	replays   *replays
 	openings  *openings
+	naming    *semaphore.Weighted // of one: indexNames
 }
 
 // New starts the actors. The caller owns the broker and has to Close it.
@@ -107,7 +108,7 @@ func New(cfg Config) *Broker {
 	cfg.Signers = orDefault(cfg.Signers, 4)
 	cfg.Policy.MaxSessions = orDefault(cfg.Policy.MaxSessions, DefaultMaxSessions)
 	cfg.Audit = cmp.Or(cfg.Audit, cfg.Logger)
-	b := &Broker{cfg: cfg, seed: maphash.MakeSeed(), signing: semaphore.NewWeighted(cfg.Signers), replays: newReplays(), openings: newOpenings()}
+	b := &Broker{cfg: cfg, seed: maphash.MakeSeed(), signing: semaphore.NewWeighted(cfg.Signers), replays: newReplays(), openings: newOpenings(), naming: semaphore.NewWeighted(1)}
 	b.upstreams = upstreamGates(cfg.Providers)
 	b.committer = actor.Start(actor.Config[commitRequest, commitResult]{
 		Name: "committer", Mailbox: max(cfg.Mailbox, cfg.Shards), MaxBatch: 1024,

@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -40,19 +39,9 @@ type clientRecord struct {
 }
 
 // readClient returns the client's record; the zero record when there is none.
-func readClient(ctx context.Context, r store.Reader, id string) (clientRecord, store.Revision, error) {
-	rec, err := r.Get(ctx, clientKey(id))
-	if errors.Is(err, store.ErrNotFound) {
-		return clientRecord{}, 0, nil
-	}
-	if err != nil {
-		return clientRecord{}, 0, fmt.Errorf("reading client: %w", err)
-	}
-	var c clientRecord
-	if err := decodeRecord("client", rec.Value, &c, &c.V); err != nil {
-		return clientRecord{}, 0, err
-	}
-	return c, rec.Revision, nil
+func readClient(ctx context.Context, r store.Reader, id string) (client clientRecord, rev store.Revision, err error) {
+	rev, err = readRecord(ctx, r, "client", clientKey(id), &client, &client.V)
+	return client, rev, err
 }
 
 // PutClient makes or changes a client to what c says, keeping its epoch. Safe for

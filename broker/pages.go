@@ -33,7 +33,7 @@ func (b *Broker) User(ctx context.Context, ref string) (UserInfo, error) {
 // none, and yet a Next: so many records were read for it.
 func (b *Broker) ListUsers(ctx context.Context, q UserQuery) (UserPage, error) {
 	page := UserPage{Users: []UserInfo{}}
-	match := strings.ToLower(q.Match)
+	match := foldName(q.Match)
 	prefix := userKey("")
 	next, unreadable, err := b.scan(ctx, prefix, afterKey(prefix, q.After), q.Limit, func(rec store.Record) (bool, error) {
 		user, err := session.DecodeUser(rec.Value)
@@ -50,10 +50,10 @@ func (b *Broker) ListUsers(ctx context.Context, q UserQuery) (UserPage, error) {
 	return page, nil
 }
 
-// userMatches looks for match, in lower case, in the user's name and e-mail address.
+// userMatches looks for match, which is folded, in the user's name and e-mail address.
 func userMatches(u *session.User, match string) bool {
 	email, _ := u.Attributes["email"].(string)
-	return strings.Contains(strings.ToLower(u.Username), match) || strings.Contains(strings.ToLower(email), match)
+	return strings.Contains(foldName(u.Username), match) || strings.Contains(foldName(email), match)
 }
 
 func afterKey(prefix, after string) string {

@@ -50,7 +50,8 @@ func (v *userView) removal(ctx context.Context) ([]store.Write, error) {
 			writes = append(writes, store.Write{Key: identityKey(a.Issuer, a.Subject), Delete: true, Expect: rev})
 		}
 	}
-	return writes, nil
+	releases, err := v.nameReleases(ctx, v.removed)
+	return append(writes, releases...), err
 }
 
 // purgeSessions deletes the records of a removed user's sessions. One that is written

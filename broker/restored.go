@@ -51,8 +51,15 @@ func (r Restored) SignOut(ctx context.Context) (epoch int64, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("encoding the floor: %w", err)
 	}
+	writes := []store.Write{{Key: floorKey, Value: value, Expect: rev}}
+	switch names, err := r.Store.Get(ctx, namesKey); {
+	case err == nil: // name records may be lost: they are made again
+		writes = append(writes, store.Write{Key: namesKey, Delete: true, Expect: names.Revision})
+	case !errors.Is(err, store.ErrNotFound):
+		return 0, fmt.Errorf("reading the index of user names: %w", err)
+	}
 	change := store.Change{
-		Writes: []store.Write{{Key: floorKey, Value: value, Expect: rev}},
+		Writes: writes,
 		Events: []revocation.Event{{
 			Kind: revocation.KindAll, At: now.Unix(), Reason: revocation.ReasonRestore, Epoch: floor.Epoch,
 			ExpiresAt: lastExpiry(floor, now, r.AccessLife),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"strings"
 
 	"github.com/google/uuid"
 
@@ -32,6 +33,9 @@ func ValidateRevocation(kind revocation.Kind, value string) error {
 			problem = "A sid is 26 characters of a to z and 2 to 7."
 		}
 	case revocation.KindSub, revocation.KindClient:
+		if kind == revocation.KindSub { // a user name, as at a sign-in
+			value = strings.TrimSpace(value)
+		}
 		if name := referenceProblem(value, maxRevokedValue); name != "" {
 			problem = "The value " + name + "."
 		}

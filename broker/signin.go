@@ -21,13 +21,13 @@ const (
 // a wrong password and a disabled user are one answer, after the same time:
 // CodeInvalidCredentials. CodeTooManyAttempts carries RetryAfter.
 func (b *Broker) SignIn(ctx context.Context, username, plain string, req Request) (*Grant, error) {
-	user, err := b.tryPassword(ctx, username, plain, req)
+	linked, err := b.tryPassword(ctx, username, plain, req)
 	if err != nil {
 		return nil, err
 	}
-	return b.openSession(ctx, user.UID, session.Open{
-		ACR: acrPassword, AMR: []string{amrPassword}, UpstreamIssuer: LocalIssuer, UpstreamSubject: username,
-		ByPassword: true, PasswordSerial: user.PasswordSerial,
+	return b.openSession(ctx, linked.user.UID, session.Open{
+		ACR: acrPassword, AMR: []string{amrPassword}, UpstreamIssuer: LocalIssuer, UpstreamSubject: linked.account.Subject,
+		ByPassword: true, PasswordSerial: linked.user.PasswordSerial,
 	}, nil, b.replaced(req), req)
 }
 
@@ -35,12 +35,13 @@ func (b *Broker) SignIn(ctx context.Context, username, plain string, req Request
 // tries without a name are one account that does not exist. No user's name is so.
 const noName = "\x00"
 
-// tryPassword is checkPassword as often as the throttle allows; its errors are answers.
-func (b *Broker) tryPassword(ctx context.Context, username, plain string, req Request) (*session.User, error) {
-	account := cmp.Or(username, noName)
+// tryPassword is checkPassword as often as the throttle allows; its errors are answers. All forms
+// of a name are one account to the throttle.
+func (b *Broker) tryPassword(ctx context.Context, username, plain string, req Request) (linked accountLink, err error) {
+	account := cmp.Or(canonicalName(username), noName)
 	if wait, ok := b.cfg.Throttle.Allow(account, req.Addr); !ok {
 		b.audit(ctx, "sign_in_throttled", req, "refusal", string(CodeTooManyAttempts))
-		return nil, &Error{Code: CodeTooManyAttempts, Message: "Too many attempts; try again later.", RetryAfter: wait}
+		return linked, &Error{Code: CodeTooManyAttempts, Message: "Too many attempts; try again later.", RetryAfter: wait}
 	}
 	ended := b.cfg.Throttle.Refund // also when the check panics
 	defer func() { ended(account, req.Addr) }()
@@ -48,42 +49,42 @@ func (b *Broker) tryPassword(ctx context.Context, username, plain string, req Re
 	if b.cfg.Throttle.Known(req.Addr) {
 		caller.Priority = password.High
 	}
-	user, err := b.checkPassword(ctx, caller, username, plain)
+	linked, err = b.checkPassword(ctx, caller, username, plain)
 	if err != nil {
 		if errors.Is(err, password.ErrBusy) || errors.Is(err, context.Canceled) {
 			ended = b.cfg.Throttle.Abandoned // else a flood that fills the queue costs nothing
 		}
-		return nil, b.internal(ctx, "checking the password", err)
+		return linked, b.internal(ctx, "checking the password", err)
 	}
-	if user == nil {
+	if linked.user == nil {
 		ended = b.cfg.Throttle.Failed
 		b.audit(ctx, "sign_in_failed", req, "refusal", string(CodeInvalidCredentials))
-		return nil, &Error{Code: CodeInvalidCredentials, Message: "Unknown user or wrong password."}
+		return linked, &Error{Code: CodeInvalidCredentials, Message: "Unknown user or wrong password."}
 	}
 	ended = b.cfg.Throttle.Succeeded
-	return user, nil
+	return linked, nil
 }
 
-// checkPassword returns the user whose password it is, or nil.
-func (b *Broker) checkPassword(ctx context.Context, caller password.Caller, username, plain string) (*session.User, error) {
-	linked, err := b.link(ctx, LocalIssuer, username)
+// checkPassword returns the local account of that name; its user is nil unless the password is theirs.
+func (b *Broker) checkPassword(ctx context.Context, caller password.Caller, username, plain string) (accountLink, error) {
+	linked, err := b.localAccount(ctx, username)
 	if err != nil {
-		return nil, err
+		return accountLink{}, err
 	}
 	user := linked.user
 	if user == nil || user.PasswordHash == "" {
-		return nil, b.cfg.Passwords.VerifyUnknown(ctx, caller, plain)
+		return accountLink{}, b.cfg.Passwords.VerifyUnknown(ctx, caller, plain)
 	}
 	ok, needsRehash, err := b.cfg.Passwords.Verify(ctx, caller, plain, user.PasswordHash)
 	if err != nil || !ok || user.Disabled {
-		return nil, err
+		return accountLink{}, err
 	}
 	if needsRehash {
 		if err := b.rehash(ctx, user, plain); err != nil {
 			b.cfg.Logger.WarnContext(ctx, "a password keeps its old hash", "uid", user.UID, "error", err)
 		}
 	}
-	return user, nil
+	return linked, nil
 }
 
 // rehash stores the password's hash under today's parameters, unless it was changed meanwhile.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"tokenbroker/broker/session"
 	"tokenbroker/broker/store"
@@ -40,19 +41,9 @@ func (b *Broker) link(ctx context.Context, issuer, subject string) (accountLink,
 }
 
 // readIdentity returns the record of an account's link; the zero record when there is none.
-func readIdentity(ctx context.Context, r store.Reader, issuer, subject string) (identityRecord, store.Revision, error) {
-	rec, err := r.Get(ctx, identityKey(issuer, subject))
-	if errors.Is(err, store.ErrNotFound) {
-		return identityRecord{}, 0, nil
-	}
-	if err != nil {
-		return identityRecord{}, 0, fmt.Errorf("reading the identity: %w", err)
-	}
-	var identity identityRecord
-	if err := decodeRecord("the identity", rec.Value, &identity, &identity.V); err != nil {
-		return identityRecord{}, 0, err
-	}
-	return identity, rec.Revision, nil
+func readIdentity(ctx context.Context, r store.Reader, issuer, subject string) (identity identityRecord, rev store.Revision, err error) {
+	rev, err = readRecord(ctx, r, "the identity", identityKey(issuer, subject), &identity, &identity.V)
+	return identity, rev, err
 }
 
 // newUser is the change that makes user, whose only account this is, unless somebody linked
@@ -86,15 +77,16 @@ func (b *Broker) user(ctx context.Context, uid string) (*session.User, error) {
 }
 
 // userByRef returns the user that an operator means: a text of a uid's form that is one, else a
-// local user name. CodeUnknownUser when there is none.
+// local user name, as at a sign-in. CodeUnknownUser when there is none.
 func (b *Broker) userByRef(ctx context.Context, ref string) (*session.User, error) {
+	ref = strings.TrimSpace(ref)
 	if _, ok := parseID(ref); ok {
 		user, err := b.user(ctx, ref)
 		if err != nil || user != nil {
 			return user, err
 		}
 	}
-	linked, err := b.link(ctx, LocalIssuer, ref)
+	linked, err := b.localAccount(ctx, ref)
 	if err == nil && linked.user == nil {
 		err = errUnknownUser()
 	}

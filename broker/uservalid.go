@@ -6,6 +6,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"golang.org/x/text/unicode/norm"
+
 	"tokenbroker/broker/password"
 )
 
@@ -33,33 +35,23 @@ func (c UserChange) validate() error {
 		return invalidUser("There may be at most %d roles.", maxRoles)
 	}
 	for _, role := range c.Roles {
-		if problem := nameProblem(role, maxRole); problem != "" {
+		if problem := roleProblem(role); problem != "" {
 			return invalidUser("A role %s.", problem)
 		}
 	}
 	return nil
 }
 
-func validateUsername(name string) error {
-	if problem := nameProblem(name, maxUsername); problem != "" {
-		return invalidUser("A user name %s.", problem)
-	}
-	if _, ok := parseID(name); ok { // it could pass for another user's uid
-		return invalidUser("A user name may not look like a user id.")
-	}
-	return nil
-}
-
-// nameProblem says what a name that is given to something may not be, or "".
-func nameProblem(name string, limit int) string {
-	if strings.ContainsFunc(name, disguising) {
+// roleProblem says what a role may not be, or "".
+func roleProblem(role string) string {
+	if strings.ContainsFunc(role, disguising) {
 		return "may not hold control characters or bidirectional overrides"
 	}
-	return referenceProblem(name, limit)
+	return referenceProblem(role, maxRole)
 }
 
 // referenceProblem says what a name that refers to something may not be, or "". Users of
-// earlier versions may have names that nameProblem refuses, and can be revoked.
+// earlier versions may have names that no new user can have, and can be revoked.
 func referenceProblem(name string, limit int) string {
 	switch {
 	case name == "":
@@ -84,8 +76,8 @@ func validatePassword(plain, username string, skipRules bool) error {
 	if plain == "" {
 		return invalidUser("The password may not be empty.")
 	}
-	if len(plain) > password.MaxLength {
-		return invalidUser("The password may have at most %d bytes.", password.MaxLength)
+	if max(len(plain), len(norm.NFC.String(plain))) > password.MaxLength {
+		return invalidUser("The password may have at most %d bytes, as it is and in NFC.", password.MaxLength)
 	}
 	if skipRules {
 		return nil
