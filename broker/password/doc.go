@@ -12,6 +12,10 @@
 //	case ok && rehash: // store hasher.Hash(ctx, password)
 //	}
 //
+// Passwords are compared in NFC (RFC 8265 §4.2.2, NIST SP 800-63B), so that what is typed on
+// another keyboard is the same password. One that differs from its NFC costs a second computation
+// where the first fails.
+//
 // For a user who does not exist, call [Hasher.VerifyUnknown], so that the answer takes as
 // long. Hashes are stored in the PHC string format:
 //

@@ -30,3 +30,19 @@ func (h *Hasher) Slow(each time.Duration) {
 		return make([]byte, length)
 	}
 }
+
+// Count adds one to n for each computation.
+func (h *Hasher) Count(n *int) {
+	key := h.key
+	h.key = func(password, salt []byte, time, memory uint32, threads uint8, length uint32) []byte {
+		*n++
+		return key(password, salt, time, memory, threads, length)
+	}
+}
+
+// HashAsGiven is Hash as earlier versions had it: of the password as it is.
+func (h *Hasher) HashAsGiven(password string) string {
+	out := phc{params: h.params, salt: make([]byte, saltLen)}
+	out.key = h.derive(password, out.params, out.salt, keyLen)
+	return out.encode()
+}

@@ -10,9 +10,10 @@ import (
 	"time"
 
 	"golang.org/x/crypto/argon2"
+	"golang.org/x/text/unicode/norm"
 )
 
-// MaxLength is the longest password, in bytes; the shortest is one byte.
+// MaxLength is the longest password, in bytes, as it is given and in NFC; the shortest is one byte.
 const MaxLength = 1024
 
 var (
@@ -51,40 +52,39 @@ func New(p Params, concurrency, queue int, wait time.Duration) *Hasher {
 	return &Hasher{params: p.orDefault(), line: line{free: concurrency, places: queue, wait: wait}, key: argon2.IDKey}
 }
 
-// Hash returns the hash of password under a fresh salt, to be stored. Its priority is [High]:
+// Hash returns the hash of password, in NFC, under a fresh salt, to be stored. Its priority is [High]:
 // only operators and users who proved their old password set one.
 // Errors are [ErrLength], [ErrBusy] and ctx.Err().
 func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 	if !fits(password) {
 		return "", ErrLength
 	}
+	if password = norm.NFC.String(password); !fits(password) {
+		return "", ErrLength
+	}
 	out := phc{params: h.params, salt: make([]byte, saltLen)}
 	_, _ = rand.Read(out.salt) // never fails: crypto/rand ends the process instead
-	var err error
-	if out.key, err = h.derive(ctx, Caller{Priority: High}, password, out.params, out.salt, keyLen); err != nil {
+	if err := h.line.acquire(ctx, Caller{Priority: High}); err != nil {
 		return "", err
 	}
+	defer h.line.release()
+	out.key = h.derive(password, out.params, out.salt, keyLen)
 	return out.encode(), nil
 }
 
-// Verify tells whether password is the one that encoded was made from. needsRehash is set
-// with ok when encoded was made with other parameters than the Hasher's. A password whose
-// length is out of range is simply wrong, and takes no time.
+// Verify tells whether password is the one that encoded was made from, which [Hasher.Hash] compares in NFC. A
+// password that differs from its NFC is tried as it is after that failed: earlier versions hashed what they
+// were given. needsRehash is set with ok when encoded was made from such a text, or with other
+// parameters than the Hasher's. A password whose length is out of range is simply wrong, and takes no time.
 // Errors are [ErrFormat], [ErrBusy] and ctx.Err(); ok is false with any of them.
 func (h *Hasher) Verify(ctx context.Context, caller Caller, password, encoded string) (ok, needsRehash bool, err error) {
 	want, err := decode(encoded)
 	if err != nil {
 		return false, false, err
 	}
-	if !fits(password) {
-		return false, false, nil
-	}
-	got, err := h.derive(ctx, caller, password, want.params, want.salt, uint32(len(want.key)))
-	if err != nil {
-		return false, false, err
-	}
-	ok = subtle.ConstantTimeCompare(got, want.key) == 1
-	return ok, ok && (want.params != h.params || len(want.salt) != saltLen || len(want.key) != keyLen), nil
+	form, err := h.try(ctx, caller, password, want)
+	ok = form >= 0
+	return ok, ok && (form > 0 || want.params != h.params || len(want.salt) != saltLen || len(want.key) != keyLen), err
 }
 
 // VerifyUnknown does the work of a [Hasher.Verify] that fails, for a user who does not exist or has
@@ -92,20 +92,50 @@ func (h *Hasher) Verify(ctx context.Context, caller Caller, password, encoded st
 // hash was made with other parameters and who have not signed in since).
 // Errors are [ErrBusy] and ctx.Err(), as with Verify.
 func (h *Hasher) VerifyUnknown(ctx context.Context, caller Caller, password string) error {
+	_, err := h.try(ctx, caller, password, phc{params: h.params, salt: make([]byte, saltLen), key: make([]byte, keyLen)})
+	return err
+}
+
+// noForm is of a password that no form of was hashed.
+const noForm = -1
+
+// try returns which of the forms of password want was made from, or noForm. It takes one slot for
+// all of them.
+func (h *Hasher) try(ctx context.Context, caller Caller, password string, want phc) (form int, err error) {
+	forms := forms(password)
+	if len(forms) == 0 {
+		return noForm, nil
+	}
+	if err := h.line.acquire(ctx, caller); err != nil {
+		return noForm, err
+	}
+	defer h.line.release()
+	for i, text := range forms {
+		got := h.derive(text, want.params, want.salt, uint32(len(want.key)))
+		if subtle.ConstantTimeCompare(got, want.key) == 1 {
+			return i, nil
+		}
+	}
+	return noForm, nil
+}
+
+// forms are what a stored hash of password can have been made from, the likeliest first: its NFC
+// and, where that differs, the password as it is; none if its length is out of range.
+func forms(password string) []string {
 	if !fits(password) {
 		return nil
 	}
-	_, err := h.derive(ctx, caller, password, h.params, make([]byte, saltLen), keyLen)
-	return err
+	composed := norm.NFC.String(password)
+	switch {
+	case composed == password, !fits(composed): // one that grew too long was never hashed
+		return []string{password}
+	}
+	return []string{composed, password}
 }
 
 func fits(password string) bool { return len(password) >= 1 && len(password) <= MaxLength }
 
-// derive computes a key while it holds a slot. Once begun it cannot be interrupted.
-func (h *Hasher) derive(ctx context.Context, caller Caller, password string, p Params, salt []byte, length uint32) ([]byte, error) {
-	if err := h.line.acquire(ctx, caller); err != nil {
-		return nil, err
-	}
-	defer h.line.release()
-	return h.key([]byte(password), salt, p.Time, p.Memory, p.Threads, length), nil
+// derive computes a key; the caller holds a slot. It cannot be interrupted.
+func (h *Hasher) derive(password string, p Params, salt []byte, length uint32) []byte {
+	return h.key([]byte(password), salt, p.Time, p.Memory, p.Threads, length)
 }

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // MinLength is the shortest password that people may choose, in code points.
@@ -25,7 +27,7 @@ var commonSet = sync.OnceValue(func() map[string]struct{} {
 })
 
 // Weakness says which rule for a new password plain breaks, to follow "the password", or
-// returns "" if it breaks none. Words are those that an attacker expects of this user, such
+// returns "" if it breaks none. It looks at plain in NFC, which is what is hashed. Words are those that an attacker expects of this user, such
 // as the user's name.
 //
 // The rules are those of NIST SP 800-63B, revision 4, section 3.1.1.2: a minimum length (its 8
@@ -34,6 +36,7 @@ var commonSet = sync.OnceValue(func() map[string]struct{} {
 // password is compared with, in any case. They are for setting a password, not for checking
 // one: stored hashes of weaker passwords stay valid.
 func Weakness(plain string, words ...string) string {
+	plain = norm.NFC.String(plain)
 	lower := strings.ToLower(plain)
 	_, listed := commonSet()[lower]
 	switch {
@@ -72,7 +75,7 @@ func isOnly(plain string, words []string) bool {
 	rest := plain
 	for _, word := range words {
 		if utf8.RuneCountInString(word) >= 3 {
-			rest = strings.ReplaceAll(rest, strings.ToLower(word), "")
+			rest = strings.ReplaceAll(rest, strings.ToLower(norm.NFC.String(word)), "")
 		}
 	}
 	return rest != plain && !strings.ContainsFunc(rest, func(r rune) bool { return unicode.IsLetter(r) || unicode.IsSpace(r) })
