@@ -20,9 +20,14 @@ var corsHeaders = strings.Join([]string{
 }, ", ")
 
 // cors answers pre-flights of /auth before anything else is looked at, and lets allowed
-// origins read every answer of /auth, refusals as well, with credentials.
+// origins read every answer of /auth, refusals as well, with credentials. The files of the SDK
+// are for any origin.
 func (s *server) cors(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if isSDK(r.URL.Path) {
+			corsForAll(next).ServeHTTP(w, r)
+			return
+		}
 		if r.URL.Path != "/auth" && !strings.HasPrefix(r.URL.Path, "/auth/") {
 			next.ServeHTTP(w, r)
 			return
@@ -36,7 +41,7 @@ func (s *server) cors(next http.Handler) http.Handler {
 			h.Set("Access-Control-Allow-Credentials", "true")
 			h.Set("Access-Control-Expose-Headers", "Retry-After, WWW-Authenticate, X-Request-Id")
 		}
-		if r.Method != http.MethodOptions || len(sent) == 0 || r.Header.Get("Access-Control-Request-Method") == "" {
+		if !isPreflight(r) {
 			next.ServeHTTP(w, r)
 			return
 		}
@@ -48,6 +53,30 @@ func (s *server) cors(next http.Handler) http.Handler {
 		}
 		h.Set("Access-Control-Allow-Methods", "GET, HEAD, POST")
 		h.Set("Access-Control-Allow-Headers", corsHeaders)
+		h.Set("Access-Control-Max-Age", "600")
+		w.WriteHeader(http.StatusNoContent)
+	})
+}
+
+// isPreflight reports whether r is a CORS pre-flight request (Fetch, CORS-preflight request).
+func isPreflight(r *http.Request) bool {
+	return r.Method == http.MethodOptions && len(r.Header.Values("Origin")) > 0 && r.Header.Get("Access-Control-Request-Method") != ""
+}
+
+// corsForAll lets pages of every origin load an answer that is the same for every caller and
+// holds no secret. It depends on no header of the request, so one cached copy is good for all.
+func corsForAll(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Access-Control-Allow-Origin", "*")
+		h.Set("Cross-Origin-Resource-Policy", "cross-origin")
+		if !isPreflight(r) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		exchangeOf(r).route = "preflight"
+		h.Set("Access-Control-Allow-Methods", "GET, HEAD")
+		h.Set("Access-Control-Allow-Headers", "*")
 		h.Set("Access-Control-Max-Age", "600")
 		w.WriteHeader(http.StatusNoContent)
 	})

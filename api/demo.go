@@ -2,6 +2,8 @@ package api
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"html/template"
 	"net/http"
@@ -18,14 +20,27 @@ var (
 	demoFiles = map[string]string{"demo.js": "text/javascript; charset=utf-8", "demo.css": "text/css; charset=utf-8"}
 )
 
-// webFile serves one embedded file.
+// isSDK reports whether a path is that of a file of the SDK.
+func isSDK(path string) bool {
+	name, found := strings.CutPrefix(path, "/web/")
+	return found && sdkFiles[name] != ""
+}
+
+// webFile serves one embedded file. Caches ask each time whether it has changed.
 func webFile(name, contentType string) (endpoint, error) {
 	body, err := web.Files.ReadFile(name)
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", name, err)
 	}
-	return func(w http.ResponseWriter, _ *http.Request) error {
+	sum := sha256.Sum256(body)
+	etag := quoteETag(hex.EncodeToString(sum[:16]))
+	return func(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set("Cache-Control", "no-cache")
+		w.Header().Set("ETag", etag)
+		if matches(r.Header.Values("If-None-Match"), etag) {
+			w.WriteHeader(http.StatusNotModified)
+			return nil
+		}
 		writeBody(w, http.StatusOK, contentType, body)
 		return nil
 	}, nil

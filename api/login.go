@@ -94,21 +94,23 @@ const maxReturnTo = 512
 
 // returnTo takes an absolute path, or a URL of the own or a configured origin, in ASCII (RFC
 // 3986 §2). Whatever a browser might read as another host is refused: "//", "/\", control
-// characters.
+// characters. The fragment, which names no host and which a SPA may use for its route, is kept as
+// it is.
 func (s *server) returnTo(text string) (string, error) {
 	refuse := &broker.Error{Code: CodeInvalidReturn, Message: "return_to must be an absolute path or a URL of a configured origin"}
 	if text == "" {
 		return "/", nil
 	}
-	if len(text) > maxReturnTo || strings.ContainsRune(text, '\\') || strings.IndexFunc(text, func(c rune) bool { return c <= ' ' || c >= 0x7f }) >= 0 {
+	target, _, _ := strings.Cut(text, "#")
+	if len(text) > maxReturnTo || strings.ContainsRune(target, '\\') || strings.IndexFunc(text, func(c rune) bool { return c <= ' ' || c >= 0x7f }) >= 0 {
 		return "", refuse
 	}
-	u, err := url.Parse(text)
+	u, err := url.Parse(target)
 	if err != nil || u.User != nil || u.Opaque != "" {
 		return "", refuse
 	}
 	if u.Scheme == "" && u.Host == "" {
-		if !strings.HasPrefix(text, "/") || strings.HasPrefix(text, "//") || strings.HasPrefix(u.Path, "//") || strings.ContainsRune(u.Path, '\\') {
+		if !strings.HasPrefix(target, "/") || strings.HasPrefix(target, "//") || strings.HasPrefix(u.Path, "//") || strings.ContainsRune(u.Path, '\\') {
 			return "", refuse
 		}
 		return text, nil
@@ -122,7 +124,8 @@ func (s *server) returnTo(text string) (string, error) {
 // withError adds the parameter error to a checked return_to, in the place of an older one;
 // the rest of the query is the SPA's and stays as it is.
 func withError(returnTo string, code broker.Code) string {
-	u, err := url.Parse(returnTo)
+	target, fragment, hasFragment := strings.Cut(returnTo, "#")
+	u, err := url.Parse(target)
 	if err != nil {
 		return "/?error=" + url.QueryEscape(string(code))
 	}
@@ -131,6 +134,9 @@ func withError(returnTo string, code broker.Code) string {
 		return name == "error" || u.RawQuery == ""
 	})
 	u.RawQuery = strings.Join(append(pairs, "error="+url.QueryEscape(string(code))), "&")
+	if hasFragment {
+		return u.String() + "#" + fragment
+	}
 	return u.String()
 }
 

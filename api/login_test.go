@@ -133,14 +133,15 @@ func TestReturnToStaysHere(t *testing.T) {
 		"https:/evil.test", "javascript:alert(1)", "data:text/html,x", "evil.test", "app", "?x", "/\t/evil.test", "/%09/evil.test\n",
 		"\t//evil.test", " //evil.test", "/%2f/evil.test/..//", "/%5cevil.test", "/%2fevil.test", "http://127.0.0.1:8080@evil.test/",
 		"http://127.0.0.1:8080.evil.test/", "http://127.0.0.1:8081/", "//127.0.0.1:8080@evil.test", "HTTP://EVIL.test", "/" + strings.Repeat("&", 512),
-		"/\u00e9", "/\xff", "/\u2028", "/app?x=\x7f", "http://127.0.0.1:8080/\u00e9",
+		"/\u00e9", "/\xff", "/\u2028", "/app?x=\x7f", "#top", "#/app", "//evil.test#/", "/\\evil.test#", "https://evil.test#" + spa, "/app#\u00e9", "/app#\n", "http://127.0.0.1:8080/\u00e9",
 	} {
 		resp := get(h, "/auth/login/?return_to="+url.QueryEscape(foreign))
 		if resp.StatusCode != http.StatusBadRequest {
 			t.Errorf("%q: %d %s", foreign, resp.StatusCode, resp.Header.Get("Location"))
 		}
 	}
-	for _, good := range []string{"/", "/app", "/app?x=//y", "http://127.0.0.1:8080/app", spa + "/done#top"} {
+	for _, good := range []string{"/", "/app", "/app?x=//y", "http://127.0.0.1:8080/app", spa + "/done#top",
+		"/#/orders/7?tab=2", spa + "/#/orders/7?tab=2#part", "/app#100%", "/app#\\", "/app#//evil.test", "/app#"} {
 		if resp := get(h, "/auth/login/?return_to="+url.QueryEscape(good)); resp.StatusCode != http.StatusFound {
 			t.Errorf("%q: %d", good, resp.StatusCode)
 		}
@@ -193,6 +194,9 @@ func TestErrorJoinsTheQuery(t *testing.T) {
 	for returnTo, want := range map[string]string{
 		"/app":                     "/app?error=provider_error",
 		"/app#top":                 "/app?error=provider_error#top",
+		"/app#100%zz\\|":           "/app?error=provider_error#100%zz\\|",
+		"/#/orders?x=1#y":          "/?error=provider_error#/orders?x=1#y",
+		"/app#":                    "/app?error=provider_error#",
 		"/app?z=1&a=%20b;c&flag#t": "/app?z=1&a=%20b;c&flag&error=provider_error#t",
 		"/app?error=old&x=1":       "/app?x=1&error=provider_error",
 		spa + "/?x=a+b":            spa + "/?x=a+b&error=provider_error",

@@ -269,3 +269,50 @@ func TestNewRefuses(t *testing.T) {
 		t.Errorf("same site: %v", err)
 	}
 }
+
+// TestAnyPageMayImportTheSDK: a module script needs CORS, and a page with
+// Cross-Origin-Embedder-Policy also Cross-Origin-Resource-Policy.
+func TestAnyPageMayImportTheSDK(t *testing.T) {
+	cfg := config(&fake{})
+	cfg.DemoSample = "http://127.0.0.1:8082"
+	h, err := api.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	headers := func(res *http.Response) [2]string {
+		return [2]string{res.Header.Get("Access-Control-Allow-Origin"), res.Header.Get("Cross-Origin-Resource-Policy")}
+	}
+	for _, path := range []string{"/web/client.js", "/web/client.js/", "/web/client.d.ts", "/web/client.js?v=1"} {
+		var tag string
+		for _, origin := range []string{"Origin: " + spa, "Origin: https://elsewhere.example", "Origin: null", "X-None: "} {
+			res := call(h, "GET", path, "", origin)
+			if got := headers(res); res.StatusCode != 200 || got != [2]string{"*", "cross-origin"} {
+				t.Errorf("%s, %s: %d %q", path, origin, res.StatusCode, got)
+			}
+			if res.Header.Get("Access-Control-Allow-Credentials") != "" || res.Header.Get("Vary") != "" || res.Header.Get("Cache-Control") != "no-cache" {
+				t.Errorf("%s: one cached copy is not good for all: %v", path, res.Header)
+			}
+			tag = res.Header.Get("ETag")
+		}
+		again := call(h, "GET", path, "", "Origin: "+spa, "If-None-Match: "+tag)
+		if got := headers(again); again.StatusCode != 304 || got != [2]string{"*", "cross-origin"} || again.Header.Get("ETag") != tag {
+			t.Errorf("%s again: %d %v", path, again.StatusCode, again.Header)
+		}
+		if res := call(h, "GET", path, "", `If-None-Match: "another"`); res.StatusCode != 200 {
+			t.Errorf("%s with another tag: %d", path, res.StatusCode)
+		}
+		preflight := call(h, "OPTIONS", path, "", "Origin: https://elsewhere.example", "Access-Control-Request-Method: GET", "Access-Control-Request-Headers: x-trace")
+		if got := headers(preflight); preflight.StatusCode != 204 || got != [2]string{"*", "cross-origin"} ||
+			preflight.Header.Get("Access-Control-Allow-Methods") != "GET, HEAD" || preflight.Header.Get("Access-Control-Allow-Headers") != "*" {
+			t.Errorf("%s, pre-flight: %d %v", path, preflight.StatusCode, preflight.Header)
+		}
+		if res := call(h, "POST", path, "", "Origin: "+spa); res.StatusCode != 405 {
+			t.Errorf("POST %s: %d", path, res.StatusCode)
+		}
+	}
+	for _, path := range []string{"/", "/web/demo.js", "/web/client.jsx", "/web/", "/web/client.js/x", "/WEB/client.js"} {
+		if got := headers(call(h, "GET", path, "", "Origin: "+spa)); got != [2]string{"", "same-origin"} {
+			t.Errorf("%s: %q", path, got)
+		}
+	}
+}

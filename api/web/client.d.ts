@@ -16,11 +16,18 @@ export interface UpstreamTokens {
 }
 
 export declare class AuthError extends Error {
+  /** HTTP's; 0 where no answer arrived. */
   readonly status: number;
-  /** The broker's stable code, for example "invalid_credentials"; or "user_changed", of start. */
+  /**
+   * The broker's stable code, for example "invalid_credentials", or one of the SDK's own: "network"
+   * (no answer, or one that is not the broker's), "timeout", "no_session", "user_changed", "closed",
+   * and "no_browser" on a server.
+   */
   readonly code: string;
   /** Seconds, with 429 and 503. */
   readonly retryAfter?: number;
+  /** With "network": what fetch rejected with. */
+  readonly cause?: unknown;
 }
 
 export interface LogOff {
@@ -43,11 +50,18 @@ export interface Client {
   /** A nonce for this page's own authentication request to a provider, for one exchange. */
   exchangeNonce(): Promise<string>;
   exchange(tokens: UpstreamTokens): Promise<Session | null>;
+  /**
+   * Leaves for the provider's page. The browser comes back to returnTo, which is resolved like a
+   * link of this page; by default it is this page, with its query and hash. If that is longer than
+   * the broker takes (512 characters), the hash and then the query are left out.
+   */
   login(options?: { provider?: string; returnTo?: string }): void;
+  /** Asks the broker for a new access token. The option force has no effect. */
   refresh(options?: { force?: boolean }): Promise<string>;
   token(): Promise<string>;
   /** fetch, with the access token for the page's origin and those of api, without it for others. */
   fetch(input: RequestInfo | URL, init?: RequestInit): Promise<Response>;
+  /** Ends the session of this browser, also one that another tab has opened since. */
   logOff(options?: { wait?: string }): Promise<LogOff>;
   /**
    * Called with null when signed out, in this tab or another. The reason "user_changed" says that
@@ -55,11 +69,16 @@ export interface Client {
    * session follows only if this page signs in or calls start. Returns how to stop.
    */
   onChange(listener: (session: Session | null, reason?: "user_changed") => void): () => void;
+  /** Abandons what is under way with the code "closed", and releases timers and listeners. Signs nobody out. */
+  close(): void;
 }
 
 export declare function createClient(options?: {
-  /** The broker's URL; the page's origin by default. Its origin gets no access token. */
-  base?: string;
+  /**
+   * The broker's URL, with or without a slash at its end; the page's origin by default. Its origin
+   * gets no access token. createClient throws a TypeError if it is not an http or https URL.
+   */
+  base?: string | URL;
   /** Origins, as https://api.example.com, that auth.fetch sends the access token to, besides the page's. */
   api?: string[];
   fetch?: typeof fetch;

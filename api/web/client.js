@@ -8,23 +8,40 @@
 //   const answer = await auth.fetch("https://api.example.com/hello");
 //
 // The access token is kept only in this module's memory; the refresh token is an HttpOnly
-// cookie. One refresh is in flight per browser. Types: client.d.ts.
+// cookie. Types: client.d.ts.
 //
 // fetch sends the token only to the page's own origin and to the origins of api.
+//
+// All tabs of a browser share one cookie, so any of them can sign in or out for all. A tab asks
+// the broker who is signed in when another tab signs in, when the page becomes visible again or
+// is restored by Back, and when the broker says that the cookie is another session's.
 //
 // A tab never continues silently under another user. If it finds another user's session than
 // the one it had, also after a reload, it is signed out: listeners get (null, "user_changed"),
 // and start rejects with the code user_changed. The next start takes over the new user.
 
-// A token is refreshed at a random point of this part of its life: at a fixed one, who stole the
-// refresh cookie would know when to use it beside the owner, within the broker's grace.
+// A token is refreshed at a random point of this part of its life. At a fixed point, a thief of
+// the refresh cookie would know when to use it beside the owner, within the broker's grace.
 const REFRESH_FROM = 0.55;
 const REFRESH_TO = 0.85;
 
-/** An error that the broker answered with: `code` is stable, `status` is HTTP's. */
+// Bounds in milliseconds. The broker itself answers within 30 s.
+const CALL_TIME = 40e3; // one call, with the wait for the lock and for retries
+const LOCK_TIME = 5e3; // waiting for another tab; two refreshes at once are within the broker's grace
+const RETRY_TIME = 10e3; // all waits for Retry-After of one call
+const RETRIES = 3;
+const MAX_TIMER = 2 ** 31 - 1;
+
+const MAX_RETURN_TO = 512; // the broker's limit
+const LOOPBACK = /^(localhost|127\.0\.0\.1|\[::1\])$/;
+
+/**
+ * An error of the SDK. `code` is stable: the broker's, or one of the SDK's own. `status` is
+ * HTTP's, and 0 where no answer arrived.
+ */
 export class AuthError extends Error {
   constructor(status, problem = {}) {
-    super(problem.detail || problem.title || `HTTP ${status}`);
+    super(problem.detail || problem.title || `HTTP ${status}`, problem.cause && { cause: problem.cause });
     this.name = "AuthError";
     this.status = status;
     this.code = problem.code || "network";
@@ -33,6 +50,11 @@ export class AuthError extends Error {
 }
 
 const userChanged = () => new AuthError(401, { code: "user_changed", title: "Another user has signed in" });
+const noSession = () => new AuthError(401, { code: "no_session", title: "Not signed in" });
+const isOver = (error) => error.status === 401 || error.status === 410;
+
+// SUPERSEDED is why a call is abandoned that was made for a session that this tab has no more.
+const SUPERSEDED = new Error("superseded");
 
 // subjectOf reads the user's id from an access token; null if it is not a JWT.
 function subjectOf(token) {
@@ -52,17 +74,79 @@ function originOf(text) {
   return origin;
 }
 
-export function createClient({ base = "", api = [], fetch: send = globalThis.fetch.bind(globalThis) } = {}) {
-  const trusted = new Set(api.map(originOf)).add(location.origin);
+// brokerAt checks base: an absolute URL, a path of the page's own origin, or nothing.
+function brokerAt(base, page) {
+  const text = String(base ?? "").trim().replace(/\/+$/, "");
+  try {
+    const url = new URL(text || "/", page);
+    if (/^(https?:\/\/|\/|$)/i.test(text) && /^https?:$/.test(url.protocol) && !/[?#\\]/.test(text) && !url.username && !url.password) {
+      return { prefix: text, origin: url.origin, hostname: url.hostname, scope: `tokenbroker:${url.href.replace(/\/+$/, "")}` };
+    }
+  } catch {
+    // The error below says what is wanted.
+  }
+  throw new TypeError(`createClient: base: ${JSON.stringify(base)} is not the broker's URL; write it as https://auth.example.com`);
+}
+
+// secondsOf reads Retry-After: seconds, or a date as some proxies write it.
+function secondsOf(text) {
+  if (!text) return undefined;
+  const seconds = /^\d+$/.test(text) ? Number(text) : (Date.parse(text) - Date.now()) / 1000;
+  return seconds >= 0 ? seconds : undefined;
+}
+
+// abortable settles as promise does, or rejects with the signal's reason as soon as it aborts.
+function abortable(signal, promise) {
+  return new Promise((resolve, reject) => {
+    const stop = () => reject(signal.reason);
+    if (signal.aborted) stop();
+    signal.addEventListener("abort", stop);
+    Promise.resolve(promise).then(resolve, reject).finally(() => signal.removeEventListener("abort", stop));
+  });
+}
+
+// joined does work with a signal that aborts with the first of signals. It is AbortSignal.any,
+// which Safari has only since 17.4, and lets go of the signals after work.
+async function joined(signals, work) {
+  const stop = new AbortController();
+  const end = ({ target }) => stop.abort(target.reason);
+  for (const signal of signals) signal.addEventListener("abort", end);
+  try {
+    return await work(stop.signal);
+  } finally {
+    for (const signal of signals) signal.removeEventListener("abort", end);
+  }
+}
+
+function sleep(signal, ms) {
+  let timer;
+  return abortable(signal, new Promise((resolve) => {
+    timer = setTimeout(resolve, ms);
+  })).finally(() => clearTimeout(timer));
+}
+
+export function createClient({ base, api = [], fetch: send = (...request) => globalThis.fetch(...request) } = {}) {
+  const inBrowser = typeof document !== "undefined"; // false where a server renders the page
+  const broker = brokerAt(base, inBrowser ? location.href : "http://server.invalid");
+  const trusted = new Set(api.map(originOf));
   const warned = new Set();
-  const scope = `tokenbroker:${base || location.origin}`;
-  const channel = "BroadcastChannel" in globalThis ? new BroadcastChannel(scope) : null;
+  const channel = inBrowser && "BroadcastChannel" in globalThis ? new BroadcastChannel(broker.scope) : null;
   const listeners = new Set();
+  const life = new AbortController(); // ends with close
+  let era = new AbortController(); // ends when the session that this tab knows ends or becomes another
   let csrf = null;
   let token = null; // { value, due, ends } by this machine's clock
   let user = null;
   let sub = tabUser(); // whose tab this is: set while signed in, and over a reload
   let timer = 0;
+  let started = false;
+  let halted = false; // after user_changed, until the page itself asks for a session
+  if (inBrowser) {
+    trusted.add(location.origin);
+    if (LOOPBACK.test(broker.hostname) && LOOPBACK.test(location.hostname) && broker.hostname !== location.hostname) {
+      console.warn(`createClient: base is on ${broker.hostname} and this page on ${location.hostname}: to browsers these are two sites, and the session's cookie is not sent. Use the same name in both.`);
+    }
+  }
 
   const session = () => (csrf ? { user, expiresAt: token && new Date(token.ends) } : null);
   const tell = (reason) => listeners.forEach((listener) => listener(session(), reason));
@@ -70,7 +154,8 @@ export function createClient({ base = "", api = [], fetch: send = globalThis.fet
   // tabUser reads the tab's user from sessionStorage, or stores it. Without storage (a sandboxed
   // frame) the tab does not know its user after a reload.
   function tabUser(next) {
-    const key = `${scope}:sub`;
+    const key = `${broker.scope}:sub`;
+    if (!inBrowser) return null;
     try {
       if (next) sessionStorage.setItem(key, next);
       else if (next === null) sessionStorage.removeItem(key);
@@ -92,19 +177,78 @@ export function createClient({ base = "", api = [], fetch: send = globalThis.fet
     tabUser(sub);
   }
 
-  async function call(method, path, body) {
-    const answer = await send(base + path, {
-      method,
-      credentials: "include",
-      cache: "no-store",
-      headers: body === undefined ? {} : { "Content-Type": "application/json" },
-      body: body === undefined ? undefined : JSON.stringify(body),
+  // within does work with a signal that aborts after CALL_TIME, or when parent does.
+  async function within(parent, work) {
+    if (!inBrowser) throw new AuthError(0, { code: "no_browser", title: "client.js signs in only in a browser, not on a server" });
+    if (parent.aborted) throw parent.reason;
+    return joined([parent, AbortSignal.timeout(CALL_TIME)], work).catch((error) => {
+      if (error.name !== "TimeoutError") throw error;
+      throw new AuthError(0, { code: "timeout", title: `No answer within ${CALL_TIME / 1000} s` });
     });
-    const value = await answer.json().catch(() => ({}));
-    if (!answer.ok) {
-      throw new AuthError(answer.status, { ...value, retryAfter: Number(answer.headers.get("Retry-After")) || undefined });
+  }
+
+  // locked does work while no other tab does. A tab that holds the lock longer than LOCK_TIME is
+  // not waited for.
+  async function locked(signal, work) {
+    if (!navigator.locks) return work();
+    let begun = false;
+    return joined([signal, AbortSignal.timeout(LOCK_TIME)], (wait) =>
+      navigator.locks.request(`${broker.scope}:refresh`, { signal: wait }, () => {
+        begun = true;
+        return work();
+      })).catch((error) => {
+      if (begun) throw error;
+      signal.throwIfAborted();
+      return work(); // also where the page may not use locks
+    });
+  }
+
+  // call asks the broker. An answer 429 or 503 with Retry-After says that nothing was done, so the
+  // same request is sent again. Without an answer nothing is known, and nothing is repeated.
+  async function call(signal, method, path, body) {
+    for (let left = RETRY_TIME, tries = 0; ; tries++) {
+      const { status, ok, retryAfter, value } = await ask(signal, method, broker.prefix + path, body);
+      if (ok) return value;
+      const wait = retryAfter * 1000;
+      if ((status !== 429 && status !== 503) || !(wait <= left) || tries === RETRIES) {
+        throw new AuthError(status, { ...value, retryAfter });
+      }
+      left -= wait;
+      await sleep(signal, wait + 250 * Math.random()); // so that not all tabs come back at once
     }
-    return value;
+  }
+
+  async function ask(signal, method, url, body) {
+    const fail = (status, reason, cause) => new AuthError(status, { code: "network", title: `${method} ${url}: ${reason}`, cause });
+    let answer, value;
+    try {
+      answer = await abortable(signal, send(url, {
+        method,
+        credentials: "include",
+        cache: "no-store",
+        headers: body === undefined ? {} : { "Content-Type": "application/json" },
+        body: body === undefined ? undefined : JSON.stringify(body),
+        signal,
+      }));
+      value = await abortable(signal, answer.json().catch((error) => {
+        if (error.name !== "SyntaxError") throw error;
+      }));
+    } catch (error) {
+      if (signal.aborted) throw signal.reason;
+      throw fail(0, `no answer that this page may read (${error.message}); is the broker up, and ${location.origin} one of its origins?`, error);
+    }
+    if (answer.ok && (typeof value !== "object" || value === null)) throw fail(answer.status, "the answer is not JSON; is base the broker's URL?");
+    return { status: answer.status, ok: answer.ok, retryAfter: secondsOf(answer.headers.get("Retry-After")), value };
+  }
+
+  // grantOf asks for a grant.
+  async function grantOf(signal, path, body) {
+    const grant = await call(signal, "POST", path, body);
+    if (typeof grant.access_token !== "string" || !(grant.expires_in > 0)) {
+      throw new AuthError(200, { code: "network", title: "The answer has no access token; is base the broker's URL?" });
+    }
+    signal.throwIfAborted();
+    return grant;
   }
 
   function accept(grant) {
@@ -115,48 +259,98 @@ export function createClient({ base = "", api = [], fetch: send = globalThis.fet
     csrf = grant.CSRF_token;
     user = grant.user ?? user;
     token = { value: grant.access_token, due: now + life * share, ends: now + life };
+    halted = false;
     schedule();
     tell();
     return session();
   }
 
+  // supersede abandons what was asked for the session so far: a late answer must not revive it.
+  function supersede() {
+    refreshing = null;
+    era.abort(SUPERSEDED);
+    era = new AbortController();
+  }
+
   function drop(reason) {
     const had = csrf !== null;
+    supersede();
     clearTimeout(timer);
     csrf = token = user = sub = null;
     tabUser(null);
+    halted = Boolean(reason);
     if (had || reason) tell(reason);
-  }
-
-  function due() {
-    return token?.due ?? Infinity;
   }
 
   function schedule() {
     clearTimeout(timer);
-    if (token) timer = setTimeout(() => refresh().catch(() => {}), Math.max(0, due() - Date.now()));
+    timer = setTimeout(() => refresh().catch(() => {}), Math.min(Math.max(0, token.due - Date.now()), MAX_TIMER));
   }
 
-  const locked = (work) => (navigator.locks ? navigator.locks.request(`${scope}:refresh`, work) : work());
+  const isDue = () => !token || Date.now() >= token.due;
+  const current = () => (isDue() ? refresh() : token.value);
 
-  let inFlight = null;
-  // refresh gives a fresh access token. Calls of this tab share one; tabs take turns.
-  function refresh({ force = false } = {}) {
-    const stale = token?.value;
-    inFlight ??= locked(async () => {
-      // While this tab waited, the token may have become a new one.
-      if (token && token.value !== stale && !force) return token.value;
-      if (!csrf) throw new AuthError(401, { code: "no_session", title: "Not signed in" });
-      const grant = await call("POST", "/auth/refresh/", { CSRF_token: csrf }).catch((error) => {
-        if (error.status === 401 || error.status === 410) signedOut();
+  // who asks whose session the browser's cookie is; null if it is no one's.
+  async function who(signal) {
+    for (let again = true; ; again = false) {
+      try {
+        return await call(signal, "GET", "/auth/session/");
+      } catch (error) {
+        if (again && error.code === "refresh_token_superseded") continue; // another tab has replaced the cookie meanwhile
+        if (isOver(error)) return null;
+        throw error;
+      }
+    }
+  }
+
+  // take makes the session that was found this tab's, and reports whether there is one.
+  function take(known) {
+    if (!known) {
+      drop();
+      return false;
+    }
+    own(known.sub);
+    if (known.CSRF_token !== csrf) token = null;
+    csrf = known.CSRF_token;
+    user = known.user ?? null;
+    return true;
+  }
+
+  let refreshing = null;
+  // refresh returns a new access token. Calls of this tab share one request; tabs take turns. If a
+  // sign-in comes in between, callers get the token of the new session, if it is the same user's.
+  function refresh() {
+    if (refreshing) return refreshing;
+    const whose = sub;
+    const run = within(era.signal, (signal) => locked(signal, () => renew(signal)))
+      .catch((error) => {
+        if (error !== SUPERSEDED) throw error;
+        if (whose && sub !== whose) throw sub ? userChanged() : noSession();
+        return current();
+      })
+      .finally(() => {
+        if (refreshing === run) refreshing = null;
+      });
+    refreshing = run;
+    return run;
+  }
+
+  async function renew(signal) {
+    for (let again = true; ; again = false) {
+      if (!csrf) throw noSession();
+      const grant = await grantOf(signal, "/auth/refresh/", { CSRF_token: csrf }).catch((error) => {
+        if (again && error.code === "csrf_mismatch") return null;
+        if (isOver(error)) signedOut();
         throw error;
       });
-      accept(grant);
-      return token.value;
-    }).finally(() => {
-      inFlight = null;
-    });
-    return inFlight;
+      if (grant) {
+        accept(grant);
+        return token.value;
+      }
+      const known = await who(signal); // another tab has signed in
+      signal.throwIfAborted();
+      take(known);
+    }
   }
 
   function signedOut() {
@@ -164,37 +358,74 @@ export function createClient({ base = "", api = [], fetch: send = globalThis.fet
     channel?.postMessage("signed-out");
   }
 
-  channel?.addEventListener("message", ({ data }) => {
-    if (data === "signed-out") drop();
-    if (data === "signed-in") start().catch(() => {}); // perhaps as another user
-  });
-  const wake = () => {
-    if (document.visibilityState !== "hidden" && Date.now() >= due()) refresh().catch(() => {});
-  };
-  addEventListener("visibilitychange", wake);
-  addEventListener("online", wake);
-  addEventListener("pageshow", wake);
-
-  // start finds out who is signed in, without rotating anything, and then gets a token.
-  async function start() {
-    const known = await call("GET", "/auth/session/").catch((error) => {
-      if (error.status !== 401 && error.status !== 410) throw error;
-      drop();
-    });
-    if (!known) return null;
-    own(known.sub);
-    csrf = known.CSRF_token;
-    user = known.user ?? null;
+  // begin is start without what is shared by its callers.
+  async function begin() {
+    if (!inBrowser) return null;
+    const arrived = !started && !sub; // perhaps from a provider
+    started = true;
+    halted = false;
+    try {
+      const known = await within(era.signal, who);
+      if (!take(known)) return null;
+    } catch (error) {
+      if (error !== SUPERSEDED) throw error;
+      if (!csrf) return null; // a log-off was faster
+      await current(); // another sign-in was
+      return session();
+    }
     await refresh();
+    if (arrived) channel?.postMessage("signed-in");
     return session();
   }
 
+  let starting = null;
+  // start finds out who is signed in, without rotating anything, and then gets a token.
+  function start() {
+    starting ??= begin().finally(() => {
+      starting = null;
+    });
+    return starting;
+  }
+
+  let looks = 0;
+  // look takes over the session that is there now. A call during another one makes it look again,
+  // because the answer under way may be older.
+  async function look() {
+    if (looks++) return;
+    do {
+      looks = 1;
+      await lookOnce().catch(() => {}); // listeners know of a change; the rest is for the next call
+    } while (looks > 1);
+    looks = 0;
+  }
+
+  async function lookOnce() {
+    await starting?.catch(() => {}); // its answer may be older
+    if (halted) return;
+    const known = await within(era.signal, who);
+    if (known && known.CSRF_token !== csrf) supersede();
+    if (take(known) && isDue()) await refresh();
+  }
+
   // opened takes the session that this page asked for, which may be another user's.
-  async function opened(grant) {
-    if (isOther(subjectOf(grant.access_token))) drop("user_changed");
-    accept(grant);
-    channel?.postMessage("signed-in");
-    return session();
+  function opened(path, body) {
+    return within(life.signal, (signal) => locked(signal, async () => {
+      const grant = await grantOf(signal, path, body);
+      supersede();
+      if (isOther(subjectOf(grant.access_token))) drop("user_changed");
+      accept(grant);
+      channel?.postMessage("signed-in");
+      return session();
+    }));
+  }
+
+  // returnAddress is where the broker sends the browser after a login: to this page's origin. A path
+  // is enough where that is the broker's own. Beyond the broker's limit hash and query are left out.
+  function returnAddress(to) {
+    const { origin, pathname, search, hash } = new URL(to, location.href);
+    const path = (origin === broker.origin && !pathname.startsWith("//") ? "" : origin) + pathname.replace(/%(?![\da-f]{2})/gi, "%25");
+    const query = search.replace(/\\/g, "%5C");
+    return [path + query + hash, path + query, path].find((text) => text.length <= MAX_RETURN_TO) ?? `${origin}/`;
   }
 
   // mayCarryToken resolves the URL as fetch does. A blob: URL has an origin and no server.
@@ -214,46 +445,68 @@ export function createClient({ base = "", api = [], fetch: send = globalThis.fet
     return send(input instanceof Request ? input.clone() : input, { ...init, headers });
   }
 
+  if (inBrowser) {
+    const on = (type, listener) => addEventListener(type, listener, { signal: life.signal });
+    const wake = () => {
+      if (document.visibilityState !== "hidden" && (started || csrf)) look();
+    };
+    on("visibilitychange", wake);
+    on("online", wake);
+    on("pageshow", ({ persisted }) => persisted && wake()); // restored by Back, with the memory of then
+    channel?.addEventListener("message", ({ data }) => {
+      if (data === "signed-out") drop();
+      if (data === "signed-in") look();
+    });
+  }
+
   return {
     start,
     refresh,
     session,
     /** The access token in force, refreshed first when it is due. */
     async token() {
-      return token && Date.now() < due() ? token.value : refresh();
+      return current();
     },
     async signIn(username, password) {
-      return opened(await call("POST", "/auth/sign-in/", { username, password }));
+      return opened("/auth/sign-in/", { username, password });
     },
     /**
      * A nonce for this page's own authentication request to a provider. It is for one exchange
      * in this browser, within ten minutes; its cookie goes along by itself.
      */
     async exchangeNonce() {
-      return (await call("GET", "/auth/exchange-nonce")).nonce;
+      return (await within(life.signal, (signal) => call(signal, "GET", "/auth/exchange-nonce"))).nonce;
     },
     /**
      * Trade tokens that the provider gave to this page. Unless the provider is Cognito, send the
      * access token that the id token's at_hash names, or sign in with a nonce of exchangeNonce().
      */
     async exchange(tokens) {
-      return opened(await call("POST", "/auth/social-exchange/", tokens));
+      return opened("/auth/social-exchange/", tokens);
     },
-    /** Leave for the provider's page; the browser comes back to returnTo, signed in. */
-    login({ provider, returnTo = location.pathname + location.search } = {}) {
+    /** Leave for the provider's page; the browser comes back to returnTo, by default this page, signed in. */
+    login({ provider, returnTo = location.href } = {}) {
       tabUser(null); // whoever comes back has signed in here
-      const query = new URLSearchParams({ return_to: returnTo, ...(provider && { provider }) });
-      location.assign(`${base}/auth/login/?${query}`);
+      const query = new URLSearchParams({ return_to: returnAddress(returnTo), ...(provider && { provider }) });
+      location.assign(`${broker.prefix}/auth/login/?${query}`);
     },
     /**
-     * End the session everywhere. `logout_url`, if any, ends it at the provider, too. With
-     * wait ("2s") the answer says how many services know it, and how fast.
+     * End the session of this browser everywhere, also one that another tab has opened since.
+     * `logout_url`, if any, ends it at the provider, too. With wait ("2s") the answer says how
+     * many services know it, and how fast.
      */
     async logOff({ wait } = {}) {
-      const query = wait ? `?wait=${encodeURIComponent(wait)}` : "";
-      const answer = await call("POST", `/auth/logoff/${query}`, { CSRF_token: csrf ?? "" });
-      signedOut();
-      return answer;
+      return within(life.signal, async (signal) => {
+        const path = `/auth/logoff/${wait ? `?wait=${encodeURIComponent(wait)}` : ""}`;
+        const end = (value) => call(signal, "POST", path, { CSRF_token: value ?? "" });
+        const answer = await end(csrf).catch(async (error) => {
+          if (error.code !== "csrf_mismatch") throw error;
+          return end((await who(signal))?.CSRF_token);
+        });
+        signal.throwIfAborted();
+        signedOut();
+        return answer;
+      });
     },
     /**
      * fetch with the access token, sent only to the page's origin and to those of api; one more
@@ -261,13 +514,13 @@ export function createClient({ base = "", api = [], fetch: send = globalThis.fet
      */
     async fetch(input, init) {
       if (!input.url) input = String(input); // a URL object could change before it is used
-      if (!mayCarryToken(input.url ?? input)) return send(input, init);
+      if (inBrowser && !mayCarryToken(input.url ?? input)) return send(input, init);
       const begun = sub;
       const still = (value) => { // the request is not made as another user
         if (begun && sub !== begun) throw userChanged();
         return value;
       };
-      const first = await authorized(input, init, still(await this.token()));
+      const first = await authorized(input, init, still(await current()));
       if (first.status !== 401) return first;
       const { code } = await first.clone().json().catch(() => ({}));
       if (code !== "token_expired" && code !== "token_revoked") return first;
@@ -276,6 +529,19 @@ export function createClient({ base = "", api = [], fetch: send = globalThis.fet
     onChange(listener) {
       listeners.add(listener);
       return () => listeners.delete(listener);
+    },
+    /**
+     * Release everything: requests and waits are abandoned with the code closed, timers and
+     * listeners are gone, the token is forgotten. The session itself goes on; logOff ends it.
+     */
+    close() {
+      const closed = new AuthError(0, { code: "closed", title: "The client is closed" });
+      life.abort(closed);
+      era.abort(closed);
+      clearTimeout(timer);
+      channel?.close();
+      listeners.clear();
+      csrf = token = user = null;
     },
   };
 }
