@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"mime"
 	"net/http"
 	"strings"
 	"unicode/utf8"
@@ -31,16 +30,11 @@ func checkJSON(r *http.Request) error {
 	refuse := func(detail string) error {
 		return &broker.Error{Code: CodeUnsupportedMediaType, Message: detail}
 	}
-	sent := r.Header.Values("Content-Type")
-	if len(sent) != 1 {
-		return refuse("want one Content-Type, application/json")
-	}
-	if sent[0] != "application/json" { // as nearly all send it
-		t, params, err := mime.ParseMediaType(sent[0])
-		if err != nil || t != "application/json" {
-			return refuse("want Content-Type application/json")
-		}
-		if charset, ok := params["charset"]; ok && !strings.EqualFold(charset, "utf-8") {
+	if sent := r.Header["Content-Type"]; len(sent) != 1 || sent[0] != "application/json" { // as nearly all send it
+		switch kind, charset := mediaType(r.Header); {
+		case kind != "application/json":
+			return refuse("want one Content-Type, application/json")
+		case !isUTF8(charset):
 			return refuse("want JSON in UTF-8")
 		}
 	}

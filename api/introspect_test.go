@@ -41,6 +41,8 @@ func TestIntrospectAGoodToken(t *testing.T) {
 		"form-encoded Basic":    {claims + `}`, "", "token=a.b.c", []string{"Authorization: Basic ZGVtbyUyRHNlcnZpY2U6ZGVtby1zZXJ2aWNlLXNlY3JldA=="}},
 		"with a user name":      {claims + `,"username":"ada"}`, `"username":"ada",`, "token=a.b.c", []string{goodClient}},
 		"user name is no text":  {claims + `,"username":{"a":1}}`, "", "token=a.b.c", []string{goodClient}},
+		"charset=utf8":          {claims + `}`, "", "token=a.b.c", []string{goodClient, "Content-Type: APPLICATION/x-www-form-urlencoded;Charset=utf8;"}},
+		"charset of Java":       {claims + `}`, "", "token=a.b.c", []string{goodClient, "Content-Type: application/x-www-form-urlencoded; charset=ISO-8859-1"}},
 		"content type's params": {claims + `}`, "", "token=a.b.c", []string{goodClient, "Content-Type: application/x-www-form-urlencoded; charset=UTF-8"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -94,6 +96,7 @@ func TestIntrospectRefuses(t *testing.T) {
 		"a broken form":            {"", "token=%zz", []string{goodClient}, nil, 400, "invalid_request"},
 		"no UTF-8":                 {"", "token=%ff", []string{goodClient}, nil, 400, "invalid_request"},
 		"JSON":                     {"", `{"token":"x"}`, []string{goodClient, "Content-Type: application/json"}, nil, 400, "invalid_request"},
+		"two types in one":         {"", "token=x", []string{goodClient, "Content-Type: application/x-www-form-urlencoded, text/plain"}, nil, 400, "invalid_request"},
 		"no content type":          {"", "token=x", []string{goodClient, "Content-Type: "}, nil, 400, "invalid_request"},
 		"64 KiB and one":           {"", "token=" + strings.Repeat("x", 64<<10-5), []string{goodClient}, nil, 413, "invalid_request"},
 		"the store fails":          {"", "token=x", []string{goodClient}, fails(errors.New("disk")), 500, "server_error"},

@@ -3,11 +3,9 @@ package api
 import (
 	"errors"
 	"io"
-	"mime"
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 	"unicode/utf8"
 
 	"tokenbroker/broker"
@@ -83,9 +81,7 @@ func oauthErrorOf(e *broker.Error) *oauthError {
 // readForm reads a form of at most [maxBody] bytes. A parameter that comes twice is
 // refused (RFC 6749 §3.1), and so is one in the query, which ends up in logs.
 func readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
-	sent := r.Header.Values("Content-Type")
-	kind, _, err := mime.ParseMediaType(strings.Join(sent, ","))
-	if len(sent) != 1 || err != nil || kind != "application/x-www-form-urlencoded" {
+	if kind, _ := mediaType(r.Header); kind != "application/x-www-form-urlencoded" {
 		return nil, invalidRequest("want one Content-Type, application/x-www-form-urlencoded")
 	}
 	if r.URL.RawQuery != "" {

@@ -51,6 +51,7 @@ type op struct {
 	jwks      []any
 	// answers replace what a path answers.
 	answers  map[string]func(*http.Request) (int, []byte)
+	typ      []string            // Content-Type of the answers; nil: application/json
 	requests map[string][]string // the bodies, by path
 	basic    []string            // Authorization of the token requests
 	logs     bytes.Buffer
@@ -109,8 +110,12 @@ func (o *op) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err := r.Context().Err(); err != nil {
 		return nil, err
 	}
+	typ := o.typ
+	if typ == nil {
+		typ = []string{"application/json"}
+	}
 	return &http.Response{
-		StatusCode: status, Header: http.Header{"Content-Type": {"application/json"}, "Location": {"https://elsewhere.test/"}},
+		StatusCode: status, Header: http.Header{"Content-Type": typ, "Location": {"https://elsewhere.test/"}},
 		Body: io.NopCloser(bytes.NewReader(out)), ContentLength: -1, Request: r,
 	}, nil
 }

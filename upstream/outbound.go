@@ -2,9 +2,7 @@ package upstream
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -152,38 +150,3 @@ func boundedClient(t http.RoundTripper, timeout time.Duration) *http.Client {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
-
-type limited struct{ next http.RoundTripper }
-
-var errTooLarge = errors.New("the answer is too large")
-
-// RoundTrip implements [http.RoundTripper].
-func (l limited) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := l.next.RoundTrip(r)
-	if err != nil {
-		return nil, err
-	}
-	if resp.ContentLength > maxAnswer {
-		_ = resp.Body.Close()
-		return nil, errTooLarge
-	}
-	resp.Body = &limitedBody{body: resp.Body, left: maxAnswer}
-	return resp, nil
-}
-
-// limitedBody fails, instead of ending, at its limit.
-type limitedBody struct {
-	body io.ReadCloser
-	left int
-}
-
-func (b *limitedBody) Read(p []byte) (int, error) {
-	if b.left <= 0 {
-		return 0, errTooLarge
-	}
-	n, err := b.body.Read(p[:min(len(p), b.left)])
-	b.left -= n
-	return n, err
-}
-
-func (b *limitedBody) Close() error { return b.body.Close() }
