@@ -150,6 +150,14 @@ func startGateway(t *testing.T, name, broker, service string) string {
 	address := "127.0.0.1:" + freePorts(t, 1)[0]
 	config := strings.NewReplacer("127.0.0.1:8080", bare(broker), "127.0.0.1:9000", bare(service), "127.0.0.1:8000", address).
 		Replace(docsFence(t, "gateways.md", name))
+	runProxy(t, name, address, config)
+	return "http://" + address
+}
+
+// runProxy runs nginx, Caddy or HAProxy with the configuration of a document until the test ends, and waits
+// until the proxy listens at address.
+func runProxy(t *testing.T, name, address, config string) {
+	t.Helper()
 	dir := t.TempDir()
 	file := filepath.Join(dir, name)
 	var args []string
@@ -161,11 +169,16 @@ func startGateway(t *testing.T, name, broker, service string) string {
 	case "caddyfile":
 		config = "{\n\tadmin off\n\tauto_https off\n}\n" + config
 		args = []string{"caddy", "run", "--config", file, "--adapter", "caddyfile"}
+	case "haproxy":
+		args = []string{"haproxy", "-db", "-f", file}
 	}
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	path, err := exec.LookPath(args[0])
+	if err != nil { // an ordinary user's PATH may lack it
+		path, err = exec.LookPath("/usr/sbin/" + args[0])
+	}
 	if err != nil {
 		if os.Getenv("CI") != "" {
 			t.Fatal(err)
@@ -199,7 +212,6 @@ func startGateway(t *testing.T, name, broker, service string) string {
 		}
 		return conn.Close() == nil
 	})
-	return "http://" + address
 }
 
 // docsFence returns the one block of that kind in a document.
