@@ -56,6 +56,8 @@ type surface struct {
 	// taken.
 	sender func(*http.Request) sender
 	trusts func(*http.Request, sender) bool
+	// home returns where a page leads back to. If nil, refusals are never pages.
+	home func() string
 }
 
 // observed is the outermost layer: request id, security headers, recovery, one log line and
@@ -67,6 +69,7 @@ func observed(next http.Handler, s surface) http.Handler {
 		w := &recorder{ResponseWriter: rw}
 		from := s.sender(r)
 		r, x := begin(r, from, s.trusts(r, from))
+		x.home = s.home
 		h := w.Header()
 		h.Set("X-Request-Id", x.id)
 		secure(h, s.https)

@@ -82,6 +82,10 @@ type Config struct {
 	// Origins are those of the SPAs, "https://app.example.com". Each must be same-site with
 	// the issuer, because the Strict cookie is not sent otherwise.
 	Origins []string
+	// HomeURL is where a login without return_to ends and where pages lead back to: a URL of the
+	// issuer's or a configured origin. If empty, the root of the first of Origins, or the
+	// issuer's if there are none.
+	HomeURL string
 	// CookieName is refresh_cookie by default; with Secure it gets a prefix by itself.
 	CookieName string
 	// CookiePath is / or /auth. The default is /, or /auth with InsecureCookies. With /auth any

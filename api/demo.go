@@ -57,6 +57,9 @@ func (s *server) files(get func(path string, f endpoint)) error {
 		get("/", page)
 		served = append(served, demoFiles)
 	}
+	if s.cfg.DemoSample == "" {
+		get("/", s.rootPage)
+	}
 	for _, files := range served {
 		for name, contentType := range files {
 			f, err := webFile(name, contentType)

@@ -17,6 +17,8 @@ type exchange struct {
 	route string
 	// addr is the client's address; empty on a unix socket.
 	addr string
+	// home returns where a page leads back to; if nil, refusals are never pages.
+	home func() string
 	// operator is who asks through the operators' handler.
 	operator string
 	// code and cause are those of the problem that was answered.

@@ -7,12 +7,12 @@ import (
 	"strings"
 	"time"
 
-	"tokenbroker/api/origin"
 	"tokenbroker/broker"
 )
 
 // login is GET /auth/login/?provider&return_to: it sends the browser to the provider, the
-// only one if none is named, or lets the user choose.
+// only one if none is named, or lets the user choose. When the login cannot start, a browser
+// that came with a return_to goes back there with the parameter error, as from [server.callback].
 func (s *server) login(w http.ResponseWriter, r *http.Request) error {
 	query := r.URL.Query()
 	if err := single(query, "provider", "return_to"); err != nil {
@@ -24,12 +24,17 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) error {
 	}
 	provider := query.Get("provider")
 	if names := s.cfg.Logins.Providers(); provider == "" && len(names) != 1 {
-		return choosePage(w, names, returnTo)
+		return s.choosePage(w, names, returnTo)
 	} else if provider == "" {
 		provider = names[0]
 	}
 	start, err := s.cfg.Logins.StartLogin(r.Context(), provider, s.callbackURI(provider), returnTo, s.signInRequest(r))
 	if err != nil {
+		if query.Get("return_to") != "" && prefersHTML(r) {
+			w.Header().Add("Vary", "Accept")
+			redirectError(w, r, returnTo, err)
+			return nil
+		}
 		return err
 	}
 	s.logins.set(w, r, start.CookieSuffix, start.CookieValue)
@@ -39,17 +44,17 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) error {
 
 // callback is GET /auth/callback/:provider/: where the provider sends the browser back. A
 // refusal goes to return_to with the parameter error when the login cookie opens, and is
-// a small page otherwise.
+// answered otherwise.
 func (s *server) callback(w http.ResponseWriter, r *http.Request) error {
 	query := r.URL.Query()
 	if err := single(query, "code", "state", "iss", "error"); err != nil {
-		return s.loginPage(w, r, err)
+		return err
 	}
 	provider := r.PathValue("provider")
 	suffix := broker.LoginCookieSuffix(query.Get("state"))
 	cookie, err := s.logins.read(r, suffix)
 	if err != nil {
-		return s.loginPage(w, r, err)
+		return err
 	}
 	grant, returnTo, err := s.cfg.Logins.CompleteLogin(r.Context(), broker.LoginCallback{
 		Provider: provider, Code: query.Get("code"), State: query.Get("state"), Issuer: query.Get("iss"),
@@ -66,12 +71,10 @@ func (s *server) callback(w http.ResponseWriter, r *http.Request) error {
 		redirect(w, returnTo, http.StatusSeeOther)
 		return nil
 	case returnTo != "":
-		reason := refusal(r, err)
-		exchangeOf(r).code, exchangeOf(r).cause = reason.Code, reason.Err
-		redirect(w, withError(returnTo, reason.Code), http.StatusSeeOther)
+		redirectError(w, r, returnTo, err)
 		return nil
 	default:
-		return s.loginPage(w, r, err)
+		return err
 	}
 }
 
@@ -87,38 +90,6 @@ func single(query url.Values, names ...string) error {
 		}
 	}
 	return nil
-}
-
-// maxReturnTo keeps the sealed login state within what a browser takes as one cookie.
-const maxReturnTo = 512
-
-// returnTo takes an absolute path, or a URL of the own or a configured origin, in ASCII (RFC
-// 3986 §2). Whatever a browser might read as another host is refused: "//", "/\", control
-// characters. The fragment, which names no host and which a SPA may use for its route, is kept as
-// it is.
-func (s *server) returnTo(text string) (string, error) {
-	refuse := &broker.Error{Code: CodeInvalidReturn, Message: "return_to must be an absolute path or a URL of a configured origin"}
-	if text == "" {
-		return "/", nil
-	}
-	target, _, _ := strings.Cut(text, "#")
-	if len(text) > maxReturnTo || strings.ContainsRune(target, '\\') || strings.IndexFunc(text, func(c rune) bool { return c <= ' ' || c >= 0x7f }) >= 0 {
-		return "", refuse
-	}
-	u, err := url.Parse(target)
-	if err != nil || u.User != nil || u.Opaque != "" {
-		return "", refuse
-	}
-	if u.Scheme == "" && u.Host == "" {
-		if !strings.HasPrefix(target, "/") || strings.HasPrefix(target, "//") || strings.HasPrefix(u.Path, "//") || strings.ContainsRune(u.Path, '\\') {
-			return "", refuse
-		}
-		return text, nil
-	}
-	if !s.origins().has(origin.Of(u)) {
-		return "", refuse
-	}
-	return text, nil
 }
 
 // withError adds the parameter error to a checked return_to, in the place of an older one;
@@ -138,6 +109,14 @@ func withError(returnTo string, code broker.Code) string {
 		return u.String() + "#" + fragment
 	}
 	return u.String()
+}
+
+// redirectError sends the browser to a checked return_to with the reason of err.
+func redirectError(w http.ResponseWriter, r *http.Request, returnTo string, err error) {
+	reason := refusal(r, err)
+	x := exchangeOf(r)
+	x.code, x.cause = reason.Code, reason.Err
+	redirect(w, withError(returnTo, reason.Code), http.StatusSeeOther)
 }
 
 // redirect sends the browser on, without the body that net/http would add.

@@ -127,25 +127,66 @@ func TestLoginLetsTheUserChoose(t *testing.T) {
 }
 
 func TestReturnToStaysHere(t *testing.T) {
-	_, h := loginServer(t, "cognito")
+	f, h := loginServer(t, "cognito")
 	for _, foreign := range []string{
 		"//evil.test", "///evil.test", "/\\evil.test", "\\\\evil.test", "https://evil.test", "http://evil.test/", "https:evil.test",
 		"https:/evil.test", "javascript:alert(1)", "data:text/html,x", "evil.test", "app", "?x", "/\t/evil.test", "/%09/evil.test\n",
 		"\t//evil.test", " //evil.test", "/%2f/evil.test/..//", "/%5cevil.test", "/%2fevil.test", "http://127.0.0.1:8080@evil.test/",
-		"http://127.0.0.1:8080.evil.test/", "http://127.0.0.1:8081/", "//127.0.0.1:8080@evil.test", "HTTP://EVIL.test", "/" + strings.Repeat("&", 512),
-		"/\u00e9", "/\xff", "/\u2028", "/app?x=\x7f", "#top", "#/app", "//evil.test#/", "/\\evil.test#", "https://evil.test#" + spa, "/app#\u00e9", "/app#\n", "http://127.0.0.1:8080/\u00e9",
+		"http://127.0.0.1:8080.evil.test/", "http://127.0.0.1:8081/", "//127.0.0.1:8080@evil.test", "HTTP://EVIL.test",
+		"#top", "#/app", "//evil.test#/", "/\\evil.test#", "https://evil.test#" + spa, "/app#\n", "/app#\u2028", "\\#/",
+		"/\xff", "/\u2028", "/app?x=\x7f", "/\u00a0", "/\u200b/evil.test", "/\ufeff/evil.test", "/\u0085/evil.test", "/\u202e",
+		"\uff0f\uff0fevil.test", "/\uff0fevil.test", "/\uff3cevil.test", "/\ufe68evil.test", "/\u2044evil.test", "/\u2215evil.test",
+		"http://127.0.0.1:8080\uff0eevil.test/", "http://127.0.0.1:8080\u3002evil.test/", "http://caf\u00e9.evil.test/", "http://127.0.0.1:8080\u00e9/",
+		"\u00e9", "//\u00e9", "//evil.test/" + strings.Repeat("x", 600), "https://evil.test/" + strings.Repeat("\u00e9", 600), "/\\" + strings.Repeat("x", 600),
+		"/%2f" + strings.Repeat("x", 600), "/" + strings.Repeat("x", 600) + "\t", "http://127.0.0.1:8080@evil.test/" + strings.Repeat("x", 600),
 	} {
 		resp := get(h, "/auth/login/?return_to="+url.QueryEscape(foreign))
 		if resp.StatusCode != http.StatusBadRequest {
 			t.Errorf("%q: %d %s", foreign, resp.StatusCode, resp.Header.Get("Location"))
 		}
 	}
-	for _, good := range []string{"/", "/app", "/app?x=//y", "http://127.0.0.1:8080/app", spa + "/done#top",
-		"/#/orders/7?tab=2", spa + "/#/orders/7?tab=2#part", "/app#100%", "/app#\\", "/app#//evil.test", "/app#"} {
-		if resp := get(h, "/auth/login/?return_to="+url.QueryEscape(good)); resp.StatusCode != http.StatusFound {
-			t.Errorf("%q: %d", good, resp.StatusCode)
+	for good, want := range map[string]string{
+		"": spa + "/", "/": "/", "/app": "/app", "/app?x=//y": "/app?x=//y", "http://127.0.0.1:8080/app": "http://127.0.0.1:8080/app", spa + "/done#top": spa + "/done#top",
+		"/#/orders/7?tab=2": "/#/orders/7?tab=2", spa + "/#/orders/7?tab=2#part": spa + "/#/orders/7?tab=2#part", "/app#100%": "/app#100%", "/app#\\": "/app#\\",
+		"/app#//evil.test": "/app#//evil.test", "/app#": "/app#", "/app#\u00e9": "/app#%C3%A9",
+		"/caf\u00e9": "/caf%C3%A9", "/caf%C3%A9": "/caf%C3%A9", spa + "/\u6771\u4eac?q=\u20ac#\u00fc": spa + "/%E6%9D%B1%E4%BA%AC?q=%E2%82%AC#%C3%BC",
+		"/" + strings.Repeat("x", 511): "/" + strings.Repeat("x", 511), "/" + strings.Repeat("x", 512): "/", "/" + strings.Repeat("&", 512): "/",
+		spa + "/search?q=" + strings.Repeat("x", 600): spa + "/", "/" + strings.Repeat("\u00e9", 171): "/", "/\U0001f600": "/%F0%9F%98%80",
+	} {
+		if resp := get(h, "/auth/login/?return_to="+url.QueryEscape(good)); resp.StatusCode != http.StatusFound || f.returnTo != want {
+			t.Errorf("%.40q: %d %q, want %q", good, resp.StatusCode, f.returnTo, want)
 		}
 	}
+}
+
+// FuzzReturnTo: a return_to that is taken is ASCII, short, and leads a browser to an allowed origin.
+func FuzzReturnTo(f *testing.F) {
+	for _, seed := range []string{"/", "/app?x=1#y", "//evil.test", "/\\evil.test", "/\t/evil.test", spa + "/caf\u00e9", "/\uff0f\uff0fevil.test", "https:evil.test", "/%5cevil.test", "/..//evil.test", "/.//evil.test", "http://127.0.0.1:8080@evil.test/"} {
+		f.Add(seed)
+	}
+	logins := &fakeLogins{names: []string{"cognito"}, fake: &fake{}}
+	cfg := config(logins.fake)
+	cfg.Logins = logins
+	h, err := api.New(cfg)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		resp := get(h, "/auth/login/?return_to="+url.QueryEscape(text))
+		if resp.StatusCode != http.StatusFound {
+			return
+		}
+		to := logins.returnTo
+		if len(to) > 512 || strings.ContainsFunc(to, func(c rune) bool { return c <= ' ' || c > '~' }) {
+			t.Fatalf("%q was taken as %q", text, to)
+		}
+		base, _ := url.Parse("http://127.0.0.1:8080/auth/callback/cognito/")
+		target, _, _ := strings.Cut(to, "#")
+		u, err := base.Parse(target)
+		if strings.Contains(target, "\\") || err != nil || u.User != nil || u.Scheme+"://"+u.Host != spa && u.Host != base.Host || strings.HasPrefix(to, "//") {
+			t.Fatalf("%q leads to %v, %v", text, u, err)
+		}
+	})
 }
 
 func TestCallback(t *testing.T) {
@@ -171,7 +212,7 @@ func TestCallback(t *testing.T) {
 	}
 
 	f.returnTo, f.err = "", &broker.Error{Code: broker.CodeLoginState, Message: "not started here"}
-	resp = get(h, "/auth/callback/cognito/?code=c1&state=s1")
+	resp = call(h, "GET", "/auth/callback/cognito/?code=c1&state=s1", "", asBrowser)
 	if resp.StatusCode != http.StatusBadRequest || !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/html") || len(resp.Header.Values("Set-Cookie")) != 0 {
 		t.Errorf("without a cookie: %d %v", resp.StatusCode, resp.Header)
 	}

@@ -153,7 +153,8 @@ func ends(r *http.Request, err error) bool {
 	return (status == http.StatusUnauthorized || status == http.StatusGone) && code != broker.CodeRefreshSuperseded
 }
 
-// fail answers with the problem that err is.
+// fail answers with the problem that err is: with a page where the request's Accept prefers one,
+// and with problem+json otherwise.
 func fail(w http.ResponseWriter, r *http.Request, err error) { failWith(w, r, err, nil) }
 
 func failWith(w http.ResponseWriter, r *http.Request, err error, checks []Check) {
@@ -171,6 +172,13 @@ func failWith(w http.ResponseWriter, r *http.Request, err error, checks []Check)
 	}
 	if h.Get("Cache-Control") == "" {
 		h.Set("Cache-Control", "no-store")
+	}
+	if x.home != nil {
+		h.Add("Vary", "Accept")
+		if prefersHTML(r) {
+			refusalPage(w, x, e, checks)
+			return
+		}
 	}
 	body, _ := json.Marshal(problem{ // strings, numbers and booleans: cannot fail
 		Type: "urn:tokenbroker:problem:" + string(e.Code), Title: k.title, Status: k.status,

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/http"
@@ -27,20 +28,24 @@ func (p *Public) SetOrigins(configured []string) error {
 		return err
 	}
 	p.server.allowed.Store(&allowed)
+	p.server.fallback.Store(fallbackHome(configured))
 	return nil
 }
 
 // Origins are the SPAs' origins in force, with the broker's own.
 func (p *Public) Origins() []string { return slices.Sorted(maps.Keys(p.server.origins())) }
 
-// server holds what the endpoints share. It is read-only after [New], but for allowed.
+// server holds what the endpoints share. It is read-only after [New], but for allowed and
+// fallback.
 type server struct {
 	cfg       Config
 	forwarded *forwarded
 	allowed   atomic.Pointer[origins]
-	cookie    refreshCookie
-	logins    attemptCookies // Lax, because the provider sends the browser back
-	nonces    attemptCookies
+	// fallback is where a page leads back to if cfg.HomeURL is empty.
+	fallback atomic.Pointer[string]
+	cookie   refreshCookie
+	logins   attemptCookies // Lax, because the provider sends the browser back
+	nonces   attemptCookies
 }
 
 // endpoint answers a request, or returns why it does not and has written nothing but
@@ -63,6 +68,12 @@ func New(cfg Config) (*Public, error) {
 		nonces: newAttemptCookies("tb_nonce_", !cfg.InsecureCookies, http.SameSiteStrictMode, broker.NonceLife),
 	}
 	s.allowed.Store(&allowed)
+	s.fallback.Store(fallbackHome(cfg.Origins))
+	if cfg.HomeURL != "" {
+		if _, err := allowed.checkReturn(cfg.HomeURL); err != nil {
+			return nil, fmt.Errorf("configuring the HTTP surface: home URL %q: want a URL of the broker's own or a configured origin", cfg.HomeURL)
+		}
+	}
 	trusted, err := ParseProxies(cfg.TrustedProxies)
 	if err != nil {
 		return nil, fmt.Errorf("configuring the HTTP surface: reading the trusted proxies: %w", err)
@@ -75,11 +86,24 @@ func New(cfg Config) (*Public, error) {
 	outer := surface{
 		logger: cfg.Logger, observe: cfg.Observe, https: strings.HasPrefix(strings.ToLower(cfg.Issuer), "https:"),
 		sender: s.forwarded.sender, trusts: func(_ *http.Request, from sender) bool { return from.trusted },
+		home: s.home,
 	}
 	return &Public{Handler: observed(s.cors(router), outer), server: s}, nil
 }
 
 func (s *server) origins() origins { return *s.allowed.Load() }
+
+// home is where a login without return_to ends and where pages lead back to.
+func (s *server) home() string { return cmp.Or(s.cfg.HomeURL, *s.fallback.Load()) }
+
+// fallbackHome is the first SPA's root, or without one the broker's own.
+func fallbackHome(configured []string) *string {
+	home := "/"
+	if len(configured) > 0 {
+		home = strings.TrimSuffix(configured[0], "/") + "/"
+	}
+	return &home
+}
 
 // routes registers every path without its trailing slash: [observed] has cut it off.
 func (s *server) routes() (*gin.Engine, error) {
@@ -92,9 +116,7 @@ func (s *server) routes() (*gin.Engine, error) {
 	if err := e.SetTrustedProxies(nil); err != nil { // [observed] finds the client, not gin
 		return nil, fmt.Errorf("turning off gin's trusted proxies: %w", err)
 	}
-	e.NoRoute(handle(func(http.ResponseWriter, *http.Request) error {
-		return &broker.Error{Code: CodeNotFound, Message: "there is nothing at this path"}
-	}))
+	e.NoRoute(handle(func(http.ResponseWriter, *http.Request) error { return nothingHere() }))
 	e.NoMethod(handle(func(http.ResponseWriter, *http.Request) error {
 		return &broker.Error{Code: CodeMethodNotAllowed, Message: "this path does not take this method; Allow names those it takes"}
 	}))
@@ -135,6 +157,10 @@ func (s *server) routes() (*gin.Engine, error) {
 	get("/healthz", noStore(live))
 	get("/readyz", noStore(s.ready))
 	return e, nil
+}
+
+func nothingHere() error {
+	return &broker.Error{Code: CodeNotFound, Message: "there is nothing at this path"}
 }
 
 // handle is the border to gin: no endpoint sees its context, which is reused.

@@ -177,7 +177,7 @@ func TestOpenAPIKnowsEveryPathAndCode(t *testing.T) {
 	}
 	var paths, codes []string
 	for _, m := range regexp.MustCompile(`(?m)^  (/\S*):$`).FindAllStringSubmatch(string(text), -1) {
-		paths = append(paths, strings.TrimSuffix(m[1], "/"))
+		paths = append(paths, "/"+strings.Trim(m[1], "/"))
 	}
 	for _, m := range regexp.MustCompile(`(?m)^            - ([a-z_]+)$`).FindAllStringSubmatch(string(text), -1) {
 		codes = append(codes, m[1])

@@ -37,6 +37,8 @@ func (c *checker) browser() {
 	case !client.Public:
 		c.add("browser.client", "is not a public client", "a browser keeps no secret: name a client with public: true")
 	}
+	c.landing("browser.home_url", c.cfg.Browser.HomeURL, public)
+	c.landing("browser.signed_out_url", c.cfg.Browser.SignedOutURL, public)
 	c.scopes("browser.scopes", c.cfg.Browser.Scopes)
 	for _, scope := range c.cfg.Browser.Scopes {
 		if found && scopeToken.MatchString(scope) && !slices.Contains(client.Scopes, scope) {
@@ -129,6 +131,42 @@ func (c *checker) origin(text string, public *url.URL) {
 		hint = "localhost, 127.0.0.1 and ::1 are different sites: use the same name for both"
 	}
 	c.add(key, strconv.Quote(text)+" is on another site than public_url", hint)
+}
+
+// maxLanding is the most that a login takes as its return_to, in bytes.
+const maxLanding = 512
+
+// landing checks a URL that browsers are sent to: one of the origins, so that no other site is
+// reached by it.
+func (c *checker) landing(key, text string, public *url.URL) {
+	if text == "" {
+		return
+	}
+	u, err := url.Parse(text)
+	switch {
+	case err != nil, u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "", u.Opaque != "":
+		c.add(key, "is not an http or https URL", "write it in full, as https://app.example.com/")
+		return
+	case u.User != nil:
+		c.add(key, "has a user or a password in it", "remove it")
+		return
+	case strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' || r == '\\' }):
+		c.add(key, "has a space, a backslash or a character that is not printable ASCII", "escape it, as %20 for a space")
+		return
+	case len(text) > maxLanding:
+		c.add(key, "is longer than 512 bytes", "")
+		return
+	case key == "browser.signed_out_url" && strings.Contains(text, "#"):
+		c.add(key, "has a fragment, which providers do not take", "remove # and what follows")
+		return
+	}
+	allowed := func(o string) bool {
+		parsed, err := origin.Parse(o)
+		return err == nil && origin.Of(parsed) == origin.Of(u)
+	}
+	if public != nil && !slices.ContainsFunc(append([]string{c.cfg.PublicURL}, c.cfg.Origins...), allowed) {
+		c.add(key, "is at "+origin.Of(u)+", which is not public_url's origin or one of origins", "add that origin to origins, or name a page of one of them")
+	}
 }
 
 // names checks a list of names: none empty, none twice.

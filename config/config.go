@@ -81,6 +81,9 @@ type Tokens struct {
 type Browser struct {
 	Client string   `yaml:"client" doc:"Required. The public client that browser sessions belong to."`
 	Scopes []string `yaml:"scopes" doc:"Scopes granted to browser sessions."`
+	// HomeURL and SignedOutURL are of the broker's own origin or one of Origins.
+	HomeURL      string `yaml:"home_url" doc:"URL where a login without return_to ends and where the broker's pages lead back to, of one of origins or the broker's own; default: the root of the first of origins, or without one of public_url."`
+	SignedOutURL string `yaml:"signed_out_url" doc:"URL to which a provider's log-out sends the browser, of one of origins or the broker's own; register it with the provider. Default: public_url with a slash, a page that leads to home_url."`
 }
 
 // Client is public, or has a secret or its hash (hex SHA-256 of the secret's text).

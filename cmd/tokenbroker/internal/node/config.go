@@ -59,6 +59,11 @@ type Config struct {
 	CustomClaims broker.CustomClaims
 	// Providers makes the upstream providers by name, given the broker's issuer; may be nil.
 	Providers func(issuer string, via Transport) (map[string]Provider, error)
+	// HomeURL is where a login without return_to ends and where pages lead back to. If empty, the
+	// root of the first of Origins, or without one of PublicURL.
+	HomeURL string
+	// SignedOutURL is where a provider's log-out sends the browser. If empty, PublicURL's root.
+	SignedOutURL string
 	// DemoSample is the sample service's URL for the demo page; empty: no page.
 	DemoSample string
 	Version    string

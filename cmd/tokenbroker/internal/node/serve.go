@@ -25,7 +25,7 @@ func (n *Node) serve(context.Context) error {
 	}
 	n.api, err = api.New(api.Config{
 		Logins: logins,
-		Issuer: n.issuer, Origins: n.cfg.Origins, TrustedProxies: n.cfg.TrustedProxies, DemoSample: n.cfg.DemoSample,
+		Issuer: n.issuer, Origins: n.cfg.Origins, TrustedProxies: n.cfg.TrustedProxies, HomeURL: n.cfg.HomeURL, DemoSample: n.cfg.DemoSample,
 		CookieName: n.cfg.CookieName, CookiePath: n.cfg.CookiePath, InsecureCookies: n.cfg.InsecureCookies,
 		Algorithms:       n.algorithms,
 		MaxTokenLifetime: n.publishedLife,

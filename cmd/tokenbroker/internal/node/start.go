@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -230,7 +231,7 @@ func (n *Node) startBroker(ctx context.Context) error {
 		Store: n.metrics.Store(n.store), Signer: n.keys, Secrets: n.keys, Ledger: n.ledger, Broadcast: n.publisher,
 		Keys: keyRevoker{n.keys}, AccessLife: n.accessLife, Receipts: awaitedReceipts{n.receipts, n.mono},
 		Denylist: n.deny, Clock: n.ledger, Passwords: hasher, Throttle: throttle.New(throttle.Config{}),
-		CustomClaims: n.cfg.CustomClaims, Providers: providers, LogoutReturn: n.issuer + "/",
+		CustomClaims: n.cfg.CustomClaims, Providers: providers, LogoutReturn: cmp.Or(n.cfg.SignedOutURL, n.issuer+"/"),
 		Issuer: n.issuer, Audience: n.cfg.Audience,
 		BrowserClient: n.cfg.BrowserClient, BrowserScope: n.cfg.BrowserScope, Policy: n.cfg.Policy, Mailbox: n.cfg.Mailbox,
 		Signers:  int64(2 * runtime.GOMAXPROCS(0)),

@@ -64,6 +64,7 @@ func Build(ctx context.Context, cfg *config.Config) (*Built, config.Problems) {
 		Admin:    node.Admin{Socket: cfg.Admin.Socket, Listen: cfg.Admin.Listen, Token: cfg.Admin.Token.Reveal(), MetricsToken: cfg.Admin.MetricsToken.Reveal(), Hosts: cfg.Admin.Hosts},
 		Audience: cfg.Tokens.Audience, Algorithm: keyring.Algorithm(cfg.Tokens.Algorithm), JWKSMaxAge: cfg.Lifetimes.JWKSCache.Std(), RotateEvery: cfg.Keyring.RotateEvery.Std(),
 		BrowserClient: cfg.Browser.Client, BrowserScope: strings.Join(cfg.Browser.Scopes, " "),
+		HomeURL: cfg.Browser.HomeURL, SignedOutURL: cfg.Browser.SignedOutURL,
 		Clients: clients, CustomClaims: claims, Providers: providers,
 		Policy: session.Policy{
 			AccessLife: cfg.Lifetimes.AccessToken.Std(), Idle: cfg.Lifetimes.SessionIdle.Std(),

@@ -1,0 +1,81 @@
+package api
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"tokenbroker/api/origin"
+	"tokenbroker/broker"
+)
+
+// maxReturnTo keeps the sealed login state within what a browser takes as one cookie.
+const maxReturnTo = 512
+
+// returnTo is where a login ends that names text as its return_to: there, escaped where it is
+// not ASCII, or at the root of its origin where it is too long. Without a text it is home.
+func (s *server) returnTo(text string) (string, error) {
+	if text == "" {
+		return s.home(), nil
+	}
+	u, err := s.origins().checkReturn(text)
+	switch {
+	case err != nil:
+		return "", err
+	case len(escapeText(text)) <= maxReturnTo:
+		return escapeText(text), nil
+	case u.Host == "":
+		return "/", nil
+	}
+	return origin.Of(u) + "/", nil
+}
+
+// checkReturn takes an absolute path, or a URL of an allowed origin, of any length. It refuses
+// all that a browser might read as another host: "//", "/\", white space, control characters,
+// and what looks like a slash. The fragment, which names no host and which a SPA may use for its
+// route, is only to be printable.
+func (o origins) checkReturn(text string) (*url.URL, error) {
+	refuse := &broker.Error{Code: CodeInvalidReturn, Message: "return_to must be an absolute path or a URL of a configured origin"}
+	target, fragment, _ := strings.Cut(text, "#")
+	if !utf8.ValidString(text) || strings.ContainsFunc(target, notInReturn) || strings.ContainsFunc(fragment, unprintable) {
+		return nil, refuse
+	}
+	// As the browser gets it: ASCII (RFC 3986 §2). In a host, an escape matches no origin.
+	u, err := url.Parse(escapeText(target))
+	if err != nil || u.User != nil || u.Opaque != "" {
+		return nil, refuse
+	}
+	if u.Scheme == "" && u.Host == "" {
+		if !strings.HasPrefix(target, "/") || strings.HasPrefix(target, "//") || strings.HasPrefix(u.Path, "//") || strings.ContainsRune(u.Path, '\\') {
+			return nil, refuse
+		}
+		return u, nil
+	}
+	if !o.has(origin.Of(u)) {
+		return nil, refuse
+	}
+	return u, nil
+}
+
+// notInReturn reports whether c is refused in a return_to: a backslash, what does not print,
+// and the characters that Unicode maps to a slash or a backslash.
+func notInReturn(c rune) bool {
+	return unprintable(c) || strings.ContainsRune("\\／＼﹨⁄∕⧵⧸", c)
+}
+
+func unprintable(c rune) bool { return c == ' ' || !unicode.IsPrint(c) }
+
+// escapeText escapes what is not ASCII, as browsers do (RFC 3987 §3.1).
+func escapeText(text string) string {
+	var b strings.Builder
+	for i := range len(text) {
+		if c := text[i]; c < utf8.RuneSelf {
+			b.WriteByte(c)
+		} else {
+			fmt.Fprintf(&b, "%%%02X", c)
+		}
+	}
+	return b.String()
+}
