@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"net/http/httptrace"
 	"net/textproto"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -54,7 +55,7 @@ func startInFront(t *testing.T, name, broker string) string {
 func TestDocsProxies(t *testing.T) {
 	longtest.SkipShort(t, "starts reverse proxies")
 	log := &syncBuffer{}
-	n := startAudited(t, log, t.TempDir())
+	n := startAudited(t, log, filepath.Join(t.TempDir(), "data"))
 	for name := range inFront {
 		t.Run(name, func(t *testing.T) {
 			url := startInFront(t, name, n.Issuer())
