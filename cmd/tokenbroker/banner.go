@@ -21,6 +21,7 @@ tokenbroker is ready.
   user            {{.User}} / {{.Password}}
   operators       tokenbroker status, users, sessions, revoke, doctor (they find this server)
   data            {{.DataDir}}{{if .Temporary}} (removed at the end; keep it with --data-dir){{end}}
+  version         {{.Version}}
 
 Try it in another terminal:
 
@@ -39,7 +40,7 @@ func printBanner(w io.Writer, n *node.Node, sampleURL, idpURL, dataDir string, t
 	err := bannerText.Execute(w, map[string]any{
 		"Broker": n.Issuer(), "Address": strings.TrimPrefix(n.Issuer(), "http://"), "Sample": sampleURL,
 		"Admin": n.AdminURL(), "TokenFile": node.AdminTokenFile, "NATS": n.NATSURL(), "IDP": idpURL,
-		"User": devUser, "Password": devPassword, "DataDir": dataDir, "Temporary": temporary,
+		"User": devUser, "Password": devPassword, "DataDir": dataDir, "Temporary": temporary, "Version": version(),
 	})
 	if err != nil {
 		return fmt.Errorf("printing the banner: %w", err)

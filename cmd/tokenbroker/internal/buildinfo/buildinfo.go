@@ -2,13 +2,27 @@
 package buildinfo
 
 import (
+	"cmp"
 	"fmt"
 	"runtime/debug"
 )
 
-// Info is what the Go tool recorded about this binary.
+// version and revision are set by the linker in a release (.ci/release), whose binaries have no
+// stamp of the version control system so that they can be reproduced from a source archive.
+var version, revision string
+
+// devel is the version that the Go tool records where it knows of none, as in `go run`.
+const devel = "(devel)"
+
+// Unstamped is the revision of a binary that was built outside of a clone, or by `go run`.
+const Unstamped = "development build"
+
+// Info describes a binary.
 type Info struct {
-	Version  string `json:"version"`
+	// Version is a release's tag, or what the Go tool recorded: a pseudo-version where it built in
+	// a clone, "(devel)" elsewhere.
+	Version string `json:"version"`
+	// Revision is the commit, or [Unstamped] where it is not known.
 	Revision string `json:"revision"`
 	Go       string `json:"go"`
 }
@@ -17,18 +31,27 @@ type Info struct {
 func Read() Info {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return Info{Version: "unknown build"}
+		info = &debug.BuildInfo{}
 	}
-	b := Info{Version: info.Main.Version, Revision: "development build", Go: info.GoVersion}
+	return of(info, version, revision)
+}
+
+// of prefers what the linker was told to what the Go tool recorded.
+func of(info *debug.BuildInfo, version, revision string) Info {
+	i := Info{Version: cmp.Or(version, info.Main.Version, devel), Go: info.GoVersion}
 	for _, s := range info.Settings {
 		if s.Key == "vcs.revision" {
-			b.Revision = s.Value
+			i.Revision = s.Value
 		}
 	}
-	return b
+	i.Revision = cmp.Or(revision, i.Revision, Unstamped)
+	return i
 }
 
 // String returns the version in one line.
 func (i Info) String() string {
+	if i.Version == devel {
+		return fmt.Sprintf("tokenbroker, %s (%s)", i.Revision, i.Go)
+	}
 	return fmt.Sprintf("tokenbroker %s (%s, %s)", i.Version, i.Revision, i.Go)
 }
