@@ -27,6 +27,7 @@ RUN mkdir -m 0700 /out/data \
 
 FROM scratch
 LABEL org.opencontainers.image.title="tokenbroker" \
+	org.opencontainers.image.licenses="Apache-2.0" \
 	org.opencontainers.image.description="An OIDC-style token broker, and a sample service that accepts its tokens"
 COPY --from=build /out/passwd /out/group /etc/
 # For upstream providers and for NATS over TLS.

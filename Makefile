@@ -1,6 +1,6 @@
 # Each target is one command that can be typed by hand as well.
 .DEFAULT_GOAL := help
-.PHONY: help build test short long race lint fuzz bench bench-check bench-peers plots ci
+.PHONY: help build release release-check test short long race lint fuzz bench bench-check bench-peers plots ci
 
 TOOLS ?= $(or $(TOKENBROKER_TOOLS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tokenbroker-tools)
 GOLANGCI_VERSION := $(shell sed -n 's/^GOLANGCI_VERSION=//p' .ci/run)
@@ -9,10 +9,16 @@ FUZZTIME ?= 10s
 BENCH ?= .
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build the binaries into dist/
 	go build -trimpath -o dist/ ./cmd/tokenbroker ./cmd/tokenbroker-bench
+
+release: ## build the files of a release into dist/; PLATFORMS=linux/amd64 for some of them, VERSION=v1.2.3 for another name
+	.ci/release
+
+release-check: ## build it twice, from two directories and with two build caches, and compare the checksums
+	.ci/release --check
 
 test: ## run all tests (the README's command)
 	go test ./...
