@@ -45,7 +45,7 @@ func TestImportBorders(t *testing.T) {
 	for pkg, forbidden := range borders {
 		t.Run(strings.TrimPrefix(pkg, "tokenbroker/"), func(t *testing.T) {
 			t.Parallel()
-			deps := dependencies(t, pkg)
+			deps := dependencies(t, pkg, ".")
 			for _, dep := range deps {
 				for _, prefix := range forbidden {
 					if dep == prefix || strings.HasPrefix(dep, prefix+"/") {
@@ -57,10 +57,12 @@ func TestImportBorders(t *testing.T) {
 	}
 }
 
-// dependencies lists pkg and all that it imports, without its tests.
-func dependencies(t *testing.T, pkg string) []string {
+// dependencies lists pkg and all that it imports, without its tests, as seen in the directory dir.
+func dependencies(t *testing.T, pkg, dir string) []string {
 	t.Helper()
-	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", pkg).Output()
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-deps", pkg)
+	cmd.Dir = dir
+	out, err := cmd.Output()
 	if err != nil {
 		var exit *exec.ExitError
 		if errors.As(err, &exit) {
