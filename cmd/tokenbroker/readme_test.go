@@ -3,6 +3,8 @@ package main
 import (
 	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -32,6 +34,19 @@ func TestREADMEProgramIsTheCompiledOne(t *testing.T) {
 	blocks := fenced(t, "go")
 	if len(blocks) != 1 || blocks[0] != string(program) {
 		t.Error("README.md does not quote examples/minimal/main.go to the letter")
+	}
+}
+
+// A reader decides by README.md within minutes; what is longer belongs to docs/.
+func TestREADMEIsShort(t *testing.T) {
+	text := readFile(t, "../../README.md")
+	if lines := strings.Count(text, "\n"); lines >= 150 {
+		t.Errorf("README.md has %d lines, want fewer than 150", lines)
+	}
+	for _, m := range regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`).FindAllStringSubmatch(text, -1) {
+		if _, err := os.Stat(filepath.Join("../..", m[1])); err != nil {
+			t.Errorf("README.md links to %s: %v", m[1], err)
+		}
 	}
 }
 
