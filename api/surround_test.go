@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"slices"
 	"sort"
 	"strconv"
@@ -15,7 +16,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"tokenbroker/api"
+	"tokenbroker/api/web"
 	"tokenbroker/broker"
 )
 
@@ -314,5 +318,24 @@ func TestAnyPageMayImportTheSDK(t *testing.T) {
 		if got := headers(call(h, "GET", path, "", "Origin: "+spa)); got != [2]string{"", "same-origin"} {
 			t.Errorf("%s: %q", path, got)
 		}
+	}
+}
+
+// The SDK's types name every code that the public listener answers with.
+func TestTypesOfTheSDKNameEveryCode(t *testing.T) {
+	types, err := web.Files.ReadFile("client.d.ts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, union, _ := strings.Cut(string(types), "type BrokerErrorCode =")
+	union, _, _ = strings.Cut(union, ";")
+	var named []string
+	for _, m := range regexp.MustCompile(`"(\w+)"`).FindAllStringSubmatch(union, -1) {
+		named = append(named, m[1])
+	}
+	answered := append(api.PublicCodes(), "invalid_parameter") // of ?wait, which operators have as well
+	sortStrings(answered)
+	if diff := cmp.Diff(answered, named); diff != "" {
+		t.Errorf("client.d.ts differs (-answered +named):\n%s", diff)
 	}
 }

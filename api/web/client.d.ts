@@ -1,9 +1,83 @@
 /** The SPA's SDK for tokenbroker. Times are this machine's. */
+
+/** The version of client.js. */
+export declare const version: string;
+
 export interface Session {
-  user: Record<string, unknown> | null;
+  readonly user: Record<string, unknown> | null;
   /** When the access token in memory expires; null before there is one. */
-  expiresAt: Date | null;
+  readonly expiresAt: Date | null;
 }
+
+/** "unknown" until the broker has said who is signed in: before start, and on a server. */
+export type Status = "unknown" | "signed_in" | "signed_out";
+
+export interface Snapshot {
+  readonly status: Status;
+  readonly session: Session | null;
+  /** Why it is signed out, where another user has signed in. */
+  readonly reason?: "user_changed";
+}
+
+/** Codes of the SDK itself; "no_session" is also the broker's. */
+export type ClientErrorCode = "network" | "timeout" | "no_session" | "user_changed" | "closed" | "no_browser";
+
+/** Codes of the broker's public listener. */
+export type BrokerErrorCode =
+  | "body_too_large"
+  | "busy"
+  | "claims_failed"
+  | "csrf_mismatch"
+  | "duplicate_cookie"
+  | "email_not_verified"
+  | "exchange_disabled"
+  | "exchange_nonce_expired"
+  | "exchange_nonce_invalid"
+  | "exchange_nonce_used"
+  | "forbidden_origin"
+  | "generation_ahead"
+  | "id_token_unproven"
+  | "internal"
+  | "invalid_body"
+  | "invalid_client"
+  | "invalid_credentials"
+  | "invalid_parameter"
+  | "invalid_position"
+  | "invalid_return_to"
+  | "login_already_used"
+  | "login_state_invalid"
+  | "method_not_allowed"
+  | "no_session"
+  | "not_found"
+  | "not_ready"
+  | "profile_invalid"
+  | "profile_too_large"
+  | "provider_error"
+  | "refresh_token_reused"
+  | "refresh_token_superseded"
+  | "repeated_parameter"
+  | "session_ended"
+  | "session_expired"
+  | "session_revoked"
+  | "token_already_used"
+  | "token_expired"
+  | "token_invalid"
+  | "token_revoked"
+  | "too_many_attempts"
+  | "too_many_replays"
+  | "too_many_sessions"
+  | "unavailable"
+  | "unknown_provider"
+  | "unsupported_media_type"
+  | "upstream_token_expired"
+  | "upstream_token_invalid"
+  | "upstream_unavailable"
+  | "user_disabled"
+  | "writes_refused"
+  | "wrong_channel";
+
+/** Later brokers may have further codes. */
+export type ErrorCode = ClientErrorCode | BrokerErrorCode | (string & {});
 
 export interface UpstreamTokens {
   id_token: string;
@@ -23,7 +97,7 @@ export declare class AuthError extends Error {
    * (no answer, or one that is not the broker's), "timeout", "no_session", "user_changed", "closed",
    * and "no_browser" on a server.
    */
-  readonly code: string;
+  readonly code: ErrorCode;
   /** Seconds, with 429 and 503. */
   readonly retryAfter?: number;
   /** With "network": what fetch rejected with. */
@@ -46,6 +120,11 @@ export interface Client {
    */
   start(): Promise<Session | null>;
   session(): Session | null;
+  /**
+   * The state: the same object until it changes, and then listeners are called. For React:
+   * useSyncExternalStore(auth.onChange, auth.snapshot, auth.snapshot).
+   */
+  snapshot(): Snapshot;
   signIn(username: string, password: string): Promise<Session | null>;
   /** A nonce for this page's own authentication request to a provider, for one exchange. */
   exchangeNonce(): Promise<string>;
@@ -64,7 +143,8 @@ export interface Client {
   /** Ends the session of this browser, also one that another tab has opened since. */
   logOff(options?: { wait?: string }): Promise<LogOff>;
   /**
-   * Called with null when signed out, in this tab or another. The reason "user_changed" says that
+   * Calls listener at every change, with null when signed out, in this tab or another, and when
+   * the first start finds no one. The reason "user_changed" says that
    * another user has signed in: discard what the page shows and stores of the last one. The new
    * session follows only if this page signs in or calls start. Returns how to stop.
    */

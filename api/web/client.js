@@ -20,6 +20,9 @@
 // the one it had, also after a reload, it is signed out: listeners get (null, "user_changed"),
 // and start rejects with the code user_changed. The next start takes over the new user.
 
+/** The version of this file. */
+export const version = "0.1.0-dev";
+
 // A token is refreshed at a random point of this part of its life. At a fixed point, a thief of
 // the refresh cookie would know when to use it beside the owner, within the broker's grace.
 const REFRESH_FROM = 0.55;
@@ -48,6 +51,8 @@ export class AuthError extends Error {
     this.retryAfter = problem.retryAfter;
   }
 }
+
+const UNKNOWN = Object.freeze({ status: "unknown", session: null });
 
 const userChanged = () => new AuthError(401, { code: "user_changed", title: "Another user has signed in" });
 const noSession = () => new AuthError(401, { code: "no_session", title: "Not signed in" });
@@ -139,6 +144,7 @@ export function createClient({ base, api = [], fetch: send = (...request) => glo
   let user = null;
   let sub = tabUser(); // whose tab this is: set while signed in, and over a reload
   let timer = 0;
+  let view = UNKNOWN; // what the page has been told
   let started = false;
   let halted = false; // after user_changed, until the page itself asks for a session
   if (inBrowser) {
@@ -148,8 +154,22 @@ export function createClient({ base, api = [], fetch: send = (...request) => glo
     }
   }
 
-  const session = () => (csrf ? { user, expiresAt: token && new Date(token.ends) } : null);
-  const tell = (reason) => listeners.forEach((listener) => listener(session(), reason));
+  const session = () => view.session;
+
+  // tell publishes the state. A listener that throws does not keep it from the others.
+  function tell(reason) {
+    const session = csrf ? Object.freeze({ user, expiresAt: token && new Date(token.ends) }) : null;
+    view = Object.freeze({ status: csrf ? "signed_in" : "signed_out", session, ...(reason && { reason }) });
+    for (const listener of listeners) {
+      try {
+        listener(session, reason);
+      } catch (error) {
+        queueMicrotask(() => {
+          throw error; // for the page's own handler of errors
+        });
+      }
+    }
+  }
 
   // tabUser reads the tab's user from sessionStorage, or stores it. Without storage (a sandboxed
   // frame) the tab does not know its user after a reload.
@@ -273,13 +293,13 @@ export function createClient({ base, api = [], fetch: send = (...request) => glo
   }
 
   function drop(reason) {
-    const had = csrf !== null;
+    const isNews = csrf !== null || reason || view === UNKNOWN;
     supersede();
     clearTimeout(timer);
     csrf = token = user = sub = null;
     tabUser(null);
     halted = Boolean(reason);
-    if (had || reason) tell(reason);
+    if (isNews) tell(reason);
   }
 
   function schedule() {
@@ -314,6 +334,16 @@ export function createClient({ base, api = [], fetch: send = (...request) => glo
     csrf = known.CSRF_token;
     user = known.user ?? null;
     return true;
+  }
+
+  // arrive gets a token for the session that was taken. Without one the page knows at least who it is.
+  async function arrive() {
+    try {
+      await refresh();
+    } catch (error) {
+      if (csrf && !token) tell();
+      throw error;
+    }
   }
 
   let refreshing = null;
@@ -373,7 +403,7 @@ export function createClient({ base, api = [], fetch: send = (...request) => glo
       await current(); // another sign-in was
       return session();
     }
-    await refresh();
+    await arrive();
     if (arrived) channel?.postMessage("signed-in");
     return session();
   }
@@ -404,7 +434,7 @@ export function createClient({ base, api = [], fetch: send = (...request) => glo
     if (halted) return;
     const known = await within(era.signal, who);
     if (known && known.CSRF_token !== csrf) supersede();
-    if (take(known) && isDue()) await refresh();
+    if (take(known) && isDue()) await arrive();
   }
 
   // opened takes the session that this page asked for, which may be another user's.
@@ -448,7 +478,7 @@ export function createClient({ base, api = [], fetch: send = (...request) => glo
   if (inBrowser) {
     const on = (type, listener) => addEventListener(type, listener, { signal: life.signal });
     const wake = () => {
-      if (document.visibilityState !== "hidden" && (started || csrf)) look();
+      if (document.visibilityState !== "hidden" && (started || view !== UNKNOWN)) look();
     };
     on("visibilitychange", wake);
     on("online", wake);
@@ -463,6 +493,8 @@ export function createClient({ base, api = [], fetch: send = (...request) => glo
     start,
     refresh,
     session,
+    /** The state as { status, session, reason }: the same object until it changes. */
+    snapshot: () => view,
     /** The access token in force, refreshed first when it is due. */
     async token() {
       return current();
@@ -542,6 +574,7 @@ export function createClient({ base, api = [], fetch: send = (...request) => glo
       channel?.close();
       listeners.clear();
       csrf = token = user = null;
+      view = UNKNOWN;
     },
   };
 }

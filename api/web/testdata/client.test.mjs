@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { mock, test } from "node:test";
-import { AuthError, createClient } from "./client.mjs";
+import { AuthError, createClient, version } from "./client.mjs";
 import { fire, grant, json, known, later, openPage, script, settled, tick, timersLeft } from "./page.mjs";
 
 const CALL_TIME = 40_000, LOCK_TIME = 5_000;
@@ -360,6 +360,58 @@ test("the first start of a page tells the other tabs of a session that is new he
   assert.deepEqual(page.channels[0].sent, ["signed-in"]);
   await start();
   assert.deepEqual(page.channels[1].sent, [], "not after a reload");
+});
+
+test("the snapshot is the same object until listeners are called", async () => {
+  const page = openPage();
+  const { fetch } = script(
+    json(401, { code: "no_session" }), json(200, grant("ada")), json(200, known("ada")), json(200, grant("ada")),
+    json(200, known("bob")), json(200, known("bob")), new TypeError("offline"), json(200, grant("bob")), json(200, {}),
+  );
+  const auth = createClient({ fetch });
+  const states = [];
+  let last = auth.snapshot();
+  auth.onChange(() => { throw new Error("a listener that fails"); });
+  auth.onChange((session, reason) => {
+    const now = auth.snapshot();
+    assert.notEqual(now, last);
+    assert.equal(now.session, session);
+    assert.equal(now.reason, reason);
+    assert.ok(Object.isFrozen(now) && (!session || Object.isFrozen(session)));
+    last = now;
+    states.push([now.status, session && session.user.username, Boolean(session?.expiresAt), reason]);
+  });
+  const thrown = [];
+  const caught = mock.method(globalThis, "queueMicrotask", (work) => { assert.throws(work); thrown.push(work); });
+  assert.deepEqual(last, { status: "unknown", session: null });
+  for (const step of [
+    () => auth.start(),
+    () => auth.signIn("ada", "x"),
+    () => auth.start(),
+    () => page.emit("visibilitychange"), // bob
+    () => code(auth.start()), // taken over, but its refresh fails
+    () => auth.token(),
+    () => auth.logOff(),
+  ]) {
+    await step();
+    await settled();
+    assert.equal(auth.snapshot(), last);
+    assert.equal(auth.session(), last.session);
+  }
+  caught.mock.restore();
+  assert.deepEqual(states, [
+    ["signed_out", null, false, undefined],
+    ["signed_in", "ada", true, undefined],
+    ["signed_in", "ada", true, undefined],
+    ["signed_out", null, false, "user_changed"],
+    ["signed_in", "bob", false, undefined],
+    ["signed_in", "bob", true, undefined],
+    ["signed_out", null, false, undefined],
+  ]);
+  assert.equal(thrown.length, states.length, "errors of listeners are the page's");
+  auth.close();
+  assert.deepEqual(auth.snapshot(), { status: "unknown", session: null });
+  assert.match(version, /^\d+\.\d+\.\d+/);
 });
 
 test("calls of start at the same time share one answer", async () => {

@@ -9,6 +9,7 @@ for (const base of [undefined, "/", "https://auth.example.com/"]) {
   auth.onChange(() => assert.fail("nothing changes"));
   assert.equal(auth.session(), null);
   assert.equal(await auth.start(), null);
+  assert.deepEqual(auth.snapshot(), { status: "unknown", session: null });
   // One process serves many users, so nobody signs in there.
   for (const call of [
     () => auth.signIn("ada", "x"), () => auth.exchange({}), () => auth.exchangeNonce(), () => auth.token(),
