@@ -110,6 +110,9 @@ func (i *introspector) close() {
 // active asks whether the broker holds the token for good, with an answer that is no older
 // than bound. The token has passed every check that can be made here.
 func (i *introspector) active(ctx context.Context, token string, bound time.Duration) (bool, error) {
+	if err := ctx.Err(); err != nil { // also where an answer is kept
+		return false, err
+	}
 	f, err := i.join(sha256.Sum256([]byte(token)), token, min(bound, introspectKept))
 	if err != nil {
 		return false, err

@@ -26,7 +26,11 @@ func (m *Mismatch) Error() string {
 	if !renamed {
 		name = m.Field
 	}
-	return name + ": token has " + m.Token + ", this service expects " + m.Expected
+	return name + ": " + m.values()
+}
+
+func (m *Mismatch) values() string {
+	return "token has " + m.Token + ", this service expects " + m.Expected
 }
 
 // NewMismatch returns a [Mismatch] about values as the token carries them; a middleware
@@ -64,11 +68,6 @@ func shown(values []string) string {
 		}
 	}
 	return b.String()
-}
-
-// mismatch refuses a token for a value that it carries.
-func mismatch(kind error, field, expected string, token ...string) error {
-	return &refusal{kind: kind, cause: NewMismatch(field, expected, token...)}
 }
 
 func instant(ms int64) string { return time.UnixMilli(ms).UTC().Format(time.RFC3339) }

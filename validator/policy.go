@@ -51,8 +51,8 @@ func (v *Validator) current(ctx context.Context, text string, c *Claims, r readi
 	if !r.fresh && !v.tolerates(own) {
 		return false, errStale
 	}
-	if r.nowMS >= c.ExpiresAt.UnixMilli() {
-		return false, mismatch(ErrExpired, "exp", "a time after the broker's "+instant(r.nowMS), instant(c.ExpiresAt.UnixMilli()))
+	if err := unexpired(c, r.nowMS); err != nil {
+		return false, &refusal{kind: ErrExpired, cause: err}
 	}
 	switch verdict := v.backend.denylist().Judge(c.revocable(), r.nowMS); {
 	case verdict == revocation.Revoked:

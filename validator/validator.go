@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -191,7 +190,7 @@ func (v *Validator) key(ctx context.Context, kid string) (verificationKey, error
 		// need not: whoever signed it, it is dead.
 		return key, errRevoked
 	case errors.Is(err, errUnknownKey):
-		return key, mismatch(ErrInvalid, "kid", "a key that the broker publishes", kid)
+		return key, &refusal{kind: ErrInvalid, cause: NewMismatch("kid", "a key that the broker publishes", kid)}
 	case ctx.Err() != nil:
 		return key, fmt.Errorf("waiting for a key: %w", ctx.Err())
 	default:
@@ -201,30 +200,11 @@ func (v *Validator) key(ctx context.Context, kid string) (verificationKey, error
 
 // acceptable checks what never changes about a well-signed token.
 func (v *Validator) acceptable(c *Claims, r reading) error {
-	lifetime := c.ExpiresAt.Sub(c.IssuedAt)
-	latest := r.nowMS + maxIssuedAhead.Milliseconds()
-	switch {
-	case c.Issuer != v.issuer:
-		return mismatch(ErrInvalid, "iss", v.issuer, c.Issuer)
-	case !v.meant(c.Audience):
-		return mismatch(ErrInvalid, "aud", strings.Join(v.audiences, " or "), c.Audience...)
-	case lifetime < 0:
-		return mismatch(ErrInvalid, "exp", "a time after its iat "+instant(c.IssuedAt.UnixMilli()), instant(c.ExpiresAt.UnixMilli()))
-	case lifetime > r.maxLifetime:
-		return mismatch(ErrInvalid, "lifetime", "at most "+r.maxLifetime.String()+", as the broker publishes", lifetime.String())
-	case c.IssuedAt.UnixMilli() > latest:
-		return mismatch(ErrInvalid, "iat", "at most a minute after the broker's "+instant(r.nowMS), instant(c.IssuedAt.UnixMilli()))
-	case !c.NotBefore.IsZero() && c.NotBefore.UnixMilli() > latest:
-		return mismatch(ErrInvalid, "nbf", "at most a minute after the broker's "+instant(r.nowMS), instant(c.NotBefore.UnixMilli()))
-	}
-	return nil
-}
-
-func (v *Validator) meant(audience []string) bool {
-	for _, a := range audience {
-		if slices.Contains(v.audiences, a) {
-			return true
+	b := bearing{Claims: c, reading: r, issuer: v.issuer, audiences: v.audiences}
+	for _, r := range claimRules {
+		if err := r.check(&b); err != nil {
+			return &refusal{kind: ErrInvalid, cause: err}
 		}
 	}
-	return false
+	return nil
 }

@@ -27,7 +27,7 @@ type operator struct {
 func operatorCommands(stdin io.Reader, stdout, stderr io.Writer) []*cobra.Command {
 	o := &operator{stdin: stdin, stdout: stdout, stderr: stderr}
 	return []*cobra.Command{
-		usersCommand(o), sessionsCommand(o), revokeCommand(o), revocationsCommand(o), watchCommand(o), keysCommand(o),
+		usersCommand(o), sessionsCommand(o), revokeCommand(o), revocationsCommand(o), tokenCommand(o), watchCommand(o), keysCommand(o),
 		statusCommand(o), doctorCommand(o), healthcheckCommand(o), backupCommand(o), restoreCommand(o), floorCommand(o), versionCommand(o),
 	}
 }
@@ -70,7 +70,9 @@ func (o *operator) emit(v any, text func(w io.Writer)) error {
 func (o *operator) emitRevoked(done broker.Revoked, did string) error {
 	return o.emit(done, func(w io.Writer) {
 		if !done.Changed {
-			did = "nothing to do, it was so before: " + did
+			_, _ = fmt.Fprintf(w, "No change: this was done before (%s).\n", did)
+			o.printReceipts(w, done.ReceiptSummary)
+			return
 		}
 		state := "recorded, and broadcast to the services"
 		if !done.Broadcast {

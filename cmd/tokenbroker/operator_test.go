@@ -112,7 +112,7 @@ const (
 	doneJSON    = `{"kind":"sub","value":"u1","epoch":7,"changed":true,"broadcast":true}`
 	pendingJSON = `{"kind":"sub","value":"u1","epoch":7,"changed":true,"broadcast":false}`
 	againJSON   = `{"kind":"sub","value":"u1","changed":false,"broadcast":true}`
-	sessionJSON = `{"sid":"s1","uid":"u1","client_id":"demo-spa","device":"curl/8\u202e","channel":"cookie","created_at":"2026-01-02T03:04:05Z","last_used":"2026-01-02T03:05:05Z","auth_time":"2026-01-02T03:04:05Z","expires_at":"2026-01-16T03:05:05Z","token_expires":"2026-01-02T03:10:05Z","state":"live"}`
+	sessionJSON = `{"sid":"s1","uid":"u1","username":"ada","client_id":"demo-spa","device":"curl/8\u202e","channel":"cookie","created_at":"2026-01-02T03:04:05Z","last_used":"2026-01-02T03:05:05Z","auth_time":"2026-01-02T03:04:05Z","expires_at":"2026-01-16T03:05:05Z","token_expires":"2026-01-02T03:10:05Z","state":"live"}`
 )
 
 func TestOperatorCommands(t *testing.T) {
@@ -220,7 +220,7 @@ last login  -
 		{
 			name: "users disable twice", args: []string{"users", "disable", "ada"},
 			answers: map[string]answer{"POST /admin/v1/users/ada/disable": {200, againJSON}},
-			asked:   []string{`POST /admin/v1/users/ada/disable {}`}, stdout: "nothing to do, it was so before: disabled ada and ended all sessions: " + done + "\n",
+			asked:   []string{`POST /admin/v1/users/ada/disable {}`}, stdout: "No change: this was done before (disabled ada and ended all sessions).\n",
 		},
 		{
 			name: "users enable", args: []string{"users", "enable", "ada"},
@@ -236,8 +236,8 @@ last login  -
 			name: "sessions list", args: []string{"sessions", "list", "--user", "ada", "--ended"},
 			answers: map[string]answer{"GET /admin/v1/sessions?ended=true&limit=1000&user=ada": {200, `{"sessions":[` + sessionJSON + `]}`}},
 			asked:   []string{"GET /admin/v1/sessions?ended=true&limit=1000&user=ada"},
-			stdout: `SID  USER  CLIENT    STATE  CREATED               LAST USED             EXPIRES               DEVICE
-s1   u1    demo-spa  live   2026-01-02T03:04:05Z  2026-01-02T03:05:05Z  2026-01-16T03:05:05Z  "curl/8\u202e"
+			stdout: `SID  USER  NAME  CLIENT    STATE  CREATED               LAST USED             EXPIRES               DEVICE
+s1   u1    ada   demo-spa  live   2026-01-02T03:04:05Z  2026-01-02T03:05:05Z  2026-01-16T03:05:05Z  "curl/8\u202e"
 `,
 		},
 		{

@@ -71,31 +71,40 @@ func (o *operator) checkToken(ctx context.Context) error {
 		return fmt.Errorf("%w: standard input: %w", errUsage, err)
 	}
 	return o.ask(ctx, func(ctx context.Context, client *adminclient.Client) error {
-		check := broker.RevocationCheck{Kind: "token", Value: token.JTI, Events: []revocation.Recorded{}}
-		for _, part := range token.parts() {
-			if part.value == "" && part.kind != revocation.KindAll {
-				continue
-			}
-			got, err := client.CheckRevocation(ctx, part.kind, part.value)
-			if err != nil {
-				return fmt.Errorf("checking: %w", err)
-			}
-			for _, e := range got.Events {
-				// A sid's answer tells of its user's and client's events, too: those have their turn.
-				if e.Kind == part.kind && e.Value == part.value && e.Epoch > part.made {
-					check.Events = append(check.Events, e)
-				}
-			}
-			if part.kind == revocation.KindSID {
-				check.Session = got.Session
-			}
+		check, err := checkParts(ctx, client, token)
+		if err != nil {
+			return err
 		}
-		check.Revoked = len(check.Events) > 0
 		return o.emit(check, func(w io.Writer) {
 			printCheck(w, check)
 			_, _ = fmt.Fprintln(w, "The token's signature and expiry were not checked.")
 		})
 	})
+}
+
+// checkParts asks for each part of a token.
+func checkParts(ctx context.Context, client *adminclient.Client, token tokenParts) (broker.RevocationCheck, error) {
+	check := broker.RevocationCheck{Kind: "token", Value: token.JTI, Events: []revocation.Recorded{}}
+	for _, part := range token.parts() {
+		if part.value == "" && part.kind != revocation.KindAll {
+			continue
+		}
+		got, err := client.CheckRevocation(ctx, part.kind, part.value)
+		if err != nil {
+			return check, fmt.Errorf("checking: %w", err)
+		}
+		for _, e := range got.Events {
+			// A sid's answer tells of its user's and client's events, too: those have their turn.
+			if e.Kind == part.kind && e.Value == part.value && e.Epoch > part.made {
+				check.Events = append(check.Events, e)
+			}
+		}
+		if part.kind == revocation.KindSID {
+			check.Session = got.Session
+		}
+	}
+	check.Revoked = len(check.Events) > 0
+	return check, nil
 }
 
 func printCheck(w io.Writer, check broker.RevocationCheck) {
