@@ -42,7 +42,7 @@ var makeTemplate = sync.OnceValues(func() (said string, err error) {
 	if template, err = os.MkdirTemp("", "tokenbroker-deploy-*"); err != nil {
 		return "", err
 	}
-	for _, name := range []string{"docker-compose.yml", "deploy/nats.conf", "deploy/prometheus.yml",
+	for _, name := range []string{"docker-compose.yml", "deploy/nats.conf", "deploy/prometheus.yml", "deploy/alerts.yaml",
 		"deploy/tokenbroker.yaml", "deploy/secrets.sh"} {
 		to := filepath.Join(template, name)
 		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {

@@ -4,11 +4,16 @@ import (
 	"context"
 	"io"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"tokenbroker/api"
 )
 
 // MaxHeaderBytes is the longest header that a listener reads.
 const MaxHeaderBytes = maxHeaderBytes
+
+// Registry is that of the broker's metrics.
+func Registry(n *Node) prometheus.Collector { return n.metrics.Gatherer().(prometheus.Collector) }
 
 // OperatorKeys is the keyring as the operators' handler has it.
 func OperatorKeys(n *Node) api.Keys { return operatorKeys{n} }
