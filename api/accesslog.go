@@ -121,6 +121,8 @@ func logExchange(r *http.Request, w *recorder, x *exchange, d time.Duration, log
 	switch {
 	case w.status >= 500, x.cause != nil && kinds[x.code].status >= 500: // a redirect can hide a failure
 		level = slog.LevelError
+	case x.audited: // one line is enough
+		level = slog.LevelDebug
 	case x.route == "/livez" || x.route == "/healthz" || x.route == "/readyz":
 		level = slog.LevelDebug
 	}

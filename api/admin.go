@@ -170,7 +170,7 @@ func (a *admin) serve(route adminRoute) http.Handler {
 			return
 		}
 		if !route.open && r.Method != http.MethodGet && r.Method != http.MethodHead {
-			defer a.audit(w, r, "admin_call")
+			defer a.auditCall(w, r)
 		}
 		if err := route.endpoint(w, r); err != nil {
 			fail(w, r, err)

@@ -98,6 +98,17 @@ func (a *admin) audit(w http.ResponseWriter, r *http.Request, event string) {
 		attrs = append(attrs, slog.String("code", string(x.code)))
 	}
 	a.cfg.Audit.LogAttrs(r.Context(), slog.LevelInfo, "audit", attrs...)
+	x.audited = a.cfg.Audit.Enabled(r.Context(), slog.LevelInfo)
+}
+
+// auditCall audits a call that failed. One that succeeded has an event of its own, with the
+// operator and the request's id: user_add, session_revoke, key_rotate and so on.
+func (a *admin) auditCall(w http.ResponseWriter, r *http.Request) {
+	if rec, ok := w.(*recorder); ok && rec.status >= 200 && rec.status < 300 {
+		exchangeOf(r).audited = a.cfg.Audit.Enabled(r.Context(), slog.LevelInfo)
+		return
+	}
+	a.audit(w, r, "admin_call")
 }
 
 // hostOf is the Host header in lower case without port and brackets.

@@ -3,8 +3,6 @@ package api
 import (
 	"net/http"
 	"strings"
-
-	"tokenbroker/broker"
 )
 
 // corsHeaders are the headers that pages of allowed origins may send. Browsers compare them without
@@ -48,7 +46,7 @@ func (s *server) cors(next http.Handler) http.Handler {
 		exchangeOf(r).route = "preflight"
 		h.Add("Vary", "Access-Control-Request-Method, Access-Control-Request-Headers")
 		if !allowed {
-			fail(w, r, &broker.Error{Code: CodeForbiddenOrigin, Message: "the Origin is neither the broker's own nor a configured one"})
+			fail(w, r, forbidden(sent))
 			return
 		}
 		h.Set("Access-Control-Allow-Methods", "GET, HEAD, POST")

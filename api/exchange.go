@@ -24,6 +24,8 @@ type exchange struct {
 	// code and cause are those of the problem that was answered.
 	code  broker.Code
 	cause error
+	// audited says that the audit log has a line about this request.
+	audited bool
 }
 
 type exchangeKey struct{}

@@ -43,19 +43,33 @@ func (o origins) has(sent string) bool {
 // Sec-Fetch-Site decides; without both it is no browser (curl), and the cookie's SameSite
 // and the CSRF token hold.
 func (o origins) check(r *http.Request) error {
-	refuse := func(detail string) error {
-		return &broker.Error{Code: CodeForbiddenOrigin, Message: detail}
-	}
 	if sent := r.Header.Values("Origin"); len(sent) > 0 {
 		if len(sent) > 1 || !o.has(sent[0]) {
-			return refuse("the Origin is neither the broker's own nor a configured one")
+			return forbidden(sent)
 		}
 		return nil
 	}
 	for _, s := range r.Header.Values("Sec-Fetch-Site") {
 		if s != "same-origin" && s != "none" {
-			return refuse("the request comes from another site and names no Origin")
+			return &broker.Error{Code: CodeForbiddenOrigin, Message: "the request comes from another site and names no Origin"}
 		}
 	}
 	return nil
+}
+
+// maxOriginShown is how much of an Origin the log has, in bytes.
+const maxOriginShown = 128
+
+// forbidden refuses what a request sent as its Origin. The answer does not repeat it, the log
+// names it.
+func forbidden(sent []string) error {
+	cause := fmt.Errorf("%d Origin headers", len(sent))
+	if len(sent) == 1 {
+		shown := sent[0]
+		if len(shown) > maxOriginShown {
+			shown = shown[:maxOriginShown] + "..."
+		}
+		cause = fmt.Errorf("origin %+q is not allowed: if a page of yours is there, add it to origins", shown)
+	}
+	return &broker.Error{Code: CodeForbiddenOrigin, Message: "the Origin is neither the broker's own nor a configured one", Err: cause}
 }

@@ -46,6 +46,9 @@ type WatchRevocation struct {
 	// At is when it was on disk, by the broker's clock.
 	At     time.Time          `json:"at"`
 	Events []revocation.Event `json:"events"`
+	// Users are the names of the users of the first 20 events, by the event's value (a uid or a
+	// sid); without those that are not known any more.
+	Users map[string]string `json:"users,omitempty"`
 	// FlushedMS is from then until NATS had it, in milliseconds; nil: NATS has not got it yet.
 	FlushedMS *int64 `json:"flushed_ms,omitempty"`
 }

@@ -77,6 +77,7 @@ type SessionQuery struct {
 type SessionSummary struct {
 	SID          string    `json:"sid"`
 	UID          string    `json:"uid"`
+	Username     string    `json:"username,omitempty"` // empty: the user was removed
 	ClientID     string    `json:"client_id"`
 	Scope        string    `json:"scope,omitempty"`
 	Provider     string    `json:"provider,omitempty"`

@@ -377,7 +377,7 @@ func TestSessionsAreListedWithTheirState(t *testing.T) {
 		t.Fatalf("%+v, %v", page, err)
 	}
 	s := page.Sessions[0]
-	if s.UID != bob.UID || s.ClientID != "demo-spa" || s.Device != "a browser" || s.Channel != "cookie" || s.TokenExpires.Unix() != bob.ExpiresAt.Unix() ||
+	if s.UID != bob.UID || s.Username != "bob" || s.ClientID != "demo-spa" || s.Device != "a browser" || s.Channel != "cookie" || s.TokenExpires.Unix() != bob.ExpiresAt.Unix() ||
 		s.ExpiresAt != h.clock.Now().Add(336*time.Hour).UTC() {
 		t.Errorf("%+v", s)
 	}

@@ -65,6 +65,9 @@ func (b *Broker) summary(ctx context.Context, view *userView, s *session.Session
 		AuthTime: time.Unix(s.AuthTime, 0).UTC(), ExpiresAt: s.EndsAt(b.cfg.Policy).UTC(),
 		TokenExpires: time.Unix(s.TokenExp, 0).UTC(), State: stateLive,
 	}
+	if state.User != nil {
+		summary.Username = state.User.Username
+	}
 	if refusal := session.Judge(b.cfg.Clock.Now(), b.cfg.Policy, state); refusal != "" {
 		summary.State = string(refused(refusal).Code)
 	}

@@ -378,6 +378,7 @@ func TestRefusals(t *testing.T) {
 func TestRefusalsOfTheFile(t *testing.T) {
 	for _, tt := range []struct{ content, key, fragment string }{
 		{"a: [", "", "not yaml"},
+		{"log:\n\tlevel: info\n", "", "indent by spaces"},
 		{"a: b\n\x00", "", "not a text file"},
 		{good + "---\nb: c\n", "", "more than one document"},
 		{"[a]", "", "keys of its own"},

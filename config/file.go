@@ -44,7 +44,11 @@ func (r *reader) file(name string, content []byte) (l *layer, ok bool) {
 		if strings.Contains(message, "unknown anchor") { // it names the anchor, and that may be a secret
 			message = "a value begins with *"
 		}
-		r.report(nil, name, "is not yaml: "+message, "a value with special characters needs quotes")
+		hint := "a value with special characters needs quotes"
+		if strings.Contains(message, "found a tab character") || strings.Contains(message, "cannot start any token") {
+			hint = "indent by spaces: YAML takes no tabs"
+		}
+		r.report(nil, name, "is not yaml: "+message, hint)
 		return nil, false
 	}
 	if len(doc.Content) > 0 {

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"io"
+	"net"
 	"path/filepath"
 	"strings"
 	"text/template"
@@ -14,8 +15,10 @@ import (
 
 // InitOptions are what [Init] writes into the file; each may be empty.
 type InitOptions struct {
-	PublicURL string // default http://127.0.0.1:8080, which runs as it is
+	PublicURL string // default http://127.0.0.1 with the port of Listen, which runs as it is
 	DataDir   string // default tokenbroker-data; made absolute by the working directory
+	// The addresses of the listeners, host:port; each as a comment with its default when empty.
+	Listen, NATSListen, AdminListen string
 }
 
 // HTTPS is for the template: a proxy ends TLS until the file says otherwise.
@@ -41,6 +44,9 @@ func newSecret() string {
 func Init(w io.Writer, opts InitOptions) error {
 	if opts.PublicURL == "" {
 		opts.PublicURL = "http://127.0.0.1:8080"
+		if _, port, err := net.SplitHostPort(opts.Listen); err == nil {
+			opts.PublicURL = "http://127.0.0.1:" + port
+		}
 	}
 	if opts.DataDir == "" {
 		opts.DataDir = "tokenbroker-data"

@@ -31,6 +31,20 @@ func TestWhatInitWritesLoads(t *testing.T) {
 	}
 }
 
+func TestInitWritesTheListenersThatAreNamed(t *testing.T) {
+	cfg := mustLoad(t, config.Options{File: write(t, "c.yaml", initFile(t, config.InitOptions{
+		Listen: "127.0.0.1:18080", NATSListen: "127.0.0.1:14222", AdminListen: "127.0.0.1:18081",
+	}))}).Config
+	if cfg.Listen != "127.0.0.1:18080" || cfg.NATS.Listen != "127.0.0.1:14222" || cfg.Admin.Listen != "127.0.0.1:18081" || cfg.PublicURL != "http://127.0.0.1:18080" {
+		t.Errorf("%s %s %s %s", cfg.Listen, cfg.NATS.Listen, cfg.Admin.Listen, cfg.PublicURL)
+	}
+	for _, opts := range []config.InitOptions{{Listen: "8080"}, {NATSListen: "a b"}, {AdminListen: "x"}} {
+		if err := config.Init(&bytes.Buffer{}, opts); err == nil {
+			t.Errorf("%+v was written", opts)
+		}
+	}
+}
+
 func TestInitRefusesWhatWouldNotLoad(t *testing.T) {
 	var file bytes.Buffer
 	err := config.Init(&file, config.InitOptions{PublicURL: "http://auth.example.com"})

@@ -57,8 +57,14 @@ func (f *configFlags) load() (*config.Loaded, error) {
 		}
 		given[key] = value
 	}
-	return config.Load(config.Options{File: cmp.Or(f.file, os.Getenv(configEnv)), Environ: os.Environ(), Flags: given})
+	return config.Load(config.Options{File: f.name(), Environ: os.Environ(), Flags: given})
 }
+
+// errNoConfig is in the error of a configuration that has problems and no file.
+var errNoConfig = errors.New("no configuration file was named: give --config FILE or " + configEnv)
+
+// name is the configuration file, or nothing.
+func (f *configFlags) name() string { return cmp.Or(f.file, os.Getenv(configEnv)) }
 
 // build reads the configuration and makes what a node is started with; the error names
 // everything that is wrong, with the configuration and with what it leads to.
@@ -70,6 +76,9 @@ func (f *configFlags) build(ctx context.Context) (*config.Loaded, *setup.Built, 
 		if loaded != nil { // what was read holds the claims, too: say all that is wrong at once
 			_, more := setup.Claims(ctx, loaded.Config)
 			problems = append(problems, more...).Sorted()
+		}
+		if f.name() == "" {
+			return nil, nil, fmt.Errorf("%w; 'tokenbroker config init tokenbroker.yaml' writes one\n%w", errNoConfig, problems)
 		}
 		return nil, nil, problems
 	case err != nil:

@@ -64,6 +64,7 @@ func (o *operator) subject(ctx context.Context) (doctor.Subject, error) {
 			return doctor.Subject{}, err
 		}
 		subject = ofConfig(loaded.Config, built)
+		subject.ConfigFile, subject.Warnings = flags.name(), loaded.Warnings
 	}
 	err := o.ask(ctx, func(ctx context.Context, c *adminclient.Client) error {
 		status, err := c.Status(ctx)

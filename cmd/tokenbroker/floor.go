@@ -91,14 +91,14 @@ func raiseQuestion(raise *restore.Raise, dir string) string {
 
 func printRaised(w io.Writer, r restore.Raised) {
 	say := func(format string, args ...any) { _, _ = fmt.Fprintf(w, format+"\n", args...) }
-	say("Kept %d records: %d users, %d accounts, %d clients, %d sessions.", r.Records, r.Users, r.Identities, r.Clients, r.Sessions)
+	say("Kept %s: %s, %s, %s, %s.", count(r.Records, "record"), count(r.Users, "user"), count(r.Identities, "account"), count(r.Clients, "client"), count(r.Sessions, "session"))
 	say("Everybody signs in again: no session and no token from before is good (epoch %d).", r.Epoch)
 	say("Services see another store: %s.", cell(r.Store))
 	for _, k := range r.Keys {
 		say("New key: %s", k)
 	}
 	if len(r.Compromised) > 0 {
-		say("%d keys are dead permanently: %s", len(r.Compromised), cells(r.Compromised))
+		say("Dead permanently: %s: %s", count(len(r.Compromised), "key"), cells(r.Compromised))
 	}
 	if len(r.Lost) == 0 {
 		say("Nothing is lost: every record of the last commit could be read.")

@@ -48,11 +48,11 @@ func TestKeysCommands(t *testing.T) {
 		},
 		"rotate, asked before": {
 			[]string{"keys", "rotate", "--yes"}, rotate, rotatedAnswer("true", "false"), `{"purpose":"access"}`,
-			"nothing to do, it was so before: k2 (EdDSA) signs from 2026-03-01T00:05:00Z on\n",
+			"No change: k2 (EdDSA) signs from 2026-03-01T00:05:00Z on\n",
 		},
 		"rotate, done before": {
 			[]string{"keys", "rotate", "--yes"}, rotate, rotatedAnswer("false", "false"), `{"purpose":"access"}`,
-			"nothing to do, it was so before: the access key k1 (ES256) signs since 2026-03-01T00:05:00Z\n",
+			"No change: the access key k1 (ES256) signs since 2026-03-01T00:05:00Z\n",
 		},
 		"rotate the master secret": {
 			[]string{"keys", "rotate", "--yes", "--purpose", "master"}, rotate, `{"purpose":"master","active":{"kid":"m2","purpose":"master","algorithm":"HKDF-SHA256","state":"active"},"signs":"2026-03-01T00:05:00Z","scheduled":false,"changed":true}`, `{"purpose":"master"}`,

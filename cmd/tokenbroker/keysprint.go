@@ -70,12 +70,12 @@ func printRotated(w io.Writer, done api.KeyRotated) {
 	case done.Purpose == "master":
 		_, _ = fmt.Fprintf(w, "rotated the master secret: %s is in force; the old one is accepted until the last session made with it is over\n", cell(done.Active.KID))
 	case done.Scheduled && !done.Changed:
-		_, _ = fmt.Fprintf(w, "nothing to do, it was so before: %s (%s) signs from %s on\n", cell(done.Next.KID), cell(done.Next.Algorithm), stamp(done.Signs))
+		_, _ = fmt.Fprintf(w, "No change: %s (%s) signs from %s on\n", cell(done.Next.KID), cell(done.Next.Algorithm), stamp(done.Signs))
 	case done.Scheduled:
 		_, _ = fmt.Fprintf(w, "scheduled: %s (%s) signs from %s on, when every service knows it; until then %s does\n",
 			cell(done.Next.KID), cell(done.Next.Algorithm), stamp(done.Signs), what)
 	case !done.Changed:
-		_, _ = fmt.Fprintf(w, "nothing to do, it was so before: %s (%s) signs since %s\n", what, cell(done.Active.Algorithm), stamp(done.Signs))
+		_, _ = fmt.Fprintf(w, "No change: %s (%s) signs since %s\n", what, cell(done.Active.Algorithm), stamp(done.Signs))
 	default:
 		_, _ = fmt.Fprintf(w, "rotated: %s (%s) signs\n", what, cell(done.Active.Algorithm))
 	}

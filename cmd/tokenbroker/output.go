@@ -42,6 +42,14 @@ func cell(text string) string {
 	return adminclient.Plain(text)
 }
 
+// count is a number with its noun, whose plural ends in s.
+func count[N int | int64 | uint64](n N, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
 // cells joins several.
 func cells(texts []string) string {
 	plain := make([]string, len(texts))

@@ -136,16 +136,16 @@ func restoreQuestion(plan *restore.Plan, dir string) string {
 
 func printRestored(w io.Writer, r restore.Result) {
 	say := func(format string, args ...any) { _, _ = fmt.Fprintf(w, format+"\n", args...) }
-	say("restored the backup of %s: %d users, %d accounts, %d clients, %d sessions, %d records in all",
-		stamp(r.TakenAt), r.Users, r.Identities, r.Clients, r.Sessions, r.Records)
+	say("restored the backup of %s: %s, %s, %s, %s, %s in all",
+		stamp(r.TakenAt), count(r.Users, "user"), count(r.Identities, "account"), count(r.Clients, "client"), count(r.Sessions, "session"), count(r.Records, "record"))
 	say("everybody signs in again: no session and no token from before is good (epoch %d)", r.Epoch)
 	say("the store is another one for the services: %s, the backup's was %s", cell(r.Store), cell(r.BackupStore))
 	for _, k := range r.Keys {
 		say("new key: %s", k)
 	}
-	say("%d keys are dead for ever: %s", len(r.Compromised), cells(r.Compromised))
+	say("dead permanently: %s: %s", count(len(r.Compromised), "key"), cells(r.Compromised))
 	if len(r.Disabled) > 0 {
-		say("%d users who were disabled since the backup stay disabled: %s", len(r.Disabled), cells(r.Disabled))
+		say("disabled since the backup, and still: %s: %s", count(len(r.Disabled), "user"), cells(r.Disabled))
 	}
 	if r.Kept != "" {
 		say("the replaced store is kept in %s: remove it when you no longer need it", r.Kept)

@@ -133,7 +133,7 @@ func TestOperatorsOverTLS(t *testing.T) {
 // the say over them.
 func TestAuditLinesAreIndependentOfTheLogLevel(t *testing.T) {
 	for setting, want := range map[string][]string{
-		"log.audit=true":  {"event=user_add", "event=admin_call", "event=sign_in_failed", "event=key_scheduled"},
+		"log.audit=true":  {"event=user_add", "event=key_rotate", "event=sign_in_failed", "event=key_scheduled"},
 		"log.audit=false": nil,
 	} {
 		t.Run(setting, func(t *testing.T) {

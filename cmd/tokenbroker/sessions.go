@@ -58,9 +58,9 @@ func printSessions(w io.Writer, sessions []broker.SessionSummary) {
 	}
 	rows := make([][]string, len(sessions))
 	for i, s := range sessions {
-		rows[i] = []string{cell(s.SID), cell(s.UID), cell(s.ClientID), cell(s.State), stamp(s.CreatedAt), stamp(s.LastUsed), stamp(s.ExpiresAt), cell(s.Device)}
+		rows[i] = []string{cell(s.SID), cell(s.UID), cell(s.Username), cell(s.ClientID), cell(s.State), stamp(s.CreatedAt), stamp(s.LastUsed), stamp(s.ExpiresAt), cell(s.Device)}
 	}
-	table(w, "SID|USER|CLIENT|STATE|CREATED|LAST USED|EXPIRES|DEVICE", rows)
+	table(w, "SID|USER|NAME|CLIENT|STATE|CREATED|LAST USED|EXPIRES|DEVICE", rows)
 }
 
 func sessionsEndCommand(o *operator) *cobra.Command {

@@ -17,7 +17,7 @@ import (
 const (
 	watchedBatch = `{"type":"revocation","origin":"o5kq3fbn2v6c","seq":12,"at":"2026-01-02T03:04:05.678Z","events":[` +
 		`{"kind":"sid","value":"zwkq3fbn2v6c4o5yqhd7xj2mte","expires_at":1767323345,"at":1767323045,"reason":"logoff"},` +
-		`{"kind":"sub","value":"ev\u001b[2Jil","expires_at":1767323345,"at":1767323045,"reason":"revoked","epoch":7}],"flushed_ms":0}`
+		`{"kind":"sub","value":"ev\u001b[2Jil","expires_at":1767323345,"at":1767323045,"reason":"revoked","epoch":7}],"users":{"zwkq3fbn2v6c4o5yqhd7xj2mte":"ada"},"flushed_ms":0}`
 	watchedApplied = `{"type":"applied","origin":"o5kq3fbn2v6c","seq":12,"applied":3,"of":3,"slowest_ms":4}`
 	watchedLagging = `{"type":"applied","origin":"o5kq3fbn2v6c","seq":13,"applied":1,"of":2,"slowest_ms":2,"laggards":["billing/1"]}`
 	watchedPending = `{"type":"revocation","origin":"o5kq3fbn2v6c","seq":13,"at":"2026-01-02T03:04:06Z","events":[` +
@@ -75,7 +75,7 @@ func TestWatchPrintsALineForEachRevocation(t *testing.T) {
 	got := watchUntil(t, "key_activated")
 	want := `TIME (UTC)    KIND     VALUE                                 REASON          BATCH
 03:04:07.000  service  billing/1                             stale           was fresh, 2 batches behind
-03:04:05.678  sid      zwkq3fbn2v6c4o5yqhd7xj2mte            logoff          o5kq3f.12  sent in under 1 ms, applied by 3 of 3 services in 4 ms
+03:04:05.678  sid      zwkq3fbn2v6c4o5yqhd7xj2mte            logoff          o5kq3f.12  of ada, sent in under 1 ms, applied by 3 of 3 services in 4 ms
 03:04:05.678  sub      "ev\x1b[2Jil"                         revoked         o5kq3f.12  sent in under 1 ms, applied by 3 of 3 services in 4 ms
 03:04:06.000  all      -                                     restore         o5kq3f.13  recorded; NATS has not got it yet, applied by 1 of 2 services in 2 ms; not yet: billing/1
 03:04:08.000  key      k1                                    key_activated   access ES256 active
@@ -137,7 +137,7 @@ func TestWatchOutlivesTheServer(t *testing.T) {
 func TestWatchEndsAfterItsTime(t *testing.T) {
 	serveWatch(t, []string{watchedBatch})
 	got := command(t, nil, "watch", "--for", "200ms")
-	if got.code != exitOK || got.stderr != "" || strings.Count(got.stdout, "o5kq3f.12  sent in under 1 ms\n") != 2 {
+	if got.code != exitOK || got.stderr != "" || strings.Count(got.stdout, "sent in under 1 ms\n") != 2 {
 		t.Errorf("got %+v", got)
 	}
 }

@@ -184,9 +184,17 @@ func batchLines(b api.WatchRevocation, reach string) string {
 			lines.WriteString(watchLine(b.At, "", fmt.Sprintf("and %d more", len(b.Events)-i), "", batch+"  "+sent))
 			break
 		}
-		lines.WriteString(watchLine(b.At, string(e.Kind), e.Value, string(e.Reason), batch+"  "+sent))
+		lines.WriteString(watchLine(b.At, string(e.Kind), e.Value, string(e.Reason), batch+"  "+userOf(b, e)+sent))
 	}
 	return lines.String()
+}
+
+// userOf is the name of the user whom an event hits, where the server told it.
+func userOf(b api.WatchRevocation, e revocation.Event) string {
+	if name := b.Users[e.Value]; name != "" {
+		return "of " + adminclient.Plain(name) + ", "
+	}
+	return ""
 }
 
 func appliedText(v api.WatchApplied) string {

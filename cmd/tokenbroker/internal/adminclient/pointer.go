@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
+	"time"
 
 	"tokenbroker/internal/private"
 )
@@ -32,7 +34,8 @@ func PointerPath() (string, error) {
 
 // WritePointer writes the pointer, whole and with mode 0600. It takes the place of an older
 // one: the last dev started is the one that is found. remove takes it away, if it is still
-// this process's; it may be called more than once.
+// this process's, and puts that of another dev that runs in its place; it may be called more
+// than once.
 func WritePointer(p Pointer) (remove func() error, err error) {
 	path, err := PointerPath()
 	if err != nil {
@@ -45,28 +48,68 @@ func WritePointer(p Pointer) (remove func() error, err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("making the pointer's directory: %w", err)
 	}
-	temp, err := os.CreateTemp(filepath.Dir(path), "dev-*.json") // mode 0600
-	if err != nil {
-		return nil, fmt.Errorf("writing the pointer: %w", err)
-	}
-	_, err = temp.Write(append(body, '\n'))
-	err = errors.Join(err, temp.Close())
-	if err == nil {
-		err = os.Rename(temp.Name(), path)
-	}
-	if err != nil {
-		_ = os.Remove(temp.Name())
-		return nil, fmt.Errorf("writing the pointer: %w", err)
+	own := filepath.Join(filepath.Dir(path), fmt.Sprintf("dev-%d.json", p.PID)) // stays while this dev runs
+	for _, name := range []string{own, path} {
+		if err := writeWhole(name, append(body, '\n')); err != nil {
+			return nil, fmt.Errorf("writing the pointer: %w", err)
+		}
 	}
 	return func() error {
+		_ = os.Remove(own)
 		if now, err := readPointer(path); err != nil || now != p {
 			return nil // gone, or another dev's
+		}
+		if other := anotherDev(filepath.Dir(path)); other != nil {
+			return writeWhole(path, other)
 		}
 		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("removing the pointer: %w", err)
 		}
 		return nil
 	}, nil
+}
+
+// writeWhole writes a file of mode 0600 whole or not at all.
+func writeWhole(name string, body []byte) error {
+	temp, err := os.CreateTemp(filepath.Dir(name), ".pointer-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	_, err = temp.Write(body)
+	err = errors.Join(err, temp.Close())
+	if err == nil {
+		err = os.Rename(temp.Name(), name)
+	}
+	if err != nil {
+		_ = os.Remove(temp.Name())
+	}
+	return err
+}
+
+// anotherDev is the pointer of the dev in dir that was started last and still runs, or nil.
+// Those that were killed are removed.
+func anotherDev(dir string) (newest []byte) {
+	names, _ := filepath.Glob(filepath.Join(dir, "dev-*.json")) // the pattern is good
+	var at time.Time
+	for _, name := range names {
+		p, err := readPointer(name)
+		info, statErr := os.Stat(name)
+		if err != nil || statErr != nil {
+			continue
+		}
+		gone := syscall.Kill(p.PID, 0) != nil
+		if _, err := os.Stat(p.Socket); p.Socket != "" && err != nil { // the pid is another process's by now
+			gone = true
+		}
+		if gone {
+			_ = os.Remove(name)
+			continue
+		}
+		if body, err := private.ReadFile(name); err == nil && info.ModTime().After(at) {
+			newest, at = body, info.ModTime()
+		}
+	}
+	return newest
 }
 
 // readPointer refuses a file that another user could have written or can read: what it

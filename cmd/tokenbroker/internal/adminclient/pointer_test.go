@@ -61,6 +61,40 @@ func TestPointerOfALaterDevIsLeftAlone(t *testing.T) {
 	}
 }
 
+// The first dev is found again when the second one, which took its place, has ended.
+func TestPointerOfAnotherDevThatRunsComesBack(t *testing.T) {
+	alone(t)
+	socket := filepath.Join(t.TempDir(), "a.sock")
+	if err := os.WriteFile(socket, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	first := adminclient.Pointer{PID: os.Getpid(), Socket: socket}
+	removeFirst, err := adminclient.WritePointer(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// One that was killed, and whose pid another process has by now.
+	if _, err := adminclient.WritePointer(adminclient.Pointer{PID: os.Getppid(), Socket: socket + ".gone"}); err != nil {
+		t.Fatal(err)
+	}
+	removeLast, err := adminclient.WritePointer(adminclient.Pointer{PID: 1 << 22, Socket: "/c"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := removeLast(); err != nil {
+		t.Fatal(err)
+	}
+	if body, err := os.ReadFile(pointerPath(t)); err != nil || !strings.Contains(string(body), socket+`"`) {
+		t.Errorf("the pointer is %s, %v", body, err)
+	}
+	if err := removeFirst(); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := os.ReadDir(filepath.Dir(pointerPath(t))); err != nil || len(left) != 0 {
+		t.Errorf("left in the directory: %v, %v", left, err)
+	}
+}
+
 func TestPointerByItsURL(t *testing.T) {
 	alone(t)
 	address := onTCP(t, named("url", secretToken))

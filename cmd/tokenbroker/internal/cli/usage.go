@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // Exit codes: done, failed, and used wrongly.
@@ -26,15 +27,40 @@ func Root(cmd *cobra.Command, args []string, stdout, stderr io.Writer) {
 	cmd.SetArgs(args)
 	cmd.SetOut(stdout)
 	cmd.SetErr(stderr)
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", ErrUsage, err) })
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		var unknown *pflag.NotExistError
+		if errors.As(err, &unknown) {
+			return fmt.Errorf("%w: %w%s", ErrUsage, err, didYouMean("--", flagNames(cmd), unknown.GetSpecifiedName()))
+		}
+		return fmt.Errorf("%w: %w", ErrUsage, err)
+	})
 }
 
 // UnknownCommand refuses words that are not a command, or that a command does not take.
-func UnknownCommand(_ *cobra.Command, args []string) error {
+func UnknownCommand(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return fmt.Errorf("%w: unknown command or argument %q", ErrUsage, args[0])
+		return fmt.Errorf("%w: unknown command or argument %q%s", ErrUsage, args[0], didYouMean("", cmd.Commands(), args[0]))
 	}
 	return nil
+}
+
+// didYouMean names those of the commands that look like a mistyped word, or nothing.
+func didYouMean(prefix string, commands []*cobra.Command, word string) string {
+	like := &cobra.Command{SuggestionsMinimumDistance: 2}
+	for _, c := range commands { // not c itself: it has a parent
+		like.AddCommand(&cobra.Command{Use: c.Name(), Hidden: c.Hidden, Run: func(*cobra.Command, []string) {}})
+	}
+	found := like.SuggestionsFor(word)
+	if len(found) == 0 {
+		return ""
+	}
+	return ", did you mean " + prefix + strings.Join(found, " or "+prefix) + "?"
+}
+
+// flagNames are the flags of cmd, as commands for [didYouMean].
+func flagNames(cmd *cobra.Command) (names []*cobra.Command) {
+	cmd.Flags().VisitAll(func(f *pflag.Flag) { names = append(names, &cobra.Command{Use: f.Name, Hidden: f.Hidden}) })
+	return names
 }
 
 // Group returns a command that only holds others.
@@ -75,10 +101,9 @@ func Report(stderr io.Writer, cmd *cobra.Command, err error, fault Fault) int {
 			return code
 		}
 	}
-	program := cmd.Root().Name()
-	_, _ = fmt.Fprintf(stderr, "%s: %s\n", program, fault.Error)
+	_, _ = fmt.Fprintf(stderr, "%s: %s\n", cmd.Root().Name(), fault.Error)
 	if code == ExitUsage {
-		_, _ = fmt.Fprintf(stderr, "Run '%s --help' for the commands and flags.\n", program)
+		_, _ = fmt.Fprintf(stderr, "Run '%s --help' for the commands and flags.\n", cmd.CommandPath())
 	}
 	return code
 }

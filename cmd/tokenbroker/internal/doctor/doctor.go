@@ -10,6 +10,7 @@ import (
 
 	"tokenbroker/api"
 	"tokenbroker/cmd/tokenbroker/internal/node"
+	"tokenbroker/config"
 	"tokenbroker/upstream"
 )
 
@@ -39,7 +40,11 @@ type Subject struct {
 	Origins []string
 	// CookieName and CookiePath as configured; empty where that is not known.
 	CookieName, CookiePath string
-	NATS                   node.NATS
+	// ConfigFile is where the configuration is from, and Warnings what loading it warned of;
+	// empty where that is not known.
+	ConfigFile string
+	Warnings   config.Problems
+	NATS       node.NATS
 	// NATSKnown says that NATS holds what the broker itself connects with.
 	NATSKnown bool
 	Providers []Upstream
@@ -77,7 +82,7 @@ func Run(ctx context.Context, s Subject) []Finding {
 	findings := server(ctx, s)
 	public, answered := issuer(ctx, s)
 	findings = append(findings, public...)
-	for _, check := range []func(context.Context, Subject) []Finding{clock, providers, broadcast, files, forwarded, disk} {
+	for _, check := range []func(context.Context, Subject) []Finding{clock, providers, broadcast, files, modes, forwarded, disk} {
 		findings = append(findings, check(ctx, s)...)
 	}
 	if !answered {

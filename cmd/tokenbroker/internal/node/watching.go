@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"time"
 
@@ -8,14 +9,32 @@ import (
 	"tokenbroker/broker"
 	"tokenbroker/cmd/tokenbroker/internal/watch"
 	"tokenbroker/keyring"
+	"tokenbroker/revocation"
 )
 
 // startWatching makes what shows operators what happens; it works while somebody watches.
 func (n *Node) startWatching() {
 	n.watching = watch.New(watch.Config{
 		Ledger: n.ledger, Broadcast: n.publisher, Receipts: n.receipts, Mono: n.mono, Logger: n.cfg.Logger,
+		Username: n.username,
 	})
 	n.background(n.watching.Run)
+}
+
+// username is the name of the user whom a revocation hits, or "".
+func (n *Node) username(ctx context.Context, e revocation.Event) string {
+	switch e.Kind {
+	case revocation.KindSub:
+		user, err := n.broker.User(ctx, e.Value)
+		if err == nil && user.UID == e.Value { // a local name may look like an id
+			return user.Username
+		}
+	case revocation.KindSID:
+		if check, err := n.broker.CheckRevocation(ctx, e.Kind, e.Value); err == nil && check.Session != nil {
+			return check.Session.Username
+		}
+	}
+	return "" // of no user, or of one that cannot be read: who watches still sees the id
 }
 
 // showKey shows a change of the keyring to who watches.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"tokenbroker/api"
+	"tokenbroker/revocation"
 	"tokenbroker/revocation/ledger"
 	"tokenbroker/revocation/receipts"
 )
@@ -44,13 +45,15 @@ type Receipts interface {
 	Services() []receipts.Service
 }
 
-// Config of a [Hub]. All but MaxWatchers and Logger is required.
+// Config of a [Hub]. All but Username, MaxWatchers and Logger is required.
 type Config struct {
 	Ledger    Ledger
 	Broadcast Broadcast
 	Receipts  Receipts
 	// Mono is the monotonic clock of Ledger and Receipts.
 	Mono func() time.Duration
+	// Username is the name of an event's user, or "". If nil, events have no names.
+	Username func(ctx context.Context, e revocation.Event) string
 	// MaxWatchers bounds [Hub.Watch]; zero: 16.
 	MaxWatchers int
 	Logger      *slog.Logger

@@ -32,6 +32,7 @@ type lab struct {
 	ledger    *ledger.Ledger
 	network   *network
 	collector *receipts.Collector
+	names     map[string]string // of the users of sids
 }
 
 // network has everything up to flushed.
@@ -70,7 +71,8 @@ func inLab(t *testing.T, f func(t *testing.T, l *lab)) {
 			t.Fatal(err)
 		}
 		l.collector = receipts.New(receipts.Config{Origin: l.ledger.Origin(), Head: l.ledger.Head, Mono: mono})
-		l.Hub = watch.New(watch.Config{Ledger: l.ledger, Broadcast: l.network, Receipts: l.collector, Mono: mono, MaxWatchers: 2})
+		l.Hub = watch.New(watch.Config{Ledger: l.ledger, Broadcast: l.network, Receipts: l.collector, Mono: mono, MaxWatchers: 2,
+			Username: func(_ context.Context, e revocation.Event) string { return l.names[e.Value] }})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- l.Run(ctx) }()
@@ -162,6 +164,7 @@ func text(t *testing.T, e api.WatchEvent) string {
 		Type                         string
 		Seq                          uint64
 		Events                       []revocation.Event
+		Users                        map[string]string
 		FlushedMS                    *int64 `json:"flushed_ms"`
 		Applied, Of                  int
 		SlowestMS                    int64 `json:"slowest_ms"`
@@ -180,6 +183,9 @@ func text(t *testing.T, e api.WatchEvent) string {
 		values := make([]string, len(v.Events))
 		for i, event := range v.Events {
 			values[i] = event.Value
+			if name := v.Users[event.Value]; name != "" {
+				values[i] += "=" + name
+			}
 		}
 		return fmt.Sprintf("%d %s %s", v.Seq, strings.Join(values, ","), flushed)
 	case api.WatchTypeApplied:

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"tokenbroker/api"
+	"tokenbroker/revocation"
 	"tokenbroker/revocation/ledger"
 	"tokenbroker/revocation/receipts"
 )
@@ -105,11 +106,28 @@ func (h *Hub) follow(ctx context.Context, batches chan<- shownBatch) {
 	}
 }
 
+// namedEvents of a batch are shown with the names of their users: each is a look-up.
+const namedEvents = 20
+
+// usernames are the names of the events' users, by value.
+func (h *Hub) usernames(ctx context.Context, events []revocation.Event) map[string]string {
+	if h.config.Username == nil {
+		return nil
+	}
+	names := map[string]string{}
+	for _, e := range events[:min(len(events), namedEvents)] {
+		if name := h.config.Username(ctx, e); name != "" {
+			names[e.Value] = name
+		}
+	}
+	return names
+}
+
 // showBatch shows a batch when NATS has it, or does not get it.
 func (h *Hub) showBatch(ctx context.Context, b ledger.CommittedBatch) {
 	wait, cancel := context.WithTimeout(ctx, b.Written+flushPatience-h.config.Mono())
 	defer cancel()
-	v := api.WatchRevocation{Type: api.WatchTypeRevocation, Origin: b.Origin, Seq: b.Seq, Events: b.Events}
+	v := api.WatchRevocation{Type: api.WatchTypeRevocation, Origin: b.Origin, Seq: b.Seq, Events: b.Events, Users: h.usernames(ctx, b.Events)}
 	flushed := h.config.Broadcast.Flushed(wait, b.Seq)
 	age := max(h.config.Mono()-b.Written, 0)
 	if flushed {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -231,5 +232,22 @@ func TestOfEachBatchIsSaidHowFarItIs(t *testing.T) {
 				applied++
 			}
 		}
+	})
+}
+
+func TestTheUsersOfTheFirstEventsAreNamed(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		l.names = map[string]string{"s0": "ada", "s19": "bob", "s20": "eve"}
+		w := l.watch()
+		defer w.Close()
+		values, want := make([]string, 25), make([]string, 25)
+		for i := range values {
+			values[i] = fmt.Sprint("s", i)
+			want[i] = values[i]
+		}
+		want[0], want[19] = "s0=ada", "s19=bob"
+		l.revoke(values...)
+		l.flush()
+		expect(t, w, "1 "+strings.Join(want, ",")+" 0 ms")
 	})
 }
