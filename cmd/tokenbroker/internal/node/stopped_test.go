@@ -64,6 +64,11 @@ func TestAServiceProcessThatIsStopped(t *testing.T) {
 	if err := child.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
+	// Until one of its threads takes the signal, which needs a turn of the CPU, the others go on and may answer.
+	var state syscall.WaitStatus
+	if _, err := syscall.Wait4(child.Process.Pid, &state, syscall.WUNTRACED, nil); err != nil || !state.Stopped() {
+		t.Fatalf("the service did not stop: %v, %v", state, err)
+	}
 	if status := ended.logOff(); status != http.StatusOK {
 		t.Errorf("log-off: %d", status)
 	}
