@@ -80,7 +80,7 @@ type KeyStatus struct {
 type ProviderStatus struct {
 	Name    string   `json:"name"`
 	Issuer  string   `json:"issuer"`
-	Issuers []string `json:"issuers"`
+	Issuers []string `json:"issuers,omitempty"`
 	Ready   bool     `json:"ready"`
 }
 
