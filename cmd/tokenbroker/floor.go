@@ -84,9 +84,9 @@ func raiseQuestion(raise *restore.Raise, dir string) string {
 	if len(raise.Lost) > 0 {
 		lost = "Lost: " + strings.Join(raise.Lost, "; ") + "."
 	}
-	return fmt.Sprintf("%d records can be read in %s, among them %d users, %d clients and %d sessions. %s\n"+
+	return fmt.Sprintf("%s can be read in %s, among them %s, %s and %s. %s\n"+
 		"Sign everybody out, and start again with these records?",
-		raise.Counts.Records, dir, raise.Counts.Users, raise.Counts.Clients, raise.Counts.Sessions, adminclient.Plain(lost))
+		count(raise.Counts.Records, "record"), dir, count(raise.Counts.Users, "user"), count(raise.Counts.Clients, "client"), count(raise.Counts.Sessions, "session"), adminclient.Plain(lost))
 }
 
 func printRaised(w io.Writer, r restore.Raised) {

@@ -130,8 +130,8 @@ func restoreQuestion(plan *restore.Plan, dir string) string {
 	if !plan.Authenticated() {
 		kind = "unauthenticated backup, whose passwords and roles may be anybody's,"
 	}
-	return fmt.Sprintf("Put the %s of %s (%s ago; %d users) %s? Everybody will have to sign in again.",
-		kind, stamp(taken), time.Since(taken).Round(time.Second), plan.Counts.Users, what)
+	return fmt.Sprintf("Put the %s of %s (%s ago; %s) %s? Everybody will have to sign in again.",
+		kind, stamp(taken), time.Since(taken).Round(time.Second), count(plan.Counts.Users, "user"), what)
 }
 
 func printRestored(w io.Writer, r restore.Result) {

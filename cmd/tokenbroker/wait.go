@@ -52,7 +52,7 @@ func (o *operator) printReceipts(w io.Writer, r *broker.ReceiptSummary) {
 	case r.Of == 0:
 		_, _ = fmt.Fprintln(w, "no service was heard in the last 3 s: there is nobody to wait for")
 	case r.Applied == r.Of:
-		_, _ = fmt.Fprintf(w, "applied by %d of %d services, slowest %d ms\n", r.Applied, r.Of, r.SlowestMS)
+		_, _ = fmt.Fprintf(w, "applied by %d of %s, slowest %d ms\n", r.Applied, count(r.Of, "service"), r.SlowestMS)
 	default:
 		names := make([]string, len(r.Laggards))
 		for i, name := range r.Laggards {
@@ -61,6 +61,6 @@ func (o *operator) printReceipts(w io.Writer, r *broker.ReceiptSummary) {
 		if more := r.Of - r.Applied - len(names); more > 0 {
 			names = append(names, fmt.Sprintf("and %d more", more))
 		}
-		_, _ = fmt.Fprintf(w, "applied by %d of %d services within %s; not yet: %s\n", r.Applied, r.Of, time.Duration(o.wait), strings.Join(names, ", "))
+		_, _ = fmt.Fprintf(w, "applied by %d of %s within %s; not yet: %s\n", r.Applied, count(r.Of, "service"), time.Duration(o.wait), strings.Join(names, ", "))
 	}
 }

@@ -202,11 +202,11 @@ func appliedText(v api.WatchApplied) string {
 	case v.Of == 0:
 		return "no service is heard"
 	case v.Applied == 0:
-		return fmt.Sprintf("applied by none of %s; not yet: %s", services(v.Of), cells(v.Laggards))
+		return fmt.Sprintf("applied by none of %s; not yet: %s", count(v.Of, "service"), cells(v.Laggards))
 	case v.Applied < v.Of:
-		return fmt.Sprintf("applied by %d of %s in %s; not yet: %s", v.Applied, services(v.Of), milliseconds(v.SlowestMS), cells(v.Laggards))
+		return fmt.Sprintf("applied by %d of %s in %s; not yet: %s", v.Applied, count(v.Of, "service"), milliseconds(v.SlowestMS), cells(v.Laggards))
 	}
-	return fmt.Sprintf("applied by %d of %s in %s", v.Applied, services(v.Of), milliseconds(v.SlowestMS))
+	return fmt.Sprintf("applied by %d of %s in %s", v.Applied, count(v.Of, "service"), milliseconds(v.SlowestMS))
 }
 
 func serviceLine(v api.WatchService) string {
@@ -236,11 +236,4 @@ func milliseconds(ms int64) string {
 		return "under 1 ms"
 	}
 	return fmt.Sprintf("%d ms", ms)
-}
-
-func services(n int) string {
-	if n == 1 {
-		return "1 service"
-	}
-	return fmt.Sprintf("%d services", n)
 }
