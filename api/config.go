@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -94,6 +95,10 @@ type Config struct {
 	// InsecureCookies leaves out Secure and the name's prefix, for plain HTTP in
 	// development. It MUST NOT be set where users sign in from another machine.
 	InsecureCookies bool
+	// InsecureDevelopment also allows every loopback origin (http://localhost:5173), allows Origins
+	// on other sites, and sends logins back to the request's host if that is an allowed origin. The
+	// issuer must be http on loopback. It MUST NOT be set where users sign in from another machine.
+	InsecureDevelopment bool
 	// TrustedProxies are the addresses or CIDRs whose X-Forwarded-For and X-Request-Id are
 	// believed: none by default.
 	TrustedProxies []string
@@ -130,6 +135,11 @@ type Config struct {
 	Observe func(route, method string, status int, d time.Duration)
 }
 
+func loopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
+}
+
 // authPath is the path of the browser's endpoints.
 const authPath = "/auth"
 
@@ -154,6 +164,9 @@ func (c *Config) validate() error {
 	case "/", authPath, authPath + "/":
 	default:
 		return fmt.Errorf("cookie path %q: a browser would not send it to /auth; want /auth or /", c.CookiePath)
+	}
+	if c.InsecureDevelopment && !(c.InsecureCookies && u.Scheme == "http" && loopback(u.Hostname())) {
+		return fmt.Errorf("InsecureDevelopment with the issuer %q: want an http issuer on loopback, and InsecureCookies", c.Issuer)
 	}
 	if c.StreamTimeout <= 0 {
 		c.StreamTimeout = defaultStreamTimeout

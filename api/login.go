@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"slices"
@@ -28,7 +29,7 @@ func (s *server) login(w http.ResponseWriter, r *http.Request) error {
 	} else if provider == "" {
 		provider = names[0]
 	}
-	start, err := s.cfg.Logins.StartLogin(r.Context(), provider, s.callbackURI(provider), returnTo, s.signInRequest(r))
+	start, err := s.cfg.Logins.StartLogin(r.Context(), provider, s.callbackURI(r, provider), returnTo, s.signInRequest(r))
 	if err != nil {
 		if query.Get("return_to") != "" && prefersHTML(r) {
 			w.Header().Add("Vary", "Accept")
@@ -78,8 +79,15 @@ func (s *server) callback(w http.ResponseWriter, r *http.Request) error {
 	}
 }
 
-func (s *server) callbackURI(provider string) string {
-	return strings.TrimSuffix(s.cfg.Issuer, "/") + "/auth/callback/" + url.PathEscape(provider) + "/"
+// callbackURI is where the provider sends the browser back: at the issuer, whatever the request's
+// Host says. In development it is at the request's host, if that is an allowed origin: there the
+// browser keeps the cookies.
+func (s *server) callbackURI(r *http.Request, provider string) string {
+	base := s.cfg.Issuer
+	if s.cfg.InsecureDevelopment {
+		base = cmp.Or(s.origins().atHost(r.Host), base)
+	}
+	return strings.TrimSuffix(base, "/") + "/auth/callback/" + url.PathEscape(provider) + "/"
 }
 
 // single refuses a repeated parameter: two readers might take different ones.

@@ -36,7 +36,7 @@ func (s *server) returnTo(text string) (string, error) {
 // all that a browser might read as another host: "//", "/\", white space, control characters,
 // and what looks like a slash. The fragment, which names no host and which a SPA may use for its
 // route, is only to be printable.
-func (o origins) checkReturn(text string) (*url.URL, error) {
+func (o *origins) checkReturn(text string) (*url.URL, error) {
 	refuse := &broker.Error{Code: CodeInvalidReturn, Message: "return_to must be an absolute path or a URL of a configured origin"}
 	target, fragment, _ := strings.Cut(text, "#")
 	if !utf8.ValidString(text) || strings.ContainsFunc(target, notInReturn) || strings.ContainsFunc(fragment, unprintable) {

@@ -23,17 +23,20 @@ type Public struct {
 // SetOrigins replaces the allowed origins of the SPAs from the next request on; with an
 // error those in force stay.
 func (p *Public) SetOrigins(configured []string) error {
-	allowed, err := newOrigins(p.server.cfg.Issuer, configured)
+	allowed, err := newOrigins(p.server.cfg.Issuer, configured, p.server.cfg.InsecureDevelopment)
 	if err != nil {
 		return err
 	}
-	p.server.allowed.Store(&allowed)
+	p.server.allowed.Store(allowed)
 	p.server.fallback.Store(fallbackHome(configured))
 	return nil
 }
 
 // Origins are the SPAs' origins in force, with the broker's own.
-func (p *Public) Origins() []string { return slices.Sorted(maps.Keys(p.server.origins())) }
+func (p *Public) Origins() []string { return slices.Sorted(maps.Keys(p.server.origins().named)) }
+
+// Allows reports whether pages of an origin, as browsers write it, may call.
+func (p *Public) Allows(origin string) bool { return p.server.origins().has(origin) }
 
 // server holds what the endpoints share. It is read-only after [New], but for allowed and
 // fallback.
@@ -59,7 +62,7 @@ func New(cfg Config) (*Public, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, fmt.Errorf("configuring the HTTP surface: %w", err)
 	}
-	allowed, err := newOrigins(cfg.Issuer, cfg.Origins)
+	allowed, err := newOrigins(cfg.Issuer, cfg.Origins, cfg.InsecureDevelopment)
 	if err != nil {
 		return nil, fmt.Errorf("configuring the HTTP surface: %w", err)
 	}
@@ -67,7 +70,7 @@ func New(cfg Config) (*Public, error) {
 		logins: newAttemptCookies("tb_login_", !cfg.InsecureCookies, http.SameSiteLaxMode, broker.LoginLife),
 		nonces: newAttemptCookies("tb_nonce_", !cfg.InsecureCookies, http.SameSiteStrictMode, broker.NonceLife),
 	}
-	s.allowed.Store(&allowed)
+	s.allowed.Store(allowed)
 	s.fallback.Store(fallbackHome(cfg.Origins))
 	if cfg.HomeURL != "" {
 		if _, err := allowed.checkReturn(cfg.HomeURL); err != nil {
@@ -91,7 +94,7 @@ func New(cfg Config) (*Public, error) {
 	return &Public{Handler: observed(s.cors(router), outer), server: s}, nil
 }
 
-func (s *server) origins() origins { return *s.allowed.Load() }
+func (s *server) origins() *origins { return s.allowed.Load() }
 
 // home is where a login without return_to ends and where pages lead back to.
 func (s *server) home() string { return cmp.Or(s.cfg.HomeURL, *s.fallback.Load()) }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 
 	"golang.org/x/net/publicsuffix"
@@ -36,6 +37,13 @@ func Of(u *url.URL) string {
 		host = strings.TrimSuffix(host, ":443")
 	}
 	return u.Scheme + "://" + host
+}
+
+// IsLoopback reports whether text is an origin, as browsers write it, of pages that this machine
+// serves over plain http: at localhost, 127.0.0.1 or [::1], at any port.
+func IsLoopback(text string) bool {
+	u, err := Parse(text)
+	return err == nil && u.Scheme == "http" && Of(u) == text && slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, u.Hostname())
 }
 
 // SameSite compares scheme and registrable domain, as SameSite cookies are judged by;

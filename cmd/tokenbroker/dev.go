@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"tokenbroker/api/origin"
 	"tokenbroker/broker"
 	"tokenbroker/broker/customclaims"
 	"tokenbroker/cmd/tokenbroker/internal/adminclient"
@@ -40,6 +41,7 @@ const (
 type devOptions struct {
 	idpListen                                                        string
 	dataDir, listen, adminListen, sampleListen, natsListen, logLevel string
+	origins                                                          []string
 }
 
 func devCommand(stdout, stderr io.Writer) *cobra.Command {
@@ -49,6 +51,10 @@ func devCommand(stdout, stderr io.Writer) *cobra.Command {
 		Short: "Run everything on this machine: broker, NATS, store and a sample service",
 		Long: `Run everything on this machine, on loopback, with nothing to install: the broker, an
 embedded NATS server, the store and a sample service, with the user admin / admin.
+
+Pages of every loopback origin, such as http://localhost:5173, may call the broker and the sample
+service. A page must reach the broker by the host that it is at itself, localhost or 127.0.0.1:
+browsers do not send the session's cookie from one to the other.
 
 Ctrl-C (or SIGTERM) drains and stops.`,
 		Args: unknownCommand,
@@ -63,6 +69,7 @@ Ctrl-C (or SIGTERM) drains and stops.`,
 	flags.StringVar(&opts.sampleListen, "sample-listen", defaultSampleListen, "the sample service's address")
 	flags.StringVar(&opts.natsListen, "nats-listen", defaultNATSListen, "the embedded NATS server's address")
 	flags.StringVar(&opts.idpListen, "idp-listen", defaultIDPListen, "the address of the Cognito emulator")
+	flags.StringArrayVar(&opts.origins, "origin", nil, "allow pages of this origin, as http://app.test:5173, in addition to those on loopback, which are all allowed (repeatable)")
 	flags.StringVar(&opts.logLevel, "log-level", "info", "debug, info, warn or error")
 	return cmd
 }
@@ -77,6 +84,9 @@ func runDev(ctx context.Context, opts devOptions, stdout, stderr io.Writer) (err
 		if !onLoopback(addr) {
 			return fmt.Errorf("%w: %q is not a loopback address: dev has known passwords and is for this machine alone", errUsage, addr)
 		}
+	}
+	if err := canonicalOrigins(opts.origins); err != nil {
+		return err
 	}
 	logger := logging.New(stderr, logging.Config{Level: level, Format: logging.FormatText})
 	dataDir, removeData, err := devDataDir(opts.dataDir)
@@ -107,8 +117,11 @@ func runDev(ctx context.Context, opts devOptions, stdout, stderr io.Writer) (err
 			{ID: devBrowserClient, Scopes: []string{devScope}},
 			{ID: devServiceClient, Secret: devServiceSecret, Scopes: []string{devScope}},
 		},
-		CustomClaims: claims, Providers: idp.serve,
-		InsecureCookies: true, DemoSample: "http://" + sampleListener.Addr().String(), Logger: logger,
+		CustomClaims: claims, Origins: opts.origins,
+		Providers: func(_ string, via node.Transport) (map[string]node.Provider, error) {
+			return idp.serve(opts.origins, via)
+		},
+		InsecureCookies: true, InsecureDevelopment: true, DemoSample: "http://" + sampleListener.Addr().String(), Logger: logger,
 		Fatal: endAtOnce(logger),
 	})
 	if err != nil {
@@ -146,6 +159,18 @@ func runDev(ctx context.Context, opts devOptions, stdout, stderr io.Writer) (err
 	case err := <-sample.failed:
 		return fmt.Errorf("the sample service's listener ended: %w", err)
 	}
+}
+
+// canonicalOrigins writes each origin as browsers do.
+func canonicalOrigins(origins []string) error {
+	for i, o := range origins {
+		u, err := origin.Parse(o)
+		if err != nil {
+			return fmt.Errorf("%w: --origin: %w", errUsage, err)
+		}
+		origins[i] = origin.Of(u)
+	}
+	return nil
 }
 
 // onLoopback reports whether addr is a loopback IP address with a port.

@@ -163,7 +163,7 @@ func TestDevKeepsItsDataAcrossRuns(t *testing.T) {
 }
 
 func TestUsageErrorsExitWith2(t *testing.T) {
-	for _, args := range [][]string{{"dev", "--no-such-flag"}, {"nonsense"}, {"dev", "extra"}, {"dev", "--log-level", "loud"}, {"dev", "--listen", "0.0.0.0:0"}, {"dev", "--nats-listen", ":4222"}} {
+	for _, args := range [][]string{{"dev", "--no-such-flag"}, {"nonsense"}, {"dev", "extra"}, {"dev", "--log-level", "loud"}, {"dev", "--listen", "0.0.0.0:0"}, {"dev", "--nats-listen", ":4222"}, {"dev", "--origin", "localhost:5173"}, {"dev", "--origin", "*"}} {
 		var out, errs syncBuffer
 		if code := Main(t.Context(), args, &out, &errs); code != exitUsage || errs.String() == "" {
 			t.Errorf("%v: code %d, %q", args, code, errs.String())
@@ -376,4 +376,52 @@ func checkBody(t *testing.T, url, want string) {
 	if status, body := do(t, http.DefaultClient, req); status != http.StatusOK || !strings.Contains(body, want) {
 		t.Errorf("%s: %d %s", url, status, body)
 	}
+}
+
+// allowedOrigin returns the Access-Control-Allow-Origin of the answer to a page's pre-flight.
+func allowedOrigin(t *testing.T, target, page string) string {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodOptions, target, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Origin", page)
+	req.Header.Set("Access-Control-Request-Method", http.MethodPost)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	return resp.Header.Get("Access-Control-Allow-Origin")
+}
+
+func TestDevAllowsTheOriginsOfItsFlag(t *testing.T) {
+	t.Parallel()
+	dev := startDev(t, "--origin", "http://App.Test:80/", "--origin", "https://spa.test")
+	for origin, allowed := range map[string]bool{
+		"http://app.test": true, "https://spa.test": true, "http://localhost:5173": true, "http://[::1]:5173": true, dev.issuer: true,
+		"http://spa.test": false, "http://app.test:81": false, "https://localhost:5173": false, "null": false,
+	} {
+		want := map[bool]string{true: origin}[allowed]
+		for _, target := range []string{dev.issuer + "/auth/session/", dev.sample + "/hello"} {
+			if got := allowedOrigin(t, target, origin); got != want {
+				t.Errorf("%s, %s: allowed %q, want %q", target, origin, got, want)
+			}
+		}
+	}
+
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, dev.issuer+"/auth/login/?return_to=https://spa.test/x", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Host = "spa.test" // as its proxy passes it on
+	page, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = page.Body.Close()
+	if got := page.Request.URL.Query().Get("redirect_uri"); page.StatusCode != http.StatusOK || got != "https://spa.test/auth/callback/cognito/" {
+		t.Errorf("the hosted page: %d, redirect_uri %s", page.StatusCode, got)
+	}
+	dev.finish(t)
 }

@@ -38,15 +38,14 @@ func listenIDP(addr string) (*idpServer, error) {
 
 func (s *idpServer) issuer() string { return "http://" + s.listener.Addr().String() + "/" + devPool }
 
-// serve starts the pool with an app client for the broker of that issuer, and makes the
-// provider for it. It owns one goroutine, which stop ends and waits for.
-func (s *idpServer) serve(broker string, via node.Transport) (map[string]node.Provider, error) {
-	pool, err := devidp.New(devidp.Config{
-		Issuer: s.issuer(), Users: devidp.DevUsers(),
-		Clients: []devidp.Client{{
-			ID: devIDPClient, RedirectURIs: []string{broker + "/auth/callback/" + devProvider + "/"}, LogoutURIs: []string{broker + "/"},
-		}},
-	})
+// serve starts the pool with an app client for brokers on loopback and those that are reached by
+// origins, and makes the provider for it. It owns one goroutine, which stop ends and waits for.
+func (s *idpServer) serve(origins []string, via node.Transport) (map[string]node.Provider, error) {
+	client := devidp.Client{ID: devIDPClient, AnyLoopback: true}
+	for _, o := range origins {
+		client.RedirectURIs = append(client.RedirectURIs, o+"/auth/callback/"+devProvider+"/")
+	}
+	pool, err := devidp.New(devidp.Config{Issuer: s.issuer(), Users: devidp.DevUsers(), Clients: []devidp.Client{client}})
 	if err != nil {
 		return nil, err
 	}

@@ -39,7 +39,7 @@ func startSample(ctx context.Context, n *node.Node, l net.Listener, logger *slog
 	}
 	s := &sampleService{
 		validator: v, failed: make(chan error, 1), done: make(chan struct{}),
-		server: &http.Server{Handler: hello.Handler(v, httpauth.AllowOrigins(n.Issuer())), ReadHeaderTimeout: 5 * time.Second},
+		server: &http.Server{Handler: hello.Handler(v, httpauth.AllowOriginFunc(n.AllowsOrigin)), ReadHeaderTimeout: 5 * time.Second},
 	}
 	go func() {
 		defer close(s.done)

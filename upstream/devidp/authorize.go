@@ -24,7 +24,7 @@ type request struct {
 func (s *Server) check(w http.ResponseWriter, r *http.Request) (request, bool) {
 	q := r.URL.Query()
 	client, ok := s.client(q.Get("client_id"))
-	if !ok || !slices.Contains(client.RedirectURIs, q.Get("redirect_uri")) {
+	if !ok || !client.accepts(client.RedirectURIs, q.Get("redirect_uri")) {
 		http.Error(w, "unknown client or redirect_uri", http.StatusBadRequest)
 		return request{}, false
 	}
@@ -46,6 +46,22 @@ func (s *Server) check(w http.ResponseWriter, r *http.Request) (request, bool) {
 		return req, true
 	}
 	return request{}, false
+}
+
+// accepts reports whether the client may send the browser to uri.
+func (c Client) accepts(registered []string, uri string) bool {
+	return slices.Contains(registered, uri) || c.AnyLoopback && loopbackURI(uri)
+}
+
+// loopbackURI takes what a browser reads in the same way: ASCII without a backslash, a user or a
+// fragment.
+func loopbackURI(text string) bool {
+	u, err := url.Parse(text)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.User != nil ||
+		strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' || r == '\\' || r == '#' }) {
+		return false
+	}
+	return slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, u.Hostname())
 }
 
 // repeated says whether a parameter is there twice (RFC 6749 §3.1).
@@ -156,7 +172,7 @@ func (s *Server) giveCode(w http.ResponseWriter, r *http.Request, req request, i
 func (s *Server) logout(w http.ResponseWriter, r *http.Request) {
 	client, ok := s.client(r.URL.Query().Get("client_id"))
 	to := r.URL.Query().Get("logout_uri")
-	if !ok || !slices.Contains(client.LogoutURIs, to) {
+	if !ok || !client.accepts(client.LogoutURIs, to) {
 		http.Error(w, "unknown client or logout_uri", http.StatusBadRequest)
 		return
 	}

@@ -245,3 +245,38 @@ func TestConfigIsRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestAnyLoopbackAcceptsNoOtherHost(t *testing.T) {
+	pool, err := devidp.New(devidp.Config{
+		Issuer: "http://127.0.0.1:9090/us-east-1_devpool01", Users: devidp.DevUsers(),
+		Clients: []devidp.Client{{ID: "dev-client", AnyLoopback: true, RedirectURIs: []string{"https://app.test/callback"}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	status := func(path, parameter, uri string) int {
+		query := url.Values{"client_id": {"dev-client"}, "response_type": {"code"}, parameter: {uri},
+			"code_challenge": {strings.Repeat("c", 43)}, "code_challenge_method": {"S256"}}
+		w := httptest.NewRecorder()
+		pool.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, path+"?"+query.Encode(), nil))
+		return w.Code
+	}
+	for uri, accepted := range map[string]bool{
+		"http://127.0.0.1:8080/auth/callback/cognito/": true, "http://localhost:5173/auth/callback/corp/": true,
+		"http://[::1]/": true, "https://localhost:8443/x?y=1": true,
+		"http://localhost.evil.example/": false, "http://127.0.0.2/": false, "http://localhost@evil.example/": false, "http://evil.example/": false,
+		`http://evil.example\@localhost/`: false, "//localhost/": false, "/": false, "javascript://localhost/%0aalert(1)": false, "": false,
+		"http://localhost/#x": false, "http://localhost/ x": false,
+	} {
+		want := map[bool]int{true: http.StatusFound, false: http.StatusBadRequest}[accepted]
+		if got := status("/oauth2/authorize", "redirect_uri", uri); got != want {
+			t.Errorf("redirect_uri %q: %d, want %d", uri, got, want)
+		}
+		if got := status("/logout", "logout_uri", uri); got != want {
+			t.Errorf("logout_uri %q: %d, want %d", uri, got, want)
+		}
+	}
+	if got := status("/oauth2/authorize", "redirect_uri", "https://app.test/callback"); got != http.StatusFound {
+		t.Errorf("a registered redirect_uri: %d", got)
+	}
+}

@@ -47,6 +47,9 @@ type Client struct {
 	ID, Secret string
 	// RedirectURIs and LogoutURIs are matched to the letter.
 	RedirectURIs, LogoutURIs []string
+	// AnyLoopback also accepts every http and https URI at localhost, 127.0.0.1 or [::1], at any
+	// port, where Cognito would want them registered.
+	AnyLoopback bool
 }
 
 // Config of a [Server]. Issuer is the pool's URL: its last segment is the pool's id.

@@ -9,9 +9,9 @@ import (
 
 // cors sets the headers that let an allowed origin read the answer, and answers a
 // pre-flight itself: browsers send it without a token. It reports whether the request is
-// answered. Without [AllowOrigins] it does nothing.
+// answered. Without [AllowOrigins] and [AllowOriginFunc] it does nothing.
 func (g *guard) cors(w http.ResponseWriter, r *http.Request) (answered bool) {
-	if len(g.origins) == 0 {
+	if len(g.origins) == 0 && g.allowed == nil {
 		return false
 	}
 	h := w.Header()
@@ -23,7 +23,7 @@ func (g *guard) cors(w http.ResponseWriter, r *http.Request) (answered bool) {
 		return false
 	case slices.Contains(g.origins, "*"):
 		allowed = "*"
-	case slices.Contains(g.origins, origin):
+	case slices.Contains(g.origins, origin), g.allowed != nil && g.allowed(origin):
 		allowed = origin
 	}
 	if allowed != "" {

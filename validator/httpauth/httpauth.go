@@ -57,11 +57,19 @@ func AllowOrigins(origins ...string) Option {
 	return func(g *guard) { g.origins = append(g.origins, origins...) }
 }
 
+// AllowOriginFunc lets browsers call from the origins for which allowed returns true, in addition
+// to those of [AllowOrigins]. It is called with the Origin header as the browser sent it, and must
+// not block.
+func AllowOriginFunc(allowed func(origin string) bool) Option {
+	return func(g *guard) { g.allowed = allowed }
+}
+
 type guard struct {
 	validator  Validator
 	validation []validator.Option
 	scopes     []string
 	origins    []string
+	allowed    func(origin string) bool // nil: only origins
 	forbidden  problem
 	reports    reports
 }

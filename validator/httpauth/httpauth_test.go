@@ -124,11 +124,14 @@ func TestPreflightsAreAnsweredBeforeAuthentication(t *testing.T) {
 		status  int
 		allowed string
 	}{
-		"allowed":       {app, []httpauth.Option{httpauth.AllowOrigins("https://a.example", app)}, 204, app},
-		"any":           {app, []httpauth.Option{httpauth.AllowOrigins("*")}, 204, "*"},
-		"not allowed":   {"https://evil.example", []httpauth.Option{httpauth.AllowOrigins(app)}, 204, ""},
-		"null":          {"null", []httpauth.Option{httpauth.AllowOrigins(app)}, 204, ""},
-		"no CORS asked": {app, nil, 401, ""},
+		"allowed":           {app, []httpauth.Option{httpauth.AllowOrigins("https://a.example", app)}, 204, app},
+		"any":               {app, []httpauth.Option{httpauth.AllowOrigins("*")}, 204, "*"},
+		"not allowed":       {"https://evil.example", []httpauth.Option{httpauth.AllowOrigins(app)}, 204, ""},
+		"null":              {"null", []httpauth.Option{httpauth.AllowOrigins(app)}, 204, ""},
+		"asked for":         {app, []httpauth.Option{httpauth.AllowOriginFunc(func(o string) bool { return o == app })}, 204, app},
+		"asked and refused": {"https://evil.example", []httpauth.Option{httpauth.AllowOriginFunc(func(o string) bool { return o == app })}, 204, ""},
+		"named besides":     {"https://a.example", []httpauth.Option{httpauth.AllowOrigins("https://a.example"), httpauth.AllowOriginFunc(func(o string) bool { return o == app })}, 204, "https://a.example"},
+		"no CORS asked":     {app, nil, 401, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := httptest.NewRequest("OPTIONS", "/hello", nil)

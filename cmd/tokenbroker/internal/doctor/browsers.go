@@ -22,8 +22,8 @@ func browsers(ctx context.Context, s Subject) []Finding {
 		switch {
 		case err != nil:
 			found = append(found, Finding{"origin " + o, Fail, err.Error(), "correct origins in the configuration"})
-		case !origin.SameSite(own, u):
-			found = append(found, Finding{"origin " + o, Fail, "not same-site with " + s.Issuer, "browsers would not send the session cookie: serve both below one domain and scheme"})
+		case !origin.SameSite(own, u): // of dev's --origin: a configuration with it is refused
+			found = append(found, Finding{"origin " + o, Warn, "not same-site with " + s.Issuer, "browsers do not send it the session cookie: its own server has to pass /auth on to the broker"})
 		default:
 			found = append(found, preflight(ctx, s, o))
 		}

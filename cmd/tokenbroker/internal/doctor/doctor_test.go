@@ -190,7 +190,7 @@ func TestWhatIsWrongIsFound(t *testing.T) {
 			"cookie", doctor.Fail, "without HttpOnly"},
 		"no cookie":    {func(w *world, _ *doctor.Subject) { w.cookie = "" }, "cookie", doctor.Fail, "0 cookies"},
 		"no CORS":      {func(w *world, _ *doctor.Subject) { w.allowed = "" }, "origin " + spa, doctor.Fail, "204"},
-		"another site": {func(_ *world, s *doctor.Subject) { s.Origins = []string{"http://localhost:1"} }, "origin http://localhost:1", doctor.Fail, "not same-site"},
+		"another site": {func(_ *world, s *doctor.Subject) { s.Origins = []string{"http://localhost:1"} }, "origin http://localhost:1", doctor.Warn, "not same-site"},
 		"no NATS":      {func(_ *world, s *doctor.Subject) { s.NATS, s.NATSKnown = node.NATS{URL: "nats://127.0.0.1:1"}, true }, "nats: publish", doctor.Fail, "no servers"},
 		"unknown NATS": {func(_ *world, s *doctor.Subject) { s.NATS = node.NATS{URL: "nats://127.0.0.1:1"} }, "nats", doctor.Skip, "not known"},
 	}

@@ -36,8 +36,11 @@ type Config struct {
 	CookiePath     string // default /, or /auth with InsecureCookies
 	// InsecureCookies is for plain http on loopback. It MUST NOT be set elsewhere.
 	InsecureCookies bool
-	NATS            NATS
-	Admin           Admin
+	// InsecureDevelopment allows all loopback origins, and follows the request's host; see
+	// [api.Config]. It MUST NOT be set elsewhere than in dev.
+	InsecureDevelopment bool
+	NATS                NATS
+	Admin               Admin
 
 	Audience []string
 	// Algorithm of new access keys, and how long a JWK set may be cached; both with defaults.

@@ -119,6 +119,9 @@ func (n *Node) AdminSocket() string {
 // SetOrigins replaces the SPAs' origins; with an error those in force stay.
 func (n *Node) SetOrigins(origins []string) error { return n.api.SetOrigins(origins) }
 
+// AllowsOrigin reports whether pages of an origin may call the broker.
+func (n *Node) AllowsOrigin(origin string) bool { return n.api.Allows(origin) }
+
 // Broker gives the use cases, for seeding.
 func (n *Node) Broker() *broker.Broker { return n.broker }
 

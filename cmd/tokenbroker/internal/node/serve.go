@@ -26,7 +26,7 @@ func (n *Node) serve(context.Context) error {
 	n.api, err = api.New(api.Config{
 		Logins: logins,
 		Issuer: n.issuer, Origins: n.cfg.Origins, TrustedProxies: n.cfg.TrustedProxies, HomeURL: n.cfg.HomeURL, DemoSample: n.cfg.DemoSample,
-		CookieName: n.cfg.CookieName, CookiePath: n.cfg.CookiePath, InsecureCookies: n.cfg.InsecureCookies,
+		CookieName: n.cfg.CookieName, CookiePath: n.cfg.CookiePath, InsecureCookies: n.cfg.InsecureCookies, InsecureDevelopment: n.cfg.InsecureDevelopment,
 		Algorithms:       n.algorithms,
 		MaxTokenLifetime: n.publishedLife,
 		Sessions:         n.metrics.Sessions(n.broker), Clients: n.broker, Verifier: verifier{own}, Catchup: catchup{n.ledger},

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"testing"
+)
+
+// devPage is a SPA beside dev, at any host and port that are loopback's. It reaches the broker by
+// its own host, unless its query names another one.
+const devPage = `<!doctype html><title>SPA</title><script>
+globalThis.warnings = [];
+console.warn = (text) => warnings.push(text);
+</script><script type="module">
+const base = "http://" + (new URLSearchParams(location.search).get("broker") ?? location.hostname) + ":%[1]s";
+const { createClient } = await import(base + "/web/client.js");
+globalThis.auth = createClient({ base, api: ["%[2]s"] });
+globalThis.outcome = (promise) => promise.then(String, (error) => error.code ?? String(error));
+globalThis.who = () => auth.session()?.user.username ?? "nobody";
+globalThis.hello = () => outcome(auth.fetch("%[2]s/hello").then((answer) => answer.status));
+globalThis.begun = await outcome(auth.start());
+globalThis.started = true;
+</script>`
+
+func portOf(t *testing.T, address string) string {
+	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u.Port()
+}
+
+// TestBrowserDevServesASPAOfAnyLoopbackOrigin is what a SPA's developer does beside dev, without
+// configuring anything, on either name of this machine.
+func TestBrowserDevServesASPAOfAnyLoopbackOrigin(t *testing.T) {
+	t.Parallel()
+	b := startBrowser(t)
+	dev := startDev(t)
+	pages := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		_, _ = fmt.Fprintf(w, devPage, portOf(t, dev.issuer), dev.sample)
+	}))
+	t.Cleanup(pages.Close)
+	visit := func(address string) {
+		b.navigate(address)
+		b.until("the page has started", "globalThis.started")
+	}
+	for _, host := range []string{"127.0.0.1", "localhost"} {
+		spa := "http://" + host + ":" + portOf(t, pages.URL) + "/tasks?id=1"
+		visit(spa)
+		b.want(host+": warnings", "warnings.join()", "")
+		b.want(host+": at first", "who()", "nobody")
+		b.want(host+": sign-in", "outcome(auth.signIn('admin', 'admin').then(who))", "admin")
+		b.want(host+": the sample service", "hello()", "200")
+		visit(spa)
+		b.want(host+": after a reload", "who()", "admin")
+		b.want(host+": refresh", "outcome(auth.refresh().then(who))", "admin")
+		b.want(host+": log-off", "outcome(auth.logOff().then(who))", "nobody")
+
+		b.run("globalThis.started = false; auth.login({ provider: 'cognito' })")
+		b.until(host+": back from the hosted page", `(() => {
+			const form = document.querySelector("form:has([name=username])");
+			if (form && !form.sent) {
+				form.sent = form.username.value = form.password.value = "ada";
+				form.querySelector("button").click();
+			}
+			return globalThis.started && who() === "ada";
+		})()`)
+		b.want(host+": where it came back", "location.href", spa)
+		b.want(host+": the sample service after the hosted page", "hello()", "200")
+		b.want(host+": the second log-off", "outcome(auth.logOff().then(who))", "nobody")
+
+		b.navigate("http://" + host + ":" + portOf(t, dev.issuer) + "/")
+		b.until(host+": the demo page", signedOut)
+		b.run("document.querySelector('#sign-in button').click()")
+		b.until(host+": signed in at the demo page", signedIn)
+		b.run(click("hello"))
+		b.until(host+": the demo page calls the sample service", logged("The service answered 200."))
+		b.run(click("log-off"))
+		b.until(host+": signed out at the demo page", signedOut)
+	}
+	dev.finish(t)
+}
