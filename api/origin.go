@@ -84,7 +84,7 @@ func forbidden(sent []string) error {
 		if len(shown) > maxOriginShown {
 			shown = shown[:maxOriginShown] + "..."
 		}
-		cause = fmt.Errorf("origin %+q is not allowed: if a page of yours is there, add it to origins", shown)
+		cause = fmt.Errorf("origin %+q is not allowed: if a page of yours is there, add it to origins (in dev: --origin)", shown)
 	}
 	return &broker.Error{Code: CodeForbiddenOrigin, Message: "the Origin is neither the broker's own nor a configured one", Err: cause}
 }

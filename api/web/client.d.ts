@@ -20,7 +20,7 @@ export interface Snapshot {
 }
 
 /** Codes of the SDK itself; "no_session" is also the broker's. */
-export type ClientErrorCode = "network" | "timeout" | "no_session" | "user_changed" | "closed" | "no_browser";
+export type ClientErrorCode = "network" | "timeout" | "no_session" | "user_changed" | "closed" | "no_browser" | "other_host";
 
 /** Codes of the broker's public listener. */
 export type BrokerErrorCode =
@@ -95,7 +95,7 @@ export declare class AuthError extends Error {
   /**
    * The broker's stable code, for example "invalid_credentials", or one of the SDK's own: "network"
    * (no answer, or one that is not the broker's), "timeout", "no_session", "user_changed", "closed",
-   * and "no_browser" on a server.
+   * "no_browser" on a server, and "other_host" where the page is on localhost and base on 127.0.0.1.
    */
   readonly code: ErrorCode;
   /** Seconds, with 429 and 503. */

@@ -147,10 +147,12 @@ export function createClient({ base, api = [], fetch: send = (...request) => glo
   let view = UNKNOWN; // what the page has been told
   let started = false;
   let halted = false; // after user_changed, until the page itself asks for a session
+  let otherHost = null; // why the session's cookie cannot be sent from this page
   if (inBrowser) {
     trusted.add(location.origin);
     if (LOOPBACK.test(broker.hostname) && LOOPBACK.test(location.hostname) && broker.hostname !== location.hostname) {
-      console.warn(`createClient: base is on ${broker.hostname} and this page on ${location.hostname}: to browsers these are two sites, and the session's cookie is not sent. Use the same name in both.`);
+      otherHost = `base is on ${broker.hostname} and this page on ${location.hostname}: to browsers these are two sites, and the session's cookie is not sent. Use the same name in both.`;
+      console.warn(`createClient: ${otherHost}`);
     }
   }
 
@@ -200,6 +202,7 @@ export function createClient({ base, api = [], fetch: send = (...request) => glo
   // within does work with a signal that aborts after CALL_TIME, or when parent does.
   async function within(parent, work) {
     if (!inBrowser) throw new AuthError(0, { code: "no_browser", title: "client.js signs in only in a browser, not on a server" });
+    if (otherHost) throw new AuthError(0, { code: "other_host", title: otherHost });
     if (parent.aborted) throw parent.reason;
     return joined([parent, AbortSignal.timeout(CALL_TIME)], work).catch((error) => {
       if (error.name !== "TimeoutError") throw error;

@@ -34,7 +34,8 @@ func portOf(t *testing.T, address string) string {
 }
 
 // TestBrowserDevServesASPAOfAnyLoopbackOrigin is what a SPA's developer does beside dev, without
-// configuring anything, on either name of this machine.
+// configuring anything, on either name of this machine. A page on one name with the broker on the
+// other is told.
 func TestBrowserDevServesASPAOfAnyLoopbackOrigin(t *testing.T) {
 	t.Parallel()
 	b := startBrowser(t)
@@ -82,5 +83,11 @@ func TestBrowserDevServesASPAOfAnyLoopbackOrigin(t *testing.T) {
 		b.run(click("log-off"))
 		b.until(host+": signed out at the demo page", signedOut)
 	}
+	other := "http://localhost:" + portOf(t, pages.URL) + "/?broker=127.0.0.1"
+	visit(other)
+	b.want("across hosts: start", "begun", "other_host")
+	b.want("across hosts: the warning", "String(/base is on 127.0.0.1 and this page on localhost/.test(warnings.join()))", "true")
+	b.want("across hosts: sign-in", "outcome(auth.signIn('admin', 'admin'))", "other_host")
+	b.want("across hosts: the status", "auth.snapshot().status", "unknown")
 	dev.finish(t)
 }
