@@ -95,7 +95,7 @@ func parseDemands(query string) (demands, error) {
 		switch {
 		case name != "audience" && name != "scope":
 			return demands{}, invalidParameter(fmt.Sprintf("there is no parameter %q: the parameters are audience and scope", name))
-		case slices.Contains(sent, ""):
+		case slices.ContainsFunc(sent, func(value string) bool { return strings.TrimSpace(value) == "" }):
 			return demands{}, invalidParameter(name + " is empty")
 		}
 	}

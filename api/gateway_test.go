@@ -88,6 +88,8 @@ func TestGatewayDemands(t *testing.T) {
 		"audience=orders&scope=orders:write":   403,
 		"audience=":                            400,
 		"scope=":                               400,
+		"scope=+":                              400,
+		"scope=orders:read&scope=%20%09":       400,
 		"scopes=orders:read":                   400,
 		"audience=orders&scope=%zz":            400,
 		"audience=orders;scope=orders%3Awrite": 400,

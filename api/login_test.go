@@ -132,7 +132,7 @@ func TestReturnToStaysHere(t *testing.T) {
 		"//evil.test", "///evil.test", "/\\evil.test", "\\\\evil.test", "https://evil.test", "http://evil.test/", "https:evil.test",
 		"https:/evil.test", "javascript:alert(1)", "data:text/html,x", "evil.test", "app", "?x", "/\t/evil.test", "/%09/evil.test\n",
 		"\t//evil.test", " //evil.test", "/%2f/evil.test/..//", "/%5cevil.test", "/%2fevil.test", "http://127.0.0.1:8080@evil.test/",
-		"http://127.0.0.1:8080.evil.test/", "http://127.0.0.1:8081/", "//127.0.0.1:8080@evil.test", "HTTP://EVIL.test",
+		"http://127.0.0.1:8080.evil.test/", "http://127.0.0.1:8081/", "/.//evil.test", "/%2e//evil.test", "/a/..//evil.test", "/..//evil.test", "/.%2F/evil.test", "//127.0.0.1:8080@evil.test", "HTTP://EVIL.test",
 		"#top", "#/app", "//evil.test#/", "/\\evil.test#", "https://evil.test#" + spa, "/app#\n", "/app#\u2028", "\\#/",
 		"/\xff", "/\u2028", "/app?x=\x7f", "/\u00a0", "/\u200b/evil.test", "/\ufeff/evil.test", "/\u0085/evil.test", "/\u202e",
 		"\uff0f\uff0fevil.test", "/\uff0fevil.test", "/\uff3cevil.test", "/\ufe68evil.test", "/\u2044evil.test", "/\u2215evil.test",
@@ -146,7 +146,7 @@ func TestReturnToStaysHere(t *testing.T) {
 		}
 	}
 	for good, want := range map[string]string{
-		"": spa + "/", "/": "/", "/app": "/app", "/app?x=//y": "/app?x=//y", "http://127.0.0.1:8080/app": "http://127.0.0.1:8080/app", spa + "/done#top": spa + "/done#top",
+		"": spa + "/", "/": "/", "/app": "/app", "/app?x=//y": "/app?x=//y", "/a/../b": "/a/../b", "/a//b": "/a//b", "http://127.0.0.1:8080/app": "http://127.0.0.1:8080/app", spa + "/done#top": spa + "/done#top",
 		"/#/orders/7?tab=2": "/#/orders/7?tab=2", spa + "/#/orders/7?tab=2#part": spa + "/#/orders/7?tab=2#part", "/app#100%": "/app#100%", "/app#\\": "/app#\\",
 		"/app#//evil.test": "/app#//evil.test", "/app#": "/app#", "/app#\u00e9": "/app#%C3%A9",
 		"/caf\u00e9": "/caf%C3%A9", "/caf%C3%A9": "/caf%C3%A9", spa + "/\u6771\u4eac?q=\u20ac#\u00fc": spa + "/%E6%9D%B1%E4%BA%AC?q=%E2%82%AC#%C3%BC",

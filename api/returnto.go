@@ -3,6 +3,7 @@ package api
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -48,7 +49,7 @@ func (o *origins) checkReturn(text string) (*url.URL, error) {
 		return nil, refuse
 	}
 	if u.Scheme == "" && u.Host == "" {
-		if !strings.HasPrefix(target, "/") || strings.HasPrefix(target, "//") || strings.HasPrefix(u.Path, "//") || strings.ContainsRune(u.Path, '\\') {
+		if !strings.HasPrefix(target, "/") || strings.HasPrefix(target, "//") || strings.HasPrefix(u.Path, "//") || strings.ContainsRune(u.Path, '\\') || hidesHost(u.Path) {
 			return nil, refuse
 		}
 		return u, nil
@@ -57,6 +58,12 @@ func (o *origins) checkReturn(text string) (*url.URL, error) {
 		return nil, refuse
 	}
 	return u, nil
+}
+
+// hidesHost reports whether a path can become one that begins with "//": /.//host and /a/..//host do
+// where a proxy on the way, or the page that reads its own path, removes the dot segments (RFC 3986 §5.2.4).
+func hidesHost(path string) bool {
+	return strings.Contains(path, "//") && slices.ContainsFunc(strings.Split(path, "/"), func(segment string) bool { return segment == "." || segment == ".." })
 }
 
 // notInReturn reports whether c is refused in a return_to: a backslash, what does not print,

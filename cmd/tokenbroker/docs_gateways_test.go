@@ -48,6 +48,17 @@ func TestDocsGateways(t *testing.T) {
 	dev.finish(t)
 }
 
+// forgedHeaders are all names that an application server may take for one of authHeaders: CGI and
+// its successors (WSGI, Rack, PHP) know hyphens and underscores as one character.
+func forgedHeaders() []string {
+	var names []string
+	for _, name := range authHeaders {
+		underscored := strings.Replace(name, "-", "_", 1) // of two hyphens
+		names = append(names, name, underscored, strings.ReplaceAll(name, "-", "_"), "X-"+strings.TrimPrefix(strings.ReplaceAll(name, "-", "_"), "X_"))
+	}
+	return names
+}
+
 // newEcho is a service that answers with the headers and the body that reached it.
 func newEcho(t *testing.T) *httptest.Server {
 	echo := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -122,9 +133,8 @@ func throughGateway(t *testing.T, url, authorization string) (status int, reache
 	if authorization != "" {
 		req.Header.Set("Authorization", authorization)
 	}
-	for _, name := range authHeaders {
+	for _, name := range forgedHeaders() {
 		req.Header[name] = []string{"forged"}
-		req.Header[strings.ReplaceAll(name, "-", "_")] = []string{"forged"}
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
@@ -232,6 +242,9 @@ func TestDocsGatewayOfTraefik(t *testing.T) {
 		HTTP struct {
 			Routers     map[string]struct{ Middlewares []string }
 			Middlewares map[string]struct {
+				Headers struct {
+					CustomRequestHeaders map[string]string `yaml:"customRequestHeaders"`
+				}
 				ForwardAuth struct {
 					Address             string
 					AuthRequestHeaders  []string `yaml:"authRequestHeaders"`
@@ -245,6 +258,12 @@ func TestDocsGatewayOfTraefik(t *testing.T) {
 	}
 	if got := config.HTTP.Routers["orders"].Middlewares; !slices.Equal(got, []string{"clean", "tokenbroker"}) {
 		t.Errorf("middlewares %q", got)
+	}
+	cleaned := config.HTTP.Middlewares["clean"].Headers.CustomRequestHeaders
+	for _, name := range forgedHeaders() {
+		if value, found := cleaned[name]; !found || value != "" {
+			t.Errorf("the caller's %s is not removed", name)
+		}
 	}
 	forward := config.HTTP.Middlewares["tokenbroker"].ForwardAuth
 	if !slices.Equal(forward.AuthResponseHeaders, authHeaders) || !slices.Equal(forward.AuthRequestHeaders, []string{"Authorization"}) || !strings.Contains(forward.Address, "/auth/verify") {
