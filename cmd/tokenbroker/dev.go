@@ -9,6 +9,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -20,6 +22,7 @@ import (
 	"tokenbroker/cmd/tokenbroker/internal/adminclient"
 	"tokenbroker/cmd/tokenbroker/internal/logging"
 	"tokenbroker/cmd/tokenbroker/internal/node"
+	"tokenbroker/config"
 )
 
 // What dev seeds. These are known to everybody: they are for loopback alone.
@@ -89,6 +92,7 @@ func runDev(ctx context.Context, opts devOptions, stdout, stderr io.Writer) (err
 		return err
 	}
 	logger := logging.New(stderr, logging.Config{Level: level, Format: logging.FormatText})
+	warnOfIgnored(logger, os.Environ())
 	dataDir, removeData, err := devDataDir(opts.dataDir)
 	if err != nil {
 		return err
@@ -147,7 +151,7 @@ func runDev(ctx context.Context, opts devOptions, stdout, stderr io.Writer) (err
 	} else {
 		defer func() { err = errors.Join(err, forget()) }()
 	}
-	if err := printBanner(stdout, n, "http://"+sampleListener.Addr().String(), idp.issuer(), dataDir, opts.dataDir == ""); err != nil {
+	if err := printBanner(stdout, n, "http://"+sampleListener.Addr().String(), idp.issuer(), dataDir, opts.dataDir == "", opts.origins); err != nil {
 		return err
 	}
 	select {
@@ -158,6 +162,17 @@ func runDev(ctx context.Context, opts devOptions, stdout, stderr io.Writer) (err
 		return fmt.Errorf("the broker's listener ended: %w", err)
 	case err := <-sample.failed:
 		return fmt.Errorf("the sample service's listener ended: %w", err)
+	}
+}
+
+// warnOfIgnored names the variables that configure serve: dev has its own settings.
+func warnOfIgnored(logger *slog.Logger, environ []string) {
+	ignored := config.Variables(environ)
+	if slices.ContainsFunc(environ, func(variable string) bool { return strings.HasPrefix(variable, configEnv+"=") }) {
+		ignored = append(ignored, configEnv)
+	}
+	if len(ignored) > 0 {
+		logger.Warn("dev ignores the variables that configure serve", "variables", strings.Join(ignored, " "), "hint", "use dev's flags, or tokenbroker serve")
 	}
 }
 
