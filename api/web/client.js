@@ -20,7 +20,7 @@
 // the one it had, also after a reload, it is signed out: listeners get (null, "user_changed"),
 // and start rejects with the code user_changed. The next start takes over the new user.
 
-/** The version of this file. */
+/** The version of this file: that of the release of the broker, and of package.json. */
 export const version = "0.1.0-dev";
 
 // A token is refreshed at a random point of this part of its life. At a fixed point, a thief of
