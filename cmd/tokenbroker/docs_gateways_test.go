@@ -140,6 +140,7 @@ func throughGateway(t *testing.T, url, authorization string) (status int, reache
 		req.Header.Set("Authorization", authorization)
 	}
 	req.Header.Set("X-Request-Id", callersRequestID)
+	req.Header.Set("Connection", "keep-alive, "+strings.ToLower(strings.Join(authHeaders[:2], ","))+", "+strings.Join(authHeaders[2:], ", ")) // a proxy drops what it names
 	for _, name := range forgedHeaders() {
 		req.Header[name] = []string{"forged"}
 	}
