@@ -127,7 +127,7 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 // hosted is the hosted page; it takes the same query as the authorization endpoint.
 func (s *Server) hosted(w http.ResponseWriter, r *http.Request) {
 	if req, ok := s.check(w, r); ok {
-		showLogin(w, req, http.StatusOK, "")
+		showLogin(w, req, http.StatusOK, "", "")
 	}
 }
 
@@ -139,13 +139,13 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 	}
 	now := s.cfg.Now()
 	if s.failed.TokensAt(now) < 1 {
-		showLogin(w, req, http.StatusTooManyRequests, "Too many failed attempts: wait a moment.")
+		showLogin(w, req, http.StatusTooManyRequests, r.PostFormValue("username"), "Too many failed attempts: wait a moment.")
 		return
 	}
 	user, err := s.user(r.PostFormValue("username"), r.PostFormValue("password"))
 	if err != nil {
 		s.failed.AllowN(now, 1)
-		showLogin(w, req, http.StatusOK, "Incorrect username or password.")
+		showLogin(w, req, http.StatusOK, r.PostFormValue("username"), "Incorrect username or password.")
 		return
 	}
 	in, id := session{user: user, authTime: now}, randomText(32)
