@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/netip"
 	"net/url"
@@ -122,8 +123,15 @@ type Config struct {
 	// before it is cut off; 10 s by default.
 	StreamTimeout time.Duration
 	// DemoSample, when set, serves the demo page at / for the sample service of that URL. It
-	// is for dev alone.
+	// MUST NOT be set outside of development.
 	DemoSample string
+	// DemoSamples are the URLs of further sample services that the demo page shows.
+	DemoSamples []string
+	// DemoThief is the URL of a program on the broker's host that copies the refresh cookie and
+	// uses it for the demo page. If empty, the page has no button for it.
+	DemoThief string
+	// DemoDocs are documents that the demo page links to, served below /docs/. If nil, there are none.
+	DemoDocs fs.FS
 	// JWKS are the access keys, FeedJWKS the keys of the revocation feed.
 	JWKS, FeedJWKS Document
 	// Readiness is asked at each GET /readyz.

@@ -90,7 +90,7 @@ func writePage(w http.ResponseWriter, status int, p page) {
 	_ = pages.ExecuteTemplate(&body, "page", p) // strings and a buffer: cannot fail
 	sum := sha256.Sum256([]byte(pageStyle))
 	w.Header().Set("Content-Security-Policy",
-		"default-src 'none'; style-src 'sha256-"+base64.StdEncoding.EncodeToString(sum[:])+"'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
+		"default-src 'none'; style-src 'sha256-"+base64.StdEncoding.EncodeToString(sum[:])+"'; img-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
 	w.Header().Set("Cross-Origin-Opener-Policy", "same-origin")
 	writeBody(w, status, "text/html; charset=utf-8", body.Bytes())
 }

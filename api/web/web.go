@@ -4,7 +4,8 @@ package web
 
 import "embed"
 
-// Files are served below /web/, except demo.html, a template.
+// Files are served below /web/, except demo.html, a template, and icon.svg, which is
+// /favicon.ico.
 //
-//go:embed client.js client.d.ts demo.js demo.css demo.html
+//go:embed client.js client.d.ts icon.svg demo.html demo.css demo.js demo-services.js demo-story.js demo-words.js
 var Files embed.FS

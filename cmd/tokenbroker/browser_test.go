@@ -76,62 +76,7 @@ func (b *tab) until(what, condition string) {
 	})
 }
 
-const (
-	signedIn  = "document.getElementById('in') && !document.getElementById('in').hidden"
-	signedOut = "document.getElementById('out') && !document.getElementById('out').hidden"
-)
-
-func logged(text string) string {
-	return "document.getElementById('log').textContent.includes(" + quote(text) + ")"
-}
-
 func quote(text string) string { return "'" + strings.ReplaceAll(text, "'", "\\'") + "'" }
-
-func click(id string) string { return "document.getElementById('" + id + "').click()" }
-
-// TestBrowserDemo goes through the demo page as a person does.
-func TestBrowserDemo(t *testing.T) {
-	t.Parallel()
-	first := startBrowser(t)
-	dev := startDev(t)
-	first.navigate(dev.issuer + "/")
-	first.until("the form", signedOut)
-	first.run("document.querySelector('#sign-in button').click()")
-	first.until("signed in with a password", signedIn)
-	first.run(click("hello"))
-	first.until("the service answers", logged("The service answered 200."))
-	first.navigate(dev.issuer + "/")
-	first.until("signed in after a reload", signedIn)
-	first.until("the reload is told", logged("Still signed in after the reload."))
-
-	tabs := []*tab{first}
-	for range 4 {
-		other := open(first.ctx, t)
-		other.navigate(dev.issuer + "/")
-		other.until("another tab is signed in", signedIn)
-		tabs = append(tabs, other)
-	}
-	for _, b := range tabs {
-		b.run(click("refresh"))
-	}
-	for _, b := range tabs {
-		b.until("each tab refreshed", logged("Refreshed:"))
-		b.until("nobody was signed out", signedIn)
-	}
-	first.run(click("log-off"))
-	first.until("the services are counted", logged("1 of 1 service knew it"))
-	first.until("the service refuses the token", logged("token_revoked"))
-	for _, b := range tabs {
-		b.until("the log-off reached every tab", signedOut)
-	}
-
-	first.run("document.querySelector('#providers a').click()")
-	first.until("the hosted page", "document.querySelector('form input[name=username]') && location.port !== "+quote(dev.issuer[strings.LastIndex(dev.issuer, ":")+1:]))
-	first.run("document.querySelector('[name=username]').value = 'ada'; document.querySelector('[name=password]').value = 'ada'; document.querySelector('form button').click()")
-	first.until("back from the hosted page, signed in", signedIn)
-	first.until("as ada", "document.getElementById('who').textContent === 'ada'")
-	dev.finish(t)
-}
 
 func TestClientIsSmall(t *testing.T) {
 	source, err := web.Files.ReadFile("client.js")

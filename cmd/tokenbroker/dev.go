@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -22,7 +21,7 @@ import (
 	"tokenbroker/cmd/tokenbroker/internal/adminclient"
 	"tokenbroker/cmd/tokenbroker/internal/logging"
 	"tokenbroker/cmd/tokenbroker/internal/node"
-	"tokenbroker/config"
+	"tokenbroker/docs"
 )
 
 // What dev seeds. These are known to everybody: they are for loopback alone.
@@ -51,12 +50,12 @@ func devCommand(stdout, stderr io.Writer) *cobra.Command {
 	var opts devOptions
 	cmd := &cobra.Command{
 		Use:   "dev",
-		Short: "Run everything on this machine: broker, NATS, store and a sample service",
+		Short: "Run everything on this machine: broker, NATS, store and sample services",
 		Long: `Run everything on this machine, on loopback, with nothing to install: the broker, an
-embedded NATS server, the store and a sample service, with the user admin / admin.
+embedded NATS server, the store and three sample services, with the user admin / admin.
 
 Pages of every loopback origin, such as http://localhost:5173, may call the broker and the sample
-service. A page must reach the broker by the host that it is at itself, localhost or 127.0.0.1:
+services. A page must reach the broker by the host that it is at itself, localhost or 127.0.0.1:
 browsers do not send the session's cookie from one to the other.
 
 Ctrl-C (or SIGTERM) drains and stops.`,
@@ -69,7 +68,8 @@ Ctrl-C (or SIGTERM) drains and stops.`,
 	flags.StringVar(&opts.dataDir, "data-dir", "", "keep the data here across runs (default: a temporary directory, removed at the end)")
 	flags.StringVar(&opts.listen, "listen", defaultListen, "the broker's address")
 	flags.StringVar(&opts.adminListen, "admin-listen", defaultAdminListen, "the operators' address (/metrics, with a bearer token)")
-	flags.StringVar(&opts.sampleListen, "sample-listen", defaultSampleListen, "the sample service's address")
+	flags.StringVar(&opts.sampleListen, "sample-listen", defaultSampleListen,
+		"the first sample service's address, or all three separated by commas; the others are by default on ports 10 and 11 above the first, or on free ones")
 	flags.StringVar(&opts.natsListen, "nats-listen", defaultNATSListen, "the embedded NATS server's address")
 	flags.StringVar(&opts.idpListen, "idp-listen", defaultIDPListen, "the address of the Cognito emulator")
 	flags.StringArrayVar(&opts.origins, "origin", nil, "allow pages of this origin, as http://app.test:5173, in addition to those on loopback, which are all allowed (repeatable)")
@@ -83,7 +83,11 @@ func runDev(ctx context.Context, opts devOptions, stdout, stderr io.Writer) (err
 	if err := level.UnmarshalText([]byte(opts.logLevel)); err != nil {
 		return fmt.Errorf("%w: --log-level %q: want debug, info, warn or error", errUsage, opts.logLevel)
 	}
-	for _, addr := range []string{opts.listen, opts.adminListen, opts.sampleListen, opts.natsListen, opts.idpListen} {
+	sampleAddrs, err := sampleAddresses(opts.sampleListen)
+	if err != nil {
+		return err
+	}
+	for _, addr := range append(slices.Clone(sampleAddrs), opts.listen, opts.adminListen, opts.natsListen, opts.idpListen) {
 		if !onLoopback(addr) {
 			return fmt.Errorf("%w: %q is not a loopback address: dev has known passwords and is for this machine alone", errUsage, addr)
 		}
@@ -92,18 +96,17 @@ func runDev(ctx context.Context, opts devOptions, stdout, stderr io.Writer) (err
 		return err
 	}
 	logger := logging.New(stderr, logging.Config{Level: level, Format: logging.FormatText})
-	warnOfIgnored(logger, os.Environ())
 	dataDir, removeData, err := devDataDir(opts.dataDir)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, removeData()) }()
 
-	sampleListener, err := node.Listen("the sample service", opts.sampleListen, "--sample-listen")
+	samples, err := listenSamples(sampleAddrs)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = sampleListener.Close() }()
+	defer samples.close()
 	idp, err := listenIDP(opts.idpListen)
 	if err != nil {
 		return err
@@ -125,8 +128,9 @@ func runDev(ctx context.Context, opts devOptions, stdout, stderr io.Writer) (err
 		Providers: func(_ string, via node.Transport) (map[string]node.Provider, error) {
 			return idp.serve(opts.origins, via)
 		},
-		InsecureCookies: true, InsecureDevelopment: true, DemoSample: "http://" + sampleListener.Addr().String(), Logger: logger,
-		Fatal: endAtOnce(logger),
+		InsecureCookies: true, InsecureDevelopment: true,
+		DemoSamples: samples.urls(), DemoThief: samples.thiefURL(), DemoDocs: docs.Files,
+		Logger: logger, Fatal: endAtOnce(logger),
 	})
 	if err != nil {
 		return unlessStopped(ctx, fmt.Errorf("starting: %w", err))
@@ -137,11 +141,10 @@ func runDev(ctx context.Context, opts devOptions, stdout, stderr io.Writer) (err
 	if err != nil && (!errors.As(err, &taken) || taken.Code != broker.CodeUserExists) {
 		return unlessStopped(ctx, fmt.Errorf("seeding the user %s: %w", devUser, err))
 	}
-	sample, err := startSample(ctx, n, sampleListener, logger)
-	if err != nil {
+	defer func() { err = errors.Join(err, samples.stop()) }()
+	if err := samples.start(ctx, n, logger); err != nil {
 		return unlessStopped(ctx, err)
 	}
-	defer func() { err = errors.Join(err, sample.stop()) }()
 
 	forget, err := adminclient.WritePointer(adminclient.Pointer{
 		PID: os.Getpid(), Socket: n.AdminSocket(), AdminURL: n.AdminURL(), TokenFile: filepath.Join(dataDir, node.AdminTokenFile),
@@ -151,7 +154,7 @@ func runDev(ctx context.Context, opts devOptions, stdout, stderr io.Writer) (err
 	} else {
 		defer func() { err = errors.Join(err, forget()) }()
 	}
-	if err := printBanner(stdout, n, "http://"+sampleListener.Addr().String(), idp.issuer(), dataDir, opts.dataDir == "", opts.origins); err != nil {
+	if err := printBanner(stdout, n, samples.urls(), idp.issuer(), dataDir, opts.dataDir == ""); err != nil {
 		return err
 	}
 	select {
@@ -160,19 +163,8 @@ func runDev(ctx context.Context, opts devOptions, stdout, stderr io.Writer) (err
 		return nil
 	case err := <-n.Failed():
 		return fmt.Errorf("the broker's listener ended: %w", err)
-	case err := <-sample.failed:
-		return fmt.Errorf("the sample service's listener ended: %w", err)
-	}
-}
-
-// warnOfIgnored names the variables that configure serve: dev has its own settings.
-func warnOfIgnored(logger *slog.Logger, environ []string) {
-	ignored := config.Variables(environ)
-	if slices.ContainsFunc(environ, func(variable string) bool { return strings.HasPrefix(variable, configEnv+"=") }) {
-		ignored = append(ignored, configEnv)
-	}
-	if len(ignored) > 0 {
-		logger.Warn("dev ignores the variables that configure serve", "variables", strings.Join(ignored, " "), "hint", "use dev's flags, or tokenbroker serve")
+	case err := <-samples.failed:
+		return fmt.Errorf("a sample service's listener ended: %w", err)
 	}
 }
 

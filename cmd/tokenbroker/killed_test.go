@@ -91,7 +91,7 @@ func TestKilledUnderLoad(t *testing.T) {
 	issuer := "http://127.0.0.1:" + ports[0]
 	args := []string{"dev", "--data-dir", filepath.Join(t.TempDir(), "data"), "--log-level", "error",
 		"--listen", "127.0.0.1:" + ports[0], "--admin-listen", "127.0.0.1:" + ports[1],
-		"--sample-listen", "127.0.0.1:" + ports[2], "--nats-listen", "127.0.0.1:" + ports[3], "--idp-listen", "127.0.0.1:0"}
+		"--sample-listen", "127.0.0.1:" + ports[2] + ",127.0.0.1:0,127.0.0.1:0", "--nats-listen", "127.0.0.1:" + ports[3], "--idp-listen", "127.0.0.1:0"}
 	c := startBroker(t, readyDev, args...)
 	service, err := validator.New(t.Context(), validator.Config{
 		Issuer: issuer, Audience: devAudience, Client: validator.Client{ID: devServiceClient, Secret: devServiceSecret},

@@ -76,7 +76,7 @@ func TestWatchSeesALogOffAndThatTheServiceHasIt(t *testing.T) {
 	}
 	var applied api.WatchApplied
 	next(api.WatchTypeApplied, &applied)
-	if applied.Applied != 1 || applied.Of != 1 || applied.Seq != batch.Seq || applied.Origin != batch.Origin || applied.Laggards != nil {
+	if applied.Applied != len(dev.samples) || applied.Of != len(dev.samples) || applied.Seq != batch.Seq || applied.Origin != batch.Origin || applied.Laggards != nil {
 		t.Errorf("applied: %+v", applied)
 	}
 	t.Logf("sent after %d ms, applied after %d ms", *batch.FlushedMS, applied.SlowestMS)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -67,9 +68,13 @@ type Config struct {
 	HomeURL string
 	// SignedOutURL is where a provider's log-out sends the browser. If empty, PublicURL's root.
 	SignedOutURL string
-	// DemoSample is the sample service's URL for the demo page; empty: no page.
-	DemoSample string
-	Version    string
+	// DemoSamples are the sample services' URLs for the demo page, and DemoThief is that of its
+	// thief of cookies. If DemoSamples is empty, there is no page.
+	DemoSamples []string
+	DemoThief   string
+	// DemoDocs are the documents that the page links to; may be nil.
+	DemoDocs fs.FS
+	Version  string
 	// Setting names a configuration key as the operator knows it, for errors; default: dev's
 	// flag ("admin.listen" is --admin-listen).
 	Setting func(key string) string

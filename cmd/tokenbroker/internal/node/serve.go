@@ -23,9 +23,15 @@ func (n *Node) serve(context.Context) error {
 	if len(n.providers) > 0 {
 		logins = n.metrics.Logins(n.broker)
 	}
+	var sample string
+	var others []string
+	if len(n.cfg.DemoSamples) > 0 {
+		sample, others = n.cfg.DemoSamples[0], n.cfg.DemoSamples[1:]
+	}
 	n.api, err = api.New(api.Config{
 		Logins: logins,
-		Issuer: n.issuer, Origins: n.cfg.Origins, TrustedProxies: n.cfg.TrustedProxies, HomeURL: n.cfg.HomeURL, DemoSample: n.cfg.DemoSample,
+		Issuer: n.issuer, Origins: n.cfg.Origins, TrustedProxies: n.cfg.TrustedProxies, HomeURL: n.cfg.HomeURL,
+		DemoSample: sample, DemoSamples: others, DemoThief: n.cfg.DemoThief, DemoDocs: n.cfg.DemoDocs,
 		CookieName: n.cfg.CookieName, CookiePath: n.cfg.CookiePath, InsecureCookies: n.cfg.InsecureCookies, InsecureDevelopment: n.cfg.InsecureDevelopment,
 		Algorithms:       n.algorithms,
 		MaxTokenLifetime: n.publishedLife,
