@@ -104,6 +104,7 @@ type Provider struct {
 	Issuer                 string   `yaml:"issuer" doc:"oidc: the issuer's URL, https, or http on loopback. cognito: the one of the pool's issuers that is asked first; all of them are accepted. Default: the original one of region."`
 	ClientID               string   `yaml:"client_id" doc:"The broker's client id at the provider."`
 	ClientSecret           Secret   `yaml:"client_secret" doc:"The broker's client secret at the provider, if it has one."`
+	InsecureDevEndpoint    string   `yaml:"insecure_dev_endpoint" doc:"cognito: http://HOST:PORT of an emulator on loopback, such as that of tokenbroker idp, that replaces AWS, domain and issuer. For development: refused unless public_url is on loopback too. Default: AWS."`
 	AllowedClientIDs       []string `yaml:"allowed_client_ids" doc:"Further client ids whose tokens may be exchanged for a session."`
 	EndpointHosts          []string `yaml:"endpoint_hosts" doc:"Hosts of the provider's endpoints that may have a private or loopback address while the issuer has a public one."`
 	Scopes                 []string `yaml:"scopes" doc:"Scopes asked for at the provider; default: openid, email, profile."`

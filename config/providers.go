@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+
+	"tokenbroker/api/origin"
 )
 
 var (
@@ -72,11 +74,31 @@ func (c *checker) cognito(key string, p Provider) {
 	case p.Region != "" && awsPartition(pool[1]) != awsPartition(p.Region): // in one, it may be a replica's
 		c.add(key+".user_pool", "is in "+pool[1]+", not in region "+p.Region, "the id begins with the pool's region; a replica is in the same partition of AWS")
 	}
+	c.devEndpoint(key+".insecure_dev_endpoint", p.InsecureDevEndpoint)
 	if len(p.Algorithms) > 0 {
 		c.add(key+".algorithms", "is given for kind cognito", "Cognito signs with RS256 only: remove it")
 	}
 	if p.Domain != "" {
 		c.httpsURL(key+".domain", p.Domain, false, "the hosted UI's URL, as https://login.auth.us-east-1.amazoncognito.com")
+	}
+}
+
+// devEndpoint checks the address of an emulator. Its passwords are published, so it has to be on
+// this machine, and so have the browsers that sign in.
+func (c *checker) devEndpoint(key, text string) {
+	if text == "" {
+		return
+	}
+	u, err := origin.Parse(text)
+	switch {
+	case err != nil || origin.Of(u) != text:
+		c.add(key, "is not scheme://host:port", "as `tokenbroker idp` prints it: http://127.0.0.1:9090")
+	case !isLoopback(u.Hostname()):
+		c.add(key, "is not on loopback", "it is for an emulator on this machine, in development: remove it")
+	case !loopbackURL(c.cfg.PublicURL):
+		c.add(key, "is set, and public_url is not on loopback", "it lets users of an emulator in, whose passwords are published: remove it")
+	default:
+		c.warn(key, "replaces AWS by the emulator at "+text+", whose passwords are published", "for development only: remove it where people sign in")
 	}
 }
 
@@ -96,7 +118,7 @@ func (c *checker) oidc(key string, p Provider) {
 	} else {
 		c.issuer(key+".issuer", p.Issuer)
 	}
-	for _, foreign := range []struct{ name, value string }{{"region", p.Region}, {"user_pool", p.UserPool}, {"domain", p.Domain}} {
+	for _, foreign := range []struct{ name, value string }{{"region", p.Region}, {"user_pool", p.UserPool}, {"domain", p.Domain}, {"insecure_dev_endpoint", p.InsecureDevEndpoint}} {
 		if foreign.value != "" {
 			c.add(key+"."+foreign.name, "is given for kind oidc", "it is for kind cognito: remove it")
 		}

@@ -107,7 +107,7 @@ func runDev(ctx context.Context, opts devOptions, stdout, stderr io.Writer) (err
 		return err
 	}
 	defer samples.close()
-	idp, err := listenIDP(opts.idpListen)
+	idp, err := listenIDP(opts.idpListen, "--idp-listen", devPool)
 	if err != nil {
 		return err
 	}
@@ -126,7 +126,7 @@ func runDev(ctx context.Context, opts devOptions, stdout, stderr io.Writer) (err
 		},
 		CustomClaims: claims, Origins: opts.origins,
 		Providers: func(_ string, via node.Transport) (map[string]node.Provider, error) {
-			return idp.serve(opts.origins, via)
+			return idp.provide(opts.origins, via)
 		},
 		InsecureCookies: true, InsecureDevelopment: true,
 		DemoSamples: samples.urls(), DemoThief: samples.thiefURL(), DemoDocs: docs.Files,

@@ -42,7 +42,7 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 // run is Main with a standard input: where operators' commands read passwords.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root := group("tokenbroker", "A token broker: sign in, refresh, log off everywhere at once", "",
-		serveCommand(stderr), devCommand(stdout, stderr), configCommand(stdout, stderr), benchCommand())
+		serveCommand(stderr), devCommand(stdout, stderr), idpCommand(stdout), configCommand(stdout, stderr), benchCommand())
 	cli.Root(root, args, stdout, stderr)
 	root.AddCommand(operatorCommands(stdin, stdout, stderr)...)
 	cmd, err := root.ExecuteContextC(ctx)

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -73,11 +74,15 @@ func (s *Server) authenticate(w http.ResponseWriter, r *http.Request) (Client, b
 		return Client{}, false
 	}
 	id, secret, basic := r.BasicAuth()
-	if !basic {
+	var idErr, secretErr error
+	if basic { // both are form-encoded (RFC 6749 §2.3.1)
+		id, idErr = url.QueryUnescape(id)
+		secret, secretErr = url.QueryUnescape(secret)
+	} else {
 		id, secret = r.PostForm.Get("client_id"), r.PostForm.Get("client_secret")
 	}
 	client, ok := s.client(id)
-	if !ok || subtle.ConstantTimeCompare([]byte(client.Secret), []byte(secret)) != 1 {
+	if !ok || idErr != nil || secretErr != nil || subtle.ConstantTimeCompare([]byte(client.Secret), []byte(secret)) != 1 {
 		refuse(w, "invalid_client")
 		return Client{}, false
 	}

@@ -139,10 +139,13 @@ func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f
 
 func TestAllIsWell(t *testing.T) {
 	found := look(t, nil)
-	for _, check := range []string{"server", "issuer", "jwks", "feed keys", "clock: broker", "clock: idp", "provider idp", "nats", "data directory", "fsync", "cookie", "origin " + spa} {
+	for _, check := range []string{"server", "issuer", "jwks", "feed keys", "clock: broker", "clock: idp", "nats", "data directory", "fsync", "cookie", "origin " + spa} {
 		if f, ok := found[check]; !ok || f.Level != doctor.OK {
 			t.Errorf("%s: %+v", check, f)
 		}
+	}
+	if f := found["provider idp"]; f.Level != doctor.Warn || !strings.Contains(f.Detail, "is not https") { // it answers, on loopback
+		t.Errorf("provider idp: %+v", f)
 	}
 }
 

@@ -164,5 +164,8 @@ func provider(ctx context.Context, p Upstream) Finding {
 	if report.Unfit != "" {
 		return Finding{name, Warn, detail + "; not usable: " + report.Unfit, "tokens that the provider signs with these keys are refused"}
 	}
+	if strings.HasPrefix(report.Issuer, "http:") {
+		return Finding{name, Warn, report.Issuer + " is not https", "a provider on this machine is for development only"}
+	}
 	return Finding{Check: name, Level: OK, Detail: detail}
 }

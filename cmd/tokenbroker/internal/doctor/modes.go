@@ -16,7 +16,7 @@ func modes(_ context.Context, s Subject) []Finding {
 	const name = "file modes"
 	var found []Finding
 	for _, w := range s.Warnings {
-		found = append(found, Finding{name, Warn, w.Key + " " + w.Message, w.Hint})
+		found = append(found, Finding{"configuration", Warn, w.Key + " " + w.Message, w.Hint})
 	}
 	looked := 0
 	for _, file := range secretFiles {

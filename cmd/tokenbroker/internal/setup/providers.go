@@ -17,7 +17,7 @@ func providers(cfg *config.Config) (func(string, node.Transport) (map[string]nod
 	for _, name := range slices.Sorted(maps.Keys(cfg.Providers)) {
 		p := cfg.Providers[name]
 		configs[name] = UpstreamConfig(name, p)
-		if p.Kind == string(upstream.KindCognito) && p.Issuer != "" && !slices.Contains(configs[name].Issuers, p.Issuer) {
+		if p.Kind == string(upstream.KindCognito) && p.InsecureDevEndpoint == "" && p.Issuer != "" && !slices.Contains(configs[name].Issuers, p.Issuer) {
 			_, issuers := upstream.CognitoIssuers(p.Region, p.UserPool)
 			problems = append(problems, config.Problem{
 				Key: "providers." + name + ".issuer", Message: "is none of the user pool's issuers",
@@ -61,6 +61,9 @@ func UpstreamConfig(name string, p config.Provider) upstream.Config {
 		if preferred, ok := upstream.PreferCognitoIssuer(p.Issuer, p.Region, p.UserPool); ok {
 			c.Issuers = preferred
 		}
+	}
+	if p.InsecureDevEndpoint != "" {
+		c.Issuer, c.Issuers, c.LogoutURL = p.InsecureDevEndpoint+"/"+p.UserPool, nil, p.InsecureDevEndpoint
 	}
 	return c
 }

@@ -8,6 +8,21 @@ import (
 	"tokenbroker/config"
 )
 
+// The emulator takes the place of AWS in all that is asked, also where a configuration names the
+// real pool's issuer and domain.
+func TestDevEndpointReplacesAWS(t *testing.T) {
+	p := config.Provider{
+		Kind: "cognito", Region: "us-east-1", UserPool: "us-east-1_a", ClientID: "app", Domain: "https://x.auth.us-east-1.amazoncognito.com",
+		Issuer: "https://cognito-idp.us-east-1.amazonaws.com/us-east-1_a", InsecureDevEndpoint: "http://127.0.0.1:9090",
+	}
+	if _, problems := providers(&config.Config{Providers: map[string]config.Provider{"pool": p}}); len(problems) > 0 {
+		t.Error(problems)
+	}
+	if c := UpstreamConfig("pool", p); c.Issuer != "http://127.0.0.1:9090/us-east-1_a" || len(c.Issuers) > 0 || c.LogoutURL != "http://127.0.0.1:9090" {
+		t.Errorf("issuer %s, issuers %q, log-out at %s", c.Issuer, c.Issuers, c.LogoutURL)
+	}
+}
+
 // A user pool's issuer is one of its own, and users are known by the same one in any case.
 func TestIssuerOfAUserPool(t *testing.T) {
 	const original, updated = "https://cognito-idp.us-east-1.amazonaws.com/us-east-1_a", "https://issuer-cognito-idp.us-east-1.amazonaws.com/us-east-1_a"
