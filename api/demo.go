@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"tokenbroker/api/origin"
@@ -135,6 +136,7 @@ func (s *server) demoPage() (endpoint, error) {
 	if err := page.Execute(&body, shown); err != nil {
 		return nil, fmt.Errorf("making the demo page: %w", err)
 	}
+	connect = slices.Compact(connect)
 	policy := "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src " + strings.Join(connect, " ") +
 		"; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 	return func(w http.ResponseWriter, _ *http.Request) error {

@@ -19,11 +19,11 @@ function show(card, shown) {
   keep("services", cards.map(({ shown }) => shown));
 }
 
-// summarize writes the line below the services, and what their receipts said.
-export function summarize(headline, receipts = "") {
-  $("headline").textContent = headline;
-  $("receipts").textContent = receipts;
-  keep("summary", [headline, receipts]);
+// summarize writes the lines below the services: headline, detail and receipts.
+export function summarize(texts) {
+  const summary = { ...recall("summary"), ...texts };
+  for (const [id, text] of Object.entries(summary)) $(id).textContent = text;
+  keep("summary", summary);
 }
 
 export function reset() {
@@ -31,7 +31,7 @@ export function reset() {
     show(card, { state: "", number: "–", verdict: "not called yet" });
     delete card.dataset.state;
   }
-  summarize("");
+  summarize({ headline: "", detail: "", receipts: "" });
 }
 
 async function ask(card, send) {
@@ -66,7 +66,7 @@ export async function callAll(send) {
 // milliseconds from began each did. It ends early with signal.
 export function refusals(token, began, after, signal) {
   const send = (url) => fetch(url, { headers: { Authorization: `Bearer ${token}` }, cache: "no-store", signal });
-  summarize("");
+  summarize({ headline: "", detail: "", receipts: "" });
   $("services").scrollIntoView({ block: "nearest" });
   return Promise.all(cards.map(async (card) => {
     show(card, { state: "accepts", number: "…", verdict: "still accepts the token" });
@@ -84,4 +84,4 @@ export function refusals(token, began, after, signal) {
 }
 
 recall("services")?.forEach((shown, i) => shown && cards[i] && show(cards[i], shown));
-if (recall("summary")) summarize(...recall("summary"));
+summarize({});

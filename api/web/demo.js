@@ -123,11 +123,15 @@ function watch(token, after) {
   const seconds = left();
   const done = refusals(token, performance.now(), after, stop.signal).then((times) => {
     const slowest = figure(Math.max(...times));
-    summarize(`${all} refused the token ${slowest} ms after ${after}.`, `It has not expired: it had ${clock(seconds)} left.`);
+    summarize({ headline: `${all} refused the token ${slowest} ms after ${after}.`, detail: `It has not expired: it had ${clock(seconds)} left.` });
     note("good", `${all} refuse the token: token_revoked.`, `It had ${clock(seconds)} left. ${slowest} ms after ${after}.`);
   });
   done.catch(() => {}); // awaited by the caller, or stopped
-  return { done, stop: () => stop.abort() };
+  const end = () => {
+    stop.abort();
+    reset();
+  };
+  return { done, stop: end };
 }
 
 function receiptsOf({ applied, of, slowest_ms }) {
@@ -140,16 +144,17 @@ onClick("log-off", async () => {
   const token = await auth.token();
   const began = performance.now();
   const refused = watch(token, "the click"); // beside the log-off, which waits for receipts
+  summarize({ receipts: "Receipts: waiting for the services." });
   const answer = await auth.logOff({ wait: "2s" }).catch((error) => {
     refused.stop();
     throw error;
   });
   const receipts = receiptsOf(answer);
+  summarize({ receipts });
   note("good", "Signed out, on disk.", receipts, performance.now() - began);
   explain("You are signed out.");
   if (answer.logout_url) offerLogOut(answer.logout_url);
   await refused.done;
-  summarize($("headline").textContent, `${$("receipts").textContent} ${receipts}`);
 });
 
 // offerLogOut links to the page that ends the session at the provider.
@@ -180,13 +185,13 @@ onClick("stolen", async () => {
   for (let i = 0; i < OLD; i++) await auth.refresh();
   note("plain", `This page refreshed ${OLD} times.`, "Each refresh replaced the cookie, so the copy is old.");
   const token = await auth.token();
-  const refused = watch(token, "the theft");
+  const refused = watch(token, "the thief's request");
   const { status, code } = await askThief("use/");
   if (status === 200) {
     refused.stop();
     throw new Error("the broker took the old cookie");
   }
-  note("bad", `The broker refused the thief: ${code}.`, "Two hold one cookie, and it cannot tell who is the thief: it ended the session for both.");
+  note("good", `The broker refused the thief: ${code}.`, "Two hold one cookie, and it cannot tell who is the thief: it ended the session for both.");
   await refused.done;
   await auth.refresh().catch((error) => {
     if (auth.session()) throw error;
