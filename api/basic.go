@@ -2,9 +2,9 @@ package api
 
 import (
 	"net/http"
-	"net/url"
 
 	"tokenbroker/broker"
+	"tokenbroker/internal/basicauth"
 )
 
 // credentials are the id of a client and the secrets that what it sent can mean.
@@ -13,21 +13,11 @@ type credentials struct {
 	secrets []string
 }
 
-// basicCredentials reads the id and the secret of a client from the one Authorization header (RFC 7617). RFC 6749
-// §2.3.1 wants both form-encoded; curl, nginx and many libraries send them as they are. An id
-// is what the encoding leaves as it is, so that it can be decoded where it is encoded. A secret can
-// be meant either way: it is taken as it is and, where that differs, decoded.
+// basicCredentials reads the id and the secret of a client from the Authorization header.
 func basicCredentials(r *http.Request) (credentials, error) {
-	id, secret, ok := r.BasicAuth()
-	if len(r.Header.Values("Authorization")) != 1 || !ok || id == "" {
+	id, secrets, ok := basicauth.Read(r)
+	if !ok {
 		return credentials{}, &broker.Error{Code: broker.CodeInvalidClient, Message: "want the client's id and secret by Basic authentication, once"}
-	}
-	if decoded, err := url.QueryUnescape(id); err == nil {
-		id = decoded
-	}
-	secrets := []string{secret}
-	if decoded, err := url.QueryUnescape(secret); err == nil && decoded != secret {
-		secrets = append(secrets, decoded)
 	}
 	return credentials{id, secrets}, nil
 }

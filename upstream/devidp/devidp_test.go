@@ -34,7 +34,7 @@ func newPoolAt(t *testing.T, now func() time.Time) (*devidp.Server, string) {
 		Issuer: issuer, Users: devidp.DevUsers(), Now: now,
 		Clients: []devidp.Client{
 			{ID: "dev-client", RedirectURIs: []string{redirectURI}, LogoutURIs: []string{"http://127.0.0.1:8080/"}},
-			{ID: "backend", Secret: "s3cret", RedirectURIs: []string{redirectURI}},
+			{ID: "backend", Secret: "s3cr+t%41", RedirectURIs: []string{redirectURI}},
 		},
 	})
 	if err != nil {
@@ -51,7 +51,9 @@ func TestCodeFlowWithOrdinaryClients(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conf := oauth2.Config{ClientID: "backend", ClientSecret: "s3cret", Endpoint: provider.Endpoint(), RedirectURL: redirectURI, Scopes: []string{"openid"}}
+	endpoint := provider.Endpoint()
+	endpoint.AuthStyle = oauth2.AuthStyleInHeader // form-encoded, RFC 6749 §2.3.1
+	conf := oauth2.Config{ClientID: "backend", ClientSecret: "s3cr+t%41", Endpoint: endpoint, RedirectURL: redirectURI, Scopes: []string{"openid"}}
 	code := signIn(t, conf.AuthCodeURL("s"))
 	tokens, err := conf.Exchange(t.Context(), code)
 	if err != nil {
@@ -72,7 +74,7 @@ func TestCodeFlowWithOrdinaryClients(t *testing.T) {
 		t.Error("a code was used twice")
 	}
 	resp, err := http.PostForm(provider.Endpoint().TokenURL[:strings.LastIndex(provider.Endpoint().TokenURL, "/")]+"/revoke",
-		url.Values{"client_id": {"backend"}, "client_secret": {"s3cret"}, "token": {tokens.RefreshToken}})
+		url.Values{"client_id": {"backend"}, "client_secret": {"s3cr+t%41"}, "token": {tokens.RefreshToken}})
 	if err != nil {
 		t.Fatal(err)
 	}

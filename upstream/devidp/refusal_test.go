@@ -47,7 +47,7 @@ func TestTokenEndpointRefuses(t *testing.T) {
 		"unknown client":       {change: set("client_id", "nobody"), status: 400, code: "invalid_client"},
 		"a secret it has not":  {change: set("client_secret", "x"), status: 400, code: "invalid_client"},
 		"a client without its": {change: set("client_id", "backend"), status: 400, code: "invalid_client"},
-		"the code of another":  {change: func(f url.Values) { f.Set("client_id", "backend"); f.Set("client_secret", "s3cret") }, status: 400, code: "invalid_grant"},
+		"the code of another":  {change: func(f url.Values) { f.Set("client_id", "backend"); f.Set("client_secret", "s3cr+t%41") }, status: 400, code: "invalid_grant"},
 		"a grant it has not":   {change: set("grant_type", "password"), status: 400, code: "unsupported_grant_type"},
 		"an unknown refresh":   {change: func(f url.Values) { f.Set("grant_type", "refresh_token"); f.Set("refresh_token", "x") }, status: 400, code: "invalid_grant"},
 		"a body over 64 KiB":   {change: set("pad", strings.Repeat("x", 64<<10)), status: 413, code: "invalid_request"},
@@ -89,7 +89,7 @@ func TestRevokeOfAnotherClient(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	foreign := url.Values{"client_id": {"backend"}, "client_secret": {"s3cret"}, "token": {tokens.Refresh}}
+	foreign := url.Values{"client_id": {"backend"}, "client_secret": {"s3cr+t%41"}, "token": {tokens.Refresh}}
 	if resp, body := v.do(http.MethodPost, v.base+"/oauth2/revoke", foreign); resp.StatusCode != 400 || !strings.Contains(body, "unauthorized_client") {
 		t.Errorf("%d %s", resp.StatusCode, body)
 	}

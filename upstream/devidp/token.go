@@ -2,14 +2,14 @@ package devidp
 
 import (
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/base64"
 	"errors"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+
+	"tokenbroker/internal/basicauth"
 )
 
 func refuse(w http.ResponseWriter, code string) {
@@ -73,16 +73,12 @@ func (s *Server) authenticate(w http.ResponseWriter, r *http.Request) (Client, b
 		}
 		return Client{}, false
 	}
-	id, secret, basic := r.BasicAuth()
-	var idErr, secretErr error
-	if basic { // both are form-encoded (RFC 6749 §2.3.1)
-		id, idErr = url.QueryUnescape(id)
-		secret, secretErr = url.QueryUnescape(secret)
-	} else {
-		id, secret = r.PostForm.Get("client_id"), r.PostForm.Get("client_secret")
+	id, secrets, basic := basicauth.Read(r)
+	if !basic {
+		id, secrets = r.PostForm.Get("client_id"), []string{r.PostForm.Get("client_secret")}
 	}
 	client, ok := s.client(id)
-	if !ok || idErr != nil || secretErr != nil || subtle.ConstantTimeCompare([]byte(client.Secret), []byte(secret)) != 1 {
+	if !ok || !slices.Contains(secrets, client.Secret) {
 		refuse(w, "invalid_client")
 		return Client{}, false
 	}

@@ -3,7 +3,6 @@ package validatortest
 import (
 	"encoding/json"
 	"net/http"
-	"net/url"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -35,10 +34,7 @@ func (i *Issuer) SetCatchUpDown(down bool) {
 
 // introspect answers as RFC 7662 has it, for the one client that there is.
 func (i *Issuer) introspect(w http.ResponseWriter, r *http.Request) {
-	id, secret, _ := r.BasicAuth()
-	id, err1 := url.QueryUnescape(id)
-	secret, err2 := url.QueryUnescape(secret)
-	if err1 != nil || err2 != nil || !i.isClient(id, secret) {
+	if !isClient(r) {
 		w.Header().Set("WWW-Authenticate", `Basic realm="introspection"`)
 		http.Error(w, "client id and secret wanted", http.StatusUnauthorized)
 		return

@@ -2,7 +2,6 @@ package validatortest
 
 import (
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/hex"
 	"encoding/json"
 	"net/http"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"tokenbroker/internal/basicauth"
 	"tokenbroker/revocation"
 )
 
@@ -103,13 +103,14 @@ func (i *Issuer) newDocument(keys []jose.JSONWebKey) document {
 	return document{body: body, etag: `"` + hex.EncodeToString(sum[:8]) + `"`}
 }
 
-func (i *Issuer) isClient(id, secret string) bool {
-	return id == ClientID && subtle.ConstantTimeCompare([]byte(secret), []byte(ClientSecret)) == 1
+// isClient reports whether r has the credentials of the one client that there is.
+func isClient(r *http.Request) bool {
+	id, secrets, _ := basicauth.Read(r)
+	return id == ClientID && slices.Contains(secrets, ClientSecret)
 }
 
 func (i *Issuer) catchUp(w http.ResponseWriter, r *http.Request) {
-	id, secret, _ := r.BasicAuth()
-	if !i.isClient(id, secret) {
+	if !isClient(r) {
 		w.Header().Set("WWW-Authenticate", `Basic realm="revocations"`)
 		http.Error(w, "client id and secret wanted", http.StatusUnauthorized)
 		return
