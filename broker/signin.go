@@ -72,11 +72,11 @@ func (b *Broker) checkPassword(ctx context.Context, caller password.Caller, user
 		return accountLink{}, err
 	}
 	user := linked.user
-	if user == nil || user.PasswordHash == "" {
+	if user == nil || user.PasswordHash == "" || user.Disabled { // a check that succeeds may be shorter
 		return accountLink{}, b.cfg.Passwords.VerifyUnknown(ctx, caller, plain)
 	}
 	ok, needsRehash, err := b.cfg.Passwords.Verify(ctx, caller, plain, user.PasswordHash)
-	if err != nil || !ok || user.Disabled {
+	if err != nil || !ok {
 		return accountLink{}, err
 	}
 	if needsRehash {

@@ -35,6 +35,39 @@ func (p *slowPasswords) VerifyUnknown(context.Context, password.Caller, string) 
 	return p.err
 }
 
+// A disabled user's right password takes as long as a wrong one: a check that succeeds can end after
+// the first of a password's forms.
+func TestADisabledUsersPasswordIsNotTried(t *testing.T) {
+	passwords := &countedPasswords{}
+	h := start(t, func(c *broker.Config) { c.Passwords = passwords })
+	if _, err := h.DisableUser(t.Context(), "ada", operator); err != nil {
+		t.Fatal(err)
+	}
+	for i, plain := range []string{"lovelace", "wrong"} {
+		_, err := h.SignIn(t.Context(), "ada", plain, request)
+		wantCode(t, err, broker.CodeInvalidCredentials)
+		if passwords.failing != i+1 || passwords.real != 0 {
+			t.Errorf("password %q: %d checks that cannot succeed, %d that can", plain, passwords.failing, passwords.real)
+		}
+	}
+}
+
+// countedPasswords counts the checks of each kind.
+type countedPasswords struct {
+	fakePasswords
+	real, failing int
+}
+
+func (p *countedPasswords) Verify(ctx context.Context, caller password.Caller, attempt, encoded string) (ok, needsRehash bool, err error) {
+	p.real++
+	return p.fakePasswords.Verify(ctx, caller, attempt, encoded)
+}
+
+func (p *countedPasswords) VerifyUnknown(context.Context, password.Caller, string) error {
+	p.failing++
+	return nil
+}
+
 // throttled is a broker with these passwords and a real throttle.
 func throttled(t *testing.T, passwords *slowPasswords) *harness {
 	t.Helper()
