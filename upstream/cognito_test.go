@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/go-jose/go-jose/v4"
 
@@ -69,6 +70,7 @@ type awsPool struct {
 	mu    sync.Mutex
 	down  []string
 	asked map[string]int // by host and path
+	now   time.Time      // of the providers' clock
 }
 
 const (
@@ -88,7 +90,7 @@ func newAWSPool(t *testing.T) *awsPool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &awsPool{Server: server, asked: map[string]int{}}
+	return &awsPool{Server: server, asked: map[string]int{}, now: time.Now()}
 }
 
 // RoundTrip implements [http.RoundTripper].
@@ -118,6 +120,7 @@ func (p *awsPool) provider(t *testing.T, region string) (*upstream.Provider, *st
 	logs := &strings.Builder{}
 	cfg := upstream.Config{
 		Name: "cognito", Kind: upstream.KindCognito, ClientID: "dev-client", Exchange: true, Transport: p, Logger: slog.New(slog.NewTextHandler(logs, nil)),
+		Now: func() time.Time { return p.now },
 	}
 	cfg.Issuer, cfg.Issuers = upstream.CognitoIssuers(region, poolID)
 	provider, err := upstream.New(cfg)
@@ -174,7 +177,8 @@ func TestUserPoolWithBothIssuers(t *testing.T) {
 }
 
 // A pool with the original issuer has no documents at the updated one's host. A token that
-// names it anyway is refused, and the provider stays ready.
+// names it anyway is refused, which anybody can write: the provider stays ready, the host is asked at
+// most every 10 s, and the log says so once.
 func TestUpdatedIssuerOfAPoolThatHasNone(t *testing.T) {
 	pool := newAWSPool(t)
 	pool.UseUpdatedIssuer(true)
@@ -183,17 +187,21 @@ func TestUpdatedIssuerOfAPoolThatHasNone(t *testing.T) {
 		t.Fatal(err)
 	}
 	pool.UseUpdatedIssuer(false)
-	provider, _ := pool.provider(t, "us-east-1")
-	for range 5 {
-		if _, err := provider.VerifyTokens(t.Context(), broker.UpstreamTokens{IDToken: token.ID}); !errors.Is(err, broker.ErrUpstreamUnavailable) {
+	provider, logs := pool.provider(t, "us-east-1")
+	for range 4 {
+		if _, err := provider.VerifyTokens(t.Context(), broker.UpstreamTokens{IDToken: token.ID}); !errors.Is(err, broker.ErrUpstreamToken) || errors.Is(err, broker.ErrUpstreamUnavailable) {
 			t.Errorf("error %v", err)
 		}
 		if !provider.Ready(t.Context()) {
 			t.Error("the provider is not ready")
 		}
+		pool.now = pool.now.Add(5 * time.Second)
 	}
-	if n := pool.asked[updatedHost+discoveryOfPool]; n != 1 {
-		t.Errorf("the updated issuer was asked %d times at once", n)
+	if n := pool.asked[updatedHost+discoveryOfPool]; n != 2 {
+		t.Errorf("the updated issuer was asked %d times within 15 s, want 2", n)
+	}
+	if n := strings.Count(logs.String(), "level=WARN"); n != 1 {
+		t.Errorf("%d warnings:\n%s", n, logs)
 	}
 	if _, err := pool.identity(t, provider); err != nil {
 		t.Errorf("a good token: %v", err)

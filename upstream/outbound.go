@@ -48,7 +48,7 @@ func newOutbound(cfg *Config, issuer string) *outbound {
 	if cfg.Instrument != nil {
 		open, endpoints = cfg.Instrument(open), cfg.Instrument(endpoints)
 	}
-	o.discovery, o.endpoints = boundedClient(open, cfg.Timeout), boundedClient(endpoints, cfg.Timeout)
+	o.discovery, o.endpoints = boundedClient(issuerOrError{open}, cfg.Timeout), boundedClient(endpoints, cfg.Timeout)
 	return o
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -28,6 +29,23 @@ type source struct {
 	// failedAt and lastError bound the rate of attempts; only the flight touches them.
 	failedAt  time.Time
 	lastError error
+}
+
+// errNoIssuer means that the host answers, but does not have the issuer. AWS answers 403 for an
+// issuer that a user pool does not have.
+var errNoIssuer = errors.New("the host has no discovery document of this issuer")
+
+// issuerOrError turns the answers 403 and 404 to a discovery into errNoIssuer.
+type issuerOrError struct{ next http.RoundTripper }
+
+// RoundTrip implements [http.RoundTripper].
+func (t issuerOrError) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := t.next.RoundTrip(r)
+	if err == nil && (resp.StatusCode == http.StatusForbidden || resp.StatusCode == http.StatusNotFound) {
+		_ = resp.Body.Close()
+		return nil, fmt.Errorf("status %d: %w", resp.StatusCode, errNoIssuer)
+	}
+	return resp, err
 }
 
 // metadata is what discovery gave.
@@ -93,7 +111,11 @@ func (s *source) attempt(ctx context.Context, maxAge time.Duration) <-chan singl
 		}
 		meta, err := s.fetchMetadata(context.WithoutCancel(ctx), old)
 		if err != nil {
-			cfg.Logger.WarnContext(ctx, "the provider could not be discovered", "issuer", s.issuer, "error", err)
+			level := slog.LevelWarn
+			if s.lastError != nil && s != s.provider.current() { // anybody can write a token that names it
+				level = slog.LevelDebug
+			}
+			cfg.Logger.Log(ctx, level, "the provider could not be discovered", "issuer", s.issuer, "error", err)
 			s.failedAt, s.lastError = cfg.Now(), fmt.Errorf("%w: discovery: %w", broker.ErrUpstreamUnavailable, err)
 		} else {
 			s.lastError = nil
@@ -113,6 +135,9 @@ func (s *source) fetchMetadata(ctx context.Context, old *metadata) (*metadata, e
 	var other *oidc.IssuerMismatchError
 	if errors.As(err, &other) {
 		return nil, fmt.Errorf("the document names the issuer %.250q, not %.250q; the configured one must be the same letter by letter", other.Discovered, other.Provided)
+	}
+	if errors.Is(err, errNoIssuer) {
+		return nil, fmt.Errorf("reading the discovery document: %w", err)
 	}
 	if err != nil { // the text may hold the whole answer
 		return nil, errors.New(shortened(err.Error()))

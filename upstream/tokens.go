@@ -109,7 +109,11 @@ func (p *Provider) keysOf(ctx context.Context, meta *metadata, raw string) (*met
 	case meta.source:
 		return meta, nil
 	}
-	return of.discover(ctx)
+	found, err := of.discover(ctx)
+	if errors.Is(err, errNoIssuer) {
+		return nil, fmt.Errorf("%w: the user pool does not have the issuer that the token names", broker.ErrUpstreamToken)
+	}
+	return found, err
 }
 
 func (p *Provider) verifyIDToken(ctx context.Context, meta *metadata, raw string, clientIDs []string) (*proven, error) {
