@@ -100,7 +100,7 @@ func TestUnreadableForwardedEntriesAreReported(t *testing.T) {
 		t.Fatalf("%d counted, log:\n%s", public.UnreadableForwarded(), &log)
 	}
 	for range 3 {
-		clientOf(t, public, f, "192.0.2.1:1", "unknown")
+		clientOf(t, public, f, "192.0.2.1:1", "203.0.113.9, unknown")
 		clientOf(t, public, f, "192.0.2.2:1", strings.Repeat("x", 10_000))
 	}
 	if lines() != 2 || public.UnreadableForwarded() != 6 {

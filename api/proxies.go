@@ -71,7 +71,8 @@ func (p Proxies) sender(r *http.Request) sender {
 			} else {
 				entry, more = line, false
 			}
-			addr, ok := forwardedAddr(strings.Trim(entry, " \t"))
+			entry = strings.Trim(entry, " \t")
+			addr, ok := forwardedAddr(entry)
 			if !ok {
 				s.unread, s.failed = entry, true
 				return s

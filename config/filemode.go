@@ -27,8 +27,8 @@ func (r *reader) fileMode(name string, mode fs.FileMode, l *layer) {
 		r.problems = append(r.problems, Problem{
 			Key: key, Source: l.sources[key],
 			Message: fmt.Sprintf("is a secret in a file that every user of this machine can read (mode %04o)", perm),
-			Hint: fmt.Sprintf("run chmod 600 on the file (or 0640 and 0440, where the broker reads it by its group) and consider its %d secrets known; "+
-				"or keep them in files of their own: %s%s", len(l.inline), key, fileSuffix),
+			Hint: fmt.Sprintf("run chmod 600 on the file (or 0640 and 0440, where the broker reads it by its group) and consider the secrets in it known (%d); "+
+				"or keep each in a file of its own: %s%s", len(l.inline), key, fileSuffix),
 		})
 	}
 }

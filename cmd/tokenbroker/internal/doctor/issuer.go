@@ -86,9 +86,9 @@ func keys(ctx context.Context, s Subject, name, url string) Finding {
 	}
 	cache := header.Get("Cache-Control")
 	if !strings.Contains(cache, "max-age=") {
-		return Finding{name, Warn, fmt.Sprintf("%d keys, Cache-Control %q", len(set.Keys), cache), "the proxy changes the cache header: services may refetch too often or too late"}
+		return Finding{name, Warn, fmt.Sprintf("%s, Cache-Control %q", keyCount(len(set.Keys)), cache), "the proxy changes the cache header: services may refetch too often or too late"}
 	}
-	return Finding{Check: name, Level: OK, Detail: fmt.Sprintf("%d keys, %s", len(set.Keys), cache)}
+	return Finding{Check: name, Level: OK, Detail: keyCount(len(set.Keys)) + ", " + cache}
 }
 
 // What a clock may be off before it is worth a word, and before tokens are refused for it.
@@ -157,7 +157,7 @@ func provider(ctx context.Context, p Upstream) Finding {
 	if err != nil {
 		return Finding{name, Fail, err.Error(), providerHint}
 	}
-	detail := fmt.Sprintf("%d keys", report.Usable)
+	detail := keyCount(report.Usable)
 	if report.Issuer != p.Issuer {
 		detail += " of " + report.Issuer
 	}
@@ -168,4 +168,11 @@ func provider(ctx context.Context, p Upstream) Finding {
 		return Finding{name, Warn, report.Issuer + " is not https", "a provider on this machine is for development only"}
 	}
 	return Finding{Check: name, Level: OK, Detail: detail}
+}
+
+func keyCount(n int) string {
+	if n == 1 {
+		return "1 key"
+	}
+	return fmt.Sprintf("%d keys", n)
 }
