@@ -37,13 +37,20 @@ func fill(user, password string) string {
 		quote(password) + "; document.querySelector('form button').click()"
 }
 
-// TestBrowserDemo goes through the demo page as a person does.
-func TestBrowserDemo(t *testing.T) {
-	t.Parallel()
+// startDemo opens the demo page, with no one signed in.
+func startDemo(t *testing.T) (*tab, *running) {
+	t.Helper()
 	first := startBrowser(t)
 	dev := startDev(t)
 	first.navigate(dev.issuer + "/")
 	first.until("the form", signedOut)
+	return first, dev
+}
+
+// TestBrowserDemo goes through the demo page as a person does.
+func TestBrowserDemo(t *testing.T) {
+	t.Parallel()
+	first, dev := startDemo(t)
 	first.looksRight("signed out")
 	first.run("document.querySelector('[name=password]').value = 'wrong'; " + submit)
 	first.until("the refusal is in the form, in words", shows("problem", "do not match"))
@@ -91,10 +98,7 @@ func TestBrowserDemo(t *testing.T) {
 // TestBrowserDemoOpensASecondTab: the button opens a tab that shares the session.
 func TestBrowserDemoOpensASecondTab(t *testing.T) {
 	t.Parallel()
-	first := startBrowser(t)
-	dev := startDev(t)
-	first.navigate(dev.issuer + "/")
-	first.until("the form", signedOut)
+	first, dev := startDemo(t)
 	first.run(submit)
 	first.until("the services accept the token", accepting)
 	opened := chromedp.WaitNewTarget(first.ctx, func(info *target.Info) bool { return strings.HasPrefix(info.URL, dev.issuer) })
@@ -113,10 +117,7 @@ func TestBrowserDemoOpensASecondTab(t *testing.T) {
 // TestBrowserDemoStolenCookie: a copy of the cookie that is used late ends the session of both.
 func TestBrowserDemoStolenCookie(t *testing.T) {
 	t.Parallel()
-	first := startBrowser(t)
-	dev := startDev(t)
-	first.navigate(dev.issuer + "/")
-	first.until("the form", signedOut)
+	first, dev := startDemo(t)
 	first.run(submit)
 	first.until("the services accept the token", accepting)
 	other := open(first.ctx, t)
@@ -142,10 +143,7 @@ func TestBrowserDemoStolenCookie(t *testing.T) {
 
 func TestBrowserDemoProvider(t *testing.T) {
 	t.Parallel()
-	first := startBrowser(t)
-	dev := startDev(t)
-	first.navigate(dev.issuer + "/")
-	first.until("the form", signedOut)
+	first, dev := startDemo(t)
 	first.run("document.querySelector('#providers a').click()")
 	const hosted = "document.querySelector('form[action^=\"/login\"] input[name=username]')"
 	first.until("the hosted page", hosted)
