@@ -51,15 +51,7 @@ var (
 func (r *reader) environ(environ []string, ids map[string][]string) *layer {
 	l := newLayer()
 	table := r.envNames(ids)
-	given := map[string]string{}
-	for _, variable := range environ {
-		name, value, _ := strings.Cut(variable, "=")
-		_, known := table[name]
-		if strings.HasPrefix(name, envPrefix) && !slices.Contains(ownVariables, name) &&
-			(known || !serviceLink.MatchString(name) && !servicePorts.MatchString(variable)) {
-			given[name] = value
-		}
-	}
+	given := variables(environ, table)
 	for _, name := range slices.Sorted(maps.Keys(given)) {
 		t, known := table[name]
 		if !known {
@@ -69,6 +61,26 @@ func (r *reader) environ(environ []string, ids map[string][]string) *layer {
 		r.putText(l, t.at, t.node, given[name], "environment "+name)
 	}
 	return l
+}
+
+// variables returns those that are for the configuration, also misspelled ones, with their values.
+func variables(environ []string, table map[string]target) map[string]string {
+	given := map[string]string{}
+	for _, variable := range environ {
+		name, value, _ := strings.Cut(variable, "=")
+		_, known := table[name]
+		if strings.HasPrefix(name, envPrefix) && !slices.Contains(ownVariables, name) &&
+			(known || !serviceLink.MatchString(name) && !servicePorts.MatchString(variable)) {
+			given[name] = value
+		}
+	}
+	return given
+}
+
+// Variables returns the sorted names of the variables in environ, as os.Environ's, that are for
+// the configuration. For commands that have none, and say so.
+func Variables(environ []string) []string {
+	return slices.Sorted(maps.Keys(variables(environ, (&reader{}).envNames(nil))))
 }
 
 func unknownEnvHint(name string, table map[string]target) string {

@@ -20,7 +20,7 @@
 // the one it had, also after a reload, it is signed out: listeners get (null, "user_changed"),
 // and start rejects with the code user_changed. The next start takes over the new user.
 
-/** The version of this file. */
+/** The version of this file: that of the release of the broker, and of package.json. */
 export const version = "0.1.0-dev";
 
 // A token is refreshed at a random point of this part of its life. At a fixed point, a thief of
@@ -85,7 +85,8 @@ function brokerAt(base, page) {
   try {
     const url = new URL(text || "/", page);
     if (/^(https?:\/\/|\/|$)/i.test(text) && /^https?:$/.test(url.protocol) && !/[?#\\]/.test(text) && !url.username && !url.password) {
-      return { prefix: text, origin: url.origin, hostname: url.hostname, scope: `tokenbroker:${url.href.replace(/\/+$/, "")}` };
+      const href = url.href.replace(/\/+$/, "");
+      return { prefix: text, href, origin: url.origin, hostname: url.hostname, scope: `tokenbroker:${href}` };
     }
   } catch {
     // The error below says what is wanted.
@@ -154,6 +155,13 @@ export function createClient({ base, api = [], fetch: send = (...request) => glo
       otherHost = `base is on ${broker.hostname} and this page on ${location.hostname}: to browsers these are two sites, and the session's cookie is not sent. Use the same name in both.`;
       console.warn(`createClient: ${otherHost}`);
     }
+  }
+
+  // addressOf is where the broker has a path. A relative URL is not enough where a <base> of the page,
+  // which may have been smuggled into it, leads to another origin: passwords are sent there.
+  function addressOf(path) {
+    const address = broker.prefix + path;
+    return new URL(address, document.baseURI).origin === broker.origin ? address : broker.href + path;
   }
 
   const session = () => view.session;
@@ -230,7 +238,7 @@ export function createClient({ base, api = [], fetch: send = (...request) => glo
   // same request is sent again. Without an answer nothing is known, and nothing is repeated.
   async function call(signal, method, path, body) {
     for (let left = RETRY_TIME, tries = 0; ; tries++) {
-      const { status, ok, retryAfter, value } = await ask(signal, method, broker.prefix + path, body);
+      const { status, ok, retryAfter, value } = await ask(signal, method, addressOf(path), body);
       if (ok) return value;
       const wait = retryAfter * 1000;
       if ((status !== 429 && status !== 503) || !(wait <= left) || tries === RETRIES) {
@@ -523,7 +531,7 @@ export function createClient({ base, api = [], fetch: send = (...request) => glo
     login({ provider, returnTo = location.href } = {}) {
       tabUser(null); // whoever comes back has signed in here
       const query = new URLSearchParams({ return_to: returnAddress(returnTo), ...(provider && { provider }) });
-      location.assign(`${broker.prefix}/auth/login/?${query}`);
+      location.assign(addressOf(`/auth/login/?${query}`));
     },
     /**
      * End the session of this browser everywhere, also one that another tab has opened since.

@@ -13,7 +13,8 @@ import (
 var bannerText = template.Must(template.New("banner").Funcs(template.FuncMap{"join": strings.Join}).Parse(`
 tokenbroker is ready.
 
-  broker          {{.Broker}} (open it in a browser)
+  broker          {{.Broker}} (open it in a browser; on localhost also)
+  your SPA        http://localhost:PORT or http://127.0.0.1:PORT, any port{{range .Origins}}, {{.}}{{end}}
   sample service  {{.Sample}}/hello (also at {{join .OtherSamples " and "}})
   admin           {{.Admin}}/metrics (bearer token in {{.DataDir}}/{{.TokenFile}})
   NATS            {{.NATS}}
@@ -25,22 +26,23 @@ tokenbroker is ready.
 
 Try it in another terminal:
 
-  curl -s -c jar --location --request POST '{{.Address}}/auth/sign-in/' --header 'Content-Type: application/json' --data-raw '{"username": "{{.User}}", "password": "{{.Password}}"}' | tee answer.json
+  BROKER={{.Broker}} SAMPLE={{.Sample}}
+  curl -s -c jar --location --request POST "$BROKER/auth/sign-in/" --header 'Content-Type: application/json' --data-raw '{"username": "{{.User}}", "password": "{{.Password}}"}' | tee answer.json
   TOKEN=$(sed 's/.*"access_token":"\([^"]*\)".*/\1/' answer.json); CSRF=$(sed 's/.*"CSRF_token":"\([^"]*\)".*/\1/' answer.json)
-  curl -s -i -H "Authorization: Bearer $TOKEN" {{.Sample}}/hello
-  curl -s -b jar -c jar --location --request POST '{{.Address}}/auth/refresh/' --header 'Content-Type: application/json' --data-raw "{\"CSRF_token\": \"$CSRF\"}"
-  curl -s -b jar -c jar --location --request POST '{{.Address}}/auth/logoff/' --header 'Content-Type: application/json' --data-raw "{\"CSRF_token\": \"$CSRF\"}"
-  curl -s -i -H "Authorization: Bearer $TOKEN" {{.Sample}}/hello
+  curl -s -i -H "Authorization: Bearer $TOKEN" "$SAMPLE/hello"
+  curl -s -b jar -c jar --location --request POST "$BROKER/auth/refresh/" --header 'Content-Type: application/json' --data-raw "{\"CSRF_token\": \"$CSRF\"}"
+  curl -s -b jar -c jar --location --request POST "$BROKER/auth/logoff/?wait=2s" --header 'Content-Type: application/json' --data-raw "{\"CSRF_token\": \"$CSRF\"}"
+  curl -s -i -H "Authorization: Bearer $TOKEN" "$SAMPLE/hello"
 
 Stop with Ctrl-C.
 
 `))
 
-func printBanner(w io.Writer, n *node.Node, sampleURLs []string, idpURL, dataDir string, temporary bool) error {
+func printBanner(w io.Writer, n *node.Node, sampleURLs []string, idpURL, dataDir string, temporary bool, origins []string) error {
 	err := bannerText.Execute(w, map[string]any{
-		"Broker": n.Issuer(), "Address": strings.TrimPrefix(n.Issuer(), "http://"), "Sample": sampleURLs[0], "OtherSamples": sampleURLs[1:],
+		"Broker": n.Issuer(), "Sample": sampleURLs[0], "OtherSamples": sampleURLs[1:],
 		"Admin": n.AdminURL(), "TokenFile": node.AdminTokenFile, "NATS": n.NATSURL(), "IDP": idpURL,
-		"User": devUser, "Password": devPassword, "DataDir": dataDir, "Temporary": temporary, "Version": version(),
+		"User": devUser, "Password": devPassword, "DataDir": dataDir, "Temporary": temporary, "Version": version(), "Origins": origins,
 	})
 	if err != nil {
 		return fmt.Errorf("printing the banner: %w", err)

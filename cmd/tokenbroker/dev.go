@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,6 +22,7 @@ import (
 	"tokenbroker/cmd/tokenbroker/internal/adminclient"
 	"tokenbroker/cmd/tokenbroker/internal/logging"
 	"tokenbroker/cmd/tokenbroker/internal/node"
+	"tokenbroker/config"
 	"tokenbroker/docs"
 )
 
@@ -96,6 +98,7 @@ func runDev(ctx context.Context, opts devOptions, stdout, stderr io.Writer) (err
 		return err
 	}
 	logger := logging.New(stderr, logging.Config{Level: level, Format: logging.FormatText})
+	warnOfIgnored(logger, os.Environ())
 	dataDir, removeData, err := devDataDir(opts.dataDir)
 	if err != nil {
 		return err
@@ -154,7 +157,7 @@ func runDev(ctx context.Context, opts devOptions, stdout, stderr io.Writer) (err
 	} else {
 		defer func() { err = errors.Join(err, forget()) }()
 	}
-	if err := printBanner(stdout, n, samples.urls(), idp.issuer(), dataDir, opts.dataDir == ""); err != nil {
+	if err := printBanner(stdout, n, samples.urls(), idp.issuer(), dataDir, opts.dataDir == "", opts.origins); err != nil {
 		return err
 	}
 	select {
@@ -165,6 +168,17 @@ func runDev(ctx context.Context, opts devOptions, stdout, stderr io.Writer) (err
 		return fmt.Errorf("the broker's listener ended: %w", err)
 	case err := <-samples.failed:
 		return fmt.Errorf("a sample service's listener ended: %w", err)
+	}
+}
+
+// warnOfIgnored names the variables that configure serve: dev has its own settings.
+func warnOfIgnored(logger *slog.Logger, environ []string) {
+	ignored := config.Variables(environ)
+	if slices.ContainsFunc(environ, func(variable string) bool { return strings.HasPrefix(variable, configEnv+"=") }) {
+		ignored = append(ignored, configEnv)
+	}
+	if len(ignored) > 0 {
+		logger.Warn("dev ignores the variables that configure serve", "variables", strings.Join(ignored, " "), "hint", "use dev's flags, or tokenbroker serve")
 	}
 }
 

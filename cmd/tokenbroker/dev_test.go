@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"os"
@@ -162,6 +163,25 @@ func TestDevKeepsItsDataAcrossRuns(t *testing.T) {
 	again := startDev(t, "--data-dir", dir, "--listen", "127.0.0.1:"+port)
 	b.post("/auth/refresh/", jsonBody("CSRF_token", csrf), http.StatusOK)
 	again.finish(t)
+}
+
+func TestDevNamesTheVariablesThatItIgnores(t *testing.T) {
+	busy, err := net.Listen("tcp", "127.0.0.1:0") // so that dev ends at once
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = busy.Close() }()
+	t.Setenv("TOKENBROKER_ORIGINS", "http://localhost:5173")
+	t.Setenv("TOKENBROKER_KEYRING_KEK", "a secret")
+	t.Setenv("TOKENBROKER_ADMIN", "http://127.0.0.1:1")
+	t.Setenv(configEnv, "tokenbroker.yaml")
+	var out, errs syncBuffer
+	if code := Main(t.Context(), []string{"dev", "--sample-listen", busy.Addr().String()}, &out, &errs); code != exitFailed {
+		t.Errorf("code %d", code)
+	}
+	if want := `variables="TOKENBROKER_KEYRING_KEK TOKENBROKER_ORIGINS TOKENBROKER_CONFIG"`; !strings.Contains(errs.String(), want) || strings.Contains(errs.String(), "a secret") {
+		t.Errorf("the log has no %s, or a value:\n%s", want, errs.String())
+	}
 }
 
 func TestUsageErrorsExitWith2(t *testing.T) {

@@ -170,7 +170,7 @@ func section(t *testing.T, heading string) string {
 // Links to files and headings of this repository lead somewhere.
 func TestDocsLinks(t *testing.T) {
 	anchor := regexp.MustCompile(`[^a-z0-9 _-]`)
-	for _, file := range []string{"operate.md", "http.md", "gateways.md", "migrating-from-django.md", "troubleshooting.md"} {
+	for _, file := range []string{"operate.md", "http.md", "spa.md", "gateways.md", "migrating-from-django.md", "troubleshooting.md"} {
 		for _, target := range found(`\]\(([^)]+)\)`, readFile(t, filepath.Join("../../docs", file))) {
 			if strings.Contains(target, "://") {
 				continue

@@ -88,7 +88,11 @@ func checkGateway(t *testing.T, url, access string, claims map[string]any) {
 
 // checkAbsentClaims has a broker that says yes and nothing else: what the caller sent must not fill the gap.
 func checkAbsentClaims(t *testing.T, name, service string) {
-	yes := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	yes := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if id := r.Header.Values("X-Request-Id"); slices.Contains(id, callersRequestID) {
+			t.Errorf("the broker would log the request under the id %q, which the caller chose", id)
+		}
+	}))
 	defer yes.Close()
 	status, reached, _ := throughGateway(t, startGateway(t, name, yes.URL, service), "Bearer t1")
 	if status != http.StatusOK {
@@ -117,6 +121,8 @@ func (e echoed) wantNothingForged(t *testing.T) {
 	}
 }
 
+const callersRequestID = "of-somebody-else"
+
 // throughGateway sends a request that claims to be somebody.
 func throughGateway(t *testing.T, url, authorization string) (status int, reached echoed, challenge string) {
 	t.Helper()
@@ -127,6 +133,8 @@ func throughGateway(t *testing.T, url, authorization string) (status int, reache
 	if authorization != "" {
 		req.Header.Set("Authorization", authorization)
 	}
+	req.Header.Set("X-Request-Id", callersRequestID)
+	req.Header.Set("Connection", "keep-alive, "+strings.ToLower(strings.Join(authHeaders[:2], ","))+", "+strings.Join(authHeaders[2:], ", ")) // a proxy drops what it names
 	for _, name := range forgedHeaders() {
 		req.Header[name] = []string{"forged"}
 	}

@@ -50,7 +50,19 @@ func TestREADMEIsShort(t *testing.T) {
 	}
 }
 
-// TestREADMETour pastes the tour, with the addresses of a dev on free ports.
+// runPasted runs commands as a terminal does, in an empty directory, and returns what they print.
+func runPasted(t *testing.T, commands string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "bash", "-eu", "-c", commands)
+	cmd.Dir = t.TempDir()
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v:\n%s", err, out)
+	}
+	return string(out)
+}
+
+// TestREADMETour pastes the tour, with the line that dev on free ports prints for its first one.
 func TestREADMETour(t *testing.T) {
 	t.Parallel()
 	longtest.SkipShort(t, "runs each command of the tour")
@@ -64,22 +76,31 @@ func TestREADMETour(t *testing.T) {
 		t.Fatalf("README.md has %d sh blocks, want the commands and the tour", len(blocks))
 	}
 	dev := startDev(t)
-	address := strings.NewReplacer(
-		"127.0.0.1:8080", strings.TrimPrefix(dev.issuer, "http://"),
-		"127.0.0.1:8082", strings.TrimPrefix(dev.sample, "http://"),
-	)
-	cmd := exec.CommandContext(t.Context(), "bash", "-eu", "-c", address.Replace(blocks[1]))
-	cmd.Dir = t.TempDir()
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v:\n%s", err, out)
+	addresses := regexp.MustCompile(`(?m)^ *BROKER=.*`)
+	printed := addresses.FindString(dev.output.String())
+	if n := len(addresses.FindAllString(blocks[1], -1)); n != 1 || printed == "" {
+		t.Fatalf("the tour has %d lines with addresses, and dev prints %q", n, printed)
 	}
+	tour := addresses.ReplaceAllLiteralString(blocks[1], printed)
+	if strings.Contains(tour, ":8080") || strings.Contains(tour, ":8082") {
+		t.Error("the tour has addresses that are not in its first line")
+	}
+	out := runPasted(t, tour)
 	for _, want := range []string{
 		`"hello":`, "200\n", `"client_id":"demo-spa"`, `"CSRF_token":`, `"code":"token_revoked"`, "401\n",
 		`"issuer":`, `"events":[{"kind":"sid"`,
 	} {
-		if !strings.Contains(string(out), want) {
+		if !strings.Contains(out, want) {
 			t.Errorf("the tour printed no %s:\n%s", want, out)
+		}
+	}
+
+	_, commands, _ := strings.Cut(dev.output.String(), "in another terminal:\n")
+	commands, _, _ = strings.Cut(commands, "Stop with")
+	out = runPasted(t, commands)
+	for _, want := range []string{`"access_token":`, " 200 OK", `"hello":`, " 401 Unauthorized", `"code":"token_revoked"`} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the banner's commands printed no %s:\n%s", want, out)
 		}
 	}
 	dev.finish(t)

@@ -87,11 +87,25 @@ func refusedLogin(err error) bool {
 	return false
 }
 
+// connect is nats.Connect with an error that does not show the URLs, which may hold a password.
+func connect(list string, opts []nats.Option) (*nats.Conn, error) {
+	nc, err := nats.Connect(list, opts...)
+	var unreadable *url.Error
+	if errors.As(err, &unreadable) && unreadable.Op == "parse" {
+		return nil, errors.New("the server's URL cannot be read: in a user or a password %, / and # are written as %25, %2F and %23")
+	}
+	return nc, err
+}
+
 // withoutPasswords takes users and passwords out of a list of URLs.
 func withoutPasswords(list string) string {
 	urls := strings.Split(list, ",")
 	for i, text := range urls {
-		u, err := url.Parse(strings.TrimSpace(text))
+		text = strings.TrimSpace(text)
+		if !strings.Contains(text, "://") { // as nats.go reads it; otherwise the user would be a scheme, or a path
+			text = "nats://" + text
+		}
+		u, err := url.Parse(text)
 		if err != nil {
 			urls[i] = "(not a URL)"
 			continue

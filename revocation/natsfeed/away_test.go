@@ -101,6 +101,28 @@ func TestAServerThatIsAwayIsNamedOnceAndWhenItIsBack(t *testing.T) {
 	until(t, "the return", func() bool { return strings.Contains(log.String(), "connected to NATS again") && link.Err() == nil })
 }
 
+// nats.go takes URLs without a scheme.
+func TestNoSpellingOfAURLShowsItsPassword(t *testing.T) {
+	for list, want := range map[string]string{
+		"nats://someone:secret@a:4222": "nats://a:4222", "someone:secret@a:4222": "nats://a:4222", "someone:secret@a": "nats://a", "secret@a": "nats://a",
+		" secret@a:4222 , tls://someone:secret@b": "nats://a:4222,tls://b", "a:4222": "nats://a:4222", "a": "nats://a",
+	} {
+		if got := newAway(list, access{}).url; got != want {
+			t.Errorf("%s is shown as %s, want %s", list, got, want)
+		}
+	}
+	for _, list := range []string{"nats://someone:secret%zz@a:4222", "someone:secret/x@a:4222", "nats://a:4222,nats://someone:secret#@b:4222"} {
+		for name, attempt := range map[string]func() error{
+			"feed": func() error { _, err := Feed{URL: list}.Open(t.Context(), newSink()); return err },
+			"bus":  func() error { _, err := Dial(t.Context(), BusConfig{URL: list}); return err },
+		} {
+			if err := attempt(); err == nil || strings.Contains(err.Error(), "secret") || strings.Contains(err.Error(), "zz") {
+				t.Errorf("the %s at %s says %v", name, list, err)
+			}
+		}
+	}
+}
+
 // A cluster whose servers fail each in another way does not fill the log.
 func TestOfAnOutageTheReasonThatSaysMostIsKept(t *testing.T) {
 	a := newAway("nats://a:4222, nats://b:4222", access{user: "u"})

@@ -74,7 +74,7 @@ func Dial(ctx context.Context, cfg BusConfig) (*Bus, error) {
 	if cfg.InProcess != nil {
 		opts = append(opts, nats.InProcessServer(cfg.InProcess))
 	}
-	nc, err := nats.Connect(cfg.URL, opts...)
+	nc, err := connect(cfg.URL, opts)
 	if err != nil {
 		return nil, fmt.Errorf("connecting to NATS: %w", err)
 	}

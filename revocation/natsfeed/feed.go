@@ -76,7 +76,7 @@ func (f Feed) Open(ctx context.Context, sink revocation.Sink) (io.Closer, error)
 		nats.FlusherTimeout(2*time.Second), // a receipt must not wait for a dead link
 		nats.ClosedHandler(func(*nats.Conn) { close(g.done) }),
 	)
-	nc, err := nats.Connect(f.URL, opts...)
+	nc, err := connect(f.URL, opts)
 	if err != nil {
 		return nil, fmt.Errorf("opening the NATS feed: %w", err)
 	}

@@ -45,6 +45,25 @@ test("base is the broker's URL, with or without a slash at its end", async () =>
   }
 });
 
+test("a <base> of the page does not lead the broker's requests elsewhere", async () => {
+  for (const [base, baseURI, prefix] of [
+    [undefined, "http://evil.test/", "http://app.test:3000"],
+    ["/sso/", "http://evil.test/x/", "http://app.test:3000/sso"],
+    ["//auth.test", "https://evil.test/", "http://auth.test"],
+    ["http://auth.test", "http://evil.test/", "http://auth.test"],
+    [undefined, "http://app.test:3000/sub/", ""],
+  ]) {
+    const page = openPage("http://app.test:3000/", { baseURI });
+    const { fetch, lines } = script(json(401, { code: "no_session" }), json(200, grant("ada")));
+    const auth = createClient({ base, fetch });
+    await auth.start();
+    await auth.signIn("ada", "x");
+    assert.deepEqual(lines(), [`GET ${prefix}/auth/session/`, `POST ${prefix}/auth/sign-in/`], `${base} ${baseURI}`);
+    auth.login();
+    assert.equal(page.left.startsWith(`${prefix}/auth/login/?`), true, page.left);
+  }
+});
+
 test("base that is no URL of a broker is refused by name", () => {
   openPage();
   for (const base of [

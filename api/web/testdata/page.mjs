@@ -27,7 +27,7 @@ let made = 0;
 const timers = new Map();
 
 /** openPage makes this process a page at href. Its storage is empty. */
-export function openPage(href = "http://app.test:3000/orders/7?tab=2#part", { locks } = {}) {
+export function openPage(href = "http://app.test:3000/orders/7?tab=2#part", { locks, baseURI = href } = {}) {
   const events = new EventTarget();
   const stored = new Map();
   const page = {
@@ -37,7 +37,7 @@ export function openPage(href = "http://app.test:3000/orders/7?tab=2#part", { lo
   };
   const globals = {
     location: Object.assign(new URL(href), { assign: (to) => { page.left = to; } }),
-    document: { visibilityState: "visible", baseURI: href },
+    document: { visibilityState: "visible", baseURI },
     navigator: { locks },
     addEventListener: events.addEventListener.bind(events),
     sessionStorage: {

@@ -2,17 +2,16 @@ package node
 
 import (
 	"context"
-	"net"
 	"net/http"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
-	// queuedWait is how long a drain waits for the next connection in the kernel's queue, and
-	// queuedMost how long it takes such connections at all.
-	queuedWait = 20 * time.Millisecond
-	queuedMost = 500 * time.Millisecond
+	// queuedMost bounds how long a drain takes connections from the kernel's queue.
+	queuedMost = 2 * time.Second
 	// settleLeast is how long a drain lasts at least: clients that keep their connections, and
 	// sent a request when it began, get their answer.
 	settleLeast = 100 * time.Millisecond
@@ -25,7 +24,6 @@ func (c *connections) drain() {
 	c.mu.Lock()
 	c.drained = time.Now().Add(queuedMost)
 	c.room.Broadcast()
-	c.closeQueue()
 	bounded := c.acceptUntil(time.Now()) // wakes an Accept that waits
 	c.mu.Unlock()
 	if !bounded {
@@ -33,17 +31,21 @@ func (c *connections) drain() {
 	}
 }
 
-// closeQueue has the kernel take new TCP clients no longer: their connections are made when they
-// try again, by the next process, and are not reset when this listener is closed. If that
-// fails, clients that keep coming may be reset.
-func (c *connections) closeQueue() {
-	l, ok := c.Listener.(*net.TCPListener)
+// queued reports whether a connection waits in the kernel's queue. It reports false for a listener
+// that cannot be asked.
+func (c *connections) queued() bool {
+	l, ok := c.Listener.(syscall.Conn)
 	if !ok {
-		return
+		return false
 	}
+	waits := false
 	if raw, err := l.SyscallConn(); err == nil {
-		_ = raw.Control(func(fd uintptr) { _ = syscall.Listen(int(fd), 0) })
+		_ = raw.Control(func(fd uintptr) {
+			n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+			waits = err == nil && n > 0
+		})
 	}
+	return waits
 }
 
 // acceptUntil bounds Accept. It reports false where the listener cannot be bounded. It is called
@@ -54,15 +56,17 @@ func (c *connections) acceptUntil(t time.Time) bool {
 }
 
 // nextQueued reports whether the listener is being drained and, if so, whether Accept is to
-// take one more connection from the kernel's queue; it bounds that Accept then.
+// take one more connection from the kernel's queue; it bounds that Accept then. The drain ends when the
+// queue is found empty, and the listener is closed at once: clients that come later are
+// refused, and those that come in between, a few microseconds, are reset. Waiting for a quiet moment, or a
+// shorter queue, resets more: new clients keep coming, and a full queue leaves them with half a handshake.
 func (c *connections) nextQueued() (draining, more bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.drained.IsZero() {
 		return false, true
 	}
-	now := time.Now()
-	return true, !c.full() && now.Before(c.drained) && c.acceptUntil(now.Add(queuedWait))
+	return true, !c.full() && time.Now().Before(c.drained) && c.queued() && c.acceptUntil(c.drained)
 }
 
 func (c *connections) draining() bool {
