@@ -3,8 +3,9 @@ package web_test
 import (
 	"encoding/json"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 
@@ -19,8 +20,7 @@ func TestOneVersion(t *testing.T) {
 		t.Fatal(err)
 	}
 	var pack struct {
-		Version string   `json:"version"`
-		Files   []string `json:"files"`
+		Version string `json:"version"`
 	}
 	if err := json.Unmarshal(read(t, "package.json"), &pack); err != nil {
 		t.Fatal(err)
@@ -37,10 +37,39 @@ func TestOneVersion(t *testing.T) {
 	case release != nil && (number == string(release[1])) == development:
 		t.Errorf("version %s after release %s: want that release, or the next one with -dev", pack.Version, release[1])
 	}
-	for _, file := range []string{"client.js", "client.d.ts"} {
-		if !slices.Contains(pack.Files, file) {
-			t.Errorf("the package has no %s", file)
+}
+
+// TestPackage packs the npm package in a copy of the repository, and imports it by its name.
+func TestPackage(t *testing.T) {
+	if _, err := exec.LookPath("npm"); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal("npm is not installed")
 		}
+		t.Skip("npm is not installed")
+	}
+	root := t.TempDir()
+	for _, name := range []string{"LICENSE", "api/web/package.json", "api/web/README.md", "api/web/client.js", "api/web/client.d.ts", "api/web/demo.js"} {
+		path := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, read(t, filepath.Join("../..", name)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const script = `set -e
+npm pack --silent --offline ./api/web >name
+mkdir -p node_modules && tar -xzf "$(cat name)" -C node_modules && mv node_modules/package node_modules/tokenbroker-client
+(cd node_modules/tokenbroker-client && echo *)
+node --input-type=module -e 'import { createClient, version } from "tokenbroker-client"; console.log(typeof createClient, typeof version)'`
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", script)
+	cmd.Dir = root
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if want := "LICENSE README.md client.d.ts client.js package.json\nfunction string\n"; string(out) != want {
+		t.Errorf("the package has and exports\n%swant\n%s", out, want)
 	}
 }
 
