@@ -72,7 +72,7 @@ func TestDocsCommands(t *testing.T) {
 		"backup.md":                {elsewhere: 0, start: (*paste).serve},
 		"keys.md":                  {elsewhere: 0, start: (*paste).serve},
 		"http.md":                  {elsewhere: 0, start: (*paste).dev},
-		"spa.md":                   {elsewhere: 2, start: (*paste).dev},
+		"spa.md":                   {elsewhere: 3, start: (*paste).dev},
 		"bench.md":                 {elsewhere: 0, start: (*paste).dev},
 		"migrating-from-django.md": {elsewhere: 1, start: (*paste).migrate},
 	} {

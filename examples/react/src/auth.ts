@@ -10,5 +10,5 @@ export const provider: string = VITE_PROVIDER ?? "cognito";
 /** The page's only client. It is made outside of all components, which come and go. */
 export const auth = createClient({ base: VITE_BROKER ?? `http://${location.hostname}:8080`, api: [service] });
 
-// A hot reload of this file makes another client.
-import.meta.hot?.dispose(() => auth.close());
+// An edit of this file in development loads the page again: components would keep the client before.
+import.meta.hot?.accept(() => location.reload());
