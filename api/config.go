@@ -173,7 +173,7 @@ func (c *Config) validate() error {
 	default:
 		return fmt.Errorf("cookie path %q: a browser would not send it to /auth; want /auth or /", c.CookiePath)
 	}
-	if c.InsecureDevelopment && !(c.InsecureCookies && u.Scheme == "http" && loopback(u.Hostname())) {
+	if c.InsecureDevelopment && (!c.InsecureCookies || u.Scheme != "http" || !loopback(u.Hostname())) {
 		return fmt.Errorf("InsecureDevelopment with the issuer %q: want an http issuer on loopback, and InsecureCookies", c.Issuer)
 	}
 	if c.StreamTimeout <= 0 {

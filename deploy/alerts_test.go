@@ -43,7 +43,7 @@ func promtool(t *testing.T, args ...string) {
 			t.Skip("promtool is not installed: apt-get install prometheus, or set TOKENBROKER_PROMTOOL")
 		}
 	}
-	if out, err := exec.CommandContext(t.Context(), tool, args...).CombinedOutput(); err != nil { //nolint:gosec // the tool of this test
+	if out, err := exec.CommandContext(t.Context(), tool, args...).CombinedOutput(); err != nil {
 		t.Errorf("promtool %v: %v\n%s", args, err, out)
 	}
 }

@@ -42,7 +42,7 @@ func runProxy(t *testing.T, name, address, config string) {
 		t.Skipf("%s is not installed", args[0])
 	}
 	logs := &syncBuffer{}
-	cmd := exec.CommandContext(context.Background(), path, args[1:]...) //nolint:gosec // a proxy that this test configures
+	cmd := exec.CommandContext(context.Background(), path, args[1:]...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr, cmd.Env = dir, logs, logs, append(os.Environ(), "HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -325,7 +325,7 @@ func (a *answers) leave(client string, key answerKey, s *shelf, f *flight, late 
 	case f.waiting > 0:
 	case f.result != nil:
 		a.drop(f.result)
-	case f.err == nil && !(f.promised && (f.begun || !key.delta || len(a.shelves) <= promisedDeltas)):
+	case f.err == nil && (!f.promised || !f.begun && key.delta && len(a.shelves) > promisedDeltas):
 		f.cancel()
 		if s.next == f {
 			s.next = nil

@@ -18,13 +18,13 @@ import (
 )
 
 // refusing serves one request with a real validator and returns what was logged and hooked.
-func refusing(t *testing.T, v httpauth.Validator, r *http.Request, options ...httpauth.Option) (log string, err error, code int) {
+func refusing(t *testing.T, v httpauth.Validator, r *http.Request, options ...httpauth.Option) (log string, code int, err error) {
 	t.Helper()
 	var out bytes.Buffer
 	options = append(options, httpauth.Logger(slog.New(slog.NewTextHandler(&out, nil))), httpauth.OnRefused(func(_ *http.Request, e error) { err = e }))
 	w := httptest.NewRecorder()
 	httpauth.Require(v, options...)(http.HandlerFunc(hello)).ServeHTTP(w, r)
-	return out.String(), err, w.Code
+	return out.String(), w.Code, err
 }
 
 func TestTheReasonOfARefusalIsLogged(t *testing.T) {
@@ -76,7 +76,7 @@ func TestTheReasonOfARefusalIsLogged(t *testing.T) {
 			if row.token != "" {
 				r.Header.Set("Authorization", "Bearer "+row.token)
 			}
-			log, got, _ := refusing(t, v, r, httpauth.Scope("hello:read"))
+			log, _, got := refusing(t, v, r, httpauth.Scope("hello:read"))
 			if !errors.Is(got, row.is) || !strings.Contains(log, row.want) || !strings.Contains(log, "level="+row.level) {
 				t.Errorf("hook %v\nlog %s", got, log)
 			}
@@ -167,7 +167,7 @@ func TestAForbiddenOriginIsNamed(t *testing.T) {
 	r := httptest.NewRequest("OPTIONS", "/hello", nil)
 	r.Header.Set("Origin", "http://localhost:5173")
 	r.Header.Set("Access-Control-Request-Method", "GET")
-	log, err, _ := refusing(t, fake, r, httpauth.AllowOrigins("https://app.example.com"))
+	log, _, err := refusing(t, fake, r, httpauth.AllowOrigins("https://app.example.com"))
 	if !errors.Is(err, httpauth.ErrForbiddenOrigin) || !strings.Contains(log, `add \"http://localhost:5173\" to AllowOrigins`) {
 		t.Errorf("%v, %s", err, log)
 	}
@@ -176,7 +176,7 @@ func TestAForbiddenOriginIsNamed(t *testing.T) {
 func TestAClientThatGoesIsNotAWarning(t *testing.T) {
 	r := httptest.NewRequest("GET", "/hello", nil)
 	r.Header.Set("Authorization", "Bearer gone")
-	if log, err, code := refusing(t, fake, r); !errors.Is(err, context.Canceled) || code != 503 || !strings.Contains(log, "level=INFO") || !strings.Contains(log, "validator_unavailable") {
+	if log, code, err := refusing(t, fake, r); !errors.Is(err, context.Canceled) || code != 503 || !strings.Contains(log, "level=INFO") || !strings.Contains(log, "validator_unavailable") {
 		t.Errorf("%v, %d, %s", err, code, log)
 	}
 }

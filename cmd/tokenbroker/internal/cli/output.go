@@ -15,6 +15,7 @@ import (
 // Format is the value of --output.
 type Format string
 
+// The formats of a command's output.
 const (
 	Text Format = "text"
 	JSON Format = "json"
