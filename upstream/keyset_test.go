@@ -2,6 +2,7 @@ package upstream_test
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -123,4 +124,14 @@ func TestANewKeyWithoutKID(t *testing.T) {
 			t.Errorf("the old key: %v", err)
 		}
 	})
+}
+
+// What doctor asks for is what the broker does with the keys.
+func TestCheckNamesKeysThatCannotBeUsed(t *testing.T) {
+	o := newOP()
+	o.publish(o.jwks[0], map[string]any{"kty": "RSA", "kid": "odd", "n": "AQAB", "e": "AQAB"})
+	report, err := o.provider(t, nil).Check(t.Context())
+	if err != nil || report.Usable != 1 || !strings.Contains(report.Unfit, "odd") {
+		t.Errorf("%+v, %v", report, err)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -63,6 +64,34 @@ func TestServeSignsInAtTheEmulatorOfIDP(t *testing.T) {
 	}
 	if report := s.operate(t, exitOK, "doctor"); !strings.Contains(report, warning) || !strings.Contains(report, "is not https") {
 		t.Errorf("doctor:\n%s", report)
+	}
+	s.finish(t)
+}
+
+// A login without return_to, a person at the broker's root and a provider's log-out end where the
+// configuration says.
+func TestServeLeadsPeopleWhereItIsConfigured(t *testing.T) {
+	t.Parallel()
+	_, block, _ := strings.Cut(startIDP(t), "configuration of serve:\n\n")
+	block, _, _ = strings.Cut(block, "\n\n")
+	const home, signedOut = "http://127.0.0.1:5173/home", "http://127.0.0.1:5173/bye"
+	s := newServed(t, "http", block)
+	s.args = append(s.args, "--set", "origins=http://127.0.0.1:5173", "--set", "browser.home_url="+home, "--set", "browser.signed_out_url="+signedOut)
+	s.start(t)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.issuer+"/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Accept", "text/html")
+	if status, page := do(t, http.DefaultClient, req); status != http.StatusOK || !strings.Contains(page, `href="`+home+`"`) {
+		t.Errorf("the root: %d %s", status, page)
+	}
+	b := newBrowser(t, s.issuer)
+	b.hostedUI("ada", "ada")
+	csrf, _ := b.get("/auth/session/", http.StatusOK)["CSRF_token"].(string)
+	off := b.post("/auth/logoff/", jsonBody("CSRF_token", csrf), http.StatusOK)
+	if logout, _ := off["logout_url"].(string); !strings.Contains(logout, url.QueryEscape(signedOut)) {
+		t.Errorf("the provider's log-out is %q", logout)
 	}
 	s.finish(t)
 }
