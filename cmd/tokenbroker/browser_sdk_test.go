@@ -143,7 +143,7 @@ func TestBrowserAnotherUserSignsTheTabOut(t *testing.T) {
 	first.run("sessionStorage.clear()")
 	visit(first)
 
-	first.run("auth.login()")
+	first.leave("auth.login()")
 	first.until("back from the login", "document.title === 'started' && events.includes('grace')")
 	first.want("a login as another user", "started", "grace")
 

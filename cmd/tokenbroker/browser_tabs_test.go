@@ -75,7 +75,7 @@ func startOwnOrigin(t *testing.T) *ownOrigin {
 func (o *ownOrigin) visit(b *tab, path string) {
 	b.t.Helper()
 	b.navigate(o.spa + path)
-	b.until("the page has started", "globalThis.started")
+	b.until("the page has started", "globalThis.started && document.readyState === 'complete'")
 }
 
 func (b *tab) signIn(user string) {
@@ -85,13 +85,14 @@ func (b *tab) signIn(user string) {
 }
 
 // signInAtProvider leaves the page for the provider's, and waits to be back. The provider shows its
-// form only to a browser that is not signed in there.
+// form only to a browser that is not signed in there. A page that is left before it is loaded
+// has no entry in the browser's history.
 func (b *tab) signInAtProvider(options string) {
 	b.t.Helper()
-	b.run("auth.login(" + options + ")")
+	b.leave("auth.login(" + options + ")")
 	b.until("back and signed in", `(() => {
 		const form = document.querySelector("form:has([name=username])");
-		if (form && !form.sent) {
+		if (form && !form.sent && document.readyState === "complete") {
 			form.sent = form.username.value = form.password.value = "admin";
 			form.querySelector("button").click();
 		}
@@ -150,14 +151,14 @@ func TestBrowserReturnFromAProvider(t *testing.T) {
 	first.want("where the login ends", "location.href", o.spa+path)
 	second.until("a tab that was open takes it over", "who() === 'admin'")
 
-	first.run("history.go(-2)") // over the provider's page
+	first.leave("history.go(-2)") // over the provider's page
 	first.until("the page before the login shows the session", "globalThis.started && events.length === 1 && who() === 'admin'")
 
 	// Chromium restores a page only if no message came for it, and if another URL was visited.
 	o.visit(second, "/?deaf")
 	second.signIn("ada")
 	second.signInAtProvider("{ returnTo: '/after?deaf' }")
-	second.run("history.back()")
+	second.leave("history.back()")
 	second.until("ada's page is restored", "globalThis.restored")
 	second.until("it is told of another user", "events.at(-1) === 'nobody:user_changed'")
 	second.want("its log-off", "outcome(auth.logOff())", "ok")
@@ -165,7 +166,7 @@ func TestBrowserReturnFromAProvider(t *testing.T) {
 
 	o.visit(second, "/?deaf&again")
 	second.signInAtProvider("{ returnTo: '/after?deaf' }")
-	second.run("history.back()")
+	second.leave("history.back()")
 	second.until("the signed-out page is restored", "globalThis.restored")
 	second.until("it takes the session over", "who() === 'admin'")
 	second.want("a refresh there", "outcome(auth.refresh())", "ok")

@@ -57,6 +57,15 @@ func (b *tab) run(script string) {
 	}
 }
 
+// leave runs a script that leaves the page. The answer to it may be lost with the page, so what follows has
+// to show that the page was left.
+func (b *tab) leave(script string) {
+	b.t.Helper()
+	if _, err := chromedp.Run(b.ctx, chromedp.Evaluate[chromedp.Void](script)); err != nil {
+		b.t.Logf("%s: %v", script, err)
+	}
+}
+
 // value evaluates a script and returns its value, or that of its promise, as text.
 func (b *tab) value(script string) string {
 	b.t.Helper()
