@@ -116,14 +116,18 @@ func TestNeitherClassStarves(t *testing.T) {
 	})
 }
 
+var servedMu sync.Mutex // held during each call of an ask's served
+
 // ask makes n callers wait, each for a hash of its own, and returns once each of them waits or has an answer.
-// served is called for those that get a hash; the others have to get ErrBusy.
+// served is called for those that get a hash, one call at a time; the others have to get ErrBusy.
 func ask(t *testing.T, h *password.Hasher, all *sync.WaitGroup, n int, c password.Caller, served func()) {
 	t.Helper()
 	for range n {
 		all.Go(func() {
 			switch err := h.VerifyUnknown(t.Context(), c, "x"); {
 			case err == nil:
+				servedMu.Lock()
+				defer servedMu.Unlock()
 				served()
 			case !errors.Is(err, password.ErrBusy):
 				t.Error(err)
