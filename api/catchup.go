@@ -29,7 +29,7 @@ const (
 	catchupRate  = 1 << 20
 )
 
-// A reader of the feed gives a connection up after 4 s without a byte. An answer that is not there
+// A reader of the feed closes a connection after 4 s without a byte. An answer that is not there
 // after catchupWait is refused, and the reader asks again after catchupRetry. Interim (1xx) answers
 // would not do: nginx takes them for the answer.
 const (

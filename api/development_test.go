@@ -14,7 +14,7 @@ import (
 
 func inDevelopment(c *api.Config) { c.InsecureDevelopment = true }
 
-// loopbackPages are origins of pages on this machine that nobody configured.
+// loopbackPages are origins of pages on this machine that are not configured.
 var loopbackPages = []string{"http://localhost:5173", "http://localhost", "http://127.0.0.1:4200", "http://[::1]:3000"}
 
 func TestDevelopmentAllowsLoopbackOriginsOnly(t *testing.T) {

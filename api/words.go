@@ -8,7 +8,7 @@ import (
 )
 
 // words returns the title and the sentence of the page about a refusal. Where the refusal's own
-// message is for whoever made the request, the page says instead what its reader can do.
+// message is for the developer of the client, the page says instead what its reader can do.
 func words(e *broker.Error) page {
 	switch e.Code {
 	case CodeNotFound, broker.CodeUnknownUser, broker.CodeUnknownSession, broker.CodeUnknownClient, broker.CodeUnknownKey:

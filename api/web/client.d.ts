@@ -149,7 +149,7 @@ export interface Client {
    * session follows only if this page signs in or calls start. Returns how to stop.
    */
   onChange(listener: (session: Session | null, reason?: "user_changed") => void): () => void;
-  /** Abandons what is under way with the code "closed", and releases timers and listeners. Signs nobody out. */
+  /** Rejects the calls in progress with the code "closed", and releases timers and listeners. The session goes on. */
   close(): void;
 }
 

@@ -321,7 +321,7 @@ export function createClient({ base, api = [], fetch: send = (...request) => glo
   const isDue = () => !token || Date.now() >= token.due;
   const current = () => (isDue() ? refresh() : token.value);
 
-  // who asks whose session the browser's cookie is; null if it is no one's.
+  // who returns the session of the browser's cookie, or null if there is none.
   async function who(signal) {
     for (let again = true; ; again = false) {
       try {
