@@ -38,7 +38,7 @@ func (c *connections) observe(next http.Handler) http.Handler {
 			next.ServeHTTP(w, r)
 			return
 		}
-		answer := &answerWriter{ResponseWriter: w, connections: c, body: body, expects: r.Header.Get("Expect") != "", length: r.ContentLength}
+		answer := &answerWriter{ResponseWriter: w, connections: c, body: body, length: r.ContentLength}
 		next.ServeHTTP(answer, r)
 		answer.linger()
 	})

@@ -33,7 +33,6 @@ type answerWriter struct {
 	http.ResponseWriter
 	connections *connections
 	body        *arrivingBody
-	expects     bool  // the request has an Expect header
 	length      int64 // its Content-Length; -1 if unknown
 	answered    bool
 	lingers     bool
@@ -67,9 +66,9 @@ func (w *answerWriter) discard() {
 		return
 	}
 	control := http.NewResponseController(w.ResponseWriter)
-	// A client that waits for "100 Continue" sends nothing before the answer, and reading would ask it to.
-	waits := w.expects && w.body.read == 0
-	if !waits && w.length-w.body.read <= discardBytes && control.SetReadDeadline(time.Now().Add(discardTime)) == nil {
+	// A client that waits for "100 Continue" receives it here. Caddy sends the body without waiting, as
+	// RFC 9110 section 10.1.1 permits, and resets its own client if the answer comes before the body's end.
+	if w.length-w.body.read <= discardBytes && control.SetReadDeadline(time.Now().Add(discardTime)) == nil {
 		_, _ = io.CopyN(io.Discard, w.body, discardBytes+1) // with the end, which follows the last byte
 	}
 	if w.body.ended {

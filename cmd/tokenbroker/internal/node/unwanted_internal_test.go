@@ -36,7 +36,7 @@ func TestUnreadBodiesHoldAConnectionWithinBounds(t *testing.T) {
 		"byte by byte, HTTP/1.0":              {strings.Replace(head, "1.1", "1.0", 1) + "Content-Length: 1000\r\n\r\n", "x", least, most, false},
 		"a body over the bound":               {head + "Content-Length: 1048577\r\n\r\n", "", 0, over, false},
 		"a body over the bound, drop by drop": {head + "Content-Length: 1048577\r\n\r\n", "x", 0, over, false},
-		"it waits for 100 Continue":           {head + "Expect: 100-continue\r\nContent-Length: 1000\r\n\r\n", "", 0, lingerTime + resetDelay, false},
+		"it waits to send a large body":       {head + "Expect: 100-continue\r\nContent-Length: 1048577\r\n\r\n", "", 0, lingerTime + resetDelay, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -80,4 +80,37 @@ func TestUnreadBodiesHoldAConnectionWithinBounds(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestExpectedBodiesArriveBeforeARefusal: a proxy that sends a body without waiting for 100 Continue
+// could otherwise lose the answer on its way to the client.
+func TestExpectedBodiesArriveBeforeARefusal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newConnLab(t, connectionLimits{total: 8})
+		server := &http.Server{Handler: http.NotFoundHandler(), ReadTimeout: readTimeout, IdleTimeout: idleTimeout}
+		l.track(server)
+		served := make(chan error, 1)
+		go func() { served <- server.Serve(l.connections) }()
+		client, there := net.Pipe()
+		l.conns <- there
+		if _, err := io.WriteString(client, "POST /refused HTTP/1.1\r\nHost: broker\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		r := bufio.NewReader(client)
+		for _, want := range []string{"HTTP/1.1 100 Continue\r\n", "\r\n"} {
+			if line, err := r.ReadString('\n'); err != nil || line != want {
+				t.Fatalf("before the body: %q, %v, want %q", line, err, want)
+			}
+		}
+		if _, err := io.WriteString(client, "body"); err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.ReadResponse(r, nil)
+		if err != nil || resp.StatusCode != http.StatusNotFound || resp.Close {
+			t.Errorf("after the body: %v, %v, want a 404 that keeps the connection", resp, err)
+		}
+		_ = client.Close()
+		_ = server.Close()
+		<-served
+	})
 }
