@@ -27,10 +27,11 @@ func TestImportBorders(t *testing.T) {
 		"tokenbroker/validator/wsauth":        sdk,
 		"tokenbroker/revocation/natsfeed":     {gin, badger, "github.com/nats-io/nats-server", "tokenbroker/broker", "tokenbroker/api", "tokenbroker/keyring"},
 		"tokenbroker/revocation/httpfeed":     sdk,
-		"tokenbroker/revocation/receipts":     append([]string{"tokenbroker/revocation/ledger", "tokenbroker/validator"}, sdk...),
+		"tokenbroker/broker/receipts":         {gin, badger, nats, "tokenbroker/api", "tokenbroker/keyring", "tokenbroker/upstream", "tokenbroker/cmd", "tokenbroker/revocation/ledger", "tokenbroker/validator"},
+		"tokenbroker/revocation/ledger":       {gin, badger, nats, "tokenbroker/broker", "tokenbroker/api", "tokenbroker/keyring", "tokenbroker/upstream", "tokenbroker/cmd"},
 		"tokenbroker/keyring":                 {gin, badger, nats, "tokenbroker/broker", "tokenbroker/api", "tokenbroker/validator", "tokenbroker/revocation/ledger"},
 		"tokenbroker/broker":                  {gin, badger, nats, "tokenbroker/api", "tokenbroker/keyring", "tokenbroker/revocation/ledger"},
-		"tokenbroker/broker/store":            {gin, badger, nats, "tokenbroker/broker/actor", "tokenbroker/api", "tokenbroker/keyring"},
+		"tokenbroker/store":                   {gin, badger, nats, "tokenbroker/broker", "tokenbroker/api", "tokenbroker/keyring"},
 		"tokenbroker/api":                     {badger, nats, "tokenbroker/keyring", "tokenbroker/revocation/ledger", "tokenbroker/upstream", "tokenbroker/cmd"},
 	}
 	// What draws is compiled only into tokenbroker-bench: it would cost each first `go run ./cmd/tokenbroker` half a minute.

@@ -13,9 +13,9 @@ import (
 	"testing"
 	"time"
 
-	"tokenbroker/broker/store"
 	"tokenbroker/revocation"
 	"tokenbroker/revocation/ledger"
+	"tokenbroker/store"
 )
 
 // liveRevocations is how many sessions are revoked when a service or a broker starts; in

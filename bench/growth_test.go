@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"tokenbroker/broker/session"
-	"tokenbroker/broker/store"
 	"tokenbroker/revocation"
+	"tokenbroker/store"
 )
 
 // sizes of what a refresh must not grow with.

@@ -14,11 +14,11 @@ import (
 
 	"tokenbroker/api"
 	"tokenbroker/broker"
-	"tokenbroker/broker/store"
 	"tokenbroker/keyring"
 	"tokenbroker/revocation"
 	"tokenbroker/revocation/ledger"
 	"tokenbroker/revocation/natsfeed"
+	"tokenbroker/store"
 	"tokenbroker/validator"
 )
 

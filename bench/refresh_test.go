@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"tokenbroker/broker"
-	"tokenbroker/broker/store"
+	"tokenbroker/store"
 )
 
 // BenchmarkRefreshDurable is broker.Refresh from 64 sessions at once, beside the floors

@@ -12,12 +12,12 @@ import (
 	"tokenbroker/broker"
 	"tokenbroker/broker/password"
 	"tokenbroker/broker/session"
-	"tokenbroker/broker/store"
-	"tokenbroker/broker/store/badgerstore"
 	"tokenbroker/broker/throttle"
 	"tokenbroker/keyring"
 	"tokenbroker/revocation"
 	"tokenbroker/revocation/ledger"
+	"tokenbroker/store"
+	"tokenbroker/store/badgerstore"
 )
 
 const (

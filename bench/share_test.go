@@ -10,7 +10,7 @@ import (
 
 	"tokenbroker/broker"
 	"tokenbroker/broker/actor"
-	"tokenbroker/broker/store"
+	"tokenbroker/store"
 )
 
 var _ actor.Observer = (*gate)(nil)

@@ -4,7 +4,7 @@ import (
 	"context"
 
 	"tokenbroker/broker/session"
-	"tokenbroker/broker/store"
+	"tokenbroker/store"
 )
 
 // AddUser makes a local user, whose name is kept in its canonical form: without white space at its

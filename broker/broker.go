@@ -21,7 +21,7 @@ import (
 	"tokenbroker/broker/actor"
 	"tokenbroker/broker/password"
 	"tokenbroker/broker/session"
-	"tokenbroker/broker/store"
+	"tokenbroker/store"
 )
 
 // broadcastWait is how long a log-off waits for its message to be sent before it answers

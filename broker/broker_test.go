@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"tokenbroker/broker"
-	"tokenbroker/broker/store"
-	"tokenbroker/broker/store/storetest"
 	"tokenbroker/revocation"
+	"tokenbroker/store"
+	"tokenbroker/store/storetest"
 )
 
 func TestSignInRefreshLogOff(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 
 	"tokenbroker/broker"
 	"tokenbroker/broker/password"
-	"tokenbroker/broker/store"
+	"tokenbroker/store"
 )
 
 // slowDisk takes a while for each commit. For use in a bubble of synctest, where time is free.

@@ -10,7 +10,7 @@ import (
 	"slices"
 	"strings"
 
-	"tokenbroker/broker/store"
+	"tokenbroker/store"
 )
 
 // Client is a client as the configuration gives it.

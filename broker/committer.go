@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"tokenbroker/broker/actor"
-	"tokenbroker/broker/store"
 	"tokenbroker/revocation"
+	"tokenbroker/store"
 )
 
 // Cuts of one commit, so that one batch of the ledger stays one message.

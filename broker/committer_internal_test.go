@@ -7,9 +7,9 @@ import (
 	"time"
 
 	"tokenbroker/broker/actor"
-	"tokenbroker/broker/store"
-	"tokenbroker/broker/store/memstore"
 	"tokenbroker/revocation"
+	"tokenbroker/store"
+	"tokenbroker/store/memstore"
 )
 
 // unreadable panics when it is read.

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"tokenbroker/broker"
-	"tokenbroker/broker/store"
+	"tokenbroker/store"
 )
 
 // panics is a store that panics once: at the floor's reading number atRead, or in a commit.

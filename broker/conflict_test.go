@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"tokenbroker/broker"
-	"tokenbroker/broker/store"
+	"tokenbroker/store"
 )
 
 // between does something once between a broker's reading of a session and its commit, or

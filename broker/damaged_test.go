@@ -5,7 +5,7 @@ import (
 	"testing"
 
 	"tokenbroker/broker"
-	"tokenbroker/broker/store"
+	"tokenbroker/store"
 )
 
 // put writes a record as it is, whatever was there.

@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"tokenbroker/broker/session"
-	"tokenbroker/broker/store"
 	"tokenbroker/revocation"
+	"tokenbroker/store"
 )
 
 // ending is the end of all sessions and tokens of a user, of a client or of everybody that

@@ -6,9 +6,9 @@ import (
 	"testing"
 	"time"
 
-	"tokenbroker/broker/store"
-	"tokenbroker/broker/store/memstore"
 	"tokenbroker/revocation"
+	"tokenbroker/store"
+	"tokenbroker/store/memstore"
 )
 
 // countedStore counts the commits and refuses those that refuse gives an error for.

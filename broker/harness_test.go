@@ -17,9 +17,9 @@ import (
 	"tokenbroker/broker"
 	"tokenbroker/broker/password"
 	"tokenbroker/broker/session"
-	"tokenbroker/broker/store"
-	"tokenbroker/broker/store/memstore"
 	"tokenbroker/revocation"
+	"tokenbroker/store"
+	"tokenbroker/store/memstore"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"tokenbroker/broker/store"
+	"tokenbroker/store"
 )
 
 // LastExpiry returns the largest exp of all access tokens that were ever signed with that

@@ -9,7 +9,7 @@ import (
 	"slices"
 
 	"tokenbroker/broker/session"
-	"tokenbroker/broker/store"
+	"tokenbroker/store"
 )
 
 const (

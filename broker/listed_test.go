@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"tokenbroker/broker"
-	"tokenbroker/broker/store"
 	"tokenbroker/revocation"
+	"tokenbroker/store"
 )
 
 // atMost starts a broker that lets a user have n sessions.

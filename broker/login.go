@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"tokenbroker/broker/session"
-	"tokenbroker/broker/store"
+	"tokenbroker/store"
 )
 
 // LoginStart sends the browser to a provider.

@@ -8,7 +8,7 @@ import (
 	"slices"
 
 	"tokenbroker/broker/session"
-	"tokenbroker/broker/store"
+	"tokenbroker/store"
 )
 
 // namesRecord is the record names: how far the users of earlier versions have name records.

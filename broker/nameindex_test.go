@@ -14,7 +14,7 @@ import (
 
 	"tokenbroker/broker"
 	"tokenbroker/broker/session"
-	"tokenbroker/broker/store"
+	"tokenbroker/store"
 )
 
 // addAsBefore adds a user as earlier versions did: the name as it was typed, without a name record.

@@ -8,7 +8,7 @@ import (
 	"slices"
 
 	"tokenbroker/broker/session"
-	"tokenbroker/broker/store"
+	"tokenbroker/store"
 )
 
 // nameRecord is the record name.<hash>: the users whose local names are one under [foldName]. There is

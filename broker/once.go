@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"time"
 
-	"tokenbroker/broker/store"
+	"tokenbroker/store"
 )
 
 // onceKey names something that may be used once: a record once.<purpose>.<hash> that is

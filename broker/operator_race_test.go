@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"tokenbroker/broker"
-	"tokenbroker/broker/store"
-	"tokenbroker/broker/store/storetest"
+	"tokenbroker/store"
+	"tokenbroker/store/storetest"
 )
 
 // racing returns a broker and a second one on its store, whose first write of a session

@@ -9,8 +9,8 @@ import (
 
 	"tokenbroker/broker"
 	"tokenbroker/broker/session"
-	"tokenbroker/broker/store"
 	"tokenbroker/revocation"
+	"tokenbroker/store"
 )
 
 // operator is an operator's request.

@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"tokenbroker/broker/session"
-	"tokenbroker/broker/store"
+	"tokenbroker/store"
 )
 
 // Bounds of one page of an operators' list.

@@ -5,8 +5,8 @@ import (
 	"time"
 
 	"tokenbroker/broker/password"
-	"tokenbroker/broker/store"
 	"tokenbroker/revocation"
+	"tokenbroker/store"
 )
 
 // Signer signs access tokens. The keyring implements it; readers take an immutable

@@ -7,7 +7,7 @@ import (
 	"fmt"
 
 	"tokenbroker/broker/session"
-	"tokenbroker/broker/store"
+	"tokenbroker/store"
 )
 
 // recordVersion is the version of the records that this package encodes itself.

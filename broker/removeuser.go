@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"tokenbroker/broker/session"
-	"tokenbroker/broker/store"
+	"tokenbroker/store"
 )
 
 // purgePage is how many sessions of a removed user are deleted at a time.

@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"tokenbroker/broker/session"
-	"tokenbroker/broker/store"
 	"tokenbroker/revocation"
+	"tokenbroker/store"
 )
 
 // Restored is a store that was filled from a backup, and what it needs before it may serve.

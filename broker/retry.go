@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"tokenbroker/broker/store"
+	"tokenbroker/store"
 )
 
 // retryConflicts commits what build returns until there is no conflict; build reads anew

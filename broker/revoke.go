@@ -7,8 +7,8 @@ import (
 	"slices"
 
 	"tokenbroker/broker/session"
-	"tokenbroker/broker/store"
 	"tokenbroker/revocation"
+	"tokenbroker/store"
 )
 
 // reasons are the codes that a revocation may carry (docs/design.md §7).

@@ -14,9 +14,9 @@ import (
 
 	"tokenbroker/broker"
 	"tokenbroker/broker/session"
-	"tokenbroker/broker/store"
-	"tokenbroker/broker/store/storetest"
 	"tokenbroker/revocation"
+	"tokenbroker/store"
+	"tokenbroker/store/storetest"
 )
 
 func TestRevokingATokenLeavesItsSession(t *testing.T) {

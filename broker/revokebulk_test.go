@@ -10,9 +10,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tokenbroker/broker"
-	"tokenbroker/broker/store"
-	"tokenbroker/broker/store/storetest"
 	"tokenbroker/revocation"
+	"tokenbroker/store"
+	"tokenbroker/store/storetest"
 )
 
 // jtis are n of them, from number first on.

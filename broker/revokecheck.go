@@ -6,8 +6,8 @@ import (
 	"fmt"
 
 	"tokenbroker/broker/session"
-	"tokenbroker/broker/store"
 	"tokenbroker/revocation"
+	"tokenbroker/store"
 )
 
 // CheckRevocation says whether a value is revoked and what by. An empty kind asks for a jti,

@@ -5,8 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"tokenbroker/broker/store"
 	"tokenbroker/revocation"
+	"tokenbroker/store"
 )
 
 // RevokeClient ends the client's sessions and all tokens that were issued to it, its own

@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 
-	"tokenbroker/broker/store"
 	"tokenbroker/revocation"
+	"tokenbroker/store"
 )
 
 // Keys is the keyring, as far as the broker changes it. Safe for concurrent use.

@@ -8,8 +8,8 @@ import (
 
 	"github.com/google/uuid"
 
-	"tokenbroker/broker/store"
 	"tokenbroker/revocation"
+	"tokenbroker/store"
 )
 
 // maxRevokedValue bounds, in bytes, what an operator names to be revoked.

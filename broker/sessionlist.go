@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"tokenbroker/broker/session"
-	"tokenbroker/broker/store"
+	"tokenbroker/store"
 )
 
 // stateLive is the State of a session whose refresh token would be taken.

@@ -6,7 +6,7 @@ import (
 
 	"tokenbroker/broker/actor"
 	"tokenbroker/broker/session"
-	"tokenbroker/broker/store"
+	"tokenbroker/store"
 )
 
 // maxConflicts is how often a change is decided anew after a revision conflict.

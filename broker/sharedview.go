@@ -3,7 +3,7 @@ package broker
 import (
 	"context"
 
-	"tokenbroker/broker/store"
+	"tokenbroker/store"
 )
 
 // sharedView is what the users of one round of a batch have in common: each record of it is

@@ -8,7 +8,7 @@ import (
 
 	"tokenbroker/broker/password"
 	"tokenbroker/broker/session"
-	"tokenbroker/broker/store"
+	"tokenbroker/store"
 )
 
 // The acr and amr (RFC 8176) of a password sign-in.

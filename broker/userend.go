@@ -5,8 +5,8 @@ import (
 	"fmt"
 
 	"tokenbroker/broker/session"
-	"tokenbroker/broker/store"
 	"tokenbroker/revocation"
+	"tokenbroker/store"
 )
 
 // endUser has the user's shard decide a change that ends the sessions and tokens made before

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"tokenbroker/broker/session"
-	"tokenbroker/broker/store"
+	"tokenbroker/store"
 )
 
 // identityRecord is the record identity.<hash>: the one link from an account to a user.

@@ -8,7 +8,7 @@ import (
 	"slices"
 
 	"tokenbroker/broker/session"
-	"tokenbroker/broker/store"
+	"tokenbroker/store"
 )
 
 // userView is one user's records as a batch sees them: read once from the store, then

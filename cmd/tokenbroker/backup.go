@@ -11,9 +11,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tokenbroker/broker/store/backup"
 	"tokenbroker/cmd/tokenbroker/internal/adminclient"
 	"tokenbroker/internal/private"
+	"tokenbroker/store/backup"
 )
 
 // backupDone is a backup that was made.

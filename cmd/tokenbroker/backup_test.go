@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"tokenbroker/broker/store/backup"
 	"tokenbroker/keyring"
+	"tokenbroker/store/backup"
 )
 
 // backupText is a whole backup without a record.

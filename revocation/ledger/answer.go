@@ -8,8 +8,8 @@ import (
 	"strings"
 	"time"
 
-	"tokenbroker/broker/store"
 	"tokenbroker/revocation"
+	"tokenbroker/store"
 )
 
 // ErrBadPosition is wrapped by the error of [Ledger.Answer] for a position that is not of

@@ -8,10 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"tokenbroker/broker/store"
-	"tokenbroker/broker/store/badgerstore"
 	"tokenbroker/revocation"
 	"tokenbroker/revocation/ledger"
+	"tokenbroker/store"
+	"tokenbroker/store/badgerstore"
 )
 
 // benchEvents is how many entries live.

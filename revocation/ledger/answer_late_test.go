@@ -11,10 +11,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"tokenbroker/broker/store"
-	"tokenbroker/broker/store/memstore"
 	"tokenbroker/revocation"
 	"tokenbroker/revocation/ledger"
+	"tokenbroker/store"
+	"tokenbroker/store/memstore"
 )
 
 // patient asks as a caller does that waits 3 s and asks again after a second, and returns the answer

@@ -13,10 +13,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"tokenbroker/broker/store"
-	"tokenbroker/broker/store/memstore"
 	"tokenbroker/revocation"
 	"tokenbroker/revocation/ledger"
+	"tokenbroker/store"
+	"tokenbroker/store/memstore"
 )
 
 func (p *process) encoded(ctx context.Context, after string, as revocation.Form) (*ledger.EncodedAnswer, error) {

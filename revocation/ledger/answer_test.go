@@ -13,10 +13,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"tokenbroker/broker/store"
-	"tokenbroker/broker/store/memstore"
 	"tokenbroker/revocation"
 	"tokenbroker/revocation/ledger"
+	"tokenbroker/store"
+	"tokenbroker/store/memstore"
 )
 
 func values(events []revocation.Event) string {

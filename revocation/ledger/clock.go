@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"tokenbroker/broker/store"
+	"tokenbroker/store"
 )
 
 // suspicious is how far the wall clock may lie behind the time floor.

@@ -9,9 +9,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"tokenbroker/broker/store/memstore"
 	"tokenbroker/revocation"
 	"tokenbroker/revocation/ledger"
+	"tokenbroker/store/memstore"
 )
 
 // TestASuspiciousClockSignsEverybodyOut: the floor starts anew at the wall clock, once, and

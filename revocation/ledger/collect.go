@@ -7,8 +7,8 @@ import (
 	"strings"
 	"time"
 
-	"tokenbroker/broker/store"
 	"tokenbroker/revocation"
+	"tokenbroker/store"
 )
 
 // collectAtOnce is how many records one commit of a collection deletes.

@@ -11,11 +11,11 @@ import (
 	"testing/synctest"
 	"time"
 
-	"tokenbroker/broker/store"
-	"tokenbroker/broker/store/memstore"
-	"tokenbroker/broker/store/storetest"
 	"tokenbroker/revocation"
 	"tokenbroker/revocation/ledger"
+	"tokenbroker/store"
+	"tokenbroker/store/memstore"
+	"tokenbroker/store/storetest"
 )
 
 // wallAhead is a wall clock that a test can step; the monotonic one runs on unmoved.

@@ -3,8 +3,8 @@ package ledger
 import (
 	"context"
 
-	"tokenbroker/broker/store"
 	"tokenbroker/revocation"
+	"tokenbroker/store"
 )
 
 // eventPage is how many events are read at a time.

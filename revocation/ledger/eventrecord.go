@@ -8,8 +8,8 @@ import (
 	"hash/crc32"
 	"math"
 
-	"tokenbroker/broker/store"
 	"tokenbroker/revocation"
+	"tokenbroker/store"
 )
 
 // eventRecord is the strongest event of its kind and value, and the batch that wrote it.

@@ -4,8 +4,8 @@ import (
 	"strings"
 	"testing"
 
-	"tokenbroker/broker/store"
 	"tokenbroker/revocation"
+	"tokenbroker/store"
 )
 
 func TestEventRecord(t *testing.T) {

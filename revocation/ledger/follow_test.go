@@ -8,7 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"tokenbroker/broker/store/memstore"
+	"tokenbroker/store/memstore"
 )
 
 // follow gives the sequence numbers of what comes after seq.

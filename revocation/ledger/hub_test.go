@@ -12,9 +12,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"tokenbroker/broker/store/memstore"
 	"tokenbroker/revocation"
 	"tokenbroker/revocation/ledger"
+	"tokenbroker/store/memstore"
 )
 
 // stuckBus is a network that takes nothing and never answers.

@@ -16,8 +16,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"tokenbroker/broker/store"
 	"tokenbroker/revocation"
+	"tokenbroker/store"
 )
 
 // Config of a [Ledger]. Store and Denylist are required.

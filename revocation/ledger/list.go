@@ -7,8 +7,8 @@ import (
 	"slices"
 	"strings"
 
-	"tokenbroker/broker/store"
 	"tokenbroker/revocation"
+	"tokenbroker/store"
 )
 
 // List returns up to limit of the events that a full catch-up answer would carry, by kind

@@ -6,10 +6,10 @@ import (
 	"strings"
 	"testing"
 
-	"tokenbroker/broker/store"
-	"tokenbroker/broker/store/memstore"
 	"tokenbroker/revocation"
 	"tokenbroker/revocation/ledger"
+	"tokenbroker/store"
+	"tokenbroker/store/memstore"
 )
 
 func TestListGivesEveryLiveEventOnce(t *testing.T) {

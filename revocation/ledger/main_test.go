@@ -6,11 +6,11 @@ import (
 
 	"go.uber.org/goleak"
 
-	"tokenbroker/broker/store"
-	"tokenbroker/broker/store/badgerstore"
-	"tokenbroker/broker/store/memstore"
 	"tokenbroker/revocation"
 	"tokenbroker/revocation/ledger"
+	"tokenbroker/store"
+	"tokenbroker/store/badgerstore"
+	"tokenbroker/store/memstore"
 )
 
 func TestMain(m *testing.M) {

@@ -12,8 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"tokenbroker/broker/store/memstore"
 	"tokenbroker/revocation"
+	"tokenbroker/store/memstore"
 )
 
 // forgetfulBus keeps nothing but the last sequence number that was flushed.

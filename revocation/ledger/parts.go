@@ -7,8 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"tokenbroker/broker/store"
 	"tokenbroker/revocation"
+	"tokenbroker/store"
 )
 
 const (

@@ -11,9 +11,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"tokenbroker/broker/store/memstore"
 	"tokenbroker/revocation"
 	"tokenbroker/revocation/ledger"
+	"tokenbroker/store/memstore"
 )
 
 // bus is a network that can be down: what was published but not flushed is lost then.

@@ -9,10 +9,10 @@ import (
 	"testing"
 	"time"
 
-	"tokenbroker/broker/store"
-	"tokenbroker/broker/store/memstore"
 	"tokenbroker/revocation"
 	"tokenbroker/revocation/ledger"
+	"tokenbroker/store"
+	"tokenbroker/store/memstore"
 )
 
 // unlistable fails each List of batches.

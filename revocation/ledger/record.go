@@ -7,8 +7,8 @@ import (
 	"fmt"
 	"strings"
 
-	"tokenbroker/broker/store"
 	"tokenbroker/revocation"
+	"tokenbroker/store"
 )
 
 // version of the stored records that are JSON.

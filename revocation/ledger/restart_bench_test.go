@@ -4,9 +4,9 @@ import (
 	"testing"
 	"time"
 
-	"tokenbroker/broker/store/badgerstore"
 	"tokenbroker/revocation"
 	"tokenbroker/revocation/ledger"
+	"tokenbroker/store/badgerstore"
 )
 
 // BenchmarkRestart is a broker's start with a million live entries: the store opened and

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"tokenbroker/broker/store"
+	"tokenbroker/store"
 )
 
 // NewStoreID gives a store that was filled from a backup an id of its own, by which services

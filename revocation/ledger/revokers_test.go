@@ -11,11 +11,11 @@ import (
 	"tokenbroker/broker"
 	"tokenbroker/broker/password"
 	"tokenbroker/broker/session"
-	"tokenbroker/broker/store"
-	"tokenbroker/broker/store/badgerstore"
-	"tokenbroker/broker/store/memstore"
 	"tokenbroker/revocation"
 	"tokenbroker/revocation/ledger"
+	"tokenbroker/store"
+	"tokenbroker/store/badgerstore"
+	"tokenbroker/store/memstore"
 )
 
 var operator = broker.Request{Operator: "uid 1000"}

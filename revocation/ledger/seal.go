@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"time"
 
-	"tokenbroker/broker/store"
 	"tokenbroker/revocation"
+	"tokenbroker/store"
 )
 
 // ackMember is what a batch that is sent may have more than the stored one.

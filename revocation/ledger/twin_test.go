@@ -7,9 +7,9 @@ import (
 
 	"pgregory.net/rapid"
 
-	"tokenbroker/broker/store"
-	"tokenbroker/broker/store/memstore"
 	"tokenbroker/revocation"
+	"tokenbroker/store"
+	"tokenbroker/store/memstore"
 )
 
 // strength is what counts of the events of one kind and value.

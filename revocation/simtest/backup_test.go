@@ -3,8 +3,8 @@ package simtest_test
 import (
 	"time"
 
-	"tokenbroker/broker/store"
-	"tokenbroker/broker/store/memstore"
+	"tokenbroker/store"
+	"tokenbroker/store/memstore"
 )
 
 // backup is a copy of a store, and what else its broker keeps.

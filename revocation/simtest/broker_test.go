@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"time"
 
-	"tokenbroker/broker/store"
-	"tokenbroker/broker/store/memstore"
 	"tokenbroker/revocation"
 	"tokenbroker/revocation/ledger"
+	"tokenbroker/store"
+	"tokenbroker/store/memstore"
 )
 
 // broker is a machine with a store and, while it lives, a process with the real ledger.

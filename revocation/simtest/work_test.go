@@ -4,8 +4,8 @@ import (
 	"context"
 	"time"
 
-	"tokenbroker/broker/store"
 	"tokenbroker/revocation"
+	"tokenbroker/store"
 )
 
 // maxLife is the longest life of a token (s).

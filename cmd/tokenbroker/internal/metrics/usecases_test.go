@@ -12,8 +12,8 @@ import (
 
 	"tokenbroker/api"
 	"tokenbroker/broker"
-	"tokenbroker/broker/store"
 	"tokenbroker/cmd/tokenbroker/internal/metrics"
+	"tokenbroker/store"
 )
 
 // scrape gives what GET /metrics answers.

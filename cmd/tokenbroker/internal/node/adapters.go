@@ -8,10 +8,10 @@ import (
 
 	"tokenbroker/api"
 	"tokenbroker/broker"
-	"tokenbroker/broker/store"
 	"tokenbroker/keyring"
 	"tokenbroker/revocation"
 	"tokenbroker/revocation/ledger"
+	"tokenbroker/store"
 	"tokenbroker/validator"
 )
 

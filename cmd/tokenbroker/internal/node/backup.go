@@ -7,8 +7,8 @@ import (
 	"sync"
 	"time"
 
-	"tokenbroker/broker/store"
-	"tokenbroker/broker/store/backup"
+	"tokenbroker/store"
+	"tokenbroker/store/backup"
 )
 
 // backup writes all records as they are at one moment, encrypted under the KEK of that moment;

@@ -17,10 +17,10 @@ import (
 	"tokenbroker/broker"
 	"tokenbroker/broker/password"
 	"tokenbroker/broker/session"
-	"tokenbroker/broker/store"
-	"tokenbroker/broker/store/badgerstore"
 	"tokenbroker/revocation"
 	"tokenbroker/revocation/ledger"
+	"tokenbroker/store"
+	"tokenbroker/store/badgerstore"
 )
 
 // TestKilledBetweenTheStepsOfALogOff lets a process kill itself at each step. Whatever the

@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"tokenbroker/broker/store/badgerstore"
+	"tokenbroker/store/badgerstore"
 )
 
 // StoreDir is the directory of the records, below a data directory.

@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"tokenbroker/broker/store/badgerstore"
 	"tokenbroker/cmd/tokenbroker/internal/node"
+	"tokenbroker/store/badgerstore"
 	"tokenbroker/validator"
 )
 

@@ -14,11 +14,11 @@ import (
 	"syscall"
 	"testing"
 
-	"tokenbroker/broker/store"
-	"tokenbroker/broker/store/badgerstore"
 	"tokenbroker/cmd/tokenbroker/internal/adminclient"
 	"tokenbroker/cmd/tokenbroker/internal/node"
 	"tokenbroker/keyring"
+	"tokenbroker/store"
+	"tokenbroker/store/badgerstore"
 )
 
 // TestAWrongKEK: with another key encryption key the broker does not start, says which

@@ -10,8 +10,8 @@ import (
 
 	"tokenbroker/api"
 	"tokenbroker/broker"
-	"tokenbroker/broker/store"
 	"tokenbroker/keyring"
+	"tokenbroker/store"
 )
 
 // keyRevoker is the keyring as the broker changes it.

@@ -13,14 +13,14 @@ import (
 
 	"tokenbroker/api"
 	"tokenbroker/broker"
-	"tokenbroker/broker/store/badgerstore"
+	"tokenbroker/broker/receipts"
 	"tokenbroker/cmd/tokenbroker/internal/metrics"
 	"tokenbroker/cmd/tokenbroker/internal/watch"
 	"tokenbroker/keyring"
 	"tokenbroker/revocation"
 	"tokenbroker/revocation/ledger"
 	"tokenbroker/revocation/natsfeed"
-	"tokenbroker/revocation/receipts"
+	"tokenbroker/store/badgerstore"
 )
 
 // drainTimeout bounds a clean stop.

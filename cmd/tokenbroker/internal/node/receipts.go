@@ -8,8 +8,8 @@ import (
 
 	"tokenbroker/api"
 	"tokenbroker/broker"
+	"tokenbroker/broker/receipts"
 	"tokenbroker/revocation"
-	"tokenbroker/revocation/receipts"
 )
 
 // startReceipts makes what takes the services' receipts; those over NATS come once the bus is there.

@@ -10,13 +10,13 @@ import (
 
 	"tokenbroker/broker"
 	"tokenbroker/broker/password"
-	"tokenbroker/broker/store/badgerstore"
 	"tokenbroker/broker/throttle"
 	"tokenbroker/cmd/tokenbroker/internal/adminsocket"
 	"tokenbroker/internal/private"
 	"tokenbroker/revocation"
 	"tokenbroker/revocation/ledger"
 	"tokenbroker/revocation/natsfeed"
+	"tokenbroker/store/badgerstore"
 )
 
 const (

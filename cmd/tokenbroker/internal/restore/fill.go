@@ -3,8 +3,8 @@ package restore
 import (
 	"context"
 
-	"tokenbroker/broker/store"
-	"tokenbroker/broker/store/badgerstore"
+	"tokenbroker/store"
+	"tokenbroker/store/badgerstore"
 )
 
 // Bounds of one transaction of a fill.

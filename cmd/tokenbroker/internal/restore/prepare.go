@@ -9,12 +9,12 @@ import (
 	"strings"
 	"time"
 
-	"tokenbroker/broker/store"
-	"tokenbroker/broker/store/backup"
-	"tokenbroker/broker/store/badgerstore"
 	"tokenbroker/cmd/tokenbroker/internal/node"
 	"tokenbroker/internal/private"
 	"tokenbroker/keyring"
+	"tokenbroker/store"
+	"tokenbroker/store/backup"
+	"tokenbroker/store/badgerstore"
 )
 
 // ErrClock says that the machine's clock is behind the time of the backup.

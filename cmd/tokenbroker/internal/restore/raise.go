@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 
-	"tokenbroker/broker/store"
-	"tokenbroker/broker/store/badgerstore"
 	"tokenbroker/cmd/tokenbroker/internal/node"
 	"tokenbroker/keyring"
+	"tokenbroker/store"
+	"tokenbroker/store/badgerstore"
 )
 
 // Raise is a floor raise that may be run: everybody is signed out, and what can be read of a

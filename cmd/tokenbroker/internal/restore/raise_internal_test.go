@@ -10,9 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"tokenbroker/broker/store"
-	"tokenbroker/broker/store/badgerstore"
 	"tokenbroker/cmd/tokenbroker/internal/node"
+	"tokenbroker/store"
+	"tokenbroker/store/badgerstore"
 )
 
 // damage removes a file of the store.

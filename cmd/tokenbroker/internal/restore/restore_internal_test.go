@@ -15,13 +15,13 @@ import (
 
 	"go.uber.org/goleak"
 
-	"tokenbroker/broker/store"
-	"tokenbroker/broker/store/backup"
-	"tokenbroker/broker/store/badgerstore"
 	"tokenbroker/cmd/tokenbroker/internal/node"
 	"tokenbroker/keyring"
 	"tokenbroker/revocation"
 	"tokenbroker/revocation/ledger"
+	"tokenbroker/store"
+	"tokenbroker/store/backup"
+	"tokenbroker/store/badgerstore"
 )
 
 func TestMain(m *testing.M) {

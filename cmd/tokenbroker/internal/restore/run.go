@@ -7,12 +7,12 @@ import (
 	"time"
 
 	"tokenbroker/broker"
-	"tokenbroker/broker/store"
-	"tokenbroker/broker/store/badgerstore"
 	"tokenbroker/cmd/tokenbroker/internal/node"
 	"tokenbroker/keyring"
 	"tokenbroker/revocation"
 	"tokenbroker/revocation/ledger"
+	"tokenbroker/store"
+	"tokenbroker/store/badgerstore"
 )
 
 // Result is what a restore did.

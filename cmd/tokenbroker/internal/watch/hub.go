@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"tokenbroker/api"
+	"tokenbroker/broker/receipts"
 	"tokenbroker/revocation"
 	"tokenbroker/revocation/ledger"
-	"tokenbroker/revocation/receipts"
 )
 
 // Errors of [Hub.Watch] and [Watcher.Next].

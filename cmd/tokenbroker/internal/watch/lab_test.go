@@ -14,12 +14,12 @@ import (
 	"go.uber.org/goleak"
 
 	"tokenbroker/api"
-	"tokenbroker/broker/store"
-	"tokenbroker/broker/store/memstore"
+	"tokenbroker/broker/receipts"
 	"tokenbroker/cmd/tokenbroker/internal/watch"
 	"tokenbroker/revocation"
 	"tokenbroker/revocation/ledger"
-	"tokenbroker/revocation/receipts"
+	"tokenbroker/store"
+	"tokenbroker/store/memstore"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

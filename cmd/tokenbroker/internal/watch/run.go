@@ -6,9 +6,9 @@ import (
 	"time"
 
 	"tokenbroker/api"
+	"tokenbroker/broker/receipts"
 	"tokenbroker/revocation"
 	"tokenbroker/revocation/ledger"
-	"tokenbroker/revocation/receipts"
 )
 
 const (

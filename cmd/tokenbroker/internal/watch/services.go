@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"tokenbroker/api"
-	"tokenbroker/revocation/receipts"
+	"tokenbroker/broker/receipts"
 )
 
 // servicesEvery is how often is looked whose state changed.

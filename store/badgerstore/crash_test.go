@@ -16,9 +16,9 @@ import (
 	"testing"
 	"time"
 
-	"tokenbroker/broker/store"
-	"tokenbroker/broker/store/badgerstore"
 	"tokenbroker/revocation"
+	"tokenbroker/store"
+	"tokenbroker/store/badgerstore"
 )
 
 // child starts this test binary in the given role and kills it (SIGKILL) at the end.

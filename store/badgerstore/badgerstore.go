@@ -16,7 +16,7 @@ import (
 
 	badger "github.com/dgraph-io/badger/v4"
 
-	"tokenbroker/broker/store"
+	"tokenbroker/store"
 )
 
 var _ store.Store = (*Store)(nil)

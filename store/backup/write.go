@@ -13,7 +13,7 @@ import (
 
 	"filippo.io/age"
 
-	"tokenbroker/broker/store"
+	"tokenbroker/store"
 )
 
 // bufferSize is that of the buffers between the layers of a backup, in bytes.

@@ -11,10 +11,10 @@ import (
 	"testing"
 	"time"
 
-	"tokenbroker/broker/store"
-	"tokenbroker/broker/store/badgerstore"
-	"tokenbroker/broker/store/storetest"
 	"tokenbroker/revocation"
+	"tokenbroker/store"
+	"tokenbroker/store/badgerstore"
+	"tokenbroker/store/storetest"
 )
 
 func open(t testing.TB, config badgerstore.Config) *badgerstore.Store {

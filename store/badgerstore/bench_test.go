@@ -6,8 +6,8 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"tokenbroker/broker/store"
-	"tokenbroker/broker/store/badgerstore"
+	"tokenbroker/store"
+	"tokenbroker/store/badgerstore"
 )
 
 const benchWriters = 64

@@ -19,8 +19,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"tokenbroker/broker/store"
-	"tokenbroker/broker/store/backup"
+	"tokenbroker/store"
+	"tokenbroker/store/backup"
 )
 
 var (

@@ -8,10 +8,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
-	"tokenbroker/broker/store"
-	"tokenbroker/broker/store/badgerstore"
-	"tokenbroker/broker/store/memstore"
 	"tokenbroker/revocation"
+	"tokenbroker/store"
+	"tokenbroker/store/badgerstore"
+	"tokenbroker/store/memstore"
 )
 
 // TestTwin drives badgerstore and memstore with the same random commits and wants the

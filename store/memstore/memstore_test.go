@@ -5,9 +5,9 @@ import (
 	"testing"
 	"time"
 
-	"tokenbroker/broker/store"
-	"tokenbroker/broker/store/memstore"
-	"tokenbroker/broker/store/storetest"
+	"tokenbroker/store"
+	"tokenbroker/store/memstore"
+	"tokenbroker/store/storetest"
 )
 
 func TestConformance(t *testing.T) {

@@ -13,10 +13,10 @@ import (
 	"strings"
 	"testing"
 
-	"tokenbroker/broker/store"
-	"tokenbroker/broker/store/badgerstore"
 	"tokenbroker/internal/longtest"
 	"tokenbroker/revocation"
+	"tokenbroker/store"
+	"tokenbroker/store/badgerstore"
 )
 
 var damages = flag.Int("damages", longtest.Pick(40, 200), "how many damages TestADamagedStoreLosesNothingSilently tries")

@@ -4,7 +4,7 @@ import (
 	"context"
 	"sync"
 
-	"tokenbroker/broker/store"
+	"tokenbroker/store"
 )
 
 var _ store.Store = (*Conflicts)(nil)

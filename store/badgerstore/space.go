@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"syscall"
 
-	"tokenbroker/broker/store"
+	"tokenbroker/store"
 )
 
 // freeSpace returns the bytes that an unprivileged process may still write below dir.

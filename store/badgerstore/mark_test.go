@@ -12,9 +12,9 @@ import (
 
 	badger "github.com/dgraph-io/badger/v4"
 
-	"tokenbroker/broker/store"
-	"tokenbroker/broker/store/badgerstore"
 	"tokenbroker/internal/longtest"
+	"tokenbroker/store"
+	"tokenbroker/store/badgerstore"
 )
 
 const markFile = "tokenbroker.mark"

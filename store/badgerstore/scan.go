@@ -8,7 +8,7 @@ import (
 
 	badger "github.com/dgraph-io/badger/v4"
 
-	"tokenbroker/broker/store"
+	"tokenbroker/store"
 )
 
 var _ store.Scanner = (*Store)(nil)

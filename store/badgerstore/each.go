@@ -6,7 +6,7 @@ import (
 
 	badger "github.com/dgraph-io/badger/v4"
 
-	"tokenbroker/broker/store"
+	"tokenbroker/store"
 )
 
 // Each gives every record whose key begins with prefix, in key order, to give: as a blind

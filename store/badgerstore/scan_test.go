@@ -6,8 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"tokenbroker/broker/store"
-	"tokenbroker/broker/store/badgerstore"
+	"tokenbroker/store"
+	"tokenbroker/store/badgerstore"
 )
 
 // TestScanOfAllPartsIsTheList: every record once and in order, wherever the cuts are.

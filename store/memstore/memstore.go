@@ -11,8 +11,8 @@ import (
 	"sync"
 	"time"
 
-	"tokenbroker/broker/store"
 	"tokenbroker/revocation"
+	"tokenbroker/store"
 )
 
 var _ store.Store = (*Store)(nil)

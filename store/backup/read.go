@@ -10,7 +10,7 @@ import (
 	"io"
 	"os"
 
-	"tokenbroker/broker/store"
+	"tokenbroker/store"
 )
 
 // recordsSize is that of the number of records before the digest, in bytes.

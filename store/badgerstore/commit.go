@@ -7,8 +7,8 @@ import (
 
 	badger "github.com/dgraph-io/badger/v4"
 
-	"tokenbroker/broker/store"
 	"tokenbroker/revocation"
+	"tokenbroker/store"
 )
 
 const (

@@ -13,8 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
+	"tokenbroker/broker/receipts"
 	"tokenbroker/revocation"
-	"tokenbroker/revocation/receipts"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
