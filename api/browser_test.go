@@ -35,9 +35,9 @@ func TestCookieAttributes(t *testing.T) {
 		change func(*api.Config)
 		want   string
 	}{
-		"secure, at /auth": {func(c *api.Config) { c.InsecureCookies, c.CookiePath = false, "/auth" }, "__Secure-refresh_cookie=rt1.new; Path=/auth; Max-Age=1209600; HttpOnly; Secure; SameSite=Strict"},
-		"secure":           {func(c *api.Config) { c.InsecureCookies = false }, "__Host-refresh_cookie=rt1.new; Path=/; Max-Age=1209600; HttpOnly; Secure; SameSite=Strict"},
-		"own name":         {func(c *api.Config) { c.CookieName = "rc" }, "rc=rt1.new; Path=/auth; Max-Age=1209600; HttpOnly; SameSite=Strict"},
+		"secure, at /auth": {func(c *api.Config) { c.Cookie.Insecure, c.Cookie.Path = false, "/auth" }, "__Secure-refresh_cookie=rt1.new; Path=/auth; Max-Age=1209600; HttpOnly; Secure; SameSite=Strict"},
+		"secure":           {func(c *api.Config) { c.Cookie.Insecure = false }, "__Host-refresh_cookie=rt1.new; Path=/; Max-Age=1209600; HttpOnly; Secure; SameSite=Strict"},
+		"own name":         {func(c *api.Config) { c.Cookie.Name = "rc" }, "rc=rt1.new; Path=/auth; Max-Age=1209600; HttpOnly; SameSite=Strict"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -49,7 +49,7 @@ func TestCookieAttributes(t *testing.T) {
 	}
 	t.Run("a prefixed cookie is read, a bare one is not", func(t *testing.T) {
 		f := &fake{}
-		h := newAPI(t, f, func(c *api.Config) { c.InsecureCookies = false })
+		h := newAPI(t, f, func(c *api.Config) { c.Cookie.Insecure = false })
 		call(h, "POST", "/auth/refresh/", `{"CSRF_token":"x"}`, "Cookie: refresh_cookie=planted; __Host-refresh_cookie=rt1.good")
 		if f.token != "rt1.good" {
 			t.Errorf("read %q", f.token)

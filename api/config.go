@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"tokenbroker/api/httpapi"
 	"tokenbroker/broker"
 	"tokenbroker/revocation"
 )
@@ -88,14 +89,8 @@ type Config struct {
 	// issuer's or a configured origin. If empty, the root of the first of Origins, or the
 	// issuer's if there are none.
 	HomeURL string
-	// CookieName is refresh_cookie by default; with Secure it gets a prefix by itself.
-	CookieName string
-	// CookiePath is / or /auth. The default is /, or /auth with InsecureCookies. With /auth any
-	// host of the same domain can plant a cookie.
-	CookiePath string
-	// InsecureCookies leaves out Secure and the name's prefix, for plain HTTP in
-	// development. It MUST NOT be set where users sign in from another machine.
-	InsecureCookies bool
+	// Cookie is the refresh cookie.
+	Cookie httpapi.Cookie
 	// InsecureDevelopment also allows every loopback origin (http://localhost:5173), allows Origins
 	// on other sites, and sends logins back to the request's host if that is an allowed origin. The
 	// issuer must be http on loopback. It MUST NOT be set where users sign in from another machine.
@@ -148,33 +143,17 @@ func loopback(host string) bool {
 	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
-// authPath is the path of the browser's endpoints.
-const authPath = "/auth"
-
 // validate fills the defaults and refuses what cannot work.
 func (c *Config) validate() error {
 	u, err := url.Parse(c.Issuer)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
 		return fmt.Errorf("issuer %q: want an absolute http or https URL without query and fragment", c.Issuer)
 	}
-	if c.CookieName == "" {
-		c.CookieName = "refresh_cookie"
+	if err := c.Cookie.Validate(); err != nil {
+		return err
 	}
-	if !validCookieName(c.CookieName) {
-		return fmt.Errorf("cookie name %q: want letters, digits, - and _ without a __ prefix", c.CookieName)
-	}
-	switch c.CookiePath {
-	case "":
-		c.CookiePath = "/"
-		if c.InsecureCookies {
-			c.CookiePath = authPath
-		}
-	case "/", authPath, authPath + "/":
-	default:
-		return fmt.Errorf("cookie path %q: a browser would not send it to /auth; want /auth or /", c.CookiePath)
-	}
-	if c.InsecureDevelopment && (!c.InsecureCookies || u.Scheme != "http" || !loopback(u.Hostname())) {
-		return fmt.Errorf("InsecureDevelopment with the issuer %q: want an http issuer on loopback, and InsecureCookies", c.Issuer)
+	if c.InsecureDevelopment && (!c.Cookie.Insecure || u.Scheme != "http" || !loopback(u.Hostname())) {
+		return fmt.Errorf("InsecureDevelopment with the issuer %q: want an http issuer on loopback, and an insecure cookie", c.Issuer)
 	}
 	if c.StreamTimeout <= 0 {
 		c.StreamTimeout = defaultStreamTimeout

@@ -5,32 +5,12 @@ import (
 	"strings"
 	"time"
 
+	"tokenbroker/api/httpapi"
 	"tokenbroker/broker"
 )
 
 // refreshCookie reads and writes the cookie that holds the refresh token.
-type refreshCookie struct {
-	name, path string
-	secure     bool
-}
-
-// The prefixes that bind a cookie's name to attributes (RFC 6265bis §4.1.3). Only hostPrefix
-// keeps another host of the same domain from setting the cookie.
-const (
-	hostPrefix   = "__Host-"
-	securePrefix = "__Secure-"
-)
-
-// newRefreshCookie adds the strongest prefix that path and secure allow.
-func newRefreshCookie(name, path string, secure bool) refreshCookie {
-	switch {
-	case secure && path == "/":
-		name = hostPrefix + name
-	case secure:
-		name = securePrefix + name
-	}
-	return refreshCookie{name: name, path: path, secure: secure}
-}
+type refreshCookie struct{ httpapi.Cookie }
 
 // optionalSpace is what may surround a cookie's name and value. To trim any other white space
 // would take a name that browsers regard as unprefixed, such as U+2000 and "__Host-x", for a
@@ -41,9 +21,10 @@ const optionalSpace = " \t"
 // net/http silently drops a cookie with a malformed value.
 func (c refreshCookie) values(r *http.Request) []string {
 	var values []string
+	wanted := c.PrefixedName()
 	for _, line := range r.Header["Cookie"] {
 		for pair := range strings.SplitSeq(line, ";") {
-			if name, value, _ := strings.Cut(pair, "="); strings.Trim(name, optionalSpace) == c.name {
+			if name, value, _ := strings.Cut(pair, "="); strings.Trim(name, optionalSpace) == wanted {
 				values = append(values, strings.Trim(value, optionalSpace))
 			}
 		}
@@ -67,7 +48,7 @@ func (c refreshCookie) read(r *http.Request) (string, error) {
 // readForLogOff is like read, but returns duplicates of a cookie that another host can plant:
 // a log-off can end the sessions of all of them.
 func (c refreshCookie) readForLogOff(r *http.Request) (token string, duplicates []string, err error) {
-	if values := c.values(r); len(values) > 1 && strings.HasPrefix(c.name, securePrefix) {
+	if values := c.values(r); len(values) > 1 && strings.HasPrefix(c.PrefixedName(), httpapi.SecurePrefix) {
 		return values[0], values[1:], nil
 	}
 	token, err = c.read(r)
@@ -94,21 +75,14 @@ func (c refreshCookie) clear(w http.ResponseWriter) {
 // clearReplaced removes the cookie that a browser still holds from before the path became "/".
 // It is never read.
 func (c refreshCookie) clearReplaced(w http.ResponseWriter) {
-	if name, ok := strings.CutPrefix(c.name, hostPrefix); ok {
-		newRefreshCookie(name, authPath, true).write(w, "", -1)
+	if strings.HasPrefix(c.PrefixedName(), httpapi.HostPrefix) {
+		refreshCookie{httpapi.Cookie{Name: c.Name, Path: httpapi.AuthPath}}.write(w, "", -1)
 	}
 }
 
 func (c refreshCookie) write(w http.ResponseWriter, value string, maxAge int) {
 	http.SetCookie(w, &http.Cookie{ //nolint:gosec // Secure is configured, and only dev leaves it out
-		Name: c.name, Value: value, Path: c.path, MaxAge: maxAge,
-		HttpOnly: true, Secure: c.secure, SameSite: http.SameSiteStrictMode,
+		Name: c.PrefixedName(), Value: value, Path: c.Path, MaxAge: maxAge,
+		HttpOnly: true, Secure: !c.Insecure, SameSite: http.SameSiteStrictMode,
 	})
-}
-
-// validCookieName takes a part of RFC 9110's token and leaves the prefixes to [newRefreshCookie].
-func validCookieName(name string) bool {
-	return !strings.HasPrefix(name, "__") && strings.IndexFunc(name, func(c rune) bool {
-		return c == '.' || notInID(c)
-	}) < 0
 }

@@ -12,10 +12,10 @@ import (
 )
 
 // hostMode has the cookie of a broker with https: __Host-refresh_cookie.
-func hostMode(c *api.Config) { c.InsecureCookies = false }
+func hostMode(c *api.Config) { c.Cookie.Insecure = false }
 
 // secureMode has the cookie of an https broker whose operator chose the path /auth.
-func secureMode(c *api.Config) { c.InsecureCookies, c.CookiePath = false, "/auth" }
+func secureMode(c *api.Config) { c.Cookie.Insecure, c.Cookie.Path = false, "/auth" }
 
 // replaced removes the cookie of a broker that had the default path /auth with https.
 const replaced = "__Secure-refresh_cookie=; Path=/auth; Max-Age=0; HttpOnly; Secure; SameSite=Strict"
@@ -101,7 +101,7 @@ func TestTheReplacedCookieIsClearedAndNeverRead(t *testing.T) {
 		"a log-off":                    {&fake{}, logOff, hostMode, []string{host, "__Secure-refresh_cookie"}},
 		"a log-off at the path /auth":  {&fake{}, logOff, secureMode, []string{"__Secure-refresh_cookie"}},
 		"a log-off over http":          {&fake{}, logOff, func(*api.Config) {}, []string{"refresh_cookie"}},
-		"a log-off over http, at root": {&fake{}, logOff, func(c *api.Config) { c.CookiePath = "/" }, []string{"refresh_cookie"}},
+		"a log-off over http, at root": {&fake{}, logOff, func(c *api.Config) { c.Cookie.Path = "/" }, []string{"refresh_cookie"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			res := tt.call(newAPI(t, tt.f, tt.change))

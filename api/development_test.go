@@ -64,7 +64,7 @@ func TestDevelopmentIsRefusedOffLoopback(t *testing.T) {
 		"http://localhost.example.com": true, own: false,
 	} {
 		if _, err := newHandler(&fake{}, inDevelopment, func(c *api.Config) {
-			c.Issuer, c.Origins, c.InsecureCookies = issuer, nil, insecureCookies
+			c.Issuer, c.Origins, c.Cookie.Insecure = issuer, nil, insecureCookies
 		}); err == nil || !strings.Contains(err.Error(), "InsecureDevelopment") {
 			t.Errorf("issuer %s, insecure cookies %t: %v", issuer, insecureCookies, err)
 		}

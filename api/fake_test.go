@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"tokenbroker/api"
+	"tokenbroker/api/httpapi"
 	"tokenbroker/broker"
 	"tokenbroker/revocation"
 )
@@ -139,7 +140,7 @@ func (badPosition) BadPosition() bool { return true }
 
 func config(f *fake) api.Config {
 	return api.Config{
-		Issuer: own, Origins: []string{spa}, InsecureCookies: true, MaxTokenLifetime: func() time.Duration { return 5 * time.Minute }, Algorithms: func() []string { return []string{"ES256"} },
+		Issuer: own, Origins: []string{spa}, Cookie: httpapi.Cookie{Insecure: true}, MaxTokenLifetime: func() time.Duration { return 5 * time.Minute }, Algorithms: func() []string { return []string{"ES256"} },
 		Sessions: f, Clients: f, Verifier: f, Catchup: f, Receipts: f,
 		JWKS:      func() ([]byte, string, time.Duration) { return []byte(`{"keys":["a"]}`), "tag-a", 300 * time.Second },
 		FeedJWKS:  func() ([]byte, string, time.Duration) { return []byte(`{"keys":["f"]}`), `"tag-f"`, 60 * time.Second },

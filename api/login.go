@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"tokenbroker/api/httpapi"
 	"tokenbroker/broker"
 )
 
@@ -142,15 +143,15 @@ const maxLogins = 5
 // path /, keeps a neighbouring subdomain from planting one: its login would end in this browser.
 type attemptCookies struct {
 	prefix, path string
-	secure       bool
+	insecure     bool
 	sameSite     http.SameSite
 	life         time.Duration
 }
 
-func newAttemptCookies(prefix string, secure bool, sameSite http.SameSite, life time.Duration) attemptCookies {
-	a := attemptCookies{prefix: prefix, path: "/auth", sameSite: sameSite, life: life}
-	if secure {
-		a.prefix, a.path, a.secure = "__Host-"+prefix, "/", true
+func newAttemptCookies(prefix string, insecure bool, sameSite http.SameSite, life time.Duration) attemptCookies {
+	a := attemptCookies{prefix: prefix, path: httpapi.AuthPath, insecure: insecure, sameSite: sameSite, life: life}
+	if !insecure {
+		a.prefix, a.path = httpapi.HostPrefix+prefix, "/"
 	}
 	return a
 }
@@ -186,6 +187,6 @@ func (l attemptCookies) clear(w http.ResponseWriter, suffix string) { l.write(w,
 func (l attemptCookies) write(w http.ResponseWriter, suffix, value string, maxAge int) {
 	http.SetCookie(w, &http.Cookie{ //nolint:gosec // Secure and SameSite are the caller's
 		Name: l.prefix + suffix, Value: value, Path: l.path, MaxAge: maxAge,
-		HttpOnly: true, Secure: l.secure, SameSite: l.sameSite,
+		HttpOnly: true, Secure: !l.insecure, SameSite: l.sameSite,
 	})
 }

@@ -278,7 +278,7 @@ func TestWhyALoginFailedIsLogged(t *testing.T) {
 func TestNoNeighbourPlantsALoginCookie(t *testing.T) {
 	f := &fakeLogins{names: []string{"cognito"}, returnTo: "/app", fake: &fake{}}
 	cfg := config(f.fake)
-	cfg.Logins, cfg.InsecureCookies = f, false
+	cfg.Logins, cfg.Cookie.Insecure = f, false
 	cfg.Issuer, cfg.Origins = "https://auth.example.test", []string{"https://app.example.test"}
 	h, err := api.New(cfg)
 	if err != nil {

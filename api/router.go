@@ -66,9 +66,9 @@ func New(cfg Config) (*Public, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configuring the HTTP surface: %w", err)
 	}
-	s := &server{cfg: cfg, cookie: newRefreshCookie(cfg.CookieName, cfg.CookiePath, !cfg.InsecureCookies),
-		logins: newAttemptCookies("tb_login_", !cfg.InsecureCookies, http.SameSiteLaxMode, broker.LoginLife),
-		nonces: newAttemptCookies("tb_nonce_", !cfg.InsecureCookies, http.SameSiteStrictMode, broker.NonceLife),
+	s := &server{cfg: cfg, cookie: refreshCookie{cfg.Cookie},
+		logins: newAttemptCookies("tb_login_", cfg.Cookie.Insecure, http.SameSiteLaxMode, broker.LoginLife),
+		nonces: newAttemptCookies("tb_nonce_", cfg.Cookie.Insecure, http.SameSiteStrictMode, broker.NonceLife),
 	}
 	s.allowed.Store(allowed)
 	s.fallback.Store(fallbackHome(cfg.Origins))

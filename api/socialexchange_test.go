@@ -23,7 +23,7 @@ func TestExchangeNonceSetsACookie(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := &fakeLogins{names: []string{"corp"}, fake: &fake{}}
 			cfg := config(f.fake)
-			cfg.Logins, cfg.InsecureCookies = f, tc.insecure
+			cfg.Logins, cfg.Cookie.Insecure = f, tc.insecure
 			if !tc.insecure {
 				cfg.Issuer, cfg.Origins = "https://auth.example.com", nil
 			}

@@ -246,8 +246,8 @@ func TestNewRefuses(t *testing.T) {
 		want   string
 	}{
 		"no issuer":            {func(c *api.Config) { c.Issuer = "" }, "issuer"},
-		"cookie elsewhere":     {func(c *api.Config) { c.CookiePath = "/app" }, "cookie path"},
-		"a prefixed cookie":    {func(c *api.Config) { c.CookieName = "__Host-x" }, "cookie name"},
+		"cookie elsewhere":     {func(c *api.Config) { c.Cookie.Path = "/app" }, "cookie path"},
+		"a prefixed cookie":    {func(c *api.Config) { c.Cookie.Name = "__Host-x" }, "cookie name"},
 		"no token life":        {func(c *api.Config) { c.MaxTokenLifetime = nil }, "missing: MaxTokenLifetime"},
 		"no broker":            {func(c *api.Config) { c.Sessions = nil }, "missing: Sessions"},
 		"a bad proxy":          {func(c *api.Config) { c.TrustedProxies = []string{"nonsense"} }, "trusted proxies"},

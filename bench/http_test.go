@@ -16,6 +16,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"tokenbroker/api"
+	"tokenbroker/api/httpapi"
 	"tokenbroker/revocation"
 )
 
@@ -63,7 +64,7 @@ func refreshOverHTTP(tb testing.TB, r *rig, client *http.Client) func(int) error
 func serveAPI(tb testing.TB, r *rig, verifier api.Verifier) (url string) {
 	tb.Helper()
 	handler, err := api.New(api.Config{
-		Issuer: issuer, InsecureCookies: true, MaxTokenLifetime: func() time.Duration { return 5 * time.Minute },
+		Issuer: issuer, Cookie: httpapi.Cookie{Insecure: true}, MaxTokenLifetime: func() time.Duration { return 5 * time.Minute },
 		Algorithms: func() []string { return []string{"ES256"} },
 		Sessions:   r, Clients: r, Verifier: verifier, Catchup: none{}, JWKS: noDocument, FeedJWKS: noDocument,
 		Readiness: func(context.Context) []api.Check { return nil }, Logger: slog.New(slog.DiscardHandler),

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"tokenbroker/api"
+	"tokenbroker/api/httpapi"
 	"tokenbroker/broker"
 	"tokenbroker/keyring"
 	"tokenbroker/revocation"
@@ -82,7 +83,7 @@ func (n *network) issuer() string { return "http://" + n.http.Listener.Addr().St
 func (n *network) serve(tb testing.TB) {
 	tb.Helper()
 	handler, err := api.New(api.Config{
-		Issuer: n.issuer(), InsecureCookies: true,
+		Issuer: n.issuer(), Cookie: httpapi.Cookie{Insecure: true},
 		MaxTokenLifetime: func() time.Duration { return 5 * time.Minute }, Algorithms: func() []string { return []string{"ES256"} },
 		Sessions: n, Clients: n, Verifier: none{}, Catchup: catchup{n.ledger},
 		JWKS: published(n.keys.JWKS), FeedJWKS: published(n.keys.FeedJWKS),

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"tokenbroker/api"
+	"tokenbroker/api/httpapi"
 	"tokenbroker/broker"
 	"tokenbroker/internal/longtest"
 	"tokenbroker/revocation"
@@ -52,7 +53,7 @@ func TestDocsProxiesAndASlowCatchUp(t *testing.T) {
 			t.Parallel()
 			ready := make(chan struct{})
 			handler, err := api.New(api.Config{
-				Issuer: "http://127.0.0.1", InsecureCookies: true, MaxTokenLifetime: func() time.Duration { return time.Minute },
+				Issuer: "http://127.0.0.1", Cookie: httpapi.Cookie{Insecure: true}, MaxTokenLifetime: func() time.Duration { return time.Minute },
 				Algorithms: func() []string { return nil }, Sessions: struct{ api.Sessions }{}, Clients: knownClient{}, Verifier: struct{ api.Verifier }{},
 				Catchup: slowCatchup{ready}, JWKS: none, FeedJWKS: none, Readiness: func(context.Context) []api.Check { return nil },
 				Logger: slog.New(slog.DiscardHandler),
