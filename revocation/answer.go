@@ -1,9 +1,11 @@
 package revocation
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 )
 
@@ -66,14 +68,185 @@ func (a *Answer) checkHead() error {
 	return nil
 }
 
-// mustBeKnown is check for an answer, which proves nothing unless it is understood in full.
-func (e Event) mustBeKnown() error {
-	known, err := e.check()
-	if err == nil && !known {
-		err = fmt.Errorf("%w: %.32q", ErrUnknownKind, string(e.Kind))
+// maxOrigins bounds the live origins of one issuer.
+const maxOrigins = 256
+
+// Form is how a catch-up answer is written, named by its media type.
+type Form string
+
+// The forms of an answer. They say the same.
+const (
+	FormJSON   Form = "application/json"
+	FormBinary Form = "application/vnd.tokenbroker.revocations"
+)
+
+// form writes one answer: events may be written before the head is known.
+type form interface {
+	head(dst []byte, a *Answer) ([]byte, error)
+	event(dst []byte, e Event) ([]byte, error)
+	tail(sum uint32) []byte
+}
+
+func (f Form) begin() form {
+	if f == FormBinary {
+		return &binaryForm{}
 	}
+	return &jsonForm{}
+}
+
+// jsonForm writes what [json.Marshal] would.
+type jsonForm struct{ any bool }
+
+func (*jsonForm) head(dst []byte, a *Answer) ([]byte, error) {
+	h := *a
+	h.Events = []Event{}
+	if h.Kids == nil {
+		h.Kids = []string{}
+	}
+	text, err := json.Marshal(h)
+	return append(dst, bytes.TrimSuffix(text, []byte("]}"))...), err
+}
+
+func (f *jsonForm) event(dst []byte, e Event) ([]byte, error) {
+	if f.any {
+		dst = append(dst, ',')
+	}
+	f.any = true
+	text, err := json.Marshal(e)
+	return append(dst, text...), err
+}
+
+func (*jsonForm) tail(uint32) []byte { return []byte("]}") }
+
+// encodeBuffer is how much is encoded before it is written.
+const encodeBuffer = 64 << 10
+
+// EncodeAnswer writes an answer as it goes. It refuses what the decoders would refuse;
+// what it has written by then is no whole answer in any form.
+func EncodeAnswer(w io.Writer, as Form, a *Answer) error {
+	if err := encodeAnswer(w, as, a); err != nil {
+		return fmt.Errorf("encoding a catch-up answer: %w", err)
+	}
+	return nil
+}
+
+func encodeAnswer(w io.Writer, as Form, a *Answer) error {
+	if err := a.checkHead(); err != nil {
+		return err
+	}
+	f := as.begin()
+	buf, err := f.head(nil, a)
+	if err != nil {
+		return err
+	}
+	var sum uint32
+	for _, e := range a.Events {
+		if err := e.mustBeKnown(); err != nil {
+			return err
+		}
+		if buf, err = f.event(buf, e); err != nil {
+			return err
+		}
+		if len(buf) >= encodeBuffer {
+			sum = crc32.Update(sum, castagnoli, buf)
+			if _, err := w.Write(buf); err != nil {
+				return err
+			}
+			buf = buf[:0]
+		}
+	}
+	buf = append(buf, f.tail(crc32.Update(sum, castagnoli, buf))...)
+	_, err = w.Write(buf)
 	return err
 }
 
-// maxOrigins bounds the live origins of one issuer.
-const maxOrigins = 256
+// AnswerBuilder encodes an answer in memory whose head is known last. Call Add for the
+// events, then Finish. More events may follow for another Finish; earlier answers, which share
+// memory with the builder, do not change. Not safe for concurrent use.
+type AnswerBuilder struct {
+	as   Form
+	form form
+	text chunks
+}
+
+// NewAnswerBuilder begins an answer in that form.
+func NewAnswerBuilder(as Form) *AnswerBuilder {
+	return &AnswerBuilder{as: as, form: as.begin()}
+}
+
+// Add encodes the next events; it refuses those that a service would refuse.
+func (b *AnswerBuilder) Add(events ...Event) error {
+	for _, e := range events {
+		if err := e.mustBeKnown(); err != nil {
+			return fmt.Errorf("encoding a catch-up answer: %w", err)
+		}
+		var err error
+		if b.text.last, err = b.form.event(b.text.last, e); err != nil {
+			return fmt.Errorf("encoding a catch-up answer: %w", err)
+		}
+		b.text.cut()
+	}
+	return nil
+}
+
+// Finish encodes the rest of a, whose Events are ignored.
+func (b *AnswerBuilder) Finish(a Answer) (*EncodedAnswer, error) {
+	if err := a.checkHead(); err != nil {
+		return nil, fmt.Errorf("encoding a catch-up answer: %w", err)
+	}
+	head, err := b.form.head(nil, &a)
+	if err != nil {
+		return nil, fmt.Errorf("encoding a catch-up answer: %w", err)
+	}
+	e := &EncodedAnswer{form: b.as, parts: append([][]byte{head}, b.text.full...)}
+	e.parts = append(e.parts, b.text.last)
+	var sum uint32
+	for _, part := range e.parts {
+		if b.as == FormBinary {
+			sum = crc32.Update(sum, castagnoli, part)
+		}
+		e.size += int64(len(part))
+	}
+	tail := b.form.tail(sum)
+	e.parts = append(e.parts, tail)
+	e.size += int64(len(tail))
+	return e, nil
+}
+
+// EncodedAnswer is an answer in one form, in memory. It never changes, so any number of
+// readers may share it.
+type EncodedAnswer struct {
+	form  Form
+	parts [][]byte
+	size  int64
+}
+
+var _ io.WriterTo = (*EncodedAnswer)(nil)
+
+// Form is the media type.
+func (e *EncodedAnswer) Form() Form { return e.form }
+
+// Size is the number of bytes.
+func (e *EncodedAnswer) Size() int64 { return e.size }
+
+// WriteTo implements [io.WriterTo]. It copies nothing.
+func (e *EncodedAnswer) WriteTo(w io.Writer) (int64, error) {
+	var written int64
+	for _, part := range e.parts {
+		n, err := w.Write(part)
+		written += int64(n)
+		if err != nil {
+			return written, err
+		}
+	}
+	return written, nil
+}
+
+// Reader reads it from the beginning.
+func (e *EncodedAnswer) Reader() io.Reader {
+	readers := make([]io.Reader, len(e.parts))
+	for i, part := range e.parts {
+		readers[i] = bytes.NewReader(part)
+	}
+	return io.MultiReader(readers...)
+}

@@ -1,7 +1,6 @@
 package revocation
 
 import (
-	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -75,23 +74,6 @@ func NewDenylist() *Denylist {
 		all:     make(map[string]epochs),
 		kids:    make(map[string]struct{}),
 	}
-}
-
-// NewCappedDenylist is [NewDenylist] with room for limit jti and sid in the forms that the
-// broker makes, about 80 bytes each, and as many in other forms. limit is at least 1.
-func NewCappedDenylist(limit int) *Denylist {
-	d := NewDenylist()
-	d.limit = max(limit, 1)
-	d.ids = newTable(d.ids.hash, d.limit, d.evict)
-	d.texts = newTable(d.texts.hash, d.limit, d.evict)
-	return d
-}
-
-// evict notes what made room. It is called with mu held, by Apply alone: the version moves
-// with it, so that stored verdicts are looked at again.
-func (d *Denylist) evict(l life) {
-	d.evicted++
-	d.incompleteUntil = max(d.incompleteUntil, l.end)
 }
 
 // Apply inserts events and then bumps the version, unless nothing was new; what it inserted
@@ -249,51 +231,11 @@ func (d *Denylist) KidRevoked(kid string) bool {
 	return ok
 }
 
-// Collect removes the entries that end at or below timeFloor (Unix seconds, the broker's)
-// and whose full length has run on this process's monotonic clock since they came. It
-// gives their number. A service calls it only while it is fresh. With a cap, a jti or sid
-// may wait for an older one to go first.
-func (d *Denylist) Collect(timeFloor int64) int {
-	now := time.Since(d.base)
-	dead := func(l life) bool { return l.end <= timeFloor && l.until <= now }
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	before := d.size()
-	d.ids.collect(dead)
-	d.texts.collect(dead)
-	for _, all := range []map[string]epochs{d.subs, d.clients, d.all} {
-		maps.DeleteFunc(all, func(_ string, e epochs) bool { return dead(e.life) })
-	}
-	return before - d.size()
-}
-
-// DropStore forgets the sub, client and all entries: epochs are counters of one store and
-// mean nothing in another. Compromised keys, jti and sid stay.
-func (d *Denylist) DropStore() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	clear(d.subs)
-	clear(d.clients)
-	clear(d.all)
-	d.version.Add(1)
-}
-
 // Version changes with every change that can turn a verdict; it starts at 0.
 func (d *Denylist) Version() uint64 { return d.version.Load() }
 
 // BumpVersion makes every stored verdict old, for instance when the keys changed.
 func (d *Denylist) BumpVersion() { d.version.Add(1) }
-
-// Len is the number of entries, compromised keys included.
-func (d *Denylist) Len() int {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	return d.size()
-}
-
-func (d *Denylist) size() int {
-	return d.ids.len() + d.texts.len() + len(d.subs) + len(d.clients) + len(d.all) + len(d.kids)
-}
 
 // IncompleteUntil is the latest end of all that was evicted (Unix seconds by the broker's
 // clock), 0 when nothing was. It only ever moves later.
@@ -303,26 +245,14 @@ func (d *Denylist) IncompleteUntil() int64 {
 	return d.incompleteUntil
 }
 
-// Evictions counts the entries that made room for others.
-func (d *Denylist) Evictions() uint64 {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	return d.evicted
-}
+type watcher struct{ call func([]Event) }
 
-// Inserted counts the jti and sid that came, or came again with a later end: a mark for
-// [Denylist.Holds].
-func (d *Denylist) Inserted() uint64 {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	return d.inserted
-}
-
-// Holds reports whether every live entry that came after the mark is still here: too few
-// came since for one of them to have been evicted. Whoever asked the broker about a token
-// at that mark may go on using the answer together with this denylist.
-func (d *Denylist) Holds(mark uint64) bool {
-	d.mu.RLock()
-	defer d.mu.RUnlock()
-	return d.limit == 0 || d.inserted-mark <= uint64(d.limit)
+func (d *Denylist) tell(events []Event) {
+	all := d.watchers.Load()
+	if all == nil || len(events) == 0 {
+		return
+	}
+	for _, w := range *all {
+		w.call(events)
+	}
 }

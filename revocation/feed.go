@@ -32,3 +32,11 @@ type Sink interface {
 	// Gap says that messages may have been lost (reconnect, slow consumer): catch up.
 	Gap(cause error)
 }
+
+// ReceiptSender is what the closer that [Feed.Open] returns may implement, too: the way back
+// to the broker. SendReceipt is called by one goroutine at a time and never after Close has
+// returned; it ends when ctx does. An error says that the receipt did not leave; none does
+// not say that it arrived.
+type ReceiptSender interface {
+	SendReceipt(ctx context.Context, r Receipt) error
+}

@@ -2,7 +2,6 @@ package revocation
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -51,14 +50,6 @@ type Receipt struct {
 	// what it knows is.
 	Fresh bool  `json:"fresh"`
 	AgeMS int64 `json:"age_ms"`
-}
-
-// ReceiptSender is what the closer that [Feed.Open] returns may implement, too: the way back
-// to the broker. SendReceipt is called by one goroutine at a time and never after Close has
-// returned; it ends when ctx does. An error says that the receipt did not leave; none does
-// not say that it arrived.
-type ReceiptSender interface {
-	SendReceipt(ctx context.Context, r Receipt) error
 }
 
 // EncodeReceipt gives a receipt's JSON. It refuses, with [ErrMalformed], what [ParseReceipt]

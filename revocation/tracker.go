@@ -2,7 +2,6 @@ package revocation
 
 import (
 	"fmt"
-	"math"
 	"time"
 )
 
@@ -19,38 +18,6 @@ const (
 	maxReplaced    = 64   // stores that were replaced
 	bufferedEvents = 64 << 10
 )
-
-// Instant is one reading of both of the machine's clocks.
-type Instant struct {
-	// Mono is the monotonic time since some fixed point in this process.
-	Mono time.Duration
-	// WallMS is the wall clock (Unix ms). It is only compared with Mono, to notice a
-	// suspended machine or a stepped clock.
-	WallMS int64
-}
-
-const (
-	// clockReadGap is how far apart the readings before and after the wall clock's may be.
-	clockReadGap = 5 * time.Millisecond
-	clockReads   = 10
-)
-
-// ReadInstant reads the wall clock between two readings of the monotonic clock, again when
-// those are far apart: a busy machine may have stopped the thread in between for longer than
-// any step of the clock that counts. Of ten such readings it returns the best.
-func ReadInstant(mono func() time.Duration, wall func() time.Time) Instant {
-	var best Instant
-	gap := time.Duration(math.MaxInt64)
-	for reads := 0; gap > clockReadGap && reads < clockReads; reads++ {
-		before, at, after := mono(), wall().UnixMilli(), mono()
-		if after-before < gap {
-			gap, best = after-before, Instant{Mono: after, WallMS: at}
-		}
-	}
-	return best
-}
-
-func (i Instant) offset() int64 { return i.WallMS - i.Mono.Milliseconds() }
 
 // TrackerConfig configures a [Tracker].
 type TrackerConfig struct {
@@ -88,37 +55,6 @@ type CatchUp struct {
 	ID uint64
 	// After is the position from which everything is known; empty asks for everything.
 	After string
-}
-
-// State is what a [Tracker] knows at one instant.
-type State struct {
-	// Store is the id of the issuer's store, empty before the first answer.
-	Store string
-	// Proved says that AsOf proves something: an answer came after the last reset, and one
-	// store speaks for the issuer.
-	Proved bool
-	// AsOf is the latest monotonic time of which it is known that everything acknowledged
-	// before it is applied, the least over the listed origins.
-	AsOf time.Duration
-	// AtMS is the broker's clock (Unix ms) at AsOf, TimeFloor (Unix s) its lowest reading.
-	AtMS, TimeFloor int64
-	// WallOffsetMS is wall clock minus monotonic clock (ms) at the last reset.
-	WallOffsetMS int64
-	// Dropped counts messages under unknown keys that were given up.
-	Dropped uint64
-	// Replayed counts verified messages that told nothing new: a batch that was applied
-	// before, a heartbeat that came after a later one.
-	Replayed uint64
-	// Ignored counts verified messages of an origin or a store that no answer lists, such
-	// as a life of the broker that is over.
-	Ignored uint64
-	// Copies counts the brokers that were found running on copies of the issuer's store.
-	Copies uint64
-}
-
-// Fresh reports whether everything acknowledged more than maxStaleness before now is applied.
-func (s State) Fresh(now, maxStaleness time.Duration) bool {
-	return s.Proved && now-s.AsOf <= maxStaleness
 }
 
 // Tracker decides what a service has applied, what is missing, how fresh that is and what
@@ -208,56 +144,6 @@ func (t *Tracker) Gap(now Instant) Effects {
 	return t.settle(now)
 }
 
-// State gives what is known now.
-func (t *Tracker) State(now Instant) State {
-	s := State{
-		Store:        t.store,
-		Proved:       t.store != "" && len(t.origins) > 0 && !t.conflict && now.offsetNear(t.wallOffset),
-		WallOffsetMS: t.wallOffset,
-		Dropped:      t.dropped,
-		Replayed:     t.replayed,
-		Ignored:      t.ignored,
-		Copies:       uint64(len(t.copied)),
-	}
-	first := true
-	var ahead int64 // the broker's clock minus the monotonic one, ms
-	for _, o := range t.origins {
-		if !o.proved {
-			s.Proved = false
-			continue
-		}
-		if a := o.proof.atMS - o.proof.asOf.Milliseconds(); first || a > ahead {
-			ahead = a
-		}
-		if first || o.proof.asOf < s.AsOf {
-			s.AsOf = o.proof.asOf
-		}
-		if first || o.proof.floor < s.TimeFloor {
-			s.TimeFloor = o.proof.floor
-		}
-		first = false
-	}
-	if !first {
-		s.AtMS = ahead + s.AsOf.Milliseconds()
-	}
-	return s
-}
-
-// Applied gives, for each listed origin, the batch up to which everything is applied, once
-// the [Effects] are carried out. The map is the caller's.
-func (t *Tracker) Applied() map[string]uint64 {
-	applied := make(map[string]uint64, len(t.origins))
-	for name, o := range t.origins {
-		applied[name] = o.applied
-	}
-	return applied
-}
-
-func (i Instant) offsetNear(offset int64) bool {
-	d := i.offset() - offset
-	return -clockTolerance < d && d < clockTolerance
-}
-
 // observe withdraws every proof when the machine's two clocks went apart: it was suspended
 // or its clock was stepped, so no time measured before can be compared with one after.
 func (t *Tracker) observe(now Instant) {
@@ -308,4 +194,80 @@ func (t *Tracker) settle(now Instant) Effects {
 
 func (t *Tracker) note(format string, args ...any) {
 	t.eff.Notes = append(t.eff.Notes, fmt.Sprintf(format, args...))
+}
+
+// Message takes a verified message that arrived at the monotonic time arrival.
+func (t *Tracker) Message(now Instant, arrival time.Duration, m Message) Effects {
+	t.observe(now)
+	t.receive(now, arrival, m)
+	return t.settle(now)
+}
+
+func (t *Tracker) receive(now Instant, arrival time.Duration, m Message) {
+	if t.store == "" {
+		t.keep(arrival, m)
+		return
+	}
+	if m.Store() != t.store {
+		if m.Heartbeat != nil && t.rival != m.Store() {
+			t.rival, t.rivalAt = m.Store(), now.Mono
+			t.wanted = true
+			if !t.conflict { // which has been reported, and the rival beats every second
+				t.note("a heartbeat of store %s, the last answer was of %s", m.Store(), t.store)
+			}
+		}
+		t.keep(arrival, m)
+		return
+	}
+	o := t.origins[m.Origin()]
+	if o == nil {
+		t.unlisted(now, m)
+		t.keep(arrival, m)
+		return
+	}
+	if m.Batch != nil {
+		t.batch(o, m)
+	} else {
+		t.heartbeat(now, arrival, o, m)
+	}
+}
+
+func (t *Tracker) batch(o *origin, m Message) {
+	if m.Incomplete {
+		o.head = max(o.head, m.Batch.Seq)
+		o.torn = o.torn || m.Batch.Seq > o.applied
+		return
+	}
+	if o.has(m.Batch.Seq) {
+		t.replayed++ // applying it again changes nothing
+	}
+	t.eff.Apply = append(t.eff.Apply, m.Batch.Events...)
+	if m.Batch.Ack && m.Batch.Seq > o.applied { // a replay asks for nothing
+		o.ack = max(o.ack, m.Batch.Seq)
+	}
+	o.add(m.Batch.Seq)
+	t.eff.Receipt = o.settled() || t.eff.Receipt
+	o.advance()
+}
+
+func (f *fetcher) start(now time.Duration) bool {
+	if f.running || !f.scheduled || now < f.due {
+		return false
+	}
+	f.running, f.scheduled, f.begun, f.started = true, false, true, now
+	return true
+}
+
+func (t *Tracker) expireHeld(now time.Duration) {
+	kept := t.held[:0]
+	for _, h := range t.held {
+		if now-h.Arrival > heldFor {
+			t.heldBytes -= len(h.Raw)
+			t.dropped++
+			continue
+		}
+		kept = append(kept, h)
+	}
+	clear(t.held[len(kept):])
+	t.held = kept
 }

@@ -5,42 +5,6 @@ import (
 	"time"
 )
 
-// Message takes a verified message that arrived at the monotonic time arrival.
-func (t *Tracker) Message(now Instant, arrival time.Duration, m Message) Effects {
-	t.observe(now)
-	t.receive(now, arrival, m)
-	return t.settle(now)
-}
-
-func (t *Tracker) receive(now Instant, arrival time.Duration, m Message) {
-	if t.store == "" {
-		t.keep(arrival, m)
-		return
-	}
-	if m.Store() != t.store {
-		if m.Heartbeat != nil && t.rival != m.Store() {
-			t.rival, t.rivalAt = m.Store(), now.Mono
-			t.wanted = true
-			if !t.conflict { // which has been reported, and the rival beats every second
-				t.note("a heartbeat of store %s, the last answer was of %s", m.Store(), t.store)
-			}
-		}
-		t.keep(arrival, m)
-		return
-	}
-	o := t.origins[m.Origin()]
-	if o == nil {
-		t.unlisted(now, m)
-		t.keep(arrival, m)
-		return
-	}
-	if m.Batch != nil {
-		t.batch(o, m)
-	} else {
-		t.heartbeat(now, arrival, o, m)
-	}
-}
-
 // unlisted has a catch-up made when it first hears an origin of this store. An origin that is
 // alive, although an answer that was asked for later does not list it, is another broker's on
 // a copy of the store.
@@ -61,24 +25,6 @@ func (t *Tracker) unlisted(now Instant, m Message) {
 		t.copied[name] = true
 		t.note("another broker, origin %s, runs on a copy of store %s: what it revokes does not reach this service; stop it", name, t.store)
 	}
-}
-
-func (t *Tracker) batch(o *origin, m Message) {
-	if m.Incomplete {
-		o.head = max(o.head, m.Batch.Seq)
-		o.torn = o.torn || m.Batch.Seq > o.applied
-		return
-	}
-	if o.has(m.Batch.Seq) {
-		t.replayed++ // applying it again changes nothing
-	}
-	t.eff.Apply = append(t.eff.Apply, m.Batch.Events...)
-	if m.Batch.Ack && m.Batch.Seq > o.applied { // a replay asks for nothing
-		o.ack = max(o.ack, m.Batch.Seq)
-	}
-	o.add(m.Batch.Seq)
-	t.eff.Receipt = o.settled() || t.eff.Receipt
-	o.advance()
 }
 
 func (t *Tracker) heartbeat(now Instant, arrival time.Duration, o *origin, m Message) {
@@ -154,3 +100,49 @@ func (t *Tracker) forget() { t.buffer, t.buffering = nil, 0 }
 func NormalETag(tag string) string {
 	return strings.Trim(strings.TrimPrefix(strings.TrimSpace(tag), "W/"), `"`)
 }
+
+// copyWindow is how close together the heartbeats have to come that prove a copy.
+const copyWindow = 10 * time.Second
+
+// Copies notices that a second broker runs on a copy of a store, by verified heartbeats of an
+// origin that should not be alive. Replayed heartbeats prove nothing. It is a pure core, not
+// safe for concurrent use; the zero value is ready.
+type Copies struct {
+	seen map[string]*copyBeats
+}
+
+// copyBeats are the heartbeats of one such origin.
+type copyBeats struct {
+	up, atMS int64            // the newest
+	at       [2]time.Duration // arrival of the two before the next one
+	n        int
+}
+
+// Beat takes a heartbeat at the monotonic time now and reports whether its origin is alive:
+// it is the third or a later one within 10 s whose `up` and `at_ms` both grew. Heartbeats
+// from before startedMS, the broker's clock (Unix ms) when the known process started, are
+// those of its predecessors and do not count.
+func (c *Copies) Beat(now time.Duration, h *Heartbeat, startedMS int64) bool {
+	b := c.seen[h.Origin]
+	if b == nil {
+		if len(c.seen) >= maxHeard {
+			return false
+		}
+		if c.seen == nil {
+			c.seen = make(map[string]*copyBeats)
+		}
+		b = &copyBeats{}
+		c.seen[h.Origin] = b
+	}
+	if h.Up <= b.up || h.AtMS <= max(b.atMS, startedMS) {
+		return false
+	}
+	b.up, b.atMS = h.Up, h.AtMS
+	alive := b.n >= len(b.at) && now-b.at[0] <= copyWindow
+	b.at[0], b.at[1] = b.at[1], now
+	b.n++
+	return alive
+}
+
+// Forget drops what is known of an origin, which may be alive.
+func (c *Copies) Forget(origin string) { delete(c.seen, origin) }

@@ -3,6 +3,7 @@ package revocation
 import (
 	"fmt"
 	"io"
+	"slices"
 	"time"
 )
 
@@ -80,4 +81,69 @@ func (in *idInlet) events() []Event {
 		events = append(events, Event{Kind: kind, Value: unpack(kind, e.id[:]), At: e.at, ExpiresAt: e.end})
 	}
 	return events
+}
+
+// Loader fills a denylist with very many events that [AppendEvent] wrote. Several may do so
+// at once, each for one goroutine.
+type Loader struct{ in idInlet }
+
+// Loader gives one. What was added last is in force once it was flushed.
+func (d *Denylist) Loader() *Loader { return &Loader{in: idInlet{into: d}} }
+
+// AddEncoded adds an event; it refuses what [DecodeEvent] does.
+func (l *Loader) AddEncoded(data []byte) error {
+	t, ok := packedTimes(data)
+	if !ok {
+		e, err := DecodeEvent(data)
+		if err != nil {
+			return err
+		}
+		l.in.into.Apply(e)
+		return nil
+	}
+	kind := ofJTI
+	if data[0]&tagKind == tagSID {
+		kind = ofSID
+	}
+	l.in.put(idEvent{at: t.at, end: t.end, id: id(data[packedID:packedLen]), kind: kind})
+	return nil
+}
+
+// Flush has everything in force.
+func (l *Loader) Flush() { l.in.apply() }
+
+// Watch calls f with the events of each [Denylist.Apply], with what [Denylist.ReadAnswer]
+// applied, as events without a reason, and with the keys that are new to
+// [Denylist.SetKids], as events of their kind and value alone, after they are in force and
+// before the caller goes on. So whoever starts to care about a token first and asks
+// [Denylist.Judge] then misses nothing.
+//
+// f is called by whoever applies, at times by several at once: it must be quick, must not
+// keep the slice and must not call Watch or its stop. It may be called once more while
+// stop returns.
+func (d *Denylist) Watch(f func([]Event)) (stop func()) {
+	w := &watcher{call: f}
+	d.rewatch(func(all []*watcher) []*watcher { return append(all, w) })
+	return func() {
+		d.rewatch(func(all []*watcher) []*watcher {
+			return slices.DeleteFunc(all, func(one *watcher) bool { return one == w })
+		})
+	}
+}
+
+// rewatch replaces the list by a changed copy, so that readers need no lock.
+func (d *Denylist) rewatch(change func([]*watcher) []*watcher) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var all []*watcher
+	if old := d.watchers.Load(); old != nil {
+		all = slices.Clone(*old)
+	}
+	all = change(all)
+	d.watchers.Store(&all)
+}
+
+func (d *Denylist) watched() bool {
+	all := d.watchers.Load()
+	return all != nil && len(*all) > 0
 }

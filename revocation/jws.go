@@ -235,33 +235,6 @@ func parseHeartbeat(body []byte) (*Heartbeat, bool, error) {
 	return &h, h.V != Version, nil
 }
 
-// maxMillis keeps sums of wire times clear of overflow: 2^43 ms are 278 years.
-const maxMillis = 1 << 43
-
-// check reports whether the event's kind is known, and refuses one out of bounds.
-func (e Event) check() (known bool, err error) {
-	switch e.Kind {
-	case KindJTI, KindSID, KindSub, KindClient, KindKID:
-		if e.Value == "" {
-			return true, fmt.Errorf("%w: event without a value", ErrMalformed)
-		}
-	case KindAll:
-		if e.Value != "" {
-			return true, fmt.Errorf("%w: all with a value", ErrMalformed)
-		}
-	default:
-		return false, nil
-	}
-	return true, e.checkNumbers()
-}
-
-func (e Event) checkNumbers() error {
-	if e.ExpiresAt < 0 || e.ExpiresAt > maxMillis || e.At < 0 || e.At > maxMillis || e.Epoch < 0 {
-		return fmt.Errorf("%w: event out of bounds", ErrMalformed)
-	}
-	return nil
-}
-
 // validName bounds an origin or store id; an origin is a NATS subject token, so no dots,
 // wildcards or spaces.
 func validName(s string) bool {

@@ -1,7 +1,6 @@
 package revocation
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -9,20 +8,6 @@ import (
 	"math"
 	"unicode/utf8"
 )
-
-// DecodeBinaryAnswer reads the binary form of a catch-up answer ([FormBinary]) as it
-// comes and checks its bounds. What is cut short, damaged, of another version or of an
-// unknown kind is an error, as is every encoding but the one that [EncodeAnswer] gives.
-// It reads to the end; the caller limits r. It allocates in proportion to what it has
-// read, never by a length that it was told.
-func DecodeBinaryAnswer(r io.Reader) (*Answer, error) {
-	d := &binaryReader{src: r, buf: make([]byte, readBuffer)}
-	a, err := d.answer()
-	if err != nil {
-		return nil, fmt.Errorf("decoding a catch-up answer: %w", err)
-	}
-	return a, nil
-}
 
 // readBuffer is how much is read at a time.
 const readBuffer = 64 << 10
@@ -39,94 +24,6 @@ type binaryReader struct {
 
 	// ids takes the jti and sid that fit 16 bytes, in place of the answer; nil: nobody does.
 	ids *idInlet
-}
-
-func (d *binaryReader) answer() (*Answer, error) {
-	a, err := d.head()
-	if err != nil {
-		return nil, err
-	}
-	if err := a.checkHead(); err != nil {
-		return nil, err
-	}
-	count := uint64(0)
-	for ; ; count++ {
-		tag, err := d.byte()
-		if err != nil {
-			return nil, err
-		}
-		if tag == tagEnd {
-			break
-		}
-		e, err := d.event(tag)
-		if err != nil {
-			return nil, fmt.Errorf("event %d: %w", count, err)
-		}
-		if e != (Event{}) {
-			a.Events = append(a.Events, e)
-		}
-	}
-	if err := d.tail(count); err != nil {
-		return nil, err
-	}
-	return a, nil
-}
-
-func (d *binaryReader) head() (*Answer, error) {
-	magic, err := d.take(len(binaryMagic) + 1)
-	if err != nil {
-		return nil, err
-	}
-	if string(magic[:len(binaryMagic)]) != binaryMagic {
-		return nil, fmt.Errorf("%w: not the binary form", ErrMalformed)
-	}
-	a := &Answer{V: int(magic[len(binaryMagic)]), Origins: []OriginHead{}, Kids: []string{}, Events: []Event{}}
-	if a.V != Version {
-		return nil, fmt.Errorf("%w: version %d", ErrMalformed, a.V)
-	}
-	for _, into := range []*string{&a.Store, &a.Origin} {
-		if *into, err = d.text(maxNameLength); err != nil {
-			return nil, err
-		}
-	}
-	for _, into := range []*int64{&a.Up, &a.AtMS, &a.TimeFloor} {
-		if *into, err = d.number(maxMillis); err != nil {
-			return nil, err
-		}
-	}
-	flags, err := d.byte()
-	if err != nil {
-		return nil, err
-	}
-	if flags&^flagFull != 0 {
-		return nil, fmt.Errorf("%w: flags %#x", ErrMalformed, flags)
-	}
-	a.Full = flags&flagFull != 0
-	return a, d.lists(a)
-}
-
-func (d *binaryReader) lists(a *Answer) error {
-	n, err := d.number(maxOrigins)
-	for ; err == nil && n > 0; n-- {
-		var o OriginHead
-		var head int64
-		if o.Origin, err = d.text(maxNameLength); err != nil {
-			break
-		}
-		head, err = d.number(MaxSeq)
-		o.Head = uint64(head)
-		a.Origins = append(a.Origins, o)
-	}
-	if err != nil {
-		return err
-	}
-	n, err = d.number(maxKids)
-	for ; err == nil && n > 0; n-- {
-		var kid string
-		kid, err = d.text(maxText)
-		a.Kids = append(a.Kids, kid)
-	}
-	return err
 }
 
 // event reads one after its tag. It is the zero event when ids took it.
@@ -216,29 +113,6 @@ func (d *binaryReader) value(kind Kind, packed bool) (string, error) {
 		return "", fmt.Errorf("%w: a %s as text that fits 16 bytes", ErrMalformed, kind)
 	}
 	return text, nil
-}
-
-// tail reads the end after its tag.
-func (d *binaryReader) tail(count uint64) error {
-	n, err := d.number(math.MaxInt64)
-	if err != nil {
-		return err
-	}
-	d.add()
-	want := d.sum
-	sum, err := d.take(4)
-	if err != nil {
-		return err
-	}
-	if uint64(n) != count || binary.BigEndian.Uint32(sum) != want {
-		return fmt.Errorf("%w: number of events or checksum", ErrMalformed)
-	}
-	if _, err := d.byte(); err == nil {
-		return fmt.Errorf("%w: data after the answer", ErrMalformed)
-	} else if !errors.Is(err, io.ErrUnexpectedEOF) {
-		return err
-	}
-	return nil
 }
 
 // near reads a time (Unix seconds) as its distance from another.
@@ -357,4 +231,22 @@ func (d *binaryReader) fill() error {
 		return io.ErrUnexpectedEOF
 	}
 	return err
+}
+
+// DecodeEvent reads what [AppendEvent] wrote, and refuses everything else. It keeps nothing
+// of data and does not change it.
+func DecodeEvent(data []byte) (Event, error) {
+	d := binaryReader{buf: data, end: len(data)}
+	if len(data) == 0 {
+		return Event{}, fmt.Errorf("decoding an event: %w: it is empty", ErrMalformed)
+	}
+	d.pos = 1
+	e, err := d.event(data[0])
+	if err != nil {
+		return Event{}, fmt.Errorf("decoding an event: %w", err)
+	}
+	if d.pos != d.end {
+		return Event{}, fmt.Errorf("decoding an event: %w: data after it", ErrMalformed)
+	}
+	return e, nil
 }

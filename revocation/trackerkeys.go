@@ -26,14 +26,6 @@ func (f *fetcher) by(at time.Duration) {
 	}
 }
 
-func (f *fetcher) start(now time.Duration) bool {
-	if f.running || !f.scheduled || now < f.due {
-		return false
-	}
-	f.running, f.scheduled, f.begun, f.started = true, false, true, now
-	return true
-}
-
 func (f *fetcher) done(now time.Duration, ok bool, jitter float64) {
 	f.running = false
 	if ok {
@@ -79,20 +71,6 @@ func (t *Tracker) Unknown(now Instant, h Held) Effects {
 		t.feed.by(at)
 	}
 	return t.settle(now)
-}
-
-func (t *Tracker) expireHeld(now time.Duration) {
-	kept := t.held[:0]
-	for _, h := range t.held {
-		if now-h.Arrival > heldFor {
-			t.heldBytes -= len(h.Raw)
-			t.dropped++
-			continue
-		}
-		kept = append(kept, h)
-	}
-	clear(t.held[len(kept):])
-	t.held = kept
 }
 
 // Accepts reports whether keys of that store may be used. Keys of another one are refused
