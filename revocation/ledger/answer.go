@@ -161,48 +161,6 @@ func (l *Ledger) extend(ctx context.Context, d *draft) error {
 	return nil
 }
 
-// batchesPerPage is how many of the own batches after seq are read at a time: pageSize at
-// most, and pageBytes, but one at least.
-func (l *Ledger) batchesPerPage(seq uint64) uint64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if seq+1 < l.first || seq >= l.head {
-		return 1 // collected meanwhile
-	}
-	n, bytes := uint64(0), 0
-	for _, info := range l.batches[seq+1-l.first:] {
-		bytes += info.size
-		if n == pageSize || n > 0 && bytes > pageBytes {
-			break
-		}
-		n++
-	}
-	return n
-}
-
-// readBatches returns up to limit own batches after seq, without a gap: none if the next
-// one was collected.
-func (l *Ledger) readBatches(ctx context.Context, seq, limit uint64) ([]revocation.Batch, error) {
-	prefix := batchPrefix + l.origin + "."
-	records, err := l.config.Store.List(ctx, prefix, batchKey(l.origin, seq), int(limit))
-	if err != nil {
-		return nil, err
-	}
-	batches := make([]revocation.Batch, 0, len(records))
-	for _, r := range records {
-		var b revocation.Batch
-		if err := decode(r, &b, &b.V); err != nil {
-			return nil, err
-		}
-		if b.Seq != seq+1 {
-			break
-		}
-		seq++
-		batches = append(batches, b)
-	}
-	return batches, nil
-}
-
 // parsePosition reads <origin>.<seq>[,…]; an empty one is no position.
 func parsePosition(after string) (map[string]uint64, error) {
 	if after == "" {

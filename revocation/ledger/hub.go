@@ -142,11 +142,7 @@ func (h *Hub) follow(ctx context.Context) {
 		}
 		h.report(err)
 		if err != nil {
-			timer := time.NewTimer(backoff/2 + rand.N(backoff/2)) //nolint:gosec // jitter
-			select {
-			case <-timer.C:
-			case <-ctx.Done():
-				timer.Stop()
+			if !backOff(ctx, backoff, nil) {
 				return
 			}
 			backoff = min(2*backoff, maxBackoff)
@@ -214,13 +210,6 @@ func (h *Hub) read(ctx context.Context, cursor, limit uint64) (messages []messag
 	return messages, batches[len(batches)-1].Seq, nil
 }
 
-// firstKept is the sequence number of the oldest batch that was not collected.
-func (l *Ledger) firstKept() uint64 {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.first
-}
-
 // report writes a line whenever signing begins or ceases to fail.
 func (h *Hub) report(err error) {
 	switch was := h.failing.Swap(err != nil); {
@@ -228,5 +217,56 @@ func (h *Hub) report(err error) {
 		h.logger.Error("committed revocations cannot be sent; they are kept and retried, services learn of them by catch-up", "error", err)
 	case err == nil && was:
 		h.logger.Info("committed revocations can be sent again")
+	}
+}
+
+// Heartbeat returns the heartbeat of this moment: up is read before the head, so that all
+// acknowledged before up is in a batch at or below head. jwks is the token JWKS's ETag.
+func (l *Ledger) Heartbeat(jwks string) revocation.Heartbeat {
+	up := l.Up()
+	floor := l.TimeFloor()
+	return revocation.Heartbeat{
+		V: revocation.Version, Store: l.storeID, Origin: l.origin,
+		Head: l.Head(), Up: up,
+		AtMS: max(l.Now().UnixMilli(), floor*1000), TimeFloor: floor,
+		JWKS: jwks,
+	}
+}
+
+// heartbeats makes one at once, each second and at a poke, until ctx ends. They do not wait
+// for a backlog: heads make visible what did not go out.
+func (h *Hub) heartbeats(ctx context.Context) {
+	ticker := time.NewTicker(heartbeatEvery)
+	defer ticker.Stop()
+	failing := false
+	for {
+		message, err := h.sign(revocation.HeartbeatType, h.ledger.Heartbeat(h.etag()))
+		if err == nil {
+			h.update(func(s *hubState) { s.beat, s.beats = message, s.beats+1 })
+		} else if !failing {
+			h.logger.Error("signing heartbeats fails", "error", err)
+		}
+		failing = err != nil
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		case <-h.poked:
+		}
+	}
+}
+
+// backOff waits for d/2 and a random part of the other half, or until wake delivers. It
+// reports whether ctx is still running.
+func backOff(ctx context.Context, d time.Duration, wake <-chan struct{}) bool {
+	timer := time.NewTimer(d/2 + rand.N(d/2)) //nolint:gosec // jitter
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-wake:
+		return true
+	case <-ctx.Done():
+		return false
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -179,7 +178,7 @@ func (p *Publisher) publish(ctx context.Context) {
 		}
 		p.report(err)
 		if err != nil {
-			if !p.pause(ctx, backoff) {
+			if !backOff(ctx, backoff, p.retry) {
 				return
 			}
 			backoff = min(2*backoff, maxBackoff)
@@ -230,20 +229,6 @@ func (p *Publisher) advance(flushed uint64) {
 	p.moved = make(chan struct{})
 }
 
-// pause waits for the back-off with jitter, or a Poke; false when ctx ended.
-func (p *Publisher) pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d/2 + rand.N(d/2)) //nolint:gosec // jitter
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-p.retry:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
 // report writes a line whenever publishing begins or ceases to fail.
 func (p *Publisher) report(err error) {
 	switch was := p.failing.Swap(err != nil); {
@@ -277,4 +262,26 @@ func (p *Publisher) Stats() PublisherStats {
 		s.Oldest = max(now-l.batches[oldest-l.first].written, 0)
 	}
 	return s
+}
+
+// heartbeats publishes each of the hub's, the newest when the network was too slow for some.
+func (p *Publisher) heartbeats(ctx context.Context) {
+	failing := false
+	for sent := uint64(0); ; {
+		s := p.hub.now.Load()
+		if s.beats > sent {
+			sent = s.beats
+			err := p.config.Bus.Publish(revocation.HeartbeatSubject+p.config.Ledger.origin, s.beat)
+			if err != nil && !failing {
+				p.config.Logger.Warn("sending heartbeats fails", "error", err)
+			}
+			failing = err != nil
+			continue
+		}
+		select {
+		case <-s.changed:
+		case <-ctx.Done():
+			return
+		}
+	}
 }

@@ -5,10 +5,13 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"tokenbroker/revocation"
 )
 
 // BusConfig says how the broker reaches NATS.
@@ -159,4 +162,38 @@ func (b *Bus) Connected() bool { return b.nc.IsConnected() }
 func (b *Bus) Close() {
 	b.nc.Close()
 	<-b.done
+}
+
+// What may wait of receipts; beyond it they are dropped, and the next ones tell the same.
+const (
+	pendingReceipts     = 8192
+	pendingReceiptBytes = 8 << 20
+)
+
+// Receipts has take called for each receipt that a service publishes, with the id that its
+// subject names and, not looked at, its payload, which is then take's. take must not block;
+// it is called by one goroutine at a time, until Close. The subscription outlives lost
+// connections. Receipts is to be called once.
+func (b *Bus) Receipts(take func(id string, raw []byte)) error {
+	sub, err := b.nc.Subscribe(revocation.ReceiptSubject+"*", func(m *nats.Msg) {
+		take(strings.TrimPrefix(m.Subject, revocation.ReceiptSubject), m.Data)
+	})
+	if err == nil {
+		err = sub.SetPendingLimits(pendingReceipts, pendingReceiptBytes)
+	}
+	if err != nil {
+		return fmt.Errorf("subscribing to receipts: %w", err)
+	}
+	return nil
+}
+
+// Heartbeats has take called for each heartbeat that another process publishes, not verified;
+// raw is then take's. take must not block; it is called by one goroutine at a time, until
+// Close. The subscription outlives lost connections. Heartbeats is to be called once.
+func (b *Bus) Heartbeats(take func(raw []byte)) error {
+	_, err := b.nc.Subscribe(revocation.HeartbeatSubject+"*", func(m *nats.Msg) { take(m.Data) })
+	if err != nil {
+		return fmt.Errorf("subscribing to heartbeats: %w", err)
+	}
+	return nil
 }

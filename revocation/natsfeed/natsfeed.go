@@ -1,3 +1,9 @@
+// Package natsfeed carries revocation messages over core NATS: [Feed] for the services
+// that listen, [Bus] for the broker that publishes.
+//
+// A service needs the right to subscribe to tokenbroker.revocation.> and
+// tokenbroker.heartbeat.>, to publish its receipts on tokenbroker.receipt.<its id>, and
+// nothing else. The broker publishes on the first two and subscribes to tokenbroker.receipt.*.
 package natsfeed
 
 import (
@@ -6,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -162,5 +169,52 @@ func (g *gate) Close() error {
 	g.mu.Unlock()
 	g.nc.Close()
 	<-g.done
+	return nil
+}
+
+var _ revocation.ReceiptSender = (*gate)(nil)
+
+// refusalLasts is how long after the server refused a receipt the next ones are taken to be
+// refused, too. They are sent all the same: the rights may come.
+const refusalLasts = 5 * time.Second
+
+// refusal is a receipt that the server did not take. It says so later and out of turn.
+type refusal struct {
+	err error
+	at  time.Time
+}
+
+// refusedPublish reports whether the server refused what was published. nats.go tells it from
+// a refused subscription by the text alone, too.
+func refusedPublish(err error) bool {
+	return errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), "for Publish to ")
+}
+
+func (g *gate) refused(err error) { g.refusal.Store(&refusal{err: err, at: time.Now()}) }
+
+// SendReceipt implements [revocation.ReceiptSender]: it publishes on the subject of the
+// service's id, what is before the "/" of its name. That the server refuses it shows in the
+// calls after that. It fails with [ErrNotConnected] when there is no link.
+func (g *gate) SendReceipt(ctx context.Context, r revocation.Receipt) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("sending a receipt: %w", err)
+	}
+	raw, err := revocation.EncodeReceipt(r)
+	if err != nil {
+		return fmt.Errorf("sending a receipt: %w", err)
+	}
+	id, _, _ := strings.Cut(r.Service, "/")
+	if id == "" || strings.Contains(id, ".") {
+		return fmt.Errorf("sending a receipt: %q cannot stand in a subject", id)
+	}
+	if !g.nc.IsConnected() {
+		return fmt.Errorf("sending a receipt: %w", g.away.cause())
+	}
+	if err := g.nc.Publish(revocation.ReceiptSubject+id, raw); err != nil {
+		return fmt.Errorf("sending a receipt: %w", err)
+	}
+	if last := g.refusal.Load(); last != nil && time.Since(last.at) < refusalLasts {
+		return fmt.Errorf("the server refused a receipt: %w", last.err)
+	}
 	return nil
 }

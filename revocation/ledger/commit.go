@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"tokenbroker/revocation"
@@ -171,4 +172,64 @@ func stronger(old, e revocation.Event) revocation.Event {
 func length(e revocation.Event) time.Duration {
 	const limit = int64(100 * 365 * 24 * time.Hour / time.Second)
 	return time.Duration(min(e.ExpiresAt-e.At, limit)) * time.Second
+}
+
+// The newest batches are kept as they were committed, so that what is published at once
+// needs no look into the store: so many, of so many bytes in their records.
+const (
+	recentBatches = 64
+	recentBytes   = 1 << 20
+)
+
+// recent is the newest batches without a gap, as the store would give them.
+type recent struct {
+	batches []revocation.Batch
+	sizes   []int
+	bytes   int
+}
+
+func (r *recent) add(b revocation.Batch, size int) {
+	b.Events = slices.Clone(b.Events)
+	for i := range b.Events {
+		b.Events[i].By = "" // no batch has it
+	}
+	r.batches, r.sizes, r.bytes = append(r.batches, b), append(r.sizes, size), r.bytes+size
+	for len(r.batches) > recentBatches || r.bytes > recentBytes {
+		r.bytes -= r.sizes[0]
+		r.batches, r.sizes = slices.Delete(r.batches, 0, 1), slices.Delete(r.sizes, 0, 1)
+	}
+}
+
+// recentBatches returns up to limit own batches after seq if all of these are among the
+// recent ones and none was collected. Their events are shared.
+func (l *Ledger) recentBatches(seq, limit uint64) []revocation.Batch {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	kept := l.recent.batches
+	if len(kept) == 0 || seq+1 < max(kept[0].Seq, l.first) || seq >= l.head {
+		return nil
+	}
+	kept = kept[seq+1-kept[0].Seq:]
+	return slices.Clone(kept[:min(limit, uint64(len(kept)))])
+}
+
+// Head returns the sequence number of the last committed batch, zero if there is none.
+func (l *Ledger) Head() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.head
+}
+
+// headMoved returns the head and a channel that is closed when it moves on.
+func (l *Ledger) headMoved() (uint64, <-chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.head, l.moved
+}
+
+// firstKept is the sequence number of the oldest batch that was not collected.
+func (l *Ledger) firstKept() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.first
 }

@@ -1,0 +1,146 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"sync"
+
+	"tokenbroker/revocation"
+)
+
+// answersInUse is how many bytes of encoded answers may be in use before another is made. A
+// client that uses some already may have another only below three quarters of it in all, and
+// below a quarter of its own: the rest is kept for clients that have none.
+const answersInUse = 256 << 20
+
+// ErrTooManyAnswers says that a client uses as much of the memory for answers as it may.
+var ErrTooManyAnswers = errors.New("the client reads too many answers")
+
+// EncodedAnswer is a catch-up answer that may be shared. Close gives it back.
+type EncodedAnswer struct {
+	*revocation.EncodedAnswer
+	of     *shared
+	client string
+	once   sync.Once
+}
+
+// Close gives the answer back, which is not used any more. It may be called again.
+func (a *EncodedAnswer) Close() error {
+	a.once.Do(func() { a.of.owner.release(a.of, a.client) })
+	return nil
+}
+
+// shared is one encoded answer and how many hold it.
+type shared struct {
+	owner  *answers
+	answer *revocation.EncodedAnswer
+	holds  int
+	by     map[string]int // holds by client
+}
+
+// room waits until no more than the limit is in use. It does not wait for clients that use some
+// already, because others wait behind them.
+func (a *answers) room(ctx context.Context, s *shelf, f *flight) error {
+	for {
+		a.mu.Lock()
+		a.shed(s)
+		enough, freed, over := a.held <= a.limit, a.freed, f.waiting > 0
+		for client := range f.callers {
+			over = over && a.over(client)
+		}
+		a.mu.Unlock()
+		switch {
+		case over:
+			return ErrTooManyAnswers
+		case enough:
+			return nil
+		}
+		select {
+		case <-freed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// over reports whether a client has as much in use as it may have.
+func (a *answers) over(client string) bool {
+	used := a.clients[client]
+	return used > 0 && (used > a.limit/4 || a.held > a.limit/4*3)
+}
+
+// shed gives up what other shelves keep, once that counts for the clients' shares.
+func (a *answers) shed(own *shelf) {
+	if a.held <= a.limit/4*3 {
+		return
+	}
+	for key, s := range maps.All(a.shelves) {
+		if s != own {
+			a.unkeep(s)
+			a.tidy(key, s)
+		}
+	}
+}
+
+func (a *answers) unkeep(s *shelf) {
+	if s.kept == nil {
+		return
+	}
+	s.timer.Stop()
+	a.drop(s.kept)
+	s.kept, s.draft = nil, nil
+}
+
+// tidy removes a shelf without anything on it.
+func (a *answers) tidy(key answerKey, s *shelf) {
+	if s.flights == 0 && s.kept == nil && a.shelves[key] == s {
+		delete(a.shelves, key)
+	}
+}
+
+func (e *shared) hold(client string) *EncodedAnswer {
+	e.holds++
+	if client != "" {
+		if e.by[client]++; e.by[client] == 1 {
+			e.owner.clients[client] += e.answer.Size()
+		}
+	}
+	return &EncodedAnswer{EncodedAnswer: e.answer, of: e, client: client}
+}
+
+func (a *answers) drop(e *shared) {
+	e.holds--
+	if e.holds == 0 {
+		a.held -= e.answer.Size()
+		close(a.freed)
+		a.freed = make(chan struct{})
+	}
+}
+
+func (a *answers) release(e *shared, client string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if client != "" {
+		if e.by[client]--; e.by[client] == 0 {
+			if a.clients[client] -= e.answer.Size(); a.clients[client] == 0 {
+				delete(a.clients, client)
+			}
+		}
+	}
+	a.drop(e)
+}
+
+// AnswerStats is what the catch-up answers cost.
+type AnswerStats struct {
+	// Encoded counts the encodings that were begun; Bytes is how much of them is in use.
+	Encoded uint64
+	Bytes   int64
+}
+
+// AnswerStats returns what the answers cost until now.
+func (l *Ledger) AnswerStats() AnswerStats {
+	l.answers.mu.Lock()
+	defer l.answers.mu.Unlock()
+	return AnswerStats{Encoded: l.answers.encoded, Bytes: l.answers.held}
+}

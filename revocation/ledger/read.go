@@ -1,0 +1,157 @@
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"tokenbroker/revocation"
+	"tokenbroker/store"
+)
+
+// List returns up to limit of the events that a full catch-up answer would carry, by kind
+// and value, and what to ask with for those after them: "" when these were the last. after
+// is "" for the first page, else the next of the one before; any other text stands for its
+// place in the order. An event that is over stays until it is collected. Pages are read at
+// different times: an event that is recorded meanwhile may be on none of them.
+func (l *Ledger) List(ctx context.Context, after string, limit int) (events []revocation.Event, next string, err error) {
+	limit = min(max(limit, 1), pageSize)
+	position := ""
+	if after != "" {
+		position = eventPrefix + after
+	}
+	records, err := l.config.Store.List(ctx, eventPrefix, position, limit+1)
+	if err != nil {
+		return nil, "", fmt.Errorf("listing the revocations: %w", err)
+	}
+	if len(records) > limit {
+		records = records[:limit]
+		next = strings.TrimPrefix(records[limit-1].Key, eventPrefix)
+	}
+	events = make([]revocation.Event, len(records))
+	for i, r := range records {
+		rec, err := decodeEvent(r)
+		if err != nil {
+			return nil, "", fmt.Errorf("listing the revocations: %w", err)
+		}
+		events[i] = rec.Event
+	}
+	return events, next, nil
+}
+
+// Find returns the strongest event of the kind and value, and false when there is none. An
+// event that is over stays until it is collected. A key that the keyring calls compromised
+// is found without an event, too: it is dead for ever, with no end.
+func (l *Ledger) Find(ctx context.Context, kind revocation.Kind, value string) (revocation.Recorded, bool, error) {
+	r, err := l.config.Store.Get(ctx, eventKey(revocation.Event{Kind: kind, Value: value}))
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		if kind == revocation.KindKID && slices.Contains(l.config.Kids(), value) {
+			return revocation.Recorded{Event: revocation.Event{
+				Kind: kind, Value: value, Reason: revocation.ReasonKeyCompromise,
+			}}, true, nil
+		}
+		return revocation.Recorded{}, false, nil
+	case err != nil:
+		return revocation.Recorded{}, false, fmt.Errorf("looking up a revocation: %w", err)
+	}
+	rec, err := decodeEvent(r)
+	if err != nil {
+		return revocation.Recorded{}, false, fmt.Errorf("looking up a revocation: %w", err)
+	}
+	return revocation.Recorded{Event: rec.Event, By: rec.Event.By, Origin: rec.Origin, Seq: rec.Seq}, true, nil
+}
+
+// CommittedBatch is an own batch with the moment at which it was on disk.
+type CommittedBatch struct {
+	revocation.Batch
+	// Written is by the ledger's monotonic clock.
+	Written time.Duration
+}
+
+// Follow waits for own batches after seq and returns up to limit of them, oldest first. What
+// was collected meanwhile is left out: the first may be later than seq+1. An error is ctx's,
+// or says that the ledger cannot be read. Safe for concurrent use.
+func (l *Ledger) Follow(ctx context.Context, seq, limit uint64) ([]CommittedBatch, error) {
+	for {
+		head, moved := l.headMoved()
+		seq = max(seq, l.firstKept()-1)
+		if seq >= head {
+			select {
+			case <-moved:
+				continue
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		}
+		batches, err := l.readBatches(ctx, seq, min(limit, head-seq))
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("reading batches after %d: %w", seq, err)
+		case len(batches) > 0:
+			return l.committed(batches), nil
+		case l.firstKept() <= seq+1: // and so it was not collected
+			return nil, fmt.Errorf("batch %d is missing in the ledger", seq+1)
+		}
+	}
+}
+
+// committed adds to each when it was written; for one that was collected meanwhile it is not
+// known any more, and given as the beginning.
+func (l *Ledger) committed(batches []revocation.Batch) []CommittedBatch {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := make([]CommittedBatch, len(batches))
+	for i, b := range batches {
+		all[i].Batch = b
+		if b.Seq >= l.first {
+			all[i].Written = l.batches[b.Seq-l.first].written
+		}
+	}
+	return all
+}
+
+// batchesPerPage is how many of the own batches after seq are read at a time: pageSize at
+// most, and pageBytes, but one at least.
+func (l *Ledger) batchesPerPage(seq uint64) uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if seq+1 < l.first || seq >= l.head {
+		return 1 // collected meanwhile
+	}
+	n, bytes := uint64(0), 0
+	for _, info := range l.batches[seq+1-l.first:] {
+		bytes += info.size
+		if n == pageSize || n > 0 && bytes > pageBytes {
+			break
+		}
+		n++
+	}
+	return n
+}
+
+// readBatches returns up to limit own batches after seq, without a gap: none if the next
+// one was collected.
+func (l *Ledger) readBatches(ctx context.Context, seq, limit uint64) ([]revocation.Batch, error) {
+	prefix := batchPrefix + l.origin + "."
+	records, err := l.config.Store.List(ctx, prefix, batchKey(l.origin, seq), int(limit))
+	if err != nil {
+		return nil, err
+	}
+	batches := make([]revocation.Batch, 0, len(records))
+	for _, r := range records {
+		var b revocation.Batch
+		if err := decode(r, &b, &b.V); err != nil {
+			return nil, err
+		}
+		if b.Seq != seq+1 {
+			break
+		}
+		seq++
+		batches = append(batches, b)
+	}
+	return batches, nil
+}
