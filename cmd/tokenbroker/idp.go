@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"tokenbroker/cmd/tokenbroker/internal/httpserver"
 	"tokenbroker/cmd/tokenbroker/internal/node"
 	"tokenbroker/upstream"
 	"tokenbroker/upstream/devidp"
@@ -31,7 +32,7 @@ type idpServer struct {
 
 // listenIDP takes the port, which setting names; serve answers on it for the user pool of that id.
 func listenIDP(addr, setting, pool string) (*idpServer, error) {
-	l, err := node.Listen("the Cognito emulator", addr, setting)
+	l, err := httpserver.Listen("the Cognito emulator", addr, setting)
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"tokenbroker/cmd/tokenbroker/internal/httpserver"
 	"tokenbroker/cmd/tokenbroker/internal/node"
 	"tokenbroker/examples/hello"
 	"tokenbroker/revocation/natsfeed"
@@ -51,7 +52,7 @@ func sampleAddresses(flag string) ([]string, error) {
 func listenSamples(addrs []string) (*samples, error) {
 	s := &samples{failed: make(chan error, len(sampleSteps)+1)}
 	for _, addr := range addrs {
-		l, err := node.Listen("the sample service", addr, "--sample-listen")
+		l, err := httpserver.Listen("the sample service", addr, "--sample-listen")
 		if err != nil {
 			s.close()
 			return nil, err
@@ -83,7 +84,7 @@ func listenAbove(addr string, step uint16) (net.Listener, error) {
 			return l, nil
 		}
 	}
-	return node.Listen("a sample service", net.JoinHostPort(host, "0"), "--sample-listen")
+	return httpserver.Listen("a sample service", net.JoinHostPort(host, "0"), "--sample-listen")
 }
 
 func (s *samples) urls() []string {

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 
-	"tokenbroker/cmd/tokenbroker/internal/node"
+	"tokenbroker/cmd/tokenbroker/internal/httpserver"
 )
 
 // files compares the running server's limit of open files with what its connections need.
@@ -16,7 +16,7 @@ func files(_ context.Context, s Subject) []Finding {
 	c := s.Status.Connections
 	found := Finding{Check: name, Level: OK, Detail: fmt.Sprintf("limit %d: %d connections at the public listener, %d of one address", c.OpenFiles, c.Max, c.PerAddress)}
 	if c.OpenFilesWanted > 0 {
-		found.Level, found.Hint = Warn, node.Descriptors{Wanted: c.OpenFilesWanted}.Hint()
+		found.Level, found.Hint = Warn, httpserver.OpenFiles{Wanted: c.OpenFilesWanted}.Hint()
 	}
 	return []Finding{found}
 }

@@ -30,12 +30,12 @@ func (n *Node) serveAdmin() error {
 		Logger: n.cfg.Logger, Audit: n.cfg.Audit, Observe: n.metrics.HTTP,
 	})
 	if n.socket != nil {
-		n.socket.serve(handler, nil, operatorOf)
-		n.onStop(n.socket.shutdown)
+		n.socket.Serve(handler, nil, operatorOf)
+		n.onStop(n.socket.Shutdown)
 	}
 	if n.admin != nil {
-		n.admin.serve(handler, n.cfg.Admin.Certificate, nil)
-		n.onStop(n.admin.shutdown)
+		n.admin.Serve(handler, n.cfg.Admin.Certificate, nil)
+		n.onStop(n.admin.Shutdown)
 	}
 	return nil
 }
@@ -62,7 +62,7 @@ func (n *Node) status(ctx context.Context) api.Status {
 		Ledger: api.LedgerStatus{Origin: n.ledger.Origin(), Head: n.ledger.Head(), Backlog: stats.Backlog, OldestSeconds: stats.Oldest.Seconds()},
 		NATS:   api.NATSStatus{URL: withoutUser(n.NATSURL()), Embedded: n.nats != nil, Connected: n.bus.Connected()},
 		Connections: api.ConnectionsStatus{
-			Open: n.public.listener.stats().open, Max: n.files.Public, PerAddress: n.files.PerAddress,
+			Open: n.public.Counts().Open, Max: n.files.Public, PerAddress: n.files.PerAddress,
 			OpenFiles: n.files.Limit, OpenFilesWanted: n.files.Wanted, UnreadableForwarded: n.api.UnreadableForwarded(),
 		},
 		Keys:      []api.KeyStatus{},
@@ -71,7 +71,7 @@ func (n *Node) status(ctx context.Context) api.Status {
 		Mailboxes: map[string]int{"shard": shards, "committer": committer},
 	}
 	if n.admin != nil {
-		s.AdminListen = n.admin.addr()
+		s.AdminListen = n.admin.Addr()
 	}
 	for _, k := range n.keys.List() {
 		s.Keys = append(s.Keys, api.KeyStatus{KID: k.KID, Purpose: string(k.Purpose), Algorithm: string(k.Algorithm), State: string(k.State)})

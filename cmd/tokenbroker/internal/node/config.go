@@ -15,6 +15,7 @@ import (
 	"tokenbroker/broker/password"
 	"tokenbroker/broker/session"
 	"tokenbroker/cmd/tokenbroker/internal/adminsocket"
+	"tokenbroker/cmd/tokenbroker/internal/httpserver"
 	"tokenbroker/keyring"
 )
 
@@ -31,7 +32,7 @@ type Config struct {
 	// Certificate, when set, makes the public listener speak TLS; it is asked for each connection.
 	Certificate    func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 	TrustedProxies []string
-	Connections    Connections
+	Connections    httpserver.Connections
 	Origins        []string
 	CookieName     string // default refresh_cookie
 	CookiePath     string // default /, or /auth with InsecureCookies

@@ -9,9 +9,6 @@ import (
 	"tokenbroker/api"
 )
 
-// MaxHeaderBytes is the longest header that a listener reads.
-const MaxHeaderBytes = maxHeaderBytes
-
 // Registry is that of the broker's metrics.
 func Registry(n *Node) prometheus.Collector { return n.metrics.Gatherer().(prometheus.Collector) }
 

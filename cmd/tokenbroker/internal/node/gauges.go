@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"tokenbroker/api"
+	"tokenbroker/cmd/tokenbroker/internal/httpserver"
 	"tokenbroker/cmd/tokenbroker/internal/metrics"
 )
 
@@ -76,12 +77,12 @@ func (n *Node) gauges() {
 
 // connectionGauges registers what the listeners' limits do.
 func (n *Node) connectionGauges() {
-	servers := map[string]*httpServer{"public": n.public, "admin": n.admin, "socket": n.socket}
+	servers := map[string]*httpserver.Server{"public": n.public, "admin": n.admin, "socket": n.socket}
 	n.metrics.Gauges("tokenbroker_connections", "Open connections, by listener: public, admin, socket, or nats where it is embedded.", "listener", func() map[string]float64 {
 		open := map[string]float64{}
 		for name, s := range servers {
 			if s != nil {
-				open[name] = float64(s.listener.stats().open)
+				open[name] = float64(s.Counts().Open)
 			}
 		}
 		if n.nats != nil {
@@ -90,21 +91,21 @@ func (n *Node) connectionGauges() {
 		return open
 	})
 	n.metrics.Gauge("tokenbroker_connections_max", "Connections that the public listener may have.", func() float64 { return float64(n.files.Public) })
-	all := func(count func(connectionCounts) uint64) func() float64 {
+	all := func(count func(httpserver.Counts) uint64) func() float64 {
 		return func() float64 {
 			var sum uint64
 			for _, s := range servers {
 				if s != nil {
-					sum += count(s.listener.stats())
+					sum += count(s.Counts())
 				}
 			}
 			return float64(sum)
 		}
 	}
 	n.metrics.Counter("tokenbroker_connections_evicted_total", "Connections closed for new ones because a listener or an address had as many as it may.",
-		all(func(c connectionCounts) uint64 { return c.evicted }))
+		all(func(c httpserver.Counts) uint64 { return c.Evicted }))
 	n.metrics.Counter("tokenbroker_connections_refused_total", "New connections closed because their address had as many as it may, all with requests in progress.",
-		all(func(c connectionCounts) uint64 { return c.refused }))
+		all(func(c httpserver.Counts) uint64 { return c.Refused }))
 	n.metrics.Counter("tokenbroker_forwarded_unreadable_total", "Requests of trusted proxies whose client is unknown because an entry of X-Forwarded-For cannot be read.",
 		func() float64 { return float64(n.api.UnreadableForwarded()) })
 }

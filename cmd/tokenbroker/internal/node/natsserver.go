@@ -13,6 +13,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 
+	"tokenbroker/cmd/tokenbroker/internal/httpserver"
 	"tokenbroker/revocation"
 )
 
@@ -111,7 +112,7 @@ func natsOptions(cfg NATS, connections int, setting string) (*server.Options, er
 		port = server.RANDOM_PORT
 	} else {
 		// The server reports a busy port by nothing but a timeout: look first.
-		probe, err := Listen("the embedded NATS server", addr, setting)
+		probe, err := httpserver.Listen("the embedded NATS server", addr, setting)
 		if err != nil {
 			return nil, err
 		}

@@ -14,6 +14,7 @@ import (
 	"tokenbroker/api"
 	"tokenbroker/broker"
 	"tokenbroker/broker/receipts"
+	"tokenbroker/cmd/tokenbroker/internal/httpserver"
 	"tokenbroker/cmd/tokenbroker/internal/metrics"
 	"tokenbroker/cmd/tokenbroker/internal/watch"
 	"tokenbroker/keyring"
@@ -32,9 +33,9 @@ type Node struct {
 	issuer string
 	began  time.Time
 	// admin is nil without a TCP address for operators.
-	admin, socket, public *httpServer
+	admin, socket, public *httpserver.Server
 	// files says how many connections each listener may have.
-	files Descriptors
+	files httpserver.OpenFiles
 	api   *api.Public
 	// nats is the embedded server, or nil; natsOwn is who the broker is there, if it asks.
 	nats    *server.Server
@@ -83,7 +84,7 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 }
 
 // Addr is the public listener's address.
-func (n *Node) Addr() string { return n.public.addr() }
+func (n *Node) Addr() string { return n.public.Addr() }
 
 // Issuer is the broker's public URL.
 func (n *Node) Issuer() string { return n.issuer }
@@ -105,7 +106,7 @@ func (n *Node) AdminURL() string {
 	if n.cfg.Admin.Certificate != nil {
 		scheme = "https://"
 	}
-	return scheme + n.admin.addr()
+	return scheme + n.admin.Addr()
 }
 
 // AdminSocket is the path of the operators' socket, or "" where its path was too long.
@@ -128,13 +129,14 @@ func (n *Node) Broker() *broker.Broker { return n.broker }
 // Failed delivers the error of a listener that ended by itself.
 func (n *Node) Failed() <-chan error { return n.failed }
 
-func (n *Node) httpServer(l net.Listener, limits connectionLimits) *httpServer {
-	return &httpServer{listener: newConnections(l, limits, n.cfg.Logger), logger: n.cfg.Logger, failed: func(err error) {
+// newServer returns the server of a listener; an error that ends it by itself goes to Failed.
+func (n *Node) newServer(l net.Listener, limits httpserver.Limits) *httpserver.Server {
+	return httpserver.New(l, limits, n.cfg.Logger, func(err error) {
 		select {
 		case n.failed <- err:
 		default: // one is enough to end the process
 		}
-	}}
+	})
 }
 
 // Close drains: listeners first, then the actors, then what they stand on. Accepted

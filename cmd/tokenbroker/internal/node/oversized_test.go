@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"tokenbroker/cmd/tokenbroker/internal/node"
+	"tokenbroker/cmd/tokenbroker/internal/httpserver"
 )
 
 const (
@@ -38,7 +38,7 @@ func TestOddRequests(t *testing.T) {
 	for i := range 1000 {
 		fmt.Fprintf(&many, "X-%d: a\r\n", i)
 	}
-	large := strings.Repeat("a", node.MaxHeaderBytes+8<<10)
+	large := strings.Repeat("a", httpserver.MaxHeaderBytes+8<<10)
 	const odd = "Host: elsewhere.test\r\n"
 	closed := map[int]bool{http.StatusRequestHeaderFieldsTooLarge: true, http.StatusRequestEntityTooLarge: true, http.StatusNotImplemented: true}
 	for name, c := range map[string]struct {
@@ -144,7 +144,7 @@ func TestOneConnectionManyRequests(t *testing.T) {
 func TestOddRequestsOfOperators(t *testing.T) {
 	t.Parallel()
 	l := newFaultLab(t, nil)
-	large := strings.Repeat("a", node.MaxHeaderBytes+8<<10)
+	large := strings.Repeat("a", httpserver.MaxHeaderBytes+8<<10)
 	post := "POST /admin/v1/users HTTP/1.1\r\n" + host + sent
 	for name, at := range l.listeners() {
 		if name == "public" {

@@ -8,6 +8,7 @@ import (
 
 	"tokenbroker/api"
 	"tokenbroker/api/httpapi"
+	"tokenbroker/cmd/tokenbroker/internal/httpserver"
 	"tokenbroker/validator"
 )
 
@@ -45,8 +46,8 @@ func (n *Node) serve(context.Context) error {
 		return err
 	}
 	n.gauges()
-	n.public.serve(n.api, n.cfg.Certificate, nil)
-	n.onStop(n.public.shutdown)
+	n.public.Serve(n.api, n.cfg.Certificate, nil)
+	n.onStop(n.public.Shutdown)
 	if err := n.serveAdmin(); err != nil {
 		return err
 	}
@@ -64,12 +65,12 @@ func (n *Node) serve(context.Context) error {
 // stopListening drains the listeners side by side: one's slow clients take none of the time
 // that another's, and the broker behind them, have within drainTimeout.
 func (n *Node) stopListening(ctx context.Context) error {
-	servers := []*httpServer{n.public, n.socket, n.admin}
+	servers := []*httpserver.Server{n.public, n.socket, n.admin}
 	errs := make([]error, len(servers))
 	var all sync.WaitGroup
 	for i, s := range servers {
 		if s != nil {
-			all.Go(func() { errs[i] = s.shutdown(ctx) })
+			all.Go(func() { errs[i] = s.Shutdown(ctx) })
 		}
 	}
 	all.Wait()

@@ -5,13 +5,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
+	"os"
 	"runtime"
 	"time"
 
+	"tokenbroker/api"
 	"tokenbroker/broker"
 	"tokenbroker/broker/password"
 	"tokenbroker/broker/throttle"
 	"tokenbroker/cmd/tokenbroker/internal/adminsocket"
+	"tokenbroker/cmd/tokenbroker/internal/httpserver"
 	"tokenbroker/internal/private"
 	"tokenbroker/revocation"
 	"tokenbroker/revocation/ledger"
@@ -23,7 +27,7 @@ const (
 	// passwordQueue is how many sign-ins may wait for a password to be hashed.
 	passwordQueue = 256
 	// passwordWait is how long one of them waits before it is told to come again. A change of
-	// a password waits twice, and both waits have to fit into answerTimeout at a stop.
+	// a password waits twice, and both waits have to fit into the 5 s that httpserver.Server.Shutdown has.
 	passwordWait = 2 * time.Second
 	// actorsTimeout is what the actors have to end what they accepted, however long the
 	// listeners took: the store is closed after them.
@@ -47,9 +51,12 @@ func (n *Node) takePorts(context.Context) error {
 	}
 	n.lock = lock
 	n.onStop(func(context.Context) error { return lock.Release() })
-	if n.files, err = n.descriptors(); err != nil {
+	limit, err := httpserver.OpenFileLimit()
+	if err != nil {
 		return err
 	}
+	stored, _ := os.ReadDir(StoreDir(n.cfg.DataDir)) // none before the first start
+	n.files = httpserver.DivideOpenFiles(limit, len(stored), n.cfg.Connections, n.cfg.NATS.URL == "")
 	if n.files.Wanted > 0 {
 		n.cfg.Logger.Warn("few file descriptors: fewer connections are accepted", "files", n.files.Limit, "reserved", n.files.Reserved,
 			"public", n.files.Public, "per_address", n.files.PerAddress, "operators", n.files.Operators, "nats", n.files.NATS, "hint", n.files.Hint())
@@ -58,12 +65,12 @@ func (n *Node) takePorts(context.Context) error {
 	if err != nil {
 		return err
 	}
-	public, err := Listen("the broker", n.cfg.Listen, n.cfg.Setting("listen"))
+	public, err := httpserver.Listen("the broker", n.cfg.Listen, n.cfg.Setting("listen"))
 	if err != nil {
 		return err
 	}
-	n.public = n.httpServer(public, limits)
-	n.onStop(n.public.release)
+	n.public = n.newServer(public, limits)
+	n.onStop(n.public.Release)
 	if err := n.takeAdmin(); err != nil {
 		return err
 	}
@@ -87,6 +94,19 @@ func (n *Node) takePorts(context.Context) error {
 	return nil
 }
 
+// publicLimits returns the limits of the public listener's connections.
+func (n *Node) publicLimits() (httpserver.Limits, error) {
+	proxies, err := api.ParseProxies(n.cfg.TrustedProxies)
+	if err != nil {
+		return httpserver.Limits{}, fmt.Errorf("reading the trusted proxies: %w", err)
+	}
+	loopbackToo := n.cfg.Connections.PerAddress > 0
+	return httpserver.Limits{
+		Total: n.files.Public, PerAddress: n.files.PerAddress,
+		Exempt: func(ip netip.Addr) bool { return proxies.Contain(ip) || ip.IsLoopback() && !loopbackToo },
+	}, nil
+}
+
 // takeAdmin takes the operators' socket and, if there is to be one, their TCP address.
 func (n *Node) takeAdmin() error {
 	socket, err := adminsocket.Listen(n.cfg.Admin.Socket)
@@ -96,18 +116,18 @@ func (n *Node) takeAdmin() error {
 	case err != nil:
 		return err
 	default:
-		n.socket = n.httpServer(socket, connectionLimits{total: n.files.Operators})
-		n.onStop(n.socket.release)
+		n.socket = n.newServer(socket, httpserver.Limits{Total: n.files.Operators})
+		n.onStop(n.socket.Release)
 	}
 	if n.cfg.Admin.Listen == "" {
 		return nil
 	}
-	admin, err := Listen("the admin listener", n.cfg.Admin.Listen, n.cfg.Setting("admin.listen"))
+	admin, err := httpserver.Listen("the admin listener", n.cfg.Admin.Listen, n.cfg.Setting("admin.listen"))
 	if err != nil {
 		return err
 	}
-	n.admin = n.httpServer(admin, connectionLimits{total: n.files.Operators})
-	n.onStop(n.admin.release)
+	n.admin = n.newServer(admin, httpserver.Limits{Total: n.files.Operators})
+	n.onStop(n.admin.Release)
 	return nil
 }
 

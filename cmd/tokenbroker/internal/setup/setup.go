@@ -12,6 +12,7 @@ import (
 
 	"tokenbroker/broker"
 	"tokenbroker/broker/session"
+	"tokenbroker/cmd/tokenbroker/internal/httpserver"
 	"tokenbroker/cmd/tokenbroker/internal/node"
 	"tokenbroker/config"
 	"tokenbroker/keyring"
@@ -58,7 +59,7 @@ func Build(ctx context.Context, cfg *config.Config) (*Built, config.Problems) {
 	built := &Built{Certificate: certificate, AdminCertificate: adminCertificate, NATSCertificate: natsCertificate, Node: node.Config{
 		DataDir: cfg.DataDir, KEK: kek,
 		Listen: cfg.Listen, PublicURL: strings.TrimSuffix(cfg.PublicURL, "/"),
-		TrustedProxies: cfg.TrustedProxies, Connections: node.Connections{Max: cfg.Connections.Max, PerAddress: cfg.Connections.PerAddress}, Origins: cfg.Origins,
+		TrustedProxies: cfg.TrustedProxies, Connections: httpserver.Connections{Max: cfg.Connections.Max, PerAddress: cfg.Connections.PerAddress}, Origins: cfg.Origins,
 		CookieName: cfg.Cookie.Name, CookiePath: cfg.Cookie.Path, InsecureCookies: !*cfg.Cookie.Secure,
 		NATS:     nats,
 		Admin:    node.Admin{Socket: cfg.Admin.Socket, Listen: cfg.Admin.Listen, Token: cfg.Admin.Token.Reveal(), MetricsToken: cfg.Admin.MetricsToken.Reveal(), Hosts: cfg.Admin.Hosts},

@@ -1,12 +1,8 @@
-package node
+package httpserver
 
 import (
 	"fmt"
-	"net/netip"
-	"os"
 	"syscall"
-
-	"tokenbroker/api"
 )
 
 // Connections bounds the connections of clients. The zero value takes defaults.
@@ -39,9 +35,9 @@ const (
 	leastConnections = 4
 )
 
-// Descriptors is how a process divides its file descriptors. A connection takes one each, and
-// a store that finds none ends the process, so part of them is never given to connections.
-type Descriptors struct {
+// OpenFiles is how a process divides the files that it may have open. Each connection is one of them,
+// and a store that cannot open a file ends the process, so connections never get all of them.
+type OpenFiles struct {
 	// Limit is RLIMIT_NOFILE, Reserved the part for the store and the process itself.
 	Limit, Reserved int
 	// Public, Operators and NATS are how many connections the listeners may have, Operators
@@ -53,9 +49,9 @@ type Descriptors struct {
 	Wanted int
 }
 
-// DivideDescriptors divides limit descriptors for a store of so many files.
-func DivideDescriptors(limit, storeFiles int, c Connections, embeddedNATS bool) Descriptors {
-	d := Descriptors{Limit: limit, Public: c.Max, Operators: operatorConnections}
+// DivideOpenFiles divides limit open files; storeFiles of them are the store's.
+func DivideOpenFiles(limit, storeFiles int, c Connections, embeddedNATS bool) OpenFiles {
+	d := OpenFiles{Limit: limit, Public: c.Max, Operators: operatorConnections}
 	if d.Public == 0 {
 		d.Public = defaultConnections
 	}
@@ -85,30 +81,16 @@ func DivideDescriptors(limit, storeFiles int, c Connections, embeddedNATS bool) 
 	return d
 }
 
-// Hint says how to raise a limit that is too low.
-func (d Descriptors) Hint() string {
+// Hint tells how to raise the limit to Wanted.
+func (d OpenFiles) Hint() string {
 	return fmt.Sprintf("raise the limit of open files (RLIMIT_NOFILE) to %d or more: LimitNOFILE= of a systemd unit, ulimits of a container", d.Wanted)
 }
 
-// descriptors divides those of this process.
-func (n *Node) descriptors() (Descriptors, error) {
+// OpenFileLimit returns the process's limit of open files (RLIMIT_NOFILE).
+func OpenFileLimit() (int, error) {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		return Descriptors{}, fmt.Errorf("asking for the limit of open files: %w", err)
+		return 0, fmt.Errorf("asking for the limit of open files: %w", err)
 	}
-	files, _ := os.ReadDir(StoreDir(n.cfg.DataDir)) // none before the first start
-	return DivideDescriptors(int(min(limit.Cur, 1<<30)), len(files), n.cfg.Connections, n.cfg.NATS.URL == ""), nil
-}
-
-// publicLimits are those of the public listener.
-func (n *Node) publicLimits() (connectionLimits, error) {
-	proxies, err := api.ParseProxies(n.cfg.TrustedProxies)
-	if err != nil {
-		return connectionLimits{}, fmt.Errorf("reading the trusted proxies: %w", err)
-	}
-	loopbackToo := n.cfg.Connections.PerAddress > 0
-	return connectionLimits{
-		total: n.files.Public, perAddress: n.files.PerAddress,
-		exempt: func(ip netip.Addr) bool { return proxies.Contain(ip) || ip.IsLoopback() && !loopbackToo },
-	}, nil
+	return int(min(limit.Cur, 1<<30)), nil
 }

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package node
+package httpserver
 
 import "net"
 

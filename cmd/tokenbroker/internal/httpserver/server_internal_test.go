@@ -1,4 +1,4 @@
-package node
+package httpserver
 
 import (
 	"crypto/tls"
@@ -18,20 +18,19 @@ func TestRequestsOfAnHTTP2Connection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	logger := slog.New(slog.DiscardHandler)
-	s := &httpServer{listener: newConnections(l, connectionLimits{total: 8}, logger), logger: logger, failed: func(err error) { t.Error(err) }}
+	s := New(l, Limits{Total: 8}, slog.New(slog.DiscardHandler), func(err error) { t.Error(err) })
 	certificates := httptest.NewUnstartedServer(nil)
 	certificates.StartTLS()
 	defer certificates.Close()
 	pair := &certificates.TLS.Certificates[0]
-	s.serve(http.NotFoundHandler(), func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return pair, nil }, nil)
+	s.Serve(http.NotFoundHandler(), func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return pair, nil }, nil)
 	defer func() {
-		if err := s.shutdown(t.Context()); err != nil {
+		if err := s.Shutdown(t.Context()); err != nil {
 			t.Error(err)
 		}
 	}()
 
-	conn, err := tls.Dial("tcp", s.addr(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
+	conn, err := tls.Dial("tcp", s.Addr(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package node
+package httpserver
 
 import (
 	"bufio"
@@ -40,7 +40,7 @@ func TestUnreadBodiesHoldAConnectionWithinBounds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l := newConnLab(t, connectionLimits{total: 8})
+				l := newConnLab(t, Limits{Total: 8})
 				server := &http.Server{Handler: http.NotFoundHandler(), ReadTimeout: readTimeout, IdleTimeout: idleTimeout}
 				l.track(server)
 				served := make(chan error, 1)
@@ -86,7 +86,7 @@ func TestUnreadBodiesHoldAConnectionWithinBounds(t *testing.T) {
 // could otherwise lose the answer on its way to the client.
 func TestExpectedBodiesArriveBeforeARefusal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newConnLab(t, connectionLimits{total: 8})
+		l := newConnLab(t, Limits{Total: 8})
 		server := &http.Server{Handler: http.NotFoundHandler(), ReadTimeout: readTimeout, IdleTimeout: idleTimeout}
 		l.track(server)
 		served := make(chan error, 1)

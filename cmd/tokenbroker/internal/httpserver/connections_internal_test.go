@@ -1,4 +1,4 @@
-package node
+package httpserver
 
 import (
 	"errors"
@@ -48,7 +48,7 @@ type connLab struct {
 	conns chan net.Conn
 }
 
-func newConnLab(t *testing.T, limits connectionLimits) *connLab {
+func newConnLab(t *testing.T, limits Limits) *connLab {
 	conns := make(chan net.Conn, 1)
 	return &connLab{t: t, conns: conns, connections: newConnections(dials{conns: conns}, limits, slog.New(slog.DiscardHandler))}
 }
@@ -95,7 +95,7 @@ func wantClosed(t *testing.T, want bool, conns ...*dialled) {
 }
 
 func TestAFullListenerClosesTheLongestIdleConnection(t *testing.T) {
-	l := newConnLab(t, connectionLimits{total: 4})
+	l := newConnLab(t, Limits{Total: 4})
 	active := l.dial("192.0.2.1", http.StateActive)
 	silent := l.dial("192.0.2.2", http.StateNew)
 	first := l.dial("192.0.2.3", http.StateIdle)
@@ -112,18 +112,18 @@ func TestAFullListenerClosesTheLongestIdleConnection(t *testing.T) {
 	l.dial("192.0.2.7", http.StateActive) // no idle one is left
 	wantClosed(t, true, silent)
 	wantClosed(t, false, active)
-	if got := l.stats(); got != (connectionCounts{open: 4, evicted: 3}) {
+	if got := l.stats(); got != (Counts{Open: 4, Evicted: 3}) {
 		t.Errorf("%+v", got)
 	}
 	l.become(second, http.StateClosed) // the server notices later
-	if got := l.stats().open; got != 4 {
+	if got := l.stats().Open; got != 4 {
 		t.Errorf("%d open after the end of one that was closed before", got)
 	}
 }
 
 // TestSlowSendersKeepNobodyOut: a request that is not whole is no reason to wait.
 func TestSlowSendersKeepNobodyOut(t *testing.T) {
-	l := newConnLab(t, connectionLimits{total: 3, perAddress: 2})
+	l := newConnLab(t, Limits{Total: 3, PerAddress: 2})
 	slow := l.dial("192.0.2.1", http.StateNew)
 	l.become(slow, http.StateActive)
 	fresh := l.dial("192.0.2.2", http.StateNew)
@@ -155,7 +155,7 @@ func TestAcceptWaitsWhileEveryConnectionIsActive(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				l := newConnLab(t, connectionLimits{total: 1})
+				l := newConnLab(t, Limits{Total: 1})
 				busy := l.dial("192.0.2.1", http.StateActive)
 				next := &dialled{from: "192.0.2.2"}
 				l.conns <- next
@@ -181,7 +181,7 @@ func TestAcceptWaitsWhileEveryConnectionIsActive(t *testing.T) {
 // One address has its share, IPv6 by /64 and by /48; its own idle connections make room first.
 func TestConnectionsOfAnAddress(t *testing.T) {
 	exempt := netip.MustParseAddr("192.0.2.80")
-	l := newConnLab(t, connectionLimits{total: 100, perAddress: 2, exempt: func(ip netip.Addr) bool { return ip == exempt }})
+	l := newConnLab(t, Limits{Total: 100, PerAddress: 2, Exempt: func(ip netip.Addr) bool { return ip == exempt }})
 	l.dial("192.0.2.1", http.StateActive)
 	idle := l.dial("::ffff:192.0.2.1", http.StateIdle)
 	other := l.dial("192.0.2.2", http.StateIdle)
@@ -205,7 +205,7 @@ func TestConnectionsOfAnAddress(t *testing.T) {
 	l.dial("2001:db8:2::1", http.StateActive)
 	l.become(site[0], http.StateClosed)
 	l.dial("2001:db8:1:5::1", http.StateActive)
-	if got := l.stats(); got.refused != 3 || got.evicted != 1 {
+	if got := l.stats(); got.Refused != 3 || got.Evicted != 1 {
 		t.Errorf("%+v", got)
 	}
 	for _, d := range site {
@@ -223,18 +223,15 @@ func TestIdleConnectionsKeepNobodyOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &httpServer{
-		listener: newConnections(inner, connectionLimits{total: total}, slog.New(slog.DiscardHandler)),
-		logger:   slog.New(slog.DiscardHandler), failed: func(err error) { t.Error(err) },
-	}
-	s.serve(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") }), nil, nil)
+	s := New(inner, Limits{Total: total}, slog.New(slog.DiscardHandler), func(err error) { t.Error(err) })
+	s.Serve(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") }), nil, nil)
 	defer func() {
-		if err := s.shutdown(t.Context()); err != nil {
+		if err := s.Shutdown(t.Context()); err != nil {
 			t.Error(err)
 		}
 	}()
 	for i := range 5 * total {
-		conn, err := net.Dial("tcp", s.addr())
+		conn, err := net.Dial("tcp", s.Addr())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -248,7 +245,7 @@ func TestIdleConnectionsKeepNobodyOut(t *testing.T) {
 		if n, err := conn.Read(make([]byte, 1)); n != 1 {
 			t.Fatalf("client %d got no answer: %v", i, err)
 		}
-		if open := s.listener.stats().open; open > total {
+		if open := s.Counts().Open; open > total {
 			t.Fatalf("%d connections are open", open)
 		}
 	}
@@ -284,7 +281,7 @@ func TestADrainBetweenTwoAccepts(t *testing.T) {
 		case <-time.After(10 * time.Millisecond): // it waits for the drain
 		}
 	}
-	c = newConnections(inner, connectionLimits{total: 1}, slog.New(slog.DiscardHandler))
+	c = newConnections(inner, Limits{Total: 1}, slog.New(slog.DiscardHandler))
 	c.drain()
 	<-next
 	if !inner.until.Equal(c.drained) {
@@ -296,7 +293,7 @@ func TestADrainBetweenTwoAccepts(t *testing.T) {
 func TestADrainEmptiesTheKernelsQueue(t *testing.T) {
 	const clients = 5
 	listener, queued := queueOf(t, clients)
-	c := newConnections(listener, connectionLimits{total: clients + 1}, slog.New(slog.DiscardHandler))
+	c := newConnections(listener, Limits{Total: clients + 1}, slog.New(slog.DiscardHandler))
 	c.drain()
 	for range clients {
 		conn, err := c.Accept()

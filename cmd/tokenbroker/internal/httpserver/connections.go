@@ -1,4 +1,4 @@
-package node
+package httpserver
 
 import (
 	"container/list"
@@ -19,7 +19,7 @@ import (
 // Accept. It starts no goroutine and is safe for concurrent use.
 type connections struct {
 	net.Listener
-	limits connectionLimits
+	limits Limits
 	logger *slog.Logger
 
 	mu    sync.Mutex // guards what follows
@@ -33,26 +33,16 @@ type connections struct {
 	closed               bool
 	// drained is when a drain takes no more from the kernel's queue; zero without a drain.
 	drained time.Time
-	counts  connectionCounts
+	counts  Counts
 	warned  time.Time
 }
 
-// connectionLimits bounds one listener.
-type connectionLimits struct {
-	// total is how many connections may be open.
-	total int
-	// perAddress is how many one peer may have: an IPv4 address or an IPv6 /64, and four times
-	// as many an IPv6 /48. Zero means no limit.
-	perAddress int
-	// exempt reports whether a peer has no limit of its own. If nil, every peer has.
-	exempt func(netip.Addr) bool
-}
-
-// connectionCounts is what a listener's limits did.
-type connectionCounts struct {
-	open int
-	// evicted counts connections that were closed for a new one, refused new ones that were closed.
-	evicted, refused uint64
+// Counts describes the connections of a listener.
+type Counts struct {
+	// Open is how many connections are open now.
+	Open int
+	// Evicted is how many connections were closed for new ones, Refused how many new ones were closed.
+	Evicted, Refused uint64
 }
 
 // connection is an open connection.
@@ -68,7 +58,7 @@ type connection struct {
 	shares []addressShare
 }
 
-func newConnections(l net.Listener, limits connectionLimits, logger *slog.Logger) *connections {
+func newConnections(l net.Listener, limits Limits, logger *slog.Logger) *connections {
 	c := &connections{
 		Listener: l, limits: limits, logger: logger,
 		open: map[net.Conn]*connection{}, peers: map[netip.Prefix]map[*connection]struct{}{},
@@ -116,63 +106,6 @@ func (c *connections) awaitRoom() {
 	for !c.closed && c.drained.IsZero() && c.full() {
 		c.room.Wait()
 	}
-}
-
-// admit takes conn, or reports false when its address has as many connections as it may. It can
-// exceed the total by one: when the connection that was to be closed for it has just become active.
-func (c *connections) admit(conn net.Conn) bool {
-	shares := c.limits.shares(conn.RemoteAddr())
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, s := range shares {
-		if len(c.peers[s.prefix]) < s.limit {
-			continue
-		}
-		victim := longestWaiting(c.peers[s.prefix])
-		if victim == nil {
-			c.counts.refused++
-			c.warn("an address has as many connections as one may have; new ones are closed", "address", s.prefix.String(), "limit", s.limit)
-			return false
-		}
-		c.evict(victim)
-	}
-	for len(c.open) >= c.limits.total {
-		victim := c.longestWaiting()
-		if victim == nil {
-			break
-		}
-		c.warn("a listener has as many connections as it may have; those that wait longest for their clients are closed", "listener", c.Addr().String(), "limit", c.limits.total)
-		c.evict(victim)
-	}
-	k := &connection{conn: conn, state: http.StateNew, shares: shares}
-	c.open[conn] = k
-	for _, s := range shares {
-		if c.peers[s.prefix] == nil {
-			c.peers[s.prefix] = map[*connection]struct{}{}
-		}
-		c.peers[s.prefix][k] = struct{}{}
-	}
-	c.wait(k, &c.fresh)
-	return true
-}
-
-// longestWaiting is the connection to close among an address's, or nil if all have whole requests.
-func longestWaiting(peers map[*connection]struct{}) *connection {
-	var first *connection
-	for k := range peers {
-		if k.waits != nil && (first == nil || k.before(first)) {
-			first = k
-		}
-	}
-	return first
-}
-
-// before reports whether k is to be closed before other. Both wait for their clients.
-func (k *connection) before(other *connection) bool {
-	if idle := k.state == http.StateIdle; idle != (other.state == http.StateIdle) {
-		return idle
-	}
-	return k.turn < other.turn
 }
 
 // connState is the [http.Server.ConnState] of the server that accepts from the listener.
@@ -245,33 +178,15 @@ func (c *connections) answering() int {
 	return n
 }
 
-func (c *connections) stats() connectionCounts {
+func (c *connections) stats() Counts {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	counts := c.counts
-	counts.open = len(c.open)
+	counts.Open = len(c.open)
 	return counts
 }
 
 // What follows is called with mu held.
-
-// full reports whether there is no room for a connection, and none that could be closed for it.
-func (c *connections) full() bool {
-	return len(c.open) >= c.limits.total && (len(c.open) > c.limits.total || c.longestWaiting() == nil)
-}
-
-// longestWaiting is the connection to close for another one, or nil if all have whole requests.
-func (c *connections) longestWaiting() *connection {
-	var first *connection
-	for _, list := range []*list.List{&c.idle, &c.fresh, &c.sending} {
-		if front := list.Front(); front != nil {
-			if k := front.Value.(*connection); first == nil || k.before(first) {
-				first = k
-			}
-		}
-	}
-	return first
-}
 
 func (c *connections) wait(k *connection, in *list.List) {
 	c.turns++
@@ -287,12 +202,6 @@ func (c *connections) leave(k *connection) {
 	}
 }
 
-func (c *connections) evict(k *connection) {
-	c.counts.evicted++
-	c.remove(k)
-	_ = k.conn.Close()
-}
-
 func (c *connections) remove(k *connection) {
 	c.leave(k)
 	delete(c.open, k.conn)
@@ -302,38 +211,4 @@ func (c *connections) remove(k *connection) {
 			delete(c.peers, s.prefix)
 		}
 	}
-}
-
-// warnEvery bounds how often a full listener is logged.
-const warnEvery = time.Minute
-
-func (c *connections) warn(message string, args ...any) {
-	if now := time.Now(); now.Sub(c.warned) >= warnEvery {
-		c.warned = now
-		c.logger.Warn(message, args...)
-	}
-}
-
-// addressShare is how many connections the addresses of a prefix may have.
-type addressShare struct {
-	prefix netip.Prefix
-	limit  int
-}
-
-// shares are those that a connection from addr counts in.
-func (l connectionLimits) shares(addr net.Addr) []addressShare {
-	tcp, ok := addr.(*net.TCPAddr)
-	if !ok || l.perAddress == 0 {
-		return nil
-	}
-	ip := tcp.AddrPort().Addr().Unmap().WithZone("")
-	switch {
-	case l.exempt != nil && l.exempt(ip):
-		return nil
-	case ip.Is4():
-		return []addressShare{{netip.PrefixFrom(ip, 32), l.perAddress}}
-	}
-	site, _ := ip.Prefix(48) // an IPv6 address has that many bits
-	network, _ := ip.Prefix(64)
-	return []addressShare{{network, l.perAddress}, {site, 4 * l.perAddress}}
 }

@@ -1,0 +1,137 @@
+package httpserver
+
+import (
+	"container/list"
+	"net"
+	"net/http"
+	"net/netip"
+	"time"
+)
+
+// Limits bounds the connections of one listener.
+type Limits struct {
+	// Total is how many connections may be open.
+	Total int
+	// PerAddress is how many of them one peer may have: an IPv4 address or an IPv6 /64. An IPv6
+	// /48 may have four times as many. If 0, peers have no limit of their own.
+	PerAddress int
+	// Exempt reports whether a peer has no limit of its own. If nil, every peer has one.
+	Exempt func(netip.Addr) bool
+}
+
+// admit takes conn, or reports false when its address has as many connections as it may. It can
+// exceed the total by one: when the connection that was to be closed for it has just become active.
+func (c *connections) admit(conn net.Conn) bool {
+	shares := c.limits.shares(conn.RemoteAddr())
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, s := range shares {
+		if len(c.peers[s.prefix]) < s.limit {
+			continue
+		}
+		victim := longestWaiting(c.peers[s.prefix])
+		if victim == nil {
+			c.counts.Refused++
+			c.warn("an address has as many connections as one may have; new ones are closed", "address", s.prefix.String(), "limit", s.limit)
+			return false
+		}
+		c.evict(victim)
+	}
+	for len(c.open) >= c.limits.Total {
+		victim := c.longestWaiting()
+		if victim == nil {
+			break
+		}
+		c.warn("a listener has as many connections as it may have; those that wait longest for their clients are closed", "listener", c.Addr().String(), "limit", c.limits.Total)
+		c.evict(victim)
+	}
+	k := &connection{conn: conn, state: http.StateNew, shares: shares}
+	c.open[conn] = k
+	for _, s := range shares {
+		if c.peers[s.prefix] == nil {
+			c.peers[s.prefix] = map[*connection]struct{}{}
+		}
+		c.peers[s.prefix][k] = struct{}{}
+	}
+	c.wait(k, &c.fresh)
+	return true
+}
+
+// longestWaiting is the connection to close among an address's, or nil if all have whole requests.
+func longestWaiting(peers map[*connection]struct{}) *connection {
+	var first *connection
+	for k := range peers {
+		if k.waits != nil && (first == nil || k.before(first)) {
+			first = k
+		}
+	}
+	return first
+}
+
+// before reports whether k is to be closed before other. Both wait for their clients.
+func (k *connection) before(other *connection) bool {
+	if idle := k.state == http.StateIdle; idle != (other.state == http.StateIdle) {
+		return idle
+	}
+	return k.turn < other.turn
+}
+
+// The methods below are called with mu held.
+
+// full reports whether there is no room for a connection, and none that could be closed for it.
+func (c *connections) full() bool {
+	return len(c.open) >= c.limits.Total && (len(c.open) > c.limits.Total || c.longestWaiting() == nil)
+}
+
+// longestWaiting is the connection to close for another one, or nil if all have whole requests.
+func (c *connections) longestWaiting() *connection {
+	var first *connection
+	for _, list := range []*list.List{&c.idle, &c.fresh, &c.sending} {
+		if front := list.Front(); front != nil {
+			if k := front.Value.(*connection); first == nil || k.before(first) {
+				first = k
+			}
+		}
+	}
+	return first
+}
+
+func (c *connections) evict(k *connection) {
+	c.counts.Evicted++
+	c.remove(k)
+	_ = k.conn.Close()
+}
+
+// warnEvery bounds how often a full listener is logged.
+const warnEvery = time.Minute
+
+func (c *connections) warn(message string, args ...any) {
+	if now := time.Now(); now.Sub(c.warned) >= warnEvery {
+		c.warned = now
+		c.logger.Warn(message, args...)
+	}
+}
+
+// addressShare is how many connections the addresses of a prefix may have.
+type addressShare struct {
+	prefix netip.Prefix
+	limit  int
+}
+
+// shares are those that a connection from addr counts in.
+func (l Limits) shares(addr net.Addr) []addressShare {
+	tcp, ok := addr.(*net.TCPAddr)
+	if !ok || l.PerAddress == 0 {
+		return nil
+	}
+	ip := tcp.AddrPort().Addr().Unmap().WithZone("")
+	switch {
+	case l.Exempt != nil && l.Exempt(ip):
+		return nil
+	case ip.Is4():
+		return []addressShare{{netip.PrefixFrom(ip, 32), l.PerAddress}}
+	}
+	site, _ := ip.Prefix(48) // an IPv6 address has that many bits
+	network, _ := ip.Prefix(64)
+	return []addressShare{{network, l.PerAddress}, {site, 4 * l.PerAddress}}
+}
