@@ -35,7 +35,7 @@ type Config struct {
 	AccessLife time.Duration
 	// Now is the wall clock; nil: time.Now.
 	Now func() time.Time
-	// Logger gets what the store has to say; nil: nobody.
+	// Logger receives diagnostics. If nil, nothing is logged.
 	Logger *slog.Logger
 
 	// at is told of each step before it begins; for tests.
