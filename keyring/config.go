@@ -52,7 +52,7 @@ type Config struct {
 	Mono func() time.Duration
 	// Rand is what jitter is drawn from (keys are not); default crypto/rand.
 	Rand io.Reader
-	// Logger is told what was made and opened, key ids and never keys; default: none.
+	// Logger receives what was made and opened, key ids and never keys. If nil, slog.Default is used.
 	Logger *slog.Logger
 }
 
@@ -93,7 +93,7 @@ func (c *Config) validate() error {
 		c.Rand = rand.Reader
 	}
 	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
+		c.Logger = slog.Default()
 	}
 	return nil
 }

@@ -77,7 +77,8 @@ type Config struct {
 	// Instrument wraps what sends the requests, for example to count them. If nil, nothing does.
 	Instrument func(http.RoundTripper) http.RoundTripper
 	Now        func() time.Time
-	Logger     *slog.Logger
+	// Logger receives diagnostics. If nil, slog.Default is used.
+	Logger *slog.Logger
 }
 
 func (c *Config) validate() error {
@@ -128,7 +129,7 @@ func (c *Config) validate() error {
 		c.Now = time.Now
 	}
 	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
+		c.Logger = slog.Default()
 	}
 	c.Logger = c.Logger.With("provider", c.Name)
 	return nil

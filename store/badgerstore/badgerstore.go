@@ -34,7 +34,8 @@ type Config struct {
 	Lock *DirLock
 	// InMemory keeps everything in memory and nothing on disk, for tests.
 	InMemory bool
-	Logger   *slog.Logger
+	// Logger receives diagnostics. If nil, slog.Default is used.
+	Logger *slog.Logger
 	// Now decides, beside Badger's own wall clock, which records have expired.
 	Now func() time.Time
 	// MinFree (bytes) is the free space below which writes are refused; zero: [DefaultMinFree].
@@ -50,7 +51,7 @@ func (c *Config) validate() error {
 		return errors.New("opening the store: no directory given")
 	}
 	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
+		c.Logger = slog.Default()
 	}
 	if c.Now == nil {
 		c.Now = time.Now

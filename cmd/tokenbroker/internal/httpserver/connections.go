@@ -2,12 +2,10 @@ package httpserver
 
 import (
 	"container/list"
-	"errors"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
 	"sync"
 	"time"
 )
@@ -65,47 +63,6 @@ func newConnections(l net.Listener, limits Limits, logger *slog.Logger) *connect
 	}
 	c.room.L = &c.mu
 	return c
-}
-
-// Accept implements [net.Listener]. During a drain it takes what is in the kernel's queue, and
-// then closes the listener and returns [net.ErrClosed].
-func (c *connections) Accept() (net.Conn, error) {
-	for {
-		c.awaitRoom()
-		draining, more := c.nextQueued()
-		if draining && !more {
-			return nil, errors.Join(net.ErrClosed, c.Close())
-		}
-		conn, err := c.Listener.Accept()
-		switch {
-		case err == nil && c.admit(conn):
-			return conn, nil
-		case err == nil:
-			_ = conn.Close()
-		case !errors.Is(err, os.ErrDeadlineExceeded):
-			return nil, err
-		case draining:
-			return nil, errors.Join(net.ErrClosed, c.Close())
-		}
-	}
-}
-
-// Close implements [net.Listener]. Accepted connections stay open.
-func (c *connections) Close() error {
-	c.mu.Lock()
-	c.closed = true
-	c.room.Broadcast()
-	c.mu.Unlock()
-	return c.Listener.Close()
-}
-
-// awaitRoom waits until a connection can be admitted, or the listener is closed or drained.
-func (c *connections) awaitRoom() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for !c.closed && c.drained.IsZero() && c.full() {
-		c.room.Wait()
-	}
 }
 
 // connState is the [http.Server.ConnState] of the server that accepts from the listener.
@@ -184,6 +141,20 @@ func (c *connections) stats() Counts {
 	counts := c.counts
 	counts.Open = len(c.open)
 	return counts
+}
+
+func (c *connections) draining() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.drained.IsZero()
+}
+
+// closeWhenDraining asks the client for no further request on this connection. HTTP/2
+// connections say so by GOAWAY.
+func (c *connections) closeWhenDraining(w http.ResponseWriter) {
+	if c.draining() {
+		w.Header().Set("Connection", "close")
+	}
 }
 
 // What follows is called with mu held.

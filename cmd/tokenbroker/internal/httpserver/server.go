@@ -29,7 +29,26 @@ const (
 	// answers: longer than the longest queue of sign-ins takes.
 	lingerTimeout = 2 * time.Second
 	answerTimeout = 5 * time.Second
+	// queuedMost bounds how long a drain takes connections from the kernel's queue.
+	queuedMost = 2 * time.Second
+	// settleLeast is how long a drain lasts at least: clients that keep their connections, and
+	// sent a request when it began, get their answer.
+	settleLeast = 100 * time.Millisecond
+	settleEvery = 5 * time.Millisecond
 )
+
+// Listen opens a TCP listener at addr. Its error names what listens, the address and the setting that
+// changes it.
+func Listen(what, addr, setting string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("%s: %s is in use by another program; stop it or choose another address with %s", what, addr, setting)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w (change it with %s)", what, err, setting)
+	}
+	return l, nil
+}
 
 // Server is an HTTP server whose listener is opened first and served later. [Server.Serve] starts
 // its one goroutine, and [Server.Shutdown] ends it.
@@ -108,15 +127,45 @@ func (s *Server) Release(context.Context) error {
 	return nil
 }
 
-// Listen opens a TCP listener at addr. Its error names what listens, the address and the setting that
-// changes it.
-func Listen(what, addr, setting string) (net.Listener, error) {
-	l, err := net.Listen("tcp", addr)
-	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("%s: %s is in use by another program; stop it or choose another address with %s", what, addr, setting)
+// drain ends the accepting of connections: those in the kernel's queue are still taken, and
+// then the listener is closed.
+func (c *connections) drain() {
+	c.mu.Lock()
+	c.drained = time.Now().Add(queuedMost)
+	c.room.Broadcast()
+	bounded := c.acceptUntil(time.Now()) // wakes an Accept that waits
+	c.mu.Unlock()
+	if !bounded {
+		_ = c.Close()
 	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w (change it with %s)", what, err, setting)
+}
+
+// settle waits, after drain, until every accepted connection has had its answer or was cut
+// off, or ctx ends. net/http must not be told to shut down before: it closes a connection
+// without an answer when it has just read the request.
+func (c *connections) settle(ctx context.Context) {
+	tick := time.NewTicker(settleEvery)
+	defer tick.Stop()
+	least, linger := time.After(settleLeast), time.After(lingerTimeout)
+	for lasted, lingered := false, false; !lasted || c.busy(); {
+		select {
+		case <-ctx.Done():
+			return
+		case <-least:
+			lasted = true
+		case <-linger:
+			lingered = true
+		case <-tick.C:
+			if lingered {
+				c.cut()
+			}
+		}
 	}
-	return l, nil
+}
+
+// busy reports whether a connection is new or has a request in progress.
+func (c *connections) busy() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.open) > c.idle.Len()
 }

@@ -79,7 +79,7 @@ type Config struct {
 	// Setting names a configuration key as the operator knows it, for errors; default: dev's
 	// flag ("admin.listen" is --admin-listen).
 	Setting func(key string) string
-	// Logger receives diagnostics. If nil, nothing is logged.
+	// Logger receives diagnostics. If nil, slog.Default is used.
 	Logger *slog.Logger
 	// Audit receives the lines of security events. If nil, Logger does.
 	Audit *slog.Logger
@@ -164,7 +164,7 @@ func (c *Config) validate() error {
 		c.Setting = func(key string) string { return "--" + strings.NewReplacer(".", "-", "_", "-").Replace(key) }
 	}
 	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
+		c.Logger = slog.Default()
 	}
 	c.Audit = cmp.Or(c.Audit, c.Logger)
 	return nil

@@ -35,7 +35,7 @@ type Config struct {
 	AccessLife time.Duration
 	// Now is the wall clock; nil: time.Now.
 	Now func() time.Time
-	// Logger receives diagnostics. If nil, nothing is logged.
+	// Logger receives diagnostics. If nil, slog.Default is used.
 	Logger *slog.Logger
 
 	// at is told of each step before it begins; for tests.
@@ -47,7 +47,7 @@ func (c *Config) defaults() {
 		c.Now = time.Now
 	}
 	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
+		c.Logger = slog.Default()
 	}
 	if c.at == nil {
 		c.at = func(string) {}

@@ -56,7 +56,8 @@ type Config struct {
 	Username func(ctx context.Context, e revocation.Event) string
 	// MaxWatchers bounds [Hub.Watch]; zero: 16.
 	MaxWatchers int
-	Logger      *slog.Logger
+	// Logger receives diagnostics. If nil, slog.Default is used.
+	Logger *slog.Logger
 }
 
 // Hub encodes each event once and hands it to every watcher. One that falls behind is cut off,
@@ -79,7 +80,7 @@ func New(config Config) *Hub {
 		config.MaxWatchers = defaultWatchers
 	}
 	if config.Logger == nil {
-		config.Logger = slog.New(slog.DiscardHandler)
+		config.Logger = slog.Default()
 	}
 	return &Hub{config: config, woken: make(chan struct{}, 1), watchers: map[*Watcher]struct{}{}}
 }

@@ -2,10 +2,15 @@ package httpserver
 
 import (
 	"container/list"
+	"errors"
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Limits bounds the connections of one listener.
@@ -17,6 +22,47 @@ type Limits struct {
 	PerAddress int
 	// Exempt reports whether a peer has no limit of its own. If nil, every peer has one.
 	Exempt func(netip.Addr) bool
+}
+
+// Accept implements [net.Listener]. During a drain it takes what is in the kernel's queue, and
+// then closes the listener and returns [net.ErrClosed].
+func (c *connections) Accept() (net.Conn, error) {
+	for {
+		c.awaitRoom()
+		draining, more := c.nextQueued()
+		if draining && !more {
+			return nil, errors.Join(net.ErrClosed, c.Close())
+		}
+		conn, err := c.Listener.Accept()
+		switch {
+		case err == nil && c.admit(conn):
+			return conn, nil
+		case err == nil:
+			_ = conn.Close()
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			return nil, err
+		case draining:
+			return nil, errors.Join(net.ErrClosed, c.Close())
+		}
+	}
+}
+
+// Close implements [net.Listener]. Accepted connections stay open.
+func (c *connections) Close() error {
+	c.mu.Lock()
+	c.closed = true
+	c.room.Broadcast()
+	c.mu.Unlock()
+	return c.Listener.Close()
+}
+
+// awaitRoom waits until a connection can be admitted, or the listener is closed or drained.
+func (c *connections) awaitRoom() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for !c.closed && c.drained.IsZero() && c.full() {
+		c.room.Wait()
+	}
 }
 
 // admit takes conn, or reports false when its address has as many connections as it may. It can
@@ -74,6 +120,44 @@ func (k *connection) before(other *connection) bool {
 		return idle
 	}
 	return k.turn < other.turn
+}
+
+// nextQueued reports whether the listener is being drained and, if so, whether Accept is to
+// take one more connection from the kernel's queue; it bounds that Accept then. The drain ends when the
+// queue is found empty, and the listener is closed at once: clients that come later are
+// refused, and those that come in between, a few microseconds, are reset. Waiting for a quiet moment, or a
+// shorter queue, resets more: new clients keep coming, and a full queue leaves them with half a handshake.
+func (c *connections) nextQueued() (draining, more bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.drained.IsZero() {
+		return false, true
+	}
+	return true, !c.full() && time.Now().Before(c.drained) && c.queued() && c.acceptUntil(c.drained)
+}
+
+// queued reports whether a connection waits in the kernel's queue. It reports false for a listener
+// that cannot be asked.
+func (c *connections) queued() bool {
+	l, ok := c.Listener.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	waits := false
+	if raw, err := l.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) {
+			n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+			waits = err == nil && n > 0
+		})
+	}
+	return waits
+}
+
+// acceptUntil bounds Accept. It reports false where the listener cannot be bounded. It is called
+// with mu held: what drain sets to wake an Accept must not replace a later bound.
+func (c *connections) acceptUntil(t time.Time) bool {
+	l, ok := c.Listener.(interface{ SetDeadline(t time.Time) error })
+	return ok && l.SetDeadline(t) == nil
 }
 
 // The methods below are called with mu held.

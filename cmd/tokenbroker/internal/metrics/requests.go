@@ -2,11 +2,16 @@ package metrics
 
 import (
 	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"tokenbroker/api"
 	"tokenbroker/broker"
+	"tokenbroker/revocation"
 )
 
 // useCases counts what the broker answered.
@@ -111,4 +116,96 @@ func (l logins) ExchangeTokens(ctx context.Context, provider string, tokens brok
 	grant, err := l.Logins.ExchangeTokens(ctx, provider, tokens, req)
 	l.count.signedIn("exchange", err)
 	return grant, err
+}
+
+// requests counts and times the public HTTP surface.
+type requests struct {
+	answered *prometheus.CounterVec
+	duration *prometheus.HistogramVec
+}
+
+func newRequests(registry *prometheus.Registry) requests {
+	r := requests{
+		answered: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tokenbroker_http_requests_total", Help: "HTTP requests by route, method and status.",
+		}, []string{"route", "method", "status"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "tokenbroker_http_request_duration_seconds", Help: "Time to answer an HTTP request, by route.",
+			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14),
+		}, []string{"route"}),
+	}
+	registry.MustRegister(r.answered, r.duration)
+	return r
+}
+
+// HTTP records one answered request. route is a pattern or "unmatched", never a path.
+func (r requests) HTTP(route, method string, status int, d time.Duration) {
+	r.answered.WithLabelValues(route, methodLabel(method), statusLabel(status)).Inc()
+	r.duration.WithLabelValues(route).Observe(d.Seconds())
+}
+
+func methodLabel(method string) string {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		return method
+	}
+	return other
+}
+
+func statusLabel(status int) string {
+	if http.StatusText(status) == "" {
+		return other
+	}
+	return strconv.Itoa(status)
+}
+
+// other is the label of whatever is in no closed set.
+const other = "other"
+
+// closed is a closed set of label values.
+type closed[T ~string] map[T]bool
+
+func setOf[T ~string](values ...T) closed[T] {
+	set := closed[T]{}
+	for _, v := range values {
+		set[v] = true
+	}
+	return set
+}
+
+func (c closed[T]) label(v T) string {
+	if c[v] {
+		return string(v)
+	}
+	return other
+}
+
+var (
+	kinds = setOf(revocation.KindJTI, revocation.KindSID, revocation.KindSub, revocation.KindClient, revocation.KindKID, revocation.KindAll)
+
+	reasons = setOf(revocation.ReasonLogoff, revocation.ReasonReuse, revocation.ReasonRollback, revocation.ReasonRevoked,
+		revocation.ReasonUserDisabled, revocation.ReasonAllOthers, revocation.ReasonBackchannel, revocation.ReasonUpstream,
+		revocation.ReasonKeyCompromise, revocation.ReasonRestore)
+
+	// codes are those that sign-in, refresh and log-off answer with.
+	codes = setOf(broker.CodeInvalidCredentials, broker.CodeTooManyAttempts, broker.CodeNoSession, broker.CodeCSRF,
+		broker.CodeWrongChannel, broker.CodeSessionExpired, broker.CodeSessionEnded, broker.CodeSessionRevoked,
+		broker.CodeRefreshReused, broker.CodeTooManyReplays, broker.CodeTooManySessions, broker.CodeGenerationAhead, broker.CodeUserDisabled, broker.CodeUnknownProvider,
+		broker.CodeUpstreamUnavailable, broker.CodeUpstreamToken, broker.CodeUpstreamExpired, broker.CodeEmailNotVerified,
+		broker.CodeProfileTooLarge, broker.CodeProfileInvalid,
+		broker.CodeTokenUsed, broker.CodeLoginState, broker.CodeLoginUsed, broker.CodeProviderError, broker.CodeBusy,
+		broker.CodeWritesRefused, broker.CodeUnavailable, broker.CodeClaimsFailed, broker.CodeInternal)
+)
+
+// result is the label of a use case's answer: ok or an error code.
+func result(err error) string {
+	var refusal *broker.Error
+	switch {
+	case err == nil:
+		return "ok"
+	case errors.As(err, &refusal):
+		return codes.label(refusal.Code)
+	default:
+		return string(broker.CodeInternal)
+	}
 }
