@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tokenbroker/cmd/tokenbroker/internal/adminsocket"
-	"tokenbroker/cmd/tokenbroker/internal/cli"
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 	"tokenbroker/config"
 )
 
@@ -112,7 +112,7 @@ inadvisable; serve logs them and starts. It opens no port and no store.`,
 					}
 					_, _ = fmt.Fprintln(w, "The configuration is good.")
 				}
-				if err := cli.Emit(stdout, format, answer, text); err != nil {
+				if err := terminal.Emit(stdout, format, answer, text); err != nil {
 					return err
 				}
 			}
@@ -123,7 +123,7 @@ inadvisable; serve logs them and starts. It opens no port and no store.`,
 		},
 	}
 	flags.register(cmd.Flags())
-	cli.OutputFlag(cmd, &format)
+	terminal.OutputFlag(cmd, &format)
 	return cmd
 }
 
@@ -146,7 +146,7 @@ func configPrintCommand(stdout io.Writer) *cobra.Command {
 		},
 	}
 	flags.register(cmd.Flags())
-	cli.OutputFlag(cmd, &format)
+	terminal.OutputFlag(cmd, &format)
 	return cmd
 }
 

@@ -12,9 +12,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"tokenbroker/cmd/tokenbroker/internal/adminclient"
-	"tokenbroker/cmd/tokenbroker/internal/cli"
 	"tokenbroker/cmd/tokenbroker/internal/logging"
 	"tokenbroker/cmd/tokenbroker/internal/restore"
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
 
 func floorCommand(o *operator) *cobra.Command {
@@ -46,7 +46,7 @@ the KEK is the file kek in it.`,
 	}
 	flags.find(cmd.Flags())
 	cmd.Flags().BoolVar(&flags.yes, "yes", false, "do not ask")
-	cli.OutputFlag(cmd, &o.format)
+	terminal.OutputFlag(cmd, &o.format)
 	return cmd
 }
 

@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tokenbroker/cmd/tokenbroker/internal/adminclient"
-	"tokenbroker/cmd/tokenbroker/internal/cli"
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 	"tokenbroker/revocation"
 )
 
@@ -158,7 +158,7 @@ func keysExportCommand(o *operator) *cobra.Command {
 					return fmt.Errorf("exporting keys: %w", err)
 				}
 				return o.emit(set, func(w io.Writer) {
-					body, _ := cli.Document(set) // it was read as JSON
+					body, _ := terminal.Document(set) // it was read as JSON
 					_, _ = w.Write(body)
 				})
 			})

@@ -11,18 +11,18 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tokenbroker/cmd/tokenbroker/internal/cli"
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
 
 // Exit codes: done, failed, and used wrongly.
 const (
-	exitOK     = cli.ExitOK
-	exitFailed = cli.ExitFailed
-	exitUsage  = cli.ExitUsage
+	exitOK     = terminal.ExitOK
+	exitFailed = terminal.ExitFailed
+	exitUsage  = terminal.ExitUsage
 )
 
 // errUsage marks an error of how the command was called.
-var errUsage = cli.ErrUsage
+var errUsage = terminal.ErrUsage
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -43,7 +43,7 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root := group("tokenbroker", "A token broker: sign in, refresh, log off everywhere at once", "",
 		serveCommand(stderr), devCommand(stdout, stderr), idpCommand(stdout), configCommand(stdout, stderr), benchCommand())
-	cli.Root(root, args, stdout, stderr)
+	terminal.Root(root, args, stdout, stderr)
 	root.AddCommand(operatorCommands(stdin, stdout, stderr)...)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err != nil {
@@ -53,4 +53,6 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 }
 
 // unknownCommand refuses words that are not a command, or that a command does not take.
-func unknownCommand(cmd *cobra.Command, args []string) error { return cli.UnknownCommand(cmd, args) }
+func unknownCommand(cmd *cobra.Command, args []string) error {
+	return terminal.UnknownCommand(cmd, args)
+}

@@ -11,7 +11,7 @@ import (
 
 	"tokenbroker/broker"
 	"tokenbroker/cmd/tokenbroker/internal/adminclient"
-	"tokenbroker/cmd/tokenbroker/internal/cli"
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
 
 // operator is what the commands share that ask a running server.
@@ -47,7 +47,7 @@ func (o *operator) flags(cmd *cobra.Command) *cobra.Command {
 	flags.StringVar(&o.server.CAFile, "admin-ca", "", "the PEM `FILE` of the authorities that an https server's certificate is checked by (default: TOKENBROKER_ADMIN_CA, or the system's)")
 	o.server.SocketOf = socketOf
 	flags.StringVar(&o.server.ConfigFile, "config", "", "the server's configuration file: ask over the socket that it names")
-	cli.OutputFlag(cmd, &o.format)
+	terminal.OutputFlag(cmd, &o.format)
 	return cmd
 }
 
@@ -63,7 +63,7 @@ func (o *operator) ask(ctx context.Context, f func(context.Context, *adminclient
 
 // emit prints v, or what text makes of it.
 func (o *operator) emit(v any, text func(w io.Writer)) error {
-	return cli.Emit(o.stdout, o.format, v, text)
+	return terminal.Emit(o.stdout, o.format, v, text)
 }
 
 // emitRevoked prints what became of the tokens; did says what was done.
@@ -85,7 +85,7 @@ func (o *operator) emitRevoked(done broker.Revoked, did string) error {
 
 // group is a command that only holds others.
 func group(use, short, long string, children ...*cobra.Command) *cobra.Command {
-	return cli.Group(use, short, long, children...)
+	return terminal.Group(use, short, long, children...)
 }
 
 // wantArgs takes exactly the named arguments, none of them empty.

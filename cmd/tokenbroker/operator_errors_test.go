@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tokenbroker/cmd/tokenbroker/internal/buildinfo"
-	"tokenbroker/cmd/tokenbroker/internal/cli"
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
 
 const statusJSON = `{"version":"v1","pid":12,"started_at":"2026-01-02T03:04:05Z","now":"2026-01-02T04:04:05Z","ready":"degraded","checks":[{"name":"nats","ok":true,"degraded":true,"detail":"away"}],"issuer":"https://id.example","listen":"127.0.0.1:8080","data_dir":"/var/lib/tokenbroker","origins":["https://app.example"],"store":{"id":"st","writable":false,"free_bytes":3221225472},"ledger":{"origin":"or","head":9,"backlog":2,"oldest_seconds":1.5},"nats":{"url":"nats://127.0.0.1:4222","embedded":true,"connected":false},"keys":[{"kid":"k1","purpose":"access","algorithm":"ES256","state":"active"}],"providers":[{"name":"cognito","issuer":"https://c.example","ready":true}],"services":[{"service":"billing/ab12cd34","source":"nats/billing","state":"fresh","applied":9,"lag":0,"age_ms":120,"heard_ms":300},{"service":"hr/zz","source":"http/hr","state":"silent","applied":7,"lag":2,"age_ms":90,"heard_ms":12000}],"connections":{"open":0,"max":0,"per_address":0,"open_files":0},"mailboxes":{"session":1,"committer":0}}`
@@ -104,7 +104,7 @@ func TestRefusalsOfTheServer(t *testing.T) {
 	t.Run("json", func(t *testing.T) {
 		serveFake(t, answers)
 		got := command(t, strings.NewReader(operatorPassword), "users", "add", "ada", "--output", "json")
-		want := cli.Fault{Error: "adding the user: user_exists: there is a user of that name", Code: "user_exists", Detail: "there is a user of that name"}
+		want := terminal.Fault{Error: "adding the user: user_exists: there is a user of that name", Code: "user_exists", Detail: "there is a user of that name"}
 		if diff := cmp.Diff(want, errorOf(t, got.stderr)); diff != "" || got.code != exitFailed || got.stdout != "" {
 			t.Errorf("%+v %s", got, diff)
 		}
@@ -128,9 +128,9 @@ func TestRefusalsOfTheServer(t *testing.T) {
 	})
 }
 
-func errorOf(t *testing.T, text string) cli.Fault {
+func errorOf(t *testing.T, text string) terminal.Fault {
 	t.Helper()
-	var object cli.Fault
+	var object terminal.Fault
 	if err := json.Unmarshal([]byte(text), &object); err != nil {
 		t.Fatalf("%v in %q", err, text)
 	}

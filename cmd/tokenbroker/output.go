@@ -11,15 +11,15 @@ import (
 	"github.com/spf13/cobra"
 
 	"tokenbroker/cmd/tokenbroker/internal/adminclient"
-	"tokenbroker/cmd/tokenbroker/internal/cli"
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
 
 // outputFormat is the value of --output.
-type outputFormat = cli.Format
+type outputFormat = terminal.Format
 
 const (
-	outputText = cli.Text
-	outputJSON = cli.JSON
+	outputText = terminal.Text
+	outputJSON = terminal.JSON
 )
 
 // table prints rows under a header, columns aligned. Cells must be plain.
@@ -75,7 +75,7 @@ func report(stderr io.Writer, cmd *cobra.Command, err error) int {
 	if errors.Is(err, adminclient.ErrOptions) {
 		err = fmt.Errorf("%w: %w", errUsage, err)
 	}
-	fault := cli.Describe(err)
+	fault := terminal.Describe(err)
 	var problem *adminclient.Problem
 	switch {
 	case errors.Is(err, errUsage):
@@ -87,5 +87,5 @@ func report(stderr io.Writer, cmd *cobra.Command, err error) int {
 	case errors.Is(err, adminclient.ErrNoServer):
 		fault.Code = "no_server"
 	}
-	return cli.Report(stderr, cmd, err, fault)
+	return terminal.Report(stderr, cmd, err, fault)
 }

@@ -15,10 +15,10 @@ import (
 	"github.com/spf13/pflag"
 
 	"tokenbroker/cmd/tokenbroker/internal/adminclient"
-	"tokenbroker/cmd/tokenbroker/internal/cli"
 	"tokenbroker/cmd/tokenbroker/internal/logging"
 	"tokenbroker/cmd/tokenbroker/internal/node"
 	"tokenbroker/cmd/tokenbroker/internal/restore"
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 	"tokenbroker/config"
 	"tokenbroker/keyring"
 )
@@ -52,7 +52,7 @@ alone the KEK is the file kek in it.`,
 	cmd.Flags().StringVar(&flags.backupKEK, "backup-kek-file", "", "the `FILE` with the KEK of the backup, when it has been changed since")
 	cmd.Flags().BoolVar(&flags.unauthenticated, "unauthenticated", false, "also restore a backup of format 1: a person who could write to the file can sign in as anybody")
 	cmd.Flags().BoolVar(&flags.yes, "yes", false, "do not ask")
-	cli.OutputFlag(cmd, &o.format)
+	terminal.OutputFlag(cmd, &o.format)
 	return cmd
 }
 

@@ -11,7 +11,7 @@ import (
 
 	"tokenbroker/broker"
 	"tokenbroker/cmd/tokenbroker/internal/adminclient"
-	"tokenbroker/cmd/tokenbroker/internal/cli"
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 	"tokenbroker/revocation"
 )
 
@@ -62,7 +62,7 @@ VALUE) hits what was made under an epoch below its own.` + serverHelp,
 
 // checkToken reads a token and asks for each part of it.
 func (o *operator) checkToken(ctx context.Context) error {
-	text, err := cli.ReadLine(ctx, o.stdin)
+	text, err := terminal.ReadLine(ctx, o.stdin)
 	if err != nil {
 		return fmt.Errorf("reading the token from standard input: %w", err)
 	}

@@ -13,7 +13,7 @@ import (
 
 	"tokenbroker/broker"
 	"tokenbroker/cmd/tokenbroker/internal/adminclient"
-	"tokenbroker/cmd/tokenbroker/internal/cli"
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 	"tokenbroker/revocation"
 )
 
@@ -111,7 +111,7 @@ func parseBulk(r io.Reader, kind revocation.Kind) (bulkList, error) {
 	var faults []string
 	bad := 0
 	scanner := bufio.NewScanner(r)
-	scanner.Buffer(nil, cli.MaxLine)
+	scanner.Buffer(nil, terminal.MaxLine)
 	number := 0
 	for scanner.Scan() {
 		if number++; number > maxBulkLines {
@@ -135,7 +135,7 @@ func parseBulk(r io.Reader, kind revocation.Kind) (bulkList, error) {
 	}
 	if err := scanner.Err(); errors.Is(err, bufio.ErrTooLong) {
 		if bad++; len(faults) < maxListedFaults {
-			faults = append(faults, fmt.Sprintf("line %d: longer than %d bytes; nothing after it was read", number+1, cli.MaxLine))
+			faults = append(faults, fmt.Sprintf("line %d: longer than %d bytes; nothing after it was read", number+1, terminal.MaxLine))
 		}
 	} else if err != nil {
 		return nil, fmt.Errorf("reading what to revoke: %w", err)

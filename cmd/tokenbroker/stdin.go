@@ -7,16 +7,16 @@ import (
 	"io"
 	"strings"
 
-	"tokenbroker/cmd/tokenbroker/internal/cli"
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
 
 // confirm asks on a terminal; without one it wants --yes.
 func (o *operator) confirm(ctx context.Context, question string) error {
-	if !cli.IsTerminal(o.stdin) {
+	if !terminal.IsTerminal(o.stdin) {
 		return fmt.Errorf("%w: this cannot be undone, and there is no terminal to ask on: say --yes", errUsage)
 	}
 	_, _ = fmt.Fprintf(o.stderr, "%s [y/N] ", question)
-	line, err := cli.ReadLine(ctx, o.stdin)
+	line, err := terminal.ReadLine(ctx, o.stdin)
 	if err != nil {
 		return fmt.Errorf("reading the answer: %w", err)
 	}
@@ -29,5 +29,5 @@ func (o *operator) confirm(ctx context.Context, question string) error {
 // onTerminal reports whether somebody watches stderr.
 func (o *operator) onTerminal() bool {
 	tty, ok := o.stderr.(io.Reader)
-	return ok && cli.IsTerminal(tty)
+	return ok && terminal.IsTerminal(tty)
 }

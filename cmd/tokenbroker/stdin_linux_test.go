@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"tokenbroker/cmd/tokenbroker/internal/cli"
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
 
 // openTerminal gives a pseudo-terminal: what is written to keyboard is read from tty.
@@ -72,7 +72,7 @@ func TestReadingALineEndsWithTheContext(t *testing.T) {
 	defer func() { _ = w.Close() }() // lets the read go
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := cli.ReadLine(ctx, r); !errors.Is(err, context.Canceled) {
+	if _, err := terminal.ReadLine(ctx, r); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 }

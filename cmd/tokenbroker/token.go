@@ -14,7 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tokenbroker/cmd/tokenbroker/internal/adminclient"
-	"tokenbroker/cmd/tokenbroker/internal/cli"
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 	"tokenbroker/validator"
 )
 
@@ -104,7 +104,7 @@ func (o *operator) tokenText(ctx context.Context, args []string) (string, error)
 		text = args[0]
 	} else {
 		var err error
-		if text, err = cli.ReadLine(ctx, o.stdin); err != nil {
+		if text, err = terminal.ReadLine(ctx, o.stdin); err != nil {
 			return "", fmt.Errorf("reading the token from standard input: %w", err)
 		}
 	}

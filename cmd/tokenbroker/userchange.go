@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tokenbroker/cmd/tokenbroker/internal/adminclient"
-	"tokenbroker/cmd/tokenbroker/internal/cli"
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
 
 func usersSetCommand(o *operator) *cobra.Command {
@@ -92,7 +92,7 @@ end everywhere, unless --keep-sessions is given.` + serverHelp,
 		Example: `  printf 'correct horse battery staple' | tokenbroker users passwd ada`,
 		Args:    wantArgs("REF"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			password, err := cli.ReadPassword(cmd.Context(), o.stdin)
+			password, err := terminal.ReadPassword(cmd.Context(), o.stdin)
 			if err != nil {
 				return err
 			}
@@ -238,7 +238,7 @@ func attributeText(value any) string {
 			return adminclient.Plain(text)
 		}
 	}
-	body, err := cli.Document(value)
+	body, err := terminal.Document(value)
 	var line bytes.Buffer
 	if err != nil || json.Compact(&line, body) != nil {
 		return "?"

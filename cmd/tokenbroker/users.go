@@ -11,7 +11,7 @@ import (
 
 	"tokenbroker/broker"
 	"tokenbroker/cmd/tokenbroker/internal/adminclient"
-	"tokenbroker/cmd/tokenbroker/internal/cli"
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
 
 func usersCommand(o *operator) *cobra.Command {
@@ -37,7 +37,7 @@ An attribute's value is taken as JSON when it is JSON (true, 42, ["a","b"]), els
 			if err != nil {
 				return err
 			}
-			password, err := cli.ReadPassword(cmd.Context(), o.stdin)
+			password, err := terminal.ReadPassword(cmd.Context(), o.stdin)
 			if err != nil {
 				return err
 			}

@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tokenbroker/cmd/tokenbroker/internal/buildinfo"
-	"tokenbroker/cmd/tokenbroker/internal/cli"
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
 
 func versionCommand(o *operator) *cobra.Command {
@@ -22,7 +22,7 @@ func versionCommand(o *operator) *cobra.Command {
 			return o.emit(info, func(w io.Writer) { _, _ = fmt.Fprintln(w, info) })
 		},
 	}
-	cli.OutputFlag(cmd, &o.format)
+	terminal.OutputFlag(cmd, &o.format)
 	return cmd
 }
 

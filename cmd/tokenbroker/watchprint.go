@@ -13,7 +13,7 @@ import (
 
 	"tokenbroker/api"
 	"tokenbroker/cmd/tokenbroker/internal/adminclient"
-	"tokenbroker/cmd/tokenbroker/internal/cli"
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 	"tokenbroker/revocation"
 )
 
@@ -158,7 +158,7 @@ func (p *watchPrinter) flush() error {
 
 // printJSON prints one line of JSON in which a terminal finds nothing to obey.
 func (p *watchPrinter) printJSON(line []byte) error {
-	return p.print(string(cli.PlainJSON(string(line))) + "\n")
+	return p.print(string(terminal.PlainJSON(string(line))) + "\n")
 }
 
 func (p *watchPrinter) print(text string) error {

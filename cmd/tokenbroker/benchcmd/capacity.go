@@ -10,7 +10,7 @@ import (
 
 	"tokenbroker/bench/curve"
 	"tokenbroker/cmd/tokenbroker/internal/benchrun"
-	"tokenbroker/cmd/tokenbroker/internal/cli"
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
 
 func capacityCommand(b *bencher) *cobra.Command {
@@ -34,7 +34,7 @@ says by which law the cost grows: O(1), O(log n) or O(n).` + benchHelp,
 		Example: `  tokenbroker-bench capacity --slo 15ms --plot capacity.svg
   tokenbroker-bench capacity --operation verify --from 1000 --step 1000 --to 20000
   tokenbroker-bench capacity --sizes 1k,10k,100k --clients 64 --plot growth.svg`,
-		Args: cli.UnknownCommand,
+		Args: terminal.UnknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg.Operation = benchrun.Operation(operation)
 			if err := checkCapacity(cmd, cfg, clients, filled); err != nil {
@@ -73,16 +73,16 @@ func checkCapacity(cmd *cobra.Command, cfg benchrun.CapacityConfig, clients int,
 	if len(filled) > 0 {
 		for _, name := range []string{"operation", "from", "to", "step", "halvings", "slo"} {
 			if cmd.Flags().Changed(name) {
-				return fmt.Errorf("%w: --%s is not for --sizes, which measures refreshes in a closed loop", cli.ErrUsage, name)
+				return fmt.Errorf("%w: --%s is not for --sizes, which measures refreshes in a closed loop", terminal.ErrUsage, name)
 			}
 		}
 		if slices.Max(filled) > maxSessions {
-			return fmt.Errorf("%w: --sizes: want at most %d", cli.ErrUsage, maxSessions)
+			return fmt.Errorf("%w: --sizes: want at most %d", terminal.ErrUsage, maxSessions)
 		}
 		return nil
 	}
 	if !slices.Contains(benchrun.Operations, cfg.Operation) {
-		return fmt.Errorf("%w: --operation %q: want refresh, verify or sign-in", cli.ErrUsage, string(cfg.Operation))
+		return fmt.Errorf("%w: --operation %q: want refresh, verify or sign-in", terminal.ErrUsage, string(cfg.Operation))
 	}
 	for _, flag := range []struct {
 		name string
@@ -95,11 +95,11 @@ func checkCapacity(cmd *cobra.Command, cfg benchrun.CapacityConfig, clients int,
 	}
 	switch {
 	case cfg.Ramp.From > cfg.Ramp.To:
-		return fmt.Errorf("%w: --from %v is above --to %v", cli.ErrUsage, cfg.Ramp.From, cfg.Ramp.To)
+		return fmt.Errorf("%w: --from %v is above --to %v", terminal.ErrUsage, cfg.Ramp.From, cfg.Ramp.To)
 	case cfg.Ramp.Halvings < 0 || cfg.Ramp.Halvings > maxHalvings:
-		return fmt.Errorf("%w: --halvings %d: want 0 to %d", cli.ErrUsage, cfg.Ramp.Halvings, maxHalvings)
+		return fmt.Errorf("%w: --halvings %d: want 0 to %d", terminal.ErrUsage, cfg.Ramp.Halvings, maxHalvings)
 	case cfg.Limits.P99 <= 0:
-		return fmt.Errorf("%w: --slo %v: want a time above 0", cli.ErrUsage, cfg.Limits.P99)
+		return fmt.Errorf("%w: --slo %v: want a time above 0", terminal.ErrUsage, cfg.Limits.P99)
 	}
 	return nil
 }

@@ -19,7 +19,7 @@ import (
 	benchreport "tokenbroker/bench/report"
 	"tokenbroker/cmd/tokenbroker/internal/benchrun"
 	"tokenbroker/cmd/tokenbroker/internal/buildinfo"
-	"tokenbroker/cmd/tokenbroker/internal/cli"
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 	"tokenbroker/internal/private"
 	"tokenbroker/validator"
 )
@@ -28,7 +28,7 @@ import (
 type bencher struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
-	format         cli.Format
+	format         terminal.Format
 
 	url, username, clientID, nats, natsUser, tempDir, plot string
 	passwordStdin                                          bool
@@ -58,16 +58,16 @@ ratios, not times of two machines. Ctrl-C prints what was measured until then.`
 func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	syscall.Umask(0o077)
 	root := benchCommand(stdin, stdout, stderr)
-	cli.Root(root, args, stdout, stderr)
+	terminal.Root(root, args, stdout, stderr)
 	if cmd, err := root.ExecuteContextC(ctx); err != nil {
-		return cli.Report(stderr, cmd, err, cli.Describe(err))
+		return terminal.Report(stderr, cmd, err, terminal.Describe(err))
 	}
-	return cli.ExitOK
+	return terminal.ExitOK
 }
 
 func benchCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	b := &bencher{stdin: stdin, stdout: stdout, stderr: stderr}
-	cmd := cli.Group("tokenbroker-bench", "Measure this machine, or a server, each number beside its floor",
+	cmd := terminal.Group("tokenbroker-bench", "Measure this machine, or a server, each number beside its floor",
 		"Measure validation, refreshes, how fast a log-off reaches the services, and where the knee is."+benchHelp,
 		validateCommand(b), refreshCommand(b), propagationCommand(b), capacityCommand(b))
 	flags := cmd.PersistentFlags()
@@ -79,7 +79,7 @@ func benchCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	flags.DurationVar(&b.duration, "duration", 5*time.Second, "time of each measurement; its floor takes half as long again")
 	flags.IntVar(&b.turns, "turns", 4, "how often a measurement and its floor take turns")
 	flags.StringVar(&b.plot, "plot", "", "draw the outcome into this `FILE`, .svg or .png")
-	cli.OutputFlag(cmd, &b.format)
+	terminal.OutputFlag(cmd, &b.format)
 	return cmd
 }
 
@@ -125,7 +125,7 @@ func (b *bencher) run(ctx context.Context, name string, realPasswords bool, meas
 
 // emit prints the report and draws it.
 func (b *bencher) emit(r *benchreport.Report) error {
-	err := cli.Emit(b.stdout, b.format, r, r.WriteText)
+	err := terminal.Emit(b.stdout, b.format, r, r.WriteText)
 	if b.plot == "" || len(r.Runs) == 0 {
 		return err
 	}
@@ -152,7 +152,7 @@ func outcome(r *benchreport.Report, err error) error {
 // checkService refuses --url without the account that validators need there.
 func (b *bencher) checkService() error {
 	if b.url != "" && b.clientID == "" {
-		return fmt.Errorf("%w: a validator asks the server for revocations: with --url, name a confidential client by --client-id, and give its secret by %s or the file %s_FILE", cli.ErrUsage, envBenchClientSecret, envBenchClientSecret)
+		return fmt.Errorf("%w: a validator asks the server for revocations: with --url, name a confidential client by --client-id, and give its secret by %s or the file %s_FILE", terminal.ErrUsage, envBenchClientSecret, envBenchClientSecret)
 	}
 	return nil
 }
@@ -164,7 +164,7 @@ func (b *bencher) server(ctx context.Context, realPasswords bool) (*benchrun.Ser
 			TempDir: b.tempDir, Version: buildinfo.Read().String(), Warn: b.stderr, RealPasswords: realPasswords,
 			Fatal: func(err error) {
 				_, _ = fmt.Fprintf(b.stderr, "tokenbroker-bench: the bench's own server has to end at once: %v\n", err)
-				os.Exit(cli.ExitFailed)
+				os.Exit(terminal.ExitFailed)
 			},
 		})
 	}
@@ -194,7 +194,7 @@ func (b *bencher) server(ctx context.Context, realPasswords bool) (*benchrun.Ser
 
 func (b *bencher) password(ctx context.Context) (string, error) {
 	if b.passwordStdin {
-		return cli.ReadPassword(ctx, b.stdin)
+		return terminal.ReadPassword(ctx, b.stdin)
 	}
 	return secretOf(envBenchPassword)
 }
@@ -204,7 +204,7 @@ func secretOf(env string) (string, error) {
 	text, file := os.Getenv(env), os.Getenv(env+"_FILE")
 	switch {
 	case text != "" && file != "":
-		return "", fmt.Errorf("%w: %s and %s_FILE are both set: keep one", cli.ErrUsage, env, env)
+		return "", fmt.Errorf("%w: %s and %s_FILE are both set: keep one", terminal.ErrUsage, env, env)
 	case text != "":
 		secret, err := private.SecretLine(text)
 		if err != nil {
@@ -225,17 +225,17 @@ func secretOf(env string) (string, error) {
 func (b *bencher) check() error {
 	switch {
 	case b.duration < 10*time.Millisecond || b.warmup < 0:
-		return fmt.Errorf("%w: --duration and --warmup: want at least 10ms, and nothing negative", cli.ErrUsage)
+		return fmt.Errorf("%w: --duration and --warmup: want at least 10ms, and nothing negative", terminal.ErrUsage)
 	case b.turns < 1 || b.turns > 100:
-		return fmt.Errorf("%w: --turns %d: want 1 to 100", cli.ErrUsage, b.turns)
+		return fmt.Errorf("%w: --turns %d: want 1 to 100", terminal.ErrUsage, b.turns)
 	case b.url == "" && (b.username != "" || b.passwordStdin || b.clientID != "" || b.nats != ""):
-		return fmt.Errorf("%w: --username, --password-stdin, --client-id and --nats belong to --url: the bench's own server has its own", cli.ErrUsage)
+		return fmt.Errorf("%w: --username, --password-stdin, --client-id and --nats belong to --url: the bench's own server has its own", terminal.ErrUsage)
 	case b.nats == "" && b.natsUser != "":
-		return fmt.Errorf("%w: --nats-user is who a service is at --nats: name that server, too", cli.ErrUsage)
+		return fmt.Errorf("%w: --nats-user is who a service is at --nats: name that server, too", terminal.ErrUsage)
 	case b.url != "" && b.tempDir != "":
-		return fmt.Errorf("%w: --temp-dir is for the bench's own server, not for --url", cli.ErrUsage)
+		return fmt.Errorf("%w: --temp-dir is for the bench's own server, not for --url", terminal.ErrUsage)
 	case b.plot != "" && !slices.Contains(benchreport.PlotFormats, strings.ToLower(filepath.Ext(b.plot))):
-		return fmt.Errorf("%w: --plot %q: want a name that ends in %s", cli.ErrUsage, b.plot, strings.Join(benchreport.PlotFormats, " or "))
+		return fmt.Errorf("%w: --plot %q: want a name that ends in %s", terminal.ErrUsage, b.plot, strings.Join(benchreport.PlotFormats, " or "))
 	}
 	return nil
 }
@@ -243,7 +243,7 @@ func (b *bencher) check() error {
 // benchError makes a bench's refusal of its settings one of how the command was called.
 func benchError(err error) error {
 	if errors.Is(err, benchrun.ErrUsage) {
-		return fmt.Errorf("%w: %w", cli.ErrUsage, err)
+		return fmt.Errorf("%w: %w", terminal.ErrUsage, err)
 	}
 	return err
 }

@@ -15,7 +15,7 @@ import (
 
 	benchreport "tokenbroker/bench/report"
 	"tokenbroker/broker/password"
-	"tokenbroker/cmd/tokenbroker/internal/cli"
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 	"tokenbroker/internal/longtest"
 )
 
@@ -32,7 +32,7 @@ func runBench(t *testing.T, args ...string) benchreport.Report {
 	t.Helper()
 	longtest.SkipShort(t, "measures")
 	var stdout, stderr bytes.Buffer
-	if code := Main(t.Context(), append(args, append(shortly, "--output", "json")...), strings.NewReader(""), &stdout, &stderr); code != cli.ExitOK {
+	if code := Main(t.Context(), append(args, append(shortly, "--output", "json")...), strings.NewReader(""), &stdout, &stderr); code != terminal.ExitOK {
 		t.Fatalf("bench %v: exit code %d\n%s", args, code, stderr.String())
 	}
 	var r benchreport.Report
@@ -192,7 +192,7 @@ func interruptBench(t *testing.T, after time.Duration) bool {
 	if len(r.Runs) == 0 || r.Runs[0].Operations == 0 {
 		return false
 	}
-	if code != cli.ExitFailed || !r.Interrupted || len(r.Runs) != 1 {
+	if code != terminal.ExitFailed || !r.Interrupted || len(r.Runs) != 1 {
 		t.Errorf("exit code %d, interrupted %v, runs %+v", code, r.Interrupted, r.Runs)
 	}
 	if !strings.Contains(stderr.String(), "interrupted") {
@@ -235,8 +235,8 @@ func TestBenchUsage(t *testing.T) {
 	} {
 		var stdout, stderr bytes.Buffer
 		code := Main(t.Context(), c.args, strings.NewReader("correct horse\n"), &stdout, &stderr)
-		if code != cli.ExitUsage || !strings.Contains(stderr.String(), c.want) || stdout.Len() > 0 {
-			t.Errorf("bench %v: exit code %d, want %d and a word of %q\n%s", c.args, code, cli.ExitUsage, c.want, stderr.String())
+		if code != terminal.ExitUsage || !strings.Contains(stderr.String(), c.want) || stdout.Len() > 0 {
+			t.Errorf("bench %v: exit code %d, want %d and a word of %q\n%s", c.args, code, terminal.ExitUsage, c.want, stderr.String())
 		}
 	}
 }

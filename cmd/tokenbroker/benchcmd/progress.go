@@ -7,7 +7,7 @@ import (
 	"github.com/vbauerster/mpb/v8/decor"
 
 	"tokenbroker/cmd/tokenbroker/internal/benchrun"
-	"tokenbroker/cmd/tokenbroker/internal/cli"
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
 
 // benchProgress shows on a terminal how far a bench is, a bar for each phase; elsewhere
@@ -22,7 +22,7 @@ var _ benchrun.Progress = (*benchProgress)(nil)
 // newBenchProgress begins; the caller closes it. The bars have goroutines of their own.
 func newBenchProgress(stderr io.Writer) *benchProgress {
 	tty, ok := stderr.(io.Reader)
-	if !ok || !cli.IsTerminal(tty) {
+	if !ok || !terminal.IsTerminal(tty) {
 		return &benchProgress{}
 	}
 	return &benchProgress{bars: mpb.New(mpb.WithOutput(stderr), mpb.WithWidth(40), mpb.WithAutoRefresh())}

@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tokenbroker/cmd/tokenbroker/internal/benchrun"
-	"tokenbroker/cmd/tokenbroker/internal/cli"
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
 
 // maxSubscribers bounds the validators in one process: each has a connection and goroutines.
@@ -29,7 +29,7 @@ The floor is one fsync, one raw NATS publish and one Ed25519 check by each of as
 subscribers; with --url it is GET /livez of the server.` + benchHelp,
 		Example: `  tokenbroker-bench propagation --subscribers 1,10,100 --plot propagation.svg
   tokenbroker-bench propagation --subscribers 10 --rate 200 --duration 20s`,
-		Args: cli.UnknownCommand,
+		Args: terminal.UnknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg.Subscribers = subscribers.or(10)
 			if err := b.checkPropagation(cfg); err != nil {
@@ -62,13 +62,13 @@ func (b *bencher) checkPropagation(cfg benchrun.PropagationConfig) error {
 	logOffs := cfg.Rate * (b.duration.Seconds() + float64(b.turns)*b.warmup.Seconds())
 	switch {
 	case most > maxSubscribers:
-		return fmt.Errorf("%w: --subscribers %d: want 1 to %d", cli.ErrUsage, most, maxSubscribers)
+		return fmt.Errorf("%w: --subscribers %d: want 1 to %d", terminal.ErrUsage, most, maxSubscribers)
 	case logOffs*float64(most) > maxWatched:
-		return fmt.Errorf("%w: %.0f log-offs watched by %d subscribers are more than %d: lower --rate, --duration or --subscribers", cli.ErrUsage, logOffs, most, maxWatched)
+		return fmt.Errorf("%w: %.0f log-offs watched by %d subscribers are more than %d: lower --rate, --duration or --subscribers", terminal.ErrUsage, logOffs, most, maxWatched)
 	case cfg.By != benchrun.ByLogOff && cfg.By != benchrun.ByRevoke:
-		return fmt.Errorf("%w: --by %q: want %s or %s", cli.ErrUsage, cfg.By, benchrun.ByLogOff, benchrun.ByRevoke)
+		return fmt.Errorf("%w: --by %q: want %s or %s", terminal.ErrUsage, cfg.By, benchrun.ByLogOff, benchrun.ByRevoke)
 	case cfg.By == benchrun.ByRevoke && b.url != "":
-		return fmt.Errorf("%w: --by revoke asks the operators' API: that is for the bench's own server, not for --url", cli.ErrUsage)
+		return fmt.Errorf("%w: --by revoke asks the operators' API: that is for the bench's own server, not for --url", terminal.ErrUsage)
 	}
 	return nil
 }

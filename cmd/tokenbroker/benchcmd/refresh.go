@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tokenbroker/cmd/tokenbroker/internal/benchrun"
-	"tokenbroker/cmd/tokenbroker/internal/cli"
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
 
 // maxClients bounds the clients of a bench, each of which has a connection.
@@ -28,7 +28,7 @@ load; with --url it is GET /livez of the server.` + benchHelp,
 		Example: `  tokenbroker-bench refresh --clients 1,2,4,8,16,32,64 --plot refresh.svg
   tokenbroker-bench refresh --rate 2000 --clients 256 --output json
   read -rs P; printf %s "$P" | tokenbroker-bench refresh --url http://127.0.0.1:8080 --username ada --password-stdin`,
-		Args: cli.UnknownCommand,
+		Args: terminal.UnknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg.Rate = rate
 			if err := checkClients(cfg.Clients); err != nil {
@@ -38,7 +38,7 @@ load; with --url it is GET /livez of the server.` + benchHelp,
 				return err
 			}
 			if cfg.Sessions < 0 || cfg.Sessions > maxSessions {
-				return fmt.Errorf("%w: --sessions %d: want at most %d", cli.ErrUsage, cfg.Sessions, maxSessions)
+				return fmt.Errorf("%w: --sessions %d: want at most %d", terminal.ErrUsage, cfg.Sessions, maxSessions)
 			}
 			return b.run(cmd.Context(), "refresh", false, func(ctx context.Context, bench *benchrun.Bench) error {
 				return bench.Refresh(ctx, cfg)
@@ -61,11 +61,11 @@ const (
 // checkClients refuses a list that cannot be.
 func checkClients(clients []int) error {
 	if len(clients) == 0 {
-		return fmt.Errorf("%w: --clients: want a number or a list of them", cli.ErrUsage)
+		return fmt.Errorf("%w: --clients: want a number or a list of them", terminal.ErrUsage)
 	}
 	for _, n := range clients {
 		if n < 1 || n > maxClients {
-			return fmt.Errorf("%w: --clients %d: want 1 to %d", cli.ErrUsage, n, maxClients)
+			return fmt.Errorf("%w: --clients %d: want 1 to %d", terminal.ErrUsage, n, maxClients)
 		}
 	}
 	return nil
@@ -77,7 +77,7 @@ func checkRate(flag string, rate float64, noneIsGood bool) error {
 		return nil
 	}
 	if !(rate > 0) || rate > maxRate { // NaN is neither
-		return fmt.Errorf("%w: %s %v: want a number a second, at most %d", cli.ErrUsage, flag, rate, maxRate)
+		return fmt.Errorf("%w: %s %v: want a number a second, at most %d", terminal.ErrUsage, flag, rate, maxRate)
 	}
 	return nil
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tokenbroker/cmd/tokenbroker/internal/benchrun"
-	"tokenbroker/cmd/tokenbroker/internal/cli"
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
 
 func validateCommand(b *bencher) *cobra.Command {
@@ -25,17 +25,17 @@ the first time, beside the raw signature check.
 The server signs the tokens first: 100k of them take a while.` + benchHelp,
 		Example: `  tokenbroker-bench validate --tokens 1,1k,10k,100k --plot validate.svg
   tokenbroker-bench validate --goroutines 1,2,4,8`,
-		Args: cli.UnknownCommand,
+		Args: terminal.UnknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := b.checkService(); err != nil {
 				return err
 			}
 			if cfg.Tokens = tokens.or(1, 1000, 100_000); slices.Max(cfg.Tokens) > maxSessions {
-				return fmt.Errorf("%w: --tokens: want at most %d", cli.ErrUsage, maxSessions)
+				return fmt.Errorf("%w: --tokens: want at most %d", terminal.ErrUsage, maxSessions)
 			}
 			for _, n := range cfg.Goroutines {
 				if n < 1 || n > maxClients {
-					return fmt.Errorf("%w: --goroutines %d: want 1 to %d", cli.ErrUsage, n, maxClients)
+					return fmt.Errorf("%w: --goroutines %d: want 1 to %d", terminal.ErrUsage, n, maxClients)
 				}
 			}
 			if len(cfg.Goroutines) == 0 {

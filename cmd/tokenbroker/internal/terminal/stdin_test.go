@@ -1,10 +1,10 @@
-package cli_test
+package terminal_test
 
 import (
 	"strings"
 	"testing"
 
-	"tokenbroker/cmd/tokenbroker/internal/cli"
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
 
 func TestAPasswordOnStandardInputIsOneLine(t *testing.T) {
@@ -21,7 +21,7 @@ func TestAPasswordOnStandardInputIsOneLine(t *testing.T) {
 		strings.Repeat(password, 200):     "longer than 4096 bytes",
 		"\n" + strings.Repeat("x", 1<<20): "more than one line",
 	} {
-		got, err := cli.ReadPassword(t.Context(), strings.NewReader(text))
+		got, err := terminal.ReadPassword(t.Context(), strings.NewReader(text))
 		if want == "" {
 			if got != password || err != nil {
 				t.Errorf("%.40q: got %q, %v", text, got, err)
