@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"tokenbroker/cmd/tokenbroker/internal/adminclient"
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 	"tokenbroker/internal/private"
 	"tokenbroker/store/backup"
 )
@@ -25,7 +26,7 @@ type backupDone struct {
 	TakenAt time.Time `json:"taken_at"`
 }
 
-func backupCommand(o *operator) *cobra.Command {
+func backupCommand(o *options) *cobra.Command {
 	var force bool
 	cmd := &cobra.Command{
 		Use: "backup FILE", Short: "Back up a running server's records into a file",
@@ -34,7 +35,7 @@ moment, encrypted and authenticated under the server's key encryption key (KEK).
 read again and checked before it gets its name.
 
 The KEK is not in it: keep that apart. Without it the backup cannot be restored.` + serverHelp,
-		Example: "  tokenbroker backup /backup/tokenbroker.backup", Args: wantArgs("FILE"),
+		Example: "  tokenbroker backup /backup/tokenbroker.backup", Args: terminal.WantArgs("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return o.ask(cmd.Context(), func(ctx context.Context, client *adminclient.Client) error {
 				return o.backup(ctx, client, args[0], force)
@@ -45,15 +46,17 @@ The KEK is not in it: keep that apart. Without it the backup cannot be restored.
 	return o.flags(cmd)
 }
 
-func (o *operator) backup(ctx context.Context, client *adminclient.Client, path string, force bool) error {
+func (o *options) backup(ctx context.Context, client *adminclient.Client, path string, force bool) error {
 	if _, err := os.Lstat(path); err == nil && !force {
 		return backupExists(path)
 	}
 	done := backupDone{File: path}
 	err := private.WriteFile(path, force, func(f *os.File) error {
-		if err := client.Backup(ctx, &progressWriter{w: f, o: o, told: time.Now(), done: &done.Bytes}); err != nil {
+		counted := &terminal.CountingWriter{W: f, Stderr: o.stderr}
+		if err := client.Backup(ctx, counted); err != nil {
 			return err
 		}
+		done.Bytes = counted.Written
 		whole, err := backup.Check(ctx, f.Name())
 		if err != nil {
 			return fmt.Errorf("the server did not send all of it: %w", err)
@@ -69,29 +72,10 @@ func (o *operator) backup(ctx context.Context, client *adminclient.Client, path 
 	}
 	return o.emit(done, func(w io.Writer) {
 		_, _ = fmt.Fprintf(w, "backed up %d records of the store %s, as of %s, into %s (%d bytes)\n",
-			done.Records, cell(done.Store), stamp(done.TakenAt), adminclient.Plain(path), done.Bytes)
+			done.Records, terminal.Cell(done.Store), terminal.Stamp(done.TakenAt), terminal.Plain(path), done.Bytes)
 	})
 }
 
 func backupExists(path string) error {
 	return fmt.Errorf("%s is there already: choose another name, or say --force to replace it", path)
-}
-
-// progressWriter counts, and tells a terminal each second how far it is.
-type progressWriter struct {
-	w    io.Writer
-	o    *operator
-	told time.Time
-	done *int64
-}
-
-// Write implements [io.Writer].
-func (p *progressWriter) Write(b []byte) (int, error) {
-	n, err := p.w.Write(b)
-	*p.done += int64(n)
-	if now := time.Now(); now.Sub(p.told) >= progressEvery && p.o.onTerminal() {
-		p.told = now
-		_, _ = fmt.Fprintf(p.o.stderr, "%.1f MiB\n", float64(*p.done)/(1<<20))
-	}
-	return n, err
 }

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 	"tokenbroker/keyring"
 	"tokenbroker/store/backup"
 )
@@ -40,11 +41,11 @@ func TestABackupGetsItsNameOnlyWhenItIsWhole(t *testing.T) {
 		code int
 		says string
 	}{
-		"whole":                 {whole, "", nil, exitOK, "backed up 0 records of the store s1"},
-		"cut short":             {whole[:len(whole)-1], "", nil, exitFailed, "the server did not send all of it"},
-		"cut short, with force": {whole[:len(whole)-1], "old", []string{"--force"}, exitFailed, "the server did not send all of it"},
-		"a file is there":       {whole, "old", nil, exitFailed, "say --force to replace it"},
-		"it is replaced":        {whole, "old", []string{"--force"}, exitOK, "backed up"},
+		"whole":                 {whole, "", nil, terminal.ExitOK, "backed up 0 records of the store s1"},
+		"cut short":             {whole[:len(whole)-1], "", nil, terminal.ExitFailed, "the server did not send all of it"},
+		"cut short, with force": {whole[:len(whole)-1], "old", []string{"--force"}, terminal.ExitFailed, "the server did not send all of it"},
+		"a file is there":       {whole, "old", nil, terminal.ExitFailed, "say --force to replace it"},
+		"it is replaced":        {whole, "old", []string{"--force"}, terminal.ExitOK, "backed up"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			serveFake(t, map[string]answer{"GET /admin/v1/backup": {200, test.sent}})
@@ -60,7 +61,7 @@ func TestABackupGetsItsNameOnlyWhenItIsWhole(t *testing.T) {
 				t.Errorf("exit %d: %s%s", got.code, got.stdout, got.stderr)
 			}
 			want := test.old
-			if test.code == exitOK {
+			if test.code == terminal.ExitOK {
 				want = test.sent
 			}
 			content, err := os.ReadFile(path)
@@ -82,19 +83,19 @@ func TestABackupGetsItsNameOnlyWhenItIsWhole(t *testing.T) {
 func TestRestoreOfAServedBroker(t *testing.T) {
 	s := newServed(t, "http").start(t)
 	file := filepath.Join(t.TempDir(), "b")
-	s.operate(t, exitOK, "backup", file)
+	s.operate(t, terminal.ExitOK, "backup", file)
 	running := command(t, nil, "restore", file, "--config", s.config, "--yes")
-	if running.code != exitFailed || !strings.Contains(running.stderr, "stop the server first") || !strings.Contains(running.stderr, "process") {
+	if running.code != terminal.ExitFailed || !strings.Contains(running.stderr, "stop the server first") || !strings.Contains(running.stderr, "process") {
 		t.Errorf("beside a running server: exit %d: %s", running.code, running.stderr)
 	}
 	s.finish(t)
 	unasked := command(t, strings.NewReader("y\n"), "restore", file, "--config", s.config)
-	if unasked.code != exitUsage || !strings.Contains(unasked.stderr, "--yes") {
+	if unasked.code != terminal.ExitUsage || !strings.Contains(unasked.stderr, "--yes") {
 		t.Errorf("without a terminal: exit %d: %s", unasked.code, unasked.stderr)
 	}
 	t.Setenv(configEnv, "")
 	nowhere := command(t, nil, "restore", file, "--yes")
-	if nowhere.code != exitUsage {
+	if nowhere.code != terminal.ExitUsage {
 		t.Errorf("without a place: exit %d: %s", nowhere.code, nowhere.stderr)
 	}
 	got := command(t, nil, "restore", file, "--config", s.config, "--yes", "--output", "json")
@@ -104,7 +105,7 @@ func TestRestoreOfAServedBroker(t *testing.T) {
 		Kept        string   `json:"kept"`
 		Compromised []string `json:"compromised"`
 	}
-	if err := json.Unmarshal([]byte(got.stdout), &done); err != nil || got.code != exitOK {
+	if err := json.Unmarshal([]byte(got.stdout), &done); err != nil || got.code != terminal.ExitOK {
 		t.Fatalf("exit %d: %v: %s%s", got.code, err, got.stdout, got.stderr)
 	}
 	if done.Store == done.BackupStore || done.Kept == "" || len(done.Compromised) < 4 {

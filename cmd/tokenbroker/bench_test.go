@@ -10,6 +10,8 @@ import (
 
 	benchreport "tokenbroker/bench/report"
 	"tokenbroker/cmd/tokenbroker/benchcmd"
+	"tokenbroker/cmd/tokenbroker/internal/devserver"
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 	"tokenbroker/internal/longtest"
 )
 
@@ -19,7 +21,7 @@ var shortly = []string{"--warmup", "20ms", "--duration", "200ms", "--turns", "1"
 func TestBenchIsABinaryOfItsOwn(t *testing.T) {
 	for _, args := range [][]string{{"bench"}, {"bench", "refresh", "--clients", "8"}, {"bench", "--help"}} {
 		got := command(t, strings.NewReader(""), args...)
-		if got.code == exitOK || got.stdout != "" || !strings.Contains(got.stderr, "run tokenbroker-bench with the same arguments") {
+		if got.code == terminal.ExitOK || got.stdout != "" || !strings.Contains(got.stderr, "run tokenbroker-bench with the same arguments") {
 			t.Errorf("%v: got %+v", args, got)
 		}
 	}
@@ -29,8 +31,8 @@ func TestBenchIsABinaryOfItsOwn(t *testing.T) {
 func runBench(t *testing.T, args ...string) benchreport.Report {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	code := benchcmd.Main(t.Context(), append(args, append(shortly, "--output", "json")...), strings.NewReader(devPassword+"\n"), &stdout, &stderr)
-	if code != exitOK {
+	code := benchcmd.Main(t.Context(), append(args, append(shortly, "--output", "json")...), strings.NewReader(devserver.Password+"\n"), &stdout, &stderr)
+	if code != terminal.ExitOK {
 		t.Fatalf("bench %v: exit code %d\n%s", args, code, stderr.String())
 	}
 	var r benchreport.Report
@@ -60,15 +62,15 @@ func TestBenchAgainstDev(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	dev := startDev(t, "--data-dir", dir)
-	t.Setenv("TOKENBROKER_BENCH_CLIENT_SECRET", devServiceSecret)
-	at := []string{"--url", dev.issuer, "--username", devUser, "--password-stdin"}
+	t.Setenv("TOKENBROKER_BENCH_CLIENT_SECRET", devserver.ServiceSecret)
+	at := []string{"--url", dev.issuer, "--username", devserver.User, "--password-stdin"}
 	t.Run("refresh", func(t *testing.T) {
 		r := runBench(t, append([]string{"refresh", "--clients", "2"}, at...)...)
 		if r.Target.Own || r.Target.URL != dev.issuer {
 			t.Errorf("target %+v", r.Target)
 		}
 	})
-	service := append([]string{"--client-id", devServiceClient}, at...)
+	service := append([]string{"--client-id", devserver.ServiceClient}, at...)
 	t.Run("validate", func(t *testing.T) {
 		runBench(t, append([]string{"validate", "--tokens", "1,30", "--goroutines", "1"}, service...)...)
 	})
@@ -86,7 +88,7 @@ func TestBenchAgainstDev(t *testing.T) {
 	})
 	t.Run("no session is left", func(t *testing.T) {
 		got := command(t, strings.NewReader(""), "sessions", "list", "--data-dir", dir, "--output", "json")
-		if got.code != exitOK || !strings.Contains(got.stdout, `"sessions": []`) {
+		if got.code != terminal.ExitOK || !strings.Contains(got.stdout, `"sessions": []`) {
 			t.Errorf("exit code %d\n%s%s", got.code, got.stdout, got.stderr)
 		}
 	})

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 
 	"github.com/chromedp/chromedp"
 )
@@ -44,8 +45,8 @@ func startNeighbours(t *testing.T, edit ...string) *neighbours {
 	s.append(t, append(edit, "tls: {cert_file: "+cert+", key_file: "+key+"}", "origins: ["+n.app+"]")...)
 	s.args = append(s.args, "--public-url", n.auth)
 	s.start(t)
-	s.operate(t, exitOK, "users", "add", "ada")
-	s.operate(t, exitOK, "users", "add", "mallory")
+	s.operate(t, terminal.ExitOK, "users", "add", "ada")
+	s.operate(t, terminal.ExitOK, "users", "add", "mallory")
 
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
 	defer client.CloseIdleConnections()

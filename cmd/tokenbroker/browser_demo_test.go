@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"tokenbroker/cmd/tokenbroker/internal/devserver"
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
@@ -180,7 +181,7 @@ func TestServeHasNoThief(t *testing.T) {
 	s := newServed(t, "http")
 	s.start(t)
 	for _, broker := range []string{s.issuer, dev.issuer} {
-		for _, path := range []string{thiefPath, thiefPath + "use/"} {
+		for _, path := range []string{devserver.CookieThiefPath, devserver.CookieThiefPath + "use/"} {
 			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, broker+path, nil)
 			if err != nil {
 				t.Fatal(err)

@@ -9,6 +9,8 @@ import (
 
 	"github.com/chromedp/chromedp"
 
+	"tokenbroker/cmd/tokenbroker/internal/devserver"
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 	"tokenbroker/upstream/devidp"
 )
 
@@ -56,19 +58,19 @@ func startOwnOrigin(t *testing.T) *ownOrigin {
 	idp := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { pool.ServeHTTP(w, r) }))
 	t.Cleanup(idp.Close)
 	server, err := devidp.New(devidp.Config{
-		Issuer: idp.URL + "/" + devPool, Users: devidp.DevUsers(),
-		Clients: []devidp.Client{{ID: devIDPClient, RedirectURIs: []string{s.issuer + "/auth/callback/corp/"}, LogoutURIs: []string{s.issuer + "/"}}},
+		Issuer: idp.URL + "/" + devserver.Pool, Users: devidp.DevUsers(),
+		Clients: []devidp.Client{{ID: devserver.EmulatorClient, RedirectURIs: []string{s.issuer + "/auth/callback/corp/"}, LogoutURIs: []string{s.issuer + "/"}}},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	pool = server.Handler()
 	s.append(t, "origins: ["+pages.URL+"]", "providers:",
-		"  corp: {kind: oidc, issuer: \""+idp.URL+"/"+devPool+"\", client_id: "+devIDPClient+"}",
+		"  corp: {kind: oidc, issuer: \""+idp.URL+"/"+devserver.Pool+"\", client_id: "+devserver.EmulatorClient+"}",
 		"claims: {attributes: [email]}", "user_object: [username, email]")
 	s.start(t)
-	s.operate(t, exitOK, "users", "add", "ada")
-	s.operate(t, exitOK, "users", "add", "bob")
+	s.operate(t, terminal.ExitOK, "users", "add", "ada")
+	s.operate(t, terminal.ExitOK, "users", "add", "bob")
 	return &ownOrigin{s, pages.URL}
 }
 

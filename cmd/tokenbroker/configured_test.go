@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"tokenbroker/cmd/tokenbroker/internal/devserver"
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 	"tokenbroker/upstream/devidp"
 )
 
@@ -21,8 +23,8 @@ func TestServeWithAProviderAndClaimsOfItsConfiguration(t *testing.T) {
 	idp := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { pool.ServeHTTP(w, r) }))
 	defer idp.Close()
 	server, err := devidp.New(devidp.Config{
-		Issuer: idp.URL + "/" + devPool, Users: devidp.DevUsers(),
-		Clients: []devidp.Client{{ID: devIDPClient, RedirectURIs: []string{s.issuer + "/auth/callback/corp/"}, LogoutURIs: []string{s.issuer + "/"}}},
+		Issuer: idp.URL + "/" + devserver.Pool, Users: devidp.DevUsers(),
+		Clients: []devidp.Client{{ID: devserver.EmulatorClient, RedirectURIs: []string{s.issuer + "/auth/callback/corp/"}, LogoutURIs: []string{s.issuer + "/"}}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -30,7 +32,7 @@ func TestServeWithAProviderAndClaimsOfItsConfiguration(t *testing.T) {
 	pool = server.Handler()
 	s.append(t, `
 providers:
-  corp: {kind: oidc, issuer: "`+idp.URL+"/"+devPool+`", client_id: `+devIDPClient+`}
+  corp: {kind: oidc, issuer: "`+idp.URL+"/"+devserver.Pool+`", client_id: `+devserver.EmulatorClient+`}
 claims:
   attributes: [email]
   computed:
@@ -57,11 +59,11 @@ user_object: [username, email, phone_number]
 		t.Errorf("claims %v", claims)
 	}
 	uid := claims["sub"].(string)
-	s.operate(t, exitOK, "users", "set", uid, "--attribute", "plan=gold", "--role", "auditor")
+	s.operate(t, terminal.ExitOK, "users", "set", uid, "--attribute", "plan=gold", "--role", "auditor")
 	if claims = refresh(); claims["plan"] != "gold" || fmt.Sprint(claims["roles"]) != "[auditor]" {
 		t.Errorf("claims after the change %v", claims)
 	}
-	s.operate(t, exitOK, "revoke", "sub", uid, "--reason", "revoked", "--note", "lost laptop")
+	s.operate(t, terminal.ExitOK, "revoke", "sub", uid, "--reason", "revoked", "--note", "lost laptop")
 	if problem := b.post("/auth/refresh/", jsonBody("CSRF_token", csrf), http.StatusUnauthorized); problem["code"] != "session_revoked" {
 		t.Errorf("refresh after the revoke: %v", problem)
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 	"tokenbroker/internal/longtest"
 )
 
@@ -116,7 +117,7 @@ func (d *deployment) startService(t *testing.T, name string) {
 func (d *deployment) operate(t *testing.T, stdin string, args ...string) string {
 	t.Helper()
 	var out, errs strings.Builder
-	if code := run(t.Context(), append(args, "--config", d.config), strings.NewReader(stdin), &out, &errs); code != exitOK {
+	if code := run(t.Context(), append(args, "--config", d.config), strings.NewReader(stdin), &out, &errs); code != terminal.ExitOK {
 		t.Fatalf("%v: exit code %d: %s", args, code, errs.String())
 	}
 	return out.String()

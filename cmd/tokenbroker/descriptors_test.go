@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 	"tokenbroker/internal/longtest"
 )
 
@@ -41,7 +42,7 @@ func TestIdleConnectionsDoNotEndTheProcess(t *testing.T) {
 		fmt.Fprintf(&list, "01890000-0000-7000-8000-%012d\n", i)
 	}
 	done := command(t, strings.NewReader(list.String()), "revoke", "--file", "-", "--kind", "jti", "--data-dir", data)
-	if done.code != exitOK {
+	if done.code != terminal.ExitOK {
 		t.Errorf("revoke: exit code %d\n%s", done.code, done.stderr)
 	}
 	eventually(t, "the store has another memtable", func() bool {

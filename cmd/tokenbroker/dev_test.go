@@ -16,6 +16,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"tokenbroker/cmd/tokenbroker/internal/devserver"
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
 
 // running is `tokenbroker dev` in this process, on free ports.
@@ -65,7 +67,7 @@ func (r *running) finish(t *testing.T) {
 	r.stop()
 	select {
 	case code := <-r.code:
-		if code != exitOK {
+		if code != terminal.ExitOK {
 			t.Errorf("exit code %d:\n%s", code, r.logs.String())
 		}
 	case <-time.After(patience):
@@ -124,7 +126,7 @@ func TestDevFromSignInToRefusal(t *testing.T) {
 	if _, err := os.Stat(dir); !os.IsNotExist(err) {
 		t.Errorf("the temporary data directory is still there: %v", err)
 	}
-	secrets := []string{access, csrf, refreshed["access_token"].(string), strings.TrimSpace(string(adminToken)), devServiceSecret}
+	secrets := []string{access, csrf, refreshed["access_token"].(string), strings.TrimSpace(string(adminToken)), devserver.ServiceSecret}
 	secrets = append(secrets, b.cookies...)
 	for _, secret := range secrets {
 		if strings.Contains(dev.logs.String(), secret) {
@@ -148,14 +150,14 @@ func TestDevKeepsItsDataAcrossRuns(t *testing.T) {
 	var out, errs syncBuffer
 	code := Main(t.Context(), []string{"dev", "--data-dir", dir, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0",
 		"--sample-listen", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0", "--idp-listen", "127.0.0.1:0"}, &out, &errs)
-	if want := fmt.Sprintf("in use by process %d", os.Getpid()); code != exitFailed || !strings.Contains(errs.String(), want) {
+	if want := fmt.Sprintf("in use by process %d", os.Getpid()); code != terminal.ExitFailed || !strings.Contains(errs.String(), want) {
 		t.Errorf("second run: code %d, %q, want %q", code, errs.String(), want)
 	}
 	// And a busy port by its number and flag.
 	errs.Reset()
 	code = Main(t.Context(), []string{"dev", "--listen", "127.0.0.1:" + port, "--admin-listen", "127.0.0.1:0",
 		"--sample-listen", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0", "--idp-listen", "127.0.0.1:0"}, &out, &errs)
-	if code != exitFailed || !strings.Contains(errs.String(), ":"+port) || !strings.Contains(errs.String(), "--listen") {
+	if code != terminal.ExitFailed || !strings.Contains(errs.String(), ":"+port) || !strings.Contains(errs.String(), "--listen") {
 		t.Errorf("busy port: code %d, %q", code, errs.String())
 	}
 	dev.finish(t)
@@ -176,7 +178,7 @@ func TestDevNamesTheVariablesThatItIgnores(t *testing.T) {
 	t.Setenv("TOKENBROKER_ADMIN", "http://127.0.0.1:1")
 	t.Setenv(configEnv, "tokenbroker.yaml")
 	var out, errs syncBuffer
-	if code := Main(t.Context(), []string{"dev", "--sample-listen", busy.Addr().String()}, &out, &errs); code != exitFailed {
+	if code := Main(t.Context(), []string{"dev", "--sample-listen", busy.Addr().String()}, &out, &errs); code != terminal.ExitFailed {
 		t.Errorf("code %d", code)
 	}
 	if want := `variables="TOKENBROKER_KEYRING_KEK TOKENBROKER_ORIGINS TOKENBROKER_CONFIG"`; !strings.Contains(errs.String(), want) || strings.Contains(errs.String(), "a secret") {
@@ -187,7 +189,7 @@ func TestDevNamesTheVariablesThatItIgnores(t *testing.T) {
 func TestUsageErrorsExitWith2(t *testing.T) {
 	for _, args := range [][]string{{"dev", "--no-such-flag"}, {"nonsense"}, {"dev", "extra"}, {"dev", "--log-level", "loud"}, {"dev", "--listen", "0.0.0.0:0"}, {"dev", "--nats-listen", ":4222"}, {"dev", "--origin", "localhost:5173"}, {"dev", "--origin", "*"}} {
 		var out, errs syncBuffer
-		if code := Main(t.Context(), args, &out, &errs); code != exitUsage || errs.String() == "" {
+		if code := Main(t.Context(), args, &out, &errs); code != terminal.ExitUsage || errs.String() == "" {
 			t.Errorf("%v: code %d, %q", args, code, errs.String())
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 	"tokenbroker/internal/longtest"
 )
 
@@ -29,13 +30,13 @@ func TestSIGTERMLosesNothingAccepted(t *testing.T) {
 	issuer := "http://127.0.0.1:" + ports[0]
 	config := filepath.Join(dir, "tokenbroker.yaml")
 	var errs bytes.Buffer
-	if code := Main(t.Context(), []string{"config", "init", config, "--public-url", issuer, "--data-dir", filepath.Join(dir, "data")}, io.Discard, &errs); code != exitOK {
+	if code := Main(t.Context(), []string{"config", "init", config, "--public-url", issuer, "--data-dir", filepath.Join(dir, "data")}, io.Discard, &errs); code != terminal.ExitOK {
 		t.Fatal(errs.String())
 	}
 	args := []string{"serve", "--config", config, "--listen", "127.0.0.1:" + ports[0], "--log-format", "json",
 		"--set", "admin.listen=", "--set", "trusted_proxies=127.0.0.1", "--set", "nats.listen=127.0.0.1:" + ports[1]}
 	broker := startBroker(t, "tokenbroker is ready", args...)
-	if code := run(t.Context(), []string{"users", "add", "ada", "--config", config}, strings.NewReader("correct horse\n"), io.Discard, &errs); code != exitOK {
+	if code := run(t.Context(), []string{"users", "add", "ada", "--config", config}, strings.NewReader("correct horse\n"), io.Discard, &errs); code != terminal.ExitOK {
 		t.Fatal(errs.String())
 	}
 

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
 
 // startIDP runs `tokenbroker idp` in this process and returns what it prints.
@@ -21,7 +22,7 @@ func startIDP(t *testing.T, args ...string) string {
 	go func() { code <- Main(ctx, append([]string{"idp", "--listen", "127.0.0.1:0"}, args...), &out, &errs) }()
 	t.Cleanup(func() {
 		stop()
-		if got := <-code; got != exitOK {
+		if got := <-code; got != terminal.ExitOK {
 			t.Errorf("idp ended with %d: %s", got, errs.String())
 		}
 	})
@@ -59,10 +60,10 @@ func TestServeSignsInAtTheEmulatorOfIDP(t *testing.T) {
 	} else {
 		_ = resp.Body.Close()
 	}
-	if report := s.operate(t, exitOK, "config", "check"); !strings.Contains(report, warning) {
+	if report := s.operate(t, terminal.ExitOK, "config", "check"); !strings.Contains(report, warning) {
 		t.Errorf("config check:\n%s", report)
 	}
-	if report := s.operate(t, exitOK, "doctor"); !strings.Contains(report, warning) || !strings.Contains(report, "is not https") {
+	if report := s.operate(t, terminal.ExitOK, "doctor"); !strings.Contains(report, warning) || !strings.Contains(report, "is not https") {
 		t.Errorf("doctor:\n%s", report)
 	}
 	s.finish(t)
@@ -122,7 +123,7 @@ func TestIDPRefuses(t *testing.T) {
 		"a path": {"--redirect-uri", "/callback"}, "a script": {"--logout-uri", "javascript:alert(1)"}, "a word": {"now"},
 	} {
 		var out, errs bytes.Buffer
-		if code := Main(t.Context(), append([]string{"idp"}, args...), &out, &errs); code != exitUsage || errs.Len() == 0 {
+		if code := Main(t.Context(), append([]string{"idp"}, args...), &out, &errs); code != terminal.ExitUsage || errs.Len() == 0 {
 			t.Errorf("%s: %d %s", name, code, errs.String())
 		}
 	}

@@ -6,41 +6,43 @@ import (
 	"io"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"tokenbroker/cmd/tokenbroker/internal/adminclient"
+	"tokenbroker/cmd/tokenbroker/internal/printer"
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
 	"tokenbroker/revocation"
 )
 
-func keysCommand(o *operator) *cobra.Command {
-	return o.flags(group("keys", "List, rotate and revoke signing keys",
+func keysCommand(o *options) *cobra.Command {
+	return o.flags(terminal.Group("keys", "List, rotate and revoke signing keys",
 		`Look after the keys of a running server: those that sign access tokens (purpose access),
 those that sign revocation messages (feed), and the secret that refresh and CSRF tokens are
 derived from (master). docs/keys.md has the runbooks.`+serverHelp,
 		keysListCommand(o), keysRotateCommand(o), keysRevokeCommand(o), keysResealCommand(o), keysExportCommand(o)))
 }
 
-func keysListCommand(o *operator) *cobra.Command {
+func keysListCommand(o *options) *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List the keys: their age, their state and what comes next",
 		Long: "List all keys with their age, their state, and what happens to each by itself and when." + serverHelp,
 		Example: `  tokenbroker keys list
-  tokenbroker keys list --output json`, Args: unknownCommand,
+  tokenbroker keys list --output json`, Args: terminal.UnknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return o.ask(cmd.Context(), func(ctx context.Context, client *adminclient.Client) error {
 				list, err := client.ListKeys(ctx)
 				if err != nil {
 					return fmt.Errorf("listing keys: %w", err)
 				}
-				return o.emit(list, func(w io.Writer) { printKeys(w, list) })
+				return o.emit(list, func(w io.Writer) { printer.Keys(w, list) })
 			})
 		},
 	}
 }
 
-func keysRotateCommand(o *operator) *cobra.Command {
+func keysRotateCommand(o *options) *cobra.Command {
 	var rotation adminclient.KeyRotation
 	var yes bool
 	cmd := &cobra.Command{
@@ -53,19 +55,17 @@ the exit code is 0. Asking again before that is the same rotation.
 It asks first on a terminal and wants --yes elsewhere.` + serverHelp,
 		Example: `  tokenbroker keys rotate --yes
   tokenbroker keys rotate --algorithm EdDSA --note "smaller tokens"
-  tokenbroker keys rotate --purpose master --yes`, Args: unknownCommand,
+  tokenbroker keys rotate --purpose master --yes`, Args: terminal.UnknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if !yes {
-				if err := o.confirm(cmd.Context(), "Rotate the "+adminclient.Plain(rotation.Purpose)+" key?"); err != nil {
-					return err
-				}
+			if err := o.confirm(cmd.Context(), yes, "Rotate the "+terminal.Plain(rotation.Purpose)+" key?"); err != nil {
+				return err
 			}
 			return o.ask(cmd.Context(), func(ctx context.Context, client *adminclient.Client) error {
 				done, err := client.RotateKey(ctx, rotation)
 				if err != nil {
 					return fmt.Errorf("rotating: %w", err)
 				}
-				return o.emit(done, func(w io.Writer) { printRotated(w, done) })
+				return o.emit(done, func(w io.Writer) { printer.KeyRotated(w, done) })
 			})
 		},
 	}
@@ -76,7 +76,7 @@ It asks first on a terminal and wants --yes elsewhere.` + serverHelp,
 	return cmd
 }
 
-func keysRevokeCommand(o *operator) *cobra.Command {
+func keysRevokeCommand(o *options) *cobra.Command {
 	var reason, note string
 	var yes bool
 	cmd := &cobra.Command{
@@ -86,19 +86,21 @@ tokens are refused by every service at once and for ever. No user is logged out:
 refresh gives a new token. Asking again is safe.
 
 It asks first on a terminal and wants --yes elsewhere.` + strings.Replace(reasonHelp, "revoked (the default), ", "key_compromise (the default), revoked, ", 1) + serverHelp,
-		Example: `  tokenbroker keys revoke i4x2pqn7vsbk3cjd5o6zrwtm --yes --note "found in a public bucket"`, Args: wantArgs("KID"),
+		Example: `  tokenbroker keys revoke i4x2pqn7vsbk3cjd5o6zrwtm --yes --note "found in a public bucket"`, Args: terminal.WantArgs("KID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if !yes {
-				if err := o.confirm(cmd.Context(), "Revoke the key "+adminclient.Plain(args[0])+" for ever, with all tokens that it signed?"); err != nil {
-					return err
-				}
+			if err := o.confirm(cmd.Context(), yes, "Revoke the key "+terminal.Plain(args[0])+" for ever, with all tokens that it signed?"); err != nil {
+				return err
 			}
 			return o.ask(cmd.Context(), func(ctx context.Context, client *adminclient.Client) error {
 				done, err := client.RevokeKey(ctx, args[0], revocation.Reason(reason), note)
 				if err != nil {
 					return fmt.Errorf("revoking the key: %w", err)
 				}
-				return o.emitKeyRevoked(done)
+				did := "revoked the key " + terminal.Cell(done.Value)
+				if done.Successor != "" {
+					did += "; " + terminal.Cell(done.Successor) + " signs"
+				}
+				return o.emit(done, func(w io.Writer) { printer.Revoked(w, done.Revoked, did, time.Duration(o.wait)) })
 			})
 		},
 	}
@@ -109,7 +111,7 @@ It asks first on a terminal and wants --yes elsewhere.` + strings.Replace(reason
 	return cmd
 }
 
-func keysResealCommand(o *operator) *cobra.Command {
+func keysResealCommand(o *options) *cobra.Command {
 	var kekFile, note string
 	cmd := &cobra.Command{
 		Use: "reseal", Short: "Seal the private keys under another KEK",
@@ -118,7 +120,7 @@ are. With --kek-file the server reads the new KEK there: a file on its machine, 
 nobody else can read. Without it, a server whose KEK is the file kek in its data directory makes a
 new one in that place. The answer says what has to be changed before the next start.` + serverHelp,
 		Example: `  tokenbroker keys reseal
-  tokenbroker keys reseal --kek-file /etc/tokenbroker/secrets/kek-2027`, Args: unknownCommand,
+  tokenbroker keys reseal --kek-file /etc/tokenbroker/secrets/kek-2027`, Args: terminal.UnknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if kekFile != "" {
 				var err error
@@ -132,9 +134,9 @@ new one in that place. The answer says what has to be changed before the next st
 					return fmt.Errorf("resealing: %w", err)
 				}
 				return o.emit(done, func(w io.Writer) {
-					_, _ = fmt.Fprintf(w, "resealed: the KEK is now %s\n", adminclient.Plain(done.KEKFile))
+					_, _ = fmt.Fprintf(w, "resealed: the KEK is now %s\n", terminal.Plain(done.KEKFile))
 					if done.Todo != "" {
-						_, _ = fmt.Fprintf(w, "TO DO before the next start: %s\n", adminclient.Plain(done.Todo))
+						_, _ = fmt.Fprintf(w, "TO DO before the next start: %s\n", terminal.Plain(done.Todo))
 					}
 				})
 			})
@@ -145,12 +147,12 @@ new one in that place. The answer says what has to be changed before the next st
 	return cmd
 }
 
-func keysExportCommand(o *operator) *cobra.Command {
+func keysExportCommand(o *options) *cobra.Command {
 	var purpose string
 	cmd := &cobra.Command{
 		Use: "export-jwks", Short: "Print the public keys as services get them",
 		Long:    "Print the JWK set (RFC 7517) of the access keys or of the feed keys: public halves alone." + serverHelp,
-		Example: "  tokenbroker keys export-jwks --purpose feed > feed.json", Args: unknownCommand,
+		Example: "  tokenbroker keys export-jwks --purpose feed > feed.json", Args: terminal.UnknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return o.ask(cmd.Context(), func(ctx context.Context, client *adminclient.Client) error {
 				set, err := client.ExportKeys(ctx, purpose)

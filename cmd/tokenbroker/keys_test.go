@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -82,14 +83,14 @@ func TestKeysCommands(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			fake := serveFake(t, map[string]answer{c.asked: {200, c.answer}})
 			got := command(t, nil, c.args...)
-			if diff := cmp.Diff(ran{exitOK, c.stdout, ""}, got, cmp.AllowUnexported(ran{})); diff != "" {
+			if diff := cmp.Diff(ran{terminal.ExitOK, c.stdout, ""}, got, cmp.AllowUnexported(ran{})); diff != "" {
 				t.Error(diff)
 			}
 			if diff := cmp.Diff([]string{strings.TrimSpace(c.asked + " " + c.body)}, fake.asked); diff != "" {
 				t.Error(diff)
 			}
 			got = command(t, nil, append(c.args, "--output", "json")...)
-			if got.code != exitOK || cmp.Diff(document(t, c.answer), document(t, got.stdout)) != "" {
+			if got.code != terminal.ExitOK || cmp.Diff(document(t, c.answer), document(t, got.stdout)) != "" {
 				t.Errorf("%d %s\n%s", got.code, got.stderr, cmp.Diff(document(t, c.answer), document(t, got.stdout)))
 			}
 		})
@@ -113,16 +114,16 @@ func TestKeysResealSendsAnAbsolutePath(t *testing.T) {
 func TestKeysCommandsWithoutAYesDoNothing(t *testing.T) {
 	for _, args := range [][]string{{"keys", "rotate"}, {"keys", "revoke", "k1"}} {
 		fake := serveFake(t, nil)
-		if got := command(t, nil, args...); got.code != exitUsage || !strings.Contains(got.stderr, "--yes") || len(fake.asked) != 0 {
+		if got := command(t, nil, args...); got.code != terminal.ExitUsage || !strings.Contains(got.stderr, "--yes") || len(fake.asked) != 0 {
 			t.Errorf("%v: %+v, asked %v", args, got, fake.asked)
 		}
 	}
 	serveFake(t, nil)
-	if got := command(t, nil, "keys", "revoke", "--yes"); got.code != exitUsage || !strings.Contains(got.stderr, "KID") {
+	if got := command(t, nil, "keys", "revoke", "--yes"); got.code != terminal.ExitUsage || !strings.Contains(got.stderr, "KID") {
 		t.Errorf("without a key: %+v", got)
 	}
 	withoutServers(t)
-	if got := command(t, nil, "keys", "list"); got.code != exitFailed || !strings.Contains(got.stderr, "no server") {
+	if got := command(t, nil, "keys", "list"); got.code != terminal.ExitFailed || !strings.Contains(got.stderr, "no server") {
 		t.Errorf("without a server: %+v", got)
 	}
 }

@@ -22,6 +22,7 @@ import (
 
 	"tokenbroker/broker/password"
 	"tokenbroker/cmd/tokenbroker/benchcmd"
+	"tokenbroker/cmd/tokenbroker/internal/devserver"
 	"tokenbroker/internal/longtest"
 	"tokenbroker/revocation/natsfeed"
 	"tokenbroker/validator"
@@ -94,7 +95,7 @@ func TestKilledUnderLoad(t *testing.T) {
 		"--sample-listen", "127.0.0.1:" + ports[2] + ",127.0.0.1:0,127.0.0.1:0", "--nats-listen", "127.0.0.1:" + ports[3], "--idp-listen", "127.0.0.1:0"}
 	c := startBroker(t, readyDev, args...)
 	service, err := validator.New(t.Context(), validator.Config{
-		Issuer: issuer, Audience: devAudience, Client: validator.Client{ID: devServiceClient, Secret: devServiceSecret},
+		Issuer: issuer, Audience: devserver.Audience, Client: validator.Client{ID: devserver.ServiceClient, Secret: devserver.ServiceSecret},
 		Feed: natsfeed.Feed{URL: "nats://127.0.0.1:" + ports[3]}, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
@@ -192,7 +193,9 @@ func loadUntilKilled(t *testing.T, c *process, issuer string) []visit {
 	return visits
 }
 
-func trySignIn(issuer string) (visit, bool) { return trySignInAs(issuer, devUser, devPassword) }
+func trySignIn(issuer string) (visit, bool) {
+	return trySignInAs(issuer, devserver.User, devserver.Password)
+}
 
 func trySignInAs(issuer, user, password string) (visit, bool) {
 	status, body, cookies := request(issuer+"/auth/sign-in/", fmt.Sprintf(`{"username": %q, "password": %q}`, user, password), "")

@@ -18,7 +18,7 @@ const statusJSON = `{"version":"v1","pid":12,"started_at":"2026-01-02T03:04:05Z"
 
 func TestStatusAsText(t *testing.T) {
 	serveFake(t, map[string]answer{"GET /admin/v1/status": {200, statusJSON}})
-	want := ran{exitOK, `state     degraded
+	want := ran{terminal.ExitOK, `state     degraded
 version   v1
 pid       12
 started   2026-01-02T03:04:05Z (1h0m0s ago)
@@ -51,11 +51,11 @@ func TestHealthcheck(t *testing.T) {
 		answer answer
 		want   ran
 	}{
-		{"ready", answer{200, `{"status":"ready","checks":[{"name":"store","ok":true}]}`}, ran{exitOK, "ready\n", ""}},
-		{"degraded is healthy", answer{200, `{"status":"degraded","checks":[{"name":"nats","ok":true,"degraded":true}]}`}, ran{exitOK, "degraded\n  nats: degraded\n", ""}},
+		{"ready", answer{200, `{"status":"ready","checks":[{"name":"store","ok":true}]}`}, ran{terminal.ExitOK, "ready\n", ""}},
+		{"degraded is healthy", answer{200, `{"status":"degraded","checks":[{"name":"nats","ok":true,"degraded":true}]}`}, ran{terminal.ExitOK, "degraded\n  nats: degraded\n", ""}},
 		{
 			"not ready", answer{503, `{"code":"not_ready","detail":"not ready: store","checks":[{"name":"store","ok":false,"detail":"disk full"},{"name":"nats","ok":true}]}`},
-			ran{exitFailed, "", "tokenbroker: not_ready: not ready: store: store: FAILED (disk full)\n"},
+			ran{terminal.ExitFailed, "", "tokenbroker: not_ready: not ready: store: store: FAILED (disk full)\n"},
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -81,8 +81,8 @@ func TestHealthcheckOfAURL(t *testing.T) {
 		}
 	}))
 	t.Cleanup(server.Close)
-	for path, want := range map[string]int{server.URL + "/ok": exitOK, server.URL + "/moved": exitFailed, server.URL + "/down": exitFailed, "ftp://x": exitUsage, "127.0.0.1:80": exitUsage} {
-		if got := command(t, nil, "healthcheck", "--url", path); got.code != want || (got.stdout != "") != (want == exitOK) {
+	for path, want := range map[string]int{server.URL + "/ok": terminal.ExitOK, server.URL + "/moved": terminal.ExitFailed, server.URL + "/down": terminal.ExitFailed, "ftp://x": terminal.ExitUsage, "127.0.0.1:80": terminal.ExitUsage} {
+		if got := command(t, nil, "healthcheck", "--url", path); got.code != want || (got.stdout != "") != (want == terminal.ExitOK) {
 			t.Errorf("%s: got %+v, want code %d", path, got, want)
 		}
 	}
@@ -96,7 +96,7 @@ func TestRefusalsOfTheServer(t *testing.T) {
 	t.Run("text", func(t *testing.T) {
 		serveFake(t, answers)
 		got := command(t, nil, "users", "show", "eve")
-		want := ran{exitFailed, "", `tokenbroker: showing the user: unknown_user: "there is no user \x1b[1meve"` + "\n"}
+		want := ran{terminal.ExitFailed, "", `tokenbroker: showing the user: unknown_user: "there is no user \x1b[1meve"` + "\n"}
 		if diff := cmp.Diff(want, got, cmp.AllowUnexported(ran{})); diff != "" {
 			t.Error(diff)
 		}
@@ -105,7 +105,7 @@ func TestRefusalsOfTheServer(t *testing.T) {
 		serveFake(t, answers)
 		got := command(t, strings.NewReader(operatorPassword), "users", "add", "ada", "--output", "json")
 		want := terminal.Fault{Error: "adding the user: user_exists: there is a user of that name", Code: "user_exists", Detail: "there is a user of that name"}
-		if diff := cmp.Diff(want, errorOf(t, got.stderr)); diff != "" || got.code != exitFailed || got.stdout != "" {
+		if diff := cmp.Diff(want, errorOf(t, got.stderr)); diff != "" || got.code != terminal.ExitFailed || got.stdout != "" {
 			t.Errorf("%+v %s", got, diff)
 		}
 	})
@@ -113,7 +113,7 @@ func TestRefusalsOfTheServer(t *testing.T) {
 		serveFake(t, answers)
 		t.Setenv("TOKENBROKER_ADMIN_TOKEN_FILE", "")
 		got := command(t, nil, "users", "show", "eve")
-		if got.code != exitFailed || !strings.Contains(got.stderr, "--admin-token-file") {
+		if got.code != terminal.ExitFailed || !strings.Contains(got.stderr, "--admin-token-file") {
 			t.Errorf("got %+v", got)
 		}
 	})
@@ -122,7 +122,7 @@ func TestRefusalsOfTheServer(t *testing.T) {
 			"GET /admin/v1/users?limit=1000":         {200, `{"users":[],"next":"x"}`},
 			"GET /admin/v1/users?after=x&limit=1000": {200, `{"users":[],"next":"x"}`},
 		})
-		if got := command(t, nil, "users", "list"); got.code != exitFailed || len(fake.asked) != 2 {
+		if got := command(t, nil, "users", "list"); got.code != terminal.ExitFailed || len(fake.asked) != 2 {
 			t.Errorf("got %+v after %v", got, fake.asked)
 		}
 	})
@@ -141,7 +141,7 @@ func TestNoServerRuns(t *testing.T) {
 	withoutServers(t)
 	dir := t.TempDir()
 	got := command(t, nil, "status", "--data-dir", dir)
-	if got.code != exitFailed || strings.Count(got.stderr, "\n") != 1 || got.stdout != "" {
+	if got.code != terminal.ExitFailed || strings.Count(got.stderr, "\n") != 1 || got.stdout != "" {
 		t.Errorf("got %+v; want one line", got)
 	}
 	for _, part := range []string{dir, "no server answers", "tokenbroker dev", "--data-dir", "--admin"} {
@@ -150,7 +150,7 @@ func TestNoServerRuns(t *testing.T) {
 		}
 	}
 	got = command(t, nil, "status", "--output", "json")
-	if object := errorOf(t, got.stderr); got.code != exitFailed || object.Code != "no_server" || object.Detail == "" {
+	if object := errorOf(t, got.stderr); got.code != terminal.ExitFailed || object.Code != "no_server" || object.Detail == "" {
 		t.Errorf("got %+v", got)
 	}
 }
@@ -170,7 +170,7 @@ func TestOperatorCommandsUsedWrongly(t *testing.T) {
 		{"status", "--admin", "http://broker.example"},
 	} {
 		got := command(t, strings.NewReader(operatorPassword), args...)
-		if got.code != exitUsage || got.stdout != "" || !strings.HasPrefix(got.stderr, "tokenbroker: ") {
+		if got.code != terminal.ExitUsage || got.stdout != "" || !strings.HasPrefix(got.stderr, "tokenbroker: ") {
 			t.Errorf("%v: got %+v", args, got)
 		}
 	}
@@ -178,7 +178,7 @@ func TestOperatorCommandsUsedWrongly(t *testing.T) {
 		t.Errorf("the server was asked: %v", fake.asked)
 	}
 	got := command(t, nil, "users", "add", "--output", "json")
-	if object := errorOf(t, got.stderr); got.code != exitUsage || object.Code != "usage" || object.Error != "users add: missing NAME" {
+	if object := errorOf(t, got.stderr); got.code != terminal.ExitUsage || object.Code != "usage" || object.Error != "users add: missing NAME" {
 		t.Errorf("got %+v", got)
 	}
 }
@@ -189,7 +189,7 @@ func TestPasswordsFromStdin(t *testing.T) {
 		stdin string
 		code  int
 	}{
-		"empty": {"", exitUsage}, "an empty line": {"\nsecond", exitUsage}, "too long": {strings.Repeat("x", 5000), exitFailed},
+		"empty": {"", terminal.ExitUsage}, "an empty line": {"\nsecond", terminal.ExitUsage}, "too long": {strings.Repeat("x", 5000), terminal.ExitFailed},
 	} {
 		for _, args := range [][]string{{"users", "add", "ada"}, {"users", "passwd", "ada"}} {
 			if got := command(t, strings.NewReader(c.stdin), args...); got.code != c.code || len(got.stderr) > 300 {
@@ -202,7 +202,7 @@ func TestPasswordsFromStdin(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = null.Close() }()
-	if got := command(t, null, "users", "add", "ada"); got.code != exitUsage || !strings.Contains(got.stderr, "empty") {
+	if got := command(t, null, "users", "add", "ada"); got.code != terminal.ExitUsage || !strings.Contains(got.stderr, "empty") {
 		t.Errorf("the null device: %+v", got)
 	}
 	if len(fake.asked) > 0 {
@@ -213,7 +213,7 @@ func TestPasswordsFromStdin(t *testing.T) {
 func TestVersionAsJSON(t *testing.T) {
 	got := command(t, nil, "version", "--output", "json")
 	var info buildinfo.Info
-	if err := json.Unmarshal([]byte(got.stdout), &info); err != nil || info.Go == "" || got.code != exitOK {
+	if err := json.Unmarshal([]byte(got.stdout), &info); err != nil || info.Go == "" || got.code != terminal.ExitOK {
 		t.Errorf("got %+v, %v", got, err)
 	}
 	if text := command(t, nil, "version"); text.stdout != info.String()+"\n" {
@@ -223,7 +223,7 @@ func TestVersionAsJSON(t *testing.T) {
 
 func TestEveryOperatorCommandExplainsItself(t *testing.T) {
 	withoutServers(t)
-	for _, top := range operatorCommands(nil, nil, nil) {
+	for _, top := range operatorCommands(&options{}) {
 		for _, cmd := range append(top.Commands(), top) {
 			if cmd.Short == "" || cmd.Long == "" || cmd.Example == "" && !cmd.HasSubCommands() {
 				t.Errorf("%s lacks a Short, a Long or an Example", cmd.CommandPath())

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tokenbroker/cmd/tokenbroker/internal/adminclient"
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
 
 const (
@@ -260,7 +261,7 @@ s1   u1    ada   demo-spa  live   2026-01-02T03:04:05Z  2026-01-02T03:05:05Z  20
 		t.Run(c.name, func(t *testing.T) {
 			fake := serveFake(t, c.answers)
 			got := command(t, strings.NewReader(c.stdin), c.args...)
-			if diff := cmp.Diff(ran{exitOK, c.stdout, c.stderr}, got, cmp.AllowUnexported(ran{})); diff != "" {
+			if diff := cmp.Diff(ran{terminal.ExitOK, c.stdout, c.stderr}, got, cmp.AllowUnexported(ran{})); diff != "" {
 				t.Error(diff)
 			}
 			if diff := cmp.Diff(c.asked, fake.asked); diff != "" {
@@ -294,7 +295,7 @@ func TestJSONIsTheServersObject(t *testing.T) {
 		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
 			serveFake(t, map[string]answer{c.line: {200, c.answer}})
 			got := command(t, strings.NewReader(operatorPassword), append(c.args, "--output", "json")...)
-			if got.code != exitOK || got.stderr != "" {
+			if got.code != terminal.ExitOK || got.stderr != "" {
 				t.Fatalf("got %+v", got)
 			}
 			if diff := cmp.Diff(document(t, c.answer), document(t, got.stdout)); diff != "" {

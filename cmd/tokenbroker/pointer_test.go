@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
 
 // Operators' commands find a running dev without a flag: over its socket, or, where the
@@ -19,11 +20,11 @@ func TestCommandsFindARunningDev(t *testing.T) {
 				t.Errorf("over TCP alone: %v", said)
 			}
 			var out, errs bytes.Buffer
-			if code := Main(t.Context(), []string{"status"}, &out, &errs); code != exitOK || !strings.Contains(out.String(), dev.issuer) {
+			if code := Main(t.Context(), []string{"status"}, &out, &errs); code != terminal.ExitOK || !strings.Contains(out.String(), dev.issuer) {
 				t.Errorf("exit code %d: %s%s", code, out.String(), errs.String())
 			}
 			dev.finish(t)
-			if code := Main(t.Context(), []string{"status"}, &out, &errs); code != exitFailed || !strings.Contains(errs.String(), "start one") {
+			if code := Main(t.Context(), []string{"status"}, &out, &errs); code != terminal.ExitFailed || !strings.Contains(errs.String(), "start one") {
 				t.Errorf("after the end: exit code %d: %s", code, errs.String())
 			}
 		})

@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
 
 // process is a program of its own, which can be killed.
@@ -67,7 +68,7 @@ func (p *process) terminate(t *testing.T) {
 	}
 	select {
 	case <-p.done:
-		if code := p.cmd.ProcessState.ExitCode(); code != exitOK {
+		if code := p.cmd.ProcessState.ExitCode(); code != terminal.ExitOK {
 			t.Errorf("SIGTERM: exit code %d:\n%s", code, p.out.String())
 		}
 	case <-time.After(patience):

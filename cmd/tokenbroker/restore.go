@@ -5,16 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
-	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"tokenbroker/cmd/tokenbroker/internal/adminclient"
 	"tokenbroker/cmd/tokenbroker/internal/logging"
 	"tokenbroker/cmd/tokenbroker/internal/node"
 	"tokenbroker/cmd/tokenbroker/internal/restore"
@@ -29,7 +25,7 @@ type restoreFlags struct {
 	yes, unauthenticated       bool
 }
 
-func restoreCommand(o *operator) *cobra.Command {
+func restoreCommand(o *options) *cobra.Command {
 	var flags restoreFlags
 	cmd := &cobra.Command{
 		Use: "restore FILE", Short: "Put a backup in the place of a stopped server's records",
@@ -45,7 +41,7 @@ one is in use, never a mix. It asks first on a terminal and wants --yes elsewher
 
 The data directory and the KEK are those of --config or TOKENBROKER_CONFIG; with --data-dir
 alone the KEK is the file kek in it.`,
-		Example: "  tokenbroker restore /backup/tokenbroker.backup --config tokenbroker.yaml", Args: wantArgs("FILE"),
+		Example: "  tokenbroker restore /backup/tokenbroker.backup --config tokenbroker.yaml", Args: terminal.WantArgs("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.restore(cmd.Context(), args[0], flags) },
 	}
 	flags.find(cmd.Flags())
@@ -62,7 +58,7 @@ func (f *restoreFlags) find(flags *pflag.FlagSet) {
 	flags.StringVar(&f.dataDir, "data-dir", "", "the server's data directory")
 }
 
-func (o *operator) restore(ctx context.Context, file string, flags restoreFlags) (err error) {
+func (o *options) restore(ctx context.Context, file string, flags restoreFlags) (err error) {
 	logger := logging.New(o.stderr, logging.Config{Level: new(slog.LevelVar), Format: "json"})
 	cfg, err := flags.load("restore")
 	if err != nil {
@@ -74,10 +70,8 @@ func (o *operator) restore(ctx context.Context, file string, flags restoreFlags)
 		return fmt.Errorf("restoring %s, nothing was changed: %w", file, err)
 	}
 	defer func() { err = errors.Join(err, plan.Close()) }()
-	if !flags.yes {
-		if err := o.confirm(ctx, restoreQuestion(plan, cfg.DataDir)); err != nil {
-			return err
-		}
+	if err := o.confirm(ctx, flags.yes, plan.Question()); err != nil {
+		return err
 	}
 	done, err := plan.Run(ctx)
 	if errors.Is(err, restore.ErrDecided) {
@@ -89,7 +83,7 @@ func (o *operator) restore(ctx context.Context, file string, flags restoreFlags)
 	logger.InfoContext(ctx, "audit", "event", "restore", "operator", fmt.Sprintf("uid %d", os.Getuid()),
 		"taken_at", done.TakenAt, "backup_store", done.BackupStore, "store", done.Store, "epoch", done.Epoch,
 		"keys_compromised", len(done.Compromised), "kept", done.Kept, "authenticated", plan.Authenticated())
-	return o.emit(done, func(w io.Writer) { printRestored(w, done) })
+	return o.emit(done, done.WriteText)
 }
 
 // load finds the data directory and the KEKs for a command.
@@ -112,7 +106,7 @@ func (f restoreFlags) load(command string) (cfg restore.Config, err error) {
 		}
 	}
 	if cfg.DataDir == "" {
-		return cfg, fmt.Errorf("%w: %s: want --config FILE or --data-dir DIR", errUsage, command)
+		return cfg, fmt.Errorf("%w: %s: want --config FILE or --data-dir DIR", terminal.ErrUsage, command)
 	}
 	if f.backupKEK != "" {
 		cfg.BackupKEK, err = keyring.LoadKEKFile(f.backupKEK)
@@ -120,39 +114,62 @@ func (f restoreFlags) load(command string) (cfg restore.Config, err error) {
 	return cfg, err
 }
 
-func restoreQuestion(plan *restore.Plan, dir string) string {
-	taken := time.Unix(plan.Header.TakenAt, 0)
-	what := "into the empty " + dir
-	if plan.Replaces {
-		what = "in the place of what is in " + dir
-	}
-	kind := "backup"
-	if !plan.Authenticated() {
-		kind = "unauthenticated backup, whose passwords and roles may be anybody's,"
-	}
-	return fmt.Sprintf("Put the %s of %s (%s ago; %s) %s? Everybody will have to sign in again.",
-		kind, stamp(taken), time.Since(taken).Round(time.Second), count(plan.Counts.Users, "user"), what)
+func floorCommand(o *options) *cobra.Command {
+	return terminal.Group("floor", "Sign everybody out of a stopped server, whose store may be damaged",
+		"Raise the floor, the epoch below which every session and every token is dead, of a server that does not run.",
+		floorRaiseCommand(o))
 }
 
-func printRestored(w io.Writer, r restore.Result) {
-	say := func(format string, args ...any) { _, _ = fmt.Fprintf(w, format+"\n", args...) }
-	say("restored the backup of %s: %s, %s, %s, %s, %s in all",
-		stamp(r.TakenAt), count(r.Users, "user"), count(r.Identities, "account"), count(r.Clients, "client"), count(r.Sessions, "session"), count(r.Records, "record"))
-	say("everybody signs in again: no session and no token from before is good (epoch %d)", r.Epoch)
-	say("the store is another one for the services: %s, the backup's was %s", cell(r.Store), cell(r.BackupStore))
-	for _, k := range r.Keys {
-		say("new key: %s", k)
+func floorRaiseCommand(o *options) *cobra.Command {
+	var flags restoreFlags
+	cmd := &cobra.Command{
+		Use: "raise", Short: "Sign everybody out, and start again with what can be read of a store",
+		Long: `Sign everybody out, and start again with what can be read of a stopped server's store. It is the way
+out of a damaged store where there is no backup: a server does not start with one, because it cannot
+know what was revoked.
+
+The records that can be read become a store of their own, with another id, new keys and a floor above
+every epoch: no session and no token from before is good, and every key id that can be read is dead
+permanently. Users, roles and passwords may be older than the damage: the command reports what is lost,
+as far as that can be known. Where there is a backup, 'tokenbroker restore' is the better way.
+
+The damaged store is kept beside the new one. The command is refused while a server runs. It asks first
+on a terminal and requires --yes elsewhere.
+
+The data directory and the KEK are those of --config or TOKENBROKER_CONFIG; with only --data-dir
+the KEK is the file kek in it.`,
+		Example: "  tokenbroker floor raise --data-dir /var/lib/tokenbroker", Args: terminal.UnknownCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error { return o.raiseFloor(cmd.Context(), flags) },
 	}
-	say("dead permanently: %s: %s", count(len(r.Compromised), "key"), cells(r.Compromised))
-	if len(r.Disabled) > 0 {
-		say("disabled since the backup, and still: %s: %s", count(len(r.Disabled), "user"), cells(r.Disabled))
+	flags.find(cmd.Flags())
+	cmd.Flags().BoolVar(&flags.yes, "yes", false, "do not ask")
+	terminal.OutputFlag(cmd, &o.format)
+	return cmd
+}
+
+func (o *options) raiseFloor(ctx context.Context, flags restoreFlags) (err error) {
+	logger := logging.New(o.stderr, logging.Config{Level: new(slog.LevelVar), Format: "json"})
+	cfg, err := flags.load("floor raise")
+	if err != nil {
+		return err
 	}
-	if r.Kept != "" {
-		say("the replaced store is kept in %s: remove it when you no longer need it", r.Kept)
+	cfg.Logger = logger
+	raise, err := restore.PrepareRaise(ctx, cfg)
+	if err != nil {
+		return fmt.Errorf("raising the floor in %s: %w: nothing was changed; 'tokenbroker restore FILE' restores a backup", cfg.DataDir, err)
 	}
-	for _, text := range r.Warnings {
-		say("WARNING: %s", adminclient.Plain(text))
+	defer func() { err = errors.Join(err, raise.Close()) }()
+	if err := o.confirm(ctx, flags.yes, raise.Question()); err != nil {
+		return err
 	}
-	say("%s", strings.TrimSpace(`passwords, roles and users are those of the backup: what was changed or removed since has to be repeated; the audit log tells
-start the server now`))
+	done, err := raise.Run(ctx)
+	if errors.Is(err, restore.ErrDecided) {
+		return err
+	}
+	if err != nil {
+		return fmt.Errorf("raising the floor in %s, the old store is still in use: %w", cfg.DataDir, err)
+	}
+	logger.InfoContext(ctx, "audit", "event", "floor_raise", "operator", fmt.Sprintf("uid %d", os.Getuid()),
+		"store", done.Store, "epoch", done.Epoch, "keys_compromised", len(done.Compromised), "lost", done.Lost, "kept", done.Kept)
+	return o.emit(done, done.WriteText)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tokenbroker/cmd/tokenbroker/internal/adminclient"
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
 
 const (
@@ -45,7 +46,7 @@ func TestRevokeCommands(t *testing.T) {
 		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
 			fake := serveFake(t, map[string]answer{"POST /admin/v1/revocations": {200, c.answer}})
 			got := command(t, nil, c.args...)
-			if diff := cmp.Diff(ran{exitOK, c.stdout, c.stderr}, got, cmp.AllowUnexported(ran{})); diff != "" {
+			if diff := cmp.Diff(ran{terminal.ExitOK, c.stdout, c.stderr}, got, cmp.AllowUnexported(ran{})); diff != "" {
 				t.Error(diff)
 			}
 			if diff := cmp.Diff([]string{"POST /admin/v1/revocations " + c.asked}, fake.asked); diff != "" {
@@ -109,7 +110,7 @@ func TestRevokeAFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := command(t, nil, "revoke", "--file", file, "--reason", "upstream", "--note", "n")
-	want := ran{exitOK, "recorded 2502 of 2503 (2497 of them now, 1 not known): broadcast to the services\n", "not known: \"sub no\\u202ebody\"\n"}
+	want := ran{terminal.ExitOK, "recorded 2502 of 2503 (2497 of them now, 1 not known): broadcast to the services\n", "not known: \"sub no\\u202ebody\"\n"}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(ran{})); diff != "" {
 		t.Error(diff)
 	}
@@ -124,7 +125,7 @@ func TestRevokeAFile(t *testing.T) {
 		t.Errorf("%d requests %s", len(server.requests), diff)
 	}
 	got = command(t, strings.NewReader("no\u202ebody\nada\n"), "revoke", "--file", "-", "--kind", "sub", "--output", "json")
-	if diff := cmp.Diff(document(t, `{"values":2,"recorded":1,"changed":0,"unknown":1,"unknown_values":["sub no\u202ebody"],"broadcast":true}`), document(t, got.stdout)); diff != "" || got.code != exitOK || got.stderr != "" {
+	if diff := cmp.Diff(document(t, `{"values":2,"recorded":1,"changed":0,"unknown":1,"unknown_values":["sub no\u202ebody"],"broadcast":true}`), document(t, got.stdout)); diff != "" || got.code != terminal.ExitOK || got.stderr != "" {
 		t.Errorf("%+v %s", got, diff)
 	}
 }
@@ -136,7 +137,7 @@ func TestLongValuesFitTheirRequests(t *testing.T) {
 	for i := range 600 {
 		_, _ = fmt.Fprintf(&lines, "%d%s\n", i, strings.Repeat("<", 200))
 	}
-	if got := command(t, strings.NewReader(lines.String()), "revoke", "--file", "-", "--kind", "sub"); got.code != exitOK {
+	if got := command(t, strings.NewReader(lines.String()), "revoke", "--file", "-", "--kind", "sub"); got.code != terminal.ExitOK {
 		t.Fatalf("%+v", got)
 	}
 	total := 0
@@ -156,7 +157,7 @@ func TestABadFileRevokesNothingAndListsAllBadLines(t *testing.T) {
 	serveBulk(t, server)
 	text := "jti " + aJTI + "\njti " + strings.ToUpper(aJTI) + "\n" + aSID + "\n# fine\nclient c\nsid\nsid x y\nsub \x1b[2J\n"
 	got := command(t, strings.NewReader(text), "revoke", "--file", "-")
-	if got.code != exitUsage || got.stdout != "" || strings.Count(got.stderr, "\n  line ") != 6 {
+	if got.code != terminal.ExitUsage || got.stdout != "" || strings.Count(got.stderr, "\n  line ") != 6 {
 		t.Errorf("got %+v", got)
 	}
 	for _, line := range []string{"line 2:", "line 3:", "line 5:", "line 6:", "line 7:", "line 8:"} {
@@ -167,7 +168,7 @@ func TestABadFileRevokesNothingAndListsAllBadLines(t *testing.T) {
 	for name, bad := range map[string]string{
 		"empty": "", "of comments": "# x\n\n", "of a long line": "sub " + strings.Repeat("x", 5000), "of many bad lines": strings.Repeat("x\n", 1000),
 	} {
-		if got := command(t, strings.NewReader(bad), "revoke", "--file", "-"); got.code != exitUsage || len(got.stderr) > 10_000 {
+		if got := command(t, strings.NewReader(bad), "revoke", "--file", "-"); got.code != terminal.ExitUsage || len(got.stderr) > 10_000 {
 			t.Errorf("%s: got %+v", name, got)
 		}
 	}
@@ -184,10 +185,13 @@ func TestABulkRevocationThatFailsSaysWhatHolds(t *testing.T) {
 		_, _ = fmt.Fprintf(&lines, "01890000-0000-7000-8000-%012d\n", i)
 	}
 	got := command(t, strings.NewReader(lines.String()), "revoke", "--file", "-", "--kind", "jti")
-	if got.code != exitFailed || got.stdout != "" || !strings.Contains(got.stderr, "2000 of 20000 are acknowledged and hold; run it again for the rest: busy") {
+	if got.code != terminal.ExitFailed || got.stdout != "" || !strings.Contains(got.stderr, "2000 of 20000 are acknowledged and hold; run it again for the rest: busy") {
 		t.Errorf("got %+v", got)
 	}
 }
+
+// auditHint is the last line of "revocations check".
+const auditHint = "The operator's note and the request are in the server's audit log: search it for the value."
 
 func TestCheckingARevocation(t *testing.T) {
 	const event = `{"kind":"sub","value":"u1","expires_at":1767323345,"at":1767323045,"reason":"revoked","epoch":9,"by":"uid 0","origin":"o1","seq":4}`
@@ -220,7 +224,7 @@ all   -      restore  2026-01-02T03:04:05Z  2026-01-02T03:09:05Z  9
 `},
 	} {
 		got := command(t, nil, append([]string{"revocations"}, c.args...)...)
-		if diff := cmp.Diff(ran{exitOK, c.want, ""}, got, cmp.AllowUnexported(ran{})); diff != "" {
+		if diff := cmp.Diff(ran{terminal.ExitOK, c.want, ""}, got, cmp.AllowUnexported(ran{})); diff != "" {
 			t.Errorf("%v: %s", c.args, diff)
 		}
 	}
@@ -228,7 +232,7 @@ all   -      restore  2026-01-02T03:04:05Z  2026-01-02T03:09:05Z  9
 	if diff := cmp.Diff(document(t, hit), document(t, got.stdout)); diff != "" {
 		t.Error(diff)
 	}
-	if got := command(t, nil, "revocations", "check", "nobody", "--kind", "sub"); got.code != exitFailed || !strings.Contains(got.stderr, "invalid_revocation") {
+	if got := command(t, nil, "revocations", "check", "nobody", "--kind", "sub"); got.code != terminal.ExitFailed || !strings.Contains(got.stderr, "invalid_revocation") {
 		t.Errorf("%+v", got)
 	}
 }
@@ -258,7 +262,7 @@ func TestCheckingAToken(t *testing.T) {
 	})
 	token := tokenOf(`{"alg":"ES256","kid":"k1"}`, `{"jti":"`+aJTI+`","sid":"s1","sub":"u1","client_id":"c1","sep":5,"cep":5}`)
 	got := command(t, strings.NewReader(token+"\n"), "revocations", "check", "-")
-	want := ran{exitOK, "revoked: the token " + aJTI + `
+	want := ran{terminal.ExitOK, "revoked: the token " + aJTI + `
 session s1 of user u1 and client demo-spa: live
 KIND    VALUE  REASON   SINCE                 UNTIL                 EPOCHS BELOW  BY        BATCH
 sid     s1     logoff   2026-01-02T03:04:05Z  2026-01-02T03:09:05Z  -             the user  o1.4
@@ -272,7 +276,7 @@ client  c1     revoked  2026-01-02T03:04:05Z  2026-01-02T03:09:05Z  6           
 	}
 	for _, bad := range []string{"", "x", "a.b.c", token[1:], tokenOf(`{}`, `{"jti":"j"}`), tokenOf(`{}`, `[]`)} {
 		got := command(t, strings.NewReader(bad), "revocations", "check", "-")
-		if got.code != exitUsage || bad != "" && len(bad) > 5 && strings.Contains(got.stderr, bad) {
+		if got.code != terminal.ExitUsage || bad != "" && len(bad) > 5 && strings.Contains(got.stderr, bad) {
 			t.Errorf("%q: %+v", bad, got)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"tokenbroker/cmd/tokenbroker/internal/logging"
 	"tokenbroker/cmd/tokenbroker/internal/node"
 	"tokenbroker/cmd/tokenbroker/internal/setup"
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 	"tokenbroker/config"
 )
 
@@ -29,7 +30,7 @@ SIGHUP reloads the log level, the origins and the TLS files (those of admin and 
 
 'tokenbroker config init' writes a file to begin with, 'config check' says what is wrong with one.`,
 		Example: "  tokenbroker config init tokenbroker.yaml\n  tokenbroker serve --config tokenbroker.yaml",
-		Args:    unknownCommand,
+		Args:    terminal.UnknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return runServe(cmd.Context(), flags, stderr)
 		},

@@ -28,6 +28,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 	"tokenbroker/revocation/natsfeed"
 	"tokenbroker/validator"
 )
@@ -49,7 +50,7 @@ func newServed(t *testing.T, scheme string, edit ...string) *served {
 	s := &served{dir: t.TempDir(), port: ports[0], natsPort: ports[1], issuer: scheme + "://127.0.0.1:" + ports[0]}
 	s.config = filepath.Join(s.dir, "tokenbroker.yaml")
 	var errs bytes.Buffer
-	if code := Main(t.Context(), []string{"config", "init", s.config, "--public-url", s.issuer, "--data-dir", filepath.Join(s.dir, "data")}, io.Discard, &errs); code != exitOK {
+	if code := Main(t.Context(), []string{"config", "init", s.config, "--public-url", s.issuer, "--data-dir", filepath.Join(s.dir, "data")}, io.Discard, &errs); code != terminal.ExitOK {
 		t.Fatal(errs.String())
 	}
 	s.append(t, edit...)
@@ -101,19 +102,19 @@ func TestOperatorsOverTLS(t *testing.T) {
 	}
 	status := func(args ...string) ran { return command(t, nil, append([]string{"status"}, args...)...) }
 	https := "https://" + address
-	if got := status("--admin", https, "--admin-ca", cert); got.code != exitOK {
+	if got := status("--admin", https, "--admin-ca", cert); got.code != terminal.ExitOK {
 		t.Errorf("exit %d: %s", got.code, got.stderr)
 	}
-	if got := status("--admin", https); got.code != exitFailed || !strings.Contains(got.stderr, "certificate") {
+	if got := status("--admin", https); got.code != terminal.ExitFailed || !strings.Contains(got.stderr, "certificate") {
 		t.Errorf("a certificate of an unknown authority: exit %d: %s", got.code, got.stderr)
 	}
-	if got := status("--admin", "http://"+address); got.code != exitFailed {
+	if got := status("--admin", "http://"+address); got.code != terminal.ExitFailed {
 		t.Errorf("plain HTTP: exit %d: %s", got.code, got.stdout)
 	}
-	if got := status("--admin", "http://"+address, "--admin-ca", cert); got.code != exitUsage {
+	if got := status("--admin", "http://"+address, "--admin-ca", cert); got.code != terminal.ExitUsage {
 		t.Errorf("authorities for plain HTTP: exit %d: %s", got.code, got.stderr)
 	}
-	if got := status("--admin", https, "--admin-ca", s.config); got.code != exitFailed || !strings.Contains(got.stderr, "no certificate in PEM") {
+	if got := status("--admin", https, "--admin-ca", s.config); got.code != terminal.ExitFailed || !strings.Contains(got.stderr, "no certificate in PEM") {
 		t.Errorf("authorities that are none: exit %d: %s", got.code, got.stderr)
 	}
 	s.logs.Reset()
@@ -123,7 +124,7 @@ func TestOperatorsOverTLS(t *testing.T) {
 	}
 	eventually(t, "the reload", func() bool { return strings.Contains(s.logs.String(), "configuration reloaded") })
 	t.Setenv("TOKENBROKER_ADMIN_CA", cert)
-	if got := status("--admin", https); got.code != exitOK {
+	if got := status("--admin", https); got.code != terminal.ExitOK {
 		t.Errorf("with the new certificate: exit %d: %s", got.code, got.stderr)
 	}
 	s.finish(t)
@@ -144,10 +145,10 @@ func TestAuditLinesAreIndependentOfTheLogLevel(t *testing.T) {
 			go func() { s.code <- Main(ctx, s.args, io.Discard, s.logs) }()
 			t.Cleanup(stop)
 			eventually(t, "serve is ready", func() bool {
-				return run(t.Context(), []string{"healthcheck", "--config", s.config}, strings.NewReader(""), io.Discard, io.Discard) == exitOK
+				return run(t.Context(), []string{"healthcheck", "--config", s.config}, strings.NewReader(""), io.Discard, io.Discard) == terminal.ExitOK
 			})
-			s.operate(t, exitOK, "users", "add", "ada")
-			s.operate(t, exitOK, "keys", "rotate", "--yes")
+			s.operate(t, terminal.ExitOK, "users", "add", "ada")
+			s.operate(t, terminal.ExitOK, "keys", "rotate", "--yes")
 			resp, err := http.Post("http://127.0.0.1:"+s.port+"/auth/sign-in/", "application/json", strings.NewReader(`{"username":"ada","password":"wrong"}`))
 			if err != nil {
 				t.Fatal(err)
@@ -194,7 +195,7 @@ func (s *served) finish(t *testing.T) {
 	s.stop()
 	select {
 	case code := <-s.code:
-		if code != exitOK {
+		if code != terminal.ExitOK {
 			t.Errorf("exit code %d:\n%s", code, s.logs.String())
 		}
 	case <-time.After(patience):
@@ -236,7 +237,7 @@ claims:
 		t.Fatal(err)
 	}
 	var errs bytes.Buffer
-	if code := Main(t.Context(), []string{"serve", "--config", file}, io.Discard, &errs); code != exitFailed {
+	if code := Main(t.Context(), []string{"serve", "--config", file}, io.Discard, &errs); code != terminal.ExitFailed {
 		t.Errorf("exit code %d", code)
 	}
 	for _, key := range []string{"origins", "https://app.elsewhere.org", "cookie.secure", "clients.service.secret", "lifetmes", "lifetimes", "claims.attributes", "claims.computed.plan"} {
@@ -249,7 +250,7 @@ claims:
 	}
 
 	var out bytes.Buffer
-	if code := Main(t.Context(), []string{"config", "check", "--config", file, "--output", "json"}, &out, io.Discard); code != exitFailed {
+	if code := Main(t.Context(), []string{"config", "check", "--config", file, "--output", "json"}, &out, io.Discard); code != terminal.ExitFailed {
 		t.Errorf("config check: exit code %d", code)
 	}
 	var answer struct {
@@ -266,7 +267,7 @@ func TestConfigCheckShowsWarnings(t *testing.T) {
 	s := newServed(t, "https", "cookie: {path: /auth}")
 	check := func(args ...string) string {
 		t.Helper()
-		return s.operate(t, exitOK, append([]string{"config", "check"}, args...)...)
+		return s.operate(t, terminal.ExitOK, append([]string{"config", "check"}, args...)...)
 	}
 	text := check()
 	if !strings.Contains(text, "Warning: cookie.path: ") || !strings.Contains(text, s.config+":") || !strings.HasSuffix(text, "The configuration is good.\n") {
@@ -293,13 +294,13 @@ func TestTwoBrokersDoNotShareADirectory(t *testing.T) {
 	other := append(append([]string{}, s.args...), "--listen", "127.0.0.1:"+ports[0], "--set", "nats.listen=127.0.0.1:"+ports[1],
 		"--set", "admin.socket="+filepath.Join(s.dir, "other", "admin.sock"))
 	var errs bytes.Buffer
-	if code := Main(t.Context(), other, io.Discard, &errs); code != exitFailed {
+	if code := Main(t.Context(), other, io.Discard, &errs); code != terminal.ExitFailed {
 		t.Errorf("exit code %d", code)
 	}
 	if !strings.Contains(errs.String(), fmt.Sprintf("in use by process %d", os.Getpid())) {
 		t.Errorf("says %q", errs.String())
 	}
-	s.operate(t, exitOK, "users", "add", "ada") // the first one goes on
+	s.operate(t, terminal.ExitOK, "users", "add", "ada") // the first one goes on
 	s.finish(t)
 }
 
@@ -313,11 +314,11 @@ func TestFlagsOfTheConfiguration(t *testing.T) {
 		code int
 		want string
 	}{
-		{[]string{"--public-url", ""}, exitFailed, "public_url: is missing [flag --public-url]"},
-		{[]string{"--log-level="}, exitFailed, "log.level"},
-		{[]string{"--set", "admin.token:" + secret}, exitUsage, "KEY=VALUE"},
-		{[]string{"--set", "admin.token:" + secret + "=x"}, exitFailed, "admin.token: is no key"},
-		{[]string{"--set", "admin.token=" + secret}, exitFailed, "admin.token_file"},
+		{[]string{"--public-url", ""}, terminal.ExitFailed, "public_url: is missing [flag --public-url]"},
+		{[]string{"--log-level="}, terminal.ExitFailed, "log.level"},
+		{[]string{"--set", "admin.token:" + secret}, terminal.ExitUsage, "KEY=VALUE"},
+		{[]string{"--set", "admin.token:" + secret + "=x"}, terminal.ExitFailed, "admin.token: is no key"},
+		{[]string{"--set", "admin.token=" + secret}, terminal.ExitFailed, "admin.token_file"},
 	} {
 		var out, errs bytes.Buffer
 		code := Main(t.Context(), append([]string{"config", "check", "--config", s.config}, tt.args...), &out, &errs)
@@ -335,7 +336,7 @@ func TestStoppedWhileItStarts(t *testing.T) {
 	s := newServed(t, "http")
 	for _, args := range [][]string{s.args, {"dev", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--sample-listen", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0", "--idp-listen", "127.0.0.1:0"}} {
 		var errs syncBuffer
-		if code := Main(ctx, args, io.Discard, &errs); code != exitOK {
+		if code := Main(ctx, args, io.Discard, &errs); code != terminal.ExitOK {
 			t.Errorf("%s: exit code %d: %s", args[0], code, errs.String())
 		}
 	}
@@ -367,7 +368,7 @@ func TestReloadOnSIGHUP(t *testing.T) {
 	if !allowed("http://127.0.0.1:5173") {
 		t.Error("an invalid file changed the origins")
 	}
-	s.operate(t, exitOK, "status") // finds the server by the invalid file
+	s.operate(t, terminal.ExitOK, "status") // finds the server by the invalid file
 	write(strings.Replace(text, "5173", "5174", 1) + "log: {level: debug}\nlifetimes: {access_token: 2m}\n")
 	hangUp("need a restart")
 	if !strings.Contains(s.logs.String(), "lifetimes.access_token") || !strings.Contains(s.logs.String(), "configuration reloaded") {
@@ -403,7 +404,7 @@ func TestServeOverTLS(t *testing.T) {
 	s.append(t, "tls: {cert_file: "+cert+", key_file: "+key+"}",
 		"nats: {service_user: services, service_password: a-password-of-services, tls_cert_file: "+cert+", tls_key_file: "+key+"}")
 	s.start(t)
-	s.operate(t, exitOK, "users", "add", "ada")
+	s.operate(t, terminal.ExitOK, "users", "add", "ada")
 
 	serial := func() int64 {
 		t.Helper()

@@ -9,15 +9,17 @@ import (
 
 	"tokenbroker/broker"
 	"tokenbroker/cmd/tokenbroker/internal/adminclient"
+	"tokenbroker/cmd/tokenbroker/internal/printer"
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
 
-func sessionsCommand(o *operator) *cobra.Command {
-	return o.flags(group("sessions", "List and end sessions",
+func sessionsCommand(o *options) *cobra.Command {
+	return o.flags(terminal.Group("sessions", "List and end sessions",
 		"List and end the sessions of a running server."+serverHelp,
 		sessionsListCommand(o), sessionsEndCommand(o)))
 }
 
-func sessionsListCommand(o *operator) *cobra.Command {
+func sessionsListCommand(o *options) *cobra.Command {
 	var query broker.SessionQuery
 	var limit int
 	cmd := &cobra.Command{
@@ -25,7 +27,7 @@ func sessionsListCommand(o *operator) *cobra.Command {
 		Short:   "List sessions of one user or of all",
 		Long:    "List the live sessions of one user or of all; with --ended those that are over, too." + serverHelp,
 		Example: "  tokenbroker sessions list --user ada --ended",
-		Args:    unknownCommand,
+		Args:    terminal.UnknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return o.ask(cmd.Context(), func(ctx context.Context, client *adminclient.Client) error {
 				unreadable := 0
@@ -39,9 +41,8 @@ func sessionsListCommand(o *operator) *cobra.Command {
 				if err != nil {
 					return fmt.Errorf("listing sessions: %w", err)
 				}
-				o.moreNote(next)
-				o.unreadableNote(unreadable)
-				return o.emit(broker.SessionPage{Sessions: sessions, Next: next, Unreadable: unreadable}, func(w io.Writer) { printSessions(w, sessions) })
+				o.noteIncomplete(next, unreadable)
+				return o.emit(broker.SessionPage{Sessions: sessions, Next: next, Unreadable: unreadable}, func(w io.Writer) { printer.Sessions(w, sessions) })
 			})
 		},
 	}
@@ -51,33 +52,21 @@ func sessionsListCommand(o *operator) *cobra.Command {
 	return cmd
 }
 
-func printSessions(w io.Writer, sessions []broker.SessionSummary) {
-	if len(sessions) == 0 {
-		_, _ = fmt.Fprintln(w, "no sessions")
-		return
-	}
-	rows := make([][]string, len(sessions))
-	for i, s := range sessions {
-		rows[i] = []string{cell(s.SID), cell(s.UID), cell(s.Username), cell(s.ClientID), cell(s.State), stamp(s.CreatedAt), stamp(s.LastUsed), stamp(s.ExpiresAt), cell(s.Device)}
-	}
-	table(w, "SID|USER|NAME|CLIENT|STATE|CREATED|LAST USED|EXPIRES|DEVICE", rows)
-}
-
-func sessionsEndCommand(o *operator) *cobra.Command {
+func sessionsEndCommand(o *options) *cobra.Command {
 	var note string
 	cmd := &cobra.Command{
 		Use:     "end SID",
 		Short:   "End one session and its tokens everywhere",
 		Long:    "End one session: it is refreshed no more, and its tokens are refused by every service at once." + serverHelp,
 		Example: `  tokenbroker sessions end zwkq3fbn2v6c4o5yqhd7xj2mte --note "lost phone"`,
-		Args:    wantArgs("SID"),
+		Args:    terminal.WantArgs("SID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return o.ask(cmd.Context(), func(ctx context.Context, client *adminclient.Client) error {
 				done, err := client.EndSession(ctx, args[0], note)
 				if err != nil {
 					return fmt.Errorf("ending the session: %w", err)
 				}
-				return o.emitRevoked(done, "ended the session "+adminclient.Plain(args[0]))
+				return o.emitRevoked(done, "ended the session "+terminal.Plain(args[0]))
 			})
 		},
 	}

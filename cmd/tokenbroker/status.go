@@ -1,114 +1,175 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
+	"os"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"tokenbroker/api"
 	"tokenbroker/cmd/tokenbroker/internal/adminclient"
+	"tokenbroker/cmd/tokenbroker/internal/doctor"
+	"tokenbroker/cmd/tokenbroker/internal/printer"
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
 
-func statusCommand(o *operator) *cobra.Command {
+func statusCommand(o *options) *cobra.Command {
 	return o.flags(&cobra.Command{
 		Use:   "status",
 		Short: "Show a running server at a glance",
 		Long: `Show a running server at a glance: version, readiness, store, revocations still to be sent,
 NATS, keys, providers and the services. For a yes or no use healthcheck.` + serverHelp,
 		Example: "  tokenbroker status --output json",
-		Args:    unknownCommand,
+		Args:    terminal.UnknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return o.ask(cmd.Context(), func(ctx context.Context, client *adminclient.Client) error {
 				status, err := client.Status(ctx)
 				if err != nil {
 					return fmt.Errorf("asking for the status: %w", err)
 				}
-				return o.emit(status, func(w io.Writer) { printStatus(w, status) })
+				return o.emit(status, func(w io.Writer) { printer.Status(w, status) })
 			})
 		},
 	})
 }
 
-func printStatus(w io.Writer, s api.Status) {
-	rows := [][]string{
-		{"state", cell(s.Ready)}, {"version", cell(s.Version)}, {"pid", fmt.Sprint(s.PID)},
-		{"started", fmt.Sprintf("%s (%s ago)", stamp(s.StartedAt), s.Now.Sub(s.StartedAt).Round(time.Second))},
-		{"issuer", cell(s.Issuer)}, {"listen", cell(s.Listen) + connections(s.Connections)}, {"admin", cell(s.AdminListen)}, {"origins", cells(s.Origins)},
-		{"data", fmt.Sprintf("%s (%.1f GiB free)", cell(s.DataDir), float64(s.Store.FreeBytes)/(1<<30))},
-		{"store", cell(s.Store.ID) + when(s.Store.Writable, ", writable", ", REFUSES WRITES")},
-		{"ledger", fmt.Sprintf("origin %s, head %d, %s", cell(s.Ledger.Origin), s.Ledger.Head, backlog(s.Ledger))},
-		{"nats", cell(s.NATS.URL) + when(s.NATS.Embedded, ", embedded", "") + when(s.NATS.Connected, ", connected", ", NOT CONNECTED")},
+// healthTimeout bounds a healthcheck: less than the supervisors' own.
+const healthTimeout = 5 * time.Second
+
+func healthcheckCommand(o *options) *cobra.Command {
+	var target string
+	cmd := &cobra.Command{
+		Use:   "healthcheck",
+		Short: "Say by the exit code whether a server is healthy",
+		Long: `Ask a running server's /readyz: exit code 0 when it serves (also when it is degraded, which
+is said), else 1 with what fails. It needs no token, and gives up after 5 seconds.
+
+With --url that URL is asked instead, by a plain GET, and every 2xx is healthy.` + serverHelp,
+		Example: `  tokenbroker healthcheck
+  tokenbroker healthcheck --url http://127.0.0.1:8082/healthz`,
+		Args: terminal.UnknownCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, cancel := context.WithTimeout(cmd.Context(), healthTimeout)
+			defer cancel()
+			if target != "" {
+				return o.checkURL(ctx, target)
+			}
+			return o.ask(ctx, func(ctx context.Context, client *adminclient.Client) error {
+				ready, err := client.Ready(ctx)
+				if err != nil {
+					return unhealthy(err)
+				}
+				return o.emit(ready, func(w io.Writer) {
+					_, _ = fmt.Fprintln(w, terminal.Cell(ready.Status))
+					for _, c := range ready.Checks {
+						if c.Degraded {
+							_, _ = fmt.Fprintf(w, "  %s\n", printer.CheckText(c))
+						}
+					}
+				})
+			})
+		},
 	}
-	for _, p := range s.Providers {
-		rows = append(rows, []string{"provider", cell(p.Name) + " " + cell(p.Issuer) + when(p.Ready, ", ready", ", not ready")})
-	}
-	for _, k := range s.Keys {
-		rows = append(rows, []string{"key", strings.Join([]string{cell(k.KID), cell(k.Purpose), cell(k.Algorithm), cell(k.State)}, " ")})
-	}
-	for _, c := range s.Checks {
-		rows = append(rows, []string{"check", checkText(c)})
-	}
-	for _, name := range slices.Sorted(maps.Keys(s.Mailboxes)) {
-		rows = append(rows, []string{"mailbox", fmt.Sprintf("%s %d", cell(name), s.Mailboxes[name])})
-	}
-	table(w, "", rows)
-	printServices(w, s.Services)
+	cmd.Flags().StringVar(&target, "url", "", "ask this URL instead: any 2xx is healthy")
+	return o.flags(cmd)
 }
 
-// connections is what follows the listener's address; an older server does not report it.
-func connections(c api.ConnectionsStatus) string {
-	if c.Max == 0 {
-		return ""
+// unhealthy adds to the refusal the checks that fail.
+func unhealthy(err error) error {
+	var problem *adminclient.Problem
+	if !errors.As(err, &problem) {
+		return err
 	}
-	return fmt.Sprintf(" (%d of %d connections", c.Open, c.Max) + when(c.OpenFilesWanted > 0, "; LIMITED BY OPEN FILES", "") + ")"
-}
-
-// printServices is a table of the services, after a blank line.
-func printServices(w io.Writer, services []api.ServiceStatus) {
-	if len(services) == 0 {
-		_, _ = fmt.Fprintln(w, "\nno service was heard within a minute")
-		return
-	}
-	rows := make([][]string, len(services))
-	for i, s := range services {
-		lag := "none"
-		if s.Lag > 0 {
-			lag = fmt.Sprintf("%d behind", s.Lag)
+	var failed []string
+	for _, c := range problem.Checks {
+		if !c.OK {
+			failed = append(failed, printer.CheckText(c))
 		}
-		rows[i] = []string{
-			cell(s.Service), cell(s.Source), when(s.State == "fresh", "fresh", strings.ToUpper(cell(s.State))), lag,
-			fmt.Sprintf("%.1f s ago", (time.Duration(s.HeardMS) * time.Millisecond).Seconds()),
+	}
+	if len(failed) == 0 {
+		return err
+	}
+	return fmt.Errorf("%w: %s", err, strings.Join(failed, "; "))
+}
+
+// urlHealth is what --url --output json prints.
+type urlHealth struct {
+	URL    string `json:"url"`
+	Status int    `json:"status"`
+}
+
+func (o *options) checkURL(ctx context.Context, target string) error {
+	status, err := adminclient.CheckURL(ctx, target)
+	if err != nil {
+		return err
+	}
+	return o.emit(urlHealth{URL: target, Status: status}, func(w io.Writer) { _, _ = fmt.Fprintf(w, "healthy (%d)\n", status) })
+}
+
+// errFindings is what doctor fails with; the findings are printed.
+var errFindings = errors.New("the doctor found what keeps the broker from working")
+
+func doctorCommand(o *options) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "doctor",
+		Short: "Look at the broker's surroundings and say what to do about what is wrong",
+		Long: `Look at the broker's surroundings, as services, browsers and operators meet them: the public URL
+and its documents, JWKS, clocks, providers, the rights at NATS, the data directory, free space, what an
+fsync costs, cookies and origins through the proxy. Each finding has a hint. With --config it knows the
+NATS credentials and works without a running broker, too. It fails when a finding does.` + serverHelp,
+		Example: "  tokenbroker doctor\n  tokenbroker doctor --config tokenbroker.yaml",
+		Args:    terminal.UnknownCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			subject, err := o.subject(cmd.Context())
+			if err != nil {
+				return err
+			}
+			findings := doctor.Run(cmd.Context(), subject)
+			if err := o.emit(findings, func(w io.Writer) { doctor.WriteText(w, findings) }); err != nil {
+				return err
+			}
+			if doctor.Failed(findings) {
+				return errFindings
+			}
+			return nil
+		},
+	}
+	return o.flags(cmd)
+}
+
+// subject is what doctor looks at: the configuration, if one is named, and what the
+// running server says of itself, if it answers. One of the two has to be there.
+func (o *options) subject(ctx context.Context) (doctor.Subject, error) {
+	var subject doctor.Subject
+	flags := configFlags{file: cmp.Or(o.server.ConfigFile, os.Getenv(configEnv))}
+	configured := flags.file != ""
+	if configured {
+		loaded, built, err := flags.build(ctx)
+		if err != nil {
+			return doctor.Subject{}, err
 		}
+		subject = doctor.FromConfig(loaded.Config, built)
+		subject.ConfigFile, subject.Warnings = flags.name(), loaded.Warnings
 	}
-	_, _ = fmt.Fprintln(w)
-	table(w, "SERVICE|SOURCE|STATE|LAG|LAST HEARD", rows)
-}
-
-func backlog(l api.LedgerStatus) string {
-	if l.Backlog == 0 {
-		return "all broadcast"
+	err := o.ask(ctx, func(ctx context.Context, c *adminclient.Client) error {
+		status, err := c.Status(ctx)
+		if err == nil {
+			subject.Status = &status
+		}
+		return err
+	})
+	switch {
+	case err != nil && !configured:
+		return doctor.Subject{}, err
+	case err != nil:
+		subject.StatusErr = err
+	case !configured:
+		subject.Describe(subject.Status)
 	}
-	return fmt.Sprintf("%d still to be broadcast, the oldest for %.1f s", l.Backlog, l.OldestSeconds)
-}
-
-// checkText is one check in a line.
-func checkText(c api.Check) string {
-	text := adminclient.Plain(c.Name) + ": " + when(c.OK, when(c.Degraded, "degraded", "ok"), "FAILED")
-	if c.Detail != "" {
-		text += " (" + adminclient.Plain(c.Detail) + ")"
-	}
-	return text
-}
-
-func when(yes bool, then, otherwise string) string {
-	if yes {
-		return then
-	}
-	return otherwise
+	return subject, nil
 }

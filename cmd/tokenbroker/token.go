@@ -14,12 +14,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"tokenbroker/cmd/tokenbroker/internal/adminclient"
+	"tokenbroker/cmd/tokenbroker/internal/printer"
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
 	"tokenbroker/validator"
 )
 
-func tokenCommand(o *operator) *cobra.Command {
-	return o.flags(group("token", "Explain an access token", "Explain an access token.", tokenExplainCommand(o)))
+func tokenCommand(o *options) *cobra.Command {
+	return o.flags(terminal.Group("token", "Explain an access token", "Explain an access token.", tokenExplainCommand(o)))
 }
 
 // maxJWKS bounds a key set from a file.
@@ -31,7 +32,7 @@ type explainFlags struct {
 	audience, scopes []string
 }
 
-func tokenExplainCommand(o *operator) *cobra.Command {
+func tokenExplainCommand(o *options) *cobra.Command {
 	var flags explainFlags
 	cmd := &cobra.Command{
 		Use:   "explain [TOKEN|-]",
@@ -51,7 +52,7 @@ Exit code 0: a service accepts it. 1: a rule refuses it, or one could not be che
   tokenbroker token explain --issuer https://login.example.com --audience orders - < token.txt`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 {
-				return fmt.Errorf("%w: unknown argument: want one token, or - for standard input", errUsage) // it may be a token: not shown
+				return fmt.Errorf("%w: unknown argument: want one token, or - for standard input", terminal.ErrUsage) // it may be a token: not shown
 			}
 			return nil
 		},
@@ -68,7 +69,7 @@ Exit code 0: a service accepts it. 1: a rule refuses it, or one could not be che
 // errRefused makes the exit code of a token that a service would not accept.
 var errRefused = errors.New("a service refuses this token")
 
-func (o *operator) explain(ctx context.Context, args []string, flags explainFlags) error {
+func (o *options) explain(ctx context.Context, args []string, flags explainFlags) error {
 	text, err := o.tokenText(ctx, args)
 	if err != nil {
 		return err
@@ -85,7 +86,7 @@ func (o *operator) explain(ctx context.Context, args []string, flags explainFlag
 		Audience []string          `json:"audience"`
 		*validator.Explanation
 	}{verdict, config.Issuer, append([]string{}, config.Audiences...), got}
-	if err := o.emit(answer, func(w io.Writer) { printExplanation(w, got) }); err != nil {
+	if err := o.emit(answer, func(w io.Writer) { printer.Explanation(w, got) }); err != nil {
 		return err
 	}
 	switch verdict {
@@ -98,7 +99,7 @@ func (o *operator) explain(ctx context.Context, args []string, flags explainFlag
 }
 
 // tokenText is the token that the argument or standard input has, without a "Bearer" before it.
-func (o *operator) tokenText(ctx context.Context, args []string) (string, error) {
+func (o *options) tokenText(ctx context.Context, args []string) (string, error) {
 	var text string
 	if len(args) == 1 && args[0] != "-" {
 		text = args[0]
@@ -113,13 +114,13 @@ func (o *operator) tokenText(ctx context.Context, args []string) (string, error)
 		text = strings.TrimSpace(rest)
 	}
 	if text == "" {
-		return "", fmt.Errorf("%w: token explain: the token is empty", errUsage)
+		return "", fmt.Errorf("%w: token explain: the token is empty", terminal.ErrUsage)
 	}
 	return text, nil
 }
 
 // explainConfig collects what is known: from the flags, the running server, the configuration.
-func (o *operator) explainConfig(ctx context.Context, flags explainFlags) (validator.ExplainConfig, error) {
+func (o *options) explainConfig(ctx context.Context, flags explainFlags) (validator.ExplainConfig, error) {
 	config := validator.ExplainConfig{
 		Issuer: flags.issuer, Audiences: flags.audience, Scopes: flags.scopes,
 		HTTPClient: &http.Client{Timeout: healthTimeout},
@@ -146,7 +147,7 @@ func (o *operator) explainConfig(ctx context.Context, flags explainFlags) (valid
 		}
 	}
 	if config.Issuer == "" {
-		return config, fmt.Errorf("%w: token explain: no running server was found: name the broker by --issuer URL, or a configuration by --config", errUsage)
+		return config, fmt.Errorf("%w: token explain: no running server was found: name the broker by --issuer URL, or a configuration by --config", terminal.ErrUsage)
 	}
 	if running == config.Issuer { // another broker's revocations say nothing
 		config.Revoked = o.revokedBy
@@ -155,7 +156,7 @@ func (o *operator) explainConfig(ctx context.Context, flags explainFlags) (valid
 }
 
 // runningIssuer is the issuer of the server that the operators' flags find, or nothing.
-func (o *operator) runningIssuer(ctx context.Context) (issuer string) {
+func (o *options) runningIssuer(ctx context.Context) (issuer string) {
 	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
 	defer cancel()
 	_ = o.ask(ctx, func(ctx context.Context, client *adminclient.Client) error { // without it, less can be checked
@@ -167,13 +168,13 @@ func (o *operator) runningIssuer(ctx context.Context) (issuer string) {
 }
 
 // revokedBy asks the running server for what hits the token.
-func (o *operator) revokedBy(ctx context.Context, c *validator.Claims) (by string, err error) {
-	token := tokenParts{KID: c.KeyID, JTI: c.ID, SID: c.SessionID, Subject: c.Subject, ClientID: c.ClientID, SEP: &c.SEP, CEP: &c.CEP}
+func (o *options) revokedBy(ctx context.Context, c *validator.Claims) (by string, err error) {
+	token := adminclient.Token{KID: c.KeyID, JTI: c.ID, SID: c.SessionID, Subject: c.Subject, ClientID: c.ClientID, SEP: &c.SEP, CEP: &c.CEP}
 	err = o.ask(ctx, func(ctx context.Context, client *adminclient.Client) error {
-		check, err := checkParts(ctx, client, token)
+		check, err := client.CheckToken(ctx, token)
 		if err == nil && check.Revoked {
 			e := check.Events[0]
-			by = fmt.Sprintf("%s %s, %s, at %s", e.Kind, cell(e.Value), cell(string(e.Reason)), stamp(time.Unix(e.At, 0)))
+			by = fmt.Sprintf("%s %s, %s, at %s", e.Kind, terminal.Cell(e.Value), terminal.Cell(string(e.Reason)), terminal.Stamp(time.Unix(e.At, 0)))
 		}
 		return err
 	})
@@ -184,24 +185,8 @@ func (o *operator) revokedBy(ctx context.Context, c *validator.Claims) (by strin
 func firstOf(x *validator.Explanation, verdict validator.Verdict) string {
 	for _, c := range x.Checks {
 		if c.Verdict == verdict {
-			return c.Rule + ": " + cell(c.Detail)
+			return c.Rule + ": " + terminal.Cell(c.Detail)
 		}
 	}
 	return ""
-}
-
-func printExplanation(w io.Writer, x *validator.Explanation) {
-	_, _ = fmt.Fprintln(w, "Decoded, not to be trusted unless all is ok below:")
-	for _, part := range []struct {
-		name string
-		json []byte
-	}{{"header", x.Header}, {"claims", x.Claims}} {
-		_, _ = fmt.Fprintf(w, "  %s  %s\n", part.name, cell(string(part.json)))
-	}
-	_, _ = fmt.Fprintln(w)
-	rows := make([][]string, len(x.Checks))
-	for i, c := range x.Checks {
-		rows[i] = []string{strings.ReplaceAll(string(c.Verdict), "_", " "), c.Rule, cell(c.Detail)}
-	}
-	table(w, "VERDICT|RULE|DETAIL", rows)
 }

@@ -4,25 +4,24 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
 
 	"github.com/spf13/cobra"
 
 	"tokenbroker/broker"
 	"tokenbroker/cmd/tokenbroker/internal/adminclient"
+	"tokenbroker/cmd/tokenbroker/internal/printer"
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
 
-func usersCommand(o *operator) *cobra.Command {
-	return o.flags(group("users", "Add, list, change, disable and remove users",
+func usersCommand(o *options) *cobra.Command {
+	return o.flags(terminal.Group("users", "Add, list, change, disable and remove users",
 		`Add, list, change, disable and remove users of a running server. REF is a uid or a local
 user name. Passwords are read from standard input, one line, never from a flag.`+serverHelp,
 		usersAddCommand(o), usersListCommand(o), usersShowCommand(o), usersSetCommand(o), usersPasswdCommand(o),
 		usersDisableCommand(o), usersEnableCommand(o), usersRemoveCommand(o)))
 }
 
-func usersAddCommand(o *operator) *cobra.Command {
+func usersAddCommand(o *options) *cobra.Command {
 	var attributes, roles []string
 	cmd := &cobra.Command{
 		Use:   "add NAME",
@@ -31,9 +30,9 @@ func usersAddCommand(o *operator) *cobra.Command {
 
 An attribute's value is taken as JSON when it is JSON (true, 42, ["a","b"]), else as text.` + serverHelp,
 		Example: `  printf 'correct horse battery staple' | tokenbroker users add ada --attribute email=ada@example.com --role staff`,
-		Args:    wantArgs("NAME"),
+		Args:    terminal.WantArgs("NAME"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			parsed, err := parseAttributes(attributes)
+			parsed, err := adminclient.ParseAttributes(attributes)
 			if err != nil {
 				return err
 			}
@@ -47,7 +46,7 @@ An attribute's value is taken as JSON when it is JSON (true, 42, ["a","b"]), els
 					return fmt.Errorf("adding the user: %w", err)
 				}
 				return o.emit(user, func(w io.Writer) {
-					_, _ = fmt.Fprintf(w, "added %s (uid %s)\n", adminclient.Plain(user.Username), adminclient.Plain(user.UID))
+					_, _ = fmt.Fprintf(w, "added %s (uid %s)\n", terminal.Plain(user.Username), terminal.Plain(user.UID))
 				})
 			})
 		},
@@ -57,7 +56,7 @@ An attribute's value is taken as JSON when it is JSON (true, 42, ["a","b"]), els
 	return cmd
 }
 
-func usersListCommand(o *operator) *cobra.Command {
+func usersListCommand(o *options) *cobra.Command {
 	var match string
 	var limit int
 	cmd := &cobra.Command{
@@ -65,7 +64,7 @@ func usersListCommand(o *operator) *cobra.Command {
 		Short:   "List users",
 		Long:    "List users in the order of their uids: all, unless --match or --limit say otherwise." + serverHelp,
 		Example: "  tokenbroker users list --match example.com --limit 50",
-		Args:    unknownCommand,
+		Args:    terminal.UnknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return o.ask(cmd.Context(), func(ctx context.Context, client *adminclient.Client) error {
 				unreadable := 0
@@ -77,9 +76,8 @@ func usersListCommand(o *operator) *cobra.Command {
 				if err != nil {
 					return fmt.Errorf("listing users: %w", err)
 				}
-				o.moreNote(next)
-				o.unreadableNote(unreadable)
-				return o.emit(broker.UserPage{Users: users, Next: next, Unreadable: unreadable}, func(w io.Writer) { printUsers(w, users) })
+				o.noteIncomplete(next, unreadable)
+				return o.emit(broker.UserPage{Users: users, Next: next, Unreadable: unreadable}, func(w io.Writer) { printer.Users(w, users) })
 			})
 		},
 	}
@@ -88,71 +86,182 @@ func usersListCommand(o *operator) *cobra.Command {
 	return cmd
 }
 
-func printUsers(w io.Writer, users []broker.UserInfo) {
-	if len(users) == 0 {
-		_, _ = fmt.Fprintln(w, "no users")
-		return
-	}
-	rows := make([][]string, len(users))
-	for i, u := range users {
-		rows[i] = []string{cell(u.UID), cell(u.Username), userState(u), cells(u.Roles), stamp(u.CreatedAt), stamp(u.LastLogin), issuers(u)}
-	}
-	table(w, "UID|USERNAME|STATE|ROLES|CREATED|LAST LOGIN|ISSUER", rows)
-}
-
-// issuers tells where the user's accounts are: a provider may name its user like a local one.
-func issuers(u broker.UserInfo) string {
-	names := make([]string, len(u.Accounts))
-	for i, a := range u.Accounts {
-		names[i] = a.Issuer
-		if a.Issuer == broker.LocalIssuer {
-			names[i] = "local"
-		}
-	}
-	return cells(names)
-}
-
-func userState(u broker.UserInfo) string {
-	if u.Disabled {
-		return "disabled"
-	}
-	return "active"
-}
-
-func usersShowCommand(o *operator) *cobra.Command {
+func usersShowCommand(o *options) *cobra.Command {
 	return &cobra.Command{
 		Use:     "show REF",
 		Short:   "Show one user",
 		Long:    "Show one user by uid or local user name: accounts, attributes, roles, state." + serverHelp,
 		Example: "  tokenbroker users show ada --output json",
-		Args:    wantArgs("REF"),
+		Args:    terminal.WantArgs("REF"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return o.ask(cmd.Context(), func(ctx context.Context, client *adminclient.Client) error {
 				user, err := client.User(ctx, args[0])
 				if err != nil {
 					return fmt.Errorf("showing the user: %w", err)
 				}
-				return o.emit(user, func(w io.Writer) { printUser(w, user) })
+				return o.emit(user, func(w io.Writer) { printer.User(w, user) })
 			})
 		},
 	}
 }
 
-func printUser(w io.Writer, u broker.UserInfo) {
-	password := "no"
-	if u.HasPassword {
-		password = "yes"
+func usersSetCommand(o *options) *cobra.Command {
+	var attributes, unset, roles []string
+	var noRoles bool
+	cmd := &cobra.Command{
+		Use:   "set REF",
+		Short: "Change a user's attributes and roles",
+		Long: `Change a user's attributes and roles. Attributes that are not named stay; the roles given
+take the place of the old ones. Tokens carry the change from the next refresh on. Attributes
+are read, changed and written back: of two such commands at once, one may undo the other.` + serverHelp,
+		Example: `  tokenbroker users set ada --attribute plan=pro --attribute seats=5 --unset trial --role staff`,
+		Args:    terminal.WantArgs("REF"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			parsed, err := adminclient.ParseAttributes(attributes)
+			if err != nil {
+				return err
+			}
+			for _, name := range unset {
+				if _, both := parsed[name]; both || name == "" {
+					return fmt.Errorf("%w: --unset %q: want the name of an attribute that is not set, too", terminal.ErrUsage, name)
+				}
+			}
+			patch := adminclient.UserPatch{Roles: roles}
+			switch {
+			case noRoles && len(roles) > 0:
+				return fmt.Errorf("%w: --role and --no-roles contradict each other", terminal.ErrUsage)
+			case noRoles:
+				patch.Roles = []string{}
+			case len(roles)+len(parsed)+len(unset) == 0:
+				return fmt.Errorf("%w: nothing to change: give --attribute, --unset, --role or --no-roles", terminal.ErrUsage)
+			}
+			return o.ask(cmd.Context(), func(ctx context.Context, client *adminclient.Client) error {
+				if len(parsed)+len(unset) > 0 {
+					if patch.Attributes, err = client.ChangedAttributes(ctx, args[0], parsed, unset); err != nil {
+						return err
+					}
+				}
+				user, err := client.UpdateUser(ctx, args[0], patch)
+				if err != nil {
+					return fmt.Errorf("changing the user: %w", err)
+				}
+				return o.emit(user, func(w io.Writer) { printer.User(w, user) })
+			})
+		},
 	}
-	rows := [][]string{
-		{"uid", cell(u.UID)}, {"username", cell(u.Username)}, {"state", userState(u)}, {"password", password},
-		{"roles", cells(u.Roles)}, {"groups", cells(u.Groups)},
-		{"created", stamp(u.CreatedAt)}, {"last login", stamp(u.LastLogin)},
+	cmd.Flags().StringArrayVar(&attributes, "attribute", nil, "an attribute, NAME=VALUE, the value JSON or text (may be repeated)")
+	cmd.Flags().StringArrayVar(&unset, "unset", nil, "an attribute to take away (may be repeated)")
+	cmd.Flags().StringArrayVar(&roles, "role", nil, "a role; all given take the place of the old ones (may be repeated)")
+	cmd.Flags().BoolVar(&noRoles, "no-roles", false, "take all roles away")
+	return cmd
+}
+
+func usersPasswdCommand(o *options) *cobra.Command {
+	var keep bool
+	cmd := &cobra.Command{
+		Use:   "passwd REF",
+		Short: "Set a user's password, from standard input, and end the sessions",
+		Long: `Set a user's password: one line from standard input. All the user's sessions and tokens
+end everywhere, unless --keep-sessions is given.` + serverHelp,
+		Example: `  printf 'correct horse battery staple' | tokenbroker users passwd ada`,
+		Args:    terminal.WantArgs("REF"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			password, err := terminal.ReadPassword(cmd.Context(), o.stdin)
+			if err != nil {
+				return err
+			}
+			return o.ask(cmd.Context(), func(ctx context.Context, client *adminclient.Client) error {
+				done, err := client.SetPassword(ctx, args[0], password, keep)
+				if err != nil {
+					return fmt.Errorf("setting the password: %w", err)
+				}
+				if keep {
+					return o.emit(done, func(w io.Writer) {
+						_, _ = fmt.Fprintf(w, "set the password of %s; the sessions go on\n", terminal.Plain(args[0]))
+					})
+				}
+				return o.emitRevoked(done, "set the password of "+terminal.Plain(args[0])+" and ended all sessions")
+			})
+		},
 	}
-	for _, a := range u.Accounts {
-		rows = append(rows, []string{"account", cell(a.Issuer) + " " + cell(a.Subject)})
+	cmd.Flags().BoolVar(&keep, "keep-sessions", false, "leave the user signed in")
+	o.addWait(cmd)
+	return cmd
+}
+
+func usersDisableCommand(o *options) *cobra.Command {
+	var note string
+	cmd := &cobra.Command{
+		Use:   "disable REF",
+		Short: "Disable a user and end all sessions and tokens everywhere",
+		Long: `Disable a user: nobody signs in as that user until "users enable", and all sessions and
+tokens end everywhere at once.` + serverHelp,
+		Example: `  tokenbroker users disable ada --note "left the company"`,
+		Args:    terminal.WantArgs("REF"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return o.ask(cmd.Context(), func(ctx context.Context, client *adminclient.Client) error {
+				done, err := client.DisableUser(ctx, args[0], note)
+				if err != nil {
+					return fmt.Errorf("disabling the user: %w", err)
+				}
+				return o.emitRevoked(done, "disabled "+terminal.Plain(args[0])+" and ended all sessions")
+			})
+		},
 	}
-	for _, name := range slices.Sorted(maps.Keys(u.Attributes)) {
-		rows = append(rows, []string{"attribute", adminclient.Plain(name) + "=" + attributeText(u.Attributes[name])})
+	noteFlag(cmd, &note)
+	o.addWait(cmd)
+	return cmd
+}
+
+func usersEnableCommand(o *options) *cobra.Command {
+	var note string
+	cmd := &cobra.Command{
+		Use:     "enable REF",
+		Short:   "Let a disabled user sign in again",
+		Long:    "Let a disabled user sign in again. What was ended stays ended." + serverHelp,
+		Example: "  tokenbroker users enable ada",
+		Args:    terminal.WantArgs("REF"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return o.ask(cmd.Context(), func(ctx context.Context, client *adminclient.Client) error {
+				user, err := client.EnableUser(ctx, args[0], note)
+				if err != nil {
+					return fmt.Errorf("enabling the user: %w", err)
+				}
+				return o.emit(user, func(w io.Writer) {
+					_, _ = fmt.Fprintf(w, "enabled %s (uid %s)\n", terminal.Cell(user.Username), terminal.Cell(user.UID))
+				})
+			})
+		},
 	}
-	table(w, "", rows)
+	noteFlag(cmd, &note)
+	return cmd
+}
+
+func usersRemoveCommand(o *options) *cobra.Command {
+	var note string
+	var yes bool
+	cmd := &cobra.Command{
+		Use:   "remove REF",
+		Short: "Remove a user and end all sessions and tokens everywhere",
+		Long: `Remove a user for good; all sessions and tokens end everywhere at once. It asks first on a
+terminal and wants --yes elsewhere.` + serverHelp,
+		Example: "  tokenbroker users remove ada --yes",
+		Args:    terminal.WantArgs("REF"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.confirm(cmd.Context(), yes, "Remove the user "+terminal.Plain(args[0])+" for good?"); err != nil {
+				return err
+			}
+			return o.ask(cmd.Context(), func(ctx context.Context, client *adminclient.Client) error {
+				done, err := client.RemoveUser(ctx, args[0], note)
+				if err != nil {
+					return fmt.Errorf("removing the user: %w", err)
+				}
+				return o.emitRevoked(done, "removed "+terminal.Plain(args[0])+" and ended all sessions")
+			})
+		},
+	}
+	noteFlag(cmd, &note)
+	o.addWait(cmd)
+	cmd.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	return cmd
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tokenbroker/cmd/tokenbroker/internal/adminclient"
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
 
 // waited is doneJSON with what the services say.
@@ -26,7 +27,7 @@ func TestWaitTellsWhatTheServicesSay(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			serveFake(t, map[string]answer{"POST /admin/v1/revocations?wait=2s": {200, waited(c.said)}})
-			want := ran{exitOK, done + c.text, ""}
+			want := ran{terminal.ExitOK, done + c.text, ""}
 			if diff := cmp.Diff(want, command(t, nil, "revoke", "sub", "ada", "--wait", "2s"), cmp.AllowUnexported(ran{})); diff != "" {
 				t.Error(diff)
 			}
@@ -48,11 +49,11 @@ func TestWhateverEndsTokensTakesWait(t *testing.T) {
 		t.Run(line, func(t *testing.T) {
 			serveFake(t, map[string]answer{path + "?wait=500ms": {200, waited(`"applied":2,"of":2,"slowest_ms":3`)}})
 			got := command(t, strings.NewReader(operatorPassword), append(strings.Fields(line), "--wait", "500ms")...)
-			if got.code != exitOK || !strings.HasSuffix(got.stdout, "\napplied by 2 of 2 services, slowest 3 ms\n") {
+			if got.code != terminal.ExitOK || !strings.HasSuffix(got.stdout, "\napplied by 2 of 2 services, slowest 3 ms\n") {
 				t.Errorf("got %+v", got)
 			}
 			for _, bad := range []string{"0s", "11s", "-1s", "2", "soon"} {
-				if got := command(t, nil, append(strings.Fields(line), "--wait="+bad)...); got.code != exitUsage {
+				if got := command(t, nil, append(strings.Fields(line), "--wait="+bad)...); got.code != terminal.ExitUsage {
 					t.Errorf("--wait=%s: %+v", bad, got)
 				}
 			}
@@ -83,7 +84,7 @@ func TestAFileIsOneWait(t *testing.T) {
 		_, _ = fmt.Fprintf(&lines, "01890000-0000-7000-8000-%012d\n", i)
 	}
 	got := command(t, strings.NewReader(lines.String()), "revoke", "--file", "-", "--kind", "jti", "--wait", "2s")
-	if got.code != exitOK || !strings.HasSuffix(got.stdout, "broadcast to the services\napplied by 3 of 3 services, slowest 5 ms\n") {
+	if got.code != terminal.ExitOK || !strings.HasSuffix(got.stdout, "broadcast to the services\napplied by 3 of 3 services, slowest 5 ms\n") {
 		t.Errorf("got %+v", got)
 	}
 	close(waits)

@@ -10,6 +10,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"tokenbroker/cmd/tokenbroker/internal/adminclient"
+	"tokenbroker/cmd/tokenbroker/internal/printer"
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 	"tokenbroker/revocation"
 )
 
@@ -19,7 +21,7 @@ const (
 	maxWatchPause   = 5 * time.Second
 )
 
-func watchCommand(o *operator) *cobra.Command {
+func watchCommand(o *options) *cobra.Command {
 	var kind string
 	var limit time.Duration
 	cmd := &cobra.Command{
@@ -37,13 +39,13 @@ It outlives the server: when that comes back, so does the view. What happened in
 shown; "revocations list" has what is revoked. With --output json each line is an object, as
 GET /admin/v1/watch has it.` + serverHelp,
 		Example: "  tokenbroker watch --kind sid\n  tokenbroker watch --for 10m --output json",
-		Args:    unknownCommand,
+		Args:    terminal.UnknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if kind != "" && !watchedKind(revocation.Kind(kind)) {
-				return fmt.Errorf("%w: --kind %s: want jti, sid, sub, client, kid or all", errUsage, adminclient.Plain(kind))
+				return fmt.Errorf("%w: --kind %s: want jti, sid, sub, client, kid or all", terminal.ErrUsage, terminal.Plain(kind))
 			}
 			if limit < 0 {
-				return fmt.Errorf("%w: --for %s: want more than nothing", errUsage, limit)
+				return fmt.Errorf("%w: --for %s: want more than nothing", terminal.ErrUsage, limit)
 			}
 			ctx := cmd.Context()
 			if limit > 0 {
@@ -69,20 +71,20 @@ func watchedKind(kind revocation.Kind) bool {
 
 // watch prints until ctx ends, which is no error. Once it has reached the server it goes on
 // trying to.
-func (o *operator) watch(ctx context.Context, kind revocation.Kind) error {
-	p := newWatchPrinter(o, kind)
+func (o *options) watch(ctx context.Context, kind revocation.Kind) error {
+	p := printer.NewWatch(o.stdout, o.format, kind)
 	reached, away, delay := false, false, firstWatchPause
 	for {
 		err := o.ask(ctx, func(ctx context.Context, client *adminclient.Client) error {
 			return client.Watch(ctx, func() {
-				p.begin()
+				p.Begin()
 				if away {
 					_, _ = fmt.Fprintln(o.stderr, "The server is back; what happened in between is not shown.")
 				}
 				reached, away, delay = true, false, firstWatchPause
-			}, p.take)
+			}, p.Take)
 		})
-		if printErr := p.flush(); printErr != nil {
+		if printErr := p.Flush(); printErr != nil {
 			return printErr
 		}
 		switch {
@@ -92,7 +94,7 @@ func (o *operator) watch(ctx context.Context, kind revocation.Kind) error {
 			return fmt.Errorf("watching: %w", err)
 		case !away:
 			away = true
-			_, _ = fmt.Fprintf(o.stderr, "%s; trying again.\n", adminclient.Plain(err.Error()))
+			_, _ = fmt.Fprintf(o.stderr, "%s; trying again.\n", terminal.Plain(err.Error()))
 		}
 		timer := time.NewTimer(delay)
 		select {
@@ -110,5 +112,5 @@ func comesBack(err error) bool {
 	if errors.As(err, &problem) {
 		return problem.Status >= http.StatusInternalServerError
 	}
-	return !errors.Is(err, errPrinting) && !errors.Is(err, adminclient.ErrOptions)
+	return !errors.Is(err, printer.ErrPrinting) && !errors.Is(err, adminclient.ErrOptions)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tokenbroker/cmd/tokenbroker/internal/adminclient"
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
 
 const (
@@ -80,7 +81,7 @@ func TestWatchPrintsALineForEachRevocation(t *testing.T) {
 03:04:06.000  all      -                                     restore         o5kq3f.13  recorded; NATS has not got it yet, applied by 1 of 2 services in 2 ms; not yet: billing/1
 03:04:08.000  key      k1                                    key_activated   access ES256 active
 `
-	if diff := cmp.Diff(ran{exitOK, want, ""}, got, cmp.AllowUnexported(ran{})); diff != "" {
+	if diff := cmp.Diff(ran{terminal.ExitOK, want, ""}, got, cmp.AllowUnexported(ran{})); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -88,7 +89,7 @@ func TestWatchPrintsALineForEachRevocation(t *testing.T) {
 func TestWatchPrintsJSONLines(t *testing.T) {
 	all := []string{watchedService, watchedBatch, watchedApplied, watchedPending, watchedLagging, watchedKey}
 	serveWatch(t, all)
-	if diff := cmp.Diff(ran{exitOK, strings.Join(all, "\n") + "\n", ""}, watchUntil(t, "key_activated", "--output", "json"), cmp.AllowUnexported(ran{})); diff != "" {
+	if diff := cmp.Diff(ran{terminal.ExitOK, strings.Join(all, "\n") + "\n", ""}, watchUntil(t, "key_activated", "--output", "json"), cmp.AllowUnexported(ran{})); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -125,7 +126,7 @@ func TestWatchOfALargeBatchShowsItsBeginning(t *testing.T) {
 func TestWatchOutlivesTheServer(t *testing.T) {
 	serveWatch(t, []string{watchedBatch}, nil, []string{watchedKey})
 	got := watchUntil(t, "key_activated")
-	if got.code != exitOK || strings.Count(got.stdout, "KIND") != 1 || !strings.Contains(got.stdout, "o5kq3f.12  sent in under 1 ms\n") {
+	if got.code != terminal.ExitOK || strings.Count(got.stdout, "KIND") != 1 || !strings.Contains(got.stdout, "o5kq3f.12  sent in under 1 ms\n") {
 		t.Errorf("got %+v", got)
 	}
 	lines := strings.Split(strings.TrimSpace(got.stderr), "\n")
@@ -137,23 +138,23 @@ func TestWatchOutlivesTheServer(t *testing.T) {
 func TestWatchEndsAfterItsTime(t *testing.T) {
 	serveWatch(t, []string{watchedBatch})
 	got := command(t, nil, "watch", "--for", "200ms")
-	if got.code != exitOK || got.stderr != "" || strings.Count(got.stdout, "sent in under 1 ms\n") != 2 {
+	if got.code != terminal.ExitOK || got.stderr != "" || strings.Count(got.stdout, "sent in under 1 ms\n") != 2 {
 		t.Errorf("got %+v", got)
 	}
 }
 
 func TestWatchIsRefused(t *testing.T) {
 	serveWatch(t, nil)
-	if got := command(t, nil, "watch"); got.code != exitFailed || !strings.Contains(got.stderr, "busy: too many are watching") {
+	if got := command(t, nil, "watch"); got.code != terminal.ExitFailed || !strings.Contains(got.stderr, "busy: too many are watching") {
 		t.Errorf("too many: %+v", got)
 	}
 	serveFake(t, nil)
 	t.Setenv(adminclient.EnvAdmin, "http://127.0.0.1:1")
-	if got := command(t, nil, "watch"); got.code != exitFailed || !strings.Contains(got.stderr, "no server answers") {
+	if got := command(t, nil, "watch"); got.code != terminal.ExitFailed || !strings.Contains(got.stderr, "no server answers") {
 		t.Errorf("nobody there: %+v", got)
 	}
 	for _, args := range [][]string{{"watch", "x"}, {"watch", "--kind", "x"}, {"watch", "--for", "-1s"}} {
-		if got := command(t, nil, args...); got.code != exitUsage {
+		if got := command(t, nil, args...); got.code != terminal.ExitUsage {
 			t.Errorf("%v: %+v", args, got)
 		}
 	}

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"tokenbroker/api"
+	"tokenbroker/cmd/tokenbroker/internal/devserver"
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 	"tokenbroker/revocation"
 )
 
@@ -57,7 +59,7 @@ func TestWatchSeesALogOffAndThatTheServiceHasIt(t *testing.T) {
 	}
 	var service api.WatchService
 	next(api.WatchTypeService, &service)
-	if service.State != api.ServiceFresh || !strings.HasPrefix(service.Service, devServiceClient+"/") {
+	if service.State != api.ServiceFresh || !strings.HasPrefix(service.Service, devserver.ServiceClient+"/") {
 		t.Errorf("the first service: %+v", service)
 	}
 
@@ -81,7 +83,7 @@ func TestWatchSeesALogOffAndThatTheServiceHasIt(t *testing.T) {
 	}
 	t.Logf("sent after %d ms, applied after %d ms", *batch.FlushedMS, applied.SlowestMS)
 
-	if got := command(t, nil, "keys", "rotate", "--yes", "--data-dir", dev.dataDir); got.code != exitOK {
+	if got := command(t, nil, "keys", "rotate", "--yes", "--data-dir", dev.dataDir); got.code != terminal.ExitOK {
 		t.Fatalf("rotating: %+v", got)
 	}
 	var key api.WatchKey
@@ -91,7 +93,7 @@ func TestWatchSeesALogOffAndThatTheServiceHasIt(t *testing.T) {
 	}
 
 	interrupt()
-	if got := <-code; got != exitOK || stderr.String() != "" {
+	if got := <-code; got != terminal.ExitOK || stderr.String() != "" {
 		t.Errorf("exit code %d: %s", got, stderr.String())
 	}
 	dev.finish(t)

@@ -21,8 +21,7 @@ var _ benchrun.Progress = (*benchProgress)(nil)
 
 // newBenchProgress begins; the caller closes it. The bars have goroutines of their own.
 func newBenchProgress(stderr io.Writer) *benchProgress {
-	tty, ok := stderr.(io.Reader)
-	if !ok || !terminal.IsTerminal(tty) {
+	if !terminal.IsTerminal(stderr) {
 		return &benchProgress{}
 	}
 	return &benchProgress{bars: mpb.New(mpb.WithOutput(stderr), mpb.WithWidth(40), mpb.WithAutoRefresh())}

@@ -1,3 +1,16 @@
+// Package adminclient finds a running server and asks what operators ask of it.
+//
+// [Locate] turns flags, the environment and the pointer that a running dev leaves into a
+// [Client]; it opens no connection. Every method of the client is one request to /admin/v1
+// and answers with broker's own types. What the server refuses is a [*Problem]; a server
+// that cannot be reached is [ErrNoServer], with what was tried:
+//
+//	client, err := adminclient.Locate(adminclient.Options{DataDir: "/var/lib/tokenbroker"})
+//	if err != nil { … }
+//	defer client.Close()
+//	user, err := client.User(ctx, "ada")
+//
+// [WritePointer] is for dev alone: how it lets itself be found without any flag.
 package adminclient
 
 import (
@@ -18,6 +31,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+	"tokenbroker/cmd/tokenbroker/internal/httpclient"
 )
 
 // Bounds of a request: how long it may take, and how large an answer is read.
@@ -87,10 +101,7 @@ func newURLClient(base, token, from string, roots *x509.CertPool) *Client {
 }
 
 func newClient(c *Client, transport *http.Transport) *Client {
-	c.http = &http.Client{
-		Transport:     transport,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // the token stays here
-	}
+	c.http = httpclient.New(transport, 0)
 	return c
 }
 

@@ -5,12 +5,11 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
-	"strconv"
 	"strings"
-	"unicode"
 
 	"tokenbroker/api"
 	"tokenbroker/broker"
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
 
 // Problem is the server's refusal (RFC 9457).
@@ -32,12 +31,12 @@ func (p *Problem) Error() string {
 	if p.Code == "" {
 		return fmt.Sprintf("the server answered %d %s%s", p.Status, http.StatusText(p.Status), p.hint)
 	}
-	text := Plain(string(p.Code))
+	text := terminal.Plain(string(p.Code))
 	if p.Detail != "" {
-		text += ": " + Plain(p.Detail)
+		text += ": " + terminal.Plain(p.Detail)
 	}
 	if p.Status >= http.StatusInternalServerError && p.RequestID != "" {
-		text += " (request " + Plain(p.RequestID) + ")"
+		text += " (request " + terminal.Plain(p.RequestID) + ")"
 	}
 	return text + p.hint
 }
@@ -64,15 +63,4 @@ func (c *Client) problem(resp *http.Response, body []byte) error {
 		p.hint = "; asked " + c.target
 	}
 	return p
-}
-
-// Plain is text that a terminal shows as it is: text itself when all of it can be printed,
-// else quoted with the rest escaped, as by %q.
-func Plain(text string) string {
-	for _, r := range text {
-		if !unicode.IsPrint(r) || r == unicode.ReplacementChar {
-			return strconv.Quote(text)
-		}
-	}
-	return text
 }

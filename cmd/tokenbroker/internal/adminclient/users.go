@@ -1,12 +1,20 @@
 package adminclient
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"tokenbroker/broker"
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
 
 const usersPath = "/admin/v1/users"
@@ -43,6 +51,22 @@ func (c *Client) ListUsers(ctx context.Context, q broker.UserQuery) (broker.User
 // UpdateUser replaces attributes, roles or both.
 func (c *Client) UpdateUser(ctx context.Context, ref string, patch UserPatch) (broker.UserInfo, error) {
 	return ask[broker.UserInfo](ctx, c, http.MethodPatch, userPath(ref, ""), nil, patch)
+}
+
+// ChangedAttributes returns the attributes that the user has after a change of some of them: the server
+// replaces attributes as a whole. Of two such changes at once, one may undo the other.
+func (c *Client) ChangedAttributes(ctx context.Context, ref string, set map[string]any, unset []string) (map[string]any, error) {
+	user, err := c.User(ctx, ref)
+	if err != nil {
+		return nil, fmt.Errorf("reading the user's attributes: %w", err)
+	}
+	attributes := make(map[string]any, len(user.Attributes)+len(set))
+	maps.Copy(attributes, user.Attributes)
+	maps.Copy(attributes, set)
+	for _, name := range unset {
+		delete(attributes, name)
+	}
+	return attributes, nil
 }
 
 // SetPassword ends the user's sessions, too, unless keepSessions.
@@ -83,4 +107,67 @@ func paged(query url.Values, after string, limit int) url.Values {
 		query.Set("limit", strconv.Itoa(limit))
 	}
 	return query
+}
+
+// ListSessions is one page.
+func (c *Client) ListSessions(ctx context.Context, q broker.SessionQuery) (broker.SessionPage, error) {
+	query := url.Values{}
+	set(query, "user", q.User)
+	if q.Ended {
+		query.Set("ended", "true")
+	}
+	return ask[broker.SessionPage](ctx, c, http.MethodGet, "/admin/v1/sessions", paged(query, q.After, q.Limit), nil)
+}
+
+// EndSession ends one session and its tokens everywhere.
+func (c *Client) EndSession(ctx context.Context, sid, words string) (broker.Revoked, error) {
+	return ask[broker.Revoked](ctx, c, http.MethodDelete, "/admin/v1/sessions/"+url.PathEscape(sid), nil, note{words})
+}
+
+// ParseAttributes reads NAME=VALUE; nil for none. Errors do not show the values.
+func ParseAttributes(given []string) (map[string]any, error) {
+	if len(given) == 0 {
+		return nil, nil
+	}
+	attributes := make(map[string]any, len(given))
+	for _, g := range given {
+		name, text, ok := strings.Cut(g, "=")
+		if !ok || name == "" {
+			return nil, fmt.Errorf("%w: --attribute: want NAME=VALUE", terminal.ErrUsage)
+		}
+		if _, twice := attributes[name]; twice {
+			return nil, fmt.Errorf("%w: --attribute %s is given twice", terminal.ErrUsage, name)
+		}
+		attributes[name] = attributeValue(text)
+	}
+	return attributes, nil
+}
+
+// attributeValue is text as JSON if it is one JSON value, with its numbers as written.
+func attributeValue(text string) any {
+	decoder := json.NewDecoder(strings.NewReader(text))
+	decoder.UseNumber()
+	var value any
+	if err := decoder.Decode(&value); err != nil {
+		return text
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return text
+	}
+	return value
+}
+
+// AttributeText shows a value as --attribute takes it.
+func AttributeText(value any) string {
+	if text, ok := value.(string); ok {
+		if _, same := attributeValue(text).(string); same {
+			return terminal.Plain(text)
+		}
+	}
+	body, err := terminal.Document(value)
+	var line bytes.Buffer
+	if err != nil || json.Compact(&line, body) != nil {
+		return "?"
+	}
+	return strings.TrimSpace(line.String())
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"tokenbroker/broker/password"
+	"tokenbroker/cmd/tokenbroker/internal/httpclient"
 	"tokenbroker/cmd/tokenbroker/internal/node"
 	"tokenbroker/revocation"
 	"tokenbroker/revocation/httpfeed"
@@ -63,14 +64,10 @@ const maxConnections = 4096
 // newHTTP makes the client of all loads: connections are kept, redirects are not followed.
 func newHTTP() *http.Client {
 	dialer := &net.Dialer{Timeout: 5 * time.Second}
-	return &http.Client{
-		Timeout:       requestTimeout,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport: &http.Transport{
-			DialContext: dialer.DialContext, MaxIdleConns: maxConnections, MaxIdleConnsPerHost: maxConnections,
-			IdleConnTimeout: time.Minute, DisableCompression: true, TLSHandshakeTimeout: 5 * time.Second,
-		},
-	}
+	return httpclient.New(&http.Transport{
+		DialContext: dialer.DialContext, MaxIdleConns: maxConnections, MaxIdleConnsPerHost: maxConnections,
+		IdleConnTimeout: time.Minute, DisableCompression: true, TLSHandshakeTimeout: 5 * time.Second,
+	}, requestTimeout)
 }
 
 // At is the server at a URL, once it says that it is ready.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"tokenbroker/api"
+	"tokenbroker/cmd/tokenbroker/internal/httpclient"
 	"tokenbroker/cmd/tokenbroker/internal/node"
 	"tokenbroker/config"
 	"tokenbroker/upstream"
@@ -71,10 +72,7 @@ func Run(ctx context.Context, s Subject) []Finding {
 	ctx, cancel := context.WithTimeout(ctx, runTimeout)
 	defer cancel()
 	if s.Client == nil {
-		s.Client = &http.Client{
-			Timeout:       5 * time.Second,
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		}
+		s.Client = httpclient.New(nil, 5*time.Second)
 	}
 	if s.Now == nil {
 		s.Now = time.Now

@@ -21,10 +21,10 @@ const (
 	JSON Format = "json"
 )
 
-// String, Set and Type make it a flag's value.
+// String implements [pflag.Value].
 func (f *Format) String() string { return string(*f) }
 
-// Set takes text or json.
+// Set implements [pflag.Value]: it accepts text or json.
 func (f *Format) Set(text string) error {
 	switch Format(text) {
 	case Text, JSON:
@@ -34,16 +34,16 @@ func (f *Format) Set(text string) error {
 	return errors.New("want text or json")
 }
 
-// Type is what help calls the value.
+// Type implements [pflag.Value]: it is the name of the value in the help.
 func (f *Format) Type() string { return "text|json" }
 
-// OutputFlag adds --output to cmd and those below it.
+// OutputFlag adds --output to cmd and its subcommands, and sets f to [Text].
 func OutputFlag(cmd *cobra.Command, f *Format) {
 	*f = Text
 	cmd.PersistentFlags().Var(f, "output", "how to print: text or json (one document; an error is an object on stderr)")
 }
 
-// Emit prints v as one JSON document, or what text makes of it.
+// Emit prints v as one JSON document, or what text writes. Nothing is printed if v cannot be encoded.
 func Emit(stdout io.Writer, f Format, v any, text func(w io.Writer)) error {
 	var b bytes.Buffer
 	if f == JSON {
@@ -61,7 +61,7 @@ func Emit(stdout io.Writer, f Format, v any, text func(w io.Writer)) error {
 	return nil
 }
 
-// Document is v as indented JSON in which a terminal finds nothing to obey.
+// Document returns v as indented JSON without characters that control a terminal.
 func Document(v any) ([]byte, error) {
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)
@@ -73,8 +73,8 @@ func Document(v any) ([]byte, error) {
 	return PlainJSON(b.String()), nil
 }
 
-// PlainJSON escapes what encoding/json leaves as it is and a terminal would obey: DEL, C1,
-// direction marks.
+// PlainJSON escapes the characters that control a terminal and that encoding/json does not escape: DEL,
+// C1 controls and direction marks.
 func PlainJSON(text string) []byte {
 	var out bytes.Buffer
 	for _, r := range text {

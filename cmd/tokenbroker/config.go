@@ -1,0 +1,246 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"tokenbroker/cmd/tokenbroker/internal/adminsocket"
+	"tokenbroker/cmd/tokenbroker/internal/setup"
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
+	"tokenbroker/config"
+)
+
+// configCommand makes, checks and shows configurations; none of it needs a server.
+func configCommand(stdout, stderr io.Writer) *cobra.Command {
+	return terminal.Group("config", "Write, check and show the configuration of serve", "",
+		configInitCommand(stdout, stderr), configCheckCommand(stdout), configPrintCommand(stdout))
+}
+
+func configInitCommand(stdout, stderr io.Writer) *cobra.Command {
+	var opts config.InitOptions
+	cmd := &cobra.Command{
+		Use:   "init [FILE]",
+		Short: "Write a commented configuration with secrets made for it",
+		Long: `Write a commented configuration with secrets made for it to FILE (mode 0600; one that
+exists is never overwritten), or to standard output. It runs on this machine as it is; its
+comments say what to change for a public URL and a Cognito pool.`,
+		Example: "  tokenbroker config init tokenbroker.yaml",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return fmt.Errorf("%w: unknown argument %q", terminal.ErrUsage, args[1])
+			}
+			return nil
+		},
+		RunE: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return config.Init(stdout, opts)
+			}
+			if err := initFile(args[0], opts); err != nil {
+				return err
+			}
+			_, err := fmt.Fprintf(stderr, "Wrote %s. Check it with 'tokenbroker config check --config %s', run it with 'tokenbroker serve --config %s'.\n", args[0], args[0], args[0])
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&opts.PublicURL, "public-url", "", "the broker's `URL` as browsers and services reach it")
+	cmd.Flags().StringVar(&opts.Listen, "listen", "", "the `ADDRESS` of the public listener (default: 127.0.0.1:8080, as a comment)")
+	cmd.Flags().StringVar(&opts.NATSListen, "nats-listen", "", "the `ADDRESS` of the embedded NATS server (default: 127.0.0.1:4222, as a comment)")
+	cmd.Flags().StringVar(&opts.AdminListen, "admin-listen", "", "the `ADDRESS` of the operators' listener (default: 127.0.0.1:8081, as a comment)")
+	cmd.Flags().StringVar(&opts.DataDir, "data-dir", "", "the `DIR` of store and keys (default: tokenbroker-data in this directory)")
+	return cmd
+}
+
+// initFile makes the file whole or not at all.
+func initFile(name string, opts config.InitOptions) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the operator names it
+	if errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("%s exists and is not overwritten: name another file, or remove it", name)
+	}
+	if err != nil {
+		return fmt.Errorf("writing the configuration: %w", err)
+	}
+	err = config.Init(f, opts)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		return errors.Join(fmt.Errorf("writing the configuration: %w", err), os.Remove(name))
+	}
+	return nil
+}
+
+func configCheckCommand(stdout io.Writer) *cobra.Command {
+	var (
+		flags  configFlags
+		format terminal.Format
+	)
+	cmd := &cobra.Command{
+		Use:   "check --config FILE",
+		Short: "Say yes, or list everything that is wrong",
+		Long: `Say yes, or list everything that is wrong with a configuration: unknown keys, missing and
+contradictory values, files that cannot be read, claims that do not compile or fail for a sample
+user. serve refuses to start for the same reasons. Warnings name values that are allowed and
+inadvisable; serve logs them and starts. It opens no port and no store.`,
+		Example: "  tokenbroker config check --config tokenbroker.yaml",
+		Args:    terminal.UnknownCommand,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			loaded, _, err := flags.build(cmd.Context())
+			var problems config.Problems
+			if err != nil && !errors.As(err, &problems) {
+				return err
+			}
+			if problems == nil {
+				problems = config.Problems{}
+			}
+			warnings := config.Problems{}
+			if loaded != nil {
+				warnings = append(warnings, loaded.Warnings...)
+			}
+			answer := struct {
+				OK       bool            `json:"ok"`
+				Problems config.Problems `json:"problems"`
+				Warnings config.Problems `json:"warnings"`
+			}{len(problems) == 0, problems, warnings}
+			if format == terminal.JSON || answer.OK {
+				text := func(w io.Writer) {
+					for _, warning := range warnings {
+						_, _ = fmt.Fprintln(w, "Warning: "+warning.String())
+					}
+					_, _ = fmt.Fprintln(w, "The configuration is good.")
+				}
+				if err := terminal.Emit(stdout, format, answer, text); err != nil {
+					return err
+				}
+			}
+			if !answer.OK {
+				return err
+			}
+			return nil
+		},
+	}
+	flags.register(cmd.Flags())
+	terminal.OutputFlag(cmd, &format)
+	return cmd
+}
+
+func configPrintCommand(stdout io.Writer) *cobra.Command {
+	var (
+		flags  configFlags
+		format terminal.Format
+	)
+	cmd := &cobra.Command{
+		Use:     "print --config FILE",
+		Short:   "Show the effective values and where each came from, secrets masked",
+		Example: "  tokenbroker config print --config tokenbroker.yaml",
+		Args:    terminal.UnknownCommand,
+		RunE: func(*cobra.Command, []string) error {
+			loaded, err := flags.load()
+			if err != nil {
+				return err
+			}
+			return loaded.Print(stdout, string(format))
+		},
+	}
+	flags.register(cmd.Flags())
+	terminal.OutputFlag(cmd, &format)
+	return cmd
+}
+
+// socketOf gives the operators' socket of a configuration file. What else is wrong with the
+// file does not keep operators from the server that runs.
+func socketOf(file string) (string, error) {
+	loaded, err := (&configFlags{file: file}).load()
+	if loaded == nil || loaded.Config.Admin.Socket == "" && loaded.Config.DataDir == "" {
+		return "", err
+	}
+	if loaded.Config.Admin.Socket != "" {
+		return loaded.Config.Admin.Socket, nil
+	}
+	return adminsocket.Path(loaded.Config.DataDir), nil
+}
+
+// configEnv names the configuration file where --config does not.
+const configEnv = "TOKENBROKER_CONFIG"
+
+// configFlags are the flags of every command that reads a configuration.
+type configFlags struct {
+	file string
+	set  []string
+	// named are flags of their own for keys that are often given.
+	named map[string]*string
+	flags *pflag.FlagSet
+}
+
+// keyFlags are the configuration keys with a flag of their own.
+var keyFlags = map[string]string{
+	"listen": "listen", "public-url": "public_url", "data-dir": "data_dir",
+	"log-level": "log.level", "log-format": "log.format",
+}
+
+func (f *configFlags) register(flags *pflag.FlagSet) {
+	flags.StringVar(&f.file, "config", "", "the configuration `FILE` (default: "+configEnv+", else none)")
+	flags.StringArrayVar(&f.set, "set", nil, "`KEY=VALUE` for any key, for example --set lifetimes.access_token=2m; may be repeated")
+	f.named, f.flags = map[string]*string{}, flags
+	for name, key := range keyFlags {
+		f.named[name] = flags.String(name, "", "the key "+key)
+	}
+}
+
+// load reads the configuration.
+func (f *configFlags) load() (*config.Loaded, error) {
+	given := map[string]string{}
+	for name, value := range f.named {
+		if f.flags.Changed(name) { // an empty one as well: --public-url "$UNSET" must not fall back
+			given[keyFlags[name]] = *value
+		}
+	}
+	for _, assignment := range f.set {
+		key, value, ok := strings.Cut(assignment, "=")
+		if !ok {
+			shown, _, _ := strings.Cut(assignment, ":") // what follows may be a secret
+			return nil, fmt.Errorf("%w: --set %q: want KEY=VALUE", terminal.ErrUsage, shown)
+		}
+		given[key] = value
+	}
+	return config.Load(config.Options{File: f.name(), Environ: os.Environ(), Flags: given})
+}
+
+// errNoConfig is in the error of a configuration that has problems and no file.
+var errNoConfig = errors.New("no configuration file was named: give --config FILE or " + configEnv)
+
+// name is the configuration file, or nothing.
+func (f *configFlags) name() string { return cmp.Or(f.file, os.Getenv(configEnv)) }
+
+// build reads the configuration and makes what a node is started with; the error names
+// everything that is wrong, with the configuration and with what it leads to.
+func (f *configFlags) build(ctx context.Context) (*config.Loaded, *setup.Built, error) {
+	loaded, err := f.load()
+	var problems config.Problems
+	switch {
+	case errors.As(err, &problems):
+		if loaded != nil { // what was read holds the claims, too: say all that is wrong at once
+			_, more := setup.Claims(ctx, loaded.Config)
+			problems = append(problems, more...).Sorted()
+		}
+		if f.name() == "" {
+			return nil, nil, fmt.Errorf("%w; 'tokenbroker config init tokenbroker.yaml' writes one\n%w", errNoConfig, problems)
+		}
+		return nil, nil, problems
+	case err != nil:
+		return nil, nil, err
+	}
+	built, problems := setup.Build(ctx, loaded.Config)
+	if len(problems) > 0 {
+		return nil, nil, problems
+	}
+	return loaded, built, nil
+}

@@ -1,0 +1,126 @@
+package adminclient
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"tokenbroker/api"
+)
+
+const (
+	// watchSilence is how long the server, which says something every 10 s, may say nothing.
+	watchSilence = 30 * time.Second
+	// maxWatchLine bounds a line: a batch of 512 KiB, and what is around it.
+	maxWatchLine = 2 << 20
+)
+
+// ErrStreamEnded says that the server was there and went away: ask again.
+var ErrStreamEnded = errors.New("the server ended the stream")
+
+// Watch calls begun once the server shows what happens from now on, and then take for each
+// event, whose data are take's. It returns take's error as it is, [ErrStreamEnded] when the
+// stream is over, or why there was none.
+func (c *Client) Watch(ctx context.Context, begun func(), take func(api.WatchEvent) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	silent := time.AfterFunc(watchSilence, func() { cancel(fmt.Errorf("nothing was heard for %s", watchSilence)) })
+	defer silent.Stop()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+"/admin/v1/watch", nil)
+	if err != nil {
+		return fmt.Errorf("making the request: %w", err)
+	}
+	req.Header.Set("Accept", "text/event-stream, application/problem+json")
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return c.failed(ctx, false, err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		body, _ := io.ReadAll(io.LimitReader(resp.Body, maxWatchLine)) // without it the status has to do
+		return c.problem(resp, body)
+	}
+	lines := bufio.NewScanner(resp.Body)
+	lines.Buffer(nil, maxWatchLine)
+	var e api.WatchEvent
+	for lines.Scan() {
+		silent.Reset(watchSilence)
+		if begun != nil { // the server begins with a comment
+			begun()
+			begun = nil
+		}
+		name, value, _ := bytes.Cut(lines.Bytes(), []byte(": "))
+		switch {
+		case string(name) == "event":
+			e.Name = string(value)
+		case string(name) == "data":
+			e.Data = bytes.Clone(value)
+		case len(lines.Bytes()) == 0 && e.Data != nil:
+			if err := take(e); err != nil {
+				return err
+			}
+			e = api.WatchEvent{}
+		}
+	}
+	err = lines.Err()
+	if err == nil {
+		err = io.EOF
+	}
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	return fmt.Errorf("%w: %s: %w", ErrStreamEnded, c.target, err)
+}
+
+var errSilent = errors.New("the server sends nothing any more")
+
+// Backup writes a backup of the server's records to w as it comes, however long that takes.
+// Only reading it tells whether it is whole: a server that is stopped may end it early.
+func (c *Client) Backup(ctx context.Context, w io.Writer) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	watchdog := time.AfterFunc(requestTimeout, func() { cancel(errSilent) })
+	defer watchdog.Stop()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+"/admin/v1/backup", nil)
+	if err != nil {
+		return fmt.Errorf("making the request: %w", err)
+	}
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return c.failed(ctx, false, err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		answer, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer)) // what is missing of it is not said
+		return c.problem(resp, answer)
+	}
+	buf := make([]byte, 256<<10)
+	for {
+		n, err := resp.Body.Read(buf)
+		if n > 0 {
+			watchdog.Reset(requestTimeout)
+			if _, err := w.Write(buf[:n]); err != nil {
+				return fmt.Errorf("writing the backup: %w", err)
+			}
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil && errors.Is(context.Cause(ctx), errSilent):
+			return fmt.Errorf("reading the backup from %s: %w", c.target, errSilent)
+		case err != nil:
+			return fmt.Errorf("reading the backup from %s: %w", c.target, err)
+		}
+	}
+}

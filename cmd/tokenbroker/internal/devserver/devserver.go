@@ -1,0 +1,207 @@
+// Package devserver runs a broker with everything around it on this machine, for development: an embedded
+// NATS server, a store, a Cognito emulator and three sample services, one of which can also steal a cookie.
+// Its users, passwords and secrets are published: everything listens only on loopback.
+package devserver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+	"tokenbroker/api/origin"
+	"tokenbroker/broker"
+	"tokenbroker/broker/customclaims"
+	"tokenbroker/cmd/tokenbroker/internal/adminclient"
+	"tokenbroker/cmd/tokenbroker/internal/logging"
+	"tokenbroker/cmd/tokenbroker/internal/node"
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
+	"tokenbroker/config"
+	"tokenbroker/docs"
+)
+
+// The accounts of the development server.
+const (
+	User, Password  = "admin", "admin"
+	BrowserClient   = "demo-spa"
+	ServiceClient   = "demo-service"
+	ServiceSecret   = "demo-service-secret"
+	Audience, Scope = "demo-api", "hello:read"
+)
+
+// Options are the settings of [Run]. All addresses must be on loopback.
+type Options struct {
+	// DataDir keeps the data. If empty, it is a temporary directory, which is removed at the end.
+	DataDir                                         string
+	Listen, AdminListen, NATSListen, EmulatorListen string
+	// SampleListen is the address of the first sample service, or those of all three, separated by commas.
+	SampleListen string
+	// Origins are allowed in addition to those on loopback.
+	Origins []string
+	// LogLevel is debug, info, warn or error.
+	LogLevel string
+	Version  string
+	// Stdout receives the text that says that everything answers, Stderr the log.
+	Stdout, Stderr io.Writer
+	// Fatal returns the function that ends the process when the outcome of a commit is unknown.
+	Fatal func(*slog.Logger) func(error)
+}
+
+// Run serves until ctx ends or a listener fails, and stops what it has started. The error wraps
+// [terminal.ErrUsage] if the options are wrong.
+func Run(ctx context.Context, opts Options) (err error) {
+	level := new(slog.LevelVar)
+	if err := level.UnmarshalText([]byte(opts.LogLevel)); err != nil {
+		return fmt.Errorf("%w: --log-level %q: want debug, info, warn or error", terminal.ErrUsage, opts.LogLevel)
+	}
+	sampleAddrs, err := sampleAddresses(opts.SampleListen)
+	if err != nil {
+		return err
+	}
+	for _, addr := range append(slices.Clone(sampleAddrs), opts.Listen, opts.AdminListen, opts.NATSListen, opts.EmulatorListen) {
+		if !onLoopback(addr) {
+			return fmt.Errorf("%w: %q is not a loopback address: dev has known passwords and is for this machine alone", terminal.ErrUsage, addr)
+		}
+	}
+	if err := canonicalOrigins(opts.Origins); err != nil {
+		return err
+	}
+	logger := logging.New(opts.Stderr, logging.Config{Level: level, Format: logging.FormatText})
+	warnOfIgnored(logger, os.Environ())
+	dataDir, removeData, err := dataDirectory(opts.DataDir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, removeData()) }()
+
+	samples, err := listenSamples(sampleAddrs)
+	if err != nil {
+		return err
+	}
+	defer samples.close()
+	emulator, err := listenEmulator(opts.EmulatorListen, "--idp-listen", Pool)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, emulator.stop()) }()
+	claims, err := customclaims.New(customclaims.Config{Roles: true, Groups: true, UserObject: []string{"id", "username", "roles", "groups"}})
+	if err != nil {
+		return fmt.Errorf("making the claims: %w", err)
+	}
+	n, err := node.Start(ctx, node.Config{
+		DataDir: dataDir, Listen: opts.Listen, Version: opts.Version,
+		Admin: node.Admin{Listen: opts.AdminListen}, NATS: node.NATS{Listen: opts.NATSListen, InsecureAnonymous: true},
+		RotateEvery: 30 * 24 * time.Hour, Audience: []string{Audience}, BrowserClient: BrowserClient, BrowserScope: Scope,
+		Clients: []broker.Client{
+			{ID: BrowserClient, Scopes: []string{Scope}},
+			{ID: ServiceClient, Secret: ServiceSecret, Scopes: []string{Scope}},
+		},
+		CustomClaims: claims, Origins: opts.Origins,
+		Providers: func(_ string, via node.Transport) (map[string]node.Provider, error) {
+			return emulator.provide(opts.Origins, via)
+		},
+		InsecureCookies: true, InsecureDevelopment: true,
+		DemoSamples: samples.urls(), DemoThief: samples.thiefURL(), DemoDocs: docs.Files,
+		Logger: logger, Fatal: opts.Fatal(logger),
+	})
+	if err != nil {
+		return unlessStopped(ctx, fmt.Errorf("starting: %w", err))
+	}
+	defer func() { err = errors.Join(err, n.Close()) }()
+	var taken *broker.Error
+	_, err = n.Broker().AddUser(ctx, broker.NewUser{Username: User, Password: Password, InsecureSkipPasswordRules: true}, broker.Request{})
+	if err != nil && (!errors.As(err, &taken) || taken.Code != broker.CodeUserExists) {
+		return unlessStopped(ctx, fmt.Errorf("seeding the user %s: %w", User, err))
+	}
+	defer func() { err = errors.Join(err, samples.stop()) }()
+	if err := samples.start(ctx, n, logger); err != nil {
+		return unlessStopped(ctx, err)
+	}
+
+	forget, err := adminclient.WritePointer(adminclient.Pointer{
+		PID: os.Getpid(), Socket: n.AdminSocket(), AdminURL: n.AdminURL(), TokenFile: filepath.Join(dataDir, node.AdminTokenFile),
+	})
+	if err != nil {
+		logger.Warn("operators' commands will not find this server by themselves: name it with --data-dir", "error", err)
+	} else {
+		defer func() { err = errors.Join(err, forget()) }()
+	}
+	if err := printReady(opts, n, samples.urls(), emulator.issuer(), dataDir); err != nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		logger.Info("stopping: draining what was accepted")
+		return nil
+	case err := <-n.Failed():
+		return fmt.Errorf("the broker's listener ended: %w", err)
+	case err := <-samples.failed:
+		return fmt.Errorf("a sample service's listener ended: %w", err)
+	}
+}
+
+// warnOfIgnored logs the variables that configure serve, because dev does not read them.
+func warnOfIgnored(logger *slog.Logger, environ []string) {
+	ignored := config.Variables(environ)
+	if slices.ContainsFunc(environ, func(variable string) bool { return strings.HasPrefix(variable, adminclient.EnvConfig+"=") }) {
+		ignored = append(ignored, adminclient.EnvConfig)
+	}
+	if len(ignored) > 0 {
+		logger.Warn("dev ignores the variables that configure serve", "variables", strings.Join(ignored, " "), "hint", "use dev's flags, or tokenbroker serve")
+	}
+}
+
+// canonicalOrigins replaces each origin by the form in which browsers send it.
+func canonicalOrigins(origins []string) error {
+	for i, o := range origins {
+		u, err := origin.Parse(o)
+		if err != nil {
+			return fmt.Errorf("%w: --origin: %w", terminal.ErrUsage, err)
+		}
+		origins[i] = origin.Of(u)
+	}
+	return nil
+}
+
+// onLoopback reports whether addr is a loopback IP address with a port.
+func onLoopback(addr string) bool {
+	a, err := netip.ParseAddrPort(addr)
+	return err == nil && a.Addr().IsLoopback()
+}
+
+// devDataDir returns the data directory and what to do with it at the end.
+func dataDirectory(dir string) (string, func() error, error) {
+	if dir != "" {
+		dir, err := filepath.Abs(dir)
+		if err != nil {
+			return "", nil, fmt.Errorf("naming the data directory: %w", err)
+		}
+		return dir, func() error { return nil }, nil
+	}
+	dir, err := os.MkdirTemp("", "tokenbroker-dev-*")
+	if err != nil {
+		return "", nil, fmt.Errorf("making a temporary data directory: %w (name one with --data-dir)", err)
+	}
+	remove := sync.OnceValue(func() error {
+		if err := os.RemoveAll(dir); err != nil {
+			return fmt.Errorf("removing the temporary data directory: %w", err)
+		}
+		return nil
+	})
+	return dir, remove, nil
+}
+
+// unlessStopped returns err, the error of a start, or nil if ctx has ended, because the start was interrupted.
+func unlessStopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
