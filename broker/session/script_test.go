@@ -14,7 +14,7 @@ import (
 	"tokenbroker/revocation"
 )
 
-var rewrite = flag.Bool("rewrite", false, "rewrite the expected output of the scripts")
+var rewrite = flag.Bool("rewrite", false, "rewrite the expected output of the scripts and the golden records")
 
 // TestScripts runs testdata/step/*.txt: commands, each followed by what it printed. A
 // line beginning with "> " is a command; the lines below it are its expected output.
