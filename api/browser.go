@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"tokenbroker/broker"
-	"tokenbroker/internal/jsontext"
+	"tokenbroker/internal/plainjson"
 )
 
 // logOffAnswer is the body of a log-off.
@@ -165,13 +165,13 @@ func grant(w http.ResponseWriter, g *broker.Grant, err error) error {
 // appendGrant appends the body of a sign-in and a refresh: expires in Unix seconds, expires_in
 // in seconds. The refresh token is in the cookie alone.
 func appendGrant(b []byte, g *broker.Grant) ([]byte, error) {
-	b = jsontext.AppendString(append(b, `{"access_token":`...), g.AccessToken)
+	b = plainjson.AppendString(append(b, `{"access_token":`...), g.AccessToken)
 	b = strconv.AppendInt(append(b, `,"token_type":"Bearer","expires":`...), g.ExpiresAt.Unix(), 10)
 	b = strconv.AppendInt(append(b, `,"expires_in":`...), int64(g.ExpiresIn/time.Second), 10)
-	b = jsontext.AppendString(append(b, `,"CSRF_token":`...), g.CSRFToken)
+	b = plainjson.AppendString(append(b, `,"CSRF_token":`...), g.CSRFToken)
 	if len(g.User) > 0 {
 		var err error
-		if b, err = jsontext.AppendObject(append(b, `,"user":`...), g.User); err != nil {
+		if b, err = plainjson.AppendObject(append(b, `,"user":`...), g.User); err != nil {
 			return nil, fmt.Errorf("encoding the user: %w", err)
 		}
 	}

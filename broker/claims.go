@@ -7,7 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"tokenbroker/broker/session"
-	"tokenbroker/internal/jsontext"
+	"tokenbroker/internal/plainjson"
 )
 
 // encodeClaims builds the claims of the token that a committed step fixed: those of an access
@@ -20,14 +20,14 @@ func encodeClaims(issuer string, audience []string, eff session.Effects, custom 
 	}
 	s := eff.Session
 	b := make([]byte, 0, 768)
-	b = jsontext.AppendString(append(b, `{"iss":`...), issuer)
-	b = jsontext.AppendString(append(b, `,"sub":`...), s.UID)
-	b = jsontext.AppendStrings(append(b, `,"aud":`...), audience)
+	b = plainjson.AppendString(append(b, `{"iss":`...), issuer)
+	b = plainjson.AppendString(append(b, `,"sub":`...), s.UID)
+	b = plainjson.AppendStrings(append(b, `,"aud":`...), audience)
 	b = strconv.AppendInt(append(b, `,"exp":`...), eff.ExpiresAt, 10)
 	b = strconv.AppendInt(append(b, `,"iat":`...), eff.IssuedAt, 10)
 	b = strconv.AppendInt(append(b, `,"nbf":`...), eff.IssuedAt, 10)
-	b = jsontext.AppendString(append(b, `,"jti":`...), jti.String())
-	b = jsontext.AppendString(append(b, `,"client_id":`...), s.ClientID)
+	b = plainjson.AppendString(append(b, `,"jti":`...), jti.String())
+	b = plainjson.AppendString(append(b, `,"client_id":`...), s.ClientID)
 	b = appendClaim(b, `,"sid":`, s.SID)
 	b = appendClaim(b, `,"scope":`, s.Scope)
 	if s.AuthTime != 0 {
@@ -35,7 +35,7 @@ func encodeClaims(issuer string, audience []string, eff session.Effects, custom 
 	}
 	b = appendClaim(b, `,"acr":`, s.ACR)
 	if len(s.AMR) > 0 {
-		b = jsontext.AppendStrings(append(b, `,"amr":`...), s.AMR)
+		b = plainjson.AppendStrings(append(b, `,"amr":`...), s.AMR)
 	}
 	b = strconv.AppendInt(append(b, `,"sep":`...), s.SEP, 10)
 	b = strconv.AppendInt(append(b, `,"cep":`...), s.CEP, 10)
@@ -48,7 +48,7 @@ func encodeClaims(issuer string, audience []string, eff session.Effects, custom 
 		}
 	}
 	standard := len(b)
-	if b, err = jsontext.AppendObject(b, custom); err != nil {
+	if b, err = plainjson.AppendObject(b, custom); err != nil {
 		return nil, fmt.Errorf("custom claims: %w", err)
 	}
 	b[standard] = ',' // in the place of its brace
@@ -59,5 +59,5 @@ func appendClaim(b []byte, name, text string) []byte {
 	if text == "" {
 		return b
 	}
-	return jsontext.AppendString(append(b, name...), text)
+	return plainjson.AppendString(append(b, name...), text)
 }

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"tokenbroker/internal/jsontext"
+	"tokenbroker/internal/plainjson"
 )
 
 // claims are the members of a verified payload, by their exact names. Numbers are
@@ -19,7 +19,7 @@ type claims map[string]any
 // names are case-sensitive (RFC 7519 §4), and what the issuer's other readers take for one
 // claim must not be two here.
 func readClaims(payload []byte) (claims, error) {
-	members, err := jsontext.ReadUnambiguous(string(payload))
+	members, err := plainjson.ReadUnambiguous(string(payload))
 	if err != nil {
 		return nil, fmt.Errorf("reading the claims: %w", err)
 	}

@@ -4,7 +4,7 @@ import (
 	"sync/atomic"
 	"unsafe"
 
-	"tokenbroker/internal/jsontext"
+	"tokenbroker/internal/plainjson"
 )
 
 const (
@@ -44,7 +44,7 @@ type entry struct {
 // footprint is about how many bytes remembering a token takes, its claims included.
 func footprint(token string, c *Claims) int {
 	return entryBytes + max(0, len(token)-inline) + int(unsafe.Sizeof(*c)) +
-		len(c.payload) + cap(c.members)*int(unsafe.Sizeof(jsontext.Member{}))
+		len(c.payload) + cap(c.members)*int(unsafe.Sizeof(plainjson.Member{}))
 }
 
 // is reports whether the entry is that of token.

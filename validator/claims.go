@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"tokenbroker/internal/jsontext"
+	"tokenbroker/internal/plainjson"
 	"tokenbroker/revocation"
 )
 
@@ -35,7 +35,7 @@ type Claims struct {
 	KeyID string
 
 	payload string
-	members []jsontext.Member
+	members []plainjson.Member
 }
 
 // HasScope reports whether scope is one of the token's scopes. It does not allocate.
@@ -82,26 +82,26 @@ func newClaims(t token) (*Claims, error) {
 		var err error
 		switch m.Name {
 		case "iss":
-			c.Issuer, err = jsontext.String(m.Value)
+			c.Issuer, err = plainjson.String(m.Value)
 		case "sub":
-			c.Subject, err = jsontext.String(m.Value)
+			c.Subject, err = plainjson.String(m.Value)
 		case "aud":
-			c.Audience, err = jsontext.OneOrMore(m.Value)
+			c.Audience, err = plainjson.OneOrMore(m.Value)
 		case "jti":
-			c.ID, err = jsontext.String(m.Value)
+			c.ID, err = plainjson.String(m.Value)
 		case "client_id":
-			c.ClientID, err = jsontext.String(m.Value)
+			c.ClientID, err = plainjson.String(m.Value)
 		case "sid":
-			c.SessionID, err = jsontext.String(m.Value)
+			c.SessionID, err = plainjson.String(m.Value)
 			if err == nil && c.SessionID == "" {
 				err = errors.New("empty")
 			}
 		case "scope":
-			c.Scope, err = jsontext.String(m.Value)
+			c.Scope, err = plainjson.String(m.Value)
 		case "acr":
-			c.ACR, err = jsontext.String(m.Value)
+			c.ACR, err = plainjson.String(m.Value)
 		case "amr":
-			c.AMR, err = jsontext.Strings(m.Value)
+			c.AMR, err = plainjson.Strings(m.Value)
 		case "exp":
 			exp, err = integer(m.Value)
 		case "iat":

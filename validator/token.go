@@ -4,7 +4,7 @@ import (
 	"errors"
 	"strings"
 
-	"tokenbroker/internal/jsontext"
+	"tokenbroker/internal/plainjson"
 )
 
 // maxTokenBytes bounds what is looked at: a longer token is refused unread.
@@ -19,7 +19,7 @@ type token struct {
 	signed    string // header.payload, what the signature covers
 	header    string
 	payload   string
-	claims    []jsontext.Member
+	claims    []plainjson.Member
 	signature []byte
 }
 
@@ -66,26 +66,26 @@ func takeApart(text string) (token, error) {
 		return t, err
 	}
 	var err error
-	if t.claims, err = jsontext.ReadObject(t.payload, make([]jsontext.Member, 0, 20)); err != nil {
+	if t.claims, err = plainjson.ReadObject(t.payload, make([]plainjson.Member, 0, 20)); err != nil {
 		return t, errors.New("claims: " + err.Error())
 	}
 	return t, nil
 }
 
 func (t *token) readHeader(text string) error {
-	var room [8]jsontext.Member
-	members, err := jsontext.ReadObject(text, room[:0])
+	var room [8]plainjson.Member
+	members, err := plainjson.ReadObject(text, room[:0])
 	if err != nil {
 		return errors.New("header: " + err.Error())
 	}
 	for _, m := range members {
 		switch m.Name {
 		case "alg":
-			t.alg, err = jsontext.String(m.Value)
+			t.alg, err = plainjson.String(m.Value)
 		case "kid":
-			t.kid, err = jsontext.String(m.Value)
+			t.kid, err = plainjson.String(m.Value)
 		case "typ":
-			t.typ, err = jsontext.String(m.Value)
+			t.typ, err = plainjson.String(m.Value)
 		case "crit":
 			return errors.New("header: crit names an extension")
 		}

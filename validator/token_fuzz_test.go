@@ -7,7 +7,7 @@ import (
 	"reflect"
 	"testing"
 
-	"tokenbroker/internal/jsontext"
+	"tokenbroker/internal/plainjson"
 )
 
 // strictBase64 is the library's reading of what decodeBase64 reads, but for line breaks.
@@ -69,7 +69,7 @@ func FuzzParseToken(f *testing.F) {
 }
 
 // foldsCase reports whether two names differ only by case, which encoding/json confuses.
-func foldsCase(members []jsontext.Member) bool {
+func foldsCase(members []plainjson.Member) bool {
 	for i := range members {
 		for _, name := range []string{"sub", "exp", "amr"} {
 			if members[i].Name != name && bytes.EqualFold([]byte(members[i].Name), []byte(name)) {

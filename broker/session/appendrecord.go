@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"strconv"
 
-	"tokenbroker/internal/jsontext"
+	"tokenbroker/internal/plainjson"
 )
 
 // appendSession appends what json.Marshal makes of s.
@@ -30,7 +30,7 @@ func appendSession(b []byte, s *Session) ([]byte, error) {
 	b = appendNumber(b, `,"auth_time":`, s.AuthTime)
 	b = appendOptional(b, `,"acr":`, s.ACR)
 	if len(s.AMR) > 0 {
-		b = jsontext.AppendStrings(append(b, `,"amr":`...), s.AMR)
+		b = plainjson.AppendStrings(append(b, `,"amr":`...), s.AMR)
 	}
 	b = appendOptional(b, `,"device":`, s.Device)
 	b = appendOptional(b, `,"provider":`, s.Provider)
@@ -76,5 +76,5 @@ func appendOptional(b []byte, name, text string) []byte {
 }
 
 func appendText(b []byte, name, text string) []byte {
-	return jsontext.AppendString(append(b, name...), text)
+	return plainjson.AppendString(append(b, name...), text)
 }

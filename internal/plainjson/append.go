@@ -1,9 +1,9 @@
-// Package jsontext writes JSON as encoding/json does, without reflection, and reads the JSON
+// Package plainjson writes JSON as encoding/json does, without reflection, and reads the JSON
 // of tokens more strictly than encoding/json does. [AppendString] writes one string,
 // [AppendObject] a small object of free members. [ReadObject] reads an object that a broker
 // signed, [ReadUnambiguous] one that somebody else wrote. It imports only the standard
 // library, since services embed it with package validator.
-package jsontext
+package plainjson
 
 import (
 	"encoding/json"

@@ -1,4 +1,4 @@
-package jsontext_test
+package plainjson_test
 
 import (
 	"encoding/json"
@@ -6,7 +6,7 @@ import (
 	"testing"
 	"testing/quick"
 
-	"tokenbroker/internal/jsontext"
+	"tokenbroker/internal/plainjson"
 )
 
 // The simple twin is encoding/json.
@@ -14,7 +14,7 @@ import (
 func TestAStringIsAsEncodingJSONWritesIt(t *testing.T) {
 	same := func(text string) bool {
 		want, err := json.Marshal(text)
-		return err == nil && string(jsontext.AppendString([]byte("x"), text)) == "x"+string(want)
+		return err == nil && string(plainjson.AppendString([]byte("x"), text)) == "x"+string(want)
 	}
 	for c := range rune(0x180) {
 		if !same("a" + string(c) + "b") {
@@ -41,11 +41,11 @@ func TestAnObjectIsAsEncodingJSONWritesIt(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := jsontext.AppendObject(nil, members); err != nil || string(got) != string(want) {
+		if got, err := plainjson.AppendObject(nil, members); err != nil || string(got) != string(want) {
 			t.Errorf("%s, %v, want %s", got, err, want)
 		}
 	}
-	if _, err := jsontext.AppendObject(nil, map[string]any{"bad": func() {}}); err == nil || !strings.Contains(err.Error(), `"bad"`) {
+	if _, err := plainjson.AppendObject(nil, map[string]any{"bad": func() {}}); err == nil || !strings.Contains(err.Error(), `"bad"`) {
 		t.Errorf("a function: %v", err)
 	}
 }
