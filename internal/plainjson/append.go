@@ -15,7 +15,7 @@ import (
 
 // AppendString appends text as a JSON string.
 func AppendString(b []byte, text string) []byte {
-	if plain(text) {
+	if unescaped(text) {
 		return append(append(append(b, '"'), text...), '"')
 	}
 	escaped, _ := json.Marshal(text) // a string: cannot fail
@@ -77,8 +77,8 @@ func appendValue(b []byte, value any) ([]byte, error) {
 	return append(b, encoded...), err
 }
 
-// plain reports whether text is ASCII that encoding/json writes without an escape.
-func plain(text string) bool {
+// unescaped reports whether text is ASCII that encoding/json writes without an escape.
+func unescaped(text string) bool {
 	for i := range len(text) {
 		switch c := text[i]; {
 		case c < ' ', c >= utf8.RuneSelf, c == '"', c == '\\', c == '<', c == '>', c == '&':

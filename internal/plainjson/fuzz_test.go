@@ -2,17 +2,22 @@ package plainjson
 
 import (
 	"encoding/json"
+	"errors"
+	"io"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
 )
 
-// FuzzReadPlain: what the quick reader takes, the thorough one takes, and both see the same.
-func FuzzReadPlain(f *testing.F) {
+// FuzzReader compares each method of Reader with encoding/json: what a Reader reads to the
+// end without a failure, encoding/json decodes to the same value.
+func FuzzReader(f *testing.F) {
 	for _, text := range []string{
-		`{}`, `{"a":1}`, `{"a":-0,"b":[],"c":[1,"x",{"d":null}],"é":true}`, `{"a":01}`, `{"a":1.5}`, `{"a":-}`, `{"a":[1,]}`, `{"a":{}}`,
+		`{}`, `{"a":1}`, `{"a":-0,"b":[],"c":[1,"x",{"d":null}],"é":true}`, `{"a":01}`, `{"a":1.5}`, `{"a":-}`, `{"a":[1,]}`, `{"a":{}}`, `[,1]`, `{,"a":1}`,
 		`{"a":1,"a":2}`, `{"a":{"b":1,"b":2}}`, `{"a":1,}`, `{"a":"\n"}`, `{"a":"\u0041"}`, "{\"a\":\"\x7f\"}", "{\"a\":\"\xff\"}", "{\"a\":\"\x1f\"}",
-		`{"a":1}{}`, `{"a":tru}`, `{"":""}`, `{"a":1 }`, `{"a":nulll}`, `[1]`, `"a"`, ``, `{`, `{"a"`, `{"a":`, `{"a":"`,
+		`{"a":1}{}`, `{"a":tru}`, `{"":""}`, `{"a":1 }`, `{"a":nulll}`, `[1]`, `"a"`, ``, `{`, `{"a"`, `{"a":`, `{"a":"`, `true`, `false`, `truefalse`, `null`, `[1}`, `{"a":1]`,
+		`9223372036854775807`, `-9223372036854775808`, `9223372036854775808`, `18446744073709551615`, `4294967295`, `-0`, `-1`, `00`, `["a","",1]`, "\x00",
 		`{"a":` + strings.Repeat("[", maxDepth) + strings.Repeat("]", maxDepth) + `}`,
 		`{"a":` + strings.Repeat("[", maxDepth-1) + strings.Repeat("]", maxDepth-1) + `}`,
 		`{` + manyNames(maxMembers) + `}`, `{` + manyNames(maxMembers+1) + `}`,
@@ -20,16 +25,86 @@ func FuzzReadPlain(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		got, ok := readPlain(text, nil)
-		if !ok {
+		checkReader(t, text, (*Reader).Value)
+		checkReader(t, text, (*Reader).Map)
+		checkReader(t, text, (*Reader).String)
+		checkReader(t, text, (*Reader).Bool)
+		checkReader(t, text, (*Reader).Int64)
+		checkReader(t, text, func(r *Reader) uint64 { return r.Uint64(64) })
+		checkReader(t, text, func(r *Reader) uint32 { return uint32(r.Uint64(32)) })
+		checkReader(t, text, func(r *Reader) []string {
+			list := []string{}
+			for r.Array(); r.More(); {
+				list = append(list, r.String())
+			}
+			return list
+		})
+		checkReader(t, text, func(r *Reader) (v struct{ A, B int64 }) {
+			r.Object()
+			if r.Field("A") {
+				v.A = r.Int64()
+			}
+			if r.Field("B") {
+				v.B = r.Int64()
+			}
+			r.End()
+			return v
+		})
+	})
+}
+
+// checkReader compares what read returns with what encoding/json decodes.
+func checkReader[T any](t *testing.T, text string, read func(*Reader) T) {
+	t.Helper()
+	r := NewReader(text)
+	got := read(&r)
+	if !r.Done() {
+		return
+	}
+	var want T
+	decoder := json.NewDecoder(strings.NewReader(text))
+	decoder.UseNumber()
+	if err := decoder.Decode(&want); err != nil {
+		t.Fatalf("%q is read as %#v; encoding/json refuses it: %v", text, got, err)
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		t.Fatalf("%q is read as one value; something follows it", text)
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Fatalf("%q is read as %#v, want %#v", text, got, want)
+	}
+}
+
+// FuzzReadObject compares ReadPlain and ReadObject with the slower form of the reader and
+// with encoding/json: they accept the same objects and see the same members.
+func FuzzReadObject(f *testing.F) {
+	for _, text := range []string{
+		`{"a":-0,"b":[],"c":[1,"x",{"d":null}],"é":true}`, `{"a":1,"a":2}`, `{"a":{"b":1,"b":2}}`, `{"a":[{"b":1,"b":2}]}`, ` { "a\n" : 1.5e3 } `,
+		`{"a":1}{}`, `{"a":"\u0041"}`, "{\"a\":\"\xff\"}", `[]`, `{"\ud800":1}`, `{"a" :tru}`, `{"a":1,"A":2}`,
+		`{` + manyNames(maxMembers) + `}`, `{` + manyNames(maxMembers+1) + `}`,
+	} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		got, err := ReadObject(text, nil)
+		slow, slowErr := readAny(text, nil, valid)
+		if !errors.Is(err, slowErr) || !slices.Equal(got, slow) {
+			t.Fatalf("%q has the members %q, %v, the slower form reads %q, %v", text, got, err, slow, slowErr)
+		}
+		if plain, ok := ReadPlain(text, nil); ok && (err != nil || !slices.Equal(plain, got)) {
+			t.Fatalf("%q has the plain members %q, and %q, %v", text, plain, got, err)
+		}
+		if err != nil {
 			return
 		}
-		want, err := readAny(text, nil, equal)
-		if err != nil {
-			t.Fatalf("%q is taken, and %v", text, err)
+		var want map[string]json.RawMessage
+		if err := json.Unmarshal([]byte(text), &want); err != nil || len(want) != len(got) {
+			t.Fatalf("%q has the members %q; encoding/json: %q, %v", text, got, want, err)
 		}
-		if !slices.Equal(got, want) {
-			t.Fatalf("%q has the members %q, not %q", text, got, want)
+		for _, m := range got {
+			if value, ok := want[m.Name]; !ok || string(value) != m.Value {
+				t.Fatalf("%q has the member %q; encoding/json: %q", text, m, value)
+			}
 		}
 	})
 }

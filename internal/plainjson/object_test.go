@@ -11,12 +11,12 @@ func TestACommonTokenIsPlain(t *testing.T) {
 	const claims = `{"iss":"https://auth.example.com","sub":"aaaaaaaaaaaaaaaaaaaaaaaaaa","aud":["orders","stock"],"exp":1767225900,"iat":1767225600,` +
 		`"jti":"019b1d3c-0000-7000-8000-000000000000","client_id":"web","sid":"bbbbbbbbbbbbbbbbbbbbbbbbbb","amr":["pwd"],"sep":1767225600000,"name":"Ada Łovelace","tenant":{"id":7}}`
 	for _, text := range []string{header, claims} {
-		if _, ok := readPlain(text, nil); !ok {
+		if _, ok := ReadPlain(text, nil); !ok {
 			t.Errorf("%s is not", text)
 		}
 	}
 	for _, text := range []string{`{"a":1.5}`, `{"a": 1}`, `{"a":"\u00e9"}`, `{"a":1,"a":1}`, `[]`, `{}x`} {
-		if _, ok := readPlain(text, nil); ok {
+		if _, ok := ReadPlain(text, nil); ok {
 			t.Errorf("%s is", text)
 		}
 	}

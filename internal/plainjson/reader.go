@@ -1,29 +1,64 @@
 package plainjson
 
 import (
+	"encoding/json"
+	"errors"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 )
 
-// plainReader reads JSON of the form that brokers sign, in one pass: no white space, no escapes,
-// whole numbers. It does not judge JSON of any other form.
-type plainReader struct {
-	text string
-	at   int
+// Limits of what a Reader reads: far above what any token holds, low enough that an unsigned
+// token cannot make the reader work. They hold for the outermost value and for each value
+// inside it.
+const (
+	maxMembers = 128
+	maxDepth   = 16
+)
+
+var (
+	errNotObject = errors.New("not a JSON object")
+	errNotPlain  = errors.New("not plain JSON")
+	errDuplicate = errors.New("duplicate member")
+	errAmbiguous = errors.New("two member names differ only in case")
+	errTooDeep   = errors.New("JSON nested too deeply")
+	errTooMany   = errors.New("too many members")
+)
+
+// Reader reads plain JSON from front to back, one call for each value. The caller knows which
+// value comes next. At the first text of any other kind the Reader fails: from then on each
+// method returns the zero value, and [Reader.Done] returns false. The caller then discards
+// what it has read and decodes the text with encoding/json. All strings are substrings of the text.
+type Reader struct {
+	text  string
+	at    int
+	depth int  // of the values that are open
+	first bool // an object or array was opened just now: no comma precedes what comes next
+	err   error
+
+	// form is the JSON that is read.
+	form form
 }
 
-// readPlain is [ReadObject] for JSON of that form. ok is false for any other.
-func readPlain(text string, into []Member) (members []Member, ok bool) {
-	if !isPlain(text) || text == "" || text[0] != '{' {
-		return nil, false
+type form uint8
+
+const (
+	plain       form = iota
+	valid            // any JSON that json.Valid accepts
+	unambiguous      // the same, without two names that differ only in case
+)
+
+// NewReader returns a Reader of text.
+func NewReader(text string) Reader {
+	r := Reader{text: text}
+	if !isPlain(text) {
+		r.fail(errNotPlain)
 	}
-	p := plainReader{text: text}
-	members, ok = p.object(0, into)
-	return members, ok && p.at == len(text)
+	return r
 }
 
-// isPlain reports whether there is no escape, no control character and only valid UTF-8:
-// then a string ends at the next quote, and nothing in it can be wrong.
+// isPlain reports whether text has no escape and no control character, and is valid UTF-8:
+// then a string ends at the next quote, and each character stands for itself.
 func isPlain(text string) bool {
 	const (
 		lows, highs         = 0x0101010101010101, 0x8080808080808080
@@ -47,49 +82,298 @@ func isPlain(text string) bool {
 	return odd&highs == 0 && (high&highs == 0 || utf8.ValidString(text))
 }
 
+// Done reports whether the whole text was read and the Reader did not fail.
+func (r *Reader) Done() bool {
+	return r.peek() == 0 && r.at == len(r.text) && r.err == nil
+}
+
+// Fail makes the Reader fail, because its caller did not accept what was read.
+func (r *Reader) Fail() { r.fail(errNotPlain) }
+
+// fail keeps the first error and goes to the end of the text, where nothing more is found.
+func (r *Reader) fail(err error) {
+	if r.err == nil {
+		r.err = err
+	}
+	r.at = len(r.text)
+}
+
 // peek returns the next character, 0 at the end.
-func (p *plainReader) peek() byte {
-	if p.at < len(p.text) {
-		return p.text[p.at]
+func (r *Reader) peek() byte {
+	for r.at < len(r.text) {
+		c := r.text[r.at]
+		if r.form == plain || c > ' ' {
+			return c
+		}
+		r.at++
 	}
 	return 0
 }
 
-func (p *plainReader) object(depth int, into []Member) ([]Member, bool) {
-	first, seen := len(into), uint64(0)
-	p.at++ // {
-	if p.peek() == '}' {
-		p.at++
-		return into, depth < maxDepth
+// next reads c, if it comes next.
+func (r *Reader) next(c byte) bool {
+	if r.peek() != c {
+		return false
 	}
-	for depth < maxDepth {
-		name, ok := p.str()
-		if !ok || p.peek() != ':' {
-			return nil, false
+	r.at++
+	return true
+}
+
+func (r *Reader) want(c byte) {
+	if !r.next(c) {
+		r.fail(errNotPlain)
+	}
+}
+
+// Object reads the start of an object. Its members are read with [Reader.Name], or with
+// [Reader.Field] and [Reader.End].
+func (r *Reader) Object() { r.open('{') }
+
+// Array reads the start of an array. Its elements are read with [Reader.More].
+func (r *Reader) Array() { r.open('[') }
+
+func (r *Reader) open(c byte) {
+	r.want(c)
+	if r.depth == maxDepth {
+		r.fail(errTooDeep)
+	}
+	r.depth++
+	r.first = true
+}
+
+// more reads the comma or the end before what comes next in an object or an array.
+func (r *Reader) more(end byte) bool {
+	if r.next(end) {
+		r.depth--
+		r.first = false
+		return false
+	}
+	if !r.first {
+		r.want(',')
+	}
+	r.first = false
+	return r.err == nil
+}
+
+// More reports whether the array has another element. If not, it has read the array's end.
+func (r *Reader) More() bool { return r.more(']') }
+
+// Name reads the name of the object's next member. If there is none, ok is false and the
+// object's end was read.
+func (r *Reader) Name() (name string, ok bool) {
+	if !r.more('}') {
+		return "", false
+	}
+	name = r.String()
+	r.want(':')
+	return name, r.err == nil
+}
+
+// Field reads the name of the object's next member if that is name, and reports whether it is.
+// It serves objects whose members come in a known order.
+func (r *Reader) Field(name string) bool {
+	at := r.at
+	if !r.first {
+		at++
+	}
+	n := len(name)
+	if len(r.text)-at < n+3 || !r.first && r.text[at-1] != ',' ||
+		r.text[at] != '"' || r.text[at+1:at+1+n] != name || r.text[at+1+n] != '"' || r.text[at+2+n] != ':' {
+		return false
+	}
+	r.at = at + n + 3
+	r.first = false
+	return true
+}
+
+// End reads the end of an object whose members were read with [Reader.Field].
+func (r *Reader) End() {
+	if r.more('}') {
+		r.fail(errNotPlain)
+	}
+}
+
+// String reads a string.
+func (r *Reader) String() string {
+	quoted := r.quoted()
+	if r.form == plain && quoted != "" {
+		return quoted[1 : len(quoted)-1]
+	}
+	text, err := String(quoted)
+	if err != nil {
+		r.fail(err)
+	}
+	return text
+}
+
+// quoted reads a string and returns it as it is written.
+func (r *Reader) quoted() string {
+	if r.peek() != '"' {
+		r.fail(errNotPlain)
+		return ""
+	}
+	start := r.at
+	rest := r.text[start+1:]
+	if r.form == plain {
+		n := strings.IndexByte(rest, '"')
+		if n < 0 {
+			r.fail(errNotPlain)
+			return ""
 		}
-		p.at++
-		start := p.at
-		if !p.value(depth + 1) {
-			return nil, false
+		r.at += n + 2
+		return r.text[start:r.at]
+	}
+	for r.at++; r.text[r.at] != '"'; r.at++ {
+		if r.text[r.at] == '\\' {
+			r.at++
 		}
-		// Names that differ in this bit differ; only where it is set they are compared.
+	}
+	r.at++
+	return r.text[start:r.at]
+}
+
+// Int64 reads a whole number.
+func (r *Reader) Int64() int64 {
+	n, err := strconv.ParseInt(r.number(), 10, 64)
+	if err != nil {
+		r.fail(errNotPlain)
+	}
+	return n
+}
+
+// Uint64 reads a whole number of at most that many bits that has no sign.
+func (r *Reader) Uint64(bits int) uint64 {
+	n, err := strconv.ParseUint(r.number(), 10, bits)
+	if err != nil {
+		r.fail(errNotPlain)
+	}
+	return n
+}
+
+// number reads a number and returns it as it is written. What follows it decides whether it
+// was a whole number.
+func (r *Reader) number() string {
+	c := r.peek()
+	start := r.at
+	if r.form != plain {
+		for r.at < len(r.text) && strings.IndexByte(",]} \t\r\n", r.text[r.at]) < 0 {
+			r.at++
+		}
+		return r.text[start:r.at]
+	}
+	if c == '-' {
+		r.at++
+	}
+	digits := r.at
+	for c := r.peek(); '0' <= c && c <= '9'; c = r.peek() {
+		r.at++
+	}
+	if r.at == digits || r.text[digits] == '0' && r.at > digits+1 {
+		r.fail(errNotPlain)
+		return ""
+	}
+	return r.text[start:r.at]
+}
+
+// Bool reads true or false.
+func (r *Reader) Bool() bool {
+	if r.peek() == 't' {
+		return r.literal("true")
+	}
+	r.literal("false")
+	return false
+}
+
+func (r *Reader) literal(text string) bool {
+	if !strings.HasPrefix(r.text[r.at:], text) {
+		r.fail(errNotPlain)
+		return false
+	}
+	r.at += len(text)
+	return true
+}
+
+// Raw reads a value of any kind and returns it as it is written.
+func (r *Reader) Raw() string {
+	c := r.peek()
+	start := r.at
+	switch c {
+	case '"':
+		r.quoted()
+	case '{':
+		var room [8]Member
+		r.Members(room[:0])
+	case '[':
+		for r.Array(); r.More(); {
+			r.Raw()
+		}
+	case 't', 'f':
+		r.Bool()
+	case 'n':
+		r.literal("null")
+	default:
+		r.number()
+	}
+	return r.text[start:r.at]
+}
+
+// Value reads a value of any kind as encoding/json does into an any, numbers as [json.Number].
+func (r *Reader) Value() any {
+	switch r.peek() {
+	case '"':
+		return r.String()
+	case '{':
+		return r.Map()
+	case '[':
+		list := []any{}
+		for r.Array(); r.More(); {
+			list = append(list, r.Value())
+		}
+		return list
+	case 't', 'f':
+		return r.Bool()
+	case 'n':
+		r.literal("null")
+		return nil
+	}
+	return json.Number(r.number())
+}
+
+// Map reads an object; of members with one name the last counts.
+func (r *Reader) Map() map[string]any {
+	members := map[string]any{}
+	r.Object()
+	for {
+		name, ok := r.Name()
+		if !ok {
+			return members
+		}
+		members[name] = r.Value()
+	}
+}
+
+// Members reads an object and appends its members to into. It fails if an object in it has
+// two members of one name, or more than 128.
+func (r *Reader) Members(into []Member) []Member {
+	first, seen := len(into), uint64(0)
+	r.Object()
+	for {
+		name, ok := r.Name()
+		if !ok {
+			return into
+		}
+		value := r.Raw()
+		// Names that differ in this bit differ. Only if it is set they have to be compared.
 		bit := uint64(1) << (nameHash(name) % 64)
-		if seen&bit != 0 && hasMember(into[first:], name) || len(into)-first == maxMembers {
-			return nil, false
+		if seen&bit != 0 || r.form == unambiguous {
+			r.checkName(into[first:], name)
+		}
+		if len(into)-first == maxMembers {
+			r.fail(errTooMany)
 		}
 		seen |= bit
-		into = append(into, Member{name, p.text[start:p.at]})
-		next := p.peek()
-		p.at++
-		switch next {
-		case ',':
-		case '}':
-			return into, true
-		default:
-			return nil, false
-		}
+		into = append(into, Member{name, value})
 	}
-	return nil, false
 }
 
 func nameHash(name string) uint64 {
@@ -99,86 +383,13 @@ func nameHash(name string) uint64 {
 	return uint64(len(name)) + 5*uint64(name[0]) + 7*uint64(name[len(name)/2]) + 11*uint64(name[len(name)-1])
 }
 
-func hasMember(members []Member, name string) bool {
+func (r *Reader) checkName(members []Member, name string) {
 	for i := range members {
-		if members[i].Name == name {
-			return true
+		switch {
+		case members[i].Name == name:
+			r.fail(errDuplicate)
+		case r.form == unambiguous && strings.EqualFold(members[i].Name, name):
+			r.fail(errAmbiguous)
 		}
 	}
-	return false
-}
-
-func (p *plainReader) array(depth int) bool {
-	p.at++ // [
-	if p.peek() == ']' {
-		p.at++
-		return depth < maxDepth
-	}
-	for depth < maxDepth && p.value(depth+1) {
-		next := p.peek()
-		p.at++
-		switch next {
-		case ',':
-		case ']':
-			return true
-		default:
-			return false
-		}
-	}
-	return false
-}
-
-// value goes past one value.
-func (p *plainReader) value(depth int) (ok bool) {
-	switch c := p.peek(); c {
-	case '"':
-		_, ok = p.str()
-	case '{':
-		_, ok = p.object(depth, nil)
-	case '[':
-		ok = p.array(depth)
-	case 't':
-		ok = p.literal("true")
-	case 'f':
-		ok = p.literal("false")
-	case 'n':
-		ok = p.literal("null")
-	default:
-		ok = p.number()
-	}
-	return ok
-}
-
-// str goes past one string and returns it without its quotes.
-func (p *plainReader) str() (string, bool) {
-	if p.peek() != '"' {
-		return "", false
-	}
-	rest := p.text[p.at+1:]
-	n := strings.IndexByte(rest, '"')
-	if n < 0 {
-		return "", false
-	}
-	p.at += n + 2
-	return rest[:n], true
-}
-
-func (p *plainReader) literal(text string) bool {
-	if !strings.HasPrefix(p.text[p.at:], text) {
-		return false
-	}
-	p.at += len(text)
-	return true
-}
-
-// number goes past a whole number; what follows it says whether it was one.
-func (p *plainReader) number() bool {
-	if p.peek() == '-' {
-		p.at++
-	}
-	start := p.at
-	for c := p.peek(); '0' <= c && c <= '9'; c = p.peek() {
-		p.at++
-	}
-	return p.at > start && (p.text[start] != '0' || p.at == start+1)
 }
