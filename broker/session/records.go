@@ -1,11 +1,6 @@
 package session
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
 	"time"
 
 	"tokenbroker/revocation"
@@ -30,9 +25,6 @@ const (
 	ChannelCookie Channel = "cookie"
 	ChannelOAuth  Channel = "oauth"
 )
-
-// ErrRecord is a stored record that cannot be read. Callers fail closed.
-var ErrRecord = errors.New("session: unreadable record")
 
 // User is the record user.<uid>.
 type User struct {
@@ -154,51 +146,6 @@ func earlier(a, b time.Time) time.Time {
 		return a
 	}
 	return b
-}
-
-// Encode returns the record as it is stored.
-func (s *Session) Encode() ([]byte, error) { return appendSession(make([]byte, 0, 640), s) }
-
-// Encode returns the record as it is stored.
-func (u *User) Encode() ([]byte, error) { return json.Marshal(u) }
-
-// DecodeSession reads a stored session; ErrRecord when it is damaged or of another version.
-func DecodeSession(data []byte) (*Session, error) {
-	if s, ok := scanSession(data); ok {
-		return s, nil
-	}
-	var s Session
-	if err := decode(data, &s, &s.V); err != nil {
-		return nil, fmt.Errorf("decoding session: %w", err)
-	}
-	return &s, nil
-}
-
-// DecodeUser reads a stored user; ErrRecord when it is damaged or of another version.
-func DecodeUser(data []byte) (*User, error) {
-	if u, ok := scanUser(data); ok {
-		return u, nil
-	}
-	var u User
-	if err := decode(data, &u, &u.V); err != nil {
-		return nil, fmt.Errorf("decoding user: %w", err)
-	}
-	return &u, nil
-}
-
-func decode(data []byte, into any, version *int) error {
-	decoder := json.NewDecoder(bytes.NewReader(data))
-	decoder.UseNumber() // an attribute's number comes out as it went in
-	if err := decoder.Decode(into); err != nil {
-		return fmt.Errorf("%w: %w", ErrRecord, err)
-	}
-	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return fmt.Errorf("%w: something follows the record", ErrRecord)
-	}
-	if *version != recordVersion {
-		return fmt.Errorf("%w: version %d", ErrRecord, *version)
-	}
-	return nil
 }
 
 // NewUser returns a user as a first sign-in or an operator makes it.
