@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"tokenbroker/broker"
+	"tokenbroker/internal/plainjson"
 )
 
 // maxBody is the largest request body in bytes.
@@ -63,7 +64,7 @@ func readMembers(w http.ResponseWriter, r *http.Request, want ...member) error {
 	case !utf8.Valid(body):
 		return invalidBody("the body is not UTF-8")
 	}
-	if len(bytes.Trim(body, " \t\r\n")) > 0 && !scanMembers(string(body), want) {
+	if len(bytes.Trim(body, " \t\r\n")) > 0 {
 		if err := parseMembers(body, want); err != nil {
 			return err
 		}
@@ -77,6 +78,13 @@ func readMembers(w http.ResponseWriter, r *http.Request, want ...member) error {
 }
 
 func parseMembers(body []byte, want []member) error {
+	if ok, err := parsePlainMembers(string(body), want); ok {
+		return err
+	}
+	return parseAnyMembers(body, want)
+}
+
+func parseAnyMembers(body []byte, want []member) error {
 	dec := json.NewDecoder(bytes.NewReader(body))
 	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
 		return invalidBody("the body is not a JSON object")
@@ -96,7 +104,7 @@ func parseMembers(body []byte, want []member) error {
 		if err := dec.Decode(&raw); err != nil {
 			return invalidBody("the body is not valid JSON")
 		}
-		if err := setMember(name, raw, want); err != nil {
+		if err := setMember(name, string(raw), want); err != nil {
 			return err
 		}
 	}
@@ -109,8 +117,24 @@ func parseMembers(body []byte, want []member) error {
 	return nil
 }
 
+// parsePlainMembers does what [parseAnyMembers] does, without its cost, if body is plain JSON.
+// If it is not, ok is false and nothing was set.
+func parsePlainMembers(body string, want []member) (ok bool, err error) {
+	var room [8]plainjson.Member
+	members, ok := plainjson.ReadPlain(body, room[:0])
+	if !ok {
+		return false, nil
+	}
+	for _, m := range members {
+		if err := setMember(m.Name, m.Value, want); err != nil {
+			return true, err
+		}
+	}
+	return true, nil
+}
+
 // setMember sets the wanted member of that name, if there is one.
-func setMember(name string, raw json.RawMessage, want []member) error {
+func setMember(name, raw string, want []member) error {
 	for _, m := range want {
 		if m.name != name {
 			continue
@@ -123,7 +147,7 @@ func setMember(name string, raw json.RawMessage, want []member) error {
 }
 
 // set takes JSON of the member's own type alone: null is none.
-func (m member) set(raw json.RawMessage) error {
+func (m member) set(raw string) error {
 	want, first := "", byte(0)
 	switch m.value.(type) {
 	case *string:
@@ -141,9 +165,7 @@ func (m member) set(raw json.RawMessage) error {
 	if raw[0] != first {
 		return invalidBody(m.name + " must be " + want + ", not " + jsonType(raw))
 	}
-	decoder := json.NewDecoder(bytes.NewReader(raw))
-	decoder.UseNumber() // an attribute's number is stored as it was sent
-	if err := decoder.Decode(m.value); err != nil {
+	if err := decodeMember(raw, m.value); err != nil {
 		return invalidBody(m.name + " must be " + want)
 	}
 	// Half a surrogate pair decodes to U+FFFD: two passwords would become one.
@@ -162,6 +184,16 @@ func (m member) set(raw json.RawMessage) error {
 	return nil
 }
 
+func decodeMember(raw string, into any) (err error) {
+	if text, ok := into.(*string); ok {
+		*text, err = plainjson.String(raw)
+		return err
+	}
+	decoder := json.NewDecoder(strings.NewReader(raw))
+	decoder.UseNumber() // an attribute's number is stored as it was sent
+	return decoder.Decode(into)
+}
+
 // quoteKnown names a wanted member; another name is the caller's text and not echoed.
 func quoteKnown(name string, want []member) string {
 	for _, m := range want {
@@ -172,7 +204,7 @@ func quoteKnown(name string, want []member) string {
 	return "one that is not used here"
 }
 
-func jsonType(raw json.RawMessage) string {
+func jsonType(raw string) string {
 	switch raw[0] {
 	case '{':
 		return "an object"

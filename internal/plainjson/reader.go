@@ -294,18 +294,20 @@ func (r *Reader) literal(text string) bool {
 }
 
 // Raw reads a value of any kind and returns it as it is written.
-func (r *Reader) Raw() string {
+func (r *Reader) Raw() string { return r.raw(nil) }
+
+// raw is Raw. The names inside the value are appended to scratch, and then are not needed.
+func (r *Reader) raw(scratch []Member) string {
 	c := r.peek()
 	start := r.at
 	switch c {
 	case '"':
 		r.quoted()
 	case '{':
-		var room [8]Member
-		r.Members(room[:0])
+		r.Members(scratch)
 	case '[':
 		for r.Array(); r.More(); {
-			r.Raw()
+			r.raw(scratch)
 		}
 	case 't', 'f':
 		r.Bool()
@@ -362,7 +364,7 @@ func (r *Reader) Members(into []Member) []Member {
 		if !ok {
 			return into
 		}
-		value := r.Raw()
+		value := r.raw(into)
 		// Names that differ in this bit differ. Only if it is set they have to be compared.
 		bit := uint64(1) << (nameHash(name) % 64)
 		if seen&bit != 0 || r.form == unambiguous {
