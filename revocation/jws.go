@@ -149,7 +149,7 @@ func parseHeader(encoded []byte) (header, error) {
 		return head, fmt.Errorf("%w: header", ErrMalformed)
 	}
 	ok := false
-	if head, ok = canonicalHeader(text); !ok {
+	if head, ok = plainHeader(text); !ok {
 		// crit and b64 (RFC 7515 §4.1.11, RFC 7797) would change what is signed: none is known here.
 		var refused struct {
 			Crit strictjson.RawMessage `json:"crit"`
@@ -172,7 +172,7 @@ func parseHeader(encoded []byte) (header, error) {
 }
 
 func parseBatch(body []byte) (*Batch, bool, error) {
-	if b, ok := canonicalBatch(body); ok {
+	if b, ok := plainBatch(body); ok {
 		return b.checked()
 	}
 	// The envelope first: it must hold in any version, the events need not.

@@ -1,16 +1,18 @@
 package plainjson
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 )
 
+const commonClaims = `{"iss":"https://auth.example.com","sub":"aaaaaaaaaaaaaaaaaaaaaaaaaa","aud":["orders","stock"],"exp":1767225900,"iat":1767225600,` +
+	`"jti":"019b1d3c-0000-7000-8000-000000000000","client_id":"web","sid":"bbbbbbbbbbbbbbbbbbbbbbbbbb","amr":["pwd"],"sep":1767225600000,"name":"Ada Łovelace","tenant":{"id":7}}`
+
 // TestACommonTokenIsPlain: the claims that a broker signs are read in one pass.
 func TestACommonTokenIsPlain(t *testing.T) {
 	const header = `{"alg":"ES256","kid":"Q0dQ","typ":"at+jwt"}`
-	const claims = `{"iss":"https://auth.example.com","sub":"aaaaaaaaaaaaaaaaaaaaaaaaaa","aud":["orders","stock"],"exp":1767225900,"iat":1767225600,` +
-		`"jti":"019b1d3c-0000-7000-8000-000000000000","client_id":"web","sid":"bbbbbbbbbbbbbbbbbbbbbbbbbb","amr":["pwd"],"sep":1767225600000,"name":"Ada Łovelace","tenant":{"id":7}}`
-	for _, text := range []string{header, claims} {
+	for _, text := range []string{header, commonClaims} {
 		if _, ok := ReadPlain(text, nil); !ok {
 			t.Errorf("%s is not", text)
 		}
@@ -68,4 +70,32 @@ func TestLimitsOfAnObject(t *testing.T) {
 			t.Errorf("ReadObject of %.60s: %v", text, err)
 		}
 	}
+}
+
+func BenchmarkReadObject(b *testing.B) {
+	b.Run("plain", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, ok := ReadPlain(commonClaims, make([]Member, 0, 20)); !ok {
+				b.Fatal("not plain")
+			}
+		}
+	})
+	b.Run("any-form", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := readAny(commonClaims, make([]Member, 0, 20), valid); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("encoding-json", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			var members map[string]json.RawMessage
+			if err := json.Unmarshal([]byte(commonClaims), &members); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }
