@@ -2,7 +2,12 @@ package keyring_test
 
 import (
 	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"os"
+	"regexp"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -69,4 +74,69 @@ func TestARecordThatCallsItselfOlderIsRefused(t *testing.T) {
 	open(t, config(t, store))
 	callVersion1(t, store)
 	mustRefuse(t, config(t, store), store, keyring.ErrCorrupt)
+}
+
+// storedRecord returns the record in testdata, which an earlier build of this program wrote under
+// the KEK 1: it has a key in every state, master secrets in every state, and a longer token life
+// that is published but not signed yet.
+func storedRecord(t *testing.T) *memStore {
+	t.Helper()
+	data, err := os.ReadFile("testdata/record_v2.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &memStore{data: data, rev: 1}
+}
+
+func TestStoredRecordsOpenAsTheyWereWritten(t *testing.T) {
+	data, err := os.ReadFile("testdata/record_v2_want.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want struct {
+		List             json.RawMessage `json:"list"`
+		JWKS             string          `json:"jwks"`
+		FeedJWKS         string          `json:"feed_jwks"`
+		RefreshTokenKeys []string        `json:"refresh_token_keys"`
+	}
+	if err := json.Unmarshal(data, &want); err != nil {
+		t.Fatal(err)
+	}
+	cfg := rotating(t, storedRecord(t), newClock(), nil)
+	cfg.MasterLife = 90 * 24 * time.Hour
+	ring := open(t, cfg)
+	list, err := json.MarshalIndent(ring.List(), " ", " ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want.List), string(list)); diff != "" {
+		t.Errorf("list (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(want.JWKS, string(ring.JWKS().Body)); diff != "" {
+		t.Errorf("JWKS (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(want.FeedJWKS, string(ring.FeedJWKS().Body)); diff != "" {
+		t.Errorf("feed JWKS (-want +got):\n%s", diff)
+	}
+	var derived []string
+	for _, key := range ring.Keys("refresh-token") {
+		derived = append(derived, hex.EncodeToString(key))
+	}
+	if diff := cmp.Diff(want.RefreshTokenKeys, derived); diff != "" {
+		t.Errorf("refresh-token keys (-want +got):\n%s", diff)
+	}
+}
+
+// sealedValues matches what is different each time a record is sealed.
+var sealedValues = regexp.MustCompile(`"(private|sealed|check)":"[^"]*"`)
+
+func TestRecordsAreWrittenInTheStoredForm(t *testing.T) {
+	store := storedRecord(t)
+	want := sealedValues.ReplaceAll(store.data, []byte(`"$1":""`))
+	if err := open(t, rotating(t, store, newClock(), nil)).Reseal(t.Context(), sealer(t, 2)); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), string(sealedValues.ReplaceAll(store.data, []byte(`"$1":""`)))); diff != "" {
+		t.Errorf("the record after a change of the KEK (-before +after):\n%s", diff)
+	}
 }
