@@ -30,6 +30,7 @@ func TestImportBorders(t *testing.T) {
 		"tokenbroker/broker/receipts":         {gin, badger, nats, "tokenbroker/api", "tokenbroker/keyring", "tokenbroker/upstream", "tokenbroker/cmd", "tokenbroker/revocation/ledger", "tokenbroker/validator"},
 		"tokenbroker/revocation/ledger":       {gin, badger, nats, "tokenbroker/broker", "tokenbroker/api", "tokenbroker/keyring", "tokenbroker/upstream", "tokenbroker/cmd"},
 		"tokenbroker/keyring":                 {gin, badger, nats, "tokenbroker/broker", "tokenbroker/api", "tokenbroker/validator", "tokenbroker/revocation/ledger"},
+		"tokenbroker/keyring/lifecycle":       {gin, badger, nats, "tokenbroker/broker", "tokenbroker/api", "tokenbroker/store", "tokenbroker/revocation", "tokenbroker/validator", "tokenbroker/internal", "github.com/go-jose", "golang.org/x/crypto", "net/http"},
 		"tokenbroker/broker":                  {gin, badger, nats, "tokenbroker/api", "tokenbroker/keyring", "tokenbroker/revocation/ledger"},
 		"tokenbroker/store":                   {gin, badger, nats, "tokenbroker/broker", "tokenbroker/api", "tokenbroker/keyring"},
 		"tokenbroker/api":                     {badger, nats, "tokenbroker/keyring", "tokenbroker/revocation/ledger", "tokenbroker/upstream", "tokenbroker/cmd"},

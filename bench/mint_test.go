@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"tokenbroker/keyring"
+	"tokenbroker/keyring/lifecycle"
 )
 
 // BenchmarkMint is an access token from the keyring, beside the standard library's signature
@@ -21,9 +22,9 @@ import (
 func BenchmarkMint(b *testing.B) {
 	payload := append(append([]byte(`{"sub":"`), bytes.Repeat([]byte("x"), 560)...), `"}`...)
 	for _, one := range []struct {
-		alg   keyring.Algorithm
+		alg   lifecycle.Algorithm
 		calls int // RSA takes thirty times as long
-	}{{keyring.ES256, 16}, {keyring.EdDSA, 16}, {keyring.RS256, 2}, {keyring.PS256, 2}} {
+	}{{lifecycle.ES256, 16}, {lifecycle.EdDSA, 16}, {lifecycle.RS256, 2}, {lifecycle.PS256, 2}} {
 		b.Run(string(one.alg), func(b *testing.B) {
 			keys := newKeys(b, one.alg)
 			token, err := keys.SignAccessToken(context.Background(), payload)
@@ -42,7 +43,7 @@ func BenchmarkMint(b *testing.B) {
 }
 
 // newKeys opens a keyring that signs access tokens with alg.
-func newKeys(tb testing.TB, alg keyring.Algorithm) *keyring.Keyring {
+func newKeys(tb testing.TB, alg lifecycle.Algorithm) *keyring.Keyring {
 	tb.Helper()
 	sealer, err := keyring.NewAESGCM(make([]byte, keyring.KEKSize))
 	if err != nil {
@@ -58,7 +59,7 @@ func newKeys(tb testing.TB, alg keyring.Algorithm) *keyring.Keyring {
 }
 
 // rawSignature signs the bytes with a key of its own.
-func rawSignature(tb testing.TB, alg keyring.Algorithm, signed []byte) func(int) error {
+func rawSignature(tb testing.TB, alg lifecycle.Algorithm, signed []byte) func(int) error {
 	tb.Helper()
 	var (
 		key  crypto.Signer
@@ -66,14 +67,14 @@ func rawSignature(tb testing.TB, alg keyring.Algorithm, signed []byte) func(int)
 		err  error
 	)
 	switch alg {
-	case keyring.ES256:
+	case lifecycle.ES256:
 		key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	case keyring.EdDSA:
+	case lifecycle.EdDSA:
 		_, key, err = ed25519.GenerateKey(rand.Reader)
 		opts = crypto.Hash(0)
 	default:
 		key, err = rsa.GenerateKey(rand.Reader, 2048)
-		if alg == keyring.PS256 {
+		if alg == lifecycle.PS256 {
 			opts = &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: crypto.SHA256}
 		}
 	}

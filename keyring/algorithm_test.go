@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"tokenbroker/keyring"
+	"tokenbroker/keyring/lifecycle"
 )
 
 func TestAnotherAlgorithmIsARotationLikeAnyOther(t *testing.T) {
@@ -13,14 +13,14 @@ func TestAnotherAlgorithmIsARotationLikeAnyOther(t *testing.T) {
 	clock.pass(ripening)
 	advance(t, ring) // the ES256 next key is ripe, and must not sign
 	old, unused := find(t, ring, "access", "active"), find(t, ring, "access", "next")
-	r := rotate(t, ring, "access", keyring.EdDSA)
-	if !r.Changed || !r.Scheduled || r.Next.Algorithm != keyring.EdDSA || r.Active.KID != old.KID {
+	r := rotate(t, ring, "access", lifecycle.EdDSA)
+	if !r.Changed || !r.Scheduled || r.Next.Algorithm != lifecycle.EdDSA || r.Active.KID != old.KID {
 		t.Fatalf("rotation = %+v", r)
 	}
-	if infoOf(ring, unused.KID).State != keyring.StateRetired {
+	if infoOf(ring, unused.KID).State != lifecycle.StateRetired {
 		t.Error("the next key of the old algorithm still waits")
 	}
-	for _, same := range []keyring.Algorithm{keyring.EdDSA, ""} {
+	for _, same := range []lifecycle.Algorithm{lifecycle.EdDSA, ""} {
 		if again := rotate(t, ring, "access", same); again.Changed || again.Next.KID != r.Next.KID {
 			t.Errorf("asked for again as %q: %+v", same, again)
 		}
@@ -35,7 +35,7 @@ func TestAnotherAlgorithmIsARotationLikeAnyOther(t *testing.T) {
 	if got := find(t, ring, "access", "active"); got.KID != r.Next.KID {
 		t.Fatalf("%s signs", got)
 	}
-	if next := find(t, ring, "access", "next"); next.Algorithm != keyring.EdDSA {
+	if next := find(t, ring, "access", "next"); next.Algorithm != lifecycle.EdDSA {
 		t.Errorf("the key after it is of %s", next.Algorithm)
 	}
 	token, err := ring.SignAccessToken(t.Context(), []byte(`{}`))
@@ -49,14 +49,14 @@ func TestAnotherConfiguredAlgorithmSchedulesARotation(t *testing.T) {
 	clock, store := newClock(), &memStore{}
 	cfg := rotating(t, store, clock, nil)
 	open(t, cfg)
-	cfg.Algorithm = keyring.EdDSA
+	cfg.Algorithm = lifecycle.EdDSA
 	ring := open(t, cfg)
-	if find(t, ring, "access", "next").Algorithm != keyring.ES256 {
+	if find(t, ring, "access", "next").Algorithm != lifecycle.ES256 {
 		t.Error("Open changed the record")
 	}
 	advance(t, ring)
 	next := find(t, ring, "access", "next")
-	if next.Algorithm != keyring.EdDSA || next.NextStep != keyring.StepSigns || !next.NextStepAt.Equal(clock.now().Add(ripening)) {
+	if next.Algorithm != lifecycle.EdDSA || next.NextStep != lifecycle.StepSigns || !next.NextStepAt.Equal(clock.now().Add(ripening)) {
 		t.Fatalf("next = %+v", next)
 	}
 	clock.pass(ripening)
@@ -65,13 +65,13 @@ func TestAnotherConfiguredAlgorithmSchedulesARotation(t *testing.T) {
 		t.Fatalf("%s signs", got)
 	}
 	// By hand it goes back, and the next start with the same configuration leaves it so.
-	rotate(t, ring, "access", keyring.ES256)
+	rotate(t, ring, "access", lifecycle.ES256)
 	again := open(t, cfg)
 	clock.pass(ripening)
 	advance(t, again)
 	clock.pass(ripening)
 	advance(t, again)
-	if got := find(t, again, "access", "active").Algorithm; got != keyring.ES256 {
+	if got := find(t, again, "access", "active").Algorithm; got != lifecycle.ES256 {
 		t.Errorf("%s signs: a restart undid what an operator did", got)
 	}
 }

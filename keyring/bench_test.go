@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"tokenbroker/keyring"
+	"tokenbroker/keyring/lifecycle"
 )
 
 // BenchmarkMint puts minting an access token beside the raw signature of the same bytes, by
@@ -51,7 +51,7 @@ func BenchmarkMint(b *testing.B) {
 
 // BenchmarkJWKS is what a request for the JWK set costs the keyring.
 func BenchmarkJWKS(b *testing.B) {
-	ring := ringOf(b, keyring.ES256)
+	ring := ringOf(b, lifecycle.ES256)
 	b.ReportAllocs()
 	for b.Loop() {
 		if doc := ring.JWKS(); len(doc.Body) == 0 || doc.ETag == "" {
@@ -62,7 +62,7 @@ func BenchmarkJWKS(b *testing.B) {
 
 // BenchmarkMintParallel shows that minting shares nothing between callers.
 func BenchmarkMintParallel(b *testing.B) {
-	ring := ringOf(b, keyring.ES256)
+	ring := ringOf(b, lifecycle.ES256)
 	claims := []byte(`{"sub":"u"}`)
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
@@ -73,20 +73,20 @@ func BenchmarkMintParallel(b *testing.B) {
 	})
 }
 
-func rawSigner(b *testing.B, alg keyring.Algorithm) (crypto.Signer, crypto.SignerOpts) {
+func rawSigner(b *testing.B, alg lifecycle.Algorithm) (crypto.Signer, crypto.SignerOpts) {
 	b.Helper()
 	var signer crypto.Signer
 	var err error
 	opts := crypto.SignerOpts(crypto.SHA256)
 	switch alg {
-	case keyring.ES256:
+	case lifecycle.ES256:
 		signer, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	case keyring.EdDSA:
+	case lifecycle.EdDSA:
 		_, signer, err = ed25519.GenerateKey(rand.Reader)
 		opts = crypto.Hash(0)
 	default:
 		signer, err = rsa.GenerateKey(rand.Reader, 2048)
-		if alg == keyring.PS256 {
+		if alg == lifecycle.PS256 {
 			opts = &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: crypto.SHA256}
 		}
 	}

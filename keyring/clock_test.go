@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"tokenbroker/keyring"
+	"tokenbroker/keyring/lifecycle"
 )
 
 // clock is a wall clock that can be stepped, and a monotonic one that cannot.
@@ -59,21 +60,21 @@ func rotating(t testing.TB, store keyring.Store, clock *clock, changes *[]string
 	cfg.Now, cfg.Mono = clock.now, clock.monotonic
 	cfg.TokenLife, cfg.RotateEvery = tokenLife, month
 	if changes != nil {
-		cfg.OnChange = func(c keyring.Change) { *changes = append(*changes, string(c.Key.Purpose)+" "+c.What) }
+		cfg.OnChange = func(c lifecycle.Change) { *changes = append(*changes, string(c.Key.Purpose)+" "+c.What) }
 	}
 	return cfg
 }
 
 func advance(t testing.TB, ring *keyring.Keyring) time.Time {
 	t.Helper()
-	_, next, err := ring.Advance(t.Context())
+	_, next, err := ring.ApplyDue(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	return next
 }
 
-func rotate(t testing.TB, ring *keyring.Keyring, purpose keyring.Purpose, alg keyring.Algorithm) keyring.Rotation {
+func rotate(t testing.TB, ring *keyring.Keyring, purpose lifecycle.Purpose, alg lifecycle.Algorithm) keyring.Rotation {
 	t.Helper()
 	r, err := ring.Rotate(t.Context(), purpose, alg)
 	if err != nil {
@@ -83,9 +84,9 @@ func rotate(t testing.TB, ring *keyring.Keyring, purpose keyring.Purpose, alg ke
 }
 
 // find returns the one key of that purpose and state, and the zero KeyInfo for none.
-func find(t testing.TB, ring *keyring.Keyring, purpose keyring.Purpose, state keyring.State) keyring.KeyInfo {
+func find(t testing.TB, ring *keyring.Keyring, purpose lifecycle.Purpose, state lifecycle.State) lifecycle.KeyInfo {
 	t.Helper()
-	var found []keyring.KeyInfo
+	var found []lifecycle.KeyInfo
 	for _, k := range ring.List() {
 		if k.Purpose == purpose && k.State == state {
 			found = append(found, k)
@@ -93,18 +94,18 @@ func find(t testing.TB, ring *keyring.Keyring, purpose keyring.Purpose, state ke
 	}
 	switch len(found) {
 	case 0:
-		return keyring.KeyInfo{}
+		return lifecycle.KeyInfo{}
 	case 1:
 		return found[0]
 	}
 	t.Fatalf("%d %s keys are %s: %v", len(found), purpose, state, found)
-	return keyring.KeyInfo{}
+	return lifecycle.KeyInfo{}
 }
 
-func infoOf(ring *keyring.Keyring, kid string) keyring.KeyInfo {
+func infoOf(ring *keyring.Keyring, kid string) lifecycle.KeyInfo {
 	all := ring.List()
-	if i := slices.IndexFunc(all, func(k keyring.KeyInfo) bool { return k.KID == kid }); i >= 0 {
+	if i := slices.IndexFunc(all, func(k lifecycle.KeyInfo) bool { return k.KID == kid }); i >= 0 {
 		return all[i]
 	}
-	return keyring.KeyInfo{}
+	return lifecycle.KeyInfo{}
 }

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"tokenbroker/keyring"
+	"tokenbroker/keyring/lifecycle"
 )
 
 func TestAClockBehindTheKeysRotatesNothing(t *testing.T) {
@@ -15,15 +15,15 @@ func TestAClockBehindTheKeysRotatesNothing(t *testing.T) {
 	active := find(t, ring, "access", "active")
 	clock.pass(ripening)
 	clock.step(-time.Hour)
-	for _, purpose := range []keyring.Purpose{"access", "feed", "master"} {
-		if _, err := ring.Rotate(t.Context(), purpose, ""); !errors.Is(err, keyring.ErrClockBehind) {
+	for _, purpose := range []lifecycle.Purpose{"access", "feed", "master"} {
+		if _, err := ring.Rotate(t.Context(), purpose, ""); !errors.Is(err, lifecycle.ErrClockBehind) {
 			t.Errorf("Rotate of %s = %v, want ErrClockBehind", purpose, err)
 		}
 	}
-	if _, _, err := ring.Advance(t.Context()); !errors.Is(err, keyring.ErrClockBehind) {
+	if _, _, err := ring.ApplyDue(t.Context()); !errors.Is(err, lifecycle.ErrClockBehind) {
 		t.Errorf("Advance = %v, want ErrClockBehind", err)
 	}
-	if s := ring.Status(); !errors.Is(s.Err, keyring.ErrClockBehind) || !s.Since.Equal(clock.now()) {
+	if s := ring.Status(); !errors.Is(s.Err, lifecycle.ErrClockBehind) || !s.Since.Equal(clock.now()) {
 		t.Errorf("status = %+v", s)
 	}
 	if got := find(t, ring, "access", "active"); got.KID != active.KID {
@@ -58,11 +58,11 @@ func TestKeysThatAFastClockMadeAreGivenUp(t *testing.T) {
 	clock.step(year)
 	run()
 	clock.step(-year)
-	if _, _, err := ring.Advance(t.Context()); !errors.Is(err, keyring.ErrClockBehind) {
+	if _, _, err := ring.ApplyDue(t.Context()); !errors.Is(err, lifecycle.ErrClockBehind) {
 		t.Fatalf("Advance = %v, want ErrClockBehind", err)
 	}
-	for _, purpose := range []keyring.Purpose{"access", "feed"} {
-		for _, state := range []keyring.State{"next", "active"} {
+	for _, purpose := range []lifecycle.Purpose{"access", "feed"} {
+		for _, state := range []lifecycle.State{"next", "active"} {
 			if _, err := ring.Compromise(t.Context(), find(t, ring, purpose, state).KID); err != nil {
 				t.Fatal(err)
 			}
@@ -89,9 +89,9 @@ func TestKeysOfAFastClockAreBounded(t *testing.T) {
 	for range 150 * 6 {
 		clock.pass(10 * time.Minute)
 		advance(t, ring)
-		published := map[keyring.Purpose]int{}
+		published := map[lifecycle.Purpose]int{}
 		for _, k := range ring.List() {
-			if k.State == keyring.StateRetiring && k.Purpose != keyring.PurposeMaster {
+			if k.State == lifecycle.StateRetiring && k.Purpose != lifecycle.PurposeMaster {
 				published[k.Purpose]++
 				most = max(most, published[k.Purpose])
 			}

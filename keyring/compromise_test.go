@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tokenbroker/keyring"
+	"tokenbroker/keyring/lifecycle"
 )
 
 func compromise(t *testing.T, ring *keyring.Keyring, kid string) keyring.Compromised {
@@ -21,7 +22,7 @@ func compromise(t *testing.T, ring *keyring.Keyring, kid string) keyring.Comprom
 }
 
 func TestACompromisedKeyIsReplacedAtOnce(t *testing.T) {
-	for _, purpose := range []keyring.Purpose{"access", "feed"} {
+	for _, purpose := range []lifecycle.Purpose{"access", "feed"} {
 		t.Run(string(purpose), func(t *testing.T) {
 			store := &memStore{}
 			cfg := rotating(t, store, newClock(), nil)
@@ -29,7 +30,7 @@ func TestACompromisedKeyIsReplacedAtOnce(t *testing.T) {
 			old, next := find(t, ring, purpose, "active"), find(t, ring, purpose, "next")
 			masters := ring.Keys("refresh")
 			c := compromise(t, ring, old.KID)
-			if !c.Changed || c.Key.State != keyring.StateCompromised || c.Successor.KID != next.KID || c.Successor.State != keyring.StateActive {
+			if !c.Changed || c.Key.State != lifecycle.StateCompromised || c.Successor.KID != next.KID || c.Successor.State != lifecycle.StateActive {
 				t.Errorf("compromised = %+v", c)
 			}
 			if fresh := find(t, ring, purpose, "next"); fresh.KID == "" || fresh.KID == next.KID {
@@ -71,7 +72,7 @@ func TestKeysThatDoNotSignAreGivenUpToo(t *testing.T) {
 	if c.Successor.KID != fresh.KID || fresh.KID == next.KID {
 		t.Errorf("compromised = %+v", c)
 	}
-	if want := clock.now().Add(ripening); fresh.NextStep != keyring.StepSigns || !fresh.NextStepAt.Equal(want) {
+	if want := clock.now().Add(ripening); fresh.NextStep != lifecycle.StepSigns || !fresh.NextStepAt.Equal(want) {
 		t.Errorf("the rotation that was asked for was forgotten: %+v", fresh)
 	}
 	clock.pass(ripening)
@@ -84,7 +85,7 @@ func TestKeysThatDoNotSignAreGivenUpToo(t *testing.T) {
 	if _, _, ok := ring.Verifier(signs.KID); ok {
 		t.Error("a retiring key that was given up still verifies")
 	}
-	if _, err := ring.Compromise(t.Context(), find(t, ring, "master", "active").KID); !errors.Is(err, keyring.ErrUnknownKey) {
+	if _, err := ring.Compromise(t.Context(), find(t, ring, "master", "active").KID); !errors.Is(err, lifecycle.ErrUnknownKey) {
 		t.Errorf("Compromise of a master secret = %v", err)
 	}
 }
@@ -102,7 +103,7 @@ func TestTheHistoryIsBoundedAndDeadKeysStayDead(t *testing.T) {
 	if n := len(ring.Compromised()); n != 40 {
 		t.Errorf("%d compromised kids are remembered, want all 40", n)
 	}
-	if c := compromise(t, ring, first); c.Changed || c.Key.KID != first || c.Key.State != keyring.StateCompromised {
+	if c := compromise(t, ring, first); c.Changed || c.Key.KID != first || c.Key.State != lifecycle.StateCompromised {
 		t.Errorf("a key whose line is gone: %+v", c)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"io"
 	"log/slog"
 	"time"
+
+	"tokenbroker/keyring/lifecycle"
 )
 
 // Defaults of [Config].
@@ -22,37 +24,37 @@ const (
 type Config struct {
 	Store  Store
 	Sealer Sealer
-	// Algorithm of access keys; default ES256. When it is another one than at the last start,
-	// the first [Keyring.Advance] asks for a rotation to it.
-	Algorithm Algorithm
-	// StoreID is the random id of the store that this broker serves; both JWK sets carry it.
+	// Algorithm is the algorithm of access keys; default ES256. If it differs from that of the last
+	// start, the first [Keyring.ApplyDue] requests a rotation to it.
+	Algorithm lifecycle.Algorithm
+	// StoreID is the random id of the store that this broker serves; both JWK sets contain it.
 	StoreID string
 	// JWKSMaxAge is how long a JWK set may be cached, and so how long a key is published
 	// before it signs. Whole seconds; default [DefaultJWKSMaxAge].
 	JWKSMaxAge time.Duration
-	// RotateEvery is how long a key signs before the next one does, give or take 5 %; longer
-	// than JWKSMaxAge. Zero: rotation is by hand only.
+	// RotateEvery is how long a key signs before the next one replaces it, plus or minus 5 %; longer
+	// than JWKSMaxAge. If zero, keys are rotated only manually.
 	RotateEvery time.Duration
-	// TokenLife is the longest life of an access token: a key stays published that long, and
-	// more, after it last signed. Default [DefaultTokenLife], which is longer than any.
+	// TokenLife is the longest life of an access token: a key stays published at least that long
+	// after it last signed. Default [DefaultTokenLife], which is longer than any.
 	TokenLife time.Duration
 	// MasterLife is how long a master secret is accepted after its rotation: the longest life
 	// of a session; default [DefaultMasterLife].
 	MasterLife time.Duration
-	// LastExpiry, if set, gives the largest exp of all tokens that were ever signed, so that
-	// the key of tokens that were signed by a clock that was ahead stays published, too. It
-	// is asked once for each change, and its error is the change's.
+	// LastExpiry, if set, returns the largest exp of all tokens that were ever signed, so that
+	// the key of tokens that were signed by a clock that was ahead stays published. It
+	// is called once for each change, and its error is the change's.
 	LastExpiry func(ctx context.Context) (time.Time, error)
-	// OnChange, if set, hears of every change that this process made, in their order, once
+	// OnChange, if set, is called with every change that this process made, in order, when
 	// it is on disk and in use. It must not block and must not change the keyring.
-	OnChange func(Change)
+	OnChange func(lifecycle.Change)
 	// Now is the broker's clock; default time.Now.
 	Now func() time.Time
 	// Mono is a monotonic clock; default the time since Open.
 	Mono func() time.Duration
-	// Rand is what jitter is drawn from (keys are not); default crypto/rand.
+	// Rand is the source of jitter, not of keys; default crypto/rand.
 	Rand io.Reader
-	// Logger receives what was made and opened, key ids and never keys. If nil, slog.Default is used.
+	// Logger receives what was made and opened: key ids and never keys. If nil, slog.Default is used.
 	Logger *slog.Logger
 }
 
@@ -64,9 +66,9 @@ func (c *Config) validate() error {
 		return errors.New("keyring: StoreID is required")
 	}
 	if c.Algorithm == "" {
-		c.Algorithm = ES256
+		c.Algorithm = lifecycle.ES256
 	}
-	if err := c.Algorithm.check(); err != nil {
+	if err := c.Algorithm.Check(); err != nil {
 		return err
 	}
 	if c.JWKSMaxAge == 0 {
@@ -80,7 +82,7 @@ func (c *Config) validate() error {
 	}
 	c.TokenLife, c.MasterLife = cmp.Or(c.TokenLife, DefaultTokenLife), cmp.Or(c.MasterLife, DefaultMasterLife)
 	if c.TokenLife < 0 || c.MasterLife < 0 {
-		return errors.New("keyring: TokenLife and MasterLife are above nought")
+		return errors.New("keyring: TokenLife and MasterLife must not be negative")
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -98,15 +100,15 @@ func (c *Config) validate() error {
 	return nil
 }
 
-// limits are the policy's. The margin is long enough for every broker of the store to read
-// a change (they look three times in it), and for answers that were on their way.
-func (c *Config) limits() limits {
-	return limits{
-		algorithm: c.Algorithm, cacheLife: c.JWKSMaxAge, margin: c.margin(),
-		tokenLife: c.TokenLife, masterLife: c.MasterLife, rotateEvery: c.RotateEvery,
+func (c *Config) policy() lifecycle.Policy {
+	return lifecycle.Policy{
+		Algorithm: c.Algorithm, CacheLife: c.JWKSMaxAge, Margin: c.margin(),
+		TokenLife: c.TokenLife, MasterLife: c.MasterLife, RotateEvery: c.RotateEvery,
 	}
 }
 
+// margin is long enough for every broker of the store to read a change (they read three times
+// within it), and for answers that were on their way.
 func (c *Config) margin() time.Duration {
 	return min(30*time.Second, max(time.Second, c.JWKSMaxAge/10))
 }

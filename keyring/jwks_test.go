@@ -8,14 +8,15 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tokenbroker/keyring"
+	"tokenbroker/keyring/lifecycle"
 )
 
 func TestJWKSHoldsWhatServicesNeedAndNothingPrivate(t *testing.T) {
-	members := map[keyring.Algorithm][]string{
-		keyring.ES256: {"alg", "crv", "kid", "kty", "use", "x", "y"},
-		keyring.EdDSA: {"alg", "crv", "kid", "kty", "use", "x"},
-		keyring.RS256: {"alg", "e", "kid", "kty", "n", "use"},
-		keyring.PS256: {"alg", "e", "kid", "kty", "n", "use"},
+	members := map[lifecycle.Algorithm][]string{
+		lifecycle.ES256: {"alg", "crv", "kid", "kty", "use", "x", "y"},
+		lifecycle.EdDSA: {"alg", "crv", "kid", "kty", "use", "x"},
+		lifecycle.RS256: {"alg", "e", "kid", "kty", "n", "use"},
+		lifecycle.PS256: {"alg", "e", "kid", "kty", "n", "use"},
 	}
 	for _, alg := range allAlgorithms {
 		t.Run(string(alg), func(t *testing.T) {
@@ -93,7 +94,7 @@ func TestRetiredKeysLeaveTheJWKSAndChangeItsETag(t *testing.T) {
 func foreignKey(t *testing.T, ring *keyring.Keyring) map[string]any {
 	t.Helper()
 	for _, k := range ring.List() {
-		if k.Purpose == keyring.PurposeAccess && k.State == keyring.StateActive {
+		if k.Purpose == lifecycle.PurposeAccess && k.State == lifecycle.StateActive {
 			_, public, _ := ring.Verifier(k.KID)
 			return map[string]any{
 				"kid": k.KID, "purpose": "access", "algorithm": string(k.Algorithm),
@@ -122,7 +123,7 @@ func TestETagDependsOnKeysAndStore(t *testing.T) {
 }
 
 func TestDerivedKeysAreApart(t *testing.T) {
-	ring := ringOf(t, keyring.ES256)
+	ring := ringOf(t, lifecycle.ES256)
 	csrf, refresh := ring.Keys("csrf"), ring.Keys("refresh")
 	if len(csrf) != 1 || len(csrf[0]) != 32 {
 		t.Fatalf("%d keys", len(csrf))

@@ -4,91 +4,100 @@ import (
 	"bytes"
 	"context"
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/base32"
 	"fmt"
-	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"tokenbroker/keyring/lifecycle"
 )
 
-// Purpose is what a key is for; it never changes, and the purposes are never mixed.
-type Purpose string
-
-// The purposes of keys.
 const (
-	PurposeAccess Purpose = "access" // signs access tokens
-	PurposeFeed   Purpose = "feed"   // signs revocation messages; always EdDSA
-	PurposeMaster Purpose = "master" // the secret that refresh and CSRF tokens are derived from; in no JWK set
+	rsaBits    = 2048
+	masterSize = 32 // bytes of a master secret
 )
 
-// State is where a key is in its life.
-type State string
+// kidEncoding writes key ids in lower-case letters and digits only, so that they can be typed,
+// selected and passed on a command line.
+var kidEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
-// The states of a key. The public halves of next, active and retiring keys are published.
-const (
-	StateNext        State = "next"        // published, does not sign yet
-	StateActive      State = "active"      // signs
-	StateRetiring    State = "retiring"    // signs no more, its last token still lives
-	StateRetired     State = "retired"     // its last token is dead, its private part erased
-	StateCompromised State = "compromised" // refused for ever
-)
-
-func (s State) published() bool {
-	return s == StateNext || s == StateActive || s == StateRetiring
+// material is the key material of one key or master secret, as it is stored.
+type material struct {
+	sealed []byte // private key (PKCS #8) or master secret; nil when the key no longer needs it
+	public []byte // PKIX; nil for a master secret
 }
 
-func (s State) signs() bool { return s == StateNext || s == StateActive }
-
-// KeyInfo is what may be told of a key. It holds no key material. A time that is not
-// known (yet) is zero.
-type KeyInfo struct {
-	KID           string    `json:"kid"`
-	Purpose       Purpose   `json:"purpose"`
-	Algorithm     Algorithm `json:"algorithm"`
-	State         State     `json:"state"`
-	Created       time.Time `json:"created"`
-	Activates     time.Time `json:"activates,omitzero"`
-	Retires       time.Time `json:"retires,omitzero"`
-	LastTokenDies time.Time `json:"last_token_dies,omitzero"`
-	// NextStep is what happens to the key next of its own accord, for a table that a person
-	// reads: one of the Step constants, or empty. It is known to [Keyring.List] alone.
-	NextStep   string    `json:"next_step,omitempty"`
-	NextStepAt time.Time `json:"next_step_at,omitzero"`
-}
-
-// What [KeyInfo.NextStep] says.
-const (
-	StepSigns   = "signs"      // becomes active
-	StepRetires = "retires"    // signs no more
-	StepRemoved = "is removed" // leaves the JWK set; a master secret is dropped
-)
-
-// String names the key for a person.
-func (k KeyInfo) String() string {
-	return fmt.Sprintf("%s key %s (%s, %s)", k.Purpose, k.KID, k.Algorithm, k.State)
-}
-
-// LogValue implements slog.LogValuer.
-func (k KeyInfo) LogValue() slog.Value {
-	return slog.GroupValue(
-		slog.String("kid", k.KID),
-		slog.String("purpose", string(k.Purpose)),
-		slog.String("algorithm", string(k.Algorithm)),
-		slog.String("state", string(k.State)),
-	)
-}
-
-// key is an opened keyRecord. signer is nil unless the key may sign.
+// key is an opened key. signer is nil unless the key may sign.
 type key struct {
-	info   KeyInfo
+	lifecycle.Key
 	public crypto.PublicKey
 	signer crypto.Signer
 }
 
-// keyID is derived from the RFC 7638 thumbprint: lower-case letters and digits only, so
-// that it can be typed, selected and given on a command line.
+// newKey makes and seals a key or master secret.
+func newKey(ctx context.Context, sealer Sealer, want lifecycle.KeyType, state lifecycle.State, now time.Time) (lifecycle.Key, material, error) {
+	k := lifecycle.Key{Label: lifecycle.Label{Purpose: want.Purpose, Algorithm: want.Algorithm, State: state}, Created: now.Unix()}
+	if state == lifecycle.StateActive {
+		k.Activates = k.Created
+	}
+	var m material
+	var secret []byte
+	var err error
+	if want.Purpose == lifecycle.PurposeMaster {
+		id := make([]byte, 10)
+		secret = make([]byte, masterSize)
+		_, _ = rand.Read(secret) // never fails
+		_, _ = rand.Read(id)
+		k.KID = kidEncoding.EncodeToString(id)
+	} else if k.KID, m.public, secret, err = newKeyPair(want.Algorithm); err != nil {
+		return k, m, err
+	}
+	defer clear(secret)
+	if m.sealed, err = sealer.Seal(ctx, secret, sealedWith(&k)); err != nil {
+		return k, m, fmt.Errorf("sealing the %s: %w", k, err)
+	}
+	return k, m, nil
+}
+
+func newKeyPair(a lifecycle.Algorithm) (kid string, public, private []byte, err error) {
+	signer, err := generate(a)
+	if err != nil {
+		return "", nil, nil, fmt.Errorf("making a key: %w", err)
+	}
+	if kid, err = keyID(signer.Public()); err != nil {
+		return "", nil, nil, err
+	}
+	if public, err = x509.MarshalPKIXPublicKey(signer.Public()); err != nil {
+		return "", nil, nil, fmt.Errorf("encoding a public key: %w", err)
+	}
+	if private, err = x509.MarshalPKCS8PrivateKey(signer); err != nil {
+		return "", nil, nil, fmt.Errorf("encoding a private key: %w", err)
+	}
+	return kid, public, private, nil
+}
+
+func generate(a lifecycle.Algorithm) (crypto.Signer, error) {
+	switch a {
+	case lifecycle.ES256:
+		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	case lifecycle.EdDSA:
+		_, private, err := ed25519.GenerateKey(rand.Reader)
+		return private, err
+	case lifecycle.RS256, lifecycle.PS256:
+		return rsa.GenerateKey(rand.Reader, rsaBits)
+	}
+	return nil, a.Check()
+}
+
+// keyID returns the key id of a public key, which is derived from its RFC 7638 thumbprint.
 func keyID(public crypto.PublicKey) (string, error) {
 	thumbprint, err := (&jose.JSONWebKey{Key: public}).Thumbprint(crypto.SHA256)
 	if err != nil {
@@ -97,50 +106,33 @@ func keyID(public crypto.PublicKey) (string, error) {
 	return kidEncoding.EncodeToString(thumbprint[:15]), nil
 }
 
-var kidEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
-
-// newKey makes a key and seals it.
-func newKey(ctx context.Context, sealer Sealer, purpose Purpose, alg Algorithm, state State, now time.Time) (keyRecord, error) {
-	signer, err := alg.generate()
-	if err != nil {
-		return keyRecord{}, fmt.Errorf("making a key: %w", err)
+// sealedWith returns the associated data that a key's sealed value is bound to.
+func sealedWith(k *lifecycle.Key) []byte {
+	if k.Purpose == lifecycle.PurposeMaster {
+		return associated("master", k.KID)
 	}
-	k := keyRecord{Purpose: purpose, Algorithm: alg, State: state, Created: now.Unix()}
-	if state == StateActive {
-		k.Activates = k.Created
-	}
-	if k.KID, err = keyID(signer.Public()); err != nil {
-		return keyRecord{}, err
-	}
-	if k.Public, err = x509.MarshalPKIXPublicKey(signer.Public()); err != nil {
-		return keyRecord{}, fmt.Errorf("encoding a public key: %w", err)
-	}
-	private, err := x509.MarshalPKCS8PrivateKey(signer)
-	if err != nil {
-		return keyRecord{}, fmt.Errorf("encoding a private key: %w", err)
-	}
-	defer clear(private)
-	if k.Private, err = sealer.Seal(ctx, private, k.aad()); err != nil {
-		return keyRecord{}, fmt.Errorf("sealing a private key: %w", err)
-	}
-	return k, nil
+	return associated("key", string(k.Purpose), k.KID, string(k.Algorithm))
 }
 
-// open unseals what the key's state needs and checks that its parts belong together.
-func (k *keyRecord) open(ctx context.Context, sealer Sealer) (*key, error) {
-	opened := &key{info: k.info()}
-	public, err := x509.ParsePKIXPublicKey(k.Public)
-	if err != nil || !k.Algorithm.fits(public) {
-		return nil, fmt.Errorf("%w: its public part is no %s key", ErrCorrupt, k.Algorithm)
+// associated names a sealed value. The parts hold no zero byte.
+func associated(parts ...string) []byte {
+	return []byte("tokenbroker keyring\x00" + strings.Join(parts, "\x00"))
+}
+
+// openKey unseals what a signing key needs in its state and checks that its parts belong together.
+func openKey(ctx context.Context, sealer Sealer, k *lifecycle.Key, m material) (*key, error) {
+	public, err := x509.ParsePKIXPublicKey(m.public)
+	if err != nil || !hasAlgorithm(public, k.Algorithm) {
+		return nil, fmt.Errorf("%w: its public part is not an %s key", ErrCorrupt, k.Algorithm)
 	}
 	if id, err := keyID(public); err != nil || id != k.KID {
 		return nil, fmt.Errorf("%w: its public part belongs to another key id", ErrCorrupt)
 	}
-	opened.public = public
-	if !k.State.signs() {
+	opened := &key{Key: *k, public: public}
+	if !k.State.Signs() {
 		return opened, nil
 	}
-	private, err := sealer.Open(ctx, k.Private, k.aad())
+	private, err := sealer.Open(ctx, m.sealed, sealedWith(k))
 	if err != nil {
 		return nil, err
 	}
@@ -155,9 +147,22 @@ func (k *keyRecord) open(ctx context.Context, sealer Sealer) (*key, error) {
 		return nil, fmt.Errorf("%w: its private part cannot sign", ErrCorrupt)
 	}
 	der, err := x509.MarshalPKIXPublicKey(signer.Public())
-	if err != nil || !bytes.Equal(der, k.Public) {
+	if err != nil || !bytes.Equal(der, m.public) {
 		return nil, fmt.Errorf("%w: its private part belongs to another public key", ErrCorrupt)
 	}
 	opened.signer = signer
 	return opened, nil
+}
+
+// hasAlgorithm reports whether public is a key for the algorithm.
+func hasAlgorithm(public crypto.PublicKey, a lifecycle.Algorithm) bool {
+	switch key := public.(type) {
+	case *ecdsa.PublicKey:
+		return a == lifecycle.ES256 && key.Curve == elliptic.P256()
+	case ed25519.PublicKey:
+		return a == lifecycle.EdDSA && len(key) == ed25519.PublicKeySize
+	case *rsa.PublicKey:
+		return (a == lifecycle.RS256 || a == lifecycle.PS256) && key.N.BitLen() >= rsaBits
+	}
+	return false
 }

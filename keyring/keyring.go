@@ -2,30 +2,29 @@ package keyring
 
 import (
 	"context"
-	"crypto"
-	"crypto/ed25519"
 	"errors"
 	"fmt"
-	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"tokenbroker/keyring/lifecycle"
 )
 
-// Keyring is the broker's keys. Its methods read the current [Snapshot] without a lock
-// and are safe for concurrent use. It fits the broker's ports for signing access tokens
-// and for derived secrets, and the ledger publisher's for signing messages.
+// Keyring is the broker's keys. Its methods that sign, verify and list read the current revision
+// without a lock; all methods are safe for concurrent use. It fits the broker's ports for signing
+// access tokens and for derived secrets, and the ledger publisher's for signing messages.
 type Keyring struct {
-	cfg     Config
-	current atomic.Pointer[Snapshot]
-	known   atomic.Pointer[map[string]sighting] // by plan.ran's mark
+	cfg      Config
+	current  atomic.Pointer[snapshot]
+	observed atomic.Pointer[lifecycle.Observations]
 
-	mu         sync.Mutex // serialises reads and changes of the record; guards what follows
-	sealer     Sealer
-	resealing  Sealer // of a Reseal of which it is not known whether it was stored
-	cutOff     bool   // the last read of the store failed
-	configured bool   // whether the configured algorithm was compared with the record's
-	life       lifeWish
+	mu           sync.Mutex // serializes reads and changes of the record; guards what follows
+	sealer       Sealer
+	newSealer    Sealer // of a RotateKEK of which it is not known whether it was stored
+	disconnected bool   // the last read of the store failed
+	configured   bool   // whether the configured algorithm was compared with the record's
+	tokenLife    configuredLife
 
 	statusMu sync.Mutex // guards failure and since
 	failure  error
@@ -35,9 +34,9 @@ type Keyring struct {
 // firstTries bounds how often Open loses the race to make the first record.
 const firstTries = 5
 
-// Open reads the keyring, or makes it if the store has none: of several brokers that do
-// so at once, one makes it and all use it. A record that exists is never replaced: what
-// cannot be opened is an error ([ErrWrongKEK], [ErrCorrupt], [ErrUnknownAlgorithm]).
+// Open reads the keyring, or makes it if the store has none: if several brokers do that at
+// once, one makes it and all use it. A record that exists is never replaced: one that cannot be
+// opened is an error ([ErrWrongKEK], [ErrCorrupt], [lifecycle.ErrUnknownAlgorithm]).
 func Open(ctx context.Context, cfg Config) (*Keyring, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
@@ -46,8 +45,8 @@ func Open(ctx context.Context, cfg Config) (*Keyring, error) {
 	for range firstTries {
 		err := k.Reload(ctx)
 		if err == nil {
-			s := k.Snapshot()
-			cfg.Logger.InfoContext(ctx, "keyring opened", "signs", s.access.key.info, "keys", len(s.keys), "compromised", len(s.compromised))
+			s := k.current.Load()
+			cfg.Logger.InfoContext(ctx, "keyring opened", "signs", s.access.Label, "keys", len(s.rec.Keys), "compromised", len(s.compromised))
 			return k, nil
 		}
 		if !errors.Is(err, ErrEmpty) {
@@ -57,10 +56,10 @@ func Open(ctx context.Context, cfg Config) (*Keyring, error) {
 			return nil, fmt.Errorf("making the keyring: %w", err)
 		}
 	}
-	return nil, errors.New("keyring: the store says by turns that there is a record and that there is none")
+	return nil, errors.New("keyring: the store alternately reports that there is a record and that there is none")
 }
 
-// create stores the first record. The caller loads it again: what is on disk is what counts.
+// create stores the first record. The caller loads it again, because only the stored record counts.
 func (k *Keyring) create(ctx context.Context) error {
 	_, rev, err := k.cfg.Store.Load(ctx)
 	switch {
@@ -73,13 +72,10 @@ func (k *Keyring) create(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for i := range rec.Keys {
-		if rec.Keys[i].Jitter, err = k.cfg.jitter(); err != nil {
+	for key := range rec.All() {
+		if key.Jitter, err = k.cfg.jitter(); err != nil {
 			return err
 		}
-	}
-	if rec.Masters[0].Jitter, err = k.cfg.jitter(); err != nil {
-		return err
 	}
 	rec.Configured, rec.CacheLife = k.cfg.Algorithm, int64(k.cfg.JWKSMaxAge/time.Second)
 	data, err := rec.encode(ctx, k.cfg.Sealer)
@@ -90,13 +86,13 @@ func (k *Keyring) create(ctx context.Context) error {
 		return err
 	}
 	for i := range rec.Keys {
-		k.cfg.Logger.InfoContext(ctx, "key made", "key", rec.Keys[i].info())
+		k.cfg.Logger.InfoContext(ctx, "key made", "key", rec.Keys[i].Label)
 	}
 	return nil
 }
 
-// Reload reads the record again, as after another broker's rotation; [Keyring.Advance] does
-// so, too. On an error the keyring goes on with what it has.
+// Reload reads the record again, for example after another broker's rotation. [Keyring.ApplyDue]
+// also does that. After an error the keyring continues with what it has.
 func (k *Keyring) Reload(ctx context.Context) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -106,25 +102,26 @@ func (k *Keyring) Reload(ctx context.Context) error {
 func (k *Keyring) reload(ctx context.Context) error {
 	data, rev, err := k.cfg.Store.Load(ctx)
 	if err != nil {
-		// A caller that gave up says nothing of the store.
-		k.cutOff = k.cutOff || !errors.Is(ctx.Err(), context.Canceled)
+		// A cancelled read proves nothing about the store.
+		k.disconnected = k.disconnected || !errors.Is(ctx.Err(), context.Canceled)
 		return fmt.Errorf("loading the keyring: %w", err)
 	}
-	if k.cutOff {
-		// Other brokers were cut off from the store, too: nobody knows what they served.
-		k.cutOff = false
-		k.known.Store(nil)
+	if k.disconnected {
+		// Other brokers may have been disconnected from the store as well: what they served is
+		// not known, so all observations begin again.
+		k.disconnected = false
+		k.observed.Store(nil)
 		if s := k.current.Load(); s != nil {
-			k.know(s.rec)
+			k.observe(s.rec)
 		}
 	}
 	if s := k.current.Load(); s != nil && s.stored && s.rev == rev {
 		return nil
 	}
 	s, err := k.open(ctx, k.sealer, data, rev)
-	if errors.Is(err, ErrWrongKEK) && k.resealing != nil {
-		if s, err = k.open(ctx, k.resealing, data, rev); err == nil {
-			k.sealer, k.resealing = k.resealing, nil
+	if errors.Is(err, ErrWrongKEK) && k.newSealer != nil {
+		if s, err = k.open(ctx, k.newSealer, data, rev); err == nil {
+			k.sealer, k.newSealer = k.newSealer, nil
 		}
 	}
 	if err != nil {
@@ -134,7 +131,7 @@ func (k *Keyring) reload(ctx context.Context) error {
 	return nil
 }
 
-func (k *Keyring) open(ctx context.Context, sealer Sealer, data []byte, rev uint64) (*Snapshot, error) {
+func (k *Keyring) open(ctx context.Context, sealer Sealer, data []byte, rev uint64) (*snapshot, error) {
 	rec, err := decodeRecord(ctx, sealer, data)
 	if err != nil {
 		return nil, err
@@ -148,85 +145,23 @@ func (k *Keyring) open(ctx context.Context, sealer Sealer, data []byte, rev uint
 }
 
 // adopt puts the snapshot into use.
-func (k *Keyring) adopt(s *Snapshot) {
+func (k *Keyring) adopt(s *snapshot) {
 	k.current.Store(s)
-	k.know(s.rec)
+	k.observe(s.rec)
 }
 
-// sighting is when this process learned of a key or master secret in its present state.
-type sighting struct {
-	since time.Duration // on the monotonic clock
-	// lastExpiry is the largest exp of all tokens that had been signed by then, zero if that is
-	// not known. noted is false until it was asked for.
-	lastExpiry time.Time
-	noted      bool
-}
-
-// know notes what the record says: what was known before stays known since then, all else
-// is known from now on.
-func (k *Keyring) know(rec *record) {
-	now, known := k.cfg.Mono(), map[string]sighting{}
-	before := k.known.Load()
-	for _, mark := range rec.marks() {
-		known[mark] = sighting{since: now}
-		if before == nil {
-			continue
-		}
-		if seen, ok := (*before)[mark]; ok {
-			known[mark] = seen
-		}
+// observe notes that this process knows the record from now on.
+func (k *Keyring) observe(rec *record) {
+	var before lifecycle.Observations
+	if p := k.observed.Load(); p != nil {
+		before = *p
 	}
-	k.known.Store(&known)
+	now := before.Observe(rec.KeySet, k.cfg.Mono())
+	k.observed.Store(&now)
 }
 
-// noteExpiry completes the sightings that lack it with the largest exp of all tokens signed so far.
+// noteExpiry adds the largest exp of all tokens signed so far to the observations that lack it.
 func (k *Keyring) noteExpiry(lastExpiry time.Time) {
-	known := maps.Clone(*k.known.Load())
-	for mark, seen := range known {
-		if !seen.noted {
-			seen.lastExpiry, seen.noted = lastExpiry, true
-			known[mark] = seen
-		}
-	}
-	k.known.Store(&known)
+	now := k.observed.Load().NoteExpiry(lastExpiry)
+	k.observed.Store(&now)
 }
-
-// Snapshot returns the keyring as it is now, for callers that need several answers of one
-// revision.
-func (k *Keyring) Snapshot() *Snapshot { return k.current.Load() }
-
-// SignAccessToken is [Snapshot.SignAccessToken] of the current snapshot.
-func (k *Keyring) SignAccessToken(ctx context.Context, claims []byte) (string, error) {
-	return k.Snapshot().SignAccessToken(ctx, claims)
-}
-
-// SignFeed is [Snapshot.SignFeed] of the current snapshot.
-func (k *Keyring) SignFeed(typ string, payload any) ([]byte, error) {
-	return k.Snapshot().SignFeed(typ, payload)
-}
-
-// Keys is [Snapshot.Keys] of the current snapshot.
-func (k *Keyring) Keys(purpose string) [][]byte { return k.Snapshot().Keys(purpose) }
-
-// JWKS is [Snapshot.JWKS] of the current snapshot.
-func (k *Keyring) JWKS() Document { return k.Snapshot().JWKS() }
-
-// FeedJWKS is [Snapshot.FeedJWKS] of the current snapshot.
-func (k *Keyring) FeedJWKS() Document { return k.Snapshot().FeedJWKS() }
-
-// Verifier is [Snapshot.Verifier] of the current snapshot.
-func (k *Keyring) Verifier(kid string) (alg string, public crypto.PublicKey, ok bool) {
-	return k.Snapshot().Verifier(kid)
-}
-
-// FeedVerifier returns the public half of the published feed key of that id.
-func (k *Keyring) FeedVerifier(kid string) (ed25519.PublicKey, bool) {
-	return k.Snapshot().FeedVerifier(kid)
-}
-
-// Compromised is [Snapshot.Compromised] of the current snapshot.
-func (k *Keyring) Compromised() []string { return k.Snapshot().Compromised() }
-
-// List returns what may be told of all keys and master secrets, with their next steps; the
-// caller owns the slice.
-func (k *Keyring) List() []KeyInfo { return k.plan(k.Snapshot(), stock{}).list() }

@@ -10,23 +10,24 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tokenbroker/keyring"
+	"tokenbroker/keyring/lifecycle"
 )
 
 func TestFirstStartMakesActiveAndNextOfBothPurposes(t *testing.T) {
 	ring := open(t, config(t, &memStore{}))
-	got := map[string]keyring.Algorithm{}
+	got := map[string]lifecycle.Algorithm{}
 	for _, k := range ring.List() {
 		got[string(k.Purpose)+" "+string(k.State)] = k.Algorithm
 		if !k.Created.Equal(testTime) {
 			t.Errorf("%s was created %s, want the injected clock's %s", k, k.Created, testTime)
 		}
-		if (k.State == keyring.StateActive) != k.Activates.Equal(testTime) {
+		if (k.State == lifecycle.StateActive) != k.Activates.Equal(testTime) {
 			t.Errorf("%s activates %s", k, k.Activates)
 		}
 	}
-	want := map[string]keyring.Algorithm{
-		"access active": keyring.ES256, "access next": keyring.ES256,
-		"feed active": keyring.EdDSA, "feed next": keyring.EdDSA,
+	want := map[string]lifecycle.Algorithm{
+		"access active": lifecycle.ES256, "access next": lifecycle.ES256,
+		"feed active": lifecycle.EdDSA, "feed next": lifecycle.EdDSA,
 		"master active": "HKDF-SHA256",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -124,7 +125,7 @@ func TestConfiguredAlgorithmDoesNotReplaceExistingKeys(t *testing.T) {
 	store := &memStore{}
 	first := open(t, config(t, store))
 	cfg := config(t, store)
-	cfg.Algorithm = keyring.EdDSA
+	cfg.Algorithm = lifecycle.EdDSA
 	if diff := cmp.Diff(first.List(), open(t, cfg).List()); diff != "" {
 		t.Errorf("keys changed (-before +after):\n%s", diff)
 	}

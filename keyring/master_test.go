@@ -7,7 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"tokenbroker/keyring"
+	"tokenbroker/keyring/lifecycle"
 )
 
 func TestTheMasterSecretRotatesWithAnOverlap(t *testing.T) {
@@ -19,7 +19,7 @@ func TestTheMasterSecretRotatesWithAnOverlap(t *testing.T) {
 	old := ring.Keys("refresh")[0]
 
 	r := rotate(t, ring, "master", "")
-	if !r.Changed || !r.Scheduled || !r.Signs.Equal(testTime.Add(margin)) || r.Next.Purpose != keyring.PurposeMaster {
+	if !r.Changed || !r.Scheduled || !r.Signs.Equal(testTime.Add(margin)) || r.Next.Purpose != lifecycle.PurposeMaster {
 		t.Fatalf("rotation = %+v", r)
 	}
 	if again := rotate(t, ring, "master", ""); again.Changed || again.Next.KID != r.Next.KID {
@@ -72,7 +72,7 @@ func TestMasterSecretsAreBounded(t *testing.T) {
 	cfg.RotateEvery = 0
 	ring := open(t, cfg)
 	for range 40 {
-		if _, err := ring.Rotate(t.Context(), "master", ""); errors.Is(err, keyring.ErrTooManyMasters) {
+		if _, err := ring.Rotate(t.Context(), "master", ""); errors.Is(err, lifecycle.ErrTooManyMasters) {
 			if n := len(ring.Keys("refresh")); n != 32 {
 				t.Errorf("%d secrets", n)
 			}

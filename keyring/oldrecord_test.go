@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tokenbroker/keyring"
+	"tokenbroker/keyring/lifecycle"
 )
 
 // asVersion1 writes the stored record as a broker did that knew no rotation.
@@ -63,7 +64,7 @@ func TestRecordsOfVersion1AreTakenOver(t *testing.T) {
 	if r := rotate(t, ring, "access", ""); r.Scheduled || !r.Changed {
 		t.Errorf("rotation = %+v", r)
 	}
-	if got := infoOf(open(t, rotating(t, store, clock, nil)), active).State; got != keyring.StateRetiring {
+	if got := infoOf(open(t, rotating(t, store, clock, nil)), active).State; got != lifecycle.StateRetiring {
 		t.Errorf("the old key is %s after a restart", got)
 	}
 }
@@ -133,7 +134,7 @@ var sealedValues = regexp.MustCompile(`"(private|sealed|check)":"[^"]*"`)
 func TestRecordsAreWrittenInTheStoredForm(t *testing.T) {
 	store := storedRecord(t)
 	want := sealedValues.ReplaceAll(store.data, []byte(`"$1":""`))
-	if err := open(t, rotating(t, store, newClock(), nil)).Reseal(t.Context(), sealer(t, 2)); err != nil {
+	if err := open(t, rotating(t, store, newClock(), nil)).RotateKEK(t.Context(), sealer(t, 2)); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(string(want), string(sealedValues.ReplaceAll(store.data, []byte(`"$1":""`)))); diff != "" {

@@ -7,7 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"tokenbroker/keyring"
+	"tokenbroker/keyring/lifecycle"
 )
 
 func TestRotationWhileTheStoreIsDown(t *testing.T) {
@@ -19,7 +19,7 @@ func TestRotationWhileTheStoreIsDown(t *testing.T) {
 	clock.pass(active.NextStepAt.Sub(clock.now()))
 	store.set(true)
 	for range 2 {
-		if _, _, err := ring.Advance(t.Context()); !errors.Is(err, errDown) {
+		if _, _, err := ring.ApplyDue(t.Context()); !errors.Is(err, errDown) {
 			t.Fatalf("Advance = %v, want the store's error", err)
 		}
 		if _, err := ring.Rotate(t.Context(), "access", ""); !errors.Is(err, errDown) {
@@ -36,7 +36,7 @@ func TestRotationWhileTheStoreIsDown(t *testing.T) {
 	if !errors.Is(s.Err, errDown) || !s.Since.Equal(clock.now().Add(-4*time.Minute)) {
 		t.Errorf("status = %+v", s)
 	}
-	if len(s.Overdue) == 0 || s.Overdue[0] != keyring.PurposeAccess || !s.OldKeyUntil.Equal(testTime.Add(2*month)) {
+	if len(s.Overdue) == 0 || s.Overdue[0] != lifecycle.PurposeAccess || !s.OldKeyUntil.Equal(testTime.Add(2*month)) {
 		t.Errorf("overdue = %v, old key until %s", s.Overdue, s.OldKeyUntil)
 	}
 	store.set(false)
@@ -66,7 +66,7 @@ func TestAnOutageMakesTheOldKeyStay(t *testing.T) {
 				w.do(deed{what: "repair"})
 				w.pass(20*time.Minute - jump)
 				for i := range w.brokers {
-					if k := infoOf(w.brokers[i].ring, old.KID); k.State != keyring.StateRetired {
+					if k := infoOf(w.brokers[i].ring, old.KID); k.State != lifecycle.StateRetired {
 						t.Errorf("%s: it stays permanently", k)
 					}
 					w.end(i)
@@ -81,10 +81,10 @@ func TestAnOutageMakesTheOldKeyStay(t *testing.T) {
 
 func TestRunFollowsTheClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var made []keyring.Change
+		var made []lifecycle.Change
 		cfg := config(t, &memStore{})
 		cfg.Now, cfg.RotateEvery, cfg.TokenLife = time.Now, time.Hour, tokenLife
-		cfg.OnChange = func(c keyring.Change) { made = append(made, c) }
+		cfg.OnChange = func(c lifecycle.Change) { made = append(made, c) }
 		ring := open(t, cfg)
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := make(chan error)

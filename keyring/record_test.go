@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"tokenbroker/keyring"
+	"tokenbroker/keyring/lifecycle"
 )
 
 func pkix(t *testing.T, public crypto.PublicKey) []byte {
@@ -118,7 +119,7 @@ func TestRecordsThatBreakTheRulesAreRefused(t *testing.T) {
 		"another algorithm": {keyring.ErrCorrupt, func(r map[string]any) {
 			keyOf(r, "access", "active")["algorithm"] = "EdDSA"
 		}},
-		"unknown algorithm": {keyring.ErrUnknownAlgorithm, func(r map[string]any) {
+		"unknown algorithm": {lifecycle.ErrUnknownAlgorithm, func(r map[string]any) {
 			keyOf(r, "access", "active")["algorithm"] = "HS256"
 		}},
 		"unknown state": {keyring.ErrCorrupt, func(r map[string]any) {
@@ -180,7 +181,7 @@ func TestRecordsThatBreakTheRulesAreRefused(t *testing.T) {
 func TestPurposesAreBoundToTheKeys(t *testing.T) {
 	store := &memStore{}
 	cfg := config(t, store)
-	cfg.Algorithm = keyring.EdDSA // so that nothing but the associated data differs
+	cfg.Algorithm = lifecycle.EdDSA // so that nothing but the associated data differs
 	open(t, cfg)
 	rewrite(t, store, func(r map[string]any) {
 		access, feed := keyOf(r, "access", "active"), keyOf(r, "feed", "active")

@@ -7,7 +7,7 @@ import (
 	"log/slog"
 )
 
-// The types that hold key material write only this of themselves, whatever the verb.
+// The types that hold key material show only the following text, whatever the verb.
 
 func (k *Keyring) redacted() string {
 	if k == nil || k.current.Load() == nil {
@@ -16,11 +16,11 @@ func (k *Keyring) redacted() string {
 	return k.current.Load().redacted()
 }
 
-func (s *Snapshot) redacted() string {
+func (s *snapshot) redacted() string {
 	if s == nil {
 		return "keyring (not open)"
 	}
-	return fmt.Sprintf("keyring (revision %d, %d keys)", s.rev, len(s.keys))
+	return fmt.Sprintf("keyring (revision %d, %d keys)", s.rev, len(s.rec.Keys))
 }
 
 func (s *AESGCM) redacted() string {
@@ -42,13 +42,13 @@ func (k *Keyring) LogValue() slog.Value { return slog.StringValue(k.redacted()) 
 func (k *Keyring) MarshalJSON() ([]byte, error) { return json.Marshal(k.redacted()) }
 
 // Format implements fmt.Formatter: no verb shows key material.
-func (s *Snapshot) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.redacted()) }
+func (s *snapshot) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.redacted()) }
 
 // LogValue implements slog.LogValuer.
-func (s *Snapshot) LogValue() slog.Value { return slog.StringValue(s.redacted()) }
+func (s *snapshot) LogValue() slog.Value { return slog.StringValue(s.redacted()) }
 
 // MarshalJSON implements json.Marshaler.
-func (s *Snapshot) MarshalJSON() ([]byte, error) { return json.Marshal(s.redacted()) }
+func (s *snapshot) MarshalJSON() ([]byte, error) { return json.Marshal(s.redacted()) }
 
 // Format implements fmt.Formatter: no verb shows key material.
 func (s *AESGCM) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.redacted()) }

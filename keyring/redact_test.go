@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"tokenbroker/keyring"
+	"tokenbroker/keyring/lifecycle"
 )
 
 // secretsOf unseals everything secret in the record, with the documented associated data.
@@ -98,8 +99,8 @@ func TestNothingShowsKeyMaterial(t *testing.T) {
 	var log bytes.Buffer
 	cfg := config(t, store)
 	cfg.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	var changes []keyring.Change
-	cfg.OnChange = func(c keyring.Change) { changes = append(changes, c) }
+	var changes []lifecycle.Change
+	cfg.OnChange = func(c lifecycle.Change) { changes = append(changes, c) }
 	ring := open(t, cfg)
 	secrets := secretsOf(t, store)
 	rotation := rotate(t, ring, "master", "")
@@ -152,8 +153,9 @@ func TestNothingShowsKeyMaterial(t *testing.T) {
 }
 
 func TestKeyInfoJSON(t *testing.T) {
-	data, err := json.Marshal(keyring.KeyInfo{
-		KID: "k", Purpose: keyring.PurposeAccess, Algorithm: keyring.ES256, State: keyring.StateNext, Created: testTime.UTC(),
+	data, err := json.Marshal(lifecycle.KeyInfo{
+		Label:   lifecycle.Label{KID: "k", Purpose: lifecycle.PurposeAccess, Algorithm: lifecycle.ES256, State: lifecycle.StateNext},
+		Created: testTime.UTC(),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -212,7 +214,7 @@ func TestPublicTypesHoldNoBytes(t *testing.T) {
 		}
 	}
 	for _, typ := range []reflect.Type{
-		reflect.TypeFor[keyring.KeyInfo](), reflect.TypeFor[keyring.Change](), reflect.TypeFor[keyring.Rotation](),
+		reflect.TypeFor[lifecycle.KeyInfo](), reflect.TypeFor[lifecycle.Change](), reflect.TypeFor[keyring.Rotation](),
 		reflect.TypeFor[keyring.Compromised](), reflect.TypeFor[keyring.Status](),
 	} {
 		walk(typ.Name(), typ)

@@ -18,7 +18,7 @@ func TestResealing(t *testing.T) {
 	rotate(t, ring, "access", "")
 	rotate(t, ring, "master", "")
 	list, jwks, derived := ring.List(), ring.JWKS(), ring.Keys("refresh")
-	if err := ring.Reseal(t.Context(), sealer(t, 2)); err != nil {
+	if err := ring.RotateKEK(t.Context(), sealer(t, 2)); err != nil {
 		t.Fatal(err)
 	}
 	mustRefuse(t, config(t, store), store, keyring.ErrWrongKEK)
@@ -38,7 +38,7 @@ func TestResealing(t *testing.T) {
 	if !slices.Contains(changes, " keyring_resealed") {
 		t.Errorf("changes = %q", changes)
 	}
-	if err := ring.Reseal(t.Context(), sealer(t, 2)); err != nil {
+	if err := ring.RotateKEK(t.Context(), sealer(t, 2)); err != nil {
 		t.Errorf("repeated: %v", err)
 	}
 }
@@ -70,7 +70,7 @@ func TestAResealThatFailsLeavesOneKEKInCharge(t *testing.T) {
 			clock := newClock()
 			ring := open(t, rotating(t, store, clock, nil))
 			store.fail, store.write = true, written
-			if err := ring.Reseal(t.Context(), sealer(t, 2)); !errors.Is(err, errLost) {
+			if err := ring.RotateKEK(t.Context(), sealer(t, 2)); !errors.Is(err, errLost) {
 				t.Fatalf("Reseal = %v", err)
 			}
 			store.fail = false
@@ -82,7 +82,7 @@ func TestAResealThatFailsLeavesOneKEKInCharge(t *testing.T) {
 				}
 			}
 			rotate(t, ring, "access", "") // the running broker goes on under either
-			if err := ring.Reseal(t.Context(), sealer(t, 2)); err != nil {
+			if err := ring.RotateKEK(t.Context(), sealer(t, 2)); err != nil {
 				t.Fatal(err)
 			}
 			cfg.Sealer = sealer(t, 2)
@@ -92,7 +92,7 @@ func TestAResealThatFailsLeavesOneKEKInCharge(t *testing.T) {
 }
 
 func TestResealingWithoutASealer(t *testing.T) {
-	if err := open(t, config(t, &memStore{})).Reseal(t.Context(), nil); err == nil {
+	if err := open(t, config(t, &memStore{})).RotateKEK(t.Context(), nil); err == nil {
 		t.Error("it was accepted")
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"tokenbroker/keyring/lifecycle"
 )
 
 // Restoring replaces everything in a keyring that came from a backup.
@@ -22,13 +24,13 @@ type Restoring struct {
 
 // Restored is what a restore made of a keyring.
 type Restored struct {
-	Keys []KeyInfo
+	Keys []lifecycle.KeyInfo
 	// Compromised are all key ids that are dead for ever from now on, sorted.
 	Compromised []string
 }
 
 // CheckRecord reports whether sealer opens the record, as [Open] would: [ErrWrongKEK],
-// [ErrCorrupt], [ErrUnknownAlgorithm].
+// [ErrCorrupt], [lifecycle.ErrUnknownAlgorithm].
 func CheckRecord(ctx context.Context, sealer Sealer, data []byte) error {
 	_, err := decodeRecord(ctx, sealer, data)
 	return err
@@ -50,7 +52,7 @@ func (r Restoring) Replace(ctx context.Context) (Restored, error) {
 	if err != nil {
 		return Restored{}, fmt.Errorf("opening the backup's keyring: %w", err)
 	}
-	dead := old.kids()
+	dead := old.KIDs()
 	if r.Replaced != nil {
 		more, err := storedKids(ctx, r.Replaced)
 		if err != nil {
@@ -59,7 +61,7 @@ func (r Restoring) Replace(ctx context.Context) (Restored, error) {
 		dead = append(dead, more...)
 	}
 	slices.Sort(dead)
-	rec, err := firstRecord(ctx, r.Sealer, old.accessAlgorithm(), r.Now)
+	rec, err := firstRecord(ctx, r.Sealer, old.Find(lifecycle.PurposeAccess, lifecycle.StateActive).Algorithm, r.Now)
 	if err != nil {
 		return Restored{}, err
 	}
@@ -75,28 +77,9 @@ func (r Restoring) Replace(ctx context.Context) (Restored, error) {
 	}
 	done := Restored{Compromised: slices.Clone(rec.Compromised)}
 	for i := range rec.Keys {
-		done.Keys = append(done.Keys, rec.Keys[i].info())
+		done.Keys = append(done.Keys, rec.Keys[i].Info())
 	}
 	return done, nil
-}
-
-// kids are all key ids that the record knows.
-func (r *record) kids() []string {
-	kids := slices.Clone(r.Compromised)
-	for i := range r.Keys {
-		kids = append(kids, r.Keys[i].KID)
-	}
-	return kids
-}
-
-// accessAlgorithm is the active access key's; a checked record has one.
-func (r *record) accessAlgorithm() Algorithm {
-	for i := range r.Keys {
-		if k := &r.Keys[i]; k.Purpose == PurposeAccess && k.State == StateActive {
-			return k.Algorithm
-		}
-	}
-	return ES256
 }
 
 // storedKids reads the key ids without the KEK, which may be another one or lost: to call a
@@ -109,13 +92,13 @@ func storedKids(ctx context.Context, s Store) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	var env envelope
-	var rec record
+	var env storedEnvelope
 	if err := json.Unmarshal(data, &env); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
-	if err := json.Unmarshal(env.Record, &rec); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	rec, err := env.parse()
+	if err != nil {
+		return nil, err
 	}
-	return rec.kids(), nil
+	return rec.KIDs(), nil
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"tokenbroker/keyring"
+	"tokenbroker/keyring/lifecycle"
 )
 
 // recordStore holds one record in memory.
@@ -54,7 +55,7 @@ func TestRestoreReplacesEverything(t *testing.T) {
 	}
 	after := open(saved)
 	for _, k := range slices.Concat(before.List(), since.List()) {
-		if k.Purpose == keyring.PurposeMaster {
+		if k.Purpose == lifecycle.PurposeMaster {
 			continue
 		}
 		if _, _, ok := after.Verifier(k.KID); ok || !slices.Contains(after.Compromised(), k.KID) || !slices.Contains(done.Compromised, k.KID) {
@@ -82,39 +83,39 @@ func TestRestoreKeepsWhatTheConfigurationAskedFor(t *testing.T) {
 			t.Fatal(err)
 		}
 		saved := &recordStore{}
-		openAndAdvance := func(rotate bool) keyring.Algorithm {
+		openAndAdvance := func(rotate bool) lifecycle.Algorithm {
 			k, err := keyring.Open(t.Context(), keyring.Config{Store: saved, Sealer: sealer, StoreID: "s", JWKSMaxAge: time.Minute})
 			if err != nil {
 				t.Fatal(err)
 			}
 			if rotate {
-				if _, err := k.Rotate(t.Context(), keyring.PurposeAccess, keyring.EdDSA); err != nil {
+				if _, err := k.Rotate(t.Context(), lifecycle.PurposeAccess, lifecycle.EdDSA); err != nil {
 					t.Fatal(err)
 				}
 			}
 			for range 20 {
 				time.Sleep(time.Minute) // of the bubble
-				if _, _, err := k.Advance(t.Context()); err != nil {
+				if _, _, err := k.ApplyDue(t.Context()); err != nil {
 					t.Fatal(err)
 				}
 			}
 			return activeAlgorithm(k)
 		}
-		if got := openAndAdvance(true); got != keyring.EdDSA {
+		if got := openAndAdvance(true); got != lifecycle.EdDSA {
 			t.Fatalf("the rotation by hand came to %s", got)
 		}
 		if _, err := (keyring.Restoring{Store: saved, Sealer: sealer, Now: time.Now()}).Replace(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if got := openAndAdvance(false); got != keyring.EdDSA {
+		if got := openAndAdvance(false); got != lifecycle.EdDSA {
 			t.Errorf("after the restore the active key came to %s", got)
 		}
 	})
 }
 
-func activeAlgorithm(k *keyring.Keyring) keyring.Algorithm {
+func activeAlgorithm(k *keyring.Keyring) lifecycle.Algorithm {
 	for _, key := range k.List() {
-		if key.Purpose == keyring.PurposeAccess && key.State == keyring.StateActive {
+		if key.Purpose == lifecycle.PurposeAccess && key.State == lifecycle.StateActive {
 			return key.Algorithm
 		}
 	}

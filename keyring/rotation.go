@@ -3,133 +3,134 @@ package keyring
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
+
+	"tokenbroker/keyring/lifecycle"
 )
 
-// Rotation is what came of asking for one.
+// Rotation is the result of [Keyring.Rotate].
 type Rotation struct {
-	Purpose Purpose `json:"purpose"`
-	Active  KeyInfo `json:"active"`
-	Next    KeyInfo `json:"next,omitzero"` // of PurposeMaster only while it is scheduled
-	// Signs is when the new key signs, or since when it does.
+	Purpose lifecycle.Purpose `json:"purpose"`
+	Active  lifecycle.KeyInfo `json:"active"`
+	Next    lifecycle.KeyInfo `json:"next,omitzero"` // of the master secret only while it is scheduled
+	// Signs is when the new key starts to sign, or since when it has signed.
 	Signs time.Time `json:"signs"`
-	// Scheduled says that the new key still is the next one.
+	// Scheduled reports that the new key still is the next one.
 	Scheduled bool `json:"scheduled"`
-	// Changed is false if the same rotation had been asked for, or made, before.
+	// Changed is false if the same rotation had been requested, or made, before.
 	Changed bool `json:"changed"`
 }
 
-// Rotate makes the next key of the purpose active: at once if it is ripe (published for a
-// JWKS cache life), else as soon as it is. Asking again meanwhile changes nothing, and of
-// several that ask at once, one rotates. Another algorithm needs another next key, which
-// must ripen; "" keeps the present one. A feed key is always of EdDSA, and a new master
-// secret has none.
+// Rotate makes the next key of the purpose active: at once if it is ready (published for a
+// JWKS cache life), otherwise as soon as it is. Until then another request changes nothing, and of
+// several requests at once, one rotates. Another algorithm needs another next key, which
+// must become ready first; "" keeps the present one. A feed key always uses EdDSA, and a master
+// secret has no algorithm to choose.
 //
-// Errors wrap [ErrUnknownAlgorithm], [ErrClockBehind], [ErrTooManyMasters] or the store's.
-func (k *Keyring) Rotate(ctx context.Context, purpose Purpose, algorithm Algorithm) (Rotation, error) {
-	if err := checkRotation(purpose, algorithm); err != nil {
+// Errors wrap [lifecycle.ErrUnknownAlgorithm], [lifecycle.ErrClockBehind],
+// [lifecycle.ErrTooManyMasters] or the store's.
+func (k *Keyring) Rotate(ctx context.Context, purpose lifecycle.Purpose, algorithm lifecycle.Algorithm) (Rotation, error) {
+	if err := lifecycle.CheckRotation(purpose, algorithm); err != nil {
 		return Rotation{}, err
 	}
-	was := k.Snapshot().rec.signing(purpose)
+	replaces := k.current.Load().rec.Find(purpose, lifecycle.StateActive).KID
 	changed := false
-	p, err := k.change(ctx, func(p *plan) (err error) {
-		changed, err = p.rotate(purpose, algorithm, was)
+	p, _, err := k.change(ctx, func(p *lifecycle.Plan) (err error) {
+		changed, err = p.Rotate(purpose, algorithm, replaces)
 		return err
 	})
 	if err != nil {
 		return Rotation{}, fmt.Errorf("rotating the %s key: %w", purpose, err)
 	}
 	r := Rotation{Purpose: purpose, Changed: changed}
-	for _, info := range p.list() {
+	for _, info := range p.List() {
 		switch {
 		case info.Purpose != purpose:
-		case info.State == StateActive:
+		case info.State == lifecycle.StateActive:
 			r.Active = info
-		case info.State == StateNext:
+		case info.State == lifecycle.StateNext:
 			r.Next = info
 		}
 	}
 	r.Signs = r.Active.Activates
-	if r.Scheduled = p.asked(purpose); r.Scheduled {
+	if r.Scheduled = p.RotationPending(purpose); r.Scheduled {
 		r.Signs = r.Next.NextStepAt
 	}
 	return r, nil
 }
 
-func checkRotation(purpose Purpose, algorithm Algorithm) error {
-	switch {
-	case purpose != PurposeMaster && !slices.Contains(signingPurposes, purpose):
-		return fmt.Errorf("keyring: no purpose %q: it is one of access, feed, master", purpose)
-	case algorithm == "":
-		return nil
-	case purpose == PurposeMaster:
-		return fmt.Errorf("%w %q: a master secret has none", ErrUnknownAlgorithm, algorithm)
-	case purpose == PurposeFeed && algorithm != EdDSA:
-		return fmt.Errorf("%w %q: feed keys are always of EdDSA", ErrUnknownAlgorithm, algorithm)
-	}
-	return algorithm.check()
-}
-
-// signing names what the purpose's tokens are made with.
-func (r *record) signing(purpose Purpose) string {
-	if purpose == PurposeMaster {
-		return r.master(StateActive).ID
-	}
-	for i := range r.Keys {
-		if k := &r.Keys[i]; k.Purpose == purpose && k.State == StateActive {
-			return k.KID
-		}
-	}
-	return ""
-}
-
-// asked tells whether a rotation was asked for that is still to come.
-func (p *plan) asked(purpose Purpose) bool {
-	if purpose == PurposeMaster {
-		return p.rec.master(StateNext) != nil
-	}
-	return p.find(purpose, StateNext).Asked != 0
-}
-
-// Compromised is what came of giving a key up.
+// Compromised is the result of [Keyring.Compromise].
 type Compromised struct {
-	Key KeyInfo `json:"key"`
-	// Successor is what stands in its place: the key that signs, or for a key that never did
-	// the next one.
-	Successor KeyInfo `json:"successor"`
+	Key lifecycle.KeyInfo `json:"key"`
+	// Successor replaces it: the key that signs now, or for a key that never signed the new next one.
+	Successor lifecycle.KeyInfo `json:"successor"`
 	// Changed is false if the key was compromised before.
 	Changed bool `json:"changed"`
 }
 
-// Compromise marks the key dead for ever, whatever its state: it leaves the JWK set and is
-// never published or accepted again. The successor of an active one signs at once, ripe or
-// not. It is idempotent. The error wraps [ErrUnknownKey] for an id that never was one, or
-// that is a master secret's, which is rotated.
+// Compromise marks the key permanently as compromised, whatever its state: it leaves the JWK set
+// and is never published or accepted again. The successor of an active one signs at once, ready or
+// not. Compromise is idempotent. The error wraps [lifecycle.ErrUnknownKey] for an id that no
+// signing key has or had; a master secret is rotated instead.
 func (k *Keyring) Compromise(ctx context.Context, kid string) (Compromised, error) {
 	changed := false
-	p, err := k.change(ctx, func(p *plan) (err error) {
-		changed, err = p.compromise(kid)
+	p, _, err := k.change(ctx, func(p *lifecycle.Plan) (err error) {
+		changed, err = p.Compromise(kid)
 		return err
 	})
 	if err != nil {
-		return Compromised{}, fmt.Errorf("giving up the key %q: %w", kid, err)
+		return Compromised{}, fmt.Errorf("revoking the key %q: %w", kid, err)
 	}
-	// The line of a key may be forgotten, its id is not.
-	c := Compromised{Key: KeyInfo{KID: kid, State: StateCompromised}, Changed: changed}
-	for _, info := range p.list() {
+	// The key may have been forgotten; its id never is.
+	c := Compromised{Key: lifecycle.KeyInfo{Label: lifecycle.Label{KID: kid, State: lifecycle.StateCompromised}}, Changed: changed}
+	for _, info := range p.List() {
 		if info.KID == kid {
 			c.Key = info
 		}
 	}
-	successor := StateActive
+	successor := lifecycle.StateActive
 	if c.Key.Activates.IsZero() {
-		successor = StateNext // it never signed
+		successor = lifecycle.StateNext // it never signed
 	}
-	for _, info := range p.list() {
+	for _, info := range p.List() {
 		if info.Purpose == c.Key.Purpose && info.State == successor {
 			c.Successor = info
 		}
 	}
 	return c, nil
+}
+
+// configuredLife is the token life that was last configured, and since when on the monotonic clock.
+type configuredLife struct {
+	want  time.Duration
+	since time.Duration
+}
+
+// TokenLife returns the life of access tokens to publish and the life to sign when want is
+// the configured one. A longer life is published at once and signed one JWKS cache life
+// later, and not within 5 minutes, when every service knows it; a shorter one is signed at
+// once and published when the longer tokens have expired. next is when to call TokenLife again,
+// zero if only when want changes. The record remembers what is published; brokers of one store
+// must be configured alike.
+//
+// want is whole seconds above zero. After an error nothing was changed.
+func (k *Keyring) TokenLife(ctx context.Context, want time.Duration) (publish, sign time.Duration, next time.Time, err error) {
+	if want < time.Second || want%time.Second != 0 {
+		return 0, 0, time.Time{}, fmt.Errorf("keyring: a token life of %s: at least a second, and whole seconds", want)
+	}
+	k.mu.Lock()
+	if k.tokenLife.want != want {
+		k.tokenLife = configuredLife{want: want, since: k.cfg.Mono()}
+	}
+	configuredFor := k.cfg.Mono() - k.tokenLife.since
+	k.mu.Unlock()
+	p, _, err := k.change(ctx, func(p *lifecycle.Plan) error {
+		next = p.SetTokenLife(want, configuredFor)
+		return nil
+	})
+	if err != nil {
+		return 0, 0, time.Time{}, fmt.Errorf("setting the life of access tokens: %w", err)
+	}
+	life := p.Set.TokenLife
+	return time.Duration(life.Published) * time.Second, min(want, time.Duration(life.Signed)*time.Second), next, nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"tokenbroker/keyring"
+	"tokenbroker/keyring/lifecycle"
 )
 
 func TestAKeyLivesItsLife(t *testing.T) {
@@ -42,7 +43,7 @@ func TestAKeyLivesItsLife(t *testing.T) {
 	if want := clock.now().Add(tokenLife + time.Minute); !retiring.LastTokenDies.Equal(want) {
 		t.Errorf("the last token dies %s, want %s", retiring.LastTokenDies, want)
 	}
-	if retiring.NextStep != keyring.StepRemoved || !retiring.NextStepAt.Equal(clock.now().Add(dying)) {
+	if retiring.NextStep != lifecycle.StepRemoved || !retiring.NextStepAt.Equal(clock.now().Add(dying)) {
 		t.Errorf("the retiring key %s at %s", retiring.NextStep, retiring.NextStepAt)
 	}
 	clock.pass(dying - time.Second)
@@ -52,7 +53,7 @@ func TestAKeyLivesItsLife(t *testing.T) {
 	}
 	clock.pass(time.Second)
 	advance(t, ring)
-	if _, _, ok := ring.Verifier(old.KID); ok || infoOf(ring, old.KID).State != keyring.StateRetired {
+	if _, _, ok := ring.Verifier(old.KID); ok || infoOf(ring, old.KID).State != lifecycle.StateRetired {
 		t.Error("the old key is still published")
 	}
 	want := []string{"access key_scheduled", "access key_retiring", "access key_activated", "access key_made", "access key_retired"}
@@ -87,7 +88,7 @@ func TestRotationOnSchedule(t *testing.T) {
 		t.Fatalf("due %s, want within 5 %% of %s", due, testTime.Add(month))
 	}
 	first := find(t, ring, "access", "active")
-	if first.NextStep != keyring.StepRetires || first.NextStepAt.Before(due) {
+	if first.NextStep != lifecycle.StepRetires || first.NextStepAt.Before(due) {
 		t.Errorf("the active key %s at %s", first.NextStep, first.NextStepAt)
 	}
 	clock.pass(first.NextStepAt.Sub(clock.now()))
@@ -141,14 +142,14 @@ func TestRotationsThatAreRefused(t *testing.T) {
 	ring := open(t, rotating(t, &memStore{}, newClock(), nil))
 	before := ring.Snapshot()
 	for _, tt := range []struct {
-		purpose   keyring.Purpose
-		algorithm keyring.Algorithm
+		purpose   lifecycle.Purpose
+		algorithm lifecycle.Algorithm
 	}{{"id", ""}, {"", ""}, {"access", "HS256"}, {"access", "none"}, {"feed", "ES256"}, {"master", "ES256"}} {
 		if _, err := ring.Rotate(t.Context(), tt.purpose, tt.algorithm); err == nil {
 			t.Errorf("Rotate(%q, %q) was accepted", tt.purpose, tt.algorithm)
 		}
 	}
-	if _, err := ring.Compromise(t.Context(), "nobody"); !errors.Is(err, keyring.ErrUnknownKey) {
+	if _, err := ring.Compromise(t.Context(), "nobody"); !errors.Is(err, lifecycle.ErrUnknownKey) {
 		t.Errorf("Compromise of an unknown key = %v", err)
 	}
 	if ring.Snapshot() != before {

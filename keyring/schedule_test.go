@@ -11,14 +11,15 @@ import (
 	"pgregory.net/rapid"
 
 	"tokenbroker/keyring"
+	"tokenbroker/keyring/lifecycle"
 )
 
 // deed is one thing that operators, machines or fate do, and the time that passes after it.
 type deed struct {
 	what      string
 	broker    int
-	purpose   keyring.Purpose
-	algorithm keyring.Algorithm
+	purpose   lifecycle.Purpose
+	algorithm lifecycle.Algorithm
 	pick      int
 	jump      time.Duration
 	then      time.Duration
@@ -32,8 +33,8 @@ var deeds = rapid.Custom(func(t *rapid.T) deed {
 	return deed{
 		what:      rapid.SampledFrom([]string{"rotate", "rotate", "rotate", "compromise", "jump", "restart", "stop", "outage", "repair", "wait"}).Draw(t, "what"),
 		broker:    rapid.IntRange(0, 1).Draw(t, "broker"),
-		purpose:   rapid.SampledFrom([]keyring.Purpose{"access", "access", "access", "feed", "master"}).Draw(t, "purpose"),
-		algorithm: rapid.SampledFrom([]keyring.Algorithm{"", "", "ES256", "EdDSA"}).Draw(t, "algorithm"),
+		purpose:   rapid.SampledFrom([]lifecycle.Purpose{"access", "access", "access", "feed", "master"}).Draw(t, "purpose"),
+		algorithm: rapid.SampledFrom([]lifecycle.Algorithm{"", "", "ES256", "EdDSA"}).Draw(t, "algorithm"),
 		pick:      rapid.IntRange(0, 9).Draw(t, "pick"),
 		jump:      rapid.SampledFrom([]time.Duration{time.Hour, -time.Hour, 10 * time.Minute, -10 * time.Minute, 365 * 24 * time.Hour, -365 * 24 * time.Hour}).Draw(t, "jump"),
 		then:      rapid.SampledFrom([]time.Duration{0, time.Second, 20 * time.Second, time.Minute, 5 * time.Minute, 6 * time.Minute, 20 * time.Minute, 70 * time.Minute}).Draw(t, "then"),
@@ -101,12 +102,12 @@ func (w *world) do(d deed) {
 }
 
 func (w *world) rotate(ring *keyring.Keyring, d deed) {
-	if d.purpose != keyring.PurposeAccess {
+	if d.purpose != lifecycle.PurposeAccess {
 		d.algorithm = ""
 	}
 	r, err := ring.Rotate(w.t.Context(), d.purpose, d.algorithm)
 	switch {
-	case errors.Is(err, errDown) || errors.Is(err, keyring.ErrClockBehind) || errors.Is(err, keyring.ErrTooManyMasters):
+	case errors.Is(err, errDown) || errors.Is(err, lifecycle.ErrClockBehind) || errors.Is(err, lifecycle.ErrTooManyMasters):
 		return
 	case err != nil:
 		w.failf("Rotate: %v", err)
@@ -121,9 +122,9 @@ func (w *world) rotate(ring *keyring.Keyring, d deed) {
 }
 
 func (w *world) compromise(ring *keyring.Keyring, pick int) {
-	var candidates []keyring.KeyInfo
+	var candidates []lifecycle.KeyInfo
 	for _, k := range ring.List() {
-		if k.Purpose != keyring.PurposeMaster {
+		if k.Purpose != lifecycle.PurposeMaster {
 			candidates = append(candidates, k)
 		}
 	}

@@ -15,13 +15,14 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"tokenbroker/keyring"
+	"tokenbroker/keyring/lifecycle"
 	"tokenbroker/revocation"
 )
 
-var allAlgorithms = []keyring.Algorithm{keyring.ES256, keyring.EdDSA, keyring.RS256, keyring.PS256}
+var allAlgorithms = []lifecycle.Algorithm{lifecycle.ES256, lifecycle.EdDSA, lifecycle.RS256, lifecycle.PS256}
 
 // ringOf opens one keyring per algorithm for the whole test binary: RSA keys are dear.
-func ringOf(t testing.TB, alg keyring.Algorithm) *keyring.Keyring {
+func ringOf(t testing.TB, alg lifecycle.Algorithm) *keyring.Keyring {
 	t.Helper()
 	ringsMu.Lock()
 	defer ringsMu.Unlock()
@@ -36,7 +37,7 @@ func ringOf(t testing.TB, alg keyring.Algorithm) *keyring.Keyring {
 
 var (
 	ringsMu sync.Mutex // guards rings
-	rings   = map[keyring.Algorithm]*keyring.Keyring{}
+	rings   = map[lifecycle.Algorithm]*keyring.Keyring{}
 )
 
 // verifyAccess checks token with go-jose against the published JWKS and returns the claims.
@@ -45,7 +46,7 @@ func verifyAccess(t *testing.T, ring *keyring.Keyring, token string) []byte {
 	return verify(t, ring.JWKS().Body, token, allAlgorithms, "at+jwt")
 }
 
-func verify(t *testing.T, jwks []byte, compact string, algs []keyring.Algorithm, typ string) []byte {
+func verify(t *testing.T, jwks []byte, compact string, algs []lifecycle.Algorithm, typ string) []byte {
 	t.Helper()
 	var set jose.JSONWebKeySet
 	if err := json.Unmarshal(jwks, &set); err != nil {
@@ -84,7 +85,7 @@ func TestAccessTokensVerifyWithAnIndependentLibrary(t *testing.T) {
 			claims := []byte(`{"sub":"<u>&","n":12345678901234567890}`)
 			// ECDSA's r and s lose leading zero bytes in one of 128 signatures.
 			times := 1
-			if alg == keyring.ES256 {
+			if alg == lifecycle.ES256 {
 				times = 1000
 			}
 			for range times {
@@ -101,7 +102,7 @@ func TestAccessTokensVerifyWithAnIndependentLibrary(t *testing.T) {
 }
 
 func TestTheActiveKeySigns(t *testing.T) {
-	ring := ringOf(t, keyring.ES256)
+	ring := ringOf(t, lifecycle.ES256)
 	token, err := ring.SignAccessToken(t.Context(), []byte(`{}`))
 	if err != nil {
 		t.Fatal(err)
@@ -113,7 +114,7 @@ func TestTheActiveKeySigns(t *testing.T) {
 	}
 	for _, k := range ring.List() {
 		want := `{"alg":"ES256","kid":"` + k.KID + `","typ":"at+jwt"}`
-		if active := k.Purpose == keyring.PurposeAccess && k.State == keyring.StateActive; active != (string(raw) == want) {
+		if active := k.Purpose == lifecycle.PurposeAccess && k.State == lifecycle.StateActive; active != (string(raw) == want) {
 			t.Errorf("header = %s, with the %s", raw, k)
 		}
 	}
@@ -122,13 +123,13 @@ func TestTheActiveKeySigns(t *testing.T) {
 func TestSigningStopsWithTheContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := ringOf(t, keyring.ES256).SignAccessToken(ctx, []byte(`{}`)); !errors.Is(err, context.Canceled) {
+	if _, err := ringOf(t, lifecycle.ES256).SignAccessToken(ctx, []byte(`{}`)); !errors.Is(err, context.Canceled) {
 		t.Errorf("error = %v, want context.Canceled", err)
 	}
 }
 
 func TestFeedMessagesAreWhatServicesParse(t *testing.T) {
-	ring := ringOf(t, keyring.ES256)
+	ring := ringOf(t, lifecycle.ES256)
 	var set jose.JSONWebKeySet
 	if err := json.Unmarshal(ring.FeedJWKS().Body, &set); err != nil {
 		t.Fatal(err)
@@ -139,7 +140,7 @@ func TestFeedMessagesAreWhatServicesParse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	verify(t, ring.FeedJWKS().Body, string(raw), []keyring.Algorithm{keyring.EdDSA}, revocation.HeartbeatType)
+	verify(t, ring.FeedJWKS().Body, string(raw), []lifecycle.Algorithm{lifecycle.EdDSA}, revocation.HeartbeatType)
 	message, err := revocation.ParseMessage(raw, func(kid string) (ed25519.PublicKey, bool) {
 		for _, k := range set.Key(kid) {
 			public, ok := k.Key.(ed25519.PublicKey)
@@ -157,7 +158,7 @@ func TestFeedMessagesAreWhatServicesParse(t *testing.T) {
 
 func TestFeedKeysSignNothingElse(t *testing.T) {
 	for _, typ := range []string{"", "JWT", "at+jwt", "AT+JWT", `x","alg":"none`} {
-		if raw, err := ringOf(t, keyring.ES256).SignFeed(typ, struct{}{}); err == nil {
+		if raw, err := ringOf(t, lifecycle.ES256).SignFeed(typ, struct{}{}); err == nil {
 			t.Errorf("typ %q was signed: %s", typ, raw)
 		}
 	}
@@ -168,7 +169,7 @@ func TestVerifierKnowsPublishedAccessKeysOnly(t *testing.T) {
 		ring := ringOf(t, alg)
 		for _, k := range ring.List() {
 			got, public, ok := ring.Verifier(k.KID)
-			if want := k.Purpose == keyring.PurposeAccess; ok != want {
+			if want := k.Purpose == lifecycle.PurposeAccess; ok != want {
 				t.Errorf("Verifier of the %s: ok = %t, want %t", k, ok, want)
 			}
 			if !ok {
@@ -183,7 +184,7 @@ func TestVerifierKnowsPublishedAccessKeysOnly(t *testing.T) {
 			}
 		}
 	}
-	if _, _, ok := ringOf(t, keyring.ES256).Verifier(""); ok {
+	if _, _, ok := ringOf(t, lifecycle.ES256).Verifier(""); ok {
 		t.Error("the empty kid has a verifier")
 	}
 }

@@ -4,133 +4,137 @@ import (
 	"context"
 	"crypto"
 	"crypto/ed25519"
+	"crypto/hkdf"
+	"crypto/sha256"
 	"fmt"
 	"slices"
 	"sync"
-	"time"
+
+	"tokenbroker/keyring/lifecycle"
 )
 
-// Snapshot is the keyring at one revision: immutable, opened, everything prepared that
-// can be. Safe for concurrent use.
-type Snapshot struct {
-	rec         *record // what it was made of; private parts are sealed
-	rev         uint64  // of the record, if stored
-	stored      bool    // whether rev is known
-	access      *accessSigner
-	feed        *key
+// derivedSize is the length of the symmetric keys that [Keyring.Keys] returns, in bytes.
+const derivedSize = 32
+
+// snapshot is the keyring at one revision: opened, with everything prepared that can be. It is
+// immutable and safe for concurrent use.
+type snapshot struct {
+	rec         *record         // private parts are sealed
+	rev         uint64          // of the record, if stored
+	stored      bool            // whether rev is known
+	access      *key            // signs access tokens
+	header      string          // of access tokens
+	feed        *key            // signs revocation messages
 	verifiers   map[string]*key // access keys that tokens may carry
-	feedKeys    map[string]*key // published ones
-	keys        []KeyInfo
+	feedKeys    map[string]*key // published feed keys
 	compromised []string
 	jwks        Document
 	feedJWKS    Document
-	masters     [][]byte // current first
+	masters     [][]byte // the active one first
 	derived     sync.Map // purpose → [][]byte, filled on first use
 }
 
 // newSnapshot opens a checked record.
-func newSnapshot(ctx context.Context, cfg *Config, sealer Sealer, rec *record) (*Snapshot, error) {
-	s := &Snapshot{rec: rec, verifiers: map[string]*key{}, feedKeys: map[string]*key{}, compromised: slices.Clone(rec.Compromised)}
-	slices.Sort(s.compromised)
-	published := map[Purpose][]*key{}
+func newSnapshot(ctx context.Context, cfg *Config, sealer Sealer, rec *record) (*snapshot, error) {
+	s := &snapshot{rec: rec, verifiers: map[string]*key{}, feedKeys: map[string]*key{}, compromised: slices.Sorted(slices.Values(rec.Compromised))}
+	var access, feed []*key
 	for i := range rec.Keys {
-		k, err := rec.Keys[i].open(ctx, sealer)
+		k, err := openKey(ctx, sealer, &rec.Keys[i], rec.material[rec.Keys[i].KID])
 		if err != nil {
-			return nil, fmt.Errorf("opening the %s: %w", rec.Keys[i].info(), err)
+			return nil, fmt.Errorf("opening the %s: %w", rec.Keys[i], err)
 		}
-		s.keys = append(s.keys, k.info)
-		if !k.info.State.published() {
+		if !k.State.Published() {
 			continue
 		}
-		published[k.info.Purpose] = append(published[k.info.Purpose], k)
-		switch k.info.Purpose {
-		case PurposeAccess:
-			s.verifiers[k.info.KID] = k
-		case PurposeFeed:
-			s.feedKeys[k.info.KID] = k
-		}
-		if k.info.State != StateActive {
-			continue
-		}
-		switch k.info.Purpose {
-		case PurposeAccess:
-			s.access = newAccessSigner(k)
-		case PurposeFeed:
-			s.feed = k
+		switch active := k.State == lifecycle.StateActive; k.Purpose {
+		case lifecycle.PurposeAccess:
+			access = append(access, k)
+			s.verifiers[k.KID] = k
+			if active {
+				s.access, s.header = k, k.header(accessType)
+			}
+		case lifecycle.PurposeFeed:
+			feed = append(feed, k)
+			s.feedKeys[k.KID] = k
+			if active {
+				s.feed = k
+			}
 		}
 	}
-	for _, i := range rec.acceptedMasters() {
-		m := &rec.Masters[i]
-		secret, err := sealer.Open(ctx, m.Sealed, m.aad())
-		if err != nil {
-			return nil, fmt.Errorf("opening the master secret %s: %w", m.ID, err)
-		}
-		if len(secret) != masterSize {
-			return nil, fmt.Errorf("opening the master secret %s: %w: it has %d bytes", m.ID, ErrCorrupt, len(secret))
-		}
-		s.masters = append(s.masters, secret)
-	}
-	var err error
-	if s.jwks, err = newDocument(published[PurposeAccess], cfg); err != nil {
+	if err := s.openMasters(ctx, sealer); err != nil {
 		return nil, err
 	}
-	s.feedJWKS, err = newDocument(published[PurposeFeed], cfg)
+	var err error
+	if s.jwks, err = newDocument(access, cfg); err != nil {
+		return nil, err
+	}
+	s.feedJWKS, err = newDocument(feed, cfg)
 	return s, err
 }
 
-// SignAccessToken returns claims, a JSON object, as a compact JWS of type at+jwt (RFC 9068
-// §2.1) under the active access key. It signs in the caller's goroutine.
-func (s *Snapshot) SignAccessToken(ctx context.Context, claims []byte) (string, error) {
-	if err := ctx.Err(); err != nil {
-		return "", err
+// openMasters unseals the master secrets. The active one, which makes tokens, comes first.
+func (s *snapshot) openMasters(ctx context.Context, sealer Sealer) error {
+	for i := range s.rec.Masters {
+		m := &s.rec.Masters[i]
+		secret, err := sealer.Open(ctx, s.rec.material[m.KID].sealed, sealedWith(m))
+		if err != nil {
+			return fmt.Errorf("opening the master secret %s: %w", m.KID, err)
+		}
+		if len(secret) != masterSize {
+			return fmt.Errorf("opening the master secret %s: %w: it has %d bytes", m.KID, ErrCorrupt, len(secret))
+		}
+		if m.State == lifecycle.StateActive {
+			s.masters = slices.Insert(s.masters, 0, secret)
+		} else {
+			s.masters = append(s.masters, secret)
+		}
 	}
-	return s.access.sign(claims)
+	return nil
 }
 
-// SignFeed returns payload's JSON as a compact JWS under the active feed key. The types
-// are the ones that package revocation defines; every other one is refused.
-func (s *Snapshot) SignFeed(typ string, payload any) ([]byte, error) {
-	return signFeed(s.feed, typ, payload)
+// Keys returns the symmetric keys (32 bytes each) of a purpose, derived from the master
+// secrets by HKDF-SHA256 (RFC 5869): the current one first, then those still accepted.
+// They are derived once per revision and purpose: purposes must be few and fixed, never
+// from a request. Callers must not change the result.
+func (k *Keyring) Keys(purpose string) [][]byte {
+	s := k.current.Load()
+	if keys, ok := s.derived.Load(purpose); ok {
+		return keys.([][]byte)
+	}
+	keys := make([][]byte, 0, len(s.masters))
+	for _, master := range s.masters {
+		derived, err := hkdf.Key(sha256.New, master, nil, "tokenbroker\x00"+purpose, derivedSize)
+		if err != nil {
+			panic("keyring: HKDF of 32 bytes: " + err.Error()) // only for lengths beyond its limit
+		}
+		keys = append(keys, derived)
+	}
+	shared, _ := s.derived.LoadOrStore(purpose, keys)
+	return shared.([][]byte)
 }
 
-// JWKS is the document of the access keys (RFC 7517).
-func (s *Snapshot) JWKS() Document { return s.jwks }
-
-// FeedJWKS is the document of the feed keys, which never stand in JWKS.
-func (s *Snapshot) FeedJWKS() Document { return s.feedJWKS }
-
-// Verifier returns what verifies the access tokens under that key id: the key's one
-// algorithm and its public half. Unknown, retired and compromised keys are not ok.
-func (s *Snapshot) Verifier(kid string) (alg string, public crypto.PublicKey, ok bool) {
-	k, ok := s.verifiers[kid]
+// Verifier returns what verifies the access tokens under that key id: the key's algorithm and
+// its public half. Unknown, retired and compromised keys are not ok.
+func (k *Keyring) Verifier(kid string) (alg string, public crypto.PublicKey, ok bool) {
+	found, ok := k.current.Load().verifiers[kid]
 	if !ok {
 		return "", nil, false
 	}
-	return string(k.info.Algorithm), k.public, true
+	return string(found.Algorithm), found.public, true
 }
 
-// FeedVerifier returns the public half of the published feed key of that id.
-func (s *Snapshot) FeedVerifier(kid string) (ed25519.PublicKey, bool) {
-	k, ok := s.feedKeys[kid]
+// FeedVerifier returns the public half of the published feed key with that id.
+func (k *Keyring) FeedVerifier(kid string) (ed25519.PublicKey, bool) {
+	found, ok := k.current.Load().feedKeys[kid]
 	if !ok {
 		return nil, false
 	}
-	public, ok := k.public.(ed25519.PublicKey)
+	public, ok := found.public.(ed25519.PublicKey)
 	return public, ok
 }
 
-// Compromised returns the key ids that are dead for ever, sorted; the caller owns the slice.
-func (s *Snapshot) Compromised() []string { return slices.Clone(s.compromised) }
+// Compromised returns the ids of all compromised keys, sorted. The caller owns the slice.
+func (k *Keyring) Compromised() []string { return slices.Clone(k.current.Load().compromised) }
 
-// List returns what may be told of the keys that sign; the caller owns the slice.
-func (s *Snapshot) List() []KeyInfo { return slices.Clone(s.keys) }
-
-// Document is a JWK set ready to be served. Body must not be changed.
-type Document struct {
-	Body []byte
-	// ETag is a strong one with its quotes (RFC 9110 §8.8.3). It depends on the keys and
-	// the store's id alone, so restarts and other brokers of the store have the same.
-	ETag string
-	// MaxAge is for Cache-Control: how long a service may go on with what it fetched.
-	MaxAge time.Duration
-}
+// List describes all keys and master secrets, with their next steps. The caller owns the slice.
+func (k *Keyring) List() []lifecycle.KeyInfo { return k.plan(k.current.Load(), nil).List() }

@@ -17,6 +17,7 @@ import (
 	"tokenbroker/cmd/tokenbroker/internal/adminsocket"
 	"tokenbroker/cmd/tokenbroker/internal/httpserver"
 	"tokenbroker/keyring"
+	"tokenbroker/keyring/lifecycle"
 )
 
 // Config of a node. Addresses are host:port; port 0 takes a free one.
@@ -46,7 +47,7 @@ type Config struct {
 
 	Audience []string
 	// Algorithm of new access keys, and how long a JWK set may be cached; both with defaults.
-	Algorithm  keyring.Algorithm
+	Algorithm  lifecycle.Algorithm
 	JWKSMaxAge time.Duration
 	// RotateEvery is how often the signing keys are rotated; 0: by hand alone.
 	RotateEvery time.Duration

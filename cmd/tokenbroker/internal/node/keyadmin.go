@@ -11,6 +11,7 @@ import (
 	"tokenbroker/api"
 	"tokenbroker/broker"
 	"tokenbroker/keyring"
+	"tokenbroker/keyring/lifecycle"
 	"tokenbroker/store"
 )
 
@@ -23,13 +24,13 @@ var _ broker.Keys = keyRevoker{}
 func (k keyRevoker) Compromise(ctx context.Context, kid string) (broker.CompromisedKey, error) {
 	done, err := k.keys.Compromise(ctx, kid)
 	switch {
-	case errors.Is(err, keyring.ErrUnknownKey):
+	case errors.Is(err, lifecycle.ErrUnknownKey):
 		return broker.CompromisedKey{}, &broker.Error{Code: broker.CodeUnknownKey, Message: "There is no such key; a master secret is rotated.", Err: err}
 	case err != nil:
 		return broker.CompromisedKey{}, err
 	}
 	key := broker.CompromisedKey{Purpose: string(done.Key.Purpose), Algorithm: string(done.Key.Algorithm), Changed: done.Changed}
-	if done.Successor.State == keyring.StateActive {
+	if done.Successor.State == lifecycle.StateActive {
 		key.Successor = done.Successor.KID
 	}
 	return key, nil
@@ -47,8 +48,8 @@ func (o operatorKeys) ListKeys(context.Context) (api.KeyList, error) {
 		list.RotateEvery = o.cfg.RotateEvery.String()
 	}
 	all := o.keys.List()
-	states := []keyring.State{keyring.StateActive, keyring.StateNext, keyring.StateRetiring, keyring.StateCompromised, keyring.StateRetired}
-	slices.SortStableFunc(all, func(a, b keyring.KeyInfo) int {
+	states := []lifecycle.State{lifecycle.StateActive, lifecycle.StateNext, lifecycle.StateRetiring, lifecycle.StateCompromised, lifecycle.StateRetired}
+	slices.SortStableFunc(all, func(a, b lifecycle.KeyInfo) int {
 		return cmp.Or(cmp.Compare(a.Purpose, b.Purpose), cmp.Compare(slices.Index(states, a.State), slices.Index(states, b.State)), b.Created.Compare(a.Created))
 	})
 	for _, k := range all {
@@ -63,7 +64,7 @@ func (o operatorKeys) ListKeys(context.Context) (api.KeyList, error) {
 	return list, nil
 }
 
-func apiKey(k keyring.KeyInfo) api.Key {
+func apiKey(k lifecycle.KeyInfo) api.Key {
 	return api.Key{
 		KID: k.KID, Purpose: string(k.Purpose), Algorithm: string(k.Algorithm), State: string(k.State),
 		Created: k.Created, Activates: k.Activates, Retires: k.Retires, LastTokenDies: k.LastTokenDies,
@@ -73,11 +74,11 @@ func apiKey(k keyring.KeyInfo) api.Key {
 
 // RotateKey implements [api.Keys].
 func (o operatorKeys) RotateKey(ctx context.Context, rotation api.KeyRotation, req broker.Request) (api.KeyRotated, error) {
-	done, err := o.keys.Rotate(ctx, keyring.Purpose(rotation.Purpose), keyring.Algorithm(rotation.Algorithm))
+	done, err := o.keys.Rotate(ctx, lifecycle.Purpose(rotation.Purpose), lifecycle.Algorithm(rotation.Algorithm))
 	switch {
-	case errors.Is(err, keyring.ErrClockBehind):
+	case errors.Is(err, lifecycle.ErrClockBehind):
 		return api.KeyRotated{}, &broker.Error{Code: broker.CodeUnavailable, Message: "The clock is behind the keys' own times: set it right, or, if it was ahead when they were made, revoke them (docs/keys.md). The present keys sign on.", Err: err}
-	case errors.Is(err, keyring.ErrTooManyMasters):
+	case errors.Is(err, lifecycle.ErrTooManyMasters):
 		return api.KeyRotated{}, &broker.Error{Code: api.CodeInvalidRotation, Message: "Too many master secrets are still accepted: wait until the oldest is dropped.", Err: err}
 	case err != nil:
 		return api.KeyRotated{}, refusedWrite(err)
@@ -103,7 +104,7 @@ func (o operatorKeys) ResealKeys(ctx context.Context, kekFile string, req broker
 		if err != nil {
 			return err
 		}
-		if err := o.keys.Reseal(ctx, sealer); err != nil {
+		if err := o.keys.RotateKEK(ctx, sealer); err != nil {
 			return err
 		}
 		o.kek.backups = backups

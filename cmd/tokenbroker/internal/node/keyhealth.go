@@ -6,6 +6,7 @@ import (
 	"tokenbroker/api"
 	"tokenbroker/cmd/tokenbroker/internal/metrics"
 	"tokenbroker/keyring"
+	"tokenbroker/keyring/lifecycle"
 )
 
 // keyringCheck is ready in any case: the present keys sign on whatever a rotation does.
@@ -58,7 +59,7 @@ func (n *Node) keyGauges() {
 	n.metrics.Gauges("tokenbroker_keyring_active_key_age_seconds", "How long the active key of a purpose has been signing.", "purpose", func() map[string]float64 {
 		now, ages := n.ledger.Now(), map[string]float64{}
 		for _, k := range n.keys.List() {
-			if k.State == keyring.StateActive {
+			if k.State == lifecycle.StateActive {
 				ages[string(k.Purpose)] = now.Sub(k.Activates).Seconds()
 			}
 		}

@@ -10,6 +10,7 @@ import (
 
 	"tokenbroker/broker"
 	"tokenbroker/keyring"
+	"tokenbroker/keyring/lifecycle"
 	"tokenbroker/revocation"
 )
 
@@ -25,7 +26,7 @@ const (
 
 // openKeys opens the keyring with the KEK of the configuration or of the data directory.
 func (n *Node) openKeys(ctx context.Context) error {
-	n.changes = make(chan keyring.Change, keyChanges)
+	n.changes = make(chan lifecycle.Change, keyChanges)
 	open := func(kek keyring.KEK) error {
 		sealer, err := keyring.NewAESGCM(kek)
 		if err != nil {
@@ -123,8 +124,8 @@ func (n *Node) publishedLife() time.Duration { return time.Duration(n.lives.publ
 func (n *Node) accessLife() time.Duration    { return time.Duration(n.lives.signed.Load()) }
 
 // keyChanged hears of each change of the keyring, once it is in use: the own denylist first.
-func (n *Node) keyChanged(c keyring.Change) {
-	if c.What == keyring.ChangeCompromised {
+func (n *Node) keyChanged(c lifecycle.Change) {
+	if c.What == lifecycle.ChangeCompromised {
 		n.deny.SetKids(n.keys.Compromised())
 	}
 	attrs := []any{"event", c.What, "addr", "", "request_id", ""}
@@ -139,7 +140,7 @@ func (n *Node) keyChanged(c keyring.Change) {
 }
 
 // publishKey tells whoever listens on NATS; what cannot be sent now is not sent.
-func (n *Node) publishKey(c keyring.Change) {
+func (n *Node) publishKey(c lifecycle.Change) {
 	raw, err := n.keys.SignFeed(revocation.KeysType, revocation.KeyEvent{
 		V: revocation.Version, Store: n.ledger.StoreID(), Origin: n.ledger.Origin(), At: c.At.Unix(), What: c.What,
 		KID: c.Key.KID, Purpose: string(c.Key.Purpose), Algorithm: string(c.Key.Algorithm), State: string(c.Key.State),
@@ -157,19 +158,19 @@ func (n *Node) algorithms() []string {
 	var algorithms []string
 	for _, k := range n.keys.List() {
 		name := string(k.Algorithm)
-		if k.Purpose == keyring.PurposeAccess && published(k.State) && !slices.Contains(algorithms, name) {
+		if k.Purpose == lifecycle.PurposeAccess && published(k.State) && !slices.Contains(algorithms, name) {
 			algorithms = append(algorithms, name)
 		}
 	}
 	return algorithms
 }
 
-func published(s keyring.State) bool {
-	return s == keyring.StateNext || s == keyring.StateActive || s == keyring.StateRetiring
+func published(s lifecycle.State) bool {
+	return s == lifecycle.StateNext || s == lifecycle.StateActive || s == lifecycle.StateRetiring
 }
 
 // purposes joins them for people.
-func purposes(all []keyring.Purpose) string {
+func purposes(all []lifecycle.Purpose) string {
 	names := make([]string, len(all))
 	for i, p := range all {
 		names[i] = string(p)

@@ -18,6 +18,7 @@ import (
 	"tokenbroker/cmd/tokenbroker/internal/metrics"
 	"tokenbroker/cmd/tokenbroker/internal/watch"
 	"tokenbroker/keyring"
+	"tokenbroker/keyring/lifecycle"
 	"tokenbroker/revocation"
 	"tokenbroker/revocation/ledger"
 	"tokenbroker/revocation/natsfeed"
@@ -49,7 +50,7 @@ type Node struct {
 	keys      *keyring.Keyring
 	// kek is where the keyring is sealed from, and changes is what became of keys and is still to be told.
 	kek     kekSource
-	changes chan keyring.Change
+	changes chan lifecycle.Change
 	// lives are those of access tokens, in nanoseconds: what is published, and what is signed.
 	lives     struct{ published, signed atomic.Int64 }
 	bus       *natsfeed.Bus

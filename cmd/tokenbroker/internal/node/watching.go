@@ -8,7 +8,7 @@ import (
 	"tokenbroker/api"
 	"tokenbroker/broker"
 	"tokenbroker/cmd/tokenbroker/internal/watch"
-	"tokenbroker/keyring"
+	"tokenbroker/keyring/lifecycle"
 	"tokenbroker/revocation"
 )
 
@@ -38,7 +38,7 @@ func (n *Node) username(ctx context.Context, e revocation.Event) string {
 }
 
 // showKey shows a change of the keyring to who watches.
-func (n *Node) showKey(c keyring.Change) {
+func (n *Node) showKey(c lifecycle.Change) {
 	n.watching.Key(api.WatchKey{
 		What: c.What, KID: c.Key.KID, Purpose: string(c.Key.Purpose), Algorithm: string(c.Key.Algorithm), State: string(c.Key.State), At: c.At.UTC(),
 	})

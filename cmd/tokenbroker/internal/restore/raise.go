@@ -8,6 +8,7 @@ import (
 
 	"tokenbroker/cmd/tokenbroker/internal/node"
 	"tokenbroker/keyring"
+	"tokenbroker/keyring/lifecycle"
 	"tokenbroker/store"
 	"tokenbroker/store/badgerstore"
 )
@@ -34,8 +35,8 @@ type Raised struct {
 	Epoch int64 `json:"epoch"`
 	// Keys are the new ones, Compromised the key ids that are dead permanently. Both are empty
 	// where the keyring is lost: the next start makes new keys.
-	Keys        []keyring.KeyInfo `json:"keys"`
-	Compromised []string          `json:"compromised"`
+	Keys        []lifecycle.KeyInfo `json:"keys"`
+	Compromised []string            `json:"compromised"`
 	// Lost says what could not be read, as far as that is known.
 	Lost []string `json:"lost"`
 	// Kept is where the damaged store is.
@@ -108,7 +109,7 @@ func (r *Raise) prepare(ctx context.Context) (err error) {
 // Run raises the floor. An error without [ErrDecided] leaves the old store as it was. It is
 // called once.
 func (r *Raise) Run(ctx context.Context) (Raised, error) {
-	done := Raised{Counts: r.Counts, Keys: []keyring.KeyInfo{}, Compromised: []string{}, Lost: r.Lost}
+	done := Raised{Counts: r.Counts, Keys: []lifecycle.KeyInfo{}, Compromised: []string{}, Lost: r.Lost}
 	dir := node.StoreDir(r.plan.cfg.DataDir)
 	kept, err := r.plan.replace(dir, func() error { return r.build(ctx, dir, &done) })
 	done.Kept = kept

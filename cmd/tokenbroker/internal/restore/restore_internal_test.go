@@ -17,6 +17,7 @@ import (
 
 	"tokenbroker/cmd/tokenbroker/internal/node"
 	"tokenbroker/keyring"
+	"tokenbroker/keyring/lifecycle"
 	"tokenbroker/revocation"
 	"tokenbroker/revocation/ledger"
 	"tokenbroker/store"
@@ -123,7 +124,7 @@ func sealer(t *testing.T, kek keyring.KEK) keyring.Sealer {
 
 func kids(k *keyring.Keyring) (kids []string) {
 	for _, key := range k.List() {
-		if key.Purpose == keyring.PurposeAccess || key.Purpose == keyring.PurposeFeed {
+		if key.Purpose == lifecycle.PurposeAccess || key.Purpose == lifecycle.PurposeFeed {
 			kids = append(kids, key.KID)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"tokenbroker/broker"
 	"tokenbroker/cmd/tokenbroker/internal/node"
 	"tokenbroker/keyring"
+	"tokenbroker/keyring/lifecycle"
 	"tokenbroker/revocation"
 	"tokenbroker/revocation/ledger"
 	"tokenbroker/store"
@@ -25,8 +26,8 @@ type Result struct {
 	// Epoch is the floor from now on: everything made under a lower one is dead.
 	Epoch int64 `json:"epoch"`
 	// Keys are the new ones, Compromised all key ids that are dead for ever.
-	Keys        []keyring.KeyInfo `json:"keys"`
-	Compromised []string          `json:"compromised"`
+	Keys        []lifecycle.KeyInfo `json:"keys"`
+	Compromised []string            `json:"compromised"`
 	// Disabled are users who were disabled since the backup, and stay so.
 	Disabled []string `json:"disabled"`
 	// Kept is where the replaced store is; empty: there was none.

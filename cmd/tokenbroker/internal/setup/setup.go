@@ -16,6 +16,7 @@ import (
 	"tokenbroker/cmd/tokenbroker/internal/node"
 	"tokenbroker/config"
 	"tokenbroker/keyring"
+	"tokenbroker/keyring/lifecycle"
 )
 
 // Built is a configuration that holds.
@@ -63,7 +64,7 @@ func Build(ctx context.Context, cfg *config.Config) (*Built, config.Problems) {
 		CookieName: cfg.Cookie.Name, CookiePath: cfg.Cookie.Path, InsecureCookies: !*cfg.Cookie.Secure,
 		NATS:     nats,
 		Admin:    node.Admin{Socket: cfg.Admin.Socket, Listen: cfg.Admin.Listen, Token: cfg.Admin.Token.Reveal(), MetricsToken: cfg.Admin.MetricsToken.Reveal(), Hosts: cfg.Admin.Hosts},
-		Audience: cfg.Tokens.Audience, Algorithm: keyring.Algorithm(cfg.Tokens.Algorithm), JWKSMaxAge: cfg.Lifetimes.JWKSCache.Std(), RotateEvery: cfg.Keyring.RotateEvery.Std(),
+		Audience: cfg.Tokens.Audience, Algorithm: lifecycle.Algorithm(cfg.Tokens.Algorithm), JWKSMaxAge: cfg.Lifetimes.JWKSCache.Std(), RotateEvery: cfg.Keyring.RotateEvery.Std(),
 		BrowserClient: cfg.Browser.Client, BrowserScope: strings.Join(cfg.Browser.Scopes, " "),
 		HomeURL: cfg.Browser.HomeURL, SignedOutURL: cfg.Browser.SignedOutURL,
 		Clients: clients, CustomClaims: claims, Providers: providers,
