@@ -15,10 +15,10 @@ COPY go.mod go.sum ./
 COPY internal/gintrim internal/gintrim
 RUN --mount=type=cache,target=/go/pkg/mod go mod download
 
-# .git comes along (and stays in this stage): Go records the commit for `tokenbroker version`.
+# Without the development server (-tags nodev). .git comes along (and stays in this stage): Go records the commit for `tokenbroker version`.
 COPY . .
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-	mkdir -p /out && go build -trimpath -ldflags "-s -w" -o /out/ ./cmd/tokenbroker ./examples/service
+	mkdir -p /out && go build -tags nodev -trimpath -ldflags "-s -w" -o /out/ ./cmd/tokenbroker ./examples/service
 
 # What the last stage cannot make without a shell: its user, and a directory for the data.
 RUN mkdir -m 0700 /out/data \

@@ -72,7 +72,7 @@ func TestImageHoldsTheBinariesAndNoShell(t *testing.T) {
 			t.Errorf("COPY %s: from the context, which may hold anything", c)
 		}
 	}
-	for _, want := range []string{"CGO_ENABLED=0", "-trimpath", "./cmd/tokenbroker", "./examples/service", "--mount=type=cache"} {
+	for _, want := range []string{"CGO_ENABLED=0", "-tags nodev", "-trimpath", "./cmd/tokenbroker", "./examples/service", "--mount=type=cache"} {
 		if !strings.Contains(read(t, "Dockerfile"), want) {
 			t.Errorf("the build has no %s", want)
 		}

@@ -9,9 +9,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"tokenbroker/cmd/tokenbroker/internal/terminal"
 
 	"github.com/chromedp/chromedp"
+
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
 
 // neighbours is a broker at https://auth.example.com, a SPA at app.example.com and a hostile

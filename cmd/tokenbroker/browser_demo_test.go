@@ -6,12 +6,13 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"tokenbroker/cmd/tokenbroker/internal/devserver"
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/target"
 	"github.com/chromedp/chromedp"
+
+	"tokenbroker/cmd/tokenbroker/internal/devserver"
 )
 
 const (

@@ -20,6 +20,7 @@ import (
 // TestIdleConnectionsDoNotEndTheProcess: with 256 file descriptors, and more idle connections
 // than that were made, the store opens the files that it needs, and a new client is answered.
 func TestIdleConnectionsDoNotEndTheProcess(t *testing.T) {
+	needDev(t)
 	t.Parallel()
 	const connections, revocations = 300, 150_000 // the first memtable takes less
 	longtest.SkipShort(t, "fills a memtable")

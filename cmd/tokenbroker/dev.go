@@ -1,3 +1,5 @@
+//go:build !nodev
+
 package main
 
 import (
@@ -8,6 +10,9 @@ import (
 	"tokenbroker/cmd/tokenbroker/internal/devserver"
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
+
+// developmentServer reports whether this build has the commands dev and idp: -tags nodev leaves them out.
+const developmentServer = true
 
 // defaultIDPListen is the address of the Cognito emulator, of dev and of idp.
 const defaultIDPListen = "127.0.0.1:9090"

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+
 	"tokenbroker/cmd/tokenbroker/internal/devserver"
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
@@ -30,9 +31,18 @@ type running struct {
 	code                           chan int
 }
 
+// needDev skips a test that runs dev or idp if this build has neither.
+func needDev(t *testing.T) {
+	t.Helper()
+	if !developmentServer {
+		t.Skip("built with -tags nodev")
+	}
+}
+
 // startDev returns when the banner says that everything answers.
 func startDev(t *testing.T, args ...string) *running {
 	t.Helper()
+	needDev(t)
 	ctx, stop := context.WithCancel(context.Background())
 	r := &running{output: &syncBuffer{}, logs: &syncBuffer{}, stop: stop, code: make(chan int, 1)}
 	args = append([]string{"dev", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0",
@@ -168,6 +178,7 @@ func TestDevKeepsItsDataAcrossRuns(t *testing.T) {
 }
 
 func TestDevNamesTheVariablesThatItIgnores(t *testing.T) {
+	needDev(t)
 	busy, err := net.Listen("tcp", "127.0.0.1:0") // so that dev ends at once
 	if err != nil {
 		t.Fatal(err)
@@ -187,6 +198,7 @@ func TestDevNamesTheVariablesThatItIgnores(t *testing.T) {
 }
 
 func TestUsageErrorsExitWith2(t *testing.T) {
+	needDev(t)
 	for _, args := range [][]string{{"dev", "--no-such-flag"}, {"nonsense"}, {"dev", "extra"}, {"dev", "--log-level", "loud"}, {"dev", "--listen", "0.0.0.0:0"}, {"dev", "--nats-listen", ":4222"}, {"dev", "--origin", "localhost:5173"}, {"dev", "--origin", "*"}} {
 		var out, errs syncBuffer
 		if code := Main(t.Context(), args, &out, &errs); code != terminal.ExitUsage || errs.String() == "" {

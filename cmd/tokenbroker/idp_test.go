@@ -10,12 +10,14 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
 
 // startIDP runs `tokenbroker idp` in this process and returns what it prints.
 func startIDP(t *testing.T, args ...string) string {
 	t.Helper()
+	needDev(t)
 	ctx, stop := context.WithCancel(context.Background())
 	var out, errs syncBuffer
 	code := make(chan int, 1)
@@ -118,6 +120,7 @@ func TestIDPWithURIsTakesOnlyThose(t *testing.T) {
 }
 
 func TestIDPRefuses(t *testing.T) {
+	needDev(t)
 	for name, args := range map[string][]string{
 		"another machine's address": {"--listen", "0.0.0.0:9090"}, "a pool's name": {"--user-pool", "users"}, "no client": {"--client-id", ""},
 		"a path": {"--redirect-uri", "/callback"}, "a script": {"--logout-uri", "javascript:alert(1)"}, "a word": {"now"},

@@ -5,9 +5,10 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"tokenbroker/cmd/tokenbroker/internal/terminal"
 
 	"github.com/google/go-cmp/cmp"
+
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
 
 const (

@@ -86,6 +86,7 @@ type visit struct {
 // logged-off session comes back, none that was answered is lost, and a validator that ran
 // throughout refuses each logged-off token.
 func TestKilledUnderLoad(t *testing.T) {
+	needDev(t)
 	longtest.SkipShort(t, "kills a broker several times")
 	t.Parallel()
 	ports := freePorts(t, 4)

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
 

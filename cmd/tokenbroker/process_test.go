@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
 

@@ -17,6 +17,7 @@ import (
 // their way. What was acknowledged is on record after it, and the whole again changes only
 // the rest.
 func TestABulkRevocationHoldsWhereItWasAcknowledged(t *testing.T) {
+	needDev(t)
 	longtest.SkipShort(t, "kills a broker")
 	t.Parallel()
 	const requests, killAfter = 60, 15

@@ -31,6 +31,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
 	"tokenbroker/cmd/tokenbroker/internal/httpclient"
 )
 

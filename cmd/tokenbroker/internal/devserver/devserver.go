@@ -16,6 +16,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+
 	"tokenbroker/api/origin"
 	"tokenbroker/broker"
 	"tokenbroker/broker/customclaims"

@@ -5,6 +5,7 @@ import (
 	"net"
 	"strconv"
 	"testing"
+
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
 

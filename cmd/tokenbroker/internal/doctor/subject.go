@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"text/tabwriter"
+
 	"tokenbroker/api"
 	"tokenbroker/cmd/tokenbroker/internal/setup"
 	"tokenbroker/cmd/tokenbroker/internal/terminal"

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
 	"tokenbroker/broker"
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
 	"tokenbroker/revocation"

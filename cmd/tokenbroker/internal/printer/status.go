@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+
 	"tokenbroker/api"
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
 	"tokenbroker/validator"
 )

@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+
 	"tokenbroker/broker"
 	"tokenbroker/cmd/tokenbroker/internal/adminclient"
 	"tokenbroker/cmd/tokenbroker/internal/terminal"

@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 	"time"
+
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
 

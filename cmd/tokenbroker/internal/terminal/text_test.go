@@ -2,6 +2,7 @@ package terminal_test
 
 import (
 	"testing"
+
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
 
