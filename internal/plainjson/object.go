@@ -7,6 +7,14 @@ import (
 	"unicode/utf8"
 )
 
+// Limits of what a Reader reads: far above what any token holds, low enough that an unsigned
+// token cannot make the reader work. They hold for the outermost value and for each value
+// inside it.
+const (
+	maxMembers = 128
+	maxDepth   = 16
+)
+
 // Member is one member of a JSON object. Value is its JSON text without white space around it.
 type Member struct {
 	Name, Value string
@@ -89,4 +97,107 @@ func OneOrMore(value string) ([]string, error) {
 	}
 	one, err := String(value)
 	return []string{one}, err
+}
+
+// Raw reads a value of any kind and returns it as it is written.
+func (r *Reader) Raw() string { return r.raw(nil) }
+
+// raw is Raw. The names inside the value are appended to scratch, and then are not needed.
+func (r *Reader) raw(scratch []Member) string {
+	c := r.peek()
+	start := r.at
+	switch c {
+	case '"':
+		r.quoted()
+	case '{':
+		r.Members(scratch)
+	case '[':
+		for r.Array(); r.More(); {
+			r.raw(scratch)
+		}
+	case 't', 'f':
+		r.Bool()
+	case 'n':
+		r.literal("null")
+	default:
+		r.number()
+	}
+	return r.text[start:r.at]
+}
+
+// Value reads a value of any kind as encoding/json does into an any, numbers as [json.Number].
+func (r *Reader) Value() any {
+	switch r.peek() {
+	case '"':
+		return r.String()
+	case '{':
+		return r.Map()
+	case '[':
+		list := []any{}
+		for r.Array(); r.More(); {
+			list = append(list, r.Value())
+		}
+		return list
+	case 't', 'f':
+		return r.Bool()
+	case 'n':
+		r.literal("null")
+		return nil
+	}
+	return json.Number(r.number())
+}
+
+// Map reads an object; of members with one name the last counts.
+func (r *Reader) Map() map[string]any {
+	members := map[string]any{}
+	r.Object()
+	for {
+		name, ok := r.Name()
+		if !ok {
+			return members
+		}
+		members[name] = r.Value()
+	}
+}
+
+// Members reads an object and appends its members to into. It fails if an object in it has
+// two members of one name, or more than 128.
+func (r *Reader) Members(into []Member) []Member {
+	first, seen := len(into), uint64(0)
+	r.Object()
+	for {
+		name, ok := r.Name()
+		if !ok {
+			return into
+		}
+		value := r.raw(into)
+		// Names that differ in this bit differ. Only if it is set they have to be compared.
+		bit := uint64(1) << (nameHash(name) % 64)
+		if seen&bit != 0 || r.form == unambiguous {
+			r.checkName(into[first:], name)
+		}
+		if len(into)-first == maxMembers {
+			r.fail(errTooMany)
+		}
+		seen |= bit
+		into = append(into, Member{name, value})
+	}
+}
+
+func nameHash(name string) uint64 {
+	if name == "" {
+		return 0
+	}
+	return uint64(len(name)) + 5*uint64(name[0]) + 7*uint64(name[len(name)/2]) + 11*uint64(name[len(name)-1])
+}
+
+func (r *Reader) checkName(members []Member, name string) {
+	for i := range members {
+		switch {
+		case members[i].Name == name:
+			r.fail(errDuplicate)
+		case r.form == unambiguous && strings.EqualFold(members[i].Name, name):
+			r.fail(errAmbiguous)
+		}
+	}
 }
