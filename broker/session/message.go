@@ -1,3 +1,9 @@
+// Package session is the pure core of the broker's sessions: what a message does to a
+// user's records, decided from nothing but the time, the state and the message.
+//
+// [Step] has no goroutine, no clock and no I/O. The shell around it (the session shards
+// of package broker) reads the state from the store, calls Step, and performs the
+// [Effects] in this order: persist, then reply, then broadcast.
 package session
 
 import (
@@ -152,9 +158,4 @@ type Effects struct {
 	// AddressChanged: the rotation, or the replay, came from another address than the latest
 	// rotation before it.
 	AddressChanged bool
-}
-
-// Writes reports whether there is anything to persist.
-func (e Effects) Writes() bool {
-	return e.PutUser != nil || e.PutSession != nil || e.RemoveUser || len(e.Events) > 0
 }
