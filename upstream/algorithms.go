@@ -1,7 +1,6 @@
 package upstream
 
 import (
-	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -83,16 +82,4 @@ func signs(key jose.JSONWebKey, algorithm jose.SignatureAlgorithm) bool {
 		return algorithm == jose.EdDSA
 	}
 	return false
-}
-
-// hashOf returns the hash function of at_hash (OIDC Core §3.1.3.6): that of the algorithm.
-// Ed25519 goes with SHA-512.
-func hashOf(algorithm string) crypto.Hash {
-	switch jose.SignatureAlgorithm(algorithm) {
-	case jose.RS384, jose.PS384, jose.ES384:
-		return crypto.SHA384
-	case jose.RS512, jose.PS512, jose.ES512, jose.EdDSA:
-		return crypto.SHA512
-	}
-	return crypto.SHA256
 }

@@ -5,10 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -133,25 +131,4 @@ func (c *Config) validate() error {
 	}
 	c.Logger = c.Logger.With("provider", c.Name)
 	return nil
-}
-
-// secureURL takes https, and http to a loopback host; errors do not show the text, which
-// may hold a password.
-func secureURL(text string) (*url.URL, error) {
-	u, err := url.Parse(text)
-	switch {
-	case err != nil || u.Hostname() == "":
-		return nil, errors.New("want an absolute URL")
-	case u.User != nil || strings.ContainsRune(text, '#'):
-		return nil, errors.New("want a URL without user and fragment")
-	case u.Scheme == "https", u.Scheme == "http" && loopback(u.Hostname()):
-		return u, nil
-	default:
-		return nil, errors.New("want https, or http to a loopback host")
-	}
-}
-
-func loopback(host string) bool {
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.IsLoopback()
 }

@@ -2,109 +2,177 @@ package upstream
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
 	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+	"golang.org/x/oauth2"
+	"golang.org/x/sync/singleflight"
 
 	"tokenbroker/broker"
 )
 
-// outcome is how a request to the provider ended.
-type outcome struct {
-	at time.Time
-	ok bool
+// source is one issuer of a provider: its discovery document, and the keys of its tokens.
+type source struct {
+	issuer   string
+	provider *Provider
+	out      *outbound
+
+	meta   atomic.Pointer[metadata] // nil until the discovery succeeded
+	flight singleflight.Group
+	// failedAt and lastError bound the rate of attempts; only the flight touches them.
+	failedAt  time.Time
+	lastError error
 }
 
-// current returns the issuer whose endpoints are used: the first one that was discovered.
-func (p *Provider) current() *source {
-	for _, s := range p.sources {
-		if s.meta.Load() != nil {
-			return s
+// metadata is what discovery gave.
+type metadata struct {
+	source     *source
+	read       time.Time
+	oauth      oauth2.Config
+	keys       *keySet
+	endSession string
+	answersIss bool // RFC 9207 §3
+}
+
+// client sends requests to the endpoints that the document names.
+func (m *metadata) client() *http.Client { return m.source.out.endpoints }
+
+// issues reports whether iss is this issuer. Google's tokens write its issuer with or without
+// the scheme.
+func (s *source) issues(iss string) bool {
+	const google = "accounts.google.com"
+	return iss == s.issuer || s.issuer == "https://"+google && iss == google
+}
+
+// reached notes how a request to this issuer ended, if the provider uses it: what happens at
+// another issuer, for which anybody can write a token, says nothing about the provider.
+func (s *source) reached(err error) {
+	if s == s.provider.current() {
+		s.provider.reached(err)
+	}
+}
+
+// discover returns what the discovery document tells. It is read at the first use, for
+// which all wait, none longer than its own context; later it is read again once it is older
+// than maxMetaAge, for which nobody waits.
+func (s *source) discover(ctx context.Context) (*metadata, error) {
+	if meta := s.meta.Load(); meta != nil {
+		if s.provider.cfg.Now().Sub(meta.read) > maxMetaAge {
+			s.attempt(ctx, maxMetaAge)
 		}
-	}
-	return p.sources[0]
-}
-
-// sourceOf returns the issuer that iss names, nil if it is not one of the provider's.
-func (p *Provider) sourceOf(iss string) *source {
-	for _, s := range p.sources {
-		if s.issues(iss) {
-			return s
-		}
-	}
-	return nil
-}
-
-// discover returns what the discovery document of the current issuer tells. Until one was
-// read, the issuers are asked one after the other.
-func (p *Provider) discover(ctx context.Context) (*metadata, error) {
-	if s := p.current(); s.meta.Load() != nil {
-		return s.discover(ctx)
-	}
-	var failed error
-	for _, s := range p.sources {
-		meta, err := s.discover(ctx)
-		switch {
-		case err == nil:
-			return meta, nil
-		case failed == nil:
-			failed = err
-		case ctx.Err() == nil:
-			failed = fmt.Errorf("%w; at %s: %w", failed, s.issuer, err)
-		}
-	}
-	return nil, failed
-}
-
-// Ready reports whether the provider answers: by how the last request to any of its
-// endpoints ended if that was within outcomeLife, and otherwise by reading its discovery
-// document now, for at most a second.
-func (p *Provider) Ready(ctx context.Context) bool {
-	last := p.outcome.Load()
-	s := p.current()
-	if s.meta.Load() != nil && last != nil && p.cfg.Now().Sub(last.at) < outcomeLife {
-		return last.ok
-	}
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	if s.meta.Load() == nil {
-		_, err := p.discover(ctx)
-		return err == nil
+		return meta, nil
 	}
 	select {
-	case a := <-s.attempt(ctx, outcomeLife):
-		return a.Err == nil
-	case <-ctx.Done(): // nothing new is known yet
-		return last != nil && last.ok
+	case a := <-s.attempt(ctx, maxMetaAge):
+		return s.meta.Load(), a.Err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%w: discovery: %w", broker.ErrUpstreamUnavailable, ctx.Err())
 	}
 }
 
-// reached notes how a request to the provider ended.
-func (p *Provider) reached(err error) {
-	p.outcome.Store(&outcome{at: p.cfg.Now(), ok: err == nil})
+// attempt reads the discovery document unless that was done within maxAge, or failed just
+// now. It serves all who wait: one that gives up does not end it. What was read before
+// stays when it fails.
+func (s *source) attempt(ctx context.Context, maxAge time.Duration) <-chan singleflight.Result {
+	return s.flight.DoChan("discovery", func() (any, error) {
+		cfg, old, pause := &s.provider.cfg, s.meta.Load(), rediscover
+		if s.provider.current().meta.Load() != nil { // the provider can be used
+			pause = refetchEvery
+		}
+		switch now := cfg.Now(); {
+		case s.lastError != nil && now.Sub(s.failedAt) < pause:
+			return nil, s.lastError
+		case old != nil && now.Sub(old.read) < maxAge:
+			return nil, nil
+		}
+		meta, err := s.fetchMetadata(context.WithoutCancel(ctx), old)
+		if err != nil {
+			level := slog.LevelWarn
+			if s.lastError != nil && s != s.provider.current() { // anybody can write a token that names it
+				level = slog.LevelDebug
+			}
+			cfg.Logger.Log(ctx, level, "the provider could not be discovered", "issuer", s.issuer, "error", err)
+			s.failedAt, s.lastError = cfg.Now(), fmt.Errorf("%w: discovery: %w", broker.ErrUpstreamUnavailable, err)
+		} else {
+			s.lastError = nil
+			s.meta.Store(meta)
+		}
+		s.reached(err)
+		return nil, s.lastError
+	})
 }
 
-// Check asks the provider for what a sign-in needs, its discovery document and its keys, and
-// describes those keys that cannot be used. The error names what is wrong and what to do.
-func (p *Provider) Check(ctx context.Context) (KeyReport, error) {
-	meta, err := p.discover(ctx)
-	if err != nil {
-		return KeyReport{}, err
+// fetchMetadata reads the discovery document; the keys of an old one are kept while they
+// are in the same place.
+func (s *source) fetchMetadata(ctx context.Context, old *metadata) (*metadata, error) {
+	cfg := &s.provider.cfg
+	ctx, succeeded := s.out.observed(ctx)
+	found, err := oidc.NewProvider(oidc.ClientContext(ctx, s.out.discovery), s.issuer)
+	var other *oidc.IssuerMismatchError
+	if errors.As(err, &other) {
+		return nil, fmt.Errorf("the document names the issuer %.250q, not %.250q; the configured one must be the same letter by letter", other.Discovered, other.Provided)
 	}
-	if err := meta.keys.refetch(ctx); err != nil {
-		return KeyReport{}, fmt.Errorf("%w: %w", broker.ErrUpstreamUnavailable, err)
+	if errors.Is(err, errNoIssuer) {
+		return nil, fmt.Errorf("reading the discovery document: %w", err)
 	}
-	report := meta.keys.report()
-	report.Issuer = meta.source.issuer
-	return report, nil
+	if err != nil { // the text may hold the whole answer
+		return nil, errors.New(shortened(err.Error()))
+	}
+	succeeded()
+	var more struct {
+		JWKSURI     string   `json:"jwks_uri"`
+		EndSession  string   `json:"end_session_endpoint"`
+		AuthMethods []string `json:"token_endpoint_auth_methods_supported"`
+		Algorithms  []string `json:"id_token_signing_alg_values_supported"`
+		AnswersIss  bool     `json:"authorization_response_iss_parameter_supported"`
+	}
+	endpoint := found.Endpoint()
+	if err := found.Claims(&more); err != nil || more.JWKSURI == "" || endpoint.AuthURL == "" || endpoint.TokenURL == "" {
+		return nil, errors.New("the document names no keys or no endpoints")
+	}
+	// The broker uses no other member that is a URL.
+	for _, member := range []struct{ name, url string }{
+		{"authorization_endpoint", endpoint.AuthURL}, {"token_endpoint", endpoint.TokenURL}, {"jwks_uri", more.JWKSURI},
+		{"end_session_endpoint", more.EndSession},
+	} {
+		if member.url == "" {
+			continue
+		}
+		if err := s.out.checkEndpoint(member.url); err != nil {
+			return nil, fmt.Errorf("the document's %s: %w", member.name, err)
+		}
+	}
+	// Chosen here: the library would find out by sending a refused code twice.
+	endpoint.AuthStyle = oauth2.AuthStyleInHeader
+	basic := len(more.AuthMethods) == 0 || slices.Contains(more.AuthMethods, "client_secret_basic")
+	if cfg.ClientSecret == "" || !basic {
+		endpoint.AuthStyle = oauth2.AuthStyleInParams
+	}
+	keys := &keySet{
+		url: more.JWKSURI, allowed: cfg.algorithms(more.Algorithms), client: s.out.endpoints, now: cfg.Now, logger: cfg.Logger, fetches: &s.provider.fetches, reached: s.reached,
+	}
+	if old != nil && old.keys.url == keys.url && slices.Equal(old.keys.allowed, keys.allowed) {
+		keys = old.keys
+	}
+	return &metadata{
+		source: s, read: cfg.Now(),
+		oauth: oauth2.Config{
+			ClientID: cfg.ClientID, ClientSecret: cfg.ClientSecret, Endpoint: endpoint, Scopes: cfg.Scopes,
+		},
+		keys: keys, endSession: more.EndSession, answersIss: more.AnswersIss,
+	}, nil
 }
 
-// KeyReport tells how many keys of the issuer that the provider uses can be used, and which
-// cannot, with the reasons.
-type KeyReport struct {
-	Issuer string
-	Usable int
-	Unfit  string
+func shortened(text string) string {
+	if len(text) > 200 {
+		return strings.ToValidUTF8(text[:200], "") + "..."
+	}
+	return text
 }
-
-// KeyFetches is how often the provider's keys were asked for.
-func (p *Provider) KeyFetches() int64 { return p.fetches.Load() }

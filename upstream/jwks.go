@@ -2,8 +2,15 @@ package upstream
 
 import (
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"math"
+	"math/big"
 	"slices"
 	"strings"
 
@@ -103,4 +110,164 @@ func listed(reasons []string) string {
 		return strings.Join(reasons[:shown], "; ") + fmt.Sprintf("; and %d more", len(reasons)-shown)
 	}
 	return strings.Join(reasons, "; ")
+}
+
+// Sizes of RSA keys, the same that services apply to the broker's own (package validator).
+const (
+	minRSABits = 2048
+	maxRSABits = 8192
+)
+
+// jwk is a JWK (RFC 7517 §4) by its members. Only those are read that a signature check needs:
+// no other member, such as a certificate that cannot be read, makes a key unusable.
+type jwk map[string]json.RawMessage
+
+// parseKey reads one key; with an error it returns the kid, as far as that could be read.
+func parseKey(raw []byte) (key jose.JSONWebKey, err error) {
+	var member jwk
+	if err := json.Unmarshal(raw, &member); err != nil {
+		return key, errors.New("it is not a JSON object with unique names")
+	}
+	if key.KeyID, err = member.text("kid"); err != nil {
+		return key, err
+	}
+	if key.Algorithm, err = member.text("alg"); err != nil {
+		return key, err
+	}
+	kty, err := member.text("kty")
+	if err != nil {
+		return key, err
+	}
+	if err := member.verifies(); err != nil {
+		return key, err
+	}
+	switch kty {
+	case "RSA":
+		key.Key, err = member.rsa()
+	case "EC":
+		key.Key, err = member.ec()
+	case "OKP":
+		key.Key, err = member.okp()
+	default:
+		err = fmt.Errorf("kty is %.20q; want RSA, EC or OKP", kty)
+	}
+	return key, err
+}
+
+// has reports whether the member is there and not null.
+func (k jwk) has(name string) bool { return k[name] != nil && string(k[name]) != "null" }
+
+// text returns a member that is a string, empty if it is absent.
+func (k jwk) text(name string) (string, error) {
+	var s string
+	if k.has(name) && json.Unmarshal(k[name], &s) != nil {
+		return "", fmt.Errorf("its %s is not a string", name)
+	}
+	return s, nil
+}
+
+// verifies refuses a key that is not meant to verify signatures (RFC 7517 §4.2, §4.3), and one
+// whose private part is published.
+func (k jwk) verifies() error {
+	use, err := k.text("use")
+	var operations []string
+	switch {
+	case err != nil:
+		return err
+	case use != "" && use != "sig":
+		return fmt.Errorf("use is %.20q: %w", use, errNotForSignatures)
+	case k.has("key_ops") && json.Unmarshal(k["key_ops"], &operations) != nil:
+		return errors.New("its key_ops is not a list of strings")
+	case k.has("key_ops") && !slices.Contains(operations, "verify"):
+		return fmt.Errorf("key_ops is %.100q: %w", operations, errNotForSignatures)
+	case k.has("d"):
+		return errors.New("its private part is published")
+	}
+	return nil
+}
+
+// octets decodes base64url. Padding and the standard alphabet are also accepted, as some
+// issuers write them (RFC 7518 §2 allows neither): they change the text of the value only.
+func (k jwk) octets(name string) ([]byte, error) {
+	text, err := k.text(name)
+	switch {
+	case err != nil:
+		return nil, err
+	case text == "":
+		return nil, fmt.Errorf("it has no %s", name)
+	}
+	text = strings.NewReplacer("+", "-", "/", "_").Replace(strings.TrimRight(text, "="))
+	value, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil || strings.ContainsAny(text, "\r\n") { // which the decoder skips
+		return nil, fmt.Errorf("its %s is not base64url", name)
+	}
+	return value, nil
+}
+
+func (k jwk) rsa() (*rsa.PublicKey, error) {
+	n, err := k.octets("n")
+	if err != nil {
+		return nil, err
+	}
+	e, err := k.octets("e")
+	if err != nil {
+		return nil, err
+	}
+	modulus, exponent := new(big.Int).SetBytes(n), new(big.Int).SetBytes(e)
+	switch bits := modulus.BitLen(); {
+	case bits < minRSABits || bits > maxRSABits:
+		return nil, fmt.Errorf("RSA of %d bits; want %d to %d", bits, minRSABits, maxRSABits)
+	case modulus.Bit(0) == 0:
+		return nil, errors.New("its modulus is even")
+	case exponent.Bit(0) == 0 || exponent.Cmp(big.NewInt(3)) < 0 || exponent.Cmp(big.NewInt(math.MaxInt32)) > 0:
+		return nil, errors.New("its exponent e is even, less than 3 or more than 2147483647")
+	}
+	return &rsa.PublicKey{N: modulus, E: int(exponent.Int64())}, nil
+}
+
+// ec reads the coordinates, which may lack zeros in front.
+func (k jwk) ec() (*ecdsa.PublicKey, error) {
+	name, err := k.text("crv")
+	if err != nil {
+		return nil, err
+	}
+	curve, found := map[string]elliptic.Curve{"P-256": elliptic.P256(), "P-384": elliptic.P384(), "P-521": elliptic.P521()}[name]
+	if !found {
+		return nil, fmt.Errorf("crv is %.20q; want P-256, P-384 or P-521", name)
+	}
+	size := (curve.Params().BitSize + 7) / 8
+	point := []byte{4} // uncompressed, SEC 1 §2.3.3
+	for _, coordinate := range []string{"x", "y"} {
+		value, err := k.octets(coordinate)
+		if err != nil {
+			return nil, err
+		}
+		if len(value) > size {
+			return nil, fmt.Errorf("its %s has %d bytes; want %d", coordinate, len(value), size)
+		}
+		point = append(append(point, make([]byte, size-len(value))...), value...)
+	}
+	public, err := ecdsa.ParseUncompressedPublicKey(curve, point)
+	if err != nil {
+		return nil, fmt.Errorf("its point is not on the curve %s", name)
+	}
+	return public, nil
+}
+
+func (k jwk) okp() (ed25519.PublicKey, error) {
+	name, err := k.text("crv")
+	if err != nil {
+		return nil, err
+	}
+	if name != "Ed25519" {
+		return nil, fmt.Errorf("crv is %.20q; want Ed25519", name)
+	}
+	x, err := k.octets("x")
+	if err != nil {
+		return nil, err
+	}
+	if len(x) != ed25519.PublicKeySize {
+		return nil, fmt.Errorf("its x has %d bytes; want %d", len(x), ed25519.PublicKeySize)
+	}
+	return ed25519.PublicKey(x), nil
 }

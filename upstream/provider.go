@@ -1,11 +1,11 @@
+// Package upstream proves identities at OpenID Connect providers: AWS Cognito and any
+// other issuer, on go-oidc and x/oauth2. A [Provider] is built lazily, so one that is down
+// does not keep the broker from starting; its key set is bounded in time, size and rate.
 package upstream
 
 import (
 	"context"
-	"crypto/subtle"
-	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -65,114 +65,6 @@ func (p *Provider) AuthorizeURL(ctx context.Context, req broker.AuthorizeRequest
 	return conf.AuthCodeURL(req.State, oidc.Nonce(req.Nonce), oauth2.S256ChallengeOption(req.Verifier)), nil
 }
 
-// Exchange implements [broker.IdentityProvider].
-func (p *Provider) Exchange(ctx context.Context, code broker.CodeExchange) (broker.Identity, error) {
-	if code.Issuer != "" && !slices.Contains(p.cfg.Issuers, code.Issuer) { // RFC 9207 §2.4
-		return broker.Identity{}, fmt.Errorf("%w: the answer is another issuer's", broker.ErrUpstreamCode)
-	}
-	meta, err := p.discover(ctx)
-	if err != nil {
-		return broker.Identity{}, err
-	}
-	if code.Issuer == "" && meta.answersIss {
-		return broker.Identity{}, fmt.Errorf("%w: the answer lacks the issuer that the provider promised", broker.ErrUpstreamCode)
-	}
-	conf := meta.oauth
-	conf.RedirectURL = code.RedirectURI
-	tokens, err := conf.Exchange(oidc.ClientContext(ctx, meta.client()), code.Code, oauth2.VerifierOption(code.Verifier))
-	if err != nil {
-		err = p.exchangeError(ctx, err)
-	}
-	switch unavailable := errors.Is(err, broker.ErrUpstreamUnavailable); {
-	case !unavailable:
-		p.reached(nil)
-	case ctx.Err() == nil: // and not the browser that gave up
-		p.reached(err)
-	}
-	if err != nil {
-		return broker.Identity{}, err
-	}
-	raw, ok := tokens.Extra("id_token").(string)
-	if !ok {
-		return broker.Identity{}, fmt.Errorf("%w: no id token came with the code", broker.ErrUpstreamCode)
-	}
-	id, err := p.verifyIDToken(ctx, meta, raw, []string{p.cfg.ClientID})
-	if err != nil {
-		return broker.Identity{}, err
-	}
-	if code.Nonce == "" || subtle.ConstantTimeCompare([]byte(id.nonce), []byte(code.Nonce)) != 1 {
-		return broker.Identity{}, fmt.Errorf("%w: nonce mismatch", broker.ErrUpstreamToken)
-	}
-	if id.atHash != "" && !id.binds(tokens.AccessToken) {
-		return broker.Identity{}, fmt.Errorf("%w: at_hash", broker.ErrUpstreamToken)
-	}
-	return id.identity(p.cfg), nil
-}
-
-// exchangeError tells a provider that refused from one that does not answer. The library's
-// text may hold the answer's body, so it does not travel; the protocol's own words do.
-func (p *Provider) exchangeError(ctx context.Context, err error) error {
-	var blocked *addressError
-	if errors.As(err, &blocked) {
-		p.cfg.Logger.ErrorContext(ctx, "the provider's token_endpoint is refused", "error", blocked)
-		return fmt.Errorf("%w: token_endpoint: %w", broker.ErrUpstreamUnavailable, blocked)
-	}
-	var refused *oauth2.RetrieveError
-	if !errors.As(err, &refused) || refused.Response == nil {
-		return fmt.Errorf("%w: the token endpoint failed", broker.ErrUpstreamUnavailable)
-	}
-	status := refused.Response.StatusCode
-	if status >= 500 || status == http.StatusTooManyRequests || status == http.StatusRequestTimeout {
-		return fmt.Errorf("%w: the token endpoint answered status %d", broker.ErrUpstreamUnavailable, status)
-	}
-	word := "no known error code"
-	if slices.Contains(tokenErrors, refused.ErrorCode) {
-		word = refused.ErrorCode
-	}
-	if word != "invalid_grant" { // not the browser's fault
-		p.cfg.Logger.ErrorContext(ctx, "the provider refuses this client", "status", status, "code", word)
-	}
-	return fmt.Errorf("%w: status %d, %s", broker.ErrUpstreamCode, status, word)
-}
-
-// tokenErrors are the codes of RFC 6749 §5.2.
-var tokenErrors = []string{
-	"invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type", "invalid_scope",
-}
-
-// VerifyTokens implements [broker.IdentityProvider]. The identity is proven if the provider is
-// Cognito, whose tokens say what they are, or if the id token has the at_hash of the access
-// token that came along.
-func (p *Provider) VerifyTokens(ctx context.Context, tokens broker.UpstreamTokens) (broker.Identity, error) {
-	if !p.cfg.Exchange {
-		return broker.Identity{}, broker.ErrExchangeDisabled
-	}
-	meta, err := p.discover(ctx)
-	if err != nil {
-		return broker.Identity{}, err
-	}
-	id, err := p.verifyIDToken(ctx, meta, tokens.IDToken, p.cfg.AllowedClientIDs)
-	if err != nil {
-		return broker.Identity{}, err
-	}
-	if p.cfg.Now().Sub(id.issued) > p.cfg.MaxTokenAge {
-		return broker.Identity{}, fmt.Errorf("%w: issued too long ago", broker.ErrUpstreamExpired)
-	}
-	proven := p.cfg.Kind == KindCognito
-	if tokens.AccessToken != "" {
-		if err := p.verifyAccessToken(ctx, meta, tokens.AccessToken, id); err != nil {
-			return broker.Identity{}, err
-		}
-		proven = true
-	}
-	if claim, found := id.otherKind(proven); found {
-		return broker.Identity{}, fmt.Errorf("%w: not an id token: it has the claim %s", broker.ErrUpstreamToken, claim)
-	}
-	identity := id.identity(p.cfg)
-	identity.Nonce, identity.Proven = id.nonce, proven
-	return identity, nil
-}
-
 // LogoutURL implements [broker.IdentityProvider]. A provider that was not reached yet gets
 // a second to tell its page, no more: a log-off waits for nobody.
 func (p *Provider) LogoutURL(ctx context.Context, returnTo string) string {
@@ -200,3 +92,104 @@ func (p *Provider) LogoutURL(ctx context.Context, returnTo string) string {
 	to.RawQuery = query.Encode()
 	return to.String()
 }
+
+// outcome is how a request to the provider ended.
+type outcome struct {
+	at time.Time
+	ok bool
+}
+
+// current returns the issuer whose endpoints are used: the first one that was discovered.
+func (p *Provider) current() *source {
+	for _, s := range p.sources {
+		if s.meta.Load() != nil {
+			return s
+		}
+	}
+	return p.sources[0]
+}
+
+// sourceOf returns the issuer that iss names, nil if it is not one of the provider's.
+func (p *Provider) sourceOf(iss string) *source {
+	for _, s := range p.sources {
+		if s.issues(iss) {
+			return s
+		}
+	}
+	return nil
+}
+
+// discover returns what the discovery document of the current issuer tells. Until one was
+// read, the issuers are asked one after the other.
+func (p *Provider) discover(ctx context.Context) (*metadata, error) {
+	if s := p.current(); s.meta.Load() != nil {
+		return s.discover(ctx)
+	}
+	var failed error
+	for _, s := range p.sources {
+		meta, err := s.discover(ctx)
+		switch {
+		case err == nil:
+			return meta, nil
+		case failed == nil:
+			failed = err
+		case ctx.Err() == nil:
+			failed = fmt.Errorf("%w; at %s: %w", failed, s.issuer, err)
+		}
+	}
+	return nil, failed
+}
+
+// Ready reports whether the provider answers: by how the last request to any of its
+// endpoints ended if that was within outcomeLife, and otherwise by reading its discovery
+// document now, for at most a second.
+func (p *Provider) Ready(ctx context.Context) bool {
+	last := p.outcome.Load()
+	s := p.current()
+	if s.meta.Load() != nil && last != nil && p.cfg.Now().Sub(last.at) < outcomeLife {
+		return last.ok
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if s.meta.Load() == nil {
+		_, err := p.discover(ctx)
+		return err == nil
+	}
+	select {
+	case a := <-s.attempt(ctx, outcomeLife):
+		return a.Err == nil
+	case <-ctx.Done(): // nothing new is known yet
+		return last != nil && last.ok
+	}
+}
+
+// reached notes how a request to the provider ended.
+func (p *Provider) reached(err error) {
+	p.outcome.Store(&outcome{at: p.cfg.Now(), ok: err == nil})
+}
+
+// Check asks the provider for what a sign-in needs, its discovery document and its keys, and
+// describes those keys that cannot be used. The error names what is wrong and what to do.
+func (p *Provider) Check(ctx context.Context) (KeyReport, error) {
+	meta, err := p.discover(ctx)
+	if err != nil {
+		return KeyReport{}, err
+	}
+	if err := meta.keys.refetch(ctx); err != nil {
+		return KeyReport{}, fmt.Errorf("%w: %w", broker.ErrUpstreamUnavailable, err)
+	}
+	report := meta.keys.report()
+	report.Issuer = meta.source.issuer
+	return report, nil
+}
+
+// KeyReport tells how many keys of the issuer that the provider uses can be used, and which
+// cannot, with the reasons.
+type KeyReport struct {
+	Issuer string
+	Usable int
+	Unfit  string
+}
+
+// KeyFetches is how often the provider's keys were asked for.
+func (p *Provider) KeyFetches() int64 { return p.fetches.Load() }

@@ -1,7 +1,9 @@
 package upstream
 
 import (
+	"errors"
 	"net/netip"
+	"net/url"
 	"strings"
 )
 
@@ -92,4 +94,25 @@ func zoneOfHost(host string) zone {
 		return zoneLoopback
 	}
 	return zonePublic
+}
+
+// secureURL takes https, and http to a loopback host; errors do not show the text, which
+// may hold a password.
+func secureURL(text string) (*url.URL, error) {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || u.Hostname() == "":
+		return nil, errors.New("want an absolute URL")
+	case u.User != nil || strings.ContainsRune(text, '#'):
+		return nil, errors.New("want a URL without user and fragment")
+	case u.Scheme == "https", u.Scheme == "http" && loopback(u.Hostname()):
+		return u, nil
+	default:
+		return nil, errors.New("want https, or http to a loopback host")
+	}
+}
+
+func loopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
 }
