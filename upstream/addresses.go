@@ -7,55 +7,55 @@ import (
 	"strings"
 )
 
-// zone is how near to this machine an address is. A provider's endpoints may be no nearer
+// addressClass is how near to this machine an address is. A provider's endpoints may be no nearer
 // than its issuer: a document from the internet must not send the broker into its own network.
-type zone int32
+type addressClass int32
 
 const (
-	zonePublic   zone = iota
-	zonePrivate       // this network's: RFC 1918, RFC 4193, and addresses that are shared or translated locally
-	zoneLoopback      // this machine's
-	zoneReserved      // link-local (a cloud's metadata service), unspecified, multicast, and what is assigned to no host
+	publicAddress   addressClass = iota
+	privateAddress               // this network's: RFC 1918, RFC 4193, and addresses that are shared or translated locally
+	loopbackAddress              // this machine's
+	reservedAddress              // link-local (a cloud's metadata service), unspecified, multicast, and what is assigned to no host
 )
 
-func (z zone) String() string {
-	return [...]string{"public", "private", "loopback", "link-local or reserved"}[z]
+func (c addressClass) String() string {
+	return [...]string{"public", "private", "loopback", "link-local or reserved"}[c]
 }
 
-// zones are the blocks of the IANA special-purpose registries (RFC 6890) that are not public.
+// addressBlocks are the blocks of the IANA special-purpose registries (RFC 6890) that are not public.
 // IPv6 addresses outside of 2000::/3 are reserved unless they are listed.
-var zones = []struct {
+var addressBlocks = []struct {
 	block netip.Prefix
-	zone  zone
+	class addressClass
 }{
-	{netip.MustParsePrefix("0.0.0.0/8"), zoneReserved},
-	{netip.MustParsePrefix("10.0.0.0/8"), zonePrivate},
-	{netip.MustParsePrefix("100.64.0.0/10"), zonePrivate}, // RFC 6598, carrier-grade NAT
-	{netip.MustParsePrefix("127.0.0.0/8"), zoneLoopback},
-	{netip.MustParsePrefix("169.254.0.0/16"), zoneReserved},
-	{netip.MustParsePrefix("172.16.0.0/12"), zonePrivate},
-	{netip.MustParsePrefix("192.0.0.0/24"), zoneReserved},
-	{netip.MustParsePrefix("192.0.2.0/24"), zoneReserved},
-	{netip.MustParsePrefix("192.88.99.0/24"), zoneReserved},
-	{netip.MustParsePrefix("192.168.0.0/16"), zonePrivate},
-	{netip.MustParsePrefix("198.18.0.0/15"), zonePrivate}, // RFC 2544
-	{netip.MustParsePrefix("198.51.100.0/24"), zoneReserved},
-	{netip.MustParsePrefix("203.0.113.0/24"), zoneReserved},
-	{netip.MustParsePrefix("224.0.0.0/3"), zoneReserved},
-	{netip.MustParsePrefix("::1/128"), zoneLoopback},
-	{netip.MustParsePrefix("64:ff9b:1::/48"), zonePrivate}, // RFC 8215, local NAT64
-	{netip.MustParsePrefix("fc00::/7"), zonePrivate},
-	{netip.MustParsePrefix("fec0::/10"), zonePrivate}, // RFC 3879, site-local
-	{netip.MustParsePrefix("2001::/23"), zoneReserved},
-	{netip.MustParsePrefix("2001:db8::/32"), zoneReserved},
-	{netip.MustParsePrefix("3fff::/20"), zoneReserved},
-	{netip.MustParsePrefix("2000::/3"), zonePublic},
-	{netip.MustParsePrefix("::/0"), zoneReserved},
+	{netip.MustParsePrefix("0.0.0.0/8"), reservedAddress},
+	{netip.MustParsePrefix("10.0.0.0/8"), privateAddress},
+	{netip.MustParsePrefix("100.64.0.0/10"), privateAddress}, // RFC 6598, carrier-grade NAT
+	{netip.MustParsePrefix("127.0.0.0/8"), loopbackAddress},
+	{netip.MustParsePrefix("169.254.0.0/16"), reservedAddress},
+	{netip.MustParsePrefix("172.16.0.0/12"), privateAddress},
+	{netip.MustParsePrefix("192.0.0.0/24"), reservedAddress},
+	{netip.MustParsePrefix("192.0.2.0/24"), reservedAddress},
+	{netip.MustParsePrefix("192.88.99.0/24"), reservedAddress},
+	{netip.MustParsePrefix("192.168.0.0/16"), privateAddress},
+	{netip.MustParsePrefix("198.18.0.0/15"), privateAddress}, // RFC 2544
+	{netip.MustParsePrefix("198.51.100.0/24"), reservedAddress},
+	{netip.MustParsePrefix("203.0.113.0/24"), reservedAddress},
+	{netip.MustParsePrefix("224.0.0.0/3"), reservedAddress},
+	{netip.MustParsePrefix("::1/128"), loopbackAddress},
+	{netip.MustParsePrefix("64:ff9b:1::/48"), privateAddress}, // RFC 8215, local NAT64
+	{netip.MustParsePrefix("fc00::/7"), privateAddress},
+	{netip.MustParsePrefix("fec0::/10"), privateAddress}, // RFC 3879, site-local
+	{netip.MustParsePrefix("2001::/23"), reservedAddress},
+	{netip.MustParsePrefix("2001:db8::/32"), reservedAddress},
+	{netip.MustParsePrefix("3fff::/20"), reservedAddress},
+	{netip.MustParsePrefix("2000::/3"), publicAddress},
+	{netip.MustParsePrefix("::/0"), reservedAddress},
 }
 
-// carriers are the blocks whose addresses carry an IPv4 address, from that byte on. The packets
+// embeddingBlocks are the blocks whose addresses carry an IPv4 address, from that byte on. The packets
 // end at the IPv4 address, so that one decides.
-var carriers = []struct {
+var embeddingBlocks = []struct {
 	block netip.Prefix
 	at    int
 }{
@@ -63,37 +63,37 @@ var carriers = []struct {
 	{netip.MustParsePrefix("2002::/16"), 2},     // RFC 3056, 6to4
 }
 
-// zoneOf returns the zone of an address; IPv4-mapped ones are those of the IPv4 address.
-func zoneOf(addr netip.Addr) zone {
+// classOf returns the class of an address; IPv4-mapped ones are those of the IPv4 address.
+func classOf(addr netip.Addr) addressClass {
 	addr = addr.Unmap().WithZone("")
-	for _, c := range carriers {
+	for _, c := range embeddingBlocks {
 		if c.block.Contains(addr) {
 			bytes := addr.As16()
-			return zoneOf(netip.AddrFrom4([4]byte(bytes[c.at : c.at+4])))
+			return classOf(netip.AddrFrom4([4]byte(bytes[c.at : c.at+4])))
 		}
 	}
-	for _, z := range zones {
-		if z.block.Contains(addr) {
-			return z.zone
+	for _, b := range addressBlocks {
+		if b.block.Contains(addr) {
+			return b.class
 		}
 	}
 	if addr.Is4() {
-		return zonePublic
+		return publicAddress
 	}
-	return zoneReserved // not valid
+	return reservedAddress // not valid
 }
 
-// zoneOfHost returns the zone that a URL's host shows by itself. A name shows none, except
+// classOfHost returns the class that a URL's host shows by itself. A name shows none, except
 // localhost (RFC 6761 §6.3): the addresses that it resolves to are checked when they are dialed.
-func zoneOfHost(host string) zone {
+func classOfHost(host string) addressClass {
 	if addr, err := netip.ParseAddr(host); err == nil {
-		return zoneOf(addr)
+		return classOf(addr)
 	}
 	name := strings.ToLower(strings.TrimSuffix(host, "."))
 	if name == "localhost" || strings.HasSuffix(name, ".localhost") {
-		return zoneLoopback
+		return loopbackAddress
 	}
-	return zonePublic
+	return publicAddress
 }
 
 // secureURL takes https, and http to a loopback host; errors do not show the text, which

@@ -11,19 +11,19 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// known are all algorithms that a provider may be allowed. They are signatures by a private
+// knownAlgorithms are all algorithms that a provider may be allowed. They are signatures by a private
 // key (RFC 7518 §3.1, RFC 8037 §3.1): HS* and none are never among them.
-var known = []jose.SignatureAlgorithm{
+var knownAlgorithms = []jose.SignatureAlgorithm{
 	jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512, jose.ES256, jose.ES384, jose.ES512, jose.EdDSA,
 }
 
-// usual are accepted from a provider of kind oidc whether or not its document advertises them.
-var usual = []jose.SignatureAlgorithm{jose.RS256, jose.PS256, jose.ES256, jose.EdDSA}
+// defaultAlgorithms are accepted from a provider of kind oidc whether or not its document advertises them.
+var defaultAlgorithms = []jose.SignatureAlgorithm{jose.RS256, jose.PS256, jose.ES256, jose.EdDSA}
 
 // Algorithms returns the names that [Config.Algorithms] may have.
 func Algorithms() []string {
-	names := make([]string, len(known))
-	for i, a := range known {
+	names := make([]string, len(knownAlgorithms))
+	for i, a := range knownAlgorithms {
 		names[i] = string(a)
 	}
 	return names
@@ -33,8 +33,8 @@ func Algorithms() []string {
 func (c *Config) checkAlgorithms() error {
 	for _, name := range c.Algorithms {
 		switch {
-		case !slices.Contains(known, jose.SignatureAlgorithm(name)):
-			return fmt.Errorf("upstream %q: algorithm %q is not one of %v", c.Name, name, known)
+		case !slices.Contains(knownAlgorithms, jose.SignatureAlgorithm(name)):
+			return fmt.Errorf("upstream %q: algorithm %q is not one of %v", c.Name, name, knownAlgorithms)
 		case c.Kind == KindCognito && name != string(jose.RS256):
 			return fmt.Errorf("upstream %q: algorithm %q: Cognito signs with RS256 only", c.Name, name)
 		}
@@ -43,10 +43,10 @@ func (c *Config) checkAlgorithms() error {
 }
 
 // algorithms returns those that id tokens may be signed with: the configured ones, or else the
-// usual ones and what the discovery document advertises of the known ones. Cognito has RS256.
+// default ones and what the discovery document advertises of the known ones. Cognito has RS256.
 func (c *Config) algorithms(advertised []string) []jose.SignatureAlgorithm {
 	var allowed []jose.SignatureAlgorithm
-	for _, a := range known {
+	for _, a := range knownAlgorithms {
 		name := string(a)
 		switch {
 		case c.Kind == KindCognito:
@@ -57,7 +57,7 @@ func (c *Config) algorithms(advertised []string) []jose.SignatureAlgorithm {
 			if slices.Contains(c.Algorithms, name) {
 				allowed = append(allowed, a)
 			}
-		case slices.Contains(usual, a), slices.Contains(advertised, name):
+		case slices.Contains(defaultAlgorithms, a), slices.Contains(advertised, name):
 			allowed = append(allowed, a)
 		}
 	}

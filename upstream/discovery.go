@@ -18,11 +18,11 @@ import (
 	"tokenbroker/broker"
 )
 
-// source is one issuer of a provider: its discovery document, and the keys of its tokens.
-type source struct {
-	issuer   string
-	provider *Provider
-	out      *outbound
+// issuer is one issuer of a provider: its discovery document, and the keys of its tokens.
+type issuer struct {
+	url       string
+	provider  *Provider
+	transport *transport
 
 	meta   atomic.Pointer[metadata] // nil until the discovery succeeded
 	flight singleflight.Group
@@ -33,7 +33,7 @@ type source struct {
 
 // metadata is what discovery gave.
 type metadata struct {
-	source     *source
+	issuer     *issuer
 	read       time.Time
 	oauth      oauth2.Config
 	keys       *keySet
@@ -42,36 +42,36 @@ type metadata struct {
 }
 
 // client sends requests to the endpoints that the document names.
-func (m *metadata) client() *http.Client { return m.source.out.endpoints }
+func (m *metadata) client() *http.Client { return m.issuer.transport.endpoints }
 
 // issues reports whether iss is this issuer. Google's tokens write its issuer with or without
 // the scheme.
-func (s *source) issues(iss string) bool {
+func (i *issuer) issues(iss string) bool {
 	const google = "accounts.google.com"
-	return iss == s.issuer || s.issuer == "https://"+google && iss == google
+	return iss == i.url || i.url == "https://"+google && iss == google
 }
 
-// reached notes how a request to this issuer ended, if the provider uses it: what happens at
+// recordOutcome notes how a request to this issuer ended, if the provider uses it: what happens at
 // another issuer, for which anybody can write a token, says nothing about the provider.
-func (s *source) reached(err error) {
-	if s == s.provider.current() {
-		s.provider.reached(err)
+func (i *issuer) recordOutcome(err error) {
+	if i == i.provider.current() {
+		i.provider.recordOutcome(err)
 	}
 }
 
 // discover returns what the discovery document tells. It is read at the first use, for
 // which all wait, none longer than its own context; later it is read again once it is older
 // than maxMetaAge, for which nobody waits.
-func (s *source) discover(ctx context.Context) (*metadata, error) {
-	if meta := s.meta.Load(); meta != nil {
-		if s.provider.cfg.Now().Sub(meta.read) > maxMetaAge {
-			s.attempt(ctx, maxMetaAge)
+func (i *issuer) discover(ctx context.Context) (*metadata, error) {
+	if meta := i.meta.Load(); meta != nil {
+		if i.provider.cfg.Now().Sub(meta.read) > maxMetaAge {
+			i.attempt(ctx, maxMetaAge)
 		}
 		return meta, nil
 	}
 	select {
-	case a := <-s.attempt(ctx, maxMetaAge):
-		return s.meta.Load(), a.Err
+	case a := <-i.attempt(ctx, maxMetaAge):
+		return i.meta.Load(), a.Err
 	case <-ctx.Done():
 		return nil, fmt.Errorf("%w: discovery: %w", broker.ErrUpstreamUnavailable, ctx.Err())
 	}
@@ -80,41 +80,41 @@ func (s *source) discover(ctx context.Context) (*metadata, error) {
 // attempt reads the discovery document unless that was done within maxAge, or failed just
 // now. It serves all who wait: one that gives up does not end it. What was read before
 // stays when it fails.
-func (s *source) attempt(ctx context.Context, maxAge time.Duration) <-chan singleflight.Result {
-	return s.flight.DoChan("discovery", func() (any, error) {
-		cfg, old, pause := &s.provider.cfg, s.meta.Load(), rediscover
-		if s.provider.current().meta.Load() != nil { // the provider can be used
+func (i *issuer) attempt(ctx context.Context, maxAge time.Duration) <-chan singleflight.Result {
+	return i.flight.DoChan("discovery", func() (any, error) {
+		cfg, old, pause := &i.provider.cfg, i.meta.Load(), rediscover
+		if i.provider.current().meta.Load() != nil { // the provider can be used
 			pause = refetchEvery
 		}
 		switch now := cfg.Now(); {
-		case s.lastError != nil && now.Sub(s.failedAt) < pause:
-			return nil, s.lastError
+		case i.lastError != nil && now.Sub(i.failedAt) < pause:
+			return nil, i.lastError
 		case old != nil && now.Sub(old.read) < maxAge:
 			return nil, nil
 		}
-		meta, err := s.fetchMetadata(context.WithoutCancel(ctx), old)
+		meta, err := i.fetchMetadata(context.WithoutCancel(ctx), old)
 		if err != nil {
 			level := slog.LevelWarn
-			if s.lastError != nil && s != s.provider.current() { // anybody can write a token that names it
+			if i.lastError != nil && i != i.provider.current() { // anybody can write a token that names it
 				level = slog.LevelDebug
 			}
-			cfg.Logger.Log(ctx, level, "the provider could not be discovered", "issuer", s.issuer, "error", err)
-			s.failedAt, s.lastError = cfg.Now(), fmt.Errorf("%w: discovery: %w", broker.ErrUpstreamUnavailable, err)
+			cfg.Logger.Log(ctx, level, "the provider could not be discovered", "issuer", i.url, "error", err)
+			i.failedAt, i.lastError = cfg.Now(), fmt.Errorf("%w: discovery: %w", broker.ErrUpstreamUnavailable, err)
 		} else {
-			s.lastError = nil
-			s.meta.Store(meta)
+			i.lastError = nil
+			i.meta.Store(meta)
 		}
-		s.reached(err)
-		return nil, s.lastError
+		i.recordOutcome(err)
+		return nil, i.lastError
 	})
 }
 
 // fetchMetadata reads the discovery document; the keys of an old one are kept while they
 // are in the same place.
-func (s *source) fetchMetadata(ctx context.Context, old *metadata) (*metadata, error) {
-	cfg := &s.provider.cfg
-	ctx, succeeded := s.out.observed(ctx)
-	found, err := oidc.NewProvider(oidc.ClientContext(ctx, s.out.discovery), s.issuer)
+func (i *issuer) fetchMetadata(ctx context.Context, old *metadata) (*metadata, error) {
+	cfg := &i.provider.cfg
+	ctx, succeeded := i.transport.observeDiscovery(ctx)
+	found, err := oidc.NewProvider(oidc.ClientContext(ctx, i.transport.discovery), i.url)
 	var other *oidc.IssuerMismatchError
 	if errors.As(err, &other) {
 		return nil, fmt.Errorf("the document names the issuer %.250q, not %.250q; the configured one must be the same letter by letter", other.Discovered, other.Provided)
@@ -145,7 +145,7 @@ func (s *source) fetchMetadata(ctx context.Context, old *metadata) (*metadata, e
 		if member.url == "" {
 			continue
 		}
-		if err := s.out.checkEndpoint(member.url); err != nil {
+		if err := i.transport.checkEndpoint(member.url); err != nil {
 			return nil, fmt.Errorf("the document's %s: %w", member.name, err)
 		}
 	}
@@ -156,13 +156,13 @@ func (s *source) fetchMetadata(ctx context.Context, old *metadata) (*metadata, e
 		endpoint.AuthStyle = oauth2.AuthStyleInParams
 	}
 	keys := &keySet{
-		url: more.JWKSURI, allowed: cfg.algorithms(more.Algorithms), client: s.out.endpoints, now: cfg.Now, logger: cfg.Logger, fetches: &s.provider.fetches, reached: s.reached,
+		url: more.JWKSURI, allowed: cfg.algorithms(more.Algorithms), client: i.transport.endpoints, now: cfg.Now, logger: cfg.Logger, fetches: &i.provider.fetches, onFetch: i.recordOutcome,
 	}
 	if old != nil && old.keys.url == keys.url && slices.Equal(old.keys.allowed, keys.allowed) {
 		keys = old.keys
 	}
 	return &metadata{
-		source: s, read: cfg.Now(),
+		issuer: i, read: cfg.Now(),
 		oauth: oauth2.Config{
 			ClientID: cfg.ClientID, ClientSecret: cfg.ClientSecret, Endpoint: endpoint, Scopes: cfg.Scopes,
 		},

@@ -34,9 +34,9 @@ func (p *Provider) Exchange(ctx context.Context, code broker.CodeExchange) (brok
 	}
 	switch unavailable := errors.Is(err, broker.ErrUpstreamUnavailable); {
 	case !unavailable:
-		p.reached(nil)
+		p.recordOutcome(nil)
 	case ctx.Err() == nil: // and not the browser that gave up
-		p.reached(err)
+		p.recordOutcome(err)
 	}
 	if err != nil {
 		return broker.Identity{}, err
@@ -52,7 +52,7 @@ func (p *Provider) Exchange(ctx context.Context, code broker.CodeExchange) (brok
 	if code.Nonce == "" || subtle.ConstantTimeCompare([]byte(id.nonce), []byte(code.Nonce)) != 1 {
 		return broker.Identity{}, fmt.Errorf("%w: nonce mismatch", broker.ErrUpstreamToken)
 	}
-	if id.atHash != "" && !id.binds(tokens.AccessToken) {
+	if id.atHash != "" && !id.matchesAccessToken(tokens.AccessToken) {
 		return broker.Identity{}, fmt.Errorf("%w: at_hash", broker.ErrUpstreamToken)
 	}
 	return id.identity(p.cfg), nil
@@ -74,14 +74,14 @@ func (p *Provider) exchangeError(ctx context.Context, err error) error {
 	if status >= 500 || status == http.StatusTooManyRequests || status == http.StatusRequestTimeout {
 		return fmt.Errorf("%w: the token endpoint answered status %d", broker.ErrUpstreamUnavailable, status)
 	}
-	word := "no known error code"
+	code := "no known error code"
 	if slices.Contains(tokenErrors, refused.ErrorCode) {
-		word = refused.ErrorCode
+		code = refused.ErrorCode
 	}
-	if word != "invalid_grant" { // not the browser's fault
-		p.cfg.Logger.ErrorContext(ctx, "the provider refuses this client", "status", status, "code", word)
+	if code != "invalid_grant" { // not the browser's fault
+		p.cfg.Logger.ErrorContext(ctx, "the provider refuses this client", "status", status, "code", code)
 	}
-	return fmt.Errorf("%w: status %d, %s", broker.ErrUpstreamCode, status, word)
+	return fmt.Errorf("%w: status %d, %s", broker.ErrUpstreamCode, status, code)
 }
 
 // tokenErrors are the codes of RFC 6749 §5.2.
@@ -114,7 +114,7 @@ func (p *Provider) VerifyTokens(ctx context.Context, tokens broker.UpstreamToken
 		}
 		proven = true
 	}
-	if claim, found := id.otherKind(proven); found {
+	if claim, found := id.otherTokenKind(proven); found {
 		return broker.Identity{}, fmt.Errorf("%w: not an id token: it has the claim %s", broker.ErrUpstreamToken, claim)
 	}
 	identity := id.identity(p.cfg)

@@ -158,7 +158,7 @@ func TestKeySetIsReadKeyByKey(t *testing.T) {
 			if m, ok := tc.key.(map[string]any); ok && m["kid"] == nil {
 				m["kid"] = "k"
 			}
-			keys, unfit, err := parseKeys(setOf(t, tc.key), known)
+			keys, unfit, err := parseKeys(setOf(t, tc.key), knownAlgorithms)
 			if tc.says == "" {
 				if err != nil || len(keys) != 1 || keys[0].KeyID != "k" || len(unfit) > 0 {
 					t.Fatalf("%d keys, unfit %q, %v", len(keys), unfit, err)
@@ -168,7 +168,7 @@ func TestKeySetIsReadKeyByKey(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), tc.says) || !strings.Contains(err.Error(), "(number 1)") || len(err.Error()) > 500 {
 				t.Fatalf("%d keys, error %v; want one that says %q", len(keys), err, tc.says)
 			}
-			keys, unfit, err = parseKeys(setOf(t, tc.key, rsaWith(map[string]any{"kid": "good"})), known)
+			keys, unfit, err = parseKeys(setOf(t, tc.key, rsaWith(map[string]any{"kid": "good"})), knownAlgorithms)
 			if err != nil || len(keys) != 1 || keys[0].KeyID != "good" {
 				t.Fatalf("beside a good key: %d keys, %v", len(keys), err)
 			}
@@ -188,10 +188,10 @@ func TestKeySetIsBounded(t *testing.T) {
 		}
 		return setOf(t, keys...)
 	}
-	if keys, _, err := parseKeys(many(100), known); err != nil || len(keys) != 100 {
+	if keys, _, err := parseKeys(many(100), knownAlgorithms); err != nil || len(keys) != 100 {
 		t.Errorf("100 keys: %d, %v", len(keys), err)
 	}
-	if _, _, err := parseKeys(many(101), known); err == nil || !strings.Contains(err.Error(), "101 keys, more than 100") {
+	if _, _, err := parseKeys(many(101), knownAlgorithms); err == nil || !strings.Contains(err.Error(), "101 keys, more than 100") {
 		t.Errorf("101 keys: %v", err)
 	}
 	key := func(public *rsa.PublicKey, kid, alg string) map[string]any {
@@ -211,7 +211,7 @@ func TestKeySetIsBounded(t *testing.T) {
 		"two keys without kid":                     {setOf(t, key(good, "", "RS256"), key(another, "", "RS256")), 2, ""},
 		"one kid for signatures and encryption":    {setOf(t, key(good, "k", "RS256"), members(t, good, map[string]any{"kid": "k", "use": "enc"})), 1, ""},
 	} {
-		keys, unfit, err := parseKeys(tc.set, known)
+		keys, unfit, err := parseKeys(tc.set, knownAlgorithms)
 		if err != nil || len(keys) != tc.keys || (tc.unfit == "") != (len(unfit) == 0) || !strings.Contains(strings.Join(unfit, ";"), tc.unfit) {
 			t.Errorf("%s: %d keys, unfit %q, %v", name, len(keys), unfit, err)
 		}
@@ -219,11 +219,11 @@ func TestKeySetIsBounded(t *testing.T) {
 	for body, says := range map[string]string{
 		`{"keys":[]}`: "it is empty", `{}`: "it is empty", `[]`: "reading the key set", `{"keys":{}}`: "reading the key set", "": "reading the key set",
 	} {
-		if _, _, err := parseKeys([]byte(body), known); err == nil || !strings.Contains(err.Error(), says) {
+		if _, _, err := parseKeys([]byte(body), knownAlgorithms); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v", body, err)
 		}
 	}
-	if _, _, err := parseKeys(setOf(t, key(good, "k", "RS512")), usual); err == nil || !strings.Contains(err.Error(), "not one of the accepted algorithms [RS256 PS256 ES256 EdDSA]") {
+	if _, _, err := parseKeys(setOf(t, key(good, "k", "RS512")), defaultAlgorithms); err == nil || !strings.Contains(err.Error(), "not one of the accepted algorithms [RS256 PS256 ES256 EdDSA]") {
 		t.Errorf("an algorithm that is not accepted: %v", err)
 	}
 }

@@ -31,7 +31,7 @@ type keySet struct {
 	now     func() time.Time
 	logger  *slog.Logger
 	fetches *atomic.Int64
-	reached func(error) // told how each fetch ended
+	onFetch func(error) // called with the result of each fetch
 
 	flight singleflight.Group
 
@@ -50,7 +50,7 @@ func (k *keySet) verify(ctx context.Context, token string) (payload []byte, head
 		return nil, head, errSignature
 	}
 	head = jws.Signatures[0].Protected
-	key, age := k.fitting(head)
+	key, age := k.keyFor(head)
 	switch {
 	case key == nil || age > maxKeptAge:
 		err = k.refetch(ctx)
@@ -64,7 +64,7 @@ func (k *keySet) verify(ctx context.Context, token string) (payload []byte, head
 		}
 		err = k.refetch(ctx) // without a kid, it may be signed with a new key
 	}
-	key, age = k.fitting(head)
+	key, age = k.keyFor(head)
 	switch {
 	case (key == nil || age > maxKeptAge) && err != nil:
 		return nil, head, err // it may be a new key of a provider that does not answer
@@ -83,10 +83,10 @@ func verifyWith(key *jose.JSONWebKey, jws *jose.JSONWebSignature) ([]byte, error
 	return payload, nil
 }
 
-// fitting returns the key of the token's kid, if it can make that kind of signature, and how
+// keyFor returns the key of the token's kid, if it can make that kind of signature, and how
 // old the keys are. A token without a kid must leave no choice (OIDC Core §10.1): where several
 // keys can make its kind of signature, there is no fitting one.
-func (k *keySet) fitting(head jose.Header) (key *jose.JSONWebKey, age time.Duration) {
+func (k *keySet) keyFor(head jose.Header) (key *jose.JSONWebKey, age time.Duration) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	age = k.now().Sub(k.fetched)
@@ -118,7 +118,7 @@ func (k *keySet) refetch(ctx context.Context) error {
 		k.tried = k.now()
 		k.mu.Unlock()
 		keys, err := k.fetch(context.WithoutCancel(ctx))
-		k.reached(err)
+		k.onFetch(err)
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		if k.failed = err; err != nil {

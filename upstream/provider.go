@@ -22,7 +22,7 @@ import (
 // something is fetched does it run a goroutine, which ends within the request's time-out.
 type Provider struct {
 	cfg     Config
-	sources []*source               // by cfg.Issuers
+	issuers []*issuer               // by cfg.Issuers
 	outcome atomic.Pointer[outcome] // of the last request to the provider
 	fetches atomic.Int64            // of keys
 }
@@ -35,16 +35,16 @@ func New(cfg Config) (*Provider, error) {
 		return nil, err
 	}
 	p := &Provider{cfg: cfg}
-	for _, issuer := range p.cfg.Issuers {
-		p.sources = append(p.sources, &source{issuer: issuer, provider: p, out: newOutbound(&p.cfg, issuer)})
+	for _, u := range p.cfg.Issuers {
+		p.issuers = append(p.issuers, &issuer{url: u, provider: p, transport: newTransport(&p.cfg, u)})
 	}
 	return p, nil
 }
 
 // Close closes the connections that wait for further requests.
 func (p *Provider) Close() {
-	for _, s := range p.sources {
-		s.out.close()
+	for _, s := range p.issuers {
+		s.transport.close()
 	}
 }
 
@@ -100,18 +100,18 @@ type outcome struct {
 }
 
 // current returns the issuer whose endpoints are used: the first one that was discovered.
-func (p *Provider) current() *source {
-	for _, s := range p.sources {
+func (p *Provider) current() *issuer {
+	for _, s := range p.issuers {
 		if s.meta.Load() != nil {
 			return s
 		}
 	}
-	return p.sources[0]
+	return p.issuers[0]
 }
 
-// sourceOf returns the issuer that iss names, nil if it is not one of the provider's.
-func (p *Provider) sourceOf(iss string) *source {
-	for _, s := range p.sources {
+// issuerOf returns the issuer that iss names, nil if it is not one of the provider's.
+func (p *Provider) issuerOf(iss string) *issuer {
+	for _, s := range p.issuers {
 		if s.issues(iss) {
 			return s
 		}
@@ -126,7 +126,7 @@ func (p *Provider) discover(ctx context.Context) (*metadata, error) {
 		return s.discover(ctx)
 	}
 	var failed error
-	for _, s := range p.sources {
+	for _, s := range p.issuers {
 		meta, err := s.discover(ctx)
 		switch {
 		case err == nil:
@@ -134,7 +134,7 @@ func (p *Provider) discover(ctx context.Context) (*metadata, error) {
 		case failed == nil:
 			failed = err
 		case ctx.Err() == nil:
-			failed = fmt.Errorf("%w; at %s: %w", failed, s.issuer, err)
+			failed = fmt.Errorf("%w; at %s: %w", failed, s.url, err)
 		}
 	}
 	return nil, failed
@@ -163,8 +163,8 @@ func (p *Provider) Ready(ctx context.Context) bool {
 	}
 }
 
-// reached notes how a request to the provider ended.
-func (p *Provider) reached(err error) {
+// recordOutcome notes how a request to the provider ended.
+func (p *Provider) recordOutcome(err error) {
 	p.outcome.Store(&outcome{at: p.cfg.Now(), ok: err == nil})
 }
 
@@ -179,7 +179,7 @@ func (p *Provider) Check(ctx context.Context) (KeyReport, error) {
 		return KeyReport{}, fmt.Errorf("%w: %w", broker.ErrUpstreamUnavailable, err)
 	}
 	report := meta.keys.report()
-	report.Issuer = meta.source.issuer
+	report.Issuer = meta.issuer.url
 	return report, nil
 }
 

@@ -27,8 +27,8 @@ const (
 	notBeforeLeeway = 5 * time.Minute
 )
 
-// proven is a token whose signature, issuer and times are good.
-type proven struct {
+// verifiedToken is a token whose signature, issuer and times are good.
+type verifiedToken struct {
 	registered
 	claims    claims
 	payload   []byte // what was signed, byte for byte
@@ -36,9 +36,9 @@ type proven struct {
 	typ       any // of the protected header; nil: none
 }
 
-// compact refuses a text that is too long, or not three segments of strict base64url: lenient
+// checkCompact refuses a text that is too long, or not three segments of strict base64url: lenient
 // decoders read several texts as one token (RFC 7515 §7.1, RFC 4648 §3.5).
-func compact(raw string) error {
+func checkCompact(raw string) error {
 	if len(raw) > maxToken {
 		return errSignature
 	}
@@ -56,8 +56,8 @@ func compact(raw string) error {
 
 // verify checks the signature, the issuer and the times, and reads the claims. The audience
 // and the kind of token are the caller's to check.
-func (p *Provider) verify(ctx context.Context, meta *metadata, raw string) (*proven, error) {
-	if err := compact(raw); err != nil {
+func (p *Provider) verify(ctx context.Context, meta *metadata, raw string) (*verifiedToken, error) {
+	if err := checkCompact(raw); err != nil {
 		return nil, fmt.Errorf("%w: %w", broker.ErrUpstreamToken, err)
 	}
 	meta, err := p.keysOf(ctx, meta, raw)
@@ -70,7 +70,7 @@ func (p *Provider) verify(ctx context.Context, meta *metadata, raw string) (*pro
 	} else if err != nil {
 		return nil, fmt.Errorf("%w: %w", broker.ErrUpstreamUnavailable, err)
 	}
-	token := &proven{payload: payload, algorithm: header.Algorithm, typ: header.ExtraHeaders[jose.HeaderType]}
+	token := &verifiedToken{payload: payload, algorithm: header.Algorithm, typ: header.ExtraHeaders[jose.HeaderType]}
 	if token.claims, err = readClaims(payload); err != nil {
 		return nil, fmt.Errorf("%w: %w", broker.ErrUpstreamToken, err)
 	}
@@ -79,7 +79,7 @@ func (p *Provider) verify(ctx context.Context, meta *metadata, raw string) (*pro
 	}
 	now := p.cfg.Now()
 	switch {
-	case !meta.source.issues(token.issuer):
+	case !meta.issuer.issues(token.issuer):
 		return nil, fmt.Errorf("%w: another issuer", broker.ErrUpstreamToken)
 	case token.expires.IsZero():
 		return nil, fmt.Errorf("%w: no exp", broker.ErrUpstreamToken)
@@ -95,7 +95,7 @@ func (p *Provider) verify(ctx context.Context, meta *metadata, raw string) (*pro
 // them by the token's iss, before the signature is checked: each issuer's keys are good for
 // its own tokens only.
 func (p *Provider) keysOf(ctx context.Context, meta *metadata, raw string) (*metadata, error) {
-	if len(p.sources) == 1 {
+	if len(p.issuers) == 1 {
 		return meta, nil
 	}
 	payload, err := base64.RawURLEncoding.DecodeString(strings.Split(raw, ".")[1])
@@ -106,11 +106,11 @@ func (p *Provider) keysOf(ctx context.Context, meta *metadata, raw string) (*met
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", broker.ErrUpstreamToken, err)
 	}
-	of := p.sourceOf(members.text("iss"))
+	of := p.issuerOf(members.text("iss"))
 	switch of {
 	case nil:
 		return nil, fmt.Errorf("%w: another issuer", broker.ErrUpstreamToken)
-	case meta.source:
+	case meta.issuer:
 		return meta, nil
 	}
 	found, err := of.discover(ctx)
@@ -120,7 +120,7 @@ func (p *Provider) keysOf(ctx context.Context, meta *metadata, raw string) (*met
 	return found, err
 }
 
-func (p *Provider) verifyIDToken(ctx context.Context, meta *metadata, raw string, clientIDs []string) (*proven, error) {
+func (p *Provider) verifyIDToken(ctx context.Context, meta *metadata, raw string, clientIDs []string) (*verifiedToken, error) {
 	id, err := p.verify(ctx, meta, raw)
 	if err != nil {
 		return nil, err
@@ -145,8 +145,8 @@ func (p *Provider) verifyIDToken(ctx context.Context, meta *metadata, raw string
 }
 
 // verifyAccessToken checks that the access token belongs to the id token's subject and client.
-func (p *Provider) verifyAccessToken(ctx context.Context, meta *metadata, raw string, id *proven) error {
-	if id.atHash != "" && !id.binds(raw) {
+func (p *Provider) verifyAccessToken(ctx context.Context, meta *metadata, raw string, id *verifiedToken) error {
+	if id.atHash != "" && !id.matchesAccessToken(raw) {
 		return fmt.Errorf("%w: at_hash", broker.ErrUpstreamToken)
 	}
 	if p.cfg.Kind != KindCognito {
@@ -177,7 +177,7 @@ func goodSubject(sub string) bool {
 
 // isIDToken tells id tokens from the issuer's other tokens for the same client: access
 // tokens (RFC 9068 §2.1), log-out tokens (OIDC Back-Channel Logout §2.4) and their like.
-func (id *proven) isIDToken() bool {
+func (id *verifiedToken) isIDToken() bool {
 	if id.typ != nil {
 		typ, ok := id.typ.(string)
 		if !ok || strings.TrimPrefix(strings.ToLower(typ), "application/") != "jwt" {
@@ -192,11 +192,11 @@ func (id *proven) isIDToken() bool {
 // scp), Auth0's grant type, a key confirmation (RFC 7800).
 var accessClaims = []string{"scope", "scp", "gty", "cnf"}
 
-// otherKind names a claim that tells the issuer's other tokens for the same client from id
+// otherTokenKind names a claim that tells the issuer's other tokens for the same client from id
 // tokens: Keycloak's typ, Cognito's token_use, and those of access tokens. The last are
 // harmless in a token that is proven to be an id token by more than a nonce; some issuers
 // write scope into their id tokens, and some write the nonce into their access tokens.
-func (id *proven) otherKind(proven bool) (claim string, found bool) {
+func (id *verifiedToken) otherTokenKind(proven bool) (claim string, found bool) {
 	for claim, ofIDToken := range map[string]string{"typ": "ID", "token_use": "id"} {
 		if value := id.claims[claim]; value != nil && value != ofIDToken {
 			return claim, true
@@ -213,9 +213,9 @@ func (id *proven) otherKind(proven bool) (claim string, found bool) {
 	return "", false
 }
 
-// binds reports whether the id token's at_hash is that of the access token raw (OIDC Core
+// matchesAccessToken reports whether the id token's at_hash is that of the access token raw (OIDC Core
 // §3.1.3.6).
-func (id *proven) binds(raw string) bool {
+func (id *verifiedToken) matchesAccessToken(raw string) bool {
 	h := hashOf(id.algorithm).New()
 	h.Write([]byte(raw))
 	want := base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:h.Size()/2])

@@ -16,32 +16,32 @@ import (
 )
 
 func TestZoneOfAddress(t *testing.T) {
-	for text, want := range map[string]zone{
-		"8.8.8.8": zonePublic, "100.63.255.255": zonePublic, "172.32.0.1": zonePublic, "2a00:1450::1": zonePublic,
-		"::ffff:8.8.8.8": zonePublic, "64:ff9b::8.8.8.8": zonePublic, "2002:808:808::1": zonePublic,
-		"10.0.0.1": zonePrivate, "172.16.0.1": zonePrivate, "172.31.255.255": zonePrivate, "192.168.1.1": zonePrivate,
-		"100.64.0.1": zonePrivate, "198.18.0.1": zonePrivate, "fd00::1": zonePrivate, "fc00::1": zonePrivate, "fec0::1": zonePrivate,
-		"::ffff:10.0.0.1": zonePrivate, "64:ff9b::10.0.0.1": zonePrivate, "64:ff9b:1::1": zonePrivate, "2002:a00:1::1": zonePrivate,
-		"127.0.0.1": zoneLoopback, "127.255.255.255": zoneLoopback, "::1": zoneLoopback, "::ffff:127.0.0.1": zoneLoopback,
-		"64:ff9b::127.0.0.1": zoneLoopback, "2002:7f00:1::": zoneLoopback,
-		"0.0.0.0": zoneReserved, "0.1.2.3": zoneReserved, "169.254.169.254": zoneReserved, "224.0.0.1": zoneReserved,
-		"255.255.255.255": zoneReserved, "192.0.2.1": zoneReserved, "240.0.0.1": zoneReserved,
-		"::": zoneReserved, "fe80::1": zoneReserved, "fe80::1%eth0": zoneReserved, "ff02::1": zoneReserved,
-		"::7f00:1": zoneReserved, "::ffff:0:127.0.0.1": zoneReserved, "2001::1": zoneReserved, "2001:db8::1": zoneReserved,
-		"64:ff9b::169.254.169.254": zoneReserved, "::ffff:169.254.169.254": zoneReserved,
+	for text, want := range map[string]addressClass{
+		"8.8.8.8": publicAddress, "100.63.255.255": publicAddress, "172.32.0.1": publicAddress, "2a00:1450::1": publicAddress,
+		"::ffff:8.8.8.8": publicAddress, "64:ff9b::8.8.8.8": publicAddress, "2002:808:808::1": publicAddress,
+		"10.0.0.1": privateAddress, "172.16.0.1": privateAddress, "172.31.255.255": privateAddress, "192.168.1.1": privateAddress,
+		"100.64.0.1": privateAddress, "198.18.0.1": privateAddress, "fd00::1": privateAddress, "fc00::1": privateAddress, "fec0::1": privateAddress,
+		"::ffff:10.0.0.1": privateAddress, "64:ff9b::10.0.0.1": privateAddress, "64:ff9b:1::1": privateAddress, "2002:a00:1::1": privateAddress,
+		"127.0.0.1": loopbackAddress, "127.255.255.255": loopbackAddress, "::1": loopbackAddress, "::ffff:127.0.0.1": loopbackAddress,
+		"64:ff9b::127.0.0.1": loopbackAddress, "2002:7f00:1::": loopbackAddress,
+		"0.0.0.0": reservedAddress, "0.1.2.3": reservedAddress, "169.254.169.254": reservedAddress, "224.0.0.1": reservedAddress,
+		"255.255.255.255": reservedAddress, "192.0.2.1": reservedAddress, "240.0.0.1": reservedAddress,
+		"::": reservedAddress, "fe80::1": reservedAddress, "fe80::1%eth0": reservedAddress, "ff02::1": reservedAddress,
+		"::7f00:1": reservedAddress, "::ffff:0:127.0.0.1": reservedAddress, "2001::1": reservedAddress, "2001:db8::1": reservedAddress,
+		"64:ff9b::169.254.169.254": reservedAddress, "::ffff:169.254.169.254": reservedAddress,
 	} {
-		if got := zoneOf(netip.MustParseAddr(text)); got != want {
+		if got := classOf(netip.MustParseAddr(text)); got != want {
 			t.Errorf("%s is %s, want %s", text, got, want)
 		}
 	}
-	if got := zoneOf(netip.Addr{}); got != zoneReserved {
+	if got := classOf(netip.Addr{}); got != reservedAddress {
 		t.Errorf("no address is %s", got)
 	}
-	for host, want := range map[string]zone{
-		"localhost": zoneLoopback, "LOCALHOST.": zoneLoopback, "a.localhost": zoneLoopback, "::1": zoneLoopback,
-		"id.example.com": zonePublic, "169.254.169.254": zoneReserved,
+	for host, want := range map[string]addressClass{
+		"localhost": loopbackAddress, "LOCALHOST.": loopbackAddress, "a.localhost": loopbackAddress, "::1": loopbackAddress,
+		"id.example.com": publicAddress, "169.254.169.254": reservedAddress,
 	} {
-		if got := zoneOfHost(host); got != want {
+		if got := classOfHost(host); got != want {
 			t.Errorf("host %s is %s, want %s", host, got, want)
 		}
 	}
@@ -78,7 +78,7 @@ func server(t *testing.T) (port string, connections *atomic.Int64) {
 // The address is checked after the name was resolved, and before anything is sent.
 func TestDialRefusesAddressesNearerThanTheIssuer(t *testing.T) {
 	port, connections := server(t)
-	o := newOutbound(&Config{Name: "corp"}, "https://id.example.com")
+	o := newTransport(&Config{Name: "corp"}, "https://id.example.com")
 	for _, host := range []string{"localhost", "127.0.0.1", "::ffff:127.0.0.1"} {
 		_, err := o.dial(t.Context(), "tcp", net.JoinHostPort(host, port))
 		var blocked *addressError
@@ -86,16 +86,16 @@ func TestDialRefusesAddressesNearerThanTheIssuer(t *testing.T) {
 			t.Errorf("%s: %v", host, err)
 		}
 	}
-	o.reach.Store(int32(zonePrivate))
+	o.reach.Store(int32(privateAddress))
 	if _, err := o.dial(t.Context(), "tcp", "127.0.0.1:"+port); err == nil {
 		t.Error("a private issuer's endpoint is on loopback, and was dialed")
 	}
 	if n := connections.Load(); n != 0 {
 		t.Fatalf("%d connections were made", n)
 	}
-	o.reach.Store(int32(zoneLoopback))
+	o.reach.Store(int32(loopbackAddress))
 	for _, allowed := range []func(){func() {}, func() {
-		o.reach.Store(int32(zonePublic))
+		o.reach.Store(int32(publicAddress))
 		o.cfg.EndpointHosts = []string{"127.0.0.1", "LocalHost"}
 	}} {
 		allowed()
@@ -118,7 +118,7 @@ func faraway(t *testing.T, doc string) *Provider {
 		t.Fatal(err)
 	}
 	t.Cleanup(p.Close)
-	p.sources[0].out.discovery = &http.Client{Transport: answers(func(*http.Request) *http.Response {
+	p.issuers[0].transport.discovery = &http.Client{Transport: answers(func(*http.Request) *http.Response {
 		w := httptest.NewRecorder()
 		_, _ = w.WriteString(doc)
 		return w.Result()
@@ -137,8 +137,8 @@ const farawayDocument = `{"issuer":"https://id.example.com","authorization_endpo
 func TestEndpointNamesThatResolveToThisMachine(t *testing.T) {
 	port, connections := server(t)
 	p := faraway(t, farawayDocument)
-	p.sources[0].out.guarded.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
-		return p.sources[0].out.dial(ctx, network, "localhost:"+port)
+	p.issuers[0].transport.guarded.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return p.issuers[0].transport.dial(ctx, network, "localhost:"+port)
 	}
 	_, err := p.Exchange(t.Context(), broker.CodeExchange{Code: "c", Verifier: "v", Nonce: "n"})
 	if !errors.Is(err, broker.ErrUpstreamUnavailable) || !strings.Contains(err.Error(), "token_endpoint: host") {
@@ -181,19 +181,19 @@ func TestReachIsThatOfTheIssuersAddress(t *testing.T) {
 	}
 	defer p.Close()
 	trusted := srv.Client().Transport.(*http.Transport).TLSClientConfig
-	p.sources[0].out.open.TLSClientConfig, p.sources[0].out.guarded.TLSClientConfig = trusted, trusted
-	p.sources[0].out.open.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
+	p.issuers[0].transport.open.TLSClientConfig, p.issuers[0].transport.guarded.TLSClientConfig = trusted, trusted
+	p.issuers[0].transport.open.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, network, address)
 	}
-	if _, err := p.Check(t.Context()); err != nil || zone(p.sources[0].out.reach.Load()) != zoneLoopback {
-		t.Errorf("an issuer on this machine, with keys beside it: %v, reach %s", err, zone(p.sources[0].out.reach.Load()))
+	if _, err := p.Check(t.Context()); err != nil || addressClass(p.issuers[0].transport.reach.Load()) != loopbackAddress {
+		t.Errorf("an issuer on this machine, with keys beside it: %v, reach %s", err, addressClass(p.issuers[0].transport.reach.Load()))
 	}
 	// The same connection, to a proxy: where the issuer is, is not known.
-	p.sources[0].out.proxy = func(*http.Request) (*url.URL, error) { return &url.URL{Scheme: "http", Host: address}, nil }
-	_, succeeded := p.sources[0].out.observed(t.Context())
+	p.issuers[0].transport.proxy = func(*http.Request) (*url.URL, error) { return &url.URL{Scheme: "http", Host: address}, nil }
+	_, succeeded := p.issuers[0].transport.observeDiscovery(t.Context())
 	succeeded()
-	if reach := zone(p.sources[0].out.reach.Load()); reach != zonePublic {
+	if reach := addressClass(p.issuers[0].transport.reach.Load()); reach != publicAddress {
 		t.Errorf("behind a proxy: reach %s", reach)
 	}
 }
@@ -208,7 +208,7 @@ func TestEndpointsBehindAProxy(t *testing.T) {
 	}))
 	defer proxy.Close()
 	p := faraway(t, farawayDocument)
-	p.sources[0].out.proxy = func(*http.Request) (*url.URL, error) { return url.Parse(proxy.URL) }
+	p.issuers[0].transport.proxy = func(*http.Request) (*url.URL, error) { return url.Parse(proxy.URL) }
 	if _, err := p.Check(t.Context()); err == nil {
 		t.Error("the proxy refused, and there are keys")
 	}
@@ -216,7 +216,7 @@ func TestEndpointsBehindAProxy(t *testing.T) {
 		t.Errorf("the proxy was asked for %v", got)
 	}
 	p = faraway(t, strings.Replace(farawayDocument, "keys.example.com", "10.0.0.5", 1))
-	p.sources[0].out.proxy = func(*http.Request) (*url.URL, error) { return url.Parse(proxy.URL) }
+	p.issuers[0].transport.proxy = func(*http.Request) (*url.URL, error) { return url.Parse(proxy.URL) }
 	if _, err := p.Check(t.Context()); err == nil || !strings.Contains(err.Error(), "jwks_uri: host \"10.0.0.5\" has the private address") {
 		t.Errorf("an address in the document: %v", err)
 	}
