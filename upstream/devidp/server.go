@@ -10,11 +10,9 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -31,45 +29,6 @@ const (
 	life        = time.Hour // of tokens, and of the hosted page's session
 	refreshLife = 30 * 24 * time.Hour
 )
-
-// What a client may ask for.
-var scopes = []string{"openid", "email", "phone", "profile", "aws.cognito.signin.user.admin"}
-
-// User of the pool.
-type User struct {
-	Username, Password, Sub, Email string
-	EmailVerified                  bool
-	Groups                         []string
-}
-
-// Client is an app client. A public one has no secret and must use PKCE.
-type Client struct {
-	ID, Secret string
-	// RedirectURIs and LogoutURIs are matched to the letter.
-	RedirectURIs, LogoutURIs []string
-	// AnyLoopback also accepts every http and https URI at localhost, 127.0.0.1 or [::1], at any
-	// port, where Cognito would want them registered.
-	AnyLoopback bool
-}
-
-// Config of a [Server]. Issuer is the pool's URL: its last segment is the pool's id.
-type Config struct {
-	Issuer string
-	// UpdatedIssuer is the pool's issuer on another host, which AWS calls the updated one. If
-	// empty, the pool has none. See [Server.UseUpdatedIssuer].
-	UpdatedIssuer string
-	Users         []User
-	Clients       []Client
-	Now           func() time.Time
-}
-
-// DevUsers are those that `tokenbroker dev` seeds.
-func DevUsers() []User {
-	return []User{
-		{Username: "admin", Password: "admin", Sub: "5f6b3c1e-0000-4000-8000-00000000ad31", Email: "admin@example.org", EmailVerified: true},
-		{Username: "ada", Password: "ada", Sub: "5f6b3c1e-0000-4000-8000-0000000000ad", Email: "ada@example.org", EmailVerified: true, Groups: []string{"staff"}},
-	}
-}
 
 // Server is the pool. Safe for concurrent use; it starts no goroutine.
 type Server struct {
@@ -242,25 +201,6 @@ func (s *Server) jwks(w http.ResponseWriter, r *http.Request) {
 		set.Keys = append(set.Keys, jose.JSONWebKey{Key: k.private.Public(), KeyID: k.kid, Algorithm: "RS256", Use: "sig"})
 	}
 	writeJSON(w, http.StatusOK, set)
-}
-
-func (s *Server) client(id string) (Client, bool) {
-	i := slices.IndexFunc(s.cfg.Clients, func(c Client) bool { return c.ID == id })
-	if i < 0 {
-		return Client{}, false
-	}
-	return s.cfg.Clients[i], true
-}
-
-var errUser = errors.New("devidp: no such user or wrong password")
-
-func (s *Server) user(name, password string) (User, error) {
-	for _, u := range s.cfg.Users {
-		if u.Username == name && u.Password == password {
-			return u, nil
-		}
-	}
-	return User{}, errUser
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {

@@ -3,11 +3,14 @@ package devidp
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/go-jose/go-jose/v4"
 
 	"tokenbroker/internal/basicauth"
 )
@@ -128,4 +131,34 @@ func (s *Server) userInfo(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, map[string]any{
 		"sub": u.Sub, "username": u.Username, "email": u.Email, "email_verified": strconv.FormatBool(u.EmailVerified),
 	})
+}
+
+// accessClaims are what userInfo reads.
+type accessClaims struct {
+	Sub   string `json:"sub"`
+	Use   string `json:"token_use"`
+	Scope string `json:"scope"`
+	Exp   int64  `json:"exp"`
+}
+
+// verify reads an access token of this pool.
+func (s *Server) verify(token string) (accessClaims, bool) {
+	jws, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.RS256})
+	if err != nil {
+		return accessClaims{}, false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, k := range s.keys {
+		payload, err := jws.Verify(k.private.Public())
+		if err != nil {
+			continue
+		}
+		var claims accessClaims
+		if err := json.Unmarshal(payload, &claims); err != nil {
+			return accessClaims{}, false
+		}
+		return claims, claims.Use == "access" && s.cfg.Now().Unix() < claims.Exp
+	}
+	return accessClaims{}, false
 }

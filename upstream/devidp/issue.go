@@ -5,33 +5,9 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/go-jose/go-jose/v4"
 )
-
-// Faults are what a test lets go wrong; the zero value is a good pool.
-type Faults struct {
-	Down, Oversized                                      bool
-	Slow                                                 time.Duration
-	WrongIssuer, WrongAudience, WrongNonce, WrongUse     bool
-	Expired, UnknownKID, EmailUnverified, ForeignSubject bool
-	// AuthorizeError is answered by the login page instead of a code.
-	AuthorizeError string
-}
-
-// Set replaces the faults.
-func (s *Server) Set(f Faults) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.faults = f
-}
-
-func (s *Server) currentFaults() Faults {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.faults
-}
 
 // Tokens is what the token endpoint answers.
 type Tokens struct {
@@ -125,34 +101,4 @@ func (s *Server) sign(claims map[string]any) (string, error) {
 		return "", fmt.Errorf("devidp: signing: %w", err)
 	}
 	return jws.CompactSerialize()
-}
-
-// accessClaims are what userInfo reads.
-type accessClaims struct {
-	Sub   string `json:"sub"`
-	Use   string `json:"token_use"`
-	Scope string `json:"scope"`
-	Exp   int64  `json:"exp"`
-}
-
-// verify reads an access token of this pool.
-func (s *Server) verify(token string) (accessClaims, bool) {
-	jws, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.RS256})
-	if err != nil {
-		return accessClaims{}, false
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, k := range s.keys {
-		payload, err := jws.Verify(k.private.Public())
-		if err != nil {
-			continue
-		}
-		var claims accessClaims
-		if err := json.Unmarshal(payload, &claims); err != nil {
-			return accessClaims{}, false
-		}
-		return claims, claims.Use == "access" && s.cfg.Now().Unix() < claims.Exp
-	}
-	return accessClaims{}, false
 }

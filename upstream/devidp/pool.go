@@ -1,0 +1,131 @@
+package devidp
+
+import (
+	"errors"
+	"slices"
+	"time"
+)
+
+// What a client may ask for.
+var scopes = []string{"openid", "email", "phone", "profile", "aws.cognito.signin.user.admin"}
+
+// User of the pool.
+type User struct {
+	Username, Password, Sub, Email string
+	EmailVerified                  bool
+	Groups                         []string
+}
+
+// Client is an app client. A public one has no secret and must use PKCE.
+type Client struct {
+	ID, Secret string
+	// RedirectURIs and LogoutURIs are matched to the letter.
+	RedirectURIs, LogoutURIs []string
+	// AnyLoopback also accepts every http and https URI at localhost, 127.0.0.1 or [::1], at any
+	// port, where Cognito would want them registered.
+	AnyLoopback bool
+}
+
+// Config of a [Server]. Issuer is the pool's URL: its last segment is the pool's id.
+type Config struct {
+	Issuer string
+	// UpdatedIssuer is the pool's issuer on another host, which AWS calls the updated one. If
+	// empty, the pool has none. See [Server.UseUpdatedIssuer].
+	UpdatedIssuer string
+	Users         []User
+	Clients       []Client
+	Now           func() time.Time
+}
+
+// DevUsers are those that `tokenbroker dev` seeds.
+func DevUsers() []User {
+	return []User{
+		{Username: "admin", Password: "admin", Sub: "5f6b3c1e-0000-4000-8000-00000000ad31", Email: "admin@example.org", EmailVerified: true},
+		{Username: "ada", Password: "ada", Sub: "5f6b3c1e-0000-4000-8000-0000000000ad", Email: "ada@example.org", EmailVerified: true, Groups: []string{"staff"}},
+	}
+}
+
+func (s *Server) client(id string) (Client, bool) {
+	i := slices.IndexFunc(s.cfg.Clients, func(c Client) bool { return c.ID == id })
+	if i < 0 {
+		return Client{}, false
+	}
+	return s.cfg.Clients[i], true
+}
+
+var errUser = errors.New("devidp: no such user or wrong password")
+
+func (s *Server) user(name, password string) (User, error) {
+	for _, u := range s.cfg.Users {
+		if u.Username == name && u.Password == password {
+			return u, nil
+		}
+	}
+	return User{}, errUser
+}
+
+// Faults are what a test lets go wrong; the zero value is a good pool.
+type Faults struct {
+	Down, Oversized                                      bool
+	Slow                                                 time.Duration
+	WrongIssuer, WrongAudience, WrongNonce, WrongUse     bool
+	Expired, UnknownKID, EmailUnverified, ForeignSubject bool
+	// AuthorizeError is answered by the login page instead of a code.
+	AuthorizeError string
+}
+
+// Set replaces the faults.
+func (s *Server) Set(f Faults) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults = f
+}
+
+func (s *Server) currentFaults() Faults {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.faults
+}
+
+// shelf keeps the values that were put last, at most size, each until its end.
+// Not safe for concurrent use.
+type shelf[V any] struct {
+	size  int
+	items map[string]shelved[V]
+	order []string // by age; names that were taken are skipped
+}
+
+type shelved[V any] struct {
+	value V
+	ends  time.Time
+}
+
+func newShelf[V any](size int) *shelf[V] {
+	return &shelf[V]{size: size, items: map[string]shelved[V]{}}
+}
+
+// put keeps value under a name that was never used before.
+func (s *shelf[V]) put(name string, value V, ends time.Time) {
+	for len(s.order) >= s.size {
+		delete(s.items, s.order[0])
+		s.order = s.order[1:]
+	}
+	s.items[name] = shelved[V]{value: value, ends: ends}
+	s.order = append(s.order, name)
+}
+
+func (s *shelf[V]) get(name string, now time.Time) (V, bool) {
+	item, ok := s.items[name]
+	if !ok || !now.Before(item.ends) {
+		var none V
+		return none, false
+	}
+	return item.value, true
+}
+
+// take is get, and nobody gets it again.
+func (s *shelf[V]) take(name string, now time.Time) (V, bool) {
+	value, ok := s.get(name, now)
+	delete(s.items, name)
+	return value, ok
+}
