@@ -37,7 +37,7 @@ func (s *Server) check(w http.ResponseWriter, r *http.Request) (request, bool) {
 	}
 	pkce := q.Get("code_challenge") != "" && q.Get("code_challenge_method") == "S256"
 	switch {
-	case repeated(q):
+	case hasRepeatedParameter(q):
 		req.fail(w, r, "invalid_request", "a parameter is repeated")
 	case q.Get("response_type") != "code":
 		req.fail(w, r, "unsupported_response_type", "")
@@ -67,8 +67,8 @@ func loopbackURI(text string) bool {
 	return slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, u.Hostname())
 }
 
-// repeated says whether a parameter is there twice (RFC 6749 §3.1).
-func repeated(q url.Values) bool {
+// hasRepeatedParameter reports whether a parameter is there twice (RFC 6749 §3.1).
+func hasRepeatedParameter(q url.Values) bool {
 	for _, values := range q {
 		if len(values) > 1 {
 			return true
@@ -82,11 +82,11 @@ func (q request) fail(w http.ResponseWriter, r *http.Request, code, description 
 	if description != "" {
 		answer.Set("error_description", description)
 	}
-	q.back(w, r, answer)
+	q.redirect(w, r, answer)
 }
 
-// back redirects to the client with the state.
-func (q request) back(w http.ResponseWriter, r *http.Request, answer url.Values) {
+// redirect sends the browser back to the client with the state.
+func (q request) redirect(w http.ResponseWriter, r *http.Request, answer url.Values) {
 	if state := q.query.Get("state"); state != "" {
 		answer.Set("state", state)
 	}
@@ -120,17 +120,17 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 		in, ok := s.sessions.get(cookie.Value, s.cfg.Now())
 		s.mu.Unlock()
 		if ok {
-			s.giveCode(w, r, req, in)
+			s.redirectWithCode(w, r, req, in)
 			return
 		}
 	}
 	http.Redirect(w, r, "/login?"+req.query.Encode(), http.StatusFound)
 }
 
-// hosted is the hosted page; it takes the same query as the authorization endpoint.
-func (s *Server) hosted(w http.ResponseWriter, r *http.Request) {
+// loginPage is the hosted page; it takes the same query as the authorization endpoint.
+func (s *Server) loginPage(w http.ResponseWriter, r *http.Request) {
 	if req, ok := s.check(w, r); ok {
-		showLogin(w, req, http.StatusOK, "", "")
+		writeLoginPage(w, req, http.StatusOK, "", "")
 	}
 }
 
@@ -142,13 +142,13 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 	}
 	now := s.cfg.Now()
 	if s.failed.TokensAt(now) < 1 {
-		showLogin(w, req, http.StatusTooManyRequests, r.PostFormValue("username"), "Too many failed attempts: wait a moment.")
+		writeLoginPage(w, req, http.StatusTooManyRequests, r.PostFormValue("username"), "Too many failed attempts: wait a moment.")
 		return
 	}
 	user, err := s.user(r.PostFormValue("username"), r.PostFormValue("password"))
 	if err != nil {
 		s.failed.AllowN(now, 1)
-		showLogin(w, req, http.StatusOK, r.PostFormValue("username"), "Incorrect username or password.")
+		writeLoginPage(w, req, http.StatusOK, r.PostFormValue("username"), "Incorrect username or password.")
 		return
 	}
 	in, id := session{user: user, authTime: now}, randomText(32)
@@ -157,10 +157,10 @@ func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 	s.mu.Unlock()
 	//nolint:gosec // not Secure: the pool is plain HTTP on loopback
 	http.SetCookie(w, &http.Cookie{Name: cookieName, Value: id, Path: "/", MaxAge: int(life.Seconds()), HttpOnly: true, SameSite: http.SameSiteLaxMode})
-	s.giveCode(w, r, req, in)
+	s.redirectWithCode(w, r, req, in)
 }
 
-func (s *Server) giveCode(w http.ResponseWriter, r *http.Request, req request, in session) {
+func (s *Server) redirectWithCode(w http.ResponseWriter, r *http.Request, req request, in session) {
 	code := uuid()
 	s.mu.Lock()
 	s.codes.put(code, grant{
@@ -168,7 +168,7 @@ func (s *Server) giveCode(w http.ResponseWriter, r *http.Request, req request, i
 		challenge: req.query.Get("code_challenge"), originID: uuid(), authTime: in.authTime,
 	}, s.cfg.Now().Add(codeLife))
 	s.mu.Unlock()
-	req.back(w, r, url.Values{"code": {code}})
+	req.redirect(w, r, url.Values{"code": {code}})
 }
 
 // logout ends the session at the hosted page and goes to an allow-listed page.
@@ -199,7 +199,7 @@ const loginStyle = `:root{color-scheme:light dark}body{font:16px/1.5 system-ui,s
 
 const loginIcon = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E%3Ccircle cx='8' cy='8' r='7' fill='%23b34d00'/%3E%3C/svg%3E"
 
-var loginPage = template.Must(template.New("login").Parse(`<!doctype html>
+var loginTemplate = template.Must(template.New("login").Parse(`<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
 <title>Sign in</title><link rel="icon" href="` + loginIcon + `"><style>` + loginStyle + `</style></head><body><main><h1>Sign in with your user pool</h1>
 <p>A stand-in for Cognito's hosted UI. Try ada / ada.</p>{{with .Problem}}<p class="bad" role="alert">{{.}}</p>{{end}}
@@ -215,13 +215,13 @@ var loginPolicy = func() string {
 	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; img-src data:; base-uri 'none'; frame-ancestors 'none'"
 }()
 
-// showLogin keeps the user name that was typed, if any, for the next try.
-func showLogin(w http.ResponseWriter, req request, status int, username, problem string) {
+// writeLoginPage keeps the user name that was typed, if any, for the next try.
+func writeLoginPage(w http.ResponseWriter, req request, status int, username, problem string) {
 	w.Header().Set("Content-Security-Policy", loginPolicy)
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.Header().Set("Referrer-Policy", "same-origin")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	_ = loginPage.Execute(w, map[string]any{"Problem": problem, "Username": username, "Query": template.URL(req.query.Encode())}) //nolint:gosec // encoded a moment ago
+	_ = loginTemplate.Execute(w, map[string]any{"Problem": problem, "Username": username, "Query": template.URL(req.query.Encode())}) //nolint:gosec // encoded a moment ago
 }

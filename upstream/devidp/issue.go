@@ -70,7 +70,7 @@ func (s *Server) issue(g grant, withRefresh bool) (Tokens, error) {
 	}
 	tokens := Tokens{Access: accessToken, Expires: int(life.Seconds()), Type: "Bearer"}
 	if slices.Contains(strings.Fields(g.scope), "openid") {
-		id["at_hash"] = halfHash(accessToken)
+		id["at_hash"] = atHash(accessToken)
 		if tokens.ID, err = s.sign(id); err != nil {
 			return Tokens{}, err
 		}

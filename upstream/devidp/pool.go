@@ -87,44 +87,44 @@ func (s *Server) currentFaults() Faults {
 	return s.faults
 }
 
-// shelf keeps the values that were put last, at most size, each until its end.
-// Not safe for concurrent use.
-type shelf[V any] struct {
+// expiringMap keeps at most size values, the ones put last, each until it expires.
+// It is not safe for concurrent use.
+type expiringMap[V any] struct {
 	size  int
-	items map[string]shelved[V]
-	order []string // by age; names that were taken are skipped
+	items map[string]expiringItem[V]
+	order []string // by age; names of taken values stay until they are dropped
 }
 
-type shelved[V any] struct {
-	value V
-	ends  time.Time
+type expiringItem[V any] struct {
+	value   V
+	expires time.Time
 }
 
-func newShelf[V any](size int) *shelf[V] {
-	return &shelf[V]{size: size, items: map[string]shelved[V]{}}
+func newExpiringMap[V any](size int) *expiringMap[V] {
+	return &expiringMap[V]{size: size, items: map[string]expiringItem[V]{}}
 }
 
-// put keeps value under a name that was never used before.
-func (s *shelf[V]) put(name string, value V, ends time.Time) {
+// put keeps value under a name that was not used before.
+func (s *expiringMap[V]) put(name string, value V, expires time.Time) {
 	for len(s.order) >= s.size {
 		delete(s.items, s.order[0])
 		s.order = s.order[1:]
 	}
-	s.items[name] = shelved[V]{value: value, ends: ends}
+	s.items[name] = expiringItem[V]{value: value, expires: expires}
 	s.order = append(s.order, name)
 }
 
-func (s *shelf[V]) get(name string, now time.Time) (V, bool) {
+func (s *expiringMap[V]) get(name string, now time.Time) (V, bool) {
 	item, ok := s.items[name]
-	if !ok || !now.Before(item.ends) {
+	if !ok || !now.Before(item.expires) {
 		var none V
 		return none, false
 	}
 	return item.value, true
 }
 
-// take is get, and nobody gets it again.
-func (s *shelf[V]) take(name string, now time.Time) (V, bool) {
+// take returns what get returns and removes the value.
+func (s *expiringMap[V]) take(name string, now time.Time) (V, bool) {
 	value, ok := s.get(name, now)
 	delete(s.items, name)
 	return value, ok

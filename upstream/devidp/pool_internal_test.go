@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-func TestShelfKeepsTheLast(t *testing.T) {
+func TestExpiringMapKeepsTheLastValues(t *testing.T) {
 	now := time.Unix(0, 0)
-	s := newShelf[int](3)
+	s := newExpiringMap[int](3)
 	for i := range 10 {
 		s.put(fmt.Sprint(i), i, now.Add(time.Minute))
 	}

@@ -41,9 +41,9 @@ type Server struct {
 	mu       sync.Mutex // guards what is below
 	keys     []signingKey
 	updated  bool // tokens name the updated issuer
-	codes    *shelf[grant]
-	refresh  *shelf[grant]
-	sessions *shelf[session]
+	codes    *expiringMap[grant]
+	refresh  *expiringMap[grant]
+	sessions *expiringMap[session]
 	faults   Faults
 }
 
@@ -79,7 +79,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, pool: u.Path, base: u.Scheme + "://" + u.Host, failed: rate.NewLimiter(5, 20),
-		codes: newShelf[grant](maxKept), refresh: newShelf[grant](maxKept), sessions: newShelf[session](maxKept),
+		codes: newExpiringMap[grant](maxKept), refresh: newExpiringMap[grant](maxKept), sessions: newExpiringMap[session](maxKept),
 	}
 	for range 2 {
 		if err := s.addKey(); err != nil {
@@ -143,7 +143,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET "+s.pool+"/.well-known/openid-configuration", s.discovery)
 	mux.HandleFunc("GET "+s.pool+"/.well-known/jwks.json", s.jwks)
 	mux.HandleFunc("GET /oauth2/authorize", s.authorize)
-	mux.HandleFunc("GET /login", s.hosted)
+	mux.HandleFunc("GET /login", s.loginPage)
 	sameOrigin := http.NewCrossOriginProtection().Handler(http.HandlerFunc(s.login))
 	mux.Handle("POST /login", sameOrigin)
 	mux.Handle("POST /oauth2/authorize", sameOrigin)
@@ -229,7 +229,7 @@ func uuid() string {
 	return h[:8] + "-" + h[8:12] + "-4" + h[13:16] + "-a" + h[17:20] + "-" + h[20:]
 }
 
-func halfHash(text string) string {
+func atHash(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return base64.RawURLEncoding.EncodeToString(sum[:16])
 }

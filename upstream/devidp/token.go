@@ -15,7 +15,7 @@ import (
 	"tokenbroker/internal/basicauth"
 )
 
-func refuse(w http.ResponseWriter, code string) {
+func writeError(w http.ResponseWriter, code string) {
 	writeJSON(w, http.StatusBadRequest, map[string]string{"error": code})
 }
 
@@ -32,7 +32,7 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 	switch form.Get("grant_type") {
 	case "authorization_code":
 		if form.Get("code") == "" || form.Get("redirect_uri") == "" {
-			refuse(w, "invalid_request")
+			writeError(w, "invalid_request")
 			return
 		}
 		s.mu.Lock()
@@ -41,7 +41,7 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 		ok = ok && g.redirectURI == form.Get("redirect_uri") && verifierMatches(g, form.Get("code_verifier"))
 	case "refresh_token":
 		if form.Get("refresh_token") == "" {
-			refuse(w, "invalid_request")
+			writeError(w, "invalid_request")
 			return
 		}
 		s.mu.Lock()
@@ -49,11 +49,11 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 		s.mu.Unlock()
 		g.nonce, renewed = "", true
 	default:
-		refuse(w, "unsupported_grant_type")
+		writeError(w, "unsupported_grant_type")
 		return
 	}
 	if !ok || g.client != client.ID {
-		refuse(w, "invalid_grant")
+		writeError(w, "invalid_grant")
 		return
 	}
 	tokens, err := s.issue(g, !renewed)
@@ -67,12 +67,12 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 // authenticate reads the form, finds the client and checks its secret, if it has one. It
 // has answered when it says no.
 func (s *Server) authenticate(w http.ResponseWriter, r *http.Request) (Client, bool) {
-	if err := r.ParseForm(); err != nil || repeated(r.PostForm) {
+	if err := r.ParseForm(); err != nil || hasRepeatedParameter(r.PostForm) {
 		var large *http.MaxBytesError
 		if errors.As(err, &large) {
 			writeJSON(w, http.StatusRequestEntityTooLarge, map[string]string{"error": "invalid_request"})
 		} else {
-			refuse(w, "invalid_request")
+			writeError(w, "invalid_request")
 		}
 		return Client{}, false
 	}
@@ -82,7 +82,7 @@ func (s *Server) authenticate(w http.ResponseWriter, r *http.Request) (Client, b
 	}
 	client, ok := s.client(id)
 	if !ok || !slices.Contains(secrets, client.Secret) {
-		refuse(w, "invalid_client")
+		writeError(w, "invalid_client")
 		return Client{}, false
 	}
 	return client, true
@@ -108,7 +108,7 @@ func (s *Server) revoke(w http.ResponseWriter, r *http.Request) {
 	defer s.mu.Unlock()
 	if g, ok := s.refresh.get(token, now); ok {
 		if g.client != client.ID {
-			refuse(w, "unauthorized_client")
+			writeError(w, "unauthorized_client")
 			return
 		}
 		s.refresh.take(token, now)
