@@ -11,10 +11,6 @@ import (
 	"tokenbroker/revocation"
 )
 
-// clocksApartMS between the wall and the monotonic clock: the machine was suspended or its
-// clock stepped.
-const clocksApartMS = 250
-
 // reading is what is known at one moment.
 type reading struct {
 	version     uint64 // of denylist and keys
@@ -90,42 +86,3 @@ func (p *inProcess) key(_ context.Context, kid string) (verificationKey, error) 
 }
 
 func (p *inProcess) denylist() *revocation.Denylist { return p.config.Denylist }
-
-// remote judges freshness at each reading, by the monotonic clock alone: a process that
-// was stopped for a while finds itself stale before anybody tells it.
-type remote struct {
-	source
-	revoked      *revocation.Denylist
-	maxStaleness time.Duration
-	wall         func() time.Time
-}
-
-func newRemote(s source, maxStaleness time.Duration) *remote {
-	return &remote{source: s, revoked: s.denylist(), maxStaleness: maxStaleness, wall: time.Now}
-}
-
-// read takes the version from the denylist itself, not from the view: an event counts
-// from the moment Apply returns, whenever the next view is made.
-func (r *remote) read(own time.Duration) reading {
-	v, now := r.view(), monotonic()
-	return reading{
-		version:     r.revoked.Version(),
-		nowMS:       v.brokerMS(now),
-		maxLifetime: v.maxLifetime,
-		fresh:       v.fresh(now, r.maxStaleness) && (own == 0 || r.meets(own, v, now)),
-	}
-}
-
-// meets is the part of freshness that only a call with a bound of its own pays for: no
-// tick tells it that the machine's clocks went apart.
-func (r *remote) meets(own time.Duration, v *view, now time.Duration) bool {
-	together := func(i revocation.Instant) bool {
-		apart := i.WallMS - i.Mono.Milliseconds() - v.wallOffsetMS
-		return -clocksApartMS < apart && apart < clocksApartMS
-	}
-	// The first reading is cheap. On a busy machine the thread may have been stopped in it.
-	return v.fresh(now, own) &&
-		(together(revocation.Instant{Mono: now, WallMS: r.wall().UnixMilli()}) || together(revocation.ReadInstant(monotonic, r.wall)))
-}
-
-func (r *remote) age() time.Duration { return monotonic() - r.view().asOf }

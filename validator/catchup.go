@@ -131,15 +131,3 @@ func (s *syncer) decoderOf(resp *http.Response) (func(io.Reader) (*revocation.An
 	}
 	return nil, lastingError{fmt.Errorf("%s answers with a content type that was not asked for", resp.Request.URL.Redacted())}
 }
-
-// expectJSON refuses everything but a 200 with a JSON body.
-func expectJSON(resp *http.Response) error {
-	if err := expectOK(resp); err != nil {
-		return err
-	}
-	kind, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	if err != nil || (kind != "application/json" && kind != "application/jwk-set+json") {
-		return lastingError{fmt.Errorf("%s answers with another content type than JSON: check that Issuer is the broker's public_url", resp.Request.URL.Redacted())}
-	}
-	return nil
-}

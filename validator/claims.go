@@ -1,6 +1,7 @@
 package validator
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"strconv"
@@ -148,4 +149,17 @@ func integer(text string) (int64, error) {
 		return -1, errors.New("not a whole number from 0 to 2^53-1")
 	}
 	return n, nil
+}
+
+type contextKey struct{}
+
+// NewContext returns a context that carries the claims of the request's token.
+func NewContext(ctx context.Context, claims *Claims) context.Context {
+	return context.WithValue(ctx, contextKey{}, claims)
+}
+
+// FromContext returns the claims that a middleware put into the request's context.
+func FromContext(ctx context.Context) (*Claims, bool) {
+	claims, ok := ctx.Value(contextKey{}).(*Claims)
+	return claims, ok && claims != nil
 }

@@ -120,3 +120,51 @@ func (c *Config) validate() error {
 	}
 	return nil
 }
+
+// Option asks more of one call of [Validator.Validate] than the Config does.
+type Option struct {
+	maxStaleness time.Duration // 0: nothing asked
+}
+
+// MaxStaleness bounds how old the knowledge of revocations may be for this call, where d is
+// less than Config.MaxStaleness; it never makes it more. The machine's clocks are compared
+// for it each time, so that it holds right after a suspension, too.
+//
+// A call with a bound of its own that is not met is never served stale: under [Introspect]
+// the broker is asked about the token, under every other Policy the call fails with
+// [ErrStale]. News comes once a second: a bound below two seconds is often not met.
+func MaxStaleness(d time.Duration) Option { return Option{maxStaleness: max(d, 1)} }
+
+// strictest is the least bound that the options ask for, 0 when none does.
+func strictest(options []Option) time.Duration {
+	var bound time.Duration
+	for _, o := range options {
+		if o.maxStaleness > 0 && (bound == 0 || o.maxStaleness < bound) {
+			bound = o.maxStaleness
+		}
+	}
+	return bound
+}
+
+// Policy says what a stale [Validator] does with a token.
+type Policy string
+
+const (
+	// FailClosed refuses every token with [ErrStale] while stale.
+	FailClosed Policy = "fail_closed"
+
+	// Introspect asks the broker about each token that passes every other check
+	// (RFC 7662): one request for a token at a time, with answers that count for a second.
+	// When the broker does not answer either, the token is refused with [ErrStale].
+	Introspect Policy = "introspect"
+
+	// InsecureServeStale accepts tokens by what is known, however old that is: a token that
+	// was revoked since, or that expired while the machine was suspended, is accepted.
+	// It MUST NOT be used where a revocation has to count. Calls with a [MaxStaleness] of
+	// their own are not served stale.
+	InsecureServeStale Policy = "serve_stale"
+)
+
+func (p Policy) known() bool {
+	return p == FailClosed || p == Introspect || p == InsecureServeStale
+}

@@ -2,11 +2,17 @@ package validator
 
 import (
 	"context"
+	"crypto"
+	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/rsa"
+	"errors"
 	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/go-jose/go-jose/v4"
 )
 
 // unknownKeyEvery is how often an unknown key id may cause a fetch.
@@ -168,4 +174,39 @@ func (f *feedKeys) replace(set map[string]ed25519.PublicKey, revoked func(kid st
 	changed = removed || len(f.set) != len(set)
 	f.set, f.tainted = set, false
 	return changed, removed
+}
+
+// sameKey reports whether two look-ups of a kid gave the same key. As long as none was
+// fetched since, they gave the same pointer, and there is nothing to compare.
+func sameKey(a, b verificationKey) bool {
+	if a.alg != b.alg {
+		return false
+	}
+	switch x := a.public.(type) {
+	case *ecdsa.PublicKey:
+		if y, ok := b.public.(*ecdsa.PublicKey); ok && x == y {
+			return true
+		}
+	case *rsa.PublicKey:
+		if y, ok := b.public.(*rsa.PublicKey); ok && x == y {
+			return true
+		}
+	}
+	equal, ok := a.public.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && equal.Equal(b.public)
+}
+
+var (
+	// errUnknownKey: the issuer publishes no such key (or it was compromised).
+	errUnknownKey = errors.New("unknown key id")
+	// errKeysUnavailable: the key id is unknown and the issuer's keys could not be fetched
+	// to make sure. An answer of 401 would be a guess: treat it as stale (503).
+	errKeysUnavailable = errors.New("unknown key id, and the issuer's keys cannot be fetched")
+)
+
+// verificationKey is a public token key and the one algorithm that it is good for.
+type verificationKey struct {
+	kid    string
+	alg    jose.SignatureAlgorithm
+	public crypto.PublicKey
 }

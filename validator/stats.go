@@ -1,6 +1,11 @@
 package validator
 
-import "errors"
+import (
+	"errors"
+	"sync/atomic"
+
+	"tokenbroker/revocation"
+)
 
 // Stats are counters since the start and the state now. Tokens that were accepted from
 // memory are not counted: counting would cost more than accepting them.
@@ -67,5 +72,78 @@ func (v *Validator) countRefusal(err error) {
 		v.stale.Add(1)
 	case errors.Is(err, ErrInvalid):
 		v.invalid.Add(1)
+	}
+}
+
+// FeedStats count, since the start, what the revocation feed brought and what was fetched
+// from the broker. All are zero for [NewInProcess], which has no feed.
+type FeedStats struct {
+	// Messages is how many arrived.
+	Messages uint64
+	// These changed nothing. Malformed: no message of this protocol, damaged, truncated,
+	// unsigned or out of bounds. Forged: the signature is not of the key that it names.
+	// UnknownKey: under a key that the broker does not publish for revocations, given up
+	// after the keys were fetched. Replayed: told nothing new. Ignored: of a life of the
+	// broker, or of a store, that no catch-up answer lists.
+	Malformed, Forged, UnknownKey, Replayed, Ignored uint64
+	// Copies counts the brokers that were found running on copies of the issuer's store: what
+	// is revoked at one of them does not reach the services of the others.
+	Copies uint64
+	// Overflowed counts messages that came faster than they could be taken in. A catch-up
+	// makes up for them.
+	Overflowed uint64
+	// Gaps counts how often messages may have been lost: a reconnect, a slow consumer.
+	Gaps uint64
+	// CatchUps, TokenKeyFetches and FeedKeyFetches count requests to the broker, FailedCatchUps
+	// those without a usable answer.
+	CatchUps, FailedCatchUps, TokenKeyFetches, FeedKeyFetches uint64
+	// Receipts counts what was sent to tell the broker how far this service is, FailedReceipts
+	// what could not be sent. Both stay 0 where the feed takes none.
+	Receipts, FailedReceipts uint64
+}
+
+// feedCounts are counted by a syncer and read by anybody. A nil one counts nothing.
+type feedCounts struct {
+	messages, malformed, forged, overflowed, gaps      atomic.Uint64
+	unknownKey, replayed, ignored, copies              atomic.Uint64 // the tracker's
+	catchUps, failedCatchUps, tokenFetches, keyFetches atomic.Uint64
+	receipts, failedReceipts                           atomic.Uint64
+}
+
+func (c *feedCounts) refused(err error) {
+	if errors.Is(err, revocation.ErrSignature) {
+		c.forged.Add(1)
+	} else {
+		c.malformed.Add(1)
+	}
+}
+
+func (c *feedCounts) track(s revocation.State) {
+	c.unknownKey.Store(s.Dropped)
+	c.replayed.Store(s.Replayed)
+	c.ignored.Store(s.Ignored)
+	c.copies.Store(s.Copies)
+}
+
+func (c *feedCounts) stats() FeedStats {
+	if c == nil {
+		return FeedStats{}
+	}
+	return FeedStats{
+		Messages:        c.messages.Load(),
+		Malformed:       c.malformed.Load(),
+		Forged:          c.forged.Load(),
+		UnknownKey:      c.unknownKey.Load(),
+		Replayed:        c.replayed.Load(),
+		Ignored:         c.ignored.Load(),
+		Copies:          c.copies.Load(),
+		Overflowed:      c.overflowed.Load(),
+		Gaps:            c.gaps.Load(),
+		CatchUps:        c.catchUps.Load(),
+		FailedCatchUps:  c.failedCatchUps.Load(),
+		TokenKeyFetches: c.tokenFetches.Load(),
+		FeedKeyFetches:  c.keyFetches.Load(),
+		Receipts:        c.receipts.Load(),
+		FailedReceipts:  c.failedReceipts.Load(),
 	}
 }

@@ -2,16 +2,107 @@ package validator
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
 	"errors"
 	"fmt"
 	"maps"
-	"net/http"
-	"net/url"
 	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	strictjson "github.com/go-jose/go-jose/v4/json"
 
 	"tokenbroker/revocation"
 )
+
+const (
+	maxDocumentBytes = 256 << 10
+	maxKeys          = 100
+)
+
+// parseTokenKeys reads a JWK set (RFC 7517 §5) key by key: a key that this package cannot
+// use is left out, and the others stay.
+func parseTokenKeys(body []byte) (store string, keys map[string]verificationKey, err error) {
+	store, all, err := parseJWKS(body)
+	if err != nil {
+		return "", nil, err
+	}
+	keys = make(map[string]verificationKey, len(all))
+	for _, jwk := range all {
+		if fitsAlgorithm(jwk.Algorithm, jwk.Key) {
+			keys[jwk.KeyID] = verificationKey{
+				kid: jwk.KeyID, alg: jose.SignatureAlgorithm(jwk.Algorithm), public: jwk.Key,
+			}
+		}
+	}
+	if len(keys) == 0 {
+		return "", nil, errors.New("the key set holds no key to verify tokens with")
+	}
+	return store, keys, nil
+}
+
+// parseFeedKeys reads the JWK set of the feed: Ed25519 keys (RFC 8037) only.
+func parseFeedKeys(body []byte) (store string, keys map[string]ed25519.PublicKey, err error) {
+	store, all, err := parseJWKS(body)
+	if err != nil {
+		return "", nil, err
+	}
+	keys = make(map[string]ed25519.PublicKey, len(all))
+	for _, jwk := range all {
+		if public, ok := jwk.Key.(ed25519.PublicKey); ok && jwk.Algorithm == string(jose.EdDSA) {
+			keys[jwk.KeyID] = public
+		}
+	}
+	if len(keys) == 0 {
+		return "", nil, errors.New("the key set holds no key to verify the feed with")
+	}
+	return store, keys, nil
+}
+
+func parseJWKS(body []byte) (store string, keys []jose.JSONWebKey, err error) {
+	var doc struct {
+		Store string                  `json:"store"`
+		Keys  []strictjson.RawMessage `json:"keys"`
+	}
+	if err := decodeJSON(body, &doc); err != nil {
+		return "", nil, err
+	}
+	if doc.Store == "" {
+		return "", nil, errors.New("the key set names no store")
+	}
+	if len(doc.Keys) > maxKeys {
+		return "", nil, fmt.Errorf("the key set holds %d keys, more than %d", len(doc.Keys), maxKeys)
+	}
+	seen := make(map[string]bool, len(doc.Keys))
+	for _, raw := range doc.Keys {
+		var jwk jose.JSONWebKey
+		if jwk.UnmarshalJSON(raw) != nil || !jwk.IsPublic() || !jwk.Valid() ||
+			jwk.KeyID == "" || len(jwk.KeyID) > maxKIDBytes || (jwk.Use != "" && jwk.Use != "sig") {
+			continue
+		}
+		if seen[jwk.KeyID] {
+			return "", nil, fmt.Errorf("the key set holds %.64q twice", jwk.KeyID)
+		}
+		seen[jwk.KeyID] = true
+		keys = append(keys, jwk)
+	}
+	return doc.Store, keys, nil
+}
+
+// fitsAlgorithm pins a key to the one algorithm that it names (RFC 8725 §3.1).
+func fitsAlgorithm(alg string, key any) bool {
+	switch k := key.(type) {
+	case *ecdsa.PublicKey:
+		return alg == "ES256" && k.Curve == elliptic.P256()
+	case ed25519.PublicKey:
+		return alg == "EdDSA"
+	case *rsa.PublicKey:
+		return (alg == "RS256" || alg == "PS256") && k.N.BitLen() >= minRSABits
+	}
+	return false
+}
 
 const (
 	jobTokenKeys = "fetching the token keys"
@@ -68,47 +159,6 @@ func (s *syncer) fetchTokenKeys(ctx context.Context, old *keySet) (*keySet, erro
 	return set, err
 }
 
-// discovery is what is needed of the issuer's metadata (OpenID Connect Discovery 1.0 §3).
-type discovery struct {
-	Issuer      string `json:"issuer"`
-	JWKSURI     string `json:"jwks_uri"`
-	MaxLifetime int64  `json:"access_token_max_lifetime"`
-}
-
-func (s *syncer) discover(ctx context.Context) (discovery, error) {
-	var d discovery
-	doc, err := s.fetchDocument(ctx, s.issuer+"/.well-known/openid-configuration", "")
-	if err != nil {
-		return d, err
-	}
-	if err := decodeJSON(doc.body, &d); err != nil {
-		return d, err
-	}
-	if err := s.checkDiscovery(d); err != nil {
-		return d, lastingError{err}
-	}
-	return d, nil
-}
-
-// checkDiscovery refuses metadata that is not the configured broker's.
-func (s *syncer) checkDiscovery(d discovery) error {
-	if d.Issuer != s.cfg.Issuer {
-		return fmt.Errorf("it is of issuer %.100q, want %q: Issuer has to be the broker's public_url to the letter", d.Issuer, s.cfg.Issuer)
-	}
-	if d.MaxLifetime <= 0 || d.MaxLifetime > int64(maxTokenLife/time.Second) {
-		return fmt.Errorf("access_token_max_lifetime is %d s: is it a tokenbroker's?", d.MaxLifetime)
-	}
-	issuer, err1 := url.Parse(d.Issuer)
-	keys, err2 := url.Parse(d.JWKSURI)
-	if err := errors.Join(err1, err2); err != nil {
-		return fmt.Errorf("reading its addresses: %w", err)
-	}
-	if keys.Host == "" || keys.Scheme != "https" && keys.Scheme != issuer.Scheme {
-		return fmt.Errorf("jwks_uri %.200q is not an address as safe as the issuer's", d.JWKSURI)
-	}
-	return nil
-}
-
 // startFeedKeys fetches the keys that sign the feed's messages.
 func (s *syncer) startFeedKeys(ctx context.Context) {
 	s.counts.keyFetches.Add(1)
@@ -148,39 +198,4 @@ func (s *syncer) takeFeedKeys(ctx context.Context, etag string, keys map[string]
 	}
 	s.outcome(jobFeedKeys, err)
 	s.perform(ctx, s.tracker.FeedKeysFetched(s.instant(), fetched))
-}
-
-// document is one answer to a conditional GET (RFC 9110 §13.1.2).
-type document struct {
-	body      []byte
-	etag      string
-	store     string
-	unchanged bool
-}
-
-func (s *syncer) fetchDocument(ctx context.Context, address, etag string) (document, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
-	if err != nil {
-		return document{}, fmt.Errorf("making the request: %w", err)
-	}
-	req.Header.Set("Accept", "application/json, application/jwk-set+json")
-	if etag != "" {
-		req.Header.Set("If-None-Match", etag)
-	}
-	resp, err := s.http.Do(req)
-	if err != nil {
-		return document{}, err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	if etag != "" && resp.StatusCode == http.StatusNotModified {
-		return document{unchanged: true}, nil
-	}
-	if err := expectJSON(resp); err != nil {
-		return document{}, err
-	}
-	body, err := readLimited(resp.Body, maxDocumentBytes)
-	if err != nil {
-		return document{}, fmt.Errorf("reading %s: %w", req.URL.Path, err)
-	}
-	return document{body: body, etag: resp.Header.Get("ETag")}, nil
 }

@@ -52,3 +52,15 @@ func (s *syncer) troubles() (all error) {
 	}
 	return all
 }
+
+// giveUp ends a start whose job failed for a reason that another attempt cannot change. The
+// feed is not one of them: without it, a service is slower to hear of revocations.
+func (s *syncer) giveUp(job string, err error) {
+	if s.isReady || job == jobFeed || !lasting(err) {
+		return
+	}
+	select {
+	case s.hopeless <- fmt.Errorf("%w: %s: %w", ErrMisconfigured, job, err):
+	default: // one reason is enough
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -273,4 +274,52 @@ func (s *syncer) spawn(ctx context.Context, work func() (report func())) {
 		case <-ctx.Done():
 		}
 	})
+}
+
+// ErrMisconfigured is in the error of [New] when the broker, or what answers in its place,
+// refused something that another attempt cannot change.
+var ErrMisconfigured = errors.New("check the configuration")
+
+// start subscribes, begins to follow the issuer and returns when keys and live revocations
+// are in memory. When ctx ends before, when that takes longer than the start timeout, or
+// when an answer cannot be helped by another attempt, everything is stopped and the error
+// says what was missing. It is called once.
+func (s *syncer) start(ctx context.Context) error {
+	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	s.stop = cancel
+	if limit := s.cfg.StartTimeout; limit > 0 {
+		var stop context.CancelFunc
+		ctx, stop = context.WithTimeoutCause(ctx, limit, fmt.Errorf("not ready within %s (StartTimeout)", limit))
+		defer stop()
+	}
+	feed, err := s.cfg.Feed.Open(ctx, s)
+	if err != nil {
+		cancel()
+		close(s.stopped)
+		return fmt.Errorf("opening the revocation feed: %w", err)
+	}
+	s.link, _ = feed.(revocation.Link)
+	if sender, ok := feed.(revocation.ReceiptSender); ok {
+		s.reporter = newReporter(sender, s.cfg.Service, &s.counts, s.cfg.Logger)
+		go s.reporter.run(run)
+	}
+	go func() {
+		defer close(s.stopped)
+		s.run(run)
+		if s.reporter != nil {
+			<-s.reporter.done
+		}
+		if err := feed.Close(); err != nil {
+			s.cfg.Logger.Warn("closing the revocation feed", "error", err)
+		}
+	}()
+	select {
+	case <-s.ready:
+		return nil
+	case err = <-s.hopeless:
+	case <-ctx.Done():
+		err = fmt.Errorf("%w: %w", context.Cause(ctx), s.staleBecause(s.now.Load(), monotonic()))
+	}
+	s.close()
+	return fmt.Errorf("following %s: %w", s.cfg.Issuer, err)
 }

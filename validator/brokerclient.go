@@ -1,0 +1,178 @@
+package validator
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	strictjson "github.com/go-jose/go-jose/v4/json"
+)
+
+// lastingError is a reason that another attempt cannot change.
+type lastingError struct{ error }
+
+func (e lastingError) Unwrap() error { return e.error }
+
+// lasting reports whether another attempt would fail for the same reason: the answer is a
+// redirect or a refusal (RFC 9110 §15.4, §15.5) other than "later", it is not a broker's, or
+// the peer's certificate is not good.
+func lasting(err error) bool {
+	var answer *statusError
+	if errors.As(err, &answer) {
+		switch answer.code {
+		case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
+			return false
+		}
+		return answer.code >= 300 && answer.code < 500
+	}
+	var content lastingError
+	var certificate *tls.CertificateVerificationError
+	return errors.As(err, &content) || errors.As(err, &certificate) || errors.Is(err, http.ErrSchemeMismatch)
+}
+
+// statusError is an answer with another status than 200.
+type statusError struct {
+	address string
+	code    int
+	status  string
+	hint    string
+	// retryAfter is when the broker wants to be asked again; 0 if it does not say.
+	retryAfter time.Duration
+}
+
+// RetryAfter is what [revocation.Tracker.CatchUpDone] looks for.
+func (e *statusError) RetryAfter() time.Duration { return e.retryAfter }
+
+func (e *statusError) Error() string { return e.address + " answers " + e.status + e.hint }
+
+// expectOK refuses every status but 200.
+func expectOK(resp *http.Response) error {
+	if resp.StatusCode == http.StatusOK {
+		return nil
+	}
+	e := &statusError{address: resp.Request.URL.Redacted(), code: resp.StatusCode, status: resp.Status}
+	switch {
+	case e.code == http.StatusUnauthorized, e.code == http.StatusForbidden:
+		e.hint = ": check the client's id and secret"
+	case e.code == http.StatusNotFound:
+		e.hint = ": check that Issuer is the broker's public_url"
+	case e.code == http.StatusServiceUnavailable, e.code == http.StatusTooManyRequests:
+		if seconds, err := strconv.ParseUint(resp.Header.Get("Retry-After"), 10, 31); err == nil && seconds > 0 {
+			e.retryAfter = time.Duration(seconds) * time.Second
+			e.hint = ": it asks for another try after " + e.retryAfter.String()
+		}
+	case e.code >= 300 && e.code < 400:
+		e.hint = fmt.Sprintf(" to %.200q, which is not followed: Issuer has to be the broker's public_url", resp.Header.Get("Location"))
+	}
+	return e
+}
+
+// expectJSON refuses everything but a 200 with a JSON body.
+func expectJSON(resp *http.Response) error {
+	if err := expectOK(resp); err != nil {
+		return err
+	}
+	kind, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	if err != nil || (kind != "application/json" && kind != "application/jwk-set+json") {
+		return lastingError{fmt.Errorf("%s answers with another content type than JSON: check that Issuer is the broker's public_url", resp.Request.URL.Redacted())}
+	}
+	return nil
+}
+
+// discovery is what is needed of the issuer's metadata (OpenID Connect Discovery 1.0 §3).
+type discovery struct {
+	Issuer      string `json:"issuer"`
+	JWKSURI     string `json:"jwks_uri"`
+	MaxLifetime int64  `json:"access_token_max_lifetime"`
+}
+
+func (s *syncer) discover(ctx context.Context) (discovery, error) {
+	var d discovery
+	doc, err := s.fetchDocument(ctx, s.issuer+"/.well-known/openid-configuration", "")
+	if err != nil {
+		return d, err
+	}
+	if err := decodeJSON(doc.body, &d); err != nil {
+		return d, err
+	}
+	if err := s.checkDiscovery(d); err != nil {
+		return d, lastingError{err}
+	}
+	return d, nil
+}
+
+// checkDiscovery refuses metadata that is not the configured broker's.
+func (s *syncer) checkDiscovery(d discovery) error {
+	if d.Issuer != s.cfg.Issuer {
+		return fmt.Errorf("it is of issuer %.100q, want %q: Issuer has to be the broker's public_url to the letter", d.Issuer, s.cfg.Issuer)
+	}
+	if d.MaxLifetime <= 0 || d.MaxLifetime > int64(maxTokenLife/time.Second) {
+		return fmt.Errorf("access_token_max_lifetime is %d s: is it a tokenbroker's?", d.MaxLifetime)
+	}
+	issuer, err1 := url.Parse(d.Issuer)
+	keys, err2 := url.Parse(d.JWKSURI)
+	if err := errors.Join(err1, err2); err != nil {
+		return fmt.Errorf("reading its addresses: %w", err)
+	}
+	if keys.Host == "" || keys.Scheme != "https" && keys.Scheme != issuer.Scheme {
+		return fmt.Errorf("jwks_uri %.200q is not an address as safe as the issuer's", d.JWKSURI)
+	}
+	return nil
+}
+
+// document is one answer to a conditional GET (RFC 9110 §13.1.2).
+type document struct {
+	body      []byte
+	etag      string
+	store     string
+	unchanged bool
+}
+
+func (s *syncer) fetchDocument(ctx context.Context, address, etag string) (document, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return document{}, fmt.Errorf("making the request: %w", err)
+	}
+	req.Header.Set("Accept", "application/json, application/jwk-set+json")
+	if etag != "" {
+		req.Header.Set("If-None-Match", etag)
+	}
+	resp, err := s.http.Do(req)
+	if err != nil {
+		return document{}, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if etag != "" && resp.StatusCode == http.StatusNotModified {
+		return document{unchanged: true}, nil
+	}
+	if err := expectJSON(resp); err != nil {
+		return document{}, err
+	}
+	body, err := readLimited(resp.Body, maxDocumentBytes)
+	if err != nil {
+		return document{}, fmt.Errorf("reading %s: %w", req.URL.Path, err)
+	}
+	return document{body: body, etag: resp.Header.Get("ETag")}, nil
+}
+
+func readLimited(r io.Reader, limit int64) ([]byte, error) {
+	body, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if err == nil && int64(len(body)) > limit {
+		err = fmt.Errorf("more than %d bytes", limit)
+	}
+	return body, err
+}
+
+func decodeJSON(body []byte, into any) error {
+	if err := strictjson.Unmarshal(body, into); err != nil {
+		return fmt.Errorf("decoding JSON: %w", err)
+	}
+	return nil
+}

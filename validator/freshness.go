@@ -1,0 +1,163 @@
+package validator
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"tokenbroker/revocation"
+)
+
+// view is an immutable snapshot of what is known, held behind one atomic pointer.
+type view struct {
+	// version of the denylist: it changed when an entry or the keys changed.
+	version uint64
+	// asOf is the latest monotonic time (see monotonic) of which it is known that
+	// everything acknowledged before it is applied.
+	asOf time.Duration
+	// atMS is the broker's clock (Unix ms) at asOf: the broker's time now is
+	// atMS + (monotonic() - asOf) in milliseconds.
+	atMS int64
+	// unproved says that asOf proves nothing now (no catch-up yet, a suspended machine or a
+	// stepped clock, two stores for one issuer): stale, whatever asOf says.
+	unproved bool
+	// wallOffsetMS is the wall clock (Unix ms) minus monotonic() (ms) at the last reset. A
+	// route with a bound of its own compares it with the clocks at each request: 250 ms
+	// apart is stale.
+	wallOffsetMS int64
+	// maxLifetime is the issuer's access_token_max_lifetime.
+	maxLifetime time.Duration
+}
+
+// fresh reports whether everything acknowledged more than bound before now is applied.
+func (v *view) fresh(now, bound time.Duration) bool {
+	return !v.unproved && now-v.asOf <= bound
+}
+
+// brokerMS gives the broker's clock (Unix ms) at the monotonic time now.
+func (v *view) brokerMS(now time.Duration) int64 {
+	return v.atMS + (now - v.asOf).Milliseconds()
+}
+
+var processBase = time.Now()
+
+// monotonic is the time since the process began, by the monotonic clock.
+func monotonic() time.Duration { return time.Since(processBase) }
+
+// clocksApartMS between the wall and the monotonic clock: the machine was suspended or its
+// clock stepped.
+const clocksApartMS = 250
+
+// remote judges freshness at each reading, by the monotonic clock alone: a process that
+// was stopped for a while finds itself stale before anybody tells it.
+type remote struct {
+	source
+	revoked      *revocation.Denylist
+	maxStaleness time.Duration
+	wall         func() time.Time
+}
+
+func newRemote(s source, maxStaleness time.Duration) *remote {
+	return &remote{source: s, revoked: s.denylist(), maxStaleness: maxStaleness, wall: time.Now}
+}
+
+// read takes the version from the denylist itself, not from the view: an event counts
+// from the moment Apply returns, whenever the next view is made.
+func (r *remote) read(own time.Duration) reading {
+	v, now := r.view(), monotonic()
+	return reading{
+		version:     r.revoked.Version(),
+		nowMS:       v.brokerMS(now),
+		maxLifetime: v.maxLifetime,
+		fresh:       v.fresh(now, r.maxStaleness) && (own == 0 || r.meets(own, v, now)),
+	}
+}
+
+// meets is the part of freshness that only a call with a bound of its own pays for: no
+// tick tells it that the machine's clocks went apart.
+func (r *remote) meets(own time.Duration, v *view, now time.Duration) bool {
+	together := func(i revocation.Instant) bool {
+		apart := i.WallMS - i.Mono.Milliseconds() - v.wallOffsetMS
+		return -clocksApartMS < apart && apart < clocksApartMS
+	}
+	// The first reading is cheap. On a busy machine the thread may have been stopped in it.
+	return v.fresh(now, own) &&
+		(together(revocation.Instant{Mono: now, WallMS: r.wall().UnixMilli()}) || together(revocation.ReadInstant(monotonic, r.wall)))
+}
+
+func (r *remote) age() time.Duration { return monotonic() - r.view().asOf }
+
+// publish makes what is known visible to the readers, and tells of a change of state.
+func (s *syncer) publish() {
+	now := s.instant()
+	state := s.tracker.State(now)
+	s.counts.track(state)
+	v := view{
+		version:      s.deny.Version(),
+		asOf:         state.AsOf,
+		atMS:         state.AtMS,
+		unproved:     !state.Proved,
+		wallOffsetMS: state.WallOffsetMS,
+		maxLifetime:  s.tokens.maxLifetime(),
+	}
+	old := s.now.Load()
+	if state.AtMS == 0 { // no proof of any origin is left: time goes on all the same
+		v.asOf, v.atMS = old.asOf, old.atMS
+	}
+	if *old != v {
+		s.now.Store(&v)
+	}
+	s.tellEvictions(v.brokerMS(now.Mono))
+	fresh := v.fresh(now.Mono, s.cfg.MaxStaleness)
+	if !s.isReady && fresh && s.tokens.loaded() && len(s.feedKeys.set) > 0 {
+		s.isReady = true
+		close(s.ready)
+	}
+	if fresh == s.wasFresh {
+		return
+	}
+	s.wasFresh = fresh
+	if fresh {
+		s.cfg.Logger.Info("revocations are current", "issuer", s.cfg.Issuer, "entries", s.deny.Len())
+	} else {
+		s.cfg.Logger.Warn("revocations are not known to be current", "issuer", s.cfg.Issuer, "error", s.staleBecause(&v, now.Mono))
+	}
+}
+
+// staleBecause returns why v is not fresh: what fails, or else what is known of the proof.
+func (s *syncer) staleBecause(v *view, now time.Duration) error {
+	if err := s.troubles(); err != nil {
+		return err
+	}
+	if v.unproved {
+		return errors.New("nothing is proved until the next catch-up")
+	}
+	return fmt.Errorf("the latest proof is %s old, more than %s", (now - v.asOf).Round(time.Millisecond), s.cfg.MaxStaleness)
+}
+
+// tellEvictions logs when the denylist begins to lack live entries, and when no more.
+func (s *syncer) tellEvictions(brokerMS int64) {
+	until := s.deny.IncompleteUntil()
+	partial := until > 0 && brokerMS/1000 <= until
+	if partial == s.wasPartial {
+		return
+	}
+	s.wasPartial = partial
+	if partial {
+		s.cfg.Logger.Warn("more is revoked than DenylistSize holds: the broker is asked about each token until that has expired",
+			"size", s.cfg.DenylistSize, "until", time.Unix(until, 0).UTC())
+	} else {
+		s.cfg.Logger.Info("all that is revoked is in memory again", "evictions", s.deny.Evictions())
+	}
+}
+
+// collect drops entries whose tokens are dead, by the broker's clock and while fresh.
+func (s *syncer) collect() {
+	now := s.instant()
+	state := s.tracker.State(now)
+	if now.Mono-s.collectedAt < collectEvery || !state.Fresh(now.Mono, s.cfg.MaxStaleness) {
+		return
+	}
+	s.collectedAt = now.Mono
+	s.deny.Collect(state.TimeFloor)
+}
