@@ -156,7 +156,7 @@ func pack(kind Kind, value string) ([16]byte, bool) {
 // unpack is the inverse of pack.
 func unpack(kind Kind, data []byte) string {
 	if kind == KindSID {
-		return sidEncoding.EncodeToString(data)
+		return EncodeID(data)
 	}
 	var out [36]byte
 	hex.Encode(out[:8], data[:4])
@@ -171,7 +171,11 @@ func unpack(kind Kind, data []byte) string {
 // id is the 16 bytes of a jti or sid; it keeps no pointer for the collector to follow.
 type id [16]byte
 
-var sidEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+var idEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+
+// EncodeID returns data in the text form of the broker's own ids, such as a sid: lower-case
+// base32 (RFC 4648 §6) without padding.
+func EncodeID(data []byte) string { return idEncoding.EncodeToString(data) }
 
 // idOf gives the 16 bytes behind a canonical sid (base32, lower case, no padding) or jti
 // (UUID, lower case); any other text is compared as it is.

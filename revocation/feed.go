@@ -3,6 +3,7 @@ package revocation
 import (
 	"context"
 	"io"
+	"log/slog"
 )
 
 // Feed delivers signed revocation messages as they were received; it neither verifies
@@ -40,3 +41,21 @@ type Sink interface {
 type ReceiptSender interface {
 	SendReceipt(ctx context.Context, r Receipt) error
 }
+
+// Client is the service's own account at the broker, with which it asks for revocations.
+type Client struct {
+	ID     string
+	Secret string
+}
+
+// String returns the id without the secret, as do all other ways to print or log a Client.
+func (c Client) String() string { return "client " + c.ID }
+
+// GoString implements [fmt.GoStringer].
+func (c Client) GoString() string { return c.String() }
+
+// LogValue implements [slog.LogValuer].
+func (c Client) LogValue() slog.Value { return slog.StringValue(c.String()) }
+
+// MarshalText implements [encoding.TextMarshaler], for JSON.
+func (c Client) MarshalText() ([]byte, error) { return []byte(c.String()), nil }

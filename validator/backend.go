@@ -33,7 +33,7 @@ type backend interface {
 }
 
 var (
-	_ backend = (*remote)(nil)
+	_ backend = (*syncer)(nil)
 	_ backend = (*inProcess)(nil)
 )
 

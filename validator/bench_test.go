@@ -53,7 +53,7 @@ func newBenchValidator(tb testing.TB, alg string) (*Validator, *benchSource) {
 		tb.Fatal(err)
 	}
 	s := &benchSource{alg: alg, key1: private, deny: revocation.NewCappedDenylist(defaultDenylistSize), fixed: aged(0, brokerNow*1000)}
-	return newValidator("https://login.example.com", []string{"orders"}, defaultCacheSize, newRemote(s, time.Hour)), s
+	return newValidator("https://login.example.com", []string{"orders"}, defaultCacheSize, newViewBackend(s, time.Hour)), s
 }
 
 // benchToken is a token of about 1,000 characters, of which the broker signs the like,

@@ -19,7 +19,7 @@ func TestAServicesStreamsEndByFeedAndCatchUp(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(t *testing.T, l *life, s *syncer) {
 				mustStart(t, s)
-				v := newValidator(fakeIssuer, []string{"test"}, 100, newRemote(s, defaultMaxStaleness))
+				v := newValidator(fakeIssuer, []string{"test"}, 100, s)
 				defer v.Close()
 				claims := Claims{ID: "t", SessionID: "mine", Subject: "ada", KeyID: "k1", SEP: 1, ExpiresAt: time.Now().Add(time.Minute)}
 				hit, cancel := v.Bind(t.Context(), &claims)

@@ -10,10 +10,35 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	strictjson "github.com/go-jose/go-jose/v4/json"
+
+	"tokenbroker/internal/httpclient"
 )
+
+const (
+	documentTimeout  = 4 * time.Second
+	maxDocumentBytes = 256 << 10
+	maxTokenLife     = 366 * 24 * time.Hour
+)
+
+// brokerClient makes the HTTP requests to the broker. It follows no redirects; each request
+// ends with its context. It is safe for concurrent use.
+type brokerClient struct {
+	issuer string // as it is configured
+	base   string // issuer without a slash at the end
+	client Client
+	http   *http.Client
+}
+
+func newBrokerClient(issuer string, client Client, h *http.Client) *brokerClient {
+	return &brokerClient{
+		issuer: issuer, base: strings.TrimRight(issuer, "/"), client: client,
+		http: httpclient.WithoutRedirects(h),
+	}
+}
 
 // lastingError is a reason that another attempt cannot change.
 type lastingError struct{ error }
@@ -93,25 +118,25 @@ type discovery struct {
 	MaxLifetime int64  `json:"access_token_max_lifetime"`
 }
 
-func (s *syncer) discover(ctx context.Context) (discovery, error) {
+func (b *brokerClient) discover(ctx context.Context) (discovery, error) {
 	var d discovery
-	doc, err := s.fetchDocument(ctx, s.issuer+"/.well-known/openid-configuration", "")
+	doc, err := b.fetchDocument(ctx, b.base+"/.well-known/openid-configuration", "")
 	if err != nil {
 		return d, err
 	}
 	if err := decodeJSON(doc.body, &d); err != nil {
 		return d, err
 	}
-	if err := s.checkDiscovery(d); err != nil {
+	if err := b.checkDiscovery(d); err != nil {
 		return d, lastingError{err}
 	}
 	return d, nil
 }
 
 // checkDiscovery refuses metadata that is not the configured broker's.
-func (s *syncer) checkDiscovery(d discovery) error {
-	if d.Issuer != s.cfg.Issuer {
-		return fmt.Errorf("it is of issuer %.100q, want %q: Issuer has to be the broker's public_url to the letter", d.Issuer, s.cfg.Issuer)
+func (b *brokerClient) checkDiscovery(d discovery) error {
+	if d.Issuer != b.issuer {
+		return fmt.Errorf("it is of issuer %.100q, want %q: Issuer has to be the broker's public_url to the letter", d.Issuer, b.issuer)
 	}
 	if d.MaxLifetime <= 0 || d.MaxLifetime > int64(maxTokenLife/time.Second) {
 		return fmt.Errorf("access_token_max_lifetime is %d s: is it a tokenbroker's?", d.MaxLifetime)
@@ -135,7 +160,7 @@ type document struct {
 	unchanged bool
 }
 
-func (s *syncer) fetchDocument(ctx context.Context, address, etag string) (document, error) {
+func (b *brokerClient) fetchDocument(ctx context.Context, address, etag string) (document, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
 		return document{}, fmt.Errorf("making the request: %w", err)
@@ -144,7 +169,7 @@ func (s *syncer) fetchDocument(ctx context.Context, address, etag string) (docum
 	if etag != "" {
 		req.Header.Set("If-None-Match", etag)
 	}
-	resp, err := s.http.Do(req)
+	resp, err := b.http.Do(req)
 	if err != nil {
 		return document{}, err
 	}

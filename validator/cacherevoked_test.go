@@ -97,7 +97,7 @@ func TestARevocationAtAnyReadingMakesTheStoredVerdictOld(t *testing.T) {
 					s.revoked.BumpVersion()
 				}
 				readings := 0
-				v.backend = newRemote(&viewedSource{s, func() {
+				v.backend = newViewBackend(&viewedSource{s, func() {
 					if readings++; readings == at {
 						s.revoked.Apply(revocation.Event{Kind: revocation.KindJTI, Value: "1", At: brokerNow, ExpiresAt: brokerNow + 300})
 					}

@@ -34,7 +34,7 @@ func (s *syncer) startCatchUp(ctx context.Context, c revocation.CatchUp) {
 	s.cancelCatch = cancel
 	s.spawn(ctx, func() func() {
 		defer cancel()
-		answer, err := s.fetchCatchUp(request, c.After)
+		answer, err := s.broker.fetchCatchUp(request, c.After, s.deny)
 		givenUp := request.Err() != nil
 		return func() {
 			if err != nil {
@@ -48,14 +48,16 @@ func (s *syncer) startCatchUp(ctx context.Context, c revocation.CatchUp) {
 	})
 }
 
-// fetchCatchUp asks for what was recorded after a position, or for everything.
-func (s *syncer) fetchCatchUp(ctx context.Context, after string) (*revocation.Answer, error) {
+// fetchCatchUp asks for what was recorded after a position, or for everything if it is
+// empty. Of a binary answer, tokens and sessions enter the denylist while the rest is on its
+// way, and are not among the answer's events.
+func (b *brokerClient) fetchCatchUp(ctx context.Context, after string, into *revocation.Denylist) (*revocation.Answer, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	watchdog := time.AfterFunc(catchUpSilence, func() { cancel(errSilent) })
 	defer watchdog.Stop()
 
-	address := s.issuer + "/revocations"
+	address := b.base + "/revocations"
 	if after != "" {
 		address += "?after=" + url.QueryEscape(after)
 	}
@@ -68,14 +70,14 @@ func (s *syncer) fetchCatchUp(ctx context.Context, after string) (*revocation.An
 	if err != nil {
 		return nil, fmt.Errorf("making the request: %w", err)
 	}
-	req.SetBasicAuth(s.cfg.ClientID, s.cfg.ClientSecret)
+	req.SetBasicAuth(b.client.ID, b.client.Secret)
 	req.Header.Set("Accept", string(revocation.FormBinary)+", "+string(revocation.FormJSON)+";q=0.5")
-	resp, err := s.http.Do(req)
+	resp, err := b.http.Do(req)
 	if err != nil {
 		return nil, reason(ctx, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
-	decode, err := s.decoderOf(resp)
+	decode, err := decoderOf(resp, into)
 	if err != nil {
 		return nil, err
 	}
@@ -115,17 +117,15 @@ func reason(ctx context.Context, err error) error {
 	return err
 }
 
-// decoderOf gives what reads an answer of that content type. What the binary one has of
-// tokens and sessions is in the denylist before the whole of it is there, and is not among
-// the events that the tracker is given.
-func (s *syncer) decoderOf(resp *http.Response) (func(io.Reader) (*revocation.Answer, error), error) {
+// decoderOf returns the decoder for an answer of that content type.
+func decoderOf(resp *http.Response, into *revocation.Denylist) (func(io.Reader) (*revocation.Answer, error), error) {
 	if err := expectOK(resp); err != nil {
 		return nil, err
 	}
 	kind, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	switch {
 	case err == nil && kind == string(revocation.FormBinary):
-		return s.deny.ReadAnswer, nil
+		return into.ReadAnswer, nil
 	case err == nil && kind == string(revocation.FormJSON):
 		return revocation.DecodeAnswer, nil
 	}

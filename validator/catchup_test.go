@@ -47,11 +47,11 @@ func TestCatchUpsAreReadByTheirContentType(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s := newSyncer(syncConfig{Issuer: fakeIssuer, HTTP: &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+			b := newBrokerClient(fakeIssuer, Client{}, &http.Client{Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
 				h := http.Header{"Content-Type": {tt.kind}}
 				return &http.Response{StatusCode: 200, Header: h, Body: io.NopCloser(strings.NewReader(tt.body)), Request: r}, nil
-			})}})
-			got, err := s.fetchCatchUp(t.Context(), "")
+			})})
+			got, err := b.fetchCatchUp(t.Context(), "", revocation.NewDenylist())
 			if (err == nil) != tt.good || tt.good && (len(got.Events) != 1 || got.Events[0].Value != "s1") {
 				t.Errorf("got %+v, %v", got, err)
 			}
@@ -84,7 +84,7 @@ func TestAServiceAsksAgainUntilTheAnswerIsReady(t *testing.T) {
 	inBubble(t, func(t *testing.T, l *life, s *syncer) {
 		l.revoke("before")
 		began, asked := time.Now(), 0
-		s.http.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
+		s.broker.http.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
 			if r.URL.Path != "/revocations" {
 				return l.RoundTrip(r)
 			}
@@ -113,7 +113,7 @@ func TestAServiceAsksAgainUntilTheAnswerIsReady(t *testing.T) {
 func TestABrokerThatIsAtWorkIsNotGivenUp(t *testing.T) {
 	for _, silent := range []bool{false, true} {
 		inBubble(t, func(t *testing.T, l *life, s *syncer) {
-			s.http.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
+			s.broker.http.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {
 				for range 10 {
 					select {
 					case <-time.After(time.Second):
@@ -128,7 +128,7 @@ func TestABrokerThatIsAtWorkIsNotGivenUp(t *testing.T) {
 				}
 				return l.RoundTrip(r)
 			})
-			_, err := s.fetchCatchUp(t.Context(), "")
+			_, err := s.broker.fetchCatchUp(t.Context(), "", s.deny)
 			if silent != errors.Is(err, errSilent) || !silent && err != nil {
 				t.Errorf("silent %v: %v", silent, err)
 			}
@@ -165,7 +165,7 @@ func TestNoRevokedTokenPassesInTheWindowOfAStart(t *testing.T) {
 	for seed := range uint64(150) {
 		inBubble(t, func(t *testing.T, l *life, s *syncer) {
 			slow := &slowLife{life: l, random: rand.New(rand.NewPCG(seed, 13))}
-			s.http.Transport = slow
+			s.broker.http.Transport = slow
 			l.set(func() { l.binary = seed%2 == 0 })
 			for i := range seed % 3 {
 				l.revoke(fmt.Sprint("before", i))

@@ -19,22 +19,7 @@ const (
 )
 
 // Client is the service's own account at the broker, with which it asks for revocations.
-type Client struct {
-	ID     string
-	Secret string
-}
-
-// String leaves the secret out, and so do all the ways to print or log a Client.
-func (c Client) String() string { return "client " + c.ID }
-
-// GoString implements [fmt.GoStringer].
-func (c Client) GoString() string { return c.String() }
-
-// LogValue implements [slog.LogValuer].
-func (c Client) LogValue() slog.Value { return slog.StringValue(c.String()) }
-
-// MarshalText implements [encoding.TextMarshaler], for JSON.
-func (c Client) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+type Client = revocation.Client
 
 // Config says whose tokens to accept and how to learn of keys and revocations. Issuer,
 // Audience, Client and Feed are required.
@@ -66,9 +51,11 @@ type Config struct {
 	// and the broker is asked about each token that they might have hit, or [ErrStale] is
 	// the answer: see Stats.Evictions. Revoked subjects, clients and keys are always kept.
 	DenylistSize int
-	// HTTPClient talks to the broker; when nil, one with a timeout that follows no redirects.
+	// HTTPClient sends the requests to the broker. If nil, a client with
+	// [http.DefaultTransport] does. Its Timeout is not used, because each request has a bound
+	// of its own, and redirects are not followed.
 	HTTPClient *http.Client
-	// Logger gets one line per change of state; [slog.Default] when nil.
+	// Logger receives one line per change of state. If nil, [slog.Default] is used.
 	Logger *slog.Logger
 }
 
@@ -91,6 +78,11 @@ func (c *Config) validate() error {
 	case c.OnStale != "" && !c.OnStale.known():
 		return fmt.Errorf("validator: unknown OnStale %q, want %s, %s or %s", string(c.OnStale), FailClosed, Introspect, InsecureServeStale)
 	}
+	c.setDefaults()
+	return nil
+}
+
+func (c *Config) setDefaults() {
 	if c.Service == "" {
 		c.Service = revocation.ServiceID(c.Client.ID)
 	}
@@ -110,15 +102,11 @@ func (c *Config) validate() error {
 		c.DenylistSize = defaultDenylistSize
 	}
 	if c.HTTPClient == nil {
-		c.HTTPClient = &http.Client{
-			Timeout:       10 * time.Second,
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		}
+		c.HTTPClient = &http.Client{}
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
-	return nil
 }
 
 // Option asks more of one call of [Validator.Validate] than the Config does.

@@ -160,8 +160,7 @@ func (x *explainer) keys(ctx context.Context) (*keySet, string, error) {
 		}
 		return &keySet{keys: keys}, "the given key set", nil
 	}
-	s := newSyncer(syncConfig{Issuer: x.Issuer, HTTP: x.HTTPClient})
-	set, err := s.fetchTokenKeys(ctx, &keySet{})
+	set, err := newBrokerClient(x.Issuer, Client{}, x.HTTPClient).fetchTokenKeys(ctx, &keySet{})
 	return set, x.Issuer, err
 }
 

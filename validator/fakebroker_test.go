@@ -106,12 +106,15 @@ func inBubble(t *testing.T, test func(t *testing.T, l *life, s *syncer)) {
 			heads: map[string]int{"o1": 0}, tokenKeys: []string{"k1"}, feedKID: "f1",
 			requests: make(map[string]int), sinks: make(map[*subscription]revocation.Sink),
 		}
-		s := newSyncer(syncConfig{
-			Issuer: fakeIssuer, ClientID: "service", ClientSecret: fakeSecret, Service: "service/1", Feed: l,
-			HTTP:   &http.Client{Transport: l},
-			Logger: slog.New(slog.NewTextHandler(lockedWriter{l}, &slog.HandlerOptions{Level: slog.LevelDebug})),
-			wall:   l.wall,
-		})
+		cfg := Config{
+			Issuer: fakeIssuer, Client: Client{ID: "service", Secret: fakeSecret}, Feed: l,
+			HTTPClient:   &http.Client{Transport: l},
+			StartTimeout: -1,
+			Logger:       slog.New(slog.NewTextHandler(lockedWriter{l}, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		}
+		cfg.setDefaults()
+		s := newSyncer(cfg)
+		s.name, s.wall = "service/1", l.wall
 		test(t, l, s)
 		if s.stop != nil {
 			s.close()
@@ -356,7 +359,7 @@ func sid(s *syncer, value string) bool {
 	return s.denylist().Revoked(revocation.Subject{SID: value})
 }
 
-func isFresh(s *syncer) bool { return s.view().fresh(monotonic(), defaultMaxStaleness) }
+func isFresh(s *syncer) bool { return s.now.Load().fresh(monotonic(), defaultMaxStaleness) }
 
 // lockedLog is a log that a test reads while the syncer writes.
 type lockedLog struct {

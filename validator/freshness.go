@@ -48,44 +48,38 @@ func monotonic() time.Duration { return time.Since(processBase) }
 // clock stepped.
 const clocksApartMS = 250
 
-// remote judges freshness at each reading, by the monotonic clock alone: a process that
-// was stopped for a while finds itself stale before anybody tells it.
-type remote struct {
-	source
-	revoked      *revocation.Denylist
-	maxStaleness time.Duration
-	wall         func() time.Time
+// read implements [backend].
+func (s *syncer) read(own time.Duration) reading {
+	return s.now.Load().read(s.deny, s.cfg.MaxStaleness, own, s.wall)
 }
 
-func newRemote(s source, maxStaleness time.Duration) *remote {
-	return &remote{source: s, revoked: s.denylist(), maxStaleness: maxStaleness, wall: time.Now}
-}
+// age implements [backend].
+func (s *syncer) age() time.Duration { return monotonic() - s.now.Load().asOf }
 
-// read takes the version from the denylist itself, not from the view: an event counts
-// from the moment Apply returns, whenever the next view is made.
-func (r *remote) read(own time.Duration) reading {
-	v, now := r.view(), monotonic()
+// read judges freshness at the moment of the call by the monotonic clock, so a process that
+// was stopped for a while finds itself stale. It takes the version from the denylist itself:
+// an event counts from the moment Apply returns, whenever the next view is made.
+func (v *view) read(deny *revocation.Denylist, maxStaleness, own time.Duration, wall func() time.Time) reading {
+	now := monotonic()
 	return reading{
-		version:     r.revoked.Version(),
+		version:     deny.Version(),
 		nowMS:       v.brokerMS(now),
 		maxLifetime: v.maxLifetime,
-		fresh:       v.fresh(now, r.maxStaleness) && (own == 0 || r.meets(own, v, now)),
+		fresh:       v.fresh(now, maxStaleness) && (own == 0 || v.meets(own, now, wall)),
 	}
 }
 
-// meets is the part of freshness that only a call with a bound of its own pays for: no
-// tick tells it that the machine's clocks went apart.
-func (r *remote) meets(own time.Duration, v *view, now time.Duration) bool {
+// meets is the part of freshness that only a call with a bound of its own pays for: it also
+// compares the machine's clocks.
+func (v *view) meets(own, now time.Duration, wall func() time.Time) bool {
 	together := func(i revocation.Instant) bool {
 		apart := i.WallMS - i.Mono.Milliseconds() - v.wallOffsetMS
 		return -clocksApartMS < apart && apart < clocksApartMS
 	}
 	// The first reading is cheap. On a busy machine the thread may have been stopped in it.
 	return v.fresh(now, own) &&
-		(together(revocation.Instant{Mono: now, WallMS: r.wall().UnixMilli()}) || together(revocation.ReadInstant(monotonic, r.wall)))
+		(together(revocation.Instant{Mono: now, WallMS: wall().UnixMilli()}) || together(revocation.ReadInstant(monotonic, wall)))
 }
-
-func (r *remote) age() time.Duration { return monotonic() - r.view().asOf }
 
 // publish makes what is known visible to the readers, and tells of a change of state.
 func (s *syncer) publish() {

@@ -85,14 +85,14 @@ func TestHostileMessages(t *testing.T) {
 					s.Message(tt.raw) // the first is asked about, once: it might be a new life
 				}
 				l.beatFor(15 * time.Second) // what a new key and a key that left ask for is over
-				before, counted, asked := *s.view(), s.counts.stats(), l.asked("/revocations")
+				before, counted, asked := *s.now.Load(), s.counts.stats(), l.asked("/revocations")
 				if !sid(s, "known") || tt.count(counted) > 1 {
 					t.Fatalf("before: %+v", counted)
 				}
 				s.Message(tt.raw)
 				synctest.Wait()
 				time.Sleep(700 * time.Millisecond) // a hole is asked about after 100 ms
-				if sid(s, "victim") || s.view().version != before.version || s.view().asOf != before.asOf {
+				if sid(s, "victim") || s.now.Load().version != before.version || s.now.Load().asOf != before.asOf {
 					t.Error("it changed something")
 				}
 				if n := l.asked("/revocations") - asked; n != 0 {
@@ -159,7 +159,7 @@ func TestReplays(t *testing.T) {
 		}
 		l.set(func() { l.httpDown = true })
 		time.Sleep(20 * time.Second)
-		before, counted := *s.view(), s.counts.stats()
+		before, counted := *s.now.Load(), s.counts.stats()
 		tape.reverse()
 		for range 3 {
 			for _, raw := range tape.messages {
@@ -167,8 +167,8 @@ func TestReplays(t *testing.T) {
 			}
 		}
 		synctest.Wait()
-		if *s.view() != before {
-			t.Errorf("%+v became %+v", before, *s.view())
+		if *s.now.Load() != before {
+			t.Errorf("%+v became %+v", before, *s.now.Load())
 		}
 		if n := s.counts.stats().Replayed - counted.Replayed; n != uint64(3*len(tape.messages)) {
 			t.Errorf("%d of %d counted", n, 3*len(tape.messages))

@@ -40,14 +40,12 @@ var (
 // cannot tell. One request for a token serves all who ask meanwhile and for up to a second
 // after it was sent. Its goroutines, one a request, end with close.
 type introspector struct {
-	endpoint   string
-	id, secret string
-	http       *http.Client
-	denylist   *revocation.Denylist
-	logger     *slog.Logger
-	now        func() time.Duration // monotonic
-	asked      atomic.Uint64
-	breaker    breaker
+	broker   *brokerClient
+	denylist *revocation.Denylist
+	logger   *slog.Logger
+	now      func() time.Duration // monotonic
+	asked    atomic.Uint64
+	breaker  breaker
 
 	run  context.Context // ends with close
 	stop context.CancelFunc
@@ -79,18 +77,13 @@ type flight struct {
 	err    error
 }
 
-func newIntrospector(issuer string, client Client, h *http.Client, d *revocation.Denylist, logger *slog.Logger) *introspector {
-	c := *h
-	c.Timeout = 0 // each request has a bound of its own
-	c.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+func newIntrospector(broker *brokerClient, d *revocation.Denylist, logger *slog.Logger) *introspector {
 	answers, err := simplelru.NewLRU[digest, answer](introspectAnswers, nil)
 	if err != nil {
 		panic(err) // only for a size below 1
 	}
 	i := &introspector{
-		endpoint: strings.TrimRight(issuer, "/") + "/oauth2/introspect",
-		id:       client.ID, secret: client.Secret,
-		http: &c, denylist: d, logger: logger, now: monotonic,
+		broker: broker, denylist: d, logger: logger, now: monotonic,
 		flights: make(map[digest]*flight),
 		answers: answers,
 	}
@@ -159,7 +152,7 @@ func (i *introspector) join(key digest, token string, bound time.Duration) (*fli
 func (i *introspector) fly(key digest, token string, f *flight) {
 	ctx, cancel := context.WithTimeout(i.run, introspectTimeout)
 	defer cancel()
-	f.answer.active, f.err = i.request(ctx, token)
+	f.answer.active, f.err = i.broker.introspect(ctx, token)
 	i.breaker.done(i.now(), f.err == nil)
 	i.mu.Lock()
 	i.running--
@@ -183,17 +176,17 @@ func (i *introspector) fly(key digest, token string, f *flight) {
 	}
 }
 
-// request is RFC 7662 §2.1, with client_secret_basic as RFC 6749 §2.3.1 has it.
-func (i *introspector) request(ctx context.Context, token string) (bool, error) {
+// introspect asks about a token (RFC 7662 §2.1), with client_secret_basic (RFC 6749 §2.3.1).
+func (b *brokerClient) introspect(ctx context.Context, token string) (bool, error) {
 	form := url.Values{"token": {token}, "token_type_hint": {"access_token"}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, i.endpoint, strings.NewReader(form.Encode()))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, b.base+"/oauth2/introspect", strings.NewReader(form.Encode()))
 	if err != nil {
 		return false, fmt.Errorf("making the request: %w", err)
 	}
-	req.SetBasicAuth(url.QueryEscape(i.id), url.QueryEscape(i.secret))
+	req.SetBasicAuth(url.QueryEscape(b.client.ID), url.QueryEscape(b.client.Secret))
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	req.Header.Set("Accept", "application/json")
-	resp, err := i.http.Do(req)
+	resp, err := b.http.Do(req)
 	if err != nil {
 		return false, err
 	}

@@ -85,7 +85,7 @@ func withOracle(t *testing.T, d *revocation.Denylist, f func(t *testing.T, o *or
 }
 
 func newOracleIntrospector(o *oracle, d *revocation.Denylist) *introspector {
-	return newIntrospector("https://issuer/", Client{ID: "a:b", Secret: "s c%"}, &http.Client{Transport: o}, d, slog.New(slog.DiscardHandler))
+	return newIntrospector(newBrokerClient("https://issuer/", Client{ID: "a:b", Secret: "s c%"}, &http.Client{Transport: o}), d, slog.New(slog.DiscardHandler))
 }
 
 func TestIntrospectionIsAskedOnceForAllWhoWait(t *testing.T) {

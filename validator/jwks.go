@@ -17,10 +17,7 @@ import (
 	"tokenbroker/revocation"
 )
 
-const (
-	maxDocumentBytes = 256 << 10
-	maxKeys          = 100
-)
+const maxKeys = 100
 
 // parseTokenKeys reads a JWK set (RFC 7517 §5) key by key: a key that this package cannot
 // use is left out, and the others stay.
@@ -107,9 +104,6 @@ func fitsAlgorithm(alg string, key any) bool {
 const (
 	jobTokenKeys = "fetching the token keys"
 	jobFeedKeys  = "fetching the feed keys"
-
-	documentTimeout = 4 * time.Second
-	maxTokenLife    = 366 * 24 * time.Hour
 )
 
 // startTokenKeys fetches discovery and token keys: both say what a token may be.
@@ -117,7 +111,7 @@ func (s *syncer) startTokenKeys(ctx context.Context) {
 	s.counts.tokenFetches.Add(1)
 	old := s.tokens.set.Load()
 	s.spawn(ctx, func() func() {
-		set, err := s.fetchTokenKeys(ctx, old)
+		set, err := s.broker.fetchTokenKeys(ctx, old)
 		return func() { s.takeTokenKeys(ctx, set, err) }
 	})
 }
@@ -139,14 +133,14 @@ func (s *syncer) takeTokenKeys(ctx context.Context, set *keySet, err error) {
 
 var errOtherStore = errors.New("the key set is of another store than the revocations")
 
-func (s *syncer) fetchTokenKeys(ctx context.Context, old *keySet) (*keySet, error) {
+func (b *brokerClient) fetchTokenKeys(ctx context.Context, old *keySet) (*keySet, error) {
 	ctx, cancel := context.WithTimeout(ctx, documentTimeout)
 	defer cancel()
-	d, err := s.discover(ctx)
+	d, err := b.discover(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("reading the discovery document: %w", err)
 	}
-	doc, err := s.fetchDocument(ctx, d.JWKSURI, old.etag)
+	doc, err := b.fetchDocument(ctx, d.JWKSURI, old.etag)
 	if err != nil {
 		return nil, err
 	}
@@ -164,15 +158,15 @@ func (s *syncer) startFeedKeys(ctx context.Context) {
 	s.counts.keyFetches.Add(1)
 	etag := s.feedKeys.etag
 	s.spawn(ctx, func() func() {
-		set, doc, err := s.fetchFeedKeys(ctx, etag)
+		set, doc, err := s.broker.fetchFeedKeys(ctx, etag)
 		return func() { s.takeFeedKeys(ctx, etag, set, doc, err) }
 	})
 }
 
-func (s *syncer) fetchFeedKeys(ctx context.Context, etag string) (keys map[string]ed25519.PublicKey, doc document, err error) {
+func (b *brokerClient) fetchFeedKeys(ctx context.Context, etag string) (keys map[string]ed25519.PublicKey, doc document, err error) {
 	ctx, cancel := context.WithTimeout(ctx, documentTimeout)
 	defer cancel()
-	doc, err = s.fetchDocument(ctx, s.issuer+"/revocations/jwks.json", etag)
+	doc, err = b.fetchDocument(ctx, b.base+"/revocations/jwks.json", etag)
 	if err != nil || doc.unchanged {
 		return nil, doc, err
 	}

@@ -40,7 +40,7 @@ type acknowledgement struct {
 // behind puts a link between a life and the syncer that is not started yet.
 func behind(l *life, s *syncer) *lateLink {
 	link := &lateLink{life: l}
-	s.cfg.Feed, s.http.Transport = link, link
+	s.cfg.Feed, s.broker.http.Transport = link, link
 	return link
 }
 
@@ -130,7 +130,7 @@ func (k *lateLink) live(t *testing.T, s *syncer, d time.Duration, meanwhile func
 
 func (k *lateLink) keepsItsWord(t *testing.T, s *syncer) {
 	t.Helper()
-	asOf := s.view().asOf
+	asOf := s.now.Load().asOf
 	for _, a := range k.acknowledged {
 		if a.at < asOf && !sid(s, a.sid) {
 			t.Fatalf("%s was acknowledged %v before as_of, and is not in force", a.sid, asOf-a.at)
@@ -166,16 +166,16 @@ func TestALinkThatDelaysEverything(t *testing.T) {
 			if now < 11*time.Second {
 				return
 			}
-			if lag := monotonic() - s.view().asOf; lag < 10*time.Second || lag > 11500*time.Millisecond {
+			if lag := monotonic() - s.now.Load().asOf; lag < 10*time.Second || lag > 11500*time.Millisecond {
 				t.Fatalf("as_of lags by %v after %v", lag, now)
 			}
-			if s.view().fresh(monotonic(), 2*time.Second) {
+			if s.now.Load().fresh(monotonic(), 2*time.Second) {
 				t.Fatal("a route with a bound of 2 s takes it for fresh")
 			}
 		})
 		k.change(func() { k.delay = 0 })
 		k.live(t, s, 15*time.Second, func(time.Duration) {})
-		if !s.view().fresh(monotonic(), 2*time.Second) {
+		if !s.now.Load().fresh(monotonic(), 2*time.Second) {
 			t.Error("the link is quick again, and the service is not")
 		}
 		k.exact(t, s)
@@ -224,7 +224,7 @@ func TestWallClocksThatAreWrong(t *testing.T) {
 				if !isFresh(s) {
 					t.Fatalf("stale after %v", now)
 				}
-				if d := s.view().brokerMS(monotonic()) - time.Now().UnixMilli(); d < -5 || d > 5 {
+				if d := s.now.Load().brokerMS(monotonic()) - time.Now().UnixMilli(); d < -5 || d > 5 {
 					t.Fatalf("the broker's clock is off by %d ms", d)
 				}
 			})
@@ -258,7 +258,7 @@ func TestClocksThatAreStepped(t *testing.T) {
 				}
 			})
 			want := time.Now().Add(step).UnixMilli()
-			if d := s.view().brokerMS(monotonic()) - want; d < -5 || d > 5 {
+			if d := s.now.Load().brokerMS(monotonic()) - want; d < -5 || d > 5 {
 				t.Errorf("stepped by %v, the service's idea of the broker's clock is off by %d ms", step, d)
 			}
 			k.exact(t, s)

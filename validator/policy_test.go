@@ -15,7 +15,7 @@ func newAsking(tb testing.TB, policy Policy, size int) (*Validator, *fakeSource,
 	tb.Helper()
 	v, s, mint := newFake(tb)
 	s.revoked = revocation.NewCappedDenylist(size)
-	v.backend = newRemote(s, 30*time.Second)
+	v.backend = newViewBackend(s, 30*time.Second)
 	o := &oracle{status: 200, body: yes}
 	v.onStale, v.maxStaleness, v.introspector = policy, 30*time.Second, newOracleIntrospector(o, s.revoked)
 	tb.Cleanup(v.introspector.close)
@@ -146,7 +146,7 @@ func TestARoutesOwnBound(t *testing.T) {
 			s.now = aged(row.age, brokerNow*1000)
 			s.now.wallOffsetMS = time.Now().UnixMilli() - monotonic().Milliseconds()
 			reads := 0
-			v.backend.(*remote).wall = func() time.Time {
+			v.backend.(*viewBackend).wall = func() time.Time {
 				if reads++; row.once && reads > 1 {
 					return time.Now()
 				}
@@ -236,7 +236,7 @@ func TestAHitAllocatesNothing(t *testing.T) {
 	s.now = aged(0, brokerNow*1000)
 	s.now.wallOffsetMS = time.Now().UnixMilli() - monotonic().Milliseconds()
 	fixed := s.now
-	v.backend.(*remote).source = &steadySource{s, &fixed}
+	v.backend.(*viewBackend).source = &steadySource{s, &fixed}
 	for name, options := range map[string][]Option{"plain": nil, "a bound of its own": options} {
 		if n := testing.AllocsPerRun(100, func() {
 			if _, err := v.Validate(context.Background(), token, options...); err != nil {

@@ -45,7 +45,7 @@ func newFake(tb testing.TB) (*Validator, *fakeSource, func(iat, exp int64) strin
 		tb.Fatal(err)
 	}
 	s := &fakeSource{public: public, revoked: revocation.NewDenylist(), now: aged(0, brokerNow*1000)}
-	v := newValidator("https://issuer", []string{"test"}, 100, newRemote(s, 30*time.Second))
+	v := newValidator("https://issuer", []string{"test"}, 100, newViewBackend(s, 30*time.Second))
 	n := 0
 	return v, s, func(iat, exp int64) string {
 		n++

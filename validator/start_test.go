@@ -51,10 +51,10 @@ func TestStartFailsAtOnceWhereAnotherAttemptCannotHelp(t *testing.T) {
 		change func(l *life, s *syncer)
 		want   string
 	}{
-		"wrong secret":        {func(_ *life, s *syncer) { s.cfg.ClientSecret = "wrong" }, "/revocations answers 401 Unauthorized: check the client's id and secret"},
-		"unknown client":      {func(_ *life, s *syncer) { s.cfg.ClientID = "nobody" }, "check the client's id and secret"},
+		"wrong secret":        {func(_ *life, s *syncer) { s.broker.client.Secret = "wrong" }, "/revocations answers 401 Unauthorized: check the client's id and secret"},
+		"unknown client":      {func(_ *life, s *syncer) { s.broker.client.ID = "nobody" }, "check the client's id and secret"},
 		"client without feed": {answering("/revocations", 403), "/revocations answers 403 Forbidden: check the client's id and secret"},
-		"another issuer":      {func(_ *life, s *syncer) { s.cfg.Issuer += "/x" }, `it is of issuer "http://issuer.test", want "http://issuer.test/x"`},
+		"another issuer":      {func(_ *life, s *syncer) { s.broker.issuer += "/x" }, `it is of issuer "http://issuer.test", want "http://issuer.test/x"`},
 		"nothing there":       {answering(discoveryPath, 404), "http://issuer.test/.well-known/openid-configuration answers 404 Not Found: check that Issuer"},
 		"feed keys not there": {answering("/revocations/jwks.json", 404), "/revocations/jwks.json answers 404"},
 		"a redirect":          {answering("/", 301, "Location", "https://issuer.test/"), `answers 301 Moved Permanently to "https://issuer.test/"`},
@@ -158,7 +158,7 @@ func TestNewHasAStartTimeout(t *testing.T) {
 				w.WriteHeader(http.StatusServiceUnavailable)
 			}))
 			pipehttp.Start(t, broker)
-			config.Issuer, config.Audience, config.Client = "http://127.0.0.1", "orders", Client{"orders", fakeSecret}
+			config.Issuer, config.Audience, config.Client = "http://127.0.0.1", "orders", Client{ID: "orders", Secret: fakeSecret}
 			config.Feed, config.HTTPClient = noFeed{}, broker.Client()
 			config.Logger = slog.New(slog.DiscardHandler)
 			began := time.Now()
@@ -188,7 +188,7 @@ func TestNewFailsAtOnceWithAWrongSecret(t *testing.T) {
 		var log bytes.Buffer
 		began := time.Now()
 		_, err := New(t.Context(), Config{
-			Issuer: "http://127.0.0.1", Audience: "orders", Client: Client{"orders", fakeSecret}, Feed: noFeed{},
+			Issuer: "http://127.0.0.1", Audience: "orders", Client: Client{ID: "orders", Secret: fakeSecret}, Feed: noFeed{},
 			HTTPClient: broker.Client(), Logger: slog.New(slog.NewTextHandler(&log, nil)),
 		})
 		if !errors.Is(err, ErrMisconfigured) || !strings.Contains(err.Error(), "http://127.0.0.1/revocations answers 401 Unauthorized") {

@@ -5,10 +5,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
-	"net/http"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,28 +20,14 @@ const (
 	inboxBytes   = 64 << 20
 )
 
-// syncConfig says whose keys and revocations to follow.
-type syncConfig struct {
-	Issuer                 string
-	ClientID, ClientSecret string
-	Service                string // the name in receipts
-	Feed                   revocation.Feed
-	HTTP                   *http.Client
-	MaxStaleness           time.Duration
-	StartTimeout           time.Duration // 0 or less: no bound
-	DenylistSize           int
-	Logger                 *slog.Logger
-
-	wall func() time.Time // the wall clock; for tests
-}
-
 // syncer keeps keys and revocations in memory and current: the shell around
 // [revocation.Tracker]. One goroutine owns the tracker and the feed keys; fetches run in
 // short-lived ones that report to it, receipts are sent in a third. Everything stops with close.
 type syncer struct {
-	cfg    syncConfig
-	http   *http.Client
-	issuer string
+	cfg    Config
+	broker *brokerClient
+	name   string           // in receipts
+	wall   func() time.Time // the wall clock
 	deny   *revocation.Denylist
 	now    atomic.Pointer[view]
 	tokens *tokenKeys
@@ -83,34 +66,15 @@ type delivery struct {
 	arrival time.Duration
 }
 
-var (
-	_ source          = (*syncer)(nil)
-	_ revocation.Sink = (*syncer)(nil)
-)
+var _ revocation.Sink = (*syncer)(nil)
 
-func newSyncer(cfg syncConfig) *syncer {
-	if cfg.HTTP == nil {
-		cfg.HTTP = http.DefaultClient
-	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.Default()
-	}
-	if cfg.MaxStaleness <= 0 {
-		cfg.MaxStaleness = defaultMaxStaleness
-	}
-	if cfg.DenylistSize <= 0 {
-		cfg.DenylistSize = defaultDenylistSize
-	}
-	if cfg.wall == nil {
-		cfg.wall = time.Now
-	}
-	client := *cfg.HTTP
-	client.Timeout = 0 // each request has a bound of its own
-	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+// newSyncer makes a syncer of a configuration with its defaults set; start starts it.
+func newSyncer(cfg Config) *syncer {
 	s := &syncer{
 		cfg:      cfg,
-		http:     &client,
-		issuer:   strings.TrimRight(cfg.Issuer, "/"),
+		broker:   newBrokerClient(cfg.Issuer, cfg.Client, cfg.HTTPClient),
+		name:     receiptName(cfg.Service),
+		wall:     time.Now,
 		deny:     revocation.NewCappedDenylist(cfg.DenylistSize),
 		tokens:   newTokenKeys(),
 		inbox:    make(chan delivery, inboxSize),
@@ -132,8 +96,8 @@ func (s *syncer) close() {
 	<-s.stopped
 }
 
-func (s *syncer) view() *view                    { return s.now.Load() }
 func (s *syncer) denylist() *revocation.Denylist { return s.deny }
+
 func (s *syncer) key(ctx context.Context, kid string) (verificationKey, error) {
 	return s.tokens.key(ctx, s.stopped, kid)
 }
@@ -177,7 +141,7 @@ func (s *syncer) missed(cause error) {
 }
 
 func (s *syncer) instant() revocation.Instant {
-	return revocation.ReadInstant(monotonic, s.cfg.wall)
+	return revocation.ReadInstant(monotonic, s.wall)
 }
 
 // run is the owner: it feeds the tracker and performs what it asks for.
@@ -300,7 +264,7 @@ func (s *syncer) start(ctx context.Context) error {
 	}
 	s.link, _ = feed.(revocation.Link)
 	if sender, ok := feed.(revocation.ReceiptSender); ok {
-		s.reporter = newReporter(sender, s.cfg.Service, &s.counts, s.cfg.Logger)
+		s.reporter = newReporter(sender, s.name, &s.counts, s.cfg.Logger)
 		go s.reporter.run(run)
 	}
 	go func() {

@@ -15,7 +15,7 @@ func TestSyncStartsWithAllThatIsLive(t *testing.T) {
 		l.revoke("before")
 		l.set(func() { l.kids = []string{"dead"} })
 		mustStart(t, s)
-		v := s.view()
+		v := s.now.Load()
 		if !sid(s, "before") || !s.denylist().KidRevoked("dead") || !isFresh(s) {
 			t.Error("started without what is revoked")
 		}
@@ -55,20 +55,20 @@ func TestSyncMissesNothingWhileItStarts(t *testing.T) {
 func TestSyncHearsTheFeed(t *testing.T) {
 	inBubble(t, func(t *testing.T, l *life, s *syncer) {
 		mustStart(t, s)
-		before := s.view().version
+		before := s.now.Load().version
 		l.revoke("one")
 		synctest.Wait()
-		if !sid(s, "one") || s.view().version == before {
+		if !sid(s, "one") || s.now.Load().version == before {
 			t.Error("not applied")
 		}
 		l.beatFor(2 * time.Minute)
 		if n := l.asked("/revocations"); n != 1 || !isFresh(s) {
 			t.Errorf("%d catch-ups, fresh %v: heartbeats suffice", n, isFresh(s))
 		}
-		if lag := monotonic() - s.view().asOf; lag > 1100*time.Millisecond {
+		if lag := monotonic() - s.now.Load().asOf; lag > 1100*time.Millisecond {
 			t.Errorf("as_of lags by %v", lag)
 		}
-		if d := s.view().brokerMS(monotonic()) - time.Now().UnixMilli(); d < -5 || d > 5 {
+		if d := s.now.Load().brokerMS(monotonic()) - time.Now().UnixMilli(); d < -5 || d > 5 {
 			t.Errorf("the broker's clock is off by %d ms", d)
 		}
 	})

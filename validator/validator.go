@@ -69,26 +69,14 @@ func New(ctx context.Context, config Config) (*Validator, error) {
 	if err := config.validate(); err != nil {
 		return nil, err
 	}
-	syncer := newSyncer(syncConfig{
-		Issuer:       config.Issuer,
-		ClientID:     config.Client.ID,
-		ClientSecret: config.Client.Secret,
-		Service:      receiptName(config.Service),
-		Feed:         config.Feed,
-		HTTP:         config.HTTPClient,
-		MaxStaleness: config.MaxStaleness,
-		StartTimeout: config.StartTimeout,
-		DenylistSize: config.DenylistSize,
-		Logger:       config.Logger,
-	})
+	syncer := newSyncer(config)
 	if err := syncer.start(ctx); err != nil {
 		return nil, fmt.Errorf("validator: %w", err)
 	}
-	v := newValidator(config.Issuer, []string{config.Audience}, config.CacheSize,
-		newRemote(syncer, config.MaxStaleness))
+	v := newValidator(config.Issuer, []string{config.Audience}, config.CacheSize, syncer)
 	v.feed = &syncer.counts
 	v.onStale, v.maxStaleness = config.OnStale, config.MaxStaleness
-	v.introspector = newIntrospector(config.Issuer, config.Client, config.HTTPClient, syncer.denylist(), config.Logger)
+	v.introspector = newIntrospector(syncer.broker, syncer.deny, config.Logger)
 	v.close = func() {
 		v.introspector.close()
 		syncer.close()

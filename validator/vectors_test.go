@@ -62,7 +62,7 @@ func TestVectors(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := &vectorSource{keys: keys, deny: revocation.NewDenylist(), fixed: aged(0, all.NowMS)}
-	v := newValidator(all.Issuer, []string{all.Audience}, 100, newRemote(s, time.Hour))
+	v := newValidator(all.Issuer, []string{all.Audience}, 100, newViewBackend(s, time.Hour))
 	good := 0
 	for _, row := range all.Vectors {
 		t.Run(row.Name, func(t *testing.T) {

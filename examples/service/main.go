@@ -65,7 +65,7 @@ func run(ctx context.Context) error {
 	case "nats":
 		revocations = natsfeed.Feed{URL: *nats, User: *natsUser, Password: natsPassword, Name: *name}
 	case "http":
-		revocations = httpfeed.Feed{URL: *issuer, Client: httpfeed.Client(client), HTTPClient: brokerClient(*connect), Logger: log}
+		revocations = httpfeed.Feed{URL: *issuer, Client: client, HTTPClient: brokerClient(*connect), Logger: log}
 	default:
 		return fmt.Errorf("-feed %q: want nats or http", *feed)
 	}

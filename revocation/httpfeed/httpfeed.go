@@ -16,29 +16,14 @@ import (
 	"sync/atomic"
 	"time"
 
+	"tokenbroker/internal/httpclient"
 	"tokenbroker/revocation"
 )
 
 var _ revocation.Feed = Feed{}
 
-// Client is the service's own account at the broker: the fields of validator.Client, which
-// converts to it.
-type Client struct {
-	ID     string
-	Secret string
-}
-
-// String leaves the secret out, and so do all the ways to print or log a Client.
-func (c Client) String() string { return "client " + c.ID }
-
-// GoString implements [fmt.GoStringer].
-func (c Client) GoString() string { return c.String() }
-
-// LogValue implements [slog.LogValuer].
-func (c Client) LogValue() slog.Value { return slog.StringValue(c.String()) }
-
-// MarshalText implements [encoding.TextMarshaler], for JSON.
-func (c Client) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+// Client is the service's own account at the broker, the same type as validator.Client.
+type Client = revocation.Client
 
 // Feed is a [revocation.Feed] over HTTP. URL and Client are required. It is a value and may
 // be copied; each Open has a stream of its own.
@@ -46,10 +31,11 @@ type Feed struct {
 	// URL is the issuer's.
 	URL    string
 	Client Client
-	// HTTPClient sends the requests; nil: http.DefaultClient. Its Timeout is not used, and
-	// redirects are not followed.
+	// HTTPClient sends the requests. If nil, [http.DefaultClient] does. Its Timeout is not
+	// used, and redirects are not followed.
 	HTTPClient *http.Client
-	// Logger is told when the stream begins and ceases to fail; nil: nobody is.
+	// Logger receives a line when the stream starts to fail and when it works again. If nil,
+	// [slog.Default] is used.
 	Logger *slog.Logger
 
 	timing timing // for tests
@@ -94,19 +80,13 @@ func (f Feed) Open(ctx context.Context, sink revocation.Sink) (io.Closer, error)
 		return nil, errors.New("opening the HTTP feed: the client's id is missing")
 	}
 	f.timing.fill()
-	if f.HTTPClient == nil {
-		f.HTTPClient = http.DefaultClient
-	}
 	if f.Logger == nil {
-		f.Logger = slog.New(slog.DiscardHandler)
+		f.Logger = slog.Default()
 	}
-	client := *f.HTTPClient
-	client.Timeout = 0 // it would end the stream
-	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s := &subscription{
-		feed: f, issuer: strings.TrimRight(f.URL, "/"), client: &client, sink: sink,
+		feed: f, issuer: strings.TrimRight(f.URL, "/"), client: httpclient.WithoutRedirects(f.HTTPClient), sink: sink,
 		cancel: cancel, connected: make(chan struct{}), done: make(chan struct{}),
 	}
 	go s.run(run)

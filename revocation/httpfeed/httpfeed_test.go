@@ -165,7 +165,7 @@ func (b *fakeBroker) next(t *testing.T) *connection {
 // feed opens a feed in the background; closing is the test's end's.
 func (b *fakeBroker) feed(t *testing.T, s *sink, change ...func(*Feed)) (opened chan struct{}) {
 	t.Helper()
-	f := Feed{URL: b.URL + "/", Client: Client{"svc", "a secret word"}, HTTPClient: b.Client(), timing: quick}
+	f := Feed{URL: b.URL + "/", Client: Client{ID: "svc", Secret: "a secret word"}, HTTPClient: b.Client(), timing: quick}
 	for _, fn := range change {
 		fn(&f)
 	}
@@ -421,7 +421,7 @@ func TestTroubleIsLoggedOnceAndWithoutTheSecret(t *testing.T) {
 }
 
 func TestASecretIsNotPrinted(t *testing.T) {
-	c := Client{"svc", "a secret word"}
+	c := Client{ID: "svc", Secret: "a secret word"}
 	data, err := json.Marshal(Feed{Client: c}.Client)
 	if err != nil {
 		t.Fatal(err)

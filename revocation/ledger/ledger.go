@@ -28,7 +28,8 @@ type Config struct {
 	// Wall is the machine's wall clock; nil: time.Now.
 	Wall func() time.Time
 	// Mono is the time since the process began, on its monotonic clock; nil: since Open.
-	Mono   func() time.Duration
+	Mono func() time.Duration
+	// Logger receives changes of state and failures. If nil, [slog.Default] is used.
 	Logger *slog.Logger
 	// Kids returns the compromised key ids, dead for ever; nil: none.
 	Kids func() []string
@@ -52,7 +53,7 @@ func (c *Config) validate() error {
 		c.Mono = func() time.Duration { return time.Since(began) }
 	}
 	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
+		c.Logger = slog.Default()
 	}
 	if c.Kids == nil {
 		c.Kids = func() []string { return nil }
@@ -140,7 +141,7 @@ func (l *Ledger) Close() { l.answers.close() }
 func newID() string {
 	var b [16]byte
 	_, _ = rand.Read(b[:]) // never fails
-	return encoding.EncodeToString(b[:])
+	return revocation.EncodeID(b[:])
 }
 
 func (l *Ledger) loadStoreID(ctx context.Context) error {

@@ -40,7 +40,8 @@ type PublisherConfig struct {
 	WantAck func() bool
 	// MaxListeners bounds [Hub.Listen], of one client to a fifth of it; zero: 5,000.
 	MaxListeners int
-	Logger       *slog.Logger
+	// Logger receives changes of state and failures. If nil, [slog.Default] is used.
+	Logger *slog.Logger
 }
 
 // Publisher sends the ledger's own batches, in order, and a heartbeat each second. It is a
@@ -75,7 +76,7 @@ func NewPublisher(config PublisherConfig) (*Publisher, error) {
 		config.WantAck = func() bool { return false }
 	}
 	if config.Logger == nil {
-		config.Logger = slog.New(slog.DiscardHandler)
+		config.Logger = slog.Default()
 	}
 	stopped, stop := context.WithCancel(context.Background())
 	return &Publisher{

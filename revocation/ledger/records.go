@@ -2,7 +2,6 @@ package ledger
 
 import (
 	"crypto/sha256"
-	"encoding/base32"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -35,8 +34,6 @@ const (
 	eventPrefix  = "ledger.event." // <kind>.<value>: an eventRecord
 )
 
-var encoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
-
 type storeRecord struct {
 	V  int    `json:"v"`
 	ID string `json:"id"`
@@ -58,7 +55,7 @@ func eventKey(e revocation.Event) string {
 	value := e.Value
 	if len(value) > 64 || strings.ContainsFunc(value, notPlain) {
 		sum := sha256.Sum256([]byte(value))
-		value = "~" + encoding.EncodeToString(sum[:])
+		value = "~" + revocation.EncodeID(sum[:])
 	}
 	return eventPrefix + string(e.Kind) + "." + value
 }

@@ -27,7 +27,7 @@ type BusConfig struct {
 	TLS *tls.Config
 	// Logger gets a line when the link breaks or cannot be made, with the URL and the cause,
 	// when it is back, and for what the server refuses or drops, once a connection. If nil,
-	// nothing is logged.
+	// [slog.Default] is used.
 	Logger *slog.Logger
 }
 
@@ -57,7 +57,7 @@ func Dial(ctx context.Context, cfg BusConfig) (*Bus, error) {
 	}
 	b := &Bus{log: cfg.Logger, done: make(chan struct{}), told: make(map[string]bool)}
 	if b.log == nil {
-		b.log = slog.New(slog.DiscardHandler)
+		b.log = slog.Default()
 	}
 	who := access{cfg.User, cfg.Password, cfg.Credentials, cfg.TLS}
 	at := cfg.URL

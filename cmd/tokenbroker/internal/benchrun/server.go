@@ -114,7 +114,7 @@ func (s *Server) feed() revocation.Feed {
 		}
 	}
 	return httpfeed.Feed{
-		URL: s.options.URL, Client: httpfeed.Client{ID: s.options.Service.ID, Secret: s.options.Service.Secret},
+		URL: s.options.URL, Client: s.options.Service,
 		HTTPClient: &http.Client{Transport: http.DefaultTransport},
 	}
 }
