@@ -15,12 +15,13 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
 
 	benchreport "tokenbroker/bench/report"
 	"tokenbroker/cmd/tokenbroker/internal/benchrun"
 	"tokenbroker/cmd/tokenbroker/internal/buildinfo"
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
-	"tokenbroker/internal/private"
 	"tokenbroker/validator"
 )
 
@@ -192,35 +193,6 @@ func (b *bencher) server(ctx context.Context, realPasswords bool) (*benchrun.Ser
 	return server, func() error { server.Close(); return nil }, nil
 }
 
-func (b *bencher) password(ctx context.Context) (string, error) {
-	if b.passwordStdin {
-		return terminal.ReadPassword(ctx, b.stdin)
-	}
-	return secretOf(envBenchPassword)
-}
-
-// secretOf reads an environment variable, or the file that it names with _FILE.
-func secretOf(env string) (string, error) {
-	text, file := os.Getenv(env), os.Getenv(env+"_FILE")
-	switch {
-	case text != "" && file != "":
-		return "", fmt.Errorf("%w: %s and %s_FILE are both set: keep one", terminal.ErrUsage, env, env)
-	case text != "":
-		secret, err := private.SecretLine(text)
-		if err != nil {
-			return "", fmt.Errorf("the value of %s %w", env, err)
-		}
-		return secret, nil
-	case file == "":
-		return "", nil
-	}
-	secret, _, err := private.ReadSecret(file)
-	if err != nil {
-		return "", fmt.Errorf("%s_FILE: %w", env, err)
-	}
-	return secret, nil
-}
-
 // check refuses flags that cannot be.
 func (b *bencher) check() error {
 	switch {
@@ -246,4 +218,50 @@ func benchError(err error) error {
 		return fmt.Errorf("%w: %w", terminal.ErrUsage, err)
 	}
 	return err
+}
+
+// benchProgress shows on a terminal how far a bench is, a bar for each phase; elsewhere
+// nothing. Add is safe for concurrent use.
+type benchProgress struct {
+	bars *mpb.Progress // nil without a terminal
+	bar  *mpb.Bar
+}
+
+var _ benchrun.Progress = (*benchProgress)(nil)
+
+// newBenchProgress begins; the caller closes it. The bars have goroutines of their own.
+func newBenchProgress(stderr io.Writer) *benchProgress {
+	if !terminal.IsTerminal(stderr) {
+		return &benchProgress{}
+	}
+	return &benchProgress{bars: mpb.New(mpb.WithOutput(stderr), mpb.WithWidth(40), mpb.WithAutoRefresh())}
+}
+
+// Begin implements [benchrun.Progress].
+func (p *benchProgress) Begin(what string, steps int) {
+	if p.bars != nil {
+		p.bar = p.bars.AddBar(int64(max(steps, 1)), mpb.BarRemoveOnComplete(),
+			mpb.PrependDecorators(decor.Name(what+" ")), mpb.AppendDecorators(decor.Percentage(), decor.Elapsed(decor.ET_STYLE_GO, decor.WCSyncSpace)))
+	}
+}
+
+// Add implements [benchrun.Progress].
+func (p *benchProgress) Add(steps int) {
+	if p.bars != nil {
+		p.bar.IncrBy(steps)
+	}
+}
+
+// End implements [benchrun.Progress]: the bar goes away.
+func (p *benchProgress) End() {
+	if p.bars != nil {
+		p.bar.Abort(true)
+	}
+}
+
+// close waits for the bars' goroutines.
+func (p *benchProgress) close() {
+	if p.bars != nil {
+		p.bars.Wait()
+	}
 }

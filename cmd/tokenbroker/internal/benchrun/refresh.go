@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"tokenbroker/bench/load"
 	"tokenbroker/bench/report"
@@ -53,4 +54,58 @@ func (b *Bench) Refresh(ctx context.Context, cfg RefreshConfig) error {
 func (b *Bench) refreshing(sessions []*browser, clients int) load.Work {
 	of := newRing(sessions, clients)
 	return func(ctx context.Context, worker int) error { return b.Server.refresh(ctx, of.take(worker)) }
+}
+
+// GrowthConfig says at which numbers of sessions the cost of a refresh is measured.
+type GrowthConfig struct {
+	// Sizes are in rising order.
+	Sizes   []int
+	Clients int
+}
+
+// Growth measures refreshes, in a closed loop, with more and more sessions in an own server's
+// store, and fits how the cost grows.
+func (b *Bench) Growth(ctx context.Context, cfg GrowthConfig) error {
+	if !b.Server.Own() {
+		return usage("--sizes fills the store with sessions: that is for the bench's own server, not for --url")
+	}
+	b.Report.SizeOf = "sessions"
+	floor, stop, err := b.refreshFloor()
+	if err != nil {
+		return err
+	}
+	defer stop()
+	var sessions []*browser
+	for _, n := range cfg.Sizes {
+		more, err := b.signIn(ctx, max(n-len(sessions), 0))
+		if err != nil {
+			return err
+		}
+		sessions = append(sessions, more...)
+		clients := min(cfg.Clients, n)
+		own, peer := b.beside(ctx, fmt.Sprintf("refresh, %d sessions", n), closed(clients), b.refreshing(sessions, clients), floor)
+		b.add(report.Run{Name: string(OperationRefresh), Loop: "closed", Concurrency: clients, Size: n}, own, peer)
+		b.Report.FitGrowth(string(OperationRefresh))
+		if err := ended(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// refreshFloor is what refreshes are compared with, and how it is stopped.
+func (b *Bench) refreshFloor() (work load.Work, stop func(), err error) {
+	if !b.Server.Own() {
+		b.Report.Floor = floorLive
+		return func(ctx context.Context, _ int) error {
+			_, err := b.Server.get(ctx, "/livez")
+			return err
+		}, func() {}, nil
+	}
+	h, err := startHandler()
+	if err != nil {
+		return nil, nil, err
+	}
+	b.Report.Floor = floorSignature
+	return h.work(signPath, `{"CSRF_token":"`+strings.Repeat("c", 43)+`"}`), h.stop, nil
 }

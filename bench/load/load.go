@@ -1,3 +1,17 @@
+// Package load sends requests and measures how long they take.
+//
+// In a [Closed] loop each worker asks again as soon as it was answered: it finds how much
+// a server can do, but a server that stalls is asked less meanwhile, so that its latencies
+// look better than a user's would be. In an [Open] loop requests arrive at a constant rate,
+// whatever the answers do, and a latency counts from the moment a request was meant to be
+// sent: a stall shows in every request that arrived during it (the correction for
+// coordinated omission).
+//
+//	result := load.Open{Rate: 2000, Workers: 256, Warmup: time.Second, Duration: 10 * time.Second}.Run(ctx, work)
+//	fmt.Println(result.Rate(), result.Latency.Quantile(0.99))
+//
+// Both are bounded: at most as many requests are under way as there are workers, and what an
+// open loop has no room for is counted as dropped. Run waits for all that it started.
 package load
 
 import (
@@ -6,6 +20,69 @@ import (
 	"sync"
 	"time"
 )
+
+// Work is one request. A worker has one under way at a time, so that what belongs to its
+// number needs no lock. It returns soon after ctx has ended.
+type Work func(ctx context.Context, worker int) error
+
+// Closed is a closed loop: each worker asks again as soon as it was answered.
+type Closed struct {
+	Workers int
+	// Warmup is not measured, Duration is.
+	Warmup, Duration time.Duration
+}
+
+// Run works until the time is over or ctx ends, and returns what was measured until then. Where the
+// requests of the warm-up take all of the time, each worker measures one more. Run owns a goroutine for
+// each worker, and waits for them.
+func (c Closed) Run(ctx context.Context, work Work) *Result {
+	recorded := newRecorder()
+	from := time.Now().Add(c.Warmup)
+	until := from.Add(c.Duration)
+	var workers sync.WaitGroup
+	for worker := range c.Workers {
+		workers.Go(func() {
+			for measured := false; ; {
+				began := time.Now()
+				if measured && !began.Before(until) || ctx.Err() != nil {
+					return
+				}
+				measured = !began.Before(from)
+				err := work(ctx, worker)
+				if ctx.Err() != nil {
+					return // whatever it says was cut off
+				}
+				recorded.record(worker, sent{meant: began, began: began, ended: time.Now(), err: err}, from, until)
+				if err != nil {
+					pause(ctx)
+				}
+			}
+		})
+	}
+	workers.Wait()
+	result := recorded.sum()
+	result.finish(ctx, from, until)
+	return result
+}
+
+// errorPause keeps a worker that is refused from asking in a tight loop.
+const errorPause = 10 * time.Millisecond
+
+func pause(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(errorPause):
+	}
+}
+
+// finish says how long was measured.
+func (r *Result) finish(ctx context.Context, from, until time.Time) {
+	r.Took = until.Sub(from)
+	if now := time.Now(); ctx.Err() != nil && now.Before(until) {
+		r.Interrupted = true
+		r.Took = max(now.Sub(from), 0)
+	}
+}
 
 // Open is an open loop: requests arrive at a constant rate. One that finds all workers busy
 // waits for one, and its latency counts from its arrival.
