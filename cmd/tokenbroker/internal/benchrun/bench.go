@@ -40,8 +40,8 @@ type Bench struct {
 // tick is how often a phase that takes a known time says how far it is.
 const tick = 100 * time.Millisecond
 
-// during runs f, which takes about as long as said. It owns a goroutine, which ends with f.
-func (b *Bench) during(what string, takes time.Duration, f func()) {
+// withProgress runs f, which takes about as long as said. It owns a goroutine, which ends with f.
+func (b *Bench) withProgress(what string, takes time.Duration, f func()) {
 	b.Progress.Begin(what, int(takes/tick))
 	defer b.Progress.End()
 	stop, stopped := make(chan struct{}), make(chan struct{})
@@ -86,9 +86,9 @@ const floorShare = 0.5
 // laterWarmup is the warm-up of the turns after the first one.
 const laterWarmup = 200 * time.Millisecond
 
-// beside measures work and, where there is one, its floor in turns, so that a busy neighbour
+// withFloor measures work and, where there is one, its floor in turns, so that a busy neighbour
 // slows both.
-func (b *Bench) beside(ctx context.Context, what string, in loop, work, floor load.Work) (own, peer *load.Result) {
+func (b *Bench) withFloor(ctx context.Context, what string, in loop, work, floor load.Work) (own, peer *load.Result) {
 	turns := max(b.Turns, 1)
 	part, warmup := b.Duration/time.Duration(turns), b.Warmup
 	takes := b.Warmup + b.Duration + time.Duration(turns-1)*min(b.Warmup, laterWarmup)
@@ -96,7 +96,7 @@ func (b *Bench) beside(ctx context.Context, what string, in loop, work, floor lo
 		takes += time.Duration(float64(takes) * floorShare)
 	}
 	own, peer = load.NewResult(), load.NewResult()
-	b.during(what, takes, func() {
+	b.withProgress(what, takes, func() {
 		for range turns {
 			if ctx.Err() != nil {
 				own.Interrupted = true
@@ -110,6 +110,14 @@ func (b *Bench) beside(ctx context.Context, what string, in loop, work, floor lo
 		}
 	})
 	return own, peer
+}
+
+// measure measures work and, if it is not nil, its floor in turns, and adds the run to the
+// report. It returns an error when ctx has ended.
+func (b *Bench) measure(ctx context.Context, what string, in loop, run report.Run, work, floor load.Work) error {
+	own, peer := b.withFloor(ctx, what, in, work, floor)
+	b.add(run, own, peer)
+	return stopped(ctx)
 }
 
 // add puts a run into the report; one of which nothing was measured is left out.
@@ -129,8 +137,8 @@ func usage(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrUsage, fmt.Sprintf(format, args...))
 }
 
-// ended is ctx's error, for a bench that was stopped between two runs.
-func ended(ctx context.Context) error {
+// stopped is ctx's error, for a bench that was stopped between two runs.
+func stopped(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("the bench was stopped: %w", context.Cause(ctx))
 	}

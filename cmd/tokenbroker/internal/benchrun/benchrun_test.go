@@ -242,15 +242,15 @@ func TestAudience(t *testing.T) {
 
 // A wait is over when the last one has heard, and not before.
 func TestHearing(t *testing.T) {
-	h := newHearing(2)
-	h.one()
+	h := newDelivery(2)
+	h.received()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := h.wait(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("one of two heard, and the wait is over: %v", err)
 	}
 	before := time.Now()
-	h.one()
+	h.received()
 	if last, err := h.wait(t.Context()); err != nil || last.Before(before) {
 		t.Errorf("the last one heard at %v, error %v", last, err)
 	}

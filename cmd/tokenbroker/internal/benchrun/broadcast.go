@@ -59,7 +59,7 @@ func newRawBroadcast(url, dir string, subscribers int, ended []time.Time) (*rawB
 	for range subscribers {
 		c, err := connect()
 		if err == nil {
-			_, err = c.Subscribe(r.subject, r.hear)
+			_, err = c.Subscribe(r.subject, r.check)
 		}
 		if err == nil {
 			err = c.FlushTimeout(requestTimeout)
@@ -72,8 +72,8 @@ func newRawBroadcast(url, dir string, subscribers int, ended []time.Time) (*rawB
 	return r, nil
 }
 
-// hear checks a message's signature, as a subscriber does.
-func (r *rawBroadcast) hear(m *nats.Msg) {
+// check checks a message's signature, as a subscriber does.
+func (r *rawBroadcast) check(m *nats.Msg) {
 	if len(m.Data) < ed25519.SignatureSize+8 {
 		return
 	}
@@ -82,14 +82,14 @@ func (r *rawBroadcast) hear(m *nats.Msg) {
 		return // its publisher runs into its timeout
 	}
 	if h, ok := r.waiting.Load(binary.BigEndian.Uint64(body)); ok {
-		h.(*hearing).one()
+		h.(*delivery).received()
 	}
 }
 
 // publish syncs a record, publishes it and returns when the last subscriber has checked it.
 func (r *rawBroadcast) publish(ctx context.Context, worker int) error {
 	number := r.next.Add(1)
-	h := newHearing(r.want)
+	h := newDelivery(r.want)
 	r.waiting.Store(number, h)
 	defer r.waiting.Delete(number)
 	body := binary.BigEndian.AppendUint64(make([]byte, 0, messageBytes), number)
@@ -115,41 +115,41 @@ func (r *rawBroadcast) stop() {
 	r.log.close()
 }
 
-// hearing is one message under way to several, who each say once that they have it.
-type hearing struct {
+// delivery is one message under way to several, who each say once that they have it.
+type delivery struct {
 	waiting atomic.Int64
 	last    time.Time     // set before all is closed
 	all     chan struct{} // closed when the last one has it
 }
 
-func newHearing(want int) *hearing {
-	h := &hearing{all: make(chan struct{})}
+func newDelivery(want int) *delivery {
+	h := &delivery{all: make(chan struct{})}
 	h.waiting.Store(int64(want))
 	return h
 }
 
-// one says that one more has it.
-func (h *hearing) one() {
+// received says that one more has it.
+func (h *delivery) received() {
 	if h.waiting.Add(-1) == 0 {
 		h.last = time.Now()
 		close(h.all)
 	}
 }
 
-// lastHears is how long the last one may take.
-const lastHears = 10 * time.Second
+// deliveryTimeout is how long the last one may take.
+const deliveryTimeout = 10 * time.Second
 
-var errUnheard = errors.New("not all of the subscribers heard in time")
+var errNotDelivered = errors.New("not all of the subscribers heard in time")
 
 // wait returns when the last one had it.
-func (h *hearing) wait(ctx context.Context) (time.Time, error) {
-	timeout := time.NewTimer(lastHears)
+func (h *delivery) wait(ctx context.Context) (time.Time, error) {
+	timeout := time.NewTimer(deliveryTimeout)
 	defer timeout.Stop()
 	select {
 	case <-h.all:
 		return h.last, nil
 	case <-timeout.C:
-		return time.Time{}, errUnheard
+		return time.Time{}, errNotDelivered
 	case <-ctx.Done():
 		return time.Time{}, ctx.Err()
 	}

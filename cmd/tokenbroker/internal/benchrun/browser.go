@@ -80,13 +80,13 @@ func (s *Server) do(req *http.Request, path string) (reply, error) {
 		return reply{}, fmt.Errorf("%s: reading the answer: %w", path, err)
 	}
 	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusAccepted {
-		return reply{}, refusedBy(path, resp, body)
+		return reply{}, newStatusError(path, resp, body)
 	}
 	cookies := slices.DeleteFunc(resp.Cookies(), func(c *http.Cookie) bool { return c.MaxAge < 0 })
 	return reply{body, cookies}, nil
 }
 
-func refusedBy(path string, resp *http.Response, body []byte) error {
+func newStatusError(path string, resp *http.Response, body []byte) error {
 	e := &statusError{path: path, status: resp.StatusCode}
 	var problem struct {
 		Code string `json:"code"`
@@ -101,8 +101,8 @@ func refusedBy(path string, resp *http.Response, body []byte) error {
 	return e
 }
 
-// signedIn takes the cookie and the tokens of an answer to a sign-in.
-func signedIn(r reply) (*browser, error) {
+// parseSignIn takes the cookie and the tokens of an answer to a sign-in.
+func parseSignIn(r reply) (*browser, error) {
 	var answer struct {
 		AccessToken string `json:"access_token"`
 		CSRFToken   string `json:"CSRF_token"`
@@ -115,12 +115,12 @@ func signedIn(r reply) (*browser, error) {
 
 // refresh rotates the session.
 func (s *Server) refresh(ctx context.Context, b *browser) error {
-	_, err := s.refreshed(ctx, b)
+	_, err := s.refreshAnswer(ctx, b)
 	return err
 }
 
-// refreshed rotates the session and returns the answer.
-func (s *Server) refreshed(ctx context.Context, b *browser) ([]byte, error) {
+// refreshAnswer rotates the session and returns the answer.
+func (s *Server) refreshAnswer(ctx context.Context, b *browser) ([]byte, error) {
 	r, err := s.post(ctx, "/auth/refresh/", `{"CSRF_token":"`+b.csrf+`"}`, b.cookie)
 	if err != nil {
 		return nil, err
@@ -172,7 +172,7 @@ func (b *Bench) tokens(ctx context.Context, n int) (tokens []string, sessions []
 	defer b.Progress.End()
 	err = each(ctx, first, first, func(ctx context.Context, of int) error {
 		for i := first + of; i < n; i += first {
-			body, err := b.Server.refreshed(ctx, sessions[of])
+			body, err := b.Server.refreshAnswer(ctx, sessions[of])
 			if err != nil {
 				return err
 			}

@@ -34,7 +34,7 @@ func (b *Bench) Capacity(ctx context.Context, cfg CapacityConfig) error {
 	}
 	var floorRate float64
 	if floor != nil {
-		b.during("floor", b.Warmup+b.Duration/2, func() {
+		b.withProgress("floor", b.Warmup+b.Duration/2, func() {
 			floorRate = closed(floorClients)(ctx, b.Warmup, b.Duration/2, floor).Rate()
 		})
 	}
@@ -43,10 +43,10 @@ func (b *Bench) Capacity(ctx context.Context, cfg CapacityConfig) error {
 		kept := false
 		for try := 0; try < levelTries && !kept; try++ {
 			var got *load.Result
-			b.during(fmt.Sprintf("%s, %.0f a second", cfg.Operation, rate), b.Warmup+b.Duration, func() {
+			b.withProgress(fmt.Sprintf("%s, %.0f a second", cfg.Operation, rate), b.Warmup+b.Duration, func() {
 				got = open(rate, cfg.Clients)(ctx, b.Warmup, b.Duration, work)
 			})
-			if err := ended(ctx); err != nil {
+			if err := stopped(ctx); err != nil {
 				return err // a level cut short has no say
 			}
 			level := levelOf(rate, got)

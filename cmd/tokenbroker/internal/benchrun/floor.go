@@ -128,6 +128,15 @@ const (
 	floorLive      = "GET /livez: of the same server, under the same load"
 )
 
+// liveFloor returns the floor of a server at a URL.
+func (b *Bench) liveFloor() load.Work {
+	b.Report.Floor = floorLive
+	return func(ctx context.Context, _ int) error {
+		_, err := b.Server.get(ctx, "/livez")
+		return err
+	}
+}
+
 // rawSignature checks a token's signature and nothing else: the floor of seeing a token for
 // the first time.
 type rawSignature struct {

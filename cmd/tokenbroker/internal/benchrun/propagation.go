@@ -49,7 +49,7 @@ func (b *Bench) Propagation(ctx context.Context, cfg PropagationConfig) error {
 	if err := b.Server.hasService(); err != nil {
 		return err
 	}
-	end, stop, err := b.Server.ending(cfg.By)
+	end, stop, err := b.Server.sessionEnder(cfg.By)
 	if err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func (b *Bench) Propagation(ctx context.Context, cfg PropagationConfig) error {
 }
 
 // propagateTo measures so many subscribers, with sessions of their own: each ends once.
-func (b *Bench) propagateTo(ctx context.Context, subscribers int, cfg PropagationConfig, end endSession) error {
+func (b *Bench) propagateTo(ctx context.Context, subscribers int, cfg PropagationConfig, end sessionEnder) error {
 	turns := max(b.Turns, 1)
 	perTurn := (b.Warmup + b.Duration/time.Duration(turns)).Seconds() * cfg.Rate
 	sessions, err := b.signIn(ctx, turns*(int(math.Ceil(perTurn))+1))
@@ -93,9 +93,8 @@ func (b *Bench) propagateTo(ctx context.Context, subscribers int, cfg Propagatio
 			Ended: func(worker int) time.Time { return heard[worker] },
 		}.Run(ctx, work)
 	}
-	own, peer := b.beside(ctx, fmt.Sprintf("%s, %d subscribers", cfg.By, subscribers), in, p.endNext, floor)
-	b.add(report.Run{Name: cfg.By + " to refused", Loop: "open", Concurrency: propagationWorkers, Size: subscribers}, own, peer)
-	return ended(ctx)
+	run := report.Run{Name: cfg.By + " to refused", Loop: "open", Concurrency: propagationWorkers, Size: subscribers}
+	return b.measure(ctx, fmt.Sprintf("%s, %d subscribers", cfg.By, subscribers), in, run, p.endNext, floor)
 }
 
 // subscribe starts so many validators, a few at a time. With an error it returns those that run.
@@ -129,10 +128,10 @@ func closeAll(services []*validator.Validator) {
 
 // propagation ends sessions and waits for the subscribers.
 type propagation struct {
-	end      endSession
+	end      sessionEnder
 	services []*validator.Validator
 	sessions []*browser
-	heard    []*hearing // one for each session
+	deliveries    []*delivery // one for each session
 	next     atomic.Int64
 	ended    []time.Time // by worker, when its last log-off was heard everywhere
 }
@@ -142,22 +141,22 @@ type propagation struct {
 func (p *propagation) bind(ctx context.Context, progress Progress) error {
 	progress.Begin("bind tokens", len(p.sessions))
 	defer progress.End()
-	p.heard = make([]*hearing, len(p.sessions))
+	p.deliveries = make([]*delivery, len(p.sessions))
 	return each(ctx, len(p.sessions), 2, func(ctx context.Context, i int) error {
 		claims, err := p.services[0].Validate(ctx, p.sessions[i].token)
 		if err != nil {
 			return fmt.Errorf("validating a token: %w", err)
 		}
-		h := newHearing(len(p.services))
+		h := newDelivery(len(p.services))
 		for _, v := range p.services {
 			bound, _ := v.Bind(context.Background(), claims) // freed when the validator is closed
 			context.AfterFunc(bound, func() {
 				if errors.Is(context.Cause(bound), validator.ErrRevoked) {
-					h.one()
+					h.received()
 				}
 			})
 		}
-		p.heard[i] = h
+		p.deliveries[i] = h
 		progress.Add(1)
 		return nil
 	})
@@ -178,7 +177,7 @@ func (p *propagation) endNext(ctx context.Context, worker int) error {
 	if err := p.end(ctx, p.sessions[i]); err != nil {
 		return err
 	}
-	ended, err := p.heard[i].wait(ctx)
+	ended, err := p.deliveries[i].wait(ctx)
 	if err != nil {
 		return err
 	}
@@ -192,9 +191,9 @@ func (p *propagation) endNext(ctx context.Context, worker int) error {
 // propagationFloor is what a log-off is compared with, and how it is stopped.
 func (b *Bench) propagationFloor(subscribers int, heard []time.Time) (load.Work, func(), error) {
 	if !b.Server.Own() {
-		b.Report.Floor = floorLive
+		live := b.liveFloor()
 		return func(ctx context.Context, worker int) error {
-			_, err := b.Server.get(ctx, "/livez")
+			err := live(ctx, worker)
 			heard[worker] = time.Now()
 			return err
 		}, func() {}, nil
@@ -207,11 +206,11 @@ func (b *Bench) propagationFloor(subscribers int, heard []time.Time) (load.Work,
 	return raw.publish, raw.stop, nil
 }
 
-// endSession ends a session and its tokens everywhere.
-type endSession func(ctx context.Context, b *browser) error
+// sessionEnder ends a session and its tokens everywhere.
+type sessionEnder func(ctx context.Context, b *browser) error
 
-// ending is the way to end sessions, and how it is given back.
-func (s *Server) ending(by string) (end endSession, stop func(), err error) {
+// sessionEnder is the way to end sessions, and how it is given back.
+func (s *Server) sessionEnder(by string) (end sessionEnder, stop func(), err error) {
 	if by == ByLogOff {
 		return s.logOff, func() {}, nil
 	}

@@ -40,10 +40,9 @@ func (b *Bench) Refresh(ctx context.Context, cfg RefreshConfig) error {
 		if cfg.Rate > 0 {
 			in, kind = open(cfg.Rate, clients), "open"
 		}
+		run := report.Run{Name: "refresh", Loop: kind, Concurrency: clients, Size: len(sessions)}
 		what := fmt.Sprintf("refresh, %d at once", clients)
-		own, peer := b.beside(ctx, what, in, b.refreshing(sessions, clients), floor)
-		b.add(report.Run{Name: "refresh", Loop: kind, Concurrency: clients, Size: len(sessions)}, own, peer)
-		if err := ended(ctx); err != nil {
+		if err := b.measure(ctx, what, in, run, b.refreshing(sessions, clients), floor); err != nil {
 			return err
 		}
 	}
@@ -83,24 +82,20 @@ func (b *Bench) Growth(ctx context.Context, cfg GrowthConfig) error {
 		}
 		sessions = append(sessions, more...)
 		clients := min(cfg.Clients, n)
-		own, peer := b.beside(ctx, fmt.Sprintf("refresh, %d sessions", n), closed(clients), b.refreshing(sessions, clients), floor)
-		b.add(report.Run{Name: string(OperationRefresh), Loop: "closed", Concurrency: clients, Size: n}, own, peer)
+		run := report.Run{Name: string(OperationRefresh), Loop: "closed", Concurrency: clients, Size: n}
+		err = b.measure(ctx, fmt.Sprintf("refresh, %d sessions", n), closed(clients), run, b.refreshing(sessions, clients), floor)
 		b.Report.FitGrowth(string(OperationRefresh))
-		if err := ended(ctx); err != nil {
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// refreshFloor is what refreshes are compared with, and how it is stopped.
+// refreshFloor returns the work that refreshes are compared with; the caller calls stop.
 func (b *Bench) refreshFloor() (work load.Work, stop func(), err error) {
 	if !b.Server.Own() {
-		b.Report.Floor = floorLive
-		return func(ctx context.Context, _ int) error {
-			_, err := b.Server.get(ctx, "/livez")
-			return err
-		}, func() {}, nil
+		return b.liveFloor(), func() {}, nil
 	}
 	h, err := startHandler()
 	if err != nil {

@@ -144,7 +144,7 @@ func (s *Server) signInOverHTTP(ctx context.Context, as Account) (*browser, erro
 	for try := 1; ; try++ {
 		answer, err := s.post(ctx, "/auth/sign-in/", body, "")
 		if err == nil {
-			return signedIn(answer)
+			return parseSignIn(answer)
 		}
 		var refused *statusError
 		if !errors.As(err, &refused) || refused.after == 0 || refused.after > longestPause || try == signInTries {

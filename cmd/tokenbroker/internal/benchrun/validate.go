@@ -53,12 +53,12 @@ func (b *Bench) Validate(ctx context.Context, cfg ValidateConfig) error {
 		return err
 	}
 	for _, n := range cfg.Tokens {
-		if err := b.seen(ctx, tokens[:n], cfg.Goroutines); err != nil {
+		if err := b.seenBefore(ctx, tokens[:n], cfg.Goroutines); err != nil {
 			return err
 		}
 	}
 	b.Report.FitGrowth(seenBefore)
-	return b.sights(ctx, tokens[:sightTokens], cfg.Goroutines)
+	return b.firstSights(ctx, tokens[:sightTokens], cfg.Goroutines)
 }
 
 // newValidator starts a service's validator that remembers so many tokens; the caller closes it.
@@ -77,8 +77,8 @@ func (b *Bench) newValidator(ctx context.Context, token, service string, remembe
 	return v, nil
 }
 
-// seen measures tokens that the validator knows.
-func (b *Bench) seen(ctx context.Context, tokens []string, goroutines []int) error {
+// seenBefore measures tokens that the validator knows.
+func (b *Bench) seenBefore(ctx context.Context, tokens []string, goroutines []int) error {
 	v, err := b.newValidator(ctx, tokens[0], "bench", 2*len(tokens)+1000)
 	if err != nil {
 		return err
@@ -93,22 +93,22 @@ func (b *Bench) seen(ctx context.Context, tokens []string, goroutines []int) err
 	for _, n := range goroutines {
 		before := v.Stats().Verified
 		what := fmt.Sprintf("%s, %d tokens, %d goroutines", seenBefore, len(tokens), n)
-		own, floor := b.alternate(ctx, what, n,
+		own, floor := b.callsWithFloor(ctx, what, n,
 			batches(batch, len(tokens), func(i int) error { _, err := v.Validate(ctx, tokens[i]); return err }),
 			batches(batch, len(tokens), sinceBegin))
 		b.add(report.Run{Name: seenBefore, Loop: "closed", Concurrency: n, Size: len(tokens)}, own, floor)
 		if again := v.Stats().Verified - before; again > 0 {
 			b.Report.Notes = append(b.Report.Notes, fmt.Sprintf("%s: %d signatures were checked again", what, again))
 		}
-		if err := ended(ctx); err != nil {
+		if err := stopped(ctx); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// sights measures tokens that the validator has forgotten, or never seen.
-func (b *Bench) sights(ctx context.Context, tokens []string, goroutines []int) error {
+// firstSights measures tokens that the validator has forgotten, or never seen.
+func (b *Bench) firstSights(ctx context.Context, tokens []string, goroutines []int) error {
 	v, err := b.newValidator(ctx, tokens[0], "bench", sightRemembers)
 	if err != nil {
 		return err
@@ -127,14 +127,14 @@ func (b *Bench) sights(ctx context.Context, tokens []string, goroutines []int) e
 	for _, n := range goroutines {
 		before := v.Stats().Verified
 		what := fmt.Sprintf("%s, %d goroutines", firstSight, n)
-		own, floor := b.alternate(ctx, what, n,
+		own, floor := b.callsWithFloor(ctx, what, n,
 			batches(1, len(tokens), func(i int) error { _, err := v.Validate(ctx, tokens[i]); return err }),
 			batches(1, len(tokens), func(i int) error { return raw.check(prepared[i]) }))
 		b.add(report.Run{Name: firstSight, Loop: "closed", Concurrency: n}, own, floor)
 		if calls := float64(own.Service.Count()); ctx.Err() == nil && float64(v.Stats().Verified-before) < 0.9*calls {
 			b.Report.Notes = append(b.Report.Notes, what+": more than a tenth of the tokens were still remembered")
 		}
-		if err := ended(ctx); err != nil {
+		if err := stopped(ctx); err != nil {
 			return err
 		}
 	}
@@ -188,12 +188,12 @@ func batches(size, n int, f func(i int) error) timedCalls {
 	}
 }
 
-// alternate is [Bench.beside] for calls too short to be measured one by one.
-func (b *Bench) alternate(ctx context.Context, what string, goroutines int, own, floor timedCalls) (mine, peer *load.Result) {
+// callsWithFloor is [Bench.beside] for calls too short to be measured one by one.
+func (b *Bench) callsWithFloor(ctx context.Context, what string, goroutines int, own, floor timedCalls) (mine, peer *load.Result) {
 	mine, peer = load.NewResult(), load.NewResult()
 	turns := max(b.Turns, 1)
 	part := b.Duration / time.Duration(turns)
-	b.during(what, b.Warmup+b.Duration+b.Duration/2, func() {
+	b.withProgress(what, b.Warmup+b.Duration+b.Duration/2, func() {
 		calls(ctx, goroutines, b.Warmup, own)
 		for range turns {
 			mine.Merge(calls(ctx, goroutines, part, own))
