@@ -188,7 +188,7 @@ func batches(size, n int, f func(i int) error) timedCalls {
 	}
 }
 
-// callsWithFloor is [Bench.beside] for calls too short to be measured one by one.
+// callsWithFloor is [Bench.withFloor] for calls too short to be measured one by one.
 func (b *Bench) callsWithFloor(ctx context.Context, what string, goroutines int, own, floor timedCalls) (mine, peer *load.Result) {
 	mine, peer = load.NewResult(), load.NewResult()
 	turns := max(b.Turns, 1)
