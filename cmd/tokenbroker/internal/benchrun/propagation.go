@@ -128,12 +128,12 @@ func closeAll(services []*validator.Validator) {
 
 // propagation ends sessions and waits for the subscribers.
 type propagation struct {
-	end      sessionEnder
-	services []*validator.Validator
-	sessions []*browser
-	deliveries    []*delivery // one for each session
-	next     atomic.Int64
-	ended    []time.Time // by worker, when its last log-off was heard everywhere
+	end        sessionEnder
+	services   []*validator.Validator
+	sessions   []*browser
+	deliveries []*delivery // one for each session
+	next       atomic.Int64
+	ended      []time.Time // by worker, when its last log-off was heard everywhere
 }
 
 // bind has every subscriber watch every session's token, as a stream does that was opened
