@@ -6,10 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -92,6 +89,21 @@ type Store struct {
 	ended    chan struct{} // closed when Close is through
 }
 
+// DamagedError reports that the files of a store are damaged, or lack what was committed. The
+// store was not opened: it could not tell what was revoked.
+type DamagedError struct {
+	Dir string
+	// Cause names the file or the records, and what is wrong with them.
+	Cause error
+}
+
+func (e *DamagedError) Error() string {
+	return fmt.Sprintf("the store in %s is damaged: %v", e.Dir, e.Cause)
+}
+
+// Unwrap returns the cause.
+func (e *DamagedError) Unwrap() error { return e.Cause }
+
 // Open opens or makes the store. It starts one goroutine, which Close stops.
 // The error is an [*InUseError] if another process has the directory, and a [*DamagedError]
 // if the store is damaged.
@@ -131,64 +143,6 @@ func openBadger(o badger.Options) (db *badger.DB, err error) {
 		return nil, &DamagedError{Dir: o.Dir, Cause: fmt.Errorf("its files cannot be opened: %s", oneLine(err))}
 	}
 	return db, nil
-}
-
-// takeDir makes the directory, readable by its owner alone, and sees to its lock.
-func (s *Store) takeDir() error {
-	dir := s.config.Dir
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return fmt.Errorf("making the store's directory: %w", err)
-	}
-	if err := closeToOthers(dir); err != nil {
-		return fmt.Errorf("closing the store's files to other users: %w", err)
-	}
-	if s.config.Lock != nil {
-		rel, err := filepath.Rel(s.config.Lock.Dir(), dir)
-		if err != nil || !filepath.IsLocal(rel) {
-			return fmt.Errorf("opening the store: the lock of %s does not cover %s", s.config.Lock.Dir(), dir)
-		}
-		return s.checkSpaceToOpen()
-	}
-	lock, err := Lock(dir)
-	if err != nil {
-		return err
-	}
-	s.lock = lock
-	if err := s.checkSpaceToOpen(); err != nil {
-		s.releaseDir()
-		return err
-	}
-	return nil
-}
-
-// closeToOthers takes group's and others' rights from the files in dir. Badger makes files with
-// mode 0666 less the umask, and those of an earlier run may be older than the process's umask.
-func closeToOthers(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		info, err := e.Info()
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			continue
-		case err != nil:
-			return err
-		}
-		if perm := info.Mode().Perm(); info.Mode().IsRegular() && perm&0o077 != 0 {
-			if err := os.Chmod(filepath.Join(dir, e.Name()), perm&0o700); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func (s *Store) releaseDir() {
-	if s.lock != nil {
-		_ = s.lock.Release()
-	}
 }
 
 func options(config Config) badger.Options {
@@ -234,17 +188,6 @@ func (s *Store) collectGarbage(ctx context.Context) {
 	}
 }
 
-// begin counts an operation that Close has to wait for: ops.Done ends it.
-func (s *Store) begin() error {
-	s.closing.Lock()
-	defer s.closing.Unlock()
-	if s.closed {
-		return store.ErrClosed
-	}
-	s.ops.Add(1)
-	return nil
-}
-
 // Close waits for the operations under way and closes the store. Every call waits and
 // returns the first one's result. On a disk that is too full for what Badger writes then, the files stay
 // as they are, with all that was committed, until the process ends: the next start reads the log.
@@ -276,7 +219,10 @@ func (s *Store) Close() error {
 // logger passes on what Badger has to say when something is wrong.
 type logger struct{ *slog.Logger }
 
-func (l logger) Errorf(f string, a ...any)   { l.Error("badger", "message", fmt.Sprintf(f, a...)) }
+func (l logger) Errorf(f string, a ...any) { l.Error("badger", "message", fmt.Sprintf(f, a...)) }
+
 func (l logger) Warningf(f string, a ...any) { l.Warn("badger", "message", fmt.Sprintf(f, a...)) }
-func (l logger) Infof(string, ...any)        {}
-func (l logger) Debugf(string, ...any)       {}
+
+func (l logger) Infof(string, ...any) {}
+
+func (l logger) Debugf(string, ...any) {}

@@ -80,22 +80,6 @@ func (s *Store) Commit(ctx context.Context, changes []store.Change, seal store.S
 	return errs
 }
 
-// noteContents commits what the store holds, and nothing else.
-func (s *Store) noteContents() error {
-	txn := s.db.NewTransaction(true)
-	defer txn.Discard()
-	p := plan{store: s, txn: txn}
-	held, err := p.write()
-	if err == nil {
-		err = s.commit(txn)
-	}
-	if err != nil {
-		return fmt.Errorf("noting what the store holds: %w", err)
-	}
-	s.committed(held, p.revisionOfCommit())
-	return nil
-}
-
 // committed moves the mark to a commit that is on disk. A mark that cannot be written stays
 // behind the store, where it is valid, and detects less.
 func (s *Store) committed(held *contents, revision uint64) {
@@ -127,6 +111,23 @@ func (s *Store) commit(txn *badger.Txn) error {
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", store.ErrUncertain, err)
+	}
+	return nil
+}
+
+func (s *Store) writable() error {
+	if failed := s.failed.Load(); failed != nil {
+		return *failed
+	}
+	if s.config.InMemory {
+		return nil
+	}
+	free, err := s.config.FreeSpace(s.config.Dir)
+	if err != nil {
+		return fmt.Errorf("%w: reading the free space of %s: %w", store.ErrReadOnly, s.config.Dir, err)
+	}
+	if free < s.config.MinFree {
+		return fmt.Errorf("%w: %d MiB free below %s, %d MiB needed", store.ErrReadOnly, free>>20, s.config.Dir, s.config.MinFree>>20)
 	}
 	return nil
 }

@@ -9,7 +9,6 @@ import (
 	"runtime"
 	"slices"
 	"sync"
-	"time"
 
 	badger "github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/y"
@@ -99,39 +98,20 @@ func (s *Store) openFiles() (err error) {
 	return errors.Join(s.noteContents(), found.dropUnlisted())
 }
 
-// check compares the store's last commit with the mark.
-func (m mark) check(revision uint64, noted *contents) error {
-	switch {
-	case revision < m.revision:
-		return fmt.Errorf("it ends with commit %d, but commit %d was acknowledged: the commits after it are lost", revision, m.revision)
-	case noted != nil && noted.tag != m.tag:
-		return fmt.Errorf("its file %s belongs to another store", markName)
-	case noted != nil && revision == m.revision && noted.total() != m.total:
-		return fmt.Errorf("it ends with another commit %d than its file %s says", revision, markName)
+// noteContents commits what the store holds, and nothing else.
+func (s *Store) noteContents() error {
+	txn := s.db.NewTransaction(true)
+	defer txn.Discard()
+	p := plan{store: s, txn: txn}
+	held, err := p.write()
+	if err == nil {
+		err = s.commit(txn)
 	}
+	if err != nil {
+		return fmt.Errorf("noting what the store holds: %w", err)
+	}
+	s.committed(held, p.revisionOfCommit())
 	return nil
-}
-
-// readContents returns the revision of the last commit and what the store held after it: nil
-// when a version wrote it that did not note that.
-func readContents(db *badger.DB) (revision uint64, noted *contents, err error) {
-	err = db.View(func(txn *badger.Txn) error {
-		item, err := txn.Get([]byte(revisionKey))
-		if errors.Is(err, badger.ErrKeyNotFound) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		revision = item.Version()
-		return item.Value(func(value []byte) error {
-			if len(value) > 0 {
-				noted, err = decodeContents(value)
-			}
-			return err
-		})
-	})
-	return revision, noted, err
 }
 
 // count counts the records, several ranges of them at a time. The horizon of the result is the
@@ -210,9 +190,4 @@ func (r keyRange) count(db *badger.DB) *contents {
 	}
 	part.addGroup(expires, sum)
 	return part
-}
-
-// now is the later of the two clocks by which records expire, in Unix seconds.
-func (s *Store) now() int64 {
-	return max(s.config.Now().Unix(), time.Now().Unix())
 }

@@ -1,11 +1,12 @@
 package badgerstore
 
 import (
-	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 
 	"github.com/cespare/xxhash/v2"
@@ -152,79 +153,61 @@ func (c *contents) encode() []byte {
 	return data
 }
 
-var errContents = errors.New("the record of what the store holds cannot be read")
+const (
+	// markName is the file with the mark, beside the store's other files. Everything that copies,
+	// renames or replaces the store's directory takes the mark with it.
+	markName = "tokenbroker.mark"
+	// markMagic begins a slot; its last byte is the version.
+	markMagic = "tbmark\x00\x01"
+	// markSlots are overwritten in turn, so that a write which a power cut tears leaves the other.
+	markSlots = 2
+	// markSpacing keeps the slots in different sectors.
+	markSpacing = 4096
 
-// decodeContents reads the encoded form.
-func decodeContents(data []byte) (*contents, error) {
-	c := &contents{groups: map[int64]group{}}
-	if len(data) < 1+len(c.tag) {
-		return nil, errContents
-	}
-	if data[0] != contentsVersion {
-		return nil, fmt.Errorf("%w: it has version %d, this program knows %d", errContents, data[0], contentsVersion)
-	}
-	copy(c.tag[:], data[1:])
-	r := bytes.NewReader(data[1+len(c.tag):])
-	horizon, err := binary.ReadUvarint(r)
-	if err != nil {
-		return nil, errContents
-	}
-	c.horizon = int64(horizon)
-	many, err := binary.ReadUvarint(r)
-	if err != nil || many > uint64(len(data)) {
-		return nil, errContents
-	}
-	last := int64(0)
-	for range many {
-		hours, err := binary.ReadUvarint(r)
-		if err != nil {
-			return nil, errContents
-		}
-		records, err := binary.ReadUvarint(r)
-		if err != nil {
-			return nil, errContents
-		}
-		var sum [8]byte
-		if _, err := r.Read(sum[:]); err != nil {
-			return nil, errContents
-		}
-		last += int64(hours) * hour
-		c.groups[last] = group{records, binary.BigEndian.Uint64(sum[:])}
-	}
-	return c, nil
+	markBody = len(markMagic) + len(tag{}) + 3*8
+	markSize = markBody + sha256.Size
+)
+
+// mark says how far the store has come. It is written after each commit, once that is on disk,
+// and not waited for: so the store is at the mark or ahead of it, after a power cut as well. A
+// store that is behind its mark has lost commits that were acknowledged.
+type mark struct {
+	tag tag
+	// revision is the commit's.
+	revision uint64
+	// total is that of the contents after it.
+	total group
 }
 
-// compare returns what found, counted at now, lacks of c, or nil if it lacks nothing.
-func (c *contents) compare(found *contents, now int64) error {
-	var want, missing, extra uint64
-	differs := false
-	expected := c.clone()
-	expected.forget(now)
-	for _, expires := range slices.Compact(slices.Sorted(func(yield func(int64) bool) {
-		for expires := range expected.groups {
-			if !yield(expires) {
-				return
-			}
-		}
-		for expires := range found.groups {
-			if expected.counts(expires) && !yield(expires) {
-				return
-			}
-		}
-	})) {
-		a, b := expected.groups[expires], found.groups[expires]
-		want += a.records
-		missing += max(a.records, b.records) - b.records
-		extra += max(a.records, b.records) - a.records
-		differs = differs || a != b
+func (m mark) encode() []byte {
+	data := append(make([]byte, 0, markSize), markMagic...)
+	data = append(data, m.tag[:]...)
+	for _, n := range []uint64{m.revision, m.total.records, m.total.sum} {
+		data = binary.BigEndian.AppendUint64(data, n)
 	}
-	switch {
-	case !differs:
-		return nil
-	case missing > 0:
-		return fmt.Errorf("%d of the %d records that it held after its last commit are missing", missing, want)
-	case extra > 0:
-		return fmt.Errorf("it holds %d records that were removed, beside the %d of its last commit", extra, want)
+	sum := sha256.Sum256(data)
+	return append(data, sum[:]...)
+}
+
+// markFile is the open file.
+type markFile struct {
+	file *os.File
+	next int64 // the slot to write
+}
+
+// write overwrites the older slot.
+func (f *markFile) write(m mark) error {
+	if _, err := f.file.WriteAt(m.encode(), f.next*markSpacing); err != nil {
+		return fmt.Errorf("writing %s: %w", markName, err)
 	}
-	return fmt.Errorf("some of its %d records are older than its last commit", want)
+	f.next = (f.next + 1) % markSlots
+	return nil
+}
+
+// close brings the mark to the disk.
+func (f *markFile) close() error {
+	if err := errors.Join(f.file.Sync(), f.file.Close()); err != nil {
+		return fmt.Errorf("closing %s: %w", markName, err)
+	}
+	return nil
 }
