@@ -130,7 +130,7 @@ func eachRecord(ctx context.Context, r *bufio.Reader, give func(store.Write) err
 
 // readRecord reads one record; without a key it is the end.
 func readRecord(r *bufio.Reader) (w store.Write, err error) {
-	key, err := readBytes(r, maxKey)
+	key, err := readBytes(r, store.MaxKeySize)
 	if err != nil || len(key) == 0 {
 		return w, err
 	}

@@ -60,7 +60,7 @@ func NewWriter(ctx context.Context, w io.Writer, h Header, seal Sealer) (*Writer
 
 // Add writes one record: key, value and expiry.
 func (b *Writer) Add(r store.Write) error {
-	if r.Key == "" || len(r.Key) > maxKey || len(r.Value) > maxValue || r.ExpiresAt < 0 {
+	if r.Key == "" || len(r.Key) > store.MaxKeySize || len(r.Value) > maxValue || r.ExpiresAt < 0 {
 		return fmt.Errorf("the record %.64q does not fit into a backup", r.Key)
 	}
 	buf := binary.AppendUvarint(nil, uint64(len(r.Key)))

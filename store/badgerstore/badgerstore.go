@@ -73,9 +73,9 @@ type Store struct {
 
 	committing sync.Mutex // one transaction at a time
 	failed     atomic.Pointer[error]
-	contents   *contents // after the last commit; nil in memory; guarded by committing
-	mark       *markFile // nil in memory; guarded by committing
-	unmarked   bool      // the last write of the mark failed; guarded by committing
+	inventory  *inventory // after the last commit; nil in memory; guarded by committing
+	mark       *markFile  // nil in memory; guarded by committing
+	markFailed bool       // the last write of the mark failed; guarded by committing
 
 	scratch string // the directory, where the store is a copy to be removed
 

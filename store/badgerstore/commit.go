@@ -14,12 +14,10 @@ import (
 const (
 	// revisionKey is written by every commit, so that the newest version on disk is never
 	// one that a compaction may drop, and revisions keep rising after a restart. Its value is
-	// what the store holds after the commit ([contents]).
+	// what the store holds after the commit ([inventory]).
 	revisionKey = "\x00revision"
 	// firstKey is the lowest key that callers may use.
 	firstKey = "\x01"
-	// maxKey is the longest key, in bytes.
-	maxKey = 1024
 
 	entryOverhead = 64   // what Badger counts per entry beside key and value, rounded up
 	eventReserve  = 1024 // what the seal writes for one event beside its value, rounded up
@@ -30,72 +28,72 @@ const (
 func (s *Store) Commit(ctx context.Context, changes []store.Change, seal store.Seal) []error {
 	errs := make([]error, len(changes))
 	if err := s.begin(); err != nil {
-		return refuse(errs, err)
+		return store.FailRest(errs, err)
 	}
 	defer s.ops.Done()
 	s.committing.Lock()
 	defer s.committing.Unlock()
 	if err := ctx.Err(); err != nil {
-		return refuse(errs, err)
+		return store.FailRest(errs, err)
 	}
 	if err := s.writable(); err != nil {
-		return refuse(errs, err)
+		return store.FailRest(errs, err)
 	}
 	txn := s.db.NewTransaction(true)
 	defer txn.Discard()
 
-	p := plan{
+	t := transaction{
 		store: s, txn: txn, pending: make(map[string]store.Write),
 		stored: make(map[string]version), began: s.now(),
 		entries: 2, bytes: sealReserve,
 		maxEntries: s.db.MaxBatchCount() - 1, maxBytes: s.db.MaxBatchSize() - 1,
 	}
-	if s.contents != nil {
-		p.bytes += s.contents.size()
+	if s.inventory != nil {
+		t.bytes += s.inventory.size()
 	}
-	accepted := p.judge(changes, errs)
+	accepted := t.evaluate(changes, errs)
 	if len(accepted) > 0 {
 		if seal == nil {
-			return refuse(errs, errors.New("committing: revocation events without a seal"))
+			return store.FailRest(errs, errors.New("committing: revocation events without a seal"))
 		}
 		writes, err := seal(accepted)
 		if err == nil {
-			err = p.accept(writes)
+			err = t.accept(writes)
 		}
 		if err != nil {
-			return refuse(errs, fmt.Errorf("sealing: %w", err))
+			return store.FailRest(errs, fmt.Errorf("sealing: %w", err))
 		}
 	}
-	if len(p.pending) == 0 {
+	if len(t.pending) == 0 {
 		return errs
 	}
-	held, err := p.write()
+	after, err := t.write()
 	if err != nil {
-		return refuse(errs, err)
+		return store.FailRest(errs, err)
 	}
 	if err := s.commit(txn); err != nil {
-		return refuse(errs, err)
+		return store.FailRest(errs, err)
 	}
-	s.committed(held, p.revisionOfCommit())
+	s.advanceMark(after, t.revisionOfCommit())
 	return errs
 }
 
-// committed moves the mark to a commit that is on disk. A mark that cannot be written stays
-// behind the store, where it is valid, and detects less.
-func (s *Store) committed(held *contents, revision uint64) {
-	if held == nil {
+// advanceMark moves the mark to a commit that is on disk. A mark that cannot be written stays
+// behind the store, where it is valid but detects less.
+func (s *Store) advanceMark(after *inventory, revision uint64) {
+	if after == nil {
 		return
 	}
-	s.contents = held
-	err := s.mark.write(mark{tag: held.tag, revision: revision, total: held.total()})
-	if err != nil && !s.unmarked {
+	s.inventory = after
+	err := s.mark.write(commitMark{tag: after.tag, revision: revision, total: after.total()})
+	if err != nil && !s.markFailed {
 		s.config.Logger.Error("the store's mark cannot be written: commits that are lost from now on may go unnoticed", "error", err)
 	}
-	s.unmarked = err != nil
+	s.markFailed = err != nil
 }
 
-// commit makes the transaction durable. Once it began, an error or a panic leaves open
-// what is on disk, so the store takes no more writes: a failed fsync is not retried.
+// commit makes the transaction durable. After an error or a panic of Badger's commit it is unknown
+// what is on disk, so the store accepts no more writes: a failed fsync is not retried.
 func (s *Store) commit(txn *badger.Txn) error {
 	err := errors.New("panic in the commit")
 	defer func() {
@@ -132,8 +130,8 @@ func (s *Store) writable() error {
 	return nil
 }
 
-// plan is one commit in the making.
-type plan struct {
+// transaction is a commit under construction.
+type transaction struct {
 	store   *Store
 	txn     *badger.Txn
 	pending map[string]store.Write // the last accepted write of each key
@@ -144,44 +142,40 @@ type plan struct {
 	bytes, maxBytes     int64
 }
 
-// version is that of a stored record; the zero version: there is none.
+// version is the version of a stored record; zero if there is no record.
 type version struct {
 	revision uint64
 	expires  int64
 }
 
-// judge takes the changes in order, fills errs and returns the events of those accepted.
-func (p *plan) judge(changes []store.Change, errs []error) []revocation.Event {
+// evaluate takes the changes in order, fills errs and returns the events of those accepted.
+func (t *transaction) evaluate(changes []store.Change, errs []error) []revocation.Event {
 	var accepted []revocation.Event
 	full := false
 	for i, change := range changes {
-		entries, bytes := need(change)
+		entries, bytes := sizeOf(change)
 		switch {
 		case full:
 			errs[i] = store.ErrTooBig
-			continue
-		case 2+entries > p.maxEntries || sealReserve+bytes > p.maxBytes:
-			// For ever, so not [store.ErrTooBig], which asks for another try.
+		case 2+entries > t.maxEntries || sealReserve+bytes > t.maxBytes:
+			// It never fits, so the error is not [store.ErrTooBig], which asks for another try.
 			errs[i] = fmt.Errorf("committing: one change of %d writes and %d bytes exceeds the transaction limit", len(change.Writes), bytes)
-			continue
-		}
-		fits := p.entries+entries <= p.maxEntries && p.bytes+bytes <= p.maxBytes
-		if !fits {
+		case t.entries+entries > t.maxEntries || t.bytes+bytes > t.maxBytes:
 			full = true
 			errs[i] = store.ErrTooBig
-			continue
-		}
-		if errs[i] = p.accept(change.Writes); errs[i] == nil {
-			p.entries += entries
-			p.bytes += bytes
-			accepted = append(accepted, change.Events...)
+		default:
+			if errs[i] = t.accept(change.Writes); errs[i] == nil {
+				t.entries += entries
+				t.bytes += bytes
+				accepted = append(accepted, change.Events...)
+			}
 		}
 	}
 	return accepted
 }
 
-// need returns what a change takes of the transaction, with what the seal adds for it.
-func need(change store.Change) (entries, bytes int64) {
+// sizeOf returns what a change takes of the transaction, with what the seal adds for it.
+func sizeOf(change store.Change) (entries, bytes int64) {
 	for _, w := range change.Writes {
 		entries++
 		bytes += int64(len(w.Key)+len(w.Value)) + entryOverhead
@@ -193,11 +187,11 @@ func need(change store.Change) (entries, bytes int64) {
 	return entries, bytes
 }
 
-// accept adds writes to the plan if each meets its expectation, or none of them.
-func (p *plan) accept(writes []store.Write) error {
+// accept adds writes to the transaction if each meets its expectation, or none of them.
+func (t *transaction) accept(writes []store.Write) error {
 	own := make(map[string]store.Write, len(writes))
 	for _, w := range writes {
-		if w.Key < firstKey || len(w.Key) > maxKey {
+		if w.Key < firstKey || len(w.Key) > store.MaxKeySize {
 			return fmt.Errorf("committing: %.40q is not a key", w.Key)
 		}
 		if w.ExpiresAt < 0 {
@@ -206,14 +200,14 @@ func (p *plan) accept(writes []store.Write) error {
 		if !w.Blind {
 			before, touched := own[w.Key]
 			if !touched {
-				before, touched = p.pending[w.Key]
+				before, touched = t.pending[w.Key]
 			}
 			if touched {
-				// Its revision is given by this commit: nobody can know it yet.
+				// This commit assigns its revision, which no caller can know yet.
 				if !before.Delete || w.Expect != 0 {
 					return store.ErrConflict
 				}
-			} else if revision, err := p.revision(w.Key); err != nil {
+			} else if revision, err := t.revision(w.Key); err != nil {
 				return err
 			} else if revision != w.Expect {
 				return store.ErrConflict
@@ -222,75 +216,76 @@ func (p *plan) accept(writes []store.Write) error {
 		own[w.Key] = w
 	}
 	for key, w := range own {
-		p.pending[key] = w
+		t.pending[key] = w
 	}
 	return nil
 }
 
 // revision returns the revision of key before this commit, zero if there is no record.
-func (p *plan) revision(key string) (store.Revision, error) {
-	item, err := p.txn.Get([]byte(key))
+func (t *transaction) revision(key string) (store.Revision, error) {
+	item, err := t.txn.Get([]byte(key))
 	if errors.Is(err, badger.ErrKeyNotFound) {
-		p.stored[key] = version{}
+		t.stored[key] = version{}
 		return 0, nil
 	}
 	if err != nil {
 		return 0, fmt.Errorf("reading %q: %w", key, err)
 	}
-	p.stored[key] = version{item.Version(), int64(item.ExpiresAt())}
-	if p.store.expired(item) {
+	t.stored[key] = version{item.Version(), int64(item.ExpiresAt())}
+	if t.store.expired(item) {
 		return 0, nil
 	}
 	return store.Revision(item.Version()), nil
 }
 
-// revisionOfCommit is the one that the engine gives to this commit: commits are serialised.
-func (p *plan) revisionOfCommit() uint64 { return p.txn.ReadTs() + 1 }
+// revisionOfCommit returns the revision that the engine will assign to this commit, which is known
+// because commits are serialized.
+func (t *transaction) revisionOfCommit() uint64 { return t.txn.ReadTs() + 1 }
 
-// write puts what was accepted into the transaction and returns what the store will hold; nil
-// for one in memory.
-func (p *plan) write() (*contents, error) {
-	held := p.store.contents
-	if held != nil {
-		for key := range p.pending {
-			if _, known := p.stored[key]; known {
+// write puts the accepted writes into the transaction and returns the inventory after it, nil
+// for a store in memory.
+func (t *transaction) write() (*inventory, error) {
+	after := t.store.inventory
+	if after != nil {
+		for key := range t.pending {
+			if _, known := t.stored[key]; known {
 				continue
 			}
-			if _, err := p.revision(key); err != nil {
+			if _, err := t.revision(key); err != nil {
 				return nil, err
 			}
 		}
-		held = held.clone()
-		// The later of two looks at the clock: what the engine hid as expired is forgotten.
-		held.forget(max(p.began, p.store.now()))
+		after = after.clone()
+		// The later of two readings of the clock: records that the engine hid as expired are forgotten.
+		after.forget(max(t.began, t.store.now()))
 	}
-	for key, w := range p.pending {
+	for key, w := range t.pending {
 		name := []byte(key)
-		if was := p.stored[key]; held != nil && was.revision != 0 {
-			held.remove(name, was.revision, was.expires)
+		if was := t.stored[key]; after != nil && was.revision != 0 {
+			after.remove(name, was.revision, was.expires)
 		}
 		var err error
 		if w.Delete {
-			err = p.txn.Delete(name)
+			err = t.txn.Delete(name)
 		} else {
 			e := badger.NewEntry(name, w.Value)
 			expires := w.ExpiresAt // checked in accept: not negative
-			if held != nil {
-				expires = roundExpiry(expires, p.began)
-				held.add(name, p.revisionOfCommit(), expires)
+			if after != nil {
+				expires = roundExpiry(expires, t.began)
+				after.add(name, t.revisionOfCommit(), expires)
 			}
 			e.ExpiresAt = uint64(expires)
-			err = p.txn.SetEntry(e)
+			err = t.txn.SetEntry(e)
 		}
 		if err := tooBig(err); err != nil {
 			return nil, fmt.Errorf("writing %q: %w", key, err)
 		}
 	}
 	var value []byte
-	if held != nil {
-		value = held.encode()
+	if after != nil {
+		value = after.encode()
 	}
-	return held, tooBig(p.txn.Set([]byte(revisionKey), value))
+	return after, tooBig(t.txn.Set([]byte(revisionKey), value))
 }
 
 func tooBig(err error) error {
@@ -298,14 +293,4 @@ func tooBig(err error) error {
 		return store.ErrTooBig
 	}
 	return err
-}
-
-// refuse gives err to every change that was not refused for its own reason.
-func refuse(errs []error, err error) []error {
-	for i := range errs {
-		if errs[i] == nil {
-			errs[i] = err
-		}
-	}
-	return errs
 }

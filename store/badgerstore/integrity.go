@@ -12,16 +12,16 @@ import (
 	"github.com/cespare/xxhash/v2"
 )
 
-// contentsVersion is the version of the encoded form.
-const contentsVersion = 1
+// inventoryVersion is the version of the encoded form.
+const inventoryVersion = 1
 
-// contents sums up what a store holds: how many records, and the sum of their fingerprints, for
+// inventory sums up what a store holds: how many records, and the sum of their fingerprints, for
 // each time at which records expire. Sums do not depend on an order, so that a commit can add
-// what it writes and subtract what that replaces. Every commit stores the contents after it in
+// what it writes and subtract what that replaces. Every commit stores the inventory after it in
 // the same transaction, and a start counts the records and compares.
 //
 // The sums find damage. They are no protection against somebody who can write the files.
-type contents struct {
+type inventory struct {
 	// tag is a random name of the store, which its mark also has.
 	tag tag
 	// horizon (Unix seconds): the engine may have removed groups that expire by then, so they
@@ -61,30 +61,30 @@ func roundExpiry(at, now int64) int64 {
 	return (at-1)/step*step + step
 }
 
-// counts reports whether records with that expiry are in the contents. Earlier versions wrote
+// counts reports whether records with that expiry are in the inventory. Earlier versions wrote
 // expiries to the second; such records are counted once they are written again.
-func (c *contents) counts(expires int64) bool {
+func (c *inventory) counts(expires int64) bool {
 	return expires == 0 || expires%hour == 0 && expires > c.horizon
 }
 
 // add counts a record.
-func (c *contents) add(key []byte, version uint64, expires int64) {
+func (c *inventory) add(key []byte, version uint64, expires int64) {
 	c.addGroup(expires, group{1, fingerprint(key, version, expires)})
 }
 
 // remove takes a record out again.
-func (c *contents) remove(key []byte, version uint64, expires int64) {
+func (c *inventory) remove(key []byte, version uint64, expires int64) {
 	c.addGroup(expires, group{^uint64(0), -fingerprint(key, version, expires)})
 }
 
 // merge adds what another count found.
-func (c *contents) merge(other *contents) {
+func (c *inventory) merge(other *inventory) {
 	for expires, g := range other.groups {
 		c.addGroup(expires, g)
 	}
 }
 
-func (c *contents) addGroup(expires int64, added group) {
+func (c *inventory) addGroup(expires int64, added group) {
 	if !c.counts(expires) {
 		return
 	}
@@ -108,19 +108,19 @@ func fingerprint(key []byte, version uint64, expires int64) uint64 {
 }
 
 // forget drops the groups that expire by now. The horizon only rises.
-func (c *contents) forget(now int64) {
+func (c *inventory) forget(now int64) {
 	c.horizon = max(c.horizon, now)
 	maps.DeleteFunc(c.groups, func(expires int64, _ group) bool { return !c.counts(expires) })
 }
 
-func (c *contents) clone() *contents {
+func (c *inventory) clone() *inventory {
 	next := *c
 	next.groups = maps.Clone(c.groups)
 	return &next
 }
 
 // total returns the sum of all groups.
-func (c *contents) total() (all group) {
+func (c *inventory) total() (all group) {
 	for _, g := range c.groups {
 		all.records += g.records
 		all.sum += g.sum
@@ -129,16 +129,16 @@ func (c *contents) total() (all group) {
 }
 
 // size is at least the length of the encoded form.
-func (c *contents) size() int64 {
+func (c *inventory) size() int64 {
 	return int64(1 + len(c.tag) + 2*binary.MaxVarintLen64 + len(c.groups)*(2*binary.MaxVarintLen64+8))
 }
 
 // encode: a byte with the version, the tag, the horizon and the number of groups; then for each
 // group in the order of time the hours since the one before, the number of records, and the
 // eight bytes of the sum. Numbers without a length are unsigned LEB128.
-func (c *contents) encode() []byte {
+func (c *inventory) encode() []byte {
 	data := make([]byte, 0, c.size())
-	data = append(data, contentsVersion)
+	data = append(data, inventoryVersion)
 	data = append(data, c.tag[:]...)
 	data = binary.AppendUvarint(data, uint64(c.horizon))
 	data = binary.AppendUvarint(data, uint64(len(c.groups)))
@@ -171,15 +171,15 @@ const (
 // mark says how far the store has come. It is written after each commit, once that is on disk,
 // and not waited for: so the store is at the mark or ahead of it, after a power cut as well. A
 // store that is behind its mark has lost commits that were acknowledged.
-type mark struct {
+type commitMark struct {
 	tag tag
 	// revision is the commit's.
 	revision uint64
-	// total is that of the contents after it.
+	// total is that of the inventory after it.
 	total group
 }
 
-func (m mark) encode() []byte {
+func (m commitMark) encode() []byte {
 	data := append(make([]byte, 0, markSize), markMagic...)
 	data = append(data, m.tag[:]...)
 	for _, n := range []uint64{m.revision, m.total.records, m.total.sum} {
@@ -196,7 +196,7 @@ type markFile struct {
 }
 
 // write overwrites the older slot.
-func (f *markFile) write(m mark) error {
+func (f *markFile) write(m commitMark) error {
 	if _, err := f.file.WriteAt(m.encode(), f.next*markSpacing); err != nil {
 		return fmt.Errorf("writing %s: %w", markName, err)
 	}

@@ -15,41 +15,41 @@ import (
 	badger "github.com/dgraph-io/badger/v4"
 )
 
-var errContents = errors.New("the record of what the store holds cannot be read")
+var errInventory = errors.New("the record of what the store holds cannot be read")
 
-// decodeContents reads the encoded form.
-func decodeContents(data []byte) (*contents, error) {
-	c := &contents{groups: map[int64]group{}}
+// decodeInventory reads the encoded form.
+func decodeInventory(data []byte) (*inventory, error) {
+	c := &inventory{groups: map[int64]group{}}
 	if len(data) < 1+len(c.tag) {
-		return nil, errContents
+		return nil, errInventory
 	}
-	if data[0] != contentsVersion {
-		return nil, fmt.Errorf("%w: it has version %d, this program knows %d", errContents, data[0], contentsVersion)
+	if data[0] != inventoryVersion {
+		return nil, fmt.Errorf("%w: it has version %d, this program knows %d", errInventory, data[0], inventoryVersion)
 	}
 	copy(c.tag[:], data[1:])
 	r := bytes.NewReader(data[1+len(c.tag):])
 	horizon, err := binary.ReadUvarint(r)
 	if err != nil {
-		return nil, errContents
+		return nil, errInventory
 	}
 	c.horizon = int64(horizon)
 	many, err := binary.ReadUvarint(r)
 	if err != nil || many > uint64(len(data)) {
-		return nil, errContents
+		return nil, errInventory
 	}
 	last := int64(0)
 	for range many {
 		hours, err := binary.ReadUvarint(r)
 		if err != nil {
-			return nil, errContents
+			return nil, errInventory
 		}
 		records, err := binary.ReadUvarint(r)
 		if err != nil {
-			return nil, errContents
+			return nil, errInventory
 		}
 		var sum [8]byte
 		if _, err := r.Read(sum[:]); err != nil {
-			return nil, errContents
+			return nil, errInventory
 		}
 		last += int64(hours) * hour
 		c.groups[last] = group{records, binary.BigEndian.Uint64(sum[:])}
@@ -58,7 +58,7 @@ func decodeContents(data []byte) (*contents, error) {
 }
 
 // compare returns what found, counted at now, lacks of c, or nil if it lacks nothing.
-func (c *contents) compare(found *contents, now int64) error {
+func (c *inventory) compare(found *inventory, now int64) error {
 	var want, missing, extra uint64
 	differs := false
 	expected := c.clone()
@@ -95,32 +95,32 @@ func (c *contents) compare(found *contents, now int64) error {
 var errMark = fmt.Errorf("its file %s is damaged", markName)
 
 // openMark reads the mark of the store in dir. The error is [fs.ErrNotExist] where it has none.
-func openMark(dir string) (*markFile, mark, error) {
+func openMark(dir string) (*markFile, commitMark, error) {
 	file, err := os.OpenFile(filepath.Join(dir, markName), os.O_RDWR, 0) //nolint:gosec // below the operator's directory
 	if err != nil {
-		return nil, mark{}, err
+		return nil, commitMark{}, err
 	}
 	var (
-		best  mark
+		best  commitMark
 		found bool
 	)
 	f := &markFile{file: file}
 	for slot := range int64(markSlots) {
 		data := make([]byte, markSize)
 		if _, err := file.ReadAt(data, slot*markSpacing); err != nil && !errors.Is(err, io.EOF) {
-			return nil, mark{}, errors.Join(fmt.Errorf("reading %s: %w", markName, err), file.Close())
+			return nil, commitMark{}, errors.Join(fmt.Errorf("reading %s: %w", markName, err), file.Close())
 		}
 		if m, ok := decodeMark(data); ok && (!found || m.revision > best.revision) {
 			best, found, f.next = m, true, (slot+1)%markSlots
 		}
 	}
 	if !found {
-		return nil, mark{}, errors.Join(errMark, file.Close())
+		return nil, commitMark{}, errors.Join(errMark, file.Close())
 	}
 	return f, best, nil
 }
 
-func decodeMark(data []byte) (m mark, ok bool) {
+func decodeMark(data []byte) (m commitMark, ok bool) {
 	if len(data) < markSize || !bytes.HasPrefix(data, []byte(markMagic)) {
 		return m, false
 	}
@@ -135,7 +135,7 @@ func decodeMark(data []byte) (m mark, ok bool) {
 }
 
 // createMark makes the mark of the store in dir. It is on disk, whole, when it returns.
-func createMark(dir string, m mark) (*markFile, error) {
+func createMark(dir string, m commitMark) (*markFile, error) {
 	path := filepath.Join(dir, markName)
 	made := path + ".new"
 	data := make([]byte, markSlots*markSpacing)
@@ -157,21 +157,21 @@ func createMark(dir string, m mark) (*markFile, error) {
 }
 
 // check compares the store's last commit with the mark.
-func (m mark) check(revision uint64, noted *contents) error {
+func (m commitMark) check(revision uint64, recorded *inventory) error {
 	switch {
 	case revision < m.revision:
 		return fmt.Errorf("it ends with commit %d, but commit %d was acknowledged: the commits after it are lost", revision, m.revision)
-	case noted != nil && noted.tag != m.tag:
+	case recorded != nil && recorded.tag != m.tag:
 		return fmt.Errorf("its file %s belongs to another store", markName)
-	case noted != nil && revision == m.revision && noted.total() != m.total:
+	case recorded != nil && revision == m.revision && recorded.total() != m.total:
 		return fmt.Errorf("it ends with another commit %d than its file %s says", revision, markName)
 	}
 	return nil
 }
 
-// readContents returns the revision of the last commit and what the store held after it: nil
+// readInventory returns the revision of the last commit and what the store held after it: nil
 // when a version wrote it that did not note that.
-func readContents(db *badger.DB) (revision uint64, noted *contents, err error) {
+func readInventory(db *badger.DB) (revision uint64, recorded *inventory, err error) {
 	err = db.View(func(txn *badger.Txn) error {
 		item, err := txn.Get([]byte(revisionKey))
 		if errors.Is(err, badger.ErrKeyNotFound) {
@@ -183,12 +183,12 @@ func readContents(db *badger.DB) (revision uint64, noted *contents, err error) {
 		revision = item.Version()
 		return item.Value(func(value []byte) error {
 			if len(value) > 0 {
-				noted, err = decodeContents(value)
+				recorded, err = decodeInventory(value)
 			}
 			return err
 		})
 	})
-	return revision, noted, err
+	return revision, recorded, err
 }
 
 // absent reports whether openMark found no mark.

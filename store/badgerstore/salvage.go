@@ -42,7 +42,7 @@ func Salvage(config Config) (s *Store, lost []string, err error) {
 	if s, lost, err = v.openMost(); err != nil {
 		return nil, nil, errors.Join(err, os.RemoveAll(v.work))
 	}
-	if len(lost) > 0 || !v.noted {
+	if len(lost) > 0 || !v.recorded {
 		lost = slices.Concat(v.damaged, lost)
 	}
 	return s, lost, nil
@@ -57,9 +57,9 @@ type salvage struct {
 	// listed and unlisted are the tables that can be read, damaged what is wrong with files.
 	listed, unlisted []salvageTable
 	damaged          []string
-	// noted reports whether the store says what it holds: then damage that lost none of that
+	// recorded reports whether the store says what it holds: then damage that lost none of that
 	// is harmless.
-	noted bool
+	recorded bool
 }
 
 // salvageTable is a table as it is, or what of it can be read.
@@ -153,7 +153,7 @@ func (v *salvage) open(tables []salvageTable) (s *Store, lost []string, err erro
 	if s.db, err = openBadger(v.options); err != nil {
 		return nil, nil, err
 	}
-	lost, v.noted, err = s.missing(v.found.dir)
+	lost, v.recorded, err = s.missing(v.found.dir)
 	if err != nil {
 		return nil, nil, errors.Join(err, s.Close())
 	}
@@ -250,17 +250,17 @@ func copyFile(from, to string) (err error) {
 // missing says what the opened copy lacks of the store in dir, and whether that store says
 // what it holds.
 func (s *Store) missing(dir string) (lost []string, says bool, err error) {
-	revision, noted, err := readContents(s.db)
+	revision, recorded, err := readInventory(s.db)
 	if err != nil {
 		return nil, false, err
 	}
 	file, last, err := openMark(dir)
 	switch {
 	case err == nil:
-		if err := errors.Join(last.check(revision, noted), file.close()); err != nil {
+		if err := errors.Join(last.check(revision, recorded), file.close()); err != nil {
 			lost = append(lost, err.Error())
 		}
-	case absent(err) && noted == nil: // a store of an earlier version
+	case absent(err) && recorded == nil: // a store of an earlier version
 	case absent(err):
 		lost = append(lost, "tokenbroker.mark is missing: whether commits at the end are lost is not known")
 	default:
@@ -270,14 +270,14 @@ func (s *Store) missing(dir string) (lost []string, says bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
-	if noted != nil {
-		if err := noted.compare(counted, counted.horizon); err != nil {
+	if recorded != nil {
+		if err := recorded.compare(counted, counted.horizon); err != nil {
 			lost = append(lost, err.Error())
 		}
 	} else if revision == 0 {
 		return nil, false, &DamagedError{Dir: dir, Cause: errors.New("no record of it can be read")}
 	}
-	return lost, noted != nil, nil
+	return lost, recorded != nil, nil
 }
 
 // removeScratch removes the copy of a store that was salvaged.

@@ -61,11 +61,11 @@ func (s *Store) openFiles() (err error) {
 	if s.db, err = openBadger(o); err != nil {
 		return err
 	}
-	revision, noted, err := readContents(s.db)
+	revision, recorded, err := readInventory(s.db)
 	if err == nil && file != nil {
-		err = last.check(revision, noted)
+		err = last.check(revision, recorded)
 	}
-	if err == nil && file == nil && noted != nil {
+	if err == nil && file == nil && recorded != nil {
 		err = fmt.Errorf("its file %s is missing", markName)
 	}
 	if err != nil {
@@ -75,10 +75,10 @@ func (s *Store) openFiles() (err error) {
 	if err != nil {
 		return fmt.Errorf("counting the records of the store: %w", err)
 	}
-	s.contents = counted
-	if noted != nil {
-		counted.tag = noted.tag
-		if err := noted.compare(counted, counted.horizon); err != nil {
+	s.inventory = counted
+	if recorded != nil {
+		counted.tag = recorded.tag
+		if err := recorded.compare(counted, counted.horizon); err != nil {
 			return found.damaged(err)
 		}
 		return found.dropUnlisted()
@@ -90,34 +90,34 @@ func (s *Store) openFiles() (err error) {
 	// A store of an earlier version, whose records are taken as they are.
 	if file == nil {
 		_, _ = rand.Read(counted.tag[:]) // never fails
-		if file, err = createMark(dir, mark{tag: counted.tag, revision: revision}); err != nil {
+		if file, err = createMark(dir, commitMark{tag: counted.tag, revision: revision}); err != nil {
 			return err
 		}
 	}
 	s.mark = file
-	return errors.Join(s.noteContents(), found.dropUnlisted())
+	return errors.Join(s.recordInventory(), found.dropUnlisted())
 }
 
-// noteContents commits what the store holds, and nothing else.
-func (s *Store) noteContents() error {
+// recordInventory commits what the store holds, and nothing else.
+func (s *Store) recordInventory() error {
 	txn := s.db.NewTransaction(true)
 	defer txn.Discard()
-	p := plan{store: s, txn: txn}
-	held, err := p.write()
+	t := transaction{store: s, txn: txn}
+	after, err := t.write()
 	if err == nil {
 		err = s.commit(txn)
 	}
 	if err != nil {
 		return fmt.Errorf("noting what the store holds: %w", err)
 	}
-	s.committed(held, p.revisionOfCommit())
+	s.advanceMark(after, t.revisionOfCommit())
 	return nil
 }
 
 // count counts the records, several ranges of them at a time. The horizon of the result is the
 // time after the count.
-func count(db *badger.DB, now func() int64) (*contents, error) {
-	all := &contents{groups: map[int64]group{}}
+func count(db *badger.DB, now func() int64) (*inventory, error) {
+	all := &inventory{groups: map[int64]group{}}
 	ranges := make(chan keyRange)
 	var (
 		counts sync.WaitGroup
@@ -166,8 +166,8 @@ func splitKeys(db *badger.DB) []keyRange {
 	return ranges
 }
 
-func (r keyRange) count(db *badger.DB) *contents {
-	part := &contents{groups: map[int64]group{}}
+func (r keyRange) count(db *badger.DB) *inventory {
+	part := &inventory{groups: map[int64]group{}}
 	var (
 		expires int64 // of the group that is being added up
 		sum     group

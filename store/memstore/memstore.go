@@ -105,7 +105,7 @@ func (s *Store) Commit(ctx context.Context, changes []store.Change, seal store.S
 	defer s.committing.Unlock()
 	errs := make([]error, len(changes))
 	if err := ctx.Err(); err != nil {
-		return refuse(errs, err)
+		return store.FailRest(errs, err)
 	}
 	written := make(map[string]store.Write) // by this commit, as far as it got
 	var accepted []revocation.Event
@@ -116,14 +116,14 @@ func (s *Store) Commit(ctx context.Context, changes []store.Change, seal store.S
 	}
 	if len(accepted) > 0 {
 		if seal == nil {
-			return refuse(errs, errors.New("committing: revocation events without a seal"))
+			return store.FailRest(errs, errors.New("committing: revocation events without a seal"))
 		}
 		writes, err := seal(accepted)
 		if err == nil {
 			err = s.judge(writes, written)
 		}
 		if err != nil {
-			return refuse(errs, fmt.Errorf("sealing: %w", err))
+			return store.FailRest(errs, fmt.Errorf("sealing: %w", err))
 		}
 	}
 	s.apply(written)
@@ -174,14 +174,4 @@ func (s *Store) apply(written map[string]store.Write) {
 		}
 		s.records[key] = record{value: slices.Clone(w.Value), revision: s.revision, expiresAt: w.ExpiresAt}
 	}
-}
-
-// refuse gives err to every change that was not refused for its own reason.
-func refuse(errs []error, err error) []error {
-	for i := range errs {
-		if errs[i] == nil {
-			errs[i] = err
-		}
-	}
-	return errs
 }

@@ -43,7 +43,6 @@ const (
 	magic1      = "tokenbroker backup 1\n"
 	magic2      = "tokenbroker backup 2\n"
 	maxHeader   = 4096
-	maxKey      = 1024
 	maxValue    = 8 << 20
 	compression = "gzip"
 	// ContentType names the form in HTTP.
