@@ -75,6 +75,9 @@ type adminRoute struct {
 	methods map[string]endpoint
 }
 
+// DefaultAdminHosts returns the hosts of an [AdminConfig] that has none.
+func DefaultAdminHosts() []string { return []string{"127.0.0.1", "::1", "localhost"} }
+
 // NewAdmin makes the handler of the operators' listeners: /admin/v1, /metrics, and /livez
 // and /readyz that need no operator. Who asks is told by the context of a request
 // ([WithOperator], for the unix socket), or else holds the token. It is safe for
@@ -85,7 +88,7 @@ func NewAdmin(cfg AdminConfig) http.Handler {
 	}
 	cfg.Audit = cmp.Or(cfg.Audit, cfg.Logger)
 	if len(cfg.Hosts) == 0 {
-		cfg.Hosts = []string{"127.0.0.1", "::1", "localhost"}
+		cfg.Hosts = DefaultAdminHosts()
 	}
 	a := &admin{cfg: cfg, hosts: make(map[string]bool, len(cfg.Hosts)), token: hashOf(cfg.Token), scraper: hashOf(cfg.MetricsToken), mux: http.NewServeMux()}
 	for _, h := range cfg.Hosts {

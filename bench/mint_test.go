@@ -50,7 +50,7 @@ func newKeys(tb testing.TB, alg lifecycle.Algorithm) *keyring.Keyring {
 		tb.Fatal(err)
 	}
 	keys, err := keyring.Open(tb.Context(), keyring.Config{
-		Store: keyringStore{openStore(tb)}, Sealer: sealer, StoreID: "bench", Algorithm: alg,
+		Store: keyringStore{openStore(tb)}, Sealer: sealer, StoreID: "bench", Schedule: keyring.Schedule{Algorithm: alg},
 	})
 	if err != nil {
 		tb.Fatal(err)

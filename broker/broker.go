@@ -32,9 +32,6 @@ const broadcastWait = 250 * time.Millisecond
 // a disk that is not slow it is a third of a commit.
 const gatherFor = 2 * time.Millisecond
 
-// DefaultMaxSessions is how many sessions of a user may be alive where nothing else is configured.
-const DefaultMaxSessions = 100
-
 // Config wires a [Broker]. Everything without a stated default is required.
 type Config struct {
 	Store     store.Store
@@ -106,7 +103,7 @@ func New(cfg Config) *Broker {
 	cfg.Shards = orDefault(cfg.Shards, 1)
 	cfg.Mailbox = orDefault(cfg.Mailbox, 1024)
 	cfg.Signers = orDefault(cfg.Signers, 4)
-	cfg.Policy.MaxSessions = orDefault(cfg.Policy.MaxSessions, DefaultMaxSessions)
+	cfg.Policy.MaxSessions = orDefault(cfg.Policy.MaxSessions, session.DefaultPolicy.MaxSessions)
 	cfg.Audit = cmp.Or(cfg.Audit, cfg.Logger)
 	b := &Broker{cfg: cfg, seed: maphash.MakeSeed(), signing: semaphore.NewWeighted(cfg.Signers), replays: newReplays(), openings: newOpenings(), naming: semaphore.NewWeighted(1)}
 	b.upstreams = upstreamGates(cfg.Providers)

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"tokenbroker/api/origin"
 )
 
 const (
@@ -47,7 +49,7 @@ func (c *checker) admin() {
 	if len(a.Hosts) == 0 {
 		c.add("admin.hosts", "is empty, but admin.listen is given", "name the hosts that operators use, or make admin.listen empty")
 	}
-	if isLoopback(hostOf(a.Listen)) {
+	if origin.LoopbackHost(hostOf(a.Listen)) {
 		return
 	}
 	if !c.given("admin.hosts") || !a.Token.Set() {

@@ -2,16 +2,12 @@ package config
 
 import (
 	"net/url"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"tokenbroker/api/origin"
 )
-
-// cookieName is a token (RFC 6265 §4.1.1, RFC 9110 §5.6.2).
-var cookieName = regexp.MustCompile("^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")
 
 // browser checks what browsers meet: the cookie, the origins, the client, the user object.
 func (c *checker) browser() {
@@ -45,35 +41,17 @@ func (c *checker) browser() {
 			c.add("browser.scopes", strconv.Quote(scope)+" is none of the scopes of "+c.cfg.Browser.Client, "add it to clients."+c.cfg.Browser.Client+".scopes, too")
 		}
 	}
-
-	c.names("user_object", c.cfg.UserObject)
-	c.names("claims.attributes", c.cfg.Claims.Attributes)
-	for _, name := range c.cfg.Claims.Attributes {
-		if _, both := c.cfg.Claims.Computed[name]; both {
-			c.add("claims.computed."+name, "is one of claims.attributes, too", "a claim is copied or computed: keep one")
-		}
-	}
-	for _, name := range c.cfg.ids(path{"claims", "computed"}) {
-		if strings.TrimSpace(c.cfg.Claims.Computed[name]) == "" {
-			c.add("claims.computed."+name, "is empty", "write a CEL expression, as user.email")
-		}
-	}
 }
 
 func (c *checker) cookie() {
-	cookie := c.cfg.Cookie
-	lower := strings.ToLower(cookie.Name)
-	switch {
-	case !cookieName.MatchString(cookie.Name):
-		c.add("cookie.name", "is no cookie name", "letters, digits, - and _")
-	case strings.HasPrefix(lower, "__secure-"), strings.HasPrefix(lower, "__host-"):
-		c.add("cookie.name", "has a prefix that the broker adds itself", "leave __Secure- and __Host- away")
+	cookie, settings := c.cfg.Cookie, c.cfg.RefreshCookie()
+	if err := settings.CheckName(); err != nil {
+		c.add("cookie.name", err.Error(), "the broker adds the prefix itself")
 	}
 	https := strings.HasPrefix(c.cfg.PublicURL, "https:")
-	switch {
-	case cookie.Path != "/" && cookie.Path != "/auth":
-		c.add("cookie.path", "is neither / nor /auth", "leave it out: / with https, /auth with http")
-	case cookie.Path != "/" && https:
+	if err := settings.CheckPath(); err != nil {
+		c.add("cookie.path", err.Error(), "leave it out: / with https, /auth with http")
+	} else if cookie.Path != "/" && https {
 		c.warn("cookie.path", "is "+cookie.Path+": any host of the same domain can plant a cookie of this path, and put users into another account",
 			"set / or leave it out: the cookie is then __Host-"+cookie.Name+", which only the broker's own host can set; browsers sign in once more")
 	}
@@ -90,7 +68,7 @@ func (c *checker) cookie() {
 
 func loopbackURL(raw string) bool {
 	u, err := url.Parse(raw)
-	return err == nil && isLoopback(u.Hostname())
+	return err == nil && origin.LoopbackHost(u.Hostname())
 }
 
 func (c *checker) origin(text string, public *url.URL) {
@@ -127,7 +105,7 @@ func (c *checker) origin(text string, public *url.URL) {
 	switch {
 	case origin.SameSite(&otherScheme, public):
 		hint = "sites differ by scheme, too: use " + public.Scheme + " for both"
-	case isLoopback(u.Hostname()) && isLoopback(public.Hostname()):
+	case origin.LoopbackHost(u.Hostname()) && origin.LoopbackHost(public.Hostname()):
 		hint = "localhost, 127.0.0.1 and ::1 are different sites: use the same name for both"
 	}
 	c.add(key, strconv.Quote(text)+" is on another site than public_url", hint)

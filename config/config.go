@@ -7,16 +7,27 @@
 // what a reload can take over. Nothing in here opens a port or a store.
 package config
 
+import "tokenbroker/internal/setting"
+
+type (
+	// Duration is a [time.Duration] that is written with a unit, such as 90s, 5m, 36h or 14d.
+	Duration = setting.Duration
+	// Problem is one thing that is wrong with the configuration.
+	Problem = setting.Problem
+	// Problems is everything that is wrong with the configuration. It is the error of [Load].
+	Problems = setting.Problems
+)
+
 // Config is the whole configuration. The yaml keys, joined by dots, are the key paths of
 // problems, of `config print` and of the environment (lifetimes.access_token is
 // TOKENBROKER_LIFETIMES_ACCESS_TOKEN). A [Secret] named x can be given as x_file, too.
 //
-// The tags are the one source of the reference: doc says what a key means (for a README's
-// table, so no pipes), default is its default as the environment would write it.
+// The tags doc say what the keys mean, for the reference; they are in a table, so they have no pipes.
+// The defaults are those of [defaults].
 type Config struct {
 	PublicURL      string              `yaml:"public_url" doc:"Required. The issuer: the broker's own URL as browsers and services reach it, without a path; https, or http on loopback."`
 	DataDir        string              `yaml:"data_dir" doc:"Required. Directory of the store and of the keys that the broker makes itself."`
-	Listen         string              `yaml:"listen" default:"127.0.0.1:8080" doc:"Address of the public listener, host:port."`
+	Listen         string              `yaml:"listen" doc:"Address of the public listener, host:port."`
 	TLS            TLS                 `yaml:"tls"`
 	TrustedProxies []string            `yaml:"trusted_proxies" doc:"Addresses or CIDRs of the proxies whose X-Forwarded-For and X-Request-Id are believed."`
 	Connections    Connections         `yaml:"connections"`
@@ -29,7 +40,7 @@ type Config struct {
 	Clients        map[string]Client   `yaml:"clients"`
 	Providers      map[string]Provider `yaml:"providers"`
 	Claims         Claims              `yaml:"claims"`
-	UserObject     []string            `yaml:"user_object" default:"id,username,roles,groups" doc:"What the answers' user shows: id, username, local, roles, groups or names of attributes. Empty: no user object."`
+	UserObject     []string            `yaml:"user_object" doc:"What the answers' user shows: id, username, local, roles, groups or names of attributes. Empty: no user object."`
 	NATS           NATS                `yaml:"nats"`
 	Admin          Admin               `yaml:"admin"`
 	Keyring        Keyring             `yaml:"keyring"`
@@ -50,7 +61,7 @@ type Connections struct {
 
 // Cookie is the refresh cookie.
 type Cookie struct {
-	Name string `yaml:"name" default:"refresh_cookie" doc:"Name of the refresh cookie; with https the prefix __Host- is added, or __Secure- if path is /auth."`
+	Name string `yaml:"name" doc:"Name of the refresh cookie; with https the prefix __Host- is added, or __Secure- if path is /auth."`
 	// Path is set by [Load] unless given: / where PublicURL is https, otherwise /auth.
 	Path string `yaml:"path" doc:"Path of the refresh cookie, / or /auth; default: / with https, /auth with http. With https any host of the same domain can plant a cookie at /auth."`
 	// Secure is set by [Load]: on where PublicURL is https, unless given.
@@ -59,21 +70,21 @@ type Cookie struct {
 
 // Lifetimes are those of docs/design.md §5 and §6.
 type Lifetimes struct {
-	AccessToken     Duration `yaml:"access_token" default:"5m" doc:"Life of an access token, 1s to 1h."`
-	SessionIdle     Duration `yaml:"session_idle" default:"14d" doc:"A session ends when it was not refreshed for this long."`
-	SessionAbsolute Duration `yaml:"session_absolute" default:"90d" doc:"A session ends this long after the sign-in, whatever happens."`
-	RefreshGrace    Duration `yaml:"refresh_grace" default:"10s" doc:"A superseded refresh token is answered for this long (tabs, lost answers), 0s to 5m."`
-	JWKSCache       Duration `yaml:"jwks_cache" default:"5m" doc:"How long services may keep the public keys, whole seconds."`
+	AccessToken     Duration `yaml:"access_token" doc:"Life of an access token, 1s to 1h."`
+	SessionIdle     Duration `yaml:"session_idle" doc:"A session ends when it was not refreshed for this long."`
+	SessionAbsolute Duration `yaml:"session_absolute" doc:"A session ends this long after the sign-in, whatever happens."`
+	RefreshGrace    Duration `yaml:"refresh_grace" doc:"A superseded refresh token is answered for this long (tabs, lost answers), 0s to 5m."`
+	JWKSCache       Duration `yaml:"jwks_cache" doc:"How long services may keep the public keys, whole seconds."`
 }
 
 // Sessions bounds the sessions of users.
 type Sessions struct {
-	MaxPerUser int `yaml:"max_per_user" default:"100" doc:"How many sessions a user may have at a time, 1 to 1000; with one more the oldest ends."`
+	MaxPerUser int `yaml:"max_per_user" doc:"How many sessions a user may have at a time, 1 to 1000; with one more the oldest ends."`
 }
 
 // Tokens is what access tokens say and how they are signed.
 type Tokens struct {
-	Algorithm string   `yaml:"algorithm" default:"ES256" doc:"How access tokens are signed: ES256, EdDSA, RS256 or PS256."`
+	Algorithm string   `yaml:"algorithm" doc:"How access tokens are signed: ES256, EdDSA, RS256 or PS256."`
 	Audience  []string `yaml:"audience" doc:"Required. The aud of access tokens: names of the services that accept them."`
 }
 
@@ -118,8 +129,8 @@ type Provider struct {
 type Claims struct {
 	Attributes []string          `yaml:"attributes" doc:"Attributes of the user that are copied into access tokens."`
 	Computed   map[string]string `yaml:"computed" doc:"Claim computed by a CEL expression over user, identity, client and session."`
-	Roles      bool              `yaml:"roles" default:"true" doc:"Add the claim roles where the user has any."`
-	Groups     bool              `yaml:"groups" default:"true" doc:"Add the claim groups where the user has any."`
+	Roles      bool              `yaml:"roles" doc:"Add the claim roles where the user has any."`
+	Groups     bool              `yaml:"groups" doc:"Add the claim groups where the user has any."`
 }
 
 // NATS is an embedded server at Listen, or one elsewhere by URL.
@@ -130,7 +141,7 @@ type NATS struct {
 	CredentialsFile string `yaml:"credentials_file" doc:"Credentials file (JWT and seed) for url, instead of user and password."`
 	CAFile          string `yaml:"ca_file" doc:"PEM file of the authorities that url's certificate is checked by; default: the system's."`
 	// Listen and what follows are of the embedded server; [Load] empties Listen where URL is given.
-	Listen          string                 `yaml:"listen" default:"127.0.0.1:4222" doc:"Address of the embedded server, host:port; unused with url."`
+	Listen          string                 `yaml:"listen" doc:"Address of the embedded server, host:port; unused with url."`
 	ServiceUser     string                 `yaml:"service_user" doc:"User that services share at the embedded server; without it and services, the user services with the password in the file nats-services in data_dir, made at the first start. Off loopback one of both is required."`
 	ServicePassword Secret                 `yaml:"service_password" doc:"Its password, 16 characters or more."`
 	Services        map[string]NATSService `yaml:"services"`
@@ -147,25 +158,25 @@ type NATSService struct {
 // Admin is the operators' surface: a unix socket, always, and a TCP listener.
 type Admin struct {
 	Socket string `yaml:"socket" doc:"Path of the operators' unix socket; default: admin/admin.sock in data_dir."`
-	Listen string `yaml:"listen" default:"127.0.0.1:8081" doc:"Address of the operators' TCP listener; empty: the socket alone."`
+	Listen string `yaml:"listen" doc:"Address of the operators' TCP listener; empty: the socket alone."`
 	Token  Secret `yaml:"token" doc:"Bearer token of the TCP listener, 32 characters or more; default: made at the first start, in data_dir."`
 	// TLSCertFile and TLSKeyFile make the TCP listener speak TLS.
 	TLSCertFile string `yaml:"tls_cert_file" doc:"PEM file of the TCP listener's certificate; required off loopback."`
 	TLSKeyFile  string `yaml:"tls_key_file" doc:"PEM file of its private key."`
 	// MetricsToken is for a scraper, which needs nothing else of an operator's.
 	MetricsToken Secret   `yaml:"metrics_token" doc:"Bearer token that opens GET /metrics of the TCP listener and nothing else, 32 characters or more; default: none."`
-	Hosts        []string `yaml:"hosts" default:"127.0.0.1,::1,localhost" doc:"Host names that the TCP listener answers to."`
+	Hosts        []string `yaml:"hosts" doc:"Host names that the TCP listener answers to."`
 }
 
 // Keyring seals the private keys.
 type Keyring struct {
 	KEK         Secret   `yaml:"kek" doc:"Key that seals the private keys, 32 bytes in base64; default: the file kek in data_dir, made at the first start."`
-	RotateEvery Duration `yaml:"rotate_every" default:"30d" doc:"How often the signing keys are rotated, give or take a few percent; 0s: by hand alone."`
+	RotateEvery Duration `yaml:"rotate_every" doc:"How often the signing keys are rotated, give or take a few percent; 0s: by hand alone."`
 }
 
 // Log says what is logged and how.
 type Log struct {
-	Level  string `yaml:"level" default:"info" doc:"debug, info, warn or error."`
-	Format string `yaml:"format" default:"text" doc:"text or json."`
-	Audit  bool   `yaml:"audit" default:"true" doc:"Write the audit lines, whatever the level."`
+	Level  string `yaml:"level" doc:"debug, info, warn or error."`
+	Format string `yaml:"format" doc:"text or json."`
+	Audit  bool   `yaml:"audit" doc:"Write the audit lines, whatever the level."`
 }

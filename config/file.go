@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"tokenbroker/internal/setting"
 )
 
 // fileReader walks a yaml document along the schema: unknown keys, doubled keys and wrong
@@ -192,7 +194,7 @@ func (r *fileReader) scalar(at path, n *node, y *yaml.Node) {
 		}
 		r.put(r.layer, at, n, count, r.at(y))
 	case span:
-		if _, err := ParseDuration(y.Value); err != nil {
+		if _, err := setting.ParseDuration(y.Value); err != nil {
 			r.report(at, r.at(y), err.Error(), "")
 			return
 		}

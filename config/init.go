@@ -43,7 +43,7 @@ func newSecret() string {
 // options that would not are refused with [Problems], and nothing is written.
 func Init(w io.Writer, opts InitOptions) error {
 	if opts.PublicURL == "" {
-		opts.PublicURL = "http://127.0.0.1:8080"
+		opts.PublicURL = "http://" + DefaultListen
 		if _, port, err := net.SplitHostPort(opts.Listen); err == nil {
 			opts.PublicURL = "http://127.0.0.1:" + port
 		}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"tokenbroker/internal/private"
+	"tokenbroker/internal/setting"
 )
 
 // separator joins paths inside koanf: no key and no entry's name holds it.
@@ -88,7 +89,7 @@ func (r *reader) putText(l *layer, at path, n *node, raw, source string) {
 		}
 		r.put(l, at, n, count, source)
 	case span:
-		if _, err := ParseDuration(raw); err != nil {
+		if _, err := setting.ParseDuration(raw); err != nil {
 			r.report(at, source, err.Error(), "")
 			return
 		}

@@ -94,7 +94,7 @@ func (c *checker) publicURL() *url.URL {
 		c.add(key, origin.Check(u).Error(), hint)
 	case origin.Of(u) != raw:
 		c.add(key, "is not written as browsers do", "lower case, no default port: "+origin.Of(u))
-	case u.Scheme == "http" && !isLoopback(u.Hostname()):
+	case u.Scheme == "http" && !origin.LoopbackHost(u.Hostname()):
 		c.add(key, "is http on a host that is not loopback", "use https; http is for localhost, 127.0.0.0/8 and ::1")
 	default:
 		return u
@@ -130,13 +130,6 @@ func hostOf(address string) string {
 		return ""
 	}
 	return host
-}
-
-func isLoopback(host string) bool {
-	if ip, err := netip.ParseAddr(host); err == nil {
-		return ip.Unmap().IsLoopback()
-	}
-	return host == "localhost"
 }
 
 // keyPair checks that both files are given or none, that they belong together, and that the

@@ -14,6 +14,7 @@ import (
 	"github.com/knadh/koanf/v2"
 
 	"tokenbroker/internal/private"
+	"tokenbroker/internal/setting"
 )
 
 // Options says where the configuration is read from, weakest first: defaults, File,
@@ -112,31 +113,13 @@ func decode(merged *koanf.Koanf, cfg *Config) error {
 			case to == reflect.TypeFor[Secret]() && isText:
 				return NewSecret(raw), nil
 			case to == reflect.TypeFor[Duration]() && isText:
-				return ParseDuration(raw)
+				return setting.ParseDuration(raw)
 			case to == reflect.TypeFor[Secret](), to == reflect.TypeFor[Duration]():
 				return nil, errors.New("want text, have " + from.String())
 			}
 			return data, nil
 		},
 	}})
-}
-
-// derive sets the defaults that depend on other values.
-func (l *Loaded) derive() {
-	cfg := l.Config
-	if cfg.Cookie.Secure == nil {
-		secure := strings.HasPrefix(cfg.PublicURL, "https:")
-		cfg.Cookie.Secure = &secure
-	}
-	if !l.given("cookie.path") {
-		cfg.Cookie.Path = "/auth"
-		if strings.HasPrefix(cfg.PublicURL, "https:") {
-			cfg.Cookie.Path = "/"
-		}
-	}
-	if cfg.NATS.URL != "" && !l.given("nats.listen") {
-		cfg.NATS.Listen = ""
-	}
 }
 
 // checker holds the rules against the values; each rule stands in the file of its subject.
@@ -165,6 +148,13 @@ func (c *checker) add(key, message, hint string) {
 		return
 	}
 	c.problems = append(c.problems, c.problem(key, message, hint))
+}
+
+// addAll reports the problems that the owner of some settings found.
+func (c *checker) addAll(ps Problems) {
+	for _, p := range ps {
+		c.add(p.Key, p.Message, p.Hint)
+	}
 }
 
 // warn reports that key has an allowed but inadvisable value.

@@ -16,6 +16,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"tokenbroker/config"
+	"tokenbroker/internal/setting"
 )
 
 const (
@@ -159,7 +160,7 @@ func TestEverythingFromTheEnvironment(t *testing.T) {
 	cfg := loaded.Config
 	p := cfg.Providers["cognito"]
 	if cfg.Clients["my.service_2"].Secret.Reveal() != secretText || !slices.Equal(cfg.Tokens.Audience, []string{"a", "b"}) || len(cfg.Origins) != 2 ||
-		p.UserPool != "eu-central-1_abc123DEF" || p.MaxTokenAge != config.Day || cfg.Claims.Roles || cfg.Admin.Listen != "" || len(cfg.UserObject) != 0 || !*cfg.Cookie.Secure {
+		p.UserPool != "eu-central-1_abc123DEF" || p.MaxTokenAge != setting.Day || cfg.Claims.Roles || cfg.Admin.Listen != "" || len(cfg.UserObject) != 0 || !*cfg.Cookie.Secure {
 		t.Errorf("%+v", cfg)
 	}
 	if got := loaded.Source("clients.my.service_2.secret"); got != "environment TOKENBROKER_CLIENTS_MY_SERVICE_2_SECRET_FILE" {

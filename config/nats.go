@@ -9,6 +9,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"tokenbroker/api/origin"
 	"tokenbroker/internal/private"
 )
 
@@ -109,7 +110,7 @@ func (c *checker) natsEmbedded(n NATS) {
 	if n.ServicePassword.Set() && utf8.RuneCountInString(n.ServicePassword.Reveal()) < minServicePassword {
 		c.add("nats.service_password", "is shorter than 16 characters", "make one by `openssl rand -base64 24`")
 	}
-	if valid && !isLoopback(hostOf(n.Listen)) {
+	if valid && !origin.LoopbackHost(hostOf(n.Listen)) {
 		const hint = "nats.listen is reached from elsewhere: it needs services, or service_user and service_password, and tls_cert_file and tls_key_file"
 		if len(n.Services) == 0 || n.ServiceUser != "" || n.ServicePassword.Set() {
 			c.required("nats.service_user", n.ServiceUser != "", hint)

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"tokenbroker/api/origin"
+	"tokenbroker/upstream"
 )
 
 var (
@@ -14,9 +15,6 @@ var (
 	awsRegion    = regexp.MustCompile(`^[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}$`)
 	userPool     = regexp.MustCompile(`^([a-z0-9-]+)_([A-Za-z0-9]+)$`)
 )
-
-// signatures are the algorithms of package upstream.
-var signatures = []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"}
 
 func (c *checker) providers() {
 	for _, name := range c.cfg.ids(path{"providers"}) {
@@ -48,7 +46,7 @@ func (c *checker) providers() {
 		c.scopes(key+".scopes", p.Scopes)
 		c.names(key+".algorithms", p.Algorithms)
 		for _, algorithm := range p.Algorithms {
-			c.oneOf(key+".algorithms", algorithm, signatures...)
+			c.oneOf(key+".algorithms", algorithm, upstream.Algorithms()...)
 		}
 		if c.given(key+".max_token_age") && p.MaxTokenAge <= 0 {
 			c.add(key+".max_token_age", "is not positive", "as 10m")
@@ -93,7 +91,7 @@ func (c *checker) devEndpoint(key, text string) {
 	switch {
 	case err != nil || origin.Of(u) != text:
 		c.add(key, "is not scheme://host:port", "as `tokenbroker idp` prints it: http://127.0.0.1:9090")
-	case !isLoopback(u.Hostname()):
+	case !origin.LoopbackHost(u.Hostname()):
 		c.add(key, "is not on loopback", "it is for an emulator on this machine, in development: remove it")
 	case !loopbackURL(c.cfg.PublicURL):
 		c.add(key, "is set, and public_url is not on loopback", "it lets users of an emulator in, whose passwords are published: remove it")
@@ -133,7 +131,7 @@ func (c *checker) httpsURL(key, raw string, loopback bool, hint string) {
 		c.add(key, "is no https URL", hint)
 	case u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.HasSuffix(raw, "#"):
 		c.add(key, "has a user, a query or a fragment", hint)
-	case u.Scheme == "http" && (!loopback || !isLoopback(u.Hostname())):
+	case u.Scheme == "http" && (!loopback || !origin.LoopbackHost(u.Hostname())):
 		c.add(key, "is http", hint)
 	}
 }

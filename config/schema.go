@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -30,17 +31,19 @@ type node struct {
 	def, doc string
 }
 
-var schema = nodeOf(reflect.TypeFor[Config](), "")
+var schema = nodeOf(reflect.ValueOf(defaults()), "")
 
-func nodeOf(t reflect.Type, name string) *node {
-	n := &node{name: name}
+// nodeOf returns the key whose default is v.
+func nodeOf(v reflect.Value, name string) *node {
+	t := v.Type()
+	n := &node{name: name, def: defaultText(v.Interface())}
 	switch {
 	case t == reflect.TypeFor[Secret]():
 		n.kind = secret
 	case t == reflect.TypeFor[Duration]():
 		n.kind = span
 	case t.Kind() == reflect.Pointer:
-		return nodeOf(t.Elem(), name)
+		return nodeOf(reflect.Zero(t.Elem()), name)
 	case t.Kind() == reflect.String:
 		n.kind = text
 	case t.Kind() == reflect.Bool:
@@ -50,18 +53,41 @@ func nodeOf(t reflect.Type, name string) *node {
 	case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.String:
 		n.kind = list
 	case t.Kind() == reflect.Map:
-		n.kind, n.elem = entries, nodeOf(t.Elem(), "")
+		n.kind, n.elem = entries, nodeOf(reflect.Zero(t.Elem()), "")
 	case t.Kind() == reflect.Struct:
 		for i := range t.NumField() {
 			field := t.Field(i)
-			child := nodeOf(field.Type, field.Tag.Get("yaml"))
-			child.def, child.doc = field.Tag.Get("default"), field.Tag.Get("doc")
+			child := nodeOf(v.Field(i), field.Tag.Get("yaml"))
+			child.doc = field.Tag.Get("doc")
 			n.children = append(n.children, child)
 		}
 	default:
 		panic(fmt.Sprintf("config: no kind for the type %v of %q", t, name))
 	}
 	return n
+}
+
+// defaultText returns a default as the environment would write it, or "" where there is none.
+func defaultText(value any) string {
+	switch v := value.(type) {
+	case string:
+		return v
+	case Duration:
+		if v != 0 {
+			return v.String()
+		}
+	case int:
+		if v != 0 {
+			return strconv.Itoa(v)
+		}
+	case bool:
+		if v {
+			return "true"
+		}
+	case []string:
+		return strings.Join(v, ",")
+	}
+	return ""
 }
 
 // child is the key of that name in a group.

@@ -10,31 +10,59 @@ import (
 	"log/slog"
 	"time"
 
+	"tokenbroker/internal/setting"
 	"tokenbroker/keyring/lifecycle"
 )
 
-// Defaults of [Config].
+const day = 24 * time.Hour
+
+// Defaults of [Config] and [Schedule].
 const (
+	DefaultAlgorithm  = lifecycle.ES256
 	DefaultJWKSMaxAge = 5 * time.Minute
 	DefaultTokenLife  = 24 * time.Hour
-	DefaultMasterLife = 90 * 24 * time.Hour
+	DefaultMasterLife = 90 * day
+	// DefaultRotateEvery is what an operator gets who configures nothing.
+	DefaultRotateEvery = 30 * day
 )
+
+// Schedule is the part of a [Config] that operators configure.
+type Schedule struct {
+	// Algorithm is the algorithm of access keys; default [DefaultAlgorithm]. If it differs from that of
+	// the last start, the first [Keyring.ApplyDue] requests a rotation to it.
+	Algorithm lifecycle.Algorithm
+	// JWKSMaxAge is how long a JWK set may be cached, and so how long a key is published before it
+	// signs. Whole seconds; default [DefaultJWKSMaxAge].
+	JWKSMaxAge time.Duration
+	// RotateEvery is how long a key signs before the next one replaces it, plus or minus 5 %; longer
+	// than JWKSMaxAge. If zero, keys are rotated only manually.
+	RotateEvery time.Duration
+}
+
+// Check returns what is wrong with a schedule that an operator configured, apart from Algorithm.
+// [Open] also takes a shorter one, for tests.
+func (s Schedule) Check() setting.Problems {
+	var ps setting.Problems
+	if s.JWKSMaxAge < time.Second || s.JWKSMaxAge > day || s.JWKSMaxAge%time.Second != 0 {
+		ps.Add("lifetimes.jwks_cache", "is not whole seconds, 1s to 1d", "services keep a withdrawn key for that long: as 5m")
+	}
+	switch {
+	case s.RotateEvery == 0:
+	case s.RotateEvery < time.Hour || s.RotateEvery > 400*day:
+		ps.Add("keyring.rotate_every", "is not 1h to 400d", "as 30d, or 0s to rotate by hand alone")
+	case s.RotateEvery < 2*s.JWKSMaxAge:
+		ps.Add("keyring.rotate_every", "is shorter than twice lifetimes.jwks_cache", "a key is published for that long before it signs")
+	}
+	return ps
+}
 
 // Config is what [Open] needs. Store, Sealer and StoreID are required.
 type Config struct {
 	Store  Store
 	Sealer Sealer
-	// Algorithm is the algorithm of access keys; default ES256. If it differs from that of the last
-	// start, the first [Keyring.ApplyDue] requests a rotation to it.
-	Algorithm lifecycle.Algorithm
+	Schedule
 	// StoreID is the random id of the store that this broker serves; both JWK sets contain it.
 	StoreID string
-	// JWKSMaxAge is how long a JWK set may be cached, and so how long a key is published
-	// before it signs. Whole seconds; default [DefaultJWKSMaxAge].
-	JWKSMaxAge time.Duration
-	// RotateEvery is how long a key signs before the next one replaces it, plus or minus 5 %; longer
-	// than JWKSMaxAge. If zero, keys are rotated only manually.
-	RotateEvery time.Duration
 	// TokenLife is the longest life of an access token: a key stays published at least that long
 	// after it last signed. Default [DefaultTokenLife], which is longer than any.
 	TokenLife time.Duration
@@ -66,7 +94,7 @@ func (c *Config) validate() error {
 		return errors.New("keyring: StoreID is required")
 	}
 	if c.Algorithm == "" {
-		c.Algorithm = lifecycle.ES256
+		c.Algorithm = DefaultAlgorithm
 	}
 	if err := c.Algorithm.Check(); err != nil {
 		return err

@@ -1,6 +1,7 @@
 package keyring
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
@@ -25,6 +26,9 @@ func ParseKEK(text []byte) (KEK, error) {
 	kek, err := base64.StdEncoding.Strict().DecodeString(line)
 	if err != nil || len(kek) != KEKSize {
 		return nil, fmt.Errorf("keyring: a KEK is %d bytes in standard base64 (openssl rand -base64 %d)", KEKSize, KEKSize)
+	}
+	if bytes.Count(kek, []byte{0}) == len(kek) {
+		return nil, errors.New("keyring: the KEK is all bytes of zero; make one by openssl rand -base64 32")
 	}
 	return kek, nil
 }

@@ -84,7 +84,7 @@ func TestRestoreKeepsWhatTheConfigurationAskedFor(t *testing.T) {
 		}
 		saved := &recordStore{}
 		openAndAdvance := func(rotate bool) lifecycle.Algorithm {
-			k, err := keyring.Open(t.Context(), keyring.Config{Store: saved, Sealer: sealer, StoreID: "s", JWKSMaxAge: time.Minute})
+			k, err := keyring.Open(t.Context(), keyring.Config{Store: saved, Sealer: sealer, StoreID: "s", Schedule: keyring.Schedule{JWKSMaxAge: time.Minute}})
 			if err != nil {
 				t.Fatal(err)
 			}

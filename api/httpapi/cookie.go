@@ -15,11 +15,22 @@ const (
 	SecurePrefix = "__Secure-"
 )
 
+// DefaultCookieName is the name of the refresh cookie, without a prefix, where none is configured.
+const DefaultCookieName = "refresh_cookie"
+
+// DefaultCookiePath returns the path of the refresh cookie where none is configured.
+func DefaultCookiePath(insecure bool) string {
+	if insecure {
+		return AuthPath
+	}
+	return "/"
+}
+
 // Cookie configures the refresh cookie.
 type Cookie struct {
-	// Name is the cookie's name without a prefix. If empty, it is refresh_cookie.
+	// Name is the cookie's name without a prefix. If empty, it is [DefaultCookieName].
 	Name string
-	// Path is / or /auth. If empty, it is /, or with Insecure /auth. With /auth, any host of the
+	// Path is / or /auth. If empty, it is that of [DefaultCookiePath]. With /auth, any host of the
 	// same domain can plant a cookie.
 	Path string
 	// Insecure leaves out the attribute Secure and the prefix of the name, for plain HTTP in
@@ -30,13 +41,10 @@ type Cookie struct {
 // Validate fills the defaults and returns an error for a name or a path that cannot work.
 func (c *Cookie) Validate() error {
 	if c.Name == "" {
-		c.Name = "refresh_cookie"
+		c.Name = DefaultCookieName
 	}
 	if c.Path == "" {
-		c.Path = "/"
-		if c.Insecure {
-			c.Path = AuthPath
-		}
+		c.Path = DefaultCookiePath(c.Insecure)
 	}
 	if err := c.CheckName(); err != nil {
 		return err
@@ -48,7 +56,7 @@ func (c *Cookie) Validate() error {
 // prefix to [Cookie.PrefixedName].
 func (c *Cookie) CheckName() error {
 	if c.Name == "" || strings.HasPrefix(c.Name, "__") || strings.ContainsFunc(c.Name, notInToken) {
-		return fmt.Errorf("cookie name %q: want letters, digits, - and _ without a __ prefix", c.Name)
+		return fmt.Errorf("cookie name %q: want letters, digits, ., - and _, without a __ prefix", c.Name)
 	}
 	return nil
 }
@@ -56,7 +64,7 @@ func (c *Cookie) CheckName() error {
 // CheckPath returns an error unless a browser sends a cookie of that Path to /auth.
 func (c *Cookie) CheckPath() error {
 	switch c.Path {
-	case "/", AuthPath, AuthPath + "/":
+	case "/", AuthPath:
 		return nil
 	}
 	return fmt.Errorf("cookie path %q: a browser would not send it to /auth; want /auth or /", c.Path)

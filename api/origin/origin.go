@@ -5,6 +5,7 @@ package origin
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -37,6 +38,13 @@ func Of(u *url.URL) string {
 		host = strings.TrimSuffix(host, ":443")
 	}
 	return u.Scheme + "://" + host
+}
+
+// LoopbackHost reports whether host is localhost or a loopback address, without port and brackets.
+// Letters of localhost may be capitals.
+func LoopbackHost(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return strings.EqualFold(host, "localhost") || err == nil && ip.Unmap().IsLoopback()
 }
 
 // IsLoopback reports whether text is an origin, as browsers write it, of pages that this machine

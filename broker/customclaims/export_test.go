@@ -30,7 +30,7 @@ func NewMeasured(expression string) (*Set, *Work, error) {
 	work := &Work{}
 	c.costs = work
 	one, problems := c.compile("c", expression)
-	if err := problems.orNil(); err != nil {
+	if err := problems.Err(); err != nil {
 		return nil, nil, err
 	}
 	return &Set{computed: []computed{one}}, work, nil

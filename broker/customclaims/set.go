@@ -25,6 +25,11 @@ type Config struct {
 	UserObject []string
 }
 
+// DefaultConfig returns the claims and the user object where nothing is configured.
+func DefaultConfig() Config {
+	return Config{Roles: true, Groups: true, UserObject: []string{"id", "username", "roles", "groups"}}
+}
+
 // Set is a checked and compiled [Config]. Safe for concurrent use.
 type Set struct {
 	attributes []string
@@ -72,7 +77,7 @@ func New(cfg Config) (*Set, error) {
 		}
 	}
 	problems = append(problems, checkUserObject(cfg.UserObject)...)
-	if err := problems.orNil(); err != nil {
+	if err := problems.Err(); err != nil {
 		return nil, err
 	}
 	return s, nil

@@ -19,16 +19,6 @@ const EventMargin = 2 * time.Minute
 // TombstoneLife is how long an ended session's record outlives the session's absolute end.
 const TombstoneLife = 24 * time.Hour
 
-// Policy is the lifetimes that Step decides by.
-type Policy struct {
-	AccessLife time.Duration // of an access token
-	Idle       time.Duration // of a session between two rotations
-	Absolute   time.Duration // of a session
-	Grace      time.Duration // in which a superseded refresh token still gets the current one
-	// MaxSessions is how many sessions of a user may be alive.
-	MaxSessions int
-}
-
 // State is all that a decision rests on, read by the shell just before. A nil record
 // does not exist.
 type State struct {

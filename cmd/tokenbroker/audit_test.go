@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"tokenbroker/api/httpapi"
 	"tokenbroker/broker"
 	"tokenbroker/broker/session"
 	"tokenbroker/cmd/tokenbroker/internal/logging"
@@ -93,10 +94,10 @@ func startAudited(t *testing.T, log *syncBuffer, dir string) *node.Node {
 	n, err := node.Start(t.Context(), node.Config{
 		DataDir: dir, Listen: "127.0.0.1:0", Admin: node.Admin{Listen: "127.0.0.1:0"}, NATS: node.NATS{Listen: "127.0.0.1:0", InsecureAnonymous: true},
 		Audience: []string{"demo-api"}, BrowserClient: "spa",
-		Clients:         []broker.Client{{ID: "spa"}, {ID: "svc", Secret: auditClientSecret}},
-		Policy:          session.Policy{AccessLife: time.Minute, Idle: time.Hour, Absolute: time.Hour},
-		TrustedProxies:  []string{"127.0.0.1"}, // whose request ids are taken
-		InsecureCookies: true, Logger: logging.New(log, logging.Config{Level: level, Format: logging.FormatJSON}),
+		Clients:        []broker.Client{{ID: "spa"}, {ID: "svc", Secret: auditClientSecret}},
+		Policy:         session.Policy{AccessLife: time.Minute, Idle: time.Hour, Absolute: time.Hour},
+		TrustedProxies: []string{"127.0.0.1"}, // whose request ids are taken
+		Cookie:         httpapi.Cookie{Insecure: true}, Logger: logging.New(log, logging.Config{Level: level, Format: logging.FormatJSON}),
 		Fatal: func(err error) { panic(err) },
 	})
 	if err != nil {

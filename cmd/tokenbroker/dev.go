@@ -9,6 +9,7 @@ import (
 
 	"tokenbroker/cmd/tokenbroker/internal/devserver"
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
+	"tokenbroker/config"
 )
 
 // developmentServer reports whether this build has the commands dev and idp: -tags nodev leaves them out.
@@ -37,11 +38,11 @@ Ctrl-C (or SIGTERM) drains and stops.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&opts.DataDir, "data-dir", "", "keep the data here across runs (default: a temporary directory, removed at the end)")
-	flags.StringVar(&opts.Listen, "listen", "127.0.0.1:8080", "the broker's address")
-	flags.StringVar(&opts.AdminListen, "admin-listen", "127.0.0.1:8081", "the operators' address (/metrics, with a bearer token)")
+	flags.StringVar(&opts.Listen, "listen", config.DefaultListen, "the broker's address")
+	flags.StringVar(&opts.AdminListen, "admin-listen", config.DefaultAdminListen, "the operators' address (/metrics, with a bearer token)")
 	flags.StringVar(&opts.SampleListen, "sample-listen", "127.0.0.1:8082",
 		"the first sample service's address, or all three separated by commas; the others are by default on ports 10 and 11 above the first, or on free ones")
-	flags.StringVar(&opts.NATSListen, "nats-listen", "127.0.0.1:4222", "the embedded NATS server's address")
+	flags.StringVar(&opts.NATSListen, "nats-listen", config.DefaultNATSListen, "the embedded NATS server's address")
 	flags.StringVar(&opts.EmulatorListen, "idp-listen", defaultIDPListen, "the address of the Cognito emulator")
 	flags.StringArrayVar(&opts.Origins, "origin", nil, "allow pages of this origin, as http://app.test:5173, in addition to those on loopback, which are all allowed (repeatable)")
 	flags.StringVar(&opts.LogLevel, "log-level", "info", "debug, info, warn or error")

@@ -11,8 +11,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"tokenbroker/broker/session"
 	"tokenbroker/cmd/tokenbroker/internal/logging"
-	"tokenbroker/cmd/tokenbroker/internal/node"
 	"tokenbroker/cmd/tokenbroker/internal/restore"
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
 	"tokenbroker/config"
@@ -88,7 +88,7 @@ func (o *options) restore(ctx context.Context, file string, flags restoreFlags) 
 
 // load finds the data directory and the KEKs for a command.
 func (f restoreFlags) load(command string) (cfg restore.Config, err error) {
-	cfg = restore.Config{DataDir: f.dataDir, InsecureFormat1: f.unauthenticated, AccessLife: node.DefaultPolicy.AccessLife}
+	cfg = restore.Config{DataDir: f.dataDir, InsecureFormat1: f.unauthenticated, AccessLife: session.DefaultPolicy.AccessLife}
 	if file := cmp.Or(f.config, os.Getenv(configEnv)); file != "" {
 		given := map[string]string{}
 		if f.dataDir != "" {

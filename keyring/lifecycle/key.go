@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -70,11 +72,15 @@ var (
 
 // Check returns an error that wraps [ErrUnknownAlgorithm] if a is not an algorithm that keys sign with.
 func (a Algorithm) Check() error {
-	switch a {
-	case ES256, EdDSA, RS256, PS256:
+	if slices.Contains(Algorithms(), string(a)) {
 		return nil
 	}
-	return fmt.Errorf("%w %q: it is one of ES256, EdDSA, RS256, PS256", ErrUnknownAlgorithm, string(a))
+	return fmt.Errorf("%w %q: it is one of %s", ErrUnknownAlgorithm, string(a), strings.Join(Algorithms(), ", "))
+}
+
+// Algorithms returns the names of the algorithms that keys sign with.
+func Algorithms() []string {
+	return []string{string(ES256), string(EdDSA), string(RS256), string(PS256)}
 }
 
 // Label identifies a key and names its state, for messages and logs.

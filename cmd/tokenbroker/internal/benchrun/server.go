@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"tokenbroker/api/httpapi"
 	"tokenbroker/broker"
 	"tokenbroker/broker/password"
 	"tokenbroker/broker/session"
@@ -174,18 +175,16 @@ func StartOwn(ctx context.Context, cfg OwnConfig) (s *Server, stop func() error,
 	if cfg.RealPasswords {
 		params = password.DefaultParams
 	}
+	policy := session.DefaultPolicy
+	policy.AccessLife = time.Hour // no token of a bench expires in it
 	n, err := node.Start(ctx, node.Config{
 		DataDir: dir, Listen: "127.0.0.1:0", NATS: node.NATS{Listen: "127.0.0.1:0", InsecureAnonymous: true}, Admin: node.Admin{Listen: "127.0.0.1:0"}, Version: cfg.Version,
-		Audience: []string{ownAudience}, BrowserClient: ownBrowserClient, BrowserScope: ownScope, InsecureCookies: true,
+		Audience: []string{ownAudience}, BrowserClient: ownBrowserClient, BrowserScope: ownScope, Cookie: httpapi.Cookie{Insecure: true},
 		Clients: []broker.Client{
 			{ID: ownBrowserClient, Scopes: []string{ownScope}},
 			{ID: ownService, Secret: ownSecret, Scopes: []string{ownScope}},
 		},
-		Policy: session.Policy{
-			AccessLife: time.Hour, // no token of a bench expires in it
-			Idle:       node.DefaultPolicy.Idle, Absolute: node.DefaultPolicy.Absolute, Grace: node.DefaultPolicy.Grace,
-		},
-		Passwords: params, Logger: Logger(cfg.Warn), Fatal: cfg.Fatal,
+		Policy: policy, Passwords: params, Logger: Logger(cfg.Warn), Fatal: cfg.Fatal,
 	})
 	if err != nil {
 		return nil, nil, errors.Join(fmt.Errorf("starting the bench's own server: %w", err), os.RemoveAll(dir))

@@ -15,8 +15,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
+	"tokenbroker/api/httpapi"
 	"tokenbroker/api/origin"
 	"tokenbroker/broker"
 	"tokenbroker/broker/customclaims"
@@ -26,6 +26,7 @@ import (
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
 	"tokenbroker/config"
 	"tokenbroker/docs"
+	"tokenbroker/keyring"
 )
 
 // The accounts of the development server.
@@ -92,14 +93,14 @@ func Run(ctx context.Context, opts Options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, emulator.stop()) }()
-	claims, err := customclaims.New(customclaims.Config{Roles: true, Groups: true, UserObject: []string{"id", "username", "roles", "groups"}})
+	claims, err := customclaims.New(customclaims.DefaultConfig())
 	if err != nil {
 		return fmt.Errorf("making the claims: %w", err)
 	}
 	n, err := node.Start(ctx, node.Config{
 		DataDir: dataDir, Listen: opts.Listen, Version: opts.Version,
 		Admin: node.Admin{Listen: opts.AdminListen}, NATS: node.NATS{Listen: opts.NATSListen, InsecureAnonymous: true},
-		RotateEvery: 30 * 24 * time.Hour, Audience: []string{Audience}, BrowserClient: BrowserClient, BrowserScope: Scope,
+		Schedule: keyring.Schedule{RotateEvery: keyring.DefaultRotateEvery}, Audience: []string{Audience}, BrowserClient: BrowserClient, BrowserScope: Scope,
 		Clients: []broker.Client{
 			{ID: BrowserClient, Scopes: []string{Scope}},
 			{ID: ServiceClient, Secret: ServiceSecret, Scopes: []string{Scope}},
@@ -108,7 +109,7 @@ func Run(ctx context.Context, opts Options) (err error) {
 		Providers: func(_ string, via node.Transport) (map[string]node.Provider, error) {
 			return emulator.provide(opts.Origins, via)
 		},
-		InsecureCookies: true, InsecureDevelopment: true,
+		Cookie: httpapi.Cookie{Insecure: true}, InsecureDevelopment: true,
 		DemoSamples: samples.urls(), DemoThief: samples.thiefURL(), DemoDocs: docs.Files,
 		Logger: logger, Fatal: opts.Fatal(logger),
 	})

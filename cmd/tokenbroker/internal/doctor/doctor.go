@@ -39,8 +39,6 @@ type Subject struct {
 	Issuer  string
 	DataDir string
 	Origins []string
-	// CookieName and CookiePath as configured; empty where that is not known.
-	CookieName, CookiePath string
 	// ConfigFile is where the configuration is from, and Warnings what loading it warned of;
 	// empty where that is not known.
 	ConfigFile string

@@ -9,15 +9,14 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
-	"time"
 
+	"tokenbroker/api/httpapi"
 	"tokenbroker/broker"
 	"tokenbroker/broker/password"
 	"tokenbroker/broker/session"
 	"tokenbroker/cmd/tokenbroker/internal/adminsocket"
 	"tokenbroker/cmd/tokenbroker/internal/httpserver"
 	"tokenbroker/keyring"
-	"tokenbroker/keyring/lifecycle"
 )
 
 // Config of a node. Addresses are host:port; port 0 takes a free one.
@@ -35,10 +34,7 @@ type Config struct {
 	TrustedProxies []string
 	Connections    httpserver.Connections
 	Origins        []string
-	CookieName     string // default refresh_cookie
-	CookiePath     string // default /, or /auth with InsecureCookies
-	// InsecureCookies is for plain http on loopback. It MUST NOT be set elsewhere.
-	InsecureCookies bool
+	Cookie         httpapi.Cookie
 	// InsecureDevelopment allows all loopback origins, and follows the request's host; see
 	// [api.Config]. It MUST NOT be set elsewhere than in dev.
 	InsecureDevelopment bool
@@ -46,16 +42,14 @@ type Config struct {
 	Admin               Admin
 
 	Audience []string
-	// Algorithm of new access keys, and how long a JWK set may be cached; both with defaults.
-	Algorithm  lifecycle.Algorithm
-	JWKSMaxAge time.Duration
-	// RotateEvery is how often the signing keys are rotated; 0: by hand alone.
-	RotateEvery time.Duration
+	// Schedule is of the signing keys. If its RotateEvery is 0, they are rotated by hand only.
+	keyring.Schedule
 	// BrowserClient owns the browser sessions, which are granted BrowserScope.
 	BrowserClient string
 	BrowserScope  string
 	Clients       []broker.Client
-	Policy        session.Policy
+	// Policy is of the sessions. If it is zero, session.DefaultPolicy.
+	Policy session.Policy
 	// Mailbox bounds each actor's queue; 0: the broker's default. A full one is answered 503.
 	Mailbox int
 	// Passwords is the cost of a password's hash; the zero value is the default. A server that
@@ -138,16 +132,6 @@ type Provider interface {
 	Issuers() []string
 }
 
-// DefaultPolicy is the lifetimes that docs/design.md §5 and §6 give as defaults.
-var DefaultPolicy = session.Policy{
-	AccessLife: 5 * time.Minute,
-	Idle:       14 * 24 * time.Hour,
-	Absolute:   90 * 24 * time.Hour,
-	Grace:      10 * time.Second,
-
-	MaxSessions: broker.DefaultMaxSessions,
-}
-
 func (c *Config) validate() error {
 	if c.DataDir == "" || c.Listen == "" || c.NATS.Listen == "" && c.NATS.URL == "" {
 		return errors.New("node: DataDir, Listen and one of NATS.Listen and NATS.URL are required")
@@ -156,7 +140,7 @@ func (c *Config) validate() error {
 		return errors.New("node: Audience, BrowserClient and Fatal are required")
 	}
 	if c.Policy == (session.Policy{}) {
-		c.Policy = DefaultPolicy
+		c.Policy = session.DefaultPolicy
 	}
 	if c.Admin.Socket == "" {
 		c.Admin.Socket = adminsocket.Path(c.DataDir)

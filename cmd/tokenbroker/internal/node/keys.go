@@ -34,8 +34,7 @@ func (n *Node) openKeys(ctx context.Context) error {
 		}
 		n.keys, err = keyring.Open(ctx, keyring.Config{
 			Store: keyringStore{n.store}, Sealer: sealer, StoreID: n.ledger.StoreID(),
-			Algorithm: n.cfg.Algorithm, JWKSMaxAge: n.cfg.JWKSMaxAge, RotateEvery: n.cfg.RotateEvery,
-			TokenLife: n.cfg.Policy.AccessLife, MasterLife: n.cfg.Policy.Absolute,
+			Schedule: n.cfg.Schedule, TokenLife: n.cfg.Policy.AccessLife, MasterLife: n.cfg.Policy.Absolute,
 			LastExpiry: func(ctx context.Context) (time.Time, error) { return broker.LastExpiry(ctx, n.store) },
 			OnChange:   n.keyChanged, Now: n.ledger.Now, Logger: n.cfg.Logger,
 		})

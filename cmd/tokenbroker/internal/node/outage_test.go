@@ -15,6 +15,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 
+	"tokenbroker/api/httpapi"
 	"tokenbroker/broker"
 	"tokenbroker/broker/password"
 	"tokenbroker/cmd/tokenbroker/internal/node"
@@ -94,7 +95,7 @@ func (l *lab) config() node.Config {
 		DataDir: l.dir, Listen: l.listen, Admin: node.Admin{Listen: "127.0.0.1:0"}, NATS: node.NATS{URL: natsURL, Services: map[string]string{"over-nats": ""}}, PublicURL: l.issuer,
 		Audience: []string{"demo-api"}, BrowserClient: "spa", BrowserScope: "hello:read",
 		Clients:   []broker.Client{{ID: "spa"}, {ID: service, Secret: secret}},
-		Passwords: cheapPasswords, InsecureCookies: true,
+		Passwords: cheapPasswords, Cookie: httpapi.Cookie{Insecure: true},
 		Logger: slog.New(slog.NewTextHandler(&l.warnings, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		Fatal:  func(err error) { panic(err) },
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"tokenbroker/broker"
+	"tokenbroker/broker/session"
 	"tokenbroker/cmd/tokenbroker/internal/adminclient"
 	"tokenbroker/cmd/tokenbroker/internal/node"
 	"tokenbroker/cmd/tokenbroker/internal/restore"
@@ -42,7 +43,7 @@ func (l *lab) backup() string {
 // restore puts the backup in the place of the stopped broker's store.
 func (l *lab) restore(file string) restore.Result {
 	l.t.Helper()
-	plan, err := restore.Prepare(l.t.Context(), restore.Config{File: file, DataDir: l.dir, AccessLife: node.DefaultPolicy.AccessLife})
+	plan, err := restore.Prepare(l.t.Context(), restore.Config{File: file, DataDir: l.dir, AccessLife: session.DefaultPolicy.AccessLife})
 	if err != nil {
 		l.t.Fatal(err)
 	}

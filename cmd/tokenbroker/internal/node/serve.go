@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"tokenbroker/api"
-	"tokenbroker/api/httpapi"
 	"tokenbroker/cmd/tokenbroker/internal/httpserver"
 	"tokenbroker/validator"
 )
@@ -34,7 +33,7 @@ func (n *Node) serve(context.Context) error {
 		Logins: logins,
 		Issuer: n.issuer, Origins: n.cfg.Origins, TrustedProxies: n.cfg.TrustedProxies, HomeURL: n.cfg.HomeURL,
 		DemoSample: sample, DemoSamples: others, DemoThief: n.cfg.DemoThief, DemoDocs: n.cfg.DemoDocs,
-		Cookie: httpapi.Cookie{Name: n.cfg.CookieName, Path: n.cfg.CookiePath, Insecure: n.cfg.InsecureCookies}, InsecureDevelopment: n.cfg.InsecureDevelopment,
+		Cookie: n.cfg.Cookie, InsecureDevelopment: n.cfg.InsecureDevelopment,
 		Algorithms:       n.algorithms,
 		MaxTokenLifetime: n.publishedLife,
 		Sessions:         n.metrics.Sessions(n.broker), Clients: n.broker, Verifier: verifier{own}, Catchup: catchup{n.ledger},

@@ -11,12 +11,10 @@ import (
 	"strings"
 
 	"tokenbroker/broker"
-	"tokenbroker/broker/session"
 	"tokenbroker/cmd/tokenbroker/internal/httpserver"
 	"tokenbroker/cmd/tokenbroker/internal/node"
 	"tokenbroker/config"
 	"tokenbroker/keyring"
-	"tokenbroker/keyring/lifecycle"
 )
 
 // Built is a configuration that holds.
@@ -61,18 +59,12 @@ func Build(ctx context.Context, cfg *config.Config) (*Built, config.Problems) {
 		DataDir: cfg.DataDir, KEK: kek,
 		Listen: cfg.Listen, PublicURL: strings.TrimSuffix(cfg.PublicURL, "/"),
 		TrustedProxies: cfg.TrustedProxies, Connections: httpserver.Connections{Max: cfg.Connections.Max, PerAddress: cfg.Connections.PerAddress}, Origins: cfg.Origins,
-		CookieName: cfg.Cookie.Name, CookiePath: cfg.Cookie.Path, InsecureCookies: !*cfg.Cookie.Secure,
-		NATS:     nats,
+		Cookie: cfg.RefreshCookie(), NATS: nats,
 		Admin:    node.Admin{Socket: cfg.Admin.Socket, Listen: cfg.Admin.Listen, Token: cfg.Admin.Token.Reveal(), MetricsToken: cfg.Admin.MetricsToken.Reveal(), Hosts: cfg.Admin.Hosts},
-		Audience: cfg.Tokens.Audience, Algorithm: lifecycle.Algorithm(cfg.Tokens.Algorithm), JWKSMaxAge: cfg.Lifetimes.JWKSCache.Std(), RotateEvery: cfg.Keyring.RotateEvery.Std(),
+		Audience: cfg.Tokens.Audience, Schedule: cfg.Schedule(), Policy: cfg.Policy(),
 		BrowserClient: cfg.Browser.Client, BrowserScope: strings.Join(cfg.Browser.Scopes, " "),
 		HomeURL: cfg.Browser.HomeURL, SignedOutURL: cfg.Browser.SignedOutURL,
 		Clients: clients, CustomClaims: claims, Providers: providers,
-		Policy: session.Policy{
-			AccessLife: cfg.Lifetimes.AccessToken.Std(), Idle: cfg.Lifetimes.SessionIdle.Std(),
-			Absolute: cfg.Lifetimes.SessionAbsolute.Std(), Grace: cfg.Lifetimes.RefreshGrace.Std(),
-			MaxSessions: cfg.Sessions.MaxPerUser,
-		},
 		Setting: func(key string) string { return key + " in the configuration" },
 	}}
 	if certificate != nil {

@@ -1,0 +1,61 @@
+package session
+
+import (
+	"fmt"
+	"time"
+
+	"tokenbroker/internal/setting"
+)
+
+// Policy is the lifetimes that Step decides by.
+type Policy struct {
+	AccessLife time.Duration // of an access token
+	Idle       time.Duration // of a session between two rotations
+	Absolute   time.Duration // of a session
+	Grace      time.Duration // in which a superseded refresh token still gets the current one
+	// MaxSessions is how many sessions of a user may be alive.
+	MaxSessions int
+}
+
+const day = 24 * time.Hour
+
+// DefaultPolicy is the policy where nothing is configured.
+var DefaultPolicy = Policy{AccessLife: 5 * time.Minute, Idle: 14 * day, Absolute: 90 * day, Grace: 10 * time.Second, MaxSessions: 100}
+
+// The bounds of a [Policy] that an operator configures.
+const (
+	minAccessLife = time.Second
+	maxAccessLife = time.Hour
+	maxGrace      = 5 * time.Minute
+	maxSessions   = 1000
+)
+
+// Check returns what is wrong with a policy that an operator configured. Package session itself
+// decides by any policy: tests use shorter lives.
+func (p Policy) Check() setting.Problems {
+	var ps setting.Problems
+	switch {
+	case p.AccessLife < minAccessLife || p.AccessLife > maxAccessLife:
+		ps.Add("lifetimes.access_token", "is not between 1s and 1h", "5m is a good life: refreshing is cheap")
+	case p.AccessLife%time.Second != 0:
+		ps.Add("lifetimes.access_token", "is not whole seconds", "")
+	}
+	if p.Absolute <= 0 {
+		ps.Add("lifetimes.session_absolute", "is not positive", "as 90d")
+	}
+	switch {
+	case p.Idle <= 0:
+		ps.Add("lifetimes.session_idle", "is not positive", "as 14d")
+	case p.Absolute > 0 && p.Idle > p.Absolute:
+		ps.Add("lifetimes.session_idle", "is longer than session_absolute, "+setting.Duration(p.Absolute).String(), "make it that or shorter")
+	case p.Idle < p.AccessLife+p.Grace:
+		ps.Add("lifetimes.session_idle", "is shorter than access_token and refresh_grace together", "sessions would end before their next refresh: as 14d")
+	}
+	if p.Grace < 0 || p.Grace > maxGrace {
+		ps.Add("lifetimes.refresh_grace", "is not between 0s and 5m", "10s bears with tabs and lost answers")
+	}
+	if p.MaxSessions < 1 || p.MaxSessions > maxSessions {
+		ps.Add("sessions.max_per_user", fmt.Sprintf("is %d, not 1 to %d", p.MaxSessions, maxSessions), fmt.Sprintf("leave it out for %d", DefaultPolicy.MaxSessions))
+	}
+	return ps
+}
