@@ -184,7 +184,7 @@ func (b *AnswerBuilder) Add(events ...Event) error {
 		if b.text.last, err = b.form.event(b.text.last, e); err != nil {
 			return fmt.Errorf("encoding a catch-up answer: %w", err)
 		}
-		b.text.cut()
+		b.text.rotate()
 	}
 	return nil
 }

@@ -172,7 +172,7 @@ func (d *binaryReader) tail(count uint64) error {
 	if err != nil {
 		return err
 	}
-	d.add()
+	d.sumTaken()
 	want := d.sum
 	sum, err := d.take(4)
 	if err != nil {

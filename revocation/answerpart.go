@@ -28,7 +28,7 @@ func (p *AnswerPart) AddEncoded(data []byte) error {
 		return nil
 	}
 	p.text.last, err = p.form.event(p.text.last, e)
-	p.text.cut()
+	p.text.rotate()
 	return err
 }
 
@@ -44,7 +44,7 @@ func (p *AnswerPart) copyID(data []byte) bool {
 	p.text.last = append(p.text.last, data[times.length:]...)
 	p.form.at = times.at
 	p.form.count++
-	p.text.cut()
+	p.text.rotate()
 	return true
 }
 
@@ -111,8 +111,8 @@ type chunks struct {
 // builderChunk is the size of the pieces that an encoded answer is kept in.
 const builderChunk = 512 << 10
 
-// cut begins another piece when the last one is full.
-func (c *chunks) cut() {
+// rotate begins another piece when the last one is full.
+func (c *chunks) rotate() {
 	if len(c.last) >= builderChunk {
 		c.full = append(c.full, c.last)
 		c.last = make([]byte, 0, builderChunk+4096)

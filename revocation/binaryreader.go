@@ -23,7 +23,7 @@ type binaryReader struct {
 	at int64 // of the event before
 
 	// ids takes the jti and sid that fit 16 bytes, in place of the answer; nil: nobody does.
-	ids *idInlet
+	ids *idLoader
 }
 
 // event reads one after its tag. It is the zero event when ids took it.
@@ -52,10 +52,10 @@ func (d *binaryReader) event(tag byte) (Event, error) {
 	} else if e.Value, err = d.value(e.Kind, tag&tagPacked != 0); err != nil {
 		return e, err
 	}
-	if e.At, err = d.near(d.at); err != nil {
+	if e.At, err = d.timeNear(d.at); err != nil {
 		return e, err
 	}
-	if e.ExpiresAt, err = d.near(e.At); err != nil {
+	if e.ExpiresAt, err = d.timeNear(e.At); err != nil {
 		return e, err
 	}
 	if tag&tagEpoch != 0 {
@@ -115,8 +115,8 @@ func (d *binaryReader) value(kind Kind, packed bool) (string, error) {
 	return text, nil
 }
 
-// near reads a time (Unix seconds) as its distance from another.
-func (d *binaryReader) near(base int64) (int64, error) {
+// timeNear reads a time (Unix seconds) as its distance from another.
+func (d *binaryReader) timeNear(base int64) (int64, error) {
 	n, err := d.uvarint()
 	if err != nil {
 		return 0, err
@@ -211,8 +211,8 @@ func (d *binaryReader) take(n int) ([]byte, error) {
 	return d.buf[d.pos-n : d.pos], nil
 }
 
-// add sums what was taken.
-func (d *binaryReader) add() {
+// sumTaken sums what was taken.
+func (d *binaryReader) sumTaken() {
 	d.sum = crc32.Update(d.sum, castagnoli, d.buf[d.summed:d.pos])
 	d.summed = d.pos
 }
@@ -222,7 +222,7 @@ func (d *binaryReader) fill() error {
 	if d.src == nil {
 		return io.ErrUnexpectedEOF
 	}
-	d.add()
+	d.sumTaken()
 	d.end = copy(d.buf, d.buf[d.pos:d.end])
 	d.pos, d.summed = 0, 0
 	n, err := io.ReadAtLeast(d.src, d.buf[d.end:], 1)

@@ -94,7 +94,7 @@ func (d *Denylist) Apply(events ...Event) {
 		d.version.Add(1)
 	}
 	d.mu.Unlock()
-	d.tell(events)
+	d.notify(events)
 }
 
 // insert reports whether the event changed anything: one that comes again does not.
@@ -220,7 +220,7 @@ func (d *Denylist) SetKids(kids []string) {
 		d.version.Add(1)
 	}
 	d.mu.Unlock()
-	d.tell(added)
+	d.notify(added)
 }
 
 // KidRevoked reports whether a key was compromised.
@@ -247,7 +247,7 @@ func (d *Denylist) IncompleteUntil() int64 {
 
 type watcher struct{ call func([]Event) }
 
-func (d *Denylist) tell(events []Event) {
+func (d *Denylist) notify(events []Event) {
 	all := d.watchers.Load()
 	if all == nil || len(events) == 0 {
 		return

@@ -14,7 +14,7 @@ import (
 // That a part of an answer is applied which turns out to be cut short, or is given up, does
 // no harm: a jti or sid names its token in every store, and revokes no other.
 func (d *Denylist) ReadAnswer(r io.Reader) (*Answer, error) {
-	in := &idInlet{into: d, waiting: make([]idEvent, 0, inletEvents)}
+	in := &idLoader{into: d, waiting: make([]idEvent, 0, idsAtOnce)}
 	reader := &binaryReader{src: r, buf: make([]byte, readBuffer), ids: in}
 	a, err := reader.answer()
 	in.apply()
@@ -24,11 +24,11 @@ func (d *Denylist) ReadAnswer(r io.Reader) (*Answer, error) {
 	return a, nil
 }
 
-// inletEvents is how many ids enter under one hold of the lock, and make one version.
-const inletEvents = 4096
+// idsAtOnce is how many ids enter under one hold of the lock, and make one version.
+const idsAtOnce = 4096
 
-// idInlet gathers ids until they are worth a hold of the lock.
-type idInlet struct {
+// idLoader gathers ids until they are worth a hold of the lock.
+type idLoader struct {
 	into    *Denylist
 	waiting []idEvent
 }
@@ -40,15 +40,15 @@ type idEvent struct {
 	kind    tableKind
 }
 
-func (in *idInlet) put(e idEvent) {
+func (in *idLoader) put(e idEvent) {
 	in.waiting = append(in.waiting, e)
-	if len(in.waiting) == inletEvents {
+	if len(in.waiting) == idsAtOnce {
 		in.apply()
 	}
 }
 
 // apply is [Denylist.Apply] of what waits.
-func (in *idInlet) apply() {
+func (in *idLoader) apply() {
 	d := in.into
 	now := time.Since(d.base)
 	d.mu.Lock()
@@ -65,13 +65,13 @@ func (in *idInlet) apply() {
 	}
 	d.mu.Unlock()
 	if d.watched() {
-		d.tell(in.events())
+		d.notify(in.events())
 	}
 	in.waiting = in.waiting[:0]
 }
 
 // events are those that wait, without their reasons, which no watcher of a service asks for.
-func (in *idInlet) events() []Event {
+func (in *idLoader) events() []Event {
 	events := make([]Event, 0, len(in.waiting))
 	for _, e := range in.waiting {
 		kind := KindJTI
@@ -85,10 +85,10 @@ func (in *idInlet) events() []Event {
 
 // Loader fills a denylist with very many events that [AppendEvent] wrote. Several may do so
 // at once, each for one goroutine.
-type Loader struct{ in idInlet }
+type Loader struct{ in idLoader }
 
 // Loader gives one. What was added last is in force once it was flushed.
-func (d *Denylist) Loader() *Loader { return &Loader{in: idInlet{into: d}} }
+func (d *Denylist) Loader() *Loader { return &Loader{in: idLoader{into: d}} }
 
 // AddEncoded adds an event; it refuses what [DecodeEvent] does.
 func (l *Loader) AddEncoded(data []byte) error {

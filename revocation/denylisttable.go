@@ -116,7 +116,7 @@ func (t *table[K]) add(h indexHash, kind tableKind, key K, l life) {
 	if t.limit > 0 && t.len() == t.limit {
 		t.evict(t.remove(t.oldest))
 	}
-	p := t.room()
+	p := t.allocate()
 	e := t.at(p)
 	e.key, e.life, e.kind = key, l, kind
 	t.count[kind]++
@@ -124,7 +124,7 @@ func (t *table[K]) add(h indexHash, kind tableKind, key K, l life) {
 	t.link(p)
 }
 
-func (t *table[K]) room() place {
+func (t *table[K]) allocate() place {
 	if p := t.free; p != 0 {
 		t.free = t.at(p).next
 		return p

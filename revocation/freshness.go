@@ -12,11 +12,11 @@ const (
 
 // origin is what a [Tracker] knows of one listed origin.
 type origin struct {
-	applied uint64              // everything up to here is applied
-	ahead   map[uint64]struct{} // and these, beyond a hole
-	head    uint64              // the highest heard of
-	torn    bool                // a message was not understood in full
-	ack     uint64              // a receipt is wanted at once when all up to here is applied; 0: none
+	applied    uint64              // everything up to here is applied
+	ahead      map[uint64]struct{} // and these, beyond a hole
+	head       uint64              // the highest heard of
+	incomplete bool                // a message was not understood in full
+	ack        uint64              // a receipt is wanted at once when all up to here is applied; 0: none
 
 	hole      bool
 	holeSince time.Duration
@@ -51,7 +51,7 @@ func (o *origin) add(seq uint64) {
 	switch {
 	case seq <= o.applied:
 	case seq == o.applied+1:
-		o.cover(seq)
+		o.coverTo(seq)
 	case len(o.ahead) < maxAhead:
 		o.ahead[seq] = struct{}{}
 	}
@@ -63,8 +63,8 @@ func (o *origin) has(seq uint64) bool {
 	return ahead || seq <= o.applied
 }
 
-// cover notes that everything up to seq is applied.
-func (o *origin) cover(seq uint64) {
+// coverTo notes that everything up to seq is applied.
+func (o *origin) coverTo(seq uint64) {
 	o.head = max(o.head, seq)
 	if seq <= o.applied {
 		return
@@ -84,8 +84,8 @@ func (o *origin) cover(seq uint64) {
 	}
 }
 
-// settled reports whether a receipt that was asked for is due.
-func (o *origin) settled() bool {
+// receiptDue reports whether a receipt that was asked for is due.
+func (o *origin) receiptDue() bool {
 	if o.ack == 0 || o.ack > o.applied {
 		return false
 	}
@@ -95,7 +95,7 @@ func (o *origin) settled() bool {
 
 // overdue opens or closes the hole and reports whether it was open for too long.
 func (o *origin) overdue(now time.Duration) bool {
-	open := o.torn || o.head > o.applied
+	open := o.incomplete || o.head > o.applied
 	if open && !o.hole {
 		o.holeSince = now
 	}
@@ -103,8 +103,8 @@ func (o *origin) overdue(now time.Duration) bool {
 	return open && now-o.holeSince >= holePatience
 }
 
-// pulse notes a heartbeat: what it proves counts once everything up to its head is applied.
-func (o *origin) pulse(b beat) {
+// heartbeat notes a heartbeat: what it proves counts once everything up to its head is applied.
+func (o *origin) heartbeat(b beat) {
 	o.head = max(o.head, b.head)
 	if !o.hasBase {
 		return

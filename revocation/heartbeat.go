@@ -31,10 +31,10 @@ func (t *Tracker) heartbeat(now Instant, arrival time.Duration, o *origin, m Mes
 	h := m.Heartbeat
 	if m.Incomplete {
 		o.head = max(o.head, h.Head)
-		o.torn = true
+		o.incomplete = true
 		return
 	}
-	o.pulse(beat{
+	o.heartbeat(beat{
 		head:    h.Head,
 		up:      time.Duration(h.Up) * time.Millisecond,
 		arrival: arrival,
@@ -54,14 +54,14 @@ func (t *Tracker) heartbeat(now Instant, arrival time.Duration, o *origin, m Mes
 			at = max(at, t.token.started+etagSpacing)
 		}
 		t.soughtETag = tag
-		t.token.by(at)
+		t.token.scheduleBy(at)
 	}
 }
 
-// keep holds a message of an origin that the next answer may list. Before and during a
+// enqueue holds a message of an origin that the next answer may list. Before and during a
 // catch-up it is bounded; at other times such a message is ignored. What does not fit is
 // lost: the heads make that visible.
-func (t *Tracker) keep(arrival time.Duration, m Message) {
+func (t *Tracker) enqueue(arrival time.Duration, m Message) {
 	if !t.wanted && t.inFlight == 0 {
 		t.ignored++
 		return
@@ -78,11 +78,11 @@ func (t *Tracker) keep(arrival time.Duration, m Message) {
 	t.buffering += n
 }
 
-// release hands the kept messages in again, now that an answer listed its origins. Those
+// replayBuffer hands the kept messages in again, now that an answer listed its origins. Those
 // of another store were sent before that answer was known, so they create no expectation.
-func (t *Tracker) release(now Instant) {
+func (t *Tracker) replayBuffer(now Instant) {
 	kept := t.buffer
-	t.forget()
+	t.clearBuffer()
 	for _, b := range kept {
 		if b.msg.Store() == t.store {
 			t.receive(now, b.arrival, b.msg)
@@ -92,8 +92,8 @@ func (t *Tracker) release(now Instant) {
 	}
 }
 
-// forget drops the kept messages: keys that verified them are not trusted any more.
-func (t *Tracker) forget() { t.buffer, t.buffering = nil, 0 }
+// clearBuffer drops the kept messages: keys that verified them are not trusted any more.
+func (t *Tracker) clearBuffer() { t.buffer, t.buffering = nil, 0 }
 
 // NormalETag gives an entity tag (RFC 9110 §8.8.3) without weakness mark and quotes, for
 // comparison.

@@ -126,8 +126,8 @@ func NewTracker(now Instant, cfg TrackerConfig) *Tracker {
 		answeredAt:  now.Mono,
 		feedSpacing: feedSpacing,
 	}
-	t.token.by(now.Mono)
-	t.feed.by(now.Mono)
+	t.token.scheduleBy(now.Mono)
+	t.feed.scheduleBy(now.Mono)
 	return t
 }
 
@@ -183,10 +183,10 @@ func (t *Tracker) settle(now Instant) Effects {
 		}
 	}
 	if t.wanted && t.inFlight == 0 && now.Mono >= t.notBefore {
-		t.send(now)
+		t.startCatchUp(now)
 	}
-	t.eff.FetchTokenKeys = t.token.start(now.Mono)
-	t.eff.FetchFeedKeys = t.feed.start(now.Mono)
+	t.eff.FetchTokenKeys = t.token.startIfDue(now.Mono)
+	t.eff.FetchFeedKeys = t.feed.startIfDue(now.Mono)
 	eff := t.eff
 	t.eff = Effects{}
 	return eff
@@ -205,7 +205,7 @@ func (t *Tracker) Message(now Instant, arrival time.Duration, m Message) Effects
 
 func (t *Tracker) receive(now Instant, arrival time.Duration, m Message) {
 	if t.store == "" {
-		t.keep(arrival, m)
+		t.enqueue(arrival, m)
 		return
 	}
 	if m.Store() != t.store {
@@ -216,13 +216,13 @@ func (t *Tracker) receive(now Instant, arrival time.Duration, m Message) {
 				t.note("a heartbeat of store %s, the last answer was of %s", m.Store(), t.store)
 			}
 		}
-		t.keep(arrival, m)
+		t.enqueue(arrival, m)
 		return
 	}
 	o := t.origins[m.Origin()]
 	if o == nil {
 		t.unlisted(now, m)
-		t.keep(arrival, m)
+		t.enqueue(arrival, m)
 		return
 	}
 	if m.Batch != nil {
@@ -235,7 +235,7 @@ func (t *Tracker) receive(now Instant, arrival time.Duration, m Message) {
 func (t *Tracker) batch(o *origin, m Message) {
 	if m.Incomplete {
 		o.head = max(o.head, m.Batch.Seq)
-		o.torn = o.torn || m.Batch.Seq > o.applied
+		o.incomplete = o.incomplete || m.Batch.Seq > o.applied
 		return
 	}
 	if o.has(m.Batch.Seq) {
@@ -246,11 +246,11 @@ func (t *Tracker) batch(o *origin, m Message) {
 		o.ack = max(o.ack, m.Batch.Seq)
 	}
 	o.add(m.Batch.Seq)
-	t.eff.Receipt = o.settled() || t.eff.Receipt
+	t.eff.Receipt = o.receiptDue() || t.eff.Receipt
 	o.advance()
 }
 
-func (f *fetcher) start(now time.Duration) bool {
+func (f *fetcher) startIfDue(now time.Duration) bool {
 	if f.running || !f.scheduled || now < f.due {
 		return false
 	}

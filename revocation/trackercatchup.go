@@ -19,21 +19,21 @@ func (t *Tracker) CatchUpDone(now Instant, id uint64, a *Answer, err error) Effe
 		t.inFlight = 0
 		switch {
 		case err != nil || a == nil:
-			t.fail(now, err)
+			t.catchUpFailed(now, err)
 		case !a.Full && (t.sentAfter == "" || a.Store != t.store):
 			t.note("the catch-up answer holds a part where only the whole would do")
 			t.distrust = true
-			t.fail(now, nil)
+			t.catchUpFailed(now, nil)
 		default:
 			t.failures = 0
 			t.notBefore = t.sentAt + catchUpSpacing + t.jitter(catchUpSpacing)
-			t.take(now, a)
+			t.applyAnswer(now, a)
 		}
 	}
 	return t.settle(now)
 }
 
-func (t *Tracker) fail(now Instant, err error) {
+func (t *Tracker) catchUpFailed(now Instant, err error) {
 	t.wanted = true
 	t.distrust = t.distrust || t.sentDistrust
 	var named interface{ RetryAfter() time.Duration }
@@ -52,7 +52,7 @@ func (t *Tracker) jitter(d time.Duration) time.Duration {
 	return time.Duration(t.cfg.Jitter() * float64(d))
 }
 
-func (t *Tracker) send(now Instant) {
+func (t *Tracker) startCatchUp(now Instant) {
 	t.lastID++
 	t.inFlight = t.lastID
 	t.sentAt = now.Mono
@@ -74,9 +74,9 @@ func (t *Tracker) position() string {
 	return strings.Join(parts, ",")
 }
 
-// take brings an answer in. Whoever it lists replaces whoever was listed.
-func (t *Tracker) take(now Instant, a *Answer) {
-	t.judgeStores(now, a)
+// applyAnswer brings an answer in. Whoever it lists replaces whoever was listed.
+func (t *Tracker) applyAnswer(now Instant, a *Answer) {
+	t.checkStores(now, a)
 	t.eff.Kids = append(t.eff.Kids, a.Kids...)
 	t.eff.Apply = append(t.eff.Apply, a.Events...)
 	t.answeredAt, t.startedMS = t.sentAt, a.AtMS-a.Up
@@ -89,9 +89,9 @@ func (t *Tracker) take(now Instant, a *Answer) {
 		if o == nil || t.sentDistrust {
 			o = newOrigin()
 		}
-		o.cover(head.Head)
-		t.eff.Receipt = o.settled() || t.eff.Receipt
-		o.torn, o.hole = false, false
+		o.coverTo(head.Head)
+		t.eff.Receipt = o.receiptDue() || t.eff.Receipt
+		o.incomplete, o.hole = false, false
 		listed[head.Origin] = o
 		delete(t.heard, head.Origin)
 		t.copies.Forget(head.Origin)
@@ -108,16 +108,16 @@ func (t *Tracker) take(now Instant, a *Answer) {
 			o.advance()
 		}
 	}
-	t.release(now)
+	t.replayBuffer(now)
 }
 
-// judgeStores follows the issuer to another store, and notices when two stores speak for it.
-func (t *Tracker) judgeStores(now Instant, a *Answer) {
+// checkStores follows the issuer to another store, and notices when two stores speak for it.
+func (t *Tracker) checkStores(now Instant, a *Answer) {
 	if t.rival != "" {
 		if a.Store == t.rival {
 			t.rival = ""
 		} else if t.sentAt >= t.rivalAt {
-			t.quarrel(now, t.rival, a.Store)
+			t.declareConflict(now, t.rival, a.Store)
 			t.rival = ""
 		}
 	}
@@ -126,7 +126,7 @@ func (t *Tracker) judgeStores(now Instant, a *Answer) {
 	}
 	if t.store != "" {
 		if t.replaced[a.Store] {
-			t.quarrel(now, t.store, a.Store)
+			t.declareConflict(now, t.store, a.Store)
 		}
 		if len(t.replaced) >= maxReplaced {
 			clear(t.replaced)
@@ -137,17 +137,17 @@ func (t *Tracker) judgeStores(now Instant, a *Answer) {
 	strange := func(s string) bool { return s != "" && s != a.Store }
 	if t.store != "" || strange(t.tokenStore) || strange(t.feedStore) {
 		t.eff.DropStore = true
-		t.forget()
+		t.clearBuffer()
 		t.tokenStore, t.feedStore, t.tokenETag = "", "", ""
-		t.token.by(now.Mono)
-		t.feed.by(now.Mono)
+		t.token.scheduleBy(now.Mono)
+		t.feed.scheduleBy(now.Mono)
 	}
 	t.store = a.Store
 	clear(t.origins)
 	clear(t.heard)
 }
 
-func (t *Tracker) quarrel(now Instant, one, other string) {
+func (t *Tracker) declareConflict(now Instant, one, other string) {
 	if !t.conflict {
 		t.note("two stores speak for this issuer, %s and %s: stale until %s after the last sign of it", one, other, t.cfg.MaxStaleness)
 	}

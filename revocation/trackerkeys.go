@@ -20,28 +20,28 @@ type fetcher struct {
 	failures                  int
 }
 
-func (f *fetcher) by(at time.Duration) {
+func (f *fetcher) scheduleBy(at time.Duration) {
 	if !f.scheduled || at < f.due {
 		f.scheduled, f.due = true, at
 	}
 }
 
-func (f *fetcher) done(now time.Duration, ok bool, jitter float64) {
+func (f *fetcher) finished(now time.Duration, ok bool, jitter float64) {
 	f.running = false
 	if ok {
 		f.failures = 0
-		f.by(now + keysInterval - time.Duration(jitter*float64(keysInterval/10)))
+		f.scheduleBy(now + keysInterval - time.Duration(jitter*float64(keysInterval/10)))
 		return
 	}
 	wait := min(time.Second<<min(f.failures, 10), keysBackoff)
 	f.failures++
-	f.by(now + wait/2 + time.Duration(jitter*float64(wait/2)))
+	f.scheduleBy(now + wait/2 + time.Duration(jitter*float64(wait/2)))
 }
 
 // retry is when the issuer answers or is heard: a fetch that failed need not wait longer.
 func (f *fetcher) retry(now time.Duration) {
 	if f.failures > 0 {
-		f.by(max(now, f.started+keysSpacingMax))
+		f.scheduleBy(max(now, f.started+keysSpacingMax))
 	}
 }
 
@@ -68,7 +68,7 @@ func (t *Tracker) Unknown(now Instant, h Held) Effects {
 		if t.feed.begun {
 			at = max(at, t.feed.started+t.feedSpacing)
 		}
-		t.feed.by(at)
+		t.feed.scheduleBy(at)
 	}
 	return t.settle(now)
 }
@@ -94,7 +94,7 @@ type Fetched struct {
 func (t *Tracker) WantTokenKeys(now Instant) Effects {
 	t.observe(now)
 	if !t.token.running {
-		t.token.by(now.Mono)
+		t.token.scheduleBy(now.Mono)
 	}
 	return t.settle(now)
 }
@@ -102,8 +102,8 @@ func (t *Tracker) WantTokenKeys(now Instant) Effects {
 // TokenKeysFetched reports the end of a fetch of the token keys.
 func (t *Tracker) TokenKeysFetched(now Instant, f Fetched) Effects {
 	t.observe(now)
-	ok := t.judgeKeys(f)
-	t.token.done(now.Mono, ok, t.cfg.Jitter())
+	ok := t.acceptKeys(f)
+	t.token.finished(now.Mono, ok, t.cfg.Jitter())
 	if ok {
 		t.tokenStore, t.tokenETag = f.Store, NormalETag(f.ETag)
 	}
@@ -115,9 +115,9 @@ func (t *Tracker) TokenKeysFetched(now Instant, f Fetched) Effects {
 // catch-up asks for everything.
 func (t *Tracker) FeedKeysFetched(now Instant, f Fetched) Effects {
 	t.observe(now)
-	ok := t.judgeKeys(f)
+	ok := t.acceptKeys(f)
 	begun := t.feed.started
-	t.feed.done(now.Mono, ok, t.cfg.Jitter())
+	t.feed.finished(now.Mono, ok, t.cfg.Jitter())
 	if ok {
 		t.feedStore = f.Store
 		t.feedSpacing = min(2*t.feedSpacing, keysSpacingMax)
@@ -126,7 +126,7 @@ func (t *Tracker) FeedKeysFetched(now Instant, f Fetched) Effects {
 		}
 		if f.Removed {
 			t.wanted, t.distrust = true, true
-			t.forget()
+			t.clearBuffer()
 		}
 		for _, h := range t.held {
 			if h.since <= begun {
@@ -141,8 +141,8 @@ func (t *Tracker) FeedKeysFetched(now Instant, f Fetched) Effects {
 
 const keysSpacingMax = 10 * time.Second
 
-// judgeKeys refuses the keys of another store; they hint at a new one, so it asks.
-func (t *Tracker) judgeKeys(f Fetched) bool {
+// acceptKeys refuses the keys of another store; they hint at a new one, so it asks.
+func (t *Tracker) acceptKeys(f Fetched) bool {
 	if f.Err != nil {
 		return false
 	}

@@ -120,15 +120,15 @@ func (b *bindings) sweep(cause error, dead func(*Claims) bool) {
 	}
 }
 
-// lookEvery bounds how long the clock is trusted to go on as it does: the broker's may be
+// clockCheckEvery bounds how long the clock is trusted to go on as it does: the broker's may be
 // put forward.
-const lookEvery = time.Second
+const clockCheckEvery = time.Second
 
-// wakeFor sees to it that the one timer fires when exp (Unix s) comes. It is called with mu
+// schedule sees to it that the one timer fires when exp (Unix s) comes. It is called with mu
 // held. A timer that fires too early costs one look.
-func (b *bindings) wakeFor(exp int64) {
+func (b *bindings) schedule(exp int64) {
 	now := b.nowMS()
-	wait := min(max(exp*1000-now, 0), lookEvery.Milliseconds())
+	wait := min(max(exp*1000-now, 0), clockCheckEvery.Milliseconds())
 	if b.timer != nil && b.wakeMS <= now+wait {
 		return
 	}
@@ -140,11 +140,11 @@ func (b *bindings) wakeFor(exp int64) {
 	}
 	b.running.Add(1)
 	b.wakeMS = now + wait
-	b.timer = time.AfterFunc(time.Duration(wait)*time.Millisecond, b.wake)
+	b.timer = time.AfterFunc(time.Duration(wait)*time.Millisecond, b.expireDue)
 }
 
-// wake ends what has expired and sets the timer anew while anything is left.
-func (b *bindings) wake() {
+// expireDue ends what has expired and sets the timer anew while anything is left.
+func (b *bindings) expireDue() {
 	defer b.running.Done()
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -163,6 +163,6 @@ func (b *bindings) wake() {
 		}
 	}
 	if b.live > 0 {
-		b.wakeFor(next)
+		b.schedule(next)
 	}
 }

@@ -104,7 +104,7 @@ func (b *bindings) add(c *Claims, end context.CancelCauseFunc) (ticket, bool) {
 	if b.live == 4*len(b.heads[0]) {
 		b.grow()
 	}
-	p := b.room()
+	p := b.allocate()
 	n := b.at(p)
 	b.live++
 	b.serial++
@@ -113,7 +113,7 @@ func (b *bindings) add(c *Claims, end context.CancelCauseFunc) (ticket, bool) {
 	for l := range lists {
 		b.link(l, p)
 	}
-	b.wakeFor(c.ExpiresAt.Unix())
+	b.schedule(c.ExpiresAt.Unix())
 	return ticket{of: b, place: p, serial: b.serial}, true
 }
 
@@ -158,7 +158,7 @@ func (b *bindings) serialAt(p place) *uint32 {
 	return &b.chunks[(p-1)/chunkSize].serials[(p-1)%chunkSize]
 }
 
-func (b *bindings) room() place {
+func (b *bindings) allocate() place {
 	if p := b.free; p != 0 {
 		b.free = b.at(p).links[0].next
 		return p

@@ -129,37 +129,37 @@ func (c *cache) put(token string, claims *Claims, key verificationKey, version u
 			return
 		}
 		c.bucket(hash).remove(number)
-		c.lost(number)
+		c.forgot(number)
 	}
 	if n := &c.notes[c.cursor]; n.used > 0 && nowMS >= n.lastMS {
 		c.drop(c.cursor)
 	}
 	c.cursor = (c.cursor + 1) % len(c.slabs)
 
-	e, number := c.room(footprint(token, claims))
+	e, number := c.allocate(footprint(token, claims))
 	e.write(token, claims, key, version, hash)
 	n := &c.notes[number/slabSize]
 	n.lastMS = max(n.lastMS, e.expMS)
 	if out, ok := c.bucket(hash).put(hash, number, c.age); ok {
-		c.lost(out)
+		c.forgot(out)
 	}
 	c.count.Add(1)
 }
 
-// lost notes that an entry cannot be found any more.
-func (c *cache) lost(number uint32) {
+// forgot notes that an entry cannot be found any more.
+func (c *cache) forgot(number uint32) {
 	c.notes[number/slabSize].live--
 	c.count.Add(-1)
 }
 
-// room gives the next entry to write, of a token that takes so many bytes.
-func (c *cache) room(size int) (*entry, uint32) {
+// allocate gives the next entry to write, of a token that takes so many bytes.
+func (c *cache) allocate(size int) (*entry, uint32) {
 	for c.count.Load() > 0 && (int(c.count.Load()) >= c.limit || c.bytes+size > c.maxBytes) {
-		c.drop(c.oldest())
+		c.drop(c.oldestSlab())
 	}
 	s := c.slabs[c.filling].Load()
 	if s == nil || c.notes[c.filling].used == slabSize {
-		c.filling = c.vacant()
+		c.filling = c.freeSlab()
 		c.drop(c.filling)
 		s = new(slab)
 		c.slabs[c.filling].Store(s)
@@ -174,19 +174,19 @@ func (c *cache) room(size int) (*entry, uint32) {
 	return e, number
 }
 
-// vacant gives the slab to fill next: an empty one, or else, when entries that cannot be
+// freeSlab gives the slab to fill next: an empty one, or else, when entries that cannot be
 // found take room, the oldest.
-func (c *cache) vacant() int {
+func (c *cache) freeSlab() int {
 	for i := range c.slabs {
 		if k := (c.filling + 1 + i) % len(c.slabs); c.slabs[k].Load() == nil {
 			return k
 		}
 	}
-	return c.oldest()
+	return c.oldestSlab()
 }
 
-// oldest gives the slab that was begun first.
-func (c *cache) oldest() int {
+// oldestSlab gives the slab that was begun first.
+func (c *cache) oldestSlab() int {
 	for i := range c.slabs {
 		if k := (c.filling + 1 + i) % len(c.slabs); c.notes[k].used > 0 {
 			return k

@@ -34,16 +34,16 @@ func (s *syncer) startCatchUp(ctx context.Context, c revocation.CatchUp) {
 	s.cancelCatch = cancel
 	s.spawn(ctx, func() func() {
 		defer cancel()
-		answer, err := s.broker.fetchCatchUp(request, c.After, s.deny)
+		answer, err := s.broker.fetchCatchUp(request, c.After, s.denied)
 		givenUp := request.Err() != nil
 		return func() {
 			if err != nil {
 				s.counts.failedCatchUps.Add(1)
 			}
 			if !givenUp {
-				s.outcome(jobCatchUp, err)
+				s.jobDone(jobCatchUp, err)
 			}
-			s.perform(ctx, s.tracker.CatchUpDone(s.instant(), c.ID, answer, err))
+			s.perform(ctx, s.tracker.CatchUpDone(s.readClocks(), c.ID, answer, err))
 		}
 	})
 }
@@ -63,7 +63,7 @@ func (b *brokerClient) fetchCatchUp(ctx context.Context, after string, into *rev
 	}
 	// A broker of an earlier version says with 102 Processing that it is still at work.
 	trace := &httptrace.ClientTrace{Got1xxResponse: func(int, textproto.MIMEHeader) error {
-		wind(watchdog)
+		restart(watchdog)
 		return nil
 	}}
 	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, trace), http.MethodGet, address, nil)
@@ -74,7 +74,7 @@ func (b *brokerClient) fetchCatchUp(ctx context.Context, after string, into *rev
 	req.Header.Set("Accept", string(revocation.FormBinary)+", "+string(revocation.FormJSON)+";q=0.5")
 	resp, err := b.http.Do(req)
 	if err != nil {
-		return nil, reason(ctx, err)
+		return nil, causeOf(ctx, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	decode, err := decoderOf(resp, into)
@@ -83,7 +83,7 @@ func (b *brokerClient) fetchCatchUp(ctx context.Context, after string, into *rev
 	}
 	answer, err := decode(io.LimitReader(&watched{r: resp.Body, timer: watchdog}, maxAnswerBytes))
 	if err != nil {
-		return nil, reason(ctx, err)
+		return nil, causeOf(ctx, err)
 	}
 	return answer, nil
 }
@@ -97,20 +97,20 @@ type watched struct {
 func (w *watched) Read(p []byte) (int, error) {
 	n, err := w.r.Read(p)
 	if n > 0 {
-		wind(w.timer)
+		restart(w.timer)
 	}
 	return n, err
 }
 
-// wind gives a watchdog that has not barked its full time again.
-func wind(watchdog *time.Timer) {
+// restart gives a watchdog that has not barked its full time again.
+func restart(watchdog *time.Timer) {
 	if watchdog.Stop() {
 		watchdog.Reset(catchUpSilence)
 	}
 }
 
-// reason gives the cause of an ended context in place of the error that it led to.
-func reason(ctx context.Context, err error) error {
+// causeOf gives the cause of an ended context in place of the error that it led to.
+func causeOf(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}

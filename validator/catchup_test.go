@@ -128,7 +128,7 @@ func TestABrokerThatIsAtWorkIsNotGivenUp(t *testing.T) {
 				}
 				return l.RoundTrip(r)
 			})
-			_, err := s.broker.fetchCatchUp(t.Context(), "", s.deny)
+			_, err := s.broker.fetchCatchUp(t.Context(), "", s.denied)
 			if silent != errors.Is(err, errSilent) || !silent && err != nil {
 				t.Errorf("silent %v: %v", silent, err)
 			}

@@ -83,7 +83,7 @@ type explainer struct {
 	Explanation
 }
 
-func (x *explainer) note(rule string, verdict Verdict, detail string) {
+func (x *explainer) add(rule string, verdict Verdict, detail string) {
 	x.Checks = append(x.Checks, Check{Rule: rule, Verdict: verdict, Detail: detail})
 }
 
@@ -94,10 +94,10 @@ func (x *explainer) judge(rule string, err error, detail string) bool {
 		if m, ok := err.(*Mismatch); ok { //nolint:errorlint // the rule names the field: nothing else is left out
 			detail = m.values()
 		}
-		x.note(rule, Refused, detail)
+		x.add(rule, Refused, detail)
 		return false
 	}
-	x.note(rule, Passed, detail)
+	x.add(rule, Passed, detail)
 	return true
 }
 
@@ -106,10 +106,10 @@ func (x *explainer) run(ctx context.Context, text string) {
 	x.Header, x.Claims = readable(t.header), readable(t.payload)
 	if !x.judge("form", err, "a compact JWS of two JSON objects and a signature") {
 		for _, r := range headerRules {
-			x.note(r.name, NotChecked, "the token cannot be read")
+			x.add(r.name, NotChecked, "the token cannot be read")
 		}
 		for _, rule := range []string{"key", "signature", "claims"} {
-			x.note(rule, NotChecked, "the token cannot be read")
+			x.add(rule, NotChecked, "the token cannot be read")
 		}
 		x.claims(ctx, nil, 0)
 		return
@@ -137,17 +137,17 @@ func readable(part string) json.RawMessage {
 func (x *explainer) signature(ctx context.Context, t token) time.Duration {
 	set, from, err := x.keys(ctx)
 	if err != nil {
-		x.note("key", NotChecked, err.Error())
-		x.note("signature", NotChecked, "without the broker's keys")
+		x.add("key", NotChecked, err.Error())
+		x.add("signature", NotChecked, "without the broker's keys")
 		return 0
 	}
 	key, known := set.keys[t.kid]
 	if !known {
 		x.judge("key", NewMismatch("kid", fmt.Sprintf("one of the %d keys of %s", len(set.keys), from), t.kid), "")
-		x.note("signature", NotChecked, "without the key")
+		x.add("signature", NotChecked, "without the key")
 		return set.maxLifetime
 	}
-	x.note("key", Passed, "published by "+from)
+	x.add("key", Passed, "published by "+from)
 	x.judge("signature", verifySignature(key, t), "by the key "+shown([]string{t.kid}))
 	return set.maxLifetime
 }
@@ -166,23 +166,23 @@ func (x *explainer) keys(ctx context.Context) (*keySet, string, error) {
 
 // claims checks what the claims say; nil: they cannot be read.
 func (x *explainer) claims(ctx context.Context, c *Claims, maxLifetime time.Duration) {
-	b := &bearing{Claims: c, issuer: x.Issuer, audiences: x.Audiences,
+	b := &claimsAtTime{Claims: c, issuer: x.Issuer, audiences: x.Audiences,
 		reading: reading{nowMS: x.Now().UnixMilli(), maxLifetime: maxLifetime}}
 	for _, r := range claimRules {
 		switch {
 		case c == nil:
-			x.note(r.name, NotChecked, "the claims cannot be read")
+			x.add(r.name, NotChecked, "the claims cannot be read")
 		case r.name == "audience" && len(x.Audiences) == 0:
-			x.note(r.name, NotChecked, "no audience to expect was given; the token has "+shown(c.Audience))
+			x.add(r.name, NotChecked, "no audience to expect was given; the token has "+shown(c.Audience))
 		case r.name == "lifetime" && maxLifetime == 0 && !c.ExpiresAt.Before(c.IssuedAt):
-			x.note(r.name, NotChecked, "the broker's longest life is not known")
+			x.add(r.name, NotChecked, "the broker's longest life is not known")
 		default:
 			x.judge(r.name, r.check(b), x.detail(r.name, c))
 		}
 	}
 	if c == nil {
-		x.note("exp", NotChecked, "the claims cannot be read")
-		x.note("revocation", NotChecked, "the claims cannot be read")
+		x.add("exp", NotChecked, "the claims cannot be read")
+		x.add("revocation", NotChecked, "the claims cannot be read")
 		return
 	}
 	x.judge("exp", unexpired(c, b.nowMS), instant(c.ExpiresAt.UnixMilli()))
@@ -223,10 +223,10 @@ func (x *explainer) revocation(ctx context.Context, c *Claims) {
 	}
 	switch {
 	case err != nil:
-		x.note("revocation", NotChecked, err.Error())
+		x.add("revocation", NotChecked, err.Error())
 	case by != "":
-		x.note("revocation", Refused, "revoked by "+by)
+		x.add("revocation", Refused, "revoked by "+by)
 	default:
-		x.note("revocation", Passed, "nothing that is revoked hits it")
+		x.add("revocation", Passed, "nothing that is revoked hits it")
 	}
 }

@@ -50,7 +50,7 @@ const clocksApartMS = 250
 
 // read implements [backend].
 func (s *syncer) read(own time.Duration) reading {
-	return s.now.Load().read(s.deny, s.cfg.MaxStaleness, own, s.wall)
+	return s.now.Load().read(s.denied, s.cfg.MaxStaleness, own, s.wall)
 }
 
 // age implements [backend].
@@ -83,11 +83,11 @@ func (v *view) meets(own, now time.Duration, wall func() time.Time) bool {
 
 // publish makes what is known visible to the readers, and tells of a change of state.
 func (s *syncer) publish() {
-	now := s.instant()
+	now := s.readClocks()
 	state := s.tracker.State(now)
 	s.counts.track(state)
 	v := view{
-		version:      s.deny.Version(),
+		version:      s.denied.Version(),
 		asOf:         state.AsOf,
 		atMS:         state.AtMS,
 		unproved:     !state.Proved,
@@ -101,7 +101,7 @@ func (s *syncer) publish() {
 	if *old != v {
 		s.now.Store(&v)
 	}
-	s.tellEvictions(v.brokerMS(now.Mono))
+	s.logEvictions(v.brokerMS(now.Mono))
 	fresh := v.fresh(now.Mono, s.cfg.MaxStaleness)
 	if !s.isReady && fresh && s.tokens.loaded() && len(s.feedKeys.set) > 0 {
 		s.isReady = true
@@ -112,7 +112,7 @@ func (s *syncer) publish() {
 	}
 	s.wasFresh = fresh
 	if fresh {
-		s.cfg.Logger.Info("revocations are current", "issuer", s.cfg.Issuer, "entries", s.deny.Len())
+		s.cfg.Logger.Info("revocations are current", "issuer", s.cfg.Issuer, "entries", s.denied.Len())
 	} else {
 		s.cfg.Logger.Warn("revocations are not known to be current", "issuer", s.cfg.Issuer, "error", s.staleBecause(&v, now.Mono))
 	}
@@ -120,7 +120,7 @@ func (s *syncer) publish() {
 
 // staleBecause returns why v is not fresh: what fails, or else what is known of the proof.
 func (s *syncer) staleBecause(v *view, now time.Duration) error {
-	if err := s.troubles(); err != nil {
+	if err := s.jobErrors(); err != nil {
 		return err
 	}
 	if v.unproved {
@@ -129,9 +129,9 @@ func (s *syncer) staleBecause(v *view, now time.Duration) error {
 	return fmt.Errorf("the latest proof is %s old, more than %s", (now - v.asOf).Round(time.Millisecond), s.cfg.MaxStaleness)
 }
 
-// tellEvictions logs when the denylist begins to lack live entries, and when no more.
-func (s *syncer) tellEvictions(brokerMS int64) {
-	until := s.deny.IncompleteUntil()
+// logEvictions logs when the denylist begins to lack live entries, and when no more.
+func (s *syncer) logEvictions(brokerMS int64) {
+	until := s.denied.IncompleteUntil()
 	partial := until > 0 && brokerMS/1000 <= until
 	if partial == s.wasPartial {
 		return
@@ -141,17 +141,17 @@ func (s *syncer) tellEvictions(brokerMS int64) {
 		s.cfg.Logger.Warn("more is revoked than DenylistSize holds: the broker is asked about each token until that has expired",
 			"size", s.cfg.DenylistSize, "until", time.Unix(until, 0).UTC())
 	} else {
-		s.cfg.Logger.Info("all that is revoked is in memory again", "evictions", s.deny.Evictions())
+		s.cfg.Logger.Info("all that is revoked is in memory again", "evictions", s.denied.Evictions())
 	}
 }
 
 // collect drops entries whose tokens are dead, by the broker's clock and while fresh.
 func (s *syncer) collect() {
-	now := s.instant()
+	now := s.readClocks()
 	state := s.tracker.State(now)
 	if now.Mono-s.collectedAt < collectEvery || !state.Fresh(now.Mono, s.cfg.MaxStaleness) {
 		return
 	}
 	s.collectedAt = now.Mono
-	s.deny.Collect(state.TimeFloor)
+	s.denied.Collect(state.TimeFloor)
 }

@@ -12,17 +12,17 @@ var consequence = map[string]string{
 // checkLink notes whether the feed has a fault that it knows of.
 func (s *syncer) checkLink() {
 	if s.link != nil {
-		s.outcome(jobFeed, s.link.Err())
+		s.jobDone(jobFeed, s.link.Err())
 	}
 }
 
-// outcome notes whether a job works, and logs when that changes.
-func (s *syncer) outcome(job string, err error) {
+// jobDone notes whether a job works, and logs when that changes.
+func (s *syncer) jobDone(job string, err error) {
 	s.mu.Lock()
 	if err == nil {
-		delete(s.trouble, job)
+		delete(s.broken, job)
 	} else {
-		s.trouble[job] = err
+		s.broken[job] = err
 	}
 	s.mu.Unlock()
 	before, failed := s.failing[job]
@@ -34,15 +34,15 @@ func (s *syncer) outcome(job string, err error) {
 		s.failing[job] = err.Error()
 		s.cfg.Logger.Warn(job+" fails"+consequence[job], "error", err)
 	}
-	s.giveUp(job, err)
+	s.failStart(job, err)
 }
 
-// troubles returns what fails now, in one line.
-func (s *syncer) troubles() (all error) {
+// jobErrors returns what fails now, in one line.
+func (s *syncer) jobErrors() (all error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, job := range []string{jobTokenKeys, jobFeedKeys, jobCatchUp, jobFeed} {
-		switch err := s.trouble[job]; {
+		switch err := s.broken[job]; {
 		case err == nil:
 		case all == nil:
 			all = fmt.Errorf("%s: %w", job, err)
@@ -53,14 +53,14 @@ func (s *syncer) troubles() (all error) {
 	return all
 }
 
-// giveUp ends a start whose job failed for a reason that another attempt cannot change. The
+// failStart ends a start whose job failed for a reason that another attempt cannot change. The
 // feed is not one of them: without it, a service is slower to hear of revocations.
-func (s *syncer) giveUp(job string, err error) {
+func (s *syncer) failStart(job string, err error) {
 	if s.isReady || job == jobFeed || !lasting(err) {
 		return
 	}
 	select {
-	case s.hopeless <- fmt.Errorf("%w: %s: %w", ErrMisconfigured, job, err):
+	case s.fatal <- fmt.Errorf("%w: %s: %w", ErrMisconfigured, job, err):
 	default: // one reason is enough
 	}
 }

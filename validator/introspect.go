@@ -144,16 +144,16 @@ func (i *introspector) join(key digest, token string, bound time.Duration) (*fli
 	i.flights[key] = f
 	i.running++
 	i.asked.Add(1)
-	i.requests.Go(func() { i.fly(key, token, f) })
+	i.requests.Go(func() { i.send(key, token, f) })
 	return f, nil
 }
 
-// fly makes the request and hands its end to all who wait for it.
-func (i *introspector) fly(key digest, token string, f *flight) {
+// send makes the request and hands its end to all who wait for it.
+func (i *introspector) send(key digest, token string, f *flight) {
 	ctx, cancel := context.WithTimeout(i.run, introspectTimeout)
 	defer cancel()
 	f.answer.active, f.err = i.broker.introspect(ctx, token)
-	i.breaker.done(i.now(), f.err == nil)
+	i.breaker.record(i.now(), f.err == nil)
 	i.mu.Lock()
 	i.running--
 	if i.flights[key] == f {
@@ -236,8 +236,8 @@ func (b *breaker) allow(now time.Duration) bool {
 	return true
 }
 
-// done takes the end of a request that was allowed.
-func (b *breaker) done(now time.Duration, ok bool) {
+// record takes the end of a request that was allowed.
+func (b *breaker) record(now time.Duration, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.probing = false

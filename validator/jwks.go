@@ -122,13 +122,13 @@ func (s *syncer) takeTokenKeys(ctx context.Context, set *keySet, err error) {
 		fetched.Store, fetched.ETag = set.store, set.etag
 		if !s.tracker.Accepts(set.store) {
 			err = errOtherStore
-		} else if s.tokens.replace(set, s.deny.KidRevoked) {
-			s.deny.BumpVersion()
+		} else if s.tokens.replace(set, s.denied.KidRevoked) {
+			s.denied.BumpVersion()
 		}
 	}
-	s.outcome(jobTokenKeys, err)
-	s.perform(ctx, s.tracker.TokenKeysFetched(s.instant(), fetched))
-	s.tokens.finish(err != nil)
+	s.jobDone(jobTokenKeys, err)
+	s.perform(ctx, s.tracker.TokenKeysFetched(s.readClocks(), fetched))
+	s.tokens.fetchDone(err != nil)
 }
 
 var errOtherStore = errors.New("the key set is of another store than the revocations")
@@ -187,9 +187,9 @@ func (s *syncer) takeFeedKeys(ctx context.Context, etag string, keys map[string]
 	case !s.tracker.Accepts(doc.store):
 		err = errOtherStore
 	default:
-		fetched.Changed, fetched.Removed = s.feedKeys.replace(keys, s.deny.KidRevoked)
+		fetched.Changed, fetched.Removed = s.feedKeys.replace(keys, s.denied.KidRevoked)
 		s.feedKeys.etag, s.feedKeys.store = doc.etag, doc.store
 	}
-	s.outcome(jobFeedKeys, err)
-	s.perform(ctx, s.tracker.FeedKeysFetched(s.instant(), fetched))
+	s.jobDone(jobFeedKeys, err)
+	s.perform(ctx, s.tracker.FeedKeysFetched(s.readClocks(), fetched))
 }

@@ -56,7 +56,7 @@ func (t *tokenKeys) key(ctx context.Context, stopped <-chan struct{}, kid string
 	if !set.loaded {
 		return verificationKey{}, errKeysUnavailable
 	}
-	waiting, err := t.ask()
+	waiting, err := t.requestFetch()
 	if err != nil {
 		return verificationKey{}, err
 	}
@@ -79,8 +79,8 @@ func (t *tokenKeys) key(ctx context.Context, stopped <-chan struct{}, kid string
 	return verificationKey{}, errUnknownKey
 }
 
-// ask joins or begins the fetch for an unknown key id.
-func (t *tokenKeys) ask() (<-chan struct{}, error) {
+// requestFetch joins or begins the fetch for an unknown key id.
+func (t *tokenKeys) requestFetch() (<-chan struct{}, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.waiting != nil {
@@ -102,8 +102,8 @@ func (t *tokenKeys) ask() (<-chan struct{}, error) {
 	return t.waiting, nil
 }
 
-// finish releases who waits for the fetch that ended.
-func (t *tokenKeys) finish(failed bool) {
+// fetchDone releases who waits for the fetch that ended.
+func (t *tokenKeys) fetchDone(failed bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.failed = failed

@@ -75,7 +75,7 @@ func (r *reporter) run(ctx context.Context) {
 		}
 		if (err != nil) != failing {
 			failing = err != nil
-			r.tell(err)
+			r.logChange(err)
 		}
 		pause.Reset(receiptSpacing)
 	}
@@ -92,7 +92,7 @@ func (r *reporter) send(ctx context.Context, receipt revocation.Receipt) error {
 	return nil
 }
 
-func (r *reporter) tell(err error) {
+func (r *reporter) logChange(err error) {
 	log := r.log.With("sent_as", r.service)
 	if err == nil {
 		log.Info("receipts are sent again")

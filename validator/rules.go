@@ -38,8 +38,8 @@ var headerRules = []rule[*token]{
 	}},
 }
 
-// bearing is a token's claims at one moment, for a service.
-type bearing struct {
+// claimsAtTime is a token's claims at one moment, for a service.
+type claimsAtTime struct {
 	*Claims
 	reading
 	issuer    string
@@ -48,20 +48,20 @@ type bearing struct {
 
 // claimRules are about what never changes about a well-signed token. What they return is
 // of the kind [ErrInvalid].
-var claimRules = []rule[*bearing]{
-	{"issuer", func(b *bearing) error {
+var claimRules = []rule[*claimsAtTime]{
+	{"issuer", func(b *claimsAtTime) error {
 		if b.Issuer == b.issuer {
 			return nil
 		}
 		return NewMismatch("iss", b.issuer, b.Issuer)
 	}},
-	{"audience", func(b *bearing) error {
+	{"audience", func(b *claimsAtTime) error {
 		if slices.ContainsFunc(b.Audience, func(a string) bool { return slices.Contains(b.audiences, a) }) {
 			return nil
 		}
 		return NewMismatch("aud", strings.Join(b.audiences, " or "), b.Audience...)
 	}},
-	{"lifetime", func(b *bearing) error {
+	{"lifetime", func(b *claimsAtTime) error {
 		switch lifetime := b.ExpiresAt.Sub(b.IssuedAt); {
 		case lifetime < 0:
 			return NewMismatch("exp", "a time after its iat "+instant(b.IssuedAt.UnixMilli()), instant(b.ExpiresAt.UnixMilli()))
@@ -70,13 +70,13 @@ var claimRules = []rule[*bearing]{
 		}
 		return nil
 	}},
-	{"iat", func(b *bearing) error {
+	{"iat", func(b *claimsAtTime) error {
 		if b.IssuedAt.UnixMilli() <= b.nowMS+maxIssuedAhead.Milliseconds() {
 			return nil
 		}
 		return NewMismatch("iat", "at most a minute after the broker's "+instant(b.nowMS), instant(b.IssuedAt.UnixMilli()))
 	}},
-	{"nbf", func(b *bearing) error {
+	{"nbf", func(b *claimsAtTime) error {
 		if b.NotBefore.IsZero() || b.NotBefore.UnixMilli() <= b.nowMS+maxIssuedAhead.Milliseconds() {
 			return nil
 		}
@@ -156,7 +156,7 @@ const maxIssuedAhead = 60 * time.Second
 
 // acceptable checks what never changes about a well-signed token.
 func (v *Validator) acceptable(c *Claims, r reading) error {
-	b := bearing{Claims: c, reading: r, issuer: v.issuer, audiences: v.audiences}
+	b := claimsAtTime{Claims: c, reading: r, issuer: v.issuer, audiences: v.audiences}
 	for _, r := range claimRules {
 		if err := r.check(&b); err != nil {
 			return &refusal{kind: ErrInvalid, cause: err}

@@ -28,7 +28,7 @@ type syncer struct {
 	broker *brokerClient
 	name   string           // in receipts
 	wall   func() time.Time // the wall clock
-	deny   *revocation.Denylist
+	denied *revocation.Denylist
 	now    atomic.Pointer[view]
 	tokens *tokenKeys
 	counts feedCounts
@@ -38,7 +38,7 @@ type syncer struct {
 	gaps      chan error
 	results   chan func()
 	ready     chan struct{} // closed once the service is ready
-	hopeless  chan error    // why it cannot become ready
+	fatal     chan error    // why it cannot become ready
 	stop      context.CancelFunc
 	stopped   chan struct{} // closed when the owner has ended
 	fetches   sync.WaitGroup
@@ -56,8 +56,8 @@ type syncer struct {
 	wasPartial  bool
 	failing     map[string]string
 
-	mu      sync.Mutex
-	trouble map[string]error // mu guards it: what fails now, for the error of start
+	mu     sync.Mutex
+	broken map[string]error // mu guards it: what fails now, for the error of start
 }
 
 // delivery is one message of the feed as it came.
@@ -71,20 +71,20 @@ var _ revocation.Sink = (*syncer)(nil)
 // newSyncer makes a syncer of a configuration with its defaults set; start starts it.
 func newSyncer(cfg Config) *syncer {
 	s := &syncer{
-		cfg:      cfg,
-		broker:   newBrokerClient(cfg.Issuer, cfg.Client, cfg.HTTPClient),
-		name:     receiptName(cfg.Service),
-		wall:     time.Now,
-		deny:     revocation.NewCappedDenylist(cfg.DenylistSize),
-		tokens:   newTokenKeys(),
-		inbox:    make(chan delivery, inboxSize),
-		gaps:     make(chan error, 1),
-		results:  make(chan func()),
-		ready:    make(chan struct{}),
-		hopeless: make(chan error, 1),
-		stopped:  make(chan struct{}),
-		failing:  make(map[string]string),
-		trouble:  make(map[string]error),
+		cfg:     cfg,
+		broker:  newBrokerClient(cfg.Issuer, cfg.Client, cfg.HTTPClient),
+		name:    receiptName(cfg.Service),
+		wall:    time.Now,
+		denied:  revocation.NewCappedDenylist(cfg.DenylistSize),
+		tokens:  newTokenKeys(),
+		inbox:   make(chan delivery, inboxSize),
+		gaps:    make(chan error, 1),
+		results: make(chan func()),
+		ready:   make(chan struct{}),
+		fatal:   make(chan error, 1),
+		stopped: make(chan struct{}),
+		failing: make(map[string]string),
+		broken:  make(map[string]error),
 	}
 	s.now.Store(&view{unproved: true})
 	return s
@@ -96,7 +96,7 @@ func (s *syncer) close() {
 	<-s.stopped
 }
 
-func (s *syncer) denylist() *revocation.Denylist { return s.deny }
+func (s *syncer) denylist() *revocation.Denylist { return s.denied }
 
 func (s *syncer) key(ctx context.Context, kid string) (verificationKey, error) {
 	return s.tokens.key(ctx, s.stopped, kid)
@@ -123,24 +123,24 @@ func (s *syncer) Message(raw []byte) {
 func (s *syncer) overflow(n int64) {
 	s.inboxSize.Add(-n)
 	s.counts.overflowed.Add(1)
-	s.missed(errInboxFull)
+	s.requestCatchUp(errInboxFull)
 }
 
 // Gap implements [revocation.Sink].
 func (s *syncer) Gap(cause error) {
 	s.counts.gaps.Add(1)
-	s.missed(cause)
+	s.requestCatchUp(cause)
 }
 
-// missed has a catch-up made. What is missed while one waits to be noticed is that one.
-func (s *syncer) missed(cause error) {
+// requestCatchUp has a catch-up made. What is missed while one waits to be noticed is that one.
+func (s *syncer) requestCatchUp(cause error) {
 	select {
 	case s.gaps <- cause:
 	default:
 	}
 }
 
-func (s *syncer) instant() revocation.Instant {
+func (s *syncer) readClocks() revocation.Instant {
 	return revocation.ReadInstant(monotonic, s.wall)
 }
 
@@ -148,12 +148,12 @@ func (s *syncer) instant() revocation.Instant {
 func (s *syncer) run(ctx context.Context) {
 	defer s.fetches.Wait()
 	s.reportedAt = monotonic() - receiptEvery // the first receipt is due as soon as it is ready
-	s.tracker = revocation.NewTracker(s.instant(), revocation.TrackerConfig{
+	s.tracker = revocation.NewTracker(s.readClocks(), revocation.TrackerConfig{
 		MaxStaleness: s.cfg.MaxStaleness, Jitter: rand.Float64,
 	})
 	tick := time.NewTicker(tickEvery)
 	defer tick.Stop()
-	s.perform(ctx, s.tracker.Tick(s.instant()))
+	s.perform(ctx, s.tracker.Tick(s.readClocks()))
 	for {
 		select {
 		case <-ctx.Done():
@@ -163,13 +163,13 @@ func (s *syncer) run(ctx context.Context) {
 			s.receive(ctx, revocation.Held{Raw: d.raw, Arrival: d.arrival})
 		case cause := <-s.gaps:
 			s.cfg.Logger.Debug("a gap in the revocation feed", "cause", cause)
-			s.perform(ctx, s.tracker.Gap(s.instant()))
+			s.perform(ctx, s.tracker.Gap(s.readClocks()))
 		case report := <-s.results:
 			report()
 		case <-s.tokens.wanted:
-			s.perform(ctx, s.tracker.WantTokenKeys(s.instant()))
+			s.perform(ctx, s.tracker.WantTokenKeys(s.readClocks()))
 		case <-tick.C:
-			s.perform(ctx, s.tracker.Tick(s.instant()))
+			s.perform(ctx, s.tracker.Tick(s.readClocks()))
 			s.checkLink()
 			s.collect()
 			s.report(false)
@@ -184,9 +184,9 @@ func (s *syncer) receive(ctx context.Context, h revocation.Held) {
 	})
 	switch {
 	case err == nil:
-		s.perform(ctx, s.tracker.Message(s.instant(), h.Arrival, m))
+		s.perform(ctx, s.tracker.Message(s.readClocks(), h.Arrival, m))
 	case errors.Is(err, revocation.ErrUnknownKey):
-		s.perform(ctx, s.tracker.Unknown(s.instant(), h))
+		s.perform(ctx, s.tracker.Unknown(s.readClocks(), h))
 	default:
 		s.counts.refused(err)
 		s.cfg.Logger.Debug("a revocation message was refused", "error", err)
@@ -201,14 +201,14 @@ func (s *syncer) perform(ctx context.Context, e revocation.Effects) {
 	if e.DropStore {
 		s.tokens.drop()
 		s.feedKeys = feedKeys{}
-		s.deny.DropStore()
+		s.denied.DropStore()
 	}
 	if len(e.Kids)+len(e.Apply) > 0 {
-		s.deny.SetKids(e.Kids)
-		s.deny.Apply(e.Apply...)
-		s.feedKeys.dropRevoked(s.deny.KidRevoked)
-		if s.tokens.dropRevoked(s.deny.KidRevoked) {
-			s.deny.BumpVersion()
+		s.denied.SetKids(e.Kids)
+		s.denied.Apply(e.Apply...)
+		s.feedKeys.dropRevoked(s.denied.KidRevoked)
+		if s.tokens.dropRevoked(s.denied.KidRevoked) {
+			s.denied.BumpVersion()
 		}
 	}
 	s.publish()
@@ -280,7 +280,7 @@ func (s *syncer) start(ctx context.Context) error {
 	select {
 	case <-s.ready:
 		return nil
-	case err = <-s.hopeless:
+	case err = <-s.fatal:
 	case <-ctx.Done():
 		err = fmt.Errorf("%w: %w", context.Cause(ctx), s.staleBecause(s.now.Load(), monotonic()))
 	}

@@ -76,7 +76,7 @@ func New(ctx context.Context, config Config) (*Validator, error) {
 	v := newValidator(config.Issuer, []string{config.Audience}, config.CacheSize, syncer)
 	v.feed = &syncer.counts
 	v.onStale, v.maxStaleness = config.OnStale, config.MaxStaleness
-	v.introspector = newIntrospector(syncer.broker, syncer.deny, config.Logger)
+	v.introspector = newIntrospector(syncer.broker, syncer.denied, config.Logger)
 	v.close = func() {
 		v.introspector.close()
 		syncer.close()

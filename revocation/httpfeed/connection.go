@@ -121,7 +121,7 @@ func (s *subscription) stream(ctx context.Context) (lived bool, err error) {
 	}
 	body, err := s.request(ctx)
 	if err != nil {
-		return false, because(ctx, err)
+		return false, causeOf(ctx, err)
 	}
 	defer func() { _ = body.Close() }()
 
@@ -131,7 +131,7 @@ func (s *subscription) stream(ctx context.Context) (lived bool, err error) {
 		s.sink.Gap(errConnected)
 	}
 	s.attempted()
-	p := newParser(&lifeline{r: body, alive: alive})
+	p := newParser(&activityReader{r: body, alive: alive})
 	p.lastID = s.position
 	for first := true; ; first = false {
 		e, err := p.next()
@@ -140,7 +140,7 @@ func (s *subscription) stream(ctx context.Context) (lived bool, err error) {
 			err = errEnded
 		}
 		if err != nil {
-			return lived, because(ctx, err)
+			return lived, causeOf(ctx, err)
 		}
 		if ctx.Err() != nil { // closed: the sink is not called again
 			return lived, context.Cause(ctx)
@@ -191,22 +191,22 @@ func (s *subscription) request(ctx context.Context) (io.ReadCloser, error) {
 	return nil, refused
 }
 
-// because gives the cause of an ended context in place of the error that it led to.
-func because(ctx context.Context, err error) error {
+// causeOf gives the cause of an ended context in place of the error that it led to.
+func causeOf(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
 	}
 	return err
 }
 
-// lifeline calls alive for each liveBytes read.
-type lifeline struct {
+// activityReader calls alive for each liveBytes read.
+type activityReader struct {
 	r     io.Reader
 	alive func()
 	read  int
 }
 
-func (l *lifeline) Read(p []byte) (int, error) {
+func (l *activityReader) Read(p []byte) (int, error) {
 	n, err := l.r.Read(p)
 	if l.read += n; l.read >= liveBytes {
 		l.read = 0

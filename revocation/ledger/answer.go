@@ -86,7 +86,7 @@ func (l *Ledger) answer(ctx context.Context, client string, positions map[string
 // head were collected.
 func (l *Ledger) encoder(full bool, start func(context.Context) (*draft, error)) encoder {
 	return func(ctx context.Context, d *draft) (*draft, *revocation.EncodedAnswer, error) {
-		a, err := l.begin(), errUnknownPosition
+		a, err := l.answerHead(), errUnknownPosition
 		a.Full = full
 		if d != nil {
 			err = l.extend(ctx, d)
@@ -97,7 +97,7 @@ func (l *Ledger) encoder(full bool, start func(context.Context) (*draft, error))
 		if err != nil {
 			return nil, nil, err
 		}
-		answer, err := l.finish(d.builder, a, d.head)
+		answer, err := l.finishAnswer(d.builder, a, d.head)
 		return d, answer, err
 	}
 }
@@ -105,16 +105,16 @@ func (l *Ledger) encoder(full bool, start func(context.Context) (*draft, error))
 // errUnknownPosition says that only a full answer will do.
 var errUnknownPosition = errors.New("position not known (any more)")
 
-// begin reads what an answer states of the time before its view.
-func (l *Ledger) begin() revocation.Answer {
+// answerHead reads what an answer states of the time before its view.
+func (l *Ledger) answerHead() revocation.Answer {
 	a := revocation.Answer{V: revocation.Version, Store: l.storeID, Origin: l.origin, Up: l.Up()}
 	a.AtMS = l.Now().UnixMilli()
 	return a
 }
 
-// finish completes an answer whose view reaches head. The floor is read after the view:
+// finishAnswer completes an answer whose view reaches head. The floor is read after the view:
 // whatever was collected before or during it ended by this floor.
-func (l *Ledger) finish(b *revocation.AnswerBuilder, a revocation.Answer, head uint64) (*revocation.EncodedAnswer, error) {
+func (l *Ledger) finishAnswer(b *revocation.AnswerBuilder, a revocation.Answer, head uint64) (*revocation.EncodedAnswer, error) {
 	a.Origins = []revocation.OriginHead{{Origin: l.origin, Head: head}}
 	a.Kids = l.config.Kids()
 	a.TimeFloor = l.TimeFloor()

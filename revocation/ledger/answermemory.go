@@ -39,15 +39,15 @@ type shared struct {
 	by     map[string]int // holds by client
 }
 
-// room waits until no more than the limit is in use. It does not wait for clients that use some
+// waitForMemory waits until no more than the limit is in use. It does not wait for clients that use some
 // already, because others wait behind them.
-func (a *answers) room(ctx context.Context, s *shelf, f *flight) error {
+func (a *answers) waitForMemory(ctx context.Context, s *slot, f *encoding) error {
 	for {
 		a.mu.Lock()
-		a.shed(s)
+		a.dropOthersKept(s)
 		enough, freed, over := a.held <= a.limit, a.freed, f.waiting > 0
 		for client := range f.callers {
-			over = over && a.over(client)
+			over = over && a.overShare(client)
 		}
 		a.mu.Unlock()
 		switch {
@@ -64,26 +64,26 @@ func (a *answers) room(ctx context.Context, s *shelf, f *flight) error {
 	}
 }
 
-// over reports whether a client has as much in use as it may have.
-func (a *answers) over(client string) bool {
+// overShare reports whether a client has as much in use as it may have.
+func (a *answers) overShare(client string) bool {
 	used := a.clients[client]
 	return used > 0 && (used > a.limit/4 || a.held > a.limit/4*3)
 }
 
-// shed gives up what other shelves keep, once that counts for the clients' shares.
-func (a *answers) shed(own *shelf) {
+// dropOthersKept gives up what other shelves keep, once that counts for the clients' shares.
+func (a *answers) dropOthersKept(own *slot) {
 	if a.held <= a.limit/4*3 {
 		return
 	}
-	for key, s := range maps.All(a.shelves) {
+	for key, s := range maps.All(a.slots) {
 		if s != own {
-			a.unkeep(s)
-			a.tidy(key, s)
+			a.dropKept(s)
+			a.removeIfEmpty(key, s)
 		}
 	}
 }
 
-func (a *answers) unkeep(s *shelf) {
+func (a *answers) dropKept(s *slot) {
 	if s.kept == nil {
 		return
 	}
@@ -92,10 +92,10 @@ func (a *answers) unkeep(s *shelf) {
 	s.kept, s.draft = nil, nil
 }
 
-// tidy removes a shelf without anything on it.
-func (a *answers) tidy(key answerKey, s *shelf) {
-	if s.flights == 0 && s.kept == nil && a.shelves[key] == s {
-		delete(a.shelves, key)
+// removeIfEmpty removes a shelf without anything on it.
+func (a *answers) removeIfEmpty(key answerKey, s *slot) {
+	if s.flights == 0 && s.kept == nil && a.slots[key] == s {
+		delete(a.slots, key)
 	}
 }
 

@@ -20,7 +20,7 @@ const (
 	answerKept = 30 * time.Second
 	draftLife  = 2 * time.Minute
 	// promisedDeltas is how many keys there may be for deltas to be made that nobody waits for.
-	promisedDeltas = 64
+	unawaitedDeltas = 64
 )
 
 // answerKey names the answers that say the same.
@@ -43,7 +43,7 @@ type answers struct {
 	mu sync.Mutex
 	// mu guards all below, and the shelves, their flights and what they hold.
 	closed  bool
-	shelves map[answerKey]*shelf
+	slots   map[answerKey]*slot
 	limit   int64            // answersInUse
 	held    int64            // bytes in use
 	clients map[string]int64 // bytes in use by each client; one answer counts for all that use it
@@ -51,11 +51,11 @@ type answers struct {
 	encoded uint64 // how many were made
 }
 
-// shelf is what there is of one key: at most one encoding that is being made and one that will be
+// slot is what there is of one key: at most one encoding that is being made and one that will be
 // made after it, and an answer that is kept. It is there while it has any of them.
-type shelf struct {
+type slot struct {
 	turn    chan struct{} // holds a token while nobody encodes
-	next    *flight       // whose making has not begun: callers join it
+	next    *encoding     // whose making has not begun: callers join it
 	flights int
 
 	kept  *shared // nil: none
@@ -74,13 +74,13 @@ type draft struct {
 // encoder makes an answer from a draft, or from the start if that is nil.
 type encoder func(ctx context.Context, from *draft) (*draft, *revocation.EncodedAnswer, error)
 
-// flight is one encoding.
-type flight struct {
-	cancel   context.CancelFunc
-	callers  map[string]int // how many wait for it, by client
-	waiting  int            // the sum of callers
-	promised bool           // a caller left because of its deadline
-	begun    bool
+// encoding is one encoding.
+type encoding struct {
+	cancel        context.CancelFunc
+	callers       map[string]int // how many wait for it, by client
+	waiting       int            // the sum of callers
+	retryExpected bool           // a caller left because of its deadline
+	started       bool
 
 	done   chan struct{} // closed once result or err is set
 	result *shared
@@ -92,7 +92,7 @@ func (a *answers) init() {
 	a.deltas = make(chan struct{}, deltasAtOnce)
 	a.run, a.stop = context.WithCancel(context.Background())
 	a.limit = answersInUse
-	a.shelves = make(map[answerKey]*shelf)
+	a.slots = make(map[answerKey]*slot)
 	a.clients = make(map[string]int64)
 	a.freed = make(chan struct{})
 }
@@ -106,9 +106,9 @@ func (a *answers) close() {
 	a.making.Wait()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for key, s := range a.shelves {
-		a.unkeep(s)
-		a.tidy(key, s)
+	for key, s := range a.slots {
+		a.dropKept(s)
+		a.removeIfEmpty(key, s)
 	}
 }
 
@@ -127,7 +127,7 @@ func (a *answers) get(ctx context.Context, client string, key answerKey, encode 
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	defer a.leave(client, key, s, f, errors.Is(ctx.Err(), context.DeadlineExceeded))
+	defer a.stopWaiting(client, key, s, f, errors.Is(ctx.Err(), context.DeadlineExceeded))
 	switch {
 	case f.result != nil:
 		return f.result.hold(client), nil
@@ -139,49 +139,49 @@ func (a *answers) get(ctx context.Context, client string, key answerKey, encode 
 
 // join has the client wait for the next encoding of key. One that was begun by now does not serve
 // this caller, who may know of what was recorded since.
-func (a *answers) join(client string, key answerKey, encode encoder) (*shelf, *flight, error) {
+func (a *answers) join(client string, key answerKey, encode encoder) (*slot, *encoding, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.closed {
 		return nil, nil, context.Canceled
 	}
-	s := a.shelves[key]
+	s := a.slots[key]
 	if s == nil {
-		s = &shelf{turn: make(chan struct{}, 1)}
+		s = &slot{turn: make(chan struct{}, 1)}
 		s.turn <- struct{}{}
 	}
 	f := s.next
 	if f == nil {
-		a.shed(s)
-		if a.over(client) {
+		a.dropOthersKept(s)
+		if a.overShare(client) {
 			return nil, nil, fmt.Errorf("%w: %d bytes are in use", ErrTooManyAnswers, a.clients[client])
 		}
 		ctx, cancel := context.WithCancel(a.run)
-		f = &flight{cancel: cancel, callers: make(map[string]int), done: make(chan struct{})}
-		a.shelves[key], s.next = s, f
+		f = &encoding{cancel: cancel, callers: make(map[string]int), done: make(chan struct{})}
+		a.slots[key], s.next = s, f
 		s.flights++
-		a.making.Go(func() { a.fly(ctx, key, s, f, encode) })
+		a.making.Go(func() { a.encodeInTurn(ctx, key, s, f, encode) })
 	}
 	f.callers[client]++
 	f.waiting++
 	return s, f, nil
 }
 
-// fly makes one encoding in its turn.
-func (a *answers) fly(ctx context.Context, key answerKey, s *shelf, f *flight, encode encoder) {
+// encodeInTurn makes one encoding in its turn.
+func (a *answers) encodeInTurn(ctx context.Context, key answerKey, s *slot, f *encoding, encode encoder) {
 	defer f.cancel()
 	select {
 	case <-s.turn:
 		defer func() { s.turn <- struct{}{} }()
 	case <-ctx.Done():
-		a.land(key, s, f, nil, nil, ctx.Err())
+		a.encodingDone(key, s, f, nil, nil, ctx.Err())
 		return
 	}
 	d, answer, err := a.encode(ctx, key, s, f, encode)
-	a.land(key, s, f, d, answer, err)
+	a.encodingDone(key, s, f, d, answer, err)
 }
 
-func (a *answers) encode(ctx context.Context, key answerKey, s *shelf, f *flight, encode encoder) (*draft, *revocation.EncodedAnswer, error) {
+func (a *answers) encode(ctx context.Context, key answerKey, s *slot, f *encoding, encode encoder) (*draft, *revocation.EncodedAnswer, error) {
 	lane := a.full
 	if key.delta || a.hasDraft(s) {
 		lane = a.deltas
@@ -192,31 +192,31 @@ func (a *answers) encode(ctx context.Context, key answerKey, s *shelf, f *flight
 	case <-ctx.Done():
 		return nil, nil, ctx.Err()
 	}
-	if err := a.room(ctx, s, f); err != nil {
+	if err := a.waitForMemory(ctx, s, f); err != nil {
 		return nil, nil, err
 	}
-	return encode(ctx, a.begin(s, f))
+	return encode(ctx, a.takeDraft(s, f))
 }
 
-func (a *answers) hasDraft(s *shelf) bool {
+func (a *answers) hasDraft(s *slot) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return s.draft != nil
 }
 
-// begin takes the draft of the shelf, if there is one. From here on callers join another encoding.
-func (a *answers) begin(s *shelf, f *flight) *draft {
+// takeDraft takes the draft of the shelf, if there is one. From here on callers join another encoding.
+func (a *answers) takeDraft(s *slot, f *encoding) *draft {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	f.begun, s.next = true, nil
+	f.started, s.next = true, nil
 	a.encoded++
 	d := s.draft
 	s.draft = nil
 	return d
 }
 
-// land hands an encoding to those who wait for it.
-func (a *answers) land(key answerKey, s *shelf, f *flight, d *draft, answer *revocation.EncodedAnswer, err error) {
+// encodingDone hands an encoding to those who wait for it.
+func (a *answers) encodingDone(key answerKey, s *slot, f *encoding, d *draft, answer *revocation.EncodedAnswer, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	f.err = err
@@ -227,10 +227,10 @@ func (a *answers) land(key answerKey, s *shelf, f *flight, d *draft, answer *rev
 		f.result = &shared{owner: a, answer: answer, holds: 1, by: map[string]int{}}
 		a.held += answer.Size()
 		now := time.Now()
-		if last := d.made.Add(draftLife); f.promised {
+		if last := d.made.Add(draftLife); f.retryExpected {
 			s.until = now.Add(min(answerKept, last.Sub(now)))
 		}
-		a.unkeep(s)
+		a.dropKept(s)
 		if left := s.until.Sub(now); left > 0 && !a.closed {
 			f.result.holds++
 			s.kept, s.draft = f.result, d
@@ -242,35 +242,35 @@ func (a *answers) land(key answerKey, s *shelf, f *flight, d *draft, answer *rev
 	}
 	close(f.done)
 	s.flights--
-	a.tidy(key, s)
+	a.removeIfEmpty(key, s)
 }
 
 // expire ends the keeping of a draft that is no other by now.
-func (a *answers) expire(key answerKey, s *shelf, d *draft) {
+func (a *answers) expire(key answerKey, s *slot, d *draft) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if s.draft == d {
-		a.unkeep(s)
-		a.tidy(key, s)
+		a.dropKept(s)
+		a.removeIfEmpty(key, s)
 	}
 }
 
 // What follows is called with mu held.
 
-// leave ends a caller's wait. An encoding for which nobody waits is given up, unless somebody is
+// stopWaiting ends a caller's wait. An encoding for which nobody waits is given up, unless somebody is
 // expected to ask again; deltas are then given up where there are very many keys.
-func (a *answers) leave(client string, key answerKey, s *shelf, f *flight, late bool) {
+func (a *answers) stopWaiting(client string, key answerKey, s *slot, f *encoding, late bool) {
 	if f.callers[client]--; f.callers[client] == 0 {
 		delete(f.callers, client)
 	}
 	f.waiting--
 	landed := f.result != nil || f.err != nil
-	f.promised = f.promised || late && !landed
+	f.retryExpected = f.retryExpected || late && !landed
 	switch {
 	case f.waiting > 0:
 	case f.result != nil:
 		a.drop(f.result)
-	case f.err == nil && (!f.promised || !f.begun && key.delta && len(a.shelves) > promisedDeltas):
+	case f.err == nil && (!f.retryExpected || !f.started && key.delta && len(a.slots) > unawaitedDeltas):
 		f.cancel()
 		if s.next == f {
 			s.next = nil

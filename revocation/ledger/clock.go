@@ -84,11 +84,11 @@ func (l *Ledger) checkClock() {
 	}
 }
 
-// MendClock ends a suspicion: it cannot be told which clock is wrong, so everybody is
+// ResetTimeFloor ends a suspicion: it cannot be told which clock is wrong, so everybody is
 // signed out, and the time floor starts again at the wall clock. It does nothing while the
 // clock is not suspect. [Ledger.Run] calls it before each collection, and as soon as
 // [Ledger.Now] finds the clock suspect.
-func (l *Ledger) MendClock(ctx context.Context) error {
+func (l *Ledger) ResetTimeFloor(ctx context.Context) error {
 	if l.config.SignOutEverybody == nil || !l.ClockSuspect() {
 		return nil
 	}

@@ -164,7 +164,7 @@ func TestAStepBackAfterAProperCollection(t *testing.T) {
 					if now := p.Now().Unix(); now != old.ExpiresAt {
 						t.Fatalf("the clock is at %d, the last of what was collected ended at %d", now, old.ExpiresAt)
 					}
-					if err := p.MendClock(t.Context()); err != nil {
+					if err := p.ResetTimeFloor(t.Context()); err != nil {
 						t.Fatal(err)
 					}
 					p.mustHold("live")
@@ -258,7 +258,7 @@ func TestAYearAheadAndBack(t *testing.T) {
 					if restart {
 						open()
 					}
-					if err := p.MendClock(t.Context()); err != nil {
+					if err := p.ResetTimeFloor(t.Context()); err != nil {
 						t.Fatal(err)
 					}
 					p.mustHold(tt.left...)

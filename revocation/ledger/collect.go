@@ -24,7 +24,7 @@ func (l *Ledger) Run(ctx context.Context) error {
 	for {
 		l.checkClock()
 		stepped := l.stepped
-		if err := l.MendClock(ctx); errors.Is(err, store.ErrUncertain) {
+		if err := l.ResetTimeFloor(ctx); errors.Is(err, store.ErrUncertain) {
 			return err
 		} else if err != nil && ctx.Err() == nil {
 			l.config.Logger.Error("the clock is not trusted, and not everybody could be signed out yet", "error", err)

@@ -47,9 +47,9 @@ type Hub struct {
 	logger *slog.Logger
 	limit  int
 
-	poked   chan struct{} // wakes the heartbeat
-	history chan struct{} // a token for each reader of the ledger
-	failing atomic.Bool   // what was last logged of signing
+	heartbeatWanted chan struct{} // wakes the heartbeat
+	history         chan struct{} // a token for each reader of the ledger
+	failing         atomic.Bool   // what was last logged of signing
 
 	now atomic.Pointer[hubState]
 
@@ -73,7 +73,7 @@ func newHub(config PublisherConfig) *Hub {
 	h := &Hub{
 		ledger: config.Ledger, sign: config.Sign, etag: config.JWKSETag, ack: config.WantAck, logger: config.Logger,
 		limit:   config.MaxListeners,
-		clients: map[string]int{}, poked: make(chan struct{}, 1), history: make(chan struct{}, historyReaders),
+		clients: map[string]int{}, heartbeatWanted: make(chan struct{}, 1), history: make(chan struct{}, historyReaders),
 	}
 	if h.limit <= 0 {
 		h.limit = defaultListeners
@@ -105,10 +105,10 @@ func (h *Hub) Listeners() int {
 // to the network.
 func (h *Hub) Close() { h.update(func(s *hubState) { s.closed = true }) }
 
-// poke has a heartbeat made at once; it never blocks.
-func (h *Hub) poke() {
+// wakeHeartbeat has a heartbeat made at once; it never blocks.
+func (h *Hub) wakeHeartbeat() {
 	select {
-	case h.poked <- struct{}{}:
+	case h.heartbeatWanted <- struct{}{}:
 	default:
 	}
 }
@@ -251,7 +251,7 @@ func (h *Hub) heartbeats(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-		case <-h.poked:
+		case <-h.heartbeatWanted:
 		}
 	}
 }

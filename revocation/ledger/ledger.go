@@ -72,7 +72,7 @@ type Ledger struct {
 	origin  string
 	opened  time.Duration // by Mono
 
-	floor atomic.Pointer[timeFloor] // rises only, except in MendClock
+	floor atomic.Pointer[timeFloor] // rises only, except in ResetTimeFloor
 	// recordedFloor is floor's time as it is on disk.
 	recordedFloor atomic.Int64
 	suspect       atomic.Bool   // what was last logged of the clock

@@ -130,7 +130,7 @@ func (p *Publisher) Close() {
 // Poke says that the network is back: a heartbeat and what is waiting go out at once. It
 // never blocks.
 func (p *Publisher) Poke() {
-	p.hub.poke()
+	p.hub.wakeHeartbeat()
 	select {
 	case p.retry <- struct{}{}:
 	default:

@@ -76,9 +76,9 @@ const (
 	partsEach = 4
 )
 
-// part is one of the ranges that the events are read in: add is given each of its events in
+// partReader is one of the ranges that the events are read in: add is given each of its events in
 // the binary form, not to be kept, and end is called when it is through.
-type part struct {
+type partReader struct {
 	add func(event []byte) error
 	end func()
 }
@@ -87,10 +87,10 @@ type part struct {
 // their keys. It copies them over from where they lie.
 func addInParts(ctx context.Context, engine store.Scanner, b *revocation.AnswerBuilder) error {
 	var parts []*revocation.AnswerPart
-	if err := inParts(ctx, engine, func() part {
+	if err := inParts(ctx, engine, func() partReader {
 		p := new(revocation.AnswerPart)
 		parts = append(parts, p)
-		return part{add: p.AddEncoded, end: func() {}}
+		return partReader{add: p.AddEncoded, end: func() {}}
 	}); err != nil {
 		return err
 	}
@@ -104,22 +104,22 @@ func addInParts(ctx context.Context, engine store.Scanner, b *revocation.AnswerB
 
 // loadInParts has the strongest events of the record in the denylist.
 func loadInParts(ctx context.Context, engine store.Scanner, d *revocation.Denylist) error {
-	return inParts(ctx, engine, func() part {
+	return inParts(ctx, engine, func() partReader {
 		l := d.Loader()
-		return part{add: l.AddEncoded, end: l.Flush}
+		return partReader{add: l.AddEncoded, end: l.Flush}
 	})
 }
 
 // inParts reads the strongest events of the record in several goroutines, which have ended
 // when it returns. It makes the parts in the order of their keys before it begins; each is a
 // view of its own.
-func inParts(ctx context.Context, engine store.Scanner, makePart func() part) error {
+func inParts(ctx context.Context, engine store.Scanner, makePart func() partReader) error {
 	workers := min(runtime.GOMAXPROCS(0), scanners)
 	cuts, err := cutPoints(ctx, engine, workers*partsEach)
 	if err != nil {
 		return err
 	}
-	parts := make([]part, len(cuts)-1)
+	parts := make([]partReader, len(cuts)-1)
 	for i := range parts {
 		parts[i] = makePart()
 	}
@@ -144,7 +144,7 @@ func inParts(ctx context.Context, engine store.Scanner, makePart func() part) er
 	return nil
 }
 
-func readPart(ctx context.Context, engine store.Scanner, from, to string, p part) error {
+func readPart(ctx context.Context, engine store.Scanner, from, to string, p partReader) error {
 	defer p.end()
 	return engine.Scan(ctx, from, to, func(key, value []byte) error {
 		event, err := encodedEvent(value)

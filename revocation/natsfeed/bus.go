@@ -35,19 +35,19 @@ type BusConfig struct {
 // away: what Publish took and Flush confirmed was seen by the server, all else was not
 // sent. It is safe for concurrent use.
 type Bus struct {
-	nc   *nats.Conn
-	log  *slog.Logger
-	away *away
-	done chan struct{}
+	nc     *nats.Conn
+	log    *slog.Logger
+	outage *outage
+	done   chan struct{}
 
 	mu sync.Mutex
 	// mu guards the rest.
 	reconnect []func()
-	told      map[string]bool // complaints of this connection
+	logged    map[string]bool // complaints of this connection
 }
 
-// maxTold bounds the different complaints of one connection that are logged.
-const maxTold = 32
+// maxLogged bounds the different complaints of one connection that are logged.
+const maxLogged = 32
 
 // Dial connects. A server that cannot be reached is not an error: the connection is made
 // in the background.
@@ -55,7 +55,7 @@ func Dial(ctx context.Context, cfg BusConfig) (*Bus, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("connecting to NATS: %w", err)
 	}
-	b := &Bus{log: cfg.Logger, done: make(chan struct{}), told: make(map[string]bool)}
+	b := &Bus{log: cfg.Logger, done: make(chan struct{}), logged: make(map[string]bool)}
 	if b.log == nil {
 		b.log = slog.Default()
 	}
@@ -64,7 +64,7 @@ func Dial(ctx context.Context, cfg BusConfig) (*Bus, error) {
 	if cfg.InProcess != nil {
 		at = "embedded"
 	}
-	b.away = newAway(at, who)
+	b.outage = newOutage(at, who)
 	opts := append(who.options("tokenbroker"),
 		nats.NoEcho(),
 		nats.ConnectHandler(func(*nats.Conn) { b.connected() }),
@@ -87,18 +87,18 @@ func Dial(ctx context.Context, cfg BusConfig) (*Bus, error) {
 
 // lost logs why there is no link.
 func (b *Bus) lost(err error) {
-	if b.away.failed(err) {
-		b.log.Warn("revocations are recorded but not published: services learn of them over HTTP within seconds", "error", b.away.err())
+	if b.outage.failed(err) {
+		b.log.Warn("revocations are recorded but not published: services learn of them over HTTP within seconds", "error", b.outage.err())
 	}
 }
 
 func (b *Bus) connected() {
-	if b.away.back() {
-		b.log.Info("connected to NATS again", "url", b.away.url)
+	if b.outage.back() {
+		b.log.Info("connected to NATS again", "url", b.outage.url)
 	}
 	b.mu.Lock()
 	calls := append([]func(){}, b.reconnect...)
-	clear(b.told)
+	clear(b.logged)
 	b.mu.Unlock()
 	for _, f := range calls {
 		f()
@@ -109,9 +109,9 @@ func (b *Bus) connected() {
 // too fast.
 func (b *Bus) complain(err error) {
 	b.mu.Lock()
-	known := refusedLogin(err) /* lost has it */ || b.told[err.Error()] || len(b.told) >= maxTold
+	known := refusedLogin(err) /* lost has it */ || b.logged[err.Error()] || len(b.logged) >= maxLogged
 	if !known {
-		b.told[err.Error()] = true
+		b.logged[err.Error()] = true
 	}
 	b.mu.Unlock()
 	if !known {
@@ -130,7 +130,7 @@ func (b *Bus) OnReconnect(f func()) {
 // fails with [ErrNotConnected] when there is no link. The caller keeps data.
 func (b *Bus) Publish(subject string, data []byte) error {
 	if !b.nc.IsConnected() {
-		return fmt.Errorf("publishing on %s: %w", subject, b.away.cause())
+		return fmt.Errorf("publishing on %s: %w", subject, b.outage.cause())
 	}
 	if err := b.nc.Publish(subject, data); err != nil {
 		return fmt.Errorf("publishing on %s: %w", subject, err)
@@ -142,7 +142,7 @@ func (b *Bus) Publish(subject string, data []byte) error {
 // it waits 2 s.
 func (b *Bus) Flush(ctx context.Context) error {
 	if !b.nc.IsConnected() {
-		return fmt.Errorf("flushing to NATS: %w", b.away.cause())
+		return fmt.Errorf("flushing to NATS: %w", b.outage.cause())
 	}
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc

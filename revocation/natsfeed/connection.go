@@ -49,9 +49,9 @@ func (a access) options(name string) []nats.Option {
 // ErrNotConnected says that there is no link to the server now; nothing was sent.
 var ErrNotConnected = errors.New("not connected to NATS")
 
-// away is why there is no link. Of an outage it keeps the reason that says most, so that
+// outage is why there is no link. Of an outage it keeps the reason that says most, so that
 // several servers, each with a reason of its own, do not make it change with every attempt.
-type away struct {
+type outage struct {
 	url  string // without passwords
 	user bool   // a user or credentials are configured
 
@@ -60,13 +60,13 @@ type away struct {
 	weight int   // of the reason
 }
 
-func newAway(list string, a access) *away {
-	return &away{url: withoutPasswords(list), user: a.user != "" || a.credentials != ""}
+func newOutage(list string, a access) *outage {
+	return &outage{url: withoutPasswords(list), user: a.user != "" || a.credentials != ""}
 }
 
 // failed notes why an attempt to connect failed or a link broke, and reports whether that is
 // news.
-func (a *away) failed(err error) bool {
+func (a *outage) failed(err error) bool {
 	if err == nil || errors.Is(err, nats.ErrNoServers) { // closed by us; the next attempt tells why
 		return false
 	}
@@ -89,7 +89,7 @@ func (a *away) failed(err error) bool {
 }
 
 // back notes that there is a link, and reports whether it was away.
-func (a *away) back() bool {
+func (a *outage) back() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	was := a.reason != nil
@@ -98,14 +98,14 @@ func (a *away) back() bool {
 }
 
 // err is why there is no link, or nil when nothing has failed.
-func (a *away) err() error {
+func (a *outage) err() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.reason
 }
 
 // cause is err for a caller that found no link.
-func (a *away) cause() error {
+func (a *outage) cause() error {
 	if err := a.err(); err != nil {
 		return err
 	}

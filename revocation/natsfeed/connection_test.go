@@ -107,7 +107,7 @@ func TestNoSpellingOfAURLShowsItsPassword(t *testing.T) {
 		"nats://someone:secret@a:4222": "nats://a:4222", "someone:secret@a:4222": "nats://a:4222", "someone:secret@a": "nats://a", "secret@a": "nats://a",
 		" secret@a:4222 , tls://someone:secret@b": "nats://a:4222,tls://b", "a:4222": "nats://a:4222", "a": "nats://a",
 	} {
-		if got := newAway(list, access{}).url; got != want {
+		if got := newOutage(list, access{}).url; got != want {
 			t.Errorf("%s is shown as %s, want %s", list, got, want)
 		}
 	}
@@ -125,7 +125,7 @@ func TestNoSpellingOfAURLShowsItsPassword(t *testing.T) {
 
 // A cluster whose servers fail each in another way does not fill the log.
 func TestOfAnOutageTheReasonThatSaysMostIsKept(t *testing.T) {
-	a := newAway("nats://a:4222, nats://b:4222", access{user: "u"})
+	a := newOutage("nats://a:4222, nats://b:4222", access{user: "u"})
 	refused := errors.New("dial tcp: connection refused")
 	for i, step := range []struct {
 		err  error

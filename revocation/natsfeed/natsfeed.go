@@ -58,21 +58,21 @@ func (f Feed) Open(ctx context.Context, sink revocation.Sink) (io.Closer, error)
 		return nil, fmt.Errorf("opening the NATS feed: %w", err)
 	}
 	who := access{f.User, f.Password, f.Credentials, f.TLS}
-	g := &gate{sink: sink, done: make(chan struct{}), away: newAway(f.URL, who)}
+	g := &gate{sink: sink, done: make(chan struct{}), outage: newOutage(f.URL, who)}
 	name := f.Name
 	if name == "" {
 		name = "tokenbroker service"
 	}
 	opts := append(who.options(name),
 		nats.ConnectHandler(func(nc *nats.Conn) { // the first connect, which may come late
-			g.away.back()
+			g.outage.back()
 			if !g.atOnce.Load() {
 				g.connected(nc)
 			}
 		}),
 		nats.ReconnectHandler(g.connected),
-		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { g.away.failed(err) }),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { g.away.failed(err) }),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { g.outage.failed(err) }),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { g.outage.failed(err) }),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			if refusedPublish(err) { // of a receipt: nothing that came was lost
 				g.refused(err)
@@ -122,10 +122,10 @@ func (f Feed) subscribe(nc *nats.Conn, subject string, g *gate) error {
 
 // gate stands before the sink so that nothing passes once it is closed.
 type gate struct {
-	nc   *nats.Conn
-	away *away
-	done chan struct{} // closed with the connection
-	sink revocation.Sink
+	nc     *nats.Conn
+	outage *outage
+	done   chan struct{} // closed with the connection
+	sink   revocation.Sink
 
 	atOnce atomic.Bool // the first connect succeeded within Open
 
@@ -154,13 +154,13 @@ func (g *gate) gap(cause error) {
 // connected tells of the gap once the server has the subscriptions again, so that the
 // catch-up and the feed leave nothing out between them.
 func (g *gate) connected(nc *nats.Conn) {
-	g.away.back()
+	g.outage.back()
 	_ = nc.FlushTimeout(2 * time.Second) // if the link breaks meanwhile, its return is another gap
 	g.gap(errConnected)
 }
 
 // Err implements [revocation.Link].
-func (g *gate) Err() error { return g.away.err() }
+func (g *gate) Err() error { return g.outage.err() }
 
 // Close ends the subscription; afterwards the sink is not called again.
 func (g *gate) Close() error {
@@ -208,7 +208,7 @@ func (g *gate) SendReceipt(ctx context.Context, r revocation.Receipt) error {
 		return fmt.Errorf("sending a receipt: %q cannot stand in a subject", id)
 	}
 	if !g.nc.IsConnected() {
-		return fmt.Errorf("sending a receipt: %w", g.away.cause())
+		return fmt.Errorf("sending a receipt: %w", g.outage.cause())
 	}
 	if err := g.nc.Publish(revocation.ReceiptSubject+id, raw); err != nil {
 		return fmt.Errorf("sending a receipt: %w", err)

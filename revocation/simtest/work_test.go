@@ -106,7 +106,7 @@ func (b *broker) upkeep() {
 	b.w.sync()
 	n := 0
 	if b.ledger.ClockSuspect() {
-		if err := b.ledger.MendClock(b.w.ctx); err != nil {
+		if err := b.ledger.ResetTimeFloor(b.w.ctx); err != nil {
 			return // killed meanwhile
 		}
 		b.checkRecord()

@@ -14,8 +14,8 @@ import (
 	"tokenbroker/validator/httpauth"
 )
 
-// goodbye is how long a peer may take to be told why its connection ends.
-const goodbye = time.Second
+// closeTimeout is how long a peer may take to be told why its connection ends.
+const closeTimeout = time.Second
 
 // Handler accepts a request's WebSocket and calls serve with it, to be put inside
 // [httpauth.Require]; a request without claims in its context is answered with 401. When the
@@ -52,7 +52,7 @@ func Handler(b httpauth.Binder, options *websocket.AcceptOptions, serve func(con
 		told := make(chan struct{})
 		stop := context.AfterFunc(token, func() {
 			defer close(told)
-			late := time.AfterFunc(goodbye, func() { cancel(context.Cause(token)) })
+			late := time.AfterFunc(closeTimeout, func() { cancel(context.Cause(token)) })
 			defer late.Stop()
 			if code := httpauth.Ended(token); code != "" {
 				_ = conn.Close(httpauth.StatusTokenEnded, code) // a peer that is gone is closed all the same
