@@ -2,7 +2,10 @@ package actor
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 )
 
@@ -97,5 +100,81 @@ func (c *Config[Q, A]) validate() {
 	c.Backoff.Max = max(c.Backoff.Min, c.Backoff.Max)
 	if c.Logger == nil {
 		c.Logger = slog.Default()
+	}
+}
+
+var (
+	// ErrBusy is the answer of a full mailbox. The message was not accepted; asking again
+	// later is safe.
+	ErrBusy = errors.New("actor is busy")
+	// ErrStopped is the answer of an actor that takes no more messages.
+	ErrStopped = errors.New("actor is stopped")
+)
+
+// PanicError is what the callers of a batch get when its handler panicked or returned the
+// wrong number of results. How much of the batch was carried out is not known.
+// It is shared by those callers and must not be changed.
+type PanicError struct {
+	// Actor is the actor's name.
+	Actor string
+	// Value is what the handler panicked with.
+	Value any
+	// Stack is the goroutine's stack at the panic, for the log; empty when the handler
+	// returned the wrong number of results.
+	Stack []byte
+}
+
+// Error gives the actor's name and the panic's value, without the stack.
+func (e *PanicError) Error() string {
+	return fmt.Sprintf("actor %s: panic: %v", e.Actor, e.Value)
+}
+
+// Unwrap returns the value of the panic when that was an error.
+func (e *PanicError) Unwrap() error {
+	err, _ := e.Value.(error)
+	return err
+}
+
+// Observer watches an actor, for metrics. Its methods are called in the actor's goroutine
+// and hold it up: they should be quick. One observer may serve many actors, so it must be
+// safe for concurrent use.
+type Observer interface {
+	// Batch is called as a batch begins. oldestWait is how long the message at its head
+	// waited in the mailbox.
+	Batch(name string, size int, oldestWait time.Duration)
+	// Restart is called when the actor failed, before the pause. cause is the value of the
+	// panic, or an error when the handler returned the wrong number of results.
+	Restart(name string, cause any)
+}
+
+// Stats is what an actor did since its start. The numbers are read one after the other, so
+// they need not agree to the last message while the actor is at work.
+type Stats struct {
+	// Depth is how many messages wait now.
+	Depth int
+	// Accepted messages entered the mailbox; Refused ones met a full mailbox.
+	Accepted, Refused uint64
+	// Batches were given to the handler, with Messages in them.
+	Batches, Messages uint64
+	// Skipped messages were dropped before they began: their callers had given up.
+	Skipped uint64
+	// Restarts counts panics of the handler or of Config.New.
+	Restarts uint64
+}
+
+type counters struct {
+	accepted, refused, batches, messages, skipped, restarts atomic.Uint64
+}
+
+// Stats returns the actor's numbers. It never blocks.
+func (a *Actor[Q, A]) Stats() Stats {
+	return Stats{
+		Depth:    len(a.mailbox),
+		Accepted: a.counters.accepted.Load(),
+		Refused:  a.counters.refused.Load(),
+		Batches:  a.counters.batches.Load(),
+		Messages: a.counters.messages.Load(),
+		Skipped:  a.counters.skipped.Load(),
+		Restarts: a.counters.restarts.Load(),
 	}
 }

@@ -1,6 +1,9 @@
 package throttle
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // The defaults of a [Config].
 const (
@@ -103,5 +106,30 @@ func (c *Config) validate() {
 func orDefault[T int | time.Duration](v *T, fallback T) {
 	if *v == 0 {
 		*v = fallback
+	}
+}
+
+// Level says how many failures the addresses of one prefix may cause together.
+type Level struct {
+	// Bits is the length of the prefix.
+	Bits int
+	// Burst is how many failures may come at once.
+	Burst int
+	// Refill is the time after which one more is allowed.
+	Refill time.Duration
+}
+
+// validateLevels panics unless levels go from longer to shorter prefixes of an address of that
+// many bits, and each lets something through.
+func validateLevels(levels []Level, bits int) {
+	if len(levels) == 0 {
+		panic("throttle: no level of prefixes")
+	}
+	longest := bits
+	for _, l := range levels {
+		if l.Bits < 0 || l.Bits > longest || l.Burst < 1 || l.Refill < 1 {
+			panic(fmt.Sprintf("throttle: level %+v: want 0 to %d bits, a burst and a refill above 0", l, longest))
+		}
+		longest = l.Bits - 1
 	}
 }
