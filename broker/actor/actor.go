@@ -54,7 +54,7 @@ type Actor[Q, A any] struct {
 	// The goroutine's own, kept from one batch to the next.
 	batch   []*message[Q, A]
 	queries []Q
-	next    gathering
+	next    gatherPlan
 
 	// mu orders entering before closing: senders hold it for reading, Stop for writing.
 	// Nothing blocks while it is held.

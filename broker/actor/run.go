@@ -23,9 +23,9 @@ func (a *Actor[Q, A]) run() {
 				pause = 0
 			}
 		}
-		a.failed(failure)
+		a.reportFailure(failure)
 		pause = a.cfg.Backoff.next(pause)
-		if a.wait(pause) && !built {
+		if a.pause(pause) && !built {
 			a.refuse(failure) // nobody can answer any more
 			return
 		}
@@ -94,7 +94,7 @@ func (a *Actor[Q, A]) serve(handle Handler[Q, A], batch []*message[Q, A]) *Panic
 	began := time.Now()
 	results, failure := a.handle(handle, queries, began.Sub(batch[0].entered))
 	ended := time.Now()
-	a.next = after(len(queries), len(a.mailbox), ended, ended.Sub(began), a.cfg.Gather)
+	a.next = planGather(len(queries), len(a.mailbox), ended, ended.Sub(began), a.cfg.Gather)
 	for i, m := range batch {
 		if results == nil {
 			m.reply <- Result[A]{Err: failure}
@@ -143,9 +143,9 @@ func (a *Actor[Q, A]) catch(failure **PanicError) {
 	}
 }
 
-// failed counts a failure and makes it known. An observer that panics here is only caught:
+// reportFailure counts a failure and makes it known. An observer that panics here is only caught:
 // it must not take the process down.
-func (a *Actor[Q, A]) failed(failure *PanicError) {
+func (a *Actor[Q, A]) reportFailure(failure *PanicError) {
 	var ignored *PanicError
 	defer a.catch(&ignored)
 	a.counters.restarts.Add(1)
@@ -156,9 +156,9 @@ func (a *Actor[Q, A]) failed(failure *PanicError) {
 	}
 }
 
-// wait pauses before a restart. It reports whether the actor is being stopped, and then
+// pause waits before a restart. It reports whether the actor is being stopped, and then
 // returns at once.
-func (a *Actor[Q, A]) wait(pause time.Duration) (stopping bool) {
+func (a *Actor[Q, A]) pause(pause time.Duration) (stopping bool) {
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	select {
@@ -176,10 +176,10 @@ func (a *Actor[Q, A]) refuse(failure *PanicError) {
 	}
 }
 
-// gathering is how long the next batch waits for more messages: as group commit does in
+// gatherPlan is how long the next batch waits for more messages: as group commit does in
 // databases, so that those who were answered together, and ask again at once, share the next
 // batch, too. It knows only the batch before.
-type gathering struct {
+type gatherPlan struct {
 	// want is how many messages are worth waiting for; below two nobody is waited for.
 	want int
 	// limit is the longest wait.
@@ -189,14 +189,14 @@ type gathering struct {
 	until time.Time
 }
 
-// after says how the batch after one of size messages is gathered, which was done at ended and
+// planGather says how the batch after one of size messages is gathered, which was done at ended and
 // took so long while waiting others came in. A message that was alone makes nobody wait; the wait is at most a third
 // of the batch that it may save, and at most limit.
-func after(size, waiting int, ended time.Time, took, limit time.Duration) gathering {
+func planGather(size, waiting int, ended time.Time, took, limit time.Duration) gatherPlan {
 	if size+waiting < 2 {
-		return gathering{}
+		return gatherPlan{}
 	}
-	return gathering{want: size + waiting, limit: min(took/3, limit), until: ended.Add(took)}
+	return gatherPlan{want: size + waiting, limit: min(took/3, limit), until: ended.Add(took)}
 }
 
 // gather takes messages until the batch has as many as are worth waiting for, or the wait

@@ -31,7 +31,7 @@ var (
 func (s *Set) Claims(ctx context.Context, in broker.ClaimsInput) (map[string]any, error) {
 	claims := make(map[string]any, len(s.attributes)+len(s.computed)+2)
 	for _, name := range s.attributes {
-		value, err := plainJSON(in.User.Attributes[name])
+		value, err := attributeClaim(in.User.Attributes[name])
 		if err != nil {
 			return nil, fmt.Errorf("claim %q: %w", name, err)
 		}
@@ -53,7 +53,7 @@ func (s *Set) Claims(ctx context.Context, in broker.ClaimsInput) (map[string]any
 		for i := range s.computed {
 			value, err := s.computed[i].value(ctx, vars)
 			if err != nil {
-				return nil, fmt.Errorf("claim %q: %w", s.computed[i].name, discreet(ctx, err))
+				return nil, fmt.Errorf("claim %q: %w", s.computed[i].name, redacted(ctx, err))
 			}
 			if value != nil {
 				claims[s.computed[i].name] = value
@@ -70,7 +70,7 @@ func (s *Set) Claims(ctx context.Context, in broker.ClaimsInput) (map[string]any
 	return claims, nil
 }
 
-// value evaluates the expression. Its errors may quote attributes: see discreet. Only a loop
+// value evaluates the expression. Its errors may quote attributes: see redacted. Only a loop
 // asks for the time; without one the limits of single steps are enough.
 func (c *computed) value(ctx context.Context, vars *variables) (any, error) {
 	if c.loops {
@@ -85,8 +85,8 @@ func (c *computed) value(ctx context.Context, vars *variables) (any, error) {
 	return goValue(result)
 }
 
-// discreet is err without what CEL's words quote of the input.
-func discreet(ctx context.Context, err error) error {
+// redacted is err without what CEL's words quote of the input.
+func redacted(ctx context.Context, err error) error {
 	var cancelled interpreter.EvalCancelledError
 	wasCancelled := errors.As(err, &cancelled)
 	switch {

@@ -66,7 +66,7 @@ func newCompiler() (*compiler, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &compiler{env: env, costs: costs{}}, nil
+	return &compiler{env: env, costs: callCosts{}}, nil
 }
 
 // compile compiles the expression of the claim name.
@@ -80,51 +80,51 @@ func (c *compiler) compile(name, expression string) (computed, Problems) {
 		var problems Problems
 		for _, e := range issues.Errors()[:min(len(issues.Errors()), maxErrors)] {
 			problems = append(problems, Problem{
-				Key: key, Message: place(e.Location) + e.Message,
+				Key: key, Message: position(e.Location) + e.Message,
 				Hint: "variables: user, identity, client, session; see docs/operate.md",
 			})
 		}
 		return computed{}, problems
 	}
-	form := shapeOf(ast.NativeRep().Expr())
-	if unfit := form.unfit(); unfit != "" {
-		return computed{}, Problems{{Key: key, Message: unfit, Hint: "make it smaller: every sign-in and refresh computes it anew"}}
+	complexity := complexityOf(ast.NativeRep().Expr())
+	if problem := complexity.problem(); problem != "" {
+		return computed{}, Problems{{Key: key, Message: problem, Hint: "make it smaller: every sign-in and refresh computes it anew"}}
 	}
-	if unfit := unfitType(ast.OutputType()); unfit != "" {
-		return computed{}, Problems{{Key: key, Message: "the result is " + unfit + ", which is no claim", Hint: unfitHint}}
+	if problem := notJSONType(ast.OutputType()); problem != "" {
+		return computed{}, Problems{{Key: key, Message: "the result is " + problem + ", which is no claim", Hint: jsonTypeHint}}
 	}
 	program, err := c.env.Program(ast,
 		cel.EvalOptions(cel.OptOptimize), cel.CostTracking(c.costs), cel.CostLimit(costLimit),
-		cel.InterruptCheckFrequency(interruptEvery), cel.CustomDecoratorV2(c.guard(ast.NativeRep())))
+		cel.InterruptCheckFrequency(interruptEvery), cel.CustomDecoratorV2(c.limitWork(ast.NativeRep())))
 	if err != nil {
 		return computed{}, Problems{{Key: key, Message: err.Error(), Hint: "look at the expression's constants"}}
 	}
-	return computed{name: name, ast: ast, program: program, loops: form.loops > 0}, nil
+	return computed{name: name, ast: ast, program: program, loops: complexity.loops > 0}, nil
 }
 
-// place is where in an expression something is, for a message; "" when it is not known.
-func place(at common.Location) string {
+// position is where in an expression something is, for a message; "" when it is not known.
+func position(at common.Location) string {
 	if at.Line() < 1 {
 		return ""
 	}
 	return fmt.Sprintf("line %d, column %d: ", at.Line(), at.Column()+1)
 }
 
-const unfitHint = "a claim is text, a number, true or false, a timestamp, a list, or a map with text keys"
+const jsonTypeHint = "a claim is text, a number, true or false, a timestamp, a list, or a map with text keys"
 
-// unfitType says what about a result's type can never be JSON, as far as it is known
+// notJSONType says what about a result's type can never be JSON, as far as it is known
 // before evaluation; "" when nothing is.
-func unfitType(t *cel.Type) string {
+func notJSONType(t *cel.Type) string {
 	switch t.Kind() {
 	case types.DynKind, types.AnyKind, types.NullTypeKind, types.BoolKind, types.IntKind, types.UintKind,
 		types.DoubleKind, types.StringKind, types.TimestampKind, types.TypeParamKind:
 		return ""
 	case types.ListKind:
-		return unfitType(t.Parameters()[0])
+		return notJSONType(t.Parameters()[0])
 	case types.MapKind:
 		switch key := t.Parameters()[0].Kind(); key {
 		case types.StringKind, types.DynKind, types.TypeParamKind:
-			return unfitType(t.Parameters()[1])
+			return notJSONType(t.Parameters()[1])
 		default:
 			return "a map whose keys are no text"
 		}
@@ -143,68 +143,68 @@ const (
 	maxLiteral = 256
 )
 
-// shape is what an expression has of these; each loop can multiply what those before it made.
-type shape struct{ loops, nested, literal int }
+// complexity is what an expression has of these; each loop can multiply what those before it made.
+type complexity struct{ loops, nested, literal int }
 
-// shapeOf measures a checked expression, with its macros expanded.
-func shapeOf(e ast.Expr) shape {
-	s := shape{}
-	s.walk(e, 0)
-	return s
+// complexityOf measures a checked expression, with its macros expanded.
+func complexityOf(e ast.Expr) complexity {
+	c := complexity{}
+	c.walk(e, 0)
+	return c
 }
 
-// unfit says what is too much; "" when nothing is.
-func (s shape) unfit() string {
+// problem says what is too much; "" when nothing is.
+func (c complexity) problem() string {
 	switch {
-	case s.loops > maxLoops:
-		return fmt.Sprintf("the expression has %d loops (map, filter, all, …), more than %d", s.loops, maxLoops)
-	case s.nested > maxNested:
-		return fmt.Sprintf("the expression nests %d loops (map, filter, all, …), more than %d", s.nested, maxNested)
-	case s.literal > maxLiteral:
-		return fmt.Sprintf("the expression has a list or map of %d elements, more than %d", s.literal, maxLiteral)
+	case c.loops > maxLoops:
+		return fmt.Sprintf("the expression has %d loops (map, filter, all, …), more than %d", c.loops, maxLoops)
+	case c.nested > maxNested:
+		return fmt.Sprintf("the expression nests %d loops (map, filter, all, …), more than %d", c.nested, maxNested)
+	case c.literal > maxLiteral:
+		return fmt.Sprintf("the expression has a list or map of %d elements, more than %d", c.literal, maxLiteral)
 	default:
 		return ""
 	}
 }
 
 // walk goes over e, which is in so many loops.
-func (s *shape) walk(e ast.Expr, in int) {
+func (c *complexity) walk(e ast.Expr, in int) {
 	switch e.Kind() {
 	case ast.CallKind:
 		call := e.AsCall()
 		if call.IsMemberFunction() {
-			s.walk(call.Target(), in)
+			c.walk(call.Target(), in)
 		}
-		s.all(call.Args(), in)
+		c.all(call.Args(), in)
 	case ast.ComprehensionKind:
 		loop := e.AsComprehension()
-		s.loops++
-		s.nested = max(s.nested, in+1)
-		s.all([]ast.Expr{loop.IterRange(), loop.AccuInit(), loop.Result()}, in)
-		s.all([]ast.Expr{loop.LoopCondition(), loop.LoopStep()}, in+1)
+		c.loops++
+		c.nested = max(c.nested, in+1)
+		c.all([]ast.Expr{loop.IterRange(), loop.AccuInit(), loop.Result()}, in)
+		c.all([]ast.Expr{loop.LoopCondition(), loop.LoopStep()}, in+1)
 	case ast.ListKind:
 		elements := e.AsList().Elements()
-		s.literal = max(s.literal, len(elements))
-		s.all(elements, in)
+		c.literal = max(c.literal, len(elements))
+		c.all(elements, in)
 	case ast.MapKind:
 		entries := e.AsMap().Entries()
-		s.literal = max(s.literal, len(entries))
+		c.literal = max(c.literal, len(entries))
 		for _, entry := range entries {
-			s.walk(entry.AsMapEntry().Key(), in)
-			s.walk(entry.AsMapEntry().Value(), in)
+			c.walk(entry.AsMapEntry().Key(), in)
+			c.walk(entry.AsMapEntry().Value(), in)
 		}
 	case ast.SelectKind:
-		s.walk(e.AsSelect().Operand(), in)
+		c.walk(e.AsSelect().Operand(), in)
 	case ast.StructKind:
 		for _, field := range e.AsStruct().Fields() {
-			s.walk(field.AsStructField().Value(), in)
+			c.walk(field.AsStructField().Value(), in)
 		}
 	case ast.IdentKind, ast.LiteralKind, ast.UnspecifiedExprKind:
 	}
 }
 
-func (s *shape) all(list []ast.Expr, in int) {
+func (c *complexity) all(list []ast.Expr, in int) {
 	for _, e := range list {
-		s.walk(e, in)
+		c.walk(e, in)
 	}
 }

@@ -24,19 +24,19 @@ var deepFunctions = map[string]func(args []ref.Val) uint64{
 	"hasOnly": pairsWork, "hasAny": pairsWork, "hasAll": pairsWork, "hasExactly": pairsWork,
 }
 
-// guard puts that question before each call of a deep function in the expression: what would
+// limitWork puts that question before each call of a deep function in the expression: what would
 // go beyond the cost limit alone fails with [ErrCost] instead of being run.
-func (c *compiler) guard(checked *ast.AST) interpreter.InterpretableDecoratorV2 {
+func (c *compiler) limitWork(checked *ast.AST) interpreter.InterpretableDecoratorV2 {
 	return func(i interpreter.InterpretableV2) (interpreter.InterpretableV2, error) {
 		call, ok := i.(interpreter.InterpretableCall)
 		if !ok {
 			return i, nil
 		}
 		work, deep := deepFunctions[call.Function()]
-		if !deep || shallow(checked, call) {
+		if !deep || comparesScalar(checked, call) {
 			return i, nil
 		}
-		run, err := c.native(call.Function(), call.OverloadID())
+		run, err := c.implementation(call.Function(), call.OverloadID())
 		if err != nil {
 			return nil, err
 		}
@@ -49,9 +49,9 @@ func (c *compiler) guard(checked *ast.AST) interpreter.InterpretableDecoratorV2 
 	}
 }
 
-// shallow tells that a comparison, or a search in a list, is for a value without parts: with
+// comparesScalar tells that a comparison, or a search in a list, is for a value without parts: with
 // that CEL's own cost is right. It is what nearly all expressions do.
-func shallow(checked *ast.AST, call interpreter.InterpretableCall) bool {
+func comparesScalar(checked *ast.AST, call interpreter.InterpretableCall) bool {
 	args := call.Args()
 	switch call.Function() {
 	case operators.Equals, operators.NotEquals:
@@ -73,8 +73,8 @@ func scalarType(t *cel.Type) bool {
 	}
 }
 
-// native is what CEL would run for the call.
-func (c *compiler) native(function, overload string) (functions.FunctionOp, error) {
+// implementation is what CEL would run for the call.
+func (c *compiler) implementation(function, overload string) (functions.FunctionOp, error) {
 	switch function { // these CEL runs without a binding
 	case operators.Equals:
 		return func(args ...ref.Val) ref.Val { return types.Equal(args[0], args[1]) }, nil
@@ -117,7 +117,7 @@ func (c *compiler) native(function, overload string) (functions.FunctionOp, erro
 func walkWork(args []ref.Val) uint64 {
 	total := uint64(0)
 	for _, arg := range args {
-		total += weigh(arg)
+		total += weight(arg)
 	}
 	return total
 }
@@ -126,24 +126,24 @@ func compareWork(args []ref.Val) uint64 {
 	if scalar(args[0]) || scalar(args[1]) {
 		return 0
 	}
-	return min(weigh(args[0]), weigh(args[1]))
+	return min(weight(args[0]), weight(args[1]))
 }
 
 func memberWork(args []ref.Val) uint64 {
 	if scalar(args[0]) {
 		return 0
 	}
-	return weigh(args[1])
+	return weight(args[1])
 }
 
-func distinctWork(args []ref.Val) uint64 { return length(args[0]) * weigh(args[0]) }
+func distinctWork(args []ref.Val) uint64 { return length(args[0]) * weight(args[0]) }
 
 // pairsWork is for what compares each element of one list with each of the other.
 func pairsWork(args []ref.Val) uint64 {
-	return max(length(args[0])*weigh(args[1]), length(args[1])*weigh(args[0]))
+	return max(length(args[0])*weight(args[1]), length(args[1])*weight(args[0]))
 }
 
-// length is a list's, at most what weigh would give.
+// length is a list's, at most what weight would give.
 func length(v ref.Val) uint64 {
 	list, ok := v.(traits.Lister)
 	if !ok {
@@ -166,20 +166,20 @@ func scalar(v ref.Val) bool {
 	}
 }
 
-// weigh counts a value with all that is in it, each time that it is in it, and ten bytes of
+// weight counts a value with all that is in it, each time that it is in it, and ten bytes of
 // text as one. It stops beyond the cost limit; a whole variable weighs more than that.
-func weigh(v ref.Val) uint64 {
+func weight(v ref.Val) uint64 {
 	left := int64(costLimit)
-	weighInto(v, &left, 0)
+	addWeight(v, &left, 0)
 	if left < 0 {
 		return costLimit + 1
 	}
 	return uint64(costLimit - left)
 }
 
-func weighInto(v ref.Val, left *int64, depth int) {
+func addWeight(v ref.Val, left *int64, depth int) {
 	*left--
-	if depth > maxWeighed {
+	if depth > maxWeightDepth {
 		*left = -1
 	}
 	switch v := v.(type) {
@@ -190,12 +190,12 @@ func weighInto(v ref.Val, left *int64, depth int) {
 	case traits.Mapper:
 		for it := v.Iterator(); *left >= 0 && it.HasNext() == types.True; {
 			key := it.Next()
-			weighInto(key, left, depth+1)
-			weighInto(v.Get(key), left, depth+1)
+			addWeight(key, left, depth+1)
+			addWeight(v.Get(key), left, depth+1)
 		}
 	case traits.Lister:
 		for it := v.Iterator(); *left >= 0 && it.HasNext() == types.True; {
-			weighInto(it.Next(), left, depth+1)
+			addWeight(it.Next(), left, depth+1)
 		}
 	default:
 		if !scalar(v) {
@@ -204,15 +204,15 @@ func weighInto(v ref.Val, left *int64, depth int) {
 	}
 }
 
-// maxWeighed is how deep what is weighed may nest.
-const maxWeighed = 1000
+// maxWeightDepth is how deep what is weighed may nest.
+const maxWeightDepth = 1000
 
-// costs charges for what CEL has for nothing or does not see: text by its length, lists that
+// callCosts charges for what CEL has for nothing or does not see: text by its length, lists that
 // are joined by theirs, and the deep functions by all that they walk through.
-type costs struct{}
+type callCosts struct{}
 
 // CallCost implements cost.ActualCostEstimator; nil leaves it to CEL.
-func (costs) CallCost(function, _ string, args []ref.Val, result ref.Val) *uint64 {
+func (callCosts) CallCost(function, _ string, args []ref.Val, result ref.Val) *uint64 {
 	switch function {
 	case operators.Add:
 		return addCost(args, result)

@@ -14,10 +14,10 @@ import (
 const MaxMeasured = 1_000_000
 
 // Work counts what an evaluation really does, by its own walk through the arguments of each call and not by
-// what [costs] charges: a step for each call, each value visited, each eight bytes of text, and each ten
+// what [callCosts] charges: a step for each call, each value visited, each eight bytes of text, and each ten
 // attempts of a regular expression's instructions. It ends an evaluation that goes beyond MaxMeasured.
 type Work struct {
-	costs costs
+	costs callCosts
 	steps int
 }
 

@@ -93,7 +93,7 @@ func computedKey(name string) string { return "claims.computed." + name }
 
 // checkClaim checks a claim's name and enters it in taken (folded name to its section).
 func checkClaim(key, section, name string, taken map[string]string) Problems {
-	if problem := badName(name); problem != "" {
+	if problem := nameProblem(name); problem != "" {
 		return Problems{{Key: key, Message: fmt.Sprintf("%q %s", name, problem), Hint: nameHint}}
 	}
 	if broker.ReservedClaim(name) {
@@ -117,7 +117,7 @@ func checkUserObject(names []string) Problems {
 	const key = "user_object"
 	var problems Problems
 	for i, name := range names {
-		switch problem := badName(name); {
+		switch problem := nameProblem(name); {
 		case problem != "":
 			problems = append(problems, Problem{Key: key, Message: fmt.Sprintf("%q %s", name, problem), Hint: nameHint})
 		case slices.Contains(names[:i], name):
@@ -129,7 +129,7 @@ func checkUserObject(names []string) Problems {
 
 const nameHint = "1 to 64 printable ASCII characters"
 
-func badName(name string) string {
+func nameProblem(name string) string {
 	if name == "" || len(name) > maxName {
 		return "is empty or longer than 64 characters"
 	}
@@ -197,7 +197,7 @@ func (s *Set) Try(ctx context.Context) error {
 				return ctx.Err()
 			}
 			problems = append(problems, Problem{
-				Key: computedKey(c.name), Message: "for the sample user: " + c.where(err) + err.Error(), Hint: tryHint(discreet(ctx, err)),
+				Key: computedKey(c.name), Message: "for the sample user: " + c.positionOf(err) + err.Error(), Hint: tryHint(redacted(ctx, err)),
 			})
 		}
 	}
@@ -210,13 +210,13 @@ func (s *Set) Try(ctx context.Context) error {
 	return nil
 }
 
-// where is the place in the expression that err came from, or "".
-func (c *computed) where(err error) string {
+// positionOf is the place in the expression that err came from, or "".
+func (c *computed) positionOf(err error) string {
 	var at *types.Err
 	if !errors.As(err, &at) || at.NodeID() == 0 {
 		return ""
 	}
-	return place(c.ast.NativeRep().SourceInfo().GetStartLocation(at.NodeID()))
+	return position(c.ast.NativeRep().SourceInfo().GetStartLocation(at.NodeID()))
 }
 
 func tryHint(err error) string {
@@ -224,7 +224,7 @@ func tryHint(err error) string {
 	case errors.Is(err, ErrCost), errors.Is(err, ErrTooLarge):
 		return "make it smaller: every sign-in and refresh computes it anew, and every request carries it"
 	case errors.Is(err, ErrNotJSON):
-		return unfitHint
+		return jsonTypeHint
 	case errors.Is(err, ErrMissing):
 		return `guard what a user may lack: has(user.attributes.x) ? user.attributes.x : null, or "custom:x" in user.attributes ? user.attributes["custom:x"] : null`
 	default:

@@ -107,12 +107,12 @@ func double(f float64) (any, error) {
 	return f + 0, nil
 }
 
-// plainJSON is an attribute as a claim.
-func plainJSON(v any) (any, error) { return walk(v, exact) }
+// attributeClaim is an attribute as a claim.
+func attributeClaim(v any) (any, error) { return mapNumbers(v, exact) }
 
 // doubles are attributes as expressions see them: every number a double.
 func doubles(attributes map[string]any) (map[string]any, error) {
-	v, err := walk(attributes, func(n json.Number) (any, error) {
+	v, err := mapNumbers(attributes, func(n json.Number) (any, error) {
 		f, err := n.Float64()
 		if err != nil {
 			return nil, ErrNotJSON
@@ -138,9 +138,9 @@ func exact(n json.Number) (any, error) {
 	return double(f)
 }
 
-// walk returns v with its numbers as number gives them, v itself where nothing is to change.
-func walk(v any, number func(json.Number) (any, error)) (any, error) {
-	if plain(v) {
+// mapNumbers returns v with its numbers as number gives them, v itself where nothing is to change.
+func mapNumbers(v any, number func(json.Number) (any, error)) (any, error) {
+	if isPlain(v) {
 		return v, nil
 	}
 	switch v := v.(type) {
@@ -150,7 +150,7 @@ func walk(v any, number func(json.Number) (any, error)) (any, error) {
 		out := make([]any, len(v))
 		for i := range v {
 			var err error
-			if out[i], err = walk(v[i], number); err != nil {
+			if out[i], err = mapNumbers(v[i], number); err != nil {
 				return nil, err
 			}
 		}
@@ -159,31 +159,31 @@ func walk(v any, number func(json.Number) (any, error)) (any, error) {
 		out := make(map[string]any, len(v))
 		for name := range v {
 			var err error
-			if out[name], err = walk(v[name], number); err != nil {
+			if out[name], err = mapNumbers(v[name], number); err != nil {
 				return nil, err
 			}
 		}
 		return out, nil
 	default:
-		return reread(v, number)
+		return roundTrip(v, number)
 	}
 }
 
-// plain reports whether v is as encoding/json decodes into any.
-func plain(v any) bool {
+// isPlain reports whether v is as encoding/json decodes into any.
+func isPlain(v any) bool {
 	switch v := v.(type) {
 	case nil, bool, string, float64:
 		return true
 	case []any:
 		for i := range v {
-			if !plain(v[i]) {
+			if !isPlain(v[i]) {
 				return false
 			}
 		}
 		return true
 	case map[string]any:
 		for name := range v {
-			if !plain(v[name]) {
+			if !isPlain(v[name]) {
 				return false
 			}
 		}
@@ -193,8 +193,8 @@ func plain(v any) bool {
 	}
 }
 
-// reread takes any other Go value by its JSON.
-func reread(v any, number func(json.Number) (any, error)) (any, error) {
+// roundTrip takes any other Go value by its JSON.
+func roundTrip(v any, number func(json.Number) (any, error)) (any, error) {
 	encoded, err := json.Marshal(v)
 	if err != nil {
 		return nil, ErrNotJSON
@@ -205,5 +205,5 @@ func reread(v any, number func(json.Number) (any, error)) (any, error) {
 	if err := d.Decode(&out); err != nil {
 		return nil, ErrNotJSON
 	}
-	return walk(out, number)
+	return mapNumbers(out, number)
 }

@@ -7,10 +7,10 @@ import (
 
 // Hold takes a slot of h as a running computation does, and returns what gives it back.
 func (h *Hasher) Hold() (release func()) {
-	if h.line.acquire(context.Background(), Caller{Priority: High}) != nil {
+	if h.slots.acquire(context.Background(), Caller{Priority: High}) != nil {
 		panic("no slot is free")
 	}
-	return h.line.release
+	return h.slots.release
 }
 
 // Waiting is how many callers wait for a slot.
@@ -18,9 +18,9 @@ func (h *Hasher) Waiting() int { return h.WaitingOf(Low) + h.WaitingOf(High) }
 
 // WaitingOf is how many callers of a priority wait for a slot.
 func (h *Hasher) WaitingOf(p Priority) int {
-	h.line.mu.Lock()
-	defer h.line.mu.Unlock()
-	return h.line.waiting[p].len
+	h.slots.mu.Lock()
+	defer h.slots.mu.Unlock()
+	return h.slots.waiting[p].len
 }
 
 // Slow makes each hash take so long, and nothing else.

@@ -50,7 +50,7 @@ var (
 // Hasher hashes and verifies passwords. It is safe for concurrent use and starts no goroutine.
 type Hasher struct {
 	params Params
-	line   line // a slot for each hash that is being computed
+	slots  semaphore // a slot for each hash that is being computed
 	key    func(password, salt []byte, time, memory uint32, threads uint8, keyLen uint32) []byte
 }
 
@@ -73,7 +73,7 @@ func New(p Params, concurrency, queue int, wait time.Duration) *Hasher {
 	if concurrency == 0 {
 		concurrency = runtime.GOMAXPROCS(0)
 	}
-	return &Hasher{params: p.orDefault(), line: line{free: concurrency, places: queue, wait: wait}, key: argon2.IDKey}
+	return &Hasher{params: p.orDefault(), slots: semaphore{free: concurrency, maxWaiting: queue, wait: wait}, key: argon2.IDKey}
 }
 
 // Hash returns the hash of password, in NFC, under a fresh salt, to be stored. Its priority is [High]:
@@ -88,10 +88,10 @@ func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 	}
 	out := phc{params: h.params, salt: make([]byte, saltLen)}
 	_, _ = rand.Read(out.salt) // never fails: crypto/rand ends the process instead
-	if err := h.line.acquire(ctx, Caller{Priority: High}); err != nil {
+	if err := h.slots.acquire(ctx, Caller{Priority: High}); err != nil {
 		return "", err
 	}
-	defer h.line.release()
+	defer h.slots.release()
 	out.key = h.derive(password, out.params, out.salt, keyLen)
 	return out.encode(), nil
 }
@@ -130,10 +130,10 @@ func (h *Hasher) try(ctx context.Context, caller Caller, password string, want p
 	if len(forms) == 0 {
 		return noForm, nil
 	}
-	if err := h.line.acquire(ctx, caller); err != nil {
+	if err := h.slots.acquire(ctx, caller); err != nil {
 		return noForm, err
 	}
-	defer h.line.release()
+	defer h.slots.release()
 	for i, text := range forms {
 		got := h.derive(text, want.params, want.salt, uint32(len(want.key)))
 		if subtle.ConstantTimeCompare(got, want.key) == 1 {

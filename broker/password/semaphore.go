@@ -28,36 +28,36 @@ type Caller struct {
 	Addr string
 }
 
-// lowTurn: of so many slots that become free while both classes wait, Low gets one.
-const lowTurn = 4
+// lowShare: of so many slots that become free while both classes wait, Low gets one.
+const lowShare = 4
 
-// line is a number of slots and the callers that wait for one. A slot that becomes free goes to a
-// caller of High priority, and every lowTurn-th one to a Low caller; while only one class
-// waits, it gets all slots. In a class, networks take turns (see [turns]).
+// semaphore is a number of slots and the callers that wait for one. A slot that becomes free goes to a
+// caller of High priority, and every lowShare-th one to a Low caller; while only one class
+// waits, it gets all slots. In a class, networks take turns (see [fairQueue]).
 //
-// Where there are more callers than places, one of the network that has the most waiting is
-// refused. Each class has a quarter of the places to itself; High gets the rest before Low.
-type line struct {
-	places int
-	wait   time.Duration // 0: without a limit
+// Where there are more than maxWaiting callers, one of the network that has the most waiting is
+// refused. Each class has a quarter of those places to itself; High gets the rest before Low.
+type semaphore struct {
+	maxWaiting int
+	wait       time.Duration // 0: without a limit
 
-	mu      sync.Mutex // guards what is below
-	free    int        // slots; above 0 only while no caller waits
-	waiting [priorities]turns
-	turn    int // slots that High got since Low had one while it waited
+	mu        sync.Mutex // guards what is below
+	free      int        // slots; above 0 only while no caller waits
+	waiting   [priorities]fairQueue
+	highInRow int // slots that High got since Low had one while it waited
 }
 
 // acquire takes a slot, which the caller has to release. It waits if there is a place to wait
 // in. Errors are ErrBusy and ctx.Err().
-func (l *line) acquire(ctx context.Context, c Caller) error {
+func (s *semaphore) acquire(ctx context.Context, c Caller) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	w := newWaiter(c.Addr)
-	l.enter(c.Priority, w)
+	s.enter(c.Priority, w)
 	var late <-chan time.Time
-	if l.wait > 0 {
-		timer := time.NewTimer(l.wait)
+	if s.wait > 0 {
+		timer := time.NewTimer(s.wait)
 		defer timer.Stop()
 		late = timer.C
 	}
@@ -70,33 +70,33 @@ func (l *line) acquire(ctx context.Context, c Caller) error {
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	select {
 	case answer := <-w.answer: // at the same moment
 		if answer == nil {
-			l.handOver()
+			s.handOver()
 		}
 	default:
-		l.waiting[c.Priority].remove(w)
+		s.waiting[c.Priority].remove(w)
 	}
 	return err
 }
 
 // enter answers w at once if a slot is free. Otherwise w gets a place, and where that is one too
 // many, a waiter is refused, which may be w.
-func (l *line) enter(p Priority, w *waiter) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.free > 0 {
-		l.free--
+func (s *semaphore) enter(p Priority, w *waiter) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.free > 0 {
+		s.free--
 		w.answer <- nil
 		return
 	}
-	l.waiting[p].add(w)
-	low, high, own := &l.waiting[Low], &l.waiting[High], l.places/4
-	switch full := low.len+high.len > l.places; {
-	case low.len > l.places-own, full && low.len > own:
+	s.waiting[p].add(w)
+	low, high, own := &s.waiting[Low], &s.waiting[High], s.maxWaiting/4
+	switch full := low.len+high.len > s.maxWaiting; {
+	case low.len > s.maxWaiting-own, full && low.len > own:
 		low.drop(w).answer <- ErrBusy
 	case full:
 		high.drop(w).answer <- ErrBusy
@@ -104,25 +104,25 @@ func (l *line) enter(p Priority, w *waiter) {
 }
 
 // release returns a slot.
-func (l *line) release() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.handOver()
+func (s *semaphore) release() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.handOver()
 }
 
-// handOver passes a slot to the next who waits. l.mu is held.
-func (l *line) handOver() {
+// handOver passes a slot to the next who waits. s.mu is held.
+func (s *semaphore) handOver() {
 	next := High
-	switch low, high := l.waiting[Low].len > 0, l.waiting[High].len > 0; {
+	switch low, high := s.waiting[Low].len > 0, s.waiting[High].len > 0; {
 	case !low && !high:
-		l.free++
+		s.free++
 		return
-	case !high, low && l.turn == lowTurn-1:
-		next, l.turn = Low, 0
+	case !high, low && s.highInRow == lowShare-1:
+		next, s.highInRow = Low, 0
 	case low:
-		l.turn++
+		s.highInRow++
 	}
-	l.waiting[next].next().answer <- nil
+	s.waiting[next].next().answer <- nil
 }
 
 // waiter is a caller that waits for a slot.
@@ -147,49 +147,49 @@ func newWaiter(addr string) *waiter {
 	return w
 }
 
-// turns is a queue in which networks take turns: the /24 of IPv4 and the /48 of IPv6, and in each of
+// fairQueue is a queue in which networks take turns: the /24 of IPv4 and the /48 of IPv6, and in each of
 // them its addresses and its /64. Those of one address are served in the order in which they
 // came. A caller waits for one caller of each other network, and otherwise only for those of its own,
 // however many a network sends.
-type turns struct {
-	prefix netip.Prefix
-	len    int
-	parts  []*turns  // smaller networks in the order of their turns; none is empty
-	queue  []*waiter // of the smallest network
+type fairQueue struct {
+	prefix  netip.Prefix
+	len     int
+	subnets []*fairQueue // smaller networks in the order of their turns; none is empty
+	queue   []*waiter    // of the smallest network
 }
 
 // at returns the index of the part for a prefix, or -1.
-func (t *turns) at(prefix netip.Prefix) int {
-	return slices.IndexFunc(t.parts, func(part *turns) bool { return part.prefix == prefix })
+func (q *fairQueue) at(prefix netip.Prefix) int {
+	return slices.IndexFunc(q.subnets, func(part *fairQueue) bool { return part.prefix == prefix })
 }
 
-func (t *turns) add(w *waiter) {
-	t.len++
+func (q *fairQueue) add(w *waiter) {
+	q.len++
 	for _, network := range w.networks {
-		i := t.at(network)
+		i := q.at(network)
 		if i < 0 {
-			i = len(t.parts)
-			t.parts = append(t.parts, &turns{prefix: network})
+			i = len(q.subnets)
+			q.subnets = append(q.subnets, &fairQueue{prefix: network})
 		}
-		t = t.parts[i]
-		t.len++
+		q = q.subnets[i]
+		q.len++
 	}
-	t.queue = append(t.queue, w)
+	q.queue = append(q.queue, w)
 }
 
 // next removes and returns the waiter whose turn it is.
-func (t *turns) next() *waiter {
-	t.len--
-	if len(t.parts) == 0 {
-		w := t.queue[0]
-		t.queue = slices.Delete(t.queue, 0, 1)
+func (q *fairQueue) next() *waiter {
+	q.len--
+	if len(q.subnets) == 0 {
+		w := q.queue[0]
+		q.queue = slices.Delete(q.queue, 0, 1)
 		return w
 	}
-	part := t.parts[0]
-	t.parts = slices.Delete(t.parts, 0, 1)
+	part := q.subnets[0]
+	q.subnets = slices.Delete(q.subnets, 0, 1)
 	w := part.next()
 	if part.len > 0 {
-		t.parts = append(t.parts, part)
+		q.subnets = append(q.subnets, part)
 	}
 	return w
 }
@@ -197,11 +197,11 @@ func (t *turns) next() *waiter {
 // drop removes and returns the latest waiter of the network that has the most. Among networks
 // that have as many it takes the one of latest, so that no one loses a place to an equal, or else the
 // one whose turn comes last.
-func (t *turns) drop(latest *waiter) *waiter {
-	from := t
-	for len(from.parts) > 0 {
-		most := from.parts[0]
-		for _, part := range from.parts[1:] {
+func (q *fairQueue) drop(latest *waiter) *waiter {
+	from := q
+	for len(from.subnets) > 0 {
+		most := from.subnets[0]
+		for _, part := range from.subnets[1:] {
 			if part.len > most.len || part.len == most.len && !slices.Contains(latest.networks, most.prefix) {
 				most = part
 			}
@@ -209,19 +209,19 @@ func (t *turns) drop(latest *waiter) *waiter {
 		from = most
 	}
 	w := from.queue[len(from.queue)-1]
-	t.remove(w)
+	q.remove(w)
 	return w
 }
 
-func (t *turns) remove(w *waiter) {
-	t.len--
+func (q *fairQueue) remove(w *waiter) {
+	q.len--
 	for _, network := range w.networks {
-		i := t.at(network)
-		part := t.parts[i]
+		i := q.at(network)
+		part := q.subnets[i]
 		if part.len--; part.len == 0 {
-			t.parts = slices.Delete(t.parts, i, i+1)
+			q.subnets = slices.Delete(q.subnets, i, i+1)
 		}
-		t = part
+		q = part
 	}
-	t.queue = slices.DeleteFunc(t.queue, func(other *waiter) bool { return other == w })
+	q.queue = slices.DeleteFunc(q.queue, func(other *waiter) bool { return other == w })
 }

@@ -16,33 +16,33 @@ type Throttle struct {
 
 	mu sync.Mutex // guards what is below
 	// Only failures make entries, so that good sign-ins push none out.
-	accounts   *simplelru.LRU[payer, *failures]
-	ipv4, ipv6 []*level
+	accounts   *simplelru.LRU[failureKey, *failures]
+	ipv4, ipv6 []*prefixLevel
 	// Failures from known addresses, which count above as well.
-	knownIPv4, knownIPv6 []*level
+	knownIPv4, knownIPv6 []*prefixLevel
 	// Only successes make entries, so that failures push none out.
-	known     *simplelru.LRU[accountKey, places]
-	sightings map[netip.Prefix]sighting // of what is in known
+	known       *simplelru.LRU[accountKey, knownAddresses]
+	knownCounts map[netip.Prefix]knownCount // of what is in known
 	// Tries under way count as failures until their result is known.
-	trying map[payer]tries
+	pending map[failureKey]pendingTries
 }
 
 type accountKey [sha256.Size]byte
 
-// payer is whose failures a try is judged by: an account's from one known address, or those
+// failureKey is whose failures a try is judged by: an account's from one known address, or those
 // from all other addresses together.
-type payer struct {
+type failureKey struct {
 	account accountKey
-	place   netip.Prefix // a known address, or the zero value
+	address netip.Prefix // a known address, or the zero value
 }
 
-// failures are those of a payer.
+// failures are those of one failureKey.
 type failures struct {
 	n    int
 	last time.Time
 }
 
-type tries struct {
+type pendingTries struct {
 	n    int
 	last time.Time // when the latest began
 }
@@ -53,14 +53,14 @@ func New(cfg Config) *Throttle {
 	cfg.validate()
 	t := &Throttle{
 		cfg:      cfg,
-		accounts: newLRU[payer, *failures](cfg.Size, nil),
+		accounts: newLRU[failureKey, *failures](cfg.Size, nil),
 		ipv4:     newLevels(cfg.IPv4, cfg.Size), ipv6: newLevels(cfg.IPv6, cfg.Size),
 		knownIPv4: newLevels(knownLevels(cfg.IPv4), cfg.Size), knownIPv6: newLevels(knownLevels(cfg.IPv6), cfg.Size),
-		sightings: make(map[netip.Prefix]sighting), trying: make(map[payer]tries),
+		knownCounts: make(map[netip.Prefix]knownCount), pending: make(map[failureKey]pendingTries),
 	}
-	t.known = newLRU(cfg.Size, func(_ accountKey, all places) {
-		for _, place := range all {
-			t.leave(place.from)
+	t.known = newLRU(cfg.Size, func(_ accountKey, all knownAddresses) {
+		for _, known := range all {
+			t.dropKnown(known.from)
 		}
 	})
 	return t
@@ -75,7 +75,7 @@ func newLRU[K comparable, V any](size int, evicted simplelru.EvictCallback[K, V]
 }
 
 // Allow tells whether a password may be tried for name from addr now, and if not, when to
-// ask again. addr is an IP address without port; addresses that cannot be parsed share one
+// ask again. addr is an IP address without port; addresses that cannot be parsed allowance one
 // bucket. An empty name is not an account: only the address decides, and pays. A try that is
 // allowed is charged as a failure until [Throttle.Failed], [Throttle.Succeeded],
 // [Throttle.Abandoned] or [Throttle.Refund] is called for it, with the same name and addr: one
@@ -85,19 +85,19 @@ func (t *Throttle) Allow(name, addr string) (retryAfter time.Duration, ok bool) 
 	defer t.mu.Unlock()
 	now, from := t.cfg.Now(), t.origin(addr)
 	known := t.isKnown(from.own(), now)
-	for _, share := range from.judges(known) {
-		retryAfter = max(retryAfter, share.wait(now))
+	for _, allowance := range from.checked(known) {
+		retryAfter = max(retryAfter, allowance.wait(now))
 	}
-	var by payer
+	var by failureKey
 	if name != "" {
-		by = t.payer(name, from.own(), now)
+		by = t.failureKey(name, from.own(), now)
 		retryAfter = max(retryAfter, t.wait(by, now))
 	}
 	if retryAfter > 0 {
 		return retryAfter, false
 	}
 	if name != "" {
-		t.trying[by] = tries{n: t.trying[by].n + 1, last: now}
+		t.pending[by] = pendingTries{n: t.pending[by].n + 1, last: now}
 	}
 	from.begin(known)
 	return 0, true
@@ -110,23 +110,23 @@ func (t *Throttle) Known(addr string) bool {
 	return t.isKnown(t.origin(addr).own(), t.cfg.Now())
 }
 
-func (t *Throttle) payer(name string, from netip.Prefix, now time.Time) payer {
-	by := payer{account: hash(name)}
+func (t *Throttle) failureKey(name string, from netip.Prefix, now time.Time) failureKey {
+	by := failureKey{account: hash(name)}
 	if t.isKnown(from, now) {
-		by.place = from
+		by.address = from
 	}
 	return by
 }
 
 // wait is how long the next try that by pays for has to wait.
-func (t *Throttle) wait(by payer, now time.Time) time.Duration {
+func (t *Throttle) wait(by failureKey, now time.Time) time.Duration {
 	var wait time.Duration
 	n := 0
 	if f := t.failures(by, now); f != nil {
 		n = f.n
 		wait = f.last.Add(t.cfg.Account.pause(n)).Sub(now)
 	}
-	if under := t.trying[by]; under.n > 0 {
+	if under := t.pending[by]; under.n > 0 {
 		wait = max(wait, under.last.Add(t.cfg.Account.pause(n+under.n)).Sub(now))
 	}
 	return wait
@@ -140,8 +140,8 @@ func (t *Throttle) Failed(name, addr string) {
 	now, from := t.cfg.Now(), t.origin(addr)
 	by, known := t.ended(name, from, now)
 	if name != "" {
-		if !t.isKnown(by.place, now) { // no longer
-			by.place = netip.Prefix{}
+		if !t.isKnown(by.address, now) { // no longer
+			by.address = netip.Prefix{}
 		}
 		f := t.failures(by, now)
 		if f == nil {
@@ -166,9 +166,9 @@ func (t *Throttle) Succeeded(name, addr string) {
 	if name == "" {
 		return
 	}
-	by := payer{account: hash(name), place: from.own()}
-	t.know(by.account, from.own(), now)
-	if by.place.IsValid() {
+	by := failureKey{account: hash(name), address: from.own()}
+	t.addKnown(by.account, from.own(), now)
+	if by.address.IsValid() {
 		t.accounts.Remove(by)
 	}
 }
@@ -194,29 +194,29 @@ func (t *Throttle) Refund(name, addr string) {
 // ended takes back what Allow charged, and reports whom, and whether as a known address.
 // While a try is under way its address can become known, or cease to be: as many are taken back as were
 // charged.
-func (t *Throttle) ended(name string, from origin, now time.Time) (by payer, known bool) {
+func (t *Throttle) ended(name string, from origin, now time.Time) (by failureKey, known bool) {
 	known = from.end(t.isKnown(from.own(), now))
 	if name == "" {
-		return payer{}, known
+		return failureKey{}, known
 	}
-	by = t.payer(name, from.own(), now)
-	other := payer{account: by.account}
+	by = t.failureKey(name, from.own(), now)
+	other := failureKey{account: by.account}
 	if by == other {
-		other.place = from.own()
+		other.address = from.own()
 	}
-	if t.trying[by].n == 0 && t.trying[other].n > 0 {
+	if t.pending[by].n == 0 && t.pending[other].n > 0 {
 		by = other
 	}
-	if under := t.trying[by]; under.n > 1 {
-		t.trying[by] = tries{n: under.n - 1, last: under.last}
+	if under := t.pending[by]; under.n > 1 {
+		t.pending[by] = pendingTries{n: under.n - 1, last: under.last}
 	} else {
-		delete(t.trying, by)
+		delete(t.pending, by)
 	}
 	return by, known
 }
 
-// failures returns what is remembered of the payer's, or nil; old ones are forgotten.
-func (t *Throttle) failures(by payer, now time.Time) *failures {
+// failures returns what is remembered of a failureKey, or nil; old ones are forgotten.
+func (t *Throttle) failures(by failureKey, now time.Time) *failures {
 	f, _ := t.accounts.Get(by)
 	if f != nil && now.Sub(f.last) >= t.cfg.Account.Forget {
 		t.accounts.Remove(by)
