@@ -13,6 +13,7 @@ import (
 
 	"tokenbroker/api"
 	"tokenbroker/broker"
+	"tokenbroker/keyring/lifecycle"
 	"tokenbroker/revocation"
 )
 
@@ -160,9 +161,10 @@ func (f *fakeOperators) RevokeKey(_ context.Context, kid string, reason string, 
 	return broker.KeyRevoked{Revoked: broker.Revoked{Kind: "kid", Value: "k1", Changed: true, Broadcast: f.revoked.Broadcast}, Purpose: "access", Algorithm: "ES256", Successor: "k2"}, f.err
 }
 
-func fullKey() api.Key {
-	return api.Key{
-		KID: "k1", Purpose: "access", Algorithm: "ES256", State: "active", Created: moment, Activates: moment, Retires: moment, LastTokenDies: moment,
+func fullKey() lifecycle.KeyInfo {
+	return lifecycle.KeyInfo{
+		Label:   lifecycle.Label{KID: "k1", Purpose: "access", Algorithm: "ES256", State: "active"},
+		Created: moment, Activates: moment, Retires: moment, LastTokenDies: moment,
 		NextStep: "retires", NextStepAt: moment,
 	}
 }
@@ -171,14 +173,14 @@ func fullKey() api.Key {
 func (f *fakeOperators) ListKeys(context.Context) (api.KeyList, error) {
 	f.note(broker.Request{}, "keys")
 	return api.KeyList{
-		Now: moment, Keys: []api.Key{fullKey(), {KID: "m1", Purpose: "master", Algorithm: "HKDF-SHA256", State: "active", Created: moment}}, RotateEvery: "720h0m0s",
+		Now: moment, Keys: []lifecycle.KeyInfo{fullKey(), {Label: lifecycle.Label{KID: "m1", Purpose: "master", Algorithm: "HKDF-SHA256", State: "active"}, Created: moment}}, RotateEvery: "720h0m0s",
 		Overdue: &api.KeyOverdue{Purposes: []string{"access"}, Since: moment, OldKeyUntil: moment},
 	}, f.err
 }
 
-func (f *fakeOperators) RotateKey(_ context.Context, rotation api.KeyRotation, req broker.Request) (api.KeyRotated, error) {
+func (f *fakeOperators) RotateKey(_ context.Context, rotation api.KeyRotation, req broker.Request) (lifecycle.Rotation, error) {
 	f.note(req, "rotate %s %q", rotation.Purpose, rotation.Algorithm)
-	return api.KeyRotated{Purpose: rotation.Purpose, Active: fullKey(), Next: fullKey(), Signs: moment, Scheduled: true, Changed: true}, f.err
+	return lifecycle.Rotation{Purpose: lifecycle.Purpose(rotation.Purpose), Active: fullKey(), Next: fullKey(), Signs: moment, Scheduled: true, Changed: true}, f.err
 }
 
 func (f *fakeOperators) ResealKeys(_ context.Context, kekFile string, req broker.Request) (api.KeysResealed, error) {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"tokenbroker/broker"
+	"tokenbroker/keyring/lifecycle"
 )
 
 // Keys is the keyring as operators handle it. Errors are [*broker.Error] where the caller
@@ -14,34 +15,16 @@ type Keys interface {
 	ListKeys(ctx context.Context) (KeyList, error)
 	// RotateKey has the next key of a purpose sign as soon as services know it; asking again
 	// before that is the same rotation.
-	RotateKey(ctx context.Context, rotation KeyRotation, req broker.Request) (KeyRotated, error)
+	RotateKey(ctx context.Context, rotation KeyRotation, req broker.Request) (lifecycle.Rotation, error)
 	// ResealKeys seals all private keys under another KEK: the one in kekFile, a path on the
 	// server's machine, or with "" a new one in the server's own file.
 	ResealKeys(ctx context.Context, kekFile string, req broker.Request) (KeysResealed, error)
 }
 
-// Key is what may be told of a key: nothing of the key itself. A time that is not known
-// (yet) is missing.
-type Key struct {
-	KID string `json:"kid"`
-	// Purpose is access, feed or master (the secret that refresh and CSRF tokens are derived from).
-	Purpose   string `json:"purpose"`
-	Algorithm string `json:"algorithm"`
-	// State is next, active, retiring, retired or compromised.
-	State         string    `json:"state"`
-	Created       time.Time `json:"created,omitzero"`
-	Activates     time.Time `json:"activates,omitzero"`
-	Retires       time.Time `json:"retires,omitzero"`
-	LastTokenDies time.Time `json:"last_token_dies,omitzero"`
-	// NextStep is what happens to the key at NextStepAt, by itself: "signs", "retires" or "is removed".
-	NextStep   string    `json:"next_step,omitempty"`
-	NextStepAt time.Time `json:"next_step_at,omitzero"`
-}
-
 // KeyList is the keyring. Keys is not nil.
 type KeyList struct {
-	Now  time.Time `json:"now"` // by the broker's clock
-	Keys []Key     `json:"keys"`
+	Now  time.Time           `json:"now"` // by the broker's clock
+	Keys []lifecycle.KeyInfo `json:"keys"`
 	// RotateEvery is the schedule, as "720h0m0s"; missing: by hand alone.
 	RotateEvery string `json:"rotate_every,omitempty"`
 	// Overdue is there while a rotation that is due fails; the old key signs on.
@@ -61,19 +44,6 @@ type KeyRotation struct {
 	Purpose string // access, feed or master
 	// Algorithm of the key that takes over; "": as now.
 	Algorithm string
-}
-
-// KeyRotated is the answer to a [KeyRotation].
-type KeyRotated struct {
-	Purpose string `json:"purpose"`
-	// Active signs now, Next from Signs on or at the rotation after this one.
-	Active Key `json:"active"`
-	Next   Key `json:"next,omitzero"`
-	// Signs is when the key of this rotation signs.
-	Signs     time.Time `json:"signs"`
-	Scheduled bool      `json:"scheduled"` // not yet: services have to know the key first
-	// Changed is false when the same had been asked for before.
-	Changed bool `json:"changed"`
 }
 
 // KeysResealed is the answer to ResealKeys.

@@ -74,7 +74,7 @@ func advance(t testing.TB, ring *keyring.Keyring) time.Time {
 	return next
 }
 
-func rotate(t testing.TB, ring *keyring.Keyring, purpose lifecycle.Purpose, alg lifecycle.Algorithm) keyring.Rotation {
+func rotate(t testing.TB, ring *keyring.Keyring, purpose lifecycle.Purpose, alg lifecycle.Algorithm) lifecycle.Rotation {
 	t.Helper()
 	r, err := ring.Rotate(t.Context(), purpose, alg)
 	if err != nil {

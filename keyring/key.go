@@ -10,7 +10,6 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
-	"encoding/base32"
 	"fmt"
 	"strings"
 	"time"
@@ -18,16 +17,13 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"tokenbroker/keyring/lifecycle"
+	"tokenbroker/revocation"
 )
 
 const (
 	rsaBits    = 2048
 	masterSize = 32 // bytes of a master secret
 )
-
-// kidEncoding writes key ids in lower-case letters and digits only, so that they can be typed,
-// selected and passed on a command line.
-var kidEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
 // material is the key material of one key or master secret, as it is stored.
 type material struct {
@@ -56,7 +52,7 @@ func newKey(ctx context.Context, sealer Sealer, want lifecycle.KeyType, state li
 		secret = make([]byte, masterSize)
 		_, _ = rand.Read(secret) // never fails
 		_, _ = rand.Read(id)
-		k.KID = kidEncoding.EncodeToString(id)
+		k.KID = revocation.EncodeID(id)
 	} else if k.KID, m.public, secret, err = newKeyPair(want.Algorithm); err != nil {
 		return k, m, err
 	}
@@ -97,13 +93,14 @@ func generate(a lifecycle.Algorithm) (crypto.Signer, error) {
 	return nil, a.Check()
 }
 
-// keyID returns the key id of a public key, which is derived from its RFC 7638 thumbprint.
+// keyID returns the key id of a public key, which is derived from its RFC 7638 thumbprint. It has
+// only lower-case letters and digits, so that it can be typed, selected and passed on a command line.
 func keyID(public crypto.PublicKey) (string, error) {
 	thumbprint, err := (&jose.JSONWebKey{Key: public}).Thumbprint(crypto.SHA256)
 	if err != nil {
 		return "", fmt.Errorf("computing the key id: %w", err)
 	}
-	return kidEncoding.EncodeToString(thumbprint[:15]), nil
+	return revocation.EncodeID(thumbprint[:15]), nil
 }
 
 // sealedWith returns the associated data that a key's sealed value is bound to.

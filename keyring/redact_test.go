@@ -214,7 +214,7 @@ func TestPublicTypesHoldNoBytes(t *testing.T) {
 		}
 	}
 	for _, typ := range []reflect.Type{
-		reflect.TypeFor[lifecycle.KeyInfo](), reflect.TypeFor[lifecycle.Change](), reflect.TypeFor[keyring.Rotation](),
+		reflect.TypeFor[lifecycle.KeyInfo](), reflect.TypeFor[lifecycle.Change](), reflect.TypeFor[lifecycle.Rotation](),
 		reflect.TypeFor[keyring.Compromised](), reflect.TypeFor[keyring.Status](),
 	} {
 		walk(typ.Name(), typ)

@@ -8,19 +8,6 @@ import (
 	"tokenbroker/keyring/lifecycle"
 )
 
-// Rotation is the result of [Keyring.Rotate].
-type Rotation struct {
-	Purpose lifecycle.Purpose `json:"purpose"`
-	Active  lifecycle.KeyInfo `json:"active"`
-	Next    lifecycle.KeyInfo `json:"next,omitzero"` // of the master secret only while it is scheduled
-	// Signs is when the new key starts to sign, or since when it has signed.
-	Signs time.Time `json:"signs"`
-	// Scheduled reports that the new key still is the next one.
-	Scheduled bool `json:"scheduled"`
-	// Changed is false if the same rotation had been requested, or made, before.
-	Changed bool `json:"changed"`
-}
-
 // Rotate makes the next key of the purpose active: at once if it is ready (published for a
 // JWKS cache life), otherwise as soon as it is. Until then another request changes nothing, and of
 // several requests at once, one rotates. Another algorithm needs another next key, which
@@ -29,9 +16,9 @@ type Rotation struct {
 //
 // Errors wrap [lifecycle.ErrUnknownAlgorithm], [lifecycle.ErrClockBehind],
 // [lifecycle.ErrTooManyMasters] or the store's.
-func (k *Keyring) Rotate(ctx context.Context, purpose lifecycle.Purpose, algorithm lifecycle.Algorithm) (Rotation, error) {
+func (k *Keyring) Rotate(ctx context.Context, purpose lifecycle.Purpose, algorithm lifecycle.Algorithm) (lifecycle.Rotation, error) {
 	if err := lifecycle.CheckRotation(purpose, algorithm); err != nil {
-		return Rotation{}, err
+		return lifecycle.Rotation{}, err
 	}
 	replaces := k.current.Load().rec.Find(purpose, lifecycle.StateActive).KID
 	changed := false
@@ -40,9 +27,9 @@ func (k *Keyring) Rotate(ctx context.Context, purpose lifecycle.Purpose, algorit
 		return err
 	})
 	if err != nil {
-		return Rotation{}, fmt.Errorf("rotating the %s key: %w", purpose, err)
+		return lifecycle.Rotation{}, fmt.Errorf("rotating the %s key: %w", purpose, err)
 	}
-	r := Rotation{Purpose: purpose, Changed: changed}
+	r := lifecycle.Rotation{Purpose: purpose, Changed: changed}
 	for _, info := range p.List() {
 		switch {
 		case info.Purpose != purpose:

@@ -114,7 +114,7 @@ func TestTwoBrokersAtOnceRotateOnce(t *testing.T) {
 			var ready, wg sync.WaitGroup
 			ready.Add(2)
 			store.beforeSwap = func() { ready.Done(); ready.Wait() }
-			results := make([]keyring.Rotation, 2)
+			results := make([]lifecycle.Rotation, 2)
 			for i, ring := range rings {
 				wg.Go(func() {
 					var err error

@@ -7,6 +7,20 @@ import (
 	"time"
 )
 
+// Rotation describes a rotation that was requested, to operators and in the admin API.
+type Rotation struct {
+	Purpose Purpose `json:"purpose"`
+	// Active signs now. Next signs from Signs on if Scheduled, otherwise after the next rotation.
+	Active KeyInfo `json:"active"`
+	Next   KeyInfo `json:"next,omitzero"` // of the master secret only while it is scheduled
+	// Signs is when the new key starts to sign, or since when it has signed.
+	Signs time.Time `json:"signs"`
+	// Scheduled reports that the new key still is the next one, because services must know it first.
+	Scheduled bool `json:"scheduled"`
+	// Changed is false if the same rotation had been requested, or made, before.
+	Changed bool `json:"changed"`
+}
+
 // CheckRotation returns an error if there is no such purpose or a key of the purpose cannot have
 // the algorithm. The empty algorithm is always accepted.
 func CheckRotation(purpose Purpose, algorithm Algorithm) error {

@@ -8,6 +8,7 @@ import (
 
 	"tokenbroker/api"
 	"tokenbroker/broker"
+	"tokenbroker/keyring/lifecycle"
 	"tokenbroker/revocation"
 )
 
@@ -26,8 +27,8 @@ func (c *Client) ListKeys(ctx context.Context) (api.KeyList, error) {
 }
 
 // RotateKey has the next key sign as soon as services know it; to ask again is safe.
-func (c *Client) RotateKey(ctx context.Context, r KeyRotation) (api.KeyRotated, error) {
-	return ask[api.KeyRotated](ctx, c, http.MethodPost, keysPath+"/rotate", nil, r)
+func (c *Client) RotateKey(ctx context.Context, r KeyRotation) (lifecycle.Rotation, error) {
+	return ask[lifecycle.Rotation](ctx, c, http.MethodPost, keysPath+"/rotate", nil, r)
 }
 
 // RevokeKey marks a key compromised for ever; to ask again is safe. The server's default of

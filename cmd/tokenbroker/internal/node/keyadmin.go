@@ -43,18 +43,14 @@ var _ api.Keys = operatorKeys{}
 
 // ListKeys implements [api.Keys]: by purpose, then by state, the newest first.
 func (o operatorKeys) ListKeys(context.Context) (api.KeyList, error) {
-	list := api.KeyList{Now: o.ledger.Now().UTC(), Keys: []api.Key{}}
+	list := api.KeyList{Now: o.ledger.Now().UTC(), Keys: o.keys.List()}
 	if o.cfg.RotateEvery > 0 {
 		list.RotateEvery = o.cfg.RotateEvery.String()
 	}
-	all := o.keys.List()
 	states := []lifecycle.State{lifecycle.StateActive, lifecycle.StateNext, lifecycle.StateRetiring, lifecycle.StateCompromised, lifecycle.StateRetired}
-	slices.SortStableFunc(all, func(a, b lifecycle.KeyInfo) int {
+	slices.SortStableFunc(list.Keys, func(a, b lifecycle.KeyInfo) int {
 		return cmp.Or(cmp.Compare(a.Purpose, b.Purpose), cmp.Compare(slices.Index(states, a.State), slices.Index(states, b.State)), b.Created.Compare(a.Created))
 	})
-	for _, k := range all {
-		list.Keys = append(list.Keys, apiKey(k))
-	}
 	if status := o.keys.Status(); len(status.Overdue) > 0 {
 		list.Overdue = &api.KeyOverdue{Purposes: []string{}, Since: status.Since, OldKeyUntil: status.OldKeyUntil}
 		for _, p := range status.Overdue {
@@ -64,31 +60,20 @@ func (o operatorKeys) ListKeys(context.Context) (api.KeyList, error) {
 	return list, nil
 }
 
-func apiKey(k lifecycle.KeyInfo) api.Key {
-	return api.Key{
-		KID: k.KID, Purpose: string(k.Purpose), Algorithm: string(k.Algorithm), State: string(k.State),
-		Created: k.Created, Activates: k.Activates, Retires: k.Retires, LastTokenDies: k.LastTokenDies,
-		NextStep: k.NextStep, NextStepAt: k.NextStepAt.UTC(),
-	}
-}
-
 // RotateKey implements [api.Keys].
-func (o operatorKeys) RotateKey(ctx context.Context, rotation api.KeyRotation, req broker.Request) (api.KeyRotated, error) {
+func (o operatorKeys) RotateKey(ctx context.Context, rotation api.KeyRotation, req broker.Request) (lifecycle.Rotation, error) {
 	done, err := o.keys.Rotate(ctx, lifecycle.Purpose(rotation.Purpose), lifecycle.Algorithm(rotation.Algorithm))
 	switch {
 	case errors.Is(err, lifecycle.ErrClockBehind):
-		return api.KeyRotated{}, &broker.Error{Code: broker.CodeUnavailable, Message: "The clock is behind the keys' own times: set it right, or, if it was ahead when they were made, revoke them (docs/keys.md). The present keys sign on.", Err: err}
+		return lifecycle.Rotation{}, &broker.Error{Code: broker.CodeUnavailable, Message: "The clock is behind the keys' own times: set it right, or, if it was ahead when they were made, revoke them (docs/keys.md). The present keys sign on.", Err: err}
 	case errors.Is(err, lifecycle.ErrTooManyMasters):
-		return api.KeyRotated{}, &broker.Error{Code: api.CodeInvalidRotation, Message: "Too many master secrets are still accepted: wait until the oldest is dropped.", Err: err}
+		return lifecycle.Rotation{}, &broker.Error{Code: api.CodeInvalidRotation, Message: "Too many master secrets are still accepted: wait until the oldest is dropped.", Err: err}
 	case err != nil:
-		return api.KeyRotated{}, refusedWrite(err)
+		return lifecycle.Rotation{}, refusedWrite(err)
 	}
 	o.audit("key_rotate", req, "purpose", rotation.Purpose, "kid", done.Active.KID, "next", done.Next.KID,
-		"signs", done.Signs.UTC(), "scheduled", done.Scheduled, "changed", done.Changed)
-	return api.KeyRotated{
-		Purpose: rotation.Purpose, Active: apiKey(done.Active), Next: apiKey(done.Next), Signs: done.Signs.UTC(),
-		Scheduled: done.Scheduled, Changed: done.Changed,
-	}, nil
+		"signs", done.Signs, "scheduled", done.Scheduled, "changed", done.Changed)
+	return done, nil
 }
 
 // ResealKeys implements [api.Keys].

@@ -66,7 +66,7 @@ func (l *lab) activeKey(purpose string) string {
 		l.t.Fatal(err)
 	}
 	for _, k := range keys.Keys {
-		if k.Purpose == purpose && k.State == "active" {
+		if string(k.Purpose) == purpose && k.State == "active" {
 			return k.KID
 		}
 	}

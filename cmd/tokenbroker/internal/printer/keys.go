@@ -7,6 +7,7 @@ import (
 
 	"tokenbroker/api"
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
+	"tokenbroker/keyring/lifecycle"
 )
 
 // Keys prints a table of keys, and when they are rotated.
@@ -28,7 +29,7 @@ func Keys(w io.Writer, list api.KeyList) {
 }
 
 // nextStep returns what happens to the key by itself, and when.
-func nextStep(k api.Key, now time.Time) string {
+func nextStep(k lifecycle.KeyInfo, now time.Time) string {
 	switch {
 	case k.NextStep == "":
 		return "-"
@@ -64,7 +65,7 @@ func roughly(d time.Duration) string {
 }
 
 // KeyRotated prints the result of a rotation.
-func KeyRotated(w io.Writer, done api.KeyRotated) {
+func KeyRotated(w io.Writer, done lifecycle.Rotation) {
 	what := "the " + terminal.Cell(done.Purpose) + " key " + terminal.Cell(done.Active.KID)
 	switch {
 	case done.Purpose == "master" && done.Scheduled:

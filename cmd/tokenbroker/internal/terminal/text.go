@@ -35,11 +35,11 @@ func Table(w io.Writer, header string, rows [][]string) {
 }
 
 // Cell returns text for one cell of a [Table]: [Plain], or "-" if it is empty.
-func Cell(text string) string {
+func Cell[S ~string](text S) string {
 	if text == "" {
 		return "-"
 	}
-	return Plain(text)
+	return Plain(string(text))
 }
 
 // Cells returns several texts for one cell of a [Table], separated by commas, or "-" if there are none.
