@@ -91,6 +91,9 @@ func (s *server) logOff(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if from := r.Header.Get("Origin"); from != "" && s.cfg.InsecureDevelopment { // an allowed one: see admit
+		req.LogoutReturn = from + "/"
+	}
 	status := http.StatusOK
 	var answer logOffAnswer
 	if token != "" || len(duplicates) > 0 {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"tokenbroker/api"
+	"tokenbroker/broker"
 )
 
 func inDevelopment(c *api.Config) { c.InsecureDevelopment = true }
@@ -102,6 +103,31 @@ func TestLoginInDevelopmentComesBackToTheRequestsHost(t *testing.T) {
 	}
 	for _, to := range []string{"https://localhost:5173/", "http://localhost.evil.example/", "http://localhost:5173@evil.example/", "//localhost:5173/"} {
 		want(t, get(h, "/auth/login/?return_to="+url.QueryEscape(to)), 400, "invalid_return_to")
+	}
+}
+
+// A page that logs off in development is where the provider's log-out ends. A broker that serves uses the
+// configured page, whatever the Origin is.
+func TestLogOffInDevelopmentComesBackToThePage(t *testing.T) {
+	logOff := func(h http.Handler, headers ...string) {
+		t.Helper()
+		res := call(h, "POST", "/auth/logoff/", `{"CSRF_token":"csrf-1"}`, append(headers, "Cookie: refresh_cookie=t")...)
+		if res.StatusCode != http.StatusOK {
+			t.Fatalf("%v: %d", headers, res.StatusCode)
+		}
+	}
+	f := &fake{logOff: broker.LogOffResult{Ended: true, Broadcast: true}}
+	h := newAPI(t, f, inDevelopment, func(c *api.Config) { c.Origins = []string{"https://app.test"} })
+	for _, page := range append(loopbackPages, "https://app.test", own) {
+		if logOff(h, "Origin: "+page); f.req.LogoutReturn != page+"/" {
+			t.Errorf("%s: the log-out comes back to %q", page, f.req.LogoutReturn)
+		}
+	}
+	if logOff(h); f.req.LogoutReturn != "" {
+		t.Errorf("without an Origin: the log-out comes back to %q", f.req.LogoutReturn)
+	}
+	if logOff(newAPI(t, f), "Origin: "+own); f.req.LogoutReturn != "" {
+		t.Errorf("a broker that serves: the log-out comes back to %q", f.req.LogoutReturn)
 	}
 }
 

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -55,7 +56,7 @@ func (b *Broker) LogOff(ctx context.Context, refreshText, csrf string, req Reque
 	}
 	if off.Ended {
 		off.Broadcast, off.Receipts = tell.services(ctx, seq)
-		off.LogoutURL = b.logoutURL(ctx, provider)
+		off.LogoutURL = b.logoutURL(ctx, provider, cmp.Or(req.LogoutReturn, b.cfg.LogoutReturn))
 	}
 	return off, nil
 }
@@ -80,13 +81,14 @@ func (b *Broker) logOff(ctx context.Context, token refreshToken, req Request) (*
 // logoutURLWait is how long a log-off waits for a provider to tell its log-out page.
 const logoutURLWait = time.Second
 
-// logoutURL is the log-out page of the provider that a session came from, or "".
-func (b *Broker) logoutURL(ctx context.Context, provider string) string {
+// logoutURL returns the log-out page of the provider that a session came from, which sends the browser to
+// returnTo, or "".
+func (b *Broker) logoutURL(ctx context.Context, provider, returnTo string) string {
 	p, ok := b.cfg.Providers[provider]
 	if !ok {
 		return ""
 	}
 	ctx, cancel := context.WithTimeout(ctx, logoutURLWait)
 	defer cancel()
-	return p.LogoutURL(ctx, b.cfg.LogoutReturn)
+	return p.LogoutURL(ctx, returnTo)
 }

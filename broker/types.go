@@ -13,6 +13,9 @@ type Request struct {
 	// RefreshToken is that of the cookie which came with a sign-in, or empty. Its session, of
 	// any user, ends once the new one is on disk.
 	RefreshToken string
+	// LogoutReturn is where the provider's log-out page sends the browser after this log-off. If empty, it is
+	// that of the broker's Config.
+	LogoutReturn string
 	// Operator is who asks through the operators' surface ("uid 0", "token"), and Note their
 	// words; both for the audit lines alone.
 	Operator, Note string

@@ -38,7 +38,7 @@ Ctrl-C (or SIGTERM) drains and stops.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&opts.DataDir, "data-dir", "", "keep the data here across runs (default: a temporary directory, removed at the end)")
-	flags.StringVar(&opts.Listen, "listen", config.DefaultListen, "the broker's address")
+	flags.StringVar(&opts.Listen, "listen", config.DefaultListen, "the broker's address; by default it also listens on [::1]")
 	flags.StringVar(&opts.AdminListen, "admin-listen", config.DefaultAdminListen, "the operators' address (/metrics, with a bearer token)")
 	flags.StringVar(&opts.SampleListen, "sample-listen", "127.0.0.1:8082",
 		"the first sample service's address, or all three separated by commas; the others are by default on ports 10 and 11 above the first, or on free ones")

@@ -403,6 +403,37 @@ func TestDevSignInThroughTheHostedUI(t *testing.T) {
 	dev.finish(t)
 }
 
+// The log-off of a page leads through the emulator's log-out page back to that page.
+func TestDevLogsOffToThePageThatAsked(t *testing.T) {
+	t.Parallel()
+	dev := startDev(t, "--origin", "http://app.test:5173")
+	for _, page := range []string{"http://localhost:5173", "http://app.test:5173"} {
+		b := newBrowser(t, dev.issuer)
+		b.hostedUI("ada", "ada")
+		csrf, _ := b.get("/auth/session/", http.StatusOK)["CSRF_token"].(string)
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, dev.issuer+"/auth/logoff/", strings.NewReader(jsonBody("CSRF_token", csrf)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Origin", page)
+		logout, _ := b.send(req, http.StatusOK)["logout_url"].(string)
+		b.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+		if req, err = http.NewRequestWithContext(t.Context(), http.MethodGet, logout, nil); err != nil {
+			t.Fatal(err)
+		}
+		resp, err := b.client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if to := resp.Header.Get("Location"); to != page+"/" {
+			t.Errorf("%s: the log-out at %s leads to %q (%d)", page, logout, to, resp.StatusCode)
+		}
+	}
+	dev.finish(t)
+}
+
 func checkBody(t *testing.T, url, want string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)

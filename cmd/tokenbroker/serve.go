@@ -77,8 +77,7 @@ func runServe(ctx context.Context, flags configFlags, stderr io.Writer) (err err
 		return unlessStopped(ctx, fmt.Errorf("starting: %w", err))
 	}
 	defer func() { err = errors.Join(err, s.node.Close()) }()
-	s.logger.Info("tokenbroker is ready", "issuer", s.node.Issuer(), "listen", s.node.Addr(), "admin", s.node.AdminURL(),
-		"admin_socket", s.node.AdminSocket(), "nats", s.node.NATSURL(), "data_dir", loaded.Config.DataDir, "pid", os.Getpid(), "version", version())
+	s.logReady(ctx)
 	for {
 		select {
 		case <-hangups:
@@ -90,6 +89,19 @@ func runServe(ctx context.Context, flags configFlags, stderr io.Writer) (err err
 			return fmt.Errorf("a listener ended: %w", err)
 		}
 	}
+}
+
+// logReady logs the addresses, and what is degraded.
+func (s *server) logReady(ctx context.Context) {
+	attrs := []any{
+		"issuer", s.node.Issuer(), "listen", s.node.Addr(), "admin", s.node.AdminURL(), "admin_socket", s.node.AdminSocket(),
+		"nats", s.node.NATSURL(), "data_dir", s.config.DataDir, "pid", os.Getpid(), "version", version(),
+	}
+	if degraded := s.node.Degraded(ctx); len(degraded) > 0 {
+		s.logger.Warn("tokenbroker is ready, but degraded", append(attrs, "degraded", degraded)...)
+		return
+	}
+	s.logger.Info("tokenbroker is ready", attrs...)
 }
 
 // unlessStopped is the err of a start, or nil after a stop that was asked for meanwhile.

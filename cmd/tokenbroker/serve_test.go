@@ -345,6 +345,25 @@ func TestStoppedWhileItStarts(t *testing.T) {
 	}
 }
 
+func TestServeNamesWhatIsDegradedWhenItIsReady(t *testing.T) {
+	t.Parallel()
+	away := freePorts(t, 2)
+	s := newServed(t, "http", "providers:\n  corp: {kind: oidc, issuer: \"http://127.0.0.1:"+away[0]+"\", client_id: c}")
+	s.args = append(s.args[:len(s.args)-2], "--set", "nats.url=nats://127.0.0.1:"+away[1])
+	s.start(t)
+	for _, want := range []string{"tokenbroker is ready, but degraded", "nats: revocations are recorded", "provider corp: does not answer"} {
+		if !strings.Contains(s.logs.String(), want) {
+			t.Errorf("no %q in the log:\n%s", want, s.logs.String())
+		}
+	}
+	s.finish(t)
+	whole := newServed(t, "http").start(t)
+	if strings.Contains(whole.logs.String(), "degraded") {
+		t.Errorf("nothing is degraded:\n%s", whole.logs.String())
+	}
+	whole.finish(t)
+}
+
 func TestReloadOnSIGHUP(t *testing.T) {
 	s := newServed(t, "http", `origins: ["http://127.0.0.1:5173"]`).start(t)
 	hangUp := func(want string) {

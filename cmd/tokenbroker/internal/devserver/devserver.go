@@ -41,7 +41,8 @@ const (
 // Options are the settings of [Run]. All addresses must be on loopback.
 type Options struct {
 	// DataDir keeps the data. If empty, it is a temporary directory, which is removed at the end.
-	DataDir                                         string
+	DataDir string
+	// Listen is the broker's address. With [config.DefaultListen] it also listens on [::1] if it can.
 	Listen, AdminListen, NATSListen, EmulatorListen string
 	// SampleListen is the address of the first sample service, or those of all three, separated by commas.
 	SampleListen string
@@ -98,7 +99,7 @@ func Run(ctx context.Context, opts Options) (err error) {
 		return fmt.Errorf("making the claims: %w", err)
 	}
 	n, err := node.Start(ctx, node.Config{
-		DataDir: dataDir, Listen: opts.Listen, Version: opts.Version,
+		DataDir: dataDir, Listen: opts.Listen, LoopbackIPv6: opts.Listen == config.DefaultListen, Seed: addUser, Version: opts.Version,
 		Admin: node.Admin{Listen: opts.AdminListen}, NATS: node.NATS{Listen: opts.NATSListen, InsecureAnonymous: true},
 		Schedule: keyring.Schedule{RotateEvery: keyring.DefaultRotateEvery}, Audience: []string{Audience}, BrowserClient: BrowserClient, BrowserScope: Scope,
 		Clients: []broker.Client{
@@ -117,11 +118,6 @@ func Run(ctx context.Context, opts Options) (err error) {
 		return unlessStopped(ctx, fmt.Errorf("starting: %w", err))
 	}
 	defer func() { err = errors.Join(err, n.Close()) }()
-	var taken *broker.Error
-	_, err = n.Broker().AddUser(ctx, broker.NewUser{Username: User, Password: Password, InsecureSkipPasswordRules: true}, broker.Request{})
-	if err != nil && (!errors.As(err, &taken) || taken.Code != broker.CodeUserExists) {
-		return unlessStopped(ctx, fmt.Errorf("seeding the user %s: %w", User, err))
-	}
 	defer func() { err = errors.Join(err, samples.stop()) }()
 	if err := samples.start(ctx, n, logger); err != nil {
 		return unlessStopped(ctx, err)
@@ -135,7 +131,7 @@ func Run(ctx context.Context, opts Options) (err error) {
 	} else {
 		defer func() { err = errors.Join(err, forget()) }()
 	}
-	if err := printReady(opts, n, samples.urls(), emulator.issuer(), dataDir); err != nil {
+	if err := printReady(opts, n, n.Degraded(ctx), samples.urls(), emulator.issuer(), dataDir); err != nil {
 		return err
 	}
 	select {
@@ -147,6 +143,16 @@ func Run(ctx context.Context, opts Options) (err error) {
 	case err := <-samples.failed:
 		return fmt.Errorf("a sample service's listener ended: %w", err)
 	}
+}
+
+// addUser adds the user, unless the data of an earlier run has it.
+func addUser(ctx context.Context, n *node.Node) error {
+	_, err := n.Broker().AddUser(ctx, broker.NewUser{Username: User, Password: Password, InsecureSkipPasswordRules: true}, broker.Request{})
+	var refused *broker.Error
+	if err != nil && (!errors.As(err, &refused) || refused.Code != broker.CodeUserExists) {
+		return fmt.Errorf("seeding the user %s: %w", User, err)
+	}
+	return nil
 }
 
 // warnOfIgnored logs the variables that configure serve, because dev does not read them.

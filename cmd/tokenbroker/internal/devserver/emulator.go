@@ -72,6 +72,7 @@ func (s *emulator) provide(origins []string, via node.Transport) (map[string]nod
 	client := devidp.Client{ID: EmulatorClient, AnyLoopback: true}
 	for _, o := range origins {
 		client.RedirectURIs = append(client.RedirectURIs, o+"/auth/callback/"+provider+"/")
+		client.LogoutURIs = append(client.LogoutURIs, o+"/")
 	}
 	if err := s.serve(client); err != nil {
 		return nil, err

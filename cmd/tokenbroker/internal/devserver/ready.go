@@ -10,8 +10,11 @@ import (
 
 // readyText is what [Run] prints when everything answers. The lines can be pasted.
 var readyText = template.Must(template.New("ready").Funcs(template.FuncMap{"join": strings.Join}).Parse(`
-tokenbroker is ready.
-
+{{if .Degraded}}tokenbroker is ready, but degraded:
+{{range .Degraded}}
+  {{.}}{{end}}
+{{else}}tokenbroker is ready.
+{{end}}
   broker          {{.Broker}} (open it in a browser; on localhost also)
   your SPA        http://localhost:PORT or http://127.0.0.1:PORT, any port{{range .Origins}}, {{.}}{{end}}
   sample service  {{.Sample}}/hello (also at {{join .OtherSamples " and "}})
@@ -38,11 +41,11 @@ Stop with Ctrl-C.
 `))
 
 // printReady prints readyText.
-func printReady(opts Options, n *node.Node, sampleURLs []string, emulatorURL, dataDir string) error {
+func printReady(opts Options, n *node.Node, degraded, sampleURLs []string, emulatorURL, dataDir string) error {
 	err := readyText.Execute(opts.Stdout, map[string]any{
 		"Broker": n.Issuer(), "Sample": sampleURLs[0], "OtherSamples": sampleURLs[1:],
 		"Admin": n.AdminURL(), "TokenFile": node.AdminTokenFile, "NATS": n.NATSURL(), "IDP": emulatorURL,
-		"User": User, "Password": Password, "DataDir": dataDir, "Temporary": opts.DataDir == "", "Version": opts.Version, "Origins": opts.Origins,
+		"User": User, "Password": Password, "DataDir": dataDir, "Temporary": opts.DataDir == "", "Version": opts.Version, "Origins": opts.Origins, "Degraded": degraded,
 	})
 	if err != nil {
 		return fmt.Errorf("printing the addresses: %w", err)

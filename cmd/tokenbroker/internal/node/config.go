@@ -29,6 +29,8 @@ type Config struct {
 	KEK keyring.KEK
 	// Listen is the public address. PublicURL is the issuer; empty: http:// and that address.
 	Listen, PublicURL string
+	// LoopbackIPv6 also listens on [::1] at the port of Listen, where the machine has IPv6 and the port is free.
+	LoopbackIPv6 bool
 	// Certificate, when set, makes the public listener speak TLS; it is asked for each connection.
 	Certificate    func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 	TrustedProxies []string
@@ -64,6 +66,9 @@ type Config struct {
 	HomeURL string
 	// SignedOutURL is where a provider's log-out sends the browser. If empty, PublicURL's root.
 	SignedOutURL string
+	// Seed is called before the listeners answer, to add what has to be there from the first request on. It
+	// may be nil.
+	Seed func(ctx context.Context, n *Node) error
 	// DemoSamples are the sample services' URLs for the demo page, and DemoThief is that of its
 	// thief of cookies. If DemoSamples is empty, there is no page.
 	DemoSamples []string

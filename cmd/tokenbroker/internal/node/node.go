@@ -35,6 +35,8 @@ type Node struct {
 	began  time.Time
 	// admin is nil without a TCP address for operators.
 	admin, socket, public *httpserver.Server
+	// publicIPv6 is the public listener on [::1], or nil.
+	publicIPv6 *httpserver.Server
 	// files says how many connections each listener may have.
 	files httpserver.OpenFiles
 	api   *api.Public
@@ -73,7 +75,7 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	}
 	n := &Node{cfg: cfg, began: time.Now(), metrics: metrics.New(), failed: make(chan error, 1)}
 	for _, step := range []func(context.Context) error{
-		n.takePorts, n.openStore, n.openKeys, n.startBroadcast, n.startBroker, n.serve,
+		n.takePorts, n.openStore, n.openKeys, n.startBroadcast, n.startBroker, n.seed, n.serve,
 	} {
 		if err := step(ctx); err != nil {
 			stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -47,6 +48,10 @@ func (n *Node) serve(context.Context) error {
 	n.gauges()
 	n.public.Serve(n.api, n.cfg.Certificate, nil)
 	n.onStop(n.public.Shutdown)
+	if n.publicIPv6 != nil {
+		n.publicIPv6.Serve(n.api, n.cfg.Certificate, nil)
+		n.onStop(n.publicIPv6.Shutdown)
+	}
 	if err := n.serveAdmin(); err != nil {
 		return err
 	}
@@ -64,7 +69,7 @@ func (n *Node) serve(context.Context) error {
 // stopListening drains the listeners side by side: one's slow clients take none of the time
 // that another's, and the broker behind them, have within drainTimeout.
 func (n *Node) stopListening(ctx context.Context) error {
-	servers := []*httpserver.Server{n.public, n.socket, n.admin}
+	servers := []*httpserver.Server{n.public, n.publicIPv6, n.socket, n.admin}
 	errs := make([]error, len(servers))
 	var all sync.WaitGroup
 	for i, s := range servers {
@@ -77,7 +82,22 @@ func (n *Node) stopListening(ctx context.Context) error {
 }
 
 // readiness is ready when store and keyring are; without NATS the broker is degraded.
-func (n *Node) readiness(ctx context.Context) []api.Check {
+func (n *Node) readiness(ctx context.Context) []api.Check { return n.checks(ctx, providersWait) }
+
+// Degraded returns a line for each part that does not work or is degraded. It waits a few seconds for
+// providers that do not answer.
+func (n *Node) Degraded(ctx context.Context) []string {
+	var lines []string
+	for _, c := range n.checks(ctx, degradedWait) {
+		if !c.OK || c.Degraded {
+			lines = append(lines, c.Name+": "+cmp.Or(c.Detail, "does not work"))
+		}
+	}
+	return lines
+}
+
+// checks waits up to wait for all providers together.
+func (n *Node) checks(ctx context.Context, wait time.Duration) []api.Check {
 	writable := n.store.Writable()
 	connected := n.bus.Connected()
 	checks := []api.Check{
@@ -86,7 +106,7 @@ func (n *Node) readiness(ctx context.Context) []api.Check {
 		{Name: "nats", OK: true, Degraded: !connected},
 		n.copies.check(),
 	}
-	checks = append(checks, n.providersReady(ctx)...)
+	checks = append(checks, n.providersReady(ctx, wait)...)
 	if writable != nil {
 		checks[0].Detail = "writes are refused"
 	}
@@ -96,12 +116,15 @@ func (n *Node) readiness(ctx context.Context) []api.Check {
 	return checks
 }
 
-// providersWait is how long the readiness waits for all providers together.
-const providersWait = 300 * time.Millisecond
+// How long the readiness waits for all providers together, and how long [Node.Degraded] does.
+const (
+	providersWait = 300 * time.Millisecond
+	degradedWait  = 2 * time.Second
+)
 
 // providersReady asks the providers side by side; no goroutine is left when it returns.
-func (n *Node) providersReady(ctx context.Context) []api.Check {
-	ctx, cancel := context.WithTimeout(ctx, providersWait)
+func (n *Node) providersReady(ctx context.Context, wait time.Duration) []api.Check {
+	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	names := n.broker.Providers()
 	checks := make([]api.Check, len(names))

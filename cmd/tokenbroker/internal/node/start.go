@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"runtime"
+	"syscall"
 	"time"
 
 	"tokenbroker/api"
@@ -71,6 +73,9 @@ func (n *Node) takePorts(context.Context) error {
 	}
 	n.public = n.newServer(public, limits)
 	n.onStop(n.public.Release)
+	if n.cfg.LoopbackIPv6 {
+		n.takeLoopbackIPv6(limits)
+	}
 	if err := n.takeAdmin(); err != nil {
 		return err
 	}
@@ -92,6 +97,25 @@ func (n *Node) takePorts(context.Context) error {
 		return nil
 	})
 	return nil
+}
+
+// takeLoopbackIPv6 also listens on [::1], for a browser that resolves localhost to it. It is not an error if
+// the machine has no IPv6. A port in use is reported: such a browser reaches the other program.
+func (n *Node) takeLoopbackIPv6(limits httpserver.Limits) {
+	_, port, err := net.SplitHostPort(n.public.Addr())
+	if err != nil {
+		return
+	}
+	l, err := net.Listen("tcp6", net.JoinHostPort("::1", port))
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		n.cfg.Logger.Warn("not listening on [::1]: another program uses the port there, and a browser that resolves localhost to ::1 reaches that program", "port", port)
+	case err != nil:
+		n.cfg.Logger.Debug("not listening on [::1]", "error", err)
+	default:
+		n.publicIPv6 = n.newServer(l, limits)
+		n.onStop(n.publicIPv6.Release)
+	}
 }
 
 // publicLimits returns the limits of the public listener's connections.
@@ -264,4 +288,12 @@ func (n *Node) startBroker(ctx context.Context) error {
 	})
 	n.background(n.ledger.Run) // from here on: it may have to sign everybody out
 	return n.broker.SetClients(ctx, n.cfg.Clients)
+}
+
+// seed calls Config.Seed.
+func (n *Node) seed(ctx context.Context) error {
+	if n.cfg.Seed == nil {
+		return nil
+	}
+	return n.cfg.Seed(ctx, n)
 }
