@@ -11,16 +11,22 @@ import (
 // Proxies are the networks of the trusted proxies.
 type Proxies []netip.Prefix
 
-// ParseProxies reads addresses and CIDRs.
+// ParseProxies reads addresses and CIDRs. It refuses networks that are wider than an organization's
+// own.
 func ParseProxies(configured []string) (Proxies, error) {
 	trusted := make(Proxies, 0, len(configured))
 	for _, text := range configured {
 		prefix, err := netip.ParsePrefix(text)
-		if addr, addrErr := netip.ParseAddr(text); addrErr == nil {
+		if addr, addrErr := netip.ParseAddr(text); addrErr == nil && addr.Zone() == "" {
 			prefix, err = netip.PrefixFrom(addr, addr.BitLen()), nil
 		}
-		if err != nil {
+		switch {
+		case err != nil:
 			return nil, fmt.Errorf("%q is neither an address nor a CIDR: write it as 10.0.0.5 or 10.0.0.0/8", text)
+		case prefix.Addr().Is4In6():
+			return nil, fmt.Errorf("%s is IPv4 in IPv6: peers are known by their IPv4 address, so write that", text)
+		case prefix.Addr().Is4() && prefix.Bits() < 8, prefix.Addr().Is6() && prefix.Bits() < 16:
+			return nil, fmt.Errorf("%s is too wide: a client in it could claim any address; name the proxies' own network, /8 at the widest, /16 with IPv6", text)
 		}
 		trusted = append(trusted, prefix)
 	}

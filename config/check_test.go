@@ -137,8 +137,8 @@ func TestRefusals(t *testing.T) {
 		{"https", flags{"trusted_proxies": "10.0.0.0/8, fd00::/16"}, "", ""},
 		{"https", flags{"trusted_proxies": "::ffff:10.0.0.0/104"}, "trusted_proxies", "IPv4 in IPv6"},
 		{"https", flags{"trusted_proxies": "::ffff:10.0.0.1"}, "trusted_proxies", "IPv4 in IPv6"},
-		{"https", flags{"trusted_proxies": "proxy.internal"}, "trusted_proxies", "no address or CIDR"},
-		{"https", flags{"trusted_proxies": "10.0.0.0/33"}, "trusted_proxies", "no address or CIDR"},
+		{"https", flags{"trusted_proxies": "proxy.internal"}, "trusted_proxies", "neither an address nor a CIDR"},
+		{"https", flags{"trusted_proxies": "10.0.0.0/33"}, "trusted_proxies", "neither an address nor a CIDR"},
 
 		{"http", flags{"cookie.secure": "false"}, "", ""},
 		{"http", flags{"cookie.secure": "true"}, "cookie.secure", "not https"},

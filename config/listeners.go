@@ -8,10 +8,12 @@ import (
 	"net/netip"
 	"net/url"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
+	"tokenbroker/api"
 	"tokenbroker/api/origin"
 )
 
@@ -48,7 +50,11 @@ func (c *checker) listeners() {
 		c.add("trusted_proxies", "is empty, public_url is https, and nothing here ends TLS: everybody would have the proxy's address, and share its limits",
 			"behind a proxy: name its address, as trusted_proxies: [127.0.0.1]; without one: give tls.cert_file and tls.key_file")
 	}
-	c.proxies()
+	for _, proxy := range cfg.TrustedProxies {
+		if _, err := api.ParseProxies([]string{proxy}); err != nil {
+			c.add("trusted_proxies", err.Error(), "")
+		}
+	}
 	c.connections()
 }
 
@@ -108,12 +114,21 @@ func (c *checker) address(key, address string) bool {
 		c.add(key, "is missing", "host:port, as 127.0.0.1:8080")
 		return false
 	}
-	_, port, err := net.SplitHostPort(address)
-	if err != nil || !validPort(port, false) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || !validPort(port, false) || !validHost(host) {
 		c.add(key, "is no host:port", "as 127.0.0.1:8080, [::1]:8080, or :8080 for all addresses")
 		return false
 	}
 	return true
+}
+
+// listenName is a host name that can have an address.
+var listenName = regexp.MustCompile(`^([A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?\.)*[A-Za-z_]([A-Za-z0-9_-]*[A-Za-z0-9_])?$`)
+
+// validHost reports whether host is empty, for all addresses, or can be listened at.
+func validHost(host string) bool {
+	_, err := netip.ParseAddr(host)
+	return host == "" || err == nil || listenName.MatchString(host)
 }
 
 func validPort(port string, none bool) bool {
@@ -148,23 +163,23 @@ func (c *checker) keyPair(certKey, cert, keyKey, key, host string) {
 			return
 		}
 		c.openSecret(keyKey, key, mode)
-		pair, err := tls.LoadX509KeyPair(cert, key)
-		if err != nil {
-			c.add(certKey, "does not load with "+keyKey+": "+strings.TrimPrefix(err.Error(), "tls: "), "both in PEM, the certificate first in its file")
-			return
-		}
-		if err := CheckCertificate(pair.Leaf, host, time.Now()); err != nil {
-			c.add(certKey, err.Error(), "get one for the name that clients use, and renew it in time; SIGHUP loads it")
+		if _, err := LoadCertificate(cert, key, host); err != nil {
+			c.add(certKey, err.Error(), "it and "+keyKey+" are in PEM, the certificate first in its file; it is for the name that clients use; renew it in time: SIGHUP loads it")
 		}
 	}
 }
 
-// widest is the shortest prefix that can be one's own network.
-func widest(addr netip.Addr) int {
-	if addr.Is4() {
-		return 8
+// LoadCertificate reads the certificate and the private key of a server. The certificate has to be
+// valid now and, unless host is empty, for host.
+func LoadCertificate(certFile, keyFile, host string) (*tls.Certificate, error) {
+	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
+	if err != nil {
+		return nil, fmt.Errorf("the certificate does not load with its key: %s", strings.TrimPrefix(err.Error(), "tls: "))
 	}
-	return 16
+	if err := CheckCertificate(pair.Leaf, host, time.Now()); err != nil {
+		return nil, err
+	}
+	return &pair, nil
 }
 
 // CheckCertificate tells whether a server with that certificate is believed: it is valid now,
@@ -182,21 +197,4 @@ func CheckCertificate(leaf *x509.Certificate, host string, now time.Time) error 
 		return fmt.Errorf("the certificate is not for %s: %w", host, err)
 	}
 	return nil
-}
-
-func (c *checker) proxies() {
-	for _, proxy := range c.cfg.TrustedProxies {
-		prefix, err := netip.ParsePrefix(proxy)
-		if addr, addrErr := netip.ParseAddr(proxy); addrErr == nil && addr.Zone() == "" {
-			prefix, err = netip.PrefixFrom(addr, addr.BitLen()), nil
-		}
-		switch {
-		case err != nil:
-			c.add("trusted_proxies", strconv.Quote(proxy)+" is no address or CIDR", "as 10.0.0.5 or 10.0.0.0/8")
-		case prefix.Addr().Is4In6():
-			c.add("trusted_proxies", proxy+" is IPv4 in IPv6", "peers are known by their IPv4 address: write it so")
-		case prefix.Bits() < widest(prefix.Addr()):
-			c.add("trusted_proxies", proxy+" is too wide", "anybody in it could claim any address: name the proxies' own network, /8 at the widest, /16 with IPv6")
-		}
-	}
 }

@@ -162,6 +162,16 @@ func (c *checker) warn(key, message, hint string) {
 	c.warnings = append(c.warnings, c.problem(key, message, hint))
 }
 
+// WithSources returns problems that were found in l's configuration later, with their sources.
+func (l *Loaded) WithSources(ps Problems) Problems {
+	for i := range ps {
+		if l.given(ps[i].Key) {
+			ps[i].Source = l.Source(ps[i].Key)
+		}
+	}
+	return ps
+}
+
 func (c *checker) problem(key, message, hint string) Problem {
 	p := Problem{Key: key, Message: message, Hint: hint}
 	if c.given(key) {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"crypto/x509"
+	"fmt"
 	"io/fs"
 	"net/url"
 	"regexp"
@@ -78,10 +79,28 @@ func (c *checker) natsElsewhere(n NATS) {
 		}
 	}
 	if n.CAFile != "" {
-		if pem, _, ok := c.readable("nats.ca_file", n.CAFile); ok && !x509.NewCertPool().AppendCertsFromPEM([]byte(pem)) {
-			c.add("nats.ca_file", "holds no certificate in PEM", "")
+		if _, _, ok := c.readable("nats.ca_file", n.CAFile); ok {
+			if _, err := n.Authorities(); err != nil {
+				c.add("nats.ca_file", err.Error(), "")
+			}
 		}
 	}
+}
+
+// Authorities returns the certificates of CAFile, or nil if there is none.
+func (n NATS) Authorities() (*x509.CertPool, error) {
+	if n.CAFile == "" {
+		return nil, nil
+	}
+	pem, _, err := private.ReadNamed(n.CAFile, maxFile)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM([]byte(pem)) {
+		return nil, fmt.Errorf("the file %s has no certificate in PEM", n.CAFile)
+	}
+	return pool, nil
 }
 
 func (c *checker) natsURL(urls string) {

@@ -93,7 +93,7 @@ inadvisable; serve logs them and starts. It opens no port and no store.`,
 		Example: "  tokenbroker config check --config tokenbroker.yaml",
 		Args:    terminal.UnknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			loaded, _, err := flags.build(cmd.Context())
+			loaded, _, err := flags.check(cmd.Context())
 			var problems config.Problems
 			if err != nil && !errors.As(err, &problems) {
 				return err
@@ -229,7 +229,7 @@ func (f *configFlags) build(ctx context.Context) (*config.Loaded, *setup.Built, 
 	case errors.As(err, &problems):
 		if loaded != nil { // what was read holds the claims, too: say all that is wrong at once
 			_, more := setup.Claims(ctx, loaded.Config)
-			problems = append(problems, more...).Sorted()
+			problems = append(problems, loaded.WithSources(more)...).Sorted()
 		}
 		if f.name() == "" {
 			return nil, nil, fmt.Errorf("%w; 'tokenbroker config init tokenbroker.yaml' writes one\n%w", errNoConfig, problems)
@@ -240,7 +240,19 @@ func (f *configFlags) build(ctx context.Context) (*config.Loaded, *setup.Built, 
 	}
 	built, problems := setup.Build(ctx, loaded.Config)
 	if len(problems) > 0 {
-		return nil, nil, problems
+		return nil, nil, loaded.WithSources(problems)
+	}
+	return loaded, built, nil
+}
+
+// check makes what serve is started with, and looks at the directories that serve makes first.
+func (f *configFlags) check(ctx context.Context) (*config.Loaded, *setup.Built, error) {
+	loaded, built, err := f.build(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := loaded.WithSources(setup.CheckDirectories(loaded.Config)).Err(); err != nil {
+		return nil, nil, err
 	}
 	return loaded, built, nil
 }

@@ -51,7 +51,7 @@ type server struct {
 
 // runServe serves until ctx ends or a listener fails.
 func runServe(ctx context.Context, flags configFlags, stderr io.Writer) (err error) {
-	loaded, built, err := flags.build(ctx)
+	loaded, built, err := flags.check(ctx)
 	if err != nil {
 		return unlessStopped(ctx, err)
 	}

@@ -1,5 +1,5 @@
 // Package private keeps directories and files to the user that the process runs as, where it
-// refuses what other users own or can read and links to somewhere else ([MakeDir], [ReadFile],
+// refuses what other users own or can read and links to somewhere else ([MakeDir], [CheckDir], [ReadFile],
 // [CreateFile]), and reads the files and secrets that an operator names ([ReadNamed],
 // [ReadSecret], [SecretLine]).
 package private
@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -23,12 +24,30 @@ func MakeDir(dir, what, setting string) error {
 	if err != nil {
 		return fmt.Errorf("looking at the %s: %w", what, err)
 	}
+	if info.IsDir() && !own(info) {
+		return fmt.Errorf("the %s %s belongs to another user; choose another place with %s", what, dir, setting)
+	}
+	return checkDir(info, dir, what, setting)
+}
+
+// CheckDir returns the error that [MakeDir] would return for dir, and makes nothing. It does not
+// look at the owner of dir, who may be the user that MakeDir is called by later.
+func CheckDir(dir, what, setting string) error {
+	info, err := os.Lstat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("looking at the %s (%s): %w", what, setting, err)
+	}
+	return checkDir(info, dir, what, setting)
+}
+
+func checkDir(info fs.FileInfo, dir, what, setting string) error {
 	perm := info.Mode().Perm()
 	switch {
 	case !info.IsDir():
 		return fmt.Errorf("the %s %s is no directory, or a link to one; name the directory itself with %s", what, dir, setting)
-	case !own(info):
-		return fmt.Errorf("the %s %s belongs to another user; choose another place with %s", what, dir, setting)
 	case perm&0o077 != 0:
 		return fmt.Errorf("the %s %s is open to others (mode %04o): chmod 700 it, or choose another place with %s", what, dir, perm, setting)
 	}

@@ -46,6 +46,22 @@ func (a access) options(name string) []nats.Option {
 	return opts
 }
 
+// CheckCredentials returns an error if path is not a credentials file, as [BusConfig] and [Feed] name
+// one.
+func CheckCredentials(path string) error {
+	opts := nats.GetDefaultOptions()
+	if err := nats.UserCredentials(path)(&opts); err != nil {
+		return err
+	}
+	if _, err := opts.UserJWT(); err != nil {
+		return fmt.Errorf("reading the user's JWT: %w", err)
+	}
+	if _, err := opts.SignatureCB([]byte("nonce")); err != nil {
+		return fmt.Errorf("reading the user's seed: %w", err)
+	}
+	return nil
+}
+
 // ErrNotConnected says that there is no link to the server now; nothing was sent.
 var ErrNotConnected = errors.New("not connected to NATS")
 

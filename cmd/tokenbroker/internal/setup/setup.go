@@ -4,17 +4,23 @@ package setup
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/hex"
+	"errors"
 	"maps"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"tokenbroker/broker"
+	"tokenbroker/broker/customclaims"
 	"tokenbroker/cmd/tokenbroker/internal/httpserver"
 	"tokenbroker/cmd/tokenbroker/internal/node"
 	"tokenbroker/config"
+	"tokenbroker/internal/private"
 	"tokenbroker/keyring"
+	"tokenbroker/revocation/natsfeed"
 )
 
 // Built is a configuration that holds.
@@ -43,8 +49,7 @@ func Build(ctx context.Context, cfg *config.Config) (*Built, config.Problems) {
 	note("tls.cert_file", err)
 	adminCertificate, err := loadCertificate(cfg.Admin.TLSCertFile, cfg.Admin.TLSKeyFile, "")
 	note("admin.tls_cert_file", err)
-	nats, natsCertificate, err := natsOf(cfg.NATS)
-	note("nats", err)
+	nats, natsCertificate := natsOf(cfg.NATS, note)
 	clients, err := clientsOf(cfg.Clients)
 	note("clients", err)
 	var kek keyring.KEK
@@ -76,6 +81,21 @@ func Build(ctx context.Context, cfg *config.Config) (*Built, config.Problems) {
 	return built, nil
 }
 
+// CheckDirectories returns what is wrong with the directories that a node makes: one that is there
+// already is not a directory, or is open to other users.
+func CheckDirectories(cfg *config.Config) config.Problems {
+	var problems config.Problems
+	if err := private.CheckDir(cfg.DataDir, "data directory", "data_dir"); err != nil {
+		problems.Add("data_dir", err.Error(), "")
+	}
+	if cfg.Admin.Socket != "" {
+		if err := private.CheckDir(filepath.Dir(cfg.Admin.Socket), "admin socket's directory", "admin.socket"); err != nil {
+			problems.Add("admin.socket", err.Error(), "")
+		}
+	}
+	return problems
+}
+
 // publicHost is the host that the public listener's certificate has to be for.
 func publicHost(publicURL string) string {
 	u, err := url.Parse(publicURL)
@@ -101,4 +121,52 @@ func clientsOf(configured map[string]config.Client) ([]broker.Client, error) {
 		clients = append(clients, client)
 	}
 	return clients, nil
+}
+
+// Claims compiles the configured claims and runs them against a sample user.
+func Claims(ctx context.Context, cfg *config.Config) (*customclaims.Set, config.Problems) {
+	set, err := customclaims.New(customclaims.Config{
+		Attributes: cfg.Claims.Attributes, Computed: cfg.Claims.Computed,
+		Roles: cfg.Claims.Roles, Groups: cfg.Claims.Groups, UserObject: cfg.UserObject,
+	})
+	if err == nil {
+		err = set.Try(ctx)
+	}
+	if err == nil {
+		return set, nil
+	}
+	var problems config.Problems
+	if !errors.As(err, &problems) {
+		problems.Add("claims", err.Error(), "")
+	}
+	return nil, problems
+}
+
+// natsOf returns the settings of the NATS server, with the files that they name read, and the
+// certificate of the embedded server, or nil. note receives what is wrong with a key.
+func natsOf(cfg config.NATS, note func(key string, err error)) (node.NATS, *Certificate) {
+	n := node.NATS{
+		URL: cfg.URL, User: cfg.User, Password: cfg.Password.Reveal(), Credentials: cfg.CredentialsFile,
+		Listen: cfg.Listen, ServiceUser: cfg.ServiceUser, ServicePassword: cfg.ServicePassword.Reveal(), Services: map[string]string{},
+	}
+	for id, service := range cfg.Services {
+		n.Services[id] = service.Password.Reveal()
+	}
+	if cfg.URL != "" {
+		n.Listen = ""
+	}
+	if cfg.CredentialsFile != "" {
+		note("nats.credentials_file", natsfeed.CheckCredentials(cfg.CredentialsFile))
+	}
+	authorities, err := cfg.Authorities()
+	note("nats.ca_file", err)
+	if authorities != nil {
+		n.TLS = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: authorities}
+	}
+	certificate, err := loadCertificate(cfg.TLSCertFile, cfg.TLSKeyFile, "")
+	note("nats.tls_cert_file", err)
+	if certificate != nil {
+		n.ServerTLS = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: certificate.Get}
+	}
+	return n, certificate
 }
