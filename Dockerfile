@@ -10,17 +10,17 @@ FROM golang:1.26.8 AS build
 WORKDIR /src
 ENV CGO_ENABLED=0 GOTOOLCHAIN=local
 
-# The modules in a layer of their own: a change of code does not fetch them anew.
+# The modules are in a separate layer, so that a change of code does not fetch them again.
 COPY go.mod go.sum ./
 COPY internal/gintrim internal/gintrim
 RUN --mount=type=cache,target=/go/pkg/mod go mod download
 
-# Without the development server (-tags nodev). .git comes along (and stays in this stage): Go records the commit for `tokenbroker version`.
+# Without the development server (-tags nodev). .git is copied as well (only into this stage): Go records the commit for `tokenbroker version`.
 COPY . .
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
 	mkdir -p /out && go build -tags nodev -trimpath -ldflags "-s -w" -o /out/ ./cmd/tokenbroker ./examples/service
 
-# What the last stage cannot make without a shell: its user, and a directory for the data.
+# What the last stage cannot create without a shell: its user, and a directory for the data.
 RUN mkdir -m 0700 /out/data \
 	&& echo "tokenbroker:x:65532:65532:tokenbroker:/var/lib/tokenbroker:/nonexistent" >/out/passwd \
 	&& echo "tokenbroker:x:65532:" >/out/group

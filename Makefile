@@ -1,4 +1,4 @@
-# Each target is one command that can be typed by hand as well.
+# Each target is one command that can also be typed by hand.
 .DEFAULT_GOAL := help
 .PHONY: help build release release-check test short long race lint fuzz bench bench-check bench-peers plots ci
 
@@ -14,7 +14,7 @@ help: ## list the targets
 build: ## build the binaries into dist/
 	go build -trimpath -o dist/ ./cmd/tokenbroker ./cmd/tokenbroker-bench
 
-release: ## build the files of a release into dist/; PLATFORMS=linux/amd64 for some of them, VERSION=v1.2.3 for another name
+release: ## build the files of a release into dist/; PLATFORMS=linux/amd64 selects platforms, VERSION=v1.2.3 sets the name
 	.ci/release
 
 release-check: ## build it twice, from two directories and with two build caches, and compare the checksums
@@ -49,10 +49,10 @@ fuzz: ## run each fuzz test for FUZZTIME (10s)
 bench: ## run the benchmarks that match BENCH (all)
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
 
-bench-check: ## compare the ratios of the benches with the recorded ones; bench/README.md
+bench-check: ## compare the ratios of the benches with the recorded ones (bench/README.md)
 	go run ./bench/check
 
-bench-peers: ## check and measure the validator beside other libraries that match BENCH (all); bench/peers/README.md
+bench-peers: ## check and measure the validator and other libraries, for the benchmarks that match BENCH (all); bench/peers/README.md
 	cd bench/peers && go test -bench '$(BENCH)' ./...
 
 plots: ## measure and draw the figures of docs/performance.md (ten minutes)
@@ -60,5 +60,5 @@ plots: ## measure and draw the figures of docs/performance.md (ten minutes)
 	go test -run '^$$' -bench '^BenchmarkPropagation$$|^BenchmarkRefreshGrowth$$' -benchtime 3s ./bench >>docs/plots/measured.txt
 	go run ./bench/plot -o docs/plots docs/plots/measured.txt
 
-ci: ## run what a landing has to pass
+ci: ## run all checks that a change has to pass before it lands
 	.ci/run
