@@ -7,36 +7,36 @@ import (
 	"tokenbroker/keyring/lifecycle"
 )
 
-func TestAnotherAlgorithmIsARotationLikeAnyOther(t *testing.T) {
+func TestAnotherAlgorithmWaitsUntilItsKeyIsReady(t *testing.T) {
 	clock := newClock()
 	ring := open(t, rotating(t, &memStore{}, clock, nil))
-	clock.pass(ripening)
-	advance(t, ring) // the ES256 next key is ripe, and must not sign
+	clock.pass(readyAfter)
+	applyDue(t, ring) // the ES256 next key is ready, and must not sign
 	old, unused := find(t, ring, "access", "active"), find(t, ring, "access", "next")
 	r := rotate(t, ring, "access", lifecycle.EdDSA)
 	if !r.Changed || !r.Scheduled || r.Next.Algorithm != lifecycle.EdDSA || r.Active.KID != old.KID {
 		t.Fatalf("rotation = %+v", r)
 	}
 	if infoOf(ring, unused.KID).State != lifecycle.StateRetired {
-		t.Error("the next key of the old algorithm still waits")
+		t.Error("the next key of the old algorithm is still scheduled")
 	}
 	for _, same := range []lifecycle.Algorithm{lifecycle.EdDSA, ""} {
 		if again := rotate(t, ring, "access", same); again.Changed || again.Next.KID != r.Next.KID {
-			t.Errorf("asked for again as %q: %+v", same, again)
+			t.Errorf("requested again as %q: %+v", same, again)
 		}
 	}
-	clock.pass(ripening - time.Second)
-	advance(t, ring)
+	clock.pass(readyAfter - time.Second)
+	applyDue(t, ring)
 	if find(t, ring, "access", "active").KID != old.KID {
-		t.Fatal("the new key signs before it is ripe")
+		t.Fatal("the new key signs before it is ready")
 	}
 	clock.pass(time.Second)
-	advance(t, ring)
+	applyDue(t, ring)
 	if got := find(t, ring, "access", "active"); got.KID != r.Next.KID {
-		t.Fatalf("%s signs", got)
+		t.Fatalf("the key that signs has the algorithm %s", got)
 	}
 	if next := find(t, ring, "access", "next"); next.Algorithm != lifecycle.EdDSA {
-		t.Errorf("the key after it is of %s", next.Algorithm)
+		t.Errorf("the key after it has the algorithm %s", next.Algorithm)
 	}
 	token, err := ring.SignAccessToken(t.Context(), []byte(`{}`))
 	if err != nil {
@@ -54,24 +54,24 @@ func TestAnotherConfiguredAlgorithmSchedulesARotation(t *testing.T) {
 	if find(t, ring, "access", "next").Algorithm != lifecycle.ES256 {
 		t.Error("Open changed the record")
 	}
-	advance(t, ring)
+	applyDue(t, ring)
 	next := find(t, ring, "access", "next")
-	if next.Algorithm != lifecycle.EdDSA || next.NextStep != lifecycle.StepSigns || !next.NextStepAt.Equal(clock.now().Add(ripening)) {
+	if next.Algorithm != lifecycle.EdDSA || next.NextStep != lifecycle.StepSigns || !next.NextStepAt.Equal(clock.now().Add(readyAfter)) {
 		t.Fatalf("next = %+v", next)
 	}
-	clock.pass(ripening)
-	advance(t, ring)
+	clock.pass(readyAfter)
+	applyDue(t, ring)
 	if got := find(t, ring, "access", "active"); got.KID != next.KID {
-		t.Fatalf("%s signs", got)
+		t.Fatalf("the key that signs has the algorithm %s", got)
 	}
-	// By hand it goes back, and the next start with the same configuration leaves it so.
+	// A manual rotation back to the old algorithm is not undone by the next start with the same configuration.
 	rotate(t, ring, "access", lifecycle.ES256)
 	again := open(t, cfg)
-	clock.pass(ripening)
-	advance(t, again)
-	clock.pass(ripening)
-	advance(t, again)
+	clock.pass(readyAfter)
+	applyDue(t, again)
+	clock.pass(readyAfter)
+	applyDue(t, again)
 	if got := find(t, again, "access", "active").Algorithm; got != lifecycle.ES256 {
-		t.Errorf("%s signs: a restart undid what an operator did", got)
+		t.Errorf("the key that signs has the algorithm %s: a restart undid an operator's rotation", got)
 	}
 }

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// cancellable is a store whose reads end with their context.
+// cancellable is a store whose reads return the error of their context.
 type cancellable struct{ memStore }
 
 func (c *cancellable) Load(ctx context.Context) ([]byte, uint64, error) {
@@ -16,16 +16,16 @@ func (c *cancellable) Load(ctx context.Context) ([]byte, uint64, error) {
 	return c.memStore.Load(ctx)
 }
 
-func TestACallerThatGivesUpDelaysNoRotation(t *testing.T) {
+func TestACancelledReadDelaysNoRotation(t *testing.T) {
 	clock := newClock()
 	ring := open(t, rotating(t, &cancellable{}, clock, nil))
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
-	clock.pass(ripening)
+	clock.pass(readyAfter)
 	if _, err := ring.Rotate(gone, "access", ""); !errors.Is(err, context.Canceled) {
 		t.Fatalf("Rotate = %v", err)
 	}
 	if r := rotate(t, ring, "access", ""); r.Scheduled {
-		t.Errorf("the ripe key signs %s only", r.Signs)
+		t.Errorf("the ready key signs only at %s", r.Signs)
 	}
 }

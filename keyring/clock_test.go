@@ -10,7 +10,7 @@ import (
 	"tokenbroker/keyring/lifecycle"
 )
 
-// clock is a wall clock that can be stepped, and a monotonic one that cannot.
+// clock is a wall clock that can be stepped, and a monotonic clock that cannot.
 type clock struct {
 	mu   sync.Mutex // guards wall and mono
 	wall time.Time
@@ -31,7 +31,7 @@ func (c *clock) monotonic() time.Duration {
 	return c.mono
 }
 
-// pass lets time go by on both clocks, step moves the wall clock alone.
+// pass advances both clocks; step moves only the wall clock.
 func (c *clock) pass(d time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -46,15 +46,15 @@ func (c *clock) step(d time.Duration) {
 
 const (
 	tokenLife = 5 * time.Minute
-	// ripening is how long a key is published before it signs: the default cache life and
+	// readyAfter is how long a key is published before it is ready: the default cache life and
 	// a margin of a tenth.
-	ripening = 5*time.Minute + 30*time.Second
-	// dying is how long a retiring key stays: token life, leeway, margin.
-	dying = tokenLife + time.Minute + 30*time.Second
-	month = 30 * 24 * time.Hour
+	readyAfter = 5*time.Minute + 30*time.Second
+	// retiringFor is how long a retiring key stays published: token life, leeway, margin.
+	retiringFor = tokenLife + time.Minute + 30*time.Second
+	month       = 30 * 24 * time.Hour
 )
 
-// rotating is a configuration whose rotation follows clock; every change is added to changes.
+// rotating returns a configuration with scheduled rotation by clock; every change is added to changes.
 func rotating(t testing.TB, store keyring.Store, clock *clock, changes *[]string) keyring.Config {
 	cfg := config(t, store)
 	cfg.Now, cfg.Mono = clock.now, clock.monotonic
@@ -65,7 +65,7 @@ func rotating(t testing.TB, store keyring.Store, clock *clock, changes *[]string
 	return cfg
 }
 
-func advance(t testing.TB, ring *keyring.Keyring) time.Time {
+func applyDue(t testing.TB, ring *keyring.Keyring) time.Time {
 	t.Helper()
 	_, next, err := ring.ApplyDue(t.Context())
 	if err != nil {
@@ -83,7 +83,7 @@ func rotate(t testing.TB, ring *keyring.Keyring, purpose lifecycle.Purpose, alg 
 	return r
 }
 
-// find returns the one key of that purpose and state, and the zero KeyInfo for none.
+// find returns the only key of that purpose and state, or the zero KeyInfo if there is none.
 func find(t testing.TB, ring *keyring.Keyring, purpose lifecycle.Purpose, state lifecycle.State) lifecycle.KeyInfo {
 	t.Helper()
 	var found []lifecycle.KeyInfo

@@ -13,7 +13,7 @@ func TestAClockBehindTheKeysRotatesNothing(t *testing.T) {
 	clock := newClock()
 	ring := open(t, rotating(t, &memStore{}, clock, nil))
 	active := find(t, ring, "access", "active")
-	clock.pass(ripening)
+	clock.pass(readyAfter)
 	clock.step(-time.Hour)
 	for _, purpose := range []lifecycle.Purpose{"access", "feed", "master"} {
 		if _, err := ring.Rotate(t.Context(), purpose, ""); !errors.Is(err, lifecycle.ErrClockBehind) {
@@ -21,7 +21,7 @@ func TestAClockBehindTheKeysRotatesNothing(t *testing.T) {
 		}
 	}
 	if _, _, err := ring.ApplyDue(t.Context()); !errors.Is(err, lifecycle.ErrClockBehind) {
-		t.Errorf("Advance = %v, want ErrClockBehind", err)
+		t.Errorf("ApplyDue = %v, want ErrClockBehind", err)
 	}
 	if s := ring.Status(); !errors.Is(s.Err, lifecycle.ErrClockBehind) || !s.Since.Equal(clock.now()) {
 		t.Errorf("status = %+v", s)
@@ -32,26 +32,26 @@ func TestAClockBehindTheKeysRotatesNothing(t *testing.T) {
 	if _, err := ring.SignAccessToken(t.Context(), []byte(`{}`)); err != nil {
 		t.Error(err)
 	}
-	// A leaked key is given up all the same.
+	// A leaked key can be revoked nevertheless.
 	if c, err := ring.Compromise(t.Context(), active.KID); err != nil || c.Successor.KID == active.KID {
 		t.Errorf("Compromise = %+v, %v", c, err)
 	}
 	clock.step(time.Hour)
-	advance(t, ring)
+	applyDue(t, ring)
 	if s := ring.Status(); s.Err != nil || !s.Since.IsZero() {
-		t.Errorf("status = %+v after the clock was put right", s)
+		t.Errorf("status = %+v after the clock was corrected", s)
 	}
 }
 
 // docs/keys.md: the clock was a year ahead, the keys of that year are revoked.
-func TestKeysThatAFastClockMadeAreGivenUp(t *testing.T) {
+func TestKeysMadeByAFastClockCanBeRevoked(t *testing.T) {
 	const year = 365 * 24 * time.Hour
 	clock := newClock()
 	ring := open(t, rotating(t, &memStore{}, clock, nil))
 	run := func() {
 		for range 10 {
 			clock.pass(time.Minute)
-			advance(t, ring)
+			applyDue(t, ring)
 		}
 	}
 	run()
@@ -59,7 +59,7 @@ func TestKeysThatAFastClockMadeAreGivenUp(t *testing.T) {
 	run()
 	clock.step(-year)
 	if _, _, err := ring.ApplyDue(t.Context()); !errors.Is(err, lifecycle.ErrClockBehind) {
-		t.Fatalf("Advance = %v, want ErrClockBehind", err)
+		t.Fatalf("ApplyDue = %v, want ErrClockBehind", err)
 	}
 	for _, purpose := range []lifecycle.Purpose{"access", "feed"} {
 		for _, state := range []lifecycle.State{"next", "active"} {
@@ -77,9 +77,9 @@ func TestKeysThatAFastClockMadeAreGivenUp(t *testing.T) {
 	}
 }
 
-// The clock was a year ahead for a moment: the largest exp on record is of then, and every key that
+// The clock was a year ahead for a moment: the largest recorded exp is from that time, and any key that
 // retires may have signed such a token.
-func TestKeysOfAFastClockAreBounded(t *testing.T) {
+func TestRetiringKeysAreBoundedAfterAFastClock(t *testing.T) {
 	clock := newClock()
 	cfg := rotating(t, &memStore{}, clock, nil)
 	cfg.RotateEvery = time.Hour
@@ -88,7 +88,7 @@ func TestKeysOfAFastClockAreBounded(t *testing.T) {
 	most := 0
 	for range 150 * 6 {
 		clock.pass(10 * time.Minute)
-		advance(t, ring)
+		applyDue(t, ring)
 		published := map[lifecycle.Purpose]int{}
 		for _, k := range ring.List() {
 			if k.State == lifecycle.StateRetiring && k.Purpose != lifecycle.PurposeMaster {

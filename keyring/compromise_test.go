@@ -52,13 +52,13 @@ func TestACompromisedKeyIsReplacedAtOnce(t *testing.T) {
 			}
 			rev := store.rev
 			if again := compromise(t, ring, old.KID); again.Changed || again.Key.KID != old.KID || store.rev != rev {
-				t.Errorf("once more = %+v", again)
+				t.Errorf("a second Compromise = %+v", again)
 			}
 		})
 	}
 }
 
-func TestKeysThatDoNotSignAreGivenUpToo(t *testing.T) {
+func TestKeysThatDoNotSignCanBeCompromised(t *testing.T) {
 	clock := newClock()
 	ring := open(t, rotating(t, &memStore{}, clock, nil))
 	signs, next := find(t, ring, "access", "active"), find(t, ring, "access", "next")
@@ -66,44 +66,44 @@ func TestKeysThatDoNotSignAreGivenUpToo(t *testing.T) {
 	clock.pass(time.Minute)
 	c := compromise(t, ring, next.KID)
 	if find(t, ring, "access", "active").KID != signs.KID {
-		t.Fatal("the active key was replaced for its next key's sake")
+		t.Fatal("the active key was replaced because its next key was compromised")
 	}
 	fresh := find(t, ring, "access", "next")
 	if c.Successor.KID != fresh.KID || fresh.KID == next.KID {
 		t.Errorf("compromised = %+v", c)
 	}
-	if want := clock.now().Add(ripening); fresh.NextStep != lifecycle.StepSigns || !fresh.NextStepAt.Equal(want) {
-		t.Errorf("the rotation that was asked for was forgotten: %+v", fresh)
+	if want := clock.now().Add(readyAfter); fresh.NextStep != lifecycle.StepSigns || !fresh.NextStepAt.Equal(want) {
+		t.Errorf("the requested rotation was forgotten: %+v", fresh)
 	}
-	clock.pass(ripening)
-	advance(t, ring)
+	clock.pass(readyAfter)
+	applyDue(t, ring)
 	if find(t, ring, "access", "active").KID != fresh.KID {
-		t.Fatal("the new next key did not follow")
+		t.Fatal("the new next key did not become active")
 	}
-	// signs is retiring now, and then retired.
+	// signs is retiring now.
 	compromise(t, ring, signs.KID)
 	if _, _, ok := ring.Verifier(signs.KID); ok {
-		t.Error("a retiring key that was given up still verifies")
+		t.Error("a compromised key that was retiring still verifies")
 	}
 	if _, err := ring.Compromise(t.Context(), find(t, ring, "master", "active").KID); !errors.Is(err, lifecycle.ErrUnknownKey) {
 		t.Errorf("Compromise of a master secret = %v", err)
 	}
 }
 
-func TestTheHistoryIsBoundedAndDeadKeysStayDead(t *testing.T) {
+func TestTheHistoryIsBoundedAndCompromisedKeysStayRefused(t *testing.T) {
 	ring := open(t, rotating(t, &memStore{}, newClock(), nil))
 	first := find(t, ring, "feed", "active").KID
 	for range 40 {
 		compromise(t, ring, find(t, ring, "feed", "active").KID)
-		advance(t, ring)
+		applyDue(t, ring)
 	}
 	if n := len(ring.List()); n > 40 {
-		t.Errorf("%d lines are kept", n)
+		t.Errorf("%d keys are listed", n)
 	}
 	if n := len(ring.Compromised()); n != 40 {
 		t.Errorf("%d compromised kids are remembered, want all 40", n)
 	}
 	if c := compromise(t, ring, first); c.Changed || c.Key.KID != first || c.Key.State != lifecycle.StateCompromised {
-		t.Errorf("a key whose line is gone: %+v", c)
+		t.Errorf("a key that is no longer listed: %+v", c)
 	}
 }

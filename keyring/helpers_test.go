@@ -43,7 +43,7 @@ func (m *memStore) CompareAndSwap(_ context.Context, data []byte, rev uint64) er
 	return nil
 }
 
-// set replaces the record behind the keyring's back.
+// set replaces the record without a compare-and-set.
 func (m *memStore) set(data []byte) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -80,14 +80,14 @@ func open(t testing.TB, cfg keyring.Config) *keyring.Keyring {
 	return ring
 }
 
-// envelope and the associated data below are the stored form, written down a second time.
+// envelope and the associated data below describe the stored form independently of the package.
 type envelope struct {
 	V      int             `json:"v"`
 	Record json.RawMessage `json:"record"`
 	Check  []byte          `json:"check"`
 }
 
-// rewrite changes the stored record as one could who has the KEK: with a good seal.
+// rewrite changes the stored record and seals it with the KEK.
 func rewrite(t *testing.T, store *memStore, change func(record map[string]any)) {
 	t.Helper()
 	var env envelope

@@ -11,7 +11,7 @@ import (
 	"tokenbroker/keyring/lifecycle"
 )
 
-func TestJWKSHoldsWhatServicesNeedAndNothingPrivate(t *testing.T) {
+func TestJWKSHasPublicMembersOnly(t *testing.T) {
 	members := map[lifecycle.Algorithm][]string{
 		lifecycle.ES256: {"alg", "crv", "kid", "kty", "use", "x", "y"},
 		lifecycle.EdDSA: {"alg", "crv", "kid", "kty", "use", "x"},
@@ -55,7 +55,7 @@ func TestRetiredKeysLeaveTheJWKSAndChangeItsETag(t *testing.T) {
 	ring := open(t, config(t, store))
 	extra := open(t, config(t, &memStore{}))
 	before := ring.JWKS().ETag
-	// The other ring's public half joins as retiring, then retires: no private part needed.
+	// The other ring's public half is added as retiring, then retired: no private part is needed.
 	var key map[string]any
 	states := map[string]int{"retiring": 3, "retired": 2, "compromised": 2}
 	for state, want := range states {
@@ -89,7 +89,7 @@ func TestRetiredKeysLeaveTheJWKSAndChangeItsETag(t *testing.T) {
 	}
 }
 
-// foreignKey is the active access key of another ring as a record's entry, without its
+// foreignKey returns the active access key of another ring as an entry of a record, without its
 // private half.
 func foreignKey(t *testing.T, ring *keyring.Keyring) map[string]any {
 	t.Helper()
@@ -112,24 +112,24 @@ func TestETagDependsOnKeysAndStore(t *testing.T) {
 	first := open(t, cfg)
 	cfg.StoreID = "store-2"
 	if open(t, cfg).JWKS().ETag == first.JWKS().ETag {
-		t.Error("two stores have one ETag")
+		t.Error("two stores have the same ETag")
 	}
 	if open(t, config(t, &memStore{})).JWKS().ETag == first.JWKS().ETag {
-		t.Error("two key sets have one ETag")
+		t.Error("two key sets have the same ETag")
 	}
 	if first.JWKS().ETag == first.FeedJWKS().ETag {
-		t.Error("both documents have one ETag")
+		t.Error("both documents have the same ETag")
 	}
 }
 
-func TestDerivedKeysAreApart(t *testing.T) {
+func TestDerivedKeysDifferByPurpose(t *testing.T) {
 	ring := ringOf(t, lifecycle.ES256)
 	csrf, refresh := ring.Keys("csrf"), ring.Keys("refresh")
 	if len(csrf) != 1 || len(csrf[0]) != 32 {
 		t.Fatalf("%d keys", len(csrf))
 	}
 	if cmp.Equal(csrf, refresh) {
-		t.Error("two purposes have one key")
+		t.Error("two purposes have the same key")
 	}
 	if again := ring.Keys("csrf"); &again[0][0] != &csrf[0][0] {
 		t.Error("the keys were derived twice")

@@ -15,7 +15,7 @@ import (
 	"tokenbroker/keyring/lifecycle"
 )
 
-// KEK is a key encryption key. It shows itself nowhere as text.
+// KEK is a key encryption key. Its bytes are not shown by fmt, encoding/json or log/slog.
 type KEK []byte
 
 // ParseKEK reads a KEK in the form of its file: 32 bytes as one line of standard base64
@@ -30,16 +30,16 @@ func ParseKEK(text []byte) (KEK, error) {
 		return nil, fmt.Errorf("keyring: a KEK is %d bytes in standard base64 (openssl rand -base64 %d)", KEKSize, KEKSize)
 	}
 	if bytes.Count(kek, []byte{0}) == len(kek) {
-		return nil, errors.New("keyring: the KEK is all bytes of zero; make one by openssl rand -base64 32")
+		return nil, errors.New("keyring: all bytes of the KEK are zero; make one with openssl rand -base64 32")
 	}
 	return kek, nil
 }
 
 // LoadOrCreateKEKFile reads the KEK from path, or makes the file (mode 0600, on disk when
-// this returns) if there is none; several callers that make it at once all get the same KEK.
+// this returns) if there is none. Several callers that make it at once all get the same KEK.
 // It refuses the same files as [LoadKEKFile].
 //
-// A new file beside an old keyring cannot open it: [Open] then fails with [ErrWrongKEK].
+// A new KEK cannot open an existing keyring: [Open] then fails with [ErrWrongKEK].
 func LoadOrCreateKEKFile(path string) (KEK, error) {
 	kek, err := LoadKEKFile(path)
 	if !errors.Is(err, fs.ErrNotExist) {

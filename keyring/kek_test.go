@@ -29,7 +29,7 @@ func TestKEKFileIsMadeOnceAndPrivate(t *testing.T) {
 	wg.Wait()
 	for _, k := range got {
 		if len(k) != keyring.KEKSize || !bytes.Equal(k, got[0]) {
-			t.Fatal("several that make the file got different keys")
+			t.Fatal("concurrent callers got different KEKs")
 		}
 	}
 	info, err := os.Stat(path)
@@ -42,7 +42,7 @@ func TestKEKFileIsMadeOnceAndPrivate(t *testing.T) {
 	}
 }
 
-func TestKEKFilesThatAreRefused(t *testing.T) {
+func TestUnsafeKEKFilesAreRefused(t *testing.T) {
 	good := base64.StdEncoding.EncodeToString(kek(1)) + "\n"
 	for name, tt := range map[string]struct {
 		text string
@@ -86,9 +86,9 @@ func TestKEKFilesThatAreRefused(t *testing.T) {
 	}
 }
 
-// What stands at the path and is not the user's own regular file is refused, without waiting
-// and without following it.
-func TestWhatIsNoKEKFileIsRefused(t *testing.T) {
+// Anything at the path that is not the user's own regular file is refused, without waiting for a
+// pipe and without following a link.
+func TestOnlyARegularFileOfTheUserIsAKEKFile(t *testing.T) {
 	for want, put := range map[string]func(path, good string) error{
 		"is a link":          func(path, good string) error { return os.Symlink(good, path) },
 		"not a regular file": func(path, _ string) error { return syscall.Mkfifo(path, 0o600) },
@@ -114,7 +114,7 @@ func TestWhatIsNoKEKFileIsRefused(t *testing.T) {
 	}
 }
 
-func TestSealedValuesAreBoundToTheirPlace(t *testing.T) {
+func TestSealedValuesAreBoundToTheirAssociatedData(t *testing.T) {
 	s := sealer(t, 1)
 	sealed, err := s.Seal(t.Context(), []byte("secret"), []byte("here"))
 	if err != nil {
@@ -124,16 +124,16 @@ func TestSealedValuesAreBoundToTheirPlace(t *testing.T) {
 		t.Fatalf("Open = %q, %v", plain, err)
 	}
 	if _, err := s.Open(t.Context(), sealed, []byte("there")); err == nil {
-		t.Error("it opened in another place")
+		t.Error("the value opened with other associated data")
 	}
 	for i := range sealed {
 		changed := bytes.Clone(sealed)
 		changed[i] ^= 1
 		if _, err := s.Open(t.Context(), changed, []byte("here")); err == nil {
-			t.Errorf("it opened with byte %d changed", i)
+			t.Errorf("the value opened with byte %d changed", i)
 		}
 		if _, err := s.Open(t.Context(), sealed[:i], []byte("here")); err == nil {
-			t.Errorf("it opened cut to %d bytes", i)
+			t.Errorf("the value opened cut to %d bytes", i)
 		}
 	}
 	if _, err := keyring.NewAESGCM(kek(1)[:16]); err == nil {

@@ -66,7 +66,7 @@ func TestRestartKeepsEverything(t *testing.T) {
 
 func TestConcurrentFirstStartsEndWithOneSet(t *testing.T) {
 	const starters = 4
-	// All of them have found the store empty before the first may write.
+	// All of them find the store empty before the first one can write.
 	var ready sync.WaitGroup
 	ready.Add(starters)
 	store := &memStore{beforeSwap: func() { ready.Done(); ready.Wait() }}
@@ -115,7 +115,7 @@ func TestConfigurationIsChecked(t *testing.T) {
 				t.Fatal("Open succeeded")
 			}
 			if store.data != nil {
-				t.Error("a keyring was made all the same")
+				t.Error("a keyring was made nevertheless")
 			}
 		})
 	}
@@ -150,13 +150,13 @@ func TestReload(t *testing.T) {
 	ring := open(t, config(t, store))
 	before := ring.Snapshot()
 	if err := ring.Reload(t.Context()); err != nil || ring.Snapshot() != before {
-		t.Fatalf("an unchanged record gave another snapshot (%v)", err)
+		t.Fatalf("an unchanged record resulted in another snapshot (%v)", err)
 	}
 	old := ring.JWKS().ETag
 	var gone string
 	rewrite(t, store, func(record map[string]any) {
-		// Another broker promoted next on compromise and made a new next: here only the
-		// list of compromised keys grows by a key that is gone.
+		// As after another broker's Compromise of a key that was forgotten since: only the
+		// list of compromised keys has grown.
 		gone = "gonegonegonegonegonegone"
 		record["compromised"] = []string{gone}
 	})

@@ -23,25 +23,25 @@ func TestTheMasterSecretRotatesWithAnOverlap(t *testing.T) {
 		t.Fatalf("rotation = %+v", r)
 	}
 	if again := rotate(t, ring, "master", ""); again.Changed || again.Next.KID != r.Next.KID {
-		t.Errorf("asked for twice: %+v", again)
+		t.Errorf("the second request: %+v", again)
 	}
 	keys := ring.Keys("refresh")
 	if len(keys) != 2 || !cmp.Equal(keys[0], old) {
-		t.Fatal("the new secret is to be accepted, and the old one to be used")
+		t.Fatal("the new secret has to be accepted, and the old one to be used")
 	}
 	fresh := keys[1]
 	clock.pass(margin)
-	advance(t, ring)
+	applyDue(t, ring)
 	if keys := ring.Keys("refresh"); len(keys) != 2 || !cmp.Equal(keys[0], fresh) || !cmp.Equal(keys[1], old) {
-		t.Fatal("the new secret is to be used, and the old one to be accepted")
+		t.Fatal("the new secret has to be used, and the old one to be accepted")
 	}
 	clock.pass(10*day + time.Minute - time.Second)
-	advance(t, ring)
+	applyDue(t, ring)
 	if len(ring.Keys("refresh")) != 2 {
-		t.Error("the old secret was dropped while sessions may have it")
+		t.Error("the old secret was dropped while sessions may still use it")
 	}
 	clock.pass(time.Second)
-	advance(t, ring)
+	applyDue(t, ring)
 	if keys := ring.Keys("refresh"); len(keys) != 1 || !cmp.Equal(keys[0], fresh) {
 		t.Error("the old secret is still accepted")
 	}
@@ -56,11 +56,11 @@ func TestAClockJumpDropsNoMasterSecret(t *testing.T) {
 	ring := open(t, rotating(t, &memStore{}, clock, nil))
 	rotate(t, ring, "master", "")
 	clock.pass(time.Minute)
-	advance(t, ring)
+	applyDue(t, ring)
 	clock.step(365 * 24 * time.Hour)
-	advance(t, ring)
+	applyDue(t, ring)
 	clock.pass(time.Hour)
-	advance(t, ring)
+	applyDue(t, ring)
 	if n := len(ring.Keys("refresh")); n < 2 {
 		t.Errorf("%d secrets are accepted an hour after a jump of a year", n)
 	}
@@ -81,7 +81,7 @@ func TestMasterSecretsAreBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 		clock.pass(time.Minute)
-		advance(t, ring)
+		applyDue(t, ring)
 	}
-	t.Error("there is no end to them")
+	t.Error("the number of secrets is not bounded")
 }

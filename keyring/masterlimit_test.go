@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// countingStore counts the reads.
+// countingStore counts reads.
 type countingStore struct {
 	memStore
 	loads atomic.Int64
@@ -19,16 +19,16 @@ func (c *countingStore) Load(ctx context.Context) ([]byte, uint64, error) {
 	return c.memStore.Load(ctx)
 }
 
-func TestMasterSecretsThatAreTooManyAreWaitedFor(t *testing.T) {
+func TestMasterRotationWaitsWhileThereAreTooManySecrets(t *testing.T) {
 	const day = 24 * time.Hour
 	clock := newClock()
 	cfg := rotating(t, &memStore{}, clock, nil)
 	cfg.RotateEvery, cfg.MasterLife = day, 90*day
 	ring := open(t, cfg)
 	for range 60 * 24 {
-		next := advance(t, ring)
+		next := applyDue(t, ring)
 		if !next.After(clock.now()) {
-			t.Fatalf("after %s there is something to do since %s", clock.now().Sub(testTime), clock.now().Sub(next))
+			t.Fatalf("after %s the next change has been due for %s", clock.now().Sub(testTime), clock.now().Sub(next))
 		}
 		if s := ring.Status(); len(s.Overdue) != 0 {
 			t.Fatalf("after %s overdue: %v", clock.now().Sub(testTime), s.Overdue)
@@ -38,20 +38,20 @@ func TestMasterSecretsThatAreTooManyAreWaitedFor(t *testing.T) {
 	if n := len(ring.Keys("refresh")); n != 32 {
 		t.Errorf("%d secrets are accepted", n)
 	}
-	// Then the oldest one goes, and a new one is made.
+	// Then the oldest one is dropped, and a new one is made.
 	for range 60 * 24 {
 		clock.pass(time.Hour)
-		advance(t, ring)
+		applyDue(t, ring)
 	}
 	if n := len(ring.Keys("refresh")); n > 32 {
 		t.Errorf("%d secrets are accepted", n)
 	}
 	if at := find(t, ring, "master", "active").Activates; clock.now().Sub(at) > 60*day {
-		t.Errorf("the active secret is of %s", at)
+		t.Errorf("the active secret was activated at %s", at)
 	}
 }
 
-func TestRunWaitsForMasterSecretsThatAreTooMany(t *testing.T) {
+func TestRunDoesNotPollWhileThereAreTooManySecrets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := &countingStore{}
 		cfg := config(t, store)

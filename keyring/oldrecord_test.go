@@ -15,7 +15,7 @@ import (
 	"tokenbroker/keyring/lifecycle"
 )
 
-// asVersion1 writes the stored record as a broker did that knew no rotation.
+// asVersion1 writes the stored record as a broker without rotation did.
 func asVersion1(t *testing.T, store *memStore) {
 	t.Helper()
 	rewrite(t, store, func(record map[string]any) {
@@ -23,7 +23,7 @@ func asVersion1(t *testing.T, store *memStore) {
 			delete(record, member)
 		}
 		for _, k := range record["keys"].([]any) {
-			for _, member := range []string{"ripe", "asked", "jitter"} {
+			for _, member := range []string{"ready", "asked", "jitter"} {
 				delete(k.(map[string]any), member)
 			}
 		}
@@ -45,7 +45,7 @@ func callVersion1(t *testing.T, store *memStore) {
 	store.set(old)
 }
 
-func TestRecordsOfVersion1AreTakenOver(t *testing.T) {
+func TestRecordsOfVersion1AreUpgraded(t *testing.T) {
 	clock, store := newClock(), &memStore{}
 	before := open(t, rotating(t, store, clock, nil))
 	rotate(t, before, "master", "")
@@ -54,13 +54,13 @@ func TestRecordsOfVersion1AreTakenOver(t *testing.T) {
 
 	ring := open(t, rotating(t, store, clock, nil))
 	if ring.JWKS().ETag != jwks.ETag || find(t, ring, "access", "active").KID != active {
-		t.Error("other keys than before")
+		t.Error("the keys differ from those before")
 	}
 	// The first secret was the current one.
 	if diff := cmp.Diff([][]byte{secrets[1], secrets[0]}, ring.Keys("refresh")); diff != "" {
-		t.Error("other master secrets than before")
+		t.Error("the master secrets differ from those before")
 	}
-	clock.pass(ripening)
+	clock.pass(readyAfter)
 	if r := rotate(t, ring, "access", ""); r.Scheduled || !r.Changed {
 		t.Errorf("rotation = %+v", r)
 	}
@@ -70,7 +70,7 @@ func TestRecordsOfVersion1AreTakenOver(t *testing.T) {
 }
 
 // The version is outside of the seal.
-func TestARecordThatCallsItselfOlderIsRefused(t *testing.T) {
+func TestARecordThatClaimsAnOlderVersionIsRefused(t *testing.T) {
 	store := &memStore{}
 	open(t, config(t, store))
 	callVersion1(t, store)
@@ -128,7 +128,7 @@ func TestStoredRecordsOpenAsTheyWereWritten(t *testing.T) {
 	}
 }
 
-// sealedValues matches what is different each time a record is sealed.
+// sealedValues matches the values that differ each time a record is sealed.
 var sealedValues = regexp.MustCompile(`"(private|sealed|check)":"[^"]*"`)
 
 func TestRecordsAreWrittenInTheStoredForm(t *testing.T) {

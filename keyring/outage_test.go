@@ -13,14 +13,14 @@ import (
 func TestRotationWhileTheStoreIsDown(t *testing.T) {
 	clock, store := newClock(), &outageStore{}
 	ring := open(t, rotating(t, store, clock, nil))
-	clock.pass(ripening)
-	advance(t, ring)
+	clock.pass(readyAfter)
+	applyDue(t, ring)
 	active := find(t, ring, "access", "active")
 	clock.pass(active.NextStepAt.Sub(clock.now()))
 	store.set(true)
 	for range 2 {
 		if _, _, err := ring.ApplyDue(t.Context()); !errors.Is(err, errDown) {
-			t.Fatalf("Advance = %v, want the store's error", err)
+			t.Fatalf("ApplyDue = %v, want the store's error", err)
 		}
 		if _, err := ring.Rotate(t.Context(), "access", ""); !errors.Is(err, errDown) {
 			t.Fatalf("Rotate = %v, want the store's error", err)
@@ -40,9 +40,9 @@ func TestRotationWhileTheStoreIsDown(t *testing.T) {
 		t.Errorf("overdue = %v, old key until %s", s.Overdue, s.OldKeyUntil)
 	}
 	store.set(false)
-	advance(t, ring)
+	applyDue(t, ring)
 	if got := find(t, ring, "access", "active"); got.KID == active.KID {
-		t.Error("the rotation was not made up for")
+		t.Error("the missed rotation was not made")
 	}
 	if s := ring.Status(); s.Err != nil || len(s.Overdue) != 0 || !s.OldKeyUntil.IsZero() {
 		t.Errorf("status = %+v after the store is back", s)
@@ -51,23 +51,23 @@ func TestRotationWhileTheStoreIsDown(t *testing.T) {
 
 // The second broker cannot learn of a rotation that the first one made just before the
 // store went down, and signs with the old key until the store is back. The tokens that it
-// signed stay verifiable, also if the clock is set back and they live longer for it.
-func TestAnOutageMakesTheOldKeyStay(t *testing.T) {
+// signed stay verifiable, even if the clock is set back and they therefore live longer.
+func TestAnOutageKeepsTheOldKeyPublished(t *testing.T) {
 	for name, jump := range map[string]time.Duration{"a steady clock": 0, "a clock that is set back": -10 * time.Minute} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newWorld(t)
 				w.pass(10 * time.Minute)
 				old := find(t, w.brokers[0].ring, "access", "active")
-				w.do(deed{what: "rotate", broker: 0, purpose: "access"})
-				w.do(deed{what: "outage"})
+				w.do(action{what: "rotate", broker: 0, purpose: "access"})
+				w.do(action{what: "outage"})
 				w.pass(20 * time.Minute)
-				w.do(deed{what: "jump", jump: jump})
-				w.do(deed{what: "repair"})
+				w.do(action{what: "jump", jump: jump})
+				w.do(action{what: "repair"})
 				w.pass(20*time.Minute - jump)
 				for i := range w.brokers {
 					if k := infoOf(w.brokers[i].ring, old.KID); k.State != lifecycle.StateRetired {
-						t.Errorf("%s: it stays permanently", k)
+						t.Errorf("%s is never removed", k)
 					}
 					w.end(i)
 				}

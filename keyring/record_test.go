@@ -23,7 +23,7 @@ func pkix(t *testing.T, public crypto.PublicKey) []byte {
 	return der
 }
 
-// mustRefuse opens the store and checks that the record was refused and left alone.
+// mustRefuse opens the store and checks that the record was refused and left unchanged.
 func mustRefuse(t *testing.T, cfg keyring.Config, store *memStore, want error) {
 	t.Helper()
 	before := bytes.Clone(store.data)
@@ -39,7 +39,7 @@ func mustRefuse(t *testing.T, cfg keyring.Config, store *memStore, want error) {
 	}
 }
 
-func TestWrongKEKSaysSo(t *testing.T) {
+func TestAWrongKEKIsNamedInTheError(t *testing.T) {
 	store := &memStore{}
 	open(t, config(t, store))
 	cfg := config(t, store)
@@ -52,7 +52,7 @@ func TestWrongKEKSaysSo(t *testing.T) {
 		}
 	}
 	if errors.Is(err, keyring.ErrCorrupt) {
-		t.Error("a wrong KEK is called damage")
+		t.Error("a wrong KEK is reported as damage")
 	}
 }
 
@@ -181,7 +181,7 @@ func TestRecordsThatBreakTheRulesAreRefused(t *testing.T) {
 func TestPurposesAreBoundToTheKeys(t *testing.T) {
 	store := &memStore{}
 	cfg := config(t, store)
-	cfg.Algorithm = lifecycle.EdDSA // so that nothing but the associated data differs
+	cfg.Algorithm = lifecycle.EdDSA // so that only the associated data differs
 	open(t, cfg)
 	rewrite(t, store, func(r map[string]any) {
 		access, feed := keyOf(r, "access", "active"), keyOf(r, "feed", "active")
@@ -190,7 +190,7 @@ func TestPurposesAreBoundToTheKeys(t *testing.T) {
 	mustRefuse(t, cfg, store, keyring.ErrCorrupt)
 }
 
-func TestARecordOfANewerProgramIsNamedSo(t *testing.T) {
+func TestARecordOfANewerProgramIsReportedAsNewer(t *testing.T) {
 	store := &memStore{}
 	open(t, config(t, store))
 	var env envelope
@@ -216,7 +216,7 @@ type remoteSealer struct {
 
 func (r remoteSealer) Open(context.Context, []byte, []byte) ([]byte, error) { return nil, r.err }
 
-func TestAnUnreachableSealerIsNotCalledDamage(t *testing.T) {
+func TestAnUnreachableSealerIsNotReportedAsDamage(t *testing.T) {
 	store := &memStore{}
 	open(t, config(t, store))
 	down := errors.New("KMS unreachable")
@@ -224,6 +224,6 @@ func TestAnUnreachableSealerIsNotCalledDamage(t *testing.T) {
 	cfg.Sealer = remoteSealer{cfg.Sealer, down}
 	mustRefuse(t, cfg, store, down)
 	if _, err := keyring.Open(t.Context(), cfg); errors.Is(err, keyring.ErrCorrupt) {
-		t.Errorf("Open = %v: an outage is called damage", err)
+		t.Errorf("Open = %v: an outage is reported as damage", err)
 	}
 }

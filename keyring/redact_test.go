@@ -72,7 +72,7 @@ func secretsOf(t *testing.T, store *memStore) [][]byte {
 	return secrets
 }
 
-// shows tells whether text has eight bytes in a row of secret in one of the forms that
+// shows reports whether text has eight consecutive bytes of secret in one of the forms that
 // fmt, json and slog write bytes in.
 func shows(text string, secret []byte) bool {
 	for i := 0; i+9 <= len(secret); i++ {
@@ -146,9 +146,9 @@ func TestNothingShowsKeyMaterial(t *testing.T) {
 	if !strings.Contains(log.String(), ring.List()[0].KID) {
 		t.Error("the log does not name the keys that were made")
 	}
-	// The detector itself must be able to see.
+	// shows itself must detect secrets.
 	if !shows(fmt.Sprintf("%v", kek(1)), kek(1)) || !shows(fmt.Sprintf("%#v", kek(1)), kek(1)) || !shows(fmt.Sprintf("%x", kek(1)), kek(1)) {
-		t.Fatal("the test sees nothing")
+		t.Fatal("shows does not detect a secret")
 	}
 }
 
@@ -166,7 +166,7 @@ func TestKeyInfoJSON(t *testing.T) {
 	}
 }
 
-// FuzzNoVerbShowsKeyMaterial tries what no list of verbs has.
+// FuzzNoVerbShowsKeyMaterial tries formats beyond the list of verbs.
 func FuzzNoVerbShowsKeyMaterial(f *testing.F) {
 	store := &memStore{}
 	cfg := config(f, store)
@@ -188,7 +188,7 @@ func FuzzNoVerbShowsKeyMaterial(f *testing.F) {
 	})
 }
 
-// TestPublicTypesHoldNoBytes: what the keyring tells of keys has no room for key material.
+// TestPublicTypesHoldNoBytes checks that the types that describe keys cannot hold key material.
 func TestPublicTypesHoldNoBytes(t *testing.T) {
 	var walk func(path string, typ reflect.Type)
 	walk = func(path string, typ reflect.Type) {

@@ -11,21 +11,21 @@ import (
 	"tokenbroker/keyring/lifecycle"
 )
 
-// Restoring replaces everything in a keyring that came from a backup.
+// Restoring replaces everything in a keyring that was restored from a backup.
 type Restoring struct {
 	// Store holds the backup's record and takes the new one.
 	Store Store
-	// Sealer seals the new keys; Backup opens the backup's record, nil: Sealer does.
+	// Sealer seals the new keys. Backup opens the backup's record; if nil, Sealer does.
 	Sealer, Backup Sealer
-	// Replaced is the keyring that was in use until now; nil: none that can be read.
+	// Replaced is the keyring that was in use until now, nil if there is none that can be read.
 	Replaced Store
 	Now      time.Time
 }
 
-// Restored is what a restore made of a keyring.
+// Restored is the result of [Restoring.Replace].
 type Restored struct {
 	Keys []lifecycle.KeyInfo
-	// Compromised are all key ids that are dead for ever from now on, sorted.
+	// Compromised are all key ids that are permanently refused from now on, sorted.
 	Compromised []string
 }
 
@@ -36,9 +36,9 @@ func CheckRecord(ctx context.Context, sealer Sealer, data []byte) error {
 	return err
 }
 
-// Replace makes new keys of every purpose and a new master secret, and calls every key id that
-// the backup or the replaced keyring knows compromised: nothing that either has signed, and no
-// refresh token, is good afterwards. The access keys' algorithm stays the backup's.
+// Replace makes new keys of every purpose and a new master secret, and marks every key id that
+// the backup or the replaced keyring knows as compromised: no token that either has signed, and no
+// refresh token, is accepted afterwards. The access keys' algorithm stays the backup's.
 func (r Restoring) Replace(ctx context.Context) (Restored, error) {
 	data, rev, err := r.Store.Load(ctx)
 	if err != nil {
@@ -52,21 +52,21 @@ func (r Restoring) Replace(ctx context.Context) (Restored, error) {
 	if err != nil {
 		return Restored{}, fmt.Errorf("opening the backup's keyring: %w", err)
 	}
-	dead := old.KIDs()
+	compromised := old.KIDs()
 	if r.Replaced != nil {
 		more, err := storedKids(ctx, r.Replaced)
 		if err != nil {
 			return Restored{}, fmt.Errorf("reading the replaced keyring: %w", err)
 		}
-		dead = append(dead, more...)
+		compromised = append(compromised, more...)
 	}
-	slices.Sort(dead)
+	slices.Sort(compromised)
 	rec, err := firstRecord(ctx, r.Sealer, old.Find(lifecycle.PurposeAccess, lifecycle.StateActive).Algorithm, r.Now)
 	if err != nil {
 		return Restored{}, err
 	}
-	rec.Compromised = slices.Compact(dead)
-	// What the configuration asked for, and what services were told, is as it was.
+	rec.Compromised = slices.Compact(compromised)
+	// The configured algorithm and what was published to services stay as they were.
 	rec.Configured, rec.CacheLife, rec.TokenLife = old.Configured, old.CacheLife, old.TokenLife
 	fresh, err := rec.encode(ctx, r.Sealer)
 	if err != nil {
@@ -82,8 +82,8 @@ func (r Restoring) Replace(ctx context.Context) (Restored, error) {
 	return done, nil
 }
 
-// storedKids reads the key ids without the KEK, which may be another one or lost: to call a
-// key dead, its record need not be authentic. An empty store has none.
+// storedKids reads the key ids without the KEK, which may be another one or lost: to mark a
+// key as compromised, its record need not be authentic. An empty store has none.
 func storedKids(ctx context.Context, s Store) ([]string, error) {
 	data, _, err := s.Load(ctx)
 	if errors.Is(err, ErrEmpty) {

@@ -32,8 +32,8 @@ func (s *recordStore) CompareAndSwap(_ context.Context, data []byte, rev uint64)
 	return nil
 }
 
-// A restore leaves nothing of the backup's keys and calls all of them, and those of the
-// replaced keyring, dead; an algorithm that an operator chose by hand stays chosen.
+// A restore removes all keys of the backup and marks them, and those of the
+// replaced keyring, as compromised.
 func TestRestoreReplacesEverything(t *testing.T) {
 	sealer, err := keyring.NewAESGCM(make([]byte, keyring.KEKSize))
 	if err != nil {
@@ -59,7 +59,7 @@ func TestRestoreReplacesEverything(t *testing.T) {
 			continue
 		}
 		if _, _, ok := after.Verifier(k.KID); ok || !slices.Contains(after.Compromised(), k.KID) || !slices.Contains(done.Compromised, k.KID) {
-			t.Errorf("%s is not dead", k)
+			t.Errorf("%s is not compromised", k)
 		}
 	}
 	for _, old := range secrets {
@@ -74,8 +74,8 @@ func TestRestoreReplacesEverything(t *testing.T) {
 	}
 }
 
-// The algorithm that the configuration names was acted upon before the backup: a key of another
-// one, which an operator rotated to by hand, is not rotated away after a restore.
+// The configured algorithm was applied before the backup: a key of another
+// algorithm, to which an operator rotated manually, is not rotated away after a restore.
 func TestRestoreKeepsWhatTheConfigurationAskedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sealer, err := keyring.NewAESGCM(make([]byte, keyring.KEKSize))
@@ -83,7 +83,7 @@ func TestRestoreKeepsWhatTheConfigurationAskedFor(t *testing.T) {
 			t.Fatal(err)
 		}
 		saved := &recordStore{}
-		openAndAdvance := func(rotate bool) lifecycle.Algorithm {
+		openAndApply := func(rotate bool) lifecycle.Algorithm {
 			k, err := keyring.Open(t.Context(), keyring.Config{Store: saved, Sealer: sealer, StoreID: "s", Schedule: keyring.Schedule{JWKSMaxAge: time.Minute}})
 			if err != nil {
 				t.Fatal(err)
@@ -101,14 +101,14 @@ func TestRestoreKeepsWhatTheConfigurationAskedFor(t *testing.T) {
 			}
 			return activeAlgorithm(k)
 		}
-		if got := openAndAdvance(true); got != lifecycle.EdDSA {
-			t.Fatalf("the rotation by hand came to %s", got)
+		if got := openAndApply(true); got != lifecycle.EdDSA {
+			t.Fatalf("after the manual rotation the active key has the algorithm %s", got)
 		}
 		if _, err := (keyring.Restoring{Store: saved, Sealer: sealer, Now: time.Now()}).Replace(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if got := openAndAdvance(false); got != lifecycle.EdDSA {
-			t.Errorf("after the restore the active key came to %s", got)
+		if got := openAndApply(false); got != lifecycle.EdDSA {
+			t.Errorf("after the restore the active key has the algorithm %s", got)
 		}
 	})
 }

@@ -11,10 +11,10 @@ import (
 	"tokenbroker/keyring"
 )
 
-func TestResealing(t *testing.T) {
+func TestRotateKEK(t *testing.T) {
 	clock, changes, store := newClock(), []string(nil), &memStore{}
 	ring := open(t, rotating(t, store, clock, &changes))
-	clock.pass(ripening)
+	clock.pass(readyAfter)
 	rotate(t, ring, "access", "")
 	rotate(t, ring, "master", "")
 	list, jwks, derived := ring.List(), ring.JWKS(), ring.Keys("refresh")
@@ -30,10 +30,10 @@ func TestResealing(t *testing.T) {
 			t.Error("more than the seal changed")
 		}
 	}
-	// The new KEK is in use: what comes after is sealed under it, too.
+	// The new KEK is in use: later changes are also sealed under it.
 	rotate(t, ring, "feed", "")
-	clock.pass(ripening)
-	advance(t, ring)
+	clock.pass(readyAfter)
+	applyDue(t, ring)
 	open(t, cfg)
 	if !slices.Contains(changes, " keyring_resealed") {
 		t.Errorf("changes = %q", changes)
@@ -43,7 +43,7 @@ func TestResealing(t *testing.T) {
 	}
 }
 
-// lossyStore says that it failed: before the write, or after it.
+// lossyStore reports a failure, either without writing or after it wrote.
 type lossyStore struct {
 	memStore
 	fail, write bool
@@ -63,7 +63,7 @@ func (l *lossyStore) CompareAndSwap(ctx context.Context, data []byte, rev uint64
 	return errLost
 }
 
-func TestAResealThatFailsLeavesOneKEKInCharge(t *testing.T) {
+func TestAFailedRotateKEKLeavesTheRecordUnderOneKEK(t *testing.T) {
 	for name, written := range map[string]bool{"not written": false, "written": true} {
 		t.Run(name, func(t *testing.T) {
 			store := &lossyStore{}
@@ -71,7 +71,7 @@ func TestAResealThatFailsLeavesOneKEKInCharge(t *testing.T) {
 			ring := open(t, rotating(t, store, clock, nil))
 			store.fail, store.write = true, written
 			if err := ring.RotateKEK(t.Context(), sealer(t, 2)); !errors.Is(err, errLost) {
-				t.Fatalf("Reseal = %v", err)
+				t.Fatalf("RotateKEK = %v", err)
 			}
 			store.fail = false
 			cfg := rotating(t, store, clock, nil)
@@ -81,7 +81,7 @@ func TestAResealThatFailsLeavesOneKEKInCharge(t *testing.T) {
 					t.Errorf("under KEK %d: %v", kek, err)
 				}
 			}
-			rotate(t, ring, "access", "") // the running broker goes on under either
+			rotate(t, ring, "access", "") // the running broker continues under either KEK
 			if err := ring.RotateKEK(t.Context(), sealer(t, 2)); err != nil {
 				t.Fatal(err)
 			}
@@ -91,7 +91,7 @@ func TestAResealThatFailsLeavesOneKEKInCharge(t *testing.T) {
 	}
 }
 
-func TestResealingWithoutASealer(t *testing.T) {
+func TestRotateKEKWithoutASealerIsRefused(t *testing.T) {
 	if err := open(t, config(t, &memStore{})).RotateKEK(t.Context(), nil); err == nil {
 		t.Error("it was accepted")
 	}

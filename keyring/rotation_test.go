@@ -13,46 +13,46 @@ import (
 	"tokenbroker/keyring/lifecycle"
 )
 
-func TestAKeyLivesItsLife(t *testing.T) {
+func TestAKeyPassesThroughItsStates(t *testing.T) {
 	clock, changes := newClock(), []string(nil)
 	store := &memStore{}
 	ring := open(t, rotating(t, store, clock, &changes))
 	old, next := find(t, ring, "access", "active"), find(t, ring, "access", "next")
 
 	r := rotate(t, ring, "access", "")
-	if !r.Scheduled || !r.Changed || r.Active.KID != old.KID || r.Next.KID != next.KID || !r.Signs.Equal(testTime.Add(ripening)) {
-		t.Fatalf("asked for while next is not ripe: %+v", r)
+	if !r.Scheduled || !r.Changed || r.Active.KID != old.KID || r.Next.KID != next.KID || !r.Signs.Equal(testTime.Add(readyAfter)) {
+		t.Fatalf("requested while the next key is not ready: %+v", r)
 	}
 	clock.pass(time.Minute)
 	if again := rotate(t, ring, "access", ""); again.Changed || !again.Scheduled || !again.Signs.Equal(r.Signs) {
-		t.Errorf("asked for twice: %+v", again)
+		t.Errorf("the second request: %+v", again)
 	}
-	clock.pass(ripening - time.Minute - time.Second)
-	if due := advance(t, ring); !due.Equal(r.Signs) {
-		t.Errorf("due again at %s, want %s", due, r.Signs)
+	clock.pass(readyAfter - time.Minute - time.Second)
+	if due := applyDue(t, ring); !due.Equal(r.Signs) {
+		t.Errorf("next change due at %s, want %s", due, r.Signs)
 	}
 	if got := find(t, ring, "access", "active").KID; got != old.KID {
-		t.Fatal("the next key signs before it is ripe")
+		t.Fatal("the next key signs before it is ready")
 	}
 	clock.pass(time.Second)
-	advance(t, ring)
+	applyDue(t, ring)
 	active, retiring := find(t, ring, "access", "active"), find(t, ring, "access", "retiring")
 	if active.KID != next.KID || retiring.KID != old.KID {
 		t.Fatalf("active is %s, retiring %s", active, retiring)
 	}
 	if want := clock.now().Add(tokenLife + time.Minute); !retiring.LastTokenDies.Equal(want) {
-		t.Errorf("the last token dies %s, want %s", retiring.LastTokenDies, want)
+		t.Errorf("the last token expires at %s, want %s", retiring.LastTokenDies, want)
 	}
-	if retiring.NextStep != lifecycle.StepRemoved || !retiring.NextStepAt.Equal(clock.now().Add(dying)) {
+	if retiring.NextStep != lifecycle.StepRemoved || !retiring.NextStepAt.Equal(clock.now().Add(retiringFor)) {
 		t.Errorf("the retiring key %s at %s", retiring.NextStep, retiring.NextStepAt)
 	}
-	clock.pass(dying - time.Second)
-	advance(t, ring)
+	clock.pass(retiringFor - time.Second)
+	applyDue(t, ring)
 	if _, _, ok := ring.Verifier(old.KID); !ok {
-		t.Error("the old key left the JWKS before its last token was dead")
+		t.Error("the old key left the JWKS before its last token had expired")
 	}
 	clock.pass(time.Second)
-	advance(t, ring)
+	applyDue(t, ring)
 	if _, _, ok := ring.Verifier(old.KID); ok || infoOf(ring, old.KID).State != lifecycle.StateRetired {
 		t.Error("the old key is still published")
 	}
@@ -65,11 +65,11 @@ func TestAKeyLivesItsLife(t *testing.T) {
 	}
 }
 
-func TestARipeKeySignsAtOnce(t *testing.T) {
+func TestAReadyKeySignsAtOnce(t *testing.T) {
 	clock := newClock()
 	ring := open(t, rotating(t, &memStore{}, clock, nil))
 	next := find(t, ring, "feed", "next")
-	clock.pass(ripening)
+	clock.pass(readyAfter)
 	r := rotate(t, ring, "feed", "")
 	if r.Scheduled || !r.Changed || r.Active.KID != next.KID || !r.Signs.Equal(clock.now()) {
 		t.Errorf("rotation = %+v", r)
@@ -82,8 +82,8 @@ func TestARipeKeySignsAtOnce(t *testing.T) {
 func TestRotationOnSchedule(t *testing.T) {
 	clock := newClock()
 	ring := open(t, rotating(t, &memStore{}, clock, nil))
-	clock.pass(ripening)
-	due := advance(t, ring)
+	clock.pass(readyAfter)
+	due := applyDue(t, ring)
 	if early, late := testTime.Add(month*95/100), testTime.Add(month*105/100); due.Before(early) || due.After(late) {
 		t.Fatalf("due %s, want within 5 %% of %s", due, testTime.Add(month))
 	}
@@ -92,28 +92,28 @@ func TestRotationOnSchedule(t *testing.T) {
 		t.Errorf("the active key %s at %s", first.NextStep, first.NextStepAt)
 	}
 	clock.pass(first.NextStepAt.Sub(clock.now()))
-	advance(t, ring)
+	applyDue(t, ring)
 	if got := find(t, ring, "access", "active").KID; got == first.KID {
-		t.Error("the key signs longer than planned")
+		t.Error("the key signs longer than scheduled")
 	}
 }
 
 func TestTwoBrokersAtOnceRotateOnce(t *testing.T) {
-	for name, ripe := range map[string]bool{"ripe": true, "not ripe": false} {
+	for name, ready := range map[string]bool{"ready": true, "not ready": false} {
 		t.Run(name, func(t *testing.T) {
 			clock, store := newClock(), &memStore{}
 			cfg := rotating(t, store, clock, nil)
 			rings := []*keyring.Keyring{open(t, cfg), open(t, cfg)}
-			if ripe {
-				clock.pass(ripening)
+			if ready {
+				clock.pass(readyAfter)
 			}
-			advance(t, rings[0])
-			advance(t, rings[1])
+			applyDue(t, rings[0])
+			applyDue(t, rings[1])
 			before := find(t, rings[0], "access", "next")
-			// Both have read the record before either may write; a third write panics.
-			var ready, wg sync.WaitGroup
-			ready.Add(2)
-			store.beforeSwap = func() { ready.Done(); ready.Wait() }
+			// Both read the record before either can write; a third write panics.
+			var loaded, wg sync.WaitGroup
+			loaded.Add(2)
+			store.beforeSwap = func() { loaded.Done(); loaded.Wait() }
 			results := make([]lifecycle.Rotation, 2)
 			for i, ring := range rings {
 				wg.Go(func() {
@@ -125,20 +125,20 @@ func TestTwoBrokersAtOnceRotateOnce(t *testing.T) {
 			}
 			wg.Wait()
 			if results[0].Changed == results[1].Changed {
-				t.Error("want one that rotated and one that found it done")
+				t.Error("want one broker that rotated and one that found the rotation made")
 			}
 			if results[0].Active.KID != results[1].Active.KID || results[0].Next.KID != results[1].Next.KID ||
-				!results[0].Signs.Equal(results[1].Signs) || results[0].Scheduled == ripe {
-				t.Errorf("the two were told different things:\n%+v\n%+v", results[0], results[1])
+				!results[0].Signs.Equal(results[1].Signs) || results[0].Scheduled == ready {
+				t.Errorf("the two brokers got different results:\n%+v\n%+v", results[0], results[1])
 			}
-			if signs := results[0].Active.KID == before.KID; signs != ripe {
+			if signs := results[0].Active.KID == before.KID; signs != ready {
 				t.Errorf("the next key signs: %t", signs)
 			}
 		})
 	}
 }
 
-func TestRotationsThatAreRefused(t *testing.T) {
+func TestInvalidRotationsAreRefused(t *testing.T) {
 	ring := open(t, rotating(t, &memStore{}, newClock(), nil))
 	before := ring.Snapshot()
 	for _, tt := range []struct {

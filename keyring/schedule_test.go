@@ -14,8 +14,8 @@ import (
 	"tokenbroker/keyring/lifecycle"
 )
 
-// deed is one thing that operators, machines or fate do, and the time that passes after it.
-type deed struct {
+// action is one event of a schedule, such as a rotation or an outage, and the time that passes after it.
+type action struct {
 	what      string
 	broker    int
 	purpose   lifecycle.Purpose
@@ -25,12 +25,12 @@ type deed struct {
 	then      time.Duration
 }
 
-func (d deed) String() string {
+func (d action) String() string {
 	return fmt.Sprintf("%s broker %d %s %s %d jump %s, then %s", d.what, d.broker, d.purpose, d.algorithm, d.pick, d.jump, d.then)
 }
 
-var deeds = rapid.Custom(func(t *rapid.T) deed {
-	return deed{
+var actions = rapid.Custom(func(t *rapid.T) action {
+	return action{
 		what:      rapid.SampledFrom([]string{"rotate", "rotate", "rotate", "compromise", "jump", "restart", "stop", "outage", "repair", "wait"}).Draw(t, "what"),
 		broker:    rapid.IntRange(0, 1).Draw(t, "broker"),
 		purpose:   rapid.SampledFrom([]lifecycle.Purpose{"access", "access", "access", "feed", "master"}).Draw(t, "purpose"),
@@ -43,12 +43,12 @@ var deeds = rapid.Custom(func(t *rapid.T) deed {
 
 // TestAnySchedule: over random schedules of rotations, compromises, clock jumps, restarts and
 // outages, with two brokers on one store, one key of each purpose is active, no token that
-// is alive fails at a service that caches the JWK set for its full life, and a compromised
+// is valid fails at a service that caches the JWK set for its full life, and a compromised
 // key is never published or accepted again.
 func TestAnySchedule(t *testing.T) {
 	rotated := 0
 	rapid.Check(t, func(rt *rapid.T) {
-		schedule := rapid.SliceOfN(deeds, 1, 14).Draw(rt, "schedule")
+		schedule := rapid.SliceOfN(actions, 1, 14).Draw(rt, "schedule")
 		var fault string
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
@@ -69,11 +69,11 @@ func TestAnySchedule(t *testing.T) {
 		}
 	})
 	if rotated < 20 {
-		t.Errorf("only %d keys signed after another one: the schedules test nothing", rotated)
+		t.Errorf("only %d keys signed after another one: the schedules have too few rotations", rotated)
 	}
 }
 
-func (w *world) do(d deed) {
+func (w *world) do(d action) {
 	b := w.brokers[d.broker]
 	switch d.what {
 	case "jump":
@@ -101,7 +101,7 @@ func (w *world) do(d deed) {
 	}
 }
 
-func (w *world) rotate(ring *keyring.Keyring, d deed) {
+func (w *world) rotate(ring *keyring.Keyring, d action) {
 	if d.purpose != lifecycle.PurposeAccess {
 		d.algorithm = ""
 	}
@@ -115,7 +115,7 @@ func (w *world) rotate(ring *keyring.Keyring, d deed) {
 	}
 	again, err := ring.Rotate(w.t.Context(), d.purpose, d.algorithm)
 	// Without a change the first may have lost against another broker's rotation, of another
-	// algorithm perhaps: then the second is a wish of its own.
+	// algorithm perhaps: then the second request is a rotation of its own.
 	if err == nil && r.Changed && r.Scheduled && (again.Changed || again.Next.KID != r.Next.KID) {
 		w.failf("asking twice is two rotations: %+v, then %+v", r, again)
 	}
@@ -138,7 +138,7 @@ func (w *world) compromise(ring *keyring.Keyring, pick int) {
 	}
 	if c.Changed {
 		w.dead[c.Key.KID] = time.Now()
-		w.exempt[c.Successor.KID] = time.Now().Add(ripening)
+		w.exempt[c.Successor.KID] = time.Now().Add(readyAfter)
 	}
 	if _, _, ok := ring.Verifier(c.Key.KID); ok || strings.Contains(string(ring.JWKS().Body)+string(ring.FeedJWKS().Body), c.Key.KID) {
 		w.failf("the compromised key %s is still there", c.Key.KID)

@@ -12,21 +12,21 @@ import (
 	"fmt"
 )
 
-// Sealer protects key material at rest. The context is there so that a KMS fits.
+// Sealer protects key material at rest. Its methods have a context so that it can be a KMS.
 // Implementations are safe for concurrent use.
 type Sealer interface {
 	// Seal encrypts plaintext and binds it to aad.
 	Seal(ctx context.Context, plaintext, aad []byte) ([]byte, error)
 	// Open reverses Seal. It fails with [ErrWrongKEK] when sealed was made under another
-	// key encryption key and with [ErrCorrupt] when a byte of sealed or aad differs; any
-	// other error says that it could not be tried.
+	// key encryption key, and with [ErrCorrupt] when a byte of sealed or aad differs. Any
+	// other error means that Open could not try.
 	Open(ctx context.Context, sealed, aad []byte) ([]byte, error)
 }
 
-// ErrWrongKEK says that the keyring is sealed under another key encryption key.
+// ErrWrongKEK reports that the keyring is sealed under another key encryption key.
 var ErrWrongKEK = errors.New("keyring: wrong key encryption key (KEK)")
 
-// A sealed value: format byte, KEK id, then nonce, ciphertext and tag as AES-GCM gives them.
+// A sealed value is a format byte, the KEK id, and the nonce, ciphertext and tag of AES-GCM.
 const (
 	sealedFormat = 1
 	kekIDSize    = 8
@@ -35,8 +35,8 @@ const (
 // KEKSize is the length of a key encryption key in bytes.
 const KEKSize = 32
 
-// AESGCM is the [Sealer] under a key encryption key in memory: AES-256-GCM, a random
-// nonce each time.
+// AESGCM is the [Sealer] under a key encryption key in memory: AES-256-GCM with a random
+// nonce for each value.
 type AESGCM struct {
 	aead cipher.AEAD
 	id   [kekIDSize]byte
@@ -79,7 +79,7 @@ func newAESGCM(kek, key []byte) (*AESGCM, error) {
 	return s, nil
 }
 
-// ID names the KEK without telling anything of it; every sealed value carries it.
+// ID identifies the KEK without revealing anything about it. Every sealed value contains it.
 func (s *AESGCM) ID() string { return hex.EncodeToString(s.id[:]) }
 
 // Seal implements [Sealer].

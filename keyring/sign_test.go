@@ -21,7 +21,7 @@ import (
 
 var allAlgorithms = []lifecycle.Algorithm{lifecycle.ES256, lifecycle.EdDSA, lifecycle.RS256, lifecycle.PS256}
 
-// ringOf opens one keyring per algorithm for the whole test binary: RSA keys are dear.
+// ringOf opens one keyring per algorithm for the whole test binary: RSA keys are expensive to make.
 func ringOf(t testing.TB, alg lifecycle.Algorithm) *keyring.Keyring {
 	t.Helper()
 	ringsMu.Lock()
@@ -128,7 +128,7 @@ func TestSigningStopsWithTheContext(t *testing.T) {
 	}
 }
 
-func TestFeedMessagesAreWhatServicesParse(t *testing.T) {
+func TestServicesCanParseFeedMessages(t *testing.T) {
 	ring := ringOf(t, lifecycle.ES256)
 	var set jose.JSONWebKeySet
 	if err := json.Unmarshal(ring.FeedJWKS().Body, &set); err != nil {

@@ -18,7 +18,7 @@ import (
 
 var errDown = errors.New("the store is down")
 
-// outageStore is a memStore that can be out of order.
+// outageStore is a memStore that can be unavailable.
 type outageStore struct {
 	memStore
 	downMu sync.Mutex // guards down
@@ -62,10 +62,10 @@ type world struct {
 	brokers  [2]*process
 	services []*service
 	tokens   []issued
-	exempt   map[string]time.Time // until when a key that signs unripe may be unknown
+	exempt   map[string]time.Time // until when a key that signs unready may be unknown
 	dead     map[string]time.Time // since when a key is compromised
-	up       time.Time            // since when the store is
-	seen     map[string]bool      // keys that were active, to tell that the test tests
+	up       time.Time            // since when the store has been available
+	seen     map[string]bool      // keys that were active, to check that the schedules rotate
 	fault    string
 }
 
@@ -145,11 +145,11 @@ func (w *world) failf(format string, args ...any) {
 	}
 }
 
-// testBubble is when every bubble begins.
+// testBubble is the time at which every bubble begins.
 var testBubble = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// pass lets time go by: services fetch when their copy has expired, each broker signs a
-// token every half minute, and all that was ever promised is checked at each step.
+// pass advances time: services fetch when their copy has expired, each broker signs a
+// token every half minute, and all invariants are checked at each step.
 func (w *world) pass(d time.Duration) {
 	for end := time.Now().Add(d); w.fault == "" && time.Now().Before(end); {
 		wake := time.Now().Add(30 * time.Second)
@@ -205,7 +205,7 @@ func (w *world) sign() {
 	}
 }
 
-// fetch is a service's request; with every broker down it goes on with what it has.
+// fetch is a service's request. If every broker is down, the service keeps its copy.
 func (w *world) fetch(s *service) {
 	for i := range w.brokers {
 		b := w.brokers[(i+int(time.Now().Unix()))%len(w.brokers)]
@@ -228,8 +228,8 @@ func (w *world) fetch(s *service) {
 
 func (w *world) check() {
 	now, live := w.now(), map[string]bool{}
-	// Dead is what has expired by the clock and has lived its life: a clock that is stepped
-	// back does not wake it.
+	// A token is over when it has expired by the clock and a full token life has passed: a clock that
+	// is stepped back does not make it valid again.
 	w.tokens = slices.DeleteFunc(w.tokens, func(tok issued) bool {
 		return !tok.exp.After(now) && time.Since(tok.signed) >= tokenLife
 	})
@@ -266,7 +266,7 @@ func (w *world) checkBroker(broker int, ring *keyring.Keyring) {
 		}
 	}
 	for kid, since := range w.dead {
-		// Another broker follows within a third of the margin, once the store is up.
+		// Another broker follows within a third of the margin when the store is available.
 		if w.store.isDown() || time.Since(since) < 11*time.Second || time.Since(w.up) < 11*time.Second {
 			continue
 		}

@@ -23,16 +23,16 @@ func TestALongerTokenLifeIsPublishedBeforeItIsSigned(t *testing.T) {
 		}
 	}
 	expect(ring, short, short, short, 0)
-	expect(ring, long, long, short, ripening)
-	clock.pass(ripening - time.Second)
+	expect(ring, long, long, short, readyAfter)
+	clock.pass(readyAfter - time.Second)
 	expect(ring, long, long, short, time.Second)
 	// A restart proves nothing of what was published before it.
 	ring = open(t, rotating(t, store, clock, nil))
-	expect(ring, long, long, short, ripening)
-	clock.pass(ripening)
+	expect(ring, long, long, short, readyAfter)
+	clock.pass(readyAfter)
 	expect(ring, long, long, long, 0)
 
-	// Shorter: signed at once, published when the long tokens are dead.
+	// Shorter: signed at once, published when the long tokens have expired.
 	dead := long + time.Minute + 30*time.Second
 	expect(ring, short, long, short, dead)
 	clock.pass(dead - time.Second)
@@ -48,8 +48,8 @@ func TestALongerTokenLifeIsPublishedBeforeItIsSigned(t *testing.T) {
 	}
 }
 
-// The life stands in the discovery document, whose cache life is not the JWK set's.
-func TestALongerTokenLifeIsKnownWhereKeySetsAreCachedShortly(t *testing.T) {
+// The life is in the discovery document, whose cache life is not that of the JWK set.
+func TestALongerTokenLifeIsPublishedForFiveMinutesWithAShortCache(t *testing.T) {
 	const short, long = 5 * time.Minute, 10 * time.Minute
 	clock := newClock()
 	cfg := rotating(t, &memStore{}, clock, nil)
