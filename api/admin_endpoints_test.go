@@ -10,6 +10,7 @@ import (
 
 	"tokenbroker/api"
 	"tokenbroker/broker"
+	"tokenbroker/broker/operator"
 )
 
 const (
@@ -81,8 +82,8 @@ func operations() []operation {
 	}
 }
 
-func done() broker.Revoked {
-	return broker.Revoked{Kind: "sub", Value: "u1", Epoch: 9, Changed: true, Broadcast: true}
+func done() operator.Revoked {
+	return operator.Revoked{Kind: "sub", Value: "u1", Epoch: 9, Changed: true, Broadcast: true}
 }
 
 func TestAdminEndpoints(t *testing.T) {

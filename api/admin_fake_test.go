@@ -13,6 +13,7 @@ import (
 
 	"tokenbroker/api"
 	"tokenbroker/broker"
+	"tokenbroker/broker/operator"
 	"tokenbroker/keyring/lifecycle"
 	"tokenbroker/revocation"
 )
@@ -22,7 +23,7 @@ const adminToken = "t0ken"
 // fakeOperators answers as it is told and remembers the last call as one line.
 type fakeOperators struct {
 	err     error
-	revoked broker.Revoked
+	revoked operator.Revoked
 	empty   bool // pages without anything in them
 	panics  any
 
@@ -39,116 +40,116 @@ func (f *fakeOperators) note(req broker.Request, format string, args ...any) {
 
 var moment = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 
-func fullUser() broker.UserInfo {
-	return broker.UserInfo{
-		UID: "u1", Username: "ada", Accounts: []broker.Account{{Issuer: "urn:tokenbroker:local", Subject: "ada"}}, HasPassword: true,
+func fullUser() operator.UserInfo {
+	return operator.UserInfo{
+		UID: "u1", Username: "ada", Accounts: []operator.Account{{Issuer: "urn:tokenbroker:local", Subject: "ada"}}, HasPassword: true,
 		Attributes: map[string]any{"email": "ada@example.com"}, Roles: []string{"admin"}, Groups: []string{"staff"},
 		CreatedAt: moment, LastLogin: moment, Epoch: 7,
 	}
 }
 
-func (f *fakeOperators) user() (broker.UserInfo, error) {
+func (f *fakeOperators) user() (operator.UserInfo, error) {
 	if f.empty {
-		return broker.UserInfo{UID: "u1", Username: "ada", CreatedAt: moment}, f.err
+		return operator.UserInfo{UID: "u1", Username: "ada", CreatedAt: moment}, f.err
 	}
 	return fullUser(), f.err
 }
 
-func (f *fakeOperators) AddUser(_ context.Context, user broker.NewUser, req broker.Request) (broker.UserInfo, error) {
+func (f *fakeOperators) AddUser(_ context.Context, user operator.NewUser, req broker.Request) (operator.UserInfo, error) {
 	f.note(req, "add %q %q %v %v", user.Username, user.Password, user.Attributes, user.Roles)
 	return f.user()
 }
 
-func (f *fakeOperators) User(_ context.Context, ref string) (broker.UserInfo, error) {
+func (f *fakeOperators) User(_ context.Context, ref string) (operator.UserInfo, error) {
 	f.note(broker.Request{}, "user %q", ref)
 	return f.user()
 }
 
-func (f *fakeOperators) ListUsers(_ context.Context, q broker.UserQuery) (broker.UserPage, error) {
+func (f *fakeOperators) ListUsers(_ context.Context, q operator.UserQuery) (operator.UserPage, error) {
 	f.note(broker.Request{}, "users %+v", q)
 	if f.empty {
-		return broker.UserPage{}, f.err
+		return operator.UserPage{}, f.err
 	}
-	return broker.UserPage{Users: []broker.UserInfo{fullUser(), {UID: "u2", CreatedAt: moment}}, Next: "u2"}, f.err
+	return operator.UserPage{Users: []operator.UserInfo{fullUser(), {UID: "u2", CreatedAt: moment}}, Next: "u2"}, f.err
 }
 
-func (f *fakeOperators) UpdateUser(_ context.Context, ref string, change broker.UserChange, req broker.Request) (broker.UserInfo, error) {
+func (f *fakeOperators) UpdateUser(_ context.Context, ref string, change operator.UserChange, req broker.Request) (operator.UserInfo, error) {
 	f.note(req, "update %q %v %v %v %v", ref, change.Attributes, change.Attributes == nil, change.Roles, change.Roles == nil)
 	return f.user()
 }
 
-func (f *fakeOperators) SetPassword(_ context.Context, ref, password string, keepSessions bool, req broker.Request) (broker.Revoked, error) {
+func (f *fakeOperators) SetPassword(_ context.Context, ref, password string, keepSessions bool, req broker.Request) (operator.Revoked, error) {
 	f.note(req, "password %q %q %v", ref, password, keepSessions)
 	return f.revoked, f.err
 }
 
-func (f *fakeOperators) DisableUser(_ context.Context, ref string, req broker.Request) (broker.Revoked, error) {
+func (f *fakeOperators) DisableUser(_ context.Context, ref string, req broker.Request) (operator.Revoked, error) {
 	f.note(req, "disable %q", ref)
 	return f.revoked, f.err
 }
 
-func (f *fakeOperators) EnableUser(_ context.Context, ref string, req broker.Request) (broker.UserInfo, error) {
+func (f *fakeOperators) EnableUser(_ context.Context, ref string, req broker.Request) (operator.UserInfo, error) {
 	f.note(req, "enable %q", ref)
 	return f.user()
 }
 
-func (f *fakeOperators) RemoveUser(_ context.Context, ref string, req broker.Request) (broker.Revoked, error) {
+func (f *fakeOperators) RemoveUser(_ context.Context, ref string, req broker.Request) (operator.Revoked, error) {
 	f.note(req, "remove %q", ref)
 	return f.revoked, f.err
 }
 
-func (f *fakeOperators) ListSessions(_ context.Context, q broker.SessionQuery) (broker.SessionPage, error) {
+func (f *fakeOperators) ListSessions(_ context.Context, q operator.SessionQuery) (operator.SessionPage, error) {
 	f.note(broker.Request{}, "sessions %+v", q)
 	if f.empty {
-		return broker.SessionPage{}, f.err
+		return operator.SessionPage{}, f.err
 	}
-	return broker.SessionPage{Next: "s1", Sessions: []broker.SessionSummary{{
+	return operator.SessionPage{Next: "s1", Sessions: []operator.SessionSummary{{
 		SID: "s1", UID: "u1", ClientID: "demo-spa", Scope: "hello:read", Provider: "cognito", Device: "a browser", Channel: "cookie",
 		CreatedAt: moment, LastUsed: moment, AuthTime: moment, ExpiresAt: moment, TokenExpires: moment, State: "live",
 	}}}, f.err
 }
 
-func (f *fakeOperators) RevokeSession(_ context.Context, sid string, reason string, req broker.Request) (broker.Revoked, error) {
+func (f *fakeOperators) RevokeSession(_ context.Context, sid string, reason string, req broker.Request) (operator.Revoked, error) {
 	f.note(req, "revoke sid %q %s", sid, reason)
 	return f.revoked, f.err
 }
 
-func (f *fakeOperators) RevokeUser(_ context.Context, ref string, reason string, req broker.Request) (broker.Revoked, error) {
+func (f *fakeOperators) RevokeUser(_ context.Context, ref string, reason string, req broker.Request) (operator.Revoked, error) {
 	f.note(req, "revoke sub %q %s", ref, reason)
 	return f.revoked, f.err
 }
 
-func (f *fakeOperators) RevokeToken(_ context.Context, jti string, reason string, req broker.Request) (broker.Revoked, error) {
+func (f *fakeOperators) RevokeToken(_ context.Context, jti string, reason string, req broker.Request) (operator.Revoked, error) {
 	f.note(req, "revoke jti %q %s", jti, reason)
 	return f.revoked, f.err
 }
 
-func (f *fakeOperators) RevokeClient(_ context.Context, id string, reason string, req broker.Request) (broker.Revoked, error) {
+func (f *fakeOperators) RevokeClient(_ context.Context, id string, reason string, req broker.Request) (operator.Revoked, error) {
 	f.note(req, "revoke client %q %s", id, reason)
 	return f.revoked, f.err
 }
 
-func (f *fakeOperators) RevokeEverybody(_ context.Context, reason string, req broker.Request) (broker.Revoked, error) {
+func (f *fakeOperators) RevokeEverybody(_ context.Context, reason string, req broker.Request) (operator.Revoked, error) {
 	f.note(req, "revoke all %s", reason)
 	return f.revoked, f.err
 }
 
-func (f *fakeOperators) RevokeBulk(_ context.Context, bulk broker.BulkRevocation, req broker.Request) (broker.BulkRevoked, error) {
+func (f *fakeOperators) RevokeBulk(_ context.Context, bulk operator.BulkRevocation, req broker.Request) (operator.BulkRevoked, error) {
 	f.note(req, "bulk %s %q %s", bulk.Kind, bulk.Values, bulk.Reason)
-	return broker.BulkRevoked{
+	return operator.BulkRevoked{
 		Kind: "sid", Recorded: 1, Changed: 1, Unknown: 1, UnknownValues: []string{"s2"}, Broadcast: f.revoked.Broadcast,
 		ReceiptSummary: f.revoked.ReceiptSummary,
 	}, f.err
 }
 
-func (f *fakeOperators) CheckRevocation(_ context.Context, kind revocation.Kind, value string) (broker.RevocationCheck, error) {
+func (f *fakeOperators) CheckRevocation(_ context.Context, kind revocation.Kind, value string) (operator.RevocationCheck, error) {
 	f.note(broker.Request{}, "check %s %q", kind, value)
 	if f.empty || f.err != nil {
-		return broker.RevocationCheck{Kind: string(kind), Value: value}, f.err
+		return operator.RevocationCheck{Kind: string(kind), Value: value}, f.err
 	}
-	page, _ := f.ListSessions(context.Background(), broker.SessionQuery{})
+	page, _ := f.ListSessions(context.Background(), operator.SessionQuery{})
 	f.note(broker.Request{}, "check %s %q", kind, value)
-	return broker.RevocationCheck{
+	return operator.RevocationCheck{
 		Kind: string(kind), Value: value, Revoked: true, Session: &page.Sessions[0],
 		Events: []revocation.Recorded{{Origin: "o1", Seq: 4, Event: revocation.Event{
 			Kind: revocation.KindSub, Value: "u1", ExpiresAt: 1700000300, At: 1700000000, Reason: revocation.ReasonRevoked, Epoch: 9,
@@ -156,9 +157,9 @@ func (f *fakeOperators) CheckRevocation(_ context.Context, kind revocation.Kind,
 	}, nil
 }
 
-func (f *fakeOperators) RevokeKey(_ context.Context, kid string, reason string, req broker.Request) (broker.KeyRevoked, error) {
+func (f *fakeOperators) RevokeKey(_ context.Context, kid string, reason string, req broker.Request) (operator.KeyRevoked, error) {
 	f.note(req, "revoke kid %q %s", kid, reason)
-	return broker.KeyRevoked{Revoked: broker.Revoked{Kind: "kid", Value: "k1", Changed: true, Broadcast: f.revoked.Broadcast}, Purpose: "access", Algorithm: "ES256", Successor: "k2"}, f.err
+	return operator.KeyRevoked{Revoked: operator.Revoked{Kind: "kid", Value: "k1", Changed: true, Broadcast: f.revoked.Broadcast}, Purpose: "access", Algorithm: "ES256", Successor: "k2"}, f.err
 }
 
 func fullKey() lifecycle.KeyInfo {

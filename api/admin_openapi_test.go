@@ -18,6 +18,7 @@ import (
 
 	"tokenbroker/api"
 	"tokenbroker/broker"
+	"tokenbroker/broker/operator"
 )
 
 // document is openapi-admin.yaml as the tests read it.
@@ -178,7 +179,7 @@ func TestAdminAnswersAreAsDocumented(t *testing.T) {
 	for _, op := range operations() {
 		f := &fakeOperators{revoked: done()}
 		check(t, op, f)
-		check(t, op, &fakeOperators{empty: true, revoked: broker.Revoked{Kind: "sid", Value: "s1"}}) // and 202
+		check(t, op, &fakeOperators{empty: true, revoked: operator.Revoked{Kind: "sid", Value: "s1"}}) // and 202
 		check(t, op, f, "Host: evil.example")
 		check(t, op, f, "Origin: null")
 		check(t, op, f, "Authorization: Bearer nope")

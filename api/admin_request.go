@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"tokenbroker/broker"
+	"tokenbroker/broker/operator"
 )
 
 // Lists have pages of 1 … maxPage entries.
@@ -89,7 +90,7 @@ func invalidParameter(detail string) error {
 
 // writeRevoked answers what ended tokens: 202 says that it is on disk and the services are
 // still to be told.
-func writeRevoked(w http.ResponseWriter, revoked broker.Revoked) error {
+func writeRevoked(w http.ResponseWriter, revoked operator.Revoked) error {
 	if !revoked.Broadcast {
 		return writeJSON(w, http.StatusAccepted, revoked)
 	}

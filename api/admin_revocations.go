@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"tokenbroker/broker"
+	"tokenbroker/broker/operator"
 	"tokenbroker/revocation"
 )
 
@@ -44,7 +45,7 @@ func (a *admin) revoke(w http.ResponseWriter, r *http.Request) error {
 	case value == "" && revocation.Kind(kind) != revocation.KindAll:
 		return invalidBody("value is missing or empty")
 	}
-	var revoked broker.Revoked
+	var revoked operator.Revoked
 	req, err := revokingRequest(r, note)
 	if err != nil {
 		return err
@@ -93,7 +94,7 @@ func (a *admin) revokeBulk(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	done, err := a.cfg.Operators.RevokeBulk(r.Context(), broker.BulkRevocation{
+	done, err := a.cfg.Operators.RevokeBulk(r.Context(), operator.BulkRevocation{
 		Kind: revocation.Kind(kind), Values: values, Reason: reason,
 	}, req)
 	if err != nil {

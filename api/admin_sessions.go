@@ -3,7 +3,7 @@ package api
 import (
 	"net/http"
 
-	"tokenbroker/broker"
+	"tokenbroker/broker/operator"
 	"tokenbroker/revocation"
 )
 
@@ -24,14 +24,14 @@ func (a *admin) listSessions(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	page, err := a.cfg.Operators.ListSessions(r.Context(), broker.SessionQuery{
+	page, err := a.cfg.Operators.ListSessions(r.Context(), operator.SessionQuery{
 		User: q.values.Get("user"), After: q.after, Limit: q.limit, Ended: ended,
 	})
 	if err != nil {
 		return err
 	}
 	if page.Sessions == nil {
-		page.Sessions = []broker.SessionSummary{}
+		page.Sessions = []operator.SessionSummary{}
 	}
 	return writeJSON(w, http.StatusOK, page)
 }

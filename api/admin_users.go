@@ -3,7 +3,7 @@ package api
 import (
 	"net/http"
 
-	"tokenbroker/broker"
+	"tokenbroker/broker/operator"
 )
 
 func (a *admin) userRoutes() []adminRoute {
@@ -27,11 +27,11 @@ func (a *admin) listUsers(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	page, err := a.cfg.Operators.ListUsers(r.Context(), broker.UserQuery{Match: q.values.Get("match"), After: q.after, Limit: q.limit})
+	page, err := a.cfg.Operators.ListUsers(r.Context(), operator.UserQuery{Match: q.values.Get("match"), After: q.after, Limit: q.limit})
 	if err != nil {
 		return err
 	}
-	users := make([]broker.UserInfo, len(page.Users)) // the page is the broker's, and [] is not null
+	users := make([]operator.UserInfo, len(page.Users)) // the page is the broker's, and [] is not null
 	for i, user := range page.Users {
 		users[i] = presented(user)
 	}
@@ -41,7 +41,7 @@ func (a *admin) listUsers(w http.ResponseWriter, r *http.Request) error {
 
 // addUser is POST /admin/v1/users {username, password, attributes?, roles?}.
 func (a *admin) addUser(w http.ResponseWriter, r *http.Request) error {
-	var user broker.NewUser
+	var user operator.NewUser
 	err := readJSON(w, r, member{"username", &user.Username, true}, member{"password", &user.Password, true},
 		member{"attributes", &user.Attributes, false}, member{"roles", &user.Roles, false})
 	if err != nil {
@@ -63,7 +63,7 @@ func (a *admin) showUser(w http.ResponseWriter, r *http.Request) error {
 
 // updateUser is PATCH /admin/v1/users/{ref} {attributes?, roles?}: what is missing stays.
 func (a *admin) updateUser(w http.ResponseWriter, r *http.Request) error {
-	var change broker.UserChange
+	var change operator.UserChange
 	if err := readJSON(w, r, member{"attributes", &change.Attributes, false}, member{"roles", &change.Roles, false}); err != nil {
 		return err
 	}
@@ -136,7 +136,7 @@ func (a *admin) removeUser(w http.ResponseWriter, r *http.Request) error {
 	return writeRevoked(w, revoked)
 }
 
-func writeUser(w http.ResponseWriter, info broker.UserInfo, err error) error {
+func writeUser(w http.ResponseWriter, info operator.UserInfo, err error) error {
 	if err != nil {
 		return err
 	}
@@ -144,9 +144,9 @@ func writeUser(w http.ResponseWriter, info broker.UserInfo, err error) error {
 }
 
 // presented makes a missing list of accounts an empty one.
-func presented(info broker.UserInfo) broker.UserInfo {
+func presented(info operator.UserInfo) operator.UserInfo {
 	if info.Accounts == nil {
-		info.Accounts = []broker.Account{}
+		info.Accounts = []operator.Account{}
 	}
 	return info
 }

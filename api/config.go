@@ -26,14 +26,10 @@ type Sessions interface {
 	Session(ctx context.Context, refreshToken string, req broker.Request) (*broker.SessionInfo, error)
 }
 
-var _ Sessions = (*broker.Broker)(nil)
-
 // Clients authenticates services by id and secret; secrets are what one that was sent can mean.
 type Clients interface {
 	AuthenticateClient(ctx context.Context, id string, secrets ...string) (broker.ClientInfo, error)
 }
-
-var _ Clients = (*broker.Broker)(nil)
 
 // Logins are the use cases of signing in through a provider. The broker implements it.
 type Logins interface {
@@ -43,8 +39,6 @@ type Logins interface {
 	NewExchangeNonce() broker.ExchangeNonce
 	ExchangeTokens(ctx context.Context, provider string, tokens broker.UpstreamTokens, req broker.Request) (*broker.Grant, error)
 }
-
-var _ Logins = (*broker.Broker)(nil)
 
 // Verifier checks an access token for POST /auth/verify/. It returns the token's claims as
 // a JSON object, or a [*broker.Error] with [CodeTokenExpired], [CodeTokenRevoked],

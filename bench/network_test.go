@@ -15,6 +15,7 @@ import (
 	"tokenbroker/api"
 	"tokenbroker/api/httpapi"
 	"tokenbroker/broker"
+	"tokenbroker/broker/brokertest"
 	"tokenbroker/keyring"
 	"tokenbroker/revocation"
 	"tokenbroker/revocation/ledger"
@@ -50,7 +51,7 @@ func newNetwork(tb testing.TB, prepare func(store.Store, *ledger.Ledger)) *netwo
 	n.http = httptest.NewUnstartedServer(nil)
 	tb.Cleanup(n.http.Close)
 	var keys *keyring.Keyring
-	n.rig = newRig(tb, func(cfg *broker.Config) {
+	n.rig = newRig(tb, func(cfg *brokertest.Config) {
 		n.ledger, keys = cfg.Ledger.(*ledger.Ledger), cfg.Signer.(*keyring.Keyring)
 		n.publisher, err = ledger.NewPublisher(ledger.PublisherConfig{
 			Ledger: n.ledger, Bus: bus, Sign: keys.SignFeed, JWKSETag: func() string { return keys.JWKS().ETag },

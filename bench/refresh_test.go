@@ -9,7 +9,7 @@ import (
 	"sync"
 	"testing"
 
-	"tokenbroker/broker"
+	"tokenbroker/broker/brokertest"
 	"tokenbroker/store"
 )
 
@@ -24,7 +24,7 @@ func BenchmarkRefreshDurable(b *testing.B) {
 	b.Run("signature", func(b *testing.B) { measure(b, clients, signature(b, newRig(b, nil))) })
 }
 
-func benchBroker(b *testing.B, change func(*broker.Config)) {
+func benchBroker(b *testing.B, change func(*brokertest.Config)) {
 	b.Helper()
 	r := newRig(b, change)
 	work := r.refresh(b)

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"tokenbroker/broker"
+	"tokenbroker/broker/brokertest"
+	"tokenbroker/broker/operator"
 	"tokenbroker/broker/password"
 	"tokenbroker/broker/session"
 	"tokenbroker/broker/throttle"
@@ -30,15 +32,15 @@ const (
 // wirings are the brokers that are measured: as it is started, with one shard, and with two.
 var wirings = []struct {
 	name   string
-	change func(*broker.Config)
+	change func(*brokertest.Config)
 }{
 	{"broker", nil},
-	{"broker-two-shards", func(cfg *broker.Config) { cfg.Shards = 2 }},
+	{"broker-two-shards", func(cfg *brokertest.Config) { cfg.Shards = 2 }},
 }
 
 // rig is a broker on a real store, ledger and keyring, without a network.
 type rig struct {
-	*broker.Broker
+	*brokertest.Broker
 	store    *badgerstore.Store
 	keys     *keyring.Keyring
 	denylist *revocation.Denylist
@@ -58,7 +60,7 @@ func (r *rig) Committed(int, []revocation.Event) { r.commits.Add(1) }
 func (r *rig) Flushed(context.Context, uint64) bool { return true }
 
 // newRig starts a broker with a user for each client; change, when given, changes its wiring.
-func newRig(tb testing.TB, change func(*broker.Config)) *rig {
+func newRig(tb testing.TB, change func(*brokertest.Config)) *rig {
 	tb.Helper()
 	must := func(err error) {
 		tb.Helper()
@@ -75,7 +77,7 @@ func newRig(tb testing.TB, change func(*broker.Config)) *rig {
 	must(err)
 	r.keys, err = keyring.Open(ctx, keyring.Config{Store: keyringStore{r.store}, Sealer: sealer, StoreID: book.StoreID()})
 	must(err)
-	cfg := broker.Config{
+	cfg := brokertest.Config{
 		Store: r.store, Signer: r.keys, Secrets: r.keys, Ledger: book, Broadcast: r, Denylist: r.denylist, Clock: book,
 		Passwords: password.New(password.Params{Memory: 64, Time: 1, Threads: 1}, 4, 2*clients, 0),
 		Throttle:  throttle.New(throttle.Config{}),
@@ -88,11 +90,11 @@ func newRig(tb testing.TB, change func(*broker.Config)) *rig {
 	if change != nil {
 		change(&cfg)
 	}
-	r.Broker = broker.New(cfg)
+	r.Broker = brokertest.Wire(cfg)
 	tb.Cleanup(func() { must(r.Close(context.Background())) })
 	must(r.PutClient(ctx, broker.Client{ID: "demo-spa", Scopes: []string{"hello:read"}}))
 	for i := range clients {
-		_, err := r.AddUser(ctx, broker.NewUser{Username: username(i), Password: secret}, broker.Request{})
+		_, err := r.AddUser(ctx, operator.NewUser{Username: username(i), Password: secret}, broker.Request{})
 		must(err)
 	}
 	return r
@@ -124,7 +126,7 @@ func (r *rig) signIn(tb testing.TB, count int) []*broker.Grant {
 		if nth := r.opened[client] / userSessions; nth > 0 {
 			user = fmt.Sprintf("%s-%d", user, nth)
 			if r.opened[client]%userSessions == 0 {
-				if _, err := r.AddUser(context.Background(), broker.NewUser{Username: user, Password: secret}, broker.Request{}); err != nil {
+				if _, err := r.AddUser(context.Background(), operator.NewUser{Username: user, Password: secret}, broker.Request{}); err != nil {
 					return err
 				}
 			}

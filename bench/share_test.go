@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"tokenbroker/broker"
 	"tokenbroker/broker/actor"
+	"tokenbroker/broker/brokertest"
 	"tokenbroker/store"
 )
 
@@ -22,7 +22,7 @@ func TestConcurrentRefreshesShareCommits(t *testing.T) {
 	for _, shards := range []int{1, 2, 16} {
 		t.Run(fmt.Sprintf("%d shards", shards), func(t *testing.T) {
 			g := &gate{held: make(chan struct{}), open: make(chan struct{})}
-			r := newRig(t, func(cfg *broker.Config) {
+			r := newRig(t, func(cfg *brokertest.Config) {
 				g.Store = cfg.Store
 				cfg.Store, cfg.ActorObserver, cfg.Shards = g, g, shards
 			})
@@ -42,7 +42,7 @@ func TestConcurrentRefreshesShareCommits(t *testing.T) {
 			defer poll.Stop()
 			for deadline := time.Now().Add(30 * time.Second); ; <-poll.C {
 				inHand, requested, taken := g.inShards() // before the depths: nothing is counted twice
-				inMailboxes, depth := r.MailboxDepth()
+				inMailboxes, depth := r.Path.MailboxDepth()
 				if inHand+inMailboxes == clients && taken+depth == requested {
 					waiting = depth
 					break

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/crypto/argon2"
 
 	"tokenbroker/broker"
+	"tokenbroker/broker/brokertest"
 	"tokenbroker/broker/password"
 )
 
@@ -22,7 +23,7 @@ func BenchmarkPasswordSignIn(b *testing.B) {
 	if testing.Short() {
 		cost = password.Params{Memory: 64, Time: 1, Threads: 1}
 	}
-	r := newRig(b, func(cfg *broker.Config) { cfg.Passwords = password.New(cost, cores, 2*clients, 0) })
+	r := newRig(b, func(cfg *brokertest.Config) { cfg.Passwords = password.New(cost, cores, 2*clients, 0) })
 	measure(b, atOnce, func(client int) error {
 		_, err := r.SignIn(context.Background(), username(client), secret, broker.Request{})
 		return err

@@ -1,17 +1,19 @@
 package broker
 
 import (
-	"cmp"
 	"context"
-	"crypto/subtle"
+	"crypto/sha256"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
+)
 
-	"tokenbroker/broker/session"
-	"tokenbroker/store"
+// How long what a browser carries through a sign-in at a provider can be used.
+const (
+	// LoginLife is how long a login may take from the redirect to the callback.
+	LoginLife = 10 * time.Minute
+	// NonceLife is how long a nonce for an exchange can be used.
+	NonceLife = 10 * time.Minute
 )
 
 // LoginStart sends the browser to a provider.
@@ -30,199 +32,91 @@ type LoginCallback struct {
 	Cookie string
 }
 
-// Providers are the names of the configured providers, sorted.
-func (b *Broker) Providers() []string {
-	names := make([]string, 0, len(b.cfg.Providers))
-	for name := range b.cfg.Providers {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
+// LoginCookieSuffix names the cookie of one login attempt by a hash of its state, so that
+// several tabs do not overwrite each other's.
+func LoginCookieSuffix(state string) string {
+	sum := sha256.Sum256([]byte(state))
+	return Base32.EncodeToString(sum[:10])
 }
 
-// StartLogin begins the code flow with PKCE at a provider. The broker keeps nothing: the
-// sealed state also names the session of req's refresh token, which CompleteLogin ends.
-// returnTo was checked by the caller. Errors: CodeUnknownProvider, CodeUpstreamUnavailable,
-// CodeBusy.
-func (b *Broker) StartLogin(ctx context.Context, provider, redirectURI, returnTo string, req Request) (*LoginStart, error) {
-	p, ok := b.cfg.Providers[provider]
-	if !ok {
-		return nil, &Error{Code: CodeUnknownProvider, Message: "There is no such sign-in provider."}
-	}
-	state := loginState{
-		Provider: provider, RedirectURI: redirectURI, ReturnTo: returnTo,
-		State: randomText(), Nonce: randomText(), Verifier: randomText(),
-		Replaces: b.replaced(req),
-	}
-	to, err := atProvider(b, provider, func() (string, error) {
-		return p.AuthorizeURL(ctx, AuthorizeRequest{
-			RedirectURI: redirectURI, State: state.State, Nonce: state.Nonce, Verifier: state.Verifier,
-		})
-	})
-	if err != nil {
-		return nil, b.upstream(ctx, "starting a login", err)
-	}
-	cookie, err := state.seal(b.cfg.Secrets, b.cfg.Clock.Now().Add(LoginLife))
-	if err != nil {
-		return nil, b.internal(ctx, "starting a login", err)
-	}
-	return &LoginStart{RedirectURL: to, CookieSuffix: LoginCookieSuffix(state.State), CookieValue: cookie}, nil
+// ExchangeNonce is a nonce for the authentication request that a SPA sends to a provider
+// itself. Its cookie has to come along when the id token is exchanged.
+type ExchangeNonce struct {
+	Nonce     string
+	ExpiresAt time.Time
+	ExpiresIn time.Duration
+	// CookieSuffix and CookieValue are the cookie that binds the nonce to a browser.
+	CookieSuffix, CookieValue string
 }
 
-// CompleteLogin ends the code flow: the login state is used up before the code is
-// exchanged, and the identity opens a session. returnTo is given whenever the state could
-// be opened, also with an error. Failures count against the address. Errors: CodeLoginState,
-// CodeLoginUsed, CodeProviderError and those of ExchangeTokens.
-func (b *Broker) CompleteLogin(ctx context.Context, cb LoginCallback, req Request) (grant *Grant, returnTo string, err error) {
-	state, err := openLoginState(cb.Cookie, b.cfg.Secrets, b.cfg.Clock.Now())
-	mine := subtle.ConstantTimeCompare([]byte(state.State), []byte(cb.State)) == 1
-	if err != nil || !mine || state.Provider != cb.Provider {
-		b.audit(ctx, "login_failed", req, "provider", cb.Provider, "refusal", string(CodeLoginState))
-		return nil, "", &Error{Code: CodeLoginState, Message: "This sign-in was not started in this browser, or too long ago."}
-	}
-	p, ok := b.cfg.Providers[state.Provider]
-	if !ok {
-		return nil, state.ReturnTo, &Error{Code: CodeUnknownProvider, Message: "There is no such sign-in provider."}
-	}
-	var identity Identity
-	ended, err := b.throttleLogin(ctx, req)
-	if err == nil {
-		defer func() { ended(err) }()
-		identity, err = atProvider(b, state.Provider, func() (Identity, error) { return b.redeem(ctx, p, state, cb) })
-	}
-	if err != nil {
-		refusal := b.upstream(ctx, "exchanging the code", err)
-		b.audit(ctx, "login_failed", req, "provider", state.Provider, "refusal", string(refusal.Code))
-		return nil, state.ReturnTo, refusal
-	}
-	old := cmp.Or(b.replaced(req), state.Replaces) // the cookie comes along where the provider is on the same site
-	grant, err = b.openForIdentity(ctx, identity, nil, old, req)
-	return grant, state.ReturnTo, err
+// Identity is an account at an upstream provider whose owner has proved who they are.
+type Identity struct {
+	// Provider is the configured name; Issuer and Subject are the account. Nothing else links.
+	Provider, Issuer, Subject string
+	Username                  string
+	Email                     string
+	EmailVerified             bool
+	Groups                    []string
+	// Attributes are the id token's other claims, as they came.
+	Attributes map[string]any
+	AuthTime   time.Time
+	ACR        string
+	AMR        []string
+	// UpstreamSID is the provider's session id (sid, or Cognito's origin_jti); may be empty.
+	UpstreamSID string
+	// TokenHash names the id token, so that it can be exchanged only once; ExpiresAt is when it
+	// can no longer be.
+	TokenHash string
+	ExpiresAt time.Time
+	// Nonce is the id token's. Proven tells that the token is proven to be an id token, by the
+	// provider's own mark or by the access token that it names. An exchange needs Proven or a
+	// nonce that this broker issued.
+	Nonce  string
+	Proven bool
 }
 
-// redeem uses up the login state and then trades the code.
-func (b *Broker) redeem(ctx context.Context, p IdentityProvider, state loginState, cb LoginCallback) (Identity, error) {
-	used, err := b.useOnce(ctx, newOnceKey("login", state.State, b.cfg.Clock.Now().Add(2*LoginLife)))
-	if err != nil {
-		return Identity{}, b.internal(ctx, "using up a login state", err)
-	}
-	if used {
-		return Identity{}, &Error{Code: CodeLoginUsed, Message: "This sign-in was completed before; start again."}
-	}
-	if cb.Error != "" || cb.Code == "" {
-		return Identity{}, &Error{Code: CodeProviderError, Message: "The provider did not sign you in."}
-	}
-	return p.Exchange(ctx, CodeExchange{
-		Code: cb.Code, RedirectURI: state.RedirectURI, Verifier: state.Verifier, Nonce: state.Nonce, Issuer: cb.Issuer,
-	})
+// AuthorizeRequest is what a redirect to a provider carries.
+type AuthorizeRequest struct {
+	RedirectURI, State, Nonce, Verifier string
 }
 
-// ExchangeTokens opens a session for tokens that the provider gave to a SPA: once for
-// each id token, which has to be proven to be one. Errors: CodeUnknownProvider,
-// CodeExchangeDisabled, CodeUpstreamToken, CodeUpstreamExpired, CodeEmailNotVerified,
-// CodeProfileTooLarge, CodeProfileInvalid,
-// CodeIDTokenUnproven, CodeNonceInvalid, CodeNonceExpired, CodeNonceUsed, CodeTokenUsed,
-// CodeUpstreamUnavailable, CodeTooManyAttempts, CodeBusy.
-func (b *Broker) ExchangeTokens(ctx context.Context, provider string, tokens UpstreamTokens, req Request) (grant *Grant, err error) {
-	p, ok := b.cfg.Providers[provider]
-	if !ok {
-		return nil, &Error{Code: CodeUnknownProvider, Message: "There is no such sign-in provider."}
-	}
-	var identity Identity
-	var once []onceKey
-	ended, err := b.throttleLogin(ctx, req)
-	if err == nil {
-		defer func() { ended(err) }()
-		identity, err = atProvider(b, provider, func() (Identity, error) { return p.VerifyTokens(ctx, tokens) })
-	}
-	if err == nil {
-		once, err = b.proveIDToken(ctx, identity, tokens.NonceCookie)
-	}
-	if err != nil {
-		refusal := b.upstream(ctx, "verifying upstream tokens", err)
-		b.audit(ctx, "exchange_failed", req, "provider", provider, "refusal", string(refusal.Code))
-		return nil, refusal
-	}
-	return b.openForIdentity(ctx, identity, once, b.replaced(req), req)
+// CodeExchange is what comes back, with what was kept.
+type CodeExchange struct {
+	Code, RedirectURI, Verifier, Nonce string
+	// Issuer is the answer's iss parameter, or empty (RFC 9207).
+	Issuer string
 }
 
-// openForIdentity opens a session for the user that the account is linked to, made now if
-// there is none.
-func (b *Broker) openForIdentity(ctx context.Context, identity Identity, once []onceKey, old *replacedSession, req Request) (*Grant, error) {
-	identity.Username = strings.TrimSpace(identity.Username)
-	if err := identity.validate(); err != nil {
-		b.audit(ctx, "sign_in_failed", req, "provider", identity.Provider, "issuer", identity.Issuer, "subject", fmt.Sprintf("%.255s", identity.Subject),
-			"refusal", string(err.Code), "reason", err.Message)
-		return nil, err
-	}
-	uid, linked, err := b.userOf(ctx, identity, once)
-	if err != nil {
-		refusal := b.internal(ctx, "linking the account", err)
-		if refusal.Code == CodeTokenUsed {
-			b.audit(ctx, "sign_in_failed", req, "refusal", string(refusal.Code), "provider", identity.Provider, "issuer", identity.Issuer, "subject", identity.Subject)
-		}
-		return nil, refusal
-	}
-	if linked {
-		b.audit(ctx, "user_linked", req, "uid", uid, "provider", identity.Provider, "issuer", identity.Issuer, "subject", identity.Subject)
-	}
-	open := session.Open{
-		ACR: identity.ACR, AMR: identity.AMR, Provider: identity.Provider, UpstreamSID: identity.UpstreamSID,
-		UpstreamIssuer: identity.Issuer, UpstreamSubject: identity.Subject,
-		Profile: &session.Profile{Username: identity.Username, Groups: identity.Groups, Attributes: identity.Attributes},
-	}
-	if !identity.AuthTime.IsZero() {
-		open.AuthTime = identity.AuthTime.Unix()
-	}
-	return b.openSession(ctx, uid, open, once, old, req)
+// UpstreamTokens are tokens that a SPA got from the provider itself.
+type UpstreamTokens struct {
+	IDToken, AccessToken string
+	// NonceCookie returns the cookie of that suffix that came along, or "". If nil, there are none.
+	NonceCookie func(suffix string) (string, error)
 }
 
-// userOf returns the uid that the account is linked to by issuer and subject; a new
-// account, and one whose user was removed, gets a new user, which made tells. Of two first
-// logins at once one makes the user for both. A login whose once is used makes none
-// (CodeTokenUsed): a replay must not bring back a user who was removed.
-func (b *Broker) userOf(ctx context.Context, identity Identity, once []onceKey) (uid string, made bool, err error) {
-	err = b.retryConflicts(ctx, func() (*store.Change, error) {
-		linked, err := b.link(ctx, identity.Issuer, identity.Subject)
-		if err != nil || linked.user != nil {
-			uid, made = linked.uid, false
-			return nil, err
-		}
-		// The link was read before: where another login used once since then, it also made the link, which is a conflict.
-		for _, o := range once {
-			if used, err := o.exists(ctx, b.cfg.Store); err != nil {
-				return nil, err
-			} else if used {
-				return nil, &Error{Code: CodeTokenUsed, Message: tokenUsed}
-			}
-		}
-		uid, made = newID().String(), true
-		user := session.NewUser(uid, identity.Username, "", identity.Attributes, b.cfg.Clock.Now())
-		user.Groups = identity.Groups
-		return linked.newUser(user)
-	})
-	return uid, made, err
-}
+// What an IdentityProvider refuses with; everything else is its own trouble
+// (ErrUpstreamUnavailable).
+var (
+	ErrUpstreamToken       = errors.New("upstream token refused")
+	ErrUpstreamExpired     = errors.New("upstream token expired or too old")
+	ErrEmailNotVerified    = errors.New("upstream e-mail not verified")
+	ErrUpstreamCode        = errors.New("upstream refused the code")
+	ErrUpstreamUnavailable = errors.New("upstream not available")
+	// ErrExchangeDisabled refuses to verify tokens that somebody handed over.
+	ErrExchangeDisabled = errors.New("upstream tokens are not exchanged")
+	// ErrUpstreamUnproven is an ErrUpstreamToken for want of a mark of an id token.
+	ErrUpstreamUnproven = fmt.Errorf("%w: nothing proves that it is an id token", ErrUpstreamToken)
+)
 
-// upstream is the answer for what a provider refused.
-func (b *Broker) upstream(ctx context.Context, doing string, err error) *Error {
-	cause := fmt.Errorf("%s: %w", doing, err)
-	switch {
-	case errors.Is(err, ErrExchangeDisabled):
-		return &Error{Code: CodeExchangeDisabled, Message: "The exchange of this provider's tokens is off; an operator turns it on with providers.<name>.exchange.", Err: cause}
-	case errors.Is(err, ErrUpstreamExpired):
-		return &Error{Code: CodeUpstreamExpired, Message: "The provider's token has expired or is too old.", Err: cause}
-	case errors.Is(err, ErrEmailNotVerified):
-		return &Error{Code: CodeEmailNotVerified, Message: "The e-mail address is not verified.", Err: cause}
-	case errors.Is(err, ErrUpstreamUnproven):
-		return unproven(cause)
-	case errors.Is(err, ErrUpstreamToken):
-		return &Error{Code: CodeUpstreamToken, Message: "The provider's tokens are not good ones.", Err: cause}
-	case errors.Is(err, ErrUpstreamCode):
-		return &Error{Code: CodeProviderError, Message: "The provider did not accept the sign-in code.", Err: cause}
-	case errors.Is(err, ErrUpstreamUnavailable):
-		return &Error{Code: CodeUpstreamUnavailable, Message: "The sign-in provider does not answer.", RetryAfter: 5 * time.Second, Err: cause}
-	default:
-		return b.internal(ctx, doing, err)
-	}
+// IdentityProvider proves identities at one upstream issuer. Safe for concurrent use; a
+// provider that is down at start is no error until it is asked.
+type IdentityProvider interface {
+	// AuthorizeURL is where to send the browser: code flow, PKCE S256, query response mode.
+	AuthorizeURL(ctx context.Context, req AuthorizeRequest) (string, error)
+	// Exchange trades the code for an identity.
+	Exchange(ctx context.Context, code CodeExchange) (Identity, error)
+	// VerifyTokens proves the identity in tokens that somebody handed over.
+	VerifyTokens(ctx context.Context, tokens UpstreamTokens) (Identity, error)
+	// LogoutURL is the provider's own log-out page, or "".
+	LogoutURL(ctx context.Context, returnTo string) string
 }

@@ -3,7 +3,6 @@ package broker
 import (
 	"context"
 	"time"
-
 	"tokenbroker/broker/password"
 	"tokenbroker/revocation"
 	"tokenbroker/store"
@@ -97,45 +96,26 @@ type Throttle interface {
 	Refund(account, addr string)
 }
 
-// ClaimsInput is what custom claims are computed from, as it is at this sign-in or refresh.
-// Nothing in it may be changed.
-type ClaimsInput struct {
-	User     ClaimsUser
-	Identity ClaimsIdentity
-	Client   ClaimsClient
-	Session  ClaimsSession
+// Keys is the keyring, as far as the broker changes it. Safe for concurrent use.
+type Keys interface {
+	// Compromise marks a key dead for ever, durably: from its return on nothing is signed or
+	// published with it. To repeat it is no error. An [*Error] of CodeUnknownKey for one that
+	// never was.
+	Compromise(ctx context.Context, kid string) (CompromisedKey, error)
 }
 
-// ClaimsUser is the user. Groups are those that the provider named at the latest login. Local
-// is true only for a user with a local account, whose Username an operator chose; another
-// user's is whatever the provider says, also the name of a local user.
-type ClaimsUser struct {
-	ID, Username         string
-	Local                bool
-	Attributes           map[string]any
-	Roles, Groups        []string
-	CreatedAt, LastLogin time.Time
+// CompromisedKey is what became of a compromised key.
+type CompromisedKey struct {
+	Purpose, Algorithm string
+	// Successor signs in its place; "" when the key did not sign any more.
+	Successor string
+	// Changed is false when it had been compromised before.
+	Changed bool
 }
 
-// ClaimsIdentity is where this session's login came from; for a password sign-in Provider
-// is empty and Issuer is LocalIssuer.
-type ClaimsIdentity struct{ Provider, Issuer, Subject string }
-
-// ClaimsClient is the client that the session belongs to.
-type ClaimsClient struct{ ID string }
-
-// ClaimsSession is the session.
-type ClaimsSession struct {
-	ID, Scope, ACR, Device string
-	AMR                    []string
-	AuthTime, CreatedAt    time.Time
-}
-
-// CustomClaims are the configured claims beside the standard ones. Safe for concurrent use.
-type CustomClaims interface {
-	// Claims returns the members to add to the token, none of a reserved name. An error
-	// refuses the token: a claim that cannot be computed is never left out.
-	Claims(ctx context.Context, in ClaimsInput) (map[string]any, error)
-	// UserObject returns what answers show of the user; nil: nothing.
-	UserObject(u ClaimsUser) map[string]any
+// Observer is told what the committer did, for metrics. Safe for concurrent use.
+type Observer interface {
+	// Committed is called after each transaction of the use cases, with the number of changes
+	// judged in it and the events recorded by it: none when it failed. It must not keep them.
+	Committed(changes int, events []revocation.Event)
 }

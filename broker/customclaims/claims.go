@@ -9,7 +9,7 @@ import (
 
 	"cel.dev/cel-go/interpreter"
 
-	"tokenbroker/broker"
+	"tokenbroker/broker/credential"
 )
 
 // maxEncoded is how large the custom claims may be in all, as JSON, in bytes: a token
@@ -25,10 +25,10 @@ var (
 	ErrTooLarge   = errors.New("custom claims larger than 8 KiB")
 )
 
-// Claims implements [broker.CustomClaims]. An attribute that the user lacks, and one that
+// Claims implements [credential.CustomClaims]. An attribute that the user lacks, and one that
 // is null, is no claim, like a computed null and empty roles and groups. The error names
 // the claim; it is one of the sentinels above or the context's.
-func (s *Set) Claims(ctx context.Context, in broker.ClaimsInput) (map[string]any, error) {
+func (s *Set) Claims(ctx context.Context, in credential.ClaimsInput) (map[string]any, error) {
 	claims := make(map[string]any, len(s.attributes)+len(s.computed)+2)
 	for _, name := range s.attributes {
 		value, err := attributeClaim(in.User.Attributes[name])
@@ -107,9 +107,9 @@ func redacted(ctx context.Context, err error) error {
 	}
 }
 
-// UserObject implements [broker.CustomClaims]: only what the user has. The values are the
+// UserObject implements [credential.CustomClaims]: only what the user has. The values are the
 // user's own and must not be changed.
-func (s *Set) UserObject(u broker.ClaimsUser) map[string]any {
+func (s *Set) UserObject(u credential.ClaimsUser) map[string]any {
 	if len(s.userObject) == 0 {
 		return nil
 	}

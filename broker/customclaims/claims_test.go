@@ -11,12 +11,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"tokenbroker/broker"
+	"tokenbroker/broker/credential"
 	"tokenbroker/broker/customclaims"
 )
 
 // input is a user whose attributes were decoded from JSON as the store does it.
-func input(t testing.TB, attributes string) broker.ClaimsInput {
+func input(t testing.TB, attributes string) credential.ClaimsInput {
 	t.Helper()
 	in := customclaims.Sample()
 	in.User.Attributes = nil
@@ -198,7 +198,7 @@ func TestUserObject(t *testing.T) {
 	if diff := cmp.Diff(want, set.UserObject(user)); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
-	bare := broker.ClaimsUser{ID: "u", Attributes: map[string]any{"username": "a forged one", "email": nil, "local": "forged"}, Local: true}
+	bare := credential.ClaimsUser{ID: "u", Attributes: map[string]any{"username": "a forged one", "email": nil, "local": "forged"}, Local: true}
 	if diff := cmp.Diff(map[string]any{"id": "u", "local": true}, set.UserObject(bare)); diff != "" {
 		t.Errorf("what is absent is not shown; -want +got:\n%s", diff)
 	}

@@ -12,7 +12,7 @@ import (
 	"cel.dev/cel-go/common/types/traits"
 	"cel.dev/cel-go/ext"
 
-	"tokenbroker/broker"
+	"tokenbroker/broker/credential"
 )
 
 // userVars is the variable user; the others likewise. The tags are the names in expressions.
@@ -55,7 +55,7 @@ type variables struct {
 	session  sessionVars
 }
 
-func newVariables(in broker.ClaimsInput) (*variables, error) {
+func newVariables(in credential.ClaimsInput) (*variables, error) {
 	attributes, err := doubles(in.User.Attributes)
 	if err != nil {
 		return nil, err

@@ -11,7 +11,7 @@ import (
 
 	"cel.dev/cel-go/common/types"
 
-	"tokenbroker/broker"
+	"tokenbroker/broker/credential"
 	"tokenbroker/internal/setting"
 )
 
@@ -45,10 +45,10 @@ type Set struct {
 	userObject []string
 }
 
-var _ broker.CustomClaims = (*Set)(nil)
+var _ credential.CustomClaims = (*Set)(nil)
 
 // New checks and compiles cfg; the error is [Problems]. Reserved claims
-// ([broker.ReservedClaim], and roles and groups when those are switched on), two claims of
+// ([credential.ReservedClaim], and roles and groups when those are switched on), two claims of
 // one name, and names other than 1 to 64 printable ASCII characters are refused; names that
 // differ in case alone count as one.
 func New(cfg Config) (*Set, error) {
@@ -96,7 +96,7 @@ func checkClaim(key, section, name string, taken map[string]string) Problems {
 	if problem := nameProblem(name); problem != "" {
 		return Problems{{Key: key, Message: fmt.Sprintf("%q %s", name, problem), Hint: nameHint}}
 	}
-	if broker.ReservedClaim(name) {
+	if credential.ReservedClaim(name) {
 		return Problems{{
 			Key: key, Message: fmt.Sprintf("%q is a reserved claim (upper and lower case alike)", name),
 			Hint: "choose another name, as claims.computed: {other_name: 'user.attributes.…'}",
@@ -154,11 +154,11 @@ type (
 // usual attributes (email, email_verified, name, given_name, family_name, locale,
 // phone_number, phone_number_verified, custom:tenant; cognito:username is the username),
 // a role and two groups. Each call returns its own.
-func Sample() broker.ClaimsInput {
+func Sample() credential.ClaimsInput {
 	created := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	login := created.Add(30 * 24 * time.Hour)
-	return broker.ClaimsInput{
-		User: broker.ClaimsUser{
+	return credential.ClaimsInput{
+		User: credential.ClaimsUser{
 			ID: "01987c1e-5a00-7000-8000-000000000001", Username: "ada",
 			Attributes: map[string]any{
 				"email": "ada@example.org", "email_verified": true,
@@ -169,12 +169,12 @@ func Sample() broker.ClaimsInput {
 			Roles: []string{"editor"}, Groups: []string{"staff", "admins"},
 			CreatedAt: created, LastLogin: login,
 		},
-		Identity: broker.ClaimsIdentity{
+		Identity: credential.ClaimsIdentity{
 			Provider: "cognito", Issuer: "https://cognito-idp.eu-central-1.amazonaws.com/eu-central-1_Example01",
 			Subject: "b3d4f7a2-0000-4000-8000-000000000001",
 		},
-		Client: broker.ClaimsClient{ID: "spa"},
-		Session: broker.ClaimsSession{
+		Client: credential.ClaimsClient{ID: "spa"},
+		Session: credential.ClaimsSession{
 			ID: "01987c1e-5a00-7000-8000-000000000002", Scope: "openid", ACR: "urn:tokenbroker:acr:password",
 			Device: "Mozilla/5.0", AMR: []string{"pwd"}, AuthTime: login, CreatedAt: login,
 		},

@@ -14,6 +14,7 @@ import (
 
 	"tokenbroker/api/httpapi"
 	"tokenbroker/broker"
+	op "tokenbroker/broker/operator"
 	"tokenbroker/broker/session"
 	"tokenbroker/cmd/tokenbroker/internal/logging"
 	"tokenbroker/cmd/tokenbroker/internal/node"
@@ -104,7 +105,7 @@ func startAudited(t *testing.T, log *syncBuffer, dir string) *node.Node {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = n.Close() })
-	if _, err := n.Broker().AddUser(t.Context(), broker.NewUser{Username: "ada", Password: auditPassword}, broker.Request{ID: "seed"}); err != nil {
+	if _, err := n.Operators().AddUser(t.Context(), op.NewUser{Username: "ada", Password: auditPassword}, broker.Request{ID: "seed"}); err != nil {
 		t.Fatal(err)
 	}
 	return n

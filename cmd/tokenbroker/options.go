@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tokenbroker/broker"
+	"tokenbroker/broker/operator"
 	"tokenbroker/cmd/tokenbroker/internal/adminclient"
 	"tokenbroker/cmd/tokenbroker/internal/printer"
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
@@ -59,7 +59,7 @@ func (o *options) emit(v any, text func(w io.Writer)) error {
 }
 
 // emitRevoked prints the result of a revocation; did names what was done.
-func (o *options) emitRevoked(done broker.Revoked, did string) error {
+func (o *options) emitRevoked(done operator.Revoked, did string) error {
 	return o.emit(done, func(w io.Writer) { printer.Revoked(w, done, did, time.Duration(o.wait)) })
 }
 

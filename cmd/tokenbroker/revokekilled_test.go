@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"tokenbroker/broker"
+	op "tokenbroker/broker/operator"
 	"tokenbroker/cmd/tokenbroker/internal/adminclient"
 	"tokenbroker/internal/longtest"
 	"tokenbroker/revocation"
@@ -28,11 +28,11 @@ func TestABulkRevocationHoldsWhereItWasAcknowledged(t *testing.T) {
 
 	values := make([][]string, requests)
 	for i := range values {
-		for j := range broker.MaxBulkRevocation {
+		for j := range op.MaxBulkRevocation {
 			values[i] = append(values[i], fmt.Sprintf("01890000-0000-7000-8000-%06d%06d", i, j))
 		}
 	}
-	send := func(client *adminclient.Client, i int) (broker.BulkRevoked, error) {
+	send := func(client *adminclient.Client, i int) (op.BulkRevoked, error) {
 		return client.RevokeBulk(t.Context(), adminclient.BulkRevocation{Kind: revocation.KindJTI, Values: values[i]})
 	}
 	client := adminOf(t, dir)
@@ -87,7 +87,7 @@ func TestABulkRevocationHoldsWhereItWasAcknowledged(t *testing.T) {
 		}
 		changed += done.Changed
 	}
-	if all := requests * broker.MaxBulkRevocation; changed != all-len(recorded) || len(revokedNow(t, client)) != all {
+	if all := requests * op.MaxBulkRevocation; changed != all-len(recorded) || len(revokedNow(t, client)) != all {
 		t.Errorf("again: %d changed of the %d that were not recorded", changed, all-len(recorded))
 	}
 }

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tokenbroker/broker"
+	"tokenbroker/broker/operator"
 	"tokenbroker/cmd/tokenbroker/internal/adminclient"
 	"tokenbroker/cmd/tokenbroker/internal/printer"
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
@@ -20,7 +20,7 @@ func sessionsCommand(o *options) *cobra.Command {
 }
 
 func sessionsListCommand(o *options) *cobra.Command {
-	var query broker.SessionQuery
+	var query operator.SessionQuery
 	var limit int
 	cmd := &cobra.Command{
 		Use:     "list",
@@ -31,7 +31,7 @@ func sessionsListCommand(o *options) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return o.ask(cmd.Context(), func(ctx context.Context, client *adminclient.Client) error {
 				unreadable := 0
-				sessions, next, err := collect(limit, func(after string, limit int) ([]broker.SessionSummary, string, error) {
+				sessions, next, err := collect(limit, func(after string, limit int) ([]operator.SessionSummary, string, error) {
 					q := query
 					q.After, q.Limit = after, limit
 					page, err := client.ListSessions(ctx, q)
@@ -42,7 +42,7 @@ func sessionsListCommand(o *options) *cobra.Command {
 					return fmt.Errorf("listing sessions: %w", err)
 				}
 				o.noteIncomplete(next, unreadable)
-				return o.emit(broker.SessionPage{Sessions: sessions, Next: next, Unreadable: unreadable}, func(w io.Writer) { printer.Sessions(w, sessions) })
+				return o.emit(operator.SessionPage{Sessions: sessions, Next: next, Unreadable: unreadable}, func(w io.Writer) { printer.Sessions(w, sessions) })
 			})
 		},
 	}

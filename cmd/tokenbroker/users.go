@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"tokenbroker/broker"
+	"tokenbroker/broker/operator"
 	"tokenbroker/cmd/tokenbroker/internal/adminclient"
 	"tokenbroker/cmd/tokenbroker/internal/printer"
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
@@ -41,7 +41,7 @@ An attribute's value is taken as JSON when it is JSON (true, 42, ["a","b"]), els
 				return err
 			}
 			return o.ask(cmd.Context(), func(ctx context.Context, client *adminclient.Client) error {
-				user, err := client.AddUser(ctx, broker.NewUser{Username: args[0], Password: password, Attributes: parsed, Roles: roles})
+				user, err := client.AddUser(ctx, operator.NewUser{Username: args[0], Password: password, Attributes: parsed, Roles: roles})
 				if err != nil {
 					return fmt.Errorf("adding the user: %w", err)
 				}
@@ -68,8 +68,8 @@ func usersListCommand(o *options) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return o.ask(cmd.Context(), func(ctx context.Context, client *adminclient.Client) error {
 				unreadable := 0
-				users, next, err := collect(limit, func(after string, limit int) ([]broker.UserInfo, string, error) {
-					page, err := client.ListUsers(ctx, broker.UserQuery{Match: match, After: after, Limit: limit})
+				users, next, err := collect(limit, func(after string, limit int) ([]operator.UserInfo, string, error) {
+					page, err := client.ListUsers(ctx, operator.UserQuery{Match: match, After: after, Limit: limit})
 					unreadable += page.Unreadable
 					return page.Users, page.Next, err
 				})
@@ -77,7 +77,7 @@ func usersListCommand(o *options) *cobra.Command {
 					return fmt.Errorf("listing users: %w", err)
 				}
 				o.noteIncomplete(next, unreadable)
-				return o.emit(broker.UserPage{Users: users, Next: next, Unreadable: unreadable}, func(w io.Writer) { printer.Users(w, users) })
+				return o.emit(operator.UserPage{Users: users, Next: next, Unreadable: unreadable}, func(w io.Writer) { printer.Users(w, users) })
 			})
 		},
 	}

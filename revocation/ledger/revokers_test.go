@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"tokenbroker/broker"
+	"tokenbroker/broker/brokertest"
+	"tokenbroker/broker/operator"
 	"tokenbroker/broker/password"
 	"tokenbroker/broker/session"
 	"tokenbroker/revocation"
@@ -18,7 +20,7 @@ import (
 	"tokenbroker/store/memstore"
 )
 
-var operator = broker.Request{Operator: "uid 1000"}
+var byOperator = broker.Request{Operator: "uid 1000"}
 
 // jtis are n of them, from number first on.
 func jtis(first, n int) []string {
@@ -43,14 +45,14 @@ func (*surround) Verify(context.Context, password.Caller, string, string) (ok, r
 func (*surround) VerifyUnknown(context.Context, password.Caller, string) error { return nil }
 
 // brokerOn is a broker on the store and a ledger of it, whose denylist it shares.
-func brokerOn(t testing.TB, s store.Store) (*broker.Broker, *ledger.Ledger, *surround) {
+func brokerOn(t testing.TB, s store.Store) (*brokertest.Broker, *ledger.Ledger, *surround) {
 	t.Helper()
 	deny, others := revocation.NewDenylist(), &surround{}
 	book, err := ledger.Open(t.Context(), ledger.Config{Store: s, Denylist: deny})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := broker.New(broker.Config{
+	b := brokertest.Wire(brokertest.Config{
 		Store: s, Ledger: book, Broadcast: others, Denylist: deny, Clock: book, Passwords: others, Observer: others,
 		Policy: session.Policy{AccessLife: 5 * time.Minute, Idle: time.Hour, Absolute: time.Hour},
 		Logger: slog.New(slog.DiscardHandler), Fatal: func(err error) { t.Errorf("fatal: %v", err) },
@@ -65,18 +67,18 @@ func TestTheLedgerKeepsTheStrongestOfWhatIsRevokedAgain(t *testing.T) {
 	if err := b.PutClient(t.Context(), broker.Client{ID: "c"}); err != nil {
 		t.Fatal(err)
 	}
-	user, err := b.AddUser(t.Context(), broker.NewUser{Username: "ada", Password: "lovelace"}, operator)
+	user, err := b.AddUser(t.Context(), operator.NewUser{Username: "ada", Password: "lovelace"}, byOperator)
 	if err != nil {
 		t.Fatal(err)
 	}
 	jti := jtis(0, 1)[0]
 	last := map[string]int64{}
 	for range 3 {
-		for _, revoke := range []func() (broker.Revoked, error){
-			func() (broker.Revoked, error) { return b.RevokeClient(t.Context(), "c", "", operator) },
-			func() (broker.Revoked, error) { return b.RevokeUser(t.Context(), "ada", "", operator) },
-			func() (broker.Revoked, error) { return b.RevokeEverybody(t.Context(), "", operator) },
-			func() (broker.Revoked, error) { return b.RevokeToken(t.Context(), jti, "", operator) },
+		for _, revoke := range []func() (operator.Revoked, error){
+			func() (operator.Revoked, error) { return b.RevokeClient(t.Context(), "c", "", byOperator) },
+			func() (operator.Revoked, error) { return b.RevokeUser(t.Context(), "ada", "", byOperator) },
+			func() (operator.Revoked, error) { return b.RevokeEverybody(t.Context(), "", byOperator) },
+			func() (operator.Revoked, error) { return b.RevokeToken(t.Context(), jti, "", byOperator) },
 		} {
 			done, err := revoke()
 			if err != nil {
@@ -119,8 +121,8 @@ func BenchmarkBulkRevocation(b *testing.B) {
 	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			values := jtis(int(next.Add(broker.MaxBulkRevocation)), broker.MaxBulkRevocation)
-			done, err := br.RevokeBulk(context.Background(), broker.BulkRevocation{Kind: revocation.KindJTI, Values: values}, operator)
+			values := jtis(int(next.Add(operator.MaxBulkRevocation)), operator.MaxBulkRevocation)
+			done, err := br.RevokeBulk(context.Background(), operator.BulkRevocation{Kind: revocation.KindJTI, Values: values}, byOperator)
 			if err != nil || done.Changed != len(values) {
 				b.Errorf("%+v, %v", done, err)
 			}

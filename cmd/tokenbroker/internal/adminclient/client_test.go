@@ -14,7 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"tokenbroker/broker"
+	"tokenbroker/broker/operator"
 	"tokenbroker/cmd/tokenbroker/internal/adminclient"
 )
 
@@ -59,15 +59,15 @@ func TestRequestsOnTheWire(t *testing.T) {
 		want asked
 	}{
 		{func(ctx context.Context) error {
-			_, err := client.AddUser(ctx, broker.NewUser{Username: "ada", Password: "pw", Attributes: map[string]any{"n": json.Number("1")}, Roles: []string{"a"}})
+			_, err := client.AddUser(ctx, operator.NewUser{Username: "ada", Password: "pw", Attributes: map[string]any{"n": json.Number("1")}, Roles: []string{"a"}})
 			return err
 		}, asked{"POST /admin/v1/users", `{"username":"ada","password":"pw","attributes":{"n":1},"roles":["a"]}`}},
 		{func(ctx context.Context) error { _, err := client.User(ctx, "a/b ?"); return err }, asked{"GET /admin/v1/users/a%2Fb%20%3F", ""}},
 		{func(ctx context.Context) error {
-			_, err := client.ListUsers(ctx, broker.UserQuery{Match: "a&b", After: "u1", Limit: 7})
+			_, err := client.ListUsers(ctx, operator.UserQuery{Match: "a&b", After: "u1", Limit: 7})
 			return err
 		}, asked{"GET /admin/v1/users?after=u1&limit=7&match=a%26b", ""}},
-		{func(ctx context.Context) error { _, err := client.ListUsers(ctx, broker.UserQuery{}); return err }, asked{"GET /admin/v1/users", ""}},
+		{func(ctx context.Context) error { _, err := client.ListUsers(ctx, operator.UserQuery{}); return err }, asked{"GET /admin/v1/users", ""}},
 		{func(ctx context.Context) error {
 			_, err := client.UpdateUser(ctx, "ada", adminclient.UserPatch{Attributes: map[string]any{}, Roles: []string{}})
 			return err
@@ -81,7 +81,7 @@ func TestRequestsOnTheWire(t *testing.T) {
 		{func(ctx context.Context) error { _, err := client.EnableUser(ctx, "ada", ""); return err }, asked{"POST /admin/v1/users/ada/enable", `{}`}},
 		{func(ctx context.Context) error { _, err := client.RemoveUser(ctx, "ada", ""); return err }, asked{"DELETE /admin/v1/users/ada", `{}`}},
 		{func(ctx context.Context) error {
-			_, err := client.ListSessions(ctx, broker.SessionQuery{User: "ada", Ended: true})
+			_, err := client.ListSessions(ctx, operator.SessionQuery{User: "ada", Ended: true})
 			return err
 		}, asked{"GET /admin/v1/sessions?ended=true&user=ada", ""}},
 		{func(ctx context.Context) error { _, err := client.EndSession(ctx, "s1", "words"); return err }, asked{"DELETE /admin/v1/sessions/s1", `{"note":"words"}`}},

@@ -7,7 +7,7 @@ import (
 	"net/url"
 
 	"tokenbroker/api"
-	"tokenbroker/broker"
+	"tokenbroker/broker/operator"
 	"tokenbroker/keyring/lifecycle"
 	"tokenbroker/revocation"
 )
@@ -33,8 +33,8 @@ func (c *Client) RotateKey(ctx context.Context, r KeyRotation) (lifecycle.Rotati
 
 // RevokeKey marks a key compromised for ever; to ask again is safe. The server's default of
 // the reason is key_compromise.
-func (c *Client) RevokeKey(ctx context.Context, kid string, reason revocation.Reason, note string) (broker.KeyRevoked, error) {
-	return ask[broker.KeyRevoked](ctx, c, http.MethodPost, keysPath+"/"+url.PathEscape(kid)+"/revoke", nil, struct {
+func (c *Client) RevokeKey(ctx context.Context, kid string, reason revocation.Reason, note string) (operator.KeyRevoked, error) {
+	return ask[operator.KeyRevoked](ctx, c, http.MethodPost, keysPath+"/"+url.PathEscape(kid)+"/revoke", nil, struct {
 		Reason revocation.Reason `json:"reason,omitempty"`
 		Note   string            `json:"note,omitempty"`
 	}{reason, note})

@@ -10,7 +10,7 @@ import (
 	"net/url"
 	"strings"
 
-	"tokenbroker/broker"
+	"tokenbroker/broker/operator"
 	"tokenbroker/revocation"
 )
 
@@ -27,7 +27,7 @@ type Revocation struct {
 	Note   string            `json:"note,omitempty"`
 }
 
-// BulkRevocation is up to [broker.MaxBulkRevocation] values of one kind: jti, sid or sub.
+// BulkRevocation is up to [operator.MaxBulkRevocation] values of one kind: jti, sid or sub.
 type BulkRevocation struct {
 	Kind   revocation.Kind   `json:"kind"`
 	Values []string          `json:"values"`
@@ -42,21 +42,21 @@ type RevocationPage struct {
 }
 
 // Revoke ends tokens with a reason of the operator's choice.
-func (c *Client) Revoke(ctx context.Context, r Revocation) (broker.Revoked, error) {
-	return ask[broker.Revoked](ctx, c, http.MethodPost, revocationsPath, nil, r)
+func (c *Client) Revoke(ctx context.Context, r Revocation) (operator.Revoked, error) {
+	return ask[operator.Revoked](ctx, c, http.MethodPost, revocationsPath, nil, r)
 }
 
 // RevokeBulk revokes many at once; to ask again after an error is safe.
-func (c *Client) RevokeBulk(ctx context.Context, r BulkRevocation) (broker.BulkRevoked, error) {
-	return ask[broker.BulkRevoked](ctx, c, http.MethodPost, revocationsPath+"/bulk", nil, r)
+func (c *Client) RevokeBulk(ctx context.Context, r BulkRevocation) (operator.BulkRevoked, error) {
+	return ask[operator.BulkRevoked](ctx, c, http.MethodPost, revocationsPath+"/bulk", nil, r)
 }
 
 // CheckRevocation asks what revokes a value; an empty kind tries all that have one.
-func (c *Client) CheckRevocation(ctx context.Context, kind revocation.Kind, value string) (broker.RevocationCheck, error) {
+func (c *Client) CheckRevocation(ctx context.Context, kind revocation.Kind, value string) (operator.RevocationCheck, error) {
 	query := url.Values{}
 	set(query, "kind", string(kind))
 	set(query, "value", value)
-	return ask[broker.RevocationCheck](ctx, c, http.MethodGet, revocationsPath+"/check", query, nil)
+	return ask[operator.RevocationCheck](ctx, c, http.MethodGet, revocationsPath+"/check", query, nil)
 }
 
 // ListRevocations is one page of the live revocations.
@@ -116,8 +116,8 @@ func (t Token) parts() []tokenPart {
 }
 
 // CheckToken asks what revokes any part of a token; the Kind of the result is "token".
-func (c *Client) CheckToken(ctx context.Context, token Token) (broker.RevocationCheck, error) {
-	check := broker.RevocationCheck{Kind: "token", Value: token.JTI, Events: []revocation.Recorded{}}
+func (c *Client) CheckToken(ctx context.Context, token Token) (operator.RevocationCheck, error) {
+	check := operator.RevocationCheck{Kind: "token", Value: token.JTI, Events: []revocation.Recorded{}}
 	for _, part := range token.parts() {
 		if part.value == "" && part.kind != revocation.KindAll {
 			continue

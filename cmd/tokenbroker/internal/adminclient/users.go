@@ -13,7 +13,7 @@ import (
 	"strconv"
 	"strings"
 
-	"tokenbroker/broker"
+	"tokenbroker/broker/operator"
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
 
@@ -32,25 +32,25 @@ type note struct {
 }
 
 // AddUser makes a local user: [broker.CodeUserExists] or [broker.CodeInvalidUser].
-func (c *Client) AddUser(ctx context.Context, user broker.NewUser) (broker.UserInfo, error) {
-	return ask[broker.UserInfo](ctx, c, http.MethodPost, usersPath, nil, user)
+func (c *Client) AddUser(ctx context.Context, user operator.NewUser) (operator.UserInfo, error) {
+	return ask[operator.UserInfo](ctx, c, http.MethodPost, usersPath, nil, user)
 }
 
 // User finds one by uid or local user name.
-func (c *Client) User(ctx context.Context, ref string) (broker.UserInfo, error) {
-	return ask[broker.UserInfo](ctx, c, http.MethodGet, userPath(ref, ""), nil, nil)
+func (c *Client) User(ctx context.Context, ref string) (operator.UserInfo, error) {
+	return ask[operator.UserInfo](ctx, c, http.MethodGet, userPath(ref, ""), nil, nil)
 }
 
 // ListUsers is one page.
-func (c *Client) ListUsers(ctx context.Context, q broker.UserQuery) (broker.UserPage, error) {
+func (c *Client) ListUsers(ctx context.Context, q operator.UserQuery) (operator.UserPage, error) {
 	query := url.Values{}
 	set(query, "match", q.Match)
-	return ask[broker.UserPage](ctx, c, http.MethodGet, usersPath, paged(query, q.After, q.Limit), nil)
+	return ask[operator.UserPage](ctx, c, http.MethodGet, usersPath, paged(query, q.After, q.Limit), nil)
 }
 
 // UpdateUser replaces attributes, roles or both.
-func (c *Client) UpdateUser(ctx context.Context, ref string, patch UserPatch) (broker.UserInfo, error) {
-	return ask[broker.UserInfo](ctx, c, http.MethodPatch, userPath(ref, ""), nil, patch)
+func (c *Client) UpdateUser(ctx context.Context, ref string, patch UserPatch) (operator.UserInfo, error) {
+	return ask[operator.UserInfo](ctx, c, http.MethodPatch, userPath(ref, ""), nil, patch)
 }
 
 // ChangedAttributes returns the attributes that the user has after a change of some of them: the server
@@ -70,27 +70,27 @@ func (c *Client) ChangedAttributes(ctx context.Context, ref string, set map[stri
 }
 
 // SetPassword ends the user's sessions, too, unless keepSessions.
-func (c *Client) SetPassword(ctx context.Context, ref, password string, keepSessions bool) (broker.Revoked, error) {
+func (c *Client) SetPassword(ctx context.Context, ref, password string, keepSessions bool) (operator.Revoked, error) {
 	body := struct {
 		Password     string `json:"password"`
 		KeepSessions bool   `json:"keep_sessions,omitempty"`
 	}{password, keepSessions}
-	return ask[broker.Revoked](ctx, c, http.MethodPost, userPath(ref, "/password"), nil, body)
+	return ask[operator.Revoked](ctx, c, http.MethodPost, userPath(ref, "/password"), nil, body)
 }
 
 // DisableUser ends the user's sessions and tokens everywhere and lets nobody in.
-func (c *Client) DisableUser(ctx context.Context, ref, words string) (broker.Revoked, error) {
-	return ask[broker.Revoked](ctx, c, http.MethodPost, userPath(ref, "/disable"), nil, note{words})
+func (c *Client) DisableUser(ctx context.Context, ref, words string) (operator.Revoked, error) {
+	return ask[operator.Revoked](ctx, c, http.MethodPost, userPath(ref, "/disable"), nil, note{words})
 }
 
 // EnableUser lets a disabled user sign in again.
-func (c *Client) EnableUser(ctx context.Context, ref, words string) (broker.UserInfo, error) {
-	return ask[broker.UserInfo](ctx, c, http.MethodPost, userPath(ref, "/enable"), nil, note{words})
+func (c *Client) EnableUser(ctx context.Context, ref, words string) (operator.UserInfo, error) {
+	return ask[operator.UserInfo](ctx, c, http.MethodPost, userPath(ref, "/enable"), nil, note{words})
 }
 
 // RemoveUser ends the user's sessions and tokens everywhere and forgets the user.
-func (c *Client) RemoveUser(ctx context.Context, ref, words string) (broker.Revoked, error) {
-	return ask[broker.Revoked](ctx, c, http.MethodDelete, userPath(ref, ""), nil, note{words})
+func (c *Client) RemoveUser(ctx context.Context, ref, words string) (operator.Revoked, error) {
+	return ask[operator.Revoked](ctx, c, http.MethodDelete, userPath(ref, ""), nil, note{words})
 }
 
 func userPath(ref, what string) string { return usersPath + "/" + url.PathEscape(ref) + what }
@@ -110,18 +110,18 @@ func paged(query url.Values, after string, limit int) url.Values {
 }
 
 // ListSessions is one page.
-func (c *Client) ListSessions(ctx context.Context, q broker.SessionQuery) (broker.SessionPage, error) {
+func (c *Client) ListSessions(ctx context.Context, q operator.SessionQuery) (operator.SessionPage, error) {
 	query := url.Values{}
 	set(query, "user", q.User)
 	if q.Ended {
 		query.Set("ended", "true")
 	}
-	return ask[broker.SessionPage](ctx, c, http.MethodGet, "/admin/v1/sessions", paged(query, q.After, q.Limit), nil)
+	return ask[operator.SessionPage](ctx, c, http.MethodGet, "/admin/v1/sessions", paged(query, q.After, q.Limit), nil)
 }
 
 // EndSession ends one session and its tokens everywhere.
-func (c *Client) EndSession(ctx context.Context, sid, words string) (broker.Revoked, error) {
-	return ask[broker.Revoked](ctx, c, http.MethodDelete, "/admin/v1/sessions/"+url.PathEscape(sid), nil, note{words})
+func (c *Client) EndSession(ctx context.Context, sid, words string) (operator.Revoked, error) {
+	return ask[operator.Revoked](ctx, c, http.MethodDelete, "/admin/v1/sessions/"+url.PathEscape(sid), nil, note{words})
 }
 
 // ParseAttributes reads NAME=VALUE; nil for none. Errors do not show the values.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"tokenbroker/broker"
+	"tokenbroker/broker/operator"
 )
 
 const (
@@ -112,7 +113,7 @@ func (s *Server) addUsers(ctx context.Context, n int) error {
 		atOnce = runtime.GOMAXPROCS(0)
 	}
 	err := each(ctx, n-from, atOnce, func(ctx context.Context, i int) error {
-		_, err := s.own.Broker().AddUser(ctx, broker.NewUser{Username: ownUser(from + i), Password: ownPassword}, broker.Request{})
+		_, err := s.own.Operators().AddUser(ctx, operator.NewUser{Username: ownUser(from + i), Password: ownPassword}, broker.Request{})
 		return err
 	})
 	if err != nil {
@@ -126,7 +127,7 @@ func ownUser(i int) string { return fmt.Sprintf("bench-%04d", i) }
 
 // signInWithin opens the i-th session without HTTP.
 func (s *Server) signInWithin(ctx context.Context, i int) (*browser, error) {
-	grant, err := s.own.Broker().SignIn(ctx, ownUser(i%s.users), ownPassword, broker.Request{Addr: "127.0.0.1"})
+	grant, err := s.own.EndUsers().SignIn(ctx, ownUser(i%s.users), ownPassword, broker.Request{Addr: "127.0.0.1"})
 	if err != nil {
 		return nil, err
 	}

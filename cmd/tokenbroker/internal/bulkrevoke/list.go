@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"tokenbroker/broker"
+	"tokenbroker/broker/operator"
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
 	"tokenbroker/revocation"
 )
@@ -137,7 +138,7 @@ func parseLine(line string, kind revocation.Kind) (revocation.Kind, string, erro
 			return "", "", errors.New(`want "jti VALUE", "sid VALUE" or "sub VALUE"`)
 		}
 	}
-	if err := broker.ValidateRevocation(kind, value); err != nil {
+	if err := operator.ValidateRevocation(kind, value); err != nil {
 		var app *broker.Error
 		if errors.As(err, &app) {
 			return "", "", errors.New(app.Message)

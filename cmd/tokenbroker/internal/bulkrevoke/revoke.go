@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"tokenbroker/broker"
+	"tokenbroker/broker/operator"
 	"tokenbroker/cmd/tokenbroker/internal/adminclient"
 	"tokenbroker/cmd/tokenbroker/internal/printer"
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
@@ -113,7 +114,7 @@ func requestSize(values []string) int {
 	bytes := 0
 	for i, v := range values {
 		bytes += jsonLength(v) + 1
-		if i > 0 && (i == broker.MaxBulkRevocation || bytes > maxRequestBytes) {
+		if i > 0 && (i == operator.MaxBulkRevocation || bytes > maxRequestBytes) {
 			return i
 		}
 	}

@@ -20,6 +20,7 @@ import (
 	"tokenbroker/api/origin"
 	"tokenbroker/broker"
 	"tokenbroker/broker/customclaims"
+	"tokenbroker/broker/operator"
 	"tokenbroker/cmd/tokenbroker/internal/adminclient"
 	"tokenbroker/cmd/tokenbroker/internal/logging"
 	"tokenbroker/cmd/tokenbroker/internal/node"
@@ -147,7 +148,7 @@ func Run(ctx context.Context, opts Options) (err error) {
 
 // addUser adds the user, unless the data of an earlier run has it.
 func addUser(ctx context.Context, n *node.Node) error {
-	_, err := n.Broker().AddUser(ctx, broker.NewUser{Username: User, Password: Password, InsecureSkipPasswordRules: true}, broker.Request{})
+	_, err := n.Operators().AddUser(ctx, operator.NewUser{Username: User, Password: Password, InsecureSkipPasswordRules: true}, broker.Request{})
 	var refused *broker.Error
 	if err != nil && (!errors.As(err, &refused) || refused.Code != broker.CodeUserExists) {
 		return fmt.Errorf("seeding the user %s: %w", User, err)

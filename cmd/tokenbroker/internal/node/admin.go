@@ -24,7 +24,7 @@ func (n *Node) serveAdmin() error {
 		}
 	}
 	handler := api.NewAdmin(api.AdminConfig{
-		Operators: n.broker, Revocations: n.ledger, Status: n.status, Readiness: n.readiness, Backup: n.backup,
+		Operators: n.operators, Revocations: n.ledger, Status: n.status, Readiness: n.readiness, Backup: n.backup,
 		Watching: watching{n.watching}, Keys: operatorKeys{n}, JWKS: document(n.keys.JWKS), FeedJWKS: document(n.keys.FeedJWKS),
 		Metrics: n.metrics.Handler(), Token: token, MetricsToken: n.cfg.Admin.MetricsToken, Hosts: n.cfg.Admin.Hosts,
 		Logger: n.cfg.Logger, Audit: n.cfg.Audit, Observe: n.metrics.HTTP,
@@ -51,7 +51,7 @@ func operatorOf(ctx context.Context, conn net.Conn) context.Context {
 // status is what an operator wants to know at a glance.
 func (n *Node) status(ctx context.Context) api.Status {
 	checks := n.readiness(ctx)
-	shards, committer := n.broker.MailboxDepth()
+	shards, committer := n.path.MailboxDepth()
 	free, _ := n.store.FreeBytes() // what cannot be read is 0, and Writable says why
 	stats := n.publisher.Stats()
 	s := api.Status{
@@ -76,7 +76,7 @@ func (n *Node) status(ctx context.Context) api.Status {
 	for _, k := range n.keys.List() {
 		s.Keys = append(s.Keys, api.KeyStatus{KID: k.KID, Purpose: string(k.Purpose), Algorithm: string(k.Algorithm), State: string(k.State)})
 	}
-	for _, name := range n.broker.Providers() {
+	for _, name := range n.endUsers.Providers() {
 		p := n.providers[name]
 		s.Providers = append(s.Providers, api.ProviderStatus{Name: name, Issuer: p.Issuer(), Issuers: p.Issuers(), Ready: p.Ready(ctx)})
 	}

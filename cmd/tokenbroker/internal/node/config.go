@@ -12,6 +12,7 @@ import (
 
 	"tokenbroker/api/httpapi"
 	"tokenbroker/broker"
+	"tokenbroker/broker/credential"
 	"tokenbroker/broker/password"
 	"tokenbroker/broker/session"
 	"tokenbroker/cmd/tokenbroker/internal/adminsocket"
@@ -58,7 +59,7 @@ type Config struct {
 	// keeps passwords of people MUST NOT make it less.
 	Passwords password.Params
 	// CustomClaims may be nil: the standard claims alone.
-	CustomClaims broker.CustomClaims
+	CustomClaims credential.CustomClaims
 	// Providers makes the upstream providers by name, given the broker's issuer; may be nil.
 	Providers func(issuer string, via Transport) (map[string]Provider, error)
 	// HomeURL is where a login without return_to ends and where pages lead back to. If empty, the

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"tokenbroker/broker"
+	"tokenbroker/broker/brokertest"
+	"tokenbroker/broker/operator"
 	"tokenbroker/broker/password"
 	"tokenbroker/broker/session"
 	"tokenbroker/revocation"
@@ -97,7 +99,7 @@ func TestLogOffOfTheKilledProcess(t *testing.T) {
 		t.Skip("is run by TestKilledBetweenTheStepsOfALogOff")
 	}
 	b := openCrashBroker(t, filepath.Join(dir, "store"), step)
-	if _, err := b.AddUser(t.Context(), broker.NewUser{Username: "ada", Password: "lovelace"}, broker.Request{}); err != nil {
+	if _, err := b.AddUser(t.Context(), operator.NewUser{Username: "ada", Password: "lovelace"}, broker.Request{}); err != nil {
 		t.Fatal(err)
 	}
 	grant, err := b.SignIn(t.Context(), "ada", "lovelace", broker.Request{})
@@ -139,7 +141,7 @@ func (s *steps) at(step string) {
 }
 
 type crashBroker struct {
-	*broker.Broker
+	*brokertest.Broker
 	ledger *ledger.Ledger
 	deny   *revocation.Denylist
 	steps  *steps
@@ -157,7 +159,7 @@ func openCrashBroker(t *testing.T, dir, fatal string) *crashBroker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := broker.New(broker.Config{
+	b := brokertest.Wire(brokertest.Config{
 		Store: steppedStore{disk, at}, Ledger: steppedLedger{l, at}, Signer: fixed{}, Secrets: fixed{}, Broadcast: fixed{},
 		Denylist: deny, Clock: l, Passwords: fixed{}, Throttle: fixed{}, Observer: fixed{},
 		Issuer: "http://issuer.test", Audience: []string{"a"}, BrowserClient: "spa",

@@ -17,7 +17,7 @@ const scrapeTimeout = 2 * time.Second
 func (n *Node) gauges() {
 	m := n.metrics
 	m.Gauges("tokenbroker_actor_mailbox_messages", "Messages waiting in the mailboxes, by kind of actor.", "actor", func() map[string]float64 {
-		shards, committer := n.broker.MailboxDepth()
+		shards, committer := n.path.MailboxDepth()
 		return map[string]float64{"shard": float64(shards), "committer": float64(committer)}
 	})
 	m.Gauge("tokenbroker_publisher_backlog_batches", "Batches recorded and not yet sent.", func() float64 {

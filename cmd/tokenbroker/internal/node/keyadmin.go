@@ -160,6 +160,5 @@ func refusedWrite(err error) error {
 
 // audit writes the line of an operator's act on the keyring.
 func (o operatorKeys) audit(event string, req broker.Request, attrs ...any) {
-	head := []any{"event", event, "addr", req.Addr, "request_id", req.ID, "operator", req.Operator, "note", req.Note}
-	o.cfg.Audit.Info("audit", append(head, attrs...)...)
+	broker.Audit{Logger: o.cfg.Audit}.Info(context.Background(), event, req, attrs...)
 }

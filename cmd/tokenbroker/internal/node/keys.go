@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"tokenbroker/broker"
+	"tokenbroker/broker/commit"
 	"tokenbroker/keyring"
 	"tokenbroker/keyring/lifecycle"
 	"tokenbroker/revocation"
@@ -35,7 +36,7 @@ func (n *Node) openKeys(ctx context.Context) error {
 		n.keys, err = keyring.Open(ctx, keyring.Config{
 			Store: keyringStore{n.store}, Sealer: sealer, StoreID: n.ledger.StoreID(),
 			Schedule: n.cfg.Schedule, TokenLife: n.cfg.Policy.AccessLife, MasterLife: n.cfg.Policy.Absolute,
-			LastExpiry: func(ctx context.Context) (time.Time, error) { return broker.LastExpiry(ctx, n.store) },
+			LastExpiry: func(ctx context.Context) (time.Time, error) { return commit.LastExpiry(ctx, n.store) },
 			OnChange:   n.keyChanged, Now: n.ledger.Now, Logger: n.cfg.Logger,
 		})
 		if err != nil {
@@ -127,11 +128,11 @@ func (n *Node) keyChanged(c lifecycle.Change) {
 	if c.What == lifecycle.ChangeCompromised {
 		n.deny.SetKids(n.keys.Compromised())
 	}
-	attrs := []any{"event", c.What, "addr", "", "request_id", ""}
+	var attrs []any
 	if c.Key.KID != "" {
 		attrs = append(attrs, "kid", c.Key.KID, "purpose", string(c.Key.Purpose), "algorithm", string(c.Key.Algorithm), "state", string(c.Key.State))
 	}
-	n.cfg.Audit.Info("audit", attrs...)
+	broker.Audit{Logger: n.cfg.Audit}.Info(context.Background(), c.What, broker.Request{}, attrs...)
 	select {
 	case n.changes <- c:
 	default:

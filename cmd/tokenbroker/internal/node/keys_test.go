@@ -43,7 +43,7 @@ func newKeyLab(t *testing.T, change func(*node.Config)) *lab {
 // signInAs opens a session without HTTP.
 func (l *lab) signInAs(name string) *broker.Grant {
 	l.t.Helper()
-	grant, err := l.node.Broker().ExchangeTokens(l.t.Context(), "believing", broker.UpstreamTokens{IDToken: name}, broker.Request{})
+	grant, err := l.node.EndUsers().ExchangeTokens(l.t.Context(), "believing", broker.UpstreamTokens{IDToken: name}, broker.Request{})
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -122,7 +122,7 @@ func TestACompromisedKeyCostsNoSession(t *testing.T) {
 		}
 	}
 	leaked := l.activeKey("access")
-	done, err := l.node.Broker().RevokeKey(t.Context(), leaked, "", broker.Request{Operator: "uid 0", Note: "leaked"})
+	done, err := l.node.Operators().RevokeKey(t.Context(), leaked, "", broker.Request{Operator: "uid 0", Note: "leaked"})
 	if err != nil || !done.Changed || !done.Broadcast || done.Successor == leaked || done.Successor != l.activeKey("access") {
 		t.Fatalf("%+v, %v", done, err)
 	}
@@ -140,7 +140,7 @@ func TestACompromisedKeyCostsNoSession(t *testing.T) {
 		}
 	}
 	for i, g := range grants {
-		renewed, err := l.node.Broker().Refresh(t.Context(), g.RefreshToken, g.CSRFToken, broker.Request{})
+		renewed, err := l.node.EndUsers().Refresh(t.Context(), g.RefreshToken, g.CSRFToken, broker.Request{})
 		if err != nil {
 			t.Fatalf("session %d is lost: %v", i, err)
 		}
@@ -150,7 +150,7 @@ func TestACompromisedKeyCostsNoSession(t *testing.T) {
 			}
 		}
 	}
-	again, err := l.node.Broker().RevokeKey(t.Context(), leaked, "", broker.Request{})
+	again, err := l.node.Operators().RevokeKey(t.Context(), leaked, "", broker.Request{})
 	if err != nil || again.Changed {
 		t.Errorf("again: %+v, %v", again, err)
 	}
@@ -167,12 +167,12 @@ func TestACompromisedFeedKeyIsReplaced(t *testing.T) {
 		t.Fatal(err)
 	}
 	leaked := l.activeKey("feed")
-	if _, err := l.node.Broker().RevokeKey(t.Context(), leaked, "", broker.Request{}); err != nil {
+	if _, err := l.node.Operators().RevokeKey(t.Context(), leaked, "", broker.Request{}); err != nil {
 		t.Fatal(err)
 	}
 	for i, v := range services {
 		g := l.signInAs(fmt.Sprintf("after-%d", i))
-		if _, err := l.node.Broker().RevokeSession(t.Context(), g.SID, "", broker.Request{}); err != nil {
+		if _, err := l.node.Operators().RevokeSession(t.Context(), g.SID, "", broker.Request{}); err != nil {
 			t.Fatal(err)
 		}
 		eventually(t, "the service hears what the new key signs", func() bool {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"tokenbroker/broker"
+	"tokenbroker/broker/operator"
 	"tokenbroker/cmd/tokenbroker/internal/node"
 )
 
@@ -48,7 +49,7 @@ func TestNothingAnswersBeforeTheSeed(t *testing.T) {
 			answered <- status
 		}()
 		<-sent
-		_, err := n.Broker().AddUser(ctx, broker.NewUser{Username: "ada", Password: "lovelace"}, broker.Request{})
+		_, err := n.Operators().AddUser(ctx, operator.NewUser{Username: "ada", Password: "lovelace"}, broker.Request{})
 		seeded.Store(true)
 		return err
 	}

@@ -12,7 +12,9 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"tokenbroker/api"
-	"tokenbroker/broker"
+	"tokenbroker/broker/commit"
+	"tokenbroker/broker/enduser"
+	"tokenbroker/broker/operator"
 	"tokenbroker/broker/receipts"
 	"tokenbroker/cmd/tokenbroker/internal/httpserver"
 	"tokenbroker/cmd/tokenbroker/internal/metrics"
@@ -60,7 +62,9 @@ type Node struct {
 	receipts  *receipts.Collector
 	copies    *copies
 	watching  *watch.Hub
-	broker    *broker.Broker
+	path      *commit.Path
+	endUsers  *enduser.Service
+	operators *operator.Service
 	metrics   *metrics.Metrics
 	failed    chan error
 	// undo stops what was started, last first.
@@ -126,8 +130,11 @@ func (n *Node) SetOrigins(origins []string) error { return n.api.SetOrigins(orig
 // AllowsOrigin reports whether pages of an origin may call the broker.
 func (n *Node) AllowsOrigin(origin string) bool { return n.api.Allows(origin) }
 
-// Broker gives the use cases, for seeding.
-func (n *Node) Broker() *broker.Broker { return n.broker }
+// EndUsers returns the use cases of people.
+func (n *Node) EndUsers() *enduser.Service { return n.endUsers }
+
+// Operators returns the use cases of operators.
+func (n *Node) Operators() *operator.Service { return n.operators }
 
 // Failed delivers the error of a listener that ended by itself.
 func (n *Node) Failed() <-chan error { return n.failed }

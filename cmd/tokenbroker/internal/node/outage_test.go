@@ -17,6 +17,7 @@ import (
 
 	"tokenbroker/api/httpapi"
 	"tokenbroker/broker"
+	"tokenbroker/broker/operator"
 	"tokenbroker/broker/password"
 	"tokenbroker/cmd/tokenbroker/internal/node"
 	"tokenbroker/internal/longtest"
@@ -108,7 +109,7 @@ func (l *lab) startBroker() {
 		l.t.Fatal(err)
 	}
 	var taken *broker.Error
-	_, err = n.Broker().AddUser(l.t.Context(), broker.NewUser{Username: "ada", Password: "lovelace"}, broker.Request{})
+	_, err = n.Operators().AddUser(l.t.Context(), operator.NewUser{Username: "ada", Password: "lovelace"}, broker.Request{})
 	if err != nil && (!errors.As(err, &taken) || taken.Code != broker.CodeUserExists) {
 		l.t.Fatal(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"tokenbroker/broker"
+	"tokenbroker/broker/operator"
 	"tokenbroker/cmd/tokenbroker/internal/node"
 )
 
@@ -40,7 +41,7 @@ func newFaultLab(t *testing.T, change func(*node.Config)) *lab {
 
 func (l *lab) addUser(name string) {
 	l.t.Helper()
-	if _, err := l.node.Broker().AddUser(l.t.Context(), broker.NewUser{Username: name, Password: "lovelace"}, broker.Request{}); err != nil {
+	if _, err := l.node.Operators().AddUser(l.t.Context(), operator.NewUser{Username: name, Password: "lovelace"}, broker.Request{}); err != nil {
 		l.t.Fatal(err)
 	}
 }

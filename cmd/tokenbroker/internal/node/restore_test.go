@@ -82,7 +82,7 @@ func TestARestoreRevivesNothing(t *testing.T) {
 	if status := ended.logOff(); status != http.StatusOK {
 		t.Fatalf("log-off: %d", status)
 	}
-	if _, err := l.node.Broker().DisableUser(t.Context(), "eve", broker.Request{}); err != nil {
+	if _, err := l.node.Operators().DisableUser(t.Context(), "eve", broker.Request{}); err != nil {
 		t.Fatal(err)
 	}
 	for name, v := range services {

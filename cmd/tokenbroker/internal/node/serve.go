@@ -23,7 +23,7 @@ func (n *Node) serve(context.Context) error {
 	}
 	var logins api.Logins // nil without providers: none of their paths is there
 	if len(n.providers) > 0 {
-		logins = n.metrics.Logins(n.broker)
+		logins = n.metrics.Logins(n.endUsers)
 	}
 	var sample string
 	var others []string
@@ -37,7 +37,7 @@ func (n *Node) serve(context.Context) error {
 		Cookie: n.cfg.Cookie, InsecureDevelopment: n.cfg.InsecureDevelopment,
 		Algorithms:       n.algorithms,
 		MaxTokenLifetime: n.publishedLife,
-		Sessions:         n.metrics.Sessions(n.broker), Clients: n.broker, Verifier: verifier{own}, Catchup: catchup{n.ledger},
+		Sessions:         n.metrics.Sessions(n.endUsers), Clients: n.operators, Verifier: verifier{own}, Catchup: catchup{n.ledger},
 		Stream: stream{n.publisher.Hub()}, Receipts: postedReceipts{n.receipts, n.cfg.Logger},
 		JWKS: document(n.keys.JWKS), FeedJWKS: document(n.keys.FeedJWKS),
 		Readiness: n.readiness, Logger: n.cfg.Logger, Observe: n.metrics.HTTP,
@@ -126,7 +126,7 @@ const (
 func (n *Node) providersReady(ctx context.Context, wait time.Duration) []api.Check {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	names := n.broker.Providers()
+	names := n.endUsers.Providers()
 	checks := make([]api.Check, len(names))
 	var all sync.WaitGroup
 	for i, name := range names {

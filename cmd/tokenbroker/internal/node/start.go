@@ -14,6 +14,9 @@ import (
 
 	"tokenbroker/api"
 	"tokenbroker/broker"
+	"tokenbroker/broker/commit"
+	"tokenbroker/broker/enduser"
+	"tokenbroker/broker/operator"
 	"tokenbroker/broker/password"
 	"tokenbroker/broker/throttle"
 	"tokenbroker/cmd/tokenbroker/internal/adminsocket"
@@ -179,7 +182,7 @@ func (n *Node) openStore(ctx context.Context) error {
 			return n.keys.Compromised()
 		},
 		SignOutEverybody: func(ctx context.Context) error {
-			return n.broker.SignOutEverybody(ctx, revocation.ReasonRevoked)
+			return n.operators.SignOutEverybody(ctx, revocation.ReasonRevoked)
 		},
 	})
 	if err != nil {
@@ -271,23 +274,32 @@ func (n *Node) startBroker(ctx context.Context) error {
 			}
 		}
 	}
-	n.broker = broker.New(broker.Config{
-		Store: n.metrics.Store(n.store), Signer: n.keys, Secrets: n.keys, Ledger: n.ledger, Broadcast: n.publisher,
-		Keys: keyRevoker{n.keys}, AccessLife: n.accessLife, Receipts: awaitedReceipts{n.receipts, n.mono},
-		Denylist: n.deny, Clock: n.ledger, Passwords: hasher, Throttle: throttle.New(throttle.Config{}),
+	records := n.metrics.Store(n.store)
+	n.path = commit.Start(commit.Config{
+		Store: records, Ledger: n.ledger, Broadcast: n.publisher, Receipts: awaitedReceipts{n.receipts, n.mono},
+		Denylist: n.deny, Clock: n.ledger, Policy: n.cfg.Policy, AccessLife: n.accessLife, Mailbox: n.cfg.Mailbox,
+		Observer: n.metrics, ActorObserver: n.metrics, Logger: n.cfg.Logger, Fatal: n.cfg.Fatal,
+	})
+	n.endUsers = enduser.New(enduser.Config{
+		Path: n.path, Store: records, Signer: n.keys, Secrets: n.keys, Clock: n.ledger,
+		Passwords: hasher, Throttle: throttle.New(throttle.Config{}),
 		CustomClaims: n.cfg.CustomClaims, Providers: providers, LogoutReturn: cmp.Or(n.cfg.SignedOutURL, n.issuer+"/"),
 		Issuer: n.issuer, Audience: n.cfg.Audience,
-		BrowserClient: n.cfg.BrowserClient, BrowserScope: n.cfg.BrowserScope, Policy: n.cfg.Policy, Mailbox: n.cfg.Mailbox,
-		Signers:  int64(2 * runtime.GOMAXPROCS(0)),
-		Observer: n.metrics, ActorObserver: n.metrics, Logger: n.cfg.Logger, Audit: n.cfg.Audit, Fatal: n.cfg.Fatal,
+		BrowserClient: n.cfg.BrowserClient, BrowserScope: n.cfg.BrowserScope, Policy: n.cfg.Policy,
+		Signers: int64(2 * runtime.GOMAXPROCS(0)),
+		Logger:  n.cfg.Logger, Audit: n.cfg.Audit,
+	})
+	n.operators = operator.New(operator.Config{
+		Path: n.path, Store: records, Ledger: n.ledger, Denylist: n.deny, Keys: keyRevoker{n.keys}, Clock: n.ledger,
+		Passwords: hasher, Policy: n.cfg.Policy, Logger: n.cfg.Logger, Audit: n.cfg.Audit,
 	})
 	n.onStop(func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), actorsTimeout)
 		defer cancel()
-		return n.broker.Close(ctx)
+		return n.path.Close(ctx)
 	})
 	n.background(n.ledger.Run) // from here on: it may have to sign everybody out
-	return n.broker.SetClients(ctx, n.cfg.Clients)
+	return n.operators.SetClients(ctx, n.cfg.Clients)
 }
 
 // seed calls Config.Seed.

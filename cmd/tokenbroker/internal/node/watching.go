@@ -25,12 +25,12 @@ func (n *Node) startWatching() {
 func (n *Node) username(ctx context.Context, e revocation.Event) string {
 	switch e.Kind {
 	case revocation.KindSub:
-		user, err := n.broker.User(ctx, e.Value)
+		user, err := n.operators.User(ctx, e.Value)
 		if err == nil && user.UID == e.Value { // a local name may look like an id
 			return user.Username
 		}
 	case revocation.KindSID:
-		if check, err := n.broker.CheckRevocation(ctx, e.Kind, e.Value); err == nil && check.Session != nil {
+		if check, err := n.operators.CheckRevocation(ctx, e.Kind, e.Value); err == nil && check.Session != nil {
 			return check.Session.Username
 		}
 	}

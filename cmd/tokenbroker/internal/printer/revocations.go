@@ -8,12 +8,13 @@ import (
 	"time"
 
 	"tokenbroker/broker"
+	"tokenbroker/broker/operator"
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
 	"tokenbroker/revocation"
 )
 
 // RevocationCheck prints whether something is revoked, and the events that revoke it.
-func RevocationCheck(w io.Writer, check broker.RevocationCheck) {
+func RevocationCheck(w io.Writer, check operator.RevocationCheck) {
 	verdict := "not revoked"
 	if check.Revoked {
 		verdict = "revoked"
@@ -92,7 +93,7 @@ func Revocations(w io.Writer, events []revocation.Event) {
 }
 
 // Revoked prints the result of a revocation with --wait wait; did names what was done.
-func Revoked(w io.Writer, done broker.Revoked, did string, wait time.Duration) {
+func Revoked(w io.Writer, done operator.Revoked, did string, wait time.Duration) {
 	switch {
 	case !done.Changed:
 		_, _ = fmt.Fprintf(w, "No change: this was done before (%s).\n", did)

@@ -7,12 +7,13 @@ import (
 	"slices"
 
 	"tokenbroker/broker"
+	"tokenbroker/broker/operator"
 	"tokenbroker/cmd/tokenbroker/internal/adminclient"
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
 
 // Users prints a table of users.
-func Users(w io.Writer, users []broker.UserInfo) {
+func Users(w io.Writer, users []operator.UserInfo) {
 	if len(users) == 0 {
 		_, _ = fmt.Fprintln(w, "no users")
 		return
@@ -25,7 +26,7 @@ func Users(w io.Writer, users []broker.UserInfo) {
 }
 
 // issuers returns the issuers of the user's accounts: a provider's user may have the name of a local one.
-func issuers(u broker.UserInfo) string {
+func issuers(u operator.UserInfo) string {
 	names := make([]string, len(u.Accounts))
 	for i, a := range u.Accounts {
 		names[i] = a.Issuer
@@ -36,7 +37,7 @@ func issuers(u broker.UserInfo) string {
 	return terminal.Cells(names)
 }
 
-func userState(u broker.UserInfo) string {
+func userState(u operator.UserInfo) string {
 	if u.Disabled {
 		return "disabled"
 	}
@@ -44,7 +45,7 @@ func userState(u broker.UserInfo) string {
 }
 
 // User prints one user with its accounts and attributes.
-func User(w io.Writer, u broker.UserInfo) {
+func User(w io.Writer, u operator.UserInfo) {
 	password := "no"
 	if u.HasPassword {
 		password = "yes"
@@ -64,7 +65,7 @@ func User(w io.Writer, u broker.UserInfo) {
 }
 
 // Sessions prints a table of sessions.
-func Sessions(w io.Writer, sessions []broker.SessionSummary) {
+func Sessions(w io.Writer, sessions []operator.SessionSummary) {
 	if len(sessions) == 0 {
 		_, _ = fmt.Fprintln(w, "no sessions")
 		return

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"tokenbroker/broker"
+	"tokenbroker/broker/operator"
 	"tokenbroker/cmd/tokenbroker/internal/node"
 	"tokenbroker/keyring"
 	"tokenbroker/keyring/lifecycle"
@@ -176,8 +176,8 @@ func (p *Plan) renewRecords(ctx context.Context, made, old *badgerstore.Store, r
 	if err != nil {
 		return err
 	}
-	restored := func(old *badgerstore.Store) broker.Restored {
-		return broker.Restored{Store: made, Ledger: l, Clock: l, AccessLife: p.cfg.AccessLife, Replaced: reader(old)}
+	restored := func(old *badgerstore.Store) operator.Restored {
+		return operator.Restored{Store: made, Ledger: l, Clock: l, AccessLife: p.cfg.AccessLife, Replaced: reader(old)}
 	}
 	if r.Epoch, err = withOld(old, r, "its epochs", func(old *badgerstore.Store) (int64, error) {
 		return restored(old).SignOut(ctx)

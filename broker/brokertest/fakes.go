@@ -1,0 +1,186 @@
+package brokertest
+
+import (
+	"context"
+	"encoding/base64"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"tokenbroker/broker/password"
+	"tokenbroker/revocation"
+	"tokenbroker/store"
+)
+
+// Clock stands still until it is advanced.
+type Clock struct {
+	mu  sync.Mutex // guards now
+	now time.Time
+	// TimeFloor is the time floor on record.
+	TimeFloor atomic.Int64
+}
+
+// Now implements [broker.Clock].
+func (c *Clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+// RecordedTimeFloor implements [broker.Clock].
+func (c *Clock) RecordedTimeFloor() int64 {
+	return c.TimeFloor.Load()
+}
+
+// Advance moves the clock.
+func (c *Clock) Advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// Signer's token is the claims, so that a test can read them.
+type Signer struct{}
+
+// SignAccessToken implements [broker.Signer].
+func (Signer) SignAccessToken(_ context.Context, claims []byte) (string, error) {
+	return base64.RawURLEncoding.EncodeToString(claims), nil
+}
+
+// Secrets has a current and a previous key for each purpose, or, if Previous is set, only the previous one.
+type Secrets struct{ Previous bool }
+
+// Keys implements [broker.Secrets].
+func (f Secrets) Keys(purpose string) [][]byte {
+	old, current := []byte("old "+purpose), []byte("new "+purpose)
+	if f.Previous {
+		return [][]byte{old}
+	}
+	return [][]byte{current, old}
+}
+
+// Ledger records batches in memory; it is also the denylist and the broadcast. Mu guards its fields.
+type Ledger struct {
+	Mu      sync.Mutex
+	Pending []revocation.Event
+	Batches [][]revocation.Event
+	Denied  map[string]bool // by value
+	Down    bool            // the broadcast
+	Seals   int             // calls of Seal
+	Broken  error           // of Find
+}
+
+// Seal implements [broker.Ledger].
+func (l *Ledger) Seal(accepted []revocation.Event) ([]store.Write, error) {
+	l.Mu.Lock()
+	defer l.Mu.Unlock()
+	l.Seals++
+	l.Pending = append([]revocation.Event(nil), accepted...)
+	return []store.Write{{Key: "ledger.test", Value: []byte("batch"), Blind: true}}, nil
+}
+
+// Committed implements [broker.Ledger].
+func (l *Ledger) Committed() uint64 {
+	l.Mu.Lock()
+	defer l.Mu.Unlock()
+	l.Batches = append(l.Batches, l.Pending)
+	for _, e := range l.Pending {
+		l.Denied[e.Value] = true
+	}
+	return uint64(len(l.Batches))
+}
+
+// Head implements [broker.Ledger].
+func (l *Ledger) Head() uint64 {
+	l.Mu.Lock()
+	defer l.Mu.Unlock()
+	return uint64(len(l.Batches))
+}
+
+// Find implements [broker.Ledger].
+func (l *Ledger) Find(_ context.Context, kind revocation.Kind, value string) (revocation.Recorded, bool, error) {
+	l.Mu.Lock()
+	defer l.Mu.Unlock()
+	for i := len(l.Batches) - 1; i >= 0; i-- {
+		for _, e := range l.Batches[i] {
+			if e.Kind == kind && e.Value == value {
+				return revocation.Recorded{Event: e, Origin: "here", Seq: uint64(i) + 1}, true, l.Broken
+			}
+		}
+	}
+	return revocation.Recorded{}, false, l.Broken
+}
+
+// Flushed implements [broker.Broadcast].
+func (l *Ledger) Flushed(context.Context, uint64) bool {
+	l.Mu.Lock()
+	defer l.Mu.Unlock()
+	return !l.Down
+}
+
+// Revoked implements [broker.Denylist].
+func (l *Ledger) Revoked(s revocation.Subject) bool {
+	l.Mu.Lock()
+	defer l.Mu.Unlock()
+	return s.SID != "" && l.Denied[s.SID] || s.JTI != "" && l.Denied[s.JTI]
+}
+
+// Events returns all events on record.
+func (l *Ledger) Events() []revocation.Event {
+	l.Mu.Lock()
+	defer l.Mu.Unlock()
+	var all []revocation.Event
+	for _, b := range l.Batches {
+		all = append(all, b...)
+	}
+	return all
+}
+
+// Passwords hashes at no cost. With Busy, every check is [password.ErrBusy]; with Rehash, old hashes are replaced.
+type Passwords struct{ Busy, Rehash bool }
+
+// Hash implements [broker.Passwords].
+func (f Passwords) Hash(_ context.Context, password string) (string, error) {
+	if f.Rehash {
+		return "hashed anew " + password, nil
+	}
+	return "hashed " + password, nil
+}
+
+// Verify implements [broker.Passwords].
+func (f Passwords) Verify(_ context.Context, _ password.Caller, attempt, encoded string) (bool, bool, error) {
+	if f.Busy {
+		return false, false, password.ErrBusy
+	}
+	return encoded == "hashed "+attempt || encoded == "hashed anew "+attempt, f.Rehash && encoded == "hashed "+attempt, nil
+}
+
+// VerifyUnknown implements [broker.Passwords].
+func (Passwords) VerifyUnknown(context.Context, password.Caller, string) error { return nil }
+
+// Throttle allows every try, or none for Wait.
+type Throttle struct{ Wait time.Duration }
+
+// Allow implements [broker.Throttle].
+func (f Throttle) Allow(string, string) (time.Duration, bool) { return f.Wait, f.Wait == 0 }
+
+// Known implements [broker.Throttle].
+func (Throttle) Known(string) bool { return false }
+
+// Failed implements [broker.Throttle].
+func (Throttle) Failed(string, string) {}
+
+// Succeeded implements [broker.Throttle].
+func (Throttle) Succeeded(string, string) {}
+
+// Abandoned implements [broker.Throttle].
+func (Throttle) Abandoned(string, string) {}
+
+// Refund implements [broker.Throttle].
+func (Throttle) Refund(string, string) {}
+
+// Observer ignores commits.
+type Observer struct{}
+
+// Committed implements [broker.Observer].
+func (Observer) Committed(int, []revocation.Event) {}

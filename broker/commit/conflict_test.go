@@ -1,0 +1,26 @@
+package commit_test
+
+import (
+	"testing"
+
+	"tokenbroker/broker"
+	"tokenbroker/broker/brokertest"
+)
+
+// TestALogOffAtAnotherBrokerBeatsARefreshUnderWay: two brokers on one store. The session is
+// ended at one after the other has read it; the refresh must not write it back to life.
+func TestALogOffAtAnotherBrokerBeatsARefreshUnderWay(t *testing.T) {
+	one := brokertest.Start(t)
+	grant := one.MustSignIn(t)
+	race := &brokertest.Between{Store: one.Store}
+	other := brokertest.Start(t, func(c *brokertest.Config) { c.Store = race })
+	race.Do = func() {
+		if _, err := one.LogOff(t.Context(), grant.RefreshToken, grant.CSRFToken, brokertest.Request); err != nil {
+			t.Error(err)
+		}
+	}
+	_, err := other.Refresh(t.Context(), grant.RefreshToken, grant.CSRFToken, brokertest.Request)
+	brokertest.WantCode(t, err, broker.CodeSessionEnded)
+	_, err = one.Refresh(t.Context(), grant.RefreshToken, grant.CSRFToken, brokertest.Request)
+	brokertest.WantCode(t, err, broker.CodeSessionEnded)
+}

@@ -1,0 +1,60 @@
+package commit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"tokenbroker/broker"
+	"tokenbroker/broker/actor"
+	"tokenbroker/broker/password"
+	"tokenbroker/broker/session"
+	"tokenbroker/store"
+)
+
+// AppError turns what went wrong inside into the application error for it, once: an
+// [*broker.Error] passes as it is. The cause is only for the log.
+func AppError(ctx context.Context, doing string, err error) *broker.Error {
+	var app *broker.Error
+	cause := fmt.Errorf("%s: %w", doing, err)
+	switch {
+	case errors.As(err, &app):
+		return app
+	case errors.Is(err, actor.ErrBusy), errors.Is(err, password.ErrBusy), errors.Is(err, errConflicts):
+		return &broker.Error{Code: broker.CodeBusy, Message: "Too much is waiting; try again.", RetryAfter: time.Second, Err: cause}
+	case errors.Is(err, store.ErrReadOnly):
+		return &broker.Error{Code: broker.CodeWritesRefused, Message: "Writes are refused for now.", RetryAfter: 10 * time.Second, Err: cause}
+	case errors.Is(err, actor.ErrStopped), errors.Is(err, store.ErrClosed), errors.Is(err, context.Canceled), ctx.Err() != nil:
+		return &broker.Error{Code: broker.CodeUnavailable, Message: "The broker is shutting down or the request was given up.", RetryAfter: time.Second, Err: cause}
+	default:
+		return &broker.Error{Code: broker.CodeInternal, Message: "Something went wrong inside.", Err: cause}
+	}
+}
+
+// errConflicts is a change that met a conflict maxConflicts times.
+var errConflicts = errors.New("broker: too many revision conflicts")
+
+// Refused returns the answer for what the pure core refused.
+func Refused(r session.Refusal) *broker.Error {
+	switch r {
+	case session.RefuseExpired:
+		return &broker.Error{Code: broker.CodeSessionExpired, Message: "The session has expired; sign in again."}
+	case session.RefuseEnded:
+		return &broker.Error{Code: broker.CodeSessionEnded, Message: "The session was signed out."}
+	case session.RefuseRevoked:
+		return &broker.Error{Code: broker.CodeSessionRevoked, Message: "The session was revoked; sign in again."}
+	case session.RefuseUserDisabled:
+		return &broker.Error{Code: broker.CodeUserDisabled, Message: "The user is disabled."}
+	case session.RefuseSuperseded:
+		return &broker.Error{Code: broker.CodeRefreshSuperseded, Message: "This refresh token was replaced by a newer one."}
+	case session.RefuseReused:
+		return &broker.Error{Code: broker.CodeRefreshReused, Message: "This refresh token was used before; the session was ended."}
+	case session.RefuseAhead:
+		return &broker.Error{Code: broker.CodeGenerationAhead, Message: "This refresh token is newer than the record of it; the session was ended."}
+	case session.RefuseChannel:
+		return &broker.Error{Code: broker.CodeWrongChannel, Message: "This refresh token belongs to another endpoint."}
+	default:
+		return &broker.Error{Code: broker.CodeNoSession, Message: "There is no session."}
+	}
+}

@@ -1,0 +1,118 @@
+package commit
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"tokenbroker/broker/directory"
+	"tokenbroker/broker/session"
+	"tokenbroker/revocation"
+	"tokenbroker/store"
+)
+
+// expReserve is how far (seconds) the largest exp is recorded ahead of what was signed,
+// so that the floor is written about once a minute and not in every commit.
+const expReserve = 64
+
+const floorKey = "floor"
+
+// Floor is the record floor.
+type Floor struct {
+	V int `json:"v"`
+	// Epoch: everything made under a lower one is dead.
+	Epoch int64 `json:"epoch"`
+	// Last is the last epoch that was given out.
+	Last int64 `json:"last"`
+	// MaxExp (Unix s) is at least the exp of every token ever signed.
+	MaxExp int64 `json:"max_exp"`
+}
+
+// ReadFloor returns the floor record; a store without one has the zero floor.
+func ReadFloor(ctx context.Context, r store.Reader) (Floor, store.Revision, error) {
+	var floor Floor
+	rev, err := directory.ReadRecord(ctx, r, "the floor", floorKey, &floor, &floor.V)
+	switch {
+	case err != nil:
+		return Floor{}, 0, err
+	case rev == 0:
+		return Floor{V: directory.RecordVersion}, 0, nil
+	}
+	return floor, rev, nil
+}
+
+// Write is the write of the floor, whose revision is rev.
+func (f Floor) Write(rev store.Revision) (store.Write, error) {
+	value, err := json.Marshal(f)
+	if err != nil {
+		return store.Write{}, fmt.Errorf("encoding the floor: %w", err)
+	}
+	return store.Write{Key: floorKey, Value: value, Expect: rev}, nil
+}
+
+// NextEpoch returns the floor after the next epoch was drawn: its Last, and with [revocation.KindAll] also
+// its Epoch. The new epoch is above every one ever drawn, whatever the clock shows.
+func (f Floor) NextEpoch(now time.Time, kind revocation.Kind) Floor {
+	f.Last = max(f.Last+1, now.UnixMilli())
+	if kind == revocation.KindAll {
+		f.Epoch = f.Last
+	}
+	return f
+}
+
+// EventExpiry (Unix s) is when the last token that was signed has ended for every clock.
+func (f Floor) EventExpiry(now time.Time, accessLife time.Duration) int64 {
+	// A refresh that was decided before this may be committed after it: its exp is not on
+	// record yet, but no later than a token's life from now.
+	exp := max(f.MaxExp, now.Add(accessLife).Unix())
+	return exp + int64(session.EventMargin/time.Second)
+}
+
+// LastExpiry returns the largest exp of all access tokens that were ever signed with that
+// store, or one up to [expReserve] seconds after it; zero if there was none. It is on disk
+// before a token with that exp is signed.
+func LastExpiry(ctx context.Context, r store.Reader) (time.Time, error) {
+	floor, _, err := ReadFloor(ctx, r)
+	if err != nil || floor.MaxExp == 0 {
+		return time.Time{}, err
+	}
+	return time.Unix(floor.MaxExp, 0), nil
+}
+
+// reserve records the largest exp before any token with it can be signed.
+func (c *committer) reserve(ctx context.Context, run []commitRequest) error {
+	var exp int64
+	for _, req := range run {
+		exp = max(exp, req.signedExp)
+	}
+	if exp == 0 || c.loaded && exp <= c.maxExp {
+		return nil
+	}
+	for range maxConflicts {
+		floor, rev, err := ReadFloor(ctx, c.store)
+		if err != nil {
+			return err
+		}
+		c.maxExp, c.loaded = floor.MaxExp, true
+		if exp <= floor.MaxExp {
+			return nil
+		}
+		floor.MaxExp = exp + expReserve
+		write, err := floor.Write(rev)
+		if err != nil {
+			return err
+		}
+		errs := c.engine(ctx, []store.Change{{Writes: []store.Write{write}}}, c.ledger.Seal)
+		c.endOnUncertain(errs)
+		if errs[0] == nil {
+			c.maxExp = floor.MaxExp
+			return nil
+		}
+		if !errors.Is(errs[0], store.ErrConflict) {
+			return fmt.Errorf("recording the largest exp: %w", errs[0])
+		}
+	}
+	return fmt.Errorf("recording the largest exp: %w", store.ErrConflict)
+}

@@ -1,0 +1,210 @@
+// Package commit is the commit path: how the use cases write. One actor per shard decides messages of
+// the users that it owns with package session; one committer merges what waits into a transaction
+// that holds the records, the ledger's events and, where sessions are terminated, their epochs.
+//
+//	result, err := path.Ask(ctx, commit.Message{UID: uid, SID: sid, Message: session.Rotate{…}})
+//
+// The order is fixed: persist, then the own denylist, then the reply, then the broadcast, for which
+// [Path.ExpectDelivery] waits.
+package commit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"log/slog"
+	"time"
+
+	"tokenbroker/broker"
+	"tokenbroker/broker/actor"
+	"tokenbroker/broker/session"
+	"tokenbroker/revocation"
+	"tokenbroker/store"
+)
+
+// gatherFor bounds how long a shard waits for those whom it has just answered together; with
+// a disk that is not slow it is a third of a commit.
+const gatherFor = 2 * time.Millisecond
+
+// Config wires a [Path]. Everything without a stated default is required.
+type Config struct {
+	Store     store.Store
+	Ledger    broker.Ledger
+	Broadcast broker.Broadcast
+	// Receipts are what services report of the revocations that they applied. If nil, no service reports any.
+	Receipts broker.Receipts
+	Denylist broker.Denylist
+	Clock    broker.Clock
+	// Policy has the longest lifetimes. A MaxSessions of zero is that of [session.DefaultPolicy].
+	Policy session.Policy
+	// AccessLife is how long an access token lives that is signed now, where that may be less
+	// than Policy's AccessLife: services learn of a longer life first. It must not block. If nil, Policy's holds.
+	AccessLife func() time.Duration
+
+	// Shards is the number of session shards; default 1. More of them decide side by side, but
+	// come to the committer one by one, so that fewer refreshes share an fsync (bench/README.md).
+	Shards int
+	// Mailbox bounds each actor's queue; default 1024. A message for a full one is refused with CodeBusy.
+	Mailbox int
+
+	Observer      broker.Observer
+	ActorObserver actor.Observer
+	Logger        *slog.Logger
+	// Fatal ends the process: the outcome of a commit is not known. It must not return
+	// to a working broker.
+	Fatal func(error)
+}
+
+// Path is the commit path: the only way by which the use cases write to the store. Safe for concurrent use.
+type Path struct {
+	cfg       Config
+	committer *actor.Actor[commitRequest, commitResult]
+	shards    []*actor.Actor[Message, Result]
+	seed      maphash.Seed
+}
+
+// Start starts the shards and the committer. The caller owns the path and has to Close it.
+func Start(cfg Config) *Path {
+	cfg.Shards = orDefault(cfg.Shards, 1)
+	cfg.Mailbox = orDefault(cfg.Mailbox, 1024)
+	cfg.Policy.MaxSessions = orDefault(cfg.Policy.MaxSessions, session.DefaultPolicy.MaxSessions)
+	p := &Path{cfg: cfg, seed: maphash.MakeSeed()}
+	p.committer = actor.Start(actor.Config[commitRequest, commitResult]{
+		Name: "committer", Mailbox: max(cfg.Mailbox, cfg.Shards), MaxBatch: 1024,
+		Observer: cfg.ActorObserver, Logger: cfg.Logger,
+		New: func() actor.Handler[commitRequest, commitResult] {
+			c := &committer{
+				store: cfg.Store, ledger: cfg.Ledger, fatal: cfg.Fatal, observe: cfg.Observer,
+				clock: cfg.Clock, accessLife: cfg.Policy.AccessLife,
+			}
+			return c.handle
+		},
+	})
+	for range cfg.Shards {
+		p.shards = append(p.shards, actor.Start(actor.Config[Message, Result]{
+			Name: "shard", Mailbox: cfg.Mailbox, MaxBatch: 256, Gather: gatherFor,
+			Observer: cfg.ActorObserver, Logger: cfg.Logger,
+			New: func() actor.Handler[Message, Result] {
+				s := &shard{reader: cfg.Store, commit: p.committer.Ask, clock: cfg.Clock, policy: p.policy, denylist: cfg.Denylist}
+				return s.handle
+			},
+		}))
+	}
+	return p
+}
+
+// policy returns the lifetimes that hold now.
+func (p *Path) policy() session.Policy {
+	policy := p.cfg.Policy
+	if p.cfg.AccessLife != nil {
+		policy.AccessLife = min(policy.AccessLife, p.cfg.AccessLife())
+	}
+	return policy
+}
+
+// Close answers what was accepted and stops: the shards first, then the committer.
+func (p *Path) Close(ctx context.Context) error {
+	var errs []error
+	for _, s := range p.shards {
+		errs = append(errs, s.Stop(ctx))
+	}
+	return errors.Join(append(errs, p.committer.Stop(ctx))...)
+}
+
+// MailboxDepth returns the number of messages waiting for the shards and for the committer.
+func (p *Path) MailboxDepth() (shards, committer int) {
+	for _, s := range p.shards {
+		shards += s.Stats().Depth
+	}
+	return shards, p.committer.Stats().Depth
+}
+
+// Ask hands msg to the shard that owns the user and returns what was decided, once it is on disk. An
+// error is an [*broker.Error]; what the decision refuses is in the result.
+func (p *Path) Ask(ctx context.Context, msg Message) (Result, error) {
+	shard := p.shards[maphash.String(p.seed, msg.UID)%uint64(len(p.shards))]
+	result, err := shard.Ask(ctx, msg)
+	if err != nil {
+		return Result{}, AppError(ctx, "deciding", err)
+	}
+	return result, nil
+}
+
+// View returns a view of one user's records as they are on disk, for reading.
+func (p *Path) View(uid string) *UserView { return newView(p.cfg.Store, p.cfg.Denylist).user(uid) }
+
+// Commit writes changes that no shard decides. errs has one error for each change, and seq is the
+// head of the ledger that holds their events. Without changes, it returns when everything that was
+// handed to the committer before is on disk, in the own denylist and below the head.
+func (p *Path) Commit(ctx context.Context, changes ...store.Change) (errs []error, seq uint64, err error) {
+	var request commitRequest
+	for _, c := range changes {
+		request.changes = append(request.changes, change{Change: c})
+	}
+	result, err := p.committer.Ask(ctx, request)
+	if err != nil {
+		return nil, 0, fmt.Errorf("committing: %w", err)
+	}
+	return result.errs, result.seq, nil
+}
+
+// Update commits what build returns until there is no conflict; build reads the store again
+// each time, and returns nil when there is nothing to write. Update may lose to a shard that keeps
+// writing the same record: an operator's change of a user goes through the user's shard.
+func (p *Path) Update(ctx context.Context, build func() (*store.Change, error)) error {
+	for range maxConflicts {
+		built, err := build()
+		if err != nil || built == nil {
+			return err
+		}
+		errs, _, err := p.Commit(ctx, *built)
+		if err != nil {
+			return err
+		}
+		if !errors.Is(errs[0], store.ErrConflict) {
+			return errs[0]
+		}
+	}
+	return errConflicts
+}
+
+// Record records events that belong to no session and no epoch: those of single tokens and of
+// signing keys. It sets their At and ExpiresAt: they live until every token signed so far is dead.
+func (p *Path) Record(ctx context.Context, events []revocation.Event) (seq uint64, err error) {
+	floor, _, err := ReadFloor(ctx, p.cfg.Store)
+	if err != nil {
+		return 0, err
+	}
+	now := p.cfg.Clock.Now()
+	for i := range events {
+		events[i].At, events[i].ExpiresAt = now.Unix(), floor.EventExpiry(now, p.cfg.Policy.AccessLife)
+	}
+	errs, seq, err := p.Commit(ctx, store.Change{Events: events})
+	if err != nil {
+		return 0, err
+	}
+	return seq, errs[0]
+}
+
+// End commits a termination that no shard decides. It tries again after a conflict, which only
+// another broker on the store can have caused.
+func (p *Path) End(ctx context.Context, t Termination) (epoch int64, seq uint64, err error) {
+	for range maxConflicts {
+		result, err := p.committer.Ask(ctx, commitRequest{changes: []change{{termination: &t}}})
+		if err != nil {
+			return 0, 0, fmt.Errorf("committing: %w", err)
+		}
+		if !errors.Is(result.errs[0], store.ErrConflict) {
+			return result.epochs[0], result.seq, result.errs[0]
+		}
+	}
+	return 0, 0, errConflicts
+}
+
+func orDefault[T int | int64](value, fallback T) T {
+	if value <= 0 {
+		return fallback
+	}
+	return value
+}

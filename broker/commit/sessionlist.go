@@ -1,0 +1,128 @@
+package commit
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"tokenbroker/broker/directory"
+	"tokenbroker/broker/session"
+	"tokenbroker/store"
+)
+
+const (
+	// maxListed bounds the record of a user's sessions. A user of an earlier version who has
+	// more gets it once sign-ins have ended enough of them.
+	maxListed = 2048
+	// listPage is how many records are read at a time for a user who has no such record.
+	listPage = 256
+)
+
+// listedRecord is the record listed.<uid>: the user's sessions that may be alive, oldest
+// first. Only a sign-in reads and writes it; one that ended otherwise stays until room is needed.
+type listedRecord struct {
+	V    int      `json:"v"`
+	SIDs []string `json:"sids"`
+}
+
+func listedKey(uid string) string { return "listed." + uid }
+
+// listing is what a view knows of the record.
+type listing struct {
+	sids []string
+	rev  store.Revision
+	read bool
+	put  string // the sid that is new, and lasts longest
+}
+
+// listed completes what an Open is decided on: the user's sessions, and each of them as it
+// is where there are bound or more.
+func (v *UserView) listed(ctx context.Context, st *session.State, bound int) error {
+	if err := v.readListed(ctx); err != nil {
+		return err
+	}
+	st.Listed = v.listing.sids
+	if len(st.Listed) < bound {
+		return nil
+	}
+	for _, sid := range st.Listed {
+		one, err := v.state(ctx, sid, "")
+		switch {
+		case errors.Is(err, session.ErrRecord): // nobody can use it
+			continue
+		case err != nil:
+			return err
+		case one.Session == nil:
+			continue
+		}
+		st.Earlier = append(st.Earlier, one)
+	}
+	return nil
+}
+
+func (v *UserView) readListed(ctx context.Context) error {
+	if v.listing.read {
+		return nil
+	}
+	rec, err := v.reader.Get(ctx, listedKey(v.uid))
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		if v.listing.sids, err = v.findSessions(ctx); err != nil {
+			return err
+		}
+	case err != nil:
+		return fmt.Errorf("reading the list of sessions: %w", err)
+	default:
+		var r listedRecord
+		if err := directory.DecodeRecord("the list of sessions", rec.Value, &r, &r.V); err != nil {
+			return err
+		}
+		v.listing.sids, v.listing.rev = r.SIDs, rec.Revision
+	}
+	v.listing.read = true
+	return nil
+}
+
+// findSessions makes the list of a user of an earlier version, who has no record of it.
+func (v *UserView) findSessions(ctx context.Context) ([]string, error) {
+	var found []*session.Session
+	prefix, after := SessionKey(v.uid, ""), ""
+	for {
+		page, err := v.reader.List(ctx, prefix, after, listPage)
+		if err != nil {
+			return nil, fmt.Errorf("listing sessions: %w", err)
+		}
+		for _, rec := range page {
+			after = rec.Key
+			if s, err := session.DecodeSession(rec.Value); err == nil && s.Ended == nil { // nobody can use a damaged one
+				found = append(found, s)
+			}
+		}
+		if len(page) < listPage {
+			break
+		}
+	}
+	slices.SortStableFunc(found, func(a, b *session.Session) int { return cmp.Compare(a.CreatedAt, b.CreatedAt) })
+	sids := make([]string, len(found))
+	for i, s := range found {
+		sids[i] = s.SID
+	}
+	return sids, nil
+}
+
+// putListed appends the write of the record, if it changed.
+func (v *UserView) putListed(writes []store.Write) ([]store.Write, error) {
+	if v.listing.put == "" || len(v.listing.sids) > maxListed {
+		return writes, nil
+	}
+	value, err := json.Marshal(listedRecord{V: directory.RecordVersion, SIDs: v.listing.sids})
+	if err != nil {
+		return nil, fmt.Errorf("encoding the list of sessions: %w", err)
+	}
+	return append(writes, store.Write{
+		Key: listedKey(v.uid), Value: value, Expect: v.listing.rev, ExpiresAt: v.sessions[v.listing.put].expires,
+	}), nil
+}

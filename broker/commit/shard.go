@@ -1,0 +1,208 @@
+package commit
+
+import (
+	"context"
+	"errors"
+
+	"tokenbroker/broker"
+	"tokenbroker/broker/actor"
+	"tokenbroker/broker/session"
+	"tokenbroker/store"
+)
+
+// maxConflicts is how often a change is decided again after a revision conflict.
+const maxConflicts = 16
+
+// maxChangeEvents is how many events a change may have before another message adds to it.
+const maxChangeEvents = 250
+
+// Message is one message for the session SID of the user UID, or for the user.
+type Message struct {
+	UID, SID string // SID is empty in a change of the user
+	// ClientID is the client whose epoch an Open is made under.
+	ClientID string
+	// Marks are the replay marks that an Open makes: it is refused if one of them is on record.
+	Marks   []Mark
+	Message session.Message
+	By      string // the operator, or empty
+}
+
+// Result is what was decided and, with events, the head of the ledger that holds them.
+type Result struct {
+	Effects session.Effects
+	Seq     uint64
+	Epoch   int64 // that was drawn for it, or zero
+}
+
+// shard orders and decides for the users it owns. It keeps nothing between batches.
+type shard struct {
+	reader   store.Reader
+	commit   func(context.Context, commitRequest) (commitResult, error)
+	clock    broker.Clock
+	policy   func() session.Policy
+	denylist broker.Denylist
+}
+
+// group is the messages of one user in a batch: they become one change.
+type group struct {
+	uid     string
+	indexes []int
+	tries   int // that met a conflict
+}
+
+// decision is what became of a group's first messages: one change.
+type decision struct {
+	change   change
+	exp      int64 // the latest of the tokens to sign
+	messages int   // so many were decided
+}
+
+func (s *shard) handle(ctx context.Context, batch []Message) []actor.Result[Result] {
+	results := make([]actor.Result[Result], len(batch))
+	for open := groupByUser(batch); len(open) > 0; {
+		open = s.round(ctx, batch, open, results)
+	}
+	return results
+}
+
+// round decides the open groups on what the store holds now and commits them together. It
+// returns what is left: groups that met a conflict, and messages that wait for an epoch.
+func (s *shard) round(ctx context.Context, batch []Message, open []group, results []actor.Result[Result]) (left []group) {
+	request, writing, decided := s.decideAll(ctx, batch, open, results)
+	if len(writing) == 0 {
+		return nil
+	}
+	committed, err := s.commit(ctx, request)
+	for i, g := range writing {
+		Refused := err
+		if err == nil {
+			Refused = committed.errs[i]
+		}
+		switch {
+		case errors.Is(Refused, store.ErrConflict):
+			if g.tries++; g.tries < maxConflicts {
+				left = append(left, g)
+			} else {
+				failGroup(g, results, errConflicts)
+			}
+		case Refused != nil:
+			failGroup(g, results, Refused)
+		default:
+			acknowledge(g.indexes[:decided[i]], results, committed.seq, committed.epochs[i])
+			if rest := g.indexes[decided[i]:]; len(rest) > 0 {
+				left = append(left, group{uid: g.uid, indexes: rest})
+			}
+		}
+	}
+	return left
+}
+
+// decideAll decides the open groups on one view of the store. It returns the changes to
+// commit, the groups that they are of, and how many of each group's messages were decided.
+func (s *shard) decideAll(ctx context.Context, batch []Message, open []group, results []actor.Result[Result]) (request commitRequest, writing []group, decided []int) {
+	snapshot, release, err := store.Snapshot(s.reader)
+	if err != nil {
+		for _, g := range open {
+			failGroup(g, results, err)
+		}
+		return commitRequest{}, nil, nil
+	}
+	defer release()
+	shared := newView(snapshot, s.denylist)
+	shared.timeFloor = s.clock.RecordedTimeFloor()
+	for _, g := range open {
+		d, err := s.decide(ctx, shared, batch, g, results)
+		if err != nil {
+			failGroup(g, results, err)
+			continue
+		}
+		if len(d.change.Writes) > 0 || len(d.change.Events) > 0 || d.change.termination != nil {
+			request.changes = append(request.changes, d.change)
+			request.signedExp = max(request.signedExp, d.exp)
+			writing = append(writing, g)
+			decided = append(decided, d.messages)
+		}
+	}
+	return request, writing, decided
+}
+
+// decide steps the group's messages in order, each on the results of the earlier ones. One
+// that ends the user's tokens is the last: what the others see is known once its epoch is drawn.
+// So is one whose change has many events, so that the change fits a commit.
+func (s *shard) decide(ctx context.Context, shared *view, batch []Message, g group, results []actor.Result[Result]) (decision, error) {
+	records := shared.user(g.uid)
+	now, policy := s.clock.Now(), s.policy()
+	var d decision
+	for _, i := range g.indexes {
+		msg := batch[i]
+		state, err := records.state(ctx, msg.SID, msg.ClientID)
+		if err != nil {
+			return decision{}, err
+		}
+		if state.Used, err = records.used(ctx, msg.Marks); err != nil {
+			return decision{}, err
+		}
+		if _, opens := msg.Message.(session.Open); opens {
+			if err := records.listed(ctx, &state, policy.MaxSessions); err != nil {
+				return decision{}, err
+			}
+		}
+		eff := session.Step(now, policy, state, msg.Message)
+		if err := records.apply(eff, policy); err != nil {
+			return decision{}, err
+		}
+		if eff.Refusal == "" {
+			records.marks = append(records.marks, msg.Marks...)
+		}
+		for _, e := range eff.Events {
+			e.By = msg.By
+			d.change.Events = append(d.change.Events, e)
+		}
+		d.exp = max(d.exp, eff.ExpiresAt)
+		d.messages++
+		results[i] = actor.Result[Result]{Value: Result{Effects: eff}}
+		if eff.EndTokens != "" {
+			d.change.termination = records.termination(eff.EndTokens, msg.By)
+			break
+		}
+		if len(d.change.Events) >= maxChangeEvents {
+			break
+		}
+	}
+	var err error
+	d.change.Writes, err = records.writes(ctx)
+	return d, err
+}
+
+// acknowledge completes the results of messages that are on disk.
+func acknowledge(indexes []int, results []actor.Result[Result], seq uint64, epoch int64) {
+	for _, i := range indexes {
+		r := &results[i].Value
+		if r.Effects.EndTokens != "" {
+			r.Seq, r.Epoch = seq, epoch
+		} else if len(r.Effects.Events) > 0 {
+			r.Seq = seq
+		}
+	}
+}
+
+func groupByUser(batch []Message) []group {
+	at := make(map[string]int, len(batch))
+	var groups []group
+	for i, msg := range batch {
+		j, seen := at[msg.UID]
+		if !seen {
+			j = len(groups)
+			at[msg.UID] = j
+			groups = append(groups, group{uid: msg.UID})
+		}
+		groups[j].indexes = append(groups[j].indexes, i)
+	}
+	return groups
+}
+
+func failGroup(g group, results []actor.Result[Result], err error) {
+	for _, i := range g.indexes {
+		results[i] = actor.Result[Result]{Err: err}
+	}
+}

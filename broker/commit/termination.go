@@ -1,0 +1,131 @@
+package commit
+
+import (
+	"context"
+	"errors"
+
+	"tokenbroker/revocation"
+	"tokenbroker/store"
+)
+
+// Termination is the end of all sessions and tokens of a user, of a client or of everybody that
+// were made under a lower epoch than the one that the committer draws for it.
+type Termination struct {
+	Kind   revocation.Kind // sub, client or all
+	Value  string          // the uid or the client's id
+	Reason revocation.Reason
+	By     string // the operator, or empty
+	// Writes returns the writes of the records that take over the epoch. If nil, there are none: everybody's
+	// epoch is the floor's. The committer calls it, and calls it again with another epoch when it has to.
+	Writes func(ctx context.Context, epoch int64) ([]store.Write, error)
+}
+
+// pendingTermination is a change with a termination, and where its result goes.
+type pendingTermination struct {
+	change
+	result *commitResult
+	at     int
+	epoch  int64
+}
+
+func (p *pendingTermination) settle(seq uint64, err error) {
+	p.result.errs[p.at] = err
+	if err == nil {
+		p.result.epochs[p.at] = p.epoch
+		p.result.seq = max(p.result.seq, seq)
+	}
+}
+
+// terminate draws an epoch for each of the changes and commits them as one, with the floor that
+// holds the epochs and the events that announce them. It returns those that have to wait, because
+// another one writes the same record. A change that cannot be committed with the others is
+// committed by itself: none is refused because of another one.
+func (c *committer) terminate(ctx context.Context, asked []*pendingTermination) (waiting []*pendingTermination) {
+	floor, rev, err := ReadFloor(ctx, c.store)
+	if err != nil {
+		settleAll(asked, 0, err)
+		return nil
+	}
+	merged, together, waiting := c.merge(ctx, &floor, asked)
+	if len(together) == 0 {
+		return waiting
+	}
+	write, err := floor.Write(rev)
+	if err != nil {
+		settleAll(together, 0, err)
+		return waiting
+	}
+	merged.Writes = append(merged.Writes, write)
+	errs, seqs := c.write(ctx, []store.Change{merged})
+	if len(together) == 1 || errs[0] == nil || refusesAll(errs[0]) {
+		settleAll(together, seqs[0], errs[0])
+		return waiting
+	}
+	for _, p := range together {
+		c.terminate(ctx, []*pendingTermination{p})
+	}
+	return waiting
+}
+
+// merge draws the epochs from floor, in the order of the changes, and makes one change of
+// those that go together.
+func (c *committer) merge(ctx context.Context, floor *Floor, asked []*pendingTermination) (merged store.Change, together, waiting []*pendingTermination) {
+	now := c.clock.Now()
+	taken := map[string]bool{}
+	for _, p := range asked {
+		next := floor.NextEpoch(now, p.termination.Kind)
+		writes, err := p.records(ctx, next.Last)
+		switch {
+		case err != nil:
+			p.settle(0, err)
+			continue
+		case touches(taken, writes):
+			waiting = append(waiting, p)
+			continue
+		}
+		for _, w := range writes {
+			taken[w.Key] = true
+		}
+		*floor, p.epoch = next, next.Last
+		merged.Writes = append(merged.Writes, writes...)
+		merged.Events = append(merged.Events, p.Events...)
+		merged.Events = append(merged.Events, revocation.Event{
+			Kind: p.termination.Kind, Value: p.termination.Value, At: now.Unix(), Reason: p.termination.Reason, Epoch: p.epoch, By: p.termination.By,
+			ExpiresAt: next.EventExpiry(now, c.accessLife),
+		})
+		together = append(together, p)
+	}
+	return merged, together, waiting
+}
+
+// records returns all writes of the change under epoch.
+func (p *pendingTermination) records(ctx context.Context, epoch int64) ([]store.Write, error) {
+	if p.termination.Writes == nil {
+		return p.Writes, nil
+	}
+	writes, err := p.termination.Writes(ctx, epoch)
+	if err != nil {
+		return nil, err
+	}
+	return append(writes, p.Writes...), nil
+}
+
+func settleAll(pending []*pendingTermination, seq uint64, err error) {
+	for _, p := range pending {
+		p.settle(seq, err)
+	}
+}
+
+func touches(taken map[string]bool, writes []store.Write) bool {
+	for _, w := range writes {
+		if taken[w.Key] {
+			return true
+		}
+	}
+	return false
+}
+
+// refusesAll reports whether each change would meet the same error by itself.
+func refusesAll(err error) bool {
+	return errors.Is(err, store.ErrUncertain) || errors.Is(err, store.ErrReadOnly) || errors.Is(err, store.ErrClosed)
+}

@@ -1,0 +1,160 @@
+package credential
+
+import (
+	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"tokenbroker/broker"
+)
+
+const purposeLogin = "login-state"
+
+// ErrLoginState is a login cookie that is missing, damaged, foreign or too old.
+var ErrLoginState = errors.New("broker: no such login state")
+
+// LoginState is what a browser carries, sealed, between the redirect and the callback.
+type LoginState struct {
+	Provider    string `json:"provider"`
+	RedirectURI string `json:"redirect_uri"`
+	State       string `json:"state"`
+	Nonce       string `json:"nonce"`
+	Verifier    string `json:"verifier"`
+	ReturnTo    string `json:"return_to"`
+	// Replaces is the session that the browser had when the login began.
+	Replaces *PriorSession `json:"replaces,omitempty"`
+}
+
+// loginAAD binds a sealed state to its purpose and its expiry.
+func loginAAD(expires int64) []byte {
+	return binary.BigEndian.AppendUint64([]byte(purposeLogin+"\x00"), uint64(expires))
+}
+
+// Seal returns base64url(expiry8 ‖ nonce ‖ AES-256-GCM(state)).
+func (s LoginState) Seal(secrets broker.Secrets, expires time.Time) (string, error) {
+	var plain bytes.Buffer
+	encoder := json.NewEncoder(&plain)
+	encoder.SetEscapeHTML(false) // six bytes for a & would not fit a cookie
+	if err := encoder.Encode(s); err != nil {
+		return "", fmt.Errorf("encoding the login state: %w", err)
+	}
+	aead, err := loginAEAD(secrets.Keys(purposeLogin)[0])
+	if err != nil {
+		return "", err
+	}
+	out := binary.BigEndian.AppendUint64(nil, uint64(expires.Unix()))
+	nonce := make([]byte, aead.NonceSize())
+	_, _ = rand.Read(nonce) // never fails
+	out = append(out, nonce...)
+	return strictBase64.EncodeToString(aead.Seal(out, nonce, plain.Bytes(), loginAAD(expires.Unix()))), nil
+}
+
+// OpenLoginState opens what seal made, under the current or a previous master secret.
+func OpenLoginState(text string, secrets broker.Secrets, now time.Time) (LoginState, error) {
+	raw, err := strictBase64.DecodeString(text)
+	if err != nil || len(raw) < 8 {
+		return LoginState{}, ErrLoginState
+	}
+	expires := int64(binary.BigEndian.Uint64(raw))
+	for _, key := range secrets.Keys(purposeLogin) {
+		aead, err := loginAEAD(key)
+		if err != nil {
+			return LoginState{}, err
+		}
+		if len(raw) < 8+aead.NonceSize() {
+			return LoginState{}, ErrLoginState
+		}
+		nonce, sealed := raw[8:8+aead.NonceSize()], raw[8+aead.NonceSize():]
+		plain, err := aead.Open(nil, nonce, sealed, loginAAD(expires))
+		if err != nil {
+			continue
+		}
+		var s LoginState
+		if err := json.Unmarshal(plain, &s); err != nil || now.Unix() >= expires {
+			return LoginState{}, ErrLoginState
+		}
+		return s, nil
+	}
+	return LoginState{}, ErrLoginState
+}
+
+func loginAEAD(key []byte) (cipher.AEAD, error) {
+	sum := sha256.Sum256(key) // whatever the length of a purpose's key
+	block, err := aes.NewCipher(sum[:])
+	if err != nil {
+		return nil, fmt.Errorf("making the login cipher: %w", err)
+	}
+	aead, err := cipher.NewGCM(block)
+	if err != nil {
+		return nil, fmt.Errorf("making the login cipher: %w", err)
+	}
+	return aead, nil
+}
+
+func RandomText() string {
+	var b [32]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return strictBase64.EncodeToString(b[:])
+}
+
+// PriorSession names the session of a browser that signs in again. A login state carries
+// it to the callback, which does not see the refresh cookie: that is SameSite=Strict.
+type PriorSession struct {
+	UID        string `json:"uid"`
+	SID        string `json:"sid"`
+	SecretHash []byte `json:"secret_hash"`
+}
+
+const (
+	purposeNonce = "exchange-nonce"
+	nonceBody    = 8 + 16 // expiry and random bytes
+	nonceMAC     = 16
+)
+
+// OpenNonce reports whether text is a nonce of this broker, until when it can be used, and the
+// value of its cookie.
+func OpenNonce(text string, secrets broker.Secrets) (expires time.Time, cookie string, ok bool) {
+	raw, err := strictBase64.DecodeString(text)
+	if err != nil || len(raw) != nonceBody+nonceMAC {
+		return time.Time{}, "", false
+	}
+	for _, key := range secrets.Keys(purposeNonce) {
+		if hmac.Equal(raw[nonceBody:], keyed(key, "nonce", raw[:nonceBody])[:nonceMAC]) {
+			expires = time.Unix(int64(binary.BigEndian.Uint64(raw)), 0)
+			return expires, strictBase64.EncodeToString(keyed(key, "cookie", raw)), true
+		}
+	}
+	return time.Time{}, "", false
+}
+
+// keyed returns HMAC-SHA256 of data for one use of the key.
+func keyed(key []byte, use string, data []byte) []byte {
+	mac := hmac.New(sha256.New, key)
+	mac.Write(append([]byte(use+"\x00"), data...))
+	return mac.Sum(nil)
+}
+
+// NewNonce makes a nonce for an exchange. The broker keeps nothing: the nonce is base64url(expiry8 ‖
+// random16 ‖ mac16), and the cookie is another MAC of the nonce, which no one who sees only
+// the nonce can compute.
+func NewNonce(secrets broker.Secrets, now time.Time) broker.ExchangeNonce {
+	key := secrets.Keys(purposeNonce)[0]
+	expires := time.Unix(now.Add(broker.NonceLife).Unix(), 0)
+	raw := make([]byte, nonceBody, nonceBody+nonceMAC)
+	binary.BigEndian.PutUint64(raw, uint64(expires.Unix()))
+	_, _ = rand.Read(raw[8:]) // never fails
+	raw = append(raw, keyed(key, "nonce", raw)[:nonceMAC]...)
+	nonce := strictBase64.EncodeToString(raw)
+	return broker.ExchangeNonce{
+		Nonce: nonce, ExpiresAt: expires, ExpiresIn: expires.Sub(now),
+		CookieSuffix: broker.LoginCookieSuffix(nonce), CookieValue: strictBase64.EncodeToString(keyed(key, "cookie", raw)),
+	}
+}

@@ -1,0 +1,154 @@
+package directory
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"golang.org/x/text/unicode/norm"
+
+	"tokenbroker/broker"
+	"tokenbroker/broker/session"
+	"tokenbroker/store"
+)
+
+// identityRecord is the record identity.<hash>: the one link from an account to a user.
+type identityRecord struct {
+	V       int    `json:"v"`
+	UID     string `json:"uid"`
+	Issuer  string `json:"iss"`
+	Subject string `json:"sub"`
+}
+
+// Link is what an account is linked to now. One whose user was removed is linked to
+// nobody (user is nil) but still has a revision.
+type Link struct {
+	Account session.Account
+	UID     string
+	User    *session.User
+	rev     store.Revision
+}
+
+// ReadLink reads what the account is linked to.
+func ReadLink(ctx context.Context, r store.Reader, issuer, subject string) (Link, error) {
+	linked := Link{Account: session.Account{Issuer: issuer, Subject: subject}}
+	identity, rev, err := readIdentity(ctx, r, issuer, subject)
+	if err != nil || rev == 0 {
+		return linked, err
+	}
+	linked.UID, linked.rev = identity.UID, rev
+	linked.User, err = ReadUser(ctx, r, identity.UID)
+	return linked, err
+}
+
+// readIdentity returns the record of an account's link; the zero record when there is none.
+func readIdentity(ctx context.Context, r store.Reader, issuer, subject string) (identity identityRecord, rev store.Revision, err error) {
+	rev, err = ReadRecord(ctx, r, "the identity", identityKey(issuer, subject), &identity, &identity.V)
+	return identity, rev, err
+}
+
+// NewUser is the change that makes user, whose only account this is, unless somebody linked
+// it since it was read.
+func (l Link) NewUser(user *session.User) (*store.Change, error) {
+	user.Accounts = []session.Account{{Issuer: l.Account.Issuer, Subject: l.Account.Subject}}
+	record, err := user.Encode()
+	if err != nil {
+		return nil, fmt.Errorf("encoding the user: %w", err)
+	}
+	link, err := json.Marshal(identityRecord{V: RecordVersion, UID: user.UID, Issuer: l.Account.Issuer, Subject: l.Account.Subject})
+	if err != nil {
+		return nil, fmt.Errorf("encoding the identity: %w", err)
+	}
+	return &store.Change{Writes: []store.Write{
+		{Key: UserKey(user.UID), Value: record},
+		{Key: identityKey(l.Account.Issuer, l.Account.Subject), Value: link, Expect: l.rev},
+	}}, nil
+}
+
+// ReadUser returns the user's record, or nil.
+func ReadUser(ctx context.Context, r store.Reader, uid string) (*session.User, error) {
+	rec, err := r.Get(ctx, UserKey(uid))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the user: %w", err)
+	}
+	return session.DecodeUser(rec.Value)
+}
+
+// LocalAccount returns the link of the local account that a person or an operator means by name: the
+// account of that very name, without the white space at its ends, else of its NFC, which names
+// have that were given by this version, else of its NFD, which earlier versions kept as it was typed.
+func LocalAccount(ctx context.Context, r store.Reader, name string) (Link, error) {
+	name = strings.TrimSpace(name)
+	forms := []string{name}
+	for _, form := range []norm.Form{norm.NFC, norm.NFD} {
+		if other := form.String(name); !slices.Contains(forms, other) {
+			forms = append(forms, other)
+		}
+	}
+	var linked Link
+	for _, form := range forms {
+		var err error
+		if linked, err = ReadLink(ctx, r, broker.LocalIssuer, form); err != nil || linked.User != nil {
+			return linked, err
+		}
+	}
+	return linked, nil
+}
+
+// Accounts are the accounts that are linked to the user. A record of an older version
+// names none: the local one is known by its password.
+func Accounts(u *session.User) []session.Account {
+	if len(u.Accounts) == 0 && u.PasswordHash != "" {
+		return []session.Account{{Issuer: broker.LocalIssuer, Subject: u.Username}}
+	}
+	return u.Accounts
+}
+
+// HasLocalName reports whether one of the user's accounts is a local one, of the name that the
+// user has now: a login through a linked provider replaces the name by the provider's.
+func HasLocalName(u *session.User) bool {
+	return slices.Contains(Accounts(u), session.Account{Issuer: broker.LocalIssuer, Subject: u.Username})
+}
+
+// localNames are the names by which a user can sign in here.
+func localNames(u *session.User) []string {
+	var names []string
+	for _, a := range Accounts(u) {
+		if a.Issuer == broker.LocalIssuer {
+			names = append(names, a.Subject)
+		}
+	}
+	return names
+}
+
+// Removal returns the writes that delete a user's record, whose revision is rev, the links of the user's
+// accounts, and what the user holds of local names.
+func Removal(ctx context.Context, r store.Reader, user *session.User, rev store.Revision) ([]store.Write, error) {
+	writes := []store.Write{{Key: UserKey(user.UID), Delete: true, Expect: rev}}
+	for _, a := range Accounts(user) {
+		identity, rev, err := readIdentity(ctx, r, a.Issuer, a.Subject)
+		if err != nil {
+			return nil, err
+		}
+		if rev != 0 && identity.UID == user.UID {
+			writes = append(writes, store.Write{Key: identityKey(a.Issuer, a.Subject), Delete: true, Expect: rev})
+		}
+	}
+	releases, err := nameReleases(ctx, r, user)
+	return append(writes, releases...), err
+}
+
+// PutUser is the write of a user's record, whose revision is rev.
+func PutUser(user *session.User, rev store.Revision) (store.Write, error) {
+	value, err := user.Encode()
+	if err != nil {
+		return store.Write{}, fmt.Errorf("encoding the user: %w", err)
+	}
+	return store.Write{Key: UserKey(user.UID), Value: value, Expect: rev}, nil
+}

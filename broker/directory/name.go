@@ -1,0 +1,129 @@
+package directory
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/cases"
+	"golang.org/x/text/unicode/norm"
+
+	"tokenbroker/broker"
+	"tokenbroker/broker/session"
+	"tokenbroker/store"
+)
+
+// CanonicalName is the one form of a local user name: without white space (the Unicode property
+// White_Space) at its ends, and in NFC. Users of earlier versions may have names in other forms,
+// but no two forms of one name are two accounts to the throttle.
+func CanonicalName(name string) string { return norm.NFC.String(strings.TrimSpace(name)) }
+
+// FoldName is what names have in common that people take for one: those that are equal under
+// compatibility caseless matching (The Unicode Standard, D146), which NFKC case folding is,
+// invisible characters aside.
+func FoldName(name string) string {
+	if !strings.ContainsFunc(name, func(r rune) bool { return r >= utf8.RuneSelf }) {
+		return strings.ToLower(name)
+	}
+	fold := cases.Fold()
+	folded := norm.NFKD.String(fold.String(norm.NFD.String(name)))
+	folded = strings.Map(func(r rune) rune {
+		if Invisible(r) {
+			return -1
+		}
+		return r
+	}, folded)
+	return norm.NFKC.String(fold.String(folded))
+}
+
+// Invisible reports whether a character is not shown, or only by what it does to its neighbours.
+func Invisible(r rune) bool {
+	return unicode.In(r, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
+}
+
+// nameRecord is the record name.<hash>: the users whose local names are one under [foldName]. There is
+// one, but for users of earlier versions. It is written with the user, so that of two names at
+// once one is given. A uid whose user is gone or has another name reserves nothing.
+type nameRecord struct {
+	V    int      `json:"v"`
+	UIDs []string `json:"uids"`
+}
+
+func nameKey(name string) string {
+	sum := sha256.Sum256([]byte(FoldName(name)))
+	return "name." + broker.Base32.EncodeToString(sum[:])
+}
+
+// readName returns a name record; the zero record when there is none.
+func readName(ctx context.Context, r store.Reader, key string) (record nameRecord, rev store.Revision, err error) {
+	rev, err = ReadRecord(ctx, r, "who has a user name", key, &record, &record.V)
+	return record, rev, err
+}
+
+// writeName is the write that makes uids those who have the name, and deletes the record of none.
+func writeName(key string, uids []string, rev store.Revision) (store.Write, error) {
+	value, err := json.Marshal(nameRecord{V: RecordVersion, UIDs: uids})
+	if err != nil {
+		return store.Write{}, fmt.Errorf("encoding who has a user name: %w", err)
+	}
+	return store.Write{Key: key, Value: value, Delete: len(uids) == 0, Expect: rev}, nil
+}
+
+// nameReleases are the writes by which a user who is removed gives the names back.
+func nameReleases(ctx context.Context, r store.Reader, user *session.User) ([]store.Write, error) {
+	var writes []store.Write
+	for _, name := range localNames(user) {
+		key := nameKey(name)
+		record, rev, err := readName(ctx, r, key)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.Contains(record.UIDs, user.UID) {
+			continue
+		}
+		write, err := writeName(key, slices.DeleteFunc(record.UIDs, func(uid string) bool { return uid == user.UID }), rev)
+		if err != nil {
+			return nil, err
+		}
+		writes = append(writes, write)
+	}
+	return writes, nil
+}
+
+// ReserveName is the write that gives a local name to a new user. Errors: CodeUserExists when
+// another user has it, or one that people could take for it.
+func ReserveName(ctx context.Context, r store.Reader, name, uid string) (store.Write, error) {
+	key := nameKey(name)
+	record, rev, err := readName(ctx, r, key)
+	if err != nil {
+		return store.Write{}, err
+	}
+	for _, holder := range record.UIDs {
+		user, err := ReadUser(ctx, r, holder)
+		if err != nil {
+			return store.Write{}, err
+		}
+		if user == nil {
+			continue
+		}
+		for _, held := range localNames(user) {
+			if nameKey(held) == key {
+				return store.Write{}, NameTaken(name, held)
+			}
+		}
+	}
+	return writeName(key, []string{uid}, rev)
+}
+
+// NameTaken is the refusal of a new local name, because of the user who holds the name held.
+func NameTaken(name, held string) *broker.Error {
+	if name == held {
+		return &broker.Error{Code: broker.CodeUserExists, Message: "The user name is taken."}
+	}
+	return &broker.Error{Code: broker.CodeUserExists, Message: fmt.Sprintf("The user name is taken by %q: names that differ only in case or in how their characters are written are one.", held)}
+}

@@ -1,0 +1,83 @@
+// Package directory is the records of users, their accounts and names, and of clients: their keys
+// and codecs, how they are found, and the rules for names and profiles. It reads from a store and
+// returns writes; it never commits them.
+package directory
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"tokenbroker/broker"
+	"tokenbroker/broker/session"
+	"tokenbroker/store"
+)
+
+// RecordVersion is the version of the records that this package encodes itself.
+const RecordVersion = 1
+
+// ReadRecord reads the record of a key into a value and checks its version. Its revision is zero,
+// and the value is left as it was, when there is none.
+func ReadRecord(ctx context.Context, r store.Reader, what, key string, into any, version *int) (store.Revision, error) {
+	rec, err := r.Get(ctx, key)
+	if errors.Is(err, store.ErrNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("reading %s: %w", what, err)
+	}
+	return rec.Revision, DecodeRecord(what, rec.Value, into, version)
+}
+
+// DecodeRecord reads a stored record and checks its version; an unreadable one is
+// [session.ErrRecord], never an empty record.
+func DecodeRecord(what string, data []byte, into any, version *int) error {
+	if err := json.Unmarshal(data, into); err != nil {
+		return fmt.Errorf("reading %s: %w: %w", what, session.ErrRecord, err)
+	}
+	if *version != RecordVersion {
+		return fmt.Errorf("reading %s: %w: version %d", what, session.ErrRecord, *version)
+	}
+	return nil
+}
+
+// UserKey is the key of a user's record (docs/design.md §5).
+func UserKey(uid string) string { return "user." + uid }
+
+// ClientKey is the key of a client's record.
+func ClientKey(id string) string { return "client." + id }
+
+// identityKey links an upstream account, by issuer and subject and by nothing else.
+func identityKey(issuer, subject string) string {
+	sum := sha256.Sum256([]byte(issuer + "\x00" + subject))
+	return "identity." + broker.Base32.EncodeToString(sum[:])
+}
+
+// ClientRecord is the record client.<id>.
+type ClientRecord struct {
+	V          int      `json:"v"`
+	ID         string   `json:"id"`
+	SecretHash []byte   `json:"secret_hash,omitempty"`
+	Scopes     []string `json:"scopes,omitempty"`
+	// Epoch: this client's sessions and tokens with a lower cep are dead.
+	Epoch int64 `json:"epoch,omitempty"`
+	// Removed: it is no longer configured; the record stays for its epoch.
+	Removed bool `json:"removed,omitempty"`
+}
+
+// ReadClient returns the client's record; the zero record when there is none.
+func ReadClient(ctx context.Context, r store.Reader, id string) (client ClientRecord, rev store.Revision, err error) {
+	rev, err = ReadRecord(ctx, r, "client", ClientKey(id), &client, &client.V)
+	return client, rev, err
+}
+
+// Write is the write of the record, whose revision is rev.
+func (c ClientRecord) Write(rev store.Revision) (store.Write, error) {
+	value, err := json.Marshal(c)
+	if err != nil {
+		return store.Write{}, fmt.Errorf("encoding the client: %w", err)
+	}
+	return store.Write{Key: ClientKey(c.ID), Value: value, Expect: rev}, nil
+}

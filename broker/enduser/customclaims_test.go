@@ -1,0 +1,132 @@
+package enduser_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"tokenbroker/broker"
+	"tokenbroker/broker/brokertest"
+	"tokenbroker/broker/credential"
+	"tokenbroker/broker/customclaims"
+	"tokenbroker/broker/operator"
+)
+
+func withClaims(t *testing.T, cfg customclaims.Config) func(*brokertest.Config) {
+	t.Helper()
+	set, err := customclaims.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(c *brokertest.Config) { c.CustomClaims = set }
+}
+
+func TestCustomClaimsAreComputedAnewAtEachRefresh(t *testing.T) {
+	h := brokertest.Start(t, withClaims(t, customclaims.Config{
+		Attributes: []string{"email", "secret_absent"}, Roles: true,
+		Computed: map[string]string{
+			"tier":  `user.attributes.level >= 3 ? "gold" : "base"`,
+			"from":  `identity.issuer + " " + identity.subject + " " + client.id + " " + session.scope`,
+			"whose": `[user.id, session.id, session.amr[0]]`,
+			"fresh": `int(session.auth_time) == int(user.last_login) && session.created_at >= user.created_at`,
+		},
+		UserObject: []string{"username", "email", "roles"},
+	}))
+	h.Update(t, operator.UserChange{Attributes: map[string]any{"email": "a@example.org", "level": 1, "hidden": "x"}})
+	grant := h.MustSignIn(t)
+	claims := brokertest.Claims(t, grant.AccessToken)
+	for name, want := range map[string]any{
+		"email": "a@example.org", "tier": "base", "from": "urn:tokenbroker:local ada demo-spa hello:read",
+		"whose": []any{grant.UID, grant.SID, "pwd"}, "fresh": true, "sub": grant.UID, "sid": grant.SID,
+		"hidden": nil, "secret_absent": nil, "level": nil, "roles": nil,
+	} {
+		if diff := cmp.Diff(want, claims[name]); diff != "" {
+			t.Errorf("claim %s: -want +got:\n%s", name, diff)
+		}
+	}
+	h.Update(t, operator.UserChange{Attributes: map[string]any{"email": "b@example.org", "level": 3}, Roles: []string{"editor"}})
+	grant, err := h.Refresh(t.Context(), grant.RefreshToken, grant.CSRFToken, brokertest.Request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	claims = brokertest.Claims(t, grant.AccessToken)
+	if claims["email"] != "b@example.org" || claims["tier"] != "gold" || !cmp.Equal(claims["roles"], []any{"editor"}) {
+		t.Errorf("after the change: %v", claims)
+	}
+	want := map[string]any{"username": "ada", "email": "b@example.org", "roles": []string{"editor"}}
+	if diff := cmp.Diff(want, grant.User); diff != "" {
+		t.Errorf("the grant's user: -want +got:\n%s", diff)
+	}
+	info, err := h.Session(t.Context(), grant.RefreshToken, brokertest.Request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, info.User); diff != "" {
+		t.Errorf("the session's user: -want +got:\n%s", diff)
+	}
+}
+
+func TestAFailingClaimRefusesUntilTheCauseIsGone(t *testing.T) {
+	h := brokertest.Start(t, withClaims(t, customclaims.Config{Computed: map[string]string{"n": `int(user.attributes.number)`}}))
+	_, err := h.SignIn(t.Context(), "ada", "lovelace", brokertest.Request)
+	brokertest.WantCode(t, err, broker.CodeClaimsFailed)
+	h.Update(t, operator.UserChange{Attributes: map[string]any{"number": "7"}})
+	grant := h.MustSignIn(t)
+	h.Update(t, operator.UserChange{Attributes: map[string]any{"number": "s3cret"}})
+	rotated, err := h.Refresh(t.Context(), grant.RefreshToken, grant.CSRFToken, brokertest.Request)
+	app := brokertest.WantCode(t, err, broker.CodeClaimsFailed)
+	if rotated == nil || rotated.RefreshToken == "" || rotated.RefreshToken == grant.RefreshToken || rotated.AccessToken != "" {
+		t.Fatalf("the rotated refresh token is not given: %+v", rotated)
+	}
+	if !strings.Contains(err.Error(), `claim "n"`) || strings.Contains(err.Error(), "s3cret") || strings.Contains(app.Message, `"n"`) {
+		t.Errorf("the log has to name the claim and not the value, the answer neither: %v", err)
+	}
+	h.Update(t, operator.UserChange{Attributes: map[string]any{"number": "8"}})
+	h.Clock.Advance(time.Hour) // long after the grace
+	again, err := h.Refresh(t.Context(), rotated.RefreshToken, rotated.CSRFToken, brokertest.Request)
+	if err != nil {
+		t.Fatalf("the token that came with the error: %v", err)
+	}
+	if n := brokertest.Claims(t, again.AccessToken)["n"]; n != 8.0 {
+		t.Errorf("n is %v", n)
+	}
+}
+
+// recklessClaims names a claim that no CustomClaims may.
+type recklessClaims struct{ name string }
+
+func (r recklessClaims) Claims(context.Context, credential.ClaimsInput) (map[string]any, error) {
+	if r.name == "" {
+		return nil, errors.New("no name")
+	}
+	return map[string]any{r.name: "forged", "fine": 1}, nil
+}
+
+func (recklessClaims) UserObject(credential.ClaimsUser) map[string]any { return nil }
+
+func TestAReservedClaimNeverReachesAToken(t *testing.T) {
+	for _, name := range strings.Fields("iss sub aud exp iat nbf jti client_id sid scope auth_time acr amr sep cep SUB cnf token_use") {
+		h := brokertest.Start(t, func(c *brokertest.Config) { c.CustomClaims = recklessClaims{name: name} })
+		grant, err := h.SignIn(t.Context(), "ada", "lovelace", brokertest.Request)
+		brokertest.WantCode(t, err, broker.CodeClaimsFailed)
+		if grant.AccessToken != "" {
+			t.Errorf("%s: a token was given", name)
+		}
+	}
+	h := brokertest.Start(t, func(c *brokertest.Config) { c.CustomClaims = recklessClaims{name: "free"} })
+	if grant := h.MustSignIn(t); grant.User != nil || brokertest.Claims(t, grant.AccessToken)["free"] != "forged" {
+		t.Errorf("a name that is free: %v", grant)
+	}
+}
+
+func TestReservedClaimsAreAllStandardOnes(t *testing.T) {
+	for name := range brokertest.Claims(t, brokertest.Start(t).MustSignIn(t).AccessToken) {
+		if !credential.ReservedClaim(name) {
+			t.Errorf("the standard claim %s is not reserved", name)
+		}
+	}
+}

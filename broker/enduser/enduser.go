@@ -1,0 +1,72 @@
+// Package enduser is the use cases of people: sign-in by password, sign-in through a provider, the exchange of
+// a provider's tokens, refresh, session and log-off.
+package enduser
+
+import (
+	"cmp"
+	"log/slog"
+
+	"golang.org/x/sync/semaphore"
+
+	"tokenbroker/broker"
+	"tokenbroker/broker/commit"
+	"tokenbroker/broker/credential"
+	"tokenbroker/broker/session"
+	"tokenbroker/store"
+)
+
+// Config wires a [Service]. Everything without a stated default is required.
+type Config struct {
+	Path      *commit.Path
+	Store     store.Reader // the path's
+	Signer    broker.Signer
+	Secrets   broker.Secrets
+	Clock     broker.Clock
+	Passwords broker.Passwords
+	Throttle  broker.Throttle
+	// Providers are the upstream identity providers by name; may be empty.
+	Providers map[string]broker.IdentityProvider
+	// CustomClaims are claims in addition to the standard ones, and the user object of the answers. If nil,
+	// there are no such claims, and the user object has id, username, roles and groups.
+	CustomClaims credential.CustomClaims
+	// LogoutReturn is where a provider's log-out page sends the browser.
+	LogoutReturn string
+
+	// Issuer and Audience are the iss and aud of access tokens.
+	Issuer   string
+	Audience []string
+	// BrowserClient is the client that browser sessions belong to, and BrowserScope what
+	// they are granted.
+	BrowserClient string
+	BrowserScope  string
+	Policy        session.Policy // the path's
+	// Signers bounds the signatures made at once; default 4.
+	Signers int64
+
+	Logger *slog.Logger
+	// Audit receives the lines of security events. If nil, Logger does.
+	Audit *slog.Logger
+}
+
+// Service is the use cases of people. It starts no goroutine. Safe for concurrent use.
+type Service struct {
+	cfg       Config
+	path      *commit.Path
+	audit     broker.Audit
+	signing   *semaphore.Weighted
+	upstreams map[string]*semaphore.Weighted
+	replays   *replays
+	openings  *openings
+}
+
+// New returns the use cases on the commit path.
+func New(cfg Config) *Service {
+	if cfg.Signers <= 0 {
+		cfg.Signers = 4
+	}
+	return &Service{
+		cfg: cfg, path: cfg.Path, audit: broker.Audit{Logger: cmp.Or(cfg.Audit, cfg.Logger)},
+		signing: semaphore.NewWeighted(cfg.Signers), upstreams: upstreamGates(cfg.Providers),
+		replays: newReplays(), openings: newOpenings(),
+	}
+}

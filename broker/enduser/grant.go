@@ -1,0 +1,126 @@
+package enduser
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"tokenbroker/broker"
+	"tokenbroker/broker/commit"
+	"tokenbroker/broker/credential"
+	"tokenbroker/broker/directory"
+	"tokenbroker/broker/session"
+)
+
+// grant makes the answer of a committed step. With an error it is without an access token,
+// and the rest still holds: the step is on disk, so its refresh token has to reach the
+// browser, or the next refresh would look like a thief's.
+func (svc *Service) grant(ctx context.Context, eff session.Effects, token credential.RefreshToken, csrf string) (*broker.Grant, error) {
+	now := svc.cfg.Clock.Now()
+	token.Generation = eff.Session.Generation
+	g := &broker.Grant{
+		RefreshToken:  token.Encode(svc.cfg.Secrets),
+		RefreshMaxAge: eff.Session.EndsAt(svc.cfg.Policy).Sub(now),
+		CSRFToken:     csrf,
+		User:          svc.userObject(eff.User), UID: eff.Session.UID, SID: eff.Session.SID, Replayed: eff.Replayed,
+	}
+	access, err := svc.accessToken(ctx, eff)
+	if err != nil {
+		return g, err
+	}
+	g.AccessToken, g.ExpiresAt = access, time.Unix(eff.ExpiresAt, 0)
+	g.ExpiresIn = g.ExpiresAt.Sub(now)
+	return g, nil
+}
+
+// accessToken computes the claims of a committed step's token and signs it.
+func (svc *Service) accessToken(ctx context.Context, eff session.Effects) (string, error) {
+	custom, err := svc.customClaims(ctx, eff)
+	if err != nil {
+		return "", err
+	}
+	claims, err := credential.EncodeClaims(svc.cfg.Issuer, svc.cfg.Audience, eff, custom)
+	if err != nil {
+		return "", claimsFailed("encoding claims", err)
+	}
+	if err := svc.signing.Acquire(ctx, 1); err != nil {
+		return "", commit.AppError(ctx, "waiting to sign", err)
+	}
+	access, err := svc.cfg.Signer.SignAccessToken(ctx, claims)
+	svc.signing.Release(1)
+	if err != nil {
+		return "", commit.AppError(ctx, "signing", err)
+	}
+	return access, nil
+}
+
+// customClaims computes the configured claims of the token that a committed step fixed,
+// anew for each token. Error: CodeClaimsFailed; the step stays committed and its refresh
+// token is given, so that a refresh succeeds once the cause is gone.
+func (svc *Service) customClaims(ctx context.Context, eff session.Effects) (map[string]any, error) {
+	if svc.cfg.CustomClaims == nil {
+		return nil, nil
+	}
+	s := eff.Session
+	in := credential.ClaimsInput{
+		User:     claimsUser(eff.User),
+		Identity: credential.ClaimsIdentity{Provider: s.Provider, Issuer: s.UpstreamIssuer, Subject: s.UpstreamSubject},
+		Client:   credential.ClaimsClient{ID: s.ClientID},
+		Session: credential.ClaimsSession{
+			ID: s.SID, Scope: s.Scope, ACR: s.ACR, Device: s.Device, AMR: s.AMR,
+			AuthTime: unixTime(s.AuthTime), CreatedAt: unixTime(s.CreatedAt),
+		},
+	}
+	claims, err := svc.cfg.CustomClaims.Claims(ctx, in)
+	switch {
+	case err == nil:
+		return claims, nil
+	case ctx.Err() != nil:
+		return nil, commit.AppError(ctx, "computing claims", err)
+	default:
+		return nil, claimsFailed("computing claims", err)
+	}
+}
+
+func claimsFailed(doing string, err error) *broker.Error {
+	return &broker.Error{
+		Code: broker.CodeClaimsFailed, Message: "The token's claims cannot be computed; the operator has to look at the log.",
+		Err: fmt.Errorf("%s: %w", doing, err),
+	}
+}
+
+// userObject is what answers show of a user.
+func (svc *Service) userObject(u *session.User) map[string]any {
+	if u == nil {
+		return nil
+	}
+	if svc.cfg.CustomClaims != nil {
+		return svc.cfg.CustomClaims.UserObject(claimsUser(u))
+	}
+	object := map[string]any{"id": u.UID, "username": u.Username}
+	if len(u.Roles) > 0 {
+		object["roles"] = u.Roles
+	}
+	if len(u.Groups) > 0 {
+		object["groups"] = u.Groups
+	}
+	return object
+}
+
+func claimsUser(u *session.User) credential.ClaimsUser {
+	if u == nil {
+		return credential.ClaimsUser{}
+	}
+	return credential.ClaimsUser{
+		ID: u.UID, Username: u.Username, Local: directory.HasLocalName(u), Attributes: u.Attributes, Roles: u.Roles, Groups: u.Groups,
+		CreatedAt: unixTime(u.CreatedAt), LastLogin: unixTime(u.LastLogin),
+	}
+}
+
+// unixTime is a record's time; 0 is the zero time.
+func unixTime(seconds int64) time.Time {
+	if seconds == 0 {
+		return time.Time{}
+	}
+	return time.Unix(seconds, 0).UTC()
+}

@@ -1,0 +1,97 @@
+package enduser
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"tokenbroker/broker"
+	"tokenbroker/broker/commit"
+	"tokenbroker/broker/credential"
+	"tokenbroker/broker/directory"
+	"tokenbroker/broker/session"
+	"tokenbroker/store"
+)
+
+// openForIdentity opens a session for the user that the account is linked to, made now if
+// there is none.
+func (svc *Service) openForIdentity(ctx context.Context, identity broker.Identity, marks []commit.Mark, old *credential.PriorSession, req broker.Request) (*broker.Grant, error) {
+	identity.Username = strings.TrimSpace(identity.Username)
+	if err := directory.ValidateIdentity(identity); err != nil {
+		svc.audit.Info(ctx, "sign_in_failed", req, "provider", identity.Provider, "issuer", identity.Issuer, "subject", fmt.Sprintf("%.255s", identity.Subject),
+			"refusal", string(err.Code), "reason", err.Message)
+		return nil, err
+	}
+	uid, linked, err := svc.userOf(ctx, identity, marks)
+	if err != nil {
+		refusal := commit.AppError(ctx, "linking the account", err)
+		if refusal.Code == broker.CodeTokenUsed {
+			svc.audit.Info(ctx, "sign_in_failed", req, "refusal", string(refusal.Code), "provider", identity.Provider, "issuer", identity.Issuer, "subject", identity.Subject)
+		}
+		return nil, refusal
+	}
+	if linked {
+		svc.audit.Info(ctx, "user_linked", req, "uid", uid, "provider", identity.Provider, "issuer", identity.Issuer, "subject", identity.Subject)
+	}
+	open := session.Open{
+		ACR: identity.ACR, AMR: identity.AMR, Provider: identity.Provider, UpstreamSID: identity.UpstreamSID,
+		UpstreamIssuer: identity.Issuer, UpstreamSubject: identity.Subject,
+		Profile: &session.Profile{Username: identity.Username, Groups: identity.Groups, Attributes: identity.Attributes},
+	}
+	if !identity.AuthTime.IsZero() {
+		open.AuthTime = identity.AuthTime.Unix()
+	}
+	return svc.openSession(ctx, uid, open, marks, old, req)
+}
+
+// userOf returns the uid that the account is linked to by issuer and subject; a new
+// account, and one whose user was removed, gets a new user, which made tells. Of two first
+// logins at once one makes the user for both. A login that one of marks shows to be a replay makes none
+// (CodeTokenUsed): a replay must not bring back a user who was removed.
+func (svc *Service) userOf(ctx context.Context, identity broker.Identity, marks []commit.Mark) (uid string, made bool, err error) {
+	err = svc.path.Update(ctx, func() (*store.Change, error) {
+		linked, err := directory.ReadLink(ctx, svc.cfg.Store, identity.Issuer, identity.Subject)
+		if err != nil || linked.User != nil {
+			uid, made = linked.UID, false
+			return nil, err
+		}
+		// The link was read before: where another login made the marks since then, it also made the link, which is a conflict.
+		for _, m := range marks {
+			if used, err := m.Exists(ctx, svc.cfg.Store); err != nil {
+				return nil, err
+			} else if used {
+				return nil, &broker.Error{Code: broker.CodeTokenUsed, Message: tokenUsed}
+			}
+		}
+		uid, made = broker.NewID().String(), true
+		user := session.NewUser(uid, identity.Username, "", identity.Attributes, svc.cfg.Clock.Now())
+		user.Groups = identity.Groups
+		return linked.NewUser(user)
+	})
+	return uid, made, err
+}
+
+// upstream is the answer for what a provider refused.
+func (svc *Service) upstream(ctx context.Context, doing string, err error) *broker.Error {
+	cause := fmt.Errorf("%s: %w", doing, err)
+	switch {
+	case errors.Is(err, broker.ErrExchangeDisabled):
+		return &broker.Error{Code: broker.CodeExchangeDisabled, Message: "The exchange of this provider's tokens is off; an operator turns it on with providers.<name>.exchange.", Err: cause}
+	case errors.Is(err, broker.ErrUpstreamExpired):
+		return &broker.Error{Code: broker.CodeUpstreamExpired, Message: "The provider's token has expired or is too old.", Err: cause}
+	case errors.Is(err, broker.ErrEmailNotVerified):
+		return &broker.Error{Code: broker.CodeEmailNotVerified, Message: "The e-mail address is not verified.", Err: cause}
+	case errors.Is(err, broker.ErrUpstreamUnproven):
+		return unproven(cause)
+	case errors.Is(err, broker.ErrUpstreamToken):
+		return &broker.Error{Code: broker.CodeUpstreamToken, Message: "The provider's tokens are not good ones.", Err: cause}
+	case errors.Is(err, broker.ErrUpstreamCode):
+		return &broker.Error{Code: broker.CodeProviderError, Message: "The provider did not accept the sign-in code.", Err: cause}
+	case errors.Is(err, broker.ErrUpstreamUnavailable):
+		return &broker.Error{Code: broker.CodeUpstreamUnavailable, Message: "The sign-in provider does not answer.", RetryAfter: 5 * time.Second, Err: cause}
+	default:
+		return commit.AppError(ctx, doing, err)
+	}
+}

@@ -1,0 +1,179 @@
+package enduser
+
+import (
+	"cmp"
+	"context"
+	"crypto/subtle"
+	"errors"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"tokenbroker/broker"
+	"tokenbroker/broker/commit"
+	"tokenbroker/broker/credential"
+	"tokenbroker/store"
+)
+
+// Providers returns the names of the configured providers, sorted.
+func (svc *Service) Providers() []string {
+	names := make([]string, 0, len(svc.cfg.Providers))
+	for name := range svc.cfg.Providers {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// StartLogin begins the code flow with PKCE at a provider. The broker keeps nothing: the
+// sealed state also names the session of req's refresh token, which CompleteLogin ends.
+// returnTo was checked by the caller. Errors: CodeUnknownProvider, CodeUpstreamUnavailable,
+// CodeBusy.
+func (svc *Service) StartLogin(ctx context.Context, provider, redirectURI, returnTo string, req broker.Request) (*broker.LoginStart, error) {
+	p, ok := svc.cfg.Providers[provider]
+	if !ok {
+		return nil, &broker.Error{Code: broker.CodeUnknownProvider, Message: "There is no such sign-in provider."}
+	}
+	state := credential.LoginState{
+		Provider: provider, RedirectURI: redirectURI, ReturnTo: returnTo,
+		State: credential.RandomText(), Nonce: credential.RandomText(), Verifier: credential.RandomText(),
+		Replaces: svc.replaced(req),
+	}
+	to, err := atProvider(svc, provider, func() (string, error) {
+		return p.AuthorizeURL(ctx, broker.AuthorizeRequest{
+			RedirectURI: redirectURI, State: state.State, Nonce: state.Nonce, Verifier: state.Verifier,
+		})
+	})
+	if err != nil {
+		return nil, svc.upstream(ctx, "starting a login", err)
+	}
+	cookie, err := state.Seal(svc.cfg.Secrets, svc.cfg.Clock.Now().Add(broker.LoginLife))
+	if err != nil {
+		return nil, commit.AppError(ctx, "starting a login", err)
+	}
+	return &broker.LoginStart{RedirectURL: to, CookieSuffix: broker.LoginCookieSuffix(state.State), CookieValue: cookie}, nil
+}
+
+// CompleteLogin ends the code flow: the login state is used up before the code is
+// exchanged, and the identity opens a session. returnTo is given whenever the state could
+// be opened, also with an error. Failures count against the address. Errors: CodeLoginState,
+// CodeLoginUsed, CodeProviderError and those of ExchangeTokens.
+func (svc *Service) CompleteLogin(ctx context.Context, cb broker.LoginCallback, req broker.Request) (grant *broker.Grant, returnTo string, err error) {
+	state, err := credential.OpenLoginState(cb.Cookie, svc.cfg.Secrets, svc.cfg.Clock.Now())
+	mine := subtle.ConstantTimeCompare([]byte(state.State), []byte(cb.State)) == 1
+	if err != nil || !mine || state.Provider != cb.Provider {
+		svc.audit.Info(ctx, "login_failed", req, "provider", cb.Provider, "refusal", string(broker.CodeLoginState))
+		return nil, "", &broker.Error{Code: broker.CodeLoginState, Message: "This sign-in was not started in this browser, or too long ago."}
+	}
+	p, ok := svc.cfg.Providers[state.Provider]
+	if !ok {
+		return nil, state.ReturnTo, &broker.Error{Code: broker.CodeUnknownProvider, Message: "There is no such sign-in provider."}
+	}
+	var identity broker.Identity
+	ended, err := svc.throttleLogin(ctx, req)
+	if err == nil {
+		defer func() { ended(err) }()
+		identity, err = atProvider(svc, state.Provider, func() (broker.Identity, error) { return svc.redeem(ctx, p, state, cb) })
+	}
+	if err != nil {
+		refusal := svc.upstream(ctx, "exchanging the code", err)
+		svc.audit.Info(ctx, "login_failed", req, "provider", state.Provider, "refusal", string(refusal.Code))
+		return nil, state.ReturnTo, refusal
+	}
+	old := cmp.Or(svc.replaced(req), state.Replaces) // the cookie comes along where the provider is on the same site
+	grant, err = svc.openForIdentity(ctx, identity, nil, old, req)
+	return grant, state.ReturnTo, err
+}
+
+// redeem uses up the login state and then trades the code.
+func (svc *Service) redeem(ctx context.Context, p broker.IdentityProvider, state credential.LoginState, cb broker.LoginCallback) (broker.Identity, error) {
+	used, err := svc.useOnce(ctx, commit.NewMark("login", state.State, svc.cfg.Clock.Now().Add(2*broker.LoginLife)))
+	if err != nil {
+		return broker.Identity{}, commit.AppError(ctx, "using up a login state", err)
+	}
+	if used {
+		return broker.Identity{}, &broker.Error{Code: broker.CodeLoginUsed, Message: "This sign-in was completed before; start again."}
+	}
+	if cb.Error != "" || cb.Code == "" {
+		return broker.Identity{}, &broker.Error{Code: broker.CodeProviderError, Message: "The provider did not sign you in."}
+	}
+	return p.Exchange(ctx, broker.CodeExchange{
+		Code: cb.Code, RedirectURI: state.RedirectURI, Verifier: state.Verifier, Nonce: state.Nonce, Issuer: cb.Issuer,
+	})
+}
+
+// useOnce makes a replay mark; used is true when it is on record already.
+func (svc *Service) useOnce(ctx context.Context, mark commit.Mark) (used bool, err error) {
+	write, err := mark.Write()
+	if err != nil {
+		return false, err
+	}
+	errs, _, err := svc.path.Commit(ctx, store.Change{Writes: []store.Write{write}})
+	switch {
+	case err != nil:
+		return false, err
+	case errors.Is(errs[0], store.ErrConflict):
+		return true, nil
+	default:
+		return false, errs[0]
+	}
+}
+
+// upstreamCalls is how many logins may ask one provider at once: each can wait for it until
+// its time-out. Those beyond are CodeBusy.
+const upstreamCalls = 64
+
+// upstreamGates has a gate for each provider: one that hangs must not take the others' places.
+func upstreamGates(providers map[string]broker.IdentityProvider) map[string]*semaphore.Weighted {
+	gates := make(map[string]*semaphore.Weighted, len(providers))
+	for name := range providers {
+		gates[name] = semaphore.NewWeighted(upstreamCalls)
+	}
+	return gates
+}
+
+// atProvider asks the provider of that name, unless too many do already.
+func atProvider[T any](svc *Service, name string, ask func() (T, error)) (T, error) {
+	gate := svc.upstreams[name]
+	if !gate.TryAcquire(1) {
+		var none T
+		return none, &broker.Error{Code: broker.CodeBusy, Message: "Too many sign-ins wait for the provider; try again.", RetryAfter: time.Second}
+	}
+	defer gate.Release(1)
+	return ask()
+}
+
+// throttleLogin charges a federated login to its address, and to no account: whose it is
+// will be known when it is proved, and nothing about it can be guessed. ended has to be
+// called with the login's error, once. The error is CodeTooManyAttempts. A login whose caller
+// leaves is charged: otherwise bogus codes would reach the provider without bound.
+func (svc *Service) throttleLogin(ctx context.Context, req broker.Request) (ended func(error), err error) {
+	const account = "" // none: an entry for each would push those of passwords out
+	if wait, ok := svc.cfg.Throttle.Allow(account, req.Addr); !ok {
+		return nil, &broker.Error{Code: broker.CodeTooManyAttempts, Message: "Too many attempts; try again later.", RetryAfter: wait}
+	}
+	return func(err error) {
+		var refusal *broker.Error
+		switch {
+		case err == nil:
+			svc.cfg.Throttle.Succeeded(account, req.Addr)
+		case errors.As(err, &refusal) && byCaller(refusal.Code):
+			svc.cfg.Throttle.Failed(account, req.Addr)
+		case errors.Is(ctx.Err(), context.Canceled): // the provider may have been asked
+			svc.cfg.Throttle.Abandoned(account, req.Addr)
+		default:
+			svc.cfg.Throttle.Refund(account, req.Addr)
+		}
+	}, nil
+}
+
+// byCaller reports whether a code is the caller's fault, and not trouble of the broker or the provider.
+func byCaller(code broker.Code) bool {
+	switch code {
+	case broker.CodeLoginUsed, broker.CodeProviderError, broker.CodeUpstreamToken, broker.CodeUpstreamExpired, broker.CodeEmailNotVerified, broker.CodeTokenUsed,
+		broker.CodeIDTokenUnproven, broker.CodeNonceInvalid, broker.CodeNonceExpired, broker.CodeNonceUsed, broker.CodeUserDisabled, broker.CodeInvalidCredentials:
+		return true
+	}
+	return false
+}

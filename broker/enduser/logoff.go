@@ -1,0 +1,97 @@
+package enduser
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"tokenbroker/broker"
+	"tokenbroker/broker/commit"
+	"tokenbroker/broker/credential"
+	"tokenbroker/broker/session"
+	"tokenbroker/revocation"
+)
+
+// LogOff ends the session of a cookie's refresh token, of any generation. Duplicates are the
+// further tokens of a browser that sent several cookies of one name: their sessions end as well,
+// and csrf may be that of any of them. When LogOff returns without an error the tombstones and
+// the ledger's entries are on disk and in the own denylist; Broadcast tells whether the message
+// was also sent. A missing, damaged or forged token, and one of no session, ends nothing: Ended
+// is false if that is true of all. CodeCSRF ends nothing. After another error some of the
+// sessions may have ended; the caller tries again.
+func (svc *Service) LogOff(ctx context.Context, refreshText, csrf string, req broker.Request, duplicates ...string) (broker.LogOffResult, error) {
+	var tokens []credential.RefreshToken
+	for _, text := range append([]string{refreshText}, duplicates...) {
+		if token, err := credential.ParseRefreshToken(text, svc.cfg.Secrets); err == nil {
+			tokens = append(tokens, token)
+		}
+	}
+	if len(tokens) == 0 {
+		return broker.LogOffResult{}, nil
+	}
+	own := slices.IndexFunc(tokens, func(t credential.RefreshToken) bool {
+		_, ok := credential.MatchCSRF(svc.cfg.Secrets, t.SID.String(), csrf)
+		return ok
+	})
+	if own < 0 {
+		svc.audit.Info(ctx, "csrf_mismatch", req, "uid", tokens[0].UID.String(), "sid", tokens[0].SID.String())
+		return broker.LogOffResult{}, errCSRF()
+	}
+	tokens[0], tokens[own] = tokens[own], tokens[0] // the result names the caller's own session
+
+	delivery := svc.path.ExpectDelivery(ctx, req.Wait)
+	defer delivery.Close()
+	var off broker.LogOffResult
+	var provider string
+	var seq uint64
+	for _, token := range tokens {
+		ended, err := svc.logOff(ctx, token, req)
+		switch {
+		case err != nil:
+			return broker.LogOffResult{}, err
+		case ended == nil:
+			continue
+		case !off.Ended:
+			off.Ended, off.SID, provider = true, token.SID.String(), ended.Effects.Session.Provider
+		}
+		seq = max(seq, ended.Seq)
+	}
+	if off.Ended {
+		off.Broadcast, off.Receipts = delivery.Wait(ctx, seq)
+		off.LogoutURL = svc.logoutURL(ctx, provider, cmp.Or(req.LogoutReturn, svc.cfg.LogoutReturn))
+	}
+	return off, nil
+}
+
+// logOff ends the session of one token; the result is nil if the token is refused.
+func (svc *Service) logOff(ctx context.Context, token credential.RefreshToken, req broker.Request) (*commit.Result, error) {
+	uid, sid := token.UID.String(), token.SID.String()
+	result, err := svc.path.Ask(ctx, commit.Message{UID: uid, SID: sid, Message: session.EndSession{
+		SecretHash: token.SecretHash(), Channel: session.ChannelCookie, Reason: revocation.ReasonLogoff,
+	}})
+	if err != nil {
+		return nil, err
+	}
+	if refusal := result.Effects.Refusal; refusal != "" {
+		svc.audit.Info(ctx, "log_off_refused", req, "uid", uid, "sid", sid, "refusal", string(refusal))
+		return nil, nil //nolint:nilnil // no session of this token is an answer of a log-off
+	}
+	svc.audit.Info(ctx, "log_off", req, "uid", uid, "sid", sid)
+	return &result, nil
+}
+
+// logoutURLWait is how long a log-off waits for a provider to tell its log-out page.
+const logoutURLWait = time.Second
+
+// logoutURL returns the log-out page of the provider that a session came from, which sends the browser to
+// returnTo, or "".
+func (svc *Service) logoutURL(ctx context.Context, provider, returnTo string) string {
+	p, ok := svc.cfg.Providers[provider]
+	if !ok {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(ctx, logoutURLWait)
+	defer cancel()
+	return p.LogoutURL(ctx, returnTo)
+}

@@ -1,0 +1,138 @@
+package enduser
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/golang-lru/v2/simplelru"
+	"golang.org/x/time/rate"
+
+	"tokenbroker/broker"
+	"tokenbroker/broker/commit"
+	"tokenbroker/broker/credential"
+	"tokenbroker/broker/session"
+	"tokenbroker/revocation"
+)
+
+const tokenUsed = "This token was exchanged before."
+
+// openSession makes a browser session for a user who has proved who they are, by open's
+// acr, amr and profile. It makes marks: replay marks of things that are good for one session.
+// It then ends the browser's old session, where there is one.
+func (svc *Service) openSession(ctx context.Context, uid string, open session.Open, marks []commit.Mark, old *credential.PriorSession, req broker.Request) (*broker.Grant, error) {
+	owner, ok := broker.ParseID(uid)
+	if !ok {
+		return nil, &broker.Error{Code: broker.CodeInternal, Message: "Something went wrong inside.", Err: session.ErrRecord}
+	}
+	if wait := svc.openings.wait(uid, svc.cfg.Clock.Now()); wait > 0 {
+		svc.audit.Info(ctx, "sign_in_throttled", req, "uid", uid, "refusal", string(broker.CodeTooManySessions))
+		return nil, &broker.Error{Code: broker.CodeTooManySessions, Message: "This user has opened too many sessions; try again later.", RetryAfter: wait}
+	}
+	token := credential.NewRefreshToken(owner, broker.NewID())
+	sid := token.SID.String()
+	open.SID, open.SecretHash, open.Channel = sid, token.SecretHash(), session.ChannelCookie
+	open.ClientID, open.Scope, open.Device, open.Source = svc.cfg.BrowserClient, svc.cfg.BrowserScope, req.UserAgent, token.Source(req)
+	result, err := svc.path.Ask(ctx, commit.Message{UID: uid, SID: sid, ClientID: open.ClientID, Marks: marks, Message: open})
+	if err != nil {
+		return nil, err
+	}
+	var account []any // of a federated login
+	if open.Provider != "" {
+		account = []any{"provider", open.Provider, "issuer", open.UpstreamIssuer, "subject", open.UpstreamSubject}
+	}
+	if refusal := result.Effects.Refusal; refusal != "" {
+		svc.audit.Info(ctx, "sign_in_failed", req, append([]any{"uid", uid, "refusal", string(refusal)}, account...)...)
+		switch {
+		case refusal == session.RefuseUsed:
+			return nil, &broker.Error{Code: broker.CodeTokenUsed, Message: tokenUsed}
+		case refusal == session.RefuseUserDisabled && open.Provider != "": // who they are is proved
+			return nil, &broker.Error{Code: broker.CodeUserDisabled, Message: "This user is disabled."}
+		}
+		return nil, &broker.Error{Code: broker.CodeInvalidCredentials, Message: "Unknown user or wrong password."}
+	}
+	svc.audit.Info(ctx, "sign_in", req, append([]any{"uid", uid, "sid", sid, "client", open.ClientID, "acr", open.ACR}, account...)...)
+	svc.openings.opened(uid, svc.cfg.Clock.Now())
+	for _, ended := range result.Effects.Ended {
+		svc.audit.Info(ctx, "session_displaced", req, "uid", uid, "sid", ended.SID, "by", sid)
+	}
+	svc.endReplaced(ctx, old, sid, req)
+	return svc.grant(ctx, result.Effects, token, credential.CSRFToken(svc.cfg.Secrets, result.Effects.Session.SID))
+}
+
+// replaced returns the session of the refresh token that came along, or nil where there is
+// none or its mac is bad. Its secret is compared when the session is ended.
+func (svc *Service) replaced(req broker.Request) *credential.PriorSession {
+	token, err := credential.ParseRefreshToken(req.RefreshToken, svc.cfg.Secrets)
+	if err != nil {
+		return nil
+	}
+	return &credential.PriorSession{UID: token.UID.String(), SID: token.SID.String(), SecretHash: token.SecretHash()}
+}
+
+// endReplaced ends a session once another one has taken its place in the browser, for any
+// user. The sign-in has succeeded by then: what goes wrong here is only logged, and the old
+// session ends when it is idle for too long.
+func (svc *Service) endReplaced(ctx context.Context, old *credential.PriorSession, by string, req broker.Request) {
+	if old == nil {
+		return
+	}
+	result, err := svc.path.Ask(ctx, commit.Message{UID: old.UID, SID: old.SID, Message: session.EndSession{
+		SecretHash: old.SecretHash, Channel: session.ChannelCookie, Reason: revocation.ReasonLogoff,
+	}})
+	switch {
+	case err != nil:
+		svc.cfg.Logger.WarnContext(ctx, "the session before a sign-in was not ended", "uid", old.UID, "sid", old.SID, "error", err)
+	case result.Effects.PutSession != nil: // else it had ended, or the secret is wrong
+		svc.audit.Info(ctx, "session_replaced", req, "uid", old.UID, "sid", old.SID, "by", by)
+	}
+}
+
+// A user may open openingBurst sessions at once, and one more for each openingEvery.
+const (
+	openingBurst = 300
+	openingEvery = 10 * time.Second
+	// openingUsers bounds the users whose sessions are counted. Beyond it the one who signed in
+	// longest ago is forgotten, and the count starts again.
+	openingUsers = 1 << 16
+)
+
+// openings bounds how fast a user opens sessions: each leaves a record for months, also when
+// it ended at once. Safe for concurrent use.
+type openings struct {
+	mu    sync.Mutex // guards users
+	users *simplelru.LRU[string, *rate.Limiter]
+}
+
+func newOpenings() *openings {
+	users, err := simplelru.NewLRU[string, *rate.Limiter](openingUsers, nil)
+	if err != nil {
+		panic(err) // only for a size that is not positive
+	}
+	return &openings{users: users}
+}
+
+// wait returns how long the user has to wait before the next session; zero: not at all.
+func (o *openings) wait(uid string, now time.Time) time.Duration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	user, ok := o.users.Get(uid)
+	if !ok {
+		return 0
+	}
+	missing := 1 - user.TokensAt(now)
+	return max(0, time.Duration(missing*float64(openingEvery)))
+}
+
+// opened counts a session. Those that were opened at the same moment may go below zero, which
+// has to be made up for: the rate holds for any number of them.
+func (o *openings) opened(uid string, now time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	user, ok := o.users.Get(uid)
+	if !ok {
+		user = rate.NewLimiter(rate.Every(openingEvery), openingBurst)
+		o.users.Add(uid, user)
+	}
+	user.ReserveN(now, 1)
+}

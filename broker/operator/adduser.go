@@ -1,0 +1,81 @@
+package operator
+
+import (
+	"context"
+	"fmt"
+
+	"tokenbroker/broker"
+	"tokenbroker/broker/commit"
+	"tokenbroker/broker/directory"
+	"tokenbroker/broker/session"
+	"tokenbroker/store"
+)
+
+// AddUser makes a local user, whose name is kept in its canonical form: without white space at its
+// ends, in NFC. A name that another user has, or that differs from it only in case or in how its
+// characters are written, is CodeUserExists; of two callers with such names one makes the user.
+// CodeInvalidUser tells what is wrong with nu.
+func (svc *Service) AddUser(ctx context.Context, nu NewUser, req broker.Request) (UserInfo, error) {
+	nu.Username = directory.CanonicalName(nu.Username)
+	if err := nu.validate(); err != nil {
+		return UserInfo{}, err
+	}
+	if err := svc.indexNames(ctx); err != nil {
+		return UserInfo{}, commit.AppError(ctx, "indexing user names", err)
+	}
+	uid := broker.NewID().String()
+	if _, err := directory.ReserveName(ctx, svc.cfg.Store, nu.Username, uid); err != nil { // before the expensive hash
+		return UserInfo{}, commit.AppError(ctx, "adding a user", err)
+	}
+	hash, err := svc.cfg.Passwords.Hash(ctx, nu.Password)
+	if err != nil {
+		return UserInfo{}, commit.AppError(ctx, "hashing the password", err)
+	}
+	user := session.NewUser(uid, nu.Username, hash, nu.Attributes, svc.cfg.Clock.Now())
+	user.Roles = nu.Roles
+	err = svc.path.Update(ctx, func() (*store.Change, error) {
+		linked, err := directory.ReadLink(ctx, svc.cfg.Store, broker.LocalIssuer, nu.Username)
+		if err != nil {
+			return nil, err
+		}
+		if linked.User != nil {
+			return nil, directory.NameTaken(nu.Username, nu.Username)
+		}
+		reservation, err := directory.ReserveName(ctx, svc.cfg.Store, nu.Username, uid)
+		if err != nil {
+			return nil, err
+		}
+		change, err := linked.NewUser(user)
+		if err != nil {
+			return nil, err
+		}
+		change.Writes = append(change.Writes, reservation)
+		return change, nil
+	})
+	if err != nil {
+		return UserInfo{}, commit.AppError(ctx, "adding a user", err)
+	}
+	svc.audit.Info(ctx, "user_add", req, "uid", uid, "username", nu.Username, "changed", true)
+	return userInfo(user), nil
+}
+
+// indexNames makes the name records of the users of earlier versions, so that a new name can
+// be compared with theirs. A call that ends early leaves what it made; the next goes on there.
+func (svc *Service) indexNames(ctx context.Context) error {
+	if indexed, err := directory.NamesIndexed(ctx, svc.cfg.Store); err != nil || indexed {
+		return err
+	}
+	if err := svc.naming.Acquire(ctx, 1); err != nil {
+		return fmt.Errorf("waiting for the index of user names: %w", err)
+	}
+	defer svc.naming.Release(1)
+	for {
+		done := false
+		if err := svc.path.Update(ctx, func() (change *store.Change, err error) {
+			change, done, err = directory.IndexPage(ctx, svc.cfg.Store)
+			return change, err
+		}); err != nil || done {
+			return err
+		}
+	}
+}

@@ -1,0 +1,133 @@
+package operator
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"fmt"
+	"slices"
+	"strings"
+
+	"tokenbroker/broker"
+	"tokenbroker/broker/commit"
+	"tokenbroker/broker/directory"
+	"tokenbroker/revocation"
+	"tokenbroker/store"
+)
+
+// clientPage is how many client records are read at a time.
+const clientPage = 100
+
+// SetClients makes the clients to what the list says: as [Service.PutClient] for each, and
+// those that are not in it can no longer authenticate. Their records keep their epochs.
+func (svc *Service) SetClients(ctx context.Context, clients []broker.Client) error {
+	wanted := make(map[string]bool, len(clients))
+	for _, c := range clients {
+		wanted[c.ID] = true
+		if err := svc.PutClient(ctx, c); err != nil {
+			return fmt.Errorf("writing client %q: %w", c.ID, err)
+		}
+	}
+	prefix, after := directory.ClientKey(""), ""
+	for {
+		page, err := svc.cfg.Store.List(ctx, prefix, after, clientPage)
+		if err != nil {
+			return fmt.Errorf("listing clients: %w", err)
+		}
+		for _, rec := range page {
+			after = rec.Key
+			id := strings.TrimPrefix(rec.Key, prefix)
+			if wanted[id] {
+				continue
+			}
+			if err := svc.putClient(ctx, directory.ClientRecord{V: 1, ID: id, Removed: true}); err != nil {
+				return fmt.Errorf("removing client %q: %w", id, err)
+			}
+		}
+		if len(page) < clientPage {
+			return nil
+		}
+	}
+}
+
+// PutClient makes or changes a client to what c says, keeping its epoch. Safe for
+// concurrent use; it writes nothing when nothing changes.
+func (svc *Service) PutClient(ctx context.Context, c broker.Client) error {
+	wanted := directory.ClientRecord{V: 1, ID: c.ID, Scopes: c.Scopes, SecretHash: c.SecretHash}
+	if c.Secret != "" {
+		sum := sha256.Sum256([]byte(c.Secret))
+		wanted.SecretHash = sum[:]
+	}
+	return svc.putClient(ctx, wanted)
+}
+
+// putClient writes wanted with the epoch on record, unless it is there already.
+func (svc *Service) putClient(ctx context.Context, wanted directory.ClientRecord) error {
+	return svc.path.Update(ctx, func() (*store.Change, error) {
+		stored, rev, err := directory.ReadClient(ctx, svc.cfg.Store, wanted.ID)
+		if err != nil {
+			return nil, err
+		}
+		if rev != 0 && bytes.Equal(stored.SecretHash, wanted.SecretHash) && slices.Equal(stored.Scopes, wanted.Scopes) &&
+			stored.Removed == wanted.Removed {
+			return nil, nil
+		}
+		wanted.Epoch = stored.Epoch
+		write, err := wanted.Write(rev)
+		return &store.Change{Writes: []store.Write{write}}, err
+	})
+}
+
+// AuthenticateClient checks a confidential client's id and secret, which is any of secrets: a
+// client that form-encodes it and one that does not send the same text for different ones. The answer
+// and its time are the same for an unknown client, a public one and a wrong secret, and do not
+// tell which of secrets is the right one.
+func (svc *Service) AuthenticateClient(ctx context.Context, id string, secrets ...string) (broker.ClientInfo, error) {
+	client, _, err := directory.ReadClient(ctx, svc.cfg.Store, id)
+	if err != nil {
+		return broker.ClientInfo{}, commit.AppError(ctx, "authenticating a client", err)
+	}
+	match := 0
+	for _, secret := range secrets {
+		presented := sha256.Sum256([]byte(secret))
+		match |= subtle.ConstantTimeCompare(presented[:], client.SecretHash)
+	}
+	if match != 1 || slices.Contains(secrets, "") {
+		return broker.ClientInfo{}, &broker.Error{Code: broker.CodeInvalidClient, Message: "Unknown client or wrong secret."}
+	}
+	return broker.ClientInfo{ID: client.ID, Scopes: client.Scopes}, nil
+}
+
+// RevokeClient ends the client's sessions and all tokens that were issued to it, its own
+// among them; new ones can be had at once. A client that was taken out of the configuration
+// can be revoked, too: its sessions may be alive. Errors: CodeUnknownClient, for one that
+// never was in it; CodeInvalidRevocation.
+func (svc *Service) RevokeClient(ctx context.Context, id, reason string, req broker.Request) (Revoked, error) {
+	why, err := parseReason(reason)
+	if err != nil {
+		return Revoked{}, err
+	}
+	delivery := svc.path.ExpectDelivery(ctx, req.Wait)
+	defer delivery.Close()
+	epoch, seq, err := svc.path.End(ctx, commit.Termination{
+		Kind: revocation.KindClient, Value: id, Reason: why, By: req.Operator,
+		Writes: func(ctx context.Context, epoch int64) ([]store.Write, error) {
+			client, rev, err := directory.ReadClient(ctx, svc.cfg.Store, id)
+			if err != nil {
+				return nil, err
+			}
+			if rev == 0 {
+				return nil, &broker.Error{Code: broker.CodeUnknownClient, Message: "There is no such client."}
+			}
+			client.Epoch = epoch
+			write, err := client.Write(rev)
+			return []store.Write{write}, err
+		},
+	})
+	if err != nil {
+		return Revoked{}, commit.AppError(ctx, "revoking a client", err)
+	}
+	svc.audit.Info(ctx, "client_revoke", req, "client_id", id, "reason", string(why), "epoch", epoch)
+	return delivered(ctx, delivery, Revoked{Kind: string(revocation.KindClient), Value: id, Epoch: epoch, Changed: true}, seq), nil
+}

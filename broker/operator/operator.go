@@ -1,0 +1,57 @@
+// Package operator is the use cases of operators: users, sessions, revocations of every kind, clients, and
+// what a store needs after it was filled from a backup. The JSON of its types is that of /admin/v1
+// and of the commands' --output json; times are RFC 3339.
+package operator
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+
+	"golang.org/x/sync/semaphore"
+
+	"tokenbroker/broker"
+	"tokenbroker/broker/commit"
+	"tokenbroker/broker/session"
+	"tokenbroker/store"
+)
+
+// Config wires a [Service]. Everything without a stated default is required.
+type Config struct {
+	Path     *commit.Path
+	Store    store.Reader // the path's
+	Ledger   broker.Ledger
+	Denylist broker.Denylist
+	// Keys may be nil where no caller uses RevokeKey.
+	Keys      broker.Keys
+	Clock     broker.Clock
+	Passwords broker.Passwords
+	Policy    session.Policy // the path's
+
+	Logger *slog.Logger
+	// Audit receives the lines of security events. If nil, Logger does.
+	Audit *slog.Logger
+}
+
+// Service is the use cases of operators. Of a user, ref is a uid or a local user name. Safe for
+// concurrent use.
+type Service struct {
+	cfg    Config
+	path   *commit.Path
+	audit  broker.Audit
+	naming *semaphore.Weighted // of one: indexNames
+}
+
+// New returns the use cases on the commit path.
+func New(cfg Config) *Service {
+	return &Service{
+		cfg: cfg, path: cfg.Path, audit: broker.Audit{Logger: cmp.Or(cfg.Audit, cfg.Logger)},
+		naming: semaphore.NewWeighted(1),
+	}
+}
+
+// delivered completes the answer to what was recorded at seq.
+func delivered(ctx context.Context, delivery *commit.Delivery, answer Revoked, seq uint64) Revoked {
+	answer.Broadcast, answer.ReceiptSummary = delivery.Wait(ctx, seq)
+	return answer
+}

@@ -1,0 +1,183 @@
+package operator
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"tokenbroker/broker"
+	"tokenbroker/broker/commit"
+	"tokenbroker/broker/session"
+	"tokenbroker/revocation"
+)
+
+// Revoked is the answer to whatever ends tokens: durable when there is no error.
+type Revoked struct {
+	Kind  string `json:"kind"` // of the event: sub, sid, jti, client or all
+	Value string `json:"value"`
+	Epoch int64  `json:"epoch,omitempty"`
+	// Changed is false when it had been done before: nothing was written.
+	Changed bool `json:"changed"`
+	// Broadcast is false when the record is durable and its message is still to be sent.
+	Broadcast bool `json:"broadcast"`
+	// ReceiptSummary is nil when Request.Wait was zero.
+	*broker.ReceiptSummary
+}
+
+// reasons are the codes that a revocation may carry (docs/design.md §7).
+var reasons = []revocation.Reason{
+	revocation.ReasonLogoff, revocation.ReasonReuse, revocation.ReasonRollback, revocation.ReasonRevoked,
+	revocation.ReasonUserDisabled, revocation.ReasonAllOthers, revocation.ReasonBackchannel,
+	revocation.ReasonUpstream, revocation.ReasonKeyCompromise, revocation.ReasonRestore,
+}
+
+// parseReason takes a reason's code; empty is "revoked".
+func parseReason(code string) (revocation.Reason, error) {
+	if code == "" {
+		return revocation.ReasonRevoked, nil
+	}
+	reason := revocation.Reason(code)
+	if !slices.Contains(reasons, reason) {
+		return "", &broker.Error{Code: broker.CodeInvalidRevocation, Message: "The reason is none of the known codes."}
+	}
+	return reason, nil
+}
+
+// RevokeUser ends all sessions and tokens that the user has; new ones can be opened.
+// Errors: CodeUnknownUser, CodeInvalidRevocation.
+func (svc *Service) RevokeUser(ctx context.Context, ref, reason string, req broker.Request) (Revoked, error) {
+	why, err := parseReason(reason)
+	if err != nil {
+		return Revoked{}, err
+	}
+	delivery := svc.path.ExpectDelivery(ctx, req.Wait)
+	defer delivery.Close()
+	done, seq, err := svc.endUserByRef(ctx, ref, why, req)
+	if err != nil {
+		return Revoked{}, err
+	}
+	return delivered(ctx, delivery, done, seq), nil
+}
+
+// endUserByRef is RevokeUser up to the disk.
+func (svc *Service) endUserByRef(ctx context.Context, ref string, reason revocation.Reason, req broker.Request) (Revoked, uint64, error) {
+	user, err := svc.userByRef(ctx, ref)
+	if err != nil {
+		return Revoked{}, 0, commit.AppError(ctx, "revoking a user", err)
+	}
+	return svc.recordEnd(ctx, "user_revoke", user.UID, session.RevokeUser{Reason: reason}, req)
+}
+
+// SignOutEverybody raises the floor epoch: every session and token made before is dead,
+// here when it returns and in the services as the one event reaches them.
+func (svc *Service) SignOutEverybody(ctx context.Context, reason revocation.Reason) error {
+	epoch, _, err := svc.raiseFloor(ctx, reason, "")
+	if err != nil {
+		return fmt.Errorf("signing everybody out: %w", err)
+	}
+	svc.audit.Info(ctx, "sign_out_everybody", broker.Request{}, "reason", string(reason), "epoch", epoch)
+	return nil
+}
+
+// RevokeEverybody is [Service.SignOutEverybody] on an operator's word: no refresh succeeds
+// and no token is good that was made before. Errors: CodeInvalidRevocation.
+func (svc *Service) RevokeEverybody(ctx context.Context, reason string, req broker.Request) (Revoked, error) {
+	why, err := parseReason(reason)
+	if err != nil {
+		return Revoked{}, err
+	}
+	delivery := svc.path.ExpectDelivery(ctx, req.Wait)
+	defer delivery.Close()
+	epoch, seq, err := svc.raiseFloor(ctx, why, req.Operator)
+	if err != nil {
+		return Revoked{}, commit.AppError(ctx, "revoking everybody's tokens", err)
+	}
+	svc.audit.Info(ctx, "everybody_revoke", req, "reason", string(why), "epoch", epoch)
+	return delivered(ctx, delivery, Revoked{Kind: string(revocation.KindAll), Epoch: epoch, Changed: true}, seq), nil
+}
+
+func (svc *Service) raiseFloor(ctx context.Context, reason revocation.Reason, by string) (epoch int64, seq uint64, err error) {
+	return svc.path.End(ctx, commit.Termination{Kind: revocation.KindAll, Reason: reason, By: by})
+}
+
+// maxRevokedValue bounds, in bytes, what an operator names to be revoked.
+const maxRevokedValue = 256
+
+// ValidateRevocation says what is wrong with a value to be revoked, before anything is looked
+// up: a jti or sid that is not in the form that tokens carry could never hit one.
+func ValidateRevocation(kind revocation.Kind, value string) error {
+	problem := ""
+	switch kind {
+	case revocation.KindAll:
+		if value != "" {
+			problem = "The kind all takes no value."
+		}
+	case revocation.KindJTI:
+		if id, err := uuid.Parse(value); err != nil || id.String() != value {
+			problem = "A jti is a UUID in lower case, as the token's claim has it."
+		}
+	case revocation.KindSID:
+		if _, ok := broker.ParseID(value); !ok {
+			problem = "A sid is 26 characters of a to z and 2 to 7."
+		}
+	case revocation.KindSub, revocation.KindClient:
+		if kind == revocation.KindSub { // a user name, as at a sign-in
+			value = strings.TrimSpace(value)
+		}
+		if name := referenceProblem(value, maxRevokedValue); name != "" {
+			problem = "The value " + name + "."
+		}
+	default:
+		problem = "The kind is none that can be revoked."
+	}
+	if problem != "" {
+		return &broker.Error{Code: broker.CodeInvalidRevocation, Message: problem}
+	}
+	return nil
+}
+
+// RevokeToken revokes one access token by its jti; its session lives on. Whether there is
+// such a token is not known, so that the event lives until every token signed so far has
+// expired. One that was revoked before is Changed=false. Errors: CodeInvalidRevocation.
+func (svc *Service) RevokeToken(ctx context.Context, jti, reason string, req broker.Request) (Revoked, error) {
+	why, err := parseReason(reason)
+	if err != nil {
+		return Revoked{}, err
+	}
+	if err := ValidateRevocation(revocation.KindJTI, jti); err != nil {
+		return Revoked{}, err
+	}
+	delivery := svc.path.ExpectDelivery(ctx, req.Wait)
+	defer delivery.Close()
+	changed, seq, err := svc.revokeTokens(ctx, []string{jti}, why, req.Operator)
+	if err != nil {
+		return Revoked{}, commit.AppError(ctx, "revoking a token", err)
+	}
+	svc.audit.Info(ctx, "token_revoke", req, "jti", jti, "reason", string(why), "changed", changed > 0)
+	return delivered(ctx, delivery, Revoked{Kind: string(revocation.KindJTI), Value: jti, Changed: changed > 0}, seq), nil
+}
+
+// revokeTokens records an event for each jti that is not revoked yet, as one change, and
+// returns their number. A repeated jti counts once.
+func (svc *Service) revokeTokens(ctx context.Context, jtis []string, reason revocation.Reason, by string) (changed int, seq uint64, err error) {
+	events := make([]revocation.Event, 0, len(jtis))
+	seen := make(map[string]bool, len(jtis))
+	for _, jti := range jtis {
+		// What the denylist has is on disk and lives as long as the token: no jti is known
+		// before its token is signed. The epochs keep everything but the jti out of the question.
+		if seen[jti] || svc.cfg.Denylist.Revoked(revocation.Subject{JTI: jti, SEP: math.MaxInt64, CEP: math.MaxInt64}) {
+			continue
+		}
+		seen[jti] = true
+		events = append(events, revocation.Event{Kind: revocation.KindJTI, Value: jti, Reason: reason, By: by})
+	}
+	if len(events) == 0 {
+		return 0, 0, nil
+	}
+	seq, err = svc.path.Record(ctx, events)
+	return len(events), seq, err
+}

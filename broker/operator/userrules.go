@@ -1,0 +1,129 @@
+package operator
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
+
+	"tokenbroker/broker"
+	"tokenbroker/broker/directory"
+	"tokenbroker/broker/password"
+)
+
+// Bounds of what only operators set of a user; those of a profile are in profile.go.
+const (
+	maxRoles = 64
+	maxRole  = 128 // bytes
+)
+
+func (nu NewUser) validate() error {
+	if err := validateUsername(nu.Username); err != nil {
+		return err
+	}
+	if err := validatePassword(nu.Password, nu.Username, nu.InsecureSkipPasswordRules); err != nil {
+		return err
+	}
+	return UserChange{Attributes: nu.Attributes, Roles: nu.Roles}.validate()
+}
+
+func (c UserChange) validate() error {
+	if name, f := directory.AttributesFlaw(c.Attributes); f != nil {
+		return invalidUser("The attributes are refused: %s %s.", name, f.Text)
+	}
+	if len(c.Roles) > maxRoles {
+		return invalidUser("There may be at most %d roles.", maxRoles)
+	}
+	for _, role := range c.Roles {
+		if problem := roleProblem(role); problem != "" {
+			return invalidUser("A role %s.", problem)
+		}
+	}
+	return nil
+}
+
+// roleProblem says what a role may not be, or "".
+func roleProblem(role string) string {
+	if strings.ContainsFunc(role, directory.Disguising) {
+		return "may not hold control characters or bidirectional overrides"
+	}
+	return referenceProblem(role, maxRole)
+}
+
+// referenceProblem says what a name that refers to something may not be, or "". Users of
+// earlier versions may have names that no new user can have, and can be revoked.
+func referenceProblem(name string, limit int) string {
+	switch {
+	case name == "":
+		return "may not be empty"
+	case len(name) > limit:
+		return fmt.Sprintf("may have at most %d bytes", limit)
+	case !utf8.ValidString(name):
+		return "has to be UTF-8"
+	case strings.ContainsFunc(name, unicode.IsControl):
+		return "may not hold control characters"
+	case strings.TrimSpace(name) != name:
+		return "may not begin or end with a space"
+	}
+	return ""
+}
+
+// productName is what people may think of for a password here.
+const productName = "tokenbroker"
+
+// validatePassword checks a password that is to be set for the user of that name.
+func validatePassword(plain, username string, skipRules bool) error {
+	if plain == "" {
+		return invalidUser("The password may not be empty.")
+	}
+	if max(len(plain), len(norm.NFC.String(plain))) > password.MaxLength {
+		return invalidUser("The password may have at most %d bytes, as it is and in NFC.", password.MaxLength)
+	}
+	if skipRules {
+		return nil
+	}
+	local, _, _ := strings.Cut(username, "@")
+	if rule := password.Weakness(plain, username, local, productName); rule != "" {
+		return invalidUser("The password %s; choose another one, for example a pass phrase of several words.", rule)
+	}
+	return nil
+}
+
+func invalidUser(format string, args ...any) error {
+	return &broker.Error{Code: broker.CodeInvalidUser, Message: fmt.Sprintf(format, args...)}
+}
+
+// validateUsername checks the canonical form of a name that is to be given to a user.
+func validateUsername(name string) error {
+	problem := referenceProblem(name, directory.MaxUsername)
+	if problem == "" {
+		problem = characterProblem(name)
+	}
+	if problem != "" {
+		return invalidUser("A user name %s.", problem)
+	}
+	if _, ok := broker.ParseID(name); ok { // it could pass for another user's uid
+		return invalidUser("A user name may not look like a user id.")
+	}
+	return nil
+}
+
+// characterProblem names the first character that would make a new user name look like another
+// one, or would not be seen, and says why; or returns "".
+func characterProblem(name string) string {
+	for i, r := range name {
+		switch {
+		case directory.Invisible(r):
+			return fmt.Sprintf("may not hold %U, which is invisible", r)
+		case !unicode.IsGraphic(r):
+			return fmt.Sprintf("may not hold %U, which is a control character or not assigned", r)
+		case r != ' ' && unicode.IsSpace(r):
+			return fmt.Sprintf("may not hold the space %U: an ordinary space is allowed", r)
+		case i == 0 && unicode.IsMark(r):
+			return fmt.Sprintf("may not begin with the combining mark %U", r)
+		}
+	}
+	return ""
+}
