@@ -1,0 +1,152 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"time"
+
+	"tokenbroker/cmd/tokenbroker/internal/httpserver"
+)
+
+// What the disk should have and do.
+const (
+	diskWarn   = 1 << 30 // bytes free
+	diskFail   = 256 << 20
+	fsyncWarn  = 10 * time.Millisecond // every sign-in and refresh waits for one
+	fsyncTries = 20
+)
+
+// disk looks at the data directory: whose it is, what is free, what an fsync costs.
+func disk(_ context.Context, s Subject) []Finding {
+	info, err := os.Stat(s.DataDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return []Finding{{"data directory", Skip, s.DataDir + " is not on this machine, or not made yet", "run doctor where the broker runs"}}
+	}
+	if err != nil {
+		return []Finding{{"data directory", Fail, err.Error(), "run doctor as the broker's user"}}
+	}
+	mode := Finding{Check: "data directory", Level: OK, Detail: fmt.Sprintf("%s, mode %#o", s.DataDir, info.Mode().Perm())}
+	if info.Mode().Perm()&0o077 != 0 {
+		mode.Level, mode.Hint = Fail, "others can look into it: chmod 700 "+s.DataDir
+	}
+	return []Finding{mode, space(s.DataDir), fsync(s.DataDir)}
+}
+
+func space(dir string) Finding {
+	var stat syscall.Statfs_t
+	if err := syscall.Statfs(dir, &stat); err != nil {
+		return Finding{"disk space", Fail, err.Error(), "run doctor as the broker's user"}
+	}
+	free := stat.Bavail * uint64(stat.Bsize)
+	found := Finding{Check: "disk space", Level: OK, Detail: fmt.Sprintf("%d MiB free", free>>20)}
+	switch {
+	case free < diskFail:
+		found.Level = Fail
+	case free < diskWarn:
+		found.Level = Warn
+	default:
+		return found
+	}
+	found.Hint = "the broker refuses writes (503) before the disk is full: make room"
+	return found
+}
+
+// fsync measures what a commit waits for, on the disk that it is on.
+func fsync(dir string) Finding {
+	const name = "fsync"
+	f, err := os.CreateTemp(dir, ".doctor-*")
+	if err != nil {
+		return Finding{name, Skip, "not writable for this user", "run doctor as the broker's user"}
+	}
+	defer func() { _ = os.Remove(f.Name()); _ = f.Close() }()
+	block := make([]byte, 4096)
+	times := make([]time.Duration, 0, fsyncTries)
+	for range fsyncTries {
+		start := time.Now()
+		_, err := f.Write(block)
+		if err := errors.Join(err, f.Sync()); err != nil {
+			return Finding{name, Fail, err.Error(), "the disk does not take writes"}
+		}
+		times = append(times, time.Since(start))
+	}
+	slices.Sort(times)
+	median, worst := times[len(times)/2], times[len(times)-1]
+	found := Finding{Check: name, Level: OK, Detail: fmt.Sprintf("median %s, slowest %s of %d", median.Round(time.Microsecond), worst.Round(time.Microsecond), fsyncTries)}
+	if median > fsyncWarn {
+		found.Level, found.Hint = Warn, "every sign-in, refresh and log-off waits for one: use a local SSD, no network file system"
+	}
+	return found
+}
+
+// secretFiles are the files in the data directory that hold secrets, if they are there.
+var secretFiles = []string{"kek", "nats-services", "admin-token", "tokenbroker.lock", "store", "admin"}
+
+// modes looks who can read what holds secrets, and repeats what loading the configuration
+// warned of.
+func modes(_ context.Context, s Subject) []Finding {
+	const name = "file modes"
+	var found []Finding
+	for _, w := range s.Warnings {
+		found = append(found, Finding{"configuration", Warn, w.Key + " " + w.Message, w.Hint})
+	}
+	looked := 0
+	for _, file := range secretFiles {
+		file = filepath.Join(s.DataDir, file)
+		info, err := os.Stat(file)
+		if s.DataDir == "" || err != nil {
+			continue // not made, or not on this machine: the data directory's finding tells
+		}
+		looked++
+		if perm := info.Mode().Perm(); perm&0o077 != 0 {
+			found = append(found, Finding{
+				name, Fail, fmt.Sprintf("%s: other users can read or change it (mode %04o)", file, perm),
+				"chmod go-rwx " + file + ", and consider the secrets in it known",
+			})
+		}
+	}
+	if s.ConfigFile != "" { // loading it refuses what others can change, and secrets that they can read
+		looked++
+	}
+	if looked == 0 && found == nil {
+		return []Finding{{name, Skip, "no configuration and no data directory is here", "run doctor where the broker runs, with --config"}}
+	}
+	if found == nil {
+		return []Finding{{name, OK, fmt.Sprintf("%d files and directories are private", looked), ""}}
+	}
+	return found
+}
+
+// files compares the running server's limit of open files with what its connections need.
+func files(_ context.Context, s Subject) []Finding {
+	const name = "open files"
+	if s.Status == nil || s.Status.Connections.OpenFiles == 0 { // an older server does not report it
+		return []Finding{{name, Skip, "the broker does not run here, or does not report its limit", "start the broker"}}
+	}
+	c := s.Status.Connections
+	found := Finding{Check: name, Level: OK, Detail: fmt.Sprintf("limit %d: %d connections at the public listener, %d of one address", c.OpenFiles, c.Max, c.PerAddress)}
+	if c.OpenFilesWanted > 0 {
+		found.Level, found.Hint = Warn, httpserver.OpenFiles{Wanted: c.OpenFilesWanted}.Hint()
+	}
+	return []Finding{found}
+}
+
+// forwarded reports whether the trusted proxies name the clients in a way that the broker reads.
+func forwarded(_ context.Context, s Subject) []Finding {
+	const name = "client addresses"
+	if s.Status == nil {
+		return []Finding{{name, Skip, "the broker does not run here", "start the broker"}}
+	}
+	if n := s.Status.Connections.UnreadableForwarded; n > 0 {
+		return []Finding{{
+			name, Warn, fmt.Sprintf("%d requests of trusted proxies since the start have an X-Forwarded-For entry that is not an address", n),
+			"their users share the proxy's address and its limits: the broker's log names the proxy and the entry; let it write the client's address, with or without a port",
+		}}
+	}
+	return []Finding{{Check: name, Level: OK, Detail: "every X-Forwarded-For of a trusted proxy could be read"}}
+}
