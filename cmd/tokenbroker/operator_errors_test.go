@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -233,6 +234,34 @@ func TestEveryOperatorCommandExplainsItself(t *testing.T) {
 					t.Errorf("%s takes a secret as the flag --%s", cmd.CommandPath(), flag)
 				}
 			}
+		}
+	}
+}
+
+func TestUsageErrorsExitWith2(t *testing.T) {
+	needDev(t)
+	for _, args := range [][]string{{"dev", "--no-such-flag"}, {"nonsense"}, {"dev", "extra"}, {"dev", "--log-level", "loud"}, {"dev", "--listen", "0.0.0.0:0"}, {"dev", "--nats-listen", ":4222"}, {"dev", "--origin", "localhost:5173"}, {"dev", "--origin", "*"}} {
+		var out, errs syncBuffer
+		if code := Main(t.Context(), args, &out, &errs); code != terminal.ExitUsage || errs.String() == "" {
+			t.Errorf("%v: code %d, %q", args, code, errs.String())
+		}
+	}
+}
+
+func TestMistypedCommandsAndFlags(t *testing.T) {
+	for args, want := range map[string]string{
+		"stauts":               `unknown command or argument "stauts", did you mean status?`,
+		"keys rotat":           `"rotat", did you mean rotate?`,
+		"serve --conf x":       "unknown flag: --conf, did you mean --config?",
+		"users list --ouptut=": "unknown flag: --ouptut, did you mean --output?",
+		"serve --zzzzzz":       "unknown flag: --zzzzzz\nRun 'tokenbroker serve --help'",
+		"zzzzzz":               "unknown command or argument \"zzzzzz\"\nRun 'tokenbroker --help'",
+		"serve":                "give --config FILE or TOKENBROKER_CONFIG; 'tokenbroker config init tokenbroker.yaml' writes one",
+	} {
+		t.Setenv("TOKENBROKER_CONFIG", "")
+		var stdout, stderr bytes.Buffer
+		if code := run(t.Context(), strings.Fields(args), nil, &stdout, &stderr); code == 0 || !strings.Contains(stderr.String(), want) {
+			t.Errorf("%s: exit %d, %s", args, code, &stderr)
 		}
 	}
 }
