@@ -1,8 +1,29 @@
-// Package plainjson writes JSON as encoding/json does, without reflection, and reads the JSON
-// of tokens more strictly than encoding/json does. [AppendString] writes one string,
-// [AppendObject] a small object of free members. [ReadObject] reads an object that a broker
-// signed, [ReadUnambiguous] one that somebody else wrote. It imports only the standard
-// library, since services embed it with package validator.
+// Package plainjson reads and writes the JSON of tokens, messages, records and request bodies.
+//
+// Plain JSON is the form in which brokers and nearly all clients write: no white space between
+// tokens, no escapes, whole numbers, valid UTF-8. Text in this form needs no decoding, so reading it
+// is several times as fast as encoding/json and allocates little. Use
+//
+//   - [Reader] for an object of known members, such as a record or a message;
+//   - [ReadPlain] for an object of unknown members, such as a request body;
+//   - [ReadObject] for a token that a broker signed, in any form of JSON;
+//   - [ReadUnambiguous] for a token that another issuer signed.
+//
+// Reader and ReadPlain do not judge other forms of JSON: they report that the text is not plain,
+// and the caller then decodes it with encoding/json. The fuzz tests of each caller compare both
+// ways. [AppendString] and [AppendObject] write what encoding/json writes, without reflection.
+//
+// What the reader gains, in nanoseconds and allocations (the best of 6 runs on 2 shared cores of an
+// AMD EPYC; the benchmarks are in the packages of the callers):
+//
+//	                                                   plain        JSON package
+//	claims of a token          BenchmarkReadObject      770    0     5,800    47
+//	session record             BenchmarkSessionRecord 2,100    7     8,700    25
+//	body of a refresh          BenchmarkBody            680    2     3,100    19
+//	introspection answer       BenchmarkIntrospection 1,800    2     7,100    22
+//	batch of 100 revocations   BenchmarkBatch        36,700  104   214,000 1,033
+//
+// The package imports only the standard library, because services embed it with package validator.
 package plainjson
 
 import (
