@@ -1,10 +1,10 @@
-// Package actor is the concurrency core: one goroutine that owns its state, a bounded
-// typed mailbox before it, and callers that ask and wait.
+// Package actor runs a goroutine that owns its state. Callers send it messages through a bounded,
+// typed mailbox and wait for the answers.
 //
-// [Start] makes an actor from a [Config], [Actor.Ask] sends it a message and waits for the
-// answer, [Actor.Stop] drains it. What the actor does is a [Handler], made by Config.New in
-// the actor's goroutine; whatever the handler closes over is the actor's state and needs no
-// lock, because nobody else has a pointer to it.
+// [Start] starts an actor from a [Config], [Actor.Ask] sends it a message and waits for the answer,
+// [Actor.Stop] drains it. A [Handler], which Config.New makes in the actor's goroutine, carries out
+// the messages. The variables that the handler closes over are the actor's state. They need no
+// lock, because no other goroutine has a pointer to them.
 //
 //	counter := actor.Start(actor.Config[int, int]{
 //		Name: "counter",
@@ -18,20 +18,20 @@
 //	defer counter.Stop(ctx)
 //	total, err := counter.Ask(ctx, 3)
 //
-// The rules that callers build on:
+// Callers can rely on these rules:
 //
-//   - A handler is given all the messages that wait, up to Config.MaxBatch, in the order in
+//   - A handler receives all the messages that wait, up to Config.MaxBatch, in the order in
 //     which they entered, so that one commit can serve them all.
-//   - Entering never blocks: a full mailbox is [ErrBusy] at once. Only waiting for the
+//   - Sending never blocks: a full mailbox returns [ErrBusy] at once. Only waiting for the
 //     answer takes time, and it ends with the caller's context.
-//   - A caller that gives up never holds up the actor. Its message is skipped if the actor
-//     has not begun it; if it has, the message is carried out and its answer dropped.
+//   - A caller that stops waiting does not delay the actor. Its message is skipped if the actor
+//     has not started it. Otherwise the message is carried out and its answer is dropped.
 //   - A panic becomes a [PanicError] for the callers of that batch, and the actor restarts
-//     with fresh state after a pause that doubles from one failure to the next. Meanwhile
-//     the mailbox goes on filling.
+//     with new state after a pause that doubles with each failure. The mailbox accepts messages
+//     in the meantime.
 //   - Every message accepted before Stop is answered.
 //
-// A handler must not Ask its own actor: it would wait for itself.
+// A handler must not call Ask on its own actor: it would wait for itself.
 package actor
 
 import (
@@ -45,25 +45,25 @@ import (
 type Actor[Q, A any] struct {
 	cfg      Config[Q, A]
 	mailbox  chan *message[Q, A]
-	stopping chan struct{} // closed when Stop was called
-	done     chan struct{} // closed when the goroutine has ended
+	stopping chan struct{} // closed by Stop
+	done     chan struct{} // closed at the end of the goroutine
 	ctx      context.Context
 	cancel   context.CancelFunc
 	counters counters
 
-	// The goroutine's own, kept from one batch to the next.
+	// Only the goroutine uses these. It keeps them from one batch to the next.
 	batch   []*message[Q, A]
 	queries []Q
 	next    gatherPlan
 
-	// mu orders entering before closing: senders hold it for reading, Stop for writing.
-	// Nothing blocks while it is held.
+	// mu orders sends before the close of mailbox: senders hold it for reading, Stop for writing.
+	// No goroutine blocks while it holds mu.
 	mu     sync.RWMutex
-	closed bool // no message enters any more; mailbox and stopping are closed
+	closed bool // mailbox and stopping are closed
 }
 
-// message is one question on its way. The actor replies at most once, so the buffer of one
-// means that it never waits for a caller.
+// message is one query and its caller. The actor replies at most once, so with a buffer of one it
+// never waits for a caller.
 type message[Q, A any] struct {
 	ctx     context.Context
 	q       Q
@@ -71,8 +71,8 @@ type message[Q, A any] struct {
 	reply   chan Result[A]
 }
 
-// Start starts an actor. Its one goroutine lives until [Actor.Stop].
-// Start panics when cfg.New is nil or a number in cfg is negative.
+// Start starts an actor. Its only goroutine runs until [Actor.Stop].
+// Start panics if cfg.New is nil or a number in cfg is negative.
 func Start[Q, A any](cfg Config[Q, A]) *Actor[Q, A] {
 	cfg.validate()
 	a := &Actor[Q, A]{
@@ -88,10 +88,10 @@ func Start[Q, A any](cfg Config[Q, A]) *Actor[Q, A] {
 
 // Ask sends q and waits for its answer.
 //
-// It returns [ErrBusy] at once when the mailbox is full and [ErrStopped] after Stop; in both
-// cases the message was not accepted. When ctx ends first it returns ctx.Err(), and whether
-// the message was carried out is not known. A [*PanicError] means that the handler failed on
-// the batch. Any other error is the handler's own answer.
+// It returns [ErrBusy] at once if the mailbox is full, and [ErrStopped] after Stop. In both cases
+// the message was not accepted. If ctx ends first, Ask returns ctx.Err(), and the message may or
+// may not be carried out. A [*PanicError] means that the handler failed on the batch. Any other
+// error is the handler's answer.
 func (a *Actor[Q, A]) Ask(ctx context.Context, q Q) (A, error) {
 	var none A
 	if err := ctx.Err(); err != nil {
@@ -110,7 +110,7 @@ func (a *Actor[Q, A]) Ask(ctx context.Context, q Q) (A, error) {
 	case <-a.done:
 		lost = ErrStopped
 	}
-	// Several of them may be ready: an answer that is there is given.
+	// More than one of them may be ready. An available answer takes precedence.
 	select {
 	case r := <-m.reply:
 		return r.Value, r.Err
@@ -136,7 +136,7 @@ func (a *Actor[Q, A]) enter(m *message[Q, A]) error {
 	}
 }
 
-// close lets no more messages in. Those that are in stay in the closed channel.
+// close stops accepting messages. Those that were accepted stay in the closed channel.
 func (a *Actor[Q, A]) close() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -147,11 +147,11 @@ func (a *Actor[Q, A]) close() {
 	}
 }
 
-// Stop takes no new messages, answers those that were accepted and waits for the goroutine
-// to end. A pause before a restart is cut short.
+// Stop accepts no more messages, answers those that were accepted and waits for the goroutine
+// to end. It ends a pause before a restart.
 //
-// When ctx ends first, Stop cancels the handler's context and returns an error that wraps
-// ctx.Err(); the actor goes on draining, and Stop may be called again to wait for it.
+// If ctx ends first, Stop cancels the handler's context and returns an error that wraps ctx.Err().
+// The actor continues to drain, and Stop may be called again to wait for it.
 func (a *Actor[Q, A]) Stop(ctx context.Context) error {
 	a.close()
 	select {

@@ -26,46 +26,47 @@ type Result[A any] struct {
 // Handler carries out a batch of at least one message and returns exactly one result for
 // each, in the same order. It runs in the actor's goroutine, one call at a time.
 //
-// The batch belongs to the actor, which uses it again after the return. ctx is the actor's, not
-// a caller's: it ends when a [Actor.Stop] ran out of time, and then the handler should
-// return as soon as it can.
+// The batch belongs to the actor, which reuses it after the return. ctx is the actor's, not a
+// caller's: it ends if the context of [Actor.Stop] ends, and then the handler should return as soon
+// as it can.
 type Handler[Q, A any] func(ctx context.Context, batch []Q) []Result[A]
 
-// Abort is what a handler panics with when it has to start anew with fresh state and yet
-// knows its batch's answers: Results, one for each message, is delivered, and Cause is what
-// the log and [Observer] are told. With another number of results all get a [PanicError].
+// Abort is the panic value of a handler that must restart with new state but knows the answers of
+// its batch. Results, one for each message, are delivered; Cause goes to the log and the [Observer].
+// If the number of results is wrong, all callers get a [PanicError].
 type Abort[A any] struct {
 	Results []Result[A]
 	Cause   any
 }
 
-// Config says what an actor is. Only New is required.
+// Config configures an actor. Only New is required.
 type Config[Q, A any] struct {
-	// Name is used in logs, errors and metrics: "actor" when empty.
+	// Name is used in logs, errors and metrics. If empty, it is "actor".
 	Name string
-	// Mailbox is how many messages may wait, beside the batch being handled.
-	// A message that finds it full is refused with [ErrBusy]. 0 is DefaultMailbox.
+	// Mailbox is how many messages may wait, not counting the batch that is being handled. If it
+	// is full, messages are refused with [ErrBusy]. If zero, it is DefaultMailbox.
 	Mailbox int
-	// MaxBatch is how many messages a handler is given at most. 0 is DefaultMaxBatch.
+	// MaxBatch is the largest batch that a handler receives. If zero, it is DefaultMaxBatch.
 	MaxBatch int
-	// Gather is how long at most a batch waits for as many messages as the batch before had
-	// with those behind it, and at most a third of the time which that one took; 0: never. A
-	// message that comes alone, or when the batch before is longer ago than it took, is not held
-	// up. Only for handlers that a fuller batch makes cheaper.
+	// Gather is the longest time for which a batch waits for more messages. The batch waits until it
+	// is as large as the batch before it and the messages that then waited, and at most a third of
+	// the time that the batch before it took. A message is not delayed if it comes after a single
+	// message, or later than the batch before it took. If zero, batches do not wait. It is for
+	// handlers whose cost for each message falls with the size of the batch.
 	Gather time.Duration
-	// New makes the handler with fresh state. It is called in the actor's goroutine, at the
-	// start and after each restart; when it panics, that is a restart, too.
+	// New makes the handler with new state. It is called in the actor's goroutine, at the start and
+	// after each failure. A panic of New is also a failure.
 	New func() Handler[Q, A]
 	// Backoff is the pause before a restart.
 	Backoff Backoff
-	// Observer is told of batches and restarts; may be nil.
+	// Observer receives batches and restarts. If nil, they are not observed.
 	Observer Observer
-	// Logger is told of panics; nil is slog.Default.
+	// Logger receives panics. If nil, slog.Default is used.
 	Logger *slog.Logger
 }
 
-// Backoff bounds the pause before a restart: Min after the first failure, doubled with each
-// further one up to Max, Min again after a batch went well. Zero values are the defaults.
+// Backoff bounds the pause before a restart: Min after the first failure, doubled with each further
+// one up to Max, and Min again after a successful batch. Zero values are the defaults.
 type Backoff struct {
 	Min, Max time.Duration
 }
@@ -74,7 +75,7 @@ func (b Backoff) next(pause time.Duration) time.Duration {
 	return min(max(pause*2, b.Min), b.Max)
 }
 
-// validate fills defaults. What it refuses are mistakes in the program, so it panics.
+// validate fills in defaults. It panics on invalid values, which are programming errors.
 func (c *Config[Q, A]) validate() {
 	if c.New == nil {
 		panic("actor: Config.New is nil")
@@ -104,59 +105,59 @@ func (c *Config[Q, A]) validate() {
 }
 
 var (
-	// ErrBusy is the answer of a full mailbox. The message was not accepted; asking again
-	// later is safe.
+	// ErrBusy means that the mailbox is full. The message was not accepted; sending it again later
+	// is safe.
 	ErrBusy = errors.New("actor is busy")
-	// ErrStopped is the answer of an actor that takes no more messages.
+	// ErrStopped means that the actor accepts no more messages.
 	ErrStopped = errors.New("actor is stopped")
 )
 
-// PanicError is what the callers of a batch get when its handler panicked or returned the
-// wrong number of results. How much of the batch was carried out is not known.
-// It is shared by those callers and must not be changed.
+// PanicError is the error for the callers of a batch whose handler panicked or returned the wrong
+// number of results. How much of the batch was carried out is unknown. The callers share the value,
+// which must not be changed.
 type PanicError struct {
 	// Actor is the actor's name.
 	Actor string
-	// Value is what the handler panicked with.
+	// Value is the panic value of the handler.
 	Value any
-	// Stack is the goroutine's stack at the panic, for the log; empty when the handler
+	// Stack is the goroutine's stack at the panic, for the log. It is empty if the handler
 	// returned the wrong number of results.
 	Stack []byte
 }
 
-// Error gives the actor's name and the panic's value, without the stack.
+// Error returns the actor's name and the panic value, without the stack.
 func (e *PanicError) Error() string {
 	return fmt.Sprintf("actor %s: panic: %v", e.Actor, e.Value)
 }
 
-// Unwrap returns the value of the panic when that was an error.
+// Unwrap returns the panic value if that is an error.
 func (e *PanicError) Unwrap() error {
 	err, _ := e.Value.(error)
 	return err
 }
 
-// Observer watches an actor, for metrics. Its methods are called in the actor's goroutine
-// and hold it up: they should be quick. One observer may serve many actors, so it must be
-// safe for concurrent use.
+// Observer observes actors, for metrics. Its methods are called in an actor's goroutine and delay
+// it, so they should be quick. One observer may serve many actors, so it must be safe for
+// concurrent use.
 type Observer interface {
-	// Batch is called as a batch begins. oldestWait is how long the message at its head
-	// waited in the mailbox.
+	// Batch is called at the start of a batch. oldestWait is how long its first message waited in
+	// the mailbox.
 	Batch(name string, size int, oldestWait time.Duration)
-	// Restart is called when the actor failed, before the pause. cause is the value of the
-	// panic, or an error when the handler returned the wrong number of results.
+	// Restart is called after a failure, before the pause. cause is the panic value, or an error if
+	// the handler returned the wrong number of results.
 	Restart(name string, cause any)
 }
 
-// Stats is what an actor did since its start. The numbers are read one after the other, so
-// they need not agree to the last message while the actor is at work.
+// Stats counts what an actor did since its start. The numbers are read one after the other, so they
+// may differ by a few messages while the actor works.
 type Stats struct {
-	// Depth is how many messages wait now.
+	// Depth is the number of messages that wait now.
 	Depth int
-	// Accepted messages entered the mailbox; Refused ones met a full mailbox.
+	// Accepted messages entered the mailbox. Refused ones found it full.
 	Accepted, Refused uint64
-	// Batches were given to the handler, with Messages in them.
+	// Batches were passed to the handler, with Messages in them.
 	Batches, Messages uint64
-	// Skipped messages were dropped before they began: their callers had given up.
+	// Skipped messages were dropped because their callers had stopped waiting.
 	Skipped uint64
 	// Restarts counts panics of the handler or of Config.New.
 	Restarts uint64

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// run is the actor's goroutine: make a handler, give it batches until it fails, pause, again.
+// run is the actor's goroutine. It makes a handler, passes it batches until it fails, pauses, and
+// starts again.
 func (a *Actor[Q, A]) run() {
 	defer a.end()
 	var pause time.Duration
@@ -26,20 +27,20 @@ func (a *Actor[Q, A]) run() {
 		a.reportFailure(failure)
 		pause = a.cfg.Backoff.next(pause)
 		if a.pause(pause) && !built {
-			a.refuse(failure) // nobody can answer any more
+			a.refuse(failure) // no handler can be made to answer
 			return
 		}
 	}
 }
 
-// end runs however the goroutine ends, also by runtime.Goexit in a handler.
+// end runs at the end of the goroutine, also after runtime.Goexit in a handler.
 func (a *Actor[Q, A]) end() {
 	a.close()
 	a.cancel()
 	close(a.done)
 }
 
-// build makes a handler with fresh state.
+// build makes a handler with new state.
 func (a *Actor[Q, A]) build() (handle Handler[Q, A], failure *PanicError) {
 	defer a.catch(&failure)
 	if handle = a.cfg.New(); handle == nil {
@@ -48,8 +49,8 @@ func (a *Actor[Q, A]) build() (handle Handler[Q, A], failure *PanicError) {
 	return handle, nil
 }
 
-// collect waits for a message and takes all that wait with it, up to MaxBatch. It leaves out
-// those whose callers have given up. It returns nil when the mailbox is closed and empty.
+// collect waits for a message and takes all that wait with it, up to MaxBatch, except those whose
+// callers have stopped waiting. It returns nil if the mailbox is closed and empty.
 func (a *Actor[Q, A]) collect() []*message[Q, A] {
 	batch := a.batch[:0]
 	for len(batch) == 0 {
@@ -83,7 +84,7 @@ func (a *Actor[Q, A]) admit(batch []*message[Q, A], m *message[Q, A]) []*message
 	return append(batch, m)
 }
 
-// serve has the batch handled and answers each of its messages exactly once.
+// serve calls the handler with the batch and answers each message exactly once.
 func (a *Actor[Q, A]) serve(handle Handler[Q, A], batch []*message[Q, A]) *PanicError {
 	queries := a.queries[:0]
 	for _, m := range batch {
@@ -102,7 +103,7 @@ func (a *Actor[Q, A]) serve(handle Handler[Q, A], batch []*message[Q, A]) *Panic
 			m.reply <- results[i]
 		}
 	}
-	if failure != nil { // the failed handler may have kept them
+	if failure != nil { // the failed handler may still refer to them
 		a.batch, a.queries = nil, nil
 		return failure
 	}
@@ -136,15 +137,15 @@ func (a *Actor[Q, A]) handle(handle Handler[Q, A], queries []Q, wait time.Durati
 	return results, nil
 }
 
-// catch turns a panic into a failure. It is to be deferred.
+// catch turns a panic into a failure. It must be deferred.
 func (a *Actor[Q, A]) catch(failure **PanicError) {
 	if v := recover(); v != nil {
 		*failure = &PanicError{Actor: a.cfg.Name, Value: v, Stack: debug.Stack()}
 	}
 }
 
-// reportFailure counts a failure and makes it known. An observer that panics here is only caught:
-// it must not take the process down.
+// reportFailure counts and reports a failure. A panic of the observer is caught and ignored, so that
+// it does not end the process.
 func (a *Actor[Q, A]) reportFailure(failure *PanicError) {
 	var ignored *PanicError
 	defer a.catch(&ignored)
@@ -156,8 +157,7 @@ func (a *Actor[Q, A]) reportFailure(failure *PanicError) {
 	}
 }
 
-// pause waits before a restart. It reports whether the actor is being stopped, and then
-// returns at once.
+// pause waits before a restart. If the actor is being stopped, it returns true at once.
 func (a *Actor[Q, A]) pause(pause time.Duration) (stopping bool) {
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
@@ -169,29 +169,29 @@ func (a *Actor[Q, A]) pause(pause time.Duration) (stopping bool) {
 	}
 }
 
-// refuse answers whatever is left in the closed mailbox with failure.
+// refuse answers the messages that are left in the closed mailbox with failure.
 func (a *Actor[Q, A]) refuse(failure *PanicError) {
 	for m := range a.mailbox {
 		m.reply <- Result[A]{Err: failure}
 	}
 }
 
-// gatherPlan is how long the next batch waits for more messages: as group commit does in
-// databases, so that those who were answered together, and ask again at once, share the next
-// batch, too. It knows only the batch before.
+// gatherPlan is how long the next batch waits for more messages, as in the group commit of
+// databases: callers that were answered together, and ask again at once, share the next batch. It
+// depends only on the batch before.
 type gatherPlan struct {
-	// want is how many messages are worth waiting for; below two nobody is waited for.
+	// want is the number of messages to wait for. Below two the batch does not wait.
 	want int
 	// limit is the longest wait.
 	limit time.Duration
-	// until is when the first message has to have come: later, those who were answered are not
-	// about any more. They have as long as their batch took.
+	// until is the latest arrival of the first message for which the batch waits. It allows callers
+	// that were answered as much time as their batch took; later ones are unlikely to return together.
 	until time.Time
 }
 
-// planGather says how the batch after one of size messages is gathered, which was done at ended and
-// took so long while waiting others came in. A message that was alone makes nobody wait; the wait is at most a third
-// of the batch that it may save, and at most limit.
+// planGather returns the plan for the batch after one of size messages that took took and ended at
+// ended, while waiting messages arrived. After a single message there is no wait. The wait is at
+// most a third of the batch that it may save, and at most limit.
 func planGather(size, waiting int, ended time.Time, took, limit time.Duration) gatherPlan {
 	if size+waiting < 2 {
 		return gatherPlan{}
@@ -199,8 +199,8 @@ func planGather(size, waiting int, ended time.Time, took, limit time.Duration) g
 	return gatherPlan{want: size + waiting, limit: min(took/3, limit), until: ended.Add(took)}
 }
 
-// gather takes messages until the batch has as many as are worth waiting for, or the wait
-// was long enough. It reports whether the mailbox is still open.
+// gather adds messages to the batch until it is as large as planned or the wait is over. It reports
+// whether the mailbox is still open.
 func (a *Actor[Q, A]) gather(batch []*message[Q, A]) ([]*message[Q, A], bool) {
 	want := min(a.next.want, a.cfg.MaxBatch)
 	if a.next.limit <= 0 || len(batch)+len(a.mailbox) >= want || batch[0].entered.After(a.next.until) {

@@ -12,22 +12,22 @@ import (
 	"tokenbroker/broker/credential"
 )
 
-// maxEncoded is how large the custom claims may be in all, as JSON, in bytes: a token
-// travels in a header with every request.
+// maxEncoded is the largest size of all custom claims as JSON, in bytes. Each request sends a token in
+// a header.
 const maxEncoded = 8 << 10
 
-// Why claims cannot be computed. No error of [Set.Claims] quotes an attribute.
+// The reasons why claims cannot be computed. No error of [Set.Claims] quotes an attribute.
 var (
 	ErrMissing    = errors.New("reads an attribute or key that is missing")
 	ErrEvaluation = errors.New("cannot be evaluated")
 	ErrCost       = errors.New("costs too much to evaluate")
-	ErrNotJSON    = errors.New("is nothing that JSON can say")
+	ErrNotJSON    = errors.New("cannot be represented in JSON")
 	ErrTooLarge   = errors.New("custom claims larger than 8 KiB")
 )
 
-// Claims implements [credential.CustomClaims]. An attribute that the user lacks, and one that
-// is null, is no claim, like a computed null and empty roles and groups. The error names
-// the claim; it is one of the sentinels above or the context's.
+// Claims implements [credential.CustomClaims]. A missing or null attribute is omitted from the claims, as
+// are a computed null, empty roles and empty groups. The error names the claim and wraps one of the
+// errors above or the context's.
 func (s *Set) Claims(ctx context.Context, in credential.ClaimsInput) (map[string]any, error) {
 	claims := make(map[string]any, len(s.attributes)+len(s.computed)+2)
 	for _, name := range s.attributes {
@@ -70,8 +70,8 @@ func (s *Set) Claims(ctx context.Context, in credential.ClaimsInput) (map[string
 	return claims, nil
 }
 
-// value evaluates the expression. Its errors may quote attributes: see redacted. Only a loop
-// asks for the time; without one the limits of single steps are enough.
+// value evaluates the expression. Its errors may quote attributes: see redacted. It has a time-out
+// only if there is a loop; otherwise the limits of single steps are enough.
 func (c *computed) value(ctx context.Context, vars *variables) (any, error) {
 	if c.loops {
 		var cancel context.CancelFunc
@@ -85,7 +85,7 @@ func (c *computed) value(ctx context.Context, vars *variables) (any, error) {
 	return goValue(result)
 }
 
-// redacted is err without what CEL's words quote of the input.
+// redacted returns err without the parts of the input that CEL's messages quote.
 func redacted(ctx context.Context, err error) error {
 	var cancelled interpreter.EvalCancelledError
 	wasCancelled := errors.As(err, &cancelled)
@@ -107,8 +107,8 @@ func redacted(ctx context.Context, err error) error {
 	}
 }
 
-// UserObject implements [credential.CustomClaims]: only what the user has. The values are the
-// user's own and must not be changed.
+// UserObject implements [credential.CustomClaims]. It omits what the user does not have. The values belong
+// to the user and must not be changed.
 func (s *Set) UserObject(u credential.ClaimsUser) map[string]any {
 	if len(s.userObject) == 0 {
 		return nil

@@ -15,17 +15,17 @@ import (
 const (
 	// maxExpression is the longest expression, in bytes.
 	maxExpression = 4 << 10
-	// costLimit bounds one evaluation, in CEL's units (about one for each call and each
-	// step of a loop): a few milliseconds.
+	// costLimit bounds one evaluation to a few milliseconds. It is in CEL's units, about one for
+	// each call and each step of a loop.
 	costLimit = 20_000
-	// maxTime ends what the other limits would let run on, on a machine that has no time.
+	// maxTime ends an evaluation that is within the other limits but runs on a busy machine.
 	maxTime = 250 * time.Millisecond
-	// interruptEvery is after how many steps of a loop the context is asked.
+	// interruptEvery is the number of loop steps between checks of the context.
 	interruptEvery = 64
-	// maxRegex is how many instructions a regular expression may have: each can be tried at
-	// each byte of a text. [a-z]{1,63} has about 130.
+	// maxRegex is the largest number of instructions of a regular expression. Each instruction may
+	// be tried at each byte of a text. [a-z]{1,63} has about 130.
 	maxRegex = 150
-	// maxErrors is how many of one expression's errors are told.
+	// maxErrors is how many errors of one expression are reported.
 	maxErrors = 3
 )
 
@@ -34,7 +34,7 @@ type computed struct {
 	name    string
 	ast     *cel.Ast
 	program cel.Program
-	loops   bool // whether it has any
+	loops   bool // whether the expression has a loop
 }
 
 type compiler struct {
@@ -88,21 +88,21 @@ func (c *compiler) compile(name, expression string) (computed, Problems) {
 	}
 	complexity := complexityOf(ast.NativeRep().Expr())
 	if problem := complexity.problem(); problem != "" {
-		return computed{}, Problems{{Key: key, Message: problem, Hint: "make it smaller: every sign-in and refresh computes it anew"}}
+		return computed{}, Problems{{Key: key, Message: problem, Hint: "make it smaller: each sign-in and refresh computes it"}}
 	}
 	if problem := notJSONType(ast.OutputType()); problem != "" {
-		return computed{}, Problems{{Key: key, Message: "the result is " + problem + ", which is no claim", Hint: jsonTypeHint}}
+		return computed{}, Problems{{Key: key, Message: "the result is " + problem + ", which cannot be a claim", Hint: jsonTypeHint}}
 	}
 	program, err := c.env.Program(ast,
 		cel.EvalOptions(cel.OptOptimize), cel.CostTracking(c.costs), cel.CostLimit(costLimit),
 		cel.InterruptCheckFrequency(interruptEvery), cel.CustomDecoratorV2(c.limitWork(ast.NativeRep())))
 	if err != nil {
-		return computed{}, Problems{{Key: key, Message: err.Error(), Hint: "look at the expression's constants"}}
+		return computed{}, Problems{{Key: key, Message: err.Error(), Hint: "check the expression's constants"}}
 	}
 	return computed{name: name, ast: ast, program: program, loops: complexity.loops > 0}, nil
 }
 
-// position is where in an expression something is, for a message; "" when it is not known.
+// position returns a location in an expression as the start of a message, "" if it is unknown.
 func position(at common.Location) string {
 	if at.Line() < 1 {
 		return ""
@@ -112,8 +112,8 @@ func position(at common.Location) string {
 
 const jsonTypeHint = "a claim is text, a number, true or false, a timestamp, a list, or a map with text keys"
 
-// notJSONType says what about a result's type can never be JSON, as far as it is known
-// before evaluation; "" when nothing is.
+// notJSONType describes what in a result's type can never be JSON, as far as the type is known before
+// the evaluation. It returns "" if there is nothing.
 func notJSONType(t *cel.Type) string {
 	switch t.Kind() {
 	case types.DynKind, types.AnyKind, types.NullTypeKind, types.BoolKind, types.IntKind, types.UintKind,
@@ -126,7 +126,7 @@ func notJSONType(t *cel.Type) string {
 		case types.StringKind, types.DynKind, types.TypeParamKind:
 			return notJSONType(t.Parameters()[1])
 		default:
-			return "a map whose keys are no text"
+			return "a map whose keys are not text"
 		}
 	default:
 		return "of type " + t.String()
@@ -134,16 +134,17 @@ func notJSONType(t *cel.Type) string {
 }
 
 const (
-	// maxLoops is how many loops an expression may have: map, filter, all, exists,
-	// exists_one, sortBy and the like are one each.
+	// maxLoops is the largest number of loops in an expression. Each map, filter, all, exists,
+	// exists_one, sortBy and so on is a loop.
 	maxLoops = 8
-	// maxNested is how many of them may run one in another.
+	// maxNested is how deep loops may nest.
 	maxNested = 4
-	// maxLiteral is how many elements or entries a list or map may be written with.
+	// maxLiteral is the largest number of elements or entries in a literal list or map.
 	maxLiteral = 256
 )
 
-// complexity is what an expression has of these; each loop can multiply what those before it made.
+// complexity has the numbers of an expression for these limits. Each loop can multiply the elements
+// that the loops before it produced.
 type complexity struct{ loops, nested, literal int }
 
 // complexityOf measures a checked expression, with its macros expanded.
@@ -153,7 +154,7 @@ func complexityOf(e ast.Expr) complexity {
 	return c
 }
 
-// problem says what is too much; "" when nothing is.
+// problem describes the limit that is exceeded, "" if none is.
 func (c complexity) problem() string {
 	switch {
 	case c.loops > maxLoops:
@@ -167,7 +168,7 @@ func (c complexity) problem() string {
 	}
 }
 
-// walk goes over e, which is in so many loops.
+// walk visits e, which is inside that many loops.
 func (c *complexity) walk(e ast.Expr, in int) {
 	switch e.Kind() {
 	case ast.CallKind:

@@ -13,9 +13,9 @@ import (
 	"cel.dev/cel-go/interpreter"
 )
 
-// deepFunctions walk through all that their arguments hold, in one step that neither the
-// cost limit nor the context can interrupt. One list may hold another many times over, so
-// that what is small in memory takes for ever to walk: each is asked for its work first.
+// deepFunctions visit all values inside their arguments, in one step that neither the cost limit nor
+// the context can interrupt. A list may contain another one many times, so that a value that is small
+// in memory takes extremely long to visit. So the work of each call is estimated first.
 var deepFunctions = map[string]func(args []ref.Val) uint64{
 	operators.Equals: compareWork, operators.NotEquals: compareWork, operators.In: memberWork,
 	"sort": walkWork, "@sortByAssociatedKeys": walkWork, "flatten": walkWork,
@@ -24,8 +24,8 @@ var deepFunctions = map[string]func(args []ref.Val) uint64{
 	"hasOnly": pairsWork, "hasAny": pairsWork, "hasAll": pairsWork, "hasExactly": pairsWork,
 }
 
-// limitWork puts that question before each call of a deep function in the expression: what would
-// go beyond the cost limit alone fails with [ErrCost] instead of being run.
+// limitWork estimates the work before each call of a deep function in the expression. A call that
+// exceeds the cost limit by itself fails with [ErrCost] and is not run.
 func (c *compiler) limitWork(checked *ast.AST) interpreter.InterpretableDecoratorV2 {
 	return func(i interpreter.InterpretableV2) (interpreter.InterpretableV2, error) {
 		call, ok := i.(interpreter.InterpretableCall)
@@ -49,8 +49,8 @@ func (c *compiler) limitWork(checked *ast.AST) interpreter.InterpretableDecorato
 	}
 }
 
-// comparesScalar tells that a comparison, or a search in a list, is for a value without parts: with
-// that CEL's own cost is right. It is what nearly all expressions do.
+// comparesScalar reports whether a comparison, or a search in a list, is for a scalar value, for which
+// CEL's own cost is right. Nearly all expressions compare scalars.
 func comparesScalar(checked *ast.AST, call interpreter.InterpretableCall) bool {
 	args := call.Args()
 	switch call.Function() {
@@ -73,9 +73,9 @@ func scalarType(t *cel.Type) bool {
 	}
 }
 
-// implementation is what CEL would run for the call.
+// implementation returns the function that CEL would run for the call.
 func (c *compiler) implementation(function, overload string) (functions.FunctionOp, error) {
-	switch function { // these CEL runs without a binding
+	switch function { // CEL runs these without a binding
 	case operators.Equals:
 		return func(args ...ref.Val) ref.Val { return types.Equal(args[0], args[1]) }, nil
 	case operators.NotEquals:
@@ -138,12 +138,12 @@ func memberWork(args []ref.Val) uint64 {
 
 func distinctWork(args []ref.Val) uint64 { return length(args[0]) * weight(args[0]) }
 
-// pairsWork is for what compares each element of one list with each of the other.
+// pairsWork is the work of functions that compare each element of one list with each of the other.
 func pairsWork(args []ref.Val) uint64 {
 	return max(length(args[0])*weight(args[1]), length(args[1])*weight(args[0]))
 }
 
-// length is a list's, at most what weight would give.
+// length returns the length of a list, at most what weight would return.
 func length(v ref.Val) uint64 {
 	list, ok := v.(traits.Lister)
 	if !ok {
@@ -166,8 +166,8 @@ func scalar(v ref.Val) bool {
 	}
 }
 
-// weight counts a value with all that is in it, each time that it is in it, and ten bytes of
-// text as one. It stops beyond the cost limit; a whole variable weighs more than that.
+// weight counts a value and all values inside it, each as often as it occurs, and ten bytes of text
+// as one value. It stops beyond the cost limit. A whole variable exceeds the limit.
 func weight(v ref.Val) uint64 {
 	left := int64(costLimit)
 	addWeight(v, &left, 0)
@@ -204,14 +204,14 @@ func addWeight(v ref.Val, left *int64, depth int) {
 	}
 }
 
-// maxWeightDepth is how deep what is weighed may nest.
+// maxWeightDepth is how deep values may nest for weight.
 const maxWeightDepth = 1000
 
-// callCosts charges for what CEL has for nothing or does not see: text by its length, lists that
-// are joined by theirs, and the deep functions by all that they walk through.
+// callCosts charges for work that CEL's own costs ignore: text by its length, joined lists by their
+// length, and the deep functions by all values that they visit.
 type callCosts struct{}
 
-// CallCost implements cost.ActualCostEstimator; nil leaves it to CEL.
+// CallCost implements cost.ActualCostEstimator. If it returns nil, CEL's own cost applies.
 func (callCosts) CallCost(function, _ string, args []ref.Val, result ref.Val) *uint64 {
 	switch function {
 	case operators.Add:
@@ -234,11 +234,11 @@ func (callCosts) CallCost(function, _ string, args []ref.Val, result ref.Val) *u
 	return nil
 }
 
-// longText is from how many bytes on a text that + makes costs more than CEL takes for it.
+// longText is the length in bytes from which a result of + costs more than in CEL.
 const longText = 1 << 10
 
-// addCost is the length of what comes out, four bytes of text as one, so that doubling does not
-// stay cheap; a loop that adds to its own result pays for what it adds.
+// addCost is the length of the result, with four bytes of text as one, so that repeated doubling
+// becomes expensive. A loop that adds to its own result pays only for what it adds.
 func addCost(args []ref.Val, result ref.Val) *uint64 {
 	total := uint64(1)
 	switch result := result.(type) {
@@ -257,8 +257,8 @@ func addCost(args []ref.Val, result ref.Val) *uint64 {
 	return &total
 }
 
-// matchCost is CEL's own, text by pattern, but at least one for each two bytes of text: a short
-// pattern can be a large program.
+// matchCost is CEL's own cost, text times pattern, but at least one for each two bytes of text: a
+// short pattern can compile to a large program.
 func matchCost(args []ref.Val) *uint64 {
 	text, isText := args[0].(types.String)
 	pattern, isPattern := args[1].(types.String)
@@ -269,7 +269,7 @@ func matchCost(args []ref.Val) *uint64 {
 	return &total
 }
 
-// size is a value's own, eight bytes of text as one.
+// size returns the size of a value, with eight bytes of text as one.
 func size(v ref.Val) uint64 {
 	switch v := v.(type) {
 	case types.String:

@@ -15,7 +15,7 @@ import (
 	"tokenbroker/broker/credential"
 )
 
-// userVars is the variable user; the others likewise. The tags are the names in expressions.
+// userVars is the variable user. The tags are the names in expressions.
 type userVars struct {
 	ID         string         `cel:"id"`
 	Username   string         `cel:"username"`
@@ -47,7 +47,7 @@ type sessionVars struct {
 	CreatedAt time.Time `cel:"created_at"`
 }
 
-// variables is one evaluation's input: cel.Activation without a map.
+// variables is the input of one evaluation. It implements cel.Activation without a map.
 type variables struct {
 	user     userVars
 	identity identityVars
@@ -94,14 +94,14 @@ func (v *variables) ResolveName(name string) (any, bool) {
 // Parent implements cel.Activation.
 func (v *variables) Parent() cel.Activation { return nil }
 
-// maxText is how long the result of join and replace may be. The extension's own grow in
-// one step by more than CEL's cost limit can see in time, and its format costs nothing.
+// maxText is the longest result of join and replace. Those of the extension can grow in one step by
+// more than CEL's cost limit can stop in time, and its format has no cost.
 const maxText = 16 << 10
 
 var errLongText = errors.New("the text is longer than 16 KiB")
 
-// textFunctions are the strings extension without format and quote, and with a join and a
-// replace that are bounded.
+// textFunctions returns the strings extension without format and quote, and with a bounded join and
+// replace.
 func textFunctions() (cel.EnvOption, error) {
 	extension, err := cel.NewCustomEnv(ext.Strings())
 	if err != nil {

@@ -18,25 +18,25 @@ import (
 // maxName is the longest name of a claim, in bytes.
 const maxName = 64
 
-// Config is what the configuration says of claims and of the user object.
+// Config configures the claims and the user object.
 type Config struct {
-	// Attributes of the user to copy, each under its own name.
+	// Attributes are the attributes of the user that become claims of the same name.
 	Attributes []string
-	// Computed is claim name to CEL expression.
+	// Computed maps the names of claims to CEL expressions.
 	Computed map[string]string
-	// Roles and Groups add the claims of that name where the user has any.
+	// Roles and Groups add the claims of that name if the user has any.
 	Roles, Groups bool
-	// UserObject names what answers show of the user: id, username, local, roles, groups, else
-	// an attribute of that name. Empty: no user object.
+	// UserObject has the members of the user object in answers: id, username, local, roles, groups,
+	// or the name of an attribute. If empty, there is no user object.
 	UserObject []string
 }
 
-// DefaultConfig returns the claims and the user object where nothing is configured.
+// DefaultConfig returns the claims and the user object that apply if nothing is configured.
 func DefaultConfig() Config {
 	return Config{Roles: true, Groups: true, UserObject: []string{"id", "username", "roles", "groups"}}
 }
 
-// Set is a checked and compiled [Config]. Safe for concurrent use.
+// Set is a checked and compiled [Config]. It is safe for concurrent use.
 type Set struct {
 	attributes []string
 	computed   []computed
@@ -47,10 +47,9 @@ type Set struct {
 
 var _ credential.CustomClaims = (*Set)(nil)
 
-// New checks and compiles cfg; the error is [Problems]. Reserved claims
-// ([credential.ReservedClaim], and roles and groups when those are switched on), two claims of
-// one name, and names other than 1 to 64 printable ASCII characters are refused; names that
-// differ in case alone count as one.
+// New checks and compiles cfg. The error is [Problems]. New refuses reserved claims
+// ([credential.ReservedClaim], and roles and groups if those are on), two claims of one name, and names
+// other than 1 to 64 printable ASCII characters. Names that differ only in case count as one.
 func New(cfg Config) (*Set, error) {
 	s := &Set{
 		attributes: slices.Clone(cfg.Attributes), roles: cfg.Roles, groups: cfg.Groups,
@@ -91,22 +90,22 @@ func New(cfg Config) (*Set, error) {
 
 func computedKey(name string) string { return "claims.computed." + name }
 
-// checkClaim checks a claim's name and enters it in taken (folded name to its section).
+// checkClaim checks a claim's name and adds it to taken, which maps folded names to their sections.
 func checkClaim(key, section, name string, taken map[string]string) Problems {
 	if problem := nameProblem(name); problem != "" {
 		return Problems{{Key: key, Message: fmt.Sprintf("%q %s", name, problem), Hint: nameHint}}
 	}
 	if credential.ReservedClaim(name) {
 		return Problems{{
-			Key: key, Message: fmt.Sprintf("%q is a reserved claim (upper and lower case alike)", name),
+			Key: key, Message: fmt.Sprintf("%q is a reserved claim (in upper or lower case)", name),
 			Hint: "choose another name, as claims.computed: {other_name: 'user.attributes.…'}",
 		}}
 	}
 	folded := strings.ToLower(name)
 	if by, ok := taken[folded]; ok {
 		return Problems{{
-			Key: key, Message: fmt.Sprintf("the claim %q is there already, by %s", name, by),
-			Hint: "each claim once; names that differ in case alone count as one",
+			Key: key, Message: fmt.Sprintf("the claim %q is already defined by %s", name, by),
+			Hint: "define each claim once; names that differ only in case count as one",
 		}}
 	}
 	taken[folded] = section
@@ -121,7 +120,7 @@ func checkUserObject(names []string) Problems {
 		case problem != "":
 			problems = append(problems, Problem{Key: key, Message: fmt.Sprintf("%q %s", name, problem), Hint: nameHint})
 		case slices.Contains(names[:i], name):
-			problems = append(problems, Problem{Key: key, Message: fmt.Sprintf("%q is there twice", name), Hint: "name each once"})
+			problems = append(problems, Problem{Key: key, Message: fmt.Sprintf("%q is listed twice", name), Hint: "list each name once"})
 		}
 	}
 	return problems
@@ -145,15 +144,15 @@ type (
 	// Problem is one thing that is wrong with the configuration, by its key: claims.attributes,
 	// claims.computed.<name> or user_object.
 	Problem = setting.Problem
-	// Problems is the error of [New] and [Set.Try]: everything at once, in the order of the
-	// configuration, computed claims by name.
+	// Problems is the error of [New] and [Set.Try]. It has all problems, in the order of the
+	// configuration, and computed claims by name.
 	Problems = setting.Problems
 )
 
-// Sample is the user that Try runs everything against: one who came by Cognito with its
-// usual attributes (email, email_verified, name, given_name, family_name, locale,
-// phone_number, phone_number_verified, custom:tenant; cognito:username is the username),
-// a role and two groups. Each call returns its own.
+// Sample returns the user with whom Try evaluates the claims: one who signed in with Cognito, with
+// its usual attributes (email, email_verified, name, given_name, family_name, locale, phone_number,
+// phone_number_verified, custom:tenant; cognito:username is the username), a role and two groups.
+// Each call returns a new value.
 func Sample() credential.ClaimsInput {
 	created := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	login := created.Add(30 * 24 * time.Hour)
@@ -181,8 +180,8 @@ func Sample() credential.ClaimsInput {
 	}
 }
 
-// Try computes everything for [Sample]; the error is [Problems], or ctx's. It quotes CEL's own words, for
-// the sample is nobody's.
+// Try computes all claims for [Sample]. The error is [Problems], or ctx's. It quotes CEL's messages,
+// because the sample is not a real user.
 func (s *Set) Try(ctx context.Context) error {
 	in := Sample()
 	vars, err := newVariables(in)
@@ -210,7 +209,7 @@ func (s *Set) Try(ctx context.Context) error {
 	return nil
 }
 
-// positionOf is the place in the expression that err came from, or "".
+// positionOf returns the position in the expression at which err occurred, or "".
 func (c *computed) positionOf(err error) string {
 	var at *types.Err
 	if !errors.As(err, &at) || at.NodeID() == 0 {
@@ -222,11 +221,11 @@ func (c *computed) positionOf(err error) string {
 func tryHint(err error) string {
 	switch {
 	case errors.Is(err, ErrCost), errors.Is(err, ErrTooLarge):
-		return "make it smaller: every sign-in and refresh computes it anew, and every request carries it"
+		return "make it smaller: each sign-in and refresh computes it, and each request sends it"
 	case errors.Is(err, ErrNotJSON):
 		return jsonTypeHint
 	case errors.Is(err, ErrMissing):
-		return `guard what a user may lack: has(user.attributes.x) ? user.attributes.x : null, or "custom:x" in user.attributes ? user.attributes["custom:x"] : null`
+		return `check for what a user may not have: has(user.attributes.x) ? user.attributes.x : null, or "custom:x" in user.attributes ? user.attributes["custom:x"] : null`
 	default:
 		return "numbers in attributes are doubles; the sample user is described in docs/operate.md"
 	}

@@ -12,14 +12,14 @@ import (
 	"cel.dev/cel-go/common/types/traits"
 )
 
-// goValue is a result as encoding/json takes it.
+// goValue converts a result to a value for encoding/json.
 func goValue(v ref.Val) (any, error) {
 	left := maxEncoded
 	return converter{left: &left}.convert(v, 0)
 }
 
-// converter counts down what is left of the 8 KiB, at least a byte for each value: a
-// result cannot grow in the conversion beyond what could be sent.
+// converter counts down the rest of the 8 KiB, by at least a byte for each value, so that the
+// conversion stops at a result that is too large to be sent.
 type converter struct{ left *int }
 
 // maxDepth is how deep a result may nest.
@@ -99,18 +99,18 @@ func (c converter) mapping(v traits.Mapper, depth int) (any, error) {
 	return object, nil
 }
 
-// double is f as JSON prints it: without a fraction when it has none, and never as -0.
+// double returns f as JSON prints it: without a fraction if it is whole, and never as -0.
 func double(f float64) (any, error) {
 	if math.IsNaN(f) || math.IsInf(f, 0) {
-		return nil, fmt.Errorf("%w: a number that is infinite or none", ErrNotJSON)
+		return nil, fmt.Errorf("%w: a number that is infinite or not a number", ErrNotJSON)
 	}
 	return f + 0, nil
 }
 
-// attributeClaim is an attribute as a claim.
+// attributeClaim converts an attribute to a claim.
 func attributeClaim(v any) (any, error) { return mapNumbers(v, exact) }
 
-// doubles are attributes as expressions see them: every number a double.
+// doubles converts attributes for expressions, in which each number is a double.
 func doubles(attributes map[string]any) (map[string]any, error) {
 	v, err := mapNumbers(attributes, func(n json.Number) (any, error) {
 		f, err := n.Float64()
@@ -126,7 +126,7 @@ func doubles(attributes map[string]any) (map[string]any, error) {
 	return out, nil
 }
 
-// exact keeps an integer whole, even beyond 2^53.
+// exact converts a number without loss for integers, also beyond 2^53.
 func exact(n json.Number) (any, error) {
 	if i, err := n.Int64(); err == nil {
 		return i, nil
@@ -138,7 +138,7 @@ func exact(n json.Number) (any, error) {
 	return double(f)
 }
 
-// mapNumbers returns v with its numbers as number gives them, v itself where nothing is to change.
+// mapNumbers returns v with its numbers converted by number, or v itself if there are none.
 func mapNumbers(v any, number func(json.Number) (any, error)) (any, error) {
 	if isPlain(v) {
 		return v, nil
@@ -169,7 +169,7 @@ func mapNumbers(v any, number func(json.Number) (any, error)) (any, error) {
 	}
 }
 
-// isPlain reports whether v is as encoding/json decodes into any.
+// isPlain reports whether v consists only of types that encoding/json decodes into any.
 func isPlain(v any) bool {
 	switch v := v.(type) {
 	case nil, bool, string, float64:
@@ -193,7 +193,7 @@ func isPlain(v any) bool {
 	}
 }
 
-// roundTrip takes any other Go value by its JSON.
+// roundTrip converts any other Go value through JSON.
 func roundTrip(v any, number func(json.Number) (any, error)) (any, error) {
 	encoded, err := json.Marshal(v)
 	if err != nil {

@@ -1,23 +1,23 @@
-// Package password hashes and checks passwords with argon2id (RFC 9106).
+// Package password hashes and verifies passwords with argon2id (RFC 9106).
 //
-// A [Hasher] does the work in the caller's goroutine and bounds how many do so at once:
-// each takes Params.Memory and a core, so a flood of sign-ins must wait in a short line and
-// be refused beyond it. Callers of [High] priority pass those of [Low] in the line, and have
-// places in it that a flood cannot take. Networks take turns, so that one that sends many
-// callers delays its own.
+// A [Hasher] computes in the caller's goroutine and limits how many callers do so at once, because
+// each computation uses Params.Memory and a core. Further callers wait in a short queue, and are
+// refused if it is full. Callers of [High] priority are served before those of [Low], and have
+// places in the queue that a flood of Low callers cannot take. Networks take turns, so that a
+// network with many callers delays mainly itself.
 //
 //	ok, rehash, err := hasher.Verify(ctx, caller, password, user.PasswordHash)
 //	switch {
-//	case err != nil: // ErrBusy, the caller gave up, or a damaged record
+//	case err != nil: // ErrBusy, the caller's context ended, or a damaged record
 //	case ok && rehash: // store hasher.Hash(ctx, password)
 //	}
 //
-// Passwords are compared in NFC (RFC 8265 §4.2.2, NIST SP 800-63B), so that what is typed on
-// another keyboard is the same password. One that differs from its NFC costs a second computation
-// where the first fails.
+// Passwords are compared in NFC (RFC 8265 §4.2.2, NIST SP 800-63B), so that another keyboard or
+// operating system produces the same password. If a password differs from its NFC, verifying it
+// costs a second computation when the first fails.
 //
-// For a user who does not exist, call [Hasher.VerifyUnknown], so that the answer takes as
-// long. Hashes are stored in the PHC string format:
+// For a user who does not exist, call [Hasher.VerifyUnknown], so that the answer takes the same
+// time. Hashes are stored in the PHC string format:
 //
 //	$argon2id$v=19$m=19456,t=2,p=1$<salt>$<hash>
 //
@@ -37,13 +37,13 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
-// MaxLength is the longest password, in bytes, as it is given and in NFC; the shortest is one byte.
+// MaxLength is the longest password in bytes, as entered and in NFC. The shortest is one byte.
 const MaxLength = 1024
 
 var (
 	// ErrLength is the error of hashing a password that is empty or longer than MaxLength.
 	ErrLength = fmt.Errorf("password must be 1 to %d bytes long", MaxLength)
-	// ErrBusy means that too many wait already: try again later.
+	// ErrBusy means that too many callers already wait: try again later.
 	ErrBusy = errors.New("too many passwords are being checked")
 )
 
@@ -54,15 +54,16 @@ type Hasher struct {
 	key    func(password, salt []byte, time, memory uint32, threads uint8, keyLen uint32) []byte
 }
 
-// New makes a Hasher that computes at most concurrency hashes at once (0: one for each
-// usable core) and lets at most queue callers wait; beyond that they get [ErrBusy] at once.
-// They also get it when they have waited for wait (0: as long as it takes): how long a queue
-// of some length takes depends on the machine and what else it does. Callers of [Low] priority
-// can take at most three quarters of the queue, and at most a quarter of the slots for
-// which callers of [High] priority wait. In a class, networks take turns, and where the queue is full,
-// a caller of the network that has the most waiting gets [ErrBusy].
-// New panics when a number is negative or [Params.Validate] refuses p: validate what comes
-// from a configuration first.
+// New returns a Hasher that computes at most concurrency hashes at once (if zero, one for each usable
+// core) and lets at most queue callers wait. Further callers get [ErrBusy] at once. Callers that
+// have waited for wait (if zero, without limit) also get it, because the time that a queue takes
+// depends on the machine and its load. Callers of [Low] priority can take at most three quarters of
+// the queue, and at most a quarter of the slots for which callers of [High] priority wait. In a
+// priority, networks take turns. If the queue is full, a caller of the network with the most waiting
+// callers gets [ErrBusy].
+//
+// New panics if a number is negative or [Params.Validate] refuses p. Validate configured values
+// first.
 func New(p Params, concurrency, queue int, wait time.Duration) *Hasher {
 	if err := p.Validate(); err != nil {
 		panic("password: " + err.Error())
@@ -76,8 +77,8 @@ func New(p Params, concurrency, queue int, wait time.Duration) *Hasher {
 	return &Hasher{params: p.orDefault(), slots: semaphore{free: concurrency, maxWaiting: queue, wait: wait}, key: argon2.IDKey}
 }
 
-// Hash returns the hash of password, in NFC, under a fresh salt, to be stored. Its priority is [High]:
-// only operators and users who proved their old password set one.
+// Hash returns the hash of password, in NFC and with a new salt, to be stored. Its priority is [High],
+// because only operators and users who have proved their old password set a password.
 // Errors are [ErrLength], [ErrBusy] and ctx.Err().
 func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 	if !fits(password) {
@@ -96,10 +97,10 @@ func (h *Hasher) Hash(ctx context.Context, password string) (string, error) {
 	return out.encode(), nil
 }
 
-// Verify tells whether password is the one that encoded was made from, which [Hasher.Hash] compares in NFC. A
-// password that differs from its NFC is tried as it is after that failed: earlier versions hashed what they
-// were given. needsRehash is set with ok when encoded was made from such a text, or with other
-// parameters than the Hasher's. A password whose length is out of range is simply wrong, and takes no time.
+// Verify reports whether password matches the stored hash encoded. It compares the NFC of password
+// and then, if that differs and does not match, password as entered, which earlier versions hashed.
+// needsRehash is set with ok if encoded was made in that earlier form or with other parameters than
+// the Hasher's. A password whose length is out of range is wrong, and is not computed.
 // Errors are [ErrFormat], [ErrBusy] and ctx.Err(); ok is false with any of them.
 func (h *Hasher) Verify(ctx context.Context, caller Caller, password, encoded string) (ok, needsRehash bool, err error) {
 	want, err := decode(encoded)
@@ -111,20 +112,20 @@ func (h *Hasher) Verify(ctx context.Context, caller Caller, password, encoded st
 	return ok, ok && (form > 0 || want.params != h.params || len(want.salt) != saltLen || len(want.key) != keyLen), err
 }
 
-// VerifyUnknown does the work of a [Hasher.Verify] that fails, for a user who does not exist or has
-// no password: the time of the answer does not tell them from others (but for those whose
-// hash was made with other parameters and who have not signed in since).
+// VerifyUnknown does the work of a failing [Hasher.Verify] for a user who does not exist or does not
+// have a password, so that the time of the answer does not reveal it. (The time still differs for
+// users whose hash has other parameters, until their next sign-in.)
 // Errors are [ErrBusy] and ctx.Err(), as with Verify.
 func (h *Hasher) VerifyUnknown(ctx context.Context, caller Caller, password string) error {
 	_, err := h.try(ctx, caller, password, phc{params: h.params, salt: make([]byte, saltLen), key: make([]byte, keyLen)})
 	return err
 }
 
-// noForm is of a password that no form of was hashed.
+// noForm is the result of try if no form of the password matches.
 const noForm = -1
 
-// try returns which of the forms of password want was made from, or noForm. It takes one slot for
-// all of them.
+// try returns the index of the form of password that matches want, or noForm. It takes one slot for
+// all forms.
 func (h *Hasher) try(ctx context.Context, caller Caller, password string, want phc) (form int, err error) {
 	forms := forms(password)
 	if len(forms) == 0 {
@@ -143,15 +144,16 @@ func (h *Hasher) try(ctx context.Context, caller Caller, password string, want p
 	return noForm, nil
 }
 
-// forms are what a stored hash of password can have been made from, the likeliest first: its NFC
-// and, where that differs, the password as it is; none if its length is out of range.
+// forms returns the texts from which a stored hash of password can have been made, the most likely
+// first: its NFC and, if that differs, the password as entered. It returns none if the length is out
+// of range.
 func forms(password string) []string {
 	if !fits(password) {
 		return nil
 	}
 	composed := norm.NFC.String(password)
 	switch {
-	case composed == password, !fits(composed): // one that grew too long was never hashed
+	case composed == password, !fits(composed): // an NFC that is too long was never hashed
 		return []string{password}
 	}
 	return []string{composed, password}
@@ -159,7 +161,7 @@ func forms(password string) []string {
 
 func fits(password string) bool { return len(password) >= 1 && len(password) <= MaxLength }
 
-// derive computes a key; the caller holds a slot. It cannot be interrupted.
+// derive computes a key. The caller holds a slot. The computation cannot be interrupted.
 func (h *Hasher) derive(password string, p Params, salt []byte, length uint32) []byte {
 	return h.key([]byte(password), salt, p.Time, p.Memory, p.Threads, length)
 }

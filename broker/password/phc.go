@@ -19,8 +19,8 @@ type Params struct {
 // DefaultParams are 19 MiB, two passes, one thread: about 25 ms of one core.
 var DefaultParams = Params{Memory: 19 * 1024, Time: 2, Threads: 1}
 
-// Upper limits of the parameters, also of those in a stored hash: nobody who can write a
-// hash into the store or an import file can have a sign-in take all memory.
+// Upper limits of the parameters, also of those in a stored hash: a hash that someone writes into
+// the store or an import file cannot make a sign-in use all memory.
 const (
 	MaxMemory  = 256 * 1024 // KiB
 	MaxTime    = 16
@@ -30,8 +30,8 @@ const (
 // ErrParams is wrapped by the errors of [Params.Validate].
 var ErrParams = errors.New("argon2id parameters out of range")
 
-// Validate tells whether p can be used: at least 8 KiB a thread and one pass (RFC 9106
-// section 3.1), and nothing above the limits. Whether p is strong enough is not its concern:
+// Validate returns an error unless p has at least 8 KiB for each thread, at least one pass (RFC 9106
+// section 3.1), and nothing above the limits. It does not check whether p is strong enough, because
 // tests use small parameters. The zero value is valid.
 func (p Params) Validate() error {
 	p = p.orDefault()
@@ -80,8 +80,8 @@ func (h phc) encode() string {
 		h.params.Memory, h.params.Time, h.params.Threads, b64.EncodeToString(h.salt), b64.EncodeToString(h.key))
 }
 
-// decode takes exactly what encode gives: one spelling for each hash, parameters within
-// the limits, version 19. Anything else is ErrFormat; the error does not repeat it.
+// decode accepts only what encode returns: one spelling for each hash, parameters within the limits,
+// version 19. The error for anything else is ErrFormat, which does not quote s.
 func decode(s string) (phc, error) {
 	var h phc
 	if len(s) > maxEncoded {

@@ -8,47 +8,47 @@ import (
 	"time"
 )
 
-// Priority says which callers are served first.
+// Priority is the order in which callers are served.
 type Priority int
 
 const (
-	// Low is for callers that anyone can send in any number.
+	// Low is for callers that anyone can produce in any number.
 	Low Priority = iota
-	// High is for callers that a stranger cannot imitate: operators, and sign-ins from where
-	// users are known to be.
+	// High is for callers that a stranger cannot imitate: operators, and sign-ins from known
+	// addresses.
 	High
 	priorities
 )
 
-// Caller is who waits for a hash.
+// Caller describes a caller that waits for a hash.
 type Caller struct {
 	Priority Priority
-	// Addr is the IP address that the caller comes from, without a port. Callers that have
-	// none, and those of which it cannot be parsed, count as one address.
+	// Addr is the caller's IP address, without a port. All callers whose Addr is empty or cannot
+	// be parsed count as one address.
 	Addr string
 }
 
-// lowShare: of so many slots that become free while both classes wait, Low gets one.
+// lowShare is the number of free slots of which Low gets one while both priorities wait.
 const lowShare = 4
 
-// semaphore is a number of slots and the callers that wait for one. A slot that becomes free goes to a
-// caller of High priority, and every lowShare-th one to a Low caller; while only one class
-// waits, it gets all slots. In a class, networks take turns (see [fairQueue]).
+// semaphore has a number of slots and queues the callers that wait for one. A free slot goes to a
+// caller of High priority, and every lowShare-th one to a Low caller. While callers of only one
+// priority wait, they get all slots. In a priority, networks take turns (see [fairQueue]).
 //
-// Where there are more than maxWaiting callers, one of the network that has the most waiting is
-// refused. Each class has a quarter of those places to itself; High gets the rest before Low.
+// If more than maxWaiting callers wait, a caller of the network with the most waiting callers is
+// refused. A quarter of the places is reserved for each priority; High gets the rest before Low.
 type semaphore struct {
 	maxWaiting int
-	wait       time.Duration // 0: without a limit
+	wait       time.Duration // zero: without a limit
 
-	mu        sync.Mutex // guards what is below
-	free      int        // slots; above 0 only while no caller waits
+	mu        sync.Mutex // guards the fields below
+	free      int        // free slots; above zero only while no caller waits
 	waiting   [priorities]fairQueue
-	highInRow int // slots that High got since Low had one while it waited
+	highInRow int // slots that High got since the latest one for Low, while Low waited
 }
 
-// acquire takes a slot, which the caller has to release. It waits if there is a place to wait
-// in. Errors are ErrBusy and ctx.Err().
+// acquire takes a slot, which the caller must release. It waits if there is a place in the queue.
+// Errors are ErrBusy and ctx.Err().
 func (s *semaphore) acquire(ctx context.Context, c Caller) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -83,8 +83,8 @@ func (s *semaphore) acquire(ctx context.Context, c Caller) error {
 	return err
 }
 
-// enter answers w at once if a slot is free. Otherwise w gets a place, and where that is one too
-// many, a waiter is refused, which may be w.
+// enter answers w at once if a slot is free. Otherwise w enters the queue, and if the queue was full,
+// a waiter is refused, which may be w.
 func (s *semaphore) enter(p Priority, w *waiter) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -110,7 +110,7 @@ func (s *semaphore) release() {
 	s.handOver()
 }
 
-// handOver passes a slot to the next who waits. s.mu is held.
+// handOver passes a slot to the next waiter. The caller holds s.mu.
 func (s *semaphore) handOver() {
 	next := High
 	switch low, high := s.waiting[Low].len > 0, s.waiting[High].len > 0; {
@@ -127,8 +127,8 @@ func (s *semaphore) handOver() {
 
 // waiter is a caller that waits for a slot.
 type waiter struct {
-	networks []netip.Prefix // of its address, the largest first
-	answer   chan error     // gets nil for a slot, or ErrBusy; buffer 1
+	networks []netip.Prefix // that contain its address, the largest first
+	answer   chan error     // receives nil for a slot, or ErrBusy; buffer 1
 }
 
 func newWaiter(addr string) *waiter {
@@ -137,7 +137,7 @@ func newWaiter(addr string) *waiter {
 	if err != nil {
 		return w
 	}
-	bits := [2]int{48, 64} // a site, which costs an attacker nothing, and one network
+	bits := [2]int{48, 64} // a site, which an attacker gets for free, and one network
 	if ip = ip.Unmap().WithZone(""); ip.Is4() {
 		bits = [2]int{24, 32}
 	}
@@ -147,10 +147,10 @@ func newWaiter(addr string) *waiter {
 	return w
 }
 
-// fairQueue is a queue in which networks take turns: the /24 of IPv4 and the /48 of IPv6, and in each of
-// them its addresses and its /64. Those of one address are served in the order in which they
-// came. A caller waits for one caller of each other network, and otherwise only for those of its own,
-// however many a network sends.
+// fairQueue is a queue in which networks take turns: each /24 of IPv4 and /48 of IPv6, and in each of
+// them its addresses or /64 networks. Callers of one address are served in the order of their
+// arrival. So a caller waits for one caller of each other network, and otherwise only for those of
+// its own network, regardless of how many callers the others have.
 type fairQueue struct {
 	prefix  netip.Prefix
 	len     int
@@ -158,7 +158,7 @@ type fairQueue struct {
 	queue   []*waiter    // of the smallest network
 }
 
-// at returns the index of the part for a prefix, or -1.
+// at returns the index of the subnet for a prefix, or -1.
 func (q *fairQueue) at(prefix netip.Prefix) int {
 	return slices.IndexFunc(q.subnets, func(part *fairQueue) bool { return part.prefix == prefix })
 }
@@ -177,7 +177,7 @@ func (q *fairQueue) add(w *waiter) {
 	q.queue = append(q.queue, w)
 }
 
-// next removes and returns the waiter whose turn it is.
+// next removes and returns the next waiter.
 func (q *fairQueue) next() *waiter {
 	q.len--
 	if len(q.subnets) == 0 {
@@ -194,9 +194,9 @@ func (q *fairQueue) next() *waiter {
 	return w
 }
 
-// drop removes and returns the latest waiter of the network that has the most. Among networks
-// that have as many it takes the one of latest, so that no one loses a place to an equal, or else the
-// one whose turn comes last.
+// drop removes and returns the latest waiter of the network with the most waiters. Among networks
+// with the same number it takes the network of latest, so that no waiter loses its place to one of an
+// equal network, and otherwise the network whose turn comes last.
 func (q *fairQueue) drop(latest *waiter) *waiter {
 	from := q
 	for len(from.subnets) > 0 {

@@ -26,15 +26,15 @@ var commonSet = sync.OnceValue(func() map[string]struct{} {
 	return set
 })
 
-// Weakness says which rule for a new password plain breaks, to follow "the password", or
-// returns "" if it breaks none. It looks at plain in NFC, which is what is hashed. Words are those that an attacker expects of this user, such
-// as the user's name.
+// Weakness returns the rule for new passwords that plain breaks, as the end of a sentence that starts
+// with "the password", or "" if it breaks none. It checks the NFC of plain, which is what is hashed.
+// words are those that an attacker expects in this user's password, such as the user's name.
 //
 // The rules are those of NIST SP 800-63B, revision 4, section 3.1.1.2: a minimum length (its 8
 // for a password that is used with a second factor; 15 are required of one without), no limit
 // on the kinds of characters, and a list of common and expected passwords that the whole
-// password is compared with, in any case. They are for setting a password, not for checking
-// one: stored hashes of weaker passwords stay valid.
+// password is compared with, in any case. They apply to setting a password, not to verifying one:
+// stored hashes of weaker passwords stay valid.
 func Weakness(plain string, words ...string) string {
 	plain = norm.NFC.String(plain)
 	lower := strings.ToLower(plain)
@@ -52,7 +52,7 @@ func Weakness(plain string, words ...string) string {
 	return ""
 }
 
-// isSequence tells whether each character follows the one before it by the same step, as in
+// isSequence reports whether each character follows the one before it by the same step, as in
 // aaaa, 6789 and dcba.
 func isSequence(plain string) bool {
 	runes := []rune(plain)
@@ -68,9 +68,9 @@ func isSequence(plain string) bool {
 	return true
 }
 
-// isOnly tells whether plain has nothing but words, at least one of them, and what is neither
-// letter nor space. Words of less than three code points are not looked for: digits and signs
-// that contain one would be refused.
+// isOnly reports whether plain consists of words, at least one of them, and characters that are
+// neither letters nor spaces. Words of less than three code points are ignored: otherwise any digits
+// and signs with such a word would be refused.
 func isOnly(plain string, words []string) bool {
 	rest := plain
 	for _, word := range words {

@@ -6,18 +6,19 @@ import (
 	"tokenbroker/revocation"
 )
 
-// recordVersion is the version of both records in this file.
+// recordVersion is the version of the records of this package.
 const recordVersion = 1
 
-// gracedRotations is how many superseded generations can be within the grace: an older one
-// is reuse, however long the grace is.
+// gracedRotations is how many superseded generations can be within the grace. An older one is
+// reuse, even if the grace has not ended.
 const gracedRotations = 4
 
-// keptRotations is how many rotation times a session remembers: those at which the graced
-// generations were superseded, and the one that made the oldest of them.
+// keptRotations is how many rotation times a session keeps: those that superseded the graced
+// generations, and the one that created the oldest of them.
 const keptRotations = gracedRotations + 1
 
-// Channel is the way a session's refresh token travels; one is never taken for the other.
+// Channel is how a session's refresh token is sent. A token of one channel is never accepted on
+// the other.
 type Channel string
 
 // The channels of a refresh token.
@@ -32,19 +33,19 @@ type User struct {
 	UID          string `json:"uid"`
 	Username     string `json:"username,omitempty"`
 	PasswordHash string `json:"password_hash,omitempty"`
-	// PasswordSerial counts the passwords that were set; hashing one anew is none.
+	// PasswordSerial counts the passwords that were set. Rehashing the same password does not count.
 	PasswordSerial int64          `json:"password_serial,omitempty"`
 	Attributes     map[string]any `json:"attributes,omitempty"`
-	// Roles are the operators', Groups what the provider named at the latest login.
+	// Roles are set by operators. Groups are those of the provider at the latest login.
 	Roles    []string `json:"roles,omitempty"`
 	Groups   []string `json:"groups,omitempty"`
 	Disabled bool     `json:"disabled,omitempty"`
-	// Accounts are the ways in, as identity.<hash> links them; one made by an older version
-	// is added at its next login.
+	// Accounts are the linked upstream accounts (records identity.<hash>). A link of an older
+	// version is added at its next login.
 	Accounts  []Account `json:"accounts,omitempty"`
 	CreatedAt int64     `json:"created_at"`
 	LastLogin int64     `json:"last_login,omitempty"`
-	// Epoch: sessions of this user with a lower sep are dead.
+	// Epoch is the lowest valid sep of this user's sessions.
 	Epoch int64 `json:"epoch,omitempty"`
 }
 
@@ -54,13 +55,13 @@ type Account struct {
 	Subject string `json:"sub"`
 }
 
-// End says why and when (Unix seconds) a session was ended.
+// End is why and when (Unix seconds) a session was ended.
 type End struct {
 	Reason revocation.Reason `json:"reason"`
 	At     int64             `json:"at"`
 }
 
-// Session is the record session.<uid>.<sid>. Times are Unix seconds unless named.
+// Session is the record session.<uid>.<sid>. Times are Unix seconds unless their name says otherwise.
 type Session struct {
 	V        int     `json:"v"`
 	UID      string  `json:"uid"`
@@ -68,20 +69,20 @@ type Session struct {
 	Channel  Channel `json:"channel"`
 	ClientID string  `json:"client_id"`
 	Scope    string  `json:"scope,omitempty"`
-	// Generation counts rotations; the refresh token in force carries it.
+	// Generation counts rotations. The current refresh token carries it.
 	Generation uint32 `json:"gen"`
 	// RotationsMS holds the times (Unix ms) of the latest rotations, newest first.
 	RotationsMS []int64 `json:"rot_ms,omitempty"`
 	// SecretHash is the SHA-256 of the refresh token's secret.
 	SecretHash []byte `json:"secret_hash"`
-	// SEP and CEP are the epochs that the session was made under.
+	// SEP and CEP are the session and client epochs at the session's creation.
 	SEP      int64    `json:"sep"`
 	CEP      int64    `json:"cep"`
 	AuthTime int64    `json:"auth_time"`
 	ACR      string   `json:"acr,omitempty"`
 	AMR      []string `json:"amr,omitempty"`
 	Device   string   `json:"device,omitempty"`
-	// Provider and UpstreamSID are where the login came from and the session there.
+	// Provider is the identity provider of the login, UpstreamSID the session there.
 	Provider    string `json:"provider,omitempty"`
 	UpstreamSID string `json:"upstream_sid,omitempty"`
 	// UpstreamIssuer and UpstreamSubject are the account that signed in.
@@ -91,38 +92,38 @@ type Session struct {
 	LastUsed        int64  `json:"last_used"`
 	// TokenExp is the latest exp of an access token signed for the session.
 	TokenExp int64 `json:"token_exp"`
-	// SIDExpires is the expiry that the record sid.<sid> was given; zero in an older record.
+	// SIDExpires is the expiry of the record sid.<sid>; zero in an older record.
 	SIDExpires int64 `json:"sid_expires,omitempty"`
-	// Source is where the latest rotation, or the sign-in before the first one, came from
+	// Source identifies the client of the latest rotation, or of the sign-in before the first one
 	// (see [NewSource]); nil in a record of an earlier version.
 	Source []byte `json:"source,omitempty"`
 	Ended  *End   `json:"ended,omitempty"`
 }
 
-// clone returns a copy that shares nothing that Step changes.
+// clone returns a copy. Step can change it without changing s.
 func (s *Session) clone() *Session {
 	c := *s
 	c.RotationsMS = append([]int64(nil), s.RotationsMS...)
 	return &c
 }
 
-// IdleEnd and AbsoluteEnd are when the session dies unused, and in any case.
+// IdleEnd is when the session expires if it is not used.
 func (s *Session) IdleEnd(p Policy) time.Time {
 	return time.Unix(s.LastUsed, 0).Add(p.Idle)
 }
 
-// AbsoluteEnd is when the session dies however much it is used.
+// AbsoluteEnd is when the session expires even if it is used.
 func (s *Session) AbsoluteEnd(p Policy) time.Time {
 	return time.Unix(s.CreatedAt, 0).Add(p.Absolute)
 }
 
-// EndsAt is the earlier of both ends.
+// EndsAt is the earlier of IdleEnd and AbsoluteEnd.
 func (s *Session) EndsAt(p Policy) time.Time {
 	return earlier(s.IdleEnd(p), s.AbsoluteEnd(p))
 }
 
-// EndsAsOf returns what EndsAt was when the token of that generation was made. A later
-// rotation does not change it, so it does not tell the holder of an old token about one.
+// EndsAsOf returns the result of EndsAt at the time when the token of that generation was issued.
+// A later rotation does not change it, so the holder of an old token learns nothing about one.
 func (s *Session) EndsAsOf(p Policy, generation uint32) time.Time {
 	made := s.LastUsed
 	if generation < s.Generation {
@@ -131,8 +132,8 @@ func (s *Session) EndsAsOf(p Policy, generation uint32) time.Time {
 	return earlier(time.Unix(made, 0).Add(p.Idle), s.AbsoluteEnd(p))
 }
 
-// madeBefore returns when (Unix s) the token of an earlier generation was made. Where that is
-// no longer known, it is the earliest time that is.
+// madeBefore returns when (Unix s) the token of an earlier generation was issued, or the earliest
+// known rotation if that time is no longer known.
 func (s *Session) madeBefore(generation uint32) int64 {
 	if generation <= 1 || len(s.RotationsMS) == 0 {
 		return s.CreatedAt
@@ -148,7 +149,7 @@ func earlier(a, b time.Time) time.Time {
 	return b
 }
 
-// NewUser returns a user as a first sign-in or an operator makes it.
+// NewUser returns a new user, as a first sign-in or an operator creates it.
 func NewUser(uid, username, passwordHash string, attributes map[string]any, now time.Time) *User {
 	return &User{
 		V: recordVersion, UID: uid, Username: username, PasswordHash: passwordHash,

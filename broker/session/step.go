@@ -11,7 +11,7 @@ import (
 	"tokenbroker/revocation"
 )
 
-// Step decides what msg does to st at now (by the broker's clock). It changes neither.
+// Step decides what msg changes in st at now, by the broker's clock. It modifies neither.
 func Step(now time.Time, p Policy, st State, msg Message) Effects {
 	return msg.step(now, p, st)
 }
@@ -61,12 +61,12 @@ func (m Open) step(now time.Time, p Policy, st State) Effects {
 	return eff
 }
 
-// maxEnded bounds the sessions that one Open ends, and with them its change: where very many
-// are alive, the next ones end the rest.
+// maxEnded is how many sessions one Open ends at most, which bounds the size of its change. If more
+// are active, the next Opens end the rest.
 const maxEnded = 250
 
-// makeRoom lists the earlier sessions that stay beside a new one, and ends the oldest of those
-// that are one too many.
+// makeRoom lists the earlier sessions that stay when a new one starts, and ends the oldest ones
+// that exceed MaxSessions with it.
 func (eff *Effects) makeRoom(now time.Time, p Policy, st State) {
 	if len(st.Listed) < p.MaxSessions {
 		eff.PutListed = slices.Clone(st.Listed)
@@ -107,7 +107,7 @@ func (m Rotate) step(now time.Time, p Policy, st State) Effects {
 		eff.PutSession = next
 		eff.AddressChanged = otherAddress(s.Source, m.Source)
 		return eff
-	case supersededWithin(now, p.Grace, s, m.Generation) && !elsewhere(s.Source, m.Source):
+	case supersededWithin(now, p.Grace, s, m.Generation) && !otherClient(s.Source, m.Source):
 		eff := replay(now, p, s, st.User)
 		eff.AddressChanged = otherAddress(s.Source, m.Source)
 		return eff
@@ -136,7 +136,7 @@ func (m Revoke) step(now time.Time, p Policy, st State) Effects {
 	return end(now, st, m.Reason, "")
 }
 
-// admit checks that the presented token is this session's at all.
+// admit checks that the presented token belongs to this session.
 func admit(st State, secretHash []byte, channel Channel) Refusal {
 	switch {
 	case st.Session == nil:
@@ -149,7 +149,8 @@ func admit(st State, secretHash []byte, channel Channel) Refusal {
 	return ""
 }
 
-// Judge says whether the session in st is alive at now, whatever is presented.
+// Judge reports whether the session in st is active at now, for any presented token. The result
+// is empty if it is.
 func Judge(now time.Time, p Policy, st State) Refusal {
 	s := st.Session
 	switch {
@@ -184,27 +185,26 @@ func endedRefusal(reason revocation.Reason) Refusal {
 	}
 }
 
-// supersededWithin reports whether generation was superseded less than grace ago. The
-// rotation from g to g+1 is the (current-1-g)th latest; no grace reaches further back than
-// the latest gracedRotations.
+// supersededWithin reports whether generation was superseded less than grace ago. The rotation
+// from g to g+1 is the (current-1-g)th latest. Only the latest gracedRotations count.
 func supersededWithin(now time.Time, grace time.Duration, s *Session, generation uint32) bool {
 	age := int64(s.Generation) - 1 - int64(generation)
 	if generation == 0 || age < 0 || age >= int64(min(len(s.RotationsMS), gracedRotations)) {
 		return false
 	}
-	// A rotation that seems to lie ahead (the clock was stepped back) is as far off as one behind.
+	// A rotation in the future (the clock was set back) counts as one equally far in the past.
 	return now.Sub(time.UnixMilli(s.RotationsMS[age])).Abs() < grace
 }
 
-// issue fixes iat and exp of the next access token in s.
+// issue sets iat and exp of the session's next access token.
 func issue(now time.Time, p Policy, s *Session, u *User) Effects {
 	exp := now.Add(p.AccessLife).Unix()
 	s.TokenExp = max(s.TokenExp, exp)
 	return Effects{Session: s, User: u, IssuedAt: now.Unix(), ExpiresAt: exp}
 }
 
-// replay answers a superseded token within the grace: no rotation, and a write only when
-// the latest exp on record is too near to be of use.
+// replay answers a superseded token within the grace. It does not rotate, and it writes only if
+// the latest recorded exp is too near for another token.
 func replay(now time.Time, p Policy, s *Session, u *User) Effects {
 	if time.Unix(s.TokenExp, 0).Sub(now) >= p.AccessLife/2 {
 		exp := min(s.TokenExp, now.Add(p.AccessLife).Unix())
@@ -217,8 +217,8 @@ func replay(now time.Time, p Policy, s *Session, u *User) Effects {
 	return eff
 }
 
-// end makes the tombstone of st's session, and the event that goes to disk with it unless all
-// tokens of the session have ended for every clock.
+// end creates the tombstone of st's session, and the event that is stored with it unless all
+// tokens of the session have expired by every service's clock.
 func end(now time.Time, st State, reason revocation.Reason, refusal Refusal) Effects {
 	const margin = int64(EventMargin / time.Second)
 	dead := st.Session.clone()
@@ -233,10 +233,10 @@ func end(now time.Time, st State, reason revocation.Reason, refusal Refusal) Eff
 	return eff
 }
 
-// Inspect says whether a presented token's session is alive and the token itself current or
-// within the grace, without using it. A token that is neither is RefuseSuperseded, and the
-// session goes on: it may be that of a tab which was slow. The generation ahead of the record
-// is left to Rotate, which ends the session.
+// Inspect reports whether a presented token's session is active and the token current or within
+// the grace, without using the token. For any other token of the session it returns
+// RefuseSuperseded and does not end the session, because a slow browser tab may have sent it. A
+// generation ahead of the record is left to Rotate, which ends the session.
 func Inspect(now time.Time, p Policy, st State, m Rotate) Refusal {
 	if refusal := admit(st, m.SecretHash, m.Channel); refusal != "" {
 		return refusal
@@ -250,13 +250,13 @@ func Inspect(now time.Time, p Policy, st State, m Rotate) Refusal {
 	return ""
 }
 
-// sourcePart is the length of each of the two hashes of a source.
+// sourcePart is the length in bytes of each of the two hashes of a source.
 const sourcePart = 8
 
-// NewSource returns where a request came from, as a session's record keeps it: a short hash
-// of the address and one of the user agent. The key is the secret of the session's refresh
-// token, which the store does not hold: the record by itself reveals neither of them, and those
-// of two sessions cannot be compared.
+// NewSource returns the source of a request, as a session's record stores it: a short hash of the
+// address and one of the user agent. Both are keyed with the secret of the session's refresh
+// token, which is not in the store. So the record reveals neither of them, and the sources of two
+// sessions cannot be compared.
 func NewSource(secret []byte, addr, userAgent string) []byte {
 	source := make([]byte, 0, 2*sourcePart)
 	for i, text := range [...]string{addr, userAgent} {
@@ -267,15 +267,15 @@ func NewSource(secret []byte, addr, userAgent string) []byte {
 	return source
 }
 
-// otherAddress reports whether two sources differ in the address. One that is not known does
-// not differ.
+// otherAddress reports whether two sources differ in the address. An unknown source does not
+// differ.
 func otherAddress(a, b []byte) bool {
 	return known(a, b) && !bytes.Equal(a[:sourcePart], b[:sourcePart])
 }
 
-// elsewhere reports whether two sources differ in both the address and the user agent: one
-// browser may change its network, or be updated, but hardly both within a grace.
-func elsewhere(a, b []byte) bool {
+// otherClient reports whether two sources differ in both the address and the user agent. A browser
+// may change its network or be updated, but is unlikely to do both within a grace.
+func otherClient(a, b []byte) bool {
 	return otherAddress(a, b) && !bytes.Equal(a[sourcePart:], b[sourcePart:])
 }
 

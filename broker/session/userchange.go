@@ -7,32 +7,33 @@ import (
 	"tokenbroker/revocation"
 )
 
-// The messages below are operators' changes of a user's record. They belong to no session.
+// The messages below are operators' changes of a user's record. They do not belong to a session.
 
-// UpdateUser replaces attributes, roles or both; nil leaves them.
+// UpdateUser replaces attributes, roles or both. A nil field is unchanged.
 type UpdateUser struct {
 	Attributes map[string]any
 	Roles      []string
 }
 
-// EnableUser lets a disabled user sign in again; what an epoch ended stays dead.
+// EnableUser lets a disabled user sign in again. Sessions that an epoch ended stay ended.
 type EnableUser struct{}
 
-// DisableUser keeps the user from signing in and ends everything made before.
+// DisableUser keeps the user from signing in and ends all earlier sessions and tokens.
 type DisableUser struct{}
 
-// SetPassword replaces the password and, unless KeepSessions, ends everything made before.
+// SetPassword replaces the password and, unless KeepSessions is set, ends all earlier sessions and
+// tokens.
 type SetPassword struct {
 	Hash         string
 	KeepSessions bool
 }
 
-// RevokeUser ends everything made before; the user can sign in again.
+// RevokeUser ends all earlier sessions and tokens. The user can sign in again.
 type RevokeUser struct {
 	Reason revocation.Reason
 }
 
-// RemoveUser forgets the user and ends everything made before.
+// RemoveUser deletes the user and ends all earlier sessions and tokens.
 type RemoveUser struct{}
 
 func (m UpdateUser) step(_ time.Time, _ Policy, st State) Effects {
@@ -79,8 +80,8 @@ func (RemoveUser) step(_ time.Time, _ Policy, st State) Effects {
 	return eff
 }
 
-// edit changes a copy of the user's record; with ends, what was made before it dies with the
-// change. Without, a change that changes nothing is none.
+// edit changes a copy of the user's record. If ends is set, the change also ends all earlier
+// sessions and tokens for that reason. Otherwise nothing is written if the record stays the same.
 func edit(st State, ends revocation.Reason, change func(*User)) Effects {
 	if st.User == nil {
 		return Effects{Refusal: RefuseUnknown}

@@ -9,12 +9,12 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// prefixLevel is a Level and what its prefixes did.
+// prefixLevel is a Level and the state of its prefixes.
 type prefixLevel struct {
 	Level
-	// Only failures make entries, so that good sign-ins push none out.
+	// Only failures add entries, so that successful sign-ins do not remove any.
 	buckets *simplelru.LRU[netip.Prefix, *rate.Limiter]
-	// Tries under way count as failures until their result is known.
+	// Pending tries count as failures until their result is known.
 	pending map[netip.Prefix]int
 }
 
@@ -26,13 +26,13 @@ func newLevels(of []Level, size int) []*prefixLevel {
 	return levels
 }
 
-// allowance is the allowance that an address allowances with all others of a prefix.
+// allowance is the allowance of a prefix, which all its addresses share.
 type allowance struct {
 	*prefixLevel
 	prefix netip.Prefix
 }
 
-// wait is how long the next try from the prefix has to wait.
+// wait is how long the next try from the prefix must wait.
 func (a allowance) wait(now time.Time) time.Duration {
 	free := float64(a.Burst)
 	if bucket, ok := a.buckets.Get(a.prefix); ok {
@@ -42,7 +42,7 @@ func (a allowance) wait(now time.Time) time.Duration {
 	return time.Duration(max(0, missing) * float64(a.Refill))
 }
 
-// inFlight is how many tries from the prefix are under way.
+// inFlight is the number of pending tries from the prefix.
 func (a allowance) inFlight() int { return a.pending[a.prefix] }
 
 func (a allowance) begin() { a.pending[a.prefix]++ }
@@ -64,9 +64,9 @@ func (a allowance) fail(now time.Time) {
 	bucket.AllowN(now, 1) // an empty bucket stays empty
 }
 
-// knownLevels are the levels at which failures from known addresses are counted apart from
-// strangers'. A larger prefix allows as much as all addresses that one account can keep known, so that
-// an account alone uses up no neighbour's allowance, and several get no more than one.
+// knownLevels are the levels at which failures from known addresses are counted separately. A larger
+// prefix allows as much as all known addresses of one account, so that one account does not use up
+// the allowance of others in the prefix, and several accounts get no more than one.
 func knownLevels(levels []Level) []Level {
 	own := levels[0]
 	known := slices.Clone(levels)
@@ -78,21 +78,21 @@ func knownLevels(levels []Level) []Level {
 	return known
 }
 
-// origin is where a try comes from.
+// origin is the source address of a try.
 type origin struct {
-	// all are the allowances of its prefixes, the one of the longest prefix first. What is not an
-	// address has one, of the zero prefix.
+	// all are the allowances of its prefixes, the longest prefix first. Text that is not an address
+	// has only the allowance of the zero prefix.
 	all []allowance
-	// known are the allowances that it has of its prefixes when it is a known address. What is
-	// not an address has none.
+	// known are the allowances of its prefixes for known addresses. Text that is not an address has
+	// none.
 	known []allowance
 }
 
-// own is the longest prefix of the origin: the address of IPv4, the /64 of IPv6.
+// own is the longest prefix of the origin: the address for IPv4, the /64 for IPv6.
 func (o origin) own() netip.Prefix { return o.all[0].prefix }
 
-// checked are the allowances that need room for a try. Those that strangers nearby can use up do
-// not judge a known address.
+// checked are the allowances that must have a token for a try. For a known address, they do not
+// include those that other addresses of the prefix can use up.
 func (o origin) checked(known bool) []allowance {
 	if known {
 		return append(o.known[:len(o.known):len(o.known)], o.all[0])
@@ -100,7 +100,7 @@ func (o origin) checked(known bool) []allowance {
 	return o.all
 }
 
-// charged are the allowances that a try is charged to.
+// charged are the allowances to which a try is charged.
 func (o origin) charged(known bool) []allowance {
 	if known {
 		return slices.Concat(o.all, o.known)
@@ -108,16 +108,16 @@ func (o origin) charged(known bool) []allowance {
 	return o.all
 }
 
-// begin charges a try that is under way.
+// begin charges a pending try.
 func (o origin) begin(known bool) {
 	for _, allowance := range o.charged(known) {
 		allowance.begin()
 	}
 }
 
-// end takes back what begin charged, and reports what known was. While a try is under way its address
-// can become known, or cease to be: isKnown, which says what it is now, decides only between
-// tries of both kinds.
+// end reverts the charge of begin, and returns the known of that begin. While a try is pending, its
+// address can become known, or unknown again: isKnown, the current state, decides only if tries of
+// both kinds are pending.
 func (o origin) end(isKnown bool) (known bool) {
 	if len(o.known) > 0 {
 		of, all := o.known[0].inFlight(), o.all[0].inFlight()
@@ -160,15 +160,15 @@ func (t *Throttle) origin(addr string) origin {
 }
 
 const (
-	// maxKnownAddresses is how many addresses one account can keep known.
+	// maxKnownAddresses is the number of known addresses of one account.
 	maxKnownAddresses = 8
-	// minKnownAge is how long the latest sign-in from a place keeps others from taking its
-	// turn. Otherwise one good account would make ever more addresses known, each with
-	// allowances of its own.
+	// minKnownAge is the time after the latest sign-in from a known address in which no other
+	// address replaces it. Otherwise one valid account could make an unlimited number of addresses
+	// known, each with a separate allowance.
 	minKnownAge = 24 * time.Hour
 )
 
-// knownAddresses are the addresses that an account made known, the one of the latest sign-in last.
+// knownAddresses are the known addresses of an account, the one of the latest sign-in last.
 type knownAddresses []knownAddress
 
 // knownAddress is an address, or a /64.
@@ -177,21 +177,21 @@ type knownAddress struct {
 	signedIn time.Time // latest
 }
 
-// knownCount is what is remembered of a known address.
+// knownCount is the state of a known address.
 type knownCount struct {
-	accounts int       // that have it among their places
-	latest   time.Time // sign-in of any of them
+	accounts int       // that have it among their known addresses
+	latest   time.Time // the latest sign-in of any of them
 }
 
-// isKnown tells whether from is a known address. Which accounts made it known has no
-// influence, so that no answer depends on whether the account that is tried exists.
+// isKnown reports whether from is a known address. It does not depend on the accounts that made it
+// known, so that no answer depends on whether the account that is tried exists.
 func (t *Throttle) isKnown(from netip.Prefix, now time.Time) bool {
 	seen, ok := t.knownCounts[from]
 	return ok && now.Sub(seen.latest) < t.cfg.Account.Known
 }
 
-// addKnown makes from a known address by a sign-in to the account, if the account has a place
-// left. What is not an address never is known.
+// addKnown makes from a known address after a sign-in to the account, if the account can have another
+// one. Text that is not an address is never known.
 func (t *Throttle) addKnown(key accountKey, from netip.Prefix, now time.Time) {
 	if !from.IsValid() {
 		return
@@ -215,7 +215,7 @@ func (t *Throttle) addKnown(key accountKey, from netip.Prefix, now time.Time) {
 	t.known.Add(key, append(known, knownAddress{from, now}))
 }
 
-// dropKnown records that one account less has from among its places.
+// dropKnown records that one account no longer has from among its known addresses.
 func (t *Throttle) dropKnown(from netip.Prefix) {
 	seen := t.knownCounts[from]
 	if seen.accounts--; seen.accounts < 1 {

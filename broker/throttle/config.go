@@ -17,9 +17,9 @@ const (
 
 // DefaultIPv4 and DefaultIPv6 return the default levels of a [Config].
 //
-// An IPv4 address can be a whole office, and a /24 the customers of a mobile carrier behind
-// its NAT. A /64 of IPv6 is one network; a /48 costs an attacker nothing, so it gets little
-// more; a /32 is a whole provider.
+// An IPv4 address can be a whole office, and a /24 the customers of a mobile carrier behind its NAT.
+// A /64 of IPv6 is one network. A /48 is free for an attacker, so its allowance is only slightly
+// larger. A /32 is a whole provider.
 func DefaultIPv4() []Level {
 	return []Level{
 		{Bits: 32, Burst: 100, Refill: time.Second},
@@ -37,19 +37,19 @@ func DefaultIPv6() []Level {
 	}
 }
 
-// Account says how failures slow down one account. Zero values are the defaults.
+// Account configures how failures slow down one account. Zero values are the defaults.
 type Account struct {
-	// Free is how many failures have no consequence.
+	// Free is the number of failures without consequence.
 	Free int
 	// Base is the pause after the next failure; it doubles with each further one, up to Max.
 	Base, Max time.Duration
-	// Forget is the time without a failure after which all of them are forgotten.
+	// Forget is the time without a failure after which all failures are forgotten.
 	Forget time.Duration
 	// Known is how long after a success an address stays known.
 	Known time.Duration
 }
 
-// pause is how long an account with so many failures waits between attempts.
+// pause is the time between attempts for an account with that many failures.
 func (a Account) pause(failures int) time.Duration {
 	over := failures - a.Free
 	if over < 0 {
@@ -62,23 +62,22 @@ func (a Account) pause(failures int) time.Duration {
 	return min(pause, a.Max)
 }
 
-// Config says how much a [Throttle] lets through. The zero value is usable.
+// Config configures how much a [Throttle] allows. The zero value is usable.
 type Config struct {
 	Account Account
-	// IPv4 and IPv6 are the sizes of prefixes that failures are counted for, the longest
-	// prefix first. If nil, they are DefaultIPv4 and DefaultIPv6. What is not an address has
-	// the allowance of the first level of IPv4.
+	// IPv4 and IPv6 are the lengths of the prefixes for which failures are counted, the longest
+	// first. If nil, they are DefaultIPv4 and DefaultIPv6. Text that is not an address has the
+	// allowance of the first level of IPv4.
 	IPv4, IPv6 []Level
-	// Size is how many accounts with failures, how many prefixes with failures of each level,
-	// and how many accounts with known addresses are remembered; beyond that the ones not
-	// seen for longest are forgotten. An entry takes about 250 B, one of an account with all
-	// its addresses 1 KiB.
+	// Size limits the number of accounts with failures, of prefixes with failures at each level, and
+	// of accounts with known addresses. Beyond it the least recently used entries are removed. An
+	// entry takes about 250 B, or 1 KiB for an account with all its known addresses.
 	Size int
 	// Now is the clock. If nil, it is time.Now.
 	Now func() time.Time
 }
 
-// validate fills defaults. What it refuses are mistakes in the program, so it panics.
+// validate fills in defaults. It panics on invalid values, which are programming errors.
 func (c *Config) validate() {
 	a := &c.Account
 	if a.Free < 0 || a.Base < 0 || a.Max < 0 || a.Forget < 0 || a.Known < 0 || c.Size < 0 {
@@ -109,18 +108,18 @@ func orDefault[T int | time.Duration](v *T, fallback T) {
 	}
 }
 
-// Level says how many failures the addresses of one prefix may cause together.
+// Level is the allowance of failures for all addresses of a prefix together.
 type Level struct {
 	// Bits is the length of the prefix.
 	Bits int
-	// Burst is how many failures may come at once.
+	// Burst is how many failures may happen at once.
 	Burst int
 	// Refill is the time after which one more is allowed.
 	Refill time.Duration
 }
 
-// validateLevels panics unless levels go from longer to shorter prefixes of an address of that
-// many bits, and each lets something through.
+// validateLevels panics unless levels go from longer to shorter prefixes of an address of that many
+// bits, and each allows some failures.
 func validateLevels(levels []Level, bits int) {
 	if len(levels) == 0 {
 		panic("throttle: no level of prefixes")

@@ -1,77 +1,75 @@
-// Package throttle slows down the guessing of passwords, by account and by address.
+// Package throttle slows down password guessing, by account and by address.
 //
-// Only failures count, and tries under way, which may become some. Before a password is checked
-// call [Throttle.Allow], and afterwards report the result, once for each try that was allowed:
+// Only failures count, and pending tries, because they may fail. Call [Throttle.Allow] before a
+// password is checked, and report the result afterwards, once for each allowed try:
 //
 //	if wait, ok := t.Allow(account, addr); !ok {
 //		// 429, Retry-After: wait
 //	}
 //	switch ok, err := check(password); {
 //	case errors.Is(err, context.Canceled), errors.Is(err, errQueueFull):
-//		t.Abandoned(account, addr) // it took a place and was not decided
+//		t.Abandoned(account, addr) // it took a place in the queue, without a result
 //	case err != nil:
-//		t.Refund(account, addr) // not decided through no fault of the caller
+//		t.Refund(account, addr) // no result, for a reason that is not the caller's
 //	case ok:
 //		t.Succeeded(account, addr)
 //	default:
 //		t.Failed(account, addr)
 //	}
 //
-// An account that does not exist is treated like any other, so the answers do not tell
-// which accounts there are. Names are the caller's to normalise; they are kept as hashes.
+// An account that does not exist is treated like any other, so the answers do not reveal which
+// accounts exist. The caller must normalize names. They are stored as hashes.
 //
 // # Accounts
 //
-// An account has a number of free failures; after those, one attempt is let through at a
-// time and the pause between them doubles up to a maximum. The maximum is short on purpose:
-// a person who knows an account's name can make its owner wait that long.
+// An account has a number of free failures. After those, one attempt at a time is allowed, and the
+// pause between attempts doubles up to a maximum. The maximum is short because anyone who knows an
+// account's name can make its owner wait that long.
 //
 // # Addresses
 //
-// Failures are also counted for the prefixes that the address is in: of IPv4 the address and
-// its /24, of IPv6 the /64, /56, /48 and /32. Each has a bucket of failures that refills at a
-// steady rate; larger prefixes have more of both, but not in proportion to their size: an
-// attacker with a /48 has 65,536 networks and gets twice the failures of one. A try needs
-// room at every level, and the wait is the longest of all.
+// Failures are also counted for the prefixes of the address: the address and its /24 for IPv4, and
+// the /64, /56, /48 and /32 for IPv6. Each prefix has a token bucket of failures. Larger prefixes
+// have larger buckets and rates, but not in proportion to their size: an attacker with a /48 has
+// 65,536 networks and gets twice the failures of one. A try needs a token at each level, and waits
+// for the level with the longest wait.
 //
 // # Known addresses
 //
-// A person who fails once a minute takes every turn that an account has, from any address, and
-// one who has many addresses uses up the prefixes around them. So that users get in all the
-// same, an address from which an account was signed in to within 30 days (an IPv4 address, or
-// a /64) is known:
+// An attacker who fails once a minute, from any address, uses all attempts of an account. One who has
+// many addresses uses up the prefixes around them. So that users can still sign in, an address (an
+// IPv4 address, or a /64) is known if an account was signed in to from it within 30 days:
 //
-//   - For every account, existing or not, it has an allowance of its own, as large as an
-//     account's: tries from there are judged by the failures from there and by no others.
-//   - It is judged by its own bucket, not by those of the larger prefixes. Its failures still
-//     count there. The known addresses of a larger prefix have another bucket together: as much as
-//     one account's 8 known addresses, or the prefix's if that is more.
-//   - [Throttle.Known] lets callers serve it first.
+//   - For each account, existing or not, a known address has a separate allowance of the size of an
+//     account's: only failures from that address count for tries from it.
+//   - Only its own bucket is checked, not the buckets of its larger prefixes. Its failures still
+//     count there. The known addresses of a larger prefix share a separate bucket, which is as large
+//     as those of one account's 8 known addresses, or as the prefix's if that is larger.
+//   - [Throttle.Known] lets callers serve known addresses first.
 //
-// Whether an address is known depends on the address, not on the account that is tried.
-// If it depended on the account, a try at an account that is slowed down would be judged
-// differently from the owner's address than a try at a name that does not exist. An account
-// keeps up to 8 addresses known, and a new one replaces one that was not used for a day.
+// Whether an address is known does not depend on the account that is tried. Otherwise a try for a
+// throttled account from its owner's address would be treated differently from a try for a name that
+// does not exist. An account has up to 8 known addresses. A new one replaces one that was not used
+// for a day.
 //
-// # What it does not do
+// # Limitations
 //
-//   - An owner who comes from an address that is not known, while somebody keeps guessing, is
-//     locked out as long as that goes on. Sign in from a known address, or block the
-//     guesser's in front of the broker.
-//   - Guesses at an account get one allowance in all, and another for each known address that
-//     they can be made from: behind the NAT of an office, say, or by a user of the broker.
-//   - Two people behind one address share its bucket, and their failures at an account. One who
-//     fails there until the account is slowed down can see that its owner signs in from there.
-//   - All is in memory: a restart forgets failures and known addresses. Failures at more than
-//     Config.Size other names push out an account's; they take a thousand addresses.
-//   - A try under way counts as a failure until its end is reported, so that guesses side by
-//     side get no more of an account's free failures, or of a bucket, than guesses in turn.
-//     Good sign-ins in turn slow down no other; of those at once more than Account.Free for one
-//     account, or a Level's Burst from one prefix, are refused for a moment.
+//   - While an attacker guesses, the account's owner cannot sign in from an address that is not known.
+//     Sign in from a known address, or block the attacker's address in front of the broker.
+//   - All guesses for an account share one allowance, with another one for each known address from
+//     which they are made, for example behind the NAT of an office, or by a user of the broker.
+//   - Two people behind one address share its bucket, and their failures for an account. One of them
+//     who fails until the account is throttled can see that its owner signs in from there.
+//   - Everything is in memory: a restart forgets failures and known addresses. Failures for more than
+//     Config.Size other names remove those of an account; they need a thousand addresses.
+//   - A pending try counts as a failure until its result is reported, so that concurrent guesses get
+//     no more of an account's free failures, or of a bucket, than sequential ones. Successful
+//     sequential sign-ins never slow down others. If more than Account.Free sign-ins for one account,
+//     or a Level's Burst from one prefix, run at once, the rest are refused for a moment.
 //
 // # No account
 //
-// An empty name is not an account: for proofs that cannot be guessed, such as a provider's
-// tokens, of which an address should not make the broker check any number. Such tries leave no
-// trace but in the buckets, and make no address known.
+// An empty name is not an account. It is for proofs that cannot be guessed, such as a provider's
+// tokens, but of which one address must not make the broker check an unlimited number. Such tries
+// change only the buckets, and do not make an address known.
 package throttle

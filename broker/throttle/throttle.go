@@ -9,28 +9,28 @@ import (
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
-// Throttle remembers failures. It is safe for concurrent use and starts no goroutine. Its
-// memory is bounded by Config.Size and the number of tries under way.
+// Throttle counts failures. It is safe for concurrent use and starts no goroutine. Its memory is
+// bounded by Config.Size and the number of pending tries.
 type Throttle struct {
 	cfg Config
 
-	mu sync.Mutex // guards what is below
-	// Only failures make entries, so that good sign-ins push none out.
+	mu sync.Mutex // guards the fields below
+	// Only failures add entries, so that successful sign-ins do not remove any.
 	accounts   *simplelru.LRU[failureKey, *failures]
 	ipv4, ipv6 []*prefixLevel
-	// Failures from known addresses, which count above as well.
+	// Failures from known addresses, which also count above.
 	knownIPv4, knownIPv6 []*prefixLevel
-	// Only successes make entries, so that failures push none out.
+	// Only successful sign-ins add entries, so that failures do not remove any.
 	known       *simplelru.LRU[accountKey, knownAddresses]
-	knownCounts map[netip.Prefix]knownCount // of what is in known
-	// Tries under way count as failures until their result is known.
+	knownCounts map[netip.Prefix]knownCount // of the addresses in known
+	// Pending tries count as failures until their result is known.
 	pending map[failureKey]pendingTries
 }
 
 type accountKey [sha256.Size]byte
 
-// failureKey is whose failures a try is judged by: an account's from one known address, or those
-// from all other addresses together.
+// failureKey identifies the failures that count for a try: those of an account from one known
+// address, or those from all other addresses together.
 type failureKey struct {
 	account accountKey
 	address netip.Prefix // a known address, or the zero value
@@ -44,11 +44,11 @@ type failures struct {
 
 type pendingTries struct {
 	n    int
-	last time.Time // when the latest began
+	last time.Time // start of the latest
 }
 
-// New makes a Throttle that remembers nothing yet. It panics when a number in cfg is negative
-// or a level is not possible.
+// New returns a Throttle without failures. It panics if a number in cfg is negative or a level is
+// invalid.
 func New(cfg Config) *Throttle {
 	cfg.validate()
 	t := &Throttle{
@@ -74,12 +74,12 @@ func newLRU[K comparable, V any](size int, evicted simplelru.EvictCallback[K, V]
 	return lru
 }
 
-// Allow tells whether a password may be tried for name from addr now, and if not, when to
-// ask again. addr is an IP address without port; addresses that cannot be parsed allowance one
-// bucket. An empty name is not an account: only the address decides, and pays. A try that is
-// allowed is charged as a failure until [Throttle.Failed], [Throttle.Succeeded],
-// [Throttle.Abandoned] or [Throttle.Refund] is called for it, with the same name and addr: one
-// of them has to be, once.
+// Allow reports whether a password may be tried for name from addr now, and if not, when to try
+// again. addr is an IP address without port; addresses that cannot be parsed share one bucket. An
+// empty name is not an account: only the address is checked and charged. An allowed try counts as a
+// failure until its result is reported. The caller must call exactly one of [Throttle.Failed],
+// [Throttle.Succeeded], [Throttle.Abandoned] and [Throttle.Refund] for it, once, with the same name
+// and addr.
 func (t *Throttle) Allow(name, addr string) (retryAfter time.Duration, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -103,7 +103,7 @@ func (t *Throttle) Allow(name, addr string) (retryAfter time.Duration, ok bool) 
 	return 0, true
 }
 
-// Known tells whether addr is a known address. The answer depends only on the address.
+// Known reports whether addr is a known address. The result depends only on the address.
 func (t *Throttle) Known(addr string) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -118,7 +118,7 @@ func (t *Throttle) failureKey(name string, from netip.Prefix, now time.Time) fai
 	return by
 }
 
-// wait is how long the next try that by pays for has to wait.
+// wait is how long the next try that is charged to by must wait.
 func (t *Throttle) wait(by failureKey, now time.Time) time.Duration {
 	var wait time.Duration
 	n := 0
@@ -132,8 +132,8 @@ func (t *Throttle) wait(by failureKey, now time.Time) time.Duration {
 	return wait
 }
 
-// Failed says that the password was wrong: it counts against the account and against every
-// prefix of the address.
+// Failed reports that the password was wrong. It counts against the account and each prefix of the
+// address.
 func (t *Throttle) Failed(name, addr string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -154,10 +154,9 @@ func (t *Throttle) Failed(name, addr string) {
 	from.fail(known, now)
 }
 
-// Succeeded makes addr a known address and forgets the account's failures from there. Those
-// from elsewhere stay, so that the person who caused them does not see that the account
-// exists; so do those of the address: otherwise one good account would buy free guesses at
-// all others.
+// Succeeded makes addr a known address and forgets the account's failures from it. Those from other
+// addresses stay, so that the person who caused them does not see that the account exists. Those of
+// the address also stay: otherwise one valid account would allow free guesses for all others.
 func (t *Throttle) Succeeded(name, addr string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -173,9 +172,9 @@ func (t *Throttle) Succeeded(name, addr string) {
 	}
 }
 
-// Abandoned says that the try was not decided because the caller left, or because too many
-// tries were waiting. It counts against every prefix of the address, since it took a place
-// that others wanted, and not against the account.
+// Abandoned reports that the try has no result because the caller left, or because too many tries
+// were waiting. It counts against each prefix of the address, because it took a place in the queue,
+// and not against the account.
 func (t *Throttle) Abandoned(name, addr string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -184,16 +183,16 @@ func (t *Throttle) Abandoned(name, addr string) {
 	from.fail(known, now)
 }
 
-// Refund says that the try was not decided, and not through its caller: it counts for nothing.
+// Refund reports that the try has no result for a reason that is not the caller's. It does not count.
 func (t *Throttle) Refund(name, addr string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.ended(name, t.origin(addr), t.cfg.Now())
 }
 
-// ended takes back what Allow charged, and reports whom, and whether as a known address.
-// While a try is under way its address can become known, or cease to be: as many are taken back as were
-// charged.
+// ended reverts the charge of Allow, and returns the failureKey that was charged, and whether the
+// address was known. While a try is pending, its address can become known, or unknown again; each
+// charge is reverted once nevertheless.
 func (t *Throttle) ended(name string, from origin, now time.Time) (by failureKey, known bool) {
 	known = from.end(t.isKnown(from.own(), now))
 	if name == "" {
@@ -215,7 +214,7 @@ func (t *Throttle) ended(name string, from origin, now time.Time) (by failureKey
 	return by, known
 }
 
-// failures returns what is remembered of a failureKey, or nil; old ones are forgotten.
+// failures returns the failures of a failureKey, or nil. It removes expired ones.
 func (t *Throttle) failures(by failureKey, now time.Time) *failures {
 	f, _ := t.accounts.Get(by)
 	if f != nil && now.Sub(f.last) >= t.cfg.Account.Forget {
