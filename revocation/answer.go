@@ -122,7 +122,7 @@ func (*jsonForm) tail(uint32) []byte { return []byte("]}") }
 const encodeBuffer = 64 << 10
 
 // EncodeAnswer writes an answer as it goes. It refuses what the decoders would refuse;
-// what it has written by then is no whole answer in any form.
+// what it has written by then is not a complete answer in any form.
 func EncodeAnswer(w io.Writer, as Form, a *Answer) error {
 	if err := encodeAnswer(w, as, a); err != nil {
 		return fmt.Errorf("encoding a catch-up answer: %w", err)

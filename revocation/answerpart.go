@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// AnswerPart encodes some events of a binary answer, beside other parts that are encoded at
+// AnswerPart encodes some events of a binary answer while other parts are encoded at
 // the same time. Its zero value is ready for use. Not safe for concurrent use.
 type AnswerPart struct {
 	form  binaryForm // of what follows first

@@ -12,7 +12,7 @@ import (
 // readBuffer is how much is read at a time.
 const readBuffer = 64 << 10
 
-// binaryReader reads one answer. What was taken from buf is summed when it is filled anew.
+// binaryReader reads one answer. What was taken from buf enters the checksum when buf is filled again.
 type binaryReader struct {
 	src      io.Reader // nil: buf is all there is, and another's
 	buf      []byte
@@ -22,7 +22,7 @@ type binaryReader struct {
 
 	at int64 // of the event before
 
-	// ids takes the jti and sid that fit 16 bytes, in place of the answer; nil: nobody does.
+	// ids takes the jti and sid that fit 16 bytes, instead of the answer. If nil, they are events of the answer.
 	ids *idLoader
 }
 
@@ -200,7 +200,7 @@ func (d *binaryReader) byte() (byte, error) {
 	return d.buf[d.pos-1], nil
 }
 
-// take gives the next n bytes, few and good until the next call.
+// take returns the next n bytes, which must be few. They are valid until the next call.
 func (d *binaryReader) take(n int) ([]byte, error) {
 	for d.end-d.pos < n {
 		if err := d.fill(); err != nil {

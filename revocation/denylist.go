@@ -29,7 +29,7 @@ type Denylist struct {
 	texts   table[string] // any other jti and sid
 	subs    map[string]epochs
 	clients map[string]epochs
-	all     map[string]epochs // under "" alone
+	all     map[string]epochs // only under ""
 	kids    map[string]struct{}
 	// What evictions took away: how many, and the latest end among them (Unix s).
 	evicted         uint64
@@ -62,7 +62,7 @@ type epochs struct {
 	epoch int64
 }
 
-// NewDenylist gives an empty denylist without a cap, which never forgets. It reads the
+// NewDenylist returns an empty denylist without a cap, which never forgets. It reads the
 // clock to measure how long it has held an entry, and starts no goroutine.
 func NewDenylist() *Denylist {
 	return &Denylist{
@@ -140,7 +140,7 @@ func (d *Denylist) epochsOf(k Kind) map[string]epochs {
 	}
 }
 
-// longer gives the life that ends later; the same end again does not prolong the wait.
+// longer returns the life that ends later; the same end again does not prolong the wait.
 func (l life) longer(m life) life {
 	if m.end <= l.end {
 		return l
@@ -155,7 +155,7 @@ func lengthOf(e Event) time.Duration {
 }
 
 // Judge says whether any entry hits the token, at nowMS by the broker's clock (Unix ms):
-// the time by which the token's exp is judged, too.
+// the time by which the token's exp is also judged.
 func (d *Denylist) Judge(s Subject, nowMS int64) Verdict {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -205,8 +205,8 @@ func (d *Denylist) listed(kind Kind, value string) bool {
 	return d.texts.has(of, value)
 }
 
-// SetKids adds compromised key ids; they are dead for ever, so none is ever removed. The
-// watchers are told of the new ones.
+// SetKids adds compromised key ids; they are never valid again, so none is removed. The
+// watchers are called with the new ones.
 func (d *Denylist) SetKids(kids []string) {
 	var added []Event
 	d.mu.Lock()

@@ -15,7 +15,7 @@ func NewCappedDenylist(limit int) *Denylist {
 	return d
 }
 
-// evict notes what made room. It is called with mu held, by Apply alone: the version moves
+// evict notes what made room. It is called with mu held, only by Apply: the version moves
 // with it, so that stored verdicts are looked at again.
 func (d *Denylist) evict(l life) {
 	d.evicted++
@@ -24,7 +24,7 @@ func (d *Denylist) evict(l life) {
 
 // Collect removes the entries that end at or below timeFloor (Unix seconds, the broker's)
 // and whose full length has run on this process's monotonic clock since they came. It
-// gives their number. A service calls it only while it is fresh. With a cap, a jti or sid
+// returns their number. A service calls it only while it is fresh. With a cap, a jti or sid
 // may wait for an older one to go first.
 func (d *Denylist) Collect(timeFloor int64) int {
 	now := time.Since(d.base)

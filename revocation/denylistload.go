@@ -87,7 +87,7 @@ func (in *idLoader) events() []Event {
 // at once, each for one goroutine.
 type Loader struct{ in idLoader }
 
-// Loader gives one. What was added last is in force once it was flushed.
+// Loader returns a new loader. The last added events are in force after Flush.
 func (d *Denylist) Loader() *Loader { return &Loader{in: idLoader{into: d}} }
 
 // AddEncoded adds an event; it refuses what [DecodeEvent] does.
@@ -114,11 +114,11 @@ func (l *Loader) Flush() { l.in.apply() }
 
 // Watch calls f with the events of each [Denylist.Apply], with what [Denylist.ReadAnswer]
 // applied, as events without a reason, and with the keys that are new to
-// [Denylist.SetKids], as events of their kind and value alone, after they are in force and
-// before the caller goes on. So whoever starts to care about a token first and asks
+// [Denylist.SetKids], as events with only kind and value, after they are in force and
+// before the caller goes on. So a caller that registers its interest in a token first and then asks
 // [Denylist.Judge] then misses nothing.
 //
-// f is called by whoever applies, at times by several at once: it must be quick, must not
+// f is called in the goroutine that applies, possibly in several at once: it must be quick, must not
 // keep the slice and must not call Watch or its stop. It may be called once more while
 // stop returns.
 func (d *Denylist) Watch(f func([]Event)) (stop func()) {

@@ -8,12 +8,12 @@ import (
 )
 
 // table keeps until when each jti and sid is revoked, found by its kind and key, in the
-// order in which they were put. It has no lock of its own. Entries lie in chunks and are
+// order in which they were put. It has no lock. Entries are stored in chunks and
 // linked by number, so that a million of them are nothing for the collector to follow. The
 // room of the largest number there was is kept until the table is empty.
 type table[K comparable] struct {
 	limit  int        // of entries; 0: none
-	evict  func(life) // told of what makes room; nil without a limit
+	evict  func(life) // called with what makes room; nil without a limit
 	hash   func(K) uint64
 	index  index
 	count  [2]int // by kind
@@ -52,7 +52,7 @@ func tableKindOf(k Kind) tableKind {
 // entriesAChunk fills 24 KiB.
 const entriesAChunk = 512
 
-// newTable gives a table with room for limit entries, of whose evictions evict is told, or
+// newTable returns a table with room for limit entries, and evict is called for each eviction, or
 // with a limit of 0 one that grows with what it is given. hash is seeded.
 func newTable[K comparable](hash func(K) uint64, limit int, evict func(life)) table[K] {
 	return table[K]{limit: limit, evict: evict, hash: hash}
@@ -192,7 +192,7 @@ func (t *table[K]) collect(dead func(life) bool) {
 	}
 }
 
-// idHash gives a seeded hash: the middle of a product of both halves, as in wyhash.
+// idHash returns a seeded hash: the middle of a product of both halves, as in wyhash.
 func idHash() func(id) uint64 {
 	var seed [16]byte
 	_, _ = rand.Read(seed[:]) // never fails
@@ -227,7 +227,7 @@ func (x *index) home(h indexHash) int { return int(h) & (len(x.slots) - 1) }
 
 func (x *index) next(i int) int { return (i + 1) & (len(x.slots) - 1) }
 
-// at gives what lies in a slot; the place 0 ends a search.
+// at returns what is in a slot; the place 0 ends a search.
 func (x *index) at(i int) (indexHash, place) {
 	if uint(i) >= uint(len(x.slots)) { // there are none; i may be below 0 where an int has 32 bits
 		return 0, 0

@@ -25,7 +25,7 @@ const (
 	KindSID    Kind = "sid"    // one session
 	KindSub    Kind = "sub"    // a subject's tokens with sep < Epoch
 	KindClient Kind = "client" // a client's tokens with cep < Epoch
-	KindKID    Kind = "kid"    // every token signed with that key, for ever
+	KindKID    Kind = "kid"    // every token signed with that key, permanently
 	KindAll    Kind = "all"    // every token with sep < Epoch
 )
 
@@ -68,10 +68,10 @@ type Subject struct {
 }
 
 // Recorded is an event as the ledger keeps it, with the batch that holds it. Origin is empty
-// for a compromised key of which the keyring tells.
+// for a compromised key that only the keyring lists.
 type Recorded struct {
 	Event
-	// By is the operator who did it; empty where it was somebody else, of whom Reason tells.
+	// By is the operator who did it; empty if it was not an operator; Reason says who.
 	By     string `json:"by,omitempty"`
 	Origin string `json:"origin,omitempty"`
 	Seq    uint64 `json:"seq,omitempty"`

@@ -37,7 +37,7 @@ func kindCode(k Kind) byte {
 	return 0
 }
 
-// reasonCode gives zero for a reason that is written as text.
+// reasonCode returns zero for a reason that is written as text.
 func reasonCode(r Reason) byte {
 	for code, one := range reasonCodes[1:] {
 		if one == r {
@@ -145,7 +145,7 @@ func checkText(s string) error {
 	return nil
 }
 
-// pack gives the 16 bytes of a jti (UUID) or sid (base32) in canonical form.
+// pack returns the 16 bytes of a jti (UUID) or sid (base32) in canonical form.
 func pack(kind Kind, value string) ([16]byte, bool) {
 	if kind != KindJTI && kind != KindSID {
 		return [16]byte{}, false
@@ -177,7 +177,7 @@ var idEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadd
 // base32 (RFC 4648 §6) without padding.
 func EncodeID(data []byte) string { return idEncoding.EncodeToString(data) }
 
-// idOf gives the 16 bytes behind a canonical sid (base32, lower case, no padding) or jti
+// idOf returns the 16 bytes behind a canonical sid (base32, lower case, no padding) or jti
 // (UUID, lower case); any other text is compared as it is.
 func idOf(kind Kind, value string) (id, bool) {
 	if kind == KindSID {
@@ -193,7 +193,7 @@ const (
 	highs = 0x80 * ones
 )
 
-// sidOf reads 26 characters of 5 bits; the last two bits are nought.
+// sidOf reads 26 characters of 5 bits; the last two bits are zero.
 func sidOf(value string) (k id, ok bool) {
 	if len(value) != 26 {
 		return k, false
@@ -242,7 +242,7 @@ func jtiOf(value string) (k id, ok bool) {
 	return k, true
 }
 
-// eight gives the first 8 characters, the first of them in the highest byte.
+// eight returns the first 8 characters, the first of them in the highest byte.
 func eight(s string) uint64 { return four(s)<<32 | four(s[4:]) }
 
 func four(s string) uint64 {

@@ -17,7 +17,7 @@ type Feed interface {
 	Open(ctx context.Context, sink Sink) (io.Closer, error)
 }
 
-// Link is what the closer of [Feed.Open] may be, too: a feed that knows why it delivers
+// Link is an optional interface of the closer of [Feed.Open]: a feed that knows why it delivers
 // nothing.
 type Link interface {
 	// Err is why nothing is delivered now, with where and what to check; nil while there is
@@ -34,7 +34,7 @@ type Sink interface {
 	Gap(cause error)
 }
 
-// ReceiptSender is what the closer that [Feed.Open] returns may implement, too: the way back
+// ReceiptSender is an optional interface of the closer that [Feed.Open] returns: the way back
 // to the broker. SendReceipt is called by one goroutine at a time and never after Close has
 // returned; it ends when ctx does. An error says that the receipt did not leave; none does
 // not say that it arrived.

@@ -195,7 +195,7 @@ type State struct {
 	WallOffsetMS int64
 	// Dropped counts messages under unknown keys that were given up.
 	Dropped uint64
-	// Replayed counts verified messages that told nothing new: a batch that was applied
+	// Replayed counts verified messages without news: a batch that was applied
 	// before, a heartbeat that came after a later one.
 	Replayed uint64
 	// Ignored counts verified messages of an origin or a store that no answer lists, such
@@ -210,7 +210,7 @@ func (s State) Fresh(now, maxStaleness time.Duration) bool {
 	return s.Proved && now-s.AsOf <= maxStaleness
 }
 
-// State gives what is known now.
+// State returns what is known now.
 func (t *Tracker) State(now Instant) State {
 	s := State{
 		Store:        t.store,

@@ -45,12 +45,12 @@ func (t *Tracker) heartbeat(now Instant, arrival time.Duration, o *origin, m Mes
 	t.feed.retry(now.Mono)
 	if h.Up <= o.lastUp {
 		t.replayed++
-		return // an older one tells nothing of today's keys
+		return // an older one does not describe the current keys
 	}
 	o.lastUp = h.Up
 	if tag := NormalETag(h.JWKS); tag != "" && t.tokenETag != "" && tag != t.tokenETag {
 		at := now.Mono + t.jitter(etagJitter)
-		if tag == t.soughtETag { // a fetch for it was in vain, or is due already
+		if tag == t.soughtETag { // a fetch for it did not help, or is due already
 			at = max(at, t.token.started+etagSpacing)
 		}
 		t.soughtETag = tag
@@ -95,7 +95,7 @@ func (t *Tracker) replayBuffer(now Instant) {
 // clearBuffer drops the kept messages: keys that verified them are not trusted any more.
 func (t *Tracker) clearBuffer() { t.buffer, t.buffering = nil, 0 }
 
-// NormalETag gives an entity tag (RFC 9110 §8.8.3) without weakness mark and quotes, for
+// NormalETag returns an entity tag (RFC 9110 §8.8.3) without weakness mark and quotes, for
 // comparison.
 func NormalETag(tag string) string {
 	return strings.Trim(strings.TrimPrefix(strings.TrimSpace(tag), "W/"), `"`)

@@ -13,7 +13,7 @@ import (
 	strictjson "github.com/go-jose/go-jose/v4/json"
 )
 
-// Errors of [ParseMessage], to be told apart with errors.Is.
+// Errors of [ParseMessage], to be distinguished with errors.Is.
 var (
 	// ErrUnknownKey: no feed key of that id; it is wrapped with the id.
 	ErrUnknownKey = errors.New("unknown feed key")
@@ -65,7 +65,7 @@ func (m Message) Store() string {
 	return m.Heartbeat.Store
 }
 
-// SignMessage gives the compact JWS (RFC 7515 §7.1, EdDSA per RFC 8037) of a [Batch] or
+// SignMessage returns the compact JWS (RFC 7515 §7.1, EdDSA per RFC 8037) of a [Batch] or
 // [Heartbeat], or of a [KeyEvent]. signer holds an Ed25519 key, typ is the type of the payload. It
 // refuses a payload over [MaxBatchBytes].
 func SignMessage(signer crypto.Signer, kid, typ string, payload any) ([]byte, error) {
@@ -95,7 +95,7 @@ func SignMessage(signer crypto.Signer, kid, typ string, payload any) ([]byte, er
 	return strict.AppendEncode(out, sig), nil
 }
 
-// ParseMessage verifies a compact JWS and decodes it. key gives the feed key of an id.
+// ParseMessage verifies a compact JWS and decodes it. key returns the feed key of an id.
 // Only EdDSA and the two types of this package pass; the payload is decoded after its
 // signature was verified. Unknown members are ignored; see [Message] for what a later
 // version of the protocol may bring.
@@ -207,7 +207,7 @@ func (b *Batch) checkEnvelope() error {
 	return nil
 }
 
-// checked gives a batch of this version once it was checked, without its events if one is
+// checked returns a batch of this version once it was checked, without its events if one is
 // of an unknown kind: it is incomplete then.
 func (b *Batch) checked() (_ *Batch, incomplete bool, err error) {
 	if err := b.checkEnvelope(); err != nil {

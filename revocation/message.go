@@ -29,7 +29,7 @@ type Batch struct {
 	Ack    bool    `json:"ack,omitempty"`
 }
 
-// Heartbeat tells how far an origin is, each second.
+// Heartbeat reports each second how far an origin is.
 type Heartbeat struct {
 	V      int    `json:"v"`
 	Store  string `json:"store"`
@@ -61,20 +61,20 @@ type Answer struct {
 	TimeFloor int64        `json:"time_floor"`
 	Full      bool         `json:"full"`
 	Origins   []OriginHead `json:"origins"`
-	// Kids are the compromised key ids, dead for ever.
+	// Kids are the compromised key ids, which are never valid again.
 	Kids   []string `json:"kids"`
 	Events []Event  `json:"events"`
 }
 
-// KeysSubject is where a broker tells of its keys (the origin follows), and KeysType the JWS
-// type of what it says there.
+// KeysSubject is where a broker reports changes of its keys (the origin follows), and KeysType the JWS
+// type of these messages.
 const (
 	KeysSubject = "tokenbroker.keys."
 	KeysType    = "keys+jws"
 )
 
-// KeyEvent tells people that something happened to a key: the payload of a compact JWS of
-// type [KeysType], signed with the feed key of that moment. It is for information alone:
+// KeyEvent reports to operators that something happened to a key: the payload of a compact JWS of
+// type [KeysType], signed with the feed key of that moment. It is only for information:
 // services learn of keys by the JWK sets and of compromised ones by [KindKID] events and
 // catch-ups, and [ParseMessage] refuses it. It may be lost, and is not sent again.
 type KeyEvent struct {

@@ -36,7 +36,7 @@ func ServiceID(client string) string {
 	}, client)
 }
 
-// Receipt is what a service tells the broker about itself: how far it is and whether it
+// Receipt is what a service reports to the broker: how far it is and whether it
 // knows that it is current. It is not signed: who may send one for which service is for NATS's
 // permissions, or the HTTP request's client, to say. It informs people and decides nothing.
 type Receipt struct {
@@ -52,7 +52,7 @@ type Receipt struct {
 	AgeMS int64 `json:"age_ms"`
 }
 
-// EncodeReceipt gives a receipt's JSON. It refuses, with [ErrMalformed], what [ParseReceipt]
+// EncodeReceipt returns a receipt's JSON. It refuses, with [ErrMalformed], what [ParseReceipt]
 // would.
 func EncodeReceipt(r Receipt) ([]byte, error) {
 	if err := r.check(); err != nil {

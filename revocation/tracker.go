@@ -23,7 +23,7 @@ const (
 type TrackerConfig struct {
 	// MaxStaleness bounds now - as_of of a fresh service; 0 means 30 s.
 	MaxStaleness time.Duration
-	// Jitter gives numbers in [0, 1) that spread a fleet's requests; nil means none.
+	// Jitter returns numbers in [0, 1) that spread a fleet's requests. If nil, they are not spread.
 	Jitter func() float64
 }
 
@@ -34,7 +34,7 @@ type Effects struct {
 	// DropStore: the issuer's store is another. Drop the denylist's entries of the old
 	// store (see [Denylist.DropStore]) and all token and feed keys.
 	DropStore bool
-	// Kids are compromised keys; drop them from the key sets, for ever.
+	// Kids are compromised keys; drop them from the key sets permanently.
 	Kids []string
 	// Apply are the events to insert into the denylist.
 	Apply []Event
@@ -105,7 +105,7 @@ type buffered struct {
 	msg     Message
 }
 
-// NewTracker gives a tracker that knows nothing yet. Its first [Tracker.Tick] asks for the
+// NewTracker returns a tracker that knows nothing yet. Its first [Tracker.Tick] asks for the
 // keys and a full catch-up; subscribe to the feed before.
 func NewTracker(now Instant, cfg TrackerConfig) *Tracker {
 	if cfg.MaxStaleness <= 0 {

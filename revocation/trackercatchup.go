@@ -74,7 +74,7 @@ func (t *Tracker) position() string {
 	return strings.Join(parts, ",")
 }
 
-// applyAnswer brings an answer in. Whoever it lists replaces whoever was listed.
+// applyAnswer applies an answer. The origins that it lists replace those that were listed.
 func (t *Tracker) applyAnswer(now Instant, a *Answer) {
 	t.checkStores(now, a)
 	t.eff.Kids = append(t.eff.Kids, a.Kids...)

@@ -7,7 +7,7 @@ const (
 	keysBackoff  = 30 * time.Second // the longest wait after failures
 	etagJitter   = 2 * time.Second  // spreads the fetches after a new ETag
 	etagSpacing  = 10 * time.Second // between fetches when an ETag stays another
-	feedSpacing  = time.Second      // between fetches for unknown feed keys, doubling in vain
+	feedSpacing  = time.Second      // between fetches for unknown feed keys; it doubles while a fetch changes nothing
 	heldMessages = 64
 	heldBytes    = 4 << 20
 	heldFor      = 10 * time.Second

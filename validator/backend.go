@@ -40,12 +40,12 @@ var (
 // InProcessConfig says what [NewInProcess] needs; all of it is required.
 type InProcessConfig struct {
 	Issuer string
-	// Audiences are accepted each by itself.
+	// Audiences are the accepted values of aud; a token needs one of them.
 	Audiences []string
 	// Keys returns the key of a kid. alg is one of ES256, EdDSA, RS256, PS256; public an
 	// *ecdsa.PublicKey, an ed25519.PublicKey or an *rsa.PublicKey.
 	Keys func(kid string) (alg string, public crypto.PublicKey, ok bool)
-	// Denylist is applied to before a revocation is acknowledged.
+	// Denylist contains every revocation before it is acknowledged.
 	Denylist *revocation.Denylist
 	// Now is the broker's clock.
 	Now func() time.Time
@@ -54,8 +54,8 @@ type InProcessConfig struct {
 }
 
 // NewInProcess returns a Validator for the broker's own use, fed by its own denylist,
-// keys and clock: it is always fresh and does no I/O. It starts nothing before the first
-// [Validator.Bind], and [Validator.Close] ends that.
+// keys and clock: it is always fresh and does no I/O. It starts a timer only while contexts
+// of [Validator.Bind] are open; [Validator.Close] stops it.
 func NewInProcess(config InProcessConfig) (*Validator, error) {
 	if config.Issuer == "" || len(config.Audiences) == 0 || config.Keys == nil ||
 		config.Denylist == nil || config.Now == nil || config.MaxLifetime <= 0 {

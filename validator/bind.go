@@ -9,34 +9,35 @@ import (
 )
 
 // ErrClosed is the cause with which [Validator.Close] ends the contexts of
-// [Validator.Bind]: nothing would end them any more when their tokens are revoked.
+// [Validator.Bind]: after it, a revocation would no longer end them.
 var ErrClosed = errors.New("validator closed")
 
-// Bind gives a context for something that outlives its request's check: a WebSocket, a
-// stream of events, a gRPC stream. It ends with ctx, and by itself with one of these as its
-// [context.Cause]:
+// Bind returns a context for a WebSocket, a stream of events or a gRPC stream, which goes on
+// after the check of its request. The context ends with ctx, and otherwise with one of these
+// as its [context.Cause]:
 //
-//   - [ErrRevoked] when a revocation that hits the token is heard;
+//   - [ErrRevoked] when a revocation that hits the token arrives;
 //   - [ErrExpired] at the token's exp by the broker's clock, or up to a second later
-//     where that clock was put forward;
+//     if that clock was put forward;
 //   - [ErrClosed] when the Validator is closed.
 //
-// Where that is so already, the context has ended when Bind returns; a revocation that
-// comes while Bind runs is not missed. Bind what [Validator.Validate] has just returned:
-// an old revocation that made room for others (Stats.Evictions) is not known to Bind.
+// If that has happened before, the context has ended when Bind returns; a revocation that
+// arrives while Bind runs is not missed. Bind claims that [Validator.Validate] has just
+// returned: Bind does not know of a revocation that was evicted (Stats.Evictions).
 //
-// Whoever binds calls cancel when the stream is over: that ends the context and frees what
-// belongs to it. Forgotten, it is freed at the token's end.
+// The caller calls cancel when the stream is over, which ends the context and frees its
+// memory. Without that call, the memory is freed when the token expires.
 //
-// A service that becomes stale ends nothing, whatever Config.OnStale says: the streams go
-// on, new requests do not, and revocations that were missed end theirs as soon as they
-// are heard. Without news no stream outlives its token. A key that leaves the published
-// set ends nothing either, unless it was compromised.
+// When the service becomes stale, no stream ends, regardless of Config.OnStale; only new
+// requests are affected. Revocations that were missed end their streams when they arrive, and
+// every stream ends at the latest when its token expires. A key that leaves the published set
+// ends no stream, unless it was compromised.
 //
 // A bound stream takes less than 300 bytes, the context and its channel included, no
-// goroutine and no timer. A ctx that can be cancelled, as net/http's, adds its own list of
-// children: 370 bytes where this is the first. The claims are kept meanwhile. A revocation
-// finds its own however many there are; only one of all tokens visits each.
+// goroutine and no timer. A ctx that can be cancelled, such as that of net/http, adds its own
+// list of children: 370 bytes for the first child. The claims are kept until the context
+// ends. The cost of a revocation does not depend on the number of streams, except for one of
+// all tokens, which visits each stream.
 func (v *Validator) Bind(ctx context.Context, claims *Claims) (bound context.Context, cancel context.CancelFunc) {
 	bound, end := context.WithCancelCause(ctx)
 	if ctx.Err() != nil {
@@ -143,7 +144,7 @@ func (b *bindings) schedule(exp int64) {
 	b.timer = time.AfterFunc(time.Duration(wait)*time.Millisecond, b.expireDue)
 }
 
-// expireDue ends what has expired and sets the timer anew while anything is left.
+// expireDue ends what has expired and sets the timer again while anything is left.
 func (b *bindings) expireDue() {
 	defer b.running.Done()
 	b.mu.Lock()

@@ -9,7 +9,7 @@ import (
 	"tokenbroker/revocation"
 )
 
-// bindings are the contexts that live no longer than their tokens. They lie in chunks, each
+// bindings are the contexts that live no longer than their tokens. They are stored in chunks, each
 // a member of one doubly linked list per way to find it; places and links are numbers, not
 // pointers, so that 100,000 of them stay small and are nothing for the collector to follow.
 // The room of the largest number there was is kept.
@@ -35,7 +35,7 @@ type bindings struct {
 	free   place // the first of those that were given back
 	live   int
 	serial uint32 // of the newest binding
-	// Where each list begins. Of jti, sid and sub there are as many as streams: they lie in
+	// Where each list begins. Of jti, sid and sub there are as many as streams: they are in
 	// buckets, up to four in each, and a look compares. Of clients, keys and ends there are few.
 	heads   [bySub + 1][]place
 	few     map[fewKey]place
@@ -45,7 +45,7 @@ type bindings struct {
 // chunk takes 32 KiB with next to nothing lost.
 type chunk struct {
 	bindings [chunkSize]binding
-	serials  [chunkSize]uint32 // tell who has a place now; apart, as they would cost 8 bytes there
+	serials  [chunkSize]uint32 // of the present binding of each place; apart, as they would cost 8 bytes there
 }
 
 const chunkSize = 481
@@ -118,7 +118,7 @@ func (b *bindings) add(c *Claims, end context.CancelCauseFunc) (ticket, bool) {
 }
 
 // end takes a binding out and ends its context, of which the first cause stays. It is
-// called with mu held: what ending a context runs is started beside it.
+// called with mu held: functions that run after a context's end run in other goroutines.
 func (b *bindings) end(p place, cause error) {
 	n := b.at(p)
 	for l := range lists {
@@ -170,7 +170,7 @@ func (b *bindings) allocate() place {
 	return b.used
 }
 
-// grow doubles the buckets and fills them anew.
+// grow doubles the buckets and fills them again.
 func (b *bindings) grow() {
 	for l := range b.heads {
 		b.heads[l] = make([]place, 2*len(b.heads[l]))

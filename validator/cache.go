@@ -16,7 +16,7 @@ import (
 // collision costs a comparison, never a wrong verdict. Only tokens with a good signature
 // enter, so a flood of bad ones moves nothing.
 //
-// Entries lie in slabs in the order in which they came. Each is written once; room comes
+// Entries are stored in slabs in the order in which they came. Each is written once; room comes
 // back when a whole slab is dropped, and the collector takes it when the last reader is
 // through. So a hit waits for memory twice: for a line of the index and for the entry.
 type cache struct {
@@ -64,7 +64,7 @@ func newCache(limit int) *cache {
 }
 
 // hash mixes the last characters, of which a signature makes 90 bits and more, with a secret
-// that nobody can aim at.
+// that an attacker cannot aim at.
 func (c *cache) hash(token string) uint64 {
 	n := len(token)
 	if n < hashedTail {
@@ -108,7 +108,7 @@ func (c *cache) lookup(hash uint64, token string) (*entry, uint32) {
 	return nil, 0
 }
 
-// entry gives the entry of a number, nil when its slab was dropped.
+// entry returns the entry of a number, or nil if its slab was dropped.
 func (c *cache) entry(number uint32) *entry {
 	s := c.slabs[number/slabSize].Load()
 	if s == nil {
@@ -152,7 +152,7 @@ func (c *cache) forgot(number uint32) {
 	c.count.Add(-1)
 }
 
-// allocate gives the next entry to write, of a token that takes so many bytes.
+// allocate returns the next entry to write, for a token that takes size bytes.
 func (c *cache) allocate(size int) (*entry, uint32) {
 	for c.count.Load() > 0 && (int(c.count.Load()) >= c.limit || c.bytes+size > c.maxBytes) {
 		c.drop(c.oldestSlab())
@@ -174,7 +174,7 @@ func (c *cache) allocate(size int) (*entry, uint32) {
 	return e, number
 }
 
-// freeSlab gives the slab to fill next: an empty one, or else, when entries that cannot be
+// freeSlab returns the slab to fill next: an empty one, or else, when entries that cannot be
 // found take room, the oldest.
 func (c *cache) freeSlab() int {
 	for i := range c.slabs {
@@ -185,7 +185,7 @@ func (c *cache) freeSlab() int {
 	return c.oldestSlab()
 }
 
-// oldestSlab gives the slab that was begun first.
+// oldestSlab returns the slab that was started first.
 func (c *cache) oldestSlab() int {
 	for i := range c.slabs {
 		if k := (c.filling + 1 + i) % len(c.slabs); c.notes[k].used > 0 {

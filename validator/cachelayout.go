@@ -15,7 +15,7 @@ const (
 
 // bucket is a cache line of the index. For each of up to twelve entries it has, in tags, a
 // byte of the hash, which is never 0, and in slots another byte and the entry's number.
-// The two are written apart: a reader that sees them disagree misses, or compares in vain.
+// The two are written apart: a reader that sees them disagree misses, or compares without success.
 type bucket struct {
 	tags  [2]atomic.Uint64
 	slots [bucketWays]atomic.Uint32
@@ -38,7 +38,7 @@ func match(tags uint64, tag byte) uint64 {
 // used masks the bytes of tags that stand for a slot.
 var used = [2]uint64{highs, highs >> 32}
 
-// number gives what the slot holds when that can be the hash's.
+// number returns the number in a slot, and whether it can be that of the hash.
 func (b *bucket) number(way int, hash uint64) (uint32, bool) {
 	slot := b.slots[way].Load()
 	return slot & maxNumber, slot>>24 == uint32(byte(hash>>8))
@@ -97,7 +97,7 @@ type slabNote struct {
 }
 
 // entry is a verified token. All but version is immutable once size is set, which comes
-// last. What a hit reads lies in the first line; the token's characters follow in the same
+// last. What a hit reads is in the first line; the token's characters follow in the same
 // page, so that the processor fetches both at once.
 type entry struct {
 	size atomic.Int64 // of the token

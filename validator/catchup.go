@@ -102,14 +102,14 @@ func (w *watched) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// restart gives a watchdog that has not barked its full time again.
+// restart gives a watchdog that has not fired its full time again.
 func restart(watchdog *time.Timer) {
 	if watchdog.Stop() {
 		watchdog.Reset(catchUpSilence)
 	}
 }
 
-// causeOf gives the cause of an ended context in place of the error that it led to.
+// causeOf returns the cause of an ended context in place of the error that it led to.
 func causeOf(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause

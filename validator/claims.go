@@ -12,8 +12,8 @@ import (
 	"tokenbroker/revocation"
 )
 
-// Claims are what a valid access token says (RFC 9068 §2.2 and the broker's own). One
-// value is shared by every request that shows the same token: it must not be modified.
+// Claims are the claims of a valid access token (RFC 9068 §2.2 and the broker's own). All
+// requests with the same token share one value, so it must not be modified.
 type Claims struct {
 	Issuer   string
 	Subject  string

@@ -24,7 +24,7 @@ type Client = revocation.Client
 // Config says whose tokens to accept and how to learn of keys and revocations. Issuer,
 // Audience, Client and Feed are required.
 type Config struct {
-	// Issuer is the broker's URL, to the letter as in its discovery document and in iss.
+	// Issuer is the broker's URL, exactly as in its discovery document and in iss.
 	Issuer string
 	// Audience is the name of this service, one of the token's aud.
 	Audience string
@@ -32,24 +32,26 @@ type Config struct {
 	// Feed delivers revocations as they happen, for example [tokenbroker/revocation/natsfeed].
 	Feed revocation.Feed
 	// Service is the name under which the broker shows how far this service is, 1 to 64
-	// letters, digits, "_" and "-"; Client.ID when empty, with "-" for other characters. Over
-	// NATS it has to be the one whose receipts this service may publish; see docs/feed.md.
+	// letters, digits, "_" and "-". If empty, it is Client.ID with "-" in place of other
+	// characters. Over NATS it has to be the one whose receipts this service may publish;
+	// see docs/feed.md.
 	Service string
-	// MaxStaleness is how old the knowledge of revocations may be; 30 s when zero.
+	// MaxStaleness is how old the knowledge of revocations may be. If zero, it is 30 s.
 	MaxStaleness time.Duration
-	// OnStale says what to do with a token when it is older; [FailClosed] when empty.
+	// OnStale says what to do with a token when it is older. If empty, it is [FailClosed].
 	OnStale Policy
-	// StartTimeout is how long [New] waits until keys and revocations are in memory; 30 s when
-	// zero. When negative, only New's context ends the wait. A broker that takes longer than that
-	// to prepare everything keeps it for another 30 s: the next New gets it.
+	// StartTimeout is how long [New] waits until keys and revocations are in memory. If zero,
+	// it is 30 s; if negative, only New's context ends the wait. A broker that needs longer to
+	// prepare its answer keeps it for another 30 s, so the next New gets it.
 	StartTimeout time.Duration
-	// CacheSize is the number of verified tokens to remember, the last ones; 131,072 when
-	// zero. They take up to 3 KiB each: of longer tokens fewer are remembered.
+	// CacheSize is how many of the last verified tokens are remembered. If zero, it is
+	// 131,072. Each takes up to 3 KiB; of longer tokens, fewer are remembered.
 	CacheSize int
-	// DenylistSize is the number of revoked tokens and sessions to remember; 1,000,000 when
-	// zero, at about 80 bytes each. With more than that live at once the oldest make room,
-	// and the broker is asked about each token that they might have hit, or [ErrStale] is
-	// the answer: see Stats.Evictions. Revoked subjects, clients and keys are always kept.
+	// DenylistSize is how many revoked tokens and sessions are remembered, at about 80 bytes
+	// each. If zero, it is 1,000,000. When more are live at once, the oldest are evicted; the
+	// broker is then asked about each token that an evicted entry might have hit, or the
+	// result is [ErrStale]: see Stats.Evictions. Revoked subjects, clients and keys are
+	// always kept.
 	DenylistSize int
 	// HTTPClient sends the requests to the broker. If nil, a client with
 	// [http.DefaultTransport] does. Its Timeout is not used, because each request has a bound
@@ -109,18 +111,18 @@ func (c *Config) setDefaults() {
 	}
 }
 
-// Option asks more of one call of [Validator.Validate] than the Config does.
+// Option makes one call of [Validator.Validate] stricter than the Config.
 type Option struct {
 	maxStaleness time.Duration // 0: nothing asked
 }
 
-// MaxStaleness bounds how old the knowledge of revocations may be for this call, where d is
-// less than Config.MaxStaleness; it never makes it more. The machine's clocks are compared
-// for it each time, so that it holds right after a suspension, too.
+// MaxStaleness bounds how old the knowledge of revocations may be for this call. It has an
+// effect only if d is less than Config.MaxStaleness. The call also compares the machine's
+// clocks, so that the bound holds right after a suspension.
 //
-// A call with a bound of its own that is not met is never served stale: under [Introspect]
+// A call whose own bound is not met is never served stale: under [Introspect]
 // the broker is asked about the token, under every other Policy the call fails with
-// [ErrStale]. News comes once a second: a bound below two seconds is often not met.
+// [ErrStale]. Heartbeats arrive once a second, so a bound below two seconds is often not met.
 func MaxStaleness(d time.Duration) Option { return Option{maxStaleness: max(d, 1)} }
 
 // strictest is the least bound that the options ask for, 0 when none does.
@@ -146,10 +148,10 @@ const (
 	// When the broker does not answer either, the token is refused with [ErrStale].
 	Introspect Policy = "introspect"
 
-	// InsecureServeStale accepts tokens by what is known, however old that is: a token that
-	// was revoked since, or that expired while the machine was suspended, is accepted.
-	// It MUST NOT be used where a revocation has to count. Calls with a [MaxStaleness] of
-	// their own are not served stale.
+	// InsecureServeStale accepts tokens by the last known revocations, however old these are:
+	// a token that was revoked since, or that expired while the machine was suspended, is
+	// accepted. It MUST NOT be used where revocations have to take effect. Calls with the
+	// option [MaxStaleness] are not served stale.
 	InsecureServeStale Policy = "serve_stale"
 )
 

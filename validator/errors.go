@@ -7,17 +7,17 @@ import (
 	"time"
 )
 
-// What [Validator.Validate] can say of a token, to be told apart with errors.Is. An error
+// The results of [Validator.Validate] for a token that is not accepted, to be distinguished with errors.Is. An error
 // that is none of these came from the context.
 var (
-	// ErrExpired: well signed and for this service, but its time is over.
+	// ErrExpired: the signature is valid and the token is for this service, but it has expired.
 	ErrExpired = errors.New("token expired")
-	// ErrRevoked: well signed and unexpired, but revoked.
+	// ErrRevoked: the signature is valid and the token has not expired, but it was revoked.
 	ErrRevoked = errors.New("token revoked")
-	// ErrInvalid: not a token of this issuer for this service.
+	// ErrInvalid: the token is not one of this issuer for this service.
 	ErrInvalid = errors.New("token invalid")
-	// ErrStale: this service cannot prove that it has heard of every revocation, so it
-	// says nothing about any token (503, never 401).
+	// ErrStale: this service cannot prove that it has received every revocation, so it
+	// does not judge any token (503, never 401).
 	ErrStale = errors.New("revocations not known to be current")
 )
 
@@ -49,15 +49,15 @@ func (r *refusal) Unwrap() []error {
 	return []error{r.kind, r.cause}
 }
 
-// Mismatch is why a token was refused, where a value of the token is not what this service
-// expects. Errors of [Validator.Validate] hold one for errors.As. Token and Expected are
-// for people to read: at most maxShown bytes of what the token carries, quoted unless they
-// are plain ASCII without spaces. They are never a part of the token's text or its signature.
+// Mismatch says that a token was refused because one of its values is not what this service
+// expects. Errors of [Validator.Validate] wrap one for errors.As. Token and Expected are
+// texts for people: Token has at most 64 bytes of each value, quoted unless they are plain
+// ASCII without spaces. They never contain a part of the token's text or its signature.
 type Mismatch struct {
 	// Field is the claim or header member: iss, aud, exp, iat, nbf, scope, alg, kid or typ,
 	// or lifetime for exp − iat.
 	Field string
-	// Token is the token's value, Expected the value or rule it should have met.
+	// Token is the token's value, Expected the value or rule that it does not meet.
 	Token, Expected string
 }
 

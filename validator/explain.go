@@ -10,14 +10,14 @@ import (
 	"time"
 )
 
-// Verdict is what a rule makes of a token.
+// Verdict is the result of a rule for a token.
 type Verdict string
 
 // The verdicts of a [Check].
 const (
 	Passed     Verdict = "ok"
 	Refused    Verdict = "refused"
-	NotChecked Verdict = "not_checked" // a rule before it left nothing to look at, or its input is missing
+	NotChecked Verdict = "not_checked" // an earlier rule refused the token, or input is missing
 )
 
 // Check is one rule of [Validator.Validate] and its verdict about a token.
@@ -27,33 +27,34 @@ type Check struct {
 	Detail  string  `json:"detail,omitempty"`
 }
 
-// ExplainConfig says what to hold a token against. Issuer is required.
+// ExplainConfig says what to check a token against. Issuer is required.
 type ExplainConfig struct {
 	Issuer string
-	// Audiences are the names that the service goes by. If empty, the audience is not checked.
+	// Audiences are the names of the service. If empty, the audience is not checked.
 	Audiences []string
 	// Scopes are those that a route asks for, as [tokenbroker/validator/httpauth.Scope] does.
 	Scopes []string
-	// JWKS is the broker's key set. If nil, it is fetched from the issuer, and the longest
-	// life of a token with it.
+	// JWKS is the broker's key set. If nil, it is fetched from the issuer, together with the
+	// longest life of a token.
 	JWKS []byte
-	// HTTPClient fetches it; [http.DefaultClient] when nil.
+	// HTTPClient fetches them. If nil, [http.DefaultClient] does.
 	HTTPClient *http.Client
-	// Now is the broker's clock; [time.Now] when nil.
+	// Now is the broker's clock. If nil, it is [time.Now].
 	Now func() time.Time
-	// Revoked says whether the token is revoked, and by what. If nil, that is not checked.
+	// Revoked returns the event that revokes the token, or "". If nil, that is not checked.
 	Revoked func(ctx context.Context, c *Claims) (by string, err error)
 }
 
-// Explanation is what [Explain] found. Header and Claims are as the token has them, whoever
-// wrote them: nothing in them is to be trusted unless every check passed.
+// Explanation is the result of [Explain]. Header and Claims are copied from the token: do not
+// trust them unless every check passed.
 type Explanation struct {
 	Header json.RawMessage `json:"header,omitempty"`
 	Claims json.RawMessage `json:"claims,omitempty"`
 	Checks []Check         `json:"checks"`
 }
 
-// Verdict is Refused when a check refused, NotChecked when one could not be made, else Passed.
+// Verdict returns Refused if a check refused the token, NotChecked if one could not be made,
+// and otherwise Passed.
 func (e *Explanation) Verdict() Verdict {
 	worst := Passed
 	for _, c := range e.Checks {
@@ -67,8 +68,8 @@ func (e *Explanation) Verdict() Verdict {
 	return worst
 }
 
-// Explain holds a token against the rules of [Validator.Validate] in their order, and goes
-// on after one that refuses. It is for people who look for a fault, not for requests.
+// Explain checks a token against the rules of [Validator.Validate] in their order, and
+// continues after a rule that refuses it. It is for finding a fault, not for requests.
 func Explain(ctx context.Context, text string, config ExplainConfig) *Explanation {
 	x := &explainer{ExplainConfig: config}
 	if x.Now == nil {

@@ -19,10 +19,10 @@ type view struct {
 	// atMS + (monotonic() - asOf) in milliseconds.
 	atMS int64
 	// unproved says that asOf proves nothing now (no catch-up yet, a suspended machine or a
-	// stepped clock, two stores for one issuer): stale, whatever asOf says.
+	// stepped clock, two stores for one issuer): stale, regardless of asOf.
 	unproved bool
 	// wallOffsetMS is the wall clock (Unix ms) minus monotonic() (ms) at the last reset. A
-	// route with a bound of its own compares it with the clocks at each request: 250 ms
+	// route with its own bound compares it with the clocks at each request: 250 ms
 	// apart is stale.
 	wallOffsetMS int64
 	// maxLifetime is the issuer's access_token_max_lifetime.
@@ -34,7 +34,7 @@ func (v *view) fresh(now, bound time.Duration) bool {
 	return !v.unproved && now-v.asOf <= bound
 }
 
-// brokerMS gives the broker's clock (Unix ms) at the monotonic time now.
+// brokerMS returns the broker's clock (Unix ms) at the monotonic time now.
 func (v *view) brokerMS(now time.Duration) int64 {
 	return v.atMS + (now - v.asOf).Milliseconds()
 }
@@ -69,7 +69,7 @@ func (v *view) read(deny *revocation.Denylist, maxStaleness, own time.Duration, 
 	}
 }
 
-// meets is the part of freshness that only a call with a bound of its own pays for: it also
+// meets is the part of freshness that only a call with its own bound pays for: it also
 // compares the machine's clocks.
 func (v *view) meets(own, now time.Duration, wall func() time.Time) bool {
 	together := func(i revocation.Instant) bool {
@@ -81,7 +81,7 @@ func (v *view) meets(own, now time.Duration, wall func() time.Time) bool {
 		(together(revocation.Instant{Mono: now, WallMS: wall().UnixMilli()}) || together(revocation.ReadInstant(monotonic, wall)))
 }
 
-// publish makes what is known visible to the readers, and tells of a change of state.
+// publish makes what is known visible to the readers, and logs a change of state.
 func (s *syncer) publish() {
 	now := s.readClocks()
 	state := s.tracker.State(now)
@@ -129,7 +129,7 @@ func (s *syncer) staleBecause(v *view, now time.Duration) error {
 	return fmt.Errorf("the latest proof is %s old, more than %s", (now - v.asOf).Round(time.Millisecond), s.cfg.MaxStaleness)
 }
 
-// logEvictions logs when the denylist begins to lack live entries, and when no more.
+// logEvictions logs when the denylist starts to lack live entries, and when it is complete again.
 func (s *syncer) logEvictions(brokerMS int64) {
 	until := s.denied.IncompleteUntil()
 	partial := until > 0 && brokerMS/1000 <= until

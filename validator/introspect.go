@@ -37,7 +37,7 @@ var (
 )
 
 // introspector asks the broker about single tokens (RFC 7662), when what is in memory
-// cannot tell. One request for a token serves all who ask meanwhile and for up to a second
+// cannot decide. One request for a token serves all callers that ask until it ends and for up to a second
 // after it was sent. Its goroutines, one a request, end with close.
 type introspector struct {
 	broker   *brokerClient
@@ -91,7 +91,7 @@ func newIntrospector(broker *brokerClient, d *revocation.Denylist, logger *slog.
 	return i
 }
 
-// close gives up what is on its way and waits for it. Later questions fail.
+// close cancels the running requests and waits for them. Later calls fail.
 func (i *introspector) close() {
 	i.mu.Lock()
 	i.closed = true
@@ -100,7 +100,7 @@ func (i *introspector) close() {
 	i.requests.Wait()
 }
 
-// active asks whether the broker holds the token for good, with an answer that is no older
+// active asks whether the broker considers the token valid, with an answer that is no older
 // than bound. The token has passed every check that can be made here.
 func (i *introspector) active(ctx context.Context, token string, bound time.Duration) (bool, error) {
 	if err := ctx.Err(); err != nil { // also where an answer is kept
@@ -209,7 +209,7 @@ func (b *brokerClient) introspect(ctx context.Context, token string) (bool, erro
 
 const (
 	breakerFailures = 5               // in a row: the broker is taken for down
-	breakerPause    = 2 * time.Second // until somebody tries again
+	breakerPause    = 2 * time.Second // until another request is tried
 )
 
 // breaker keeps requests away from a broker that does not answer. It opens after
@@ -222,7 +222,7 @@ type breaker struct {
 	probing  bool
 }
 
-// allow reports whether a request may be made now. Whoever is allowed tells done its end.
+// allow reports whether a request may be made now. The caller reports its result to record.
 func (b *breaker) allow(now time.Duration) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -181,7 +181,7 @@ func (s *syncer) takeFeedKeys(ctx context.Context, etag string, keys map[string]
 	case doc.unchanged && s.feedKeys.etag == etag:
 		fetched.Store, fetched.ETag = s.feedKeys.store, etag
 	case doc.unchanged:
-		// The keys that were asked about are gone meanwhile.
+		// The keys that were asked about were dropped in the meantime.
 		err = errors.New("the key set changed while it was fetched")
 		fetched.Err = err
 	case !s.tracker.Accepts(doc.store):

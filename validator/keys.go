@@ -18,7 +18,7 @@ import (
 // unknownKeyEvery is how often an unknown key id may cause a fetch.
 const unknownKeyEvery = 10 * time.Second
 
-// keySet is an immutable set of token keys as one document gave them.
+// keySet is an immutable set of token keys from one document.
 type keySet struct {
 	keys        map[string]verificationKey
 	loaded      bool // false before the first document and after the store changed
@@ -31,7 +31,7 @@ type keySet struct {
 // replaces it.
 type tokenKeys struct {
 	set    atomic.Pointer[keySet]
-	wanted chan struct{} // tells the owner that somebody waits
+	wanted chan struct{} // tells the owner that a caller waits
 
 	mu sync.Mutex
 	// mu guards everything below.
@@ -47,7 +47,7 @@ func newTokenKeys() *tokenKeys {
 	return t
 }
 
-// key gives a key; for an unknown one, all callers wait for one fetch, at most every 10 s.
+// key returns a key. For an unknown one, all callers wait for one fetch, at most every 10 s.
 func (t *tokenKeys) key(ctx context.Context, stopped <-chan struct{}, kid string) (verificationKey, error) {
 	set := t.set.Load()
 	if key, ok := set.keys[kid]; ok {
@@ -146,7 +146,7 @@ func (t *tokenKeys) dropRevoked(revoked func(kid string) bool) bool {
 	return true
 }
 
-// feedKeys verify the messages of the feed. They belong to the syncer's owner alone.
+// feedKeys verify the messages of the feed. Only the syncer's owner uses them.
 type feedKeys struct {
 	set   map[string]ed25519.PublicKey
 	etag  string
@@ -176,8 +176,8 @@ func (f *feedKeys) replace(set map[string]ed25519.PublicKey, revoked func(kid st
 	return changed, removed
 }
 
-// sameKey reports whether two look-ups of a kid gave the same key. As long as none was
-// fetched since, they gave the same pointer, and there is nothing to compare.
+// sameKey reports whether two look-ups of a kid returned the same key. As long as none was
+// fetched since, they returned the same pointer, and there is nothing to compare.
 func sameKey(a, b verificationKey) bool {
 	if a.alg != b.alg {
 		return false

@@ -20,11 +20,11 @@ const (
 // validServiceID reports whether id can stand in a NATS subject, so in a receipt's.
 func validServiceID(id string) bool { return id != "" && id == revocation.ServiceID(id) }
 
-// receiptName gives a name that no other process of the service has.
+// receiptName returns a name that no other process of the service has.
 func receiptName(id string) string { return id + "/" + strings.ToLower(rand.Text()[:8]) }
 
-// reporter sends receipts beside the owner of the syncer: one at a time, always the newest.
-// What is not sent in time is dropped, never waited for.
+// reporter sends receipts in its own goroutine: one at a time, always the newest.
+// What is not sent in time is dropped; the syncer's owner does not wait for it.
 type reporter struct {
 	sender  revocation.ReceiptSender
 	service string
@@ -41,7 +41,7 @@ func newReporter(sender revocation.ReceiptSender, service string, counts *feedCo
 	}
 }
 
-// offer puts a receipt in the place of one that waits. It is the owner's alone, and so
+// offer puts a receipt in the place of one that waits. Only the owner calls it, and so
 // never blocks.
 func (r *reporter) offer(receipt revocation.Receipt) {
 	select {
@@ -101,7 +101,7 @@ func (r *reporter) logChange(err error) {
 	log.Warn("receipts cannot be sent: the broker does not list this service, and ?wait does not wait for it", "error", err)
 }
 
-// report tells the broker how far this service is, once it is ready: the owner calls it each
+// report sends the broker how far this service is, once it is ready. The owner calls it each
 // tick, and with atOnce when a receipt is asked for.
 func (s *syncer) report(atOnce bool) {
 	now := monotonic()

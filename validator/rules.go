@@ -106,7 +106,7 @@ func (v *Validator) tolerates(own time.Duration) bool {
 }
 
 // current checks what can change from one request to the next. settled says that the
-// verdict may be stored: it rests on the denylist alone, fresh and complete. The denylist
+// verdict may be stored: it rests only on the denylist, fresh and complete. The denylist
 // is asked after the clock: a token that is both expired and revoked is expired, for good.
 func (v *Validator) current(ctx context.Context, text string, c *Claims, r reading, own time.Duration) (settled bool, err error) {
 	if !r.fresh && !v.tolerates(own) {
@@ -124,7 +124,7 @@ func (v *Validator) current(ctx context.Context, text string, c *Claims, r readi
 		return false, nil
 	case verdict == revocation.NotRevoked:
 		return false, v.confirm(ctx, text, own, errStale)
-	default: // an eviction must not un-revoke, whatever the policy is
+	default: // an eviction must not un-revoke, regardless of the policy
 		return false, v.confirm(ctx, text, own, errIncomplete)
 	}
 }
@@ -151,7 +151,7 @@ func (v *Validator) confirm(ctx context.Context, text string, own time.Duration,
 	return nil
 }
 
-// maxIssuedAhead is how far iat may lie in the future of the broker's clock.
+// maxIssuedAhead is how far iat may be in the future of the broker's clock.
 const maxIssuedAhead = 60 * time.Second
 
 // acceptable checks what never changes about a well-signed token.

@@ -7,8 +7,8 @@ import (
 	"tokenbroker/revocation"
 )
 
-// Stats are counters since the start and the state now. Tokens that were accepted from
-// memory are not counted: counting would cost more than accepting them.
+// Stats are counters since the start, and the present state. Tokens that were accepted from
+// memory are not counted, because counting would cost more than accepting them.
 type Stats struct {
 	// Verified counts the signatures that were checked.
 	Verified uint64
@@ -17,20 +17,20 @@ type Stats struct {
 	// Cached is the number of tokens in memory.
 	Cached int
 	// Fresh says that revocations are known to be current: no older than
-	// Config.MaxStaleness. AgeMS is how old what is known is, in milliseconds.
+	// Config.MaxStaleness. AgeMS is the age of that knowledge in milliseconds.
 	Fresh bool
 	AgeMS int64
 	// Introspections counts the requests to the broker about single tokens.
 	Introspections uint64
-	// Denylist is the number of revocations in memory, Evictions how many made room for
-	// others. Until the broker's clock is past IncompleteUntil (Unix seconds, 0: nothing
-	// was evicted) each token that is not listed is confirmed by introspection.
+	// Denylist is the number of revocations in memory, Evictions the number of those that made
+	// room for others. Until the broker's clock is past IncompleteUntil (Unix seconds; 0 if
+	// nothing was evicted), each token that is not listed is confirmed by introspection.
 	Denylist        int
 	Evictions       uint64
 	IncompleteUntil int64
-	// Feed counts what came of the revocation feed and what was fetched.
+	// Feed counts messages of the revocation feed and requests to the broker.
 	Feed FeedStats
-	// Version moves with every change of keys and revocations.
+	// Version changes with every change of keys and revocations.
 	Version uint64
 }
 
@@ -75,34 +75,34 @@ func (v *Validator) countRefusal(err error) {
 	}
 }
 
-// FeedStats count, since the start, what the revocation feed brought and what was fetched
-// from the broker. All are zero for [NewInProcess], which has no feed.
+// FeedStats count, since the start, messages of the revocation feed and requests to the
+// broker. All are zero for [NewInProcess], which has no feed.
 type FeedStats struct {
-	// Messages is how many arrived.
+	// Messages counts the messages that arrived.
 	Messages uint64
-	// These changed nothing. Malformed: no message of this protocol, damaged, truncated,
-	// unsigned or out of bounds. Forged: the signature is not of the key that it names.
-	// UnknownKey: under a key that the broker does not publish for revocations, given up
-	// after the keys were fetched. Replayed: told nothing new. Ignored: of a life of the
-	// broker, or of a store, that no catch-up answer lists.
+	// The following messages changed nothing. Malformed: not a message of this protocol,
+	// damaged, truncated, unsigned or out of bounds. Forged: the signature is not by the key
+	// that the message names. UnknownKey: signed by a key that the broker does not publish for
+	// revocations; dropped after the keys were fetched. Replayed: contains no news. Ignored:
+	// of a process or a store of the broker that no catch-up answer lists.
 	Malformed, Forged, UnknownKey, Replayed, Ignored uint64
-	// Copies counts the brokers that were found running on copies of the issuer's store: what
-	// is revoked at one of them does not reach the services of the others.
+	// Copies counts the brokers that were found running on copies of the issuer's store: a
+	// revocation at one of them does not reach the services of the others.
 	Copies uint64
-	// Overflowed counts messages that came faster than they could be taken in. A catch-up
-	// makes up for them.
+	// Overflowed counts messages that arrived faster than they could be processed. A catch-up
+	// replaces them.
 	Overflowed uint64
 	// Gaps counts how often messages may have been lost: a reconnect, a slow consumer.
 	Gaps uint64
 	// CatchUps, TokenKeyFetches and FeedKeyFetches count requests to the broker, FailedCatchUps
 	// those without a usable answer.
 	CatchUps, FailedCatchUps, TokenKeyFetches, FeedKeyFetches uint64
-	// Receipts counts what was sent to tell the broker how far this service is, FailedReceipts
-	// what could not be sent. Both stay 0 where the feed takes none.
+	// Receipts counts the receipts that were sent, FailedReceipts those that could not be. Both
+	// stay 0 if the feed cannot send receipts.
 	Receipts, FailedReceipts uint64
 }
 
-// feedCounts are counted by a syncer and read by anybody. A nil one counts nothing.
+// feedCounts are counted by a syncer and read by any goroutine. A nil one returns zeros.
 type feedCounts struct {
 	messages, malformed, forged, overflowed, gaps      atomic.Uint64
 	unknownKey, replayed, ignored, copies              atomic.Uint64 // the tracker's

@@ -43,9 +43,9 @@ type syncer struct {
 	stopped   chan struct{} // closed when the owner has ended
 	fetches   sync.WaitGroup
 	reporter  *reporter       // nil: the feed takes no receipts
-	link      revocation.Link // nil: the feed cannot tell
+	link      revocation.Link // nil: the feed does not report its faults
 
-	// Of the owner alone.
+	// Used only by the owner.
 	tracker     *revocation.Tracker
 	feedKeys    feedKeys
 	cancelCatch context.CancelFunc
@@ -119,7 +119,7 @@ func (s *syncer) Message(raw []byte) {
 	}
 }
 
-// overflow gives n bytes of a message that does not fit back.
+// overflow gives back the n bytes of a message that does not fit.
 func (s *syncer) overflow(n int64) {
 	s.inboxSize.Add(-n)
 	s.counts.overflowed.Add(1)
@@ -229,7 +229,7 @@ func (s *syncer) perform(ctx context.Context, e revocation.Effects) {
 	}
 }
 
-// spawn runs work beside the owner and hands its result back as a call in the owner.
+// spawn runs work in its own goroutine and then calls report in the owner's.
 func (s *syncer) spawn(ctx context.Context, work func() (report func())) {
 	s.fetches.Go(func() {
 		report := work()
@@ -240,11 +240,11 @@ func (s *syncer) spawn(ctx context.Context, work func() (report func())) {
 	})
 }
 
-// ErrMisconfigured is in the error of [New] when the broker, or what answers in its place,
-// refused something that another attempt cannot change.
+// ErrMisconfigured is wrapped by the error of [New] when the broker, or another server at its
+// address, refused something that another attempt cannot change.
 var ErrMisconfigured = errors.New("check the configuration")
 
-// start subscribes, begins to follow the issuer and returns when keys and live revocations
+// start subscribes, starts to follow the issuer and returns when keys and live revocations
 // are in memory. When ctx ends before, when that takes longer than the start timeout, or
 // when an answer cannot be helped by another attempt, everything is stopped and the error
 // says what was missing. It is called once.

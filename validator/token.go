@@ -103,7 +103,7 @@ func (t *token) readHeader(text string) error {
 	return nil
 }
 
-// sextets gives what a character of base64url (RFC 4648 §5) stands for; 0xff is none.
+// sextets has the value of each character of base64url (RFC 4648 §5); 0xff marks any other byte.
 var sextets = func() (table [256]byte) {
 	for i := range table {
 		table[i] = 0xff

@@ -1,6 +1,6 @@
-// Package validator lets a service decide by itself, in memory, whether an access token
-// is good: signed by the broker (RFC 9068), meant for this service, unexpired by the
-// broker's clock and not revoked.
+// Package validator lets a service decide in its own memory whether an access token is
+// valid: signed by the broker (RFC 9068), meant for this service, unexpired by the broker's
+// clock and not revoked.
 //
 // A service makes one [Validator] with [New] when it starts, asks [Validator.Validate]
 // for each request (or lets [tokenbroker/validator/httpauth] do it) and closes it when it
@@ -19,14 +19,13 @@
 //	claims, err := v.Validate(ctx, token)
 //
 // The Validator fetches the broker's keys and live revocations over HTTP and keeps them
-// current from the feed. It promises never to accept a token whose revocation was
-// acknowledged longer than Config.MaxStaleness ago: when it cannot prove that it heard of
-// everything, it says [ErrStale] and nothing else (503, not 401), or does what
-// Config.OnStale says. Where a revocation has to count sooner than elsewhere, ask with
-// [MaxStaleness].
+// current from the feed. It never accepts a token whose revocation was acknowledged longer
+// than Config.MaxStaleness ago. When it cannot prove that it received every revocation, it
+// returns only [ErrStale] (503, not 401), or follows Config.OnStale. For a route where a
+// revocation has to take effect sooner, pass [MaxStaleness].
 //
-// What outlives its request (a WebSocket, a stream of events) is bound to its token with
-// [Validator.Bind]: a context that ends the moment the token is revoked or expires.
+// A WebSocket or a stream of events, which outlives its request, is bound to its token with
+// [Validator.Bind]: the context that Bind returns ends when the token is revoked or expires.
 //
 // A service's own tests use [tokenbroker/validator/validatortest].
 package validator
@@ -40,7 +39,7 @@ import (
 	"time"
 )
 
-// Validator decides whether access tokens are good. It is safe for concurrent use.
+// Validator decides whether access tokens are valid. It is safe for concurrent use.
 type Validator struct {
 	issuer    string
 	audiences []string
@@ -50,7 +49,7 @@ type Validator struct {
 
 	onStale      Policy
 	maxStaleness time.Duration
-	introspector *introspector // nil: nobody can be asked
+	introspector *introspector // nil: the broker cannot be asked
 
 	verified, expired, revoked, invalid, stale atomic.Uint64
 
@@ -59,12 +58,12 @@ type Validator struct {
 }
 
 // New connects to the broker and returns once keys and live revocations are in memory. It
-// fails when ctx ends before, and when Config.StartTimeout passes: the error tells what was
+// fails when ctx ends before, and when Config.StartTimeout passes: the error says what was
 // asked for and why that failed last. It fails at once, with [ErrMisconfigured], when the
-// broker refuses what another attempt cannot change: the client is unknown, its secret is
-// wrong, nothing is at the issuer's address but another issuer or a page, or the certificate
-// there is not good. The goroutines that New starts stop with [Validator.Close]; ctx is only
-// for the start.
+// broker refuses something that another attempt cannot change: the client is unknown, its
+// secret is wrong, another issuer or a web page is at the issuer's address, or the server's
+// certificate is not valid. The goroutines that New starts stop with [Validator.Close]; ctx
+// is only for the start.
 func New(ctx context.Context, config Config) (*Validator, error) {
 	if err := config.validate(); err != nil {
 		return nil, err
@@ -97,17 +96,18 @@ func newValidator(issuer string, audiences []string, cacheSize int, b backend) *
 }
 
 // Close ends the subscription and the contexts of [Validator.Bind], and waits for the
-// goroutines of the Validator. Without news it goes stale within Config.MaxStaleness.
+// goroutines of the Validator. Later calls of Validate fail with [ErrStale] within
+// Config.MaxStaleness.
 func (v *Validator) Close() {
 	v.bindings.close()
 	v.close()
 }
 
-// Validate returns the claims of a token that is good for this service now. Otherwise
+// Validate returns the claims of a token that is valid for this service now. Otherwise
 // the error is [ErrExpired], [ErrRevoked], [ErrInvalid] or [ErrStale] (by errors.Is), or
 // ctx's. A token that was seen before costs no I/O, no signature and no allocation while
 // this service is fresh and has evicted nothing; a token under an unknown key may cost one
-// request to the broker, under ctx, and so does one of which only the broker can tell.
+// request to the broker, under ctx, and so does one that only the broker can judge.
 //
 // The claims are shared: they must not be modified.
 func (v *Validator) Validate(ctx context.Context, token string, options ...Option) (*Claims, error) {
@@ -152,7 +152,7 @@ func (v *Validator) again(ctx context.Context, token string, seen *entry, r read
 		return nil, err
 	}
 	if settled {
-		// r was read before the look-ups: what came meanwhile is looked up next time.
+		// r was read before the look-ups: what came since then is looked up next time.
 		seen.version.Store(r.version)
 	}
 	return seen.claims, nil

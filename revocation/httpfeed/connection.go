@@ -18,7 +18,7 @@ const (
 	receiptPath = "/revocations/receipt"
 )
 
-// liveBytes of an event that is under way are a sign of life, too: 100 kbit/s.
+// liveBytes of an event that is under way also count as a sign of life: 100 kbit/s.
 const liveBytes = 64 << 10
 
 var (
@@ -38,7 +38,7 @@ type refusedError struct {
 
 func (e *refusedError) Error() string { return e.path + " answers " + e.status + e.hint }
 
-// refusal gives what there is to say of such an answer.
+// refusal describes such an answer.
 func refusal(path string, resp *http.Response) *refusedError {
 	e := &refusedError{path: path, status: resp.Status}
 	if resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden {
@@ -185,13 +185,13 @@ func (s *subscription) request(ctx context.Context) (io.ReadCloser, error) {
 	case resp.StatusCode == http.StatusOK:
 		refused.hint = ", but no events"
 	case resp.StatusCode == http.StatusBadRequest:
-		s.position = "" // whatever it was
+		s.position = "" // the broker does not accept it
 	}
 	_ = resp.Body.Close()
 	return nil, refused
 }
 
-// causeOf gives the cause of an ended context in place of the error that it led to.
+// causeOf returns the cause of an ended context in place of the error that it led to.
 func causeOf(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause

@@ -26,7 +26,7 @@ var _ revocation.Feed = Feed{}
 type Client = revocation.Client
 
 // Feed is a [revocation.Feed] over HTTP. URL and Client are required. It is a value and may
-// be copied; each Open has a stream of its own.
+// be copied; each Open has its own stream.
 type Feed struct {
 	// URL is the issuer's.
 	URL    string
@@ -66,8 +66,8 @@ func (t *timing) fill() {
 }
 
 // Open subscribes. A broker that cannot be reached, or refuses, is not an error: the stream
-// is tried for ever, with a growing wait, and the sink is told of a gap whenever it was made
-// anew or the broker did not know the position any more.
+// is retried without end, with a growing wait, and the sink gets a Gap whenever it was made
+// again or the broker did not know the position any more.
 func (f Feed) Open(ctx context.Context, sink revocation.Sink) (io.Closer, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("opening the HTTP feed: %w", err)
@@ -106,7 +106,7 @@ func (f Feed) Open(ctx context.Context, sink revocation.Sink) (io.Closer, error)
 	return s, nil
 }
 
-// subscription is one open feed. Its one goroutine alone calls the sink; Close ends it.
+// subscription is one open feed. Only its one goroutine calls the sink; Close ends it.
 type subscription struct {
 	feed   Feed
 	issuer string // its URL without a slash at the end

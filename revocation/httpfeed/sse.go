@@ -25,7 +25,7 @@ var errTooLong = errors.New("an event is too long")
 // event of a stream.
 type event struct {
 	name string // "message" if it has none
-	data []byte // of its own
+	data []byte // owned by the event
 }
 
 // parser reads server-sent events as the HTML standard has it (§9.2.6): any line ending, a

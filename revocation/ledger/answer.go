@@ -148,7 +148,7 @@ func (l *Ledger) extend(ctx context.Context, d *draft) error {
 		if err != nil {
 			return err
 		}
-		if len(batches) == 0 { // collected meanwhile
+		if len(batches) == 0 { // collected in the meantime
 			return errUnknownPosition
 		}
 		for _, batch := range batches {
@@ -161,7 +161,7 @@ func (l *Ledger) extend(ctx context.Context, d *draft) error {
 	return nil
 }
 
-// parsePosition reads <origin>.<seq>[,…]; an empty one is no position.
+// parsePosition reads <origin>.<seq>[,…]; an empty text means no position.
 func parsePosition(after string) (map[string]uint64, error) {
 	if after == "" {
 		return nil, nil

@@ -17,7 +17,7 @@ const answersInUse = 256 << 20
 // ErrTooManyAnswers says that a client uses as much of the memory for answers as it may.
 var ErrTooManyAnswers = errors.New("the client reads too many answers")
 
-// EncodedAnswer is a catch-up answer that may be shared. Close gives it back.
+// EncodedAnswer is a catch-up answer that may be shared. Close releases it.
 type EncodedAnswer struct {
 	*revocation.EncodedAnswer
 	of     *shared
@@ -25,7 +25,7 @@ type EncodedAnswer struct {
 	once   sync.Once
 }
 
-// Close gives the answer back, which is not used any more. It may be called again.
+// Close releases the answer, which must not be used afterwards. It may be called again.
 func (a *EncodedAnswer) Close() error {
 	a.once.Do(func() { a.of.owner.release(a.of, a.client) })
 	return nil
@@ -70,7 +70,7 @@ func (a *answers) overShare(client string) bool {
 	return used > 0 && (used > a.limit/4 || a.held > a.limit/4*3)
 }
 
-// dropOthersKept gives up what other shelves keep, once that counts for the clients' shares.
+// dropOthersKept drops what other slots keep, once the clients' shares are limited by it.
 func (a *answers) dropOthersKept(own *slot) {
 	if a.held <= a.limit/4*3 {
 		return
@@ -133,7 +133,7 @@ func (a *answers) release(e *shared, client string) {
 
 // AnswerStats is what the catch-up answers cost.
 type AnswerStats struct {
-	// Encoded counts the encodings that were begun; Bytes is how much of them is in use.
+	// Encoded counts the encodings that were started; Bytes is how much of them is in use.
 	Encoded uint64
 	Bytes   int64
 }

@@ -19,7 +19,7 @@ const (
 	// one that is asked for again and again is brought up to date and not made from the start.
 	answerKept = 30 * time.Second
 	draftLife  = 2 * time.Minute
-	// promisedDeltas is how many keys there may be for deltas to be made that nobody waits for.
+	// unawaitedDeltas is up to how many keys deltas are encoded for which no caller waits.
 	unawaitedDeltas = 64
 )
 
@@ -51,11 +51,11 @@ type answers struct {
 	encoded uint64 // how many were made
 }
 
-// slot is what there is of one key: at most one encoding that is being made and one that will be
+// slot has the encodings and the answer of one key: at most one encoding that is being made and one that will be
 // made after it, and an answer that is kept. It is there while it has any of them.
 type slot struct {
-	turn    chan struct{} // holds a token while nobody encodes
-	next    *encoding     // whose making has not begun: callers join it
+	turn    chan struct{} // holds a token while no encoding runs
+	next    *encoding     // that has not started: callers join it
 	flights int
 
 	kept  *shared // nil: none
@@ -137,7 +137,7 @@ func (a *answers) get(ctx context.Context, client string, key answerKey, encode 
 	return nil, ctx.Err()
 }
 
-// join has the client wait for the next encoding of key. One that was begun by now does not serve
+// join has the client wait for the next encoding of key. One that has already started does not serve
 // this caller, who may know of what was recorded since.
 func (a *answers) join(client string, key answerKey, encode encoder) (*slot, *encoding, error) {
 	a.mu.Lock()
@@ -245,7 +245,7 @@ func (a *answers) encodingDone(key answerKey, s *slot, f *encoding, d *draft, an
 	a.removeIfEmpty(key, s)
 }
 
-// expire ends the keeping of a draft that is no other by now.
+// expire drops the kept answer if it is still the one that the timer was set for.
 func (a *answers) expire(key answerKey, s *slot, d *draft) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -257,8 +257,8 @@ func (a *answers) expire(key answerKey, s *slot, d *draft) {
 
 // What follows is called with mu held.
 
-// stopWaiting ends a caller's wait. An encoding for which nobody waits is given up, unless somebody is
-// expected to ask again; deltas are then given up where there are very many keys.
+// stopWaiting ends a caller's wait. An encoding for which no caller waits is cancelled, unless a caller is
+// expected to ask again; deltas are then cancelled where there are very many keys.
 func (a *answers) stopWaiting(client string, key answerKey, s *slot, f *encoding, late bool) {
 	if f.callers[client]--; f.callers[client] == 0 {
 		delete(f.callers, client)

@@ -36,7 +36,7 @@ func (l *Ledger) Now() time.Time {
 	}
 	if floor.suspects(now) {
 		select {
-		case l.stepped <- struct{}{}: // Run signs everybody out now, not at its next tick
+		case l.stepped <- struct{}{}: // Run signs out all users now, not at its next tick
 		default:
 		}
 	}
@@ -84,7 +84,7 @@ func (l *Ledger) checkClock() {
 	}
 }
 
-// ResetTimeFloor ends a suspicion: it cannot be told which clock is wrong, so everybody is
+// ResetTimeFloor ends a suspicion: it is not known which clock is wrong, so every user is
 // signed out, and the time floor starts again at the wall clock. It does nothing while the
 // clock is not suspect. [Ledger.Run] calls it before each collection, and as soon as
 // [Ledger.Now] finds the clock suspect.

@@ -89,7 +89,7 @@ func (c *collection) run(ctx context.Context) error {
 }
 
 // scan deletes the records below prefix that judge finds to be over; judge returns the end.
-// One that cannot be read is left alone: it may revoke something, and no answer is given
+// One that cannot be read is kept: it may revoke something, and no answer is made
 // that would leave it out. The others are collected all the same.
 func (c *collection) scan(ctx context.Context, prefix string, limit int, judge func(store.Record) (over bool, end int64, err error)) error {
 	for after := ""; ; {

@@ -181,7 +181,7 @@ const (
 	recentBytes   = 1 << 20
 )
 
-// recent is the newest batches without a gap, as the store would give them.
+// recent has the newest batches without a gap, as the store would return them.
 type recent struct {
 	batches []revocation.Batch
 	sizes   []int

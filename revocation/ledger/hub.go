@@ -35,7 +35,7 @@ type message struct {
 	jws []byte
 }
 
-// Hub signs each batch and each heartbeat once and shows them to everybody who passes them
+// Hub signs each batch and each heartbeat once and shows them to all that pass them
 // on: the NATS loop of the [Publisher] and the listeners of the stream. It queues nothing:
 // each of them has a cursor, reads the newest state and, further back, the ledger. So none
 // can make the Hub, or another, wait. Safe for concurrent use.
@@ -82,7 +82,7 @@ func newHub(config PublisherConfig) *Hub {
 	return h
 }
 
-// update replaces the snapshot and wakes everybody.
+// update replaces the snapshot and wakes all that wait for it.
 func (h *Hub) update(change func(*hubState)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -31,7 +31,7 @@ type Config struct {
 	Mono func() time.Duration
 	// Logger receives changes of state and failures. If nil, [slog.Default] is used.
 	Logger *slog.Logger
-	// Kids returns the compromised key ids, dead for ever; nil: none.
+	// Kids returns the compromised key ids, which are never valid again. If nil, there are none.
 	Kids func() []string
 	// SignOutEverybody is called by Run when the wall clock fell more than ten minutes behind
 	// the time floor; once it succeeded the floor starts again at the wall clock. If nil, the
@@ -197,7 +197,7 @@ func (l *Ledger) Origin() string { return l.origin }
 // heartbeat or an answer it is read before the head.
 func (l *Ledger) Up() int64 { return l.config.Mono().Milliseconds() }
 
-// NewStoreID gives a store that was filled from a backup an id of its own, by which services
+// NewStoreID gives a store that was filled from a backup its own id, by which services
 // notice that it is another one, and lifts its time floor to that of the store which it
 // replaces (nil: none). It comes before [Open].
 func NewStoreID(ctx context.Context, s store.Store, replaced store.Reader) (id string, err error) {

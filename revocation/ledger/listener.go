@@ -85,7 +85,7 @@ func (h *Hub) admit(client string) error {
 	return nil
 }
 
-// Close gives the place up. It may be called again.
+// Close frees the place. It may be called again.
 func (l *Listener) Close() {
 	if l.closed {
 		return

@@ -47,7 +47,7 @@ type PublisherConfig struct {
 // Publisher sends the ledger's own batches, in order, and a heartbeat each second. It is a
 // cursor over the ledger: one loop serves the live case, a reconnect and a backlog, and it
 // keeps no copy. What the network loses, heartbeats make visible and the catch-up heals.
-// Its [Hub] serves listeners whatever the network does.
+// Its [Hub] serves listeners independently of the network.
 type Publisher struct {
 	config PublisherConfig
 	hub    *Hub
@@ -90,7 +90,7 @@ func NewPublisher(config PublisherConfig) (*Publisher, error) {
 func (p *Publisher) Hub() *Hub { return p.hub }
 
 // Run publishes until ctx ends or Close is called, then returns nil. It may be called once.
-// A network that does not answer is retried for ever; nothing is lost meanwhile.
+// A network that does not answer is retried without end; nothing is lost in the meantime.
 func (p *Publisher) Run(ctx context.Context) error {
 	p.mu.Lock()
 	if p.running {

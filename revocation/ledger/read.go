@@ -16,7 +16,7 @@ import (
 // and value, and what to ask with for those after them: "" when these were the last. after
 // is "" for the first page, else the next of the one before; any other text stands for its
 // place in the order. An event that is over stays until it is collected. Pages are read at
-// different times: an event that is recorded meanwhile may be on none of them.
+// different times: an event that is recorded in the meantime may be on none of them.
 func (l *Ledger) List(ctx context.Context, after string, limit int) (events []revocation.Event, next string, err error) {
 	limit = min(max(limit, 1), pageSize)
 	position := ""
@@ -44,7 +44,7 @@ func (l *Ledger) List(ctx context.Context, after string, limit int) (events []re
 
 // Find returns the strongest event of the kind and value, and false when there is none. An
 // event that is over stays until it is collected. A key that the keyring calls compromised
-// is found without an event, too: it is dead for ever, with no end.
+// is also found without an event: it is never valid again, so it has no end.
 func (l *Ledger) Find(ctx context.Context, kind revocation.Kind, value string) (revocation.Recorded, bool, error) {
 	r, err := l.config.Store.Get(ctx, eventKey(revocation.Event{Kind: kind, Value: value}))
 	switch {
@@ -73,7 +73,7 @@ type CommittedBatch struct {
 }
 
 // Follow waits for own batches after seq and returns up to limit of them, oldest first. What
-// was collected meanwhile is left out: the first may be later than seq+1. An error is ctx's,
+// was collected in the meantime is left out: the first may be later than seq+1. An error is ctx's,
 // or says that the ledger cannot be read. Safe for concurrent use.
 func (l *Ledger) Follow(ctx context.Context, seq, limit uint64) ([]CommittedBatch, error) {
 	for {
@@ -99,7 +99,7 @@ func (l *Ledger) Follow(ctx context.Context, seq, limit uint64) ([]CommittedBatc
 	}
 }
 
-// committed adds to each when it was written; for one that was collected meanwhile it is not
+// committed adds to each when it was written; for one that was collected in the meantime it is not
 // known any more, and given as the beginning.
 func (l *Ledger) committed(batches []revocation.Batch) []CommittedBatch {
 	l.mu.Lock()
@@ -120,7 +120,7 @@ func (l *Ledger) batchesPerPage(seq uint64) uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if seq+1 < l.first || seq >= l.head {
-		return 1 // collected meanwhile
+		return 1 // collected in the meantime
 	}
 	n, bytes := uint64(0), 0
 	for _, info := range l.batches[seq+1-l.first:] {

@@ -49,7 +49,7 @@ func batchKey(origin string, seq uint64) string {
 	return fmt.Sprintf("%s%s.%016d", batchPrefix, origin, seq)
 }
 
-// eventKey names a kind and value. A value that is no short plain name is hashed; the
+// eventKey names a kind and value. A value that is not a short plain name is hashed; the
 // tilde keeps the hash apart from every plain one.
 func eventKey(e revocation.Event) string {
 	value := e.Value

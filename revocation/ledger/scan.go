@@ -20,7 +20,7 @@ type page struct {
 	err     error
 }
 
-// eachEvent gives the strongest events of the record, a page at a time, to fn. While fn has
+// eachEvent passes the strongest events of the record to fn, a page at a time. While fn has
 // one page, the next is read: a start with a million entries, and a full answer of them,
 // wait for the slower of both and not for their sum. fn does not keep the slice.
 func (l *Ledger) eachEvent(ctx context.Context, fn func([]revocation.Event) error) error {
@@ -70,7 +70,7 @@ func (l *Ledger) readEvents(ctx context.Context, after string) <-chan page {
 
 const (
 	// scanners is how many parts of the record are read at a time, where there are as many
-	// processors: services that start anew, or the whole broker, wait for it.
+	// processors: starting services, and the starting broker, wait for it.
 	scanners = 4
 	// partsEach is how many parts there are for each, as they are of unequal size.
 	partsEach = 4
@@ -112,7 +112,7 @@ func loadInParts(ctx context.Context, engine store.Scanner, d *revocation.Denyli
 
 // inParts reads the strongest events of the record in several goroutines, which have ended
 // when it returns. It makes the parts in the order of their keys before it begins; each is a
-// view of its own.
+// separate view.
 func inParts(ctx context.Context, engine store.Scanner, makePart func() partReader) error {
 	workers := min(runtime.GOMAXPROCS(0), scanners)
 	cuts, err := cutPoints(ctx, engine, workers*partsEach)
@@ -159,7 +159,7 @@ func readPart(ctx context.Context, engine store.Scanner, from, to string, p part
 }
 
 // cutPoints are the keys between which the parts lie. Nearly all events are of two kinds,
-// each of which is divided by itself.
+// each of which is divided separately.
 func cutPoints(ctx context.Context, engine store.Scanner, parts int) ([]string, error) {
 	cuts := []string{eventPrefix}
 	for _, kind := range []revocation.Kind{revocation.KindJTI, revocation.KindSID} { // in the order of their keys

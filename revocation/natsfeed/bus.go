@@ -31,7 +31,7 @@ type BusConfig struct {
 	Logger *slog.Logger
 }
 
-// Bus is the broker's connection. It reconnects for ever and buffers nothing while it is
+// Bus is the broker's connection. It reconnects without end and buffers nothing while it is
 // away: what Publish took and Flush confirmed was seen by the server, all else was not
 // sent. It is safe for concurrent use.
 type Bus struct {
@@ -119,7 +119,7 @@ func (b *Bus) complain(err error) {
 	}
 }
 
-// OnReconnect has f called whenever the link was made anew (or at last). f must not block.
+// OnReconnect has f called whenever a connection was made again, or for the first time. f must not block.
 func (b *Bus) OnReconnect(f func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -164,7 +164,7 @@ func (b *Bus) Close() {
 	<-b.done
 }
 
-// What may wait of receipts; beyond it they are dropped, and the next ones tell the same.
+// What may wait of receipts; beyond it they are dropped, and the next ones replace them.
 const (
 	pendingReceipts     = 8192
 	pendingReceiptBytes = 8 << 20

@@ -19,7 +19,7 @@ type access struct {
 	tls            *tls.Config
 }
 
-// options are what both sides share: reconnect for ever, retry the first connect, notice a
+// options are what both sides share: reconnect without end, retry the first connect, notice a
 // dead link in seconds, keep nothing to be sent later.
 func (a access) options(name string) []nats.Option {
 	opts := []nats.Option{
@@ -65,8 +65,8 @@ func CheckCredentials(path string) error {
 // ErrNotConnected says that there is no link to the server now; nothing was sent.
 var ErrNotConnected = errors.New("not connected to NATS")
 
-// outage is why there is no link. Of an outage it keeps the reason that says most, so that
-// several servers, each with a reason of its own, do not make it change with every attempt.
+// outage is why there is no connection. It keeps the most specific reason, so that
+// several servers, each with its own reason, do not make it change with every attempt.
 type outage struct {
 	url  string // without passwords
 	user bool   // a user or credentials are configured
@@ -83,7 +83,7 @@ func newOutage(list string, a access) *outage {
 // failed notes why an attempt to connect failed or a link broke, and reports whether that is
 // news.
 func (a *outage) failed(err error) bool {
-	if err == nil || errors.Is(err, nats.ErrNoServers) { // closed by us; the next attempt tells why
+	if err == nil || errors.Is(err, nats.ErrNoServers) { // closed by us; the next attempt has the reason
 		return false
 	}
 	weight := 1

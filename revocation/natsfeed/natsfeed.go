@@ -28,7 +28,7 @@ var (
 )
 
 // Feed is a [revocation.Feed] over NATS. Its zero value with a URL is ready for use; it is
-// a value and may be copied, each Open has a connection of its own.
+// a value and may be copied; each Open has its own connection.
 type Feed struct {
 	// URL of the server, or several separated by commas.
 	URL string
@@ -45,14 +45,14 @@ type Feed struct {
 }
 
 // What may wait in one subscription for the sink, which never blocks; beyond it NATS drops
-// and the sink is told of a gap.
+// and the sink gets a Gap.
 const (
 	pendingMessages = 8192
 	pendingBytes    = 64 << 20
 )
 
-// Open subscribes. An unreachable server is not an error: the connection is retried for
-// ever, and the sink is told of a gap whenever it was made anew.
+// Open subscribes. An unreachable server is not an error: the connection is retried without
+// end, and the sink gets a Gap whenever it was made again.
 func (f Feed) Open(ctx context.Context, sink revocation.Sink) (io.Closer, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("opening the NATS feed: %w", err)
@@ -95,7 +95,7 @@ func (f Feed) Open(ctx context.Context, sink revocation.Sink) (io.Closer, error)
 		}
 	}
 	if nc.IsConnected() {
-		// Wait until the server has the subscriptions. If the link breaks meanwhile, its
+		// Wait until the server has the subscriptions. If the connection breaks in the meantime, its
 		// return is a gap.
 		flush, cancel := context.WithTimeout(ctx, 2*time.Second)
 		defer cancel()
@@ -151,11 +151,11 @@ func (g *gate) gap(cause error) {
 	}
 }
 
-// connected tells of the gap once the server has the subscriptions again, so that the
+// connected reports the gap once the server has the subscriptions again, so that the
 // catch-up and the feed leave nothing out between them.
 func (g *gate) connected(nc *nats.Conn) {
 	g.outage.back()
-	_ = nc.FlushTimeout(2 * time.Second) // if the link breaks meanwhile, its return is another gap
+	_ = nc.FlushTimeout(2 * time.Second) // if the connection breaks in the meantime, its return is another gap
 	g.gap(errConnected)
 }
 
@@ -175,7 +175,7 @@ func (g *gate) Close() error {
 var _ revocation.ReceiptSender = (*gate)(nil)
 
 // refusalLasts is how long after the server refused a receipt the next ones are taken to be
-// refused, too. They are sent all the same: the rights may come.
+// also refused. They are sent all the same, because the permission may have been granted.
 const refusalLasts = 5 * time.Second
 
 // refusal is a receipt that the server did not take. It says so later and out of turn.
@@ -184,8 +184,8 @@ type refusal struct {
 	at  time.Time
 }
 
-// refusedPublish reports whether the server refused what was published. nats.go tells it from
-// a refused subscription by the text alone, too.
+// refusedPublish reports whether the server refused what was published. nats.go distinguishes it from
+// a refused subscription by the text, too; there is no other way.
 func refusedPublish(err error) bool {
 	return errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), "for Publish to ")
 }

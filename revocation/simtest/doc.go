@@ -2,12 +2,12 @@
 // second one that should be gone, and some services on machines whose clocks drift and step,
 // over a network that delays, loses, repeats, reorders and is cut in one direction, with
 // processes that are stopped, suspended, killed and restarted, stores that are restored from
-// a backup, keys that rotate, leak and are compromised, and somebody who replays and forges.
+// a backup, keys that rotate, leak and are compromised, and an attacker who replays and forges.
 //
 // What is simulated is only the world. The ledger (over a store in memory), the answer's
 // two forms, the tracker, the capped denylist and, in a part of the runs, the signatures are
 // the real ones, driven as the broker and package validator drive them; a service's reader,
-// which keeps verdicts and asks the broker where the denylist cannot tell, goes step by step
+// which keeps verdicts and asks the broker where the denylist cannot decide, goes step by step
 // with the others at work in between. A twin knows each token and each revocation, and after
 // each step it is checked that
 //

@@ -28,7 +28,7 @@ var _ Validator = (*validator.Validator)(nil)
 // Option changes what [Require] asks for.
 type Option func(*guard)
 
-// Scope demands that the token has every one of the scopes. It panics on a text that
+// Scope requires that the token has all of the scopes. It panics on a text that
 // cannot be a scope (RFC 6749 §3.3).
 func Scope(scopes ...string) Option {
 	for _, s := range scopes {
@@ -39,9 +39,9 @@ func Scope(scopes ...string) Option {
 	return func(g *guard) { g.scopes = append(g.scopes, scopes...) }
 }
 
-// MaxStaleness demands for this route that revocations are known to be no older than d,
-// where that is stricter than the Validator's own bound; see [validator.MaxStaleness]. It
-// panics when d is not positive, which nothing could meet.
+// MaxStaleness requires for this route that the knowledge of revocations is no older than d,
+// if that is stricter than the Validator's own bound; see [validator.MaxStaleness]. It panics
+// if d is not positive.
 func MaxStaleness(d time.Duration) Option {
 	if d <= 0 {
 		panic("httpauth: MaxStaleness must be positive: " + d.String())
@@ -51,7 +51,7 @@ func MaxStaleness(d time.Duration) Option {
 
 // AllowOrigins lets browsers call from these origins ("https://app.example.com", or "*"
 // for any; tokens travel in a header, so no cookie is at stake). Pre-flight requests are
-// answered before authentication, errors carry the CORS headers, too. A pattern with a
+// answered before authentication, and errors also carry the CORS headers. A pattern with a
 // method ("GET /orders") does not let the pre-flight's OPTIONS through to the middleware:
 // wrap the mux instead, or register the path without a method.
 func AllowOrigins(origins ...string) Option {

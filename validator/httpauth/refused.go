@@ -15,14 +15,14 @@ import (
 	"tokenbroker/validator"
 )
 
-// Why a request was refused, besides the errors of [validator.Validator.Validate], for
+// The reasons of refusals in addition to the errors of [validator.Validator.Validate], for
 // [OnRefused] and errors.Is.
 var (
-	// ErrTokenMissing: no Authorization header, another scheme than Bearer, or no token in it.
+	// ErrTokenMissing: there is no Authorization header, its scheme is not Bearer, or it has no token.
 	ErrTokenMissing = errors.New("no bearer token in the Authorization header")
 	// ErrInvalidRequest: more than one Authorization header.
 	ErrInvalidRequest = errors.New("more than one Authorization header")
-	// ErrInsufficientScope: a good token without a scope that the route asks for.
+	// ErrInsufficientScope: a valid token lacks a scope that the route requires.
 	ErrInsufficientScope = errors.New("insufficient scope")
 	// ErrForbiddenOrigin: a browser's pre-flight from an origin that [AllowOrigins] does not name.
 	ErrForbiddenOrigin = errors.New("origin not allowed")
@@ -56,7 +56,7 @@ func OnRefused(f func(r *http.Request, err error)) Option {
 	return func(g *guard) { g.reports.hook = f }
 }
 
-// Refused tells the log and the [OnRefused] of the [Require] around a handler that the
+// Refused reports to the log and the [OnRefused] of the [Require] around a handler that the
 // handler refused the request, for example because of the token's roles. It writes no answer.
 func Refused(r *http.Request, err error) {
 	g, ok := r.Context().Value(reportsKey{}).(*reports)
@@ -226,5 +226,5 @@ func (p *problem) write(w http.ResponseWriter) {
 	h.Set("Content-Type", "application/problem+json")
 	h.Set("Cache-Control", "no-store")
 	w.WriteHeader(p.Status)
-	_ = json.NewEncoder(w).Encode(p) // the client has gone: nobody to tell
+	_ = json.NewEncoder(w).Encode(p) // an error says that the client has gone
 }

@@ -10,21 +10,20 @@ import (
 )
 
 // StatusTokenEnded is the code that a WebSocket is closed with when its token was revoked or
-// has expired (RFC 6455 §7.4.2: 4000-4999 are for applications); [Ended] gives the reason's
+// has expired (RFC 6455 §7.4.2: 4000-4999 are for applications); [Ended] returns the reason's
 // text. Package wsauth does it for github.com/coder/websocket.
 const StatusTokenEnded = 4401
 
-// Binder gives contexts that end with a token; [*validator.Validator] is one.
+// Binder returns contexts that end with a token. [*validator.Validator] implements it.
 type Binder interface {
 	Bind(ctx context.Context, claims *validator.Claims) (context.Context, context.CancelFunc)
 }
 
 var _ Binder = (*validator.Validator)(nil)
 
-// Stream is a middleware for handlers that go on for long, to be put inside [Require]: the
-// request's context ends when its token is revoked or expires (see
-// [validator.Validator.Bind]), besides when the client goes. A request without claims in its
-// context is answered with 401.
+// Stream is a middleware for long-running handlers; use it inside [Require]. The request's
+// context ends when its token is revoked or expires (see [validator.Validator.Bind]), and
+// when the client goes. A request without claims in its context is answered with 401.
 //
 //	mux.Handle("GET /events", httpauth.Require(v)(httpauth.Stream(v)(events)))
 //
@@ -42,7 +41,7 @@ var _ Binder = (*validator.Validator)(nil)
 //		}
 //	}
 //
-// A handler that is blocked in a write notices only after that: give slow readers a
+// A handler that is blocked in a write notices only after that: set a deadline for slow readers
 // deadline (http.ResponseController).
 func Stream(b Binder) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
@@ -60,9 +59,9 @@ func Stream(b Binder) func(http.Handler) http.Handler {
 	}
 }
 
-// Ended says why a context of [Stream] has ended, in the codes of [Require]: token_revoked,
-// token_expired, or validator_closed when the service stops. It is empty when the context
-// goes on, or when the client or somebody else ended it.
+// Ended returns why a context of [Stream] has ended, as one of the codes of [Require]:
+// token_revoked, token_expired, or validator_closed when the service stops. It is empty if
+// the context has not ended, or if the client or another part of the service ended it.
 func Ended(ctx context.Context) (code string) {
 	code, _ = endOf(ctx)
 	return code
@@ -87,7 +86,8 @@ func endOf(ctx context.Context) (code, event string) {
 //	event: revoked
 //	data: {"code":"token_revoked"}
 //
-// or expired, or closed (come back later), as [Ended] has it; nothing where that is empty.
+// or expired, or closed (try again later), according to [Ended]. It writes nothing if Ended
+// returns an empty code.
 func WriteEnd(ctx context.Context, w http.ResponseWriter) error {
 	code, event := endOf(ctx)
 	if code == "" {

@@ -1,4 +1,4 @@
-// Package validatortest is a token broker in a test's own process, so that a service can
+// Package validatortest is a token broker in the process of a test, so that a service can
 // test what it does with good, expired and revoked tokens against the real
 // [validator.New], with no broker, no NATS and no network but the loopback:
 //
@@ -36,7 +36,7 @@ const (
 )
 
 // Issuer is the fake broker: discovery, keys, catch-up and introspection over HTTP, revocations over its
-// own [revocation.Feed]. It signs whatever it is asked to sign. Safe for concurrent use.
+// own [revocation.Feed]. It signs any payload. Safe for concurrent use.
 type Issuer struct {
 	server  *httptest.Server
 	started time.Time
@@ -124,7 +124,7 @@ func (i *Issuer) Rotate(alg string) (kid string) {
 }
 
 // Withdraw takes a key out of the published set; with compromised set, all its tokens are
-// revoked, too, for ever.
+// also revoked permanently.
 func (i *Issuer) Withdraw(kid string, compromised bool) {
 	i.mu.Lock()
 	i.keys = slices.DeleteFunc(i.keys, func(k signingKey) bool { return k.kid == kid })

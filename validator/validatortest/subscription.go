@@ -12,7 +12,7 @@ import (
 	"tokenbroker/revocation"
 )
 
-// Feed delivers this Issuer's messages to whoever opens it.
+// Feed delivers this Issuer's messages to each subscriber that opens it.
 func (i *Issuer) Feed() revocation.Feed { return feed{i} }
 
 type feed struct{ issuer *Issuer }
@@ -48,7 +48,7 @@ func (i *Issuer) Heartbeat() {
 	})
 }
 
-// SetFeedDown makes the feed lose every message from now on, or deliver again and tell
+// SetFeedDown makes the feed lose every message from now on, or deliver again and report to
 // its readers that there was a gap.
 func (i *Issuer) SetFeedDown(down bool) {
 	i.mu.Lock()
@@ -80,7 +80,7 @@ var _ revocation.ReceiptSender = (*subscription)(nil)
 
 var errDown = errors.New("the feed is down")
 
-// Receipts gives the last receipt of each validator that has one of this Issuer's feeds, by
+// Receipts returns the last receipt of each validator that has one of this Issuer's feeds, by
 // name: how far it is, and whether it is fresh. A validator sends one each second.
 func (i *Issuer) Receipts() []revocation.Receipt {
 	i.mu.Lock()

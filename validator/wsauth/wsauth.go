@@ -1,5 +1,5 @@
 // Package wsauth ends WebSockets with their tokens: a connection is closed with code 4401
-// the moment its token is revoked or expires. It is a package of its own so that a service
+// the moment its token is revoked or expires. It is a separate package so that a service
 // without WebSockets does not compile github.com/coder/websocket.
 package wsauth
 
@@ -14,16 +14,16 @@ import (
 	"tokenbroker/validator/httpauth"
 )
 
-// closeTimeout is how long a peer may take to be told why its connection ends.
+// closeTimeout is how long a peer may take to receive the reason for the close.
 const closeTimeout = time.Second
 
-// Handler accepts a request's WebSocket and calls serve with it, to be put inside
-// [httpauth.Require]; a request without claims in its context is answered with 401. When the
+// Handler accepts a request's WebSocket and calls serve with it; use it inside
+// [httpauth.Require]. A request without claims in its context is answered with 401. When the
 // token is revoked or expires, or b is closed, the peer gets a close frame with
 // [httpauth.StatusTokenEnded] and the reason of [httpauth.Ended]; from then on nothing else
-// is written. At most a second later, or once the peer has closed, too, serve's context ends
+// is written. At most a second later, or once the peer has also closed, serve's context ends
 // and the connection with it. When serve returns, the connection is closed. What is refused,
-// also by the origin check, is told to the log and the hook of that Require.
+// also by the origin check, is reported to the log and the hook of that Require.
 //
 //	mux.Handle("GET /ws", httpauth.Require(v)(wsauth.Handler(v, nil, func(ctx context.Context, conn *websocket.Conn) {
 //		for {
