@@ -9,13 +9,13 @@ import (
 	"io"
 )
 
-// ErrUnknownKind says that an answer holds an event that this version cannot apply, so it proves
-// nothing; wrapped with the kind.
+// ErrUnknownKind says that an answer has an event that this version cannot apply, so it proves
+// nothing. The error names the kind.
 var ErrUnknownKind = errors.New("revocation event of an unknown kind")
 
 // DecodeAnswer reads the JSON form of a catch-up answer and checks its bounds. It reads to
-// the end; the caller limits r. An answer of another version is an error: what it says is
-// not known in full.
+// the end; the caller limits r. An answer of another version is an error, because its
+// meaning is not fully known.
 func DecodeAnswer(r io.Reader) (*Answer, error) {
 	var a Answer
 	dec := json.NewDecoder(r)
@@ -74,7 +74,7 @@ const maxOrigins = 256
 // Form is how a catch-up answer is written, named by its media type.
 type Form string
 
-// The forms of an answer. They say the same.
+// The forms of an answer have the same content.
 const (
 	FormJSON   Form = "application/json"
 	FormBinary Form = "application/vnd.tokenbroker.revocations"
@@ -121,8 +121,8 @@ func (*jsonForm) tail(uint32) []byte { return []byte("]}") }
 // encodeBuffer is how much is encoded before it is written.
 const encodeBuffer = 64 << 10
 
-// EncodeAnswer writes an answer as it goes. It refuses what the decoders would refuse;
-// what it has written by then is not a complete answer in any form.
+// EncodeAnswer writes an answer while it encodes it. It returns an error for an answer that the decoders would refuse;
+// what it has written until then is not a complete answer in any form.
 func EncodeAnswer(w io.Writer, as Form, a *Answer) error {
 	if err := encodeAnswer(w, as, a); err != nil {
 		return fmt.Errorf("encoding a catch-up answer: %w", err)
@@ -169,12 +169,12 @@ type AnswerBuilder struct {
 	text chunks
 }
 
-// NewAnswerBuilder begins an answer in that form.
+// NewAnswerBuilder starts an answer in that form.
 func NewAnswerBuilder(as Form) *AnswerBuilder {
 	return &AnswerBuilder{as: as, form: as.begin()}
 }
 
-// Add encodes the next events; it refuses those that a service would refuse.
+// Add encodes the next events. It returns an error for one that a service would refuse.
 func (b *AnswerBuilder) Add(events ...Event) error {
 	for _, e := range events {
 		if err := e.mustBeKnown(); err != nil {
@@ -223,10 +223,10 @@ type EncodedAnswer struct {
 
 var _ io.WriterTo = (*EncodedAnswer)(nil)
 
-// Form is the media type.
+// Form returns the media type.
 func (e *EncodedAnswer) Form() Form { return e.form }
 
-// Size is the number of bytes.
+// Size returns the number of bytes.
 func (e *EncodedAnswer) Size() int64 { return e.size }
 
 // WriteTo implements [io.WriterTo]. It copies nothing.
@@ -242,7 +242,7 @@ func (e *EncodedAnswer) WriteTo(w io.Writer) (int64, error) {
 	return written, nil
 }
 
-// Reader reads it from the beginning.
+// Reader returns a reader of the answer from its beginning.
 func (e *EncodedAnswer) Reader() io.Reader {
 	readers := make([]io.Reader, len(e.parts))
 	for i, part := range e.parts {

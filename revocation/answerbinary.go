@@ -65,7 +65,7 @@ func (f *binaryForm) tail(sum uint32) []byte {
 }
 
 // DecodeBinaryAnswer reads the binary form of a catch-up answer ([FormBinary]) as it
-// comes and checks its bounds. What is cut short, damaged, of another version or of an
+// arrives and checks its bounds. Input that is cut short, damaged, of another version or of an
 // unknown kind is an error, as is every encoding other than that of [EncodeAnswer].
 // It reads to the end; the caller limits r. It allocates in proportion to what it has
 // read, never by a length that the input states.

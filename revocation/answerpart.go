@@ -14,7 +14,7 @@ type AnswerPart struct {
 	text  chunks
 }
 
-// AddEncoded adds an event that [AppendEvent] wrote; it refuses everything else.
+// AddEncoded adds an event that [AppendEvent] wrote. It returns an error for any other data.
 func (p *AnswerPart) AddEncoded(data []byte) error {
 	if p.any && p.copyID(data) {
 		return nil
@@ -82,7 +82,7 @@ func packedTimes(data []byte) (t packed, ok bool) {
 	return t, at >= 0 && at <= maxMillis && length >= -maxMillis && length <= maxMillis && t.end >= 0 && t.end <= maxMillis
 }
 
-// AddPart adds the events of a part, which is not used any more. The builder's form is the
+// AddPart adds the events of a part, which must not be used afterwards. The builder's form is the
 // binary one.
 func (b *AnswerBuilder) AddPart(p *AnswerPart) error {
 	f, ok := b.form.(*binaryForm)

@@ -233,8 +233,8 @@ func (d *binaryReader) fill() error {
 	return err
 }
 
-// DecodeEvent reads what [AppendEvent] wrote, and refuses everything else. It keeps nothing
-// of data and does not change it.
+// DecodeEvent reads what [AppendEvent] wrote and returns an error for any other data. It does not keep
+// data and does not change it.
 func DecodeEvent(data []byte) (Event, error) {
 	d := binaryReader{buf: data, end: len(data)}
 	if len(data) == 0 {

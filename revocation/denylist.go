@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// Denylist is what is revoked, in memory. Ends and epochs only ever grow: applying events
+// Denylist is the set of revocations in memory. Ends and epochs only grow: applying events
 // again or in another order changes nothing. It is safe for concurrent use.
 //
 // A reader that stores verdicts loads [Denylist.Version] first, then asks
 // [Denylist.Judge], and stores the earlier version with the verdict: once Apply has
 // returned, no verdict under the current version is older than the applied events.
 //
-// With a cap ([NewCappedDenylist]) the oldest jti and sid make room for new ones; kid, all,
-// client and sub never do. An eviction un-revokes nothing: until the broker's clock is
+// With a cap ([NewCappedDenylist]) the oldest jti and sid are evicted for new ones; kid, all,
+// client and sub never do. An eviction does not un-revoke a token: until the broker's clock is
 // past [Denylist.IncompleteUntil], a miss is [Unknown].
 type Denylist struct {
 	base    time.Time
@@ -37,14 +37,14 @@ type Denylist struct {
 	inserted        uint64 // jti and sid that came, or came again with a later end
 }
 
-// Verdict is what a [Denylist] says of a token. The zero value accepts nothing.
+// Verdict is the result of a [Denylist] for a token. The zero value accepts no token.
 type Verdict int
 
 // The verdicts.
 const (
-	// Unknown: nothing hits the token, but an evicted entry might have.
+	// Unknown: no entry hits the token, but an evicted one might.
 	Unknown Verdict = iota
-	// NotRevoked: nothing hits the token, nor did anything that was evicted.
+	// NotRevoked: no entry hits the token, nor did an evicted one.
 	NotRevoked
 	// Revoked: an entry hits the token.
 	Revoked
@@ -62,7 +62,7 @@ type epochs struct {
 	epoch int64
 }
 
-// NewDenylist returns an empty denylist without a cap, which never forgets. It reads the
+// NewDenylist returns an empty denylist without a cap, which evicts nothing. It reads the
 // clock to measure how long it has held an entry, and starts no goroutine.
 func NewDenylist() *Denylist {
 	return &Denylist{
@@ -78,8 +78,8 @@ func NewDenylist() *Denylist {
 
 // Apply inserts events and then bumps the version, unless nothing was new; what it inserted
 // is in force when it returns, and the watchers have been called. Of two events for one
-// value the longest end and the highest epoch win. Events of an unknown kind are the
-// caller's to refuse; they are left out.
+// value the longest end and the highest epoch win. Events of an unknown kind are
+// ignored; the caller has to refuse them.
 func (d *Denylist) Apply(events ...Event) {
 	if len(events) == 0 {
 		return
@@ -154,7 +154,7 @@ func lengthOf(e Event) time.Duration {
 	return time.Duration(min(max(e.ExpiresAt-e.At, 0), century)) * time.Second
 }
 
-// Judge says whether any entry hits the token, at nowMS by the broker's clock (Unix ms):
+// Judge reports whether any entry hits the token, at nowMS by the broker's clock (Unix ms):
 // the time by which the token's exp is also judged.
 func (d *Denylist) Judge(s Subject, nowMS int64) Verdict {
 	d.mu.RLock()
@@ -168,7 +168,7 @@ func (d *Denylist) Judge(s Subject, nowMS int64) Verdict {
 	return NotRevoked
 }
 
-// Revoked reports whether any entry hits the token. That is a whole answer only where
+// Revoked reports whether any entry hits the token. That is a complete answer only if
 // nothing was evicted, as without a cap; otherwise ask [Denylist.Judge].
 func (d *Denylist) Revoked(s Subject) bool {
 	d.mu.RLock()
@@ -234,11 +234,11 @@ func (d *Denylist) KidRevoked(kid string) bool {
 // Version changes with every change that can turn a verdict; it starts at 0.
 func (d *Denylist) Version() uint64 { return d.version.Load() }
 
-// BumpVersion makes every stored verdict old, for instance when the keys changed.
+// BumpVersion invalidates every stored verdict, for instance when the keys changed.
 func (d *Denylist) BumpVersion() { d.version.Add(1) }
 
-// IncompleteUntil is the latest end of all that was evicted (Unix seconds by the broker's
-// clock), 0 when nothing was. It only ever moves later.
+// IncompleteUntil returns the latest end of the evicted entries (Unix seconds by the broker's
+// clock), or 0 if none was evicted. It only moves to later times.
 func (d *Denylist) IncompleteUntil() int64 {
 	d.mu.RLock()
 	defer d.mu.RUnlock()

@@ -40,7 +40,7 @@ func (d *Denylist) Collect(timeFloor int64) int {
 	return before - d.size()
 }
 
-// DropStore forgets the sub, client and all entries: epochs are counters of one store and
+// DropStore removes the sub, client and all entries: epochs are counters of one store and
 // mean nothing in another. Compromised keys, jti and sid stay.
 func (d *Denylist) DropStore() {
 	d.mu.Lock()
@@ -51,7 +51,7 @@ func (d *Denylist) DropStore() {
 	d.version.Add(1)
 }
 
-// Len is the number of entries, compromised keys included.
+// Len returns the number of entries, compromised keys included.
 func (d *Denylist) Len() int {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -62,14 +62,14 @@ func (d *Denylist) size() int {
 	return d.ids.len() + d.texts.len() + len(d.subs) + len(d.clients) + len(d.all) + len(d.kids)
 }
 
-// Evictions counts the entries that made room for others.
+// Evictions returns how many entries were evicted.
 func (d *Denylist) Evictions() uint64 {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	return d.evicted
 }
 
-// Inserted counts the jti and sid that came, or came again with a later end: a mark for
+// Inserted returns how many jti and sid were added or prolonged: a mark for
 // [Denylist.Holds].
 func (d *Denylist) Inserted() uint64 {
 	d.mu.RLock()

@@ -11,8 +11,8 @@ import (
 // sid in the forms that the broker makes enter the denylist while the rest is on its way,
 // and are not among the answer's Events. All else is left to the caller.
 //
-// That a part of an answer is applied which turns out to be cut short, or is given up, does
-// no harm: a jti or sid names its token in every store, and revokes no other.
+// It does no harm that a part of an answer is applied when the answer turns out to be cut short
+// or is cancelled: a jti or sid names its token in every store, and revokes no other.
 func (d *Denylist) ReadAnswer(r io.Reader) (*Answer, error) {
 	in := &idLoader{into: d, waiting: make([]idEvent, 0, idsAtOnce)}
 	reader := &binaryReader{src: r, buf: make([]byte, readBuffer), ids: in}

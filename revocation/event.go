@@ -1,15 +1,15 @@
-// Package revocation is all that a service needs to know what is revoked.
+// Package revocation has the parts with which a service learns what is revoked.
 //
 // The broker sends signed messages, a [Batch] for each commit and a [Heartbeat] each
 // second, over a [Feed], and answers catch-ups over HTTP ([Answer]). A service
 //
 //   - opens a [Feed], verifies what it delivers with [ParseMessage],
-//   - feeds it with the answers and the time to a [Tracker], which decides what is applied,
+//   - passes the messages, the answers and the time to a [Tracker], which decides what is applied,
 //     what is missing, how fresh that is and what to fetch,
-//   - applies what the tracker says to a [Denylist] and asks that about its tokens.
+//   - applies the tracker's events to a [Denylist] and asks it about its tokens.
 //
-// Package validator does all of this; use this package by itself to write another feed or
-// another follower. Sub-packages hold the feed over NATS (natsfeed) and the broker's
+// Package validator does all of this; use this package directly only to write another feed or
+// another follower. Sub-packages have the feeds over NATS (natsfeed) and HTTP (httpfeed) and the broker's
 // durable record (ledger).
 //
 // Only a verified message changes anything or creates an expectation, and replays change
@@ -46,7 +46,7 @@ const (
 	ReasonRestore       Reason = "restore"
 )
 
-// Event revokes tokens until ExpiresAt, when the last token it can hit is dead.
+// Event revokes tokens until ExpiresAt, when the last token it can hit has expired.
 // Times are Unix seconds by the broker's clock.
 type Event struct {
 	Kind      Kind   `json:"kind"`
@@ -54,10 +54,10 @@ type Event struct {
 	ExpiresAt int64  `json:"expires_at"`
 	At        int64  `json:"at"`
 	Reason    Reason `json:"reason"`
-	// Epoch of KindSub, KindClient and KindAll: tokens made under a lower one are dead.
+	// Epoch of KindSub, KindClient and KindAll: tokens with a lower one are revoked.
 	Epoch int64 `json:"epoch,omitempty"`
-	// By is the operator who did it, or empty. It stays in the broker's record: no form of
-	// the wire has it.
+	// By is the operator who revoked, or empty. It is only in the broker's record; no form of
+	// the protocol has it.
 	By string `json:"-"`
 }
 

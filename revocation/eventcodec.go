@@ -47,8 +47,8 @@ func reasonCode(r Reason) byte {
 	return 0
 }
 
-// AppendEvent appends the binary form of one event, as a binary answer has it (docs/feed.md)
-// whose only event it is. It refuses what a service would refuse.
+// AppendEvent appends the binary form of one event, as in a binary answer (docs/feed.md)
+// with only this event. It returns an error for an event that a service would refuse.
 func AppendEvent(dst []byte, e Event) ([]byte, error) {
 	if err := e.mustBeKnown(); err != nil {
 		return dst, fmt.Errorf("encoding an event: %w", err)

@@ -36,7 +36,7 @@ type Sink interface {
 
 // ReceiptSender is an optional interface of the closer that [Feed.Open] returns: the way back
 // to the broker. SendReceipt is called by one goroutine at a time and never after Close has
-// returned; it ends when ctx does. An error says that the receipt did not leave; none does
+// returned; it ends when ctx does. An error says that the receipt was not sent; nil does
 // not say that it arrived.
 type ReceiptSender interface {
 	SendReceipt(ctx context.Context, r Receipt) error

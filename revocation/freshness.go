@@ -179,7 +179,7 @@ func ReadInstant(mono func() time.Duration, wall func() time.Time) Instant {
 
 func (i Instant) offset() int64 { return i.WallMS - i.Mono.Milliseconds() }
 
-// State is what a [Tracker] knows at one instant.
+// State is the knowledge of a [Tracker] at one instant.
 type State struct {
 	// Store is the id of the issuer's store, empty before the first answer.
 	Store string
@@ -193,7 +193,7 @@ type State struct {
 	AtMS, TimeFloor int64
 	// WallOffsetMS is wall clock minus monotonic clock (ms) at the last reset.
 	WallOffsetMS int64
-	// Dropped counts messages under unknown keys that were given up.
+	// Dropped counts messages under unknown keys that were dropped.
 	Dropped uint64
 	// Replayed counts verified messages without news: a batch that was applied
 	// before, a heartbeat that came after a later one.
@@ -210,7 +210,7 @@ func (s State) Fresh(now, maxStaleness time.Duration) bool {
 	return s.Proved && now-s.AsOf <= maxStaleness
 }
 
-// State returns what is known now.
+// State returns the present state.
 func (t *Tracker) State(now Instant) State {
 	s := State{
 		Store:        t.store,
@@ -245,7 +245,7 @@ func (t *Tracker) State(now Instant) State {
 	return s
 }
 
-// Applied gives, for each listed origin, the batch up to which everything is applied, once
+// Applied returns, for each listed origin, the batch up to which everything is applied, once
 // the [Effects] are carried out. The map is the caller's.
 func (t *Tracker) Applied() map[string]uint64 {
 	applied := make(map[string]uint64, len(t.origins))

@@ -104,7 +104,7 @@ func NormalETag(tag string) string {
 // copyWindow is how close together the heartbeats have to come that prove a copy.
 const copyWindow = 10 * time.Second
 
-// Copies notices that a second broker runs on a copy of a store, by verified heartbeats of an
+// Copies detects that a second broker runs on a copy of a store, by verified heartbeats of an
 // origin that should not be alive. Replayed heartbeats prove nothing. It is a pure core, not
 // safe for concurrent use; the zero value is ready.
 type Copies struct {
@@ -121,7 +121,7 @@ type copyBeats struct {
 // Beat takes a heartbeat at the monotonic time now and reports whether its origin is alive:
 // it is the third or a later one within 10 s whose `up` and `at_ms` both grew. Heartbeats
 // from before startedMS, the broker's clock (Unix ms) when the known process started, are
-// those of its predecessors and do not count.
+// from earlier processes and do not count.
 func (c *Copies) Beat(now time.Duration, h *Heartbeat, startedMS int64) bool {
 	b := c.seen[h.Origin]
 	if b == nil {

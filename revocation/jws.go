@@ -15,11 +15,11 @@ import (
 
 // Errors of [ParseMessage], to be distinguished with errors.Is.
 var (
-	// ErrUnknownKey: no feed key of that id; it is wrapped with the id.
+	// ErrUnknownKey: there is no feed key with that id, which the error names.
 	ErrUnknownKey = errors.New("unknown feed key")
-	// ErrMalformed: not a compact JWS of this package's types, too large or out of bounds.
+	// ErrMalformed: the message is not a compact JWS of this package's types, is too large or out of bounds.
 	ErrMalformed = errors.New("malformed revocation message")
-	// ErrSignature: the signature does not fit the key.
+	// ErrSignature: the signature is not by the key.
 	ErrSignature = errors.New("bad signature on a revocation message")
 )
 
@@ -65,9 +65,9 @@ func (m Message) Store() string {
 	return m.Heartbeat.Store
 }
 
-// SignMessage returns the compact JWS (RFC 7515 §7.1, EdDSA per RFC 8037) of a [Batch] or
-// [Heartbeat], or of a [KeyEvent]. signer holds an Ed25519 key, typ is the type of the payload. It
-// refuses a payload over [MaxBatchBytes].
+// SignMessage returns the compact JWS (RFC 7515 §7.1, EdDSA per RFC 8037) of a [Batch],
+// [Heartbeat] or [KeyEvent]. signer has an Ed25519 key; typ is the type of the payload. It
+// returns an error for a payload over [MaxBatchBytes].
 func SignMessage(signer crypto.Signer, kid, typ string, payload any) ([]byte, error) {
 	if _, ok := signer.Public().(ed25519.PublicKey); !ok {
 		return nil, fmt.Errorf("signing a revocation message: key %q is not Ed25519", kid)

@@ -18,7 +18,7 @@ const (
 	HeartbeatType    = "heartbeat+jws"
 )
 
-// Batch is what one commit of one origin recorded. Seq starts at 1 and has no gaps.
+// Batch has the events of one commit of one origin. Seq starts at 1 and has no gaps.
 type Batch struct {
 	V      int     `json:"v"`
 	Store  string  `json:"store"`

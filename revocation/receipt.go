@@ -9,7 +9,7 @@ import (
 	strictjson "github.com/go-jose/go-jose/v4/json"
 )
 
-// ReceiptSubject is what the subject of a receipt begins with; the service's id follows.
+// ReceiptSubject is the prefix of the subject of a receipt; the service's id follows.
 const ReceiptSubject = "tokenbroker.receipt."
 
 // Limits of a [Receipt].
@@ -17,12 +17,12 @@ const (
 	MaxReceiptBytes   = 4 << 10
 	MaxReceiptOrigins = 64
 	maxServiceLength  = 128
-	// MaxServiceID is the length of a service's id, which is what is before the "/" of its name.
+	// MaxServiceID is the longest id of a service, the part of its name before the "/".
 	MaxServiceID = 64
 )
 
-// ServiceID returns the id that a client's service has unless it is given another one: the client's
-// id with "-" in the place of what a NATS subject cannot hold as one token.
+// ServiceID returns the default id of a client's service: the client's
+// id with "-" in place of each character that a token of a NATS subject cannot have.
 func ServiceID(client string) string {
 	if len(client) > MaxServiceID {
 		client = client[:MaxServiceID]
@@ -37,17 +37,17 @@ func ServiceID(client string) string {
 }
 
 // Receipt is what a service reports to the broker: how far it is and whether it
-// knows that it is current. It is not signed: who may send one for which service is for NATS's
-// permissions, or the HTTP request's client, to say. It informs people and decides nothing.
+// knows that it is current. It is not signed: NATS's
+// permissions, or the HTTP request's client, decide who may send one for which service. It is
 type Receipt struct {
 	V int `json:"v"`
 	// Service is "<id>/<a random part of this process>": replicas count one by one.
 	Service string `json:"service"`
-	// Applied is, for each origin that the service follows, the batch up to which it has
+	// Applied has, for each origin that the service follows, the batch up to which it has
 	// applied all.
 	Applied map[string]uint64 `json:"applied"`
-	// Fresh says that the service can prove itself current, AgeMS (milliseconds) how old
-	// what it knows is.
+	// Fresh says that the service can prove that it is current; AgeMS is the age of
+	// its knowledge in milliseconds.
 	Fresh bool  `json:"fresh"`
 	AgeMS int64 `json:"age_ms"`
 }
@@ -74,8 +74,8 @@ func EncodeReceipt(r Receipt) ([]byte, error) {
 	return raw, nil
 }
 
-// ParseReceipt decodes what [EncodeReceipt] made; unknown members are ignored. Whatever is out
-// of bounds, or of another version, is [ErrMalformed].
+// ParseReceipt decodes what [EncodeReceipt] made; unknown members are ignored. A receipt that is out
+// of bounds, or of another version, returns [ErrMalformed].
 func ParseReceipt(raw []byte) (Receipt, error) {
 	if len(raw) > MaxReceiptBytes {
 		return Receipt{}, fmt.Errorf("%w: a receipt of %d bytes", ErrMalformed, len(raw))

@@ -31,20 +31,20 @@ type TrackerConfig struct {
 // then publish the new [State] and send the receipt; then start the fetches and hand the
 // messages of Retry in again.
 type Effects struct {
-	// DropStore: the issuer's store is another. Drop the denylist's entries of the old
+	// DropStore: the issuer has another store. Drop the denylist's entries of the old
 	// store (see [Denylist.DropStore]) and all token and feed keys.
 	DropStore bool
 	// Kids are compromised keys; drop them from the key sets permanently.
 	Kids []string
 	// Apply are the events to insert into the denylist.
 	Apply []Event
-	// CatchUp is to be requested now; an earlier one that still runs is given up.
+	// CatchUp is to be requested now; cancel an earlier one that still runs.
 	CatchUp *CatchUp
 	// FetchTokenKeys and FetchFeedKeys ask for the two key sets.
 	FetchTokenKeys, FetchFeedKeys bool
-	// Receipt: what asked for a receipt at once is applied.
+	// Receipt: a batch that asked for a receipt at once is applied.
 	Receipt bool
-	// Retry are messages whose key may be known by now: parse them again.
+	// Retry are messages whose key may be known now: parse them again.
 	Retry []Held
 	// Notes are lines for the log.
 	Notes []string
@@ -53,13 +53,13 @@ type Effects struct {
 // CatchUp is one request to GET /revocations. Report its end with [Tracker.CatchUpDone].
 type CatchUp struct {
 	ID uint64
-	// After is the position from which everything is known; empty asks for everything.
+	// After is the position up to which everything is known. If empty, everything is requested.
 	After string
 }
 
 // Tracker decides what a service has applied, what is missing, how fresh that is and what
 // to fetch next. It is a pure core: no clock, no I/O, no goroutine, and not safe for
-// concurrent use. One owner feeds it what happened and carries out the [Effects].
+// concurrent use. One owner passes in what happened and carries out the [Effects].
 type Tracker struct {
 	cfg TrackerConfig
 	eff Effects
@@ -105,7 +105,7 @@ type buffered struct {
 	msg     Message
 }
 
-// NewTracker returns a tracker that knows nothing yet. Its first [Tracker.Tick] asks for the
+// NewTracker returns a tracker without any knowledge. Its first [Tracker.Tick] asks for the
 // keys and a full catch-up; subscribe to the feed before.
 func NewTracker(now Instant, cfg TrackerConfig) *Tracker {
 	if cfg.MaxStaleness <= 0 {

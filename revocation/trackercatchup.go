@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// CatchUpDone reports the end of the catch-up of that id: an answer that
-// [Answer] bounds were checked for, or the error. Ends of given-up ones are ignored. An error with a
+// CatchUpDone reports the end of the catch-up with that id: an answer whose
+// bounds were checked, or the error. Ends of cancelled ones are ignored. An error with a
 // method RetryAfter() time.Duration above 0 says when the broker wants to be asked again, as while
-// it prepares a large answer; after others the waits grow.
+// it prepares a large answer; after other errors the waits grow.
 func (t *Tracker) CatchUpDone(now Instant, id uint64, a *Answer, err error) Effects {
 	t.observe(now)
 	if t.inFlight != 0 && id == t.inFlight {

@@ -74,18 +74,18 @@ func (t *Tracker) Unknown(now Instant, h Held) Effects {
 }
 
 // Accepts reports whether keys of that store may be used. Keys of another one are refused
-// by [Tracker.TokenKeysFetched] and [Tracker.FeedKeysFetched], too.
+// also by [Tracker.TokenKeysFetched] and [Tracker.FeedKeysFetched].
 func (t *Tracker) Accepts(store string) bool {
 	return store != "" && (t.store == "" || store == t.store)
 }
 
-// Fetched is the end of a fetch of one key set.
+// Fetched is the result of a fetch of one key set.
 type Fetched struct {
 	// Err says why it failed; the rest is then empty.
 	Err error
 	// Store and ETag are the document's.
 	Store, ETag string
-	// Changed says that the set is another than before, Removed that a key left it.
+	// Changed says that the set has changed, Removed that a key left it.
 	Changed, Removed bool
 }
 

@@ -20,19 +20,19 @@ type BusConfig struct {
 	URL string
 	// InProcess connects to an embedded server without a socket.
 	InProcess nats.InProcessConnProvider
-	// User and Password, or Credentials (path of a .creds file), where the server asks.
+	// User and Password, or Credentials (path of a .creds file), if the server requires them.
 	User, Password string
 	Credentials    string
-	// TLS is used when it is not nil.
+	// TLS is used if it is not nil.
 	TLS *tls.Config
-	// Logger gets a line when the link breaks or cannot be made, with the URL and the cause,
+	// Logger receives a line when the connection breaks or cannot be made, with the URL and the cause,
 	// when it is back, and for what the server refuses or drops, once a connection. If nil,
 	// [slog.Default] is used.
 	Logger *slog.Logger
 }
 
 // Bus is the broker's connection. It reconnects without end and buffers nothing while it is
-// away: what Publish took and Flush confirmed was seen by the server, all else was not
+// disconnected: the server has received what Flush confirmed; everything else was not
 // sent. It is safe for concurrent use.
 type Bus struct {
 	nc     *nats.Conn
@@ -119,15 +119,15 @@ func (b *Bus) complain(err error) {
 	}
 }
 
-// OnReconnect has f called whenever a connection was made again, or for the first time. f must not block.
+// OnReconnect calls f whenever a connection was made again, or for the first time. f must not block.
 func (b *Bus) OnReconnect(f func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.reconnect = append(b.reconnect, f)
 }
 
-// Publish hands data to the connection; only [Bus.Flush] says that the server has it. It
-// fails with [ErrNotConnected] when there is no link. The caller keeps data.
+// Publish passes data to the connection; only [Bus.Flush] confirms that the server has it. It
+// fails with [ErrNotConnected] when there is no connection. The caller keeps data.
 func (b *Bus) Publish(subject string, data []byte) error {
 	if !b.nc.IsConnected() {
 		return fmt.Errorf("publishing on %s: %w", subject, b.outage.cause())
@@ -155,7 +155,7 @@ func (b *Bus) Flush(ctx context.Context) error {
 	return nil
 }
 
-// Connected reports whether there is a link now.
+// Connected reports whether there is a connection now.
 func (b *Bus) Connected() bool { return b.nc.IsConnected() }
 
 // Close ends the connection; no callback runs afterwards.
@@ -170,8 +170,8 @@ const (
 	pendingReceiptBytes = 8 << 20
 )
 
-// Receipts has take called for each receipt that a service publishes, with the id that its
-// subject names and, not looked at, its payload, which is then take's. take must not block;
+// Receipts calls take for each receipt that a service publishes, with the id that its
+// subject names and its unchecked payload, which take owns. take must not block;
 // it is called by one goroutine at a time, until Close. The subscription outlives lost
 // connections. Receipts is to be called once.
 func (b *Bus) Receipts(take func(id string, raw []byte)) error {
@@ -187,8 +187,8 @@ func (b *Bus) Receipts(take func(id string, raw []byte)) error {
 	return nil
 }
 
-// Heartbeats has take called for each heartbeat that another process publishes, not verified;
-// raw is then take's. take must not block; it is called by one goroutine at a time, until
+// Heartbeats calls take for each heartbeat that another process publishes, unverified;
+// take owns raw. take must not block; it is called by one goroutine at a time, until
 // Close. The subscription outlives lost connections. Heartbeats is to be called once.
 func (b *Bus) Heartbeats(take func(raw []byte)) error {
 	_, err := b.nc.Subscribe(revocation.HeartbeatSubject+"*", func(m *nats.Msg) { take(m.Data) })

@@ -62,7 +62,7 @@ func CheckCredentials(path string) error {
 	return nil
 }
 
-// ErrNotConnected says that there is no link to the server now; nothing was sent.
+// ErrNotConnected says that there is no connection to the server now; nothing was sent.
 var ErrNotConnected = errors.New("not connected to NATS")
 
 // outage is why there is no connection. It keeps the most specific reason, so that

@@ -32,13 +32,13 @@ var (
 type Feed struct {
 	// URL of the server, or several separated by commas.
 	URL string
-	// User and Password, where the server asks for them.
+	// User and Password, if the server requires them.
 	User, Password string
 	// Credentials is the path of a .creds file (JWT and nkey).
 	Credentials string
-	// TLS is used when it is not nil; tls:// URLs need none.
+	// TLS is used if it is not nil. tls:// URLs need none.
 	TLS *tls.Config
-	// Name is shown by the server's monitoring; default "tokenbroker service".
+	// Name is shown by the server's monitoring. If empty, it is "tokenbroker service".
 	Name string
 
 	pending int // of one subscription; 0: the default. For tests.
@@ -194,7 +194,7 @@ func (g *gate) refused(err error) { g.refusal.Store(&refusal{err: err, at: time.
 
 // SendReceipt implements [revocation.ReceiptSender]: it publishes on the subject of the
 // service's id, what is before the "/" of its name. That the server refuses it shows in the
-// calls after that. It fails with [ErrNotConnected] when there is no link.
+// calls after that. It fails with [ErrNotConnected] when there is no connection.
 func (g *gate) SendReceipt(ctx context.Context, r revocation.Receipt) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("sending a receipt: %w", err)

@@ -93,10 +93,10 @@ func Start() *Issuer {
 // Close stops the HTTP server.
 func (i *Issuer) Close() { i.server.Close() }
 
-// URL is the issuer: iss in the tokens.
+// URL returns the issuer: iss in the tokens.
 func (i *Issuer) URL() string { return i.server.URL }
 
-// Config is what [validator.New] needs to know of this Issuer. From then on, [Issuer.Mint]
+// Config returns what [validator.New] needs for this Issuer. From then on, [Issuer.Mint]
 // makes tokens for that audience.
 func (i *Issuer) Config(audience string) validator.Config {
 	i.mu.Lock()
@@ -151,8 +151,8 @@ func (i *Issuer) Key(kid string) (alg string, public crypto.PublicKey, ok bool) 
 	return "", nil, false
 }
 
-// Revoke records the events as one batch and sends it to the feed. ExpiresAt, At and
-// Reason may be left out: in an hour, now, revoked. A validator knows a moment later; see
+// Revoke records the events as one batch and sends it to the feed. If ExpiresAt, At and
+// Reason are empty, they are in an hour, now and revoked. A validator knows a moment later; see
 // [Await].
 func (i *Issuer) Revoke(events ...revocation.Event) {
 	now := time.Now().Unix()
@@ -184,8 +184,8 @@ func (i *Issuer) RevokeSession(sid string) {
 	i.Revoke(revocation.Event{Kind: revocation.KindSID, Value: sid, Reason: revocation.ReasonLogoff})
 }
 
-// Await asks the validator about token, again and again for up to a minute, until the
-// answer is want by errors.Is (nil: accepted). It fails the test when it never is.
+// Await asks the validator about token repeatedly for up to a minute, until the
+// result is want by errors.Is (nil: accepted). Otherwise it fails the test.
 func Await(tb testing.TB, v *validator.Validator, token string, want error) {
 	tb.Helper()
 	var err error

@@ -165,8 +165,8 @@ func (i *Issuer) SetIntrospectionDown(down bool) {
 	i.introspectionDown = down
 }
 
-// SetCatchUpDown makes every catch-up fail with 503, or work again. With the feed down,
-// too, a validator becomes stale, and can still introspect.
+// SetCatchUpDown makes every catch-up fail with 503, or work again. If the feed is also down,
+// a validator becomes stale, and can still introspect.
 func (i *Issuer) SetCatchUpDown(down bool) {
 	i.mu.Lock()
 	defer i.mu.Unlock()

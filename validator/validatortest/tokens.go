@@ -45,7 +45,7 @@ func newSigningKey(kid, alg string) signingKey {
 	return signingKey{kid: kid, alg: jose.SignatureAlgorithm(alg), private: private}
 }
 
-// Mint signs a token that is good for five minutes, with changes made to its claims: a value replaces or adds, nil removes. The defaults are
+// Mint signs a token that is valid for five minutes, with changes to its claims: a value replaces or adds a claim, nil removes it. The defaults are
 //
 //	iss: the issuer, sub: "user", client_id: "test-client", sid: "test-session",
 //	aud: the audiences that [Issuer.Config] was asked for so far, else ["test"],
