@@ -160,7 +160,7 @@ func encodeAnswer(w io.Writer, as Form, a *Answer) error {
 	return err
 }
 
-// AnswerBuilder encodes an answer in memory whose head is known last. Call Add for the
+// AnswerBuilder encodes in memory an answer whose head is known last. Call Add for the
 // events, then Finish. More events may follow for another Finish; earlier answers, which share
 // memory with the builder, do not change. Not safe for concurrent use.
 type AnswerBuilder struct {

@@ -32,8 +32,8 @@ func (p *AnswerPart) AddEncoded(data []byte) error {
 	return err
 }
 
-// copyID takes what most events are: between the place in one answer and in another no more
-// than the distance in time is different. It reports whether data was that.
+// copyID copies an event of the most frequent form, in which only the distance in time is
+// different from one answer to another. It reports whether data has that form.
 func (p *AnswerPart) copyID(data []byte) bool {
 	times, ok := packedTimes(data)
 	if !ok {
@@ -60,8 +60,8 @@ type packed struct {
 	length  int // where the event's length begins
 }
 
-// packedTimes reads an event that is by itself, if it is a jti or sid in 16 bytes with a
-// known reason, as nearly all are. Anything else is not ok here, but may be good.
+// packedTimes reads a separate event, if it is a jti or sid in 16 bytes with a
+// known reason, as nearly all are. For any other event ok is false; it may still be valid.
 func packedTimes(data []byte) (t packed, ok bool) {
 	if len(data) < packedLen+2 || data[0]&^tagKind != tagPacked || data[1] == 0 || int(data[1]) >= len(reasonCodes) {
 		return t, false

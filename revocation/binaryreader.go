@@ -211,7 +211,7 @@ func (d *binaryReader) take(n int) ([]byte, error) {
 	return d.buf[d.pos-n : d.pos], nil
 }
 
-// sumTaken sums what was taken.
+// sumTaken adds what was taken to the checksum.
 func (d *binaryReader) sumTaken() {
 	d.sum = crc32.Update(d.sum, castagnoli, d.buf[d.summed:d.pos])
 	d.summed = d.pos

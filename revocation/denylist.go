@@ -34,7 +34,7 @@ type Denylist struct {
 	// What evictions took away: how many, and the latest end among them (Unix s).
 	evicted         uint64
 	incompleteUntil int64
-	inserted        uint64 // jti and sid that came, or came again with a later end
+	inserted        uint64 // jti and sid that were added or prolonged
 }
 
 // Verdict is the result of a [Denylist] for a token. The zero value accepts no token.
@@ -97,7 +97,7 @@ func (d *Denylist) Apply(events ...Event) {
 	d.notify(events)
 }
 
-// insert reports whether the event changed anything: one that comes again does not.
+// insert reports whether the event changed anything; a repeated one does not.
 func (d *Denylist) insert(now time.Duration, e Event) (changed bool) {
 	l := life{end: e.ExpiresAt, until: now + lengthOf(e)}
 	switch e.Kind {

@@ -23,7 +23,7 @@ func (d *Denylist) evict(l life) {
 }
 
 // Collect removes the entries that end at or below timeFloor (Unix seconds, the broker's)
-// and whose full length has run on this process's monotonic clock since they came. It
+// and whose full length has passed on this process's monotonic clock since they were added. It
 // returns their number. A service calls it only while it is fresh. With a cap, a jti or sid
 // may wait for an older one to go first.
 func (d *Denylist) Collect(timeFloor int64) int {
@@ -77,9 +77,9 @@ func (d *Denylist) Inserted() uint64 {
 	return d.inserted
 }
 
-// Holds reports whether every live entry that came after the mark is still here: too few
-// came since for one of them to have been evicted. Whoever asked the broker about a token
-// at that mark may go on using the answer together with this denylist.
+// Holds reports whether every live entry that was added after the mark is still here: too few
+// were added since for one of them to have been evicted. A caller that asked the broker about a token
+// at that mark may continue to use the answer together with this denylist.
 func (d *Denylist) Holds(mark uint64) bool {
 	d.mu.RLock()
 	defer d.mu.RUnlock()

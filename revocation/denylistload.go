@@ -70,7 +70,7 @@ func (in *idLoader) apply() {
 	in.waiting = in.waiting[:0]
 }
 
-// events are those that wait, without their reasons, which no watcher of a service asks for.
+// events returns those that wait, without their reasons, which watchers of a service do not need.
 func (in *idLoader) events() []Event {
 	events := make([]Event, 0, len(in.waiting))
 	for _, e := range in.waiting {

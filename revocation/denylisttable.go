@@ -9,7 +9,7 @@ import (
 
 // table keeps until when each jti and sid is revoked, found by its kind and key, in the
 // order in which they were put. It has no lock. Entries are stored in chunks and
-// linked by number, so that a million of them are nothing for the collector to follow. The
+// linked by number, so that the garbage collector has no pointers to follow in a million of them. The
 // room of the largest number there was is kept until the table is empty.
 type table[K comparable] struct {
 	limit  int        // of entries; 0: none
@@ -24,7 +24,7 @@ type table[K comparable] struct {
 	newest place
 }
 
-// place is where an entry lies, from 1; 0 is nowhere.
+// place numbers the entries from 1; 0 is no entry.
 type place uint32
 
 type entry[K comparable] struct {
@@ -52,13 +52,13 @@ func tableKindOf(k Kind) tableKind {
 // entriesAChunk fills 24 KiB.
 const entriesAChunk = 512
 
-// newTable returns a table with room for limit entries, and evict is called for each eviction, or
-// with a limit of 0 one that grows with what it is given. hash is seeded.
+// newTable returns a table of at most limit entries, which calls evict for each eviction. With
+// a limit of 0 it grows without bound. hash is seeded.
 func newTable[K comparable](hash func(K) uint64, limit int, evict func(life)) table[K] {
 	return table[K]{limit: limit, evict: evict, hash: hash}
 }
 
-// has changes nothing: a look-up makes no entry younger.
+// has reports whether an entry exists. A look-up does not change the order of eviction.
 func (t *table[K]) has(kind tableKind, key K) bool {
 	if t.count[kind] == 0 {
 		return false
@@ -91,8 +91,8 @@ func (t *table[K]) at(p place) *entry[K] {
 	return &t.chunks[(p-1)/entriesAChunk][(p-1)%entriesAChunk]
 }
 
-// prolong lets an entry come or end later, which makes it the newest. It reports whether
-// that changed anything.
+// prolong adds an entry or moves its end to a later time, which makes it the newest. It
+// reports whether that changed anything.
 func (t *table[K]) prolong(kind tableKind, key K, l life) bool {
 	h := t.hashOf(kind, key)
 	p := t.find(h, kind, key)
@@ -110,7 +110,7 @@ func (t *table[K]) prolong(kind tableKind, key K, l life) bool {
 	return true
 }
 
-// add takes in what is not here. What was put longest ago makes room: not always what ends
+// add adds a new entry. The entry that was put first makes room: not always the one that ends
 // soonest, but nearly so, as the lives are of about one length.
 func (t *table[K]) add(h indexHash, kind tableKind, key K, l life) {
 	if t.limit > 0 && t.len() == t.limit {
@@ -174,7 +174,7 @@ func (t *table[K]) unlink(p place) {
 }
 
 // collect removes dead entries. With a limit it stops at the first live one, so that it
-// costs what it removes and not a walk over all. What waits behind that is dead: it hits no
+// costs what it removes and not a walk over all. The dead entries behind that one hit no
 // token that has not expired, and making room with it costs no promise.
 func (t *table[K]) collect(dead func(life) bool) {
 	for p := t.oldest; p != 0; {
@@ -227,7 +227,7 @@ func (x *index) home(h indexHash) int { return int(h) & (len(x.slots) - 1) }
 
 func (x *index) next(i int) int { return (i + 1) & (len(x.slots) - 1) }
 
-// at returns what is in a slot; the place 0 ends a search.
+// at returns the content of a slot; the place 0 ends a search.
 func (x *index) at(i int) (indexHash, place) {
 	if uint(i) >= uint(len(x.slots)) { // there are none; i may be below 0 where an int has 32 bits
 		return 0, 0
@@ -263,7 +263,7 @@ func (x *index) grow() {
 	}
 }
 
-// remove takes out a place that is here, and moves up what lies behind it and would not be
+// remove removes an existing place, and moves up the following slots that would not be
 // found over the gap.
 func (x *index) remove(h indexHash, p place) {
 	gap := x.home(h)

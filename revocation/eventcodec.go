@@ -97,7 +97,7 @@ func (f *binaryForm) event(dst []byte, e Event) ([]byte, error) {
 	return dst, nil
 }
 
-// mustBeKnown is check for an answer, which proves nothing unless it is understood in full.
+// mustBeKnown is check for an answer, which proves nothing unless all of it is understood.
 func (e Event) mustBeKnown() error {
 	known, err := e.check()
 	if err == nil && !known {
@@ -109,7 +109,7 @@ func (e Event) mustBeKnown() error {
 // maxMillis keeps sums of wire times clear of overflow: 2^43 ms are 278 years.
 const maxMillis = 1 << 43
 
-// check reports whether the event's kind is known, and refuses one out of bounds.
+// check reports whether the event's kind is known, and returns an error for an event out of bounds.
 func (e Event) check() (known bool, err error) {
 	switch e.Kind {
 	case KindJTI, KindSID, KindSub, KindClient, KindKID:
@@ -137,7 +137,7 @@ func appendText(dst []byte, s string) []byte {
 	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
 }
 
-// checkText bounds what the binary form can hold, which is what JSON can hold as well.
+// checkText bounds the texts of the binary form to those that JSON can also represent.
 func checkText(s string) error {
 	if len(s) > maxText || !utf8.ValidString(s) {
 		return fmt.Errorf("%w: a text of %d bytes is too long or not UTF-8", ErrMalformed, len(s))

@@ -20,7 +20,7 @@ type Feed interface {
 // Link is an optional interface of the closer of [Feed.Open]: a feed that knows why it delivers
 // nothing.
 type Link interface {
-	// Err is why nothing is delivered now, with where and what to check; nil while there is
+	// Err is why nothing is delivered now, with the address and what to check, or nil while there is
 	// no fault. It is cheap, and the text changes with the cause only.
 	Err() error
 }

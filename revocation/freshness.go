@@ -10,13 +10,13 @@ const (
 	maxBeats = 16   // heartbeats that wait for the batches up to their head
 )
 
-// origin is what a [Tracker] knows of one listed origin.
+// origin is the state of a [Tracker] for one listed origin.
 type origin struct {
 	applied    uint64              // everything up to here is applied
 	ahead      map[uint64]struct{} // and these, beyond a hole
-	head       uint64              // the highest heard of
+	head       uint64              // the highest sequence number known
 	incomplete bool                // a message was not understood in full
-	ack        uint64              // a receipt is wanted at once when all up to here is applied; 0: none
+	ack        uint64              // when all up to here is applied, a receipt is sent at once; 0: none
 
 	hole      bool
 	holeSince time.Duration
@@ -103,7 +103,7 @@ func (o *origin) overdue(now time.Duration) bool {
 	return open && now-o.holeSince >= holePatience
 }
 
-// heartbeat notes a heartbeat: what it proves counts once everything up to its head is applied.
+// heartbeat records a heartbeat: its proof counts once everything up to its head is applied.
 func (o *origin) heartbeat(b beat) {
 	o.head = max(o.head, b.head)
 	if !o.hasBase {
@@ -199,7 +199,7 @@ type State struct {
 	// before, a heartbeat that came after a later one.
 	Replayed uint64
 	// Ignored counts verified messages of an origin or a store that no answer lists, such
-	// as a life of the broker that is over.
+	// as an earlier process of the broker.
 	Ignored uint64
 	// Copies counts the brokers that were found running on copies of the issuer's store.
 	Copies uint64

@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// unlisted has a catch-up made when it first hears an origin of this store. An origin that is
-// alive, although an answer that was asked for later does not list it, is another broker's on
-// a copy of the store.
+// unlisted requests a catch-up at the first message of an unlisted origin of this store. If an
+// origin is alive although a later answer does not list it, it is another broker on a copy of
+// the store.
 func (t *Tracker) unlisted(now Instant, m Message) {
 	name := m.Origin()
 	since, heard := t.heard[name]
@@ -78,7 +78,7 @@ func (t *Tracker) enqueue(arrival time.Duration, m Message) {
 	t.buffering += n
 }
 
-// replayBuffer hands the kept messages in again, now that an answer listed its origins. Those
+// replayBuffer processes the kept messages again after an answer listed its origins. Those
 // of another store were sent before that answer was known, so they create no expectation.
 func (t *Tracker) replayBuffer(now Instant) {
 	kept := t.buffer
@@ -101,7 +101,7 @@ func NormalETag(tag string) string {
 	return strings.Trim(strings.TrimPrefix(strings.TrimSpace(tag), "W/"), `"`)
 }
 
-// copyWindow is how close together the heartbeats have to come that prove a copy.
+// copyWindow is the time within which the heartbeats have to arrive that prove a copy.
 const copyWindow = 10 * time.Second
 
 // Copies detects that a second broker runs on a copy of a store, by verified heartbeats of an

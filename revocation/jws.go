@@ -44,12 +44,12 @@ type Message struct {
 	Batch     *Batch
 	Heartbeat *Heartbeat
 	// Incomplete says that the message was of another version, or held an event of an
-	// unknown kind: what it says is not known in full, so it counts as a hole. Events of
+	// unknown kind: its meaning is not fully known, so it counts as a hole. Events of
 	// an incomplete batch are not to be applied.
 	Incomplete bool
 }
 
-// Origin is who sent the message.
+// Origin returns the id of the sending process.
 func (m Message) Origin() string {
 	if m.Batch != nil {
 		return m.Batch.Origin
@@ -57,7 +57,7 @@ func (m Message) Origin() string {
 	return m.Heartbeat.Origin
 }
 
-// Store is the id of the sender's store.
+// Store returns the id of the sender's store.
 func (m Message) Store() string {
 	if m.Batch != nil {
 		return m.Batch.Store

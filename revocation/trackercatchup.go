@@ -65,7 +65,7 @@ func (t *Tracker) startCatchUp(now Instant) {
 	t.eff.CatchUp = &CatchUp{ID: t.lastID, After: t.sentAfter}
 }
 
-// position is from where everything is known.
+// position returns the position up to which everything is known.
 func (t *Tracker) position() string {
 	var parts []string
 	for _, name := range slices.Sorted(maps.Keys(t.origins)) {

@@ -38,7 +38,7 @@ func (f *fetcher) finished(now time.Duration, ok bool, jitter float64) {
 	f.scheduleBy(now + wait/2 + time.Duration(jitter*float64(wait/2)))
 }
 
-// retry is when the issuer answers or is heard: a fetch that failed need not wait longer.
+// retry is called when the issuer answers or a message arrives: a failed fetch need not wait longer.
 func (f *fetcher) retry(now time.Duration) {
 	if f.failures > 0 {
 		f.scheduleBy(max(now, f.started+keysSpacingMax))

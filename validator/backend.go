@@ -11,7 +11,7 @@ import (
 	"tokenbroker/revocation"
 )
 
-// reading is what is known at one moment.
+// reading is the knowledge of one moment.
 type reading struct {
 	version     uint64 // of denylist and keys
 	nowMS       int64  // the broker's clock
@@ -19,7 +19,7 @@ type reading struct {
 	fresh       bool
 }
 
-// backend is where a Validator's knowledge comes from: a broker elsewhere, or the one it
+// backend is the source of a Validator's knowledge: a remote broker, or the one that it
 // is part of.
 type backend interface {
 	// read is called for every token and must not block or allocate. own is the call's own
@@ -37,7 +37,7 @@ var (
 	_ backend = (*inProcess)(nil)
 )
 
-// InProcessConfig says what [NewInProcess] needs; all of it is required.
+// InProcessConfig configures [NewInProcess]. All fields are required.
 type InProcessConfig struct {
 	Issuer string
 	// Audiences are the accepted values of aud; a token needs one of them.

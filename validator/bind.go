@@ -48,7 +48,7 @@ func (v *Validator) Bind(ctx context.Context, claims *Claims) (bound context.Con
 		end(ErrClosed)
 		return bound, func() {}
 	}
-	// Registered first, judged then: what is applied in between is found by one of the two.
+	// Register first, then judge: an event that is applied in between is found by one of the two.
 	switch {
 	case v.backend.read(0).nowMS >= claims.ExpiresAt.UnixMilli():
 		t.end(ErrExpired)
@@ -100,7 +100,7 @@ func (b *bindings) revoke(events []revocation.Event) {
 	}
 }
 
-// endAll ends what a list has under value and dead says. It is called with mu held.
+// endAll ends the contexts of a list under value for which dead returns true. It is called with mu held.
 func (b *bindings) endAll(l list, value string, dead func(*Claims) bool) {
 	for p := b.head(l, value); p != 0; {
 		n := b.at(p)
@@ -121,7 +121,7 @@ func (b *bindings) sweep(cause error, dead func(*Claims) bool) {
 	}
 }
 
-// clockCheckEvery bounds how long the clock is trusted to go on as it does: the broker's may be
+// clockCheckEvery is how often the broker's clock is read while a timer runs: it may be
 // put forward.
 const clockCheckEvery = time.Second
 
@@ -144,7 +144,7 @@ func (b *bindings) schedule(exp int64) {
 	b.timer = time.AfterFunc(time.Duration(wait)*time.Millisecond, b.expireDue)
 }
 
-// expireDue ends what has expired and sets the timer again while anything is left.
+// expireDue ends the contexts of expired tokens and sets the timer again while any is left.
 func (b *bindings) expireDue() {
 	defer b.running.Done()
 	b.mu.Lock()

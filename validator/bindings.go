@@ -11,10 +11,10 @@ import (
 
 // bindings are the contexts that live no longer than their tokens. They are stored in chunks, each
 // a member of one doubly linked list per way to find it; places and links are numbers, not
-// pointers, so that 100,000 of them stay small and are nothing for the collector to follow.
+// pointers, so that 100,000 of them stay small and the garbage collector has few pointers to follow.
 // The room of the largest number there was is kept.
 //
-// It starts nothing before the first binding: then it watches the denylist and, while
+// From the first binding on it watches the denylist and, while
 // anything is bound, keeps one timer. close ends both.
 type bindings struct {
 	nowMS func() int64 // the broker's clock
@@ -42,7 +42,7 @@ type bindings struct {
 	seconds map[int64]place // by exp, Unix s
 }
 
-// chunk takes 32 KiB with next to nothing lost.
+// chunk takes nearly exactly 32 KiB.
 type chunk struct {
 	bindings [chunkSize]binding
 	serials  [chunkSize]uint32 // of the present binding of each place; apart, as they would cost 8 bytes there
@@ -50,7 +50,7 @@ type chunk struct {
 
 const chunkSize = 481
 
-// place is where a binding lies, from 1; 0 is nowhere.
+// place numbers the bindings from 1; 0 is no binding.
 type place uint32
 
 type list int
@@ -185,7 +185,7 @@ func (b *bindings) grow() {
 	}
 }
 
-// keyOf is what an event of the list's kind names; nothing is listed under "".
+// keyOf returns the value that an event of the list's kind names. No token is listed under "".
 func keyOf(l list, c *Claims) string {
 	switch l {
 	case byJTI:

@@ -47,7 +47,7 @@ func (e lastingError) Unwrap() error { return e.error }
 
 // lasting reports whether another attempt would fail for the same reason: the answer is a
 // redirect or a refusal (RFC 9110 §15.4, §15.5) other than "later", it is not a broker's, or
-// the peer's certificate is not good.
+// the peer's certificate is not valid.
 func lasting(err error) bool {
 	var answer *statusError
 	if errors.As(err, &answer) {
@@ -68,7 +68,7 @@ type statusError struct {
 	code    int
 	status  string
 	hint    string
-	// retryAfter is when the broker wants to be asked again; 0 if it does not say.
+	// retryAfter is when the broker wants to be asked again, or 0 if it names no time.
 	retryAfter time.Duration
 }
 
@@ -111,7 +111,7 @@ func expectJSON(resp *http.Response) error {
 	return nil
 }
 
-// discovery is what is needed of the issuer's metadata (OpenID Connect Discovery 1.0 §3).
+// discovery has the needed members of the issuer's metadata (OpenID Connect Discovery 1.0 §3).
 type discovery struct {
 	Issuer      string `json:"issuer"`
 	JWKSURI     string `json:"jwks_uri"`

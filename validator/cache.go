@@ -14,7 +14,7 @@ import (
 // writer. An entry is found by a seeded hash of the signature's tail in an index that is
 // small enough to stay in the processor's cache, and confirmed by the whole token: a
 // collision costs a comparison, never a wrong verdict. Only tokens with a good signature
-// enter, so a flood of bad ones moves nothing.
+// enter, so a flood of bad ones evicts nothing.
 //
 // Entries are stored in slabs in the order in which they came. Each is written once; room comes
 // back when a whole slab is dropped, and the collector takes it when the last reader is
@@ -118,7 +118,7 @@ func (c *cache) entry(number uint32) *entry {
 }
 
 // put remembers a token that was verified, found good at version and expires with its
-// claims. It drops what has expired on its way, and what came first when there is no room.
+// claims. It drops expired entries that it finds, and the oldest ones if there is no room.
 func (c *cache) put(token string, claims *Claims, key verificationKey, version uint64, nowMS int64) {
 	hash := c.hash(token)
 	c.mu.Lock()

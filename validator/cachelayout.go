@@ -35,7 +35,7 @@ func match(tags uint64, tag byte) uint64 {
 	return (x - lows) &^ x & highs
 }
 
-// used masks the bytes of tags that stand for a slot.
+// used masks the bytes of tags that belong to a slot.
 var used = [2]uint64{highs, highs >> 32}
 
 // number returns the number in a slot, and whether it can be that of the hash.
@@ -88,7 +88,7 @@ const (
 // slab holds entries in the order in which they came. Each is written once.
 type slab [slabSize]entry
 
-// slabNote is what the writers know of a slab.
+// slabNote is the writers' state of a slab.
 type slabNote struct {
 	used   int   // entries written
 	live   int   // entries that can be found

@@ -48,7 +48,7 @@ func (s *syncer) startCatchUp(ctx context.Context, c revocation.CatchUp) {
 	})
 }
 
-// fetchCatchUp asks for what was recorded after a position, or for everything if it is
+// fetchCatchUp requests the events that were recorded after a position, or all if it is
 // empty. Of a binary answer, tokens and sessions enter the denylist while the rest is on its
 // way, and are not among the answer's events.
 func (b *brokerClient) fetchCatchUp(ctx context.Context, after string, into *revocation.Denylist) (*revocation.Answer, error) {
@@ -61,7 +61,7 @@ func (b *brokerClient) fetchCatchUp(ctx context.Context, after string, into *rev
 	if after != "" {
 		address += "?after=" + url.QueryEscape(after)
 	}
-	// A broker of an earlier version says with 102 Processing that it is still at work.
+	// A broker of an earlier version sends 102 Processing while it is still at work.
 	trace := &httptrace.ClientTrace{Got1xxResponse: func(int, textproto.MIMEHeader) error {
 		restart(watchdog)
 		return nil

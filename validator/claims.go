@@ -72,7 +72,7 @@ func (c *Claims) revocable() revocation.Subject {
 	}
 }
 
-// newClaims reads the claims of a token whose signature is good and insists on the ones
+// newClaims reads the claims of a token with a valid signature and requires those
 // without which it could not be judged.
 func newClaims(t token) (*Claims, error) {
 	c := &Claims{KeyID: t.kid, payload: t.payload, members: t.claims}

@@ -125,7 +125,7 @@ type Option struct {
 // [ErrStale]. Heartbeats arrive once a second, so a bound below two seconds is often not met.
 func MaxStaleness(d time.Duration) Option { return Option{maxStaleness: max(d, 1)} }
 
-// strictest is the least bound that the options ask for, 0 when none does.
+// strictest returns the smallest bound of the options, or 0 if none has one.
 func strictest(options []Option) time.Duration {
 	var bound time.Duration
 	for _, o := range options {
@@ -136,7 +136,7 @@ func strictest(options []Option) time.Duration {
 	return bound
 }
 
-// Policy says what a stale [Validator] does with a token.
+// Policy is how a stale [Validator] treats a token.
 type Policy string
 
 const (

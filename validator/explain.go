@@ -126,7 +126,7 @@ func (x *explainer) run(ctx context.Context, text string) {
 	x.claims(ctx, claims, maxLifetime)
 }
 
-// readable is a decoded part that is JSON, else nothing.
+// readable returns a decoded part if it is JSON, and otherwise nil.
 func readable(part string) json.RawMessage {
 	if !json.Valid([]byte(part)) {
 		return nil
@@ -165,7 +165,7 @@ func (x *explainer) keys(ctx context.Context) (*keySet, string, error) {
 	return set, x.Issuer, err
 }
 
-// claims checks what the claims say; nil: they cannot be read.
+// claims checks the claims; c is nil if they cannot be read.
 func (x *explainer) claims(ctx context.Context, c *Claims, maxLifetime time.Duration) {
 	b := &claimsAtTime{Claims: c, issuer: x.Issuer, audiences: x.Audiences,
 		reading: reading{nowMS: x.Now().UnixMilli(), maxLifetime: maxLifetime}}

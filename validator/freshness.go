@@ -8,7 +8,7 @@ import (
 	"tokenbroker/revocation"
 )
 
-// view is an immutable snapshot of what is known, held behind one atomic pointer.
+// view is an immutable snapshot of the knowledge, behind one atomic pointer.
 type view struct {
 	// version of the denylist: it changed when an entry or the keys changed.
 	version uint64
@@ -95,7 +95,7 @@ func (s *syncer) publish() {
 		maxLifetime:  s.tokens.maxLifetime(),
 	}
 	old := s.now.Load()
-	if state.AtMS == 0 { // no proof of any origin is left: time goes on all the same
+	if state.AtMS == 0 { // no proof of any origin is left: the clock continues from the last one
 		v.asOf, v.atMS = old.asOf, old.atMS
 	}
 	if *old != v {
@@ -118,7 +118,7 @@ func (s *syncer) publish() {
 	}
 }
 
-// staleBecause returns why v is not fresh: what fails, or else what is known of the proof.
+// staleBecause returns why v is not fresh: the failing jobs, or else the state of the proof.
 func (s *syncer) staleBecause(v *view, now time.Duration) error {
 	if err := s.jobErrors(); err != nil {
 		return err

@@ -4,12 +4,12 @@ import "fmt"
 
 const jobFeed = "listening for revocations"
 
-// consequence is what a failing job means for the service, where that is not the end of it.
+// consequence describes the effect of a failing job that does not make the service fail.
 var consequence = map[string]string{
 	jobFeed: ": they are fetched from the broker over HTTP every 3 s instead of arriving within milliseconds; tokens are validated as before",
 }
 
-// checkLink notes whether the feed has a fault that it knows of.
+// checkLink records the fault that the feed reports, if any.
 func (s *syncer) checkLink() {
 	if s.link != nil {
 		s.jobDone(jobFeed, s.link.Err())
@@ -54,7 +54,7 @@ func (s *syncer) jobErrors() (all error) {
 }
 
 // failStart ends a start whose job failed for a reason that another attempt cannot change. The
-// feed is not one of them: without it, a service is slower to hear of revocations.
+// feed is not such a job: without it, revocations arrive later.
 func (s *syncer) failStart(job string, err error) {
 	if s.isReady || job == jobFeed || !lasting(err) {
 		return

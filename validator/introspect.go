@@ -62,7 +62,7 @@ type introspector struct {
 // digest stands for a token: its SHA-256.
 type digest [sha256.Size]byte
 
-// answer is what the broker said about a token.
+// answer is the broker's answer about a token.
 type answer struct {
 	active bool
 	at     time.Duration // when it was asked: the broker's knowledge is no older
@@ -148,7 +148,7 @@ func (i *introspector) join(key digest, token string, bound time.Duration) (*fli
 	return f, nil
 }
 
-// send makes the request and hands its end to all who wait for it.
+// send makes the request and passes its result to all callers that wait for it.
 func (i *introspector) send(key digest, token string, f *flight) {
 	ctx, cancel := context.WithTimeout(i.run, introspectTimeout)
 	defer cancel()
@@ -214,7 +214,7 @@ const (
 
 // breaker keeps requests away from a broker that does not answer. It opens after
 // breakerFailures in a row; after breakerPause it lets one request through, whose end
-// closes it or keeps it open for another pause. It has no clock: callers say when it is.
+// closes it or keeps it open for another pause. It has no clock: callers pass the time.
 type breaker struct {
 	mu       sync.Mutex
 	failures int           // guarded by mu, as all below

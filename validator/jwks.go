@@ -106,7 +106,7 @@ const (
 	jobFeedKeys  = "fetching the feed keys"
 )
 
-// startTokenKeys fetches discovery and token keys: both say what a token may be.
+// startTokenKeys fetches discovery and token keys, which are both needed to judge a token.
 func (s *syncer) startTokenKeys(ctx context.Context) {
 	s.counts.tokenFetches.Add(1)
 	old := s.tokens.set.Load()

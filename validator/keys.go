@@ -102,7 +102,7 @@ func (t *tokenKeys) requestFetch() (<-chan struct{}, error) {
 	return t.waiting, nil
 }
 
-// fetchDone releases who waits for the fetch that ended.
+// fetchDone releases the callers that wait for the fetch that ended.
 func (t *tokenKeys) fetchDone(failed bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -204,7 +204,7 @@ var (
 	errKeysUnavailable = errors.New("unknown key id, and the issuer's keys cannot be fetched")
 )
 
-// verificationKey is a public token key and the one algorithm that it is good for.
+// verificationKey is a public token key and its only algorithm.
 type verificationKey struct {
 	kid    string
 	alg    jose.SignatureAlgorithm

@@ -17,7 +17,7 @@ const (
 	receiptSpacing = 10 * time.Millisecond
 )
 
-// validServiceID reports whether id can stand in a NATS subject, so in a receipt's.
+// validServiceID reports whether id can be a token of a NATS subject, as in that of a receipt.
 func validServiceID(id string) bool { return id != "" && id == revocation.ServiceID(id) }
 
 // receiptName returns a name that no other process of the service has.

@@ -99,7 +99,7 @@ var (
 	errNotActive  = refuse(ErrRevoked, "by the broker's introspection")
 )
 
-// tolerates reports whether anything but a refusal can come of a token while stale. own is
+// tolerates reports whether a token can be accepted while stale. own is
 // the call's own bound, or 0.
 func (v *Validator) tolerates(own time.Duration) bool {
 	return v.onStale == Introspect || v.onStale == InsecureServeStale && own == 0
@@ -107,7 +107,7 @@ func (v *Validator) tolerates(own time.Duration) bool {
 
 // current checks what can change from one request to the next. settled says that the
 // verdict may be stored: it rests only on the denylist, fresh and complete. The denylist
-// is asked after the clock: a token that is both expired and revoked is expired, for good.
+// is asked after the clock: a token that is both expired and revoked stays expired.
 func (v *Validator) current(ctx context.Context, text string, c *Claims, r reading, own time.Duration) (settled bool, err error) {
 	if !r.fresh && !v.tolerates(own) {
 		return false, errStale
@@ -129,7 +129,7 @@ func (v *Validator) current(ctx context.Context, text string, c *Claims, r readi
 	}
 }
 
-// confirm asks the broker about a token that everything else speaks for. Without an answer
+// confirm asks the broker about a token that passed every other check. Without an answer
 // the refusal is the given one.
 func (v *Validator) confirm(ctx context.Context, text string, own time.Duration, without error) error {
 	if v.introspector == nil {

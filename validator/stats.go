@@ -34,7 +34,7 @@ type Stats struct {
 	Version uint64
 }
 
-// Stats returns the counters, each correct by itself.
+// Stats returns the counters. Each is read separately.
 func (v *Validator) Stats() Stats {
 	r := v.backend.read(0)
 	denylist := v.backend.denylist()

@@ -144,7 +144,7 @@ func (s *syncer) readClocks() revocation.Instant {
 	return revocation.ReadInstant(monotonic, s.wall)
 }
 
-// run is the owner: it feeds the tracker and performs what it asks for.
+// run is the owner: it passes events to the tracker and performs its effects.
 func (s *syncer) run(ctx context.Context) {
 	defer s.fetches.Wait()
 	s.reportedAt = monotonic() - receiptEvery // the first receipt is due as soon as it is ready

@@ -14,7 +14,7 @@ import (
 	"tokenbroker/internal/plainjson"
 )
 
-// maxTokenBytes bounds what is looked at: a longer token is refused unread.
+// maxTokenBytes is the longest token that is read; a longer one is refused.
 const maxTokenBytes = 16 << 10
 
 const maxKIDBytes = 256
@@ -162,7 +162,7 @@ func decodeText(room []byte, text string) (string, bool) {
 
 const minRSABits = 2048
 
-// allowedAlgorithm is the allow-list: asymmetric, and nothing else (RFC 8725 §3.1).
+// allowedAlgorithm is the allow-list: only asymmetric algorithms (RFC 8725 §3.1).
 func allowedAlgorithm(alg string) bool {
 	switch alg {
 	case "ES256", "EdDSA", "RS256", "PS256":
@@ -174,7 +174,7 @@ func allowedAlgorithm(alg string) bool {
 var errSignature = errors.New("the signature does not match")
 
 // verifySignature checks the token's signature with the algorithm that is pinned on the
-// key. What the header says of the algorithm must agree with it and decides nothing.
+// key. The algorithm in the header must be the same, and does not select one.
 func verifySignature(key verificationKey, t token) error {
 	alg := string(key.alg)
 	if alg != t.alg || !allowedAlgorithm(alg) {

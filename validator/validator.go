@@ -134,7 +134,7 @@ func (v *Validator) Validate(ctx context.Context, token string, options ...Optio
 	return claims, nil
 }
 
-// again judges a token whose signature was good, after keys or revocations changed, or
+// again judges a token with a verified signature after keys or revocations changed, or
 // when no verdict can be stored.
 func (v *Validator) again(ctx context.Context, token string, seen *entry, r reading, own time.Duration) (*Claims, error) {
 	if !r.fresh && !v.tolerates(own) {
@@ -179,7 +179,7 @@ func (v *Validator) first(ctx context.Context, text string, r reading, own time.
 	if err != nil {
 		return nil, &refusal{kind: ErrInvalid, detail: "claims", cause: err}
 	}
-	// The key may have come over the network: time has passed.
+	// The key may have been fetched over the network, so time has passed.
 	late := v.backend.read(own)
 	if err := v.acceptable(claims, late); err != nil {
 		return nil, err
@@ -203,7 +203,7 @@ func (v *Validator) key(ctx context.Context, kid string) (verificationKey, error
 		return key, nil
 	case errors.Is(err, errUnknownKey) && v.backend.denylist().KidRevoked(kid):
 		// A compromised key is dropped, so what it signed cannot be checked any more; and
-		// need not: whoever signed it, it is dead.
+		// need not be: it is revoked in any case.
 		return key, errRevoked
 	case errors.Is(err, errUnknownKey):
 		return key, &refusal{kind: ErrInvalid, cause: NewMismatch("kid", "a key that the broker publishes", kid)}

@@ -28,7 +28,7 @@ var (
 	errEnded     = errors.New("the broker ended the stream")
 )
 
-// refusedError is an answer that is not what was asked for.
+// refusedError is an unexpected answer.
 type refusedError struct {
 	path       string
 	status     string
@@ -153,7 +153,7 @@ func (s *subscription) stream(ctx context.Context) (lived bool, err error) {
 		case "batch", "heartbeat":
 			s.sink.Message(e.data)
 		case "reset":
-			if !first || !gap { // else the catch-up is under way that it asks for
+			if !first || !gap { // otherwise the catch-up that it asks for is under way
 				s.sink.Gap(errReset)
 			}
 		}

@@ -91,8 +91,8 @@ func (f Feed) Open(ctx context.Context, sink revocation.Sink) (io.Closer, error)
 	}
 	go s.run(run)
 
-	// Until the stream is there, so that a catch-up made then leaves nothing out; if it
-	// comes later, that is a gap.
+	// Wait until the stream is open, so that a later catch-up leaves nothing out. If it
+	// opens later, that is a gap.
 	timer := time.NewTimer(f.timing.first)
 	defer timer.Stop()
 	select {
@@ -156,7 +156,7 @@ func (s *subscription) SendReceipt(ctx context.Context, r revocation.Receipt) er
 	if err != nil {
 		return fmt.Errorf("sending a receipt: %w", err)
 	}
-	defer func() { _ = resp.Body.Close() }() // a 204 has none; what another says is not read
+	defer func() { _ = resp.Body.Close() }() // a 204 has no body, and that of another status is not read
 	if resp.StatusCode != http.StatusNoContent {
 		return refusal(receiptPath, resp)
 	}

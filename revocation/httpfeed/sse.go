@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	// maxLine and maxData bound what a stream can make us hold: a batch of 512 KiB is a JWS
+	// maxLine and maxData bound the memory of a stream: a batch of 512 KiB is a JWS
 	// of about 700 KB.
 	maxLine = 1 << 20
 	maxData = 1 << 20
@@ -29,13 +29,13 @@ type event struct {
 }
 
 // parser reads server-sent events as the HTML standard has it (§9.2.6): any line ending, a
-// byte order mark, comments, several data lines; an event that the end cuts off is none.
+// byte order mark, comments, several data lines; an event that the end cuts off is ignored.
 type parser struct {
 	r       *bufio.Reader
 	begun   bool
 	afterCR bool   // a line feed that comes next belongs to the line before
 	line    []byte // of the last readLine
-	// lastID and retry are what the stream said last; retry is zero if it said nothing.
+	// lastID and retry are the last values of the stream; retry is zero before the first.
 	lastID string
 	retry  time.Duration
 }

@@ -31,9 +31,9 @@ const (
 // When those in use take more than 256 MiB, it waits until some are closed. The caller
 // closes the answer.
 //
-// When the deadline of ctx ends the call, the encoding goes on in a goroutine, and the answer is
+// When the deadline of ctx ends the call, the encoding continues in a goroutine, and the answer is
 // kept for 30 s. A call in that time gets it with what was recorded since, so a caller that asks
-// again gets an answer, however long one takes to make. [Ledger.Close] ends such goroutines.
+// again gets an answer even if it takes long to make. [Ledger.Close] ends such goroutines.
 func (l *Ledger) EncodedAnswer(ctx context.Context, after string, as revocation.Form) (*EncodedAnswer, error) {
 	return l.EncodedAnswerFor(ctx, "", after, as)
 }
@@ -82,8 +82,8 @@ func (l *Ledger) answer(ctx context.Context, client string, positions map[string
 	}))
 }
 
-// encoder makes answers from a draft, or from start's, when there is none or the batches after its
-// head were collected.
+// encoder returns an encoder that makes answers from a draft, or from that of start if there
+// is none or the batches after its head were collected.
 func (l *Ledger) encoder(full bool, start func(context.Context) (*draft, error)) encoder {
 	return func(ctx context.Context, d *draft) (*draft, *revocation.EncodedAnswer, error) {
 		a, err := l.answerHead(), errUnknownPosition
@@ -102,10 +102,10 @@ func (l *Ledger) encoder(full bool, start func(context.Context) (*draft, error))
 	}
 }
 
-// errUnknownPosition says that only a full answer will do.
+// errUnknownPosition says that only a full answer is possible.
 var errUnknownPosition = errors.New("position not known (any more)")
 
-// answerHead reads what an answer states of the time before its view.
+// answerHead reads the members of an answer that are of the time before its view.
 func (l *Ledger) answerHead() revocation.Answer {
 	a := revocation.Answer{V: revocation.Version, Store: l.storeID, Origin: l.origin, Up: l.Up()}
 	a.AtMS = l.Now().UnixMilli()
@@ -135,7 +135,7 @@ func (l *Ledger) draftFull(ctx context.Context, as revocation.Form) (*draft, err
 	return d, err
 }
 
-// extend adds what was recorded after the draft's head. After an error the draft is of no use.
+// extend adds what was recorded after the draft's head. After an error the draft must not be used.
 func (l *Ledger) extend(ctx context.Context, d *draft) error {
 	l.mu.Lock()
 	first, head := l.first, l.head

@@ -39,8 +39,8 @@ type shared struct {
 	by     map[string]int // holds by client
 }
 
-// waitForMemory waits until no more than the limit is in use. It does not wait for clients that use some
-// already, because others wait behind them.
+// waitForMemory waits until no more than the limit is in use. It does not wait if all callers already use more
+// than their share, because others wait behind them.
 func (a *answers) waitForMemory(ctx context.Context, s *slot, f *encoding) error {
 	for {
 		a.mu.Lock()
@@ -92,7 +92,7 @@ func (a *answers) dropKept(s *slot) {
 	s.kept, s.draft = nil, nil
 }
 
-// removeIfEmpty removes a shelf without anything on it.
+// removeIfEmpty removes a slot without an encoding or an answer.
 func (a *answers) removeIfEmpty(key answerKey, s *slot) {
 	if s.flights == 0 && s.kept == nil && a.slots[key] == s {
 		delete(a.slots, key)
@@ -131,14 +131,14 @@ func (a *answers) release(e *shared, client string) {
 	a.drop(e)
 }
 
-// AnswerStats is what the catch-up answers cost.
+// AnswerStats are the costs of the catch-up answers.
 type AnswerStats struct {
 	// Encoded counts the encodings that were started; Bytes is how much of them is in use.
 	Encoded uint64
 	Bytes   int64
 }
 
-// AnswerStats returns what the answers cost until now.
+// AnswerStats returns the costs of the answers until now.
 func (l *Ledger) AnswerStats() AnswerStats {
 	l.answers.mu.Lock()
 	defer l.answers.mu.Unlock()

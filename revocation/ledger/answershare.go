@@ -23,14 +23,14 @@ const (
 	unawaitedDeltas = 64
 )
 
-// answerKey names the answers that say the same.
+// answerKey identifies answers with the same content.
 type answerKey struct {
 	form  revocation.Form
 	delta bool
 	seq   uint64 // of a delta
 }
 
-// answers encodes one answer for all who wait for the same. Each encoding has a goroutine. It ends
+// answers encodes one answer for all callers that wait for the same. Each encoding has a goroutine. It ends
 // early when no caller is left, unless one left because of its deadline: that one is expected to
 // ask again. close ends the goroutines.
 type answers struct {
@@ -41,7 +41,7 @@ type answers struct {
 	making sync.WaitGroup // added to with mu held, not after closed
 
 	mu sync.Mutex
-	// mu guards all below, and the shelves, their flights and what they hold.
+	// mu guards all below, and the slots, their encodings and kept answers.
 	closed  bool
 	slots   map[answerKey]*slot
 	limit   int64            // answersInUse
@@ -115,7 +115,7 @@ func (a *answers) close() {
 // get returns an answer that encode began to make, or to bring up to date, after the call. A client
 // with as much in use as it may have gets what others make, and [ErrTooManyAnswers] where it would
 // have to make one; the client "" is this process, which has no share. When ctx ends by its
-// deadline the encoding goes on, and what it has is kept for answerKept.
+// deadline the encoding continues, and its answer is kept for answerKept.
 func (a *answers) get(ctx context.Context, client string, key answerKey, encode encoder) (*EncodedAnswer, error) {
 	s, f, err := a.join(client, key, encode)
 	if err != nil {
@@ -138,7 +138,7 @@ func (a *answers) get(ctx context.Context, client string, key answerKey, encode 
 }
 
 // join has the client wait for the next encoding of key. One that has already started does not serve
-// this caller, who may know of what was recorded since.
+// this caller, who may know of an event that was recorded since.
 func (a *answers) join(client string, key answerKey, encode encoder) (*slot, *encoding, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -204,7 +204,7 @@ func (a *answers) hasDraft(s *slot) bool {
 	return s.draft != nil
 }
 
-// takeDraft takes the draft of the shelf, if there is one. From here on callers join another encoding.
+// takeDraft takes the draft of the slot, if there is one. Later callers join another encoding.
 func (a *answers) takeDraft(s *slot, f *encoding) *draft {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -215,7 +215,7 @@ func (a *answers) takeDraft(s *slot, f *encoding) *draft {
 	return d
 }
 
-// encodingDone hands an encoding to those who wait for it.
+// encodingDone passes an encoding to the callers that wait for it.
 func (a *answers) encodingDone(key answerKey, s *slot, f *encoding, d *draft, answer *revocation.EncodedAnswer, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -8,7 +8,7 @@ import (
 	"tokenbroker/store"
 )
 
-// suspicious is how far the wall clock may lie behind the time floor.
+// suspicious is how far the wall clock may be behind the time floor.
 const suspicious = 10 * time.Minute
 
 // timeFloor is the newest end that was ever collected, and from when on the broker's clock goes
@@ -26,7 +26,7 @@ func (f *timeFloor) lowest(mono time.Duration) time.Time {
 // Now returns the broker's clock: the wall clock, but never less than [Ledger.TimeFloor].
 // An event that was collected was past its end by this clock, which therefore never runs
 // back to where the event's tokens were alive. While the wall clock is behind the floor, the
-// broker's clock goes on from there at half speed: lifetimes still end, and the wall clock
+// broker's clock continues from there at half speed: lifetimes still end, and the wall clock
 // catches up after twice the time that it was set back by.
 func (l *Ledger) Now() time.Time {
 	now, floor := l.config.Wall(), l.floor.Load()
@@ -50,7 +50,7 @@ func (l *Ledger) TimeFloor() int64 { return l.floor.Load().unix }
 // floor is not below it.
 func (l *Ledger) RecordedTimeFloor() int64 { return l.recordedFloor.Load() }
 
-// raiseTimeFloor lifts the floor to at least unix. While the broker's clock goes on from the old
+// raiseTimeFloor lifts the floor to at least unix. While the broker's clock continues from the old
 // floor it has passed the new one, and does not run back to it.
 func (l *Ledger) raiseTimeFloor(unix int64) {
 	mono := l.config.Mono()
@@ -66,9 +66,9 @@ func (l *Ledger) raiseTimeFloor(unix int64) {
 
 func (f *timeFloor) suspects(wall time.Time) bool { return time.Unix(f.unix, 0).Sub(wall) > suspicious }
 
-// ClockSuspect reports whether the wall clock lies more than ten minutes behind the time
+// ClockSuspect reports whether the wall clock is more than ten minutes behind the time
 // floor: one of the two is wrong, or was when something was last collected. Until
-// Config.SignOutEverybody has succeeded, the broker's clock goes on from the floor (see
+// Config.SignOutEverybody has succeeded, the broker's clock continues from the floor (see
 // [Ledger.Now]).
 func (l *Ledger) ClockSuspect() bool { return l.floor.Load().suspects(l.config.Wall()) }
 

@@ -49,7 +49,7 @@ func (l *Ledger) Run(ctx context.Context) error {
 	}
 }
 
-// Collect deletes what is over and returns how many records that were. A record goes only
+// Collect deletes the records that are over and returns their number. A record is deleted only
 // when the broker's clock is past its end and its full length has run on the monotonic
 // clock since this process wrote or loaded it; the time floor moves in the same commit. So
 // no step of the wall clock, forward or back, brings a revoked token back.

@@ -11,7 +11,7 @@ import (
 	"tokenbroker/store"
 )
 
-// ackMember is what a batch that is sent may have more than the stored one.
+// ackMember is the member that a sent batch may have in addition to the stored one.
 const ackMember = `,"ack":true`
 
 // Seal returns the writes of the batch that records accepted: the batch itself, and for
@@ -154,7 +154,7 @@ func check(e revocation.Event) error {
 	return nil
 }
 
-// covers says that old revokes all that e does, for as long.
+// covers reports whether old revokes at least as much as e, for as long.
 func covers(old, e revocation.Event) bool {
 	return old.ExpiresAt >= e.ExpiresAt && old.Epoch >= e.Epoch
 }
@@ -174,8 +174,8 @@ func length(e revocation.Event) time.Duration {
 	return time.Duration(min(e.ExpiresAt-e.At, limit)) * time.Second
 }
 
-// The newest batches are kept as they were committed, so that what is published at once
-// needs no look into the store: so many, of so many bytes in their records.
+// The newest batches are kept as they were committed, so that publishing them
+// does not read the store: at most recentBatches, with recentBytes in their records.
 const (
 	recentBatches = 64
 	recentBytes   = 1 << 20

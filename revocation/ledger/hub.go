@@ -36,7 +36,7 @@ type message struct {
 }
 
 // Hub signs each batch and each heartbeat once and shows them to all that pass them
-// on: the NATS loop of the [Publisher] and the listeners of the stream. It queues nothing:
+// on: the NATS loop of the [Publisher] and the listeners of the stream. It has no queues:
 // each of them has a cursor, reads the newest state and, further back, the ledger. So none
 // can make the Hub, or another, wait. Safe for concurrent use.
 type Hub struct {

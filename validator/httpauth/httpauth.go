@@ -82,7 +82,7 @@ type guard struct {
 //	400  invalid_request: more than one Authorization header
 //	401  token_missing, token_expired, token_revoked, token_invalid
 //	403  insufficient_scope
-//	503  validator_stale, with Retry-After: nothing can be said of any token now
+//	503  validator_stale, with Retry-After: tokens cannot be judged now
 //
 // 400, 401 and 403 come with the WWW-Authenticate of RFC 6750 §3. The answer does not say
 // more than its code: the reason is for the service, see [Logger] and [OnRefused].
@@ -108,7 +108,7 @@ func Require(v Validator, options ...Option) func(http.Handler) http.Handler {
 	}
 }
 
-// check returns the claims of a good token, or what to answer and why.
+// check returns the claims of a valid token, or the answer to send and the reason.
 func (g *guard) check(r *http.Request) (*validator.Claims, *problem, error) {
 	headers := r.Header["Authorization"]
 	if len(headers) > 1 {
@@ -155,7 +155,7 @@ func problemOf(err error) *problem {
 	case errors.Is(err, validator.ErrInvalid):
 		return &tokenInvalid
 	default:
-		return &unavailable // the request was given up
+		return &unavailable // the request was cancelled
 	}
 }
 

@@ -75,7 +75,7 @@ type reports struct {
 	lines map[string]*line // by code and field, which only this module names; mu guards it
 }
 
-// line is what was and was not logged for one reason.
+// line counts the logged and the suppressed lines of one reason.
 type line struct {
 	limit *rate.Limiter
 	held  int

@@ -1,5 +1,5 @@
 // Package validatortest is a token broker in the process of a test, so that a service can
-// test what it does with good, expired and revoked tokens against the real
+// test how it treats valid, expired and revoked tokens against the real
 // [validator.New], with no broker, no NATS and no network but the loopback:
 //
 //	issuer := validatortest.New(t)
@@ -44,7 +44,7 @@ type Issuer struct {
 	origin  string
 	feedKey ed25519.PrivateKey
 	feedKID string
-	// denylist is what introspections know: all that was revoked.
+	// denylist has all revocations, for introspections.
 	denylist *revocation.Denylist
 
 	mu sync.Mutex
@@ -58,7 +58,7 @@ type Issuer struct {
 	silent    bool
 	down      bool
 	nextID    int
-	// What is broken, and what was asked.
+	// Simulated faults, and counters.
 	catchUpDown, introspectionDown bool
 	introspections                 int
 	receipts                       map[string]revocation.Receipt // the last one of each service

@@ -132,8 +132,8 @@ func (i *Issuer) catchUp(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// position is how many batches a reader says it has, and whether it was this origin that
-// it heard them from. It is called with mu held.
+// position returns how many batches a reader has applied, and whether they are of this
+// origin. It is called with mu held.
 func (i *Issuer) position(after string) (batches int, known bool) {
 	for one := range strings.SplitSeq(after, ",") {
 		origin, seq, _ := strings.Cut(one, ".")
@@ -173,7 +173,7 @@ func (i *Issuer) SetCatchUpDown(down bool) {
 	i.catchUpDown = down
 }
 
-// introspect answers as RFC 7662 has it, for the one client that there is.
+// introspect answers as RFC 7662 has it, for the only client.
 func (i *Issuer) introspect(w http.ResponseWriter, r *http.Request) {
 	if !isClient(r) {
 		w.Header().Set("WWW-Authenticate", `Basic realm="introspection"`)
@@ -192,7 +192,7 @@ func (i *Issuer) introspect(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	i.introspections++
-	claims, active := i.good(token)
+	claims, active := i.active(token)
 	if !active {
 		writeJSON(w, map[string]any{"active": false})
 		return
@@ -201,8 +201,8 @@ func (i *Issuer) introspect(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, claims)
 }
 
-// good judges a token as the broker does. It is called with mu held.
-func (i *Issuer) good(token string) (claims map[string]any, ok bool) {
+// active judges a token as the broker does. It is called with mu held.
+func (i *Issuer) active(token string) (claims map[string]any, ok bool) {
 	signed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.ES256, jose.EdDSA, jose.RS256, jose.PS256})
 	if err != nil {
 		return nil, false
