@@ -134,7 +134,7 @@ func TestEveryChangedBitIsAnError(t *testing.T) {
 }
 
 // A length that is not true must not cost memory.
-func TestATextIsNotAllocatedByItsLength(t *testing.T) {
+func TestTextIsNotAllocatedByItsStatedLength(t *testing.T) {
 	lying := append(unsealed(t, "nothing"), 0x03, 1)
 	lying = binary.AppendUvarint(lying, revocation.MaxBatchBytes)
 	got := testing.Benchmark(func(b *testing.B) {
@@ -150,7 +150,7 @@ func TestATextIsNotAllocatedByItsLength(t *testing.T) {
 	}
 }
 
-func TestEncodeAnswerRefuses(t *testing.T) {
+func TestEncodeAnswerRefusesInvalidAnswers(t *testing.T) {
 	for name, change := range map[string]func(*revocation.Answer){
 		"another version":  func(a *revocation.Answer) { a.V = 2 },
 		"not listed":       func(a *revocation.Answer) { a.Origins = nil },

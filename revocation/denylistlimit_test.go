@@ -176,7 +176,7 @@ func TestCappedDenylistAgainstATwin(t *testing.T) {
 	})
 }
 
-func TestCappedDenylistHoldsWhatCameAfterAMark(t *testing.T) {
+func TestCappedDenylistHoldsEntriesAfterAMark(t *testing.T) {
 	value := func(n int) string { return fmt.Sprintf("0190a1b2-c3d4-7e5f-8a9b-%012x", n) }
 	revoke := func(d *revocation.Denylist, n int, end int64) {
 		d.Apply(revocation.Event{Kind: "jti", Value: value(n), ExpiresAt: end})
@@ -208,7 +208,7 @@ func TestCappedDenylistHoldsWhatCameAfterAMark(t *testing.T) {
 	}
 }
 
-func TestCappedDenylistIsUnsureUntilTheEvictedHaveEnded(t *testing.T) {
+func TestCappedDenylistReturnsUnknownUntilEvictedEntriesEnd(t *testing.T) {
 	d := revocation.NewCappedDenylist(2)
 	other := revocation.Subject{JTI: "never revoked"}
 	judge := func(when int64, want revocation.Verdict) {

@@ -31,8 +31,8 @@ func aLongAnswer() revocation.Answer {
 	return a
 }
 
-// TestReadingAnAnswerIsDecodingAndApplyingIt, but for where the events are in the meantime.
-func TestReadingAnAnswerIsDecodingAndApplyingIt(t *testing.T) {
+// TestReadAnswerEqualsDecodeAndApply, but for where the events are in the meantime.
+func TestReadAnswerEqualsDecodeAndApply(t *testing.T) {
 	all := map[string]revocation.Answer{"long": aLongAnswer()}
 	for name, a := range answers {
 		all[name] = *a
@@ -118,8 +118,8 @@ func TestAPartOfAnAnswerIsAnError(t *testing.T) {
 	}
 }
 
-// TestLoadingIsApplying: a denylist that was loaded is one to which the events were applied.
-func TestLoadingIsApplying(t *testing.T) {
+// TestLoaderEqualsApply: a denylist that was loaded is one to which the events were applied.
+func TestLoaderEqualsApply(t *testing.T) {
 	long := aLongAnswer()
 	all := []*revocation.Answer{&long}
 	for _, a := range answers {

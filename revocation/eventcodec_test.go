@@ -9,7 +9,7 @@ import (
 	"tokenbroker/revocation"
 )
 
-func TestEventByItself(t *testing.T) {
+func TestSeparateEvent(t *testing.T) {
 	for name, answer := range answers {
 		for _, e := range answer.Events {
 			data, err := revocation.AppendEvent([]byte("before"), e)

@@ -179,7 +179,7 @@ func TestParseMessageOfLaterVersions(t *testing.T) {
 	}
 }
 
-func TestSignMessageRefusesWhatIsTooLarge(t *testing.T) {
+func TestSignMessageRefusesAPayloadThatIsTooLarge(t *testing.T) {
 	b := revocation.Batch{V: 1, Store: "s", Origin: strings.Repeat("o", revocation.MaxBatchBytes), Seq: 1}
 	if _, err := revocation.SignMessage(feedKey, "feed-1", revocation.BatchType, b); err == nil {
 		t.Error("signed")

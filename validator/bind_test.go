@@ -39,7 +39,7 @@ func claimsOf(n int) *validator.Claims {
 	}
 }
 
-func TestARevocationEndsTheStreamsItHitsAndNoOther(t *testing.T) {
+func TestRevocationEndsOnlyTheStreamsThatItHits(t *testing.T) {
 	for name, row := range map[string]struct {
 		event revocation.Event
 		ends  bool

@@ -14,7 +14,7 @@ import (
 // Eight readers and a cache that has room for a sixth of the tokens: entries are dropped,
 // written and judged again while the revocations come, and whatever a reader gets is good
 // by all that was applied before it asked.
-func TestNoTokenIsAcceptedAfterItsRevocationWhateverTheCacheDrops(t *testing.T) {
+func TestNoTokenIsAcceptedAfterItsRevocationWhenTheCacheEvicts(t *testing.T) {
 	const readers, tokens = 8, 600 // newFake remembers 100
 	v, s, mint := newFake(t)
 	texts := make([]string, tokens)
@@ -83,7 +83,7 @@ func (s *viewedSource) view() *view {
 
 // A verdict is stored under the version of a reading that was taken before the look-ups: a
 // revocation that comes at any later one makes it old.
-func TestARevocationAtAnyReadingMakesTheStoredVerdictOld(t *testing.T) {
+func TestRevocationAtAnyReadingInvalidatesTheStoredVerdict(t *testing.T) {
 	for name, seen := range map[string]bool{"first sight": false, "again": true} {
 		t.Run(name, func(t *testing.T) {
 			came := true

@@ -108,9 +108,9 @@ func TestAServiceAsksAgainUntilTheAnswerIsReady(t *testing.T) {
 	})
 }
 
-// TestABrokerThatIsAtWorkIsNotGivenUp: a broker of an earlier version sends 102 while it is at work,
+// TestBrokerThatSendsInterimResponsesIsWaitedFor: a broker of an earlier version sends 102 while it is at work,
 // and each counts as a byte; silence does not.
-func TestABrokerThatIsAtWorkIsNotGivenUp(t *testing.T) {
+func TestBrokerThatSendsInterimResponsesIsWaitedFor(t *testing.T) {
 	for _, silent := range []bool{false, true} {
 		inBubble(t, func(t *testing.T, l *life, s *syncer) {
 			s.broker.http.Transport = roundTrip(func(r *http.Request) (*http.Response, error) {

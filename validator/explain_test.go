@@ -68,7 +68,7 @@ func TestExplainAgreesWithValidate(t *testing.T) {
 func tail(token string) string { return token[strings.LastIndexByte(token, '.'):] }
 
 // The rules are told in the order in which Validate applies them, each once, whatever fails.
-func TestExplainTellsEveryRule(t *testing.T) {
+func TestExplainReportsEveryRule(t *testing.T) {
 	issuer := validatortest.New(t)
 	want := []string{"form", "typ", "alg", "kid", "key", "signature", "claims", "issuer", "audience", "lifetime", "iat", "nbf", "exp", "revocation", "scope"}
 	x := validator.Explain(t.Context(), issuer.Mint(validatortest.Claims{"aud": "orders", "scope": "a b"}), validator.ExplainConfig{

@@ -245,9 +245,9 @@ func TestAFloodUnderUnknownKeys(t *testing.T) {
 	})
 }
 
-// TestAFloodFasterThanItCanBeTakenIn: what does not fit is dropped, and costs a catch-up
+// TestFloodFasterThanItCanBeProcessed: what does not fit is dropped, and costs a catch-up
 // each quarter of a second at most.
-func TestAFloodFasterThanItCanBeTakenIn(t *testing.T) {
+func TestFloodFasterThanItCanBeProcessed(t *testing.T) {
 	inBubble(t, func(t *testing.T, l *life, s *syncer) {
 		mustStart(t, s)
 		raw := []byte("no message at all")

@@ -88,7 +88,7 @@ func newOracleIntrospector(o *oracle, d *revocation.Denylist) *introspector {
 	return newIntrospector(newBrokerClient("https://issuer/", Client{ID: "a:b", Secret: "s c%"}, &http.Client{Transport: o}), d, slog.New(slog.DiscardHandler))
 }
 
-func TestIntrospectionIsAskedOnceForAllWhoWait(t *testing.T) {
+func TestIntrospectionIsRequestedOnceForAllCallers(t *testing.T) {
 	withOracle(t, revocation.NewDenylist(), func(t *testing.T, o *oracle, i *introspector) {
 		o.set(func(o *oracle) { o.delay = 100 * time.Millisecond })
 		var all sync.WaitGroup

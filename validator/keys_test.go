@@ -17,7 +17,7 @@ import (
 	"tokenbroker/revocation"
 )
 
-func TestKeysOfAnUnknownKeyIDAreAskedForOnce(t *testing.T) {
+func TestUnknownKeyIDIsFetchedOnce(t *testing.T) {
 	inBubble(t, func(t *testing.T, l *life, s *syncer) {
 		mustStart(t, s)
 		time.Sleep(time.Second)
@@ -100,7 +100,7 @@ func TestKeysAreFetchedOnASchedule(t *testing.T) {
 	})
 }
 
-func TestKeysThatWereCompromisedNeverReturn(t *testing.T) {
+func TestCompromisedKeysNeverReturn(t *testing.T) {
 	for name, tell := range map[string]func(l *life){
 		"by an event": func(l *life) {
 			l.record(revocation.Event{Kind: "kid", Value: "k1", ExpiresAt: time.Now().Unix() + 60, Reason: "key_compromise"})

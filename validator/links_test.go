@@ -267,7 +267,7 @@ func TestClocksThatAreStepped(t *testing.T) {
 }
 
 // What the log says of a feed that is down holds: revocations still arrive, over HTTP.
-func TestAFeedThatIsDownIsToldWithWhatStillWorks(t *testing.T) {
+func TestFailingFeedIsReportedWithItsConsequence(t *testing.T) {
 	inBubble(t, func(t *testing.T, l *life, s *syncer) {
 		cause := &tls.CertificateVerificationError{Err: errors.New("not connected to NATS at nats://n:4222")}
 		l.linkErr, l.feedDown = cause, true

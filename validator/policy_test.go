@@ -117,7 +117,7 @@ func TestNothingForgedIsIntrospected(t *testing.T) {
 	}
 }
 
-func TestARoutesOwnBound(t *testing.T) {
+func TestBoundOfARoute(t *testing.T) {
 	for name, row := range map[string]struct {
 		age     time.Duration
 		options []Option
@@ -218,7 +218,7 @@ func TestAMissAfterAnEvictionIsConfirmed(t *testing.T) {
 	}
 }
 
-func TestAValidatorThatCanAskNobodyIsClosed(t *testing.T) {
+func TestValidatorWithoutIntrospectionFailsClosed(t *testing.T) {
 	v, s, _, mint := newAsking(t, FailClosed, 1)
 	v.introspector = nil
 	for n := range 2 {

@@ -148,7 +148,7 @@ func TestEvictionsUnrevokeNothing(t *testing.T) {
 	}
 }
 
-func TestARouteWithABoundOfItsOwn(t *testing.T) {
+func TestServiceRouteWithItsOwnBound(t *testing.T) {
 	v, issuer := start(t, nil)
 	token := issuer.Mint(nil)
 	hello := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })

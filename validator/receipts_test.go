@@ -94,7 +94,7 @@ func TestAReceiptAtOnceForABatchWithAck(t *testing.T) {
 }
 
 // A hundred batches in no time are one receipt or two, and the last one tells of all.
-func TestOfABurstTheNewestReceiptIsSent(t *testing.T) {
+func TestNewestReceiptOfABurstIsSent(t *testing.T) {
 	inBubble(t, func(t *testing.T, l *life, s *syncer) {
 		mustStart(t, s)
 		time.Sleep(1500*time.Millisecond + tickEvery/2)
@@ -111,7 +111,7 @@ func TestOfABurstTheNewestReceiptIsSent(t *testing.T) {
 	})
 }
 
-func TestAStaleServiceSaysSo(t *testing.T) {
+func TestStaleServiceReportsIt(t *testing.T) {
 	inBubble(t, func(t *testing.T, l *life, s *syncer) {
 		mustStart(t, s)
 		l.set(func() { l.httpDown = true })
@@ -128,7 +128,7 @@ func TestAStaleServiceSaysSo(t *testing.T) {
 }
 
 // A broker that cannot take receipts costs a line when that begins and one when it ends.
-func TestFailingReceiptsAreToldOnceAndCounted(t *testing.T) {
+func TestFailingReceiptsAreLoggedOnceAndCounted(t *testing.T) {
 	inBubble(t, func(t *testing.T, l *life, s *syncer) {
 		mustStart(t, s)
 		n := 0

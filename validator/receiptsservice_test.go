@@ -11,7 +11,7 @@ import (
 )
 
 // Each validator of a service counts by itself, under the service's name.
-func TestAServiceTellsHowFarItIs(t *testing.T) {
+func TestServiceReportsItsPosition(t *testing.T) {
 	v, issuer := start(t, func(c *validator.Config) { c.Service = "orders" })
 	other, err := validator.New(t.Context(), issuer.Config("test"))
 	if err != nil {

@@ -28,7 +28,7 @@ func start(t *testing.T, change func(*validator.Config)) (*validator.Validator, 
 	return v, issuer
 }
 
-func TestAServiceHearsOfRevocations(t *testing.T) {
+func TestServiceReceivesRevocations(t *testing.T) {
 	v, issuer := start(t, nil)
 	for name, row := range map[string]revocation.Event{
 		"session": {Kind: revocation.KindSID, Value: "s1"},
@@ -45,7 +45,7 @@ func TestAServiceHearsOfRevocations(t *testing.T) {
 	}
 }
 
-func TestAServiceThatStartsLateKnowsWhatWasRevokedBefore(t *testing.T) {
+func TestLateServiceKnowsEarlierRevocations(t *testing.T) {
 	issuer := validatortest.New(t)
 	token := issuer.Mint(validatortest.Claims{"sid": "gone"})
 	issuer.RevokeSession("gone")
@@ -71,7 +71,7 @@ func TestAServiceFollowsTheKeys(t *testing.T) {
 	validatortest.Await(t, v, issuer.Mint(nil), nil)
 }
 
-func TestAServiceThatHearsNothingGoesStale(t *testing.T) {
+func TestServiceWithoutMessagesGoesStale(t *testing.T) {
 	v, issuer := start(t, func(c *validator.Config) { c.MaxStaleness = 500 * time.Millisecond })
 	token := issuer.Mint(validatortest.Claims{"sid": "s1"})
 	issuer.SetHTTPDown(true)
@@ -86,7 +86,7 @@ func TestAServiceThatHearsNothingGoesStale(t *testing.T) {
 	validatortest.Await(t, v, token, validator.ErrRevoked)
 }
 
-func TestNewGivesUpWithItsContext(t *testing.T) {
+func TestNewEndsWithItsContext(t *testing.T) {
 	issuer := validatortest.New(t)
 	issuer.SetHTTPDown(true)
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)

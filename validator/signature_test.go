@@ -17,7 +17,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-func TestDERIsWhatASN1Says(t *testing.T) {
+func TestDEREqualsASN1(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		half := rapid.SliceOfN(rapid.SampledFrom([]byte{0, 0, 1, 0x7f, 0x80, 0xff}), 32, 32)
 		signature := append(half.Draw(t, "r"), half.Draw(t, "s")...)

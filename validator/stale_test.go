@@ -56,7 +56,7 @@ func newFake(tb testing.TB) (*Validator, *fakeSource, func(iat, exp int64) strin
 	}
 }
 
-func TestAStaleValidatorSaysNothingOfAnyToken(t *testing.T) {
+func TestStaleValidatorJudgesNoToken(t *testing.T) {
 	for name, make := range map[string]func(*fakeSource){
 		"31 s old":     func(s *fakeSource) { s.now = aged(31*time.Second, brokerNow*1000) },
 		"unproved":     func(s *fakeSource) { s.now.unproved = true },
@@ -118,7 +118,7 @@ func TestTokensAreJudgedByTheBrokersClock(t *testing.T) {
 
 // A revocation that arrives between the look-ups and the storing of the verdict must not
 // be hidden by the stored verdict.
-func TestAVerdictIsStoredWithTheVersionBeforeTheLookUps(t *testing.T) {
+func TestVerdictIsStoredWithTheVersionBeforeTheLookUps(t *testing.T) {
 	v, s, mint := newFake(t)
 	token := mint(brokerNow, brokerNow+300)
 	s.onKey = func() { s.revoked.BumpVersion() }
@@ -138,7 +138,7 @@ func TestAVerdictIsStoredWithTheVersionBeforeTheLookUps(t *testing.T) {
 	}
 }
 
-func TestACallerThatGivesUpIsToldSo(t *testing.T) {
+func TestCancelledCallerGetsItsContextsError(t *testing.T) {
 	v, s, mint := newFake(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	s.onKey = cancel

@@ -46,7 +46,7 @@ func failing(err error) func(*life, *syncer) {
 	}
 }
 
-func TestStartFailsAtOnceWhereAnotherAttemptCannotHelp(t *testing.T) {
+func TestStartFailsAtOnceIfAnotherAttemptCannotHelp(t *testing.T) {
 	for name, tt := range map[string]struct {
 		change func(l *life, s *syncer)
 		want   string
@@ -130,7 +130,7 @@ func TestStartEndsWithItsContext(t *testing.T) {
 }
 
 // A broker that refuses later is waited for: a service that runs is not ended by it.
-func TestARefusalAfterTheStartIsNotTheEnd(t *testing.T) {
+func TestRefusalAfterTheStartIsRetried(t *testing.T) {
 	inBubble(t, func(t *testing.T, l *life, s *syncer) {
 		mustStart(t, s)
 		l.set(func() { answering("/", 401)(l, s) })

@@ -11,10 +11,10 @@ import (
 	"tokenbroker/validator/validatortest"
 )
 
-// TestNewKnowsWhatWasRevokedBeforeItWasCalled starts services one after the other, over
+// TestNewKnowsEarlierRevocations starts services one after the other, over
 // real sockets, while revocations are recorded in a tight loop. What was acknowledged when
 // New was called is refused at once when it returns; what came meanwhile, at once after.
-func TestNewKnowsWhatWasRevokedBeforeItWasCalled(t *testing.T) {
+func TestNewKnowsEarlierRevocations(t *testing.T) {
 	issuer := validatortest.New(t)
 	const starts, each = 15, 4000
 	// Minted before, so that the loop does nothing but revoke.

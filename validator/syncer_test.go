@@ -10,7 +10,7 @@ import (
 	"tokenbroker/revocation"
 )
 
-func TestSyncStartsWithAllThatIsLive(t *testing.T) {
+func TestSyncStartsWithAllLiveEvents(t *testing.T) {
 	inBubble(t, func(t *testing.T, l *life, s *syncer) {
 		l.revoke("before")
 		l.set(func() { l.kids = []string{"dead"} })
@@ -52,7 +52,7 @@ func TestSyncMissesNothingWhileItStarts(t *testing.T) {
 	})
 }
 
-func TestSyncHearsTheFeed(t *testing.T) {
+func TestSyncAppliesTheFeed(t *testing.T) {
 	inBubble(t, func(t *testing.T, l *life, s *syncer) {
 		mustStart(t, s)
 		before := s.now.Load().version
@@ -74,7 +74,7 @@ func TestSyncHearsTheFeed(t *testing.T) {
 	})
 }
 
-func TestSyncHealsAHole(t *testing.T) {
+func TestSyncFillsAGap(t *testing.T) {
 	inBubble(t, func(t *testing.T, l *life, s *syncer) {
 		mustStart(t, s)
 		time.Sleep(time.Second)
@@ -198,7 +198,7 @@ func TestSyncPollsWithoutTheFeed(t *testing.T) {
 	})
 }
 
-func TestSyncLivesOnHeartbeatsWithoutHTTP(t *testing.T) {
+func TestSyncStaysFreshByHeartbeatsWithoutHTTP(t *testing.T) {
 	inBubble(t, func(t *testing.T, l *life, s *syncer) {
 		mustStart(t, s)
 		l.set(func() { l.httpDown = true })
@@ -290,7 +290,7 @@ func TestSyncOnABusyMachineSeesNoClockStep(t *testing.T) {
 	})
 }
 
-func TestSyncGivesASilentCatchUpUp(t *testing.T) {
+func TestSyncCancelsASilentCatchUp(t *testing.T) {
 	inBubble(t, func(t *testing.T, l *life, s *syncer) {
 		mustStart(t, s)
 		l.set(func() { l.hang = make(chan struct{}) })

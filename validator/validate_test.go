@@ -300,7 +300,7 @@ func TestEachSingleChangedCharacterIsRefused(t *testing.T) {
 	}
 }
 
-func TestAChangeIsSeenByTokensInMemory(t *testing.T) {
+func TestChangesApplyToTokensInMemory(t *testing.T) {
 	for name, row := range map[string]struct {
 		change func(b bench, token string)
 		want   error

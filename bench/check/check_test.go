@@ -40,7 +40,7 @@ func recordOf(ratio float64) record {
 	}}}}
 }
 
-func TestWhatLooksWorseIsMeasuredAgainAndLonger(t *testing.T) {
+func TestWorseResultsAreMeasuredAgainAndLonger(t *testing.T) {
 	for _, c := range []struct {
 		name   string
 		ratios []float64
@@ -79,7 +79,7 @@ func TestABenchThatCannotRunIsAnError(t *testing.T) {
 	}
 }
 
-func TestRecordReplacesTheChosenSuitesAndNoOther(t *testing.T) {
+func TestRecordReplacesOnlyTheChosenSuites(t *testing.T) {
 	into := recordOf(9)
 	into.Suites["other"] = recordedSuite{Date: "2001-01-01"}
 	s := &scripted{ratios: []float64{1.5}}
@@ -107,7 +107,7 @@ func TestRecordReplacesTheChosenSuitesAndNoOther(t *testing.T) {
 	}
 }
 
-func TestTheTableNamesWhatIsWorse(t *testing.T) {
+func TestTableNamesWorseMetrics(t *testing.T) {
 	var out strings.Builder
 	found := compare(one, recordOf(1).Suites["mint"], gobench.Results{"Mint/ES256": {"x-raw": {1.5}}}, 0.25)
 	if err := printTable(&out, found); err != nil {

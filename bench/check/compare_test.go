@@ -41,7 +41,7 @@ func TestCompareJudgesByDirectionAndTolerance(t *testing.T) {
 	}
 }
 
-func TestCompareNamesWhatIsNewAndNeverTimes(t *testing.T) {
+func TestCompareReportsNewMetricsButNotTimes(t *testing.T) {
 	found := compare(suite{ratios: smaller}, recordedSuite{}, gobench.Results{"B": {"x-raw": {1}, "ns/op": {80}, "p99-ms": {3}, "ops/s": {9}}}, 0.25)
 	want := []finding{{bench: "B", unit: "x-raw", is: 1, verdict: unknown}}
 	if diff := cmp.Diff(want, found, cmp.AllowUnexported(finding{})); diff != "" {

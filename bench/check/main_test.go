@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestMisuseExitsWith2AndSaysWhy(t *testing.T) {
+func TestMisuseExitsWith2AndReportsTheReason(t *testing.T) {
 	for name, c := range map[string]struct {
 		args []string
 		says string
@@ -28,7 +28,7 @@ func TestMisuseExitsWith2AndSaysWhy(t *testing.T) {
 	}
 }
 
-func TestARecordThatIsNoneIsRefused(t *testing.T) {
+func TestInvalidRecordIsRefused(t *testing.T) {
 	for name, c := range map[string]struct{ content, says string }{
 		"no direction":      {`{"suites":{"mint":{"benches":{"Mint":{"x-raw":{"value":1}}}}}}`, "better"},
 		"an unknown member": {`{"suits":{}}`, "suits"},

@@ -63,7 +63,7 @@ func TestFitThroughNoise(t *testing.T) {
 	}
 }
 
-func TestFitWantsTwoSizes(t *testing.T) {
+func TestFitNeedsTwoSizes(t *testing.T) {
 	for _, samples := range [][]curve.Sample{nil, {{Size: 1, Cost: 1}}, {{Size: 5, Cost: 1}, {Size: 5, Cost: 2}}} {
 		if _, err := curve.Fit(samples); err == nil {
 			t.Errorf("%v was fitted", samples)

@@ -8,7 +8,7 @@ import (
 	"tokenbroker/bench/gobench"
 )
 
-func TestParseReadsWhatGoTestPrints(t *testing.T) {
+func TestParseReadsTheOutputOfGoTest(t *testing.T) {
 	found, cpu, err := gobench.Parse(`goos: linux
 goarch: amd64
 pkg: tokenbroker/bench
@@ -33,7 +33,7 @@ PASS
 	}
 }
 
-func TestParseRefusesAResultThatIsNone(t *testing.T) {
+func TestParseRefusesAnInvalidResult(t *testing.T) {
 	for _, line := range []string{
 		"BenchmarkMint 18 53629 ns/op 1.190",
 		"BenchmarkMint 18 fast ns/op",

@@ -35,7 +35,7 @@ func TestHistogramAgainstSorting(t *testing.T) {
 	}
 }
 
-func TestHistogramTakesWhatIsOutOfRange(t *testing.T) {
+func TestHistogramAcceptsValuesOutOfRange(t *testing.T) {
 	h := load.NewHistogram()
 	h.Record(-time.Second)
 	h.Record(100 * time.Hour)

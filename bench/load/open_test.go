@@ -117,7 +117,7 @@ func TestOpenLoopKeepsItsRate(t *testing.T) {
 }
 
 // What does not fit is counted, and never hidden.
-func TestOpenLoopCountsWhatItDoesNotSend(t *testing.T) {
+func TestOpenLoopCountsRequestsThatItDoesNotSend(t *testing.T) {
 	slow := func(context.Context, int) error { time.Sleep(time.Second); return nil }
 	for _, c := range []struct {
 		name               string

@@ -42,7 +42,7 @@ func TestALineHasTheMediansBySize(t *testing.T) {
 	}
 }
 
-func TestItDrawsWhatWasMeasured(t *testing.T) {
+func TestPlotDrawsTheMeasurements(t *testing.T) {
 	dir := t.TempDir()
 	var out, complaint strings.Builder
 	if code := run([]string{"-o", dir}, strings.NewReader(measured), &out, &complaint); code != 0 {

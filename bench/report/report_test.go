@@ -153,7 +153,7 @@ func TestPlots(t *testing.T) {
 }
 
 // A plot of nothing, of one point or into nowhere is an error or a picture, never a panic.
-func TestPlotsOfLittle(t *testing.T) {
+func TestPlotsOfFewRuns(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "x.png")
 	if err := (&report.Report{}).Plot(file); err == nil {
 		t.Error("nothing was drawn without an error")
@@ -194,7 +194,7 @@ func TestGrowthOfASlowMachine(t *testing.T) {
 }
 
 // Stopped at once, a run may have only the answer to a request from the warm-up, and no latency.
-func TestARunWithoutALatencyIsNoSample(t *testing.T) {
+func TestRunWithoutLatencyIsNotASample(t *testing.T) {
 	r := &report.Report{}
 	for _, n := range []int{100, 1000} {
 		r.Runs = append(r.Runs, report.Run{Name: "refresh", Concurrency: 1, Size: n, Measured: report.From(result(0, time.Millisecond))})

@@ -11,7 +11,7 @@ import (
 )
 
 // The issuer is in this process: no broker, no NATS, no network but the loopback.
-func TestGreetingsNeedAToken(t *testing.T) {
+func TestGreetingRequiresAToken(t *testing.T) {
 	issuer := validatortest.New(t)
 	v, err := validator.New(t.Context(), issuer.Config("demo-api"))
 	if err != nil {

@@ -42,7 +42,7 @@ func TestSecret(t *testing.T) {
 	}
 }
 
-func TestBrokerClientAsksAtTheOtherAddress(t *testing.T) {
+func TestBrokerClientConnectsToTheOtherAddress(t *testing.T) {
 	var host string
 	broker := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { host = r.Host }))
 	defer broker.Close()

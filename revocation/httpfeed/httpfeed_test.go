@@ -285,7 +285,7 @@ func TestAResetAfterAReconnectIsOneGap(t *testing.T) {
 }
 
 // Comments are no sign of life: a proxy may send them. A long event under way is one.
-func TestWhatKeepsAStreamAlive(t *testing.T) {
+func TestPartialEventsKeepAStreamAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, s := newBroker(t), newSink()
 		opened := b.feed(t, s)
@@ -334,7 +334,7 @@ func TestAStreamThatComesLateIsAGap(t *testing.T) {
 	})
 }
 
-func TestRefusalsAreRetriedForEver(t *testing.T) {
+func TestRefusalsAreRetriedWithoutEnd(t *testing.T) {
 	for name, answer := range map[string]func(c *connection){
 		"401":           func(c *connection) { c.status(http.StatusUnauthorized) },
 		"404":           func(c *connection) { c.status(http.StatusNotFound) },
@@ -366,7 +366,7 @@ func TestRefusalsAreRetriedForEver(t *testing.T) {
 	}
 }
 
-func TestARefusedPositionIsGivenUp(t *testing.T) {
+func TestRefusedPositionIsDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, s := newBroker(t), newSink()
 		b.feed(t, s)
@@ -398,7 +398,7 @@ func TestTheBrokersRetryIsKept(t *testing.T) {
 	})
 }
 
-func TestTroubleIsLoggedOnceAndWithoutTheSecret(t *testing.T) {
+func TestFailuresAreLoggedOnceAndWithoutTheSecret(t *testing.T) {
 	var log strings.Builder
 	t.Run("run", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {

@@ -62,7 +62,7 @@ func TestAReceiptIsPosted(t *testing.T) {
 	}
 }
 
-func TestAReceiptThatIsNotTaken(t *testing.T) {
+func TestRefusedReceiptIsAnError(t *testing.T) {
 	for status, want := range map[int]string{
 		http.StatusOK:                  "/revocations/receipt answers 200 OK",
 		http.StatusUnauthorized:        "answers 401 Unauthorized: check the client's id and secret",

@@ -84,7 +84,7 @@ type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
 
-func TestWhatAStreamMakesUsHoldIsBounded(t *testing.T) {
+func TestMemoryOfAStreamIsBounded(t *testing.T) {
 	line := strings.Repeat("x", maxLine/2)
 	for name, r := range map[string]io.Reader{
 		"a line":           zeros{},

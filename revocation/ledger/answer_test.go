@@ -205,7 +205,7 @@ func TestFullAnswersThatWaitShareTheNextView(t *testing.T) {
 	})
 }
 
-func TestEveryAnswerHoldsWhatWasAcknowledgedBefore(t *testing.T) {
+func TestEveryAnswerHasTheEventsAcknowledgedBefore(t *testing.T) {
 	engines(t, func(t *testing.T, s store.Store) {
 		p := start(t, s)
 		const batches = 200

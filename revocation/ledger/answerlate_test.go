@@ -128,8 +128,8 @@ func (s *slowStore) List(ctx context.Context, prefix, after string, limit int) (
 	return s.Store.List(ctx, prefix, after, limit)
 }
 
-// TestAKeptAnswerIsNotStretched: beyond its life it is made from the start again.
-func TestAKeptAnswerIsNotStretched(t *testing.T) {
+// TestKeptAnswerIsNotKeptLonger: beyond its life it is made from the start again.
+func TestKeptAnswerIsNotKeptLonger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &slowStore{Store: memstore.New(nil)}
 		p := start(t, s)
@@ -147,8 +147,8 @@ func TestAKeptAnswerIsNotStretched(t *testing.T) {
 	})
 }
 
-// TestAKeptAnswerGivesWay: to answers for callers that are there.
-func TestAKeptAnswerGivesWay(t *testing.T) {
+// TestKeptAnswerMakesRoom: to answers for callers that are there.
+func TestKeptAnswerMakesRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &gated{Store: memstore.New(nil)}
 		p := start(t, s)
@@ -175,8 +175,8 @@ func TestAKeptAnswerGivesWay(t *testing.T) {
 	})
 }
 
-// TestCloseEndsEncodingsThatNobodyWaitsFor also where they are stuck.
-func TestCloseEndsEncodingsThatNobodyWaitsFor(t *testing.T) {
+// TestCloseEndsEncodingsWithoutCallers also where they are stuck.
+func TestCloseEndsEncodingsWithoutCallers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &gated{Store: memstore.New(nil), gate: nil}
 		p := start(t, s)
@@ -197,8 +197,8 @@ func TestCloseEndsEncodingsThatNobodyWaitsFor(t *testing.T) {
 	})
 }
 
-// TestDeltasThatNobodyWaitsForAreBounded: a caller that asks for many and never comes back.
-func TestDeltasThatNobodyWaitsForAreBounded(t *testing.T) {
+// TestDeltasWithoutCallersAreBounded: a caller that asks for many and never comes back.
+func TestDeltasWithoutCallersAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &gatedAll{gated{Store: memstore.New(nil)}}
 		p := start(t, s)

@@ -23,8 +23,8 @@ func (p *process) encoded(ctx context.Context, after string, as revocation.Form)
 	return p.EncodedAnswer(ctx, strings.Replace(after, "O", p.Origin(), 1), as)
 }
 
-// TestAThousandAnswersTakeAHandfulOfEncodings: as after a restart, all at once.
-func TestAThousandAnswersTakeAHandfulOfEncodings(t *testing.T) {
+// TestThousandAnswersTakeFewEncodings: as after a restart, all at once.
+func TestThousandAnswersTakeFewEncodings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &gatedAll{gated{Store: memstore.New(nil)}}
 		p := start(t, s)
@@ -81,7 +81,7 @@ func (g *gatedAll) List(ctx context.Context, prefix, after string, limit int) ([
 	return g.gated.List(ctx, prefix, after, limit)
 }
 
-func TestWhoLeavesByTheContextLeavesNothingBehind(t *testing.T) {
+func TestCancelledCallersLeaveNothingBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &gated{Store: memstore.New(nil)}
 		p := start(t, s)
@@ -124,8 +124,8 @@ func TestWhoLeavesByTheContextLeavesNothingBehind(t *testing.T) {
 	})
 }
 
-// TestAMakerThatLeavesDoesNotFailTheOthers: the next in line encodes instead.
-func TestAMakerThatLeavesDoesNotFailTheOthers(t *testing.T) {
+// TestCancelledEncodingDoesNotFailOtherCallers: the next in line encodes instead.
+func TestCancelledEncodingDoesNotFailOtherCallers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &gated{Store: memstore.New(nil)}
 		p := start(t, s)
@@ -301,7 +301,7 @@ func (p *paged) List(ctx context.Context, prefix, after string, limit int) ([]st
 	return records, err
 }
 
-func TestARecordThatCannotBeReadStopsNothingButFullAnswers(t *testing.T) {
+func TestUnreadableRecordStopsOnlyFullAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		s := memstore.New(nil)

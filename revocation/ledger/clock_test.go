@@ -14,9 +14,9 @@ import (
 	"tokenbroker/store/memstore"
 )
 
-// TestASuspiciousClockSignsEverybodyOut: the floor starts anew at the wall clock, once, and
+// TestSuspiciousClockSignsOutAllUsers: the floor starts anew at the wall clock, once, and
 // only after everybody was signed out; the next process reads the new one.
-func TestASuspiciousClockSignsEverybodyOut(t *testing.T) {
+func TestSuspiciousClockSignsOutAllUsers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var wall wallAhead
 		s := memstore.New(nil)
@@ -58,10 +58,10 @@ func TestASuspiciousClockSignsEverybodyOut(t *testing.T) {
 	})
 }
 
-// TestClockSetBackIsMendedAtOnce: the first reading of the broker's clock after a step below
+// TestClockSetBackResetsTheFloorAtOnce: the first reading of the broker's clock after a step below
 // the time floor has everybody signed out; no tick of the collector is needed. A failed
 // attempt is repeated at the next tick, not at each reading.
-func TestClockSetBackIsMendedAtOnce(t *testing.T) {
+func TestClockSetBackResetsTheFloorAtOnce(t *testing.T) {
 	for _, failures := range []int{0, 1} {
 		t.Run(fmt.Sprintf("after %d failures", failures), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

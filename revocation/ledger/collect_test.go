@@ -224,7 +224,7 @@ func TestRunEndsWhenACommitsOutcomeIsUnknown(t *testing.T) {
 	})
 }
 
-func TestASuspiciousClockIsTold(t *testing.T) {
+func TestSuspiciousClockIsLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder
 		var wall wallAhead

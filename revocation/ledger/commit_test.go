@@ -141,7 +141,7 @@ func TestMalformedEventsAreRefused(t *testing.T) {
 	}
 }
 
-func TestOddValuesKeepApart(t *testing.T) {
+func TestOddValuesHaveDifferentKeys(t *testing.T) {
 	p := start(t, memstore.New(nil))
 	values := []string{"a", "A", "a.b", "a/b", "~a", " ", "ü", strings.Repeat("x", 64), strings.Repeat("x", 65), strings.Repeat("x", 5000)}
 	for _, v := range values {

@@ -143,7 +143,7 @@ func TestBatchesGoOutInOrderAsTheyAreCommitted(t *testing.T) {
 	})
 }
 
-func TestABacklogIsHealedAfterAnOutage(t *testing.T) {
+func TestBacklogIsPublishedAfterAnOutage(t *testing.T) {
 	for name, fail := range map[string]func(*bus){
 		"nothing can be published":    func(b *bus) { b.set(true, false) },
 		"what is published gets lost": func(b *bus) { b.set(false, true) },
@@ -191,7 +191,7 @@ func TestABacklogIsHealedAfterAnOutage(t *testing.T) {
 	}
 }
 
-func TestAnOutageEndsByItselfWithoutAPoke(t *testing.T) {
+func TestOutageEndsWithoutAPoke(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, b := start(t, memstore.New(nil)), &bus{down: true}
 		pub := publish(t, p, b)

@@ -16,7 +16,7 @@ import (
 	"tokenbroker/store/memstore"
 )
 
-func TestListGivesEveryLiveEventOnce(t *testing.T) {
+func TestListReturnsEveryLiveEventOnce(t *testing.T) {
 	engines(t, func(t *testing.T, s store.Store) {
 		p := start(t, s)
 		if events, next, err := p.List(t.Context(), "", 10); len(events) != 0 || events == nil || next != "" || err != nil {
@@ -88,7 +88,7 @@ func TestListFailsOnAnUnreadableEvent(t *testing.T) {
 	}
 }
 
-func TestFindGivesTheStrongestEventAndItsBatch(t *testing.T) {
+func TestFindReturnsTheStrongestEventAndItsBatch(t *testing.T) {
 	engines(t, func(t *testing.T, s store.Store) {
 		p := start(t, s, func(c *ledger.Config) { c.Kids = func() []string { return []string{"k1"} } })
 		long := "https://issuer.example/" + strings.Repeat("x", 80)
@@ -136,7 +136,7 @@ func follow(t *testing.T, p *process, seq, limit uint64) string {
 	return text
 }
 
-func TestFollowTellsWhenEachBatchWasWritten(t *testing.T) {
+func TestFollowReturnsWhenEachBatchWasWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := start(t, memstore.New(nil))
 		for i := range 3 {
@@ -176,7 +176,7 @@ func TestFollowWaitsForTheNextBatchOrItsContext(t *testing.T) {
 	})
 }
 
-func TestFollowLeavesOutWhatWasCollected(t *testing.T) {
+func TestFollowLeavesOutCollectedBatches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := start(t, memstore.New(nil))
 		p.revoke(sid("s1"))

@@ -25,8 +25,8 @@ func (s unlistable) List(ctx context.Context, prefix, after string, limit int) (
 	return s.Store.List(ctx, prefix, after, limit)
 }
 
-// TestWhatIsPublishedAtOnceNeedsNoLookIntoTheStore, and says nothing of the operator.
-func TestWhatIsPublishedAtOnceNeedsNoLookIntoTheStore(t *testing.T) {
+// TestPublishingAtOnceDoesNotReadTheStore, and says nothing of the operator.
+func TestPublishingAtOnceDoesNotReadTheStore(t *testing.T) {
 	p := start(t, unlistable{memstore.New(nil)})
 	var sent []revocation.Batch
 	publisher, err := ledger.NewPublisher(ledger.PublisherConfig{
@@ -72,9 +72,9 @@ type silent struct{}
 func (silent) Publish(string, []byte) error { return nil }
 func (silent) Flush(context.Context) error  { return nil }
 
-// TestWhatIsPublishedIsTheRecord to the letter, whether it comes from memory or was too long
+// TestPublishedBatchesEqualTheRecord to the letter, whether it comes from memory or was too long
 // ago to be there.
-func TestWhatIsPublishedIsTheRecord(t *testing.T) {
+func TestPublishedBatchesEqualTheRecord(t *testing.T) {
 	p := start(t, memstore.New(nil))
 	revoke := func(n int) {
 		var events []revocation.Event

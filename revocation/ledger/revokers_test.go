@@ -61,8 +61,8 @@ func brokerOn(t testing.TB, s store.Store) (*brokertest.Broker, *ledger.Ledger, 
 	return b, book, others
 }
 
-// TestTheLedgerKeepsTheStrongestOfWhatIsRevokedAgain: one record each, however often.
-func TestTheLedgerKeepsTheStrongestOfWhatIsRevokedAgain(t *testing.T) {
+// TestLedgerKeepsTheStrongestOfRepeatedRevocations: one record each, however often.
+func TestLedgerKeepsTheStrongestOfRepeatedRevocations(t *testing.T) {
 	b, book, _ := brokerOn(t, memstore.New(nil))
 	if err := b.PutClient(t.Context(), broker.Client{ID: "c"}); err != nil {
 		t.Fatal(err)

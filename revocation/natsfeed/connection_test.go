@@ -77,7 +77,7 @@ func TestAWrongPasswordIsReportedAsOne(t *testing.T) {
 	}
 }
 
-func TestAServerThatIsAwayIsNamedOnceAndWhenItIsBack(t *testing.T) {
+func TestUnreachableServerIsLoggedOnceAndWhenItIsBack(t *testing.T) {
 	first := serve(t, server.Options{Port: -1})
 	port := portOf(t, first)
 	shutDown(first)
@@ -102,7 +102,7 @@ func TestAServerThatIsAwayIsNamedOnceAndWhenItIsBack(t *testing.T) {
 }
 
 // nats.go takes URLs without a scheme.
-func TestNoSpellingOfAURLShowsItsPassword(t *testing.T) {
+func TestNoFormOfAURLShowsItsPassword(t *testing.T) {
 	for list, want := range map[string]string{
 		"nats://someone:secret@a:4222": "nats://a:4222", "someone:secret@a:4222": "nats://a:4222", "someone:secret@a": "nats://a", "secret@a": "nats://a",
 		" secret@a:4222 , tls://someone:secret@b": "nats://a:4222,tls://b", "a:4222": "nats://a:4222", "a": "nats://a",
@@ -124,7 +124,7 @@ func TestNoSpellingOfAURLShowsItsPassword(t *testing.T) {
 }
 
 // A cluster whose servers fail each in another way does not fill the log.
-func TestOfAnOutageTheReasonThatSaysMostIsKept(t *testing.T) {
+func TestMostSpecificReasonOfAnOutageIsKept(t *testing.T) {
 	a := newOutage("nats://a:4222, nats://b:4222", access{user: "u"})
 	refused := errors.New("dial tcp: connection refused")
 	for i, step := range []struct {

@@ -224,7 +224,7 @@ func TestSlowConsumerIsAGap(t *testing.T) {
 	}
 }
 
-func TestRefusedSubscriptionIsToldAndHarmless(t *testing.T) {
+func TestRefusedSubscriptionIsReportedAndHarmless(t *testing.T) {
 	allow := &server.SubjectPermission{Allow: []string{"nothing"}}
 	srv := serve(t, server.Options{Port: -1, Users: []*server.User{{
 		Username: "service", Password: "a secret word", Permissions: &server.Permissions{Subscribe: allow, Publish: allow},

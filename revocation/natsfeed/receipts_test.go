@@ -209,7 +209,7 @@ func TestReceiptsAreOneTokenDeep(t *testing.T) {
 	}
 }
 
-func TestTheBusTellsEachRefusalOnce(t *testing.T) {
+func TestBusLogsEachRefusalOnce(t *testing.T) {
 	srv := aServer(t)
 	log := &lines{}
 	bus := dial(t, BusConfig{URL: srv.ClientURL(), User: "mute", Password: "m", Logger: slog.New(slog.NewTextHandler(log, nil))})

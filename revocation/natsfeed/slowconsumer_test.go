@@ -28,9 +28,9 @@ func (b bridge) Message(raw []byte) {
 
 func (b bridge) Gap(error) {}
 
-// TestASlowConsumerForgetsNothing: 100,000 revocations, and 8 messages may wait. Whatever
+// TestSlowConsumerLosesNothing: 100,000 revocations, and 8 messages may wait. Whatever
 // NATS drops comes by catch-ups, of which there are few, and none any more when it is over.
-func TestASlowConsumerForgetsNothing(t *testing.T) {
+func TestSlowConsumerLosesNothing(t *testing.T) {
 	srv, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true})
 	if err != nil {
 		t.Fatal(err)

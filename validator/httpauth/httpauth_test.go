@@ -182,7 +182,7 @@ func TestErrorsCarryCORSHeaders(t *testing.T) {
 	}
 }
 
-func TestAScopeThatCannotBeOnePanics(t *testing.T) {
+func TestInvalidScopePanics(t *testing.T) {
 	for _, bad := range []string{"", "a b", `a"b`, "ä"} {
 		func() {
 			defer func() {
@@ -205,7 +205,7 @@ func (demanding) Validate(_ context.Context, _ string, options ...validator.Opti
 	return &validator.Claims{Subject: "ada"}, nil
 }
 
-func TestARouteHandsItsBoundToTheValidator(t *testing.T) {
+func TestRoutePassesItsBoundToTheValidator(t *testing.T) {
 	for want, options := range map[int][]httpauth.Option{
 		200: nil,
 		503: {httpauth.MaxStaleness(2 * time.Second)},

@@ -173,7 +173,7 @@ func TestAForbiddenOriginIsNamed(t *testing.T) {
 	}
 }
 
-func TestAClientThatGoesIsNotAWarning(t *testing.T) {
+func TestDisconnectedClientIsNotAWarning(t *testing.T) {
 	r := httptest.NewRequest("GET", "/hello", nil)
 	r.Header.Set("Authorization", "Bearer gone")
 	if log, code, err := refusing(t, fake, r); !errors.Is(err, context.Canceled) || code != 503 || !strings.Contains(log, "level=INFO") || !strings.Contains(log, "validator_unavailable") {

@@ -14,7 +14,7 @@ import (
 	"tokenbroker/validator/validatortest"
 )
 
-func TestAStreamTellsItsReaderWhyItEnds(t *testing.T) {
+func TestStreamReportsWhyItEnds(t *testing.T) {
 	for want, end := range map[string]func(*validator.Validator, *validatortest.Issuer){
 		"event: revoked\ndata: {\"code\":\"token_revoked\"}\n\n":   func(_ *validator.Validator, i *validatortest.Issuer) { i.RevokeSession("s1") },
 		"event: closed\ndata: {\"code\":\"validator_closed\"}\n\n": func(v *validator.Validator, _ *validatortest.Issuer) { v.Close() },
@@ -62,7 +62,7 @@ func (b endedBinder) Bind(ctx context.Context, _ *validator.Claims) (context.Con
 	return ctx, func() {}
 }
 
-func TestEndedNamesOnlyTheTokensEnd(t *testing.T) {
+func TestEndedReportsOnlyTheEndOfTheToken(t *testing.T) {
 	for want, cause := range map[string]error{"token_revoked": validator.ErrRevoked, "token_expired": validator.ErrExpired, "": context.Canceled} {
 		w := httptest.NewRecorder()
 		r := httptest.NewRequest(http.MethodGet, "/", nil)

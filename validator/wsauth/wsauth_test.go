@@ -95,7 +95,7 @@ func TestARevokedTokensWebSocketIsClosedWith4401(t *testing.T) {
 }
 
 // A peer that neither reads nor answers holds the handler for about a second.
-func TestAPeerThatDoesNotAnswerIsCutOff(t *testing.T) {
+func TestPeerThatDoesNotAnswerIsDisconnected(t *testing.T) {
 	r := start(t)
 	if _, _, err := r.dial(t, r.issuer.Mint(validatortest.Claims{"sid": "s1"})); err != nil {
 		t.Fatal(err)
@@ -111,7 +111,7 @@ func TestAPeerThatDoesNotAnswerIsCutOff(t *testing.T) {
 	}
 }
 
-func TestNoTokenNoWebSocket(t *testing.T) {
+func TestWebSocketWithoutATokenIsRefused(t *testing.T) {
 	r := start(t)
 	_, resp, err := r.dial(t, "none")
 	if err == nil || resp == nil || resp.StatusCode != http.StatusUnauthorized {

@@ -157,7 +157,7 @@ func TestSignOut(t *testing.T) {
 	})
 }
 
-func TestSignInGivesUp(t *testing.T) {
+func TestSignInStopsAfterItsTries(t *testing.T) {
 	f, b := startFake(t)
 	f.refuse.Store(1 << 40)
 	b.Server.options.Account.Username = "ada"
@@ -241,7 +241,7 @@ func TestAudience(t *testing.T) {
 }
 
 // A wait is over when the last one has heard, and not before.
-func TestHearing(t *testing.T) {
+func TestDeliveryWaitsForTheLastSubscriber(t *testing.T) {
 	h := newDelivery(2)
 	h.received()
 	ctx, cancel := context.WithCancel(t.Context())
