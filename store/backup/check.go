@@ -13,14 +13,14 @@ import (
 	"syscall"
 )
 
-// Summary is what a backup says of itself. Only [Open] authenticates it.
+// Summary is what a backup states about itself. Only [Open] authenticates it.
 type Summary struct {
 	Header  Header
 	Records uint64
 }
 
-// Check reads a backup of format 2 and compares it with its digest, which takes no key: it
-// finds damage, not forgery. An error about its content wraps [ErrDamaged] or [ErrFormat1].
+// Check reads a backup of format 2 and compares it with its digest, which needs no key: it
+// detects damage, not forgery. An error about its content wraps [ErrDamaged] or [ErrFormat1].
 func Check(ctx context.Context, path string) (Summary, error) {
 	f, err := openWhole(ctx, path)
 	if err != nil {
@@ -33,9 +33,9 @@ func Check(ctx context.Context, path string) (Summary, error) {
 	return f.Summary, nil
 }
 
-// openWhole opens the file, reads its ends and compares all of it with its digest.
+// openWhole opens the file, reads its head and its end, and compares all of it with its digest.
 func openWhole(ctx context.Context, path string) (*File, error) {
-	// Without waiting for the writer of a pipe, which no signal would end.
+	// O_NONBLOCK: opening must not wait for the writer of a pipe, which no signal would interrupt.
 	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) //nolint:gosec // the operator names it
 	if err != nil {
 		return nil, err
@@ -116,7 +116,7 @@ func (f *File) readHead() error {
 	return nil
 }
 
-// contextReader ends with the error of ctx.
+// contextReader returns the error of ctx when ctx has ended.
 type contextReader struct {
 	ctx context.Context //nolint:containedctx // it lives for one copy
 	r   io.Reader
@@ -130,7 +130,7 @@ func (c contextReader) Read(p []byte) (int, error) {
 	return c.r.Read(p)
 }
 
-// damaged says where the file ends or stops making sense.
+// damaged returns an error that names the part of the file that is missing or invalid.
 func damaged(where string, err error) error {
 	if errors.Is(err, io.EOF) {
 		err = io.ErrUnexpectedEOF

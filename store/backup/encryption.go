@@ -15,11 +15,11 @@ const (
 	stanzaType = "tokenbroker-kek"
 	// maxAgeHeader bounds the age file's header, in bytes; a sealed key takes about 200.
 	maxAgeHeader = 4096
-	// fileKeySize is that of an age file key.
+	// fileKeySize is the length of an age file key in bytes.
 	fileKeySize = 16
 )
 
-// recipient wraps the age file key by a [Sealer], bound to the head of the backup.
+// recipient wraps the age file key with a [Sealer], bound to the head of the backup.
 type recipient struct {
 	ctx  context.Context //nolint:containedctx // age's interface has none; it lives for one call of age.Encrypt
 	seal Sealer
@@ -37,7 +37,7 @@ func (r *recipient) Wrap(fileKey []byte) ([]*age.Stanza, error) {
 	return []*age.Stanza{{Type: stanzaType, Body: sealed}}, nil
 }
 
-// identity is the other side of [recipient].
+// identity unwraps what [recipient] wrapped.
 type identity struct {
 	ctx  context.Context //nolint:containedctx // as recipient's
 	open Opener
@@ -64,7 +64,7 @@ func (i *identity) Unwrap(stanzas []*age.Stanza) ([]byte, error) {
 	return fileKey, nil
 }
 
-// decrypt reads the age file that r holds to its end. Every byte that it returns is
+// decrypt reads an age file, which extends to the end of r. Every byte that it returns is
 // authenticated, and io.EOF comes only after the last chunk. An error of open is returned as
 // it is; any other one wraps [ErrDamaged].
 func decrypt(ctx context.Context, r *bufio.Reader, open Opener, head []byte) (io.Reader, error) {

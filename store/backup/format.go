@@ -1,8 +1,8 @@
-// Package backup is the file that holds a store's records: [Writer] makes one, [Check] tells
-// without a key whether it arrived whole, and [Open] decrypts it and refuses everything that
-// was not written by a holder of the key.
+// Package backup reads and writes the file with a backup of a store's records. [Writer] writes it,
+// [Check] reports without a key whether it is complete and undamaged, and [Open] decrypts it and refuses
+// everything that was not written by a holder of the key.
 //
-// A file of format 2 is, in this order:
+// A file of format 2 consists of, in this order:
 //
 //	magic    21 bytes: "tokenbroker backup 2\n"
 //	length   4 bytes, big-endian: of the header, 1 … 4096
@@ -15,12 +15,12 @@
 // [Sealer] and bound to magic, length and header. The decrypted body is one member of gzip
 // (RFC 1952) with the records. age encrypts it in chunks of 64 KiB, each of which
 // authenticates its number and whether it is the last, so that no part can be changed, left
-// out, repeated, moved, or taken from another file. The digest authenticates nothing: it finds
+// out, repeated, moved, or taken from another file. The digest authenticates nothing: it detects
 // damage without a key. The number of records is compared with the one in the body.
 //
 // A record is the length of its key (1 … 1024), the key, the length of its value (up to
-// 8 MiB), the value, and its expiry in Unix seconds (0: none). After the last record follow a 0
-// in the place of a key's length, and the number of records. Numbers are unsigned LEB128 as
+// 8 MiB), the value, and its expiry in Unix seconds (0: none). The last record is followed by a 0
+// in the place of a key's length, and by the number of records. Numbers are unsigned LEB128 as
 // encoding/binary writes them.
 //
 // Format 1 ("tokenbroker backup 1\n") has the gzip member as its body and no number of
@@ -32,8 +32,8 @@ import (
 	"errors"
 )
 
-// ErrDamaged is in the chain of every error about a file that is not a whole backup as it
-// was written: another file, a part of one, a changed byte.
+// ErrDamaged is in the chain of every error about a file that is not a complete and unchanged backup:
+// another file, a part of one, a changed byte.
 var ErrDamaged = errors.New("not a whole backup")
 
 // ErrFormat1 is in the chain of the error about a backup of format 1, which is not authenticated.
@@ -45,25 +45,25 @@ const (
 	maxHeader   = 4096
 	maxValue    = 8 << 20
 	compression = "gzip"
-	// ContentType names the form in HTTP.
+	// ContentType is the media type of a backup in HTTP.
 	ContentType = "application/vnd.tokenbroker.backup"
 )
 
-// Header says whose records these are and of when. Times are Unix seconds. It is readable
-// without a key, and authenticated by [Open].
+// Header identifies the store and the time of the backup. Times are Unix seconds. It can be read
+// without a key, and [Open] authenticates it.
 type Header struct {
 	// Store is the id of the store that was backed up.
 	Store string `json:"store"`
-	// TakenAt is by the broker's clock, Wall by the machine's.
+	// TakenAt is the time of the backup by the broker's clock, Wall by the machine's.
 	TakenAt int64 `json:"taken_at"`
 	Wall    int64 `json:"wall"`
-	// Version is the program's.
+	// Version is the version of the program that wrote the backup.
 	Version string `json:"version,omitempty"`
-	// Compression is of the body; [NewWriter] sets it.
+	// Compression is the compression of the body; [NewWriter] sets it.
 	Compression string `json:"compression"`
 }
 
-// Sealer encrypts the key of a backup and binds it to aad, under a key that is used for nothing else.
+// Sealer encrypts the key of a backup and binds it to aad. It must use a key that is used for nothing else.
 type Sealer interface {
 	Seal(ctx context.Context, plaintext, aad []byte) ([]byte, error)
 }

@@ -13,20 +13,21 @@ import (
 	"tokenbroker/store"
 )
 
-// recordsSize is that of the number of records before the digest, in bytes.
+// recordsSize is the length of the number of records before the digest, in bytes.
 const recordsSize = 8
 
-// Options say how a backup is read.
+// Options are the options of [Open].
 type Options struct {
 	// Opener opens the backup's key; it is required.
 	Opener Opener
 	// InsecureFormat1 also reads a backup of format 1. It MUST NOT be set for a file that
-	// somebody else could have written: they choose every password and role in it. A backup
-	// of format 2 is authenticated with it as without it.
+	// anyone else could have written, because its author chooses every password and role in it. A backup
+	// of format 2 is authenticated in any case.
 	InsecureFormat1 bool
 }
 
-// File is a backup that was found whole and, unless it is of format 1, authentic. Close it.
+// File is an open backup that was found complete and, unless it is of format 1, authentic. The caller
+// closes it.
 type File struct {
 	file           *os.File
 	format1        bool
@@ -36,11 +37,11 @@ type File struct {
 	Summary
 }
 
-// Open reads the whole file, checks and authenticates all of it, and shows each record to look
-// on the way; it keeps nothing of it in memory. What look was shown is good only when Open
+// Open reads the whole file, checks and authenticates all of it, and passes each record to inspect
+// on the way; it does not keep the records in memory. The records are authentic only if Open
 // returns without an error. An error about the content wraps [ErrDamaged] or [ErrFormat1]; an
-// error of the Opener is returned as it is.
-func Open(ctx context.Context, path string, opts Options, look func(store.Write)) (*File, error) {
+// error of the Opener is in the chain as it is.
+func Open(ctx context.Context, path string, opts Options, inspect func(store.Write)) (*File, error) {
 	f, err := openWhole(ctx, path)
 	if err != nil {
 		return nil, fmt.Errorf("reading the backup %s: %w", path, err)
@@ -49,7 +50,7 @@ func Open(ctx context.Context, path string, opts Options, look func(store.Write)
 	if f.format1 && !opts.InsecureFormat1 {
 		err = ErrFormat1
 	} else {
-		err = f.Each(ctx, func(w store.Write) error { look(w); return nil })
+		err = f.Each(ctx, func(w store.Write) error { inspect(w); return nil })
 	}
 	if err != nil {
 		_ = f.Close()
@@ -61,12 +62,12 @@ func Open(ctx context.Context, path string, opts Options, look func(store.Write)
 // Close closes the file.
 func (f *File) Close() error { return f.file.Close() }
 
-// Authenticated tells whether a holder of the key wrote the backup; a file of format 1 could be anybody's.
+// Authenticated reports whether a holder of the key wrote the backup. Anyone could have written a file of format 1.
 func (f *File) Authenticated() bool { return !f.format1 }
 
-// Each passes the records to give in the order of their keys, each as a blind write for another
-// store. What it passed is good only when it returns nil: the end of the file is checked last.
-func (f *File) Each(ctx context.Context, give func(store.Write) error) error {
+// Each calls fn for every record in the order of their keys, each as a blind write for another
+// store. The records are authentic only if Each returns nil: the end of the file is checked last.
+func (f *File) Each(ctx context.Context, fn func(store.Write) error) error {
 	r := bufio.NewReaderSize(io.NewSectionReader(f.file, f.body, f.bodySize), bufferSize)
 	if !f.format1 {
 		body, err := decrypt(ctx, r, f.opener, f.head)
@@ -75,7 +76,7 @@ func (f *File) Each(ctx context.Context, give func(store.Write) error) error {
 		}
 		r = bufio.NewReaderSize(body, bufferSize)
 	}
-	records, err := eachRecord(ctx, r, give)
+	records, err := eachRecord(ctx, r, fn)
 	if err != nil {
 		return err
 	}
@@ -83,13 +84,13 @@ func (f *File) Each(ctx context.Context, give func(store.Write) error) error {
 		f.Records = records
 	}
 	if records != f.Records {
-		return fmt.Errorf("%w: it has %d records and says that it has %d", ErrDamaged, records, f.Records)
+		return fmt.Errorf("%w: it has %d records and states that it has %d", ErrDamaged, records, f.Records)
 	}
 	return nil
 }
 
-// eachRecord reads the body, to the last byte of r.
-func eachRecord(ctx context.Context, r *bufio.Reader, give func(store.Write) error) (records uint64, err error) {
+// eachRecord reads the body, which extends to the end of r.
+func eachRecord(ctx context.Context, r *bufio.Reader, fn func(store.Write) error) (records uint64, err error) {
 	unzip, err := gzip.NewReader(r)
 	if err != nil {
 		return 0, damaged("its body", err)
@@ -112,7 +113,7 @@ func eachRecord(ctx context.Context, r *bufio.Reader, give func(store.Write) err
 			return 0, fmt.Errorf("%w: its records are not in order", ErrDamaged)
 		}
 		last = w.Key
-		if err := give(w); err != nil {
+		if err := fn(w); err != nil {
 			return 0, err
 		}
 	}
@@ -128,7 +129,7 @@ func eachRecord(ctx context.Context, r *bufio.Reader, give func(store.Write) err
 	return records, nil
 }
 
-// readRecord reads one record; without a key it is the end.
+// readRecord reads one record. A record without a key is the end.
 func readRecord(r *bufio.Reader) (w store.Write, err error) {
 	key, err := readBytes(r, store.MaxKeySize)
 	if err != nil || len(key) == 0 {
@@ -143,7 +144,7 @@ func readRecord(r *bufio.Reader) (w store.Write, err error) {
 		return w, err
 	}
 	if w.ExpiresAt = int64(expires); w.ExpiresAt < 0 {
-		return w, errors.New("an expiry beyond all times")
+		return w, errors.New("the expiry is out of range")
 	}
 	return w, nil
 }

@@ -16,10 +16,10 @@ import (
 	"tokenbroker/store"
 )
 
-// bufferSize is that of the buffers between the layers of a backup, in bytes.
+// bufferSize is the size of the buffers between the layers of a backup, in bytes.
 const bufferSize = 64 << 10
 
-// Writer writes a backup as a stream. A stream without Close is refused by [Open] and [Check].
+// Writer writes a backup as a stream. [Open] and [Check] refuse a stream that was not ended by Close.
 type Writer struct {
 	out     *bufio.Writer
 	digest  hash.Hash
@@ -30,8 +30,8 @@ type Writer struct {
 	records uint64
 }
 
-// NewWriter begins a backup, with a new key that it seals by seal. Nothing is written to w
-// before the records fill a buffer, or Close.
+// NewWriter begins a backup with a new key, which seal seals. Nothing is written to w
+// before the records fill a buffer or Close is called.
 func NewWriter(ctx context.Context, w io.Writer, h Header, seal Sealer) (*Writer, error) {
 	h.Compression = compression
 	header, err := json.Marshal(h)
@@ -73,7 +73,7 @@ func (b *Writer) Add(r store.Write) error {
 	return err
 }
 
-// Close ends the backup, which is whole then. It does not close what is written to.
+// Close completes the backup. It does not close the underlying writer.
 func (b *Writer) Close() error {
 	if _, err := b.body.Write(binary.AppendUvarint([]byte{0}, b.records)); err != nil {
 		return err
@@ -95,5 +95,5 @@ func (b *Writer) Close() error {
 	return b.out.Flush()
 }
 
-// Records is how many were added.
+// Records returns the number of records that were added.
 func (b *Writer) Records() uint64 { return b.records }

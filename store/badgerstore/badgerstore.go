@@ -1,5 +1,5 @@
 // Package badgerstore keeps the broker's records in an embedded Badger: one process per
-// directory, every commit one transaction and one fsync.
+// directory, and one transaction and one fsync for each commit.
 package badgerstore
 
 import (
@@ -18,28 +18,28 @@ import (
 
 var _ store.Store = (*Store)(nil)
 
-// DefaultMinFree is the free disk space below which writes are refused: what Badger
-// may still have to write of its memtables and a compaction, and a commit on top.
+// DefaultMinFree is the free disk space below which writes are refused. It leaves room for what Badger
+// may still have to write of its memtables and a compaction, and for a commit.
 const DefaultMinFree = 256 << 20
 
-// Config of a [Store]. The zero value of everything but Dir (or InMemory) is useful.
+// Config configures a [Store]. Only Dir or InMemory is required.
 type Config struct {
 	// Dir is made (0700) if it does not exist. Only this store may use it.
 	Dir string
 	// Lock is held by the caller over Dir or a directory above it, and outlives the store.
-	// Nil: the store locks Dir itself.
+	// If nil, the store locks Dir itself.
 	Lock *DirLock
 	// InMemory keeps everything in memory and nothing on disk, for tests.
 	InMemory bool
 	// Logger receives diagnostics. If nil, slog.Default is used.
 	Logger *slog.Logger
-	// Now decides, beside Badger's own wall clock, which records have expired.
+	// Now decides, in addition to Badger's own wall clock, which records have expired. If nil, time.Now is used.
 	Now func() time.Time
-	// MinFree (bytes) is the free space below which writes are refused; zero: [DefaultMinFree].
+	// MinFree (bytes) is the free space below which writes are refused. If zero, [DefaultMinFree] is used.
 	MinFree uint64
-	// FreeSpace returns the bytes free below dir; nil: asks the file system.
+	// FreeSpace returns the bytes free below dir. If nil, the file system is asked.
 	FreeSpace func(dir string) (uint64, error)
-	// GCEvery is the pause between runs of the value log's garbage collection; zero: 10 min.
+	// GCEvery is the pause between runs of the value log's garbage collection. If zero, it is 10 minutes.
 	GCEvery time.Duration
 }
 
@@ -65,7 +65,7 @@ func (c *Config) validate() error {
 	return nil
 }
 
-// Store implements [store.Store]. Safe for concurrent use.
+// Store implements [store.Store]. It is safe for concurrent use.
 type Store struct {
 	config Config
 	db     *badger.DB
@@ -77,7 +77,7 @@ type Store struct {
 	mark       *markFile  // nil in memory; guarded by committing
 	markFailed bool       // the last write of the mark failed; guarded by committing
 
-	scratch string // the directory, where the store is a copy to be removed
+	scratch string // the directory of the store if it is a copy that Close removes, otherwise empty
 
 	stop context.CancelFunc // of the garbage collection
 	done chan struct{}
@@ -86,11 +86,11 @@ type Store struct {
 	closed   bool // guarded by closing
 	ops      sync.WaitGroup
 	closeErr error
-	ended    chan struct{} // closed when Close is through
+	ended    chan struct{} // closed when the first Close has finished
 }
 
-// DamagedError reports that the files of a store are damaged, or lack what was committed. The
-// store was not opened: it could not tell what was revoked.
+// DamagedError reports that the files of a store are damaged, or that committed records are missing.
+// The store was not opened, because it does not know everything that was revoked.
 type DamagedError struct {
 	Dir string
 	// Cause names the file or the records, and what is wrong with them.
@@ -132,7 +132,7 @@ func Open(config Config) (*Store, error) {
 	return s, nil
 }
 
-// openBadger opens the files. A panic of Badger's about what it finds in them is an error.
+// openBadger opens the files. A panic of Badger's about their content is returned as an error.
 func openBadger(o badger.Options) (db *badger.DB, err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
@@ -150,7 +150,7 @@ func options(config Config) badger.Options {
 		WithInMemory(config.InMemory).
 		WithLogger(logger{config.Logger}).
 		WithSyncWrites(true).
-		WithDetectConflicts(false). // revisions are ours, commits are serialised
+		WithDetectConflicts(false). // revisions are ours, commits are serialized
 		WithMetricsEnabled(false).
 		WithMemTableSize(32 << 20). // the transaction limit is 15 % of it
 		WithNumMemtables(3).
@@ -188,9 +188,9 @@ func (s *Store) collectGarbage(ctx context.Context) {
 	}
 }
 
-// Close waits for the operations under way and closes the store. Every call waits and
-// returns the first one's result. On a disk that is too full for what Badger writes then, the files stay
-// as they are, with all that was committed, until the process ends: the next start reads the log.
+// Close waits for the operations in progress and closes the store. Every call waits and
+// returns the result of the first one. If the disk is too full for what Badger writes when it closes,
+// the files stay as they are, with everything that was committed, and the next start reads the log.
 func (s *Store) Close() error {
 	s.closing.Lock()
 	first := !s.closed
@@ -216,7 +216,7 @@ func (s *Store) Close() error {
 	return s.closeErr
 }
 
-// logger passes on what Badger has to say when something is wrong.
+// logger passes on Badger's errors and warnings.
 type logger struct{ *slog.Logger }
 
 func (l logger) Errorf(f string, a ...any) { l.Error("badger", "message", fmt.Sprintf(f, a...)) }

@@ -14,13 +14,13 @@ import (
 const (
 	// revisionKey is written by every commit, so that the newest version on disk is never
 	// one that a compaction may drop, and revisions keep rising after a restart. Its value is
-	// what the store holds after the commit ([inventory]).
+	// the inventory after the commit.
 	revisionKey = "\x00revision"
 	// firstKey is the lowest key that callers may use.
 	firstKey = "\x01"
 
-	entryOverhead = 64   // what Badger counts per entry beside key and value, rounded up
-	eventReserve  = 1024 // what the seal writes for one event beside its value, rounded up
+	entryOverhead = 64   // what Badger counts for an entry in addition to key and value, rounded up
+	eventReserve  = 1024 // what the seal writes for one event in addition to its value, rounded up
 	sealReserve   = 4096 // what the seal writes for a batch
 )
 

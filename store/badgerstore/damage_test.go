@@ -338,7 +338,7 @@ func TestSalvageReadsWhatIsNotDamaged(t *testing.T) {
 		{"a table is missing", img.without("000001.sst"), 1, "table 000001.sst is missing"},
 		{"the newest commit", img.flipped("00001.mem", 30), 300, "commit 301 was acknowledged"},
 		{"the head of a memtable", img.flipped("00001.mem", 3), len(records), ""},
-		{"the mark is missing", img.without(markFile), len(records), "whether commits at the end are lost is not known"},
+		{"the mark is missing", img.without(markFile), len(records), "it is not known whether the last commits are lost"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -14,10 +14,10 @@ import (
 
 const lockName = "tokenbroker.lock"
 
-// InUseError says that another process holds the directory.
+// InUseError reports that another process holds the directory.
 type InUseError struct {
 	Dir string
-	// PID of the holder, or zero when it could not be read.
+	// PID is the process id of the holder, or zero if it could not be read.
 	PID int
 }
 
@@ -28,8 +28,7 @@ func (e *InUseError) Error() string {
 	return fmt.Sprintf("data directory %s is in use by process %d", e.Dir, e.PID)
 }
 
-// DirLock is an exclusive hold on a directory, for as long as the process lives or until
-// Release. It goes with the process, however that ends.
+// DirLock is an exclusive lock on a directory, held until Release or until the process ends in any way.
 type DirLock struct {
 	dir     string
 	file    *os.File
@@ -37,8 +36,8 @@ type DirLock struct {
 	err     error
 }
 
-// Lock makes dir (0700) if need be and takes it. The error is an [*InUseError] if another
-// holder, in this process or another, has it.
+// Lock creates dir (0700) if it does not exist and locks it. The error is an [*InUseError] if
+// this process or another one holds the lock.
 func Lock(dir string) (*DirLock, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the data directory: %w", err)
@@ -65,13 +64,13 @@ func Lock(dir string) (*DirLock, error) {
 	return &DirLock{dir: dir, file: file}, nil
 }
 
-// Dir returns the directory that is held.
+// Dir returns the locked directory.
 func (l *DirLock) Dir() string { return l.dir }
 
-// Release gives the directory up. It may be called again.
+// Release unlocks the directory. Further calls return the result of the first one.
 func (l *DirLock) Release() error {
 	l.release.Do(func() {
-		// The file stays: removing it would let two holders lock two files of one name.
+		// The file stays: if it were removed, two holders could lock two files of the same name.
 		_ = l.file.Truncate(0)
 		l.err = l.file.Close()
 	})
@@ -95,7 +94,7 @@ func flock(file *os.File, how int) error {
 	}
 }
 
-// takeDir makes the directory, readable by its owner alone, and sees to its lock.
+// takeDir creates the directory, accessible only by its owner, and locks it or checks the caller's lock.
 func (s *Store) takeDir() error {
 	dir := s.config.Dir
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -129,8 +128,8 @@ func (s *Store) releaseDir() {
 	}
 }
 
-// closeToOthers takes group's and others' rights from the files in dir. Badger makes files with
-// mode 0666 less the umask, and those of an earlier run may be older than the process's umask.
+// closeToOthers removes the permissions of group and others from the files in dir. Badger creates files
+// with mode 0666 less the umask, and files of an earlier run may have been created with another umask.
 func closeToOthers(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -162,7 +161,7 @@ func freeSpace(dir string) (uint64, error) {
 	return fs.Bavail * uint64(fs.Bsize), nil
 }
 
-// FreeBytes returns how much may still be written to the file system of the store.
+// FreeBytes returns how many bytes can still be written to the file system of the store.
 func (s *Store) FreeBytes() (uint64, error) {
 	free, err := s.config.FreeSpace(s.config.Dir)
 	if err != nil {
@@ -171,7 +170,7 @@ func (s *Store) FreeBytes() (uint64, error) {
 	return free, nil
 }
 
-// Writable returns nil while writes are accepted, and otherwise why not: an error that
+// Writable returns nil if writes are accepted, otherwise an error that
 // wraps [store.ErrReadOnly] (too little disk space), [store.ErrUncertain] (a commit
 // failed: the process has to end) or [store.ErrClosed].
 //
@@ -203,7 +202,7 @@ func (s *Store) checkSpaceToClose() error {
 	if err == nil && free < s.config.MinFree/2 {
 		return s.full("closing", free)
 	}
-	return nil // also where it is not known
+	return nil // also if the free space is not known
 }
 
 func (s *Store) full(doing string, free uint64) error {

@@ -9,25 +9,26 @@ import (
 	"time"
 )
 
-// A store is replaced in three steps, each one rename that is on disk before the next:
+// A store is replaced in three steps. Each is one rename that is on disk before the next:
 //
-//	dir.restoring → dir.restored   the new one is whole: from here on it is the store
-//	dir → dir.before-restore-TIME  the old one is kept
+//	dir.restoring → dir.restored   the new store is complete: from here on it is the store
+//	dir → dir.before-restore-TIME  the old store is kept
 //	dir.restored → dir
 //
-// [FinishReplace] goes on after a crash between them. All want the lock of the directory above.
+// [FinishReplace] continues after a crash between them. The caller of these functions holds the lock
+// of the parent directory.
 const (
 	stagedSuffix = ".restoring"
 	wholeSuffix  = ".restored"
 	keptInfix    = ".before-restore-"
 )
 
-// Stage makes an empty directory beside the store of dir in which another one can be built,
-// and removes what an earlier one left there.
+// Stage creates an empty directory next to dir in which another store can be built. It first
+// removes what an interrupted restore left there.
 func Stage(dir string) (staged string, err error) {
 	staged = dir + stagedSuffix
 	if err := os.RemoveAll(staged); err != nil {
-		return "", fmt.Errorf("removing a restore that was broken off: %w", err)
+		return "", fmt.Errorf("removing an interrupted restore: %w", err)
 	}
 	if err := os.MkdirAll(staged, 0o700); err != nil {
 		return "", fmt.Errorf("making a directory for the new store: %w", err)
@@ -35,20 +36,21 @@ func Stage(dir string) (staged string, err error) {
 	return staged, nil
 }
 
-// Unstage removes what was built. The store of dir is untouched.
+// Unstage removes the staged store. The store in dir is not changed.
 func Unstage(dir string) error { return os.RemoveAll(dir + stagedSuffix) }
 
-// Abandoned says whether a store is or was being built beside dir's, and where.
+// Abandoned reports whether a staged store exists next to dir, which a restore builds now or an
+// interrupted one left, and its path.
 func Abandoned(dir string) (staged string, ok bool) {
 	_, err := os.Lstat(dir + stagedSuffix)
 	return dir + stagedSuffix, err == nil
 }
 
-// CommitStaged makes the closed store that was built the one that dir is to hold. From its
-// return on that is decided, and only [FinishReplace] remains to be called.
+// CommitStaged decides that the staged store, which must be closed, replaces that of dir. When it has
+// returned, only [FinishReplace] remains to be called, now or after a crash.
 func CommitStaged(dir string) error {
 	if err := syncTree(dir + stagedSuffix); err != nil {
-		return fmt.Errorf("bringing the new store to the disk: %w", err)
+		return fmt.Errorf("syncing the new store to the disk: %w", err)
 	}
 	if err := rename(dir+stagedSuffix, dir+wholeSuffix); err != nil {
 		return fmt.Errorf("completing the new store: %w", err)
@@ -56,15 +58,15 @@ func CommitStaged(dir string) error {
 	return nil
 }
 
-// Exists says whether dir has a store, or gets one from [FinishReplace].
+// Exists reports whether dir has a store or will get one from [FinishReplace].
 func Exists(dir string) bool {
 	_, err := os.Stat(dir)
 	_, whole := os.Stat(dir + wholeSuffix)
 	return err == nil || whole == nil
 }
 
-// FinishReplace puts a store that [CommitStaged] completed in the place of dir's and says
-// where the old one is kept, if there was one. done is false when there was nothing to do.
+// FinishReplace moves a store that [CommitStaged] completed to dir and returns
+// where the old store is kept, if there was one. done is false if there was nothing to do.
 func FinishReplace(dir string, now time.Time) (kept string, done bool, err error) {
 	switch _, err := os.Lstat(dir + wholeSuffix); {
 	case errors.Is(err, fs.ErrNotExist):
@@ -89,7 +91,7 @@ func FinishReplace(dir string, now time.Time) (kept string, done bool, err error
 	return kept, true, nil
 }
 
-// keptName is a name that is free.
+// keptName returns an unused name for the old store.
 func keptName(dir string, now time.Time) (string, error) {
 	name := dir + keptInfix + now.UTC().Format("20060102T150405Z")
 	for n := 1; ; n++ {
@@ -105,7 +107,7 @@ func keptName(dir string, now time.Time) (string, error) {
 	}
 }
 
-// rename is on disk when it returns.
+// rename renames from durably.
 func rename(from, to string) error {
 	if err := os.Rename(from, to); err != nil {
 		return err
@@ -113,7 +115,7 @@ func rename(from, to string) error {
 	return syncFile(filepath.Dir(to))
 }
 
-// syncTree brings the files below dir, and their names, to the disk.
+// syncTree syncs the files below dir, and the directories, to the disk.
 func syncTree(dir string) error {
 	return filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
 		if err != nil {

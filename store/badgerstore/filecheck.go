@@ -54,8 +54,8 @@ func (f files) used() bool { return len(f.tables)+len(f.memtables)+len(f.log) > 
 
 // check verifies, before Badger opens the store and changes its files, everything that can be
 // verified then: MANIFEST, that each table it lists is there, and the checksum of each block
-// of these. It makes ready what a crash may have left. The error is a [*DamagedError] where the
-// files are damaged; nothing was changed then.
+// of these tables. It then removes or moves what a crash may have left. The error is a
+// [*DamagedError] if the files are damaged; nothing was changed then.
 func (f files) check(options badger.Options) error {
 	if !f.manifest {
 		if f.used() {
@@ -96,8 +96,8 @@ func (f files) listed(options badger.Options) (map[string]badger.TableManifest, 
 	return listed, nil
 }
 
-// verify checks the tables, as many at a time as there are CPUs, and returns what is wrong
-// with the first few.
+// verify checks the tables, as many at a time as there are CPUs, and returns an error that names the
+// first few damaged ones.
 func (f files) verify(listed map[string]badger.TableManifest) error {
 	names := make(chan string)
 	var (
@@ -176,7 +176,7 @@ func verifyTable(path string, listed badger.TableManifest) (err error) {
 	return nil
 }
 
-// oneLine shortens an error of Badger's, which may be pages long.
+// oneLine shortens an error of Badger's, which can be very long.
 func oneLine(err error) string {
 	text, _, _ := strings.Cut(strings.TrimSpace(err.Error()), "\n")
 	const most = 200
@@ -186,8 +186,8 @@ func oneLine(err error) string {
 	return text
 }
 
-// removeEmpty removes memtables and logs without a byte: a process that was killed between
-// making such a file and giving it its length leaves one, and Badger does not open it.
+// removeEmpty removes memtables and logs of zero bytes: a process that was killed between
+// creating such a file and setting its length leaves one, and Badger refuses to open it.
 func (f files) removeEmpty() error {
 	for _, name := range slices.Concat(f.memtables, f.log) {
 		path := filepath.Join(f.dir, name)

@@ -15,19 +15,19 @@ import (
 // inventoryVersion is the version of the encoded form.
 const inventoryVersion = 1
 
-// inventory sums up what a store holds: how many records, and the sum of their fingerprints, for
-// each time at which records expire. Sums do not depend on an order, so that a commit can add
-// what it writes and subtract what that replaces. Every commit stores the inventory after it in
-// the same transaction, and a start counts the records and compares.
+// inventory summarizes what a store holds: for each time at which records expire, how many there are
+// and the sum of their fingerprints. A sum does not depend on the order, so that a commit can add
+// what it writes and subtract what it replaces. Every commit stores the inventory after it in
+// the same transaction. The next start counts the records and compares.
 //
-// The sums find damage. They are no protection against somebody who can write the files.
+// The sums detect damage. They do not protect against an attacker who can write the files.
 type inventory struct {
-	// tag is a random name of the store, which its mark also has.
+	// tag is a random id of the store, which its mark also contains.
 	tag tag
-	// horizon (Unix seconds): the engine may have removed groups that expire by then, so they
+	// horizon is in Unix seconds. The engine may have removed groups that expire by then, so they
 	// are not counted.
 	horizon int64
-	// groups are the records by their expiry in Unix seconds; zero: they do not expire.
+	// groups are the records by their expiry in Unix seconds, zero for those that do not expire.
 	groups map[int64]group
 }
 
@@ -43,8 +43,7 @@ const (
 )
 
 // roundExpiry returns the time, at or after at, at which the engine may remove a record, so
-// that few groups expire at times of their own: their number is in every commit. Times that are
-// past are returned as they are.
+// that there are few groups: all of them are in every commit. Times in the past are returned as they are.
 func roundExpiry(at, now int64) int64 {
 	if at <= now {
 		return at
@@ -72,12 +71,12 @@ func (c *inventory) add(key []byte, version uint64, expires int64) {
 	c.addGroup(expires, group{1, fingerprint(key, version, expires)})
 }
 
-// remove takes a record out again.
+// remove subtracts a record.
 func (c *inventory) remove(key []byte, version uint64, expires int64) {
 	c.addGroup(expires, group{^uint64(0), -fingerprint(key, version, expires)})
 }
 
-// merge adds what another count found.
+// merge adds the groups of another inventory.
 func (c *inventory) merge(other *inventory) {
 	for expires, g := range other.groups {
 		c.addGroup(expires, g)
@@ -98,8 +97,8 @@ func (c *inventory) addGroup(expires int64, added group) {
 	c.groups[expires] = g
 }
 
-// fingerprint stands for a version of a record. Its value is not read: the engine's own
-// checksums cover that.
+// fingerprint returns a hash of a version of a record, without its value, which the engine's own
+// checksums cover.
 func fingerprint(key []byte, version uint64, expires int64) uint64 {
 	var buf [128]byte
 	data := append(buf[:0], key...)
@@ -128,14 +127,14 @@ func (c *inventory) total() (all group) {
 	return all
 }
 
-// size is at least the length of the encoded form.
+// size returns an upper bound of the length of the encoded form.
 func (c *inventory) size() int64 {
 	return int64(1 + len(c.tag) + 2*binary.MaxVarintLen64 + len(c.groups)*(2*binary.MaxVarintLen64+8))
 }
 
-// encode: a byte with the version, the tag, the horizon and the number of groups; then for each
-// group in the order of time the hours since the one before, the number of records, and the
-// eight bytes of the sum. Numbers without a length are unsigned LEB128.
+// encode returns the stored form: a byte with the version, the tag, the horizon and the number of
+// groups; then for each group, in order of time, the hours since the previous one, the number of
+// records, and the eight bytes of the sum. Numbers without a length are unsigned LEB128.
 func (c *inventory) encode() []byte {
 	data := make([]byte, 0, c.size())
 	data = append(data, inventoryVersion)
@@ -154,12 +153,12 @@ func (c *inventory) encode() []byte {
 }
 
 const (
-	// markName is the file with the mark, beside the store's other files. Everything that copies,
+	// markName is the file with the mark, in the directory of the store. Everything that copies,
 	// renames or replaces the store's directory takes the mark with it.
 	markName = "tokenbroker.mark"
 	// markMagic begins a slot; its last byte is the version.
 	markMagic = "tbmark\x00\x01"
-	// markSlots are overwritten in turn, so that a write which a power cut tears leaves the other.
+	// markSlots are overwritten in turn, so that a write that a power failure tears leaves the other slot intact.
 	markSlots = 2
 	// markSpacing keeps the slots in different sectors.
 	markSpacing = 4096
@@ -168,8 +167,8 @@ const (
 	markSize = markBody + sha256.Size
 )
 
-// mark says how far the store has come. It is written after each commit, once that is on disk,
-// and not waited for: so the store is at the mark or ahead of it, after a power cut as well. A
+// commitMark identifies the last commit. It is written after the commit is on disk, without an fsync,
+// so that the store is at its mark or ahead of it, also after a power failure. A
 // store that is behind its mark has lost commits that were acknowledged.
 type commitMark struct {
 	tag tag
@@ -189,7 +188,7 @@ func (m commitMark) encode() []byte {
 	return append(data, sum[:]...)
 }
 
-// markFile is the open file.
+// markFile is the open file with the mark.
 type markFile struct {
 	file *os.File
 	next int64 // the slot to write
@@ -204,7 +203,7 @@ func (f *markFile) write(m commitMark) error {
 	return nil
 }
 
-// close brings the mark to the disk.
+// close syncs the mark to the disk and closes the file.
 func (f *markFile) close() error {
 	if err := errors.Join(f.file.Sync(), f.file.Close()); err != nil {
 		return fmt.Errorf("closing %s: %w", markName, err)

@@ -57,7 +57,7 @@ func decodeInventory(data []byte) (*inventory, error) {
 	return c, nil
 }
 
-// compare returns what found, counted at now, lacks of c, or nil if it lacks nothing.
+// compare returns an error that describes how found, counted at now, differs from c, nil if it does not.
 func (c *inventory) compare(found *inventory, now int64) error {
 	var want, missing, extra uint64
 	differs := false
@@ -87,14 +87,14 @@ func (c *inventory) compare(found *inventory, now int64) error {
 	case missing > 0:
 		return fmt.Errorf("%d of the %d records that it held after its last commit are missing", missing, want)
 	case extra > 0:
-		return fmt.Errorf("it holds %d records that were removed, beside the %d of its last commit", extra, want)
+		return fmt.Errorf("it holds %d records that were removed, in addition to the %d of its last commit", extra, want)
 	}
 	return fmt.Errorf("some of its %d records are older than its last commit", want)
 }
 
 var errMark = fmt.Errorf("its file %s is damaged", markName)
 
-// openMark reads the mark of the store in dir. The error is [fs.ErrNotExist] where it has none.
+// openMark reads the mark of the store in dir. The error is [fs.ErrNotExist] if it has none.
 func openMark(dir string) (*markFile, commitMark, error) {
 	file, err := os.OpenFile(filepath.Join(dir, markName), os.O_RDWR, 0) //nolint:gosec // below the operator's directory
 	if err != nil {
@@ -134,7 +134,7 @@ func decodeMark(data []byte) (m commitMark, ok bool) {
 	return m, true
 }
 
-// createMark makes the mark of the store in dir. It is on disk, whole, when it returns.
+// createMark makes the mark of the store in dir. The mark is complete and on disk when it returns.
 func createMark(dir string, m commitMark) (*markFile, error) {
 	path := filepath.Join(dir, markName)
 	made := path + ".new"
@@ -164,13 +164,13 @@ func (m commitMark) check(revision uint64, recorded *inventory) error {
 	case recorded != nil && recorded.tag != m.tag:
 		return fmt.Errorf("its file %s belongs to another store", markName)
 	case recorded != nil && revision == m.revision && recorded.total() != m.total:
-		return fmt.Errorf("it ends with another commit %d than its file %s says", revision, markName)
+		return fmt.Errorf("its last commit %d is not the one that its file %s records", revision, markName)
 	}
 	return nil
 }
 
-// readInventory returns the revision of the last commit and what the store held after it: nil
-// when a version wrote it that did not note that.
+// readInventory returns the revision of the last commit and the inventory after it, nil
+// if an earlier version of the program, without inventories, wrote it.
 func readInventory(db *badger.DB) (revision uint64, recorded *inventory, err error) {
 	err = db.View(func(txn *badger.Txn) error {
 		item, err := txn.Get([]byte(revisionKey))

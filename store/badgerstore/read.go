@@ -17,7 +17,7 @@ var _ store.Snapshotter = (*Store)(nil)
 
 var _ store.Scanner = (*Store)(nil)
 
-// begin counts an operation that Close has to wait for: ops.Done ends it.
+// begin counts an operation that Close has to wait for. The caller ends it with ops.Done.
 func (s *Store) begin() error {
 	s.closing.Lock()
 	defer s.closing.Unlock()
@@ -86,7 +86,7 @@ func (v snapshot) List(ctx context.Context, prefix, after string, limit int) ([]
 	if limit <= 0 {
 		return nil, ctx.Err()
 	}
-	// Values stand beside their keys: to fetch them ahead costs a goroutine each and saves nothing.
+	// Values are stored with their keys: prefetching them would cost a goroutine each and save nothing.
 	it := v.txn.NewIterator(badger.IteratorOptions{Prefix: []byte(prefix)})
 	defer it.Close()
 	var records []store.Record
@@ -112,7 +112,7 @@ func (s *Store) expired(item *badger.Item) bool {
 	return end != 0 && end <= uint64(max(s.config.Now().Unix(), 0))
 }
 
-// now is the later of the two clocks by which records expire, in Unix seconds.
+// now returns the later of the two clocks by which records expire, in Unix seconds.
 func (s *Store) now() int64 {
 	return max(s.config.Now().Unix(), time.Now().Unix())
 }
@@ -129,7 +129,7 @@ func record(key string, item *badger.Item) (store.Record, error) {
 }
 
 // Scan implements [store.Scanner]. Close waits for it.
-func (s *Store) Scan(ctx context.Context, from, to string, give func(key, value []byte) error) error {
+func (s *Store) Scan(ctx context.Context, from, to string, fn func(key, value []byte) error) error {
 	if err := s.begin(); err != nil {
 		return err
 	}
@@ -140,7 +140,7 @@ func (s *Store) Scan(ctx context.Context, from, to string, give func(key, value 
 	defer it.Close()
 	end := []byte(to)
 	var item *badger.Item
-	show := func(value []byte) error { return give(item.Key(), value) }
+	show := func(value []byte) error { return fn(item.Key(), value) }
 	for it.Seek([]byte(max(from, firstKey))); it.Valid(); it.Next() {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -159,8 +159,8 @@ func (s *Store) Scan(ctx context.Context, from, to string, give func(key, value 
 	return nil
 }
 
-// Split implements [store.Scanner]. It takes the keys for evenly spread between the first and
-// the last one.
+// Split implements [store.Scanner]. It assumes that the keys are evenly distributed between the first
+// and the last one.
 func (s *Store) Split(ctx context.Context, prefix string, parts int) ([]string, error) {
 	if err := s.begin(); err != nil {
 		return nil, err
@@ -188,7 +188,7 @@ func (s *Store) Split(ctx context.Context, prefix string, parts int) ([]string, 
 	return keys, nil
 }
 
-// edge returns the first or the last key below prefix; nil when there is none.
+// edge returns the first or the last key below prefix, nil if there is none.
 func edge(txn *badger.Txn, prefix string, last bool) []byte {
 	it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte(prefix), Reverse: last})
 	defer it.Close()
@@ -202,17 +202,17 @@ func edge(txn *badger.Txn, prefix string, last bool) []byte {
 	return it.Item().KeyCopy(nil)
 }
 
-// number reads the first eight bytes.
+// number returns the first eight bytes as a number.
 func number(key []byte) uint64 {
 	var eight [8]byte
 	copy(eight[:], key)
 	return binary.BigEndian.Uint64(eight[:])
 }
 
-// Each gives every record whose key begins with prefix, in key order, to give: as a blind
-// write, with the expiry, for another store. All of it is one view, however long give takes;
-// writes go on meanwhile. The callee owns the value.
-func (s *Store) Each(ctx context.Context, prefix string, give func(store.Write) error) error {
+// Each calls fn for every record whose key begins with prefix, in key order: as a blind
+// write, with the expiry, for another store. All records are of one view, however long fn takes;
+// commits continue in the meantime. fn owns the value. Its error ends Each and is returned.
+func (s *Store) Each(ctx context.Context, prefix string, fn func(store.Write) error) error {
 	if err := s.begin(); err != nil {
 		return err
 	}
@@ -235,7 +235,7 @@ func (s *Store) Each(ctx context.Context, prefix string, give func(store.Write) 
 		if err != nil {
 			return fmt.Errorf("reading the value of %q: %w", item.Key(), err)
 		}
-		if err := give(store.Write{Key: string(item.Key()), Value: value, Blind: true, ExpiresAt: int64(item.ExpiresAt())}); err != nil {
+		if err := fn(store.Write{Key: string(item.Key()), Value: value, Blind: true, ExpiresAt: int64(item.ExpiresAt())}); err != nil {
 			return err
 		}
 	}

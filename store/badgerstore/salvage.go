@@ -18,15 +18,14 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// salvageSuffix names the copy that [Salvage] works on. [Open] removes one that a process left
-// which was killed.
+// salvageSuffix names the copy that [Salvage] works on. [Open] removes a copy that a killed process left.
 const salvageSuffix = ".salvage"
 
-// Salvage opens what can be read of the closed store in config.Dir, damaged or not, and says what
-// is lost: nothing if lost is empty. It works on a copy beside the store, which Close of the
-// result removes; the store itself is left as it is. The result is for reading.
+// Salvage opens what can be read of the closed store in config.Dir, damaged or not, and returns
+// descriptions of what is lost: nothing if lost is empty. It works on a copy next to the store, which
+// Close of the result removes; the store itself is not changed. The result is only for reading.
 //
-// What is read may be older than what is lost: callers must not take it for the last state.
+// Records may have an older version than the lost one: callers must not treat the result as the last state.
 func Salvage(config Config) (s *Store, lost []string, err error) {
 	if err := config.validate(); err != nil {
 		return nil, nil, err
@@ -42,7 +41,7 @@ func Salvage(config Config) (s *Store, lost []string, err error) {
 	if s, lost, err = v.openMost(); err != nil {
 		return nil, nil, errors.Join(err, os.RemoveAll(v.work))
 	}
-	if len(lost) > 0 || !v.recorded {
+	if len(lost) > 0 || !v.hasInventory {
 		lost = slices.Concat(v.damaged, lost)
 	}
 	return s, lost, nil
@@ -54,15 +53,15 @@ type salvage struct {
 	options badger.Options
 	found   files
 	work    string
-	// listed and unlisted are the tables that can be read, damaged what is wrong with files.
+	// listed and unlisted are the tables that can be read, damaged describes damaged files.
 	listed, unlisted []salvageTable
 	damaged          []string
-	// recorded reports whether the store says what it holds: then damage that lost none of that
+	// hasInventory reports whether the store has an inventory: then damage that lost no record of it
 	// is harmless.
-	recorded bool
+	hasInventory bool
 }
 
-// salvageTable is a table as it is, or what of it can be read.
+// salvageTable is a table as it is, or the part of it that can be read.
 type salvageTable struct {
 	path    string
 	rebuilt []byte // if nil, the table is copied as it is
@@ -109,8 +108,8 @@ func (v *salvage) findTables() {
 	}
 }
 
-// openMost opens the listed tables. A crash leaves tables that are not listed and only hold what
-// is over; they are opened too where the store is not complete without them.
+// openMost opens the listed tables. A crash leaves tables that are not listed and normally hold only
+// outdated records; they are also opened if the store is not complete without them.
 func (v *salvage) openMost() (s *Store, lost []string, err error) {
 	s, lost, err = v.open(v.listed)
 	readable := err == nil
@@ -153,14 +152,14 @@ func (v *salvage) open(tables []salvageTable) (s *Store, lost []string, err erro
 	if s.db, err = openBadger(v.options); err != nil {
 		return nil, nil, err
 	}
-	lost, v.recorded, err = s.missing(v.found.dir)
+	lost, v.hasInventory, err = s.missing(v.found.dir)
 	if err != nil {
 		return nil, nil, errors.Join(err, s.Close())
 	}
 	return s, lost, nil
 }
 
-// copyFiles makes the files of a store that has the tables on level 0, where they may overlap.
+// copyFiles creates the files of a store that has the tables on level 0, where they may overlap.
 func (v *salvage) copyFiles(tables []salvageTable) error {
 	var changes []*pb.ManifestChange
 	for i, t := range tables {
@@ -199,7 +198,7 @@ func writeManifest(dir string, changes []*pb.ManifestChange) error {
 }
 
 // copyMemtable copies a memtable's log. It begins with the number of the key that encrypts it,
-// which is always zero here: whatever else is there is damage.
+// which is always zero here: any other number is damage.
 func copyMemtable(from, to string) error {
 	const key, header = 8, 20
 	info, err := os.Stat(from)
@@ -217,7 +216,7 @@ func copyMemtable(from, to string) error {
 	return errors.Join(err, file.Close())
 }
 
-// copyFile copies a file, of which runs of zeros become holes: memtables consist of them.
+// copyFile copies a file. Runs of zeros become holes, because memtables consist mostly of them.
 func copyFile(from, to string) (err error) {
 	in, err := os.Open(from) //nolint:gosec // below the operator's directory
 	if err != nil {
@@ -247,9 +246,9 @@ func copyFile(from, to string) (err error) {
 	}
 }
 
-// missing says what the opened copy lacks of the store in dir, and whether that store says
-// what it holds.
-func (s *Store) missing(dir string) (lost []string, says bool, err error) {
+// missing describes what the opened copy lacks of the store in dir, and reports whether that store has
+// an inventory.
+func (s *Store) missing(dir string) (lost []string, hasInventory bool, err error) {
 	revision, recorded, err := readInventory(s.db)
 	if err != nil {
 		return nil, false, err
@@ -262,9 +261,9 @@ func (s *Store) missing(dir string) (lost []string, says bool, err error) {
 		}
 	case absent(err) && recorded == nil: // a store of an earlier version
 	case absent(err):
-		lost = append(lost, "tokenbroker.mark is missing: whether commits at the end are lost is not known")
+		lost = append(lost, "tokenbroker.mark is missing: it is not known whether the last commits are lost")
 	default:
-		lost = append(lost, "tokenbroker.mark is damaged: whether commits at the end are lost is not known")
+		lost = append(lost, "tokenbroker.mark is damaged: it is not known whether the last commits are lost")
 	}
 	counted, err := count(s.db, s.now)
 	if err != nil {

@@ -16,9 +16,9 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// rebuildTable returns a table of the blocks of a damaged one that can be read, and what
-// cannot. The form is Badger's (table/builder.go); here it is read with checks of every length,
-// where Badger would panic. Without a good index nothing is known of the blocks.
+// rebuildTable returns a new table of the readable blocks of a damaged one, and a description of the
+// damage. The form is Badger's (table/builder.go); here every length is checked,
+// where Badger would panic. Without a valid index the blocks cannot be found.
 func rebuildTable(path string) (rebuilt []byte, damaged string) {
 	defer func() {
 		if recover() != nil { // of the index, whose offsets are not checked by its package
@@ -62,8 +62,8 @@ func rebuildTable(path string) (rebuilt []byte, damaged string) {
 
 var errTable = errors.New("its index cannot be read")
 
-// tableIndex reads the index. A table ends with it, its length, its checksum and the length
-// of that.
+// tableIndex reads the index. A table ends with the index, its length, its checksum and the length
+// of the checksum.
 func tableIndex(data []byte) (*fb.TableIndex, error) {
 	body, sum, ok := cutChecksum(data)
 	if !ok || len(body) < 4 {
@@ -81,7 +81,7 @@ func tableIndex(data []byte) (*fb.TableIndex, error) {
 	return fb.GetRootAsTableIndex(index, 0), nil
 }
 
-// cutChecksum takes a checksum and the length of it off the end.
+// cutChecksum removes a checksum and its length from the end.
 func cutChecksum(data []byte) (body []byte, sum *pb.Checksum, ok bool) {
 	if len(data) < 4 {
 		return nil, nil, false
@@ -103,9 +103,9 @@ type tableEntry struct {
 
 var errBlock = errors.New("a damaged block")
 
-// blockEntries reads a block: its entries, their offsets, the number of these, and a checksum.
-// An entry is the length of what its key shares with the first one of the block, that of the
-// rest, the rest and the value; lengths are in the machine's order, like the offsets.
+// blockEntries reads a block: its entries, their offsets, the number of offsets, and a checksum.
+// An entry is the length of the prefix that its key shares with the first key of the block, the length
+// of the rest of the key, that rest, and the value. Lengths and offsets are in the machine's byte order.
 func blockEntries(data []byte, at, length int64) ([]tableEntry, error) {
 	if at < 0 || length < 0 || at+length > int64(len(data)) {
 		return nil, errBlock

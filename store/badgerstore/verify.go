@@ -14,12 +14,12 @@ import (
 	"github.com/dgraph-io/badger/v4/y"
 )
 
-// openFiles verifies the files, lets Badger open them, and verifies that all is there that was
-// committed. The error is a [*DamagedError] where it is not.
+// openFiles verifies the files, lets Badger open them, and verifies that everything that was
+// committed is there. The error is a [*DamagedError] if it is not.
 func (s *Store) openFiles() (err error) {
 	dir := s.config.Dir
 	if err := os.RemoveAll(dir + salvageSuffix); err != nil {
-		return fmt.Errorf("removing the copy of a salvage that was broken off: %w", err)
+		return fmt.Errorf("removing the copy of an interrupted salvage: %w", err)
 	}
 	found, err := listFiles(dir)
 	if err != nil {
@@ -28,7 +28,7 @@ func (s *Store) openFiles() (err error) {
 	file, last, err := openMark(dir)
 	switch {
 	case absent(err) && !found.used():
-		// A new store. The mark comes first: without it, what follows is never a new store.
+		// A new store. The mark is made first: a directory with records and no mark is not a new store.
 		_, _ = rand.Read(last.tag[:]) // never fails
 		if file, err = createMark(dir, last); err != nil {
 			return err
@@ -87,7 +87,7 @@ func (s *Store) openFiles() (err error) {
 	if revision == 0 {
 		return nil
 	}
-	// A store of an earlier version, whose records are taken as they are.
+	// A store of an earlier version, whose records are accepted as they are.
 	if file == nil {
 		_, _ = rand.Read(counted.tag[:]) // never fails
 		if file, err = createMark(dir, commitMark{tag: counted.tag, revision: revision}); err != nil {
@@ -98,7 +98,7 @@ func (s *Store) openFiles() (err error) {
 	return errors.Join(s.recordInventory(), found.dropUnlisted())
 }
 
-// recordInventory commits what the store holds, and nothing else.
+// recordInventory commits the inventory and nothing else.
 func (s *Store) recordInventory() error {
 	txn := s.db.NewTransaction(true)
 	defer txn.Discard()
@@ -108,7 +108,7 @@ func (s *Store) recordInventory() error {
 		err = s.commit(txn)
 	}
 	if err != nil {
-		return fmt.Errorf("noting what the store holds: %w", err)
+		return fmt.Errorf("storing the inventory of the store: %w", err)
 	}
 	s.advanceMark(after, t.revisionOfCommit())
 	return nil
@@ -142,10 +142,10 @@ func count(db *badger.DB, now func() int64) (*inventory, error) {
 	return all, nil
 }
 
-// keyRange are the keys from from, up to but not including to. If to is nil, they are all that follow.
+// keyRange is the keys that are at least from and less than to. If to is nil, there is no upper bound.
 type keyRange struct{ from, to []byte }
 
-// splitKeys divides the keys into ranges that are about equal, by the tables they are in.
+// splitKeys divides the keys into ranges of roughly equal size, by the tables they are in.
 func splitKeys(db *badger.DB) []keyRange {
 	const perCPU = 4
 	var ends [][]byte

@@ -1,5 +1,5 @@
-// Package memstore keeps records in memory: the simple twin that the real engines are
-// checked against, and a quick store for tests. Nothing in it is durable.
+// Package memstore keeps records in memory. It is the reference implementation that the other engines
+// are checked against, and a fast store for tests. Nothing in it is durable.
 package memstore
 
 import (
@@ -23,11 +23,11 @@ type record struct {
 	expiresAt int64
 }
 
-// Store implements [store.Store] over a map. Safe for concurrent use.
+// Store implements [store.Store] with a map. It is safe for concurrent use.
 type Store struct {
 	now func() time.Time
 
-	committing sync.Mutex // serialises Commit; not held by readers, so a Seal may read
+	committing sync.Mutex // serializes Commit; not held by readers, so that a Seal can read
 
 	mu       sync.RWMutex
 	records  map[string]record
@@ -35,8 +35,7 @@ type Store struct {
 	commits  int
 }
 
-// New returns an empty store that forgets expired records by the clock now (nil: the
-// machine's).
+// New returns an empty store whose records expire by the clock now. If now is nil, time.Now is used.
 func New(now func() time.Time) *Store {
 	if now == nil {
 		now = time.Now
@@ -107,10 +106,10 @@ func (s *Store) Commit(ctx context.Context, changes []store.Change, seal store.S
 	if err := ctx.Err(); err != nil {
 		return store.FailRest(errs, err)
 	}
-	written := make(map[string]store.Write) // by this commit, as far as it got
+	written := make(map[string]store.Write) // by the changes accepted so far
 	var accepted []revocation.Event
 	for i, change := range changes {
-		if errs[i] = s.judge(change.Writes, written); errs[i] == nil {
+		if errs[i] = s.accept(change.Writes, written); errs[i] == nil {
 			accepted = append(accepted, change.Events...)
 		}
 	}
@@ -120,7 +119,7 @@ func (s *Store) Commit(ctx context.Context, changes []store.Change, seal store.S
 		}
 		writes, err := seal(accepted)
 		if err == nil {
-			err = s.judge(writes, written)
+			err = s.accept(writes, written)
 		}
 		if err != nil {
 			return store.FailRest(errs, fmt.Errorf("sealing: %w", err))
@@ -130,8 +129,8 @@ func (s *Store) Commit(ctx context.Context, changes []store.Change, seal store.S
 	return errs
 }
 
-// judge adds writes to written if each meets its expectation, or none of them.
-func (s *Store) judge(writes []store.Write, written map[string]store.Write) error {
+// accept adds writes to written if each of them meets its expectation, otherwise none.
+func (s *Store) accept(writes []store.Write, written map[string]store.Write) error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	own := make(map[string]store.Write, len(writes))

@@ -57,12 +57,12 @@ func testOrder(t *testing.T, s store.Store) {
 	old, doomed := mustGet(t, s, "old").Revision, mustGet(t, s, "doomed").Revision
 	mustCommit(t, s, []store.Change{
 		change(set("new", "1", 0)),
-		change(set("new", "2", 0)),   // exists by now
-		change(set("old", "1", old)), //
-		change(set("old", "2", old)), // written by now
+		change(set("new", "2", 0)), // exists now
+		change(set("old", "1", old)),
+		change(set("old", "2", old)), // was written by the change before
 		change(store.Write{Key: "old", Value: []byte("3"), Blind: true}),
 		change(store.Write{Key: "doomed", Delete: true, Expect: doomed}),
-		change(set("doomed", "1", doomed)), // deleted by now
+		change(set("doomed", "1", doomed)), // was deleted by the change before
 		change(set("doomed", "2", 0)),
 	}, nil, nil, store.ErrConflict, nil, store.ErrConflict, nil, nil, store.ErrConflict, nil)
 	wantContents(t, s, map[string]string{"new": "1", "old": "3", "doomed": "2"})
@@ -79,7 +79,7 @@ func testSeal(t *testing.T, s store.Store) {
 		if diff := cmp.Diff([]revocation.Event{event("1"), event("2"), event("4")}, accepted); diff != "" {
 			t.Errorf("accepted (-want +got):\n%s", diff)
 		}
-		// A seal may read, and sees nothing of the commit under way.
+		// A seal may read the store, and sees nothing of the commit in progress.
 		if _, err := s.Get(t.Context(), "a"); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("Get inside the seal: %v", err)
 		}

@@ -10,7 +10,7 @@ import (
 var _ store.Store = (*Conflicts)(nil)
 
 // Conflicts is a store that answers chosen changes with [store.ErrConflict], as if
-// another broker had written in between. Safe for concurrent use.
+// another broker had written in between. It is safe for concurrent use.
 type Conflicts struct {
 	store.Store
 
@@ -19,13 +19,13 @@ type Conflicts struct {
 	injected int
 }
 
-// Conflicting wraps s: every change for which choose says true conflicts, and nothing of
-// it is written. Calls of choose are serialised, in commit order.
+// Conflicting wraps s: every change for which choose returns true conflicts, and nothing of
+// it is written. Calls of choose are serialized, in commit order.
 func Conflicting(s store.Store, choose func(store.Change) bool) *Conflicts {
 	return &Conflicts{Store: s, choose: choose}
 }
 
-// Times chooses the first n changes that expect a revision.
+// Times returns a function for [Conflicting] that chooses the first n changes that expect a revision.
 func Times(n int) func(store.Change) bool {
 	return func(c store.Change) bool {
 		for _, w := range c.Writes {

@@ -1,5 +1,5 @@
-// Package storetest is the one conformance suite of [store.Store]: an engine's own test
-// calls [Run]. It also has the store that injects conflicts, for tests of its users.
+// Package storetest is the conformance suite of [store.Store], which every engine's own test
+// runs by [Run]. It also has a store that injects conflicts, for tests of code that uses a store.
 package storetest
 
 import (
@@ -15,8 +15,8 @@ import (
 	"tokenbroker/store"
 )
 
-// Run checks that the stores that open gives keep the contract of the port. Each
-// sub-test asks for a store of its own, empty and on the machine's clock.
+// Run checks that the stores that open returns keep the contract of package store. Each
+// sub-test opens its own store, which must be empty and use the machine's clock.
 func Run(t *testing.T, open func(t *testing.T) store.Store) {
 	tests := []struct {
 		name string
@@ -24,18 +24,18 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 	}{
 		{"a record that was never written is not found", testNotFound},
 		{"revisions", testRevisions},
-		{"the caller owns what it gives and gets", testOwnership},
+		{"the caller owns the values that it passes and receives", testOwnership},
 		{"a change is all or nothing", testAllOrNothing},
 		{"changes see the earlier ones of their commit", testOrder},
 		{"the seal runs once, with the accepted events in order", testSeal},
 		{"no seal without events", testNoSeal},
 		{"a failing seal refuses everything", testSealError},
 		{"list pages in key order", testList},
-		{"expired records are gone, their keys free", testExpiry},
+		{"expired records are not found and their keys can be written", testExpiry},
 		{"a cancelled commit writes nothing", testCancelled},
-		{"bad keys are refused", testBadKeys},
-		{"one of many writers wins", testConcurrency},
-		{"a snapshot stays as it was", testSnapshot},
+		{"invalid keys are refused", testBadKeys},
+		{"one of many concurrent writers of a revision wins", testConcurrency},
+		{"a snapshot does not change", testSnapshot},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) { tt.run(t, open(t)) })
@@ -52,12 +52,12 @@ func event(value string) revocation.Event {
 	return revocation.Event{Kind: revocation.KindSID, Value: value, At: 1, ExpiresAt: 2}
 }
 
-// mustCommit commits and wants want for each change (nil, or an error to match).
+// mustCommit commits and fails the test unless each change gets its error of want, or nil.
 func mustCommit(t *testing.T, s store.Store, changes []store.Change, seal store.Seal, want ...error) {
 	t.Helper()
 	errs := s.Commit(t.Context(), changes, seal)
 	if len(errs) != len(want) {
-		t.Fatalf("Commit gave %d results for %d changes: %v", len(errs), len(want), errs)
+		t.Fatalf("Commit returned %d results for %d changes: %v", len(errs), len(want), errs)
 	}
 	for i, err := range errs {
 		if !errors.Is(err, want[i]) || want[i] == nil && err != nil {
@@ -66,7 +66,7 @@ func mustCommit(t *testing.T, s store.Store, changes []store.Change, seal store.
 	}
 }
 
-// contents is what List shows of prefix, without the revisions.
+// contents returns what List returns for prefix, without the revisions.
 func contents(t *testing.T, s store.Store, prefix string) map[string]string {
 	t.Helper()
 	records, err := s.List(t.Context(), prefix, "", 10_000)
@@ -196,7 +196,7 @@ func testSnapshot(t *testing.T, s store.Store) {
 		t.Errorf("got %v, %v from the snapshot, want %v", got, err, was)
 	}
 	if _, err := view.Get(t.Context(), "b"); !errors.Is(err, store.ErrNotFound) {
-		t.Errorf("what was written after the snapshot: %v, want ErrNotFound", err)
+		t.Errorf("a record written after the snapshot: %v, want ErrNotFound", err)
 	}
 	if records, err := view.List(t.Context(), "", "", 10); err != nil || len(records) != 1 {
 		t.Errorf("%d records in the snapshot, %v, want 1", len(records), err)

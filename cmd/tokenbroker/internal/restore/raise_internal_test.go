@@ -40,7 +40,7 @@ func TestAFloorRaiseMakesAStoreOfWhatCanBeRead(t *testing.T) {
 	}{
 		"undamaged":   {"", ""},
 		"no MANIFEST": {"MANIFEST", ""},
-		"no mark":     {"tokenbroker.mark", "whether commits at the end are lost"},
+		"no mark":     {"tokenbroker.mark", "whether the last commits are lost"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
