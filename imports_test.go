@@ -52,6 +52,15 @@ func TestImportBorders(t *testing.T) {
 		}
 		borders["tokenbroker/broker"+part] = forbidden
 	}
+	audiences := []string{"tokenbroker/api/browser", "tokenbroker/api/oauth", "tokenbroker/api/feed", "tokenbroker/api/admin"}
+	for _, pkg := range append(audiences, "tokenbroker/api/httpapi") {
+		borders[pkg] = []string{gin, badger, nats, "tokenbroker/keyring$", "tokenbroker/revocation/ledger", "tokenbroker/upstream", "tokenbroker/cmd"}
+		for _, other := range audiences {
+			if other != pkg {
+				borders[pkg] = append(borders[pkg], other)
+			}
+		}
+	}
 	// What draws is compiled only into tokenbroker-bench: it would cost each first `go run ./cmd/tokenbroker` half a minute.
 	borders["tokenbroker/cmd/tokenbroker"] = []string{
 		"tokenbroker/bench", "tokenbroker/cmd/tokenbroker/benchcmd", "gonum.org", "codeberg.org/go-latex", "codeberg.org/go-pdf", "codeberg.org/go-fonts",

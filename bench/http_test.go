@@ -16,7 +16,10 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"tokenbroker/api"
+	"tokenbroker/api/browser"
+	"tokenbroker/api/feed"
 	"tokenbroker/api/httpapi"
+	"tokenbroker/api/oauth"
 	"tokenbroker/revocation"
 )
 
@@ -61,13 +64,17 @@ func refreshOverHTTP(tb testing.TB, r *rig, client *http.Client) func(int) error
 }
 
 // serveAPI serves the public surface of the rig's broker.
-func serveAPI(tb testing.TB, r *rig, verifier api.Verifier) (url string) {
+func serveAPI(tb testing.TB, r *rig, verifier oauth.Verifier) (url string) {
 	tb.Helper()
 	handler, err := api.New(api.Config{
-		Issuer: issuer, Cookie: httpapi.Cookie{Insecure: true}, MaxTokenLifetime: func() time.Duration { return 5 * time.Minute },
-		Algorithms: func() []string { return []string{"ES256"} },
-		Sessions:   r, Clients: r, Verifier: verifier, Catchup: none{}, JWKS: noDocument, FeedJWKS: noDocument,
-		Readiness: func(context.Context) []api.Check { return nil }, Logger: slog.New(slog.DiscardHandler),
+		SiteConfig: httpapi.SiteConfig{Issuer: issuer},
+		Browser:    browser.Config{Sessions: r, Cookie: httpapi.Cookie{Insecure: true}},
+		OAuth: oauth.Config{
+			Clients: r, Verifier: verifier, JWKS: noDocument,
+			MaxTokenLifetime: func() time.Duration { return 5 * time.Minute }, Algorithms: func() []string { return []string{"ES256"} },
+		},
+		Feed:      feed.Config{Clients: r, Catchup: none{}, JWKS: noDocument},
+		Readiness: func(context.Context) []httpapi.Check { return nil }, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		tb.Fatal(err)
@@ -129,7 +136,7 @@ func (none) Verify(context.Context, string) (json.RawMessage, error) {
 	return nil, errors.New("not part of the bench")
 }
 
-func (none) Answer(context.Context, string, string, revocation.Form) (api.CatchupAnswer, error) {
+func (none) Answer(context.Context, string, string, revocation.Form) (feed.CatchupAnswer, error) {
 	return nil, errors.New("not part of the bench")
 }
 

@@ -13,7 +13,10 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"tokenbroker/api"
+	"tokenbroker/api/browser"
+	"tokenbroker/api/feed"
 	"tokenbroker/api/httpapi"
+	"tokenbroker/api/oauth"
 	"tokenbroker/broker"
 	"tokenbroker/broker/brokertest"
 	"tokenbroker/keyring"
@@ -84,11 +87,14 @@ func (n *network) issuer() string { return "http://" + n.http.Listener.Addr().St
 func (n *network) serve(tb testing.TB) {
 	tb.Helper()
 	handler, err := api.New(api.Config{
-		Issuer: n.issuer(), Cookie: httpapi.Cookie{Insecure: true},
-		MaxTokenLifetime: func() time.Duration { return 5 * time.Minute }, Algorithms: func() []string { return []string{"ES256"} },
-		Sessions: n, Clients: n, Verifier: none{}, Catchup: catchup{n.ledger},
-		JWKS: published(n.keys.JWKS), FeedJWKS: published(n.keys.FeedJWKS),
-		Readiness: func(context.Context) []api.Check { return nil }, Logger: slog.New(slog.DiscardHandler),
+		SiteConfig: httpapi.SiteConfig{Issuer: n.issuer()},
+		Browser:    browser.Config{Sessions: n, Cookie: httpapi.Cookie{Insecure: true}},
+		OAuth: oauth.Config{
+			Clients: n, Verifier: none{}, JWKS: published(n.keys.JWKS),
+			MaxTokenLifetime: func() time.Duration { return 5 * time.Minute }, Algorithms: func() []string { return []string{"ES256"} },
+		},
+		Feed:      feed.Config{Clients: n, Catchup: catchup{n.ledger}, JWKS: published(n.keys.FeedJWKS)},
+		Readiness: func(context.Context) []httpapi.Check { return nil }, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
 		tb.Fatal(err)
@@ -132,11 +138,11 @@ func startNATS(tb testing.TB) *server.Server {
 // catchup answers GET /revocations from the ledger.
 type catchup struct{ ledger *ledger.Ledger }
 
-func (c catchup) Answer(ctx context.Context, client, after string, as revocation.Form) (api.CatchupAnswer, error) {
+func (c catchup) Answer(ctx context.Context, client, after string, as revocation.Form) (feed.CatchupAnswer, error) {
 	return c.ledger.EncodedAnswerFor(ctx, client, after, as)
 }
 
-func published(current func() keyring.Document) api.Document {
+func published(current func() keyring.Document) httpapi.Document {
 	return func() ([]byte, string, time.Duration) {
 		doc := current()
 		return doc.Body, doc.ETag, doc.MaxAge

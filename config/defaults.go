@@ -4,7 +4,7 @@ import (
 	"log/slog"
 	"strings"
 
-	"tokenbroker/api"
+	"tokenbroker/api/admin"
 	"tokenbroker/api/httpapi"
 	"tokenbroker/broker/customclaims"
 	"tokenbroker/broker/session"
@@ -34,7 +34,7 @@ func defaults() Config {
 		Claims:     Claims{Roles: claims.Roles, Groups: claims.Groups},
 		UserObject: claims.UserObject,
 		NATS:       NATS{Listen: DefaultNATSListen},
-		Admin:      Admin{Listen: DefaultAdminListen, Hosts: api.DefaultAdminHosts()},
+		Admin:      Admin{Listen: DefaultAdminListen, Hosts: admin.DefaultHosts()},
 		Keyring:    Keyring{RotateEvery: Duration(keyring.DefaultRotateEvery)},
 		Log:        Log{Level: strings.ToLower(slog.LevelInfo.String()), Format: "text", Audit: true},
 	}

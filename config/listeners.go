@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"tokenbroker/api"
+	"tokenbroker/api/httpapi"
 	"tokenbroker/api/origin"
 )
 
@@ -51,7 +51,7 @@ func (c *checker) listeners() {
 			"behind a proxy: name its address, as trusted_proxies: [127.0.0.1]; without one: give tls.cert_file and tls.key_file")
 	}
 	for _, proxy := range cfg.TrustedProxies {
-		if _, err := api.ParseProxies([]string{proxy}); err != nil {
+		if _, err := httpapi.ParseProxies([]string{proxy}); err != nil {
 			c.add("trusted_proxies", err.Error(), "")
 		}
 	}

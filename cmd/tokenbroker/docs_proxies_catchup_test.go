@@ -14,7 +14,10 @@ import (
 	"time"
 
 	"tokenbroker/api"
+	apibrowser "tokenbroker/api/browser"
+	"tokenbroker/api/feed"
 	"tokenbroker/api/httpapi"
+	"tokenbroker/api/oauth"
 	"tokenbroker/broker"
 	"tokenbroker/internal/longtest"
 	"tokenbroker/revocation"
@@ -23,7 +26,7 @@ import (
 // slowCatchup takes longer than a catch-up waits for its first answer, and then has it.
 type slowCatchup struct{ ready chan struct{} }
 
-func (s slowCatchup) Answer(ctx context.Context, _, _ string, _ revocation.Form) (api.CatchupAnswer, error) {
+func (s slowCatchup) Answer(ctx context.Context, _, _ string, _ revocation.Form) (feed.CatchupAnswer, error) {
 	select {
 	case <-s.ready:
 		return preparedAnswer{bytes.NewReader(make([]byte, 4<<20))}, nil
@@ -53,10 +56,15 @@ func TestDocsProxiesAndASlowCatchUp(t *testing.T) {
 			t.Parallel()
 			ready := make(chan struct{})
 			handler, err := api.New(api.Config{
-				Issuer: "http://127.0.0.1", Cookie: httpapi.Cookie{Insecure: true}, MaxTokenLifetime: func() time.Duration { return time.Minute },
-				Algorithms: func() []string { return nil }, Sessions: struct{ api.Sessions }{}, Clients: knownClient{}, Verifier: struct{ api.Verifier }{},
-				Catchup: slowCatchup{ready}, JWKS: none, FeedJWKS: none, Readiness: func(context.Context) []api.Check { return nil },
-				Logger: slog.New(slog.DiscardHandler),
+				SiteConfig: httpapi.SiteConfig{Issuer: "http://127.0.0.1"},
+				Browser:    apibrowser.Config{Sessions: struct{ apibrowser.Sessions }{}, Cookie: httpapi.Cookie{Insecure: true}},
+				OAuth: oauth.Config{
+					Clients: knownClient{}, Verifier: struct{ oauth.Verifier }{}, JWKS: none,
+					MaxTokenLifetime: func() time.Duration { return time.Minute }, Algorithms: func() []string { return nil },
+				},
+				Feed:      feed.Config{Clients: knownClient{}, Catchup: slowCatchup{ready}, JWKS: none},
+				Readiness: func(context.Context) []httpapi.Check { return nil },
+				Logger:    slog.New(slog.DiscardHandler),
 			})
 			if err != nil {
 				t.Fatal(err)

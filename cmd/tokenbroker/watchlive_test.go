@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"tokenbroker/api"
+	"tokenbroker/api/admin"
 	"tokenbroker/cmd/tokenbroker/internal/devserver"
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
 	"tokenbroker/revocation"
@@ -57,9 +57,9 @@ func TestWatchSeesALogOffAndThatTheServiceHasIt(t *testing.T) {
 			}
 		}
 	}
-	var service api.WatchService
-	next(api.WatchTypeService, &service)
-	if service.State != api.ServiceFresh || !strings.HasPrefix(service.Service, devserver.ServiceClient+"/") {
+	var service admin.WatchService
+	next(admin.WatchTypeService, &service)
+	if service.State != admin.ServiceFresh || !strings.HasPrefix(service.Service, devserver.ServiceClient+"/") {
 		t.Errorf("the first service: %+v", service)
 	}
 
@@ -68,16 +68,16 @@ func TestWatchSeesALogOffAndThatTheServiceHasIt(t *testing.T) {
 	sid := b.get("/auth/session/", http.StatusOK)["sid"]
 	asked := time.Now().Truncate(time.Second)
 	b.post("/auth/logoff/", jsonBody("CSRF_token", csrf), http.StatusOK)
-	var batch api.WatchRevocation
-	next(api.WatchTypeRevocation, &batch)
+	var batch admin.WatchRevocation
+	next(admin.WatchTypeRevocation, &batch)
 	if len(batch.Events) != 1 || batch.Events[0].Kind != revocation.KindSID || batch.Events[0].Value != sid || batch.Events[0].Reason != revocation.ReasonLogoff {
 		t.Errorf("the batch: %+v", batch)
 	}
 	if batch.FlushedMS == nil || batch.At.Before(asked) || batch.At.After(time.Now()) || len(batch.Origin) < 20 {
 		t.Errorf("the batch: %+v", batch)
 	}
-	var applied api.WatchApplied
-	next(api.WatchTypeApplied, &applied)
+	var applied admin.WatchApplied
+	next(admin.WatchTypeApplied, &applied)
 	if applied.Applied != len(dev.samples) || applied.Of != len(dev.samples) || applied.Seq != batch.Seq || applied.Origin != batch.Origin || applied.Laggards != nil {
 		t.Errorf("applied: %+v", applied)
 	}
@@ -86,8 +86,8 @@ func TestWatchSeesALogOffAndThatTheServiceHasIt(t *testing.T) {
 	if got := command(t, nil, "keys", "rotate", "--yes", "--data-dir", dev.dataDir); got.code != terminal.ExitOK {
 		t.Fatalf("rotating: %+v", got)
 	}
-	var key api.WatchKey
-	next(api.WatchTypeKey, &key)
+	var key admin.WatchKey
+	next(admin.WatchTypeKey, &key)
 	if key.What == "" || key.Purpose != "access" || key.KID == "" || key.State == "" || key.At.IsZero() {
 		t.Errorf("the key: %+v", key)
 	}

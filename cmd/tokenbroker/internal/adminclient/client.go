@@ -33,7 +33,7 @@ import (
 	"syscall"
 	"time"
 
-	"tokenbroker/api"
+	"tokenbroker/api/httpapi"
 	"tokenbroker/broker"
 	"tokenbroker/cmd/tokenbroker/internal/httpclient"
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
@@ -227,8 +227,8 @@ type Problem struct {
 	Detail string
 	// RequestID finds the request in the server's log.
 	RequestID string
-	// Checks come with [api.CodeNotReady].
-	Checks []api.Check
+	// Checks come with [httpapi.CodeNotReady].
+	Checks []httpapi.Check
 	// hint is what the client adds.
 	hint string
 }
@@ -252,10 +252,10 @@ func (p *Problem) Error() string {
 func (c *Client) problem(resp *http.Response, body []byte) error {
 	p := &Problem{Status: resp.StatusCode}
 	var wire struct {
-		Code      broker.Code `json:"code"`
-		Detail    string      `json:"detail"`
-		RequestID string      `json:"request_id"`
-		Checks    []api.Check `json:"checks"`
+		Code      broker.Code     `json:"code"`
+		Detail    string          `json:"detail"`
+		RequestID string          `json:"request_id"`
+		Checks    []httpapi.Check `json:"checks"`
 	}
 	mediaType, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if err == nil && mediaType == "application/problem+json" && json.Unmarshal(body, &wire) == nil {
@@ -264,9 +264,9 @@ func (c *Client) problem(resp *http.Response, body []byte) error {
 	switch {
 	case p.Code == "":
 		p.hint = ": is " + c.target + " the admin address of a token broker?"
-	case p.Code == api.CodeUnauthorized && c.token == "" && !strings.HasPrefix(c.target, "unix:"):
+	case p.Code == httpapi.CodeUnauthorized && c.token == "" && !strings.HasPrefix(c.target, "unix:"):
 		p.hint = "; name the token's file with --admin-token-file or " + EnvTokenFile
-	case p.Code == api.CodeUnauthorized:
+	case p.Code == httpapi.CodeUnauthorized:
 		p.hint = "; asked " + c.target
 	}
 	return p

@@ -6,7 +6,7 @@ import (
 	"net/http"
 	"net/url"
 
-	"tokenbroker/api"
+	"tokenbroker/api/admin"
 	"tokenbroker/broker/operator"
 	"tokenbroker/keyring/lifecycle"
 	"tokenbroker/revocation"
@@ -22,8 +22,8 @@ type KeyRotation struct {
 }
 
 // ListKeys is the keyring, without anything of a key itself.
-func (c *Client) ListKeys(ctx context.Context) (api.KeyList, error) {
-	return ask[api.KeyList](ctx, c, http.MethodGet, keysPath, nil, nil)
+func (c *Client) ListKeys(ctx context.Context) (admin.KeyList, error) {
+	return ask[admin.KeyList](ctx, c, http.MethodGet, keysPath, nil, nil)
 }
 
 // RotateKey has the next key sign as soon as services know it; to ask again is safe.
@@ -42,8 +42,8 @@ func (c *Client) RevokeKey(ctx context.Context, kid string, reason revocation.Re
 
 // ResealKeys seals the keyring under the KEK in kekFile, a path on the server's machine, or
 // with "" under a new one in the server's own file.
-func (c *Client) ResealKeys(ctx context.Context, kekFile, note string) (api.KeysResealed, error) {
-	return ask[api.KeysResealed](ctx, c, http.MethodPost, keysPath+"/reseal", nil, struct {
+func (c *Client) ResealKeys(ctx context.Context, kekFile, note string) (admin.KeysResealed, error) {
+	return ask[admin.KeysResealed](ctx, c, http.MethodPost, keysPath+"/reseal", nil, struct {
 		KEKFile string `json:"kek_file,omitempty"`
 		Note    string `json:"note,omitempty"`
 	}{kekFile, note})

@@ -6,25 +6,26 @@ import (
 	"net/http"
 	"net/url"
 
-	"tokenbroker/api"
+	"tokenbroker/api/admin"
+	"tokenbroker/api/httpapi"
 	"tokenbroker/cmd/tokenbroker/internal/httpclient"
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
 
 // Readiness is the answer of /readyz?verbose when the server serves.
 type Readiness struct {
-	Status   string      `json:"status"` // ready or degraded
-	Degraded []string    `json:"degraded,omitempty"`
-	Checks   []api.Check `json:"checks,omitempty"`
+	Status   string          `json:"status"` // ready or degraded
+	Degraded []string        `json:"degraded,omitempty"`
+	Checks   []httpapi.Check `json:"checks,omitempty"`
 }
 
 // Status is the server at a glance.
-func (c *Client) Status(ctx context.Context) (api.Status, error) {
-	return ask[api.Status](ctx, c, http.MethodGet, "/admin/v1/status", nil, nil)
+func (c *Client) Status(ctx context.Context) (admin.Status, error) {
+	return ask[admin.Status](ctx, c, http.MethodGet, "/admin/v1/status", nil, nil)
 }
 
 // Ready asks whether the server serves; no token is needed. When it does not, the error is
-// a [*Problem] with [api.CodeNotReady] and all checks.
+// a [*Problem] with [httpapi.CodeNotReady] and all checks.
 func (c *Client) Ready(ctx context.Context) (Readiness, error) {
 	return ask[Readiness](ctx, c, http.MethodGet, "/readyz", url.Values{"verbose": {""}}, nil)
 }

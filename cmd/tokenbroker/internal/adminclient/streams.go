@@ -10,7 +10,7 @@ import (
 	"net/http"
 	"time"
 
-	"tokenbroker/api"
+	"tokenbroker/api/admin"
 )
 
 const (
@@ -26,7 +26,7 @@ var ErrStreamEnded = errors.New("the server ended the stream")
 // Watch calls begun once the server shows what happens from now on, and then take for each
 // event, whose data are take's. It returns take's error as it is, [ErrStreamEnded] when the
 // stream is over, or why there was none.
-func (c *Client) Watch(ctx context.Context, begun func(), take func(api.WatchEvent) error) error {
+func (c *Client) Watch(ctx context.Context, begun func(), take func(admin.WatchEvent) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	silent := time.AfterFunc(watchSilence, func() { cancel(fmt.Errorf("nothing was heard for %s", watchSilence)) })
@@ -50,7 +50,7 @@ func (c *Client) Watch(ctx context.Context, begun func(), take func(api.WatchEve
 	}
 	lines := bufio.NewScanner(resp.Body)
 	lines.Buffer(nil, maxWatchLine)
-	var e api.WatchEvent
+	var e admin.WatchEvent
 	for lines.Scan() {
 		silent.Reset(watchSilence)
 		if begun != nil { // the server begins with a comment
@@ -67,7 +67,7 @@ func (c *Client) Watch(ctx context.Context, begun func(), take func(api.WatchEve
 			if err := take(e); err != nil {
 				return err
 			}
-			e = api.WatchEvent{}
+			e = admin.WatchEvent{}
 		}
 	}
 	err = lines.Err()

@@ -14,7 +14,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"tokenbroker/api"
+	"tokenbroker/api/admin"
 	"tokenbroker/cmd/tokenbroker/internal/httpclient"
 	"tokenbroker/cmd/tokenbroker/internal/node"
 	"tokenbroker/cmd/tokenbroker/internal/setup"
@@ -55,7 +55,7 @@ type Subject struct {
 	// NATSKnown says that NATS holds what the broker itself connects with.
 	NATSKnown bool
 	Providers []Upstream
-	Status    *api.Status
+	Status    *admin.Status
 	// StatusErr is why Status is nil although a server was asked.
 	StatusErr error
 	// Client asks the network; default: 5 s, no redirects.
@@ -153,7 +153,7 @@ func providerCheck(cfg upstream.Config) func(context.Context) (upstream.KeyRepor
 }
 
 // Describe sets what is not known of s without a configuration to what the running server reports.
-func (s *Subject) Describe(status *api.Status) {
+func (s *Subject) Describe(status *admin.Status) {
 	s.Issuer, s.DataDir, s.Origins = status.Issuer, status.DataDir, status.Origins
 	if !status.NATS.Embedded {
 		s.NATS.URL = status.NATS.URL

@@ -17,7 +17,8 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"go.uber.org/goleak"
 
-	"tokenbroker/api"
+	"tokenbroker/api/admin"
+	"tokenbroker/api/httpapi"
 	"tokenbroker/cmd/tokenbroker/internal/doctor"
 	"tokenbroker/cmd/tokenbroker/internal/node"
 	"tokenbroker/upstream"
@@ -98,7 +99,7 @@ func look(t *testing.T, spoil func(*world, *doctor.Subject)) map[string]doctor.F
 	s := doctor.Subject{
 		Issuer: srv.URL, DataDir: dir, Origins: []string{spa}, Client: client,
 		Providers: []doctor.Upstream{idp(srv.URL, nil)},
-		Status:    &api.Status{PID: 7, Ready: "ready", Now: time.Now(), NATS: api.NATSStatus{URL: "nats://127.0.0.1:4222"}},
+		Status:    &admin.Status{PID: 7, Ready: "ready", Now: time.Now(), NATS: admin.NATSStatus{URL: "nats://127.0.0.1:4222"}},
 	}
 	if spoil != nil {
 		spoil(w, &s)
@@ -180,7 +181,7 @@ func TestWhatIsWrongIsFound(t *testing.T) {
 		}, "provider idp", doctor.Warn, `2 keys; not usable: key "odd"`},
 		"another provider": {func(_ *world, s *doctor.Subject) { s.Providers[0] = idp(s.Issuer+"/", nil) }, "provider idp", doctor.Fail, "the document names the issuer"},
 		"not ready": {func(_ *world, s *doctor.Subject) {
-			s.Status.Checks = []api.Check{{Name: "store", Detail: "writes are refused"}}
+			s.Status.Checks = []httpapi.Check{{Name: "store", Detail: "writes are refused"}}
 		}, "server", doctor.Fail, "pid 7"},
 		"no broker":                     {func(_ *world, s *doctor.Subject) { s.Status = nil }, "server", doctor.Skip, "no broker"},
 		"a broker that cannot be asked": {func(_ *world, s *doctor.Subject) { s.Status, s.StatusErr = nil, errors.New("permission denied") }, "server", doctor.Skip, "permission denied"},

@@ -9,7 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"tokenbroker/api"
+	"tokenbroker/api/browser"
 	"tokenbroker/broker"
 	"tokenbroker/revocation"
 )
@@ -53,10 +53,10 @@ func (u useCases) signedIn(way string, err error) {
 }
 
 // Sessions gives s with its sign-ins, refreshes and log-offs counted.
-func (m *Metrics) Sessions(s api.Sessions) api.Sessions { return sessions{s, m.useCases} }
+func (m *Metrics) Sessions(s browser.Sessions) browser.Sessions { return sessions{s, m.useCases} }
 
 type sessions struct {
-	api.Sessions
+	browser.Sessions
 	count useCases
 }
 
@@ -94,7 +94,7 @@ func (s sessions) LogOff(ctx context.Context, refreshToken, csrf string, req bro
 }
 
 // Logins gives l with its completed and failed sign-ins counted; nil stays nil.
-func (m *Metrics) Logins(l api.Logins) api.Logins {
+func (m *Metrics) Logins(l browser.Logins) browser.Logins {
 	if l == nil {
 		return nil
 	}
@@ -102,7 +102,7 @@ func (m *Metrics) Logins(l api.Logins) api.Logins {
 }
 
 type logins struct {
-	api.Logins
+	browser.Logins
 	count useCases
 }
 

@@ -10,7 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"tokenbroker/api"
+	"tokenbroker/api/browser"
 	"tokenbroker/broker"
 	"tokenbroker/cmd/tokenbroker/internal/metrics"
 	"tokenbroker/store"
@@ -35,8 +35,8 @@ func wantLines(t *testing.T, body string, lines ...string) {
 
 // answers is a broker that answers everything with its error, or with grant.
 type answers struct {
-	api.Sessions
-	api.Logins
+	browser.Sessions
+	browser.Logins
 	off broker.LogOffResult
 	err error
 }
@@ -113,7 +113,7 @@ func TestReplaysAreCountedApart(t *testing.T) {
 }
 
 // replaying answers a superseded refresh token.
-type replaying struct{ api.Sessions }
+type replaying struct{ browser.Sessions }
 
 func (replaying) Refresh(context.Context, string, string, broker.Request) (*broker.Grant, error) {
 	return &broker.Grant{Replayed: true}, nil

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"time"
 
-	"tokenbroker/api"
+	"tokenbroker/api/feed"
+	"tokenbroker/api/httpapi"
+	"tokenbroker/api/oauth"
 	"tokenbroker/broker"
 	"tokenbroker/keyring"
 	"tokenbroker/revocation"
@@ -47,7 +49,7 @@ func (k keyringStore) CompareAndSwap(ctx context.Context, data []byte, rev uint6
 }
 
 // document serves one of the keyring's JWK sets.
-func document(current func() keyring.Document) api.Document {
+func document(current func() keyring.Document) httpapi.Document {
 	return func() ([]byte, string, time.Duration) {
 		doc := current()
 		return doc.Body, doc.ETag, doc.MaxAge
@@ -57,20 +59,20 @@ func document(current func() keyring.Document) api.Document {
 // verifier answers /auth/verify/ from the validator in this process.
 type verifier struct{ validator *validator.Validator }
 
-var _ api.Verifier = verifier{}
+var _ oauth.Verifier = verifier{}
 
-// Verify implements [api.Verifier].
+// Verify implements [oauth.Verifier].
 func (v verifier) Verify(ctx context.Context, token string) (json.RawMessage, error) {
 	claims, err := v.validator.Validate(ctx, token)
 	switch {
 	case err == nil:
 		return claims.Raw(), nil
 	case errors.Is(err, validator.ErrExpired):
-		return nil, &broker.Error{Code: api.CodeTokenExpired, Message: "The token has expired.", Err: err}
+		return nil, &broker.Error{Code: httpapi.CodeTokenExpired, Message: "The token has expired.", Err: err}
 	case errors.Is(err, validator.ErrRevoked):
-		return nil, &broker.Error{Code: api.CodeTokenRevoked, Message: "The token was revoked.", Err: err}
+		return nil, &broker.Error{Code: httpapi.CodeTokenRevoked, Message: "The token was revoked.", Err: err}
 	case errors.Is(err, validator.ErrInvalid):
-		return nil, &broker.Error{Code: api.CodeTokenInvalid, Message: "The token is not a good one of this issuer.", Err: err}
+		return nil, &broker.Error{Code: httpapi.CodeTokenInvalid, Message: "The token is not a good one of this issuer.", Err: err}
 	default:
 		return nil, &broker.Error{Code: broker.CodeUnavailable, Message: "The token cannot be judged for now.", Err: err}
 	}
@@ -79,14 +81,14 @@ func (v verifier) Verify(ctx context.Context, token string) (json.RawMessage, er
 // catchup answers GET /revocations from the ledger.
 type catchup struct{ ledger *ledger.Ledger }
 
-var _ api.Catchup = catchup{}
+var _ feed.Catchup = catchup{}
 
-// Answer implements [api.Catchup].
-func (c catchup) Answer(ctx context.Context, client, after string, as revocation.Form) (api.CatchupAnswer, error) {
+// Answer implements [feed.Catchup].
+func (c catchup) Answer(ctx context.Context, client, after string, as revocation.Form) (feed.CatchupAnswer, error) {
 	answer, err := c.ledger.EncodedAnswerFor(ctx, client, after, as)
 	switch {
 	case errors.Is(err, ledger.ErrBadPosition):
-		return nil, badPosition{err}
+		return nil, invalidPosition(err)
 	case errors.Is(err, ledger.ErrTooManyAnswers):
 		return nil, &broker.Error{Code: broker.CodeBusy, Message: "This client reads too many catch-up answers at once.", RetryAfter: time.Second, Err: err}
 	case err != nil:
@@ -98,17 +100,17 @@ func (c catchup) Answer(ctx context.Context, client, after string, as revocation
 // stream answers GET /revocations/stream from what the publisher signs.
 type stream struct{ hub *ledger.Hub }
 
-var _ api.Stream = stream{}
+var _ feed.Stream = stream{}
 
 // listenLater is when a listener that was refused may ask again.
 const listenLater = 5 * time.Second
 
-// Listen implements [api.Stream].
-func (s stream) Listen(client, after string) (api.Listener, error) {
+// Listen implements [feed.Stream].
+func (s stream) Listen(client, after string) (feed.Listener, error) {
 	l, err := s.hub.Listen(client, after)
 	switch {
 	case errors.Is(err, ledger.ErrBadPosition):
-		return nil, badPosition{err}
+		return nil, invalidPosition(err)
 	case errors.Is(err, ledger.ErrTooManyListeners):
 		return nil, &broker.Error{Code: broker.CodeBusy, Message: "Too many services are listening, of this client or in all.", RetryAfter: listenLater, Err: err}
 	case errors.Is(err, ledger.ErrHubClosed):
@@ -121,14 +123,13 @@ func (s stream) Listen(client, after string) (api.Listener, error) {
 
 type listener struct{ *ledger.Listener }
 
-// Next implements [api.Listener].
-func (l listener) Next(ctx context.Context) (api.StreamEvent, error) {
+// Next implements [feed.Listener].
+func (l listener) Next(ctx context.Context) (feed.StreamEvent, error) {
 	e, err := l.Listener.Next(ctx)
-	return api.StreamEvent(e), err
+	return feed.StreamEvent(e), err
 }
 
-// badPosition tells api that the caller's position cannot be read.
-type badPosition struct{ error }
-
-// BadPosition is what [api.Catchup] looks for.
-func (badPosition) BadPosition() bool { return true }
+// invalidPosition tells the caller that its position cannot be read.
+func invalidPosition(err error) error {
+	return &broker.Error{Code: httpapi.CodeInvalidPosition, Message: "the position is not a list of origin.seq", Err: err}
+}

@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"tokenbroker/api"
+	"tokenbroker/api/admin"
 	"tokenbroker/cmd/tokenbroker/internal/adminsocket"
 )
 
@@ -23,7 +23,7 @@ func (n *Node) serveAdmin() error {
 			return err
 		}
 	}
-	handler := api.NewAdmin(api.AdminConfig{
+	handler := admin.New(admin.Config{
 		Operators: n.operators, Revocations: n.ledger, Status: n.status, Readiness: n.readiness, Backup: n.backup,
 		Watching: watching{n.watching}, Keys: operatorKeys{n}, JWKS: document(n.keys.JWKS), FeedJWKS: document(n.keys.FeedJWKS),
 		Metrics: n.metrics.Handler(), Token: token, MetricsToken: n.cfg.Admin.MetricsToken, Hosts: n.cfg.Admin.Hosts,
@@ -43,30 +43,30 @@ func (n *Node) serveAdmin() error {
 // operatorOf names the user at the other end of the socket.
 func operatorOf(ctx context.Context, conn net.Conn) context.Context {
 	if uid, ok := adminsocket.PeerUID(conn); ok {
-		return api.WithOperator(ctx, fmt.Sprintf("uid %d", uid))
+		return admin.WithOperator(ctx, fmt.Sprintf("uid %d", uid))
 	}
 	return ctx
 }
 
 // status is what an operator wants to know at a glance.
-func (n *Node) status(ctx context.Context) api.Status {
+func (n *Node) status(ctx context.Context) admin.Status {
 	checks := n.readiness(ctx)
 	shards, committer := n.path.MailboxDepth()
 	free, _ := n.store.FreeBytes() // what cannot be read is 0, and Writable says why
 	stats := n.publisher.Stats()
-	s := api.Status{
+	s := admin.Status{
 		Version: n.cfg.Version, PID: os.Getpid(), StartedAt: n.began.UTC(), Now: n.ledger.Now().UTC(),
 		Ready: stateOf(checks), Checks: checks,
 		Issuer: n.issuer, Listen: n.Addr(), DataDir: n.cfg.DataDir, Origins: n.api.Origins(),
-		Store:  api.StoreStatus{ID: n.ledger.StoreID(), Writable: n.store.Writable() == nil, FreeBytes: free},
-		Ledger: api.LedgerStatus{Origin: n.ledger.Origin(), Head: n.ledger.Head(), Backlog: stats.Backlog, OldestSeconds: stats.Oldest.Seconds()},
-		NATS:   api.NATSStatus{URL: withoutUser(n.NATSURL()), Embedded: n.nats != nil, Connected: n.bus.Connected()},
-		Connections: api.ConnectionsStatus{
+		Store:  admin.StoreStatus{ID: n.ledger.StoreID(), Writable: n.store.Writable() == nil, FreeBytes: free},
+		Ledger: admin.LedgerStatus{Origin: n.ledger.Origin(), Head: n.ledger.Head(), Backlog: stats.Backlog, OldestSeconds: stats.Oldest.Seconds()},
+		NATS:   admin.NATSStatus{URL: withoutUser(n.NATSURL()), Embedded: n.nats != nil, Connected: n.bus.Connected()},
+		Connections: admin.ConnectionsStatus{
 			Open: n.public.Counts().Open, Max: n.files.Public, PerAddress: n.files.PerAddress,
 			OpenFiles: n.files.Limit, OpenFilesWanted: n.files.Wanted, UnreadableForwarded: n.api.UnreadableForwarded(),
 		},
-		Keys:      []api.KeyStatus{},
-		Providers: []api.ProviderStatus{},
+		Keys:      []admin.KeyStatus{},
+		Providers: []admin.ProviderStatus{},
 		Services:  n.services(),
 		Mailboxes: map[string]int{"shard": shards, "committer": committer},
 	}
@@ -74,11 +74,11 @@ func (n *Node) status(ctx context.Context) api.Status {
 		s.AdminListen = n.admin.Addr()
 	}
 	for _, k := range n.keys.List() {
-		s.Keys = append(s.Keys, api.KeyStatus{KID: k.KID, Purpose: string(k.Purpose), Algorithm: string(k.Algorithm), State: string(k.State)})
+		s.Keys = append(s.Keys, admin.KeyStatus{KID: k.KID, Purpose: string(k.Purpose), Algorithm: string(k.Algorithm), State: string(k.State)})
 	}
 	for _, name := range n.endUsers.Providers() {
 		p := n.providers[name]
-		s.Providers = append(s.Providers, api.ProviderStatus{Name: name, Issuer: p.Issuer(), Issuers: p.Issuers(), Ready: p.Ready(ctx)})
+		s.Providers = append(s.Providers, admin.ProviderStatus{Name: name, Issuer: p.Issuer(), Issuers: p.Issuers(), Ready: p.Ready(ctx)})
 	}
 	return s
 }

@@ -4,7 +4,7 @@ import (
 	"sync"
 	"time"
 
-	"tokenbroker/api"
+	"tokenbroker/api/httpapi"
 	"tokenbroker/revocation"
 )
 
@@ -52,12 +52,12 @@ func (c *copies) take(raw []byte) {
 }
 
 // check is not ready while there is such a broker.
-func (c *copies) check() api.Check {
+func (c *copies) check() httpapi.Check {
 	now := c.node.mono()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.origin == "" || now-c.heard > copiedFor {
-		return api.Check{Name: "copies", OK: true}
+		return httpapi.Check{Name: "copies", OK: true}
 	}
-	return api.Check{Name: "copies", Detail: "another broker, origin " + c.origin + ", runs on a copy of this store: stop one of them"}
+	return httpapi.Check{Name: "copies", Detail: "another broker, origin " + c.origin + ", runs on a copy of this store: stop one of them"}
 }

@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"time"
 
-	"tokenbroker/api"
+	"tokenbroker/api/httpapi"
 	"tokenbroker/cmd/tokenbroker/internal/httpserver"
 	"tokenbroker/cmd/tokenbroker/internal/metrics"
 )
@@ -111,7 +111,7 @@ func (n *Node) connectionGauges() {
 }
 
 // stateOf is what the checks come to.
-func stateOf(checks []api.Check) string {
+func stateOf(checks []httpapi.Check) string {
 	state := "ready"
 	for _, c := range checks {
 		switch {

@@ -8,7 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 
-	"tokenbroker/api"
+	"tokenbroker/api/admin"
+	"tokenbroker/api/httpapi"
 	"tokenbroker/broker"
 	"tokenbroker/keyring"
 	"tokenbroker/keyring/lifecycle"
@@ -39,11 +40,11 @@ func (k keyRevoker) Compromise(ctx context.Context, kid string) (broker.Compromi
 // operatorKeys is the keyring as operators handle it.
 type operatorKeys struct{ *Node }
 
-var _ api.Keys = operatorKeys{}
+var _ admin.Keys = operatorKeys{}
 
-// ListKeys implements [api.Keys]: by purpose, then by state, the newest first.
-func (o operatorKeys) ListKeys(context.Context) (api.KeyList, error) {
-	list := api.KeyList{Now: o.ledger.Now().UTC(), Keys: o.keys.List()}
+// ListKeys implements [admin.Keys]: by purpose, then by state, the newest first.
+func (o operatorKeys) ListKeys(context.Context) (admin.KeyList, error) {
+	list := admin.KeyList{Now: o.ledger.Now().UTC(), Keys: o.keys.List()}
 	if o.cfg.RotateEvery > 0 {
 		list.RotateEvery = o.cfg.RotateEvery.String()
 	}
@@ -52,7 +53,7 @@ func (o operatorKeys) ListKeys(context.Context) (api.KeyList, error) {
 		return cmp.Or(cmp.Compare(a.Purpose, b.Purpose), cmp.Compare(slices.Index(states, a.State), slices.Index(states, b.State)), b.Created.Compare(a.Created))
 	})
 	if status := o.keys.Status(); len(status.Overdue) > 0 {
-		list.Overdue = &api.KeyOverdue{Purposes: []string{}, Since: status.Since, OldKeyUntil: status.OldKeyUntil}
+		list.Overdue = &admin.KeyOverdue{Purposes: []string{}, Since: status.Since, OldKeyUntil: status.OldKeyUntil}
 		for _, p := range status.Overdue {
 			list.Overdue.Purposes = append(list.Overdue.Purposes, string(p))
 		}
@@ -60,14 +61,14 @@ func (o operatorKeys) ListKeys(context.Context) (api.KeyList, error) {
 	return list, nil
 }
 
-// RotateKey implements [api.Keys].
-func (o operatorKeys) RotateKey(ctx context.Context, rotation api.KeyRotation, req broker.Request) (lifecycle.Rotation, error) {
+// RotateKey implements [admin.Keys].
+func (o operatorKeys) RotateKey(ctx context.Context, rotation admin.KeyRotation, req broker.Request) (lifecycle.Rotation, error) {
 	done, err := o.keys.Rotate(ctx, lifecycle.Purpose(rotation.Purpose), lifecycle.Algorithm(rotation.Algorithm))
 	switch {
 	case errors.Is(err, lifecycle.ErrClockBehind):
 		return lifecycle.Rotation{}, &broker.Error{Code: broker.CodeUnavailable, Message: "The clock is behind the keys' own times: set it right, or, if it was ahead when they were made, revoke them (docs/keys.md). The present keys sign on.", Err: err}
 	case errors.Is(err, lifecycle.ErrTooManyMasters):
-		return lifecycle.Rotation{}, &broker.Error{Code: api.CodeInvalidRotation, Message: "Too many master secrets are still accepted: wait until the oldest is dropped.", Err: err}
+		return lifecycle.Rotation{}, &broker.Error{Code: httpapi.CodeInvalidRotation, Message: "Too many master secrets are still accepted: wait until the oldest is dropped.", Err: err}
 	case err != nil:
 		return lifecycle.Rotation{}, refusedWrite(err)
 	}
@@ -76,8 +77,8 @@ func (o operatorKeys) RotateKey(ctx context.Context, rotation api.KeyRotation, r
 	return done, nil
 }
 
-// ResealKeys implements [api.Keys].
-func (o operatorKeys) ResealKeys(ctx context.Context, kekFile string, req broker.Request) (api.KeysResealed, error) {
+// ResealKeys implements [admin.Keys].
+func (o operatorKeys) ResealKeys(ctx context.Context, kekFile string, req broker.Request) (admin.KeysResealed, error) {
 	o.kek.mu.Lock()
 	defer o.kek.mu.Unlock()
 	reseal := func(kek keyring.KEK) error {
@@ -95,7 +96,7 @@ func (o operatorKeys) ResealKeys(ctx context.Context, kekFile string, req broker
 		o.kek.backups = backups
 		return nil
 	}
-	var done api.KeysResealed
+	var done admin.KeysResealed
 	var err error
 	if kekFile == "" {
 		done, err = o.resealOwn(reseal)
@@ -103,31 +104,31 @@ func (o operatorKeys) ResealKeys(ctx context.Context, kekFile string, req broker
 		done, err = o.resealBy(kekFile, req, reseal)
 	}
 	if err != nil {
-		return api.KeysResealed{}, refusedWrite(err)
+		return admin.KeysResealed{}, refusedWrite(err)
 	}
 	o.audit("keyring_reseal", req, "kek_file", done.KEKFile)
 	return done, nil
 }
 
 // resealOwn replaces the server's own KEK.
-func (o operatorKeys) resealOwn(reseal func(keyring.KEK) error) (api.KeysResealed, error) {
+func (o operatorKeys) resealOwn(reseal func(keyring.KEK) error) (admin.KeysResealed, error) {
 	if o.kek.own == nil {
-		return api.KeysResealed{}, invalidKEK(fmt.Sprintf("the KEK is not the server's own: it comes from %s; name the file with the new one", o.kek.named), nil)
+		return admin.KeysResealed{}, invalidKEK(fmt.Sprintf("the KEK is not the server's own: it comes from %s; name the file with the new one", o.kek.named), nil)
 	}
 	if err := o.kek.own.replace(reseal); err != nil {
-		return api.KeysResealed{}, err
+		return admin.KeysResealed{}, err
 	}
-	return api.KeysResealed{KEKFile: o.kek.own.path}, nil
+	return admin.KeysResealed{KEKFile: o.kek.own.path}, nil
 }
 
 // resealBy takes the KEK of a file that is the operator's to keep.
-func (o operatorKeys) resealBy(path string, req broker.Request, reseal func(keyring.KEK) error) (api.KeysResealed, error) {
+func (o operatorKeys) resealBy(path string, req broker.Request, reseal func(keyring.KEK) error) (admin.KeysResealed, error) {
 	own := ownKEK{path: KEKFile(o.cfg.DataDir)}
 	switch clean := filepath.Clean(path); {
 	case !filepath.IsAbs(path):
-		return api.KeysResealed{}, invalidKEK("kek_file has to be an absolute path on the server's machine", nil)
+		return admin.KeysResealed{}, invalidKEK("kek_file has to be an absolute path on the server's machine", nil)
 	case clean == own.path || clean == own.next():
-		return api.KeysResealed{}, invalidKEK("that is the server's own file: leave kek_file out to have it replaced", nil)
+		return admin.KeysResealed{}, invalidKEK("that is the server's own file: leave kek_file out to have it replaced", nil)
 	}
 	kek, err := keyring.LoadKEKFile(path)
 	if err != nil {
@@ -135,18 +136,18 @@ func (o operatorKeys) resealBy(path string, req broker.Request, reseal func(keyr
 		// machine, their owners or their modes. The answer refers to the log, so that every log
 		// level has the line.
 		o.cfg.Logger.Error("the file of a reseal cannot be used as a KEK", "kek_file", path, "request_id", req.ID, "error", err)
-		return api.KeysResealed{}, invalidKEK("that file cannot be used as a KEK: the server's log says why", err)
+		return admin.KeysResealed{}, invalidKEK("that file cannot be used as a KEK: the server's log says why", err)
 	}
 	if err := reseal(kek); err != nil {
-		return api.KeysResealed{}, err
+		return admin.KeysResealed{}, err
 	}
 	todo := fmt.Sprintf("set keyring.kek_file to %s; until now the KEK came from %s, which opens nothing any more but older backups", path, o.kek.named)
 	o.kek.own, o.kek.named = nil, path
-	return api.KeysResealed{KEKFile: path, Todo: todo}, nil
+	return admin.KeysResealed{KEKFile: path, Todo: todo}, nil
 }
 
 func invalidKEK(detail string, err error) error {
-	return &broker.Error{Code: api.CodeInvalidKEK, Message: detail, Err: err}
+	return &broker.Error{Code: httpapi.CodeInvalidKEK, Message: detail, Err: err}
 }
 
 // refusedWrite names a store that takes no writes; what else it is stays internal.

@@ -3,15 +3,15 @@ package node
 import (
 	"time"
 
-	"tokenbroker/api"
+	"tokenbroker/api/httpapi"
 	"tokenbroker/cmd/tokenbroker/internal/metrics"
 	"tokenbroker/keyring"
 	"tokenbroker/keyring/lifecycle"
 )
 
 // keyringCheck is ready in any case: the present keys sign on whatever a rotation does.
-func (n *Node) keyringCheck() api.Check {
-	check := api.Check{Name: "keyring", OK: true}
+func (n *Node) keyringCheck() httpapi.Check {
+	check := httpapi.Check{Name: "keyring", OK: true}
 	switch status := n.keys.Status(); {
 	case len(status.Overdue) > 0:
 		check.Degraded = true

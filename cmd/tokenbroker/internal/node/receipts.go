@@ -6,7 +6,9 @@ import (
 	"log/slog"
 	"time"
 
-	"tokenbroker/api"
+	"tokenbroker/api/admin"
+	"tokenbroker/api/feed"
+	"tokenbroker/api/httpapi"
 	"tokenbroker/broker"
 	"tokenbroker/broker/receipts"
 	"tokenbroker/revocation"
@@ -39,10 +41,10 @@ func (n *Node) takeReceipt(id string, raw []byte) {
 }
 
 // services is what is known of the services, for the status.
-func (n *Node) services() []api.ServiceStatus {
-	list := []api.ServiceStatus{}
+func (n *Node) services() []admin.ServiceStatus {
+	list := []admin.ServiceStatus{}
 	for _, s := range n.receipts.Services() {
-		list = append(list, api.ServiceStatus{
+		list = append(list, admin.ServiceStatus{
 			Service: s.Service, Source: s.Source, State: serviceState(s), Awaited: s.Awaited, Applied: s.Applied, Lag: s.Lag,
 			AgeMS: s.Age.Milliseconds(), HeardMS: s.Heard.Milliseconds(),
 		})
@@ -67,12 +69,12 @@ type postedReceipts struct {
 	logger    *slog.Logger
 }
 
-var _ api.Receipts = postedReceipts{}
+var _ feed.Receipts = postedReceipts{}
 
 // receiptsLater is when a service that there is no room for may come again.
 const receiptsLater = time.Minute
 
-// Receipt implements [api.Receipts].
+// Receipt implements [feed.Receipts].
 func (p postedReceipts) Receipt(client string, raw []byte) error {
 	err := p.collector.Take(receipts.HTTP+client, raw)
 	switch {
@@ -80,7 +82,7 @@ func (p postedReceipts) Receipt(client string, raw []byte) error {
 		return &broker.Error{Code: broker.CodeBusy, Message: "Too many services send receipts.", RetryAfter: receiptsLater, Err: err}
 	case err != nil:
 		p.logger.Debug("a receipt was refused", "source", receipts.HTTP+client, "error", err)
-		return &broker.Error{Code: api.CodeInvalidBody, Message: "the body is not a receipt of this client's service, or is ahead of this broker", Err: err}
+		return &broker.Error{Code: httpapi.CodeInvalidBody, Message: "the body is not a receipt of this client's service, or is ahead of this broker", Err: err}
 	}
 	return nil
 }

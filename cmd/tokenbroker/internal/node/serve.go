@@ -8,6 +8,10 @@ import (
 	"time"
 
 	"tokenbroker/api"
+	"tokenbroker/api/browser"
+	"tokenbroker/api/feed"
+	"tokenbroker/api/httpapi"
+	"tokenbroker/api/oauth"
 	"tokenbroker/cmd/tokenbroker/internal/httpserver"
 	"tokenbroker/validator"
 )
@@ -21,26 +25,24 @@ func (n *Node) serve(context.Context) error {
 	if err != nil {
 		return err
 	}
-	var logins api.Logins // nil without providers: none of their paths is there
+	var logins browser.Logins // nil without providers: none of their paths is there
 	if len(n.providers) > 0 {
 		logins = n.metrics.Logins(n.endUsers)
 	}
-	var sample string
-	var others []string
-	if len(n.cfg.DemoSamples) > 0 {
-		sample, others = n.cfg.DemoSamples[0], n.cfg.DemoSamples[1:]
-	}
 	n.api, err = api.New(api.Config{
-		Logins: logins,
-		Issuer: n.issuer, Origins: n.cfg.Origins, TrustedProxies: n.cfg.TrustedProxies, HomeURL: n.cfg.HomeURL,
-		DemoSample: sample, DemoSamples: others, DemoThief: n.cfg.DemoThief, DemoDocs: n.cfg.DemoDocs,
-		Cookie: n.cfg.Cookie, InsecureDevelopment: n.cfg.InsecureDevelopment,
-		Algorithms:       n.algorithms,
-		MaxTokenLifetime: n.publishedLife,
-		Sessions:         n.metrics.Sessions(n.endUsers), Clients: n.operators, Verifier: verifier{own}, Catchup: catchup{n.ledger},
-		Stream: stream{n.publisher.Hub()}, Receipts: postedReceipts{n.receipts, n.cfg.Logger},
-		JWKS: document(n.keys.JWKS), FeedJWKS: document(n.keys.FeedJWKS),
-		Readiness: n.readiness, Logger: n.cfg.Logger, Observe: n.metrics.HTTP,
+		SiteConfig: httpapi.SiteConfig{Issuer: n.issuer, Origins: n.cfg.Origins, InsecureDevelopment: n.cfg.InsecureDevelopment},
+		Browser: browser.Config{
+			Sessions: n.metrics.Sessions(n.endUsers), Logins: logins, HomeURL: n.cfg.HomeURL,
+			Cookie: n.cfg.Cookie, Demo: browser.Demo{Services: n.cfg.DemoSamples, Thief: n.cfg.DemoThief, Docs: n.cfg.DemoDocs},
+		},
+		OAuth: oauth.Config{
+			Clients: n.operators, Verifier: verifier{own}, JWKS: document(n.keys.JWKS), MaxTokenLifetime: n.publishedLife, Algorithms: n.algorithms,
+		},
+		Feed: feed.Config{
+			Clients: n.operators, Catchup: catchup{n.ledger}, Stream: stream{n.publisher.Hub()}, Receipts: postedReceipts{n.receipts, n.cfg.Logger},
+			JWKS: document(n.keys.FeedJWKS),
+		},
+		TrustedProxies: n.cfg.TrustedProxies, Readiness: n.readiness, Logger: n.cfg.Logger, Observe: n.metrics.HTTP,
 	})
 	if err != nil {
 		return err
@@ -82,7 +84,7 @@ func (n *Node) stopListening(ctx context.Context) error {
 }
 
 // readiness is ready when store and keyring are; without NATS the broker is degraded.
-func (n *Node) readiness(ctx context.Context) []api.Check { return n.checks(ctx, providersWait) }
+func (n *Node) readiness(ctx context.Context) []httpapi.Check { return n.checks(ctx, providersWait) }
 
 // Degraded returns a line for each part that does not work or is degraded. It waits a few seconds for
 // providers that do not answer.
@@ -97,10 +99,10 @@ func (n *Node) Degraded(ctx context.Context) []string {
 }
 
 // checks waits up to wait for all providers together.
-func (n *Node) checks(ctx context.Context, wait time.Duration) []api.Check {
+func (n *Node) checks(ctx context.Context, wait time.Duration) []httpapi.Check {
 	writable := n.store.Writable()
 	connected := n.bus.Connected()
-	checks := []api.Check{
+	checks := []httpapi.Check{
 		{Name: "store", OK: writable == nil},
 		n.keyringCheck(),
 		{Name: "nats", OK: true, Degraded: !connected},
@@ -123,15 +125,15 @@ const (
 )
 
 // providersReady asks the providers side by side; no goroutine is left when it returns.
-func (n *Node) providersReady(ctx context.Context, wait time.Duration) []api.Check {
+func (n *Node) providersReady(ctx context.Context, wait time.Duration) []httpapi.Check {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	names := n.endUsers.Providers()
-	checks := make([]api.Check, len(names))
+	checks := make([]httpapi.Check, len(names))
 	var all sync.WaitGroup
 	for i, name := range names {
 		all.Go(func() {
-			checks[i] = api.Check{Name: "provider " + name, OK: true, Degraded: !n.providers[name].Ready(ctx)}
+			checks[i] = httpapi.Check{Name: "provider " + name, OK: true, Degraded: !n.providers[name].Ready(ctx)}
 			if checks[i].Degraded {
 				checks[i].Detail = "does not answer, or none of its keys can be used; password sign-in goes on"
 			}

@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"time"
 
-	"tokenbroker/api"
+	"tokenbroker/api/httpapi"
 	"tokenbroker/broker"
 	"tokenbroker/broker/commit"
 	"tokenbroker/broker/enduser"
@@ -123,7 +123,7 @@ func (n *Node) takeLoopbackIPv6(limits httpserver.Limits) {
 
 // publicLimits returns the limits of the public listener's connections.
 func (n *Node) publicLimits() (httpserver.Limits, error) {
-	proxies, err := api.ParseProxies(n.cfg.TrustedProxies)
+	proxies, err := httpapi.ParseProxies(n.cfg.TrustedProxies)
 	if err != nil {
 		return httpserver.Limits{}, fmt.Errorf("reading the trusted proxies: %w", err)
 	}

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"time"
 
-	"tokenbroker/api"
+	"tokenbroker/api/admin"
 	"tokenbroker/broker"
 	"tokenbroker/cmd/tokenbroker/internal/watch"
 	"tokenbroker/keyring/lifecycle"
@@ -39,7 +39,7 @@ func (n *Node) username(ctx context.Context, e revocation.Event) string {
 
 // showKey shows a change of the keyring to who watches.
 func (n *Node) showKey(c lifecycle.Change) {
-	n.watching.Key(api.WatchKey{
+	n.watching.Key(admin.WatchKey{
 		What: c.What, KID: c.Key.KID, Purpose: string(c.Key.Purpose), Algorithm: string(c.Key.Algorithm), State: string(c.Key.State), At: c.At.UTC(),
 	})
 }
@@ -47,10 +47,10 @@ func (n *Node) showKey(c lifecycle.Change) {
 // watching answers GET /admin/v1/watch.
 type watching struct{ hub *watch.Hub }
 
-var _ api.Watching = watching{}
+var _ admin.Watching = watching{}
 
-// Watch implements [api.Watching].
-func (w watching) Watch() (api.Watcher, error) {
+// Watch implements [admin.Watching].
+func (w watching) Watch() (admin.Watcher, error) {
 	watcher, err := w.hub.Watch()
 	switch {
 	case errors.Is(err, watch.ErrTooMany):

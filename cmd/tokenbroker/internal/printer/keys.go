@@ -5,13 +5,13 @@ import (
 	"io"
 	"time"
 
-	"tokenbroker/api"
+	"tokenbroker/api/admin"
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
 	"tokenbroker/keyring/lifecycle"
 )
 
 // Keys prints a table of keys, and when they are rotated.
-func Keys(w io.Writer, list api.KeyList) {
+func Keys(w io.Writer, list admin.KeyList) {
 	rows := make([][]string, len(list.Keys))
 	for i, k := range list.Keys {
 		rows[i] = []string{terminal.Cell(k.KID), terminal.Cell(k.Purpose), terminal.Cell(k.Algorithm), terminal.Cell(k.State), ageOf(k.Created, list.Now), nextStep(k, list.Now)}

@@ -8,12 +8,13 @@ import (
 	"strings"
 	"time"
 
-	"tokenbroker/api"
+	"tokenbroker/api/admin"
+	"tokenbroker/api/httpapi"
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
 
 // Status prints the state of a server, and a table of the services that it hears.
-func Status(w io.Writer, s api.Status) {
+func Status(w io.Writer, s admin.Status) {
 	rows := [][]string{
 		{"state", terminal.Cell(s.Ready)}, {"version", terminal.Cell(s.Version)}, {"pid", fmt.Sprint(s.PID)},
 		{"started", fmt.Sprintf("%s (%s ago)", terminal.Stamp(s.StartedAt), s.Now.Sub(s.StartedAt).Round(time.Second))},
@@ -40,7 +41,7 @@ func Status(w io.Writer, s api.Status) {
 }
 
 // connections returns the text after the listener's address, or "" for an older server, which does not report it.
-func connections(c api.ConnectionsStatus) string {
+func connections(c admin.ConnectionsStatus) string {
 	if c.Max == 0 {
 		return ""
 	}
@@ -48,7 +49,7 @@ func connections(c api.ConnectionsStatus) string {
 }
 
 // printServices is a table of the services, after a blank line.
-func services(w io.Writer, heard []api.ServiceStatus) {
+func services(w io.Writer, heard []admin.ServiceStatus) {
 	if len(heard) == 0 {
 		_, _ = fmt.Fprintln(w, "\nno service was heard within a minute")
 		return
@@ -68,7 +69,7 @@ func services(w io.Writer, heard []api.ServiceStatus) {
 	terminal.Table(w, "SERVICE|SOURCE|STATE|LAG|LAST HEARD", rows)
 }
 
-func backlog(l api.LedgerStatus) string {
+func backlog(l admin.LedgerStatus) string {
 	if l.Backlog == 0 {
 		return "all broadcast"
 	}
@@ -76,7 +77,7 @@ func backlog(l api.LedgerStatus) string {
 }
 
 // checkText is one check in a line.
-func CheckText(c api.Check) string {
+func CheckText(c httpapi.Check) string {
 	text := terminal.Plain(c.Name) + ": " + when(c.OK, when(c.Degraded, "degraded", "ok"), "FAILED")
 	if c.Detail != "" {
 		text += " (" + terminal.Plain(c.Detail) + ")"

@@ -13,7 +13,7 @@ import (
 	"strings"
 	"time"
 
-	"tokenbroker/api"
+	"tokenbroker/api/admin"
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
 	"tokenbroker/revocation"
 )
@@ -36,7 +36,7 @@ type Watch struct {
 	kind   revocation.Kind // "" for everything
 
 	headed  bool
-	waiting []api.WatchRevocation
+	waiting []admin.WatchRevocation
 	// shown are the batches with a revocation of the kind.
 	shown map[uint64]bool
 }
@@ -55,16 +55,16 @@ func (p *Watch) Begin() {
 }
 
 // Take prints an event, or keeps it for later. The error is [ErrPrinting], or reports a malformed event.
-func (p *Watch) Take(e api.WatchEvent) error {
-	if e.Name == api.WatchTypeRevocation {
-		var v api.WatchRevocation
+func (p *Watch) Take(e admin.WatchEvent) error {
+	if e.Name == admin.WatchTypeRevocation {
+		var v admin.WatchRevocation
 		if err := decodeWatch(e, &v); err != nil {
 			return err
 		}
 		return p.revocation(e, v)
 	}
-	if e.Name == api.WatchTypeApplied {
-		var v api.WatchApplied
+	if e.Name == admin.WatchTypeApplied {
+		var v admin.WatchApplied
 		if err := decodeWatch(e, &v); err != nil {
 			return err
 		}
@@ -77,14 +77,14 @@ func (p *Watch) Take(e api.WatchEvent) error {
 		return p.printJSON(e.Data)
 	}
 	switch e.Name {
-	case api.WatchTypeService:
-		var v api.WatchService
+	case admin.WatchTypeService:
+		var v admin.WatchService
 		if err := decodeWatch(e, &v); err != nil {
 			return err
 		}
 		return p.print(serviceLine(v))
-	case api.WatchTypeKey:
-		var v api.WatchKey
+	case admin.WatchTypeKey:
+		var v admin.WatchKey
 		if err := decodeWatch(e, &v); err != nil {
 			return err
 		}
@@ -93,14 +93,14 @@ func (p *Watch) Take(e api.WatchEvent) error {
 	return nil // of a newer server
 }
 
-func decodeWatch(e api.WatchEvent, v any) error {
+func decodeWatch(e admin.WatchEvent, v any) error {
 	if err := json.Unmarshal(e.Data, v); err != nil {
 		return fmt.Errorf("the server sent a malformed event %s: %w", terminal.Plain(e.Name), err)
 	}
 	return nil
 }
 
-func (p *Watch) revocation(e api.WatchEvent, v api.WatchRevocation) error {
+func (p *Watch) revocation(e admin.WatchEvent, v admin.WatchRevocation) error {
 	if p.kind != "" {
 		v.Events = slices.DeleteFunc(v.Events, func(e revocation.Event) bool { return e.Kind != p.kind })
 		if len(v.Events) == 0 {
@@ -124,7 +124,7 @@ func (p *Watch) revocation(e api.WatchEvent, v api.WatchRevocation) error {
 	return p.printJSON(bytes.TrimSpace(b.Bytes()))
 }
 
-func (p *Watch) applied(e api.WatchEvent, v api.WatchApplied) error {
+func (p *Watch) applied(e admin.WatchEvent, v admin.WatchApplied) error {
 	if p.kind != "" && !p.shown[v.Seq] {
 		return nil
 	}
@@ -170,7 +170,7 @@ func (p *Watch) print(text string) error {
 }
 
 // batchLines returns the lines of a batch; reach says how many services have applied it, or is "".
-func batchLines(b api.WatchRevocation, reach string) string {
+func batchLines(b admin.WatchRevocation, reach string) string {
 	sent := "recorded; NATS has not got it yet"
 	if b.FlushedMS != nil {
 		sent = "sent in " + milliseconds(*b.FlushedMS)
@@ -191,14 +191,14 @@ func batchLines(b api.WatchRevocation, reach string) string {
 }
 
 // userOf returns the name of the user that an event revokes, or "" if the server did not send it.
-func userOf(b api.WatchRevocation, e revocation.Event) string {
+func userOf(b admin.WatchRevocation, e revocation.Event) string {
 	if name := b.Users[e.Value]; name != "" {
 		return "of " + terminal.Plain(name) + ", "
 	}
 	return ""
 }
 
-func appliedText(v api.WatchApplied) string {
+func appliedText(v admin.WatchApplied) string {
 	switch {
 	case v.Of == 0:
 		return "no service is heard"
@@ -210,7 +210,7 @@ func appliedText(v api.WatchApplied) string {
 	return fmt.Sprintf("applied by %d of %s in %s", v.Applied, terminal.Count(v.Of, "service"), milliseconds(v.SlowestMS))
 }
 
-func serviceLine(v api.WatchService) string {
+func serviceLine(v admin.WatchService) string {
 	text := "of " + terminal.Cell(v.Source)
 	if v.Before != "" {
 		text = "was " + terminal.Cell(v.Before)
@@ -223,7 +223,7 @@ func serviceLine(v api.WatchService) string {
 	return watchLine(v.At, "service", v.Service, v.State, text)
 }
 
-func keyLine(v api.WatchKey) string {
+func keyLine(v admin.WatchKey) string {
 	return watchLine(v.At, "key", v.KID, v.What, strings.Join([]string{terminal.Cell(v.Purpose), terminal.Cell(v.Algorithm), terminal.Cell(v.State)}, " "))
 }
 

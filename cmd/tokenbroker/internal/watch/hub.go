@@ -13,7 +13,7 @@ import (
 	"sync"
 	"time"
 
-	"tokenbroker/api"
+	"tokenbroker/api/admin"
 	"tokenbroker/broker/receipts"
 	"tokenbroker/revocation"
 	"tokenbroker/revocation/ledger"
@@ -75,7 +75,7 @@ type Hub struct {
 	watchers map[*Watcher]struct{}
 	// from is the head when the first of them came.
 	from     uint64
-	services map[serviceName]api.WatchService // as they were last shown
+	services map[serviceName]admin.WatchService // as they were last shown
 	closed   bool
 }
 
@@ -136,8 +136,8 @@ func (h *Hub) Close() {
 }
 
 // Key shows a change of the keyring. It never blocks.
-func (h *Hub) Key(k api.WatchKey) {
-	k.Type = api.WatchTypeKey
+func (h *Hub) Key(k admin.WatchKey) {
+	k.Type = admin.WatchTypeKey
 	if h.Watchers() > 0 {
 		h.show(h.encode(k.Type, 0, k))
 	}
@@ -153,7 +153,7 @@ func (h *Hub) wake() {
 
 // event is what watchers get; it is shared and never changed.
 type event struct {
-	api.WatchEvent
+	admin.WatchEvent
 	seq uint64 // of the batch that it is about, or zero
 }
 
@@ -163,7 +163,7 @@ func (h *Hub) encode(name string, seq uint64, v any) event {
 		h.config.Logger.Error("an event for watchers cannot be encoded", "type", name, "error", err)
 		return event{}
 	}
-	return event{WatchEvent: api.WatchEvent{Name: name, Data: data}, seq: seq}
+	return event{WatchEvent: admin.WatchEvent{Name: name, Data: data}, seq: seq}
 }
 
 // show gives e to every watcher; batches from before it came are none of its business.

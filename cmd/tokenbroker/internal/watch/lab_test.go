@@ -13,7 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"tokenbroker/api"
+	"tokenbroker/api/admin"
 	"tokenbroker/broker/receipts"
 	"tokenbroker/cmd/tokenbroker/internal/watch"
 	"tokenbroker/revocation"
@@ -158,7 +158,7 @@ func expect(t *testing.T, w *watch.Watcher, want ...string) {
 }
 
 // text is an event in a few words.
-func text(t *testing.T, e api.WatchEvent) string {
+func text(t *testing.T, e admin.WatchEvent) string {
 	t.Helper()
 	var v struct {
 		Type                         string
@@ -175,7 +175,7 @@ func text(t *testing.T, e api.WatchEvent) string {
 		t.Fatalf("event %s: %s: %v", e.Name, e.Data, err)
 	}
 	switch v.Type {
-	case api.WatchTypeRevocation:
+	case admin.WatchTypeRevocation:
 		flushed := "pending"
 		if v.FlushedMS != nil {
 			flushed = fmt.Sprint(*v.FlushedMS, " ms")
@@ -188,9 +188,9 @@ func text(t *testing.T, e api.WatchEvent) string {
 			}
 		}
 		return fmt.Sprintf("%d %s %s", v.Seq, strings.Join(values, ","), flushed)
-	case api.WatchTypeApplied:
+	case admin.WatchTypeApplied:
 		return strings.TrimSpace(fmt.Sprintf("%d %d/%d %d ms %s", v.Seq, v.Applied, v.Of, v.SlowestMS, strings.Join(v.Laggards, ",")))
-	case api.WatchTypeService:
+	case admin.WatchTypeService:
 		return fmt.Sprintf("%s %s<%s", v.Service, v.State, v.Before)
 	default:
 		return v.Type + " " + v.What

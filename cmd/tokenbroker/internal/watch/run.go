@@ -5,7 +5,7 @@ import (
 	"sync"
 	"time"
 
-	"tokenbroker/api"
+	"tokenbroker/api/admin"
 	"tokenbroker/broker/receipts"
 	"tokenbroker/revocation"
 	"tokenbroker/revocation/ledger"
@@ -127,7 +127,7 @@ func (h *Hub) usernames(ctx context.Context, events []revocation.Event) map[stri
 func (h *Hub) showBatch(ctx context.Context, b ledger.CommittedBatch) {
 	wait, cancel := context.WithTimeout(ctx, b.Written+flushPatience-h.config.Mono())
 	defer cancel()
-	v := api.WatchRevocation{Type: api.WatchTypeRevocation, Origin: b.Origin, Seq: b.Seq, Events: b.Events, Users: h.usernames(ctx, b.Events)}
+	v := admin.WatchRevocation{Type: admin.WatchTypeRevocation, Origin: b.Origin, Seq: b.Seq, Events: b.Events, Users: h.usernames(ctx, b.Events)}
 	flushed := h.config.Broadcast.Flushed(wait, b.Seq)
 	age := max(h.config.Mono()-b.Written, 0)
 	if flushed {
@@ -155,8 +155,8 @@ func (h *Hub) applied(ctx context.Context, batches <-chan shownBatch) {
 		case <-ctx.Done():
 			return
 		}
-		v := api.WatchApplied{
-			Type: api.WatchTypeApplied, Origin: h.config.Ledger.Origin(), Seq: b.seq,
+		v := admin.WatchApplied{
+			Type: admin.WatchTypeApplied, Origin: h.config.Ledger.Origin(), Seq: b.seq,
 			Applied: s.Applied, Of: s.Of, SlowestMS: s.SlowestMS, Laggards: s.Laggards,
 		}
 		h.show(h.encode(v.Type, b.seq, v))

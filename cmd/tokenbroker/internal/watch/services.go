@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"tokenbroker/api"
+	"tokenbroker/api/admin"
 	"tokenbroker/broker/receipts"
 )
 
@@ -18,7 +18,7 @@ const servicesEvery = 250 * time.Millisecond
 // serviceName is a service under the source that it cannot choose.
 type serviceName struct{ source, service string }
 
-func sortedNames(services map[serviceName]api.WatchService) []serviceName {
+func sortedNames(services map[serviceName]admin.WatchService) []serviceName {
 	return slices.SortedFunc(maps.Keys(services), func(a, b serviceName) int {
 		return cmp.Or(strings.Compare(a.service, b.service), strings.Compare(a.source, b.source))
 	})
@@ -51,8 +51,8 @@ func (h *Hub) showServices(list []receipts.Service) {
 	h.mu.Lock()
 	defer h.mu.Unlock() // to the end: who comes meanwhile is told of each once
 	before := h.services
-	now := make(map[serviceName]api.WatchService, len(list))
-	var changed []api.WatchService
+	now := make(map[serviceName]admin.WatchService, len(list))
+	var changed []admin.WatchService
 	for _, s := range list {
 		name := serviceName{s.Source, s.Service}
 		v := h.serviceEvent(s)
@@ -64,7 +64,7 @@ func (h *Hub) showServices(list []receipts.Service) {
 	for _, name := range sortedNames(before) {
 		if _, there := now[name]; !there {
 			v := before[name]
-			v.Before, v.State, v.At = v.State, api.ServiceGone, h.config.Ledger.Now().UTC()
+			v.Before, v.State, v.At = v.State, admin.ServiceGone, h.config.Ledger.Now().UTC()
 			changed = append(changed, v)
 		}
 	}
@@ -74,16 +74,16 @@ func (h *Hub) showServices(list []receipts.Service) {
 	}
 }
 
-func (h *Hub) serviceEvent(s receipts.Service) api.WatchService {
-	state := api.ServiceStale
+func (h *Hub) serviceEvent(s receipts.Service) admin.WatchService {
+	state := admin.ServiceStale
 	switch {
 	case s.Silent():
-		state = api.ServiceSilent
+		state = admin.ServiceSilent
 	case s.Fresh:
-		state = api.ServiceFresh
+		state = admin.ServiceFresh
 	}
-	return api.WatchService{
-		Type: api.WatchTypeService, Service: s.Service, Source: s.Source, State: state,
+	return admin.WatchService{
+		Type: admin.WatchTypeService, Service: s.Service, Source: s.Source, State: state,
 		Lag: s.Lag, AgeMS: s.Age.Milliseconds(), At: h.config.Ledger.Now().UTC(),
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"tokenbroker/api"
+	"tokenbroker/api/admin"
 	"tokenbroker/cmd/tokenbroker/internal/watch"
 )
 
@@ -83,10 +83,10 @@ func TestServicesAreShownAsTheirStateChanges(t *testing.T) {
 
 func TestChangesOfKeysAreShown(t *testing.T) {
 	inLab(t, func(t *testing.T, l *lab) {
-		l.Key(api.WatchKey{What: "nobody sees this"})
+		l.Key(admin.WatchKey{What: "nobody sees this"})
 		w := l.watch()
 		defer w.Close()
-		l.Key(api.WatchKey{What: "key_activated"})
+		l.Key(admin.WatchKey{What: "key_activated"})
 		expect(t, w, "key key_activated", "")
 	})
 }
@@ -171,7 +171,7 @@ func TestASlowWatcherIsCutOff(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if e.Name == api.WatchTypeApplied {
+				if e.Name == admin.WatchTypeApplied {
 					break
 				}
 			}
@@ -228,7 +228,7 @@ func TestOfEachBatchIsSaidHowFarItIs(t *testing.T) {
 			if err != nil {
 				t.Fatalf("after %d: %v", applied, err)
 			}
-			if e.Name == api.WatchTypeApplied {
+			if e.Name == admin.WatchTypeApplied {
 				applied++
 			}
 		}

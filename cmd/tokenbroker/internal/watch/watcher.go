@@ -4,7 +4,7 @@ import (
 	"context"
 	"sync"
 
-	"tokenbroker/api"
+	"tokenbroker/api/admin"
 )
 
 // What one watcher may have waiting: further behind it is cut off.
@@ -26,11 +26,11 @@ type Watcher struct {
 	ended   error
 }
 
-var _ api.Watcher = (*Watcher)(nil)
+var _ admin.Watcher = (*Watcher)(nil)
 
-// Next implements [api.Watcher]: what was shown in its order, then why the view ended,
+// Next implements [admin.Watcher]: what was shown in its order, then why the view ended,
 // [ErrSlow] or [ErrClosed].
-func (w *Watcher) Next(ctx context.Context) (api.WatchEvent, error) {
+func (w *Watcher) Next(ctx context.Context) (admin.WatchEvent, error) {
 	for {
 		if e, ok, err := w.take(); ok || err != nil {
 			return e, err
@@ -38,19 +38,19 @@ func (w *Watcher) Next(ctx context.Context) (api.WatchEvent, error) {
 		select {
 		case <-w.ready:
 		case <-ctx.Done():
-			return api.WatchEvent{}, ctx.Err()
+			return admin.WatchEvent{}, ctx.Err()
 		}
 	}
 }
 
-func (w *Watcher) take() (api.WatchEvent, bool, error) {
+func (w *Watcher) take() (admin.WatchEvent, bool, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.ended != nil {
-		return api.WatchEvent{}, false, w.ended
+		return admin.WatchEvent{}, false, w.ended
 	}
 	if len(w.waiting) == 0 {
-		return api.WatchEvent{}, false, nil
+		return admin.WatchEvent{}, false, nil
 	}
 	e := w.waiting[0].WatchEvent
 	w.waiting[0] = event{}
@@ -87,7 +87,7 @@ func (w *Watcher) signal() {
 	}
 }
 
-// Close implements [api.Watcher]. It may be called again.
+// Close implements [admin.Watcher]. It may be called again.
 func (w *Watcher) Close() {
 	w.hub.mu.Lock()
 	defer w.hub.mu.Unlock()

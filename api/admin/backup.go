@@ -1,0 +1,71 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"tokenbroker/api/httpapi"
+	"tokenbroker/broker"
+)
+
+// Backup writes a backup of all records, as they are at one moment, to w. What it wrote before
+// an error is no backup.
+type Backup func(ctx context.Context, w io.Writer) error
+
+const (
+	// backupPatience is how long a reader of a backup may take none of it.
+	backupPatience = 30 * time.Second
+	backupType     = "application/vnd.tokenbroker.backup"
+)
+
+// backup is GET /admin/v1/backup, one at a time. An answer that fails on the way is cut off,
+// so that nobody takes it for whole.
+func (a *handler) backup(w http.ResponseWriter, r *http.Request) (err error) {
+	if !a.backingUp.TryLock() {
+		return &broker.Error{Code: broker.CodeBusy, Message: "Another backup is being read.", RetryAfter: backupPatience}
+	}
+	defer a.backingUp.Unlock()
+	out := &backupWriter{w: w, control: http.NewResponseController(w)}
+	if r.Method == http.MethodHead {
+		out.begin()
+		return nil
+	}
+	if err = a.cfg.Backup(r.Context(), out); err == nil {
+		a.audit(w, r, "backup")
+		return nil
+	}
+	a.audit(w, r, "backup_failed")
+	if !out.begun {
+		return fmt.Errorf("making a backup: %w", err)
+	}
+	a.cfg.Logger.LogAttrs(r.Context(), slog.LevelError, "a backup was cut off",
+		slog.String("request_id", httpapi.EntryOf(r).ID), slog.String("error", err.Error()))
+	panic(http.ErrAbortHandler)
+}
+
+// backupWriter gives each write its time, in place of the listener's for the whole answer.
+type backupWriter struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+	begun   bool
+}
+
+func (b *backupWriter) begin() {
+	b.begun = true
+	b.w.Header().Set("Content-Type", backupType)
+	b.w.WriteHeader(http.StatusOK)
+}
+
+// Write implements [io.Writer].
+func (b *backupWriter) Write(p []byte) (int, error) {
+	// A writer that knows no deadlines keeps the server's own.
+	_ = b.control.SetWriteDeadline(time.Now().Add(backupPatience))
+	if !b.begun {
+		b.begin()
+	}
+	return b.w.Write(p)
+}

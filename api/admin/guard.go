@@ -1,0 +1,121 @@
+package admin
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"tokenbroker/api/httpapi"
+	"tokenbroker/api/origin"
+	"tokenbroker/broker"
+)
+
+type operatorKey struct{}
+
+// WithOperator says who asks with every request of that context: a peer that the listener
+// knows already, so neither a token nor an allowed Host is wanted of it. Only the unix
+// socket's server sets it, by its ConnContext. An empty name is nobody.
+func WithOperator(ctx context.Context, name string) context.Context {
+	return context.WithValue(ctx, operatorKey{}, name)
+}
+
+// operatorOf is the operator that [WithOperator] named, or "".
+func operatorOf(r *http.Request) string {
+	operator, _ := r.Context().Value(operatorKey{}).(string)
+	return operator
+}
+
+// admit is the guard: Host, Origin, bearer token. It returns who asks, which is nobody on
+// an open path of the TCP listener.
+func (a *handler) admit(r *http.Request, route route) (operator string, err error) {
+	operator = operatorOf(r)
+	if operator == "" && !a.hosts[hostOf(r)] {
+		return "", &broker.Error{Code: httpapi.CodeUnknownHost, Message: "this listener does not answer to that host"}
+	}
+	if !ownOrigin(r) {
+		return operator, &broker.Error{Code: httpapi.CodeForbiddenOrigin, Message: "no other site's page has business here"}
+	}
+	if operator != "" || route.open {
+		return operator, nil
+	}
+	switch {
+	case a.token.borne(r):
+		return "token", nil
+	case route.scraped && a.scraper.borne(r):
+		return "metrics token", nil
+	default:
+		return "", &broker.Error{Code: httpapi.CodeUnauthorized, Message: "want the admin token as a bearer token"}
+	}
+}
+
+// tokenHash is a bearer token's hash, which hides its length, too; nil is no token.
+type tokenHash []byte
+
+func hashOf(token string) tokenHash {
+	if token == "" {
+		return nil
+	}
+	sum := sha256.Sum256([]byte(token))
+	return sum[:]
+}
+
+// borne compares the request's bearer token in constant time.
+func (h tokenHash) borne(r *http.Request) bool {
+	token := httpapi.BearerToken(r)
+	if token == "" || h == nil {
+		return false
+	}
+	got := sha256.Sum256([]byte(token))
+	return subtle.ConstantTimeCompare(got[:], h) == 1
+}
+
+// ownOrigin is true without an Origin and for the one that the Host header names. There is
+// no CORS here.
+func ownOrigin(r *http.Request) bool {
+	sent := r.Header.Values("Origin")
+	if len(sent) == 0 {
+		return true
+	}
+	u, err := origin.Parse(sent[0])
+	return err == nil && len(sent) == 1 && origin.Of(u) == origin.Of(&url.URL{Scheme: u.Scheme, Host: r.Host})
+}
+
+// audit writes the line of a call or of a refusal: the route, never the path, in which a
+// user may be named.
+func (a *handler) audit(w http.ResponseWriter, r *http.Request, event string) {
+	x := httpapi.EntryOf(r)
+	// Without an answer, a panic is on its way.
+	status := cmp.Or(httpapi.StatusOf(w), http.StatusInternalServerError)
+	attrs := []slog.Attr{slog.String("event", event), slog.String("addr", x.Addr), slog.String("request_id", x.ID),
+		slog.String("operator", x.Operator), slog.String("route", x.Route), slog.String("method", httpapi.KnownMethod(r.Method)), slog.Int("status", status)}
+	if x.Code != "" {
+		attrs = append(attrs, slog.String("code", string(x.Code)))
+	}
+	a.cfg.Audit.LogAttrs(r.Context(), slog.LevelInfo, "audit", attrs...)
+	x.Audited = a.cfg.Audit.Enabled(r.Context(), slog.LevelInfo)
+}
+
+// auditCall audits a call that failed. One that succeeded has an event of its own, with the
+// operator and the request's id: user_add, session_revoke, key_rotate and so on.
+func (a *handler) auditCall(w http.ResponseWriter, r *http.Request) {
+	if status := httpapi.StatusOf(w); status >= 200 && status < 300 {
+		httpapi.EntryOf(r).Audited = a.cfg.Audit.Enabled(r.Context(), slog.LevelInfo)
+		return
+	}
+	a.audit(w, r, "admin_call")
+}
+
+// hostOf is the Host header in lower case without port and brackets.
+func hostOf(r *http.Request) string {
+	host := strings.ToLower(r.Host)
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		return h
+	}
+	return strings.Trim(host, "[]")
+}

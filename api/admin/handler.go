@@ -1,0 +1,245 @@
+package admin
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"net/http"
+	"path"
+	"sort"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"tokenbroker/api/httpapi"
+	"tokenbroker/broker"
+	"tokenbroker/broker/operator"
+	"tokenbroker/revocation"
+)
+
+// Operators are the use cases of operators. The broker implements it; ref is a uid or a local
+// user name. Errors are [*broker.Error] where the caller may know the reason.
+type Operators interface {
+	AddUser(ctx context.Context, user operator.NewUser, req broker.Request) (operator.UserInfo, error)
+	User(ctx context.Context, ref string) (operator.UserInfo, error)
+	ListUsers(ctx context.Context, q operator.UserQuery) (operator.UserPage, error)
+	UpdateUser(ctx context.Context, ref string, change operator.UserChange, req broker.Request) (operator.UserInfo, error)
+	// SetPassword also ends the user's sessions, unless keepSessions.
+	SetPassword(ctx context.Context, ref, password string, keepSessions bool, req broker.Request) (operator.Revoked, error)
+	// DisableUser and RemoveUser end the user's sessions and tokens everywhere.
+	DisableUser(ctx context.Context, ref string, req broker.Request) (operator.Revoked, error)
+	EnableUser(ctx context.Context, ref string, req broker.Request) (operator.UserInfo, error)
+	RemoveUser(ctx context.Context, ref string, req broker.Request) (operator.Revoked, error)
+
+	ListSessions(ctx context.Context, q operator.SessionQuery) (operator.SessionPage, error)
+	// RevokeSession ends one session and its tokens.
+	RevokeSession(ctx context.Context, sid string, reason string, req broker.Request) (operator.Revoked, error)
+
+	// RevokeUser ends everything that a user has, RevokeToken one access token, RevokeClient
+	// everything of a client with its sessions, and RevokeEverybody everything.
+	RevokeUser(ctx context.Context, ref string, reason string, req broker.Request) (operator.Revoked, error)
+	RevokeToken(ctx context.Context, jti string, reason string, req broker.Request) (operator.Revoked, error)
+	RevokeClient(ctx context.Context, id string, reason string, req broker.Request) (operator.Revoked, error)
+	RevokeEverybody(ctx context.Context, reason string, req broker.Request) (operator.Revoked, error)
+	RevokeBulk(ctx context.Context, bulk operator.BulkRevocation, req broker.Request) (operator.BulkRevoked, error)
+	// CheckRevocation returns what revokes a value.
+	CheckRevocation(ctx context.Context, kind revocation.Kind, value string) (operator.RevocationCheck, error)
+	// RevokeKey marks a signing key compromised: its tokens end everywhere, no session does.
+	RevokeKey(ctx context.Context, kid string, reason string, req broker.Request) (operator.KeyRevoked, error)
+}
+
+// Revocations lists what is revoked, a page at a time: up to limit events after a place in
+// their order ("" is the start), and the place to ask with next, "" at the end.
+type Revocations interface {
+	List(ctx context.Context, after string, limit int) (events []revocation.Event, next string, err error)
+}
+
+// Config is what the operators' handler needs. What is nil has no path: 404.
+type Config struct {
+	Operators   Operators
+	Revocations Revocations
+	// Keys needs Operators, JWKS and FeedJWKS beside it.
+	Keys           Keys
+	JWKS, FeedJWKS httpapi.Document
+	// Watching answers GET /admin/v1/watch.
+	Watching Watching
+	// Status answers GET /admin/v1/status. Its lists are not nil.
+	Status func(ctx context.Context) Status
+	// Backup answers GET /admin/v1/backup.
+	Backup Backup
+	// Readiness is asked at each GET /readyz.
+	Readiness func(ctx context.Context) []httpapi.Check
+	// Metrics answers GET /metrics.
+	Metrics http.Handler
+	// Token is the bearer token of every request whose context names no operator; without
+	// one, nothing opens to those.
+	Token string
+	// MetricsToken opens GET /metrics beside Token, and nothing else; "" for none.
+	MetricsToken string
+	// Hosts are the Host headers that are answered, without a port, which keeps a page that
+	// rebinds its name to this address out. If empty, they are [DefaultHosts].
+	Hosts []string
+	// Logger receives one line a request. If nil, slog.Default() does.
+	Logger *slog.Logger
+	// Audit receives the audit lines. If nil, Logger does.
+	Audit *slog.Logger
+	// Observe, when set, is told of each request: the route's pattern or "unmatched", never a path.
+	Observe func(route, method string, status int, d time.Duration)
+}
+
+// handler holds what the operators' endpoints share. But for the mutex it is read-only after [New].
+type handler struct {
+	cfg       Config
+	hosts     map[string]bool
+	token     tokenHash
+	scraper   tokenHash // of the metrics token
+	mux       *http.ServeMux
+	unmatched http.Handler
+	backingUp sync.Mutex // held while a backup is read
+}
+
+// route is a path of the operators' handler.
+type route struct {
+	pattern string
+	// open paths need no operator; scraped ones take the metrics token, too.
+	open    bool
+	scraped bool
+	methods map[string]httpapi.Endpoint
+}
+
+// DefaultHosts returns the hosts of a [Config] that has none.
+func DefaultHosts() []string { return []string{"127.0.0.1", "::1", "localhost"} }
+
+// New returns the handler of the operators' listeners: /admin/v1, /metrics, and /livez
+// and /readyz that need no operator. Who asks is told by the context of a request
+// ([WithOperator], for the unix socket), or else holds the token. It is safe for
+// concurrent use.
+func New(cfg Config) http.Handler {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	cfg.Audit = cmp.Or(cfg.Audit, cfg.Logger)
+	if len(cfg.Hosts) == 0 {
+		cfg.Hosts = DefaultHosts()
+	}
+	a := &handler{cfg: cfg, hosts: make(map[string]bool, len(cfg.Hosts)), token: hashOf(cfg.Token), scraper: hashOf(cfg.MetricsToken), mux: http.NewServeMux()}
+	for _, h := range cfg.Hosts {
+		a.hosts[strings.ToLower(strings.Trim(h, "[]"))] = true
+	}
+	for _, route := range a.routes() {
+		a.mux.Handle(route.pattern, a.serve(route))
+	}
+	a.unmatched = a.serve(route{pattern: "unmatched"})
+	a.mux.Handle("/", a.unmatched)
+	return httpapi.Middleware{
+		Logger: cfg.Logger, Observe: cfg.Observe,
+		TrustRequestID: func(r *http.Request) bool { return operatorOf(r) != "" },
+	}.Wrap(a)
+}
+
+func get(pattern string, f httpapi.Endpoint) route {
+	return route{pattern: pattern, methods: map[string]httpapi.Endpoint{http.MethodGet: f}}
+}
+
+func post(pattern string, f httpapi.Endpoint) route {
+	return route{pattern: pattern, methods: map[string]httpapi.Endpoint{http.MethodPost: f}}
+}
+
+// routes are the paths, without a trailing slash: [httpapi.Middleware] has cut it off.
+func (a *handler) routes() []route {
+	get := func(pattern string, f httpapi.Endpoint) route {
+		return route{pattern: pattern, methods: map[string]httpapi.Endpoint{http.MethodGet: f}}
+	}
+	routes := []route{{pattern: "/livez", open: true, methods: map[string]httpapi.Endpoint{http.MethodGet: httpapi.Live}}}
+	if a.cfg.Readiness != nil {
+		routes = append(routes, route{pattern: "/readyz", open: true, methods: map[string]httpapi.Endpoint{http.MethodGet: a.ready}})
+	}
+	if a.cfg.Metrics != nil {
+		metrics := get("/metrics", a.metrics)
+		metrics.scraped = true
+		routes = append(routes, metrics)
+	}
+	if a.cfg.Status != nil {
+		routes = append(routes, get("/admin/v1/status", a.status))
+	}
+	if a.cfg.Watching != nil {
+		routes = append(routes, get("/admin/v1/watch", a.watch))
+	}
+	if a.cfg.Backup != nil {
+		routes = append(routes, get("/admin/v1/backup", a.backup))
+	}
+	revocations := map[string]httpapi.Endpoint{}
+	if a.cfg.Revocations != nil {
+		revocations[http.MethodGet] = a.listRevocations
+	}
+	if a.cfg.Operators != nil {
+		revocations[http.MethodPost] = a.revoke
+		routes = append(routes, get("/admin/v1/revocations/check", a.checkRevocation), post("/admin/v1/revocations/bulk", a.revokeBulk))
+		routes = append(routes, a.userRoutes()...)
+		routes = append(routes, a.sessionRoutes()...)
+	}
+	if a.cfg.Keys != nil {
+		routes = append(routes, a.keyRoutes()...)
+	}
+	if len(revocations) > 0 {
+		routes = append(routes, route{pattern: "/admin/v1/revocations", methods: revocations})
+	}
+	return routes
+}
+
+// ServeHTTP keeps every path that the mux would redirect, or that is no text, away from it.
+func (a *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if p := r.URL.EscapedPath(); !strings.HasPrefix(p, "/") || path.Clean(p) != p || !utf8.ValidString(r.URL.Path) {
+		a.unmatched.ServeHTTP(w, r)
+		return
+	}
+	a.mux.ServeHTTP(w, r)
+}
+
+// serve is the way of a request of one route: the guard, the method, the endpoint. The
+// answer stays out of caches.
+func (a *handler) serve(rt route) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		x := httpapi.EntryOf(r)
+		x.Route = rt.pattern
+		w.Header().Set("Cache-Control", "no-store")
+		operator, err := a.admit(r, rt)
+		x.Operator = operator
+		if err != nil {
+			httpapi.Fail(w, r, err)
+			a.audit(w, r, "admin_refused")
+			return
+		}
+		if !rt.open && r.Method != http.MethodGet && r.Method != http.MethodHead {
+			defer a.auditCall(w, r)
+		}
+		if err := rt.endpoint(w, r); err != nil {
+			httpapi.Fail(w, r, err)
+		}
+	})
+}
+
+// endpoint calls the one of the request's method; HEAD is GET's.
+func (rt route) endpoint(w http.ResponseWriter, r *http.Request) error {
+	if len(rt.methods) == 0 {
+		return httpapi.NotFound()
+	}
+	method := r.Method
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	if f := rt.methods[method]; f != nil {
+		return f(w, r)
+	}
+	var allow []string
+	for m := range rt.methods {
+		allow = append(allow, m)
+		if m == http.MethodGet {
+			allow = append(allow, http.MethodHead)
+		}
+	}
+	sort.Strings(allow)
+	w.Header().Set("Allow", strings.Join(allow, ", "))
+	return &broker.Error{Code: httpapi.CodeMethodNotAllowed, Message: "this path takes " + strings.Join(allow, ", ")}
+}

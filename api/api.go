@@ -1,0 +1,169 @@
+// Package api composes the broker's public HTTP surface: it turns requests into calls of the
+// broker's use cases and their answers into HTTP, and decides nothing itself.
+//
+// Each audience has its package, with the interfaces that it needs: api/browser (pages and their
+// users), api/oauth (services that check tokens), api/feed (services that read revocations) and
+// api/admin (operators, on their own listeners). They know no store, no key and no network, and
+// do not import each other. What they share is in api/httpapi.
+//
+// A request passes, in this order: request id and access log (httpapi/accesslog.go), CORS and
+// pre-flights (httpapi/site.go), the router (api.go), and in a browser endpoint the order of
+// refusal: content type 415, origin 403, size 413, body 400, cookie 400 or 401, and then
+// whatever the broker refuses. An operator's request passes its own guard (admin/guard.go): host
+// 421, origin 403, credentials 401. Every refusal is an RFC 9457 problem with a stable code;
+// httpapi/problem.go is the only place where a code becomes a status.
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/gin-gonic/gin"
+
+	"tokenbroker/api/browser"
+	"tokenbroker/api/feed"
+	"tokenbroker/api/httpapi"
+	"tokenbroker/api/oauth"
+	"tokenbroker/broker"
+)
+
+// Config is what the public handler needs.
+type Config struct {
+	// SiteConfig says where the broker and its SPAs are.
+	httpapi.SiteConfig
+	// Browser, OAuth and Feed configure the endpoints of each audience.
+	Browser browser.Config
+	OAuth   oauth.Config
+	Feed    feed.Config
+	// TrustedProxies are the addresses or CIDRs whose X-Forwarded-For and X-Request-Id are
+	// believed: none by default.
+	TrustedProxies []string
+	// Readiness is asked at each GET /readyz.
+	Readiness func(ctx context.Context) []httpapi.Check
+	// Logger receives one line per request. If nil, slog.Default() does.
+	Logger *slog.Logger
+	// Observe is called after each request with the route's pattern or "unmatched", never with a
+	// path. It may be nil.
+	Observe func(route, method string, status int, d time.Duration)
+}
+
+// Public is the public handler. It is safe for concurrent use.
+type Public struct {
+	http.Handler
+	// Site has the allowed origins.
+	*httpapi.Site
+	clients *httpapi.ClientResolver
+}
+
+// UnreadableForwarded returns the number of requests of trusted proxies since the start whose
+// client is unknown because an entry of X-Forwarded-For cannot be read.
+func (p *Public) UnreadableForwarded() uint64 { return p.clients.Unreadable() }
+
+// New returns the public handler. It is safe for concurrent use, starts no goroutine and
+// needs no closing. It puts gin, which knows one mode per process, into release mode
+// unless the process chose another than gin's default.
+func New(cfg Config) (*Public, error) {
+	p, err := newPublic(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("configuring the HTTP surface: %w", err)
+	}
+	return p, nil
+}
+
+func newPublic(cfg Config) (*Public, error) {
+	if cfg.Readiness == nil {
+		return nil, errors.New("missing: Readiness")
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	site, err := httpapi.NewSite(cfg.SiteConfig)
+	if err != nil {
+		return nil, err
+	}
+	trusted, err := httpapi.ParseProxies(cfg.TrustedProxies)
+	if err != nil {
+		return nil, fmt.Errorf("reading the trusted proxies: %w", err)
+	}
+	pages, routes, err := endpoints(cfg, site)
+	if err != nil {
+		return nil, err
+	}
+	router, err := newRouter(routes)
+	if err != nil {
+		return nil, err
+	}
+	clients := httpapi.NewClientResolver(trusted, cfg.Logger)
+	outermost := httpapi.Middleware{Logger: cfg.Logger, Observe: cfg.Observe, HTTPS: site.HTTPS(), Clients: clients, Home: pages.Home}
+	return &Public{Handler: outermost.Wrap(site.CORS(router, browser.IsSDK)), Site: site, clients: clients}, nil
+}
+
+// endpoints returns the routes of all audiences.
+func endpoints(cfg Config, site *httpapi.Site) (*browser.Handler, []httpapi.Route, error) {
+	pages, err := browser.New(cfg.Browser, site)
+	if err != nil {
+		return nil, nil, err
+	}
+	tokens, err := oauth.New(cfg.OAuth, site)
+	if err != nil {
+		return nil, nil, err
+	}
+	revocations, err := feed.New(cfg.Feed)
+	if err != nil {
+		return nil, nil, err
+	}
+	return pages, slices.Concat(pages.Routes(), tokens.Routes(), revocations.Routes(), []httpapi.Route{
+		httpapi.Get("/livez", httpapi.Live),
+		httpapi.Get("/healthz", httpapi.Live),
+		httpapi.Get("/readyz", func(w http.ResponseWriter, r *http.Request) error {
+			return httpapi.Ready(w, r, cfg.Readiness(r.Context()))
+		}),
+	}), nil
+}
+
+// newRouter registers every path without its trailing slash: [httpapi.Middleware] has cut it off.
+func newRouter(routes []httpapi.Route) (*gin.Engine, error) {
+	if gin.Mode() == gin.DebugMode {
+		gin.SetMode(gin.ReleaseMode)
+	}
+	e := gin.New()
+	e.RedirectTrailingSlash = false
+	e.HandleMethodNotAllowed = true
+	if err := e.SetTrustedProxies(nil); err != nil { // [httpapi.ClientResolver] finds the client, not gin
+		return nil, fmt.Errorf("turning off gin's trusted proxies: %w", err)
+	}
+	e.NoRoute(handle(func(http.ResponseWriter, *http.Request) error { return httpapi.NotFound() }))
+	e.NoMethod(handle(func(http.ResponseWriter, *http.Request) error {
+		return &broker.Error{Code: httpapi.CodeMethodNotAllowed, Message: "this path does not take this method; Allow names those it takes"}
+	}))
+	for _, route := range routes {
+		for _, method := range route.Methods {
+			e.Handle(method, route.Path, handle(route.Endpoint))
+		}
+	}
+	return e, nil
+}
+
+// handle adapts an endpoint to gin. The endpoint does not see gin's context, which is reused.
+// Unless it sets another Cache-Control, its answer, also a refusal, stays out of every cache
+// (RFC 6749 §5.1).
+func handle(f httpapi.Endpoint) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		entry := httpapi.EntryOf(c.Request)
+		if route := c.FullPath(); route != "" {
+			entry.Route = route
+		}
+		for _, p := range c.Params {
+			c.Request.SetPathValue(p.Key, p.Value)
+		}
+		c.Writer.Header().Set("Cache-Control", "no-store")
+		if err := f(c.Writer, c.Request); err != nil {
+			httpapi.Fail(c.Writer, c.Request, err)
+		}
+	}
+}

@@ -1,0 +1,180 @@
+package browser
+
+import (
+	"cmp"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"tokenbroker/api/httpapi"
+	"tokenbroker/broker"
+)
+
+// login is GET /auth/login/?provider&return_to: it sends the browser to the provider, the
+// only one if none is named, or lets the user choose. When the login cannot start, a browser
+// that came with a return_to goes back there with the parameter error, as from [Handler.callback].
+func (h *Handler) login(w http.ResponseWriter, r *http.Request) error {
+	query := r.URL.Query()
+	if err := single(query, "provider", "return_to"); err != nil {
+		return err
+	}
+	returnTo, err := h.returnTo(query.Get("return_to"))
+	if err != nil {
+		return err
+	}
+	provider := query.Get("provider")
+	if names := h.cfg.Logins.Providers(); provider == "" && len(names) != 1 {
+		return h.choosePage(w, names, returnTo)
+	} else if provider == "" {
+		provider = names[0]
+	}
+	start, err := h.cfg.Logins.StartLogin(r.Context(), provider, h.callbackURI(r, provider), returnTo, h.signInRequest(r))
+	if err != nil {
+		if query.Get("return_to") != "" && httpapi.PrefersHTML(r) {
+			w.Header().Add("Vary", "Accept")
+			redirectError(w, r, returnTo, err)
+			return nil
+		}
+		return err
+	}
+	h.logins.set(w, r, start.CookieSuffix, start.CookieValue)
+	redirect(w, start.RedirectURL, http.StatusFound)
+	return nil
+}
+
+// callback is GET /auth/callback/:provider/: where the provider sends the browser back. A
+// refusal goes to return_to with the parameter error when the login cookie opens, and is
+// answered otherwise.
+func (h *Handler) callback(w http.ResponseWriter, r *http.Request) error {
+	query := r.URL.Query()
+	if err := single(query, "code", "state", "iss", "error"); err != nil {
+		return err
+	}
+	provider := r.PathValue("provider")
+	suffix := broker.LoginCookieSuffix(query.Get("state"))
+	cookie, err := h.logins.read(r, suffix)
+	if err != nil {
+		return err
+	}
+	grant, returnTo, err := h.cfg.Logins.CompleteLogin(r.Context(), broker.LoginCallback{
+		Provider: provider, Code: query.Get("code"), State: query.Get("state"), Issuer: query.Get("iss"),
+		Error: query.Get("error"), Cookie: cookie,
+	}, h.signInRequest(r))
+	if returnTo != "" {
+		h.logins.clear(w, suffix)
+	}
+	if grant != nil { // with an error, too: the session is there
+		h.cookie.open(w, grant.RefreshToken, grant.RefreshMaxAge)
+	}
+	switch {
+	case err == nil:
+		redirect(w, returnTo, http.StatusSeeOther)
+		return nil
+	case returnTo != "":
+		redirectError(w, r, returnTo, err)
+		return nil
+	default:
+		return err
+	}
+}
+
+// callbackURI is where the provider sends the browser back: at the issuer, whatever the request's
+// Host says. In development it is at the request's host, if that is an allowed origin: there the
+// browser keeps the cookies.
+func (h *Handler) callbackURI(r *http.Request, provider string) string {
+	base := h.site.Issuer
+	if h.site.Development {
+		base = cmp.Or(h.site.AtHost(r.Host), base)
+	}
+	return strings.TrimSuffix(base, "/") + "/auth/callback/" + url.PathEscape(provider) + "/"
+}
+
+// single refuses a repeated parameter: two readers might take different ones.
+func single(query url.Values, names ...string) error {
+	for _, name := range names {
+		if len(query[name]) > 1 {
+			return &broker.Error{Code: httpapi.CodeRepeatedParameter, Message: name + " comes twice"}
+		}
+	}
+	return nil
+}
+
+// redirectError sends the browser to a checked return_to with the reason of err.
+func redirectError(w http.ResponseWriter, r *http.Request, returnTo string, err error) {
+	reason := httpapi.Refusal(r, err)
+	x := httpapi.EntryOf(r)
+	x.Code, x.Cause = reason.Code, reason.Err
+	redirect(w, withError(returnTo, reason.Code), http.StatusSeeOther)
+}
+
+// redirect sends the browser on, without the body that net/http would add.
+func redirect(w http.ResponseWriter, to string, status int) {
+	w.Header().Set("Location", to)
+	w.Header().Set("Referrer-Policy", "no-referrer")
+	w.WriteHeader(status)
+}
+
+// choosePage lets the user choose a provider.
+func (h *Handler) choosePage(w http.ResponseWriter, names []string, returnTo string) error {
+	p := httpapi.Page{Title: "Sign in with"}
+	if len(names) == 0 {
+		p = httpapi.Page{Title: "There is nothing to choose", Text: "No sign-in provider is configured.", Choices: []httpapi.Choice{httpapi.LinkTo("Back", h.Home())}}
+	}
+	for _, name := range names {
+		query := url.Values{"provider": {name}, "return_to": {returnTo}}
+		p.Choices = append(p.Choices, httpapi.Choice{Name: name, URL: "/auth/login/?" + query.Encode()})
+	}
+	httpapi.WritePage(w, http.StatusOK, p)
+	return nil
+}
+
+// nonceAnswer is the body of GET /auth/exchange-nonce. Expires is in Unix seconds, ExpiresIn
+// in seconds.
+type nonceAnswer struct {
+	Nonce     string `json:"nonce"`
+	Expires   int64  `json:"expires"`
+	ExpiresIn int64  `json:"expires_in"`
+}
+
+// exchangeNonce is GET /auth/exchange-nonce: a nonce for the authentication request of a SPA
+// that signs in at a provider itself. Another site's page could only push out the cookies of
+// sign-ins that are open, so it is refused.
+func (h *Handler) exchangeNonce(w http.ResponseWriter, r *http.Request) error {
+	if err := h.site.CheckOrigin(r); err != nil {
+		return err
+	}
+	nonce := h.cfg.Logins.NewExchangeNonce()
+	h.nonces.set(w, r, nonce.CookieSuffix, nonce.CookieValue)
+	return httpapi.WriteJSON(w, http.StatusOK, nonceAnswer{nonce.Nonce, nonce.ExpiresAt.Unix(), int64(nonce.ExpiresIn / time.Second)})
+}
+
+// socialExchange is POST /auth/social-exchange/ {id_token, access_token, refresh_token,
+// expires_in, token_type, provider?}. The upstream refresh token is neither needed nor kept.
+func (h *Handler) socialExchange(w http.ResponseWriter, r *http.Request) error {
+	if err := h.site.CheckPost(r); err != nil {
+		return err
+	}
+	var tokens broker.UpstreamTokens
+	var provider string
+	err := httpapi.ReadMembers(w, r, httpapi.Required("id_token", &tokens.IDToken), httpapi.Optional("access_token", &tokens.AccessToken),
+		httpapi.Optional("provider", &provider))
+	if err != nil {
+		return err
+	}
+	if names := h.cfg.Logins.Providers(); provider == "" && len(names) == 1 {
+		provider = names[0]
+	} else if provider == "" {
+		return httpapi.InvalidBody("provider is missing: one of " + strings.Join(names, ", "))
+	}
+	var suffix string // of the nonce's cookie
+	tokens.NonceCookie = func(of string) (string, error) {
+		suffix = of
+		return h.nonces.read(r, of)
+	}
+	g, err := h.cfg.Logins.ExchangeTokens(r.Context(), provider, tokens, h.signInRequest(r))
+	if g != nil && suffix != "" {
+		h.nonces.clear(w, suffix)
+	}
+	return h.opened(w, g, err)
+}

@@ -1,0 +1,228 @@
+package browser
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"tokenbroker/api/httpapi"
+	"tokenbroker/broker"
+	"tokenbroker/internal/plainjson"
+)
+
+// logOffAnswer is the body of a log-off.
+type logOffAnswer struct {
+	// LogoutURL ends the session at the provider, too, where the login came from one.
+	LogoutURL string `json:"logout_url,omitempty"`
+	// How many services have applied it, where the caller asked to wait for it. Names of
+	// services are only for operators.
+	*broker.ReceiptSummary
+}
+
+// signIn is POST /auth/sign-in/ {username, password}.
+func (h *Handler) signIn(w http.ResponseWriter, r *http.Request) error {
+	if err := h.site.CheckPost(r); err != nil {
+		return err
+	}
+	var username, password string
+	if err := httpapi.ReadMembers(w, r, httpapi.Required("username", &username), httpapi.Required("password", &password)); err != nil {
+		return err
+	}
+	g, err := h.cfg.Sessions.SignIn(r.Context(), username, password, h.signInRequest(r))
+	return h.opened(w, g, err)
+}
+
+// signInRequest is httpapi.BrokerRequest with the refresh token of the cookie that came along: its
+// session ends with the sign-in. A cookie that came twice is ignored here, because nothing
+// shows which of the two is the browser's own.
+func (h *Handler) signInRequest(r *http.Request) broker.Request {
+	req := httpapi.BrokerRequest(r)
+	if token, err := h.cookie.read(r); err == nil {
+		req.RefreshToken = token
+	}
+	return req
+}
+
+// refresh is POST /auth/refresh/ {CSRF_token}. A session that is over clears the cookie; a
+// wrong CSRF token or a broker in trouble leaves it.
+func (h *Handler) refresh(w http.ResponseWriter, r *http.Request) error {
+	csrf, err := h.csrf(w, r)
+	if err != nil {
+		return err
+	}
+	token, err := h.cookie.read(r)
+	if err != nil {
+		return err
+	}
+	if token == "" {
+		h.cookie.clear(w)
+		return noSession()
+	}
+	g, err := h.cfg.Sessions.Refresh(r.Context(), token, csrf, httpapi.BrokerRequest(r))
+	if err != nil && g == nil && ends(r, err) {
+		h.cookie.clear(w)
+	}
+	return h.rotated(w, g, err)
+}
+
+// logOff is POST /auth/logoff/?wait= {CSRF_token}. It is never refused with 401: without a
+// session there is nothing to end. 202 says that the end is on disk and the services are
+// still to be told. Where a neighbouring host can plant the cookie, the sessions of all that
+// came are ended.
+func (h *Handler) logOff(w http.ResponseWriter, r *http.Request) error {
+	csrf, err := h.csrf(w, r)
+	if err != nil {
+		return err
+	}
+	token, duplicates, err := h.cookie.readForLogOff(r)
+	if err != nil {
+		return err
+	}
+	req, err := httpapi.WithWait(r, httpapi.BrokerRequest(r))
+	if err != nil {
+		return err
+	}
+	if from := r.Header.Get("Origin"); from != "" && h.site.Development { // an allowed one: see csrf
+		req.LogoutReturn = from + "/"
+	}
+	status := http.StatusOK
+	var answer logOffAnswer
+	if token != "" || len(duplicates) > 0 {
+		res, err := h.cfg.Sessions.LogOff(r.Context(), token, csrf, req, duplicates...)
+		answer = logOffAnswer{res.LogoutURL, withoutNames(res.Receipts)}
+		switch {
+		case err != nil && !ends(r, err):
+			return err
+		case err == nil && res.Ended && !res.Broadcast:
+			status = http.StatusAccepted
+		}
+	}
+	h.cookie.clear(w)
+	return httpapi.WriteJSON(w, status, answer)
+}
+
+func withoutNames(receipts *broker.ReceiptSummary) *broker.ReceiptSummary {
+	if receipts == nil {
+		return nil
+	}
+	numbers := *receipts
+	numbers.Laggards = nil
+	return &numbers
+}
+
+// csrf admits a refresh or a log-off and returns its CSRF token: the body's CSRF_token, or
+// else the header X-CSRF-Token.
+func (h *Handler) csrf(w http.ResponseWriter, r *http.Request) (string, error) {
+	if err := h.site.CheckPost(r); err != nil {
+		return "", err
+	}
+	var csrf string
+	if err := httpapi.ReadMembers(w, r, httpapi.Optional("CSRF_token", &csrf)); err != nil {
+		return "", err
+	}
+	if csrf == "" {
+		csrf = r.Header.Get("X-CSRF-Token")
+	}
+	return csrf, nil
+}
+
+// opened answers with the tokens of a new session: the refresh token in the cookie, the rest
+// in the body. With an error the cookie is set as well if there is a token.
+func (h *Handler) opened(w http.ResponseWriter, g *broker.Grant, err error) error {
+	if g != nil {
+		h.cookie.open(w, g.RefreshToken, g.RefreshMaxAge)
+	}
+	return grant(w, g, err)
+}
+
+// rotated is like opened, for a refresh token that replaces the one presented.
+func (h *Handler) rotated(w http.ResponseWriter, g *broker.Grant, err error) error {
+	if g != nil {
+		h.cookie.set(w, g.RefreshToken, g.RefreshMaxAge)
+	}
+	return grant(w, g, err)
+}
+
+// grant writes the body of a sign-in, an exchange and a refresh.
+func grant(w http.ResponseWriter, g *broker.Grant, err error) error {
+	if err != nil {
+		return err
+	}
+	body, err := appendGrant(make([]byte, 0, 2048), g)
+	if err != nil {
+		return err
+	}
+	httpapi.WriteBody(w, http.StatusOK, "application/json", body)
+	return nil
+}
+
+// appendGrant appends the body of a sign-in and a refresh: expires in Unix seconds, expires_in
+// in seconds. The refresh token is in the cookie alone.
+func appendGrant(b []byte, g *broker.Grant) ([]byte, error) {
+	b = plainjson.AppendString(append(b, `{"access_token":`...), g.AccessToken)
+	b = strconv.AppendInt(append(b, `,"token_type":"Bearer","expires":`...), g.ExpiresAt.Unix(), 10)
+	b = strconv.AppendInt(append(b, `,"expires_in":`...), int64(g.ExpiresIn/time.Second), 10)
+	b = plainjson.AppendString(append(b, `,"CSRF_token":`...), g.CSRFToken)
+	if len(g.User) > 0 {
+		var err error
+		if b, err = plainjson.AppendObject(append(b, `,"user":`...), g.User); err != nil {
+			return nil, fmt.Errorf("encoding the user: %w", err)
+		}
+	}
+	return append(b, '}'), nil
+}
+
+func noSession() error {
+	return &broker.Error{Code: broker.CodeNoSession, Message: "nobody is signed in"}
+}
+
+// sessionAnswer is the body of GET /auth/session/. Times are Unix seconds.
+type sessionAnswer struct {
+	Sub       string         `json:"sub"`
+	SID       string         `json:"sid"`
+	ClientID  string         `json:"client_id,omitempty"`
+	Scope     string         `json:"scope,omitempty"`
+	AuthTime  int64          `json:"auth_time"`
+	CreatedAt int64          `json:"created_at"`
+	Expires   int64          `json:"expires"` // of the session, not of an access token
+	CSRFToken string         `json:"CSRF_token"`
+	User      map[string]any `json:"user,omitempty"`
+}
+
+// session is GET /auth/session/: who is signed in, for a SPA after a reload. It never
+// rotates. Its answer carries the CSRF token, so other sites' pages are refused here, too.
+func (h *Handler) session(w http.ResponseWriter, r *http.Request) error {
+	w.Header().Add("Vary", "Cookie")
+	if err := h.site.CheckOrigin(r); err != nil {
+		return err
+	}
+	token, err := h.cookie.read(r)
+	if err != nil {
+		return err
+	}
+	if token == "" {
+		return noSession()
+	}
+	info, err := h.cfg.Sessions.Session(r.Context(), token, httpapi.BrokerRequest(r))
+	if err != nil {
+		if ends(r, err) {
+			h.cookie.clear(w)
+		}
+		return err
+	}
+	return httpapi.WriteJSON(w, http.StatusOK, sessionAnswer{
+		Sub: info.UID, SID: info.SID, ClientID: info.ClientID, Scope: info.Scope,
+		AuthTime: info.AuthTime.Unix(), CreatedAt: info.CreatedAt.Unix(), Expires: info.ExpiresAt.Unix(),
+		CSRFToken: info.CSRFToken, User: info.User,
+	})
+}
+
+// ends reports whether err says that the session of the presented cookie is over or never was.
+// After CodeRefreshSuperseded it goes on, and the browser may have its newer cookie by now:
+// clearing the name would delete that one.
+func ends(r *http.Request, err error) bool {
+	code := httpapi.Refusal(r, err).Code
+	status := httpapi.Status(code)
+	return (status == http.StatusUnauthorized || status == http.StatusGone) && code != broker.CodeRefreshSuperseded
+}

@@ -1,0 +1,104 @@
+package feed
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"tokenbroker/api/httpapi"
+	"tokenbroker/broker"
+	"tokenbroker/revocation"
+)
+
+// Catchup answers where a client's service stands in the revocations. after is the query's text.
+// Errors are [*broker.Error] where the caller may know the reason, with
+// [httpapi.CodeInvalidPosition] if after cannot be read.
+// Answers may be shared between requests; api closes each once it is written. When ctx ends by its
+// deadline, after 3 s, the caller is told to ask again: the next call should find the work done.
+type Catchup interface {
+	Answer(ctx context.Context, client, after string, as revocation.Form) (CatchupAnswer, error)
+}
+
+// CatchupAnswer is an encoded answer; whoever got it closes it.
+type CatchupAnswer interface {
+	io.WriterTo
+	io.Closer
+	// Size is the number of bytes that WriteTo writes.
+	Size() int64
+}
+
+const (
+	// catchupGrace and catchupRate bound how long a reader may take: so long, and a second
+	// for so many bytes.
+	catchupGrace = 30 * time.Second
+	catchupRate  = 1 << 20
+)
+
+// A reader of the feed closes a connection after 4 s without a byte. An answer that is not there
+// after catchupWait is refused, and the reader asks again after catchupRetry. Interim (1xx) answers
+// would not do: nginx takes them for the answer.
+const (
+	catchupWait  = 3 * time.Second
+	catchupRetry = time.Second
+)
+
+// catchup is GET /revocations?after=position for services: client id and secret by
+// Basic. The answer is never cached, and written in the form that Accept prefers.
+func (h *Handler) catchup(w http.ResponseWriter, r *http.Request) error {
+	client, err := h.authenticate(r)
+	if err != nil {
+		return err
+	}
+	after, err := position(r)
+	if err != nil {
+		return err
+	}
+	w.Header().Add("Vary", "Accept")
+	as := catchupForm(r.Header)
+	answer, err := h.answer(r.Context(), client, after, as)
+	if err != nil {
+		return err
+	}
+	writeCatchup(w, as, answer)
+	return nil
+}
+
+// answer gets the answer, or the refusal that has the caller ask again.
+func (h *Handler) answer(ctx context.Context, client, after string, as revocation.Form) (CatchupAnswer, error) {
+	waiting, cancel := context.WithTimeout(ctx, catchupWait)
+	defer cancel()
+	answer, err := h.cfg.Catchup.Answer(waiting, client, after, as)
+	if err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+		return nil, &broker.Error{
+			Code: broker.CodeUnavailable, Message: "the answer is still being prepared; ask again", RetryAfter: catchupRetry, Err: err,
+		}
+	}
+	return answer, err
+}
+
+// writeCatchup ends an answer and gives it back. It is written from where it lies, shared
+// with other requests. A caller that went away is not an error of ours.
+func writeCatchup(w http.ResponseWriter, as revocation.Form, answer CatchupAnswer) {
+	defer func() { _ = answer.Close() }()
+	h := w.Header()
+	h.Set("Content-Type", string(as))
+	h.Set("Content-Length", strconv.FormatInt(answer.Size(), 10))
+	patience := catchupGrace + time.Duration(answer.Size()/catchupRate)*time.Second
+	// A writer that knows no deadlines keeps the server's own.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(patience))
+	w.WriteHeader(http.StatusOK)
+	_, _ = answer.WriteTo(w)
+}
+
+// catchupForm returns the form that Accept prefers (RFC 9110 §12.5.1). Only a request that names
+// the binary form gets it; one that accepts neither gets JSON.
+func catchupForm(header http.Header) revocation.Form {
+	accept := httpapi.ParseAccept(header)
+	if binary := accept[string(revocation.FormBinary)]; binary > 0 && binary >= accept.Quality(string(revocation.FormJSON)) {
+		return revocation.FormBinary
+	}
+	return revocation.FormJSON
+}

@@ -1,0 +1,112 @@
+// Package feed serves the revocations to services: the catch-up answer, the stream of
+// server-sent events, the keys that sign both, and the receipts that services send back.
+package feed
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	"tokenbroker/api/httpapi"
+	"tokenbroker/broker"
+	"tokenbroker/revocation"
+)
+
+// Receipts takes what a service says of how far it is, as it came. Errors are [*broker.Error]
+// where the caller may know the reason. It must not block.
+type Receipts interface {
+	Receipt(client string, raw []byte) error
+}
+
+// Config is what the feed's endpoints need.
+type Config struct {
+	Clients httpapi.Clients
+	Catchup Catchup
+	// Stream may be nil: there is no path for it.
+	Stream Stream
+	// StreamTimeout is how long a listener of the stream may take to read one event before it is
+	// cut off. The default is 10 s.
+	StreamTimeout time.Duration
+	// Receipts may be nil: there is no path for them.
+	Receipts Receipts
+	// JWKS are the keys of the revocation feed.
+	JWKS httpapi.Document
+}
+
+// Handler serves the feed's endpoints. It is safe for concurrent use.
+type Handler struct{ cfg Config }
+
+// New checks the configuration.
+func New(cfg Config) (*Handler, error) {
+	if cfg.StreamTimeout <= 0 {
+		cfg.StreamTimeout = httpapi.StreamTimeout
+	}
+	err := httpapi.Missing(map[string]bool{"Clients": cfg.Clients == nil, "Catchup": cfg.Catchup == nil, "JWKS": cfg.JWKS == nil})
+	return &Handler{cfg}, err
+}
+
+// Routes returns the endpoints.
+func (h *Handler) Routes() []httpapi.Route {
+	routes := []httpapi.Route{
+		httpapi.Get("/revocations", h.catchup),
+		httpapi.Get("/revocations/jwks.json", httpapi.Serve(h.cfg.JWKS)),
+	}
+	if h.cfg.Stream != nil {
+		routes = append(routes, httpapi.Route{Methods: []string{http.MethodGet}, Path: "/revocations/stream", Endpoint: h.stream})
+	}
+	if h.cfg.Receipts != nil {
+		routes = append(routes, httpapi.Post("/revocations/receipt", h.receipt))
+	}
+	return routes
+}
+
+// authenticate returns the id of the client that authenticates by Basic.
+func (h *Handler) authenticate(r *http.Request) (client string, err error) {
+	c, err := httpapi.BasicCredentials(r)
+	if err != nil {
+		return "", err
+	}
+	info, err := h.cfg.Clients.AuthenticateClient(r.Context(), c.ID, c.Secrets...)
+	return info.ID, err
+}
+
+// position is the query's after, or "".
+func position(r *http.Request) (string, error) {
+	switch after := r.URL.Query()["after"]; len(after) {
+	case 0:
+		return "", nil
+	case 1:
+		return after[0], nil
+	default:
+		return "", &broker.Error{Code: httpapi.CodeInvalidPosition, Message: "after came more than once"}
+	}
+}
+
+// receipt is POST /revocations/receipt for services: client id and secret by Basic. 204.
+func (h *Handler) receipt(w http.ResponseWriter, r *http.Request) error {
+	client, err := h.authenticate(r)
+	if err != nil {
+		return err
+	}
+	if err := httpapi.CheckJSON(r); err != nil {
+		return err
+	}
+	tooLarge := &broker.Error{Code: httpapi.CodeBodyTooLarge, Message: "a receipt may have 4096 bytes"}
+	if r.ContentLength > revocation.MaxReceiptBytes {
+		return tooLarge
+	}
+	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, revocation.MaxReceiptBytes))
+	var over *http.MaxBytesError
+	switch {
+	case errors.As(err, &over):
+		return tooLarge
+	case err != nil:
+		return httpapi.InvalidBody("the body could not be read whole")
+	}
+	if err := h.cfg.Receipts.Receipt(client, raw); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}

@@ -1,0 +1,83 @@
+package feed
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"os"
+
+	"tokenbroker/api/httpapi"
+)
+
+// Stream gives the revocations as they are committed.
+type Stream interface {
+	// Listen begins behind a position, or at the head for an empty one, for a client. Errors are
+	// [*broker.Error] where the caller may know the reason, with [httpapi.CodeInvalidPosition] if
+	// the position cannot be read.
+	Listen(client, after string) (Listener, error)
+}
+
+// Listener is one reader's place in the revocations. It is used by one goroutine.
+type Listener interface {
+	// Next waits for the next event. An error ends the stream.
+	Next(ctx context.Context) (StreamEvent, error)
+	Close()
+}
+
+// StreamEvent is one event of GET /revocations/stream. No part of it has a line break.
+type StreamEvent struct {
+	// Name is batch, heartbeat or reset.
+	Name string
+	// Position is where the reader stands behind the event.
+	Position string
+	// Data is shared by all listeners; nil for a reset.
+	Data []byte
+}
+
+// streamRetry tells an EventSource to connect again after a second.
+const streamRetry = "retry: 1000\n\n"
+
+// stream is GET /revocations/stream?after=position for services, as server-sent events. The
+// header Last-Event-ID, which a reader sends when it reconnects, goes before the query.
+// Credentials are checked at the beginning: withdrawn ones end with the next reconnect.
+func (h *Handler) stream(w http.ResponseWriter, r *http.Request) error {
+	client, err := h.authenticate(r)
+	if err != nil {
+		return err
+	}
+	after, err := position(r)
+	if err != nil {
+		return err
+	}
+	if id := r.Header.Get("Last-Event-ID"); id != "" {
+		after = id
+	}
+	listener, err := h.cfg.Stream.Listen(client, after)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+
+	out := httpapi.NewEventStream(w, h.cfg.StreamTimeout)
+	defer out.Close()
+	for err = out.Write([]byte(streamRetry)); err == nil; {
+		var e StreamEvent
+		if e, err = listener.Next(r.Context()); err == nil {
+			err = writeEvent(out, e)
+		}
+	}
+	// The status is long since sent. A client that went away is no news, one that was cut
+	// off is; the server then ends the request's context, too.
+	if r.Context().Err() == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		httpapi.EntryOf(r).Cause = err
+	}
+	return nil
+}
+
+func writeEvent(out httpapi.EventStream, e StreamEvent) error {
+	data := e.Data
+	if data == nil {
+		data = []byte("{}") // an EventSource ignores an event without data
+	}
+	return out.Write([]byte("event: "+e.Name+"\nid: "+e.Position+"\ndata: "), data, []byte("\n\n"))
+}

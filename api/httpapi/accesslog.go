@@ -1,0 +1,183 @@
+package httpapi
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime"
+	"runtime/debug"
+	"time"
+
+	"tokenbroker/broker"
+)
+
+// recorder remembers what was answered.
+type recorder struct {
+	http.ResponseWriter
+	status int
+	bytes  int64
+}
+
+func (w *recorder) WriteHeader(status int) {
+	if w.status == 0 && status >= 200 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *recorder) Write(p []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	n, err := w.ResponseWriter.Write(p)
+	w.bytes += int64(n)
+	return n, err
+}
+
+// Unwrap serves [http.ResponseController].
+func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// Flush is what gin's writer asks for by type.
+func (w *recorder) Flush() {
+	if f, ok := w.ResponseWriter.(http.Flusher); ok {
+		f.Flush()
+	}
+}
+
+// StatusOf returns the status that was written to w, the writer of a request that passed
+// [Middleware.Wrap], or 0 if there is none yet.
+func StatusOf(w http.ResponseWriter) int {
+	if rec, ok := w.(*recorder); ok {
+		return rec.status
+	}
+	return 0
+}
+
+// Middleware configures the outermost layer of a listener.
+type Middleware struct {
+	Logger *slog.Logger
+	// Observe is called after each request with the route's pattern or "unmatched", never with a
+	// path. It may be nil.
+	Observe func(route, method string, status int, d time.Duration)
+	// HTTPS is set where every browser reaches the listener over TLS.
+	HTTPS bool
+	// Clients finds the client of a request. If nil, it is the peer.
+	Clients *ClientResolver
+	// TrustRequestID reports whether the request's X-Request-Id is taken. If nil, only those of
+	// trusted proxies are.
+	TrustRequestID func(*http.Request) bool
+	// Home returns where a page leads back to. If nil, refusals are never pages.
+	Home func() string
+}
+
+// Wrap returns a handler that gives each request to next with a [LogEntry] and without the
+// path's trailing slash. It sets the request id and the security headers, recovers from panics,
+// and writes one log line and one observation. It logs the route's pattern, never the path or
+// the query, and neither headers nor bodies.
+func (m Middleware) Wrap(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		w := &recorder{ResponseWriter: rw}
+		from := m.Clients.sender(r)
+		trusted := from.trusted
+		if m.TrustRequestID != nil {
+			trusted = m.TrustRequestID(r)
+		}
+		r, x := begin(r, from, trusted)
+		x.home = m.Home
+		h := w.Header()
+		h.Set("X-Request-Id", x.ID)
+		secure(h, m.HTTPS)
+
+		done := func() {
+			d := time.Since(start)
+			if w.status == 0 {
+				w.status = http.StatusOK
+			}
+			logRequest(r, w, x, d, m.Logger)
+			if m.Observe != nil {
+				m.Observe(x.Route, KnownMethod(r.Method), w.status, d)
+			}
+		}
+		defer func() {
+			switch p := recover(); p {
+			case nil:
+				done()
+			case http.ErrAbortHandler:
+				done()
+				panic(p)
+			default:
+				m.Logger.LogAttrs(r.Context(), slog.LevelError, "panic in a handler",
+					slog.String("request_id", x.ID), slog.String("route", x.Route),
+					slog.String("panic", panicText(p)), slog.String("stack", string(debug.Stack())))
+				if w.status != 0 { // too late for another answer: the caller must not take it for complete
+					done()
+					panic(http.ErrAbortHandler)
+				}
+				h.Del("Set-Cookie")
+				Fail(w, r, &broker.Error{Code: broker.CodeInternal, Err: errors.New("panic")})
+				done()
+			}
+		}()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// panicText describes a panic without the text of a value that might hold a secret.
+func panicText(p any) string {
+	if err, ok := p.(runtime.Error); ok {
+		return err.Error()
+	}
+	return fmt.Sprintf("%T", p)
+}
+
+func logRequest(r *http.Request, w *recorder, x *LogEntry, d time.Duration, logger *slog.Logger) {
+	level := slog.LevelInfo
+	switch {
+	case w.status >= 500, x.Cause != nil && Status(x.Code) >= 500: // a redirect can hide a failure
+		level = slog.LevelError
+	case x.Audited: // one line is enough
+		level = slog.LevelDebug
+	case x.Route == "/livez" || x.Route == "/healthz" || x.Route == "/readyz":
+		level = slog.LevelDebug
+	}
+	if !logger.Enabled(r.Context(), level) {
+		return
+	}
+	attrs := make([]slog.Attr, 0, 8)
+	attrs = append(attrs, slog.String("method", KnownMethod(r.Method)), slog.String("route", x.Route), slog.Int("status", w.status),
+		slog.Duration("duration", d), slog.Int64("bytes", w.bytes), slog.String("request_id", x.ID))
+	if x.Code != "" {
+		attrs = append(attrs, slog.String("code", string(x.Code)))
+	}
+	if x.Cause != nil {
+		attrs = append(attrs, slog.String("error", x.Cause.Error()))
+	}
+	logger.LogAttrs(r.Context(), level, "request", attrs...)
+}
+
+// KnownMethod keeps callers from inventing metric labels and log text.
+func KnownMethod(m string) string {
+	switch m {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		return m
+	}
+	return "other"
+}
+
+// hsts keeps browsers on https for a year after their last visit (RFC 6797), long enough for
+// users who come back rarely. It leaves out includeSubDomains: hosts below the broker's are not
+// its own.
+const hsts = "max-age=31536000"
+
+// secure sets the headers that every answer carries: nothing here is a page.
+func secure(h http.Header, https bool) {
+	if https {
+		h.Set("Strict-Transport-Security", hsts)
+	}
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+}

@@ -1,0 +1,252 @@
+package httpapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"tokenbroker/broker"
+	"tokenbroker/internal/plainjson"
+)
+
+// MaxBody is the largest request body in bytes.
+const MaxBody = 64 << 10
+
+// Member is a member that an endpoint wants from the body. See [Required] and [Optional].
+type Member struct {
+	name     string
+	value    any // a *string, a *bool, a *[]string or a *map[string]any
+	required bool
+}
+
+// Required wants a member of that name, to be set into value, a *string, *bool, *[]string or
+// *map[string]any. A string must not be missing or empty.
+func Required(name string, value any) Member { return Member{name, value, true} }
+
+// Optional wants a member of that name, to be set into value as for [Required].
+func Optional(name string, value any) Member { return Member{name, value, false} }
+
+// CheckJSON refuses a body that does not say it is JSON. That also keeps HTML forms out:
+// none can send this type without a pre-flight.
+func CheckJSON(r *http.Request) error {
+	refuse := func(detail string) error {
+		return &broker.Error{Code: CodeUnsupportedMediaType, Message: detail}
+	}
+	if sent := r.Header["Content-Type"]; len(sent) != 1 || sent[0] != "application/json" { // as nearly all send it
+		switch kind, charset := MediaType(r.Header); {
+		case kind != "application/json":
+			return refuse("want one Content-Type, application/json")
+		case !isUTF8(charset):
+			return refuse("want JSON in UTF-8")
+		}
+	}
+	if r.Header.Get("Content-Encoding") != "" {
+		return refuse("want a body without Content-Encoding")
+	}
+	return nil
+}
+
+// ReadMembers reads the body, a JSON object of at most [MaxBody] bytes, and sets the wanted
+// members. An empty body is an empty object. Names are compared exactly, unknown members
+// are ignored, and a name that comes twice is refused, as parsers disagree which one counts
+// (RFC 8259 §4).
+func ReadMembers(w http.ResponseWriter, r *http.Request, want ...Member) error {
+	tooLarge := &broker.Error{Code: CodeBodyTooLarge, Message: fmt.Sprintf("the body may have %d bytes", MaxBody)}
+	if r.ContentLength > MaxBody {
+		return tooLarge
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody))
+	var over *http.MaxBytesError
+	switch {
+	case errors.As(err, &over):
+		return tooLarge
+	case err != nil:
+		return InvalidBody("the body could not be read whole")
+	case !utf8.Valid(body):
+		return InvalidBody("the body is not UTF-8")
+	}
+	if len(bytes.Trim(body, " \t\r\n")) > 0 {
+		if err := parseMembers(body, want); err != nil {
+			return err
+		}
+	}
+	for _, m := range want {
+		if text, ok := m.value.(*string); m.required && ok && *text == "" {
+			return InvalidBody(m.name + " is missing or empty")
+		}
+	}
+	return nil
+}
+
+func parseMembers(body []byte, want []Member) error {
+	if ok, err := parsePlainMembers(string(body), want); ok {
+		return err
+	}
+	return parseAnyMembers(body, want)
+}
+
+func parseAnyMembers(body []byte, want []Member) error {
+	dec := json.NewDecoder(bytes.NewReader(body))
+	if t, err := dec.Token(); err != nil || t != json.Delim('{') {
+		return InvalidBody("the body is not a JSON object")
+	}
+	seen := make(map[string]bool)
+	for dec.More() {
+		t, err := dec.Token()
+		name, ok := t.(string)
+		if err != nil || !ok {
+			return InvalidBody("the body is not valid JSON")
+		}
+		if seen[name] {
+			return InvalidBody("a member comes twice: " + quoteKnown(name, want))
+		}
+		seen[name] = true
+		var raw json.RawMessage
+		if err := dec.Decode(&raw); err != nil {
+			return InvalidBody("the body is not valid JSON")
+		}
+		if err := setMember(name, string(raw), want); err != nil {
+			return err
+		}
+	}
+	if _, err := dec.Token(); err != nil {
+		return InvalidBody("the body is not valid JSON")
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		return InvalidBody("something follows the JSON object")
+	}
+	return nil
+}
+
+// parsePlainMembers does what [parseAnyMembers] does, without its cost, if body is plain JSON.
+// If it is not, ok is false and nothing was set.
+func parsePlainMembers(body string, want []Member) (ok bool, err error) {
+	var room [8]plainjson.Member
+	members, ok := plainjson.ReadPlain(body, room[:0])
+	if !ok {
+		return false, nil
+	}
+	for _, m := range members {
+		if err := setMember(m.Name, m.Value, want); err != nil {
+			return true, err
+		}
+	}
+	return true, nil
+}
+
+// setMember sets the wanted member of that name, if there is one.
+func setMember(name, raw string, want []Member) error {
+	for _, m := range want {
+		if m.name != name {
+			continue
+		}
+		if err := m.set(raw); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// set takes JSON of the member's own type alone: null is none.
+func (m Member) set(raw string) error {
+	want, first := "", byte(0)
+	switch m.value.(type) {
+	case *string:
+		want, first = "a string", '"'
+	case *bool:
+		want, first = "a boolean", 't'
+		if raw[0] == 'f' {
+			first = 'f'
+		}
+	case *[]string:
+		want, first = "an array of strings", '['
+	case *map[string]any:
+		want, first = "an object", '{'
+	}
+	if raw[0] != first {
+		return InvalidBody(m.name + " must be " + want + ", not " + jsonType(raw))
+	}
+	if err := decodeMember(raw, m.value); err != nil {
+		return InvalidBody(m.name + " must be " + want)
+	}
+	// Half a surrogate pair decodes to U+FFFD: two passwords would become one.
+	var texts []string
+	switch v := m.value.(type) {
+	case *string:
+		texts = []string{*v}
+	case *[]string:
+		texts = *v
+	}
+	for _, text := range texts {
+		if strings.ContainsRune(text, utf8.RuneError) {
+			return InvalidBody(m.name + " is not valid Unicode")
+		}
+	}
+	return nil
+}
+
+func decodeMember(raw string, into any) (err error) {
+	if text, ok := into.(*string); ok {
+		*text, err = plainjson.String(raw)
+		return err
+	}
+	decoder := json.NewDecoder(strings.NewReader(raw))
+	decoder.UseNumber() // an attribute's number is stored as it was sent
+	return decoder.Decode(into)
+}
+
+// quoteKnown names a wanted member; another name is the caller's text and not echoed.
+func quoteKnown(name string, want []Member) string {
+	for _, m := range want {
+		if m.name == name {
+			return name
+		}
+	}
+	return "one that is not used here"
+}
+
+func jsonType(raw string) string {
+	switch raw[0] {
+	case '{':
+		return "an object"
+	case '[':
+		return "an array"
+	case 't', 'f':
+		return "a boolean"
+	case 'n':
+		return "null"
+	case '"':
+		return "a string"
+	}
+	return "a number"
+}
+
+// InvalidBody returns the refusal of a body.
+func InvalidBody(detail string) error {
+	return &broker.Error{Code: CodeInvalidBody, Message: detail}
+}
+
+// WriteJSON encodes v whole before the status goes out.
+func WriteJSON(w http.ResponseWriter, status int, v any) error {
+	body, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	WriteBody(w, status, "application/json", body)
+	return nil
+}
+
+// WriteBody ends an answer. A caller that went away is not an error of ours.
+func WriteBody(w http.ResponseWriter, status int, contentType string, body []byte) {
+	h := w.Header()
+	h.Set("Content-Type", contentType)
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // JSON under its own type, and nosniff: no browser takes it for a page
+}

@@ -1,0 +1,221 @@
+package httpapi
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"tokenbroker/api/origin"
+	"tokenbroker/broker"
+)
+
+// SiteConfig says where the broker and its SPAs are.
+type SiteConfig struct {
+	// Issuer is the broker's own URL as its tokens name it. Its origin is the own origin.
+	Issuer string
+	// Origins are those of the SPAs, "https://app.example.com". Each must be same-site with
+	// the issuer, because the Strict cookie is not sent otherwise.
+	Origins []string
+	// InsecureDevelopment also allows every loopback origin (http://localhost:5173), allows Origins
+	// on other sites, and sends logins back to the request's host if that is an allowed origin. The
+	// issuer must be http on loopback. It MUST NOT be set where users sign in from another machine.
+	InsecureDevelopment bool
+}
+
+// Site knows the origins whose pages may call the broker. It is safe for concurrent use.
+type Site struct {
+	// Issuer is the broker's own URL.
+	Issuer string
+	// Development is [SiteConfig.InsecureDevelopment].
+	Development bool
+
+	own     *url.URL
+	allowed atomic.Pointer[allowedOrigins]
+}
+
+// allowedOrigins are the allowed values of the Origin header, as browsers write them: the own
+// origin and the configured ones. "null" is never among them.
+type allowedOrigins struct {
+	named map[string]struct{}
+	home  string // the first SPA's root, or without one the broker's own
+}
+
+// NewSite checks the configuration.
+func NewSite(c SiteConfig) (*Site, error) {
+	own, err := url.Parse(c.Issuer)
+	if err != nil || (own.Scheme != "http" && own.Scheme != "https") || own.Host == "" || own.RawQuery != "" || own.Fragment != "" || own.User != nil {
+		return nil, fmt.Errorf("issuer %q: want an absolute http or https URL without query and fragment", c.Issuer)
+	}
+	if c.InsecureDevelopment && (own.Scheme != "http" || !origin.LoopbackHost(own.Hostname())) {
+		return nil, fmt.Errorf("InsecureDevelopment with the issuer %q: want an http issuer on loopback", c.Issuer)
+	}
+	s := &Site{Issuer: c.Issuer, Development: c.InsecureDevelopment, own: own}
+	return s, s.SetOrigins(c.Origins)
+}
+
+// SetOrigins replaces the origins of the SPAs from the next request on. If it returns an error,
+// the previous ones stay.
+func (s *Site) SetOrigins(configured []string) error {
+	allowed := &allowedOrigins{named: map[string]struct{}{origin.Of(s.own): {}}, home: "/"}
+	for _, o := range configured {
+		u, err := origin.Parse(o)
+		if err != nil {
+			return err
+		}
+		// In development, a proxy may serve the broker on the SPA's site.
+		if !s.Development && !origin.SameSite(s.own, u) {
+			return fmt.Errorf("origin %q is not same-site with the issuer %q: browsers would not send it the session cookie; serve both below one domain and scheme (localhost and 127.0.0.1 are two sites)", o, s.Issuer)
+		}
+		allowed.named[origin.Of(u)] = struct{}{}
+	}
+	if len(configured) > 0 {
+		allowed.home = strings.TrimSuffix(configured[0], "/") + "/"
+	}
+	s.allowed.Store(allowed)
+	return nil
+}
+
+// Origins returns the SPAs' origins and the broker's own, sorted.
+func (s *Site) Origins() []string { return slices.Sorted(maps.Keys(s.allowed.Load().named)) }
+
+// Home returns the root of the first SPA, or / if there is none.
+func (s *Site) Home() string { return s.allowed.Load().home }
+
+// HTTPS reports whether browsers reach the broker over TLS.
+func (s *Site) HTTPS() bool { return s.own.Scheme == "https" }
+
+// Allows reports whether pages of an origin, as browsers write it, may call.
+func (s *Site) Allows(sent string) bool {
+	_, ok := s.allowed.Load().named[sent]
+	return ok || s.Development && origin.IsLoopback(sent)
+}
+
+// AtHost returns the allowed origin that a Host header names, and "" if there is none.
+func (s *Site) AtHost(host string) string {
+	for _, scheme := range []string{"http://", "https://"} {
+		if sent := scheme + strings.ToLower(host); s.Allows(sent) {
+			return sent
+		}
+	}
+	return ""
+}
+
+// CheckOrigin refuses a request that another site's page made. Without an Origin, the browser's
+// Sec-Fetch-Site decides; without both, the caller is not a browser (curl), and the cookie's
+// SameSite and the CSRF token protect the session.
+func (s *Site) CheckOrigin(r *http.Request) error {
+	if sent := r.Header.Values("Origin"); len(sent) > 0 {
+		if len(sent) > 1 || !s.Allows(sent[0]) {
+			return forbidden(sent)
+		}
+		return nil
+	}
+	for _, site := range r.Header.Values("Sec-Fetch-Site") {
+		if site != "same-origin" && site != "none" {
+			return &broker.Error{Code: CodeForbiddenOrigin, Message: "the request comes from another site and names no Origin"}
+		}
+	}
+	return nil
+}
+
+// CheckPost starts the order of refusal that every POST of a page shares: the body's type, then
+// the origin.
+func (s *Site) CheckPost(r *http.Request) error {
+	if err := CheckJSON(r); err != nil {
+		return err
+	}
+	return s.CheckOrigin(r)
+}
+
+// maxOriginShown is how much of an Origin the log shows, in bytes.
+const maxOriginShown = 128
+
+// forbidden refuses what a request sent as its Origin. The answer does not repeat it, the log
+// names it.
+func forbidden(sent []string) error {
+	cause := fmt.Errorf("%d Origin headers", len(sent))
+	if len(sent) == 1 {
+		shown := sent[0]
+		if len(shown) > maxOriginShown {
+			shown = shown[:maxOriginShown] + "..."
+		}
+		cause = fmt.Errorf("origin %+q is not allowed: if a page of yours is there, add it to origins (in dev: --origin)", shown)
+	}
+	return &broker.Error{Code: CodeForbiddenOrigin, Message: "the Origin is neither the broker's own nor a configured one", Err: cause}
+}
+
+// corsHeaders are the headers that pages of allowed origins may send. Browsers compare them without
+// regard to case. Besides those that /auth reads, they are those that front ends add to every request:
+// what the predecessor let through (the defaults of django-cors-headers), and what tracing sends.
+// They are listed whatever a pre-flight asks for, so that its answer does not depend on it.
+var corsHeaders = strings.Join([]string{
+	"Authorization", "Content-Type", "X-CSRF-Token", "X-Request-Id",
+	"Accept", "Accept-Language", "Content-Language", "Cache-Control", "Pragma", "User-Agent", "X-CSRFToken", "X-Requested-With",
+	"traceparent", "tracestate", "baggage", "sentry-trace", "b3", "X-B3-TraceId", "X-B3-SpanId", "X-B3-ParentSpanId", "X-B3-Sampled",
+	"X-B3-Flags", "uber-trace-id", "X-Amzn-Trace-Id", "X-Cloud-Trace-Context", "Request-Id", "newrelic", "X-Datadog-Trace-Id",
+	"X-Datadog-Parent-Id", "X-Datadog-Origin", "X-Datadog-Sampling-Priority", "X-Datadog-Tags",
+}, ", ")
+
+// CORS answers pre-flights of /auth before anything else is looked at, and lets allowed origins
+// read every answer of /auth, refusals as well, with credentials. Paths for which public is true
+// are for pages of every origin: their answers are the same for every caller, hold no secret and
+// depend on no header of the request, so one cached copy is good for all.
+func (s *Site) CORS(next http.Handler, public func(path string) bool) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		if public(r.URL.Path) {
+			h.Set("Access-Control-Allow-Origin", "*")
+			h.Set("Cross-Origin-Resource-Policy", "cross-origin")
+			if isPreflight(r) {
+				answerPreflight(w, r, "GET, HEAD", "*")
+				return
+			}
+			next.ServeHTTP(w, r)
+			return
+		}
+		if r.URL.Path != AuthPath && !strings.HasPrefix(r.URL.Path, AuthPath+"/") {
+			next.ServeHTTP(w, r)
+			return
+		}
+		h.Add("Vary", "Origin")
+		sent := r.Header.Values("Origin")
+		allowed := len(sent) == 1 && s.Allows(sent[0])
+		if allowed {
+			h.Set("Access-Control-Allow-Origin", sent[0])
+			h.Set("Access-Control-Allow-Credentials", "true")
+			h.Set("Access-Control-Expose-Headers", "Retry-After, WWW-Authenticate, X-Request-Id")
+		}
+		if !isPreflight(r) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		h.Add("Vary", "Access-Control-Request-Method, Access-Control-Request-Headers")
+		if !allowed {
+			EntryOf(r).Route = preflightRoute
+			Fail(w, r, forbidden(sent))
+			return
+		}
+		answerPreflight(w, r, "GET, HEAD, POST", corsHeaders)
+	})
+}
+
+// isPreflight reports whether r is a CORS pre-flight request (Fetch, CORS-preflight request).
+func isPreflight(r *http.Request) bool {
+	return r.Method == http.MethodOptions && len(r.Header.Values("Origin")) > 0 && r.Header.Get("Access-Control-Request-Method") != ""
+}
+
+// preflightRoute is the route of pre-flight requests in the log.
+const preflightRoute = "preflight"
+
+func answerPreflight(w http.ResponseWriter, r *http.Request, methods, headers string) {
+	EntryOf(r).Route = preflightRoute
+	h := w.Header()
+	h.Set("Access-Control-Allow-Methods", methods)
+	h.Set("Access-Control-Allow-Headers", headers)
+	h.Set("Access-Control-Max-Age", "600")
+	w.WriteHeader(http.StatusNoContent)
+}

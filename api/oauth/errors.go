@@ -1,0 +1,140 @@
+package oauth
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"unicode/utf8"
+
+	"tokenbroker/api/httpapi"
+	"tokenbroker/broker"
+)
+
+// The error codes of RFC 6749 §5.2 and, for what is not the caller's fault, §4.1.2.1.
+const (
+	oauthInvalidRequest = "invalid_request"
+	oauthInvalidClient  = "invalid_client"
+	oauthUnavailable    = "temporarily_unavailable"
+	oauthServerError    = "server_error"
+)
+
+// oauthError is a refusal in the form of RFC 6749 §5.2. The description is ours, and public.
+type oauthError struct {
+	status      int
+	code        string
+	description string
+	cause       error
+}
+
+func (e *oauthError) Error() string {
+	if e.cause != nil {
+		return e.code + ": " + e.description + ": " + e.cause.Error()
+	}
+	return e.code + ": " + e.description
+}
+
+func (e *oauthError) Unwrap() error { return e.cause }
+
+func invalidRequest(description string) error {
+	return &oauthError{status: http.StatusBadRequest, code: oauthInvalidRequest, description: description}
+}
+
+// oauthErrors answers the errors of f in the form of RFC 6749 §5.2, keeping the log's code.
+func oauthErrors(f httpapi.Endpoint) httpapi.Endpoint {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		err := f(w, r)
+		if err == nil {
+			return nil
+		}
+		x := httpapi.EntryOf(r)
+		var e *oauthError
+		if !errors.As(err, &e) {
+			e = oauthErrorOf(httpapi.Refusal(r, err))
+		}
+		x.Code, x.Cause = broker.Code(e.code), e.cause
+		h := w.Header()
+		switch e.status {
+		case http.StatusUnauthorized:
+			h.Set("WWW-Authenticate", httpapi.ChallengeBasic)
+		case http.StatusServiceUnavailable, http.StatusTooManyRequests:
+			h.Set("Retry-After", "1")
+		}
+		return httpapi.WriteJSON(w, e.status, map[string]string{"error": e.code, "error_description": e.description})
+	}
+}
+
+// oauthErrorOf gives a refusal of the broker its OAuth code.
+func oauthErrorOf(e *broker.Error) *oauthError {
+	status := httpapi.Status(e.Code)
+	switch {
+	case e.Code == broker.CodeInvalidClient:
+		return &oauthError{status, oauthInvalidClient, "unknown client or wrong secret", e.Err}
+	case status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests:
+		return &oauthError{status, oauthUnavailable, "the broker cannot answer now; try again", e.Err}
+	case e.Code == httpapi.CodeClientClosed:
+		return &oauthError{status, oauthInvalidRequest, "the request was given up", e.Err}
+	}
+	return &oauthError{http.StatusInternalServerError, oauthServerError, "the broker's log tells more under this request id", e}
+}
+
+// readForm reads a form of at most [httpapi.MaxBody] bytes. A parameter that comes twice is
+// refused (RFC 6749 §3.1), and so is one in the query, which ends up in logs.
+func readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
+	if kind, _ := httpapi.MediaType(r.Header); kind != "application/x-www-form-urlencoded" {
+		return nil, invalidRequest("want one Content-Type, application/x-www-form-urlencoded")
+	}
+	if r.URL.RawQuery != "" {
+		return nil, invalidRequest("want the parameters in the body, not in the query")
+	}
+	tooLarge := &oauthError{
+		status: http.StatusRequestEntityTooLarge, code: oauthInvalidRequest,
+		description: "the body may have " + strconv.Itoa(httpapi.MaxBody) + " bytes",
+	}
+	if r.ContentLength > httpapi.MaxBody {
+		return nil, tooLarge
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, httpapi.MaxBody))
+	var over *http.MaxBytesError
+	switch {
+	case errors.As(err, &over):
+		return nil, tooLarge
+	case err != nil:
+		return nil, invalidRequest("the body could not be read whole")
+	}
+	form, err := url.ParseQuery(string(body))
+	if err != nil {
+		return nil, invalidRequest("the body is not a form")
+	}
+	for name, values := range form {
+		if len(values) > 1 {
+			return nil, invalidRequest("a parameter comes twice")
+		}
+		if !utf8.ValidString(name + values[0]) {
+			return nil, invalidRequest("the body is not UTF-8")
+		}
+	}
+	return form, nil
+}
+
+// clientOf returns the credentials of the caller, which come by one method and not by two
+// (RFC 6749 §2.3): by Basic or in the form.
+func clientOf(r *http.Request, form url.Values) (httpapi.Credentials, error) {
+	headers := r.Header.Values("Authorization")
+	if len(headers) > 1 || len(headers) == 1 && form.Has("client_secret") {
+		return httpapi.Credentials{}, invalidRequest("more than one client authentication")
+	}
+	if len(headers) == 1 {
+		c, err := httpapi.BasicCredentials(r)
+		if err == nil && form.Has("client_id") && form.Get("client_id") != c.ID {
+			err = invalidRequest("client_id is not the client that authenticates")
+		}
+		return c, err
+	}
+	id := form.Get("client_id")
+	if id == "" || !form.Has("client_secret") {
+		return httpapi.Credentials{}, &broker.Error{Code: broker.CodeInvalidClient}
+	}
+	return httpapi.Credentials{ID: id, Secrets: form["client_secret"]}, nil
+}
