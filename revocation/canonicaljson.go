@@ -6,9 +6,9 @@ import (
 	"tokenbroker/internal/plainjson"
 )
 
-// Every service parses every message, and the broker writes all of them in one form. This file
-// reads a header and a batch of exactly that form, member by member in its order. Any other
-// form, which may be as valid, is not ok here and left to the JSON package.
+// Each service parses every message, and the broker writes all of them in one form. This file reads
+// headers and batches of exactly that form, with the members in their order. Any other form, which
+// may also be valid, is left to the JSON package.
 
 // plainHeader reads what [SignMessage] writes.
 func plainHeader(text []byte) (head header, ok bool) {
@@ -57,7 +57,7 @@ func plainEvent(r *plainjson.Reader) (e Event) {
 		r.Fail()
 	}
 	e.Kind = kindCodes[code]
-	e.Value = strings.Clone(plainText(r, "value")) // it may be kept for long, and not the message
+	e.Value = strings.Clone(plainText(r, "value")) // the denylist may keep it, but must not keep the message
 	e.ExpiresAt = plainNumber(r, "expires_at")
 	e.At = plainNumber(r, "at")
 	reason := Reason(plainText(r, "reason"))

@@ -7,15 +7,16 @@ import (
 	"strings"
 )
 
-// addressClass is how near to this machine an address is. A provider's endpoints may be no nearer
-// than its issuer: a document from the internet must not send the broker into its own network.
+// addressClass is the distance of an address from this machine. The endpoints of a provider must
+// not be nearer than its issuer: a document from the internet must not send the broker into its own
+// network.
 type addressClass int32
 
 const (
 	publicAddress   addressClass = iota
-	privateAddress               // this network's: RFC 1918, RFC 4193, and addresses that are shared or translated locally
-	loopbackAddress              // this machine's
-	reservedAddress              // link-local (a cloud's metadata service), unspecified, multicast, and what is assigned to no host
+	privateAddress               // of this network: RFC 1918, RFC 4193, and shared or locally translated addresses
+	loopbackAddress              // of this machine
+	reservedAddress              // link-local (such as a cloud's metadata service), unspecified, multicast, and not assigned to hosts
 )
 
 func (c addressClass) String() string {
@@ -53,8 +54,8 @@ var addressBlocks = []struct {
 	{netip.MustParsePrefix("::/0"), reservedAddress},
 }
 
-// embeddingBlocks are the blocks whose addresses carry an IPv4 address, from that byte on. The packets
-// end at the IPv4 address, so that one decides.
+// embeddingBlocks are the blocks whose addresses contain an IPv4 address, starting at that byte.
+// Packets go to the IPv4 address, so its class applies.
 var embeddingBlocks = []struct {
 	block netip.Prefix
 	at    int
@@ -63,7 +64,8 @@ var embeddingBlocks = []struct {
 	{netip.MustParsePrefix("2002::/16"), 2},     // RFC 3056, 6to4
 }
 
-// classOf returns the class of an address; IPv4-mapped ones are those of the IPv4 address.
+// classOf returns the class of an address. An IPv4-mapped address has the class of the IPv4
+// address.
 func classOf(addr netip.Addr) addressClass {
 	addr = addr.Unmap().WithZone("")
 	for _, c := range embeddingBlocks {
@@ -80,11 +82,12 @@ func classOf(addr netip.Addr) addressClass {
 	if addr.Is4() {
 		return publicAddress
 	}
-	return reservedAddress // not valid
+	return reservedAddress // invalid
 }
 
-// classOfHost returns the class that a URL's host shows by itself. A name shows none, except
-// localhost (RFC 6761 §6.3): the addresses that it resolves to are checked when they are dialed.
+// classOfHost returns the class of a literal address or of localhost (RFC 6761 §6.3) in a URL's
+// host. Other names count as public: the addresses to which they resolve are checked when the
+// connection is made.
 func classOfHost(host string) addressClass {
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return classOf(addr)
@@ -96,8 +99,8 @@ func classOfHost(host string) addressClass {
 	return publicAddress
 }
 
-// secureURL takes https, and http to a loopback host; errors do not show the text, which
-// may hold a password.
+// secureURL accepts https, and http for a loopback host. Its errors do not contain the text, which
+// may contain a password.
 func secureURL(text string) (*url.URL, error) {
 	u, err := url.Parse(text)
 	switch {
@@ -112,6 +115,8 @@ func secureURL(text string) (*url.URL, error) {
 	}
 }
 
+// loopback reports whether plain http is accepted for the host. It is stricter than [classOfHost],
+// which must also recognize unusual spellings of this machine.
 func loopback(host string) bool {
 	ip, err := netip.ParseAddr(host)
 	return host == "localhost" || err == nil && ip.IsLoopback()

@@ -11,16 +11,17 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// knownAlgorithms are all algorithms that a provider may be allowed. They are signatures by a private
-// key (RFC 7518 §3.1, RFC 8037 §3.1): HS* and none are never among them.
+// knownAlgorithms are all algorithms that a provider may be allowed to use. They are signatures
+// with a private key (RFC 7518 §3.1, RFC 8037 §3.1). HS* and none must never be among them.
 var knownAlgorithms = []jose.SignatureAlgorithm{
 	jose.RS256, jose.RS384, jose.RS512, jose.PS256, jose.PS384, jose.PS512, jose.ES256, jose.ES384, jose.ES512, jose.EdDSA,
 }
 
-// defaultAlgorithms are accepted from a provider of kind oidc whether or not its document advertises them.
+// defaultAlgorithms are accepted from a provider of kind oidc even if its document does not
+// advertise them.
 var defaultAlgorithms = []jose.SignatureAlgorithm{jose.RS256, jose.PS256, jose.ES256, jose.EdDSA}
 
-// Algorithms returns the names that [Config.Algorithms] may have.
+// Algorithms returns the names that are valid in [Config.Algorithms].
 func Algorithms() []string {
 	names := make([]string, len(knownAlgorithms))
 	for i, a := range knownAlgorithms {
@@ -29,7 +30,7 @@ func Algorithms() []string {
 	return names
 }
 
-// checkAlgorithms refuses a name that is not known, and for Cognito all but RS256, its only one.
+// checkAlgorithms refuses unknown names, and for Cognito all names except RS256.
 func (c *Config) checkAlgorithms() error {
 	for _, name := range c.Algorithms {
 		switch {
@@ -42,8 +43,9 @@ func (c *Config) checkAlgorithms() error {
 	return nil
 }
 
-// algorithms returns those that id tokens may be signed with: the configured ones, or else the
-// default ones and what the discovery document advertises of the known ones. Cognito has RS256.
+// algorithms returns the accepted signature algorithms of id tokens: the configured ones, or else
+// the default ones and the known ones that the discovery document advertises. For Cognito it is
+// RS256.
 func (c *Config) algorithms(advertised []string) []jose.SignatureAlgorithm {
 	var allowed []jose.SignatureAlgorithm
 	for _, a := range knownAlgorithms {
@@ -64,8 +66,7 @@ func (c *Config) algorithms(advertised []string) []jose.SignatureAlgorithm {
 	return allowed
 }
 
-// signs reports whether the key can make signatures of that algorithm: its alg, its type and
-// its curve decide.
+// signs reports whether the key supports the algorithm, by its alg, its type and its curve.
 func signs(key jose.JSONWebKey, algorithm jose.SignatureAlgorithm) bool {
 	if key.Algorithm != "" && key.Algorithm != string(algorithm) {
 		return false

@@ -15,14 +15,14 @@ import (
 	"tokenbroker/internal/plainjson"
 )
 
-// claims are the members of a verified payload, by their exact names. Numbers are
-// [json.Number], because a float64 does not hold every number.
+// claims are the members of a verified payload, by their exact names. Numbers are [json.Number],
+// because a float64 cannot represent all of them.
 type claims map[string]any
 
-// readClaims reads a payload. It refuses duplicate members and names that differ only in
-// case at every depth, and JSON that is nested too deeply or has too many members: claim
-// names are case-sensitive (RFC 7519 §4), and what the issuer's other readers take for one
-// claim must not be two here.
+// readClaims reads a payload. It refuses duplicate members and names that differ only in case at
+// every depth, and JSON that is nested too deeply or has too many members: claim names are
+// case-sensitive (RFC 7519 §4), and other readers of the issuer's tokens may read two such members
+// as one claim.
 func readClaims(payload []byte) (claims, error) {
 	members, err := plainjson.ReadUnambiguous(string(payload))
 	if err != nil {
@@ -41,14 +41,14 @@ func readClaims(payload []byte) (claims, error) {
 	return out, nil
 }
 
-// text returns a claim that is a string. One of another type counts as absent, so that a
-// provider's own idea of a claim such as "acr" refuses no one.
+// text returns a claim that is a string. A claim of another type counts as absent, so that a
+// provider's own form of a claim such as "acr" does not refuse the token.
 func (c claims) text(name string) string {
 	s, _ := c[name].(string)
 	return s
 }
 
-// texts returns the strings in a claim that is an array; other elements are left out.
+// texts returns the strings in a claim that is an array. It ignores other elements.
 func (c claims) texts(name string) []string {
 	list, _ := c[name].([]any)
 	var out []string
@@ -60,16 +60,17 @@ func (c claims) texts(name string) []string {
 	return out
 }
 
-// registered are the claims that decide about a token. Here a wrong type is an error.
+// registered are the claims that the verification of a token needs. A wrong type is an error.
 type registered struct {
 	issuer, subject, nonce, atHash string
 	audience                       []string
-	expires, issued, notBefore     time.Time // zero: absent
+	expires, issued, notBefore     time.Time // zero if absent
 }
 
 var errClaimType = errors.New("a registered claim has a wrong type")
 
-// registered reads the claims of RFC 7519 §4.1 and OIDC Core §2 that decide about the token.
+// registered reads the claims of RFC 7519 §4.1 and OIDC Core §2 that the verification of a token
+// needs.
 func (c claims) registered() (r registered, err error) {
 	for name, into := range map[string]*string{"iss": &r.issuer, "sub": &r.subject, "nonce": &r.nonce, "at_hash": &r.atHash} {
 		var ok bool
@@ -96,11 +97,11 @@ func (c claims) registered() (r registered, err error) {
 	return r, nil
 }
 
-// maxDate bounds a NumericDate: seconds that a float64 holds exactly.
+// maxDate bounds a NumericDate to seconds that a float64 represents exactly.
 const maxDate = 1 << 53
 
-// numericDate reads a NumericDate (RFC 7519 §2), in seconds and perhaps with a fraction. A
-// null or absent one is the zero time, and one beyond ±maxDate is taken for that.
+// numericDate reads a NumericDate (RFC 7519 §2), in seconds, possibly with a fraction. The result
+// is the zero time if it is null or absent, and is limited to ±maxDate.
 func numericDate(value any) (time.Time, error) {
 	if value == nil {
 		return time.Time{}, nil
@@ -116,26 +117,28 @@ func numericDate(value any) (time.Time, error) {
 	return time.Unix(int64(max(-maxDate, min(seconds, maxDate))), 0), nil
 }
 
-// hasEmail reports whether the id token names an e-mail address.
+// hasEmail reports whether the id token has an e-mail address.
 func (id *verifiedToken) hasEmail() bool {
 	return id.claims["email"] != nil && id.claims["email"] != ""
 }
 
-// emailVerified also accepts the word true: some providers send text.
+// emailVerified reports whether email_verified is true, or the string "true", which some providers
+// send.
 func (id *verifiedToken) emailVerified() bool {
 	verified := id.claims["email_verified"]
 	return verified == true || verified == "true"
 }
 
-// protocolClaims say something of the token, not of the user.
+// protocolClaims are claims about the token, not about the user.
 var protocolClaims = []string{
 	"iss", "sub", "aud", "exp", "iat", "nbf", "jti", "nonce", "at_hash", "c_hash", "azp", "auth_time", "acr", "amr", "sid",
 	"token_use", "origin_jti", "event_id", "cognito:username", "cognito:groups",
 }
 
-// identity returns what the broker may know of a verified id token. The issuer is the
-// configured one, whichever of its names the token has: one user is one identity. The hash is over what was signed, because
-// one payload can have several texts and good signatures (of ECDSA: s and n−s).
+// identity returns the identity in a verified id token. Its issuer is the configured one, even if
+// the token has another name of it, so that one user is one identity. The hash is computed over the
+// signed bytes, because one payload can have several texts and valid signatures (for ECDSA: s and
+// n−s).
 func (id *verifiedToken) identity(cfg Config) broker.Identity {
 	sum := sha256.Sum256(append([]byte(cfg.Issuer+"\x00"), id.payload...))
 	c := id.claims
@@ -163,9 +166,9 @@ func (id *verifiedToken) identity(cfg Config) broker.Identity {
 	return identity
 }
 
-// exchangeDeadline is the latest time at which the id token can be exchanged, with an hour to spare:
-// its exp, unless that is so far ahead that the token will be too old first. What is kept to
-// refuse a second exchange is kept until then.
+// exchangeDeadline is the latest time at which the id token can be exchanged, plus an hour: its
+// exp, or the time at which it becomes too old if that is earlier. The record that prevents a
+// second exchange is kept until then.
 func (id *verifiedToken) exchangeDeadline(cfg Config) time.Time {
 	tooOld := cfg.Now().Add(cfg.MaxTokenAge + time.Hour)
 	if id.expires.After(tooOld) {

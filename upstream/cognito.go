@@ -5,12 +5,12 @@ import (
 	"strings"
 )
 
-// awsSuffixes are the host names' ends of AWS's partitions, by the beginning of their regions:
-// of service endpoints, and of those that have IPv6 addresses in any case (dual-stack).
+// awsSuffixes are the host name suffixes of AWS's partitions, by the prefix of their regions: of
+// service endpoints, and of endpoints that always have IPv6 addresses (dual-stack).
 var awsSuffixes = []struct{ region, service, dualStack string }{
 	{"cn-", "amazonaws.com.cn", "api.amazonwebservices.com.cn"},
 	{"eusc-", "amazonaws.eu", "api.amazonwebservices.eu"},
-	{"", "amazonaws.com", "api.aws"}, // GovCloud has these too
+	{"", "amazonaws.com", "api.aws"}, // also GovCloud
 }
 
 func awsSuffix(region string) (service, dualStack string) {
@@ -18,19 +18,19 @@ func awsSuffix(region string) (service, dualStack string) {
 	return awsSuffixes[i].service, awsSuffixes[i].dualStack
 }
 
-// CognitoIssuer is the original issuer of a user pool in a region.
+// CognitoIssuer returns the original issuer of a user pool in a region.
 func CognitoIssuer(region, pool string) string {
 	suffix, _ := awsSuffix(region)
 	return "https://cognito-idp." + region + "." + suffix + "/" + pool
 }
 
-// CognitoIssuers returns the issuers of a user pool, and the one that identifies its users,
-// which does not change. The region of a replicated pool may be a replica's; the pool's id
-// begins with its primary region.
+// CognitoIssuers returns the issuers of a user pool, and the constant one that identifies its
+// users. The region of a replicated pool may be a replica's; the id of the pool starts with its
+// primary region.
 //
-// A pool has the original issuer or the updated one, as its operators choose, and its tokens
-// name the one of the time. With the original issuer a replica's tokens name the replica's
-// region. The updated issuer is the same in all regions.
+// A pool has the original or the updated issuer, which its operators select, and its tokens name
+// the selected one. With the original issuer the tokens of a replica name the replica's region. The
+// updated issuer is the same in all regions.
 func CognitoIssuers(region, pool string) (identity string, issuers []string) {
 	primary, _, _ := strings.Cut(pool, "_")
 	suffix, _ := awsSuffix(primary)
@@ -42,9 +42,9 @@ func CognitoIssuers(region, pool string) (identity string, issuers []string) {
 	return identity, issuers
 }
 
-// PreferCognitoIssuer returns the pool's issuers with the one that is to be asked first in
-// front; false if it is none of the pool's. It may also be the dual-stack host of one of the
-// regions, for a network without IPv4.
+// PreferCognitoIssuer returns the pool's issuers, starting with first, which is then discovered
+// first. The result is false if first is not an issuer of the pool. first may also be the
+// dual-stack host of one of the regions, for a network without IPv4.
 func PreferCognitoIssuer(first, region, pool string) ([]string, bool) {
 	_, issuers := CognitoIssuers(region, pool)
 	primary, _, _ := strings.Cut(pool, "_")

@@ -10,69 +10,72 @@ import (
 	"time"
 )
 
-// Kind is the provider's dialect.
+// Kind is the kind of provider.
 type Kind string
 
-// The dialects: plain OpenID Connect, and a Cognito user pool's token_use, client_id,
-// cognito:username and cognito:groups.
+// The kinds of providers: plain OpenID Connect, and a Cognito user pool with its claims token_use,
+// client_id, cognito:username and cognito:groups.
 const (
 	KindOIDC    Kind = "oidc"
 	KindCognito Kind = "cognito"
 )
 
-// Limits of what is fetched from a provider.
+// The limits of requests to a provider.
 const (
 	maxAnswer      = 1 << 20
 	defaultTimeout = 5 * time.Second
 	refetchEvery   = 10 * time.Second
 	maxKeyAge      = time.Hour
-	maxKeptAge     = 24 * time.Hour         // of keys that cannot be fetched again
-	freshKeysWait  = 250 * time.Millisecond // for newer keys, with a key in hand
+	maxKeptAge     = 24 * time.Hour         // of keys whose fetch fails
+	freshKeysWait  = 250 * time.Millisecond // for newer keys, if a key is available
 	rediscover     = time.Second            // after a failure
 	maxMetaAge     = time.Hour
-	outcomeLife    = 30 * time.Second // of what a request to the provider told of it
+	outcomeLife    = 30 * time.Second // of the result of a request, for Ready
 )
 
 // Config of a [Provider]. Name, Issuer and ClientID are required.
 type Config struct {
-	// Name is the provider's in paths, for example "cognito".
+	// Name is the name of the provider in paths, for example "cognito".
 	Name string
-	Kind Kind // default KindOIDC
-	// Issuer is the issuer that identities have, whichever of Issuers a token names.
+	Kind Kind // if empty, KindOIDC
+	// Issuer is the issuer of the identities, for tokens of each of Issuers.
 	Issuer string
-	// Issuers are the issuers whose tokens are accepted, in the order in which they are asked
-	// for their discovery documents. They must be issuers of the same users. If empty, Issuer.
+	// Issuers are the issuers whose tokens are accepted, in the order in which they are discovered.
+	// They must have the same users. If empty, it is Issuer.
 	Issuers []string
-	// ClientID and ClientSecret are the broker's own at the provider; a public client has no secret.
+	// ClientID and ClientSecret are the broker's credentials at the provider. A public client has
+	// no secret.
 	ClientID, ClientSecret string
-	// AllowedClientIDs are those whose id tokens may be exchanged; default ClientID alone.
+	// AllowedClientIDs are the clients whose id tokens may be exchanged. If empty, it is ClientID.
 	AllowedClientIDs []string
-	Scopes           []string // default openid, email, profile
-	// Algorithms are those of [Algorithms] that id tokens may be signed with. If empty, RS256,
-	// PS256, ES256, EdDSA, and what the discovery document advertises of the others. Cognito
-	// always has RS256 only.
+	Scopes           []string // if empty, openid, email and profile
+	// Algorithms are the signature algorithms of id tokens, from [Algorithms]. If empty, they are
+	// RS256, PS256, ES256, EdDSA, and others that the discovery document advertises. Cognito always
+	// uses only RS256.
 	Algorithms []string
-	// Exchange allows [Provider.VerifyTokens]: tokens that a SPA got from the provider itself.
+	// Exchange allows [Provider.VerifyTokens], for tokens that a SPA received from the provider.
 	Exchange bool
-	// MaxTokenAge is how old (by iat) an id token may be that is exchanged; default 10 min.
+	// MaxTokenAge is the age (by iat) of the oldest id token that may be exchanged. If zero, it is
+	// 10 minutes.
 	MaxTokenAge time.Duration
-	// SkipEmailVerifiedCheck takes an e-mail that the provider does not call verified, for
-	// providers that never send email_verified. It MUST NOT be set where anything is decided
-	// by the e-mail address.
+	// SkipEmailVerifiedCheck accepts an e-mail address that the provider does not mark as verified,
+	// for providers that never send email_verified. It MUST NOT be set if any decision depends on
+	// the e-mail address.
 	SkipEmailVerifiedCheck bool
-	// LogoutURL is the base of Cognito's hosted UI, whose /logout ends the session there.
-	// Other providers name theirs in their discovery document.
+	// LogoutURL is the base URL of Cognito's hosted UI, whose /logout ends the session there. For
+	// other providers it is in the discovery document.
 	LogoutURL string
-	// Timeout of one request to the provider; default 5 s.
+	// Timeout is the time-out of one request to the provider. If zero, it is 5 seconds.
 	Timeout time.Duration
 	// EndpointHosts are hosts (names or addresses, without port) of endpoints that may have an
-	// address nearer than the issuer's, for example a private one while the issuer's is public.
-	// LogoutURL's host is always among them.
+	// address nearer than the issuer's, for example a private one if the issuer's is public. They
+	// always include LogoutURL's host.
 	EndpointHosts []string
-	// Transport replaces the network. If nil, a Provider makes its own, which checks each
-	// address that it dials; a Transport given here has to do that itself.
+	// Transport sends the requests. If nil, a Provider creates a transport that checks each address
+	// before it connects. Another Transport must do that itself.
 	Transport http.RoundTripper
-	// Instrument wraps what sends the requests, for example to count them. If nil, nothing does.
+	// Instrument wraps the transport, for example to count the requests. If nil, the transport is
+	// not wrapped.
 	Instrument func(http.RoundTripper) http.RoundTripper
 	Now        func() time.Time
 	// Logger receives diagnostics. If nil, slog.Default is used.

@@ -18,7 +18,7 @@ import (
 	"tokenbroker/broker"
 )
 
-// issuer is one issuer of a provider: its discovery document, and the keys of its tokens.
+// issuer is one issuer of a provider, with its discovery document and keys.
 type issuer struct {
 	url       string
 	provider  *Provider
@@ -26,12 +26,12 @@ type issuer struct {
 
 	meta   atomic.Pointer[metadata] // nil until the discovery succeeded
 	flight singleflight.Group
-	// failedAt and lastError bound the rate of attempts; only the flight touches them.
+	// failedAt and lastError limit the rate of attempts. Only the flight uses them.
 	failedAt  time.Time
 	lastError error
 }
 
-// metadata is what discovery gave.
+// metadata is the content of a discovery document.
 type metadata struct {
 	issuer     *issuer
 	read       time.Time
@@ -41,27 +41,26 @@ type metadata struct {
 	answersIss bool // RFC 9207 §3
 }
 
-// client sends requests to the endpoints that the document names.
+// client returns the client for the endpoints in the document.
 func (m *metadata) client() *http.Client { return m.issuer.transport.endpoints }
 
-// issues reports whether iss is this issuer. Google's tokens write its issuer with or without
-// the scheme.
+// issues reports whether iss names this issuer. Google's tokens have its issuer with or without the
+// scheme.
 func (i *issuer) issues(iss string) bool {
 	const google = "accounts.google.com"
 	return iss == i.url || i.url == "https://"+google && iss == google
 }
 
-// recordOutcome notes how a request to this issuer ended, if the provider uses it: what happens at
-// another issuer, for which anybody can write a token, says nothing about the provider.
+// recordOutcome records the result of a request to this issuer, if the provider uses it. Anyone can
+// write a token with another issuer, so requests to other issuers do not count for the provider.
 func (i *issuer) recordOutcome(err error) {
 	if i == i.provider.current() {
 		i.provider.recordOutcome(err)
 	}
 }
 
-// discover returns what the discovery document tells. It is read at the first use, for
-// which all wait, none longer than its own context; later it is read again once it is older
-// than maxMetaAge, for which nobody waits.
+// discover returns the content of the discovery document. The first callers wait until it is read,
+// or until their context ends. If it is older than maxMetaAge, it is read again in the background.
 func (i *issuer) discover(ctx context.Context) (*metadata, error) {
 	if meta := i.meta.Load(); meta != nil {
 		if i.provider.cfg.Now().Sub(meta.read) > maxMetaAge {
@@ -77,9 +76,9 @@ func (i *issuer) discover(ctx context.Context) (*metadata, error) {
 	}
 }
 
-// attempt reads the discovery document unless that was done within maxAge, or failed just
-// now. It serves all who wait: one that gives up does not end it. What was read before
-// stays when it fails.
+// attempt reads the discovery document unless the last one is younger than maxAge or an attempt
+// failed just before. All callers that wait share an attempt, which continues if one of them stops
+// waiting. If it fails, the last document stays in use.
 func (i *issuer) attempt(ctx context.Context, maxAge time.Duration) <-chan singleflight.Result {
 	return i.flight.DoChan("discovery", func() (any, error) {
 		cfg, old, pause := &i.provider.cfg, i.meta.Load(), rediscover
@@ -95,7 +94,7 @@ func (i *issuer) attempt(ctx context.Context, maxAge time.Duration) <-chan singl
 		meta, err := i.fetchMetadata(context.WithoutCancel(ctx), old)
 		if err != nil {
 			level := slog.LevelWarn
-			if i.lastError != nil && i != i.provider.current() { // anybody can write a token that names it
+			if i.lastError != nil && i != i.provider.current() { // anyone can write a token with this issuer
 				level = slog.LevelDebug
 			}
 			cfg.Logger.Log(ctx, level, "the provider could not be discovered", "issuer", i.url, "error", err)
@@ -109,20 +108,20 @@ func (i *issuer) attempt(ctx context.Context, maxAge time.Duration) <-chan singl
 	})
 }
 
-// fetchMetadata reads the discovery document; the keys of an old one are kept while they
-// are in the same place.
+// fetchMetadata reads the discovery document. It reuses the key set of old if the URL of the keys
+// is the same.
 func (i *issuer) fetchMetadata(ctx context.Context, old *metadata) (*metadata, error) {
 	cfg := &i.provider.cfg
 	ctx, succeeded := i.transport.observeDiscovery(ctx)
 	found, err := oidc.NewProvider(oidc.ClientContext(ctx, i.transport.discovery), i.url)
 	var other *oidc.IssuerMismatchError
 	if errors.As(err, &other) {
-		return nil, fmt.Errorf("the document names the issuer %.250q, not %.250q; the configured one must be the same letter by letter", other.Discovered, other.Provided)
+		return nil, fmt.Errorf("the document names the issuer %.250q, not %.250q; the configured issuer must be identical", other.Discovered, other.Provided)
 	}
 	if errors.Is(err, errNoIssuer) {
 		return nil, fmt.Errorf("reading the discovery document: %w", err)
 	}
-	if err != nil { // the text may hold the whole answer
+	if err != nil { // the text may contain the whole answer
 		return nil, errors.New(shortened(err.Error()))
 	}
 	succeeded()
@@ -137,7 +136,7 @@ func (i *issuer) fetchMetadata(ctx context.Context, old *metadata) (*metadata, e
 	if err := found.Claims(&more); err != nil || more.JWKSURI == "" || endpoint.AuthURL == "" || endpoint.TokenURL == "" {
 		return nil, errors.New("the document names no keys or no endpoints")
 	}
-	// The broker uses no other member that is a URL.
+	// The broker does not use other URLs of the document.
 	for _, member := range []struct{ name, url string }{
 		{"authorization_endpoint", endpoint.AuthURL}, {"token_endpoint", endpoint.TokenURL}, {"jwks_uri", more.JWKSURI},
 		{"end_session_endpoint", more.EndSession},
@@ -149,7 +148,8 @@ func (i *issuer) fetchMetadata(ctx context.Context, old *metadata) (*metadata, e
 			return nil, fmt.Errorf("the document's %s: %w", member.name, err)
 		}
 	}
-	// Chosen here: the library would find out by sending a refused code twice.
+	// Set explicitly, because the library would otherwise try both styles and send a refused code
+	// twice.
 	endpoint.AuthStyle = oauth2.AuthStyleInHeader
 	basic := len(more.AuthMethods) == 0 || slices.Contains(more.AuthMethods, "client_secret_basic")
 	if cfg.ClientSecret == "" || !basic {

@@ -35,7 +35,7 @@ func (p *Provider) Exchange(ctx context.Context, code broker.CodeExchange) (brok
 	switch unavailable := errors.Is(err, broker.ErrUpstreamUnavailable); {
 	case !unavailable:
 		p.recordOutcome(nil)
-	case ctx.Err() == nil: // and not the browser that gave up
+	case ctx.Err() == nil: // the provider failed, and not the browser's request
 		p.recordOutcome(err)
 	}
 	if err != nil {
@@ -58,8 +58,8 @@ func (p *Provider) Exchange(ctx context.Context, code broker.CodeExchange) (brok
 	return id.identity(p.cfg), nil
 }
 
-// exchangeError tells a provider that refused from one that does not answer. The library's
-// text may hold the answer's body, so it does not travel; the protocol's own words do.
+// exchangeError distinguishes a provider that refused from one that does not answer. The library's
+// error may contain the body of the answer, so only the error codes of the protocol are returned.
 func (p *Provider) exchangeError(ctx context.Context, err error) error {
 	var blocked *addressError
 	if errors.As(err, &blocked) {
@@ -90,8 +90,7 @@ var tokenErrors = []string{
 }
 
 // VerifyTokens implements [broker.IdentityProvider]. The identity is proven if the provider is
-// Cognito, whose tokens say what they are, or if the id token has the at_hash of the access
-// token that came along.
+// Cognito, whose tokens name their kind, or if the id token has the at_hash of the access token.
 func (p *Provider) VerifyTokens(ctx context.Context, tokens broker.UpstreamTokens) (broker.Identity, error) {
 	if !p.cfg.Exchange {
 		return broker.Identity{}, broker.ErrExchangeDisabled

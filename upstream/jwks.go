@@ -18,23 +18,24 @@ import (
 	"github.com/go-jose/go-jose/v4/json" // exact member names, no duplicates
 )
 
-// maxKeys bounds a provider's key set, as services bound the broker's own (package validator).
+// maxKeys is the largest number of keys in a provider's key set. Services apply the same limit to
+// the broker's keys (package validator).
 const maxKeys = 100
 
 var errNotForSignatures = errors.New("it is not for signatures")
 
-// keyReader reads a JWK set key by key: one that cannot be used does not make the others
-// unusable, and unfit names it with the reason.
+// keyReader reads a JWK set key by key, so that an unusable key does not affect the others. unfit
+// describes the unusable keys with the reasons.
 type keyReader struct {
 	allowed []jose.SignatureAlgorithm
 	keys    []jose.JSONWebKey
 	unfit   []string
-	other   []string // not for signatures: of interest only where no key is left
+	other   []string // keys that are not for signatures; reported only if no key is usable
 }
 
-// parseKeys reads a JWK set (RFC 7517 §5). Of a set with more than maxKeys keys nothing is
-// taken. A token must mean one key: where different keys have one kid and one algorithm, none
-// of them is used. Keys of several types may share a kid (RFC 7517 §4.5).
+// parseKeys reads a JWK set (RFC 7517 §5). It refuses a set with more than maxKeys keys. A token
+// must identify one key: if different keys have the same kid and algorithm, none of them is used.
+// Keys of different types may share a kid (RFC 7517 §4.5).
 func parseKeys(body []byte, allowed []jose.SignatureAlgorithm) (keys []jose.JSONWebKey, unfit []string, err error) {
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`
@@ -72,19 +73,19 @@ func (r *keyReader) read(number int, raw []byte) {
 		r.unfit = append(r.unfit, named+err.Error())
 	case !slices.ContainsFunc(r.keys, func(k jose.JSONWebKey) bool {
 		return k.KeyID == key.KeyID && k.Algorithm == key.Algorithm && sameKey(k, key)
-	}): // otherwise it was listed before
+	}): // otherwise it is a duplicate
 		r.keys = append(r.keys, key)
 	}
 }
 
-// dropAmbiguous leaves out the keys of a kid with which two different keys sign by one algorithm.
+// dropAmbiguous removes the keys of a kid for which two different keys support one algorithm.
 func (r *keyReader) dropAmbiguous() {
 	var ambiguous []string
 	for i, a := range r.keys {
 		for _, b := range r.keys[:i] {
 			if a.KeyID != "" && a.KeyID == b.KeyID && !slices.Contains(ambiguous, a.KeyID) && r.bothSign(a, b) && !sameKey(a, b) {
 				ambiguous = append(ambiguous, a.KeyID)
-				r.unfit = append(r.unfit, fmt.Sprintf("key %.64q: different keys have this kid; a token would not mean one of them", a.KeyID))
+				r.unfit = append(r.unfit, fmt.Sprintf("key %.64q: different keys have this kid, so a token does not identify one of them", a.KeyID))
 			}
 		}
 	}
@@ -100,7 +101,7 @@ func sameKey(a, b jose.JSONWebKey) bool {
 	return ok && public.Equal(b.Key)
 }
 
-// listed joins the first few reasons.
+// listed joins the first reasons.
 func listed(reasons []string) string {
 	const shown = 5
 	switch {
@@ -112,17 +113,17 @@ func listed(reasons []string) string {
 	return strings.Join(reasons, "; ")
 }
 
-// Sizes of RSA keys, the same that services apply to the broker's own (package validator).
+// The sizes of RSA keys. Services apply the same limits to the broker's keys (package validator).
 const (
 	minRSABits = 2048
 	maxRSABits = 8192
 )
 
-// jwk is a JWK (RFC 7517 §4) by its members. Only those are read that a signature check needs:
-// no other member, such as a certificate that cannot be read, makes a key unusable.
+// jwk has the members of a JWK (RFC 7517 §4). Only the members that a signature check needs are
+// read, so that another invalid member, such as a certificate, does not make a key unusable.
 type jwk map[string]json.RawMessage
 
-// parseKey reads one key; with an error it returns the kid, as far as that could be read.
+// parseKey reads one key. With an error it returns the kid if that could be read.
 func parseKey(raw []byte) (key jose.JSONWebKey, err error) {
 	var member jwk
 	if err := json.Unmarshal(raw, &member); err != nil {
@@ -154,10 +155,10 @@ func parseKey(raw []byte) (key jose.JSONWebKey, err error) {
 	return key, err
 }
 
-// has reports whether the member is there and not null.
+// has reports whether the member exists and is not null.
 func (k jwk) has(name string) bool { return k[name] != nil && string(k[name]) != "null" }
 
-// text returns a member that is a string, empty if it is absent.
+// text returns a member that is a string, or "" if it is absent.
 func (k jwk) text(name string) (string, error) {
 	var s string
 	if k.has(name) && json.Unmarshal(k[name], &s) != nil {
@@ -166,8 +167,8 @@ func (k jwk) text(name string) (string, error) {
 	return s, nil
 }
 
-// verifies refuses a key that is not meant to verify signatures (RFC 7517 §4.2, §4.3), and one
-// whose private part is published.
+// verifies refuses a key that is not for verifying signatures (RFC 7517 §4.2, §4.3), and one whose
+// private part is published.
 func (k jwk) verifies() error {
 	use, err := k.text("use")
 	var operations []string
@@ -186,8 +187,8 @@ func (k jwk) verifies() error {
 	return nil
 }
 
-// octets decodes base64url. Padding and the standard alphabet are also accepted, as some
-// issuers write them (RFC 7518 §2 allows neither): they change the text of the value only.
+// octets decodes base64url. It also accepts padding and the standard alphabet, which some issuers
+// use although RFC 7518 §2 does not allow them: they do not change the value.
 func (k jwk) octets(name string) ([]byte, error) {
 	text, err := k.text(name)
 	switch {
@@ -198,7 +199,7 @@ func (k jwk) octets(name string) ([]byte, error) {
 	}
 	text = strings.NewReplacer("+", "-", "/", "_").Replace(strings.TrimRight(text, "="))
 	value, err := base64.RawURLEncoding.DecodeString(text)
-	if err != nil || strings.ContainsAny(text, "\r\n") { // which the decoder skips
+	if err != nil || strings.ContainsAny(text, "\r\n") { // the decoder would skip them
 		return nil, fmt.Errorf("its %s is not base64url", name)
 	}
 	return value, nil
@@ -225,7 +226,7 @@ func (k jwk) rsa() (*rsa.PublicKey, error) {
 	return &rsa.PublicKey{N: modulus, E: int(exponent.Int64())}, nil
 }
 
-// ec reads the coordinates, which may lack zeros in front.
+// ec reads a key with coordinates that may lack leading zeros.
 func (k jwk) ec() (*ecdsa.PublicKey, error) {
 	name, err := k.text("crv")
 	if err != nil {

@@ -20,10 +20,10 @@ var (
 	errUnknownKey = errors.New("unknown key")
 )
 
-// keySet is a provider's keys. They are fetched when an unknown kid comes, and when they are
-// older than maxKeyAge, so that a withdrawn key goes: at most once in refetchEvery (once in
-// rediscover while that fails), by one request at a time. The last good keys stay when a
-// fetch fails, but not beyond maxKeptAge.
+// keySet has a provider's keys. They are fetched for a token with an unknown kid, and if they are
+// older than maxKeyAge, so that withdrawn keys are removed. There is at most one fetch in
+// refetchEvery (in rediscover after a failure), by one request at a time. If a fetch fails, the
+// last keys stay valid until they are older than maxKeptAge.
 type keySet struct {
 	url     string
 	allowed []jose.SignatureAlgorithm
@@ -37,13 +37,13 @@ type keySet struct {
 
 	mu      sync.Mutex
 	keys    []jose.JSONWebKey // mu guards these five
-	unfit   string            // the keys that were left out, with the reasons
+	unfit   string            // describes the unusable keys
 	fetched time.Time
 	tried   time.Time
-	failed  error // the last attempt's
+	failed  error // error of the last attempt
 }
 
-// verify returns the payload of a good signature and the protected header.
+// verify returns the payload and the protected header of a token with a valid signature.
 func (k *keySet) verify(ctx context.Context, token string) (payload []byte, head jose.Header, err error) {
 	jws, err := jose.ParseSignedCompact(token, k.allowed)
 	if err != nil {
@@ -54,7 +54,7 @@ func (k *keySet) verify(ctx context.Context, token string) (payload []byte, head
 	switch {
 	case key == nil || age > maxKeptAge:
 		err = k.refetch(ctx)
-	case age > maxKeyAge: // a good token does not wait for a provider that hangs
+	case age > maxKeyAge: // a valid token does not wait for a provider that hangs
 		short, cancel := context.WithTimeout(ctx, freshKeysWait)
 		_ = k.refetch(short)
 		cancel()
@@ -62,12 +62,12 @@ func (k *keySet) verify(ctx context.Context, token string) (payload []byte, head
 		if payload, err = verifyWith(key, jws); err == nil || head.KeyID != "" {
 			return payload, head, err
 		}
-		err = k.refetch(ctx) // without a kid, it may be signed with a new key
+		err = k.refetch(ctx) // a token without a kid may be signed with a new key
 	}
 	key, age = k.keyFor(head)
 	switch {
 	case (key == nil || age > maxKeptAge) && err != nil:
-		return nil, head, err // it may be a new key of a provider that does not answer
+		return nil, head, err // the key may be new, but the provider does not answer
 	case key == nil:
 		return nil, head, errUnknownKey
 	}
@@ -83,9 +83,9 @@ func verifyWith(key *jose.JSONWebKey, jws *jose.JSONWebSignature) ([]byte, error
 	return payload, nil
 }
 
-// keyFor returns the key of the token's kid, if it can make that kind of signature, and how
-// old the keys are. A token without a kid must leave no choice (OIDC Core §10.1): where several
-// keys can make its kind of signature, there is no fitting one.
+// keyFor returns the key with the token's kid, if it supports the algorithm, and the age of the
+// keys. A token without a kid must be unambiguous (OIDC Core §10.1): if several keys support the
+// algorithm, keyFor returns nil.
 func (k *keySet) keyFor(head jose.Header) (key *jose.JSONWebKey, age time.Duration) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -102,8 +102,8 @@ func (k *keySet) keyFor(head jose.Header) (key *jose.JSONWebKey, age time.Durati
 	return key, age
 }
 
-// refetch fetches the keys unless that was tried just now; the error is that of the last
-// attempt. The fetch serves all who wait: one that gives up does not end it.
+// refetch fetches the keys unless an attempt was made just before. The error is that of the last
+// attempt. All callers that wait share a fetch, which continues if one of them stops waiting.
 func (k *keySet) refetch(ctx context.Context) error {
 	answer := k.flight.DoChan("keys", func() (any, error) {
 		k.mu.Lock()
@@ -162,7 +162,7 @@ func (k *keySet) fetch(ctx context.Context) ([]jose.JSONWebKey, error) {
 	return keys, nil
 }
 
-// warn logs the keys that cannot be used, once for each change of them.
+// warn logs the keys that cannot be used, once for each change.
 func (k *keySet) warn(ctx context.Context, unfit []string) {
 	text := ""
 	if len(unfit) > 0 {

@@ -1,6 +1,6 @@
-// Package upstream proves identities at OpenID Connect providers: AWS Cognito and any
-// other issuer, on go-oidc and x/oauth2. A [Provider] is built lazily, so one that is down
-// does not keep the broker from starting; its key set is bounded in time, size and rate.
+// Package upstream verifies identities at OpenID Connect providers: AWS Cognito and any other
+// issuer, with go-oidc and x/oauth2. A [Provider] fetches nothing until it is used, so the broker
+// starts even if a provider is down. The age, size and request rate of its key set are bounded.
 package upstream
 
 import (
@@ -18,8 +18,9 @@ import (
 	"tokenbroker/broker"
 )
 
-// Provider proves identities at one issuer, or at the issuers of one Cognito user pool. It is safe for concurrent use. Only while
-// something is fetched does it run a goroutine, which ends within the request's time-out.
+// Provider verifies identities at one issuer, or at the issuers of one Cognito user pool. It is
+// safe for concurrent use. It starts a goroutine only for a fetch, which ends within the time-out
+// of the request.
 type Provider struct {
 	cfg     Config
 	issuers []*issuer               // by cfg.Issuers
@@ -29,7 +30,7 @@ type Provider struct {
 
 var _ broker.IdentityProvider = (*Provider)(nil)
 
-// New checks cfg; nothing is fetched yet.
+// New checks cfg and returns a Provider. It does not fetch anything.
 func New(cfg Config) (*Provider, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
@@ -41,20 +42,20 @@ func New(cfg Config) (*Provider, error) {
 	return p, nil
 }
 
-// Close closes the connections that wait for further requests.
+// Close closes the idle connections.
 func (p *Provider) Close() {
 	for _, s := range p.issuers {
 		s.transport.close()
 	}
 }
 
-// Issuer is the issuer that identities have.
+// Issuer returns the issuer of the identities.
 func (p *Provider) Issuer() string { return p.cfg.Issuer }
 
-// Issuers are the issuers whose tokens are accepted.
+// Issuers returns the issuers whose tokens are accepted.
 func (p *Provider) Issuers() []string { return slices.Clone(p.cfg.Issuers) }
 
-// AuthorizeURL implements [broker.IdentityProvider]: code flow with PKCE S256 (RFC 7636).
+// AuthorizeURL implements [broker.IdentityProvider], for the code flow with PKCE S256 (RFC 7636).
 func (p *Provider) AuthorizeURL(ctx context.Context, req broker.AuthorizeRequest) (string, error) {
 	meta, err := p.discover(ctx)
 	if err != nil {
@@ -65,8 +66,8 @@ func (p *Provider) AuthorizeURL(ctx context.Context, req broker.AuthorizeRequest
 	return conf.AuthCodeURL(req.State, oidc.Nonce(req.Nonce), oauth2.S256ChallengeOption(req.Verifier)), nil
 }
 
-// LogoutURL implements [broker.IdentityProvider]. A provider that was not reached yet gets
-// a second to tell its page, no more: a log-off waits for nobody.
+// LogoutURL implements [broker.IdentityProvider]. If the provider is not discovered yet, LogoutURL
+// waits at most one second for its discovery document, so that a log-off is not delayed.
 func (p *Provider) LogoutURL(ctx context.Context, returnTo string) string {
 	if p.cfg.LogoutURL != "" {
 		return strings.TrimSuffix(p.cfg.LogoutURL, "/") + "/logout?" +
@@ -93,7 +94,7 @@ func (p *Provider) LogoutURL(ctx context.Context, returnTo string) string {
 	return to.String()
 }
 
-// outcome is how a request to the provider ended.
+// outcome is the result of a request to the provider.
 type outcome struct {
 	at time.Time
 	ok bool
@@ -109,7 +110,7 @@ func (p *Provider) current() *issuer {
 	return p.issuers[0]
 }
 
-// issuerOf returns the issuer that iss names, nil if it is not one of the provider's.
+// issuerOf returns the issuer that iss names, or nil if it is not one of the provider's issuers.
 func (p *Provider) issuerOf(iss string) *issuer {
 	for _, s := range p.issuers {
 		if s.issues(iss) {
@@ -119,8 +120,8 @@ func (p *Provider) issuerOf(iss string) *issuer {
 	return nil
 }
 
-// discover returns what the discovery document of the current issuer tells. Until one was
-// read, the issuers are asked one after the other.
+// discover returns the metadata of the current issuer. If none was discovered yet, it tries the
+// issuers one after the other.
 func (p *Provider) discover(ctx context.Context) (*metadata, error) {
 	if s := p.current(); s.meta.Load() != nil {
 		return s.discover(ctx)
@@ -140,9 +141,9 @@ func (p *Provider) discover(ctx context.Context) (*metadata, error) {
 	return nil, failed
 }
 
-// Ready reports whether the provider answers: by how the last request to any of its
-// endpoints ended if that was within outcomeLife, and otherwise by reading its discovery
-// document now, for at most a second.
+// Ready reports whether the provider answers. It uses the result of the last request to any of its
+// endpoints if that is not older than outcomeLife, and otherwise reads the discovery document, for
+// at most one second.
 func (p *Provider) Ready(ctx context.Context) bool {
 	last := p.outcome.Load()
 	s := p.current()
@@ -158,18 +159,18 @@ func (p *Provider) Ready(ctx context.Context) bool {
 	select {
 	case a := <-s.attempt(ctx, outcomeLife):
 		return a.Err == nil
-	case <-ctx.Done(): // nothing new is known yet
+	case <-ctx.Done(): // no new result yet
 		return last != nil && last.ok
 	}
 }
 
-// recordOutcome notes how a request to the provider ended.
+// recordOutcome records the result of a request to the provider.
 func (p *Provider) recordOutcome(err error) {
 	p.outcome.Store(&outcome{at: p.cfg.Now(), ok: err == nil})
 }
 
-// Check asks the provider for what a sign-in needs, its discovery document and its keys, and
-// describes those keys that cannot be used. The error names what is wrong and what to do.
+// Check fetches what a sign-in needs from the provider, its discovery document and its keys, and
+// describes the keys that cannot be used. The error says what is wrong and what to do.
 func (p *Provider) Check(ctx context.Context) (KeyReport, error) {
 	meta, err := p.discover(ctx)
 	if err != nil {
@@ -183,13 +184,13 @@ func (p *Provider) Check(ctx context.Context) (KeyReport, error) {
 	return report, nil
 }
 
-// KeyReport tells how many keys of the issuer that the provider uses can be used, and which
-// cannot, with the reasons.
+// KeyReport has the number of usable keys of the current issuer, and describes the other keys with
+// the reasons.
 type KeyReport struct {
 	Issuer string
 	Usable int
 	Unfit  string
 }
 
-// KeyFetches is how often the provider's keys were asked for.
+// KeyFetches returns how often the provider's keys were fetched.
 func (p *Provider) KeyFetches() int64 { return p.fetches.Load() }

@@ -19,25 +19,25 @@ import (
 )
 
 const (
-	// maxToken is the largest token in bytes that is looked at.
+	// maxToken is the size of the largest accepted token in bytes.
 	maxToken = 64 << 10
-	// maxSubject is the longest sub in ASCII characters (OIDC Core §2).
+	// maxSubject is the length of the longest sub in ASCII characters (OIDC Core §2).
 	maxSubject = 255
-	// notBeforeLeeway is what the provider's clock may be ahead in nbf.
+	// notBeforeLeeway is how far the provider's clock may be ahead, for nbf.
 	notBeforeLeeway = 5 * time.Minute
 )
 
-// verifiedToken is a token whose signature, issuer and times are good.
+// verifiedToken is a token whose signature, issuer and times were verified.
 type verifiedToken struct {
 	registered
 	claims    claims
-	payload   []byte // what was signed, byte for byte
+	payload   []byte // the signed bytes
 	algorithm string
-	typ       any // of the protected header; nil: none
+	typ       any // of the protected header; nil if absent
 }
 
-// checkCompact refuses a text that is too long, or not three segments of strict base64url: lenient
-// decoders read several texts as one token (RFC 7515 §7.1, RFC 4648 §3.5).
+// checkCompact refuses a text that is too long, or is not three segments of strict base64url:
+// lenient decoders accept several texts for one token (RFC 7515 §7.1, RFC 4648 §3.5).
 func checkCompact(raw string) error {
 	if len(raw) > maxToken {
 		return errSignature
@@ -54,8 +54,8 @@ func checkCompact(raw string) error {
 	return nil
 }
 
-// verify checks the signature, the issuer and the times, and reads the claims. The audience
-// and the kind of token are the caller's to check.
+// verify checks the signature, the issuer and the times, and reads the claims. The caller checks
+// the audience and the kind of token.
 func (p *Provider) verify(ctx context.Context, meta *metadata, raw string) (*verifiedToken, error) {
 	if err := checkCompact(raw); err != nil {
 		return nil, fmt.Errorf("%w: %w", broker.ErrUpstreamToken, err)
@@ -91,9 +91,9 @@ func (p *Provider) verify(ctx context.Context, meta *metadata, raw string) (*ver
 	return token, nil
 }
 
-// keysOf returns the issuer of a token and its keys. A provider with several issuers chooses
-// them by the token's iss, before the signature is checked: each issuer's keys are good for
-// its own tokens only.
+// keysOf returns the metadata of a token's issuer, with its keys. A provider with several issuers
+// selects it by the token's iss before the signature is checked: the keys of an issuer are valid
+// only for its own tokens.
 func (p *Provider) keysOf(ctx context.Context, meta *metadata, raw string) (*metadata, error) {
 	if len(p.issuers) == 1 {
 		return meta, nil
@@ -150,7 +150,7 @@ func (p *Provider) verifyAccessToken(ctx context.Context, meta *metadata, raw st
 		return fmt.Errorf("%w: at_hash", broker.ErrUpstreamToken)
 	}
 	if p.cfg.Kind != KindCognito {
-		if id.atHash == "" { // opaque to us, and nothing binds it
+		if id.atHash == "" { // it is opaque, and nothing binds it to the id token
 			return fmt.Errorf("%w: nor ties the access token to it", broker.ErrUpstreamUnproven)
 		}
 		return nil
@@ -175,8 +175,8 @@ func goodSubject(sub string) bool {
 	return sub != "" && len(sub) <= maxSubject && strings.IndexFunc(sub, func(c rune) bool { return c < ' ' || c > '~' }) < 0
 }
 
-// isIDToken tells id tokens from the issuer's other tokens for the same client: access
-// tokens (RFC 9068 §2.1), log-out tokens (OIDC Back-Channel Logout §2.4) and their like.
+// isIDToken distinguishes id tokens from other tokens of the issuer for the same client, such as
+// access tokens (RFC 9068 §2.1) and log-out tokens (OIDC Back-Channel Logout §2.4).
 func (id *verifiedToken) isIDToken() bool {
 	if id.typ != nil {
 		typ, ok := id.typ.(string)
@@ -192,10 +192,10 @@ func (id *verifiedToken) isIDToken() bool {
 // scp), Auth0's grant type, a key confirmation (RFC 7800).
 var accessClaims = []string{"scope", "scp", "gty", "cnf"}
 
-// otherTokenKind names a claim that tells the issuer's other tokens for the same client from id
-// tokens: Keycloak's typ, Cognito's token_use, and those of access tokens. The last are
-// harmless in a token that is proven to be an id token by more than a nonce; some issuers
-// write scope into their id tokens, and some write the nonce into their access tokens.
+// otherTokenKind returns a claim that only other tokens of the issuer for the same client have:
+// Keycloak's typ, Cognito's token_use, and claims of access tokens. The last are accepted in a
+// token that is proven to be an id token by more than a nonce: some issuers write scope into id
+// tokens, and some write the nonce into access tokens.
 func (id *verifiedToken) otherTokenKind(proven bool) (claim string, found bool) {
 	for claim, ofIDToken := range map[string]string{"typ": "ID", "token_use": "id"} {
 		if value := id.claims[claim]; value != nil && value != ofIDToken {
@@ -213,8 +213,8 @@ func (id *verifiedToken) otherTokenKind(proven bool) (claim string, found bool) 
 	return "", false
 }
 
-// matchesAccessToken reports whether the id token's at_hash is that of the access token raw (OIDC Core
-// §3.1.3.6).
+// matchesAccessToken reports whether the id token's at_hash is the hash of the access token raw
+// (OIDC Core §3.1.3.6).
 func (id *verifiedToken) matchesAccessToken(raw string) bool {
 	h := hashOf(id.algorithm).New()
 	h.Write([]byte(raw))
@@ -222,8 +222,8 @@ func (id *verifiedToken) matchesAccessToken(raw string) bool {
 	return subtle.ConstantTimeCompare([]byte(id.atHash), []byte(want)) == 1
 }
 
-// hashOf returns the hash function of at_hash (OIDC Core §3.1.3.6): that of the algorithm.
-// Ed25519 goes with SHA-512.
+// hashOf returns the hash function of at_hash (OIDC Core §3.1.3.6) for a signature algorithm. For
+// Ed25519 it is SHA-512.
 func hashOf(algorithm string) crypto.Hash {
 	switch jose.SignatureAlgorithm(algorithm) {
 	case jose.RS384, jose.PS384, jose.ES384:

@@ -19,24 +19,25 @@ import (
 	"time"
 )
 
-// transport sends all requests to one issuer of a provider. It follows no redirect and reads at most
-// maxAnswer of an answer. The configured issuer may have any address. The endpoints that its
-// document names are reached at addresses that are no nearer than the issuer's (see [addressClass]),
-// except those on hosts that the operator named. The check is made on the address that is
-// dialed, after its name was resolved, so that a name cannot change between check and use.
+// transport sends all requests to one issuer of a provider. It does not follow redirects and reads
+// at most maxAnswer of an answer. The configured issuer may have any address. The addresses of the
+// endpoints in its document must not be nearer than the issuer's (see [addressClass]), except on
+// hosts that the operator named. The address is checked when the connection is made, after its name
+// was resolved, so that the name cannot change between check and use.
 //
-// Where the environment names a proxy (HTTPS_PROXY, NO_PROXY), the proxy resolves the names and
-// decides which addresses can be reached; only a URL's literal address is checked here.
+// If the environment has a proxy (HTTPS_PROXY, NO_PROXY), the proxy resolves the names and decides
+// which addresses can be reached. Only a literal address in a URL is checked then.
 type transport struct {
 	cfg    *Config
 	issuer string
 	proxy  func(*http.Request) (*url.URL, error)
-	// open dials any address; guarded, which uses no proxy, only those within reach.
+	// open connects to any address. guarded, which does not use a proxy, connects only to allowed
+	// ones.
 	open, guarded *http.Transport
-	reach         atomic.Int32 // an addressClass: the issuer's, as of the last discovery
+	reach         atomic.Int32 // the addressClass of the issuer at the last discovery
 
-	discovery *http.Client // asks the issuer
-	endpoints *http.Client // asks what its document names
+	discovery *http.Client // for the issuer
+	endpoints *http.Client // for the endpoints in its document
 }
 
 func newTransport(cfg *Config, issuer string) *transport {
@@ -101,7 +102,7 @@ func (t *transport) check(host, address string, at addressClass) error {
 	return nil
 }
 
-// addressError is an endpoint with an address that is nearer than the issuer's.
+// addressError is the error for an endpoint whose address is nearer than the issuer's.
 type addressError struct {
 	provider, host, address string
 	class, reach            addressClass
@@ -112,8 +113,9 @@ func (e *addressError) Error() string {
 		"if this is intended, add the host to providers.%s.endpoint_hosts", e.host, e.class, e.address, e.reach, e.provider)
 }
 
-// observeDiscovery returns a context for the discovery, and what to call once it succeeded: the class
-// of the address that answered with the issuer's certificate becomes the reach of the endpoints.
+// observeDiscovery returns a context for the discovery, and a function to call after its success:
+// the class of the address that answered with the issuer's certificate becomes the limit for the
+// endpoints.
 func (t *transport) observeDiscovery(ctx context.Context) (observing context.Context, succeeded func()) {
 	var answered net.Addr
 	trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { answered = info.Conn.RemoteAddr() }}
@@ -135,7 +137,7 @@ func (t *transport) close() {
 	t.guarded.CloseIdleConnections()
 }
 
-// checkEndpoint refuses a URL of the discovery document that the broker may not use.
+// checkEndpoint refuses a URL in the discovery document that the broker must not use.
 func (t *transport) checkEndpoint(text string) error {
 	u, err := secureURL(text)
 	if err != nil {
@@ -147,7 +149,8 @@ func (t *transport) checkEndpoint(text string) error {
 	return t.check(u.Hostname(), u.Hostname(), classOfHost(u.Hostname()))
 }
 
-// boundedClient follows no redirect and reads at most maxAnswer of an answer.
+// boundedClient returns a client that does not follow redirects and reads at most maxAnswer of an
+// answer.
 func boundedClient(t http.RoundTripper, timeout time.Duration) *http.Client {
 	return &http.Client{
 		Timeout: timeout, Transport: limitedTransport{t},
@@ -155,10 +158,10 @@ func boundedClient(t http.RoundTripper, timeout time.Duration) *http.Client {
 	}
 }
 
-// limitedTransport reads at most maxAnswer of an answer, and reads it as JSON if it begins like a JSON
-// object: all answers that the broker uses are one. Their Content-Type does not matter, as
-// issuers name a key set application/jwk-set+json, text/plain, text/javascript or nothing, and
-// x/oauth2 would take text/plain for a form. A byte order mark in front is ignored (RFC 8259 §8.1).
+// limitedTransport reads at most maxAnswer of an answer, and sets its Content-Type to JSON if it
+// starts like a JSON object, as all answers do that the broker uses. Issuers send key sets as
+// application/jwk-set+json, text/plain, text/javascript or without a type, and x/oauth2 would read
+// text/plain as a form. A byte order mark at the start is ignored (RFC 8259 §8.1).
 type limitedTransport struct{ next http.RoundTripper }
 
 var errTooLarge = errors.New("the answer is too large")
@@ -175,7 +178,7 @@ func (l limitedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	body := &limitedBody{body: resp.Body, left: maxAnswer}
 	begin := bufio.NewReader(body)
-	first, _ := begin.Peek(64) // an error comes again at the next read
+	first, _ := begin.Peek(64) // the next read returns an error again
 	if bom := []byte("\ufeff"); bytes.HasPrefix(first, bom) {
 		_, _ = begin.Discard(len(bom))
 		first = first[len(bom):]
@@ -190,7 +193,7 @@ func (l limitedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// limitedBody fails, instead of ending, at its limit.
+// limitedBody returns an error at its limit instead of ending.
 type limitedBody struct {
 	body io.Reader
 	left int
@@ -205,7 +208,7 @@ func (b *limitedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// errNoIssuer means that the host answers, but does not have the issuer. AWS answers 403 for an
+// errNoIssuer means that the host answers but does not have the issuer. AWS answers with 403 for an
 // issuer that a user pool does not have.
 var errNoIssuer = errors.New("the host has no discovery document of this issuer")
 

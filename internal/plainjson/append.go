@@ -34,7 +34,7 @@ import (
 	"unicode/utf8"
 )
 
-// AppendString appends text as a JSON string.
+// AppendString appends text as a JSON string, as encoding/json writes it.
 func AppendString(b []byte, text string) []byte {
 	if unescaped(text) {
 		return append(append(append(b, '"'), text...), '"')
@@ -43,7 +43,7 @@ func AppendString(b []byte, text string) []byte {
 	return append(b, escaped...)
 }
 
-// AppendStrings appends an array of strings; null for a nil one.
+// AppendStrings appends an array of strings, or null if list is nil.
 func AppendStrings(b []byte, list []string) []byte {
 	if list == nil {
 		return append(b, "null"...)
@@ -58,8 +58,8 @@ func AppendStrings(b []byte, list []string) []byte {
 	return append(b, ']')
 }
 
-// AppendObject appends an object, its members by name. The error names the member whose value
-// is no JSON; b is then not to be used.
+// AppendObject appends an object, its members sorted by name, or null if members is nil. The error
+// names the member whose value cannot be encoded. b must not be used after an error.
 func AppendObject(b []byte, members map[string]any) ([]byte, error) {
 	if members == nil {
 		return append(b, "null"...), nil

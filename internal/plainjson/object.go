@@ -7,9 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// Limits of what a Reader reads: far above what any token holds, low enough that an unsigned
-// token cannot make the reader work. They hold for the outermost value and for each value
-// inside it.
+// The limits of a Reader, far above the size of any token, and low enough that an unsigned token
+// cannot cause much work. They apply to the outermost value and to each value inside it.
 const (
 	maxMembers = 128
 	maxDepth   = 16
@@ -20,18 +19,18 @@ type Member struct {
 	Name, Value string
 }
 
-// ReadPlain appends the members of the object text to into, if text is plain JSON. If it is
-// not, or has duplicate members, or is nested too deeply, ok is false.
+// ReadPlain appends the members of the object text to into. ok is false if text is not plain JSON,
+// has duplicate members or is nested too deeply.
 func ReadPlain(text string, into []Member) (members []Member, ok bool) {
 	r := NewReader(text)
 	members = r.Members(into)
 	return members, r.Done()
 }
 
-// ReadObject appends the members of the JSON object text to into. The members are substrings
-// of text. Unlike encoding/json it refuses duplicate members at every depth, does not fold
-// the case of names and does not replace invalid UTF-8: two readers of one token must never
-// see two different tokens.
+// ReadObject appends the members of the JSON object text to into. The members are substrings of
+// text. Unlike encoding/json, ReadObject refuses duplicate members at every depth, does not fold
+// the case of names and does not replace invalid UTF-8, so that two readers of one token cannot see
+// two different tokens.
 func ReadObject(text string, into []Member) ([]Member, error) {
 	if members, ok := ReadPlain(text, into); ok {
 		return members, nil
@@ -39,9 +38,9 @@ func ReadObject(text string, into []Member) ([]Member, error) {
 	return readAny(text, into, valid)
 }
 
-// ReadUnambiguous is [ReadObject] for JSON that others wrote. It also refuses, at every
-// depth, two names that differ only in case under Unicode simple folding, so that "sub"
-// and "Sub" or "ſub" cannot be confused: encoding/json reads them as one field.
+// ReadUnambiguous is [ReadObject] for JSON of other issuers. It also refuses, at every depth, two
+// names that differ only in case under Unicode simple folding: encoding/json reads "sub", "Sub" and
+// "ſub" as one field.
 func ReadUnambiguous(text string) ([]Member, error) {
 	return readAny(text, nil, unambiguous)
 }
@@ -61,8 +60,8 @@ func readAny(text string, into []Member, f form) ([]Member, error) {
 	return into, nil
 }
 
-// String returns the text of the JSON string value, without copying when nothing is escaped.
-// An error means that value, which must be valid JSON, is not a string.
+// String returns the text of the JSON string value, without copying if nothing is escaped. value
+// must be valid JSON. The error means that it is not a string.
 func String(value string) (string, error) {
 	if len(value) < 2 || value[0] != '"' {
 		return "", errors.New("not a string")
@@ -75,8 +74,8 @@ func String(value string) (string, error) {
 	return text, err
 }
 
-// Strings returns the elements of the JSON array value. An error means that value, which
-// must be valid JSON, is not an array, or has an element that is not a string.
+// Strings returns the elements of the JSON array value, which must be valid JSON. The error means
+// that it is not an array, or has an element that is not a string.
 func Strings(value string) ([]string, error) {
 	if value == "" || value[0] != '[' {
 		return nil, errors.New("not an array")
@@ -89,8 +88,8 @@ func Strings(value string) ([]string, error) {
 	return many, r.err
 }
 
-// OneOrMore returns the strings of value, which is a JSON string or an array of strings, as
-// aud is (RFC 7519 §4.1.3).
+// OneOrMore returns the strings of value, which is a JSON string or an array of strings, like aud
+// (RFC 7519 §4.1.3).
 func OneOrMore(value string) ([]string, error) {
 	if value == "" || value[0] != '"' {
 		return Strings(value)
@@ -99,10 +98,11 @@ func OneOrMore(value string) ([]string, error) {
 	return []string{one}, err
 }
 
-// Raw reads a value of any kind and returns it as it is written.
+// Raw reads a value of any kind and returns it as written.
 func (r *Reader) Raw() string { return r.raw(nil) }
 
-// raw is Raw. The names inside the value are appended to scratch, and then are not needed.
+// raw is Raw. It appends the members inside the value to scratch, whose spare capacity saves
+// allocations.
 func (r *Reader) raw(scratch []Member) string {
 	c := r.peek()
 	start := r.at
@@ -125,7 +125,8 @@ func (r *Reader) raw(scratch []Member) string {
 	return r.text[start:r.at]
 }
 
-// Value reads a value of any kind as encoding/json does into an any, numbers as [json.Number].
+// Value reads a value of any kind as encoding/json decodes it into an any, with numbers as
+// [json.Number].
 func (r *Reader) Value() any {
 	switch r.peek() {
 	case '"':
@@ -147,7 +148,7 @@ func (r *Reader) Value() any {
 	return json.Number(r.number())
 }
 
-// Map reads an object; of members with one name the last counts.
+// Map reads an object. Of members with the same name the last one counts.
 func (r *Reader) Map() map[string]any {
 	members := map[string]any{}
 	r.Object()
@@ -160,8 +161,8 @@ func (r *Reader) Map() map[string]any {
 	}
 }
 
-// Members reads an object and appends its members to into. It fails if an object in it has
-// two members of one name, or more than 128.
+// Members reads an object and appends its members to into. It fails if the object, or one inside
+// it, has two members of the same name or more than 128 members.
 func (r *Reader) Members(into []Member) []Member {
 	first, seen := len(into), uint64(0)
 	r.Object()
@@ -171,7 +172,7 @@ func (r *Reader) Members(into []Member) []Member {
 			return into
 		}
 		value := r.raw(into)
-		// Names that differ in this bit differ. Only if it is set they have to be compared.
+		// Names with different bits differ. Names are compared only if their bit is set.
 		bit := uint64(1) << (nameHash(name) % 64)
 		if seen&bit != 0 || r.form == unambiguous {
 			r.checkName(into[first:], name)

@@ -16,18 +16,18 @@ var (
 	errTooMany   = errors.New("too many members")
 )
 
-// Reader reads plain JSON from front to back, one call for each value. The caller knows which
-// value comes next. At the first text of any other kind the Reader fails: from then on each
-// method returns the zero value, and [Reader.Done] returns false. The caller then discards
-// what it has read and decodes the text with encoding/json. All strings are substrings of the text.
+// Reader reads plain JSON from front to back, one call for each value. The caller knows which value
+// comes next. At any other text the Reader fails: from then on each method returns the zero value,
+// and [Reader.Done] returns false. The caller then discards the values and decodes the text with
+// encoding/json. Strings are substrings of the text. A Reader is not safe for concurrent use.
 type Reader struct {
 	text  string
 	at    int
-	depth int  // of the values that are open
-	first bool // an object or array was opened just now: no comma precedes what comes next
+	depth int  // number of open objects and arrays
+	first bool // an object or array was just opened, so no comma precedes the next value
 	err   error
 
-	// form is the JSON that is read.
+	// form is the form of JSON that is accepted.
 	form form
 }
 
@@ -78,10 +78,10 @@ func (r *Reader) Done() bool {
 	return r.peek() == 0 && r.at == len(r.text) && r.err == nil
 }
 
-// Fail makes the Reader fail, because its caller did not accept what was read.
+// Fail makes the Reader fail. A caller calls it for a value that it does not accept.
 func (r *Reader) Fail() { r.fail(errNotPlain) }
 
-// fail keeps the first error and goes to the end of the text, where nothing more is found.
+// fail records the first error and skips the rest of the text.
 func (r *Reader) fail(err error) {
 	if r.err == nil {
 		r.err = err
@@ -160,8 +160,8 @@ func (r *Reader) Name() (name string, ok bool) {
 	return name, r.err == nil
 }
 
-// Field reads the name of the object's next member if that is name, and reports whether it is.
-// It serves objects whose members come in a known order.
+// Field reads the name of the object's next member if it is name, and reports whether it is. It is
+// for objects whose members have a known order.
 func (r *Reader) Field(name string) bool {
 	at := r.at
 	if !r.first {
@@ -197,7 +197,7 @@ func (r *Reader) String() string {
 	return text
 }
 
-// quoted reads a string and returns it as it is written.
+// quoted reads a string and returns it as written, with its quotes.
 func (r *Reader) quoted() string {
 	if r.peek() != '"' {
 		r.fail(errNotPlain)
@@ -232,7 +232,7 @@ func (r *Reader) Int64() int64 {
 	return n
 }
 
-// Uint64 reads a whole number of at most that many bits that has no sign.
+// Uint64 reads a whole number without sign, of at most that many bits.
 func (r *Reader) Uint64(bits int) uint64 {
 	n, err := strconv.ParseUint(r.number(), 10, bits)
 	if err != nil {
@@ -241,8 +241,7 @@ func (r *Reader) Uint64(bits int) uint64 {
 	return n
 }
 
-// number reads a number and returns it as it is written. What follows it decides whether it
-// was a whole number.
+// number reads a number and returns it as written. The next call checks what follows it.
 func (r *Reader) number() string {
 	c := r.peek()
 	start := r.at

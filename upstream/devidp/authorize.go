@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// cookieName is not Cognito's own: cookies ignore ports, and the broker is on this host, too.
+// cookieName differs from Cognito's: cookies ignore ports, and the broker is on the same host.
 const cookieName = "cognito-dev"
 
 // request is a checked authorization request.
@@ -22,8 +22,8 @@ type request struct {
 	query       url.Values
 }
 
-// check refuses what must not be redirected (RFC 6749 §4.1.2.1) with 400 and all else with
-// a redirect to the client.
+// check answers errors that must not be redirected (RFC 6749 §4.1.2.1) with 400, and others with a
+// redirect to the client.
 func (s *Server) check(w http.ResponseWriter, r *http.Request) (request, bool) {
 	q := r.URL.Query()
 	client, ok := s.client(q.Get("client_id"))
@@ -33,7 +33,7 @@ func (s *Server) check(w http.ResponseWriter, r *http.Request) (request, bool) {
 	}
 	req := request{client: client, redirectURI: q.Get("redirect_uri"), scope: q.Get("scope"), query: q}
 	if req.scope == "" {
-		req.scope = strings.Join(scopes, " ") // all that the client may have
+		req.scope = strings.Join(scopes, " ") // all allowed scopes
 	}
 	pkce := q.Get("code_challenge") != "" && q.Get("code_challenge_method") == "S256"
 	switch {
@@ -51,13 +51,13 @@ func (s *Server) check(w http.ResponseWriter, r *http.Request) (request, bool) {
 	return request{}, false
 }
 
-// accepts reports whether the client may send the browser to uri.
+// accepts reports whether the client may redirect the browser to uri.
 func (c Client) accepts(registered []string, uri string) bool {
 	return slices.Contains(registered, uri) || c.AnyLoopback && loopbackURI(uri)
 }
 
-// loopbackURI takes what a browser reads in the same way: ASCII without a backslash, a user or a
-// fragment.
+// loopbackURI accepts only URIs that a browser interprets in the same way: ASCII without a
+// backslash, a user or a fragment.
 func loopbackURI(text string) bool {
 	u, err := url.Parse(text)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.User != nil ||
@@ -67,7 +67,7 @@ func loopbackURI(text string) bool {
 	return slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, u.Hostname())
 }
 
-// hasRepeatedParameter reports whether a parameter is there twice (RFC 6749 §3.1).
+// hasRepeatedParameter reports whether a parameter occurs twice (RFC 6749 §3.1).
 func hasRepeatedParameter(q url.Values) bool {
 	for _, values := range q {
 		if len(values) > 1 {
@@ -98,14 +98,14 @@ func (q request) redirect(w http.ResponseWriter, r *http.Request, answer url.Val
 	http.Redirect(w, r, q.redirectURI+separator+answer.Encode(), http.StatusFound)
 }
 
-// session is who is signed in at the hosted page.
+// session is the session of a user at the login page.
 type session struct {
 	user     User
 	authTime time.Time
 }
 
-// authorize gives a browser that is signed in here a code at once, as Cognito does for an
-// hour, and shows the others the hosted page. prompt=login asks again.
+// authorize redirects a browser with a session at once with a code, as Cognito does for an hour,
+// and other browsers to the login page. With prompt=login it always does the latter.
 func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 	req, ok := s.check(w, r)
 	if !ok {
@@ -127,14 +127,14 @@ func (s *Server) authorize(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, "/login?"+req.query.Encode(), http.StatusFound)
 }
 
-// loginPage is the hosted page; it takes the same query as the authorization endpoint.
+// loginPage shows the login page. It takes the same query as the authorization endpoint.
 func (s *Server) loginPage(w http.ResponseWriter, r *http.Request) {
 	if req, ok := s.check(w, r); ok {
 		writeLoginPage(w, req, http.StatusOK, "", "")
 	}
 }
 
-// login takes the hosted page's form.
+// login handles the form of the login page.
 func (s *Server) login(w http.ResponseWriter, r *http.Request) {
 	req, ok := s.check(w, r)
 	if !ok {
@@ -171,7 +171,7 @@ func (s *Server) redirectWithCode(w http.ResponseWriter, r *http.Request, req re
 	req.redirect(w, r, url.Values{"code": {code}})
 }
 
-// logout ends the session at the hosted page and goes to an allow-listed page.
+// logout ends the session of the login page and redirects to an allowed page.
 func (s *Server) logout(w http.ResponseWriter, r *http.Request) {
 	client, ok := s.client(r.URL.Query().Get("client_id"))
 	to := r.URL.Query().Get("logout_uri")
@@ -208,14 +208,14 @@ var loginTemplate = template.Must(template.New("login").Parse(`<!doctype html>
 </main></body></html>
 `))
 
-// loginPolicy has no form-action: browsers apply it to each redirect after the form, and
-// where the client sends the browser next is not known here.
+// loginPolicy has no form-action: browsers apply it to each redirect after the form, and the
+// client's next redirects are not known here.
 var loginPolicy = func() string {
 	sum := sha256.Sum256([]byte(loginStyle))
 	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; img-src data:; base-uri 'none'; frame-ancestors 'none'"
 }()
 
-// writeLoginPage keeps the user name that was typed, if any, for the next try.
+// writeLoginPage writes the login page, with the user name of the last attempt, if any.
 func writeLoginPage(w http.ResponseWriter, req request, status int, username, problem string) {
 	w.Header().Set("Content-Security-Policy", loginPolicy)
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")

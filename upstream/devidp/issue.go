@@ -9,16 +9,16 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// Tokens is what the token endpoint answers.
+// Tokens is the answer of the token endpoint.
 type Tokens struct {
-	ID      string `json:"id_token,omitempty"` // none without the scope openid
+	ID      string `json:"id_token,omitempty"` // empty without the scope openid
 	Access  string `json:"access_token"`
 	Refresh string `json:"refresh_token,omitempty"`
 	Expires int    `json:"expires_in"`
 	Type    string `json:"token_type"`
 }
 
-// TokensFor signs a user in without a browser, as a SPA with its own Cognito library does.
+// TokensFor issues tokens to a user without a browser, as for a SPA with its own Cognito library.
 func (s *Server) TokensFor(username, client string) (Tokens, error) {
 	for _, u := range s.cfg.Users {
 		if u.Username == username {
@@ -28,7 +28,7 @@ func (s *Server) TokensFor(username, client string) (Tokens, error) {
 	return Tokens{}, errUser
 }
 
-// issue signs the tokens of a grant, with claims shaped as Cognito documents them.
+// issue signs the tokens of a grant, with claims as documented by Cognito.
 func (s *Server) issue(g grant, withRefresh bool) (Tokens, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -82,7 +82,7 @@ func (s *Server) issue(g grant, withRefresh bool) (Tokens, error) {
 	return tokens, nil
 }
 
-// sign makes a compact JWS by the first key; the caller holds mu.
+// sign returns a compact JWS signed with the first key. The caller holds mu.
 func (s *Server) sign(claims map[string]any) (string, error) {
 	kid := s.keys[0].kid
 	if s.faults.UnknownKID {

@@ -6,27 +6,27 @@ import (
 	"time"
 )
 
-// What a client may ask for.
+// scopes are the scopes that a client may request.
 var scopes = []string{"openid", "email", "phone", "profile", "aws.cognito.signin.user.admin"}
 
-// User of the pool.
+// User is a user of the pool.
 type User struct {
 	Username, Password, Sub, Email string
 	EmailVerified                  bool
 	Groups                         []string
 }
 
-// Client is an app client. A public one has no secret and must use PKCE.
+// Client is an app client. A public client has no secret and must use PKCE.
 type Client struct {
 	ID, Secret string
-	// RedirectURIs and LogoutURIs are matched to the letter.
+	// RedirectURIs and LogoutURIs are compared exactly.
 	RedirectURIs, LogoutURIs []string
 	// AnyLoopback also accepts every http and https URI at localhost, 127.0.0.1 or [::1], at any
-	// port, where Cognito would want them registered.
+	// port. Cognito requires them to be registered.
 	AnyLoopback bool
 }
 
-// Config of a [Server]. Issuer is the pool's URL: its last segment is the pool's id.
+// Config configures a [Server]. Issuer is the pool's URL. Its last segment is the pool's id.
 type Config struct {
 	Issuer string
 	// UpdatedIssuer is the pool's issuer on another host, which AWS calls the updated one. If
@@ -37,7 +37,7 @@ type Config struct {
 	Now           func() time.Time
 }
 
-// DevUsers are those that `tokenbroker dev` seeds.
+// DevUsers returns the users that `tokenbroker dev` creates.
 func DevUsers() []User {
 	return []User{
 		{Username: "admin", Password: "admin", Sub: "5f6b3c1e-0000-4000-8000-00000000ad31", Email: "admin@example.org", EmailVerified: true},
@@ -64,13 +64,13 @@ func (s *Server) user(name, password string) (User, error) {
 	return User{}, errUser
 }
 
-// Faults are what a test lets go wrong; the zero value is a good pool.
+// Faults are the failures that a test can enable. The zero value has none.
 type Faults struct {
 	Down, Oversized                                      bool
 	Slow                                                 time.Duration
 	WrongIssuer, WrongAudience, WrongNonce, WrongUse     bool
 	Expired, UnknownKID, EmailUnverified, ForeignSubject bool
-	// AuthorizeError is answered by the login page instead of a code.
+	// AuthorizeError is the error that the login page returns instead of a code.
 	AuthorizeError string
 }
 
@@ -87,12 +87,12 @@ func (s *Server) currentFaults() Faults {
 	return s.faults
 }
 
-// expiringMap keeps at most size values, the ones put last, each until it expires.
-// It is not safe for concurrent use.
+// expiringMap keeps at most size values, the latest ones, until they expire. It is not safe for
+// concurrent use.
 type expiringMap[V any] struct {
 	size  int
 	items map[string]expiringItem[V]
-	order []string // by age; names of taken values stay until they are dropped
+	order []string // by age; names of taken values stay until size is reached
 }
 
 type expiringItem[V any] struct {

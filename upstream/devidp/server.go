@@ -1,6 +1,6 @@
-// Package devidp is a Cognito user pool's OpenID Connect face in process: for `tokenbroker
-// dev` and for tests, with switches for what can go wrong. It keeps everything in memory
-// and its passwords are known: it MUST NOT be reachable from another machine.
+// Package devidp emulates the OpenID Connect endpoints of a Cognito user pool in process, for
+// `tokenbroker dev` and for tests, with switches for failures. It keeps everything in memory and
+// its passwords are public: it MUST NOT be reachable from another machine.
 package devidp
 
 import (
@@ -21,24 +21,24 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Limits of what is kept and read.
+// Limits of the stored values and of requests.
 const (
 	maxBody     = 64 << 10
-	maxKept     = 1000 // codes, sessions, refresh tokens: of each
+	maxKept     = 1000 // of each: codes, sessions, refresh tokens
 	codeLife    = 5 * time.Minute
 	life        = time.Hour // of tokens, and of the hosted page's session
 	refreshLife = 30 * 24 * time.Hour
 )
 
-// Server is the pool. Safe for concurrent use; it starts no goroutine.
+// Server is the pool. It is safe for concurrent use and starts no goroutine.
 type Server struct {
 	cfg  Config
 	pool string // the path of the issuer
-	base string // the issuer without it
+	base string // the issuer without its path
 
 	failed *rate.Limiter // failed attempts to sign in
 
-	mu       sync.Mutex // guards what is below
+	mu       sync.Mutex // guards the fields below
 	keys     []signingKey
 	updated  bool // tokens name the updated issuer
 	codes    *expiringMap[grant]
@@ -53,7 +53,7 @@ type signingKey struct {
 	private *rsa.PrivateKey
 }
 
-// grant is what a code or a refresh token stands for.
+// grant is the grant of a code or a refresh token.
 type grant struct {
 	user                              User
 	client, redirectURI               string
@@ -61,7 +61,7 @@ type grant struct {
 	authTime                          time.Time
 }
 
-// New makes a pool with two fresh keys.
+// New returns a pool with two new keys.
 func New(cfg Config) (*Server, error) {
 	u, err := url.Parse(cfg.Issuer)
 	if err != nil || u.Host == "" || strings.Count(u.Path, "/") != 1 || len(u.Path) < 2 {
@@ -73,7 +73,7 @@ func New(cfg Config) (*Server, error) {
 	seen := map[string]bool{}
 	for _, c := range cfg.Clients {
 		if c.ID == "" || seen[c.ID] {
-			return nil, fmt.Errorf("devidp: client %q: want an id of its own", c.ID)
+			return nil, fmt.Errorf("devidp: client %q: want a unique id", c.ID)
 		}
 		seen[c.ID] = true
 	}
@@ -98,7 +98,7 @@ func (s *Server) addKey() error {
 	return nil
 }
 
-// RotateKeys lets the second key sign and publishes a new one beside it.
+// RotateKeys makes the second key sign and publishes a new one in addition.
 func (s *Server) RotateKeys() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -109,15 +109,15 @@ func (s *Server) RotateKeys() error {
 	return nil
 }
 
-// UseUpdatedIssuer says which of its issuers the pool has from now on, as the operators of a
-// pool can at Cognito. Until then the updated issuer's documents are refused with 403.
+// UseUpdatedIssuer selects the issuer of the pool, as its operators can at Cognito. While the
+// updated issuer is not selected, its documents are refused with 403.
 func (s *Server) UseUpdatedIssuer(updated bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.updated = updated
 }
 
-// issuer returns the one that tokens name. The caller holds mu.
+// issuer returns the issuer in tokens. The caller holds mu.
 func (s *Server) issuer() string {
 	if s.updated {
 		return s.cfg.UpdatedIssuer
@@ -125,7 +125,7 @@ func (s *Server) issuer() string {
 	return s.cfg.Issuer
 }
 
-// issuerAt returns the issuer whose documents the request asks for; false if there are none.
+// issuerAt returns the issuer whose documents the request asks for, or false if it does not exist.
 func (s *Server) issuerAt(r *http.Request) (string, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -135,9 +135,8 @@ func (s *Server) issuerAt(r *http.Request) (string, bool) {
 	return s.cfg.Issuer, true
 }
 
-// Handler serves the pool. The hosted page's form may be posted to the authorization
-// endpoint, too, by a test that does not look at the page. A browser is refused when it
-// posts the form from another site.
+// Handler returns the HTTP handler of the pool. A test may post the login form to the authorization
+// endpoint without fetching the page. A browser is refused if it posts the form from another site.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+s.pool+"/.well-known/openid-configuration", s.discovery)
@@ -221,7 +220,7 @@ func randomText(n int) string {
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
-// uuid is shaped as Cognito's ids are.
+// uuid returns a random id in the form of Cognito's ids.
 func uuid() string {
 	b := make([]byte, 16)
 	_, _ = rand.Read(b) // never fails

@@ -19,8 +19,8 @@ func writeError(w http.ResponseWriter, code string) {
 	writeJSON(w, http.StatusBadRequest, map[string]string{"error": code})
 }
 
-// token is the token endpoint (RFC 6749 §3.2): authorization_code and refresh_token. As at
-// Cognito every refusal is a 400, and a refresh keeps the refresh token.
+// token is the token endpoint (RFC 6749 §3.2) for authorization_code and refresh_token. As at
+// Cognito, each error is a 400, and a refresh keeps the refresh token.
 func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 	client, ok := s.authenticate(w, r)
 	if !ok {
@@ -36,7 +36,7 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		s.mu.Lock()
-		g, ok = s.codes.take(form.Get("code"), now) // used once, whatever comes of it
+		g, ok = s.codes.take(form.Get("code"), now) // a code can be used once, also if the exchange fails
 		s.mu.Unlock()
 		ok = ok && g.redirectURI == form.Get("redirect_uri") && verifierMatches(g, form.Get("code_verifier"))
 	case "refresh_token":
@@ -64,8 +64,8 @@ func (s *Server) token(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, tokens)
 }
 
-// authenticate reads the form, finds the client and checks its secret, if it has one. It
-// has answered when it says no.
+// authenticate reads the form, finds the client and checks its secret, if it has one. If it returns
+// false, it has written the answer.
 func (s *Server) authenticate(w http.ResponseWriter, r *http.Request) (Client, bool) {
 	if err := r.ParseForm(); err != nil || hasRepeatedParameter(r.PostForm) {
 		var large *http.MaxBytesError
@@ -88,7 +88,7 @@ func (s *Server) authenticate(w http.ResponseWriter, r *http.Request) (Client, b
 	return client, true
 }
 
-// verifierMatches is RFC 7636 §4.6.
+// verifierMatches checks the code verifier (RFC 7636 §4.6).
 func verifierMatches(g grant, verifier string) bool {
 	if g.challenge == "" {
 		return verifier == ""
@@ -97,7 +97,7 @@ func verifierMatches(g grant, verifier string) bool {
 	return base64.RawURLEncoding.EncodeToString(sum[:]) == g.challenge
 }
 
-// revoke forgets a refresh token of this client; one that is not known is no error (RFC 7009 §2.2).
+// revoke deletes a refresh token of this client. An unknown token is not an error (RFC 7009 §2.2).
 func (s *Server) revoke(w http.ResponseWriter, r *http.Request) {
 	client, ok := s.authenticate(w, r)
 	if !ok {
@@ -116,8 +116,8 @@ func (s *Server) revoke(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusOK)
 }
 
-// userInfo answers for an access token of this pool that has the scope openid. As at
-// Cognito email_verified is a string here, and a boolean in the id token.
+// userInfo accepts an access token of this pool that has the scope openid. As at Cognito,
+// email_verified is a string here and a boolean in the id token.
 func (s *Server) userInfo(w http.ResponseWriter, r *http.Request) {
 	token, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	claims, ok := s.verify(token)
@@ -133,7 +133,7 @@ func (s *Server) userInfo(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// accessClaims are what userInfo reads.
+// accessClaims are the claims that userInfo reads.
 type accessClaims struct {
 	Sub   string `json:"sub"`
 	Use   string `json:"token_use"`
@@ -141,7 +141,7 @@ type accessClaims struct {
 	Exp   int64  `json:"exp"`
 }
 
-// verify reads an access token of this pool.
+// verify reads and verifies an access token of this pool.
 func (s *Server) verify(token string) (accessClaims, bool) {
 	jws, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.RS256})
 	if err != nil {
