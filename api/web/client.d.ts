@@ -9,13 +9,13 @@ export interface Session {
   readonly expiresAt: Date | null;
 }
 
-/** "unknown" until the broker has said who is signed in: before start, and on a server. */
+/** "unknown" until the broker has answered who is signed in: before start, and on a server. */
 export type Status = "unknown" | "signed_in" | "signed_out";
 
 export interface Snapshot {
   readonly status: Status;
   readonly session: Session | null;
-  /** Why it is signed out, where another user has signed in. */
+  /** The reason if the tab is signed out because another user has signed in. */
   readonly reason?: "user_changed";
 }
 
@@ -81,7 +81,7 @@ export type ErrorCode = ClientErrorCode | BrokerErrorCode | (string & {});
 
 export interface UpstreamTokens {
   id_token: string;
-  /** Only where the id token has its at_hash, and for Cognito. */
+  /** Only if the id token has its at_hash, and for Cognito. */
   access_token?: string;
   refresh_token?: string;
   expires_in?: number;
@@ -90,12 +90,12 @@ export interface UpstreamTokens {
 }
 
 export declare class AuthError extends Error {
-  /** HTTP's; 0 where no answer arrived. */
+  /** The HTTP status; 0 if no answer arrived. */
   readonly status: number;
   /**
    * The broker's stable code, for example "invalid_credentials", or one of the SDK's own: "network"
    * (no answer, or one that is not the broker's), "timeout", "no_session", "user_changed", "closed",
-   * "no_browser" on a server, and "other_host" where the page is on localhost and base on 127.0.0.1.
+   * "no_browser" on a server, and "other_host" if the page is on localhost and base on 127.0.0.1.
    */
   readonly code: ErrorCode;
   /** Seconds, with 429 and 503. */
@@ -106,7 +106,7 @@ export declare class AuthError extends Error {
 
 export interface LogOff {
   logout_url?: string;
-  /** With wait: how many of how many services know it, and after how long. */
+  /** With wait: how many services have applied it, of how many, and after how long. */
   applied?: number;
   of?: number;
   slowest_ms?: number;
@@ -116,7 +116,7 @@ export interface Client {
   /**
    * Finds out who is signed in (after a reload) and gets an access token; null if no one is.
    * Rejects with the code "user_changed" if it is another user than this tab had: the tab is
-   * then signed out, and another start takes over the new user.
+   * then signed out, and another start adopts the new user.
    */
   start(): Promise<Session | null>;
   session(): Session | null;
@@ -132,7 +132,7 @@ export interface Client {
   /**
    * Leaves for the provider's page. The browser comes back to returnTo, which is resolved like a
    * link of this page; by default it is this page, with its query and hash. If that is longer than
-   * the broker takes (512 characters), the hash and then the query are left out.
+   * the broker accepts (512 characters), the hash and then the query are removed.
    */
   login(options?: { provider?: string; returnTo?: string }): void;
   /** Asks the broker for a new access token. The option force has no effect. */
@@ -144,12 +144,12 @@ export interface Client {
   logOff(options?: { wait?: string }): Promise<LogOff>;
   /**
    * Calls listener at every change, with null when signed out, in this tab or another, and when
-   * the first start finds no one. The reason "user_changed" says that
-   * another user has signed in: discard what the page shows and stores of the last one. The new
-   * session follows only if this page signs in or calls start. Returns how to stop.
+   * the first start finds no one. The reason "user_changed" means that
+   * another user has signed in: discard what the page shows and stores of the previous one. The new
+   * session follows only if this page signs in or calls start. Returns a function that removes listener.
    */
   onChange(listener: (session: Session | null, reason?: "user_changed") => void): () => void;
-  /** Rejects the calls in progress with the code "closed", and releases timers and listeners. The session goes on. */
+  /** Rejects the calls in progress with the code "closed", and releases timers and listeners. The session continues. */
   close(): void;
 }
 

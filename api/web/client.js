@@ -14,23 +14,23 @@
 //
 // All tabs of a browser share one cookie, so any of them can sign in or out for all. A tab asks
 // the broker who is signed in when another tab signs in, when the page becomes visible again or
-// is restored by Back, and when the broker says that the cookie is another session's.
+// is restored by Back, and when the broker reports that the cookie belongs to another session.
 //
-// A tab never continues silently under another user. If it finds another user's session than
-// the one it had, also after a reload, it is signed out: listeners get (null, "user_changed"),
-// and start rejects with the code user_changed. The next start takes over the new user.
+// A tab never continues silently under another user. If it finds a session of another user than
+// before, also after a reload, it is signed out: listeners get (null, "user_changed"),
+// and start rejects with the code user_changed. The next start adopts the new user.
 
-/** The version of this file: that of the release of the broker, and of package.json. */
+/** The version of this file, of package.json and of the broker's release. */
 export const version = "0.1.0-dev";
 
-// A token is refreshed at a random point of this part of its life. At a fixed point, a thief of
-// the refresh cookie would know when to use it beside the owner, within the broker's grace.
+// A token is refreshed at a random point of this part of its life. With a fixed point, a thief of
+// the refresh cookie would know when to use it at the same time as the owner, within the broker's grace.
 const REFRESH_FROM = 0.55;
 const REFRESH_TO = 0.85;
 
 // Bounds in milliseconds. The broker itself answers within 30 s.
 const CALL_TIME = 40e3; // one call, with the wait for the lock and for retries
-const LOCK_TIME = 5e3; // waiting for another tab; two refreshes at once are within the broker's grace
+const LOCK_TIME = 5e3; // waiting for another tab; two concurrent refreshes are within the broker's grace
 const RETRY_TIME = 10e3; // all waits for Retry-After of one call
 const RETRIES = 3;
 const MAX_TIMER = 2 ** 31 - 1;
@@ -39,8 +39,8 @@ const MAX_RETURN_TO = 512; // the broker's limit
 const LOOPBACK = /^(localhost|127\.0\.0\.1|\[::1\])$/;
 
 /**
- * An error of the SDK. `code` is stable: the broker's, or one of the SDK's own. `status` is
- * HTTP's, and 0 where no answer arrived.
+ * An error of the SDK. `code` is stable: the broker's, or one of the SDK. `status` is the
+ * HTTP status, or 0 if no answer arrived.
  */
 export class AuthError extends Error {
   constructor(status, problem = {}) {
@@ -58,7 +58,7 @@ const userChanged = () => new AuthError(401, { code: "user_changed", title: "Ano
 const noSession = () => new AuthError(401, { code: "no_session", title: "Not signed in" });
 const isOver = (error) => error.status === 401 || error.status === 410;
 
-// SUPERSEDED is why a call is abandoned that was made for a session that this tab has no more.
+// SUPERSEDED is the reason to abort a call for a session that this tab no longer has.
 const SUPERSEDED = new Error("superseded");
 
 // subjectOf reads the user's id from an access token; null if it is not a JWT.
@@ -70,7 +70,7 @@ function subjectOf(token) {
   }
 }
 
-// originOf checks an entry of api: an origin names no path, which would restrict nothing.
+// originOf checks an entry of api: an origin has no path, because a path would have no effect.
 function originOf(text) {
   const { origin, protocol } = new URL(text);
   if (!/^https?:$/.test(protocol) || (text !== origin && text !== `${origin}/`)) {
@@ -89,7 +89,7 @@ function brokerAt(base, page) {
       return { prefix: text, href, origin: url.origin, hostname: url.hostname, scope: `tokenbroker:${href}` };
     }
   } catch {
-    // The error below says what is wanted.
+    // The error below states what is expected.
   }
   throw new TypeError(`createClient: base: ${JSON.stringify(base)} is not the broker's URL; write it as https://auth.example.com`);
 }
@@ -111,8 +111,8 @@ function abortable(signal, promise) {
   });
 }
 
-// joined does work with a signal that aborts with the first of signals. It is AbortSignal.any,
-// which Safari has only since 17.4, and lets go of the signals after work.
+// joined calls work with a signal that aborts with the first of signals. It replaces AbortSignal.any,
+// which Safari has only since 17.4, and removes its listeners after work.
 async function joined(signals, work) {
   const stop = new AbortController();
   const end = ({ target }) => stop.abort(target.reason);
@@ -132,23 +132,23 @@ function sleep(signal, ms) {
 }
 
 export function createClient({ base, api = [], fetch: send = (...request) => globalThis.fetch(...request) } = {}) {
-  const inBrowser = typeof document !== "undefined"; // false where a server renders the page
+  const inBrowser = typeof document !== "undefined"; // false on a server that renders the page
   const broker = brokerAt(base, inBrowser ? location.href : "http://server.invalid");
   const trusted = new Set(api.map(originOf));
   const warned = new Set();
   const channel = inBrowser && "BroadcastChannel" in globalThis ? new BroadcastChannel(broker.scope) : null;
   const listeners = new Set();
   const life = new AbortController(); // ends with close
-  let era = new AbortController(); // ends when the session that this tab knows ends or becomes another
+  let era = new AbortController(); // ends when the session that this tab knows ends or changes
   let csrf = null;
   let token = null; // { value, due, ends } by this machine's clock
   let user = null;
-  let sub = tabUser(); // whose tab this is: set while signed in, and over a reload
+  let sub = tabUser(); // the user of this tab: set while signed in, and across a reload
   let timer = 0;
-  let view = UNKNOWN; // what the page has been told
+  let view = UNKNOWN; // the state that listeners got last
   let started = false;
   let halted = false; // after user_changed, until the page itself asks for a session
-  let otherHost = null; // why the session's cookie cannot be sent from this page
+  let otherHost = null; // the reason why this page cannot send the session's cookie
   if (inBrowser) {
     trusted.add(location.origin);
     if (LOOPBACK.test(broker.hostname) && LOOPBACK.test(location.hostname) && broker.hostname !== location.hostname) {
@@ -157,8 +157,8 @@ export function createClient({ base, api = [], fetch: send = (...request) => glo
     }
   }
 
-  // addressOf is where the broker has a path. A relative URL is not enough where a <base> of the page,
-  // which may have been smuggled into it, leads to another origin: passwords are sent there.
+  // addressOf returns the broker's URL for a path. A relative URL would not be safe: a <base> of the page,
+  // which an attacker may have injected, could send passwords to another origin.
   function addressOf(path) {
     const address = broker.prefix + path;
     return new URL(address, document.baseURI).origin === broker.origin ? address : broker.href + path;
@@ -166,7 +166,7 @@ export function createClient({ base, api = [], fetch: send = (...request) => glo
 
   const session = () => view.session;
 
-  // tell publishes the state. A listener that throws does not keep it from the others.
+  // tell publishes the state. If a listener throws, the others are still called.
   function tell(reason) {
     const session = csrf ? Object.freeze({ user, expiresAt: token && new Date(token.ends) }) : null;
     view = Object.freeze({ status: csrf ? "signed_in" : "signed_out", session, ...(reason && { reason }) });
@@ -175,7 +175,7 @@ export function createClient({ base, api = [], fetch: send = (...request) => glo
         listener(session, reason);
       } catch (error) {
         queueMicrotask(() => {
-          throw error; // for the page's own handler of errors
+          throw error; // for the page's error handler
         });
       }
     }
@@ -197,7 +197,7 @@ export function createClient({ base, api = [], fetch: send = (...request) => glo
 
   const isOther = (subject) => Boolean(sub && subject && sub !== subject);
 
-  // own makes the tab subject's, unless it is another user's.
+  // own assigns the tab to subject, unless it belongs to another user.
   function own(subject) {
     if (isOther(subject)) {
       drop("user_changed");
@@ -207,7 +207,7 @@ export function createClient({ base, api = [], fetch: send = (...request) => glo
     tabUser(sub);
   }
 
-  // within does work with a signal that aborts after CALL_TIME, or when parent does.
+  // within calls work with a signal that aborts after CALL_TIME, or when parent does.
   async function within(parent, work) {
     if (!inBrowser) throw new AuthError(0, { code: "no_browser", title: "client.js signs in only in a browser, not on a server" });
     if (otherHost) throw new AuthError(0, { code: "other_host", title: otherHost });
@@ -218,8 +218,8 @@ export function createClient({ base, api = [], fetch: send = (...request) => glo
     });
   }
 
-  // locked does work while no other tab does. A tab that holds the lock longer than LOCK_TIME is
-  // not waited for.
+  // locked calls work while no other tab does. It waits at most LOCK_TIME for a tab that holds
+  // the lock.
   async function locked(signal, work) {
     if (!navigator.locks) return work();
     let begun = false;
@@ -230,12 +230,13 @@ export function createClient({ base, api = [], fetch: send = (...request) => glo
       })).catch((error) => {
       if (begun) throw error;
       signal.throwIfAborted();
-      return work(); // also where the page may not use locks
+      return work(); // also if the page may not use locks
     });
   }
 
-  // call asks the broker. An answer 429 or 503 with Retry-After says that nothing was done, so the
-  // same request is sent again. Without an answer nothing is known, and nothing is repeated.
+  // call sends a request to the broker. An answer 429 or 503 with Retry-After means that nothing was
+  // done, so the same request is sent again. Without an answer the outcome is unknown, and the request
+  // is not repeated.
   async function call(signal, method, path, body) {
     for (let left = RETRY_TIME, tries = 0; ; tries++) {
       const { status, ok, retryAfter, value } = await ask(signal, method, addressOf(path), body);
@@ -245,7 +246,7 @@ export function createClient({ base, api = [], fetch: send = (...request) => glo
         throw new AuthError(status, { ...value, retryAfter });
       }
       left -= wait;
-      await sleep(signal, wait + 250 * Math.random()); // so that not all tabs come back at once
+      await sleep(signal, wait + 250 * Math.random()); // so that tabs do not repeat requests at the same time
     }
   }
 
@@ -296,7 +297,7 @@ export function createClient({ base, api = [], fetch: send = (...request) => glo
     return session();
   }
 
-  // supersede abandons what was asked for the session so far: a late answer must not revive it.
+  // supersede aborts all calls for the present session: a late answer must not restore it.
   function supersede() {
     refreshing = null;
     era.abort(SUPERSEDED);
@@ -327,14 +328,14 @@ export function createClient({ base, api = [], fetch: send = (...request) => glo
       try {
         return await call(signal, "GET", "/auth/session/");
       } catch (error) {
-        if (again && error.code === "refresh_token_superseded") continue; // another tab has replaced the cookie meanwhile
+        if (again && error.code === "refresh_token_superseded") continue; // another tab has replaced the cookie in the meantime
         if (isOver(error)) return null;
         throw error;
       }
     }
   }
 
-  // take makes the session that was found this tab's, and reports whether there is one.
+  // take adopts the session that was found, and reports whether there is one.
   function take(known) {
     if (!known) {
       drop();
@@ -347,7 +348,7 @@ export function createClient({ base, api = [], fetch: send = (...request) => glo
     return true;
   }
 
-  // arrive gets a token for the session that was taken. Without one the page knows at least who it is.
+  // arrive gets a token for the adopted session. If that fails, the page still knows the user.
   async function arrive() {
     try {
       await refresh();
@@ -359,7 +360,7 @@ export function createClient({ base, api = [], fetch: send = (...request) => glo
 
   let refreshing = null;
   // refresh returns a new access token. Calls of this tab share one request; tabs take turns. If a
-  // sign-in comes in between, callers get the token of the new session, if it is the same user's.
+  // sign-in happens in between, callers get the token of the new session if it has the same user.
   function refresh() {
     if (refreshing) return refreshing;
     const whose = sub;
@@ -399,7 +400,7 @@ export function createClient({ base, api = [], fetch: send = (...request) => glo
     channel?.postMessage("signed-out");
   }
 
-  // begin is start without what is shared by its callers.
+  // begin is start without the sharing among its callers.
   async function begin() {
     if (!inBrowser) return null;
     const arrived = !started && !sub; // perhaps from a provider
@@ -411,7 +412,7 @@ export function createClient({ base, api = [], fetch: send = (...request) => glo
     } catch (error) {
       if (error !== SUPERSEDED) throw error;
       if (!csrf) return null; // a log-off was faster
-      await current(); // another sign-in was
+      await current(); // a sign-in was faster
       return session();
     }
     await arrive();
@@ -429,13 +430,13 @@ export function createClient({ base, api = [], fetch: send = (...request) => glo
   }
 
   let looks = 0;
-  // look takes over the session that is there now. A call during another one makes it look again,
-  // because the answer under way may be older.
+  // look adopts the current session. A call during another one makes it look again,
+  // because the pending answer may be older.
   async function look() {
     if (looks++) return;
     do {
       looks = 1;
-      await lookOnce().catch(() => {}); // listeners know of a change; the rest is for the next call
+      await lookOnce().catch(() => {}); // listeners are notified of a change; the next call handles the rest
     } while (looks > 1);
     looks = 0;
   }
@@ -448,7 +449,7 @@ export function createClient({ base, api = [], fetch: send = (...request) => glo
     if (take(known) && isDue()) await arrive();
   }
 
-  // opened takes the session that this page asked for, which may be another user's.
+  // opened adopts the session that this page requested, which may be of another user.
   function opened(path, body) {
     return within(life.signal, (signal) => locked(signal, async () => {
       const grant = await grantOf(signal, path, body);
@@ -460,8 +461,8 @@ export function createClient({ base, api = [], fetch: send = (...request) => glo
     }));
   }
 
-  // returnAddress is where the broker sends the browser after a login: to this page's origin. A path
-  // is enough where that is the broker's own. Beyond the broker's limit hash and query are left out.
+  // returnAddress is where the broker sends the browser after a login: on this page's origin. If that is
+  // the broker's own, a path is enough. Beyond the broker's limit hash and query are removed.
   function returnAddress(to) {
     const { origin, pathname, search, hash } = new URL(to, location.href);
     const path = (origin === broker.origin && !pathname.startsWith("//") ? "" : origin) + pathname.replace(/%(?![\da-f]{2})/gi, "%25");
@@ -469,7 +470,7 @@ export function createClient({ base, api = [], fetch: send = (...request) => glo
     return [path + query + hash, path + query, path].find((text) => text.length <= MAX_RETURN_TO) ?? `${origin}/`;
   }
 
-  // mayCarryToken resolves the URL as fetch does. A blob: URL has an origin and no server.
+  // mayCarryToken resolves the URL as fetch does. A blob: URL has an origin but no server.
   function mayCarryToken(url) {
     const { origin, protocol } = new URL(url, document.baseURI);
     const may = /^https?:$/.test(protocol) && trusted.has(origin);
@@ -493,7 +494,7 @@ export function createClient({ base, api = [], fetch: send = (...request) => glo
     };
     on("visibilitychange", wake);
     on("online", wake);
-    on("pageshow", ({ persisted }) => persisted && wake()); // restored by Back, with the memory of then
+    on("pageshow", ({ persisted }) => persisted && wake()); // restored by Back, with its old memory
     channel?.addEventListener("message", ({ data }) => {
       if (data === "signed-out") drop();
       if (data === "signed-in") look();
@@ -506,7 +507,7 @@ export function createClient({ base, api = [], fetch: send = (...request) => glo
     session,
     /** The state as { status, session, reason }: the same object until it changes. */
     snapshot: () => view,
-    /** The access token in force, refreshed first when it is due. */
+    /** The current access token, refreshed first if it is due. */
     async token() {
       return current();
     },
@@ -515,28 +516,28 @@ export function createClient({ base, api = [], fetch: send = (...request) => glo
     },
     /**
      * A nonce for this page's own authentication request to a provider. It is for one exchange
-     * in this browser, within ten minutes; its cookie goes along by itself.
+     * in this browser, within ten minutes; the browser sends its cookie automatically.
      */
     async exchangeNonce() {
       return (await within(life.signal, (signal) => call(signal, "GET", "/auth/exchange-nonce"))).nonce;
     },
     /**
-     * Trade tokens that the provider gave to this page. Unless the provider is Cognito, send the
-     * access token that the id token's at_hash names, or sign in with a nonce of exchangeNonce().
+     * Exchange tokens that this page got from the provider. Unless the provider is Cognito, send the
+     * access token of the id token's at_hash, or sign in with a nonce of exchangeNonce().
      */
     async exchange(tokens) {
       return opened("/auth/social-exchange/", tokens);
     },
     /** Leave for the provider's page; the browser comes back to returnTo, by default this page, signed in. */
     login({ provider, returnTo = location.href } = {}) {
-      tabUser(null); // whoever comes back has signed in here
+      tabUser(null); // any user may come back
       const query = new URLSearchParams({ return_to: returnAddress(returnTo), ...(provider && { provider }) });
       location.assign(addressOf(`/auth/login/?${query}`));
     },
     /**
      * End the session of this browser everywhere, also one that another tab has opened since.
-     * `logout_url`, if any, ends it at the provider, too. With wait ("2s") the answer says how
-     * many services know it, and how fast.
+     * `logout_url`, if any, also ends it at the provider. With wait ("2s") the answer counts the
+     * services that have applied it, with the time.
      */
     async logOff({ wait } = {}) {
       return within(life.signal, async (signal) => {
@@ -553,7 +554,7 @@ export function createClient({ base, api = [], fetch: send = (...request) => glo
     },
     /**
      * fetch with the access token, sent only to the page's origin and to those of api; one more
-     * try after a 401 that a new token can fix. To other origins it is fetch without a token.
+     * attempt after a 401 that a new token can fix. To other origins it is fetch without a token.
      */
     async fetch(input, init) {
       if (!input.url) input = String(input); // a URL object could change before it is used
@@ -574,8 +575,8 @@ export function createClient({ base, api = [], fetch: send = (...request) => glo
       return () => listeners.delete(listener);
     },
     /**
-     * Release everything: requests and waits are abandoned with the code closed, timers and
-     * listeners are gone, the token is forgotten. The session itself goes on; logOff ends it.
+     * Release everything: requests and waits are aborted with the code closed, and timers, listeners
+     * and the token are removed. The session itself continues; logOff ends it.
      */
     close() {
       const closed = new AuthError(0, { code: "closed", title: "The client is closed" });

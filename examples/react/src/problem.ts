@@ -1,6 +1,6 @@
 import { AuthError, type BrokerErrorCode, type ClientErrorCode } from "tokenbroker-client";
 
-// A code without a text of its own is shown as it is.
+// A code without a text is shown unchanged.
 const texts: Partial<Record<BrokerErrorCode | ClientErrorCode, string>> = {
   invalid_credentials: "The user name or the password is wrong.",
   too_many_attempts: "Too many attempts. Try again in a minute.",
@@ -12,7 +12,7 @@ const texts: Partial<Record<BrokerErrorCode | ClientErrorCode, string>> = {
   user_changed: "Another user has signed in in this browser.",
 };
 
-/** problemOf returns what to tell a person about an error, or about the code of one. */
+/** problemOf returns the text to show for an error or an error code. */
 export function problemOf(error: unknown): string {
   const code = error instanceof AuthError ? error.code : String(error);
   return (texts as Record<string, string | undefined>)[code] ?? code;
