@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"time"
+
 	"tokenbroker/broker/password"
 	"tokenbroker/revocation"
 	"tokenbroker/store"

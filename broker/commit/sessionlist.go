@@ -113,9 +113,9 @@ func (v *UserView) findSessions(ctx context.Context) ([]string, error) {
 	return sids, nil
 }
 
-// putListed appends the write of the record, if it changed.
+// putListed appends the write of the record, which changed.
 func (v *UserView) putListed(writes []store.Write) ([]store.Write, error) {
-	if v.listing.put == "" || len(v.listing.sids) > maxListed {
+	if len(v.listing.sids) > maxListed {
 		return writes, nil
 	}
 	value, err := json.Marshal(listedRecord{V: directory.RecordVersion, SIDs: v.listing.sids})
@@ -125,4 +125,17 @@ func (v *UserView) putListed(writes []store.Write) ([]store.Write, error) {
 	return append(writes, store.Write{
 		Key: listedKey(v.uid), Value: value, Expect: v.listing.rev, ExpiresAt: v.sessions[v.listing.put].expires,
 	}), nil
+}
+
+// removal deletes the removed user's record and what of the accounts leads to it.
+func (v *UserView) removal(ctx context.Context) ([]store.Write, error) {
+	if err := v.readListed(ctx); err != nil && !errors.Is(err, session.ErrRecord) {
+		return nil, err
+	}
+	writes, err := directory.Removal(ctx, v.reader, v.removed, v.userRev)
+	if v.listing.rev != 0 {
+		writes = append(writes, store.Write{Key: listedKey(v.uid), Delete: true, Expect: v.listing.rev})
+	}
+	v.listing.put = "" // by a sign-in just before
+	return writes, err
 }

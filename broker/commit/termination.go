@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"tokenbroker/broker/directory"
 	"tokenbroker/revocation"
 	"tokenbroker/store"
 )
@@ -128,4 +129,22 @@ func touches(taken map[string]bool, writes []store.Write) bool {
 // refusesAll reports whether each change would meet the same error by itself.
 func refusesAll(err error) bool {
 	return errors.Is(err, store.ErrUncertain) || errors.Is(err, store.ErrReadOnly) || errors.Is(err, store.ErrClosed)
+}
+
+// termination is the end of the user's tokens. The user's record, which takes over the epoch,
+// is written by it and no longer by the view.
+func (v *UserView) termination(reason revocation.Reason, by string) *Termination {
+	t := &Termination{Kind: revocation.KindSub, Value: v.uid, Reason: reason, By: by}
+	if !v.userPut { // removed: there is no record
+		return t
+	}
+	user, rev := *v.user, v.userRev
+	v.userPut = false
+	t.Writes = func(_ context.Context, epoch int64) ([]store.Write, error) {
+		under := user
+		under.Epoch = epoch
+		write, err := directory.PutUser(&under, rev)
+		return []store.Write{write}, err
+	}
+	return t
 }

@@ -2,6 +2,7 @@ package commit
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -182,4 +183,117 @@ func (v *UserView) used(ctx context.Context, marks []Mark) (bool, error) {
 		}
 	}
 	return false, nil
+}
+
+// apply takes over what a step decided.
+func (v *UserView) apply(eff session.Effects, p session.Policy) error {
+	if eff.PutUser != nil {
+		v.user, v.userPut = eff.PutUser, true
+	}
+	if eff.RemoveUser {
+		v.removed, v.user, v.userPut = v.user, nil, false
+	}
+	if eff.PutListed != nil {
+		v.listing.sids, v.listing.put = eff.PutListed, eff.PutSession.SID
+	}
+	for _, ended := range eff.Ended {
+		if err := v.putSession(ended, p); err != nil {
+			return err
+		}
+	}
+	if eff.PutSession != nil {
+		return v.putSession(eff.PutSession, p)
+	}
+	return nil
+}
+
+func (v *UserView) putSession(put *session.Session, p session.Policy) error {
+	slot := v.sessions[put.SID]
+	if slot == nil {
+		return fmt.Errorf("session %q was written without being read", put.SID)
+	}
+	if slot.expires == 0 {
+		v.order = append(v.order, put.SID)
+	}
+	slot.session, slot.expires = put, tombstoneEnd(put, p)
+	return nil
+}
+
+// writes returns the change's writes: the replay marks, the user, then for each session its sid record (when it
+// is to be kept longer) before the session itself.
+func (v *UserView) writes(ctx context.Context) ([]store.Write, error) {
+	var writes []store.Write
+	for _, mark := range v.marks {
+		write, err := mark.Write()
+		if err != nil {
+			return nil, err
+		}
+		writes = append(writes, write)
+	}
+	switch {
+	case v.removed != nil:
+		removal, err := v.removal(ctx)
+		if err != nil {
+			return nil, err
+		}
+		writes = append(writes, removal...)
+	case v.userPut:
+		write, err := directory.PutUser(v.user, v.userRev)
+		if err != nil {
+			return nil, err
+		}
+		writes = append(writes, write)
+	}
+	for _, sid := range v.order {
+		slot := v.sessions[sid]
+		record := *slot.session
+		if slot.expires > record.SIDExpires { // new, or sessions may live longer than they could
+			record.SIDExpires = slot.expires
+			value, err := json.Marshal(sidRecord{V: directory.RecordVersion, UID: v.uid, SID: sid})
+			if err != nil {
+				return nil, fmt.Errorf("encoding the sid: %w", err)
+			}
+			// What it says never changes, so that nobody's write can be lost.
+			writes = append(writes, store.Write{Key: SIDKey(sid), Value: value, Blind: slot.rev != 0, ExpiresAt: slot.expires})
+		}
+		value, err := record.Encode()
+		if err != nil {
+			return nil, fmt.Errorf("encoding the session: %w", err)
+		}
+		writes = append(writes, store.Write{
+			Key: SessionKey(v.uid, sid), Value: value, Expect: slot.rev, ExpiresAt: slot.expires,
+		})
+	}
+	if v.listing.put == "" {
+		return writes, nil
+	}
+	return v.putListed(writes)
+}
+
+// tombstoneEnd is when the store may forget a session.
+func tombstoneEnd(s *session.Session, p session.Policy) int64 {
+	return s.AbsoluteEnd(p).Add(session.TombstoneLife).Unix()
+}
+
+// SessionKey is the key of a session's record (docs/design.md §5); with an empty sid, the prefix of those of the user.
+func SessionKey(uid, sid string) string { return SessionPrefix + uid + "." + sid }
+
+// SIDKey is the key of the record that names a session's user.
+func SIDKey(sid string) string { return "sid." + sid }
+
+// SessionPrefix begins the keys of all sessions.
+const SessionPrefix = "session."
+
+// sidRecord is the record sid.<sid>: whose session it is.
+type sidRecord struct {
+	V   int    `json:"v"`
+	UID string `json:"uid"`
+	SID string `json:"sid"`
+}
+
+// SessionOwner returns the uid of the user whose session it is, or "" if no such session is on record.
+func SessionOwner(ctx context.Context, r store.Reader, sid string) (uid string, err error) {
+	var owner sidRecord
+	_, err = directory.ReadRecord(ctx, r, "the sid", SIDKey(sid), &owner, &owner.V)
+	return owner.UID, err
 }

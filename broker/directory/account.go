@@ -101,21 +101,6 @@ func LocalAccount(ctx context.Context, r store.Reader, name string) (Link, error
 	return linked, nil
 }
 
-// Accounts are the accounts that are linked to the user. A record of an older version
-// names none: the local one is known by its password.
-func Accounts(u *session.User) []session.Account {
-	if len(u.Accounts) == 0 && u.PasswordHash != "" {
-		return []session.Account{{Issuer: broker.LocalIssuer, Subject: u.Username}}
-	}
-	return u.Accounts
-}
-
-// HasLocalName reports whether one of the user's accounts is a local one, of the name that the
-// user has now: a login through a linked provider replaces the name by the provider's.
-func HasLocalName(u *session.User) bool {
-	return slices.Contains(Accounts(u), session.Account{Issuer: broker.LocalIssuer, Subject: u.Username})
-}
-
 // localNames are the names by which a user can sign in here.
 func localNames(u *session.User) []string {
 	var names []string

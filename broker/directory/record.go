@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"tokenbroker/broker"
 	"tokenbroker/broker/session"
@@ -80,4 +81,19 @@ func (c ClientRecord) Write(rev store.Revision) (store.Write, error) {
 		return store.Write{}, fmt.Errorf("encoding the client: %w", err)
 	}
 	return store.Write{Key: ClientKey(c.ID), Value: value, Expect: rev}, nil
+}
+
+// Accounts are the accounts that are linked to the user. A record of an older version
+// names none: the local one is known by its password.
+func Accounts(u *session.User) []session.Account {
+	if len(u.Accounts) == 0 && u.PasswordHash != "" {
+		return []session.Account{{Issuer: broker.LocalIssuer, Subject: u.Username}}
+	}
+	return u.Accounts
+}
+
+// HasLocalName reports whether one of the user's accounts is a local one, of the name that the
+// user has now: a login through a linked provider replaces the name by the provider's.
+func HasLocalName(u *session.User) bool {
+	return slices.Contains(Accounts(u), session.Account{Issuer: broker.LocalIssuer, Subject: u.Username})
 }

@@ -2,15 +2,14 @@ package enduser
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
-	"sync"
 	"time"
-
-	"github.com/hashicorp/golang-lru/v2/simplelru"
 
 	"tokenbroker/broker"
 	"tokenbroker/broker/commit"
 	"tokenbroker/broker/credential"
+	"tokenbroker/broker/directory"
 	"tokenbroker/broker/session"
 )
 
@@ -79,85 +78,115 @@ func seen(t credential.RefreshToken, req broker.Request, more ...any) []any {
 	return append([]any{"uid", t.UID.String(), "sid", t.SID.String(), "generation", t.Generation, "user_agent", req.UserAgent}, more...)
 }
 
-const (
-	// maxReplays is how often one superseded refresh token is answered within its grace: the
-	// tabs of a browser that all had the same one.
-	maxReplays = 128
-	// replayedTokens bounds the tokens whose replays are counted. Beyond it the least recently
-	// replayed one is forgotten, and its count starts again.
-	replayedTokens = 1 << 16
-	// suspiciousReplays: of so many generations in a row each was replayed from another address than
-	// that of the rotation. A change of network does that once; a thief who follows the
-	// owner's rotations has to do it at each of them.
-	suspiciousReplays = 3
-)
-
-// replays counts how often superseded refresh tokens were presented. Safe for concurrent use.
-type replays struct {
-	mu     sync.Mutex // guards what is below
-	counts *simplelru.LRU[replayedToken, int]
-	rows   *simplelru.LRU[broker.ID, row] // by session
-}
-
-// row is a number of generations in a row that were replayed from elsewhere.
-type row struct {
-	latest uint32 // generation
-	n      int
-}
-
-// replayedToken names a refresh token without its secret.
-type replayedToken struct {
-	sid        broker.ID
-	generation uint32
-}
-
-func newReplays() *replays {
-	counts, err := simplelru.NewLRU[replayedToken, int](replayedTokens, nil)
+// grant makes the answer of a committed step. With an error it is without an access token,
+// and the rest still holds: the step is on disk, so its refresh token has to reach the
+// browser, or the next refresh would look like a thief's.
+func (svc *Service) grant(ctx context.Context, eff session.Effects, token credential.RefreshToken, csrf string) (*broker.Grant, error) {
+	now := svc.cfg.Clock.Now()
+	token.Generation = eff.Session.Generation
+	g := &broker.Grant{
+		RefreshToken:  token.Encode(svc.cfg.Secrets),
+		RefreshMaxAge: eff.Session.EndsAt(svc.cfg.Policy).Sub(now),
+		CSRFToken:     csrf,
+		User:          svc.userObject(eff.User), UID: eff.Session.UID, SID: eff.Session.SID, Replayed: eff.Replayed,
+	}
+	access, err := svc.accessToken(ctx, eff)
 	if err != nil {
-		panic(err) // only for a size that is not positive
+		return g, err
 	}
-	rows, err := simplelru.NewLRU[broker.ID, row](replayedTokens, nil)
+	g.AccessToken, g.ExpiresAt = access, time.Unix(eff.ExpiresAt, 0)
+	g.ExpiresIn = g.ExpiresAt.Sub(now)
+	return g, nil
+}
+
+// accessToken computes the claims of a committed step's token and signs it.
+func (svc *Service) accessToken(ctx context.Context, eff session.Effects) (string, error) {
+	custom, err := svc.customClaims(ctx, eff)
 	if err != nil {
-		panic(err)
+		return "", err
 	}
-	return &replays{counts: counts, rows: rows}
+	claims, err := credential.EncodeClaims(svc.cfg.Issuer, svc.cfg.Audience, eff, custom)
+	if err != nil {
+		return "", claimsFailed("encoding claims", err)
+	}
+	if err := svc.signing.Acquire(ctx, 1); err != nil {
+		return "", commit.AppError(ctx, "waiting to sign", err)
+	}
+	access, err := svc.cfg.Signer.SignAccessToken(ctx, claims)
+	svc.signing.Release(1)
+	if err != nil {
+		return "", commit.AppError(ctx, "signing", err)
+	}
+	return access, nil
 }
 
-// allow counts a replay and reports whether the token may still be answered.
-func (r *replays) allow(token credential.RefreshToken) bool {
-	key := replayedToken{sid: token.SID, generation: token.Generation}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	n, _ := r.counts.Get(key)
-	if n >= maxReplays {
-		return false
+// customClaims computes the configured claims of the token that a committed step fixed,
+// anew for each token. Error: CodeClaimsFailed; the step stays committed and its refresh
+// token is given, so that a refresh succeeds once the cause is gone.
+func (svc *Service) customClaims(ctx context.Context, eff session.Effects) (map[string]any, error) {
+	if svc.cfg.CustomClaims == nil {
+		return nil, nil
 	}
-	r.counts.Add(key, n+1)
-	return true
-}
-
-// elsewhere counts a replay from another address than that of the latest rotation. It returns the
-// number of generations in a row that were replayed so, once for each; otherwise 0.
-func (r *replays) elsewhere(token credential.RefreshToken) (inARow int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	row, found := r.rows.Get(token.SID)
+	s := eff.Session
+	in := credential.ClaimsInput{
+		User:     claimsUser(eff.User),
+		Identity: credential.ClaimsIdentity{Provider: s.Provider, Issuer: s.UpstreamIssuer, Subject: s.UpstreamSubject},
+		Client:   credential.ClaimsClient{ID: s.ClientID},
+		Session: credential.ClaimsSession{
+			ID: s.SID, Scope: s.Scope, ACR: s.ACR, Device: s.Device, AMR: s.AMR,
+			AuthTime: unixTime(s.AuthTime), CreatedAt: unixTime(s.CreatedAt),
+		},
+	}
+	claims, err := svc.cfg.CustomClaims.Claims(ctx, in)
 	switch {
-	case found && token.Generation <= row.latest:
-		return 0
-	case found && token.Generation == row.latest+1:
-		row.n++
+	case err == nil:
+		return claims, nil
+	case ctx.Err() != nil:
+		return nil, commit.AppError(ctx, "computing claims", err)
 	default:
-		row.n = 1
+		return nil, claimsFailed("computing claims", err)
 	}
-	row.latest = token.Generation
-	r.rows.Add(token.SID, row)
-	return row.n
 }
 
-func errTooManyReplays() *broker.Error {
+func claimsFailed(doing string, err error) *broker.Error {
 	return &broker.Error{
-		Code: broker.CodeTooManyReplays, RetryAfter: time.Second,
-		Message: "This refresh token was replaced and has been presented too often since; use the one that replaced it.",
+		Code: broker.CodeClaimsFailed, Message: "The token's claims cannot be computed; the operator has to look at the log.",
+		Err: fmt.Errorf("%s: %w", doing, err),
 	}
+}
+
+// userObject is what answers show of a user.
+func (svc *Service) userObject(u *session.User) map[string]any {
+	if u == nil {
+		return nil
+	}
+	if svc.cfg.CustomClaims != nil {
+		return svc.cfg.CustomClaims.UserObject(claimsUser(u))
+	}
+	object := map[string]any{"id": u.UID, "username": u.Username}
+	if len(u.Roles) > 0 {
+		object["roles"] = u.Roles
+	}
+	if len(u.Groups) > 0 {
+		object["groups"] = u.Groups
+	}
+	return object
+}
+
+func claimsUser(u *session.User) credential.ClaimsUser {
+	if u == nil {
+		return credential.ClaimsUser{}
+	}
+	return credential.ClaimsUser{
+		ID: u.UID, Username: u.Username, Local: directory.HasLocalName(u), Attributes: u.Attributes, Roles: u.Roles, Groups: u.Groups,
+		CreatedAt: unixTime(u.CreatedAt), LastLogin: unixTime(u.LastLogin),
+	}
+}
+
+// unixTime is a record's time; 0 is the zero time.
+func unixTime(seconds int64) time.Time {
+	if seconds == 0 {
+		return time.Time{}
+	}
+	return time.Unix(seconds, 0).UTC()
 }

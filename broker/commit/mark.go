@@ -13,29 +13,6 @@ import (
 	"tokenbroker/store"
 )
 
-// SessionKey is the key of a session's record (docs/design.md §5); with an empty sid, the prefix of those of the user.
-func SessionKey(uid, sid string) string { return SessionPrefix + uid + "." + sid }
-
-// SIDKey is the key of the record that names a session's user.
-func SIDKey(sid string) string { return "sid." + sid }
-
-// SessionPrefix begins the keys of all sessions.
-const SessionPrefix = "session."
-
-// sidRecord is the record sid.<sid>: whose session it is.
-type sidRecord struct {
-	V   int    `json:"v"`
-	UID string `json:"uid"`
-	SID string `json:"sid"`
-}
-
-// SessionOwner returns the uid of the user whose session it is, or "" if no such session is on record.
-func SessionOwner(ctx context.Context, r store.Reader, sid string) (uid string, err error) {
-	var owner sidRecord
-	_, err = directory.ReadRecord(ctx, r, "the sid", SIDKey(sid), &owner, &owner.V)
-	return owner.UID, err
-}
-
 // Mark is a replay mark of something that may be used once: a record once.<purpose>.<hash> that is
 // only ever created, and kept until the thing itself has expired.
 type Mark struct {
