@@ -80,7 +80,7 @@ func written(t testing.TB, seal backup.Sealer, h backup.Header, writes ...store.
 	return out.Bytes()
 }
 
-// format1 is what an earlier program wrote.
+// format1 returns a backup as an earlier program wrote it.
 func format1(t testing.TB, writes ...store.Write) []byte {
 	t.Helper()
 	h := header
@@ -106,13 +106,13 @@ func format1(t testing.TB, writes ...store.Write) []byte {
 	return summed(out.Bytes())
 }
 
-// summed is content with the digest behind it, which takes no key.
+// summed returns content followed by its digest, which needs no key.
 func summed(content []byte) []byte {
 	digest := sha256.Sum256(content)
 	return append(slices.Clone(content), digest[:]...)
 }
 
-// forged is a whole file after a change that knows no key: its digest is right again.
+// forged returns a file that was changed without the key and has a valid digest.
 func forged(whole []byte, change func(content []byte) []byte) []byte {
 	return summed(change(slices.Clone(whole[:len(whole)-sha256.Size])))
 }
@@ -129,7 +129,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// file puts content into the file of the test, over what it held.
+// file replaces the content of the test's file.
 func file(t testing.TB, content []byte) string {
 	t.Helper()
 	path := filepath.Join(dir, strings.ReplaceAll(t.Name(), "/", "_"))
@@ -139,7 +139,7 @@ func file(t testing.TB, content []byte) string {
 	return path
 }
 
-// open opens content as a file, with the key ours unless opts have another one.
+// open opens content as a file, with the key ours unless opts has another one.
 func open(t testing.TB, content []byte, opts backup.Options) (*backup.File, []store.Write, error) {
 	t.Helper()
 	if opts.Opener == nil {
@@ -153,7 +153,7 @@ func open(t testing.TB, content []byte, opts backup.Options) (*backup.File, []st
 	return f, seen, err
 }
 
-func TestWhatIsWrittenIsRead(t *testing.T) {
+func TestRoundTrip(t *testing.T) {
 	for name, want := range map[string][]store.Write{"records": writes, "none": nil} {
 		t.Run(name, func(t *testing.T) {
 			content := written(t, ours, header, want...)
@@ -177,14 +177,14 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 				}
 			}
 			if !f.Authenticated() || len(want) > 0 && bytes.Contains(content, []byte(want[0].Key)) {
-				t.Error("it is not encrypted")
+				t.Error("the file is not encrypted")
 			}
 		})
 	}
 }
 
-// Every file that lacks a byte, has one more or another one is refused, with a key or without.
-func TestWhatIsNotWholeIsRefused(t *testing.T) {
+// Every file that lacks a byte, or has an additional or changed one, is refused, with or without a key.
+func TestIncompleteOrDamagedFilesAreRefused(t *testing.T) {
 	whole := written(t, ours, header, writes...)
 	refused := func(what string, at int, content []byte) {
 		if _, _, err := open(t, content, backup.Options{}); !errors.Is(err, backup.ErrDamaged) && !errors.Is(err, backup.ErrFormat1) {
@@ -211,10 +211,9 @@ func TestWhatIsNotWholeIsRefused(t *testing.T) {
 	}
 }
 
-// A file that was changed without the key is refused, whatever was changed, and with a digest
-// that is right again.
+// A file that was changed without the key is refused after any change, even with a valid digest.
 func TestAForgedFileIsRefused(t *testing.T) {
-	// Values that do not shrink, so that the body has several chunks.
+	// The values cannot be compressed, so that the body has several chunks.
 	large := slices.Clone(writes)
 	noise := sha256.Sum256(nil)
 	for i := range 8 {
@@ -231,7 +230,7 @@ func TestAForgedFileIsRefused(t *testing.T) {
 	other := written(t, ours, later, large...)
 	const records, chunk, tag = 8, 64 << 10, 16
 	body := bytes.Index(whole, []byte("age-encryption.org/v1\n"))
-	// The payload begins behind the stanza, the MAC and a nonce of 16 bytes.
+	// The payload begins after the stanza, the MAC and a nonce of 16 bytes.
 	mac := bytes.Index(whole, []byte("\n--- ")) + 1
 	payload := mac + bytes.IndexByte(whole[mac:], '\n') + 1 + 16
 	second := payload + chunk + tag
@@ -240,9 +239,9 @@ func TestAForgedFileIsRefused(t *testing.T) {
 	}
 	refused := func(t *testing.T, content []byte) {
 		t.Helper()
-		// Each change is good by the digest, or the test would prove nothing of the encryption.
+		// Each changed file has a valid digest, otherwise the test would prove nothing about the encryption.
 		if _, err := backup.Check(t.Context(), file(t, content)); err != nil && !errors.Is(err, backup.ErrFormat1) {
-			t.Fatalf("the forgery is refused for its digest or its head: %v", err)
+			t.Fatalf("the forgery is refused because of its digest or its head: %v", err)
 		}
 		_, _, err := open(t, content, backup.Options{})
 		if !errors.Is(err, backup.ErrDamaged) && !errors.Is(err, errOpener) && !errors.Is(err, backup.ErrFormat1) {
@@ -318,7 +317,7 @@ func TestAnEndlessAgeHeaderIsRefused(t *testing.T) {
 	}
 }
 
-// Format 1 takes a word of the caller, and says that it is not authenticated.
+// Format 1 is read only if the caller asks for it, and is reported as not authenticated.
 func TestFormat1(t *testing.T) {
 	old := format1(t, writes...)
 	if _, seen, err := open(t, old, backup.Options{}); !errors.Is(err, backup.ErrFormat1) || len(seen) > 0 {
@@ -339,7 +338,7 @@ func TestFormat1(t *testing.T) {
 			t.Errorf("cut at %d: %v", i, err)
 		}
 	}
-	// Format 2 is authenticated with the word as without it.
+	// Format 2 is authenticated in any case.
 	content := forged(written(t, ours, header, writes...), func(c []byte) []byte {
 		return bytes.Replace(c, []byte(`"s1"`), []byte(`"s2"`), 1)
 	})
@@ -348,7 +347,7 @@ func TestFormat1(t *testing.T) {
 	}
 }
 
-// A pipe that nobody writes to is refused at once: no signal would end the wait for it.
+// A pipe without a writer is refused at once: no signal would interrupt the wait for it.
 func TestAPipeIsRefused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "pipe")
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
@@ -368,7 +367,7 @@ func TestACancelledReadEnds(t *testing.T) {
 	}
 }
 
-func TestWhatDoesNotFitIsNotWritten(t *testing.T) {
+func TestRecordsThatAreTooLargeAreNotWritten(t *testing.T) {
 	w, err := backup.NewWriter(t.Context(), &bytes.Buffer{}, header, ours)
 	if err != nil {
 		t.Fatal(err)
@@ -378,7 +377,7 @@ func TestWhatDoesNotFitIsNotWritten(t *testing.T) {
 		"a long value": {Key: "k", Value: make([]byte, 8<<20+1)}, "a negative expiry": {Key: "k", ExpiresAt: -1},
 	} {
 		if err := w.Add(r); err == nil {
-			t.Errorf("%s is written", name)
+			t.Errorf("%s was written", name)
 		}
 	}
 	if w.Records() != 0 {
@@ -386,8 +385,8 @@ func TestWhatDoesNotFitIsNotWritten(t *testing.T) {
 	}
 }
 
-// FuzzOpen changes files whose digests are right: nothing but what was written comes out of a
-// file of format 2, and no input does harm.
+// FuzzOpen changes files that have valid digests: only records that were written are read from a
+// file of format 2, and no input causes a panic.
 func FuzzOpen(f *testing.F) {
 	whole, old := written(f, ours, header, writes...), format1(f, writes...)
 	for _, content := range [][]byte{whole, old, written(f, ours, header)} {
@@ -397,7 +396,7 @@ func FuzzOpen(f *testing.F) {
 		_, seen, err := open(t, summed(content), backup.Options{})
 		if err == nil {
 			if len(seen) > 0 && !cmp.Equal(writes, seen) {
-				t.Error("records are read that nobody wrote")
+				t.Error("records are read that were not written")
 			}
 		} else if !errors.Is(err, backup.ErrDamaged) && !errors.Is(err, backup.ErrFormat1) && !errors.Is(err, errOpener) {
 			t.Error(err)

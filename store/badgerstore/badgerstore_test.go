@@ -107,7 +107,7 @@ func TestCloseIsIdempotentAndRefusesLaterCalls(t *testing.T) {
 	}
 }
 
-// A store whose files an earlier program made readable to other users is closed to them.
+// Open makes files inaccessible to other users that an earlier program created as readable by them.
 func TestOpenClosesTheFilesToOthers(t *testing.T) {
 	dir := t.TempDir()
 	s, err := badgerstore.Open(badgerstore.Config{Dir: dir})
@@ -131,7 +131,7 @@ func TestOpenClosesTheFilesToOthers(t *testing.T) {
 	}
 }
 
-func TestALowDiskRefusesWritesAndStillReads(t *testing.T) {
+func TestWritesAreRefusedOnALowDiskAndReadsAreNot(t *testing.T) {
 	var free atomic.Uint64
 	free.Store(1 << 40)
 	s := open(t, badgerstore.Config{
@@ -170,10 +170,10 @@ func TestAFullDiskIsRefusedBeforeBadgerTouchesIt(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "free") {
 		t.Fatalf("got %v", err)
 	}
-	open(t, badgerstore.Config{Dir: dir}) // and the lock was given back
+	open(t, badgerstore.Config{Dir: dir}) // the lock was released
 }
 
-func TestACommitIsCutAtTheTransactionLimit(t *testing.T) {
+func TestACommitStopsAtTheTransactionLimit(t *testing.T) {
 	s := open(t, badgerstore.Config{InMemory: true})
 	seal := func(accepted []revocation.Event) ([]store.Write, error) {
 		var writes []store.Write
@@ -202,7 +202,7 @@ func TestACommitIsCutAtTheTransactionLimit(t *testing.T) {
 				cut = true
 				left = append(left, changes[i])
 			case cut:
-				t.Fatalf("change %d was judged after the cut: %v", i, err)
+				t.Fatalf("change %d was evaluated after the limit was reached: %v", i, err)
 			case rounds == 1 && i == 7:
 				if err == nil {
 					t.Fatal("a change beyond the limit was accepted")

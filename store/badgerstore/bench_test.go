@@ -12,8 +12,8 @@ import (
 
 const benchWriters = 64
 
-// BenchmarkCommit compares 64 concurrent writers with a transaction each against the same
-// writers whose changes one goroutine merges, as the committer does. fsyncs/write counts
+// BenchmarkCommit compares 64 concurrent writers that commit one transaction each with the same
+// writers when one goroutine merges their changes, as the committer does. fsyncs/write counts
 // the commits, each of which syncs once.
 func BenchmarkCommit(b *testing.B) {
 	b.Run("transaction-each", func(b *testing.B) {
@@ -61,7 +61,7 @@ func BenchmarkCommit(b *testing.B) {
 	})
 }
 
-// benchWrite has the writers make b.N changes between them.
+// benchWrite divides b.N changes between the writers.
 func benchWrite(b *testing.B, commit func(store.Change) error) {
 	var next atomic.Int64
 	var writers sync.WaitGroup

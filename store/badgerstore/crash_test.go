@@ -48,9 +48,9 @@ func child(t *testing.T, role, dir string) (lines *bufio.Scanner, kill func()) {
 	return bufio.NewScanner(out), kill
 }
 
-// commitForEver is the child: a record, an event and its seal a commit, and a line on
-// stdout for each that was acknowledged.
-func commitForEver(dir string) error {
+// commitUntilKilled runs in the child process. Each commit has a record, an event and its seal; the
+// child prints a line for each acknowledged commit.
+func commitUntilKilled(dir string) error {
 	s, err := badgerstore.Open(badgerstore.Config{Dir: dir})
 	if err != nil {
 		return err
@@ -93,7 +93,7 @@ func TestAKilledProcessLosesNoAcknowledgedCommit(t *testing.T) {
 				}
 			}
 		}
-		// What was not acknowledged is there as a whole or not at all.
+		// A commit that was not acknowledged is there completely or not at all.
 		records, err := s.List(t.Context(), "record.", "", 1e6)
 		if err != nil {
 			t.Fatal(err)
@@ -108,7 +108,7 @@ func TestAKilledProcessLosesNoAcknowledgedCommit(t *testing.T) {
 	}
 }
 
-// closeOnAFullDisk is the child: a record that is committed, and a disk that is full by the time of the end.
+// closeOnAFullDisk runs in the child process: it commits a record and closes the store when the disk is full.
 func closeOnAFullDisk(dir string) error {
 	var free atomic.Uint64
 	free.Store(1 << 40)
@@ -130,16 +130,15 @@ func closeOnAFullDisk(dir string) error {
 	return nil
 }
 
-// TestAFullDiskIsNotWrittenToAtTheEnd: Badger would write its memtable to a mapped file, at which the kernel
-// ends the process (SIGBUS).
-func TestAFullDiskIsNotWrittenToAtTheEnd(t *testing.T) {
+// Badger would write its memtable to a mapped file, and the kernel would then kill the process (SIGBUS).
+func TestCloseWritesNothingToAFullDisk(t *testing.T) {
 	dir := t.TempDir()
 	lines, kill := child(t, "full", dir)
 	if !lines.Scan() || !strings.Contains(lines.Text(), "closing the store: only 1 MiB free") {
-		t.Errorf("the child says %q", lines.Text())
+		t.Errorf("the child printed %q", lines.Text())
 	}
 	if !lines.Scan() || lines.Text() != "closed" {
-		t.Errorf("the child says %q", lines.Text())
+		t.Errorf("the child printed %q", lines.Text())
 	}
 	kill()
 	if tables, err := filepath.Glob(filepath.Join(dir, "*.sst")); err != nil || len(tables) > 0 {
@@ -151,7 +150,7 @@ func TestAFullDiskIsNotWrittenToAtTheEnd(t *testing.T) {
 	}
 }
 
-// holdLock is the child: it takes the directory and waits to be killed.
+// holdLock runs in the child process: it locks the directory and waits to be killed.
 func holdLock(dir string) error {
 	lock, err := badgerstore.Lock(dir)
 	if err != nil {
@@ -177,7 +176,7 @@ func TestALockedDirectoryNamesItsHolder(t *testing.T) {
 	if want := fmt.Sprintf("data directory %s is in use by process %s", dir, lines.Text()); held.Error() != want {
 		t.Errorf("got %q, want %q", held, want)
 	}
-	kill() // the hold ends with its process
+	kill() // the lock ends with its process
 	lock, err := badgerstore.Lock(dir)
 	if err != nil {
 		t.Fatal(err)
@@ -185,7 +184,7 @@ func TestALockedDirectoryNamesItsHolder(t *testing.T) {
 	if _, err := badgerstore.Lock(dir); !errors.As(err, &held) || held.PID != os.Getpid() {
 		t.Errorf("a second lock in one process: %v", err)
 	}
-	s := open(t, badgerstore.Config{Dir: dir + "/store", Lock: lock}) // covered by the caller's
+	s := open(t, badgerstore.Config{Dir: dir + "/store", Lock: lock}) // covered by the caller's lock
 	put(t, s, "a", "1")
 	if _, err := badgerstore.Open(badgerstore.Config{Dir: t.TempDir(), Lock: lock}); err == nil {
 		t.Error("a lock over another directory was accepted")

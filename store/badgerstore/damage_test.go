@@ -21,8 +21,8 @@ import (
 
 var damages = flag.Int("damages", longtest.Pick(40, 200), "how many damages TestADamagedStoreLosesNothingSilently tries")
 
-// image is the directory of a store, as a process that was killed leaves it: what each file
-// holds before its trailing zeros, and how long it is.
+// image is the content of a store's directory, as a process that was killed leaves it: for each file
+// its content without trailing zeros, and its length.
 type image map[string]imageFile
 
 type imageFile struct {
@@ -30,8 +30,8 @@ type imageFile struct {
 	size int64
 }
 
-// takeImage reads the files of a store that may be open, once Badger moves none of them in the
-// background: their mapped pages are what a kill leaves.
+// takeImage reads the files of a store that may be open, at a time when Badger moves none of them in the
+// background. Their mapped pages are what a kill leaves.
 func takeImage(t testing.TB, dir string) image {
 	t.Helper()
 	same := func(a, b imageFile) bool { return a.size == b.size && bytes.Equal(a.data, b.data) }
@@ -44,7 +44,7 @@ func takeImage(t testing.TB, dir string) image {
 	}
 }
 
-// readImage returns nil when a file was removed in between.
+// readImage returns nil if a file was removed in the meantime.
 func readImage(dir string) image {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -61,7 +61,7 @@ func readImage(dir string) image {
 	return img
 }
 
-// write puts the image into a new directory, its zeros as holes.
+// write writes the image to a new directory, with its zeros as holes.
 func (img image) write(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -77,7 +77,7 @@ func (img image) write(t testing.TB) string {
 	return dir
 }
 
-// ext is what kind of file name is.
+// ext returns the kind of a file by its name.
 func ext(name string) string {
 	if e := filepath.Ext(name); e != "" {
 		return e
@@ -85,8 +85,8 @@ func ext(name string) string {
 	return name
 }
 
-// livedStore is a store after several lives of its process, the last of which was killed.
-// records is what it holds.
+// livedStore returns a store after several runs of its process, the last of which was killed,
+// and its records.
 func livedStore(t testing.TB, seed uint64) (img image, records map[string]string) {
 	t.Helper()
 	random := rand.New(rand.NewPCG(seed, 1))
@@ -107,8 +107,8 @@ func livedStore(t testing.TB, seed uint64) (img image, records map[string]string
 	return img, records
 }
 
-// commitSome commits what a broker does: users and sessions that change, revocations, and
-// now and then the removal of some of these.
+// commitSome makes commits like those of a broker: users and sessions that change, revocations, and
+// sometimes the removal of some of them.
 func commitSome(t testing.TB, s store.Store, random *rand.Rand, life, n int) {
 	t.Helper()
 	var changes []store.Change
@@ -151,7 +151,7 @@ func allRecords(t testing.TB, s *badgerstore.Store) map[string]string {
 	return records
 }
 
-// damage changes one file of a kind that the random numbers choose, and says how.
+// damage changes a random file of one of the kinds and describes the damage.
 func (img image) damage(random *rand.Rand, kinds []string) string {
 	byKind := map[string][]string{}
 	for _, name := range slices.Sorted(maps.Keys(img)) {
@@ -190,11 +190,11 @@ func (img image) damage(random *rand.Rand, kinds []string) string {
 	return fmt.Sprintf("%s (%d bytes used) %s", name, len(f.data), how)
 }
 
-// TestADamagedStoreLosesNothingSilently damages one file of a store. It must open with
-// everything that was committed, or be refused with a cause that names what is wrong.
+// TestADamagedStoreLosesNothingSilently damages one file of a store. The store must open with
+// everything that was committed, or be refused with a cause that names the damage.
 func TestADamagedStoreLosesNothingSilently(t *testing.T) {
 	if testing.Short() {
-		*damages = min(*damages, 3) // each on a store of its own
+		*damages = min(*damages, 3) // each on its own store
 	}
 	kinds := []string{".sst", "MANIFEST", ".mem", ".vlog", ".mark"}
 	const stores = 8
@@ -217,14 +217,14 @@ func TestADamagedStoreLosesNothingSilently(t *testing.T) {
 			continue
 		}
 		dir := img.write(t)
-		// Refused once, it must be refused again: the first start repairs nothing silently.
+		// A refused store must be refused again: the first start must not repair anything silently.
 		for start := range 2 {
 			s, err := badgerstore.Open(badgerstore.Config{Dir: dir})
 			var damaged *badgerstore.DamagedError
 			switch {
 			case errors.As(err, &damaged):
 				if text := err.Error(); strings.Contains(text, "panic") || strings.Contains(text, "goroutine") || strings.Contains(text, "\n") {
-					t.Errorf("seed %d, %s: the cause is not for a person: %s", seed, how, text)
+					t.Errorf("seed %d, %s: the cause is not readable: %s", seed, how, text)
 				}
 				if start == 0 {
 					outcome["refused"]++
@@ -251,9 +251,9 @@ func TestADamagedStoreLosesNothingSilently(t *testing.T) {
 	t.Logf("%d damages: %v", *damages, outcome)
 }
 
-// A process that is killed between making a memtable or a log and giving it its length leaves
-// a file without a byte.
-func TestAnEmptyFileOfACrashDoesNotFailTheStart(t *testing.T) {
+// A process that is killed between creating a memtable or a log and setting its length leaves
+// a file of zero bytes.
+func TestAnEmptyFileLeftByACrashIsAccepted(t *testing.T) {
 	img, records := livedStore(t, 1)
 	for _, name := range []string{"00099.mem", "000099.vlog"} {
 		img := maps.Clone(img)
@@ -267,7 +267,7 @@ func TestAnEmptyFileOfACrashDoesNotFailTheStart(t *testing.T) {
 
 // A MANIFEST that is cut short or missing makes tables look like leftovers of a crash, which
 // Badger removes.
-func TestTablesThatAreNotListedAreKeptUntilTheStoreIsComplete(t *testing.T) {
+func TestUnlistedTablesAreKeptUntilTheStoreIsComplete(t *testing.T) {
 	dir := t.TempDir()
 	for life := range 2 {
 		s := open(t, badgerstore.Config{Dir: dir})
@@ -293,7 +293,7 @@ func TestTablesThatAreNotListedAreKeptUntilTheStoreIsComplete(t *testing.T) {
 	}
 }
 
-// salvaged reads what can be read of a store.
+// salvaged returns the records of a store that can be read, and what is lost.
 func salvaged(t *testing.T, dir string) (records map[string]string, lost []string, err error) {
 	t.Helper()
 	s, lost, err := badgerstore.Salvage(badgerstore.Config{Dir: dir})
@@ -305,12 +305,12 @@ func salvaged(t *testing.T, dir string) (records map[string]string, lost []strin
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(dir + ".salvage"); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the copy was left: %v", err)
+		t.Errorf("the copy was not removed: %v", err)
 	}
 	return records, lost, nil
 }
 
-func TestSalvageReadsWhatIsNotDamaged(t *testing.T) {
+func TestSalvageReadsUndamagedRecords(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, badgerstore.Config{Dir: dir})
 	for n := range 300 {
@@ -372,15 +372,15 @@ func TestSalvageReadsWhatIsNotDamaged(t *testing.T) {
 	}
 }
 
-// A process that is killed during a salvage leaves its copy, with all that is in the store.
-func TestOpenRemovesTheCopyOfASalvageThatWasBrokenOff(t *testing.T) {
+// A process that is killed during a salvage leaves its copy, which has all records of the store.
+func TestOpenRemovesTheCopyOfAnInterruptedSalvage(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "store")
 	if err := os.MkdirAll(dir+".salvage/unlisted", 0o700); err != nil {
 		t.Fatal(err)
 	}
 	open(t, badgerstore.Config{Dir: dir})
 	if _, err := os.Stat(dir + ".salvage"); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the copy was left: %v", err)
+		t.Errorf("the copy was not removed: %v", err)
 	}
 }
 
@@ -396,13 +396,13 @@ func TestSalvageOnAFullDiskIsRefusedBeforeBadgerTouchesIt(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	if _, err := os.Stat(dir + ".salvage"); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the copy was left: %v", err)
+		t.Errorf("the copy was not removed: %v", err)
 	}
 }
 
-// TestSalvageKeepsWhatItReadFirst: where the attempt with more tables fails, here for lack of space, the
-// result is that of the attempt before, and says so.
-func TestSalvageKeepsWhatItReadFirst(t *testing.T) {
+// If the attempt with more tables fails, here for lack of space, the result is that of the attempt
+// before, and the failure is in the list of what is lost.
+func TestSalvageKeepsItsFirstResultIfASecondAttemptFails(t *testing.T) {
 	dir := t.TempDir()
 	for life := range 2 {
 		s := open(t, badgerstore.Config{Dir: dir})
@@ -414,7 +414,7 @@ func TestSalvageKeepsWhatItReadFirst(t *testing.T) {
 		}
 	}
 	unlisted := takeImage(t, dir).without("MANIFEST").write(t)
-	asked := 0 // at each opening and closing
+	asked := 0 // counts openings and closings
 	s, lost, err := badgerstore.Salvage(badgerstore.Config{Dir: unlisted, FreeSpace: func(string) (uint64, error) {
 		if asked++; asked == 3 {
 			return 1 << 20, nil
@@ -435,7 +435,7 @@ func TestSalvageKeepsWhatItReadFirst(t *testing.T) {
 		t.Errorf("lost: %s", text)
 	}
 	if _, err := os.Stat(unlisted + ".salvage"); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the copy was left: %v", err)
+		t.Errorf("the copy was not removed: %v", err)
 	}
 }
 

@@ -19,7 +19,7 @@ import (
 
 const markFile = "tokenbroker.mark"
 
-// wantRefusal opens the store, which must be refused for a cause that says so.
+// wantRefusal opens the store and checks that it is refused with a cause that contains cause.
 func wantRefusal(t *testing.T, img image, cause string) {
 	t.Helper()
 	_, err := badgerstore.Open(badgerstore.Config{Dir: img.write(t)})
@@ -29,7 +29,7 @@ func wantRefusal(t *testing.T, img image, cause string) {
 	}
 }
 
-// with returns the image with a file of another.
+// with returns the image with one file of another image.
 func (img image) with(name string, from image) image {
 	img = maps.Clone(img)
 	img[name] = from[name]
@@ -55,7 +55,7 @@ func TestAStoreIsOpenedAtItsMarkOrAheadOfIt(t *testing.T) {
 	later := takeImage(t, dir)
 	records := allRecords(t, s)
 
-	// A power cut may keep a commit and not the mark after it.
+	// A power failure may keep a commit and lose the mark after it.
 	s = open(t, badgerstore.Config{Dir: later.with(markFile, earlier).write(t)})
 	if got := allRecords(t, s); !maps.Equal(got, records) {
 		t.Errorf("got %v, want %v", got, records)
@@ -67,7 +67,7 @@ func TestAStoreIsOpenedAtItsMarkOrAheadOfIt(t *testing.T) {
 	wantRefusal(t, later.with(markFile, takeImage(t, other)), "belongs to another store")
 }
 
-func TestAMarkThatCannotBeReadRefusesTheStart(t *testing.T) {
+func TestAnUnreadableMarkIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, badgerstore.Config{Dir: dir})
 	put(t, s, "a", "1")
@@ -80,7 +80,7 @@ func TestAMarkThatCannotBeReadRefusesTheStart(t *testing.T) {
 		}
 	}
 	wantRefusal(t, img.flipped(markFile, first).flipped(markFile, second), "is damaged")
-	wantRefusal(t, img.with(markFile, image{}), "is damaged") // of no bytes
+	wantRefusal(t, img.with(markFile, image{}), "is damaged") // a file of zero bytes
 	removed := maps.Clone(img)
 	delete(removed, markFile)
 	wantRefusal(t, removed, "is missing")
@@ -93,7 +93,7 @@ func TestAMarkThatCannotBeReadRefusesTheStart(t *testing.T) {
 	wantRefusal(t, removed, "its files are missing")
 }
 
-// An earlier version wrote no mark, nothing into the commit record, and expiries to the second.
+// An earlier version wrote no mark, no inventory, and expiries to the second.
 func TestAStoreOfAnEarlierVersionGetsItsMarkOnce(t *testing.T) {
 	dir := t.TempDir()
 	db, err := badger.Open(badger.DefaultOptions(dir).WithLogger(nil))
@@ -128,13 +128,13 @@ func TestAStoreOfAnEarlierVersionGetsItsMarkOnce(t *testing.T) {
 	wantRefusal(t, img, "is missing")
 }
 
-// TestAnUndamagedStoreIsNeverRefused makes commits of every kind, and starts in between.
+// TestAnUndamagedStoreIsNeverRefused makes commits of every kind, with restarts in between.
 func TestAnUndamagedStoreIsNeverRefused(t *testing.T) {
 	longtest.SkipShort(t, "starts a store many times")
 	for seed := range longtest.Pick[uint64](2, 20) {
 		random := rand.New(rand.NewPCG(seed, 3))
 		dir := t.TempDir()
-		var ahead atomic.Int64 // the clock, which is stepped forth and back
+		var ahead atomic.Int64 // the clock, which is stepped forwards and backwards
 		now := func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
 		s := open(t, badgerstore.Config{Dir: dir, Now: now})
 		for n := range 80 {
@@ -147,7 +147,7 @@ func TestAnUndamagedStoreIsNeverRefused(t *testing.T) {
 					t.Fatal(err)
 				}
 				s = open(t, badgerstore.Config{Dir: dir, Now: now})
-			case 2: // killed, and as a copy
+			case 2: // the files as after a kill, copied
 				dir = takeImage(t, dir).write(t)
 				if err := s.Close(); err != nil {
 					t.Fatal(err)
@@ -165,8 +165,8 @@ func TestAnUndamagedStoreIsNeverRefused(t *testing.T) {
 	}
 }
 
-// commitAnything commits changes of which some conflict, some hit one key twice, and some
-// are over at once.
+// commitAnything commits changes of which some conflict, some write one key twice, and some
+// write records that have expired already.
 func commitAnything(t *testing.T, s store.Store, random *rand.Rand) {
 	t.Helper()
 	now := time.Now().Unix()

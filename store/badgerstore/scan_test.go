@@ -10,8 +10,8 @@ import (
 	"tokenbroker/store/badgerstore"
 )
 
-// TestScanOfAllPartsIsTheList: every record once and in order, wherever the cuts are.
-func TestScanOfAllPartsIsTheList(t *testing.T) {
+// Every record is scanned once and in order, at any cut.
+func TestScanOfAllPartsEqualsList(t *testing.T) {
 	s, err := badgerstore.Open(badgerstore.Config{InMemory: true})
 	if err != nil {
 		t.Fatal(err)
@@ -63,6 +63,6 @@ func TestScanOfAllPartsIsTheList(t *testing.T) {
 	}
 	stop := fmt.Errorf("enough")
 	if err := s.Scan(t.Context(), "p2.", "p3", func(_, _ []byte) error { return stop }); err != stop { //nolint:errorlint // to the letter
-		t.Errorf("the callee's error comes back as %v", err)
+		t.Errorf("the callback's error is returned as %v", err)
 	}
 }

@@ -14,28 +14,28 @@ import (
 	"tokenbroker/store/memstore"
 )
 
-// TestTwin drives badgerstore and memstore with the same random commits and wants the
-// same verdicts and the same contents. Revisions differ in number, not in meaning, so each
-// operation names the one it expects by age: none, the present, the one before.
-func TestTwin(t *testing.T) {
+// TestBadgerstoreAgreesWithMemstore makes the same random commits to badgerstore and memstore and
+// compares the results and the contents. Revisions differ in number, not in meaning, so each
+// operation names the expected revision by its age: none, the present one, the one before.
+func TestBadgerstoreAgreesWithMemstore(t *testing.T) {
 	engine := open(t, badgerstore.Config{InMemory: true})
 	round := 0
 	rapid.Check(t, func(rt *rapid.T) {
-		round++ // each run has a key space of its own
-		m := &twins{t: t, prefix: fmt.Sprintf("r%d.", round), stores: [2]store.Store{engine, memstore.New(nil)}}
+		round++ // each run has its own key space
+		m := &pair{t: t, prefix: fmt.Sprintf("r%d.", round), stores: [2]store.Store{engine, memstore.New(nil)}}
 		m.seen[0], m.seen[1] = map[string][]store.Revision{}, map[string][]store.Revision{}
 		rt.Repeat(map[string]func(*rapid.T){"commit": m.commit, "": m.compare})
 	})
 }
 
-type twins struct {
+type pair struct {
 	t      *testing.T
 	prefix string
 	stores [2]store.Store
 	seen   [2]map[string][]store.Revision // of each key, oldest first; zero when absent
 }
 
-func (m *twins) revision(which int, key string, age int) store.Revision {
+func (m *pair) revision(which int, key string, age int) store.Revision {
 	seen := m.seen[which][key]
 	if age >= len(seen) {
 		return 0
@@ -43,7 +43,7 @@ func (m *twins) revision(which int, key string, age int) store.Revision {
 	return seen[len(seen)-1-age]
 }
 
-func (m *twins) commit(rt *rapid.T) {
+func (m *pair) commit(rt *rapid.T) {
 	var changes [2][]store.Change
 	for range rapid.IntRange(1, 4).Draw(rt, "changes") {
 		var change [2]store.Change
@@ -82,7 +82,7 @@ func (m *twins) commit(rt *rapid.T) {
 		}
 	}
 	if diff := cmp.Diff(verdicts[1], verdicts[0]); diff != "" {
-		rt.Fatalf("verdicts of %+v (-memstore +badgerstore):\n%s", changes[1], diff)
+		rt.Fatalf("results of %+v (-memstore +badgerstore):\n%s", changes[1], diff)
 	}
 	for i, s := range m.stores {
 		for _, key := range []string{"a", "b", "ab", "c"} {
@@ -103,7 +103,7 @@ func (m *twins) commit(rt *rapid.T) {
 	}
 }
 
-func (m *twins) compare(rt *rapid.T) {
+func (m *pair) compare(rt *rapid.T) {
 	var listed [2][]string
 	for i, s := range m.stores {
 		for after := ""; ; {
