@@ -1,5 +1,6 @@
-// Package pipehttp serves HTTP to tests over a network in memory. In a synctest bubble, waiting for such a
-// network is waiting for an event, so the bubble's clock runs the servers' and clients' time limits.
+// Package pipehttp serves HTTP in tests over connections in memory. In a synctest bubble, a goroutine that
+// waits for such a connection is durably blocked, so that the bubble's clock advances and the timeouts of
+// servers and clients run in its time.
 package pipehttp
 
 import (
@@ -11,8 +12,8 @@ import (
 	"testing"
 )
 
-// Start starts srv, with TLS if it enables HTTP/2, on a listener in memory, which srv.Client reaches under
-// any address. The end of the test closes it.
+// Start starts srv, with TLS if it enables HTTP/2, on a listener in memory. srv.Client connects to it
+// under any address. Start closes srv at the end of the test.
 func Start(t *testing.T, srv *httptest.Server) {
 	p := &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}
 	srv.Listener = p
@@ -60,5 +61,6 @@ func (p *pipes) Addr() net.Addr { return p }
 
 func (p *pipes) Network() string { return "pipe" }
 
-// String is an address that httptest's certificate covers and servers for loopback accept. Nothing is asked of it.
+// String returns an address that httptest's certificate covers and that servers accept as loopback. No
+// connection is made to it.
 func (p *pipes) String() string { return "127.0.0.1:80" }

@@ -13,7 +13,7 @@ import (
 
 // ReadNamed reads a text file of at most limit bytes that an operator names, and returns its
 // mode. The file may belong to another user and path may be a link to it, as in a mounted
-// volume. A directory, a device, a socket and a named pipe are refused: reading them may never
+// volume. A directory, a device, a socket and a named pipe are refused, because reading them may never
 // end. A pipe that this process was started with (/dev/stdin, and the /dev/fd/N of a shell's
 // <(command)) is read to its end; only the first reader receives its text.
 func ReadNamed(path string, limit int64) (text string, mode fs.FileMode, err error) {

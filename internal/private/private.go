@@ -1,6 +1,6 @@
-// Package private keeps directories and files to the user that the process runs as, where it
-// refuses what other users own or can read and links to somewhere else ([MakeDir], [CheckDir], [ReadFile],
-// [CreateFile]), and reads the files and secrets that an operator names ([ReadNamed],
+// Package private creates and reads directories and files that only the user of the process may
+// access ([MakeDir], [ReadFile], [CreateFile], [WriteFile]): it refuses links and anything that other
+// users own or can read. It also reads the files and secrets that an operator names ([ReadNamed],
 // [ReadSecret], [SecretLine]).
 package private
 
@@ -14,8 +14,9 @@ import (
 	"syscall"
 )
 
-// MakeDir makes dir (mode 0700) if need be. It refuses one of another user, one that is open
-// to others, and a link. In its errors what names the directory and setting what chooses it.
+// MakeDir creates dir (mode 0700) if it does not exist. It refuses a directory that another user owns
+// or that group or others can access, and a link. Its errors call the directory what, such as "data
+// directory", and name setting, the configuration key or flag that chooses it.
 func MakeDir(dir, what, setting string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("making the %s (%s): %w", what, setting, err)
@@ -47,7 +48,7 @@ func checkDir(info fs.FileInfo, dir, what, setting string) error {
 	perm := info.Mode().Perm()
 	switch {
 	case !info.IsDir():
-		return fmt.Errorf("the %s %s is no directory, or a link to one; name the directory itself with %s", what, dir, setting)
+		return fmt.Errorf("the %s %s is not a directory, or is a link to one; name the directory itself with %s", what, dir, setting)
 	case perm&0o077 != 0:
 		return fmt.Errorf("the %s %s is open to others (mode %04o): chmod 700 it, or choose another place with %s", what, dir, perm, setting)
 	}
@@ -59,12 +60,12 @@ func own(info os.FileInfo) bool {
 	return ok && int(owner.Uid) == os.Geteuid()
 }
 
-// maxFile bounds what ReadFile reads, in bytes.
+// maxFile is the largest size of a file that ReadFile reads, in bytes.
 const maxFile = 4096
 
 // ReadFile reads a file of at most 4 KiB that this user owns and that neither its group nor
-// others can read. It follows no link at path and waits for no writer of a pipe.
-// fs.ErrNotExist is in the error if there is no file.
+// others can read. It does not follow a link at path and does not wait for the writer of a pipe.
+// The error wraps fs.ErrNotExist if there is no file.
 func ReadFile(path string) ([]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0) //nolint:gosec // the operator names the directory
 	if errors.Is(err, syscall.ELOOP) {
@@ -91,8 +92,8 @@ func ReadFile(path string) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, maxFile))
 }
 
-// CreateFile makes a file with mode 0600 that is whole and on disk when this returns. It
-// replaces nothing: fs.ErrExist is in the error if there is something at path already.
+// CreateFile creates a file with mode 0600 that is complete and on disk when CreateFile returns. It
+// never replaces a file: the error wraps fs.ErrExist if path exists.
 func CreateFile(path string, content []byte) error {
 	return WriteFile(path, false, func(f *os.File) error {
 		_, err := f.Write(content)
@@ -100,8 +101,8 @@ func CreateFile(path string, content []byte) error {
 	})
 }
 
-// WriteFile is [CreateFile] for what write writes; with replace it takes the place of a file
-// that is there. Until it is whole, and when write fails, path is as it was.
+// WriteFile is like [CreateFile] with the content that write writes. If replace is true, it replaces an
+// existing file. Until the file is complete, and if write fails, path stays unchanged.
 func WriteFile(path string, replace bool, write func(*os.File) error) error {
 	dir := filepath.Dir(path)
 	tmp, err := os.CreateTemp(dir, "."+filepath.Base(path)+"-*")

@@ -12,14 +12,14 @@ import (
 	"tokenbroker/internal/private"
 )
 
-// giveAway makes path another user's.
+// giveAway makes another user the owner of path.
 func giveAway(t *testing.T, path string) {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("only root can give a file away")
+		t.Skip("only root can change the owner of a file")
 	}
 	if err := os.Lchown(path, 65534, 65534); err != nil {
-		t.Skip("giving it away: ", err)
+		t.Skip("changing the owner: ", err)
 	}
 }
 
@@ -63,19 +63,19 @@ func TestMakeDirRefuses(t *testing.T) {
 	}
 }
 
-func TestAFileIsMadeWholeAndReplacesNothing(t *testing.T) {
+func TestCreateFileReplacesNoFileAndLeavesNoTemporaryFile(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "token")
 	must(t, private.CreateFile(path, []byte("one")))
 	if err := private.CreateFile(path, []byte("two")); !errors.Is(err, fs.ErrExist) {
-		t.Errorf("second: %v", err)
+		t.Errorf("CreateFile of an existing file: %v", err)
 	}
 	content, err := private.ReadFile(path)
 	if err != nil || string(content) != "one" {
 		t.Errorf("%q, %v", content, err)
 	}
 	if entries, _ := os.ReadDir(dir); len(entries) != 1 {
-		t.Errorf("left behind: %v", entries)
+		t.Errorf("the directory has other files: %v", entries)
 	}
 }
 

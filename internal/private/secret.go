@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// maxSecret bounds the file of a secret, in bytes.
+// maxSecret is the largest size of a file with a secret, in bytes.
 const maxSecret = 64 << 10
 
 // ReadSecret reads the secret in a file that an operator names (see [ReadNamed] and
@@ -25,9 +25,9 @@ func ReadSecret(path string) (secret string, mode fs.FileMode, err error) {
 	return secret, mode, nil
 }
 
-// SecretLine returns the secret that text holds: one line of UTF-8, of which one LF or CRLF is
-// cut off. It refuses what an editor or a shell adds without showing it, because another
-// reader of the same text would read another secret. The error states the rule, without its
+// SecretLine returns the secret in text: one line of UTF-8 without the LF or CRLF at its end.
+// It refuses characters that an editor or a shell adds invisibly, because another
+// reader of the same text would read another secret. The error states the broken rule without a
 // subject ("is empty") and without any of the text.
 func SecretLine(text string) (string, error) {
 	line, cut := strings.CutSuffix(text, "\n")
@@ -46,7 +46,7 @@ func SecretLine(text string) (string, error) {
 	case !utf8.ValidString(line):
 		return "", errors.New("is not UTF-8 text")
 	case strings.ContainsFunc(line, unicode.IsControl):
-		return "", errors.New("holds a control character, such as a tab: a secret is one line of printable text")
+		return "", errors.New("contains a control character, such as a tab: a secret is one line of printable text")
 	case blank(first):
 		return "", errors.New("begins with a space: remove it")
 	case blank(last):
@@ -55,5 +55,5 @@ func SecretLine(text string) (string, error) {
 	return line, nil
 }
 
-// blank reports whether c shows as a space or as nothing.
+// blank reports whether c is displayed as a space or not at all.
 func blank(c rune) bool { return unicode.IsSpace(c) || unicode.Is(unicode.Cf, c) }

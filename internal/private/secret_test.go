@@ -80,7 +80,7 @@ func TestSecretFiles(t *testing.T) {
 		},
 		"no such file": func(string) error { return nil },
 		"permission denied": func(path string) error {
-			if os.Geteuid() == 0 { // who reads every file
+			if os.Geteuid() == 0 { // root can read every file
 				return errors.ErrUnsupported
 			}
 			return os.WriteFile(path, []byte("one"), 0o200)
@@ -102,8 +102,8 @@ func TestSecretFiles(t *testing.T) {
 	}
 }
 
-// The shell makes such a pipe for <(command).
-func TestAPipeThatTheProcessWasGivenIsRead(t *testing.T) {
+// A shell opens such a pipe for <(command).
+func TestAnInheritedPipeIsRead(t *testing.T) {
 	r, w, err := os.Pipe()
 	must(t, err)
 	defer func() { _ = r.Close() }()
