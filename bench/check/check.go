@@ -23,7 +23,7 @@ type checker struct {
 	progress  io.Writer
 }
 
-// check returns what it found of each suite, up to the first that cannot be run. What looks
+// check returns what it found of each suite, up to the first that cannot be run. A result that looks
 // worse is measured again, and longer.
 func (c checker) check(ctx context.Context, chosen []suite, recorded record) ([]finding, error) {
 	var all []finding
@@ -118,7 +118,7 @@ func (r *runner) run(ctx context.Context, s suite, count int) (string, error) {
 	return out, nil
 }
 
-// output returns what a command prints; the error carries what it complained of.
+// output returns the standard output of a command. The error has all of its output.
 func output(cmd *exec.Cmd) (string, error) {
 	var out, complaint bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &complaint

@@ -26,14 +26,14 @@ const (
 type finding struct {
 	bench, unit string
 	was, is     float64
-	// change is how much worse it is, as a part of what was recorded; less than 0 is better.
+	// change is how much worse it is, as a part of the recorded value; less than 0 is better.
 	change  float64
 	verdict verdict
 }
 
 func (f finding) bad() bool { return f.verdict == worse || f.verdict == missing }
 
-// compare judges the medians of a suite's results by what was recorded for it.
+// compare compares the medians of a suite's results with its record.
 func compare(s suite, recorded recordedSuite, found gobench.Results, tolerance float64) []finding {
 	var all []finding
 	for name, metrics := range recorded.Benches {
@@ -93,7 +93,7 @@ func (f *finding) judge(direction direction, tolerance float64) {
 }
 
 // milder takes of each metric the finding of the attempt in which it did better: what a
-// busy machine did to it once says nothing of the code.
+// busy machine can make one measurement worse without any change of the code.
 func milder(first, second []finding) []finding {
 	merged := slices.Clone(first)
 	for i, f := range merged {

@@ -3,12 +3,12 @@
 //
 //	go run ./bench/check                      # all, about four minutes
 //	go run ./bench/check -bench 'seen|first'  # some suites
-//	go run ./bench/check -record              # take what is measured now for the record
+//	go run ./bench/check -record              # replace the record by what is measured now
 //
 // It exits with 0 when nothing is worse than recorded by more than the tolerance, with 1
 // and a table when something is or a recorded bench is gone, with 2 when it was called
 // wrongly. What looks worse is measured again, and longer, before it is called so. Let
-// nothing else run meanwhile.
+// no other load run on the machine.
 package main
 
 import (

@@ -12,12 +12,12 @@ import (
 	"tokenbroker/bench/gobench"
 )
 
-// record is recorded.json: what was measured once, by suite.
+// record is recorded.json: recorded measurements by suite.
 type record struct {
 	Suites map[string]recordedSuite `json:"suites"`
 }
 
-// recordedSuite says where and when, though the values are such as should not depend on it.
+// recordedSuite also says where and when, although the values should not depend on that.
 type recordedSuite struct {
 	Date    string `json:"date"`
 	Machine string `json:"machine"`
@@ -31,7 +31,7 @@ type recordedValue struct {
 	Better direction `json:"better"`
 }
 
-// readRecord fails on members that it does not know, and on a direction that is none.
+// readRecord fails on unknown members and on an unknown direction.
 func readRecord(path string) (record, error) {
 	raw, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -76,7 +76,7 @@ func (r record) write(path string) error {
 	return os.Rename(next.Name(), path)
 }
 
-// newRecordedSuite keeps the medians of what is compared.
+// newRecordedSuite keeps the medians of the compared metrics.
 func newRecordedSuite(s suite, found gobench.Results) recordedSuite {
 	benches := make(map[string]map[string]recordedValue)
 	for name, metrics := range found {

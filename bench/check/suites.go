@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// direction says which change of a metric is for the worse.
+// direction says which values of a metric are better.
 type direction string
 
 const (
@@ -25,7 +25,7 @@ type suite struct {
 	count int
 	// ratios is which x-… are better: ratios of times are to be small, of rates large.
 	ratios direction
-	// unsteady is a metric that is left out: it moves by itself, whatever the code does.
+	// unsteady is a metric that is left out, because it varies without any change of the code.
 	unsteady string
 }
 
@@ -60,7 +60,7 @@ func (s suite) better(unit string) (better direction, ok bool) {
 	return "", false
 }
 
-// slack is how far a count may move, whatever it was: one more of nothing is infinitely
+// slack is how far a count may change regardless of its value: one instead of zero is infinitely
 // worse, and a few bytes are noise.
 func slack(unit string) float64 {
 	switch unit {

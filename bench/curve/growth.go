@@ -1,4 +1,4 @@
-// Package curve says what measured curves mean: where a server's knee is ([Ramp], [Knee]),
+// Package curve interprets measured curves: where a server's knee is ([Ramp], [Knee]),
 // and how a cost grows with a size ([Fit]). Nothing in it measures.
 package curve
 
@@ -13,14 +13,14 @@ type Sample struct{ Size, Cost float64 }
 // Law is how a cost grows with the size.
 type Law string
 
-// The laws that are told apart.
+// The laws that Fit distinguishes.
 const (
 	Constant    Law = "O(1)"
 	Logarithmic Law = "O(log n)"
 	Linear      Law = "O(n)"
 )
 
-// Growth is what was fitted to samples.
+// Growth is the law fitted to samples.
 type Growth struct {
 	// Law is the one of the three that misses the samples least.
 	Law Law
@@ -83,7 +83,7 @@ const (
 	negligible = 0.005
 )
 
-// missedBy is the mean square by which the logarithms miss the law, times whatever number
+// missedBy is the mean square by which the logarithms miss the law, times any number
 // suits it best.
 func missedBy(samples []Sample, law Law) float64 {
 	offset, n := 0.0, float64(len(samples))

@@ -22,7 +22,7 @@ type Limits struct {
 	Achieved float64
 }
 
-// Kept reports whether the level keeps the limits, or else what it breaks.
+// Kept reports whether the level keeps the limits, and otherwise which limit it breaks.
 func (l Limits) Kept(level Level) (broken string, ok bool) {
 	switch {
 	case level.Failed > 0:
@@ -47,7 +47,7 @@ func Knee(levels []Level, limits Limits) (knee Level, ok bool) {
 	return knee, ok
 }
 
-// Ramp gives the rates to try, one after the other: up from From to To until one is not
+// Ramp returns the rates to try, one after the other: up from From to To until one is not
 // kept, and then between that one and the last that was.
 type Ramp struct {
 	// From and To are requests a second; To bounds the search.

@@ -1,9 +1,9 @@
 // Package load sends requests and measures how long they take.
 //
 // In a [Closed] loop each worker asks again as soon as it was answered: it finds how much
-// a server can do, but a server that stalls is asked less meanwhile, so that its latencies
+// a server can do, but a server that stalls gets fewer requests in that time, so that its latencies
 // look better than a user's would be. In an [Open] loop requests arrive at a constant rate,
-// whatever the answers do, and a latency counts from the moment a request was meant to be
+// independently of the answers, and a latency counts from the moment a request was meant to be
 // sent: a stall shows in every request that arrived during it (the correction for
 // coordinated omission).
 //
@@ -50,7 +50,7 @@ func (c Closed) Run(ctx context.Context, work Work) *Result {
 				measured = !began.Before(from)
 				err := work(ctx, worker)
 				if ctx.Err() != nil {
-					return // whatever it says was cut off
+					return // the request was cut off
 				}
 				recorded.record(worker, sent{meant: began, began: began, ended: time.Now(), err: err}, from, until)
 				if err != nil {
@@ -75,7 +75,7 @@ func pause(ctx context.Context) {
 	}
 }
 
-// finish says how long was measured.
+// finish sets the measured time.
 func (r *Result) finish(ctx context.Context, from, until time.Time) {
 	r.Took = until.Sub(from)
 	if now := time.Now(); ctx.Err() != nil && now.Before(until) {
@@ -92,7 +92,7 @@ type Open struct {
 	// Workers bounds the requests under way.
 	Workers int
 	// Backlog bounds the arrivals that wait for a worker; beyond it they are dropped, and
-	// counted. 0: as many as arrive in 5 s.
+	// counted. If 0, it is the number that arrives in 5 s.
 	Backlog int
 	// Arrivals during Warmup are not measured, those during Duration are.
 	Warmup, Duration time.Duration
@@ -144,7 +144,7 @@ func (o Open) Run(ctx context.Context, work Work) *Result {
 	return result
 }
 
-// serve sends one arrival, or gives it up.
+// serve sends one arrival, or abandons it.
 func (o Open) serve(ctx context.Context, to *recorder, work Work, worker int, meant, from, until time.Time) {
 	began := time.Now()
 	switch {
@@ -159,7 +159,7 @@ func (o Open) serve(ctx context.Context, to *recorder, work Work, worker int, me
 	}
 	err := work(ctx, worker)
 	if ctx.Err() != nil {
-		return // whatever it says was cut off
+		return // the request was cut off
 	}
 	over := time.Now()
 	if o.Ended != nil && err == nil {
@@ -196,7 +196,7 @@ func (o Open) arrive(ctx context.Context, arrivals chan<- time.Time, begin, from
 	}
 }
 
-// arrival is when the i-th request arrives, after the begin. It is computed anew each time,
+// arrival is when the i-th request arrives, after the begin. It is computed again each time,
 // so that no rounding adds up.
 func arrival(rate float64, i int) time.Duration {
 	return time.Duration(float64(i) / rate * float64(time.Second))

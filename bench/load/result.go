@@ -125,7 +125,7 @@ func (r *recorder) sum() *Result {
 	return all
 }
 
-// What a [Histogram] can tell apart: from 1 ns to an hour, within 0.1 %.
+// The range and precision of a [Histogram]: from 1 ns to an hour, within 0.1 %.
 const (
 	longest = time.Hour
 	digits  = 3
@@ -178,8 +178,8 @@ type Point struct {
 	Duration time.Duration
 }
 
-// Curve gives the distribution, closer together towards 1: five points for each halving of
-// what is left. The last point is the longest duration, at 1.
+// Curve returns the distribution, denser towards 1: five points for each halving of
+// the remaining part. The last point is the longest duration, at 1.
 func (h Histogram) Curve() []Point {
 	const ticks = 5
 	if h.Count() == 0 {

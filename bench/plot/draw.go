@@ -17,7 +17,7 @@ const (
 )
 
 var (
-	// Okabe and Ito's palette, which the colour-blind can tell apart, too.
+	// Okabe and Ito's palette, which colour-blind people can also distinguish.
 	colours = []color.Color{
 		color.RGBA{R: 0x00, G: 0x72, B: 0xb2, A: 0xff},
 		color.RGBA{R: 0xd5, G: 0x5e, B: 0x00, A: 0xff},

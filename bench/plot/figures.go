@@ -26,7 +26,7 @@ type line struct {
 	// bench has the size as its group.
 	bench *regexp.Regexp
 	unit  string
-	// over, if set, is the unit by which it is divided: x-… gives what it is compared with.
+	// over, if set, is the unit by which it is divided: value / x-… is the time of its floor.
 	over string
 	// floor lines are dashed: what the others are compared with.
 	floor bool

@@ -10,7 +10,7 @@ import (
 	"gonum.org/v1/plot/plotter"
 )
 
-// maxLines is how many runs a panel shows: more cannot be told apart.
+// maxLines is how many runs a panel shows: more cannot be distinguished.
 const maxLines = 6
 
 // percentiles draws the latency of each run over the share of requests, on an axis that
@@ -28,7 +28,7 @@ func (r *Report) percentiles() ([]*plot.Plot, error) {
 			low, high, right = min(low, point.US), max(high, point.US), max(right, nines(point.Quantile))
 		}
 		if len(xys) < 2 {
-			return nil // too few to say more than the table
+			return nil // too few points to add anything to the table
 		}
 		lines++
 		c := colours[colour%len(colours)]
@@ -44,7 +44,7 @@ func (r *Report) percentiles() ([]*plot.Plot, error) {
 		if run.Floor != nil {
 			name := r.floorName()
 			if i > 0 {
-				name = "" // dashed, in the run's colour: the first one's name says it for all
+				name = "" // dashed, in the run's colour: the legend names only the first one
 			}
 			if err := draw(name, run.Floor.Curve, i, true); err != nil {
 				return nil, err
@@ -78,7 +78,7 @@ func percentileTicks() []plot.Tick {
 	return ticks
 }
 
-// label tells a run from the others of its report, by what differs.
+// label names a run by its difference from the other runs of its report.
 func (r *Report) label(run Run) string {
 	differ := func(of func(Run) float64) bool {
 		return slices.ContainsFunc(r.Runs, func(other Run) bool { return of(other) != of(run) })
@@ -96,7 +96,7 @@ func (r *Report) label(run Run) string {
 	return name
 }
 
-// sweep are the runs that differ by their concurrency alone.
+// sweep returns the runs that differ only by their concurrency.
 func (r *Report) sweep() []Run {
 	var out []Run
 	for _, run := range r.Runs {
@@ -158,7 +158,7 @@ func (r *Report) overX(p *plot.Plot, name string, runs []Run, x func(Run) float6
 	return nil
 }
 
-// ticksAt are at the points themselves: what was measured is what the axis names.
+// ticksAt returns ticks at the measured points.
 func ticksAt(xys plotter.XYs) plot.Ticker {
 	var ticks plot.ConstantTicks
 	for _, xy := range xys {

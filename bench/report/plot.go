@@ -31,7 +31,7 @@ const (
 
 // Plot draws the report into a file, whose name ends in one of [PlotFormats]: latency
 // percentiles, throughput and latency over concurrency, latency over the offered rate, or
-// cost over size, whatever the runs show.
+// cost over size, depending on the runs.
 func (r *Report) Plot(file string) error {
 	panels, err := r.panels()
 	if err != nil {
@@ -80,7 +80,7 @@ func withFallbacks(picture []byte) []byte {
 	return bytes.ReplaceAll(picture, []byte(family), []byte(family+",Arial,Helvetica,sans-serif"))
 }
 
-// panels are what there is to draw, one above the other.
+// panels returns the plots to draw, one above the other.
 func (r *Report) panels() ([]*plot.Plot, error) {
 	switch {
 	case len(r.Runs) == 0:
@@ -96,7 +96,7 @@ func (r *Report) panels() ([]*plot.Plot, error) {
 	}
 }
 
-// The colours tell lines apart for the colour-blind, too (Okabe and Ito's palette).
+// The colours can also be distinguished by colour-blind people (Okabe and Ito's palette).
 var (
 	colours = []color.Color{
 		color.RGBA{R: 0x00, G: 0x72, B: 0xb2, A: 0xff},
@@ -208,7 +208,7 @@ func steps(low, high float64) []float64 {
 	return out
 }
 
-// logTicks are at 1, 2 and 5 times the powers of ten, or at those alone where that is enough.
+// logTicks are at 1, 2 and 5 times the powers of ten, or only at those if that is enough.
 type logTicks struct{ label func(float64) string }
 
 // Ticks implements [plot.Ticker].

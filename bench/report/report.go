@@ -18,7 +18,7 @@ const Version = 1
 type Report struct {
 	V     int    `json:"v"`
 	Bench string `json:"bench"` // validate, refresh, propagation or capacity
-	// Interrupted says that the bench was stopped: what is here was measured before.
+	// Interrupted says that the bench was stopped: the runs were measured before.
 	Interrupted bool      `json:"interrupted"`
 	StartedAt   time.Time `json:"started_at"`
 	TookS       float64   `json:"took_s"`
@@ -53,14 +53,14 @@ type Machine struct {
 
 // Target is the server.
 type Target struct {
-	// Own says that the bench started it, in its own process, on the same cores.
+	// Own says that the bench started the server in its own process, on the same cores.
 	Own bool   `json:"own"`
 	URL string `json:"url"`
 }
 
 // Run is one measurement.
 type Run struct {
-	// Name is what was done, for example "refresh".
+	// Name is the measured operation, for example "refresh".
 	Name string `json:"name"`
 	// Loop is "closed" or "open"; open ones have OfferedPerS.
 	Loop string `json:"loop"`
@@ -73,7 +73,7 @@ type Run struct {
 	Floor *Measured `json:"floor,omitempty"`
 	// OfFloor are this run's numbers divided by the floor's.
 	OfFloor *Ratios `json:"of_floor,omitempty"`
-	// Kept says whether a level of a ramp kept the limits, Broken else why not.
+	// Kept says whether a level of a ramp kept the limits; Broken says otherwise why not.
 	Kept   *bool  `json:"kept,omitempty"`
 	Broken string `json:"broken,omitempty"`
 }
@@ -90,7 +90,7 @@ type Measured struct {
 	Dropped   uint64  `json:"dropped"`
 	Abandoned uint64  `json:"abandoned"`
 	TookS     float64 `json:"took_s"`
-	// Latency counts from when a request was meant to be sent; Service, of open loops alone,
+	// Latency counts from when a request was meant to be sent; Service, only of open loops,
 	// from when it was sent, and Lag until then.
 	Latency Quantiles  `json:"latency_us"`
 	Service *Quantiles `json:"service_us,omitempty"`
@@ -190,7 +190,7 @@ func CurveOf(h load.Histogram) []Point {
 	return out
 }
 
-// Against gives the run its floor.
+// Against sets the floor of the run.
 func (r *Run) Against(floor Measured) {
 	r.Floor = &floor
 	r.OfFloor = &Ratios{
@@ -239,7 +239,7 @@ func meanFloor(runs []Run) float64 {
 	return math.Exp(sum)
 }
 
-// sized are the runs of that name that differ by their size alone: those at the least
+// sized returns the runs with that name that differ only by their size: those at the least
 // concurrency. What measured nothing is left out.
 func sized(runs []Run, name string) []Run {
 	var out []Run

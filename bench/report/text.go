@@ -60,7 +60,7 @@ func (r *Report) columns() []column {
 		column{"p99", func(run *Run) string { return Time(run.Latency.P99) }},
 		column{"p99.9", func(run *Run) string { return Time(run.Latency.P999) }},
 		column{"max", func(run *Run) string { return Time(run.Latency.Max) }})
-	if r.Bench == "validate" { // calls without a queue: the median says it all
+	if r.Bench == "validate" { // calls without a queue: the median is enough
 		columns = append(columns,
 			column{"floor p50", ofFloor(func(run *Run) string { return Time(run.Floor.Latency.P50) })},
 			column{"× floor", ofFloor(func(run *Run) string { return ratio(run.OfFloor.P50) })})

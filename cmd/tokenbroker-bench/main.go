@@ -1,4 +1,4 @@
-// Command tokenbroker-bench measures this machine, or a broker, each number beside its floor:
+// Command tokenbroker-bench measures this machine or a broker and compares each number with its floor:
 // docs/bench.md.
 package main
 

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// secret is the environment variable of that name, or what is in the file that the
+// secret returns the environment variable of that name, or the content of the file that the
 // variable name_FILE names, without the newline at its end.
 func secret(name string) (string, error) {
 	value, file := os.Getenv(name), os.Getenv(name+"_FILE")
@@ -35,7 +35,7 @@ func secret(name string) (string, error) {
 }
 
 // brokerClient is nil, for the validator's own, when address is empty. Otherwise it asks at
-// that address whatever the URL says: the issuer is a name for browsers, and in a container
+// that address regardless of the URL: the issuer is a name for browsers, and in a container
 // 127.0.0.1 or a public name does not lead to the broker.
 func brokerClient(address string) *http.Client {
 	if address == "" {

@@ -229,7 +229,7 @@ type benchProgress struct {
 
 var _ benchrun.Progress = (*benchProgress)(nil)
 
-// newBenchProgress begins; the caller closes it. The bars have goroutines of their own.
+// newBenchProgress starts the progress display; the caller closes it. The bars run in their own goroutines.
 func newBenchProgress(stderr io.Writer) *benchProgress {
 	if !terminal.IsTerminal(stderr) {
 		return &benchProgress{}

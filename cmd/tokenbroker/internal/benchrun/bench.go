@@ -1,8 +1,8 @@
 // Package benchrun measures a token broker: one that it starts itself ([StartOwn]), in this
 // process with a temporary store and an embedded NATS server, or one at a URL ([At]).
 //
-// A [Bench] fills its report run by run, each beside its floor, with which it takes turns; so
-// that a bench that is stopped has what it measured until then.
+// A [Bench] adds runs to its report, each with a floor with which it takes turns, so
+// that a stopped bench has the runs that it measured until then.
 package benchrun
 
 import (
@@ -18,9 +18,9 @@ import (
 // ErrUsage is an error of the settings: of what a bench cannot do with this server.
 var ErrUsage = errors.New("bench")
 
-// Progress is told how far a bench is. Add may be called by several goroutines.
+// Progress shows how far a bench is. Add may be called by several goroutines.
 type Progress interface {
-	// Begin begins a phase of so many steps, which End ends.
+	// Begin starts a phase of that many steps, which End ends.
 	Begin(what string, steps int)
 	Add(steps int)
 	End()
@@ -37,10 +37,10 @@ type Bench struct {
 	Turns int
 }
 
-// tick is how often a phase that takes a known time says how far it is.
+// tick is how often a phase that takes a known time reports its progress.
 const tick = 100 * time.Millisecond
 
-// withProgress runs f, which takes about as long as said. It owns a goroutine, which ends with f.
+// withProgress runs f, which takes about the given time. It owns a goroutine, which ends with f.
 func (b *Bench) withProgress(what string, takes time.Duration, f func()) {
 	b.Progress.Begin(what, int(takes/tick))
 	defer b.Progress.End()
@@ -66,14 +66,14 @@ func (b *Bench) withProgress(what string, takes time.Duration, f func()) {
 // loop is a load that can be run for a while: [load.Closed] or [load.Open].
 type loop func(ctx context.Context, warmup, duration time.Duration, work load.Work) *load.Result
 
-// closed is a loop of so many workers that ask without a pause.
+// closed returns a loop of workers that send without a pause.
 func closed(workers int) loop {
 	return func(ctx context.Context, warmup, duration time.Duration, work load.Work) *load.Result {
 		return load.Closed{Workers: workers, Warmup: warmup, Duration: duration}.Run(ctx, work)
 	}
 }
 
-// open is a loop of arrivals at a constant rate, with a bound on those under way.
+// open returns a loop of arrivals at a constant rate, with a bound on those under way.
 func open(rate float64, workers int) loop {
 	return func(ctx context.Context, warmup, duration time.Duration, work load.Work) *load.Result {
 		return load.Open{Rate: rate, Workers: workers, Warmup: warmup, Duration: duration}.Run(ctx, work)
@@ -86,7 +86,7 @@ const floorShare = 0.5
 // laterWarmup is the warm-up of the turns after the first one.
 const laterWarmup = 200 * time.Millisecond
 
-// withFloor measures work and, where there is one, its floor in turns, so that a busy neighbour
+// withFloor measures work and, if there is one, its floor in turns, so that another load on the machine
 // slows both.
 func (b *Bench) withFloor(ctx context.Context, what string, in loop, work, floor load.Work) (own, peer *load.Result) {
 	turns := max(b.Turns, 1)
@@ -120,7 +120,7 @@ func (b *Bench) measure(ctx context.Context, what string, in loop, run report.Ru
 	return stopped(ctx)
 }
 
-// add puts a run into the report; one of which nothing was measured is left out.
+// add adds a run to the report, unless nothing of it was measured.
 func (b *Bench) add(run report.Run, own, floor *load.Result) {
 	if own.Took <= 0 || own.Latency.Count()+int64(own.Failed)+int64(own.Dropped) == 0 {
 		return

@@ -15,7 +15,7 @@ import (
 )
 
 // rawBroadcast is the floor of a revocation: one record synced to disk, one message published,
-// and one signature checked by each of the subscribers, which have connections of their own.
+// and one signature checked by each of the subscribers, each on its own connection.
 type rawBroadcast struct {
 	subject string
 	public  ed25519.PublicKey
@@ -115,11 +115,11 @@ func (r *rawBroadcast) stop() {
 	r.log.close()
 }
 
-// delivery is one message under way to several, who each say once that they have it.
+// delivery is one message to several subscribers, each of which calls received once.
 type delivery struct {
 	waiting atomic.Int64
 	last    time.Time     // set before all is closed
-	all     chan struct{} // closed when the last one has it
+	all     chan struct{} // closed when the last one has the message
 }
 
 func newDelivery(want int) *delivery {
@@ -128,7 +128,7 @@ func newDelivery(want int) *delivery {
 	return h
 }
 
-// received says that one more has it.
+// received notes that one more subscriber has the message.
 func (h *delivery) received() {
 	if h.waiting.Add(-1) == 0 {
 		h.last = time.Now()

@@ -21,10 +21,10 @@ type browser struct {
 	token, sid string
 }
 
-// answerLimit bounds what is read of an answer, in bytes.
+// answerLimit is how many bytes of an answer are read.
 const answerLimit = 1 << 20
 
-// statusError is an answer that is not a 200, by its problem's code and no more.
+// statusError is an answer that is not a 200. It has only the code of the problem.
 type statusError struct {
 	path   string
 	status int
@@ -147,10 +147,10 @@ func signInBody(as Account) string {
 	return string(body)
 }
 
-// tokenSessions is how many sessions at a URL give the tokens, by refreshing.
+// tokenSessions is how many sessions at a URL are refreshed for tokens.
 const tokenSessions = 16
 
-// tokens gives n different access tokens: of an own server from as many sign-ins, of one at a
+// tokens returns n different access tokens: of an own server from n sign-ins, of one at a
 // URL from the refreshes of a few sessions, which the caller ends.
 func (b *Bench) tokens(ctx context.Context, n int) (tokens []string, sessions []*browser, err error) {
 	first := n
@@ -193,11 +193,11 @@ func (b *Bench) tokens(ctx context.Context, n int) (tokens []string, sessions []
 	return tokens, sessions, nil
 }
 
-// tokenPart reads the header (0) or the claims (1) of a token that the server gave.
+// tokenPart reads the header (0) or the claims (1) of the server's token.
 func tokenPart(token string, part int, into any) error {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
-		return errors.New("the server's access token is no JWS")
+		return errors.New("the server's access token is not a JWS")
 	}
 	text, err := base64.RawURLEncoding.DecodeString(parts[part])
 	if err == nil {

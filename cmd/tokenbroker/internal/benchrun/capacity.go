@@ -12,7 +12,7 @@ import (
 	"tokenbroker/broker/password"
 )
 
-// CapacityConfig says how the knee is searched.
+// CapacityConfig configures [Bench.Capacity].
 type CapacityConfig struct {
 	Operation Operation
 	// Clients bounds the requests under way.
@@ -24,8 +24,8 @@ type CapacityConfig struct {
 // floorClients is how many clients the floor of a ramp has, in a closed loop.
 const floorClients = 64
 
-// Capacity raises the rate of arrivals until the server does not keep the limits, and says at
-// which rate it still did.
+// Capacity raises the rate of arrivals until the server does not keep the limits, and reports the
+// highest rate at which it did.
 func (b *Bench) Capacity(ctx context.Context, cfg CapacityConfig) error {
 	work, floor, stop, err := b.operation(ctx, cfg.Operation, cfg.Clients)
 	defer stop()
@@ -102,7 +102,7 @@ const (
 // Operations are all of them.
 var Operations = []Operation{OperationRefresh, OperationVerify, OperationSignIn}
 
-// operation makes the work of so many clients, and its floor. stop is never nil.
+// operation returns the work of the clients and its floor. stop is never nil.
 func (b *Bench) operation(ctx context.Context, op Operation, clients int) (work, floor load.Work, stop func(), err error) {
 	if op == OperationSignIn {
 		work, floor, err = b.signInWork(ctx, clients)

@@ -79,7 +79,7 @@ func startHandler() (*handler, error) {
 	go func() {
 		defer close(h.done)
 		if err := h.http.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			_ = l.Close() // the floor's requests fail, and say so
+			_ = l.Close() // the floor's requests fail and report it
 		}
 	}()
 	return h, nil
@@ -119,7 +119,7 @@ func (h *handler) stop() {
 	<-h.done
 }
 
-// The floors: a short name, as in the plots' legends, and what it is.
+// The floors: a short name, as in the plots' legends, and a description.
 const (
 	floorSignature = "gin and one ES256 signature: a handler in this process that stores nothing, under the same load"
 	floorBytes     = "gin and about as many bytes: a handler in this process that does nothing, under the same load"
@@ -190,7 +190,7 @@ func (r *rawSignature) prepare(token string) (signedToken, error) {
 	if err != nil {
 		return signedToken{}, fmt.Errorf("reading a signature: %w", err)
 	}
-	if _, ok := key.(*ecdsa.PublicKey); ok { // crypto/ecdsa wants DER
+	if _, ok := key.(*ecdsa.PublicKey); ok { // crypto/ecdsa needs DER
 		half := len(signature) / 2
 		signature, err = asn1.Marshal(struct{ R, S *big.Int }{
 			new(big.Int).SetBytes(signature[:half]), new(big.Int).SetBytes(signature[half:]),

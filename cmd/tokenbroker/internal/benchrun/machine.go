@@ -21,13 +21,13 @@ func Machine(ctx context.Context, version, dir string) report.Machine {
 		CPU: cpuModel(), Cores: runtime.NumCPU(), GOMAXPROCS: runtime.GOMAXPROCS(0), Go: runtime.Version(),
 		Tokenbroker: version, Kernel: kernel(), FsyncDir: dir,
 	}
-	if median, err := syncTime(ctx, dir); err == nil { // 0 says that nobody knows
+	if median, err := syncTime(ctx, dir); err == nil { // 0 means unknown
 		m.FsyncUS = report.US(median)
 	}
 	return m
 }
 
-// cpuModel is what Linux says of the first core, elsewhere the architecture.
+// cpuModel returns Linux's name of the first core, and the architecture on other systems.
 func cpuModel() string {
 	f, err := os.Open("/proc/cpuinfo")
 	if err != nil {
@@ -80,7 +80,7 @@ func syncTime(ctx context.Context, dir string) (time.Duration, error) {
 	return times[len(times)/2], nil
 }
 
-// syncedLog is a file of which every append is on disk when it returns. One caller at a time.
+// syncedLog is a file whose every append is on disk when it returns. It is not safe for concurrent use.
 type syncedLog struct{ file *os.File }
 
 func newSyncedLog(dir string) (*syncedLog, error) {

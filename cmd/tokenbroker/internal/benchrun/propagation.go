@@ -18,14 +18,14 @@ import (
 	"tokenbroker/validator"
 )
 
-// PropagationConfig says who is told, and how often.
+// PropagationConfig configures [Bench.Propagation].
 type PropagationConfig struct {
 	// Subscribers are the numbers of validators in this process, each with a connection of its
 	// own, one after the other.
 	Subscribers []int
 	// Rate is how many sessions end a second.
 	Rate float64
-	// By says how: ByLogOff or, in an own server, ByRevoke.
+	// By is ByLogOff or, with an own server, ByRevoke.
 	By string
 }
 
@@ -63,7 +63,7 @@ func (b *Bench) Propagation(ctx context.Context, cfg PropagationConfig) error {
 	return nil
 }
 
-// propagateTo measures so many subscribers, with sessions of their own: each ends once.
+// propagateTo measures that many subscribers, with new sessions, each of which ends once.
 func (b *Bench) propagateTo(ctx context.Context, subscribers int, cfg PropagationConfig, end sessionEnder) error {
 	turns := max(b.Turns, 1)
 	perTurn := (b.Warmup + b.Duration/time.Duration(turns)).Seconds() * cfg.Rate
@@ -97,7 +97,7 @@ func (b *Bench) propagateTo(ctx context.Context, subscribers int, cfg Propagatio
 	return b.measure(ctx, fmt.Sprintf("%s, %d subscribers", cfg.By, subscribers), in, run, p.endNext, floor)
 }
 
-// subscribe starts so many validators, a few at a time. With an error it returns those that run.
+// subscribe starts n validators, a few at a time. With an error it returns those that run.
 func (b *Bench) subscribe(ctx context.Context, token string, n int) ([]*validator.Validator, error) {
 	b.Progress.Begin("subscribe", n)
 	defer b.Progress.End()
@@ -137,7 +137,7 @@ type propagation struct {
 }
 
 // bind has every subscriber watch every session's token, as a stream does that was opened
-// with it: it is told the moment the token is refused.
+// with it: its context ends at the moment from which the token is refused.
 func (p *propagation) bind(ctx context.Context, progress Progress) error {
 	progress.Begin("bind tokens", len(p.sessions))
 	defer progress.End()
@@ -164,7 +164,7 @@ func (p *propagation) bind(ctx context.Context, progress Progress) error {
 
 var (
 	errNoSessions = errors.New("no session is left to end")
-	errAccepted   = errors.New("a subscriber that was told of the end accepts the token")
+	errAccepted   = errors.New("a subscriber that received the revocation accepts the token")
 )
 
 // endNext ends the next session, waits until all subscribers refuse its token, and notes when
@@ -209,7 +209,7 @@ func (b *Bench) propagationFloor(subscribers int, heard []time.Time) (load.Work,
 // sessionEnder ends a session and its tokens everywhere.
 type sessionEnder func(ctx context.Context, b *browser) error
 
-// sessionEnder is the way to end sessions, and how it is given back.
+// sessionEnder returns the function that ends sessions; the caller calls stop.
 func (s *Server) sessionEnder(by string) (end sessionEnder, stop func(), err error) {
 	if by == ByLogOff {
 		return s.logOff, func() {}, nil

@@ -10,18 +10,18 @@ import (
 	"tokenbroker/bench/report"
 )
 
-// RefreshConfig says how sessions are refreshed.
+// RefreshConfig configures [Bench.Refresh].
 type RefreshConfig struct {
 	// Clients are the numbers of clients at once, one after the other. In an open loop each is
 	// the bound on requests under way.
 	Clients []int
-	// Rate makes it an open loop of so many arrivals a second; 0: closed.
+	// Rate is the arrivals a second of an open loop. If 0, the loop is closed.
 	Rate float64
-	// Sessions is how many there are; 0: one for each client.
+	// Sessions is the number of sessions. If 0, there is one for each client.
 	Sessions int
 }
 
-// Refresh measures POST /auth/refresh/, each client with sessions of its own.
+// Refresh measures POST /auth/refresh/, each client with its own sessions.
 func (b *Bench) Refresh(ctx context.Context, cfg RefreshConfig) error {
 	b.Report.SizeOf = "sessions"
 	most := slices.Max(cfg.Clients)
@@ -55,7 +55,7 @@ func (b *Bench) refreshing(sessions []*browser, clients int) load.Work {
 	return func(ctx context.Context, worker int) error { return b.Server.refresh(ctx, of.take(worker)) }
 }
 
-// GrowthConfig says at which numbers of sessions the cost of a refresh is measured.
+// GrowthConfig configures [Bench.Growth].
 type GrowthConfig struct {
 	// Sizes are in rising order.
 	Sizes   []int

@@ -26,16 +26,16 @@ import (
 	"tokenbroker/validator"
 )
 
-// Account is who signs in at a server at a URL.
+// Account is the user that signs in at a server at a URL.
 type Account struct{ Username, Password string }
 
-// String leaves the password out, and so do all the ways to print an Account.
+// String returns the name without the password, as do all other ways to print an Account.
 func (a Account) String() string { return "user " + a.Username }
 
 // GoString implements [fmt.GoStringer].
 func (a Account) GoString() string { return a.String() }
 
-// Options say how to use a server at a URL.
+// Options configure the use of a server at a URL.
 type Options struct {
 	// URL is the broker's issuer.
 	URL string
@@ -47,7 +47,7 @@ type Options struct {
 	NATS NATS
 }
 
-// NATS is a NATS server and who a service is there.
+// NATS is a NATS server and a service's account there.
 type NATS struct{ URL, User, Password, Credentials string }
 
 // Server is the broker under load.
@@ -78,14 +78,14 @@ func newHTTP() *http.Client {
 	}, requestTimeout)
 }
 
-// At is the server at a URL, once it says that it is ready.
+// At returns the server at a URL after it reported that it is ready.
 func At(ctx context.Context, o Options) (*Server, error) {
 	u, err := url.Parse(o.URL)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return nil, usage("--url: want http://HOST:PORT or https://HOST, the broker's issuer")
 	}
 	if u.Scheme == "http" && !onThisMachine(u.Hostname()) {
-		return nil, usage("--url: %q is not this machine: a password goes over plain http to loopback alone (use https, or an ssh tunnel)", u.Hostname())
+		return nil, usage("--url: %q is not this machine: a password goes over plain http only to loopback (use https, or an ssh tunnel)", u.Hostname())
 	}
 	if o.Account.Username == "" || o.Account.Password == "" {
 		return nil, usage("--url wants --username and --password-stdin: who signs in")
@@ -111,7 +111,7 @@ func (s *Server) Own() bool { return s.own != nil }
 // URL is the broker's issuer.
 func (s *Server) URL() string { return s.options.URL }
 
-// Close gives the connections back; an own server is stopped by what [StartOwn] returned.
+// Close closes the idle connections. An own server is stopped by the function that [StartOwn] returned.
 func (s *Server) Close() { s.http.CloseIdleConnections() }
 
 // feed is how a validator hears of revocations.
@@ -145,7 +145,7 @@ const (
 	ownPassword = "bench-password"
 )
 
-// cheapPasswords are an own server's argon2id parameters where sign-ins are not what is
+// cheapPasswords are an own server's argon2id parameters if sign-ins are not
 // measured.
 var cheapPasswords = password.Params{Memory: 64, Time: 1, Threads: 1}
 
@@ -157,7 +157,7 @@ type OwnConfig struct {
 	// Warn takes what the server logs of level warn and above; all else is formatted, as a
 	// server's is, and thrown away.
 	Warn io.Writer
-	// RealPasswords makes sign-ins as dear as they are; else they are cheap, so that the
+	// RealPasswords makes sign-ins as expensive as in service. Otherwise they are cheap, so that the
 	// sessions of a bench are soon there.
 	RealPasswords bool
 	// Fatal is called when the process has to end at once; it must not return.

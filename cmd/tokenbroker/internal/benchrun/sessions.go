@@ -16,11 +16,11 @@ import (
 
 const (
 	// ownUsers is how many users the sessions of an own server are shared among, or more where
-	// one would have more than userSessions: a broker lets a user have only so many.
+	// one would have more than userSessions: a broker limits the sessions of a user.
 	ownUsers     = 1024
 	userSessions = 40
 	// ownSignIns and remoteSignIns are how many sign-ins are under way at once. A server counts
-	// each as a failed try until it is told the end, and lets ten at once for one account.
+	// each as a failed try until it ends, and allows ten at once for one account.
 	ownSignIns    = 64
 	remoteSignIns = 4
 	// longestPause bounds how long a server can make the bench wait by Retry-After, and
@@ -69,7 +69,7 @@ func (b *Bench) signIn(ctx context.Context, n int) ([]*browser, error) {
 }
 
 // stillOpen returns an error when the first of n sessions at a URL has ended: all are one
-// user's, who may have only so many.
+// user's, whose sessions the broker limits.
 func (s *Server) stillOpen(ctx context.Context, first *browser, n int) error {
 	err := s.refresh(ctx, first)
 	var refused *statusError
@@ -80,7 +80,7 @@ func (s *Server) stillOpen(ctx context.Context, first *browser, n int) error {
 }
 
 // signOut ends the sessions at a URL, as far as that can be done: one that is left runs out by
-// itself. An own server's end with it. When ctx ends, or has ended, it goes on for a while.
+// itself. An own server's end with it. When ctx ends, or has ended, it continues for a while.
 func (b *Bench) signOut(ctx context.Context, sessions []*browser) {
 	if b.Server.Own() || len(sessions) == 0 {
 		return
@@ -101,7 +101,7 @@ func (b *Bench) signOut(ctx context.Context, sessions []*browser) {
 }
 
 // addUsers makes the users of an own server that are missing to n. With passwords that cost
-// what they do in service it adds one at a time for each core: those who wait long for theirs
+// what they do in service it adds one at a time for each core, because requests that wait long
 // are refused.
 func (s *Server) addUsers(ctx context.Context, n int) error {
 	from := s.users
@@ -139,7 +139,7 @@ func (s *Server) signInWithin(ctx context.Context, i int) (*browser, error) {
 // ownCookie is the name of the refresh cookie where it is not configured.
 const ownCookie = "refresh_cookie"
 
-// signInOverHTTP opens a session, and comes again when it is told to.
+// signInOverHTTP opens a session, and tries again after the time in Retry-After.
 func (s *Server) signInOverHTTP(ctx context.Context, as Account) (*browser, error) {
 	body := signInBody(as)
 	for try := 1; ; try++ {
@@ -159,7 +159,7 @@ func (s *Server) signInOverHTTP(ctx context.Context, as Account) (*browser, erro
 	}
 }
 
-// each does work for 0 to n-1, so many at once, until one fails, and returns that error. It
+// each does work for 0 to n-1, atOnce at a time, until one fails, and returns that error. It
 // waits for all that it started.
 func each(ctx context.Context, n, atOnce int, work func(ctx context.Context, i int) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)

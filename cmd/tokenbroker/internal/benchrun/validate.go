@@ -17,7 +17,7 @@ import (
 	"tokenbroker/validator"
 )
 
-// ValidateConfig says what a validator is given.
+// ValidateConfig configures [Bench.Validate].
 type ValidateConfig struct {
 	// Tokens are the numbers of live tokens that a validator has seen before, one after the
 	// other; Goroutines those that validate at once.
@@ -38,8 +38,8 @@ const (
 )
 
 // Validate measures a service's validator in this process, which the server feeds: tokens
-// that it has seen before beside time.Since, and tokens that it sees for the first time
-// beside the signature alone.
+// that it has seen before compared with time.Since, and tokens that it sees for the first time
+// compared with only the signature check.
 func (b *Bench) Validate(ctx context.Context, cfg ValidateConfig) error {
 	if err := b.Server.hasService(); err != nil {
 		return err
@@ -61,7 +61,7 @@ func (b *Bench) Validate(ctx context.Context, cfg ValidateConfig) error {
 	return b.firstSights(ctx, tokens[:sightTokens], cfg.Goroutines)
 }
 
-// newValidator starts a service's validator that remembers so many tokens; the caller closes it.
+// newValidator starts a service's validator with a cache of remembers tokens; the caller closes it.
 func (b *Bench) newValidator(ctx context.Context, token, service string, remembers int) (*validator.Validator, error) {
 	aud, err := audience(token)
 	if err != nil {
@@ -141,7 +141,7 @@ func (b *Bench) firstSights(ctx context.Context, tokens []string, goroutines []i
 	return nil
 }
 
-// batch is how many calls are timed together: one alone is shorter than the clock is read.
+// batch is how many calls are timed together: a single one takes less time than reading the clock.
 const batch = 1000
 
 // sinceBegin is the floor of a token seen before: its deadline cannot be checked for less.
@@ -157,7 +157,7 @@ var processBegan = time.Now()
 // timedCalls makes calls until the time is over, some at least, and adds their times to h.
 type timedCalls func(ctx context.Context, h load.Histogram, until time.Time) error
 
-// batches calls f with the numbers below n, in random order, and times so many calls at once.
+// batches calls f with the numbers below n, in random order, and times size calls together.
 // It can be used by several goroutines, which begin far from each other, so that none follows
 // close behind another and finds its tokens remembered.
 func batches(size, n int, f func(i int) error) timedCalls {
@@ -203,7 +203,7 @@ func (b *Bench) callsWithFloor(ctx context.Context, what string, goroutines int,
 	return mine, peer
 }
 
-// calls runs so many goroutines for a while, and waits for them.
+// calls runs the goroutines for the time d and waits for them.
 func calls(ctx context.Context, goroutines int, d time.Duration, run timedCalls) *load.Result {
 	var group sync.WaitGroup
 	var mu sync.Mutex // guards all
