@@ -37,7 +37,7 @@ func liveRevocations(tb testing.TB) int {
 }
 
 // BenchmarkServiceStart is validator.New, from the call until keys and a million live
-// revocations are in memory: the broker reads its ledger anew each time. It takes turns
+// revocations are in memory: the broker reads its ledger again each time. It takes turns
 // with its floor, the same bytes from memory over HTTP into a golang-lru of the same cap.
 func BenchmarkServiceStart(b *testing.B) {
 	live := liveRevocations(b)

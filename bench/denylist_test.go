@@ -32,7 +32,7 @@ func denylistSizes() []int {
 
 // BenchmarkDenylistLookUp is [revocation.Denylist.Judge] of a token whose session is
 // revoked (hit) and of one that nothing hits (miss), in the capped denylist of a service,
-// beside one look-up of 16 bytes in a plain map of as many and in a golang-lru.
+// compared with one look-up of 16 bytes in a plain map of as many and in a golang-lru.
 func BenchmarkDenylistLookUp(b *testing.B) {
 	for _, size := range denylistSizes() {
 		in := newIDs(size)
@@ -69,7 +69,7 @@ func BenchmarkDenylistLookUp(b *testing.B) {
 }
 
 // BenchmarkDenylistFill inserts so many sessions into an empty denylist, as batches of 2,000
-// events, beside the same ids into a plain map and a golang-lru; bytes/entry is what the
+// events, compared with the same ids into a plain map and a golang-lru; bytes/entry is what the
 // heap holds more afterwards. The ids are given to the denylist as text, as a message has them.
 func BenchmarkDenylistFill(b *testing.B) {
 	for _, size := range denylistSizes() {
@@ -124,7 +124,7 @@ func BenchmarkDenylistFill(b *testing.B) {
 func BenchmarkDenylistCollect(b *testing.B) {
 	for _, size := range denylistSizes() {
 		in := newIDs(size)
-		in.length = 0 // the broker's clock alone decides
+		in.length = 0 // only the broker's clock decides
 		b.Run(fmt.Sprintf("entries=%d", size), func(b *testing.B) {
 			var removed, idle, plain time.Duration
 			times := 0
@@ -166,7 +166,7 @@ type ids struct {
 
 func newIDs(size int) *ids { return &ids{size: size, seed: 1, end: 2_000_000_000, length: 900} }
 
-// id gives the i-th; those from size on are not revoked.
+// id returns the i-th; those from size on are not revoked.
 func (in *ids) id(i int) (id [16]byte) {
 	binary.LittleEndian.PutUint64(id[:], scatter(in.seed+uint64(2*i)))
 	binary.LittleEndian.PutUint64(id[8:], scatter(in.seed+uint64(2*i+1)))

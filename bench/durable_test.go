@@ -8,7 +8,7 @@ import (
 	"tokenbroker/broker"
 )
 
-// atOnce gives the numbers of clients that the durable operations are measured with.
+// atOnce returns the numbers of clients with which the durable operations are measured.
 func atOnce() []int {
 	if testing.Short() {
 		return []int{1, 8}
@@ -17,7 +17,7 @@ func atOnce() []int {
 }
 
 // BenchmarkDurableRevocations is broker.LogOff, on disk and in the own denylist, from so many
-// clients at once, beside a bare append with fdatasync and a Badger transaction for each.
+// clients at once, compared with a bare append with fdatasync and a Badger transaction for each.
 func BenchmarkDurableRevocations(b *testing.B) {
 	benchDurable(b, func(b *testing.B, r *rig, _ int) func(int) error { return r.logOff(b, b.N) })
 }

@@ -17,7 +17,7 @@ const turnOfSignatures = 8
 
 var serviceAlgorithms = []string{"ES256", "EdDSA", "RS256"}
 
-// BenchmarkValidateFirstSight validates tokens that are not remembered, beside the standard
+// BenchmarkValidateFirstSight validates tokens that are not remembered, compared with the standard
 // library's check of the same signatures. Warm and cold are those of
 // [BenchmarkValidateSeenBefore].
 func BenchmarkValidateFirstSight(b *testing.B) {
@@ -50,7 +50,7 @@ func forgetful(tb testing.TB, from *validatortest.Issuer) *validator.Validator {
 }
 
 // BenchmarkValidateFlood shows distinct tokens with a bad signature to a validator that
-// remembers 1,000 good ones, beside the standard library's check of the same signatures.
+// remembers 1,000 good ones, compared with the standard library's check of the same signatures.
 func BenchmarkValidateFlood(b *testing.B) {
 	for _, alg := range serviceAlgorithms {
 		b.Run(alg, func(b *testing.B) {

@@ -100,7 +100,7 @@ var lowerBase32 = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPad
 
 // BenchmarkSessionMemory is what the process's memory grows by when the store holds a million
 // sessions more, each with a user and a record of its id, and a refresh has read among them:
-// heap in use and resident memory that is no file's, after a collection, in bytes a session. It is
+// heap in use and resident memory without file mappings, after a collection, in bytes a session. It is
 // read right after the writing, when Badger may still be flushing and compacting.
 func BenchmarkSessionMemory(b *testing.B) {
 	n := sizes()[len(sizes())-1]
@@ -112,7 +112,7 @@ func BenchmarkSessionMemory(b *testing.B) {
 		b.Fatal(err)
 	}
 	heapAfter, residentAfter := memory(b)
-	for b.Loop() { // what was measured is no time: once is enough, whatever N is
+	for b.Loop() { // no time is measured: once is enough for any N
 	}
 	b.ReportMetric(float64(heapAfter-heap)/float64(n), "heap-B/session")
 	b.ReportMetric(float64(residentAfter-resident)/float64(n), "resident-B/session")

@@ -26,7 +26,7 @@ import (
 const refreshPath = "/auth/refresh/"
 
 // BenchmarkRefreshHTTP is POST /auth/refresh/ over loopback from 64 keep-alive clients,
-// beside a gin handler that makes one ES256 signature and stores nothing.
+// compared with a gin handler that makes one ES256 signature and stores nothing.
 func BenchmarkRefreshHTTP(b *testing.B) {
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: clients}}
 	b.Cleanup(client.CloseIdleConnections)

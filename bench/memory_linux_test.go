@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// memory returns the heap in use and the process's resident memory that is no file's, in
+// memory returns the heap in use and the process's resident memory without file mappings, in
 // bytes, after a collection. Pages of Badger's mapped files are the system's to take back.
 func memory(tb testing.TB) (heap, resident int64) {
 	tb.Helper()

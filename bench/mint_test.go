@@ -17,7 +17,7 @@ import (
 	"tokenbroker/keyring/lifecycle"
 )
 
-// BenchmarkMint is an access token from the keyring, beside the standard library's signature
+// BenchmarkMint is an access token from the keyring, compared with the standard library's signature
 // over as many bytes.
 func BenchmarkMint(b *testing.B) {
 	payload := append(append([]byte(`{"sub":"`), bytes.Repeat([]byte("x"), 560)...), `"}`...)
@@ -58,7 +58,7 @@ func newKeys(tb testing.TB, alg lifecycle.Algorithm) *keyring.Keyring {
 	return keys
 }
 
-// rawSignature signs the bytes with a key of its own.
+// rawSignature signs the bytes with its own key.
 func rawSignature(tb testing.TB, alg lifecycle.Algorithm, signed []byte) func(int) error {
 	tb.Helper()
 	var (

@@ -103,7 +103,7 @@ func (n *network) serve(tb testing.TB) {
 	n.http.Start()
 }
 
-// service starts what a service embeds, on a connection of its own.
+// service starts what a service embeds, on its own connection.
 func (n *network) service(tb testing.TB) *validator.Validator {
 	tb.Helper()
 	client := &http.Client{Transport: &http.Transport{}, Timeout: time.Minute}

@@ -20,11 +20,11 @@ import (
 )
 
 // BenchmarkPropagation is the time from the call of broker.LogOff to the moment when the
-// last of so many services, each a validator on a connection of its own, refuses the
+// last of so many services, each a validator on its own connection, refuses the
 // session's token. It takes turns, one by one, with its floor: a bare NATS server that
 // publishes as many bytes to as many subscribers on connections of their own, each of which
 // verifies one Ed25519 signature over them, after as many bytes were appended to a file and
-// synced. The services run on meanwhile; the floor without them is raw-alone-p99-ms.
+// synced. The services run on in the meantime; the floor without them is raw-alone-p99-ms.
 func BenchmarkPropagation(b *testing.B) {
 	counts := []int{1, 10, 100}
 	if testing.Short() {
@@ -105,7 +105,7 @@ func (f *fleet) bind(tb testing.TB, grant *broker.Grant) {
 	}
 }
 
-// logOff ends the session and tells when the last stream had ended, and when the caller had
+// logOff ends the session and returns when the last stream had ended, and when the caller had
 // its answer.
 func (f *fleet) logOff(tb testing.TB, grant *broker.Grant) (everywhere, answered time.Duration) {
 	tb.Helper()
@@ -145,7 +145,7 @@ func (n *network) batchBytes(tb testing.TB) int {
 	return len(message)
 }
 
-// rawBroadcast is the floor: a signed message on disk, then over bare NATS to everybody.
+// rawBroadcast is the floor: a signed message on disk, then over bare NATS to all subscribers.
 type rawBroadcast struct {
 	publisher   *nats.Conn
 	file        *os.File

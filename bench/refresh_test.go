@@ -13,7 +13,7 @@ import (
 	"tokenbroker/store"
 )
 
-// BenchmarkRefreshDurable is broker.Refresh from 64 sessions at once, beside the floors
+// BenchmarkRefreshDurable is broker.Refresh from 64 sessions at once, compared with the floors
 // below it: a transaction for each write, a bare append, a signature.
 func BenchmarkRefreshDurable(b *testing.B) {
 	for _, w := range wirings {
@@ -38,8 +38,8 @@ func benchBroker(b *testing.B, change func(*brokertest.Config)) {
 	b.ReportMetric(float64(b.N)/commits, "refreshes/commit")
 }
 
-// transactionEach writes a session's record in a transaction of its own, each client its
-// own key, into a store of its own.
+// transactionEach writes a session's record in its own transaction, each client its
+// own key, into its own store.
 func transactionEach(tb testing.TB, r *rig) func(client int) error {
 	tb.Helper()
 	s, record := openStore(tb), r.sessionRecord(tb)

@@ -77,7 +77,7 @@ func forEach(count int, do func(i int) error) error {
 	return group.Wait()
 }
 
-// swapSignatures gives each token the signature of another: they are well formed and bad.
+// swapSignatures returns each token the signature of another: they are well formed and bad.
 func swapSignatures(tokens []string) []string {
 	bad := make([]string, len(tokens))
 	for i, token := range tokens {

@@ -70,7 +70,7 @@ func turn(c contender, workers, from int) (time.Duration, error) {
 	for worker := range workers {
 		group.Go(func() {
 			for ready.Add(1); ready.Load() < int64(workers); {
-				runtime.Gosched() // all of them run at once, or it is no turn
+				runtime.Gosched() // all of them run at once, otherwise it is not a turn
 			}
 			took, err := c.run(from+worker*c.calls, c.calls)
 			if err != nil {
@@ -86,7 +86,7 @@ func turn(c contender, workers, from int) (time.Duration, error) {
 	return time.Duration(total.Load() / int64(workers)), nil
 }
 
-// reportAllocations reports what one call allocates: what little others allocate meanwhile
+// reportAllocations reports what one call allocates: what little others allocate in the meantime
 // is lost in the rounding.
 func reportAllocations(b *testing.B, call func(i int) error) {
 	b.Helper()

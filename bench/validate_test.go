@@ -17,9 +17,9 @@ import (
 const turnOfRemembering = 2 << 10
 
 // BenchmarkValidateSeenBefore validates tokens that were validated before, so many of them
-// in turn, beside a map under a RWMutex and beside one time.Since. Run it with -cpu 1,2:
+// in turn, compared with a map under a RWMutex and compared with one time.Since. Run it with -cpu 1,2:
 // the calls come from that many goroutines. A token is warm when a server has just read it
-// from a socket, and cold when nobody has touched its bytes for as many tokens as there are.
+// from a socket, and cold when its bytes were last read as many tokens ago as there are.
 func BenchmarkValidateSeenBefore(b *testing.B) {
 	for _, live := range []int{1, 10, 100, 1000, 10_000, 100_000} {
 		if testing.Short() && live > 1000 {
@@ -79,7 +79,7 @@ const warmAtOnce = 32
 // stride is prime, so that tokens that follow each other here do not in memory.
 const stride = 7919
 
-// show gives a [contender] the tokens in the order in which check is to see them.
+// show returns a [contender] the tokens in the order in which check is to see them.
 type show func(tokens []string, check func(token string) error) func(from, calls int) (time.Duration, error)
 
 // showCold shows the tokens as they lie in memory.
@@ -109,7 +109,7 @@ func showWarm(tokens []string, check func(token string) error) func(from, calls 
 			warm := all[:min(warmAtOnce, calls-done)]
 			for i := range warm {
 				n := copy(room[i][:], tokens[(from+done+i)*stride%len(tokens)])
-				warm[i] = unsafe.String(&room[i][0], n) // nobody keeps it: what is remembered is copied
+				warm[i] = unsafe.String(&room[i][0], n) // no reference is kept: remembered tokens are copied
 			}
 			began := time.Now()
 			for i := range warm {

@@ -19,7 +19,7 @@ import (
 )
 
 // BenchmarkVerifyHTTP is POST /auth/verify/ over loopback from 64 keep-alive clients, each
-// with a token of its own that was seen before, beside a gin handler that reads the same body
+// with its own token that was seen before, compared with a gin handler that reads the same body
 // and writes the same answer with the same headers.
 func BenchmarkVerifyHTTP(b *testing.B) {
 	benchAnswers(b, func(url, token string) (*http.Request, error) {
@@ -31,7 +31,7 @@ func BenchmarkVerifyHTTP(b *testing.B) {
 	})
 }
 
-// BenchmarkIntrospectHTTP is POST /oauth2/introspect, beside the same.
+// BenchmarkIntrospectHTTP is POST /oauth2/introspect, compared with the same.
 func BenchmarkIntrospectHTTP(b *testing.B) {
 	benchAnswers(b, func(to, token string) (*http.Request, error) {
 		req, err := newPost(to+"/oauth2/introspect", url.Values{"token": {token}}.Encode())

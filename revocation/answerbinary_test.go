@@ -180,7 +180,7 @@ func TestEncodeAnswerRefusesInvalidAnswers(t *testing.T) {
 	}
 }
 
-// A record of a session or token takes at most 30 bytes, whatever the order of the times.
+// A record of a session or token takes at most 30 bytes, regardless of the order of the times.
 func TestTheSizeOfAnEvent(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	const n = 1000

@@ -64,7 +64,7 @@ func encoded(t testing.TB, as revocation.Form, a *revocation.Answer) []byte {
 	return b.Bytes()
 }
 
-// checkGolden compares with a file in testdata, or writes it anew.
+// checkGolden compares with a file in testdata, or writes it again.
 func checkGolden(t *testing.T, name string, got []byte) {
 	t.Helper()
 	file := filepath.Join("testdata", name)
@@ -107,7 +107,7 @@ func TestGoldenAnswers(t *testing.T) {
 	}
 }
 
-// TestGoldenFeedKeys gives the public key of the golden messages.
+// TestGoldenFeedKeys returns the public key of the golden messages.
 func TestGoldenFeedKeys(t *testing.T) {
 	x := base64.RawURLEncoding.EncodeToString(feedKey.Public().(ed25519.PublicKey))
 	checkGolden(t, "feed_keys.json", fmt.Appendf(nil,

@@ -108,7 +108,7 @@ func TestCappedDenylistAgainstATwin(t *testing.T) {
 				if e.ExpiresAt == 0 {
 					e.ExpiresAt, e.Epoch = 1100, rapid.Int64Range(0, 2).Draw(t, "epoch")
 				}
-				e.At = e.ExpiresAt // no length of its own: the broker's clock alone decides
+				e.At = e.ExpiresAt // no length of its own: only the broker's clock decides
 				events = append(events, e)
 				apply(e)
 			},

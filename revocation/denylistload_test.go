@@ -93,7 +93,7 @@ func TestReadAnswerEqualsDecodeAndApply(t *testing.T) {
 	}
 }
 
-// byValue orders events whatever became of their reason.
+// byValue orders events without their reason.
 func byValue(a, b revocation.Event) int {
 	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Value, b.Value), cmp.Compare(a.ExpiresAt, b.ExpiresAt), cmp.Compare(a.At, b.At))
 }

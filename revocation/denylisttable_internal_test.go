@@ -54,7 +54,7 @@ func (t *plainTable) collect(dead func(life) bool) {
 }
 
 // TestTableAgainstAPlainOne also under hashes that are all alike, or lie at the index's end:
-// what is found is the key itself, whoever chose it.
+// the key itself is found, also if an attacker chose it.
 func TestTableAgainstAPlainOne(t *testing.T) {
 	hashes := map[string]func(id) uint64{
 		"seeded":      idHash(),

@@ -40,7 +40,7 @@ func TestSeparateEvent(t *testing.T) {
 	}
 }
 
-// FuzzDecodeEvent: whatever is taken has one encoding.
+// FuzzDecodeEvent: every accepted event has one encoding.
 func FuzzDecodeEvent(f *testing.F) {
 	for _, answer := range answers {
 		for _, e := range answer.Events {

@@ -236,7 +236,7 @@ func FuzzParseMessage(f *testing.F) {
 		}
 		raw, err := revocation.SignMessage(feedKey, "feed-1", revocation.BatchType, m.Batch)
 		if err != nil {
-			return // it may grow over the limit when it is written anew
+			return // it may grow over the limit when it is written again
 		}
 		again, err := revocation.ParseMessage(raw, keyOf)
 		if diff := cmp.Diff(m.Batch, again.Batch); err != nil || diff != "" {

@@ -20,7 +20,7 @@ var rewrite = flag.Bool("rewrite", false, "rewrite the expectations in testdata"
 // TestTracker plays the scripts in testdata/tracker. A line is a time, what happens, and
 // its arguments; what the tracker then wants follows after "->".
 //
-//	at 1s200ms            sets both clocks; "wall +300" moves the wall clock alone (ms)
+//	at 1s200ms            sets both clocks; "wall +300" moves only the wall clock (ms)
 //	tick                  and then one line per effect
 func TestTracker(t *testing.T) {
 	files, err := filepath.Glob("testdata/tracker/*.txt")

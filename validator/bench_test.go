@@ -21,7 +21,7 @@ import (
 	"tokenbroker/revocation"
 )
 
-// benchSource has one key and one view, which it gives without making it anew, as the
+// benchSource has one key and one view, which it gives without making it again, as the
 // syncer does.
 type benchSource struct {
 	fixed view
@@ -36,7 +36,7 @@ func (s *benchSource) key(_ context.Context, kid string) (verificationKey, error
 func (s *benchSource) view() *view                    { return &s.fixed }
 func (s *benchSource) denylist() *revocation.Denylist { return s.deny }
 
-// newBenchValidator gives a Validator that stays fresh for an hour, with a cache of its own.
+// newBenchValidator returns a Validator that stays fresh for an hour, with its own cache.
 func newBenchValidator(tb testing.TB, alg string) (*Validator, *benchSource) {
 	tb.Helper()
 	var private crypto.Signer
@@ -135,7 +135,7 @@ func BenchmarkTimeSince(b *testing.B) {
 }
 
 // BenchmarkSeenBefore shows remembered tokens in an order that no cache line foresees.
-// "from memory" takes each from a string of its own, at 100 k as cold as the one it is
+// "from memory" takes each from its own string, at 100 k as cold as the one it is
 // compared with; "from a request" copies it, outside the time, to where the server of a
 // request has just read it.
 func BenchmarkSeenBefore(b *testing.B) {
@@ -265,7 +265,7 @@ func (s *benchSource) verifyRaw(text string) error {
 	return nil
 }
 
-// steadySource gives one view without making it anew, as the real one does.
+// steadySource returns one view without making it again, as the real one does.
 type steadySource struct {
 	*fakeSource
 	fixed *view

@@ -70,7 +70,7 @@ func TestNoTokenIsAcceptedAfterItsRevocationWhenTheCacheEvicts(t *testing.T) {
 	}
 }
 
-// viewedSource tells of each look at the view.
+// viewedSource calls onView at each look at the view.
 type viewedSource struct {
 	*fakeSource
 	onView func()

@@ -69,7 +69,7 @@ func TestATokenInMemoryCostsNoAllocation(t *testing.T) {
 	token := b.issuer.Mint(nil)
 	n := 0
 	allocations := testing.AllocsPerRun(1000, func() {
-		if n++; n%10 == 0 { // a revocation of somebody else, too
+		if n++; n%10 == 0 { // also a revocation of another user
 			b.denylist.BumpVersion()
 		}
 		if _, err := b.Validate(ctx, token); err != nil {

@@ -67,7 +67,7 @@ func TestExplainAgreesWithValidate(t *testing.T) {
 
 func tail(token string) string { return token[strings.LastIndexByte(token, '.'):] }
 
-// The rules are told in the order in which Validate applies them, each once, whatever fails.
+// The rules are reported in the order in which Validate applies them, each once, regardless of which fail.
 func TestExplainReportsEveryRule(t *testing.T) {
 	issuer := validatortest.New(t)
 	want := []string{"form", "typ", "alg", "kid", "key", "signature", "claims", "issuer", "audience", "lifetime", "iat", "nbf", "exp", "revocation", "scope"}

@@ -262,7 +262,7 @@ func (l *life) json(w http.ResponseWriter, body any) {
 	}
 }
 
-// revoke records an event of its own batch and publishes it.
+// revoke records its own event batch and publishes it.
 func (l *life) revoke(sid string) {
 	l.record(revocation.Event{
 		Kind: revocation.KindSID, Value: sid, At: time.Now().Unix(), ExpiresAt: time.Now().Unix() + 900, Reason: "logoff",

@@ -192,7 +192,7 @@ func (r *recorder) reverse() {
 }
 
 // TestAFloodUnderUnknownKeys: 100,000 messages under as many unknown keys in a minute make
-// one fetch of the keys a window and take no memory; what is genuine goes on meanwhile, also
+// one fetch of the keys a window and take no memory; what is genuine goes on in the meantime, also
 // under a key that is new.
 func TestAFloodUnderUnknownKeys(t *testing.T) {
 	inBubble(t, func(t *testing.T, l *life, s *syncer) {
@@ -220,7 +220,7 @@ func TestAFloodUnderUnknownKeys(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		grown := heap() - memory
-		// The window doubles from 1 s to 10 s, and anew when the keys have changed.
+		// The window doubles from 1 s to 10 s, and again when the keys have changed.
 		if n := l.asked("/revocations/jwks.json") - keys; n > 14 || n == 0 {
 			t.Errorf("%d fetches of the feed keys in a minute", n)
 		}

@@ -17,7 +17,7 @@ import (
 	"tokenbroker/revocation"
 )
 
-// oracle is a broker that says of every token what it is told to say.
+// oracle is a broker with a prepared answer for every token.
 type oracle struct {
 	mu     sync.Mutex
 	asked  []string // tokens; guarded by mu, as all below

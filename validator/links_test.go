@@ -17,7 +17,7 @@ import (
 	"tokenbroker/revocation"
 )
 
-// lateLink is a life behind a network that delays whatever passes, or holds the feed back
+// lateLink is a life behind a network that delays all messages, or holds the feed back
 // until it is told to drain.
 type lateLink struct {
 	*life
@@ -271,7 +271,7 @@ func TestFailingFeedIsReportedWithItsConsequence(t *testing.T) {
 	inBubble(t, func(t *testing.T, l *life, s *syncer) {
 		cause := &tls.CertificateVerificationError{Err: errors.New("not connected to NATS at nats://n:4222")}
 		l.linkErr, l.feedDown = cause, true
-		mustStart(t, s) // whatever the cause: the feed does not keep a service from starting
+		mustStart(t, s) // the feed does not keep a service from starting
 		time.Sleep(time.Second)
 		l.mu.Lock()
 		lines := strings.Count(l.log.String(), "level=WARN")

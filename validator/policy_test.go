@@ -76,7 +76,7 @@ func TestEachPolicyWhenStale(t *testing.T) {
 			if got := v.Stats(); got.Fresh || got.AgeMS < 31_000 || got.AgeMS > 60_000 || got.Introspections != uint64(row.requests) {
 				t.Errorf("stats: %+v", got)
 			}
-			// Fresh again, nobody is asked, and a revocation that was missed counts.
+			// Fresh again, the broker is not asked, and a revocation that was missed counts.
 			s.now = aged(0, brokerNow*1000)
 			before := o.count()
 			check("seen, fresh", seen, nil)
@@ -162,7 +162,7 @@ func TestBoundOfARoute(t *testing.T) {
 	}
 }
 
-// An eviction must not un-revoke, whatever the policy: a miss is confirmed, or 503.
+// An eviction must not un-revoke, regardless of the policy: a miss is confirmed, or 503.
 func TestAMissAfterAnEvictionIsConfirmed(t *testing.T) {
 	for _, policy := range []Policy{FailClosed, Introspect, InsecureServeStale} {
 		t.Run(string(policy), func(t *testing.T) {

@@ -58,7 +58,7 @@ func TestAServiceThatIsCutOffFollowsItsPolicy(t *testing.T) {
 			})
 			good, revoked := issuer.Mint(nil), issuer.Mint(validatortest.Claims{"sid": "lost"})
 			cutOff(issuer)
-			issuer.RevokeSession("lost") // nobody hears of it
+			issuer.RevokeSession("lost") // no service receives it
 			for deadline := time.Now().Add(time.Minute); v.Stats().Fresh || lines.count("not known to be current") == 0; {
 				if time.Now().After(deadline) {
 					t.Fatal("never stale")

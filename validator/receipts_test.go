@@ -12,7 +12,7 @@ import (
 	"tokenbroker/revocation"
 )
 
-// told gives the receipts that came since the last call.
+// told returns the receipts that came since the last call.
 func (l *life) told() []revocation.Receipt {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -93,7 +93,7 @@ func TestAReceiptAtOnceForABatchWithAck(t *testing.T) {
 	})
 }
 
-// A hundred batches in no time are one receipt or two, and the last one tells of all.
+// A hundred batches in no time are one receipt or two, and the last one covers all.
 func TestNewestReceiptOfABurstIsSent(t *testing.T) {
 	inBubble(t, func(t *testing.T, l *life, s *syncer) {
 		mustStart(t, s)

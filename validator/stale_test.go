@@ -31,7 +31,7 @@ func (f *fakeSource) key(_ context.Context, kid string) (verificationKey, error)
 func (f *fakeSource) view() *view                    { v := f.now; return &v }
 func (f *fakeSource) denylist() *revocation.Denylist { return f.revoked }
 
-// aged gives a view of that age, made when the broker's clock was at atMS.
+// aged returns a view of that age, made when the broker's clock was at atMS.
 func aged(age time.Duration, atMS int64) view {
 	return view{asOf: monotonic() - age, atMS: atMS, maxLifetime: time.Hour}
 }

@@ -13,7 +13,7 @@ import (
 
 // TestNewKnowsEarlierRevocations starts services one after the other, over
 // real sockets, while revocations are recorded in a tight loop. What was acknowledged when
-// New was called is refused at once when it returns; what came meanwhile, at once after.
+// New was called is refused at once when it returns; what came in the meantime, at once after.
 func TestNewKnowsEarlierRevocations(t *testing.T) {
 	issuer := validatortest.New(t)
 	const starts, each = 15, 4000

@@ -335,7 +335,7 @@ func TestSyncFollowsToAnotherStore(t *testing.T) {
 
 func TestSyncNeverBlocksTheFeed(t *testing.T) {
 	inBubble(t, func(t *testing.T, _ *life, s *syncer) {
-		raw := []byte("x") // nobody takes anything out: the syncer is not started
+		raw := []byte("x") // nothing is taken out: the syncer is not started
 		for range inboxSize + 10 {
 			s.Message(raw)
 		}

@@ -49,7 +49,7 @@ func part(token string, n int) string {
 	return string(raw)
 }
 
-// reheader gives the token another header and leaves the rest.
+// reheader returns the token another header and leaves the rest.
 func reheader(token, header string) string {
 	_, rest, _ := strings.Cut(token, ".")
 	return encode(header) + "." + rest

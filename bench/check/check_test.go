@@ -17,7 +17,7 @@ import (
 
 var one = suite{name: "mint", bench: "^BenchmarkMint$", count: 3, ratios: smaller}
 
-// scripted measures what it is told to, one attempt after the other.
+// scripted returns prepared measurements, one for each attempt.
 type scripted struct {
 	ratios []float64
 	err    error // instead

@@ -6,7 +6,7 @@ import (
 )
 
 // verdict is what each contestant has to find out about a good token: it proves that the
-// claims were read, too.
+// claims were read as well.
 type verdict struct {
 	subject, scope string
 }
@@ -33,7 +33,7 @@ var peers = []contestant{
 	{name: "auth0-middleware", build: auth0Middleware},
 }
 
-// firstSight are the contestants for tokens that nobody has seen, and seenBefore for those
+// firstSight are the contestants for tokens that were not seen before, and seenBefore for those
 // that were validated already.
 var (
 	firstSight = append([]contestant{{name: "ours", build: oursForgetful}}, peers...)

@@ -25,7 +25,7 @@ func rememberedGolangJWT(_ testing.TB, m *mint) validate {
 
 const maxRemembered = 100_000
 
-// rememberedTokens holds the claims of good tokens, and starts anew when it is full.
+// rememberedTokens holds the claims of good tokens, and starts again when it is full.
 type rememberedTokens struct {
 	mu      sync.RWMutex
 	byToken map[string]*golangClaims // guarded by mu

@@ -174,7 +174,7 @@ func TestPlotsOfFewRuns(t *testing.T) {
 	}
 }
 
-// A neighbour who slows the machine down slows the floor, too, and is no growth.
+// A neighbour who slows the machine down also slows the floor, and is not growth.
 func TestGrowthOfASlowMachine(t *testing.T) {
 	r := &report.Report{SizeOf: "sessions"}
 	for i, slower := range []time.Duration{1, 3, 2, 5} {

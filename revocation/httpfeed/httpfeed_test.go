@@ -284,7 +284,7 @@ func TestAResetAfterAReconnectIsOneGap(t *testing.T) {
 	})
 }
 
-// Comments are no sign of life: a proxy may send them. A long event under way is one.
+// Comments are not a sign of life: a proxy may send them. A long event under way is one.
 func TestPartialEventsKeepAStreamAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, s := newBroker(t), newSink()

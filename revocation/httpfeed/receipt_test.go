@@ -75,7 +75,7 @@ func TestRefusedReceiptIsAnError(t *testing.T) {
 			asked := 0
 			s := sender(t, func(w http.ResponseWriter, r *http.Request) {
 				asked++
-				w.Header().Set("Location", r.URL.Path) // would be followed for ever
+				w.Header().Set("Location", r.URL.Path) // would be followed without end
 				w.WriteHeader(status)
 			})
 			err := s.SendReceipt(t.Context(), aReceipt())

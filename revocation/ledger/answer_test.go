@@ -184,7 +184,7 @@ func TestFullAnswersThatWaitShareTheNextView(t *testing.T) {
 				}
 			})
 		}
-		// The first view has begun; those that come now may not be served from it,
+		// The first view has started; those that come now may not be served from it,
 		// for their caller may know of what was recorded since.
 		ask(t.Context(), "s1 s2")
 		synctest.Wait()

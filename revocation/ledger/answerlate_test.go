@@ -18,7 +18,7 @@ import (
 )
 
 // patient asks as a caller does that waits 3 s and asks again after a second, and returns the answer
-// and how often it asked. Each time it is told to first, as with what is recorded meanwhile.
+// and how often it asked. Each time it is told to first, as with what is recorded in the meantime.
 func (p *process) patient(after string, as revocation.Form, before func(try int)) (a *ledger.EncodedAnswer, tries int) {
 	p.t.Helper()
 	for tries = 1; tries <= 20; tries++ {
@@ -39,7 +39,7 @@ func (p *process) patient(after string, as revocation.Form, before func(try int)
 }
 
 // TestAnAnswerThatTakesLongerThanItsCallersWait is made once, and is up to date when it is given
-// out, however much is recorded meanwhile.
+// out, however much is recorded in the meantime.
 func TestAnAnswerThatTakesLongerThanItsCallersWait(t *testing.T) {
 	for _, as := range []revocation.Form{revocation.FormJSON, revocation.FormBinary} {
 		for _, after := range []string{"", "O.0"} {

@@ -61,7 +61,7 @@ func TestThousandAnswersTakeFewEncodings(t *testing.T) {
 		close(s.gate)
 		wg.Wait()
 		// Three distinct, everything and two deltas, in two forms: each once under way and
-		// once for those who came meanwhile.
+		// once for those who came in the meantime.
 		if n := p.AnswerStats().Encoded - before; n > 12 || total.Load() != 1000 {
 			t.Errorf("%d encodings for %d answers", n, total.Load())
 		}
@@ -71,7 +71,7 @@ func TestThousandAnswersTakeFewEncodings(t *testing.T) {
 	})
 }
 
-// gatedAll is gated for batches, too.
+// gatedAll is gated for batches as well.
 type gatedAll struct{ gated }
 
 func (g *gatedAll) List(ctx context.Context, prefix, after string, limit int) ([]store.Record, error) {
@@ -99,7 +99,7 @@ func TestCancelledCallersLeaveNothingBehind(t *testing.T) {
 		synctest.Wait()
 		cancel()
 		wg.Wait()
-		// One encodes for nobody but itself, another waits for the next and goes.
+		// One encodes only for itself, another waits for the next and goes.
 		ctx, cancel = context.WithCancel(t.Context())
 		defer cancel()
 		wg.Go(func() {
@@ -114,7 +114,7 @@ func TestCancelledCallersLeaveNothingBehind(t *testing.T) {
 		synctest.Wait()
 		wg.Go(func() { _, _ = p.encoded(ctx, "", revocation.FormJSON) })
 		synctest.Wait()
-		s.gate <- struct{}{} // the first is done; the second has begun
+		s.gate <- struct{}{} // the first is done; the second has started
 		synctest.Wait()
 		cancel()
 		wg.Wait()

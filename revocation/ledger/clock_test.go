@@ -14,8 +14,8 @@ import (
 	"tokenbroker/store/memstore"
 )
 
-// TestSuspiciousClockSignsOutAllUsers: the floor starts anew at the wall clock, once, and
-// only after everybody was signed out; the next process reads the new one.
+// TestSuspiciousClockSignsOutAllUsers: the floor starts again at the wall clock, once, and
+// only after all users were signed out; the next process reads the new one.
 func TestSuspiciousClockSignsOutAllUsers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var wall wallAhead
@@ -59,7 +59,7 @@ func TestSuspiciousClockSignsOutAllUsers(t *testing.T) {
 }
 
 // TestClockSetBackResetsTheFloorAtOnce: the first reading of the broker's clock after a step below
-// the time floor has everybody signed out; no tick of the collector is needed. A failed
+// the time floor signs out all users; no tick of the collector is needed. A failed
 // attempt is repeated at the next tick, not at each reading.
 func TestClockSetBackResetsTheFloorAtOnce(t *testing.T) {
 	for _, failures := range []int{0, 1} {
@@ -265,7 +265,7 @@ func TestAYearAheadAndBack(t *testing.T) {
 					if p.Now().Unix() != time.Now().Unix() {
 						t.Errorf("the clock is at %s, want %s", p.Now(), time.Now())
 					}
-					// Whatever was collected by the clock that was ahead is dead by this one, too.
+					// Whatever was collected by the clock that was ahead is dead by this one as well.
 					for name, exp := range map[string]int64{"before": began.Unix() + 60, "ahead": began.Add(year).Unix() + 80} {
 						if p.Now().Unix() < exp && !p.denylist.Revoked(revocation.Subject{SID: name}) {
 							t.Errorf("a token of %s is good again", name)

@@ -133,7 +133,7 @@ func TestAProlongedEventOutlivesItsFirstEnd(t *testing.T) {
 		time.Sleep(50 * time.Second)
 		p.revoke(sub("u", 2)) // ends at 110 s
 		time.Sleep(30 * time.Second)
-		if n := p.collect(); n != 1 { // the first batch alone
+		if n := p.collect(); n != 1 { // only the first batch
 			t.Errorf("collected %d", n)
 		}
 		if !p.denylist.Revoked(revocation.Subject{Sub: "u", SEP: 1}) || len(p.answer("").Events) != 1 {

@@ -61,7 +61,7 @@ func listen(t *testing.T, h *ledger.Hub, after string) *ledger.Listener {
 	return l
 }
 
-// next gives the next event that is no heartbeat, as "batch 3", with the position's sequence.
+// next returns the next event that is no heartbeat, as "batch 3", with the position's sequence.
 func next(t *testing.T, p *process, l *ledger.Listener) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -191,7 +191,7 @@ func TestHeartbeatsComeAmongABacklog(t *testing.T) {
 }
 
 // Every listener gets every batch once and in order, whenever it joins, while commits go
-// on; what is sent was signed once, and the network, which is stuck, delays nobody.
+// on; what is sent was signed once, and the network, which is stuck, delays no listener.
 func TestListenersMissNothingWhileTheNetworkIsStuck(t *testing.T) {
 	const readers, batches = 50, 400
 	p := start(t, memstore.New(nil))

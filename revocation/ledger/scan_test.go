@@ -28,7 +28,7 @@ func inMemory(t *testing.T) *badgerstore.Store {
 	return s
 }
 
-// mixed gives events of all kinds and forms. Their ids are spread, as those of a broker are.
+// mixed returns events of all kinds and forms. Their ids are spread, as those of a broker are.
 func mixed(r *rand.Rand, count int) []revocation.Event {
 	events := []revocation.Event{{Kind: revocation.KindAll, At: 1, ExpiresAt: 2000, Epoch: 4}}
 	for n := range int64(count) {
@@ -58,7 +58,7 @@ func mixed(r *rand.Rand, count int) []revocation.Event {
 // listed hides that a store can be read in parts.
 type listed struct{ store.Store }
 
-// TestAnswerInPartsHasTheBytesOfAnAnswerInPages: the wire cannot tell which way it was made.
+// TestAnswerInPartsHasTheBytesOfAnAnswerInPages: the bytes do not depend on how it was made.
 func TestAnswerInPartsHasTheBytesOfAnAnswerInPages(t *testing.T) {
 	s := inMemory(t)
 	still := func(c *ledger.Config) {
@@ -80,7 +80,7 @@ func TestAnswerInPartsHasTheBytesOfAnAnswerInPages(t *testing.T) {
 		}
 		paged, parted := start(t, listed{s}, still), start(t, s, still)
 		want, got := encodedBytes(t, paged), encodedBytes(t, parted)
-		// Each has an origin of its own, of one length: only that, and the checksum, differ.
+		// Each has its own origin, of one length: only that, and the checksum, differ.
 		want = bytes.ReplaceAll(want, []byte(paged.Origin()), []byte(parted.Origin()))
 		if !bytes.Equal(want[:len(want)-4], got[:len(got)-4]) {
 			t.Errorf("after %d events more: %d bytes in pages, %d in parts, and they differ", count, len(want), len(got))

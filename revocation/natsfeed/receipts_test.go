@@ -116,7 +116,7 @@ func TestUnfitReceiptsAreNotSent(t *testing.T) {
 // The server's refusal comes out of turn. It is the sender's to hear of, and no gap: else each
 // receipt would cost a catch-up.
 func TestARefusedReceiptIsAnErrorAndNoGap(t *testing.T) {
-	for user, password := range map[string]string{"mute": "m", "a": "a"} { // a: not for somebody else
+	for user, password := range map[string]string{"mute": "m", "a": "a"} { // a: not for another id
 		t.Run(user, func(t *testing.T) {
 			srv := aServer(t)
 			bus := dial(t, BusConfig{URL: srv.ClientURL(), User: "broker", Password: "b"})
@@ -226,7 +226,7 @@ func TestBusLogsEachRefusalOnce(t *testing.T) {
 		}
 		<-time.After(time.Millisecond)
 	}
-	bus.Close() // everything is told by then
+	bus.Close() // everything is reported by then
 	if p, s := log.count(last), log.count("for Subscription to"); p != 1 || s != 1 {
 		t.Errorf("told %d and %d times", p, s)
 	}

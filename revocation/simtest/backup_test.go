@@ -24,7 +24,7 @@ func (b *broker) save() {
 }
 
 // restore goes back to the backup: another store, other keys, those of before compromised
-// for ever. Now and then the one that it replaces was not dead at all.
+// permanently. Now and then the one that it replaces was not dead at all.
 func (b *broker) restore() {
 	w := b.w
 	if w.now+b.wallOff < b.backup.clock { // refused
@@ -57,7 +57,7 @@ func (b *broker) restore() {
 	w.after(w.between(time.Second, 20*time.Second), b.end)
 }
 
-// end is for good: everybody knows that nothing it signed counts any more.
+// end is permanent: every service knows that its signatures are not accepted any more.
 func (b *broker) end() {
 	if b.dead {
 		return

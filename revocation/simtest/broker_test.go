@@ -158,7 +158,7 @@ func (b *broker) recover() {
 	}
 }
 
-// encoded gives an answer in either form.
+// encoded returns an answer in either form.
 func (b *broker) encoded(after string) (text []byte, form revocation.Form, err error) {
 	form = revocation.FormBinary
 	if b.w.chance(0.2) {

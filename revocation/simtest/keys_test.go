@@ -115,7 +115,7 @@ func (m *mail) newFeedKey(kid string) *feedKey {
 	return &feedKey{kid: kid, private: private, public: private.Public().(ed25519.PublicKey)}
 }
 
-// name gives one that no other key or document has.
+// name returns one that no other key or document has.
 func (m *mail) name(what string) string {
 	m.named++
 	return fmt.Sprintf("%s %d", what, m.named)

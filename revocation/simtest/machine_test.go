@@ -62,7 +62,7 @@ func (m *machine) suspend(d time.Duration) {
 }
 
 // step sets the wall clock. That of a machine that is stopped stays: a step as long as the
-// suspension would hide it, which is told in P2.
+// suspension would hide it, which is documented in P2.
 func (m *machine) step(d time.Duration) {
 	if !m.paused() {
 		m.wallOff += d

@@ -25,7 +25,7 @@ type letter struct {
 	msg    revocation.Message
 }
 
-// seal gives a message as it travels. A forged one names the key and is not signed with it.
+// seal returns a message as it travels. A forged one names the key and is not signed with it.
 func (w *world) seal(key *feedKey, m revocation.Message, forged bool) []byte {
 	if !w.mail.signed {
 		w.mail.said = append(w.mail.said, letter{key: key, forged: forged, msg: m})
@@ -74,7 +74,7 @@ func (m *mail) overheard(raw []byte) {
 	m.sent = append(m.sent, raw)
 }
 
-// attack is somebody with access to the network: with no key, or with one that leaked.
+// attack is an attacker with access to the network: with no key, or with one that leaked.
 func (w *world) attack(s *service) {
 	b := w.broker
 	if b.ledger == nil || len(w.mail.sent) == 0 {

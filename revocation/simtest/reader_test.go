@@ -51,7 +51,7 @@ func (s *service) fresh() bool {
 	return s.proved && s.mono()-asOf <= s.w.maxStale
 }
 
-// meets is freshness on a route with a bound of its own, which compares the clocks itself.
+// meets is freshness on a route with its own bound, which compares the clocks itself.
 func (s *service) meets(bound time.Duration) bool {
 	apart := s.wallMS() - s.mono().Milliseconds() - s.wallOffset
 	return s.fresh() && s.mono()-s.asOf <= bound && -250 < apart && apart < 250
@@ -119,7 +119,7 @@ func (s *service) validate(t *token) {
 	})
 }
 
-// introspect confirms what the denylist cannot tell.
+// introspect confirms tokens that the denylist cannot judge.
 func (s *service) introspect(t *token, bound, begun time.Duration) {
 	holds := func(mark uint64) bool { return s.w.bug == bugOldAnswer || s.deny.Holds(mark) }
 	if a, ok := s.answers[t]; ok && s.mono()-a.at <= bound && holds(a.mark) {

@@ -107,7 +107,7 @@ func (b *broker) upkeep() {
 	n := 0
 	if b.ledger.ClockSuspect() {
 		if err := b.ledger.ResetTimeFloor(b.w.ctx); err != nil {
-			return // killed meanwhile
+			return // killed in the meantime
 		}
 		b.checkRecord()
 	}

@@ -174,7 +174,7 @@ func TestErrorsCarryCORSHeaders(t *testing.T) {
 			t.Errorf("%q: %d, %v", header, got.StatusCode, got.Header)
 		}
 	}
-	// OPTIONS that is no pre-flight is a request like any other.
+	// OPTIONS that is not a pre-flight is a request like any other.
 	r := httptest.NewRequest("OPTIONS", "/hello", nil)
 	r.Header.Set("Origin", "https://app.example.com")
 	if got := serve(r, httpauth.AllowOrigins("https://app.example.com")); got.StatusCode != 401 {
@@ -195,7 +195,7 @@ func TestInvalidScopePanics(t *testing.T) {
 	}
 }
 
-// demanding is a Validator that is stale for whoever asks for more than usual.
+// demanding is a Validator that is stale for calls with a stricter bound.
 type demanding struct{}
 
 func (demanding) Validate(_ context.Context, _ string, options ...validator.Option) (*validator.Claims, error) {

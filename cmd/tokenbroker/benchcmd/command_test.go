@@ -55,7 +55,7 @@ func runBench(t *testing.T, args ...string) benchreport.Report {
 	return r
 }
 
-// wantFloors fails for a run that does not stand beside a floor.
+// wantFloors fails for a run without a floor.
 func wantFloors(t *testing.T, r benchreport.Report) {
 	t.Helper()
 	for _, run := range r.Runs {
@@ -175,7 +175,7 @@ func TestBenchInterrupted(t *testing.T) {
 	}
 }
 
-// interruptBench reports whether a bench that is interrupted after so long had begun its run, and checks its report.
+// interruptBench reports whether a bench that is interrupted after so long had started its run, and checks its report.
 func interruptBench(t *testing.T, after time.Duration) bool {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), after)
