@@ -1,7 +1,7 @@
 // Package httpapi holds the HTTP conventions that the endpoints of all audiences share: routes and
 // documents (endpoint.go), request bodies and answers (body.go), problem documents and their
 // codes (problem.go), pages for people (page.go), allowed origins and CORS (site.go), trusted
-// proxies (proxies.go), request ids and the access log (request.go, accesslog.go), client
+// proxies (proxies.go), request ids and the access log (accesslog.go), client
 // credentials, the refresh cookie's settings, readiness and server-sent events.
 package httpapi
 

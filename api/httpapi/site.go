@@ -167,17 +167,15 @@ var corsHeaders = strings.Join([]string{
 func (s *Site) CORS(next http.Handler, public func(path string) bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		if public(r.URL.Path) {
-			h.Set("Access-Control-Allow-Origin", "*")
-			h.Set("Cross-Origin-Resource-Policy", "cross-origin")
-			if isPreflight(r) {
-				answerPreflight(w, r, "GET, HEAD", "*")
-				return
-			}
-			next.ServeHTTP(w, r)
-			return
-		}
 		if r.URL.Path != AuthPath && !strings.HasPrefix(r.URL.Path, AuthPath+"/") {
+			if public(r.URL.Path) {
+				h.Set("Access-Control-Allow-Origin", "*")
+				h.Set("Cross-Origin-Resource-Policy", "cross-origin")
+				if isPreflight(r) {
+					answerPreflight(w, r, "GET, HEAD", "*")
+					return
+				}
+			}
 			next.ServeHTTP(w, r)
 			return
 		}
