@@ -16,7 +16,7 @@ import (
 	"tokenbroker/broker"
 )
 
-// now2000 is the time at which a synctest bubble begins.
+// now2000 is the start time of a synctest bubble.
 const now2000 = 946684800
 
 // goodPayload is an id token's payload with the members of more behind it.
@@ -24,10 +24,10 @@ func goodPayload(more string) string {
 	return fmt.Sprintf(`{"iss":%q,"sub":"mallory","aud":"client","iat":%d,"exp":%d,"nonce":"nonce-1"%s}`, issuerURL, now2000, now2000+300, more)
 }
 
-// TestAPayloadIsReadInOneWay: a token in which two readers can see different claims is
+// TestAmbiguousPayloadsAreRefused: a token in which two readers can see different claims is
 // refused, wherever an id token comes from. RFC 7519 §4: claim names are case-sensitive,
 // and unique.
-func TestAPayloadIsReadInOneWay(t *testing.T) {
+func TestAmbiguousPayloadsAreRefused(t *testing.T) {
 	replaced := func(old, now string) string { return strings.Replace(goodPayload(""), old, now, 1) }
 	for name, payload := range map[string]string{
 		"another sub in capitals":                  goodPayload(`,"Sub":"ada"`),
@@ -104,8 +104,8 @@ func manyMembers(n int) string {
 	return b.String()
 }
 
-// TestUnusualPayloadsThatAreGood: what the strict reader must not refuse.
-func TestUnusualPayloadsThatAreGood(t *testing.T) {
+// TestUnusualValidPayloadsAreAccepted: what the strict reader must not refuse.
+func TestUnusualValidPayloadsAreAccepted(t *testing.T) {
 	replaced := func(old, now string) string { return strings.Replace(goodPayload(""), old, now, 1) }
 	for name, payload := range map[string]string{
 		"white space and escapes":          " " + replaced(`"sub":"mallory"`, "\n\t\"s\\u0075b\" : \"mallory\"") + "\n",

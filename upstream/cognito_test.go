@@ -179,7 +179,7 @@ func TestUserPoolWithBothIssuers(t *testing.T) {
 // A pool with the original issuer has no documents at the updated one's host. A token that
 // names it anyway is refused, which anybody can write: the provider stays ready, the host is asked at
 // most every 10 s, and the log says so once.
-func TestUpdatedIssuerOfAPoolThatHasNone(t *testing.T) {
+func TestUpdatedIssuerOfAPoolWithoutOneIsRefused(t *testing.T) {
 	pool := newAWSPool(t)
 	pool.UseUpdatedIssuer(true)
 	token, err := pool.TokensFor("ada", "dev-client")
@@ -209,7 +209,7 @@ func TestUpdatedIssuerOfAPoolThatHasNone(t *testing.T) {
 }
 
 // One of the hosts is down: the provider works by the other.
-func TestIssuersOfAPoolStandInForEachOther(t *testing.T) {
+func TestIssuersOfAPoolReplaceEachOther(t *testing.T) {
 	pool := newAWSPool(t)
 	pool.UseUpdatedIssuer(true)
 	pool.hosts(t, originalHost)
@@ -254,7 +254,7 @@ func TestReplicaOfAPool(t *testing.T) {
 
 // Nothing but the pool's own issuers is accepted, and the keys of one issuer are not good for
 // tokens of another.
-func TestKeysOfAnIssuerAreForItsTokens(t *testing.T) {
+func TestKeysOfAnIssuerVerifyOnlyItsTokens(t *testing.T) {
 	o := newOP()
 	const second = "https://second.test"
 	o.answer("/.well-known/openid-configuration", func(r *http.Request) (int, []byte) {

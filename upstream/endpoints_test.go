@@ -16,7 +16,7 @@ func TestEndpointsNearerThanTheIssuerAreRefused(t *testing.T) {
 		issuer   string
 		endpoint string
 		hosts    []string
-		says     string // empty: taken
+		says     string // empty if the endpoint is accepted
 	}{
 		"public":                           {issuerURL, "https://keys.example.com/k", nil, ""},
 		"http":                             {issuerURL, "http://keys.example.com/k", nil, "want https"},

@@ -27,7 +27,7 @@ import (
 
 const issuerURL = "https://op.test"
 
-// testKeys are made once: RSA keys are dear.
+// testKeys are made once, because RSA keys are expensive.
 var testKeys = sync.OnceValue(func() map[string]crypto.Signer {
 	first, err1 := rsa.GenerateKey(rand.Reader, 2048)
 	second, err2 := rsa.GenerateKey(rand.Reader, 2048)
@@ -51,7 +51,7 @@ type op struct {
 	jwks      []any
 	// answers replace what a path answers.
 	answers  map[string]func(*http.Request) (int, []byte)
-	typ      []string            // Content-Type of the answers; nil: application/json
+	typ      []string            // Content-Type of the answers; if nil, application/json
 	requests map[string][]string // the bodies, by path
 	basic    []string            // Authorization of the token requests
 	logs     bytes.Buffer
@@ -132,7 +132,7 @@ func (o *op) asked(path string) int {
 	return len(o.requests[path])
 }
 
-// hang answers nothing until the caller gives up.
+// hang does not answer until the request's context ends.
 func hang(r *http.Request) (int, []byte) {
 	<-r.Context().Done()
 	return 0, nil
@@ -150,7 +150,7 @@ func encode(v any) []byte {
 	return out
 }
 
-// goodClaims are an id token's, changed by those given; a nil value removes one.
+// goodClaims returns the claims of a valid id token with changes; a nil value removes a claim.
 func goodClaims(changed map[string]any) map[string]any {
 	claims := map[string]any{
 		"iss": issuerURL, "sub": "ada-1", "aud": "client", "iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix(),

@@ -11,9 +11,9 @@ import (
 	"tokenbroker/upstream"
 )
 
-// TestWhatProvesAnIDToken: Proven is for an at_hash of the access token that came along, and
+// TestIDTokenIsProvenByAtHash: Proven is for an at_hash of the access token that came along, and
 // claims of other kinds of token are refused as far as the proof does not outweigh them.
-func TestWhatProvesAnIDToken(t *testing.T) {
+func TestIDTokenIsProvenByAtHash(t *testing.T) {
 	const access = "opaque"
 	bound := map[string]any{"at_hash": atHash(access)}
 	with := func(claims map[string]any, name string, value any) map[string]any {
@@ -31,7 +31,7 @@ func TestWhatProvesAnIDToken(t *testing.T) {
 		want   error
 	}{
 		"at_hash and its access token":        {claims: bound, access: access, proven: true},
-		"at_hash alone":                       {claims: bound},
+		"only at_hash":                        {claims: bound},
 		"an access token without at_hash":     {access: access, want: broker.ErrUpstreamUnproven},
 		"another access token":                {claims: bound, access: "other", want: broker.ErrUpstreamToken},
 		"no mark":                             {},
@@ -39,7 +39,7 @@ func TestWhatProvesAnIDToken(t *testing.T) {
 		"typ null":                            {claims: map[string]any{"typ": nil}},
 		"Keycloak's typ Bearer":               {claims: with(bound, "typ", "Bearer"), access: access, want: broker.ErrUpstreamToken},
 		"Keycloak's typ Refresh":              {claims: with(bound, "typ", "Refresh"), access: access, want: broker.ErrUpstreamToken},
-		"a typ that is no text":               {claims: with(bound, "typ", []string{"ID"}), access: access, want: broker.ErrUpstreamToken},
+		"a typ that is not text":              {claims: with(bound, "typ", []string{"ID"}), access: access, want: broker.ErrUpstreamToken},
 		"token_use access":                    {claims: with(bound, "token_use", "access"), access: access, want: broker.ErrUpstreamToken},
 		"token_use id of a plain issuer":      {claims: map[string]any{"token_use": "id"}},
 		"a header of an access token":         {typ: "at+jwt", claims: bound, access: access, want: broker.ErrUpstreamToken},
@@ -93,8 +93,8 @@ func TestCognitosAccessTokenIsReadStrictly(t *testing.T) {
 	}
 }
 
-// TestTheExchangeIsOffByDefault: nothing is even fetched.
-func TestTheExchangeIsOffByDefault(t *testing.T) {
+// TestExchangeIsOffByDefault: nothing is even fetched.
+func TestExchangeIsOffByDefault(t *testing.T) {
 	o := newOP()
 	p := o.provider(t, func(c *upstream.Config) { c.Exchange = false })
 	if _, err := p.VerifyTokens(t.Context(), broker.UpstreamTokens{IDToken: signed(t, nil)}); !errors.Is(err, broker.ErrExchangeDisabled) {

@@ -92,7 +92,7 @@ func TestKeySetIsReadKeyByKey(t *testing.T) {
 	shortX := octets(t, members(t, short, nil), "x")[1:]
 	for name, tc := range map[string]struct {
 		key  any
-		says string // empty: the key is used
+		says string // empty if the key is used
 	}{
 		"RSA":                              {rsaWith(nil), ""},
 		"P-256":                            {ecWith(nil), ""},
@@ -104,14 +104,14 @@ func TestKeySetIsReadKeyByKey(t *testing.T) {
 		"x5c is empty, and crv":            {rsaWith(map[string]any{"x5c": []string{""}, "crv": ""}), ""},
 		"x5c is a string":                  {rsaWith(map[string]any{"x5c": "AAAA"}), ""},
 		"x5t is of a wrong size":           {rsaWith(map[string]any{"x5t": "AA", "x5t#S256": "AA"}), ""},
-		"x5u is no URL":                    {rsaWith(map[string]any{"x5u": ":"}), ""},
+		"x5u is not a URL":                 {rsaWith(map[string]any{"x5u": ":"}), ""},
 		"crv of an RSA key is a number":    {rsaWith(map[string]any{"crv": 5, "x": 1, "y": []int{}}), ""},
 		"n and e of an EC key":             {ecWith(map[string]any{"n": 1, "e": nil}), ""},
 		"null members":                     {rsaWith(map[string]any{"use": nil, "alg": nil, "key_ops": nil, "d": nil}), ""},
 		"n is padded":                      {rsaWith(map[string]any{"n": base64.URLEncoding.EncodeToString(n)}), ""},
 		"n and e in standard base64":       {rsaWith(map[string]any{"n": base64.StdEncoding.EncodeToString(n), "e": "AQAB=="}), ""},
-		"n begins with a zero byte":        {rsaWith(map[string]any{"n": url64(append([]byte{0}, n...))}), ""},
-		"e begins with zero bytes":         {rsaWith(map[string]any{"e": "AAABAAE"}), ""},
+		"n starts with a zero byte":        {rsaWith(map[string]any{"n": url64(append([]byte{0}, n...))}), ""},
+		"e starts with zero bytes":         {rsaWith(map[string]any{"e": "AAABAAE"}), ""},
 		"e is 3":                           {rsaWith(map[string]any{"e": "Aw"}), ""},
 		"x lacks its zero in front":        {members(t, short, map[string]any{"x": url64(shortX)}), ""},
 		"x of an EC key is padded":         {ecWith(map[string]any{"x": base64.StdEncoding.EncodeToString(octets(t, ecWith(nil), "x"))}), ""},
@@ -170,7 +170,7 @@ func TestKeySetIsReadKeyByKey(t *testing.T) {
 			}
 			keys, unfit, err = parseKeys(setOf(t, tc.key, rsaWith(map[string]any{"kid": "good"})), knownAlgorithms)
 			if err != nil || len(keys) != 1 || keys[0].KeyID != "good" {
-				t.Fatalf("beside a good key: %d keys, %v", len(keys), err)
+				t.Fatalf("with a good key: %d keys, %v", len(keys), err)
 			}
 			if quiet := strings.Contains(tc.says, "not for signatures"); quiet != (len(unfit) == 0) {
 				t.Errorf("unfit %q", unfit)

@@ -29,7 +29,7 @@ func public(key, kid string) jose.JSONWebKey {
 	return jose.JSONWebKey{Key: testKeys()[key].Public(), KeyID: kid}
 }
 
-// TestKnownKeysDoNotWaitForAProviderThatHangs, but nor are they good for ever without it.
+// TestKnownKeysDoNotWaitForAProviderThatHangs, but they expire without it.
 func TestKnownKeysDoNotWaitForAProviderThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOP()
@@ -45,18 +45,18 @@ func TestKnownKeysDoNotWaitForAProviderThatHangs(t *testing.T) {
 		}
 		time.Sleep(24 * time.Hour)
 		if err := verifyIn(t, p, jose.RS256, "rsa", "rsa"); !errors.Is(err, broker.ErrUpstreamUnavailable) {
-			t.Errorf("a key that nobody could confirm for a day: %v", err)
+			t.Errorf("a key that was not fetched for a day: %v", err)
 		}
 		o.answer("/jwks", nil)
 		time.Sleep(2 * time.Second)
 		if err := verifyIn(t, p, jose.RS256, "rsa", "rsa"); err != nil {
-			t.Errorf("once it is mended: %v", err)
+			t.Errorf("once it is fixed: %v", err)
 		}
 	})
 }
 
-// TestAFailedFetchIsTriedAgainSoon: a hiccup at the first login refuses none for long.
-func TestAFailedFetchIsTriedAgainSoon(t *testing.T) {
+// TestFailedFetchIsRetriedSoon: a hiccup at the first login refuses none for long.
+func TestFailedFetchIsRetriedSoon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOP()
 		o.answer("/jwks", status(503, ""))
@@ -106,8 +106,8 @@ func TestKeysByKindAndKID(t *testing.T) {
 	}
 }
 
-// TestANewKeyWithoutKID is found by the signature that does not fit the old one.
-func TestANewKeyWithoutKID(t *testing.T) {
+// TestNewKeyWithoutKIDIsFetched is found by the signature that does not fit the old one.
+func TestNewKeyWithoutKIDIsFetched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOP()
 		o.publish(public("rsa", ""))

@@ -61,22 +61,22 @@ func TestTokensOfAPlainIssuerRefused(t *testing.T) {
 		access string
 		want   error
 	}{
-		"wrong issuer with right keys":         {claims: map[string]any{"iss": "https://other.test"}, want: broker.ErrUpstreamToken},
-		"for another client":                   {claims: map[string]any{"aud": "other"}, want: broker.ErrUpstreamToken},
-		"for several clients without azp":      {claims: map[string]any{"aud": []string{"client", "other"}}, want: broker.ErrUpstreamToken},
-		"azp is another client":                {claims: map[string]any{"azp": "other"}, want: broker.ErrUpstreamToken},
-		"azp of a wrong type":                  {claims: map[string]any{"azp": 7}, want: broker.ErrUpstreamToken},
-		"no subject":                           {claims: map[string]any{"sub": nil}, want: broker.ErrUpstreamToken},
-		"no iat":                               {claims: map[string]any{"iat": nil}, want: broker.ErrUpstreamToken},
-		"issued in the future":                 {claims: map[string]any{"iat": 946684800 + 120}, want: broker.ErrUpstreamToken},
-		"expired":                              {claims: map[string]any{"exp": 946684800 - 1}, want: broker.ErrUpstreamExpired},
-		"old but unexpired":                    {claims: map[string]any{"iat": 946684800 - 601}, want: broker.ErrUpstreamExpired},
-		"e-mail unverified":                    {claims: map[string]any{"email_verified": false}, want: broker.ErrEmailNotVerified},
-		"e-mail unverified in words":           {claims: map[string]any{"email_verified": "false"}, want: broker.ErrEmailNotVerified},
-		"nothing said of the e-mail":           {claims: map[string]any{"email_verified": nil}, want: broker.ErrEmailNotVerified},
-		"verified only by a differing case":    {claims: map[string]any{"email_verified": nil, "Email_Verified": true}, want: broker.ErrEmailNotVerified},
-		"access token of another sign-in":      {claims: map[string]any{"at_hash": atHash("mine")}, access: "not-mine", want: broker.ErrUpstreamToken},
-		"access token that nothing ties to it": {access: "somebody-s", want: broker.ErrUpstreamToken},
+		"wrong issuer with right keys":          {claims: map[string]any{"iss": "https://other.test"}, want: broker.ErrUpstreamToken},
+		"for another client":                    {claims: map[string]any{"aud": "other"}, want: broker.ErrUpstreamToken},
+		"for several clients without azp":       {claims: map[string]any{"aud": []string{"client", "other"}}, want: broker.ErrUpstreamToken},
+		"azp is another client":                 {claims: map[string]any{"azp": "other"}, want: broker.ErrUpstreamToken},
+		"azp of a wrong type":                   {claims: map[string]any{"azp": 7}, want: broker.ErrUpstreamToken},
+		"no subject":                            {claims: map[string]any{"sub": nil}, want: broker.ErrUpstreamToken},
+		"no iat":                                {claims: map[string]any{"iat": nil}, want: broker.ErrUpstreamToken},
+		"issued in the future":                  {claims: map[string]any{"iat": 946684800 + 120}, want: broker.ErrUpstreamToken},
+		"expired":                               {claims: map[string]any{"exp": 946684800 - 1}, want: broker.ErrUpstreamExpired},
+		"old but unexpired":                     {claims: map[string]any{"iat": 946684800 - 601}, want: broker.ErrUpstreamExpired},
+		"e-mail unverified":                     {claims: map[string]any{"email_verified": false}, want: broker.ErrEmailNotVerified},
+		"e-mail unverified in words":            {claims: map[string]any{"email_verified": "false"}, want: broker.ErrEmailNotVerified},
+		"nothing said of the e-mail":            {claims: map[string]any{"email_verified": nil}, want: broker.ErrEmailNotVerified},
+		"verified only by a differing case":     {claims: map[string]any{"email_verified": nil, "Email_Verified": true}, want: broker.ErrEmailNotVerified},
+		"access token of another sign-in":       {claims: map[string]any{"at_hash": atHash("mine")}, access: "not-mine", want: broker.ErrUpstreamToken},
+		"access token that nothing binds to it": {access: "somebody-s", want: broker.ErrUpstreamToken},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -92,7 +92,7 @@ func TestTokensOfAPlainIssuerRefused(t *testing.T) {
 	}
 }
 
-func TestEdgesThatPass(t *testing.T) {
+func TestTokensAtTheLimitsAreAccepted(t *testing.T) {
 	for name, claims := range map[string]map[string]any{
 		"ten minutes old":              {"iat": 946684800 - 600},
 		"no e-mail at all":             {"email": nil, "email_verified": nil},
@@ -117,7 +117,7 @@ func TestEdgesThatPass(t *testing.T) {
 	})
 }
 
-func TestAnAllowListedClientsTokenIsNoneForTheCodeFlow(t *testing.T) {
+func TestCodeFlowRefusesTokensOfAllowListedClients(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOP()
 		o.answer("/token", status(200, `{"access_token":"a","token_type":"Bearer","id_token":"`+signed(t, map[string]any{"aud": "spa"})+`"}`))
@@ -195,7 +195,7 @@ func fixed(code int, body string) func(*testing.T) func(*http.Request) (int, []b
 	return func(*testing.T) func(*http.Request) (int, []byte) { return status(code, body) }
 }
 
-func TestHowTheClientProvesItself(t *testing.T) {
+func TestClientAuthentication(t *testing.T) {
 	for name, tc := range map[string]struct {
 		secret  string
 		methods []string
@@ -222,7 +222,7 @@ func TestHowTheClientProvesItself(t *testing.T) {
 }
 
 // RFC 9207 §2.4: an issuer that promises its iss parameter must send it, the right one.
-func TestIssuerOfTheAnswer(t *testing.T) {
+func TestIssuerOfTheAuthorizationResponse(t *testing.T) {
 	for name, tc := range map[string]struct {
 		promised bool
 		iss      string
@@ -293,7 +293,7 @@ func TestKeysOfOtherKinds(t *testing.T) {
 	}
 }
 
-func TestKeysComeAndGo(t *testing.T) {
+func TestKeysAreAddedAndWithdrawn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOP()
 		p := o.provider(t, nil)
@@ -333,9 +333,9 @@ func TestKeysComeAndGo(t *testing.T) {
 	})
 }
 
-// TestManyAtOnceShareOneFetch: of the discovery document and of the keys; the first to ask
-// gives up, which ends it for nobody else.
-func TestManyAtOnceShareOneFetch(t *testing.T) {
+// TestConcurrentVerificationsShareOneFetch of the discovery document and of the keys. The first
+// caller stops waiting, which does not affect the others.
+func TestConcurrentVerificationsShareOneFetch(t *testing.T) {
 	for name, discovered := range map[string]bool{"discovery": false, "keys": true} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -378,7 +378,7 @@ func TestManyAtOnceShareOneFetch(t *testing.T) {
 	}
 }
 
-func TestDiscoveryThatFails(t *testing.T) {
+func TestFailedDiscovery(t *testing.T) {
 	for name, answer := range map[string]func(*http.Request) (int, []byte){
 		"slow":               hang,
 		"oversized":          status(200, `{"pad":"`+strings.Repeat("x", 2<<20)+`"}`),
@@ -409,11 +409,11 @@ func TestDiscoveryThatFails(t *testing.T) {
 					t.Errorf("log-out page %q after %v", to, time.Since(start))
 				}
 				synctest.Wait()
-				time.Sleep(6 * time.Second) // whatever is under way ends
+				time.Sleep(6 * time.Second) // pending requests end
 				o.answer("/.well-known/openid-configuration", nil)
 				time.Sleep(2 * time.Second)
 				if _, err := p.AuthorizeURL(t.Context(), authorizeRequest()); err != nil || !p.Ready(t.Context()) {
-					t.Errorf("once it is mended: %v", err)
+					t.Errorf("once it is fixed: %v", err)
 				}
 			})
 		})
@@ -427,7 +427,7 @@ func endpoints(name, text string) func(*http.Request) (int, []byte) {
 	return status(200, string(encode(doc)))
 }
 
-func TestPagesToGoTo(t *testing.T) {
+func TestAuthorizeAndLogoutURLs(t *testing.T) {
 	p := newOP().provider(t, nil)
 	to, err := p.AuthorizeURL(t.Context(), authorizeRequest())
 	if err != nil {
@@ -453,7 +453,7 @@ func TestConfigRefused(t *testing.T) {
 		"plain http":   func(c *upstream.Config) { c.Issuer = "http://op.test" }, "no host": func(c *upstream.Config) { c.Issuer = "https://:443" },
 		"a user":  func(c *upstream.Config) { c.Issuer = "https://me:s3cret@op.test" },
 		"a query": func(c *upstream.Config) { c.Issuer = "https://op.test?" }, "a fragment": func(c *upstream.Config) { c.Issuer = "https://op.test#" },
-		"a host that begins as loopback": func(c *upstream.Config) { c.Issuer = "http://127.0.0.1.evil.test" },
+		"a host that starts like loopback": func(c *upstream.Config) { c.Issuer = "http://127.0.0.1.evil.test" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := upstream.Config{Name: "op", Issuer: issuerURL, ClientID: "client"}

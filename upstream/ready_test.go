@@ -51,8 +51,8 @@ func TestReadyFollowsTheLastAnswer(t *testing.T) {
 	}
 }
 
-// TestReadyAsksAProviderThatNobodyUses, now and then.
-func TestReadyAsksAProviderThatNobodyUses(t *testing.T) {
+// TestReadyRequestsAnUnusedProvider, now and then.
+func TestReadyRequestsAnUnusedProvider(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOP()
 		p := o.provider(t, nil)

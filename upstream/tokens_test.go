@@ -65,9 +65,9 @@ func TestOneTokenHasOneHash(t *testing.T) {
 	}
 }
 
-// TestOtherTokensOfTheIssuer for the same client are no id tokens: access tokens (RFC 9068
+// TestOtherTokensOfTheIssuerAreNotIDTokens for the same client: access tokens (RFC 9068
 // §2.1), log-out tokens (OIDC Back-Channel Logout §2.4), security events.
-func TestOtherTokensOfTheIssuer(t *testing.T) {
+func TestOtherTokensOfTheIssuerAreNotIDTokens(t *testing.T) {
 	for name, tc := range map[string]struct {
 		typ    any
 		claims map[string]any
@@ -79,7 +79,7 @@ func TestOtherTokensOfTheIssuer(t *testing.T) {
 		"an access token":                  {typ: "at+jwt"},
 		"an access token's media type":     {typ: "application/AT+jwt"},
 		"a log-out token":                  {typ: "logout+jwt"},
-		"a typ that is no text":            {typ: 7},
+		"a typ that is not text":           {typ: 7},
 		"a log-out token from before typs": {claims: map[string]any{"events": map[string]any{"http://schemas.openid.net/event/backchannel-logout": map[string]any{}}}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -106,7 +106,7 @@ func TestGooglesTwoIssuersAreOne(t *testing.T) {
 	}
 }
 
-func TestNumbersStayWhatTheyAre(t *testing.T) {
+func TestNumbersAreKeptExactly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newOP().provider(t, nil)
 		identity := func(claims map[string]any) broker.Identity {

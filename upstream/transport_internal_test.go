@@ -15,7 +15,7 @@ import (
 	"tokenbroker/broker"
 )
 
-func TestZoneOfAddress(t *testing.T) {
+func TestClassOfAddress(t *testing.T) {
 	for text, want := range map[string]addressClass{
 		"8.8.8.8": publicAddress, "100.63.255.255": publicAddress, "172.32.0.1": publicAddress, "2a00:1450::1": publicAddress,
 		"::ffff:8.8.8.8": publicAddress, "64:ff9b::8.8.8.8": publicAddress, "2002:808:808::1": publicAddress,
@@ -157,8 +157,8 @@ func TestEndpointNamesThatResolveToThisMachine(t *testing.T) {
 	}
 }
 
-// The address that answers with the issuer's certificate tells how near the issuer is.
-func TestReachIsThatOfTheIssuersAddress(t *testing.T) {
+// The issuer's class is that of the address that answers with its certificate.
+func TestIssuersAddressLimitsEndpoints(t *testing.T) {
 	keys := setOf(t, members(t, rsaKey(t, 2048), map[string]any{"kid": "k"}))
 	var srv *httptest.Server
 	srv = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -187,7 +187,7 @@ func TestReachIsThatOfTheIssuersAddress(t *testing.T) {
 		return d.DialContext(ctx, network, address)
 	}
 	if _, err := p.Check(t.Context()); err != nil || addressClass(p.issuers[0].transport.reach.Load()) != loopbackAddress {
-		t.Errorf("an issuer on this machine, with keys beside it: %v, reach %s", err, addressClass(p.issuers[0].transport.reach.Load()))
+		t.Errorf("an issuer on this machine, with its keys: %v, reach %s", err, addressClass(p.issuers[0].transport.reach.Load()))
 	}
 	// The same connection, to a proxy: where the issuer is, is not known.
 	p.issuers[0].transport.proxy = func(*http.Request) (*url.URL, error) { return &url.URL{Scheme: "http", Host: address}, nil }

@@ -299,7 +299,7 @@ func TestKeysRotateAndOutagesKeepTheLastGoodOnes(t *testing.T) {
 	}
 }
 
-func TestAProviderThatIsDownAtTheStart(t *testing.T) {
+func TestProviderThatIsDownAtTheStart(t *testing.T) {
 	p := newPool(t)
 	p.Set(devidp.Faults{Down: true})
 	for range 5 {

@@ -16,8 +16,8 @@ import (
 	"tokenbroker/upstream"
 )
 
-// TestAProviderThatNobodyHereWrote: the code flow with zitadel's OpenID provider.
-func TestAProviderThatNobodyHereWrote(t *testing.T) {
+// TestZitadel runs the code flow with zitadel's OpenID provider.
+func TestZitadel(t *testing.T) {
 	var handler http.Handler
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handler.ServeHTTP(w, r) }))
 	t.Cleanup(server.Close)

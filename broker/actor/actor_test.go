@@ -76,7 +76,7 @@ func TestBatchHoldsAllThatWaitUpToMaxBatch(t *testing.T) {
 	})
 }
 
-func TestCallerThatGivesUp(t *testing.T) {
+func TestMessageOfACanceledCallerIsSkipped(t *testing.T) {
 	t.Run("before it entered is not accepted", func(t *testing.T) {
 		a := start(t, actor.Config[int, int]{New: sum})
 		ctx, cancel := context.WithCancel(t.Context())
@@ -198,7 +198,7 @@ func TestAbortDeliversItsAnswersAndRestarts(t *testing.T) {
 	})
 }
 
-func TestBackoffDoublesAndIsForgotten(t *testing.T) {
+func TestBackoffDoublesUntilABatchSucceeds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := start(t, actor.Config[int, int]{New: bomb, Backoff: actor.Backoff{Min: time.Second, Max: 4 * time.Second}})
 		var pauses []time.Duration
@@ -244,7 +244,7 @@ func TestStopDuringBackoffIsPromptAndAnswers(t *testing.T) {
 	})
 }
 
-func TestFailuresThatCountAsAPanic(t *testing.T) {
+func TestInvalidHandlersCountAsPanics(t *testing.T) {
 	short := func() handler {
 		return func(context.Context, []int) []actor.Result[int] { return nil }
 	}
@@ -354,7 +354,7 @@ func TestStopDrains(t *testing.T) {
 	})
 }
 
-func TestStopOutOfTimeCancelsTheHandler(t *testing.T) {
+func TestStopCancelsTheHandlerWhenItsContextEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := start(t, actor.Config[int, int]{New: func() handler {
 			return func(ctx context.Context, batch []int) []actor.Result[int] {
@@ -422,7 +422,7 @@ func TestConcurrentAskAndStopLoseNothing(t *testing.T) {
 	}
 }
 
-func TestStartRefusesAConfigThatCannotWork(t *testing.T) {
+func TestStartPanicsOnInvalidConfig(t *testing.T) {
 	for name, cfg := range map[string]actor.Config[int, int]{
 		"no New":           {},
 		"negative mailbox": {New: sum, Mailbox: -1},

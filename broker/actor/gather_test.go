@@ -27,8 +27,8 @@ func (s *slow) handler() actor.Handler[int, int] {
 	}
 }
 
-// TestGather runs scripts of when, in µs, messages come, against a handler that takes 3 ms.
-func TestGather(t *testing.T) {
+// TestBatchesGatherMessages runs scripts of when, in µs, messages come, against a handler that takes 3 ms.
+func TestBatchesGatherMessages(t *testing.T) {
 	for name, tt := range map[string]struct {
 		limit time.Duration
 		asks  []int
@@ -38,7 +38,7 @@ func TestGather(t *testing.T) {
 		"one at a time is never held up": {
 			limit: time.Hour, asks: []int{0, 3500, 9000}, began: []int{0, 3500, 9000}, sizes: []int{1, 1, 1},
 		},
-		"without a limit nobody is waited for": {
+		"without a limit batches do not wait": {
 			asks: []int{0, 100, 6100}, began: []int{0, 3000, 6100}, sizes: []int{1, 1, 1},
 		},
 		"the one that was just answered is waited for": { // one in the batch and one behind it: two are worth it
@@ -53,10 +53,10 @@ func TestGather(t *testing.T) {
 		"for no longer than the limit": {
 			limit: 300 * time.Microsecond, asks: []int{0, 100, 4500}, began: []int{0, 3300, 6600}, sizes: []int{1, 1, 1},
 		},
-		"one that comes alone, when those of the last batch have long gone, is not held up": {
+		"a single message long after the last batch is not delayed": {
 			limit: time.Hour, asks: []int{0, 100, 200, 10100}, began: []int{0, 4000, 10100}, sizes: []int{1, 2, 1},
 		},
-		"one that stayed alone after all holds up nobody": {
+		"a message that stayed alone does not delay the next": {
 			limit: time.Hour, asks: []int{0, 100, 9000}, began: []int{0, 4000, 9000}, sizes: []int{1, 1, 1},
 		},
 	} {
@@ -64,7 +64,7 @@ func TestGather(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var s slow
 				a := start(t, actor.Config[int, int]{New: s.handler, Gather: tt.limit})
-				synctest.Wait() // the handler is made: its time begins
+				synctest.Wait() // the handler is made
 				for _, at := range tt.asks {
 					time.Sleep(time.Until(s.start.Add(time.Duration(at) * time.Microsecond)))
 					ask(t.Context(), a, 1)
@@ -84,8 +84,8 @@ func TestGather(t *testing.T) {
 	}
 }
 
-// TestStopCutsGatheringShort: what was accepted is answered at once when the actor is stopped.
-func TestStopCutsGatheringShort(t *testing.T) {
+// TestStopEndsGathering: what was accepted is answered at once when the actor is stopped.
+func TestStopEndsGathering(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGated()
 		a := start(t, actor.Config[int, int]{New: g.handler, Gather: time.Hour})

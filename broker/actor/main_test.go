@@ -71,7 +71,7 @@ type answer struct {
 	err   error
 }
 
-// ask asks in a goroutine of its own; the answer comes on the channel.
+// ask calls Ask in a new goroutine and sends the answer on the channel.
 func ask(ctx context.Context, a *adder, n int) <-chan answer {
 	c := make(chan answer, 1)
 	go func() {

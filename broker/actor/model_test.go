@@ -25,7 +25,7 @@ type twin struct {
 
 type pending struct {
 	n      int
-	gone   bool // its caller gave up
+	gone   bool // its caller's context ended
 	cancel context.CancelFunc
 	answer <-chan answer
 	want   answer
@@ -43,7 +43,7 @@ func (w *twin) next() {
 	}
 }
 
-// finish carries out the batch that has begun.
+// finish carries out the current batch.
 func (w *twin) finish() {
 	if slices.ContainsFunc(w.begun, func(p *pending) bool { return p.n < 0 }) {
 		for _, p := range w.begun {
@@ -70,7 +70,7 @@ func check(t *rapid.T, batch []*pending) {
 		switch {
 		case p.gone:
 			if !errors.Is(got.err, context.Canceled) {
-				t.Fatalf("the caller of %d gave up and got %+v", p.n, got)
+				t.Fatalf("the context of the caller of %d ended, and it got %+v", p.n, got)
 			}
 		case p.want.err != nil:
 			if !errors.As(got.err, &pe) {
@@ -82,7 +82,7 @@ func check(t *rapid.T, batch []*pending) {
 	}
 }
 
-func TestActorAgreesWithItsTwin(t *testing.T) {
+func TestActorAgreesWithModel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		// The wrapper hides the test's Deadline, which a bubble does not allow.
 		rapid.Check(struct{ rapid.TB }{t}, func(t *rapid.T) {

@@ -79,7 +79,7 @@ func TestComputedClaims(t *testing.T) {
 	}
 }
 
-func TestAFailingExpressionRefusesAndQuotesNothing(t *testing.T) {
+func TestErrorsDoNotQuoteAttributes(t *testing.T) {
 	const secret = "s3cret-value"
 	in := input(t, `{"a":"`+secret+`","m":{"x":1},"n":[1,2,3,4,5,6,7,8,9,10]}`)
 	for name, test := range map[string]struct {
@@ -88,14 +88,14 @@ func TestAFailingExpressionRefusesAndQuotesNothing(t *testing.T) {
 	}{
 		"a missing attribute":           {`user.attributes.missing`, customclaims.ErrMissing},
 		"a missing key that is a value": {`user.attributes.m[user.attributes.a]`, customclaims.ErrMissing},
-		"text that is no number":        {`int(user.attributes.a)`, customclaims.ErrEvaluation},
-		"text that is no time":          {`timestamp(user.attributes.a)`, customclaims.ErrEvaluation},
+		"text that is not a number":     {`int(user.attributes.a)`, customclaims.ErrEvaluation},
+		"text that is not a time":       {`timestamp(user.attributes.a)`, customclaims.ErrEvaluation},
 		"a regular expression":          {`"x".matches("(" + user.attributes.a)`, customclaims.ErrEvaluation},
 		"types that do not add":         {`user.attributes.a + 1`, customclaims.ErrEvaluation},
 		"division by zero":              {`1 / (user.attributes.n.size() - 10)`, customclaims.ErrEvaluation},
 		"infinity":                      {`1.0 / 0.0`, customclaims.ErrNotJSON},
 		"bytes behind dyn":              {`dyn(bytes(user.attributes.a))`, customclaims.ErrNotJSON},
-		"a key that is no text":         {`{dyn(1): user.attributes.a}`, customclaims.ErrNotJSON},
+		"a key that is not text":        {`{dyn(1): user.attributes.a}`, customclaims.ErrNotJSON},
 		"a long text":                   {`[user.attributes.a].map(x, x+x+x+x+x+x+x+x).map(x, x+x+x+x+x+x+x+x).map(x, x+x+x+x+x+x+x+x+x+x+x+x+x)`, customclaims.ErrTooLarge},
 		"loops in loops":                {`user.attributes.n.all(a, user.attributes.n.all(b, user.attributes.n.all(c, user.attributes.n.all(d, d > 0.0 && "x" != "y"))))`, customclaims.ErrCost},
 	} {
@@ -166,7 +166,7 @@ func TestNumbersOfOtherKinds(t *testing.T) {
 	}
 }
 
-func TestClaimsAreBoundedInAll(t *testing.T) {
+func TestSizeOfAllClaimsIsLimited(t *testing.T) {
 	in := customclaims.Sample()
 	set := newSet(t, customclaims.Config{Attributes: []string{"a", "b"}})
 	in.User.Attributes = map[string]any{"a": strings.Repeat("x", 4000), "b": strings.Repeat("y", 4000)}
@@ -179,7 +179,7 @@ func TestClaimsAreBoundedInAll(t *testing.T) {
 	}
 }
 
-func TestACancelledContextEndsAnEvaluation(t *testing.T) {
+func TestCanceledContextEndsEvaluation(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	set := newSet(t, customclaims.Config{Computed: map[string]string{"c": `lists.range(1000).all(x, x >= 0)`}})
@@ -228,7 +228,7 @@ func TestConcurrentUse(t *testing.T) {
 	wg.Wait()
 }
 
-func TestTryNamesWhatFailsForTheSampleUser(t *testing.T) {
+func TestTryReportsFailuresForTheSampleUser(t *testing.T) {
 	set := newSet(t, customclaims.Config{Computed: map[string]string{
 		"a": `user.attributes.tenant`, "b": `1 + user.attributes.nickname.size()`, "c": `user.attributes["custom:tenant"]`,
 		"d": `lists.range(1000).map(x, string(x) + "0123456789")`,

@@ -52,9 +52,10 @@ func bombs() map[string]string {
 	}
 }
 
-// TestBombsAreCut bounds the work that an expression gets done, whatever CEL charges for it. The clock of
-// a synctest bubble stands still while an expression runs, so the limit of time cuts nothing here.
-func TestBombsAreCut(t *testing.T) {
+// TestExpensiveExpressionsAreStopped bounds the real work of an expression, independently of the
+// costs in CEL. The clock of a synctest bubble does not advance while an expression runs, so the
+// time limit does not apply here.
+func TestExpensiveExpressionsAreStopped(t *testing.T) {
 	for name, expression := range bombs() {
 		t.Run(name, func(t *testing.T) {
 			set, work, err := customclaims.NewMeasured(expression)
@@ -75,8 +76,8 @@ func TestBombsAreCut(t *testing.T) {
 	}
 }
 
-// TestShapesThatNewRefuses: what could multiply too often is not even run.
-func TestShapesThatNewRefuses(t *testing.T) {
+// TestNewRefusesComplexExpressions: what could multiply too often is not even run.
+func TestNewRefusesComplexExpressions(t *testing.T) {
 	for name, test := range map[string]struct{ expression, message string }{
 		"22 doublings":     {`[[1]]` + strings.Repeat(`.map(a, a+a)`, 22) + `.map(z, z==z)`, "has 23 loops"},
 		"24 pairs":         {`[1]` + strings.Repeat(`.map(a, [a,a])`, 24) + `.map(z, z==z)`, "has 25 loops"},
@@ -105,8 +106,8 @@ func TestShapesThatNewRefuses(t *testing.T) {
 	}
 }
 
-// TestTheGuardsChangeNoAnswer: what is guarded gives what CEL gives.
-func TestTheGuardsChangeNoAnswer(t *testing.T) {
+// TestWorkLimitsDoNotChangeResults compares results with those of CEL without the work limits.
+func TestWorkLimitsDoNotChangeResults(t *testing.T) {
 	in := input(t, `{"a":[1,[2,{"x":"y"}]],"b":[1,[2,{"x":"y"}]],"c":{"k":[1]},"n":1,"t":"x"}`)
 	for _, expression := range []string{
 		`user.attributes.a == user.attributes.b`, `user.attributes.a != user.attributes.c`, `!(user.attributes.a == user.attributes.c)`,

@@ -36,7 +36,7 @@ func FuzzExpression(f *testing.F) {
 			return
 		}
 		if _, err := json.Marshal(claims); err != nil {
-			t.Errorf("claims that are no JSON: %v", err)
+			t.Errorf("claims that are not JSON: %v", err)
 		}
 	})
 }

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Hold takes a slot of h as a running computation does, and returns what gives it back.
+// Hold takes a slot of h as a running computation does, and returns a function that releases it.
 func (h *Hasher) Hold() (release func()) {
 	if h.slots.acquire(context.Background(), Caller{Priority: High}) != nil {
 		panic("no slot is free")

@@ -86,7 +86,7 @@ func TestLengthLimitsHoldInBothForms(t *testing.T) {
 	}
 }
 
-func TestWeaknessLooksAtNFC(t *testing.T) {
+func TestWeaknessChecksNFC(t *testing.T) {
 	for _, plain := range []string{"éàüñô12", "josé2024", "aaaaaaaa"} {
 		for _, form := range []norm.Form{norm.NFC, norm.NFD} {
 			if password.Weakness(form.String(plain), norm.NFD.String("José")) == "" {

@@ -6,7 +6,8 @@ import (
 	"tokenbroker/broker/password"
 )
 
-// Whatever stands in the store: no panic, and no answer but yes, no or an error.
+// FuzzVerify checks that a stored hash of any text does not cause a panic, and that ok is false
+// with an error.
 func FuzzVerify(f *testing.F) {
 	f.Add("password", "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4")
 	f.Add("", "$argon2id$v=19$m=8,t=1,p=1$$")

@@ -40,7 +40,7 @@ func TestHashAndVerify(t *testing.T) {
 	}
 	again, err := h.Hash(t.Context(), "correct horse")
 	if err != nil || again == encoded {
-		t.Errorf("the same password hashed twice gives the same string (%v)", err)
+		t.Errorf("the same password hashed twice returns the same string (%v)", err)
 	}
 }
 
@@ -196,7 +196,7 @@ func TestConcurrencyIsBounded(t *testing.T) {
 	}
 }
 
-func TestUnknownUserCostsTheSame(t *testing.T) {
+func TestVerifyUnknownCostsTheSame(t *testing.T) {
 	h := password.New(password.Params{Memory: 8 * 1024, Time: 2, Threads: 1}, 0, 0, 0)
 	encoded, err := h.Hash(t.Context(), "p")
 	if err != nil {
@@ -260,7 +260,7 @@ func BenchmarkVerify(b *testing.B) {
 	}
 }
 
-// A queue that moves too slowly is refused before those who asked have given up.
+// Callers in a slow queue are refused before their contexts end.
 func TestWaitingIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const wait = 2 * time.Second

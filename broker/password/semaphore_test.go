@@ -83,8 +83,8 @@ func TestHighPriorityIsServedDuringAFlood(t *testing.T) {
 	}
 }
 
-// TestNeitherClassStarves: when more of both wait than can be served, Low gets a quarter.
-func TestNeitherClassStarves(t *testing.T) {
+// TestNeitherPriorityStarves: when more of both wait than can be served, Low gets a quarter.
+func TestNeitherPriorityStarves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := slow(1, 100, 0)
 		release := h.Hold()
@@ -118,7 +118,7 @@ func TestNeitherClassStarves(t *testing.T) {
 
 var servedMu sync.Mutex // held during each call of an ask's served
 
-// ask makes n callers wait, each for a hash of its own, and returns once each of them waits or has an answer.
+// ask makes n callers wait, each for a hash, and returns once each of them waits or has an answer.
 // served is called for those that get a hash, one call at a time; the others have to get ErrBusy.
 func ask(t *testing.T, h *password.Hasher, all *sync.WaitGroup, n int, c password.Caller, served func()) {
 	t.Helper()
@@ -137,8 +137,8 @@ func ask(t *testing.T, h *password.Hasher, all *sync.WaitGroup, n int, c passwor
 	}
 }
 
-// TestEachClassHasPlacesOfItsOwn: a quarter, and High gets the rest before Low.
-func TestEachClassHasPlacesOfItsOwn(t *testing.T) {
+// TestEachPriorityHasReservedPlaces: a quarter, and High gets the rest before Low.
+func TestEachPriorityHasReservedPlaces(t *testing.T) {
 	type step struct {
 		p         password.Priority
 		ask       int
@@ -219,9 +219,9 @@ func TestNetworksTakeTurns(t *testing.T) {
 	}
 }
 
-// TestManyNetworksOfOneSiteHaveItsTurn: a /48 with a caller from each of many /64, and a /24 with one from each
+// TestNetworksOfOneSiteShareItsTurn: a /48 with a caller from each of many /64, and a /24 with one from each
 // address, get no more turns than one caller elsewhere, and lose their places first.
-func TestManyNetworksOfOneSiteHaveItsTurn(t *testing.T) {
+func TestNetworksOfOneSiteShareItsTurn(t *testing.T) {
 	for _, pattern := range []string{"2001:db8:1:%x::1", "192.0.2.%d"} {
 		synctest.Test(t, func(t *testing.T) {
 			h := slow(1, 20, 0)
@@ -243,8 +243,8 @@ func TestManyNetworksOfOneSiteHaveItsTurn(t *testing.T) {
 	}
 }
 
-// TestNoOneLosesAPlaceToAnEqual: with a caller from each network the queue is full for a further network.
-func TestNoOneLosesAPlaceToAnEqual(t *testing.T) {
+// TestWaiterDoesNotLoseItsPlaceToAnEqualNetwork: with a caller from each network the queue is full for a further network.
+func TestWaiterDoesNotLoseItsPlaceToAnEqualNetwork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := slow(1, 4, 0)
 		release := h.Hold()
@@ -263,8 +263,8 @@ func TestNoOneLosesAPlaceToAnEqual(t *testing.T) {
 	})
 }
 
-// TestASlotIsNotLost when callers leave, are late and are served at the same moments.
-func TestASlotIsNotLost(t *testing.T) {
+// TestSlotsAreNotLost when callers leave, are late and are served at the same moments.
+func TestSlotsAreNotLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := slow(2, 40, each) // late just when a slot becomes free
 		stop := flood(t, h, 100)

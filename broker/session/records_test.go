@@ -10,7 +10,7 @@ import (
 )
 
 // A number that no float64 holds is one in the record, after reading and writing it again.
-func TestAttributesKeepTheirNumbers(t *testing.T) {
+func TestNumbersInAttributesAreKeptExactly(t *testing.T) {
 	record := `{"v":1,"uid":"u","attributes":{"employee":12345678901234567890},"created_at":1}`
 	u, err := session.DecodeUser([]byte(record))
 	if err != nil {

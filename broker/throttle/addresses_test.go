@@ -111,7 +111,7 @@ func TestTyposDoNotLockOutOthersNearby(t *testing.T) {
 	}
 }
 
-func TestAKnownAddressIsNotJudgedByItsNeighbours(t *testing.T) {
+func TestKnownAddressIsIndependentOfItsNeighbours(t *testing.T) {
 	const office, neighbour = "2001:db8:0:aa::7", "2001:db8:0:bb::7"
 	th, _ := newThrottle(throttle.Config{})
 	signIn(t, th, "ada", office)
@@ -126,7 +126,7 @@ func TestAKnownAddressIsNotJudgedByItsNeighbours(t *testing.T) {
 	}
 }
 
-func TestFailuresAtAKnownAddressCountForItsPrefixes(t *testing.T) {
+func TestFailuresFromKnownAddressCountForItsPrefixes(t *testing.T) {
 	th, _ := newThrottle(throttle.Config{})
 	for i := range 3 {
 		signIn(t, th, "ada", fmt.Sprintf("2001:db8:0:%x00::1", i))
@@ -183,9 +183,9 @@ func TestKnownAddressesOfOnePrefixShareAnAllowance(t *testing.T) {
 	}
 }
 
-// TestOneAccountUsesUpNoKnownNeighboursAllowance, with wrong passwords at all addresses that it can
+// TestOneAccountDoesNotUseUpAllowanceOfKnownNeighbours, with wrong passwords at all addresses that it can
 // make known in the neighbour's prefix.
-func TestOneAccountUsesUpNoKnownNeighboursAllowance(t *testing.T) {
+func TestOneAccountDoesNotUseUpAllowanceOfKnownNeighbours(t *testing.T) {
 	for _, pattern := range []string{"2001:db8:0:%x::1", "192.0.2.%d"} {
 		th, clock := newThrottle(throttle.Config{})
 		addr := func(i int) string { return fmt.Sprintf(pattern, i%8) }
@@ -203,7 +203,7 @@ func TestOneAccountUsesUpNoKnownNeighboursAllowance(t *testing.T) {
 	}
 }
 
-func TestTriesUnderWayCountAtEveryLevel(t *testing.T) {
+func TestPendingTriesCountAtEachLevel(t *testing.T) {
 	th, _ := newThrottle(throttle.Config{})
 	addr := func(i int) string { return fmt.Sprintf("2001:db8:0:%x00::1", i) }
 	for i := range 100 {
@@ -218,8 +218,8 @@ func TestTriesUnderWayCountAtEveryLevel(t *testing.T) {
 	}
 }
 
-// TestAnAbandonedTryCostsTheAddress, at every level, and not the account.
-func TestAnAbandonedTryCostsTheAddress(t *testing.T) {
+// TestAbandonedTryCountsForTheAddress, at every level, and not the account.
+func TestAbandonedTryCountsForTheAddress(t *testing.T) {
 	th, _ := newThrottle(throttle.Config{})
 	addr := func(i int) string { return fmt.Sprintf("2001:db8:0:%x00::1", i) }
 	for i := range 100 {
@@ -234,8 +234,8 @@ func TestAnAbandonedTryCostsTheAddress(t *testing.T) {
 	mustWait(t, th, "ada", home, time.Second)
 }
 
-// TestAFloodOfNetworksPushesOutNoLargerPrefix: each level is remembered by itself.
-func TestAFloodOfNetworksPushesOutNoLargerPrefix(t *testing.T) {
+// TestFloodOfNetworksDoesNotEvictLargerPrefixes: each level is remembered by itself.
+func TestFloodOfNetworksDoesNotEvictLargerPrefixes(t *testing.T) {
 	th, _ := newThrottle(throttle.Config{Size: 2})
 	guesses(th, 200, func(i int) string { return fmt.Sprintf("2001:db8:0:%x00::1", i) })
 	mustWait(t, th, "another", "2001:db8:0:ffff::1", time.Second)

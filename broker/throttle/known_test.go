@@ -19,9 +19,9 @@ func signIn(t *testing.T, th *throttle.Throttle, account, addr string) {
 	th.Succeeded(account, addr)
 }
 
-// TestAGuesserCannotLockTheOwnerOut who signed in before: for a day one address takes every
+// TestGuesserCannotLockOutTheOwner who signed in before: for a day one address takes every
 // turn there is, and the owner, from another, is never refused.
-func TestAGuesserCannotLockTheOwnerOut(t *testing.T) {
+func TestGuesserCannotLockOutTheOwner(t *testing.T) {
 	th, clock := newThrottle(throttle.Config{})
 	signIn(t, th, "ada", home)
 	guesses := 0
@@ -46,7 +46,7 @@ func TestAGuesserCannotLockTheOwnerOut(t *testing.T) {
 	}
 }
 
-func TestAKnownPlaceHasAnAllowanceOfItsOwn(t *testing.T) {
+func TestKnownAddressHasASeparateAllowance(t *testing.T) {
 	th, clock := newThrottle(throttle.Config{})
 	signIn(t, th, "ada", home)
 	for range 10 {
@@ -74,8 +74,8 @@ func TestAKnownPlaceHasAnAllowanceOfItsOwn(t *testing.T) {
 	mustAllow(t, th, "ada", home)
 }
 
-// TestASuccessInAKnownPlaceBuysAGuesserNothing: it does not forget the account's failures.
-func TestASuccessInAKnownPlaceBuysAGuesserNothing(t *testing.T) {
+// TestSuccessFromKnownAddressDoesNotHelpAGuesser: it does not forget the account's failures.
+func TestSuccessFromKnownAddressDoesNotHelpAGuesser(t *testing.T) {
 	th, _ := newThrottle(throttle.Config{})
 	signIn(t, th, "ada", home)
 	fail(th, "ada", 11)
@@ -83,7 +83,7 @@ func TestASuccessInAKnownPlaceBuysAGuesserNothing(t *testing.T) {
 	mustWait(t, th, "ada", away, 2*time.Second)
 }
 
-func TestAPlaceIsKnownForAWhile(t *testing.T) {
+func TestAddressIsKnownForALimitedTime(t *testing.T) {
 	th, clock := newThrottle(throttle.Config{})
 	signIn(t, th, "ada", home)
 	clock.now = clock.now.Add(30*24*time.Hour - time.Minute)
@@ -95,8 +95,8 @@ func TestAPlaceIsKnownForAWhile(t *testing.T) {
 	mustWait(t, th, "ada", home, 4*time.Second)
 }
 
-// TestAnAccountKeepsEightAddressesKnown, and one good account does not make ever more known.
-func TestAnAccountKeepsEightAddressesKnown(t *testing.T) {
+// TestAccountHasEightKnownAddresses, and one good account does not make ever more known.
+func TestAccountHasEightKnownAddresses(t *testing.T) {
 	th, clock := newThrottle(throttle.Config{})
 	addr := func(i int) string { return fmt.Sprintf("192.0.2.%d", i) }
 	wantKnown := func(want ...int) {
@@ -147,9 +147,9 @@ func TestKnownAddressesAreBounded(t *testing.T) {
 	}
 }
 
-// TestAnswersDoNotTellWhichAccountsExist: the same guesses at an account whose owner signs in
+// TestAnswersDoNotRevealWhichAccountsExist: the same guesses at an account whose owner signs in
 // and at a name that does not exist get the same answers, in any order of known and other addresses.
-func TestAnswersDoNotTellWhichAccountsExist(t *testing.T) {
+func TestAnswersDoNotRevealWhichAccountsExist(t *testing.T) {
 	for seed := range uint64(200) {
 		var waits [2][]time.Duration
 		for i, name := range []string{"ada", "nobody"} {
@@ -182,8 +182,8 @@ func TestAnswersDoNotTellWhichAccountsExist(t *testing.T) {
 	}
 }
 
-// TestFailuresInTheOfficeDoNotTell: all that are free there, then one try from elsewhere; and the reverse.
-func TestFailuresInTheOfficeDoNotTell(t *testing.T) {
+// TestFailuresFromASharedAddressDoNotRevealAccounts: all that are free there, then one try from elsewhere; and the reverse.
+func TestFailuresFromASharedAddressDoNotRevealAccounts(t *testing.T) {
 	for _, order := range [][2]string{{home, away}, {away, home}} {
 		th, _ := newThrottle(throttle.Config{})
 		signIn(t, th, "ada", home)
@@ -199,15 +199,15 @@ func TestFailuresInTheOfficeDoNotTell(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoAddressIsNoPlace(t *testing.T) {
+func TestInvalidAddressIsNeverKnown(t *testing.T) {
 	th, _ := newThrottle(throttle.Config{})
 	signIn(t, th, "ada", "")
 	fail(th, "ada", 11)
 	mustWait(t, th, "ada", "", 2*time.Second)
 }
 
-// TestAPlaceThatBecomesKnownMeanwhile: what was charged before is taken back all the same.
-func TestAPlaceThatBecomesKnownMeanwhile(t *testing.T) {
+// TestAddressThatBecomesKnownDuringATry: what was charged before is taken back all the same.
+func TestAddressThatBecomesKnownDuringATry(t *testing.T) {
 	th, clock := newThrottle(throttle.Config{Account: throttle.Account{Free: 2}})
 	mustAllow(t, th, "ada", home)
 	mustAllow(t, th, "ada", home)
@@ -229,8 +229,8 @@ func TestAPlaceThatBecomesKnownMeanwhile(t *testing.T) {
 	mustWait(t, th, "ada", home, 4*time.Second)
 }
 
-// TestNoChargeIsLeftOfTriesThatEnded, at any level, also when their address became known or ceased to be meanwhile.
-func TestNoChargeIsLeftOfTriesThatEnded(t *testing.T) {
+// TestEndedTriesLeaveNoCharge, at any level, also when their address became known or ceased to be meanwhile.
+func TestEndedTriesLeaveNoCharge(t *testing.T) {
 	th, clock := newThrottle(throttle.Config{})
 	mustAllow(t, th, "", home)
 	mustAllow(t, th, "ada", home)
@@ -252,8 +252,8 @@ func TestNoChargeIsLeftOfTriesThatEnded(t *testing.T) {
 	}
 }
 
-// TestNoAccount pays from the address's bucket alone, and pushes no account out.
-func TestNoAccount(t *testing.T) {
+// TestEmptyNameIsNotAnAccount pays from the address's bucket alone, and pushes no account out.
+func TestEmptyNameIsNotAnAccount(t *testing.T) {
 	th, clock := newThrottle(throttle.Config{Size: 2, IPv4: burst(50, time.Second)})
 	fail(th, "ada", 11)
 	for range 49 {

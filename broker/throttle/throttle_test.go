@@ -46,7 +46,7 @@ func mustWait(t *testing.T, th *throttle.Throttle, account, addr string, want ti
 	}
 }
 
-func TestGoodSignInsPassAtOnce(t *testing.T) {
+func TestSuccessfulSignInsAreNotDelayed(t *testing.T) {
 	th, _ := newThrottle(throttle.Config{})
 	for range 1000 {
 		mustAllow(t, th, "admin", home)
@@ -92,7 +92,7 @@ func TestBeyondTheFreeFailuresOneAttemptAtATime(t *testing.T) {
 	mustWait(t, th, "admin", home, 2*time.Second)
 }
 
-func TestTriesAtOnceShareTheFreeFailures(t *testing.T) {
+func TestConcurrentTriesShareTheFreeFailures(t *testing.T) {
 	th, clock := newThrottle(throttle.Config{})
 	for i := range 10 {
 		mustAllow(t, th, "admin", fmt.Sprintf("10.0.0.%d", i))
@@ -115,7 +115,7 @@ func TestTriesAtOnceShareTheFreeFailures(t *testing.T) {
 	mustAllow(t, th, "admin", "10.0.1.0")
 }
 
-func TestTriesAtOnceShareTheAddressesBucket(t *testing.T) {
+func TestConcurrentTriesShareTheBucketOfTheAddress(t *testing.T) {
 	th, _ := newThrottle(throttle.Config{IPv4: burst(3, time.Second)})
 	for i := range 3 {
 		mustAllow(t, th, fmt.Sprint("user", i), home)
@@ -130,7 +130,7 @@ func TestTriesAtOnceShareTheAddressesBucket(t *testing.T) {
 	mustWait(t, th, "a third", home, time.Second)
 }
 
-func TestARefundGivesTheTurnBack(t *testing.T) {
+func TestRefundRevertsTheCharge(t *testing.T) {
 	th, clock := newThrottle(throttle.Config{})
 	fail(th, "admin", 12)
 	clock.now = clock.now.Add(time.Minute)
@@ -139,7 +139,7 @@ func TestARefundGivesTheTurnBack(t *testing.T) {
 	mustAllow(t, th, "admin", home)
 }
 
-func TestSuccessForgetsTheFailuresFromThere(t *testing.T) {
+func TestSuccessForgetsFailuresFromThatAddress(t *testing.T) {
 	th, clock := newThrottle(throttle.Config{})
 	fail(th, "admin", 12)
 	clock.now = clock.now.Add(time.Minute)
@@ -152,7 +152,7 @@ func TestSuccessForgetsTheFailuresFromThere(t *testing.T) {
 	mustWait(t, th, "admin", home, time.Second)
 }
 
-func TestFailuresAreForgottenInTime(t *testing.T) {
+func TestFailuresExpire(t *testing.T) {
 	th, clock := newThrottle(throttle.Config{})
 	fail(th, "admin", 20)
 	clock.now = clock.now.Add(time.Hour)
@@ -184,7 +184,7 @@ func TestAddressHasABucketOfFailures(t *testing.T) {
 	mustWait(t, th, "another", home, time.Second) // no more than the bucket holds
 }
 
-func TestTheLongerWaitIsTold(t *testing.T) {
+func TestAllowReturnsTheLongestWait(t *testing.T) {
 	th, _ := newThrottle(throttle.Config{IPv4: burst(1, time.Minute)})
 	fail(th, "admin", 11)
 	mustWait(t, th, "admin", "192.0.2.9", 2*time.Second)
@@ -208,7 +208,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	mustWait(t, th, "c", home, time.Second)
 }
 
-func TestNewRefusesWhatCannotWork(t *testing.T) {
+func TestNewPanicsOnInvalidConfig(t *testing.T) {
 	for name, cfg := range map[string]throttle.Config{
 		"a negative number":   {Account: throttle.Account{Free: -1}},
 		"no level":            {IPv4: []throttle.Level{}},

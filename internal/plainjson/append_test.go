@@ -11,7 +11,7 @@ import (
 
 // The simple twin is encoding/json.
 
-func TestAStringIsAsEncodingJSONWritesIt(t *testing.T) {
+func TestStringsAreWrittenAsByEncodingJSON(t *testing.T) {
 	same := func(text string) bool {
 		want, err := json.Marshal(text)
 		return err == nil && string(plainjson.AppendString([]byte("x"), text)) == "x"+string(want)
@@ -31,7 +31,7 @@ func TestAStringIsAsEncodingJSONWritesIt(t *testing.T) {
 	}
 }
 
-func TestAnObjectIsAsEncodingJSONWritesIt(t *testing.T) {
+func TestObjectsAreWrittenAsByEncodingJSON(t *testing.T) {
 	for _, members := range []map[string]any{
 		nil, {}, {"b": 1, "a": "<x>", "\u2028": true},
 		{"list": []string{"a", "\""}, "none": []string(nil), "empty": []string{}, "nil": nil, "no": false},

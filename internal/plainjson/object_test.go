@@ -9,8 +9,8 @@ import (
 const commonClaims = `{"iss":"https://auth.example.com","sub":"aaaaaaaaaaaaaaaaaaaaaaaaaa","aud":["orders","stock"],"exp":1767225900,"iat":1767225600,` +
 	`"jti":"019b1d3c-0000-7000-8000-000000000000","client_id":"web","sid":"bbbbbbbbbbbbbbbbbbbbbbbbbb","amr":["pwd"],"sep":1767225600000,"name":"Ada Łovelace","tenant":{"id":7}}`
 
-// TestACommonTokenIsPlain: the claims that a broker signs are read in one pass.
-func TestACommonTokenIsPlain(t *testing.T) {
+// TestClaimsOfATokenArePlain: the claims that a broker signs are read in one pass.
+func TestClaimsOfATokenArePlain(t *testing.T) {
 	const header = `{"alg":"ES256","kid":"Q0dQ","typ":"at+jwt"}`
 	for _, text := range []string{header, commonClaims} {
 		if _, ok := ReadPlain(text, nil); !ok {

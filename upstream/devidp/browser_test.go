@@ -17,7 +17,7 @@ import (
 	"tokenbroker/upstream/devidp"
 )
 
-// visitor is a browser at the pool: a cookie jar, and it stops where the client begins.
+// visitor is a browser at the pool. It has a cookie jar and does not follow redirects to the client.
 type visitor struct {
 	t    *testing.T
 	http *http.Client
@@ -117,7 +117,7 @@ func TestHostedPage(t *testing.T) {
 
 	again, _ := v.do(http.MethodGet, start, nil)
 	if second := v.code(again); second == v.code(in) {
-		t.Error("the second sign-in gave the first code")
+		t.Error("the second sign-in returned the first code")
 	}
 	if asked, _ := v.do(http.MethodGet, start+"&prompt=login", nil); asked.Request.URL.Path != "/login" {
 		t.Errorf("prompt=login went to %s", asked.Request.URL)
@@ -139,7 +139,7 @@ func TestHostedPage(t *testing.T) {
 	}
 }
 
-func TestSessionEndsWithTheHour(t *testing.T) {
+func TestSessionEndsAfterAnHour(t *testing.T) {
 	var ahead atomic.Int64
 	_, issuer := newPoolAt(t, func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) })
 	_, conf := publicClient(t, issuer)
@@ -175,7 +175,7 @@ func TestFormOfAnotherSite(t *testing.T) {
 	}
 }
 
-func TestGuessingIsSlowed(t *testing.T) {
+func TestGuessingIsThrottled(t *testing.T) {
 	start := time.Now()
 	var ahead atomic.Int64
 	_, issuer := newPoolAt(t, func() time.Time { return start.Add(time.Duration(ahead.Load())) })
@@ -193,7 +193,7 @@ func TestGuessingIsSlowed(t *testing.T) {
 	v.code(first(v.do(http.MethodPost, target, good)))
 }
 
-// TestWithoutOpenid: Cognito gives no id token, and its userInfo refuses the access token.
+// TestWithoutOpenid: without the scope openid, Cognito issues no id token, and userInfo refuses the access token.
 func TestWithoutOpenid(t *testing.T) {
 	_, issuer := newPool(t)
 	provider, conf := publicClient(t, issuer)

@@ -23,7 +23,7 @@ func newPool(t *testing.T) (*devidp.Server, string) {
 	return newPoolAt(t, time.Now)
 }
 
-// newPoolAt has a clock and gives the issuer beside the pool.
+// newPoolAt returns a pool with a clock, and its issuer.
 func newPoolAt(t *testing.T, now func() time.Time) (*devidp.Server, string) {
 	t.Helper()
 	var handler http.Handler
@@ -80,11 +80,11 @@ func TestCodeFlowWithOrdinaryClients(t *testing.T) {
 	}
 	_ = resp.Body.Close()
 	if _, err := conf.TokenSource(context.Background(), &oauth2.Token{RefreshToken: tokens.RefreshToken}).Token(); err == nil {
-		t.Error("a revoked refresh token gives tokens")
+		t.Error("a revoked refresh token returns tokens")
 	}
 }
 
-func TestWhatThePoolRefuses(t *testing.T) {
+func TestAuthorizeRefusesInvalidRequests(t *testing.T) {
 	_, issuer := newPool(t)
 	base := issuer[:strings.LastIndex(issuer, "/")]
 	authorize := func(change ...string) string {

@@ -216,7 +216,7 @@ func TestTransportFaults(t *testing.T) {
 	}
 }
 
-func TestASlowPool(t *testing.T) {
+func TestSlowPool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pool, err := devidp.New(devidp.Config{Issuer: "http://127.0.0.1:9090/pool", Users: devidp.DevUsers()})
 		if err != nil {
