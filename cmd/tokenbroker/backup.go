@@ -17,7 +17,7 @@ import (
 	"tokenbroker/store/backup"
 )
 
-// backupDone is a backup that was made.
+// backupDone describes a finished backup.
 type backupDone struct {
 	File    string    `json:"file"`
 	Bytes   int64     `json:"bytes"`
@@ -77,5 +77,5 @@ func (o *options) backup(ctx context.Context, client *adminclient.Client, path s
 }
 
 func backupExists(path string) error {
-	return fmt.Errorf("%s is there already: choose another name, or say --force to replace it", path)
+	return fmt.Errorf("%s exists: choose another name, or replace it with --force", path)
 }

@@ -19,7 +19,7 @@ import (
 	"tokenbroker/config"
 )
 
-// configCommand makes, checks and shows configurations; none of it needs a server.
+// configCommand writes, checks and prints configurations. Its subcommands need no server.
 func configCommand(stdout, stderr io.Writer) *cobra.Command {
 	return terminal.Group("config", "Write, check and show the configuration of serve", "",
 		configInitCommand(stdout, stderr), configCheckCommand(stdout), configPrintCommand(stdout))
@@ -59,7 +59,7 @@ comments say what to change for a public URL and a Cognito pool.`,
 	return cmd
 }
 
-// initFile makes the file whole or not at all.
+// initFile writes the whole file, or none.
 func initFile(name string, opts config.InitOptions) error {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) //nolint:gosec // the operator names it
 	if errors.Is(err, fs.ErrExist) {
@@ -85,8 +85,8 @@ func configCheckCommand(stdout io.Writer) *cobra.Command {
 	)
 	cmd := &cobra.Command{
 		Use:   "check --config FILE",
-		Short: "Say yes, or list everything that is wrong",
-		Long: `Say yes, or list everything that is wrong with a configuration: unknown keys, missing and
+		Short: "Check a configuration and list everything that is wrong",
+		Long: `Report that a configuration is good, or list everything that is wrong with it: unknown keys, missing and
 contradictory values, files that cannot be read, claims that do not compile or fail for a sample
 user. serve refuses to start for the same reasons. Warnings name values that are allowed and
 inadvisable; serve logs them and starts. It opens no port and no store.`,
@@ -155,8 +155,8 @@ func configPrintCommand(stdout io.Writer) *cobra.Command {
 	return cmd
 }
 
-// socketOf gives the operators' socket of a configuration file. What else is wrong with the
-// file does not keep operators from the server that runs.
+// socketOf returns the operators' socket of a configuration file. Other errors in the file do not keep
+// operators from a running server.
 func socketOf(file string) (string, error) {
 	loaded, err := (&configFlags{file: file}).load()
 	if loaded == nil || loaded.Config.Admin.Socket == "" && loaded.Config.DataDir == "" {
@@ -168,14 +168,14 @@ func socketOf(file string) (string, error) {
 	return adminsocket.Path(loaded.Config.DataDir), nil
 }
 
-// configEnv names the configuration file where --config does not.
+// configEnv is the environment variable for the configuration file. --config overrides it.
 const configEnv = "TOKENBROKER_CONFIG"
 
 // configFlags are the flags of every command that reads a configuration.
 type configFlags struct {
 	file string
 	set  []string
-	// named are flags of their own for keys that are often given.
+	// named are the values of keyFlags.
 	named map[string]*string
 	flags *pflag.FlagSet
 }
@@ -199,7 +199,7 @@ func (f *configFlags) register(flags *pflag.FlagSet) {
 func (f *configFlags) load() (*config.Loaded, error) {
 	given := map[string]string{}
 	for name, value := range f.named {
-		if f.flags.Changed(name) { // an empty one as well: --public-url "$UNSET" must not fall back
+		if f.flags.Changed(name) { // also to an empty value: --public-url "$UNSET" must not use the default
 			given[keyFlags[name]] = *value
 		}
 	}
@@ -214,20 +214,20 @@ func (f *configFlags) load() (*config.Loaded, error) {
 	return config.Load(config.Options{File: f.name(), Environ: os.Environ(), Flags: given})
 }
 
-// errNoConfig is in the error of a configuration that has problems and no file.
+// errNoConfig is wrapped by the error of a configuration with problems and without a file.
 var errNoConfig = errors.New("no configuration file was named: give --config FILE or " + configEnv)
 
-// name is the configuration file, or nothing.
+// name returns the configuration file, or "".
 func (f *configFlags) name() string { return cmp.Or(f.file, os.Getenv(configEnv)) }
 
-// build reads the configuration and makes what a node is started with; the error names
-// everything that is wrong, with the configuration and with what it leads to.
+// build reads the configuration and makes what a node is started with. The error lists everything that is
+// wrong with the configuration and with what it names, such as files.
 func (f *configFlags) build(ctx context.Context) (*config.Loaded, *setup.Built, error) {
 	loaded, err := f.load()
 	var problems config.Problems
 	switch {
 	case errors.As(err, &problems):
-		if loaded != nil { // what was read holds the claims, too: say all that is wrong at once
+		if loaded != nil { // the claims were read: report their problems as well
 			_, more := setup.Claims(ctx, loaded.Config)
 			problems = append(problems, loaded.WithSources(more)...).Sorted()
 		}

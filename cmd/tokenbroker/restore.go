@@ -19,7 +19,7 @@ import (
 	"tokenbroker/keyring"
 )
 
-// restoreFlags say what is restored where.
+// restoreFlags are the flags of restore and of floor raise.
 type restoreFlags struct {
 	config, dataDir, backupKEK string
 	yes, unauthenticated       bool
@@ -52,7 +52,7 @@ alone the KEK is the file kek in it.`,
 	return cmd
 }
 
-// find adds the flags that name the server's data directory.
+// find adds the flags that name the server's configuration or data directory.
 func (f *restoreFlags) find(flags *pflag.FlagSet) {
 	flags.StringVar(&f.config, "config", "", "the configuration `FILE` of the server")
 	flags.StringVar(&f.dataDir, "data-dir", "", "the server's data directory")
@@ -86,7 +86,7 @@ func (o *options) restore(ctx context.Context, file string, flags restoreFlags) 
 	return o.emit(done, done.WriteText)
 }
 
-// load finds the data directory and the KEKs for a command.
+// load returns the data directory and the KEKs that the flags of a command name.
 func (f restoreFlags) load(command string) (cfg restore.Config, err error) {
 	cfg = restore.Config{DataDir: f.dataDir, InsecureFormat1: f.unauthenticated, AccessLife: session.DefaultPolicy.AccessLife}
 	if file := cmp.Or(f.config, os.Getenv(configEnv)); file != "" {

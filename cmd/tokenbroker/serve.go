@@ -28,7 +28,7 @@ func serveCommand(stderr io.Writer) *cobra.Command {
 Values come from defaults, the file, TOKENBROKER_… variables and flags, the later ones winning.
 SIGHUP reloads the log level, the origins and the TLS files (those of admin and nats also); an invalid file changes nothing.
 
-'tokenbroker config init' writes a file to begin with, 'config check' says what is wrong with one.`,
+'tokenbroker config init' writes a first file, 'config check' reports what is wrong with a file.`,
 		Example: "  tokenbroker config init tokenbroker.yaml\n  tokenbroker serve --config tokenbroker.yaml",
 		Args:    terminal.UnknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -39,7 +39,7 @@ SIGHUP reloads the log level, the origins and the TLS files (those of admin and 
 	return cmd
 }
 
-// server is a serve that runs, with what a reload changes.
+// server is a running serve, with what a reload changes.
 type server struct {
 	flags  configFlags
 	config *config.Config
@@ -104,7 +104,7 @@ func (s *server) logReady(ctx context.Context) {
 	s.logger.Info("tokenbroker is ready", attrs...)
 }
 
-// unlessStopped is the err of a start, or nil after a stop that was asked for meanwhile.
+// unlessStopped returns err, the error of a start, or nil if ctx has ended, because the start was interrupted.
 func unlessStopped(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return nil
@@ -112,7 +112,7 @@ func unlessStopped(ctx context.Context, err error) error {
 	return err
 }
 
-// endAtOnce is what a node calls when the outcome of a commit is not known.
+// endAtOnce returns the function that a node calls when the outcome of a commit is unknown.
 func endAtOnce(logger *slog.Logger) func(error) {
 	return func(err error) {
 		logger.Error("the process ends: the next start reads what is on disk", "error", err)
@@ -120,12 +120,12 @@ func endAtOnce(logger *slog.Logger) func(error) {
 	}
 }
 
-// reload takes over what of the configuration can change while serving; an invalid one
-// changes nothing.
+// reload reads the configuration again and applies the keys that can change while serving. An invalid
+// configuration changes nothing.
 func (s *server) reload(ctx context.Context) {
 	loaded, built, err := s.flags.build(ctx)
-	if err == nil && loaded.Config.PublicURL != s.config.PublicURL { // origins and certificate were checked against it
-		err = fmt.Errorf("public_url is another one, %s: restart to take it", loaded.Config.PublicURL)
+	if err == nil && loaded.Config.PublicURL != s.config.PublicURL { // origins and certificate depend on it
+		err = fmt.Errorf("public_url has changed to %s: restart to apply it", loaded.Config.PublicURL)
 	}
 	if err == nil {
 		err = s.apply(loaded.Config, built)
@@ -152,8 +152,8 @@ func (s *server) reload(ctx context.Context) {
 	}
 }
 
-// apply changes the log level, the origins and the certificates, all or nothing: those that
-// can be refused come first, and the certificates were read by the build.
+// apply changes the log level, the origins and the certificates, all or nothing: the steps that can fail come
+// first, and the build has read the certificates.
 func (s *server) apply(next *config.Config, built *setup.Built) error {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(next.Log.Level)); err != nil {

@@ -38,7 +38,7 @@ NATS, keys, providers and the services. For a yes or no use healthcheck.` + serv
 	})
 }
 
-// healthTimeout bounds a healthcheck: less than the supervisors' own.
+// healthTimeout limits a healthcheck. It is shorter than the timeouts of supervisors.
 const healthTimeout = 5 * time.Second
 
 func healthcheckCommand(o *options) *cobra.Command {
@@ -79,7 +79,7 @@ With --url that URL is asked instead, by a plain GET, and every 2xx is healthy.`
 	return o.flags(cmd)
 }
 
-// unhealthy adds to the refusal the checks that fail.
+// unhealthy adds the checks that fail to the server's refusal.
 func unhealthy(err error) error {
 	var problem *adminclient.Problem
 	if !errors.As(err, &problem) {
@@ -97,7 +97,7 @@ func unhealthy(err error) error {
 	return fmt.Errorf("%w: %s", err, strings.Join(failed, "; "))
 }
 
-// urlHealth is what --url --output json prints.
+// urlHealth is the output of healthcheck --url --output json.
 type urlHealth struct {
 	URL    string `json:"url"`
 	Status int    `json:"status"`
@@ -111,7 +111,7 @@ func (o *options) checkURL(ctx context.Context, target string) error {
 	return o.emit(urlHealth{URL: target, Status: status}, func(w io.Writer) { _, _ = fmt.Fprintf(w, "healthy (%d)\n", status) })
 }
 
-// errFindings is what doctor fails with; the findings are printed.
+// errFindings is the error of doctor when a finding is a failure. The findings were printed.
 var errFindings = errors.New("the doctor found what keeps the broker from working")
 
 func doctorCommand(o *options) *cobra.Command {
@@ -142,8 +142,8 @@ NATS credentials and works without a running broker, too. It fails when a findin
 	return o.flags(cmd)
 }
 
-// subject is what doctor looks at: the configuration, if one is named, and what the
-// running server says of itself, if it answers. One of the two has to be there.
+// subject returns what doctor examines: the configuration, if one is named, and the status of the running
+// server, if it answers. It fails without both.
 func (o *options) subject(ctx context.Context) (doctor.Subject, error) {
 	var subject doctor.Subject
 	flags := configFlags{file: cmp.Or(o.server.ConfigFile, os.Getenv(configEnv))}

@@ -161,7 +161,7 @@ func TestServeOverTLS(t *testing.T) {
 	}
 	hangUp()
 	eventually(t, "the refusal", func() bool { return strings.Contains(s.logs.String(), "reload refused") })
-	if !strings.Contains(s.logs.String(), "public_url is another one") || serial() != 1 || natsSerial() != 1 {
+	if !strings.Contains(s.logs.String(), "public_url has changed to") || serial() != 1 || natsSerial() != 1 {
 		t.Errorf("certificates %d and %d after a refused reload: %s", serial(), natsSerial(), s.logs.String())
 	}
 	if err := os.WriteFile(s.config, []byte(text), 0o600); err != nil {

@@ -23,10 +23,10 @@ func tokenCommand(o *options) *cobra.Command {
 	return o.flags(terminal.Group("token", "Explain an access token", "Explain an access token.", tokenExplainCommand(o)))
 }
 
-// maxJWKS bounds a key set from a file.
+// maxJWKS is the maximum size of a key set in a file, in bytes.
 const maxJWKS = 256 << 10
 
-// explainFlags say what a token is held against.
+// explainFlags name what a token is checked against.
 type explainFlags struct {
 	issuer, jwks     string
 	audience, scopes []string
@@ -52,7 +52,7 @@ Exit code 0: a service accepts it. 1: a rule refuses it, or one could not be che
   tokenbroker token explain --issuer https://login.example.com --audience orders - < token.txt`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 {
-				return fmt.Errorf("%w: unknown argument: want one token, or - for standard input", terminal.ErrUsage) // it may be a token: not shown
+				return fmt.Errorf("%w: unknown argument: want one token, or - for standard input", terminal.ErrUsage) // not shown: it may be a token
 			}
 			return nil
 		},
@@ -66,7 +66,7 @@ Exit code 0: a service accepts it. 1: a rule refuses it, or one could not be che
 	return cmd
 }
 
-// errRefused makes the exit code of a token that a service would not accept.
+// errRefused is the error for a token that a service would not accept.
 var errRefused = errors.New("a service refuses this token")
 
 func (o *options) explain(ctx context.Context, args []string, flags explainFlags) error {
@@ -98,7 +98,7 @@ func (o *options) explain(ctx context.Context, args []string, flags explainFlags
 	return nil
 }
 
-// tokenText is the token that the argument or standard input has, without a "Bearer" before it.
+// tokenText returns the token of the argument or of standard input, without a leading "Bearer".
 func (o *options) tokenText(ctx context.Context, args []string) (string, error) {
 	var text string
 	if len(args) == 1 && args[0] != "-" {
@@ -119,7 +119,7 @@ func (o *options) tokenText(ctx context.Context, args []string) (string, error) 
 	return text, nil
 }
 
-// explainConfig collects what is known: from the flags, the running server, the configuration.
+// explainConfig combines the flags, the running server and the configuration.
 func (o *options) explainConfig(ctx context.Context, flags explainFlags) (validator.ExplainConfig, error) {
 	config := validator.ExplainConfig{
 		Issuer: flags.issuer, Audiences: flags.audience, Scopes: flags.scopes,
@@ -149,13 +149,13 @@ func (o *options) explainConfig(ctx context.Context, flags explainFlags) (valida
 	if config.Issuer == "" {
 		return config, fmt.Errorf("%w: token explain: no running server was found: name the broker by --issuer URL, or a configuration by --config", terminal.ErrUsage)
 	}
-	if running == config.Issuer { // another broker's revocations say nothing
+	if running == config.Issuer { // another broker's revocations do not apply
 		config.Revoked = o.revokedBy
 	}
 	return config, nil
 }
 
-// runningIssuer is the issuer of the server that the operators' flags find, or nothing.
+// runningIssuer returns the issuer of the server that the operators' flags find, or "".
 func (o *options) runningIssuer(ctx context.Context) (issuer string) {
 	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
 	defer cancel()
@@ -167,7 +167,7 @@ func (o *options) runningIssuer(ctx context.Context) (issuer string) {
 	return issuer
 }
 
-// revokedBy asks the running server for what hits the token.
+// revokedBy asks the running server what revokes the token.
 func (o *options) revokedBy(ctx context.Context, c *validator.Claims) (by string, err error) {
 	token := adminclient.Token{KID: c.KeyID, JTI: c.ID, SID: c.SessionID, Subject: c.Subject, ClientID: c.ClientID, SEP: &c.SEP, CEP: &c.CEP}
 	err = o.ask(ctx, func(ctx context.Context, client *adminclient.Client) error {
@@ -181,7 +181,7 @@ func (o *options) revokedBy(ctx context.Context, c *validator.Claims) (by string
 	return by, err
 }
 
-// firstOf is the first check of a verdict.
+// firstOf returns the first check with a verdict.
 func firstOf(x *validator.Explanation, verdict validator.Verdict) string {
 	for _, c := range x.Checks {
 		if c.Verdict == verdict {

@@ -15,7 +15,7 @@ import (
 	"tokenbroker/revocation"
 )
 
-// Pauses between two tries to reach a server that went away.
+// Pauses between two attempts to reach a server that went away.
 const (
 	firstWatchPause = 250 * time.Millisecond
 	maxWatchPause   = 5 * time.Second
@@ -69,8 +69,8 @@ func watchedKind(kind revocation.Kind) bool {
 	return false
 }
 
-// watch prints until ctx ends, which is no error. Once it has reached the server it goes on
-// trying to.
+// watch prints until ctx ends, which is not an error. After it has reached the server once, it tries again when
+// the server goes away.
 func (o *options) watch(ctx context.Context, kind revocation.Kind) error {
 	p := printer.NewWatch(o.stdout, o.format, kind)
 	reached, away, delay := false, false, firstWatchPause
@@ -106,7 +106,7 @@ func (o *options) watch(ctx context.Context, kind revocation.Kind) error {
 	}
 }
 
-// comesBack says whether it helps to ask again, after the server was reached once.
+// comesBack reports whether another attempt may succeed after err, once the server was reached.
 func comesBack(err error) bool {
 	var problem *adminclient.Problem
 	if errors.As(err, &problem) {

@@ -1,16 +1,15 @@
-// Package adminclient finds a running server and asks what operators ask of it.
+// Package adminclient finds a running server and is a client of its operators' API.
 //
 // [Locate] turns flags, the environment and the pointer that a running dev leaves into a
-// [Client]; it opens no connection. Every method of the client is one request to /admin/v1
-// and answers with broker's own types. What the server refuses is a [*Problem]; a server
-// that cannot be reached is [ErrNoServer], with what was tried:
+// [Client]; it opens no connection. Most methods of the client are one request to /admin/v1. The error is a
+// [*Problem] if the server refuses the request, and wraps [ErrNoServer] if it cannot be reached:
 //
 //	client, err := adminclient.Locate(adminclient.Options{DataDir: "/var/lib/tokenbroker"})
 //	if err != nil { … }
 //	defer client.Close()
 //	user, err := client.User(ctx, "ada")
 //
-// [WritePointer] is for dev alone: how it lets itself be found without any flag.
+// [WritePointer] is only for dev, which operators' commands of the same user find without a flag.
 package adminclient
 
 import (
@@ -39,7 +38,7 @@ import (
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
 
-// Bounds of a request: how long it may take, and how large an answer is read.
+// The longest time of a request, and the largest answer in bytes.
 const (
 	requestTimeout = 30 * time.Second
 	maxAnswer      = 64 << 20
@@ -49,24 +48,24 @@ const (
 type Client struct {
 	base  string // scheme and host
 	token string
-	// target and from tell an operator what is asked, and what named it.
+	// target is the address that is asked, and from the setting that named it; both for messages.
 	target, from string
-	// wait is how long the server shall wait for the services after each change.
+	// wait is how long the server waits for the services after each change; 0 for not at all.
 	wait time.Duration
 	http *http.Client
 }
 
-// Waiting is the same client, but what it ends is answered when the services have applied it,
-// or after d (10 s at most). Zero: at once.
+// Waiting returns a client of the same server whose revocations are answered when the services have applied
+// them, or after d, which is at most 10 s. With 0 they are answered at once.
 func (c *Client) Waiting(d time.Duration) *Client {
 	waiting := *c
 	waiting.wait = d
 	return &waiting
 }
 
-// newSocketClient asks over a unix socket: the server goes by the peer's uid, no token. The
-// socket has to be this user's or root's, since passwords go there; root, who asks brokers of
-// other users, takes any.
+// newSocketClient returns a client over a unix socket, where the server checks the uid of the peer and needs no
+// token. The socket must belong to this user or root, because passwords are sent there; root accepts the
+// socket of any user.
 func newSocketClient(path, from string) *Client {
 	transport := &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -79,15 +78,15 @@ func newSocketClient(path, from string) *Client {
 	return newClient(&Client{base: "http://tokenbroker", target: "unix://" + path, from: from}, transport)
 }
 
-// errForeignSocket is [ErrNoServer]'s cause for a socket of another user.
+// errForeignSocket is the cause of an [ErrNoServer] for a socket of another user.
 var errForeignSocket = errors.New("the socket belongs to another user")
 
-// trustSocket refuses a socket that somebody else than uid or root has made. One that is not
-// there is dialled in vain.
+// trustSocket refuses a socket of a user other than uid or root. It accepts one that does not exist: the dial
+// fails.
 func trustSocket(path string, uid int) error {
 	info, err := os.Stat(path) // #nosec G703 -- the operator names the socket
 	if err != nil || uid == 0 {
-		return nil //nolint:nilerr // the dial tells
+		return nil //nolint:nilerr // the dial fails
 	}
 	owner, ok := info.Sys().(*syscall.Stat_t)
 	if !ok || owner.Uid != 0 && int(owner.Uid) != uid {
@@ -96,7 +95,8 @@ func trustSocket(path string, uid int) error {
 	return nil
 }
 
-// newURLClient asks over TCP. It checks an https server's certificate by roots; nil means the system's.
+// newURLClient returns a client over TCP. It verifies an https server's certificate by roots; nil means the
+// system's.
 func newURLClient(base, token, from string, roots *x509.CertPool) *Client {
 	transport := &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}}
 	if strings.HasPrefix(base, "https:") {
@@ -110,24 +110,24 @@ func newClient(c *Client, transport *http.Transport) *Client {
 	return c
 }
 
-// Target is the address that is asked, for messages.
+// Target returns the server's address, for messages.
 func (c *Client) Target() string { return c.target }
 
-// Close ends idle connections.
+// Close closes idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// ask makes one request and gives the answer; in is sent as JSON, nil for none.
+// ask sends one request and returns the answer. in is the body, encoded as JSON; nil sends none.
 func ask[T any](ctx context.Context, c *Client, method, path string, query url.Values, in any) (T, error) {
 	var out T
 	err := c.do(ctx, method, path, query, in, &out)
 	return out, err
 }
 
-// do is ask without the type. A status that is not 2xx is a [*Problem].
+// do sends one request and decodes the answer into out. A status that is not 2xx is a [*Problem].
 func (c *Client) do(ctx context.Context, method, path string, query url.Values, in, out any) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	if c.wait > 0 && method != http.MethodGet { // what ends nothing ignores it
+	if c.wait > 0 && method != http.MethodGet { // ignored where nothing is revoked
 		if query == nil {
 			query = url.Values{}
 		}
@@ -181,7 +181,7 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 	return nil
 }
 
-// failed explains a request without an answer; perhaps it was done all the same.
+// failed explains a request without an answer; perhaps says that the server may have done it.
 func (c *Client) failed(ctx context.Context, perhaps bool, err error) error {
 	var wrapped *url.Error
 	if errors.As(err, &wrapped) {
@@ -203,7 +203,7 @@ func (c *Client) failed(ctx context.Context, perhaps bool, err error) error {
 	return fmt.Errorf("asking %s: %w", c.target, err)
 }
 
-// noServer is [ErrNoServer] with what was tried, the cause if there is one, and the way out.
+// noServer returns an [ErrNoServer] with what was tried, the cause if there is one, and what to do.
 func noServer(tried string, cause error) error {
 	var sys *os.SyscallError
 	if errors.As(cause, &sys) {
@@ -219,21 +219,21 @@ func noServer(tried string, cause error) error {
 	return fmt.Errorf("%w: %s: %w; %s", ErrNoServer, tried, cause, hint)
 }
 
-// Problem is the server's refusal (RFC 9457).
+// Problem is a refusal of the server (RFC 9457).
 type Problem struct {
 	Status int
-	// Code is stable; "" when what answered does not speak this API.
+	// Code is stable. It is "" if the answer is not one of this API.
 	Code   broker.Code
 	Detail string
-	// RequestID finds the request in the server's log.
+	// RequestID identifies the request in the server's log.
 	RequestID string
 	// Checks come with [httpapi.CodeNotReady].
 	Checks []httpapi.Check
-	// hint is what the client adds.
+	// hint is added to the text by the client.
 	hint string
 }
 
-// Error says it in one line without control characters.
+// Error returns one line without control characters.
 func (p *Problem) Error() string {
 	if p.Code == "" {
 		return fmt.Sprintf("the server answered %d %s%s", p.Status, http.StatusText(p.Status), p.hint)
@@ -248,7 +248,7 @@ func (p *Problem) Error() string {
 	return text + p.hint
 }
 
-// problem reads the refusal of resp.
+// problem returns the refusal in resp, whose body is body.
 func (c *Client) problem(resp *http.Response, body []byte) error {
 	p := &Problem{Status: resp.StatusCode}
 	var wire struct {

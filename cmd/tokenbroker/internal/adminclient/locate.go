@@ -14,7 +14,7 @@ import (
 	"tokenbroker/internal/private"
 )
 
-// What [Locate] reads from the environment.
+// The environment variables that [Locate] reads.
 const (
 	EnvAdmin     = "TOKENBROKER_ADMIN"
 	EnvToken     = "TOKENBROKER_ADMIN_TOKEN"
@@ -24,35 +24,34 @@ const (
 	EnvConfig    = "TOKENBROKER_CONFIG"
 )
 
-// ErrNoServer is an error of finding or reaching the server; its text says what was tried
-// and what to do.
+// ErrNoServer is wrapped by the error if no server is named, or it cannot be reached. The text says what was
+// tried and what to do.
 var ErrNoServer = errors.New("no server answers")
 
-// ErrOptions is an error of the options themselves, or of an address in the environment.
+// ErrOptions is wrapped by an error in the options, or in an address of the environment.
 var ErrOptions = errors.New("naming the server")
 
-// Options name the server. At most one of Admin, DataDir and ConfigFile; with none of them
-// the environment is asked, and then the pointer of a running dev.
+// Options name the server by at most one of Admin, DataDir and ConfigFile. Without them the environment is used,
+// and then the pointer of a running dev.
 type Options struct {
 	// Admin is http://HOST:PORT (HOST on loopback), https://HOST or unix:///PATH.
 	Admin string
-	// TokenFile holds the bearer token that the TCP listener wants; else the environment does.
+	// TokenFile holds the bearer token for the TCP listener. If empty, the environment has it.
 	TokenFile string
-	// CAFile holds the authorities in PEM that an https server's certificate is checked by, in
-	// place of the system's. If empty, the environment names it.
+	// CAFile holds the authorities in PEM that verify an https server's certificate, instead of the system's. If
+	// empty, the environment names it.
 	CAFile string
 	// DataDir is the server's data directory, with the socket in it.
 	DataDir string
-	// ConfigFile is the server's configuration; SocketOf gives the socket's path that it
-	// names. Without SocketOf neither ConfigFile nor TOKENBROKER_CONFIG can be used.
+	// ConfigFile is the server's configuration, and SocketOf returns the path of the socket that it names. If
+	// SocketOf is nil, neither ConfigFile nor TOKENBROKER_CONFIG can be used.
 	ConfigFile string
 	SocketOf   func(configFile string) (string, error)
 }
 
-// Locate makes the client of the server that the options name, in this order: Admin,
-// DataDir, ConfigFile, TOKENBROKER_ADMIN, TOKENBROKER_CONFIG, TOKENBROKER_DATA_DIR, the
-// pointer. Nothing is asked yet. An error is [ErrOptions], [ErrNoServer] when nothing names a
-// server, or says which file cannot be read or trusted.
+// Locate returns a client of the server that the first of these names: Admin, DataDir, ConfigFile,
+// TOKENBROKER_ADMIN, TOKENBROKER_CONFIG, TOKENBROKER_DATA_DIR, the pointer. It sends no request. The error wraps
+// [ErrOptions], or [ErrNoServer] if nothing names a server, or names the file that cannot be read or trusted.
 func Locate(opts Options) (*Client, error) {
 	given := 0
 	for _, s := range []string{opts.Admin, opts.DataDir, opts.ConfigFile} {
@@ -81,7 +80,7 @@ func Locate(opts Options) (*Client, error) {
 	return fromPointer()
 }
 
-// fromAddress reads an --admin value; from says where it stands.
+// fromAddress returns a client of the server at an address, which is the value of from.
 func fromAddress(address, from string, opts Options) (*Client, error) {
 	u, err := url.Parse(address)
 	if err != nil {
@@ -104,7 +103,7 @@ func fromAddress(address, from string, opts Options) (*Client, error) {
 			return nil, fmt.Errorf("%w: %s: want a scheme, a host and a port, no path", ErrOptions, from)
 		}
 		if u.Scheme == "http" && !loopback(u.Hostname()) {
-			return nil, fmt.Errorf("%w: %s: %q is not this machine: a token goes over plain http to loopback alone (use https, or an ssh tunnel)", ErrOptions, from, u.Hostname())
+			return nil, fmt.Errorf("%w: %s: %q is not this machine: a token is sent over plain http only to loopback (use https, or an ssh tunnel)", ErrOptions, from, u.Hostname())
 		}
 		token, err := readToken(opts.TokenFile)
 		if err != nil {
@@ -132,13 +131,13 @@ func fromConfig(file, from string, socketOf func(string) (string, error)) (*Clie
 	return newSocketClient(socket, from+" "+file), nil
 }
 
-// loopback reports whether host can only be this machine.
+// loopback reports whether host can only mean this machine.
 func loopback(host string) bool {
 	ip := net.ParseIP(host)
 	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
 }
 
-// readToken reads the bearer token of file, or of the environment; "" when none is named.
+// readToken returns the bearer token in file or in the environment, or "" if none is named.
 func readToken(file string) (string, error) {
 	from := "--admin-token-file"
 	if file == "" {
@@ -158,7 +157,7 @@ func readToken(file string) (string, error) {
 	return checkToken(token, from)
 }
 
-// maxAuthorities bounds a file of authorities, in bytes.
+// maxAuthorities is the maximum size of a file of authorities, in bytes.
 const maxAuthorities = 1 << 20
 
 func readAuthorities(file string) (*x509.CertPool, error) {
@@ -173,7 +172,7 @@ func readAuthorities(file string) (*x509.CertPool, error) {
 	return roots, nil
 }
 
-// checkToken refuses what is not a bearer token, without showing it; "" stays so.
+// checkToken returns text if it is a bearer token or empty. The error does not show the text.
 func checkToken(text, from string) (string, error) {
 	if text == "" {
 		return "", nil
@@ -183,7 +182,7 @@ func checkToken(text, from string) (string, error) {
 		return "", fmt.Errorf("the admin token of %s %w", from, err)
 	}
 	if strings.ContainsFunc(token, func(c rune) bool { return c <= ' ' || c > '~' }) {
-		return "", fmt.Errorf("what %s gives is not a bearer token: want one word of ASCII", from)
+		return "", fmt.Errorf("the value of %s is not a bearer token: want one word of ASCII", from)
 	}
 	return token, nil
 }

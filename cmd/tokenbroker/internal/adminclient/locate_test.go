@@ -145,9 +145,9 @@ func TestOptionsThatCannotBeMeantAreRefused(t *testing.T) {
 		want string
 	}{
 		{"two at once", adminclient.Options{Admin: "http://127.0.0.1:1", DataDir: "/x"}, "give one of"},
-		{"plain http to another machine", adminclient.Options{Admin: "http://broker.example:8081"}, "loopback alone"},
-		{"plain http to a name that begins as loopback", adminclient.Options{Admin: "http://127.0.0.1.example.com"}, "loopback alone"},
-		{"plain http to every address", adminclient.Options{Admin: "http://0.0.0.0:8081"}, "loopback alone"},
+		{"plain http to another machine", adminclient.Options{Admin: "http://broker.example:8081"}, "only to loopback"},
+		{"plain http to a name that begins as loopback", adminclient.Options{Admin: "http://127.0.0.1.example.com"}, "only to loopback"},
+		{"plain http to every address", adminclient.Options{Admin: "http://0.0.0.0:8081"}, "only to loopback"},
 		{"a user in the URL", adminclient.Options{Admin: "https://admin:" + password + "@broker.example"}, "takes no user"},
 		{"what is no URL", adminclient.Options{Admin: "https://admin:" + password + "@broker.example:port"}, "not a URL"},
 		{"a path", adminclient.Options{Admin: "https://broker.example/admin/v1"}, "no path"},

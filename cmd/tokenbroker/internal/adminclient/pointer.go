@@ -13,8 +13,8 @@ import (
 	"tokenbroker/internal/private"
 )
 
-// Pointer is what a running dev leaves in the user's cache directory, so that operators'
-// commands of the same user find it without a flag.
+// Pointer names a running dev. It is a file in the user's cache directory, by which operators' commands of the
+// same user find dev without a flag.
 type Pointer struct {
 	PID       int    `json:"pid"`
 	Socket    string `json:"socket"`
@@ -22,8 +22,7 @@ type Pointer struct {
 	TokenFile string `json:"token_file"`
 }
 
-// PointerPath is where the pointer of this user is: tokenbroker/dev.json below
-// [os.UserCacheDir].
+// PointerPath returns the path of this user's pointer: tokenbroker/dev.json below [os.UserCacheDir].
 func PointerPath() (string, error) {
 	dir, err := os.UserCacheDir()
 	if err != nil {
@@ -32,10 +31,9 @@ func PointerPath() (string, error) {
 	return filepath.Join(dir, "tokenbroker", "dev.json"), nil
 }
 
-// WritePointer writes the pointer, whole and with mode 0600. It takes the place of an older
-// one: the last dev started is the one that is found. remove takes it away, if it is still
-// this process's, and puts that of another dev that runs in its place; it may be called more
-// than once.
+// WritePointer writes the pointer with mode 0600, whole or not at all. It replaces an older one: commands find the
+// dev that was started last. remove removes the pointer if it still is this process's, and restores that of
+// another running dev. remove may be called more than once.
 func WritePointer(p Pointer) (remove func() error, err error) {
 	path, err := PointerPath()
 	if err != nil {
@@ -69,7 +67,7 @@ func WritePointer(p Pointer) (remove func() error, err error) {
 	}, nil
 }
 
-// writeWhole writes a file of mode 0600 whole or not at all.
+// writeWhole writes a file with mode 0600, whole or not at all.
 func writeWhole(name string, body []byte) error {
 	temp, err := os.CreateTemp(filepath.Dir(name), ".pointer-*") // mode 0600
 	if err != nil {
@@ -86,8 +84,8 @@ func writeWhole(name string, body []byte) error {
 	return err
 }
 
-// anotherDev is the pointer of the dev in dir that was started last and still runs, or nil.
-// Those that were killed are removed.
+// anotherDev returns the pointer of the running dev in dir that was started last, or nil. It removes pointers of
+// processes that have ended.
 func anotherDev(dir string) (newest []byte) {
 	names, _ := filepath.Glob(filepath.Join(dir, "dev-*.json")) // the pattern is good
 	var at time.Time
@@ -98,7 +96,7 @@ func anotherDev(dir string) (newest []byte) {
 			continue
 		}
 		gone := syscall.Kill(p.PID, 0) != nil
-		if _, err := os.Stat(p.Socket); p.Socket != "" && err != nil { // the pid is another process's by now
+		if _, err := os.Stat(p.Socket); p.Socket != "" && err != nil { // the pid belongs to another process now
 			gone = true
 		}
 		if gone {
@@ -112,8 +110,8 @@ func anotherDev(dir string) (newest []byte) {
 	return newest
 }
 
-// readPointer refuses a file that another user could have written or can read: what it
-// says decides where passwords are sent.
+// readPointer refuses a file that another user could have written or can read, because it decides where passwords
+// are sent.
 func readPointer(path string) (Pointer, error) {
 	body, err := private.ReadFile(path)
 	switch {
@@ -129,7 +127,7 @@ func readPointer(path string) (Pointer, error) {
 	return p, nil
 }
 
-// fromPointer makes the client of a running dev.
+// fromPointer returns a client of a running dev.
 func fromPointer() (*Client, error) {
 	path, err := PointerPath()
 	if err != nil {

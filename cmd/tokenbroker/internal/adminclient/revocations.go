@@ -16,18 +16,18 @@ import (
 
 const revocationsPath = "/admin/v1/revocations"
 
-// Revocation is what an operator revokes: everything of a user (Kind sub; Value a uid or a
+// Revocation names what to revoke: everything of a user (Kind sub; Value a uid or a
 // local user name) or of a client, one session (sid), one token (jti), or everything (Kind
 // all, without a Value).
 type Revocation struct {
 	Kind  revocation.Kind `json:"kind"`
 	Value string          `json:"value,omitempty"`
-	// Reason is a stable code; the server's default is revoked.
+	// Reason is a stable code. The server's default is revoked.
 	Reason revocation.Reason `json:"reason,omitempty"`
 	Note   string            `json:"note,omitempty"`
 }
 
-// BulkRevocation is up to [operator.MaxBulkRevocation] values of one kind: jti, sid or sub.
+// BulkRevocation names up to [operator.MaxBulkRevocation] values of one kind: jti, sid or sub.
 type BulkRevocation struct {
 	Kind   revocation.Kind   `json:"kind"`
 	Values []string          `json:"values"`
@@ -35,23 +35,23 @@ type BulkRevocation struct {
 	Note   string            `json:"note,omitempty"`
 }
 
-// RevocationPage is one page of what is revoked now; Next is the After of the next one, or "".
+// RevocationPage is one page of the live revocations. Next is the position of the next page, or "".
 type RevocationPage struct {
 	Revocations []revocation.Event `json:"revocations"`
 	Next        string             `json:"next,omitempty"`
 }
 
-// Revoke ends tokens with a reason of the operator's choice.
+// Revoke revokes tokens and sessions.
 func (c *Client) Revoke(ctx context.Context, r Revocation) (operator.Revoked, error) {
 	return ask[operator.Revoked](ctx, c, http.MethodPost, revocationsPath, nil, r)
 }
 
-// RevokeBulk revokes many at once; to ask again after an error is safe.
+// RevokeBulk revokes many values at once. It is safe to call it again after an error.
 func (c *Client) RevokeBulk(ctx context.Context, r BulkRevocation) (operator.BulkRevoked, error) {
 	return ask[operator.BulkRevoked](ctx, c, http.MethodPost, revocationsPath+"/bulk", nil, r)
 }
 
-// CheckRevocation asks what revokes a value; an empty kind tries all that have one.
+// CheckRevocation returns what revokes a value. If kind is empty, the server tries each kind.
 func (c *Client) CheckRevocation(ctx context.Context, kind revocation.Kind, value string) (operator.RevocationCheck, error) {
 	query := url.Values{}
 	set(query, "kind", string(kind))
@@ -59,7 +59,7 @@ func (c *Client) CheckRevocation(ctx context.Context, kind revocation.Kind, valu
 	return ask[operator.RevocationCheck](ctx, c, http.MethodGet, revocationsPath+"/check", query, nil)
 }
 
-// ListRevocations is one page of the live revocations.
+// ListRevocations returns one page of the live revocations.
 func (c *Client) ListRevocations(ctx context.Context, after string, limit int) (RevocationPage, error) {
 	return ask[RevocationPage](ctx, c, http.MethodGet, revocationsPath, paged(url.Values{}, after, limit), nil)
 }
@@ -115,7 +115,7 @@ func (t Token) parts() []tokenPart {
 	}
 }
 
-// CheckToken asks what revokes any part of a token; the Kind of the result is "token".
+// CheckToken returns what revokes any part of a token. The Kind of the result is "token".
 func (c *Client) CheckToken(ctx context.Context, token Token) (operator.RevocationCheck, error) {
 	check := operator.RevocationCheck{Kind: "token", Value: token.JTI, Events: []revocation.Recorded{}}
 	for _, part := range token.parts() {

@@ -12,14 +12,14 @@ import (
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
 
-// Readiness is the answer of /readyz?verbose when the server serves.
+// Readiness is the answer of /readyz?verbose of a server that is ready or degraded.
 type Readiness struct {
 	Status   string          `json:"status"` // ready or degraded
 	Degraded []string        `json:"degraded,omitempty"`
 	Checks   []httpapi.Check `json:"checks,omitempty"`
 }
 
-// Status is the server at a glance.
+// Status returns the state of the server and its parts.
 func (c *Client) Status(ctx context.Context) (admin.Status, error) {
 	return ask[admin.Status](ctx, c, http.MethodGet, "/admin/v1/status", nil, nil)
 }

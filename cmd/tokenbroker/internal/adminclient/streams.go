@@ -14,18 +14,18 @@ import (
 )
 
 const (
-	// watchSilence is how long the server, which says something every 10 s, may say nothing.
+	// watchSilence is how long the server, which sends something every 10 s, may send nothing.
 	watchSilence = 30 * time.Second
-	// maxWatchLine bounds a line: a batch of 512 KiB, and what is around it.
+	// maxWatchLine is the maximum length of a line: a batch of 512 KiB, and the rest of the event.
 	maxWatchLine = 2 << 20
 )
 
-// ErrStreamEnded says that the server was there and went away: ask again.
+// ErrStreamEnded is wrapped by the error if the server ended a stream that had begun: call again.
 var ErrStreamEnded = errors.New("the server ended the stream")
 
-// Watch calls begun once the server shows what happens from now on, and then take for each
-// event, whose data are take's. It returns take's error as it is, [ErrStreamEnded] when the
-// stream is over, or why there was none.
+// Watch calls begun when the stream begins, and then take for each event, whose data take owns. It returns the
+// error of take unchanged, an error that wraps [ErrStreamEnded] if the stream ends, or the reason why there was
+// no stream.
 func (c *Client) Watch(ctx context.Context, begun func(), take func(admin.WatchEvent) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -45,7 +45,7 @@ func (c *Client) Watch(ctx context.Context, begun func(), take func(admin.WatchE
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusOK {
-		body, _ := io.ReadAll(io.LimitReader(resp.Body, maxWatchLine)) // without it the status has to do
+		body, _ := io.ReadAll(io.LimitReader(resp.Body, maxWatchLine)) // if that fails, the status is reported alone
 		return c.problem(resp, body)
 	}
 	lines := bufio.NewScanner(resp.Body)
@@ -82,8 +82,8 @@ func (c *Client) Watch(ctx context.Context, begun func(), take func(admin.WatchE
 
 var errSilent = errors.New("the server sends nothing any more")
 
-// Backup writes a backup of the server's records to w as it comes, however long that takes.
-// Only reading it tells whether it is whole: a server that is stopped may end it early.
+// Backup writes a backup of the server's records to w as it arrives, without a limit on the total time. Only
+// reading the backup shows whether it is complete: a server that is stopped may end it early.
 func (c *Client) Backup(ctx context.Context, w io.Writer) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -102,7 +102,7 @@ func (c *Client) Backup(ctx context.Context, w io.Writer) error {
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusOK {
-		answer, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer)) // what is missing of it is not said
+		answer, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer)) // if that fails, the status is reported alone
 		return c.problem(resp, answer)
 	}
 	buf := make([]byte, 256<<10)

@@ -19,29 +19,28 @@ import (
 
 const usersPath = "/admin/v1/users"
 
-// UserPatch changes a user: each member that is not nil takes the place of the old one, an
-// empty one takes all away.
+// UserPatch changes a user: each member that is not nil replaces the old value; an empty one removes it.
 type UserPatch struct {
 	Attributes map[string]any `json:"attributes,omitzero"`
 	Roles      []string       `json:"roles,omitzero"`
 }
 
-// note is the body of what takes an operator's words for the audit log and nothing else.
+// note is the body of a request that has only a note for the audit log.
 type note struct {
 	Note string `json:"note,omitempty"`
 }
 
-// AddUser makes a local user: [broker.CodeUserExists] or [broker.CodeInvalidUser].
+// AddUser adds a local user. The code of a refusal is [broker.CodeUserExists] or [broker.CodeInvalidUser].
 func (c *Client) AddUser(ctx context.Context, user operator.NewUser) (operator.UserInfo, error) {
 	return ask[operator.UserInfo](ctx, c, http.MethodPost, usersPath, nil, user)
 }
 
-// User finds one by uid or local user name.
+// User returns the user with a uid or local user name.
 func (c *Client) User(ctx context.Context, ref string) (operator.UserInfo, error) {
 	return ask[operator.UserInfo](ctx, c, http.MethodGet, userPath(ref, ""), nil, nil)
 }
 
-// ListUsers is one page.
+// ListUsers returns one page of users.
 func (c *Client) ListUsers(ctx context.Context, q operator.UserQuery) (operator.UserPage, error) {
 	query := url.Values{}
 	set(query, "match", q.Match)
@@ -69,7 +68,7 @@ func (c *Client) ChangedAttributes(ctx context.Context, ref string, set map[stri
 	return attributes, nil
 }
 
-// SetPassword ends the user's sessions, too, unless keepSessions.
+// SetPassword sets the user's password, and ends the user's sessions unless keepSessions is set.
 func (c *Client) SetPassword(ctx context.Context, ref, password string, keepSessions bool) (operator.Revoked, error) {
 	body := struct {
 		Password     string `json:"password"`
@@ -78,7 +77,7 @@ func (c *Client) SetPassword(ctx context.Context, ref, password string, keepSess
 	return ask[operator.Revoked](ctx, c, http.MethodPost, userPath(ref, "/password"), nil, body)
 }
 
-// DisableUser ends the user's sessions and tokens everywhere and lets nobody in.
+// DisableUser ends the user's sessions and tokens, and refuses sign-ins as that user.
 func (c *Client) DisableUser(ctx context.Context, ref, words string) (operator.Revoked, error) {
 	return ask[operator.Revoked](ctx, c, http.MethodPost, userPath(ref, "/disable"), nil, note{words})
 }
@@ -88,7 +87,7 @@ func (c *Client) EnableUser(ctx context.Context, ref, words string) (operator.Us
 	return ask[operator.UserInfo](ctx, c, http.MethodPost, userPath(ref, "/enable"), nil, note{words})
 }
 
-// RemoveUser ends the user's sessions and tokens everywhere and forgets the user.
+// RemoveUser removes the user, and ends the user's sessions and tokens.
 func (c *Client) RemoveUser(ctx context.Context, ref, words string) (operator.Revoked, error) {
 	return ask[operator.Revoked](ctx, c, http.MethodDelete, userPath(ref, ""), nil, note{words})
 }
@@ -109,7 +108,7 @@ func paged(query url.Values, after string, limit int) url.Values {
 	return query
 }
 
-// ListSessions is one page.
+// ListSessions returns one page of sessions.
 func (c *Client) ListSessions(ctx context.Context, q operator.SessionQuery) (operator.SessionPage, error) {
 	query := url.Values{}
 	set(query, "user", q.User)
@@ -119,12 +118,13 @@ func (c *Client) ListSessions(ctx context.Context, q operator.SessionQuery) (ope
 	return ask[operator.SessionPage](ctx, c, http.MethodGet, "/admin/v1/sessions", paged(query, q.After, q.Limit), nil)
 }
 
-// EndSession ends one session and its tokens everywhere.
+// EndSession ends one session and its tokens.
 func (c *Client) EndSession(ctx context.Context, sid, words string) (operator.Revoked, error) {
 	return ask[operator.Revoked](ctx, c, http.MethodDelete, "/admin/v1/sessions/"+url.PathEscape(sid), nil, note{words})
 }
 
-// ParseAttributes reads NAME=VALUE; nil for none. Errors do not show the values.
+// ParseAttributes parses values of --attribute, NAME=VALUE. It returns nil if there are none. Errors do not show
+// the values.
 func ParseAttributes(given []string) (map[string]any, error) {
 	if len(given) == 0 {
 		return nil, nil
@@ -143,7 +143,7 @@ func ParseAttributes(given []string) (map[string]any, error) {
 	return attributes, nil
 }
 
-// attributeValue is text as JSON if it is one JSON value, with its numbers as written.
+// attributeValue returns the JSON value that text is, with its numbers as written, or text itself.
 func attributeValue(text string) any {
 	decoder := json.NewDecoder(strings.NewReader(text))
 	decoder.UseNumber()
@@ -157,7 +157,7 @@ func attributeValue(text string) any {
 	return value
 }
 
-// AttributeText shows a value as --attribute takes it.
+// AttributeText returns a value in the form that --attribute accepts.
 func AttributeText(value any) string {
 	if text, ok := value.(string); ok {
 		if _, same := attributeValue(text).(string); same {

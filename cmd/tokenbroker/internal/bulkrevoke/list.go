@@ -74,7 +74,7 @@ func ReadList(ctx context.Context, file string, stdin io.Reader, kind revocation
 
 func validKind(kind revocation.Kind) bool { return slices.Contains(kinds, kind) }
 
-// parseBulk reads lines; the error lists all that are bad.
+// parse reads lines; the error lists all bad ones.
 func parse(r io.Reader, kind revocation.Kind) (List, error) {
 	type name struct {
 		kind  revocation.Kind

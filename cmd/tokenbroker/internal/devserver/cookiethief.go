@@ -17,7 +17,7 @@ const (
 	CookieThiefPath = "/auth/stolen-cookie/"
 	// refreshCookie is the name of the refresh cookie.
 	refreshCookie = "refresh_cookie"
-	// maxThiefRead bounds an answer of the broker.
+	// maxThiefRead is the maximum size of an answer of the broker, in bytes.
 	maxThiefRead = 64 << 10
 )
 
@@ -33,7 +33,7 @@ type thief struct {
 	stolen
 }
 
-// stolen is a copy of the cookie's value, with the CSRF token that the broker gave for it.
+// stolen is a copy of the cookie's value, with the CSRF token that the broker returned for it.
 type stolen struct{ cookie, csrf string }
 
 func newThief(issuer string) *thief {
@@ -53,7 +53,7 @@ func besideThief(t *thief, next http.Handler) http.Handler {
 	return mux
 }
 
-// thiefAnswer is what the page learns: the broker's status and error code.
+// thiefAnswer is the answer to the page: the broker's status and error code.
 type thiefAnswer struct {
 	Status int    `json:"status"`
 	Code   string `json:"code,omitempty"`
@@ -81,7 +81,7 @@ func (t *thief) forPage(f func(*http.Request) (thiefAnswer, error)) http.Handler
 	}
 }
 
-// steal keeps a copy of the cookie that came along, and asks the broker for its CSRF token.
+// steal keeps a copy of the request's cookie, and asks the broker for its CSRF token.
 func (t *thief) steal(r *http.Request) (thiefAnswer, error) {
 	cookie, err := r.Cookie(refreshCookie)
 	if err != nil {
@@ -100,7 +100,7 @@ func (t *thief) steal(r *http.Request) (thiefAnswer, error) {
 	return answer, nil
 }
 
-// use asks the broker for tokens with the copy.
+// use asks the broker for tokens with the copied cookie.
 func (t *thief) use(r *http.Request) (thiefAnswer, error) {
 	t.mu.Lock()
 	have := t.stolen

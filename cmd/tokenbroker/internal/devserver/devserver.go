@@ -71,7 +71,7 @@ func Run(ctx context.Context, opts Options) (err error) {
 	}
 	for _, addr := range append(slices.Clone(sampleAddrs), opts.Listen, opts.AdminListen, opts.NATSListen, opts.EmulatorListen) {
 		if !onLoopback(addr) {
-			return fmt.Errorf("%w: %q is not a loopback address: dev has known passwords and is for this machine alone", terminal.ErrUsage, addr)
+			return fmt.Errorf("%w: %q is not a loopback address: dev has known passwords and is only for this machine", terminal.ErrUsage, addr)
 		}
 	}
 	if err := canonicalOrigins(opts.Origins); err != nil {
@@ -128,7 +128,7 @@ func Run(ctx context.Context, opts Options) (err error) {
 		PID: os.Getpid(), Socket: n.AdminSocket(), AdminURL: n.AdminURL(), TokenFile: filepath.Join(dataDir, node.AdminTokenFile),
 	})
 	if err != nil {
-		logger.Warn("operators' commands will not find this server by themselves: name it with --data-dir", "error", err)
+		logger.Warn("operators' commands cannot find this server without a flag: name it with --data-dir", "error", err)
 	} else {
 		defer func() { err = errors.Join(err, forget()) }()
 	}
@@ -185,7 +185,7 @@ func onLoopback(addr string) bool {
 	return err == nil && a.Addr().IsLoopback()
 }
 
-// devDataDir returns the data directory and what to do with it at the end.
+// dataDirectory returns the data directory and the function that removes it at the end if it is temporary.
 func dataDirectory(dir string) (string, func() error, error) {
 	if dir != "" {
 		dir, err := filepath.Abs(dir)

@@ -33,7 +33,7 @@ type emulator struct {
 	listener net.Listener
 	pool     string
 	server   *http.Server
-	failed   chan error // of a listener that ended by itself
+	failed   chan error // of a listener that failed
 	done     chan struct{}
 }
 
@@ -60,14 +60,14 @@ func (s *emulator) serve(client devidp.Client) error {
 	go func() {
 		defer close(s.done)
 		if err := s.server.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
-			s.failed <- err // to dev it shows as an unavailable provider
+			s.failed <- err // the broker reports an unavailable provider
 		}
 	}()
 	return nil
 }
 
-// provide serves dev's app client, for brokers on loopback and those that are reached by origins,
-// and makes the provider for it.
+// provide serves the app client of the development server, for brokers on loopback and at origins, and returns
+// the provider for it.
 func (s *emulator) provide(origins []string, via node.Transport) (map[string]node.Provider, error) {
 	client := devidp.Client{ID: EmulatorClient, AnyLoopback: true}
 	for _, o := range origins {

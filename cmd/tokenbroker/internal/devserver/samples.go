@@ -21,18 +21,18 @@ import (
 	"tokenbroker/validator/httpauth"
 )
 
-// sampleSteps are the distances of the other sample services' ports from the first's.
+// sampleSteps are the distances of the ports of the other sample services from that of the first.
 var sampleSteps = []uint16{10, 11}
 
-// samples are the protected services that dev runs beside the broker; they know no more of the
-// broker than services on other machines would.
+// samples are the protected services that run together with the broker. They use only what services on other
+// machines can use.
 type samples struct {
 	listeners []net.Listener
 	running   []*sampleService
 	failed    chan error
 }
 
-// sampleService is one of them. It owns one goroutine, which stop ends and waits for.
+// sampleService is one sample service. It owns one goroutine, which stop ends and waits for.
 type sampleService struct {
 	server    *http.Server
 	validator *validator.Validator
@@ -48,8 +48,8 @@ func sampleAddresses(flag string) ([]string, error) {
 	return addrs, nil
 }
 
-// listenSamples takes the ports. If only the first address is given, the others are at sampleSteps
-// above it, or at any free port where that one is taken.
+// listenSamples opens the listeners. If only the first address is given, the others are at sampleSteps above
+// it, or at any free port if that one is in use.
 func listenSamples(addrs []string) (*samples, error) {
 	s := &samples{failed: make(chan error, len(sampleSteps)+1)}
 	for _, addr := range addrs {
@@ -74,7 +74,8 @@ func listenSamples(addrs []string) (*samples, error) {
 	return s, nil
 }
 
-// listenAbove takes the port step above addr's, or any where addr has port 0 or that one is not free.
+// listenAbove listens at the port step above that of addr, or at any free port if addr has port 0 or that one
+// is in use.
 func listenAbove(addr string, step uint16) (net.Listener, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -96,7 +97,7 @@ func (s *samples) urls() []string {
 	return urls
 }
 
-// thiefURL is that of the [thief], which is on the last service's port.
+// thiefURL returns the URL of the [thief], which is on the last service's port.
 func (s *samples) thiefURL() string {
 	urls := s.urls()
 	return urls[len(urls)-1] + CookieThiefPath
@@ -126,7 +127,7 @@ func (s *samples) start(ctx context.Context, n *node.Node, logger *slog.Logger) 
 	return errors.Join(errs...)
 }
 
-// startSample makes a service that does not serve yet.
+// startSample returns a service that does not serve yet.
 func startSample(ctx context.Context, n *node.Node, logger *slog.Logger) (*sampleService, error) {
 	v, err := validator.New(ctx, validator.Config{
 		Issuer: n.Issuer(), Audience: Audience,
@@ -159,7 +160,7 @@ func (s *samples) close() {
 	}
 }
 
-// stop ends the services that have started, side by side.
+// stop ends the services that have started, concurrently.
 func (s *samples) stop() error {
 	errs := make([]error, len(s.running))
 	var all sync.WaitGroup

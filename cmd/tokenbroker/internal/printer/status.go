@@ -48,7 +48,7 @@ func connections(c admin.ConnectionsStatus) string {
 	return fmt.Sprintf(" (%d of %d connections", c.Open, c.Max) + when(c.OpenFilesWanted > 0, "; LIMITED BY OPEN FILES", "") + ")"
 }
 
-// printServices is a table of the services, after a blank line.
+// services prints a table of services after a blank line.
 func services(w io.Writer, heard []admin.ServiceStatus) {
 	if len(heard) == 0 {
 		_, _ = fmt.Fprintln(w, "\nno service was heard within a minute")
@@ -76,7 +76,7 @@ func backlog(l admin.LedgerStatus) string {
 	return fmt.Sprintf("%d still to be broadcast, the oldest for %.1f s", l.Backlog, l.OldestSeconds)
 }
 
-// checkText is one check in a line.
+// CheckText returns one line for a check of /readyz.
 func CheckText(c httpapi.Check) string {
 	text := terminal.Plain(c.Name) + ": " + when(c.OK, when(c.Degraded, "degraded", "ok"), "FAILED")
 	if c.Detail != "" {
