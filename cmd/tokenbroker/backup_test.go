@@ -44,7 +44,7 @@ func TestABackupGetsItsNameOnlyWhenItIsWhole(t *testing.T) {
 		"whole":                 {whole, "", nil, terminal.ExitOK, "backed up 0 records of the store s1"},
 		"cut short":             {whole[:len(whole)-1], "", nil, terminal.ExitFailed, "the server did not send all of it"},
 		"cut short, with force": {whole[:len(whole)-1], "old", []string{"--force"}, terminal.ExitFailed, "the server did not send all of it"},
-		"a file is there":       {whole, "old", nil, terminal.ExitFailed, "say --force to replace it"},
+		"a file is there":       {whole, "old", nil, terminal.ExitFailed, "replace it with --force"},
 		"it is replaced":        {whole, "old", []string{"--force"}, terminal.ExitOK, "backed up"},
 	} {
 		t.Run(name, func(t *testing.T) {

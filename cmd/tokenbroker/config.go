@@ -32,7 +32,7 @@ func configInitCommand(stdout, stderr io.Writer) *cobra.Command {
 		Short: "Write a commented configuration with secrets made for it",
 		Long: `Write a commented configuration with secrets made for it to FILE (mode 0600; one that
 exists is never overwritten), or to standard output. It runs on this machine as it is; its
-comments say what to change for a public URL and a Cognito pool.`,
+comments name what to change for a public URL and a Cognito pool.`,
 		Example: "  tokenbroker config init tokenbroker.yaml",
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 {

@@ -53,8 +53,8 @@ func idpCommand(stdout io.Writer) *cobra.Command {
 	opts := devserver.EmulatorOptions{Stdout: stdout}
 	cmd := &cobra.Command{
 		Use:   "idp",
-		Short: "Run the Cognito emulator alone, to try serve without AWS",
-		Long: `Run the Cognito emulator of dev alone, so that serve can be tried without AWS. It prints what to put
+		Short: "Run only the Cognito emulator, to try serve without AWS",
+		Long: `Run only the Cognito emulator of dev, so that serve can be tried without AWS. It prints what to put
 into the configuration. It keeps everything in memory, its users and passwords are published
 (admin / admin, ada / ada), and it listens only on loopback.
 

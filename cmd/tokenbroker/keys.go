@@ -48,11 +48,11 @@ func keysRotateCommand(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "rotate", Short: "Have the next key sign as soon as services know it",
 		Long: `Rotate a key: the next one, which services know already, signs from now on; the old one stays
-published until its last token is dead. Nobody notices. If services may not know the next key
-yet, or --algorithm wants another kind, the rotation is scheduled: the answer says for when, and
-the exit code is 0. Asking again before that is the same rotation.
+published until its last token has expired. No session ends. If services may not know the next key
+yet, or --algorithm names another one, the rotation is scheduled: the output states when, and
+the exit code is 0. The same command before that time changes nothing.
 
-It asks first on a terminal and wants --yes elsewhere.` + serverHelp,
+It asks first on a terminal and requires --yes elsewhere.` + serverHelp,
 		Example: `  tokenbroker keys rotate --yes
   tokenbroker keys rotate --algorithm EdDSA --note "smaller tokens"
   tokenbroker keys rotate --purpose master --yes`, Args: terminal.UnknownCommand,
@@ -80,15 +80,15 @@ func keysRevokeCommand(o *options) *cobra.Command {
 	var reason, note string
 	var yes bool
 	cmd := &cobra.Command{
-		Use: "revoke KID", Short: "A key leaked: refuse its tokens everywhere, at once and for ever",
-		Long: `Revoke a key that leaked: another one signs at once, the old one is published no more, and its
-tokens are refused by every service at once and for ever. No user is logged out: the next
-refresh gives a new token. Asking again is safe.
+		Use: "revoke KID", Short: "Revoke a leaked key: its tokens are refused everywhere, at once and permanently",
+		Long: `Revoke a key that leaked: another one signs at once, the old one is no longer published, and every
+service refuses its tokens at once and permanently. No user is logged out: the next refresh
+returns a new token. It is safe to run it again.
 
-It asks first on a terminal and wants --yes elsewhere.` + strings.Replace(reasonHelp, "revoked (the default), ", "key_compromise (the default), revoked, ", 1) + serverHelp,
+It asks first on a terminal and requires --yes elsewhere.` + strings.Replace(reasonHelp, "revoked (the default), ", "key_compromise (the default), revoked, ", 1) + serverHelp,
 		Example: `  tokenbroker keys revoke i4x2pqn7vsbk3cjd5o6zrwtm --yes --note "found in a public bucket"`, Args: terminal.WantArgs("KID"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := o.confirm(cmd.Context(), yes, "Revoke the key "+terminal.Plain(args[0])+" for ever, with all tokens that it signed?"); err != nil {
+			if err := o.confirm(cmd.Context(), yes, "Revoke the key "+terminal.Plain(args[0])+" permanently, with all tokens that it signed?"); err != nil {
 				return err
 			}
 			return o.ask(cmd.Context(), func(ctx context.Context, client *adminclient.Client) error {
@@ -117,8 +117,8 @@ func keysResealCommand(o *options) *cobra.Command {
 		Use: "reseal", Short: "Seal the private keys under another KEK",
 		Long: `Seal the private keys and secrets under another key encryption key (KEK). The keys stay as they
 are. With --kek-file the server reads the new KEK there: a file on its machine, of its user, that
-nobody else can read. Without it, a server whose KEK is the file kek in its data directory makes a
-new one in that place. The answer says what has to be changed before the next start.` + serverHelp,
+no other user can read. Without it, a server whose KEK is the file kek in its data directory makes a
+new one there. The output states what has to be changed before the next start.` + serverHelp,
 		Example: `  tokenbroker keys reseal
   tokenbroker keys reseal --kek-file /etc/tokenbroker/secrets/kek-2027`, Args: terminal.UnknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -150,8 +150,8 @@ new one in that place. The answer says what has to be changed before the next st
 func keysExportCommand(o *options) *cobra.Command {
 	var purpose string
 	cmd := &cobra.Command{
-		Use: "export-jwks", Short: "Print the public keys as services get them",
-		Long:    "Print the JWK set (RFC 7517) of the access keys or of the feed keys: public halves alone." + serverHelp,
+		Use: "export-jwks", Short: "Print the public keys as services receive them",
+		Long:    "Print the JWK set (RFC 7517) of the access keys or of the feed keys: only public keys." + serverHelp,
 		Example: "  tokenbroker keys export-jwks --purpose feed > feed.json", Args: terminal.UnknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return o.ask(cmd.Context(), func(ctx context.Context, client *adminclient.Client) error {

@@ -25,7 +25,7 @@ knext         access   EdDSA        next         1m30s  signs in 3m30s (2026-03-
 m1            master   HKDF-SHA256  retiring     3h45m  is removed now
 
 Rotated every 30d.
-OVERDUE since 2026-02-28T00:00:00Z: the rotation of access fails, the server's log says why. The old key signs on, and is good until 2026-04-01T00:00:00Z.
+OVERDUE since 2026-02-28T00:00:00Z: the rotation of access fails, and the server's log has the reason. The old key still signs, and is valid until 2026-04-01T00:00:00Z.
 `
 )
 

@@ -35,7 +35,7 @@ func (o *options) flags(cmd *cobra.Command) *cobra.Command {
 	flags := cmd.PersistentFlags()
 	flags.StringVar(&o.server.DataDir, "data-dir", "", "the server's data directory: ask over the socket in it")
 	flags.StringVar(&o.server.Admin, "admin", "", "the server's admin address: unix:///path, http://127.0.0.1:8081 or https://host")
-	flags.StringVar(&o.server.TokenFile, "admin-token-file", "", "the file with the bearer token that http and https want (default: TOKENBROKER_ADMIN_TOKEN, or the file TOKENBROKER_ADMIN_TOKEN_FILE)")
+	flags.StringVar(&o.server.TokenFile, "admin-token-file", "", "the file with the bearer token for http and https (default: TOKENBROKER_ADMIN_TOKEN, or the file TOKENBROKER_ADMIN_TOKEN_FILE)")
 	flags.StringVar(&o.server.CAFile, "admin-ca", "", "the PEM `FILE` of the authorities that an https server's certificate is checked by (default: TOKENBROKER_ADMIN_CA, or the system's)")
 	o.server.SocketOf = socketOf
 	flags.StringVar(&o.server.ConfigFile, "config", "", "the server's configuration file: ask over the socket that it names")

@@ -31,22 +31,22 @@ func restoreCommand(o *options) *cobra.Command {
 		Use: "restore FILE", Short: "Put a backup in the place of a stopped server's records",
 		Long: `Put a backup in the place of a stopped server's records. Users, accounts and clients are those
 of the backup; who was disabled since stays so. Everybody signs in again: the store gets another
-id, new keys and a new floor, and every key of the backup and of the replaced store is dead for
-ever, so that nothing that was revoked, rotated or compromised since comes back.
+id, new keys and a new floor, and every key of the backup and of the replaced store is refused
+permanently, so that nothing that was revoked, rotated or compromised since comes back.
 
 The replaced store is kept beside the new one. It is refused while a server runs, when this
 machine's clock is behind the backup, without the key encryption key (KEK) that the backup was
 made under, and when the file is damaged or was written without that KEK. Whenever it is broken off, the old store or the new
-one is in use, never a mix. It asks first on a terminal and wants --yes elsewhere.
+one is in use, never a mix. It asks first on a terminal and requires --yes elsewhere.
 
-The data directory and the KEK are those of --config or TOKENBROKER_CONFIG; with --data-dir
-alone the KEK is the file kek in it.`,
+The data directory and the KEK are those of --config or TOKENBROKER_CONFIG; with only --data-dir
+the KEK is the file kek in it.`,
 		Example: "  tokenbroker restore /backup/tokenbroker.backup --config tokenbroker.yaml", Args: terminal.WantArgs("FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error { return o.restore(cmd.Context(), args[0], flags) },
 	}
 	flags.find(cmd.Flags())
 	cmd.Flags().StringVar(&flags.backupKEK, "backup-kek-file", "", "the `FILE` with the KEK of the backup, when it has been changed since")
-	cmd.Flags().BoolVar(&flags.unauthenticated, "unauthenticated", false, "also restore a backup of format 1: a person who could write to the file can sign in as anybody")
+	cmd.Flags().BoolVar(&flags.unauthenticated, "unauthenticated", false, "also restore a backup of format 1: a person who could write to the file can sign in as any user")
 	cmd.Flags().BoolVar(&flags.yes, "yes", false, "do not ask")
 	terminal.OutputFlag(cmd, &o.format)
 	return cmd

@@ -23,13 +23,13 @@ func revocationsCheckCommand(o *options) *cobra.Command {
 	var kind string
 	cmd := &cobra.Command{
 		Use:   "check VALUE|-",
-		Short: "Tell whether something is revoked, by what, since when and until when",
+		Short: "Show whether something is revoked, by what, since when and until when",
 		Long: `Tell whether a token (jti), session (sid), user (uid or local user name), client or key
 (kid) is revoked, by which events, why, by whom, since when and until when. An operator's note
-is in the server's audit log alone, which no command reads. With "-" an access token is
-read from standard input, and whatever hits it is told; it stays on this machine, and its
-signature is not checked. An event of a user, a client or of everybody (--kind all, with no
-VALUE) hits what was made under an epoch below its own.` + serverHelp,
+is only in the server's audit log, which no command reads. With "-" an access token is read from
+standard input, and everything that revokes it is listed; the token stays on this machine, and its
+signature is not checked. An event of a user, a client or of all (--kind all, with no VALUE)
+revokes what was made under an epoch below its own.` + serverHelp,
 		Example: "  tokenbroker revocations check ada --kind sub\n  tokenbroker revocations check - < token.txt",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if revocation.Kind(kind) == revocation.KindAll {

@@ -23,11 +23,11 @@ upstream, backchannel, all_others, reuse, rollback, restore or key_compromise.`
 func revokeCommand(o *options) *cobra.Command {
 	cmd := terminal.Group("revoke", "Revoke tokens, in every service at once",
 		`Revoke tokens and sessions, in every service at once: of a user, of a client or of
-everybody, one session, one token, or many at a time with --file.
+all users, one session, one token, or many at a time with --file.
 
-Each line of the file is "jti VALUE", "sid VALUE" or "sub VALUE", or with --kind the value
-alone; "-" is standard input. Empty lines and those that begin with # are left out. All bad
-lines are listed before anything is revoked. To run it again after a failure is safe.`+reasonHelp+serverHelp,
+Each line of the file is "jti VALUE", "sid VALUE" or "sub VALUE", or with --kind only the
+value; "-" is standard input. Empty lines and those that begin with # are ignored. All bad
+lines are listed before anything is revoked. It is safe to run it again after a failure.`+reasonHelp+serverHelp,
 		revokeKindCommand(o, revocation.KindSub, &cobra.Command{
 			Use: "sub REF", Short: "Revoke all sessions and tokens of a user",
 			Long: `Revoke all sessions and tokens of a user, by uid or local user name. The user can sign in
@@ -70,12 +70,12 @@ func revokeAllCommand(o *options) *cobra.Command {
 	var why reasonFlags
 	var yes bool
 	cmd := &cobra.Command{
-		Use: "all", Short: "Revoke every session and token of everybody",
-		Long: `Revoke every session and token: everybody has to sign in again, every client to get new
-tokens. It asks first on a terminal and wants --yes elsewhere.` + reasonHelp + serverHelp,
+		Use: "all", Short: "Revoke every session and token of all users and clients",
+		Long: `Revoke every session and token: all users have to sign in again, and all clients have to get new
+tokens. It asks first on a terminal and requires --yes elsewhere.` + reasonHelp + serverHelp,
 		Example: `  tokenbroker revoke all --yes --note "after the intrusion"`, Args: terminal.UnknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := o.confirm(cmd.Context(), yes, "Revoke every session and token of everybody?"); err != nil {
+			if err := o.confirm(cmd.Context(), yes, "Revoke every session and token of all users and clients?"); err != nil {
 				return err
 			}
 			return why.revoke(cmd.Context(), o, revocation.KindAll, "", "revoked every session and token")
@@ -130,7 +130,7 @@ func revokeFileFlags(o *options, cmd *cobra.Command) {
 	}
 	why.add(o, cmd)
 	cmd.Flags().StringVar(&file, "file", "", "revoke what this file lists, one a line (-: standard input)")
-	cmd.Flags().StringVar(&kind, "kind", "", "the kind of all lines, which are values alone: jti, sid or sub")
+	cmd.Flags().StringVar(&kind, "kind", "", "the kind of all lines, which then have only values: jti, sid or sub")
 }
 
 func (f *reasonFlags) revokeList(ctx context.Context, o *options, client *adminclient.Client, list bulkrevoke.List) error {

@@ -25,7 +25,7 @@ func sessionsListCommand(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "list",
 		Short:   "List sessions of one user or of all",
-		Long:    "List the live sessions of one user or of all; with --ended those that are over, too." + serverHelp,
+		Long:    "List the live sessions of one user or of all users; with --ended also those that have ended." + serverHelp,
 		Example: "  tokenbroker sessions list --user ada --ended",
 		Args:    terminal.UnknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -47,7 +47,7 @@ func sessionsListCommand(o *options) *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&query.User, "user", "", "only this user's: a uid or a local user name")
-	cmd.Flags().BoolVar(&query.Ended, "ended", false, "those that are over, too")
+	cmd.Flags().BoolVar(&query.Ended, "ended", false, "also list those that have ended")
 	cmd.Flags().IntVar(&limit, "limit", 0, "at most so many (0: all)")
 	return cmd
 }
@@ -57,7 +57,7 @@ func sessionsEndCommand(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "end SID",
 		Short:   "End one session and its tokens everywhere",
-		Long:    "End one session: it is refreshed no more, and its tokens are refused by every service at once." + serverHelp,
+		Long:    "End one session: it can no longer be refreshed, and every service refuses its tokens at once." + serverHelp,
 		Example: `  tokenbroker sessions end zwkq3fbn2v6c4o5yqhd7xj2mte --note "lost phone"`,
 		Args:    terminal.WantArgs("SID"),
 		RunE: func(cmd *cobra.Command, args []string) error {

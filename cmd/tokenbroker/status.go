@@ -45,9 +45,9 @@ func healthcheckCommand(o *options) *cobra.Command {
 	var target string
 	cmd := &cobra.Command{
 		Use:   "healthcheck",
-		Short: "Say by the exit code whether a server is healthy",
+		Short: "Report by the exit code whether a server is healthy",
 		Long: `Ask a running server's /readyz: exit code 0 when it serves (also when it is degraded, which
-is said), else 1 with what fails. It needs no token, and gives up after 5 seconds.
+is printed), else 1 with what fails. It needs no token, and stops after 5 seconds.
 
 With --url that URL is asked instead, by a plain GET, and every 2xx is healthy.` + serverHelp,
 		Example: `  tokenbroker healthcheck
@@ -117,11 +117,11 @@ var errFindings = errors.New("the doctor found what keeps the broker from workin
 func doctorCommand(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor",
-		Short: "Look at the broker's surroundings and say what to do about what is wrong",
-		Long: `Look at the broker's surroundings, as services, browsers and operators meet them: the public URL
+		Short: "Check the broker's surroundings, with a hint for each problem",
+		Long: `Check the broker's surroundings, as services, browsers and operators see them: the public URL
 and its documents, JWKS, clocks, providers, the rights at NATS, the data directory, free space, what an
 fsync costs, cookies and origins through the proxy. Each finding has a hint. With --config it knows the
-NATS credentials and works without a running broker, too. It fails when a finding does.` + serverHelp,
+NATS credentials and also works without a running broker. It fails when a finding is a failure.` + serverHelp,
 		Example: "  tokenbroker doctor\n  tokenbroker doctor --config tokenbroker.yaml",
 		Args:    terminal.UnknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {

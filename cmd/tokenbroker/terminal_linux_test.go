@@ -58,7 +58,7 @@ func TestRemovingAUserAsksOnATerminal(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := command(t, tty, "users", "remove", "ada")
-			if got.code != code || !strings.Contains(got.stderr, "Remove the user ada for good? [y/N]") || (len(fake.asked) == 1) != (code == terminal.ExitOK) {
+			if got.code != code || !strings.Contains(got.stderr, "Remove the user ada permanently? [y/N]") || (len(fake.asked) == 1) != (code == terminal.ExitOK) {
 				t.Errorf("typed %q: got %+v after %v", typed, got, fake.asked)
 			}
 		})

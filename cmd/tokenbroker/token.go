@@ -36,15 +36,15 @@ func tokenExplainCommand(o *options) *cobra.Command {
 	var flags explainFlags
 	cmd := &cobra.Command{
 		Use:   "explain [TOKEN|-]",
-		Short: "Tell by which rule a service refuses an access token",
-		Long: `Hold an access token against every rule that a service holds it against, in that order, and
-tell which of them refuse it and why. The token is read from standard input (- or no argument),
-where no shell keeps it; it is sent to nobody: only the public keys are fetched, and its ids
+		Short: "Show by which rule a service refuses an access token",
+		Long: `Check an access token by every rule that a service applies, in the same order, and show which of
+them refuse it and why. The token is read from standard input (- or no argument), where no shell
+keeps it. It is not sent anywhere: only the public keys are fetched, and its ids
 (jti, sid, sub, client_id, kid) are looked up at the server.
 
 The issuer is --issuer, else that of the running server, else public_url of the configuration;
 the audience is --audience, else tokens.audience of the configuration. Whether the token is
-revoked is told where the operators' API of the running server can be asked. What cannot be
+revoked is shown if the operators' API of the running server answers. What cannot be
 checked is listed as such. Times are compared with this machine's clock.
 
 Exit code 0: a service accepts it. 1: a rule refuses it, or one could not be checked.` + serverHelp,

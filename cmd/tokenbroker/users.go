@@ -112,7 +112,7 @@ func usersSetCommand(o *options) *cobra.Command {
 		Use:   "set REF",
 		Short: "Change a user's attributes and roles",
 		Long: `Change a user's attributes and roles. Attributes that are not named stay; the roles given
-take the place of the old ones. Tokens carry the change from the next refresh on. Attributes
+replace the old ones. Tokens carry the change from the next refresh on. Attributes
 are read, changed and written back: of two such commands at once, one may undo the other.` + serverHelp,
 		Example: `  tokenbroker users set ada --attribute plan=pro --attribute seats=5 --unset trial --role staff`,
 		Args:    terminal.WantArgs("REF"),
@@ -150,9 +150,9 @@ are read, changed and written back: of two such commands at once, one may undo t
 		},
 	}
 	cmd.Flags().StringArrayVar(&attributes, "attribute", nil, "an attribute, NAME=VALUE, the value JSON or text (may be repeated)")
-	cmd.Flags().StringArrayVar(&unset, "unset", nil, "an attribute to take away (may be repeated)")
-	cmd.Flags().StringArrayVar(&roles, "role", nil, "a role; all given take the place of the old ones (may be repeated)")
-	cmd.Flags().BoolVar(&noRoles, "no-roles", false, "take all roles away")
+	cmd.Flags().StringArrayVar(&unset, "unset", nil, "an attribute to remove (may be repeated)")
+	cmd.Flags().StringArrayVar(&roles, "role", nil, "a role; the roles given replace the old ones (may be repeated)")
+	cmd.Flags().BoolVar(&noRoles, "no-roles", false, "remove all roles")
 	return cmd
 }
 
@@ -194,7 +194,7 @@ func usersDisableCommand(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "disable REF",
 		Short: "Disable a user and end all sessions and tokens everywhere",
-		Long: `Disable a user: nobody signs in as that user until "users enable", and all sessions and
+		Long: `Disable a user: sign-ins as that user are refused until "users enable", and all sessions and
 tokens end everywhere at once.` + serverHelp,
 		Example: `  tokenbroker users disable ada --note "left the company"`,
 		Args:    terminal.WantArgs("REF"),
@@ -243,12 +243,12 @@ func usersRemoveCommand(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "remove REF",
 		Short: "Remove a user and end all sessions and tokens everywhere",
-		Long: `Remove a user for good; all sessions and tokens end everywhere at once. It asks first on a
+		Long: `Remove a user permanently; all sessions and tokens end everywhere at once. It asks first on a
 terminal and wants --yes elsewhere.` + serverHelp,
 		Example: "  tokenbroker users remove ada --yes",
 		Args:    terminal.WantArgs("REF"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := o.confirm(cmd.Context(), yes, "Remove the user "+terminal.Plain(args[0])+" for good?"); err != nil {
+			if err := o.confirm(cmd.Context(), yes, "Remove the user "+terminal.Plain(args[0])+" permanently?"); err != nil {
 				return err
 			}
 			return o.ask(cmd.Context(), func(ctx context.Context, client *adminclient.Client) error {

@@ -45,7 +45,7 @@ GET /admin/v1/watch has it.` + serverHelp,
 				return fmt.Errorf("%w: --kind %s: want jti, sid, sub, client, kid or all", terminal.ErrUsage, terminal.Plain(kind))
 			}
 			if limit < 0 {
-				return fmt.Errorf("%w: --for %s: want more than nothing", terminal.ErrUsage, limit)
+				return fmt.Errorf("%w: --for %s: want a duration above 0", terminal.ErrUsage, limit)
 			}
 			ctx := cmd.Context()
 			if limit > 0 {

@@ -227,7 +227,7 @@ type Problem struct {
 	Detail string
 	// RequestID identifies the request in the server's log.
 	RequestID string
-	// Checks come with [httpapi.CodeNotReady].
+	// Checks are set with [httpapi.CodeNotReady].
 	Checks []httpapi.Check
 	// hint is added to the text by the client.
 	hint string

@@ -24,8 +24,8 @@ func (c *Client) Status(ctx context.Context) (admin.Status, error) {
 	return ask[admin.Status](ctx, c, http.MethodGet, "/admin/v1/status", nil, nil)
 }
 
-// Ready asks whether the server serves; no token is needed. When it does not, the error is
-// a [*Problem] with [httpapi.CodeNotReady] and all checks.
+// Ready returns the server's readiness. It needs no token. If the server is not ready, the error is a [*Problem]
+// with [httpapi.CodeNotReady] and all checks.
 func (c *Client) Ready(ctx context.Context) (Readiness, error) {
 	return ask[Readiness](ctx, c, http.MethodGet, "/readyz", url.Values{"verbose": {""}}, nil)
 }

@@ -32,11 +32,13 @@ import (
 
 // The accounts of the development server.
 const (
-	User, Password  = "admin", "admin"
-	BrowserClient   = "demo-spa"
-	ServiceClient   = "demo-service"
-	ServiceSecret   = "demo-service-secret"
-	Audience, Scope = "demo-api", "hello:read"
+	User          = "admin"
+	Password      = "admin"
+	BrowserClient = "demo-spa"
+	ServiceClient = "demo-service"
+	ServiceSecret = "demo-service-secret"
+	Audience      = "demo-api"
+	Scope         = "hello:read"
 )
 
 // Options are the settings of [Run]. All addresses must be on loopback.

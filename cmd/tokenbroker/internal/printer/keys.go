@@ -20,10 +20,10 @@ func Keys(w io.Writer, list admin.KeyList) {
 	if every, err := time.ParseDuration(list.RotateEvery); err == nil {
 		_, _ = fmt.Fprintf(w, "\nRotated every %s.\n", roughly(every))
 	} else {
-		_, _ = fmt.Fprintln(w, "\nRotated by hand alone.")
+		_, _ = fmt.Fprintln(w, "\nAutomatic rotation is off.")
 	}
 	if over := list.Overdue; over != nil {
-		_, _ = fmt.Fprintf(w, "OVERDUE since %s: the rotation of %s fails, the server's log says why. The old key signs on, and is good until %s.\n",
+		_, _ = fmt.Fprintf(w, "OVERDUE since %s: the rotation of %s fails, and the server's log has the reason. The old key still signs, and is valid until %s.\n",
 			terminal.Stamp(over.Since), terminal.Cells(over.Purposes), terminal.Stamp(over.OldKeyUntil))
 	}
 }

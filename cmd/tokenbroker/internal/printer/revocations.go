@@ -112,7 +112,7 @@ func Receipts(w io.Writer, r *broker.ReceiptSummary, wait time.Duration) {
 	switch {
 	case r == nil:
 	case r.Of == 0:
-		_, _ = fmt.Fprintln(w, "no service was heard in the last 3 s: there is nobody to wait for")
+		_, _ = fmt.Fprintln(w, "no service was heard in the last 3 s: there is no service to wait for")
 	case r.Applied == r.Of:
 		_, _ = fmt.Fprintf(w, "applied by %d of %s, slowest %d ms\n", r.Applied, terminal.Count(r.Of, "service"), r.SlowestMS)
 	default:
