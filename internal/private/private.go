@@ -1,5 +1,5 @@
 // Package private creates and reads directories and files that only the user of the process may
-// access ([MakeDir], [ReadFile], [CreateFile], [WriteFile]): it refuses links and anything that other
+// access ([MakeDir], [CheckDir], [ReadFile], [CreateFile], [WriteFile]): it refuses links and anything that other
 // users own or can read. It also reads the files and secrets that an operator names ([ReadNamed],
 // [ReadSecret], [SecretLine]).
 package private
@@ -31,8 +31,8 @@ func MakeDir(dir, what, setting string) error {
 	return checkDir(info, dir, what, setting)
 }
 
-// CheckDir returns the error that [MakeDir] would return for dir, and makes nothing. It does not
-// look at the owner of dir, who may be the user that MakeDir is called by later.
+// CheckDir returns the error that [MakeDir] would return for dir, without creating it. It does not
+// check the owner of dir, because another user may call MakeDir later.
 func CheckDir(dir, what, setting string) error {
 	info, err := os.Lstat(dir)
 	if errors.Is(err, fs.ErrNotExist) {

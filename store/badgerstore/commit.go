@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"syscall"
 
 	badger "github.com/dgraph-io/badger/v4"
 
@@ -16,8 +18,6 @@ const (
 	// one that a compaction may drop, and revisions keep rising after a restart. Its value is
 	// the inventory after the commit.
 	revisionKey = "\x00revision"
-	// firstKey is the lowest key that callers may use.
-	firstKey = "\x01"
 
 	entryOverhead = 64   // what Badger counts for an entry in addition to key and value, rounded up
 	eventReserve  = 1024 // what the seal writes for one event in addition to its value, rounded up
@@ -130,6 +130,13 @@ func (s *Store) writable() error {
 	return nil
 }
 
+// freeSpace returns the bytes that an unprivileged process may still write below dir.
+func freeSpace(dir string) (uint64, error) {
+	var fs syscall.Statfs_t
+	err := syscall.Statfs(dir, &fs)
+	return fs.Bavail * uint64(fs.Bsize), err
+}
+
 // transaction is a commit under construction.
 type transaction struct {
 	store   *Store
@@ -165,8 +172,7 @@ func (t *transaction) evaluate(changes []store.Change, errs []error) []revocatio
 			errs[i] = store.ErrTooBig
 		default:
 			if errs[i] = t.accept(change.Writes); errs[i] == nil {
-				t.entries += entries
-				t.bytes += bytes
+				t.entries, t.bytes = t.entries+entries, t.bytes+bytes
 				accepted = append(accepted, change.Events...)
 			}
 		}
@@ -215,9 +221,7 @@ func (t *transaction) accept(writes []store.Write) error {
 		}
 		own[w.Key] = w
 	}
-	for key, w := range own {
-		t.pending[key] = w
-	}
+	maps.Copy(t.pending, own)
 	return nil
 }
 

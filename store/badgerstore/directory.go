@@ -152,15 +152,6 @@ func closeToOthers(dir string) error {
 	return nil
 }
 
-// freeSpace returns the bytes that an unprivileged process may still write below dir.
-func freeSpace(dir string) (uint64, error) {
-	var fs syscall.Statfs_t
-	if err := syscall.Statfs(dir, &fs); err != nil {
-		return 0, err
-	}
-	return fs.Bavail * uint64(fs.Bsize), nil
-}
-
 // FreeBytes returns how many bytes can still be written to the file system of the store.
 func (s *Store) FreeBytes() (uint64, error) {
 	free, err := s.config.FreeSpace(s.config.Dir)

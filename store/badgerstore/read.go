@@ -13,9 +13,13 @@ import (
 	"tokenbroker/store"
 )
 
-var _ store.Snapshotter = (*Store)(nil)
+var (
+	_ store.Snapshotter = (*Store)(nil)
+	_ store.Scanner     = (*Store)(nil)
+)
 
-var _ store.Scanner = (*Store)(nil)
+// firstKey is the lowest key that callers may use.
+const firstKey = "\x01"
 
 // begin counts an operation that Close has to wait for. The caller ends it with ops.Done.
 func (s *Store) begin() error {
