@@ -11,8 +11,8 @@ import (
 	"tokenbroker/keyring/lifecycle"
 )
 
-// Restoring replaces everything in a keyring that was restored from a backup.
-type Restoring struct {
+// Restore replaces all keys of a keyring that came from a backup.
+type Restore struct {
 	// Store holds the backup's record and takes the new one.
 	Store Store
 	// Sealer seals the new keys. Backup opens the backup's record; if nil, Sealer does.
@@ -22,7 +22,7 @@ type Restoring struct {
 	Now      time.Time
 }
 
-// Restored is the result of [Restoring.Replace].
+// Restored is the result of [Restore.ReplaceKeys].
 type Restored struct {
 	Keys []lifecycle.KeyInfo
 	// Compromised are all key ids that are permanently refused from now on, sorted.
@@ -36,10 +36,10 @@ func CheckRecord(ctx context.Context, sealer Sealer, data []byte) error {
 	return err
 }
 
-// Replace makes new keys of every purpose and a new master secret, and marks every key id that
+// ReplaceKeys makes new keys of every purpose and a new master secret, and marks every key id that
 // the backup or the replaced keyring knows as compromised: no token that either has signed, and no
 // refresh token, is accepted afterwards. The access keys' algorithm stays the backup's.
-func (r Restoring) Replace(ctx context.Context) (Restored, error) {
+func (r Restore) ReplaceKeys(ctx context.Context) (Restored, error) {
 	data, rev, err := r.Store.Load(ctx)
 	if err != nil {
 		return Restored{}, fmt.Errorf("loading the backup's keyring: %w", err)

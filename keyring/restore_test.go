@@ -49,7 +49,7 @@ func TestRestoreReplacesEverything(t *testing.T) {
 	saved, replaced := &recordStore{}, &recordStore{}
 	before, since := open(saved), open(replaced)
 	secrets := before.Keys("refresh")
-	done, err := keyring.Restoring{Store: saved, Sealer: sealer, Replaced: replaced, Now: time.Now()}.Replace(t.Context())
+	done, err := keyring.Restore{Store: saved, Sealer: sealer, Replaced: replaced, Now: time.Now()}.ReplaceKeys(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +104,7 @@ func TestRestoreKeepsWhatTheConfigurationAskedFor(t *testing.T) {
 		if got := openAndApply(true); got != lifecycle.EdDSA {
 			t.Fatalf("after the manual rotation the active key has the algorithm %s", got)
 		}
-		if _, err := (keyring.Restoring{Store: saved, Sealer: sealer, Now: time.Now()}).Replace(t.Context()); err != nil {
+		if _, err := (keyring.Restore{Store: saved, Sealer: sealer, Now: time.Now()}).ReplaceKeys(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if got := openAndApply(false); got != lifecycle.EdDSA {

@@ -197,11 +197,11 @@ func (p *Plan) renewRecords(ctx context.Context, made, old *badgerstore.Store, r
 // renewKeys makes new keys and calls all earlier ones compromised.
 func (p *Plan) renewKeys(ctx context.Context, made, old *badgerstore.Store, r *Result) error {
 	keys, err := withOld(old, r, "its key ids", func(old *badgerstore.Store) (keyring.Restored, error) {
-		ring := keyring.Restoring{Store: node.KeyringStore(made), Sealer: p.sealer, Backup: p.opener, Now: p.cfg.Now()}
+		ring := keyring.Restore{Store: node.KeyringStore(made), Sealer: p.sealer, Backup: p.opener, Now: p.cfg.Now()}
 		if old != nil {
 			ring.Replaced = node.KeyringStore(old)
 		}
-		return ring.Replace(ctx)
+		return ring.ReplaceKeys(ctx)
 	})
 	r.Keys, r.Compromised = keys.Keys, keys.Compromised
 	return err
