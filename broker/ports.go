@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"tokenbroker/broker/password"
+	"tokenbroker/broker/throttle"
 	"tokenbroker/revocation"
 	"tokenbroker/store"
 )
@@ -80,21 +81,16 @@ type Passwords interface {
 	VerifyUnknown(ctx context.Context, caller password.Caller, plain string) error
 }
 
-// Throttle delays guessing, per account and per address. An empty account is none: only the
-// address decides and pays.
+// Throttle delays guessing, per account and per address. An empty account is not an account: only
+// the address is checked and charged.
 type Throttle interface {
-	// Allow reports whether a try may be made now, and if not, when. One that is allowed counts
-	// as a failure until Failed, Succeeded, Abandoned or Refund is called for it, once.
+	// Allow reports whether a try may be made now, and if not, when. An allowed try counts
+	// as a failure until Done is called for it, once.
 	Allow(account, addr string) (retryAfter time.Duration, ok bool)
-	Failed(account, addr string)
-	Succeeded(account, addr string)
-	// Known reports whether a user signed in from addr of late. It does not depend on the
-	// account that is tried, so that no answer tells which accounts exist.
+	Done(account, addr string, outcome throttle.Outcome)
+	// Known reports whether a user signed in from addr recently. It does not depend on the
+	// account that is tried, so that no answer shows which accounts exist.
 	Known(addr string) bool
-	// Abandoned charges the address for a try that took a place and was not decided.
-	Abandoned(account, addr string)
-	// Refund takes back a try that was not decided through no fault of the caller.
-	Refund(account, addr string)
 }
 
 // Keys is the keyring, as far as the broker changes it. Safe for concurrent use.

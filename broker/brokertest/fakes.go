@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"tokenbroker/broker/password"
+	"tokenbroker/broker/throttle"
 	"tokenbroker/revocation"
 	"tokenbroker/store"
 )
@@ -167,17 +168,8 @@ func (f Throttle) Allow(string, string) (time.Duration, bool) { return f.Wait, f
 // Known implements [broker.Throttle].
 func (Throttle) Known(string) bool { return false }
 
-// Failed implements [broker.Throttle].
-func (Throttle) Failed(string, string) {}
-
-// Succeeded implements [broker.Throttle].
-func (Throttle) Succeeded(string, string) {}
-
-// Abandoned implements [broker.Throttle].
-func (Throttle) Abandoned(string, string) {}
-
-// Refund implements [broker.Throttle].
-func (Throttle) Refund(string, string) {}
+// Done implements [broker.Throttle].
+func (Throttle) Done(string, string, throttle.Outcome) {}
 
 // Observer ignores commits.
 type Observer struct{}

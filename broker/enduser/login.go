@@ -13,6 +13,7 @@ import (
 	"tokenbroker/broker"
 	"tokenbroker/broker/commit"
 	"tokenbroker/broker/credential"
+	"tokenbroker/broker/throttle"
 	"tokenbroker/store"
 )
 
@@ -154,17 +155,17 @@ func (svc *Service) throttleLogin(ctx context.Context, req broker.Request) (ende
 		return nil, &broker.Error{Code: broker.CodeTooManyAttempts, Message: "Too many attempts; try again later.", RetryAfter: wait}
 	}
 	return func(err error) {
+		outcome := throttle.Undecided
 		var refusal *broker.Error
 		switch {
 		case err == nil:
-			svc.cfg.Throttle.Succeeded(account, req.Addr)
+			outcome = throttle.Succeeded
 		case errors.As(err, &refusal) && byCaller(refusal.Code):
-			svc.cfg.Throttle.Failed(account, req.Addr)
+			outcome = throttle.Failed
 		case errors.Is(ctx.Err(), context.Canceled): // the provider may have been asked
-			svc.cfg.Throttle.Abandoned(account, req.Addr)
-		default:
-			svc.cfg.Throttle.Refund(account, req.Addr)
+			outcome = throttle.Abandoned
 		}
+		svc.cfg.Throttle.Done(account, req.Addr, outcome)
 	}, nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"tokenbroker/broker/directory"
 	"tokenbroker/broker/password"
 	"tokenbroker/broker/session"
+	"tokenbroker/broker/throttle"
 	"tokenbroker/store"
 )
 
@@ -46,8 +47,8 @@ func (svc *Service) tryPassword(ctx context.Context, username, plain string, req
 		svc.audit.Info(ctx, "sign_in_throttled", req, "refusal", string(broker.CodeTooManyAttempts))
 		return linked, &broker.Error{Code: broker.CodeTooManyAttempts, Message: "Too many attempts; try again later.", RetryAfter: wait}
 	}
-	ended := svc.cfg.Throttle.Refund // also when the check panics
-	defer func() { ended(account, req.Addr) }()
+	outcome := throttle.Undecided // also when the check panics
+	defer func() { svc.cfg.Throttle.Done(account, req.Addr, outcome) }()
 	caller := password.Caller{Addr: req.Addr}
 	if svc.cfg.Throttle.Known(req.Addr) {
 		caller.Priority = password.High
@@ -55,16 +56,16 @@ func (svc *Service) tryPassword(ctx context.Context, username, plain string, req
 	linked, err = svc.checkPassword(ctx, caller, username, plain)
 	if err != nil {
 		if errors.Is(err, password.ErrBusy) || errors.Is(err, context.Canceled) {
-			ended = svc.cfg.Throttle.Abandoned // else a flood that fills the queue costs nothing
+			outcome = throttle.Abandoned // else a flood that fills the queue costs nothing
 		}
 		return linked, commit.AppError(ctx, "checking the password", err)
 	}
 	if linked.User == nil {
-		ended = svc.cfg.Throttle.Failed
+		outcome = throttle.Failed
 		svc.audit.Info(ctx, "sign_in_failed", req, "refusal", string(broker.CodeInvalidCredentials))
 		return linked, &broker.Error{Code: broker.CodeInvalidCredentials, Message: "Unknown user or wrong password."}
 	}
-	ended = svc.cfg.Throttle.Succeeded
+	outcome = throttle.Succeeded
 	return linked, nil
 }
 

@@ -40,7 +40,7 @@ func TestPrefixesThatShareAnAllowance(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			th, _ := newThrottle(c.cfg)
-			th.Failed("ada", c.a)
+			th.Done("ada", c.a, throttle.Failed)
 			if _, ok := th.Allow("admin", c.b); ok == c.shared {
 				t.Errorf("after a failure from %q, %q is allowed: %v", c.a, c.b, ok)
 			}
@@ -53,7 +53,7 @@ func TestPrefixesThatShareAnAllowance(t *testing.T) {
 func guesses(th *throttle.Throttle, n int, addr func(i int) string) (allowed int, wait time.Duration) {
 	for i := range n {
 		if _, ok := th.Allow(fmt.Sprint("user", i), addr(i)); ok {
-			th.Failed(fmt.Sprint("user", i), addr(i))
+			th.Done(fmt.Sprint("user", i), addr(i), throttle.Failed)
 			allowed++
 		}
 	}
@@ -105,7 +105,7 @@ func TestTyposDoNotLockOutOthersNearby(t *testing.T) {
 			if allowed, wait := guesses(th, 30, func(i int) string { return addr(30*minute + i) }); allowed != 30 || wait != 0 {
 				t.Fatalf("%s, minute %d: %d of 30 allowed, then wait %v", name, minute, allowed, wait)
 			}
-			th.Refund("another", addr(30*minute+30))
+			th.Done("another", addr(30*minute+30), throttle.Undecided)
 			clock.now = clock.now.Add(time.Minute)
 		}
 	}
@@ -119,7 +119,7 @@ func TestKnownAddressIsIndependentOfItsNeighbours(t *testing.T) {
 	mustWait(t, th, "ada", neighbour, time.Second)
 	mustWait(t, th, "", neighbour, time.Second)
 	mustAllow(t, th, "ada", office)
-	th.Refund("ada", office)
+	th.Done("ada", office, throttle.Undecided)
 	allowed, wait := guesses(th, 200, func(int) string { return office })
 	if allowed != 50 || wait != 2*time.Second {
 		t.Errorf("%d guesses at a known address, then wait %v; want its own 50, then 2s", allowed, wait)
@@ -169,7 +169,7 @@ func TestKnownAddressesOfOnePrefixShareAnAllowance(t *testing.T) {
 				t.Errorf("%d guesses at once, want %d", under, c.allows)
 			}
 			for i := range under {
-				th.Refund(fmt.Sprint("user", i), addr(i))
+				th.Done(fmt.Sprint("user", i), addr(i), throttle.Undecided)
 			}
 			allowed, wait := guesses(th, 5000, addr)
 			if allowed != c.allows || wait.Round(time.Millisecond) != c.refill {
@@ -211,7 +211,7 @@ func TestPendingTriesCountAtEachLevel(t *testing.T) {
 	}
 	mustWait(t, th, "another", addr(100), time.Second)
 	for i := range 100 {
-		th.Refund(fmt.Sprint("user", i), addr(i))
+		th.Done(fmt.Sprint("user", i), addr(i), throttle.Undecided)
 	}
 	if allowed, _ := guesses(th, 200, addr); allowed != 100 {
 		t.Errorf("%d guesses after refunds, want 100", allowed)
@@ -224,12 +224,12 @@ func TestAbandonedTryCountsForTheAddress(t *testing.T) {
 	addr := func(i int) string { return fmt.Sprintf("2001:db8:0:%x00::1", i) }
 	for i := range 100 {
 		mustAllow(t, th, "ada", addr(i))
-		th.Abandoned("ada", addr(i))
+		th.Done("ada", addr(i), throttle.Abandoned)
 	}
 	mustWait(t, th, "ada", addr(100), time.Second)
 	for range 10 {
 		mustAllow(t, th, "ada", home)
-		th.Failed("ada", home)
+		th.Done("ada", home, throttle.Failed)
 	}
 	mustWait(t, th, "ada", home, time.Second)
 }

@@ -8,13 +8,13 @@
 //	}
 //	switch ok, err := check(password); {
 //	case errors.Is(err, context.Canceled), errors.Is(err, errQueueFull):
-//		t.Abandoned(account, addr) // it took a place in the queue, without a result
+//		t.Done(account, addr, throttle.Abandoned) // it took a place in the queue, without a result
 //	case err != nil:
-//		t.Refund(account, addr) // no result, for a reason that is not the caller's
+//		t.Done(account, addr, throttle.Undecided) // no result, for a reason that is not the caller's
 //	case ok:
-//		t.Succeeded(account, addr)
+//		t.Done(account, addr, throttle.Succeeded)
 //	default:
-//		t.Failed(account, addr)
+//		t.Done(account, addr, throttle.Failed)
 //	}
 //
 // An account that does not exist is treated like any other, so the answers do not reveal which

@@ -16,7 +16,7 @@ const away = "198.51.100.7"
 func signIn(t *testing.T, th *throttle.Throttle, account, addr string) {
 	t.Helper()
 	mustAllow(t, th, account, addr)
-	th.Succeeded(account, addr)
+	th.Done(account, addr, throttle.Succeeded)
 }
 
 // TestGuesserCannotLockOutTheOwner who signed in before: for a day one address takes every
@@ -28,7 +28,7 @@ func TestGuesserCannotLockOutTheOwner(t *testing.T) {
 	for range 24 * 60 * 60 {
 		clock.now = clock.now.Add(time.Second)
 		if _, ok := th.Allow("ada", away); ok {
-			th.Failed("ada", away)
+			th.Done("ada", away, throttle.Failed)
 			guesses++
 		}
 		if clock.now.Second()%7 == 0 {
@@ -51,25 +51,25 @@ func TestKnownAddressHasASeparateAllowance(t *testing.T) {
 	signIn(t, th, "ada", home)
 	for range 10 {
 		mustAllow(t, th, "ada", home)
-		th.Failed("ada", home)
+		th.Done("ada", home, throttle.Failed)
 	}
 	mustWait(t, th, "ada", home, time.Second)
 	mustAllow(t, th, "ada", away) // those at home are not the account's
-	th.Refund("ada", away)
+	th.Done("ada", away, throttle.Undecided)
 	mustAllow(t, th, "eve", home) // nor another account's
-	th.Refund("eve", home)
+	th.Done("eve", home, throttle.Undecided)
 	clock.now = clock.now.Add(time.Second)
 	mustAllow(t, th, "ada", home)
-	th.Failed("ada", home)
+	th.Done("ada", home, throttle.Failed)
 	mustWait(t, th, "ada", home, 2*time.Second)
 	clock.now = clock.now.Add(2 * time.Second)
 	signIn(t, th, "ada", home) // forgets them
 	mustAllow(t, th, "ada", home)
-	th.Failed("ada", home)
+	th.Done("ada", home, throttle.Failed)
 	clock.now = clock.now.Add(time.Hour) // forgotten in time
 	for range 9 {
 		mustAllow(t, th, "ada", home)
-		th.Failed("ada", home)
+		th.Done("ada", home, throttle.Failed)
 	}
 	mustAllow(t, th, "ada", home)
 }
@@ -89,7 +89,7 @@ func TestAddressIsKnownForALimitedTime(t *testing.T) {
 	clock.now = clock.now.Add(30*24*time.Hour - time.Minute)
 	fail(th, "ada", 11)
 	mustAllow(t, th, "ada", home)
-	th.Refund("ada", home)
+	th.Done("ada", home, throttle.Undecided)
 	clock.now = clock.now.Add(time.Minute)
 	fail(th, "ada", 1)
 	mustWait(t, th, "ada", home, 4*time.Second)
@@ -166,12 +166,12 @@ func TestAnswersDoNotRevealWhichAccountsExist(t *testing.T) {
 				wait, ok := th.Allow(name, addr)
 				waits[i] = append(waits[i], wait)
 				if ok {
-					th.Failed(name, addr)
+					th.Done(name, addr, throttle.Failed)
 				}
 				clock.now = clock.now.Add(time.Duration(random.IntN(1500)) * time.Millisecond)
 				if random.IntN(20) == 0 { // the owner is somewhere new, and there is a turn or not
 					if _, ok := th.Allow("ada", "198.51.100.200"); ok {
-						th.Succeeded("ada", "198.51.100.200")
+						th.Done("ada", "198.51.100.200", throttle.Succeeded)
 					}
 				}
 			}
@@ -190,11 +190,11 @@ func TestFailuresFromASharedAddressDoNotRevealAccounts(t *testing.T) {
 		for _, name := range []string{"ada", "nobody"} {
 			for range 10 {
 				mustAllow(t, th, name, order[0])
-				th.Failed(name, order[0])
+				th.Done(name, order[0], throttle.Failed)
 			}
 			mustWait(t, th, name, order[0], time.Second)
 			mustAllow(t, th, name, order[1])
-			th.Failed(name, order[1])
+			th.Done(name, order[1], throttle.Failed)
 		}
 	}
 }
@@ -211,10 +211,10 @@ func TestAddressThatBecomesKnownDuringATry(t *testing.T) {
 	th, clock := newThrottle(throttle.Config{Account: throttle.Account{Free: 2}})
 	mustAllow(t, th, "ada", home)
 	mustAllow(t, th, "ada", home)
-	th.Succeeded("ada", home)
+	th.Done("ada", home, throttle.Succeeded)
 	mustAllow(t, th, "ada", home) // known now: two under way, one for each payer
-	th.Refund("ada", home)
-	th.Refund("ada", home)
+	th.Done("ada", home, throttle.Undecided)
+	th.Done("ada", home, throttle.Undecided)
 	for range 2 { // nothing is left of them, neither in that place nor elsewhere
 		mustAllow(t, th, "ada", home)
 		mustAllow(t, th, "ada", away)
@@ -222,10 +222,10 @@ func TestAddressThatBecomesKnownDuringATry(t *testing.T) {
 	mustWait(t, th, "ada", home, time.Second)
 	mustWait(t, th, "ada", away, time.Second)
 	clock.now = clock.now.Add(31 * 24 * time.Hour) // known no longer
-	th.Failed("ada", home)
-	th.Failed("ada", away)
-	th.Failed("ada", home)
-	th.Failed("ada", away)
+	th.Done("ada", home, throttle.Failed)
+	th.Done("ada", away, throttle.Failed)
+	th.Done("ada", home, throttle.Failed)
+	th.Done("ada", away, throttle.Failed)
 	mustWait(t, th, "ada", home, 4*time.Second)
 }
 
@@ -235,18 +235,18 @@ func TestEndedTriesLeaveNoCharge(t *testing.T) {
 	mustAllow(t, th, "", home)
 	mustAllow(t, th, "ada", home)
 	mustAllow(t, th, "eve", home)
-	th.Succeeded("ada", home)
+	th.Done("ada", home, throttle.Succeeded)
 	mustAllow(t, th, "ada", home) // as a known address
 	mustAllow(t, th, "", home)
 	mustAllow(t, th, "bob", home)
-	th.Refund("", home)
+	th.Done("", home, throttle.Undecided)
 	clock.now = clock.now.Add(31 * 24 * time.Hour) // known no longer
 	mustAllow(t, th, "joe", home)
-	th.Abandoned("joe", home)
-	th.Failed("eve", home)
-	th.Refund("bob", home)
-	th.Refund("ada", home)
-	th.Refund("", home)
+	th.Done("joe", home, throttle.Abandoned)
+	th.Done("eve", home, throttle.Failed)
+	th.Done("bob", home, throttle.Undecided)
+	th.Done("ada", home, throttle.Undecided)
+	th.Done("", home, throttle.Undecided)
 	if n := th.UnderWay(); n != 0 {
 		t.Errorf("%d charges are left, want none", n)
 	}
@@ -258,15 +258,15 @@ func TestEmptyNameIsNotAnAccount(t *testing.T) {
 	fail(th, "ada", 11)
 	for range 49 {
 		mustAllow(t, th, "", home)
-		th.Failed("", home)
+		th.Done("", home, throttle.Failed)
 	}
 	mustAllow(t, th, "", home)
 	mustWait(t, th, "", home, time.Second) // one is under way
-	th.Succeeded("", home)
+	th.Done("", home, throttle.Succeeded)
 	mustAllow(t, th, "", home)
-	th.Refund("", home)
+	th.Done("", home, throttle.Undecided)
 	mustAllow(t, th, "", home)
-	th.Failed("", home)
+	th.Done("", home, throttle.Failed)
 	mustWait(t, th, "", home, time.Second)
 	mustWait(t, th, "eve", home, time.Second)
 	mustAllow(t, th, "", away)

@@ -77,9 +77,7 @@ func newLRU[K comparable, V any](size int, evicted simplelru.EvictCallback[K, V]
 // Allow reports whether a password may be tried for name from addr now, and if not, when to try
 // again. addr is an IP address without port; addresses that cannot be parsed share one bucket. An
 // empty name is not an account: only the address is checked and charged. An allowed try counts as a
-// failure until its result is reported. The caller must call exactly one of [Throttle.Failed],
-// [Throttle.Succeeded], [Throttle.Abandoned] and [Throttle.Refund] for it, once, with the same name
-// and addr.
+// failure until the caller reports its outcome with [Throttle.Done], which it must do once.
 func (t *Throttle) Allow(name, addr string) (retryAfter time.Duration, ok bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -132,62 +130,66 @@ func (t *Throttle) wait(by failureKey, now time.Time) time.Duration {
 	return wait
 }
 
-// Failed reports that the password was wrong. It counts against the account and each prefix of the
-// address.
-func (t *Throttle) Failed(name, addr string) {
+// Outcome is the result of a try.
+type Outcome int
+
+const (
+	// Undecided: the try has no result, for a reason that is not the caller's. It does not count.
+	Undecided Outcome = iota
+	// Failed: the password was wrong. It counts against the account and each prefix of the address.
+	Failed
+	// Succeeded makes the address a known address and forgets the account's failures from it. Those from
+	// other addresses stay, so that the person who caused them does not see that the account exists. Those
+	// of the address also stay: otherwise one valid account would allow free guesses for all others.
+	Succeeded
+	// Abandoned: the try has no result because the caller left, or because too many tries were
+	// waiting. It counts against each prefix of the address, because it took a place in the queue,
+	// and not against the account.
+	Abandoned
+)
+
+// Done reports the outcome of a try that [Throttle.Allow] allowed, with the same name and addr.
+func (t *Throttle) Done(name, addr string, outcome Outcome) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	now, from := t.cfg.Now(), t.origin(addr)
 	by, known := t.ended(name, from, now)
-	if name != "" {
-		if !t.isKnown(by.address, now) { // no longer
-			by.address = netip.Prefix{}
-		}
-		f := t.failures(by, now)
-		if f == nil {
-			f = new(failures)
-			t.accounts.Add(by, f)
-		}
-		f.n++
-		f.last = now
+	switch outcome {
+	case Failed:
+		t.failed(name, by, now)
+		from.fail(known, now)
+	case Abandoned:
+		from.fail(known, now)
+	case Succeeded:
+		t.succeeded(name, from.own(), now)
 	}
-	from.fail(known, now)
 }
 
-// Succeeded makes addr a known address and forgets the account's failures from it. Those from other
-// addresses stay, so that the person who caused them does not see that the account exists. Those of
-// the address also stay: otherwise one valid account would allow free guesses for all others.
-func (t *Throttle) Succeeded(name, addr string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	now, from := t.cfg.Now(), t.origin(addr)
-	t.ended(name, from, now)
+func (t *Throttle) failed(name string, by failureKey, now time.Time) {
 	if name == "" {
 		return
 	}
-	by := failureKey{account: hash(name), address: from.own()}
-	t.addKnown(by.account, from.own(), now)
+	if !t.isKnown(by.address, now) { // no longer
+		by.address = netip.Prefix{}
+	}
+	f := t.failures(by, now)
+	if f == nil {
+		f = new(failures)
+		t.accounts.Add(by, f)
+	}
+	f.n++
+	f.last = now
+}
+
+func (t *Throttle) succeeded(name string, from netip.Prefix, now time.Time) {
+	if name == "" {
+		return
+	}
+	by := failureKey{account: hash(name), address: from}
+	t.addKnown(by.account, from, now)
 	if by.address.IsValid() {
 		t.accounts.Remove(by)
 	}
-}
-
-// Abandoned reports that the try has no result because the caller left, or because too many tries
-// were waiting. It counts against each prefix of the address, because it took a place in the queue,
-// and not against the account.
-func (t *Throttle) Abandoned(name, addr string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	now, from := t.cfg.Now(), t.origin(addr)
-	_, known := t.ended(name, from, now)
-	from.fail(known, now)
-}
-
-// Refund reports that the try has no result for a reason that is not the caller's. It does not count.
-func (t *Throttle) Refund(name, addr string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.ended(name, t.origin(addr), t.cfg.Now())
 }
 
 // ended reverts the charge of Allow, and returns the failureKey that was charged, and whether the

@@ -28,7 +28,7 @@ func burst(n int, refill time.Duration) []throttle.Level {
 // fail makes n failures from addresses of their own, so that only the account is slowed.
 func fail(t *throttle.Throttle, account string, n int) {
 	for i := range n {
-		t.Failed(account, fmt.Sprintf("10.0.0.%d", i))
+		t.Done(account, fmt.Sprintf("10.0.0.%d", i), throttle.Failed)
 	}
 }
 
@@ -50,7 +50,7 @@ func TestSuccessfulSignInsAreNotDelayed(t *testing.T) {
 	th, _ := newThrottle(throttle.Config{})
 	for range 1000 {
 		mustAllow(t, th, "admin", home)
-		th.Succeeded("admin", home)
+		th.Done("admin", home, throttle.Succeeded)
 	}
 }
 
@@ -58,10 +58,10 @@ func TestAccountHasFreeFailuresThenDelaysThatDouble(t *testing.T) {
 	th, clock := newThrottle(throttle.Config{})
 	for range 9 {
 		mustAllow(t, th, "admin", home)
-		th.Failed("admin", home)
+		th.Done("admin", home, throttle.Failed)
 	}
 	mustAllow(t, th, "admin", home)
-	th.Failed("admin", home) // the tenth
+	th.Done("admin", home, throttle.Failed) // the tenth
 
 	var pauses []int
 	for range 9 {
@@ -74,7 +74,7 @@ func TestAccountHasFreeFailuresThenDelaysThatDouble(t *testing.T) {
 		mustWait(t, th, "admin", home, 0) // a nanosecond before: rounds to nothing, still refused
 		clock.now = clock.now.Add(1)
 		mustAllow(t, th, "admin", home)
-		th.Failed("admin", home)
+		th.Done("admin", home, throttle.Failed)
 	}
 	if want := []int{1, 2, 4, 8, 16, 32, 60, 60, 60}; !slices.Equal(pauses, want) {
 		t.Errorf("pauses %v, want %v", pauses, want)
@@ -88,7 +88,7 @@ func TestBeyondTheFreeFailuresOneAttemptAtATime(t *testing.T) {
 	clock.now = clock.now.Add(time.Second)
 	mustAllow(t, th, "admin", home)
 	mustWait(t, th, "admin", home, 2*time.Second) // a second one in parallel: as if the first had failed
-	th.Failed("admin", home)
+	th.Done("admin", home, throttle.Failed)
 	mustWait(t, th, "admin", home, 2*time.Second)
 }
 
@@ -99,18 +99,18 @@ func TestConcurrentTriesShareTheFreeFailures(t *testing.T) {
 	}
 	mustWait(t, th, "admin", home, time.Second)
 	mustAllow(t, th, "ada", home)
-	th.Refund("ada", home)
-	th.Refund("admin", "10.0.0.0") // was not checked: another may
+	th.Done("ada", home, throttle.Undecided)
+	th.Done("admin", "10.0.0.0", throttle.Undecided) // was not checked: another may
 	mustAllow(t, th, "admin", home)
 	mustWait(t, th, "admin", home, time.Second)
 	clock.now = clock.now.Add(time.Second) // all are under way still: one beyond them
 	mustAllow(t, th, "admin", "10.0.1.0")
 	mustWait(t, th, "admin", "10.0.1.0", 2*time.Second)
 	for i := 1; i < 10; i++ {
-		th.Failed("admin", fmt.Sprintf("10.0.0.%d", i))
+		th.Done("admin", fmt.Sprintf("10.0.0.%d", i), throttle.Failed)
 	}
-	th.Failed("admin", home)
-	th.Succeeded("admin", "10.0.1.0")
+	th.Done("admin", home, throttle.Failed)
+	th.Done("admin", "10.0.1.0", throttle.Succeeded)
 	mustWait(t, th, "admin", home, time.Second) // the ten failures stay
 	mustAllow(t, th, "admin", "10.0.1.0")
 }
@@ -122,9 +122,9 @@ func TestConcurrentTriesShareTheBucketOfTheAddress(t *testing.T) {
 	}
 	mustWait(t, th, "another", home, time.Second)
 	mustAllow(t, th, "another", "192.0.2.2")
-	th.Failed("user0", home)
-	th.Succeeded("user1", home)
-	th.Refund("user2", home)
+	th.Done("user0", home, throttle.Failed)
+	th.Done("user1", home, throttle.Succeeded)
+	th.Done("user2", home, throttle.Undecided)
 	mustAllow(t, th, "another", home)
 	mustAllow(t, th, "one more", home)
 	mustWait(t, th, "a third", home, time.Second)
@@ -135,7 +135,7 @@ func TestRefundRevertsTheCharge(t *testing.T) {
 	fail(th, "admin", 12)
 	clock.now = clock.now.Add(time.Minute)
 	mustAllow(t, th, "admin", home)
-	th.Refund("admin", home)
+	th.Done("admin", home, throttle.Undecided)
 	mustAllow(t, th, "admin", home)
 }
 
@@ -144,10 +144,10 @@ func TestSuccessForgetsFailuresFromThatAddress(t *testing.T) {
 	fail(th, "admin", 12)
 	clock.now = clock.now.Add(time.Minute)
 	mustAllow(t, th, "admin", home)
-	th.Succeeded("admin", home)
+	th.Done("admin", home, throttle.Succeeded)
 	for range 10 {
 		mustAllow(t, th, "admin", home)
-		th.Failed("admin", home)
+		th.Done("admin", home, throttle.Failed)
 	}
 	mustWait(t, th, "admin", home, time.Second)
 }
@@ -166,20 +166,20 @@ func TestAddressHasABucketOfFailures(t *testing.T) {
 	th, clock := newThrottle(throttle.Config{})
 	for i := range 100 {
 		mustAllow(t, th, fmt.Sprint("user", i), home)
-		th.Failed(fmt.Sprint("user", i), home)
+		th.Done(fmt.Sprint("user", i), home, throttle.Failed)
 	}
 	mustWait(t, th, "another", home, time.Second)
 	mustAllow(t, th, "another", "192.0.2.2")
-	th.Succeeded("another", home)
+	th.Done("another", home, throttle.Succeeded)
 	mustWait(t, th, "another", home, time.Second) // a good account buys nothing
 	clock.now = clock.now.Add(time.Second)
 	mustAllow(t, th, "another", home)
-	th.Failed("another", home)
+	th.Done("another", home, throttle.Failed)
 	mustWait(t, th, "another", home, time.Second)
 	clock.now = clock.now.Add(time.Hour)
 	for i := range 100 {
 		mustAllow(t, th, fmt.Sprint("later", i), home)
-		th.Failed(fmt.Sprint("later", i), home)
+		th.Done(fmt.Sprint("later", i), home, throttle.Failed)
 	}
 	mustWait(t, th, "another", home, time.Second) // no more than the bucket holds
 }
@@ -188,21 +188,21 @@ func TestAllowReturnsTheLongestWait(t *testing.T) {
 	th, _ := newThrottle(throttle.Config{IPv4: burst(1, time.Minute)})
 	fail(th, "admin", 11)
 	mustWait(t, th, "admin", "192.0.2.9", 2*time.Second)
-	th.Failed("ada", home)
+	th.Done("ada", home, throttle.Failed)
 	mustWait(t, th, "ada", home, time.Minute)
 	mustWait(t, th, "admin", home, time.Minute)
 }
 
 func TestMemoryIsBounded(t *testing.T) {
 	th, _ := newThrottle(throttle.Config{Size: 2, Account: throttle.Account{Free: 1}, IPv4: burst(1, time.Second)})
-	th.Failed("a", "10.0.0.1")
-	th.Failed("b", "10.0.0.2")
+	th.Done("a", "10.0.0.1", throttle.Failed)
+	th.Done("b", "10.0.0.2", throttle.Failed)
 	for i := range 100 { // those who did nothing wrong push nobody out
 		mustAllow(t, th, fmt.Sprint("good", i), fmt.Sprintf("10.0.1.%d", i))
-		th.Succeeded(fmt.Sprint("good", i), fmt.Sprintf("10.0.1.%d", i))
+		th.Done(fmt.Sprint("good", i), fmt.Sprintf("10.0.1.%d", i), throttle.Succeeded)
 	}
 	mustWait(t, th, "a", home, time.Second)
-	th.Failed("c", "10.0.0.3") // b is the one not seen for longest
+	th.Done("c", "10.0.0.3", throttle.Failed) // b is the one not seen for longest
 	mustAllow(t, th, "b", home)
 	mustWait(t, th, "a", home, time.Second)
 	mustWait(t, th, "c", home, time.Second)
@@ -238,8 +238,8 @@ func TestConcurrentUse(t *testing.T) {
 			for i := range 200 {
 				name, addr := fmt.Sprint(i%7), fmt.Sprintf("10.0.0.%d", g)
 				th.Allow(name, addr)
-				th.Failed(name, addr)
-				th.Succeeded(name, addr)
+				th.Done(name, addr, throttle.Failed)
+				th.Done(name, addr, throttle.Succeeded)
 			}
 		}()
 	}

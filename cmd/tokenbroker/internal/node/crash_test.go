@@ -19,6 +19,7 @@ import (
 	"tokenbroker/broker/operator"
 	"tokenbroker/broker/password"
 	"tokenbroker/broker/session"
+	"tokenbroker/broker/throttle"
 	"tokenbroker/revocation"
 	"tokenbroker/revocation/ledger"
 	"tokenbroker/store"
@@ -214,11 +215,8 @@ func (fixed) Flushed(context.Context, uint64) bool                         { ret
 func (fixed) Hash(_ context.Context, p string) (string, error)             { return p, nil }
 func (fixed) VerifyUnknown(context.Context, password.Caller, string) error { return nil }
 func (fixed) Allow(string, string) (time.Duration, bool)                   { return 0, true }
-func (fixed) Failed(string, string)                                        {}
-func (fixed) Succeeded(string, string)                                     {}
 func (fixed) Known(string) bool                                            { return false }
-func (fixed) Abandoned(string, string)                                     {}
-func (fixed) Refund(string, string)                                        {}
+func (fixed) Done(string, string, throttle.Outcome)                        {}
 func (fixed) Committed(int, []revocation.Event)                            {}
 func (fixed) Verify(_ context.Context, _ password.Caller, p, e string) (ok, again bool, err error) {
 	return p == e, false, nil
