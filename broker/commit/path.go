@@ -9,6 +9,7 @@
 package commit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -50,7 +51,8 @@ type Config struct {
 
 	Observer      broker.Observer
 	ActorObserver actor.Observer
-	Logger        *slog.Logger
+	// Logger receives diagnostics. If nil, slog.Default is used.
+	Logger *slog.Logger
 	// Fatal ends the process: the outcome of a commit is not known. It must not return
 	// to a working broker.
 	Fatal func(error)
@@ -69,6 +71,7 @@ func Start(cfg Config) *Path {
 	cfg.Shards = orDefault(cfg.Shards, 1)
 	cfg.Mailbox = orDefault(cfg.Mailbox, 1024)
 	cfg.Policy.MaxSessions = orDefault(cfg.Policy.MaxSessions, session.DefaultPolicy.MaxSessions)
+	cfg.Logger = cmp.Or(cfg.Logger, slog.Default())
 	p := &Path{cfg: cfg, seed: maphash.MakeSeed()}
 	p.committer = actor.Start(actor.Config[commitRequest, commitResult]{
 		Name: "committer", Mailbox: max(cfg.Mailbox, cfg.Shards), MaxBatch: 1024,

@@ -43,6 +43,7 @@ type Config struct {
 	// Signers bounds the signatures made at once; default 4.
 	Signers int64
 
+	// Logger receives diagnostics. If nil, slog.Default is used.
 	Logger *slog.Logger
 	// Audit receives the lines of security events. If nil, Logger does.
 	Audit *slog.Logger
@@ -64,6 +65,7 @@ func New(cfg Config) *Service {
 	if cfg.Signers <= 0 {
 		cfg.Signers = 4
 	}
+	cfg.Logger = cmp.Or(cfg.Logger, slog.Default())
 	return &Service{
 		cfg: cfg, path: cfg.Path, audit: broker.Audit{Logger: cmp.Or(cfg.Audit, cfg.Logger)},
 		signing: semaphore.NewWeighted(cfg.Signers), upstreams: upstreamGates(cfg.Providers),

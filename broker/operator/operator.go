@@ -28,6 +28,7 @@ type Config struct {
 	Passwords broker.Passwords
 	Policy    session.Policy // the path's
 
+	// Logger receives diagnostics. If nil, slog.Default is used.
 	Logger *slog.Logger
 	// Audit receives the lines of security events. If nil, Logger does.
 	Audit *slog.Logger
@@ -44,6 +45,7 @@ type Service struct {
 
 // New returns the use cases on the commit path.
 func New(cfg Config) *Service {
+	cfg.Logger = cmp.Or(cfg.Logger, slog.Default())
 	return &Service{
 		cfg: cfg, path: cfg.Path, audit: broker.Audit{Logger: cmp.Or(cfg.Audit, cfg.Logger)},
 		naming: semaphore.NewWeighted(1),
