@@ -24,9 +24,9 @@ func goodPayload(more string) string {
 	return fmt.Sprintf(`{"iss":%q,"sub":"mallory","aud":"client","iat":%d,"exp":%d,"nonce":"nonce-1"%s}`, issuerURL, now2000, now2000+300, more)
 }
 
-// TestAmbiguousPayloadsAreRefused: a token in which two readers can see different claims is
-// refused, wherever an id token comes from. RFC 7519 §4: claim names are case-sensitive,
-// and unique.
+// TestAmbiguousPayloadsAreRefused checks that a token in which two readers can see different claims
+// is refused, from every source of id tokens. RFC 7519 §4: claim names are case-sensitive, and
+// unique.
 func TestAmbiguousPayloadsAreRefused(t *testing.T) {
 	replaced := func(old, now string) string { return strings.Replace(goodPayload(""), old, now, 1) }
 	for name, payload := range map[string]string{
@@ -104,7 +104,7 @@ func manyMembers(n int) string {
 	return b.String()
 }
 
-// TestUnusualValidPayloadsAreAccepted: what the strict reader must not refuse.
+// TestUnusualValidPayloadsAreAccepted has payloads that the strict reader must accept.
 func TestUnusualValidPayloadsAreAccepted(t *testing.T) {
 	replaced := func(old, now string) string { return strings.Replace(goodPayload(""), old, now, 1) }
 	for name, payload := range map[string]string{

@@ -93,7 +93,7 @@ func TestCognitosAccessTokenIsReadStrictly(t *testing.T) {
 	}
 }
 
-// TestExchangeIsOffByDefault: nothing is even fetched.
+// TestExchangeIsOffByDefault checks that nothing is fetched.
 func TestExchangeIsOffByDefault(t *testing.T) {
 	o := newOP()
 	p := o.provider(t, func(c *upstream.Config) { c.Exchange = false })

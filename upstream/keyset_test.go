@@ -55,7 +55,8 @@ func TestKnownKeysDoNotWaitForAProviderThatHangs(t *testing.T) {
 	})
 }
 
-// TestFailedFetchIsRetriedSoon: a hiccup at the first login refuses none for long.
+// TestFailedFetchIsRetriedSoon checks that a short failure at the first login does not refuse later
+// ones for long.
 func TestFailedFetchIsRetriedSoon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOP()

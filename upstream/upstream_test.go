@@ -250,7 +250,7 @@ func (p *pool) confused(t *testing.T, payload string) string {
 	return token
 }
 
-// TestRandomKIDsMakeOneFetchAWindow: a flood of unknown kids asks the provider once in 10 s.
+// TestRandomKIDsMakeOneFetchAWindow checks that a flood of unknown kids causes one fetch in 10 s.
 func TestRandomKIDsMakeOneFetchAWindow(t *testing.T) {
 	p := newPool(t)
 	good := p.tokens(t, "ada", "dev-client")

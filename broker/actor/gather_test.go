@@ -27,7 +27,8 @@ func (s *slow) handler() actor.Handler[int, int] {
 	}
 }
 
-// TestBatchesGatherMessages runs scripts of when, in µs, messages come, against a handler that takes 3 ms.
+// TestBatchesGatherMessages runs scripts of the times, in µs, at which messages arrive, with a
+// handler that takes 3 ms.
 func TestBatchesGatherMessages(t *testing.T) {
 	for name, tt := range map[string]struct {
 		limit time.Duration
@@ -84,7 +85,8 @@ func TestBatchesGatherMessages(t *testing.T) {
 	}
 }
 
-// TestStopEndsGathering: what was accepted is answered at once when the actor is stopped.
+// TestStopEndsGathering checks that accepted messages are answered at once when the actor is
+// stopped.
 func TestStopEndsGathering(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGated()

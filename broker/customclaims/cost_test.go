@@ -76,7 +76,8 @@ func TestExpensiveExpressionsAreStopped(t *testing.T) {
 	}
 }
 
-// TestNewRefusesComplexExpressions: what could multiply too often is not even run.
+// TestNewRefusesComplexExpressions checks that expressions that multiply values too often are not
+// run.
 func TestNewRefusesComplexExpressions(t *testing.T) {
 	for name, test := range map[string]struct{ expression, message string }{
 		"22 doublings":     {`[[1]]` + strings.Repeat(`.map(a, a+a)`, 22) + `.map(z, z==z)`, "has 23 loops"},

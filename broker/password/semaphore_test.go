@@ -53,8 +53,8 @@ func flood(t *testing.T, h *password.Hasher, n int) (stop func() int) {
 	}
 }
 
-// TestHighPriorityIsServedDuringAFlood: with strangers who fill their part of the queue all the time, users
-// and operators are never refused, and wait for no more than the hashes under way.
+// TestHighPriorityIsServedDuringAFlood checks that users and operators are never refused, and wait
+// only for the current hashes, while strangers keep their part of the queue full.
 func TestHighPriorityIsServedDuringAFlood(t *testing.T) {
 	for _, slots := range []int{1, 2} {
 		synctest.Test(t, func(t *testing.T) {
@@ -83,7 +83,8 @@ func TestHighPriorityIsServedDuringAFlood(t *testing.T) {
 	}
 }
 
-// TestNeitherPriorityStarves: when more of both wait than can be served, Low gets a quarter.
+// TestNeitherPriorityStarves checks that Low gets a quarter of the slots if more callers of both
+// priorities wait than can be served.
 func TestNeitherPriorityStarves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := slow(1, 100, 0)
@@ -137,7 +138,8 @@ func ask(t *testing.T, h *password.Hasher, all *sync.WaitGroup, n int, c passwor
 	}
 }
 
-// TestEachPriorityHasReservedPlaces: a quarter, and High gets the rest before Low.
+// TestEachPriorityHasReservedPlaces checks that each priority has a quarter of the places, and High
+// gets the rest before Low.
 func TestEachPriorityHasReservedPlaces(t *testing.T) {
 	type step struct {
 		p         password.Priority
@@ -169,8 +171,9 @@ func TestEachPriorityHasReservedPlaces(t *testing.T) {
 	}
 }
 
-// TestNetworksTakeTurns: one that fills the queue, first or again and again, delays its own callers; callers of
-// others are served in their turn, and are not refused for lack of a place.
+// TestNetworksTakeTurns checks that a network that fills the queue, once or repeatedly, delays only
+// its own callers. Callers of other networks are served in their turn, and are not refused because
+// the queue is full.
 func TestNetworksTakeTurns(t *testing.T) {
 	const noisy = "2001:db8:1:1::1"
 	for _, c := range []struct {
@@ -219,8 +222,9 @@ func TestNetworksTakeTurns(t *testing.T) {
 	}
 }
 
-// TestNetworksOfOneSiteShareItsTurn: a /48 with a caller from each of many /64, and a /24 with one from each
-// address, get no more turns than one caller elsewhere, and lose their places first.
+// TestNetworksOfOneSiteShareItsTurn checks that a /48 with a caller in each of many /64 networks,
+// and a /24 with a caller at each address, get no more turns than a single caller in another
+// network, and lose their places first.
 func TestNetworksOfOneSiteShareItsTurn(t *testing.T) {
 	for _, pattern := range []string{"2001:db8:1:%x::1", "192.0.2.%d"} {
 		synctest.Test(t, func(t *testing.T) {
@@ -243,7 +247,8 @@ func TestNetworksOfOneSiteShareItsTurn(t *testing.T) {
 	}
 }
 
-// TestWaiterDoesNotLoseItsPlaceToAnEqualNetwork: with a caller from each network the queue is full for a further network.
+// TestWaiterDoesNotLoseItsPlaceToAnEqualNetwork checks that a queue with a caller of each network
+// is full for another network.
 func TestWaiterDoesNotLoseItsPlaceToAnEqualNetwork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := slow(1, 4, 0)
@@ -263,7 +268,8 @@ func TestWaiterDoesNotLoseItsPlaceToAnEqualNetwork(t *testing.T) {
 	})
 }
 
-// TestSlotsAreNotLost when callers leave, are late and are served at the same moments.
+// TestSlotsAreNotLost checks that slots are not lost when callers leave, time out and are served at
+// the same moments.
 func TestSlotsAreNotLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := slow(2, 40, each) // late just when a slot becomes free

@@ -57,7 +57,7 @@ func TestWeakness(t *testing.T) {
 	}
 }
 
-// TestCommonPasswords: the list is in the form in which it is looked up.
+// TestCommonPasswords checks that the list is in the form in which passwords are looked up.
 func TestCommonPasswords(t *testing.T) {
 	data, err := os.ReadFile("common.txt")
 	if err != nil {

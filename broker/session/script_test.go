@@ -16,8 +16,8 @@ import (
 
 var rewrite = flag.Bool("rewrite", false, "rewrite the expected output of the scripts and the golden records")
 
-// TestScripts runs testdata/step/*.txt: commands, each followed by what it printed. A
-// line beginning with "> " is a command; the lines below it are its expected output.
+// TestScripts runs testdata/step/*.txt. A line that starts with "> " is a command; the lines below
+// it are its expected output.
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/step/*.txt")
 	if err != nil || len(files) == 0 {

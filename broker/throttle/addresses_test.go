@@ -93,7 +93,8 @@ func TestManyNetworksOfOnePrefixShareItsAllowance(t *testing.T) {
 	}
 }
 
-// TestTyposDoNotLockOutOthersNearby: of an office behind one address, and of a mobile carrier's customers.
+// TestTyposDoNotLockOutOthersNearby checks an office behind one address and the customers of a
+// mobile carrier.
 func TestTyposDoNotLockOutOthersNearby(t *testing.T) {
 	for name, addr := range map[string]func(i int) string{
 		"an office":                   func(int) string { return home },
@@ -138,8 +139,9 @@ func TestFailuresFromKnownAddressCountForItsPrefixes(t *testing.T) {
 	mustAllow(t, th, "ada", "2001:db8:0:200::1")
 }
 
-// TestKnownAddressesOfOnePrefixShareAnAllowance: accounts that make ever more addresses of a prefix known get no
-// more guesses from there than one of them has at its 8 addresses, in turn or at once.
+// TestKnownAddressesOfOnePrefixShareAnAllowance checks that accounts that make many addresses of a
+// prefix known get no more guesses from them than one account has at its 8 addresses, sequentially
+// or concurrently.
 func TestKnownAddressesOfOnePrefixShareAnAllowance(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -183,8 +185,8 @@ func TestKnownAddressesOfOnePrefixShareAnAllowance(t *testing.T) {
 	}
 }
 
-// TestOneAccountDoesNotUseUpAllowanceOfKnownNeighbours, with wrong passwords at all addresses that it can
-// make known in the neighbour's prefix.
+// TestOneAccountDoesNotUseUpAllowanceOfKnownNeighbours uses wrong passwords at all addresses that
+// an account can make known in the neighbour's prefix.
 func TestOneAccountDoesNotUseUpAllowanceOfKnownNeighbours(t *testing.T) {
 	for _, pattern := range []string{"2001:db8:0:%x::1", "192.0.2.%d"} {
 		th, clock := newThrottle(throttle.Config{})
@@ -218,7 +220,8 @@ func TestPendingTriesCountAtEachLevel(t *testing.T) {
 	}
 }
 
-// TestAbandonedTryCountsForTheAddress, at every level, and not the account.
+// TestAbandonedTryCountsForTheAddress checks that an abandoned try counts at every level of the
+// address, and not for the account.
 func TestAbandonedTryCountsForTheAddress(t *testing.T) {
 	th, _ := newThrottle(throttle.Config{})
 	addr := func(i int) string { return fmt.Sprintf("2001:db8:0:%x00::1", i) }
@@ -234,7 +237,7 @@ func TestAbandonedTryCountsForTheAddress(t *testing.T) {
 	mustWait(t, th, "ada", home, time.Second)
 }
 
-// TestFloodOfNetworksDoesNotEvictLargerPrefixes: each level is remembered by itself.
+// TestFloodOfNetworksDoesNotEvictLargerPrefixes checks that each level has its own entries.
 func TestFloodOfNetworksDoesNotEvictLargerPrefixes(t *testing.T) {
 	th, _ := newThrottle(throttle.Config{Size: 2})
 	guesses(th, 200, func(i int) string { return fmt.Sprintf("2001:db8:0:%x00::1", i) })

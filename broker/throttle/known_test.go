@@ -19,8 +19,8 @@ func signIn(t *testing.T, th *throttle.Throttle, account, addr string) {
 	th.Done(account, addr, throttle.Succeeded)
 }
 
-// TestGuesserCannotLockOutTheOwner who signed in before: for a day one address takes every
-// turn there is, and the owner, from another, is never refused.
+// TestGuesserCannotLockOutTheOwner checks that an owner who signed in before is never refused while
+// another address uses every possible attempt for a day.
 func TestGuesserCannotLockOutTheOwner(t *testing.T) {
 	th, clock := newThrottle(throttle.Config{})
 	signIn(t, th, "ada", home)
@@ -74,7 +74,8 @@ func TestKnownAddressHasASeparateAllowance(t *testing.T) {
 	mustAllow(t, th, "ada", home)
 }
 
-// TestSuccessFromKnownAddressDoesNotHelpAGuesser: it does not forget the account's failures.
+// TestSuccessFromKnownAddressDoesNotHelpAGuesser checks that it does not forget the account's
+// failures from elsewhere.
 func TestSuccessFromKnownAddressDoesNotHelpAGuesser(t *testing.T) {
 	th, _ := newThrottle(throttle.Config{})
 	signIn(t, th, "ada", home)
@@ -95,7 +96,8 @@ func TestAddressIsKnownForALimitedTime(t *testing.T) {
 	mustWait(t, th, "ada", home, 4*time.Second)
 }
 
-// TestAccountHasEightKnownAddresses, and one good account does not make ever more known.
+// TestAccountHasEightKnownAddresses also checks that one valid account cannot make an unlimited
+// number of addresses known.
 func TestAccountHasEightKnownAddresses(t *testing.T) {
 	th, clock := newThrottle(throttle.Config{})
 	addr := func(i int) string { return fmt.Sprintf("192.0.2.%d", i) }
@@ -147,8 +149,9 @@ func TestKnownAddressesAreBounded(t *testing.T) {
 	}
 }
 
-// TestAnswersDoNotRevealWhichAccountsExist: the same guesses at an account whose owner signs in
-// and at a name that does not exist get the same answers, in any order of known and other addresses.
+// TestAnswersDoNotRevealWhichAccountsExist checks that the same guesses for an existing account,
+// whose owner signs in, and for a name that does not exist get the same answers, in any order of
+// known and other addresses.
 func TestAnswersDoNotRevealWhichAccountsExist(t *testing.T) {
 	for seed := range uint64(200) {
 		var waits [2][]time.Duration
@@ -182,7 +185,8 @@ func TestAnswersDoNotRevealWhichAccountsExist(t *testing.T) {
 	}
 }
 
-// TestFailuresFromASharedAddressDoNotRevealAccounts: all that are free there, then one try from elsewhere; and the reverse.
+// TestFailuresFromASharedAddressDoNotRevealAccounts uses all free failures at the shared address,
+// then makes one try from another one, and the reverse.
 func TestFailuresFromASharedAddressDoNotRevealAccounts(t *testing.T) {
 	for _, order := range [][2]string{{home, away}, {away, home}} {
 		th, _ := newThrottle(throttle.Config{})
@@ -206,7 +210,7 @@ func TestInvalidAddressIsNeverKnown(t *testing.T) {
 	mustWait(t, th, "ada", "", 2*time.Second)
 }
 
-// TestAddressThatBecomesKnownDuringATry: what was charged before is taken back all the same.
+// TestAddressThatBecomesKnownDuringATry checks that the charge of an earlier Allow is reverted.
 func TestAddressThatBecomesKnownDuringATry(t *testing.T) {
 	th, clock := newThrottle(throttle.Config{Account: throttle.Account{Free: 2}})
 	mustAllow(t, th, "ada", home)
@@ -229,7 +233,8 @@ func TestAddressThatBecomesKnownDuringATry(t *testing.T) {
 	mustWait(t, th, "ada", home, 4*time.Second)
 }
 
-// TestEndedTriesLeaveNoCharge, at any level, also when their address became known or ceased to be meanwhile.
+// TestEndedTriesLeaveNoCharge checks all levels, also for addresses that become known or unknown
+// during a try.
 func TestEndedTriesLeaveNoCharge(t *testing.T) {
 	th, clock := newThrottle(throttle.Config{})
 	mustAllow(t, th, "", home)
@@ -252,7 +257,8 @@ func TestEndedTriesLeaveNoCharge(t *testing.T) {
 	}
 }
 
-// TestEmptyNameIsNotAnAccount pays from the address's bucket alone, and pushes no account out.
+// TestEmptyNameIsNotAnAccount checks that tries without a name are charged only to the address's
+// bucket, and evict no account.
 func TestEmptyNameIsNotAnAccount(t *testing.T) {
 	th, clock := newThrottle(throttle.Config{Size: 2, IPv4: burst(50, time.Second)})
 	fail(th, "ada", 11)

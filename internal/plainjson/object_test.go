@@ -9,7 +9,7 @@ import (
 const commonClaims = `{"iss":"https://auth.example.com","sub":"aaaaaaaaaaaaaaaaaaaaaaaaaa","aud":["orders","stock"],"exp":1767225900,"iat":1767225600,` +
 	`"jti":"019b1d3c-0000-7000-8000-000000000000","client_id":"web","sid":"bbbbbbbbbbbbbbbbbbbbbbbbbb","amr":["pwd"],"sep":1767225600000,"name":"Ada Łovelace","tenant":{"id":7}}`
 
-// TestClaimsOfATokenArePlain: the claims that a broker signs are read in one pass.
+// TestClaimsOfATokenArePlain checks that the claims that a broker signs are read in one pass.
 func TestClaimsOfATokenArePlain(t *testing.T) {
 	const header = `{"alg":"ES256","kid":"Q0dQ","typ":"at+jwt"}`
 	for _, text := range []string{header, commonClaims} {
@@ -24,8 +24,8 @@ func TestClaimsOfATokenArePlain(t *testing.T) {
 	}
 }
 
-// TestNamesThatFoldToOneAreAmbiguous: the pairs are those that encoding/json reads as one
-// field, also where they are spelled with escapes.
+// TestNamesThatFoldToOneAreAmbiguous has pairs of names that encoding/json reads as one field, also
+// with escapes.
 func TestNamesThatFoldToOneAreAmbiguous(t *testing.T) {
 	for _, text := range []string{
 		`{"sub":"a","sub":"b"}`, `{"sub":"a","s\u0075b":"b"}`, `{"sub":"a","Sub":"b"}`, `{"SUB":"a","sub":"b"}`, `{"iſs":1,"iss":2}`,
@@ -45,7 +45,7 @@ func TestNamesThatFoldToOneAreAmbiguous(t *testing.T) {
 	}
 }
 
-// TestLimitsOfAnObject hold for both readers, at the edge.
+// TestLimitsOfAnObject checks both readers at the limits.
 func TestLimitsOfAnObject(t *testing.T) {
 	nested := func(open, end string, depth int) string {
 		return `{"a":` + strings.Repeat(open, depth) + strings.Repeat(end, depth) + `}`

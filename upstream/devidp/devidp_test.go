@@ -44,7 +44,7 @@ func newPoolAt(t *testing.T, now func() time.Time) (*devidp.Server, string) {
 	return pool, issuer
 }
 
-// TestCodeFlowWithOrdinaryClients: go-oidc and x/oauth2 take the pool for a provider.
+// TestCodeFlowWithOrdinaryClients checks that go-oidc and x/oauth2 accept the pool as a provider.
 func TestCodeFlowWithOrdinaryClients(t *testing.T) {
 	_, issuer := newPool(t)
 	provider, err := oidc.NewProvider(t.Context(), issuer)

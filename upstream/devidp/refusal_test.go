@@ -20,7 +20,7 @@ import (
 	"tokenbroker/upstream/devidp"
 )
 
-// TestTokenEndpointRefuses: the good request differs from each row by one thing.
+// TestTokenEndpointRefuses has rows that differ from the valid request in one parameter.
 func TestTokenEndpointRefuses(t *testing.T) {
 	var ahead atomic.Int64
 	_, issuer := newPoolAt(t, func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) })
@@ -159,7 +159,7 @@ func claimsOf(t *testing.T, token string) map[string]any {
 	return claims
 }
 
-// TestRotateKeys: there are always two keys, and the one that was published signs next.
+// TestRotateKeys checks that there are always two keys, and that the published one signs next.
 func TestRotateKeys(t *testing.T) {
 	pool, issuer := newPool(t)
 	before := kids(t, issuer)
