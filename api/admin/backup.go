@@ -12,18 +12,18 @@ import (
 	"tokenbroker/broker"
 )
 
-// Backup writes a backup of all records, as they are at one moment, to w. What it wrote before
-// an error is no backup.
+// Backup writes a backup of all records, as they are at one moment, to w. If it returns an error,
+// what it wrote is not a usable backup.
 type Backup func(ctx context.Context, w io.Writer) error
 
 const (
-	// backupPatience is how long a reader of a backup may take none of it.
+	// backupPatience is how long the reader of a backup may pause.
 	backupPatience = 30 * time.Second
 	backupType     = "application/vnd.tokenbroker.backup"
 )
 
-// backup is GET /admin/v1/backup, one at a time. An answer that fails on the way is cut off,
-// so that nobody takes it for whole.
+// backup is GET /admin/v1/backup, one at a time. If the backup fails after it has started, the
+// connection is cut, so that the reader does not take the answer for complete.
 func (a *handler) backup(w http.ResponseWriter, r *http.Request) (err error) {
 	if !a.backingUp.TryLock() {
 		return &broker.Error{Code: broker.CodeBusy, Message: "Another backup is being read.", RetryAfter: backupPatience}
@@ -47,7 +47,7 @@ func (a *handler) backup(w http.ResponseWriter, r *http.Request) (err error) {
 	panic(http.ErrAbortHandler)
 }
 
-// backupWriter gives each write its time, in place of the listener's for the whole answer.
+// backupWriter sets a deadline for each write, in place of the listener's for the whole answer.
 type backupWriter struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
@@ -62,7 +62,7 @@ func (b *backupWriter) begin() {
 
 // Write implements [io.Writer].
 func (b *backupWriter) Write(p []byte) (int, error) {
-	// A writer that knows no deadlines keeps the server's own.
+	// A writer without deadlines keeps the server's own.
 	_ = b.control.SetWriteDeadline(time.Now().Add(backupPatience))
 	if !b.begun {
 		b.begin()

@@ -18,21 +18,21 @@ import (
 
 type operatorKey struct{}
 
-// WithOperator says who asks with every request of that context: a peer that the listener
-// knows already, so neither a token nor an allowed Host is wanted of it. Only the unix
-// socket's server sets it, by its ConnContext. An empty name is nobody.
+// WithOperator names the operator of every request with that context. The listener has
+// authenticated the peer already, so the request needs neither a token nor an allowed Host. Only
+// the unix socket's server calls it, in its ConnContext. An empty name means no operator.
 func WithOperator(ctx context.Context, name string) context.Context {
 	return context.WithValue(ctx, operatorKey{}, name)
 }
 
-// operatorOf is the operator that [WithOperator] named, or "".
+// operatorOf returns the operator that [WithOperator] named, or "".
 func operatorOf(r *http.Request) string {
 	operator, _ := r.Context().Value(operatorKey{}).(string)
 	return operator
 }
 
-// admit is the guard: Host, Origin, bearer token. It returns who asks, which is nobody on
-// an open path of the TCP listener.
+// admit checks Host, Origin and bearer token. It returns the operator, which is "" on an open
+// path of the TCP listener.
 func (a *handler) admit(r *http.Request, route route) (operator string, err error) {
 	operator = operatorOf(r)
 	if operator == "" && !a.hosts[hostOf(r)] {
@@ -54,7 +54,7 @@ func (a *handler) admit(r *http.Request, route route) (operator string, err erro
 	}
 }
 
-// tokenHash is a bearer token's hash, which hides its length, too; nil is no token.
+// tokenHash is the hash of a bearer token, which also hides its length; nil means no token.
 type tokenHash []byte
 
 func hashOf(token string) tokenHash {
@@ -65,7 +65,7 @@ func hashOf(token string) tokenHash {
 	return sum[:]
 }
 
-// borne compares the request's bearer token in constant time.
+// borne reports whether the request has the bearer token. It compares in constant time.
 func (h tokenHash) borne(r *http.Request) bool {
 	token := httpapi.BearerToken(r)
 	if token == "" || h == nil {
@@ -75,8 +75,8 @@ func (h tokenHash) borne(r *http.Request) bool {
 	return subtle.ConstantTimeCompare(got[:], h) == 1
 }
 
-// ownOrigin is true without an Origin and for the one that the Host header names. There is
-// no CORS here.
+// ownOrigin reports whether the request has no Origin or the one that the Host header names.
+// Operators' listeners have no CORS.
 func ownOrigin(r *http.Request) bool {
 	sent := r.Header.Values("Origin")
 	if len(sent) == 0 {
@@ -86,8 +86,8 @@ func ownOrigin(r *http.Request) bool {
 	return err == nil && len(sent) == 1 && origin.Of(u) == origin.Of(&url.URL{Scheme: u.Scheme, Host: r.Host})
 }
 
-// audit writes the line of a call or of a refusal: the route, never the path, in which a
-// user may be named.
+// audit writes the audit line of a call or of a refusal. It has the route and never the path,
+// which may name a user.
 func (a *handler) audit(w http.ResponseWriter, r *http.Request, event string) {
 	x := httpapi.EntryOf(r)
 	// Without an answer, a panic is on its way.
@@ -101,7 +101,7 @@ func (a *handler) audit(w http.ResponseWriter, r *http.Request, event string) {
 	x.Audited = a.cfg.Audit.Enabled(r.Context(), slog.LevelInfo)
 }
 
-// auditCall audits a call that failed. One that succeeded has an event of its own, with the
+// auditCall audits a call that failed. One that succeeded has its own event, with the
 // operator and the request's id: user_add, session_revoke, key_rotate and so on.
 func (a *handler) auditCall(w http.ResponseWriter, r *http.Request) {
 	if status := httpapi.StatusOf(w); status >= 200 && status < 300 {
@@ -111,7 +111,7 @@ func (a *handler) auditCall(w http.ResponseWriter, r *http.Request) {
 	a.audit(w, r, "admin_call")
 }
 
-// hostOf is the Host header in lower case without port and brackets.
+// hostOf returns the Host header in lower case without port and brackets.
 func hostOf(r *http.Request) string {
 	host := strings.ToLower(r.Host)
 	if h, _, err := net.SplitHostPort(host); err == nil {

@@ -50,16 +50,16 @@ type Operators interface {
 }
 
 // Revocations lists what is revoked, a page at a time: up to limit events after a place in
-// their order ("" is the start), and the place to ask with next, "" at the end.
+// their order ("" is the start), and the place for the next call, "" at the end.
 type Revocations interface {
 	List(ctx context.Context, after string, limit int) (events []revocation.Event, next string, err error)
 }
 
-// Config is what the operators' handler needs. What is nil has no path: 404.
+// Config is what the operators' handler needs. A field that is nil has no path: it is answered 404.
 type Config struct {
 	Operators   Operators
 	Revocations Revocations
-	// Keys needs Operators, JWKS and FeedJWKS beside it.
+	// Keys needs Operators, JWKS and FeedJWKS as well.
 	Keys           Keys
 	JWKS, FeedJWKS httpapi.Document
 	// Watching answers GET /admin/v1/watch.
@@ -72,23 +72,24 @@ type Config struct {
 	Readiness func(ctx context.Context) []httpapi.Check
 	// Metrics answers GET /metrics.
 	Metrics http.Handler
-	// Token is the bearer token of every request whose context names no operator; without
-	// one, nothing opens to those.
+	// Token is the bearer token of every request whose context names no operator. If empty, all of
+	// those are refused.
 	Token string
-	// MetricsToken opens GET /metrics beside Token, and nothing else; "" for none.
+	// MetricsToken is another bearer token that is valid only for GET /metrics. If empty, there is none.
 	MetricsToken string
-	// Hosts are the Host headers that are answered, without a port, which keeps a page that
-	// rebinds its name to this address out. If empty, they are [DefaultHosts].
+	// Hosts are the Host headers that are answered, without a port. They keep out a page that
+	// rebinds its name to this address. If empty, they are [DefaultHosts].
 	Hosts []string
-	// Logger receives one line a request. If nil, slog.Default() does.
+	// Logger receives one line per request. If nil, slog.Default is used.
 	Logger *slog.Logger
-	// Audit receives the audit lines. If nil, Logger does.
+	// Audit receives the audit lines. If nil, Logger is used.
 	Audit *slog.Logger
-	// Observe, when set, is told of each request: the route's pattern or "unmatched", never a path.
+	// Observe is called after each request with the route's pattern or "unmatched", never with a
+	// path. It may be nil.
 	Observe func(route, method string, status int, d time.Duration)
 }
 
-// handler holds what the operators' endpoints share. But for the mutex it is read-only after [New].
+// handler holds what the operators' endpoints share. Except for the mutex, it is read-only after [New].
 type handler struct {
 	cfg       Config
 	hosts     map[string]bool
@@ -102,7 +103,7 @@ type handler struct {
 // route is a path of the operators' handler.
 type route struct {
 	pattern string
-	// open paths need no operator; scraped ones take the metrics token, too.
+	// An open path needs no operator; a scraped one also accepts the metrics token.
 	open    bool
 	scraped bool
 	methods map[string]httpapi.Endpoint
@@ -112,8 +113,8 @@ type route struct {
 func DefaultHosts() []string { return []string{"127.0.0.1", "::1", "localhost"} }
 
 // New returns the handler of the operators' listeners: /admin/v1, /metrics, and /livez
-// and /readyz that need no operator. Who asks is told by the context of a request
-// ([WithOperator], for the unix socket), or else holds the token. It is safe for
+// and /readyz, which need no operator. The operator is the one that the context of a request
+// names ([WithOperator], for the unix socket), or the holder of the token. It is safe for
 // concurrent use.
 func New(cfg Config) http.Handler {
 	if cfg.Logger == nil {
@@ -188,7 +189,7 @@ func (a *handler) routes() []route {
 	return routes
 }
 
-// ServeHTTP keeps every path that the mux would redirect, or that is no text, away from it.
+// ServeHTTP answers 404 for every path that the mux would redirect or that is not UTF-8.
 func (a *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if p := r.URL.EscapedPath(); !strings.HasPrefix(p, "/") || path.Clean(p) != p || !utf8.ValidString(r.URL.Path) {
 		a.unmatched.ServeHTTP(w, r)
@@ -197,8 +198,8 @@ func (a *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.mux.ServeHTTP(w, r)
 }
 
-// serve is the way of a request of one route: the guard, the method, the endpoint. The
-// answer stays out of caches.
+// serve returns the handler of one route: the guard, the method, the endpoint. No cache may
+// keep the answer.
 func (a *handler) serve(rt route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		x := httpapi.EntryOf(r)
@@ -220,7 +221,7 @@ func (a *handler) serve(rt route) http.Handler {
 	})
 }
 
-// endpoint calls the one of the request's method; HEAD is GET's.
+// endpoint calls the endpoint of the request's method; HEAD is answered by that of GET.
 func (rt route) endpoint(w http.ResponseWriter, r *http.Request) error {
 	if len(rt.methods) == 0 {
 		return httpapi.NotFound()

@@ -11,14 +11,14 @@ import (
 )
 
 // Keys is the keyring as operators handle it. Errors are [*broker.Error] where the caller
-// may know the reason. What is done is done durably. RevokeKey is a method of [Operators].
+// may know the reason. When a call returns, its result is durable. RevokeKey is a method of [Operators].
 type Keys interface {
 	ListKeys(ctx context.Context) (KeyList, error)
-	// RotateKey has the next key of a purpose sign as soon as services know it; asking again
+	// RotateKey makes the next key of a purpose sign as soon as services know it. A second call
 	// before that is the same rotation.
 	RotateKey(ctx context.Context, rotation KeyRotation, req broker.Request) (lifecycle.Rotation, error)
 	// ResealKeys seals all private keys under another KEK: the one in kekFile, a path on the
-	// server's machine, or with "" a new one in the server's own file.
+	// server's machine, or, if it is empty, a new one in the server's own file.
 	ResealKeys(ctx context.Context, kekFile string, req broker.Request) (KeysResealed, error)
 }
 
@@ -26,32 +26,32 @@ type Keys interface {
 type KeyList struct {
 	Now  time.Time           `json:"now"` // by the broker's clock
 	Keys []lifecycle.KeyInfo `json:"keys"`
-	// RotateEvery is the schedule, as "720h0m0s"; missing: by hand alone.
+	// RotateEvery is the schedule, as "720h0m0s". If missing, keys are rotated only by hand.
 	RotateEvery string `json:"rotate_every,omitempty"`
-	// Overdue is there while a rotation that is due fails; the old key signs on.
+	// Overdue is set while a rotation that is due fails; the old key continues to sign.
 	Overdue *KeyOverdue `json:"overdue,omitempty"`
 }
 
-// KeyOverdue says what of a rotation fails. The log has the cause.
+// KeyOverdue describes a rotation that fails. The log has the cause.
 type KeyOverdue struct {
 	Purposes []string  `json:"purposes"`
 	Since    time.Time `json:"since"`
-	// OldKeyUntil is until when the old key is good.
+	// OldKeyUntil is the end of the old key's validity.
 	OldKeyUntil time.Time `json:"old_key_until,omitzero"`
 }
 
-// KeyRotation is what an operator wants rotated.
+// KeyRotation is the rotation that an operator requests.
 type KeyRotation struct {
 	Purpose string // access, feed or master
-	// Algorithm of the key that takes over; "": as now.
+	// Algorithm is that of the next key. If empty, it stays as it is.
 	Algorithm string
 }
 
 // KeysResealed is the answer to ResealKeys.
 type KeysResealed struct {
-	// KEKFile is where the KEK is that opens the keyring from now on.
+	// KEKFile is the file of the KEK that opens the keyring from now on.
 	KEKFile string `json:"kek_file"`
-	// Todo is what an operator has to change before the next start; missing: nothing.
+	// Todo is what an operator has to change before the next start. It is missing if there is nothing.
 	Todo string `json:"todo,omitempty"`
 }
 
@@ -116,7 +116,7 @@ func (a *handler) rotateKey(w http.ResponseWriter, r *http.Request) error {
 	return httpapi.WriteJSON(w, http.StatusOK, rotated)
 }
 
-// problem says what cannot be rotated that way, or "".
+// problem returns the reason why the rotation is impossible, or "".
 func (r KeyRotation) problem() string {
 	switch r.Purpose {
 	case "access":

@@ -18,14 +18,14 @@ const (
 	maxPage     = 1000
 )
 
-// operatorRequest is what the use cases may know of an operator's request.
+// operatorRequest returns what the use cases may know of an operator's request.
 func operatorRequest(r *http.Request, note string) broker.Request {
 	req := httpapi.BrokerRequest(r)
 	req.Operator, req.Note = httpapi.EntryOf(r).Operator, note
 	return req
 }
 
-// readJSON reads the body of a request that has to have one.
+// readJSON reads the body of a request that must have one.
 func readJSON(w http.ResponseWriter, r *http.Request, want ...httpapi.Member) error {
 	if err := httpapi.CheckJSON(r); err != nil {
 		return err
@@ -49,8 +49,8 @@ type listQuery struct {
 	limit  int
 }
 
-// readListQuery reads after and limit, and refuses any parameter that comes twice: two
-// readers might take different ones. Unknown ones are ignored.
+// readListQuery reads after and limit, and refuses any parameter that occurs twice, because two
+// readers might use different values. It ignores unknown parameters.
 func readListQuery(r *http.Request) (listQuery, error) {
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
@@ -75,7 +75,7 @@ func readListQuery(r *http.Request) (listQuery, error) {
 	return q, nil
 }
 
-// flag reads a parameter that is true or false, and false when it is not there.
+// flag reads a parameter that is true or false. If it is missing, it is false.
 func (q listQuery) flag(name string) (bool, error) {
 	switch text := q.values.Get(name); {
 	case !q.values.Has(name) || text == "false":
@@ -86,13 +86,13 @@ func (q listQuery) flag(name string) (bool, error) {
 	return false, httpapi.InvalidParameter(name + " must be true or false")
 }
 
-// revokingRequest is [operatorRequest] for what ends tokens; it has the query's wait.
+// revokingRequest is [operatorRequest] for an endpoint that ends tokens; it reads the query's wait.
 func revokingRequest(r *http.Request, note string) (broker.Request, error) {
 	return httpapi.WithWait(r, operatorRequest(r, note))
 }
 
-// writeRevoked answers what ended tokens. Without broadcast, 202 says that it is on disk and the
-// services are still to be notified.
+// writeRevoked answers an endpoint that has ended tokens. If the broadcast is pending, the status
+// is 202: the end is on disk, and the services are not notified yet.
 func writeRevoked(w http.ResponseWriter, broadcast bool, answer any) error {
 	if !broadcast {
 		return httpapi.WriteJSON(w, http.StatusAccepted, answer)

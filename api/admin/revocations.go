@@ -75,8 +75,8 @@ func (a *handler) revoke(w http.ResponseWriter, r *http.Request) error {
 	return writeRevoked(w, revoked.Broadcast, revoked)
 }
 
-// revokeBulk is POST /admin/v1/revocations/bulk?wait= {kind, values, reason?, note?}: many of one
-// kind. The bound of a body is read before anything is parsed.
+// revokeBulk is POST /admin/v1/revocations/bulk?wait= {kind, values, reason?, note?}: many values
+// of one kind. The size of the body is checked before it is parsed.
 func (a *handler) revokeBulk(w http.ResponseWriter, r *http.Request) error {
 	var kind, note string
 	var values []string

@@ -7,8 +7,8 @@ import (
 	"tokenbroker/api/httpapi"
 )
 
-// Status is the answer to GET /admin/v1/status: what an operator wants to know at a glance,
-// and what doctor starts from. It holds no secret.
+// Status is the answer to GET /admin/v1/status: an overview for operators, and the input of
+// doctor. It holds no secret.
 type Status struct {
 	Version   string    `json:"version"`
 	PID       int       `json:"pid"`
@@ -31,7 +31,7 @@ type Status struct {
 	Providers   []ProviderStatus  `json:"providers"`
 	// Services are those that sent a receipt within the last minute.
 	Services []ServiceStatus `json:"services"`
-	// Mailboxes are the messages httpapi.WithWait for each kind of actor.
+	// Mailboxes are the messages waiting for each kind of actor.
 	Mailboxes map[string]int `json:"mailboxes"`
 }
 
@@ -42,7 +42,8 @@ type StoreStatus struct {
 	FreeBytes uint64 `json:"free_bytes"`
 }
 
-// LedgerStatus is where the revocations stand; Backlog batches are recorded and not sent.
+// LedgerStatus is the state of the revocations. Backlog is the number of batches that are recorded
+// and not sent yet.
 type LedgerStatus struct {
 	Origin        string  `json:"origin"`
 	Head          uint64  `json:"head"`
@@ -57,8 +58,8 @@ type NATSStatus struct {
 	Connected bool   `json:"connected"`
 }
 
-// ConnectionsStatus is how many connections a listener has, and may have; PerAddress is how
-// many of them one address may have.
+// ConnectionsStatus has the number and the limit of a listener's connections. PerAddress is the
+// limit for one address.
 type ConnectionsStatus struct {
 	Open       int `json:"open"`
 	Max        int `json:"max"`
@@ -89,20 +90,24 @@ type ProviderStatus struct {
 	Ready   bool     `json:"ready"`
 }
 
-// ServiceStatus is what a service says of itself, and when it last did. Nothing proves it.
+// ServiceStatus is what a service reported about itself, and when. It is not verified.
 type ServiceStatus struct {
-	// Service is its name for itself: its id and a part of each process of its own. Source is
-	// how it came, and from whom: nats/ID or http/CLIENT.
+	// Service is the name that the service reports: its id and a part that differs for each
+	// process. Source is the channel and the sender: nats/ID or http/CLIENT.
 	Service string `json:"service"`
 	Source  string `json:"source"`
-	// State is fresh, stale (it says that its knowledge is too old) or silent: not heard for 3 s.
+	// State is fresh, stale (the service reports that its knowledge is too old) or silent (no
+	// report for 3 s).
 	State string `json:"state"`
-	// Awaited says that ?wait waits for it: the configuration has a client or service of its id.
+	// Awaited reports whether ?wait waits for the service: the configuration has a client or
+	// service of its id.
 	Awaited bool `json:"awaited,omitempty"`
-	// Applied is the last batch of this broker up to which it has all, Lag how many it lacks.
+	// Applied is the last batch of this broker up to which the service has all, Lag the number of
+	// batches that it lacks.
 	Applied uint64 `json:"applied"`
 	Lag     uint64 `json:"lag"`
-	// AgeMS is how old its knowledge was when it was last heard, HeardMS ago. Milliseconds.
+	// AgeMS is the age of its knowledge at its last report, and HeardMS the time since then, both
+	// in milliseconds.
 	AgeMS   int64 `json:"age_ms"`
 	HeardMS int64 `json:"heard_ms"`
 }

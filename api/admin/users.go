@@ -65,7 +65,7 @@ func (a *handler) showUser(w http.ResponseWriter, r *http.Request) error {
 	return writeUser(w, info, err)
 }
 
-// updateUser is PATCH /admin/v1/users/{ref} {attributes?, roles?}: what is missing stays.
+// updateUser is PATCH /admin/v1/users/{ref} {attributes?, roles?}: a missing member stays as it is.
 func (a *handler) updateUser(w http.ResponseWriter, r *http.Request) error {
 	var change operator.UserChange
 	if err := readJSON(w, r, httpapi.Optional("attributes", &change.Attributes), httpapi.Optional("roles", &change.Roles)); err != nil {
@@ -127,7 +127,7 @@ func writeUser(w http.ResponseWriter, info operator.UserInfo, err error) error {
 	return httpapi.WriteJSON(w, http.StatusOK, presented(info))
 }
 
-// presented makes a missing list of accounts an empty one.
+// presented replaces a missing list of accounts by an empty one.
 func presented(info operator.UserInfo) operator.UserInfo {
 	if info.Accounts == nil {
 		info.Accounts = []operator.Account{}

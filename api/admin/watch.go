@@ -11,9 +11,9 @@ import (
 	"tokenbroker/revocation"
 )
 
-// Watching shows what happens to operators who look on.
+// Watching shows operators the events of the broker as they happen.
 type Watching interface {
-	// Watch begins with what happens from now on. Errors are [*broker.Error] where the caller
+	// Watch starts with the next event. Errors are [*broker.Error] where the caller
 	// may know the reason.
 	Watch() (Watcher, error)
 }
@@ -27,14 +27,14 @@ type Watcher interface {
 
 // WatchEvent is one event of GET /admin/v1/watch.
 type WatchEvent struct {
-	// Name is the type that the data name, too.
+	// Name is the type, which is also in the data.
 	Name string
 	// Data is one line of JSON: a [WatchRevocation], [WatchApplied], [WatchService] or
 	// [WatchKey]. It is shared by all watchers.
 	Data []byte
 }
 
-// Types of what is watched.
+// Types of events.
 const (
 	WatchTypeRevocation = "revocation"
 	WatchTypeApplied    = "applied"
@@ -47,27 +47,28 @@ type WatchRevocation struct {
 	Type   string `json:"type"`
 	Origin string `json:"origin"`
 	Seq    uint64 `json:"seq"`
-	// At is when it was on disk, by the broker's clock.
+	// At is the time when the batch was on disk, by the broker's clock.
 	At     time.Time          `json:"at"`
 	Events []revocation.Event `json:"events"`
 	// Users are the names of the users of the first 20 events, by the event's value (a uid or a
-	// sid); without those that are not known any more.
+	// sid). Users that no longer exist are left out.
 	Users map[string]string `json:"users,omitempty"`
-	// FlushedMS is from then until NATS had it, in milliseconds; nil: NATS has not got it yet.
+	// FlushedMS is the time from At until NATS had the batch, in milliseconds. It is nil if NATS
+	// does not have it yet.
 	FlushedMS *int64 `json:"flushed_ms,omitempty"`
 }
 
-// WatchApplied says how many services have applied a batch, of those that were heard of within
-// the last 3 s; it follows the batch's WatchRevocation.
+// WatchApplied reports how many services have applied a batch, of those that reported within
+// the last 3 s. It follows the batch's WatchRevocation.
 type WatchApplied struct {
 	Type    string `json:"type"`
 	Origin  string `json:"origin"`
 	Seq     uint64 `json:"seq"`
 	Applied int    `json:"applied"`
 	Of      int    `json:"of"`
-	// SlowestMS is from the commit until the last of those that have applied it said so.
+	// SlowestMS is the time from the commit until the last of those that have applied it reported it.
 	SlowestMS int64 `json:"slowest_ms"`
-	// Laggards are those that had not applied it after 2 s.
+	// Laggards are the services that had not applied it after 2 s.
 	Laggards []string `json:"laggards,omitempty"`
 }
 
@@ -75,23 +76,23 @@ type WatchApplied struct {
 const (
 	ServiceFresh  = "fresh"
 	ServiceStale  = "stale"
-	ServiceSilent = "silent" // not heard of for 3 s
-	ServiceGone   = "gone"   // not for a minute, and forgotten
+	ServiceSilent = "silent" // no report for 3 s
+	ServiceGone   = "gone"   // no report for a minute; the service is forgotten
 )
 
-// WatchService is a service that came or whose state changed. Who begins to watch is told of
-// each service that is known.
+// WatchService is a service that is new or whose state changed. A new watcher gets one for each
+// known service.
 type WatchService struct {
 	Type    string `json:"type"`
 	Service string `json:"service"`
-	// Source is how its receipts come, and from whom.
+	// Source is the channel and the sender of its receipts.
 	Source string `json:"source"`
 	State  string `json:"state"`
-	// Before is the state before; "" for one that is new, to the broker or to the watcher.
+	// Before is the previous state. It is empty if the service is new to the broker or to the watcher.
 	Before string `json:"before,omitempty"`
-	// Lag is how many of the broker's batches it has not applied.
+	// Lag is the number of the broker's batches that it has not applied.
 	Lag uint64 `json:"lag"`
-	// AgeMS is how old its knowledge was when it was last heard of.
+	// AgeMS is the age of its knowledge at its last report.
 	AgeMS int64     `json:"age_ms"`
 	At    time.Time `json:"at"`
 }
@@ -108,15 +109,15 @@ type WatchKey struct {
 }
 
 const (
-	// watchKeepAlive is the pause after which a comment tells that the stream is alive.
+	// watchKeepAlive is the pause after which a comment shows that the stream is alive.
 	watchKeepAlive = 10 * time.Second
-	// watchComment is one; the first tells the reader that what happens from now on is shown.
+	// watchComment is that comment. The first one shows the reader that the stream has started.
 	watchComment = ": watching\n\n"
 )
 
 // watch is GET /admin/v1/watch: server-sent events until the client goes away or the server
-// drains. There is nothing to resume: who comes back begins with what happens then. A client
-// that does not read is cut off.
+// drains. A stream cannot be resumed: a client that reconnects starts with the next event. A
+// client that does not read is cut off.
 func (a *handler) watch(w http.ResponseWriter, r *http.Request) error {
 	watcher, err := a.cfg.Watching.Watch()
 	if err != nil {

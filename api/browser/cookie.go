@@ -18,9 +18,9 @@ type refreshCookie struct {
 
 func newRefreshCookie(c httpapi.Cookie) refreshCookie { return refreshCookie{c, c.PrefixedName()} }
 
-// optionalSpace is what may surround a cookie's name and value. To trim any other white space
-// would take a name that browsers regard as unprefixed, such as U+2000 and "__Host-x", for a
-// prefixed one.
+// optionalSpace is the white space that may surround a cookie's name and value. Other white space
+// must not be trimmed: browsers regard a name such as U+2000 and "__Host-x" as unprefixed, and it
+// would be taken for a prefixed one.
 const optionalSpace = " \t"
 
 // values returns the value of each cookie of that name. It parses the header itself because
@@ -38,7 +38,7 @@ func (c refreshCookie) values(r *http.Request) []string {
 }
 
 // read returns the cookie's value, or "" if there is none. Two cookies of that name are
-// refused: another host of the site may have planted one, and nothing tells which is ours.
+// refused: another host of the site may have planted one, and the broker cannot know which.
 func (c refreshCookie) read(r *http.Request) (string, error) {
 	switch values := c.values(r); len(values) {
 	case 0:
@@ -96,8 +96,8 @@ func (c refreshCookie) write(w http.ResponseWriter, value string, maxAge int) {
 const maxLogins = 5
 
 // attemptCookies bind login attempts to a browser, one cookie for each attempt: sealed login
-// states, or nonces for an exchange. The prefix __Host- (RFC 6265bis §4.1.3.2), which wants the
-// path /, keeps a neighbouring subdomain from planting one: its login would end in this browser.
+// states, or nonces for an exchange. The prefix __Host- (RFC 6265bis §4.1.3.2), which requires the
+// path /, keeps a neighbouring subdomain from planting one, whose login would end in this browser.
 type attemptCookies struct {
 	prefix, path string
 	insecure     bool
@@ -113,7 +113,7 @@ func newAttemptCookies(prefix string, insecure bool, sameSite http.SameSite, lif
 	return a
 }
 
-// set adds an attempt; browsers send the oldest first, and those over the limit go.
+// set adds an attempt and removes the oldest ones over the limit; browsers send the oldest first.
 func (l attemptCookies) set(w http.ResponseWriter, r *http.Request, suffix, value string) {
 	var open []string
 	for _, c := range r.Cookies() {

@@ -34,7 +34,7 @@ type Logins interface {
 // Config is what the browser's endpoints need.
 type Config struct {
 	Sessions Sessions
-	// Logins may be nil: there are no providers and none of their paths.
+	// Logins may be nil: there are then no providers and none of their paths.
 	Logins Logins
 	// Cookie is the refresh cookie.
 	Cookie httpapi.Cookie

@@ -44,7 +44,7 @@ func (h *Handler) login(w http.ResponseWriter, r *http.Request) error {
 }
 
 // callback is GET /auth/callback/:provider/: where the provider sends the browser back. A
-// refusal goes to return_to with the parameter error when the login cookie opens, and is
+// refusal goes to return_to with the parameter error if the login cookie can be opened, and is
 // answered otherwise.
 func (h *Handler) callback(w http.ResponseWriter, r *http.Request) error {
 	query := r.URL.Query()
@@ -64,7 +64,7 @@ func (h *Handler) callback(w http.ResponseWriter, r *http.Request) error {
 	if returnTo != "" {
 		h.logins.clear(w, suffix)
 	}
-	if grant != nil { // with an error, too: the session is there
+	if grant != nil { // also with an error: the session exists
 		h.cookie.open(w, grant.RefreshToken, grant.RefreshMaxAge)
 	}
 	switch {
@@ -79,9 +79,9 @@ func (h *Handler) callback(w http.ResponseWriter, r *http.Request) error {
 	}
 }
 
-// callbackURI is where the provider sends the browser back: at the issuer, whatever the request's
-// Host says. In development it is at the request's host, if that is an allowed origin: there the
-// browser keeps the cookies.
+// callbackURI is where the provider sends the browser back: at the issuer, independent of the
+// request's Host. In development it is at the request's host, if that is an allowed origin,
+// because the browser has the cookies for that host.
 func (h *Handler) callbackURI(r *http.Request, provider string) string {
 	base := h.site.Issuer
 	if h.site.Development {
@@ -90,7 +90,7 @@ func (h *Handler) callbackURI(r *http.Request, provider string) string {
 	return strings.TrimSuffix(base, "/") + "/auth/callback/" + url.PathEscape(provider) + "/"
 }
 
-// single refuses a repeated parameter: two readers might take different ones.
+// single refuses a repeated parameter, because two readers might use different values.
 func single(query url.Values, names ...string) error {
 	for _, name := range names {
 		if len(query[name]) > 1 {
@@ -138,8 +138,8 @@ type nonceAnswer struct {
 }
 
 // exchangeNonce is GET /auth/exchange-nonce: a nonce for the authentication request of a SPA
-// that signs in at a provider itself. Another site's page could only push out the cookies of
-// sign-ins that are open, so it is refused.
+// that signs in at a provider itself. Pages of other sites are refused, because they could only
+// displace the cookies of open sign-ins.
 func (h *Handler) exchangeNonce(w http.ResponseWriter, r *http.Request) error {
 	if err := h.site.CheckOrigin(r); err != nil {
 		return err

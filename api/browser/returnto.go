@@ -13,11 +13,11 @@ import (
 	"tokenbroker/broker"
 )
 
-// maxReturnTo keeps the sealed login state within what a browser takes as one cookie.
+// maxReturnTo keeps the sealed login state within the size of one cookie.
 const maxReturnTo = 512
 
-// returnTo is where a login ends that names text as its return_to: there, escaped where it is
-// not ASCII, or at the root of its origin where it is too long. Without a text it is home.
+// returnTo returns where a login with the return_to text ends: at text, escaped where it is not
+// ASCII, or at the root of its origin if it is too long. If text is empty, it is Home.
 func (h *Handler) returnTo(text string) (string, error) {
 	if text == "" {
 		return h.Home(), nil
@@ -34,10 +34,10 @@ func (h *Handler) returnTo(text string) (string, error) {
 	return origin.Of(u) + "/", nil
 }
 
-// checkReturn takes an absolute path, or a URL of an allowed origin, of any length. It refuses
-// all that a browser might read as another host: "//", "/\", white space, control characters,
-// and what looks like a slash. The fragment, which names no host and which a SPA may use for its
-// route, is only to be printable.
+// checkReturn accepts an absolute path or a URL of an allowed origin, of any length. It refuses
+// everything that a browser might read as another host: "//", "/\", white space, control
+// characters, and characters that look like a slash. The fragment does not name a host, and a SPA
+// may use it for its route; it only has to be printable.
 func (h *Handler) checkReturn(text string) (*url.URL, error) {
 	refuse := &broker.Error{Code: httpapi.CodeInvalidReturn, Message: "return_to must be an absolute path or a URL of a configured origin"}
 	target, fragment, _ := strings.Cut(text, "#")

@@ -13,10 +13,10 @@ import (
 
 // logOffAnswer is the body of a log-off.
 type logOffAnswer struct {
-	// LogoutURL ends the session at the provider, too, where the login came from one.
+	// LogoutURL also ends the session at the provider that the login came from, if there is one.
 	LogoutURL string `json:"logout_url,omitempty"`
-	// How many services have applied it, where the caller asked to wait for it. Names of
-	// services are only for operators.
+	// The number of services that have applied it, if the caller asked to wait. Only operators
+	// see the services' names.
 	*broker.ReceiptSummary
 }
 
@@ -33,9 +33,9 @@ func (h *Handler) signIn(w http.ResponseWriter, r *http.Request) error {
 	return h.opened(w, g, err)
 }
 
-// signInRequest is httpapi.BrokerRequest with the refresh token of the cookie that came along: its
-// session ends with the sign-in. A cookie that came twice is ignored here, because nothing
-// shows which of the two is the browser's own.
+// signInRequest is [httpapi.BrokerRequest] with the refresh token of the request's cookie: the
+// sign-in ends that session. A cookie that occurs twice is ignored here, because the broker cannot
+// know which of the two is the browser's own.
 func (h *Handler) signInRequest(r *http.Request) broker.Request {
 	req := httpapi.BrokerRequest(r)
 	if token, err := h.cookie.read(r); err == nil {
@@ -44,8 +44,8 @@ func (h *Handler) signInRequest(r *http.Request) broker.Request {
 	return req
 }
 
-// refresh is POST /auth/refresh/ {CSRF_token}. A session that is over clears the cookie; a
-// wrong CSRF token or a broker in trouble leaves it.
+// refresh is POST /auth/refresh/ {CSRF_token}. If the session has ended, the cookie is
+// cleared; after a wrong CSRF token or a failure of the broker it stays.
 func (h *Handler) refresh(w http.ResponseWriter, r *http.Request) error {
 	csrf, err := h.csrf(w, r)
 	if err != nil {
@@ -67,9 +67,9 @@ func (h *Handler) refresh(w http.ResponseWriter, r *http.Request) error {
 }
 
 // logOff is POST /auth/logoff/?wait= {CSRF_token}. It is never refused with 401: without a
-// session there is nothing to end. 202 says that the end is on disk and the services are
-// still to be told. Where a neighbouring host can plant the cookie, the sessions of all that
-// came are ended.
+// session there is nothing to end. 202 means that the end is on disk and the services are
+// not notified yet. If a neighbouring host can plant the cookie, the sessions of all cookies of
+// that name are ended.
 func (h *Handler) logOff(w http.ResponseWriter, r *http.Request) error {
 	csrf, err := h.csrf(w, r)
 	if err != nil {
@@ -111,8 +111,8 @@ func withoutNames(receipts *broker.ReceiptSummary) *broker.ReceiptSummary {
 	return &numbers
 }
 
-// csrf admits a refresh or a log-off and returns its CSRF token: the body's CSRF_token, or
-// else the header X-CSRF-Token.
+// csrf checks the start of a refresh or a log-off and returns its CSRF token: the body's
+// CSRF_token, or otherwise the header X-CSRF-Token.
 func (h *Handler) csrf(w http.ResponseWriter, r *http.Request) (string, error) {
 	if err := h.site.CheckPost(r); err != nil {
 		return "", err
@@ -128,7 +128,7 @@ func (h *Handler) csrf(w http.ResponseWriter, r *http.Request) (string, error) {
 }
 
 // opened answers with the tokens of a new session: the refresh token in the cookie, the rest
-// in the body. With an error the cookie is set as well if there is a token.
+// in the body. The cookie is also set if there is a token and an error.
 func (h *Handler) opened(w http.ResponseWriter, g *broker.Grant, err error) error {
 	if g != nil {
 		h.cookie.open(w, g.RefreshToken, g.RefreshMaxAge)
@@ -158,7 +158,7 @@ func grant(w http.ResponseWriter, g *broker.Grant, err error) error {
 }
 
 // appendGrant appends the body of a sign-in and a refresh: expires in Unix seconds, expires_in
-// in seconds. The refresh token is in the cookie alone.
+// in seconds. The refresh token is only in the cookie.
 func appendGrant(b []byte, g *broker.Grant) ([]byte, error) {
 	b = plainjson.AppendString(append(b, `{"access_token":`...), g.AccessToken)
 	b = strconv.AppendInt(append(b, `,"token_type":"Bearer","expires":`...), g.ExpiresAt.Unix(), 10)
@@ -191,7 +191,7 @@ type sessionAnswer struct {
 }
 
 // session is GET /auth/session/: who is signed in, for a SPA after a reload. It never
-// rotates. Its answer carries the CSRF token, so other sites' pages are refused here, too.
+// rotates. Its answer has the CSRF token, so pages of other sites are refused here as well.
 func (h *Handler) session(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Add("Vary", "Cookie")
 	if err := h.site.CheckOrigin(r); err != nil {
@@ -219,8 +219,8 @@ func (h *Handler) session(w http.ResponseWriter, r *http.Request) error {
 }
 
 // ends reports whether err says that the session of the presented cookie is over or never was.
-// After CodeRefreshSuperseded it goes on, and the browser may have its newer cookie by now:
-// clearing the name would delete that one.
+// After CodeRefreshSuperseded the session continues, and the browser may already have the newer
+// cookie, which clearing would delete.
 func ends(r *http.Request, err error) bool {
 	code := httpapi.Refusal(r, err).Code
 	status := httpapi.Status(code)

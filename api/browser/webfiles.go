@@ -19,7 +19,7 @@ import (
 
 const scriptType = "text/javascript; charset=utf-8"
 
-// The files below /web/, with their types. The SDK is served always, the demo in dev.
+// The files below /web/, with their types. The SDK is always served, the demo only in dev.
 var (
 	sdkFiles  = map[string]string{"client.js": scriptType, "client.d.ts": "text/plain; charset=utf-8"}
 	demoFiles = map[string]string{
@@ -70,7 +70,7 @@ func (h *Handler) fileRoutes() ([]httpapi.Route, error) {
 	}
 	var root httpapi.Endpoint = h.rootPage
 	served := []map[string]string{sdkFiles}
-	routes := []httpapi.Route{httpapi.Get("/favicon.ico", icon)} // where browsers look for it without being told
+	routes := []httpapi.Route{httpapi.Get("/favicon.ico", icon)} // browsers look for it there by default
 	if len(h.cfg.Demo.Services) > 0 {
 		if root, err = h.demoPage(); err != nil {
 			return nil, err
@@ -128,7 +128,7 @@ func (h *Handler) demoPage() (httpapi.Endpoint, error) {
 		if err != nil || u.Host == "" {
 			return nil, fmt.Errorf("the thief's URL %q: want scheme://host:port/path", h.cfg.Demo.Thief)
 		}
-		// The page asks it at its own host, because another does not get the cookie.
+		// The page calls it at the page's own host, because the browser sends the cookie only there.
 		connect = append(connect, origin.Of(u), u.Scheme+"://localhost:"+u.Port())
 	}
 	if h.cfg.Logins != nil {
@@ -154,8 +154,8 @@ func (h *Handler) demoPage() (httpapi.Endpoint, error) {
 	}, nil
 }
 
-// rootPage is GET /, where a provider's log-out ends unless it is configured, for people. Other
-// clients find nothing there.
+// rootPage is GET / for people: a provider's log-out ends there unless another page is
+// configured. Other clients get 404.
 func (h *Handler) rootPage(w http.ResponseWriter, r *http.Request) error {
 	if !httpapi.PrefersHTML(r) {
 		return httpapi.NotFound()

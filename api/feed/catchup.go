@@ -13,16 +13,16 @@ import (
 	"tokenbroker/revocation"
 )
 
-// Catchup answers where a client's service stands in the revocations. after is the query's text.
+// Catchup answers catch-up requests of a client's service. after is the query's text.
 // Errors are [*broker.Error] where the caller may know the reason, with
 // [httpapi.CodeInvalidPosition] if after cannot be read.
-// Answers may be shared between requests; api closes each once it is written. When ctx ends by its
-// deadline, after 3 s, the caller is told to ask again: the next call should find the work done.
+// Answers may be shared between requests; the handler closes each after writing it. When ctx ends by its
+// deadline, after 3 s, the caller is asked to retry: the next call should find the work done.
 type Catchup interface {
 	Answer(ctx context.Context, client, after string, as revocation.Form) (CatchupAnswer, error)
 }
 
-// CatchupAnswer is an encoded answer; whoever got it closes it.
+// CatchupAnswer is an encoded answer. The caller of [Catchup] closes it.
 type CatchupAnswer interface {
 	io.WriterTo
 	io.Closer
@@ -31,15 +31,14 @@ type CatchupAnswer interface {
 }
 
 const (
-	// catchupGrace and catchupRate bound how long a reader may take: so long, and a second
-	// for so many bytes.
+	// A reader may take catchupGrace and one second for each catchupRate bytes.
 	catchupGrace = 30 * time.Second
 	catchupRate  = 1 << 20
 )
 
 // A reader of the feed closes a connection after 4 s without a byte. An answer that is not there
 // after catchupWait is refused, and the reader asks again after catchupRetry. Interim (1xx) answers
-// would not do: nginx takes them for the answer.
+// do not help: nginx takes them for the answer.
 const (
 	catchupWait  = 3 * time.Second
 	catchupRetry = time.Second
@@ -66,7 +65,7 @@ func (h *Handler) catchup(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// answer gets the answer, or the refusal that has the caller ask again.
+// answer returns the answer, or a refusal that asks the caller to retry.
 func (h *Handler) answer(ctx context.Context, client, after string, as revocation.Form) (CatchupAnswer, error) {
 	waiting, cancel := context.WithTimeout(ctx, catchupWait)
 	defer cancel()
@@ -79,15 +78,15 @@ func (h *Handler) answer(ctx context.Context, client, after string, as revocatio
 	return answer, err
 }
 
-// writeCatchup ends an answer and gives it back. It is written from where it lies, shared
-// with other requests. A caller that went away is not an error of ours.
+// writeCatchup writes an answer and closes it. The bytes are not copied: other requests may share
+// them. A caller that has left is not an error.
 func writeCatchup(w http.ResponseWriter, as revocation.Form, answer CatchupAnswer) {
 	defer func() { _ = answer.Close() }()
 	h := w.Header()
 	h.Set("Content-Type", string(as))
 	h.Set("Content-Length", strconv.FormatInt(answer.Size(), 10))
 	patience := catchupGrace + time.Duration(answer.Size()/catchupRate)*time.Second
-	// A writer that knows no deadlines keeps the server's own.
+	// A writer without deadlines keeps the server's own.
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(patience))
 	w.WriteHeader(http.StatusOK)
 	_, _ = answer.WriteTo(w)

@@ -13,8 +13,8 @@ import (
 	"tokenbroker/revocation"
 )
 
-// Receipts takes what a service says of how far it is, as it came. Errors are [*broker.Error]
-// where the caller may know the reason. It must not block.
+// Receipts accepts the receipts of services, unparsed: which revocations they have applied. Errors
+// are [*broker.Error] where the caller may know the reason. It must not block.
 type Receipts interface {
 	Receipt(client string, raw []byte) error
 }
@@ -23,12 +23,12 @@ type Receipts interface {
 type Config struct {
 	Clients httpapi.Clients
 	Catchup Catchup
-	// Stream may be nil: there is no path for it.
+	// Stream may be nil; its path then does not exist.
 	Stream Stream
 	// StreamTimeout is how long a listener of the stream may take to read one event before it is
 	// cut off. The default is 10 s.
 	StreamTimeout time.Duration
-	// Receipts may be nil: there is no path for them.
+	// Receipts may be nil; their path then does not exist.
 	Receipts Receipts
 	// JWKS are the keys of the revocation feed.
 	JWKS httpapi.Document
@@ -71,7 +71,7 @@ func (h *Handler) authenticate(r *http.Request) (client string, err error) {
 	return info.ID, err
 }
 
-// position is the query's after, or "".
+// position returns the query's after, or "".
 func position(r *http.Request) (string, error) {
 	switch after := r.URL.Query()["after"]; len(after) {
 	case 0:

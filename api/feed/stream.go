@@ -9,15 +9,15 @@ import (
 	"tokenbroker/api/httpapi"
 )
 
-// Stream gives the revocations as they are committed.
+// Stream delivers the revocations as they are committed.
 type Stream interface {
-	// Listen begins behind a position, or at the head for an empty one, for a client. Errors are
+	// Listen starts after a position, or at the head if it is empty, for a client. Errors are
 	// [*broker.Error] where the caller may know the reason, with [httpapi.CodeInvalidPosition] if
 	// the position cannot be read.
 	Listen(client, after string) (Listener, error)
 }
 
-// Listener is one reader's place in the revocations. It is used by one goroutine.
+// Listener is one reader's position in the revocations. It is used by one goroutine.
 type Listener interface {
 	// Next waits for the next event. An error ends the stream.
 	Next(ctx context.Context) (StreamEvent, error)
@@ -28,9 +28,9 @@ type Listener interface {
 type StreamEvent struct {
 	// Name is batch, heartbeat or reset.
 	Name string
-	// Position is where the reader stands behind the event.
+	// Position is the reader's position after the event.
 	Position string
-	// Data is shared by all listeners; nil for a reset.
+	// Data is shared by all listeners. It is nil for a reset.
 	Data []byte
 }
 
@@ -38,8 +38,8 @@ type StreamEvent struct {
 const streamRetry = "retry: 1000\n\n"
 
 // stream is GET /revocations/stream?after=position for services, as server-sent events. The
-// header Last-Event-ID, which a reader sends when it reconnects, goes before the query.
-// Credentials are checked at the beginning: withdrawn ones end with the next reconnect.
+// header Last-Event-ID, which a reader sends when it reconnects, has priority over the query.
+// Credentials are checked only at the start: withdrawn ones are refused at the next reconnect.
 func (h *Handler) stream(w http.ResponseWriter, r *http.Request) error {
 	client, err := h.authenticate(r)
 	if err != nil {
@@ -66,8 +66,8 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request) error {
 			err = writeEvent(out, e)
 		}
 	}
-	// The status is long since sent. A client that went away is no news, one that was cut
-	// off is; the server then ends the request's context, too.
+	// The status was sent long ago. A client that left is not logged, a client that was cut off is;
+	// in that case the server also ends the request's context.
 	if r.Context().Err() == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		httpapi.EntryOf(r).Cause = err
 	}

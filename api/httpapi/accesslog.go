@@ -39,9 +39,9 @@ type LogEntry struct {
 
 type entryKey struct{}
 
-// begin copies r with a new entry in its context and without the path's trailing slash. Its
-// id is the sender's only if that is trusted: others could give their requests the id of
-// somebody else's in the audit log.
+// begin copies r with a new entry in its context and without the path's trailing slash. The id is
+// that of X-Request-Id only if the sender is trusted: any other sender could use the id of another
+// request in the audit log.
 func begin(r *http.Request, s sender, trusted bool) (*http.Request, *LogEntry) {
 	x := &LogEntry{ID: rand.Text(), Route: "unmatched"}
 	if s.addr.IsValid() {
@@ -51,7 +51,7 @@ func begin(r *http.Request, s sender, trusted bool) (*http.Request, *LogEntry) {
 		x.ID = sent[0]
 	}
 	r = r.WithContext(context.WithValue(r.Context(), entryKey{}, x))
-	// By the escaped path: a name that ends in %2F keeps its end.
+	// The escaped path decides: a name that ends in %2F keeps its end.
 	if p := r.URL.EscapedPath(); len(p) > 1 && strings.HasSuffix(p, "/") {
 		u := *r.URL
 		u.Path, u.RawPath = strings.TrimSuffix(u.Path, "/"), strings.TrimSuffix(u.RawPath, "/")
@@ -72,7 +72,7 @@ func validRequestID(id string) bool {
 	return len(id) > 0 && len(id) <= 64 && !strings.ContainsFunc(id, notInToken)
 }
 
-// recorder remembers what was answered.
+// recorder records the status and the size of an answer.
 type recorder struct {
 	http.ResponseWriter
 	status int
@@ -98,7 +98,7 @@ func (w *recorder) Write(p []byte) (int, error) {
 // Unwrap serves [http.ResponseController].
 func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// Flush is what gin's writer asks for by type.
+// Flush implements [http.Flusher], which gin's writer requires.
 func (w *recorder) Flush() {
 	if f, ok := w.ResponseWriter.(http.Flusher); ok {
 		f.Flush()
@@ -217,7 +217,8 @@ func logRequest(r *http.Request, w *recorder, x *LogEntry, d time.Duration, logg
 	logger.LogAttrs(r.Context(), level, "request", attrs...)
 }
 
-// KnownMethod keeps callers from inventing metric labels and log text.
+// KnownMethod returns m if it is one of the usual methods and "other" otherwise, so that callers
+// cannot choose metric labels and log text.
 func KnownMethod(m string) string {
 	switch m {
 	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
@@ -231,7 +232,7 @@ func KnownMethod(m string) string {
 // its own.
 const hsts = "max-age=31536000"
 
-// secure sets the headers that every answer carries: nothing here is a page.
+// secure sets the security headers of every answer. They are those of an API; pages replace the policy.
 func secure(h http.Header, https bool) {
 	if https {
 		h.Set("Strict-Transport-Security", hsts)
@@ -242,7 +243,7 @@ func secure(h http.Header, https bool) {
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 }
 
-// BrokerRequest is what the use cases may know of a request.
+// BrokerRequest returns what the use cases may know of a request.
 func BrokerRequest(r *http.Request) broker.Request {
 	x := EntryOf(r)
 	return broker.Request{Addr: x.Addr, UserAgent: cut(r.UserAgent(), 256), ID: x.ID}
@@ -259,7 +260,7 @@ func cut(s string, n int) string {
 	return strings.ToValidUTF8(s, "?")
 }
 
-// maxWait bounds how long an answer may wait for the services' receipts.
+// maxWait is the longest time that an answer may wait for the services' receipts.
 const maxWait = 10 * time.Second
 
 // WithWait sets req.Wait from the query's wait, a duration as Go writes it ("2s", "500ms");

@@ -32,13 +32,13 @@ func Required(name string, value any) Member { return Member{name, value, true} 
 // Optional wants a member of that name, to be set into value as for [Required].
 func Optional(name string, value any) Member { return Member{name, value, false} }
 
-// CheckJSON refuses a body that does not say it is JSON. That also keeps HTML forms out:
-// none can send this type without a pre-flight.
+// CheckJSON refuses a body that is not declared as JSON in UTF-8. That also keeps out HTML forms,
+// which cannot send this type without a pre-flight.
 func CheckJSON(r *http.Request) error {
 	refuse := func(detail string) error {
 		return &broker.Error{Code: CodeUnsupportedMediaType, Message: detail}
 	}
-	if sent := r.Header["Content-Type"]; len(sent) != 1 || sent[0] != "application/json" { // as nearly all send it
+	if sent := r.Header["Content-Type"]; len(sent) != 1 || sent[0] != "application/json" { // the usual case
 		switch kind, charset := MediaType(r.Header); {
 		case kind != "application/json":
 			return refuse("want one Content-Type, application/json")
@@ -54,7 +54,7 @@ func CheckJSON(r *http.Request) error {
 
 // ReadMembers reads the body, a JSON object of at most [MaxBody] bytes, and sets the wanted
 // members. An empty body is an empty object. Names are compared exactly, unknown members
-// are ignored, and a name that comes twice is refused, as parsers disagree which one counts
+// are ignored, and a name that occurs twice is refused, because parsers disagree which one counts
 // (RFC 8259 §4).
 func ReadMembers(w http.ResponseWriter, r *http.Request, want ...Member) error {
 	tooLarge := &broker.Error{Code: CodeBodyTooLarge, Message: fmt.Sprintf("the body may have %d bytes", MaxBody)}
@@ -153,7 +153,7 @@ func setMember(name, raw string, want []Member) error {
 	return nil
 }
 
-// set takes JSON of the member's own type alone: null is none.
+// set accepts only JSON of the member's own type, and not null.
 func (m Member) set(raw string) error {
 	want, first := "", byte(0)
 	switch m.value.(type) {
@@ -175,7 +175,7 @@ func (m Member) set(raw string) error {
 	if err := decodeMember(raw, m.value); err != nil {
 		return InvalidBody(m.name + " must be " + want)
 	}
-	// Half a surrogate pair decodes to U+FFFD: two passwords would become one.
+	// Half a surrogate pair decodes to U+FFFD, so different passwords would become equal.
 	var texts []string
 	switch v := m.value.(type) {
 	case *string:
@@ -201,7 +201,8 @@ func decodeMember(raw string, into any) (err error) {
 	return decoder.Decode(into)
 }
 
-// quoteKnown names a wanted member; another name is the caller's text and not echoed.
+// quoteKnown returns the name of a wanted member. Another name is the caller's text, which is not
+// repeated.
 func quoteKnown(name string, want []Member) string {
 	for _, m := range want {
 		if m.name == name {
@@ -232,7 +233,7 @@ func InvalidBody(detail string) error {
 	return &broker.Error{Code: CodeInvalidBody, Message: detail}
 }
 
-// WriteJSON encodes v whole before the status goes out.
+// WriteJSON answers with v. It writes nothing if v cannot be encoded.
 func WriteJSON(w http.ResponseWriter, status int, v any) error {
 	body, err := json.Marshal(v)
 	if err != nil {
@@ -242,11 +243,11 @@ func WriteJSON(w http.ResponseWriter, status int, v any) error {
 	return nil
 }
 
-// WriteBody ends an answer. A caller that went away is not an error of ours.
+// WriteBody answers with body. A caller that has left is not an error.
 func WriteBody(w http.ResponseWriter, status int, contentType string, body []byte) {
 	h := w.Header()
 	h.Set("Content-Type", contentType)
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
-	_, _ = w.Write(body) // JSON under its own type, and nosniff: no browser takes it for a page
+	_, _ = w.Write(body) // JSON under its own type, and nosniff: browsers do not take it for a page
 }

@@ -9,12 +9,13 @@ import (
 	"tokenbroker/internal/basicauth"
 )
 
-// Clients authenticates services by id and secret; secrets are what one that was sent can mean.
+// Clients authenticates services by id and secret. secrets are the readings of the one secret that
+// was sent.
 type Clients interface {
 	AuthenticateClient(ctx context.Context, id string, secrets ...string) (broker.ClientInfo, error)
 }
 
-// Credentials are the id of a client and the secrets that what it sent can mean.
+// Credentials are the id of a client and the readings of the one secret that it sent.
 type Credentials struct {
 	ID      string
 	Secrets []string
@@ -29,8 +30,8 @@ func BasicCredentials(r *http.Request) (Credentials, error) {
 	return Credentials{id, secrets}, nil
 }
 
-// BearerToken returns the token of the request's one Authorization header (RFC 6750 §2.1), or nothing if
-// there is no such header, if there are several, or if its scheme is another.
+// BearerToken returns the token of the request's only Authorization header (RFC 6750 §2.1), or "" if
+// the header is missing, occurs more than once, or has another scheme.
 func BearerToken(r *http.Request) string {
 	sent := r.Header.Values("Authorization")
 	if len(sent) != 1 {

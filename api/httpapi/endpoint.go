@@ -16,8 +16,8 @@ import (
 	"tokenbroker/broker"
 )
 
-// Endpoint answers a request, or returns why it does not and has written nothing but headers;
-// the caller then calls [Fail].
+// Endpoint answers a request. If it returns an error, it has written at most headers, and the
+// caller calls [Fail].
 type Endpoint func(w http.ResponseWriter, r *http.Request) error
 
 // Route is an endpoint with the methods and the path that it answers, without a trailing slash.
@@ -37,8 +37,8 @@ func Get(path string, f Endpoint) Route {
 func Post(path string, f Endpoint) Route { return Route{[]string{http.MethodPost}, path, f} }
 
 // Document returns a published document, its entity tag (quoted as in RFC 9110 §8.8.3, or
-// bare) and how long it may be cached. It is called for each request and must not block;
-// an empty body means that there is none yet. The caller does not change body.
+// bare) and how long it may be cached. It is called for each request and must not block.
+// An empty body means that the document does not exist yet. The caller must not change body.
 type Document func() (body []byte, etag string, maxAge time.Duration)
 
 // Serve returns the endpoint of a document that changes.
@@ -56,14 +56,14 @@ func ServeDocument(w http.ResponseWriter, r *http.Request, body []byte, etag str
 	}
 	w.Header().Set("Cache-Control", fmt.Sprintf("public, max-age=%d", max(0, int64(maxAge/time.Second))))
 	if !NotModified(w, r, etag) {
-		// Not application/jwk-set+json: there are JWKS readers that insist on plain JSON.
+		// Not application/jwk-set+json: some JWKS readers require plain JSON.
 		WriteBody(w, http.StatusOK, "application/json", body)
 	}
 	return nil
 }
 
-// NotModified sets the entity tag of the answer and reports whether the caller has that version
-// already; it has then answered 304. A bare tag gets its quotes (RFC 9110 §8.8.3); an empty tag
+// NotModified sets the entity tag of the answer and reports whether the caller already has that
+// version; in that case it has answered 304. A bare tag gets its quotes (RFC 9110 §8.8.3); an empty tag
 // is not set.
 func NotModified(w http.ResponseWriter, r *http.Request, etag string) bool {
 	if etag == "" {

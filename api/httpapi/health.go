@@ -9,13 +9,13 @@ import (
 
 // Check is one line of GET /readyz.
 type Check struct {
-	// Name names the part: store, keyring, nats, ...
+	// Name is that of the part: store, keyring, nats, ...
 	Name string `json:"name"`
 	// OK is false when the broker cannot serve without the part.
 	OK bool `json:"ok"`
-	// Degraded says that it serves, but not all of its promise.
+	// Degraded is true when the part works with restrictions.
 	Degraded bool `json:"degraded,omitempty"`
-	// Detail is for people, and public: no addresses, no secrets.
+	// Detail is a public text for people, without addresses and secrets.
 	Detail string `json:"detail,omitempty"`
 }
 
@@ -26,7 +26,7 @@ type readyAnswer struct {
 	Checks   []Check  `json:"checks,omitempty"`
 }
 
-// Live is GET /livez and its alias /healthz: the process answers, and that is all.
+// Live is GET /livez and its alias /healthz: the process answers.
 func Live(w http.ResponseWriter, _ *http.Request) error {
 	return WriteJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 }

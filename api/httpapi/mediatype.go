@@ -10,8 +10,8 @@ import (
 // Accept has the quality values of the media ranges that a request accepts (RFC 9110 §12.5.1).
 type Accept map[string]float64
 
-// ParseAccept reads the Accept header. It leaves out a media range that cannot be read, and
-// parameters other than q: no answer here differs by one.
+// ParseAccept reads the Accept header. It ignores media ranges that cannot be read and
+// parameters other than q.
 func ParseAccept(header http.Header) Accept {
 	var a Accept
 	for _, line := range header["Accept"] {
@@ -50,8 +50,8 @@ func (a Accept) Quality(mediaType string) float64 {
 	return 0
 }
 
-// PrefersHTML reports whether Accept prefers text/html to problem+json, as that of a browser which
-// opens a page does. The */* of curl and fetch, and no Accept at all, prefer neither.
+// PrefersHTML reports whether Accept prefers text/html to problem+json, as a browser does when it
+// opens a page. The */* of curl and fetch, and a missing Accept, prefer neither.
 func PrefersHTML(r *http.Request) bool {
 	accept := ParseAccept(r.Header)
 	return accept.Quality("text/html") > max(accept.Quality("application/problem+json"), accept.Quality("application/json"))
@@ -80,8 +80,8 @@ func splitList(line string) func(yield func(string) bool) {
 	}
 }
 
-// MediaType returns the media type of the request's body in small letters and the charset that
-// it names; kind is empty if the request does not have one Content-Type that can be read.
+// MediaType returns the media type of the request's body in lower case and its charset. kind is
+// empty unless the request has exactly one Content-Type that can be read.
 func MediaType(h http.Header) (kind, charset string) {
 	sent := h.Values("Content-Type")
 	if len(sent) != 1 {
@@ -94,8 +94,8 @@ func MediaType(h http.Header) (kind, charset string) {
 	return kind, params["charset"]
 }
 
-// isUTF8 reports whether a text of that charset is UTF-8: by the name, in its usual spellings,
-// or as ASCII. None is UTF-8.
+// isUTF8 reports whether a text of that charset is UTF-8: the name in its usual spellings,
+// ASCII, or an empty charset.
 func isUTF8(charset string) bool {
 	switch strings.NewReplacer("-", "", "_", "", "'", "").Replace(strings.ToLower(charset)) {
 	case "", "utf8", "ascii", "usascii":

@@ -48,7 +48,7 @@ func LinkTo(verb, home string) Choice {
 	return Choice{Name: verb, URL: home}
 }
 
-// WritePage writes a page with the policy that allows no more than its style.
+// WritePage writes a page with a policy that allows only its style.
 func WritePage(w http.ResponseWriter, status int, p Page) {
 	var body bytes.Buffer
 	_ = pages.ExecuteTemplate(&body, "page", p) // strings and a buffer: cannot fail
@@ -59,8 +59,8 @@ func WritePage(w http.ResponseWriter, status int, p Page) {
 	WriteBody(w, status, "text/html; charset=utf-8", body.Bytes())
 }
 
-// writeRefusalPage tells a person why a request failed, and where to go from there. The code and the
-// request id are for support.
+// writeRefusalPage writes a page that explains why a request failed and how to continue. The code
+// and the request id are for support.
 func writeRefusalPage(w http.ResponseWriter, x *LogEntry, e *broker.Error, checks []Check) {
 	p := refusalPage(e)
 	p.Code, p.RequestID, p.Checks = string(e.Code), x.ID, checks
@@ -68,8 +68,8 @@ func writeRefusalPage(w http.ResponseWriter, x *LogEntry, e *broker.Error, check
 	WritePage(w, Status(e.Code), p)
 }
 
-// refusalPage returns the title and the sentence of the page about a refusal. Where the refusal's own
-// message is for the developer of the client, the page says instead what its reader can do.
+// refusalPage returns the title and the text of the page about a refusal. Where the refusal's
+// message is for the developer of the client, the page explains instead what its reader can do.
 func refusalPage(e *broker.Error) Page {
 	switch e.Code {
 	case CodeNotFound, broker.CodeUnknownUser, broker.CodeUnknownSession, broker.CodeUnknownClient, broker.CodeUnknownKey:
@@ -98,7 +98,7 @@ func refusalPage(e *broker.Error) Page {
 	return Page{Title: kinds[e.Code].title, Text: sentence(e.Message)}
 }
 
-// sentence begins a message with a capital letter and ends it with a full stop.
+// sentence starts a message with a capital letter and ends it with a full stop.
 func sentence(message string) string {
 	if message == "" {
 		return "Go back to the application and sign in again."

@@ -11,7 +11,7 @@ import (
 	"tokenbroker/broker"
 )
 
-// The codes that this package adds to the broker's. They are part of the API, too.
+// The codes that this package adds to the broker's. They are also part of the API.
 const (
 	CodeTokenExpired         broker.Code = "token_expired"
 	CodeTokenRevoked         broker.Code = "token_revoked"
@@ -43,13 +43,14 @@ type kind struct {
 	challenge string
 }
 
+// Values of WWW-Authenticate: for a missing token, an invalid token, and a client (RFC 6750 §3, RFC 7617 §2).
 const (
 	ChallengeBearer       = `Bearer realm="tokenbroker"`
 	ChallengeInvalidToken = `Bearer realm="tokenbroker", error="invalid_token"`
 	ChallengeBasic        = `Basic realm="tokenbroker", charset="UTF-8"`
 )
 
-// kinds is the one table from codes to HTTP.
+// kinds is the only table from codes to HTTP.
 var kinds = map[broker.Code]kind{
 	broker.CodeInvalidCredentials: {401, "Wrong user name or password", ChallengeBearer},
 	broker.CodeNoSession:          {401, "Not signed in", ChallengeBearer},
@@ -141,7 +142,7 @@ type problem struct {
 	Checks    []Check     `json:"checks,omitempty"`
 }
 
-// Refusal finds the safe reason in err; what is not a [*broker.Error] stays internal.
+// Refusal returns the safe reason in err. An error that is not a [*broker.Error] stays internal.
 func Refusal(r *http.Request, err error) *broker.Error {
 	var e *broker.Error
 	switch {
@@ -157,8 +158,8 @@ func Refusal(r *http.Request, err error) *broker.Error {
 	return &broker.Error{Code: broker.CodeInternal, Message: "the broker's log tells more under this request id", Err: err}
 }
 
-// Fail answers with the problem that err is: with a page where the request's Accept prefers one,
-// and with problem+json otherwise.
+// Fail answers with the problem that err describes: with a page if the request's Accept prefers one
+// and the listener has pages, and with problem+json otherwise.
 func Fail(w http.ResponseWriter, r *http.Request, err error) { failWith(w, r, err, nil) }
 
 func failWith(w http.ResponseWriter, r *http.Request, err error, checks []Check) {

@@ -49,7 +49,7 @@ type sender struct {
 	// address is that of a unix socket.
 	peer    netip.Addr
 	trusted bool
-	// addr is the client's address: the peer's, or what trusted proxies say.
+	// addr is the client's address: the peer's, or the one that trusted proxies report.
 	addr netip.Addr
 	// unread is the entry of X-Forwarded-For that should have named the client and cannot be read.
 	unread string
@@ -57,10 +57,10 @@ type sender struct {
 }
 
 // sender finds the client of r. It walks X-Forwarded-For from the right, where the nearest proxy
-// writes, past the trusted proxies. The header of any other peer is not looked at, nor is what
-// stands to the left of the first address that is not a trusted proxy's: a client can write
-// anything there. An entry that cannot be read ends the walk, and the client's address is then
-// that of the proxy that wrote the entry.
+// writes, past the trusted proxies. It ignores the header of any other
+// peer, and everything to the left of the first address that is not a trusted proxy's: a client can
+// write anything there. An entry that cannot be read ends the walk, and the client's address is
+// then that of the proxy that wrote the entry.
 func (p Proxies) sender(r *http.Request) sender {
 	var s sender
 	if peer, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
@@ -119,7 +119,8 @@ func forwardedAddr(entry string) (netip.Addr, bool) {
 	return addr.Unmap(), true
 }
 
-// reportedProxies is how many proxies are remembered as reported; beyond it the one reported longest ago is forgotten.
+// reportedProxies is the number of proxies that are remembered as reported. The one reported
+// longest ago is forgotten first.
 const reportedProxies = 256
 
 // unreadableShown is how much of an entry that cannot be read is logged, in bytes.
@@ -143,7 +144,7 @@ func NewClientResolver(proxies Proxies, logger *slog.Logger) *ClientResolver {
 	return &ClientResolver{proxies: proxies, logger: logger, reported: reported}
 }
 
-// sender is [Proxies.sender]. The first entry that cannot be read is logged for each proxy.
+// sender is [Proxies.sender]. For each proxy, it logs the first entry that cannot be read.
 func (f *ClientResolver) sender(r *http.Request) sender {
 	if f == nil {
 		return Proxies(nil).sender(r)

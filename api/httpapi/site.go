@@ -13,12 +13,12 @@ import (
 	"tokenbroker/broker"
 )
 
-// SiteConfig says where the broker and its SPAs are.
+// SiteConfig describes the origins of the broker and its SPAs.
 type SiteConfig struct {
 	// Issuer is the broker's own URL as its tokens name it. Its origin is the own origin.
 	Issuer string
 	// Origins are those of the SPAs, "https://app.example.com". Each must be same-site with
-	// the issuer, because the Strict cookie is not sent otherwise.
+	// the issuer, because browsers do not send the SameSite=Strict cookie otherwise.
 	Origins []string
 	// InsecureDevelopment also allows every loopback origin (http://localhost:5173), allows Origins
 	// on other sites, and sends logins back to the request's host if that is an allowed origin. The
@@ -149,9 +149,9 @@ func forbidden(sent []string) error {
 }
 
 // corsHeaders are the headers that pages of allowed origins may send. Browsers compare them without
-// regard to case. Besides those that /auth reads, they are those that front ends add to every request:
-// what the predecessor let through (the defaults of django-cors-headers), and what tracing sends.
-// They are listed whatever a pre-flight asks for, so that its answer does not depend on it.
+// regard to case. They are those that /auth reads and those that front ends add to every request: the
+// defaults of django-cors-headers, which the predecessor allowed, and the headers of tracing. All are
+// listed independent of the pre-flight, so that its answer does not depend on the request.
 var corsHeaders = strings.Join([]string{
 	"Authorization", "Content-Type", "X-CSRF-Token", "X-Request-Id",
 	"Accept", "Accept-Language", "Content-Language", "Cache-Control", "Pragma", "User-Agent", "X-CSRFToken", "X-Requested-With",

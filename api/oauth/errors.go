@@ -20,7 +20,7 @@ const (
 	oauthServerError    = "server_error"
 )
 
-// oauthError is a refusal in the form of RFC 6749 §5.2. The description is ours, and public.
+// oauthError is a refusal in the form of RFC 6749 §5.2. The description is public.
 type oauthError struct {
 	status      int
 	code        string
@@ -65,7 +65,7 @@ func oauthErrors(f httpapi.Endpoint) httpapi.Endpoint {
 	}
 }
 
-// oauthErrorOf gives a refusal of the broker its OAuth code.
+// oauthErrorOf returns the OAuth error for a refusal of the broker.
 func oauthErrorOf(e *broker.Error) *oauthError {
 	status := httpapi.Status(e.Code)
 	switch {
@@ -79,7 +79,7 @@ func oauthErrorOf(e *broker.Error) *oauthError {
 	return &oauthError{http.StatusInternalServerError, oauthServerError, "the broker's log tells more under this request id", e}
 }
 
-// readForm reads a form of at most [httpapi.MaxBody] bytes. A parameter that comes twice is
+// readForm reads a form of at most [httpapi.MaxBody] bytes. A parameter that occurs twice is
 // refused (RFC 6749 §3.1), and so is one in the query, which ends up in logs.
 func readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 	if kind, _ := httpapi.MediaType(r.Header); kind != "application/x-www-form-urlencoded" {

@@ -10,8 +10,7 @@ import (
 	"tokenbroker/api/httpapi"
 )
 
-// Verifier checks an access token . It returns the token's claims as
-// a JSON object, or a [*broker.Error] with [httpapi.CodeTokenExpired], [httpapi.CodeTokenRevoked],
+// Verifier checks an access token. It returns the token's claims as a JSON object, or a [*broker.Error] with [httpapi.CodeTokenExpired], [httpapi.CodeTokenRevoked],
 // [httpapi.CodeTokenInvalid] or [broker.CodeUnavailable]; any other error is answered 500.
 type Verifier interface {
 	Verify(ctx context.Context, token string) (claims json.RawMessage, err error)

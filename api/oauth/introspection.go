@@ -10,9 +10,9 @@ import (
 	"tokenbroker/internal/plainjson"
 )
 
-// introspect is POST /oauth2/introspect (RFC 7662) for confidential clients, who name
-// themselves by Basic or in the form (RFC 6749 §2.3.1). A token that is not good, for
-// whatever reason, is {"active": false} and nothing more (§2.2).
+// introspect is POST /oauth2/introspect (RFC 7662) for confidential clients, which
+// authenticate by Basic or in the form (RFC 6749 §2.3.1). The answer for an invalid token is
+// {"active": false} without a reason (§2.2).
 func (h *Handler) introspect(w http.ResponseWriter, r *http.Request) error {
 	form, err := readForm(w, r)
 	if err != nil {
@@ -81,8 +81,8 @@ var shownClaims = []string{
 	"iss", "sub", "aud", "client_id", "username", "scope", "exp", "iat", "nbf", "auth_time", "jti", "sid", "sep", "cep",
 }
 
-// plainIntrospection makes of verified claims what encoding/json makes of an active
-// [introspection] with them. If ok is false, encoding/json has to do it: the claims are not
+// plainIntrospection encodes an active [introspection] of verified claims as encoding/json does.
+// If ok is false, encoding/json has to do it: the claims are not
 // plain JSON, or have characters that it escapes.
 func plainIntrospection(claims string) (answer []byte, ok bool) {
 	var room [24]plainjson.Member

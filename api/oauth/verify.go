@@ -13,10 +13,10 @@ import (
 	"tokenbroker/broker"
 )
 
-// insufficientScope is the challenge for a good token that lacks a scope (RFC 6750 §3.1).
+// insufficientScope is the challenge for a valid token that lacks a scope (RFC 6750 §3.1).
 const insufficientScope = `Bearer realm="tokenbroker", error="insufficient_scope"`
 
-// verify is POST /auth/verify/ {token}: the claims of a good access token.
+// verify is POST /auth/verify/ {token}: the claims of a valid access token.
 func (h *Handler) verify(w http.ResponseWriter, r *http.Request) error {
 	if err := h.site.CheckPost(r); err != nil {
 		return err
@@ -37,13 +37,13 @@ func (h *Handler) verify(w http.ResponseWriter, r *http.Request) error {
 }
 
 // gateway is GET and HEAD /auth/verify: the question that a reverse proxy asks about each request
-// before it passes the request on (nginx auth_request, Caddy and Traefik forward auth). It judges
-// the bearer token of the Authorization header and says what it found in headers: 200 with
-// X-Auth-*, or 401 without a body for a missing, empty or bad token. nginx turns every other
+// before it passes the request on (nginx auth_request, Caddy and Traefik forward auth). It checks
+// the bearer token of the Authorization header and answers in headers: 200 with X-Auth-*, or 401
+// without a body for a missing, empty or invalid token. nginx turns every other
 // status into a 500.
 //
-// The query's [demands] narrow what passes: a token for another audience is a bad one, and a good
-// one without all of the scopes is a 403.
+// The query's [demands] restrict the accepted tokens: a token for another audience is invalid, and
+// a valid token without all of the scopes is answered 403.
 func (h *Handler) gateway(w http.ResponseWriter, r *http.Request) error {
 	token := strings.Trim(httpapi.BearerToken(r), " ") // RFC 9110 §11.4 allows several spaces before it
 	if token == "" {
@@ -99,15 +99,14 @@ type gatewayClaims struct {
 	Audience []string `json:"aud"`
 }
 
-// demands are what a gateway wants of a token besides being good.
+// demands are what a gateway requires of a valid token.
 type demands struct {
 	audiences []string // one of them
 	scopes    []string // all of them
 }
 
 // parseDemands reads the query's audience (may be repeated) and scope (several are separated by
-// spaces). A query that it does not understand in full is an error: a demand that is misspelt must
-// not let tokens pass.
+// spaces). Any other parameter is an error: a misspelt demand must not let tokens pass.
 func parseDemands(query string) (demands, error) {
 	values, err := url.ParseQuery(query)
 	if err != nil {
@@ -131,8 +130,8 @@ func refuseGateway(w http.ResponseWriter, r *http.Request, status int, challenge
 	w.WriteHeader(status)
 }
 
-// printable reports whether the value has only printable ASCII characters, which reach every
-// program behind a proxy as they were sent.
+// printable reports whether the value has only printable ASCII characters, which every
+// program behind a proxy receives unchanged.
 func printable(value string) bool {
 	return !strings.ContainsFunc(value, func(c rune) bool { return c < ' ' || c > '~' })
 }

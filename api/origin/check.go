@@ -12,10 +12,9 @@ import (
 	"golang.org/x/net/publicsuffix"
 )
 
-// Check refuses a URL whose host or port no browser writes into an Origin header, or
-// which is no site: it would never match. Only the host's case, the default
-// port and the path are left to the caller. The error says how to write it, and nothing of
-// a user in the URL.
+// Check refuses a URL whose host or port no browser writes into an Origin header, or that is not
+// a site, because it would never match. Only the host's case, the default port and the path are
+// left to the caller. The error explains how to write it, and does not repeat a user in the URL.
 func Check(u *url.URL) error {
 	if err := checkPort(u); err != nil {
 		return err
@@ -45,7 +44,7 @@ func checkPort(u *url.URL) error {
 	return nil
 }
 
-// lastLabelIsNumber is how browsers tell an IPv4 address from a name (WHATWG URL §3.5).
+// lastLabelIsNumber reports whether browsers read a host as an IPv4 address (WHATWG URL §3.5).
 func lastLabelIsNumber(host string) bool {
 	host = strings.TrimSuffix(host, ".")
 	last := host[strings.LastIndexByte(host, '.')+1:]

@@ -1,5 +1,4 @@
-// Package origin reads web origins as browsers write them (RFC 6454) and tells which are
-// same-site: the api package allows by it, the configuration is checked by it.
+// Package origin reads web origins as browsers write them (RFC 6454) and compares their sites.
 package origin
 
 import (
@@ -13,8 +12,8 @@ import (
 	"golang.org/x/net/publicsuffix"
 )
 
-// Parse reads scheme://host or scheme://host:port; http and https alone, and nothing
-// behind but a slash, and what [Check] takes. "*" and "null" are no origins.
+// Parse reads scheme://host or scheme://host:port, with the scheme http or https, optionally
+// followed by a slash, and applies [Check]. "*" and "null" are not origins.
 func Parse(text string) (*url.URL, error) {
 	u, err := url.Parse(text)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || strings.Contains(u.Host, "*") ||
@@ -54,8 +53,8 @@ func IsLoopback(text string) bool {
 	return err == nil && u.Scheme == "http" && Of(u) == text && slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, u.Hostname())
 }
 
-// SameSite compares scheme and registrable domain, as SameSite cookies are judged by;
-// ports do not count, and addresses and single labels are sites of their own.
+// SameSite reports whether a and b have the same scheme and registrable domain, as for SameSite
+// cookies. Ports do not count; an address or a single label is its own site.
 func SameSite(a, b *url.URL) bool {
 	return a.Scheme == b.Scheme && site(a) == site(b)
 }
