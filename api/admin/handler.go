@@ -1,3 +1,5 @@
+// Package admin serves the operators: /admin/v1, metrics and health on their own listeners, a unix
+// socket and a TCP address, behind a guard that checks Host, Origin and token.
 package admin
 
 import (
@@ -149,9 +151,6 @@ func post(pattern string, f httpapi.Endpoint) route {
 
 // routes are the paths, without a trailing slash: [httpapi.Middleware] has cut it off.
 func (a *handler) routes() []route {
-	get := func(pattern string, f httpapi.Endpoint) route {
-		return route{pattern: pattern, methods: map[string]httpapi.Endpoint{http.MethodGet: f}}
-	}
 	routes := []route{{pattern: "/livez", open: true, methods: map[string]httpapi.Endpoint{http.MethodGet: httpapi.Live}}}
 	if a.cfg.Readiness != nil {
 		routes = append(routes, route{pattern: "/readyz", open: true, methods: map[string]httpapi.Endpoint{http.MethodGet: a.ready}})

@@ -56,12 +56,6 @@ type KeysResealed struct {
 }
 
 func (a *handler) keyRoutes() []route {
-	get := func(pattern string, f httpapi.Endpoint) route {
-		return route{pattern: pattern, methods: map[string]httpapi.Endpoint{http.MethodGet: f}}
-	}
-	post := func(pattern string, f httpapi.Endpoint) route {
-		return route{pattern: pattern, methods: map[string]httpapi.Endpoint{http.MethodPost: f}}
-	}
 	return []route{
 		get("/admin/v1/keys", a.listKeys), get("/admin/v1/keys/jwks", a.exportKeys),
 		post("/admin/v1/keys/rotate", a.rotateKey), post("/admin/v1/keys/reseal", a.resealKeys),

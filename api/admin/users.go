@@ -11,9 +11,6 @@ import (
 )
 
 func (a *handler) userRoutes() []route {
-	post := func(pattern string, f httpapi.Endpoint) route {
-		return route{pattern: pattern, methods: map[string]httpapi.Endpoint{http.MethodPost: f}}
-	}
 	return []route{
 		{pattern: "/admin/v1/users", methods: map[string]httpapi.Endpoint{http.MethodGet: a.listUsers, http.MethodPost: a.addUser}},
 		{pattern: "/admin/v1/users/{ref}", methods: map[string]httpapi.Endpoint{
@@ -137,7 +134,7 @@ func presented(info operator.UserInfo) operator.UserInfo {
 
 func (a *handler) sessionRoutes() []route {
 	return []route{
-		{pattern: "/admin/v1/sessions", methods: map[string]httpapi.Endpoint{http.MethodGet: a.listSessions}},
+		get("/admin/v1/sessions", a.listSessions),
 		{pattern: "/admin/v1/sessions/{sid}", methods: map[string]httpapi.Endpoint{http.MethodDelete: a.endSession}},
 	}
 }

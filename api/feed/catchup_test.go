@@ -19,7 +19,6 @@ import (
 )
 
 func TestRevocations(t *testing.T) {
-	const good = "Authorization: Basic ZGVtby1zZXJ2aWNlOmRlbW8tc2VydmljZS1zZWNyZXQ="
 	tests := []struct {
 		name, query string
 		headers     []string

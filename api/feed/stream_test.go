@@ -243,5 +243,3 @@ func TestStreamRefusals(t *testing.T) {
 	}
 	apitest.Want(t, apitest.Call(apitest.New(t, &apitest.Fake{}), "GET", "/revocations/stream", "", apitest.DemoService), 404, "not_found")
 }
-
-const good = "Authorization: Basic ZGVtby1zZXJ2aWNlOmRlbW8tc2VydmljZS1zZWNyZXQ="

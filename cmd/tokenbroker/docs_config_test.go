@@ -121,7 +121,7 @@ func found(pattern, text string) []string {
 }
 
 func TestDocsNameEveryAuditEvent(t *testing.T) {
-	code := sources(t, "broker/enduser", "broker/operator", "api", "cmd/tokenbroker", "cmd/tokenbroker/internal/node")
+	code := sources(t, "broker/enduser", "broker/operator", "api/admin", "cmd/tokenbroker", "cmd/tokenbroker/internal/node")
 	want := found(`(?:"audit", "event", |\baudit(?:\.(?:Info|Debug|Warn))?\((?:ctx, |w, r, )?|(?:editUser|endUser|recordEnd)\(ctx, |\bevent: )"(\w+)"`, code)
 	got := found("(?m)^\\| `(\\w+)` \\|", section(t, "## Logs"))
 	if diff := cmp.Diff(want, got); diff != "" {

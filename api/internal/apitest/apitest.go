@@ -20,8 +20,9 @@ import (
 )
 
 const (
-	// Own is the broker's issuer, and SPA the origin of its only SPA.
+	// Own is the broker's issuer.
 	Own = "http://127.0.0.1:8080"
+	// SPA is the origin of the broker's only SPA.
 	SPA = "http://127.0.0.1:5173"
 	// Cookie is a refresh cookie as a browser sends it.
 	Cookie = "refresh_cookie=rt1.good"
