@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"tokenbroker/api/httpapi"
 	"tokenbroker/api/origin"
 )
 
@@ -41,6 +42,11 @@ func (c *checker) browser() {
 			c.add("browser.scopes", strconv.Quote(scope)+" is none of the scopes of "+c.cfg.Browser.Client, "add it to clients."+c.cfg.Browser.Client+".scopes, too")
 		}
 	}
+}
+
+// RefreshCookie returns the settings of the refresh cookie.
+func (c *Config) RefreshCookie() httpapi.Cookie {
+	return httpapi.Cookie{Name: c.Cookie.Name, Path: c.Cookie.Path, Insecure: !*c.Cookie.Secure}
 }
 
 func (c *checker) cookie() {

@@ -3,7 +3,6 @@ package config
 import (
 	"strings"
 
-	"tokenbroker/api/httpapi"
 	"tokenbroker/broker/session"
 	"tokenbroker/keyring"
 	"tokenbroker/keyring/lifecycle"
@@ -38,9 +37,4 @@ func (c *Config) Schedule() keyring.Schedule {
 	return keyring.Schedule{
 		Algorithm: lifecycle.Algorithm(c.Tokens.Algorithm), JWKSMaxAge: c.Lifetimes.JWKSCache.Std(), RotateEvery: c.Keyring.RotateEvery.Std(),
 	}
-}
-
-// RefreshCookie returns the settings of the refresh cookie.
-func (c *Config) RefreshCookie() httpapi.Cookie {
-	return httpapi.Cookie{Name: c.Cookie.Name, Path: c.Cookie.Path, Insecure: !*c.Cookie.Secure}
 }

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"tokenbroker/api/httpapi"
+	"tokenbroker/api"
 	"tokenbroker/broker"
 	op "tokenbroker/broker/operator"
 	"tokenbroker/broker/session"
@@ -92,14 +92,16 @@ func startAudited(t *testing.T, log *syncBuffer, dir string) *node.Node {
 	t.Helper()
 	level := new(slog.LevelVar)
 	level.Set(slog.LevelDebug)
+	public := api.Config{TrustedProxies: []string{"127.0.0.1"}} // whose request ids are taken
+	public.Browser.Cookie.Insecure = true
 	n, err := node.Start(t.Context(), node.Config{
 		DataDir: dir, Listen: "127.0.0.1:0", Admin: node.Admin{Listen: "127.0.0.1:0"}, NATS: node.NATS{Listen: "127.0.0.1:0", InsecureAnonymous: true},
 		Audience: []string{"demo-api"}, BrowserClient: "spa",
-		Clients:        []broker.Client{{ID: "spa"}, {ID: "svc", Secret: auditClientSecret}},
-		Policy:         session.Policy{AccessLife: time.Minute, Idle: time.Hour, Absolute: time.Hour},
-		TrustedProxies: []string{"127.0.0.1"}, // whose request ids are taken
-		Cookie:         httpapi.Cookie{Insecure: true}, Logger: logging.New(log, logging.Config{Level: level, Format: logging.FormatJSON}),
-		Fatal: func(err error) { panic(err) },
+		Clients: []broker.Client{{ID: "spa"}, {ID: "svc", Secret: auditClientSecret}},
+		Policy:  session.Policy{AccessLife: time.Minute, Idle: time.Hour, Absolute: time.Hour},
+		Public:  public,
+		Logger:  logging.New(log, logging.Config{Level: level, Format: logging.FormatJSON}),
+		Fatal:   func(err error) { panic(err) },
 	})
 	if err != nil {
 		t.Fatal(err)

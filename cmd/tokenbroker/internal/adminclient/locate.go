@@ -5,11 +5,11 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"os"
 	"strings"
 
+	"tokenbroker/api/origin"
 	"tokenbroker/cmd/tokenbroker/internal/adminsocket"
 	"tokenbroker/internal/private"
 )
@@ -102,7 +102,7 @@ func fromAddress(address, from string, opts Options) (*Client, error) {
 		if u.Host == "" || u.Path != "" && u.Path != "/" {
 			return nil, fmt.Errorf("%w: %s: want a scheme, a host and a port, no path", ErrOptions, from)
 		}
-		if u.Scheme == "http" && !loopback(u.Hostname()) {
+		if u.Scheme == "http" && !origin.LoopbackHost(u.Hostname()) {
 			return nil, fmt.Errorf("%w: %s: %q is not this machine: a token is sent over plain http only to loopback (use https, or an ssh tunnel)", ErrOptions, from, u.Hostname())
 		}
 		token, err := readToken(opts.TokenFile)
@@ -129,12 +129,6 @@ func fromConfig(file, from string, socketOf func(string) (string, error)) (*Clie
 		return nil, fmt.Errorf("finding the socket by %s: %w", from, err)
 	}
 	return newSocketClient(socket, from+" "+file), nil
-}
-
-// loopback reports whether host can only mean this machine.
-func loopback(host string) bool {
-	ip := net.ParseIP(host)
-	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
 }
 
 // readToken returns the bearer token in file or in the environment, or "" if none is named.

@@ -13,7 +13,8 @@ import (
 	"strings"
 	"time"
 
-	"tokenbroker/api/httpapi"
+	"tokenbroker/api"
+	"tokenbroker/api/origin"
 	"tokenbroker/broker"
 	"tokenbroker/broker/password"
 	"tokenbroker/broker/session"
@@ -84,7 +85,7 @@ func At(ctx context.Context, o Options) (*Server, error) {
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return nil, usage("--url: want http://HOST:PORT or https://HOST, the broker's issuer")
 	}
-	if u.Scheme == "http" && !onThisMachine(u.Hostname()) {
+	if u.Scheme == "http" && !origin.LoopbackHost(u.Hostname()) {
 		return nil, usage("--url: %q is not this machine: a password goes over plain http only to loopback (use https, or an ssh tunnel)", u.Hostname())
 	}
 	if o.Account.Username == "" || o.Account.Password == "" {
@@ -97,12 +98,6 @@ func At(ctx context.Context, o Options) (*Server, error) {
 		return nil, fmt.Errorf("asking %s whether it is ready: %w", o.URL, err)
 	}
 	return s, nil
-}
-
-// onThisMachine reports whether host can only be this machine.
-func onThisMachine(host string) bool {
-	ip := net.ParseIP(host)
-	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
 }
 
 // Own reports whether the bench started the server.
@@ -179,7 +174,7 @@ func StartOwn(ctx context.Context, cfg OwnConfig) (s *Server, stop func() error,
 	policy.AccessLife = time.Hour // no token of a bench expires in it
 	n, err := node.Start(ctx, node.Config{
 		DataDir: dir, Listen: "127.0.0.1:0", NATS: node.NATS{Listen: "127.0.0.1:0", InsecureAnonymous: true}, Admin: node.Admin{Listen: "127.0.0.1:0"}, Version: cfg.Version,
-		Audience: []string{ownAudience}, BrowserClient: ownBrowserClient, BrowserScope: ownScope, Cookie: httpapi.Cookie{Insecure: true},
+		Audience: []string{ownAudience}, BrowserClient: ownBrowserClient, BrowserScope: ownScope, Public: plainHTTP(),
 		Clients: []broker.Client{
 			{ID: ownBrowserClient, Scopes: []string{ownScope}},
 			{ID: ownService, Secret: ownSecret, Scopes: []string{ownScope}},
@@ -207,4 +202,10 @@ func Logger(w io.Writer) *slog.Logger {
 		logging.New(io.Discard, logging.Config{Format: logging.FormatJSON}).Handler(),
 		logging.New(w, logging.Config{Level: serious}).Handler(),
 	))
+}
+
+// plainHTTP returns the settings of a public surface without TLS.
+func plainHTTP() (public api.Config) {
+	public.Browser.Cookie.Insecure = true
+	return public
 }

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"sync"
 
+	"tokenbroker/api"
+	"tokenbroker/api/browser"
 	"tokenbroker/api/httpapi"
 	"tokenbroker/api/origin"
 	"tokenbroker/broker"
@@ -109,12 +111,17 @@ func Run(ctx context.Context, opts Options) (err error) {
 			{ID: BrowserClient, Scopes: []string{Scope}},
 			{ID: ServiceClient, Secret: ServiceSecret, Scopes: []string{Scope}},
 		},
-		CustomClaims: claims, Origins: opts.Origins,
+		CustomClaims: claims,
 		Providers: func(_ string, via node.Transport) (map[string]node.Provider, error) {
 			return emulator.provide(opts.Origins, via)
 		},
-		Cookie: httpapi.Cookie{Insecure: true}, InsecureDevelopment: true,
-		DemoSamples: samples.urls(), DemoThief: samples.thiefURL(), DemoDocs: docs.Files,
+		Public: api.Config{
+			SiteConfig: httpapi.SiteConfig{Origins: opts.Origins, InsecureDevelopment: true},
+			Browser: browser.Config{
+				Cookie: httpapi.Cookie{Insecure: true},
+				Demo:   browser.Demo{Services: samples.urls(), Thief: samples.thiefURL(), Docs: docs.Files},
+			},
+		},
 		Logger: logger, Fatal: opts.Fatal(logger),
 	})
 	if err != nil {

@@ -117,7 +117,7 @@ func TestFullMailboxes(t *testing.T) {
 func TestFullPasswordQueue(t *testing.T) {
 	t.Parallel()
 	l := newFaultLab(t, func(cfg *node.Config) {
-		cfg.TrustedProxies, cfg.Passwords = []string{"127.0.0.1"}, password.DefaultParams
+		cfg.Public.TrustedProxies, cfg.Passwords = []string{"127.0.0.1"}, password.DefaultParams
 	})
 	ctx, giveUp := context.WithCancel(t.Context())
 	defer giveUp()

@@ -5,12 +5,11 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"io/fs"
 	"log/slog"
 	"net/http"
 	"strings"
 
-	"tokenbroker/api/httpapi"
+	"tokenbroker/api"
 	"tokenbroker/broker"
 	"tokenbroker/broker/credential"
 	"tokenbroker/broker/password"
@@ -33,16 +32,13 @@ type Config struct {
 	// LoopbackIPv6 also listens on [::1] at the port of Listen, where the machine has IPv6 and the port is free.
 	LoopbackIPv6 bool
 	// Certificate, when set, makes the public listener speak TLS; it is asked for each connection.
-	Certificate    func(*tls.ClientHelloInfo) (*tls.Certificate, error)
-	TrustedProxies []string
-	Connections    httpserver.Connections
-	Origins        []string
-	Cookie         httpapi.Cookie
-	// InsecureDevelopment allows all loopback origins, and follows the request's host; see
-	// [api.Config]. It MUST NOT be set elsewhere than in dev.
-	InsecureDevelopment bool
-	NATS                NATS
-	Admin               Admin
+	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
+	Connections httpserver.Connections
+	// Public has the settings of the public surface: the origins, the home URL, the cookie, the trusted proxies,
+	// InsecureDevelopment and the demo page. The node sets the rest.
+	Public api.Config
+	NATS   NATS
+	Admin  Admin
 
 	Audience []string
 	// Schedule is of the signing keys. If its RotateEvery is 0, they are rotated by hand only.
@@ -62,21 +58,12 @@ type Config struct {
 	CustomClaims credential.CustomClaims
 	// Providers makes the upstream providers by name, given the broker's issuer; may be nil.
 	Providers func(issuer string, via Transport) (map[string]Provider, error)
-	// HomeURL is where a login without return_to ends and where pages lead back to. If empty, the
-	// root of the first of Origins, or without one of PublicURL.
-	HomeURL string
 	// SignedOutURL is where a provider's log-out sends the browser. If empty, PublicURL's root.
 	SignedOutURL string
 	// Seed is called before the listeners answer, to add what has to be there from the first request on. It
 	// may be nil.
-	Seed func(ctx context.Context, n *Node) error
-	// DemoSamples are the sample services' URLs for the demo page, and DemoThief is that of its
-	// thief of cookies. If DemoSamples is empty, there is no page.
-	DemoSamples []string
-	DemoThief   string
-	// DemoDocs are the documents that the page links to; may be nil.
-	DemoDocs fs.FS
-	Version  string
+	Seed    func(ctx context.Context, n *Node) error
+	Version string
 	// Setting names a configuration key as the operator knows it, for errors; default: dev's
 	// flag ("admin.listen" is --admin-listen).
 	Setting func(key string) string

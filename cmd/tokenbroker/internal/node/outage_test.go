@@ -15,7 +15,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 
-	"tokenbroker/api/httpapi"
+	"tokenbroker/api"
 	"tokenbroker/broker"
 	"tokenbroker/broker/operator"
 	"tokenbroker/broker/password"
@@ -96,7 +96,7 @@ func (l *lab) config() node.Config {
 		DataDir: l.dir, Listen: l.listen, Admin: node.Admin{Listen: "127.0.0.1:0"}, NATS: node.NATS{URL: natsURL, Services: map[string]string{"over-nats": ""}}, PublicURL: l.issuer,
 		Audience: []string{"demo-api"}, BrowserClient: "spa", BrowserScope: "hello:read",
 		Clients:   []broker.Client{{ID: "spa"}, {ID: service, Secret: secret}},
-		Passwords: cheapPasswords, Cookie: httpapi.Cookie{Insecure: true},
+		Passwords: cheapPasswords, Public: plainHTTP(),
 		Logger: slog.New(slog.NewTextHandler(&l.warnings, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		Fatal:  func(err error) { panic(err) },
 	}
@@ -411,4 +411,10 @@ func TestAMalformedPositionIsTheCallersFault(t *testing.T) {
 			t.Errorf("after=%q: %d, want %d", after, resp.StatusCode, want)
 		}
 	}
+}
+
+// plainHTTP returns the settings of a public surface without TLS.
+func plainHTTP() (public api.Config) {
+	public.Browser.Cookie.Insecure = true
+	return public
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"tokenbroker/api"
-	"tokenbroker/api/browser"
 	"tokenbroker/api/feed"
 	"tokenbroker/api/httpapi"
 	"tokenbroker/api/oauth"
@@ -25,26 +24,20 @@ func (n *Node) serve(context.Context) error {
 	if err != nil {
 		return err
 	}
-	var logins browser.Logins // nil without providers: none of their paths is there
+	public := n.cfg.Public
+	public.Issuer, public.Browser.Sessions = n.issuer, n.metrics.Sessions(n.endUsers)
 	if len(n.providers) > 0 {
-		logins = n.metrics.Logins(n.endUsers)
+		public.Browser.Logins = n.metrics.Logins(n.endUsers)
 	}
-	n.api, err = api.New(api.Config{
-		SiteConfig: httpapi.SiteConfig{Issuer: n.issuer, Origins: n.cfg.Origins, InsecureDevelopment: n.cfg.InsecureDevelopment},
-		Browser: browser.Config{
-			Sessions: n.metrics.Sessions(n.endUsers), Logins: logins, HomeURL: n.cfg.HomeURL,
-			Cookie: n.cfg.Cookie, Demo: browser.Demo{Services: n.cfg.DemoSamples, Thief: n.cfg.DemoThief, Docs: n.cfg.DemoDocs},
-		},
-		OAuth: oauth.Config{
-			Clients: n.operators, Verifier: verifier{own}, JWKS: document(n.keys.JWKS), MaxTokenLifetime: n.publishedLife, Algorithms: n.algorithms,
-		},
-		Feed: feed.Config{
-			Clients: n.operators, Catchup: catchup{n.ledger}, Stream: stream{n.publisher.Hub()}, Receipts: postedReceipts{n.receipts, n.cfg.Logger},
-			JWKS: document(n.keys.FeedJWKS),
-		},
-		TrustedProxies: n.cfg.TrustedProxies, Readiness: n.readiness, Logger: n.cfg.Logger, Observe: n.metrics.HTTP,
-	})
-	if err != nil {
+	public.OAuth = oauth.Config{
+		Clients: n.operators, Verifier: verifier{own}, JWKS: document(n.keys.JWKS), MaxTokenLifetime: n.publishedLife, Algorithms: n.algorithms,
+	}
+	public.Feed = feed.Config{
+		Clients: n.operators, Catchup: catchup{n.ledger}, Stream: stream{n.publisher.Hub()}, Receipts: postedReceipts{n.receipts, n.cfg.Logger},
+		JWKS: document(n.keys.FeedJWKS),
+	}
+	public.Readiness, public.Logger, public.Observe = n.readiness, n.cfg.Logger, n.metrics.HTTP
+	if n.api, err = api.New(public); err != nil {
 		return err
 	}
 	n.gauges()

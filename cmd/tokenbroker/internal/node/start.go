@@ -123,7 +123,7 @@ func (n *Node) takeLoopbackIPv6(limits httpserver.Limits) {
 
 // publicLimits returns the limits of the public listener's connections.
 func (n *Node) publicLimits() (httpserver.Limits, error) {
-	proxies, err := httpapi.ParseProxies(n.cfg.TrustedProxies)
+	proxies, err := httpapi.ParseProxies(n.cfg.Public.TrustedProxies)
 	if err != nil {
 		return httpserver.Limits{}, fmt.Errorf("reading the trusted proxies: %w", err)
 	}

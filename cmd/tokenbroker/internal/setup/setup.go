@@ -13,6 +13,9 @@ import (
 	"slices"
 	"strings"
 
+	"tokenbroker/api"
+	"tokenbroker/api/browser"
+	"tokenbroker/api/httpapi"
 	"tokenbroker/broker"
 	"tokenbroker/broker/customclaims"
 	"tokenbroker/cmd/tokenbroker/internal/httpserver"
@@ -63,13 +66,17 @@ func Build(ctx context.Context, cfg *config.Config) (*Built, config.Problems) {
 	built := &Built{Certificate: certificate, AdminCertificate: adminCertificate, NATSCertificate: natsCertificate, Node: node.Config{
 		DataDir: cfg.DataDir, KEK: kek,
 		Listen: cfg.Listen, PublicURL: strings.TrimSuffix(cfg.PublicURL, "/"),
-		TrustedProxies: cfg.TrustedProxies, Connections: httpserver.Connections{Max: cfg.Connections.Max, PerAddress: cfg.Connections.PerAddress}, Origins: cfg.Origins,
-		Cookie: cfg.RefreshCookie(), NATS: nats,
+		Connections: httpserver.Connections{Max: cfg.Connections.Max, PerAddress: cfg.Connections.PerAddress},
+		Public: api.Config{
+			SiteConfig: httpapi.SiteConfig{Origins: cfg.Origins}, TrustedProxies: cfg.TrustedProxies,
+			Browser: browser.Config{HomeURL: cfg.Browser.HomeURL, Cookie: cfg.RefreshCookie()},
+		},
+		NATS:     nats,
 		Admin:    node.Admin{Socket: cfg.Admin.Socket, Listen: cfg.Admin.Listen, Token: cfg.Admin.Token.Reveal(), MetricsToken: cfg.Admin.MetricsToken.Reveal(), Hosts: cfg.Admin.Hosts},
 		Audience: cfg.Tokens.Audience, Schedule: cfg.Schedule(), Policy: cfg.Policy(),
 		BrowserClient: cfg.Browser.Client, BrowserScope: strings.Join(cfg.Browser.Scopes, " "),
-		HomeURL: cfg.Browser.HomeURL, SignedOutURL: cfg.Browser.SignedOutURL,
-		Clients: clients, CustomClaims: claims, Providers: providers,
+		SignedOutURL: cfg.Browser.SignedOutURL,
+		Clients:      clients, CustomClaims: claims, Providers: providers,
 		Setting: func(key string) string { return key + " in the configuration" },
 	}}
 	if certificate != nil {
