@@ -17,6 +17,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"tokenbroker/internal/httpclient"
 )
 
 // transport sends all requests to one issuer of a provider. It does not follow redirects and reads
@@ -154,7 +156,7 @@ func (t *transport) checkEndpoint(text string) error {
 func boundedClient(t http.RoundTripper, timeout time.Duration) *http.Client {
 	return &http.Client{
 		Timeout: timeout, Transport: limitedTransport{t},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		CheckRedirect: httpclient.RefuseRedirects,
 	}
 }
 

@@ -2,7 +2,10 @@
 // only to the address that was configured.
 package httpclient
 
-import "net/http"
+import (
+	"net/http"
+	"time"
+)
 
 // RefuseRedirects is an [http.Client.CheckRedirect] with which the client returns the
 // redirect itself as the answer.
@@ -18,4 +21,10 @@ func WithoutRedirects(c *http.Client) *http.Client {
 	copied.Timeout = 0
 	copied.CheckRedirect = RefuseRedirects
 	return &copied
+}
+
+// New returns a client that does not follow redirects. With a timeout of 0, only the context of
+// a request limits it.
+func New(transport http.RoundTripper, timeout time.Duration) *http.Client {
+	return &http.Client{Transport: transport, Timeout: timeout, CheckRedirect: RefuseRedirects}
 }

@@ -34,8 +34,8 @@ import (
 
 	"tokenbroker/api/httpapi"
 	"tokenbroker/broker"
-	"tokenbroker/cmd/tokenbroker/internal/httpclient"
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
+	"tokenbroker/internal/httpclient"
 )
 
 // The longest time of a request, and the largest answer in bytes.

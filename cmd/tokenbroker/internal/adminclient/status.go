@@ -8,8 +8,8 @@ import (
 
 	"tokenbroker/api/admin"
 	"tokenbroker/api/httpapi"
-	"tokenbroker/cmd/tokenbroker/internal/httpclient"
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
+	"tokenbroker/internal/httpclient"
 )
 
 // Readiness is the answer of /readyz?verbose of a server that is ready or degraded.

@@ -15,11 +15,11 @@ import (
 	"time"
 
 	"tokenbroker/api/admin"
-	"tokenbroker/cmd/tokenbroker/internal/httpclient"
 	"tokenbroker/cmd/tokenbroker/internal/node"
 	"tokenbroker/cmd/tokenbroker/internal/setup"
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
 	"tokenbroker/config"
+	"tokenbroker/internal/httpclient"
 	"tokenbroker/upstream"
 )
 
