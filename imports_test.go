@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -83,6 +84,25 @@ func TestImportBorders(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestChangesBeginInExistingFiles: the table of typical changes in CONTRIBUTING.md names files and directories of this tree.
+func TestChangesBeginInExistingFiles(t *testing.T) {
+	text, err := os.ReadFile("CONTRIBUTING.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(text), "### Where a change begins\n")
+	table, _, _ = strings.Cut(table, "\n## ")
+	paths := regexp.MustCompile("`([a-z_/-]+(/|\\.[a-z]+|testdata))`|\\b(docs/[a-z-]+\\.md)").FindAllStringSubmatch(table, -1)
+	if len(paths) < 40 {
+		t.Errorf("%d paths in the table, want at least 40: this test sees too little", len(paths))
+	}
+	for _, p := range paths {
+		if _, err := os.Stat(filepath.FromSlash(p[1] + p[3])); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
