@@ -3,6 +3,7 @@ package keyring
 import (
 	"context"
 	"crypto"
+	"crypto/hkdf"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
@@ -18,8 +19,9 @@ import (
 )
 
 const (
-	accessType = "at+jwt" // the typ of access tokens (RFC 9068 §2.1)
-	coordinate = 32       // bytes of r and of s, ES256
+	accessType  = "at+jwt" // the typ of access tokens (RFC 9068 §2.1)
+	coordinate  = 32       // bytes of r and of s, ES256
+	derivedSize = 32       // bytes of the symmetric keys that [Keyring.Keys] returns
 )
 
 // SignAccessToken returns claims, a JSON object, as a compact JWS of type at+jwt (RFC 9068
@@ -42,6 +44,27 @@ func (k *Keyring) SignFeed(typ string, payload any) ([]byte, error) {
 	}
 	feed := k.current.Load().feed
 	return revocation.SignMessage(feed.signer, feed.KID, typ, payload)
+}
+
+// Keys returns the symmetric keys (32 bytes each) of a purpose, derived from the master
+// secrets by HKDF-SHA256 (RFC 5869): the current one first, then those still accepted.
+// They are derived once per revision and purpose: purposes must be few and fixed, never
+// from a request. Callers must not change the result.
+func (k *Keyring) Keys(purpose string) [][]byte {
+	s := k.current.Load()
+	if keys, ok := s.derived.Load(purpose); ok {
+		return keys.([][]byte)
+	}
+	keys := make([][]byte, 0, len(s.masters))
+	for _, master := range s.masters {
+		derived, err := hkdf.Key(sha256.New, master, nil, "tokenbroker\x00"+purpose, derivedSize)
+		if err != nil {
+			panic("keyring: HKDF of 32 bytes: " + err.Error()) // only for lengths beyond its limit
+		}
+		keys = append(keys, derived)
+	}
+	shared, _ := s.derived.LoadOrStore(purpose, keys)
+	return shared.([][]byte)
 }
 
 // header returns the encoded JOSE header and the dot after it: once per key and type.

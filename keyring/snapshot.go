@@ -4,17 +4,12 @@ import (
 	"context"
 	"crypto"
 	"crypto/ed25519"
-	"crypto/hkdf"
-	"crypto/sha256"
 	"fmt"
 	"slices"
 	"sync"
 
 	"tokenbroker/keyring/lifecycle"
 )
-
-// derivedSize is the length of the symmetric keys that [Keyring.Keys] returns, in bytes.
-const derivedSize = 32
 
 // snapshot is the keyring at one revision: opened, with everything prepared that can be. It is
 // immutable and safe for concurrent use.
@@ -90,27 +85,6 @@ func (s *snapshot) openMasters(ctx context.Context, sealer Sealer) error {
 		}
 	}
 	return nil
-}
-
-// Keys returns the symmetric keys (32 bytes each) of a purpose, derived from the master
-// secrets by HKDF-SHA256 (RFC 5869): the current one first, then those still accepted.
-// They are derived once per revision and purpose: purposes must be few and fixed, never
-// from a request. Callers must not change the result.
-func (k *Keyring) Keys(purpose string) [][]byte {
-	s := k.current.Load()
-	if keys, ok := s.derived.Load(purpose); ok {
-		return keys.([][]byte)
-	}
-	keys := make([][]byte, 0, len(s.masters))
-	for _, master := range s.masters {
-		derived, err := hkdf.Key(sha256.New, master, nil, "tokenbroker\x00"+purpose, derivedSize)
-		if err != nil {
-			panic("keyring: HKDF of 32 bytes: " + err.Error()) // only for lengths beyond its limit
-		}
-		keys = append(keys, derived)
-	}
-	shared, _ := s.derived.LoadOrStore(purpose, keys)
-	return shared.([][]byte)
 }
 
 // Verifier returns what verifies the access tokens under that key id: the key's algorithm and

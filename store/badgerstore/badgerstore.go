@@ -16,54 +16,14 @@ import (
 	"tokenbroker/store"
 )
 
-var _ store.Store = (*Store)(nil)
+var (
+	_ store.Store       = (*Store)(nil)
+	_ store.Snapshotter = (*Store)(nil)
+	_ store.Scanner     = (*Store)(nil)
+)
 
-// DefaultMinFree is the free disk space below which writes are refused. It leaves room for what Badger
-// may still have to write of its memtables and a compaction, and for a commit.
-const DefaultMinFree = 256 << 20
-
-// Config configures a [Store]. Only Dir or InMemory is required.
-type Config struct {
-	// Dir is made (0700) if it does not exist. Only this store may use it.
-	Dir string
-	// Lock is held by the caller over Dir or a directory above it, and outlives the store.
-	// If nil, the store locks Dir itself.
-	Lock *DirLock
-	// InMemory keeps everything in memory and nothing on disk, for tests.
-	InMemory bool
-	// Logger receives diagnostics. If nil, slog.Default is used.
-	Logger *slog.Logger
-	// Now decides, in addition to Badger's own wall clock, which records have expired. If nil, time.Now is used.
-	Now func() time.Time
-	// MinFree (bytes) is the free space below which writes are refused. If zero, [DefaultMinFree] is used.
-	MinFree uint64
-	// FreeSpace returns the bytes free below dir. If nil, the file system is asked.
-	FreeSpace func(dir string) (uint64, error)
-	// GCEvery is the pause between runs of the value log's garbage collection. If zero, it is 10 minutes.
-	GCEvery time.Duration
-}
-
-func (c *Config) validate() error {
-	if c.Dir == "" && !c.InMemory {
-		return errors.New("opening the store: no directory given")
-	}
-	if c.Logger == nil {
-		c.Logger = slog.Default()
-	}
-	if c.Now == nil {
-		c.Now = time.Now
-	}
-	if c.MinFree == 0 {
-		c.MinFree = DefaultMinFree
-	}
-	if c.FreeSpace == nil {
-		c.FreeSpace = freeSpace
-	}
-	if c.GCEvery <= 0 {
-		c.GCEvery = 10 * time.Minute
-	}
-	return nil
-}
+// firstKey is the lowest key that callers may use.
+const firstKey = "\x01"
 
 // Store implements [store.Store]. It is safe for concurrent use.
 type Store struct {
@@ -89,103 +49,15 @@ type Store struct {
 	ended    chan struct{} // closed when the first Close has finished
 }
 
-// DamagedError reports that the files of a store are damaged, or that committed records are missing.
-// The store was not opened, because it does not know everything that was revoked.
-type DamagedError struct {
-	Dir string
-	// Cause names the file or the records, and what is wrong with them.
-	Cause error
-}
-
-func (e *DamagedError) Error() string {
-	return fmt.Sprintf("the store in %s is damaged: %v", e.Dir, e.Cause)
-}
-
-// Unwrap returns the cause.
-func (e *DamagedError) Unwrap() error { return e.Cause }
-
-// Open opens or makes the store. It starts one goroutine, which Close stops.
-// The error is an [*InUseError] if another process has the directory, and a [*DamagedError]
-// if the store is damaged.
-func Open(config Config) (*Store, error) {
-	if err := config.validate(); err != nil {
-		return nil, err
+// begin counts an operation that Close has to wait for. The caller ends it with ops.Done.
+func (s *Store) begin() error {
+	s.closing.Lock()
+	defer s.closing.Unlock()
+	if s.closed {
+		return store.ErrClosed
 	}
-	s := &Store{config: config, done: make(chan struct{}), ended: make(chan struct{})}
-	if !config.InMemory {
-		if err := s.takeDir(); err != nil {
-			return nil, err
-		}
-	}
-	if config.InMemory {
-		var err error
-		if s.db, err = openBadger(options(config)); err != nil {
-			return nil, err
-		}
-	} else if err := s.openFiles(); err != nil {
-		s.releaseDir()
-		return nil, err
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	s.stop = stop
-	go s.collectGarbage(ctx)
-	return s, nil
-}
-
-// openBadger opens the files. A panic of Badger's about their content is returned as an error.
-func openBadger(o badger.Options) (db *badger.DB, err error) {
-	defer func() {
-		if cause := recover(); cause != nil {
-			err = &DamagedError{Dir: o.Dir, Cause: fmt.Errorf("its files cannot be opened: %.200v", cause)}
-		}
-	}()
-	if db, err = badger.Open(o); err != nil {
-		return nil, &DamagedError{Dir: o.Dir, Cause: fmt.Errorf("its files cannot be opened: %s", oneLine(err))}
-	}
-	return db, nil
-}
-
-func options(config Config) badger.Options {
-	o := badger.DefaultOptions(config.Dir).
-		WithInMemory(config.InMemory).
-		WithLogger(logger{config.Logger}).
-		WithSyncWrites(true).
-		WithDetectConflicts(false). // revisions are ours, commits are serialized
-		WithMetricsEnabled(false).
-		WithMemTableSize(32 << 20). // the transaction limit is 15 % of it
-		WithNumMemtables(3).
-		WithNumCompactors(2).
-		WithBlockCacheSize(64 << 20).
-		WithValueLogFileSize(16 << 20) // all values are inline: below Badger's 1 MiB threshold
-	if config.InMemory {
-		o = o.WithDir("").WithValueDir("").WithMemTableSize(16 << 20)
-	}
-	return o
-}
-
-// collectGarbage frees space in the value log until ctx ends.
-func (s *Store) collectGarbage(ctx context.Context) {
-	defer close(s.done)
-	if s.config.InMemory {
-		return
-	}
-	ticker := time.NewTicker(s.config.GCEvery)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		for ctx.Err() == nil {
-			if err := s.db.RunValueLogGC(0.5); err != nil {
-				if !errors.Is(err, badger.ErrNoRewrite) {
-					s.config.Logger.Warn("collecting the store's garbage", "error", err)
-				}
-				break
-			}
-		}
-	}
+	s.ops.Add(1)
+	return nil
 }
 
 // Close waits for the operations in progress and closes the store. Every call waits and
@@ -214,6 +86,106 @@ func (s *Store) Close() error {
 	}
 	<-s.ended
 	return s.closeErr
+}
+
+// Snapshot implements [store.Snapshotter]. Close waits for its release.
+func (s *Store) Snapshot() (view store.Reader, release func(), err error) {
+	if err := s.begin(); err != nil {
+		return nil, nil, err
+	}
+	txn := s.db.NewTransaction(false)
+	return snapshot{s, txn}, func() { txn.Discard(); s.ops.Done() }, nil
+}
+
+// Get implements [store.Reader].
+func (s *Store) Get(ctx context.Context, key string) (store.Record, error) {
+	view, release, err := s.Snapshot()
+	if err != nil {
+		return store.Record{}, err
+	}
+	defer release()
+	return view.Get(ctx, key)
+}
+
+// List implements [store.Reader]. One call is one consistent view.
+func (s *Store) List(ctx context.Context, prefix, after string, limit int) ([]store.Record, error) {
+	view, release, err := s.Snapshot()
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	return view.List(ctx, prefix, after, limit)
+}
+
+// snapshot reads in one transaction.
+type snapshot struct {
+	store *Store
+	txn   *badger.Txn
+}
+
+// Get implements [store.Reader].
+func (v snapshot) Get(ctx context.Context, key string) (store.Record, error) {
+	if err := ctx.Err(); err != nil {
+		return store.Record{}, err
+	}
+	item, err := v.txn.Get([]byte(key))
+	if errors.Is(err, badger.ErrKeyNotFound) || errors.Is(err, badger.ErrEmptyKey) {
+		return store.Record{}, store.ErrNotFound
+	}
+	if err != nil {
+		return store.Record{}, fmt.Errorf("reading %q: %w", key, err)
+	}
+	if v.store.expired(item) {
+		return store.Record{}, store.ErrNotFound
+	}
+	return record(key, item)
+}
+
+// List implements [store.Reader].
+func (v snapshot) List(ctx context.Context, prefix, after string, limit int) ([]store.Record, error) {
+	if limit <= 0 {
+		return nil, ctx.Err()
+	}
+	// Values are stored with their keys: prefetching them would cost a goroutine each and save nothing.
+	it := v.txn.NewIterator(badger.IteratorOptions{Prefix: []byte(prefix)})
+	defer it.Close()
+	var records []store.Record
+	for it.Seek([]byte(max(after, prefix, firstKey))); it.Valid() && len(records) < limit; it.Next() {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		item := it.Item()
+		if string(item.Key()) == after || v.store.expired(item) {
+			continue
+		}
+		r, err := record(string(item.Key()), item)
+		if err != nil {
+			return nil, err
+		}
+		records = append(records, r)
+	}
+	return records, nil
+}
+
+func (s *Store) expired(item *badger.Item) bool {
+	end := item.ExpiresAt()
+	return end != 0 && end <= uint64(max(s.config.Now().Unix(), 0))
+}
+
+// now returns the later of the two clocks by which records expire, in Unix seconds.
+func (s *Store) now() int64 {
+	return max(s.config.Now().Unix(), time.Now().Unix())
+}
+
+func record(key string, item *badger.Item) (store.Record, error) {
+	value, err := item.ValueCopy(nil)
+	if err != nil {
+		return store.Record{}, fmt.Errorf("reading the value of %q: %w", key, err)
+	}
+	if value == nil {
+		value = []byte{}
+	}
+	return store.Record{Key: key, Value: value, Revision: store.Revision(item.Version())}, nil
 }
 
 // logger passes on Badger's errors and warnings.
