@@ -93,8 +93,7 @@ func decodePlain(data []byte, record any, names []string) (ok bool) {
 	return r.Done()
 }
 
-// readFields reads an object. A field of a type that it does not know is not read, and then the
-// Reader fails at its value.
+// readFields reads an object. If it has a member of any other type, such as ended, r fails.
 func readFields(r *plainjson.Reader, record reflect.Value, names []string) {
 	r.Object()
 	for i, name := range names {
@@ -124,6 +123,8 @@ func readFields(r *plainjson.Reader, record reflect.Value, names []string) {
 			*p = readList(r, readAccount)
 		case *map[string]any:
 			*p = r.Map()
+		default:
+			r.Fail()
 		}
 	}
 	r.End()

@@ -100,7 +100,7 @@ func FuzzDecodePlain(f *testing.F) {
 		`{"v":1,"uid":"u","sid":"s","channel":"cookie","client_id":"c","gen":1,"secret_hash":"AAE=","sep":0,"cep":0,"auth_time":1,"created_at":1,"last_used":1,"token_exp":1}`,
 		`{"v":1,"uid":"u","attributes":{"a":-0,"a":[1,2,{"b":null}],"c":1e3},"roles":["r"],"disabled":true,"accounts":[{"iss":"i","sub":"s"}],"created_at":1}`,
 		`{"v":1,"uid":"` + "\xff" + `","created_at":01}`, `{"v":1}`, `{}`, ``, `{"v":1,"uid":"u","created_at":1}{}`, `{"v":1,"secret_hash":"","sep":0}`, `{"v":1,"amr":[]}`,
-		`{"v":1,"accounts":[{},{"sub":"s"}]}`, `{"v":1,"ended":{"reason":"r","at":1}}`, `{"v":4294967297}`, `{"v":1,"secret_hash":"A"}`,
+		`{"v":1,"accounts":[{},{"sub":"s"}]}`, `{"v":1,"ended":{"reason":"r","at":1}}`, `{"v":1,"ended":}`, `{"v":1,"ended":null}`, `{"v":4294967297}`, `{"v":1,"secret_hash":"A"}`,
 	} {
 		f.Add([]byte(seed))
 	}
