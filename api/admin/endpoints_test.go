@@ -245,7 +245,7 @@ func TestAdminHeadIsGet(t *testing.T) {
 
 func quoted(name string) string { return strconv.Quote(name) }
 
-func TestAdminRefusesRotationsThatCannotBe(t *testing.T) {
+func TestAdminRefusesImpossibleRotations(t *testing.T) {
 	for _, body := range []string{
 		`{"purpose":"moon"}`, `{"purpose":""}`, `{"algorithm":"HS256"}`, `{"algorithm":"none"}`,
 		`{"purpose":"feed","algorithm":"ES256"}`, `{"purpose":"master","algorithm":"EdDSA"}`,

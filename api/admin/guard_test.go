@@ -51,7 +51,7 @@ func TestAdminOrderOfRefusal(t *testing.T) {
 
 // Every path, also one where there is nothing, wants the guard's three; /livez and /readyz
 // want no token.
-func TestAdminGuardStandsBeforeEveryPath(t *testing.T) {
+func TestAdminGuardChecksEveryPath(t *testing.T) {
 	paths := []operation{{method: "GET", path: "/"}, {method: "POST", path: "/nothing"}, {method: "OPTIONS", path: "/admin/v1/users"}, {method: "GET", path: "//metrics"}}
 	for _, op := range append(paths, operations()...) {
 		refused := map[string][]string{
@@ -263,7 +263,7 @@ func TestAdminRequestIDIsTheOperatorsOnTheSocket(t *testing.T) {
 }
 
 // The metrics token opens GET /metrics, and nothing that an operator may do.
-func TestTheMetricsTokenOpensTheMetricsAlone(t *testing.T) {
+func TestMetricsTokenIsValidOnlyForMetrics(t *testing.T) {
 	const scraper = "a-token-for-a-scraper"
 	h := newAdmin(&fakeOperators{}, func(cfg *admin.Config) { cfg.MetricsToken = scraper })
 	for _, op := range append(operations(), operation{method: "GET", path: "/nothing"}) {

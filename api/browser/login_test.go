@@ -111,9 +111,9 @@ func TestWhyALoginFailedIsLogged(t *testing.T) {
 	}
 }
 
-// TestNoNeighbourPlantsALoginCookie: over TLS its name begins with __Host- (RFC 6265bis
+// TestNeighbouringHostCannotPlantALoginCookie: over TLS its name begins with __Host- (RFC 6265bis
 // §4.1.3.2), which browsers take from this host alone, and only so.
-func TestNoNeighbourPlantsALoginCookie(t *testing.T) {
+func TestNeighbouringHostCannotPlantALoginCookie(t *testing.T) {
 	f := &apitest.Logins{Names: []string{"cognito"}, ReturnTo: "/app", Fake: &apitest.Fake{}}
 	cfg := apitest.Config(f.Fake)
 	cfg.Browser.Logins, cfg.Browser.Cookie.Insecure = f, false
@@ -137,7 +137,7 @@ func TestNoNeighbourPlantsALoginCookie(t *testing.T) {
 	}
 }
 
-func TestAHandfulOfLoginsAtMost(t *testing.T) {
+func TestOpenLoginsAreBounded(t *testing.T) {
 	_, h := apitest.NewWithLogins(t, "cognito")
 	resp := apitest.Get(h, "/auth/login/", "tb_login_1=a; tb_login_2=a; tb_login_3=a; tb_login_4=a; tb_login_5=a")
 	set := resp.Header.Values("Set-Cookie")
@@ -174,9 +174,9 @@ func TestSocialExchange(t *testing.T) {
 	}
 }
 
-// TestASignInBringsItsCookie to the broker, which ends that session. One that came twice is
+// TestSignInPassesTheCookieToTheBroker to the broker, which ends that session. One that came twice is
 // ignored.
-func TestASignInBringsItsCookie(t *testing.T) {
+func TestSignInPassesTheCookieToTheBroker(t *testing.T) {
 	for sent, want := range map[string]string{apitest.Cookie: "rt1.good", "a=b": "", apitest.Cookie + "; " + apitest.Cookie: ""} {
 		f, h := apitest.NewWithLogins(t, "cognito")
 		for path, at := range map[string]*broker.Request{"/auth/sign-in/": &f.Fake.Req, "/auth/social-exchange/": &f.Req} {

@@ -46,7 +46,7 @@ func TestDemoPage(t *testing.T) {
 	}
 }
 
-func TestDemoPageShowsOnlyWhatThereIs(t *testing.T) {
+func TestDemoPageShowsOnlyWhatIsConfigured(t *testing.T) {
 	h := apitest.New(t, &apitest.Fake{}, func(c *api.Config) { c.Browser.Demo.Services = []string{"http://127.0.0.1:8082"} })
 	body := apitest.Page(t, apitest.Call(h, "GET", "/", "", apitest.AsBrowser))
 	for _, part := range []string{"thief", "/docs/", `id="providers"`} {

@@ -175,7 +175,7 @@ func TestStreamEndsWithItsReader(t *testing.T) {
 	})
 }
 
-func TestLastEventIDGoesBeforeTheQuery(t *testing.T) {
+func TestLastEventIDHasPriorityOverTheQuery(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeStream()
 		openStream(t, serveStream(t, f, false), "/revocations/stream?after=o.1", "Last-Event-ID: o.7")

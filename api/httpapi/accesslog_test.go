@@ -96,7 +96,7 @@ func TestRequestIDAndSecurityHeaders(t *testing.T) {
 	}
 }
 
-func TestLogHoldsNoSecretAndObserveNoPath(t *testing.T) {
+func TestLogHasNoSecretAndObserveHasNoPath(t *testing.T) {
 	var log bytes.Buffer
 	var seen []string
 	f := &apitest.Fake{Err: &broker.Error{Code: broker.CodeInternal, Err: errors.New("the cause")}}
@@ -129,7 +129,7 @@ func TestLogHoldsNoSecretAndObserveNoPath(t *testing.T) {
 	}
 }
 
-func TestCallerWhoLeft(t *testing.T) {
+func TestCallerThatLeftIs499(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	r := httptest.NewRequestWithContext(ctx, "POST", apitest.Own+"/auth/sign-in/", strings.NewReader(`{"username":"a","password":"b"}`))

@@ -40,7 +40,7 @@ func basicAuth(userinfo string) string {
 
 // One header works at every endpoint, whichever way the client spells its secret: form-encoded
 // (RFC 6749 §2.3.1) or as it is (RFC 7617).
-func TestBasicTakesBothSpellingsAtEveryEndpoint(t *testing.T) {
+func TestBasicAcceptsBothSpellingsAtEveryEndpoint(t *testing.T) {
 	for name, secret := range map[string]string{
 		"of openssl rand -base64":       "qk+/Xz+0Zt9bqk+/Xz+0Zt9bqk+/Xz+0Zt9bqk+/Xz8=",
 		"with a colon":                  "a:b::c",

@@ -35,7 +35,7 @@ func TestDocumentsAreConditional(t *testing.T) {
 	}
 }
 
-func TestDocumentThatIsNotThereYet(t *testing.T) {
+func TestMissingDocumentIsUnavailable(t *testing.T) {
 	res := apitest.Call(apitest.New(t, &apitest.Fake{}, func(c *api.Config) { c.OAuth.JWKS = apitest.Document("", "", 0) }), "GET", "/.well-known/jwks.json", "")
 	apitest.Want(t, res, 503, "unavailable")
 	if res.Header.Get("Cache-Control") != "no-store" {

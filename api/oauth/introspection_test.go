@@ -59,7 +59,7 @@ func TestIntrospectAGoodToken(t *testing.T) {
 }
 
 // RFC 7662 §2.2: why a token is not active is nobody's business.
-func TestIntrospectTellsNoReason(t *testing.T) {
+func TestIntrospectReturnsNoReason(t *testing.T) {
 	for _, code := range []broker.Code{httpapi.CodeTokenExpired, httpapi.CodeTokenRevoked, httpapi.CodeTokenInvalid} {
 		res := introspect(apitest.New(t, &apitest.Fake{VerifyErr: &broker.Error{Code: code, Message: "a reason"}}), "", "token=x", apitest.DemoService)
 		if res.Header.Get("Cache-Control") != "no-store" {

@@ -7,7 +7,7 @@ import (
 	"tokenbroker/api/origin"
 )
 
-func TestParseTakesWhatBrowsersSend(t *testing.T) {
+func TestParseAcceptsWhatBrowsersSend(t *testing.T) {
 	for _, text := range []string{
 		"https://app.example.com", "https://app.example.com/", "http://localhost:5173", "http://127.0.0.1:1", "http://[::1]:8080",
 		"https://xn--bcher-kva.example", "https://a_b.example.com:65535", "http://broker:8081", "https://example.co.uk", "https://me.github.io",
