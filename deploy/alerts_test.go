@@ -33,7 +33,7 @@ func alerts(t *testing.T) rulesFile {
 	return file
 }
 
-// promtool runs Prometheus's own tool. .ci/run has it; elsewhere the test is skipped.
+// promtool runs Prometheus's own tool. The test is skipped if it is not installed; .ci/run has it.
 func promtool(t *testing.T, args ...string) {
 	t.Helper()
 	tool, err := exec.LookPath("promtool")
@@ -53,8 +53,8 @@ func TestAlertsPassTheirUnitTests(t *testing.T) {
 	promtool(t, "test", "rules", "alerts_test.yaml")
 }
 
-// An alert without both could never fire, or always.
-func TestEachAlertHasUnitTestsAndWords(t *testing.T) {
+// An alert without a test that it fires and a test that it does not could fire never or always.
+func TestEachAlertHasUnitTestsAndADescription(t *testing.T) {
 	var tests struct{ Tests []struct{ Name string } }
 	if err := yaml.Unmarshal([]byte(read(t, "deploy/alerts_test.yaml")), &tests); err != nil {
 		t.Fatal(err)
@@ -65,18 +65,18 @@ func TestEachAlertHasUnitTestsAndWords(t *testing.T) {
 	}
 	for _, rule := range alerts(t).Groups[0].Rules {
 		if !names[rule.Alert+" fires"] || !names[rule.Alert+" does not fire"] {
-			t.Errorf("%s has not both unit tests", rule.Alert)
+			t.Errorf("%s does not have both unit tests", rule.Alert)
 		}
 		if s := rule.Labels["severity"]; s != "critical" && s != "warning" {
 			t.Errorf("%s has severity %q", rule.Alert, s)
 		}
 		if rule.Annotations["summary"] == "" || rule.Annotations["description"] == "" {
-			t.Errorf("%s does not say what it means and what to do", rule.Alert)
+			t.Errorf("%s does not state what it means and what to do", rule.Alert)
 		}
 	}
 }
 
-// dashboard is what matters here of Grafana's form.
+// dashboard is the part of Grafana's format that these tests use.
 type dashboard struct {
 	Panels []struct {
 		Title, Type string
@@ -85,7 +85,7 @@ type dashboard struct {
 	}
 }
 
-func TestDashboardQueriesAreGood(t *testing.T) {
+func TestDashboardQueriesAreValid(t *testing.T) {
 	var d dashboard
 	if err := json.Unmarshal([]byte(read(t, "deploy/grafana/tokenbroker.json")), &d); err != nil {
 		t.Fatal(err)
@@ -98,12 +98,12 @@ func TestDashboardQueriesAreGood(t *testing.T) {
 	taken := map[[2]int]string{}
 	for _, p := range d.Panels {
 		if p.Type != "row" && len(p.Targets) == 0 {
-			t.Errorf("%q asks nothing", p.Title)
+			t.Errorf("%q has no query", p.Title)
 		}
 		for x := p.GridPos.X; x < p.GridPos.X+p.GridPos.W; x++ {
 			for y := p.GridPos.Y; y < p.GridPos.Y+p.GridPos.H; y++ {
 				if other := taken[[2]int{x, y}]; other != "" || x >= 24 {
-					t.Fatalf("%q covers %q, or leaves the grid", p.Title, other)
+					t.Fatalf("%q overlaps %q, or is outside the grid", p.Title, other)
 				}
 				taken[[2]int{x, y}] = p.Title
 			}

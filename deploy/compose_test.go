@@ -75,14 +75,14 @@ func TestComposeServicesAreHardened(t *testing.T) {
 					t.Errorf("%s is mounted for writing", v.Source)
 				}
 				if _, err := os.Stat(v.Source); err != nil {
-					t.Errorf("mounted and not there: %v", err)
+					t.Errorf("a mounted file does not exist: %v", err)
 				}
 			}
 		})
 	}
 }
 
-func TestComposeSecretsAreFilesAndNowhereElse(t *testing.T) {
+func TestComposeSecretsAreOnlyInFiles(t *testing.T) {
 	root := installed(t)
 	project, made := compose(t, root), secretsOf(t, root)
 	for name, s := range project.Secrets {
@@ -100,7 +100,7 @@ func TestComposeSecretsAreFilesAndNowhereElse(t *testing.T) {
 		}
 		for key, value := range s.Environment {
 			if value == nil || !strings.HasSuffix(key, "_FILE") {
-				t.Errorf("%s: %s: only names of files are given by the environment", name, key)
+				t.Errorf("%s: %s: the environment may only contain names of files", name, key)
 				continue
 			}
 			if file, ok := strings.CutPrefix(*value, "/run/secrets/"); !ok || !slices.ContainsFunc(s.Secrets, func(c types.ServiceSecretConfig) bool { return c.Source == file }) {
@@ -115,17 +115,17 @@ func TestComposeSecretsAreFilesAndNowhereElse(t *testing.T) {
 	}
 	for name := range project.Secrets {
 		if !used[name] {
-			t.Errorf("nobody uses the secret %s", name)
+			t.Errorf("no service uses the secret %s", name)
 		}
 	}
 	for _, file := range []string{"docker-compose.yml", "deploy/nats.conf", "deploy/prometheus.yml", "deploy/tokenbroker.yaml"} {
 		if regexp.MustCompile(`[0-9a-f]{24,}|[A-Za-z0-9+/]{43}=`).MatchString(read(t, file)) {
-			t.Errorf("%s holds something that looks like a secret", file)
+			t.Errorf("%s contains text that looks like a secret", file)
 		}
 	}
 }
 
-func TestComposeServicesHaveNothingInCommon(t *testing.T) {
+func TestComposeServicesShareNoSecrets(t *testing.T) {
 	project := compose(t, installed(t))
 	conf := read(t, "deploy/nats.conf")
 	for _, name := range []string{"service-a", "service-b"} {
@@ -150,7 +150,7 @@ func TestComposeServicesHaveNothingInCommon(t *testing.T) {
 		}
 	}
 	if !project.Networks["bus"].Internal || len(project.Services["nats"].Ports) > 0 {
-		t.Error("NATS, which is not encrypted here, is reachable from elsewhere")
+		t.Error("NATS, which is not encrypted here, is reachable from other networks")
 	}
 	if _, ok := project.Services["nats"].Networks["default"]; ok {
 		t.Error("NATS is on the common network")
@@ -193,13 +193,13 @@ func TestComposePrometheusReadsTheBroker(t *testing.T) {
 	host, port, _ := strings.Cut(job.Static[0].Targets[0], ":")
 	project := compose(t, installed(t))
 	if _, ok := project.Services[host]; !ok || !slices.Contains(broker.Admin.Hosts, host) || broker.Admin.Listen != "0.0.0.0:"+port {
-		t.Errorf("Prometheus asks %s:%s, the broker answers %q on %s", host, port, broker.Admin.Hosts, broker.Admin.Listen)
+		t.Errorf("Prometheus connects to %s:%s, the broker accepts the hosts %q on %s", host, port, broker.Admin.Hosts, broker.Admin.Listen)
 	}
 	if job.Path != "/metrics" || job.Authorization.Type != "Bearer" || job.Authorization.File != broker.Admin.Token {
-		t.Errorf("Prometheus asks %s with %+v, the broker's token for metrics is %s", job.Path, job.Authorization, broker.Admin.Token)
+		t.Errorf("Prometheus requests %s with %+v, the broker's token for metrics is %s", job.Path, job.Authorization, broker.Admin.Token)
 	}
 	if job.Scheme != "https" || job.TLS.Insecure || job.TLS.CA != broker.Admin.Cert {
-		t.Errorf("Prometheus asks by %s and believes %+v, the broker shows %s", job.Scheme, job.TLS, broker.Admin.Cert)
+		t.Errorf("Prometheus uses %s and trusts %+v, the broker's certificate is %s", job.Scheme, job.TLS, broker.Admin.Cert)
 	}
 	gets := func(service, file string) bool {
 		return slices.ContainsFunc(project.Services[service].Secrets, func(c types.ServiceSecretConfig) bool { return "/run/secrets/"+c.Source == file })
@@ -213,7 +213,7 @@ func TestComposePrometheusReadsTheBroker(t *testing.T) {
 	}
 	for _, file := range []string{"/run/secrets/admin_token", "/run/secrets/admin_tls_key"} {
 		if gets("prometheus", file) {
-			t.Errorf("Prometheus gets %s, with which it could do everything", file)
+			t.Errorf("Prometheus gets %s, which would permit everything", file)
 		}
 	}
 	pair, err := tls.LoadX509KeyPair(filepath.Join(installed(t), "deploy/secrets/admin_tls_cert"), filepath.Join(installed(t), "deploy/secrets/admin_tls_key"))
@@ -223,7 +223,7 @@ func TestComposePrometheusReadsTheBroker(t *testing.T) {
 	roots := x509.NewCertPool()
 	roots.AddCert(pair.Leaf)
 	if _, err := pair.Leaf.Verify(x509.VerifyOptions{DNSName: host, Roots: roots}); err != nil {
-		t.Errorf("Prometheus does not believe the certificate: %v", err)
+		t.Errorf("Prometheus does not trust the certificate: %v", err)
 	}
 	for _, p := range project.Services["broker"].Ports {
 		if strings.HasSuffix(broker.Admin.Listen, ":"+p.Published) || p.Target == 8081 {

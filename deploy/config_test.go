@@ -50,7 +50,7 @@ func TestConfigurationIsAccepted(t *testing.T) {
 	}
 }
 
-// The variables of the systemd unit are variables of the configuration, commented ones too.
+// The variables of the systemd unit, including commented ones, are variables of the configuration.
 func TestUnitVariablesAreKnown(t *testing.T) {
 	root := install(t)
 	secrets := filepath.Join(root, "deploy", "secrets")

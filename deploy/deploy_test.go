@@ -1,4 +1,4 @@
-// Package deploy_test holds what this directory, Dockerfile and docker-compose.yml promise,
+// Package deploy_test checks this directory, Dockerfile and docker-compose.yml
 // without Docker: the files are parsed, the secrets made and the NATS server started.
 package deploy_test
 
@@ -22,7 +22,7 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// drainSeconds is how long the broker may drain; who stops it waits longer.
+// drainSeconds is how long the broker may drain. The supervisor that stops it must wait longer.
 const drainSeconds = 7
 
 // read returns a file of the repository, by its path from the root.
@@ -35,7 +35,7 @@ func read(t *testing.T, name string) string {
 	return string(raw)
 }
 
-// template is an installation that nobody changes; TestMain removes it.
+// template is an installation that tests must not change; TestMain removes it.
 var template string
 
 var makeTemplate = sync.OnceValues(func() (said string, err error) {
@@ -75,7 +75,7 @@ func installed(t *testing.T) (root string) {
 	return template
 }
 
-// install is an installation of the test's own.
+// install returns a separate installation for the test.
 func install(t *testing.T) (root string) {
 	t.Helper()
 	root = t.TempDir()
@@ -85,13 +85,13 @@ func install(t *testing.T) (root string) {
 	return root
 }
 
-// runSecrets runs secrets.sh of an installation and returns what it says.
+// runSecrets runs secrets.sh of an installation and returns its output.
 func runSecrets(root string) (string, error) {
 	out, err := exec.Command("bash", filepath.Join(root, "deploy", "secrets.sh")).CombinedOutput()
 	return string(out), err
 }
 
-// secretsOf returns the secrets of an installation: file name to text.
+// secretsOf returns the secrets of an installation by file name.
 func secretsOf(t *testing.T, root string) map[string]string {
 	t.Helper()
 	dir := os.DirFS(filepath.Join(root, "deploy", "secrets"))

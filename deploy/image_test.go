@@ -36,7 +36,7 @@ func stages(t *testing.T) [][]instruction {
 		out[len(out)-1] = append(out[len(out)-1], instruction{name, strings.TrimSpace(args)})
 	}
 	if len(out) < 2 {
-		t.Fatalf("%d stages: a build is not what runs", len(out))
+		t.Fatalf("%d stages: the build stage must not be the final image", len(out))
 	}
 	return out
 }
@@ -69,7 +69,7 @@ func TestImageHoldsTheBinariesAndNoShell(t *testing.T) {
 	}
 	for _, c := range all(last, "COPY") {
 		if !strings.HasPrefix(c, "--from=build ") {
-			t.Errorf("COPY %s: from the context, which may hold anything", c)
+			t.Errorf("COPY %s: from the build context, which may contain any file", c)
 		}
 	}
 	for _, want := range []string{"CGO_ENABLED=0", "-tags nodev", "-trimpath", "./cmd/tokenbroker", "./examples/service", "--mount=type=cache"} {
@@ -79,7 +79,7 @@ func TestImageHoldsTheBinariesAndNoShell(t *testing.T) {
 	}
 }
 
-func TestImageRunsAsNobodyInParticular(t *testing.T) {
+func TestImageRunsAsAnUnprivilegedUser(t *testing.T) {
 	parts := stages(t)
 	last := parts[len(parts)-1]
 	users := all(last, "USER")
@@ -88,7 +88,7 @@ func TestImageRunsAsNobodyInParticular(t *testing.T) {
 	}
 	for _, id := range strings.Split(users[0], ":") {
 		if n, err := strconv.Atoi(id); err != nil || n == 0 {
-			t.Errorf("USER %s: want numbers that are not root's", users[0])
+			t.Errorf("USER %s: want numeric ids that are not root's", users[0])
 		}
 	}
 	for _, name := range []string{"ENTRYPOINT", "CMD", "HEALTHCHECK", "VOLUME"} {

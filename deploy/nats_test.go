@@ -17,7 +17,7 @@ import (
 
 const receipts = "tokenbroker.receipt."
 
-// natsVariables puts nats.env of a fresh installation into the environment and returns the
+// natsVariables sets the variables of nats.env of a new installation and returns the
 // password of each user.
 func natsVariables(t *testing.T) map[string]string {
 	t.Helper()
@@ -62,7 +62,7 @@ func TestNATSSettings(t *testing.T) {
 	for _, u := range opts.Users {
 		users = append(users, u.Username)
 		if u.Password != passwords[u.Username] || u.Password == "" {
-			t.Errorf("%s has not the password that secrets.sh made", u.Username)
+			t.Errorf("%s does not have the password that secrets.sh made", u.Username)
 		}
 	}
 	slices.Sort(users)
@@ -138,7 +138,7 @@ func TestNATSRights(t *testing.T) {
 			} else if _, err := nc.SubscribeSync(c.subject); err != nil {
 				t.Fatal(err)
 			}
-			if err := nc.Flush(); err != nil { // a refusal comes before its answer
+			if err := nc.Flush(); err != nil { // a refusal arrives before the answer to Flush
 				t.Fatal(err)
 			}
 			if refused := errors.Is(nc.LastError(), nats.ErrPermissionViolation); refused == c.allowed {
@@ -176,7 +176,7 @@ func TestNATSCarriesBothWays(t *testing.T) {
 	}
 }
 
-func TestNATSRefusesStrangers(t *testing.T) {
+func TestNATSRefusesUnknownClients(t *testing.T) {
 	url, passwords := startNATS(t)
 	for name, c := range map[string]struct{ user, password string }{
 		"nobody":              {"", ""},
@@ -198,7 +198,7 @@ func connect(t *testing.T, url, user, password string) *nats.Conn {
 	t.Helper()
 	closed := make(chan struct{})
 	nc, err := nats.Connect(url, nats.UserInfo(user, password), nats.NoReconnect(),
-		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // LastError tells
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // the test reads LastError
 		nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
 	if err != nil {
 		t.Fatal(err)
@@ -207,7 +207,7 @@ func connect(t *testing.T, url, user, password string) *nats.Conn {
 	return nc
 }
 
-// The image's version is that of the server which the tests know.
+// The image must have the version of the server that the tests use.
 func TestNATSImageIsTheTestedVersion(t *testing.T) {
 	image := compose(t, installed(t)).Services["nats"].Image
 	if want := "nats:" + server.VERSION + "-alpine"; image != want {

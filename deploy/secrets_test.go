@@ -14,7 +14,7 @@ func TestSecretsAreMadeOnceAndNeverOverwritten(t *testing.T) {
 	root := install(t)
 	first := secretsOf(t, root)
 	if said, err := runSecrets(root); said != "" || err != nil {
-		t.Errorf("the second run says %q, %v, want nothing", said, err)
+		t.Errorf("the second run printed %q, %v, want nothing", said, err)
 	}
 	if !cmp.Equal(first, secretsOf(t, root)) {
 		t.Error("the second run changed the secrets")
@@ -29,7 +29,7 @@ func TestSecretsAreMadeOnceAndNeverOverwritten(t *testing.T) {
 	}
 	again := secretsOf(t, root)
 	if again["admin_token"] == first["admin_token"] || again["admin_token"] == "" {
-		t.Error("a secret that was removed is not made anew")
+		t.Error("a removed secret was not made again")
 	}
 	again["admin_token"] = first["admin_token"]
 	if !cmp.Equal(first, again) {
@@ -37,7 +37,7 @@ func TestSecretsAreMadeOnceAndNeverOverwritten(t *testing.T) {
 	}
 }
 
-func TestSecretsAreStrongAndKeptFromOthers(t *testing.T) {
+func TestSecretsAreStrongAndNotAccessibleToOthers(t *testing.T) {
 	root := installed(t)
 	dir := filepath.Join(root, "deploy", "secrets")
 	info, err := os.Stat(dir)
@@ -76,7 +76,7 @@ func TestSecretsAreStrongAndKeptFromOthers(t *testing.T) {
 	}
 }
 
-func TestSecretsThatContradictAreRefused(t *testing.T) {
+func TestContradictorySecretsAreRefused(t *testing.T) {
 	root := install(t)
 	if err := os.Remove(filepath.Join(root, "deploy", "secrets", "nats_broker_password")); err != nil {
 		t.Fatal(err)
@@ -91,6 +91,6 @@ func TestSecretsStayOutOfGitAndOfTheBuild(t *testing.T) {
 		t.Errorf("deploy/secrets/.gitignore: %q", got)
 	}
 	if !strings.Contains("\n"+read(t, ".dockerignore"), "\ndeploy/secrets/*\n") {
-		t.Error(".dockerignore does not leave out deploy/secrets")
+		t.Error(".dockerignore does not exclude deploy/secrets")
 	}
 }

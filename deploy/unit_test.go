@@ -50,10 +50,10 @@ func TestUnitSettings(t *testing.T) {
 			t.Errorf("%s is %q, want %q", key, got, want)
 		}
 	}
-	// Status 2 is a wrong command line, but a panic's, too: a broker that crashed comes back.
+	// Status 2 is that of a wrong command line, but also of a panic: a broker that crashed must be restarted.
 	for key := range service {
 		if strings.HasPrefix(key, "RestartPrevent") || key == "SuccessExitStatus" {
-			t.Errorf("%s keeps a broker that crashed from being started again", key)
+			t.Errorf("%s prevents the restart of a broker that crashed", key)
 		}
 	}
 	if n, err := strconv.Atoi(service["TimeoutStopSec"][0]); err != nil || n <= drainSeconds {
@@ -94,7 +94,7 @@ func TestUnitSecretsAreCredentials(t *testing.T) {
 	}
 }
 
-// The directory of the socket that the unit suggests is made for the broker alone: the broker
+// The directory of the socket that the unit suggests is accessible only by the broker: the broker
 // refuses one that is open to others.
 func TestUnitSuggestsADirectoryForTheSocket(t *testing.T) {
 	text := read(t, "deploy/tokenbroker.service")
@@ -112,7 +112,7 @@ func TestUnitIsAcceptedBySystemd(t *testing.T) {
 	}
 	dir := t.TempDir()
 	binary := filepath.Join(dir, "tokenbroker")
-	if err := os.WriteFile(binary, []byte("#!/bin/sh\n"), 0o755); err != nil { // verify wants it executable
+	if err := os.WriteFile(binary, []byte("#!/bin/sh\n"), 0o755); err != nil { // systemd-analyze verify requires it to be executable
 		t.Fatal(err)
 	}
 	file := filepath.Join(dir, "tokenbroker.service")
