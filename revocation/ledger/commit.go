@@ -2,9 +2,15 @@ package ledger
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"hash/crc32"
+	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"tokenbroker/revocation"
@@ -232,4 +238,47 @@ func (l *Ledger) firstKept() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.first
+}
+
+// batchKey sorts the batches of an origin by seq (16 digits hold [revocation.MaxSeq]).
+func batchKey(origin string, seq uint64) string {
+	return fmt.Sprintf("%s%s.%016d", batchPrefix, origin, seq)
+}
+
+// eventKey names a kind and value. A value that is not a short plain name is hashed; the
+// tilde keeps the hash apart from every plain one.
+func eventKey(e revocation.Event) string {
+	value := e.Value
+	if len(value) > 64 || strings.ContainsFunc(value, notPlain) {
+		sum := sha256.Sum256([]byte(value))
+		value = "~" + revocation.EncodeID(sum[:])
+	}
+	return eventPrefix + string(e.Kind) + "." + value
+}
+
+func notPlain(r rune) bool {
+	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_'
+}
+
+func encode(record any) []byte {
+	data, err := json.Marshal(record)
+	if err != nil { // plain structs of strings and numbers
+		panic("encoding a ledger record: " + err.Error())
+	}
+	return data
+}
+
+func (r eventRecord) encode() ([]byte, error) {
+	by := r.Event.By[:min(len(r.Event.By), math.MaxUint8)]
+	data := make([]byte, 0, 3+len(r.Origin)+len(by)+binary.MaxVarintLen64+64+len(r.Event.Value))
+	data = append(data, eventVersion, byte(len(r.Origin)))
+	data = append(data, r.Origin...)
+	data = append(data, byte(len(by)))
+	data = append(data, by...)
+	data = binary.AppendUvarint(data, r.Seq)
+	data, err := revocation.AppendEvent(data, r.Event)
+	if err != nil {
+		return nil, err
+	}
+	return binary.BigEndian.AppendUint32(data, crc32.Checksum(data, castagnoli)), nil
 }

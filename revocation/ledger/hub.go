@@ -3,9 +3,7 @@ package ledger
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -82,18 +80,6 @@ func newHub(config PublisherConfig) *Hub {
 	return h
 }
 
-// update replaces the snapshot and wakes all that wait for it.
-func (h *Hub) update(change func(*hubState)) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	old := h.now.Load()
-	s := *old
-	s.changed = make(chan struct{})
-	change(&s)
-	h.now.Store(&s)
-	close(old.changed)
-}
-
 // Listeners returns how many there are now.
 func (h *Hub) Listeners() int {
 	h.mu.Lock()
@@ -120,104 +106,6 @@ func (h *Hub) run(ctx context.Context) {
 	h.follow(ctx)
 	beats.Wait()
 	h.Close()
-}
-
-// follow moves the snapshot after the ledger's head.
-func (h *Hub) follow(ctx context.Context) {
-	backoff := firstBackoff
-	for {
-		head, moved := h.ledger.headMoved()
-		cursor := h.now.Load().head
-		if cursor >= head {
-			select {
-			case <-moved:
-				continue
-			case <-ctx.Done():
-				return
-			}
-		}
-		messages, next, err := h.read(ctx, cursor, min(head-cursor, publishAtOnce))
-		if ctx.Err() != nil && err != nil {
-			return
-		}
-		h.report(err)
-		if err != nil {
-			if !backOff(ctx, backoff, nil) {
-				return
-			}
-			backoff = min(2*backoff, maxBackoff)
-			continue
-		}
-		backoff = firstBackoff
-		h.extend(messages, next)
-	}
-}
-
-// extend shows the batches up to head. Nobody sees more of a shared array than was written
-// before it was shown.
-func (h *Hub) extend(messages []message, head uint64) {
-	h.update(func(s *hubState) {
-		if len(messages) == 0 { // collected, and so no longer without a gap
-			s.tail, s.size = nil, 0
-		}
-		s.head = head
-		s.tail = append(s.tail, messages...)
-		for _, m := range messages {
-			s.size += len(m.jws)
-		}
-		for len(s.tail) > tailBatches || (s.size > tailBytes && len(s.tail) > 1) {
-			s.size -= len(s.tail[0].jws)
-			s.tail = s.tail[1:]
-		}
-	})
-}
-
-// after returns up to limit of the signed batches after cursor, if the snapshot has them.
-func (s *hubState) after(cursor, limit uint64) ([]message, bool) {
-	if len(s.tail) == 0 || cursor >= s.head || s.tail[0].seq > cursor+1 {
-		return nil, false
-	}
-	tail := s.tail[cursor+1-s.tail[0].seq:]
-	return tail[:min(uint64(len(tail)), limit)], true
-}
-
-// read takes up to limit own batches after cursor from memory or the ledger and signs them. Without
-// one, next is the cursor behind those that were collected.
-func (h *Hub) read(ctx context.Context, cursor, limit uint64) (messages []message, next uint64, err error) {
-	batches := h.ledger.recentBatches(cursor, limit)
-	if len(batches) == 0 {
-		batches, err = h.ledger.readBatches(ctx, cursor, limit)
-	}
-	if err != nil {
-		return nil, cursor, fmt.Errorf("reading batches after %d: %w", cursor, err)
-	}
-	if len(batches) == 0 {
-		if first := h.ledger.firstKept(); first > cursor+1 {
-			return nil, first - 1, nil
-		}
-		return nil, cursor, fmt.Errorf("batch %d is missing in the ledger", cursor+1)
-	}
-	messages = make([]message, len(batches))
-	ack := h.ack()
-	for i, b := range batches {
-		b.Ack = ack
-		jws, err := h.sign(revocation.BatchType, b)
-		if err != nil {
-			return nil, cursor, fmt.Errorf("signing batch %d: %w", b.Seq, err)
-		}
-		messages[i] = message{seq: b.Seq, jws: jws}
-	}
-	return messages, batches[len(batches)-1].Seq, nil
-}
-
-// report writes a line whenever signing begins or ceases to fail.
-func (h *Hub) report(err error) {
-	switch was := h.failing.Swap(err != nil); {
-	case err != nil && !was:
-		h.logger.Error("committed revocations cannot be sent; they are kept and retried, services learn of them by catch-up", "error", err)
-	case err == nil && was:
-		h.logger.Info("committed revocations can be sent again")
-	}
 }
 
 // Heartbeat returns the heartbeat of this moment: up is read before the head, so that all
@@ -253,20 +141,5 @@ func (h *Hub) heartbeats(ctx context.Context) {
 		case <-ticker.C:
 		case <-h.heartbeatWanted:
 		}
-	}
-}
-
-// backOff waits for d/2 and a random part of the other half, or until wake delivers. It
-// reports whether ctx is still running.
-func backOff(ctx context.Context, d time.Duration, wake <-chan struct{}) bool {
-	timer := time.NewTimer(d/2 + rand.N(d/2)) //nolint:gosec // jitter
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-wake:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }

@@ -3,7 +3,6 @@ package ledger
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -134,109 +133,6 @@ func (p *Publisher) Poke() {
 	select {
 	case p.retry <- struct{}{}:
 	default:
-	}
-}
-
-// Flushed waits until the batch with that sequence number was handed to the network, or
-// ctx ends; it reports whether it was.
-func (p *Publisher) Flushed(ctx context.Context, seq uint64) bool {
-	for {
-		p.mu.Lock()
-		flushed, moved := p.flushed, p.moved
-		p.mu.Unlock()
-		if flushed >= seq {
-			return true
-		}
-		select {
-		case <-moved:
-		case <-ctx.Done():
-			return false
-		case <-p.ended:
-			p.mu.Lock()
-			defer p.mu.Unlock()
-			return p.flushed >= seq
-		}
-	}
-}
-
-// publish moves the cursor after the head of what is signed.
-func (p *Publisher) publish(ctx context.Context) {
-	backoff := firstBackoff
-	for {
-		s := p.hub.now.Load()
-		cursor := p.cursor()
-		if cursor >= s.head {
-			select {
-			case <-s.changed:
-				continue
-			case <-ctx.Done():
-				return
-			}
-		}
-		next, err := p.send(ctx, s, cursor)
-		if ctx.Err() != nil && err != nil {
-			return
-		}
-		p.report(err)
-		if err != nil {
-			if !backOff(ctx, backoff, p.retry) {
-				return
-			}
-			backoff = min(2*backoff, maxBackoff)
-			continue
-		}
-		backoff = firstBackoff
-		p.advance(next)
-	}
-}
-
-// send publishes some batches after cursor and flushes. It returns the new cursor.
-func (p *Publisher) send(ctx context.Context, s *hubState, cursor uint64) (uint64, error) {
-	if first := p.config.Ledger.firstKept(); first > cursor+1 {
-		return first - 1, nil // over and collected before the network took it
-	}
-	messages, ok := s.after(cursor, publishAtOnce)
-	if !ok {
-		var err error
-		if messages, cursor, err = p.hub.read(ctx, cursor, min(s.head-cursor, publishAtOnce)); err != nil {
-			return cursor, err
-		}
-	}
-	for _, m := range messages {
-		if err := p.config.Bus.Publish(revocation.BatchSubject+p.config.Ledger.origin, m.jws); err != nil {
-			return cursor, fmt.Errorf("publishing batch %d: %w", m.seq, err)
-		}
-		cursor = m.seq
-	}
-	flush, cancel := context.WithTimeout(ctx, flushTimeout)
-	defer cancel()
-	if err := p.config.Bus.Flush(flush); err != nil {
-		return cursor, fmt.Errorf("flushing batches: %w", err)
-	}
-	return cursor, nil
-}
-
-func (p *Publisher) cursor() uint64 {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.flushed
-}
-
-func (p *Publisher) advance(flushed uint64) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.flushed = flushed
-	close(p.moved)
-	p.moved = make(chan struct{})
-}
-
-// report writes a line whenever publishing begins or ceases to fail.
-func (p *Publisher) report(err error) {
-	switch was := p.failing.Swap(err != nil); {
-	case err != nil && !was:
-		p.config.Logger.Warn("publishing revocations fails; they are kept and retried, services learn of them by catch-up", "error", err)
-	case err == nil && was:
-		p.config.Logger.Info("publishing revocations works again")
 	}
 }
 

@@ -1,13 +1,18 @@
 package revocation
 
 import (
+	"crypto"
+	"crypto/ed25519"
 	"encoding/base32"
 	"encoding/binary"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"hash/crc32"
 	"unicode/utf8"
 )
+
+// The encodings that a broker writes: an event in the binary form and a signed message.
 
 // The first byte of an event in the binary form.
 const (
@@ -253,3 +258,33 @@ func four(s string) uint64 {
 // atLeast has the high bit of each byte of v set that is from or more, where all are below
 // 0x80. Its other bits mean nothing.
 func atLeast(v uint64, from byte) uint64 { return v + (0x80-uint64(from))*ones }
+
+// SignMessage returns the compact JWS (RFC 7515 §7.1, EdDSA per RFC 8037) of a [Batch],
+// [Heartbeat] or [KeyEvent]. signer has an Ed25519 key; typ is the type of the payload. It
+// returns an error for a payload over [MaxBatchBytes].
+func SignMessage(signer crypto.Signer, kid, typ string, payload any) ([]byte, error) {
+	if _, ok := signer.Public().(ed25519.PublicKey); !ok {
+		return nil, fmt.Errorf("signing a revocation message: key %q is not Ed25519", kid)
+	}
+	body, err := json.Marshal(payload)
+	if err != nil {
+		return nil, fmt.Errorf("signing a revocation message: %w", err)
+	}
+	if len(body) > MaxBatchBytes {
+		return nil, fmt.Errorf("signing a revocation message: %d bytes are more than %d", len(body), MaxBatchBytes)
+	}
+	head, err := json.Marshal(header{Alg: "EdDSA", KID: kid, Typ: typ})
+	if err != nil {
+		return nil, fmt.Errorf("signing a revocation message: %w", err)
+	}
+	out := make([]byte, 0, strict.EncodedLen(len(head))+strict.EncodedLen(len(body))+88)
+	out = strict.AppendEncode(out, head)
+	out = append(out, '.')
+	out = strict.AppendEncode(out, body)
+	sig, err := signer.Sign(nil, out, crypto.Hash(0))
+	if err != nil {
+		return nil, fmt.Errorf("signing a revocation message: %w", err)
+	}
+	out = append(out, '.')
+	return strict.AppendEncode(out, sig), nil
+}

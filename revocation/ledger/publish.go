@@ -1,0 +1,241 @@
+package ledger
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"tokenbroker/revocation"
+)
+
+// The way of a committed batch: the Hub reads and signs it (follow), the Publisher sends it
+// to the network (publish).
+
+// update replaces the snapshot and wakes all that wait for it.
+func (h *Hub) update(change func(*hubState)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	old := h.now.Load()
+	s := *old
+	s.changed = make(chan struct{})
+	change(&s)
+	h.now.Store(&s)
+	close(old.changed)
+}
+
+// follow moves the snapshot after the ledger's head.
+func (h *Hub) follow(ctx context.Context) {
+	backoff := firstBackoff
+	for {
+		head, moved := h.ledger.headMoved()
+		cursor := h.now.Load().head
+		if cursor >= head {
+			select {
+			case <-moved:
+				continue
+			case <-ctx.Done():
+				return
+			}
+		}
+		messages, next, err := h.read(ctx, cursor, min(head-cursor, publishAtOnce))
+		if ctx.Err() != nil && err != nil {
+			return
+		}
+		h.report(err)
+		if err != nil {
+			if !backOff(ctx, backoff, nil) {
+				return
+			}
+			backoff = min(2*backoff, maxBackoff)
+			continue
+		}
+		backoff = firstBackoff
+		h.extend(messages, next)
+	}
+}
+
+// extend shows the batches up to head. Nobody sees more of a shared array than was written
+// before it was shown.
+func (h *Hub) extend(messages []message, head uint64) {
+	h.update(func(s *hubState) {
+		if len(messages) == 0 { // collected, and so no longer without a gap
+			s.tail, s.size = nil, 0
+		}
+		s.head = head
+		s.tail = append(s.tail, messages...)
+		for _, m := range messages {
+			s.size += len(m.jws)
+		}
+		for len(s.tail) > tailBatches || (s.size > tailBytes && len(s.tail) > 1) {
+			s.size -= len(s.tail[0].jws)
+			s.tail = s.tail[1:]
+		}
+	})
+}
+
+// after returns up to limit of the signed batches after cursor, if the snapshot has them.
+func (s *hubState) after(cursor, limit uint64) ([]message, bool) {
+	if len(s.tail) == 0 || cursor >= s.head || s.tail[0].seq > cursor+1 {
+		return nil, false
+	}
+	tail := s.tail[cursor+1-s.tail[0].seq:]
+	return tail[:min(uint64(len(tail)), limit)], true
+}
+
+// read takes up to limit own batches after cursor from memory or the ledger and signs them. Without
+// one, next is the cursor behind those that were collected.
+func (h *Hub) read(ctx context.Context, cursor, limit uint64) (messages []message, next uint64, err error) {
+	batches := h.ledger.recentBatches(cursor, limit)
+	if len(batches) == 0 {
+		batches, err = h.ledger.readBatches(ctx, cursor, limit)
+	}
+	if err != nil {
+		return nil, cursor, fmt.Errorf("reading batches after %d: %w", cursor, err)
+	}
+	if len(batches) == 0 {
+		if first := h.ledger.firstKept(); first > cursor+1 {
+			return nil, first - 1, nil
+		}
+		return nil, cursor, fmt.Errorf("batch %d is missing in the ledger", cursor+1)
+	}
+	messages = make([]message, len(batches))
+	ack := h.ack()
+	for i, b := range batches {
+		b.Ack = ack
+		jws, err := h.sign(revocation.BatchType, b)
+		if err != nil {
+			return nil, cursor, fmt.Errorf("signing batch %d: %w", b.Seq, err)
+		}
+		messages[i] = message{seq: b.Seq, jws: jws}
+	}
+	return messages, batches[len(batches)-1].Seq, nil
+}
+
+// report writes a line whenever signing begins or ceases to fail.
+func (h *Hub) report(err error) {
+	switch was := h.failing.Swap(err != nil); {
+	case err != nil && !was:
+		h.logger.Error("committed revocations cannot be sent; they are kept and retried, services learn of them by catch-up", "error", err)
+	case err == nil && was:
+		h.logger.Info("committed revocations can be sent again")
+	}
+}
+
+// backOff waits for d/2 and a random part of the other half, or until wake delivers. It
+// reports whether ctx is still running.
+func backOff(ctx context.Context, d time.Duration, wake <-chan struct{}) bool {
+	timer := time.NewTimer(d/2 + rand.N(d/2)) //nolint:gosec // jitter
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-wake:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// Flushed waits until the batch with that sequence number was handed to the network, or
+// ctx ends; it reports whether it was.
+func (p *Publisher) Flushed(ctx context.Context, seq uint64) bool {
+	for {
+		p.mu.Lock()
+		flushed, moved := p.flushed, p.moved
+		p.mu.Unlock()
+		if flushed >= seq {
+			return true
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return false
+		case <-p.ended:
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			return p.flushed >= seq
+		}
+	}
+}
+
+// publish moves the cursor after the head of what is signed.
+func (p *Publisher) publish(ctx context.Context) {
+	backoff := firstBackoff
+	for {
+		s := p.hub.now.Load()
+		cursor := p.cursor()
+		if cursor >= s.head {
+			select {
+			case <-s.changed:
+				continue
+			case <-ctx.Done():
+				return
+			}
+		}
+		next, err := p.send(ctx, s, cursor)
+		if ctx.Err() != nil && err != nil {
+			return
+		}
+		p.report(err)
+		if err != nil {
+			if !backOff(ctx, backoff, p.retry) {
+				return
+			}
+			backoff = min(2*backoff, maxBackoff)
+			continue
+		}
+		backoff = firstBackoff
+		p.advance(next)
+	}
+}
+
+// send publishes some batches after cursor and flushes. It returns the new cursor.
+func (p *Publisher) send(ctx context.Context, s *hubState, cursor uint64) (uint64, error) {
+	if first := p.config.Ledger.firstKept(); first > cursor+1 {
+		return first - 1, nil // over and collected before the network took it
+	}
+	messages, ok := s.after(cursor, publishAtOnce)
+	if !ok {
+		var err error
+		if messages, cursor, err = p.hub.read(ctx, cursor, min(s.head-cursor, publishAtOnce)); err != nil {
+			return cursor, err
+		}
+	}
+	for _, m := range messages {
+		if err := p.config.Bus.Publish(revocation.BatchSubject+p.config.Ledger.origin, m.jws); err != nil {
+			return cursor, fmt.Errorf("publishing batch %d: %w", m.seq, err)
+		}
+		cursor = m.seq
+	}
+	flush, cancel := context.WithTimeout(ctx, flushTimeout)
+	defer cancel()
+	if err := p.config.Bus.Flush(flush); err != nil {
+		return cursor, fmt.Errorf("flushing batches: %w", err)
+	}
+	return cursor, nil
+}
+
+func (p *Publisher) cursor() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.flushed
+}
+
+func (p *Publisher) advance(flushed uint64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.flushed = flushed
+	close(p.moved)
+	p.moved = make(chan struct{})
+}
+
+// report writes a line whenever publishing begins or ceases to fail.
+func (p *Publisher) report(err error) {
+	switch was := p.failing.Swap(err != nil); {
+	case err != nil && !was:
+		p.config.Logger.Warn("publishing revocations fails; they are kept and retried, services learn of them by catch-up", "error", err)
+	case err == nil && was:
+		p.config.Logger.Info("publishing revocations works again")
+	}
+}
