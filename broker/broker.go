@@ -14,44 +14,44 @@ import (
 	"time"
 )
 
-// Request carries what every use case may want to know of its caller.
+// Request describes the caller of a use case.
 type Request struct {
 	// Addr is the client's address without the port, after trusted proxies.
 	Addr string
-	// UserAgent as sent, cut to 256 bytes.
+	// UserAgent is the header as sent, truncated to 256 bytes.
 	UserAgent string
 	// ID is the request id for the audit lines.
 	ID string
-	// RefreshToken is that of the cookie which came with a sign-in, or empty. Its session, of
-	// any user, ends once the new one is on disk.
+	// RefreshToken is the token in the cookie of a sign-in request, or empty. Its session, of
+	// any user, is ended once the new session is on disk.
 	RefreshToken string
-	// LogoutReturn is where the provider's log-out page sends the browser after this log-off. If empty, it is
-	// that of the configuration.
+	// LogoutReturn is where the provider's log-out page sends the browser after this log-off. If empty, the
+	// configured one is used.
 	LogoutReturn string
-	// Operator is who asks through the operators' surface ("uid 0", "token"), and Note their
-	// words; both for the audit lines alone.
+	// Operator identifies the operator ("uid 0", "token"), and Note is the operator's note. Both are
+	// only for the audit lines.
 	Operator, Note string
-	// Wait is how long, from now, whoever ends tokens wants to wait for the services' receipts;
-	// zero: not at all.
+	// Wait is how long a use case that revokes tokens waits for the services' receipts, from its
+	// start. If zero, it does not wait.
 	Wait time.Duration
 }
 
-// Grant is the answer to a sign-in or a refresh. One that comes with an error has no access
-// token; its refresh token is in force all the same and has to replace the one presented.
+// Grant is the answer to a sign-in or a refresh. A Grant that is returned with an error has no access
+// token, but its refresh token is valid and has to replace the one presented.
 type Grant struct {
 	AccessToken string
-	// ExpiresAt is the access token's exp; ExpiresIn what is left of it by the broker's clock.
+	// ExpiresAt is the access token's exp, and ExpiresIn the time until then by the broker's clock.
 	ExpiresAt time.Time
 	ExpiresIn time.Duration
-	// RefreshToken goes into the cookie and nowhere else.
+	// RefreshToken is only for the cookie.
 	RefreshToken string
-	// RefreshMaxAge is what is left of the session: the cookie's Max-Age.
+	// RefreshMaxAge is the time until the session ends: the cookie's Max-Age.
 	RefreshMaxAge time.Duration
 	CSRFToken     string
 	User          map[string]any
 	UID, SID      string
-	// Replayed says that a superseded refresh token was presented within the grace: nothing was
-	// rotated, and RefreshToken is the one in force.
+	// Replayed is true if a superseded refresh token was presented within the grace period. Nothing was
+	// rotated, and RefreshToken is the current one.
 	Replayed bool
 }
 
@@ -59,8 +59,8 @@ type Grant struct {
 type SessionInfo struct {
 	UID, SID  string
 	CSRFToken string
-	// ExpiresAt is the session's idle or absolute end, whichever comes first, as it was when the
-	// presented refresh token was made.
+	// ExpiresAt is the session's idle or absolute end, whichever comes first, as of the time when the
+	// presented refresh token was issued.
 	ExpiresAt time.Time
 	CreatedAt time.Time
 	AuthTime  time.Time
@@ -69,16 +69,16 @@ type SessionInfo struct {
 	User      map[string]any
 }
 
-// LogOffResult says how far a log-off got: it is always durable when there is no error.
+// LogOffResult is the result of a log-off, which is durable if there is no error.
 type LogOffResult struct {
-	// Ended is false when there was no session to end (no cookie, or a bad one).
+	// Ended is false if there was no session to end: no cookie, or an invalid one.
 	Ended bool
-	// Broadcast is false when the record is durable but its message is still to be sent (202).
+	// Broadcast is false if the record is durable but its message was not sent yet (202).
 	Broadcast bool
 	SID       string
-	// LogoutURL is the log-out page of the provider that the login came from, or "".
+	// LogoutURL is the log-out page of the provider through which the user signed in, or "".
 	LogoutURL string
-	// Receipts is nil when Request.Wait was zero, or nothing was ended.
+	// Receipts is nil if Request.Wait was zero or no session was ended.
 	Receipts *ReceiptSummary
 }
 
@@ -88,24 +88,24 @@ type ClientInfo struct {
 	Scopes []string
 }
 
-// Client is a client as the configuration gives it.
+// Client is a configured client.
 type Client struct {
 	ID string
-	// Secret of a confidential client: random, 256 bits; or SecretHash, its SHA-256. Both are
-	// empty for a public one.
+	// Secret is the secret of a confidential client, 256 random bits; SecretHash is the alternative, its
+	// SHA-256. Both are empty for a public client.
 	Secret     string
 	SecretHash []byte
 	Scopes     []string
 }
 
-// ReceiptSummary says how many of the services that are heard of have applied a revocation.
+// ReceiptSummary is how many of the known services have applied a revocation.
 type ReceiptSummary struct {
 	Applied int `json:"applied"`
 	Of      int `json:"of"`
-	// SlowestMS is what passed, in milliseconds, from the request until the last of those that
-	// have applied it said so.
+	// SlowestMS is the time, in milliseconds, from the request to the last receipt of a service that has
+	// applied it.
 	SlowestMS int64 `json:"slowest_ms"`
-	// Laggards are the others by name; of very many the first.
+	// Laggards are the names of the other services. Of very many, only the first are listed.
 	Laggards []string `json:"laggards,omitempty"`
 }
 
@@ -115,7 +115,7 @@ const IDBytes = 16
 // Base32 is the encoding of ids and of hashes in keys: lower case, without padding.
 var Base32 = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
-// ID is a uid or a sid in its binary form; String is the form that claims and keys carry.
+// ID is a uid or a sid in its binary form. String returns the form in claims and keys.
 type ID [IDBytes]byte
 
 // NewID returns a random ID.
@@ -128,7 +128,7 @@ func NewID() ID {
 // String returns the text form.
 func (b ID) String() string { return Base32.EncodeToString(b[:]) }
 
-// ParseID reads the text form of a uid or sid.
+// ParseID parses the text form of a uid or sid.
 func ParseID(text string) (ID, bool) {
 	var b ID
 	raw, err := Base32.DecodeString(text)
@@ -139,5 +139,5 @@ func ParseID(text string) (ID, bool) {
 	return b, true
 }
 
-// LocalIssuer is the issuer under which user names of the broker itself are linked.
+// LocalIssuer is the issuer of local accounts, whose subjects are user names of the broker itself.
 const LocalIssuer = "urn:tokenbroker:local"

@@ -2,10 +2,10 @@ package broker
 
 import "time"
 
-// Code is a stable error code: part of the API, never renamed.
+// Code is a stable error code. It is part of the API and is never renamed.
 type Code string
 
-// The codes that the use cases answer with.
+// The codes of the use cases.
 const (
 	CodeInvalidCredentials  Code = "invalid_credentials"
 	CodeTooManyAttempts     Code = "too_many_attempts"
@@ -52,14 +52,14 @@ const (
 	CodeInternal            Code = "internal"
 )
 
-// Error is what a use case answers with when it refuses: a code and a message that is
-// safe to show. Everything else that goes wrong is internal and only logged.
+// Error is the refusal of a use case: a code and a message that is
+// safe to show. All other errors are internal and only logged.
 type Error struct {
 	Code    Code
 	Message string
-	// RetryAfter is set with the codes that are answered 429 or 503.
+	// RetryAfter is set with the codes of the statuses 429 and 503.
 	RetryAfter time.Duration
-	// Err is the cause, for the log alone.
+	// Err is the cause, only for the log.
 	Err error
 }
 

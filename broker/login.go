@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// How long what a browser carries through a sign-in at a provider can be used.
+// The lifetimes of what a browser carries during a sign-in at a provider.
 const (
 	// LoginLife is how long a login may take from the redirect to the callback.
 	LoginLife = 10 * time.Minute
@@ -16,14 +16,14 @@ const (
 	NonceLife = 10 * time.Minute
 )
 
-// LoginStart sends the browser to a provider.
+// LoginStart is a redirect to a provider.
 type LoginStart struct {
 	RedirectURL string
-	// CookieSuffix and CookieValue are the sealed login state, to come back within LoginLife.
+	// CookieSuffix and CookieValue are the cookie with the sealed login state, which expires after [LoginLife].
 	CookieSuffix, CookieValue string
 }
 
-// LoginCallback is what came back from a provider.
+// LoginCallback is a provider's redirect back to the broker.
 type LoginCallback struct {
 	Provider, Code, State, Issuer string
 	// Error is the provider's error parameter.
@@ -32,15 +32,15 @@ type LoginCallback struct {
 	Cookie string
 }
 
-// LoginCookieSuffix names the cookie of one login attempt by a hash of its state, so that
-// several tabs do not overwrite each other's.
+// LoginCookieSuffix returns the suffix of the name of a login attempt's cookie: a hash of the attempt's state,
+// so that tabs do not overwrite each other's cookies.
 func LoginCookieSuffix(state string) string {
 	sum := sha256.Sum256([]byte(state))
 	return Base32.EncodeToString(sum[:10])
 }
 
-// ExchangeNonce is a nonce for the authentication request that a SPA sends to a provider
-// itself. Its cookie has to come along when the id token is exchanged.
+// ExchangeNonce is a nonce for an authentication request that a SPA sends to a provider
+// itself. The request that exchanges the id token has to carry its cookie.
 type ExchangeNonce struct {
 	Nonce     string
 	ExpiresAt time.Time
@@ -49,27 +49,27 @@ type ExchangeNonce struct {
 	CookieSuffix, CookieValue string
 }
 
-// Identity is an account at an upstream provider whose owner has proved who they are.
+// Identity is an account at an upstream provider, proved by its owner.
 type Identity struct {
-	// Provider is the configured name; Issuer and Subject are the account. Nothing else links.
+	// Provider is the configured name. Only Issuer and Subject identify the account.
 	Provider, Issuer, Subject string
 	Username                  string
 	Email                     string
 	EmailVerified             bool
 	Groups                    []string
-	// Attributes are the id token's other claims, as they came.
+	// Attributes are the id token's other claims, unchanged.
 	Attributes map[string]any
 	AuthTime   time.Time
 	ACR        string
 	AMR        []string
 	// UpstreamSID is the provider's session id (sid, or Cognito's origin_jti); may be empty.
 	UpstreamSID string
-	// TokenHash names the id token, so that it can be exchanged only once; ExpiresAt is when it
-	// can no longer be.
+	// TokenHash identifies the id token, so that it can be exchanged only once. From ExpiresAt on, it
+	// cannot be exchanged.
 	TokenHash string
 	ExpiresAt time.Time
-	// Nonce is the id token's. Proven tells that the token is proven to be an id token, by the
-	// provider's own mark or by the access token that it names. An exchange needs Proven or a
+	// Nonce is the id token's nonce. Proven is true if the token is proven to be an id token, by a
+	// mark of the provider or by the access token that its at_hash names. An exchange requires Proven or a
 	// nonce that this broker issued.
 	Nonce  string
 	Proven bool
@@ -80,7 +80,7 @@ type AuthorizeRequest struct {
 	RedirectURI, State, Nonce, Verifier string
 }
 
-// CodeExchange is what comes back, with what was kept.
+// CodeExchange is an authorization code, with what the broker kept of the request.
 type CodeExchange struct {
 	Code, RedirectURI, Verifier, Nonce string
 	// Issuer is the answer's iss parameter, or empty (RFC 9207).
@@ -90,33 +90,32 @@ type CodeExchange struct {
 // UpstreamTokens are tokens that a SPA got from the provider itself.
 type UpstreamTokens struct {
 	IDToken, AccessToken string
-	// NonceCookie returns the cookie of that suffix that came along, or "". If nil, there are none.
+	// NonceCookie returns the value of the request's cookie with that suffix, or "". If nil, there are no cookies.
 	NonceCookie func(suffix string) (string, error)
 }
 
-// What an IdentityProvider refuses with; everything else is its own trouble
-// (ErrUpstreamUnavailable).
+// The refusals of an [IdentityProvider]. Its own failures are ErrUpstreamUnavailable.
 var (
 	ErrUpstreamToken       = errors.New("upstream token refused")
 	ErrUpstreamExpired     = errors.New("upstream token expired or too old")
 	ErrEmailNotVerified    = errors.New("upstream e-mail not verified")
 	ErrUpstreamCode        = errors.New("upstream refused the code")
 	ErrUpstreamUnavailable = errors.New("upstream not available")
-	// ErrExchangeDisabled refuses to verify tokens that somebody handed over.
+	// ErrExchangeDisabled means that the provider does not verify tokens for an exchange.
 	ErrExchangeDisabled = errors.New("upstream tokens are not exchanged")
-	// ErrUpstreamUnproven is an ErrUpstreamToken for want of a mark of an id token.
+	// ErrUpstreamUnproven is an ErrUpstreamToken: nothing proves that the token is an id token.
 	ErrUpstreamUnproven = fmt.Errorf("%w: nothing proves that it is an id token", ErrUpstreamToken)
 )
 
-// IdentityProvider proves identities at one upstream issuer. Safe for concurrent use; a
-// provider that is down at start is no error until it is asked.
+// IdentityProvider proves identities at one upstream issuer. Safe for concurrent use. A
+// provider that is down at start is not an error until it is used.
 type IdentityProvider interface {
-	// AuthorizeURL is where to send the browser: code flow, PKCE S256, query response mode.
+	// AuthorizeURL returns where to send the browser: code flow, PKCE S256, query response mode.
 	AuthorizeURL(ctx context.Context, req AuthorizeRequest) (string, error)
-	// Exchange trades the code for an identity.
+	// Exchange exchanges the code for an identity.
 	Exchange(ctx context.Context, code CodeExchange) (Identity, error)
-	// VerifyTokens proves the identity in tokens that somebody handed over.
+	// VerifyTokens proves the identity in tokens that a caller presents.
 	VerifyTokens(ctx context.Context, tokens UpstreamTokens) (Identity, error)
-	// LogoutURL is the provider's own log-out page, or "".
+	// LogoutURL returns the provider's own log-out page, or "".
 	LogoutURL(ctx context.Context, returnTo string) string
 }

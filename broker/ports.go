@@ -10,74 +10,75 @@ import (
 	"tokenbroker/store"
 )
 
-// Signer signs access tokens. The keyring implements it; readers take an immutable
-// snapshot, so it is safe for concurrent use and never waits for a rotation.
+// Signer signs access tokens. The keyring implements it: readers use an immutable
+// snapshot, so that a Signer is safe for concurrent use and never waits for a rotation.
 type Signer interface {
 	// SignAccessToken returns claims (a JSON object) as a compact JWS of type at+jwt.
 	SignAccessToken(ctx context.Context, claims []byte) (string, error)
 }
 
-// Secrets gives the symmetric keys that are derived from the master secrets by purpose,
-// the current one first, then the ones that are still accepted. Callers must not change them.
+// Secrets derives symmetric keys from the master secrets.
 type Secrets interface {
+	// Keys returns the keys of a purpose: the current one first, then those that are still accepted.
+	// Callers must not change them.
 	Keys(purpose string) [][]byte
 }
 
-// Ledger is the durable record of revocations. Seal and
-// Committed are called by the committer alone, in turn.
+// Ledger is the durable record of revocations. Only the committer calls Seal and Committed, in
+// turn.
 type Ledger interface {
-	// Seal gives the ledger's writes for the events accepted in this commit.
+	// Seal returns the ledger's writes for the events accepted in this commit.
 	Seal(accepted []revocation.Event) ([]store.Write, error)
-	// Committed is called once the sealed writes are on disk: the events enter the own
-	// denylist, then the head moves. It returns the new head.
+	// Committed is called once the sealed writes are on disk. It adds the events to the broker's own
+	// denylist, then moves the head, and returns the new head.
 	Committed() (seq uint64)
-	// Head is the last committed sequence number.
+	// Head returns the last committed sequence number.
 	Head() uint64
-	// Find returns the strongest event on record of a kind and value; safe for concurrent use.
+	// Find returns the strongest event on record of a kind and value. It is safe for concurrent use.
 	Find(ctx context.Context, kind revocation.Kind, value string) (revocation.Recorded, bool, error)
 }
 
-// Broadcast tells whether a recorded batch went out.
+// Broadcast reports whether a recorded batch was sent.
 type Broadcast interface {
 	// Flushed waits until the batch with that sequence number was handed to the
-	// network, or ctx ends; it reports whether it was.
+	// network, or until ctx ends. It reports whether the batch was handed over.
 	Flushed(ctx context.Context, seq uint64) bool
 }
 
-// Receipts is what services say of how far they are. Safe for concurrent use.
+// Receipts are the reports of services about the batches that they applied. Safe for concurrent use.
 type Receipts interface {
-	// Expect begins a wait, before the commit: its batch asks the services for receipts.
+	// Expect begins a wait. It is called before the commit, whose batch then asks services for receipts.
 	Expect() ReceiptWait
 }
 
 // ReceiptWait is one wait, for one caller.
 type ReceiptWait interface {
-	// Applied waits until every service that is heard of now has applied the batch with that
-	// sequence number, or ctx ends. The time counts from Expect.
+	// Applied waits until every known service has applied the batch with that sequence number, or
+	// until ctx ends. Times are measured from Expect.
 	Applied(ctx context.Context, seq uint64) ReceiptSummary
 	// Done ends the wait. It may be called without Applied.
 	Done()
 }
 
-// Denylist is the broker's own denylist: whatever was acknowledged is in it.
+// Denylist is the broker's own denylist. It contains every acknowledged revocation.
 type Denylist interface {
 	Revoked(s revocation.Subject) bool
 }
 
-// Clock is the broker's clock: it never runs back (docs/design.md §7).
+// Clock is the broker's clock, which never goes back (docs/design.md §7).
 type Clock interface {
 	Now() time.Time
-	// RecordedTimeFloor (Unix s) is a time that Now will not be before again, also after a
-	// restart: what ended by then stays ended.
+	// RecordedTimeFloor returns a time (Unix s) before which Now will never be, not even after a
+	// restart. What has ended by then stays ended.
 	RecordedTimeFloor() int64
 }
 
-// Passwords hashes and checks passwords: deliberately slowly, and few at once.
+// Passwords hashes and checks passwords. It is deliberately slow, and bounds the work in progress.
 type Passwords interface {
 	Hash(ctx context.Context, plain string) (string, error)
-	// Verify compares; needsRehash asks for a new hash under today's parameters.
+	// Verify compares plain with the hash encoded. needsRehash asks for a new hash under the current parameters.
 	Verify(ctx context.Context, caller password.Caller, plain, encoded string) (ok, needsRehash bool, err error)
-	// VerifyUnknown takes as long as Verify does, for a user who does not exist.
+	// VerifyUnknown takes as long as Verify, for a user who does not exist.
 	VerifyUnknown(ctx context.Context, caller password.Caller, plain string) error
 }
 
@@ -93,26 +94,26 @@ type Throttle interface {
 	Known(addr string) bool
 }
 
-// Keys is the keyring, as far as the broker changes it. Safe for concurrent use.
+// Keys is the part of the keyring that the broker changes. Safe for concurrent use.
 type Keys interface {
-	// Compromise marks a key dead for ever, durably: from its return on nothing is signed or
-	// published with it. To repeat it is no error. An [*Error] of CodeUnknownKey for one that
-	// never was.
+	// Compromise marks a key as compromised, permanently and durably: once it returns, nothing is signed
+	// or published with the key. Repeating it is not an error. For a key that never existed, the error
+	// is an [*Error] with CodeUnknownKey.
 	Compromise(ctx context.Context, kid string) (CompromisedKey, error)
 }
 
-// CompromisedKey is what became of a compromised key.
+// CompromisedKey is the result of compromising a key.
 type CompromisedKey struct {
 	Purpose, Algorithm string
-	// Successor signs in its place; "" when the key did not sign any more.
+	// Successor is the key that signs instead, or "" if the compromised key no longer signed.
 	Successor string
-	// Changed is false when it had been compromised before.
+	// Changed is false if the key was compromised before.
 	Changed bool
 }
 
-// Observer is told what the committer did, for metrics. Safe for concurrent use.
+// Observer is notified of commits, for metrics. Safe for concurrent use.
 type Observer interface {
-	// Committed is called after each transaction of the use cases, with the number of changes
-	// judged in it and the events recorded by it: none when it failed. It must not keep them.
+	// Committed is called after each transaction of the use cases, with the number of its changes
+	// and the events that it recorded, none if it failed. It must not keep the events.
 	Committed(changes int, events []revocation.Event)
 }

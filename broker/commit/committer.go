@@ -20,8 +20,8 @@ const (
 	eventOverhead   = 160 // bytes of an encoded event without its value, at most
 )
 
-// commitRequest is what a shard or an operator wants written. An empty one writes nothing: it
-// is answered once all before it are on disk, in the own denylist and below the head.
+// commitRequest is a request to write changes. An empty request writes nothing: it
+// is answered once all earlier ones are on disk, in the broker's own denylist and below the head.
 type commitRequest struct {
 	changes []change
 	// signedExp is the largest exp that the answers to these changes will sign.
@@ -34,16 +34,16 @@ type change struct {
 	termination *Termination
 }
 
-// commitResult has an error a change, and the ledger's head after the commit that held
-// this request's events (zero when it had none).
+// commitResult has one error for each change, and the ledger's head after the commit of
+// this request's events, or zero if it had none.
 type commitResult struct {
 	errs []error
-	// epochs are those that were drawn: zero for a change that ends nothing.
+	// epochs has the epoch of each change: zero for a change without a termination.
 	epochs []int64
 	seq    uint64
 }
 
-// committer owns the way to the disk: it merges what waits into one transaction.
+// committer writes to the store: it merges the waiting requests into one transaction.
 type committer struct {
 	store      store.Store
 	ledger     broker.Ledger
@@ -55,7 +55,7 @@ type committer struct {
 	// maxExp is the largest exp on record, once loaded.
 	maxExp int64
 	loaded bool
-	// entered: the engine's Commit was called for the present run of requests.
+	// entered is true once the store's Commit was called for the current run of requests.
 	entered bool
 }
 
@@ -79,9 +79,9 @@ func (c *committer) handle(ctx context.Context, batch []commitRequest) []actor.R
 	return results
 }
 
-// panicked ends the process when the engine had been entered: what is on disk is unknown.
-// Otherwise nothing of the run at begin was written: it fails, with those after it, the
-// earlier ones keep their answers, and the actor starts anew.
+// panicked ends the process if the store's Commit was entered, because the state of the disk is unknown.
+// Otherwise nothing of the run at begin was written: that run and the later ones fail, the
+// earlier ones keep their answers, and the actor restarts.
 func (c *committer) panicked(cause any, results []actor.Result[commitResult], begin int) {
 	if c.entered {
 		c.fatal(fmt.Errorf("panic in a commit: %v", cause))
@@ -91,8 +91,8 @@ func (c *committer) panicked(cause any, results []actor.Result[commitResult], be
 	panic(actor.Abort[commitResult]{Results: results, Cause: cause})
 }
 
-// runEnd returns the end of the longest run of requests from begin that fits one commit. A
-// request is never split: its changes succeed or fail by themselves, but travel together.
+// runEnd returns the end of the longest run of requests from begin that fits into one commit. A
+// request is never split: its changes succeed or fail independently, but are in one commit.
 func runEnd(batch []commitRequest, begin int) int {
 	writes, events, bytes := 0, 0, 0
 	for i := begin; i < len(batch); i++ {
@@ -115,7 +115,7 @@ func runEnd(batch []commitRequest, begin int) int {
 	return len(batch)
 }
 
-// encodedLen is at least the length of text in JSON: six bytes for what may be escaped.
+// encodedLen returns an upper bound of the length of text in JSON: six bytes for each byte that may be escaped.
 func encodedLen(text string) int {
 	n := len(text)
 	for i := range len(text) {
@@ -128,8 +128,8 @@ func encodedLen(text string) int {
 	return n
 }
 
-// commit writes one run of requests: disk, own denylist, head; the actor then replies. Terminations
-// have a transaction of their own, so that a conflict there touches no other change.
+// commit writes one run of requests: to disk, to the own denylist, then to the head. The actor then replies.
+// Terminations have their own transaction, so that their conflicts affect no other change.
 func (c *committer) commit(ctx context.Context, run []commitRequest, results []actor.Result[commitResult]) {
 	c.entered = false
 	if err := c.reserve(ctx, run); err != nil {
@@ -165,8 +165,8 @@ func (c *committer) commit(ctx context.Context, run []commitRequest, results []a
 	}
 }
 
-// write commits the changes, in one transaction unless the engine says that they do not
-// fit one. seqs holds the ledger's head for each change whose events were recorded.
+// write commits the changes, in one transaction unless the store reports that they do not
+// fit into one. seqs holds the ledger's head for each change whose events were recorded.
 func (c *committer) write(ctx context.Context, changes []store.Change) (errs []error, seqs []uint64) {
 	seqs = make([]uint64, len(changes))
 	for len(errs) < len(changes) {
@@ -179,7 +179,7 @@ func (c *committer) write(ctx context.Context, changes []store.Change) (errs []e
 			return writes, sealErr
 		})
 		c.endOnUncertain(got)
-		if sealErr != nil && len(rest) > 1 { // one event must not refuse its neighbours' changes
+		if sealErr != nil && len(rest) > 1 { // one event must not fail the other changes
 			for i := range rest {
 				oneErr, oneSeq := c.write(ctx, rest[i:i+1])
 				seqs[len(errs)] = oneSeq[0]
@@ -212,7 +212,7 @@ func (c *committer) write(ctx context.Context, changes []store.Change) (errs []e
 	return errs, seqs
 }
 
-// engine is the only way to the store's Commit.
+// engine makes all calls of the store's Commit.
 func (c *committer) engine(ctx context.Context, changes []store.Change, seal store.Seal) []error {
 	c.entered = true
 	return c.store.Commit(ctx, changes, seal)

@@ -16,12 +16,12 @@ type Delivery struct {
 	path *Path
 	// receipts is nil when the caller does not wait for receipts; the wait ends at until.
 	receipts broker.ReceiptWait
-	until    context.Context //nolint:containedctx // one use case's, which it does not outlive
+	until    context.Context //nolint:containedctx // of one use case, whose lifetime the Delivery shares
 	cancel   context.CancelFunc
 }
 
-// ExpectDelivery begins to follow events that are committed after it. With a wait above zero, services
-// are asked for receipts, and [Delivery.Wait] waits for those until wait has passed. The caller has to Close it.
+// ExpectDelivery returns a Delivery of events that are committed after the call. If wait is above zero, services
+// are asked for receipts, and [Delivery.Wait] waits for them until wait has passed. The caller has to Close it.
 func (p *Path) ExpectDelivery(ctx context.Context, wait time.Duration) *Delivery {
 	d := &Delivery{path: p}
 	if wait > 0 {
@@ -42,10 +42,11 @@ func (d *Delivery) Close() {
 	}
 }
 
-// Wait waits for a short time until what was recorded at seq is sent, and reports whether it
-// was. Where the caller waits for receipts, they are the second result.
-// A seq of zero means that nothing was recorded, because of an earlier change whose event may be on its
-// way. That may be on disk and not below the head yet: the committer has to end what it began.
+// Wait waits for a short time until the events recorded at seq are sent, and reports whether they
+// were. If the caller waits for receipts, they are the second result.
+//
+// A seq of zero means that nothing was recorded, because an earlier change had the same effect. The event of that
+// change may be on disk but not below the head yet, so that Wait first waits for the committer's current work.
 func (d *Delivery) Wait(ctx context.Context, seq uint64) (broadcast bool, receipts *broker.ReceiptSummary) {
 	ctx, cancel := context.WithTimeout(ctx, broadcastWait)
 	defer cancel()

@@ -13,8 +13,8 @@ import (
 	"tokenbroker/store"
 )
 
-// AppError turns what went wrong inside into the application error for it, once: an
-// [*broker.Error] passes as it is. The cause is only for the log.
+// AppError returns the application error for err. An [*broker.Error] in its chain is returned unchanged; any
+// other error becomes the cause, which is only for the log.
 func AppError(ctx context.Context, doing string, err error) *broker.Error {
 	var app *broker.Error
 	cause := fmt.Errorf("%s: %w", doing, err)
@@ -32,10 +32,10 @@ func AppError(ctx context.Context, doing string, err error) *broker.Error {
 	}
 }
 
-// errConflicts is a change that met a conflict maxConflicts times.
+// errConflicts means that a change met a conflict maxConflicts times.
 var errConflicts = errors.New("broker: too many revision conflicts")
 
-// Refused returns the answer for what the pure core refused.
+// Refused returns the application error for a refusal of package session.
 func Refused(r session.Refusal) *broker.Error {
 	switch r {
 	case session.RefuseExpired:

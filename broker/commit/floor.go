@@ -13,7 +13,7 @@ import (
 	"tokenbroker/store"
 )
 
-// expReserve is how far (seconds) the largest exp is recorded ahead of what was signed,
+// expReserve is how far, in seconds, the recorded largest exp is ahead of the signed one,
 // so that the floor is written about once a minute and not in every commit.
 const expReserve = 64
 
@@ -22,15 +22,15 @@ const floorKey = "floor"
 // Floor is the record floor.
 type Floor struct {
 	V int `json:"v"`
-	// Epoch: everything made under a lower one is dead.
+	// Epoch ends every session and token with a lower one.
 	Epoch int64 `json:"epoch"`
-	// Last is the last epoch that was given out.
+	// Last is the last epoch that was drawn.
 	Last int64 `json:"last"`
 	// MaxExp (Unix s) is at least the exp of every token ever signed.
 	MaxExp int64 `json:"max_exp"`
 }
 
-// ReadFloor returns the floor record; a store without one has the zero floor.
+// ReadFloor returns the floor record. Without a record, it is the zero floor.
 func ReadFloor(ctx context.Context, r store.Reader) (Floor, store.Revision, error) {
 	var floor Floor
 	rev, err := directory.ReadRecord(ctx, r, "the floor", floorKey, &floor, &floor.V)
@@ -62,16 +62,16 @@ func (f Floor) NextEpoch(now time.Time, kind revocation.Kind) Floor {
 	return f
 }
 
-// EventExpiry (Unix s) is when the last token that was signed has ended for every clock.
+// EventExpiry returns when the last signed token has expired by every clock (Unix s).
 func (f Floor) EventExpiry(now time.Time, accessLife time.Duration) int64 {
-	// A refresh that was decided before this may be committed after it: its exp is not on
-	// record yet, but no later than a token's life from now.
+	// A refresh that was decided before now may be committed later. Its exp is not on
+	// record yet, but is no later than a token's life from now.
 	exp := max(f.MaxExp, now.Add(accessLife).Unix())
 	return exp + int64(session.EventMargin/time.Second)
 }
 
-// LastExpiry returns the largest exp of all access tokens that were ever signed with that
-// store, or one up to [expReserve] seconds after it; zero if there was none. It is on disk
+// LastExpiry returns a time no earlier than the largest exp of all access tokens that were ever signed with that
+// store, and at most expReserve seconds after it; the zero time if no token was signed. It is on disk
 // before a token with that exp is signed.
 func LastExpiry(ctx context.Context, r store.Reader) (time.Time, error) {
 	floor, _, err := ReadFloor(ctx, r)

@@ -13,8 +13,8 @@ import (
 	"tokenbroker/store"
 )
 
-// Mark is a replay mark of something that may be used once: a record once.<purpose>.<hash> that is
-// only ever created, and kept until the thing itself has expired.
+// Mark is the replay mark of a value that may be used once: a record once.<purpose>.<hash> that is
+// created at most once, and kept until the value has expired.
 type Mark struct {
 	key       string
 	expiresAt int64 // Unix s
@@ -24,13 +24,13 @@ type markRecord struct {
 	V int `json:"v"`
 }
 
-// NewMark returns the mark of a value, which has expired at expires.
+// NewMark returns the mark of a value that expires at expires.
 func NewMark(purpose, value string, expires time.Time) Mark {
 	sum := sha256.Sum256([]byte(value))
 	return Mark{key: "once." + purpose + "." + broker.Base32.EncodeToString(sum[:]), expiresAt: expires.Unix()}
 }
 
-// Exists reports whether the mark is on record: the value was used.
+// Exists reports whether the mark is on record, which means that the value was used.
 func (m Mark) Exists(ctx context.Context, r store.Reader) (bool, error) {
 	_, err := r.Get(ctx, m.key)
 	if errors.Is(err, store.ErrNotFound) {
@@ -42,7 +42,7 @@ func (m Mark) Exists(ctx context.Context, r store.Reader) (bool, error) {
 	return true, nil
 }
 
-// Write is the write that makes the mark. It meets a conflict if the mark is on record.
+// Write returns the write that creates the mark. It meets a conflict if the mark is on record.
 func (m Mark) Write() (store.Write, error) {
 	value, err := json.Marshal(markRecord{V: directory.RecordVersion})
 	if err != nil {

@@ -1,11 +1,11 @@
-// Package commit is the commit path: how the use cases write. One actor per shard decides messages of
-// the users that it owns with package session; one committer merges what waits into a transaction
-// that holds the records, the ledger's events and, where sessions are terminated, their epochs.
+// Package commit is the commit path, by which the use cases write. Each shard is an actor that decides the messages of
+// the users it owns, with package session. One committer merges the waiting changes into a transaction
+// of records, of the ledger's events and, where sessions are terminated, of their epochs.
 //
 //	result, err := path.Ask(ctx, commit.Message{UID: uid, SID: sid, Message: session.Rotate{…}})
 //
-// The order is fixed: persist, then the own denylist, then the reply, then the broadcast, for which
-// [Path.ExpectDelivery] waits.
+// The order is fixed: the disk, the broker's own denylist, the reply, the broadcast. [Path.ExpectDelivery]
+// waits for the broadcast.
 package commit
 
 import (
@@ -24,8 +24,8 @@ import (
 	"tokenbroker/store"
 )
 
-// gatherFor bounds how long a shard waits for those whom it has just answered together; with
-// a disk that is not slow it is a third of a commit.
+// gatherFor bounds how long a shard waits for the next messages of the callers that it has just answered. It
+// waits at most a third of the time that the batch took, which is less unless the disk is slow.
 const gatherFor = 2 * time.Millisecond
 
 // Config wires a [Path]. Everything without a stated default is required.
@@ -39,22 +39,22 @@ type Config struct {
 	Clock    broker.Clock
 	// Policy has the longest lifetimes. A MaxSessions of zero is that of [session.DefaultPolicy].
 	Policy session.Policy
-	// AccessLife is how long an access token lives that is signed now, where that may be less
-	// than Policy's AccessLife: services learn of a longer life first. It must not block. If nil, Policy's holds.
+	// AccessLife returns the current lifetime of access tokens, which may be less than Policy's AccessLife
+	// because services have to learn of a longer lifetime first. It must not block. If nil, Policy's is used.
 	AccessLife func() time.Duration
 
-	// Shards is the number of session shards; default 1. More of them decide side by side, but
-	// come to the committer one by one, so that fewer refreshes share an fsync (bench/README.md).
+	// Shards is the number of session shards; default 1. Several shards decide concurrently, but
+	// reach the committer one after the other, so that fewer refreshes share an fsync (bench/README.md).
 	Shards int
-	// Mailbox bounds each actor's queue; default 1024. A message for a full one is refused with CodeBusy.
+	// Mailbox bounds each actor's queue; default 1024. If a queue is full, its messages are refused with CodeBusy.
 	Mailbox int
 
 	Observer      broker.Observer
 	ActorObserver actor.Observer
 	// Logger receives diagnostics. If nil, slog.Default is used.
 	Logger *slog.Logger
-	// Fatal ends the process: the outcome of a commit is not known. It must not return
-	// to a working broker.
+	// Fatal ends the process, because the result of a commit is unknown. The broker must not go on
+	// if it returns.
 	Fatal func(error)
 }
 
@@ -97,7 +97,7 @@ func Start(cfg Config) *Path {
 	return p
 }
 
-// policy returns the lifetimes that hold now.
+// policy returns the current lifetimes.
 func (p *Path) policy() session.Policy {
 	policy := p.cfg.Policy
 	if p.cfg.AccessLife != nil {
@@ -106,7 +106,7 @@ func (p *Path) policy() session.Policy {
 	return policy
 }
 
-// Close answers what was accepted and stops: the shards first, then the committer.
+// Close answers the accepted messages and stops: the shards first, then the committer.
 func (p *Path) Close(ctx context.Context) error {
 	var errs []error
 	for _, s := range p.shards {
@@ -123,8 +123,8 @@ func (p *Path) MailboxDepth() (shards, committer int) {
 	return shards, p.committer.Stats().Depth
 }
 
-// Ask hands msg to the shard that owns the user and returns what was decided, once it is on disk. An
-// error is an [*broker.Error]; what the decision refuses is in the result.
+// Ask sends msg to the shard that owns the user and returns the decision once it is on disk. An
+// error is a [*broker.Error]. A refusal by the decision is in the result and not an error.
 func (p *Path) Ask(ctx context.Context, msg Message) (Result, error) {
 	shard := p.shards[maphash.String(p.seed, msg.UID)%uint64(len(p.shards))]
 	result, err := shard.Ask(ctx, msg)
@@ -153,8 +153,8 @@ func (p *Path) Commit(ctx context.Context, changes ...store.Change) (errs []erro
 }
 
 // Update commits what build returns until there is no conflict; build reads the store again
-// each time, and returns nil when there is nothing to write. Update may lose to a shard that keeps
-// writing the same record: an operator's change of a user goes through the user's shard.
+// each time, and returns nil if there is nothing to write. Update may meet too many conflicts if a shard keeps
+// writing the same record: an operator's change of a user therefore goes through the user's shard.
 func (p *Path) Update(ctx context.Context, build func() (*store.Change, error)) error {
 	for range maxConflicts {
 		built, err := build()
@@ -173,7 +173,7 @@ func (p *Path) Update(ctx context.Context, build func() (*store.Change, error)) 
 }
 
 // Record records events that belong to no session and no epoch: those of single tokens and of
-// signing keys. It sets their At and ExpiresAt: they live until every token signed so far is dead.
+// signing keys. It sets their At and ExpiresAt: they live until every token signed so far has expired.
 func (p *Path) Record(ctx context.Context, events []revocation.Event) (seq uint64, err error) {
 	floor, _, err := ReadFloor(ctx, p.cfg.Store)
 	if err != nil {

@@ -14,15 +14,15 @@ import (
 )
 
 const (
-	// maxListed bounds the record of a user's sessions. A user of an earlier version who has
-	// more gets it once sign-ins have ended enough of them.
+	// maxListed bounds the record of a user's sessions. A user of an earlier version with
+	// more sessions gets a record once sign-ins have ended enough of them.
 	maxListed = 2048
-	// listPage is how many records are read at a time for a user who has no such record.
+	// listPage is how many sessions are read at a time for a user without such a record.
 	listPage = 256
 )
 
 // listedRecord is the record listed.<uid>: the user's sessions that may be alive, oldest
-// first. Only a sign-in reads and writes it; one that ended otherwise stays until room is needed.
+// first. Only a sign-in reads and writes it. A session that ended by itself stays listed until its place is needed.
 type listedRecord struct {
 	V    int      `json:"v"`
 	SIDs []string `json:"sids"`
@@ -30,16 +30,16 @@ type listedRecord struct {
 
 func listedKey(uid string) string { return "listed." + uid }
 
-// listing is what a view knows of the record.
+// listing is the record as a view has read and changed it.
 type listing struct {
 	sids []string
 	rev  store.Revision
 	read bool
-	put  string // the sid that is new, and lasts longest
+	put  string // the new sid, whose session lasts longest
 }
 
-// listed completes what an Open is decided on: the user's sessions, and each of them as it
-// is where there are bound or more.
+// listed adds to the state of an Open the list of the user's sessions and, if there are bound
+// or more, the state of each.
 func (v *UserView) listed(ctx context.Context, st *session.State, bound int) error {
 	if err := v.readListed(ctx); err != nil {
 		return err
@@ -51,7 +51,7 @@ func (v *UserView) listed(ctx context.Context, st *session.State, bound int) err
 	for _, sid := range st.Listed {
 		one, err := v.state(ctx, sid, "")
 		switch {
-		case errors.Is(err, session.ErrRecord): // nobody can use it
+		case errors.Is(err, session.ErrRecord): // a damaged session cannot be used
 			continue
 		case err != nil:
 			return err
@@ -86,7 +86,7 @@ func (v *UserView) readListed(ctx context.Context) error {
 	return nil
 }
 
-// findSessions makes the list of a user of an earlier version, who has no record of it.
+// findSessions builds the list for a user of an earlier version, who has no record of it.
 func (v *UserView) findSessions(ctx context.Context) ([]string, error) {
 	var found []*session.Session
 	prefix, after := SessionKey(v.uid, ""), ""
@@ -97,7 +97,7 @@ func (v *UserView) findSessions(ctx context.Context) ([]string, error) {
 		}
 		for _, rec := range page {
 			after = rec.Key
-			if s, err := session.DecodeSession(rec.Value); err == nil && s.Ended == nil { // nobody can use a damaged one
+			if s, err := session.DecodeSession(rec.Value); err == nil && s.Ended == nil { // a damaged session cannot be used
 				found = append(found, s)
 			}
 		}
@@ -113,7 +113,7 @@ func (v *UserView) findSessions(ctx context.Context) ([]string, error) {
 	return sids, nil
 }
 
-// putListed appends the write of the record, which changed.
+// putListed appends the write of the changed record.
 func (v *UserView) putListed(writes []store.Write) ([]store.Write, error) {
 	if len(v.listing.sids) > maxListed {
 		return writes, nil
@@ -127,7 +127,7 @@ func (v *UserView) putListed(writes []store.Write) ([]store.Write, error) {
 	}), nil
 }
 
-// removal deletes the removed user's record and what of the accounts leads to it.
+// removal returns the writes that delete the removed user's record, accounts, names and list of sessions.
 func (v *UserView) removal(ctx context.Context) ([]store.Write, error) {
 	if err := v.readListed(ctx); err != nil && !errors.Is(err, session.ErrRecord) {
 		return nil, err
@@ -136,6 +136,6 @@ func (v *UserView) removal(ctx context.Context) ([]store.Write, error) {
 	if v.listing.rev != 0 {
 		writes = append(writes, store.Write{Key: listedKey(v.uid), Delete: true, Expect: v.listing.rev})
 	}
-	v.listing.put = "" // by a sign-in just before
+	v.listing.put = "" // of a sign-in earlier in the batch
 	return writes, err
 }

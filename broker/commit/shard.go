@@ -16,10 +16,10 @@ const maxConflicts = 16
 // maxChangeEvents is how many events a change may have before another message adds to it.
 const maxChangeEvents = 250
 
-// Message is one message for the session SID of the user UID, or for the user.
+// Message is a message for the session SID of the user UID, or for the user.
 type Message struct {
 	UID, SID string // SID is empty in a change of the user
-	// ClientID is the client whose epoch an Open is made under.
+	// ClientID is the client of the session that an Open makes.
 	ClientID string
 	// Marks are the replay marks that an Open makes: it is refused if one of them is on record.
 	Marks   []Mark
@@ -27,14 +27,14 @@ type Message struct {
 	By      string // the operator, or empty
 }
 
-// Result is what was decided and, with events, the head of the ledger that holds them.
+// Result is a decision and, if it has events, the head of the ledger that holds them.
 type Result struct {
 	Effects session.Effects
 	Seq     uint64
-	Epoch   int64 // that was drawn for it, or zero
+	Epoch   int64 // of its termination, or zero
 }
 
-// shard orders and decides for the users it owns. It keeps nothing between batches.
+// shard orders and decides the messages of the users it owns. It has no state between batches.
 type shard struct {
 	reader   store.Reader
 	commit   func(context.Context, commitRequest) (commitResult, error)
@@ -43,18 +43,18 @@ type shard struct {
 	denylist broker.Denylist
 }
 
-// group is the messages of one user in a batch: they become one change.
+// group is the messages of one user in a batch, which become one change.
 type group struct {
 	uid     string
 	indexes []int
-	tries   int // that met a conflict
+	tries   int // how many met a conflict
 }
 
-// decision is what became of a group's first messages: one change.
+// decision is the change that a group's first messages make.
 type decision struct {
 	change   change
 	exp      int64 // the latest of the tokens to sign
-	messages int   // so many were decided
+	messages int   // how many were decided
 }
 
 func (s *shard) handle(ctx context.Context, batch []Message) []actor.Result[Result] {
@@ -65,8 +65,8 @@ func (s *shard) handle(ctx context.Context, batch []Message) []actor.Result[Resu
 	return results
 }
 
-// round decides the open groups on what the store holds now and commits them together. It
-// returns what is left: groups that met a conflict, and messages that wait for an epoch.
+// round decides the open groups on the current contents of the store and commits them together. It
+// returns the groups that met a conflict, and the messages that wait for an epoch.
 func (s *shard) round(ctx context.Context, batch []Message, open []group, results []actor.Result[Result]) (left []group) {
 	request, writing, decided := s.decideAll(ctx, batch, open, results)
 	if len(writing) == 0 {
@@ -98,7 +98,7 @@ func (s *shard) round(ctx context.Context, batch []Message, open []group, result
 }
 
 // decideAll decides the open groups on one view of the store. It returns the changes to
-// commit, the groups that they are of, and how many of each group's messages were decided.
+// commit, the groups that they belong to, and how many of each group's messages were decided.
 func (s *shard) decideAll(ctx context.Context, batch []Message, open []group, results []actor.Result[Result]) (request commitRequest, writing []group, decided []int) {
 	snapshot, release, err := store.Snapshot(s.reader)
 	if err != nil {
@@ -126,9 +126,9 @@ func (s *shard) decideAll(ctx context.Context, batch []Message, open []group, re
 	return request, writing, decided
 }
 
-// decide steps the group's messages in order, each on the results of the earlier ones. One
-// that ends the user's tokens is the last: what the others see is known once its epoch is drawn.
-// So is one whose change has many events, so that the change fits a commit.
+// decide steps the group's messages in order, each on the results of the earlier ones. It stops after a message
+// that terminates the user's tokens, because the state for the next ones is known only when its epoch is drawn, and
+// when the change has many events, so that it fits into a commit.
 func (s *shard) decide(ctx context.Context, shared *view, batch []Message, g group, results []actor.Result[Result]) (decision, error) {
 	records := shared.user(g.uid)
 	now, policy := s.clock.Now(), s.policy()
@@ -174,7 +174,7 @@ func (s *shard) decide(ctx context.Context, shared *view, batch []Message, g gro
 	return d, err
 }
 
-// acknowledge completes the results of messages that are on disk.
+// acknowledge completes the results of messages whose decisions are on disk.
 func acknowledge(indexes []int, results []actor.Result[Result], seq uint64, epoch int64) {
 	for _, i := range indexes {
 		r := &results[i].Value

@@ -16,8 +16,8 @@ type Termination struct {
 	Value  string          // the uid or the client's id
 	Reason revocation.Reason
 	By     string // the operator, or empty
-	// Writes returns the writes of the records that take over the epoch. If nil, there are none: everybody's
-	// epoch is the floor's. The committer calls it, and calls it again with another epoch when it has to.
+	// Writes returns the writes of the records that get the epoch. If nil, there are none: everybody's
+	// epoch is in the floor. The committer may call it several times, with different epochs.
 	Writes func(ctx context.Context, epoch int64) ([]store.Write, error)
 }
 
@@ -38,8 +38,8 @@ func (p *pendingTermination) settle(seq uint64, err error) {
 }
 
 // terminate draws an epoch for each of the changes and commits them as one, with the floor that
-// holds the epochs and the events that announce them. It returns those that have to wait, because
-// another one writes the same record. A change that cannot be committed with the others is
+// holds the epochs and with their events. It returns the changes that have to wait because
+// another one writes the same record. If the changes cannot be committed together, each is
 // committed by itself: none is refused because of another one.
 func (c *committer) terminate(ctx context.Context, asked []*pendingTermination) (waiting []*pendingTermination) {
 	floor, rev, err := ReadFloor(ctx, c.store)
@@ -68,8 +68,8 @@ func (c *committer) terminate(ctx context.Context, asked []*pendingTermination) 
 	return waiting
 }
 
-// merge draws the epochs from floor, in the order of the changes, and makes one change of
-// those that go together.
+// merge draws the epochs from floor, in the order of the changes, and merges the changes
+// that write different records.
 func (c *committer) merge(ctx context.Context, floor *Floor, asked []*pendingTermination) (merged store.Change, together, waiting []*pendingTermination) {
 	now := c.clock.Now()
 	taken := map[string]bool{}
@@ -126,13 +126,13 @@ func touches(taken map[string]bool, writes []store.Write) bool {
 	return false
 }
 
-// refusesAll reports whether each change would meet the same error by itself.
+// refusesAll reports whether every change would meet the same error.
 func refusesAll(err error) bool {
 	return errors.Is(err, store.ErrUncertain) || errors.Is(err, store.ErrReadOnly) || errors.Is(err, store.ErrClosed)
 }
 
-// termination is the end of the user's tokens. The user's record, which takes over the epoch,
-// is written by it and no longer by the view.
+// termination returns the termination of the user's sessions and tokens. It writes the user's record, with
+// the epoch, instead of the view.
 func (v *UserView) termination(reason revocation.Reason, by string) *Termination {
 	t := &Termination{Kind: revocation.KindSub, Value: v.uid, Reason: reason, By: by}
 	if !v.userPut { // removed: there is no record

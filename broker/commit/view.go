@@ -14,14 +14,14 @@ import (
 	"tokenbroker/store"
 )
 
-// view is what the users of one round of a batch have in common: each record of it is
+// view is the records that all users of one round of a batch share. Each is
 // read once, and no step changes it.
 type view struct {
 	reader    store.Reader
 	denylist  broker.Denylist
 	floor     int64
 	floorRead bool
-	timeFloor int64            // of the clock, where sessions may be ended
+	timeFloor int64            // of the clock; only shards need it
 	clients   map[string]int64 // epochs
 }
 
@@ -57,8 +57,8 @@ func (v *view) clientEpoch(ctx context.Context, id string) (int64, error) {
 	return client.Epoch, nil
 }
 
-// UserView is one user's records as a batch sees them: read once from the store, then
-// as the batch's own steps changed them. It lives for one round of one batch.
+// UserView is one user's records as a batch sees them: read once from the store, and then
+// changed by the batch's own steps. It is for one round of one batch.
 type UserView struct {
 	*view
 	uid string
@@ -67,7 +67,7 @@ type UserView struct {
 	userRev  store.Revision
 	userRead bool
 	userPut  bool
-	removed  *session.User // as it was
+	removed  *session.User // before the removal
 	sessions map[string]*sessionSlot
 	order    []string // sids in the order of their first write
 	marks    []Mark
@@ -77,15 +77,15 @@ type UserView struct {
 type sessionSlot struct {
 	session *session.Session
 	rev     store.Revision
-	expires int64 // of the record; non-zero once it is to be written
+	expires int64 // of the record; zero unless it has to be written
 }
 
-// State returns what a session of the user is judged on.
+// State returns the state on which a session of the user is judged.
 func (v *UserView) State(ctx context.Context, sid string) (session.State, error) {
 	return v.state(ctx, sid, "")
 }
 
-// StateOf returns what a session of the user that was already read is judged on.
+// StateOf is [UserView.State] for a session that was already read.
 func (v *UserView) StateOf(ctx context.Context, s *session.Session) (session.State, error) {
 	st, err := v.userState(ctx)
 	if err != nil {
@@ -94,8 +94,8 @@ func (v *UserView) StateOf(ctx context.Context, s *session.Session) (session.Sta
 	return v.complete(ctx, st, s, "")
 }
 
-// state returns what a message for sid is decided on; with an empty sid, what one for the user is. An
-// Open names the client of its session, which does not exist yet.
+// state returns the state on which a message for sid is decided or, if sid is empty, a message for the user.
+// clientID is the client of a session that does not exist yet.
 func (v *UserView) state(ctx context.Context, sid, clientID string) (session.State, error) {
 	st, err := v.userState(ctx)
 	if err != nil || sid == "" {
@@ -119,7 +119,7 @@ func (v *UserView) userState(ctx context.Context) (session.State, error) {
 	return session.State{User: v.user, Floor: floor, TimeFloor: v.timeFloor}, nil
 }
 
-// complete adds what is known of the session, which may be nil, to the state of its user.
+// complete adds a session, which may be nil, to the state of its user.
 func (v *UserView) complete(ctx context.Context, st session.State, s *session.Session, clientID string) (session.State, error) {
 	if s != nil {
 		clientID = s.ClientID
@@ -172,7 +172,7 @@ func (v *UserView) slot(ctx context.Context, sid string) (*sessionSlot, error) {
 	return slot, nil
 }
 
-// used reports whether any of marks was made before, on disk or earlier in this batch.
+// used reports whether any of marks exists, on disk or by an earlier message of this batch.
 func (v *UserView) used(ctx context.Context, marks []Mark) (bool, error) {
 	for _, m := range marks {
 		if slices.Contains(v.marks, m) {
@@ -185,7 +185,7 @@ func (v *UserView) used(ctx context.Context, marks []Mark) (bool, error) {
 	return false, nil
 }
 
-// apply takes over what a step decided.
+// apply applies the decision of a step.
 func (v *UserView) apply(eff session.Effects, p session.Policy) error {
 	if eff.PutUser != nil {
 		v.user, v.userPut = eff.PutUser, true
@@ -219,8 +219,8 @@ func (v *UserView) putSession(put *session.Session, p session.Policy) error {
 	return nil
 }
 
-// writes returns the change's writes: the replay marks, the user, then for each session its sid record (when it
-// is to be kept longer) before the session itself.
+// writes returns the writes of the change: the replay marks, the user, and then for each session its sid record, if
+// that has to be kept longer, and the session.
 func (v *UserView) writes(ctx context.Context) ([]store.Write, error) {
 	var writes []store.Write
 	for _, mark := range v.marks {
@@ -253,7 +253,7 @@ func (v *UserView) writes(ctx context.Context) ([]store.Write, error) {
 			if err != nil {
 				return nil, fmt.Errorf("encoding the sid: %w", err)
 			}
-			// What it says never changes, so that nobody's write can be lost.
+			// The record never changes, so that no concurrent write can be lost.
 			writes = append(writes, store.Write{Key: SIDKey(sid), Value: value, Blind: slot.rev != 0, ExpiresAt: slot.expires})
 		}
 		value, err := record.Encode()
@@ -270,7 +270,7 @@ func (v *UserView) writes(ctx context.Context) ([]store.Write, error) {
 	return v.putListed(writes)
 }
 
-// tombstoneEnd is when the store may forget a session.
+// tombstoneEnd returns when the store may delete a session's record.
 func tombstoneEnd(s *session.Session, p session.Policy) int64 {
 	return s.AbsoluteEnd(p).Add(session.TombstoneLife).Unix()
 }
@@ -278,13 +278,13 @@ func tombstoneEnd(s *session.Session, p session.Policy) int64 {
 // SessionKey is the key of a session's record (docs/design.md §5); with an empty sid, the prefix of those of the user.
 func SessionKey(uid, sid string) string { return SessionPrefix + uid + "." + sid }
 
-// SIDKey is the key of the record that names a session's user.
+// SIDKey is the key of the record with the uid of a session's user.
 func SIDKey(sid string) string { return "sid." + sid }
 
-// SessionPrefix begins the keys of all sessions.
+// SessionPrefix is the prefix of the keys of all sessions.
 const SessionPrefix = "session."
 
-// sidRecord is the record sid.<sid>: whose session it is.
+// sidRecord is the record sid.<sid>: the user of a session.
 type sidRecord struct {
 	V   int    `json:"v"`
 	UID string `json:"uid"`

@@ -13,8 +13,8 @@ import (
 	"tokenbroker/internal/plainjson"
 )
 
-// ClaimsInput is what custom claims are computed from, as it is at this sign-in or refresh.
-// Nothing in it may be changed.
+// ClaimsInput is the input of custom claims, as of this sign-in or refresh.
+// It must not be changed.
 type ClaimsInput struct {
 	User     ClaimsUser
 	Identity ClaimsIdentity
@@ -22,9 +22,9 @@ type ClaimsInput struct {
 	Session  ClaimsSession
 }
 
-// ClaimsUser is the user. Groups are those that the provider named at the latest login. Local
-// is true only for a user with a local account, whose Username an operator chose; another
-// user's is whatever the provider says, also the name of a local user.
+// ClaimsUser is the user. Groups are those of the provider's token at the latest login. Local
+// is true only for a user with a local account, whose Username an operator chose. The Username of
+// another user comes from the provider and may equal the name of a local user.
 type ClaimsUser struct {
 	ID, Username         string
 	Local                bool
@@ -33,8 +33,8 @@ type ClaimsUser struct {
 	CreatedAt, LastLogin time.Time
 }
 
-// ClaimsIdentity is where this session's login came from; for a password sign-in Provider
-// is empty and Issuer is LocalIssuer.
+// ClaimsIdentity is the account that signed in to this session. After a password sign-in, Provider
+// is empty and Issuer is [broker.LocalIssuer].
 type ClaimsIdentity struct{ Provider, Issuer, Subject string }
 
 // ClaimsClient is the client that the session belongs to.
@@ -47,25 +47,25 @@ type ClaimsSession struct {
 	AuthTime, CreatedAt    time.Time
 }
 
-// CustomClaims are the configured claims beside the standard ones. Safe for concurrent use.
+// CustomClaims are the configured claims in addition to the standard ones. Safe for concurrent use.
 type CustomClaims interface {
-	// Claims returns the members to add to the token, none of a reserved name. An error
-	// refuses the token: a claim that cannot be computed is never left out.
+	// Claims returns the claims to add to the token. None has a reserved name. After an error, no token is
+	// issued: a claim that cannot be computed is never left out.
 	Claims(ctx context.Context, in ClaimsInput) (map[string]any, error)
-	// UserObject returns what answers show of the user; nil: nothing.
+	// UserObject returns the user object of the answers. If nil, they have none.
 	UserObject(u ClaimsUser) map[string]any
 }
 
-// reservedClaims are the claims that a custom one can never be: the standard ones of this
-// broker's access tokens, and those that change what a verifier makes of a token (RFC 7519
+// reservedClaims are the names that a custom claim cannot have: the standard claims of this
+// broker's access tokens, and claims that change the meaning of a token to a verifier (RFC 7519
 // §4.1, RFC 7800, RFC 8693 §4, OpenID Connect Core §2, and Cognito's token_use).
 var reservedClaims = []string{
 	"iss", "sub", "aud", "exp", "iat", "nbf", "jti", "client_id", "sid", "scope", "auth_time", "acr", "amr", "sep", "cep",
 	"cnf", "act", "may_act", "azp", "nonce", "at_hash", "c_hash", "s_hash", "typ", "token_use", "events",
 }
 
-// ReservedClaim reports whether no custom claim may have that name. Case is ignored: a
-// decoder like encoding/json takes a later "SUB" for the sub.
+// ReservedClaim reports whether a custom claim may not have that name. Case is ignored, because a
+// decoder such as encoding/json accepts "SUB" as the sub.
 func ReservedClaim(name string) bool {
 	for _, reserved := range reservedClaims {
 		if strings.EqualFold(name, reserved) {
@@ -75,9 +75,9 @@ func ReservedClaim(name string) bool {
 	return false
 }
 
-// EncodeClaims builds the claims of the token that a committed step fixed: those of an access
-// token (RFC 9068 §2.2), sid, sep and cep, then custom, by name. A custom claim of a reserved
-// name is an error. sep and cep are never left out: a token without them is refused.
+// EncodeClaims returns the claims of the access token of a committed step: the standard ones
+// (RFC 9068 §2.2), sid, sep and cep, then custom, sorted by name. A custom claim with a reserved
+// name is an error. sep and cep are always present, because a token without them is refused.
 func EncodeClaims(issuer string, audience []string, eff session.Effects, custom map[string]any) ([]byte, error) {
 	jti, err := uuid.NewV7()
 	if err != nil {
@@ -116,7 +116,7 @@ func EncodeClaims(issuer string, audience []string, eff session.Effects, custom 
 	if b, err = plainjson.AppendObject(b, custom); err != nil {
 		return nil, fmt.Errorf("custom claims: %w", err)
 	}
-	b[standard] = ',' // in the place of its brace
+	b[standard] = ',' // replaces the opening brace
 	return b, nil
 }
 

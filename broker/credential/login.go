@@ -18,10 +18,10 @@ import (
 
 const purposeLogin = "login-state"
 
-// ErrLoginState is a login cookie that is missing, damaged, foreign or too old.
+// ErrLoginState means that a login cookie is missing, damaged, of another broker or expired.
 var ErrLoginState = errors.New("broker: no such login state")
 
-// LoginState is what a browser carries, sealed, between the redirect and the callback.
+// LoginState is the state of a login, which the browser keeps in a sealed cookie from the redirect to the callback.
 type LoginState struct {
 	Provider    string `json:"provider"`
 	RedirectURI string `json:"redirect_uri"`
@@ -42,7 +42,7 @@ func loginAAD(expires int64) []byte {
 func (s LoginState) Seal(secrets broker.Secrets, expires time.Time) (string, error) {
 	var plain bytes.Buffer
 	encoder := json.NewEncoder(&plain)
-	encoder.SetEscapeHTML(false) // six bytes for a & would not fit a cookie
+	encoder.SetEscapeHTML(false) // an escaped & has six bytes, and cookies are small
 	if err := encoder.Encode(s); err != nil {
 		return "", fmt.Errorf("encoding the login state: %w", err)
 	}
@@ -57,7 +57,7 @@ func (s LoginState) Seal(secrets broker.Secrets, expires time.Time) (string, err
 	return strictBase64.EncodeToString(aead.Seal(out, nonce, plain.Bytes(), loginAAD(expires.Unix()))), nil
 }
 
-// OpenLoginState opens what seal made, under the current or a previous master secret.
+// OpenLoginState opens a sealed state, under the current or a previous master secret.
 func OpenLoginState(text string, secrets broker.Secrets, now time.Time) (LoginState, error) {
 	raw, err := strictBase64.DecodeString(text)
 	if err != nil || len(raw) < 8 {
@@ -87,7 +87,7 @@ func OpenLoginState(text string, secrets broker.Secrets, now time.Time) (LoginSt
 }
 
 func loginAEAD(key []byte) (cipher.AEAD, error) {
-	sum := sha256.Sum256(key) // whatever the length of a purpose's key
+	sum := sha256.Sum256(key) // keys may have any length
 	block, err := aes.NewCipher(sum[:])
 	if err != nil {
 		return nil, fmt.Errorf("making the login cipher: %w", err)
@@ -105,8 +105,8 @@ func RandomText() string {
 	return strictBase64.EncodeToString(b[:])
 }
 
-// PriorSession names the session of a browser that signs in again. A login state carries
-// it to the callback, which does not see the refresh cookie: that is SameSite=Strict.
+// PriorSession identifies the session of a browser that signs in again. It is part of the login state, because
+// the callback does not receive the refresh cookie, which is SameSite=Strict.
 type PriorSession struct {
 	UID        string `json:"uid"`
 	SID        string `json:"sid"`
@@ -119,7 +119,7 @@ const (
 	nonceMAC     = 16
 )
 
-// OpenNonce reports whether text is a nonce of this broker, until when it can be used, and the
+// OpenNonce reports whether text is a nonce of this broker, and returns when it expires and the
 // value of its cookie.
 func OpenNonce(text string, secrets broker.Secrets) (expires time.Time, cookie string, ok bool) {
 	raw, err := strictBase64.DecodeString(text)
@@ -142,9 +142,9 @@ func keyed(key []byte, use string, data []byte) []byte {
 	return mac.Sum(nil)
 }
 
-// NewNonce makes a nonce for an exchange. The broker keeps nothing: the nonce is base64url(expiry8 ‖
-// random16 ‖ mac16), and the cookie is another MAC of the nonce, which no one who sees only
-// the nonce can compute.
+// NewNonce returns a nonce for an exchange. The broker stores nothing: the nonce is base64url(expiry8 ‖
+// random16 ‖ mac16), and the cookie is another MAC of the nonce, which cannot be computed from
+// the nonce.
 func NewNonce(secrets broker.Secrets, now time.Time) broker.ExchangeNonce {
 	key := secrets.Keys(purposeNonce)[0]
 	expires := time.Unix(now.Add(broker.NonceLife).Unix(), 0)

@@ -1,6 +1,6 @@
-// Package credential encodes and checks what the broker hands out: refresh tokens and their CSRF
-// tokens, the claims of access tokens, and what a browser carries through a sign-in at a provider.
-// It has no store and no clock: keys and times are arguments.
+// Package credential encodes and checks what the broker issues: refresh tokens and their CSRF
+// tokens, the claims of access tokens, and the state and nonces of sign-ins at a provider.
+// It uses no store and no clock: keys and times are arguments.
 package credential
 
 import (
@@ -33,12 +33,12 @@ const (
 	refreshBytes  = macOffset + macBytes
 )
 
-// ErrRefreshToken is a refresh token that is damaged, forged or not one at all.
+// ErrRefreshToken means that a text is not a refresh token of this broker.
 var ErrRefreshToken = errors.New("broker: not a refresh token of ours")
 
 var strictBase64 = base64.RawURLEncoding.Strict()
 
-// RefreshToken is an opened refresh token: its mac was good.
+// RefreshToken is a refresh token whose MAC is valid.
 type RefreshToken struct {
 	UID, SID   broker.ID
 	Generation uint32
@@ -52,13 +52,13 @@ func NewRefreshToken(uid, sid broker.ID) RefreshToken {
 	return t
 }
 
-// SecretHash is what the store keeps of the secret.
+// SecretHash returns the hash of the secret that the store keeps.
 func (t RefreshToken) SecretHash() []byte {
 	sum := sha256.Sum256(t.secret[:])
 	return sum[:]
 }
 
-// Source is where a request that presents the token came from.
+// Source returns the source of a request that presents the token, as the session's record keeps it.
 func (t RefreshToken) Source(req broker.Request) []byte {
 	return session.NewSource(t.secret[:], req.Addr, req.UserAgent)
 }
@@ -74,8 +74,8 @@ func (t RefreshToken) Encode(secrets broker.Secrets) string {
 	return refreshPrefix + strictBase64.EncodeToString(b[:])
 }
 
-// ParseRefreshToken opens a refresh token without touching the store. Every text other
-// than the canonical one of a token made here is ErrRefreshToken.
+// ParseRefreshToken parses a refresh token and checks its MAC. The error for any text other
+// than the canonical text of a token of this broker is ErrRefreshToken.
 func ParseRefreshToken(text string, secrets broker.Secrets) (RefreshToken, error) {
 	var t RefreshToken
 	encoded, ok := strings.CutPrefix(text, refreshPrefix)
@@ -106,13 +106,13 @@ func refreshMAC(key, message []byte) []byte {
 	return mac.Sum(nil)[:macBytes]
 }
 
-// CSRFToken is stable for the session.
+// CSRFToken returns the CSRF token of a session, which does not change.
 func CSRFToken(secrets broker.Secrets, sid string) string {
 	return csrfUnder(secrets.Keys(purposeCSRF)[0], sid)
 }
 
-// MatchCSRF accepts a token made under the current or a previous master secret. It returns
-// the current one, which [csrfToken] would make anew.
+// MatchCSRF reports whether presented is the session's CSRF token under the current or a previous master
+// secret. It also returns the current one, as [CSRFToken] does.
 func MatchCSRF(secrets broker.Secrets, sid, presented string) (current string, ok bool) {
 	for i, key := range secrets.Keys(purposeCSRF) {
 		token := csrfUnder(key, sid)

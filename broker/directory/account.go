@@ -23,8 +23,8 @@ type identityRecord struct {
 	Subject string `json:"sub"`
 }
 
-// Link is what an account is linked to now. One whose user was removed is linked to
-// nobody (user is nil) but still has a revision.
+// Link is the link of an account to a user. If the user was removed, User is nil, but the link still
+// has a revision.
 type Link struct {
 	Account session.Account
 	UID     string
@@ -32,7 +32,7 @@ type Link struct {
 	rev     store.Revision
 }
 
-// ReadLink reads what the account is linked to.
+// ReadLink reads the link of an account.
 func ReadLink(ctx context.Context, r store.Reader, issuer, subject string) (Link, error) {
 	linked := Link{Account: session.Account{Issuer: issuer, Subject: subject}}
 	identity, rev, err := readIdentity(ctx, r, issuer, subject)
@@ -44,14 +44,14 @@ func ReadLink(ctx context.Context, r store.Reader, issuer, subject string) (Link
 	return linked, err
 }
 
-// readIdentity returns the record of an account's link; the zero record when there is none.
+// readIdentity returns the record of an account's link, or the zero record if there is none.
 func readIdentity(ctx context.Context, r store.Reader, issuer, subject string) (identity identityRecord, rev store.Revision, err error) {
 	rev, err = ReadRecord(ctx, r, "the identity", identityKey(issuer, subject), &identity, &identity.V)
 	return identity, rev, err
 }
 
-// NewUser is the change that makes user, whose only account this is, unless somebody linked
-// it since it was read.
+// NewUser returns the change that creates user with this only account. It meets a conflict if the account was linked
+// since the link was read.
 func (l Link) NewUser(user *session.User) (*store.Change, error) {
 	user.Accounts = []session.Account{{Issuer: l.Account.Issuer, Subject: l.Account.Subject}}
 	record, err := user.Encode()
@@ -68,7 +68,7 @@ func (l Link) NewUser(user *session.User) (*store.Change, error) {
 	}}, nil
 }
 
-// ReadUser returns the user's record, or nil.
+// ReadUser returns the user, or nil if there is none.
 func ReadUser(ctx context.Context, r store.Reader, uid string) (*session.User, error) {
 	rec, err := r.Get(ctx, UserKey(uid))
 	if errors.Is(err, store.ErrNotFound) {
@@ -80,9 +80,9 @@ func ReadUser(ctx context.Context, r store.Reader, uid string) (*session.User, e
 	return session.DecodeUser(rec.Value)
 }
 
-// LocalAccount returns the link of the local account that a person or an operator means by name: the
-// account of that very name, without the white space at its ends, else of its NFC, which names
-// have that were given by this version, else of its NFD, which earlier versions kept as it was typed.
+// LocalAccount returns the link of the local account that a person or an operator means by name. White
+// space at the ends is ignored. The exact name is looked up first, then its NFC, the form of names that this
+// version creates, and then its NFD, which earlier versions stored if it was entered.
 func LocalAccount(ctx context.Context, r store.Reader, name string) (Link, error) {
 	name = strings.TrimSpace(name)
 	forms := []string{name}
@@ -101,7 +101,7 @@ func LocalAccount(ctx context.Context, r store.Reader, name string) (Link, error
 	return linked, nil
 }
 
-// localNames are the names by which a user can sign in here.
+// localNames returns the names by which a user can sign in with a password.
 func localNames(u *session.User) []string {
 	var names []string
 	for _, a := range Accounts(u) {
@@ -113,7 +113,7 @@ func localNames(u *session.User) []string {
 }
 
 // Removal returns the writes that delete a user's record, whose revision is rev, the links of the user's
-// accounts, and what the user holds of local names.
+// accounts, and the reservations of the user's local names.
 func Removal(ctx context.Context, r store.Reader, user *session.User, rev store.Revision) ([]store.Write, error) {
 	writes := []store.Write{{Key: UserKey(user.UID), Delete: true, Expect: rev}}
 	for _, a := range Accounts(user) {
@@ -129,7 +129,7 @@ func Removal(ctx context.Context, r store.Reader, user *session.User, rev store.
 	return append(writes, releases...), err
 }
 
-// PutUser is the write of a user's record, whose revision is rev.
+// PutUser returns the write of a user's record, whose revision is rev.
 func PutUser(user *session.User, rev store.Revision) (store.Write, error) {
 	value, err := user.Encode()
 	if err != nil {

@@ -18,14 +18,14 @@ import (
 	"tokenbroker/store"
 )
 
-// CanonicalName is the one form of a local user name: without white space (the Unicode property
+// CanonicalName returns the canonical form of a local user name: without white space (the Unicode property
 // White_Space) at its ends, and in NFC. Users of earlier versions may have names in other forms,
-// but no two forms of one name are two accounts to the throttle.
+// but all forms of a name are one account to the throttle.
 func CanonicalName(name string) string { return norm.NFC.String(strings.TrimSpace(name)) }
 
-// FoldName is what names have in common that people take for one: those that are equal under
-// compatibility caseless matching (The Unicode Standard, D146), which NFKC case folding is,
-// invisible characters aside.
+// FoldName returns the same text for names that people may confuse: those that are equal under
+// compatibility caseless matching (The Unicode Standard, D146), which is NFKC case folding,
+// without invisible characters.
 func FoldName(name string) string {
 	if !strings.ContainsFunc(name, func(r rune) bool { return r >= utf8.RuneSelf }) {
 		return strings.ToLower(name)
@@ -41,14 +41,14 @@ func FoldName(name string) string {
 	return norm.NFKC.String(fold.String(folded))
 }
 
-// Invisible reports whether a character is not shown, or only by what it does to its neighbours.
+// Invisible reports whether a character is not shown, or only affects its neighbours.
 func Invisible(r rune) bool {
 	return unicode.In(r, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
 }
 
-// nameRecord is the record name.<hash>: the users whose local names are one under [foldName]. There is
-// one, but for users of earlier versions. It is written with the user, so that of two names at
-// once one is given. A uid whose user is gone or has another name reserves nothing.
+// nameRecord is the record name.<hash>: the users whose local names are equal under [FoldName]. There is
+// only one, except for users of earlier versions. It is written with the user, so that of two concurrent
+// requests for a name one succeeds. A uid whose user was removed or has another name reserves nothing.
 type nameRecord struct {
 	V    int      `json:"v"`
 	UIDs []string `json:"uids"`
@@ -59,13 +59,13 @@ func nameKey(name string) string {
 	return "name." + broker.Base32.EncodeToString(sum[:])
 }
 
-// readName returns a name record; the zero record when there is none.
+// readName returns a name record, or the zero record if there is none.
 func readName(ctx context.Context, r store.Reader, key string) (record nameRecord, rev store.Revision, err error) {
 	rev, err = ReadRecord(ctx, r, "who has a user name", key, &record, &record.V)
 	return record, rev, err
 }
 
-// writeName is the write that makes uids those who have the name, and deletes the record of none.
+// writeName returns the write of a name record. Without uids, it deletes the record.
 func writeName(key string, uids []string, rev store.Revision) (store.Write, error) {
 	value, err := json.Marshal(nameRecord{V: RecordVersion, UIDs: uids})
 	if err != nil {
@@ -74,7 +74,7 @@ func writeName(key string, uids []string, rev store.Revision) (store.Write, erro
 	return store.Write{Key: key, Value: value, Delete: len(uids) == 0, Expect: rev}, nil
 }
 
-// nameReleases are the writes by which a user who is removed gives the names back.
+// nameReleases returns the writes that release the names of a removed user.
 func nameReleases(ctx context.Context, r store.Reader, user *session.User) ([]store.Write, error) {
 	var writes []store.Write
 	for _, name := range localNames(user) {
@@ -95,8 +95,8 @@ func nameReleases(ctx context.Context, r store.Reader, user *session.User) ([]st
 	return writes, nil
 }
 
-// ReserveName is the write that gives a local name to a new user. Errors: CodeUserExists when
-// another user has it, or one that people could take for it.
+// ReserveName returns the write that reserves a local name for a new user. Errors: CodeUserExists if
+// another user has the name, or one that people may confuse with it.
 func ReserveName(ctx context.Context, r store.Reader, name, uid string) (store.Write, error) {
 	key := nameKey(name)
 	record, rev, err := readName(ctx, r, key)
@@ -120,7 +120,7 @@ func ReserveName(ctx context.Context, r store.Reader, name, uid string) (store.W
 	return writeName(key, []string{uid}, rev)
 }
 
-// NameTaken is the refusal of a new local name, because of the user who holds the name held.
+// NameTaken returns the refusal of a new local name, because another user has the name held.
 func NameTaken(name, held string) *broker.Error {
 	if name == held {
 		return &broker.Error{Code: broker.CodeUserExists, Message: "The user name is taken."}

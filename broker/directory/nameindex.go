@@ -11,17 +11,17 @@ import (
 	"tokenbroker/store"
 )
 
-// namesRecord is the record names: how far the users of earlier versions have name records.
+// namesRecord is the record names: the progress of making name records for the users of earlier versions.
 type namesRecord struct {
 	V int `json:"v"`
-	// After is the key of the last user that was looked at.
+	// After is the key of the last user that was processed.
 	After string `json:"after,omitempty"`
 	Done  bool   `json:"done"`
 }
 
 const (
 	namesKey = "names"
-	// namesPage is how many users get their name records in one change.
+	// namesPage is the number of users whose name records are made in one change.
 	namesPage = 256
 )
 
@@ -49,7 +49,7 @@ func RestartIndex(ctx context.Context, r store.Reader) ([]store.Write, error) {
 	}
 }
 
-// IndexPage is the change that makes the name records of the next users; nil when all are made.
+// IndexPage returns the change that makes the name records of the next users, or nil if all exist.
 func IndexPage(ctx context.Context, r store.Reader) (change *store.Change, done bool, err error) {
 	progress, rev, err := readNames(ctx, r)
 	if err != nil || progress.Done {
@@ -75,13 +75,13 @@ func IndexPage(ctx context.Context, r store.Reader) (change *store.Change, done 
 	return change, progress.Done, nil
 }
 
-// indexWrites are the writes that add the users of the records to the name records.
+// indexWrites returns the writes that add users to the name records.
 func indexWrites(ctx context.Context, r store.Reader, users []store.Record) ([]store.Write, error) {
 	held := make(map[string][]string) // uids by the key of their name record
 	for _, rec := range users {
 		user, err := session.DecodeUser(rec.Value)
 		if errors.Is(err, session.ErrRecord) {
-			continue // nobody can sign in as that user
+			continue // no one can sign in as a user whose record is damaged
 		}
 		if err != nil {
 			return nil, err

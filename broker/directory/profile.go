@@ -10,8 +10,8 @@ import (
 	"tokenbroker/broker"
 )
 
-// Bounds of a user's profile, in bytes unless named. They hold for what operators set and for
-// what a provider's token brings: both are kept with the user, and shown in lists.
+// Bounds of a user's profile, in bytes unless stated. They apply to what operators set and to
+// the claims of a provider's token: both are stored with the user and shown in lists.
 const (
 	MaxUsername       = 128
 	maxAttributes     = 64 // of them
@@ -25,7 +25,7 @@ const (
 	maxAMR            = 16       // of them
 )
 
-// Flaw is why a part of a profile is refused.
+// Flaw is the reason why a part of a profile is refused.
 type Flaw struct {
 	tooLarge bool
 	Text     string // follows the part's name
@@ -35,8 +35,8 @@ func tooLarge(size, limit int, unit string) *Flaw {
 	return &Flaw{tooLarge: true, Text: fmt.Sprintf("has %d %s, more than %d", size, unit, limit)}
 }
 
-// validate checks what a provider's token said of the user. Errors: CodeProfileTooLarge,
-// CodeProfileInvalid; the message names the claim and, where it is too large, its size.
+// ValidateIdentity checks the profile in a provider's token. Errors: CodeProfileTooLarge and
+// CodeProfileInvalid. The message names the claim and, if it is too large, its size.
 func ValidateIdentity(i broker.Identity) *broker.Error {
 	for _, part := range []struct {
 		name, text string
@@ -74,7 +74,7 @@ func refusedProfile(part string, f *Flaw) *broker.Error {
 	return &broker.Error{Code: code, Message: "The provider's profile of this user is refused: " + part + " " + f.Text + "."}
 }
 
-// AttributesFlaw checks attributes; name is the attribute that is refused, or "the profile".
+// AttributesFlaw checks attributes. name is the refused attribute, or "the profile".
 func AttributesFlaw(attributes map[string]any) (name string, f *Flaw) {
 	if n := len(attributes); n > maxAttributes {
 		return "the profile", tooLarge(n, maxAttributes, "attributes")
@@ -139,8 +139,8 @@ func textFlaw(text string, limit int) *Flaw {
 	return nil
 }
 
-// cleanValue reports whether all texts in an attribute's value are clean. Tabs and line ends
-// are allowed here: an address has several lines (OIDC Core §5.1.1).
+// cleanValue reports whether all strings in an attribute's value are clean. Tabs and line ends
+// are allowed here, because an address has several lines (OIDC Core §5.1.1).
 func cleanValue(value any) bool {
 	switch v := value.(type) {
 	case string:

@@ -16,11 +16,11 @@ import (
 	"tokenbroker/store"
 )
 
-// RecordVersion is the version of the records that this package encodes itself.
+// RecordVersion is the version of records other than users and sessions.
 const RecordVersion = 1
 
-// ReadRecord reads the record of a key into a value and checks its version. Its revision is zero,
-// and the value is left as it was, when there is none.
+// ReadRecord reads the record of a key into a value and checks its version. If there is none, the revision
+// is zero and the value is unchanged.
 func ReadRecord(ctx context.Context, r store.Reader, what, key string, into any, version *int) (store.Revision, error) {
 	rec, err := r.Get(ctx, key)
 	if errors.Is(err, store.ErrNotFound) {
@@ -32,8 +32,8 @@ func ReadRecord(ctx context.Context, r store.Reader, what, key string, into any,
 	return rec.Revision, DecodeRecord(what, rec.Value, into, version)
 }
 
-// DecodeRecord reads a stored record and checks its version; an unreadable one is
-// [session.ErrRecord], never an empty record.
+// DecodeRecord decodes a stored record and checks its version. The error for an unreadable record is
+// [session.ErrRecord]; it is never treated as an empty record.
 func DecodeRecord(what string, data []byte, into any, version *int) error {
 	if err := json.Unmarshal(data, into); err != nil {
 		return fmt.Errorf("reading %s: %w: %w", what, session.ErrRecord, err)
@@ -50,7 +50,7 @@ func UserKey(uid string) string { return "user." + uid }
 // ClientKey is the key of a client's record.
 func ClientKey(id string) string { return "client." + id }
 
-// identityKey links an upstream account, by issuer and subject and by nothing else.
+// identityKey is the key of an account's link. Only issuer and subject identify an account.
 func identityKey(issuer, subject string) string {
 	sum := sha256.Sum256([]byte(issuer + "\x00" + subject))
 	return "identity." + broker.Base32.EncodeToString(sum[:])
@@ -62,19 +62,19 @@ type ClientRecord struct {
 	ID         string   `json:"id"`
 	SecretHash []byte   `json:"secret_hash,omitempty"`
 	Scopes     []string `json:"scopes,omitempty"`
-	// Epoch: this client's sessions and tokens with a lower cep are dead.
+	// Epoch ends all sessions and tokens of the client with a lower cep.
 	Epoch int64 `json:"epoch,omitempty"`
-	// Removed: it is no longer configured; the record stays for its epoch.
+	// Removed is true if the client is no longer configured. The record stays for its epoch.
 	Removed bool `json:"removed,omitempty"`
 }
 
-// ReadClient returns the client's record; the zero record when there is none.
+// ReadClient returns the client's record, or the zero record if there is none.
 func ReadClient(ctx context.Context, r store.Reader, id string) (client ClientRecord, rev store.Revision, err error) {
 	rev, err = ReadRecord(ctx, r, "client", ClientKey(id), &client, &client.V)
 	return client, rev, err
 }
 
-// Write is the write of the record, whose revision is rev.
+// Write returns the write of the record, whose revision is rev.
 func (c ClientRecord) Write(rev store.Revision) (store.Write, error) {
 	value, err := json.Marshal(c)
 	if err != nil {
@@ -83,8 +83,8 @@ func (c ClientRecord) Write(rev store.Revision) (store.Write, error) {
 	return store.Write{Key: ClientKey(c.ID), Value: value, Expect: rev}, nil
 }
 
-// Accounts are the accounts that are linked to the user. A record of an older version
-// names none: the local one is known by its password.
+// Accounts returns the accounts that are linked to the user. A record of an earlier version
+// has none; if it has a password, the user has a local account.
 func Accounts(u *session.User) []session.Account {
 	if len(u.Accounts) == 0 && u.PasswordHash != "" {
 		return []session.Account{{Issuer: broker.LocalIssuer, Subject: u.Username}}
@@ -92,8 +92,8 @@ func Accounts(u *session.User) []session.Account {
 	return u.Accounts
 }
 
-// HasLocalName reports whether one of the user's accounts is a local one, of the name that the
-// user has now: a login through a linked provider replaces the name by the provider's.
+// HasLocalName reports whether one of the user's accounts is a local one with the user's current
+// name. A login through a linked provider replaces the user's name by the provider's.
 func HasLocalName(u *session.User) bool {
 	return slices.Contains(Accounts(u), session.Account{Issuer: broker.LocalIssuer, Subject: u.Username})
 }

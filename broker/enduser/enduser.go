@@ -35,17 +35,16 @@ type Config struct {
 	// Issuer and Audience are the iss and aud of access tokens.
 	Issuer   string
 	Audience []string
-	// BrowserClient is the client that browser sessions belong to, and BrowserScope what
-	// they are granted.
+	// BrowserClient is the client of browser sessions, and BrowserScope their scope.
 	BrowserClient string
 	BrowserScope  string
 	Policy        session.Policy // the path's
-	// Signers bounds the signatures made at once; default 4.
+	// Signers bounds the signatures made concurrently; default 4.
 	Signers int64
 
 	// Logger receives diagnostics. If nil, slog.Default is used.
 	Logger *slog.Logger
-	// Audit receives the lines of security events. If nil, Logger does.
+	// Audit receives the lines of security events. If nil, Logger receives them.
 	Audit *slog.Logger
 }
 

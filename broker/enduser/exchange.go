@@ -15,8 +15,8 @@ func (svc *Service) NewExchangeNonce() broker.ExchangeNonce {
 	return credential.NewNonce(svc.cfg.Secrets, svc.cfg.Clock.Now())
 }
 
-// ExchangeTokens opens a session for tokens that the provider gave to a SPA: once for
-// each id token, which has to be proven to be one. Errors: CodeUnknownProvider,
+// ExchangeTokens opens a session for tokens that a SPA received from the provider: once for
+// each id token, which has to be proven to be an id token. Errors: CodeUnknownProvider,
 // CodeExchangeDisabled, CodeUpstreamToken, CodeUpstreamExpired, CodeEmailNotVerified,
 // CodeProfileTooLarge, CodeProfileInvalid,
 // CodeIDTokenUnproven, CodeNonceInvalid, CodeNonceExpired, CodeNonceUsed, CodeTokenUsed,
@@ -44,10 +44,10 @@ func (svc *Service) ExchangeTokens(ctx context.Context, provider string, tokens 
 	return svc.openForIdentity(ctx, identity, marks, svc.replaced(req), req)
 }
 
-// proveIDToken insists on a mark that the token is an id token, and not another token of the
-// issuer for the same client (RFC 8725 §3.12). It returns what the exchange uses up: the token,
-// and its nonce if this broker issued it. Such a nonce must hold even where the token is
-// proven otherwise, as the SPA asked for it. Errors: CodeTokenUsed, CodeNonceExpired,
+// proveIDToken checks that the token is an id token, and not another token of the
+// issuer for the same client (RFC 8725 §3.12). It returns the replay marks of the exchange: of the token,
+// and of its nonce if this broker issued it. Such a nonce is checked even if the token is
+// proven in another way, because the SPA asked for it. Errors: CodeTokenUsed, CodeNonceExpired,
 // CodeNonceUsed, CodeNonceInvalid, CodeIDTokenUnproven, and those of cookie.
 func (svc *Service) proveIDToken(ctx context.Context, identity broker.Identity, cookie func(suffix string) (string, error)) ([]commit.Mark, error) {
 	token := commit.NewMark("id_token", identity.TokenHash, identity.ExpiresAt.Add(time.Hour))
@@ -88,7 +88,7 @@ func (svc *Service) proveIDToken(ctx context.Context, identity broker.Identity, 
 	return []commit.Mark{token, nonce}, nil
 }
 
-// unproven is the refusal of a token that has no mark of an id token.
+// unproven returns the refusal of a token that is not proven to be an id token.
 func unproven(cause error) *broker.Error {
 	return &broker.Error{Code: broker.CodeIDTokenUnproven, Err: cause, Message: "Nothing proves that this is an id token: " +
 		"send the access token that its at_hash names, or sign in at the provider with a nonce from /auth/exchange-nonce. " +

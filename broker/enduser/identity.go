@@ -15,7 +15,7 @@ import (
 	"tokenbroker/store"
 )
 
-// openForIdentity opens a session for the user that the account is linked to, made now if
+// openForIdentity opens a session for the user that the account is linked to. It creates the user if
 // there is none.
 func (svc *Service) openForIdentity(ctx context.Context, identity broker.Identity, marks []commit.Mark, old *credential.PriorSession, req broker.Request) (*broker.Grant, error) {
 	identity.Username = strings.TrimSpace(identity.Username)
@@ -46,9 +46,9 @@ func (svc *Service) openForIdentity(ctx context.Context, identity broker.Identit
 	return svc.openSession(ctx, uid, open, marks, old, req)
 }
 
-// userOf returns the uid that the account is linked to by issuer and subject; a new
-// account, and one whose user was removed, gets a new user, which made tells. Of two first
-// logins at once one makes the user for both. A login that one of marks shows to be a replay makes none
+// userOf returns the uid that the account is linked to by issuer and subject. For a new
+// account, and for one whose user was removed, it creates a user, and made is true. Of two concurrent first
+// logins, one creates the user for both. If one of marks exists, the login is a replay and creates no user
 // (CodeTokenUsed): a replay must not bring back a user who was removed.
 func (svc *Service) userOf(ctx context.Context, identity broker.Identity, marks []commit.Mark) (uid string, made bool, err error) {
 	err = svc.path.Update(ctx, func() (*store.Change, error) {
@@ -57,7 +57,7 @@ func (svc *Service) userOf(ctx context.Context, identity broker.Identity, marks 
 			uid, made = linked.UID, false
 			return nil, err
 		}
-		// The link was read before: where another login made the marks since then, it also made the link, which is a conflict.
+		// The link was read first. If another login has made the marks since then, it has also made the link, which is a conflict.
 		for _, m := range marks {
 			if used, err := m.Exists(ctx, svc.cfg.Store); err != nil {
 				return nil, err
@@ -73,7 +73,7 @@ func (svc *Service) userOf(ctx context.Context, identity broker.Identity, marks 
 	return uid, made, err
 }
 
-// upstream is the answer for what a provider refused.
+// upstream returns the application error for an error of a provider.
 func (svc *Service) upstream(ctx context.Context, doing string, err error) *broker.Error {
 	cause := fmt.Errorf("%s: %w", doing, err)
 	switch {

@@ -27,9 +27,9 @@ func (svc *Service) Providers() []string {
 	return names
 }
 
-// StartLogin begins the code flow with PKCE at a provider. The broker keeps nothing: the
+// StartLogin starts the code flow with PKCE at a provider. The broker stores nothing: the
 // sealed state also names the session of req's refresh token, which CompleteLogin ends.
-// returnTo was checked by the caller. Errors: CodeUnknownProvider, CodeUpstreamUnavailable,
+// The caller has checked returnTo. Errors: CodeUnknownProvider, CodeUpstreamUnavailable,
 // CodeBusy.
 func (svc *Service) StartLogin(ctx context.Context, provider, redirectURI, returnTo string, req broker.Request) (*broker.LoginStart, error) {
 	p, ok := svc.cfg.Providers[provider]
@@ -56,9 +56,9 @@ func (svc *Service) StartLogin(ctx context.Context, provider, redirectURI, retur
 	return &broker.LoginStart{RedirectURL: to, CookieSuffix: broker.LoginCookieSuffix(state.State), CookieValue: cookie}, nil
 }
 
-// CompleteLogin ends the code flow: the login state is used up before the code is
-// exchanged, and the identity opens a session. returnTo is given whenever the state could
-// be opened, also with an error. Failures count against the address. Errors: CodeLoginState,
+// CompleteLogin completes the code flow and opens a session. The login state is marked as used before the
+// code is exchanged. If the state could be opened, returnTo is set, also with an
+// error. Failures count against the address. Errors: CodeLoginState,
 // CodeLoginUsed, CodeProviderError and those of ExchangeTokens.
 func (svc *Service) CompleteLogin(ctx context.Context, cb broker.LoginCallback, req broker.Request) (grant *broker.Grant, returnTo string, err error) {
 	state, err := credential.OpenLoginState(cb.Cookie, svc.cfg.Secrets, svc.cfg.Clock.Now())
@@ -82,12 +82,12 @@ func (svc *Service) CompleteLogin(ctx context.Context, cb broker.LoginCallback, 
 		svc.audit.Info(ctx, "login_failed", req, "provider", state.Provider, "refusal", string(refusal.Code))
 		return nil, state.ReturnTo, refusal
 	}
-	old := cmp.Or(svc.replaced(req), state.Replaces) // the cookie comes along where the provider is on the same site
+	old := cmp.Or(svc.replaced(req), state.Replaces) // the browser sends the cookie only if the provider is on the same site
 	grant, err = svc.openForIdentity(ctx, identity, nil, old, req)
 	return grant, state.ReturnTo, err
 }
 
-// redeem uses up the login state and then trades the code.
+// redeem marks the login state as used and then exchanges the code.
 func (svc *Service) redeem(ctx context.Context, p broker.IdentityProvider, state credential.LoginState, cb broker.LoginCallback) (broker.Identity, error) {
 	used, err := svc.useOnce(ctx, commit.NewMark("login", state.State, svc.cfg.Clock.Now().Add(2*broker.LoginLife)))
 	if err != nil {
@@ -104,7 +104,7 @@ func (svc *Service) redeem(ctx context.Context, p broker.IdentityProvider, state
 	})
 }
 
-// useOnce makes a replay mark; used is true when it is on record already.
+// useOnce makes a replay mark. used is true if the mark was on record already.
 func (svc *Service) useOnce(ctx context.Context, mark commit.Mark) (used bool, err error) {
 	write, err := mark.Write()
 	if err != nil {
@@ -121,11 +121,11 @@ func (svc *Service) useOnce(ctx context.Context, mark commit.Mark) (used bool, e
 	}
 }
 
-// upstreamCalls is how many logins may ask one provider at once: each can wait for it until
-// its time-out. Those beyond are CodeBusy.
+// upstreamCalls bounds the logins that call one provider concurrently, since each may wait until
+// the provider times out. Others are refused with CodeBusy.
 const upstreamCalls = 64
 
-// upstreamGates has a gate for each provider: one that hangs must not take the others' places.
+// upstreamGates returns a semaphore for each provider, so that one that hangs does not block the others.
 func upstreamGates(providers map[string]broker.IdentityProvider) map[string]*semaphore.Weighted {
 	gates := make(map[string]*semaphore.Weighted, len(providers))
 	for name := range providers {
@@ -134,7 +134,7 @@ func upstreamGates(providers map[string]broker.IdentityProvider) map[string]*sem
 	return gates
 }
 
-// atProvider asks the provider of that name, unless too many do already.
+// atProvider calls the provider of that name, unless too many calls are in progress.
 func atProvider[T any](svc *Service, name string, ask func() (T, error)) (T, error) {
 	gate := svc.upstreams[name]
 	if !gate.TryAcquire(1) {
@@ -145,12 +145,12 @@ func atProvider[T any](svc *Service, name string, ask func() (T, error)) (T, err
 	return ask()
 }
 
-// throttleLogin charges a federated login to its address, and to no account: whose it is
-// will be known when it is proved, and nothing about it can be guessed. ended has to be
-// called with the login's error, once. The error is CodeTooManyAttempts. A login whose caller
-// leaves is charged: otherwise bogus codes would reach the provider without bound.
+// throttleLogin charges a federated login to its address, and to no account: the account is not
+// known before it is proved, and cannot be guessed. The caller has to call ended once, with the
+// login's error. The error is CodeTooManyAttempts. A login whose caller
+// leaves is charged, since otherwise invalid codes would reach the provider without bound.
 func (svc *Service) throttleLogin(ctx context.Context, req broker.Request) (ended func(error), err error) {
-	const account = "" // none: an entry for each would push those of passwords out
+	const account = "" // none: entries for each account would evict those of passwords
 	if wait, ok := svc.cfg.Throttle.Allow(account, req.Addr); !ok {
 		return nil, &broker.Error{Code: broker.CodeTooManyAttempts, Message: "Too many attempts; try again later.", RetryAfter: wait}
 	}
@@ -169,7 +169,7 @@ func (svc *Service) throttleLogin(ctx context.Context, req broker.Request) (ende
 	}, nil
 }
 
-// byCaller reports whether a code is the caller's fault, and not trouble of the broker or the provider.
+// byCaller reports whether a code is the caller's fault, and not a failure of the broker or the provider.
 func byCaller(code broker.Code) bool {
 	switch code {
 	case broker.CodeLoginUsed, broker.CodeProviderError, broker.CodeUpstreamToken, broker.CodeUpstreamExpired, broker.CodeEmailNotVerified, broker.CodeTokenUsed,

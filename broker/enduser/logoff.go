@@ -14,12 +14,12 @@ import (
 )
 
 // LogOff ends the session of a cookie's refresh token, of any generation. Duplicates are the
-// further tokens of a browser that sent several cookies of one name: their sessions end as well,
-// and csrf may be that of any of them. When LogOff returns without an error the tombstones and
-// the ledger's entries are on disk and in the own denylist; Broadcast tells whether the message
-// was also sent. A missing, damaged or forged token, and one of no session, ends nothing: Ended
-// is false if that is true of all. CodeCSRF ends nothing. After another error some of the
-// sessions may have ended; the caller tries again.
+// other tokens of a browser that sent several cookies of one name: their sessions are also ended,
+// and csrf may belong to any of them. When LogOff returns without an error, the tombstones and
+// the ledger's entries are on disk and in the broker's own denylist, and Broadcast reports whether the message
+// was also sent. A missing, damaged or forged token, and one without a session, ends nothing: Ended
+// is false if no token ended a session. CodeCSRF ends nothing. After another error some of the
+// sessions may have ended; the caller should try again.
 func (svc *Service) LogOff(ctx context.Context, refreshText, csrf string, req broker.Request, duplicates ...string) (broker.LogOffResult, error) {
 	var tokens []credential.RefreshToken
 	for _, text := range append([]string{refreshText}, duplicates...) {
@@ -38,7 +38,7 @@ func (svc *Service) LogOff(ctx context.Context, refreshText, csrf string, req br
 		svc.audit.Info(ctx, "csrf_mismatch", req, "uid", tokens[0].UID.String(), "sid", tokens[0].SID.String())
 		return broker.LogOffResult{}, errCSRF()
 	}
-	tokens[0], tokens[own] = tokens[own], tokens[0] // the result names the caller's own session
+	tokens[0], tokens[own] = tokens[own], tokens[0] // the result contains the caller's own session
 
 	delivery := svc.path.ExpectDelivery(ctx, req.Wait)
 	defer delivery.Close()
@@ -75,13 +75,13 @@ func (svc *Service) logOff(ctx context.Context, token credential.RefreshToken, r
 	}
 	if refusal := result.Effects.Refusal; refusal != "" {
 		svc.audit.Info(ctx, "log_off_refused", req, "uid", uid, "sid", sid, "refusal", string(refusal))
-		return nil, nil //nolint:nilnil // no session of this token is an answer of a log-off
+		return nil, nil //nolint:nilnil // a token without a session is not an error of a log-off
 	}
 	svc.audit.Info(ctx, "log_off", req, "uid", uid, "sid", sid)
 	return &result, nil
 }
 
-// logoutURLWait is how long a log-off waits for a provider to tell its log-out page.
+// logoutURLWait is how long a log-off waits for the URL of a provider's log-out page.
 const logoutURLWait = time.Second
 
 // logoutURL returns the log-out page of the provider that a session came from, which sends the browser to

@@ -17,9 +17,9 @@ import (
 
 const tokenUsed = "This token was exchanged before."
 
-// openSession makes a browser session for a user who has proved who they are, by open's
-// acr, amr and profile. It makes marks: replay marks of things that are good for one session.
-// It then ends the browser's old session, where there is one.
+// openSession opens a browser session for an authenticated user, with open's
+// acr, amr and profile. marks are the replay marks of what may open only one session.
+// It then ends the browser's prior session, if there is one.
 func (svc *Service) openSession(ctx context.Context, uid string, open session.Open, marks []commit.Mark, old *credential.PriorSession, req broker.Request) (*broker.Grant, error) {
 	owner, ok := broker.ParseID(uid)
 	if !ok {
@@ -46,7 +46,7 @@ func (svc *Service) openSession(ctx context.Context, uid string, open session.Op
 		switch {
 		case refusal == session.RefuseUsed:
 			return nil, &broker.Error{Code: broker.CodeTokenUsed, Message: tokenUsed}
-		case refusal == session.RefuseUserDisabled && open.Provider != "": // who they are is proved
+		case refusal == session.RefuseUserDisabled && open.Provider != "": // the user is authenticated
 			return nil, &broker.Error{Code: broker.CodeUserDisabled, Message: "This user is disabled."}
 		}
 		return nil, &broker.Error{Code: broker.CodeInvalidCredentials, Message: "Unknown user or wrong password."}
@@ -60,8 +60,8 @@ func (svc *Service) openSession(ctx context.Context, uid string, open session.Op
 	return svc.grant(ctx, result.Effects, token, credential.CSRFToken(svc.cfg.Secrets, result.Effects.Session.SID))
 }
 
-// replaced returns the session of the refresh token that came along, or nil where there is
-// none or its mac is bad. Its secret is compared when the session is ended.
+// replaced returns the session of the request's refresh token, or nil if there is no
+// token or its MAC is invalid. The token's secret is compared when the session is ended.
 func (svc *Service) replaced(req broker.Request) *credential.PriorSession {
 	token, err := credential.ParseRefreshToken(req.RefreshToken, svc.cfg.Secrets)
 	if err != nil {
@@ -70,9 +70,9 @@ func (svc *Service) replaced(req broker.Request) *credential.PriorSession {
 	return &credential.PriorSession{UID: token.UID.String(), SID: token.SID.String(), SecretHash: token.SecretHash()}
 }
 
-// endReplaced ends a session once another one has taken its place in the browser, for any
-// user. The sign-in has succeeded by then: what goes wrong here is only logged, and the old
-// session ends when it is idle for too long.
+// endReplaced ends a session, of any user, after another one has replaced it in the browser. The
+// sign-in has succeeded by then, so that errors are only logged; the prior
+// session then ends by its idle time.
 func (svc *Service) endReplaced(ctx context.Context, old *credential.PriorSession, by string, req broker.Request) {
 	if old == nil {
 		return
@@ -92,13 +92,13 @@ func (svc *Service) endReplaced(ctx context.Context, old *credential.PriorSessio
 const (
 	openingBurst = 300
 	openingEvery = 10 * time.Second
-	// openingUsers bounds the users whose sessions are counted. Beyond it the one who signed in
-	// longest ago is forgotten, and the count starts again.
+	// openingUsers bounds the users whose sessions are counted. Beyond it, the user who signed in
+	// least recently is forgotten, and that user's count starts again.
 	openingUsers = 1 << 16
 )
 
-// openings bounds how fast a user opens sessions: each leaves a record for months, also when
-// it ended at once. Safe for concurrent use.
+// openings limits the rate at which a user opens sessions, because each leaves a record for months, even
+// if it is ended immediately. Safe for concurrent use.
 type openings struct {
 	mu    sync.Mutex // guards users
 	users *simplelru.LRU[string, *rate.Limiter]
@@ -112,7 +112,7 @@ func newOpenings() *openings {
 	return &openings{users: users}
 }
 
-// wait returns how long the user has to wait before the next session; zero: not at all.
+// wait returns how long the user has to wait before opening the next session.
 func (o *openings) wait(uid string, now time.Time) time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -124,8 +124,8 @@ func (o *openings) wait(uid string, now time.Time) time.Duration {
 	return max(0, time.Duration(missing*float64(openingEvery)))
 }
 
-// opened counts a session. Those that were opened at the same moment may go below zero, which
-// has to be made up for: the rate holds for any number of them.
+// opened counts a session. Sessions that are opened concurrently may make the allowance negative, which
+// later ones have to wait for: the rate holds for any number of them.
 func (o *openings) opened(uid string, now time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -13,12 +13,12 @@ import (
 	"tokenbroker/broker/session"
 )
 
-// Refresh rotates the session of a cookie's refresh token. The token's mac is checked
-// first, then csrf, and only then is anything read; the answer is durable.
+// Refresh rotates the session of a cookie's refresh token. The token's MAC is checked
+// first, then csrf, and only then is the store read. The answer is durable.
 //
 // Errors: CodeNoSession (missing, damaged, forged, wrong secret or unknown), CodeCSRF,
 // CodeWrongChannel, CodeSessionExpired, CodeSessionEnded, CodeSessionRevoked,
-// CodeUserDisabled, CodeRefreshReused, CodeGenerationAhead; CodeTooManyReplays ends nothing.
+// CodeUserDisabled, CodeRefreshReused, CodeGenerationAhead and CodeTooManyReplays, which ends nothing.
 func (svc *Service) Refresh(ctx context.Context, refreshText, csrf string, req broker.Request) (*broker.Grant, error) {
 	token, err := credential.ParseRefreshToken(refreshText, svc.cfg.Secrets)
 	if err != nil {
@@ -63,7 +63,7 @@ func (svc *Service) traceRefresh(ctx context.Context, eff session.Effects, token
 		}
 	case eff.AddressChanged:
 		svc.audit.Info(ctx, "session_address_changed", req, seen(token, req)...)
-	case svc.audit.Logger.Enabled(ctx, slog.LevelDebug): // most refreshes are not logged, and cost nothing here
+	case svc.audit.Logger.Enabled(ctx, slog.LevelDebug): // most refreshes are not logged, and build no attributes
 		svc.audit.Debug(ctx, "refresh", req, seen(token, req)...)
 	}
 	return nil
@@ -73,14 +73,14 @@ func errCSRF() *broker.Error {
 	return &broker.Error{Code: broker.CodeCSRF, Message: "The CSRF token is missing or belongs to another session."}
 }
 
-// seen returns what an audit line contains of a request that presents the token, and more.
+// seen returns the attributes of an audit line for a request that presents the token, followed by more.
 func seen(t credential.RefreshToken, req broker.Request, more ...any) []any {
 	return append([]any{"uid", t.UID.String(), "sid", t.SID.String(), "generation", t.Generation, "user_agent", req.UserAgent}, more...)
 }
 
-// grant makes the answer of a committed step. With an error it is without an access token,
-// and the rest still holds: the step is on disk, so its refresh token has to reach the
-// browser, or the next refresh would look like a thief's.
+// grant returns the answer to a committed step. With an error, it has no access token
+// but is otherwise valid: the step is on disk, so its refresh token has to reach the
+// browser, or the next refresh would look like a reuse.
 func (svc *Service) grant(ctx context.Context, eff session.Effects, token credential.RefreshToken, csrf string) (*broker.Grant, error) {
 	now := svc.cfg.Clock.Now()
 	token.Generation = eff.Session.Generation
@@ -99,7 +99,7 @@ func (svc *Service) grant(ctx context.Context, eff session.Effects, token creden
 	return g, nil
 }
 
-// accessToken computes the claims of a committed step's token and signs it.
+// accessToken computes the claims of the access token of a committed step and signs it.
 func (svc *Service) accessToken(ctx context.Context, eff session.Effects) (string, error) {
 	custom, err := svc.customClaims(ctx, eff)
 	if err != nil {
@@ -120,9 +120,9 @@ func (svc *Service) accessToken(ctx context.Context, eff session.Effects) (strin
 	return access, nil
 }
 
-// customClaims computes the configured claims of the token that a committed step fixed,
-// anew for each token. Error: CodeClaimsFailed; the step stays committed and its refresh
-// token is given, so that a refresh succeeds once the cause is gone.
+// customClaims computes the configured claims of the access token of a committed step. They are
+// computed for each token. After CodeClaimsFailed, the step stays committed and its refresh
+// token is returned, so that a refresh succeeds once the cause is removed.
 func (svc *Service) customClaims(ctx context.Context, eff session.Effects) (map[string]any, error) {
 	if svc.cfg.CustomClaims == nil {
 		return nil, nil
@@ -155,7 +155,7 @@ func claimsFailed(doing string, err error) *broker.Error {
 	}
 }
 
-// userObject is what answers show of a user.
+// userObject returns the user object of the answers.
 func (svc *Service) userObject(u *session.User) map[string]any {
 	if u == nil {
 		return nil
@@ -183,7 +183,7 @@ func claimsUser(u *session.User) credential.ClaimsUser {
 	}
 }
 
-// unixTime is a record's time; 0 is the zero time.
+// unixTime converts a record's time. 0 is the zero time.
 func unixTime(seconds int64) time.Time {
 	if seconds == 0 {
 		return time.Time{}

@@ -11,32 +11,32 @@ import (
 )
 
 const (
-	// maxReplays is how often one superseded refresh token is answered within its grace: the
-	// tabs of a browser that all had the same one.
+	// maxReplays is how often one superseded refresh token is answered within its grace period: for the
+	// tabs of a browser that all have the same token.
 	maxReplays = 128
-	// replayedTokens bounds the tokens whose replays are counted. Beyond it the least recently
-	// replayed one is forgotten, and its count starts again.
+	// replayedTokens bounds the tokens whose replays are counted. Beyond it, the least recently
+	// replayed token is forgotten, and its count starts again.
 	replayedTokens = 1 << 16
-	// suspiciousReplays: of so many generations in a row each was replayed from another address than
-	// that of the rotation. A change of network does that once; a thief who follows the
+	// suspiciousReplays is how many consecutive generations have to be replayed from an address other than
+	// that of the rotation to be reported. A change of network does that once; a thief who follows the
 	// owner's rotations has to do it at each of them.
 	suspiciousReplays = 3
 )
 
 // replays counts how often superseded refresh tokens were presented. Safe for concurrent use.
 type replays struct {
-	mu     sync.Mutex // guards what is below
+	mu     sync.Mutex // guards the fields below
 	counts *simplelru.LRU[replayedToken, int]
 	rows   *simplelru.LRU[broker.ID, row] // by session
 }
 
-// row is a number of generations in a row that were replayed from elsewhere.
+// row counts consecutive generations that were replayed from another address.
 type row struct {
 	latest uint32 // generation
 	n      int
 }
 
-// replayedToken names a refresh token without its secret.
+// replayedToken identifies a refresh token without its secret.
 type replayedToken struct {
 	sid        broker.ID
 	generation uint32
@@ -67,8 +67,8 @@ func (r *replays) allow(token credential.RefreshToken) bool {
 	return true
 }
 
-// elsewhere counts a replay from another address than that of the latest rotation. It returns the
-// number of generations in a row that were replayed so, once for each; otherwise 0.
+// elsewhere counts a replay from an address other than that of the latest rotation. It returns the
+// number of consecutive generations that were replayed so, once for each generation; otherwise 0.
 func (r *replays) elsewhere(token credential.RefreshToken) (inARow int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -10,13 +10,13 @@ import (
 	"tokenbroker/broker/session"
 )
 
-// Session returns who is signed in by a cookie's refresh token. It never rotates, writes
-// nothing and never counts as reuse. A token that was superseded within the grace is answered
-// like the current one, and nothing in the answer depends on the rotations since: who stole a
+// Session returns the session of a cookie's refresh token and its user. It never rotates, writes
+// nothing and never counts as reuse. A token that was superseded within the grace period is answered
+// like the current one, and the answer does not depend on the rotations since: a thief of a
 // token must not learn from it when the owner's browser refreshes.
 //
-// Errors: those of Refresh for a session that is not alive; CodeRefreshSuperseded for a token
-// that the grace no longer covers, whose session goes on.
+// Errors: those of Refresh for a session that has ended; CodeRefreshSuperseded for a token
+// whose grace period is over and whose session continues.
 func (svc *Service) Session(ctx context.Context, refreshText string, req broker.Request) (*broker.SessionInfo, error) {
 	token, err := credential.ParseRefreshToken(refreshText, svc.cfg.Secrets)
 	if err != nil {

@@ -22,8 +22,8 @@ const (
 )
 
 // SignIn opens a browser session for a local user's name and password. An unknown name,
-// a wrong password and a disabled user are one answer, after the same time:
-// CodeInvalidCredentials. CodeTooManyAttempts carries RetryAfter.
+// a wrong password and a disabled user have the same answer, after the same time:
+// CodeInvalidCredentials. CodeTooManyAttempts has RetryAfter.
 func (svc *Service) SignIn(ctx context.Context, username, plain string, req broker.Request) (*broker.Grant, error) {
 	linked, err := svc.tryPassword(ctx, username, plain, req)
 	if err != nil {
@@ -35,11 +35,11 @@ func (svc *Service) SignIn(ctx context.Context, username, plain string, req brok
 	}, nil, svc.replaced(req), req)
 }
 
-// noName is what the throttle has for an empty user name, which to it is no account: all
-// tries without a name are one account that does not exist. No user's name is so.
+// noName is the throttle's account for an empty user name, which the throttle itself would not count as
+// an account: all tries without a name are one account that does not exist. No user can have this name.
 const noName = "\x00"
 
-// tryPassword is checkPassword as often as the throttle allows; its errors are answers. All forms
+// tryPassword calls checkPassword if the throttle allows it. Its errors are application errors. All forms
 // of a name are one account to the throttle.
 func (svc *Service) tryPassword(ctx context.Context, username, plain string, req broker.Request) (linked directory.Link, err error) {
 	account := cmp.Or(directory.CanonicalName(username), noName)
@@ -56,7 +56,7 @@ func (svc *Service) tryPassword(ctx context.Context, username, plain string, req
 	linked, err = svc.checkPassword(ctx, caller, username, plain)
 	if err != nil {
 		if errors.Is(err, password.ErrBusy) || errors.Is(err, context.Canceled) {
-			outcome = throttle.Abandoned // else a flood that fills the queue costs nothing
+			outcome = throttle.Abandoned // otherwise filling the queue would cost a client nothing
 		}
 		return linked, commit.AppError(ctx, "checking the password", err)
 	}
@@ -69,14 +69,14 @@ func (svc *Service) tryPassword(ctx context.Context, username, plain string, req
 	return linked, nil
 }
 
-// checkPassword returns the local account of that name; its user is nil unless the password is theirs.
+// checkPassword returns the local account of that name. Its user is nil unless the password is the user's.
 func (svc *Service) checkPassword(ctx context.Context, caller password.Caller, username, plain string) (directory.Link, error) {
 	linked, err := directory.LocalAccount(ctx, svc.cfg.Store, username)
 	if err != nil {
 		return directory.Link{}, err
 	}
 	user := linked.User
-	if user == nil || user.PasswordHash == "" || user.Disabled { // a check that succeeds may be shorter
+	if user == nil || user.PasswordHash == "" || user.Disabled { // a successful check may be shorter
 		return directory.Link{}, svc.cfg.Passwords.VerifyUnknown(ctx, caller, plain)
 	}
 	ok, needsRehash, err := svc.cfg.Passwords.Verify(ctx, caller, plain, user.PasswordHash)
@@ -91,7 +91,7 @@ func (svc *Service) checkPassword(ctx context.Context, caller password.Caller, u
 	return linked, nil
 }
 
-// rehash stores the password's hash under today's parameters, unless it was changed meanwhile.
+// rehash stores the password's hash under the current parameters, unless the password was changed in the meantime.
 func (svc *Service) rehash(ctx context.Context, user *session.User, plain string) error {
 	hash, err := svc.cfg.Passwords.Hash(ctx, plain)
 	if err != nil {

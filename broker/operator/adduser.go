@@ -11,10 +11,10 @@ import (
 	"tokenbroker/store"
 )
 
-// AddUser makes a local user, whose name is kept in its canonical form: without white space at its
-// ends, in NFC. A name that another user has, or that differs from it only in case or in how its
-// characters are written, is CodeUserExists; of two callers with such names one makes the user.
-// CodeInvalidUser tells what is wrong with nu.
+// AddUser creates a local user. The name is stored in its canonical form: without white space at its
+// ends, in NFC. The error is CodeUserExists if another user has the name, or a name that differs only in case or in
+// how its characters are written; of two concurrent callers with such names, one creates the user.
+// The message of CodeInvalidUser names what is wrong with nu.
 func (svc *Service) AddUser(ctx context.Context, nu NewUser, req broker.Request) (UserInfo, error) {
 	nu.Username = directory.CanonicalName(nu.Username)
 	if err := nu.validate(); err != nil {
@@ -60,7 +60,7 @@ func (svc *Service) AddUser(ctx context.Context, nu NewUser, req broker.Request)
 }
 
 // indexNames makes the name records of the users of earlier versions, so that a new name can
-// be compared with theirs. A call that ends early leaves what it made; the next goes on there.
+// be compared with theirs. The next call continues after one that ended early.
 func (svc *Service) indexNames(ctx context.Context) error {
 	if indexed, err := directory.NamesIndexed(ctx, svc.cfg.Store); err != nil || indexed {
 		return err

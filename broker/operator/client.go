@@ -19,8 +19,8 @@ import (
 // clientPage is how many client records are read at a time.
 const clientPage = 100
 
-// SetClients makes the clients to what the list says: as [Service.PutClient] for each, and
-// those that are not in it can no longer authenticate. Their records keep their epochs.
+// SetClients sets the configured clients: it calls [Service.PutClient] for each, and
+// other clients can no longer authenticate. Their records keep their epochs.
 func (svc *Service) SetClients(ctx context.Context, clients []broker.Client) error {
 	wanted := make(map[string]bool, len(clients))
 	for _, c := range clients {
@@ -51,8 +51,8 @@ func (svc *Service) SetClients(ctx context.Context, clients []broker.Client) err
 	}
 }
 
-// PutClient makes or changes a client to what c says, keeping its epoch. Safe for
-// concurrent use; it writes nothing when nothing changes.
+// PutClient creates or changes a client and keeps its epoch. Safe for
+// concurrent use. It writes nothing if nothing changes.
 func (svc *Service) PutClient(ctx context.Context, c broker.Client) error {
 	wanted := directory.ClientRecord{V: 1, ID: c.ID, Scopes: c.Scopes, SecretHash: c.SecretHash}
 	if c.Secret != "" {
@@ -62,7 +62,7 @@ func (svc *Service) PutClient(ctx context.Context, c broker.Client) error {
 	return svc.putClient(ctx, wanted)
 }
 
-// putClient writes wanted with the epoch on record, unless it is there already.
+// putClient writes wanted with the recorded epoch, unless the record is already equal.
 func (svc *Service) putClient(ctx context.Context, wanted directory.ClientRecord) error {
 	return svc.path.Update(ctx, func() (*store.Change, error) {
 		stored, rev, err := directory.ReadClient(ctx, svc.cfg.Store, wanted.ID)
@@ -79,10 +79,10 @@ func (svc *Service) putClient(ctx context.Context, wanted directory.ClientRecord
 	})
 }
 
-// AuthenticateClient checks a confidential client's id and secret, which is any of secrets: a
-// client that form-encodes it and one that does not send the same text for different ones. The answer
-// and its time are the same for an unknown client, a public one and a wrong secret, and do not
-// tell which of secrets is the right one.
+// AuthenticateClient checks a confidential client's id and secret. Any of secrets may be the secret, because a
+// client that form-encodes its secret and one that does not may send the same text for different secrets. The answer
+// and its time are the same for an unknown client, a public client and a wrong secret, and do not
+// reveal which of secrets is right.
 func (svc *Service) AuthenticateClient(ctx context.Context, id string, secrets ...string) (broker.ClientInfo, error) {
 	client, _, err := directory.ReadClient(ctx, svc.cfg.Store, id)
 	if err != nil {
@@ -99,10 +99,10 @@ func (svc *Service) AuthenticateClient(ctx context.Context, id string, secrets .
 	return broker.ClientInfo{ID: client.ID, Scopes: client.Scopes}, nil
 }
 
-// RevokeClient ends the client's sessions and all tokens that were issued to it, its own
-// among them; new ones can be had at once. A client that was taken out of the configuration
-// can be revoked, too: its sessions may be alive. Errors: CodeUnknownClient, for one that
-// never was in it; CodeInvalidRevocation.
+// RevokeClient ends the client's sessions and revokes all tokens that were issued to it, including its own
+// tokens. New ones can be issued immediately. A client that was removed from the configuration
+// can also be revoked, because its sessions may be live. Errors: CodeUnknownClient, for a client that
+// was never configured, and CodeInvalidRevocation.
 func (svc *Service) RevokeClient(ctx context.Context, id, reason string, req broker.Request) (Revoked, error) {
 	why, err := parseReason(reason)
 	if err != nil {

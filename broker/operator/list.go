@@ -12,8 +12,8 @@ import (
 	"tokenbroker/store"
 )
 
-// UserQuery selects users in the order of their uids. Match, when not empty, is looked for in user name and
-// e-mail address without regard to case.
+// UserQuery selects users in the order of their uids. If Match is not empty, it selects users whose name or
+// e-mail address contains it, regardless of case.
 type UserQuery struct {
 	Match, After string
 	Limit        int // 1 … 1000; default 100
@@ -23,7 +23,7 @@ type UserQuery struct {
 type UserPage struct {
 	Users []UserInfo `json:"users"`
 	Next  string     `json:"next,omitempty"`
-	// Unreadable is how many damaged records were passed over; the log names them.
+	// Unreadable is the number of damaged records that were skipped. The log names them.
 	Unreadable int `json:"unreadable,omitempty"`
 }
 
@@ -31,7 +31,7 @@ type UserPage struct {
 type SessionQuery struct {
 	User, After string
 	Limit       int // 1 … 1000; default 100
-	// Ended shows those that are over, too.
+	// Ended also selects sessions that have ended.
 	Ended bool
 }
 
@@ -39,7 +39,7 @@ type SessionQuery struct {
 type SessionPage struct {
 	Sessions []SessionSummary `json:"sessions"`
 	Next     string           `json:"next,omitempty"`
-	// Unreadable is how many damaged records were passed over; the log names them.
+	// Unreadable is the number of damaged records that were skipped. The log names them.
 	Unreadable int `json:"unreadable,omitempty"`
 }
 
@@ -47,14 +47,14 @@ type SessionPage struct {
 const (
 	defaultPage = 100
 	maxPage     = 1000
-	maxScanned  = 10_000  // records that are read for it, whatever fits
+	maxScanned  = 10_000  // records that are read for a page
 	scanPage    = 256     // records that are read at a time
-	maxTaken    = 8 << 20 // bytes of the records that are in it, plus one record
-	maxNamed    = 10      // unreadable records that one page's log line names
+	maxTaken    = 8 << 20 // bytes of the page's records, plus one record
+	maxNamed    = 10      // unreadable records in a page's log line
 )
 
-// ListUsers returns a page of the users that q selects. A page may have fewer than Limit, or
-// none, and yet a Next: so many records were read for it.
+// ListUsers returns a page of the users that q selects. A page with a Next may have fewer users than Limit, or
+// none, because the number of records read for it is bounded.
 func (svc *Service) ListUsers(ctx context.Context, q UserQuery) (UserPage, error) {
 	page := UserPage{Users: []UserInfo{}}
 	match := directory.FoldName(q.Match)
@@ -74,16 +74,16 @@ func (svc *Service) ListUsers(ctx context.Context, q UserQuery) (UserPage, error
 	return page, nil
 }
 
-// userMatches looks for match, which is folded, in the user's name and e-mail address.
+// userMatches reports whether the user's name or e-mail address contains match, which is folded.
 func userMatches(u *session.User, match string) bool {
 	email, _ := u.Attributes["email"].(string)
 	return strings.Contains(directory.FoldName(u.Username), match) || strings.Contains(directory.FoldName(email), match)
 }
 
-// ListSessions returns a page of the sessions that q selects, each judged by the user, the
-// client and the floor as they are now; one whose user or client cannot be read is
-// unreadable. A page may have fewer than Limit, or none, and yet a
-// Next: so many records were read for it. Errors: CodeUnknownUser.
+// ListSessions returns a page of the sessions that q selects, each judged by the current user,
+// client and floor. A session whose user or client cannot be read is
+// unreadable. A page with a Next may have fewer sessions than Limit, or none, because the
+// number of records read for it is bounded. Errors: CodeUnknownUser.
 func (svc *Service) ListSessions(ctx context.Context, q SessionQuery) (SessionPage, error) {
 	prefix := commit.SessionPrefix
 	if q.User != "" {
@@ -93,7 +93,7 @@ func (svc *Service) ListSessions(ctx context.Context, q SessionQuery) (SessionPa
 		}
 		prefix = commit.SessionKey(user.UID, "")
 	}
-	if _, _, err := commit.ReadFloor(ctx, svc.cfg.Store); err != nil { // it is no single session's damage
+	if _, _, err := commit.ReadFloor(ctx, svc.cfg.Store); err != nil { // a damaged floor affects all sessions
 		return SessionPage{}, commit.AppError(ctx, "listing sessions", err)
 	}
 	page := SessionPage{Sessions: []SessionSummary{}}
@@ -103,7 +103,7 @@ func (svc *Service) ListSessions(ctx context.Context, q SessionQuery) (SessionPa
 		if err != nil {
 			return false, err
 		}
-		if uid != s.UID { // keys are in the order of the users
+		if uid != s.UID { // keys are ordered by user
 			uid, view = s.UID, svc.path.View(s.UID)
 		}
 		summary, err := svc.summary(ctx, view, s)
@@ -127,9 +127,9 @@ func afterKey(prefix, after string) string {
 	return prefix + after
 }
 
-// scan hands the records below prefix and beyond after to take until it took limit of them,
-// or more than maxTaken bytes of them, or maxScanned were read. next is the last key of those when there is more, else "". Records
-// that cannot be read are left out, counted and logged: they must not hide those behind them.
+// scan passes the records under prefix and after after to take, until take has taken limit records or
+// more than maxTaken bytes of them, or maxScanned were read. If there are more, next is the key of the last one,
+// else "". Unreadable records are skipped, counted and logged: they must not hide the records after them.
 func (svc *Service) scan(ctx context.Context, prefix, after string, limit int, take func(store.Record) (bool, error)) (next string, unreadable int, err error) {
 	if limit <= 0 {
 		limit = defaultPage
@@ -168,7 +168,7 @@ func (svc *Service) scan(ctx context.Context, prefix, after string, limit int, t
 	}
 }
 
-// logUnreadable writes one line a page, with the first of its damaged records.
+// logUnreadable writes one line for a page, with the first of its damaged records.
 func (svc *Service) logUnreadable(ctx context.Context, unreadable int, damaged []error) {
 	if unreadable > 0 {
 		svc.cfg.Logger.ErrorContext(ctx, "stored records cannot be read", "unreadable", unreadable, "error", errors.Join(damaged...))

@@ -1,6 +1,6 @@
 // Package operator is the use cases of operators: users, sessions, revocations of every kind, clients, and
-// what a store needs after it was filled from a backup. The JSON of its types is that of /admin/v1
-// and of the commands' --output json; times are RFC 3339.
+// the preparation of a restored store. The JSON of its types is that of /admin/v1
+// and of the commands' --output json. Times are in RFC 3339.
 package operator
 
 import (
@@ -22,7 +22,7 @@ type Config struct {
 	Store    store.Reader // the path's
 	Ledger   broker.Ledger
 	Denylist broker.Denylist
-	// Keys may be nil where no caller uses RevokeKey.
+	// Keys may be nil if RevokeKey is not used.
 	Keys      broker.Keys
 	Clock     broker.Clock
 	Passwords broker.Passwords
@@ -30,17 +30,17 @@ type Config struct {
 
 	// Logger receives diagnostics. If nil, slog.Default is used.
 	Logger *slog.Logger
-	// Audit receives the lines of security events. If nil, Logger does.
+	// Audit receives the lines of security events. If nil, Logger receives them.
 	Audit *slog.Logger
 }
 
-// Service is the use cases of operators. Of a user, ref is a uid or a local user name. Safe for
+// Service is the use cases of operators. A user's ref is a uid or a local user name. Safe for
 // concurrent use.
 type Service struct {
 	cfg    Config
 	path   *commit.Path
 	audit  broker.Audit
-	naming *semaphore.Weighted // of one: indexNames
+	naming *semaphore.Weighted // of weight 1, for indexNames
 }
 
 // New returns the use cases on the commit path.
@@ -52,7 +52,7 @@ func New(cfg Config) *Service {
 	}
 }
 
-// delivered completes the answer to what was recorded at seq.
+// delivered adds the result of the delivery of the events recorded at seq to answer.
 func delivered(ctx context.Context, delivery *commit.Delivery, answer Revoked, seq uint64) Revoked {
 	answer.Broadcast, answer.ReceiptSummary = delivery.Wait(ctx, seq)
 	return answer

@@ -15,19 +15,19 @@ import (
 	"tokenbroker/store"
 )
 
-// Restored is a store that was filled from a backup, and what it needs before it may serve.
+// Restored prepares a store that was filled from a backup.
 type Restored struct {
 	Store  store.Store
 	Ledger broker.Ledger
 	Clock  broker.Clock
-	// AccessLife is the longest life of an access token.
+	// AccessLife is the longest lifetime of an access token.
 	AccessLife time.Duration
-	// Replaced is the store that it takes the place of; nil: none, or none that can be read.
+	// Replaced is the store that Store replaces. It is nil if there is none, or if it cannot be read.
 	Replaced store.Reader
 }
 
-// SignOut ends every session and token that either store knows: the floor epoch rises above
-// every one that was given, and the ledger holds the one event that tells it.
+// SignOut ends every session and token of both stores. It raises the floor epoch above
+// all that were drawn, and records the event.
 func (r Restored) SignOut(ctx context.Context) (epoch int64, err error) {
 	floor, rev, err := commit.ReadFloor(ctx, r.Store)
 	if err != nil {
@@ -40,7 +40,7 @@ func (r Restored) SignOut(ctx context.Context) (epoch int64, err error) {
 		}
 		floor.Last, floor.MaxExp = max(floor.Last, old.Last), max(floor.MaxExp, old.MaxExp)
 	}
-	if rev == 0 { // none was ever given, or the record is lost
+	if rev == 0 { // no epoch was drawn, or the record is lost
 		highest, err := r.highestEpoch(ctx)
 		if err != nil {
 			return 0, fmt.Errorf("looking for the last epoch: %w", err)
@@ -71,11 +71,11 @@ func (r Restored) SignOut(ctx context.Context) (epoch int64, err error) {
 	return floor.Epoch, nil
 }
 
-// restoredPage is how many users or clients are read at a time.
+// restoredPage is the number of users or clients that are read at a time.
 const restoredPage = 1000
 
-// highestEpoch returns the highest epoch on record of everybody, of a user and of a client.
-// Records that cannot be read have none.
+// highestEpoch returns the highest recorded epoch of everybody, of any user and of any client.
+// It skips unreadable records.
 func (r Restored) highestEpoch(ctx context.Context) (int64, error) {
 	everybody, _, err := r.Ledger.Find(ctx, revocation.KindAll, "")
 	if err != nil {
@@ -115,8 +115,8 @@ func (r Restored) highestEpoch(ctx context.Context) (int64, error) {
 	return highest, nil
 }
 
-// KeepDisabled disables the users whom the replaced store knows as disabled and the backup
-// does not, and names them: nobody who was kept out since comes back by a restore.
+// KeepDisabled disables the users who are disabled in the replaced store and not in the backup,
+// and returns their names. A restore must not admit a user who was disabled since the backup.
 func (r Restored) KeepDisabled(ctx context.Context) (disabled []string, err error) {
 	if r.Replaced == nil {
 		return nil, nil
@@ -142,11 +142,11 @@ func (r Restored) KeepDisabled(ctx context.Context) (disabled []string, err erro
 	}
 }
 
-// keepDisabled looks at one user of the replaced store; name is that of one who was disabled.
+// keepDisabled is KeepDisabled for one user of the replaced store. name is empty unless the user is now disabled.
 func (r Restored) keepDisabled(ctx context.Context, replaced store.Record) (name string, err error) {
 	was, err := session.DecodeUser(replaced.Value)
 	if errors.Is(err, session.ErrRecord) || err == nil && !was.Disabled {
-		return "", nil // a damaged one says nothing
+		return "", nil // a damaged record is ignored
 	}
 	if err != nil {
 		return "", err
@@ -160,7 +160,7 @@ func (r Restored) keepDisabled(ctx context.Context, replaced store.Record) (name
 	}
 	user, err := session.DecodeUser(rec.Value)
 	if err != nil || user.Disabled {
-		return "", nil //nolint:nilerr // who cannot be read cannot sign in
+		return "", nil //nolint:nilerr // a user whose record is damaged cannot sign in
 	}
 	user.Disabled = true
 	write, err := directory.PutUser(user, rec.Revision)

@@ -15,27 +15,27 @@ import (
 	"tokenbroker/revocation"
 )
 
-// Revoked is the answer to whatever ends tokens: durable when there is no error.
+// Revoked is the answer to a revocation. The revocation is durable if there is no error.
 type Revoked struct {
 	Kind  string `json:"kind"` // of the event: sub, sid, jti, client or all
 	Value string `json:"value"`
 	Epoch int64  `json:"epoch,omitempty"`
-	// Changed is false when it had been done before: nothing was written.
+	// Changed is false if the same revocation was made before. Nothing was written.
 	Changed bool `json:"changed"`
-	// Broadcast is false when the record is durable and its message is still to be sent.
+	// Broadcast is false if the record is durable but its message was not sent yet.
 	Broadcast bool `json:"broadcast"`
-	// ReceiptSummary is nil when Request.Wait was zero.
+	// ReceiptSummary is nil if Request.Wait was zero.
 	*broker.ReceiptSummary
 }
 
-// reasons are the codes that a revocation may carry (docs/design.md §7).
+// reasons are the valid codes of a revocation's reason (docs/design.md §7).
 var reasons = []revocation.Reason{
 	revocation.ReasonLogoff, revocation.ReasonReuse, revocation.ReasonRollback, revocation.ReasonRevoked,
 	revocation.ReasonUserDisabled, revocation.ReasonAllOthers, revocation.ReasonBackchannel,
 	revocation.ReasonUpstream, revocation.ReasonKeyCompromise, revocation.ReasonRestore,
 }
 
-// parseReason takes a reason's code; empty is "revoked".
+// parseReason parses the code of a reason. An empty code is "revoked".
 func parseReason(code string) (revocation.Reason, error) {
 	if code == "" {
 		return revocation.ReasonRevoked, nil
@@ -47,7 +47,7 @@ func parseReason(code string) (revocation.Reason, error) {
 	return reason, nil
 }
 
-// RevokeUser ends all sessions and tokens that the user has; new ones can be opened.
+// RevokeUser ends the user's sessions and revokes the user's tokens. The user can sign in again.
 // Errors: CodeUnknownUser, CodeInvalidRevocation.
 func (svc *Service) RevokeUser(ctx context.Context, ref, reason string, req broker.Request) (Revoked, error) {
 	why, err := parseReason(reason)
@@ -63,7 +63,7 @@ func (svc *Service) RevokeUser(ctx context.Context, ref, reason string, req brok
 	return delivered(ctx, delivery, done, seq), nil
 }
 
-// endUserByRef is RevokeUser up to the disk.
+// endUserByRef is RevokeUser without the delivery.
 func (svc *Service) endUserByRef(ctx context.Context, ref string, reason revocation.Reason, req broker.Request) (Revoked, uint64, error) {
 	user, err := svc.userByRef(ctx, ref)
 	if err != nil {
@@ -72,8 +72,8 @@ func (svc *Service) endUserByRef(ctx context.Context, ref string, reason revocat
 	return svc.recordEnd(ctx, "user_revoke", user.UID, session.RevokeUser{Reason: reason}, req)
 }
 
-// SignOutEverybody raises the floor epoch: every session and token made before is dead,
-// here when it returns and in the services as the one event reaches them.
+// SignOutEverybody raises the floor epoch, which ends every earlier session and token: in
+// the broker when it returns, and in each service when the event arrives.
 func (svc *Service) SignOutEverybody(ctx context.Context, reason revocation.Reason) error {
 	epoch, _, err := svc.raiseFloor(ctx, reason, "")
 	if err != nil {
@@ -83,8 +83,7 @@ func (svc *Service) SignOutEverybody(ctx context.Context, reason revocation.Reas
 	return nil
 }
 
-// RevokeEverybody is [Service.SignOutEverybody] on an operator's word: no refresh succeeds
-// and no token is good that was made before. Errors: CodeInvalidRevocation.
+// RevokeEverybody is [Service.SignOutEverybody] at an operator's request. Errors: CodeInvalidRevocation.
 func (svc *Service) RevokeEverybody(ctx context.Context, reason string, req broker.Request) (Revoked, error) {
 	why, err := parseReason(reason)
 	if err != nil {
@@ -104,11 +103,11 @@ func (svc *Service) raiseFloor(ctx context.Context, reason revocation.Reason, by
 	return svc.path.End(ctx, commit.Termination{Kind: revocation.KindAll, Reason: reason, By: by})
 }
 
-// maxRevokedValue bounds, in bytes, what an operator names to be revoked.
+// maxRevokedValue bounds the value of a revocation, in bytes.
 const maxRevokedValue = 256
 
-// ValidateRevocation says what is wrong with a value to be revoked, before anything is looked
-// up: a jti or sid that is not in the form that tokens carry could never hit one.
+// ValidateRevocation checks the form of a value to be revoked, before anything is looked
+// up: a jti or sid in another form than that of tokens could never match one.
 func ValidateRevocation(kind revocation.Kind, value string) error {
 	problem := ""
 	switch kind {
@@ -140,9 +139,9 @@ func ValidateRevocation(kind revocation.Kind, value string) error {
 	return nil
 }
 
-// RevokeToken revokes one access token by its jti; its session lives on. Whether there is
-// such a token is not known, so that the event lives until every token signed so far has
-// expired. One that was revoked before is Changed=false. Errors: CodeInvalidRevocation.
+// RevokeToken revokes one access token by its jti. Its session continues. The broker does not know whether there is
+// such a token, so that the event lives until every token signed so far has
+// expired. If the token was revoked before, Changed is false. Errors: CodeInvalidRevocation.
 func (svc *Service) RevokeToken(ctx context.Context, jti, reason string, req broker.Request) (Revoked, error) {
 	why, err := parseReason(reason)
 	if err != nil {
@@ -161,14 +160,14 @@ func (svc *Service) RevokeToken(ctx context.Context, jti, reason string, req bro
 	return delivered(ctx, delivery, Revoked{Kind: string(revocation.KindJTI), Value: jti, Changed: changed > 0}, seq), nil
 }
 
-// revokeTokens records an event for each jti that is not revoked yet, as one change, and
-// returns their number. A repeated jti counts once.
+// revokeTokens records an event for each jti that is not revoked yet, in one change, and
+// returns the number of events. A repeated jti counts once.
 func (svc *Service) revokeTokens(ctx context.Context, jtis []string, reason revocation.Reason, by string) (changed int, seq uint64, err error) {
 	events := make([]revocation.Event, 0, len(jtis))
 	seen := make(map[string]bool, len(jtis))
 	for _, jti := range jtis {
-		// What the denylist has is on disk and lives as long as the token: no jti is known
-		// before its token is signed. The epochs keep everything but the jti out of the question.
+		// A jti in the denylist is on disk and stays there as long as the token lives, because no jti is known
+		// before its token is signed. With the maximum epochs, only the jti can match.
 		if seen[jti] || svc.cfg.Denylist.Revoked(revocation.Subject{JTI: jti, SEP: math.MaxInt64, CEP: math.MaxInt64}) {
 			continue
 		}

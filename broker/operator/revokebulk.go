@@ -21,33 +21,33 @@ type BulkRevocation struct {
 	Reason string
 }
 
-// BulkRevoked is the answer to a [BulkRevocation]: durable when there is no error.
+// BulkRevoked is the answer to a [BulkRevocation]. The revocations are durable if there is no error.
 type BulkRevoked struct {
 	Kind string `json:"kind"`
-	// Recorded is how many of the values are revoked now, Changed how many of them were not
-	// before, and Unknown how many name no session or user. A value that is repeated counts once.
+	// Recorded is how many of the values are now revoked, Changed is how many of those were not revoked
+	// before, and Unknown is how many identify no session or user. A repeated value counts once.
 	Recorded int `json:"recorded"`
 	Changed  int `json:"changed"`
 	Unknown  int `json:"unknown"`
-	// UnknownValues are those, in the order of the request.
+	// UnknownValues are the unknown values, in the order of the request.
 	UnknownValues []string `json:"unknown_values,omitempty"`
-	// Broadcast is false when the records are durable and a message is still to be sent.
+	// Broadcast is false if the records are durable but a message was not sent yet.
 	Broadcast bool `json:"broadcast"`
-	// ReceiptSummary is of all of them together; nil when Request.Wait was zero.
+	// ReceiptSummary is for all revocations together. It is nil if Request.Wait was zero.
 	*broker.ReceiptSummary
 }
 
-// MaxBulkRevocation is how many values one [Service.RevokeBulk] takes: two of them share a
+// MaxBulkRevocation is the maximum number of values of one [Service.RevokeBulk]. Two such requests fit into a
 // batch of the ledger.
 const MaxBulkRevocation = revocation.MaxBatchEvents / 2
 
-// bulkAtOnce is how many sessions or users of one request are in the mailboxes at a time.
+// bulkAtOnce is the number of sessions or users of one request that are in the mailboxes at a time.
 const bulkAtOnce = 128
 
-// RevokeBulk revokes many values of one kind as [Service.RevokeToken], [Service.RevokeSession]
-// or [Service.RevokeUser] does each. Tokens are one change; after an error some of the sessions
-// or users may be done and others not, and to ask again is safe. Errors:
-// CodeInvalidRevocation, with nothing done.
+// RevokeBulk revokes many values of one kind, each as [Service.RevokeToken], [Service.RevokeSession]
+// or [Service.RevokeUser] does. Tokens are revoked in one change. After an error some of the sessions
+// or users may be revoked and others not; calling RevokeBulk again is safe. Errors:
+// CodeInvalidRevocation, after which nothing was revoked.
 func (svc *Service) RevokeBulk(ctx context.Context, bulk BulkRevocation, req broker.Request) (BulkRevoked, error) {
 	why, values, err := bulk.validate()
 	if err != nil {
@@ -78,7 +78,7 @@ func (svc *Service) RevokeBulk(ctx context.Context, bulk BulkRevocation, req bro
 	return done, nil
 }
 
-// revokeEach calls revoke for the values, some at a time, and counts. seq is the latest head.
+// revokeEach calls revoke for the values, several at a time, and counts the results. seq is the latest head.
 func (svc *Service) revokeEach(ctx context.Context, done *BulkRevoked, values []string, revoke func(string) (bool, uint64, error)) (seq uint64, err error) {
 	unknown := make([]bool, len(values))
 	var (

@@ -12,23 +12,23 @@ import (
 	"tokenbroker/store"
 )
 
-// RevocationCheck says what revokes a value.
+// RevocationCheck is the answer to whether a value is revoked, and by what.
 type RevocationCheck struct {
 	Kind  string `json:"kind,omitempty"` // as asked
 	Value string `json:"value"`
-	// Revoked: there is an event, or the session was ended. An event of kind sub, client or
-	// all hits the tokens and sessions that were made under an epoch below its own.
+	// Revoked is true if there is an event or the session was ended. An event of kind sub, client or
+	// all applies to tokens and sessions with a lower epoch.
 	Revoked bool `json:"revoked"`
-	// Events are all that hit the value; of a session also those of its user, its client
-	// and everybody. One without an expires_at is for ever.
+	// Events are all events that apply to the value; for a session also those of its user, its client
+	// and everybody. An event without expires_at is permanent.
 	Events []revocation.Recorded `json:"events"`
-	// Session is the one that a sid names, if it is on record.
+	// Session is the session with that sid, if it is on record.
 	Session *SessionSummary `json:"session,omitempty"`
 }
 
-// CheckRevocation says whether a value is revoked and what by. An empty kind asks for a jti,
-// sid, sub, client and kid of that value; for sub it may be a local user name. A value that
-// nothing is known of is not revoked. Errors: CodeInvalidRevocation.
+// CheckRevocation returns whether a value is revoked, and by what. An empty kind checks a jti,
+// sid, sub, client and kid of that value. For sub, the value may be a local user name. An unknown value
+// is not revoked. Errors: CodeInvalidRevocation.
 func (svc *Service) CheckRevocation(ctx context.Context, kind revocation.Kind, value string) (RevocationCheck, error) {
 	kinds := []revocation.Kind{kind}
 	switch kind {
@@ -62,7 +62,7 @@ func (svc *Service) checkKind(ctx context.Context, check *RevocationCheck, kind 
 		user, err := svc.userByRef(ctx, value)
 		var app *broker.Error
 		switch {
-		case errors.As(err, &app): // a removed user's uid is in the record all the same
+		case errors.As(err, &app): // the uid of a removed user may still have an event
 		case err != nil:
 			return err
 		default:
@@ -81,14 +81,14 @@ func (svc *Service) checkKind(ctx context.Context, check *RevocationCheck, kind 
 // anyEpoch is below every epoch.
 const anyEpoch = -1
 
-// findEvent adds the event of a kind and value, if it hits what was made under that epoch.
+// findEvent adds the event of a kind and value, if it applies to sessions and tokens of the epoch made.
 func (svc *Service) findEvent(ctx context.Context, check *RevocationCheck, kind revocation.Kind, value string, made int64) error {
 	found, ok, err := svc.cfg.Ledger.Find(ctx, kind, value)
 	if err != nil {
 		return fmt.Errorf("asking the ledger: %w", err)
 	}
 	if kind == revocation.KindKID {
-		found.ExpiresAt = 0 // its event ends with its tokens; that it is dead does not
+		found.ExpiresAt = 0 // the event expires with the tokens, but the key stays compromised
 	}
 	if ok && found.Epoch > made {
 		check.Events = append(check.Events, found)
@@ -96,7 +96,7 @@ func (svc *Service) findEvent(ctx context.Context, check *RevocationCheck, kind 
 	return nil
 }
 
-// checkSession adds the session of a sid, and what else hits it.
+// checkSession adds the session of a sid, and the other events that apply to it.
 func (svc *Service) checkSession(ctx context.Context, check *RevocationCheck, sid string) error {
 	uid, err := commit.SessionOwner(ctx, svc.cfg.Store, sid)
 	if err != nil || uid == "" {

@@ -9,20 +9,20 @@ import (
 	"tokenbroker/revocation"
 )
 
-// KeyRevoked is the answer to RevokeKey: durable when there is no error.
+// KeyRevoked is the answer to RevokeKey. The revocation is durable if there is no error.
 type KeyRevoked struct {
 	Revoked
 	Purpose   string `json:"purpose,omitempty"`
 	Algorithm string `json:"algorithm,omitempty"`
-	// Successor is the key that signs in its place; missing when this one did not sign.
+	// Successor is the key that signs instead. It is empty if the revoked key did not sign.
 	Successor string `json:"successor,omitempty"`
 }
 
-// RevokeKey marks a key compromised, for ever, and kills every token that was signed with it
-// in all services; no session ends: the next refresh gives a token of the successor. The keyring is
-// changed first, then the event is recorded. To ask again completes what a crash between
-// the two left undone; until then the catch-up, which each service makes when it hears of a
-// new start, names the key. An empty reason is key_compromise. Errors: CodeUnknownKey,
+// RevokeKey marks a key as compromised, permanently, and revokes every token that was signed with it
+// in all services. No session ends: the next refresh returns a token of the successor. The keyring is
+// changed first, then the event is recorded. After a crash between the two, calling RevokeKey again
+// records the event; until then the key is in the answer of the catch-up, which each service requests when it
+// learns of the broker's restart. An empty reason is key_compromise. Errors: CodeUnknownKey,
 // CodeInvalidRevocation.
 func (svc *Service) RevokeKey(ctx context.Context, kid, reason string, req broker.Request) (KeyRevoked, error) {
 	if reason == "" {
@@ -41,7 +41,7 @@ func (svc *Service) RevokeKey(ctx context.Context, kid, reason string, req broke
 	if err != nil {
 		return KeyRevoked{}, commit.AppError(ctx, "compromising a key", err)
 	}
-	// The key is dead now, whether or not the caller still waits.
+	// The key is compromised now, whether or not the caller still waits.
 	recorded, seq, err := svc.recordKey(context.WithoutCancel(ctx), kid, why, req.Operator)
 	if err != nil {
 		return KeyRevoked{}, commit.AppError(ctx, "recording a compromised key: it is out of use, and its tokens are refused here; ask again", err)
@@ -56,13 +56,13 @@ func (svc *Service) RevokeKey(ctx context.Context, kid, reason string, req broke
 	}, nil
 }
 
-// recordKey records the event of a compromised key, unless one lives.
+// recordKey records the event of a compromised key, unless a live one is on record.
 func (svc *Service) recordKey(ctx context.Context, kid string, reason revocation.Reason, by string) (recorded bool, seq uint64, err error) {
 	known, ok, err := svc.cfg.Ledger.Find(ctx, revocation.KindKID, kid)
 	if err != nil {
 		return false, 0, fmt.Errorf("asking the ledger: %w", err)
 	}
-	if ok && known.ExpiresAt != 0 { // without an end it is the keyring's word alone
+	if ok && known.ExpiresAt != 0 { // without an expiry it comes only from the keyring
 		return false, 0, nil
 	}
 	seq, err = svc.path.Record(ctx, []revocation.Event{{Kind: revocation.KindKID, Value: kid, Reason: reason, By: by}})

@@ -10,11 +10,11 @@ import (
 	"tokenbroker/revocation"
 )
 
-// SessionSummary is what operators see of a session.
+// SessionSummary describes a session to operators.
 type SessionSummary struct {
 	SID          string    `json:"sid"`
 	UID          string    `json:"uid"`
-	Username     string    `json:"username,omitempty"` // empty: the user was removed
+	Username     string    `json:"username,omitempty"` // empty if the user was removed
 	ClientID     string    `json:"client_id"`
 	Scope        string    `json:"scope,omitempty"`
 	Provider     string    `json:"provider,omitempty"`
@@ -25,15 +25,15 @@ type SessionSummary struct {
 	AuthTime     time.Time `json:"auth_time"`
 	ExpiresAt    time.Time `json:"expires_at"`
 	TokenExpires time.Time `json:"token_expires"`
-	// State is "live", or the code that a refresh would be refused with: session_expired,
+	// State is "live", or the code with which a refresh would be refused: session_expired,
 	// session_ended, session_revoked, user_disabled, refresh_token_reused, generation_ahead.
 	State string `json:"state"`
 }
 
-// stateLive is the State of a session whose refresh token would be taken.
+// stateLive is the State of a session whose refresh token would be accepted.
 const stateLive = "live"
 
-// summary is what operators see of a session.
+// summary describes a session to operators.
 func (svc *Service) summary(ctx context.Context, view *commit.UserView, s *session.Session) (SessionSummary, error) {
 	state, err := view.StateOf(ctx, s)
 	if err != nil {
@@ -54,8 +54,8 @@ func (svc *Service) summary(ctx context.Context, view *commit.UserView, s *sessi
 	return summary, nil
 }
 
-// RevokeSession ends one session, of whatever channel, and its tokens. One that had ended
-// before is Changed=false. Errors: CodeUnknownSession, CodeInvalidRevocation.
+// RevokeSession ends one session, of any channel, and revokes its tokens. If the session was ended
+// before, Changed is false. Errors: CodeUnknownSession, CodeInvalidRevocation.
 func (svc *Service) RevokeSession(ctx context.Context, sid, reason string, req broker.Request) (Revoked, error) {
 	why, err := parseReason(reason)
 	if err != nil {
@@ -70,7 +70,7 @@ func (svc *Service) RevokeSession(ctx context.Context, sid, reason string, req b
 	return delivered(ctx, delivery, Revoked{Kind: string(revocation.KindSID), Value: sid, Changed: changed}, seq), nil
 }
 
-// endSession is RevokeSession up to the disk; seq is zero when there was nothing to do.
+// endSession is RevokeSession without the delivery. seq is zero if there was nothing to write.
 func (svc *Service) endSession(ctx context.Context, sid string, reason revocation.Reason, req broker.Request) (changed bool, seq uint64, err error) {
 	uid, err := commit.SessionOwner(ctx, svc.cfg.Store, sid)
 	if err != nil {

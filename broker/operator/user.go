@@ -11,42 +11,42 @@ import (
 	"tokenbroker/broker/session"
 )
 
-// NewUser is a local user as an operator makes it.
+// NewUser is a local user to be created.
 type NewUser struct {
 	Username   string         `json:"username"`
 	Password   string         `json:"password"`
 	Attributes map[string]any `json:"attributes,omitempty"`
 	Roles      []string       `json:"roles,omitempty"`
-	// InsecureSkipPasswordRules accepts any password that can be hashed. It MUST NOT be set but
+	// InsecureSkipPasswordRules accepts any password that can be hashed. It MUST NOT be set except
 	// for the well-known users of a development server, and in tests.
 	InsecureSkipPasswordRules bool `json:"-"`
 }
 
-// Account is an account at an issuer; LocalIssuer's are the broker's own.
+// Account is an account at an issuer. The accounts of [broker.LocalIssuer] are the broker's own.
 type Account struct {
 	Issuer  string `json:"issuer"`
 	Subject string `json:"subject"`
 }
 
-// UserInfo is what operators see of a user: no password, no hash.
+// UserInfo describes a user to operators, without the password and its hash.
 type UserInfo struct {
 	UID      string `json:"uid"`
 	Username string `json:"username"`
-	// Accounts are the only ways in that are linked to this user.
+	// Accounts are the accounts by which the user can sign in.
 	Accounts    []Account      `json:"accounts"`
 	HasPassword bool           `json:"has_password"`
 	Disabled    bool           `json:"disabled"`
 	Attributes  map[string]any `json:"attributes,omitempty"`
-	// Roles are set by operators, Groups come from the provider at each login.
+	// Roles are set by operators. Groups are those of the provider's token at the latest login.
 	Roles     []string  `json:"roles,omitempty"`
 	Groups    []string  `json:"groups,omitempty"`
 	CreatedAt time.Time `json:"created_at"`
 	LastLogin time.Time `json:"last_login,omitzero"`
-	// Epoch: sessions and tokens made under a lower one are dead.
+	// Epoch ends all sessions and tokens with a lower one.
 	Epoch int64 `json:"epoch,omitempty"`
 }
 
-// UserChange is what an operator changes of a user; nil leaves it.
+// UserChange is a change of a user. A nil field is not changed.
 type UserChange struct {
 	Attributes map[string]any `json:"attributes,omitempty"`
 	Roles      []string       `json:"roles,omitempty"`
@@ -61,7 +61,7 @@ func (svc *Service) User(ctx context.Context, ref string) (UserInfo, error) {
 	return userInfo(user), nil
 }
 
-// userInfo is what operators see of a user.
+// userInfo describes a user to operators.
 func userInfo(u *session.User) UserInfo {
 	info := UserInfo{
 		UID: u.UID, Username: u.Username, Accounts: []Account{}, HasPassword: u.PasswordHash != "", Disabled: u.Disabled,
@@ -77,8 +77,8 @@ func userInfo(u *session.User) UserInfo {
 	return info
 }
 
-// userByRef returns the user that an operator means: a text of a uid's form that is one, else a
-// local user name, as at a sign-in. CodeUnknownUser when there is none.
+// userByRef returns the user with the uid ref or, if there is none, the user with the
+// local user name ref, as at a sign-in. The error is CodeUnknownUser if there is no such user.
 func (svc *Service) userByRef(ctx context.Context, ref string) (*session.User, error) {
 	ref = strings.TrimSpace(ref)
 	if _, ok := broker.ParseID(ref); ok {

@@ -14,8 +14,8 @@ import (
 	"tokenbroker/store"
 )
 
-// UpdateUser replaces attributes, roles or both; tokens show it from the next refresh on. A
-// login at a provider brings that account's attributes again. Errors: CodeUnknownUser, CodeInvalidUser.
+// UpdateUser replaces attributes, roles or both. Tokens contain them from the next refresh on. A
+// login at a provider sets that account's attributes again. Errors: CodeUnknownUser, CodeInvalidUser.
 func (svc *Service) UpdateUser(ctx context.Context, ref string, change UserChange, req broker.Request) (UserInfo, error) {
 	if err := change.validate(); err != nil {
 		return UserInfo{}, err
@@ -23,14 +23,14 @@ func (svc *Service) UpdateUser(ctx context.Context, ref string, change UserChang
 	return svc.editUser(ctx, "user_update", ref, session.UpdateUser{Attributes: change.Attributes, Roles: change.Roles}, req)
 }
 
-// EnableUser lets a disabled user sign in again. The old sessions stay dead: the epoch that
-// ended them is not taken back. Errors: CodeUnknownUser.
+// EnableUser lets a disabled user sign in again. The earlier sessions stay ended, because the user keeps the
+// epoch. Errors: CodeUnknownUser.
 func (svc *Service) EnableUser(ctx context.Context, ref string, req broker.Request) (UserInfo, error) {
 	return svc.editUser(ctx, "user_enable", ref, session.EnableUser{}, req)
 }
 
-// DisableUser keeps the user from signing in and ends all sessions and tokens; done twice,
-// the second is Changed=false. Errors: CodeUnknownUser.
+// DisableUser prevents the user from signing in, ends all sessions and revokes all tokens. If the user was
+// already disabled, Changed is false. Errors: CodeUnknownUser.
 func (svc *Service) DisableUser(ctx context.Context, ref string, req broker.Request) (Revoked, error) {
 	user, err := svc.userByRef(ctx, ref)
 	if err != nil {
@@ -39,8 +39,8 @@ func (svc *Service) DisableUser(ctx context.Context, ref string, req broker.Requ
 	return svc.endUser(ctx, "user_disable", user.UID, session.DisableUser{}, req)
 }
 
-// SetPassword gives a local user another password and, unless keepSessions, ends all sessions
-// and tokens. A sign-in with the old one that is under way opens no session. Errors:
+// SetPassword sets a local user's password and, unless keepSessions, ends all sessions
+// and revokes all tokens. A concurrent sign-in with the old password opens no session. Errors:
 // CodeUnknownUser; CodeInvalidUser, also for a user who has no local name to sign in with and
 // for a password that breaks a rule of the password package.
 func (svc *Service) SetPassword(ctx context.Context, ref, password string, keepSessions bool, req broker.Request) (Revoked, error) {
@@ -70,7 +70,7 @@ func (svc *Service) SetPassword(ctx context.Context, ref, password string, keepS
 	return Revoked{Kind: string(revocation.KindSub), Value: info.UID, Epoch: info.Epoch, Changed: true, Broadcast: true}, nil
 }
 
-// editUser has the user's shard decide a change that ends nothing; there may be nothing to write.
+// editUser asks the user's shard for a change that ends no sessions. There may be nothing to write.
 func (svc *Service) editUser(ctx context.Context, event, ref string, msg session.Message, req broker.Request) (UserInfo, error) {
 	user, err := svc.userByRef(ctx, ref)
 	if err != nil {
@@ -84,8 +84,8 @@ func (svc *Service) editUser(ctx context.Context, event, ref string, msg session
 	return userInfo(result.Effects.User), nil
 }
 
-// endUser has the user's shard decide a change that ends the sessions and tokens made before
-// it: the shard orders it among the user's sign-ins and refreshes.
+// endUser asks the user's shard for a change that ends all earlier sessions and tokens. The shard
+// orders it among the user's sign-ins and refreshes.
 func (svc *Service) endUser(ctx context.Context, event, uid string, msg session.Message, req broker.Request) (Revoked, error) {
 	delivery := svc.path.ExpectDelivery(ctx, req.Wait)
 	defer delivery.Close()
@@ -96,7 +96,7 @@ func (svc *Service) endUser(ctx context.Context, event, uid string, msg session.
 	return delivered(ctx, delivery, answer, seq), nil
 }
 
-// recordEnd is endUser up to the disk; seq is zero when there was nothing to do.
+// recordEnd is endUser without the delivery. seq is zero if there was nothing to write.
 func (svc *Service) recordEnd(ctx context.Context, event, uid string, msg session.Message, req broker.Request) (answer Revoked, seq uint64, err error) {
 	result, err := svc.changeUser(ctx, uid, msg, req.Operator)
 	if err != nil {
@@ -111,7 +111,7 @@ func (svc *Service) recordEnd(ctx context.Context, event, uid string, msg sessio
 	return answer, result.Seq, nil
 }
 
-// changeUser has the user's shard decide a change of the user. Errors: CodeUnknownUser.
+// changeUser asks the user's shard for a change of the user. Errors: CodeUnknownUser.
 func (svc *Service) changeUser(ctx context.Context, uid string, msg session.Message, by string) (commit.Result, error) {
 	result, err := svc.path.Ask(ctx, commit.Message{UID: uid, Message: msg, By: by})
 	if err == nil && result.Effects.Refusal != "" {
@@ -120,11 +120,11 @@ func (svc *Service) changeUser(ctx context.Context, uid string, msg session.Mess
 	return result, err
 }
 
-// purgePage is how many sessions of a removed user are deleted at a time.
+// purgePage is the number of sessions of a removed user that are deleted at a time.
 const purgePage = 100
 
-// RemoveUser forgets the user with the links of all accounts and ends all sessions and
-// tokens. A later login by one of the accounts makes a new user. Errors: CodeUnknownUser.
+// RemoveUser deletes the user and the links of all accounts, ends all sessions and revokes all
+// tokens. A later login by one of the accounts creates a new user. Errors: CodeUnknownUser.
 func (svc *Service) RemoveUser(ctx context.Context, ref string, req broker.Request) (Revoked, error) {
 	user, err := svc.userByRef(ctx, ref)
 	if err != nil {
@@ -136,14 +136,14 @@ func (svc *Service) RemoveUser(ctx context.Context, ref string, req broker.Reque
 	if err != nil {
 		return Revoked{}, err
 	}
-	if err := svc.purgeSessions(ctx, user.UID); err != nil { // they are dead and expire by themselves
+	if err := svc.purgeSessions(ctx, user.UID); err != nil { // they have ended, and their records expire
 		svc.cfg.Logger.WarnContext(ctx, "the sessions of a removed user are still stored", "uid", user.UID, "error", err)
 	}
 	return delivered(ctx, delivery, removed, seq), nil
 }
 
-// purgeSessions deletes the records of a removed user's sessions. One that is written
-// meanwhile stays: it is dead without its user.
+// purgeSessions deletes the records of a removed user's sessions. A record that is written
+// concurrently stays, but its session has ended because it has no user.
 func (svc *Service) purgeSessions(ctx context.Context, uid string) error {
 	prefix, after := commit.SessionKey(uid, ""), ""
 	for {

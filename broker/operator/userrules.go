@@ -13,7 +13,7 @@ import (
 	"tokenbroker/broker/password"
 )
 
-// Bounds of what only operators set of a user; those of a profile are in profile.go.
+// Bounds of what only operators set. Those of a profile are in package directory.
 const (
 	maxRoles = 64
 	maxRole  = 128 // bytes
@@ -44,7 +44,7 @@ func (c UserChange) validate() error {
 	return nil
 }
 
-// roleProblem says what a role may not be, or "".
+// roleProblem returns the rule that a role breaks, or "".
 func roleProblem(role string) string {
 	if strings.ContainsFunc(role, directory.Disguising) {
 		return "may not hold control characters or bidirectional overrides"
@@ -52,8 +52,8 @@ func roleProblem(role string) string {
 	return referenceProblem(role, maxRole)
 }
 
-// referenceProblem says what a name that refers to something may not be, or "". Users of
-// earlier versions may have names that no new user can have, and can be revoked.
+// referenceProblem returns the rule that a name breaks by which an operator refers to something, or "". It allows
+// names that no new user can have, because users of earlier versions may have them.
 func referenceProblem(name string, limit int) string {
 	switch {
 	case name == "":
@@ -70,10 +70,10 @@ func referenceProblem(name string, limit int) string {
 	return ""
 }
 
-// productName is what people may think of for a password here.
+// productName is not allowed as a password.
 const productName = "tokenbroker"
 
-// validatePassword checks a password that is to be set for the user of that name.
+// validatePassword checks a new password of the user with that name.
 func validatePassword(plain, username string, skipRules bool) error {
 	if plain == "" {
 		return invalidUser("The password may not be empty.")
@@ -95,7 +95,7 @@ func invalidUser(format string, args ...any) error {
 	return &broker.Error{Code: broker.CodeInvalidUser, Message: fmt.Sprintf(format, args...)}
 }
 
-// validateUsername checks the canonical form of a name that is to be given to a user.
+// validateUsername checks the canonical form of a new user's name.
 func validateUsername(name string) error {
 	problem := referenceProblem(name, directory.MaxUsername)
 	if problem == "" {
@@ -104,14 +104,14 @@ func validateUsername(name string) error {
 	if problem != "" {
 		return invalidUser("A user name %s.", problem)
 	}
-	if _, ok := broker.ParseID(name); ok { // it could pass for another user's uid
+	if _, ok := broker.ParseID(name); ok { // it could be mistaken for another user's uid
 		return invalidUser("A user name may not look like a user id.")
 	}
 	return nil
 }
 
-// characterProblem names the first character that would make a new user name look like another
-// one, or would not be seen, and says why; or returns "".
+// characterProblem returns the rule that the first invalid character of a new user name breaks, or "". Such
+// characters are invisible, or make a name look like another one.
 func characterProblem(name string) string {
 	for i, r := range name {
 		switch {
