@@ -41,9 +41,9 @@ func (s dearPasswords) VerifyUnknown(context.Context, password.Caller, string) e
 	return nil
 }
 
-// TestASigningInUserHoldsUpNoOperator: whoever has a password must not be able to keep an
+// TestOperatorsAreNotBlockedByAUserWhoKeepsSigningIn: whoever has a password must not be able to keep an
 // operator from taking it away.
-func TestASigningInUserHoldsUpNoOperator(t *testing.T) {
+func TestOperatorsAreNotBlockedByAUserWhoKeepsSigningIn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := brokertest.Start(t, func(c *brokertest.Config) {
 			c.Store = slowDisk{c.Store, 20 * time.Millisecond}
@@ -109,9 +109,9 @@ func TestASigningInUserHoldsUpNoOperator(t *testing.T) {
 	})
 }
 
-// TestWhatFollowsAnEndInOneBatchIsUnderItsEpoch: refreshes and sign-ins that wait with a
+// TestMessagesAfterATerminationInABatchHaveItsEpoch: refreshes and sign-ins that wait with a
 // revocation of their user are decided in their order.
-func TestWhatFollowsAnEndInOneBatchIsUnderItsEpoch(t *testing.T) {
+func TestMessagesAfterATerminationInABatchHaveItsEpoch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := brokertest.Start(t, func(c *brokertest.Config) { c.Store, c.Shards = slowDisk{c.Store, 20 * time.Millisecond}, 1 })
 		first, second := h.MustSignIn(t), h.MustSignIn(t)
@@ -184,9 +184,9 @@ func (l *slowHead) Flushed(_ context.Context, seq uint64) bool {
 	return true
 }
 
-// TestASecondCallIsAnsweredOnceTheFirstsEventIsInForce: the first one's change is on disk,
+// TestASecondRevocationIsAnsweredOnceTheFirstIsInForce: the first one's change is on disk,
 // and neither in the own denylist nor below the head, when the second finds nothing to do.
-func TestASecondCallIsAnsweredOnceTheFirstsEventIsInForce(t *testing.T) {
+func TestASecondRevocationIsAnsweredOnceTheFirstIsInForce(t *testing.T) {
 	const jti = "01890000-0000-7000-8000-000000000001"
 	for name, do := range map[string]func(context.Context, *brokertest.Harness, *broker.Grant) (bool, error){
 		"disabling a user": func(ctx context.Context, h *brokertest.Harness, _ *broker.Grant) (bool, error) {

@@ -21,9 +21,9 @@ type noObserver struct{}
 
 func (noObserver) Committed(int, []revocation.Event) {}
 
-// TestAPanicFailsOnlyTheRunItMet: of a batch that is cut into runs, those that are on disk
+// TestAPanicFailsOnlyItsRun: of a batch that is cut into runs, those that are on disk
 // are answered so, although a later one panics before its commit.
-func TestAPanicFailsOnlyTheRunItMet(t *testing.T) {
+func TestAPanicFailsOnlyItsRun(t *testing.T) {
 	disk := memstore.New(nil)
 	ended := false
 	c := &committer{store: unreadable{disk}, fatal: func(error) { ended = true }, observe: noObserver{}}

@@ -87,7 +87,7 @@ func TestAPanicOfTheCommitter(t *testing.T) {
 	}
 }
 
-func TestConflictsAreDecidedAnew(t *testing.T) {
+func TestConflictsAreDecidedAgain(t *testing.T) {
 	var conflicts *storetest.Conflicts
 	h := brokertest.Start(t, func(c *brokertest.Config) {
 		conflicts = storetest.Conflicting(c.Store, storetest.Times(7))

@@ -7,9 +7,9 @@ import (
 	"tokenbroker/broker/brokertest"
 )
 
-// TestALogOffAtAnotherBrokerBeatsARefreshUnderWay: two brokers on one store. The session is
+// TestALogOffAtAnotherBrokerBeatsAConcurrentRefresh: two brokers on one store. The session is
 // ended at one after the other has read it; the refresh must not write it back to life.
-func TestALogOffAtAnotherBrokerBeatsARefreshUnderWay(t *testing.T) {
+func TestALogOffAtAnotherBrokerBeatsAConcurrentRefresh(t *testing.T) {
 	one := brokertest.Start(t)
 	grant := one.MustSignIn(t)
 	race := &brokertest.Between{Store: one.Store}

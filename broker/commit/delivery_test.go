@@ -102,7 +102,7 @@ func ends(t *testing.T, h *brokertest.Harness) map[string]func(req broker.Reques
 	}
 }
 
-func TestWhateverEndsTokensWaitsForReceiptsWhenAsked(t *testing.T) {
+func TestEveryRevocationWaitsForReceiptsWhenAsked(t *testing.T) {
 	for name := range ends(t, brokertest.Start(t)) {
 		t.Run(name, func(t *testing.T) {
 			services := &fakeReceipts{answer: broker.ReceiptSummary{Applied: 1, Of: 2, SlowestMS: 3, Laggards: []string{"a/1"}}}
@@ -130,7 +130,7 @@ func TestWhateverEndsTokensWaitsForReceiptsWhenAsked(t *testing.T) {
 	}
 }
 
-func TestNobodyWaitsForReceiptsUnasked(t *testing.T) {
+func TestReceiptsAreAwaitedOnlyWhenAsked(t *testing.T) {
 	for name := range ends(t, brokertest.Start(t)) {
 		services := &fakeReceipts{}
 		h := brokertest.Start(t, func(cfg *brokertest.Config) { cfg.Receipts = services })
@@ -141,7 +141,7 @@ func TestNobodyWaitsForReceiptsUnasked(t *testing.T) {
 	}
 }
 
-func TestWithoutServicesNobodyIsWaitedFor(t *testing.T) {
+func TestWithoutServicesThereIsNoWait(t *testing.T) {
 	h := brokertest.Start(t)
 	waits := brokertest.Request
 	waits.Wait = time.Hour
@@ -169,7 +169,7 @@ func TestAServiceThatDoesNotAnswerChangesNoAnswer(t *testing.T) {
 }
 
 // A second revocation has nothing to record: the services are asked for what is there.
-func TestASecondTimeWaitsForTheFirst(t *testing.T) {
+func TestASecondRevocationWaitsForTheFirst(t *testing.T) {
 	services := &fakeReceipts{}
 	h := brokertest.Start(t, func(cfg *brokertest.Config) { cfg.Receipts = services })
 	services.ledger = h.Ledger

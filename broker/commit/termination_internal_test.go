@@ -82,9 +82,9 @@ func ends(value string, plain ...store.Write) commitRequest {
 	}}}
 }
 
-// TestEndsShareACommitAndNotTheirTrouble: all that can be committed is, each under an epoch of
+// TestTerminationsShareACommitButNotTheirErrors: all that can be committed is, each under an epoch of
 // its own, in order; nothing is left of a change that is refused.
-func TestEndsShareACommitAndNotTheirTrouble(t *testing.T) {
+func TestTerminationsShareACommitButNotTheirErrors(t *testing.T) {
 	other := errors.New("another error")
 	for name, row := range map[string]struct {
 		request commitRequest
@@ -127,7 +127,7 @@ func TestEndsShareACommitAndNotTheirTrouble(t *testing.T) {
 	}
 }
 
-func TestEndsOnAStoreThatRefusesAllAreNotTriedOneByOne(t *testing.T) {
+func TestTerminationsRefusedByTheStoreAreNotTriedOneByOne(t *testing.T) {
 	for _, refuse := range []error{store.ErrReadOnly, store.ErrUncertain, store.ErrClosed} {
 		c, disk, ledger := endRig()
 		disk.refuse = refuse
@@ -142,8 +142,8 @@ func TestEndsOnAStoreThatRefusesAllAreNotTriedOneByOne(t *testing.T) {
 	}
 }
 
-// TestAnEpochIsAboveAllEverGiven: whatever the clock says now.
-func TestAnEpochIsAboveAllEverGiven(t *testing.T) {
+// TestAnEpochIsAboveAllEarlierOnes: whatever the clock says now.
+func TestAnEpochIsAboveAllEarlierOnes(t *testing.T) {
 	c, disk, _ := endRig()
 	ask := func(kind revocation.Kind) int64 {
 		t.Helper()

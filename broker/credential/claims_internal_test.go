@@ -27,7 +27,7 @@ type twinClaims struct {
 	CEP       int64    `json:"cep"`
 }
 
-func TestClaimsAreWrittenAsByEncodingJSON(t *testing.T) {
+func TestClaimsAreEncodedLikeEncodingJSON(t *testing.T) {
 	all := session.Session{
 		UID: "u\"<", SID: "s", ClientID: "c & d", Scope: "a b", AuthTime: 7, ACR: "1", AMR: []string{"pwd", "é"}, SEP: 8, CEP: 9,
 	}

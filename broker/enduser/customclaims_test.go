@@ -25,7 +25,7 @@ func withClaims(t *testing.T, cfg customclaims.Config) func(*brokertest.Config) 
 	return func(c *brokertest.Config) { c.CustomClaims = set }
 }
 
-func TestCustomClaimsAreComputedAnewAtEachRefresh(t *testing.T) {
+func TestCustomClaimsAreComputedAtEachRefresh(t *testing.T) {
 	h := brokertest.Start(t, withClaims(t, customclaims.Config{
 		Attributes: []string{"email", "secret_absent"}, Roles: true,
 		Computed: map[string]string{
@@ -70,7 +70,7 @@ func TestCustomClaimsAreComputedAnewAtEachRefresh(t *testing.T) {
 	}
 }
 
-func TestAFailingClaimRefusesUntilTheCauseIsGone(t *testing.T) {
+func TestAFailingClaimRefusesUntilItsCauseIsRemoved(t *testing.T) {
 	h := brokertest.Start(t, withClaims(t, customclaims.Config{Computed: map[string]string{"n": `int(user.attributes.number)`}}))
 	_, err := h.SignIn(t.Context(), "ada", "lovelace", brokertest.Request)
 	brokertest.WantCode(t, err, broker.CodeClaimsFailed)
@@ -128,5 +128,37 @@ func TestReservedClaimsAreAllStandardOnes(t *testing.T) {
 		if !credential.ReservedClaim(name) {
 			t.Errorf("the standard claim %s is not reserved", name)
 		}
+	}
+}
+
+// locals records what claims are computed from.
+type locals struct{ seen []bool }
+
+func (l *locals) Claims(_ context.Context, in credential.ClaimsInput) (map[string]any, error) {
+	l.seen = append(l.seen, in.User.Local)
+	return nil, nil
+}
+
+func (l *locals) UserObject(u credential.ClaimsUser) map[string]any {
+	return map[string]any{"local": u.Local}
+}
+
+// A provider may give its user the name of a local one; only the local user's name is local.
+func TestProvidersUserWithALocalNameIsNotLocal(t *testing.T) {
+	claims := &locals{}
+	p := &brokertest.Provider{Identity: broker.Identity{Provider: "cognito", Issuer: "https://idp.test", Subject: "sub-1", Username: "ada", TokenHash: "t", Proven: true}}
+	h := brokertest.Start(t, func(c *brokertest.Config) {
+		c.CustomClaims, c.Providers = claims, map[string]broker.IdentityProvider{"cognito": p}
+	})
+	local := h.MustSignIn(t)
+	federated, err := h.ExchangeTokens(t.Context(), "cognito", broker.UpstreamTokens{IDToken: "x"}, brokertest.Request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if local.User["local"] != true || federated.User["local"] != false {
+		t.Errorf("user objects %v and %v", local.User, federated.User)
+	}
+	if len(claims.seen) != 2 || !claims.seen[0] || claims.seen[1] {
+		t.Errorf("claims were computed from local = %v", claims.seen)
 	}
 }

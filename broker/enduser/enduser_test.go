@@ -154,7 +154,7 @@ func TestLogOffEndsTheSessionsOfDuplicates(t *testing.T) {
 	}
 }
 
-func TestTokensOfThePreviousMasterSecretAreTaken(t *testing.T) {
+func TestTokensOfThePreviousMasterSecretAreAccepted(t *testing.T) {
 	h := brokertest.Start(t, func(c *brokertest.Config) { c.Secrets = brokertest.Secrets{Previous: true} })
 	old := h.MustSignIn(t)
 	rotated := brokertest.Start(t, func(c *brokertest.Config) { c.Store = h.Store })
@@ -180,7 +180,7 @@ func TestSignInRefusals(t *testing.T) {
 	}
 }
 
-func TestLogOffTellsWhenTheBroadcastIsPending(t *testing.T) {
+func TestLogOffReportsAPendingBroadcast(t *testing.T) {
 	h := brokertest.Start(t)
 	h.Ledger.Down = true
 	grant := h.MustSignIn(t)

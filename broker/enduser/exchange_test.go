@@ -38,7 +38,7 @@ func unmarked(t *testing.T) (*brokertest.Harness, func(hash, nonce string, cooki
 	}
 }
 
-func TestAnExchangeNeedsAMark(t *testing.T) {
+func TestAnExchangeNeedsAProvenIDToken(t *testing.T) {
 	h, exchange := unmarked(t)
 	mine, other := h.NewExchangeNonce(), h.NewExchangeNonce()
 	good, tab := h.NewExchangeNonce(), h.NewExchangeNonce()
@@ -128,9 +128,9 @@ func TestANonceExpires(t *testing.T) {
 	brokertest.WantCode(t, exchange("late", late.Nonce, cookies(late)), broker.CodeNonceExpired)
 }
 
-// TestAnIssuedNonceHoldsBesideAnotherMark: a SPA that asked for a nonce gets what it promises,
+// TestAnIssuedNonceIsCheckedForAProvenIDToken: a SPA that asked for a nonce gets what it promises,
 // that the token was made for this browser.
-func TestAnIssuedNonceHoldsBesideAnotherMark(t *testing.T) {
+func TestAnIssuedNonceIsCheckedForAProvenIDToken(t *testing.T) {
 	h, p := brokertest.Federated(t) // proven by the provider
 	nonce := h.NewExchangeNonce()
 	p.Identity.Nonce = nonce.Nonce
@@ -154,8 +154,8 @@ func TestNoncesOutliveARotationOfTheMasterSecret(t *testing.T) {
 	}
 }
 
-// TestAskingForANonceKeepsNothing of it in the broker.
-func TestAskingForANonceKeepsNothing(t *testing.T) {
+// TestIssuingANonceStoresNothing of it in the broker.
+func TestIssuingANonceStoresNothing(t *testing.T) {
 	h, _ := unmarked(t)
 	for range 100 {
 		h.NewExchangeNonce()

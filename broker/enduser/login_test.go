@@ -63,7 +63,7 @@ func TestLoginRefusals(t *testing.T) {
 	brokertest.WantCode(t, err, broker.CodeLoginState)
 }
 
-func TestProviderTroubleOpensNoSession(t *testing.T) {
+func TestAFailingProviderOpensNoSession(t *testing.T) {
 	h, p := brokertest.Federated(t)
 	for sentinel, code := range map[error]broker.Code{
 		broker.ErrUpstreamToken: broker.CodeUpstreamToken, broker.ErrUpstreamExpired: broker.CodeUpstreamExpired,
@@ -112,8 +112,8 @@ func TestAnIDTokenIsExchangedOnce(t *testing.T) {
 	}
 }
 
-// TestAReplayBringsNoRemovedUserBack: nothing is stored for it.
-func TestAReplayBringsNoRemovedUserBack(t *testing.T) {
+// TestAReplayDoesNotRecreateARemovedUser: nothing is stored for it.
+func TestAReplayDoesNotRecreateARemovedUser(t *testing.T) {
 	h, p := brokertest.Federated(t)
 	exchange := func() (*broker.Grant, error) {
 		return h.ExchangeTokens(t.Context(), "cognito", broker.UpstreamTokens{}, brokertest.Request)
@@ -150,7 +150,7 @@ func TestAReplayBringsNoRemovedUserBack(t *testing.T) {
 	}
 }
 
-func TestAccountsLinkByIssuerAndSubjectAlone(t *testing.T) {
+func TestAccountsLinkOnlyByIssuerAndSubject(t *testing.T) {
 	h, p := brokertest.Federated(t)
 	uids := map[string]bool{}
 	for i, account := range [][2]string{{"https://idp.test", "a"}, {"https://idp.test", "b"}, {"https://other.test", "a"}} {
@@ -187,8 +187,8 @@ func TestTheLoginStateFitsACookie(t *testing.T) {
 	}
 }
 
-// TestTheLogOutPageHasTimeOfItsOwn: a broadcast that is pending leaves it none of 250 ms.
-func TestTheLogOutPageHasTimeOfItsOwn(t *testing.T) {
+// TestTheLogOutPageHasItsOwnTimeout: a broadcast that is pending leaves it none of 250 ms.
+func TestTheLogOutPageHasItsOwnTimeout(t *testing.T) {
 	p := &brokertest.Provider{Identity: broker.Identity{Provider: "cognito", Issuer: "https://idp.test", Subject: "sub-1", TokenHash: "t1", Proven: true}}
 	h := brokertest.Start(t, func(c *brokertest.Config) {
 		c.Providers = map[string]broker.IdentityProvider{"cognito": p}

@@ -28,9 +28,9 @@ func (p *stuckProvider) VerifyTokens(context.Context, broker.UpstreamTokens) (br
 	return broker.Identity{}, broker.ErrUpstreamToken
 }
 
-// TestAProviderThatHangsHoldsAHandfulOfLogins, refuses those beyond, and keeps other
+// TestAProviderThatHangsBlocksABoundedNumberOfLogins, refuses those beyond, and keeps other
 // providers' logins free.
-func TestAProviderThatHangsHoldsAHandfulOfLogins(t *testing.T) {
+func TestAProviderThatHangsBlocksABoundedNumberOfLogins(t *testing.T) {
 	stuck := &stuckProvider{entered: make(chan struct{}), release: make(chan struct{})}
 	other := &brokertest.Provider{Identity: broker.Identity{Issuer: "https://other.test", Subject: "1", TokenHash: "t", Proven: true}}
 	h := brokertest.Start(t, func(c *brokertest.Config) {
@@ -102,9 +102,9 @@ func TestFailedLoginsCountAgainstTheirAddress(t *testing.T) {
 	}
 }
 
-// TestBogusCodesFromManyNetworksAreBounded: from the 65,536 networks of one /48 no more reach the
+// TestInvalidCodesFromManyNetworksAreBounded: from the 65,536 networks of one /48 no more reach the
 // provider's token endpoint than the /48 may have failures, whether their callers wait or leave.
-func TestBogusCodesFromManyNetworksAreBounded(t *testing.T) {
+func TestInvalidCodesFromManyNetworksAreBounded(t *testing.T) {
 	for name, leave := range map[string]bool{"refused by the provider": false, "left by the caller": true} {
 		t.Run(name, func(t *testing.T) {
 			p := &countedProvider{}
@@ -148,8 +148,8 @@ func (p *countedProvider) Exchange(ctx context.Context, x broker.CodeExchange) (
 	return p.Provider.Exchange(ctx, x)
 }
 
-// TestFailedLoginsLeaveAccountsAlone: none of them makes the throttle forget a password's failures.
-func TestFailedLoginsLeaveAccountsAlone(t *testing.T) {
+// TestFailedLoginsEvictNoFailuresOfAccounts: none of them makes the throttle forget a password's failures.
+func TestFailedLoginsEvictNoFailuresOfAccounts(t *testing.T) {
 	p := &brokertest.Provider{Err: broker.ErrUpstreamToken}
 	h := brokertest.Start(t, func(c *brokertest.Config) {
 		c.Providers = map[string]broker.IdentityProvider{"cognito": p}
@@ -167,8 +167,8 @@ func TestFailedLoginsLeaveAccountsAlone(t *testing.T) {
 	brokertest.WantCode(t, err, broker.CodeTooManyAttempts)
 }
 
-// TestGoodLoginsSlowNobodyDown: as many as like from one address.
-func TestGoodLoginsSlowNobodyDown(t *testing.T) {
+// TestSuccessfulLoginsAreNotSlowedDown: as many as like from one address.
+func TestSuccessfulLoginsAreNotSlowedDown(t *testing.T) {
 	p := &brokertest.Provider{Identity: broker.Identity{Issuer: "https://idp.test", Subject: "sub-1", Proven: true}}
 	h := brokertest.Start(t, func(c *brokertest.Config) {
 		c.Providers = map[string]broker.IdentityProvider{"cognito": p}
@@ -209,8 +209,8 @@ func TestLoginsInTheAuditLog(t *testing.T) {
 	}
 }
 
-// TestADisabledUserIsToldSo after the provider proved who they are: nothing is guessed.
-func TestADisabledUserIsToldSo(t *testing.T) {
+// TestADisabledUserIsRefusedAsDisabled after the provider proved who they are: nothing is guessed.
+func TestADisabledUserIsRefusedAsDisabled(t *testing.T) {
 	h, p := brokertest.Federated(t)
 	grant, err := h.ExchangeTokens(t.Context(), "cognito", broker.UpstreamTokens{}, brokertest.Request)
 	if err != nil {

@@ -21,7 +21,7 @@ func atMost(t *testing.T, n int) *brokertest.Harness {
 	return brokertest.Start(t, func(c *brokertest.Config) { c.Policy.MaxSessions = n })
 }
 
-func TestTheOldestSessionMakesRoom(t *testing.T) {
+func TestTheOldestSessionIsEndedForANewOne(t *testing.T) {
 	h := atMost(t, 3)
 	var grants []*broker.Grant
 	for range 5 {
@@ -50,8 +50,8 @@ func TestTheOldestSessionMakesRoom(t *testing.T) {
 	}
 }
 
-// TestSessionsThatAreOverTakeNoPlace: no session that is alive ends for them.
-func TestSessionsThatAreOverTakeNoPlace(t *testing.T) {
+// TestEndedSessionsDoNotCountAsOpen: no session that is alive ends for them.
+func TestEndedSessionsDoNotCountAsOpen(t *testing.T) {
 	for name, end := range map[string]func(*brokertest.Harness, *broker.Grant) error{
 		"logged off": func(h *brokertest.Harness, g *broker.Grant) error {
 			_, err := h.LogOff(context.Background(), g.RefreshToken, g.CSRFToken, brokertest.Request)
@@ -100,7 +100,7 @@ func TestSessionsThatAreOverTakeNoPlace(t *testing.T) {
 	})
 }
 
-func TestSignInsAtOnceHoldTheBound(t *testing.T) {
+func TestConcurrentSignInsKeepTheBound(t *testing.T) {
 	h := atMost(t, 10)
 	var browsers sync.WaitGroup
 	for range 64 {
@@ -185,7 +185,7 @@ func TestASignInCostsTheSameAfterManySessions(t *testing.T) {
 	}
 }
 
-func TestAUserOpensSoManySessionsAtATime(t *testing.T) {
+func TestTheRateOfAUsersNewSessionsIsBounded(t *testing.T) {
 	h := brokertest.Start(t)
 	if _, err := h.AddUser(t.Context(), operator.NewUser{Username: "bob", Password: "a pass phrase"}, brokertest.Request); err != nil {
 		t.Fatal(err)
@@ -210,8 +210,8 @@ func TestAUserOpensSoManySessionsAtATime(t *testing.T) {
 	brokertest.WantCode(t, err, broker.CodeTooManySessions)
 }
 
-// TestTokensThatEndedForEveryClockNeedNoEvent, but the session still ends on disk.
-func TestTokensThatEndedForEveryClockNeedNoEvent(t *testing.T) {
+// TestTokensThatExpiredByEveryClockNeedNoEvent, but the session still ends on disk.
+func TestTokensThatExpiredByEveryClockNeedNoEvent(t *testing.T) {
 	for name, tt := range map[string]struct {
 		early time.Duration // of the time floor
 		want  int
@@ -234,8 +234,8 @@ func TestTokensThatEndedForEveryClockNeedNoEvent(t *testing.T) {
 	}
 }
 
-// TestVeryManySessionsEndInTurns: one change of the store cannot hold them all.
-func TestVeryManySessionsEndInTurns(t *testing.T) {
+// TestVeryManySessionsAreEndedByLaterSignIns: one change of the store cannot hold them all.
+func TestVeryManySessionsAreEndedByLaterSignIns(t *testing.T) {
 	h := atMost(t, 1000)
 	for i := range 600 {
 		if i%200 == 0 {

@@ -82,7 +82,7 @@ func TestProfileOfAProviderIsBounded(t *testing.T) {
 	}
 }
 
-func TestOperatorsAttributesAreBoundedTheSame(t *testing.T) {
+func TestAttributesSetByOperatorsHaveTheSameBounds(t *testing.T) {
 	for name, attributes := range map[string]map[string]any{
 		"a long name": {strings.Repeat("n", 129): 1}, "an override": {"x": "a\u202eb"}, "an escape": {"x": []any{"\x1b"}},
 	} {

@@ -18,9 +18,9 @@ var (
 	thief = broker.Request{Addr: "198.51.100.9", UserAgent: "curl", ID: "r2"}
 )
 
-// TestSessionDoesNotTellOfRotations: who polls it with a stolen token must see the same answer
+// TestSessionDoesNotRevealRotations: who polls it with a stolen token must see the same answer
 // until the grace is over, or would know when the token can be traded for the current one.
-func TestSessionDoesNotTellOfRotations(t *testing.T) {
+func TestSessionDoesNotRevealRotations(t *testing.T) {
 	h := brokertest.Start(t)
 	grant := h.MustSignIn(t)
 	h.Clock.Advance(time.Minute)
@@ -91,8 +91,8 @@ func TestReplaysAreAuditedAndBounded(t *testing.T) {
 	h.Rotate(t, third, owner)
 }
 
-// TestTabsThatAskAtOnceAllGetTheCurrentToken: one rotates, and the others are within the grace.
-func TestTabsThatAskAtOnceAllGetTheCurrentToken(t *testing.T) {
+// TestConcurrentTabsAllGetTheCurrentToken: one rotates, and the others are within the grace.
+func TestConcurrentTabsAllGetTheCurrentToken(t *testing.T) {
 	h := brokertest.Start(t)
 	first := h.MustSignIn(t)
 	grants := make([]*broker.Grant, 64)
@@ -161,8 +161,8 @@ func TestAThiefWhoFollowsTheOwnersRotationsIsReported(t *testing.T) {
 	}
 }
 
-// TestAReplayFromElsewhereIsReuse also within the grace, whichever of the two came first.
-func TestAReplayFromElsewhereIsReuse(t *testing.T) {
+// TestAReplayFromAnotherAddressAndAgentIsReuse also within the grace, whichever of the two came first.
+func TestAReplayFromAnotherAddressAndAgentIsReuse(t *testing.T) {
 	for name, of := range map[string]struct{ first, second broker.Request }{
 		"the thief comes second": {owner, thief}, "the thief comes first": {thief, owner},
 	} {
@@ -184,9 +184,9 @@ func TestAReplayFromElsewhereIsReuse(t *testing.T) {
 	}
 }
 
-// TestASessionLeavesATrace of where it is used: refreshes at debug level, a change of address
+// TestChangesOfASessionsAddressAreAudited of where it is used: refreshes at debug level, a change of address
 // at info, the record without either in clear.
-func TestASessionLeavesATrace(t *testing.T) {
+func TestChangesOfASessionsAddressAreAudited(t *testing.T) {
 	var log strings.Builder
 	h := brokertest.Start(t, func(c *brokertest.Config) {
 		c.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))

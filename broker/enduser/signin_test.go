@@ -45,8 +45,8 @@ func (p *countedPasswords) VerifyUnknown(context.Context, password.Caller, strin
 	return nil
 }
 
-// TestParallelGuessesGetNoMoreThanTheFreeOnes: none has failed yet when the last begins.
-func TestParallelGuessesGetNoMoreThanTheFreeOnes(t *testing.T) {
+// TestConcurrentGuessesGetOnlyTheFreeFailures: none has failed yet when the last begins.
+func TestConcurrentGuessesGetOnlyTheFreeFailures(t *testing.T) {
 	for _, name := range []string{"ada", "nobody"} {
 		passwords := &brokertest.SlowPasswords{Let: make(chan struct{})}
 		h := brokertest.Throttled(t, passwords)
@@ -79,8 +79,8 @@ func TestParallelGuessesGetNoMoreThanTheFreeOnes(t *testing.T) {
 	}
 }
 
-// TestAnEmptyNameIsThrottledLikeAnyOther, though to the throttle it would be no account.
-func TestAnEmptyNameIsThrottledLikeAnyOther(t *testing.T) {
+// TestAnEmptyNameIsThrottledLikeOthers, though to the throttle it would be no account.
+func TestAnEmptyNameIsThrottledLikeOthers(t *testing.T) {
 	passwords := &brokertest.SlowPasswords{Let: make(chan struct{})}
 	close(passwords.Let)
 	h := brokertest.Throttled(t, passwords)
@@ -92,9 +92,9 @@ func TestAnEmptyNameIsThrottledLikeAnyOther(t *testing.T) {
 	brokertest.WantCode(t, err, broker.CodeTooManyAttempts)
 }
 
-// TestATryThatWasNotCheckedCostsTheAddressAndNotTheAccount, when the queue was full or the caller
+// TestAnUncheckedPasswordCountsAgainstTheAddressOnly, when the queue was full or the caller
 // left it; one that the broker could not check through its own trouble costs nothing.
-func TestATryThatWasNotCheckedCostsTheAddressAndNotTheAccount(t *testing.T) {
+func TestAnUncheckedPasswordCountsAgainstTheAddressOnly(t *testing.T) {
 	const tries = 150 // more than an account's free failures, and than an address's
 	for _, c := range []struct {
 		name    string

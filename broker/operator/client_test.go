@@ -23,7 +23,7 @@ func TestAClientCanBeConfiguredByTheHashOfItsSecret(t *testing.T) {
 
 // A client that the configuration no longer names is out at the next start, and in again
 // when it comes back.
-func TestSetClientsTakesTheUnnamedOut(t *testing.T) {
+func TestSetClientsRemovesOtherClients(t *testing.T) {
 	h := brokertest.Start(t)
 	a, b := broker.Client{ID: "a", Secret: "secret of a"}, broker.Client{ID: "b.c", Secret: "secret of b"}
 	set := func(clients ...broker.Client) {
@@ -46,7 +46,7 @@ func TestSetClientsTakesTheUnnamedOut(t *testing.T) {
 }
 
 // Of the spellings of one secret any may be the right one, and an empty one is never right.
-func TestAClientsSecretMayBeSpeltInTwoWays(t *testing.T) {
+func TestAClientsSecretMayBeFormEncodedOrNot(t *testing.T) {
 	h := brokertest.Start(t)
 	for _, client := range []broker.Client{{ID: "svc", Secret: "a+b"}, {ID: "public"}} {
 		if err := h.PutClient(t.Context(), client); err != nil {

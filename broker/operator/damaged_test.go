@@ -9,7 +9,7 @@ import (
 	"tokenbroker/broker/operator"
 )
 
-func TestADamagedRecordHidesNoOthersFromAList(t *testing.T) {
+func TestADamagedRecordHidesNoOtherInAList(t *testing.T) {
 	h := brokertest.Start(t)
 	if _, err := h.AddUser(t.Context(), operator.NewUser{Username: "bob", Password: "a pass phrase"}, brokertest.Operator); err != nil {
 		t.Fatal(err)

@@ -59,7 +59,7 @@ func forgetNames(t *testing.T, h *brokertest.Harness) {
 }
 
 // Users of earlier versions keep their names, also those that are one today, and no new user gets one.
-func TestNamesOfEarlierVersionsStay(t *testing.T) {
+func TestNamesOfEarlierVersionsAreKept(t *testing.T) {
 	h := brokertest.Start(t)
 	nfc, nfd := "José", norm.NFD.String("José")
 	invisible := "ad\u200bam"
@@ -117,7 +117,7 @@ func TestNamesOfTheFirstVersionsAreReserved(t *testing.T) {
 // crowd is more users than one change of the index names.
 const crowd = 600
 
-func TestTheIndexOfNamesGoesOnWhereItEnded(t *testing.T) {
+func TestTheIndexOfNamesContinuesWhereItStopped(t *testing.T) {
 	h := brokertest.Start(t)
 	failing := &failingList{Store: h.Store}
 	other := brokertest.Start(t, func(c *brokertest.Config) { c.Store = failing })

@@ -15,7 +15,7 @@ import (
 	"tokenbroker/store"
 )
 
-func TestDisablingAUserEndsEverythingUntilAndAfterEnabling(t *testing.T) {
+func TestDisablingAUserEndsSessionsThatEnablingDoesNotRevive(t *testing.T) {
 	h := brokertest.Start(t)
 	before := h.MustSignIn(t)
 	done, err := h.DisableUser(t.Context(), "ada", brokertest.Operator)
@@ -118,7 +118,7 @@ func TestSettingAPassword(t *testing.T) {
 	}
 }
 
-func TestRemovingAUserForgetsAccountsAndSessions(t *testing.T) {
+func TestRemovingAUserDeletesAccountsAndSessions(t *testing.T) {
 	h := brokertest.Start(t, func(c *brokertest.Config) { c.Policy.MaxSessions = 1000 })
 	grant := h.MustSignIn(t)
 	for range 120 { // more than a page
@@ -147,7 +147,7 @@ func TestRemovingAUserForgetsAccountsAndSessions(t *testing.T) {
 	}
 }
 
-func TestAnAccountOfARemovedUserIsANewUser(t *testing.T) {
+func TestALoginByARemovedUsersAccountCreatesANewUser(t *testing.T) {
 	h, p := brokertest.Federated(t)
 	login := func(token string) string {
 		t.Helper()
@@ -221,7 +221,7 @@ func TestUsersAreAddedShownAndChanged(t *testing.T) {
 	}
 }
 
-func TestUsersThatAreRefused(t *testing.T) {
+func TestInvalidUsersAreRefused(t *testing.T) {
 	h := brokertest.Start(t)
 	many := map[string]any{}
 	for i := range 65 {
@@ -292,7 +292,7 @@ func TestUsersAreListedPageByPage(t *testing.T) {
 	}
 }
 
-func TestAListReadsSoManyRecordsAndTellsWhereToGoOn(t *testing.T) {
+func TestAListReadsABoundedNumberOfRecordsAndReturnsWhereToContinue(t *testing.T) {
 	h := brokertest.Start(t)
 	var writes []store.Write
 	for i := range 10_050 {

@@ -26,7 +26,7 @@ func racing(t *testing.T, prefix string, do func(one *brokertest.Harness), chang
 }
 
 // The floor is where the refresh's exp is recorded, so the disable does not know of it.
-func TestARefreshThatPassesADisableIsHitByItsEpoch(t *testing.T) {
+func TestARefreshConcurrentWithADisableIsEndedByItsEpoch(t *testing.T) {
 	for _, prefix := range []string{"session.", "floor"} {
 		t.Run("before its write of "+prefix, func(t *testing.T) { refreshBesideDisable(t, prefix) })
 	}
@@ -67,7 +67,7 @@ func refreshBesideDisable(t *testing.T, prefix string) {
 	brokertest.WantCode(t, err, broker.CodeSessionRevoked)
 }
 
-func TestASignInUnderWayOpensNoSession(t *testing.T) {
+func TestASignInWithAReplacedPasswordOpensNoSession(t *testing.T) {
 	for name, do := range map[string]func(*brokertest.Harness) error{
 		"when the user is disabled": func(h *brokertest.Harness) error {
 			_, err := h.DisableUser(context.Background(), "ada", brokertest.Operator)
@@ -105,7 +105,7 @@ func TestASignInUnderWayOpensNoSession(t *testing.T) {
 	}
 }
 
-func TestARevokedUsersSignInUnderWayIsOfTheNewEpoch(t *testing.T) {
+func TestASignInConcurrentWithARevocationHasTheNewEpoch(t *testing.T) {
 	var done operator.Revoked
 	one, other := racing(t, "", func(one *brokertest.Harness) {
 		var err error
@@ -125,7 +125,7 @@ func TestARevokedUsersSignInUnderWayIsOfTheNewEpoch(t *testing.T) {
 	}
 }
 
-func TestRemovingAUserBesideTheFirstLoginOfTheAccount(t *testing.T) {
+func TestRemovingAUserDuringTheAccountsFirstLogin(t *testing.T) {
 	p := &brokertest.Provider{Identity: broker.Identity{
 		Issuer: "https://idp.test", Subject: "sub-1", Username: "eve", TokenHash: "t1", Proven: true, ExpiresAt: time.Unix(1_800_003_600, 0),
 	}}
@@ -151,7 +151,7 @@ func TestRemovingAUserBesideTheFirstLoginOfTheAccount(t *testing.T) {
 	}
 }
 
-func TestOfTwoAtOnceOneDisablesTheUser(t *testing.T) {
+func TestOneOfTwoConcurrentCallsDisablesTheUser(t *testing.T) {
 	var conflicts *storetest.Conflicts
 	h := brokertest.Start(t, func(c *brokertest.Config) {
 		conflicts = storetest.Conflicting(c.Store, storetest.Times(5))
@@ -174,7 +174,7 @@ func TestOfTwoAtOnceOneDisablesTheUser(t *testing.T) {
 	}
 }
 
-func TestEpochsDrawnAtOnceAreDistinct(t *testing.T) {
+func TestEpochsDrawnConcurrentlyAreDistinct(t *testing.T) {
 	h := brokertest.Start(t)
 	const users = 64
 	for i := range users {
@@ -197,9 +197,9 @@ func TestEpochsDrawnAtOnceAreDistinct(t *testing.T) {
 	}
 }
 
-// TestNothingOutlivesADisableWhateverRunsBesideIt: sign-ins, refreshes, passwords and
+// TestNothingOutlivesAConcurrentDisable: sign-ins, refreshes, passwords and
 // revocations beside it, under conflicts.
-func TestNothingOutlivesADisableWhateverRunsBesideIt(t *testing.T) {
+func TestNothingOutlivesAConcurrentDisable(t *testing.T) {
 	h := brokertest.Start(t, func(c *brokertest.Config) {
 		n := 0
 		c.Store = storetest.Conflicting(c.Store, func(store.Change) bool { n++; return n%5 == 0 })

@@ -170,8 +170,8 @@ func (c *commits) Committed(_ int, events []revocation.Event) {
 	}
 }
 
-// TestRevokersAtOnceShareCommits: while one commit is on its way to the disk, 63 others come.
-func TestRevokersAtOnceShareCommits(t *testing.T) {
+// TestConcurrentRevocationsShareCommits: while one commit is on its way to the disk, 63 others come.
+func TestConcurrentRevocationsShareCommits(t *testing.T) {
 	const revokers = 64
 	for name, do := range map[string]func(*brokertest.Harness, int) (operator.Revoked, error){
 		"of tokens": func(h *brokertest.Harness, i int) (operator.Revoked, error) {
@@ -239,8 +239,8 @@ func TestRevokersAtOnceShareCommits(t *testing.T) {
 	}
 }
 
-// TestRevokersOfAllKindsUnderConflicts: every third change conflicts.
-func TestRevokersOfAllKindsUnderConflicts(t *testing.T) {
+// TestRevocationsOfAllKindsUnderConflicts: every third change conflicts.
+func TestRevocationsOfAllKindsUnderConflicts(t *testing.T) {
 	n := 0
 	h := brokertest.Start(t, func(c *brokertest.Config) {
 		c.Store = storetest.Conflicting(c.Store, func(c store.Change) bool {
@@ -291,8 +291,8 @@ func TestRevokersOfAllKindsUnderConflicts(t *testing.T) {
 	}
 }
 
-// TestOneClientIsRevokedByManyAtOnce: each finds its own epoch, none is told to come again.
-func TestOneClientIsRevokedByManyAtOnce(t *testing.T) {
+// TestAClientIsRevokedByConcurrentCallers: each finds its own epoch, none is told to come again.
+func TestAClientIsRevokedByConcurrentCallers(t *testing.T) {
 	h := brokertest.Start(t)
 	if err := h.PutClient(t.Context(), broker.Client{ID: "c"}); err != nil {
 		t.Fatal(err)
@@ -312,8 +312,8 @@ func TestOneClientIsRevokedByManyAtOnce(t *testing.T) {
 	}
 }
 
-// TestACallerThatGoesAwayTakesNobodyAlong: of several whose changes share a commit.
-func TestACallerThatGoesAwayTakesNobodyAlong(t *testing.T) {
+// TestACallerThatLeavesFailsNoOtherOfItsCommit: of several whose changes share a commit.
+func TestACallerThatLeavesFailsNoOtherOfItsCommit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := &gated{}
 		h := brokertest.Start(t, func(c *brokertest.Config) { disk.Store = c.Store; c.Store = disk })

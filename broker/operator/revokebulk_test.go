@@ -93,7 +93,7 @@ func TestBulkRevocationOfSessionsAndUsers(t *testing.T) {
 	}
 }
 
-func TestBulkRevocationsThatAreRefusedDoNothing(t *testing.T) {
+func TestRefusedBulkRevocationsWriteNothing(t *testing.T) {
 	h := brokertest.Start(t)
 	good := jtis(0, 1)[0]
 	for name, bulk := range map[string]operator.BulkRevocation{

@@ -49,7 +49,7 @@ func startWithKeys(t *testing.T) (*brokertest.Harness, *fakeKeys) {
 	return brokertest.Start(t, func(c *brokertest.Config) { c.Keys = keys }), keys
 }
 
-func TestRevokeKeyRecordsAnEventUntilTheLastTokenIsDeadAndEndsNoSession(t *testing.T) {
+func TestRevokingAKeyRecordsAnEventUntilItsLastTokenExpiresAndEndsNoSession(t *testing.T) {
 	h, _ := startWithKeys(t)
 	grant := h.MustSignIn(t)
 	done, err := h.RevokeKey(t.Context(), "k1", "", broker.Request{Operator: "uid 0", Note: "leaked"})
@@ -79,7 +79,7 @@ func TestRevokeKeyRecordsAnEventUntilTheLastTokenIsDeadAndEndsNoSession(t *testi
 }
 
 // The keyring knows of the compromise, and the process ended before the event was on disk.
-func TestRevokeKeyAgainCompletesWhatWasLeftHalfDone(t *testing.T) {
+func TestRevokingAKeyAgainRecordsTheMissingEvent(t *testing.T) {
 	h, keys := startWithKeys(t)
 	keys.dead["k1"] = true
 	for i, changed := range []bool{true, false, false} {
@@ -90,7 +90,7 @@ func TestRevokeKeyAgainCompletesWhatWasLeftHalfDone(t *testing.T) {
 	}
 }
 
-func TestRevokeKeyIsCompletedThoughTheCallerGaveUp(t *testing.T) {
+func TestRevokingAKeyIsCompletedAfterTheCallerLeft(t *testing.T) {
 	h, keys := startWithKeys(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	keys.done = cancel
@@ -125,7 +125,7 @@ func TestRevokeKeyRefusals(t *testing.T) {
 }
 
 // A longer life of access tokens is signed once the services may know of it, never beyond Policy's.
-func TestAccessLifeThatHoldsNow(t *testing.T) {
+func TestTheCurrentAccessLifeIsUsed(t *testing.T) {
 	life := time.Minute
 	h := brokertest.Start(t, func(c *brokertest.Config) { c.AccessLife = func() time.Duration { return life } })
 	grant := h.MustSignIn(t)

@@ -68,7 +68,7 @@ func TestAUserIsFoundByEveryFormOfTheName(t *testing.T) {
 	}
 }
 
-func TestNamesThatPeopleTakeForOneAreOne(t *testing.T) {
+func TestNamesThatPeopleMayConfuseAreEqual(t *testing.T) {
 	for _, names := range [][2]string{
 		{"grace", "Grace"}, {"GRACE", "grace"}, {"grace", "grace "}, {"José", norm.NFD.String("José")}, {"josé", "JOSÉ"},
 		{"straße", "STRASSE"}, {"strasse", "STRAẞE"}, {"ﬁona", "fiona"}, {"ada2", "ada２"}, {"ada²", "ADA2"}, {"ａｄａ２", "ada2"},
@@ -124,7 +124,7 @@ func (s *subjects) Claims(_ context.Context, in credential.ClaimsInput) (map[str
 
 func (s *subjects) UserObject(credential.ClaimsUser) map[string]any { return nil }
 
-func TestAClaimNamesTheAccountAndNotWhatWasTyped(t *testing.T) {
+func TestAClaimContainsTheAccountsNameAndNotTheTypedOne(t *testing.T) {
 	claims := &subjects{}
 	h := brokertest.Start(t, func(c *brokertest.Config) { c.CustomClaims = claims })
 	mustAdd(t, h, "josé")

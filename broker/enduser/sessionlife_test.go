@@ -8,9 +8,9 @@ import (
 	"tokenbroker/broker/session"
 )
 
-// TestASessionThatMayLiveLongerIsStillFoundByItsSID: the operator raises the absolute
+// TestASessionWhoseLifetimeGrewIsStillFoundByItsSID: the operator raises the absolute
 // lifetime while the session lives.
-func TestASessionThatMayLiveLongerIsStillFoundByItsSID(t *testing.T) {
+func TestASessionWhoseLifetimeGrewIsStillFoundByItsSID(t *testing.T) {
 	const day = 24 * time.Hour
 	policy := func(absolute time.Duration) func(*brokertest.Config) {
 		return func(c *brokertest.Config) {
