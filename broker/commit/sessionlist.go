@@ -21,30 +21,30 @@ const (
 	listPage = 256
 )
 
-// listedRecord is the record listed.<uid>: the user's sessions that may be alive, oldest
+// sessionListRecord is the record listed.<uid>: the user's sessions that may be alive, oldest
 // first. Only a sign-in reads and writes it. A session that ended by itself stays listed until its place is needed.
-type listedRecord struct {
+type sessionListRecord struct {
 	V    int      `json:"v"`
 	SIDs []string `json:"sids"`
 }
 
-func listedKey(uid string) string { return "listed." + uid }
+func sessionListKey(uid string) string { return "listed." + uid }
 
-// listing is the record as a view has read and changed it.
-type listing struct {
+// sessionList is the record as a view has read and changed it.
+type sessionList struct {
 	sids []string
 	rev  store.Revision
 	read bool
 	put  string // the new sid, whose session lasts longest
 }
 
-// listed adds to the state of an Open the list of the user's sessions and, if there are bound
+// addSessionList adds to the state of an Open the list of the user's sessions and, if there are bound
 // or more, the state of each.
-func (v *UserView) listed(ctx context.Context, st *session.State, bound int) error {
-	if err := v.readListed(ctx); err != nil {
+func (v *UserView) addSessionList(ctx context.Context, st *session.State, bound int) error {
+	if err := v.readSessionList(ctx); err != nil {
 		return err
 	}
-	st.Listed = v.listing.sids
+	st.Listed = v.sessionList.sids
 	if len(st.Listed) < bound {
 		return nil
 	}
@@ -63,26 +63,26 @@ func (v *UserView) listed(ctx context.Context, st *session.State, bound int) err
 	return nil
 }
 
-func (v *UserView) readListed(ctx context.Context) error {
-	if v.listing.read {
+func (v *UserView) readSessionList(ctx context.Context) error {
+	if v.sessionList.read {
 		return nil
 	}
-	rec, err := v.reader.Get(ctx, listedKey(v.uid))
+	rec, err := v.reader.Get(ctx, sessionListKey(v.uid))
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		if v.listing.sids, err = v.findSessions(ctx); err != nil {
+		if v.sessionList.sids, err = v.findSessions(ctx); err != nil {
 			return err
 		}
 	case err != nil:
 		return fmt.Errorf("reading the list of sessions: %w", err)
 	default:
-		var r listedRecord
+		var r sessionListRecord
 		if err := directory.DecodeRecord("the list of sessions", rec.Value, &r, &r.V); err != nil {
 			return err
 		}
-		v.listing.sids, v.listing.rev = r.SIDs, rec.Revision
+		v.sessionList.sids, v.sessionList.rev = r.SIDs, rec.Revision
 	}
-	v.listing.read = true
+	v.sessionList.read = true
 	return nil
 }
 
@@ -113,29 +113,29 @@ func (v *UserView) findSessions(ctx context.Context) ([]string, error) {
 	return sids, nil
 }
 
-// putListed appends the write of the changed record.
-func (v *UserView) putListed(writes []store.Write) ([]store.Write, error) {
-	if len(v.listing.sids) > maxListed {
+// putSessionList appends the write of the changed record.
+func (v *UserView) putSessionList(writes []store.Write) ([]store.Write, error) {
+	if len(v.sessionList.sids) > maxListed {
 		return writes, nil
 	}
-	value, err := json.Marshal(listedRecord{V: directory.RecordVersion, SIDs: v.listing.sids})
+	value, err := json.Marshal(sessionListRecord{V: directory.RecordVersion, SIDs: v.sessionList.sids})
 	if err != nil {
 		return nil, fmt.Errorf("encoding the list of sessions: %w", err)
 	}
 	return append(writes, store.Write{
-		Key: listedKey(v.uid), Value: value, Expect: v.listing.rev, ExpiresAt: v.sessions[v.listing.put].expires,
+		Key: sessionListKey(v.uid), Value: value, Expect: v.sessionList.rev, ExpiresAt: v.sessions[v.sessionList.put].expires,
 	}), nil
 }
 
 // removal returns the writes that delete the removed user's record, accounts, names and list of sessions.
 func (v *UserView) removal(ctx context.Context) ([]store.Write, error) {
-	if err := v.readListed(ctx); err != nil && !errors.Is(err, session.ErrRecord) {
+	if err := v.readSessionList(ctx); err != nil && !errors.Is(err, session.ErrRecord) {
 		return nil, err
 	}
 	writes, err := directory.Removal(ctx, v.reader, v.removed, v.userRev)
-	if v.listing.rev != 0 {
-		writes = append(writes, store.Write{Key: listedKey(v.uid), Delete: true, Expect: v.listing.rev})
+	if v.sessionList.rev != 0 {
+		writes = append(writes, store.Write{Key: sessionListKey(v.uid), Delete: true, Expect: v.sessionList.rev})
 	}
-	v.listing.put = "" // of a sign-in earlier in the batch
+	v.sessionList.put = "" // of a sign-in earlier in the batch
 	return writes, err
 }

@@ -143,7 +143,7 @@ func (s *shard) decide(ctx context.Context, shared *view, batch []Message, g gro
 			return decision{}, err
 		}
 		if _, opens := msg.Message.(session.Open); opens {
-			if err := records.listed(ctx, &state, policy.MaxSessions); err != nil {
+			if err := records.addSessionList(ctx, &state, policy.MaxSessions); err != nil {
 				return decision{}, err
 			}
 		}

@@ -63,15 +63,15 @@ type UserView struct {
 	*view
 	uid string
 
-	user     *session.User
-	userRev  store.Revision
-	userRead bool
-	userPut  bool
-	removed  *session.User // before the removal
-	sessions map[string]*sessionSlot
-	order    []string // sids in the order of their first write
-	marks    []Mark
-	listing  listing
+	user        *session.User
+	userRev     store.Revision
+	userRead    bool
+	userPut     bool
+	removed     *session.User // before the removal
+	sessions    map[string]*sessionSlot
+	order       []string // sids in the order of their first write
+	marks       []Mark
+	sessionList sessionList
 }
 
 type sessionSlot struct {
@@ -194,7 +194,7 @@ func (v *UserView) apply(eff session.Effects, p session.Policy) error {
 		v.removed, v.user, v.userPut = v.user, nil, false
 	}
 	if eff.PutListed != nil {
-		v.listing.sids, v.listing.put = eff.PutListed, eff.PutSession.SID
+		v.sessionList.sids, v.sessionList.put = eff.PutListed, eff.PutSession.SID
 	}
 	for _, ended := range eff.Ended {
 		if err := v.putSession(ended, p); err != nil {
@@ -264,10 +264,10 @@ func (v *UserView) writes(ctx context.Context) ([]store.Write, error) {
 			Key: SessionKey(v.uid, sid), Value: value, Expect: slot.rev, ExpiresAt: slot.expires,
 		})
 	}
-	if v.listing.put == "" {
+	if v.sessionList.put == "" {
 		return writes, nil
 	}
-	return v.putListed(writes)
+	return v.putSessionList(writes)
 }
 
 // tombstoneEnd returns when the store may delete a session's record.

@@ -56,7 +56,7 @@ type Service struct {
 	signing   *semaphore.Weighted
 	upstreams map[string]*semaphore.Weighted
 	replays   *replays
-	openings  *openings
+	openRates *openRates
 }
 
 // New returns the use cases on the commit path.
@@ -68,6 +68,6 @@ func New(cfg Config) *Service {
 	return &Service{
 		cfg: cfg, path: cfg.Path, audit: broker.Audit{Logger: cmp.Or(cfg.Audit, cfg.Logger)},
 		signing: semaphore.NewWeighted(cfg.Signers), upstreams: upstreamGates(cfg.Providers),
-		replays: newReplays(), openings: newOpenings(),
+		replays: newReplays(), openRates: newOpenRates(),
 	}
 }

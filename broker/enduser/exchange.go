@@ -41,7 +41,7 @@ func (svc *Service) ExchangeTokens(ctx context.Context, provider string, tokens 
 		svc.audit.Info(ctx, "exchange_failed", req, "provider", provider, "refusal", string(refusal.Code))
 		return nil, refusal
 	}
-	return svc.openForIdentity(ctx, identity, marks, svc.replaced(req), req)
+	return svc.openForIdentity(ctx, identity, marks, svc.priorSession(req), req)
 }
 
 // proveIDToken checks that the token is an id token, and not another token of the

@@ -17,7 +17,7 @@ import (
 
 // openForIdentity opens a session for the user that the account is linked to. It creates the user if
 // there is none.
-func (svc *Service) openForIdentity(ctx context.Context, identity broker.Identity, marks []commit.Mark, old *credential.PriorSession, req broker.Request) (*broker.Grant, error) {
+func (svc *Service) openForIdentity(ctx context.Context, identity broker.Identity, marks []commit.Mark, prior *credential.PriorSession, req broker.Request) (*broker.Grant, error) {
 	identity.Username = strings.TrimSpace(identity.Username)
 	if err := directory.ValidateIdentity(identity); err != nil {
 		svc.audit.Info(ctx, "sign_in_failed", req, "provider", identity.Provider, "issuer", identity.Issuer, "subject", fmt.Sprintf("%.255s", identity.Subject),
@@ -43,7 +43,7 @@ func (svc *Service) openForIdentity(ctx context.Context, identity broker.Identit
 	if !identity.AuthTime.IsZero() {
 		open.AuthTime = identity.AuthTime.Unix()
 	}
-	return svc.openSession(ctx, uid, open, marks, old, req)
+	return svc.openSession(ctx, uid, open, marks, prior, req)
 }
 
 // userOf returns the uid that the account is linked to by issuer and subject. For a new

@@ -39,7 +39,7 @@ func (svc *Service) StartLogin(ctx context.Context, provider, redirectURI, retur
 	state := credential.LoginState{
 		Provider: provider, RedirectURI: redirectURI, ReturnTo: returnTo,
 		State: credential.RandomText(), Nonce: credential.RandomText(), Verifier: credential.RandomText(),
-		Replaces: svc.replaced(req),
+		Replaces: svc.priorSession(req),
 	}
 	to, err := atProvider(svc, provider, func() (string, error) {
 		return p.AuthorizeURL(ctx, broker.AuthorizeRequest{
@@ -82,8 +82,8 @@ func (svc *Service) CompleteLogin(ctx context.Context, cb broker.LoginCallback, 
 		svc.audit.Info(ctx, "login_failed", req, "provider", state.Provider, "refusal", string(refusal.Code))
 		return nil, state.ReturnTo, refusal
 	}
-	old := cmp.Or(svc.replaced(req), state.Replaces) // the browser sends the cookie only if the provider is on the same site
-	grant, err = svc.openForIdentity(ctx, identity, nil, old, req)
+	prior := cmp.Or(svc.priorSession(req), state.Replaces) // the browser sends the cookie only if the provider is on the same site
+	grant, err = svc.openForIdentity(ctx, identity, nil, prior, req)
 	return grant, state.ReturnTo, err
 }
 

@@ -20,12 +20,12 @@ const tokenUsed = "This token was exchanged before."
 // openSession opens a browser session for an authenticated user, with open's
 // acr, amr and profile. marks are the replay marks of what may open only one session.
 // It then ends the browser's prior session, if there is one.
-func (svc *Service) openSession(ctx context.Context, uid string, open session.Open, marks []commit.Mark, old *credential.PriorSession, req broker.Request) (*broker.Grant, error) {
+func (svc *Service) openSession(ctx context.Context, uid string, open session.Open, marks []commit.Mark, prior *credential.PriorSession, req broker.Request) (*broker.Grant, error) {
 	owner, ok := broker.ParseID(uid)
 	if !ok {
 		return nil, &broker.Error{Code: broker.CodeInternal, Message: "Something went wrong inside.", Err: session.ErrRecord}
 	}
-	if wait := svc.openings.wait(uid, svc.cfg.Clock.Now()); wait > 0 {
+	if wait := svc.openRates.wait(uid, svc.cfg.Clock.Now()); wait > 0 {
 		svc.audit.Info(ctx, "sign_in_throttled", req, "uid", uid, "refusal", string(broker.CodeTooManySessions))
 		return nil, &broker.Error{Code: broker.CodeTooManySessions, Message: "This user has opened too many sessions; try again later.", RetryAfter: wait}
 	}
@@ -52,17 +52,17 @@ func (svc *Service) openSession(ctx context.Context, uid string, open session.Op
 		return nil, &broker.Error{Code: broker.CodeInvalidCredentials, Message: "Unknown user or wrong password."}
 	}
 	svc.audit.Info(ctx, "sign_in", req, append([]any{"uid", uid, "sid", sid, "client", open.ClientID, "acr", open.ACR}, account...)...)
-	svc.openings.opened(uid, svc.cfg.Clock.Now())
+	svc.openRates.opened(uid, svc.cfg.Clock.Now())
 	for _, ended := range result.Effects.Ended {
 		svc.audit.Info(ctx, "session_displaced", req, "uid", uid, "sid", ended.SID, "by", sid)
 	}
-	svc.endReplaced(ctx, old, sid, req)
+	svc.endPriorSession(ctx, prior, sid, req)
 	return svc.grant(ctx, result.Effects, token, credential.CSRFToken(svc.cfg.Secrets, result.Effects.Session.SID))
 }
 
-// replaced returns the session of the request's refresh token, or nil if there is no
+// priorSession returns the session of the request's refresh token, or nil if there is no
 // token or its MAC is invalid. The token's secret is compared when the session is ended.
-func (svc *Service) replaced(req broker.Request) *credential.PriorSession {
+func (svc *Service) priorSession(req broker.Request) *credential.PriorSession {
 	token, err := credential.ParseRefreshToken(req.RefreshToken, svc.cfg.Secrets)
 	if err != nil {
 		return nil
@@ -70,50 +70,50 @@ func (svc *Service) replaced(req broker.Request) *credential.PriorSession {
 	return &credential.PriorSession{UID: token.UID.String(), SID: token.SID.String(), SecretHash: token.SecretHash()}
 }
 
-// endReplaced ends a session, of any user, after another one has replaced it in the browser. The
+// endPriorSession ends a session, of any user, after another one has replaced it in the browser. The
 // sign-in has succeeded by then, so that errors are only logged; the prior
 // session then ends by its idle time.
-func (svc *Service) endReplaced(ctx context.Context, old *credential.PriorSession, by string, req broker.Request) {
-	if old == nil {
+func (svc *Service) endPriorSession(ctx context.Context, prior *credential.PriorSession, by string, req broker.Request) {
+	if prior == nil {
 		return
 	}
-	result, err := svc.path.Ask(ctx, commit.Message{UID: old.UID, SID: old.SID, Message: session.EndSession{
-		SecretHash: old.SecretHash, Channel: session.ChannelCookie, Reason: revocation.ReasonLogoff,
+	result, err := svc.path.Ask(ctx, commit.Message{UID: prior.UID, SID: prior.SID, Message: session.EndSession{
+		SecretHash: prior.SecretHash, Channel: session.ChannelCookie, Reason: revocation.ReasonLogoff,
 	}})
 	switch {
 	case err != nil:
-		svc.cfg.Logger.WarnContext(ctx, "the session before a sign-in was not ended", "uid", old.UID, "sid", old.SID, "error", err)
+		svc.cfg.Logger.WarnContext(ctx, "the session before a sign-in was not ended", "uid", prior.UID, "sid", prior.SID, "error", err)
 	case result.Effects.PutSession != nil: // else it had ended, or the secret is wrong
-		svc.audit.Info(ctx, "session_replaced", req, "uid", old.UID, "sid", old.SID, "by", by)
+		svc.audit.Info(ctx, "session_replaced", req, "uid", prior.UID, "sid", prior.SID, "by", by)
 	}
 }
 
-// A user may open openingBurst sessions at once, and one more for each openingEvery.
+// A user may open openBurst sessions at once, and one more for each openEvery.
 const (
-	openingBurst = 300
-	openingEvery = 10 * time.Second
-	// openingUsers bounds the users whose sessions are counted. Beyond it, the user who signed in
+	openBurst = 300
+	openEvery = 10 * time.Second
+	// openUsers bounds the users whose sessions are counted. Beyond it, the user who signed in
 	// least recently is forgotten, and that user's count starts again.
-	openingUsers = 1 << 16
+	openUsers = 1 << 16
 )
 
-// openings limits the rate at which a user opens sessions, because each leaves a record for months, even
+// openRates limits the rate at which a user opens sessions, because each leaves a record for months, even
 // if it is ended immediately. Safe for concurrent use.
-type openings struct {
+type openRates struct {
 	mu    sync.Mutex // guards users
 	users *simplelru.LRU[string, *rate.Limiter]
 }
 
-func newOpenings() *openings {
-	users, err := simplelru.NewLRU[string, *rate.Limiter](openingUsers, nil)
+func newOpenRates() *openRates {
+	users, err := simplelru.NewLRU[string, *rate.Limiter](openUsers, nil)
 	if err != nil {
 		panic(err) // only for a size that is not positive
 	}
-	return &openings{users: users}
+	return &openRates{users: users}
 }
 
 // wait returns how long the user has to wait before opening the next session.
-func (o *openings) wait(uid string, now time.Time) time.Duration {
+func (o *openRates) wait(uid string, now time.Time) time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	user, ok := o.users.Get(uid)
@@ -121,17 +121,17 @@ func (o *openings) wait(uid string, now time.Time) time.Duration {
 		return 0
 	}
 	missing := 1 - user.TokensAt(now)
-	return max(0, time.Duration(missing*float64(openingEvery)))
+	return max(0, time.Duration(missing*float64(openEvery)))
 }
 
 // opened counts a session. Sessions that are opened concurrently may make the allowance negative, which
 // later ones have to wait for: the rate holds for any number of them.
-func (o *openings) opened(uid string, now time.Time) {
+func (o *openRates) opened(uid string, now time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	user, ok := o.users.Get(uid)
 	if !ok {
-		user = rate.NewLimiter(rate.Every(openingEvery), openingBurst)
+		user = rate.NewLimiter(rate.Every(openEvery), openBurst)
 		o.users.Add(uid, user)
 	}
 	user.ReserveN(now, 1)

@@ -32,7 +32,7 @@ func (svc *Service) SignIn(ctx context.Context, username, plain string, req brok
 	return svc.openSession(ctx, linked.User.UID, session.Open{
 		ACR: acrPassword, AMR: []string{amrPassword}, UpstreamIssuer: broker.LocalIssuer, UpstreamSubject: linked.Account.Subject,
 		ByPassword: true, PasswordSerial: linked.User.PasswordSerial,
-	}, nil, svc.replaced(req), req)
+	}, nil, svc.priorSession(req), req)
 }
 
 // noName is the throttle's account for an empty user name, which the throttle itself would not count as
