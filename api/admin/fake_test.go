@@ -208,7 +208,7 @@ func fullStatus(context.Context) admin.Status {
 	return admin.Status{
 		Version: "v1", PID: 4, StartedAt: moment, Now: moment, Ready: "ready", Checks: []httpapi.Check{{Name: "store", OK: true, Degraded: true, Detail: "slow"}},
 		Issuer: apitest.Own, Listen: "127.0.0.1:8080", AdminListen: "127.0.0.1:8081", DataDir: "/var/lib/tokenbroker", Origins: []string{apitest.SPA},
-		Keys:      []admin.KeyStatus{{KID: "k1", Purpose: "access", Algorithm: "ES256", State: "active"}},
+		Keys:      []lifecycle.Label{{KID: "k1", Purpose: "access", Algorithm: "ES256", State: "active"}},
 		Providers: []admin.ProviderStatus{{Name: "cognito", Issuer: "https://idp.example", Ready: true}},
 		Services:  []admin.ServiceStatus{{Service: "billing/ab12cd34", Source: "nats/billing", State: "fresh", Applied: 6, Lag: 1, AgeMS: 12, HeardMS: 300}},
 		Mailboxes: map[string]int{"shards": 0},

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"tokenbroker/api/httpapi"
+	"tokenbroker/keyring/lifecycle"
 )
 
 // Status is the answer to GET /admin/v1/status: an overview for operators, and the input of
@@ -27,7 +28,7 @@ type Status struct {
 	NATS        NATSStatus      `json:"nats"`
 	// Connections are those of the public listener.
 	Connections ConnectionsStatus `json:"connections"`
-	Keys        []KeyStatus       `json:"keys"`
+	Keys        []lifecycle.Label `json:"keys"`
 	Providers   []ProviderStatus  `json:"providers"`
 	// Services are those that sent a receipt within the last minute.
 	Services []ServiceStatus `json:"services"`
@@ -71,14 +72,6 @@ type ConnectionsStatus struct {
 	// UnreadableForwarded counts the requests of trusted proxies since the start whose client is
 	// unknown because an entry of X-Forwarded-For cannot be read.
 	UnreadableForwarded uint64 `json:"unreadable_forwarded,omitempty"`
-}
-
-// KeyStatus is one key of the keyring, never the key itself.
-type KeyStatus struct {
-	KID       string `json:"kid"`
-	Purpose   string `json:"purpose"`
-	Algorithm string `json:"algorithm"`
-	State     string `json:"state"`
 }
 
 // ProviderStatus is one upstream provider. Issuer is the one that its users are known by,

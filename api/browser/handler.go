@@ -77,9 +77,12 @@ func New(cfg Config, site *httpapi.Site) (*Handler, error) {
 			return nil, fmt.Errorf("home URL %q: want a URL of the broker's own or a configured origin", cfg.HomeURL)
 		}
 	}
-	var err error
-	h.files, err = h.fileRoutes()
-	return h, err
+	files, err := h.fileRoutes()
+	if err != nil {
+		return nil, err
+	}
+	h.files = files
+	return h, nil
 }
 
 // Home returns where a login without return_to ends and where pages lead back to.

@@ -3,8 +3,6 @@
 package feed
 
 import (
-	"errors"
-	"io"
 	"net/http"
 	"time"
 
@@ -42,8 +40,10 @@ func New(cfg Config) (*Handler, error) {
 	if cfg.StreamTimeout <= 0 {
 		cfg.StreamTimeout = httpapi.StreamTimeout
 	}
-	err := httpapi.Missing(map[string]bool{"Clients": cfg.Clients == nil, "Catchup": cfg.Catchup == nil, "JWKS": cfg.JWKS == nil})
-	return &Handler{cfg}, err
+	if err := httpapi.Missing(map[string]bool{"Clients": cfg.Clients == nil, "Catchup": cfg.Catchup == nil, "JWKS": cfg.JWKS == nil}); err != nil {
+		return nil, err
+	}
+	return &Handler{cfg}, nil
 }
 
 // Routes returns the endpoints.
@@ -92,17 +92,9 @@ func (h *Handler) receipt(w http.ResponseWriter, r *http.Request) error {
 	if err := httpapi.CheckJSON(r); err != nil {
 		return err
 	}
-	tooLarge := &broker.Error{Code: httpapi.CodeBodyTooLarge, Message: "a receipt may have 4096 bytes"}
-	if r.ContentLength > revocation.MaxReceiptBytes {
-		return tooLarge
-	}
-	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, revocation.MaxReceiptBytes))
-	var over *http.MaxBytesError
-	switch {
-	case errors.As(err, &over):
-		return tooLarge
-	case err != nil:
-		return httpapi.InvalidBody("the body could not be read whole")
+	raw, err := httpapi.ReadBody(w, r, revocation.MaxReceiptBytes)
+	if err != nil {
+		return err
 	}
 	if err := h.cfg.Receipts.Receipt(client, raw); err != nil {
 		return err

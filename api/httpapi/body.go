@@ -52,23 +52,33 @@ func CheckJSON(r *http.Request) error {
 	return nil
 }
 
+// ReadBody reads a body of at most limit bytes.
+func ReadBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	tooLarge := &broker.Error{Code: CodeBodyTooLarge, Message: fmt.Sprintf("the body may have %d bytes", limit)}
+	if r.ContentLength > limit {
+		return nil, tooLarge
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	var over *http.MaxBytesError
+	switch {
+	case errors.As(err, &over):
+		return nil, tooLarge
+	case err != nil:
+		return nil, InvalidBody("the body could not be read whole")
+	}
+	return body, nil
+}
+
 // ReadMembers reads the body, a JSON object of at most [MaxBody] bytes, and sets the wanted
 // members. An empty body is an empty object. Names are compared exactly, unknown members
 // are ignored, and a name that occurs twice is refused, because parsers disagree which one counts
 // (RFC 8259 §4).
 func ReadMembers(w http.ResponseWriter, r *http.Request, want ...Member) error {
-	tooLarge := &broker.Error{Code: CodeBodyTooLarge, Message: fmt.Sprintf("the body may have %d bytes", MaxBody)}
-	if r.ContentLength > MaxBody {
-		return tooLarge
+	body, err := ReadBody(w, r, MaxBody)
+	if err != nil {
+		return err
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody))
-	var over *http.MaxBytesError
-	switch {
-	case errors.As(err, &over):
-		return tooLarge
-	case err != nil:
-		return InvalidBody("the body could not be read whole")
-	case !utf8.Valid(body):
+	if !utf8.Valid(body) {
 		return InvalidBody("the body is not UTF-8")
 	}
 	if len(bytes.Trim(body, " \t\r\n")) > 0 {

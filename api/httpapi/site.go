@@ -54,7 +54,10 @@ func NewSite(c SiteConfig) (*Site, error) {
 		return nil, fmt.Errorf("InsecureDevelopment with the issuer %q: want an http issuer on loopback", c.Issuer)
 	}
 	s := &Site{Issuer: c.Issuer, Development: c.InsecureDevelopment, own: own}
-	return s, s.SetOrigins(c.Origins)
+	if err := s.SetOrigins(c.Origins); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 // SetOrigins replaces the origins of the SPAs from the next request on. If it returns an error,

@@ -2,10 +2,8 @@ package oauth
 
 import (
 	"errors"
-	"io"
 	"net/http"
 	"net/url"
-	"strconv"
 	"unicode/utf8"
 
 	"tokenbroker/api/httpapi"
@@ -73,6 +71,8 @@ func oauthErrorOf(e *broker.Error) *oauthError {
 		return &oauthError{status, oauthInvalidClient, "unknown client or wrong secret", e.Err}
 	case status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests:
 		return &oauthError{status, oauthUnavailable, "the broker cannot answer now; try again", e.Err}
+	case e.Code == httpapi.CodeBodyTooLarge || e.Code == httpapi.CodeInvalidBody:
+		return &oauthError{status, oauthInvalidRequest, e.Message, e.Err}
 	case e.Code == httpapi.CodeClientClosed:
 		return &oauthError{status, oauthInvalidRequest, "the request was given up", e.Err}
 	}
@@ -88,20 +88,9 @@ func readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 	if r.URL.RawQuery != "" {
 		return nil, invalidRequest("want the parameters in the body, not in the query")
 	}
-	tooLarge := &oauthError{
-		status: http.StatusRequestEntityTooLarge, code: oauthInvalidRequest,
-		description: "the body may have " + strconv.Itoa(httpapi.MaxBody) + " bytes",
-	}
-	if r.ContentLength > httpapi.MaxBody {
-		return nil, tooLarge
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, httpapi.MaxBody))
-	var over *http.MaxBytesError
-	switch {
-	case errors.As(err, &over):
-		return nil, tooLarge
-	case err != nil:
-		return nil, invalidRequest("the body could not be read whole")
+	body, err := httpapi.ReadBody(w, r, httpapi.MaxBody)
+	if err != nil {
+		return nil, err
 	}
 	form, err := url.ParseQuery(string(body))
 	if err != nil {

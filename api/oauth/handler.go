@@ -37,11 +37,13 @@ type Handler struct {
 
 // New checks the configuration. The documents name the issuer of site, whose pages may verify tokens.
 func New(cfg Config, site *httpapi.Site) (*Handler, error) {
-	err := httpapi.Missing(map[string]bool{
+	if err := httpapi.Missing(map[string]bool{
 		"Clients": cfg.Clients == nil, "Verifier": cfg.Verifier == nil, "JWKS": cfg.JWKS == nil,
 		"MaxTokenLifetime": cfg.MaxTokenLifetime == nil, "Algorithms": cfg.Algorithms == nil,
-	})
-	return &Handler{cfg, site}, err
+	}); err != nil {
+		return nil, err
+	}
+	return &Handler{cfg, site}, nil
 }
 
 // Routes returns the endpoints.

@@ -11,6 +11,7 @@ import (
 
 	"tokenbroker/api/admin"
 	"tokenbroker/cmd/tokenbroker/internal/adminsocket"
+	"tokenbroker/keyring/lifecycle"
 )
 
 // serveAdmin opens the operators' surface: to the own user and root on the unix socket, to
@@ -65,7 +66,7 @@ func (n *Node) status(ctx context.Context) admin.Status {
 			Open: n.public.Counts().Open, Max: n.files.Public, PerAddress: n.files.PerAddress,
 			OpenFiles: n.files.Limit, OpenFilesWanted: n.files.Wanted, UnreadableForwarded: n.api.UnreadableForwarded(),
 		},
-		Keys:      []admin.KeyStatus{},
+		Keys:      []lifecycle.Label{},
 		Providers: []admin.ProviderStatus{},
 		Services:  n.services(),
 		Mailboxes: map[string]int{"shard": shards, "committer": committer},
@@ -74,7 +75,7 @@ func (n *Node) status(ctx context.Context) admin.Status {
 		s.AdminListen = n.admin.Addr()
 	}
 	for _, k := range n.keys.List() {
-		s.Keys = append(s.Keys, admin.KeyStatus{KID: k.KID, Purpose: string(k.Purpose), Algorithm: string(k.Algorithm), State: string(k.State)})
+		s.Keys = append(s.Keys, k.Label)
 	}
 	for _, name := range n.endUsers.Providers() {
 		p := n.providers[name]
