@@ -22,7 +22,7 @@ const (
 const liveBytes = 64 << 10
 
 var (
-	errConnected = errors.New("the stream was made anew")
+	errConnected = errors.New("the stream was opened again")
 	errReset     = errors.New("the broker does not know the position any more")
 	errSilent    = errors.New("the stream is silent")
 	errEnded     = errors.New("the broker ended the stream")
@@ -102,7 +102,7 @@ func (s *subscription) report(err error) {
 		log.Info("the revocation stream works again")
 	case err != nil && err.Error() != s.failing:
 		s.failing = err.Error()
-		log.Warn("the revocation stream fails; revocations come by catch-up meanwhile", "error", err)
+		log.Warn("the revocation stream fails; until it is back, revocations arrive by catch-up", "error", err)
 	}
 }
 

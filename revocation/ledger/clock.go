@@ -93,7 +93,7 @@ func (l *Ledger) ResetTimeFloor(ctx context.Context) error {
 		return nil
 	}
 	if err := l.config.SignOutEverybody(ctx); err != nil {
-		return fmt.Errorf("mending the clock: %w", err)
+		return fmt.Errorf("resetting the time floor: %w", err)
 	}
 	l.collecting.Lock()
 	defer l.collecting.Unlock()
@@ -102,10 +102,10 @@ func (l *Ledger) ResetTimeFloor(ctx context.Context) error {
 		Key: timeFloorKey, Blind: true, Value: encode(timeFloorRecord{V: version, TimeFloor: floor}),
 	}}}}, nil)
 	if errs[0] != nil {
-		return fmt.Errorf("mending the clock: %w", errs[0])
+		return fmt.Errorf("resetting the time floor: %w", errs[0])
 	}
 	l.recordedFloor.Store(floor) // first: Now must not be before it
 	l.floor.Store(&timeFloor{unix: floor, since: l.config.Mono()})
-	l.config.Logger.Error("everybody was signed out, because the clock cannot be trusted", "time_floor", time.Unix(floor, 0).UTC())
+	l.config.Logger.Error("all users were signed out, because the clock cannot be trusted", "time_floor", time.Unix(floor, 0).UTC())
 	return nil
 }

@@ -27,7 +27,7 @@ func (l *Ledger) Run(ctx context.Context) error {
 		if err := l.ResetTimeFloor(ctx); errors.Is(err, store.ErrUncertain) {
 			return err
 		} else if err != nil && ctx.Err() == nil {
-			l.config.Logger.Error("the clock is not trusted, and not everybody could be signed out yet", "error", err)
+			l.config.Logger.Error("the clock is not trusted, and not all users could be signed out yet", "error", err)
 			stepped = nil // until the next tick
 		}
 		select {

@@ -106,7 +106,7 @@ func (f Feed) Open(ctx context.Context, sink revocation.Sink) (io.Closer, error)
 	return g, nil
 }
 
-var errConnected = errors.New("connected to NATS anew")
+var errConnected = errors.New("connected to NATS again")
 
 func (f Feed) subscribe(nc *nats.Conn, subject string, g *gate) error {
 	sub, err := nc.Subscribe(subject, func(m *nats.Msg) { g.message(m.Data) })
