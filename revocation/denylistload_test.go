@@ -61,13 +61,13 @@ func TestReadAnswerEqualsDecodeAndApply(t *testing.T) {
 				}
 				two.Apply(got.Events...)
 				if len(told) != len(decoded.Events) {
-					t.Errorf("%d events told, %d there", len(told), len(decoded.Events))
+					t.Errorf("%d events were watched, want %d", len(told), len(decoded.Events))
 				}
 				slices.SortFunc(told, byValue)
 				slices.SortFunc(decoded.Events, byValue)
 				for i, e := range decoded.Events {
 					if o := told[i]; o.Kind != e.Kind || o.Value != e.Value || o.ExpiresAt != e.ExpiresAt || o.Epoch != e.Epoch {
-						t.Fatalf("told of %+v, want %+v", o, e)
+						t.Fatalf("watched %+v, want %+v", o, e)
 					}
 				}
 				if got.Store != decoded.Store || got.Full != decoded.Full || !slices.Equal(got.Origins, decoded.Origins) || !slices.Equal(got.Kids, decoded.Kids) {

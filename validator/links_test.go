@@ -290,7 +290,7 @@ func TestFailingFeedIsReportedWithItsConsequence(t *testing.T) {
 		l.set(func() { l.linkErr, l.feedDown = nil, false })
 		l.beatFor(5 * time.Second)
 		if !l.logged("listening for revocations works again") {
-			t.Error("its return is not told")
+			t.Error("its return is not logged")
 		}
 	})
 }

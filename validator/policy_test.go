@@ -212,7 +212,7 @@ func TestAMissAfterAnEvictionIsConfirmed(t *testing.T) {
 			before := o.count()
 			check("settled", late, nil)
 			if o.count() != before {
-				t.Error("the broker is asked for ever")
+				t.Error("the broker is asked without end")
 			}
 		})
 	}

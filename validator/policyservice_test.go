@@ -77,7 +77,7 @@ func TestAServiceThatIsCutOffFollowsItsPolicy(t *testing.T) {
 			}
 			issuer.SetIntrospectionDown(true)
 			if _, err := v.Validate(t.Context(), issuer.Mint(nil)); policy != validator.InsecureServeStale && !errors.Is(err, validator.ErrStale) {
-				t.Errorf("nobody answers: %v", err)
+				t.Errorf("the broker does not answer: %v", err)
 			}
 			if n := lines.count("not known to be current"); n != 1 {
 				t.Errorf("%d lines tell that it is stale", n)
@@ -141,7 +141,7 @@ func TestEvictionsUnrevokeNothing(t *testing.T) {
 	}
 	issuer.SetIntrospectionDown(true)
 	if _, err := v.Validate(t.Context(), issuer.Mint(nil)); !errors.Is(err, validator.ErrStale) {
-		t.Errorf("nobody answers: %v", err)
+		t.Errorf("the broker does not answer: %v", err)
 	}
 	if _, err := v.Validate(t.Context(), subject); !errors.Is(err, validator.ErrRevoked) {
 		t.Errorf("what is in memory needs no answer: %v", err)

@@ -142,7 +142,7 @@ func TestFailingReceiptsAreLoggedOnceAndCounted(t *testing.T) {
 			return strings.Count(l.log.String(), line)
 		}
 		if got := count("receipts cannot be sent"); got != 1 {
-			t.Errorf("told %d times", got)
+			t.Errorf("logged %d times", got)
 		}
 		if got := s.counts.stats().FailedReceipts; got < 18 || got > 21 {
 			t.Errorf("%d failures counted", got)
@@ -153,7 +153,7 @@ func TestFailingReceiptsAreLoggedOnceAndCounted(t *testing.T) {
 		l.set(func() { l.refuse = nil })
 		l.beatFor(5 * time.Second)
 		if got := count("receipts are sent again"); got != 1 {
-			t.Errorf("told %d times that they work", got)
+			t.Errorf("logged %d times that they work", got)
 		}
 	})
 }

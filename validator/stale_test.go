@@ -79,7 +79,7 @@ func TestStaleValidatorJudgesNoToken(t *testing.T) {
 				}
 			}
 			if _, err := v.Validate(t.Context(), "no token"); !errors.Is(err, ErrInvalid) {
-				t.Errorf("what is no token of anybody's: %v", err)
+				t.Errorf("a text that is not a token: %v", err)
 			}
 			if got := v.Stats(); got.Stale != 3 {
 				t.Errorf("stats: %+v", got)

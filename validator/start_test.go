@@ -77,7 +77,7 @@ func TestStartFailsAtOnceIfAnotherAttemptCannotHelp(t *testing.T) {
 					t.Errorf("after %v", waited)
 				}
 				if err != nil && strings.Contains(err.Error(), fakeSecret) {
-					t.Error("the error tells the secret")
+					t.Error("the error contains the secret")
 				}
 			})
 		})
@@ -198,7 +198,7 @@ func TestNewFailsAtOnceWithAWrongSecret(t *testing.T) {
 			t.Errorf("after %v of fake time", waited)
 		}
 		if strings.Contains(log.String()+err.Error(), fakeSecret) {
-			t.Error("the secret is told")
+			t.Error("the secret is shown")
 		}
 		broker.Client().CloseIdleConnections()
 	})

@@ -174,7 +174,7 @@ func TestLoopsEndWithTheirContext(t *testing.T) {
 					t.Errorf("interrupted %v after %v", got.Interrupted, got.Took)
 				}
 				if got.Failed != 0 || got.Latency.Count() == 0 {
-					t.Errorf("%d failed, %d answered: what the end cut off is no failure", got.Failed, got.Latency.Count())
+					t.Errorf("%d failed, %d answered: a request that the end cut off is not a failure", got.Failed, got.Latency.Count())
 				}
 			})
 		})

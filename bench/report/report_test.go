@@ -189,7 +189,7 @@ func TestGrowthOfASlowMachine(t *testing.T) {
 		r.Runs[i].Floor, r.Runs[i].OfFloor = nil, nil
 	}
 	if r.FitGrowth("refresh"); r.Growth.Law == "O(1)" {
-		t.Errorf("without floors nobody can tell, but: %+v", r.Growth)
+		t.Errorf("without floors growth is unknown, but got %+v", r.Growth)
 	}
 }
 

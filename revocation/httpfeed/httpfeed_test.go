@@ -393,7 +393,7 @@ func TestTheBrokersRetryIsKept(t *testing.T) {
 		c.end()
 		b.next(t)
 		if waited := time.Since(ended); waited < 150*time.Millisecond || waited > 300*time.Millisecond {
-			t.Errorf("connected anew after %s", waited)
+			t.Errorf("connected again after %s", waited)
 		}
 	})
 }
@@ -416,7 +416,7 @@ func TestFailuresAreLoggedOnceAndWithoutTheSecret(t *testing.T) {
 		t.Errorf("log:\n%s", text)
 	}
 	if strings.Contains(text, "secret word") {
-		t.Error("the log tells the secret")
+		t.Error("the log contains the secret")
 	}
 }
 

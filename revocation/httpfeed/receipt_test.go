@@ -58,7 +58,7 @@ func TestAReceiptIsPosted(t *testing.T) {
 	bad := aReceipt()
 	bad.Service = ""
 	if err := s.SendReceipt(t.Context(), bad); !errors.Is(err, revocation.ErrMalformed) {
-		t.Errorf("a receipt of nobody: %v", err)
+		t.Errorf("a receipt without a service: %v", err)
 	}
 }
 

@@ -106,7 +106,7 @@ func TestAnAnswerThatTakesLongerThanItsCallersWait(t *testing.T) {
 					time.Sleep(time.Minute)
 					synctest.Wait()
 					if st := p.AnswerStats(); st.Bytes != 0 {
-						t.Errorf("%d bytes are kept for ever", st.Bytes)
+						t.Errorf("%d bytes are kept permanently", st.Bytes)
 					}
 				})
 			})
@@ -217,7 +217,7 @@ func TestDeltasWithoutCallersAreBounded(t *testing.T) {
 		close(s.gate)
 		synctest.Wait()
 		if n := p.AnswerStats().Encoded; n > 70 {
-			t.Errorf("%d encodings that nobody waits for", n)
+			t.Errorf("%d encodings without a caller", n)
 		}
 	})
 }

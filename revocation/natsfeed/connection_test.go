@@ -92,7 +92,7 @@ func TestUnreachableServerIsLoggedOnceAndWhenItIsBack(t *testing.T) {
 		return strings.Contains(log.String(), "connection refused") && link.Err() != nil
 	})
 	if text := log.String() + link.Err().Error(); !strings.Contains(text, at) || strings.Contains(text, "secret") {
-		t.Errorf("told: %s", text)
+		t.Errorf("logged: %s", text)
 	}
 	if lines := strings.Count(log.String(), "level=WARN"); lines > 2 {
 		t.Errorf("%d lines:\n%s", lines, &log)

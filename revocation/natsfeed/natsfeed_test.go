@@ -234,7 +234,7 @@ func TestRefusedSubscriptionIsReportedAndHarmless(t *testing.T) {
 	for {
 		err := receive(t, s.gaps, "gap")
 		if strings.Contains(err.Error(), "a secret word") {
-			t.Fatal("the error tells the password")
+			t.Fatal("the error contains the password")
 		}
 		if errors.Is(err, nats.ErrPermissionViolation) {
 			return

@@ -222,12 +222,12 @@ func TestBusLogsEachRefusalOnce(t *testing.T) {
 	last := "for Publish to"
 	for deadline := time.Now().Add(time.Minute); log.count(last) == 0 || log.count("for Subscription to") == 0; {
 		if time.Now().After(deadline) {
-			t.Fatal("a refusal is not told")
+			t.Fatal("a refusal is not logged")
 		}
 		<-time.After(time.Millisecond)
 	}
 	bus.Close() // everything is reported by then
 	if p, s := log.count(last), log.count("for Subscription to"); p != 1 || s != 1 {
-		t.Errorf("told %d and %d times", p, s)
+		t.Errorf("logged %d and %d times", p, s)
 	}
 }

@@ -88,7 +88,7 @@ func TestEachVerdictHasItsAnswer(t *testing.T) {
 				t.Errorf("WWW-Authenticate: %s", challenge)
 			}
 			if row.code == "token_missing" && strings.Contains(challenge, "error") {
-				t.Errorf("a missing token is no error (RFC 6750 §3.1): %s", challenge)
+				t.Errorf("a missing token is not an error (RFC 6750 §3.1): %s", challenge)
 			}
 			if (row.status == 503) != (got.Header.Get("Retry-After") != "") {
 				t.Errorf("Retry-After: %q", got.Header.Get("Retry-After"))

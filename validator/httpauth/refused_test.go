@@ -89,7 +89,7 @@ func TestTheReasonOfARefusalIsLogged(t *testing.T) {
 			}
 			for _, part := range strings.Split(row.token, ".") {
 				if part != "" && strings.Contains(log+got.Error(), part[:min(len(part), 12)]) {
-					t.Errorf("a part of the token is told: %s", log)
+					t.Errorf("the log contains a part of the token: %s", log)
 				}
 			}
 			if len(log) > 1200 {

@@ -79,7 +79,7 @@ func TestBenchRefreshOwnServer(t *testing.T) {
 	}
 	defer f.Close()
 	if img, err := png.Decode(f); err != nil || img.Bounds().Dx() < 500 {
-		t.Errorf("the plot is no picture: %v", err)
+		t.Errorf("the plot is not a picture: %v", err)
 	}
 	if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v %v", left, err)
@@ -118,7 +118,7 @@ func TestBenchValidateOwnServer(t *testing.T) {
 		t.Errorf("growth %+v", r.Growth)
 	}
 	if svg, err := os.ReadFile(picture); err != nil || !bytes.Contains(svg, []byte("<svg")) {
-		t.Errorf("the plot is no picture: %v", err)
+		t.Errorf("the plot is not a picture: %v", err)
 	}
 }
 

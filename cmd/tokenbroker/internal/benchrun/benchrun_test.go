@@ -236,7 +236,7 @@ func TestAudience(t *testing.T) {
 		}
 	}
 	if _, err := audience("no token"); err == nil {
-		t.Error("what is no token has an audience")
+		t.Error("a text that is not a token has an audience")
 	}
 }
 
