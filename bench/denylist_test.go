@@ -120,7 +120,7 @@ func BenchmarkDenylistFill(b *testing.B) {
 }
 
 // BenchmarkDenylistCollect removes what has ended, all of it, and looks once more where
-// nothing has; beside deleting all ids from a plain map.
+// nothing has; compared with deleting all ids from a plain map.
 func BenchmarkDenylistCollect(b *testing.B) {
 	for _, size := range denylistSizes() {
 		in := newIDs(size)

@@ -22,7 +22,7 @@ func BenchmarkDurableRevocations(b *testing.B) {
 	benchDurable(b, func(b *testing.B, r *rig, _ int) func(int) error { return r.logOff(b, b.N) })
 }
 
-// BenchmarkDurableRefreshes is broker.Refresh, likewise.
+// BenchmarkDurableRefreshes measures broker.Refresh in the same way.
 func BenchmarkDurableRefreshes(b *testing.B) {
 	benchDurable(b, func(b *testing.B, r *rig, clients int) func(int) error { return r.refreshEach(b, clients) })
 }

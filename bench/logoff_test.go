@@ -12,7 +12,7 @@ import (
 
 // BenchmarkLogOffToDenylist is broker.LogOff until the session is on disk and in the
 // broker's own denylist, from 64 clients at once and one by one; the sign-ins before are
-// not measured. The one by one stands beside its own transaction.
+// not measured. One at a time is compared with its own transaction.
 func BenchmarkLogOffToDenylist(b *testing.B) {
 	b.Run("64-at-once", func(b *testing.B) {
 		r := newRig(b, nil)

@@ -22,7 +22,7 @@ import (
 // BenchmarkPropagation is the time from the call of broker.LogOff to the moment when the
 // last of so many services, each a validator on its own connection, refuses the
 // session's token. It takes turns, one by one, with its floor: a bare NATS server that
-// publishes as many bytes to as many subscribers on connections of their own, each of which
+// publishes as many bytes to as many subscribers on separate connections, each of which
 // verifies one Ed25519 signature over them, after as many bytes were appended to a file and
 // synced. The services run on in the meantime; the floor without them is raw-alone-p99-ms.
 func BenchmarkPropagation(b *testing.B) {

@@ -29,7 +29,7 @@ func TestConcurrentRefreshesShareCommits(t *testing.T) {
 			refresh := r.refresh(t)
 			g.armed.Store(true)
 			release := sync.OnceFunc(func() { close(g.open) })
-			defer release() // also when the test gives up
+			defer release() // also when the test fails
 
 			done := make(chan error, 1)
 			go func() {

@@ -15,7 +15,7 @@ import (
 )
 
 // BenchmarkPasswordSignIn is broker.SignIn at the default cost of a password, durable, from
-// two clients for each core, compared with argon2id of golang.org/x/crypto alone at the same cost.
+// two clients for each core, compared with only argon2id of golang.org/x/crypto at the same cost.
 func BenchmarkPasswordSignIn(b *testing.B) {
 	cores := runtime.GOMAXPROCS(0)
 	atOnce := min(2*cores, clients)

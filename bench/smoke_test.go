@@ -10,7 +10,7 @@ import (
 
 // TestBenchesRun has this test binary run each of its benches a few times, so that one that
 // no longer works is noticed without measuring. It says nothing of speed. A bench that needs
-// long to prepare makes itself small under -short, which this test gives.
+// long to prepare makes itself small under -short, which this test sets.
 func TestBenchesRun(t *testing.T) {
 	longtest.SkipShort(t, "runs every bench")
 	binary, err := os.Executable()

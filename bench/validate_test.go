@@ -82,7 +82,7 @@ const stride = 7919
 // show returns a [contender] the tokens in the order in which check is to see them.
 type show func(tokens []string, check func(token string) error) func(from, calls int) (time.Duration, error)
 
-// showCold shows the tokens as they lie in memory.
+// showCold shows the tokens in their order in memory.
 func showCold(tokens []string, check func(token string) error) func(from, calls int) (time.Duration, error) {
 	return func(from, calls int) (time.Duration, error) {
 		began := time.Now()

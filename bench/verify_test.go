@@ -98,7 +98,7 @@ func exchange(client *http.Client, req *http.Request) (http.Header, []byte, erro
 	return resp.Header, body, err
 }
 
-// serveBytes is a gin server that reads what it is sent and always gives the same answer.
+// serveBytes is a gin server that reads the request and always returns the same answer.
 func serveBytes(tb testing.TB, header http.Header, body []byte) (url string) {
 	tb.Helper()
 	gin.SetMode(gin.ReleaseMode)

@@ -246,7 +246,7 @@ func drawAnswer(t *rapid.T) *revocation.Answer {
 	return a
 }
 
-// TestAnswersRoundTrip: writing at once and piece by piece gives the same bytes, which read
+// TestAnswersRoundTrip: writing at once and piece by piece produces the same bytes, which read
 // as what was written, in however small pieces they come.
 func TestAnswersRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {

@@ -86,7 +86,7 @@ func TestDenylistCollects(t *testing.T) {
 		if n := d.Collect(1060); n != 1 || d.Revoked(sid) || d.Len() != 0 {
 			t.Fatal("not collected at its end")
 		}
-		// The longest end wins, whatever comes last.
+		// The longest end wins, regardless of the order.
 		apply(1000, 1100)
 		apply(1000, 1050)
 		time.Sleep(time.Hour)
@@ -131,7 +131,7 @@ func TestDenylistCompromisedKeysStay(t *testing.T) {
 	}
 }
 
-// TestDenylistOrder: any order and repetition of the same events gives the same verdicts.
+// TestDenylistOrder: any order and repetition of the same events leads to the same verdicts.
 func TestDenylistOrder(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	var events []revocation.Event

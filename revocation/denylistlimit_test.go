@@ -60,7 +60,7 @@ func worldTokens() []worldToken {
 	return tokens
 }
 
-// Whatever comes in whatever order, a capped denylist never calls a revoked and unexpired
+// For any events in any order, a capped denylist never calls a revoked and unexpired
 // token not revoked, and is sure of the others as long as nothing was evicted.
 func TestCappedDenylistAgainstATwin(t *testing.T) {
 	tokens := worldTokens()
@@ -108,7 +108,7 @@ func TestCappedDenylistAgainstATwin(t *testing.T) {
 				if e.ExpiresAt == 0 {
 					e.ExpiresAt, e.Epoch = 1100, rapid.Int64Range(0, 2).Draw(t, "epoch")
 				}
-				e.At = e.ExpiresAt // no length of its own: only the broker's clock decides
+				e.At = e.ExpiresAt // no length: only the broker's clock decides
 				events = append(events, e)
 				apply(e)
 			},

@@ -98,7 +98,7 @@ func byValue(a, b revocation.Event) int {
 	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Value, b.Value), cmp.Compare(a.ExpiresAt, b.ExpiresAt), cmp.Compare(a.At, b.At))
 }
 
-// TestAPartOfAnAnswerIsAnError, wherever it is cut and whatever entered the denylist before.
+// TestAPartOfAnAnswerIsAnError cuts an answer at every place.
 func TestAPartOfAnAnswerIsAnError(t *testing.T) {
 	a := aLongAnswer()
 	var text bytes.Buffer

@@ -21,7 +21,7 @@ import (
 	"tokenbroker/revocation"
 )
 
-// benchSource has one key and one view, which it gives without making it again, as the
+// benchSource has one key and one view, which it returns without making it again, as the
 // syncer does.
 type benchSource struct {
 	fixed view
@@ -293,7 +293,7 @@ func BenchmarkFind(b *testing.B) {
 	}
 }
 
-// BenchmarkParse is what a first sight costs beside the signature, with another token each
+// BenchmarkParse measures the cost of a first sight without the signature, with another token each
 // time: no branch is foreseen that a real one would not.
 func BenchmarkParse(b *testing.B) {
 	_, s := newBenchValidator(b, "EdDSA")

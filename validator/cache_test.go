@@ -110,7 +110,7 @@ func TestTheCacheComparesTheWholeToken(t *testing.T) {
 	}
 }
 
-// What is found is what was put under that very token, whatever made room in the meantime.
+// An entry is found only under the token that it was put under, also after evictions.
 func TestTheCacheAgainstATwin(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := newCache(rapid.SampledFrom([]int{1, 64, 200}).Draw(t, "limit"))

@@ -158,7 +158,7 @@ func (l *slowLife) pause() {
 }
 
 // TestNoRevokedTokenPassesInTheWindowOfAStart records revocations, in fake time and in
-// tight turns, before and while a service starts, whatever request is slow at which moment. In
+// tight turns, before and while a service starts, with different requests slow at different moments. In
 // the instant in which start returns each that was acknowledged is in force: no view,
 // however late its answer, and no message, however early, falls between the two.
 func TestNoRevokedTokenPassesInTheWindowOfAStart(t *testing.T) {

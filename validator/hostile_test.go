@@ -27,7 +27,7 @@ func signed(t *testing.T, kid, typ string, payload any) []byte {
 	return raw
 }
 
-// TestHostileMessages: whatever comes over the feed that no feed key of today signed
+// TestHostileMessages: a message of the feed that no current feed key signed
 // changes nothing, opens no hole, costs no catch-up, and is counted for what it is.
 func TestHostileMessages(t *testing.T) {
 	events := []revocation.Event{{Kind: revocation.KindSID, Value: "victim", ExpiresAt: 1 << 40}}

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// FuzzParseKeys: whatever a JWK set holds, only keys that fit their algorithm come out of
+// FuzzParseKeys: of any JWK set, only keys that fit their algorithm come out of
 // it, each under a name, and not more than allowed.
 func FuzzParseKeys(f *testing.F) {
 	raw, err := os.ReadFile(vectorsFile)

@@ -31,7 +31,7 @@ type keySet struct {
 // replaces it.
 type tokenKeys struct {
 	set    atomic.Pointer[keySet]
-	wanted chan struct{} // tells the owner that a caller waits
+	wanted chan struct{} // wakes the owner when a caller waits
 
 	mu sync.Mutex
 	// mu guards everything below.

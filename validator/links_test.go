@@ -18,7 +18,7 @@ import (
 )
 
 // lateLink is a life behind a network that delays all messages, or holds the feed back
-// until it is told to drain.
+// until it drains.
 type lateLink struct {
 	*life
 	sink revocation.Sink

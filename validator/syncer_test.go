@@ -294,7 +294,7 @@ func TestSyncCancelsASilentCatchUp(t *testing.T) {
 	inBubble(t, func(t *testing.T, l *life, s *syncer) {
 		mustStart(t, s)
 		l.set(func() { l.hang = make(chan struct{}) })
-		time.Sleep(8 * time.Second) // it lags after 3 s and gives up 4 s later
+		time.Sleep(8 * time.Second) // it lags after 3 s and cancels the request 4 s later
 		l.set(func() { l.hang = nil })
 		l.revoke("later")
 		time.Sleep(time.Second)

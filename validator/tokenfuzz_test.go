@@ -13,7 +13,7 @@ import (
 // strictBase64 is the library's reading of what decodeBase64 reads, but for line breaks.
 var strictBase64 = base64.RawURLEncoding.Strict()
 
-// FuzzParseToken: whatever parseToken accepts has one spelling, and its claims read the
+// FuzzParseToken: each token that parseToken accepts has one spelling, and its claims read the
 // same by encoding/json.
 func FuzzParseToken(f *testing.F) {
 	_, _, mint := newFake(f)

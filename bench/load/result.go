@@ -25,7 +25,7 @@ type Result struct {
 	Failed     uint64
 	FirstError error
 	// Dropped arrivals found no room to wait in; Abandoned ones had not been sent when the
-	// loop gave up after its end.
+	// loop abandoned after its end.
 	Dropped, Abandoned uint64
 	// Interrupted says that the context ended first.
 	Interrupted bool

@@ -80,7 +80,7 @@ func newRound(b *testing.B, alg string, reference contestant) *round {
 	return r
 }
 
-// run measures validate alone, for time and allocations. Then validate, the raw check and
+// run first measures only validate, for time and allocations. Then validate, the raw check and
 // ours take turns, twice as long: the metrics are the medians of the turns' ratios.
 func (r *round) run(b *testing.B, turn int, validate validate) {
 	ctx := b.Context()

@@ -14,7 +14,7 @@ import (
 	"github.com/zitadel/oidc/v3/pkg/op"
 )
 
-// ownClaims are those beside the registered ones that a service needs.
+// ownClaims are the claims that a service needs in addition to the registered ones.
 type ownClaims struct {
 	Scope    string `json:"scope"`
 	ClientID string `json:"client_id"`

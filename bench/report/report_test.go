@@ -18,7 +18,7 @@ import (
 
 var rewrite = flag.Bool("rewrite", false, "write the golden files anew; read the difference")
 
-// result is what a load of some known latencies gave.
+// result is the result of a load with known latencies.
 func result(offered float64, usual time.Duration) *load.Result {
 	r := load.NewResult()
 	r.Offered, r.Took = offered, 2*time.Second

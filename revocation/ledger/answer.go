@@ -113,7 +113,7 @@ func (l *Ledger) answerHead() revocation.Answer {
 }
 
 // finishAnswer completes an answer whose view reaches head. The floor is read after the view:
-// whatever was collected before or during it ended by this floor.
+// all events that were collected before or during it ended by this floor.
 func (l *Ledger) finishAnswer(b *revocation.AnswerBuilder, a revocation.Answer, head uint64) (*revocation.EncodedAnswer, error) {
 	a.Origins = []revocation.OriginHead{{Origin: l.origin, Head: head}}
 	a.Kids = l.config.Kids()

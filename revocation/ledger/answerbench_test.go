@@ -55,7 +55,7 @@ func fill(b *testing.B, s *badgerstore.Store) *ledger.Ledger {
 	return l
 }
 
-// BenchmarkAnswer is a full answer of a million events: encoded from the store, and beside
+// BenchmarkAnswer is a full answer of a million events: encoded from the store, and compared with
 // it the same bytes written from memory, as all but the first of those who wait get them.
 // live-MB is what the encoding takes while it is in use.
 func BenchmarkAnswer(b *testing.B) {

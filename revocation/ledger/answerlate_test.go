@@ -18,7 +18,7 @@ import (
 )
 
 // patient asks as a caller does that waits 3 s and asks again after a second, and returns the answer
-// and how often it asked. Each time it is told to first, as with what is recorded in the meantime.
+// and how often it asked. Before each it calls first, as if something was recorded in the meantime.
 func (p *process) patient(after string, as revocation.Form, before func(try int)) (a *ledger.EncodedAnswer, tries int) {
 	p.t.Helper()
 	for tries = 1; tries <= 20; tries++ {
@@ -93,7 +93,7 @@ func TestAnAnswerThatTakesLongerThanItsCallersWait(t *testing.T) {
 					if head := got.Origins[0].Head; head != p.Head() || got.Up < up {
 						t.Errorf("it reaches %d of %d, at %d, asked for at %d", head, p.Head(), got.Up, up)
 					}
-					// What was begun, what is brought up to date, and no more.
+					// The one that was started and the one that is brought up to date, and no more.
 					if st := p.AnswerStats(); st.Encoded > 3 || after == "" && s.lists.Load() != 1 {
 						t.Errorf("%d encodings, %d readings of everything", st.Encoded, s.lists.Load())
 					}

@@ -61,7 +61,7 @@ func listen(t *testing.T, h *ledger.Hub, after string) *ledger.Listener {
 	return l
 }
 
-// next returns the next event that is no heartbeat, as "batch 3", with the position's sequence.
+// next returns the next event that is not a heartbeat, as "batch 3", with the position's sequence.
 func next(t *testing.T, p *process, l *ledger.Listener) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

@@ -23,7 +23,7 @@ import (
 // Config of a [Ledger]. Store and Denylist are required.
 type Config struct {
 	Store store.Store
-	// Denylist is the broker's own; whatever was acknowledged is in it.
+	// Denylist is the broker's own. It has every acknowledged revocation.
 	Denylist *revocation.Denylist
 	// Wall is the machine's wall clock; nil: time.Now.
 	Wall func() time.Time

@@ -106,7 +106,7 @@ func encodedBytes(t *testing.T, p *process) []byte {
 	return buf.Bytes()
 }
 
-// TestAnswerInPartsHoldsAllUpToItsHead, whatever is committed while it is read.
+// TestAnswerInPartsHoldsAllUpToItsHead commits while an answer is read.
 func TestAnswerInPartsHoldsAllUpToItsHead(t *testing.T) {
 	p := start(t, inMemory(t))
 	p.revoke(mixed(rand.New(rand.NewPCG(2, 2)), 1500)...)

@@ -25,7 +25,7 @@ func (r record) add(events []revocation.Event) {
 	}
 }
 
-// Whatever is revoked in whatever commits, over restarts: an answer holds each kind and value
+// For any revocations in any commits, over restarts: an answer holds each kind and value
 // once and at its strongest, and a reader that asks from its position misses nothing.
 func TestTheRecordAgainstATwin(t *testing.T) {
 	event := rapid.Custom(func(t *rapid.T) revocation.Event {

@@ -85,7 +85,7 @@ func Dial(ctx context.Context, cfg BusConfig) (*Bus, error) {
 	return b, nil
 }
 
-// lost logs why there is no link.
+// lost logs why there is no connection.
 func (b *Bus) lost(err error) {
 	if b.outage.failed(err) {
 		b.log.Warn("revocations are recorded but not published: services learn of them over HTTP within seconds", "error", b.outage.err())

@@ -113,7 +113,7 @@ func (a *outage) back() bool {
 	return was
 }
 
-// err is why there is no link, or nil when nothing has failed.
+// err returns why there is no connection, or nil if nothing has failed.
 func (a *outage) err() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()

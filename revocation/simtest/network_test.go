@@ -37,7 +37,7 @@ func (s *service) carry(raw []byte) {
 	}
 }
 
-// ask carries a request to a broker and its result back. serve runs at the broker and gives
+// ask carries a request to a broker and its result back. serve runs at the broker and returns
 // what is to happen here. Without an answer it is fail.
 func (s *service) ask(serve func(*broker) func(), fail func()) {
 	w, life := s.w, s.life

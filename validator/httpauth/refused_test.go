@@ -118,7 +118,7 @@ func TestRefusalsAreLoggedAtABoundedRate(t *testing.T) {
 			}
 		}
 		send(100, "bad")
-		send(1, "revoked") // another reason has lines of its own
+		send(1, "revoked") // another reason has its own lines
 		if lines := strings.Count(out.String(), "\n"); lines != 4 || hooked != 101 {
 			t.Errorf("%d lines, %d hooked:\n%s", lines, hooked, &out)
 		}

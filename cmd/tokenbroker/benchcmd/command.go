@@ -51,7 +51,7 @@ an embedded NATS server; a running dev or serve is not disturbed. With --url the
 that server: --username signs in, with --password-stdin, ` + envBenchPassword + ` or the
 file ` + envBenchPassword + `_FILE.
 
-Each number stands beside a floor that is measured in the same run, taking turns. Compare
+Each number is compared with a floor that is measured in the same run, taking turns. Compare
 ratios, not times of two machines. Ctrl-C prints what was measured until then.`
 
 // Main runs the command line and returns the exit code. When ctx ends, what was measured until
@@ -68,7 +68,7 @@ func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io
 
 func benchCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	b := &bencher{stdin: stdin, stdout: stdout, stderr: stderr}
-	cmd := terminal.Group("tokenbroker-bench", "Measure this machine, or a server, each number beside its floor",
+	cmd := terminal.Group("tokenbroker-bench", "Measure this machine or a server, and compare each number with its floor",
 		"Measure validation, refreshes, how fast a log-off reaches the services, and where the knee is."+benchHelp,
 		validateCommand(b), refreshCommand(b), propagationCommand(b), capacityCommand(b))
 	flags := cmd.PersistentFlags()
