@@ -139,7 +139,7 @@ func newRouter(routes []httpapi.Route) (*gin.Engine, error) {
 	}
 	e.NoRoute(handle(func(http.ResponseWriter, *http.Request) error { return httpapi.NotFound() }))
 	e.NoMethod(handle(func(http.ResponseWriter, *http.Request) error {
-		return &broker.Error{Code: httpapi.CodeMethodNotAllowed, Message: "this path does not take this method; Allow names those it takes"}
+		return &broker.Error{Code: httpapi.CodeMethodNotAllowed, Message: "this path does not support this method; the header Allow has those that it supports"}
 	}))
 	for _, route := range routes {
 		for _, method := range route.Methods {

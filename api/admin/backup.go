@@ -40,7 +40,7 @@ func (a *handler) backup(w http.ResponseWriter, r *http.Request) (err error) {
 	}
 	a.audit(w, r, "backup_failed")
 	if !out.begun {
-		return fmt.Errorf("making a backup: %w", err)
+		return fmt.Errorf("writing a backup: %w", err)
 	}
 	a.cfg.Logger.LogAttrs(r.Context(), slog.LevelError, "a backup was cut off",
 		slog.String("request_id", httpapi.EntryOf(r).ID), slog.String("error", err.Error()))

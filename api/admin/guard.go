@@ -39,7 +39,7 @@ func (a *handler) admit(r *http.Request, route route) (operator string, err erro
 		return "", &broker.Error{Code: httpapi.CodeUnknownHost, Message: "this listener does not answer to that host"}
 	}
 	if !ownOrigin(r) {
-		return operator, &broker.Error{Code: httpapi.CodeForbiddenOrigin, Message: "no other site's page has business here"}
+		return operator, &broker.Error{Code: httpapi.CodeForbiddenOrigin, Message: "pages of other sites may not call this listener"}
 	}
 	if operator != "" || route.open {
 		return operator, nil

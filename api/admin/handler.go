@@ -241,5 +241,5 @@ func (rt route) endpoint(w http.ResponseWriter, r *http.Request) error {
 	}
 	sort.Strings(allow)
 	w.Header().Set("Allow", strings.Join(allow, ", "))
-	return &broker.Error{Code: httpapi.CodeMethodNotAllowed, Message: "this path takes " + strings.Join(allow, ", ")}
+	return &broker.Error{Code: httpapi.CodeMethodNotAllowed, Message: "this path supports " + strings.Join(allow, ", ")}
 }

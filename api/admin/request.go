@@ -58,7 +58,7 @@ func readListQuery(r *http.Request) (listQuery, error) {
 	}
 	for _, texts := range values {
 		if len(texts) > 1 {
-			return listQuery{}, &broker.Error{Code: httpapi.CodeRepeatedParameter, Message: "a query parameter comes twice"}
+			return listQuery{}, &broker.Error{Code: httpapi.CodeRepeatedParameter, Message: "a query parameter occurs twice"}
 		}
 		if !utf8.ValidString(texts[0]) {
 			return listQuery{}, httpapi.InvalidParameter("the query is not UTF-8")

@@ -25,7 +25,7 @@ func TestAdminBodies(t *testing.T) {
 		{users, `{"roles":["a",1]}`, "invalid_body", "roles must be an array of strings"},
 		{users, `{"roles":{}}`, "invalid_body", "roles must be an array of strings, not an object"},
 		{users, `{"roles":["\ud800"]}`, "invalid_body", "roles is not valid Unicode"},
-		{users, `{"username":"a","username":"b"}`, "invalid_body", "a member comes twice: username"},
+		{users, `{"username":"a","username":"b"}`, "invalid_body", "a member occurs twice: username"},
 		{ada, `{}`, "invalid_body", "attributes and roles are both missing: nothing to change"},
 		{ada, ``, "invalid_body", "attributes and roles are both missing: nothing to change"},
 		{ada, `{"roles":null}`, "invalid_body", "roles must be an array of strings, not null"},

@@ -94,7 +94,7 @@ func (h *Handler) callbackURI(r *http.Request, provider string) string {
 func single(query url.Values, names ...string) error {
 	for _, name := range names {
 		if len(query[name]) > 1 {
-			return &broker.Error{Code: httpapi.CodeRepeatedParameter, Message: name + " comes twice"}
+			return &broker.Error{Code: httpapi.CodeRepeatedParameter, Message: name + " occurs twice"}
 		}
 	}
 	return nil

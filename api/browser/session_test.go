@@ -48,7 +48,7 @@ func TestSignInRefusals(t *testing.T) {
 			if got := res.Header.Get("Retry-After"); got != tt.retry {
 				t.Errorf("Retry-After %q, want %q", got, tt.retry)
 			}
-			if tt.status == 500 && p.Detail != "the broker's log tells more under this request id" {
+			if tt.status == 500 && p.Detail != "the broker's log has the details under this request id" {
 				t.Errorf("the detail tells %q", p.Detail)
 			}
 		})

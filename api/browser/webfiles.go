@@ -140,7 +140,7 @@ func (h *Handler) demoPage() (httpapi.Endpoint, error) {
 	}
 	var body bytes.Buffer
 	if err := page.Execute(&body, shown); err != nil {
-		return nil, fmt.Errorf("making the demo page: %w", err)
+		return nil, fmt.Errorf("rendering the demo page: %w", err)
 	}
 	connect = slices.Compact(connect)
 	policy := "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src " + strings.Join(connect, " ") +

@@ -79,7 +79,7 @@ func position(r *http.Request) (string, error) {
 	case 1:
 		return after[0], nil
 	default:
-		return "", &broker.Error{Code: httpapi.CodeInvalidPosition, Message: "after came more than once"}
+		return "", &broker.Error{Code: httpapi.CodeInvalidPosition, Message: "after occurs more than once"}
 	}
 }
 

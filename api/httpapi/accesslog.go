@@ -279,5 +279,5 @@ func WithWait(r *http.Request, req broker.Request) (broker.Request, error) {
 		}
 		return req, nil
 	}
-	return req, &broker.Error{Code: CodeRepeatedParameter, Message: "wait comes twice"}
+	return req, &broker.Error{Code: CodeRepeatedParameter, Message: "wait occurs twice"}
 }

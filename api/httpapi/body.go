@@ -64,7 +64,7 @@ func ReadBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 	case errors.As(err, &over):
 		return nil, tooLarge
 	case err != nil:
-		return nil, InvalidBody("the body could not be read whole")
+		return nil, InvalidBody("the body could not be read completely")
 	}
 	return body, nil
 }
@@ -114,7 +114,7 @@ func parseAnyMembers(body []byte, want []Member) error {
 			return InvalidBody("the body is not valid JSON")
 		}
 		if seen[name] {
-			return InvalidBody("a member comes twice: " + quoteKnown(name, want))
+			return InvalidBody("a member occurs twice: " + quoteKnown(name, want))
 		}
 		seen[name] = true
 		var raw json.RawMessage
@@ -129,7 +129,7 @@ func parseAnyMembers(body []byte, want []Member) error {
 		return InvalidBody("the body is not valid JSON")
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return InvalidBody("something follows the JSON object")
+		return InvalidBody("the body has data after the JSON object")
 	}
 	return nil
 }

@@ -88,7 +88,7 @@ var kinds = map[broker.Code]kind{
 	CodeDuplicateCookie:            {400, "Two cookies of one name", ""},
 	CodeInvalidBody:                {400, "Invalid body", ""},
 	CodeInvalidReturn:              {400, "return_to not allowed", ""},
-	CodeRepeatedParameter:          {400, "A parameter comes twice", ""},
+	CodeRepeatedParameter:          {400, "A parameter occurs twice", ""},
 	CodeInvalidParameter:           {400, "Invalid parameter", ""},
 	broker.CodeInvalidUser:         {400, "Invalid user", ""},
 	broker.CodeInvalidRevocation:   {400, "Invalid revocation", ""},
@@ -123,7 +123,7 @@ func Status(code broker.Code) int { return kinds[code].status }
 
 // NotFound returns the refusal of a path that does not exist.
 func NotFound() error {
-	return &broker.Error{Code: CodeNotFound, Message: "there is nothing at this path"}
+	return &broker.Error{Code: CodeNotFound, Message: "this path does not exist"}
 }
 
 // InvalidParameter returns the refusal of a query parameter.
@@ -155,7 +155,7 @@ func Refusal(r *http.Request, err error) *broker.Error {
 	case errors.Is(err, context.DeadlineExceeded):
 		return &broker.Error{Code: broker.CodeUnavailable, Message: "the broker did not answer in time", Err: err}
 	}
-	return &broker.Error{Code: broker.CodeInternal, Message: "the broker's log tells more under this request id", Err: err}
+	return &broker.Error{Code: broker.CodeInternal, Message: "the broker's log has the details under this request id", Err: err}
 }
 
 // Fail answers with the problem that err describes: with a page if the request's Accept prefers one

@@ -74,9 +74,9 @@ func oauthErrorOf(e *broker.Error) *oauthError {
 	case e.Code == httpapi.CodeBodyTooLarge || e.Code == httpapi.CodeInvalidBody:
 		return &oauthError{status, oauthInvalidRequest, e.Message, e.Err}
 	case e.Code == httpapi.CodeClientClosed:
-		return &oauthError{status, oauthInvalidRequest, "the request was given up", e.Err}
+		return &oauthError{status, oauthInvalidRequest, "the caller closed the request", e.Err}
 	}
-	return &oauthError{http.StatusInternalServerError, oauthServerError, "the broker's log tells more under this request id", e}
+	return &oauthError{http.StatusInternalServerError, oauthServerError, "the broker's log has the details under this request id", e}
 }
 
 // readForm reads a form of at most [httpapi.MaxBody] bytes. A parameter that occurs twice is
@@ -98,7 +98,7 @@ func readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 	}
 	for name, values := range form {
 		if len(values) > 1 {
-			return nil, invalidRequest("a parameter comes twice")
+			return nil, invalidRequest("a parameter occurs twice")
 		}
 		if !utf8.ValidString(name + values[0]) {
 			return nil, invalidRequest("the body is not UTF-8")

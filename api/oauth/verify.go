@@ -30,7 +30,7 @@ func (h *Handler) verify(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if len(claims) == 0 || claims[0] != '{' {
-		return &broker.Error{Code: broker.CodeInternal, Err: errors.New("verifier gave no claims and no error")}
+		return &broker.Error{Code: broker.CodeInternal, Err: errors.New("the verifier returned neither claims nor an error")}
 	}
 	httpapi.WriteBody(w, http.StatusOK, "application/json", claims)
 	return nil
@@ -62,7 +62,7 @@ func (h *Handler) gateway(w http.ResponseWriter, r *http.Request) error {
 	}
 	var claims gatewayClaims
 	if err := json.Unmarshal(raw, &claims); err != nil {
-		return fmt.Errorf("reading the claims of a good token: %w", err)
+		return fmt.Errorf("reading the claims of a valid token: %w", err)
 	}
 	wants, err := parseDemands(r.URL.RawQuery)
 	if err != nil {

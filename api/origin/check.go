@@ -56,9 +56,9 @@ func checkAddress(host string) error {
 	ip, err := netip.ParseAddr(host)
 	switch {
 	case err != nil:
-		return errors.New("has a host that is neither a name nor an address as browsers write it, as 127.0.0.1")
+		return errors.New("has a host that is neither a name nor an address as browsers write it, such as 127.0.0.1")
 	case ip.Zone() != "":
-		return errors.New("has an address with a zone, which browsers take no cookies from")
+		return errors.New("has an address with a zone, from which browsers accept no cookies")
 	case ip.Is4In6():
 		return errors.New("has an IPv4 address in IPv6: write " + ip.Unmap().String())
 	case ip.String() != host:
@@ -81,14 +81,14 @@ func checkName(host string) error {
 	}
 	for label := range strings.SplitSeq(host, ".") {
 		if !hostLabel.MatchString(label) {
-			return errors.New("has a host that is no name: labels of letters, digits and -, with a dot between them")
+			return errors.New("has a host that is not a name: labels of letters, digits and -, with a dot between them")
 		}
 	}
 	if len(host) > 253 {
 		return errors.New("has a host longer than 253 characters")
 	}
 	if suffix, _ := publicsuffix.PublicSuffix(host); suffix == host && strings.Contains(host, ".") {
-		return errors.New("has a public suffix as its host, which is no site of its own: use a name below " + host)
+		return errors.New("has a public suffix as its host, which is not a site: use a name below " + host)
 	}
 	return nil
 }
