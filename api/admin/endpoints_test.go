@@ -158,7 +158,7 @@ func TestAdminRefusesRevocationsOfNothing(t *testing.T) {
 	}
 }
 
-// A name with a slash, a percent sign or a letter of any alphabet is one name, whatever the path.
+// A name with a slash, a percent sign or a letter of any alphabet is one name in every path.
 func TestAdminNamesInPaths(t *testing.T) {
 	for _, name := range []string{
 		"a/b", "a/", "/a", "//", "..", ".", "a b", "a+b", "100%", "%2F", "a%2Fb", "ünï", "日本", "😀", "a?b#c", "a;b", "ada@example.com", "password", "users", "a\\b", "{ref}",

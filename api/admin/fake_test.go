@@ -22,11 +22,11 @@ import (
 
 const adminToken = "t0ken"
 
-// fakeOperators answers as it is told and remembers the last call as one line.
+// fakeOperators returns the answers that the test sets and records the last call as one line.
 type fakeOperators struct {
 	err     error
 	revoked operator.Revoked
-	empty   bool // pages without anything in them
+	empty   bool // pages are empty
 	panics  any
 
 	asked string
@@ -172,7 +172,7 @@ func fullKey() lifecycle.KeyInfo {
 	}
 }
 
-// ListKeys, RotateKey and ResealKeys are [admin.Keys].
+// ListKeys, RotateKey and ResealKeys implement [admin.Keys].
 func (f *fakeOperators) ListKeys(context.Context) (admin.KeyList, error) {
 	f.note(broker.Request{}, "keys")
 	return admin.KeyList{
@@ -195,7 +195,7 @@ func fakeDocument(body string) httpapi.Document {
 	return func() ([]byte, string, time.Duration) { return []byte(body), "tag", time.Minute }
 }
 
-// List is [admin.Revocations].
+// List implements [admin.Revocations].
 func (f *fakeOperators) List(_ context.Context, after string, limit int) ([]revocation.Event, string, error) {
 	f.note(broker.Request{}, "revocations %q %d", after, limit)
 	if f.empty || f.err != nil {
@@ -241,7 +241,7 @@ func newAdmin(f *fakeOperators, change ...func(*admin.Config)) http.Handler {
 }
 
 // adminRequest has the token and, with a body, the JSON type; headers are "Name: value"
-// lines that replace those, or with "Name: " take them away.
+// lines that replace those, or, as "Name: ", remove them.
 func adminRequest(t *testing.T, method, path, body string, headers ...string) *http.Request {
 	t.Helper()
 	var rd io.Reader

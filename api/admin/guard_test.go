@@ -49,8 +49,8 @@ func TestAdminOrderOfRefusal(t *testing.T) {
 	}
 }
 
-// Every path, also one where there is nothing, wants the guard's three; /livez and /readyz
-// want no token.
+// The guard checks Host, Origin and token of every path, also of unknown ones; /livez and /readyz
+// need no token.
 func TestAdminGuardChecksEveryPath(t *testing.T) {
 	paths := []operation{{method: "GET", path: "/"}, {method: "POST", path: "/nothing"}, {method: "OPTIONS", path: "/admin/v1/users"}, {method: "GET", path: "//metrics"}}
 	for _, op := range append(paths, operations()...) {
@@ -141,7 +141,7 @@ func TestAdminOrigins(t *testing.T) {
 	}
 }
 
-// Over the socket the context says who asks: no token and no Host are wanted of it, and a
+// Over the socket the context names the operator: the request needs no token and no Host, and a
 // token does not change the name.
 func TestAdminOverTheSocket(t *testing.T) {
 	f := &fakeOperators{revoked: done()}
@@ -166,7 +166,7 @@ func TestAdminOverTheSocket(t *testing.T) {
 	}
 }
 
-// auditLine is what the log says of a call.
+// auditLine is the log line of a call.
 type auditLine struct {
 	Level, Msg, Event, Addr, Operator, Route, Method, Code string
 	RequestID                                              string `json:"request_id"`
@@ -251,7 +251,7 @@ func TestAdminAudit(t *testing.T) {
 	}
 }
 
-// The unix socket knows its peer; a peer of the TCP listener could take another call's id.
+// The peer of the unix socket is known; a peer of the TCP listener could use another call's id.
 func TestAdminRequestIDIsTheOperatorsOnTheSocket(t *testing.T) {
 	for operator, taken := range map[string]bool{"": false, "uid 0": true} {
 		r := adminRequest(t, "GET", "/livez", "", "X-Request-Id: id-1")
@@ -262,7 +262,7 @@ func TestAdminRequestIDIsTheOperatorsOnTheSocket(t *testing.T) {
 	}
 }
 
-// The metrics token opens GET /metrics, and nothing that an operator may do.
+// The metrics token is valid for GET /metrics and for no call of an operator.
 func TestMetricsTokenIsValidOnlyForMetrics(t *testing.T) {
 	const scraper = "a-token-for-a-scraper"
 	h := newAdmin(&fakeOperators{}, func(cfg *admin.Config) { cfg.MetricsToken = scraper })

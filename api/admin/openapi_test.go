@@ -58,7 +58,7 @@ func (d *document) operation(method, pattern string) map[string]any {
 	return d.at(d.root, "paths", pattern, strings.ToLower(method))
 }
 
-// check finds what differs between an answer and what the document says of it.
+// check returns the first difference between an answer and its documentation.
 func (d *document) check(method, pattern string, res *http.Response) error {
 	response := d.at(d.operation(method, pattern), "responses", strconv.Itoa(res.StatusCode))
 	if response == nil {
@@ -85,8 +85,8 @@ func (d *document) check(method, pattern string, res *http.Response) error {
 	return d.conforms(v, content["schema"], "body")
 }
 
-// conforms knows the part of JSON Schema that the document uses. An object may have no
-// member that its schema does not name.
+// conforms supports the part of JSON Schema that the document uses. An object must not have
+// members that its schema does not name.
 func (d *document) conforms(v any, node any, where string) error {
 	schema := d.at(node)
 	if schema == nil {
@@ -151,8 +151,8 @@ func TestAdminOpenAPIKnowsEveryOperation(t *testing.T) {
 	}
 }
 
-// Every answer is of a documented status and has the documented body; the full ones of the
-// fake have every member that the types have.
+// Every answer is of a documented status and has the documented body; the full answers of the
+// fake have every member of the types.
 func TestAdminAnswersAreAsDocumented(t *testing.T) {
 	d := adminDocument(t)
 	seen := map[string]bool{}
@@ -194,8 +194,8 @@ func TestAdminAnswersAreAsDocumented(t *testing.T) {
 	}
 }
 
-// Every documented member of a body is read: of a wrong type it is refused by its name, and
-// a required one that is missing, too.
+// Every documented member of a body is read: a value of the wrong type is refused with its name, and
+// so is a missing required member.
 func TestAdminReadsTheDocumentedBodies(t *testing.T) {
 	d := adminDocument(t)
 	members := 0

@@ -19,7 +19,7 @@ import (
 	"tokenbroker/revocation"
 )
 
-// Watch is [admin.Watching]: a view of one event.
+// Watch implements [admin.Watching] with a view of one event.
 func (f *fakeOperators) Watch() (admin.Watcher, error) {
 	f.note(broker.Request{}, "watch")
 	if f.err != nil {
@@ -31,7 +31,7 @@ func (f *fakeOperators) Watch() (admin.Watcher, error) {
 	return w, nil
 }
 
-// fakeWatcher shows what the test sends until that ends.
+// fakeWatcher shows the events that the test sends, until the test closes the channel.
 type fakeWatcher struct {
 	events chan admin.WatchEvent
 	closed chan struct{}
@@ -56,7 +56,7 @@ type watching struct{ watcher *fakeWatcher }
 
 func (w watching) Watch() (admin.Watcher, error) { return w.watcher, nil }
 
-// watchServer serves the watching on the bubble's network; whole requests and answers have ten seconds.
+// watchServer serves the events on the bubble's network. A request and an answer may each take ten seconds.
 func watchServer(t *testing.T) (*httptest.Server, *fakeWatcher) {
 	t.Helper()
 	w := &fakeWatcher{events: make(chan admin.WatchEvent), closed: make(chan struct{})}
@@ -142,7 +142,7 @@ func TestWatchRefusals(t *testing.T) {
 	apitest.Want(t, callAdmin(t, newAdmin(&fakeOperators{}), "GET", "/admin/v1/watch", "", "Authorization: "), 401, "unauthorized")
 }
 
-// What is watched is as the document says: with every member, and with the least.
+// The events are as documented, with every member and with the required ones only.
 func TestWatchedEventsAreAsDocumented(t *testing.T) {
 	d, ms := adminDocument(t), int64(0)
 	for schema, values := range map[string][]any{

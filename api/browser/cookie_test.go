@@ -21,8 +21,8 @@ func secureMode(c *api.Config) { c.Browser.Cookie.Insecure, c.Browser.Cookie.Pat
 // replaced removes the cookie of a broker that had the default path /auth with https.
 const replaced = "__Secure-refresh_cookie=; Path=/auth; Max-Age=0; HttpOnly; Secure; SameSite=Strict"
 
-// FuzzRefreshCookieName: a cookie is the broker's exactly if the bytes of its name are, after
-// spaces and tabs. A browser lets every host of the domain set any other name.
+// FuzzRefreshCookieName: a cookie is the broker's only if its name has exactly the right bytes after
+// spaces and tabs are trimmed. A browser lets every host of the domain set any other name.
 func FuzzRefreshCookieName(f *testing.F) {
 	const name = "__Host-refresh_cookie"
 	for _, space := range []string{
@@ -60,7 +60,7 @@ func FuzzRefreshCookieName(f *testing.F) {
 	})
 }
 
-// What a neighbouring host can set does not make the cookie of this host a duplicate.
+// A cookie that a neighbouring host can set does not make this host's cookie a duplicate.
 func TestLookalikesOfTheHostCookieAreIgnored(t *testing.T) {
 	for _, lookalike := range []string{"\u2000__Host-refresh_cookie", "\u0085__Host-refresh_cookie", "__Host-refresh_cookie\u3000", "__Secure-refresh_cookie", "refresh_cookie"} {
 		f := &apitest.Fake{}
@@ -128,7 +128,7 @@ func TestTheReplacedCookieIsClearedAndNeverRead(t *testing.T) {
 	}
 }
 
-// Without the prefix __Host- another host can plant the cookie: a log-off has to end it all.
+// Without the prefix __Host-, another host can plant the cookie: a log-off ends the sessions of all.
 func TestLogOffOfDuplicates(t *testing.T) {
 	two := "Cookie: __Secure-refresh_cookie=rt1.one; __Secure-refresh_cookie=rt1.two"
 	three := "Cookie: __Secure-refresh_cookie=rt1.three"

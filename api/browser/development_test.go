@@ -13,7 +13,7 @@ import (
 	"tokenbroker/broker"
 )
 
-// A broker that serves has the origins of its configuration, and no others, also on loopback.
+// Outside of development, a broker allows only the configured origins, also on loopback.
 func TestLoopbackOriginsAreForDevelopmentOnly(t *testing.T) {
 	_, h := apitest.NewWithLogins(t, "cognito")
 	for _, origin := range apitest.LoopbackPages {
@@ -76,8 +76,8 @@ func callbackOf(t *testing.T, h http.Handler, r *http.Request) string {
 	return to.Query().Get("redirect_uri")
 }
 
-// A page that logs off in development is where the provider's log-out ends. A broker that serves uses the
-// configured page, whatever the Origin is.
+// A page that logs off in development is where the provider's log-out ends. Outside of
+// development, it is the configured page, independent of the Origin.
 func TestLogOffInDevelopmentComesBackToThePage(t *testing.T) {
 	logOff := func(h http.Handler, headers ...string) {
 		t.Helper()
@@ -97,6 +97,6 @@ func TestLogOffInDevelopmentComesBackToThePage(t *testing.T) {
 		t.Errorf("without an Origin: the log-out comes back to %q", f.Req.LogoutReturn)
 	}
 	if logOff(apitest.New(t, f), "Origin: "+apitest.Own); f.Req.LogoutReturn != "" {
-		t.Errorf("a broker that serves: the log-out comes back to %q", f.Req.LogoutReturn)
+		t.Errorf("outside of development: the log-out comes back to %q", f.Req.LogoutReturn)
 	}
 }

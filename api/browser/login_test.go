@@ -87,7 +87,7 @@ func TestCallback(t *testing.T) {
 	}
 }
 
-// TestWhyALoginFailedIsLogged: the browser gets a redirect, the log the cause.
+// TestWhyALoginFailedIsLogged: the browser gets a redirect, and the log has the cause.
 func TestWhyALoginFailedIsLogged(t *testing.T) {
 	for code, level := range map[broker.Code]string{
 		broker.CodeUpstreamUnavailable: "ERROR", broker.CodeInternal: "ERROR", broker.CodeUpstreamToken: "INFO",
@@ -111,8 +111,8 @@ func TestWhyALoginFailedIsLogged(t *testing.T) {
 	}
 }
 
-// TestNeighbouringHostCannotPlantALoginCookie: over TLS its name begins with __Host- (RFC 6265bis
-// §4.1.3.2), which browsers take from this host alone, and only so.
+// TestNeighbouringHostCannotPlantALoginCookie: over TLS its name starts with __Host- (RFC
+// 6265bis §4.1.3.2), which browsers accept only from this host.
 func TestNeighbouringHostCannotPlantALoginCookie(t *testing.T) {
 	f := &apitest.Logins{Names: []string{"cognito"}, ReturnTo: "/app", Fake: &apitest.Fake{}}
 	cfg := apitest.Config(f.Fake)
@@ -174,7 +174,7 @@ func TestSocialExchange(t *testing.T) {
 	}
 }
 
-// TestSignInPassesTheCookieToTheBroker to the broker, which ends that session. One that came twice is
+// TestSignInPassesTheCookieToTheBroker: the broker ends that session. A cookie that occurs twice is
 // ignored.
 func TestSignInPassesTheCookieToTheBroker(t *testing.T) {
 	for sent, want := range map[string]string{apitest.Cookie: "rt1.good", "a=b": "", apitest.Cookie + "; " + apitest.Cookie: ""} {

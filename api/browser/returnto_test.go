@@ -44,7 +44,7 @@ func TestReturnToStaysHere(t *testing.T) {
 	}
 }
 
-// FuzzReturnTo: a return_to that is taken is ASCII, short, and leads a browser to an allowed origin.
+// FuzzReturnTo: an accepted return_to is ASCII and short, and leads a browser to an allowed origin.
 func FuzzReturnTo(f *testing.F) {
 	for _, seed := range []string{"/", "/app?x=1#y", "//evil.test", "/\\evil.test", "/\t/evil.test", apitest.SPA + "/caf\u00e9", "/\uff0f\uff0fevil.test", "https:evil.test", "/%5cevil.test", "/..//evil.test", "/.//evil.test", "http://127.0.0.1:8080@evil.test/"} {
 		f.Add(seed)
@@ -74,7 +74,7 @@ func FuzzReturnTo(f *testing.F) {
 	})
 }
 
-// TestErrorJoinsTheQuery: what the SPA put into return_to comes back as it was.
+// TestErrorJoinsTheQuery: the SPA's own part of return_to comes back unchanged.
 func TestErrorJoinsTheQuery(t *testing.T) {
 	f, h := apitest.NewWithLogins(t, "cognito")
 	f.Err = &broker.Error{Code: broker.CodeProviderError}
@@ -96,7 +96,7 @@ func TestErrorJoinsTheQuery(t *testing.T) {
 	}
 }
 
-// A browser is sent back to the page that it came from, as by the callback.
+// The browser is sent back to the page that it came from, as after a callback.
 func TestALoginThatCannotStartGoesBack(t *testing.T) {
 	f, h := apitest.NewWithLogins(t, "cognito")
 	f.Err = &broker.Error{Code: broker.CodeUpstreamUnavailable}

@@ -119,7 +119,7 @@ func TestSession(t *testing.T) {
 	apitest.Want(t, apitest.Call(h, "GET", "/auth/session/", "", "Cookie: "+apitest.Cookie, "Origin: http://evil.example"), 403, "forbidden_origin")
 }
 
-// Each code of the broker has its status; 401 and 410 clear the cookie, the rest leaves it.
+// Each code of the broker has its status; 401 and 410 clear the cookie, the others do not.
 func TestStatusOfEachCode(t *testing.T) {
 	tests := []struct {
 		code    broker.Code
@@ -167,7 +167,7 @@ func TestStatusOfEachCode(t *testing.T) {
 	}
 }
 
-// TestASupersededTokenKeepsTheCookie: by now the browser may have a newer one of that name,
+// TestASupersededTokenKeepsTheCookie: the browser may already have a newer cookie of that name,
 // which clearing would delete.
 func TestASupersededTokenKeepsTheCookie(t *testing.T) {
 	h := apitest.New(t, &apitest.Fake{Err: &broker.Error{Code: broker.CodeRefreshSuperseded, Message: "why"}})
@@ -178,8 +178,8 @@ func TestASupersededTokenKeepsTheCookie(t *testing.T) {
 	}
 }
 
-// A step that is on disk has rotated the refresh token: the browser gets it although the
-// access token could not be made.
+// A step that is on disk has rotated the refresh token: the browser gets the new one even if the
+// access token could not be signed.
 func TestARotatedTokenComesWithTheError(t *testing.T) {
 	failed := &broker.Error{Code: broker.CodeClaimsFailed, Message: "no claims"}
 	f := &apitest.Fake{Err: failed, Kept: &broker.Grant{RefreshToken: "rotated", RefreshMaxAge: time.Hour}}

@@ -49,7 +49,7 @@ func TestExchangeNonceSetsACookie(t *testing.T) {
 	}
 }
 
-// TestOpenNoncesAreBounded: tabs do not overwrite each other's, and the oldest goes.
+// TestOpenNoncesAreBounded: tabs do not overwrite each other's nonces, and the oldest is removed.
 func TestOpenNoncesAreBounded(t *testing.T) {
 	_, h := apitest.NewWithLogins(t, "corp")
 	jar := map[string]string{}

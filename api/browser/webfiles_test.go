@@ -74,7 +74,7 @@ func TestDemoPageShowsOnlyWhatIsConfigured(t *testing.T) {
 	}
 }
 
-// TestServeHasNoDemo: without a sample service nothing of the demo is there, but the icon is.
+// TestServeHasNoDemo: without a sample service, only the icon is served, and nothing of the demo.
 func TestServeHasNoDemo(t *testing.T) {
 	h := apitest.New(t, &apitest.Fake{}, func(c *api.Config) {
 		c.Browser.Demo.Thief, c.Browser.Demo.Docs = "http://127.0.0.1:8093/auth/stolen-cookie/", fstest.MapFS{"http.md": {}}

@@ -63,8 +63,8 @@ func TestRevocations(t *testing.T) {
 	}
 }
 
-// TestACatchUpThatTakesLongIsAskedForAgain: a service gives up after 4 s without a byte, so it is
-// told before, and by no interim answer, which proxies take for the answer.
+// TestACatchUpThatTakesLongIsAskedForAgain: a service stops waiting after 4 s without a byte, so
+// the broker refuses before that, and without an interim answer, which proxies take for the answer.
 func TestACatchUpThatTakesLongIsAskedForAgain(t *testing.T) {
 	for _, takes := range []time.Duration{2900 * time.Millisecond, time.Hour} {
 		synctest.Test(t, func(t *testing.T) {

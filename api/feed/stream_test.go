@@ -62,7 +62,7 @@ func (f *fakeStream) Next(ctx context.Context) (feed.StreamEvent, error) {
 
 func (f *fakeStream) Close() { f.once.Do(func() { close(f.closed) }) }
 
-// serveStream serves f on the bubble's network; whole requests and answers have ten seconds.
+// serveStream serves f on the bubble's network. A request and an answer may each take ten seconds.
 func serveStream(t *testing.T, f *fakeStream, http2 bool) *httptest.Server {
 	t.Helper()
 	s := &httptest.Server{EnableHTTP2: http2, Config: &http.Server{
@@ -120,7 +120,7 @@ func TestStreamWritesServerSentEvents(t *testing.T) {
 		read("event: reset\nid: o.2\ndata: {}\n\n")
 		f.events <- feed.StreamEvent{Name: "batch", Position: "o.3", Data: []byte("a.b.c")}
 		read("event: batch\nid: o.3\ndata: a.b.c\n\n")
-		// Neither of the server's bounds, which are for whole requests and answers, ends it.
+		// The server's time limits for whole requests and answers do not end it.
 		for range 6 {
 			time.Sleep(5 * time.Second)
 			f.events <- feed.StreamEvent{Name: "heartbeat", Position: "o.3", Data: []byte("d.e.f")}
@@ -185,7 +185,7 @@ func TestLastEventIDHasPriorityOverTheQuery(t *testing.T) {
 	})
 }
 
-// A reader that reads nothing is cut off once the buffers on the way are full.
+// A reader that does not read is cut off when the buffers on the way are full.
 func TestStreamCutsAReaderThatDoesNotRead(t *testing.T) {
 	f := newFakeStream()
 	s := httptest.NewServer(apitest.New(t, &apitest.Fake{}, func(c *api.Config) { c.Feed.Stream, c.Feed.StreamTimeout = f, 200*time.Millisecond }))

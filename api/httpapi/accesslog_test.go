@@ -21,7 +21,7 @@ import (
 // trustClient makes a trusted proxy of the tests' client.
 func trustClient(c *api.Config) { c.TrustedProxies = []string{"192.0.2.1"} }
 
-// Anybody else could give their requests the id of another's in the log.
+// Any other sender could use the id of another request in the log.
 func TestRequestIDsOfTrustedProxiesOnly(t *testing.T) {
 	for _, tt := range []struct {
 		proxies []string

@@ -167,8 +167,8 @@ func TestBodySize(t *testing.T) {
 	}
 }
 
-// Whatever is accepted is valid JSON that encoding/json reads to the same two strings:
-// no second reading of a body gives another user.
+// Every accepted body is valid JSON that encoding/json reads to the same two strings, so no other
+// reader of the body sees another user.
 func FuzzSignInBody(f *testing.F) {
 	for _, s := range []string{
 		`{"username":"a","password":"b"}`, `{"username":"a","username":"b","password":"c"}`, `{"password":"\ud83d\ude00","username":"\u0000"}`,

@@ -13,7 +13,7 @@ import (
 	"tokenbroker/broker"
 )
 
-// noStream refuses everybody who may listen, and notes who that is.
+// noStream refuses every client that may listen, and records its id.
 type noStream struct{ f *apitest.Fake }
 
 func (s noStream) Listen(client, _ string) (feed.Listener, error) {
@@ -21,7 +21,8 @@ func (s noStream) Listen(client, _ string) (feed.Listener, error) {
 	return nil, &broker.Error{Code: broker.CodeBusy}
 }
 
-// serviceEndpoints are those that a client authenticates at, with the status of an answer to one who did.
+// serviceEndpoints are the endpoints where a client authenticates, with the status of an answer to an
+// authenticated client.
 var serviceEndpoints = []struct {
 	method, path, body string
 	headers            []string
@@ -38,8 +39,8 @@ func basicAuth(userinfo string) string {
 	return "Authorization: Basic " + base64.StdEncoding.EncodeToString([]byte(userinfo))
 }
 
-// One header works at every endpoint, whichever way the client spells its secret: form-encoded
-// (RFC 6749 §2.3.1) or as it is (RFC 7617).
+// One header works at every endpoint, with both spellings of the secret: form-encoded
+// (RFC 6749 §2.3.1) and literal (RFC 7617).
 func TestBasicAcceptsBothSpellingsAtEveryEndpoint(t *testing.T) {
 	for name, secret := range map[string]string{
 		"of openssl rand -base64":       "qk+/Xz+0Zt9bqk+/Xz+0Zt9bqk+/Xz+0Zt9bqk+/Xz8=",
@@ -78,7 +79,7 @@ func TestBasicAcceptsBothSpellingsAtEveryEndpoint(t *testing.T) {
 	}
 }
 
-// A refused request is one failure at every endpoint, however many spellings it has.
+// A refused request counts as one failure at every endpoint, although its secret has several spellings.
 func TestBasicRefuses(t *testing.T) {
 	const good = "demo-service:a+b"
 	for name, headers := range map[string][]string{

@@ -91,7 +91,7 @@ func TestRefusalsArePagesForPeople(t *testing.T) {
 	})
 }
 
-// Nothing of a request is on a page as it came.
+// Pages escape everything that comes from a request.
 func TestPagesEscape(t *testing.T) {
 	f, h := apitest.NewWithLogins(t, "a", `<img src=x onerror=alert(1)>`)
 	f.Err = &broker.Error{Code: broker.CodeProviderError, Message: `<script>alert(1)</script>`}

@@ -89,7 +89,7 @@ func TestTypesOfTheSDKNameEveryCode(t *testing.T) {
 	for _, m := range regexp.MustCompile(`"(\w+)"`).FindAllStringSubmatch(union, -1) {
 		named = append(named, m[1])
 	}
-	answered := append(httpapi.PublicCodes(), "invalid_parameter") // of ?wait, which operators have as well
+	answered := append(httpapi.PublicCodes(), "invalid_parameter") // of ?wait, which both listeners have
 	slices.Sort(answered)
 	if diff := cmp.Diff(answered, named); diff != "" {
 		t.Errorf("client.d.ts differs (-answered +named):\n%s", diff)

@@ -14,7 +14,7 @@ import (
 	"tokenbroker/api/internal/apitest"
 )
 
-// clientOf sends a sign-in from peer and returns the address that the broker takes for the client's.
+// clientOf sends a sign-in from peer and returns the client's address as the broker sees it.
 func clientOf(t *testing.T, h http.Handler, f *apitest.Fake, peer string, forwarded ...string) string {
 	t.Helper()
 	r := httptest.NewRequest("POST", apitest.Own+"/auth/sign-in/", strings.NewReader(`{"username":"a","password":"b"}`))
@@ -29,7 +29,7 @@ func clientOf(t *testing.T, h http.Handler, f *apitest.Fake, peer string, forwar
 	return f.Req.Addr
 }
 
-// TestTrustedProxiesNameTheClient: rows are what the header says, in lines.
+// TestTrustedProxiesNameTheClient: each row has the lines of the header.
 func TestTrustedProxiesNameTheClient(t *testing.T) {
 	const proxy = "192.0.2.1"
 	for name, tt := range map[string]struct {

@@ -194,7 +194,7 @@ func TestOriginAndFetchSite(t *testing.T) {
 	}
 }
 
-// The operator finds the origin to be added in the log; the answer does not repeat it.
+// The log names the refused origin, so that an operator can add it; the answer does not repeat it.
 func TestARefusedOriginIsNamedInTheLog(t *testing.T) {
 	long := "http://" + strings.Repeat("a", 4000) + ".example"
 	for name, tt := range map[string]struct {
@@ -219,7 +219,7 @@ func TestARefusedOriginIsNamedInTheLog(t *testing.T) {
 	}
 }
 
-// A reload takes an origin away and adds another between two requests; a bad list changes nothing.
+// A reload removes an origin and adds another between two requests; an invalid list changes nothing.
 func TestOriginsAreReplacedWhileServing(t *testing.T) {
 	cfg := apitest.Config(&apitest.Fake{})
 	cfg.Origins = []string{"http://127.0.0.1:5173"}

@@ -25,7 +25,7 @@ func FuzzPlainIntrospection(f *testing.F) {
 		}
 		want := introspection{Active: true, TokenType: "Bearer"}
 		shown := map[string]json.RawMessage{}
-		for _, name := range shownClaims { // and not what encoding/json takes for one of them, as "SUB"
+		for _, name := range shownClaims { // exact names only: encoding/json also matches "SUB"
 			if v, ok := exact[name]; ok {
 				shown[name] = v
 			}

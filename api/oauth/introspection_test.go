@@ -58,7 +58,7 @@ func TestIntrospectAGoodToken(t *testing.T) {
 	}
 }
 
-// RFC 7662 §2.2: why a token is not active is nobody's business.
+// RFC 7662 §2.2: the answer has no reason why a token is not active.
 func TestIntrospectReturnsNoReason(t *testing.T) {
 	for _, code := range []broker.Code{httpapi.CodeTokenExpired, httpapi.CodeTokenRevoked, httpapi.CodeTokenInvalid} {
 		res := introspect(apitest.New(t, &apitest.Fake{VerifyErr: &broker.Error{Code: code, Message: "a reason"}}), "", "token=x", apitest.DemoService)

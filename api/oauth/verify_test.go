@@ -15,7 +15,7 @@ const gatewayClaims = `{"sub":"u1","client_id":"demo-spa","scope":"orders:read p
 func TestGatewayAcceptsAGoodToken(t *testing.T) {
 	for _, method := range []string{"GET", "HEAD"} {
 		f := &apitest.Fake{Claims: gatewayClaims}
-		// A gateway passes on the headers of the user's request, whose Origin is not the broker's business.
+		// A gateway passes on the headers of the user's request, whose Origin the broker must ignore.
 		res := apitest.Call(apitest.New(t, f), method, "/auth/verify/", "", "Authorization: bEARER t1", "Origin: http://app.example", "Sec-Fetch-Site: cross-site")
 		if body, _ := io.ReadAll(res.Body); res.StatusCode != 200 || len(body) != 0 || f.Token != "t1" {
 			t.Errorf("%s: %d %q, asked for %q", method, res.StatusCode, body, f.Token)
@@ -44,8 +44,8 @@ func TestGatewayLeavesOutClaimsThatAreNotPrintableASCII(t *testing.T) {
 	}
 }
 
-// Whatever is sent in place of a good token, the answer is 401: nginx turns all but 2xx, 401 and 403
-// into a 500.
+// Every request without a valid token is answered 401: nginx turns all statuses except 2xx, 401 and
+// 403 into 500.
 func TestGatewayRefusesEverythingElseWith401(t *testing.T) {
 	const missing, invalid = `Bearer realm="tokenbroker"`, `Bearer realm="tokenbroker", error="invalid_token"`
 	for name, c := range map[string]struct {

@@ -201,7 +201,7 @@ func Page(t testing.TB, res *http.Response) string {
 	return string(body)
 }
 
-// WantPage checks that res is a page with a link to go on, whose policy allows nothing but its style.
+// WantPage checks that res is a page with a link to go on, whose policy allows only its style.
 func WantPage(t testing.TB, res *http.Response, status int, parts ...string) {
 	t.Helper()
 	body := Page(t, res)
