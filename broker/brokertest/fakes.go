@@ -13,7 +13,7 @@ import (
 	"tokenbroker/store"
 )
 
-// Clock stands still until it is advanced.
+// Clock does not run; a test advances it.
 type Clock struct {
 	mu  sync.Mutex // guards now
 	now time.Time
@@ -40,7 +40,7 @@ func (c *Clock) Advance(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-// Signer's token is the claims, so that a test can read them.
+// Signer returns the encoded claims as the token, so that a test can read them.
 type Signer struct{}
 
 // SignAccessToken implements [broker.Signer].
@@ -143,7 +143,7 @@ type Passwords struct{ Busy, Rehash bool }
 // Hash implements [broker.Passwords].
 func (f Passwords) Hash(_ context.Context, password string) (string, error) {
 	if f.Rehash {
-		return "hashed anew " + password, nil
+		return "rehashed " + password, nil
 	}
 	return "hashed " + password, nil
 }
@@ -153,7 +153,7 @@ func (f Passwords) Verify(_ context.Context, _ password.Caller, attempt, encoded
 	if f.Busy {
 		return false, false, password.ErrBusy
 	}
-	return encoded == "hashed "+attempt || encoded == "hashed anew "+attempt, f.Rehash && encoded == "hashed "+attempt, nil
+	return encoded == "hashed "+attempt || encoded == "rehashed "+attempt, f.Rehash && encoded == "hashed "+attempt, nil
 }
 
 // VerifyUnknown implements [broker.Passwords].

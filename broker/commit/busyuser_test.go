@@ -14,7 +14,7 @@ import (
 	"tokenbroker/store"
 )
 
-// slowDisk takes a while for each commit. For use in a bubble of synctest, where time is free.
+// slowDisk delays each commit. It is for a synctest bubble.
 type slowDisk struct {
 	store.Store
 	each time.Duration
@@ -25,29 +25,29 @@ func (s slowDisk) Commit(ctx context.Context, changes []store.Change, seal store
 	return s.Store.Commit(ctx, changes, seal)
 }
 
-// dearPasswords takes a while for each password.
-type dearPasswords struct {
+// slowHashing delays each check of a password.
+type slowHashing struct {
 	brokertest.Passwords
 	each time.Duration
 }
 
-func (s dearPasswords) Verify(ctx context.Context, caller password.Caller, attempt, encoded string) (bool, bool, error) {
+func (s slowHashing) Verify(ctx context.Context, caller password.Caller, attempt, encoded string) (bool, bool, error) {
 	time.Sleep(s.each)
 	return s.Passwords.Verify(ctx, caller, attempt, encoded)
 }
 
-func (s dearPasswords) VerifyUnknown(context.Context, password.Caller, string) error {
+func (s slowHashing) VerifyUnknown(context.Context, password.Caller, string) error {
 	time.Sleep(s.each)
 	return nil
 }
 
-// TestOperatorsAreNotBlockedByAUserWhoKeepsSigningIn: whoever has a password must not be able to keep an
-// operator from taking it away.
+// TestOperatorsAreNotBlockedByAUserWhoKeepsSigningIn: a person who knows a password must not be able to prevent an
+// operator from changing it.
 func TestOperatorsAreNotBlockedByAUserWhoKeepsSigningIn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := brokertest.Start(t, func(c *brokertest.Config) {
 			c.Store = slowDisk{c.Store, 20 * time.Millisecond}
-			c.Passwords = dearPasswords{each: 40 * time.Millisecond}
+			c.Passwords = slowHashing{each: 40 * time.Millisecond}
 		})
 		ctx := t.Context()
 		stop := make(chan struct{})
@@ -109,8 +109,8 @@ func TestOperatorsAreNotBlockedByAUserWhoKeepsSigningIn(t *testing.T) {
 	})
 }
 
-// TestMessagesAfterATerminationInABatchHaveItsEpoch: refreshes and sign-ins that wait with a
-// revocation of their user are decided in their order.
+// TestMessagesAfterATerminationInABatchHaveItsEpoch: refreshes and sign-ins in one batch with a
+// revocation of their user are decided in order.
 func TestMessagesAfterATerminationInABatchHaveItsEpoch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := brokertest.Start(t, func(c *brokertest.Config) { c.Store, c.Shards = slowDisk{c.Store, 20 * time.Millisecond}, 1 })
@@ -125,7 +125,7 @@ func TestMessagesAfterATerminationInABatchHaveItsEpoch(t *testing.T) {
 			refused, refusedNow error
 		)
 		for i, do := range []func(){
-			func() { _, errs[0] = h.SignIn(ctx, "ada", "lovelace", brokertest.Request) }, // the rest waits for its commit
+			func() { _, errs[0] = h.SignIn(ctx, "ada", "lovelace", brokertest.Request) }, // the others wait for its commit
 			func() { kept, errs[1] = h.Refresh(ctx, first.RefreshToken, first.CSRFToken, brokertest.Request) },
 			func() { ended[0], errs[2] = h.RevokeUser(ctx, "ada", "", brokertest.Operator) },
 			func() { _, refused = h.Refresh(ctx, second.RefreshToken, second.CSRFToken, brokertest.Request) },
@@ -160,11 +160,11 @@ func TestMessagesAfterATerminationInABatchHaveItsEpoch(t *testing.T) {
 	})
 }
 
-// slowHead is a ledger whose events are in the own denylist a while before its head moves.
+// slowHead is a ledger whose events are in the own denylist some time before its head moves.
 type slowHead struct {
 	*brokertest.Ledger
 	each    time.Duration
-	flushed []uint64 // what was waited for
+	flushed []uint64 // the sequence numbers that were waited for
 }
 
 func (l *slowHead) Committed() uint64 {
@@ -184,8 +184,8 @@ func (l *slowHead) Flushed(_ context.Context, seq uint64) bool {
 	return true
 }
 
-// TestASecondRevocationIsAnsweredOnceTheFirstIsInForce: the first one's change is on disk,
-// and neither in the own denylist nor below the head, when the second finds nothing to do.
+// TestASecondRevocationIsAnsweredOnceTheFirstIsInForce: the second finds nothing to do while the first one's change is on
+// disk, but neither in the own denylist nor below the head.
 func TestASecondRevocationIsAnsweredOnceTheFirstIsInForce(t *testing.T) {
 	const jti = "01890000-0000-7000-8000-000000000001"
 	for name, do := range map[string]func(context.Context, *brokertest.Harness, *broker.Grant) (bool, error){
@@ -224,7 +224,7 @@ func TestASecondRevocationIsAnsweredOnceTheFirstIsInForce(t *testing.T) {
 						t.Errorf("%d: %t, %v", i, r.Value, r.Err)
 					}
 				}
-				// The shard may wait a little for more to come, before the second is decided.
+				// The shard may wait a short time for more messages before it decides the second.
 				if took := time.Since(begun); took < slow.each || took > slow.each+2*time.Millisecond || len(h.Ledger.Events()) != 1 {
 					t.Errorf("answered after %v, %d events", took, len(h.Ledger.Events()))
 				}

@@ -12,7 +12,7 @@ import (
 	"tokenbroker/store/memstore"
 )
 
-// unreadable panics when it is read.
+// unreadable panics at each read.
 type unreadable struct{ store.Store }
 
 func (unreadable) Get(context.Context, string) (store.Record, error) { panic("while reading") }
@@ -21,8 +21,8 @@ type noObserver struct{}
 
 func (noObserver) Committed(int, []revocation.Event) {}
 
-// TestAPanicFailsOnlyItsRun: of a batch that is cut into runs, those that are on disk
-// are answered so, although a later one panics before its commit.
+// TestAPanicFailsOnlyItsRun: of a batch with several runs, those that are on disk
+// succeed although a later one panics before its commit.
 func TestAPanicFailsOnlyItsRun(t *testing.T) {
 	disk := memstore.New(nil)
 	ended := false
@@ -50,7 +50,7 @@ func TestAPanicFailsOnlyItsRun(t *testing.T) {
 	}
 }
 
-// aborted returns the answers with which handle asks to be started anew.
+// aborted returns the results with which handle asks for a restart.
 func aborted(t *testing.T, handle func()) (results []actor.Result[commitResult]) {
 	t.Helper()
 	defer func() {

@@ -13,7 +13,7 @@ import (
 	"tokenbroker/store/storetest"
 )
 
-// panics is a store that panics once: at the floor's reading number atRead, or in a commit.
+// panics is a store that panics once: at the atRead-th read of the floor, or in a commit.
 type panics struct {
 	store.Store
 	mu       sync.Mutex
@@ -49,7 +49,7 @@ func (p *panics) Commit(ctx context.Context, changes []store.Change, seal store.
 	return p.Store.Commit(ctx, changes, seal)
 }
 
-// restarted notes which actors restarted.
+// restarted records which actors restarted.
 type restarted struct{ names chan string }
 
 func (restarted) Batch(string, int, time.Duration) {}
@@ -135,7 +135,7 @@ func TestAnUncertainCommitEndsTheProcess(t *testing.T) {
 	}
 }
 
-// uncertain fails every session's commit after it began.
+// uncertain fails every commit of a session with an uncertain result.
 type uncertain struct{ store.Store }
 
 func (u *uncertain) Commit(ctx context.Context, changes []store.Change, seal store.Seal) []error {

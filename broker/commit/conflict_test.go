@@ -7,8 +7,8 @@ import (
 	"tokenbroker/broker/brokertest"
 )
 
-// TestALogOffAtAnotherBrokerBeatsAConcurrentRefresh: two brokers on one store. The session is
-// ended at one after the other has read it; the refresh must not write it back to life.
+// TestALogOffAtAnotherBrokerBeatsAConcurrentRefresh uses two brokers on one store. One ends the session
+// after the other has read it; the refresh must not revive it.
 func TestALogOffAtAnotherBrokerBeatsAConcurrentRefresh(t *testing.T) {
 	one := brokertest.Start(t)
 	grant := one.MustSignIn(t)

@@ -13,10 +13,10 @@ import (
 	"tokenbroker/revocation"
 )
 
-// fakeReceipts answers like services, and remembers how it was asked.
+// fakeReceipts answers like services, and records the calls.
 type fakeReceipts struct {
 	ledger *brokertest.Ledger
-	// never: it waits until the caller has had enough.
+	// never makes it wait until the caller stops waiting.
 	never bool
 
 	mu              sync.Mutex
@@ -55,7 +55,7 @@ func (f *fakeReceipts) Done() {
 	f.done++
 }
 
-// ends are the use cases that end tokens, each of which has something to end.
+// ends returns the use cases that revoke tokens. Each has something to revoke.
 func ends(t *testing.T, h *brokertest.Harness) map[string]func(req broker.Request) (bool, *broker.ReceiptSummary, error) {
 	t.Helper()
 	grant := h.MustSignIn(t)
@@ -150,8 +150,8 @@ func TestWithoutServicesThereIsNoWait(t *testing.T) {
 	}
 }
 
-// What is recorded and sent is so, whatever the services say; and a wait that is longer than
-// the broadcast's leaves that its answer.
+// The receipts do not change whether an event was recorded and sent. A wait longer than
+// the one for the broadcast does not change its result.
 func TestAServiceThatDoesNotAnswerChangesNoAnswer(t *testing.T) {
 	for _, down := range []bool{false, true} {
 		services := &fakeReceipts{never: true, answer: broker.ReceiptSummary{Of: 1, Laggards: []string{"a/1"}}}
@@ -168,7 +168,7 @@ func TestAServiceThatDoesNotAnswerChangesNoAnswer(t *testing.T) {
 	}
 }
 
-// A second revocation has nothing to record: the services are asked for what is there.
+// A second revocation has nothing to record. The wait is for the recorded events.
 func TestASecondRevocationWaitsForTheFirst(t *testing.T) {
 	services := &fakeReceipts{}
 	h := brokertest.Start(t, func(cfg *brokertest.Config) { cfg.Receipts = services })

@@ -12,7 +12,7 @@ import (
 	"tokenbroker/store/memstore"
 )
 
-// countedStore counts the commits and refuses those that refuse gives an error for.
+// countedStore counts the commits. If refuse is set, it refuses them all with that error.
 type countedStore struct {
 	store.Store
 	commits int
@@ -31,7 +31,7 @@ func (s *countedStore) Commit(ctx context.Context, changes []store.Change, seal 
 	return s.Store.Commit(ctx, changes, seal)
 }
 
-// listLedger lists what was recorded; it refuses events of the value "unsealable".
+// listLedger lists the recorded events. It refuses events with the value "unsealable".
 type listLedger struct {
 	broker.Ledger
 	pending, events []revocation.Event
@@ -59,8 +59,8 @@ func (c fixedClock) Now() time.Time { return c.now }
 // RecordedTimeFloor implements [broker.Clock].
 func (fixedClock) RecordedTimeFloor() int64 { return 0 }
 
-// endRig is a committer on the in-memory store.
-func endRig() (*committer, *countedStore, *listLedger) {
+// newTestCommitter returns a committer on the in-memory store.
+func newTestCommitter() (*committer, *countedStore, *listLedger) {
 	disk, ledger := &countedStore{Store: memstore.New(nil)}, &listLedger{}
 	return &committer{
 		store: disk, ledger: ledger, fatal: func(error) {}, observe: noObserver{},
@@ -68,7 +68,7 @@ func endRig() (*committer, *countedStore, *listLedger) {
 	}, disk, ledger
 }
 
-// ends is a request that ends value's tokens and writes its record, which must be new.
+// ends returns a request with a termination for value, which writes its record. The record must be new.
 func ends(value string, plain ...store.Write) commitRequest {
 	return commitRequest{changes: []change{{
 		Change: store.Change{Writes: plain},
@@ -82,23 +82,23 @@ func ends(value string, plain ...store.Write) commitRequest {
 	}}}
 }
 
-// TestTerminationsShareACommitButNotTheirErrors: all that can be committed is, each under an epoch of
-// its own, in order; nothing is left of a change that is refused.
+// TestTerminationsShareACommitButNotTheirErrors: all terminations that can be committed are, each with its own
+// epoch, in order. A refused change leaves nothing.
 func TestTerminationsShareACommitButNotTheirErrors(t *testing.T) {
 	other := errors.New("another error")
 	for name, row := range map[string]struct {
 		request commitRequest
-		want    error // nil: some error
+		want    error // or other: any error
 		commits int
 	}{
 		"one meets a conflict":             {ends("b", store.Write{Key: "session", Expect: 7}), store.ErrConflict, 4},
 		"one's event cannot be recorded":   {ends("unsealable"), other, 4},
 		"one's record cannot be read":      {ends("unreadable"), other, 1},
-		"one's record was written by one":  {ends("a"), store.ErrConflict, 2}, // it waits, and finds the record there
+		"one's record was written by one":  {ends("a"), store.ErrConflict, 2}, // it waits, and then finds the record
 		"one ends nothing, but a conflict": {commitRequest{changes: []change{{Change: store.Change{Writes: []store.Write{{Key: "x", Expect: 7}}}}}}, store.ErrConflict, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c, disk, ledger := endRig()
+			c, disk, ledger := newTestCommitter()
 			results := c.handle(t.Context(), []commitRequest{ends("a"), row.request, ends("c", store.Write{Key: "session.c"})})
 			switch err := results[1].Value.errs[0]; {
 			case err == nil, !errors.Is(row.want, other) && !errors.Is(err, row.want):
@@ -129,7 +129,7 @@ func TestTerminationsShareACommitButNotTheirErrors(t *testing.T) {
 
 func TestTerminationsRefusedByTheStoreAreNotTriedOneByOne(t *testing.T) {
 	for _, refuse := range []error{store.ErrReadOnly, store.ErrUncertain, store.ErrClosed} {
-		c, disk, ledger := endRig()
+		c, disk, ledger := newTestCommitter()
 		disk.refuse = refuse
 		for _, r := range c.handle(t.Context(), []commitRequest{ends("a"), ends("b"), ends("c")}) {
 			if !errors.Is(r.Value.errs[0], refuse) || r.Value.epochs[0] != 0 {
@@ -142,9 +142,9 @@ func TestTerminationsRefusedByTheStoreAreNotTriedOneByOne(t *testing.T) {
 	}
 }
 
-// TestAnEpochIsAboveAllEarlierOnes: whatever the clock says now.
+// TestAnEpochIsAboveAllEarlierOnes, even after the clock was set back.
 func TestAnEpochIsAboveAllEarlierOnes(t *testing.T) {
-	c, disk, _ := endRig()
+	c, disk, _ := newTestCommitter()
 	ask := func(kind revocation.Kind) int64 {
 		t.Helper()
 		results := c.handle(t.Context(), []commitRequest{{changes: []change{{termination: &Termination{Kind: kind}}}}})

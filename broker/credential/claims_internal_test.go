@@ -8,7 +8,7 @@ import (
 	"tokenbroker/broker/session"
 )
 
-// twinClaims are the claims as encoding/json writes them.
+// twinClaims is the claims for encoding/json.
 type twinClaims struct {
 	Issuer    string   `json:"iss"`
 	Subject   string   `json:"sub"`

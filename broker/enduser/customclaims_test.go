@@ -86,7 +86,7 @@ func TestAFailingClaimRefusesUntilItsCauseIsRemoved(t *testing.T) {
 		t.Errorf("the log has to name the claim and not the value, the answer neither: %v", err)
 	}
 	h.Update(t, operator.UserChange{Attributes: map[string]any{"number": "8"}})
-	h.Clock.Advance(time.Hour) // long after the grace
+	h.Clock.Advance(time.Hour) // long after the grace period
 	again, err := h.Refresh(t.Context(), rotated.RefreshToken, rotated.CSRFToken, brokertest.Request)
 	if err != nil {
 		t.Fatalf("the token that came with the error: %v", err)
@@ -96,7 +96,7 @@ func TestAFailingClaimRefusesUntilItsCauseIsRemoved(t *testing.T) {
 	}
 }
 
-// recklessClaims names a claim that no CustomClaims may.
+// recklessClaims returns a claim with a reserved name.
 type recklessClaims struct{ name string }
 
 func (r recklessClaims) Claims(context.Context, credential.ClaimsInput) (map[string]any, error) {
@@ -131,7 +131,7 @@ func TestReservedClaimsAreAllStandardOnes(t *testing.T) {
 	}
 }
 
-// locals records what claims are computed from.
+// locals records whether the user was local at each computation of claims.
 type locals struct{ seen []bool }
 
 func (l *locals) Claims(_ context.Context, in credential.ClaimsInput) (map[string]any, error) {
@@ -143,7 +143,7 @@ func (l *locals) UserObject(u credential.ClaimsUser) map[string]any {
 	return map[string]any{"local": u.Local}
 }
 
-// A provider may give its user the name of a local one; only the local user's name is local.
+// A provider's user may have the name of a local user. Only the local user is local.
 func TestProvidersUserWithALocalNameIsNotLocal(t *testing.T) {
 	claims := &locals{}
 	p := &brokertest.Provider{Identity: broker.Identity{Provider: "cognito", Issuer: "https://idp.test", Subject: "sub-1", Username: "ada", TokenHash: "t", Proven: true}}

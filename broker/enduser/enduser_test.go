@@ -205,8 +205,8 @@ func TestARevokedSessionOnTheOwnDenylistIsRefused(t *testing.T) {
 	brokertest.WantCode(t, err, broker.CodeSessionRevoked)
 }
 
-// TestOneWinnerAmongConcurrentRefreshes: whatever the interleaving, all callers end with
-// the one current token and the session lives.
+// TestOneWinnerAmongConcurrentRefreshes: in any interleaving, all callers get
+// the current token and the session continues.
 func TestOneWinnerAmongConcurrentRefreshes(t *testing.T) {
 	h := brokertest.Start(t)
 	first := h.MustSignIn(t)
@@ -260,7 +260,7 @@ func TestAnOldPasswordHashIsReplacedAtSignIn(t *testing.T) {
 	h := brokertest.Start(t, func(c *brokertest.Config) { c.Store, c.Passwords = old.Store, brokertest.Passwords{Rehash: true} })
 	h.MustSignIn(t)
 	rec, err := old.Store.Get(t.Context(), "user."+grant.UID)
-	if err != nil || !strings.Contains(string(rec.Value), "hashed anew lovelace") {
+	if err != nil || !strings.Contains(string(rec.Value), "rehashed lovelace") {
 		t.Errorf("%s, %v", rec.Value, err)
 	}
 	h.MustSignIn(t)

@@ -13,7 +13,7 @@ import (
 	"tokenbroker/broker/brokertest"
 )
 
-// cookies answers as a browser with the cookies of these nonces.
+// cookies returns the cookies of these nonces, as a browser would send them.
 func cookies(of ...broker.ExchangeNonce) func(string) (string, error) {
 	return func(suffix string) (string, error) {
 		for _, n := range of {
@@ -25,7 +25,7 @@ func cookies(of ...broker.ExchangeNonce) func(string) (string, error) {
 	}
 }
 
-// unmarked is a federated harness whose provider proves nothing of the kind of its tokens.
+// unmarked returns a harness whose provider does not prove that its tokens are id tokens.
 func unmarked(t *testing.T) (*brokertest.Harness, func(hash, nonce string, cookie func(string) (string, error)) error) {
 	h, p := brokertest.Federated(t)
 	p.Identity.Proven = false
@@ -46,7 +46,7 @@ func TestAnExchangeNeedsAProvenIDToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw[7]++ // a second more
+	raw[7]++ // one second later
 	longer := base64.RawURLEncoding.EncodeToString(raw)
 	for name, tc := range map[string]struct {
 		nonce  string
@@ -128,8 +128,8 @@ func TestANonceExpires(t *testing.T) {
 	brokertest.WantCode(t, exchange("late", late.Nonce, cookies(late)), broker.CodeNonceExpired)
 }
 
-// TestAnIssuedNonceIsCheckedForAProvenIDToken: a SPA that asked for a nonce gets what it promises,
-// that the token was made for this browser.
+// TestAnIssuedNonceIsCheckedForAProvenIDToken: a nonce promises that the token was made for
+// this browser, so that it is checked even if it is not needed.
 func TestAnIssuedNonceIsCheckedForAProvenIDToken(t *testing.T) {
 	h, p := brokertest.Federated(t) // proven by the provider
 	nonce := h.NewExchangeNonce()
@@ -148,13 +148,13 @@ func TestAnIssuedNonceIsCheckedForAProvenIDToken(t *testing.T) {
 func TestNoncesOutliveARotationOfTheMasterSecret(t *testing.T) {
 	before := brokertest.Start(t, func(c *brokertest.Config) { c.Secrets = brokertest.Secrets{Previous: true} })
 	nonce := before.NewExchangeNonce()
-	_, exchange := unmarked(t) // its current secret is a newer one
+	_, exchange := unmarked(t) // its current secret is newer
 	if err := exchange("t", nonce.Nonce, cookies(nonce)); err != nil {
 		t.Error(err)
 	}
 }
 
-// TestIssuingANonceStoresNothing of it in the broker.
+// TestIssuingANonceStoresNothing in the broker.
 func TestIssuingANonceStoresNothing(t *testing.T) {
 	h, _ := unmarked(t)
 	for range 100 {

@@ -15,8 +15,8 @@ import (
 	"tokenbroker/broker/throttle"
 )
 
-// queuedPasswords counts the checks of each priority, takes a while for each, and refuses those of
-// Low priority while too many are under way, as a hasher does whose queue strangers fill.
+// queuedPasswords counts the checks of each priority, delays them, and refuses those of
+// Low priority while too many are in progress, like a hasher with a full queue.
 type queuedPasswords struct {
 	brokertest.Passwords
 	mu     sync.Mutex
@@ -61,11 +61,11 @@ func (p *queuedPasswords) VerifyUnknown(_ context.Context, caller password.Calle
 }
 
 // TestAUserAtAKnownAddressGetsInDuringAFlood from thousands of networks, of the user's own /48 and of
-// many others: the /48 gets no more checks and refusals by a full queue than its allowance.
+// many others. The /48 gets only its allowance of checks and refusals by a full queue.
 func TestAUserAtAKnownAddressGetsInDuringAFlood(t *testing.T) {
 	for name, c := range map[string]struct {
 		addr func(i int) string
-		most int // tries that get to the queue
+		most int // tries that reach the queue
 	}{
 		"of the same /48": {func(i int) string { return fmt.Sprintf("2001:db8:0:%x::1", i) }, 100},
 		"of many /32":     {func(i int) string { return fmt.Sprintf("2a%02x:%x::1", i%256, i) }, 6000},

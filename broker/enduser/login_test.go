@@ -82,7 +82,7 @@ func TestAFailingProviderOpensNoSession(t *testing.T) {
 		_, err = h.ExchangeTokens(t.Context(), "cognito", broker.UpstreamTokens{}, brokertest.Request)
 		brokertest.WantCode(t, err, code)
 	}
-	if links, err := h.Store.List(t.Context(), "identity.", "", 10); err != nil || len(links) != 1 { // the harness's own user
+	if links, err := h.Store.List(t.Context(), "identity.", "", 10); err != nil || len(links) != 1 { // of the harness's own user
 		t.Errorf("%d accounts, %v", len(links), err)
 	}
 }
@@ -166,7 +166,7 @@ func TestAccountsLinkOnlyByIssuerAndSubject(t *testing.T) {
 	}
 }
 
-// TestTheLoginStateFitsACookie whatever of the allowed characters return_to is made of.
+// TestTheLoginStateFitsACookie for every allowed character in return_to.
 func TestTheLoginStateFitsACookie(t *testing.T) {
 	h, p := brokertest.Federated(t)
 	req := brokertest.Request
@@ -187,7 +187,7 @@ func TestTheLoginStateFitsACookie(t *testing.T) {
 	}
 }
 
-// TestTheLogOutPageHasItsOwnTimeout: a broadcast that is pending leaves it none of 250 ms.
+// TestTheLogOutPageHasItsOwnTimeout: the wait for a pending broadcast does not shorten it.
 func TestTheLogOutPageHasItsOwnTimeout(t *testing.T) {
 	p := &brokertest.Provider{Identity: broker.Identity{Provider: "cognito", Issuer: "https://idp.test", Subject: "sub-1", TokenHash: "t1", Proven: true}}
 	h := brokertest.Start(t, func(c *brokertest.Config) {

@@ -15,7 +15,7 @@ import (
 	"tokenbroker/broker/throttle"
 )
 
-// stuckProvider answers when it is released.
+// stuckProvider does not answer until it is released.
 type stuckProvider struct {
 	brokertest.Provider
 	entered chan struct{}
@@ -28,8 +28,8 @@ func (p *stuckProvider) VerifyTokens(context.Context, broker.UpstreamTokens) (br
 	return broker.Identity{}, broker.ErrUpstreamToken
 }
 
-// TestAProviderThatHangsBlocksABoundedNumberOfLogins, refuses those beyond, and keeps other
-// providers' logins free.
+// TestAProviderThatHangsBlocksABoundedNumberOfLogins: others are refused, and logins at other
+// providers are not affected.
 func TestAProviderThatHangsBlocksABoundedNumberOfLogins(t *testing.T) {
 	stuck := &stuckProvider{entered: make(chan struct{}), release: make(chan struct{})}
 	other := &brokertest.Provider{Identity: broker.Identity{Issuer: "https://other.test", Subject: "1", TokenHash: "t", Proven: true}}
@@ -58,12 +58,12 @@ func TestAProviderThatHangsBlocksABoundedNumberOfLogins(t *testing.T) {
 	}
 }
 
-// oneAddress is a throttle's levels with so many failures for an address.
+// oneAddress returns a throttle's levels that allow burst failures for an address.
 func oneAddress(burst int) []throttle.Level {
 	return []throttle.Level{{Bits: 32, Burst: burst, Refill: time.Second}}
 }
 
-// TestFailedLoginsCountAgainstTheirAddress, and the provider's own trouble against nobody.
+// TestFailedLoginsCountAgainstTheirAddress, and failures of the provider against no address.
 func TestFailedLoginsCountAgainstTheirAddress(t *testing.T) {
 	const burst = 20 // more than an account's free failures
 	p := &brokertest.Provider{Identity: broker.Identity{Issuer: "https://idp.test", Subject: "sub-1", TokenHash: "t1", Proven: true}}
@@ -102,8 +102,8 @@ func TestFailedLoginsCountAgainstTheirAddress(t *testing.T) {
 	}
 }
 
-// TestInvalidCodesFromManyNetworksAreBounded: from the 65,536 networks of one /48 no more reach the
-// provider's token endpoint than the /48 may have failures, whether their callers wait or leave.
+// TestInvalidCodesFromManyNetworksAreBounded: of the codes from the 65,536 networks of one /48, only as many reach the
+// provider's token endpoint as the /48 may have failures, whether the callers wait or leave.
 func TestInvalidCodesFromManyNetworksAreBounded(t *testing.T) {
 	for name, leave := range map[string]bool{"refused by the provider": false, "left by the caller": true} {
 		t.Run(name, func(t *testing.T) {
@@ -148,7 +148,7 @@ func (p *countedProvider) Exchange(ctx context.Context, x broker.CodeExchange) (
 	return p.Provider.Exchange(ctx, x)
 }
 
-// TestFailedLoginsEvictNoFailuresOfAccounts: none of them makes the throttle forget a password's failures.
+// TestFailedLoginsEvictNoFailuresOfAccounts: the throttle keeps the failures of passwords.
 func TestFailedLoginsEvictNoFailuresOfAccounts(t *testing.T) {
 	p := &brokertest.Provider{Err: broker.ErrUpstreamToken}
 	h := brokertest.Start(t, func(c *brokertest.Config) {
@@ -167,7 +167,7 @@ func TestFailedLoginsEvictNoFailuresOfAccounts(t *testing.T) {
 	brokertest.WantCode(t, err, broker.CodeTooManyAttempts)
 }
 
-// TestSuccessfulLoginsAreNotSlowedDown: as many as like from one address.
+// TestSuccessfulLoginsAreNotSlowedDown: one address may have any number of them.
 func TestSuccessfulLoginsAreNotSlowedDown(t *testing.T) {
 	p := &brokertest.Provider{Identity: broker.Identity{Issuer: "https://idp.test", Subject: "sub-1", Proven: true}}
 	h := brokertest.Start(t, func(c *brokertest.Config) {
@@ -182,7 +182,7 @@ func TestSuccessfulLoginsAreNotSlowedDown(t *testing.T) {
 	}
 }
 
-// TestLoginsInTheAuditLog: who was made for which account, and every refusal by its code.
+// TestLoginsInTheAuditLog: the user created for an account, and the code of every refusal.
 func TestLoginsInTheAuditLog(t *testing.T) {
 	h, p := brokertest.Federated(t)
 	_, cb := h.BeginLogin(t, p)
@@ -209,7 +209,7 @@ func TestLoginsInTheAuditLog(t *testing.T) {
 	}
 }
 
-// TestADisabledUserIsRefusedAsDisabled after the provider proved who they are: nothing is guessed.
+// TestADisabledUserIsRefusedAsDisabled after the provider has authenticated the user.
 func TestADisabledUserIsRefusedAsDisabled(t *testing.T) {
 	h, p := brokertest.Federated(t)
 	grant, err := h.ExchangeTokens(t.Context(), "cognito", broker.UpstreamTokens{}, brokertest.Request)

@@ -16,7 +16,7 @@ import (
 	"tokenbroker/store"
 )
 
-// atMost starts a broker that lets a user have n sessions.
+// atMost starts a broker that allows a user n sessions.
 func atMost(t *testing.T, n int) *brokertest.Harness {
 	return brokertest.Start(t, func(c *brokertest.Config) { c.Policy.MaxSessions = n })
 }
@@ -50,7 +50,7 @@ func TestTheOldestSessionIsEndedForANewOne(t *testing.T) {
 	}
 }
 
-// TestEndedSessionsDoNotCountAsOpen: no session that is alive ends for them.
+// TestEndedSessionsDoNotCountAsOpen: no live session is ended because of them.
 func TestEndedSessionsDoNotCountAsOpen(t *testing.T) {
 	for name, end := range map[string]func(*brokertest.Harness, *broker.Grant) error{
 		"logged off": func(h *brokertest.Harness, g *broker.Grant) error {
@@ -116,7 +116,7 @@ func TestConcurrentSignInsKeepTheBound(t *testing.T) {
 	}
 }
 
-// TestSessionsOfAnEarlierVersionAreFound: their user has no list of them.
+// TestSessionsOfAnEarlierVersionAreFound: their user has no list of sessions.
 func TestSessionsOfAnEarlierVersionAreFound(t *testing.T) {
 	h := atMost(t, 300)
 	var grants []*broker.Grant
@@ -149,7 +149,7 @@ func TestSessionsOfAnEarlierVersionAreFound(t *testing.T) {
 	}
 }
 
-// countingStore counts what is read. It has no snapshot of its own, so that it sees all.
+// countingStore counts the records that are read. It has no snapshots, so that it counts all reads.
 type countingStore struct {
 	store.Store
 	reads atomic.Int64
@@ -166,7 +166,7 @@ func (s *countingStore) List(ctx context.Context, prefix, after string, limit in
 	return records, err
 }
 
-// TestASignInCostsTheSameAfterManySessions, of which each left a record.
+// TestASignInCostsTheSameAfterManySessions, each of which left a record.
 func TestASignInCostsTheSameAfterManySessions(t *testing.T) {
 	var counting *countingStore
 	h := brokertest.Start(t, func(c *brokertest.Config) {
@@ -234,7 +234,7 @@ func TestTokensThatExpiredByEveryClockNeedNoEvent(t *testing.T) {
 	}
 }
 
-// TestVeryManySessionsAreEndedByLaterSignIns: one change of the store cannot hold them all.
+// TestVeryManySessionsAreEndedByLaterSignIns: one change of the store cannot end them all.
 func TestVeryManySessionsAreEndedByLaterSignIns(t *testing.T) {
 	h := atMost(t, 1000)
 	for i := range 600 {

@@ -9,7 +9,7 @@ import (
 	"tokenbroker/revocation"
 )
 
-// TestASignInEndsTheSessionOfItsCookie, in each of the ways to sign in, of whichever user and
+// TestASignInEndsTheSessionOfItsCookie, for every way to sign in, of any user and
 // generation.
 func TestASignInEndsTheSessionOfItsCookie(t *testing.T) {
 	for name, signIn := range map[string]func(*testing.T, *brokertest.Harness, *brokertest.Provider, broker.Request) (*broker.Grant, error){
@@ -26,7 +26,7 @@ func TestASignInEndsTheSessionOfItsCookie(t *testing.T) {
 			}
 			grant, _, err := h.CompleteLogin(t.Context(), broker.LoginCallback{
 				Provider: "cognito", Code: "c1", State: p.Asked.State, Cookie: login.CookieValue,
-			}, owner) // no refresh cookie: it is SameSite=Strict
+			}, owner) // no refresh cookie, because it is SameSite=Strict
 			return grant, err
 		},
 	} {
@@ -35,7 +35,7 @@ func TestASignInEndsTheSessionOfItsCookie(t *testing.T) {
 			old, other := h.MustSignIn(t), h.MustSignIn(t)
 			current := h.Rotate(t, old, owner)
 			req := owner
-			req.RefreshToken = old.RefreshToken // a superseded one
+			req.RefreshToken = old.RefreshToken // a superseded token
 			grant, err := signIn(t, h, p, req)
 			if err != nil {
 				t.Fatal(err)
@@ -54,7 +54,7 @@ func TestASignInEndsTheSessionOfItsCookie(t *testing.T) {
 	}
 }
 
-// TestASignInEndsNoOtherSession: not by a forged cookie, not twice, and not before it succeeds.
+// TestASignInEndsNoOtherSession: not by a forged cookie, not twice, and not if it fails.
 func TestASignInEndsNoOtherSession(t *testing.T) {
 	h := brokertest.Start(t)
 	old := h.MustSignIn(t)

@@ -31,7 +31,7 @@ func TestProfileOfAProviderIsBounded(t *testing.T) {
 	}
 	for name, tc := range map[string]struct {
 		change func(*broker.Identity)
-		code   broker.Code // empty: signed in
+		code   broker.Code // empty if the user is signed in
 		says   string
 	}{
 		"plain":                       {func(*broker.Identity) {}, "", ""},

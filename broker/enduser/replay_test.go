@@ -18,8 +18,8 @@ var (
 	thief = broker.Request{Addr: "198.51.100.9", UserAgent: "curl", ID: "r2"}
 )
 
-// TestSessionDoesNotRevealRotations: who polls it with a stolen token must see the same answer
-// until the grace is over, or would know when the token can be traded for the current one.
+// TestSessionDoesNotRevealRotations: a thief who polls it with a stolen token must get the same answer
+// until the grace period is over. Otherwise the thief would know when the token can be exchanged for the current one.
 func TestSessionDoesNotRevealRotations(t *testing.T) {
 	h := brokertest.Start(t)
 	grant := h.MustSignIn(t)
@@ -83,15 +83,15 @@ func TestReplaysAreAuditedAndBounded(t *testing.T) {
 	if line := h.Log.String(); !strings.Contains(line, "user_agent=Firefox refusal=too_many_replays") {
 		t.Error("the refusal left no audit line")
 	}
-	third := h.Rotate(t, second, owner) // the session goes on
-	h.Rotate(t, second, owner)          // and another generation has its own count
+	third := h.Rotate(t, second, owner) // the session continues
+	h.Rotate(t, second, owner)          // another generation has its own count
 	if n := len(h.Ledger.Events()); n != 0 {
 		t.Errorf("%d events", n)
 	}
 	h.Rotate(t, third, owner)
 }
 
-// TestConcurrentTabsAllGetTheCurrentToken: one rotates, and the others are within the grace.
+// TestConcurrentTabsAllGetTheCurrentToken: one rotates, and the others are within the grace period.
 func TestConcurrentTabsAllGetTheCurrentToken(t *testing.T) {
 	h := brokertest.Start(t)
 	first := h.MustSignIn(t)
@@ -122,7 +122,7 @@ func TestConcurrentTabsAllGetTheCurrentToken(t *testing.T) {
 }
 
 // TestAThiefWhoFollowsTheOwnersRotationsIsReported: with the owner's user agent, from another address, within the
-// grace of each rotation.
+// grace period of each rotation.
 func TestAThiefWhoFollowsTheOwnersRotationsIsReported(t *testing.T) {
 	const event = "level=WARN msg=audit event=refresh_replayed_elsewhere addr=198.51.100.9"
 	disguised := broker.Request{Addr: thief.Addr, UserAgent: owner.UserAgent, ID: "r2"}
@@ -161,7 +161,7 @@ func TestAThiefWhoFollowsTheOwnersRotationsIsReported(t *testing.T) {
 	}
 }
 
-// TestAReplayFromAnotherAddressAndAgentIsReuse also within the grace, whichever of the two came first.
+// TestAReplayFromAnotherAddressAndAgentIsReuse also within the grace period, in either order.
 func TestAReplayFromAnotherAddressAndAgentIsReuse(t *testing.T) {
 	for name, of := range map[string]struct{ first, second broker.Request }{
 		"the thief comes second": {owner, thief}, "the thief comes first": {thief, owner},
@@ -184,8 +184,8 @@ func TestAReplayFromAnotherAddressAndAgentIsReuse(t *testing.T) {
 	}
 }
 
-// TestChangesOfASessionsAddressAreAudited of where it is used: refreshes at debug level, a change of address
-// at info, the record without either in clear.
+// TestChangesOfASessionsAddressAreAudited at info level, and refreshes at debug level. The record contains neither
+// the address nor the user agent in clear.
 func TestChangesOfASessionsAddressAreAudited(t *testing.T) {
 	var log strings.Builder
 	h := brokertest.Start(t, func(c *brokertest.Config) {

@@ -8,8 +8,8 @@ import (
 	"tokenbroker/broker/session"
 )
 
-// TestASessionWhoseLifetimeGrewIsStillFoundByItsSID: the operator raises the absolute
-// lifetime while the session lives.
+// TestASessionWhoseLifetimeGrewIsStillFoundByItsSID: an operator raises the absolute
+// lifetime while the session is live.
 func TestASessionWhoseLifetimeGrewIsStillFoundByItsSID(t *testing.T) {
 	const day = 24 * time.Hour
 	policy := func(absolute time.Duration) func(*brokertest.Config) {
@@ -30,14 +30,14 @@ func TestASessionWhoseLifetimeGrewIsStillFoundByItsSID(t *testing.T) {
 		grant = next
 	}
 	refresh(5*day, longer)
-	refresh(time.Minute, one) // set back and forth
+	refresh(time.Minute, one) // with the shorter lifetime again
 	refresh(time.Minute, longer)
 	refresh(20*day, longer)
 	done, err := longer.RevokeSession(t.Context(), grant.SID, "", brokertest.Operator)
 	if err != nil || !done.Changed {
 		t.Fatalf("%+v, %v", done, err)
 	}
-	one.Clock.Advance(15 * day) // beyond the longer end, within a tombstone's day
+	one.Clock.Advance(15 * day) // after the longer lifetime, within a tombstone's day
 	if _, err := one.Store.Get(t.Context(), "sid."+grant.SID); err != nil {
 		t.Errorf("the sid of a session that is on record: %v", err)
 	}

@@ -12,7 +12,7 @@ import (
 	"tokenbroker/broker/throttle"
 )
 
-// A disabled user's right password takes as long as a wrong one: a check that succeeds can end after
+// A disabled user's right password takes as long as a wrong one. A successful check may end after
 // the first of a password's forms.
 func TestADisabledUsersPasswordIsNotTried(t *testing.T) {
 	passwords := &countedPasswords{}
@@ -45,7 +45,7 @@ func (p *countedPasswords) VerifyUnknown(context.Context, password.Caller, strin
 	return nil
 }
 
-// TestConcurrentGuessesGetOnlyTheFreeFailures: none has failed yet when the last begins.
+// TestConcurrentGuessesGetOnlyTheFreeFailures: none has failed yet when the last one starts.
 func TestConcurrentGuessesGetOnlyTheFreeFailures(t *testing.T) {
 	for _, name := range []string{"ada", "nobody"} {
 		passwords := &brokertest.SlowPasswords{Let: make(chan struct{})}
@@ -79,7 +79,7 @@ func TestConcurrentGuessesGetOnlyTheFreeFailures(t *testing.T) {
 	}
 }
 
-// TestAnEmptyNameIsThrottledLikeOthers, though to the throttle it would be no account.
+// TestAnEmptyNameIsThrottledLikeOthers, although the throttle does not treat an empty name as an account.
 func TestAnEmptyNameIsThrottledLikeOthers(t *testing.T) {
 	passwords := &brokertest.SlowPasswords{Let: make(chan struct{})}
 	close(passwords.Let)
@@ -92,10 +92,10 @@ func TestAnEmptyNameIsThrottledLikeOthers(t *testing.T) {
 	brokertest.WantCode(t, err, broker.CodeTooManyAttempts)
 }
 
-// TestAnUncheckedPasswordCountsAgainstTheAddressOnly, when the queue was full or the caller
-// left it; one that the broker could not check through its own trouble costs nothing.
+// TestAnUncheckedPasswordCountsAgainstTheAddressOnly, if the queue was full or the caller
+// left. If the broker failed, it does not count.
 func TestAnUncheckedPasswordCountsAgainstTheAddressOnly(t *testing.T) {
-	const tries = 150 // more than an account's free failures, and than an address's
+	const tries = 150 // more than the free failures of an account and of an address
 	for _, c := range []struct {
 		name    string
 		err     error

@@ -21,8 +21,8 @@ func TestAClientCanBeConfiguredByTheHashOfItsSecret(t *testing.T) {
 	brokertest.WantCode(t, err, broker.CodeInvalidClient)
 }
 
-// A client that the configuration no longer names is out at the next start, and in again
-// when it comes back.
+// A client that is removed from the configuration is refused after the next start, and accepted again
+// when it is back.
 func TestSetClientsRemovesOtherClients(t *testing.T) {
 	h := brokertest.Start(t)
 	a, b := broker.Client{ID: "a", Secret: "secret of a"}, broker.Client{ID: "b.c", Secret: "secret of b"}
@@ -45,7 +45,7 @@ func TestSetClientsRemovesOtherClients(t *testing.T) {
 	}
 }
 
-// Of the spellings of one secret any may be the right one, and an empty one is never right.
+// Any of the given forms of a secret may be the right one. An empty one never is.
 func TestAClientsSecretMayBeFormEncodedOrNot(t *testing.T) {
 	h := brokertest.Start(t)
 	for _, client := range []broker.Client{{ID: "svc", Secret: "a+b"}, {ID: "public"}} {

@@ -19,7 +19,7 @@ import (
 	"tokenbroker/store"
 )
 
-// addAsBefore adds a user as earlier versions did: the name as it was typed, without a name record.
+// addAsBefore adds a user like earlier versions: with the name as entered, and without a name record.
 func addAsBefore(t *testing.T, h *brokertest.Harness, uid, name string) {
 	t.Helper()
 	user := session.NewUser(uid, name, "hashed a pass phrase", nil, h.Clock.Now())
@@ -44,7 +44,7 @@ func commit(t *testing.T, h *brokertest.Harness, writes ...store.Write) {
 	}
 }
 
-// forgetNames makes the store one of an earlier version, which has no name records.
+// forgetNames removes the name records, like in a store of an earlier version.
 func forgetNames(t *testing.T, h *brokertest.Harness) {
 	t.Helper()
 	for _, prefix := range []string{"name.", "names"} {
@@ -58,7 +58,7 @@ func forgetNames(t *testing.T, h *brokertest.Harness) {
 	}
 }
 
-// Users of earlier versions keep their names, also those that are one today, and no new user gets one.
+// Users of earlier versions keep their names, also names that are equal today, and no new user gets one of those.
 func TestNamesOfEarlierVersionsAreKept(t *testing.T) {
 	h := brokertest.Start(t)
 	nfc, nfd := "José", norm.NFD.String("José")
@@ -82,7 +82,7 @@ func TestNamesOfEarlierVersionsAreKept(t *testing.T) {
 			signIn(name, uid)
 			signIn(" "+name+" ", uid)
 		}
-		signIn("Zoë", names[norm.NFD.String("Zoë")]) // today typed composed
+		signIn("Zoë", names[norm.NFD.String("Zoë")]) // entered in composed form
 	}
 	for i, name := range []string{nfd, "JOSÉ", nfc} {
 		if i > 0 {
@@ -96,7 +96,7 @@ func TestNamesOfEarlierVersionsAreKept(t *testing.T) {
 	mustAdd(t, h, "josé")
 }
 
-// A user of the first versions has no list of accounts, and a local one is known by its password.
+// A user of the first versions has no list of accounts; one with a password has a local account.
 func TestNamesOfTheFirstVersionsAreReserved(t *testing.T) {
 	h := brokertest.Start(t)
 	value, err := session.NewUser("aa", "Zoe", "hashed x", nil, h.Clock.Now()).Encode()
@@ -111,10 +111,10 @@ func TestNamesOfTheFirstVersionsAreReserved(t *testing.T) {
 	forgetNames(t, h)
 	_, err = add(t, h, "zoe")
 	brokertest.WantCode(t, err, broker.CodeUserExists)
-	mustAdd(t, h, "grace") // what a provider calls its user reserves nothing
+	mustAdd(t, h, "grace") // the name of a provider's user reserves nothing
 }
 
-// crowd is more users than one change of the index names.
+// crowd is more users than one change of the index processes.
 const crowd = 600
 
 func TestTheIndexOfNamesContinuesWhereItStopped(t *testing.T) {
@@ -136,7 +136,7 @@ func TestTheIndexOfNamesContinuesWhereItStopped(t *testing.T) {
 		_, err = other.AddUser(t.Context(), operator.NewUser{Username: fmt.Sprintf("USER-%d", i), Password: "a pass phrase"}, brokertest.Operator)
 		brokertest.WantCode(t, err, broker.CodeUserExists)
 	}
-	if done := nameRecords(t, h); done != crowd+1 { // and ada's
+	if done := nameRecords(t, h); done != crowd+1 { // including ada's
 		t.Errorf("%d names are indexed, want %d", done, crowd+1)
 	}
 	if failing.pages != 8 {
@@ -144,7 +144,7 @@ func TestTheIndexOfNamesContinuesWhereItStopped(t *testing.T) {
 	}
 }
 
-// failingList lists so many pages of users, then fails.
+// failingList lists a number of pages of users and then fails.
 type failingList struct {
 	store.Store
 	pages int
@@ -168,7 +168,7 @@ func nameRecords(t *testing.T, h *brokertest.Harness) int {
 	return len(recs)
 }
 
-// What reserves a name is the user's own record: a name record that is left over does not.
+// The user's record reserves a name. A left-over name record does not.
 func TestANameRecordWithoutItsUserReservesNothing(t *testing.T) {
 	h := brokertest.Start(t)
 	user := mustAdd(t, h, "grace")
@@ -186,7 +186,7 @@ func TestANameRecordWithoutItsUserReservesNothing(t *testing.T) {
 	brokertest.WantCode(t, err, broker.CodeUserExists)
 }
 
-// A damaged name record refuses a user: nothing shows who has the name.
+// A damaged name record refuses a new user, because it is unknown who has the name.
 func TestADamagedNameRecordRefusesTheName(t *testing.T) {
 	h := brokertest.Start(t)
 	mustAdd(t, h, "grace")
@@ -202,7 +202,7 @@ func TestADamagedNameRecordRefusesTheName(t *testing.T) {
 	mustAdd(t, h, "zoe")
 }
 
-// A store that was restored, or salvaged without some of its name records, makes them again.
+// A restored store, or one that was salvaged without some of its name records, makes them again.
 func TestARestoredStoreIndexesItsNamesAgain(t *testing.T) {
 	h := brokertest.Start(t)
 	mustAdd(t, h, "grace")

@@ -178,7 +178,7 @@ func TestALoginByARemovedUsersAccountCreatesANewUser(t *testing.T) {
 	if second == first {
 		t.Fatal("a removed user came back")
 	}
-	// What an older version left: a link to a user who is gone.
+	// An earlier version left links to removed users.
 	rec, err := h.Store.Get(t.Context(), "user."+second)
 	if err != nil {
 		t.Fatal(err)
@@ -296,7 +296,7 @@ func TestAListReadsABoundedNumberOfRecordsAndReturnsWhereToContinue(t *testing.T
 	h := brokertest.Start(t)
 	var writes []store.Write
 	for i := range 10_050 {
-		uid := fmt.Sprintf("%026d", i) // before any uid
+		uid := fmt.Sprintf("%026d", i) // sorted before any uid
 		value, err := session.NewUser(uid, fmt.Sprint("crowd-", i), "", nil, h.Clock.Now()).Encode()
 		if err != nil {
 			t.Fatal(err)

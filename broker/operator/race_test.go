@@ -14,8 +14,8 @@ import (
 	"tokenbroker/store/storetest"
 )
 
-// racing returns a broker and a second one on its store, whose first write of a session
-// (or of what prefix names) comes after do, though it was decided before.
+// racing returns a broker and a second one on its store. The second one's first write of a session,
+// or of a record with prefix, is decided before do and committed after it.
 func racing(t *testing.T, prefix string, do func(one *brokertest.Harness), change ...func(*brokertest.Config)) (one, other *brokertest.Harness) {
 	t.Helper()
 	one = brokertest.Start(t, change...)
@@ -25,7 +25,7 @@ func racing(t *testing.T, prefix string, do func(one *brokertest.Harness), chang
 	return one, other
 }
 
-// The floor is where the refresh's exp is recorded, so the disable does not know of it.
+// The refresh's exp is recorded in the floor, so that the disable does not know it.
 func TestARefreshConcurrentWithADisableIsEndedByItsEpoch(t *testing.T) {
 	for _, prefix := range []string{"session.", "floor"} {
 		t.Run("before its write of "+prefix, func(t *testing.T) { refreshBesideDisable(t, prefix) })
@@ -42,7 +42,7 @@ func refreshBesideDisable(t *testing.T, prefix string) {
 		}
 	})
 	grant := one.MustSignIn(t)
-	one.Clock.Advance(time.Hour) // no token that is on record is alive
+	one.Clock.Advance(time.Hour) // every recorded token has expired
 	got, err := other.Refresh(t.Context(), grant.RefreshToken, grant.CSRFToken, brokertest.Request)
 	if !done.Changed {
 		t.Fatal("the race was not run")
@@ -197,8 +197,8 @@ func TestEpochsDrawnConcurrentlyAreDistinct(t *testing.T) {
 	}
 }
 
-// TestNothingOutlivesAConcurrentDisable: sign-ins, refreshes, passwords and
-// revocations beside it, under conflicts.
+// TestNothingOutlivesAConcurrentDisable: concurrent sign-ins, refreshes, changes of passwords and
+// revocations, under conflicts.
 func TestNothingOutlivesAConcurrentDisable(t *testing.T) {
 	h := brokertest.Start(t, func(c *brokertest.Config) {
 		n := 0

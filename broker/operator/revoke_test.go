@@ -35,7 +35,7 @@ func TestRevokingATokenLeavesItsSession(t *testing.T) {
 		events[0].Reason != revocation.ReasonUpstream || events[0].At != h.Clock.Now().Unix() {
 		t.Fatalf("events %+v", events)
 	}
-	// To the end of the last token that can be its own, and the margin.
+	// Until the last token that may have this jti has expired, plus the margin.
 	if earliest := int64(claims["exp"].(float64)) + int64(session.EventMargin/time.Second); events[0].ExpiresAt < earliest {
 		t.Errorf("ends at %d, want %d at least", events[0].ExpiresAt, earliest)
 	}
@@ -81,7 +81,7 @@ func TestRevokingAClientEndsItsSessions(t *testing.T) {
 	if _, err := h.Refresh(t.Context(), after.RefreshToken, after.CSRFToken, brokertest.Request); err != nil {
 		t.Error(err)
 	}
-	// The configuration of a start keeps the epoch; a client that left it can be revoked yet.
+	// A start with a configuration keeps the epoch. A client that was removed can still be revoked.
 	if err := h.SetClients(t.Context(), []broker.Client{{ID: "other", Secret: "s"}}); err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +156,7 @@ func (g *gated) Commit(ctx context.Context, changes []store.Change, seal store.S
 	return g.Store.Commit(ctx, changes, seal)
 }
 
-// commits notes the number of events of each transaction that recorded some.
+// commits records the number of events of each transaction with events.
 type commits struct {
 	mu    sync.Mutex
 	sizes []int
@@ -170,7 +170,7 @@ func (c *commits) Committed(_ int, events []revocation.Event) {
 	}
 }
 
-// TestConcurrentRevocationsShareCommits: while one commit is on its way to the disk, 63 others come.
+// TestConcurrentRevocationsShareCommits: 63 others arrive while one is being committed.
 func TestConcurrentRevocationsShareCommits(t *testing.T) {
 	const revokers = 64
 	for name, do := range map[string]func(*brokertest.Harness, int) (operator.Revoked, error){
@@ -245,7 +245,7 @@ func TestRevocationsOfAllKindsUnderConflicts(t *testing.T) {
 	h := brokertest.Start(t, func(c *brokertest.Config) {
 		c.Store = storetest.Conflicting(c.Store, func(c store.Change) bool {
 			n++
-			return n%3 == 0 && len(c.Writes) > 0 // a change that expects nothing cannot conflict
+			return n%3 == 0 && len(c.Writes) > 0 // a change without writes cannot conflict
 		})
 	})
 	if err := h.PutClient(t.Context(), broker.Client{ID: "demo-spa"}); err != nil {
@@ -291,7 +291,7 @@ func TestRevocationsOfAllKindsUnderConflicts(t *testing.T) {
 	}
 }
 
-// TestAClientIsRevokedByConcurrentCallers: each finds its own epoch, none is told to come again.
+// TestAClientIsRevokedByConcurrentCallers: each gets its own epoch, and none has to retry.
 func TestAClientIsRevokedByConcurrentCallers(t *testing.T) {
 	h := brokertest.Start(t)
 	if err := h.PutClient(t.Context(), broker.Client{ID: "c"}); err != nil {
@@ -331,9 +331,9 @@ func TestACallerThatLeavesFailsNoOtherOfItsCommit(t *testing.T) {
 		gone, goneNow := context.WithCancel(t.Context())
 		goneNow()
 		if _, err := h.RevokeEverybody(gone, "", brokertest.Operator); err == nil {
-			t.Error("one that went away before its turn succeeded")
+			t.Error("the call of a caller that left before its turn succeeded")
 		}
-		synctest.Wait() // until the one that stays waits
+		synctest.Wait() // until the remaining one waits
 		close(open)
 		wg.Wait()
 		if err := <-stays; err != nil {

@@ -17,7 +17,7 @@ import (
 	"tokenbroker/store/storetest"
 )
 
-// jtis are n of them, from number first on.
+// jtis returns n jtis, starting at number first.
 func jtis(first, n int) []string {
 	values := make([]string, n)
 	for i := range values {
@@ -118,7 +118,7 @@ func TestRefusedBulkRevocationsWriteNothing(t *testing.T) {
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := h.RevokeBulk(gone, operator.BulkRevocation{Kind: revocation.KindSub, Values: []string{"ada"}}, brokertest.Operator); err == nil {
-		t.Error("a caller that went away was answered")
+		t.Error("the call of a caller that left succeeded")
 	}
 }
 
@@ -147,7 +147,7 @@ func TestCheckingASession(t *testing.T) {
 	if check, err = h.CheckRevocation(t.Context(), "sid", other.SID); err != nil || !check.Revoked || kinds(check) != "sub " {
 		t.Errorf("%+v, %v", check, err)
 	}
-	// One made since is not hit by what came before it.
+	// Earlier events do not apply to a later session.
 	if check, err = h.CheckRevocation(t.Context(), "sid", h.MustSignIn(t).SID); err != nil || check.Revoked || kinds(check) != "" {
 		t.Errorf("%+v, %v", check, err)
 	}

@@ -9,8 +9,8 @@ import (
 	"tokenbroker/revocation"
 )
 
-// Each kind is told with its reason, since and until when; a key is dead for ever, whenever its
-// event ends.
+// Each kind is reported with its reason, start and end. A compromised key has no end, although its
+// event has one.
 func TestCheckingEachKind(t *testing.T) {
 	const jti = "01890a5d-ac96-774b-bcce-b302099a8057"
 	h, _ := startWithKeys(t)
@@ -49,6 +49,6 @@ func TestCheckingEachKind(t *testing.T) {
 	}
 	var none operator.RevocationCheck
 	if none, _ = h.CheckRevocation(ctx, "kid", "k9"); none.Revoked {
-		t.Errorf("a key that nobody gave up: %+v", none)
+		t.Errorf("a key that is not compromised: %+v", none)
 	}
 }

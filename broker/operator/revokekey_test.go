@@ -78,7 +78,7 @@ func TestRevokingAKeyRecordsAnEventUntilItsLastTokenExpiresAndEndsNoSession(t *t
 	}
 }
 
-// The keyring knows of the compromise, and the process ended before the event was on disk.
+// The keyring has recorded the compromise, and the process ended before the event was on disk.
 func TestRevokingAKeyAgainRecordsTheMissingEvent(t *testing.T) {
 	h, keys := startWithKeys(t)
 	keys.dead["k1"] = true
@@ -124,7 +124,7 @@ func TestRevokeKeyRefusals(t *testing.T) {
 	}
 }
 
-// A longer life of access tokens is signed once the services may know of it, never beyond Policy's.
+// A longer lifetime of access tokens is used once services may know it, and never above Policy's.
 func TestTheCurrentAccessLifeIsUsed(t *testing.T) {
 	life := time.Minute
 	h := brokertest.Start(t, func(c *brokertest.Config) { c.AccessLife = func() time.Duration { return life } })

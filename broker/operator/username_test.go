@@ -29,7 +29,7 @@ func mustAdd(t *testing.T, h *brokertest.Harness, name string) operator.UserInfo
 	return user
 }
 
-// Phone keyboards add a space, and what is typed may be composed or not.
+// Phone keyboards add a space, and the entered text may be composed or not.
 func TestAUserIsFoundByEveryFormOfTheName(t *testing.T) {
 	for _, stored := range []string{"ada lovelace", "José Ñandú", "Ω@example.org"} {
 		for _, given := range []string{stored, "  " + norm.NFD.String(stored) + "\u3000\n"} {
@@ -114,7 +114,7 @@ func TestNamesThatLookLikeOthersAreRefused(t *testing.T) {
 	}
 }
 
-// subjects records the account that claims are computed from.
+// subjects records the account of each computation of claims.
 type subjects struct{ seen []string }
 
 func (s *subjects) Claims(_ context.Context, in credential.ClaimsInput) (map[string]any, error) {
@@ -155,7 +155,7 @@ func TestTheThrottleKnowsANameInEveryForm(t *testing.T) {
 	brokertest.WantCode(t, err, broker.CodeInvalidCredentials)
 }
 
-// Of names that are one, one is given, whoever asks at once.
+// Of concurrent requests for equal names, one succeeds.
 func TestOneOfTwoNewUsersGetsTheName(t *testing.T) {
 	one := brokertest.Start(t)
 	other := brokertest.Start(t, func(c *brokertest.Config) { c.Store = one.Store })
