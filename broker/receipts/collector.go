@@ -13,92 +13,92 @@ import (
 	"tokenbroker/revocation"
 )
 
-// Errors of [Collector.Take]. Either way nothing was changed.
+// The errors of [Collector.Take], after which nothing has changed.
 var (
-	// ErrRefused is a receipt that is none, or not the sender's to give.
+	// ErrRefused means that the message is not a receipt, or not one of the sender's service.
 	ErrRefused = errors.New("the receipt is refused")
-	// ErrFull says that too many services are remembered already.
+	// ErrFull means that too many services are already remembered.
 	ErrFull = errors.New("too many services send receipts")
 )
 
 const (
-	// NATS begins the source of what came over NATS; the id in the subject follows.
+	// NATS is the prefix of the source of receipts over NATS. The id in the subject follows.
 	NATS = "nats/"
-	// HTTP begins the source of what was posted; the id of the client follows.
+	// HTTP is the prefix of the source of posted receipts. The id of the client follows.
 	HTTP = "http/"
 )
 
 const (
-	// heardWithin is how recently a service has to have been heard to be waited for.
+	// heardWithin is how recently a service must have sent a receipt to be waited for.
 	heardWithin = 3 * time.Second
-	// forgetAfter is when a service that says no more is forgotten.
+	// forgetAfter is how long a silent service is remembered.
 	forgetAfter = 60 * time.Second
 
 	maxServices = 5000
 	maxOfSource = 1000
-	// keptOfSource services of each known source are remembered even if there are maxServices,
-	// and maxUnknown of all sources that are not known.
+	// keptOfSource is how many services of each known source are remembered even beyond maxServices;
+	// maxUnknown bounds those of all unknown sources.
 	keptOfSource = 20
 	maxUnknown   = 100
-	// sweepEvery bounds how often a flood of new names has the memory searched for old ones.
+	// sweepEvery bounds how often new names cause a search for services to forget.
 	sweepEvery = time.Second
 )
 
-// Config of a [Collector]. All of it but Known is required.
+// Config configures a [Collector]. All fields except Known are required.
 type Config struct {
-	// Origin is the one whose batches are waited for: the broker's own.
+	// Origin is the origin whose batches are waited for: the broker's own.
 	Origin string
-	// Head is the last batch that Origin committed: nobody can have applied more.
+	// Head returns the last batch that Origin committed. No service can have applied a later one.
 	Head func() uint64
-	// Mono is a monotonic clock.
+	// Mono returns the time of a monotonic clock.
 	Mono func() time.Duration
-	// Known reports whether there is a service, or a client, of that id: only they are waited for.
+	// Known reports whether there is a service or a client with that id. Only known ones are waited for.
 	// If nil, every id is known.
 	Known func(id string) bool
 }
 
-// Collector takes receipts and tells who has applied what. It remembers 5,000 services, 1,000 of
-// one source, 100 of all sources that are not known, until they have sent none for a minute; 20 of
+// Collector collects receipts and reports what each service has applied. It remembers up to 5,000 services, 1,000 of
+// one source and 100 of all unknown sources, until they have sent no receipt for a minute. Up to 20 of
 // each known source are always remembered. It starts no goroutine and is safe for concurrent use.
 type Collector struct {
 	config   Config
 	expected atomic.Int64
 	refused  atomic.Uint64
 
-	mu       sync.Mutex // guards what follows
+	mu       sync.Mutex // guards the fields below
 	services map[name]*service
 	sources  map[string]int // services by source
 	unknown  int            // services of unknown sources
-	pending  int            // what all waits have pending
+	pending  int            // services that all waits wait for
 	swept    time.Duration
 	waits    map[*Wait]struct{}
 	closed   bool
 }
 
-// name is a service: what it calls itself, under the source that it cannot choose.
+// name identifies a service: its own name, and the source, which it cannot choose.
 type name struct{ source, service string }
 
-// service is what was last heard of one.
+// service is the latest receipt of a service.
 type service struct {
 	applied   uint64
-	appliedAt time.Duration // when applied rose
+	appliedAt time.Duration // when applied last rose
 	fresh     bool
 	age       time.Duration
 	heard     time.Duration
 	known     bool
-	waits     map[*Wait]struct{} // those that it is pending in
+	waits     map[*Wait]struct{} // those that wait for it
 }
 
-// New returns a collector that has heard of nobody.
+// New returns an empty collector.
 func New(config Config) *Collector {
 	return &Collector{
 		config: config, services: map[name]*service{}, sources: map[string]int{}, waits: map[*Wait]struct{}{},
 	}
 }
 
-// Take takes a receipt as it came. source is [NATS] or [HTTP] and the sender's id; over NATS,
-// where the subject is what the sender is held to, the service's id has to be the same. It
-// never blocks. Errors wrap [ErrRefused] or [ErrFull].
+// Take takes an encoded receipt. source is [NATS] or [HTTP], followed by the sender's id. Over NATS,
+// where the sender is authorized for its subject, the service's id has to be the same. Take
+// never blocks. Its errors wrap [ErrRefused] or [ErrFull].
 func (c *Collector) Take(source string, raw []byte) error {
 	err := c.take(source, raw)
 	if err != nil {
@@ -113,7 +113,7 @@ func (c *Collector) take(source string, raw []byte) error {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	named, _, _ := strings.Cut(receipt.Service, "/")
-	known := true // a client that posts has signed in
+	known := true // a client that posts has authenticated
 	if id, ok := strings.CutPrefix(source, NATS); ok {
 		if named != id {
 			return fmt.Errorf("%w: it names another service than its subject", ErrRefused)
@@ -178,7 +178,7 @@ func (c *Collector) room(source string, known bool, now time.Duration) bool {
 	return !full()
 }
 
-// sweep forgets who has said nothing for long.
+// sweep forgets services that have been silent for long.
 func (c *Collector) sweep(now time.Duration) {
 	c.swept = now
 	for who, s := range c.services {
@@ -194,28 +194,28 @@ func (c *Collector) sweep(now time.Duration) {
 	}
 }
 
-// Refused is how many receipts changed nothing, for whatever reason.
+// Refused returns the number of refused receipts.
 func (c *Collector) Refused() uint64 { return c.refused.Load() }
 
-// Service is what is known of one.
+// Service is the state of a service.
 type Service struct {
-	// Service is what it calls itself, Source how its receipts came and from whom.
+	// Service is the service's own name, and Source the way and the sender of its receipts.
 	Service, Source string
-	// Awaited says that waits wait for it, unless it is silent: its source is known.
+	// Awaited is true if waits wait for the service unless it is silent, because its source is known.
 	Awaited bool
-	// Applied is the last of the own batches up to which it has all, Lag how many it lacks.
+	// Applied is the last of the broker's own batches up to which it has applied all, and Lag how many it lacks.
 	Applied, Lag uint64
-	// Fresh is what it says of itself, and Age how old its knowledge was then.
+	// Fresh is whether it reports to be fresh, and Age how old its knowledge was then.
 	Fresh bool
 	Age   time.Duration
-	// Heard is how long ago that was.
+	// Heard is the age of the receipt.
 	Heard time.Duration
 }
 
-// Silent says that nobody waits for the service any more: it has not been heard for 3 s.
+// Silent reports whether waits no longer wait for the service, because it has sent nothing for 3 s.
 func (s Service) Silent() bool { return s.Heard > heardWithin }
 
-// Services lists those that were heard within the last minute, by name.
+// Services returns the services that sent a receipt within the last minute, sorted by name.
 func (c *Collector) Services() []Service {
 	head := c.config.Head()
 	now := c.config.Mono()

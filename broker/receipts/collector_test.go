@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
+	"tokenbroker/broker"
 	"tokenbroker/broker/receipts"
 	"tokenbroker/revocation"
 )
@@ -21,7 +22,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const own = "origin-1"
 
-// newCollector has the clock of the test's bubble, and 100 batches committed.
+// newCollector returns a collector with the clock of the test's bubble and 100 committed batches.
 func newCollector() *receipts.Collector {
 	began := time.Now()
 	return receipts.New(receipts.Config{
@@ -47,10 +48,10 @@ func take(t *testing.T, c *receipts.Collector, service string, seq uint64) {
 	}
 }
 
-// waiting begins to wait and returns what came of it.
-func waiting(t *testing.T, c *receipts.Collector, seq uint64, d time.Duration) <-chan receipts.Summary {
+// waiting starts a wait and returns its result.
+func waiting(t *testing.T, c *receipts.Collector, seq uint64, d time.Duration) <-chan broker.ReceiptSummary {
 	t.Helper()
-	answer := make(chan receipts.Summary, 1)
+	answer := make(chan broker.ReceiptSummary, 1)
 	go func() {
 		ctx, cancel := context.WithTimeout(t.Context(), d)
 		defer cancel()
@@ -60,14 +61,14 @@ func waiting(t *testing.T, c *receipts.Collector, seq uint64, d time.Duration) <
 	return answer
 }
 
-func want(t *testing.T, got, want receipts.Summary) {
+func want(t *testing.T, got, want broker.ReceiptSummary) {
 	t.Helper()
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("summary (-want +got):\n%s", diff)
 	}
 }
 
-func TestAppliedEndsWithTheLastOfThem(t *testing.T) {
+func TestAppliedEndsWhenAllServicesHaveApplied(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCollector()
 		for _, s := range []string{"a/1", "a/2", "b/1"} {
@@ -85,28 +86,28 @@ func TestAppliedEndsWithTheLastOfThem(t *testing.T) {
 		default:
 		}
 		take(t, c, "b/1", 7)
-		want(t, <-answer, receipts.Summary{Applied: 3, Of: 3, SlowestMS: 6})
+		want(t, <-answer, broker.ReceiptSummary{Applied: 3, Of: 3, SlowestMS: 6})
 	})
 }
 
-func TestNobodyIsWaitedForWithoutServices(t *testing.T) {
+func TestAppliedEndsImmediatelyWithoutServices(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		want(t, newCollector().Applied(t.Context(), 7), receipts.Summary{})
+		want(t, newCollector().Applied(t.Context(), 7), broker.ReceiptSummary{})
 	})
 }
 
-func TestTheSlowestCountsFromWhenTheBrokerWasAsked(t *testing.T) {
+func TestTheSlowestIsMeasuredFromTheRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCollector()
 		take(t, c, "a/1", 6)
 		time.Sleep(time.Second)
-		take(t, c, "a/1", 7) // before the wait, and after the question
+		take(t, c, "a/1", 7) // before the wait, and after the request
 		time.Sleep(time.Second)
-		want(t, c.AppliedSince(t.Context(), 995*time.Millisecond, 7), receipts.Summary{Applied: 1, Of: 1, SlowestMS: 5})
+		want(t, c.AppliedSince(t.Context(), 995*time.Millisecond, 7), broker.ReceiptSummary{Applied: 1, Of: 1, SlowestMS: 5})
 	})
 }
 
-func TestWhoIsSilentBeforehandIsLeftOutAndAfterwardsALaggard(t *testing.T) {
+func TestAServiceSilentBeforeTheWaitIsLeftOutAndOneSilentDuringItIsALaggard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCollector()
 		take(t, c, "gone/1", 6)
@@ -115,12 +116,12 @@ func TestWhoIsSilentBeforehandIsLeftOutAndAfterwardsALaggard(t *testing.T) {
 		take(t, c, "paused/1", 6)
 		answer := waiting(t, c, 7, 8*time.Second)
 		take(t, c, "quick/1", 7)
-		take(t, c, "new/1", 6) // began meanwhile
-		want(t, <-answer, receipts.Summary{Applied: 1, Of: 2, Laggards: []string{"paused/1"}})
+		take(t, c, "new/1", 6) // started during the wait
+		want(t, <-answer, broker.ReceiptSummary{Applied: 1, Of: 2, Laggards: []string{"paused/1"}})
 	})
 }
 
-func TestWhatIsNoReceiptOfTheSenderChangesNothing(t *testing.T) {
+func TestARefusedReceiptChangesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCollector()
 		take(t, c, "a/1", 6)
@@ -162,11 +163,11 @@ func TestAnotherOriginsBatchesDoNotCount(t *testing.T) {
 		if err := c.Take("http/demo", receipt(t, "a/1", "origin-0", 99)); err != nil {
 			t.Fatal(err)
 		}
-		want(t, <-waiting(t, c, 7, time.Second), receipts.Summary{Of: 1, Laggards: []string{"a/1"}})
+		want(t, <-waiting(t, c, 7, time.Second), broker.ReceiptSummary{Of: 1, Laggards: []string{"a/1"}})
 	})
 }
 
-func TestAReceiptThatWasOvertakenTakesNothingBack(t *testing.T) {
+func TestAnOlderReceiptDoesNotLowerApplied(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCollector()
 		take(t, c, "a/1", 9)
@@ -184,7 +185,7 @@ func TestTheSameNameFromTwoSourcesIsTwoServices(t *testing.T) {
 		if err := c.Take("http/intruder", receipt(t, "a/1", own, 7)); err != nil {
 			t.Fatal(err)
 		}
-		want(t, <-waiting(t, c, 7, time.Second), receipts.Summary{Applied: 1, Of: 2, Laggards: []string{"a/1"}})
+		want(t, <-waiting(t, c, 7, time.Second), broker.ReceiptSummary{Applied: 1, Of: 2, Laggards: []string{"a/1"}})
 	})
 }
 
@@ -216,7 +217,7 @@ func TestAFloodOfNamesIsBounded(t *testing.T) {
 	})
 }
 
-func TestBatchesAskForReceiptsWhileSomebodyWaits(t *testing.T) {
+func TestBatchesAskForReceiptsDuringAWait(t *testing.T) {
 	c := newCollector()
 	one, two := c.Expect(), c.Expect()
 	one()
@@ -237,15 +238,15 @@ func TestCloseEndsEveryWait(t *testing.T) {
 		first, second := waiting(t, c, 7, time.Hour), waiting(t, c, 8, time.Hour)
 		take(t, c, "a/1", 7)
 		c.Close()
-		want(t, <-first, receipts.Summary{Applied: 1, Of: 1})
-		lags := receipts.Summary{Of: 1, Laggards: []string{"a/1"}}
+		want(t, <-first, broker.ReceiptSummary{Applied: 1, Of: 1})
+		lags := broker.ReceiptSummary{Of: 1, Laggards: []string{"a/1"}}
 		want(t, <-second, lags)
 		want(t, c.Applied(t.Context(), 9), lags)
 	})
 }
 
-// Whatever comes in whatever order: the numbers add up, and each laggard is one that was
-// heard and has not said that it is there.
+// In any order of receipts, the numbers add up, and each laggard is a service that was
+// heard and has not applied the batch.
 func TestAppliedNeverExceedsOf(t *testing.T) {
 	for seed := range uint64(300) {
 		synctest.Test(t, func(t *testing.T) {
@@ -273,7 +274,7 @@ func TestAppliedNeverExceedsOf(t *testing.T) {
 				step()
 			}
 			got := <-answer
-			expected := receipts.Summary{Of: len(asked), SlowestMS: got.SlowestMS}
+			expected := broker.ReceiptSummary{Of: len(asked), SlowestMS: got.SlowestMS}
 			for _, s := range asked {
 				if applied[s] >= 8 {
 					expected.Applied++
@@ -287,8 +288,8 @@ func TestAppliedNeverExceedsOf(t *testing.T) {
 	}
 }
 
-// A laggard and somebody who asks again and again cannot pile up waits without an end.
-func TestOfTooManyWaitsTheOthersAreAnsweredAtOnce(t *testing.T) {
+// A caller who repeats requests while a service lags cannot accumulate waits without bound.
+func TestWaitsBeyondTheBoundEndImmediately(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCollector()
 		take(t, c, "a/1", 6)
@@ -298,20 +299,20 @@ func TestOfTooManyWaitsTheOthersAreAnsweredAtOnce(t *testing.T) {
 			waits[i] = c.Begin(0, 7)
 		}
 		began := time.Now()
-		want(t, c.Begin(0, 7).End(t.Context()), receipts.Summary{Of: 1, Laggards: []string{"a/1"}})
+		want(t, c.Begin(0, 7).End(t.Context()), broker.ReceiptSummary{Of: 1, Laggards: []string{"a/1"}})
 		if d := time.Since(began); d != 0 {
 			t.Errorf("one too many waited for %s", d)
 		}
 		take(t, c, "a/1", 7)
 		for _, w := range waits {
-			want(t, w.End(t.Context()), receipts.Summary{Applied: 1, Of: 1})
+			want(t, w.End(t.Context()), broker.ReceiptSummary{Applied: 1, Of: 1})
 		}
 		take(t, c, "a/1", 7)
-		want(t, <-waiting(t, c, 8, time.Second), receipts.Summary{Of: 1, Laggards: []string{"a/1"}})
+		want(t, <-waiting(t, c, 8, time.Second), broker.ReceiptSummary{Of: 1, Laggards: []string{"a/1"}})
 	})
 }
 
-// newKnowing is a collector that knows the ids a, b and demo.
+// newKnowing returns a collector that knows the ids a, b and demo.
 func newKnowing() *receipts.Collector {
 	began := time.Now()
 	return receipts.New(receipts.Config{
@@ -320,8 +321,8 @@ func newKnowing() *receipts.Collector {
 	})
 }
 
-// Ids that somebody invents are remembered in a small number, and no wait waits for them.
-func TestInventedServicesAreNotWaitedFor(t *testing.T) {
+// A small number of unknown ids is remembered, and no wait waits for them.
+func TestUnknownServicesAreNotWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newKnowing()
 		if err := c.Take("nats/a", receipt(t, "a/1", own, 7)); err != nil {
@@ -343,7 +344,7 @@ func TestInventedServicesAreNotWaitedFor(t *testing.T) {
 		began := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
-		want(t, c.Applied(ctx, 7), receipts.Summary{Applied: 1, Of: 1})
+		want(t, c.Applied(ctx, 7), broker.ReceiptSummary{Applied: 1, Of: 1})
 		if took := time.Since(began); took != 0 { // by the bubble's clock
 			t.Errorf("waited for %s", took)
 		}
@@ -355,8 +356,8 @@ func TestInventedServicesAreNotWaitedFor(t *testing.T) {
 	})
 }
 
-// However many a source claims to be, each known source has places.
-func TestKnownServicesHavePlaces(t *testing.T) {
+// Each known source has places, however many services other sources claim.
+func TestPlacesAreReservedForKnownServices(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		c := receipts.New(receipts.Config{
@@ -401,8 +402,8 @@ func TestAReceiptIsTheSendersOwn(t *testing.T) {
 	})
 }
 
-// What all waits wait for together is bounded; beyond it a wait is answered with what is known.
-func TestWaitsAreBoundedByWhatTheyWaitFor(t *testing.T) {
+// The number of services that all waits wait for is bounded. Beyond it, a wait ends with what is known.
+func TestTheServicesThatAllWaitsWaitForAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCollector()
 		const services = 1000
@@ -414,7 +415,7 @@ func TestWaitsAreBoundedByWhatTheyWaitFor(t *testing.T) {
 			waits = append(waits, c.Begin(0, 2))
 		}
 		beyond := c.Begin(0, 2)
-		want := receipts.Summary{Of: services}
+		want := broker.ReceiptSummary{Of: services}
 		if got := beyond.End(t.Context()); got.Of != want.Of || got.Applied != 0 || len(got.Laggards) != 100 {
 			t.Errorf("beyond the bound: %+v", got)
 		}

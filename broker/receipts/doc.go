@@ -1,9 +1,8 @@
-// Package receipts is the broker's memory of how far the services are: which revocations
-// each of them has applied, as it says itself.
+// Package receipts collects the services' receipts: which revocations
+// each service reports to have applied.
 //
-// A receipt is unsigned and proves nothing: who may write one can claim for its own service
-// what it likes. So receipts are for the eyes of people, who see at once which service lags
-// behind, and no promise rests on them.
+// A receipt is unsigned and proves nothing: its sender can claim anything for its own service.
+// Receipts show people which service lags behind. No promise depends on them.
 //
 //	done := collector.Expect() // before the commit: its batch asks for receipts
 //	defer done()

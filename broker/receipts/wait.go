@@ -5,40 +5,32 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"tokenbroker/broker"
 )
 
 const (
-	// maxLaggards is how many of those that lag behind a [Summary] names.
+	// maxLaggards bounds the laggards of a summary.
 	maxLaggards = 100
-	// maxWaits may wait at a time, for maxPending services together.
+	// maxWaits bounds the concurrent waits, and maxPending the services that they wait for in all.
 	maxWaits   = 1000
 	maxPending = 100_000
 )
 
-// Summary says how many of how many services have applied a batch.
-type Summary struct {
-	Applied int `json:"applied"`
-	Of      int `json:"of"`
-	// SlowestMS is when the last of those that have applied it said so, in milliseconds.
-	SlowestMS int64 `json:"slowest_ms"`
-	// Laggards are the others by name, a hundred at most.
-	Laggards []string `json:"laggards,omitempty"`
-}
-
-// Wait is somebody who waits for a batch. [Wait.End] has to be called once.
+// Wait is one wait for a batch. [Wait.End] has to be called once.
 type Wait struct {
 	collector *Collector
 	seq       uint64
 	since     time.Duration
-	over      chan struct{} // closed when nobody is pending, or it shall not wait
+	over      chan struct{} // closed when no service is pending, or when the wait is refused
 
-	// The collector's mutex guards what follows.
+	// The collector's mutex guards the fields below.
 	of      int
 	pending map[name]struct{}
 	slowest time.Duration
 }
 
-// applied takes note that a service has applied the batch now.
+// applied records that a service has applied the batch now.
 func (w *Wait) applied(who name, s *service, now time.Duration) {
 	delete(w.pending, who)
 	delete(s.waits, w)
@@ -49,31 +41,31 @@ func (w *Wait) applied(who name, s *service, now time.Duration) {
 	}
 }
 
-// Expect says that somebody is about to wait: batches ask for receipts at once until done is
-// called. done may be called again.
+// Expect announces a wait: batches ask for immediate receipts until done is
+// called. done may be called several times.
 func (c *Collector) Expect() (done func()) {
 	c.expected.Add(1)
 	return sync.OnceFunc(func() { c.expected.Add(-1) })
 }
 
-// Wanted says whether a batch that is signed now shall ask for receipts.
+// Wanted reports whether a batch that is signed now has to ask for receipts.
 func (c *Collector) Wanted() bool { return c.expected.Load() > 0 }
 
-// Applied is [Collector.AppliedSince] with the time counted from now.
-func (c *Collector) Applied(ctx context.Context, seq uint64) Summary {
+// Applied is [Collector.AppliedSince] with times measured from now.
+func (c *Collector) Applied(ctx context.Context, seq uint64) broker.ReceiptSummary {
 	return c.AppliedSince(ctx, c.config.Mono(), seq)
 }
 
 // AppliedSince is [Collector.Begin] and [Wait.End].
-func (c *Collector) AppliedSince(ctx context.Context, since time.Duration, seq uint64) Summary {
+func (c *Collector) AppliedSince(ctx context.Context, since time.Duration, seq uint64) broker.ReceiptSummary {
 	return c.Begin(since, seq).End(ctx)
 }
 
-// Begin begins to wait until all services that were heard within the last 3 s have applied
-// the own batches up to seq. Who falls silent meanwhile is a laggard; who comes anew begins
-// with a catch-up, which has the batch, and is not waited for. The slowest is counted from
-// since, a reading of the collector's clock. Of more than a thousand waits at a time, and of a
-// closed collector's, nobody is waited for: the summary has what is known by now.
+// Begin starts a wait until all services that were heard within the last 3 s have applied
+// the broker's own batches up to seq. A service that falls silent in the meantime is a laggard. A new
+// service starts with a catch-up, which contains the batch, and is not waited for. Times are measured from
+// since, a reading of the collector's clock. If there are more than a thousand concurrent waits, or the
+// collector is closed, the wait ends immediately with what is known.
 func (c *Collector) Begin(since time.Duration, seq uint64) *Wait {
 	w := &Wait{collector: c, seq: seq, since: since, pending: map[name]struct{}{}, over: make(chan struct{})}
 	now := c.config.Mono()
@@ -102,7 +94,7 @@ func (c *Collector) Begin(since time.Duration, seq uint64) *Wait {
 	return w
 }
 
-// forget has receipts no longer looked at for w. The collector's mutex is held.
+// forget removes w from the collector's waits. The caller holds the collector's mutex.
 func (w *Wait) forget() {
 	c := w.collector
 	if _, waiting := c.waits[w]; !waiting {
@@ -117,17 +109,17 @@ func (w *Wait) forget() {
 	}
 }
 
-// End waits until those that are waited for have applied it, or ctx ends, or the collector is
+// End waits until all services of the wait have applied the batch, or ctx ends, or the collector is
 // closed, and returns what is known then.
-func (w *Wait) End(ctx context.Context) Summary {
+func (w *Wait) End(ctx context.Context) broker.ReceiptSummary {
 	select {
 	case <-w.over:
 	case <-ctx.Done():
 	}
 	w.collector.mu.Lock()
 	w.forget()
-	w.collector.mu.Unlock() // what is left of w is this caller's
-	summary := Summary{Applied: w.of - len(w.pending), Of: w.of, SlowestMS: w.slowest.Milliseconds()}
+	w.collector.mu.Unlock() // w is now used only by this caller
+	summary := broker.ReceiptSummary{Applied: w.of - len(w.pending), Of: w.of, SlowestMS: w.slowest.Milliseconds()}
 	for who := range w.pending {
 		summary.Laggards = append(summary.Laggards, who.service)
 	}
@@ -136,7 +128,7 @@ func (w *Wait) End(ctx context.Context) Summary {
 	return summary
 }
 
-// Close ends every wait, with what is known, and lets nobody wait any more.
+// Close ends every wait with what is known. Later waits end immediately.
 func (c *Collector) Close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

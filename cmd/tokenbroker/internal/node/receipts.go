@@ -108,7 +108,7 @@ type receiptWait struct {
 
 // Applied implements [broker.ReceiptWait].
 func (w receiptWait) Applied(ctx context.Context, seq uint64) broker.ReceiptSummary {
-	return broker.ReceiptSummary(w.collector.AppliedSince(ctx, w.since, seq))
+	return w.collector.AppliedSince(ctx, w.since, seq)
 }
 
 // Done implements [broker.ReceiptWait].
