@@ -22,6 +22,8 @@ type Limits struct {
 	PerAddress int
 	// Exempt reports whether a peer has no limit of its own. If nil, every peer has one.
 	Exempt func(netip.Addr) bool
+	// ExemptLoopback leaves peers on loopback without a limit of their own.
+	ExemptLoopback bool
 }
 
 // Accept implements [net.Listener]. During a drain it takes what is in the kernel's queue, and
@@ -210,7 +212,7 @@ func (l Limits) shares(addr net.Addr) []addressShare {
 	}
 	ip := tcp.AddrPort().Addr().Unmap().WithZone("")
 	switch {
-	case l.Exempt != nil && l.Exempt(ip):
+	case l.Exempt != nil && l.Exempt(ip), l.ExemptLoopback && ip.IsLoopback():
 		return nil
 	case ip.Is4():
 		return []addressShare{{netip.PrefixFrom(ip, 32), l.PerAddress}}

@@ -181,7 +181,7 @@ func TestAcceptWaitsWhileEveryConnectionIsActive(t *testing.T) {
 // One address has its share, IPv6 by /64 and by /48; its own idle connections make room first.
 func TestConnectionsOfAnAddress(t *testing.T) {
 	exempt := netip.MustParseAddr("192.0.2.80")
-	l := newConnLab(t, Limits{Total: 100, PerAddress: 2, Exempt: func(ip netip.Addr) bool { return ip == exempt }})
+	l := newConnLab(t, Limits{Total: 100, PerAddress: 2, Exempt: func(ip netip.Addr) bool { return ip == exempt }, ExemptLoopback: true})
 	l.dial("192.0.2.1", http.StateActive)
 	idle := l.dial("::ffff:192.0.2.1", http.StateIdle)
 	other := l.dial("192.0.2.2", http.StateIdle)
@@ -191,6 +191,8 @@ func TestConnectionsOfAnAddress(t *testing.T) {
 	l.refused("192.0.2.1")
 	for range 5 {
 		l.dial("192.0.2.80", http.StateActive)
+		l.dial("127.0.0.1", http.StateActive)
+		l.dial("::1", http.StateActive)
 	}
 
 	var site []*dialled

@@ -2,16 +2,25 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"time"
 
 	"tokenbroker/api/admin"
+	"tokenbroker/broker"
 	"tokenbroker/cmd/tokenbroker/internal/adminsocket"
+	"tokenbroker/cmd/tokenbroker/internal/watch"
 	"tokenbroker/keyring/lifecycle"
+	"tokenbroker/revocation"
+	"tokenbroker/store"
+	"tokenbroker/store/backup"
 )
 
 // serveAdmin opens the operators' surface: to the own user and root on the unix socket, to
@@ -98,3 +107,81 @@ func withoutUser(list string) string {
 
 // AdminTokenFile holds the operators' bearer token, in the data directory.
 const AdminTokenFile = "admin-token"
+
+// startWatching makes what shows operators what happens; it works while somebody watches.
+func (n *Node) startWatching() {
+	n.watching = watch.New(watch.Config{
+		Ledger: n.ledger, Broadcast: n.publisher, Receipts: n.receipts, Mono: n.mono, Logger: n.cfg.Logger,
+		Username: n.username,
+	})
+	n.background(n.watching.Run)
+}
+
+// username is the name of the user whom a revocation hits, or "".
+func (n *Node) username(ctx context.Context, e revocation.Event) string {
+	switch e.Kind {
+	case revocation.KindSub:
+		user, err := n.operators.User(ctx, e.Value)
+		if err == nil && user.UID == e.Value { // a local name may look like an id
+			return user.Username
+		}
+	case revocation.KindSID:
+		if check, err := n.operators.CheckRevocation(ctx, e.Kind, e.Value); err == nil && check.Session != nil {
+			return check.Session.Username
+		}
+	}
+	return "" // of no user, or of one that cannot be read: who watches still sees the id
+}
+
+// showKey shows a change of the keyring to who watches.
+func (n *Node) showKey(c lifecycle.Change) {
+	n.watching.Key(admin.WatchKey{
+		What: c.What, KID: c.Key.KID, Purpose: string(c.Key.Purpose), Algorithm: string(c.Key.Algorithm), State: string(c.Key.State), At: c.At.UTC(),
+	})
+}
+
+// watching answers GET /admin/v1/watch.
+type watching struct{ hub *watch.Hub }
+
+var _ admin.Watching = watching{}
+
+// Watch implements [admin.Watching].
+func (w watching) Watch() (admin.Watcher, error) {
+	watcher, err := w.hub.Watch()
+	switch {
+	case errors.Is(err, watch.ErrTooMany):
+		return nil, &broker.Error{Code: broker.CodeBusy, Message: "Too many are watching.", RetryAfter: listenLater, Err: err}
+	case errors.Is(err, watch.ErrClosed):
+		return nil, &broker.Error{Code: broker.CodeUnavailable, Message: "The broker is stopping.", RetryAfter: time.Second, Err: err}
+	case err != nil:
+		return nil, err
+	}
+	return watcher, nil
+}
+
+// backup writes all records as they are at one moment, encrypted under the KEK of that moment;
+// the private keys in them stay sealed.
+func (n *Node) backup(ctx context.Context, w io.Writer) error {
+	// No reseal between the choice of the KEK and the moment that the records are of: one KEK
+	// opens all of a backup.
+	n.kek.mu.Lock()
+	unlock := sync.OnceFunc(n.kek.mu.Unlock)
+	defer unlock()
+	b, err := backup.NewWriter(ctx, w, backup.Header{
+		Store: n.ledger.StoreID(), TakenAt: n.ledger.Now().Unix(), Wall: time.Now().Unix(), Version: n.cfg.Version,
+	}, n.kek.backups)
+	if err != nil {
+		return fmt.Errorf("writing the head of a backup: %w", err)
+	}
+	err = n.store.Each(ctx, "", func(r store.Write) error {
+		unlock() // the records are those of the moment at which Each began
+		return b.Add(r)
+	})
+	if err != nil {
+		return fmt.Errorf("writing the records: %w", err)
+	}
+	if err := b.Close(); err != nil {
+		return fmt.Errorf("ending the backup: %w", err)
+	}
+	return nil
+}

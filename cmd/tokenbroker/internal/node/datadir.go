@@ -1,11 +1,18 @@
 package node
 
 import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"time"
 
+	"tokenbroker/internal/private"
+	"tokenbroker/keyring"
+	"tokenbroker/store"
 	"tokenbroker/store/badgerstore"
 )
 
@@ -39,4 +46,59 @@ func adviseOnDamage(err error) error {
 		return err
 	}
 	return fmt.Errorf("%w: the broker does not start, because it cannot know what was revoked; restore a backup with 'tokenbroker restore FILE'; without one, 'tokenbroker floor raise' signs everybody out and keeps what can be read", err)
+}
+
+// ownSecret reads a secret that the broker makes itself, or makes it (mode 0600). A file that
+// others own or can read is refused: they would know the secret. In errors, what names it.
+func ownSecret(path, what string) (string, error) {
+	text, err := private.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		var b [32]byte
+		_, _ = rand.Read(b[:]) // never fails
+		text = []byte(base64.RawURLEncoding.EncodeToString(b[:]) + "\n")
+		if err := private.CreateFile(path, text); err != nil {
+			return "", fmt.Errorf("writing %s: %w", what, err)
+		}
+	} else if err != nil {
+		return "", fmt.Errorf("reading %s: %w", what, err)
+	}
+	secret, err := private.SecretLine(string(text))
+	if err != nil {
+		return "", fmt.Errorf("%s in %s %w; remove the file to get a new one", what, path, err)
+	}
+	if len(secret) < 32 {
+		return "", fmt.Errorf("%s in %s is too short: remove the file to get a new one", what, path)
+	}
+	return secret, nil
+}
+
+// KeyringKey is the one record that the keyring lives in.
+const KeyringKey = "keyring"
+
+// KeyringStore lets the keyring live in a store of records.
+func KeyringStore(s store.Store) keyring.Store { return keyringStore{s} }
+
+// keyringStore lets the keyring live in the broker's store.
+type keyringStore struct{ store store.Store }
+
+var _ keyring.Store = keyringStore{}
+
+// Load implements [keyring.Store].
+func (k keyringStore) Load(ctx context.Context) ([]byte, uint64, error) {
+	rec, err := k.store.Get(ctx, KeyringKey)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, 0, keyring.ErrEmpty
+	}
+	return rec.Value, uint64(rec.Revision), err
+}
+
+// CompareAndSwap implements [keyring.Store].
+func (k keyringStore) CompareAndSwap(ctx context.Context, data []byte, rev uint64) error {
+	errs := k.store.Commit(ctx, []store.Change{{Writes: []store.Write{
+		{Key: KeyringKey, Value: data, Expect: store.Revision(rev)},
+	}}}, nil)
+	if errors.Is(errs[0], store.ErrConflict) {
+		return keyring.ErrConflict
+	}
+	return errs[0]
 }

@@ -5,7 +5,6 @@ package node
 import (
 	"context"
 	"errors"
-	"net"
 	"sync/atomic"
 	"time"
 
@@ -136,18 +135,15 @@ func (n *Node) EndUsers() *enduser.Service { return n.endUsers }
 // Operators returns the use cases of operators.
 func (n *Node) Operators() *operator.Service { return n.operators }
 
+// mono is the time since the node was started.
+func (n *Node) mono() time.Duration { return time.Since(n.began) }
+
+// publishedLife is the life of access tokens that services are told, accessLife the one that is signed.
+func (n *Node) publishedLife() time.Duration { return time.Duration(n.lives.published.Load()) }
+func (n *Node) accessLife() time.Duration    { return time.Duration(n.lives.signed.Load()) }
+
 // Failed delivers the error of a listener that ended by itself.
 func (n *Node) Failed() <-chan error { return n.failed }
-
-// newServer returns the server of a listener; an error that ends it by itself goes to Failed.
-func (n *Node) newServer(l net.Listener, limits httpserver.Limits) *httpserver.Server {
-	return httpserver.New(l, limits, n.cfg.Logger, func(err error) {
-		select {
-		case n.failed <- err:
-		default: // one is enough to end the process
-		}
-	})
-}
 
 // Close drains: listeners first, then the actors, then what they stand on. Accepted
 // requests are answered and committed batches are sent, within drainTimeout.

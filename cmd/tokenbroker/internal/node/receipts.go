@@ -30,9 +30,6 @@ func (n *Node) startReceipts() {
 	})
 }
 
-// mono is the time since the node was started.
-func (n *Node) mono() time.Duration { return time.Since(n.began) }
-
 // takeReceipt takes one that came over NATS. Nobody is told when it is refused: it is counted.
 func (n *Node) takeReceipt(id string, raw []byte) {
 	if err := n.receipts.Take(receipts.NATS+id, raw); err != nil {

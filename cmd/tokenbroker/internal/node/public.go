@@ -3,6 +3,7 @@ package node
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"sync"
 	"time"
@@ -11,7 +12,10 @@ import (
 	"tokenbroker/api/feed"
 	"tokenbroker/api/httpapi"
 	"tokenbroker/api/oauth"
-	"tokenbroker/cmd/tokenbroker/internal/httpserver"
+	"tokenbroker/broker"
+	"tokenbroker/keyring"
+	"tokenbroker/revocation"
+	"tokenbroker/revocation/ledger"
 	"tokenbroker/validator"
 )
 
@@ -59,21 +63,6 @@ func (n *Node) serve(context.Context) error {
 		return nil
 	})
 	return nil
-}
-
-// stopListening drains the listeners side by side: one's slow clients take none of the time
-// that another's, and the broker behind them, have within drainTimeout.
-func (n *Node) stopListening(ctx context.Context) error {
-	servers := []*httpserver.Server{n.public, n.publicIPv6, n.socket, n.admin}
-	errs := make([]error, len(servers))
-	var all sync.WaitGroup
-	for i, s := range servers {
-		if s != nil {
-			all.Go(func() { errs[i] = s.Shutdown(ctx) })
-		}
-	}
-	all.Wait()
-	return errors.Join(errs...)
 }
 
 // readiness is ready when store and keyring are; without NATS the broker is degraded.
@@ -134,4 +123,90 @@ func (n *Node) providersReady(ctx context.Context, wait time.Duration) []httpapi
 	}
 	all.Wait()
 	return checks
+}
+
+// document serves one of the keyring's JWK sets.
+func document(current func() keyring.Document) httpapi.Document {
+	return func() ([]byte, string, time.Duration) {
+		doc := current()
+		return doc.Body, doc.ETag, doc.MaxAge
+	}
+}
+
+// verifier answers /auth/verify/ from the validator in this process.
+type verifier struct{ validator *validator.Validator }
+
+var _ oauth.Verifier = verifier{}
+
+// Verify implements [oauth.Verifier].
+func (v verifier) Verify(ctx context.Context, token string) (json.RawMessage, error) {
+	claims, err := v.validator.Validate(ctx, token)
+	switch {
+	case err == nil:
+		return claims.Raw(), nil
+	case errors.Is(err, validator.ErrExpired):
+		return nil, &broker.Error{Code: httpapi.CodeTokenExpired, Message: "The token has expired.", Err: err}
+	case errors.Is(err, validator.ErrRevoked):
+		return nil, &broker.Error{Code: httpapi.CodeTokenRevoked, Message: "The token was revoked.", Err: err}
+	case errors.Is(err, validator.ErrInvalid):
+		return nil, &broker.Error{Code: httpapi.CodeTokenInvalid, Message: "The token is not a good one of this issuer.", Err: err}
+	default:
+		return nil, &broker.Error{Code: broker.CodeUnavailable, Message: "The token cannot be judged for now.", Err: err}
+	}
+}
+
+// catchup answers GET /revocations from the ledger.
+type catchup struct{ ledger *ledger.Ledger }
+
+var _ feed.Catchup = catchup{}
+
+// Answer implements [feed.Catchup].
+func (c catchup) Answer(ctx context.Context, client, after string, as revocation.Form) (feed.CatchupAnswer, error) {
+	answer, err := c.ledger.EncodedAnswerFor(ctx, client, after, as)
+	switch {
+	case errors.Is(err, ledger.ErrBadPosition):
+		return nil, invalidPosition(err)
+	case errors.Is(err, ledger.ErrTooManyAnswers):
+		return nil, &broker.Error{Code: broker.CodeBusy, Message: "This client reads too many catch-up answers at once.", RetryAfter: time.Second, Err: err}
+	case err != nil:
+		return nil, err
+	}
+	return answer, nil
+}
+
+// stream answers GET /revocations/stream from what the publisher signs.
+type stream struct{ hub *ledger.Hub }
+
+var _ feed.Stream = stream{}
+
+// listenLater is when a listener that was refused may ask again.
+const listenLater = 5 * time.Second
+
+// Listen implements [feed.Stream].
+func (s stream) Listen(client, after string) (feed.Listener, error) {
+	l, err := s.hub.Listen(client, after)
+	switch {
+	case errors.Is(err, ledger.ErrBadPosition):
+		return nil, invalidPosition(err)
+	case errors.Is(err, ledger.ErrTooManyListeners):
+		return nil, &broker.Error{Code: broker.CodeBusy, Message: "Too many services are listening, of this client or in all.", RetryAfter: listenLater, Err: err}
+	case errors.Is(err, ledger.ErrHubClosed):
+		return nil, &broker.Error{Code: broker.CodeUnavailable, Message: "The broker is stopping.", RetryAfter: time.Second, Err: err}
+	case err != nil:
+		return nil, err
+	}
+	return listener{l}, nil
+}
+
+type listener struct{ *ledger.Listener }
+
+// Next implements [feed.Listener].
+func (l listener) Next(ctx context.Context) (feed.StreamEvent, error) {
+	e, err := l.Listener.Next(ctx)
+	return feed.StreamEvent(e), err
+}
+
+// invalidPosition tells the caller that its position cannot be read.
+func invalidPosition(err error) error {
+	return &broker.Error{Code: httpapi.CodeInvalidPosition, Message: "the position is not a list of origin.seq", Err: err}
 }

@@ -1,0 +1,155 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+
+	"tokenbroker/api/httpapi"
+	"tokenbroker/cmd/tokenbroker/internal/adminsocket"
+	"tokenbroker/cmd/tokenbroker/internal/httpserver"
+	"tokenbroker/internal/private"
+	"tokenbroker/store/badgerstore"
+)
+
+// takePorts takes the directory and the ports before anything is opened, so that a
+// conflict is one clear line and leaves nothing behind.
+func (n *Node) takePorts(context.Context) error {
+	if err := private.MakeDir(n.cfg.DataDir, "data directory", n.cfg.Setting("data_dir")); err != nil {
+		return err
+	}
+	lock, err := badgerstore.Lock(n.cfg.DataDir)
+	if err != nil {
+		return err
+	}
+	n.lock = lock
+	n.onStop(func(context.Context) error { return lock.Release() })
+	limit, err := httpserver.OpenFileLimit()
+	if err != nil {
+		return err
+	}
+	stored, _ := os.ReadDir(StoreDir(n.cfg.DataDir)) // none before the first start
+	n.files = httpserver.DivideOpenFiles(limit, len(stored), n.cfg.Connections, n.cfg.NATS.URL == "")
+	if n.files.Wanted > 0 {
+		n.cfg.Logger.Warn("few file descriptors: fewer connections are accepted", "files", n.files.Limit, "reserved", n.files.Reserved,
+			"public", n.files.Public, "per_address", n.files.PerAddress, "operators", n.files.Operators, "nats", n.files.NATS, "hint", n.files.Hint())
+	}
+	limits, err := n.publicLimits()
+	if err != nil {
+		return err
+	}
+	public, err := httpserver.Listen("the broker", n.cfg.Listen, n.cfg.Setting("listen"))
+	if err != nil {
+		return err
+	}
+	n.public = n.newServer(public, limits)
+	n.onStop(n.public.Release)
+	if n.cfg.LoopbackIPv6 {
+		n.takeLoopbackIPv6(limits)
+	}
+	if err := n.takeAdmin(); err != nil {
+		return err
+	}
+	if n.issuer = n.cfg.PublicURL; n.issuer == "" {
+		n.issuer = "http://" + public.Addr().String()
+	}
+	if n.cfg.NATS.URL != "" {
+		return nil
+	}
+	if err := n.natsPassword(); err != nil {
+		return err
+	}
+	if n.nats, n.natsOwn, err = startNATS(n.cfg.NATS, n.files.NATS, n.cfg.Setting("nats.listen"), n.cfg.Logger); err != nil {
+		return err
+	}
+	n.onStop(func(context.Context) error {
+		n.nats.Shutdown()
+		n.nats.WaitForShutdown()
+		return nil
+	})
+	return nil
+}
+
+// takeLoopbackIPv6 also listens on [::1], for a browser that resolves localhost to it. It is not an error if
+// the machine has no IPv6. A port in use is reported: such a browser reaches the other program.
+func (n *Node) takeLoopbackIPv6(limits httpserver.Limits) {
+	_, port, err := net.SplitHostPort(n.public.Addr())
+	if err != nil {
+		return
+	}
+	l, err := net.Listen("tcp6", net.JoinHostPort("::1", port))
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		n.cfg.Logger.Warn("not listening on [::1]: another program uses the port there, and a browser that resolves localhost to ::1 reaches that program", "port", port)
+	case err != nil:
+		n.cfg.Logger.Debug("not listening on [::1]", "error", err)
+	default:
+		n.publicIPv6 = n.newServer(l, limits)
+		n.onStop(n.publicIPv6.Release)
+	}
+}
+
+// publicLimits returns the limits of the public listener's connections.
+func (n *Node) publicLimits() (httpserver.Limits, error) {
+	proxies, err := httpapi.ParseProxies(n.cfg.Public.TrustedProxies)
+	if err != nil {
+		return httpserver.Limits{}, fmt.Errorf("reading the trusted proxies: %w", err)
+	}
+	return httpserver.Limits{
+		Total: n.files.Public, PerAddress: n.files.PerAddress,
+		Exempt: proxies.Contain, ExemptLoopback: n.cfg.Connections.PerAddress == 0,
+	}, nil
+}
+
+// takeAdmin takes the operators' socket and, if there is to be one, their TCP address.
+func (n *Node) takeAdmin() error {
+	socket, err := adminsocket.Listen(n.cfg.Admin.Socket)
+	switch {
+	case errors.Is(err, adminsocket.ErrPathTooLong) && n.cfg.Admin.Listen != "" && n.cfg.Admin.Socket == adminsocket.Path(n.cfg.DataDir):
+		n.cfg.Logger.Warn("operators reach the broker over TCP alone", "error", err)
+	case err != nil:
+		return err
+	default:
+		n.socket = n.newServer(socket, httpserver.Limits{Total: n.files.Operators})
+		n.onStop(n.socket.Release)
+	}
+	if n.cfg.Admin.Listen == "" {
+		return nil
+	}
+	admin, err := httpserver.Listen("the admin listener", n.cfg.Admin.Listen, n.cfg.Setting("admin.listen"))
+	if err != nil {
+		return err
+	}
+	n.admin = n.newServer(admin, httpserver.Limits{Total: n.files.Operators})
+	n.onStop(n.admin.Release)
+	return nil
+}
+
+// newServer returns the server of a listener; an error that ends it by itself goes to Failed.
+func (n *Node) newServer(l net.Listener, limits httpserver.Limits) *httpserver.Server {
+	return httpserver.New(l, limits, n.cfg.Logger, func(err error) {
+		select {
+		case n.failed <- err:
+		default: // one is enough to end the process
+		}
+	})
+}
+
+// stopListening drains the listeners side by side: one's slow clients take none of the time
+// that another's, and the broker behind them, have within drainTimeout.
+func (n *Node) stopListening(ctx context.Context) error {
+	servers := []*httpserver.Server{n.public, n.publicIPv6, n.socket, n.admin}
+	errs := make([]error, len(servers))
+	var all sync.WaitGroup
+	for i, s := range servers {
+		if s != nil {
+			all.Go(func() { errs[i] = s.Shutdown(ctx) })
+		}
+	}
+	all.Wait()
+	return errors.Join(errs...)
+}
