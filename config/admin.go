@@ -24,23 +24,23 @@ func (c *checker) admin() {
 	if a.Socket != "" {
 		switch {
 		case !filepath.IsAbs(a.Socket):
-			c.add("admin.socket", "is no absolute path", "as /run/tokenbroker/admin.sock")
+			c.add("admin.socket", "is not an absolute path", "such as /run/tokenbroker/admin.sock")
 		case len(a.Socket) > maxSocket:
-			c.add("admin.socket", "is longer than 100 bytes", "unix sockets have short paths, as /run/tokenbroker/admin.sock")
+			c.add("admin.socket", "is longer than 100 bytes", "unix sockets have short paths, such as /run/tokenbroker/admin.sock")
 		}
 	}
 	if derived := filepath.Join(c.cfg.DataDir, "admin", "admin.sock"); a.Socket == "" && a.Listen == "" && filepath.IsAbs(c.cfg.DataDir) && len(derived) > maxSocket {
-		c.add("admin.socket", "is "+derived+" by data_dir, longer than 100 bytes, and admin.listen is empty", "name a shorter path, as /run/tokenbroker/admin.sock")
+		c.add("admin.socket", "is "+derived+" by data_dir, longer than 100 bytes, and admin.listen is empty", "name a shorter path, such as /run/tokenbroker/admin.sock")
 	}
 	c.keyPair("admin.tls_cert_file", a.TLSCertFile, "admin.tls_key_file", a.TLSKeyFile, "")
 	c.bearer("admin.token", a.Token)
 	c.bearer("admin.metrics_token", a.MetricsToken)
 	if a.MetricsToken.Set() && a.MetricsToken == a.Token {
-		c.add("admin.metrics_token", "is admin.token, too", "it is given to a scraper, which must not hold the operators' one: make another")
+		c.add("admin.metrics_token", "is the same as admin.token", "a scraper holds it, and must not hold the operators' token: make another one")
 	}
 	for _, host := range a.Hosts {
 		if !hostName.MatchString(host) {
-			c.add("admin.hosts", strconv.Quote(host)+" is no host name", "names or addresses without port, as localhost; no wildcard")
+			c.add("admin.hosts", strconv.Quote(host)+" is not a host name", "names or addresses without port, such as localhost; no wildcard")
 		}
 	}
 	if a.Listen == "" || !c.address("admin.listen", a.Listen) {
@@ -55,7 +55,7 @@ func (c *checker) admin() {
 	if !c.given("admin.hosts") || !a.Token.Set() {
 		c.add("admin.listen", "is not loopback", "use 127.0.0.1; or give admin.hosts, admin.token (or token_file), admin.tls_cert_file and admin.tls_key_file")
 	} else if a.TLSCertFile == "" && a.TLSKeyFile == "" {
-		c.add("admin.tls_cert_file", "is missing, and admin.listen is not loopback: the operators' token and users' passwords would cross the network in clear",
+		c.add("admin.tls_cert_file", "is missing, and admin.listen is not loopback: the operators' token and users' passwords would cross the network unencrypted",
 			"give admin.tls_cert_file and admin.tls_key_file, or use 127.0.0.1 for admin.listen")
 	}
 }
@@ -69,6 +69,6 @@ func (c *checker) bearer(key string, token Secret) {
 	case utf8.RuneCountInString(text) < minAdminToken:
 		c.add(key, "is shorter than 32 characters", "make one by `openssl rand -base64 32`")
 	case strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }):
-		c.add(key, "has characters that no header takes", "printable ASCII without spaces")
+		c.add(key, "has characters that a header cannot have", "printable ASCII without spaces")
 	}
 }

@@ -30,7 +30,7 @@ func (c *checker) browser() {
 		if best := didYouMean(c.cfg.Browser.Client, c.cfg.ids(path{"clients"})); best != "" {
 			hint = "did you mean " + best + "?"
 		}
-		c.add("browser.client", "is none of clients", hint)
+		c.add("browser.client", "is not one of clients", hint)
 	case !client.Public:
 		c.add("browser.client", "is not a public client", "a browser keeps no secret: name a client with public: true")
 	}
@@ -39,7 +39,7 @@ func (c *checker) browser() {
 	c.scopes("browser.scopes", c.cfg.Browser.Scopes)
 	for _, scope := range c.cfg.Browser.Scopes {
 		if found && scopeToken.MatchString(scope) && !slices.Contains(client.Scopes, scope) {
-			c.add("browser.scopes", strconv.Quote(scope)+" is none of the scopes of "+c.cfg.Browser.Client, "add it to clients."+c.cfg.Browser.Client+".scopes, too")
+			c.add("browser.scopes", strconv.Quote(scope)+" is not one of the scopes of "+c.cfg.Browser.Client, "also add it to clients."+c.cfg.Browser.Client+".scopes")
 		}
 	}
 }
@@ -68,7 +68,7 @@ func (c *checker) cookie() {
 	case *cookie.Secure && !https:
 		c.add("cookie.secure", "is true, but public_url is not https", "browsers would drop the cookie: leave it out")
 	case !*cookie.Secure && (https || !loopbackURL(c.cfg.PublicURL)):
-		c.add("cookie.secure", "is false on a public URL", "leave it out; false is for http on loopback alone")
+		c.add("cookie.secure", "is false on a public URL", "leave it out; false is only for http on loopback")
 	}
 }
 
@@ -81,10 +81,10 @@ func (c *checker) origin(text string, public *url.URL) {
 	const key = "origins"
 	switch text {
 	case "*":
-		c.add(key, `"*" would let every site act as the user`, "name each SPA's origin, as https://app.example.com")
+		c.add(key, `"*" would let every site act as the user`, "name each SPA's origin, such as https://app.example.com")
 		return
 	case "null":
-		c.add(key, `"null" is sent by sandboxed frames and files of anybody`, "serve the SPA from a host and name its origin")
+		c.add(key, `"null" is the origin of sandboxed frames and of local files, which any site can use`, "serve the SPA from a host and name its origin")
 		return
 	}
 	u, err := origin.Parse(text)
@@ -93,13 +93,13 @@ func (c *checker) origin(text string, public *url.URL) {
 		if strings.Contains(text, "@") {
 			shown = "an item" // a password may be in it
 		}
-		message := " is no origin"
+		message := " is not an origin"
 		if parsed, parseErr := url.Parse(text); parseErr == nil && parsed.User == nil && parsed.Hostname() != "" {
 			if err := origin.Check(parsed); err != nil {
 				message = " " + err.Error()
 			}
 		}
-		c.add(key, shown+message, "scheme://host or scheme://host:port, as https://app.example.com; no path, no wildcard")
+		c.add(key, shown+message, "scheme://host or scheme://host:port, such as https://app.example.com; no path, no wildcard")
 		return
 	}
 	if public == nil || origin.SameSite(u, public) {
@@ -129,19 +129,19 @@ func (c *checker) landing(key, text string, public *url.URL) {
 	u, err := url.Parse(text)
 	switch {
 	case err != nil, u.Scheme != "http" && u.Scheme != "https", u.Hostname() == "", u.Opaque != "":
-		c.add(key, "is not an http or https URL", "write it in full, as https://app.example.com/")
+		c.add(key, "is not an http or https URL", "write it in full, such as https://app.example.com/")
 		return
 	case u.User != nil:
 		c.add(key, "has a user or a password in it", "remove it")
 		return
 	case strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' || r == '\\' }):
-		c.add(key, "has a space, a backslash or a character that is not printable ASCII", "escape it, as %20 for a space")
+		c.add(key, "has a space, a backslash or a character that is not printable ASCII", "escape it, such as %20 for a space")
 		return
 	case len(text) > maxLanding:
 		c.add(key, "is longer than 512 bytes", "")
 		return
 	case key == "browser.signed_out_url" && strings.Contains(text, "#"):
-		c.add(key, "has a fragment, which providers do not take", "remove # and what follows")
+		c.add(key, "has a fragment, which providers do not accept", "remove # and the text after it")
 		return
 	}
 	allowed := func(o string) bool {

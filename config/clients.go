@@ -25,7 +25,7 @@ func (c *checker) clients() {
 	for _, id := range c.cfg.ids(path{"clients"}) {
 		client, key := c.cfg.Clients[id], "clients."+id
 		if !clientID.MatchString(id) {
-			c.add(key, "is no client id", "letters, digits, dot, - and _")
+			c.add(key, "is not a client id", "letters, digits, dot, - and _")
 		}
 		ways := 0
 		for _, way := range []bool{client.Public, client.Secret.Set(), client.SecretHash != ""} {
@@ -56,7 +56,7 @@ func (c *checker) secretHash(key, hash string) {
 		return
 	}
 	if sum := sha256.Sum256(nil); hash == hex.EncodeToString(sum[:]) {
-		c.add(key, "is the hash of nothing", `$SECRET was empty: make a secret by `+"`openssl rand -base64 32`")
+		c.add(key, "is the hash of an empty text", `$SECRET was empty: make a secret by `+"`openssl rand -base64 32`")
 	}
 	for _, known := range publishedSecrets {
 		if sum := sha256.Sum256([]byte(known)); hash == hex.EncodeToString(sum[:]) {
@@ -77,7 +77,7 @@ func (c *checker) published(key string, s Secret) bool {
 func (c *checker) scopes(key string, scopes []string) {
 	for _, scope := range scopes {
 		if !scopeToken.MatchString(scope) {
-			c.add(key, strconv.Quote(scope)+" is no scope", "printable characters without space, quote and backslash; one item each")
+			c.add(key, strconv.Quote(scope)+" is not a scope", "printable characters without space, quote and backslash; one item each")
 		}
 	}
 }

@@ -16,7 +16,7 @@ func (r *reader) envNames(ids map[string][]string) map[string]target {
 		name := at.env()
 		if other, taken := table[name]; taken {
 			// The path ends in a key; what clashes is the entry's name before it.
-			r.report(at[:len(at)-1], "", "gives the same environment variables as "+other.at[:len(other.at)-1].String(), "rename one of them")
+			r.report(at[:len(at)-1], "", "has the same environment variables as "+other.at[:len(other.at)-1].String(), "rename one of them")
 			return
 		}
 		table[name] = target{at: at, node: n}
@@ -55,7 +55,7 @@ func (r *reader) environ(environ []string, ids map[string][]string) *layer {
 	for _, name := range slices.Sorted(maps.Keys(given)) {
 		t, known := table[name]
 		if !known {
-			r.problems = append(r.problems, Problem{Key: name, Message: "is no variable of the configuration", Hint: unknownEnvHint(name, table), Source: "environment"})
+			r.problems = append(r.problems, Problem{Key: name, Message: "is not a variable of the configuration", Hint: unknownEnvHint(name, table), Source: "environment"})
 			continue
 		}
 		r.putText(l, t.at, t.node, given[name], "environment "+name)
@@ -102,7 +102,7 @@ func (r *reader) flags(flags map[string]string) *layer {
 		at, n := schema.find(key)
 		if n == nil {
 			shown, _, _ := strings.Cut(key, ":") // a value may follow
-			r.problems = append(r.problems, Problem{Key: shown, Message: "is no key of the configuration", Source: "flag"})
+			r.problems = append(r.problems, Problem{Key: shown, Message: "is not a key of the configuration", Source: "flag"})
 			continue
 		}
 		if n.kind == secret && at[len(at)-1] == n.name { // other users see command lines

@@ -91,12 +91,12 @@ func (r *fileReader) mapping(at path, n *node, y *yaml.Node) {
 	for i := 0; i+1 < len(y.Content); i += 2 {
 		k, v := y.Content[i], y.Content[i+1]
 		if k.Kind != yaml.ScalarNode || isNull(k) || k.Value == "" || strings.Contains(k.Value, separator) {
-			r.report(at, r.at(k), "has a key that is no text", "")
+			r.report(at, r.at(k), "has a key that is not text", "")
 			continue
 		}
 		here := at.with(k.Value)
 		if line, twice := seen[k.Value]; twice {
-			r.report(here, r.at(k), fmt.Sprintf("is given twice, in line %d, too", line), "keep one")
+			r.report(here, r.at(k), fmt.Sprintf("is given twice, also in line %d", line), "keep one")
 			continue
 		}
 		seen[k.Value] = k.Line
@@ -109,7 +109,7 @@ func (r *fileReader) mapping(at path, n *node, y *yaml.Node) {
 			c = n.secretOf(k.Value)
 		}
 		if c == nil {
-			r.report(here, r.at(k), "is no key of the configuration", unknownHint(at, k.Value, n.names()))
+			r.report(here, r.at(k), "is not a key of the configuration", unknownHint(at, k.Value, n.names()))
 			continue
 		}
 		r.read(here, c, v)
@@ -150,13 +150,13 @@ func unknownHint(at path, name string, siblings []string) string {
 
 func (r *fileReader) list(at path, n *node, y *yaml.Node) {
 	if y.Kind != yaml.SequenceNode {
-		r.report(at, r.at(y), "want a list", "write [a, b], or one item a line, each after a dash")
+		r.report(at, r.at(y), "want a list", "write [a, b], or one item per line, each after a dash")
 		return
 	}
 	items := []string{}
 	for _, item := range y.Content {
 		if item.Kind != yaml.ScalarNode || item.ShortTag() != "!!str" {
-			r.report(at, r.at(item), "has an item that is no text", "put it in quotes")
+			r.report(at, r.at(item), "has an item that is not text", "put it in quotes")
 			return
 		}
 		if item.Value == "" {

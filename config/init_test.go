@@ -70,7 +70,7 @@ func TestInitShowsEveryKey(t *testing.T) {
 		}
 	}
 	_, err := config.Load(config.Options{File: write(t, "c.yaml", file)})
-	for _, wrong := range []string{"no key", "not yaml", "want ", "twice"} {
+	for _, wrong := range []string{"not a key", "not yaml", "want ", "twice"} {
 		if err != nil && strings.Contains(err.Error(), wrong) {
 			t.Errorf("an optional line is no good: %v", err)
 		}

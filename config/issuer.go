@@ -26,8 +26,8 @@ func (c *checker) issuer(key, issuer string) {
 		}
 	}
 	if i := strings.IndexFunc(issuer, func(r rune) bool { return r <= ' ' || r > '~' || r == '\\' }); i >= 0 {
-		c.add(key, "has the character "+strconv.QuoteRuneToASCII([]rune(issuer[i:])[0])+", which no URL has",
-			asPublished+"; a host name in other letters is written in its ASCII form, as xn--bcher-kva.example")
+		c.add(key, "has the character "+strconv.QuoteRuneToASCII([]rune(issuer[i:])[0])+", which a URL cannot have",
+			asPublished+"; a host name in other letters is written in its ASCII form, such as xn--bcher-kva.example")
 		return
 	}
 	if strings.ContainsAny(issuer, "{}<>") || strings.Contains(lower, "%7b") {
@@ -35,13 +35,13 @@ func (c *checker) issuer(key, issuer string) {
 		return
 	}
 	found := len(c.problems)
-	c.httpsURL(key, issuer, true, "as https://id.example.com; http is for loopback alone")
+	c.httpsURL(key, issuer, true, "such as https://id.example.com; http is only for loopback")
 	u, err := url.Parse(issuer)
 	if err != nil || len(c.problems) > found {
 		return
 	}
 	if scheme, rest, _ := strings.Cut(issuer, "://"); scheme != u.Scheme || !strings.HasPrefix(rest, strings.ToLower(u.Host)) {
-		c.add(key, "has capital letters in its scheme or host", asPublished+"; providers write both in small letters")
+		c.add(key, "has capital letters in its scheme or host", asPublished+"; providers write both in lower case")
 		return
 	}
 	c.issuerPort(key, u)
@@ -57,9 +57,9 @@ func (c *checker) issuerPort(key string, u *url.URL) {
 	port := u.Port()
 	switch {
 	case strings.HasSuffix(u.Host, ":"), port == "0", port != "" && !validPort(port, false):
-		c.add(key, "has a port that is none", "1 to 65535, or no colon")
+		c.add(key, "has a port that is not valid", "1 to 65535, or no colon")
 	case u.Scheme == "https" && port == "443", u.Scheme == "http" && port == "80":
-		c.warn(key, "names the default port "+port, "few providers write it into their tokens, and then sign-in fails: doctor --config compares it with the discovery document")
+		c.warn(key, "names the default port "+port, "few providers write it into their tokens; without it there, sign-in fails: doctor --config compares it with the discovery document")
 	}
 }
 
@@ -67,7 +67,7 @@ func (c *checker) issuerPort(key string, u *url.URL) {
 // and the version.
 func (c *checker) entra(key string, u *url.URL) {
 	tenant, version, _ := strings.Cut(strings.TrimPrefix(u.Path, "/"), "/")
-	hint := "write https://" + u.Host + "/TENANT/v2.0 with the directory (tenant) id, which is a GUID in small letters"
+	hint := "write https://" + u.Host + "/TENANT/v2.0 with the directory (tenant) id, which is a GUID in lower case"
 	switch {
 	case slices.Contains([]string{"common", "organizations", "consumers"}, tenant):
 		c.add(key, "has "+strconv.Quote(tenant)+" in place of a tenant: the tokens carry the tenant of each user", hint)

@@ -58,7 +58,7 @@ func (r *reader) put(l *layer, at path, n *node, value any, source string) {
 			l.inline = append(l.inline, at.String())
 		}
 		if other, twice := l.sources[at.String()]; twice {
-			r.report(at, source, "is given twice: as it is and as "+n.name+fileSuffix, "keep one; the other one: "+other)
+			r.report(at, source, "is given twice: as it is and as "+n.name+fileSuffix, "keep one; the other one is "+other)
 			return
 		}
 		value = content

@@ -22,9 +22,9 @@ import (
 func (c *checker) listeners() {
 	cfg := c.cfg
 	public := c.publicURL()
-	c.required("data_dir", cfg.DataDir != "", "a directory for the store and the keys, as /var/lib/tokenbroker")
+	c.required("data_dir", cfg.DataDir != "", "a directory for the store and the keys, such as /var/lib/tokenbroker")
 	if cfg.DataDir != "" && !filepath.IsAbs(cfg.DataDir) {
-		c.add("data_dir", "is no absolute path", "it would be another one for each working directory: as /var/lib/tokenbroker")
+		c.add("data_dir", "is not an absolute path", "it would be another one for each working directory: as /var/lib/tokenbroker")
 	}
 	c.address("listen", cfg.Listen)
 	for _, key := range []string{"admin.listen", "nats.listen"} {
@@ -47,7 +47,7 @@ func (c *checker) listeners() {
 		c.add("tls", "a certificate is given, but public_url is http", "make public_url https, or remove the tls files")
 	}
 	if public != nil && public.Scheme == "https" && !ownTLS && len(cfg.TrustedProxies) == 0 {
-		c.add("trusted_proxies", "is empty, public_url is https, and nothing here ends TLS: everybody would have the proxy's address, and share its limits",
+		c.add("trusted_proxies", "is empty, public_url is https, and the broker itself does not terminate TLS: all clients would have the proxy's address, and share its limits",
 			"behind a proxy: name its address, as trusted_proxies: [127.0.0.1]; without one: give tls.cert_file and tls.key_file")
 	}
 	for _, proxy := range cfg.TrustedProxies {
@@ -78,7 +78,7 @@ func (c *checker) required(key string, given bool, hint string) {
 
 // publicURL is the parsed public_url, nil if it is no good.
 func (c *checker) publicURL() *url.URL {
-	const key, hint = "public_url", "scheme and host, as https://auth.example.com"
+	const key, hint = "public_url", "scheme and host, such as https://auth.example.com"
 	raw := c.cfg.PublicURL
 	if raw == "" {
 		c.add(key, "is missing", "the broker's own URL: "+hint)
@@ -87,19 +87,19 @@ func (c *checker) publicURL() *url.URL {
 	u, err := url.Parse(raw)
 	switch {
 	case err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Hostname() == "" || strings.ContainsAny(u.Host, "*,"):
-		c.add(key, "is no http or https URL", hint)
+		c.add(key, "is not an http or https URL", hint)
 	case u.User != nil:
 		c.add(key, "has a user or a password in it", hint)
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.HasSuffix(raw, "#"):
 		c.add(key, "has a query or a fragment", hint)
 	case u.Path == "/":
-		c.add(key, "ends in a slash", "the issuer is compared to the letter: write it without")
+		c.add(key, "ends in a slash", "the issuer is compared letter by letter: write it without the slash")
 	case u.Path != "":
 		c.add(key, "has a path", "the broker serves at the root of its host: "+hint)
 	case origin.Check(u) != nil:
 		c.add(key, origin.Check(u).Error(), hint)
 	case origin.Of(u) != raw:
-		c.add(key, "is not written as browsers do", "lower case, no default port: "+origin.Of(u))
+		c.add(key, "is not written as browsers write it", "lower case, no default port: "+origin.Of(u))
 	case u.Scheme == "http" && !origin.LoopbackHost(u.Hostname()):
 		c.add(key, "is http on a host that is not loopback", "use https; http is for localhost, 127.0.0.0/8 and ::1")
 	default:
@@ -111,12 +111,12 @@ func (c *checker) publicURL() *url.URL {
 // address checks a listener's host:port.
 func (c *checker) address(key, address string) bool {
 	if address == "" {
-		c.add(key, "is missing", "host:port, as 127.0.0.1:8080")
+		c.add(key, "is missing", "host:port, such as 127.0.0.1:8080")
 		return false
 	}
 	host, port, err := net.SplitHostPort(address)
 	if err != nil || !validPort(port, false) || !validHost(host) {
-		c.add(key, "is no host:port", "as 127.0.0.1:8080, [::1]:8080, or :8080 for all addresses")
+		c.add(key, "is not host:port", "such as 127.0.0.1:8080, [::1]:8080, or :8080 for all addresses")
 		return false
 	}
 	return true

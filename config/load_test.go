@@ -256,7 +256,7 @@ func TestFlagsTakeNoSecret(t *testing.T) {
 	const s = "sEcReT-tExT-sEcReT-tExT-sEcReT-tExT"
 	for key, want := range map[string]string{
 		"admin.token": "admin.token_file", "clients.my-service.secret": "TOKENBROKER_CLIENTS_MY_SERVICE_SECRET", "keyring.kek": "keyring.kek_file",
-		"nats.service_password": "command line", "admin.token:" + s: "no key",
+		"nats.service_password": "command line", "admin.token:" + s: "not a key",
 	} {
 		ps := problems(t, config.Options{File: write(t, "c.yaml", good), Flags: map[string]string{key: s}})
 		shown, _, _ := strings.Cut(key, ":")

@@ -42,11 +42,11 @@ func (c *checker) natsService(id string, n NATS) {
 	password := n.Services[id].Password
 	switch {
 	case !serviceID.MatchString(id):
-		c.add(key, "is not a service's id", "1 to 64 letters, digits, - and _: what the service has as validator.Config.Service, by default its client id")
+		c.add(key, "is not a service's id", "1 to 64 letters, digits, - and _: the service's validator.Config.Service, by default its client id")
 	case id == n.ServiceUser:
 		c.add(key, "is nats.service_user as well", "choose another name for the shared user, or remove it")
 	case n.URL != "" && password.Set():
-		c.add(key+".password", "is of the embedded server, but nats.url names another one", "remove it: the server at nats.url has its own users")
+		c.add(key+".password", "is for the embedded server, but nats.url names another one", "remove it: the server at nats.url has its own users")
 	case n.URL == "" && !password.Set():
 		c.add(key+".password", "is missing", "make one by `openssl rand -base64 24`, and give it by password or password_file")
 	case password.Set():
@@ -66,13 +66,13 @@ func (c *checker) natsElsewhere(n NATS) {
 	c.natsURL(n.URL)
 	for _, key := range []string{"nats.listen", "nats.service_user", "nats.service_password", "nats.tls_cert_file", "nats.tls_key_file"} {
 		if c.given(key) && !isEmpty(valueAt(c.cfg, strings.Split(key, "."))) {
-			c.add(key, "is of the embedded server, but nats.url names another one", "remove one of both")
+			c.add(key, "is for the embedded server, but nats.url names another one", "remove one of them")
 		}
 	}
 	c.userAndPassword("nats.user", n.User, "nats.password", n.Password)
 	if n.CredentialsFile != "" {
 		if n.User != "" || n.Password.Set() {
-			c.add("nats.credentials_file", "is given beside user and password", "keep one way to sign in")
+			c.add("nats.credentials_file", "is given in addition to user and password", "keep one way to sign in")
 		}
 		if _, mode, ok := c.readable("nats.credentials_file", n.CredentialsFile); ok {
 			c.openSecret("nats.credentials_file", n.CredentialsFile, mode)
@@ -104,12 +104,12 @@ func (n NATS) Authorities() (*x509.CertPool, error) {
 }
 
 func (c *checker) natsURL(urls string) {
-	const key, hint = "nats.url", "as nats://nats.internal:4222 or tls://nats.internal:4222"
+	const key, hint = "nats.url", "such as nats://nats.internal:4222 or tls://nats.internal:4222"
 	for raw := range strings.SplitSeq(urls, ",") {
 		u, err := url.Parse(strings.TrimSpace(raw))
 		switch {
 		case err != nil || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) || u.Hostname() == "" || !validPort(u.Port(), true):
-			c.add(key, "is no NATS URL", hint)
+			c.add(key, "is not a NATS URL", hint)
 		case u.User != nil:
 			c.add(key, "has a user, a password or a token in it", "give nats.user and nats.password (or password_file), or credentials_file")
 		case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "":

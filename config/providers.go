@@ -20,7 +20,7 @@ func (c *checker) providers() {
 	for _, name := range c.cfg.ids(path{"providers"}) {
 		p, key := c.cfg.Providers[name], "providers."+name
 		if !providerName.MatchString(name) {
-			c.add(key, "is no provider name", "small letters, digits and -: it is part of the callback's URL")
+			c.add(key, "is not a provider name", "lower-case letters, digits and -: it is part of the callback's URL")
 		}
 		c.required(key+".client_id", p.ClientID != "", "the app client's id at the provider")
 		switch p.Kind {
@@ -49,7 +49,7 @@ func (c *checker) providers() {
 			c.oneOf(key+".algorithms", algorithm, upstream.Algorithms()...)
 		}
 		if c.given(key+".max_token_age") && p.MaxTokenAge <= 0 {
-			c.add(key+".max_token_age", "is not positive", "as 10m")
+			c.add(key+".max_token_age", "is not positive", "such as 10m")
 		}
 	}
 }
@@ -57,16 +57,16 @@ func (c *checker) providers() {
 func (c *checker) cognito(key string, p Provider) {
 	switch {
 	case p.Region == "":
-		c.add(key+".region", "is missing", "the user pool's AWS region, as us-east-1")
+		c.add(key+".region", "is missing", "the user pool's AWS region, such as us-east-1")
 	case !awsRegion.MatchString(p.Region):
-		c.add(key+".region", strconv.Quote(p.Region)+" is no AWS region", "as us-east-1")
+		c.add(key+".region", strconv.Quote(p.Region)+" is not an AWS region", "such as us-east-1")
 	}
 	pool := userPool.FindStringSubmatch(p.UserPool)
 	switch {
 	case p.UserPool == "":
-		c.add(key+".user_pool", "is missing", "the user pool's id, as us-east-1_abc123DEF")
+		c.add(key+".user_pool", "is missing", "the user pool's id, such as us-east-1_abc123DEF")
 	case pool == nil:
-		c.add(key+".user_pool", strconv.Quote(p.UserPool)+" is no user pool id", "the id, not the name or the ARN: us-east-1_abc123DEF")
+		c.add(key+".user_pool", strconv.Quote(p.UserPool)+" is not a user pool id", "the id, not the name or the ARN: us-east-1_abc123DEF")
 	case pool[1] != p.Region && !awsRegion.MatchString(pool[1]):
 		c.add(key+".user_pool", strconv.Quote(p.UserPool)+" does not begin with an AWS region", "the id, not the name or the ARN: us-east-1_abc123DEF")
 	case p.Region != "" && awsPartition(pool[1]) != awsPartition(p.Region): // in one, it may be a replica's
@@ -77,7 +77,7 @@ func (c *checker) cognito(key string, p Provider) {
 		c.add(key+".algorithms", "is given for kind cognito", "Cognito signs with RS256 only: remove it")
 	}
 	if p.Domain != "" {
-		c.httpsURL(key+".domain", p.Domain, false, "the hosted UI's URL, as https://login.auth.us-east-1.amazoncognito.com")
+		c.httpsURL(key+".domain", p.Domain, false, "the hosted UI's URL, such as https://login.auth.us-east-1.amazoncognito.com")
 	}
 }
 
@@ -90,11 +90,11 @@ func (c *checker) devEndpoint(key, text string) {
 	u, err := origin.Parse(text)
 	switch {
 	case err != nil || origin.Of(u) != text:
-		c.add(key, "is not scheme://host:port", "as `tokenbroker idp` prints it: http://127.0.0.1:9090")
+		c.add(key, "is not scheme://host:port", "write it as `tokenbroker idp` prints it: http://127.0.0.1:9090")
 	case !origin.LoopbackHost(u.Hostname()):
-		c.add(key, "is not on loopback", "it is for an emulator on this machine, in development: remove it")
+		c.add(key, "is not on loopback", "it is only for an emulator on this machine, in development: remove it")
 	case !loopbackURL(c.cfg.PublicURL):
-		c.add(key, "is set, and public_url is not on loopback", "it lets users of an emulator in, whose passwords are published: remove it")
+		c.add(key, "is set, and public_url is not on loopback", "it lets in the users of an emulator, whose passwords are published: remove it")
 	default:
 		c.warn(key, "replaces AWS by the emulator at "+text+", whose passwords are published", "for development only: remove it where people sign in")
 	}
@@ -128,7 +128,7 @@ func (c *checker) httpsURL(key, raw string, loopback bool, hint string) {
 	u, err := url.Parse(raw)
 	switch {
 	case err != nil || u.Hostname() == "" || (u.Scheme != "https" && u.Scheme != "http"):
-		c.add(key, "is no https URL", hint)
+		c.add(key, "is not an https URL", hint)
 	case u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.HasSuffix(raw, "#"):
 		c.add(key, "has a user, a query or a fragment", hint)
 	case u.Scheme == "http" && (!loopback || !origin.LoopbackHost(u.Hostname())):

@@ -11,7 +11,7 @@ import (
 // tokens checks algorithm, audience, lifetimes, the keyring and the log.
 func (c *checker) tokens() {
 	c.oneOf("tokens.algorithm", c.cfg.Tokens.Algorithm, lifecycle.Algorithms()...)
-	c.required("tokens.audience", len(c.cfg.Tokens.Audience) > 0, "names of the services that accept the tokens, as [my-api]")
+	c.required("tokens.audience", len(c.cfg.Tokens.Audience) > 0, "names of the services that accept the tokens, such as [my-api]")
 	c.names("tokens.audience", c.cfg.Tokens.Audience)
 	c.addAll(c.cfg.Policy().Check())
 	c.addAll(c.cfg.Schedule().Check())

@@ -49,7 +49,7 @@ func (s Schedule) Check() setting.Problems {
 	switch {
 	case s.RotateEvery == 0:
 	case s.RotateEvery < time.Hour || s.RotateEvery > 400*day:
-		ps.Add("keyring.rotate_every", "is not 1h to 400d", "as 30d, or 0s to rotate only manually")
+		ps.Add("keyring.rotate_every", "is not 1h to 400d", "such as 30d, or 0s to rotate only manually")
 	case s.RotateEvery < 2*s.JWKSMaxAge:
 		ps.Add("keyring.rotate_every", "is shorter than twice lifetimes.jwks_cache", "a key is published for that long before it signs")
 	}

@@ -36,23 +36,23 @@ func (p Policy) Check() setting.Problems {
 	var ps setting.Problems
 	switch {
 	case p.AccessLife < minAccessLife || p.AccessLife > maxAccessLife:
-		ps.Add("lifetimes.access_token", "is not between 1s and 1h", "5m is a good life: refreshing is cheap")
+		ps.Add("lifetimes.access_token", "is not between 1s and 1h", "5m is a good value: refreshing is cheap")
 	case p.AccessLife%time.Second != 0:
 		ps.Add("lifetimes.access_token", "is not whole seconds", "")
 	}
 	if p.Absolute <= 0 {
-		ps.Add("lifetimes.session_absolute", "is not positive", "as 90d")
+		ps.Add("lifetimes.session_absolute", "is not positive", "such as 90d")
 	}
 	switch {
 	case p.Idle <= 0:
-		ps.Add("lifetimes.session_idle", "is not positive", "as 14d")
+		ps.Add("lifetimes.session_idle", "is not positive", "such as 14d")
 	case p.Absolute > 0 && p.Idle > p.Absolute:
 		ps.Add("lifetimes.session_idle", "is longer than session_absolute, "+setting.Duration(p.Absolute).String(), "make it that or shorter")
 	case p.Idle < p.AccessLife+p.Grace:
 		ps.Add("lifetimes.session_idle", "is shorter than access_token and refresh_grace together", "sessions would end before their next refresh: as 14d")
 	}
 	if p.Grace < 0 || p.Grace > maxGrace {
-		ps.Add("lifetimes.refresh_grace", "is not between 0s and 5m", "10s bears with tabs and lost answers")
+		ps.Add("lifetimes.refresh_grace", "is not between 0s and 5m", "10s tolerates tabs that refresh at once, and lost answers")
 	}
 	if p.MaxSessions < 1 || p.MaxSessions > maxSessions {
 		ps.Add("sessions.max_per_user", fmt.Sprintf("is %d, not 1 to %d", p.MaxSessions, maxSessions), fmt.Sprintf("leave it out for %d", DefaultPolicy.MaxSessions))

@@ -99,7 +99,7 @@ func TestFlagsOfTheConfiguration(t *testing.T) {
 		{[]string{"--public-url", ""}, terminal.ExitFailed, "public_url: is missing [flag --public-url]"},
 		{[]string{"--log-level="}, terminal.ExitFailed, "log.level"},
 		{[]string{"--set", "admin.token:" + secret}, terminal.ExitUsage, "KEY=VALUE"},
-		{[]string{"--set", "admin.token:" + secret + "=x"}, terminal.ExitFailed, "admin.token: is no key"},
+		{[]string{"--set", "admin.token:" + secret + "=x"}, terminal.ExitFailed, "admin.token: is not a key"},
 		{[]string{"--set", "admin.token=" + secret}, terminal.ExitFailed, "admin.token_file"},
 	} {
 		var out, errs bytes.Buffer

@@ -14,7 +14,7 @@ type Duration time.Duration
 // Day is the unit that time.Duration has not: 24 hours, whatever the clocks do.
 const Day = Duration(24 * time.Hour)
 
-var errDuration = errors.New("want a number with a unit, as 90s, 5m, 36h or 14d")
+var errDuration = errors.New("want a number with a unit, such as 90s, 5m, 36h or 14d")
 
 // ParseDuration reads what [time.ParseDuration] reads, whole days (d) in front of it, and
 // nothing without a unit.
