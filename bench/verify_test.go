@@ -124,7 +124,7 @@ func serveBytes(tb testing.TB, header http.Header, body []byte) (url string) {
 // verifier lets api ask the validator, as the binary wires it.
 type verifier struct{ own *validator.Validator }
 
-// Verify implements [api.Verifier].
+// Verify implements [oauth.Verifier].
 func (v verifier) Verify(ctx context.Context, token string) (json.RawMessage, error) {
 	claims, err := v.own.Validate(ctx, token)
 	if err != nil {

@@ -47,11 +47,7 @@ const (
 // catchup is GET /revocations?after=position for services: client id and secret by
 // Basic. The answer is never cached, and written in the form that Accept prefers.
 func (h *Handler) catchup(w http.ResponseWriter, r *http.Request) error {
-	client, err := h.authenticate(r)
-	if err != nil {
-		return err
-	}
-	after, err := position(r)
+	client, after, err := h.reader(r)
 	if err != nil {
 		return err
 	}

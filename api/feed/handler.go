@@ -71,15 +71,18 @@ func (h *Handler) authenticate(r *http.Request) (client string, err error) {
 	return info.ID, err
 }
 
-// position returns the query's after, or "".
-func position(r *http.Request) (string, error) {
-	switch after := r.URL.Query()["after"]; len(after) {
+// reader returns the client that authenticates by Basic, and the query's after, or "".
+func (h *Handler) reader(r *http.Request) (client, after string, err error) {
+	if client, err = h.authenticate(r); err != nil {
+		return "", "", err
+	}
+	switch positions := r.URL.Query()["after"]; len(positions) {
 	case 0:
-		return "", nil
+		return client, "", nil
 	case 1:
-		return after[0], nil
+		return client, positions[0], nil
 	default:
-		return "", &broker.Error{Code: httpapi.CodeInvalidPosition, Message: "after occurs more than once"}
+		return "", "", &broker.Error{Code: httpapi.CodeInvalidPosition, Message: "after occurs more than once"}
 	}
 }
 

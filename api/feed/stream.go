@@ -41,11 +41,7 @@ const streamRetry = "retry: 1000\n\n"
 // header Last-Event-ID, which a reader sends when it reconnects, has priority over the query.
 // Credentials are checked only at the start: withdrawn ones are refused at the next reconnect.
 func (h *Handler) stream(w http.ResponseWriter, r *http.Request) error {
-	client, err := h.authenticate(r)
-	if err != nil {
-		return err
-	}
-	after, err := position(r)
+	client, after, err := h.reader(r)
 	if err != nil {
 		return err
 	}
