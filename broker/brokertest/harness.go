@@ -61,7 +61,7 @@ func Start(t *testing.T, change ...func(*Config)) *Harness {
 		}
 	})
 	if _, err := h.AddUser(t.Context(), operator.NewUser{Username: "ada", Password: "lovelace"}, Request); err != nil {
-		WantCode(t, err, broker.CodeUserExists) // two brokers on one store
+		_ = WantCode(t, err, broker.CodeUserExists) // two brokers on one store
 	}
 	return h
 }

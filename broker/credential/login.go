@@ -99,6 +99,7 @@ func loginAEAD(key []byte) (cipher.AEAD, error) {
 	return aead, nil
 }
 
+// RandomText returns 256 random bits as base64url.
 func RandomText() string {
 	var b [32]byte
 	_, _ = rand.Read(b[:]) // never fails

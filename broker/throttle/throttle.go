@@ -134,15 +134,15 @@ func (t *Throttle) wait(by failureKey, now time.Time) time.Duration {
 type Outcome int
 
 const (
-	// Undecided: the try has no result, for a reason that is not the caller's. It does not count.
+	// Undecided means that the try has no result, for a reason that is not the caller's. It does not count.
 	Undecided Outcome = iota
-	// Failed: the password was wrong. It counts against the account and each prefix of the address.
+	// Failed means that the password was wrong. It counts against the account and each prefix of the address.
 	Failed
-	// Succeeded makes the address a known address and forgets the account's failures from it. Those from
+	// Succeeded means that the password was right. It makes the address a known address and forgets the account's failures from it. Those from
 	// other addresses stay, so that the person who caused them does not see that the account exists. Those
 	// of the address also stay: otherwise one valid account would allow free guesses for all others.
 	Succeeded
-	// Abandoned: the try has no result because the caller left, or because too many tries were
+	// Abandoned means that the try has no result because the caller left, or because too many tries were
 	// waiting. It counts against each prefix of the address, because it took a place in the queue,
 	// and not against the account.
 	Abandoned
