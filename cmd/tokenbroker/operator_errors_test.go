@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -165,7 +166,7 @@ func TestOperatorCommandsUsedWrongly(t *testing.T) {
 		{"users", "set", "ada"}, {"users", "set", "ada", "--role", "x", "--no-roles"}, {"users", "set", "ada", "--attribute", "a=1", "--unset", "a"},
 		{"users", "list", "--limit", "-1"}, {"users", "list", "--limit", "x"}, {"users", "remove", "ada"},
 		{"sessions", "end"}, {"revoke", "moon", "x"}, {"revoke", "sub"}, {"revoke", "jti"}, {"revoke", "all"}, {"revoke", "all", "x", "--yes"},
-		{"revoke", "--kind", "jti"}, {"revoke", "--note", "n"}, {"revoke", "--file", ""}, {"revoke", "--file", "/nonexistent"}, {"revoke", "--file", "-", "--kind", "client"},
+		{"revoke", "--kind", "jti"}, {"revoke", "--note", "n"}, {"revoke", "--file", ""}, {"revoke", "--file", filepath.Join(t.TempDir(), "absent")}, {"revoke", "--file", "-", "--kind", "client"},
 		{"revocations", "check"}, {"revocations", "check", "x", "--kind", "all"}, {"revocations", "check", "-"}, {"revocations", "list", "x"},
 		{"status", "--output", "yaml"}, {"version", "--output", "yaml"}, {"status", "--data-dir", "/x", "--admin", "unix:///x"},
 		{"status", "--admin", "http://broker.example"},
