@@ -12,7 +12,7 @@ import (
 
 const (
 	minAdminToken = 32
-	// maxSocket leaves room below the 104 and 108 bytes that kernels take.
+	// maxSocket is less than the 104 and 108 bytes that kernels allow.
 	maxSocket = 100
 )
 
@@ -53,14 +53,14 @@ func (c *checker) admin() {
 		return
 	}
 	if !c.given("admin.hosts") || !a.Token.Set() {
-		c.add("admin.listen", "is not loopback", "use 127.0.0.1; or give admin.hosts, admin.token (or token_file), admin.tls_cert_file and admin.tls_key_file")
+		c.add("admin.listen", "is not loopback", "use 127.0.0.1; or set admin.hosts, admin.token (or token_file), admin.tls_cert_file and admin.tls_key_file")
 	} else if a.TLSCertFile == "" && a.TLSKeyFile == "" {
 		c.add("admin.tls_cert_file", "is missing, and admin.listen is not loopback: the operators' token and users' passwords would cross the network unencrypted",
-			"give admin.tls_cert_file and admin.tls_key_file, or use 127.0.0.1 for admin.listen")
+			"set admin.tls_cert_file and admin.tls_key_file, or use 127.0.0.1 for admin.listen")
 	}
 }
 
-// bearer checks a token of the TCP listener, if there is one.
+// bearer checks a bearer token of the TCP listener. It may be unset.
 func (c *checker) bearer(key string, token Secret) {
 	if !token.Set() || c.published(key, token) {
 		return

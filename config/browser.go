@@ -10,12 +10,12 @@ import (
 	"tokenbroker/api/origin"
 )
 
-// browser checks what browsers meet: the cookie, the origins, the client, the user object.
+// browser checks the settings of browsers: the cookie, the origins, the landing pages and the client.
 func (c *checker) browser() {
 	c.cookie()
 	public, err := origin.Parse(c.cfg.PublicURL)
 	if err != nil {
-		public = nil // public_url has a problem of its own
+		public = nil // checked elsewhere
 	}
 	for _, o := range c.cfg.Origins {
 		c.origin(o, public)
@@ -110,18 +110,18 @@ func (c *checker) origin(text string, public *url.URL) {
 	otherScheme.Scheme = public.Scheme
 	switch {
 	case origin.SameSite(&otherScheme, public):
-		hint = "sites differ by scheme, too: use " + public.Scheme + " for both"
+		hint = "the scheme is also a part of the site: use " + public.Scheme + " for both"
 	case origin.LoopbackHost(u.Hostname()) && origin.LoopbackHost(public.Hostname()):
 		hint = "localhost, 127.0.0.1 and ::1 are different sites: use the same name for both"
 	}
 	c.add(key, strconv.Quote(text)+" is on another site than public_url", hint)
 }
 
-// maxLanding is the most that a login takes as its return_to, in bytes.
+// maxLanding is the most bytes that the return_to of a login may have.
 const maxLanding = 512
 
-// landing checks a URL that browsers are sent to: one of the origins, so that no other site is
-// reached by it.
+// landing checks a URL that browsers are sent to. It must be at public_url or at one of the origins, so
+// that it is not another site's.
 func (c *checker) landing(key, text string, public *url.URL) {
 	if text == "" {
 		return
@@ -153,7 +153,7 @@ func (c *checker) landing(key, text string, public *url.URL) {
 	}
 }
 
-// names checks a list of names: none empty, none twice.
+// names checks that no name of a list is empty or occurs twice.
 func (c *checker) names(key string, names []string) {
 	seen := map[string]bool{}
 	for _, name := range names {

@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// Changes are the keys whose values differ between two configurations that [Load] gave,
-// sorted: those that a reload can take over, and those that need a restart. The content of
-// TLS files may change under the same names: that is not seen here.
+// Changes returns the sorted keys whose values differ between two configurations that [Load]
+// returned: those that a reload can apply, and those that need a restart. It does not notice a TLS file
+// whose content changed.
 func Changes(before, after *Config) (reloadable, restart []string) {
 	bothTLS := before.TLS.CertFile != "" && after.TLS.CertFile != ""
 	bothAdmin := before.Admin.TLSCertFile != "" && after.Admin.TLSCertFile != ""
@@ -35,8 +35,8 @@ func Changes(before, after *Config) (reloadable, restart []string) {
 	return reloadable, restart
 }
 
-// same compares two values of a key; an empty list is like none. A value that only one
-// side has (an entry's) differs.
+// same reports whether two values of a key are equal. An empty list equals a missing one. A value that
+// only one configuration has, as that of an entry, differs.
 func same(a, b any) bool {
 	listA, okA := a.([]string)
 	listB, okB := b.([]string)

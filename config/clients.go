@@ -12,7 +12,7 @@ import (
 
 const minClientSecret = 32
 
-// publishedSecrets stand in the documentation of `tokenbroker dev`: everybody knows them.
+// publishedSecrets are in the documentation of `tokenbroker dev`, so they are not secret.
 var publishedSecrets = []string{"demo-service-secret", "admin"}
 
 var (
@@ -65,7 +65,7 @@ func (c *checker) secretHash(key, hash string) {
 	}
 }
 
-// published refuses secrets that everybody knows; true if it did.
+// published adds a problem and returns true if s is one of publishedSecrets.
 func (c *checker) published(key string, s Secret) bool {
 	if !slices.Contains(publishedSecrets, strings.ToLower(s.Reveal())) {
 		return false

@@ -3,8 +3,8 @@
 //
 // [Load] is what serve, `config check` and the operators' commands call; it returns the
 // effective values with the source of each, or [Problems]: everything that is wrong at
-// once. [Init] writes a file to start from, [Reference] lists every key, [Changes] tells
-// what a reload can take over. Nothing in here opens a port or a store.
+// once. [Init] writes a file to start from, [Reference] lists every key, and [Changes] returns
+// what a reload can apply. The package opens no port and no store.
 package config
 
 import "tokenbroker/internal/setting"
@@ -20,7 +20,7 @@ type (
 
 // Config is the whole configuration. The yaml keys, joined by dots, are the key paths of
 // problems, of `config print` and of the environment (lifetimes.access_token is
-// TOKENBROKER_LIFETIMES_ACCESS_TOKEN). A [Secret] named x can be given as x_file, too.
+// TOKENBROKER_LIFETIMES_ACCESS_TOKEN). A [Secret] named x can also be set by x_file.
 //
 // The tags doc say what the keys mean, for the reference; they are in a table, so they have no pipes.
 // The defaults are those of [defaults].
@@ -47,7 +47,7 @@ type Config struct {
 	Log            Log                 `yaml:"log"`
 }
 
-// TLS names the files of a certificate; without them a proxy in front ends TLS.
+// TLS names the files of a certificate. Without them a proxy terminates TLS.
 type TLS struct {
 	CertFile string `yaml:"cert_file" doc:"PEM file of the certificate chain. Without it a proxy in front ends TLS."`
 	KeyFile  string `yaml:"key_file" doc:"PEM file of the certificate's private key."`
@@ -59,16 +59,16 @@ type Connections struct {
 	PerAddress int `yaml:"per_address" doc:"Connections that one address (IPv6: a /64; a /48 four times as many) may have at the public listener; trusted_proxies have no such limit. Default: 256, and none for loopback."`
 }
 
-// Cookie is the refresh cookie.
+// Cookie configures the refresh cookie.
 type Cookie struct {
 	Name string `yaml:"name" doc:"Name of the refresh cookie; with https the prefix __Host- is added, or __Secure- if path is /auth."`
-	// Path is set by [Load] unless given: / where PublicURL is https, otherwise /auth.
+	// Path is / if PublicURL is https and otherwise /auth, unless it is set.
 	Path string `yaml:"path" doc:"Path of the refresh cookie, / or /auth; default: / with https, /auth with http. With https any host of the same domain can plant a cookie at /auth."`
-	// Secure is set by [Load]: on where PublicURL is https, unless given.
+	// Secure is whether PublicURL is https, unless it is set. [Load] never leaves it nil.
 	Secure *bool `yaml:"secure" doc:"The cookie's Secure attribute; default: true with https. false is for http on loopback alone."`
 }
 
-// Lifetimes are those of docs/design.md §5 and §6.
+// Lifetimes configures how long tokens, sessions and copies of the public keys live (docs/design.md §5 and §6).
 type Lifetimes struct {
 	AccessToken     Duration `yaml:"access_token" doc:"Life of an access token, 1s to 1h."`
 	SessionIdle     Duration `yaml:"session_idle" doc:"A session ends when it was not refreshed for this long."`
@@ -82,22 +82,22 @@ type Sessions struct {
 	MaxPerUser int `yaml:"max_per_user" doc:"How many sessions a user may have at a time, 1 to 1000; with one more the oldest ends."`
 }
 
-// Tokens is what access tokens say and how they are signed.
+// Tokens configures the audience and the signature of access tokens.
 type Tokens struct {
 	Algorithm string   `yaml:"algorithm" doc:"How access tokens are signed: ES256, EdDSA, RS256 or PS256."`
 	Audience  []string `yaml:"audience" doc:"Required. The aud of access tokens: names of the services that accept them."`
 }
 
-// Browser is the client that browser sessions belong to, and what they are granted.
+// Browser configures the sessions of browsers: their client, their scopes and the pages that they are sent to.
 type Browser struct {
 	Client string   `yaml:"client" doc:"Required. The public client that browser sessions belong to."`
 	Scopes []string `yaml:"scopes" doc:"Scopes granted to browser sessions."`
-	// HomeURL and SignedOutURL are of the broker's own origin or one of Origins.
+	// HomeURL and SignedOutURL are at the broker's own origin or at one of Origins.
 	HomeURL      string `yaml:"home_url" doc:"URL where a login without return_to ends and where the broker's pages lead back to, of one of origins or the broker's own; default: the root of the first of origins, or without one of public_url."`
 	SignedOutURL string `yaml:"signed_out_url" doc:"URL to which a provider's log-out sends the browser, of one of origins or the broker's own; register it with the provider. Default: public_url with a slash, a page that leads to home_url."`
 }
 
-// Client is public, or has a secret or its hash (hex SHA-256 of the secret's text).
+// Client is an OAuth client. It is public, or it has a secret or the secret's SHA-256 in hex.
 type Client struct {
 	Public     bool     `yaml:"public" doc:"The client has no secret: a SPA or an app."`
 	Secret     Secret   `yaml:"secret" doc:"Secret of a confidential client, 32 characters or more."`
@@ -105,8 +105,8 @@ type Client struct {
 	Scopes     []string `yaml:"scopes" doc:"Scopes that the client may ask for."`
 }
 
-// Provider is an upstream identity provider. Kind cognito takes Region and UserPool (and
-// Domain, the hosted UI's URL, for its log-out), kind oidc takes Issuer.
+// Provider is an upstream identity provider. Kind cognito needs Region and UserPool, and Domain, the
+// URL of the hosted UI, for its log-out. Kind oidc needs Issuer.
 type Provider struct {
 	Kind                   string   `yaml:"kind" doc:"cognito, or oidc for any OpenID Connect issuer."`
 	Region                 string   `yaml:"region" doc:"cognito: the AWS region, as us-east-1; it may be that of a replica of the user pool."`
@@ -125,7 +125,7 @@ type Provider struct {
 	SkipEmailVerifiedCheck bool     `yaml:"skip_email_verified_check" doc:"Let users in whose e-mail address the provider has not verified."`
 }
 
-// Claims are those of access tokens beside the standard ones.
+// Claims configures the claims of access tokens in addition to the standard ones.
 type Claims struct {
 	Attributes []string          `yaml:"attributes" doc:"Attributes of the user that are copied into access tokens."`
 	Computed   map[string]string `yaml:"computed" doc:"Claim computed by a CEL expression over user, identity, client and session."`
@@ -133,14 +133,14 @@ type Claims struct {
 	Groups     bool              `yaml:"groups" doc:"Add the claim groups where the user has any."`
 }
 
-// NATS is an embedded server at Listen, or one elsewhere by URL.
+// NATS configures an embedded NATS server at Listen, or the connection to the server at URL.
 type NATS struct {
 	URL             string `yaml:"url" doc:"NATS elsewhere: nats://host:4222, tls:// or a comma separated list. Without it a server is embedded."`
 	User            string `yaml:"user" doc:"User at url."`
 	Password        Secret `yaml:"password" doc:"Password at url."`
 	CredentialsFile string `yaml:"credentials_file" doc:"Credentials file (JWT and seed) for url, instead of user and password."`
 	CAFile          string `yaml:"ca_file" doc:"PEM file of the authorities that url's certificate is checked by; default: the system's."`
-	// Listen and what follows are of the embedded server; [Load] empties Listen where URL is given.
+	// Listen and the fields below it are for the embedded server. With URL, [Load] leaves Listen empty unless it is set.
 	Listen          string                 `yaml:"listen" doc:"Address of the embedded server, host:port; unused with url."`
 	ServiceUser     string                 `yaml:"service_user" doc:"User that services share at the embedded server; without it and services, the user services with the password in the file nats-services in data_dir, made at the first start. Off loopback one of both is required."`
 	ServicePassword Secret                 `yaml:"service_password" doc:"Its password, 16 characters or more."`
@@ -149,13 +149,13 @@ type NATS struct {
 	TLSKeyFile      string                 `yaml:"tls_key_file" doc:"PEM file of its private key."`
 }
 
-// NATSService is a service by its id, which is its user at the embedded server. With a server
-// elsewhere, which has its own users, the entry only says that there is such a service.
+// NATSService is a service. Its id is the name of its user at the embedded server. With URL, whose server
+// has its own users, the entry only makes the service known.
 type NATSService struct {
 	Password Secret `yaml:"password" doc:"Password of the service of that id, which is its user at the embedded server, 16 characters or more; none with url. It may send receipts only as itself."`
 }
 
-// Admin is the operators' surface: a unix socket, always, and a TCP listener.
+// Admin configures the operators' surface: a unix socket, and unless Listen is empty a TCP listener.
 type Admin struct {
 	Socket string `yaml:"socket" doc:"Path of the operators' unix socket; default: admin/admin.sock in data_dir."`
 	Listen string `yaml:"listen" doc:"Address of the operators' TCP listener; empty: the socket alone."`
@@ -163,18 +163,18 @@ type Admin struct {
 	// TLSCertFile and TLSKeyFile make the TCP listener speak TLS.
 	TLSCertFile string `yaml:"tls_cert_file" doc:"PEM file of the TCP listener's certificate; required off loopback."`
 	TLSKeyFile  string `yaml:"tls_key_file" doc:"PEM file of its private key."`
-	// MetricsToken is for a scraper, which needs nothing else of an operator's.
+	// MetricsToken is for a scraper, which needs no other right of an operator.
 	MetricsToken Secret   `yaml:"metrics_token" doc:"Bearer token that opens GET /metrics of the TCP listener and nothing else, 32 characters or more; default: none."`
 	Hosts        []string `yaml:"hosts" doc:"Host names that the TCP listener answers to."`
 }
 
-// Keyring seals the private keys.
+// Keyring configures how private keys are sealed and rotated.
 type Keyring struct {
 	KEK         Secret   `yaml:"kek" doc:"Key that seals the private keys, 32 bytes in base64; default: the file kek in data_dir, made at the first start."`
 	RotateEvery Duration `yaml:"rotate_every" doc:"How often the signing keys are rotated, give or take a few percent; 0s: by hand alone."`
 }
 
-// Log says what is logged and how.
+// Log configures the log.
 type Log struct {
 	Level  string `yaml:"level" doc:"debug, info, warn or error."`
 	Format string `yaml:"format" doc:"text or json."`

@@ -18,8 +18,8 @@ const (
 	DefaultNATSListen  = "127.0.0.1:4222"
 )
 
-// defaults returns the configuration where nothing is set. Each default is that of the package which
-// owns the setting.
+// defaults returns the configuration if nothing is set. Each default comes from the package that owns the
+// setting.
 func defaults() Config {
 	policy, claims := session.DefaultPolicy, customclaims.DefaultConfig()
 	return Config{

@@ -7,9 +7,8 @@ import (
 	"strings"
 )
 
-// envNames is the table of the environment variables: built from the schema and the names
-// of the file's clients and providers, because a name alone ("_" for ".", "-" and itself)
-// does not tell its key.
+// envNames returns the known environment variables by name. They follow from the schema and from the names
+// of the entries in the file. A name does not determine its key: "_" stands for ".", "-" and "_".
 func (r *reader) envNames(ids map[string][]string) map[string]target {
 	table := map[string]target{}
 	add := func(at path, n *node) {
@@ -31,7 +30,7 @@ func (r *reader) envNames(ids map[string][]string) map[string]target {
 	return table
 }
 
-// target is what a variable sets.
+// target is the key that a variable sets.
 type target struct {
 	at   path
 	node *node
@@ -40,14 +39,14 @@ type target struct {
 // ownVariables are read by the commands, not by the configuration.
 var ownVariables = []string{envPrefix + "ADMIN", envPrefix + "ADMIN_CA", envPrefix + "CONFIG"}
 
-// serviceLink is a variable that Kubernetes sets by itself in a pod beside a service named
+// serviceLink matches the variables that Kubernetes sets in a pod if there is a service named
 // tokenbroker… (TOKENBROKER_SERVICE_HOST, TOKENBROKER_PORT_8080_TCP=tcp://…).
 var (
 	serviceLink  = regexp.MustCompile(`^TOKENBROKER_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)_(PROTO|PORT|ADDR))$`)
 	servicePorts = regexp.MustCompile(`^TOKENBROKER_(\w+_)?PORT(_\d+_(TCP|UDP|SCTP))?=(tcp|udp|sctp)://`)
 )
 
-// environ reads the environment's layer.
+// environ returns the layer of the environment variables.
 func (r *reader) environ(environ []string, ids map[string][]string) *layer {
 	l := newLayer()
 	table := r.envNames(ids)
@@ -63,7 +62,7 @@ func (r *reader) environ(environ []string, ids map[string][]string) *layer {
 	return l
 }
 
-// variables returns those that are for the configuration, also misspelled ones, with their values.
+// variables returns the values of the variables that are for the configuration, including misspelled ones.
 func variables(environ []string, table map[string]target) map[string]string {
 	given := map[string]string{}
 	for _, variable := range environ {
@@ -77,8 +76,8 @@ func variables(environ []string, table map[string]target) map[string]string {
 	return given
 }
 
-// Variables returns the sorted names of the variables in environ, as os.Environ's, that are for
-// the configuration. For commands that have none, and say so.
+// Variables returns the sorted names of the variables in environ that are for the configuration. environ has
+// the form of [os.Environ]. A command without a configuration reports them as ignored.
 func Variables(environ []string) []string {
 	return slices.Sorted(maps.Keys(variables(environ, (&reader{}).envNames(nil))))
 }
@@ -95,7 +94,7 @@ func unknownEnvHint(name string, table map[string]target) string {
 	return "unset it, or rename it if it is not for the broker"
 }
 
-// flags reads the flags' layer: dotted key to text.
+// flags returns the layer of the flags, which are text by dotted key.
 func (r *reader) flags(flags map[string]string) *layer {
 	l := newLayer()
 	for _, key := range slices.Sorted(maps.Keys(flags)) {

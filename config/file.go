@@ -13,15 +13,15 @@ import (
 	"tokenbroker/internal/setting"
 )
 
-// fileReader walks a yaml document along the schema: unknown keys, doubled keys and wrong
-// types are told with their lines, and no value is guessed at.
+// fileReader reads a YAML document by the schema. It reports unknown keys, repeated keys and wrong types
+// with their lines, and converts no value from one type to another.
 type fileReader struct {
 	*reader
 	name  string
 	layer *layer
 }
 
-// file reads the file's layer. With ok false nothing of it could be read.
+// file returns the layer of the file. ok is false if nothing of the file could be read.
 func (r *reader) file(name string, content []byte) (l *layer, ok bool) {
 	fr := &fileReader{reader: r, name: name, layer: newLayer()}
 	if bytes.ContainsRune(content, 0) {
@@ -63,7 +63,7 @@ func (r *fileReader) at(n *yaml.Node) string { return fmt.Sprintf("%s:%d", r.nam
 
 func isNull(y *yaml.Node) bool { return y.Kind == yaml.ScalarNode && y.ShortTag() == "!!null" }
 
-// read takes what stands at a key; nothing there (null) is as if the key were not.
+// read reads the value of a key. It ignores a key whose value is null.
 func (r *fileReader) read(at path, n *node, y *yaml.Node) {
 	if y.Kind == yaml.AliasNode {
 		r.report(at, r.at(y), "is an alias", "aliases (*name) are not read: write the value")
@@ -125,12 +125,12 @@ func (r *fileReader) entry(here, at path, n *node, k, v *yaml.Node) {
 	r.layer.sources[here.String()] = r.at(k)
 	before := len(r.layer.values)
 	r.read(here, n.elem, v)
-	if len(r.layer.values) == before { // named, and all of it left to the environment
+	if len(r.layer.values) == before { // the entry's values come from the environment
 		r.layer.values[strings.Join(here, separator)] = map[string]any{}
 	}
 }
 
-// unknownHint names the key that was meant: one beside it, or that name elsewhere.
+// unknownHint suggests a similar key of the same group, or keys of that name in other groups.
 func unknownHint(at path, name string, siblings []string) string {
 	if best := didYouMean(name, siblings); best != "" {
 		return "did you mean " + at.with(best).String() + "?"

@@ -8,16 +8,16 @@ import (
 	"strings"
 )
 
-// Rights of users who are neither the owner nor in the group of a file.
+// Permissions of users who are neither the owner nor in the group of a file.
 const (
 	othersRead  = 0o004
 	othersWrite = 0o002
 )
 
-// fileMode refuses a configuration file that every user of the machine can change, and one
-// that holds secrets and that every user can read.
+// fileMode adds a problem for a configuration file that every user of the machine can change, and for one
+// that contains secrets and that every user can read.
 func (r *reader) fileMode(name string, mode fs.FileMode, l *layer) {
-	if !mode.IsRegular() { // a pipe or a device is its opener's
+	if !mode.IsRegular() { // the mode of a pipe or a device says nothing
 		return
 	}
 	if perm := mode.Perm(); perm&othersWrite != 0 {
@@ -33,23 +33,22 @@ func (r *reader) fileMode(name string, mode fs.FileMode, l *layer) {
 	}
 }
 
-// secretMounts are the directories in which container runtimes and systemd put secrets: what
-// is there is out of reach for other users, whatever its mode.
+// secretMounts are the directories in which container runtimes and systemd put secrets. Other users cannot
+// reach the files in them, whatever their mode.
 var secretMounts = []string{"/run/secrets/", "/var/run/secrets/", "/run/credentials/"}
 
-// openSecret says what is inadvisable about the mode of a secret's file; "" means nothing.
-// Such a file is used all the same: orchestrators mount secrets readable by everybody into
-// containers in which there is only one user.
+// openSecret returns a warning about the mode of a file that contains a secret, or "". The file is used
+// nevertheless: orchestrators mount secrets that every user can read into containers that have only one.
 func openSecret(name string, mode fs.FileMode) (message, hint string) {
 	mounted := func(dir string) bool { return strings.HasPrefix(filepath.Clean(name), dir) }
 	if !mode.IsRegular() || mode.Perm()&(othersRead|othersWrite) == 0 || slices.ContainsFunc(secretMounts, mounted) {
 		return "", ""
 	}
 	return fmt.Sprintf("names the file %s, which every user of this machine can read or change (mode %04o)", name, mode.Perm()),
-		"run chmod 600 on it (or 0640 and 0440, where the broker reads it by its group); in Kubernetes give the volume defaultMode: 0440"
+		"run chmod 600 on it (or 0640 and 0440, where the broker reads it by its group); in Kubernetes set defaultMode: 0440 on the volume"
 }
 
-// openSecret warns of the file that a key names.
+// openSecret warns about the mode of the file that a key names.
 func (c *checker) openSecret(key, name string, mode fs.FileMode) {
 	if message, hint := openSecret(name, mode); message != "" {
 		c.warn(key, message, hint)

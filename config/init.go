@@ -13,15 +13,15 @@ import (
 	"text/template"
 )
 
-// InitOptions are what [Init] writes into the file; each may be empty.
+// InitOptions has the values that [Init] writes into the file. Each may be empty.
 type InitOptions struct {
-	PublicURL string // default http://127.0.0.1 with the port of Listen, which runs as it is
-	DataDir   string // default tokenbroker-data; made absolute by the working directory
-	// The addresses of the listeners, host:port; each as a comment with its default when empty.
+	PublicURL string // default: http://127.0.0.1 with the port of Listen
+	DataDir   string // default: tokenbroker-data; a relative one is below the working directory
+	// The addresses of the listeners, host:port. For an empty one the file has its default in a comment.
 	Listen, NATSListen, AdminListen string
 }
 
-// HTTPS is for the template: a proxy ends TLS until the file says otherwise.
+// HTTPS reports whether PublicURL is https, for the template.
 func (o InitOptions) HTTPS() bool { return strings.HasPrefix(o.PublicURL, "https:") }
 
 //go:embed init.yaml.tmpl
@@ -32,15 +32,15 @@ var initTemplate = template.Must(template.New("init").Funcs(template.FuncMap{
 	"quote":  scalar,
 }).Parse(initText))
 
-// newSecret is 32 random bytes, which a reader of hashes cannot guess.
+// newSecret returns 32 random bytes as text.
 func newSecret() string {
 	raw := make([]byte, 32)
 	_, _ = rand.Read(raw) // never fails: crypto/rand ends the process instead
 	return base64.RawURLEncoding.EncodeToString(raw)
 }
 
-// Init writes a complete, commented file with secrets of its own. What it writes loads:
-// options that would not are refused with [Problems], and nothing is written.
+// Init writes a complete, commented file with new secrets. [Load] accepts the file: if opts has values that
+// it would refuse, Init returns [Problems] and writes nothing.
 func Init(w io.Writer, opts InitOptions) error {
 	if opts.PublicURL == "" {
 		opts.PublicURL = "http://" + DefaultListen

@@ -8,14 +8,14 @@ import (
 	"strings"
 )
 
-// entraHosts serve Entra ID; the tenant is the first part of the path.
+// entraHosts are the hosts of Entra ID. The tenant is the first part of an issuer's path there.
 var entraHosts = []string{"login.microsoftonline.com", "login.microsoftonline.us", "login.partner.microsoftonline.cn", "login.chinacloudapi.cn"}
 
 var guid = regexp.MustCompile(`^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)
 
-// issuer refuses an issuer that cannot work. Tokens carry it letter by letter (OIDC Core
-// §3.1.3.7), and it is the URL that the discovery document is below (OIDC Discovery §4). What
-// only the document shows, such as a missing slash at the end, is for doctor.
+// issuer adds a problem for an issuer that cannot work. Tokens contain it letter by letter (OIDC Core
+// §3.1.3.7), and the URL of the discovery document begins with it (OIDC Discovery §4). Doctor reports
+// mistakes that only the document shows, such as a missing slash at the end.
 func (c *checker) issuer(key, issuer string) {
 	const asPublished = "copy the issuer from the provider's discovery document, letter by letter"
 	lower := strings.ToLower(issuer)
@@ -63,7 +63,7 @@ func (c *checker) issuerPort(key string, u *url.URL) {
 	}
 }
 
-// entra refuses what Entra ID's documents never name as an issuer: tokens carry the tenant's id
+// entra adds a problem for a URL that is not an issuer of Entra ID: its tokens contain the id of the tenant
 // and the version.
 func (c *checker) entra(key string, u *url.URL) {
 	tenant, version, _ := strings.Cut(strings.TrimPrefix(u.Path, "/"), "/")

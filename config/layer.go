@@ -12,29 +12,29 @@ import (
 	"tokenbroker/internal/setting"
 )
 
-// separator joins paths inside koanf: no key and no entry's name holds it.
+// separator joins the parts of a path in koanf. No key and no name of an entry contains it.
 const separator = "\x1f"
 
-// layer is what one of defaults, file, environment and flags says.
+// layer has the values of one of defaults, file, environment and flags.
 type layer struct {
 	values  map[string]any    // by path, joined by separator
 	sources map[string]string // by dotted key
 	ids     map[string][]string
-	inline  []string // dotted keys of secrets that the layer holds itself
+	inline  []string // dotted keys of the secrets whose text is in the layer
 }
 
 func newLayer() *layer {
 	return &layer{values: map[string]any{}, sources: map[string]string{}, ids: map[string][]string{}}
 }
 
-// reader gathers the layers' problems and warnings.
+// reader collects the problems and warnings of the layers.
 type reader struct{ problems, warnings Problems }
 
 func (r *reader) report(at path, source, message, hint string) {
 	r.problems = append(r.problems, Problem{Key: at.String(), Message: message, Hint: hint, Source: source})
 }
 
-// put sets a value of the right type; a secret in either of its forms, once.
+// put sets a value, which has the type of its key. It accepts one of the two forms of a secret.
 func (r *reader) put(l *layer, at path, n *node, value any, source string) {
 	if n.kind == secret {
 		content := value.(string)
@@ -51,7 +51,7 @@ func (r *reader) put(l *layer, at path, n *node, value any, source string) {
 		} else if content, err = private.SecretLine(content); err != nil {
 			hint := ""
 			if value == "" {
-				hint = "leave it out, or give the secret"
+				hint = "leave it out, or set it to the secret"
 			}
 			r.report(at, source, err.Error(), hint)
 		} else {
@@ -67,10 +67,10 @@ func (r *reader) put(l *layer, at path, n *node, value any, source string) {
 	l.sources[at.String()] = source
 }
 
-// maxFile bounds a file that is not a secret, in bytes.
+// maxFile is the most bytes that a file may have, other than that of a secret.
 const maxFile = 1 << 20
 
-// putText sets the value that a variable, a flag or a default writes as text.
+// putText sets a value that is text: that of a variable, a flag or a default.
 func (r *reader) putText(l *layer, at path, n *node, raw, source string) {
 	switch n.kind {
 	case text, secret:
@@ -111,7 +111,7 @@ func (r *reader) putText(l *layer, at path, n *node, raw, source string) {
 	}
 }
 
-// parseNumber reads a count: digits, without a sign or a unit.
+// parseNumber reads a count, which has only digits.
 func parseNumber(raw string) (int, error) {
 	count, err := strconv.ParseUint(raw, 10, 31)
 	if err != nil {
@@ -120,7 +120,7 @@ func parseNumber(raw string) (int, error) {
 	return int(count), nil
 }
 
-// defaults is the first layer.
+// defaults returns the layer of the defaults.
 func (r *reader) defaults() *layer {
 	l := newLayer()
 	schema.leaves(nil, func(path) []string { return nil }, func(at path, n *node) {

@@ -17,14 +17,13 @@ import (
 	"tokenbroker/api/origin"
 )
 
-// listeners checks where the broker is reached: public_url, data_dir, listen, tls and
-// trusted_proxies.
+// listeners checks public_url, data_dir, listen, tls, trusted_proxies and connections.
 func (c *checker) listeners() {
 	cfg := c.cfg
 	public := c.publicURL()
 	c.required("data_dir", cfg.DataDir != "", "a directory for the store and the keys, such as /var/lib/tokenbroker")
 	if cfg.DataDir != "" && !filepath.IsAbs(cfg.DataDir) {
-		c.add("data_dir", "is not an absolute path", "it would be another one for each working directory: as /var/lib/tokenbroker")
+		c.add("data_dir", "is not an absolute path", "it would depend on the working directory: write it in full, such as /var/lib/tokenbroker")
 	}
 	c.address("listen", cfg.Listen)
 	for _, key := range []string{"admin.listen", "nats.listen"} {
@@ -48,7 +47,7 @@ func (c *checker) listeners() {
 	}
 	if public != nil && public.Scheme == "https" && !ownTLS && len(cfg.TrustedProxies) == 0 {
 		c.add("trusted_proxies", "is empty, public_url is https, and the broker itself does not terminate TLS: all clients would have the proxy's address, and share its limits",
-			"behind a proxy: name its address, as trusted_proxies: [127.0.0.1]; without one: give tls.cert_file and tls.key_file")
+			"behind a proxy: name its address, such as trusted_proxies: [127.0.0.1]; without one: set tls.cert_file and tls.key_file")
 	}
 	for _, proxy := range cfg.TrustedProxies {
 		if _, err := httpapi.ParseProxies([]string{proxy}); err != nil {
@@ -58,7 +57,7 @@ func (c *checker) listeners() {
 	c.connections()
 }
 
-// leastConnections is fewer than any broker can do with.
+// leastConnections is the smallest limit that connections.max accepts.
 const leastConnections = 16
 
 func (c *checker) connections() {
@@ -76,7 +75,7 @@ func (c *checker) required(key string, given bool, hint string) {
 	}
 }
 
-// publicURL is the parsed public_url, nil if it is no good.
+// publicURL returns the parsed public_url, or nil if it is not valid.
 func (c *checker) publicURL() *url.URL {
 	const key, hint = "public_url", "scheme and host, such as https://auth.example.com"
 	raw := c.cfg.PublicURL
@@ -108,7 +107,7 @@ func (c *checker) publicURL() *url.URL {
 	return nil
 }
 
-// address checks a listener's host:port.
+// address checks the host:port of a listener and reports whether it is valid.
 func (c *checker) address(key, address string) bool {
 	if address == "" {
 		c.add(key, "is missing", "host:port, such as 127.0.0.1:8080")
@@ -125,7 +124,7 @@ func (c *checker) address(key, address string) bool {
 // listenName is a host name that can have an address.
 var listenName = regexp.MustCompile(`^([A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?\.)*[A-Za-z_]([A-Za-z0-9_-]*[A-Za-z0-9_])?$`)
 
-// validHost reports whether host is empty, for all addresses, or can be listened at.
+// validHost reports whether a listener can have host, which is empty for all addresses.
 func validHost(host string) bool {
 	_, err := netip.ParseAddr(host)
 	return host == "" || err == nil || listenName.MatchString(host)
@@ -147,15 +146,15 @@ func hostOf(address string) string {
 	return host
 }
 
-// keyPair checks that both files are given or none, that they belong together, and that the
-// certificate is for host ("": for any) and for today.
+// keyPair checks that both files are set or neither, and that they are a certificate and its key that
+// [LoadCertificate] accepts.
 func (c *checker) keyPair(certKey, cert, keyKey, key, host string) {
 	switch {
 	case cert == "" && key == "":
 	case key == "":
-		c.add(keyKey, "is missing: "+certKey+" is given", "give both or none")
+		c.add(keyKey, "is missing: "+certKey+" is given", "set both or neither")
 	case cert == "":
-		c.add(certKey, "is missing: "+keyKey+" is given", "give both or none")
+		c.add(certKey, "is missing: "+keyKey+" is given", "set both or neither")
 	default:
 		_, _, certOK := c.readable(certKey, cert)
 		_, mode, keyOK := c.readable(keyKey, key)
@@ -182,8 +181,8 @@ func LoadCertificate(certFile, keyFile, host string) (*tls.Certificate, error) {
 	return &pair, nil
 }
 
-// CheckCertificate tells whether a server with that certificate is believed: it is valid now,
-// and for host; "" leaves the host out.
+// CheckCertificate returns an error unless clients accept the certificate at that time: unless it is valid
+// then and, if host is not empty, for host.
 func CheckCertificate(leaf *x509.Certificate, host string, now time.Time) error {
 	switch {
 	case now.After(leaf.NotAfter):

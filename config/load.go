@@ -17,30 +17,30 @@ import (
 	"tokenbroker/internal/setting"
 )
 
-// Options says where the configuration is read from, weakest first: defaults, File,
-// Environ, Flags.
+// Options has the sources of a configuration. A value of Flags takes precedence over one of Environ, which
+// takes precedence over one of File, which takes precedence over the default.
 type Options struct {
-	// File is a yaml file; "" for none. Files that it names are taken from the working
-	// directory when they are relative.
+	// File is the name of a YAML file. If empty, there is none. Relative names of files in it are
+	// relative to the working directory.
 	File string
-	// Environ is as os.Environ's; only names with the prefix TOKENBROKER_ are looked at.
+	// Environ has the form of [os.Environ]. Only names with the prefix TOKENBROKER_ are used.
 	Environ []string
-	// Flags are dotted keys with their text, lists separated by commas.
+	// Flags has the text of values by dotted key. The items of lists are separated by commas.
 	Flags map[string]string
 }
 
-// SourceDefault is the source of values that nobody gave.
+// SourceDefault is the source of values that are not set.
 const SourceDefault = "default"
 
-// Loaded is a configuration as it was read; without problems, unless [Load] says otherwise.
+// Loaded is a configuration with the sources of its values.
 type Loaded struct {
 	Config *Config
-	// Warnings are what is allowed and inadvisable, in the order of the keys.
+	// Warnings are allowed but inadvisable values, in the order of the keys.
 	Warnings Problems
 	sources  map[string]string
 }
 
-// Source tells where the value of a dotted key came from: "default", "tokenbroker.yaml:12",
+// Source returns where the value of a dotted key came from: "default", "tokenbroker.yaml:12",
 // "environment TOKENBROKER_LISTEN", "flag --listen".
 func (l *Loaded) Source(key string) string {
 	if s, found := l.sources[key]; found {
@@ -51,8 +51,8 @@ func (l *Loaded) Source(key string) string {
 
 func (l *Loaded) given(key string) bool { return l.Source(key) != SourceDefault }
 
-// Load reads and checks the configuration. Its error is [Problems], all there are; what
-// could be read then comes with it, for callers that check more and for nothing else.
+// Load reads and checks the configuration. Its error is [Problems] with all that is wrong. It also returns
+// then what could be read, which may be nil and is only for further checks.
 func Load(opts Options) (*Loaded, error) {
 	var (
 		content string
@@ -67,7 +67,7 @@ func Load(opts Options) (*Loaded, error) {
 	return load(opts, []byte(content), mode)
 }
 
-// load reads the file's content; mode is the file's.
+// load is Load for a file with that content and mode.
 func load(opts Options, content []byte, mode fs.FileMode) (*Loaded, error) {
 	r := &reader{}
 	defaults := r.defaults()
@@ -102,7 +102,7 @@ func load(opts Options, content []byte, mode fs.FileMode) (*Loaded, error) {
 	return loaded, nil
 }
 
-// decode is strict: names to the letter, types as they are.
+// decode sets cfg. It matches names exactly and converts no types.
 func decode(merged *koanf.Koanf, cfg *Config) error {
 	return merged.UnmarshalWithConf("", cfg, koanf.UnmarshalConf{Tag: "yaml", DecoderConfig: &mapstructure.DecoderConfig{
 		ErrorUnused: true,
@@ -122,7 +122,7 @@ func decode(merged *koanf.Koanf, cfg *Config) error {
 	}})
 }
 
-// checker holds the rules against the values; each rule stands in the file of its subject.
+// checker checks the values. Each check is in the file of its subject.
 type checker struct {
 	cfg      *Config
 	loaded   *Loaded
@@ -141,7 +141,7 @@ func (c *checker) check() {
 	c.admin()
 }
 
-// add reports a problem with key, unless the key could not be read in the first place.
+// add reports a problem with key, unless the value of key could not be read.
 func (c *checker) add(key, message, hint string) {
 	spoilt := func(p Problem) bool { return p.Key == key || strings.HasPrefix(p.Key, key+".") }
 	if slices.ContainsFunc(c.unread, spoilt) {
@@ -150,7 +150,7 @@ func (c *checker) add(key, message, hint string) {
 	c.problems = append(c.problems, c.problem(key, message, hint))
 }
 
-// addAll reports the problems that the owner of some settings found.
+// addAll reports the problems that the package which owns a setting returned.
 func (c *checker) addAll(ps Problems) {
 	for _, p := range ps {
 		c.add(p.Key, p.Message, p.Hint)
@@ -162,7 +162,7 @@ func (c *checker) warn(key, message, hint string) {
 	c.warnings = append(c.warnings, c.problem(key, message, hint))
 }
 
-// WithSources returns problems that were found in l's configuration later, with their sources.
+// WithSources sets the sources of problems that were found in the configuration after Load, and returns ps.
 func (l *Loaded) WithSources(ps Problems) Problems {
 	for i := range ps {
 		if l.given(ps[i].Key) {
@@ -183,7 +183,7 @@ func (c *checker) problem(key, message, hint string) Problem {
 // given reports whether key was set.
 func (c *checker) given(key string) bool { return c.loaded.given(key) }
 
-// oneOf checks an enumeration.
+// oneOf checks that a value is one of those allowed.
 func (c *checker) oneOf(key, value string, allowed ...string) {
 	if !slices.Contains(allowed, value) {
 		hint := ""

@@ -34,7 +34,7 @@ func (c *checker) nats() {
 	c.natsEmbedded(n)
 }
 
-// serviceID is one that can be a token of a NATS subject.
+// serviceID matches ids of services, each of which is a token of a NATS subject.
 var serviceID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
 func (c *checker) natsService(id string, n NATS) {
@@ -48,7 +48,7 @@ func (c *checker) natsService(id string, n NATS) {
 	case n.URL != "" && password.Set():
 		c.add(key+".password", "is for the embedded server, but nats.url names another one", "remove it: the server at nats.url has its own users")
 	case n.URL == "" && !password.Set():
-		c.add(key+".password", "is missing", "make one by `openssl rand -base64 24`, and give it by password or password_file")
+		c.add(key+".password", "is missing", "make one by `openssl rand -base64 24`, and set it by password or password_file")
 	case password.Set():
 		c.natsPassword(key+".password", password)
 	}
@@ -61,7 +61,7 @@ func (c *checker) natsPassword(key string, password Secret) {
 	}
 }
 
-// natsElsewhere checks the connection to a server by URL.
+// natsElsewhere checks the connection to the server at nats.url.
 func (c *checker) natsElsewhere(n NATS) {
 	c.natsURL(n.URL)
 	for _, key := range []string{"nats.listen", "nats.service_user", "nats.service_password", "nats.tls_cert_file", "nats.tls_key_file"} {
@@ -111,18 +111,18 @@ func (c *checker) natsURL(urls string) {
 		case err != nil || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) || u.Hostname() == "" || !validPort(u.Port(), true):
 			c.add(key, "is not a NATS URL", hint)
 		case u.User != nil:
-			c.add(key, "has a user, a password or a token in it", "give nats.user and nats.password (or password_file), or credentials_file")
+			c.add(key, "has a user, a password or a token in it", "set nats.user and nats.password (or password_file), or credentials_file")
 		case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "":
 			c.add(key, "has more than scheme, host and port", hint)
 		}
 	}
 }
 
-// natsEmbedded checks the broker's own server.
+// natsEmbedded checks the embedded server.
 func (c *checker) natsEmbedded(n NATS) {
 	for _, key := range []string{"nats.user", "nats.password", "nats.credentials_file", "nats.ca_file"} {
 		if c.given(key) && !isEmpty(valueAt(c.cfg, strings.Split(key, "."))) {
-			c.add(key, "is for a server elsewhere, but nats.url is missing", "give nats.url; for the embedded server: service_user and service_password")
+			c.add(key, "is for a server elsewhere, but nats.url is missing", "set nats.url; for the embedded server: service_user and service_password")
 		}
 	}
 	valid := c.address("nats.listen", n.Listen)
@@ -149,19 +149,19 @@ func (c *checker) natsEmbedded(n NATS) {
 func (c *checker) userAndPassword(userKey, user, passwordKey string, password Secret) {
 	switch {
 	case user != "" && !password.Set():
-		c.add(passwordKey, "is missing: "+userKey+" is given", "give both or none")
+		c.add(passwordKey, "is missing: "+userKey+" is given", "set both or neither")
 	case user == "" && password.Set():
-		c.add(userKey, "is missing: "+passwordKey+" is given", "give both or none")
+		c.add(userKey, "is missing: "+passwordKey+" is given", "set both or neither")
 	}
 }
 
-// readable reads a file in PEM, or of the same kind, that a key names.
+// readable reads the text file that a key names, which must be a regular one.
 func (c *checker) readable(key, name string) (string, fs.FileMode, bool) {
 	content, mode, err := private.ReadNamed(name, maxFile)
 	switch {
 	case err != nil:
 		c.add(key, err.Error(), "")
-	case !mode.IsRegular(): // the server reads it again
+	case !mode.IsRegular(): // it is read again later
 		c.add(key, name+" is a pipe, which can be read only once", "name a regular file")
 	case strings.HasPrefix(content, "\ufeff"):
 		c.add(key, "the file "+name+" begins with a byte order mark (BOM)", "save it as UTF-8 without one")
@@ -171,7 +171,7 @@ func (c *checker) readable(key, name string) (string, fs.FileMode, bool) {
 	return "", 0, false
 }
 
-// isEmpty tells whether a value is given as nothing: "", [], no secret.
+// isEmpty reports whether a value is "", [] or an empty secret.
 func isEmpty(value any) bool {
 	switch v := value.(type) {
 	case string:

@@ -10,17 +10,17 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// setValue stands for a secret that is set.
+// setValue is printed in place of a secret that is set.
 const setValue = "(set)"
 
-// value is a line of what Print writes.
+// value is one line that Print writes.
 type value struct {
 	Key    string `json:"key"`
 	Value  any    `json:"value"` // text, bool, number, a list of texts; null for what is not set
 	Source string `json:"source"`
 }
 
-// values are the effective ones in the struct's order, secrets masked.
+// values returns the effective values in the order of [Config], with secrets masked.
 func (l *Loaded) values() []value {
 	var all []value
 	schema.leaves(nil, l.Config.ids, func(at path, n *node) {
@@ -59,8 +59,8 @@ func (l *Loaded) values() []value {
 	return all
 }
 
-// Print writes the effective values with the source of each, secrets as "(set)": format
-// text is one `key: value  # source` a line, json a list of {key, value, source}.
+// Print writes the effective values with their sources, and "(set)" in place of secrets. Format text has one
+// `key: value  # source` per line, format json a list of {key, value, source}.
 func (l *Loaded) Print(w io.Writer, format string) error {
 	switch format {
 	case "text":
@@ -79,7 +79,7 @@ func (l *Loaded) Print(w io.Writer, format string) error {
 	return fmt.Errorf("format %q: want text or json", format)
 }
 
-// inline writes a value as yaml does, on one line.
+// inline returns a value as YAML on one line.
 func inline(v any) string {
 	switch x := v.(type) {
 	case bool:
@@ -101,7 +101,7 @@ func inline(v any) string {
 	return ""
 }
 
-// scalar quotes text where yaml would read something else from it.
+// scalar returns text as YAML. It quotes text that YAML would read as something else.
 func scalar(raw string) string {
 	plain, err := yaml.Marshal(raw)
 	one := strings.TrimSuffix(string(plain), "\n")

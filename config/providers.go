@@ -69,7 +69,7 @@ func (c *checker) cognito(key string, p Provider) {
 		c.add(key+".user_pool", strconv.Quote(p.UserPool)+" is not a user pool id", "the id, not the name or the ARN: us-east-1_abc123DEF")
 	case pool[1] != p.Region && !awsRegion.MatchString(pool[1]):
 		c.add(key+".user_pool", strconv.Quote(p.UserPool)+" does not begin with an AWS region", "the id, not the name or the ARN: us-east-1_abc123DEF")
-	case p.Region != "" && awsPartition(pool[1]) != awsPartition(p.Region): // in one, it may be a replica's
+	case p.Region != "" && awsPartition(pool[1]) != awsPartition(p.Region): // within a partition it may be a replica
 		c.add(key+".user_pool", "is in "+pool[1]+", not in region "+p.Region, "the id begins with the pool's region; a replica is in the same partition of AWS")
 	}
 	c.devEndpoint(key+".insecure_dev_endpoint", p.InsecureDevEndpoint)
@@ -81,8 +81,8 @@ func (c *checker) cognito(key string, p Provider) {
 	}
 }
 
-// devEndpoint checks the address of an emulator. Its passwords are published, so it has to be on
-// this machine, and so have the browsers that sign in.
+// devEndpoint checks the address of an emulator. The emulator's passwords are published, so the emulator and
+// the browsers that sign in have to be on this machine.
 func (c *checker) devEndpoint(key, text string) {
 	if text == "" {
 		return
@@ -100,7 +100,8 @@ func (c *checker) devEndpoint(key, text string) {
 	}
 }
 
-// awsPartition tells apart AWS's partitions, which share neither user pools nor host names.
+// awsPartition returns the prefix of regions that names an AWS partition, or "" for the standard one.
+// Partitions share neither user pools nor host names.
 func awsPartition(region string) string {
 	for _, prefix := range []string{"cn-", "us-gov-", "eusc-", "us-iso", "eu-iso"} {
 		if strings.HasPrefix(region, prefix) {
@@ -123,7 +124,7 @@ func (c *checker) oidc(key string, p Provider) {
 	}
 }
 
-// httpsURL checks the URL of an upstream; with loopback it may be http there.
+// httpsURL checks that raw is an https URL. If loopback is true, http is also allowed on loopback.
 func (c *checker) httpsURL(key, raw string, loopback bool, hint string) {
 	u, err := url.Parse(raw)
 	switch {

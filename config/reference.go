@@ -2,18 +2,18 @@ package config
 
 import "strings"
 
-// KeyDoc is what the reference says of a key. In the names of entries <id> stands for a
-// client's id, <name> for a provider's or a claim's.
+// KeyDoc describes a key for the reference. In keys, <id> stands for the id of a client or a service, and
+// <name> for the name of a provider or a claim.
 type KeyDoc struct {
 	Key string `json:"key"`
-	// Env is the environment variable, "" for keys of the file alone. A secret has a second one, ending in _FILE.
+	// Env is the environment variable. It is empty for keys that only the file has. A secret also has one that ends in _FILE.
 	Env     string `json:"env,omitempty"`
 	Default string `json:"default,omitempty"`
 	Secret  bool   `json:"secret,omitempty"`
 	Meaning string `json:"meaning"`
 }
 
-// placeholder is the name of entries in the reference.
+// placeholder returns the name of entries in the reference.
 func placeholder(at path) []string {
 	if key := at.String(); key == "clients" || key == "nats.services" {
 		return []string{"<id>"}
@@ -21,7 +21,7 @@ func placeholder(at path) []string {
 	return []string{"<name>"}
 }
 
-// Reference lists every key in the order of [Config].
+// Reference returns every key in the order of [Config].
 func Reference() []KeyDoc {
 	var docs []KeyDoc
 	schema.leaves(nil, placeholder, func(at path, n *node) {
@@ -34,7 +34,7 @@ func Reference() []KeyDoc {
 	return docs
 }
 
-// ReferenceTable is [Reference] in markdown, for docs/configuration.md.
+// ReferenceTable returns [Reference] as a Markdown table, for docs/configuration.md.
 func ReferenceTable() string {
 	var table strings.Builder
 	table.WriteString("| key | environment | default | meaning |\n|---|---|---|---|\n")

@@ -8,12 +8,12 @@ import (
 	"strings"
 )
 
-// kind is what a key of the configuration holds.
+// kind is the kind of value that a key has.
 type kind int
 
 const (
 	group   kind = iota // a struct: keys of its own
-	entries             // a map: names of the user's choice
+	entries             // a map with names that the user chooses
 	text
 	flag
 	number
@@ -22,7 +22,7 @@ const (
 	secret
 )
 
-// node is a key of the configuration; the tree of them is made from [Config] once.
+// node is a key of the configuration. The tree of keys follows from [Config].
 type node struct {
 	name     string
 	kind     kind
@@ -33,7 +33,7 @@ type node struct {
 
 var schema = nodeOf(reflect.ValueOf(defaults()), "")
 
-// nodeOf returns the key whose default is v.
+// nodeOf returns the key with the name and the default v.
 func nodeOf(v reflect.Value, name string) *node {
 	t := v.Type()
 	n := &node{name: name, def: defaultText(v.Interface())}
@@ -90,7 +90,7 @@ func defaultText(value any) string {
 	return ""
 }
 
-// child is the key of that name in a group.
+// child returns the key of that name in a group, or nil.
 func (n *node) child(name string) *node {
 	i := slices.IndexFunc(n.children, func(c *node) bool { return c.name == name })
 	if i < 0 {
@@ -99,7 +99,7 @@ func (n *node) child(name string) *node {
 	return n.children[i]
 }
 
-// names are those that a group takes, x_file of secrets among them.
+// names returns the names of a group's keys, with x_file for each secret x.
 func (n *node) names() []string {
 	var names []string
 	for _, c := range n.children {
@@ -111,10 +111,10 @@ func (n *node) names() []string {
 	return names
 }
 
-// fileSuffix is that of the key which names the file that a secret is read from.
+// fileSuffix is the suffix of the key that names the file of a secret.
 const fileSuffix = "_file"
 
-// secretOf is the secret that the key x_file of a group is for.
+// secretOf returns the secret x of a group for the name x_file, or nil.
 func (n *node) secretOf(name string) *node {
 	base, found := strings.CutSuffix(name, fileSuffix)
 	if c := n.child(base); found && c != nil && c.kind == secret && n.child(name) == nil {
@@ -123,30 +123,30 @@ func (n *node) secretOf(name string) *node {
 	return nil
 }
 
-// path is where a value stands; the names of map entries may hold dots.
+// path is the path of a value. The names of map entries may contain dots.
 type path []string
 
 func (p path) String() string { return strings.Join(p, ".") }
 
 func (p path) with(name string) path { return append(slices.Clip(p), name) }
 
-// envPrefix is that of the environment variables which are the configuration's.
+// envPrefix is the prefix of the configuration's environment variables.
 const envPrefix = "TOKENBROKER_"
 
 var envReplacer = strings.NewReplacer("-", "_", ".", "_")
 
-// env is the name of p's environment variable.
+// env returns the name of p's environment variable.
 func (p path) env() string {
 	return envPrefix + strings.ToUpper(envReplacer.Replace(strings.Join(p, "_")))
 }
 
-// flag is how p is written as a flag.
+// flag returns p as a flag.
 func (p path) flag() string {
 	return "--" + strings.NewReplacer("_", "-", ".", "-").Replace(p.String())
 }
 
-// leaves calls visit for each value below n in the struct's order; ids gives the names of
-// the entries of a map.
+// leaves calls visit for each value below n in the order of the struct. ids returns the names of the entries
+// of a map.
 func (n *node) leaves(at path, ids func(path) []string, visit func(path, *node)) {
 	switch n.kind {
 	case group:
@@ -166,8 +166,8 @@ func (n *node) leaves(at path, ids func(path) []string, visit func(path, *node))
 	}
 }
 
-// find resolves a dotted key to its path. No key of a struct has a dot, so an entry's name
-// is all between its map and the last dot.
+// find returns the path of a dotted key. No key of a struct has a dot, so the name of an entry is the text
+// between its map and the last dot.
 func (n *node) find(key string) (path, *node) {
 	switch n.kind {
 	case group:
@@ -207,7 +207,7 @@ func (n *node) find(key string) (path, *node) {
 	return nil, nil
 }
 
-// valueAt is the value at p of cfg; the zero value where there is none.
+// valueAt returns the value of cfg at p, or nil if there is none.
 func valueAt(cfg *Config, p path) any {
 	v := reflect.ValueOf(cfg).Elem()
 	for _, name := range p {
@@ -230,7 +230,7 @@ func valueAt(cfg *Config, p path) any {
 	return v.Interface()
 }
 
-// ids gives the names of the entries of cfg's maps, sorted.
+// ids returns the sorted names of the entries of the map at a path.
 func (c *Config) ids(at path) []string {
 	v := reflect.ValueOf(valueAt(c, at))
 	if v.Kind() != reflect.Map {

@@ -6,10 +6,10 @@ import (
 	"log/slog"
 )
 
-// redacted stands for a secret wherever one would be shown.
+// redacted is shown in place of a secret.
 const redacted = "(redacted)"
 
-// Secret shows itself nowhere as text; [Secret.Reveal] gives it.
+// Secret is a text that formatting, encoding and logging redact. [Secret.Reveal] returns it.
 type Secret struct{ text string }
 
 var (
@@ -17,19 +17,19 @@ var (
 	_ slog.LogValuer = Secret{}
 )
 
-// NewSecret makes a Secret of text.
+// NewSecret returns text as a Secret.
 func NewSecret(text string) Secret { return Secret{text} }
 
 // Reveal returns the secret.
 func (s Secret) Reveal() string { return s.text }
 
-// IsZero tells whether there is no secret (and lets encoders omit it).
+// IsZero reports whether the secret is empty. Encoders omit it then.
 func (s Secret) IsZero() bool { return s.text == "" }
 
-// Set tells whether there is one.
+// Set reports whether the secret is not empty.
 func (s Secret) Set() bool { return s.text != "" }
 
-// String is "(redacted)", or "" when there is no secret.
+// String returns "(redacted)", or "" if the secret is empty.
 func (s Secret) String() string {
 	if s.IsZero() {
 		return ""
@@ -37,20 +37,20 @@ func (s Secret) String() string {
 	return redacted
 }
 
-// GoString redacts %#v.
+// GoString implements [fmt.GoStringer]. It redacts.
 func (s Secret) GoString() string { return s.String() }
 
-// Format redacts every verb, those that would show the bytes, too.
+// Format implements [fmt.Formatter]. It redacts for every verb.
 func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
-// MarshalText redacts.
+// MarshalText implements [encoding.TextMarshaler]. It redacts.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
-// MarshalJSON redacts.
+// MarshalJSON implements json.Marshaler. It redacts.
 func (s Secret) MarshalJSON() ([]byte, error) { return []byte(`"` + s.String() + `"`), nil }
 
-// MarshalYAML redacts.
+// MarshalYAML implements yaml.Marshaler. It redacts.
 func (s Secret) MarshalYAML() (any, error) { return s.String(), nil }
 
-// LogValue redacts.
+// LogValue implements [slog.LogValuer]. It redacts.
 func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }

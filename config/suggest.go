@@ -2,7 +2,7 @@ package config
 
 import "strings"
 
-// didYouMean is the candidate that is nearest to name, if one is near enough for a slip.
+// didYouMean returns the candidate that is most similar to name, or "" if none is similar enough.
 func didYouMean(name string, candidates []string) string {
 	if len(name) > 100 {
 		return ""
@@ -20,7 +20,7 @@ func didYouMean(name string, candidates []string) string {
 	return best
 }
 
-// distance is that of Levenshtein, in bytes.
+// distance returns the Levenshtein distance in bytes.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

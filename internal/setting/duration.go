@@ -8,16 +8,16 @@ import (
 	"time"
 )
 
-// Duration is a time.Duration written with a unit: 90s, 5m, 36h, 14d (or 1d12h).
+// Duration is a [time.Duration] that is written with a unit, such as 90s, 5m, 36h, 14d or 1d12h.
 type Duration time.Duration
 
-// Day is the unit that time.Duration has not: 24 hours, whatever the clocks do.
+// Day is 24 hours, a unit that [time.Duration] does not have.
 const Day = Duration(24 * time.Hour)
 
 var errDuration = errors.New("want a number with a unit, such as 90s, 5m, 36h or 14d")
 
-// ParseDuration reads what [time.ParseDuration] reads, whole days (d) in front of it, and
-// nothing without a unit.
+// ParseDuration reads a duration as [time.ParseDuration] does, also with whole days (d) in front. Every number
+// needs a unit.
 func ParseDuration(text string) (Duration, error) {
 	if text == "" || strings.HasSuffix(text, "0") { // time.ParseDuration takes a bare 0
 		return 0, errDuration
@@ -49,10 +49,10 @@ func ParseDuration(text string) (Duration, error) {
 	return total, nil
 }
 
-// Std is d as the standard library's type.
+// Std returns d as a [time.Duration].
 func (d Duration) Std() time.Duration { return time.Duration(d) }
 
-// String writes d so that [ParseDuration] reads it: 14d, 1d12h, 1m30s, 0s.
+// String returns d in a form that [ParseDuration] reads, such as 14d, 1d12h, 1m30s or 0s.
 func (d Duration) String() string {
 	sign, rest := "", d
 	if d < 0 {
@@ -81,10 +81,10 @@ func (d Duration) String() string {
 	return text.String()
 }
 
-// MarshalText writes d as [Duration.String].
+// MarshalText returns [Duration.String].
 func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
-// UnmarshalText reads what [ParseDuration] reads.
+// UnmarshalText sets d by [ParseDuration].
 func (d *Duration) UnmarshalText(text []byte) error {
 	parsed, err := ParseDuration(string(text))
 	if err != nil {
