@@ -220,8 +220,8 @@ func TestCommandsFindARunningDev(t *testing.T) {
 			t.Setenv("XDG_CACHE_HOME", t.TempDir())
 			dataDir := filepath.Join(t.TempDir(), "d", dir)
 			dev := startDev(t, "--data-dir", dataDir)
-			if said := strings.Contains(dev.logs.String(), "over TCP alone"); said != (dir != "") {
-				t.Errorf("over TCP alone: %v", said)
+			if said := strings.Contains(dev.logs.String(), "only over TCP"); said != (dir != "") {
+				t.Errorf("only over TCP: %v", said)
 			}
 			var out, errs bytes.Buffer
 			if code := Main(t.Context(), []string{"status"}, &out, &errs); code != terminal.ExitOK || !strings.Contains(out.String(), dev.issuer) {

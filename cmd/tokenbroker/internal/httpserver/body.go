@@ -12,7 +12,7 @@ import (
 
 type connKey struct{}
 
-// track has c told of the states of server's connections.
+// track sets the hooks of server by which c learns the states of its connections.
 func (c *connections) track(server *http.Server) {
 	server.ConnState, server.Handler = c.connState, c.observe(server.Handler)
 	next := server.ConnContext

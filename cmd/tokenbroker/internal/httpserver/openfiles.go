@@ -26,12 +26,12 @@ const (
 	// fewConnections is what a public listener should have at least.
 	fewConnections = 1024
 
-	// ownFiles are kept free for the process itself, beside the store's files: the store's next
+	// ownFiles are kept free for the process itself, in addition to the store's files: the store's next
 	// files, requests to providers, listeners, the broker's own links. Of the descriptors a
 	// quarter is kept, up to maxReserve: a store that grows has a file for each table.
 	ownFiles   = 64
 	maxReserve = 16384
-	// leastConnections are accepted however few descriptors there are.
+	// leastConnections are accepted even if there are too few descriptors.
 	leastConnections = 4
 )
 
@@ -81,7 +81,7 @@ func DivideOpenFiles(limit, storeFiles int, c Connections, embeddedNATS bool) Op
 	return d
 }
 
-// Hint tells how to raise the limit to Wanted.
+// Hint returns how to raise the limit to Wanted.
 func (d OpenFiles) Hint() string {
 	return fmt.Sprintf("raise the limit of open files (RLIMIT_NOFILE) to %d or more: LimitNOFILE= of a systemd unit, ulimits of a container", d.Wanted)
 }

@@ -1,6 +1,6 @@
 // Package httpserver runs the broker's HTTP listeners. A [Server] bounds its connections, cuts off
 // slow and oversized requests, drops request bodies that a handler does not read, and drains without
-// losing an accepted request. [DivideOpenFiles] tells how many connections each listener may have.
+// losing an accepted request. [DivideOpenFiles] returns how many connections each listener may have.
 package httpserver
 
 import (
@@ -83,7 +83,7 @@ func (s *Server) Serve(
 		Handler: handler, ConnContext: connContext, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout,
 		WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: MaxHeaderBytes,
 		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: requestsPerConnection},
-		// What clients do wrong before there is a request: handshakes, mostly.
+		// Mistakes of clients before there is a request, mostly in handshakes.
 		ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
 	}
 	s.listener.track(s.server)
@@ -141,8 +141,8 @@ func (c *connections) drain() {
 }
 
 // settle waits, after drain, until every accepted connection has had its answer or was cut
-// off, or ctx ends. net/http must not be told to shut down before: it closes a connection
-// without an answer when it has just read the request.
+// off, or ctx ends. [http.Server.Shutdown] must not be called before: it closes a
+// connection whose request it has just read without an answer.
 func (c *connections) settle(ctx context.Context) {
 	tick := time.NewTicker(settleEvery)
 	defer tick.Stop()

@@ -24,7 +24,7 @@ const Redacted = "[redacted]"
 
 // Config of a logger. The zero value is text from level info on.
 type Config struct {
-	// Level may be changed at any time; nil: info for good.
+	// Level may be changed at any time. If nil, it is info.
 	Level *slog.LevelVar
 	// Format is FormatJSON, one object a line, or FormatText, which is the default.
 	Format string

@@ -10,7 +10,7 @@ import (
 	"tokenbroker/store"
 )
 
-// actors is what the session shards and the committer did.
+// actors has the metrics of the session shards and the committer.
 type actors struct {
 	batch    *prometheus.HistogramVec
 	wait     *prometheus.HistogramVec
@@ -73,7 +73,7 @@ func (a actors) Committed(changes int, events []revocation.Event) {
 	}
 }
 
-// Store gives s with its commits timed.
+// Store returns s with its commits timed.
 func (m *Metrics) Store(s store.Store) store.Store { return timedStore{s, m.commit} }
 
 type timedStore struct {

@@ -1,6 +1,5 @@
 // Package metrics is the broker's Prometheus metrics, in a registry of its own. Every label
-// has a closed set of values: whatever a caller or a provider sends, the number of series
-// has a bound.
+// has a closed set of values, so callers and providers cannot create series.
 package metrics
 
 import (
@@ -16,7 +15,7 @@ import (
 	"tokenbroker/cmd/tokenbroker/internal/buildinfo"
 )
 
-// Metrics is told of what happens and answers GET /metrics. Safe for concurrent use.
+// Metrics counts what happens and answers GET /metrics. It is safe for concurrent use.
 type Metrics struct {
 	registry *prometheus.Registry
 	requests
@@ -30,7 +29,7 @@ var (
 	_ broker.Observer = (*Metrics)(nil)
 )
 
-// New makes the metrics and registers them with those of the build, the Go runtime and the
+// New returns metrics that are registered with those of the build, the Go runtime and the
 // process.
 func New() *Metrics {
 	r := prometheus.NewRegistry()
@@ -45,7 +44,7 @@ func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 }
 
-// Gatherer gives what the handler answers from.
+// Gatherer returns the source of the handler's answers.
 func (m *Metrics) Gatherer() prometheus.Gatherer { return m.registry }
 
 // Gauge registers a value that is read at each scrape.
@@ -78,7 +77,7 @@ func (g gauges) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// Bool is 1 for true: how Prometheus writes a yes.
+// Bool returns 1 for true and 0 for false.
 func Bool(yes bool) float64 {
 	if yes {
 		return 1

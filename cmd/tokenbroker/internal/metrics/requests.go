@@ -14,7 +14,7 @@ import (
 	"tokenbroker/revocation"
 )
 
-// useCases counts what the broker answered.
+// useCases has the metrics of the broker's answers.
 type useCases struct {
 	issued    *prometheus.CounterVec
 	signIns   *prometheus.CounterVec
@@ -52,7 +52,7 @@ func (u useCases) signedIn(way string, err error) {
 	}
 }
 
-// Sessions gives s with its sign-ins, refreshes and log-offs counted.
+// Sessions returns s with its sign-ins, refreshes and log-offs counted.
 func (m *Metrics) Sessions(s browser.Sessions) browser.Sessions { return sessions{s, m.useCases} }
 
 type sessions struct {
@@ -93,7 +93,7 @@ func (s sessions) LogOff(ctx context.Context, refreshToken, csrf string, req bro
 	return off, err
 }
 
-// Logins gives l with its completed and failed sign-ins counted; nil stays nil.
+// Logins returns l with its completed and failed sign-ins counted, and nil for nil.
 func (m *Metrics) Logins(l browser.Logins) browser.Logins {
 	if l == nil {
 		return nil
@@ -159,7 +159,7 @@ func statusLabel(status int) string {
 	return strconv.Itoa(status)
 }
 
-// other is the label of whatever is in no closed set.
+// other is the label of values that are not in a closed set.
 const other = "other"
 
 // closed is a closed set of label values.

@@ -23,8 +23,8 @@ import (
 	"tokenbroker/store/backup"
 )
 
-// serveAdmin opens the operators' surface: to the own user and root on the unix socket, to
-// whoever has the token on the TCP address.
+// serveAdmin serves the operators' surface: on the unix socket to the process's own user and root, on the TCP
+// listener to clients that have the token.
 func (n *Node) serveAdmin() error {
 	token := n.cfg.Admin.Token
 	if token == "" && n.admin != nil {
@@ -50,7 +50,7 @@ func (n *Node) serveAdmin() error {
 	return nil
 }
 
-// operatorOf names the user at the other end of the socket.
+// operatorOf adds the user at the other end of the socket to ctx.
 func operatorOf(ctx context.Context, conn net.Conn) context.Context {
 	if uid, ok := adminsocket.PeerUID(conn); ok {
 		return admin.WithOperator(ctx, fmt.Sprintf("uid %d", uid))
@@ -58,11 +58,11 @@ func operatorOf(ctx context.Context, conn net.Conn) context.Context {
 	return ctx
 }
 
-// status is what an operator wants to know at a glance.
+// status returns the answer of GET /admin/v1/status.
 func (n *Node) status(ctx context.Context) admin.Status {
 	checks := n.readiness(ctx)
 	shards, committer := n.path.MailboxDepth()
-	free, _ := n.store.FreeBytes() // what cannot be read is 0, and Writable says why
+	free, _ := n.store.FreeBytes() // 0 if it cannot be read; Writable has the reason
 	stats := n.publisher.Stats()
 	s := admin.Status{
 		Version: n.cfg.Version, PID: os.Getpid(), StartedAt: n.began.UTC(), Now: n.ledger.Now().UTC(),
@@ -93,7 +93,7 @@ func (n *Node) status(ctx context.Context) admin.Status {
 	return s
 }
 
-// withoutUser cuts user and password out of a list of URLs.
+// withoutUser removes users and passwords from a list of URLs.
 func withoutUser(list string) string {
 	urls := strings.Split(list, ",")
 	for i, text := range urls {
@@ -105,10 +105,10 @@ func withoutUser(list string) string {
 	return strings.Join(urls, ",")
 }
 
-// AdminTokenFile holds the operators' bearer token, in the data directory.
+// AdminTokenFile is the file of the operators' bearer token in the data directory.
 const AdminTokenFile = "admin-token"
 
-// startWatching makes what shows operators what happens; it works while somebody watches.
+// startWatching starts the hub of GET /admin/v1/watch, which works only while an operator watches.
 func (n *Node) startWatching() {
 	n.watching = watch.New(watch.Config{
 		Ledger: n.ledger, Broadcast: n.publisher, Receipts: n.receipts, Mono: n.mono, Logger: n.cfg.Logger,
@@ -117,7 +117,7 @@ func (n *Node) startWatching() {
 	n.background(n.watching.Run)
 }
 
-// username is the name of the user whom a revocation hits, or "".
+// username returns the name of the user whose tokens an event revokes, or "".
 func (n *Node) username(ctx context.Context, e revocation.Event) string {
 	switch e.Kind {
 	case revocation.KindSub:
@@ -130,10 +130,10 @@ func (n *Node) username(ctx context.Context, e revocation.Event) string {
 			return check.Session.Username
 		}
 	}
-	return "" // of no user, or of one that cannot be read: who watches still sees the id
+	return "" // of no user, or of one that cannot be read: operators still see the id
 }
 
-// showKey shows a change of the keyring to who watches.
+// showKey shows a change of the keyring to the operators who watch.
 func (n *Node) showKey(c lifecycle.Change) {
 	n.watching.Key(admin.WatchKey{
 		What: c.What, KID: c.Key.KID, Purpose: string(c.Key.Purpose), Algorithm: string(c.Key.Algorithm), State: string(c.Key.State), At: c.At.UTC(),
@@ -159,11 +159,11 @@ func (w watching) Watch() (admin.Watcher, error) {
 	return watcher, nil
 }
 
-// backup writes all records as they are at one moment, encrypted under the KEK of that moment;
-// the private keys in them stay sealed.
+// backup writes all records as of one moment, encrypted under the KEK of that moment. The private keys in them
+// remain sealed.
 func (n *Node) backup(ctx context.Context, w io.Writer) error {
-	// No reseal between the choice of the KEK and the moment that the records are of: one KEK
-	// opens all of a backup.
+	// There must be no reseal between the choice of the KEK and the moment of the records: one KEK opens
+	// all of a backup.
 	n.kek.mu.Lock()
 	unlock := sync.OnceFunc(n.kek.mu.Unlock)
 	defer unlock()
@@ -174,7 +174,7 @@ func (n *Node) backup(ctx context.Context, w io.Writer) error {
 		return fmt.Errorf("writing the head of a backup: %w", err)
 	}
 	err = n.store.Each(ctx, "", func(r store.Write) error {
-		unlock() // the records are those of the moment at which Each began
+		unlock() // the records are those at the start of Each
 		return b.Add(r)
 	})
 	if err != nil {

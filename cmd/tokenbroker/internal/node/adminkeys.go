@@ -16,7 +16,7 @@ import (
 	"tokenbroker/store"
 )
 
-// keyRevoker is the keyring as the broker changes it.
+// keyRevoker implements [broker.Keys] by the keyring.
 type keyRevoker struct{ keys *keyring.Keyring }
 
 var _ broker.Keys = keyRevoker{}
@@ -26,7 +26,7 @@ func (k keyRevoker) Compromise(ctx context.Context, kid string) (broker.Compromi
 	done, err := k.keys.Compromise(ctx, kid)
 	switch {
 	case errors.Is(err, lifecycle.ErrUnknownKey):
-		return broker.CompromisedKey{}, &broker.Error{Code: broker.CodeUnknownKey, Message: "There is no such key; a master secret is rotated.", Err: err}
+		return broker.CompromisedKey{}, &broker.Error{Code: broker.CodeUnknownKey, Message: "No key has this id. A master secret cannot be revoked: rotate it.", Err: err}
 	case err != nil:
 		return broker.CompromisedKey{}, err
 	}
@@ -37,12 +37,12 @@ func (k keyRevoker) Compromise(ctx context.Context, kid string) (broker.Compromi
 	return key, nil
 }
 
-// operatorKeys is the keyring as operators handle it.
+// operatorKeys implements [admin.Keys] by the keyring.
 type operatorKeys struct{ *Node }
 
 var _ admin.Keys = operatorKeys{}
 
-// ListKeys implements [admin.Keys]: by purpose, then by state, the newest first.
+// ListKeys implements [admin.Keys]. The keys are sorted by purpose, then by state, the newest first.
 func (o operatorKeys) ListKeys(context.Context) (admin.KeyList, error) {
 	list := admin.KeyList{Now: o.ledger.Now().UTC(), Keys: o.keys.List()}
 	if o.cfg.RotateEvery > 0 {
@@ -121,7 +121,7 @@ func (o operatorKeys) resealOwn(reseal func(keyring.KEK) error) (admin.KeysResea
 	return admin.KeysResealed{KEKFile: o.kek.own.path}, nil
 }
 
-// resealBy takes the KEK of a file that is the operator's to keep.
+// resealBy seals the keyring under the KEK of a file that the operator keeps.
 func (o operatorKeys) resealBy(path string, req broker.Request, reseal func(keyring.KEK) error) (admin.KeysResealed, error) {
 	own := ownKEK{path: KEKFile(o.cfg.DataDir)}
 	switch clean := filepath.Clean(path); {
@@ -132,9 +132,9 @@ func (o operatorKeys) resealBy(path string, req broker.Request, reseal func(keyr
 	}
 	kek, err := keyring.LoadKEKFile(path)
 	if err != nil {
-		// The answer is the same for every file: it must not tell which files there are on this
-		// machine, their owners or their modes. The answer refers to the log, so that every log
-		// level has the line.
+		// The answer is the same for every file: it must not reveal which files exist on this
+		// machine, their owners or their modes. The answer refers to the log, so the line is written at
+		// every log level.
 		o.cfg.Logger.Error("the file of a reseal cannot be used as a KEK", "kek_file", path, "request_id", req.ID, "error", err)
 		return admin.KeysResealed{}, invalidKEK("that file cannot be used as a KEK: the server's log says why", err)
 	}
@@ -150,7 +150,7 @@ func invalidKEK(detail string, err error) error {
 	return &broker.Error{Code: httpapi.CodeInvalidKEK, Message: detail, Err: err}
 }
 
-// refusedWrite names a store that takes no writes; what else it is stays internal.
+// refusedWrite returns CodeWritesRefused for a store that is read-only, and any other error unchanged.
 func refusedWrite(err error) error {
 	var app *broker.Error
 	if errors.Is(err, store.ErrReadOnly) && !errors.As(err, &app) {
@@ -159,7 +159,7 @@ func refusedWrite(err error) error {
 	return err
 }
 
-// audit writes the line of an operator's act on the keyring.
+// audit writes the audit line of an operator's change of the keyring.
 func (o operatorKeys) audit(event string, req broker.Request, attrs ...any) {
 	broker.Audit{Logger: o.cfg.Audit}.Info(context.Background(), event, req, attrs...)
 }

@@ -19,19 +19,19 @@ import (
 	"tokenbroker/keyring"
 )
 
-// Config of a node. Addresses are host:port; port 0 takes a free one.
+// Config configures a node. Addresses are host:port. With port 0 the system chooses a free port.
 type Config struct {
-	// DataDir holds the store and the key encryption key; made with mode 0700.
+	// DataDir is the directory of the store and of the keys. It is created with mode 0700 if it does not exist.
 	DataDir string
-	// FreeSpace gives the bytes free below a directory; nil: asks the file system. For tests.
+	// FreeSpace returns the free bytes below a directory. If nil, the file system is asked. It is for tests.
 	FreeSpace func(dir string) (uint64, error)
-	// KEK seals the private keys; nil: the file kek in DataDir, made at the first start.
+	// KEK seals the private keys. If nil, it is that of the file kek in DataDir, which the first start creates.
 	KEK keyring.KEK
 	// Listen is the public address. PublicURL is the issuer; empty: http:// and that address.
 	Listen, PublicURL string
 	// LoopbackIPv6 also listens on [::1] at the port of Listen, where the machine has IPv6 and the port is free.
 	LoopbackIPv6 bool
-	// Certificate, when set, makes the public listener speak TLS; it is asked for each connection.
+	// Certificate returns the certificate for a connection. If nil, the public listener does not speak TLS.
 	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
 	Connections httpserver.Connections
 	// Public has the settings of the public surface: the origins, the home URL, the cookie, the trusted proxies,
@@ -41,51 +41,53 @@ type Config struct {
 	Admin  Admin
 
 	Audience []string
-	// Schedule is of the signing keys. If its RotateEvery is 0, they are rotated by hand only.
+	// Schedule has the algorithm and the times of the signing keys. If its RotateEvery is 0, they are rotated
+	// only by hand.
 	keyring.Schedule
-	// BrowserClient owns the browser sessions, which are granted BrowserScope.
+	// BrowserClient is the client that browser sessions belong to. They are granted BrowserScope.
 	BrowserClient string
 	BrowserScope  string
 	Clients       []broker.Client
-	// Policy is of the sessions. If it is zero, session.DefaultPolicy.
+	// Policy has the lifetimes of sessions. If it is zero, [session.DefaultPolicy] is used.
 	Policy session.Policy
-	// Mailbox bounds each actor's queue; 0: the broker's default. A full one is answered 503.
+	// Mailbox is the capacity of each actor's queue. If 0, it is the broker's default. If a queue is full,
+	// requests are answered with 503.
 	Mailbox int
-	// Passwords is the cost of a password's hash; the zero value is the default. A server that
-	// keeps passwords of people MUST NOT make it less.
+	// Passwords is the cost of a password's hash. If it is zero, it is the default. It MUST NOT be less where
+	// people have passwords.
 	Passwords password.Params
-	// CustomClaims may be nil: the standard claims alone.
+	// CustomClaims adds claims to access tokens. If nil, they have only the standard claims.
 	CustomClaims credential.CustomClaims
-	// Providers makes the upstream providers by name, given the broker's issuer; may be nil.
+	// Providers returns the upstream providers by name. If nil, there are none.
 	Providers func(issuer string, via Transport) (map[string]Provider, error)
-	// SignedOutURL is where a provider's log-out sends the browser. If empty, PublicURL's root.
+	// SignedOutURL is the URL to which a provider's log-out sends the browser. If empty, it is PublicURL with a slash.
 	SignedOutURL string
 	// Seed is called before the listeners answer, to add what has to be there from the first request on. It
 	// may be nil.
 	Seed    func(ctx context.Context, n *Node) error
 	Version string
-	// Setting names a configuration key as the operator knows it, for errors; default: dev's
-	// flag ("admin.listen" is --admin-listen).
+	// Setting returns the name that an operator knows a configuration key by, for errors. If nil, it is the flag of
+	// dev: --admin-listen for admin.listen.
 	Setting func(key string) string
 	// Logger receives diagnostics. If nil, slog.Default is used.
 	Logger *slog.Logger
-	// Audit receives the lines of security events. If nil, Logger does.
+	// Audit receives the lines of security events. If nil, Logger receives them.
 	Audit *slog.Logger
-	// Fatal is called when the process has to end at once; it must not return.
+	// Fatal is called when the process has to end immediately. It must not return.
 	Fatal func(error)
 }
 
-// NATS is an embedded server at Listen, or one elsewhere at URL.
+// NATS configures an embedded NATS server at Listen, or the connection to the server at URL.
 type NATS struct {
 	URL                         string
 	User, Password, Credentials string
 	TLS                         *tls.Config
-	// Services are the services' ids, each with the password of its user at the embedded server.
-	// With a URL the passwords are unused.
+	// Services has the passwords of the services' users at the embedded server, by the services' ids. With a
+	// URL the passwords are unused.
 	Services map[string]string
-	// Listen and the rest are the embedded server's. ServiceUser is one that services share. If it
-	// and Services are empty, it is "services", with a password that is made at the first start
-	// and kept in the file NATSPasswordFile in DataDir. Users may do no more than a service has to.
+	// Listen and the fields below it are for the embedded server. ServiceUser is a user that services share.
+	// If it and Services are empty, it is "services", with a password that the first start writes to the file
+	// NATSPasswordFile in DataDir. Users have only the rights that a service needs.
 	Listen                       string
 	ServiceUser, ServicePassword string
 	// InsecureAnonymous lets any client do everything at the embedded server. It MUST NOT be set
@@ -94,30 +96,31 @@ type NATS struct {
 	ServerTLS         *tls.Config
 }
 
-// Admin is the operators' surface.
+// Admin configures the operators' surface.
 type Admin struct {
-	// Socket is the unix socket's path; default admin/admin.sock in DataDir.
+	// Socket is the path of the unix socket. If empty, it is admin/admin.sock in DataDir.
 	Socket string
-	// Listen is the TCP address; empty: the socket alone.
+	// Listen is the address of the TCP listener. If empty, there is only the socket.
 	Listen string
-	// Certificate makes the TCP listener speak TLS; it is asked for each connection. If nil, the
-	// listener speaks plain HTTP, which MUST NOT leave loopback.
+	// Certificate returns the certificate for a connection. If nil, the TCP listener speaks plain HTTP, which MUST
+	// NOT leave loopback.
 	Certificate func(*tls.ClientHelloInfo) (*tls.Certificate, error)
-	// Token is the bearer token on TCP; empty: the file admin-token in DataDir, made at the first start.
+	// Token is the bearer token of the TCP listener. If empty, it is that of the file AdminTokenFile in DataDir,
+	// which the first start creates.
 	Token string
-	// MetricsToken opens GET /metrics on TCP alone; empty: Token does.
+	// MetricsToken is a bearer token that is accepted only for GET /metrics of the TCP listener. If empty, there is none.
 	MetricsToken string
 	Hosts        []string
 }
 
-// Transport is what a node hands to its providers.
+// Transport is what a node passes to its providers.
 type Transport struct {
 	// Instrument returns a wrapper that counts the requests to the provider of that name.
 	Instrument func(provider string) func(http.RoundTripper) http.RoundTripper
 	Logger     *slog.Logger
 }
 
-// Provider is an upstream provider, and whether it can be reached for readyz.
+// Provider is an upstream provider. Ready reports for GET /readyz whether it can be reached.
 type Provider interface {
 	broker.IdentityProvider
 	Ready(ctx context.Context) bool

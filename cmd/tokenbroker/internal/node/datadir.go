@@ -16,14 +16,14 @@ import (
 	"tokenbroker/store/badgerstore"
 )
 
-// StoreDir is the directory of the records, below a data directory.
+// StoreDir returns the directory of the store in a data directory.
 func StoreDir(dataDir string) string { return filepath.Join(dataDir, "store") }
 
-// KEKFile is the key encryption key's file, unless one is configured.
+// KEKFile returns the file of the key encryption key in a data directory. It is used if no key is configured.
 func KEKFile(dataDir string) string { return filepath.Join(dataDir, "kek") }
 
-// finishRestore completes a restore that ended after it was decided, and tells of one that
-// ended before.
+// finishRestore completes a restore that was interrupted after its point of no return, and logs a warning about one
+// that was interrupted before.
 func (n *Node) finishRestore() error {
 	dir := StoreDir(n.cfg.DataDir)
 	kept, done, err := badgerstore.FinishReplace(dir, time.Now())
@@ -39,7 +39,7 @@ func (n *Node) finishRestore() error {
 	return nil
 }
 
-// adviseOnDamage adds to the error of a store that is damaged what an operator can do.
+// adviseOnDamage adds advice for the operator to the error of a damaged store.
 func adviseOnDamage(err error) error {
 	var damaged *badgerstore.DamagedError
 	if !errors.As(err, &damaged) {
@@ -48,8 +48,8 @@ func adviseOnDamage(err error) error {
 	return fmt.Errorf("%w: the broker does not start, because it cannot know what was revoked; restore a backup with 'tokenbroker restore FILE'; without one, 'tokenbroker floor raise' signs everybody out and keeps what can be read", err)
 }
 
-// ownSecret reads a secret that the broker makes itself, or makes it (mode 0600). A file that
-// others own or can read is refused: they would know the secret. In errors, what names it.
+// ownSecret reads a secret that the broker generates itself, or creates its file with mode 0600. It refuses a
+// file that other users own or can read. what names the secret in errors.
 func ownSecret(path, what string) (string, error) {
 	text, err := private.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -72,13 +72,13 @@ func ownSecret(path, what string) (string, error) {
 	return secret, nil
 }
 
-// KeyringKey is the one record that the keyring lives in.
+// KeyringKey is the key of the record that contains the keyring.
 const KeyringKey = "keyring"
 
-// KeyringStore lets the keyring live in a store of records.
+// KeyringStore returns a store for the keyring, which it keeps in a record of s.
 func KeyringStore(s store.Store) keyring.Store { return keyringStore{s} }
 
-// keyringStore lets the keyring live in the broker's store.
+// keyringStore keeps the keyring in a record of a store.
 type keyringStore struct{ store store.Store }
 
 var _ keyring.Store = keyringStore{}

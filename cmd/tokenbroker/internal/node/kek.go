@@ -11,28 +11,28 @@ import (
 	"tokenbroker/keyring"
 )
 
-// kekSource is where the KEK in force came from.
+// kekSource is the source of the KEK in use.
 type kekSource struct {
 	mu sync.Mutex // one reseal at a time; guards the rest
-	// own is the server's own file, or nil when the KEK is somebody else's to keep.
+	// own is the server's own file, or nil if the operator keeps the KEK.
 	own   *ownKEK
 	named string
 	// backups seals the keys of backups under the KEK in force.
 	backups keyring.Sealer
 }
 
-// ownKEK is the KEK that the server keeps itself, in the data directory. While a new one takes
-// its place there is a second file beside it; a start finds the one that opens the keyring.
+// ownKEK is the KEK that the server keeps in the data directory. While it is replaced there is a second file. A start
+// finds the one that opens the keyring.
 type ownKEK struct {
 	path string
-	// needed says that there is a keyring already, which a KEK made now cannot open.
+	// needed reports that a keyring exists, which a new KEK cannot open.
 	needed bool
 }
 
 func (o ownKEK) next() string { return o.path + ".new" }
 
-// open calls open with the KEK, made at the very first start. A file that a reseal left behind
-// is put in its place if the keyring is sealed under it, and removed if it is not.
+// open calls open with the KEK, which the first start creates. If a reseal left a second file, open puts it in the
+// place of the first one if the keyring is sealed under it, and removes it otherwise.
 func (o ownKEK) open(open func(keyring.KEK) error) error {
 	load := keyring.LoadOrCreateKEKFile
 	if _, err := os.Lstat(o.next()); o.needed && errors.Is(err, fs.ErrNotExist) {
@@ -65,9 +65,9 @@ func (o ownKEK) open(open func(keyring.KEK) error) error {
 	return o.install()
 }
 
-// replace makes a new KEK, has reseal seal the keyring under it, and puts it in the place of
-// the old one. Whatever moment it ends at, one of the two files opens the keyring, and the
-// next start knows which. To repeat it after an error is safe.
+// replace creates a new KEK, calls reseal to seal the keyring under it, and puts it in the place of the old one. If it
+// is interrupted, one of the two files opens the keyring, and the next start finds out which. It can be repeated
+// after an error.
 func (o ownKEK) replace(reseal func(keyring.KEK) error) error {
 	kek, err := keyring.LoadKEKFile(o.next())
 	if errors.Is(err, fs.ErrNotExist) {

@@ -18,12 +18,12 @@ import (
 )
 
 const (
-	// keyChanges is how many changes of keys may wait to be told of; further ones are not
-	// told over NATS, which they are in the log all the same.
+	// keyChanges is how many changes of keys may wait to be published over NATS. Further ones are only
+	// logged.
 	keyChanges = 64
-	// keyWatch is how often a rotation that is overdue is looked for.
+	// keyWatch is the interval between two checks for overdue rotations.
 	keyWatch = 30 * time.Second
-	// lifeRetry is when the life of access tokens is settled again after a failure.
+	// lifeRetry is the pause after a failure to settle the life of access tokens.
 	lifeRetry = 10 * time.Second
 )
 
@@ -72,7 +72,7 @@ func (n *Node) openKeys(ctx context.Context) error {
 	return err
 }
 
-// startKeys runs the keyring's own loop, and the one that tells of it.
+// startKeys starts the keyring's own loop and keepKeys.
 func (n *Node) startKeys() {
 	n.background(func(ctx context.Context) error {
 		_ = n.keys.Run(ctx) // ctx's own error
@@ -81,8 +81,8 @@ func (n *Node) startKeys() {
 	n.background(n.keepKeys)
 }
 
-// keepKeys tells of changes, looks for overdue rotations and follows a changed life of
-// access tokens.
+// keepKeys publishes changes of keys, checks for overdue rotations and applies a changed life of access
+// tokens.
 func (n *Node) keepKeys(ctx context.Context) error {
 	watch := time.NewTicker(keyWatch)
 	defer watch.Stop()
@@ -111,7 +111,7 @@ func (n *Node) keepKeys(ctx context.Context) error {
 	}
 }
 
-// settleLife takes over what life of access tokens is published and signed now.
+// settleLife sets the lives of access tokens that are published and signed now. next is when to call it again.
 func (n *Node) settleLife(ctx context.Context) (next time.Time, err error) {
 	want := (n.cfg.Policy.AccessLife + time.Second - 1).Truncate(time.Second)
 	published, signed, next, err := n.keys.TokenLife(ctx, want)
@@ -122,7 +122,7 @@ func (n *Node) settleLife(ctx context.Context) (next time.Time, err error) {
 	return next, err
 }
 
-// keyChanged hears of each change of the keyring, once it is in use: the own denylist first.
+// keyChanged is called for each change of the keyring that is in use. It updates the broker's own denylist first.
 func (n *Node) keyChanged(c lifecycle.Change) {
 	if c.What == lifecycle.ChangeCompromised {
 		n.deny.SetKids(n.keys.Compromised())
@@ -138,7 +138,7 @@ func (n *Node) keyChanged(c lifecycle.Change) {
 	}
 }
 
-// publishKey tells whoever listens on NATS; what cannot be sent now is not sent.
+// publishKey publishes a change over NATS. A change that cannot be sent now is not sent later.
 func (n *Node) publishKey(c lifecycle.Change) {
 	raw, err := n.keys.SignFeed(revocation.KeysType, revocation.KeyEvent{
 		V: revocation.Version, Store: n.ledger.StoreID(), Origin: n.ledger.Origin(), At: c.At.Unix(), What: c.What,
@@ -148,11 +148,11 @@ func (n *Node) publishKey(c lifecycle.Change) {
 		err = n.bus.Publish(revocation.KeysSubject+n.ledger.Origin(), raw)
 	}
 	if err != nil {
-		n.cfg.Logger.Warn("a change of keys was not told over NATS", "what", c.What, "kid", c.Key.KID, "error", err)
+		n.cfg.Logger.Warn("a change of keys was not published over NATS", "what", c.What, "kid", c.Key.KID, "error", err)
 	}
 }
 
-// algorithms are those of the published access keys.
+// algorithms returns the algorithms of the published access keys.
 func (n *Node) algorithms() []string {
 	var algorithms []string
 	for _, k := range n.keys.List() {
@@ -168,7 +168,7 @@ func published(s lifecycle.State) bool {
 	return s == lifecycle.StateNext || s == lifecycle.StateActive || s == lifecycle.StateRetiring
 }
 
-// purposes joins them for people.
+// purposes returns the names of purposes, separated by commas.
 func purposes(all []lifecycle.Purpose) string {
 	names := make([]string, len(all))
 	for i, p := range all {
@@ -177,7 +177,7 @@ func purposes(all []lifecycle.Purpose) string {
 	return strings.Join(names, ", ")
 }
 
-// keyringCheck is ready in any case: the present keys sign on whatever a rotation does.
+// keyringCheck is always ready: the present keys continue to sign if a rotation fails.
 func (n *Node) keyringCheck() httpapi.Check {
 	check := httpapi.Check{Name: "keyring", OK: true}
 	switch status := n.keys.Status(); {
@@ -198,7 +198,7 @@ func goodUntil(s keyring.Status) string {
 	return ", and should be replaced by " + s.OldKeyUntil.UTC().Format(time.RFC3339)
 }
 
-// alertOverdue writes a line when a rotation becomes overdue, and when none is any more.
+// alertOverdue logs when a rotation becomes overdue, and when none is overdue any more. It reports whether one is.
 func (n *Node) alertOverdue(was bool) (is bool) {
 	status := n.keys.Status()
 	is = len(status.Overdue) > 0
@@ -218,7 +218,7 @@ func (n *Node) alertOverdue(was bool) (is bool) {
 	return is
 }
 
-// keyGauges registers what is read of the keyring at each scrape.
+// keyGauges registers the gauges of the keyring.
 func (n *Node) keyGauges() {
 	n.metrics.Gauge("tokenbroker_keyring_rotation_failing", "Whether a key rotation fails or is overdue (1) or not (0); the old key signs on.", func() float64 {
 		status := n.keys.Status()

@@ -53,7 +53,7 @@ func (l *lab) signInAs(name string) *broker.Grant {
 func (l *lab) services() []*validator.Validator {
 	l.t.Helper()
 	over := func(c *validator.Config) {
-		c.Feed = httpfeed.Feed{URL: l.node.Issuer(), Client: httpfeed.Client(c.Client)}
+		c.Feed = httpfeed.Feed{URL: l.node.Issuer(), Client: c.Client}
 	}
 	return []*validator.Validator{l.startService(30 * time.Second), l.startService(30 * time.Second), l.startService(30*time.Second, over)}
 }

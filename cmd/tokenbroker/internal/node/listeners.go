@@ -16,8 +16,8 @@ import (
 	"tokenbroker/store/badgerstore"
 )
 
-// takePorts takes the directory and the ports before anything is opened, so that a
-// conflict is one clear line and leaves nothing behind.
+// takePorts locks the data directory and opens the listeners before anything else, so that a conflict is one clear
+// error and leaves nothing behind.
 func (n *Node) takePorts(context.Context) error {
 	if err := private.MakeDir(n.cfg.DataDir, "data directory", n.cfg.Setting("data_dir")); err != nil {
 		return err
@@ -105,12 +105,12 @@ func (n *Node) publicLimits() (httpserver.Limits, error) {
 	}, nil
 }
 
-// takeAdmin takes the operators' socket and, if there is to be one, their TCP address.
+// takeAdmin opens the operators' socket and, if it is configured, their TCP listener.
 func (n *Node) takeAdmin() error {
 	socket, err := adminsocket.Listen(n.cfg.Admin.Socket)
 	switch {
 	case errors.Is(err, adminsocket.ErrPathTooLong) && n.cfg.Admin.Listen != "" && n.cfg.Admin.Socket == adminsocket.Path(n.cfg.DataDir):
-		n.cfg.Logger.Warn("operators reach the broker over TCP alone", "error", err)
+		n.cfg.Logger.Warn("operators reach the broker only over TCP", "error", err)
 	case err != nil:
 		return err
 	default:
@@ -129,18 +129,18 @@ func (n *Node) takeAdmin() error {
 	return nil
 }
 
-// newServer returns the server of a listener; an error that ends it by itself goes to Failed.
+// newServer returns the server of a listener. Its error is sent to Failed if it ends by itself.
 func (n *Node) newServer(l net.Listener, limits httpserver.Limits) *httpserver.Server {
 	return httpserver.New(l, limits, n.cfg.Logger, func(err error) {
 		select {
 		case n.failed <- err:
-		default: // one is enough to end the process
+		default: // one error is enough to end the process
 		}
 	})
 }
 
-// stopListening drains the listeners side by side: one's slow clients take none of the time
-// that another's, and the broker behind them, have within drainTimeout.
+// stopListening drains the listeners at the same time, so that slow clients of one do not use up the time of
+// the others and of the actors.
 func (n *Node) stopListening(ctx context.Context) error {
 	servers := []*httpserver.Server{n.public, n.publicIPv6, n.socket, n.admin}
 	errs := make([]error, len(servers))

@@ -20,12 +20,12 @@ import (
 // natsStartTimeout is how long the embedded server may take until it accepts connections.
 const natsStartTimeout = 10 * time.Second
 
-// natsLogin is a user and a password at the embedded server; the broker's own are of this
-// process alone, so that no configured user can be it.
+// natsLogin is a user and a password at the embedded server. The broker's own are random for each process, so they
+// differ from those of every configured user.
 type natsLogin struct{ user, password string }
 
-// startNATS runs the embedded NATS server: core NATS, no JetStream, no signals. It returns
-// the broker's own login when the server asks for one.
+// startNATS starts the embedded NATS server, without JetStream and without signal handlers. It returns the broker's
+// own login, which is empty if the server needs none.
 func startNATS(cfg NATS, connections int, setting string, logger *slog.Logger) (ns *server.Server, own natsLogin, err error) {
 	opts, err := natsOptions(cfg, connections, setting)
 	if err != nil {
@@ -51,9 +51,9 @@ func startNATS(cfg NATS, connections int, setting string, logger *slog.Logger) (
 	return ns, own, nil
 }
 
-// natsUsers are the broker and the services, each with the least that it needs. A service with
-// a user of its own sends receipts only as itself; those that share ServiceUser can send them in
-// the names of one another, but not of a service that has its own user.
+// natsUsers returns the users of the broker and the services, each with the rights that it needs. A service with its
+// own user sends receipts only as itself. Services that share ServiceUser can send receipts for one another, but not
+// for a service that has its own user.
 func natsUsers(cfg NATS, own natsLogin) []*server.User {
 	users := []*server.User{{Username: own.user, Password: own.password}}
 	var taken []string
@@ -76,13 +76,13 @@ func natsUser(name, password string, publish *server.SubjectPermission) *server.
 	}}
 }
 
-// NATSPasswordFile holds the password of natsServices, in the data directory.
+// NATSPasswordFile is the file of the password of the user natsServices in the data directory.
 const (
 	NATSPasswordFile = "nats-services"
 	natsServices     = "services"
 )
 
-// natsPassword makes a user for services at the embedded server where none is configured.
+// natsPassword adds a user for services at the embedded server if none is configured.
 func (n *Node) natsPassword() error {
 	nats := &n.cfg.NATS
 	if nats.InsecureAnonymous || nats.ServiceUser != "" || len(nats.Services) > 0 {
@@ -111,7 +111,7 @@ func natsOptions(cfg NATS, connections int, setting string) (*server.Options, er
 	if port == 0 {
 		port = server.RANDOM_PORT
 	} else {
-		// The server reports a busy port by nothing but a timeout: look first.
+		// The server reports a busy port only by a timeout, so check it first.
 		probe, err := httpserver.Listen("the embedded NATS server", addr, setting)
 		if err != nil {
 			return nil, err
@@ -126,7 +126,7 @@ func natsOptions(cfg NATS, connections int, setting string) (*server.Options, er
 	}, nil
 }
 
-// natsLog passes on what an operator needs and keeps the reason of a failed start.
+// natsLog logs the warnings and errors of the server, and keeps the reason of a failed start.
 type natsLog struct {
 	logger *slog.Logger
 	fatal  atomic.Pointer[string]

@@ -1,5 +1,5 @@
-// Package node wires one broker process: it is the only place that sees the store, the
-// ledger, the keyring, the broker, the network and the HTTP surface together.
+// Package node wires a broker process. It is the only package that imports the store, the ledger, the
+// keyring, the use cases, the network and the HTTP surface.
 package node
 
 import (
@@ -26,7 +26,7 @@ import (
 	"tokenbroker/store/badgerstore"
 )
 
-// drainTimeout bounds a clean stop.
+// drainTimeout is the longest time that a clean stop takes.
 const drainTimeout = 7 * time.Second
 
 // Node is a running broker process. Close it to drain and stop.
@@ -38,10 +38,10 @@ type Node struct {
 	admin, socket, public *httpserver.Server
 	// publicIPv6 is the public listener on [::1], or nil.
 	publicIPv6 *httpserver.Server
-	// files says how many connections each listener may have.
+	// files is how many connections each listener may have.
 	files httpserver.OpenFiles
 	api   *api.Public
-	// nats is the embedded server, or nil; natsOwn is who the broker is there, if it asks.
+	// nats is the embedded server, or nil. natsOwn is the broker's own login there, if the server needs one.
 	nats    *server.Server
 	natsOwn natsLogin
 	lock    *badgerstore.DirLock
@@ -51,10 +51,10 @@ type Node struct {
 	providers map[string]Provider
 	ledger    *ledger.Ledger
 	keys      *keyring.Keyring
-	// kek is where the keyring is sealed from, and changes is what became of keys and is still to be told.
+	// kek is the source of the KEK. changes are the changes of keys that are still to be published.
 	kek     kekSource
 	changes chan lifecycle.Change
-	// lives are those of access tokens, in nanoseconds: what is published, and what is signed.
+	// lives are the lives of access tokens, in nanoseconds: the published one and the signed one.
 	lives     struct{ published, signed atomic.Int64 }
 	bus       *natsfeed.Bus
 	publisher *ledger.Publisher
@@ -66,12 +66,12 @@ type Node struct {
 	operators *operator.Service
 	metrics   *metrics.Metrics
 	failed    chan error
-	// undo stops what was started, last first.
+	// undo has the functions that stop what was started. They are called in reverse order.
 	undo []func(context.Context) error
 }
 
-// Start brings everything up; when it returns without an error, all of it answers. On an
-// error what was started is stopped again.
+// Start starts a node. When it returns without an error, all its listeners answer. If it returns an error, it has
+// stopped what it had started.
 func Start(ctx context.Context, cfg Config) (*Node, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
@@ -89,13 +89,13 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	return n, nil
 }
 
-// Addr is the public listener's address.
+// Addr returns the address of the public listener.
 func (n *Node) Addr() string { return n.public.Addr() }
 
-// Issuer is the broker's public URL.
+// Issuer returns the broker's public URL.
 func (n *Node) Issuer() string { return n.issuer }
 
-// NATSURL is where services subscribe.
+// NATSURL returns the URL of the NATS server at which services subscribe.
 func (n *Node) NATSURL() string {
 	if n.nats == nil {
 		return n.cfg.NATS.URL
@@ -103,7 +103,7 @@ func (n *Node) NATSURL() string {
 	return n.nats.ClientURL()
 }
 
-// AdminURL is the operators' TCP listener's, or "".
+// AdminURL returns the URL of the operators' TCP listener, or "" if there is none.
 func (n *Node) AdminURL() string {
 	if n.admin == nil {
 		return ""
@@ -115,7 +115,7 @@ func (n *Node) AdminURL() string {
 	return scheme + n.admin.Addr()
 }
 
-// AdminSocket is the path of the operators' socket, or "" where its path was too long.
+// AdminSocket returns the path of the operators' socket, or "" if the path was too long.
 func (n *Node) AdminSocket() string {
 	if n.socket == nil {
 		return ""
@@ -123,7 +123,7 @@ func (n *Node) AdminSocket() string {
 	return n.cfg.Admin.Socket
 }
 
-// SetOrigins replaces the SPAs' origins; with an error those in force stay.
+// SetOrigins replaces the origins of the SPAs. If it returns an error, the origins are unchanged.
 func (n *Node) SetOrigins(origins []string) error { return n.api.SetOrigins(origins) }
 
 // AllowsOrigin reports whether pages of an origin may call the broker.
@@ -135,18 +135,18 @@ func (n *Node) EndUsers() *enduser.Service { return n.endUsers }
 // Operators returns the use cases of operators.
 func (n *Node) Operators() *operator.Service { return n.operators }
 
-// mono is the time since the node was started.
+// mono returns the time since the node was started.
 func (n *Node) mono() time.Duration { return time.Since(n.began) }
 
-// publishedLife is the life of access tokens that services are told, accessLife the one that is signed.
+// publishedLife returns the life of access tokens that is published to services, accessLife the one that is signed.
 func (n *Node) publishedLife() time.Duration { return time.Duration(n.lives.published.Load()) }
 func (n *Node) accessLife() time.Duration    { return time.Duration(n.lives.signed.Load()) }
 
-// Failed delivers the error of a listener that ended by itself.
+// Failed returns a channel that receives the error of a listener that ended by itself.
 func (n *Node) Failed() <-chan error { return n.failed }
 
-// Close drains: listeners first, then the actors, then what they stand on. Accepted
-// requests are answered and committed batches are sent, within drainTimeout.
+// Close drains and stops the node: first the listeners, then the actors, then what they depend on. Within
+// drainTimeout it answers accepted requests and sends committed batches.
 func (n *Node) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()

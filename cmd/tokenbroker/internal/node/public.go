@@ -19,11 +19,11 @@ import (
 	"tokenbroker/validator"
 )
 
-// serve opens the public and the operators' surface: from here on everything answers.
+// serve serves the public and the operators' surface.
 func (n *Node) serve(context.Context) error {
 	own, err := validator.NewInProcess(validator.InProcessConfig{
 		Issuer: n.issuer, Audiences: n.cfg.Audience, Keys: n.keys.Verifier,
-		Denylist: n.deny, Now: n.ledger.Now, MaxLifetime: n.publishedLife(), // nothing longer lives, then and later
+		Denylist: n.deny, Now: n.ledger.Now, MaxLifetime: n.publishedLife(), // no token lives longer, now or later
 	})
 	if err != nil {
 		return err
@@ -55,7 +55,7 @@ func (n *Node) serve(context.Context) error {
 		return err
 	}
 	n.onStop(n.stopListening)
-	// First of all: streams, and who waits for receipts, would keep the stop waiting.
+	// This is the first step of a stop: streams, and requests that wait for receipts, would delay it.
 	n.onStop(func(context.Context) error {
 		n.publisher.Hub().Close()
 		n.watching.Close()
@@ -65,7 +65,7 @@ func (n *Node) serve(context.Context) error {
 	return nil
 }
 
-// readiness is ready when store and keyring are; without NATS the broker is degraded.
+// readiness returns the checks of GET /readyz. The broker is ready when store and keyring are, and degraded without NATS.
 func (n *Node) readiness(ctx context.Context) []httpapi.Check { return n.checks(ctx, providersWait) }
 
 // Degraded returns a line for each part that does not work or is degraded. It waits a few seconds for
@@ -106,7 +106,7 @@ const (
 	degradedWait  = 2 * time.Second
 )
 
-// providersReady asks the providers side by side; no goroutine is left when it returns.
+// providersReady asks the providers at the same time. No goroutine is left when it returns.
 func (n *Node) providersReady(ctx context.Context, wait time.Duration) []httpapi.Check {
 	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
@@ -125,7 +125,7 @@ func (n *Node) providersReady(ctx context.Context, wait time.Duration) []httpapi
 	return checks
 }
 
-// document serves one of the keyring's JWK sets.
+// document returns one of the keyring's JWK sets as api serves it.
 func document(current func() keyring.Document) httpapi.Document {
 	return func() ([]byte, string, time.Duration) {
 		doc := current()
@@ -133,7 +133,7 @@ func document(current func() keyring.Document) httpapi.Document {
 	}
 }
 
-// verifier answers /auth/verify/ from the validator in this process.
+// verifier answers /auth/verify/ by the validator in this process.
 type verifier struct{ validator *validator.Validator }
 
 var _ oauth.Verifier = verifier{}
@@ -174,12 +174,12 @@ func (c catchup) Answer(ctx context.Context, client, after string, as revocation
 	return answer, nil
 }
 
-// stream answers GET /revocations/stream from what the publisher signs.
+// stream answers GET /revocations/stream with what the publisher signs.
 type stream struct{ hub *ledger.Hub }
 
 var _ feed.Stream = stream{}
 
-// listenLater is when a listener that was refused may ask again.
+// listenLater is the Retry-After of a listener that was refused.
 const listenLater = 5 * time.Second
 
 // Listen implements [feed.Stream].
@@ -206,7 +206,7 @@ func (l listener) Next(ctx context.Context) (feed.StreamEvent, error) {
 	return feed.StreamEvent(e), err
 }
 
-// invalidPosition tells the caller that its position cannot be read.
+// invalidPosition is the error of a position that cannot be read.
 func invalidPosition(err error) error {
 	return &broker.Error{Code: httpapi.CodeInvalidPosition, Message: "the position is not a list of origin.seq", Err: err}
 }

@@ -14,7 +14,7 @@ import (
 	"tokenbroker/revocation"
 )
 
-// startReceipts makes what takes the services' receipts; those over NATS come once the bus is there.
+// startReceipts starts the collector of receipts. The caller subscribes to those over NATS.
 func (n *Node) startReceipts() {
 	known := map[string]bool{}
 	for _, client := range n.cfg.Clients {
@@ -30,14 +30,14 @@ func (n *Node) startReceipts() {
 	})
 }
 
-// takeReceipt takes one that came over NATS. Nobody is told when it is refused: it is counted.
+// takeReceipt takes a receipt that came over NATS. Its sender is not notified of a refusal, which is counted.
 func (n *Node) takeReceipt(id string, raw []byte) {
 	if err := n.receipts.Take(receipts.NATS+id, raw); err != nil {
 		n.cfg.Logger.Debug("a receipt was refused", "source", receipts.NATS+id, "error", err)
 	}
 }
 
-// services is what is known of the services, for the status.
+// services returns the services that sent receipts, for the status.
 func (n *Node) services() []admin.ServiceStatus {
 	list := []admin.ServiceStatus{}
 	for _, s := range n.receipts.Services() {
@@ -49,7 +49,7 @@ func (n *Node) services() []admin.ServiceStatus {
 	return list
 }
 
-// serviceState is fresh, stale or silent.
+// serviceState returns fresh, stale or silent.
 func serviceState(s receipts.Service) string {
 	switch {
 	case s.Silent():
@@ -60,7 +60,7 @@ func serviceState(s receipts.Service) string {
 	return "stale"
 }
 
-// postedReceipts takes those that come over HTTP.
+// postedReceipts takes receipts that come over HTTP.
 type postedReceipts struct {
 	collector *receipts.Collector
 	logger    *slog.Logger
@@ -68,7 +68,7 @@ type postedReceipts struct {
 
 var _ feed.Receipts = postedReceipts{}
 
-// receiptsLater is when a service that there is no room for may come again.
+// receiptsLater is the Retry-After of a service for which there is no room.
 const receiptsLater = time.Minute
 
 // Receipt implements [feed.Receipts].
@@ -84,7 +84,7 @@ func (p postedReceipts) Receipt(client string, raw []byte) error {
 	return nil
 }
 
-// awaitedReceipts lets the broker wait for them.
+// awaitedReceipts implements [broker.Receipts].
 type awaitedReceipts struct {
 	collector *receipts.Collector
 	mono      func() time.Duration

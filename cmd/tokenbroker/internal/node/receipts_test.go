@@ -55,7 +55,7 @@ func TestTheServicesAreCounted(t *testing.T) {
 	way := newLink(t, l.listen)
 	overHTTP := l.startService(0, func(cfg *validator.Config) {
 		cfg.Service = "over-http"
-		cfg.Feed = httpfeed.Feed{URL: "http://" + way.addr(), Client: httpfeed.Client(cfg.Client)}
+		cfg.Feed = httpfeed.Feed{URL: "http://" + way.addr(), Client: cfg.Client}
 	})
 	eventually(t, "both are heard and have it", func() bool {
 		got := l.signIn().logOffWaiting("1s")
@@ -103,7 +103,7 @@ func TestAStopDoesNotWaitForReceipts(t *testing.T) {
 	l.startBroker()
 	way := newLink(t, l.listen)
 	l.startService(0, func(cfg *validator.Config) {
-		cfg.Feed = httpfeed.Feed{URL: "http://" + way.addr(), Client: httpfeed.Client(cfg.Client)}
+		cfg.Feed = httpfeed.Feed{URL: "http://" + way.addr(), Client: cfg.Client}
 	})
 	eventually(t, "it is heard", func() bool {
 		got := l.signIn().logOffWaiting("1s")

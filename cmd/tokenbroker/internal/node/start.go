@@ -20,22 +20,22 @@ import (
 )
 
 const (
-	// passwordQueue is how many sign-ins may wait for a password to be hashed.
+	// passwordQueue is how many sign-ins may wait for the hash of a password.
 	passwordQueue = 256
-	// passwordWait is how long one of them waits before it is told to come again. A change of
+	// passwordWait is how long one of them waits before it is answered busy. A change of
 	// a password waits twice, and both waits have to fit into the 5 s that httpserver.Server.Shutdown has.
 	passwordWait = 2 * time.Second
-	// actorsTimeout is what the actors have to end what they accepted, however long the
-	// listeners took: the store is closed after them.
+	// actorsTimeout is how long the actors may take to finish what they accepted, however long the
+	// listeners took. The store is closed after them.
 	actorsTimeout = 2 * time.Second
-	// maxStreams is how many services may listen at /revocations/stream; they leave half of the
-	// connections to others.
+	// maxStreams is how many services may listen at /revocations/stream. Half of the connections remain
+	// for other clients.
 	maxStreams = 5000
 	// flushTimeout is how long a stop waits for the last batches to leave.
 	flushTimeout = time.Second
 )
 
-// openStore opens the records and, on them, the ledger with the own denylist.
+// openStore opens the store and the ledger on it, with the broker's own denylist.
 func (n *Node) openStore(ctx context.Context) error {
 	if err := n.finishRestore(); err != nil {
 		return err
@@ -72,8 +72,8 @@ func (n *Node) openStore(ctx context.Context) error {
 	return nil
 }
 
-// startBroadcast connects to NATS (within the process when it is embedded; in the
-// background when it is down) and starts the publisher.
+// startBroadcast connects to NATS and starts the publisher. It connects to an embedded server within the process,
+// and to a server that is down in the background.
 func (n *Node) startBroadcast(ctx context.Context) error {
 	var err error
 	cfg := natsfeed.BusConfig{
@@ -111,14 +111,14 @@ func (n *Node) startBroadcast(ctx context.Context) error {
 	n.onStop(func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, flushTimeout)
 		defer cancel()
-		n.publisher.Flushed(ctx, n.ledger.Head()) // what does not leave now is healed by a catch-up
+		n.publisher.Flushed(ctx, n.ledger.Head()) // services learn of the rest by a catch-up
 		return nil
 	})
 	return nil
 }
 
-// background runs a part's loop in a goroutine that stopping the node ends and waits for.
-// A loop that fails leaves the disk in doubt: the process ends.
+// background calls run in a goroutine, which the stop of the node ends and waits for. An error of run ends the
+// process, because the state on disk is then unknown.
 func (n *Node) background(run func(context.Context) error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -175,7 +175,7 @@ func (n *Node) startBroker(ctx context.Context) error {
 		defer cancel()
 		return n.path.Close(ctx)
 	})
-	n.background(n.ledger.Run) // from here on: it may have to sign everybody out
+	n.background(n.ledger.Run) // not earlier: it may have to sign out all users
 	return n.operators.SetClients(ctx, n.cfg.Clients)
 }
 

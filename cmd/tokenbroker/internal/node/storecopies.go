@@ -8,11 +8,11 @@ import (
 	"tokenbroker/revocation"
 )
 
-// copiedFor is how long after its last heartbeat a broker on a copy of the store counts.
+// copiedFor is how long after its last heartbeat a broker on a copy of the store is reported.
 const copiedFor = 30 * time.Second
 
-// copies watches NATS for heartbeats of another broker on a copy of the own store: log-offs
-// at one of the two would not reach the services of the other. Safe for concurrent use.
+// copies watches NATS for heartbeats of another broker on a copy of this store. Log-offs at one of the two do not
+// reach the services of the other. It is safe for concurrent use.
 type copies struct {
 	node *Node
 
@@ -22,14 +22,14 @@ type copies struct {
 	heard  time.Duration // when, by Node.mono
 }
 
-// watchCopies subscribes. A server that refuses the subscription is in the log, and such a
-// broker is then not noticed.
+// watchCopies subscribes to heartbeats. If the server refuses the subscription, which is logged, such a broker is not
+// noticed.
 func (n *Node) watchCopies() error {
 	n.copies = &copies{node: n}
 	return n.bus.Heartbeats(n.copies.take)
 }
 
-// take looks at one heartbeat. The own ones do not come back.
+// take reads one heartbeat of another broker. NATS does not return the broker's own ones.
 func (c *copies) take(raw []byte) {
 	n := c.node
 	m, err := revocation.ParseMessage(raw, n.keys.FeedVerifier)
@@ -51,7 +51,7 @@ func (c *copies) take(raw []byte) {
 	}
 }
 
-// check is not ready while there is such a broker.
+// check returns a check that is not ready while there is such a broker.
 func (c *copies) check() httpapi.Check {
 	now := c.node.mono()
 	c.mu.Lock()

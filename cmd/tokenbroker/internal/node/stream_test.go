@@ -26,7 +26,7 @@ func (l *lab) startHTTPService(maxStaleness time.Duration) *validator.Validator 
 	client := validator.Client{ID: service, Secret: secret}
 	v, err := validator.New(l.t.Context(), validator.Config{
 		Issuer: l.node.Issuer(), Audience: "demo-api", Client: client,
-		Feed:         httpfeed.Feed{URL: l.node.Issuer(), Client: httpfeed.Client(client)},
+		Feed:         httpfeed.Feed{URL: l.node.Issuer(), Client: client},
 		MaxStaleness: maxStaleness, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

@@ -28,8 +28,8 @@ func loadCertificate(certFile, keyFile, host string) (*Certificate, error) {
 	return c, nil
 }
 
-// Take replaces the certificate in force by that of a configuration built anew. With a nil
-// on either side nothing changes: that needs a restart.
+// Take replaces the certificate by that of a configuration that was read again. If either is nil, nothing changes:
+// that needs a restart.
 func (c *Certificate) Take(next *Certificate) {
 	if c != nil && next != nil {
 		c.current.Store(next.current.Load())

@@ -10,7 +10,7 @@ import (
 	"tokenbroker/upstream"
 )
 
-// providers checks each provider's configuration and gives what makes them for a node.
+// providers checks the configuration of each provider and returns a function that makes them for a node.
 func providers(cfg *config.Config) (func(string, node.Transport) (map[string]node.Provider, error), config.Problems) {
 	configs := make(map[string]upstream.Config, len(cfg.Providers))
 	var problems config.Problems

@@ -1,5 +1,5 @@
-// Package setup turns a configuration into what a node is started with. `serve` and
-// `config check` both call [Build], so that what is checked is what is started.
+// Package setup turns a configuration into the settings of a node. Both `serve` and `config check` call [Build], so
+// that `config check` refuses what `serve` would refuse.
 package setup
 
 import (
@@ -26,17 +26,17 @@ import (
 	"tokenbroker/revocation/natsfeed"
 )
 
-// Built is a configuration that holds.
+// Built is what [Build] makes of a configuration.
 type Built struct {
-	// Node lacks Logger, Fatal and Version, which are the process's.
+	// Node has no Logger, Audit, Fatal and Version, which the caller sets.
 	Node node.Config
 	// Certificate is the public listener's, AdminCertificate the operators' and NATSCertificate
-	// the embedded NATS server's, or nil: each can take a new one while it serves.
+	// the embedded NATS server's, or nil. Each can be replaced while it is in use.
 	Certificate, AdminCertificate, NATSCertificate *Certificate
 }
 
-// Build makes everything that can be made without opening a port or a store, or returns
-// all that is wrong. cfg has passed package config's own checks.
+// Build makes everything that can be made without opening a port or a store, or returns all problems. [config.Load]
+// has accepted cfg.
 func Build(ctx context.Context, cfg *config.Config) (*Built, config.Problems) {
 	var problems config.Problems
 	claims, claimProblems := Claims(ctx, cfg)
@@ -112,7 +112,7 @@ func publicHost(publicURL string) string {
 	return u.Hostname()
 }
 
-// clientsOf gives the clients in the order of their ids.
+// clientsOf returns the clients in the order of their ids.
 func clientsOf(configured map[string]config.Client) ([]broker.Client, error) {
 	clients := make([]broker.Client, 0, len(configured))
 	for _, id := range slices.Sorted(maps.Keys(configured)) {
