@@ -1,10 +1,9 @@
-// Package adminsocket is the unix socket of the operators' surface: reachable for this
-// process's own user and for root alone, by the directory's mode, the socket's mode and
-// the uid that the kernel tells of each peer.
+// Package adminsocket provides the unix socket of the operators' surface. Only this process's own user and root can reach
+// it: by the mode of its directory, by its own mode, and by the uid of each peer, which the kernel reports.
 //
 //	l, err := adminsocket.Listen(path)
 //	server := &http.Server{Handler: admin, ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-//		if uid, ok := adminsocket.PeerUID(c); ok { … } // who asks
+//		if uid, ok := adminsocket.PeerUID(c); ok { … }
 //		return ctx
 //	}}
 //	server.Serve(l) // closing l removes the socket's file
@@ -12,5 +11,5 @@ package adminsocket
 
 import "path/filepath"
 
-// Path is where a broker with that data directory has its socket unless told otherwise.
+// Path returns the default path of the socket for a data directory.
 func Path(dataDir string) string { return filepath.Join(dataDir, "admin", "admin.sock") }

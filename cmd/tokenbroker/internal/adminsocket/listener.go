@@ -14,23 +14,22 @@ import (
 	"tokenbroker/internal/private"
 )
 
-// maxPath is what every platform's socket address holds, with room for the zero at its end.
+// maxPath is the longest path that a socket address of every platform can have.
 const maxPath = 100
 
-// ErrPathTooLong is wrapped by the error of [Listen] for a path that no socket can have.
+// ErrPathTooLong is in the chain of the error of [Listen] for a path that is too long for a socket.
 var ErrPathTooLong = errors.New("the admin socket's path is too long")
 
-// ErrInUse is wrapped by the error of [Listen] when somebody answers at the path.
+// ErrInUse is in the chain of the error of [Listen] if a server answers at the path.
 var ErrInUse = errors.New("another broker is running")
 
-// Listen makes the socket at path, mode 0600, in a directory of mode 0700 that it makes,
-// too, if there is none. It refuses a directory of another owner or open to others, and a
-// path at which somebody answers; a socket that nobody answers on is left from an earlier
-// run and replaced. The caller holds the data directory's lock: two brokers that start at
-// the same moment are kept apart by that.
+// Listen creates the socket at path with mode 0600, and its directory with mode 0700 if it does not exist. It refuses a
+// directory that another user owns or that is open to others, and a path at which a server answers. It replaces a
+// socket at which no server answers, which an earlier run left. The caller must hold the lock of the data directory,
+// because two brokers could start at the same moment.
 //
-// Accept drops connections of other users than this process's own and root before a byte
-// is read. Close removes the socket's file. Safe for concurrent use; no goroutine.
+// Accept closes connections of users other than this process's own and root before it reads a byte. Close removes the
+// socket's file. The listener is safe for concurrent use and starts no goroutine.
 func Listen(path string) (net.Listener, error) {
 	own := os.Geteuid()
 	return listen(path, func(uid uint32) bool { return uid == 0 || int(uid) == own })
@@ -56,7 +55,7 @@ func listen(path string, allowed func(uid uint32) bool) (net.Listener, error) {
 	return &listener{UnixListener: inner, allowed: allowed}, nil
 }
 
-// removeStale removes the socket of a broker that ended without doing so.
+// removeStale removes the socket of a broker that ended without removing it.
 func removeStale(path string) error {
 	info, err := os.Lstat(path)
 	switch {
@@ -72,7 +71,7 @@ func removeStale(path string) error {
 	case err == nil:
 		_ = c.Close()
 		return fmt.Errorf("the admin socket %s: %w and answers there", path, ErrInUse)
-	case !errors.Is(err, syscall.ECONNREFUSED): // a full backlog is no proof that nobody listens
+	case !errors.Is(err, syscall.ECONNREFUSED): // a full backlog does not prove that no server listens
 		return fmt.Errorf("asking whether a broker answers at the admin socket: %w", err)
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -81,13 +80,13 @@ func removeStale(path string) error {
 	return nil
 }
 
-// listener lets in whom allowed takes.
+// listener accepts the connections of users for whom allowed returns true.
 type listener struct {
 	*net.UnixListener
 	allowed func(uid uint32) bool
 }
 
-// Accept implements [net.Listener]. A peer whom the kernel does not name is a foreign one.
+// Accept implements [net.Listener]. It refuses a peer whose uid the kernel does not report.
 func (l *listener) Accept() (net.Conn, error) {
 	for {
 		c, err := l.AcceptUnix()
@@ -102,14 +101,14 @@ func (l *listener) Accept() (net.Conn, error) {
 	}
 }
 
-// conn knows its peer.
+// conn is a connection with the uid of its peer.
 type conn struct {
 	*net.UnixConn
 	uid uint32
 }
 
-// PeerUID returns the user id of the process at the other end of a connection that this
-// package's listener accepted; false for any other one.
+// PeerUID returns the user id of the process at the other end of a connection that a listener of this package
+// accepted. It returns false for any other connection.
 func PeerUID(c net.Conn) (uint32, bool) {
 	own, ok := c.(*conn)
 	if !ok {

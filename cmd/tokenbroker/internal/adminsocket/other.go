@@ -8,13 +8,13 @@ import (
 	"runtime"
 )
 
-// ErrInUse is wrapped by the error of [Listen] when somebody answers at the path.
+// ErrInUse is in the chain of the error of [Listen] if a server answers at the path.
 var ErrInUse = errors.New("another broker is running")
 
-// Listen refuses: without the peer's uid, a socket would open to whoever reaches it.
+// Listen returns an error: without the uid of peers, any user who reaches the socket could use it.
 func Listen(string) (net.Listener, error) {
 	return nil, errors.New("the admin socket needs to know its peer's user id, which this program cannot ask on " + runtime.GOOS + ": use admin.listen with its token")
 }
 
-// PeerUID knows no peer here.
+// PeerUID returns false: the uid of peers is not known on this platform.
 func PeerUID(net.Conn) (uint32, bool) { return 0, false }

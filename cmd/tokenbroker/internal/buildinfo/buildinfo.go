@@ -1,4 +1,4 @@
-// Package buildinfo tells which version of tokenbroker a binary is.
+// Package buildinfo returns the version of tokenbroker that a binary is.
 package buildinfo
 
 import (
@@ -36,7 +36,7 @@ func Read() Info {
 	return of(info, version, revision)
 }
 
-// of prefers what the linker was told to what the Go tool recorded.
+// of prefers what was passed to the linker to what the Go tool recorded.
 func of(info *debug.BuildInfo, version, revision string) Info {
 	i := Info{Version: cmp.Or(version, info.Main.Version, devel), Go: info.GoVersion}
 	for _, s := range info.Settings {

@@ -15,12 +15,11 @@ import (
 
 const (
 	natsTimeout = 3 * time.Second
-	// probeSubject is one that the broker publishes on; services drop the empty message,
-	// which nobody signed.
+	// probeSubject is a subject that the broker publishes on. Services drop the probe, because it is not signed.
 	probeSubject = "tokenbroker.revocation.doctor"
 )
 
-// broadcast tries what the broker does at NATS, with the broker's own credentials.
+// broadcast checks what the broker does at NATS, with the broker's own credentials.
 func broadcast(ctx context.Context, s Subject) []Finding {
 	const name = "nats"
 	if s.NATS.URL == "" {
@@ -53,8 +52,8 @@ func connect(s Subject, refused func(error), opts ...nats.Option) (*nats.Conn, e
 	return nats.Connect(s.NATS.URL, opts...)
 }
 
-// rights tells whether the broker may publish and subscribe: a refusal comes back only
-// afterwards, but before the answer to the flush.
+// rights checks whether the broker may publish and subscribe. The server sends a refusal later, but before its answer to
+// the flush.
 func rights(ctx context.Context, s Subject) []Finding {
 	const name = "nats: publish"
 	var opts []nats.Option
@@ -94,7 +93,7 @@ func rights(ctx context.Context, s Subject) []Finding {
 	}
 	start := time.Now()
 	if err := settled(conn.Publish(probeSubject, nil)); err != nil {
-		return []Finding{{name, Fail, strings.TrimPrefix(err.Error(), "nats: "), "give the broker's account publish on tokenbroker.revocation.> and tokenbroker.heartbeat.>"}}
+		return []Finding{{name, Fail, strings.TrimPrefix(err.Error(), "nats: "), "allow the broker's account to publish on tokenbroker.revocation.> and tokenbroker.heartbeat.>"}}
 	}
 	took := time.Since(start)
 	found := []Finding{{Check: name, Level: OK, Detail: fmt.Sprintf("%s, %s there and back", conn.ConnectedUrlRedacted(), took.Round(time.Microsecond))}}
@@ -102,14 +101,14 @@ func rights(ctx context.Context, s Subject) []Finding {
 		_, err := conn.SubscribeSync(subject)
 		if err := settled(err); err != nil {
 			found = append(found, Finding{"nats: subscribe", Warn, strings.TrimPrefix(err.Error(), "nats: "),
-				"give the broker's account subscribe on " + subject + ": by receipts it counts who has applied a revocation, by heartbeats it notices another broker on a copy of its store"})
+				"allow the broker's account to subscribe to " + subject + ": by receipts it counts who has applied a revocation, by heartbeats it notices another broker on a copy of its store"})
 			break
 		}
 	}
 	return found
 }
 
-// anonymous tells whether a server that has accounts lets in who has none.
+// anonymous checks whether a server with accounts accepts clients without one.
 func anonymous(s Subject) Finding {
 	const name = "nats: without credentials"
 	conn, err := connect(s, func(error) {})

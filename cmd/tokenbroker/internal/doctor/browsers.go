@@ -10,7 +10,7 @@ import (
 	"tokenbroker/api/origin"
 )
 
-// browsers asks as a SPA's browser does, by the public URL and so through the proxy.
+// browsers sends requests as the browser of a SPA does, to the public URL and so through the proxy.
 func browsers(ctx context.Context, s Subject) []Finding {
 	found := []Finding{cookie(ctx, s)}
 	own, err := url.Parse(s.Issuer)
@@ -31,8 +31,8 @@ func browsers(ctx context.Context, s Subject) []Finding {
 	return found
 }
 
-// cookie logs nobody off and looks at the first cookie that the answer clears: its attributes
-// are those of every session's.
+// cookie sends a log-off without a session and checks the first cookie that the answer clears. It has the attributes of
+// every session's cookie.
 func cookie(ctx context.Context, s Subject) Finding {
 	const name = "cookie"
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.Issuer+"/auth/logoff/", strings.NewReader("{}"))
@@ -64,7 +64,7 @@ func cookie(ctx context.Context, s Subject) Finding {
 	return Finding{Check: name, Level: OK, Detail: fmt.Sprintf("%s at %s", c.Name, c.Path)}
 }
 
-// preflight asks for a refresh from the SPA's origin (Fetch, CORS-preflight).
+// preflight sends a pre-flight for a refresh from the SPA's origin (Fetch, CORS-preflight).
 func preflight(ctx context.Context, s Subject, from string) Finding {
 	name := "origin " + from
 	req, err := http.NewRequestWithContext(ctx, http.MethodOptions, s.Issuer+"/auth/refresh/", nil)

@@ -1,6 +1,5 @@
-// Package doctor looks at a broker's surroundings the way an operator would: what answers,
-// whose clock is off, what the disk costs, whether a proxy spoils cookies. Each finding
-// says what to do about it.
+// Package doctor checks the surroundings of a broker: what answers, whether clocks agree, how long an fsync takes, whether
+// a proxy changes cookies. Each finding has a hint.
 package doctor
 
 import (
@@ -23,18 +22,18 @@ import (
 	"tokenbroker/upstream"
 )
 
-// Level is how bad a finding is.
+// Level is the severity of a finding.
 type Level string
 
-// The levels; only Fail makes the whole a failure.
+// The levels. Only Fail is a failure of the whole run.
 const (
 	OK   Level = "ok"
 	Warn Level = "warn"
 	Fail Level = "fail"
-	Skip Level = "skip" // could not be looked at from here
+	Skip Level = "skip" // could not be checked from here
 )
 
-// Finding is what one check found; Hint says what to do when it is not OK.
+// Finding is the result of a check. Hint says what to do if Level is not OK.
 type Finding struct {
 	Check  string `json:"check"`
 	Level  Level  `json:"level"`
@@ -42,38 +41,38 @@ type Finding struct {
 	Hint   string `json:"hint,omitempty"`
 }
 
-// Subject is what is looked at. Status is the running server's, or nil.
+// Subject is what is checked. Status is that of the running server, or nil.
 type Subject struct {
 	Issuer  string
 	DataDir string
 	Origins []string
-	// ConfigFile is where the configuration is from, and Warnings what loading it warned of;
-	// empty where that is not known.
+	// ConfigFile is the file of the configuration, Warnings are the warnings of loading it. They are empty if
+	// there is no configuration.
 	ConfigFile string
 	Warnings   config.Problems
 	NATS       node.NATS
-	// NATSKnown says that NATS holds what the broker itself connects with.
+	// NATSKnown reports that NATS has the credentials of the broker.
 	NATSKnown bool
 	Providers []Upstream
 	Status    *admin.Status
-	// StatusErr is why Status is nil although a server was asked.
+	// StatusErr is the error of asking the server for Status.
 	StatusErr error
-	// Client asks the network; default: 5 s, no redirects.
+	// Client sends the requests. If nil, it has a timeout of 5 s and follows no redirects.
 	Client *http.Client
-	// Now is this machine's clock; default time.Now.
+	// Now is this machine's clock. If nil, it is time.Now.
 	Now func() time.Time
 }
 
-// Upstream is one provider. Check asks it for what a sign-in needs, as the broker does.
+// Upstream is a provider. Check fetches from it what a sign-in needs, as the broker does.
 type Upstream struct {
 	Name, Issuer string
 	Check        func(context.Context) (upstream.KeyReport, error)
 }
 
-// runTimeout bounds a whole run: where nothing answers, each check would wait in turn.
+// runTimeout is the longest time that a run takes: if nothing answers, the timeouts of the checks add up.
 const runTimeout = 30 * time.Second
 
-// Run makes all checks, one after another, within runTimeout.
+// Run runs all checks, one after another, within runTimeout.
 func Run(ctx context.Context, s Subject) []Finding {
 	ctx, cancel := context.WithTimeout(ctx, runTimeout)
 	defer cancel()
@@ -105,7 +104,7 @@ func Failed(findings []Finding) bool {
 	return false
 }
 
-// server tells whether a broker runs and what it says of itself.
+// server checks whether a broker runs, and its status.
 func server(_ context.Context, s Subject) []Finding {
 	if s.Status == nil && s.StatusErr != nil {
 		return []Finding{{"server", Skip, s.StatusErr.Error(), "run doctor where the broker runs, as its user or root"}}
@@ -127,7 +126,7 @@ func server(_ context.Context, s Subject) []Finding {
 	return append([]Finding{found}, wrong...)
 }
 
-// FromConfig returns the subject that a configuration, and what it was built into, describe.
+// FromConfig returns the subject that a configuration and what was built of it describe.
 func FromConfig(cfg *config.Config, built *setup.Built) Subject {
 	s := Subject{
 		Issuer: built.Node.PublicURL, DataDir: cfg.DataDir, Origins: cfg.Origins, NATS: built.Node.NATS, NATSKnown: true,
@@ -142,7 +141,7 @@ func FromConfig(cfg *config.Config, built *setup.Built) Subject {
 // providerCheck returns a check that asks a provider with the broker's own code.
 func providerCheck(cfg upstream.Config) func(context.Context) (upstream.KeyReport, error) {
 	return func(ctx context.Context) (upstream.KeyReport, error) {
-		cfg.Logger = slog.New(slog.DiscardHandler) // the findings say what is wrong
+		cfg.Logger = slog.New(slog.DiscardHandler) // the findings report it
 		provider, err := upstream.New(cfg)
 		if err != nil {
 			return upstream.KeyReport{}, err

@@ -162,7 +162,7 @@ func TestWhatIsWrongIsFound(t *testing.T) {
 		"no keys":        {func(w *world, _ *doctor.Subject) { w.keys = `{"keys":[]}` }, "jwks", doctor.Fail, "no key"},
 		"a private key":  {func(w *world, _ *doctor.Subject) { w.keys = `{"keys":[{"kty":"EC","d":"x"}]}` }, "jwks", doctor.Fail, "private"},
 		"no cache life":  {func(w *world, _ *doctor.Subject) { w.cache = "no-cache" }, "jwks", doctor.Warn, "no-cache"},
-		"a page":         {func(w *world, _ *doctor.Subject) { w.keys = "<html>" }, "feed keys", doctor.Fail, "no JSON"},
+		"a page":         {func(w *world, _ *doctor.Subject) { w.keys = "<html>" }, "feed keys", doctor.Fail, "not JSON"},
 		"a lagging broker": {func(_ *world, s *doctor.Subject) { s.Status.Now = time.Now().Add(-2 * time.Minute) },
 			"clock: broker", doctor.Fail, "2m0s"},
 		"a provider ahead": {func(w *world, _ *doctor.Subject) { w.date = time.Now().Add(20 * time.Second) }, "clock: idp", doctor.Warn, "from this machine's"},

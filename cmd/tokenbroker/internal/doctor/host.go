@@ -14,15 +14,15 @@ import (
 	"tokenbroker/cmd/tokenbroker/internal/httpserver"
 )
 
-// What the disk should have and do.
+// Thresholds of the findings about the disk.
 const (
 	diskWarn   = 1 << 30 // bytes free
 	diskFail   = 256 << 20
-	fsyncWarn  = 10 * time.Millisecond // every sign-in and refresh waits for one
+	fsyncWarn  = 10 * time.Millisecond // each sign-in and refresh waits for an fsync
 	fsyncTries = 20
 )
 
-// disk looks at the data directory: whose it is, what is free, what an fsync costs.
+// disk checks the data directory: its owner, the free space, the duration of an fsync.
 func disk(_ context.Context, s Subject) []Finding {
 	info, err := os.Stat(s.DataDir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -57,7 +57,7 @@ func space(dir string) Finding {
 	return found
 }
 
-// fsync measures what a commit waits for, on the disk that it is on.
+// fsync measures an fsync in a directory.
 func fsync(dir string) Finding {
 	const name = "fsync"
 	f, err := os.CreateTemp(dir, ".doctor-*")
@@ -84,11 +84,10 @@ func fsync(dir string) Finding {
 	return found
 }
 
-// secretFiles are the files in the data directory that hold secrets, if they are there.
+// secretFiles are the files in the data directory that contain secrets. Not all of them exist.
 var secretFiles = []string{"kek", "nats-services", "admin-token", "tokenbroker.lock", "store", "admin"}
 
-// modes looks who can read what holds secrets, and repeats what loading the configuration
-// warned of.
+// modes checks who can read files with secrets, and repeats the warnings of loading the configuration.
 func modes(_ context.Context, s Subject) []Finding {
 	const name = "file modes"
 	var found []Finding
@@ -100,7 +99,7 @@ func modes(_ context.Context, s Subject) []Finding {
 		file = filepath.Join(s.DataDir, file)
 		info, err := os.Stat(file)
 		if s.DataDir == "" || err != nil {
-			continue // not made, or not on this machine: the data directory's finding tells
+			continue // does not exist, or is on another machine: the finding about the data directory reports it
 		}
 		looked++
 		if perm := info.Mode().Perm(); perm&0o077 != 0 {
@@ -110,7 +109,7 @@ func modes(_ context.Context, s Subject) []Finding {
 			})
 		}
 	}
-	if s.ConfigFile != "" { // loading it refuses what others can change, and secrets that they can read
+	if s.ConfigFile != "" { // loading it checked its mode
 		looked++
 	}
 	if looked == 0 && found == nil {
@@ -136,7 +135,7 @@ func files(_ context.Context, s Subject) []Finding {
 	return []Finding{found}
 }
 
-// forwarded reports whether the trusted proxies name the clients in a way that the broker reads.
+// forwarded checks whether the broker can read the addresses of clients that trusted proxies send.
 func forwarded(_ context.Context, s Subject) []Finding {
 	const name = "client addresses"
 	if s.Status == nil {

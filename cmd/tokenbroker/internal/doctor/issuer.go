@@ -12,12 +12,12 @@ import (
 	"time"
 )
 
-// maxDocument bounds what is read of an answer.
+// maxDocument is how many bytes of an answer are read.
 const maxDocument = 1 << 20
 
 func itoa(n int) string { return strconv.Itoa(n) }
 
-// document fetches a JSON document and returns the answer's Date, too.
+// document fetches a JSON document. It also returns the header of the answer.
 func document(ctx context.Context, s Subject, url string, into any) (http.Header, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
@@ -36,7 +36,7 @@ func document(ctx context.Context, s Subject, url string, into any) (http.Header
 		return resp.Header, err
 	}
 	if err := json.Unmarshal(body, into); err != nil {
-		return resp.Header, fmt.Errorf("%s is no JSON: %w", url, err)
+		return resp.Header, fmt.Errorf("%s is not JSON: %w", url, err)
 	}
 	return resp.Header, nil
 }
@@ -50,8 +50,8 @@ type keySet struct {
 	Keys []map[string]any `json:"keys"`
 }
 
-// issuer asks for what services and browsers ask for, by the public URL; answered tells
-// whether anything answers there.
+// issuer fetches the documents of the public URL that services and browsers use. answered reports whether anything answers
+// there.
 func issuer(ctx context.Context, s Subject) (found []Finding, answered bool) {
 	hint := "services and browsers reach the broker by public_url: check DNS, the proxy and its certificate"
 	var doc discovery
@@ -69,7 +69,7 @@ func issuer(ctx context.Context, s Subject) (found []Finding, answered bool) {
 	}, true
 }
 
-// keys looks at one JWK set: there must be keys, and none of them private.
+// keys checks a JWK set: it must have keys, and no private ones.
 func keys(ctx context.Context, s Subject, name, url string) Finding {
 	var set keySet
 	header, err := document(ctx, s, url, &set)
@@ -91,13 +91,13 @@ func keys(ctx context.Context, s Subject, name, url string) Finding {
 	return Finding{Check: name, Level: OK, Detail: keyCount(len(set.Keys)) + ", " + cache}
 }
 
-// What a clock may be off before it is worth a word, and before tokens are refused for it.
+// How much clocks may differ before a warning, and before services refuse tokens.
 const (
 	clockWarn = 5 * time.Second
 	clockFail = 60 * time.Second
 )
 
-// clock compares this machine's clock, the broker's and the providers'.
+// clock compares the clocks of this machine, the broker and the providers.
 func clock(ctx context.Context, s Subject) []Finding {
 	var found []Finding
 	if s.Status != nil {
@@ -108,13 +108,13 @@ func clock(ctx context.Context, s Subject) []Finding {
 		var doc discovery
 		header, err := document(ctx, s, discoveryURL(p.Issuer), &doc)
 		if header == nil {
-			continue // said by the check of providers
+			continue // the check of providers reports it
 		}
 		theirs, dateErr := http.ParseTime(header.Get("Date"))
 		if err := errors.Join(err, dateErr); err != nil {
 			continue
 		}
-		// The header has whole seconds, and the answer took a while.
+		// The header has whole seconds, and the answer took some time.
 		found = append(found, compare("clock: "+p.Name, theirs.Sub(sent), time.Second+s.Now().Sub(sent)))
 	}
 	if len(found) == 0 {
@@ -142,7 +142,7 @@ func discoveryURL(issuer string) string {
 
 const providerHint = "check region, user_pool or issuer, and the way out of this network; password sign-in goes on without it"
 
-// providers asks each provider for its documents.
+// providers checks the documents of each provider.
 func providers(ctx context.Context, s Subject) []Finding {
 	found := make([]Finding, 0, len(s.Providers))
 	for _, p := range s.Providers {

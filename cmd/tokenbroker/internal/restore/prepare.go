@@ -1,12 +1,12 @@
-// Package restore puts a backup in the place of a stopped broker's store, so that nothing
-// that was revoked, rotated or compromised since comes back: [Prepare] checks everything that
-// can be checked without a change and takes the data directory, [Plan.Run] does it.
+// Package restore replaces the store of a stopped broker by a backup, so that nothing that was revoked, rotated or
+// compromised since is accepted again. [Prepare] locks the data directory and checks everything that can be checked
+// without a change. [Plan.Run] restores.
 //
-// The new store is built beside the old one and takes its place by renames: whenever the
-// process ends, the next start finds the old store or the new one, never a mix.
+// The new store is built next to the old one and replaces it by renames. Whenever the process ends, the next start finds
+// the old store or the new one, never a mix.
 //
-// [PrepareRaise] and [Raise.Run] do the same with what can be read of a damaged store, where
-// there is no backup.
+// [PrepareRaise] and [Raise.Run] do the same with what can be read of a damaged store, for a broker without a
+// backup.
 package restore
 
 import (
@@ -26,28 +26,28 @@ import (
 	"tokenbroker/store/badgerstore"
 )
 
-// ErrClock says that the machine's clock is behind the time of the backup.
+// ErrClock reports that the machine's clock is behind the time of the backup.
 var ErrClock = errors.New("the clock is behind the backup")
 
-// Config says what is restored where. File and DataDir are required.
+// Config configures a restore. File and DataDir are required.
 type Config struct {
 	File    string
 	DataDir string
-	// KEK is the configured one; nil: the file kek in DataDir, which has to be there.
+	// KEK is the configured KEK. If nil, it is that of the file kek in DataDir, which must exist.
 	KEK keyring.KEK
-	// BackupKEK opens the backup where that was made under another KEK; nil: KEK does.
+	// BackupKEK is the KEK that the backup was made under. If nil, it is KEK.
 	BackupKEK keyring.KEK
-	// InsecureFormat1 restores a backup of format 1, which is not authenticated. It MUST NOT be
-	// set for a file that somebody else could have written.
+	// InsecureFormat1 also restores a backup of format 1, which is not authenticated. It MUST NOT be
+	// set for a file that another person could have written.
 	InsecureFormat1 bool
 	// AccessLife is the longest life of an access token.
 	AccessLife time.Duration
-	// Now is the wall clock; nil: time.Now.
+	// Now is the wall clock. If nil, it is time.Now.
 	Now func() time.Time
 	// Logger receives diagnostics. If nil, slog.Default is used.
 	Logger *slog.Logger
 
-	// at is told of each step before it begins; for tests.
+	// at is called before each step, for tests.
 	at func(step string)
 }
 
@@ -63,7 +63,7 @@ func (c *Config) defaults() {
 	}
 }
 
-// Counts are the backup's records.
+// Counts has the numbers of records in a backup.
 type Counts struct {
 	Records    uint64 `json:"records"`
 	Users      int    `json:"users"`
@@ -86,22 +86,21 @@ func (c *Counts) add(w store.Write) {
 	}
 }
 
-// Plan is a restore that may be run. Close it.
+// Plan is a restore that is ready to run. The caller must close it.
 type Plan struct {
 	cfg            Config
 	file           *backup.File
 	lock           *badgerstore.DirLock
 	sealer, opener keyring.Sealer
-	// Header and Counts are the backup's.
+	// Header and Counts describe the backup.
 	Header backup.Header
 	Counts Counts
-	// Replaces says that there is a store, which will be kept aside.
+	// Replaces reports whether there is a store, which Run keeps.
 	Replaces bool
 }
 
-// Prepare reads, authenticates and checks the whole backup, checks the clock and the KEK, and
-// takes the data directory; the first thing that is wrong is the error, with nothing changed.
-// Errors: [backup.ErrDamaged], [backup.ErrFormat1], [ErrClock], [keyring.ErrWrongKEK],
+// Prepare locks the data directory, reads, authenticates and checks the whole backup, and checks the clock and the KEK.
+// It changes nothing, and returns an error for the first thing that is wrong. Errors: [backup.ErrDamaged], [backup.ErrFormat1], [ErrClock], [keyring.ErrWrongKEK],
 // [*badgerstore.InUseError].
 func Prepare(ctx context.Context, cfg Config) (*Plan, error) {
 	cfg.defaults()
@@ -158,13 +157,13 @@ func (p *Plan) takeDir() (err error) {
 	return err
 }
 
-// backupKEK is the KEK that the backup is opened with.
+// backupKEK is the KEK that opens the backup.
 type backupKEK struct {
-	named   string // where it comes from
+	named   string // its source, for errors
 	backups keyring.Sealer
 }
 
-// openSealers finds the KEKs, and returns the backup's.
+// openSealers finds the KEKs and returns that of the backup.
 func (p *Plan) openSealers() (backupKEK, error) {
 	kek, used := p.cfg.KEK, backupKEK{named: "keyring.kek of the configuration"}
 	if kek == nil {
@@ -192,7 +191,7 @@ func (p *Plan) openSealers() (backupKEK, error) {
 	return used, err
 }
 
-// explain adds to an error of opening the backup what can be done about it.
+// explain adds advice to an error of opening the backup.
 func (k backupKEK) explain(err error) error {
 	switch {
 	case errors.Is(err, keyring.ErrWrongKEK):
@@ -200,15 +199,15 @@ func (k backupKEK) explain(err error) error {
 	case errors.Is(err, keyring.ErrCorrupt):
 		return fmt.Errorf("%w: %w: it was damaged or changed since: take another backup", backup.ErrDamaged, err)
 	case errors.Is(err, backup.ErrFormat1):
-		return fmt.Errorf("%w: whoever could write to the file since it was made could have put any password and any role into it; if nobody else could, restore it with --unauthenticated", err)
+		return fmt.Errorf("%w: a person who could write to the file could have put any password and any role into it; if no one else could, restore it with --unauthenticated", err)
 	}
 	return err
 }
 
-// Authenticated tells whether a holder of the KEK wrote the backup.
+// Authenticated reports whether a holder of the KEK wrote the backup.
 func (p *Plan) Authenticated() bool { return p.file.Authenticated() }
 
-// Close gives up the file and the directory. It may be called again.
+// Close closes the backup and unlocks the data directory. It may be called again.
 func (p *Plan) Close() error {
 	var errs []error
 	if p.file != nil {

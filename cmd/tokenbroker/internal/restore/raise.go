@@ -13,39 +13,39 @@ import (
 	"tokenbroker/store/badgerstore"
 )
 
-// Raise is a floor raise that may be run: everybody is signed out, and what can be read of a
-// store, damaged or not, becomes a store of its own, as a backup does by a [Plan]. Close it.
+// Raise is a floor raise that is ready to run. It signs out all users and makes a new store of what can be read of a
+// store, as a [Plan] does of a backup. The caller must close it.
 type Raise struct {
 	plan     Plan
 	salvaged *badgerstore.Store
 	// Counts are the records that can be read.
 	Counts Counts
-	// Lost says what cannot be read, as far as that is known.
+	// Lost names what cannot be read, as far as that is known.
 	Lost []string
 	// keyring reports whether the keyring can be read.
 	keyring bool
 }
 
-// Raised is what a floor raise did.
+// Raised describes a floor raise.
 type Raised struct {
 	// Store is the id of the new store.
 	Store string `json:"store"`
 	Counts
-	// Epoch is the floor from now on: everything made under a lower one is dead.
+	// Epoch is the new floor: sessions and tokens of a lower epoch are not accepted.
 	Epoch int64 `json:"epoch"`
-	// Keys are the new ones, Compromised the key ids that are dead permanently. Both are empty
-	// where the keyring is lost: the next start makes new keys.
+	// Keys are the new keys. Compromised are the ids of the keys that are never accepted again. Both are
+	// empty if the keyring is lost: the next start makes new keys.
 	Keys        []lifecycle.KeyInfo `json:"keys"`
 	Compromised []string            `json:"compromised"`
-	// Lost says what could not be read, as far as that is known.
+	// Lost names what could not be read, as far as that is known.
 	Lost []string `json:"lost"`
-	// Kept is where the damaged store is.
+	// Kept is the directory of the damaged store.
 	Kept string `json:"kept"`
 }
 
-// PrepareRaise takes the data directory of a stopped broker and reads what can be read of its
-// store, which is not changed. The File of the configuration is not used. Errors:
-// [keyring.ErrWrongKEK], [*badgerstore.InUseError], [*badgerstore.DamagedError] where nothing
+// PrepareRaise locks the data directory of a stopped broker and reads what can be read of its
+// store, which it does not change. It does not use the File of the configuration. Errors:
+// [keyring.ErrWrongKEK], [*badgerstore.InUseError], [*badgerstore.DamagedError] if nothing
 // can be read.
 func PrepareRaise(ctx context.Context, cfg Config) (*Raise, error) {
 	cfg.defaults()
@@ -76,7 +76,7 @@ func (r *Raise) prepare(ctx context.Context) (err error) {
 	if _, err := p.openSealers(); err != nil {
 		return err
 	}
-	// A restore that was decided earlier left the store that is to be read.
+	// A restore that was interrupted after its point of no return left the store that is to be read.
 	if _, _, err := badgerstore.FinishReplace(dir, p.cfg.Now()); err != nil {
 		return err
 	}
@@ -106,8 +106,8 @@ func (r *Raise) prepare(ctx context.Context) (err error) {
 	return nil
 }
 
-// Run raises the floor. An error without [ErrDecided] leaves the old store as it was. It is
-// called once.
+// Run raises the floor. It must be called only once. After an error without [ErrDecided] the old store is
+// unchanged.
 func (r *Raise) Run(ctx context.Context) (Raised, error) {
 	done := Raised{Counts: r.Counts, Keys: []lifecycle.KeyInfo{}, Compromised: []string{}, Lost: r.Lost}
 	dir := node.StoreDir(r.plan.cfg.DataDir)
@@ -116,9 +116,9 @@ func (r *Raise) Run(ctx context.Context) (Raised, error) {
 	return done, err
 }
 
-// build makes the new store beside the old one.
+// build makes the new store next to the old one.
 func (r *Raise) build(ctx context.Context, dir string, done *Raised) (err error) {
-	made, err := r.plan.stage(ctx, dir, func(give func(store.Write) error) error { return r.salvaged.Each(ctx, "", give) })
+	made, err := r.plan.stage(ctx, dir, func(add func(store.Write) error) error { return r.salvaged.Each(ctx, "", add) })
 	if err != nil {
 		return err
 	}

@@ -16,34 +16,34 @@ import (
 	"tokenbroker/store/badgerstore"
 )
 
-// Result is what a restore did.
+// Result describes a restore.
 type Result struct {
-	// BackupStore and TakenAt name the backup, Store is the id of the new store.
+	// BackupStore and TakenAt identify the backup. Store is the id of the new store.
 	BackupStore string    `json:"backup_store"`
 	TakenAt     time.Time `json:"taken_at"`
 	Store       string    `json:"store"`
 	Counts
-	// Epoch is the floor from now on: everything made under a lower one is dead.
+	// Epoch is the new floor: sessions and tokens of a lower epoch are not accepted.
 	Epoch int64 `json:"epoch"`
-	// Keys are the new ones, Compromised all key ids that are dead for ever.
+	// Keys are the new keys. Compromised are the ids of all keys that are never accepted again.
 	Keys        []lifecycle.KeyInfo `json:"keys"`
 	Compromised []string            `json:"compromised"`
-	// Disabled are users who were disabled since the backup, and stay so.
+	// Disabled are the users who were disabled after the backup. They remain disabled.
 	Disabled []string `json:"disabled"`
-	// Kept is where the replaced store is; empty: there was none.
+	// Kept is the directory of the replaced store. It is empty if there was none.
 	Kept string `json:"kept,omitempty"`
-	// Warnings say what could not be taken over from the replaced store.
+	// Warnings name what could not be read of the replaced store.
 	Warnings []string `json:"warnings"`
 }
 
-// ErrDecided is in the chain of an error after which the restored store is the one in use all
-// the same: the next start finishes what is left.
+// ErrDecided is in the chain of an error that occurred after the point of no return. The restored store is in use, and
+// the next start completes the restore.
 var ErrDecided = errors.New("the backup is restored, but its store is not in place yet: start the server, which finishes that")
 
-// Run restores. An error without [ErrDecided] leaves the old store as it was. It is called once.
+// Run restores the backup. It must be called only once. After an error without [ErrDecided] the old store is unchanged.
 func (p *Plan) Run(ctx context.Context) (Result, error) {
 	dir := node.StoreDir(p.cfg.DataDir)
-	// One that was decided earlier is the old store of this one.
+	// A restore that was interrupted after its point of no return left the old store of this one.
 	if _, _, err := badgerstore.FinishReplace(dir, p.cfg.Now()); err != nil {
 		return Result{}, err
 	}
@@ -63,7 +63,7 @@ func (p *Plan) Run(ctx context.Context) (Result, error) {
 	return r, nil
 }
 
-// replace puts what build makes beside dir's store in its place, and returns where that is kept.
+// replace calls build to make a new store, puts it in the place of the one in dir, and returns the directory of the old one.
 func (p *Plan) replace(dir string, build func() error) (kept string, err error) {
 	if err := build(); err != nil {
 		return "", errors.Join(err, badgerstore.Unstage(dir))
@@ -79,8 +79,8 @@ func (p *Plan) replace(dir string, build func() error) (kept string, err error) 
 	return kept, nil
 }
 
-// stage makes a store beside dir's with the records that each passes to give.
-func (p *Plan) stage(ctx context.Context, dir string, each func(give func(store.Write) error) error) (_ *badgerstore.Store, err error) {
+// stage makes a store next to that in dir, with the records that each passes to its argument.
+func (p *Plan) stage(ctx context.Context, dir string, each func(add func(store.Write) error) error) (_ *badgerstore.Store, err error) {
 	p.cfg.at("stage")
 	staged, err := badgerstore.Stage(dir)
 	if err != nil {
@@ -91,7 +91,7 @@ func (p *Plan) stage(ctx context.Context, dir string, each func(give func(store.
 		return nil, err
 	}
 	filled := false
-	defer func() { // also when filling panics
+	defer func() { // also if filling panics
 		if !filled {
 			err = errors.Join(err, made.Close())
 		}
@@ -105,9 +105,9 @@ func (p *Plan) stage(ctx context.Context, dir string, each func(give func(store.
 	return made, nil
 }
 
-// build makes the new store beside the old one.
+// build makes the new store next to the old one.
 func (p *Plan) build(ctx context.Context, dir string, r *Result) (err error) {
-	made, err := p.stage(ctx, dir, func(give func(store.Write) error) error { return p.file.Each(ctx, give) })
+	made, err := p.stage(ctx, dir, func(add func(store.Write) error) error { return p.file.Each(ctx, add) })
 	if err != nil {
 		return err
 	}
@@ -122,7 +122,7 @@ func (p *Plan) build(ctx context.Context, dir string, r *Result) (err error) {
 	return p.renew(ctx, made, old, r)
 }
 
-// openReplaced opens the old store, or warns that nothing can be taken over from it.
+// openReplaced opens the old store. If it cannot, it adds a warning and returns nil.
 func (p *Plan) openReplaced(dir string, r *Result) (*badgerstore.Store, error) {
 	if !p.Replaces {
 		return nil, nil
@@ -152,7 +152,7 @@ func (r *Result) warn(what string, err error) {
 	r.Warnings = append(r.Warnings, fmt.Sprintf("%s: %v", what, err))
 }
 
-// renew makes a store of its own of what came from the backup.
+// renew gives the store that has the records of the backup a new id and new keys.
 func (p *Plan) renew(ctx context.Context, made, old *badgerstore.Store, r *Result) error {
 	if err := p.renewRecords(ctx, made, old, r); err != nil {
 		return err
@@ -160,7 +160,7 @@ func (p *Plan) renew(ctx context.Context, made, old *badgerstore.Store, r *Resul
 	return p.renewKeys(ctx, made, old, r)
 }
 
-// renewRecords gives the store an id of its own and signs everybody out.
+// renewRecords gives the store a new id and signs out all users.
 func (p *Plan) renewRecords(ctx context.Context, made, old *badgerstore.Store, r *Result) (err error) {
 	if _, err := withOld(old, r, "tokens that were used once", func(old *badgerstore.Store) (struct{}, error) {
 		return struct{}{}, keepOnce(ctx, made, old)
@@ -194,7 +194,7 @@ func (p *Plan) renewRecords(ctx context.Context, made, old *badgerstore.Store, r
 	return nil
 }
 
-// renewKeys makes new keys and calls all earlier ones compromised.
+// renewKeys makes new keys and records all earlier ones as compromised.
 func (p *Plan) renewKeys(ctx context.Context, made, old *badgerstore.Store, r *Result) error {
 	keys, err := withOld(old, r, "its key ids", func(old *badgerstore.Store) (keyring.Restored, error) {
 		ring := keyring.Restore{Store: node.KeyringStore(made), Sealer: p.sealer, Backup: p.opener, Now: p.cfg.Now()}
@@ -207,7 +207,7 @@ func (p *Plan) renewKeys(ctx context.Context, made, old *badgerstore.Store, r *R
 	return err
 }
 
-// reader is old as a port: nil for none.
+// reader returns old as a [store.Reader], and nil for nil.
 func reader(old *badgerstore.Store) store.Reader {
 	if old == nil {
 		return nil
@@ -215,8 +215,8 @@ func reader(old *badgerstore.Store) store.Reader {
 	return old
 }
 
-// withOld does something with the replaced store and, where there is none or it cannot be
-// read, which is a warning that names what is lost, without it.
+// withOld calls a function with the replaced store. If there is none, or if it cannot be read, it calls the function with
+// nil; in the second case it adds a warning that names what is lost.
 func withOld[T any](old *badgerstore.Store, r *Result, what string, do func(old *badgerstore.Store) (T, error)) (T, error) {
 	if old != nil {
 		done, err := do(old)
@@ -234,11 +234,11 @@ const (
 	fillBytes   = 1 << 20
 )
 
-// oncePrefix begins the records of what may be used once.
+// oncePrefix is the prefix of the records of what may be used only once.
 const oncePrefix = "once."
 
-// fill writes what each gives, many records at a time.
-func fill(ctx context.Context, to store.Store, each func(give func(store.Write) error) error) error {
+// fill writes the records that each passes to its argument, many in a transaction.
+func fill(ctx context.Context, to store.Store, each func(add func(store.Write) error) error) error {
 	var writes []store.Write
 	bytes := 0
 	flush := func() error {
@@ -262,10 +262,10 @@ func fill(ctx context.Context, to store.Store, each func(give func(store.Write) 
 	return flush()
 }
 
-// keepOnce takes over what was used once since the backup, such as an upstream id token.
+// keepOnce copies the records of what was used since the backup and may be used only once, such as an upstream id token.
 func keepOnce(ctx context.Context, made, old *badgerstore.Store) error {
 	if old == nil {
 		return nil
 	}
-	return fill(ctx, made, func(give func(store.Write) error) error { return old.Each(ctx, oncePrefix, give) })
+	return fill(ctx, made, func(add func(store.Write) error) error { return old.Each(ctx, oncePrefix, add) })
 }

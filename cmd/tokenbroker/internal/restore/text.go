@@ -9,7 +9,7 @@ import (
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
 
-// Question returns what an operator is asked before the restore.
+// Question returns the question that an operator must confirm before the restore.
 func (p *Plan) Question() string {
 	taken := time.Unix(p.Header.TakenAt, 0)
 	what := "into the empty " + p.cfg.DataDir
@@ -24,7 +24,7 @@ func (p *Plan) Question() string {
 		kind, terminal.Stamp(taken), time.Since(taken).Round(time.Second), terminal.Count(p.Counts.Users, "user"), what)
 }
 
-// WriteText prints what a restore did.
+// WriteText prints the result of a restore.
 func (r Result) WriteText(w io.Writer) {
 	say := func(format string, args ...any) { _, _ = fmt.Fprintf(w, format+"\n", args...) }
 	say("restored the backup of %s: %s, %s, %s, %s, %s in all",
@@ -44,11 +44,11 @@ func (r Result) WriteText(w io.Writer) {
 	for _, text := range r.Warnings {
 		say("WARNING: %s", terminal.Plain(text))
 	}
-	say("%s", strings.TrimSpace(`passwords, roles and users are those of the backup: what was changed or removed since has to be repeated; the audit log tells
+	say("%s", strings.TrimSpace(`passwords, roles and users are those of the backup: what was changed or removed since has to be repeated; see the audit log
 start the server now`))
 }
 
-// Question returns what an operator is asked before the floor is raised.
+// Question returns the question that an operator must confirm before the floor is raised.
 func (r *Raise) Question() string {
 	lost := "Nothing of it is lost."
 	if len(r.Lost) > 0 {
@@ -59,7 +59,7 @@ func (r *Raise) Question() string {
 		terminal.Count(r.Counts.Records, "record"), r.plan.cfg.DataDir, terminal.Count(r.Counts.Users, "user"), terminal.Count(r.Counts.Clients, "client"), terminal.Count(r.Counts.Sessions, "session"), terminal.Plain(lost))
 }
 
-// WriteText prints what a floor raise did.
+// WriteText prints the result of a floor raise.
 func (r Raised) WriteText(w io.Writer) {
 	say := func(format string, args ...any) { _, _ = fmt.Fprintf(w, format+"\n", args...) }
 	say("Kept %s: %s, %s, %s, %s.", terminal.Count(r.Records, "record"), terminal.Count(r.Users, "user"), terminal.Count(r.Identities, "account"), terminal.Count(r.Clients, "client"), terminal.Count(r.Sessions, "session"))

@@ -1,8 +1,8 @@
-// Package watch shows operators who look on what happens: revocations as they are committed,
-// how far the services have applied them, services whose state changes, and changes of keys.
+// Package watch streams events to operators: revocations as they are committed, how far the services have applied
+// them, services whose state changes, and changes of keys.
 //
-// It works only while somebody watches, in goroutines that [Hub.Run] owns, beside the road of
-// a request: nothing waits for it. It reads what was committed from the ledger.
+// It works only while an operator watches, in goroutines that [Hub.Run] owns. It reads what was committed from the
+// ledger, so requests do not wait for it.
 package watch
 
 import (
@@ -23,13 +23,13 @@ import (
 var (
 	ErrTooMany = errors.New("too many are watching")
 	ErrClosed  = errors.New("nothing is shown any more")
-	// ErrSlow ends the view of who falls too far behind.
+	// ErrSlow ends the view of a watcher that falls too far behind.
 	ErrSlow = errors.New("the watcher is too slow")
 )
 
 const defaultWatchers = 16
 
-// Ledger is the record of what is revoked; [*ledger.Ledger] is one.
+// Ledger has the recorded revocations. [*ledger.Ledger] implements it.
 type Ledger interface {
 	Origin() string
 	Head() uint64
@@ -38,48 +38,48 @@ type Ledger interface {
 	Follow(ctx context.Context, seq, limit uint64) ([]ledger.CommittedBatch, error)
 }
 
-// Broadcast tells whether a recorded batch went out.
+// Broadcast reports whether a recorded batch was sent.
 type Broadcast interface {
 	Flushed(ctx context.Context, seq uint64) bool
 }
 
-// Receipts tells how far the services are; [*receipts.Collector] is one.
+// Receipts reports what the services have applied. [*receipts.Collector] implements it.
 type Receipts interface {
 	Expect() (done func())
 	Begin(since time.Duration, seq uint64) *receipts.Wait
 	Services() []receipts.Service
 }
 
-// Config of a [Hub]. All but Username, MaxWatchers and Logger is required.
+// Config configures a [Hub]. Username, MaxWatchers and Logger are optional.
 type Config struct {
 	Ledger    Ledger
 	Broadcast Broadcast
 	Receipts  Receipts
 	// Mono is the monotonic clock of Ledger and Receipts.
 	Mono func() time.Duration
-	// Username is the name of an event's user, or "". If nil, events have no names.
+	// Username returns the name of an event's user, or "". If nil, events have no names.
 	Username func(ctx context.Context, e revocation.Event) string
-	// MaxWatchers bounds [Hub.Watch]; zero: 16.
+	// MaxWatchers is how many watchers there may be at a time. If 0, it is 16.
 	MaxWatchers int
 	// Logger receives diagnostics. If nil, slog.Default is used.
 	Logger *slog.Logger
 }
 
-// Hub encodes each event once and hands it to every watcher. One that falls behind is cut off,
-// none is waited for. Safe for concurrent use.
+// Hub encodes each event once and passes it to every watcher. It does not wait for watchers, and ends the view of one
+// that falls too far behind. It is safe for concurrent use.
 type Hub struct {
 	config Config
-	woken  chan struct{} // of Run: the watchers came or went
+	woken  chan struct{} // wakes Run when watchers come or go
 
 	mu       sync.Mutex // guards what follows
 	watchers map[*Watcher]struct{}
-	// from is the head when the first of them came.
+	// from is the ledger's head at the start of the first view.
 	from     uint64
 	services map[serviceName]admin.WatchService // as they were last shown
 	closed   bool
 }
 
-// New returns a hub that shows nothing yet; [Hub.Run] does the work.
+// New returns a hub. It shows events while [Hub.Run] runs.
 func New(config Config) *Hub {
 	if config.MaxWatchers <= 0 {
 		config.MaxWatchers = defaultWatchers
@@ -90,8 +90,8 @@ func New(config Config) *Hub {
 	return &Hub{config: config, woken: make(chan struct{}, 1), watchers: map[*Watcher]struct{}{}}
 }
 
-// Watch begins a view of what is committed from now on, with the services that are known.
-// Errors are [ErrTooMany] and [ErrClosed].
+// Watch starts a view of what is committed from now on, with the services that are known. Its errors are [ErrTooMany]
+// and [ErrClosed].
 func (h *Hub) Watch() (*Watcher, error) {
 	w := &Watcher{hub: h, ready: make(chan struct{}, 1)}
 	h.mu.Lock()
@@ -117,14 +117,14 @@ func (h *Hub) Watch() (*Watcher, error) {
 	return w, nil
 }
 
-// Watchers returns how many there are now.
+// Watchers returns the number of watchers.
 func (h *Hub) Watchers() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return len(h.watchers)
 }
 
-// Close ends every view at once and refuses new ones. It may be called again.
+// Close ends all views immediately and refuses new ones. It may be called again.
 func (h *Hub) Close() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -143,7 +143,7 @@ func (h *Hub) Key(k admin.WatchKey) {
 	}
 }
 
-// wake has Run look who is there; it never blocks.
+// wake makes Run check whether there are watchers. It never blocks.
 func (h *Hub) wake() {
 	select {
 	case h.woken <- struct{}{}:
@@ -151,7 +151,7 @@ func (h *Hub) wake() {
 	}
 }
 
-// event is what watchers get; it is shared and never changed.
+// event is an encoded event. Watchers share it, and it never changes.
 type event struct {
 	admin.WatchEvent
 	seq uint64 // of the batch that it is about, or zero
@@ -159,21 +159,21 @@ type event struct {
 
 func (h *Hub) encode(name string, seq uint64, v any) event {
 	data, err := json.Marshal(v)
-	if err != nil { // plain structs: a fault in this package
+	if err != nil { // a bug in this package: events are plain structs
 		h.config.Logger.Error("an event for watchers cannot be encoded", "type", name, "error", err)
 		return event{}
 	}
 	return event{WatchEvent: admin.WatchEvent{Name: name, Data: data}, seq: seq}
 }
 
-// show gives e to every watcher; batches from before it came are none of its business.
+// show passes e to every watcher, except batches that were committed before its view started.
 func (h *Hub) show(e event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.showHeld(e)
 }
 
-// showHeld is show; mu is held.
+// showHeld is show with mu held.
 func (h *Hub) showHeld(e event) {
 	if e.Data == nil {
 		return
@@ -185,7 +185,7 @@ func (h *Hub) showHeld(e event) {
 	}
 }
 
-// drop ends w's view; mu is held.
+// drop ends w's view. It is called with mu held.
 func (h *Hub) drop(w *Watcher, why error) {
 	if _, there := h.watchers[w]; !there {
 		return

@@ -12,21 +12,20 @@ import (
 )
 
 const (
-	// flushPatience is how long a batch is held back for NATS to get it, appliedPatience how
-	// long its services are waited for, both from its commit: a batch that is older waits no
-	// more, so that neither adds up.
+	// flushPatience is how long after its commit a batch waits until NATS has it, appliedPatience how long after its
+	// commit it waits for its services. An older batch does not wait, so the waits do not add up.
 	flushPatience   = 250 * time.Millisecond
 	appliedPatience = 2 * time.Second
-	// batchesAtOnce are read of the ledger at a time.
+	// batchesAtOnce is how many batches are read from the ledger at a time.
 	batchesAtOnce = 4
-	// waitingBatches wait for their services at most; the next one is shown later.
+	// waitingBatches is how many batches may wait for their services. The next one is shown later.
 	waitingBatches = 256
-	// retryPause follows when the ledger cannot be read.
+	// retryPause is the pause after the ledger could not be read.
 	retryPause = time.Second
 )
 
-// Run shows what happens, while somebody watches, until ctx ends; then it returns nil, and
-// every view is over. It may be called once.
+// Run shows events while there are watchers. When ctx ends it ends all views and returns nil. It must be called only
+// once.
 func (h *Hub) Run(ctx context.Context) error {
 	defer h.Close()
 	for {
@@ -44,7 +43,7 @@ func (h *Hub) Run(ctx context.Context) error {
 	}
 }
 
-// feed works until nobody watches or ctx ends.
+// feed shows events until there is no watcher or ctx ends.
 func (h *Hub) feed(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	batches := make(chan shownBatch, waitingBatches)
@@ -66,7 +65,7 @@ func (h *Hub) feed(ctx context.Context) {
 	}
 }
 
-// shownBatch is one whose services are waited for.
+// shownBatch is a batch that waits for its services.
 type shownBatch struct {
 	seq      uint64
 	written  time.Duration
@@ -106,10 +105,10 @@ func (h *Hub) follow(ctx context.Context, batches chan<- shownBatch) {
 	}
 }
 
-// namedEvents of a batch are shown with the names of their users: each is a look-up.
+// namedEvents is how many events of a batch are shown with the names of their users. Each is a look-up.
 const namedEvents = 20
 
-// usernames are the names of the events' users, by value.
+// usernames returns the names of the events' users by the events' values.
 func (h *Hub) usernames(ctx context.Context, events []revocation.Event) map[string]string {
 	if h.config.Username == nil {
 		return nil
@@ -123,7 +122,7 @@ func (h *Hub) usernames(ctx context.Context, events []revocation.Event) map[stri
 	return names
 }
 
-// showBatch shows a batch when NATS has it, or does not get it.
+// showBatch shows a batch when NATS has it, or after flushPatience.
 func (h *Hub) showBatch(ctx context.Context, b ledger.CommittedBatch) {
 	wait, cancel := context.WithTimeout(ctx, b.Written+flushPatience-h.config.Mono())
 	defer cancel()
@@ -138,7 +137,7 @@ func (h *Hub) showBatch(ctx context.Context, b ledger.CommittedBatch) {
 	h.show(h.encode(v.Type, b.Seq, v))
 }
 
-// applied shows how far each batch is, in their order.
+// applied shows in the order of the batches which services have applied each.
 func (h *Hub) applied(ctx context.Context, batches <-chan shownBatch) {
 	for {
 		var b shownBatch

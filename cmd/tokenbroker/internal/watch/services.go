@@ -12,10 +12,10 @@ import (
 	"tokenbroker/broker/receipts"
 )
 
-// servicesEvery is how often is looked whose state changed.
+// servicesEvery is the interval between two checks of the services' states.
 const servicesEvery = 250 * time.Millisecond
 
-// serviceName is a service under the source that it cannot choose.
+// serviceName is a service and the source of its receipts, which it cannot choose.
 type serviceName struct{ source, service string }
 
 func sortedNames(services map[serviceName]admin.WatchService) []serviceName {
@@ -24,7 +24,7 @@ func sortedNames(services map[serviceName]admin.WatchService) []serviceName {
 	})
 }
 
-// watchServices shows each service whose state changes, and at first all of them.
+// watchServices first shows all services, then each service whose state changes.
 func (h *Hub) watchServices(ctx context.Context) {
 	defer h.forgetServices()
 	ticker := time.NewTicker(servicesEvery)
@@ -39,17 +39,17 @@ func (h *Hub) watchServices(ctx context.Context) {
 	}
 }
 
-// forgetServices has the next look show all of them.
+// forgetServices makes the next check show all services.
 func (h *Hub) forgetServices() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.services = nil
 }
 
-// showServices shows what differs from the look before.
+// showServices shows the services whose state differs from the last check.
 func (h *Hub) showServices(list []receipts.Service) {
 	h.mu.Lock()
-	defer h.mu.Unlock() // to the end: who comes meanwhile is told of each once
+	defer h.mu.Unlock() // to the end, so that a new watcher gets each service once
 	before := h.services
 	now := make(map[serviceName]admin.WatchService, len(list))
 	var changed []admin.WatchService

@@ -7,17 +7,17 @@ import (
 	"tokenbroker/api/admin"
 )
 
-// What one watcher may have waiting: further behind it is cut off.
+// How much may wait for one watcher. The view of one that falls further behind ends.
 const (
 	maxWaiting      = 16 << 10
 	maxWaitingBytes = 8 << 20
 )
 
-// Watcher is one operator's view. Next is called by one goroutine. Close it.
+// Watcher is the view of one operator. Only one goroutine may call Next. The caller must close it.
 type Watcher struct {
 	hub       *Hub
-	from      uint64 // the head when it began
-	satisfied func() // receipts are no longer wanted for it
+	from      uint64 // the ledger's head at its start
+	satisfied func() // ends the request for receipts
 	ready     chan struct{}
 
 	mu      sync.Mutex // guards what follows; taken after the hub's
@@ -28,7 +28,7 @@ type Watcher struct {
 
 var _ admin.Watcher = (*Watcher)(nil)
 
-// Next implements [admin.Watcher]: what was shown in its order, then why the view ended,
+// Next implements [admin.Watcher]. It returns the events in their order, and then the reason for the end of the view,
 // [ErrSlow] or [ErrClosed].
 func (w *Watcher) Next(ctx context.Context) (admin.WatchEvent, error) {
 	for {
@@ -59,7 +59,7 @@ func (w *Watcher) take() (admin.WatchEvent, bool, error) {
 	return e, true, nil
 }
 
-// put adds e, unless too much is waiting; it never blocks.
+// put adds e unless too much waits. It never blocks.
 func (w *Watcher) put(e event) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -72,7 +72,7 @@ func (w *Watcher) put(e event) bool {
 	return true
 }
 
-// end has Next say why the view is over; what was waiting is dropped.
+// end makes Next return the reason for the end of the view, and drops the events that wait.
 func (w *Watcher) end(why error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
