@@ -101,6 +101,21 @@ func TestANextKeyIsReadyByTheMonotonicClockOnly(t *testing.T) {
 	}
 }
 
+// The store's times are in the time zone of the machine.
+func TestTheRemovalOfARetiringKeyIsInUTC(t *testing.T) {
+	set := newSet()
+	retiring := newKey("a0", lifecycle.PurposeAccess, lifecycle.ES256, lifecycle.StateRetiring)
+	retiring.LastTokenDies = start.Unix()
+	set.Keys = slices.Insert(set.Keys, 0, retiring)
+	lastExpiry := start.Add(time.Hour).In(time.FixedZone("east", 3600))
+	seen := lifecycle.Observations{}.Observe(set, 0).NoteExpiry(lastExpiry)
+	p := lifecycle.NewPlan(lifecycle.Input{Set: set, Policy: policy, Now: start, Observed: seen})
+	got, want := p.List()[0].NextStepAt, lastExpiry.Add(time.Minute+policy.Margin).UTC()
+	if got.Format(time.RFC3339) != want.Format(time.RFC3339) {
+		t.Errorf("the key is removed at %s, want %s", got, want)
+	}
+}
+
 func TestSetsThatBreakARuleAreRefused(t *testing.T) {
 	if err := newSet().Check(); err != nil {
 		t.Fatalf("a new set: %v", err)

@@ -209,7 +209,7 @@ func (o Observations) NoteExpiry(lastExpiry time.Time) Observations {
 	next := make(Observations, len(o))
 	for f, seen := range o {
 		if !seen.noted {
-			seen.lastExpiry, seen.noted = lastExpiry, true
+			seen.lastExpiry, seen.noted = lastExpiry.UTC(), true
 		}
 		next[f] = seen
 	}
