@@ -72,7 +72,7 @@ func (n *Node) status(ctx context.Context) admin.Status {
 		Ledger: admin.LedgerStatus{Origin: n.ledger.Origin(), Head: n.ledger.Head(), Backlog: stats.Backlog, OldestSeconds: stats.Oldest.Seconds()},
 		NATS:   admin.NATSStatus{URL: withoutUser(n.NATSURL()), Embedded: n.nats != nil, Connected: n.bus.Connected()},
 		Connections: admin.ConnectionsStatus{
-			Open: n.public.Counts().Open, Max: n.files.Public, PerAddress: n.files.PerAddress,
+			Open: n.publicConnections(), Max: n.files.Public, PerAddress: n.files.PerAddress,
 			OpenFiles: n.files.Limit, OpenFilesWanted: n.files.Wanted, UnreadableForwarded: n.api.UnreadableForwarded(),
 		},
 		Keys:      []lifecycle.Label{},

@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -95,5 +96,43 @@ func TestLoopbackIPv6AnswersAtTheSamePort(t *testing.T) {
 			}
 		}
 		l.stopBroker()
+	}
+}
+
+// The limit of connections, which the open files are divided by, is that of both public listeners together.
+func TestLoopbackIPv6SharesTheConnectionsOfThePublicListener(t *testing.T) {
+	const most = 16
+	l := newFaultLab(t, func(c *node.Config) {
+		c.LoopbackIPv6 = true
+		c.Connections.Max = most
+	})
+	_, port, _ := net.SplitHostPort(l.listen)
+	if statusOf(t.Context(), t, "http://[::1]:"+port+"/livez") == 0 {
+		t.Skip("no IPv6 here, or the port is in use")
+	}
+	var clients []*rawConn
+	answered := func(c *rawConn) bool {
+		c.send("GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+		status, _, _, _ := c.reply(patience)
+		return status == http.StatusOK
+	}
+	for _, host := range []string{"127.0.0.1", "[::1]"} {
+		for range most {
+			c := listener{"tcp", host + ":" + port}.dial(t)
+			if !answered(c) {
+				t.Fatalf("a new connection to %s is not served", host)
+			}
+			clients = append(clients, c)
+		}
+	}
+	l.wantMetrics(fmt.Sprintf(`tokenbroker_connections{listener="public"} %d`, most))
+	open := 0
+	for _, c := range clients {
+		if answered(c) {
+			open++
+		}
+	}
+	if open != most {
+		t.Errorf("%d connections stayed open, want %d", open, most)
 	}
 }

@@ -46,11 +46,11 @@ func (n *Node) takePorts(context.Context) error {
 	if err != nil {
 		return err
 	}
+	if n.cfg.LoopbackIPv6 {
+		limits.Total -= n.takeLoopbackIPv6(public.Addr().String(), limits)
+	}
 	n.public = n.newServer(public, limits)
 	n.onStop(n.public.Release)
-	if n.cfg.LoopbackIPv6 {
-		n.takeLoopbackIPv6(limits)
-	}
 	if err := n.takeAdmin(); err != nil {
 		return err
 	}
@@ -75,11 +75,13 @@ func (n *Node) takePorts(context.Context) error {
 }
 
 // takeLoopbackIPv6 also listens on [::1], for a browser that resolves localhost to it. It is not an error if
-// the machine has no IPv6. A port in use is reported: such a browser reaches the other program.
-func (n *Node) takeLoopbackIPv6(limits httpserver.Limits) {
-	_, port, err := net.SplitHostPort(n.public.Addr())
+// the machine has no IPv6. A port in use is reported: such a browser reaches the other program. It returns
+// how many of the public listener's connections the second one takes: a quarter, so that the streams, which
+// may take half of all, do not fill the first.
+func (n *Node) takeLoopbackIPv6(public string, limits httpserver.Limits) (connections int) {
+	_, port, err := net.SplitHostPort(public)
 	if err != nil {
-		return
+		return 0
 	}
 	l, err := net.Listen("tcp6", net.JoinHostPort("::1", port))
 	switch {
@@ -88,9 +90,21 @@ func (n *Node) takeLoopbackIPv6(limits httpserver.Limits) {
 	case err != nil:
 		n.cfg.Logger.Debug("not listening on [::1]", "error", err)
 	default:
+		limits.Total = max(1, limits.Total/4)
 		n.publicIPv6 = n.newServer(l, limits)
 		n.onStop(n.publicIPv6.Release)
+		return limits.Total
 	}
+	return 0
+}
+
+// publicConnections returns how many connections the public listeners have.
+func (n *Node) publicConnections() int {
+	open := n.public.Counts().Open
+	if n.publicIPv6 != nil {
+		open += n.publicIPv6.Counts().Open
+	}
+	return open
 }
 
 // publicLimits returns the limits of the public listener's connections.

@@ -77,12 +77,15 @@ func (n *Node) gauges() {
 
 // connectionGauges registers what the listeners' limits do.
 func (n *Node) connectionGauges() {
-	servers := map[string]*httpserver.Server{"public": n.public, "admin": n.admin, "socket": n.socket}
+	servers := []struct {
+		name   string
+		server *httpserver.Server
+	}{{"public", n.public}, {"public", n.publicIPv6}, {"admin", n.admin}, {"socket", n.socket}}
 	n.metrics.Gauges("tokenbroker_connections", "Open connections, by listener: public, admin, socket, or nats where it is embedded.", "listener", func() map[string]float64 {
 		open := map[string]float64{}
-		for name, s := range servers {
-			if s != nil {
-				open[name] = float64(s.Counts().Open)
+		for _, s := range servers {
+			if s.server != nil {
+				open[s.name] += float64(s.server.Counts().Open)
 			}
 		}
 		if n.nats != nil {
@@ -95,8 +98,8 @@ func (n *Node) connectionGauges() {
 		return func() float64 {
 			var sum uint64
 			for _, s := range servers {
-				if s != nil {
-					sum += count(s.Counts())
+				if s.server != nil {
+					sum += count(s.server.Counts())
 				}
 			}
 			return float64(sum)
