@@ -80,3 +80,27 @@ func TestOpenAPIKnowsEveryPath(t *testing.T) {
 type noStream struct{}
 
 func (noStream) Listen(string, string) (feed.Listener, error) { return nil, errors.New("no stream") }
+
+// TestOpenAPIMembersHaveValues finds descriptions that are cut off: in {…}, an unquoted comma ends the
+// text, and what follows it is a member without a value.
+func TestOpenAPIMembersHaveValues(t *testing.T) {
+	for _, file := range []string{"openapi.yaml", "openapi-admin.yaml"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var document yaml.Node
+		if err := yaml.Unmarshal(text, &document); err != nil {
+			t.Fatal(err)
+		}
+		for nodes := []*yaml.Node{&document}; len(nodes) > 0; {
+			node := nodes[0]
+			nodes = append(nodes[1:], node.Content...)
+			for i := 1; node.Kind == yaml.MappingNode && i < len(node.Content); i += 2 {
+				if node.Content[i].Tag == "!!null" {
+					t.Errorf("%s:%d: %q has no value", file, node.Content[i-1].Line, node.Content[i-1].Value)
+				}
+			}
+		}
+	}
+}
