@@ -75,7 +75,7 @@ func newRig(tb testing.TB, change func(*brokertest.Config)) *rig {
 	r.now = book.Now
 	sealer, err := keyring.NewAESGCM(make([]byte, keyring.KEKSize))
 	must(err)
-	r.keys, err = keyring.Open(ctx, keyring.Config{Store: keyringStore{r.store}, Sealer: sealer, StoreID: book.StoreID()})
+	r.keys, err = keyring.Open(ctx, keyring.Config{Store: keyringStore{r.store}, Sealer: sealer, StoreID: book.StoreID(), Logger: quiet})
 	must(err)
 	cfg := brokertest.Config{
 		Store: r.store, Signer: r.keys, Secrets: r.keys, Ledger: book, Broadcast: r, Denylist: r.denylist, Clock: book,
@@ -102,7 +102,7 @@ func newRig(tb testing.TB, change func(*brokertest.Config)) *rig {
 
 func openStore(tb testing.TB) *badgerstore.Store {
 	tb.Helper()
-	s, err := badgerstore.Open(badgerstore.Config{Dir: tb.TempDir()})
+	s, err := badgerstore.Open(badgerstore.Config{Dir: tb.TempDir(), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		tb.Fatal(err)
 	}
