@@ -20,7 +20,7 @@ func initFile(t testing.TB, opts config.InitOptions) string {
 	return file.String()
 }
 
-func TestWhatInitWritesLoads(t *testing.T) {
+func TestLoadAcceptsTheFileOfInit(t *testing.T) {
 	cfg := mustLoad(t, config.Options{File: write(t, "c.yaml", initFile(t, config.InitOptions{}))}).Config
 	if cfg.PublicURL != "http://127.0.0.1:8080" || filepath.Base(cfg.DataDir) != "tokenbroker-data" || !filepath.IsAbs(cfg.DataDir) || !cfg.Clients["my-service"].Secret.Set() || !cfg.Admin.Token.Set() {
 		t.Errorf("%+v", cfg)
@@ -45,7 +45,7 @@ func TestInitWritesTheListenersThatAreNamed(t *testing.T) {
 	}
 }
 
-func TestInitRefusesWhatWouldNotLoad(t *testing.T) {
+func TestInitRefusesOptionsThatLoadRefuses(t *testing.T) {
 	var file bytes.Buffer
 	err := config.Init(&file, config.InitOptions{PublicURL: "http://auth.example.com"})
 	var ps config.Problems
@@ -77,7 +77,7 @@ func TestInitShowsEveryKey(t *testing.T) {
 	}
 }
 
-func TestTwoInitsShareNoSecret(t *testing.T) {
+func TestEachInitGeneratesNewSecrets(t *testing.T) {
 	secrets := regexp.MustCompile(`[A-Za-z0-9_-]{43}`)
 	seen := map[string]bool{}
 	for range 2 {

@@ -92,7 +92,7 @@ func TestIssuersThatCannotWork(t *testing.T) {
 }
 
 // The default port works where the provider's document also writes it.
-func TestIssuerWithDefaultPortIsWarnedOf(t *testing.T) {
+func TestIssuerWithDefaultPortIsAWarning(t *testing.T) {
 	for issuer, port := range map[string]string{"https://id.example.com:443/realm": "443", "http://127.0.0.1:80": "80", "https://id.example.com:80": ""} {
 		content := strings.Replace(base["oidc"], "https://id.example.com/realm", issuer, 1)
 		loaded := mustLoad(t, config.Options{File: write(t, "c.yaml", content)})

@@ -123,7 +123,7 @@ func TestCookiePathFollowsTheScheme(t *testing.T) {
 	}
 }
 
-func TestFlagsBeatEnvironmentBeatsFileBeatsDefaults(t *testing.T) {
+func TestPrecedenceOfFlagsEnvironmentFileAndDefaults(t *testing.T) {
 	file := write(t, "c.yaml", good+"log:\n  level: warn\n")
 	for _, tt := range []struct {
 		name         string
@@ -168,7 +168,7 @@ func TestEverythingFromTheEnvironment(t *testing.T) {
 	}
 }
 
-func TestASecretOfAStrongerLevelReplacesTheFileForm(t *testing.T) {
+func TestSecretOfHigherPrecedenceReplacesTheFileForm(t *testing.T) {
 	token := write(t, "token", strings.Repeat("t", 40)+"\r\n")
 	loaded := mustLoad(t, config.Options{
 		File:    write(t, "c.yaml", strings.Replace(good, "secret: "+secretText, "secret_file: "+write(t, "s", secretText+"\n"), 1)+"admin: {token_file: "+token+"}\n"),
@@ -201,7 +201,7 @@ func TestAllProblemsAtOnceInTheOrderOfKeys(t *testing.T) {
 	}
 }
 
-func TestSecretsShowNowhere(t *testing.T) {
+func TestSecretsAreNeverShown(t *testing.T) {
 	loaded := mustLoad(t, config.Options{File: write(t, "c.yaml", good), Environ: []string{"TOKENBROKER_ADMIN_TOKEN=" + secretText}})
 	cfg := loaded.Config
 	asJSON, err := json.Marshal(cfg)
@@ -252,7 +252,7 @@ func TestErrorsShowNoSecret(t *testing.T) {
 }
 
 // Other users see command lines: a secret there is refused, by its key alone.
-func TestFlagsTakeNoSecret(t *testing.T) {
+func TestSecretsAreRefusedAsFlags(t *testing.T) {
 	const s = "sEcReT-tExT-sEcReT-tExT-sEcReT-tExT"
 	for key, want := range map[string]string{
 		"admin.token": "admin.token_file", "clients.my-service.secret": "TOKENBROKER_CLIENTS_MY_SERVICE_SECRET", "keyring.kek": "keyring.kek_file",

@@ -47,7 +47,7 @@ func TestPrintShowsValuesAndSourcesAndNoSecret(t *testing.T) {
 	}
 }
 
-func TestChangesTellReloadFromRestart(t *testing.T) {
+func TestChangesDistinguishReloadFromRestart(t *testing.T) {
 	certPEM, keyPEM := newPair(t, nil)
 	cert, cert2, key := write(t, "a.pem", certPEM), write(t, "b.pem", certPEM), write(t, "k.pem", keyPEM)
 	https := base["https"]

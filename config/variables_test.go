@@ -7,7 +7,7 @@ import (
 	"tokenbroker/config"
 )
 
-func TestVariablesNamesWhatConfiguresServe(t *testing.T) {
+func TestVariablesReturnsConfigurationVariables(t *testing.T) {
 	got := config.Variables([]string{
 		"HOME=/root", "TOKENBROKER_ORIGINS=http://localhost:5173", "TOKENBROKER_LISTEN=127.0.0.1:1", "TOKENBROKER_KEYRING_KEK=secret",
 		"TOKENBROKER_CLIENTS_ORDERS_SECRET_FILE=/x", "TOKENBROKER_ORIGIN=misspelled",

@@ -139,7 +139,7 @@ func TestAForeignUserIsDroppedAndTheNextOneServed(t *testing.T) {
 	}
 }
 
-func TestPeerUIDKnowsNoOtherConnection(t *testing.T) {
+func TestPeerUIDIsUnknownForOtherConnections(t *testing.T) {
 	a, b := net.Pipe()
 	defer func() { _, _ = a.Close(), b.Close() }()
 	if uid, ok := adminsocket.PeerUID(a); ok {
@@ -170,7 +170,7 @@ func TestAStaleSocketIsReplaced(t *testing.T) {
 	_ = peer.Close()
 }
 
-func TestASecondListenerLeavesTheFirstAlone(t *testing.T) {
+func TestASecondListenerDoesNotReplaceTheFirst(t *testing.T) {
 	path := place(t)
 	first := listen(t, path)
 	if _, err := adminsocket.Listen(path); !errors.Is(err, adminsocket.ErrInUse) || !strings.Contains(err.Error(), path) {

@@ -115,7 +115,7 @@ func look(t *testing.T, spoil func(*world, *doctor.Subject)) map[string]doctor.F
 }
 
 // Where nothing answers, and takes its time, the whole ends all the same.
-func TestTheWholeIsBounded(t *testing.T) {
+func TestTheWholeRunIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		silent := roundTrip(func(r *http.Request) (*http.Response, error) {
 			<-r.Context().Done()
@@ -138,7 +138,7 @@ type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-func TestAllIsWell(t *testing.T) {
+func TestHealthyBrokerHasOnlyOKFindings(t *testing.T) {
 	found := look(t, nil)
 	for _, check := range []string{"server", "issuer", "jwks", "feed keys", "clock: broker", "clock: idp", "nats", "data directory", "fsync", "cookie", "origin " + spa} {
 		if f, ok := found[check]; !ok || f.Level != doctor.OK {
@@ -150,7 +150,7 @@ func TestAllIsWell(t *testing.T) {
 	}
 }
 
-func TestWhatIsWrongIsFound(t *testing.T) {
+func TestFaultsAreFound(t *testing.T) {
 	tests := map[string]struct {
 		spoil func(*world, *doctor.Subject)
 		check string
@@ -285,7 +285,7 @@ func TestNATSPermissions(t *testing.T) {
 	}
 }
 
-func TestFailedCountsFailuresAlone(t *testing.T) {
+func TestFailedCountsOnlyFailures(t *testing.T) {
 	some := []doctor.Finding{{Level: doctor.Warn}, {Level: doctor.Skip}, {Level: doctor.OK}}
 	if doctor.Failed(some) || !doctor.Failed(append(some, doctor.Finding{Level: doctor.Fail})) {
 		t.Error("Failed is wrong")

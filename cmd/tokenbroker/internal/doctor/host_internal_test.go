@@ -9,7 +9,7 @@ import (
 	"tokenbroker/config"
 )
 
-func TestModesOfWhatHoldsSecrets(t *testing.T) {
+func TestModesOfFilesWithSecrets(t *testing.T) {
 	for name, row := range map[string]struct {
 		change func(t *testing.T, dir string, s *Subject)
 		level  Level

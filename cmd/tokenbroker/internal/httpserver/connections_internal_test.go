@@ -121,8 +121,8 @@ func TestAFullListenerClosesTheLongestIdleConnection(t *testing.T) {
 	}
 }
 
-// TestSlowSendersKeepNobodyOut: a request that is not whole is no reason to wait.
-func TestSlowSendersKeepNobodyOut(t *testing.T) {
+// TestSlowSendersDoNotBlockNewClients: a request that is not whole is no reason to wait.
+func TestSlowSendersDoNotBlockNewClients(t *testing.T) {
 	l := newConnLab(t, Limits{Total: 3, PerAddress: 2})
 	slow := l.dial("192.0.2.1", http.StateNew)
 	l.become(slow, http.StateActive)
@@ -219,7 +219,7 @@ func TestConnectionsOfAnAddress(t *testing.T) {
 }
 
 // A server on the listener answers a new client while idle and silent ones hold every place.
-func TestIdleConnectionsKeepNobodyOut(t *testing.T) {
+func TestIdleConnectionsDoNotBlockNewClients(t *testing.T) {
 	const total = 8
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -47,7 +47,7 @@ func TestNamesFollowTheConventions(t *testing.T) {
 	)
 }
 
-func TestEveryMetricOfOursHasHelp(t *testing.T) {
+func TestEveryMetricHasHelp(t *testing.T) {
 	families, err := touched(t).Gatherer().Gather()
 	if err != nil {
 		t.Fatal(err)

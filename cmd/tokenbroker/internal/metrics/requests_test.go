@@ -103,7 +103,7 @@ func TestUseCasesAreCountedByResult(t *testing.T) {
 	}
 }
 
-func TestReplaysAreCountedApart(t *testing.T) {
+func TestReplaysAreCountedSeparately(t *testing.T) {
 	m := metrics.New()
 	sessions := m.Sessions(replaying{})
 	if g, err := sessions.Refresh(t.Context(), "token", "csrf", broker.Request{}); err != nil || !g.Replayed {
@@ -119,7 +119,7 @@ func (replaying) Refresh(context.Context, string, string, broker.Request) (*brok
 	return &broker.Grant{Replayed: true}, nil
 }
 
-func TestLogOffsAreCountedByHowFarTheyGot(t *testing.T) {
+func TestLogOffsAreCountedByResult(t *testing.T) {
 	m := metrics.New()
 	for _, a := range []answers{
 		{off: broker.LogOffResult{Ended: true, Broadcast: true, SID: "s"}}, {off: broker.LogOffResult{Ended: true, SID: "s"}},

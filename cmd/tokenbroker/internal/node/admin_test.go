@@ -20,7 +20,7 @@ import (
 
 // What others own, can read or have put there by a link is neither used as the data
 // directory nor believed as the operators' token.
-func TestStartRefusesWhatOthersCouldHaveTouched(t *testing.T) {
+func TestStartRefusesFilesThatOthersCanChange(t *testing.T) {
 	const known = "a-token-that-somebody-else-has-put-there"
 	for want, spoil := range map[string]func(dir string) error{
 		"the data directory": func(dir string) error { return os.Chmod(dir, 0o755) },
@@ -131,7 +131,7 @@ func (p slowProvider) VerifyTokens(ctx context.Context, _ broker.UpstreamTokens)
 }
 
 // A stop that leaves accepted requests without their answer says how many.
-func TestAStopTellsWhomItCutsOff(t *testing.T) {
+func TestStopLogsTheConnectionsThatItCloses(t *testing.T) {
 	t.Parallel()
 	logs, asked := &logBuffer{}, make(chan struct{})
 	l := newFaultLab(t, func(cfg *node.Config) {

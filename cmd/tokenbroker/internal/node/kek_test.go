@@ -66,10 +66,10 @@ func TestADamagedKeyring(t *testing.T) {
 	b.refreshes()
 }
 
-// TestAResealTellsNothingOfOtherFiles: the answer to a reseal with a file that cannot be used
+// TestResealRevealsNothingAboutOtherFiles: the answer to a reseal with a file that cannot be used
 // is the same whether the file is there, whatever its mode, and whatever it holds. The log has
 // the cause.
-func TestAResealTellsNothingOfOtherFiles(t *testing.T) {
+func TestResealRevealsNothingAboutOtherFiles(t *testing.T) {
 	l := newLab(t)
 	l.startNATS()
 	var log bytes.Buffer

@@ -98,7 +98,7 @@ func TestALostKEKIsNotReplaced(t *testing.T) {
 	}
 }
 
-func TestOwnKEKRefusesWhatOpensNothing(t *testing.T) {
+func TestOwnKEKRefusesAKeyThatDoesNotOpenTheKeyring(t *testing.T) {
 	own, ring := ownKEK{path: filepath.Join(t.TempDir(), "kek")}, &fakeRing{}
 	wantSettled(t, own, ring)
 	ring.kek = bytes.Repeat([]byte{7}, keyring.KEKSize)

@@ -19,7 +19,7 @@ import (
 	"tokenbroker/store/badgerstore"
 )
 
-func TestWhatIsRefusedChangesNothing(t *testing.T) {
+func TestRefusedRestoreChangesNothing(t *testing.T) {
 	s := newSite(t)
 	whole, err := os.ReadFile(s.file)
 	if err != nil {
@@ -167,7 +167,7 @@ func TestFilesOfEarlierProgramsAreRestored(t *testing.T) {
 
 // A process that ends at any step leaves the old store or the new one, and a restore that is
 // run again succeeds.
-func TestBrokenOffAtEachStep(t *testing.T) {
+func TestRestoreInterruptedAtEachStep(t *testing.T) {
 	for step, restored := range map[string]bool{"stage": false, "fill": false, "renew": false, "decide": false, "replace": true, "done": true} {
 		t.Run(step, func(t *testing.T) {
 			t.Parallel()
@@ -206,7 +206,7 @@ func TestBrokenOffAtEachStep(t *testing.T) {
 
 // One that ended when the old store was out of the way and the new one not yet in its place:
 // the next restore takes over from the new one, which has what it took over from the old one.
-func TestBrokenOffBetweenTheRenames(t *testing.T) {
+func TestRestoreInterruptedBetweenTheRenames(t *testing.T) {
 	s := newSite(t)
 	first, err := run(t.Context(), Config{File: s.file, DataDir: s.dir})
 	if err != nil {

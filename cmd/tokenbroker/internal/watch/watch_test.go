@@ -31,7 +31,7 @@ func TestABatchIsShownAndThenHowFarItsServicesAre(t *testing.T) {
 	})
 }
 
-func TestNeitherTheNetworkNorALaggardIsWaitedForForLong(t *testing.T) {
+func TestBatchesAreShownDespiteASlowNetworkOrService(t *testing.T) {
 	inLab(t, func(t *testing.T, l *lab) {
 		l.receipt("a", true)
 		w := l.watch()
@@ -91,7 +91,7 @@ func TestChangesOfKeysAreShown(t *testing.T) {
 	})
 }
 
-func TestReceiptsAreWantedOnlyWhileSomebodyWatches(t *testing.T) {
+func TestReceiptsAreRequestedOnlyWhileAnOperatorWatches(t *testing.T) {
 	inLab(t, func(t *testing.T, l *lab) {
 		for range 2 {
 			one, two := l.watch(), l.watch()
@@ -187,7 +187,7 @@ func TestASlowWatcherIsCutOff(t *testing.T) {
 
 // One service that lags behind does not make the others look slow: each batch's services are
 // watched from its commit on, also while one before it waits.
-func TestALaggardDoesNotMakeTheOthersLookSlow(t *testing.T) {
+func TestASlowServiceDoesNotChangeTheTimesOfOthers(t *testing.T) {
 	inLab(t, func(t *testing.T, l *lab) {
 		l.receipt("a", true)
 		l.receipt("z", true)
@@ -210,7 +210,7 @@ func TestALaggardDoesNotMakeTheOthersLookSlow(t *testing.T) {
 }
 
 // However many batches wait for a laggard, of each is said how far it is.
-func TestOfEachBatchIsSaidHowFarItIs(t *testing.T) {
+func TestEachBatchShowsWhichServicesAppliedIt(t *testing.T) {
 	inLab(t, func(t *testing.T, l *lab) {
 		l.receipt("z", true)
 		w := l.watch()
@@ -235,7 +235,7 @@ func TestOfEachBatchIsSaidHowFarItIs(t *testing.T) {
 	})
 }
 
-func TestTheUsersOfTheFirstEventsAreNamed(t *testing.T) {
+func TestFirstEventsShowTheirUsers(t *testing.T) {
 	inLab(t, func(t *testing.T, l *lab) {
 		l.names = map[string]string{"s0": "ada", "s19": "bob", "s20": "eve"}
 		w := l.watch()
