@@ -108,7 +108,11 @@ func TestRefusals(t *testing.T) {
 		{"http", flags{"listen": "8080"}, "listen", "not host:port"},
 		{"http", flags{"listen": ""}, "listen", "missing"},
 		{"http", flags{"listen": ":70000"}, "listen", "not host:port"},
+		{"http", flags{"listen": "300.1.1.1:8080"}, "listen", "not host:port"},
+		{"http", flags{"listen": "a b:8080"}, "listen", "not host:port"},
 		{"http", flags{"listen": "0.0.0.0:8080"}, "", ""},
+		{"http", flags{"listen": "3fa85f64c1b2:8080"}, "", ""}, // a container's host name
+		{"http", flags{"listen": "broker.internal.:8080"}, "", ""},
 		{"http", flags{"listen": "127.0.0.1:8081"}, "admin.listen", "address of listen"},
 		{"http", flags{"admin.listen": "127.0.0.1:4222"}, "nats.listen", "address of admin.listen"},
 		{"http", flags{"listen": "127.0.0.1:0", "admin.listen": "127.0.0.1:0", "nats.listen": "127.0.0.1:0"}, "", ""},

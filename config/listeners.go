@@ -121,13 +121,16 @@ func (c *checker) address(key, address string) bool {
 	return true
 }
 
-// listenName is a host name that can have an address.
-var listenName = regexp.MustCompile(`^([A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?\.)*[A-Za-z_]([A-Za-z0-9_-]*[A-Za-z0-9_])?$`)
+// listenName is a host name, also a container's, which may begin with a digit.
+var listenName = regexp.MustCompile(`^([A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?\.)*[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?\.?$`)
+
+// numericEnd ends what is written as an IPv4 address: without being one, it has no address.
+var numericEnd = regexp.MustCompile(`(^|\.)[0-9]+\.?$`)
 
 // validHost reports whether a listener can have host, which is empty for all addresses.
 func validHost(host string) bool {
 	_, err := netip.ParseAddr(host)
-	return host == "" || err == nil || listenName.MatchString(host)
+	return host == "" || err == nil || listenName.MatchString(host) && !numericEnd.MatchString(host)
 }
 
 func validPort(port string, none bool) bool {
