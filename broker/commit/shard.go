@@ -74,19 +74,19 @@ func (s *shard) round(ctx context.Context, batch []Message, open []group, result
 	}
 	committed, err := s.commit(ctx, request)
 	for i, g := range writing {
-		Refused := err
+		refused := err
 		if err == nil {
-			Refused = committed.errs[i]
+			refused = committed.errs[i]
 		}
 		switch {
-		case errors.Is(Refused, store.ErrConflict):
+		case errors.Is(refused, store.ErrConflict):
 			if g.tries++; g.tries < maxConflicts {
 				left = append(left, g)
 			} else {
 				failGroup(g, results, errConflicts)
 			}
-		case Refused != nil:
-			failGroup(g, results, Refused)
+		case refused != nil:
+			failGroup(g, results, refused)
 		default:
 			acknowledge(g.indexes[:decided[i]], results, committed.seq, committed.epochs[i])
 			if rest := g.indexes[decided[i]:]; len(rest) > 0 {
