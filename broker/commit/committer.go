@@ -245,3 +245,39 @@ func fail(results []actor.Result[commitResult], err error) {
 		}
 	}
 }
+
+// reserve records the largest exp before any token with it can be signed.
+func (c *committer) reserve(ctx context.Context, run []commitRequest) error {
+	var exp int64
+	for _, req := range run {
+		exp = max(exp, req.signedExp)
+	}
+	if exp == 0 || c.loaded && exp <= c.maxExp {
+		return nil
+	}
+	for range maxConflicts {
+		floor, rev, err := ReadFloor(ctx, c.store)
+		if err != nil {
+			return err
+		}
+		c.maxExp, c.loaded = floor.MaxExp, true
+		if exp <= floor.MaxExp {
+			return nil
+		}
+		floor.MaxExp = exp + expReserve
+		write, err := floor.Write(rev)
+		if err != nil {
+			return err
+		}
+		errs := c.engine(ctx, []store.Change{{Writes: []store.Write{write}}}, c.ledger.Seal)
+		c.endOnUncertain(errs)
+		if errs[0] == nil {
+			c.maxExp = floor.MaxExp
+			return nil
+		}
+		if !errors.Is(errs[0], store.ErrConflict) {
+			return fmt.Errorf("recording the largest exp: %w", errs[0])
+		}
+	}
+	return fmt.Errorf("recording the largest exp: %w", store.ErrConflict)
+}

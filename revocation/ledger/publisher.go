@@ -7,8 +7,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"tokenbroker/revocation"
 )
 
 const (
@@ -159,26 +157,4 @@ func (p *Publisher) Stats() PublisherStats {
 		s.Oldest = max(now-l.batches[oldest-l.first].written, 0)
 	}
 	return s
-}
-
-// heartbeats publishes each of the hub's, the newest when the network was too slow for some.
-func (p *Publisher) heartbeats(ctx context.Context) {
-	failing := false
-	for sent := uint64(0); ; {
-		s := p.hub.now.Load()
-		if s.beats > sent {
-			sent = s.beats
-			err := p.config.Bus.Publish(revocation.HeartbeatSubject+p.config.Ledger.origin, s.beat)
-			if err != nil && !failing {
-				p.config.Logger.Warn("sending heartbeats fails", "error", err)
-			}
-			failing = err != nil
-			continue
-		}
-		select {
-		case <-s.changed:
-		case <-ctx.Done():
-			return
-		}
-	}
 }
