@@ -30,6 +30,10 @@ var initText string
 var initTemplate = template.Must(template.New("init").Funcs(template.FuncMap{
 	"secret": newSecret,
 	"quote":  scalar,
+	"default": func(key string) string {
+		_, n := schema.find(key)
+		return n.def
+	},
 }).Parse(initText))
 
 // newSecret returns 32 random bytes as text.

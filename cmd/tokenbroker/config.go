@@ -52,9 +52,9 @@ comments name what to change for a public URL and a Cognito pool.`,
 		},
 	}
 	cmd.Flags().StringVar(&opts.PublicURL, "public-url", "", "the broker's `URL` as browsers and services reach it")
-	cmd.Flags().StringVar(&opts.Listen, "listen", "", "the `ADDRESS` of the public listener (default: 127.0.0.1:8080, as a comment)")
-	cmd.Flags().StringVar(&opts.NATSListen, "nats-listen", "", "the `ADDRESS` of the embedded NATS server (default: 127.0.0.1:4222, as a comment)")
-	cmd.Flags().StringVar(&opts.AdminListen, "admin-listen", "", "the `ADDRESS` of the operators' listener (default: 127.0.0.1:8081, as a comment)")
+	cmd.Flags().StringVar(&opts.Listen, "listen", "", "the `ADDRESS` of the public listener (default: "+config.DefaultListen+", as a comment)")
+	cmd.Flags().StringVar(&opts.NATSListen, "nats-listen", "", "the `ADDRESS` of the embedded NATS server (default: "+config.DefaultNATSListen+", as a comment)")
+	cmd.Flags().StringVar(&opts.AdminListen, "admin-listen", "", "the `ADDRESS` of the operators' listener (default: "+config.DefaultAdminListen+", as a comment)")
 	cmd.Flags().StringVar(&opts.DataDir, "data-dir", "", "the `DIR` of store and keys (default: tokenbroker-data in this directory)")
 	return cmd
 }
