@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// memory returns the heap in use in bytes after a collection; what is resident is not known here.
+// memory returns the bytes of heap in use after a collection. The resident size is not available on this
+// system.
 func memory(testing.TB) (heap, resident int64) {
 	debug.FreeOSMemory()
 	var stats runtime.MemStats

@@ -32,8 +32,8 @@ const (
 	serviceSecret = "demo-service-secret"
 )
 
-// network is a rig whose revocations go out: over HTTP and over an embedded NATS server,
-// wired as the broker's process wires them.
+// network is a rig that publishes its revocations over HTTP and over an embedded NATS server, connected as
+// in the broker's process.
 type network struct {
 	*rig
 	ledger    *ledger.Ledger
@@ -42,7 +42,7 @@ type network struct {
 	http      *httptest.Server
 }
 
-// newNetwork starts one; prepare, when given, fills its ledger before the broker is there.
+// newNetwork starts a network. If prepare is not nil, it fills the ledger before the broker starts.
 func newNetwork(tb testing.TB, prepare func(store.Store, *ledger.Ledger)) *network {
 	tb.Helper()
 	n := &network{nats: startNATS(tb)}
@@ -81,7 +81,7 @@ func newNetwork(tb testing.TB, prepare func(store.Store, *ledger.Ledger)) *netwo
 	return n
 }
 
-// issuer is where the HTTP server listens, also before it does.
+// issuer returns the URL of the HTTP server. It is valid before the server listens.
 func (n *network) issuer() string { return "http://" + n.http.Listener.Addr().String() }
 
 func (n *network) serve(tb testing.TB) {
@@ -103,7 +103,7 @@ func (n *network) serve(tb testing.TB) {
 	n.http.Start()
 }
 
-// service starts what a service embeds, on its own connection.
+// service starts a validator with its own connection, as a service does.
 func (n *network) service(tb testing.TB) *validator.Validator {
 	tb.Helper()
 	client := &http.Client{Transport: &http.Transport{}, Timeout: time.Minute}
@@ -118,7 +118,7 @@ func (n *network) service(tb testing.TB) *validator.Validator {
 	return v
 }
 
-// startNATS runs a NATS server as the broker embeds it.
+// startNATS runs a NATS server configured as the one that the broker embeds.
 func startNATS(tb testing.TB) *server.Server {
 	tb.Helper()
 	s, err := server.NewServer(&server.Options{

@@ -19,12 +19,12 @@ import (
 	"tokenbroker/validator"
 )
 
-// BenchmarkPropagation is the time from the call of broker.LogOff to the moment when the
-// last of so many services, each a validator on its own connection, refuses the
-// session's token. It takes turns, one by one, with its floor: a bare NATS server that
-// publishes as many bytes to as many subscribers on separate connections, each of which
-// verifies one Ed25519 signature over them, after as many bytes were appended to a file and
-// synced. The services run on in the meantime; the floor without them is raw-alone-p99-ms.
+// BenchmarkPropagation measures the time from the call of LogOff until the last of the given number of
+// services, each a validator with its own connection, refuses the session's token. It alternates with its
+// floor: a bare NATS server that publishes as many bytes to as many subscribers on separate connections,
+// each of which verifies one Ed25519 signature over them, after as many bytes were appended to a file and
+// synced. The services keep running while the floor is measured; raw-alone-p99-ms is the floor without
+// them.
 func BenchmarkPropagation(b *testing.B) {
 	counts := []int{1, 10, 100}
 	if testing.Short() {

@@ -13,8 +13,8 @@ import (
 	"tokenbroker/store"
 )
 
-// BenchmarkRefreshDurable is broker.Refresh from 64 sessions at once, compared with the floors
-// below it: a transaction for each write, a bare append, a signature.
+// BenchmarkRefreshDurable measures broker.Refresh from 64 sessions at once, and its floors: a transaction
+// for each write, an append to a file with a sync, and a signature.
 func BenchmarkRefreshDurable(b *testing.B) {
 	for _, w := range wirings {
 		b.Run(w.name, func(b *testing.B) { benchBroker(b, w.change) })
@@ -38,8 +38,8 @@ func benchBroker(b *testing.B, change func(*brokertest.Config)) {
 	b.ReportMetric(float64(b.N)/commits, "refreshes/commit")
 }
 
-// transactionEach writes a session's record in its own transaction, each client its
-// own key, into its own store.
+// transactionEach writes a session's record in its own transaction. Each client writes its own key into a
+// separate store.
 func transactionEach(tb testing.TB, r *rig) func(client int) error {
 	tb.Helper()
 	s, record := openStore(tb), r.sessionRecord(tb)
@@ -49,7 +49,7 @@ func transactionEach(tb testing.TB, r *rig) func(client int) error {
 	}
 }
 
-// appendAndSync appends as much to a file, one client after the other.
+// appendAndSync appends as many bytes to a file and syncs it, one client after the other.
 func appendAndSync(tb testing.TB, r *rig) func(client int) error {
 	tb.Helper()
 	record := r.sessionRecord(tb)

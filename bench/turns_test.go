@@ -9,20 +9,20 @@ import (
 	"time"
 )
 
-// contender is work of nanoseconds or microseconds that takes turns with others.
+// contender is an operation of nanoseconds or microseconds that is measured in turns with others.
 type contender struct {
 	name string
-	// calls is how many make a turn: so many that a turn is far longer than reading the
-	// clock, and over before the machine does something else.
+	// calls is the number of calls in a turn: enough that a turn takes far longer than reading the clock,
+	// and few enough that it ends before the machine's load changes.
 	calls int
-	// run makes so many calls, the first of them number from, and returns their time. More
-	// than one worker may do so at once.
+	// run makes n calls, the first of which has the number from, and returns their time. It may be called
+	// by several workers at once.
 	run func(from, calls int) (time.Duration, error)
 }
 
-// takeTurns lets own and the others run by turns, each on all of GOMAXPROCS at once. It
-// reports own's time for a call as ns/op, and as x-name own's time in multiples of each
-// other's: medians over the turns. b.N counts rounds of turns. It returns own's calls.
+// takeTurns runs own and the others in turns, each on all of GOMAXPROCS at once. It reports own's time per
+// call as ns/op, and own's time in multiples of each other's as x-name; both are medians over the turns.
+// b.N counts rounds of turns. It returns the number of own's calls.
 func takeTurns(b *testing.B, own contender, others ...contender) (calls int) {
 	b.Helper()
 	workers := runtime.GOMAXPROCS(0)
@@ -41,9 +41,9 @@ func takeTurns(b *testing.B, own contender, others ...contender) (calls int) {
 				b.Fatalf("%s: %v", c.name, err)
 			}
 			times[i] = float64(took) / float64(c.calls)
-			from += workers * c.calls // not the same tokens: they would be in the processor's cache
+			from += workers * c.calls // other tokens, because the same ones would be in the processor's cache
 		}
-		slices.Reverse(order) // who comes after whom matters
+		slices.Reverse(order) // because the order affects the times
 		all[0] = append(all[0], times[0])
 		for i := 1; i < len(times); i++ {
 			all[i] = append(all[i], times[0]/times[i])
@@ -56,7 +56,7 @@ func takeTurns(b *testing.B, own contender, others ...contender) (calls int) {
 	return b.N * workers * own.calls
 }
 
-// turn lets so many workers make one turn each, and returns the average of their times.
+// turn has each of the workers make one turn, and returns the average of their times.
 func turn(c contender, workers, from int) (time.Duration, error) {
 	if workers == 1 {
 		return c.run(from, c.calls)
@@ -70,7 +70,7 @@ func turn(c contender, workers, from int) (time.Duration, error) {
 	for worker := range workers {
 		group.Go(func() {
 			for ready.Add(1); ready.Load() < int64(workers); {
-				runtime.Gosched() // all of them run at once, otherwise it is not a turn
+				runtime.Gosched() // the workers must start at the same time
 			}
 			took, err := c.run(from+worker*c.calls, c.calls)
 			if err != nil {
@@ -86,8 +86,8 @@ func turn(c contender, workers, from int) (time.Duration, error) {
 	return time.Duration(total.Load() / int64(workers)), nil
 }
 
-// reportAllocations reports what one call allocates: what little others allocate in the meantime
-// is lost in the rounding.
+// reportAllocations reports the allocations of one call. The few allocations of other goroutines in the
+// meantime disappear in the rounding.
 func reportAllocations(b *testing.B, call func(i int) error) {
 	b.Helper()
 	var before, after runtime.MemStats
@@ -99,7 +99,7 @@ func reportAllocations(b *testing.B, call func(i int) error) {
 		}
 	}
 	runtime.ReadMemStats(&after)
-	b.ReportAllocs() // or what is reported is not shown
+	b.ReportAllocs() // without it the metrics are not printed
 	b.ReportMetric(float64((after.Mallocs-before.Mallocs)/calls), "allocs/op")
 	b.ReportMetric(float64((after.TotalAlloc-before.TotalAlloc)/calls), "B/op")
 }

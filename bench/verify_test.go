@@ -18,9 +18,9 @@ import (
 	"tokenbroker/validator"
 )
 
-// BenchmarkVerifyHTTP is POST /auth/verify/ over loopback from 64 keep-alive clients, each
-// with its own token that was seen before, compared with a gin handler that reads the same body
-// and writes the same answer with the same headers.
+// BenchmarkVerifyHTTP measures POST /auth/verify/ over loopback from 64 keep-alive clients, each with its
+// own token that was validated before. Its floor is a gin handler that reads the same body and writes the
+// same answer with the same headers.
 func BenchmarkVerifyHTTP(b *testing.B) {
 	benchAnswers(b, func(url, token string) (*http.Request, error) {
 		req, err := newPost(url+"/auth/verify/", `{"token":"`+token+`"}`)
@@ -31,7 +31,7 @@ func BenchmarkVerifyHTTP(b *testing.B) {
 	})
 }
 
-// BenchmarkIntrospectHTTP is POST /oauth2/introspect, compared with the same.
+// BenchmarkIntrospectHTTP measures POST /oauth2/introspect with the same floor.
 func BenchmarkIntrospectHTTP(b *testing.B) {
 	benchAnswers(b, func(to, token string) (*http.Request, error) {
 		req, err := newPost(to+"/oauth2/introspect", url.Values{"token": {token}}.Encode())
@@ -84,7 +84,7 @@ func benchAnswers(b *testing.B, request func(url, token string) (*http.Request, 
 	measure(b, clients, ask(served), peer{name: "gin-same-bytes", work: ask(serveBytes(b, header, body)), share: 1})
 }
 
-// exchange returns the whole answer, which has to be a 200.
+// exchange returns the whole response, whose status must be 200.
 func exchange(client *http.Client, req *http.Request) (http.Header, []byte, error) {
 	resp, err := client.Do(req)
 	if err != nil {
@@ -98,7 +98,7 @@ func exchange(client *http.Client, req *http.Request) (http.Header, []byte, erro
 	return resp.Header, body, err
 }
 
-// serveBytes is a gin server that reads the request and always returns the same answer.
+// serveBytes returns a gin server that reads the request and always sends the same response.
 func serveBytes(tb testing.TB, header http.Header, body []byte) (url string) {
 	tb.Helper()
 	gin.SetMode(gin.ReleaseMode)
@@ -121,7 +121,7 @@ func serveBytes(tb testing.TB, header http.Header, body []byte) (url string) {
 	return server.URL
 }
 
-// verifier lets api ask the validator, as the binary wires it.
+// verifier makes the validator an [oauth.Verifier], as the binary does.
 type verifier struct{ own *validator.Validator }
 
 // Verify implements [oauth.Verifier].

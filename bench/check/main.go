@@ -5,10 +5,9 @@
 //	go run ./bench/check -bench 'seen|first'  # some suites
 //	go run ./bench/check -record              # replace the record by what is measured now
 //
-// It exits with 0 when nothing is worse than recorded by more than the tolerance, with 1
-// and a table when something is or a recorded bench is gone, with 2 when it was called
-// wrongly. What looks worse is measured again, and longer, before it is called so. Let
-// no other load run on the machine.
+// It exits with 0 if no metric is worse than its record by more than the tolerance, with 1 and a table if
+// a metric is worse or a recorded benchmark is missing, and with 2 for a usage error. A metric that looks
+// worse is measured again, for longer, before it is reported. Run no other load on the machine.
 package main
 
 import (
@@ -41,9 +40,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("check", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	pattern := flags.String("bench", ".", "run only the suites whose name matches this `regexp`")
-	tolerance := flags.Float64("tolerance", 0.25, "how much worse than recorded is allowed, as a `part` of it")
-	renew := flags.Bool("record", false, "write what is measured to recorded.json instead of comparing")
-	attempts := flags.Int("attempts", 3, "measure what looks worse up to so many `times`")
+	tolerance := flags.Float64("tolerance", 0.25, "accept metrics that are worse than recorded by up to this `fraction`")
+	renew := flags.Bool("record", false, "write the measurements to recorded.json instead of comparing them")
+	attempts := flags.Int("attempts", 3, "measure a metric that looks worse up to this many `times`")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return exitOK
@@ -58,7 +57,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return misuse(fmt.Errorf("unexpected argument %q", flags.Arg(0)))
 	}
 	if *tolerance <= 0 || *attempts < 1 {
-		return misuse(errors.New("-tolerance has to be above 0 and -attempts at least 1"))
+		return misuse(errors.New("-tolerance must be above 0 and -attempts at least 1"))
 	}
 	chosen, err := choose(suites, *pattern)
 	if err != nil {
@@ -102,7 +101,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return exitWorse
 	}
 	if bad := slices.DeleteFunc(found, func(f finding) bool { return !f.bad() }); len(bad) > 0 {
-		_, _ = fmt.Fprintf(stderr, "check: %d metrics are worse than recorded by more than %.0f %%, or gone\n", len(bad), 100**tolerance)
+		_, _ = fmt.Fprintf(stderr, "check: %d metrics are worse than recorded by more than %.0f %%, or missing\n", len(bad), 100**tolerance)
 		return exitWorse
 	}
 	return exitOK

@@ -40,7 +40,7 @@ func TestFit(t *testing.T) {
 	}
 }
 
-// Noise of 5 % is not growth, and growth is seen through it.
+// Fit does not take noise of 5 % for growth, and finds growth despite the noise.
 func TestFitThroughNoise(t *testing.T) {
 	random := rand.New(rand.NewPCG(7, 7))
 	for _, c := range []struct {
@@ -100,9 +100,9 @@ func TestKnee(t *testing.T) {
 	}
 }
 
-// TestRampFindsTheKnee lets it search a server of which the knee is known.
+// TestRampFindsTheKnee runs a ramp against a simulated server whose knee is known.
 func TestRampFindsTheKnee(t *testing.T) {
-	server := func(rate float64) curve.Level { // saturates at 10,000 a second, and waits before
+	server := func(rate float64) curve.Level { // saturates at 10,000 requests per second; the latency rises before
 		p99 := time.Duration(float64(time.Millisecond) / max(0.001, 1-rate/10_000))
 		return curve.Level{Offered: rate, Achieved: min(rate, 10_000), P99: p99}
 	}
@@ -110,7 +110,7 @@ func TestRampFindsTheKnee(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		ramp    curve.Ramp
-		nearest float64 // of the knee, below it
+		nearest float64 // lowest accepted rate; at most the knee
 		found   bool
 	}{
 		{"doubling", curve.Ramp{From: 500, To: 100_000}, 8000, true},
@@ -126,7 +126,7 @@ func TestRampFindsTheKnee(t *testing.T) {
 				level := server(rate)
 				levels = append(levels, level)
 				if len(levels) > 30 {
-					t.Fatal("the ramp goes on and on")
+					t.Fatal("the ramp does not end")
 				}
 				_, kept := limits.Kept(level)
 				rate, ok = c.ramp.Next(rate, kept)

@@ -1,5 +1,5 @@
-// Package curve interprets measured curves: where a server's knee is ([Ramp], [Knee]),
-// and how a cost grows with a size ([Fit]). Nothing in it measures.
+// Package curve interprets measured curves: it finds a server's knee ([Ramp], [Knee]) and the law by which
+// a cost grows with a size ([Fit]). It does not measure.
 package curve
 
 import (
@@ -7,7 +7,7 @@ import (
 	"math"
 )
 
-// Sample is a cost at a size, both above 0.
+// Sample is the cost at one size. Both are above 0.
 type Sample struct{ Size, Cost float64 }
 
 // Law is how a cost grows with the size.
@@ -22,24 +22,24 @@ const (
 
 // Growth is the law fitted to samples.
 type Growth struct {
-	// Law is the one of the three that misses the samples least.
+	// Law is the law with the smallest error for the samples.
 	Law Law
 	// Exponent is the slope on log-log paper: 0 for a constant cost, 1 for a linear one.
 	Exponent float64
 	// Base makes the slope a line: cost = Base × size^Exponent.
 	Base float64
-	// Times is how much the line rises from the least to the greatest size.
+	// Times is the line's cost at the largest size divided by its cost at the smallest one.
 	Times float64
 }
 
-// At is the cost on the line.
+// At returns the cost that the line predicts for size.
 func (g Growth) At(size float64) float64 { return g.Base * math.Pow(size, g.Exponent) }
 
-// log is the logarithm of the law's value, without its scale.
+// log returns the logarithm of the law's value, without its scale.
 func (l Law) log(size float64) float64 {
 	switch l {
 	case Logarithmic:
-		return math.Log(math.Log(size + 1)) // so that one has a cost
+		return math.Log(math.Log(size + 1)) // so that the size 1 has a cost above 0
 	case Linear:
 		return math.Log(size)
 	default:
@@ -47,12 +47,12 @@ func (l Law) log(size float64) float64 {
 	}
 }
 
-// ErrFewSamples is the error of [Fit] without two different sizes.
-var ErrFewSamples = errors.New("a growth law takes costs at two different sizes at least")
+// ErrFewSamples is returned by [Fit] if there are fewer than two different sizes.
+var ErrFewSamples = errors.New("fitting a growth law needs costs at two or more different sizes")
 
-// Fit compares the samples with the laws by least squares of the logarithms: a cost that is
-// 10 % off counts the same at each size. Where two laws fit about equally the slower one is
-// chosen, so that noise is not taken for growth.
+// Fit compares the samples with the laws by least squares of the logarithms: an error of 10 % has the same
+// weight at each size. If two laws fit about equally well, the slower one is chosen, so that noise is not
+// taken for growth.
 func Fit(samples []Sample) (Growth, error) {
 	slope, intercept, ok := line(samples)
 	if !ok {
@@ -77,14 +77,13 @@ func Fit(samples []Sample) (Growth, error) {
 }
 
 const (
-	// closeCall is how much less a faster law has to miss.
+	// closeCall is how much smaller the error of a faster law must be.
 	closeCall = 0.7
-	// negligible is the mean square of the logarithm's error below which a law is good: 7 %.
+	// negligible is the mean square error of the logarithm below which a law fits well: 7 %.
 	negligible = 0.005
 )
 
-// missedBy is the mean square by which the logarithms miss the law, times any number
-// suits it best.
+// missedBy returns the mean square error of the logarithms for the law with its best scale.
 func missedBy(samples []Sample, law Law) float64 {
 	offset, n := 0.0, float64(len(samples))
 	for _, s := range samples {
@@ -98,7 +97,7 @@ func missedBy(samples []Sample, law Law) float64 {
 	return misses
 }
 
-// line fits log cost = slope × log size + intercept.
+// line fits the line log cost = slope × log size + intercept.
 func line(samples []Sample) (slope, intercept float64, ok bool) {
 	n := float64(len(samples))
 	var x, y float64

@@ -1,4 +1,4 @@
-// Package gobench reads what go test -bench prints.
+// Package gobench parses the output of go test -bench.
 package gobench
 
 import (
@@ -8,11 +8,11 @@ import (
 	"strings"
 )
 
-// Results are the measured values, by bench and unit.
+// Results are the measured values by benchmark and unit.
 type Results map[string]map[string][]float64
 
-// Parse reads what go test -bench prints, and which processor it names. The names lose
-// their "Benchmark" and keep the number of processors at their end.
+// Parse parses the output of go test -bench and returns the results and the name of the processor.
+// Benchmark names lose their prefix "Benchmark" and keep the number of processors at their end.
 func Parse(output string) (found Results, cpu string, err error) {
 	found = make(Results)
 	for line := range strings.Lines(output) {
@@ -24,10 +24,10 @@ func Parse(output string) (found Results, cpu string, err error) {
 			continue
 		}
 		if _, err := strconv.Atoi(fields[1]); err != nil {
-			continue // a bench that failed, or logged
+			continue // a benchmark that failed, or a line of a log
 		}
 		if len(fields)%2 != 0 {
-			return nil, "", fmt.Errorf("not a result: %q", strings.TrimSpace(line))
+			return nil, "", fmt.Errorf("not a benchmark result: %q", strings.TrimSpace(line))
 		}
 		name := strings.TrimPrefix(fields[0], "Benchmark")
 		if found[name] == nil {
@@ -36,7 +36,7 @@ func Parse(output string) (found Results, cpu string, err error) {
 		for i := 2; i < len(fields); i += 2 {
 			value, err := strconv.ParseFloat(fields[i], 64)
 			if err != nil {
-				return nil, "", fmt.Errorf("not a result: %q", strings.TrimSpace(line))
+				return nil, "", fmt.Errorf("not a benchmark result: %q", strings.TrimSpace(line))
 			}
 			found[name][fields[i+1]] = append(found[name][fields[i+1]], value)
 		}
@@ -44,7 +44,7 @@ func Parse(output string) (found Results, cpu string, err error) {
 	return found, cpu, nil
 }
 
-// Median of at least one value.
+// Median returns the median of values, of which there is at least one.
 func Median(values []float64) float64 {
 	sorted := slices.Sorted(slices.Values(values))
 	if n := len(sorted); n%2 == 0 {

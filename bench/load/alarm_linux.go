@@ -10,7 +10,7 @@ import (
 // alarm sleeps to within some 50 µs, where [time.Sleep] is up to a millisecond late: its
 // timer is a file that the runtime waits for like for a socket. Not for concurrent use.
 type alarm struct {
-	file *os.File // nil if there is no such timer
+	file *os.File // nil if the kernel has no such timer
 	fd   int
 }
 

@@ -9,7 +9,7 @@ import (
 	"tokenbroker/bench/load"
 )
 
-// TestHistogramAgainstSorting compares it with its simple twin: all durations, sorted.
+// TestHistogramAgainstSorting compares the quantiles with those of a sorted list of all durations.
 func TestHistogramAgainstSorting(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	parts := []load.Histogram{load.NewHistogram(), load.NewHistogram(), load.NewHistogram()}
@@ -43,7 +43,7 @@ func TestHistogramAcceptsValuesOutOfRange(t *testing.T) {
 		t.Errorf("%d recorded, median %v, max %v", h.Count(), h.Quantile(0.5), h.Max())
 	}
 	if empty := load.NewHistogram(); empty.Quantile(0.99) != 0 || empty.Mean() != 0 || empty.Curve() != nil {
-		t.Error("an empty one has something to say")
+		t.Error("an empty histogram has values")
 	}
 }
 

@@ -96,12 +96,13 @@ type Open struct {
 	Backlog int
 	// Arrivals during Warmup are not measured, those during Duration are.
 	Warmup, Duration time.Duration
-	// Drain is how long after the end what still waits is sent; the rest is abandoned. 0: 1 s.
+	// Drain is how long after the end requests that still wait are sent; the others are abandoned. If
+	// zero, it is 1 s.
 	Drain time.Duration
-	// Ended, when set, says when a worker's last request, one without an error, was over: before
+	// Ended, if not nil, returns when the worker's last request without an error ended, which is before
 	// its work returned.
 	Ended func(worker int) time.Time
-	// Sleep waits; nil: as exactly as the machine can.
+	// Sleep waits. If nil, the most precise wait of the machine is used.
 	Sleep func(time.Duration)
 }
 

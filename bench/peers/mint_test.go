@@ -15,10 +15,10 @@ import (
 
 const audience = "orders"
 
-// algorithms are those that the comparison is made for.
+// algorithms are the algorithms that the libraries are compared for.
 var algorithms = []string{"RS256", "ES256", "EdDSA"}
 
-// mint is an issuer with one key, and what a service knows of it.
+// mint is an issuer with one key, and the configuration by which a service verifies its tokens.
 type mint struct {
 	issuer *validatortest.Issuer
 	alg    string
@@ -39,8 +39,8 @@ func newMint(tb testing.TB, alg string) *mint {
 	return m
 }
 
-// payload is what a broker signs for a person with some roles: with its header and its
-// signature about 900 bytes of token. changes replace or add claims.
+// payload returns the claims that a broker signs for a person with some roles: a token of about 900 bytes,
+// with its header and signature. changes replace or add claims.
 func (m *mint) payload(tb testing.TB, changes map[string]any) []byte {
 	tb.Helper()
 	m.minted++
@@ -64,7 +64,7 @@ func (m *mint) payload(tb testing.TB, changes map[string]any) []byte {
 	return raw
 }
 
-// token signs one good token, with changes made to its claims.
+// token signs a valid token whose claims are modified by changes.
 func (m *mint) token(tb testing.TB, changes map[string]any) string {
 	tb.Helper()
 	return m.issuer.Sign(m.payload(tb, changes), nil)
@@ -80,8 +80,7 @@ func (m *mint) tokens(tb testing.TB, n int) []string {
 	return all
 }
 
-// unsigned is a good token's payload under another algorithm of the header and another
-// signature.
+// unsigned returns a valid token's payload with another algorithm in the header and another signature.
 func (m *mint) unsigned(tb testing.TB, alg string, signature []byte) string {
 	tb.Helper()
 	header := fmt.Sprintf(`{"alg":%q,"kid":%q,"typ":"at+jwt"}`, alg, m.kid)

@@ -15,8 +15,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// Nobody is fast by not checking. Each token is shown twice: what remembers tokens has to
-// give the same answer again.
+// Each contestant must verify tokens: it accepts valid ones and refuses invalid ones. Each token is
+// validated twice, and a contestant that remembers tokens must return the same result again.
 func TestEveryContestantAcceptsTheGoodAndRefusesTheBad(t *testing.T) {
 	everyone := append([]contestant{{name: "ours-forgetful", build: oursForgetful}}, seenBefore...)
 	for _, alg := range algorithms {

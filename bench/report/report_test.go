@@ -16,7 +16,7 @@ import (
 	"tokenbroker/bench/report"
 )
 
-var rewrite = flag.Bool("rewrite", false, "write the golden files anew; read the difference")
+var rewrite = flag.Bool("rewrite", false, "rewrite the golden files; review the difference")
 
 // result is the result of a load with known latencies.
 func result(offered float64, usual time.Duration) *load.Result {
