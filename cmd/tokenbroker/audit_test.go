@@ -24,7 +24,7 @@ const (
 	auditPassword     = "correct-horse-battery-staple"
 	auditWrong        = "wrong-horse-battery-staple"
 	auditClientSecret = "a-service-secret-of-the-audit-test"
-	auditCSRF         = "a-csrf-token-that-nobody-was-given"
+	auditCSRF         = "a-csrf-token-that-was-never-issued"
 )
 
 // TestEachSecurityEventIsOneAuditLine drives a real node whose log is JSON: every request has
@@ -79,7 +79,7 @@ func TestEachSecurityEventIsOneAuditLine(t *testing.T) {
 	secrets := append(slices.Clone(a.secrets), auditPassword, auditWrong, auditClientSecret, auditCSRF, strings.TrimSpace(string(admin)))
 	for _, secret := range append(secrets, a.cookies...) {
 		if len(secret) < 8 {
-			t.Fatalf("%q is no secret to look for", secret)
+			t.Fatalf("%q is not a secret to look for", secret)
 		}
 		if strings.Contains(log.String(), secret) {
 			t.Error("a secret of this run is in the log")

@@ -86,7 +86,7 @@ func TestRestoreOfAServedBroker(t *testing.T) {
 	s.operate(t, terminal.ExitOK, "backup", file)
 	running := command(t, nil, "restore", file, "--config", s.config, "--yes")
 	if running.code != terminal.ExitFailed || !strings.Contains(running.stderr, "stop the server first") || !strings.Contains(running.stderr, "process") {
-		t.Errorf("beside a running server: exit %d: %s", running.code, running.stderr)
+		t.Errorf("while a server runs: exit %d: %s", running.code, running.stderr)
 	}
 	s.finish(t)
 	unasked := command(t, strings.NewReader("y\n"), "restore", file, "--config", s.config)
@@ -121,7 +121,7 @@ func TestADamagedStoreAndItsWayOut(t *testing.T) {
 	s := newServed(t, "http").start(t)
 	running := command(t, nil, "floor", "raise", "--config", s.config, "--yes")
 	if running.code != terminal.ExitFailed || !strings.Contains(running.stderr, "stop the server first") {
-		t.Errorf("beside a running server: exit %d: %s", running.code, running.stderr)
+		t.Errorf("while a server runs: exit %d: %s", running.code, running.stderr)
 	}
 	s.finish(t)
 	dirs, err := filepath.Glob(filepath.Join(filepath.Dir(s.config), "*", "store"))

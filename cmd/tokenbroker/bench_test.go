@@ -15,10 +15,10 @@ import (
 	"tokenbroker/internal/longtest"
 )
 
-// shortly are the flags of a bench that measures for a moment.
+// shortly are the flags of a benchmark that measures for a short time.
 var shortly = []string{"--warmup", "20ms", "--duration", "200ms", "--turns", "1"}
 
-func TestBenchIsABinaryOfItsOwn(t *testing.T) {
+func TestBenchIsASeparateBinary(t *testing.T) {
 	for _, args := range [][]string{{"bench"}, {"bench", "refresh", "--clients", "8"}, {"bench", "--help"}} {
 		got := command(t, strings.NewReader(""), args...)
 		if got.code == terminal.ExitOK || got.stdout != "" || !strings.Contains(got.stderr, "run tokenbroker-bench with the same arguments") {
@@ -27,7 +27,7 @@ func TestBenchIsABinaryOfItsOwn(t *testing.T) {
 	}
 }
 
-// runBench runs a bench as dev's user with --output json and returns its report.
+// runBench runs a benchmark as dev's user with --output json and returns its report.
 func runBench(t *testing.T, args ...string) benchreport.Report {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
@@ -53,7 +53,7 @@ func runBench(t *testing.T, args ...string) benchreport.Report {
 	return r
 }
 
-// Against a dev that runs, which goes on afterwards.
+// TestBenchAgainstDev runs each benchmark against a running dev, which keeps running.
 func TestBenchAgainstDev(t *testing.T) {
 	longtest.SkipShort(t, "measures")
 	dir, err := os.MkdirTemp("", "tb") //nolint:usetesting // a socket's path must be short
@@ -95,7 +95,7 @@ func TestBenchAgainstDev(t *testing.T) {
 	dev.finish(t)
 }
 
-// nats is where its NATS server listens.
+// nats returns the address of dev's NATS server.
 func (r *running) nats(t *testing.T) string {
 	t.Helper()
 	m := regexp.MustCompile(`nats://\S+`).FindString(r.output.String())

@@ -25,7 +25,7 @@ type neighbours struct {
 	planted   string // mallory's refresh token
 }
 
-// startNeighbours signs ada in in the browser; mallory has a session elsewhere.
+// startNeighbours signs ada in in the browser, and mallory in elsewhere.
 func startNeighbours(t *testing.T, edit ...string) *neighbours {
 	t.Helper()
 	b := startBrowser(t, chromedp.Flag("host-resolver-rules", "MAP *.example.com 127.0.0.1"), chromedp.Flag("ignore-certificate-errors", true))
@@ -64,8 +64,8 @@ func startNeighbours(t *testing.T, edit ...string) *neighbours {
 	return n
 }
 
-// ask calls the broker from the SPA's page; body is a JavaScript expression. It returns the
-// status, and whose session it is or the problem's code.
+// ask calls the broker from the SPA's page; body is a JavaScript expression. It returns the status,
+// followed by the session's username or the problem's code.
 func (n *neighbours) ask(method, path, body string) string {
 	n.t.Helper()
 	return n.value(fmt.Sprintf(`fetch(%q, {method: %q, credentials: "include", headers: {"Content-Type": "application/json"}, body: JSON.stringify(%s)})
@@ -84,15 +84,15 @@ func (n *neighbours) plant(script string) {
 	n.navigate(n.app)
 }
 
-// Every way to set a cookie for the whole domain, with the names that a lenient reader takes
-// for the broker's, at both paths.
+// The script sets a cookie for the whole domain in every way, with names that a lenient parser takes for
+// the broker's, at both paths.
 const plantAll = `
 for (const name of ['\u2000__Host-refresh_cookie', '\u00a0__Host-refresh_cookie', '__Host-refresh_cookie', '__host-refresh_cookie', '__Secure-refresh_cookie', 'refresh_cookie', ''])
   for (const path of ['/', '/auth'])
     document.cookie = name + '=' + token + '; Path=' + path + planted;
 document.cookie = '__Host-refresh_cookie=' + token + '; Path=/; Secure';`
 
-// Chromium keeps 180 cookies a domain: more of them push the victim's out.
+// Chromium keeps 180 cookies per domain: additional ones evict the victim's.
 const overflow = `for (let i = 0; i < 190; i++) document.cookie = 'x' + i + '=1; Path=/' + planted;`
 const makeRoom = `for (let i = 0; i < 190; i++) document.cookie = 'x' + i + '=1; Path=/; Domain=example.com; Secure; Max-Age=0';`
 
@@ -101,7 +101,7 @@ func TestBrowserANeighbourCannotPlantTheDefaultCookie(t *testing.T) {
 	n := startNeighbours(t)
 	n.plant(plantAll)
 	if got := n.ask("GET", "/auth/session/", "undefined"); got != "200 ada" {
-		t.Errorf("with planted cookies beside it: %s", got)
+		t.Errorf("with planted cookies in addition: %s", got)
 	}
 	n.plant(overflow + plantAll + makeRoom)
 	if got := n.ask("GET", "/auth/session/", "undefined"); got != "401 no_session" {

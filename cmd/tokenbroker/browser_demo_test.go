@@ -64,7 +64,7 @@ func TestBrowserDemo(t *testing.T) {
 	first.want("the token's lifetime", "String(document.getElementById('life').max)", "300")
 	first.looksRight("signed in")
 	first.leave("location.reload()")
-	first.until("the reload is told", signedIn+" && "+logged("Still signed in after the reload."))
+	first.until("the reload is reported", signedIn+" && "+logged("Still signed in after the reload."))
 	first.want("what happened before it", "String("+logged("Signed in.")+")", "true")
 
 	tabs := []*tab{first}

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// devPage is a SPA beside dev, at any host and port that are loopback's. It reaches the broker by
-// its own host, unless its query names another one.
+// devPage is a SPA on a port of loopback, developed against dev. It reaches the broker by its own host
+// name, unless its query names another one.
 const devPage = `<!doctype html><title>SPA</title><script>
 globalThis.warnings = [];
 console.warn = (text) => warnings.push(text);
@@ -33,9 +33,8 @@ func portOf(t *testing.T, address string) string {
 	return u.Port()
 }
 
-// TestBrowserDevServesASPAOfAnyLoopbackOrigin is what a SPA's developer does beside dev, without
-// configuring anything, on either name of this machine. A page on one name with the broker on the
-// other is told.
+// TestBrowserDevServesASPAOfAnyLoopbackOrigin develops a SPA against dev without any configuration, on
+// either name of this machine. A page on one name with the broker on the other gets a warning.
 func TestBrowserDevServesASPAOfAnyLoopbackOrigin(t *testing.T) {
 	t.Parallel()
 	b := startBrowser(t)

@@ -28,7 +28,7 @@ func TestBrowserReact(t *testing.T) {
 	first.until("a way to go on", hasButton("Try again"))
 }
 
-// signInAndOut needs nobody signed in, and leaves nobody.
+// signInAndOut requires that no user is signed in, and signs out at its end.
 func signInAndOut(first *tab, page string) {
 	first.navigate(page + "/hello")
 	first.fillIn("admin", "wrong")

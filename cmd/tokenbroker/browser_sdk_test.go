@@ -12,7 +12,7 @@ import (
 	"tokenbroker/api/web"
 )
 
-// spa is a page with client.js and a broker that says whatever user is signed in.
+// spa is a page with client.js and a broker at which user is signed in.
 type spa struct {
 	*httptest.Server
 	user atomic.Value // string; "" for no session
@@ -75,7 +75,7 @@ func newSPA(t *testing.T) *spa {
 	return s
 }
 
-// echo tells any page which Authorization it sent.
+// echo returns the Authorization header of the request to any page.
 func echo(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Access-Control-Allow-Origin", "*")
 	w.Header().Set("Access-Control-Allow-Headers", "Authorization")
@@ -119,7 +119,7 @@ func TestBrowserAnotherUserSignsTheTabOut(t *testing.T) {
 	second.want("the other tab's session", "String(auth.session())", "null")
 	second.want("a start, which takes the new user over", "start()", "mallory")
 
-	s.user.Store("ada") // the cookie was replaced, and nobody said so
+	s.user.Store("ada") // the cookie was replaced without a message to the tabs
 	second.want("a start as another user", "start()", "user_changed")
 	second.want("the session after it", "String(auth.session())", "null")
 	visit(first)
@@ -151,7 +151,7 @@ func TestBrowserAnotherUserSignsTheTabOut(t *testing.T) {
 	visit(first)
 	first.want("signed out", "started", "nobody")
 	s.user.Store("ada")
-	first.want("somebody after nobody", "start()", "ada")
+	first.want("a sign-in after the start without a user", "start()", "ada")
 }
 
 // TestBrowserRefreshesAtATimeNobodyKnows: between 55 and 85 % of the token's life, here 300 s.

@@ -119,7 +119,7 @@ func TestBrowserTabsTakeOverTheSignInOfAnother(t *testing.T) {
 	second.want("a refresh of the same user", "outcome(auth.refresh())", "ok")
 
 	first.signIn("bob")
-	second.until("the other tab is told", "events.at(-1) === 'nobody:user_changed'")
+	second.until("the other tab is notified", "events.at(-1) === 'nobody:user_changed'")
 	second.want("a start takes over", "outcome(auth.start()).then(who)", "bob")
 	deaf.want("who was there", "who()", "ada")
 	deaf.want("a refresh as another user", "outcome(auth.refresh())", "user_changed")
@@ -132,9 +132,9 @@ func TestBrowserTabsTakeOverTheSignInOfAnother(t *testing.T) {
 	first.want("a refresh after it", "outcome(auth.refresh())", "no_session")
 
 	first.signIn("ada")
-	second.until("a tab that was told of bob takes over", "who() === 'ada'")
+	second.until("a tab that was notified of bob takes over", "who() === 'ada'")
 	first.signIn("bob")
-	second.until("told", "events.at(-1) === 'nobody:user_changed'")
+	second.until("the notification", "events.at(-1) === 'nobody:user_changed'")
 	second.want("its log-off", "outcome(auth.logOff())", "ok")
 	first.until("the log-off reaches the other tab", "who() === 'nobody'")
 	o.broker.finish(t)
@@ -162,7 +162,7 @@ func TestBrowserReturnFromAProvider(t *testing.T) {
 	second.signInAtProvider("{ returnTo: '/after?deaf' }")
 	second.leave("history.back()")
 	second.until("ada's page is restored", "globalThis.restored")
-	second.until("it is told of another user", "events.at(-1) === 'nobody:user_changed'")
+	second.until("it is notified of another user", "events.at(-1) === 'nobody:user_changed'")
 	second.want("its log-off", "outcome(auth.logOff())", "ok")
 	second.want("a refresh after it", "outcome(auth.refresh())", "no_session")
 

@@ -215,7 +215,7 @@ func (f *configFlags) load() (*config.Loaded, error) {
 }
 
 // errNoConfig is wrapped by the error of a configuration with problems and without a file.
-var errNoConfig = errors.New("no configuration file was named: give --config FILE or " + configEnv)
+var errNoConfig = errors.New("no configuration file was named: set --config FILE or " + configEnv)
 
 // name returns the configuration file, or "".
 func (f *configFlags) name() string { return cmp.Or(f.file, os.Getenv(configEnv)) }

@@ -14,7 +14,7 @@ import (
 	"tokenbroker/config"
 )
 
-// checkedFile is a good configuration with an entry of each kind, so that every key can be set.
+// checkedFile is a valid configuration with an entry of each kind, so that every key can be set.
 const checkedFile = `public_url: http://127.0.0.1:8080
 data_dir: DIR/data
 tokens: {audience: [api]}
@@ -29,9 +29,9 @@ claims: {computed: {plan: '"free"'}}
 nats: {services: {orders: {password: 0123456789abcdef}}}
 `
 
-// badValues are values of each key that serve cannot start with. A row with several settings, as
-// KEY=VALUE separated by spaces, has the key under test first. DIR is a directory with the files that
-// the rows name.
+// badValues are values of each key that serve refuses. A row may have several settings, as KEY=VALUE
+// separated by spaces; the first is the key under test. DIR is a directory with the files that the rows
+// name.
 var badValues = map[string][]string{
 	"public_url":                 {"public_url=http://example.com", "public_url=https://example.com/path"},
 	"data_dir":                   {"data_dir=data", "data_dir=DIR/short", "data_dir=DIR/short/data", "data_dir=DIR/open", "data_dir=DIR/link"},
@@ -109,8 +109,8 @@ var badValues = map[string][]string{
 	"log.audit":                   {"log.audit=maybe"},
 }
 
-// TestBadValuesOfEveryKey: 'config check' refuses each and names its key, and serve refuses it with the
-// same message before it makes its data directory.
+// TestBadValuesOfEveryKey checks that 'config check' refuses each value and names its key, and that serve
+// refuses it with the same message before it creates its data directory.
 func TestBadValuesOfEveryKey(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -130,7 +130,7 @@ func TestBadValuesOfEveryKey(t *testing.T) {
 	write("c.yaml", strings.ReplaceAll(checkedFile, "DIR", dir), 0o600)
 	file := filepath.Join(dir, "c.yaml")
 	if got := command(t, nil, "config", "check", "--config", file); got.code != terminal.ExitOK {
-		t.Fatalf("the good configuration: exit %d: %s", got.code, got.stderr)
+		t.Fatalf("the valid configuration: exit %d: %s", got.code, got.stderr)
 	}
 
 	var keys []string
@@ -170,7 +170,7 @@ func TestBadValuesOfEveryKey(t *testing.T) {
 					t.Errorf("serve: exit %d:\n%s\nwant the message of config check:\n%s", serve.code, serve.stderr, check.stderr)
 				}
 				if _, err := os.Lstat(filepath.Join(dir, "data")); !errors.Is(err, fs.ErrNotExist) {
-					t.Errorf("the data directory: %v", err)
+					t.Errorf("the data directory was created: %v", err)
 				}
 			})
 		}

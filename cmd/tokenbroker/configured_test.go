@@ -14,8 +14,8 @@ import (
 	"tokenbroker/upstream/devidp"
 )
 
-// A provider, claims and the user object as a configuration file names them: sign in
-// through the provider, and see the claims anew at each refresh.
+// TestServeWithAProviderAndClaimsOfItsConfiguration configures a provider, claims and the user object,
+// signs in through the provider, and checks that each refresh evaluates the claims again.
 func TestServeWithAProviderAndClaimsOfItsConfiguration(t *testing.T) {
 	t.Parallel()
 	s := newServed(t, "http")
@@ -70,7 +70,7 @@ user_object: [username, email, phone_number]
 	s.finish(t)
 }
 
-// claimsOf reads a token's payload.
+// claimsOf returns a token's claims without verifying it.
 func claimsOf(t *testing.T, token string) map[string]any {
 	t.Helper()
 	parts := strings.Split(token, ".")

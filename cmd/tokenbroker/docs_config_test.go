@@ -16,7 +16,7 @@ import (
 	"tokenbroker/config"
 )
 
-// docsBase is what fragments of a configuration are merged over.
+// docsBase is the configuration that fragments of documents are merged into.
 const docsBase = `
 public_url: https://auth.example.com
 data_dir: /var/lib/tokenbroker
@@ -26,7 +26,8 @@ browser: {client: web}
 clients: {web: {public: true}}
 `
 
-// A yaml block is a configuration, whole or a fragment, and `config check` likes it.
+// TestDocsConfigurations checks that `config check` accepts each yaml block of the documents, which is a
+// configuration or a fragment of one.
 func TestDocsConfigurations(t *testing.T) {
 	etc := docsFiles(t)
 	for _, file := range []string{"operate.md", "http.md", "migrating-from-django.md", "troubleshooting.md"} {
@@ -51,7 +52,7 @@ func TestDocsConfigurations(t *testing.T) {
 	}
 }
 
-// docsConfiguration is a block, or the base with the block's values in it.
+// docsConfiguration returns the block if it is a whole configuration, or the base with the block's values.
 func docsConfiguration(t *testing.T, text string) string {
 	t.Helper()
 	var whole, fragment map[string]any
@@ -72,7 +73,7 @@ func docsConfiguration(t *testing.T, text string) string {
 	return string(merged)
 }
 
-// docsFiles is a stand-in for /etc/tokenbroker, with every file that the documents name.
+// docsFiles creates a substitute for /etc/tokenbroker, with every file that the documents name.
 func docsFiles(t *testing.T) string {
 	t.Helper()
 	etc := t.TempDir()
@@ -92,7 +93,7 @@ func docsFiles(t *testing.T) string {
 	return etc
 }
 
-// sources are the Go files of directories of this module, without tests.
+// sources returns the text of the Go files in directories of this module, without tests.
 func sources(t *testing.T, dirs ...string) string {
 	t.Helper()
 	var all strings.Builder
@@ -110,7 +111,7 @@ func sources(t *testing.T, dirs ...string) string {
 	return all.String()
 }
 
-// found are the first groups of all matches, each once and sorted.
+// found returns the first group of every match, sorted and without duplicates.
 func found(pattern, text string) []string {
 	var all []string
 	for _, m := range regexp.MustCompile(pattern).FindAllStringSubmatch(text, -1) {
@@ -145,18 +146,18 @@ func TestDocsNameEveryMetric(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(rules.Groups) != 1 || len(rules.Groups[0].Rules) == 0 {
-		t.Fatal("there are no alerts")
+		t.Fatal("the documents have no alerts")
 	}
 	for _, rule := range rules.Groups[0].Rules {
 		for _, code := range found(`result="(\w+)"`, rule.Expr) {
 			if !strings.Contains(readFile(t, "../../docs/http.md"), "`"+code+"`") {
-				t.Errorf("alert %s: there is no code %s", rule.Alert, code)
+				t.Errorf("alert %s: no error has the code %s", rule.Alert, code)
 			}
 		}
 	}
 }
 
-// section is a part of operate.md up to the next heading of its level.
+// section returns the part of operate.md from the heading to the next one of its level.
 func section(t *testing.T, heading string) string {
 	t.Helper()
 	_, rest, ok := strings.Cut(readFile(t, "../../docs/operate.md"), "\n"+heading+"\n")
@@ -167,7 +168,7 @@ func section(t *testing.T, heading string) string {
 	return text
 }
 
-// Links to files and headings of this repository lead somewhere.
+// TestDocsLinks checks that links to files and headings of this repository have a target.
 func TestDocsLinks(t *testing.T) {
 	anchor := regexp.MustCompile(`[^a-z0-9 _-]`)
 	for _, file := range []string{"operate.md", "http.md", "spa.md", "gateways.md", "migrating-from-django.md", "troubleshooting.md"} {
@@ -192,7 +193,7 @@ func TestDocsLinks(t *testing.T) {
 				anchors = append(anchors, strings.ReplaceAll(anchor.ReplaceAllString(strings.ToLower(title), ""), " ", "-"))
 			}
 			if !slices.Contains(anchors, heading) {
-				t.Errorf("%s: there is no heading %s", file, target)
+				t.Errorf("%s: the heading %s does not exist", file, target)
 			}
 		}
 	}

@@ -46,8 +46,8 @@ func (knownClient) AuthenticateClient(_ context.Context, id string, _ ...string)
 	return broker.ClientInfo{ID: id}, nil
 }
 
-// TestDocsProxiesAndASlowCatchUp: while the answer is being prepared a service behind a proxy is told to ask
-// again, without an interim answer, and then gets all of it.
+// TestDocsProxiesAndASlowCatchUp checks that a service behind a proxy is asked to retry while the answer
+// is being prepared, without an interim response, and then gets the complete answer.
 func TestDocsProxiesAndASlowCatchUp(t *testing.T) {
 	longtest.SkipShort(t, "starts reverse proxies and waits for 3 s")
 	none := func() ([]byte, string, time.Duration) { return nil, "", 0 }

@@ -76,7 +76,7 @@ func plainPage(t *testing.T, dev *running) string {
 // documentPackages are for the applications of docs/spa.md that have to be built.
 const documentPackages npmPackages = "testdata/spa"
 
-// typedApp puts the documented files beside those of testdata/spa/app, checks their types, and returns
+// typedApp copies the documented files next to those of testdata/spa/app, checks their types, and returns
 // the directory of one application.
 func typedApp(t *testing.T, app string) string {
 	t.Helper()
@@ -98,7 +98,7 @@ func typedApp(t *testing.T, app string) string {
 	return filepath.Join(dir, app)
 }
 
-// ofDocuments is the configuration of vite, which is beside the applications.
+// ofDocuments selects the configuration of vite, which is next to the applications.
 var ofDocuments = []string{"--config", "../vite.config.ts"}
 
 func vuePage(t *testing.T, dev *running) string {
@@ -127,7 +127,7 @@ func nextPage(t *testing.T, dev *running) string {
 	return out
 }
 
-// documentedPage needs nobody signed in, and leaves nobody.
+// documentedPage requires that no user is signed in, and signs out at its end.
 func documentedPage(first *tab, page string) {
 	const who, form = "main:not([hidden]) strong", "form:not([hidden])"
 	first.navigate(page)

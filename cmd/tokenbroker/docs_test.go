@@ -15,8 +15,8 @@ import (
 	"tokenbroker/internal/longtest"
 )
 
-// A fence "sh" is run. "sh (elsewhere)" needs what is not here: the line above says what, and
-// how many there are is counted, so that one more is a decision.
+// A block with the fence "sh" is run. A block "sh (elsewhere)" needs something that tests do not have: the
+// line above it says what. The number of such blocks is counted, so that an additional one is noticed.
 const (
 	fenceRun       = "sh"
 	fenceElsewhere = "sh (elsewhere)"
@@ -55,8 +55,8 @@ func fences(t *testing.T, file string) []fence {
 	return blocks
 }
 
-// The commands of a document are run in one shell, as a reader pastes them, each block
-// after the one before; the documented addresses are those of free ports.
+// TestDocsCommands runs the commands of a document in one shell, in their order, as a reader pastes them.
+// The documented addresses are replaced by those of free ports.
 func TestDocsCommands(t *testing.T) {
 	longtest.SkipShort(t, "runs each command of the documents")
 	for _, tool := range []string{"bash", "curl", "sed", "awk", "openssl", "sha256sum"} {
@@ -87,14 +87,14 @@ func TestDocsCommands(t *testing.T) {
 				case b.info == fenceElsewhere:
 					elsewhere++
 					if !strings.HasPrefix(b.above, "Needs ") {
-						t.Errorf("%s:%d: is run by nobody, and the line above does not say what it needs", file, b.line)
+						t.Errorf("%s:%d: the block is not run, and the line above does not say what it needs", file, b.line)
 					}
 				case strings.HasPrefix(b.info, "sh"), strings.HasPrefix(b.info, "bash"), strings.HasPrefix(b.info, "console"), b.info == "":
-					t.Errorf("%s:%d: %q says neither %q nor %q nor what it is", file, b.line, b.info, fenceRun, fenceElsewhere)
+					t.Errorf("%s:%d: the fence is %q, want %q, %q or another language", file, b.line, b.info, fenceRun, fenceElsewhere)
 				}
 			}
 			if elsewhere != doc.elsewhere {
-				t.Errorf("%d blocks are run by nobody, want %d", elsewhere, doc.elsewhere)
+				t.Errorf("%d blocks are not run, want %d", elsewhere, doc.elsewhere)
 			}
 			if len(p.blocks) == 0 {
 				t.Fatal("no block to run")
@@ -105,17 +105,17 @@ func TestDocsCommands(t *testing.T) {
 	}
 }
 
-// paste is a shell in a directory of its own, in which `tokenbroker` and
-// `tokenbroker-bench` are the binary under test.
+// paste is a shell in its own directory, in which `tokenbroker` and `tokenbroker-bench` are the binary
+// under test.
 type paste struct {
 	file, dir, curls string
 	blocks           []fence
 	env              []string
-	// addresses are documented ones with those that they stand for.
+	// addresses are documented addresses, each followed by its replacement.
 	addresses []string
 }
 
-// newPaste makes the directory; its name is short, as it will hold a unix socket.
+// newPaste creates the directory. Its path is short, because it will hold a unix socket.
 func newPaste(t *testing.T, file string) *paste {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "tbdocs") //nolint:usetesting // t.TempDir is too long for the path of a socket
@@ -128,8 +128,8 @@ func newPaste(t *testing.T, file string) *paste {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The status of each answer goes to a file: nobody pastes a curl to see it fail silently.
-	// A bench measures for a moment: the last value of a flag holds.
+	// curl writes the status of each response to a file, so that an error response fails the test. The
+	// flags of shortly come last and take precedence, so that a benchmark measures for a short time.
 	for name, script := range map[string]string{
 		"tokenbroker":       fmt.Sprintf("#!/bin/sh\n%s=1 exec %q \"$@\"\n", childEnv, os.Args[0]),
 		"tokenbroker-bench": fmt.Sprintf("#!/bin/sh\n%s=bench exec %q \"$@\" %s\n", childEnv, os.Args[0], strings.Join(shortly, " ")),
@@ -152,7 +152,7 @@ func newPaste(t *testing.T, file string) *paste {
 	return p
 }
 
-// dev has `dev --data-dir dev-data` running, as the document wants it.
+// dev runs `dev --data-dir dev-data`, as the document requires it.
 func (p *paste) dev(t *testing.T) {
 	dev := startDev(t, "--data-dir", filepath.Join(p.dir, "dev-data"))
 	bare := func(url string) string { return strings.TrimPrefix(url, "http://") }
@@ -164,7 +164,7 @@ func (p *paste) dev(t *testing.T) {
 	t.Cleanup(func() { dev.finish(t) })
 }
 
-// listeners are free ports for a serve that the document starts.
+// listeners returns free ports for a serve that the document starts.
 func (p *paste) listeners(t *testing.T) (public string) {
 	ports := freePorts(t, 3)
 	for i, name := range []string{"LISTEN", "ADMIN_LISTEN", "NATS_LISTEN"} {
@@ -175,12 +175,12 @@ func (p *paste) listeners(t *testing.T) (public string) {
 	return "http://127.0.0.1:" + ports[0]
 }
 
-// serve is for a document that starts its own broker with the file of `config init`.
+// serve prepares a document that starts its own broker with the file of `config init`.
 func (p *paste) serve(t *testing.T) {
 	p.env = append(p.env, "TOKENBROKER_PUBLIC_URL="+p.listeners(t))
 }
 
-// migrate is for the document that replaces a settings.py by the file that it shows.
+// migrate prepares the document that replaces a settings.py by the file that it shows.
 func (p *paste) migrate(t *testing.T) {
 	p.listeners(t)
 	for _, b := range fences(t, p.file) {
@@ -198,8 +198,8 @@ var (
 	gotStatus  = regexp.MustCompile(`(?m)^status ([0-9]{3})$`)
 )
 
-// run pastes all blocks. A block whose comments name statuses gets those from its curls, in
-// that order; no curl of another one gets a refusal.
+// run pastes all blocks. If comments of a block name statuses, its curls must get these in this order; the
+// curls of other blocks must succeed.
 func (p *paste) run(t *testing.T) {
 	t.Helper()
 	var script strings.Builder
@@ -227,7 +227,7 @@ func (p *paste) run(t *testing.T) {
 		b := p.blocks[i]
 		for _, code := range wantCode.FindAllStringSubmatch(b.text, -1) {
 			if !strings.Contains(printed[i], code[1]) {
-				t.Errorf("%s:%d: no answer says %s", p.file, b.line, code[1])
+				t.Errorf("%s:%d: no response has the code %s", p.file, b.line, code[1])
 			}
 		}
 		want, got := numbers(wantStatus, b.text), numbers(gotStatus, part)

@@ -19,7 +19,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// issuer is an OpenID Connect issuer that signs what a test says.
+// issuer is an OpenID Connect issuer that signs the claims of a test.
 type issuer struct {
 	*httptest.Server
 	key *rsa.PrivateKey
@@ -45,8 +45,8 @@ func newIssuer(t *testing.T) *issuer {
 	return i
 }
 
-// sign makes a token that was issued now for five minutes; payload has the other members, as
-// the issuer's documentation shows them.
+// sign returns a token issued now with a lifetime of five minutes. payload has the other claims, as in the
+// issuer's documentation.
 func (i *issuer) sign(t *testing.T, typ, payload string, changed map[string]any) string {
 	t.Helper()
 	claims := map[string]any{"iss": i.URL, "iat": time.Now().Unix(), "exp": time.Now().Add(5 * time.Minute).Unix()}
@@ -79,7 +79,7 @@ func atHash(access string) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:16])
 }
 
-// nonce asks for a nonce, whose cookie the browser keeps.
+// nonce requests a nonce. The browser keeps its cookie.
 func (b *browser) nonce() string {
 	b.t.Helper()
 	answer := b.get("/auth/exchange-nonce", http.StatusOK)
@@ -114,8 +114,8 @@ func (b *browser) exchange(id, access string) string {
 	return strings.TrimSpace(strconv.Itoa(status) + " " + problem.Code)
 }
 
-// tokensOf are an access token and an id token for the client spa as the issuers write them,
-// without iss, iat and exp.
+// tokensOf has an access token and an id token for the client spa in the form of each issuer, without iss,
+// iat and exp.
 var tokensOf = map[string]struct {
 	accessTyp, access string
 	// carriesNonce says that the access token repeats the nonce of the sign-in.
@@ -183,8 +183,8 @@ var tokensOf = map[string]struct {
 	},
 }
 
-// TestTheExchangeTakesIDTokensOnly: of every issuer the access token is refused, however it is
-// sent, and the id token taken when it is proven.
+// TestTheExchangeTakesIDTokensOnly checks that the access token of every issuer is refused in every
+// combination, and that the id token is accepted if the caller proves that it belongs to it.
 func TestTheExchangeTakesIDTokensOnly(t *testing.T) {
 	t.Parallel()
 	op := newIssuer(t)
@@ -202,7 +202,7 @@ func TestTheExchangeTakesIDTokensOnly(t *testing.T) {
 				access = op.sign(t, of.accessTyp, of.access, more)
 			}
 			for how, got := range map[string]string{
-				"alone": user.exchange(access, ""), "with itself": user.exchange(access, access), "with another": user.exchange(access, "opaque"),
+				"without another token": user.exchange(access, ""), "with itself": user.exchange(access, access), "with another": user.exchange(access, "opaque"),
 			} {
 				if got != "401 upstream_token_invalid" && got != "401 id_token_unproven" {
 					t.Errorf("the access token %s: %s", how, got)
@@ -218,7 +218,7 @@ func TestTheExchangeTakesIDTokensOnly(t *testing.T) {
 				access, want string
 			}{
 				{"without a mark", nil, "", "401 id_token_unproven"},
-				{"with an access token that nothing ties to it", nil, access, "401 id_token_unproven"},
+				{"with an unrelated access token", nil, access, "401 id_token_unproven"},
 				{"with at_hash and no access token", hash, "", "401 id_token_unproven"},
 				{"with at_hash of another access token", map[string]any{"at_hash": atHash("x")}, access, "401 upstream_token_invalid"},
 				{"with a nonce that is not the broker's", map[string]any{"nonce": "n-0S6_WzA2Mj"}, "", "401 id_token_unproven"},
@@ -238,7 +238,7 @@ func TestTheExchangeTakesIDTokensOnly(t *testing.T) {
 	s.finish(t)
 }
 
-// TestTheNonceOfAnExchange over HTTP: two tabs, another browser, a replay, a wrong typ.
+// TestTheNonceOfAnExchange covers two tabs, another browser, a replay and a wrong typ over HTTP.
 func TestTheNonceOfAnExchange(t *testing.T) {
 	t.Parallel()
 	op := newIssuer(t)
@@ -272,7 +272,7 @@ func TestTheNonceOfAnExchange(t *testing.T) {
 	s.finish(t)
 }
 
-// TestTheExchangeIsOffByDefaultForPlainIssuers, and on for Cognito.
+// TestTheExchangeIsOffByDefaultForPlainIssuers checks the default; for Cognito the exchange is on.
 func TestTheExchangeIsOffByDefaultForPlainIssuers(t *testing.T) {
 	t.Parallel()
 	op := newIssuer(t)

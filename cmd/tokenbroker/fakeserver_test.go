@@ -58,7 +58,7 @@ type ran struct {
 	stdout, stderr string
 }
 
-// withoutServers takes away whatever names a server on this machine.
+// withoutServers clears every variable that names a server on this machine.
 func withoutServers(t *testing.T) {
 	t.Helper()
 	for _, name := range []string{adminclient.EnvAdmin, adminclient.EnvToken, adminclient.EnvTokenFile, adminclient.EnvDataDir, adminclient.EnvConfig} {

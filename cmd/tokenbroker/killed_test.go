@@ -78,13 +78,13 @@ const readyDev = "Stop with Ctrl-C"
 // visit is one session as its browser saw it.
 type visit struct {
 	access, csrf, cookie string
-	// loggedOff: a log-off was answered; asked: one was sent, whatever came of it.
+	// loggedOff means that a log-off was answered, asked that one was sent, answered or not.
 	loggedOff, asked bool
 }
 
-// TestKilledUnderLoad: whatever was acknowledged before a SIGKILL holds after it. No
-// logged-off session comes back, none that was answered is lost, and a validator that ran
-// throughout refuses each logged-off token.
+// TestKilledUnderLoad checks that every acknowledged change survives a SIGKILL. No session that was logged
+// off comes back, no session that was answered is lost, and a validator that ran throughout refuses the
+// tokens of each session that was logged off.
 func TestKilledUnderLoad(t *testing.T) {
 	needDev(t)
 	longtest.SkipShort(t, "kills a broker several times")
@@ -246,8 +246,8 @@ func request(url, body, cookie string) (int, []byte, []*http.Cookie) {
 	return resp.StatusCode, answer, resp.Cookies()
 }
 
-// freePorts returns n ports for servers that keep them over restarts. They are below those that
-// the kernel gives to connections and to tests beside this one.
+// freePorts returns n ports for servers that keep them over restarts. They are below the range from which
+// the kernel assigns ports to connections and to other tests.
 func freePorts(t *testing.T, n int) []string {
 	t.Helper()
 	var ports []string

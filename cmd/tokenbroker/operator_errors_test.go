@@ -257,7 +257,7 @@ func TestMistypedCommandsAndFlags(t *testing.T) {
 		"users list --ouptut=": "unknown flag: --ouptut, did you mean --output?",
 		"serve --zzzzzz":       "unknown flag: --zzzzzz\nRun 'tokenbroker serve --help'",
 		"zzzzzz":               "unknown command or argument \"zzzzzz\"\nRun 'tokenbroker --help'",
-		"serve":                "give --config FILE or TOKENBROKER_CONFIG; 'tokenbroker config init tokenbroker.yaml' writes one",
+		"serve":                "set --config FILE or TOKENBROKER_CONFIG; 'tokenbroker config init tokenbroker.yaml' writes one",
 	} {
 		t.Setenv("TOKENBROKER_CONFIG", "")
 		var stdout, stderr bytes.Buffer

@@ -34,7 +34,7 @@ of the backup; who was disabled since stays so. Everybody signs in again: the st
 id, new keys and a new floor, and every key of the backup and of the replaced store is refused
 permanently, so that nothing that was revoked, rotated or compromised since comes back.
 
-The replaced store is kept beside the new one. It is refused while a server runs, when this
+The replaced store is kept next to the new one. The command is refused while a server runs, when this
 machine's clock is behind the backup, without the key encryption key (KEK) that the backup was
 made under, and when the file is damaged or was written without that KEK. Whenever it is broken off, the old store or the new
 one is in use, never a mix. It asks first on a terminal and requires --yes elsewhere.
@@ -133,7 +133,7 @@ every epoch: no session and no token from before is good, and every key id that 
 permanently. Users, roles and passwords may be older than the damage: the command reports what is lost,
 as far as that can be known. Where there is a backup, 'tokenbroker restore' is the better way.
 
-The damaged store is kept beside the new one. The command is refused while a server runs. It asks first
+The damaged store is kept next to the new one. The command is refused while a server runs. It asks first
 on a terminal and requires --yes elsewhere.
 
 The data directory and the KEK are those of --config or TOKENBROKER_CONFIG; with only --data-dir

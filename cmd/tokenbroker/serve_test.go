@@ -106,7 +106,7 @@ func TestAuditLinesAreIndependentOfTheLogLevel(t *testing.T) {
 	}
 }
 
-// Nothing that serve writes can be read by other users, whatever the umask of its caller.
+// Other users cannot read the files that serve writes, with any umask of its caller.
 func TestServeWritesForItsOwnUser(t *testing.T) {
 	old := syscall.Umask(0)
 	defer syscall.Umask(old)
@@ -169,7 +169,7 @@ func TestTwoBrokersDoNotShareADirectory(t *testing.T) {
 	s.finish(t)
 }
 
-// A stop that comes while it starts is no failure.
+// A stop while serve starts is not a failure.
 func TestStoppedWhileItStarts(t *testing.T) {
 	t.Parallel()
 	ctx, stop := context.WithCancel(t.Context())

@@ -12,7 +12,7 @@ import (
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
 
-// openTerminal gives a pseudo-terminal: what is written to keyboard is read from tty.
+// openTerminal returns a pseudo-terminal: tty reads what is written to keyboard.
 func openTerminal(t *testing.T) (keyboard, tty *os.File) {
 	t.Helper()
 	keyboard, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)

@@ -91,7 +91,7 @@ func TestTokenExplainByAConfiguration(t *testing.T) {
 	if got.Verdict != "not_checked" || got.Issuer != "http://127.0.0.1:18080" || len(got.Audience) != 1 {
 		t.Errorf("%+v", got)
 	}
-	for _, c := range got.Checks { // nobody says how long tokens live, and what is revoked
+	for _, c := range got.Checks { // the flags set no lifetime, and no server is asked for revocations
 		if want := c.Rule == "lifetime" || c.Rule == "revocation"; want != (c.Verdict == "not_checked") {
 			t.Errorf("%+v", c)
 		}

@@ -123,7 +123,7 @@ are read, changed and written back: of two such commands at once, one may undo t
 			}
 			for _, name := range unset {
 				if _, both := parsed[name]; both || name == "" {
-					return fmt.Errorf("%w: --unset %q: want the name of an attribute that is not set, too", terminal.ErrUsage, name)
+					return fmt.Errorf("%w: --unset %q: want the name of an attribute that --attribute does not set", terminal.ErrUsage, name)
 				}
 			}
 			patch := adminclient.UserPatch{Roles: roles}
@@ -133,7 +133,7 @@ are read, changed and written back: of two such commands at once, one may undo t
 			case noRoles:
 				patch.Roles = []string{}
 			case len(roles)+len(parsed)+len(unset) == 0:
-				return fmt.Errorf("%w: nothing to change: give --attribute, --unset, --role or --no-roles", terminal.ErrUsage)
+				return fmt.Errorf("%w: nothing to change: set --attribute, --unset, --role or --no-roles", terminal.ErrUsage)
 			}
 			return o.ask(cmd.Context(), func(ctx context.Context, client *adminclient.Client) error {
 				if len(parsed)+len(unset) > 0 {

@@ -23,7 +23,7 @@ func TestWaitTellsWhatTheServicesSay(t *testing.T) {
 		{"all", `"applied":14,"of":14,"slowest_ms":6`, "applied by 14 of 14 services, slowest 6 ms\n"},
 		{"all but one", `"applied":13,"of":14,"slowest_ms":6,"laggards":["billing/ab12cd34"]`, "applied by 13 of 14 services within 2s; not yet: billing/ab12cd34\n"},
 		{"many more", `"applied":0,"of":300,"slowest_ms":0,"laggards":["a/1","b\u001b/2"]`, "applied by 0 of 300 services within 2s; not yet: a/1, \"b\\x1b/2\", and 298 more\n"},
-		{"nobody", `"applied":0,"of":0,"slowest_ms":0`, "no service was heard in the last 3 s: there is no service to wait for\n"},
+		{"no service", `"applied":0,"of":0,"slowest_ms":0`, "no service was heard in the last 3 s: there is no service to wait for\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			serveFake(t, map[string]answer{"POST /admin/v1/revocations?wait=2s": {200, waited(c.said)}})

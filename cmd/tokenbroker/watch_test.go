@@ -151,7 +151,7 @@ func TestWatchIsRefused(t *testing.T) {
 	serveFake(t, nil)
 	t.Setenv(adminclient.EnvAdmin, "http://127.0.0.1:1")
 	if got := command(t, nil, "watch"); got.code != terminal.ExitFailed || !strings.Contains(got.stderr, "no server answers") {
-		t.Errorf("nobody there: %+v", got)
+		t.Errorf("without a service: %+v", got)
 	}
 	for _, args := range [][]string{{"watch", "x"}, {"watch", "--kind", "x"}, {"watch", "--for", "-1s"}} {
 		if got := command(t, nil, args...); got.code != terminal.ExitUsage {

@@ -16,8 +16,8 @@ import (
 	"tokenbroker/revocation"
 )
 
-// TestWatchSeesALogOffAndThatTheServiceHasIt runs dev, whose sample service is the only one.
-// It sees a rotation, too.
+// TestWatchSeesALogOffAndThatTheServiceHasIt watches a log-off and a rotation at dev, whose sample service
+// is the only service.
 func TestWatchSeesALogOffAndThatTheServiceHasIt(t *testing.T) {
 	t.Parallel()
 	dev := startDev(t)
@@ -30,7 +30,7 @@ func TestWatchSeesALogOffAndThatTheServiceHasIt(t *testing.T) {
 		code <- Main(ctx, []string{"watch", "--data-dir", dev.dataDir, "--output", "json"}, write, &stderr)
 		_ = write.Close()
 	}()
-	lines := make(chan string, 1000) // more than come
+	lines := make(chan string, 1000) // more than dev writes
 	go func() {
 		defer close(lines)
 		for scanner := bufio.NewScanner(read); scanner.Scan(); {

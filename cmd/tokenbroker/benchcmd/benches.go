@@ -81,7 +81,7 @@ func refreshCommand(b *bencher) *cobra.Command {
 		Use:   "refresh",
 		Short: "Measure durable refreshes over HTTP",
 		Long: `Measure durable refreshes over HTTP: closed loop (each client asks again as soon as it was
-answered), or with --rate an open one (requests arrive at that rate whatever the answers do, and
+answered), or with --rate an open one (requests arrive at that rate, however fast they are answered, and
 a latency counts from when its request was meant to be sent).
 
 The floor is a gin handler that makes one ES256 signature and stores nothing, under the same
@@ -120,8 +120,8 @@ func validateCommand(b *bencher) *cobra.Command {
 		Use:   "validate",
 		Short: "Measure a service's validator, which a server feeds",
 		Long: `Measure a service's validator in this process, which the server feeds with keys and
-revocations: tokens that it has seen before, beside one time.Since, and tokens that it sees for
-the first time, beside the raw signature check.
+revocations: tokens that it has seen before, compared with one time.Since, and tokens that it sees for
+the first time, compared with the raw signature check.
 
 The server signs the tokens first: 100k of them take a while.` + benchHelp,
 		Example: `  tokenbroker-bench validate --tokens 1,1k,10k,100k --plot validate.svg

@@ -153,7 +153,7 @@ func outcome(r *benchreport.Report, err error) error {
 // checkService refuses --url without the account that validators need there.
 func (b *bencher) checkService() error {
 	if b.url != "" && b.clientID == "" {
-		return fmt.Errorf("%w: a validator asks the server for revocations: with --url, name a confidential client by --client-id, and give its secret by %s or the file %s_FILE", terminal.ErrUsage, envBenchClientSecret, envBenchClientSecret)
+		return fmt.Errorf("%w: a validator asks the server for revocations: with --url, name a confidential client by --client-id, and set its secret by %s or the file %s_FILE", terminal.ErrUsage, envBenchClientSecret, envBenchClientSecret)
 	}
 	return nil
 }
@@ -203,7 +203,7 @@ func (b *bencher) check() error {
 	case b.url == "" && (b.username != "" || b.passwordStdin || b.clientID != "" || b.nats != ""):
 		return fmt.Errorf("%w: --username, --password-stdin, --client-id and --nats belong to --url: the bench's own server has its own", terminal.ErrUsage)
 	case b.nats == "" && b.natsUser != "":
-		return fmt.Errorf("%w: --nats-user is who a service is at --nats: name that server, too", terminal.ErrUsage)
+		return fmt.Errorf("%w: --nats-user is the user of a service at --nats: also set --nats", terminal.ErrUsage)
 	case b.url != "" && b.tempDir != "":
 		return fmt.Errorf("%w: --temp-dir is for the bench's own server, not for --url", terminal.ErrUsage)
 	case b.plot != "" && !slices.Contains(benchreport.PlotFormats, strings.ToLower(filepath.Ext(b.plot))):

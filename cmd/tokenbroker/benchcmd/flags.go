@@ -12,10 +12,10 @@ import (
 	"tokenbroker/internal/private"
 )
 
-// sizes is a flag's list of numbers above 0, which may be written as 10k or 1M.
+// sizes is the value of a flag that is a list of numbers above 0, which may be written as 10k or 1M.
 type sizes []int
 
-// String implements pflag's Value.
+// String implements [pflag.Value].
 func (s *sizes) String() string {
 	texts := make([]string, len(*s))
 	for i, n := range *s {
@@ -24,7 +24,7 @@ func (s *sizes) String() string {
 	return strings.Join(texts, ",")
 }
 
-// Set takes a list separated by commas; a second one takes the place of the first.
+// Set parses a list separated by commas. A second call replaces the list.
 func (s *sizes) Set(text string) error {
 	var list sizes
 	for part := range strings.SplitSeq(text, ",") {
@@ -39,10 +39,10 @@ func (s *sizes) Set(text string) error {
 	return nil
 }
 
-// Type is what help calls the value.
+// Type returns the name of the value in help texts.
 func (s *sizes) Type() string { return "list" }
 
-// or is the list, or the default.
+// or returns the list, or the default if the list is empty.
 func (s *sizes) or(usual ...int) []int {
 	if len(*s) == 0 {
 		return usual
@@ -66,16 +66,16 @@ func size(text string) (int, error) {
 	return n * times, nil
 }
 
-// maxClients bounds the clients of a bench, each of which has a connection.
+// maxClients is the maximum number of clients of a benchmark. Each client has a connection.
 const maxClients = 4096
 
-// maxSessions and maxRate bound what a bench can be asked for.
+// maxSessions and maxRate are the maximum sessions and rate of a benchmark.
 const (
 	maxSessions = 1_000_000
 	maxRate     = 1_000_000
 )
 
-// checkClients refuses a list that cannot be.
+// checkClients checks the numbers of clients.
 func checkClients(clients []int) error {
 	if len(clients) == 0 {
 		return fmt.Errorf("%w: --clients: want a number or a list of them", terminal.ErrUsage)
@@ -88,12 +88,12 @@ func checkClients(clients []int) error {
 	return nil
 }
 
-// checkRate refuses a rate that cannot be; none (0) may be one that can.
+// checkRate checks a rate. The rate 0 means none, and is valid if noneIsGood.
 func checkRate(flag string, rate float64, noneIsGood bool) error {
 	if rate == 0 && noneIsGood {
 		return nil
 	}
-	if !(rate > 0) || rate > maxRate { // NaN is neither
+	if !(rate > 0) || rate > maxRate { // !(rate > 0) also excludes NaN
 		return fmt.Errorf("%w: %s %v: want a number a second, at most %d", terminal.ErrUsage, flag, rate, maxRate)
 	}
 	return nil
@@ -106,7 +106,7 @@ func (b *bencher) password(ctx context.Context) (string, error) {
 	return secretOf(envBenchPassword)
 }
 
-// secretOf reads an environment variable, or the file that it names with _FILE.
+// secretOf returns the value of an environment variable, or of the file that the variable env_FILE names.
 func secretOf(env string) (string, error) {
 	text, file := os.Getenv(env), os.Getenv(env+"_FILE")
 	switch {

@@ -18,10 +18,10 @@ import (
 	"tokenbroker/cmd/tokenbroker/internal/adminclient"
 )
 
-// asked is what a request said.
+// asked is the request line and the body of a request.
 type asked struct{ Line, Body string }
 
-// recorder answers every request with body and keeps the last one.
+// recorder answers every request with body and records the last request.
 type recorder struct {
 	status       int
 	media, body  string
@@ -42,7 +42,7 @@ func (s *recorder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func clientOf(t *testing.T, h http.Handler) *adminclient.Client {
 	t.Helper()
-	alone(t)
+	withoutServers(t)
 	client, err := adminclient.Locate(adminclient.Options{Admin: onTCP(t, h), TokenFile: write(t, secretToken)})
 	if err != nil {
 		t.Fatal(err)
@@ -141,15 +141,15 @@ func TestProblemsCarryTheCode(t *testing.T) {
 	}
 }
 
-func TestAMissingTokenIsHintedAt(t *testing.T) {
-	alone(t)
+func TestAMissingTokenHasAHint(t *testing.T) {
+	withoutServers(t)
 	_, err := askName(t, adminclient.Options{Admin: onTCP(t, named("url", secretToken))})
 	if err == nil || !strings.Contains(err.Error(), "--admin-token-file") {
 		t.Errorf("got %v", err)
 	}
 }
 
-func TestNumbersComeOutAsTheyWentIn(t *testing.T) {
+func TestNumbersKeepTheirDigits(t *testing.T) {
 	client := clientOf(t, &recorder{status: 200, media: "application/json", body: `{"attributes":{"n":12345678901234567890}}`})
 	user, err := client.User(t.Context(), "ada")
 	if err != nil || user.Attributes["n"] != json.Number("12345678901234567890") {
@@ -180,8 +180,8 @@ func TestARequestEndsWithItsContext(t *testing.T) {
 	}
 }
 
-func TestWhatWasNeverSentIsNotCalledUncertain(t *testing.T) {
-	alone(t)
+func TestAnErrorBeforeSendingIsNotReportedAsUncertain(t *testing.T) {
+	withoutServers(t)
 	server := httptest.NewTLSServer(named("tls", "")) // its certificate is not trusted
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
 	t.Cleanup(server.Close)

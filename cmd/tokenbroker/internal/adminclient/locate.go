@@ -60,7 +60,7 @@ func Locate(opts Options) (*Client, error) {
 		}
 	}
 	if given > 1 {
-		return nil, fmt.Errorf("%w: give one of --admin, --data-dir and --config", ErrOptions)
+		return nil, fmt.Errorf("%w: set only one of --admin, --data-dir and --config", ErrOptions)
 	}
 	env := os.Getenv
 	switch {

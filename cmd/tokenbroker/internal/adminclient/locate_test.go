@@ -17,8 +17,8 @@ import (
 
 const secretToken = "the-admin-token-of-the-test"
 
-// alone takes away whatever names a server on this machine.
-func alone(t *testing.T) {
+// withoutServers clears every variable that names a server on this machine.
+func withoutServers(t *testing.T) {
 	t.Helper()
 	for _, name := range []string{adminclient.EnvAdmin, adminclient.EnvToken, adminclient.EnvTokenFile, adminclient.EnvDataDir, adminclient.EnvConfig} {
 		t.Setenv(name, "")
@@ -78,7 +78,7 @@ func write(t *testing.T, text string) string {
 	return path
 }
 
-// askName gives the name of the server that answers.
+// askName returns the name of the server that answers.
 func askName(t *testing.T, opts adminclient.Options) (string, error) {
 	t.Helper()
 	client, err := adminclient.Locate(opts)
@@ -91,7 +91,7 @@ func askName(t *testing.T, opts adminclient.Options) (string, error) {
 }
 
 func TestServersAreFoundInTheDocumentedOrder(t *testing.T) {
-	alone(t)
+	withoutServers(t)
 	byURL := onTCP(t, named("url", secretToken))
 	tokenFile := write(t, secretToken+"\n")
 	byDir, byConfig := onSocket(t, named("dir", "")), onSocket(t, named("config", ""))
@@ -137,14 +137,14 @@ func TestServersAreFoundInTheDocumentedOrder(t *testing.T) {
 }
 
 func TestOptionsThatCannotBeMeantAreRefused(t *testing.T) {
-	alone(t)
+	withoutServers(t)
 	const password = "hunter2"
 	for _, c := range []struct {
 		name string
 		opts adminclient.Options
 		want string
 	}{
-		{"two at once", adminclient.Options{Admin: "http://127.0.0.1:1", DataDir: "/x"}, "give one of"},
+		{"two at once", adminclient.Options{Admin: "http://127.0.0.1:1", DataDir: "/x"}, "set only one of"},
 		{"plain http to another machine", adminclient.Options{Admin: "http://broker.example:8081"}, "only to loopback"},
 		{"plain http to a name that begins as loopback", adminclient.Options{Admin: "http://127.0.0.1.example.com"}, "only to loopback"},
 		{"plain http to every address", adminclient.Options{Admin: "http://0.0.0.0:8081"}, "only to loopback"},
@@ -174,7 +174,7 @@ func TestOptionsThatCannotBeMeantAreRefused(t *testing.T) {
 }
 
 func TestTokensThatCannotBeMeantAreRefusedWithoutShowingThem(t *testing.T) {
-	alone(t)
+	withoutServers(t)
 	for name, text := range map[string]string{"empty": " \n", "two words": secretToken + " more", "not ASCII": secretToken + "é", "too long": strings.Repeat(secretToken, 5000)} {
 		t.Run(name, func(t *testing.T) {
 			_, err := adminclient.Locate(adminclient.Options{Admin: "http://127.0.0.1:1", TokenFile: write(t, text)})
@@ -194,7 +194,7 @@ func TestTokensThatCannotBeMeantAreRefusedWithoutShowingThem(t *testing.T) {
 }
 
 func TestNoServer(t *testing.T) {
-	alone(t)
+	withoutServers(t)
 	wantNoServer := func(t *testing.T, err error, parts ...string) {
 		t.Helper()
 		if !errors.Is(err, adminclient.ErrNoServer) || strings.Contains(err.Error(), "\n") {

@@ -20,7 +20,7 @@ func pointerPath(t *testing.T) string {
 }
 
 func TestPointerIsThisUsersAloneAndGoesAtTheEnd(t *testing.T) {
-	alone(t)
+	withoutServers(t)
 	remove, err := adminclient.WritePointer(adminclient.Pointer{PID: 1, AdminURL: "http://127.0.0.1:8081", TokenFile: "/x"})
 	if err != nil {
 		t.Fatal(err)
@@ -45,7 +45,7 @@ func TestPointerIsThisUsersAloneAndGoesAtTheEnd(t *testing.T) {
 }
 
 func TestPointerOfALaterDevIsLeftAlone(t *testing.T) {
-	alone(t)
+	withoutServers(t)
 	removeFirst, err := adminclient.WritePointer(adminclient.Pointer{PID: 1, Socket: "/a"})
 	if err != nil {
 		t.Fatal(err)
@@ -63,7 +63,7 @@ func TestPointerOfALaterDevIsLeftAlone(t *testing.T) {
 
 // The first dev is found again when the second one, which took its place, has ended.
 func TestPointerOfAnotherDevThatRunsComesBack(t *testing.T) {
-	alone(t)
+	withoutServers(t)
 	socket := filepath.Join(t.TempDir(), "a.sock")
 	if err := os.WriteFile(socket, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -96,7 +96,7 @@ func TestPointerOfAnotherDevThatRunsComesBack(t *testing.T) {
 }
 
 func TestPointerByItsURL(t *testing.T) {
-	alone(t)
+	withoutServers(t)
 	address := onTCP(t, named("url", secretToken))
 	if _, err := adminclient.WritePointer(adminclient.Pointer{PID: 1, AdminURL: address, TokenFile: write(t, secretToken)}); err != nil {
 		t.Fatal(err)
@@ -123,7 +123,7 @@ func TestPointerThatOthersCouldHaveWrittenIsRefused(t *testing.T) {
 			if name == "another user's" && os.Geteuid() != 0 {
 				t.Skip("only root can give a file away")
 			}
-			alone(t)
+			withoutServers(t)
 			dir := onSocket(t, named("pointer", ""))
 			if _, err := adminclient.WritePointer(adminclient.Pointer{PID: 1, Socket: adminsocket.Path(dir)}); err != nil {
 				t.Fatal(err)

@@ -64,7 +64,7 @@ func (c *Client) ListRevocations(ctx context.Context, after string, limit int) (
 	return ask[RevocationPage](ctx, c, http.MethodGet, revocationsPath, paged(url.Values{}, after, limit), nil)
 }
 
-var errNoToken = errors.New("this is no access token of a token broker")
+var errNoToken = errors.New("this is not an access token of a token broker")
 
 // Token holds the values of an access token that a revocation can name. Its signature was not checked.
 type Token struct {

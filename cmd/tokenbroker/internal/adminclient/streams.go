@@ -45,7 +45,7 @@ func (c *Client) Watch(ctx context.Context, begun func(), take func(admin.WatchE
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusOK {
-		body, _ := io.ReadAll(io.LimitReader(resp.Body, maxWatchLine)) // if that fails, the status is reported alone
+		body, _ := io.ReadAll(io.LimitReader(resp.Body, maxWatchLine)) // if that fails, only the status is reported
 		return c.problem(resp, body)
 	}
 	lines := bufio.NewScanner(resp.Body)
@@ -102,7 +102,7 @@ func (c *Client) Backup(ctx context.Context, w io.Writer) error {
 	}
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusOK {
-		answer, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer)) // if that fails, the status is reported alone
+		answer, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer)) // if that fails, only the status is reported
 		return c.problem(resp, answer)
 	}
 	buf := make([]byte, 256<<10)

@@ -1,8 +1,8 @@
 // Package benchrun measures a token broker: one that it starts itself ([StartOwn]), in this
 // process with a temporary store and an embedded NATS server, or one at a URL ([At]).
 //
-// A [Bench] adds runs to its report, each with a floor with which it takes turns, so
-// that a stopped bench has the runs that it measured until then.
+// A [Bench] adds runs to its report one by one, so that the report of a stopped benchmark has the runs
+// until then. Each run alternates with its floor.
 package benchrun
 
 import (
@@ -15,12 +15,12 @@ import (
 	"tokenbroker/bench/report"
 )
 
-// ErrUsage is an error of the settings: of what a bench cannot do with this server.
+// ErrUsage is returned for settings that a benchmark cannot use with this server.
 var ErrUsage = errors.New("bench")
 
-// Progress shows how far a bench is. Add may be called by several goroutines.
+// Progress shows the progress of a benchmark. Add may be called by several goroutines.
 type Progress interface {
-	// Begin starts a phase of that many steps, which End ends.
+	// Begin starts a phase with the given number of steps, which ends with End.
 	Begin(what string, steps int)
 	Add(steps int)
 	End()
@@ -31,16 +31,17 @@ type Bench struct {
 	Server   *Server
 	Report   *report.Report
 	Progress Progress
-	// Warmup goes before each measurement of Duration.
+	// Warmup is the time before each measurement of Duration.
 	Warmup, Duration time.Duration
-	// Turns is how often a measurement and its floor take turns within Duration.
+	// Turns is how often a measurement and its floor alternate within Duration.
 	Turns int
 }
 
 // tick is how often a phase that takes a known time reports its progress.
 const tick = 100 * time.Millisecond
 
-// withProgress runs f, which takes about the given time. It owns a goroutine, which ends with f.
+// withProgress runs f, which takes about the given time, and reports progress from a goroutine that ends
+// with f.
 func (b *Bench) withProgress(what string, takes time.Duration, f func()) {
 	b.Progress.Begin(what, int(takes/tick))
 	defer b.Progress.End()
@@ -80,7 +81,7 @@ func open(rate float64, workers int) loop {
 	}
 }
 
-// floorShare is how much of a bench's time its floor gets in addition.
+// floorShare is the additional time for the floor, as a part of a benchmark's time.
 const floorShare = 0.5
 
 // laterWarmup is the warm-up of the turns after the first one.
@@ -120,7 +121,7 @@ func (b *Bench) measure(ctx context.Context, what string, in loop, run report.Ru
 	return stopped(ctx)
 }
 
-// add adds a run to the report, unless nothing of it was measured.
+// add adds a run to the report, unless nothing was measured.
 func (b *Bench) add(run report.Run, own, floor *load.Result) {
 	if own.Took <= 0 || own.Latency.Count()+int64(own.Failed)+int64(own.Dropped) == 0 {
 		return
@@ -132,12 +133,12 @@ func (b *Bench) add(run report.Run, own, floor *load.Result) {
 	b.Report.Runs = append(b.Report.Runs, run)
 }
 
-// usage is an error of the settings.
+// usage returns an error of the settings, which wraps [ErrUsage].
 func usage(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrUsage, fmt.Sprintf(format, args...))
 }
 
-// stopped is ctx's error, for a bench that was stopped between two runs.
+// stopped returns an error if ctx ended, which stops a benchmark between two runs.
 func stopped(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("the bench was stopped: %w", context.Cause(ctx))

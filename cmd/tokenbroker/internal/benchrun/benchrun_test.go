@@ -147,7 +147,7 @@ func TestSignOut(t *testing.T) {
 			}
 		})
 	})
-	t.Run("gives up on a server that is gone", func(t *testing.T) {
+	t.Run("stops when the server is gone", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			gone := func() (*http.Response, error) { return nil, io.ErrUnexpectedEOF }
 			if asked, took := logOffs(t.Context(), gone); asked > 2*remoteSignIns {

@@ -4,5 +4,5 @@ package benchrun
 
 import "os"
 
-// syncData syncs all there is of a file.
+// syncData syncs a file with its metadata.
 func syncData(f *os.File) error { return f.Sync() }

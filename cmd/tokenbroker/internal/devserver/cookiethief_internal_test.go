@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-// TestThiefReturnsNoToken: a copy that is used at once works, and the page does not see what it got.
+// TestThiefReturnsNoToken checks that a stolen cookie works if it is used at once, and that the page does
+// not get the tokens.
 func TestThiefReturnsNoToken(t *testing.T) {
 	t.Parallel()
 	broker := http.NewServeMux()

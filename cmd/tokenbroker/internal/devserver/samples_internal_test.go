@@ -42,7 +42,7 @@ func TestSamplesTakeTheFirstPortAndOthersAboveIt(t *testing.T) {
 	base := port(first) - int(sampleSteps[0])
 	s, err := listenSamples([]string{"127.0.0.1:" + strconv.Itoa(base)})
 	if err != nil {
-		t.Skip("the port of the first service is taken, too:", err)
+		t.Skip("the port of the first service is also taken:", err)
 	}
 	defer s.close()
 	if len(s.listeners) != 3 || port(s.listeners[0]) != base || port(s.listeners[1]) == port(first) {

@@ -73,7 +73,7 @@ func readText(ctx context.Context, r io.Reader) (string, error) {
 // otherwise the error asks for --yes. It returns nil only if the answer is yes.
 func Confirm(ctx context.Context, stdin io.Reader, stderr io.Writer, question string) error {
 	if !IsTerminal(stdin) {
-		return fmt.Errorf("%w: this cannot be undone, and there is no terminal to ask on: say --yes", ErrUsage)
+		return fmt.Errorf("%w: this cannot be undone, and there is no terminal to ask on: confirm with --yes", ErrUsage)
 	}
 	_, _ = fmt.Fprintf(stderr, "%s [y/N] ", question)
 	line, err := ReadLine(ctx, stdin)

@@ -23,7 +23,7 @@ type Progress struct {
 	bar  *mpb.Bar
 
 	mu      sync.Mutex // guards the fields below
-	out     io.Writer  // nil: print nothing
+	out     io.Writer  // if nil, nothing is printed
 	done    int
 	printed time.Time
 }

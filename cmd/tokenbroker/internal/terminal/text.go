@@ -10,8 +10,8 @@ import (
 	"unicode"
 )
 
-// Plain returns text as it is if all of it can be printed, otherwise quoted as by %q, so that
-// nothing in it controls a terminal.
+// Plain returns text unchanged if all of it is printable, otherwise quoted as by %q, so that it cannot
+// control a terminal.
 func Plain(text string) string {
 	for _, r := range text {
 		if !unicode.IsPrint(r) || r == unicode.ReplacementChar {
@@ -21,8 +21,8 @@ func Plain(text string) string {
 	return text
 }
 
-// Table prints rows in aligned columns below a header, whose columns are separated by "|"; without
-// a header if it is empty. Cells must be plain: see [Cell].
+// Table prints rows in aligned columns below a header, whose columns are separated by "|". If the header
+// is empty, none is printed. Cells must be plain: see [Cell].
 func Table(w io.Writer, header string, rows [][]string) {
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
 	if header != "" {
