@@ -65,14 +65,14 @@ type Cookie struct {
 	// Path is / if PublicURL is https and otherwise /auth, unless it is set.
 	Path string `yaml:"path" doc:"Path of the refresh cookie, / or /auth; default: / with https, /auth with http. With https any host of the same domain can plant a cookie at /auth."`
 	// Secure is whether PublicURL is https, unless it is set. [Load] never leaves it nil.
-	Secure *bool `yaml:"secure" doc:"The cookie's Secure attribute; default: true with https. false is for http on loopback alone."`
+	Secure *bool `yaml:"secure" doc:"The cookie's Secure attribute; default: true with https. false is only for http on loopback."`
 }
 
 // Lifetimes configures how long tokens, sessions and copies of the public keys live (docs/design.md §5 and §6).
 type Lifetimes struct {
 	AccessToken     Duration `yaml:"access_token" doc:"Life of an access token, 1s to 1h."`
 	SessionIdle     Duration `yaml:"session_idle" doc:"A session ends when it was not refreshed for this long."`
-	SessionAbsolute Duration `yaml:"session_absolute" doc:"A session ends this long after the sign-in, whatever happens."`
+	SessionAbsolute Duration `yaml:"session_absolute" doc:"A session ends this long after the sign-in, even if it is in use."`
 	RefreshGrace    Duration `yaml:"refresh_grace" doc:"A superseded refresh token is answered for this long (tabs, lost answers), 0s to 5m."`
 	JWKSCache       Duration `yaml:"jwks_cache" doc:"How long services may keep the public keys, whole seconds."`
 }
@@ -158,7 +158,7 @@ type NATSService struct {
 // Admin configures the operators' surface: a unix socket, and unless Listen is empty a TCP listener.
 type Admin struct {
 	Socket string `yaml:"socket" doc:"Path of the operators' unix socket; default: admin/admin.sock in data_dir."`
-	Listen string `yaml:"listen" doc:"Address of the operators' TCP listener; empty: the socket alone."`
+	Listen string `yaml:"listen" doc:"Address of the operators' TCP listener; empty: only the socket."`
 	Token  Secret `yaml:"token" doc:"Bearer token of the TCP listener, 32 characters or more; default: made at the first start, in data_dir."`
 	// TLSCertFile and TLSKeyFile make the TCP listener speak TLS.
 	TLSCertFile string `yaml:"tls_cert_file" doc:"PEM file of the TCP listener's certificate; required off loopback."`
@@ -171,12 +171,12 @@ type Admin struct {
 // Keyring configures how private keys are sealed and rotated.
 type Keyring struct {
 	KEK         Secret   `yaml:"kek" doc:"Key that seals the private keys, 32 bytes in base64; default: the file kek in data_dir, made at the first start."`
-	RotateEvery Duration `yaml:"rotate_every" doc:"How often the signing keys are rotated, give or take a few percent; 0s: by hand alone."`
+	RotateEvery Duration `yaml:"rotate_every" doc:"How often the signing keys are rotated, within a few percent; 0s: only manually."`
 }
 
 // Log configures the log.
 type Log struct {
 	Level  string `yaml:"level" doc:"debug, info, warn or error."`
 	Format string `yaml:"format" doc:"text or json."`
-	Audit  bool   `yaml:"audit" doc:"Write the audit lines, whatever the level."`
+	Audit  bool   `yaml:"audit" doc:"Write the audit lines at every level."`
 }
