@@ -28,16 +28,17 @@ type restoreFlags struct {
 func restoreCommand(o *options) *cobra.Command {
 	var flags restoreFlags
 	cmd := &cobra.Command{
-		Use: "restore FILE", Short: "Put a backup in the place of a stopped server's records",
-		Long: `Put a backup in the place of a stopped server's records. Users, accounts and clients are those
-of the backup; who was disabled since stays so. Everybody signs in again: the store gets another
-id, new keys and a new floor, and every key of the backup and of the replaced store is refused
-permanently, so that nothing that was revoked, rotated or compromised since comes back.
+		Use: "restore FILE", Short: "Replace a stopped server's store with a backup",
+		Long: `Replace a stopped server's store with a backup. Users, accounts and clients are those of the
+backup; users who were disabled since stay disabled. All users must sign in again: the store gets
+a new id, new keys and a new floor, and every key of the backup and of the replaced store is
+refused permanently, so that nothing that was revoked, rotated or compromised since becomes valid.
 
-The replaced store is kept next to the new one. The command is refused while a server runs, when this
-machine's clock is behind the backup, without the key encryption key (KEK) that the backup was
-made under, and when the file is damaged or was written without that KEK. Whenever it is broken off, the old store or the new
-one is in use, never a mix. It asks first on a terminal and requires --yes elsewhere.
+The replaced store is kept next to the new one. The command is refused while a server runs, if this
+machine's clock is behind the backup, without the key encryption key (KEK) that the backup was made
+under, and if the file is damaged or was written without that KEK. If it is interrupted, either the
+old store or the new one is in use, never a mix. It asks first on a terminal and requires --yes
+elsewhere.
 
 The data directory and the KEK are those of --config or TOKENBROKER_CONFIG; with only --data-dir
 the KEK is the file kek in it.`,
@@ -52,7 +53,7 @@ the KEK is the file kek in it.`,
 	return cmd
 }
 
-// find adds the flags that name the server's configuration or data directory.
+// find adds the flags for the server's configuration and data directory.
 func (f *restoreFlags) find(flags *pflag.FlagSet) {
 	flags.StringVar(&f.config, "config", "", "the configuration `FILE` of the server")
 	flags.StringVar(&f.dataDir, "data-dir", "", "the server's data directory")
@@ -115,23 +116,23 @@ func (f restoreFlags) load(command string) (cfg restore.Config, err error) {
 }
 
 func floorCommand(o *options) *cobra.Command {
-	return terminal.Group("floor", "Sign everybody out of a stopped server, whose store may be damaged",
-		"Raise the floor, the epoch below which every session and every token is dead, of a server that does not run.",
+	return terminal.Group("floor", "Sign all users out of a stopped server, whose store may be damaged",
+		"Raise the floor of a stopped server: the epoch below which every session and every token is refused.",
 		floorRaiseCommand(o))
 }
 
 func floorRaiseCommand(o *options) *cobra.Command {
 	var flags restoreFlags
 	cmd := &cobra.Command{
-		Use: "raise", Short: "Sign everybody out, and start again with what can be read of a store",
-		Long: `Sign everybody out, and start again with what can be read of a stopped server's store. It is the way
-out of a damaged store where there is no backup: a server does not start with one, because it cannot
-know what was revoked.
+		Use: "raise", Short: "Sign all users out and make a new store of the records that can be read",
+		Long: `Sign all users out and make a new store of the records of a stopped server that can be read. Use it to
+recover from a damaged store without a backup: a server does not start with a damaged store, because it
+cannot know what was revoked.
 
-The records that can be read become a store of their own, with another id, new keys and a floor above
-every epoch: no session and no token from before is good, and every key id that can be read is dead
-permanently. Users, roles and passwords may be older than the damage: the command reports what is lost,
-as far as that can be known. Where there is a backup, 'tokenbroker restore' is the better way.
+The new store has a new id, new keys and a floor above every epoch: every earlier session and token is
+refused, and every key id that can be read is refused permanently. Users, roles and passwords may be out
+of date: the command reports what is lost, as far as that can be known. If you have a backup, use
+'tokenbroker restore' instead.
 
 The damaged store is kept next to the new one. The command is refused while a server runs. It asks first
 on a terminal and requires --yes elsewhere.

@@ -1,12 +1,12 @@
-// Package restore replaces the store of a stopped broker by a backup, so that nothing that was revoked, rotated or
-// compromised since is accepted again. [Prepare] locks the data directory and checks everything that can be checked
-// without a change. [Plan.Run] restores.
+// Package restore replaces the store of a stopped broker with a backup. Nothing that was revoked,
+// rotated or compromised since the backup becomes valid again. [Prepare] makes every check that is
+// possible without a change and locks the data directory; [Plan.Run] replaces the store.
 //
-// The new store is built next to the old one and replaces it by renames. Whenever the process ends, the next start finds
-// the old store or the new one, never a mix.
+// The new store is built next to the old one and takes its place by renames. If the process ends
+// at any moment, the next start finds either the old store or the new one, never a mix.
 //
-// [PrepareRaise] and [Raise.Run] do the same with what can be read of a damaged store, for a broker without a
-// backup.
+// [PrepareRaise] and [Raise.Run] do the same without a backup, with the records of a damaged store
+// that can still be read.
 package restore
 
 import (
@@ -26,28 +26,28 @@ import (
 	"tokenbroker/store/badgerstore"
 )
 
-// ErrClock reports that the machine's clock is behind the time of the backup.
+// ErrClock is in the chain of the error of a restore on a machine whose clock is behind the time of the backup.
 var ErrClock = errors.New("the clock is behind the backup")
 
-// Config configures a restore. File and DataDir are required.
+// Config describes a restore. File, the backup, and DataDir, the data directory, are required.
 type Config struct {
 	File    string
 	DataDir string
-	// KEK is the configured KEK. If nil, it is that of the file kek in DataDir, which must exist.
+	// KEK is the configured key encryption key. If nil, the file kek in DataDir is used, which must exist.
 	KEK keyring.KEK
-	// BackupKEK is the KEK that the backup was made under. If nil, it is KEK.
+	// BackupKEK opens a backup that was made under another KEK. If nil, KEK opens it.
 	BackupKEK keyring.KEK
-	// InsecureFormat1 also restores a backup of format 1, which is not authenticated. It MUST NOT be
+	// InsecureFormat1 restores a backup of format 1, which is not authenticated. It MUST NOT be
 	// set for a file that another person could have written.
 	InsecureFormat1 bool
 	// AccessLife is the longest life of an access token.
 	AccessLife time.Duration
-	// Now is the wall clock. If nil, it is time.Now.
+	// Now is the wall clock. If nil, time.Now is used.
 	Now func() time.Time
 	// Logger receives diagnostics. If nil, slog.Default is used.
 	Logger *slog.Logger
 
-	// at is called before each step, for tests.
+	// at is called with the name of each step before the step starts. It is for tests.
 	at func(step string)
 }
 
@@ -63,7 +63,7 @@ func (c *Config) defaults() {
 	}
 }
 
-// Counts has the numbers of records in a backup.
+// Counts are the numbers of records, in total and by kind.
 type Counts struct {
 	Records    uint64 `json:"records"`
 	Users      int    `json:"users"`
@@ -86,7 +86,7 @@ func (c *Counts) add(w store.Write) {
 	}
 }
 
-// Plan is a restore that is ready to run. The caller must close it.
+// Plan is a checked restore that has not run yet. The caller must close it.
 type Plan struct {
 	cfg            Config
 	file           *backup.File
@@ -95,12 +95,13 @@ type Plan struct {
 	// Header and Counts describe the backup.
 	Header backup.Header
 	Counts Counts
-	// Replaces reports whether there is a store, which Run keeps.
+	// Replaces reports whether the data directory has a store. Run keeps it under another name.
 	Replaces bool
 }
 
-// Prepare locks the data directory, reads, authenticates and checks the whole backup, and checks the clock and the KEK.
-// It changes nothing, and returns an error for the first thing that is wrong. Errors: [backup.ErrDamaged], [backup.ErrFormat1], [ErrClock], [keyring.ErrWrongKEK],
+// Prepare reads, authenticates and checks the whole backup, checks the clock and the KEK, and
+// locks the data directory. It returns the first error that it finds, and has changed nothing then.
+// Errors: [backup.ErrDamaged], [backup.ErrFormat1], [ErrClock], [keyring.ErrWrongKEK],
 // [*badgerstore.InUseError].
 func Prepare(ctx context.Context, cfg Config) (*Plan, error) {
 	cfg.defaults()
@@ -128,11 +129,11 @@ func (p *Plan) prepare(ctx context.Context) error {
 	}
 	p.Header, p.Counts.Records = p.file.Header, p.file.Records
 	if now, taken := p.cfg.Now(), time.Unix(p.Header.TakenAt, 0); now.Before(taken) {
-		return fmt.Errorf("%w: it was taken at %s, here it is %s: set this machine's clock right; what was revoked could come back otherwise",
+		return fmt.Errorf("%w: the backup was taken at %s and this machine's clock shows %s: set this machine's clock right, because with a wrong clock revoked tokens could become valid again",
 			ErrClock, taken.UTC().Format(time.RFC3339), now.UTC().Format(time.RFC3339))
 	}
 	if keys == nil {
-		return fmt.Errorf("%w: it has no keyring", backup.ErrDamaged)
+		return fmt.Errorf("%w: the backup has no keyring", backup.ErrDamaged)
 	}
 	if err := keyring.CheckRecord(ctx, p.opener, keys); err != nil {
 		return keks.explain(fmt.Errorf("the backup's keyring: %w", err))
@@ -140,15 +141,15 @@ func (p *Plan) prepare(ctx context.Context) error {
 	if err := private.MakeDir(p.cfg.DataDir, "data directory", "--data-dir or data_dir in the configuration"); err != nil {
 		return err
 	}
-	if err := p.takeDir(); err != nil {
+	if err := p.lockDir(); err != nil {
 		return err
 	}
 	p.Replaces = badgerstore.Exists(node.StoreDir(p.cfg.DataDir))
 	return nil
 }
 
-// takeDir locks the data directory.
-func (p *Plan) takeDir() (err error) {
+// lockDir locks the data directory.
+func (p *Plan) lockDir() (err error) {
 	p.lock, err = badgerstore.Lock(p.cfg.DataDir)
 	var used *badgerstore.InUseError
 	if errors.As(err, &used) {
@@ -159,11 +160,11 @@ func (p *Plan) takeDir() (err error) {
 
 // backupKEK is the KEK that opens the backup.
 type backupKEK struct {
-	named   string // its source, for errors
+	named   string // the source of the KEK, for messages
 	backups keyring.Sealer
 }
 
-// openSealers finds the KEKs and returns that of the backup.
+// openSealers loads the KEKs and sets the sealers of p. It returns the KEK of the backup.
 func (p *Plan) openSealers() (backupKEK, error) {
 	kek, used := p.cfg.KEK, backupKEK{named: "keyring.kek of the configuration"}
 	if kek == nil {
@@ -171,7 +172,7 @@ func (p *Plan) openSealers() (backupKEK, error) {
 		used.named = "the KEK file " + path
 		var err error
 		if kek, err = keyring.LoadKEKFile(path); errors.Is(err, fs.ErrNotExist) {
-			return used, fmt.Errorf("%w: put the KEK that the backup was made under there (mode 0600), or configure keyring.kek: without it the backup cannot be opened", err)
+			return used, fmt.Errorf("%w: the backup cannot be opened without the KEK that it was made under: put the KEK of the backup into this file (mode 0600), or configure keyring.kek", err)
 		} else if err != nil {
 			return used, err
 		}
@@ -191,15 +192,15 @@ func (p *Plan) openSealers() (backupKEK, error) {
 	return used, err
 }
 
-// explain adds advice to an error of opening the backup.
+// explain adds a hint to an error of opening the backup.
 func (k backupKEK) explain(err error) error {
 	switch {
 	case errors.Is(err, keyring.ErrWrongKEK):
-		return fmt.Errorf("with %s: %w: the KEK has been changed since, or is another server's: name the KEK that was in force when the backup was made with --backup-kek-file FILE", k.named, err)
+		return fmt.Errorf("with %s: %w: the KEK was changed after the backup, or belongs to another server: name the KEK that was in use when the backup was made with --backup-kek-file FILE", k.named, err)
 	case errors.Is(err, keyring.ErrCorrupt):
-		return fmt.Errorf("%w: %w: it was damaged or changed since: take another backup", backup.ErrDamaged, err)
+		return fmt.Errorf("%w: %w: the file was damaged or changed after it was written: use another backup", backup.ErrDamaged, err)
 	case errors.Is(err, backup.ErrFormat1):
-		return fmt.Errorf("%w: a person who could write to the file could have put any password and any role into it; if no one else could, restore it with --unauthenticated", err)
+		return fmt.Errorf("%w: any person with write access to the file could have put any password and any role into it; if no other person had write access, restore it with --unauthenticated", err)
 	}
 	return err
 }
@@ -207,7 +208,7 @@ func (k backupKEK) explain(err error) error {
 // Authenticated reports whether a holder of the KEK wrote the backup.
 func (p *Plan) Authenticated() bool { return p.file.Authenticated() }
 
-// Close closes the backup and unlocks the data directory. It may be called again.
+// Close closes the backup file and unlocks the data directory. It may be called more than once.
 func (p *Plan) Close() error {
 	var errs []error
 	if p.file != nil {

@@ -13,39 +13,40 @@ import (
 	"tokenbroker/store/badgerstore"
 )
 
-// Raise is a floor raise that is ready to run. It signs out all users and makes a new store of what can be read of a
-// store, as a [Plan] does of a backup. The caller must close it.
+// Raise is a prepared floor raise that has not run yet. It signs all users out and makes a new store of the
+// records that can be read of the old one, which may be damaged, as a [Plan] does with a backup. The caller
+// must close it.
 type Raise struct {
 	plan     Plan
 	salvaged *badgerstore.Store
 	// Counts are the records that can be read.
 	Counts Counts
-	// Lost names what cannot be read, as far as that is known.
+	// Lost lists what cannot be read, as far as that is known.
 	Lost []string
 	// keyring reports whether the keyring can be read.
 	keyring bool
 }
 
-// Raised describes a floor raise.
+// Raised is the result of a floor raise.
 type Raised struct {
 	// Store is the id of the new store.
 	Store string `json:"store"`
 	Counts
-	// Epoch is the new floor: sessions and tokens of a lower epoch are not accepted.
+	// Epoch is the new floor: every session and token of a lower epoch is refused.
 	Epoch int64 `json:"epoch"`
-	// Keys are the new keys. Compromised are the ids of the keys that are never accepted again. Both are
-	// empty if the keyring is lost: the next start makes new keys.
+	// Keys are the new keys, Compromised the key ids that are refused permanently. Both are empty
+	// if the keyring is lost: the next start makes new keys.
 	Keys        []lifecycle.KeyInfo `json:"keys"`
 	Compromised []string            `json:"compromised"`
-	// Lost names what could not be read, as far as that is known.
+	// Lost lists what could not be read, as far as that is known.
 	Lost []string `json:"lost"`
-	// Kept is the directory of the damaged store.
+	// Kept is the directory of the old store.
 	Kept string `json:"kept"`
 }
 
-// PrepareRaise locks the data directory of a stopped broker and reads what can be read of its
-// store, which it does not change. It does not use the File of the configuration. Errors:
-// [keyring.ErrWrongKEK], [*badgerstore.InUseError], [*badgerstore.DamagedError] if nothing
+// PrepareRaise locks the data directory of a stopped broker and reads the records of its store
+// that can be read, without changing the store. It does not use the File of the configuration. Errors:
+// [keyring.ErrWrongKEK], [*badgerstore.InUseError], and [*badgerstore.DamagedError] if no record
 // can be read.
 func PrepareRaise(ctx context.Context, cfg Config) (*Raise, error) {
 	cfg.defaults()
@@ -62,7 +63,7 @@ func (r *Raise) prepare(ctx context.Context) (err error) {
 	if !badgerstore.Exists(dir) {
 		return fmt.Errorf("%s has no store: name the data directory of the server", p.cfg.DataDir)
 	}
-	if err := p.takeDir(); err != nil {
+	if err := p.lockDir(); err != nil {
 		return err
 	}
 	if p.cfg.KEK == nil {
@@ -76,7 +77,7 @@ func (r *Raise) prepare(ctx context.Context) (err error) {
 	if _, err := p.openSealers(); err != nil {
 		return err
 	}
-	// A restore that was interrupted after its point of no return left the store that is to be read.
+	// Finish a restore that was committed earlier: its store is the one to read.
 	if _, _, err := badgerstore.FinishReplace(dir, p.cfg.Now()); err != nil {
 		return err
 	}
@@ -97,7 +98,7 @@ func (r *Raise) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	if r.keyring = keys != nil; !r.keyring {
-		r.Lost = append(r.Lost, "the keyring is lost: the next start makes new keys, and does not know which were compromised")
+		r.Lost = append(r.Lost, "the keyring is lost: the next start makes new keys, and does not know which keys were compromised")
 		return nil
 	}
 	if err := keyring.CheckRecord(ctx, p.opener, keys); err != nil {
@@ -106,8 +107,8 @@ func (r *Raise) prepare(ctx context.Context) (err error) {
 	return nil
 }
 
-// Run raises the floor. It must be called only once. After an error without [ErrDecided] the old store is
-// unchanged.
+// Run raises the floor. If it returns an error without [ErrDecided], the old store is unchanged.
+// It must be called at most once.
 func (r *Raise) Run(ctx context.Context) (Raised, error) {
 	done := Raised{Counts: r.Counts, Keys: []lifecycle.KeyInfo{}, Compromised: []string{}, Lost: r.Lost}
 	dir := node.StoreDir(r.plan.cfg.DataDir)
@@ -118,7 +119,7 @@ func (r *Raise) Run(ctx context.Context) (Raised, error) {
 
 // build makes the new store next to the old one.
 func (r *Raise) build(ctx context.Context, dir string, done *Raised) (err error) {
-	made, err := r.plan.stage(ctx, dir, func(add func(store.Write) error) error { return r.salvaged.Each(ctx, "", add) })
+	made, err := r.plan.stage(ctx, dir, func(write func(store.Write) error) error { return r.salvaged.Each(ctx, "", write) })
 	if err != nil {
 		return err
 	}
@@ -137,7 +138,7 @@ func (r *Raise) build(ctx context.Context, dir string, done *Raised) (err error)
 	return nil
 }
 
-// Close removes the copy that was read and releases the directory. It may be called again.
+// Close removes the copy that was read and unlocks the directory. It may be called more than once.
 func (r *Raise) Close() error {
 	var err error
 	if r.salvaged != nil {

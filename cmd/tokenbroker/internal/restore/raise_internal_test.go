@@ -15,7 +15,7 @@ import (
 	"tokenbroker/store/badgerstore"
 )
 
-// damage removes a file of the store.
+// damage removes one of the store's files.
 func (s site) damage(t *testing.T, name string) {
 	t.Helper()
 	if err := os.Remove(filepath.Join(node.StoreDir(s.dir), name)); err != nil {
@@ -33,7 +33,7 @@ func raise(t *testing.T, cfg Config) (Raised, error) {
 	return done, errors.Join(err, r.Close())
 }
 
-func TestAFloorRaiseMakesAStoreOfWhatCanBeRead(t *testing.T) {
+func TestFloorRaiseKeepsReadableRecords(t *testing.T) {
 	tests := map[string]struct {
 		damage string
 		lost   string
@@ -63,9 +63,9 @@ func TestAFloorRaiseMakesAStoreOfWhatCanBeRead(t *testing.T) {
 	}
 }
 
-// TestAFloorRaiseIsAboveEveryEpochOnRecord: also where the floor's record is lost and the
-// clock was ahead when an epoch was given.
-func TestAFloorRaiseIsAboveEveryEpochOnRecord(t *testing.T) {
+// The new floor is above every recorded epoch, even if the record of the floor is lost and the clock was
+// ahead when an epoch was assigned.
+func TestFloorRaiseIsAboveEveryRecordedEpoch(t *testing.T) {
 	s := newSite(t)
 	ahead := time.Now().Add(1000 * time.Hour).UnixMilli()
 	s.use(t, func(disk *badgerstore.Store) {
@@ -95,14 +95,14 @@ func TestAFloorRaiseIsAboveEveryEpochOnRecord(t *testing.T) {
 	}
 }
 
-func TestAFloorRaiseThatIsNotRunChangesNothing(t *testing.T) {
+func TestFloorRaiseThatIsNotRunChangesNothing(t *testing.T) {
 	s := newSite(t)
 	r, err := PrepareRaise(t.Context(), Config{DataDir: s.dir})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := badgerstore.Lock(s.dir); err == nil {
-		t.Error("the data directory is not locked meanwhile")
+		t.Error("the data directory is not locked while the raise is prepared")
 	}
 	if err := r.Close(); err != nil {
 		t.Fatal(err)
@@ -110,7 +110,7 @@ func TestAFloorRaiseThatIsNotRunChangesNothing(t *testing.T) {
 	s.check(t, s.id, false)
 }
 
-func TestAFloorRaiseIsRefused(t *testing.T) {
+func TestFloorRaiseIsRefused(t *testing.T) {
 	s := newSite(t)
 	lock, err := badgerstore.Lock(s.dir)
 	if err != nil {
@@ -118,7 +118,7 @@ func TestAFloorRaiseIsRefused(t *testing.T) {
 	}
 	var used *badgerstore.InUseError
 	if _, err := raise(t, Config{DataDir: s.dir}); !errors.As(err, &used) {
-		t.Errorf("beside a running server: %v", err)
+		t.Errorf("while a server runs: %v", err)
 	}
 	if err := lock.Release(); err != nil {
 		t.Fatal(err)
@@ -132,8 +132,8 @@ func TestAFloorRaiseIsRefused(t *testing.T) {
 	s.check(t, s.id, false)
 }
 
-// A restore takes over from a damaged store what can be read of it.
-func TestARestoreReadsTheDamagedStoreThatItReplaces(t *testing.T) {
+// A restore carries over the readable records of a damaged store.
+func TestRestoreCarriesOverReadableRecordsOfADamagedStore(t *testing.T) {
 	s := newSite(t)
 	s.damage(t, "MANIFEST")
 	done, err := run(t.Context(), Config{DataDir: s.dir, File: s.file})

@@ -74,14 +74,14 @@ func is(target error) func(error) bool {
 	return func(err error) bool { return errors.Is(err, target) }
 }
 
-// summed puts the digest behind content.
+// summed returns content with its digest appended.
 func summed(content []byte) []byte {
 	digest := sha256.Sum256(content)
 	return append(slices.Clone(content), digest[:]...)
 }
 
-// TestAForgedBackupIsRefused: a backup with another password that was written without the KEK,
-// under the forger's own one, also where it claims to be sealed under the right one.
+// A backup with another password is refused if it was written without the server's KEK: under the forger's
+// KEK, even if it claims to be sealed under the right one.
 func TestAForgedBackupIsRefused(t *testing.T) {
 	s := newSite(t)
 	forger := s
@@ -95,7 +95,7 @@ func TestAForgedBackupIsRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ids[name] = sealed[:9] // format and KEK id, which are base64 of their own
+		ids[name] = sealed[:9] // format and KEK id, which are encoded in base64 separately
 	}
 	var out bytes.Buffer
 	w, err := backup.NewWriter(t.Context(), &out, backup.Header{Store: s.id, TakenAt: time.Now().Unix()}, forger.backupSealer(t))
@@ -116,8 +116,8 @@ func TestAForgedBackupIsRefused(t *testing.T) {
 		want    error
 		hint    string
 	}{
-		"under the forger's KEK":                 {plain, keyring.ErrWrongKEK, "--backup-kek-file FILE"},
-		"under one that has the name of another": {claims, backup.ErrDamaged, "damaged or changed"},
+		"under the forger's KEK":             {plain, keyring.ErrWrongKEK, "--backup-kek-file FILE"},
+		"under a KEK that claims another id": {claims, backup.ErrDamaged, "damaged or changed"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if err := os.WriteFile(s.file, c.content, 0o600); err != nil {
@@ -132,8 +132,8 @@ func TestAForgedBackupIsRefused(t *testing.T) {
 	}
 }
 
-// TestFilesOfEarlierProgramsAreRestored reads what they wrote to the letter.
-func TestFilesOfEarlierProgramsAreRestored(t *testing.T) {
+// The files are byte for byte those that earlier versions wrote.
+func TestBackupsOfEarlierVersionsAreRestored(t *testing.T) {
 	for name, unauthenticated := range map[string]bool{"format1": true, "format2": false} {
 		t.Run(name, func(t *testing.T) {
 			text, err := os.ReadFile(filepath.Join("testdata", name+".kek"))
@@ -165,8 +165,8 @@ func TestFilesOfEarlierProgramsAreRestored(t *testing.T) {
 	}
 }
 
-// A process that ends at any step leaves the old store or the new one, and a restore that is
-// run again succeeds.
+// A process that ends at any step leaves either the old store or the new one, and running the restore again
+// succeeds.
 func TestRestoreInterruptedAtEachStep(t *testing.T) {
 	for step, restored := range map[string]bool{"stage": false, "fill": false, "renew": false, "decide": false, "replace": true, "done": true} {
 		t.Run(step, func(t *testing.T) {
@@ -183,7 +183,7 @@ func TestRestoreInterruptedAtEachStep(t *testing.T) {
 			func() {
 				defer func() {
 					if got := recover(); got != step {
-						t.Fatalf("it ended with %v", got)
+						t.Fatalf("Run panicked with %v, want %q", got, step)
 					}
 				}()
 				_, _ = p.Run(t.Context())
@@ -198,14 +198,14 @@ func TestRestoreInterruptedAtEachStep(t *testing.T) {
 			}
 			s.check(t, done.Store, true)
 			if _, left := badgerstore.Abandoned(node.StoreDir(s.dir)); left {
-				t.Error("something is left of the one that was broken off")
+				t.Error("the interrupted restore left files behind")
 			}
 		})
 	}
 }
 
-// One that ended when the old store was out of the way and the new one not yet in its place:
-// the next restore takes over from the new one, which has what it took over from the old one.
+// The first restore ends after the old store was renamed and before the new one is in its place. The next
+// restore carries over the records of the new store, which has those of the old one.
 func TestRestoreInterruptedBetweenTheRenames(t *testing.T) {
 	s := newSite(t)
 	first, err := run(t.Context(), Config{File: s.file, DataDir: s.dir})
@@ -221,7 +221,7 @@ func TestRestoreInterruptedBetweenTheRenames(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !p.Replaces {
-		t.Error("the operator is told that there is no store")
+		t.Error("the plan reports that there is no store to replace")
 	}
 	second, err := p.Run(t.Context())
 	if err := errors.Join(err, p.Close()); err != nil {
@@ -229,7 +229,7 @@ func TestRestoreInterruptedBetweenTheRenames(t *testing.T) {
 	}
 	for _, k := range first.Keys {
 		if !slices.Contains(second.Compromised, k.KID) {
-			t.Errorf("the key %s of the restored store is not dead", k.KID)
+			t.Errorf("the key %s of the restored store is not compromised", k.KID)
 		}
 	}
 	if second.Kept == "" || second.Epoch <= first.Epoch {
@@ -237,8 +237,8 @@ func TestRestoreInterruptedBetweenTheRenames(t *testing.T) {
 	}
 }
 
-// A second restore is above the first, also when the clock stands still between them.
-func TestEpochsRiseAboveThoseOfTheReplacedStore(t *testing.T) {
+// The epoch of a second restore is above that of the first, even if the clock stands still between them.
+func TestEpochIsAboveThatOfTheReplacedStore(t *testing.T) {
 	s := newSite(t)
 	at := time.Now().Add(time.Hour)
 	cfg := Config{File: s.file, DataDir: s.dir, Now: func() time.Time { return at }}
@@ -255,12 +255,12 @@ func TestEpochsRiseAboveThoseOfTheReplacedStore(t *testing.T) {
 	}
 	for _, k := range first.Keys {
 		if !slices.Contains(second.Compromised, k.KID) {
-			t.Errorf("the key %s of the replaced store is not dead", k.KID)
+			t.Errorf("the key %s of the replaced store is not compromised", k.KID)
 		}
 	}
 }
 
-func TestIntoAnEmptyDirectoryUnderAnotherKEK(t *testing.T) {
+func TestRestoreIntoAnEmptyDirectoryUnderAnotherKEK(t *testing.T) {
 	s := newSite(t)
 	old, err := keyring.LoadKEKFile(node.KEKFile(s.dir))
 	if err != nil {
@@ -281,8 +281,8 @@ func TestIntoAnEmptyDirectoryUnderAnotherKEK(t *testing.T) {
 	})
 }
 
-// A replaced store that cannot be opened is kept, and the restore says what it could not take over.
-func TestADamagedStoreIsReplaced(t *testing.T) {
+// A replaced store that cannot be opened is kept, and a warning names what could not be carried over.
+func TestDamagedStoreIsReplaced(t *testing.T) {
 	s := newSite(t)
 	if err := os.WriteFile(filepath.Join(node.StoreDir(s.dir), "MANIFEST"), []byte("damaged"), 0o600); err != nil {
 		t.Fatal(err)

@@ -16,34 +16,35 @@ import (
 	"tokenbroker/store/badgerstore"
 )
 
-// Result describes a restore.
+// Result is the result of a restore.
 type Result struct {
-	// BackupStore and TakenAt identify the backup. Store is the id of the new store.
+	// BackupStore is the store id of the backup, TakenAt its time, and Store the id of the new store.
 	BackupStore string    `json:"backup_store"`
 	TakenAt     time.Time `json:"taken_at"`
 	Store       string    `json:"store"`
 	Counts
-	// Epoch is the new floor: sessions and tokens of a lower epoch are not accepted.
+	// Epoch is the new floor: every session and token of a lower epoch is refused.
 	Epoch int64 `json:"epoch"`
-	// Keys are the new keys. Compromised are the ids of all keys that are never accepted again.
+	// Keys are the new keys, Compromised all key ids that are refused permanently.
 	Keys        []lifecycle.KeyInfo `json:"keys"`
 	Compromised []string            `json:"compromised"`
-	// Disabled are the users who were disabled after the backup. They remain disabled.
+	// Disabled are the users who were disabled since the backup. They stay disabled.
 	Disabled []string `json:"disabled"`
-	// Kept is the directory of the replaced store. It is empty if there was none.
+	// Kept is the directory of the replaced store. It is empty if there was no store.
 	Kept string `json:"kept,omitempty"`
-	// Warnings name what could not be read of the replaced store.
+	// Warnings list what could not be carried over from the replaced store.
 	Warnings []string `json:"warnings"`
 }
 
-// ErrDecided is in the chain of an error that occurred after the point of no return. The restored store is in use, and
-// the next start completes the restore.
-var ErrDecided = errors.New("the backup is restored, but its store is not in place yet: start the server, which finishes that")
+// ErrDecided is in the chain of an error that came after the new store was committed. The new store
+// replaces the old one in spite of the error: the next start of the server finishes the replacement.
+var ErrDecided = errors.New("the new store is complete, but not in place yet: start the server, which finishes the replacement")
 
-// Run restores the backup. It must be called only once. After an error without [ErrDecided] the old store is unchanged.
+// Run replaces the store. If it returns an error without [ErrDecided], the old store is unchanged.
+// It must be called at most once.
 func (p *Plan) Run(ctx context.Context) (Result, error) {
 	dir := node.StoreDir(p.cfg.DataDir)
-	// A restore that was interrupted after its point of no return left the old store of this one.
+	// Finish a restore that was committed earlier: its store is the one to replace.
 	if _, _, err := badgerstore.FinishReplace(dir, p.cfg.Now()); err != nil {
 		return Result{}, err
 	}
@@ -63,7 +64,8 @@ func (p *Plan) Run(ctx context.Context) (Result, error) {
 	return r, nil
 }
 
-// replace calls build to make a new store, puts it in the place of the one in dir, and returns the directory of the old one.
+// replace calls build, which makes a store next to the one in dir, and puts the new store in place of
+// the old one. It returns the directory where the old store is kept.
 func (p *Plan) replace(dir string, build func() error) (kept string, err error) {
 	if err := build(); err != nil {
 		return "", errors.Join(err, badgerstore.Unstage(dir))
@@ -79,8 +81,8 @@ func (p *Plan) replace(dir string, build func() error) (kept string, err error) 
 	return kept, nil
 }
 
-// stage makes a store next to that in dir, with the records that each passes to its argument.
-func (p *Plan) stage(ctx context.Context, dir string, each func(add func(store.Write) error) error) (_ *badgerstore.Store, err error) {
+// stage makes a store next to the one in dir, with the records that each passes to write.
+func (p *Plan) stage(ctx context.Context, dir string, each func(write func(store.Write) error) error) (_ *badgerstore.Store, err error) {
 	p.cfg.at("stage")
 	staged, err := badgerstore.Stage(dir)
 	if err != nil {
@@ -91,7 +93,7 @@ func (p *Plan) stage(ctx context.Context, dir string, each func(add func(store.W
 		return nil, err
 	}
 	filled := false
-	defer func() { // also if filling panics
+	defer func() { // also if fill panics
 		if !filled {
 			err = errors.Join(err, made.Close())
 		}
@@ -107,7 +109,7 @@ func (p *Plan) stage(ctx context.Context, dir string, each func(add func(store.W
 
 // build makes the new store next to the old one.
 func (p *Plan) build(ctx context.Context, dir string, r *Result) (err error) {
-	made, err := p.stage(ctx, dir, func(add func(store.Write) error) error { return p.file.Each(ctx, add) })
+	made, err := p.stage(ctx, dir, func(write func(store.Write) error) error { return p.file.Each(ctx, write) })
 	if err != nil {
 		return err
 	}
@@ -122,7 +124,8 @@ func (p *Plan) build(ctx context.Context, dir string, r *Result) (err error) {
 	return p.renew(ctx, made, old, r)
 }
 
-// openReplaced opens the old store. If it cannot, it adds a warning and returns nil.
+// openReplaced opens the old store. It returns nil if there is none, and nil with a warning in r if the
+// store cannot be read.
 func (p *Plan) openReplaced(dir string, r *Result) (*badgerstore.Store, error) {
 	if !p.Replaces {
 		return nil, nil
@@ -139,11 +142,11 @@ func (p *Plan) openReplaced(dir string, r *Result) (*badgerstore.Store, error) {
 	}
 	old, lost, err := badgerstore.Salvage(config)
 	if err != nil {
-		r.warn("nothing of it can be read", err)
+		r.warn("no record of the replaced store can be read", err)
 		return nil, nil
 	}
 	for _, text := range lost {
-		r.Warnings = append(r.Warnings, "what is taken over from it may be incomplete: "+text)
+		r.Warnings = append(r.Warnings, "what is carried over from the replaced store may be incomplete: "+text)
 	}
 	return old, nil
 }
@@ -152,7 +155,7 @@ func (r *Result) warn(what string, err error) {
 	r.Warnings = append(r.Warnings, fmt.Sprintf("%s: %v", what, err))
 }
 
-// renew gives the store that has the records of the backup a new id and new keys.
+// renew gives the restored records a new identity: a store id, a floor and keys of their own.
 func (p *Plan) renew(ctx context.Context, made, old *badgerstore.Store, r *Result) error {
 	if err := p.renewRecords(ctx, made, old, r); err != nil {
 		return err
@@ -160,14 +163,15 @@ func (p *Plan) renew(ctx context.Context, made, old *badgerstore.Store, r *Resul
 	return p.renewKeys(ctx, made, old, r)
 }
 
-// renewRecords gives the store a new id and signs out all users.
+// renewRecords sets a new store id, signs all users out and carries over what the replaced store knows
+// of used tokens and disabled users.
 func (p *Plan) renewRecords(ctx context.Context, made, old *badgerstore.Store, r *Result) (err error) {
-	if _, err := withOld(old, r, "tokens that were used once", func(old *badgerstore.Store) (struct{}, error) {
+	if _, err := withOld(old, r, "the record of single-use tokens", func(old *badgerstore.Store) (struct{}, error) {
 		return struct{}{}, keepOnce(ctx, made, old)
 	}); err != nil {
 		return err
 	}
-	if r.Store, err = withOld(old, r, "its clock", func(old *badgerstore.Store) (string, error) {
+	if r.Store, err = withOld(old, r, "the time floor", func(old *badgerstore.Store) (string, error) {
 		return ledger.NewStoreID(ctx, made, reader(old))
 	}); err != nil {
 		return err
@@ -179,12 +183,12 @@ func (p *Plan) renewRecords(ctx context.Context, made, old *badgerstore.Store, r
 	restored := func(old *badgerstore.Store) operator.Restored {
 		return operator.Restored{Store: made, Ledger: l, Clock: l, AccessLife: p.cfg.AccessLife, Replaced: reader(old)}
 	}
-	if r.Epoch, err = withOld(old, r, "its epochs", func(old *badgerstore.Store) (int64, error) {
+	if r.Epoch, err = withOld(old, r, "the epochs", func(old *badgerstore.Store) (int64, error) {
 		return restored(old).SignOut(ctx)
 	}); err != nil {
 		return err
 	}
-	disabled, err := withOld(old, r, "its disabled users", func(old *badgerstore.Store) ([]string, error) {
+	disabled, err := withOld(old, r, "the list of disabled users", func(old *badgerstore.Store) ([]string, error) {
 		return restored(old).KeepDisabled(ctx)
 	})
 	if err != nil {
@@ -194,9 +198,9 @@ func (p *Plan) renewRecords(ctx context.Context, made, old *badgerstore.Store, r
 	return nil
 }
 
-// renewKeys makes new keys and records all earlier ones as compromised.
+// renewKeys makes new keys and records all earlier keys as compromised.
 func (p *Plan) renewKeys(ctx context.Context, made, old *badgerstore.Store, r *Result) error {
-	keys, err := withOld(old, r, "its key ids", func(old *badgerstore.Store) (keyring.Restored, error) {
+	keys, err := withOld(old, r, "the key ids", func(old *badgerstore.Store) (keyring.Restored, error) {
 		ring := keyring.Restore{Store: node.KeyringStore(made), Sealer: p.sealer, Backup: p.opener, Now: p.cfg.Now()}
 		if old != nil {
 			ring.Replaced = node.KeyringStore(old)
@@ -207,7 +211,7 @@ func (p *Plan) renewKeys(ctx context.Context, made, old *badgerstore.Store, r *R
 	return err
 }
 
-// reader returns old as a [store.Reader], and nil for nil.
+// reader returns old as a [store.Reader]: a nil interface if old is nil.
 func reader(old *badgerstore.Store) store.Reader {
 	if old == nil {
 		return nil
@@ -215,30 +219,30 @@ func reader(old *badgerstore.Store) store.Reader {
 	return old
 }
 
-// withOld calls a function with the replaced store. If there is none, or if it cannot be read, it calls the function with
-// nil; in the second case it adds a warning that names what is lost.
+// withOld calls do with the replaced store. If that fails, it adds a warning to r that names what could not
+// be carried over. If it fails or there is no replaced store, it calls do with nil.
 func withOld[T any](old *badgerstore.Store, r *Result, what string, do func(old *badgerstore.Store) (T, error)) (T, error) {
 	if old != nil {
 		done, err := do(old)
 		if err == nil {
 			return done, nil
 		}
-		r.warn(what+" could not be taken over from the replaced store", err)
+		r.warn(what+" could not be carried over from the replaced store", err)
 	}
 	return do(nil)
 }
 
-// Bounds of one transaction of a fill.
+// Bounds of one transaction of [fill].
 const (
 	fillRecords = 1000
 	fillBytes   = 1 << 20
 )
 
-// oncePrefix is the prefix of the records of what may be used only once.
+// oncePrefix is the prefix of the keys of records about single-use tokens.
 const oncePrefix = "once."
 
-// fill writes the records that each passes to its argument, many in a transaction.
-func fill(ctx context.Context, to store.Store, each func(add func(store.Write) error) error) error {
+// fill writes to the store the records that each passes to write, many records in one transaction.
+func fill(ctx context.Context, to store.Store, each func(write func(store.Write) error) error) error {
 	var writes []store.Write
 	bytes := 0
 	flush := func() error {
@@ -262,10 +266,10 @@ func fill(ctx context.Context, to store.Store, each func(add func(store.Write) e
 	return flush()
 }
 
-// keepOnce copies the records of what was used since the backup and may be used only once, such as an upstream id token.
+// keepOnce copies the records of single-use tokens, such as upstream ID tokens, that were used since the backup.
 func keepOnce(ctx context.Context, made, old *badgerstore.Store) error {
 	if old == nil {
 		return nil
 	}
-	return fill(ctx, made, func(add func(store.Write) error) error { return old.Each(ctx, oncePrefix, add) })
+	return fill(ctx, made, func(write func(store.Write) error) error { return old.Each(ctx, oncePrefix, write) })
 }

@@ -25,9 +25,9 @@ import (
 
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
-		// glog's flusher comes with Badger's dependencies and cannot be stopped.
+		// The flusher of glog, a dependency of Badger, cannot be stopped.
 		goleak.IgnoreAnyFunction("github.com/golang/glog.(*fileSink).flushDaemon"),
-		// Badger leaves these when it does not open damaged files; the process then ends.
+		// Badger leaves these goroutines running if it fails to open damaged files; in production the process ends then.
 		goleak.IgnoreAnyFunction("github.com/dgraph-io/badger/v4.(*DB).monitorCache"),
 		goleak.IgnoreAnyFunction("github.com/dgraph-io/ristretto/v2/z.(*AllocatorPool).freeupAllocators"))
 }
@@ -78,7 +78,7 @@ func (s site) backupSealer(t *testing.T) keyring.Sealer {
 	return sealer
 }
 
-// use opens the store as a start of the broker does.
+// use opens the store as the broker does when it starts.
 func (s site) use(t *testing.T, f func(*badgerstore.Store)) {
 	t.Helper()
 	if _, _, err := badgerstore.FinishReplace(node.StoreDir(s.dir), time.Now()); err != nil {
@@ -138,8 +138,8 @@ func run(ctx context.Context, cfg Config) (Result, error) {
 	return done, errors.Join(err, p.Close())
 }
 
-// check opens what is there now: a store of that id, sound, with the user; dead kids are
-// those of the site if it is restored.
+// check opens the present store and checks its id and its user. The keys of the site are compromised if
+// and only if the store was restored.
 func (s site) check(t *testing.T, id string, restored bool) {
 	t.Helper()
 	s.use(t, func(disk *badgerstore.Store) {
@@ -157,7 +157,7 @@ func (s site) check(t *testing.T, id string, restored bool) {
 		}
 		_, ended, err := l.Find(t.Context(), revocation.KindAll, "")
 		if err != nil || ended != restored {
-			t.Errorf("everybody signed out: %t, %v", ended, err)
+			t.Errorf("all users signed out: %t, %v", ended, err)
 		}
 	})
 }
