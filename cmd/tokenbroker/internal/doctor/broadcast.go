@@ -15,21 +15,22 @@ import (
 
 const (
 	natsTimeout = 3 * time.Second
-	// probeSubject is a subject that the broker publishes on. Services drop the probe, because it is not signed.
+	// probeSubject is within the subjects that the broker publishes on. The message is empty and
+	// unsigned, so services drop it.
 	probeSubject = "tokenbroker.revocation.doctor"
 )
 
-// broadcast checks what the broker does at NATS, with the broker's own credentials.
+// broadcast connects to NATS, publishes and subscribes as the broker does, with the broker's credentials.
 func broadcast(ctx context.Context, s Subject) []Finding {
 	const name = "nats"
 	if s.NATS.URL == "" {
 		if s.Status == nil {
-			return []Finding{{name, Skip, "the server is embedded and the broker does not run", "start the broker"}}
+			return []Finding{{name, Skip, "the NATS server is embedded in the broker, which does not run", "start the broker"}}
 		}
 		return []Finding{{Check: name, Level: OK, Detail: "embedded, at " + s.Status.NATS.URL}}
 	}
 	if !s.NATSKnown {
-		return []Finding{{name, Skip, "an external server, and its credentials are not known here", "name the configuration with --config"}}
+		return []Finding{{name, Skip, "the NATS server is external, and its credentials are not known here", "name the configuration with --config"}}
 	}
 	found := rights(ctx, s)
 	if s.NATS.User != "" || s.NATS.Credentials != "" {
@@ -52,8 +53,8 @@ func connect(s Subject, refused func(error), opts ...nats.Option) (*nats.Conn, e
 	return nats.Connect(s.NATS.URL, opts...)
 }
 
-// rights checks whether the broker may publish and subscribe. The server sends a refusal later, but before its answer to
-// the flush.
+// rights checks whether the broker may publish and subscribe. The server reports a refusal asynchronously,
+// but before the answer to a flush.
 func rights(ctx context.Context, s Subject) []Finding {
 	const name = "nats: publish"
 	var opts []nats.Option
@@ -71,7 +72,7 @@ func rights(ctx context.Context, s Subject) []Finding {
 		}
 	}, opts...)
 	if err != nil {
-		hint := "check nats.url and that the server runs; log-offs go on and reach services by catch-up"
+		hint := "check nats.url and that the server runs; until then log-offs reach services only by catch-up"
 		if errors.Is(err, nats.ErrAuthorization) {
 			hint = "check nats.user and nats.password, or nats.credentials_file, against the server's accounts"
 		}
@@ -96,25 +97,25 @@ func rights(ctx context.Context, s Subject) []Finding {
 		return []Finding{{name, Fail, strings.TrimPrefix(err.Error(), "nats: "), "allow the broker's account to publish on tokenbroker.revocation.> and tokenbroker.heartbeat.>"}}
 	}
 	took := time.Since(start)
-	found := []Finding{{Check: name, Level: OK, Detail: fmt.Sprintf("%s, %s there and back", conn.ConnectedUrlRedacted(), took.Round(time.Microsecond))}}
+	found := []Finding{{Check: name, Level: OK, Detail: fmt.Sprintf("%s, round trip %s", conn.ConnectedUrlRedacted(), took.Round(time.Microsecond))}}
 	for _, subject := range []string{revocation.ReceiptSubject + "*", revocation.HeartbeatSubject + "*"} {
 		_, err := conn.SubscribeSync(subject)
 		if err := settled(err); err != nil {
 			found = append(found, Finding{"nats: subscribe", Warn, strings.TrimPrefix(err.Error(), "nats: "),
-				"allow the broker's account to subscribe to " + subject + ": by receipts it counts who has applied a revocation, by heartbeats it notices another broker on a copy of its store"})
+				"allow the broker's account to subscribe to " + subject + ": the broker counts the receipts of services that have applied a revocation, and detects another broker on a copy of its store by heartbeats"})
 			break
 		}
 	}
 	return found
 }
 
-// anonymous checks whether a server with accounts accepts clients without one.
+// anonymous checks whether a server with accounts accepts connections without credentials.
 func anonymous(s Subject) Finding {
 	const name = "nats: without credentials"
 	conn, err := connect(s, func(error) {})
 	if err == nil {
 		conn.Close()
-		return Finding{name, Warn, "the server lets anybody in", "remove no_auth_user: whoever connects can listen, and can flood services"}
+		return Finding{name, Warn, "the server accepts connections without credentials", "remove no_auth_user: with it, any client can listen and can flood services"}
 	}
 	return Finding{Check: name, Level: OK, Detail: "refused"}
 }

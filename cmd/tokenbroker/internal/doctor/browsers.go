@@ -10,7 +10,7 @@ import (
 	"tokenbroker/api/origin"
 )
 
-// browsers sends requests as the browser of a SPA does, to the public URL and so through the proxy.
+// browsers sends the requests that a SPA's browser sends, to the public URL and thus through the proxy.
 func browsers(ctx context.Context, s Subject) []Finding {
 	found := []Finding{cookie(ctx, s)}
 	own, err := url.Parse(s.Issuer)
@@ -22,8 +22,8 @@ func browsers(ctx context.Context, s Subject) []Finding {
 		switch {
 		case err != nil:
 			found = append(found, Finding{"origin " + o, Fail, err.Error(), "correct origins in the configuration"})
-		case !origin.SameSite(own, u): // of dev's --origin: a configuration with it is refused
-			found = append(found, Finding{"origin " + o, Warn, "not same-site with " + s.Issuer, "browsers do not send it the session cookie: its own server has to pass /auth on to the broker"})
+		case !origin.SameSite(own, u): // only from dev's --origin: a configuration with such an origin is refused
+			found = append(found, Finding{"origin " + o, Warn, "not same-site with " + s.Issuer, "browsers send no session cookie with its requests: the SPA's own server has to pass /auth on to the broker"})
 		default:
 			found = append(found, preflight(ctx, s, o))
 		}
@@ -31,8 +31,8 @@ func browsers(ctx context.Context, s Subject) []Finding {
 	return found
 }
 
-// cookie sends a log-off without a session and checks the first cookie that the answer clears. It has the attributes of
-// every session's cookie.
+// cookie sends a log-off without a session and checks the first cookie that the answer clears: session
+// cookies have the same attributes.
 func cookie(ctx context.Context, s Subject) Finding {
 	const name = "cookie"
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.Issuer+"/auth/logoff/", strings.NewReader("{}"))
@@ -52,9 +52,9 @@ func cookie(ctx context.Context, s Subject) Finding {
 	https := strings.HasPrefix(s.Issuer, "https://")
 	switch {
 	case !c.HttpOnly || c.SameSite != http.SameSiteStrictMode:
-		return Finding{name, Fail, c.Name + " comes without HttpOnly or SameSite=Strict", "the proxy rewrites cookies: turn that off"}
+		return Finding{name, Fail, c.Name + " is set without HttpOnly or SameSite=Strict", "the proxy rewrites cookies: turn that off"}
 	case https && !c.Secure:
-		return Finding{name, Fail, c.Name + " comes without Secure", "the proxy rewrites cookies, or cookie.secure is off"}
+		return Finding{name, Fail, c.Name + " is set without Secure", "the proxy rewrites cookies, or cookie.secure is off"}
 	case https && !strings.HasPrefix(c.Name, "__Secure-") && !strings.HasPrefix(c.Name, "__Host-"):
 		return Finding{name, Fail, c.Name + " has no __Secure- or __Host- prefix", "the proxy rewrites cookies: turn that off"}
 	}
@@ -64,7 +64,7 @@ func cookie(ctx context.Context, s Subject) Finding {
 	return Finding{Check: name, Level: OK, Detail: fmt.Sprintf("%s at %s", c.Name, c.Path)}
 }
 
-// preflight sends a pre-flight for a refresh from the SPA's origin (Fetch, CORS-preflight).
+// preflight sends the CORS preflight of a refresh from the SPA's origin (Fetch standard, CORS-preflight fetch).
 func preflight(ctx context.Context, s Subject, from string) Finding {
 	name := "origin " + from
 	req, err := http.NewRequestWithContext(ctx, http.MethodOptions, s.Issuer+"/auth/refresh/", nil)
@@ -82,9 +82,9 @@ func preflight(ctx context.Context, s Subject, from string) Finding {
 	allowed := resp.Header.Values("Access-Control-Allow-Origin")
 	switch {
 	case len(allowed) > 1:
-		return Finding{name, Fail, "two Access-Control-Allow-Origin headers", "the proxy adds CORS headers of its own: the broker does that"}
+		return Finding{name, Fail, "two Access-Control-Allow-Origin headers", "the proxy adds CORS headers, which the broker sets: turn that off in the proxy"}
 	case resp.StatusCode != http.StatusNoContent || len(allowed) == 0 || allowed[0] != from || resp.Header.Get("Access-Control-Allow-Credentials") != "true":
-		return Finding{name, Fail, fmt.Sprintf("its pre-flight is answered %s, allowed: %v", resp.Status, allowed), "the proxy must pass OPTIONS /auth/ and the CORS headers as they are"}
+		return Finding{name, Fail, fmt.Sprintf("the answer to its CORS preflight is %s, allowed origins: %v", resp.Status, allowed), "the proxy must pass OPTIONS /auth/ and the CORS headers as they are"}
 	}
-	return Finding{Check: name, Level: OK, Detail: "may call"}
+	return Finding{Check: name, Level: OK, Detail: "allowed"}
 }

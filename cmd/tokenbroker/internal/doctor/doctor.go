@@ -1,5 +1,5 @@
-// Package doctor checks the surroundings of a broker: what answers, whether clocks agree, how long an fsync takes, whether
-// a proxy changes cookies. Each finding has a hint.
+// Package doctor checks a broker and its surroundings: the server, the public URL, clocks, providers, NATS,
+// the disk, and whether a proxy changes cookies. Each finding has a hint that names the remedy.
 package doctor
 
 import (
@@ -25,15 +25,15 @@ import (
 // Level is the severity of a finding.
 type Level string
 
-// The levels. Only Fail is a failure of the whole run.
+// The levels. Only Fail makes [Failed] report true.
 const (
 	OK   Level = "ok"
 	Warn Level = "warn"
 	Fail Level = "fail"
-	Skip Level = "skip" // could not be checked from here
+	Skip Level = "skip" // the check could not be made here
 )
 
-// Finding is the result of a check. Hint says what to do if Level is not OK.
+// Finding is the result of one check. Hint names the remedy if Level is not OK.
 type Finding struct {
 	Check  string `json:"check"`
 	Level  Level  `json:"level"`
@@ -41,35 +41,36 @@ type Finding struct {
 	Hint   string `json:"hint,omitempty"`
 }
 
-// Subject is what is checked. Status is that of the running server, or nil.
+// Subject describes the broker to check.
 type Subject struct {
 	Issuer  string
 	DataDir string
 	Origins []string
-	// ConfigFile is the file of the configuration, Warnings are the warnings of loading it. They are empty if
-	// there is no configuration.
+	// ConfigFile is the file of the configuration, and Warnings are the warnings of loading it. Both are
+	// empty if no configuration was loaded.
 	ConfigFile string
 	Warnings   config.Problems
 	NATS       node.NATS
-	// NATSKnown reports that NATS has the credentials of the broker.
+	// NATSKnown reports whether NATS holds the credentials of the broker.
 	NATSKnown bool
 	Providers []Upstream
-	Status    *admin.Status
-	// StatusErr is the error of asking the server for Status.
+	// Status is the status of the running server. It is nil if no server was asked, or if asking failed.
+	Status *admin.Status
+	// StatusErr is the error of asking a server for its status.
 	StatusErr error
-	// Client sends the requests. If nil, it has a timeout of 5 s and follows no redirects.
+	// Client sends the HTTP requests. If nil, a client with a timeout of 5 s that follows no redirects is used.
 	Client *http.Client
-	// Now is this machine's clock. If nil, it is time.Now.
+	// Now is this machine's clock. If nil, time.Now is used.
 	Now func() time.Time
 }
 
-// Upstream is a provider. Check fetches from it what a sign-in needs, as the broker does.
+// Upstream is one provider. Check fetches the documents that a sign-in needs, as the broker does.
 type Upstream struct {
 	Name, Issuer string
 	Check        func(context.Context) (upstream.KeyReport, error)
 }
 
-// runTimeout is the longest time that a run takes: if nothing answers, the timeouts of the checks add up.
+// runTimeout bounds a whole run: without answers, each check waits for its own timeout.
 const runTimeout = 30 * time.Second
 
 // Run runs all checks, one after another, within runTimeout.
@@ -89,7 +90,7 @@ func Run(ctx context.Context, s Subject) []Finding {
 		findings = append(findings, check(ctx, s)...)
 	}
 	if !answered {
-		return append(findings, Finding{"cookie", Skip, "the public URL does not answer: cookie and origins were not looked at", "see the issuer's finding"})
+		return append(findings, Finding{"cookie", Skip, "the public URL does not answer: cookie and origins were not checked", "see the finding of the check issuer"})
 	}
 	return append(findings, browsers(ctx, s)...)
 }
@@ -104,7 +105,7 @@ func Failed(findings []Finding) bool {
 	return false
 }
 
-// server checks whether a broker runs, and its status.
+// server checks whether a broker runs and what its own checks report.
 func server(_ context.Context, s Subject) []Finding {
 	if s.Status == nil && s.StatusErr != nil {
 		return []Finding{{"server", Skip, s.StatusErr.Error(), "run doctor where the broker runs, as its user or root"}}
@@ -120,13 +121,13 @@ func server(_ context.Context, s Subject) []Finding {
 			found.Level, found.Hint = Fail, "see the findings below and the broker's log"
 			wrong = append(wrong, Finding{"server: " + c.Name, Fail, c.Detail, "see the broker's log"})
 		case c.Degraded:
-			wrong = append(wrong, Finding{"server: " + c.Name, Warn, c.Detail, "the broker serves, but not all of its promise"})
+			wrong = append(wrong, Finding{"server: " + c.Name, Warn, c.Detail, "the broker serves requests, but one of its guarantees is degraded: see the broker's log"})
 		}
 	}
 	return append([]Finding{found}, wrong...)
 }
 
-// FromConfig returns the subject that a configuration and what was built of it describe.
+// FromConfig returns the subject that a configuration describes; built is made of the configuration.
 func FromConfig(cfg *config.Config, built *setup.Built) Subject {
 	s := Subject{
 		Issuer: built.Node.PublicURL, DataDir: cfg.DataDir, Origins: cfg.Origins, NATS: built.Node.NATS, NATSKnown: true,
@@ -138,10 +139,10 @@ func FromConfig(cfg *config.Config, built *setup.Built) Subject {
 	return s
 }
 
-// providerCheck returns a check that asks a provider with the broker's own code.
+// providerCheck returns a check of a provider that uses the broker's own code.
 func providerCheck(cfg upstream.Config) func(context.Context) (upstream.KeyReport, error) {
 	return func(ctx context.Context) (upstream.KeyReport, error) {
-		cfg.Logger = slog.New(slog.DiscardHandler) // the findings report it
+		cfg.Logger = slog.New(slog.DiscardHandler) // the findings report the errors
 		provider, err := upstream.New(cfg)
 		if err != nil {
 			return upstream.KeyReport{}, err
@@ -151,7 +152,7 @@ func providerCheck(cfg upstream.Config) func(context.Context) (upstream.KeyRepor
 	}
 }
 
-// Describe sets what is not known of s without a configuration to what the running server reports.
+// Describe fills s from the status of the running server, for use without a configuration.
 func (s *Subject) Describe(status *admin.Status) {
 	s.Issuer, s.DataDir, s.Origins = status.Issuer, status.DataDir, status.Origins
 	if !status.NATS.Embedded {

@@ -28,10 +28,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const spa = "http://127.0.0.1:5173"
 
-// publicKey is the one of RFC 7517, appendix A.1.
+// publicKey is the key of RFC 7517, appendix A.1.
 const publicKey = `{"kty":"EC","kid":"a","crv":"P-256","x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4","y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"}`
 
-// world is a broker's surroundings, all well until a test spoils one thing.
+// world answers for a broker's surroundings. They are in order until a test changes one of them.
 type world struct {
 	issuer  string // what the discovery document names
 	keys    string
@@ -69,7 +69,7 @@ func (w *world) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// idp is a provider that is asked with the broker's code; via may be nil.
+// idp returns a provider that is checked with the broker's code; via may be nil.
 func idp(issuer string, via http.RoundTripper) doctor.Upstream {
 	return doctor.Upstream{Name: "idp", Issuer: issuer, Check: func(ctx context.Context) (upstream.KeyReport, error) {
 		p, err := upstream.New(upstream.Config{Name: "idp", Issuer: issuer, ClientID: "doctor", Transport: via})
@@ -114,8 +114,8 @@ func look(t *testing.T, spoil func(*world, *doctor.Subject)) map[string]doctor.F
 	return found
 }
 
-// Where nothing answers, and takes its time, the whole ends all the same.
-func TestTheWholeRunIsBounded(t *testing.T) {
+// A run ends in time even if no peer answers.
+func TestRunIsBoundedInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		silent := roundTrip(func(r *http.Request) (*http.Response, error) {
 			<-r.Context().Done()
@@ -138,7 +138,7 @@ type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-func TestHealthyBrokerHasOnlyOKFindings(t *testing.T) {
+func TestHealthyBrokerHasNoFailures(t *testing.T) {
 	found := look(t, nil)
 	for _, check := range []string{"server", "issuer", "jwks", "feed keys", "clock: broker", "clock: idp", "nats", "data directory", "fsync", "cookie", "origin " + spa} {
 		if f, ok := found[check]; !ok || f.Level != doctor.OK {
@@ -159,7 +159,7 @@ func TestFaultsAreFound(t *testing.T) {
 	}{
 		"another issuer": {func(w *world, _ *doctor.Subject) { w.issuer = "http://other" }, "issuer", doctor.Fail, `names "http://other"`},
 		"the wrong site": {func(_ *world, s *doctor.Subject) { s.Issuer += "/elsewhere" }, "issuer", doctor.Fail, "404"},
-		"no keys":        {func(w *world, _ *doctor.Subject) { w.keys = `{"keys":[]}` }, "jwks", doctor.Fail, "no key"},
+		"no keys":        {func(w *world, _ *doctor.Subject) { w.keys = `{"keys":[]}` }, "jwks", doctor.Fail, "no keys"},
 		"a private key":  {func(w *world, _ *doctor.Subject) { w.keys = `{"keys":[{"kty":"EC","d":"x"}]}` }, "jwks", doctor.Fail, "private"},
 		"no cache life":  {func(w *world, _ *doctor.Subject) { w.cache = "no-cache" }, "jwks", doctor.Warn, "no-cache"},
 		"a page":         {func(w *world, _ *doctor.Subject) { w.keys = "<html>" }, "feed keys", doctor.Fail, "not JSON"},
@@ -185,8 +185,8 @@ func TestFaultsAreFound(t *testing.T) {
 		}, "server", doctor.Fail, "pid 7"},
 		"no broker":                     {func(_ *world, s *doctor.Subject) { s.Status = nil }, "server", doctor.Skip, "no broker"},
 		"a broker that cannot be asked": {func(_ *world, s *doctor.Subject) { s.Status, s.StatusErr = nil, errors.New("permission denied") }, "server", doctor.Skip, "permission denied"},
-		"nothing at the public URL":     {func(_ *world, s *doctor.Subject) { s.Issuer = "http://127.0.0.1:1" }, "cookie", doctor.Skip, "origins were not looked at"},
-		"clients that proxies do not name": {func(_ *world, s *doctor.Subject) { s.Status.Connections.UnreadableForwarded = 7 },
+		"nothing at the public URL":     {func(_ *world, s *doctor.Subject) { s.Issuer = "http://127.0.0.1:1" }, "cookie", doctor.Skip, "origins were not checked"},
+		"unreadable forwarded addresses": {func(_ *world, s *doctor.Subject) { s.Status.Connections.UnreadableForwarded = 7 },
 			"client addresses", doctor.Warn, "7 requests"},
 		"an open data dir": {func(_ *world, s *doctor.Subject) { _ = os.Chmod(s.DataDir, 0o755) }, "data directory", doctor.Fail, "0755"},
 		"no data dir":      {func(_ *world, s *doctor.Subject) { s.DataDir += "/none" }, "data directory", doctor.Skip, "not on this machine"},
@@ -208,7 +208,7 @@ func TestFaultsAreFound(t *testing.T) {
 	}
 }
 
-func TestACookieThatCanBePlantedIsAWarning(t *testing.T) {
+func TestPlantableCookieIsAWarning(t *testing.T) {
 	const replaced = "__Secure-refresh_cookie=; Path=/auth; Max-Age=0; HttpOnly; Secure; SameSite=Strict"
 	for _, tt := range []struct {
 		cookies []string
@@ -232,7 +232,8 @@ func TestACookieThatCanBePlantedIsAWarning(t *testing.T) {
 	}
 }
 
-// natsServer has a broker, a service that may only listen and, if open, anybody.
+// natsServer starts a NATS server with accounts for a broker and for a service that may only subscribe. If
+// open, it also accepts connections without credentials.
 func natsServer(t *testing.T, open bool) string {
 	t.Helper()
 	users := []*server.User{
@@ -263,11 +264,11 @@ func TestNATSPermissions(t *testing.T) {
 		level          doctor.Level
 		says           string
 	}{
-		"the broker's account":    {"broker", "of-the-broker", false, "nats: publish", doctor.OK, "there and back"},
-		"an account that listens": {"service", "of-the-service", false, "nats: publish", doctor.Fail, "ermissions"},
-		"a wrong password":        {"broker", "wrong", false, "nats: publish", doctor.Fail, "uthorization"},
-		"nobody else gets in":     {"broker", "of-the-broker", false, "nats: without credentials", doctor.OK, "refused"},
-		"anybody gets in":         {"broker", "of-the-broker", true, "nats: without credentials", doctor.Warn, "anybody"},
+		"the broker's account":     {"broker", "of-the-broker", false, "nats: publish", doctor.OK, "round trip"},
+		"an account that listens":  {"service", "of-the-service", false, "nats: publish", doctor.Fail, "ermissions"},
+		"a wrong password":         {"broker", "wrong", false, "nats: publish", doctor.Fail, "uthorization"},
+		"credentials are required": {"broker", "of-the-broker", false, "nats: without credentials", doctor.OK, "refused"},
+		"no_auth_user":             {"broker", "of-the-broker", true, "nats: without credentials", doctor.Warn, "accepts connections without credentials"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -285,9 +286,9 @@ func TestNATSPermissions(t *testing.T) {
 	}
 }
 
-func TestFailedCountsOnlyFailures(t *testing.T) {
+func TestFailedIgnoresWarningsAndSkips(t *testing.T) {
 	some := []doctor.Finding{{Level: doctor.Warn}, {Level: doctor.Skip}, {Level: doctor.OK}}
 	if doctor.Failed(some) || !doctor.Failed(append(some, doctor.Finding{Level: doctor.Fail})) {
-		t.Error("Failed is wrong")
+		t.Error("Failed does not report exactly the findings of level fail")
 	}
 }

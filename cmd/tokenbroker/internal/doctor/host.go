@@ -14,26 +14,26 @@ import (
 	"tokenbroker/cmd/tokenbroker/internal/httpserver"
 )
 
-// Thresholds of the findings about the disk.
+// Thresholds of the disk checks.
 const (
 	diskWarn   = 1 << 30 // bytes free
 	diskFail   = 256 << 20
-	fsyncWarn  = 10 * time.Millisecond // each sign-in and refresh waits for an fsync
+	fsyncWarn  = 10 * time.Millisecond // every sign-in and refresh waits for an fsync
 	fsyncTries = 20
 )
 
-// disk checks the data directory: its owner, the free space, the duration of an fsync.
+// disk checks the mode, the free space and the fsync time of the data directory.
 func disk(_ context.Context, s Subject) []Finding {
 	info, err := os.Stat(s.DataDir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return []Finding{{"data directory", Skip, s.DataDir + " is not on this machine, or not made yet", "run doctor where the broker runs"}}
+		return []Finding{{"data directory", Skip, s.DataDir + " is not on this machine, or does not exist yet", "run doctor where the broker runs"}}
 	}
 	if err != nil {
 		return []Finding{{"data directory", Fail, err.Error(), "run doctor as the broker's user"}}
 	}
 	mode := Finding{Check: "data directory", Level: OK, Detail: fmt.Sprintf("%s, mode %#o", s.DataDir, info.Mode().Perm())}
 	if info.Mode().Perm()&0o077 != 0 {
-		mode.Level, mode.Hint = Fail, "others can look into it: chmod 700 "+s.DataDir
+		mode.Level, mode.Hint = Fail, "other users can read it: chmod 700 "+s.DataDir
 	}
 	return []Finding{mode, space(s.DataDir), fsync(s.DataDir)}
 }
@@ -53,16 +53,16 @@ func space(dir string) Finding {
 	default:
 		return found
 	}
-	found.Hint = "the broker refuses writes (503) before the disk is full: make room"
+	found.Hint = "free disk space: the broker refuses writes (503) before the disk is full"
 	return found
 }
 
-// fsync measures an fsync in a directory.
+// fsync measures the time of an fsync, which each commit waits for, on the disk of the data directory.
 func fsync(dir string) Finding {
 	const name = "fsync"
 	f, err := os.CreateTemp(dir, ".doctor-*")
 	if err != nil {
-		return Finding{name, Skip, "not writable for this user", "run doctor as the broker's user"}
+		return Finding{name, Skip, "this user cannot write to the data directory", "run doctor as the broker's user"}
 	}
 	defer func() { _ = os.Remove(f.Name()); _ = f.Close() }()
 	block := make([]byte, 4096)
@@ -71,7 +71,7 @@ func fsync(dir string) Finding {
 		start := time.Now()
 		_, err := f.Write(block)
 		if err := errors.Join(err, f.Sync()); err != nil {
-			return Finding{name, Fail, err.Error(), "the disk does not take writes"}
+			return Finding{name, Fail, err.Error(), "check the disk: it does not accept writes"}
 		}
 		times = append(times, time.Since(start))
 	}
@@ -79,15 +79,16 @@ func fsync(dir string) Finding {
 	median, worst := times[len(times)/2], times[len(times)-1]
 	found := Finding{Check: name, Level: OK, Detail: fmt.Sprintf("median %s, slowest %s of %d", median.Round(time.Microsecond), worst.Round(time.Microsecond), fsyncTries)}
 	if median > fsyncWarn {
-		found.Level, found.Hint = Warn, "every sign-in, refresh and log-off waits for one: use a local SSD, no network file system"
+		found.Level, found.Hint = Warn, "every sign-in, refresh and log-off waits for an fsync: use a local SSD, not a network file system"
 	}
 	return found
 }
 
-// secretFiles are the files in the data directory that contain secrets. Not all of them exist.
+// secretFiles are the names in the data directory that may hold secrets.
 var secretFiles = []string{"kek", "nats-services", "admin-token", "tokenbroker.lock", "store", "admin"}
 
-// modes checks who can read files with secrets, and repeats the warnings of loading the configuration.
+// modes checks the modes of files and directories that hold secrets, and repeats the warnings of loading
+// the configuration.
 func modes(_ context.Context, s Subject) []Finding {
 	const name = "file modes"
 	var found []Finding
@@ -99,21 +100,21 @@ func modes(_ context.Context, s Subject) []Finding {
 		file = filepath.Join(s.DataDir, file)
 		info, err := os.Stat(file)
 		if s.DataDir == "" || err != nil {
-			continue // does not exist, or is on another machine: the finding about the data directory reports it
+			continue // it does not exist, or is not on this machine, which the check of the data directory reports
 		}
 		looked++
 		if perm := info.Mode().Perm(); perm&0o077 != 0 {
 			found = append(found, Finding{
 				name, Fail, fmt.Sprintf("%s: other users can read or change it (mode %04o)", file, perm),
-				"chmod go-rwx " + file + ", and consider the secrets in it known",
+				"chmod go-rwx " + file + ", and treat the secrets in it as compromised",
 			})
 		}
 	}
-	if s.ConfigFile != "" { // loading it checked its mode
+	if s.ConfigFile != "" { // loading it fails if other users can change it, or read secrets in it
 		looked++
 	}
 	if looked == 0 && found == nil {
-		return []Finding{{name, Skip, "no configuration and no data directory is here", "run doctor where the broker runs, with --config"}}
+		return []Finding{{name, Skip, "neither a configuration nor a data directory is on this machine", "run doctor where the broker runs, with --config"}}
 	}
 	if found == nil {
 		return []Finding{{name, OK, fmt.Sprintf("%d files and directories are private", looked), ""}}
@@ -128,14 +129,14 @@ func files(_ context.Context, s Subject) []Finding {
 		return []Finding{{name, Skip, "the broker does not run here, or does not report its limit", "start the broker"}}
 	}
 	c := s.Status.Connections
-	found := Finding{Check: name, Level: OK, Detail: fmt.Sprintf("limit %d: %d connections at the public listener, %d of one address", c.OpenFiles, c.Max, c.PerAddress)}
+	found := Finding{Check: name, Level: OK, Detail: fmt.Sprintf("limit %d: %d connections at the public listener, %d from one address", c.OpenFiles, c.Max, c.PerAddress)}
 	if c.OpenFilesWanted > 0 {
 		found.Level, found.Hint = Warn, httpserver.OpenFiles{Wanted: c.OpenFilesWanted}.Hint()
 	}
 	return []Finding{found}
 }
 
-// forwarded checks whether the broker can read the addresses of clients that trusted proxies send.
+// forwarded checks whether the broker can read the X-Forwarded-For entries of the trusted proxies.
 func forwarded(_ context.Context, s Subject) []Finding {
 	const name = "client addresses"
 	if s.Status == nil {
@@ -144,7 +145,7 @@ func forwarded(_ context.Context, s Subject) []Finding {
 	if n := s.Status.Connections.UnreadableForwarded; n > 0 {
 		return []Finding{{
 			name, Warn, fmt.Sprintf("%d requests of trusted proxies since the start have an X-Forwarded-For entry that is not an address", n),
-			"their users share the proxy's address and its limits: the broker's log names the proxy and the entry; let it write the client's address, with or without a port",
+			"their users share the proxy's address and its limits: the broker's log names the proxy and the entry; configure the proxy to write the client's address, with or without a port",
 		}}
 	}
 	return []Finding{{Check: name, Level: OK, Detail: "every X-Forwarded-For of a trusted proxy could be read"}}

@@ -9,7 +9,7 @@ import (
 	"tokenbroker/config"
 )
 
-func TestModesOfFilesWithSecrets(t *testing.T) {
+func TestModesOfSecretFiles(t *testing.T) {
 	for name, row := range map[string]struct {
 		change func(t *testing.T, dir string, s *Subject)
 		level  Level
@@ -18,12 +18,12 @@ func TestModesOfFilesWithSecrets(t *testing.T) {
 		"private": {func(*testing.T, string, *Subject) {}, OK, "3 files and directories are private"},
 		"kek for the group": {func(t *testing.T, dir string, _ *Subject) { chmod(t, filepath.Join(dir, "kek"), 0o640) },
 			Fail, "kek: other users can read or change it (mode 0640)"},
-		"store for everybody": {func(t *testing.T, dir string, _ *Subject) { chmod(t, filepath.Join(dir, "store"), 0o755) },
+		"store readable by all users": {func(t *testing.T, dir string, _ *Subject) { chmod(t, filepath.Join(dir, "store"), 0o755) },
 			Fail, "store: other users can read or change it (mode 0755)"},
 		"a secret's file": {func(_ *testing.T, _ string, s *Subject) {
 			s.Warnings = config.Problems{{Key: "admin.token_file", Message: "names the file /x (mode 0644)", Hint: "run chmod 600 on it"}}
 		}, Warn, "admin.token_file names the file /x (mode 0644)"},
-		"elsewhere": {func(_ *testing.T, _ string, s *Subject) { s.DataDir, s.ConfigFile = "/nonexistent", "" }, Skip, "is here"},
+		"elsewhere": {func(_ *testing.T, _ string, s *Subject) { s.DataDir, s.ConfigFile = "/nonexistent", "" }, Skip, "is on this machine"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

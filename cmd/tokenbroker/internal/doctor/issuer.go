@@ -12,12 +12,13 @@ import (
 	"time"
 )
 
-// maxDocument is how many bytes of an answer are read.
+// maxDocument bounds the bytes that are read of an answer.
 const maxDocument = 1 << 20
 
 func itoa(n int) string { return strconv.Itoa(n) }
 
-// document fetches a JSON document. It also returns the header of the answer.
+// document fetches a JSON document into the value that into points to, and returns the answer's header. The
+// header is nil if there was no answer.
 func document(ctx context.Context, s Subject, url string, into any) (http.Header, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
@@ -50,8 +51,8 @@ type keySet struct {
 	Keys []map[string]any `json:"keys"`
 }
 
-// issuer fetches the documents of the public URL that services and browsers use. answered reports whether anything answers
-// there.
+// issuer fetches the documents that services and browsers fetch from the public URL. It reports in answered
+// whether there was any answer.
 func issuer(ctx context.Context, s Subject) (found []Finding, answered bool) {
 	hint := "services and browsers reach the broker by public_url: check DNS, the proxy and its certificate"
 	var doc discovery
@@ -60,7 +61,7 @@ func issuer(ctx context.Context, s Subject) (found []Finding, answered bool) {
 	}
 	if doc.Issuer != s.Issuer {
 		return []Finding{{"issuer", Fail, fmt.Sprintf("the discovery document names %q, not %q", doc.Issuer, s.Issuer),
-			"public_url must be what the proxy serves, letter by letter"}}, true
+			"public_url must be exactly the URL that the proxy serves"}}, true
 	}
 	return []Finding{
 		{Check: "issuer", Level: OK, Detail: doc.Issuer},
@@ -69,15 +70,15 @@ func issuer(ctx context.Context, s Subject) (found []Finding, answered bool) {
 	}, true
 }
 
-// keys checks a JWK set: it must have keys, and no private ones.
+// keys checks one JWK set: it must have keys, and no private ones.
 func keys(ctx context.Context, s Subject, name, url string) Finding {
 	var set keySet
 	header, err := document(ctx, s, url, &set)
 	switch {
 	case err != nil:
-		return Finding{name, Fail, err.Error(), "services cannot judge tokens without it: check the proxy's paths"}
+		return Finding{name, Fail, err.Error(), "services cannot validate tokens without it: check the proxy's paths"}
 	case len(set.Keys) == 0:
-		return Finding{name, Fail, url + " holds no key", "see the broker's log"}
+		return Finding{name, Fail, url + " has no keys", "see the broker's log"}
 	}
 	for _, k := range set.Keys {
 		if _, private := k["d"]; private {
@@ -91,13 +92,13 @@ func keys(ctx context.Context, s Subject, name, url string) Finding {
 	return Finding{Check: name, Level: OK, Detail: keyCount(len(set.Keys)) + ", " + cache}
 }
 
-// How much clocks may differ before a warning, and before services refuse tokens.
+// The clock differences from which doctor warns, and from which tokens are refused.
 const (
 	clockWarn = 5 * time.Second
 	clockFail = 60 * time.Second
 )
 
-// clock compares the clocks of this machine, the broker and the providers.
+// clock compares this machine's clock with those of the broker and of the providers.
 func clock(ctx context.Context, s Subject) []Finding {
 	var found []Finding
 	if s.Status != nil {
@@ -108,7 +109,7 @@ func clock(ctx context.Context, s Subject) []Finding {
 		var doc discovery
 		header, err := document(ctx, s, discoveryURL(p.Issuer), &doc)
 		if header == nil {
-			continue // the check of providers reports it
+			continue // the check of the provider reports it
 		}
 		theirs, dateErr := http.ParseTime(header.Get("Date"))
 		if err := errors.Join(err, dateErr); err != nil {
@@ -118,7 +119,7 @@ func clock(ctx context.Context, s Subject) []Finding {
 		found = append(found, compare("clock: "+p.Name, theirs.Sub(sent), time.Second+s.Now().Sub(sent)))
 	}
 	if len(found) == 0 {
-		return []Finding{{"clock", Skip, "there is nothing to compare this machine's clock with", "start the broker, or configure a provider"}}
+		return []Finding{{"clock", Skip, "there is no clock to compare this machine's clock with", "start the broker, or configure a provider"}}
 	}
 	return found
 }
@@ -140,9 +141,9 @@ func discoveryURL(issuer string) string {
 	return strings.TrimSuffix(issuer, "/") + "/.well-known/openid-configuration"
 }
 
-const providerHint = "check region, user_pool or issuer, and the way out of this network; password sign-in goes on without it"
+const providerHint = "check region, user_pool or issuer, and the outgoing connections of this network; password sign-in works without the provider"
 
-// providers checks the documents of each provider.
+// providers checks each provider's documents.
 func providers(ctx context.Context, s Subject) []Finding {
 	found := make([]Finding, 0, len(s.Providers))
 	for _, p := range s.Providers {
