@@ -22,7 +22,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// place is a short path: a test's own directory is too long on some machines.
+// place returns a short path for a socket: the path of t.TempDir is too long on some machines.
 func place(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "adm") //nolint:usetesting // t.TempDir is longer than a socket's path may be
@@ -96,12 +96,12 @@ func TestOwnUserIsServedAndNamed(t *testing.T) {
 	}
 }
 
-func TestAForeignUserIsDroppedAndTheNextOneServed(t *testing.T) {
+func TestForeignUserIsRejectedAndTheNextIsServed(t *testing.T) {
 	path := place(t)
 	asked := 0
 	l, err := adminsocket.ListenFor(path, func(uid uint32) bool {
 		asked++
-		return int(uid) == os.Geteuid() && asked > 1 // the first one is somebody else
+		return int(uid) == os.Geteuid() && asked > 1 // treats the first peer as another user
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -124,11 +124,11 @@ func TestAForeignUserIsDroppedAndTheNextOneServed(t *testing.T) {
 	}
 	defer func() { _ = c.Close() }()
 	if asked != 2 {
-		t.Errorf("asked %d times", asked)
+		t.Errorf("the uid was checked %d times", asked)
 	}
 	_ = foreign.SetDeadline(time.Now().Add(time.Minute))
 	if n, err := foreign.Read(make([]byte, 1)); n != 0 || err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("the foreign one reads %d, %v", n, err)
+		t.Errorf("the foreign peer reads %d, %v", n, err)
 	}
 	if _, err := own.Write([]byte("x")); err != nil {
 		t.Fatal(err)
@@ -139,7 +139,7 @@ func TestAForeignUserIsDroppedAndTheNextOneServed(t *testing.T) {
 	}
 }
 
-func TestPeerUIDIsUnknownForOtherConnections(t *testing.T) {
+func TestPeerUIDRejectsOtherConnections(t *testing.T) {
 	a, b := net.Pipe()
 	defer func() { _, _ = a.Close(), b.Close() }()
 	if uid, ok := adminsocket.PeerUID(a); ok {
@@ -147,7 +147,7 @@ func TestPeerUIDIsUnknownForOtherConnections(t *testing.T) {
 	}
 }
 
-func TestAStaleSocketIsReplaced(t *testing.T) {
+func TestStaleSocketIsReplaced(t *testing.T) {
 	path := place(t)
 	old := listen(t, path)
 	old.(interface{ SetUnlinkOnClose(bool) }).SetUnlinkOnClose(false)
@@ -155,7 +155,7 @@ func TestAStaleSocketIsReplaced(t *testing.T) {
 		t.Fatal(err)
 	}
 	if mode(t, path)[0] != 'S' {
-		t.Fatal("no stale socket: this test sees nothing")
+		t.Fatal("the test made no stale socket")
 	}
 	l := listen(t, path)
 	c, err := net.Dial("unix", path)
@@ -170,13 +170,13 @@ func TestAStaleSocketIsReplaced(t *testing.T) {
 	_ = peer.Close()
 }
 
-func TestASecondListenerDoesNotReplaceTheFirst(t *testing.T) {
+func TestSecondListenerDoesNotDisturbTheFirst(t *testing.T) {
 	path := place(t)
 	first := listen(t, path)
 	if _, err := adminsocket.Listen(path); !errors.Is(err, adminsocket.ErrInUse) || !strings.Contains(err.Error(), path) {
 		t.Errorf("got %v", err)
 	}
-	for range 2 { // the probe of the second, and a caller
+	for range 2 { // the probe of the second listener, and a client
 		if c, err := net.Dial("unix", path); err == nil {
 			defer func() { _ = c.Close() }()
 		}
@@ -201,7 +201,7 @@ func TestListenRefuses(t *testing.T) {
 			path := withDirectory(t, 0o700)
 			write(t, path)
 			return path
-		}, "something else than a socket"},
+		}, "is not a socket"},
 		{"a file in the directory's place", func(t *testing.T) string {
 			path := place(t)
 			write(t, filepath.Dir(path))
@@ -218,10 +218,10 @@ func TestListenRefuses(t *testing.T) {
 		{"a directory of another user", func(t *testing.T) string {
 			path := withDirectory(t, 0o700)
 			if os.Geteuid() != 0 {
-				t.Skip("only root can give a directory away")
+				t.Skip("only root can change the owner of a directory")
 			}
 			if err := os.Chown(filepath.Dir(path), 65534, 65534); err != nil {
-				t.Skip("giving the directory away: ", err)
+				t.Skip("changing the owner of the directory: ", err)
 			}
 			return path
 		}, "belongs to another user"},

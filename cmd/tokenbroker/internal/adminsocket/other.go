@@ -8,13 +8,13 @@ import (
 	"runtime"
 )
 
-// ErrInUse is in the chain of the error of [Listen] if a server answers at the path.
+// ErrInUse is in the chain of the error of [Listen] if another process answers at the path.
 var ErrInUse = errors.New("another broker is running")
 
-// Listen returns an error: without the uid of peers, any user who reaches the socket could use it.
+// Listen returns an error on this platform: it offers no way to restrict the socket by the peer's uid.
 func Listen(string) (net.Listener, error) {
-	return nil, errors.New("the admin socket needs to know its peer's user id, which this program cannot ask on " + runtime.GOOS + ": use admin.listen with its token")
+	return nil, errors.New("the admin socket needs the user id of its peer, which this program cannot read on " + runtime.GOOS + ": use admin.listen with a token")
 }
 
-// PeerUID returns false: the uid of peers is not known on this platform.
+// PeerUID reports false: no connection has a known peer on this platform.
 func PeerUID(net.Conn) (uint32, bool) { return 0, false }

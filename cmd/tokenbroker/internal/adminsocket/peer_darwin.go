@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// peerUID asks the kernel who connected (unix(4), LOCAL_PEERCRED).
+// peerUID returns the uid of the process that connected, as the kernel reports it (unix(4), LOCAL_PEERCRED).
 func peerUID(c *net.UnixConn) (uid uint32, err error) {
 	err = control(c, func(fd int) error {
 		cred, err := unix.GetsockoptXucred(fd, unix.SOL_LOCAL, unix.LOCAL_PEERCRED)

@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// peerUID asks the kernel who connected (unix(7), SO_PEERCRED).
+// peerUID returns the uid of the process that connected, as the kernel reports it (unix(7), SO_PEERCRED).
 func peerUID(c *net.UnixConn) (uid uint32, err error) {
 	err = control(c, func(fd int) error {
 		cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)

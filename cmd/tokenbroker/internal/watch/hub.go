@@ -1,8 +1,8 @@
-// Package watch streams events to operators: revocations as they are committed, how far the services have applied
-// them, services whose state changes, and changes of keys.
+// Package watch streams events to operators: revocations as they are committed, how many services have
+// applied them, services whose state changes, and changes of keys.
 //
-// It works only while an operator watches, in goroutines that [Hub.Run] owns. It reads what was committed from the
-// ledger, so requests do not wait for it.
+// It works only while there are watchers, in goroutines that [Hub.Run] owns. Requests never wait for it:
+// it reads the committed revocations from the ledger.
 package watch
 
 import (
@@ -22,14 +22,14 @@ import (
 // Errors of [Hub.Watch] and [Watcher.Next].
 var (
 	ErrTooMany = errors.New("too many are watching")
-	ErrClosed  = errors.New("nothing is shown any more")
+	ErrClosed  = errors.New("the event stream is closed")
 	// ErrSlow ends the view of a watcher that falls too far behind.
 	ErrSlow = errors.New("the watcher is too slow")
 )
 
 const defaultWatchers = 16
 
-// Ledger has the recorded revocations. [*ledger.Ledger] implements it.
+// Ledger is the record of revocations. [*ledger.Ledger] implements it.
 type Ledger interface {
 	Origin() string
 	Head() uint64
@@ -38,44 +38,45 @@ type Ledger interface {
 	Follow(ctx context.Context, seq, limit uint64) ([]ledger.CommittedBatch, error)
 }
 
-// Broadcast reports whether a recorded batch was sent.
+// Broadcast reports whether a recorded batch was sent to NATS.
 type Broadcast interface {
+	// Flushed waits until the batch seq was sent, and reports false if ctx ends first.
 	Flushed(ctx context.Context, seq uint64) bool
 }
 
-// Receipts reports what the services have applied. [*receipts.Collector] implements it.
+// Receipts reports how many services have applied a batch. [*receipts.Collector] implements it.
 type Receipts interface {
 	Expect() (done func())
 	Begin(since time.Duration, seq uint64) *receipts.Wait
 	Services() []receipts.Service
 }
 
-// Config configures a [Hub]. Username, MaxWatchers and Logger are optional.
+// Config configures a [Hub]. All fields except Username, MaxWatchers and Logger are required.
 type Config struct {
 	Ledger    Ledger
 	Broadcast Broadcast
 	Receipts  Receipts
 	// Mono is the monotonic clock of Ledger and Receipts.
 	Mono func() time.Duration
-	// Username returns the name of an event's user, or "". If nil, events have no names.
+	// Username returns the name of an event's user, or "" if it is not known. If nil, events have no names.
 	Username func(ctx context.Context, e revocation.Event) string
-	// MaxWatchers is how many watchers there may be at a time. If 0, it is 16.
+	// MaxWatchers is the maximum number of watchers. If zero, it is 16.
 	MaxWatchers int
 	// Logger receives diagnostics. If nil, slog.Default is used.
 	Logger *slog.Logger
 }
 
-// Hub encodes each event once and passes it to every watcher. It does not wait for watchers, and ends the view of one
-// that falls too far behind. It is safe for concurrent use.
+// Hub encodes each event once and passes it to every watcher. It never waits for a watcher: one that falls
+// too far behind is cut off. Hub is safe for concurrent use.
 type Hub struct {
 	config Config
-	woken  chan struct{} // wakes Run when watchers come or go
+	woken  chan struct{} // wakes Run after a change of the watchers
 
 	mu       sync.Mutex // guards what follows
 	watchers map[*Watcher]struct{}
-	// from is the ledger's head at the start of the first view.
+	// from is the ledger's head when the first of the present watchers came.
 	from     uint64
-	services map[serviceName]admin.WatchService // as they were last shown
+	services map[serviceName]admin.WatchService // as last shown
 	closed   bool
 }
 
@@ -90,8 +91,8 @@ func New(config Config) *Hub {
 	return &Hub{config: config, woken: make(chan struct{}, 1), watchers: map[*Watcher]struct{}{}}
 }
 
-// Watch starts a view of what is committed from now on, with the services that are known. Its errors are [ErrTooMany]
-// and [ErrClosed].
+// Watch returns a view that starts with the known services and continues with everything that is committed
+// from now on. The caller must close it. Errors: [ErrTooMany] and [ErrClosed].
 func (h *Hub) Watch() (*Watcher, error) {
 	w := &Watcher{hub: h, ready: make(chan struct{}, 1)}
 	h.mu.Lock()
@@ -124,7 +125,7 @@ func (h *Hub) Watchers() int {
 	return len(h.watchers)
 }
 
-// Close ends all views immediately and refuses new ones. It may be called again.
+// Close ends every view at once and refuses new ones. It may be called more than once.
 func (h *Hub) Close() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -135,7 +136,7 @@ func (h *Hub) Close() {
 	h.wake()
 }
 
-// Key shows a change of the keyring. It never blocks.
+// Key shows a change of the keyring to the watchers. It never blocks.
 func (h *Hub) Key(k admin.WatchKey) {
 	k.Type = admin.WatchTypeKey
 	if h.Watchers() > 0 {
@@ -143,7 +144,7 @@ func (h *Hub) Key(k admin.WatchKey) {
 	}
 }
 
-// wake makes Run check whether there are watchers. It never blocks.
+// wake makes Run check the watchers. It never blocks.
 func (h *Hub) wake() {
 	select {
 	case h.woken <- struct{}{}:
@@ -151,29 +152,29 @@ func (h *Hub) wake() {
 	}
 }
 
-// event is an encoded event. Watchers share it, and it never changes.
+// event is an encoded event. It is shared by the watchers and never changed.
 type event struct {
 	admin.WatchEvent
-	seq uint64 // of the batch that it is about, or zero
+	seq uint64 // the number of the event's batch, or zero
 }
 
 func (h *Hub) encode(name string, seq uint64, v any) event {
 	data, err := json.Marshal(v)
-	if err != nil { // a bug in this package: events are plain structs
+	if err != nil { // a bug in this package: plain structs can always be encoded
 		h.config.Logger.Error("an event for watchers cannot be encoded", "type", name, "error", err)
 		return event{}
 	}
 	return event{WatchEvent: admin.WatchEvent{Name: name, Data: data}, seq: seq}
 }
 
-// show passes e to every watcher, except batches that were committed before its view started.
+// show passes e to every watcher, except to those that came after e's batch was committed.
 func (h *Hub) show(e event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.showHeld(e)
 }
 
-// showHeld is show with mu held.
+// showHeld is show for callers that hold mu.
 func (h *Hub) showHeld(e event) {
 	if e.Data == nil {
 		return
@@ -185,7 +186,7 @@ func (h *Hub) showHeld(e event) {
 	}
 }
 
-// drop ends w's view. It is called with mu held.
+// drop ends w's view. The caller holds mu.
 func (h *Hub) drop(w *Watcher, why error) {
 	if _, there := h.watchers[w]; !there {
 		return

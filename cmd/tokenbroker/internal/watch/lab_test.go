@@ -24,7 +24,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// lab is a ledger, a network that flushes when it is told to, and services.
+// lab is a hub with a ledger, services, and a network that a test flushes.
 type lab struct {
 	*watch.Hub
 	t         *testing.T
@@ -35,7 +35,7 @@ type lab struct {
 	names     map[string]string // of the users of sids
 }
 
-// network has everything up to flushed.
+// network is a Broadcast that has sent the batches up to flushed.
 type network struct {
 	mu      sync.Mutex
 	flushed uint64
@@ -100,7 +100,7 @@ func (l *lab) revoke(values ...string) {
 	l.ledger.Committed()
 }
 
-// flush lets the network have everything.
+// flush makes the network report every batch as sent.
 func (l *lab) flush() {
 	l.network.mu.Lock()
 	defer l.network.mu.Unlock()
@@ -109,7 +109,7 @@ func (l *lab) flush() {
 	l.network.moved = make(chan struct{})
 }
 
-// receipt is a service's word that it is at the head.
+// receipt delivers a service's receipt for everything up to the head.
 func (l *lab) receipt(service string, fresh bool) {
 	l.t.Helper()
 	raw, err := json.Marshal(revocation.Receipt{V: 1, Service: service + "/1", Applied: map[string]uint64{l.ledger.Origin(): l.ledger.Head()}, Fresh: fresh})
@@ -121,7 +121,7 @@ func (l *lab) receipt(service string, fresh bool) {
 	}
 }
 
-// watch begins a view and lets the hub find it.
+// watch starts a view and waits until the hub has noticed it.
 func (l *lab) watch() *watch.Watcher {
 	l.t.Helper()
 	w, err := l.Watch()
@@ -132,7 +132,7 @@ func (l *lab) watch() *watch.Watcher {
 	return w
 }
 
-// expect wants the next events in the form of [text]; "" says that none comes by itself.
+// expect checks the next events in the form of [text]; "" means that no event is waiting.
 func expect(t *testing.T, w *watch.Watcher, want ...string) {
 	t.Helper()
 	for _, line := range want {
@@ -157,7 +157,7 @@ func expect(t *testing.T, w *watch.Watcher, want ...string) {
 	}
 }
 
-// text is an event in a few words.
+// text returns a short form of an event.
 func text(t *testing.T, e admin.WatchEvent) string {
 	t.Helper()
 	var v struct {

@@ -12,20 +12,21 @@ import (
 )
 
 const (
-	// flushPatience is how long after its commit a batch waits until NATS has it, appliedPatience how long after its
-	// commit it waits for its services. An older batch does not wait, so the waits do not add up.
+	// flushPatience is how long a batch is held back until it is sent to NATS, appliedPatience how
+	// long to wait for its services. Both count from the commit of the batch, so that the waits of
+	// several batches do not add up.
 	flushPatience   = 250 * time.Millisecond
 	appliedPatience = 2 * time.Second
-	// batchesAtOnce is how many batches are read from the ledger at a time.
+	// batchesAtOnce is the number of batches that are read from the ledger at a time.
 	batchesAtOnce = 4
-	// waitingBatches is how many batches may wait for their services. The next one is shown later.
+	// waitingBatches is the number of batches that may wait for their services; the next one is shown later.
 	waitingBatches = 256
-	// retryPause is the pause after the ledger could not be read.
+	// retryPause is the pause after an error of reading the ledger.
 	retryPause = time.Second
 )
 
-// Run shows events while there are watchers. When ctx ends it ends all views and returns nil. It must be called only
-// once.
+// Run shows events while there are watchers, until ctx ends. It then closes the hub and returns nil. It must
+// be called at most once.
 func (h *Hub) Run(ctx context.Context) error {
 	defer h.Close()
 	for {
@@ -43,7 +44,7 @@ func (h *Hub) Run(ctx context.Context) error {
 	}
 }
 
-// feed shows events until there is no watcher or ctx ends.
+// feed shows events until there are no watchers or ctx ends.
 func (h *Hub) feed(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	batches := make(chan shownBatch, waitingBatches)
@@ -70,7 +71,7 @@ type shownBatch struct {
 	seq      uint64
 	written  time.Duration
 	services *receipts.Wait
-	shown    chan struct{} // closed when it was shown itself
+	shown    chan struct{} // closed when the batch itself has been shown
 }
 
 // follow shows the batches as they are committed.
@@ -83,7 +84,7 @@ func (h *Hub) follow(ctx context.Context, batches chan<- shownBatch) {
 		page, err := h.config.Ledger.Follow(ctx, seq, batchesAtOnce)
 		if err != nil {
 			if ctx.Err() == nil && !failing {
-				h.config.Logger.Error("revocations cannot be shown to those who watch", "error", err)
+				h.config.Logger.Error("revocations cannot be shown to watchers", "error", err)
 			}
 			failing = true
 			pause(ctx, retryPause)
@@ -105,10 +106,10 @@ func (h *Hub) follow(ctx context.Context, batches chan<- shownBatch) {
 	}
 }
 
-// namedEvents is how many events of a batch are shown with the names of their users. Each is a look-up.
+// namedEvents is how many events of a batch are shown with the names of their users: each name is a look-up.
 const namedEvents = 20
 
-// usernames returns the names of the events' users by the events' values.
+// usernames returns the names of the events' users, by the events' values.
 func (h *Hub) usernames(ctx context.Context, events []revocation.Event) map[string]string {
 	if h.config.Username == nil {
 		return nil
@@ -122,7 +123,7 @@ func (h *Hub) usernames(ctx context.Context, events []revocation.Event) map[stri
 	return names
 }
 
-// showBatch shows a batch when NATS has it, or after flushPatience.
+// showBatch shows a batch when it has been sent to NATS, or after flushPatience.
 func (h *Hub) showBatch(ctx context.Context, b ledger.CommittedBatch) {
 	wait, cancel := context.WithTimeout(ctx, b.Written+flushPatience-h.config.Mono())
 	defer cancel()
@@ -137,7 +138,7 @@ func (h *Hub) showBatch(ctx context.Context, b ledger.CommittedBatch) {
 	h.show(h.encode(v.Type, b.Seq, v))
 }
 
-// applied shows in the order of the batches which services have applied each.
+// applied shows how many services have applied each batch, in the order of the batches.
 func (h *Hub) applied(ctx context.Context, batches <-chan shownBatch) {
 	for {
 		var b shownBatch
@@ -162,7 +163,7 @@ func (h *Hub) applied(ctx context.Context, batches <-chan shownBatch) {
 	}
 }
 
-// pause waits for d or ctx's end.
+// pause waits for d or until ctx ends.
 func pause(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -12,10 +12,10 @@ import (
 	"tokenbroker/broker/receipts"
 )
 
-// servicesEvery is the interval between two checks of the services' states.
+// servicesEvery is the interval at which the states of services are compared.
 const servicesEvery = 250 * time.Millisecond
 
-// serviceName is a service and the source of its receipts, which it cannot choose.
+// serviceName names a service: by the name that it sends and by its source, which it cannot choose.
 type serviceName struct{ source, service string }
 
 func sortedNames(services map[serviceName]admin.WatchService) []serviceName {
@@ -24,7 +24,7 @@ func sortedNames(services map[serviceName]admin.WatchService) []serviceName {
 	})
 }
 
-// watchServices first shows all services, then each service whose state changes.
+// watchServices shows all services, and then each service whose state changes.
 func (h *Hub) watchServices(ctx context.Context) {
 	defer h.forgetServices()
 	ticker := time.NewTicker(servicesEvery)
@@ -39,17 +39,17 @@ func (h *Hub) watchServices(ctx context.Context) {
 	}
 }
 
-// forgetServices makes the next check show all services.
+// forgetServices makes the next call of showServices show all services.
 func (h *Hub) forgetServices() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.services = nil
 }
 
-// showServices shows the services whose state differs from the last check.
+// showServices shows the services whose state differs from the last call.
 func (h *Hub) showServices(list []receipts.Service) {
 	h.mu.Lock()
-	defer h.mu.Unlock() // to the end, so that a new watcher gets each service once
+	defer h.mu.Unlock() // held to the end, so that a new watcher gets each state once
 	before := h.services
 	now := make(map[serviceName]admin.WatchService, len(list))
 	var changed []admin.WatchService

@@ -13,9 +13,9 @@ import (
 	"tokenbroker/cmd/tokenbroker/internal/watch"
 )
 
-func TestABatchIsShownAndThenHowFarItsServicesAre(t *testing.T) {
+func TestBatchIsShownBeforeItsReceipts(t *testing.T) {
 	inLab(t, func(t *testing.T, l *lab) {
-		l.revoke("before anybody watched")
+		l.revoke("before the first watcher")
 		l.receipt("a", true)
 		w := l.watch()
 		defer w.Close()
@@ -31,7 +31,7 @@ func TestABatchIsShownAndThenHowFarItsServicesAre(t *testing.T) {
 	})
 }
 
-func TestBatchesAreShownDespiteASlowNetworkOrService(t *testing.T) {
+func TestWaitsForNetworkAndServicesAreBounded(t *testing.T) {
 	inLab(t, func(t *testing.T, l *lab) {
 		l.receipt("a", true)
 		w := l.watch()
@@ -52,12 +52,12 @@ func TestBatchesAreShownDespiteASlowNetworkOrService(t *testing.T) {
 	})
 }
 
-func TestWithoutServicesABatchIsAppliedByNoneOfNone(t *testing.T) {
+func TestBatchWithoutServicesIsAppliedByNoneOfNone(t *testing.T) {
 	inLab(t, func(t *testing.T, l *lab) {
 		w := l.watch()
 		defer w.Close()
 		l.revoke("s1")
-		expect(t, w, "") // and not how far nobody is before what it is about
+		expect(t, w, "") // the number of services must not come before the batch itself
 		l.flush()
 		expect(t, w, "1 s1 0 ms", "1 0/0 0 ms", "")
 	})
@@ -83,7 +83,7 @@ func TestServicesAreShownAsTheirStateChanges(t *testing.T) {
 
 func TestChangesOfKeysAreShown(t *testing.T) {
 	inLab(t, func(t *testing.T, l *lab) {
-		l.Key(admin.WatchKey{What: "nobody sees this"})
+		l.Key(admin.WatchKey{What: "before the first watcher"})
 		w := l.watch()
 		defer w.Close()
 		l.Key(admin.WatchKey{What: "key_activated"})
@@ -91,26 +91,26 @@ func TestChangesOfKeysAreShown(t *testing.T) {
 	})
 }
 
-func TestReceiptsAreRequestedOnlyWhileAnOperatorWatches(t *testing.T) {
+func TestReceiptsAreWantedOnlyWithWatchers(t *testing.T) {
 	inLab(t, func(t *testing.T, l *lab) {
 		for range 2 {
 			one, two := l.watch(), l.watch()
 			one.Close()
 			one.Close()
 			if !l.collector.Wanted() {
-				t.Error("not wanted while somebody watches")
+				t.Error("receipts are not wanted although there is a watcher")
 			}
 			two.Close()
 			if l.collector.Wanted() {
-				t.Error("wanted by nobody")
+				t.Error("receipts are wanted without a watcher")
 			}
 		}
 	})
 }
 
-// Who comes at any moment of the hub's, also when the others just left, misses nothing that
-// is committed from then on, and is shown nothing older.
-func TestAViewBeginsWithWhatIsCommittedThen(t *testing.T) {
+// A watcher gets everything that is committed after it came and nothing older, in whatever state the hub is,
+// such as just after the last of the others left.
+func TestViewStartsAtTheHead(t *testing.T) {
 	inLab(t, func(t *testing.T, l *lab) {
 		for i := range 20 {
 			w, err := l.Watch()
@@ -142,19 +142,19 @@ func TestWatchersAreBoundedAndEndWithTheHub(t *testing.T) {
 		synctest.Wait()
 		l.Close()
 		if err := <-ended; !errors.Is(err, watch.ErrClosed) {
-			t.Errorf("ended by %v", err)
+			t.Errorf("the first view ended with %v", err)
 		}
 		if _, err := two.Next(t.Context()); !errors.Is(err, watch.ErrClosed) {
-			t.Errorf("the other ended by %v", err)
+			t.Errorf("the second view ended with %v", err)
 		}
 		if _, err := l.Watch(); !errors.Is(err, watch.ErrClosed) {
-			t.Errorf("after the end: %v", err)
+			t.Errorf("Watch after Close: %v", err)
 		}
 	})
 }
 
-// A watcher that does not read is cut off, and delays nobody.
-func TestASlowWatcherIsCutOff(t *testing.T) {
+// A watcher that does not read is cut off, and does not delay the others.
+func TestSlowWatcherIsCutOff(t *testing.T) {
 	inLab(t, func(t *testing.T, l *lab) {
 		slow, quick := l.watch(), l.watch()
 		defer slow.Close()
@@ -177,17 +177,17 @@ func TestASlowWatcherIsCutOff(t *testing.T) {
 			}
 		}
 		if _, err := slow.Next(t.Context()); !errors.Is(err, watch.ErrSlow) {
-			t.Errorf("ended by %v", err)
+			t.Errorf("the slow view ended with %v", err)
 		}
 		if l.Watchers() != 1 {
-			t.Errorf("%d are watching", l.Watchers())
+			t.Errorf("%d watchers, want 1", l.Watchers())
 		}
 	})
 }
 
-// One service that lags behind does not make the others look slow: each batch's services are
-// watched from its commit on, also while one before it waits.
-func TestASlowServiceDoesNotChangeTheTimesOfOthers(t *testing.T) {
+// A service that lags behind does not make the others look slow: the services of each batch are timed from
+// the commit of the batch, even while an earlier batch waits.
+func TestLaggardDoesNotChangeTheTimesOfOthers(t *testing.T) {
 	inLab(t, func(t *testing.T, l *lab) {
 		l.receipt("a", true)
 		l.receipt("z", true)
@@ -209,8 +209,8 @@ func TestASlowServiceDoesNotChangeTheTimesOfOthers(t *testing.T) {
 	})
 }
 
-// However many batches wait for a laggard, of each is said how far it is.
-func TestEachBatchShowsWhichServicesAppliedIt(t *testing.T) {
+// The receipts of each batch are shown, even if more batches wait for a laggard than the hub keeps.
+func TestReceiptsOfEveryBatchAreShown(t *testing.T) {
 	inLab(t, func(t *testing.T, l *lab) {
 		l.receipt("z", true)
 		w := l.watch()
@@ -235,7 +235,7 @@ func TestEachBatchShowsWhichServicesAppliedIt(t *testing.T) {
 	})
 }
 
-func TestFirstEventsShowTheirUsers(t *testing.T) {
+func TestUsersOfTheFirstEventsAreNamed(t *testing.T) {
 	inLab(t, func(t *testing.T, l *lab) {
 		l.names = map[string]string{"s0": "ada", "s19": "bob", "s20": "eve"}
 		w := l.watch()

@@ -7,20 +7,21 @@ import (
 	"tokenbroker/api/admin"
 )
 
-// How much may wait for one watcher. The view of one that falls further behind ends.
+// The events that may wait for one watcher, in number and in bytes. With more, the watcher is cut off.
 const (
 	maxWaiting      = 16 << 10
 	maxWaitingBytes = 8 << 20
 )
 
-// Watcher is the view of one operator. Only one goroutine may call Next. The caller must close it.
+// Watcher is one operator's view. Only one goroutine may call Next at a time; Close may be called
+// concurrently with it. The caller must close the watcher.
 type Watcher struct {
 	hub       *Hub
-	from      uint64 // the ledger's head at its start
-	satisfied func() // ends the request for receipts
+	from      uint64 // the ledger's head when the view started
+	satisfied func() // reports that this watcher no longer needs receipts
 	ready     chan struct{}
 
-	mu      sync.Mutex // guards what follows; taken after the hub's
+	mu      sync.Mutex // guards what follows; locked after the hub's mu
 	waiting []event
 	bytes   int
 	ended   error
@@ -28,7 +29,7 @@ type Watcher struct {
 
 var _ admin.Watcher = (*Watcher)(nil)
 
-// Next implements [admin.Watcher]. It returns the events in their order, and then the reason for the end of the view,
+// Next implements [admin.Watcher]. It returns the events in order. After the end of the view the error is
 // [ErrSlow] or [ErrClosed].
 func (w *Watcher) Next(ctx context.Context) (admin.WatchEvent, error) {
 	for {
@@ -59,7 +60,7 @@ func (w *Watcher) take() (admin.WatchEvent, bool, error) {
 	return e, true, nil
 }
 
-// put adds e unless too much waits. It never blocks.
+// put adds e, or reports false if too many events are waiting. It never blocks.
 func (w *Watcher) put(e event) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -72,7 +73,7 @@ func (w *Watcher) put(e event) bool {
 	return true
 }
 
-// end makes Next return the reason for the end of the view, and drops the events that wait.
+// end makes Next return the error why, and drops the waiting events.
 func (w *Watcher) end(why error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -87,7 +88,7 @@ func (w *Watcher) signal() {
 	}
 }
 
-// Close implements [admin.Watcher]. It may be called again.
+// Close implements [admin.Watcher]. It may be called more than once.
 func (w *Watcher) Close() {
 	w.hub.mu.Lock()
 	defer w.hub.mu.Unlock()
