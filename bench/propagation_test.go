@@ -20,11 +20,11 @@ import (
 )
 
 // BenchmarkPropagation measures the time from the call of LogOff until the last of the given number of
-// services, each a validator with its own connection, refuses the session's token. It alternates with its
-// floor: a bare NATS server that publishes as many bytes to as many subscribers on separate connections,
-// each of which verifies one Ed25519 signature over them, after as many bytes were appended to a file and
-// synced. The services keep running while the floor is measured; raw-alone-p99-ms is the floor without
-// them.
+// services, each a validator with its own connection, ends the stream bound to the session's token. It
+// alternates with its floor: a bare NATS server that publishes as many bytes to as many subscribers on
+// separate connections, each of which verifies one Ed25519 signature over them, after as many bytes were
+// appended to a file and synced. The services keep running while the floor is measured; raw-alone-p99-ms
+// is the floor without them.
 func BenchmarkPropagation(b *testing.B) {
 	counts := []int{1, 10, 100}
 	if testing.Short() {
@@ -38,13 +38,13 @@ func BenchmarkPropagation(b *testing.B) {
 func benchPropagation(b *testing.B, subscribers int) {
 	n := newNetwork(b, nil)
 	raw := newRawBroadcast(b, subscribers, n.batchBytes(b))
-	var alone outcome
+	var unloaded outcome
 	for range 300 {
-		alone.latencies = append(alone.latencies, raw.publish(b))
+		unloaded.latencies = append(unloaded.latencies, raw.publish(b))
 	}
 	f := newFleet(b, n, subscribers)
 	grants := n.signIn(b, b.N+1)
-	f.logOff(b, grants[b.N]) // everything is warm
+	f.logOff(b, grants[b.N]) // warm up
 	var own, floor, answered outcome
 	b.ReportAllocs()
 	b.ResetTimer()
@@ -66,11 +66,11 @@ func benchPropagation(b *testing.B, subscribers int) {
 		b.ReportMetric(floor.quantile(q.at), "raw-"+q.name+"-ms")
 		b.ReportMetric(own.quantile(q.at)/floor.quantile(q.at), "x-raw-"+q.name)
 	}
-	b.ReportMetric(alone.quantile(0.99), "raw-alone-p99-ms")
+	b.ReportMetric(unloaded.quantile(0.99), "raw-alone-p99-ms")
 	b.ReportMetric(answered.quantile(0.5), "answered-p50-ms")
 }
 
-// fleet is some services that hold a stream open for one token each.
+// fleet is a number of services, each with a stream bound to the same token.
 type fleet struct {
 	network  *network
 	services []*validator.Validator
@@ -87,7 +87,7 @@ func newFleet(tb testing.TB, n *network, services int) *fleet {
 	return f
 }
 
-// bind opens a stream for the grant's token in each service. One has verified it for all.
+// bind opens a stream for the grant's token in each service. Only the first service verifies the token.
 func (f *fleet) bind(tb testing.TB, grant *broker.Grant) {
 	tb.Helper()
 	claims, err := f.services[0].Validate(tb.Context(), grant.AccessToken)
@@ -95,7 +95,7 @@ func (f *fleet) bind(tb testing.TB, grant *broker.Grant) {
 		tb.Fatal(err)
 	}
 	for _, cancel := range f.cancels {
-		cancel() // of the streams before, which have ended
+		cancel() // of the previous streams, which have ended
 	}
 	f.streams, f.cancels = f.streams[:0], f.cancels[:0]
 	for _, v := range f.services {
@@ -105,8 +105,8 @@ func (f *fleet) bind(tb testing.TB, grant *broker.Grant) {
 	}
 }
 
-// logOff ends the session and returns when the last stream had ended, and when the caller had
-// its answer.
+// logOff ends the session. It returns the time until the last stream ended, and the time until the
+// caller had its answer.
 func (f *fleet) logOff(tb testing.TB, grant *broker.Grant) (everywhere, answered time.Duration) {
 	tb.Helper()
 	began := time.Now()

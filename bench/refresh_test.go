@@ -13,7 +13,7 @@ import (
 	"tokenbroker/store"
 )
 
-// BenchmarkRefreshDurable measures broker.Refresh from 64 sessions at once, and its floors: a transaction
+// BenchmarkRefreshDurable measures a refresh from 64 sessions at once, and its floors: a transaction
 // for each write, an append to a file with a sync, and a signature.
 func BenchmarkRefreshDurable(b *testing.B) {
 	for _, w := range wirings {
@@ -28,11 +28,11 @@ func benchBroker(b *testing.B, change func(*brokertest.Config)) {
 	b.Helper()
 	r := newRig(b, change)
 	work := r.refresh(b)
-	each, alone := transactionEach(b, r), signature(b, r)
+	each, signing := transactionEach(b, r), signature(b, r)
 	before := r.commits.Load()
 	measure(b, clients, work,
 		peer{name: "transaction-each", work: each, share: 5},
-		peer{name: "signature", work: alone, share: 1})
+		peer{name: "signature", work: signing, share: 1})
 	commits := float64(r.commits.Load() - before)
 	b.ReportMetric(commits/float64(b.N), "commits/op")
 	b.ReportMetric(float64(b.N)/commits, "refreshes/commit")
