@@ -12,9 +12,9 @@ import (
 	"tokenbroker/revocation"
 )
 
-// BenchmarkHitUnderRevocations is the worst case of a service that hears of revocations
-// without end: the version moves before each hit, so each asks the denylist. "three look-ups"
-// is a validator without versions: a hit and three look-ups, of jti, sid and sub.
+// BenchmarkHitUnderRevocations is the worst case of a service that receives revocations continuously: the
+// version changes before each hit, so each hit consults the denylist. "three look-ups" is a validator
+// without versions, which makes a hit and three look-ups, of jti, sid and sub.
 func BenchmarkHitUnderRevocations(b *testing.B) {
 	const live, revoked = 1000, 10_000
 	v, s := newBenchValidator(b, "ES256")
@@ -103,10 +103,10 @@ func BenchmarkHitUnderRevocations(b *testing.B) {
 	})
 }
 
-// BenchmarkHitsAtOnce has eight goroutines to a core show 1,000 tokens, "all one" the same:
-// a hit writes nothing that another one reads.
+// BenchmarkHitsAtOnce has eight goroutines per core validate 1,000 tokens, or the same one in "all one". A
+// hit writes nothing that another hit reads.
 func BenchmarkHitsAtOnce(b *testing.B) {
-	b.Run("the clock alone", func(b *testing.B) {
+	b.Run("only the clock", func(b *testing.B) {
 		b.SetParallelism(8)
 		start := time.Now()
 		b.RunParallel(func(pb *testing.PB) {
@@ -137,8 +137,8 @@ func BenchmarkHitsAtOnce(b *testing.B) {
 	}
 }
 
-// BenchmarkFloodOfBadTokens shows tokens with a bad signature, one after the other and each
-// but once, between hits of good ones: no hit becomes a first sight by it.
+// BenchmarkFloodOfBadTokens validates different tokens with a bad signature between hits of valid tokens,
+// which must stay hits.
 func BenchmarkFloodOfBadTokens(b *testing.B) {
 	v, s := newBenchValidator(b, "EdDSA")
 	tokens := remember(b, v, 1000)

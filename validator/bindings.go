@@ -50,7 +50,7 @@ type chunk struct {
 
 const chunkSize = 481
 
-// place numbers the bindings from 1; 0 is no binding.
+// place is the number of a binding, from 1. Zero means no binding.
 type place uint32
 
 type list int
@@ -71,7 +71,7 @@ type fewKey struct {
 }
 
 type binding struct {
-	claims *Claims // nil: free, and the first link leads to the next free one
+	claims *Claims // nil if the place is free; its first link then is the next free place
 	end    context.CancelCauseFunc
 	links  [lists]link
 }

@@ -118,7 +118,7 @@ func (c *cache) entry(number uint32) *entry {
 }
 
 // put remembers a token that was verified, found good at version and expires with its
-// claims. It drops expired entries that it finds, and the oldest ones if there is no room.
+// claims. It drops expired entries that it finds, and the oldest ones if the cache is full.
 func (c *cache) put(token string, claims *Claims, key verificationKey, version uint64, nowMS int64) {
 	hash := c.hash(token)
 	c.mu.Lock()

@@ -91,7 +91,7 @@ func TestTheCacheComparesTheWholeToken(t *testing.T) {
 		c.put("one."+body+tail, one, verificationKey{}, 1, 0)
 		for _, like := range []string{"two." + body + tail, "one." + body[1:] + "." + tail, "one." + body[:len(body)-2] + "x." + tail} {
 			if c.find(like) != nil {
-				t.Errorf("found %.20q by the signature alone", like)
+				t.Errorf("found %.20q only by its signature", like)
 			}
 		}
 		c.put("two."+body+tail, other, verificationKey{}, 1, 0)

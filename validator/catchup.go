@@ -102,7 +102,7 @@ func (w *watched) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// restart gives a watchdog that has not fired its full time again.
+// restart resets a watchdog that has not fired to its full time.
 func restart(watchdog *time.Timer) {
 	if watchdog.Stop() {
 		watchdog.Reset(catchUpSilence)

@@ -65,7 +65,7 @@ type digest [sha256.Size]byte
 // answer is the broker's answer about a token.
 type answer struct {
 	active bool
-	at     time.Duration // when it was asked: the broker's knowledge is no older
+	at     time.Duration // when the broker was asked; its knowledge is at least as recent
 	mark   uint64        // of the denylist then, see [revocation.Denylist.Holds]
 }
 

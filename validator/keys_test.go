@@ -101,7 +101,7 @@ func TestKeysAreFetchedOnASchedule(t *testing.T) {
 }
 
 func TestCompromisedKeysNeverReturn(t *testing.T) {
-	for name, tell := range map[string]func(l *life){
+	for name, compromise := range map[string]func(l *life){
 		"by an event": func(l *life) {
 			l.record(revocation.Event{Kind: "kid", Value: "k1", ExpiresAt: time.Now().Unix() + 60, Reason: "key_compromise"})
 		},
@@ -119,7 +119,7 @@ func TestCompromisedKeysNeverReturn(t *testing.T) {
 				mustStart(t, s)
 				l.set(func() { l.tokenKeys = []string{"k1", "k2"} }) // the document still has it
 				time.Sleep(time.Second)
-				tell(l)
+				compromise(l)
 				time.Sleep(time.Second)
 				if _, err := s.key(t.Context(), "k1"); !errors.Is(err, errUnknownKey) {
 					t.Errorf("at once: %v", err)

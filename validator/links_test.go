@@ -244,7 +244,7 @@ func TestClocksThatAreStepped(t *testing.T) {
 			l.set(func() { l.wallStep, l.httpDown = step, true })
 			k.live(t, s, 5*time.Second, func(now time.Duration) {
 				if isFresh(s) && now > tickEvery {
-					t.Fatalf("a step by %v, and fresh %v later by heartbeats alone", step, now)
+					t.Fatalf("fresh only by heartbeats, %[2]v after a step by %[1]v", step, now)
 				}
 			})
 			l.set(func() { l.httpDown = false })

@@ -199,7 +199,7 @@ func TestAMissAfterAnEvictionIsConfirmed(t *testing.T) {
 			for n := range 3 {
 				s.revoke(revocation.KindJTI, fmt.Sprint("more ", n))
 			}
-			check("and nobody answers", good, ErrStale)
+			check("the broker does not answer", good, ErrStale)
 			if got := v.Stats(); !got.Fresh || got.Denylist != 2 || got.Evictions != 4 ||
 				got.IncompleteUntil != brokerNow+600 || got.Introspections != 3 {
 				t.Errorf("stats: %+v", got)

@@ -80,7 +80,7 @@ func TestAServiceThatIsCutOffFollowsItsPolicy(t *testing.T) {
 				t.Errorf("the broker does not answer: %v", err)
 			}
 			if n := lines.count("not known to be current"); n != 1 {
-				t.Errorf("%d lines tell that it is stale", n)
+				t.Errorf("%d lines report that it is stale", n)
 			}
 			issuer.SetCatchUpDown(false)
 			issuer.SetFeedDown(false)
@@ -137,7 +137,7 @@ func TestEvictionsUnrevokeNothing(t *testing.T) {
 		t.Errorf("stats: %+v", got)
 	}
 	if n := lines.count("more is revoked than DenylistSize holds"); n != 1 {
-		t.Errorf("%d lines tell of evictions", n)
+		t.Errorf("%d lines report evictions", n)
 	}
 	issuer.SetIntrospectionDown(true)
 	if _, err := v.Validate(t.Context(), issuer.Mint(nil)); !errors.Is(err, validator.ErrStale) {

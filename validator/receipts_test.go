@@ -12,8 +12,8 @@ import (
 	"tokenbroker/revocation"
 )
 
-// told returns the receipts that came since the last call.
-func (l *life) told() []revocation.Receipt {
+// newReceipts returns the receipts that came since the last call.
+func (l *life) newReceipts() []revocation.Receipt {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	got := l.receipts
@@ -31,14 +31,14 @@ func TestAReceiptEachSecondOnceReady(t *testing.T) {
 	inBubble(t, func(t *testing.T, l *life, s *syncer) {
 		mustStart(t, s)
 		time.Sleep(time.Second + tickEvery/2) // between two ticks
-		first := l.told()
+		first := l.newReceipts()
 		if len(first) < 1 || len(first) > 2 {
 			t.Fatalf("%d receipts in the first second", len(first))
 		}
 		l.revoke("one")
 		l.beatFor(10 * time.Second)
 		synctest.Wait()
-		got := l.told()
+		got := l.newReceipts()
 		if len(got) < 9 || len(got) > 11 {
 			t.Fatalf("%d receipts in 10 s", len(got))
 		}
@@ -65,7 +65,7 @@ func TestNoReceiptBeforeReady(t *testing.T) {
 		if err := s.start(ctx); err == nil {
 			t.Fatal("ready without an answer")
 		}
-		if got := l.told(); len(got) != 0 {
+		if got := l.newReceipts(); len(got) != 0 {
 			t.Errorf("%d receipts of a service that accepts no token yet", len(got))
 		}
 	})
@@ -75,15 +75,15 @@ func TestAReceiptAtOnceForABatchWithAck(t *testing.T) {
 	inBubble(t, func(t *testing.T, l *life, s *syncer) {
 		mustStart(t, s)
 		time.Sleep(1500*time.Millisecond + tickEvery/2)
-		l.told()
-		l.revoke("nobody asks")
+		l.newReceipts()
+		l.revoke("no receipt requested")
 		synctest.Wait()
-		if got := l.told(); len(got) != 0 {
+		if got := l.newReceipts(); len(got) != 0 {
 			t.Fatalf("receipts %+v", got)
 		}
 		l.revokeAcked("somebody asks")
 		synctest.Wait()
-		got := l.told()
+		got := l.newReceipts()
 		if len(got) != 1 || got[0].Applied["o1"] != 2 {
 			t.Fatalf("receipts %+v", got)
 		}
@@ -98,13 +98,13 @@ func TestNewestReceiptOfABurstIsSent(t *testing.T) {
 	inBubble(t, func(t *testing.T, l *life, s *syncer) {
 		mustStart(t, s)
 		time.Sleep(1500*time.Millisecond + tickEvery/2)
-		l.told()
+		l.newReceipts()
 		for range 100 {
 			l.revokeAcked("one of many")
 		}
 		time.Sleep(2 * receiptSpacing)
 		synctest.Wait()
-		got := l.told()
+		got := l.newReceipts()
 		if len(got) == 0 || len(got) > 2 || got[len(got)-1].Applied["o1"] != 100 {
 			t.Errorf("receipts %+v", got)
 		}
@@ -116,7 +116,7 @@ func TestStaleServiceReportsIt(t *testing.T) {
 		mustStart(t, s)
 		l.set(func() { l.httpDown = true })
 		time.Sleep(40 * time.Second)
-		got := l.told()
+		got := l.newReceipts()
 		last := got[len(got)-1]
 		if last.Fresh || last.AgeMS < 38_000 || last.AgeMS > 41_000 || last.Applied["o1"] != 0 {
 			t.Errorf("receipt %+v", last)

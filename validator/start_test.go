@@ -52,7 +52,7 @@ func TestStartFailsAtOnceIfAnotherAttemptCannotHelp(t *testing.T) {
 		want   string
 	}{
 		"wrong secret":        {func(_ *life, s *syncer) { s.broker.client.Secret = "wrong" }, "/revocations answers 401 Unauthorized: check the client's id and secret"},
-		"unknown client":      {func(_ *life, s *syncer) { s.broker.client.ID = "nobody" }, "check the client's id and secret"},
+		"unknown client":      {func(_ *life, s *syncer) { s.broker.client.ID = "unknown" }, "check the client's id and secret"},
 		"client without feed": {answering("/revocations", 403), "/revocations answers 403 Forbidden: check the client's id and secret"},
 		"another issuer":      {func(_ *life, s *syncer) { s.broker.issuer += "/x" }, `it is of issuer "http://issuer.test", want "http://issuer.test/x"`},
 		"nothing there":       {answering(discoveryPath, 404), "http://issuer.test/.well-known/openid-configuration answers 404 Not Found: check that Issuer"},

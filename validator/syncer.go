@@ -42,8 +42,8 @@ type syncer struct {
 	stop      context.CancelFunc
 	stopped   chan struct{} // closed when the owner has ended
 	fetches   sync.WaitGroup
-	reporter  *reporter       // nil: the feed takes no receipts
-	link      revocation.Link // nil: the feed does not report its faults
+	reporter  *reporter       // nil if the feed takes no receipts
+	link      revocation.Link // nil if the feed does not report its faults
 
 	// Used only by the owner.
 	tracker     *revocation.Tracker
@@ -119,7 +119,7 @@ func (s *syncer) Message(raw []byte) {
 	}
 }
 
-// overflow gives back the n bytes of a message that does not fit.
+// overflow releases the n bytes of a message that does not fit and counts it.
 func (s *syncer) overflow(n int64) {
 	s.inboxSize.Add(-n)
 	s.counts.overflowed.Add(1)

@@ -10,11 +10,11 @@ import (
 	"tokenbroker/internal/plainjson"
 )
 
-// strictBase64 is the library's reading of what decodeBase64 reads, but for line breaks.
+// strictBase64 decodes the same texts as decodeBase64, except that it ignores line breaks.
 var strictBase64 = base64.RawURLEncoding.Strict()
 
-// FuzzParseToken: each token that parseToken accepts has one spelling, and its claims read the
-// same by encoding/json.
+// FuzzParseToken checks that each token that parseToken accepts has only one spelling, and that
+// encoding/json reads the same claims.
 func FuzzParseToken(f *testing.F) {
 	_, _, mint := newFake(f)
 	f.Add(mint(brokerNow, brokerNow+300))
@@ -57,7 +57,7 @@ func FuzzParseToken(f *testing.F) {
 				AMR []string
 			}
 			if err := json.Unmarshal([]byte(got.payload), &typed); err != nil || typed.Sub != claims.Subject || typed.Exp != claims.ExpiresAt.Unix() {
-				// encoding/json folds case, so only an exact twin is comparable.
+				// encoding/json folds case, so claims whose names differ only by case cannot be compared.
 				if !foldsCase(got.claims) {
 					t.Fatalf("claims are %+v, encoding/json has %+v (%v)", claims, typed, err)
 				}
@@ -68,7 +68,7 @@ func FuzzParseToken(f *testing.F) {
 	})
 }
 
-// foldsCase reports whether two names differ only by case, which encoding/json confuses.
+// foldsCase reports whether two names differ only by case. encoding/json treats such names as equal.
 func foldsCase(members []plainjson.Member) bool {
 	for i := range members {
 		for _, name := range []string{"sub", "exp", "amr"} {

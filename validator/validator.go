@@ -49,12 +49,12 @@ type Validator struct {
 
 	onStale      Policy
 	maxStaleness time.Duration
-	introspector *introspector // nil: the broker cannot be asked
+	introspector *introspector // nil if the broker cannot be asked
 
 	verified, expired, revoked, invalid, stale atomic.Uint64
 
 	bindings *bindings
-	feed     *feedCounts // nil: there is no feed
+	feed     *feedCounts // nil without a feed
 }
 
 // New connects to the broker and returns once keys and live revocations are in memory. It

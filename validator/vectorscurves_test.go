@@ -58,7 +58,7 @@ func (w *vectorWriter) ecdsa() {
 			return der
 		}, false},
 		{"empty", "RFC 7518 §3.4", func(_, _ *big.Int) []byte { return nil }, false},
-		{"r alone", "RFC 7518 §3.4", func(r, s *big.Int) []byte { return pair(r, s)[:32] }, false},
+		{"only r", "RFC 7518 §3.4", func(r, s *big.Int) []byte { return pair(r, s)[:32] }, false},
 		{"one byte short", "RFC 7518 §3.4", func(r, s *big.Int) []byte { return pair(r, s)[:63] }, false},
 		{"one byte more", "RFC 7518 §3.4", func(r, s *big.Int) []byte { return append(pair(r, s), 0) }, false},
 		{"zeros in front of both", "RFC 7518 §3.4", func(r, s *big.Int) []byte {

@@ -53,7 +53,7 @@ func (w *vectorWriter) jose() {
 		"jwk": `"jwk":` + string(own), "jku": `"jku":"https://evil.example/keys"`,
 		"x5u": `"x5u":"https://evil.example/cert"`, "x5c": `"x5c":["` + base64.StdEncoding.EncodeToString(public) + `"]`,
 	} {
-		w.add("a key of its own in "+name, "RFC 8725 §3.10: keys come from the issuer alone", forged(extra), false)
+		w.add("a key of its own in "+name, "RFC 8725 §3.10: keys come only from the issuer", forged(extra), false)
 		w.add(name+" under a good signature", "it is not asked", es(`{"alg":"ES256","kid":"ec","typ":"at+jwt",`+extra+`}`), true)
 	}
 	for _, kid := range []string{"../../../../dev/null", "ec' OR '1'='1", "EC", "ec ", "ec\u0000", "", "https://evil.example/key", "rs", "ed"} {

@@ -53,7 +53,7 @@ func (w *vectorWriter) rsa() {
 		{"OID of SHA-1 and its digest", why, info(func(t []byte) []byte {
 			return append([]byte{0x30, 0x21, 0x30, 0x09, 0x06, 0x05, 0x2b, 0x0e, 0x03, 0x02, 0x1a, 0x05, 0x00, 0x04, 0x14}, t[19:39]...)
 		}), false},
-		{"digest alone", why, info(func(t []byte) []byte { return t[19:] }), false},
+		{"only the digest", why, info(func(t []byte) []byte { return t[19:] }), false},
 		{"digest with a byte more inside", why, info(func(t []byte) []byte { t[1], t[18] = 0x32, 0x21; return append(t, 0) }), false},
 		{"bytes behind the digest, little padding", "Bleichenbacher 2006; " + why, func(d []byte) []byte {
 			return w.rawRSA(w.block(1, 0xff, append(bytes.Clone(sha256Info), d...), make([]byte, w.rs.Size()-3-8-51)))

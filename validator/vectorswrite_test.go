@@ -19,7 +19,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-var writeVectorsFlag = flag.Bool("write-vectors", false, "make "+vectorsFile+" anew, with new keys")
+var writeVectorsFlag = flag.Bool("write-vectors", false, "write "+vectorsFile+" again, with new keys")
 
 func TestWriteVectors(t *testing.T) {
 	if !*writeVectorsFlag {

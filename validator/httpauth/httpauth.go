@@ -70,7 +70,7 @@ type guard struct {
 	validation []validator.Option
 	scopes     []string
 	origins    []string
-	allowed    func(origin string) bool // nil: only origins
+	allowed    func(origin string) bool // if nil, only origins are allowed
 	forbidden  problem
 	reports    reports
 }

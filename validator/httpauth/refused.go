@@ -68,7 +68,7 @@ func Refused(r *http.Request, err error) {
 
 // reports of the refusals of one Require.
 type reports struct {
-	log  *slog.Logger // nil: slog.Default
+	log  *slog.Logger // if nil, slog.Default is used
 	hook func(*http.Request, error)
 
 	mu    sync.Mutex

@@ -184,8 +184,8 @@ func (i *Issuer) RevokeSession(sid string) {
 	i.Revoke(revocation.Event{Kind: revocation.KindSID, Value: sid, Reason: revocation.ReasonLogoff})
 }
 
-// Await asks the validator about token repeatedly for up to a minute, until the
-// result is want by errors.Is (nil: accepted). Otherwise it fails the test.
+// Await validates token repeatedly for up to a minute, until the result matches want by [errors.Is], or is
+// nil if want is nil. Otherwise it fails the test.
 func Await(tb testing.TB, v *validator.Validator, token string, want error) {
 	tb.Helper()
 	var err error

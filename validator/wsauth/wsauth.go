@@ -49,9 +49,9 @@ func Handler(b httpauth.Binder, options *websocket.AcceptOptions, serve func(con
 		token := r.Context()
 		ctx, cancel := context.WithCancelCause(context.WithoutCancel(token))
 		defer cancel(nil)
-		told := make(chan struct{})
+		closed := make(chan struct{})
 		stop := context.AfterFunc(token, func() {
-			defer close(told)
+			defer close(closed)
 			late := time.AfterFunc(closeTimeout, func() { cancel(context.Cause(token)) })
 			defer late.Stop()
 			if code := httpauth.Ended(token); code != "" {
@@ -62,7 +62,7 @@ func Handler(b httpauth.Binder, options *websocket.AcceptOptions, serve func(con
 		serve(ctx, conn)
 		if !stop() {
 			_ = conn.CloseNow()
-			<-told
+			<-closed
 		}
 	}))
 }
