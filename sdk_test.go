@@ -12,9 +12,10 @@ import (
 	"tokenbroker/internal/longtest"
 )
 
-// docs/sdk.md in one shell, in a directory beside a link to this tree.
+// TestAnotherModuleUsesTheSDK runs the commands of docs/sdk.md in one shell, in a directory next to a link
+// to this tree.
 func TestAnotherModuleUsesTheSDK(t *testing.T) {
-	longtest.SkipShort(t, "builds a module of its own")
+	longtest.SkipShort(t, "builds a separate module")
 	touchSources(t)
 	document, err := os.ReadFile("docs/sdk.md")
 	if err != nil {
@@ -29,9 +30,9 @@ func TestAnotherModuleUsesTheSDK(t *testing.T) {
 		script += block[1]
 	}
 	// Nothing is downloaded where all modules are in the cache, as they are after `go mod download`.
-	dir, err := runBeside(t, script, "GOPROXY=off", "GOSUMDB=off")
+	dir, err := runNextToTree(t, script, "GOPROXY=off", "GOSUMDB=off")
 	if err != nil && strings.Contains(err.Error(), "GOPROXY=off") {
-		if dir, err = runBeside(t, script); err != nil && strings.Contains(err.Error(), "dial tcp") {
+		if dir, err = runNextToTree(t, script); err != nil && strings.Contains(err.Error(), "dial tcp") {
 			t.Skipf("modules are missing from the cache, and no proxy answers: %v", err)
 		}
 	}
@@ -47,9 +48,9 @@ func TestAnotherModuleUsesTheSDK(t *testing.T) {
 	}
 }
 
-// runBeside runs script in a new directory beside `tokenbroker`, this tree, and returns the
+// runNextToTree runs script in a new directory next to `tokenbroker`, a link to this tree, and returns the
 // directory of the module that it makes.
-func runBeside(t *testing.T, script string, env ...string) (module string, err error) {
+func runNextToTree(t *testing.T, script string, env ...string) (module string, err error) {
 	t.Helper()
 	tree, err := os.Getwd()
 	if err != nil {

@@ -104,7 +104,7 @@ func TestComposeSecretsAreOnlyInFiles(t *testing.T) {
 				continue
 			}
 			if file, ok := strings.CutPrefix(*value, "/run/secrets/"); !ok || !slices.ContainsFunc(s.Secrets, func(c types.ServiceSecretConfig) bool { return c.Source == file }) {
-				t.Errorf("%s: %s=%s is no secret of that service", name, key, *value)
+				t.Errorf("%s: %s=%s is not a secret of that service", name, key, *value)
 			}
 		}
 		for _, f := range s.EnvFiles {

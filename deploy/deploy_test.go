@@ -1,5 +1,5 @@
-// Package deploy_test checks this directory, Dockerfile and docker-compose.yml
-// without Docker: the files are parsed, the secrets made and the NATS server started.
+// Package deploy_test checks this directory, Dockerfile and docker-compose.yml without Docker: it parses
+// the files, creates the secrets and starts the NATS server.
 package deploy_test
 
 import (
@@ -22,7 +22,8 @@ func TestMain(m *testing.M) {
 	}))
 }
 
-// drainSeconds is how long the broker may drain. The supervisor that stops it must wait longer.
+// drainSeconds is the maximum time in which the broker drains. The supervisor that stops it must wait
+// longer.
 const drainSeconds = 7
 
 // read returns a file of the repository, by its path from the root.
@@ -35,7 +36,7 @@ func read(t *testing.T, name string) string {
 	return string(raw)
 }
 
-// template is an installation that tests must not change; TestMain removes it.
+// template is an installation that tests share and must not change. TestMain removes it.
 var template string
 
 var makeTemplate = sync.OnceValues(func() (said string, err error) {
@@ -59,8 +60,8 @@ var makeTemplate = sync.OnceValues(func() (said string, err error) {
 	return runSecrets(template)
 })
 
-// installed returns the root of what an operator has after deploy/secrets.sh:
-// docker-compose.yml, this directory and the secrets. It is shared and must not be changed.
+// installed returns the root of an installation after deploy/secrets.sh: docker-compose.yml, this
+// directory and the secrets. It is shared and must not be changed.
 func installed(t *testing.T) (root string) {
 	t.Helper()
 	if _, err := exec.LookPath("bash"); err != nil {

@@ -179,7 +179,7 @@ func TestNATSCarriesBothWays(t *testing.T) {
 func TestNATSRefusesUnknownClients(t *testing.T) {
 	url, passwords := startNATS(t)
 	for name, c := range map[string]struct{ user, password string }{
-		"nobody":              {"", ""},
+		"no account":          {"", ""},
 		"no password":         {"broker", ""},
 		"the other service's": {"service-a", passwords["service-b"]},
 		"unknown":             {"service-c", passwords["service-a"]},

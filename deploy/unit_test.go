@@ -57,7 +57,7 @@ func TestUnitSettings(t *testing.T) {
 		}
 	}
 	if n, err := strconv.Atoi(service["TimeoutStopSec"][0]); err != nil || n <= drainSeconds {
-		t.Errorf("TimeoutStopSec %q is within the drain's time", service["TimeoutStopSec"])
+		t.Errorf("TimeoutStopSec %q is not longer than the time in which the broker drains", service["TimeoutStopSec"])
 	}
 	if n, err := strconv.Atoi(service["LimitNOFILE"][0]); err != nil || n < 16384 {
 		t.Errorf("LimitNOFILE %q", service["LimitNOFILE"])

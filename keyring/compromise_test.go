@@ -104,6 +104,6 @@ func TestTheHistoryIsBoundedAndCompromisedKeysStayRefused(t *testing.T) {
 		t.Errorf("%d compromised kids are remembered, want all 40", n)
 	}
 	if c := compromise(t, ring, first); c.Changed || c.Key.KID != first || c.Key.State != lifecycle.StateCompromised {
-		t.Errorf("a key that is no longer listed: %+v", c)
+		t.Errorf("a key that was removed from the list: %+v", c)
 	}
 }

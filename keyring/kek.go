@@ -68,7 +68,7 @@ func CreateKEKFile(path string) (KEK, error) {
 
 // LoadKEKFile reads the KEK from path. It refuses a file that another user owns or that group
 // or others can read, a link, and what is not a regular file (see [private.ReadFile]).
-// fs.ErrNotExist is in the error if there is no file.
+// The error wraps fs.ErrNotExist if the file does not exist.
 func LoadKEKFile(path string) (KEK, error) {
 	text, err := private.ReadFile(path)
 	if err != nil {

@@ -49,8 +49,8 @@ func TestRotationWhileTheStoreIsDown(t *testing.T) {
 	}
 }
 
-// The second broker cannot learn of a rotation that the first one made just before the
-// store went down, and signs with the old key until the store is back. The tokens that it
+// TestAnOutageKeepsTheOldKeyPublished has one broker rotate just before the store fails. The second broker
+// does not learn of the rotation and signs with the old key until the store is back. The tokens that it
 // signed stay verifiable, even if the clock is set back and they therefore live longer.
 func TestAnOutageKeepsTheOldKeyPublished(t *testing.T) {
 	for name, jump := range map[string]time.Duration{"a steady clock": 0, "a clock that is set back": -10 * time.Minute} {

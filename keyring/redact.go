@@ -7,7 +7,7 @@ import (
 	"log/slog"
 )
 
-// The types that hold key material show only the following text, whatever the verb.
+// The types that hold key material print only the following text, with any verb.
 
 func (k *Keyring) redacted() string {
 	if k == nil || k.current.Load() == nil {

@@ -55,7 +55,7 @@ type Compromised struct {
 	Changed bool `json:"changed"`
 }
 
-// Compromise marks the key permanently as compromised, whatever its state: it leaves the JWK set
+// Compromise marks the key permanently as compromised, in any state: it leaves the JWK set
 // and is never published or accepted again. The successor of an active one signs at once, ready or
 // not. Compromise is idempotent. The error wraps [lifecycle.ErrUnknownKey] for an id that no
 // signing key has or had; a master secret is rotated instead.

@@ -61,7 +61,7 @@ func TestAKeyPassesThroughItsStates(t *testing.T) {
 		t.Errorf("changes (-want +got):\n%s", diff)
 	}
 	if n := strings.Count(string(store.data), `"private"`); n != 4 {
-		t.Errorf("%d private parts are kept, want those of active and next", n)
+		t.Errorf("%d private keys are kept, want those of the active and the next key", n)
 	}
 }
 

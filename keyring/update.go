@@ -11,7 +11,7 @@ import (
 	"tokenbroker/keyring/lifecycle"
 )
 
-// changeTries bounds how often a change is planned again because the record was changed in the
+// changeTries is how often a change is planned again because another process changed the record in the
 // meantime.
 const changeTries = 32
 
@@ -21,10 +21,10 @@ type newKeys struct {
 	material map[string]material
 }
 
-// change lets decide plan a change of the record and stores it, if the record still is the one
-// that was planned on; otherwise it plans again with the present one. An error of decide stores
-// nothing, except for [lifecycle.ErrClockBehind], which is returned with the changes that could be
-// made nevertheless. The plan that change returns is of the record as it is afterwards.
+// change calls decide to plan a change of the record and stores it, if the record was not changed in the
+// meantime; otherwise it plans again with the present record. If decide returns an error, nothing is
+// stored, except for [lifecycle.ErrClockBehind], which is returned with the changes that were possible.
+// The plan that change returns is of the record after the change.
 func (k *Keyring) change(ctx context.Context, decide func(*lifecycle.Plan) error) (*lifecycle.Plan, []lifecycle.Change, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -69,7 +69,7 @@ func (k *Keyring) change(ctx context.Context, decide func(*lifecycle.Plan) error
 	return nil, nil, fmt.Errorf("storing the keyring: %w, %d times in a row", ErrConflict, changeTries)
 }
 
-// plan begins a plan on a copy of the snapshot's key set.
+// plan starts a plan on a copy of the snapshot's key set.
 func (k *Keyring) plan(s *snapshot, spare lifecycle.Spare) *lifecycle.Plan {
 	return lifecycle.NewPlan(lifecycle.Input{
 		Set: s.rec.KeySet, Policy: k.cfg.policy(), Now: k.cfg.Now(),
@@ -77,7 +77,7 @@ func (k *Keyring) plan(s *snapshot, spare lifecycle.Spare) *lifecycle.Plan {
 	})
 }
 
-// store checks that the record opens, writes it and uses it.
+// store checks the record, writes it and adopts it.
 func (k *Keyring) store(ctx context.Context, rec *record, rev uint64) error {
 	if err := rec.check(); err != nil {
 		return err
@@ -97,7 +97,7 @@ func (k *Keyring) store(ctx context.Context, rec *record, rev uint64) error {
 	return nil
 }
 
-// make adds a new key to those that were made.
+// make makes a new key and adds it to to.
 func (k *Keyring) make(ctx context.Context, want lifecycle.KeyType, to newKeys) error {
 	made, m, err := newKey(ctx, k.sealer, want, lifecycle.StateNext, k.cfg.Now())
 	if err != nil {

@@ -14,13 +14,13 @@ const readBuffer = 64 << 10
 
 // binaryReader reads one answer. What was taken from buf enters the checksum when buf is filled again.
 type binaryReader struct {
-	src      io.Reader // nil: buf is all there is, and another's
+	src      io.Reader // if nil, buf has all data and belongs to the caller
 	buf      []byte
 	pos, end int
 	sum      uint32
 	summed   int
 
-	at int64 // of the event before
+	at int64 // of the previous event
 
 	// ids takes the jti and sid that fit 16 bytes, instead of the answer. If nil, they are events of the answer.
 	ids *idLoader

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// NewCappedDenylist is [NewDenylist] with room for limit jti and sid in the forms that the
-// broker makes, about 80 bytes each, and as many in other forms. limit is at least 1.
+// NewCappedDenylist returns a [Denylist] with room for limit jti and sid in the form that the broker
+// makes, about 80 bytes each, and for as many in other forms. limit is at least 1.
 func NewCappedDenylist(limit int) *Denylist {
 	d := NewDenylist()
 	d.limit = max(limit, 1)
@@ -15,17 +15,17 @@ func NewCappedDenylist(limit int) *Denylist {
 	return d
 }
 
-// evict notes what made room. It is called with mu held, only by Apply: the version moves
-// with it, so that stored verdicts are looked at again.
+// evict records the end of an evicted entry. Only Apply calls it, with mu held: the version changes with
+// it, so that stored verdicts are checked again.
 func (d *Denylist) evict(l life) {
 	d.evicted++
 	d.incompleteUntil = max(d.incompleteUntil, l.end)
 }
 
-// Collect removes the entries that end at or below timeFloor (Unix seconds, the broker's)
-// and whose full length has passed on this process's monotonic clock since they were added. It
-// returns their number. A service calls it only while it is fresh. With a cap, a jti or sid
-// may wait for an older one to go first.
+// Collect removes the entries that end at or before timeFloor (in Unix seconds of the broker's clock) and
+// whose full length has passed on this process's monotonic clock since they were added. It returns their
+// number. A service calls it only while it is fresh. In a capped denylist a jti or sid may be kept until
+// an older entry is removed.
 func (d *Denylist) Collect(timeFloor int64) int {
 	now := time.Since(d.base)
 	dead := func(l life) bool { return l.end <= timeFloor && l.until <= now }
@@ -40,8 +40,8 @@ func (d *Denylist) Collect(timeFloor int64) int {
 	return before - d.size()
 }
 
-// DropStore removes the sub, client and all entries: epochs are counters of one store and
-// mean nothing in another. Compromised keys, jti and sid stay.
+// DropStore removes the entries of the kinds sub, client and all, because epochs are counters of one store
+// and have no meaning in another. Compromised keys, jti and sid stay.
 func (d *Denylist) DropStore() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -51,7 +51,7 @@ func (d *Denylist) DropStore() {
 	d.version.Add(1)
 }
 
-// Len returns the number of entries, compromised keys included.
+// Len returns the number of entries, including compromised keys.
 func (d *Denylist) Len() int {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -62,14 +62,14 @@ func (d *Denylist) size() int {
 	return d.ids.len() + d.texts.len() + len(d.subs) + len(d.clients) + len(d.all) + len(d.kids)
 }
 
-// Evictions returns how many entries were evicted.
+// Evictions returns the number of evicted entries.
 func (d *Denylist) Evictions() uint64 {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	return d.evicted
 }
 
-// Inserted returns how many jti and sid were added or prolonged: a mark for
+// Inserted returns how many jti and sid were added or prolonged. The number is a mark for
 // [Denylist.Holds].
 func (d *Denylist) Inserted() uint64 {
 	d.mu.RLock()
@@ -77,9 +77,9 @@ func (d *Denylist) Inserted() uint64 {
 	return d.inserted
 }
 
-// Holds reports whether every live entry that was added after the mark is still here: too few
-// were added since for one of them to have been evicted. A caller that asked the broker about a token
-// at that mark may continue to use the answer together with this denylist.
+// Holds reports whether every live entry that was added after the mark is still here, because too few were
+// added since then for one of them to have been evicted. A caller that asked the broker about a token at
+// that mark may continue to use the answer together with this denylist.
 func (d *Denylist) Holds(mark uint64) bool {
 	d.mu.RLock()
 	defer d.mu.RUnlock()

@@ -11,7 +11,7 @@ import (
 	"tokenbroker/revocation"
 )
 
-// twin is a denylist that forgets nothing.
+// twin is a model of a denylist without a limit.
 type twin struct {
 	values map[revocation.Kind]map[string]bool
 	epochs map[revocation.Kind]map[string]int64
@@ -34,13 +34,13 @@ func (w *twin) revoked(s revocation.Subject) bool {
 		s.SEP < w.epochs["sub"][s.Sub] || s.CEP < w.epochs["client"][s.ClientID]
 }
 
-// worldToken is one token of the property's small world and when it expires.
+// worldToken is one token of the property test and its expiry.
 type worldToken struct {
 	revocation.Subject
 	exp int64
 }
 
-// worldTokens are tokens in both forms of jti and sid, three to a session.
+// worldTokens are tokens with both forms of jti and sid, three to a session.
 func worldTokens() []worldToken {
 	var tokens []worldToken
 	for n := range 60 {
@@ -60,8 +60,9 @@ func worldTokens() []worldToken {
 	return tokens
 }
 
-// For any events in any order, a capped denylist never calls a revoked and unexpired
-// token not revoked, and is sure of the others as long as nothing was evicted.
+// TestCappedDenylistAgainstATwin checks for any events in any order that a capped denylist never reports a
+// revoked and unexpired token as not revoked, and reports every other token as not revoked as long as
+// nothing was evicted.
 func TestCappedDenylistAgainstATwin(t *testing.T) {
 	tokens := worldTokens()
 	latest := map[string]int64{}
@@ -80,10 +81,10 @@ func TestCappedDenylistAgainstATwin(t *testing.T) {
 				w.apply(e)
 			}
 			if d.Evictions() != evictions && d.Version() == version {
-				t.Fatal("an eviction left the version where it was")
+				t.Fatal("an eviction did not change the version")
 			}
 		}
-		// What a reader stores: the version that was read before the look-up.
+		// A reader stores the version that it read before the look-up.
 		stored := map[string]uint64{}
 		until := int64(0)
 		t.Repeat(map[string]func(*rapid.T){
@@ -117,7 +118,7 @@ func TestCappedDenylistAgainstATwin(t *testing.T) {
 					apply(rapid.SliceOfN(rapid.SampledFrom(events), 1, 20).Draw(t, "events")...)
 				}
 			},
-			"catch-up": func(t *rapid.T) { // all that lives, the strongest of each, in no order
+			"catch-up": func(t *rapid.T) { // all live events, the strongest of each kind and value, in any order
 				strongest := map[string]revocation.Event{}
 				for _, e := range events {
 					if e.ExpiresAt < now && e.Kind != "kid" {
@@ -161,7 +162,7 @@ func TestCappedDenylistAgainstATwin(t *testing.T) {
 					got := d.Judge(tok.Subject, now*1000)
 					switch {
 					case got == revocation.NotRevoked && dead:
-						t.Fatalf("%+v is revoked and was forgotten", tok)
+						t.Fatalf("%+v is revoked, but its entry is missing", tok)
 					case got == revocation.Revoked && !dead:
 						t.Fatalf("%+v is not revoked", tok)
 					case got == revocation.Unknown && (d.Evictions() == 0 || now > d.IncompleteUntil()):
@@ -195,7 +196,7 @@ func TestCappedDenylistHoldsEntriesAfterAMark(t *testing.T) {
 		if n < 14 != first {
 			t.Fatalf("after %d: the first is there %v", n, first)
 		}
-		for range 3 { // a look-up makes nothing younger, nor does a replay
+		for range 3 { // neither a look-up nor a replay makes an entry newer
 			d.Judge(revocation.Subject{JTI: value(n - 3)}, 0)
 			revoke(d, n, 1000)
 		}
@@ -229,7 +230,7 @@ func TestCappedDenylistReturnsUnknownUntilEvictedEntriesEnd(t *testing.T) {
 	d.Apply(revocation.Event{Kind: "sid", Value: "d", ExpiresAt: 1500}) // "b" goes, which ended before "a"
 	judge(1_060_000, revocation.Unknown)
 	judge(1_061_000, revocation.NotRevoked)
-	judge(1_000_000, revocation.Unknown) // a clock that was put back finds it as it was
+	judge(1_000_000, revocation.Unknown) // a clock that is set back does not change the result
 	for _, s := range []revocation.Subject{{SID: "d", SEP: 1, CEP: 1}, {Sub: "u", SEP: 0, CEP: 1}, {ClientID: "c", SEP: 1}, {KID: "k", SEP: 1, CEP: 1}, {CEP: 1}} {
 		if got := d.Judge(s, 1_000_000); got != revocation.Revoked {
 			t.Errorf("%+v: %v", s, got)
@@ -238,6 +239,6 @@ func TestCappedDenylistReturnsUnknownUntilEvictedEntriesEnd(t *testing.T) {
 	if d.IncompleteUntil() != 1060 || d.Evictions() != 2 {
 		t.Errorf("until %d, %d evictions", d.IncompleteUntil(), d.Evictions())
 	}
-	d.DropStore() // another store's epochs: the sessions that were evicted are as unknown as before
+	d.DropStore() // another store's epochs: evicted sessions stay unknown
 	judge(1_000_000, revocation.Unknown)
 }

@@ -7,12 +7,12 @@ import (
 	"time"
 )
 
-// ReadAnswer is [DecodeBinaryAnswer] for a service with many live revocations: the jti and
-// sid in the forms that the broker makes enter the denylist while the rest is on its way,
-// and are not among the answer's Events. All else is left to the caller.
+// ReadAnswer decodes an answer like [DecodeBinaryAnswer], for a service with many live revocations: it
+// adds the jti and sid in the form that the broker makes to the denylist while it reads, and does not
+// return them among the answer's Events. The caller applies the rest.
 //
-// It does no harm that a part of an answer is applied when the answer turns out to be cut short
-// or is cancelled: a jti or sid names its token in every store, and revokes no other.
+// If the answer is truncated or the read is cancelled, the part that was applied does no harm: a jti or
+// sid identifies its token in every store, and revokes no other.
 func (d *Denylist) ReadAnswer(r io.Reader) (*Answer, error) {
 	in := &idLoader{into: d, waiting: make([]idEvent, 0, idsAtOnce)}
 	reader := &binaryReader{src: r, buf: make([]byte, readBuffer), ids: in}
@@ -24,10 +24,10 @@ func (d *Denylist) ReadAnswer(r io.Reader) (*Answer, error) {
 	return a, nil
 }
 
-// idsAtOnce is how many ids enter under one hold of the lock, and make one version.
+// idsAtOnce is the number of ids that are added under one lock and with one new version.
 const idsAtOnce = 4096
 
-// idLoader gathers ids until they are worth a hold of the lock.
+// idLoader collects ids, to add many of them under one lock.
 type idLoader struct {
 	into    *Denylist
 	waiting []idEvent
@@ -47,7 +47,7 @@ func (in *idLoader) put(e idEvent) {
 	}
 }
 
-// apply is [Denylist.Apply] of what waits.
+// apply adds the waiting ids, as [Denylist.Apply] does.
 func (in *idLoader) apply() {
 	d := in.into
 	now := time.Since(d.base)
@@ -70,7 +70,7 @@ func (in *idLoader) apply() {
 	in.waiting = in.waiting[:0]
 }
 
-// events returns those that wait, without their reasons, which watchers of a service do not need.
+// events returns the waiting ids as events without a reason, which watchers do not need.
 func (in *idLoader) events() []Event {
 	events := make([]Event, 0, len(in.waiting))
 	for _, e := range in.waiting {
@@ -83,14 +83,14 @@ func (in *idLoader) events() []Event {
 	return events
 }
 
-// Loader fills a denylist with very many events that [AppendEvent] wrote. Several may do so
-// at once, each for one goroutine.
+// Loader fills a denylist with many events that [AppendEvent] encoded. A Loader is used by one goroutine;
+// several Loaders may fill one denylist at once.
 type Loader struct{ in idLoader }
 
 // Loader returns a new loader. The last added events are in force after Flush.
 func (d *Denylist) Loader() *Loader { return &Loader{in: idLoader{into: d}} }
 
-// AddEncoded adds an event; it refuses what [DecodeEvent] does.
+// AddEncoded adds an event. It returns an error for data that [DecodeEvent] refuses.
 func (l *Loader) AddEncoded(data []byte) error {
 	t, ok := packedTimes(data)
 	if !ok {
@@ -109,18 +109,16 @@ func (l *Loader) AddEncoded(data []byte) error {
 	return nil
 }
 
-// Flush has everything in force.
+// Flush puts all added events in force.
 func (l *Loader) Flush() { l.in.apply() }
 
-// Watch calls f with the events of each [Denylist.Apply], with what [Denylist.ReadAnswer]
-// applied, as events without a reason, and with the keys that are new to
-// [Denylist.SetKids], as events with only kind and value, after they are in force and
-// before the caller goes on. So a caller that registers its interest in a token first and then asks
-// [Denylist.Judge] then misses nothing.
+// Watch calls f with the events of each [Denylist.Apply], with those that [Denylist.ReadAnswer] applied,
+// as events without a reason, and with the keys that are new to [Denylist.SetKids], as events with only
+// kind and value. It calls f after they are in force and before the caller continues. A caller that first
+// registers its interest in a token and then calls [Denylist.Judge] therefore misses nothing.
 //
-// f is called in the goroutine that applies, possibly in several at once: it must be quick, must not
-// keep the slice and must not call Watch or its stop. It may be called once more while
-// stop returns.
+// f is called by the goroutine that applies the events, possibly by several at once: it must be quick,
+// must not keep the slice and must not call Watch or stop. It may be called once more while stop returns.
 func (d *Denylist) Watch(f func([]Event)) (stop func()) {
 	w := &watcher{call: f}
 	d.rewatch(func(all []*watcher) []*watcher { return append(all, w) })

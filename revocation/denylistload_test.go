@@ -48,8 +48,8 @@ func TestReadAnswerEqualsDecodeAndApply(t *testing.T) {
 				if limit > 0 {
 					one, two = revocation.NewCappedDenylist(limit), revocation.NewCappedDenylist(limit)
 				}
-				var told []revocation.Event
-				defer two.Watch(func(events []revocation.Event) { told = append(told, slices.Clone(events)...) })()
+				var watched []revocation.Event
+				defer two.Watch(func(events []revocation.Event) { watched = append(watched, slices.Clone(events)...) })()
 				decoded, err := revocation.DecodeBinaryAnswer(bytes.NewReader(text.Bytes()))
 				if err != nil {
 					t.Fatal(err)
@@ -60,13 +60,13 @@ func TestReadAnswerEqualsDecodeAndApply(t *testing.T) {
 					t.Fatal(err)
 				}
 				two.Apply(got.Events...)
-				if len(told) != len(decoded.Events) {
-					t.Errorf("%d events were watched, want %d", len(told), len(decoded.Events))
+				if len(watched) != len(decoded.Events) {
+					t.Errorf("%d events were watched, want %d", len(watched), len(decoded.Events))
 				}
-				slices.SortFunc(told, byValue)
+				slices.SortFunc(watched, byValue)
 				slices.SortFunc(decoded.Events, byValue)
 				for i, e := range decoded.Events {
-					if o := told[i]; o.Kind != e.Kind || o.Value != e.Value || o.ExpiresAt != e.ExpiresAt || o.Epoch != e.Epoch {
+					if o := watched[i]; o.Kind != e.Kind || o.Value != e.Value || o.ExpiresAt != e.ExpiresAt || o.Epoch != e.Epoch {
 						t.Fatalf("watched %+v, want %+v", o, e)
 					}
 				}

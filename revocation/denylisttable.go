@@ -24,7 +24,7 @@ type table[K comparable] struct {
 	newest place
 }
 
-// place numbers the entries from 1; 0 is no entry.
+// place is the number of an entry, from 1. Zero means no entry.
 type place uint32
 
 type entry[K comparable] struct {

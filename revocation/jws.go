@@ -13,11 +13,12 @@ import (
 
 // Errors of [ParseMessage], to be distinguished with errors.Is.
 var (
-	// ErrUnknownKey: there is no feed key with that id, which the error names.
+	// ErrUnknownKey is returned if no feed key has the message's key id, which the error names.
 	ErrUnknownKey = errors.New("unknown feed key")
-	// ErrMalformed: the message is not a compact JWS of this package's types, is too large or out of bounds.
+	// ErrMalformed is returned if the message is not a compact JWS of this package's types, is too large
+	// or has a value out of bounds.
 	ErrMalformed = errors.New("malformed revocation message")
-	// ErrSignature: the signature is not by the key.
+	// ErrSignature is returned if the signature is not by the key.
 	ErrSignature = errors.New("bad signature on a revocation message")
 )
 

@@ -237,7 +237,7 @@ func TestIssuersOfAPoolReplaceEachOther(t *testing.T) {
 	}
 }
 
-// The broker runs beside a replica, whose region it is configured with.
+// TestReplicaOfAPool configures a broker with the region of a pool's replica.
 func TestReplicaOfAPool(t *testing.T) {
 	pool := newAWSPool(t)
 	provider, _ := pool.provider(t, "us-west-2")

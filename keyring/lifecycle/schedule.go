@@ -39,11 +39,11 @@ func (p *Plan) activation(purpose Purpose) time.Time {
 	return due
 }
 
-// removal returns when a retiring key leaves the JWK set: when its last token has expired by the
-// wall clock, and a full token life after this process learned that the key retires. A process that
-// could not read the store signed with the key until then, so the tokens signed until then count as
-// the key's. A key that many have followed leaves when its tokens have lived their lives, whatever
-// exp they were given by a clock that was ahead.
+// removal returns when a retiring key leaves the JWK set: when its last token has expired by the wall
+// clock, and a full token lifetime has passed since this process learned that the key retires. A process
+// that could not read the store signed with the key until then, so the tokens signed until then count as
+// the key's. A key with many successors leaves when the lifetime of its tokens has passed, even if a clock
+// that was ahead gave them a later exp.
 func (p *Plan) removal(k *Key) time.Time {
 	lastExpires := unix(k.LastTokenDies)
 	if at := p.Observed[k.fact()].lastExpiry.Add(clockLeeway); at.After(lastExpires) {

@@ -93,7 +93,7 @@ func (s *subscription) attempted() {
 	}
 }
 
-// report writes a line whenever the stream fails in another way than before; nil: it works.
+// report logs when the stream fails with another error than before. A nil err means that it works.
 func (s *subscription) report(err error) {
 	log := s.feed.Logger.With("url", s.issuer+streamPath)
 	switch {

@@ -15,7 +15,7 @@ import (
 	"tokenbroker/revocation"
 )
 
-// sender opens a feed at a broker of which only receipt works.
+// sender opens a feed at a broker that implements only receipt.
 func sender(t *testing.T, receipt http.HandlerFunc) revocation.ReceiptSender {
 	t.Helper()
 	mux := http.NewServeMux()
@@ -92,7 +92,7 @@ func TestRefusedReceiptIsAnError(t *testing.T) {
 func TestAReceiptEndsWithItsContextAndByItself(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := sender(t, func(_ http.ResponseWriter, r *http.Request) {
-			_, _ = io.Copy(io.Discard, r.Body) // only then is the end of the request noticed
+			_, _ = io.Copy(io.Discard, r.Body) // the server notices the end of the request only after reading the body
 			<-r.Context().Done()
 		})
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
@@ -105,7 +105,7 @@ func TestAReceiptEndsWithItsContextAndByItself(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 		if d := time.Since(before); d != receiptTimeout {
-			t.Errorf("given up after %v", d)
+			t.Errorf("ended after %v", d)
 		}
 	})
 }

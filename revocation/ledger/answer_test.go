@@ -99,7 +99,7 @@ func TestAnswers(t *testing.T) {
 			{"at the head", "O.3", false, ""},
 			{"beyond the head", "O.4", true, "s0 s1 s2 s3"},
 			{"an ended origin", "P.1", true, "s0 s1 s2 s3"},
-			{"an ended origin beside the live one", "P.1,O.3", true, "s0 s1 s2 s3"},
+			{"an ended origin and the live one", "P.1,O.3", true, "s0 s1 s2 s3"},
 			{"an unknown origin", "x.9007199254740991", true, "s0 s1 s2 s3"},
 		} {
 			a := p.answer(strings.NewReplacer("O", p.Origin(), "P", old.Origin()).Replace(tt.after))

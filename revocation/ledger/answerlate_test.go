@@ -17,8 +17,8 @@ import (
 	"tokenbroker/store/memstore"
 )
 
-// patient asks as a caller does that waits 3 s and asks again after a second, and returns the answer
-// and how often it asked. Before each it calls first, as if something was recorded in the meantime.
+// patient asks as a caller does that waits 3 s and asks again after one second. It returns the answer and
+// the number of requests. It calls first before each request, to record something in the meantime.
 func (p *process) patient(after string, as revocation.Form, before func(try int)) (a *ledger.EncodedAnswer, tries int) {
 	p.t.Helper()
 	for tries = 1; tries <= 20; tries++ {
@@ -38,8 +38,8 @@ func (p *process) patient(after string, as revocation.Form, before func(try int)
 	return nil, 0
 }
 
-// TestAnAnswerThatTakesLongerThanItsCallersWait is made once, and is up to date when it is given
-// out, however much is recorded in the meantime.
+// TestAnAnswerThatTakesLongerThanItsCallersWait checks that such an answer is made once, and is up to date
+// when it is returned, however much is recorded in the meantime.
 func TestAnAnswerThatTakesLongerThanItsCallersWait(t *testing.T) {
 	for _, as := range []revocation.Form{revocation.FormJSON, revocation.FormBinary} {
 		for _, after := range []string{"", "O.0"} {
@@ -91,17 +91,17 @@ func TestAnAnswerThatTakesLongerThanItsCallersWait(t *testing.T) {
 						t.Errorf("full %v with %v, want %v", got.Full, listed, want)
 					}
 					if head := got.Origins[0].Head; head != p.Head() || got.Up < up {
-						t.Errorf("it reaches %d of %d, at %d, asked for at %d", head, p.Head(), got.Up, up)
+						t.Errorf("its head is %d of %d, at %d; the request was at %d", head, p.Head(), got.Up, up)
 					}
-					// The one that was started and the one that is brought up to date, and no more.
+					// Only the first encoding and the one that brings it up to date.
 					if st := p.AnswerStats(); st.Encoded > 3 || after == "" && s.lists.Load() != 1 {
-						t.Errorf("%d encodings, %d readings of everything", st.Encoded, s.lists.Load())
+						t.Errorf("%d encodings, %d full reads", st.Encoded, s.lists.Load())
 					}
 					if err := a.Close(); err != nil {
 						t.Fatal(err)
 					}
 					if st := p.AnswerStats(); st.Bytes == 0 {
-						t.Error("nothing is kept for the others who ask again")
+						t.Error("no answer is kept for other callers that ask again")
 					}
 					time.Sleep(time.Minute)
 					synctest.Wait()
@@ -114,7 +114,7 @@ func TestAnAnswerThatTakesLongerThanItsCallersWait(t *testing.T) {
 	}
 }
 
-// slowStore takes 10 s to read everything.
+// slowStore needs 10 s for a full read.
 type slowStore struct {
 	store.Store
 	lists atomic.Int64
@@ -128,7 +128,7 @@ func (s *slowStore) List(ctx context.Context, prefix, after string, limit int) (
 	return s.Store.List(ctx, prefix, after, limit)
 }
 
-// TestKeptAnswerIsNotKeptLonger: beyond its life it is made from the start again.
+// TestKeptAnswerIsNotKeptLonger checks that an answer is made again once its lifetime has passed.
 func TestKeptAnswerIsNotKeptLonger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &slowStore{Store: memstore.New(nil)}
@@ -141,13 +141,14 @@ func TestKeptAnswerIsNotKeptLonger(t *testing.T) {
 			time.Sleep(10 * time.Second)
 		}
 		if n := s.lists.Load(); n < 3 || n > 50 {
-			t.Errorf("everything was read %d times", n)
+			t.Errorf("%d full reads", n)
 		}
 		p.Close()
 	})
 }
 
-// TestKeptAnswerMakesRoom: to answers for callers that are there.
+// TestKeptAnswerMakesRoom checks that a kept answer is dropped if answers for waiting callers need the
+// room.
 func TestKeptAnswerMakesRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &gated{Store: memstore.New(nil)}
@@ -175,7 +176,7 @@ func TestKeptAnswerMakesRoom(t *testing.T) {
 	})
 }
 
-// TestCloseEndsEncodingsWithoutCallers also where they are stuck.
+// TestCloseEndsEncodingsWithoutCallers also covers encodings that are blocked.
 func TestCloseEndsEncodingsWithoutCallers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &gated{Store: memstore.New(nil), gate: nil}
@@ -197,7 +198,7 @@ func TestCloseEndsEncodingsWithoutCallers(t *testing.T) {
 	})
 }
 
-// TestDeltasWithoutCallersAreBounded: a caller that asks for many and never comes back.
+// TestDeltasWithoutCallersAreBounded has a caller ask for many deltas and never come back.
 func TestDeltasWithoutCallersAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &gatedAll{gated{Store: memstore.New(nil)}}

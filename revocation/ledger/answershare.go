@@ -58,7 +58,7 @@ type slot struct {
 	next    *encoding     // that has not started: callers join it
 	flights int
 
-	kept  *shared // nil: none
+	kept  *shared // nil if no answer is kept
 	draft *draft  // of kept; nil while it is being brought up to date
 	until time.Time
 	timer *time.Timer

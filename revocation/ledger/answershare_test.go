@@ -23,7 +23,7 @@ func (p *process) encoded(ctx context.Context, after string, as revocation.Form)
 	return p.EncodedAnswer(ctx, strings.Replace(after, "O", p.Origin(), 1), as)
 }
 
-// TestThousandAnswersTakeFewEncodings: as after a restart, all at once.
+// TestThousandAnswersTakeFewEncodings sends all requests at once, as after a restart.
 func TestThousandAnswersTakeFewEncodings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &gatedAll{gated{Store: memstore.New(nil)}}
@@ -37,7 +37,7 @@ func TestThousandAnswersTakeFewEncodings(t *testing.T) {
 		var total atomic.Int64
 		for i := range 1000 {
 			wg.Go(func() {
-				// Positions of another life, of this one, none; and both forms.
+				// A position of another origin, of this one and none, in both forms.
 				after := []string{"", "old.7,older.3", "O.0", "O.49"}[i%4]
 				as := []revocation.Form{revocation.FormJSON, revocation.FormBinary}[i/4%2]
 				a, err := p.encoded(t.Context(), after, as)
@@ -60,8 +60,8 @@ func TestThousandAnswersTakeFewEncodings(t *testing.T) {
 		synctest.Wait()
 		close(s.gate)
 		wg.Wait()
-		// Three distinct, everything and two deltas, in two forms: each once under way and
-		// once for those who came in the meantime.
+		// There are three distinct answers, one full and two deltas, in two forms: each is encoded once
+		// for the first callers and once for those that came in the meantime.
 		if n := p.AnswerStats().Encoded - before; n > 12 || total.Load() != 1000 {
 			t.Errorf("%d encodings for %d answers", n, total.Load())
 		}
@@ -71,7 +71,7 @@ func TestThousandAnswersTakeFewEncodings(t *testing.T) {
 	})
 }
 
-// gatedAll is gated for batches as well.
+// gatedAll is gated, and also gates batches.
 type gatedAll struct{ gated }
 
 func (g *gatedAll) List(ctx context.Context, prefix, after string, limit int) ([]store.Record, error) {
@@ -99,7 +99,7 @@ func TestCancelledCallersLeaveNothingBehind(t *testing.T) {
 		synctest.Wait()
 		cancel()
 		wg.Wait()
-		// One encodes only for itself, another waits for the next and goes.
+		// One caller encodes only for itself, another waits for the next encoding and leaves.
 		ctx, cancel = context.WithCancel(t.Context())
 		defer cancel()
 		wg.Go(func() {
@@ -109,7 +109,7 @@ func TestCancelledCallersLeaveNothingBehind(t *testing.T) {
 				return
 			}
 			_ = a.Close()
-			_ = a.Close() // once counts
+			_ = a.Close() // a second Close has no effect
 		})
 		synctest.Wait()
 		wg.Go(func() { _, _ = p.encoded(ctx, "", revocation.FormJSON) })
@@ -124,7 +124,7 @@ func TestCancelledCallersLeaveNothingBehind(t *testing.T) {
 	})
 }
 
-// TestCancelledEncodingDoesNotFailOtherCallers: the next in line encodes instead.
+// TestCancelledEncodingDoesNotFailOtherCallers checks that the next caller encodes instead.
 func TestCancelledEncodingDoesNotFailOtherCallers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &gated{Store: memstore.New(nil)}
@@ -153,7 +153,7 @@ func TestCancelledEncodingDoesNotFailOtherCallers(t *testing.T) {
 	})
 }
 
-// TestAnswersInUseAreBounded: beyond the bound an answer waits until another is closed.
+// TestAnswersInUseAreBounded checks that an answer beyond the bound waits until another is closed.
 func TestAnswersInUseAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := start(t, memstore.New(nil))
@@ -195,7 +195,8 @@ func TestAnswersInUseAreBounded(t *testing.T) {
 	})
 }
 
-// A client that keeps what it was answered is refused more at its share, and others are answered.
+// TestAClientHasItsShareOfTheAnswers checks that a client that does not close its answers is refused
+// beyond its share, while others are answered.
 func TestAClientHasItsShareOfTheAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := start(t, memstore.New(nil))
@@ -247,7 +248,8 @@ func TestAClientHasItsShareOfTheAnswers(t *testing.T) {
 	})
 }
 
-// TestALongDeltaIsReadInPages: batches of any size, by bytes as well as by number.
+// TestALongDeltaIsReadInPages checks that the size of a page is limited in bytes and in number, with
+// batches of any size.
 func TestALongDeltaIsReadInPages(t *testing.T) {
 	pages := &paged{Store: memstore.New(nil)}
 	p := start(t, pages)
@@ -275,13 +277,13 @@ func TestALongDeltaIsReadInPages(t *testing.T) {
 		t.Fatal(err)
 	}
 	pages.largest, pages.most = 0, 0
-	start(t, pages).collect() // now they are of another life
+	start(t, pages).collect() // now the batches are of another origin
 	if pages.most > 32 {
 		t.Errorf("a collection read a page of %d batches, %d bytes", pages.most, pages.largest)
 	}
 }
 
-// paged notes how much is read of batches at a time.
+// paged records how many batches and bytes are read at a time.
 type paged struct {
 	store.Store
 	lists, most, largest int
@@ -342,7 +344,7 @@ func TestUnreadableRecordStopsOnlyFullAnswers(t *testing.T) {
 		put(store.Write{Key: "ledger.batch.another.0000000000000001", Delete: true})
 		p.collect()
 		if a := p.answer(""); p.Unreadable() != 0 || values(a.Events) != "s3" {
-			t.Errorf("mended: %d unreadable, %+v", p.Unreadable(), a)
+			t.Errorf("after the repair: %d unreadable, %+v", p.Unreadable(), a)
 		}
 	})
 }

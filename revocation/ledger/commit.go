@@ -17,14 +17,13 @@ import (
 	"tokenbroker/store"
 )
 
-// ackMember is the member that a sent batch may have in addition to the stored one.
+// ackMember is the JSON member that a sent batch may have in addition to the stored one.
 const ackMember = `,"ack":true`
 
-// Seal returns the writes of the batch that records accepted: the batch itself, and for
-// each kind and value the strongest event, when it is stronger than the stored one.
-// It runs inside the commit and does not change what the ledger answers; a commit that
-// fails is followed by another Seal, which takes its place. Beyond the limits of a batch
-// the error wraps [store.ErrTooBig].
+// Seal returns the writes of the batch that records accepted: the batch itself and, for each kind and
+// value, the strongest event if it is stronger than the stored one. It runs inside the commit and does not
+// change what the ledger answers. After a commit that fails, the next Seal replaces the batch. If the
+// batch exceeds its limits, the error wraps [store.ErrTooBig].
 func (l *Ledger) Seal(accepted []revocation.Event) ([]store.Write, error) {
 	l.mu.Lock()
 	seq := l.head + 1
@@ -73,7 +72,7 @@ func (l *Ledger) Seal(accepted []revocation.Event) ([]store.Write, error) {
 	return writes, nil
 }
 
-// merge returns the event to record under key and whether the stored one is not it already.
+// merge returns the event to record under key, and whether it differs from the stored one.
 func (l *Ledger) merge(key string, e revocation.Event) (revocation.Event, bool, error) {
 	r, err := l.config.Store.Get(context.Background(), key)
 	if errors.Is(err, store.ErrNotFound) {
@@ -92,8 +91,8 @@ func (l *Ledger) merge(key string, e revocation.Event) (revocation.Event, bool, 
 	return stronger(old.Event, e), true, nil
 }
 
-// Committed is called once the sealed writes are on disk: the events enter the denylist,
-// then the head moves. It returns the new head.
+// Committed is called once the sealed writes are on disk: it adds the events to the denylist and then
+// advances the head. It returns the new head.
 func (l *Ledger) Committed() (seq uint64) {
 	l.mu.Lock()
 	p := l.pending
@@ -115,8 +114,8 @@ func (l *Ledger) Committed() (seq uint64) {
 	return l.head
 }
 
-// strongest checks the events and merges those of one kind and value, in the order of
-// their first appearance. A malformed one would make every service refuse the batch.
+// strongest checks the events and merges those of the same kind and value, in the order of their first
+// appearance. A malformed event would make every service refuse the batch.
 func strongest(accepted []revocation.Event) ([]revocation.Event, error) {
 	type name struct {
 		kind  revocation.Kind
@@ -160,13 +159,13 @@ func check(e revocation.Event) error {
 	return nil
 }
 
-// covers reports whether old revokes at least as much as e, for as long.
+// covers reports whether old revokes at least as much as e, for at least as long.
 func covers(old, e revocation.Event) bool {
 	return old.ExpiresAt >= e.ExpiresAt && old.Epoch >= e.Epoch
 }
 
-// stronger merges two events of one kind and value: the higher epoch, the later end, the
-// earlier beginning (so that it is held for the longer of the two lengths).
+// stronger merges two events of the same kind and value: the higher epoch, the later end, and the earlier
+// start, so that it is kept for the longer of the two lengths.
 func stronger(old, e revocation.Event) revocation.Event {
 	e.Epoch = max(old.Epoch, e.Epoch)
 	e.ExpiresAt = max(old.ExpiresAt, e.ExpiresAt)
@@ -174,14 +173,14 @@ func stronger(old, e revocation.Event) revocation.Event {
 	return e
 }
 
-// length is how long an event is held at least, on the monotonic clock.
+// length returns how long an event is kept at least, on the monotonic clock.
 func length(e revocation.Event) time.Duration {
 	const limit = int64(100 * 365 * 24 * time.Hour / time.Second)
 	return time.Duration(min(e.ExpiresAt-e.At, limit)) * time.Second
 }
 
-// The newest batches are kept as they were committed, so that publishing them
-// does not read the store: at most recentBatches, with recentBytes in their records.
+// The newest batches are kept in memory, so that publishing them does not read the store: at most
+// recentBatches, whose records have at most recentBytes.
 const (
 	recentBatches = 64
 	recentBytes   = 1 << 20
@@ -197,7 +196,7 @@ type recent struct {
 func (r *recent) add(b revocation.Batch, size int) {
 	b.Events = slices.Clone(b.Events)
 	for i := range b.Events {
-		b.Events[i].By = "" // no batch has it
+		b.Events[i].By = "" // batches do not contain it
 	}
 	r.batches, r.sizes, r.bytes = append(r.batches, b), append(r.sizes, size), r.bytes+size
 	for len(r.batches) > recentBatches || r.bytes > recentBytes {
@@ -206,8 +205,8 @@ func (r *recent) add(b revocation.Batch, size int) {
 	}
 }
 
-// recentBatches returns up to limit own batches after seq if all of these are among the
-// recent ones and none was collected. Their events are shared.
+// recentBatches returns up to limit batches of this origin after seq, if all of these are in recent and
+// none was collected. Their events are shared and must not be changed.
 func (l *Ledger) recentBatches(seq, limit uint64) []revocation.Batch {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -226,27 +225,28 @@ func (l *Ledger) Head() uint64 {
 	return l.head
 }
 
-// headMoved returns the head and a channel that is closed when it moves on.
+// headMoved returns the head and a channel that is closed when the head advances.
 func (l *Ledger) headMoved() (uint64, <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.head, l.moved
 }
 
-// firstKept is the sequence number of the oldest batch that was not collected.
+// firstKept returns the sequence number of the oldest batch that was not collected.
 func (l *Ledger) firstKept() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.first
 }
 
-// batchKey sorts the batches of an origin by seq (16 digits hold [revocation.MaxSeq]).
+// batchKey returns the key of a batch. Keys sort the batches of an origin by seq (16 digits hold
+// [revocation.MaxSeq]).
 func batchKey(origin string, seq uint64) string {
 	return fmt.Sprintf("%s%s.%016d", batchPrefix, origin, seq)
 }
 
-// eventKey names a kind and value. A value that is not a short plain name is hashed; the
-// tilde keeps the hash apart from every plain one.
+// eventKey returns the key of a kind and value. A value that is not a short plain name is hashed; the
+// tilde distinguishes the hash from every plain name.
 func eventKey(e revocation.Event) string {
 	value := e.Value
 	if len(value) > 64 || strings.ContainsFunc(value, notPlain) {

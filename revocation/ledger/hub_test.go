@@ -133,7 +133,7 @@ func TestACollectedPositionIsAReset(t *testing.T) {
 		p.revoke(sid("alive"))
 		expect(t, p, listen(t, h, p.Origin()+".1"), "reset 2001")
 		expect(t, p, before, "reset 2001") // it was known when it began
-		p.revoke(sid("alive, too"))
+		p.revoke(sid("also alive"))
 		expect(t, p, before, "batch 2002")
 	})
 }

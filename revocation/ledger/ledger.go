@@ -25,9 +25,10 @@ type Config struct {
 	Store store.Store
 	// Denylist is the broker's own. It has every acknowledged revocation.
 	Denylist *revocation.Denylist
-	// Wall is the machine's wall clock; nil: time.Now.
+	// Wall returns the time of the machine's wall clock. If nil, [time.Now] is used.
 	Wall func() time.Time
-	// Mono is the time since the process began, on its monotonic clock; nil: since Open.
+	// Mono returns the time since the process started, on its monotonic clock. If nil, it is the time
+	// since Open.
 	Mono func() time.Duration
 	// Logger receives changes of state and failures. If nil, [slog.Default] is used.
 	Logger *slog.Logger
@@ -197,9 +198,9 @@ func (l *Ledger) Origin() string { return l.origin }
 // heartbeat or an answer it is read before the head.
 func (l *Ledger) Up() int64 { return l.config.Mono().Milliseconds() }
 
-// NewStoreID gives a store that was filled from a backup its own id, by which services
-// notice that it is another one, and lifts its time floor to that of the store which it
-// replaces (nil: none). It comes before [Open].
+// NewStoreID assigns a new id to a store that was filled from a backup, by which services notice that it
+// is another store. It raises its time floor to that of the store that it replaces; replaced may be nil.
+// It must be called before [Open].
 func NewStoreID(ctx context.Context, s store.Store, replaced store.Reader) (id string, err error) {
 	floor, err := readTimeFloor(ctx, s)
 	if err == nil && replaced != nil {

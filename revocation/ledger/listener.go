@@ -10,43 +10,43 @@ import (
 const (
 	StreamBatch     = "batch"
 	StreamHeartbeat = "heartbeat"
-	// StreamReset says that the position was not recognised, or was collected: what came
-	// after it is not sent. The reader makes a catch-up and goes on.
+	// StreamReset reports that the position is unknown or was collected. The batches after it are not
+	// sent: the reader makes a catch-up and continues.
 	StreamReset = "reset"
 )
 
 const (
-	tailPage    = 16 // batches between two looks for a heartbeat
-	historyPage = 4  // batches that one listener holds of the ledger at most
+	tailPage    = 16 // batches between two checks for a heartbeat
+	historyPage = 4  // batches that one listener reads from the ledger at a time
 )
 
-// StreamEvent is what a [Listener] hands out.
+// StreamEvent is an event that a [Listener] returns.
 type StreamEvent struct {
 	Name string
-	// Position is where the listener stands behind this event: <origin>.<seq>.
+	// Position is the listener's position after this event: <origin>.<seq>.
 	Position string
-	// Data is the compact JWS, shared and not to be changed; nil for a reset.
+	// Data is the compact JWS. It is shared and must not be changed. It is nil for a reset.
 	Data []byte
 }
 
-// Listener is one reader's place in the batches. It is used by one goroutine and holds a
-// few batches at most, however slowly it is read. Close it.
+// Listener reads the batches from one position. It is used by one goroutine and holds only a few batches,
+// however slowly it is read. The caller must close it.
 type Listener struct {
 	hub    *Hub
 	client string
 	cursor uint64
-	beats  uint64 // number of the last heartbeat handed out
+	beats  uint64 // number of the last heartbeat returned
 	page   []message
-	paged  bool // a page was handed out since the last heartbeat
+	paged  bool // a page was returned since the last heartbeat
 	reset  bool
 	closed bool
 }
 
-// Listen begins behind the position after, as of [Ledger.Answer], or with what is committed
-// from now on if it is empty. A position that is not of this origin, is ahead of its head or
-// was collected makes a [StreamReset] the first event. client is whose place it takes: one client
-// may have a fifth of the places, and a tenth of them is kept for clients that have none. Errors
-// wrap [ErrBadPosition], [ErrTooManyListeners] or [ErrHubClosed].
+// Listen starts after the position after, in the form of [Ledger.Answer], or with the batches committed
+// from now on if after is empty. If the position is not of this origin, is ahead of its head or was
+// collected, the first event is a [StreamReset]. The listener counts for client: one client may have a
+// fifth of the listeners, and a tenth of them is reserved for clients that have none. Errors wrap
+// [ErrBadPosition], [ErrTooManyListeners] or [ErrHubClosed].
 func (h *Hub) Listen(client, after string) (*Listener, error) {
 	positions, err := parsePosition(after)
 	if err != nil {
@@ -85,7 +85,7 @@ func (h *Hub) admit(client string) error {
 	return nil
 }
 
-// Close frees the place. It may be called again.
+// Close releases the listener. Further calls do nothing.
 func (l *Listener) Close() {
 	if l.closed {
 		return
@@ -99,9 +99,9 @@ func (l *Listener) Close() {
 	}
 }
 
-// Next waits for the next event: every batch behind the position, in order and without a
-// gap, and among them the newest heartbeat, the first one at once. It fails with ctx's
-// error, with [ErrHubClosed], or when the ledger cannot be read; the listener is over then.
+// Next waits for the next event: every batch after the position, in order and without a gap, and between
+// them the newest heartbeat, the first one at once. It returns ctx's error, [ErrHubClosed], or an error of
+// reading the ledger. After an error the listener cannot be used again.
 func (l *Listener) Next(ctx context.Context) (StreamEvent, error) {
 	for {
 		s := l.hub.now.Load()
@@ -151,7 +151,7 @@ func (l *Listener) turn(ctx context.Context, s *hubState) error {
 	switch {
 	case err != nil:
 		return fmt.Errorf("listening: %w", err)
-	case len(page) == 0: // collected while we were on the way
+	case len(page) == 0: // collected in the meantime
 		l.cursor, l.reset = max(next, l.hub.ledger.Head()), true
 	}
 	l.page = page

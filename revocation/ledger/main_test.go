@@ -36,7 +36,7 @@ func engines(t *testing.T, fn func(t *testing.T, s store.Store)) {
 	})
 }
 
-// process is one life of a broker: a ledger and what belongs to it.
+// process is a running broker: a ledger and what belongs to it.
 type process struct {
 	*ledger.Ledger
 	t        *testing.T
@@ -88,7 +88,7 @@ func (p *process) keys(prefix string) []string {
 	return keys
 }
 
-// sid is the revocation of a session whose tokens live a minute from now.
+// sid returns the revocation of a session whose tokens expire one minute from now.
 func sid(value string) revocation.Event {
 	now := time.Now().Unix()
 	return revocation.Event{Kind: revocation.KindSID, Value: value, At: now, ExpiresAt: now + 60, Reason: revocation.ReasonLogoff}

@@ -9,10 +9,10 @@ import (
 	"tokenbroker/revocation"
 )
 
-// The way of a committed batch: the Hub reads and signs it (follow), the Publisher sends it
-// to the network (publish).
+// A committed batch takes two steps: the Hub reads and signs it (follow), the Publisher sends it to the
+// network (publish).
 
-// update replaces the snapshot and wakes all that wait for it.
+// update replaces the snapshot and wakes all goroutines that wait for it.
 func (h *Hub) update(change func(*hubState)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -24,7 +24,7 @@ func (h *Hub) update(change func(*hubState)) {
 	close(old.changed)
 }
 
-// follow moves the snapshot after the ledger's head.
+// follow advances the snapshot to the ledger's head.
 func (h *Hub) follow(ctx context.Context) {
 	backoff := firstBackoff
 	for {
@@ -55,11 +55,11 @@ func (h *Hub) follow(ctx context.Context) {
 	}
 }
 
-// extend shows the batches up to head. Nobody sees more of a shared array than was written
-// before it was shown.
+// extend adds the batches up to head to the snapshot. Snapshots share an array, but a reader of one sees
+// only the elements that were written before it was stored.
 func (h *Hub) extend(messages []message, head uint64) {
 	h.update(func(s *hubState) {
-		if len(messages) == 0 { // collected, and so no longer without a gap
+		if len(messages) == 0 { // they were collected, which leaves a gap
 			s.tail, s.size = nil, 0
 		}
 		s.head = head
@@ -83,8 +83,8 @@ func (s *hubState) after(cursor, limit uint64) ([]message, bool) {
 	return tail[:min(uint64(len(tail)), limit)], true
 }
 
-// read takes up to limit own batches after cursor from memory or the ledger and signs them. Without
-// one, next is the cursor behind those that were collected.
+// read takes up to limit batches of this origin after cursor from memory or the ledger and signs them. If
+// they were collected, messages is empty and next is the cursor after them.
 func (h *Hub) read(ctx context.Context, cursor, limit uint64) (messages []message, next uint64, err error) {
 	batches := h.ledger.recentBatches(cursor, limit)
 	if len(batches) == 0 {
@@ -112,7 +112,7 @@ func (h *Hub) read(ctx context.Context, cursor, limit uint64) (messages []messag
 	return messages, batches[len(batches)-1].Seq, nil
 }
 
-// report writes a line whenever signing begins or ceases to fail.
+// report writes a line when signing starts or stops failing.
 func (h *Hub) report(err error) {
 	switch was := h.failing.Swap(err != nil); {
 	case err != nil && !was:
@@ -122,8 +122,8 @@ func (h *Hub) report(err error) {
 	}
 }
 
-// backOff waits for d/2 and a random part of the other half, or until wake delivers. It
-// reports whether ctx is still running.
+// backOff waits for a random time between d/2 and d, or until wake delivers. It reports whether ctx is
+// still running.
 func backOff(ctx context.Context, d time.Duration, wake <-chan struct{}) bool {
 	timer := time.NewTimer(d/2 + rand.N(d/2)) //nolint:gosec // jitter
 	defer timer.Stop()
@@ -137,8 +137,8 @@ func backOff(ctx context.Context, d time.Duration, wake <-chan struct{}) bool {
 	}
 }
 
-// Flushed waits until the batch with that sequence number was handed to the network, or
-// ctx ends; it reports whether it was.
+// Flushed waits until the batch with that sequence number was sent to the network, or ctx ends. It reports
+// whether the batch was sent.
 func (p *Publisher) Flushed(ctx context.Context, seq uint64) bool {
 	for {
 		p.mu.Lock()
@@ -159,7 +159,7 @@ func (p *Publisher) Flushed(ctx context.Context, seq uint64) bool {
 	}
 }
 
-// publish moves the cursor after the head of what is signed.
+// publish advances the cursor to the head of the signed batches.
 func (p *Publisher) publish(ctx context.Context) {
 	backoff := firstBackoff
 	for {
@@ -193,7 +193,7 @@ func (p *Publisher) publish(ctx context.Context) {
 // send publishes some batches after cursor and flushes. It returns the new cursor.
 func (p *Publisher) send(ctx context.Context, s *hubState, cursor uint64) (uint64, error) {
 	if first := p.config.Ledger.firstKept(); first > cursor+1 {
-		return first - 1, nil // over and collected before the network took it
+		return first - 1, nil // collected before the network accepted it
 	}
 	messages, ok := s.after(cursor, publishAtOnce)
 	if !ok {
@@ -230,7 +230,7 @@ func (p *Publisher) advance(flushed uint64) {
 	p.moved = make(chan struct{})
 }
 
-// report writes a line whenever publishing begins or ceases to fail.
+// report writes a line when publishing starts or stops failing.
 func (p *Publisher) report(err error) {
 	switch was := p.failing.Swap(err != nil); {
 	case err != nil && !was:
@@ -240,7 +240,7 @@ func (p *Publisher) report(err error) {
 	}
 }
 
-// heartbeats publishes each of the hub's, the newest when the network was too slow for some.
+// heartbeats publishes each heartbeat of the hub, but only the newest if the network was too slow.
 func (p *Publisher) heartbeats(ctx context.Context) {
 	failing := false
 	for sent := uint64(0); ; {

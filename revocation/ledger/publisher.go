@@ -14,11 +14,11 @@ const (
 	flushTimeout   = 5 * time.Second
 	firstBackoff   = 50 * time.Millisecond
 	maxBackoff     = 5 * time.Second
-	// publishAtOnce is how many batches go out before a flush: what is in memory at most.
+	// publishAtOnce is the number of batches that are sent before a flush, and the maximum in memory.
 	publishAtOnce = 16
 )
 
-// Bus is the network: publish-only, with a flush that proves that the server has it all.
+// Bus publishes to the network. A flush confirms that the server has received everything before it.
 type Bus interface {
 	Publish(subject string, data []byte) error
 	Flush(ctx context.Context) error
@@ -30,21 +30,22 @@ type PublisherConfig struct {
 	Bus    Bus
 	// Sign returns payload as a compact JWS of the given typ, by the current feed key.
 	Sign func(typ string, payload any) ([]byte, error)
-	// JWKSETag returns the ETag of the token JWKS; nil: none.
+	// JWKSETag returns the ETag of the token JWKS. If nil, heartbeats have none.
 	JWKSETag func() string
-	// WantAck says whether a batch that is signed now shall ask the services for receipts at
-	// once; nil: never. The ledger does not store it.
+	// WantAck reports whether a batch that is signed now asks the services for receipts at once. If nil,
+	// no batch does. The ledger does not store it.
 	WantAck func() bool
-	// MaxListeners bounds [Hub.Listen], of one client to a fifth of it; zero: 5,000.
+	// MaxListeners limits the listeners of [Hub.Listen], of which one client may have a fifth. If zero, it
+	// is 5,000.
 	MaxListeners int
 	// Logger receives changes of state and failures. If nil, [slog.Default] is used.
 	Logger *slog.Logger
 }
 
-// Publisher sends the ledger's own batches, in order, and a heartbeat each second. It is a
-// cursor over the ledger: one loop serves the live case, a reconnect and a backlog, and it
-// keeps no copy. What the network loses, heartbeats make visible and the catch-up heals.
-// Its [Hub] serves listeners independently of the network.
+// Publisher sends the ledger's own batches, in order, and a heartbeat each second. It is a cursor over the
+// ledger: one loop serves live batches, a reconnect and a backlog, and it keeps no copy. If the network
+// loses messages, heartbeats reveal it and services make a catch-up. Its [Hub] serves listeners
+// independently of the network.
 type Publisher struct {
 	config PublisherConfig
 	hub    *Hub
@@ -52,11 +53,11 @@ type Publisher struct {
 	stop    context.CancelFunc
 	stopped context.Context
 	retry   chan struct{} // ends a back-off
-	failing atomic.Bool   // what was last logged of the network
+	failing atomic.Bool   // publishing failed when it was last logged
 
 	mu      sync.Mutex
 	running bool
-	flushed uint64        // every batch up to it went out, or was over before it could
+	flushed uint64        // every batch up to it was sent, or was collected before
 	moved   chan struct{} // closed when flushed moves
 	ended   chan struct{} // closed when Run returned
 }
@@ -83,7 +84,7 @@ func NewPublisher(config PublisherConfig) (*Publisher, error) {
 	}, nil
 }
 
-// Hub returns what Run signs, for listeners. It lives as long as Run does.
+// Hub returns the hub with what Run signs, for listeners. It is closed when Run returns.
 func (p *Publisher) Hub() *Hub { return p.hub }
 
 // Run publishes until ctx ends or Close is called, then returns nil. It may be called once.

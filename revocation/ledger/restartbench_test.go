@@ -9,9 +9,9 @@ import (
 	"tokenbroker/store/badgerstore"
 )
 
-// BenchmarkRestart is a broker's start with a million live entries: the store opened and
-// every entry in the denylist. Its floor, in the same turn, is the store opened and all
-// entries iterated by themselves; x-floor is the ratio.
+// BenchmarkRestart measures the start of a broker with a million live entries: opening the store and
+// loading every entry into the denylist. Its floor, measured in the same turn, is opening the store and
+// iterating all entries; x-floor is the ratio.
 func BenchmarkRestart(b *testing.B) {
 	dir := b.TempDir()
 	open := func() *badgerstore.Store {

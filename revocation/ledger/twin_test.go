@@ -12,10 +12,10 @@ import (
 	"tokenbroker/store/memstore"
 )
 
-// strength is what counts of the events of one kind and value.
+// strength is the part of an event that decides which one of a kind and value is kept.
 type strength struct{ end, epoch int64 }
 
-// record is a twin of the ledger's: a map that keeps the strongest and forgets nothing.
+// record is a model of the ledger: a map that keeps the strongest events and never removes one.
 type record map[string]strength
 
 func (r record) add(events []revocation.Event) {
@@ -25,8 +25,9 @@ func (r record) add(events []revocation.Event) {
 	}
 }
 
-// For any revocations in any commits, over restarts: an answer holds each kind and value
-// once and at its strongest, and a reader that asks from its position misses nothing.
+// TestTheRecordAgainstATwin checks for any revocations in any commits, with restarts, that an answer has
+// each kind and value once and with its strongest event, and that a reader that asks from its position
+// misses nothing.
 func TestTheRecordAgainstATwin(t *testing.T) {
 	event := rapid.Custom(func(t *rapid.T) revocation.Event {
 		kind := rapid.SampledFrom([]revocation.Kind{"jti", "sid", "sub", "client", "kid", "all"}).Draw(t, "kind")

@@ -14,9 +14,9 @@ import (
 	"tokenbroker/revocation"
 )
 
-// BusConfig says how the broker reaches NATS.
+// BusConfig configures the broker's connection to NATS.
 type BusConfig struct {
-	// URL of the server, or several separated by commas; unused with InProcess.
+	// URL of the server, or several separated by commas. It is not used with InProcess.
 	URL string
 	// InProcess connects to an embedded server without a socket.
 	InProcess nats.InProcessConnProvider
@@ -25,15 +25,15 @@ type BusConfig struct {
 	Credentials    string
 	// TLS is used if it is not nil.
 	TLS *tls.Config
-	// Logger receives a line when the connection breaks or cannot be made, with the URL and the cause,
-	// when it is back, and for what the server refuses or drops, once a connection. If nil,
-	// [slog.Default] is used.
+	// Logger receives diagnostics: when the connection is lost or cannot be made, with the URL and the
+	// cause; when it is restored; and each different error that the server reports, once per connection.
+	// If nil, [slog.Default] is used.
 	Logger *slog.Logger
 }
 
-// Bus is the broker's connection. It reconnects without end and buffers nothing while it is
-// disconnected: the server has received what Flush confirmed; everything else was not
-// sent. It is safe for concurrent use.
+// Bus is the broker's connection to NATS. It reconnects until it is closed and buffers nothing while it is
+// disconnected: the server has received everything that Flush confirmed, and anything else may not have
+// been sent. It is safe for concurrent use.
 type Bus struct {
 	nc     *nats.Conn
 	log    *slog.Logger
@@ -43,14 +43,14 @@ type Bus struct {
 	mu sync.Mutex
 	// mu guards the rest.
 	reconnect []func()
-	logged    map[string]bool // complaints of this connection
+	logged    map[string]bool // errors of this connection that were logged
 }
 
-// maxLogged bounds the different complaints of one connection that are logged.
+// maxLogged is the maximum number of different errors that are logged for one connection.
 const maxLogged = 32
 
-// Dial connects. A server that cannot be reached is not an error: the connection is made
-// in the background.
+// Dial connects to NATS. A server that cannot be reached is not an error: the connection is then made in
+// the background.
 func Dial(ctx context.Context, cfg BusConfig) (*Bus, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("connecting to NATS: %w", err)
@@ -85,7 +85,7 @@ func Dial(ctx context.Context, cfg BusConfig) (*Bus, error) {
 	return b, nil
 }
 
-// lost logs why there is no connection.
+// lost logs why the connection was lost.
 func (b *Bus) lost(err error) {
 	if b.outage.failed(err) {
 		b.log.Warn("revocations are recorded but not published: services learn of them over HTTP within seconds", "error", b.outage.err())
@@ -105,7 +105,7 @@ func (b *Bus) connected() {
 	}
 }
 
-// complain logs what the server says out of turn: rights that are missing, receipts that came
+// complain logs an asynchronous error of the server, such as missing permissions or receipts that arrive
 // too fast.
 func (b *Bus) complain(err error) {
 	b.mu.Lock()
@@ -119,15 +119,15 @@ func (b *Bus) complain(err error) {
 	}
 }
 
-// OnReconnect calls f whenever a connection was made again, or for the first time. f must not block.
+// OnReconnect has f called whenever a connection is made, the first one included. f must not block.
 func (b *Bus) OnReconnect(f func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.reconnect = append(b.reconnect, f)
 }
 
-// Publish passes data to the connection; only [Bus.Flush] confirms that the server has it. It
-// fails with [ErrNotConnected] when there is no connection. The caller keeps data.
+// Publish writes data to the connection. Only [Bus.Flush] confirms that the server has received it. The
+// error wraps [ErrNotConnected] if the bus is not connected. The caller keeps ownership of data.
 func (b *Bus) Publish(subject string, data []byte) error {
 	if !b.nc.IsConnected() {
 		return fmt.Errorf("publishing on %s: %w", subject, b.outage.cause())
@@ -138,8 +138,8 @@ func (b *Bus) Publish(subject string, data []byte) error {
 	return nil
 }
 
-// Flush waits until the server has everything published before. Without a deadline in ctx
-// it waits 2 s.
+// Flush waits until the server has received everything published before. Without a deadline in ctx it
+// waits at most 2 s.
 func (b *Bus) Flush(ctx context.Context) error {
 	if !b.nc.IsConnected() {
 		return fmt.Errorf("flushing to NATS: %w", b.outage.cause())
@@ -155,25 +155,25 @@ func (b *Bus) Flush(ctx context.Context) error {
 	return nil
 }
 
-// Connected reports whether there is a connection now.
+// Connected reports whether the bus is connected now.
 func (b *Bus) Connected() bool { return b.nc.IsConnected() }
 
-// Close ends the connection; no callback runs afterwards.
+// Close closes the connection. No callback runs afterwards.
 func (b *Bus) Close() {
 	b.nc.Close()
 	<-b.done
 }
 
-// What may wait of receipts; beyond it they are dropped, and the next ones replace them.
+// The limits of receipts that wait for take. Receipts beyond them are dropped; later receipts replace
+// them.
 const (
 	pendingReceipts     = 8192
 	pendingReceiptBytes = 8 << 20
 )
 
-// Receipts calls take for each receipt that a service publishes, with the id that its
-// subject names and its unchecked payload, which take owns. take must not block;
-// it is called by one goroutine at a time, until Close. The subscription outlives lost
-// connections. Receipts is to be called once.
+// Receipts calls take for each receipt that a service publishes, with the service's id from the subject
+// and the unverified payload. take owns raw and must not block; it is called by one goroutine at a time,
+// until Close. The subscription is restored when the connection is. Receipts must be called only once.
 func (b *Bus) Receipts(take func(id string, raw []byte)) error {
 	sub, err := b.nc.Subscribe(revocation.ReceiptSubject+"*", func(m *nats.Msg) {
 		take(strings.TrimPrefix(m.Subject, revocation.ReceiptSubject), m.Data)
@@ -187,9 +187,9 @@ func (b *Bus) Receipts(take func(id string, raw []byte)) error {
 	return nil
 }
 
-// Heartbeats calls take for each heartbeat that another process publishes, unverified;
-// take owns raw. take must not block; it is called by one goroutine at a time, until
-// Close. The subscription outlives lost connections. Heartbeats is to be called once.
+// Heartbeats calls take for each heartbeat that another process publishes, unverified. take owns raw and
+// must not block; it is called by one goroutine at a time, until Close. The subscription is restored when
+// the connection is. Heartbeats must be called only once.
 func (b *Bus) Heartbeats(take func(raw []byte)) error {
 	_, err := b.nc.Subscribe(revocation.HeartbeatSubject+"*", func(m *nats.Msg) { take(m.Data) })
 	if err != nil {

@@ -62,17 +62,17 @@ func CheckCredentials(path string) error {
 	return nil
 }
 
-// ErrNotConnected says that there is no connection to the server now; nothing was sent.
+// ErrNotConnected is returned if the server is not connected. Nothing was sent.
 var ErrNotConnected = errors.New("not connected to NATS")
 
-// outage is why there is no connection. It keeps the most specific reason, so that
-// several servers, each with its own reason, do not make it change with every attempt.
+// outage records why the server is not connected. It keeps the most specific reason, so that several
+// servers, each with its own reason, do not change it with every attempt.
 type outage struct {
 	url  string // without passwords
 	user bool   // a user or credentials are configured
 
 	mu     sync.Mutex
-	reason error // nil: connected, or not known to be away; mu guards it
+	reason error // nil while connected or before the first failure; guarded by mu
 	weight int   // of the reason
 }
 
@@ -113,7 +113,7 @@ func (a *outage) back() bool {
 	return was
 }
 
-// err returns why there is no connection, or nil if nothing has failed.
+// err returns why the server is not connected, or nil if nothing has failed.
 func (a *outage) err() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -129,7 +129,7 @@ type gate struct {
 
 	atOnce atomic.Bool // the first connect succeeded within Open
 
-	refusal atomic.Pointer[refusal] // the last one; nil: none yet
+	refusal atomic.Pointer[refusal] // the last one, nil if there was none
 
 	mu     sync.RWMutex
 	closed bool // mu guards it
@@ -184,17 +184,17 @@ type refusal struct {
 	at  time.Time
 }
 
-// refusedPublish reports whether the server refused what was published. nats.go distinguishes it from
-// a refused subscription by the text, too; there is no other way.
+// refusedPublish reports whether the server refused a published message. nats.go also distinguishes it
+// from a refused subscription only by the text of the error.
 func refusedPublish(err error) bool {
 	return errors.Is(err, nats.ErrPermissionViolation) && strings.Contains(err.Error(), "for Publish to ")
 }
 
 func (g *gate) refused(err error) { g.refusal.Store(&refusal{err: err, at: time.Now()}) }
 
-// SendReceipt implements [revocation.ReceiptSender]: it publishes on the subject of the
-// service's id, what is before the "/" of its name. That the server refuses it shows in the
-// calls after that. It fails with [ErrNotConnected] when there is no connection.
+// SendReceipt implements [revocation.ReceiptSender]: it publishes on the subject of the service's id,
+// which is the part of its name before the "/". A refusal by the server is returned by later calls. The
+// error wraps [ErrNotConnected] if the server is not connected.
 func (g *gate) SendReceipt(ctx context.Context, r revocation.Receipt) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("sending a receipt: %w", err)

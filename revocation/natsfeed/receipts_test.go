@@ -63,7 +63,7 @@ func receiptOf(service string) revocation.Receipt {
 	return revocation.Receipt{V: 1, Service: service, Applied: map[string]uint64{"o1": 3}, Fresh: true, AgeMS: 7}
 }
 
-// lines is a log that a test counts in.
+// lines is a log whose lines a test counts.
 type lines struct {
 	mu   sync.Mutex
 	text strings.Builder
@@ -113,8 +113,8 @@ func TestUnfitReceiptsAreNotSent(t *testing.T) {
 	}
 }
 
-// The server's refusal comes out of turn. It is the sender's to hear of, and no gap: else each
-// receipt would cost a catch-up.
+// The server reports a refusal asynchronously. The sender gets it as an error. It must not count as a gap,
+// because each receipt would then cause a catch-up.
 func TestARefusedReceiptIsAnErrorAndNoGap(t *testing.T) {
 	for user, password := range map[string]string{"mute": "m", "a": "a"} { // a: not for another id
 		t.Run(user, func(t *testing.T) {
@@ -128,7 +128,7 @@ func TestARefusedReceiptIsAnErrorAndNoGap(t *testing.T) {
 			refused := 0
 			for deadline := time.Now().Add(time.Minute); refused < 20; {
 				if time.Now().After(deadline) {
-					t.Fatal("the refusal does not show")
+					t.Fatal("the refusal was not returned")
 				}
 				err := sender.SendReceipt(t.Context(), receiptOf("other/x"))
 				if errors.Is(err, nats.ErrPermissionViolation) {
@@ -137,7 +137,7 @@ func TestARefusedReceiptIsAnErrorAndNoGap(t *testing.T) {
 					t.Fatalf("after %d refusals: %v", refused, err)
 				}
 			}
-			// The feed goes on, and what came first on the link is behind us.
+			// The feed still works, and everything sent before this batch was processed.
 			publish(t, bus, revocation.BatchSubject+"o1", "batch")
 			receive(t, s.messages, "message")
 			select {
@@ -167,17 +167,17 @@ func TestReceiptsWithoutALink(t *testing.T) {
 			break
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("sent into nothing: %v", err)
+			t.Fatalf("a receipt without a connection: %v", err)
 		}
 		<-time.After(time.Millisecond)
 	}
 	serve(t, server.Options{Port: port})
 	for !errors.Is(receive(t, s.gaps, "gap"), errConnected) {
 	}
-	// Nothing was kept, and the broker's subscription is there again.
+	// No receipt was kept, and the broker's subscription was restored.
 	for n, deadline := 0, time.Now().Add(time.Minute); ; n++ {
 		if time.Now().After(deadline) {
-			t.Fatal("no receipt after the return of the server")
+			t.Fatal("no receipt after the server was back")
 		}
 		if err := sender.SendReceipt(t.Context(), receiptOf(fmt.Sprint("a/late", n))); err != nil {
 			t.Fatal(err)

@@ -91,7 +91,7 @@ func TestSlowConsumerLosesNothing(t *testing.T) {
 	}
 	t.Logf("%+v", got)
 
-	// It settles: in a row of heartbeats there is no catch-up.
+	// The feed recovers: between successive heartbeats it makes no catch-up.
 	beat := time.NewTicker(500 * time.Millisecond)
 	defer beat.Stop()
 	for settled := got; ; <-beat.C {

@@ -17,7 +17,7 @@ type broker struct {
 	machine
 	store  *memstore.Store
 	keys   *keyring
-	ledger *ledger.Ledger // nil: not running
+	ledger *ledger.Ledger // nil if the broker does not run
 	deny   *revocation.Denylist
 	life   int
 	epoch  int64 // the last one given

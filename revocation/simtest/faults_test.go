@@ -39,7 +39,7 @@ var troubles = []trouble{
 	{"the service's clock is set", func(w *world, s *service, _ time.Duration) {
 		s.step(w.pick(-time.Hour, time.Hour, -5*time.Second, 5*time.Second, -300*time.Millisecond, 200*time.Millisecond))
 	}},
-	{"the service starts anew", func(_ *world, s *service, _ time.Duration) {
+	{"the service restarts", func(_ *world, s *service, _ time.Duration) {
 		if !s.paused() {
 			s.start()
 		}

@@ -88,7 +88,7 @@ func (w *world) attack(s *service) {
 		}
 		return
 	case n == 1:
-		key = w.mail.newFeedKey(w.mail.name("nobody's key"))
+		key = w.mail.newFeedKey(w.mail.name("unknown key"))
 	case n == 2 && len(w.mail.leaked) > 0:
 		key, forged = w.mail.leaked[w.rng.IntN(len(w.mail.leaked))], false
 	}

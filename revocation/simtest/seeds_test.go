@@ -29,7 +29,7 @@ const (
 	bugOldAnswer
 	bugHeadBeforeUp
 	bugRestoreKeepsID
-	bugMendAlone
+	bugFloorWithoutSignOut
 )
 
 func TestSeeds(t *testing.T) {
@@ -67,17 +67,17 @@ func TestPlantedBugsAreCaught(t *testing.T) {
 		bug  bug
 	}{
 		{"a hole is ignored", bugIgnoreHole},
-		{"as_of from arrival alone", bugAsOfArrival},
+		{"as_of only from the arrival", bugAsOfArrival},
 		{"silence ends an origin", bugSilenceEnds},
 		{"the version is bumped before the insert", bugBumpFirst},
 		{"fresh before the events apply", bugFreshFirst},
 		{"a verdict is stored under the version after the look-up", bugStoreLater},
-		{"collect by wall clock alone", bugCollectByWall},
+		{"collect only by the wall clock", bugCollectByWall},
 		{"an eviction forgets", bugEvictionForgets},
 		{"an answer of introspection outlives an eviction", bugOldAnswer},
 		{"head read before up", bugHeadBeforeUp},
 		{"a restored store keeps its id", bugRestoreKeepsID},
-		{"the time floor starts anew and nobody is signed out", bugMendAlone},
+		{"the time floor starts again at zero and no user is signed out", bugFloorWithoutSignOut},
 	} {
 		t.Run(planted.name, func(t *testing.T) {
 			for seed := uint64(1); seed <= 500; seed++ {

@@ -33,7 +33,7 @@ var (
 	errOpener = errors.New("another key")
 )
 
-// key seals under itself.
+// key is a test double of the KEK, which seals a key with itself.
 type key [32]byte
 
 var ours = key{1}
@@ -80,7 +80,7 @@ func written(t testing.TB, seal backup.Sealer, h backup.Header, writes ...store.
 	return out.Bytes()
 }
 
-// format1 returns a backup as an earlier program wrote it.
+// format1 returns a backup as an earlier version wrote it.
 func format1(t testing.TB, writes ...store.Write) []byte {
 	t.Helper()
 	h := header
@@ -139,7 +139,7 @@ func file(t testing.TB, content []byte) string {
 	return path
 }
 
-// open opens content as a file, with the key ours unless opts has another one.
+// open opens content as a file with the key ours, unless opts has another key.
 func open(t testing.TB, content []byte, opts backup.Options) (*backup.File, []store.Write, error) {
 	t.Helper()
 	if opts.Opener == nil {
@@ -241,7 +241,7 @@ func TestAForgedFileIsRefused(t *testing.T) {
 		t.Helper()
 		// Each changed file has a valid digest, otherwise the test would prove nothing about the encryption.
 		if _, err := backup.Check(t.Context(), file(t, content)); err != nil && !errors.Is(err, backup.ErrFormat1) {
-			t.Fatalf("the forgery is refused because of its digest or its head: %v", err)
+			t.Fatalf("the forgery is refused because of its digest or its header: %v", err)
 		}
 		_, _, err := open(t, content, backup.Options{})
 		if !errors.Is(err, backup.ErrDamaged) && !errors.Is(err, errOpener) && !errors.Is(err, backup.ErrFormat1) {

@@ -65,8 +65,8 @@ func (f *File) Close() error { return f.file.Close() }
 // Authenticated reports whether a holder of the key wrote the backup. Anyone could have written a file of format 1.
 func (f *File) Authenticated() bool { return !f.format1 }
 
-// Each calls fn for every record in the order of their keys, each as a blind write for another
-// store. The records are authentic only if Each returns nil: the end of the file is checked last.
+// Each calls fn for every record in the order of their keys, each as a blind write for another store. The
+// records are authentic only if Each returns nil, because the end of the file is verified last.
 func (f *File) Each(ctx context.Context, fn func(store.Write) error) error {
 	r := bufio.NewReaderSize(io.NewSectionReader(f.file, f.body, f.bodySize), bufferSize)
 	if !f.format1 {

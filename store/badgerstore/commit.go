@@ -149,7 +149,7 @@ type transaction struct {
 	bytes, maxBytes     int64
 }
 
-// version is the version of a stored record; zero if there is no record.
+// version is the version of a stored record. It is zero if the record does not exist.
 type version struct {
 	revision uint64
 	expires  int64
@@ -225,7 +225,7 @@ func (t *transaction) accept(writes []store.Write) error {
 	return nil
 }
 
-// revision returns the revision of key before this commit, zero if there is no record.
+// revision returns the revision of key before this commit, or zero if it had no record.
 func (t *transaction) revision(key string) (store.Revision, error) {
 	item, err := t.txn.Get([]byte(key))
 	if errors.Is(err, badger.ErrKeyNotFound) {

@@ -21,11 +21,13 @@ import (
 // salvageSuffix names the copy that [Salvage] works on. [Open] removes a copy that a killed process left.
 const salvageSuffix = ".salvage"
 
-// Salvage opens what can be read of the closed store in config.Dir, damaged or not, and returns
-// descriptions of what is lost: nothing if lost is empty. It works on a copy next to the store, which
-// Close of the result removes; the store itself is not changed. The result is only for reading.
+// Salvage opens a copy of the closed store in config.Dir with all records that can be read, even if the
+// store is damaged, and returns descriptions of what is lost. If lost is empty, nothing is. The copy is
+// next to the store, and Close of the result removes it; the store itself is not changed. The result is
+// read-only.
 //
-// Records may have an older version than the lost one: callers must not treat the result as the last state.
+// A record may be an older version of one that was lost, so callers must not treat the result as the last
+// state.
 func Salvage(config Config) (s *Store, lost []string, err error) {
 	if err := config.validate(); err != nil {
 		return nil, nil, err
@@ -56,8 +58,8 @@ type salvage struct {
 	// listed and unlisted are the tables that can be read, damaged describes damaged files.
 	listed, unlisted []salvageTable
 	damaged          []string
-	// hasInventory reports whether the store has an inventory: then damage that lost no record of it
-	// is harmless.
+	// hasInventory reports whether the store has an inventory. Damage that lost no record of the inventory
+	// is then harmless.
 	hasInventory bool
 }
 
@@ -81,7 +83,7 @@ func (v *salvage) findTables() {
 		if verifyTable(path, badger.TableManifest{Compression: boptions.Snappy}) != nil {
 			var what string
 			t.rebuilt, what = rebuildTable(path)
-			if isListed || listed == nil { // otherwise it may be a leftover
+			if isListed || listed == nil { // an unlisted table may be a leftover
 				v.damaged = append(v.damaged, fmt.Sprintf("table %s is damaged: %s", name, what))
 			}
 			if t.rebuilt == nil {

@@ -142,7 +142,8 @@ func count(db *badger.DB, now func() int64) (*inventory, error) {
 	return all, nil
 }
 
-// keyRange is the keys that are at least from and less than to. If to is nil, there is no upper bound.
+// keyRange is the keys that are at least from and less than to. If to is nil, the range has no upper
+// bound.
 type keyRange struct{ from, to []byte }
 
 // splitKeys divides the keys into ranges of roughly equal size, by the tables they are in.

@@ -96,7 +96,7 @@ func TestAuthorizeRefusesInvalidRequests(t *testing.T) {
 		return base + "/oauth2/authorize?" + q.Encode()
 	}
 	for name, target := range map[string]string{
-		"unknown client":       authorize("client_id", "nobody"),
+		"unknown client":       authorize("client_id", "unknown"),
 		"another redirect URI": authorize("redirect_uri", redirectURI+"x"),
 		"foreign logout URI":   base + "/logout?client_id=dev-client&logout_uri=https://evil.test/",
 	} {

@@ -44,7 +44,7 @@ func TestTokenEndpointRefuses(t *testing.T) {
 		"another code":         {change: set("code", "guess"), status: 400, code: "invalid_grant"},
 		"no code":              {change: set("code", ""), status: 400, code: "invalid_request"},
 		"a repeated parameter": {change: func(f url.Values) { f.Add("code", "other") }, status: 400, code: "invalid_request"},
-		"unknown client":       {change: set("client_id", "nobody"), status: 400, code: "invalid_client"},
+		"unknown client":       {change: set("client_id", "unknown"), status: 400, code: "invalid_client"},
 		"a secret it has not":  {change: set("client_secret", "x"), status: 400, code: "invalid_client"},
 		"a client without its": {change: set("client_id", "backend"), status: 400, code: "invalid_client"},
 		"the code of another":  {change: func(f url.Values) { f.Set("client_id", "backend"); f.Set("client_secret", "s3cr+t%41") }, status: 400, code: "invalid_grant"},
