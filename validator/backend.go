@@ -11,7 +11,7 @@ import (
 	"tokenbroker/revocation"
 )
 
-// reading is the knowledge of one moment.
+// reading is the knowledge of keys and revocations at one moment.
 type reading struct {
 	version     uint64 // of denylist and keys
 	nowMS       int64  // the broker's clock
@@ -19,13 +19,12 @@ type reading struct {
 	fresh       bool
 }
 
-// backend is the source of a Validator's knowledge: a remote broker, or the one that it
-// is part of.
+// backend is the source of a Validator's knowledge: a remote broker, or the broker that it is part of.
 type backend interface {
-	// read is called for every token and must not block or allocate. own is the call's own
-	// bound of staleness, which can only be stricter, or 0.
+	// read is called for every token and must not block or allocate. own is the call's own bound of
+	// staleness, which can only be stricter, or 0.
 	read(own time.Duration) reading
-	// age is how old the knowledge of revocations is.
+	// age returns the age of the knowledge of revocations.
 	age() time.Duration
 	// key may ask the broker for a kid that is not known yet.
 	key(ctx context.Context, kid string) (verificationKey, error)

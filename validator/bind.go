@@ -12,9 +12,9 @@ import (
 // [Validator.Bind]: after it, a revocation would no longer end them.
 var ErrClosed = errors.New("validator closed")
 
-// Bind returns a context for a WebSocket, a stream of events or a gRPC stream, which goes on
-// after the check of its request. The context ends with ctx, and otherwise with one of these
-// as its [context.Cause]:
+// Bind returns a context for a WebSocket, a stream of events or a gRPC stream, which continues after the
+// check of its request. The context ends with ctx, or for one of these reasons, which is then its
+// [context.Cause]:
 //
 //   - [ErrRevoked] when a revocation that hits the token arrives;
 //   - [ErrExpired] at the token's exp by the broker's clock, or up to a second later
@@ -25,8 +25,8 @@ var ErrClosed = errors.New("validator closed")
 // arrives while Bind runs is not missed. Bind claims that [Validator.Validate] has just
 // returned: Bind does not know of a revocation that was evicted (Stats.Evictions).
 //
-// The caller calls cancel when the stream is over, which ends the context and frees its
-// memory. Without that call, the memory is freed when the token expires.
+// The caller calls cancel when the stream ends, which ends the context and frees its memory. Without that
+// call, the memory is freed when the token expires.
 //
 // When the service becomes stale, no stream ends, regardless of Config.OnStale; only new
 // requests are affected. Revocations that were missed end their streams when they arrive, and
@@ -58,7 +58,7 @@ func (v *Validator) Bind(ctx context.Context, claims *Claims) (bound context.Con
 	return bound, t.release
 }
 
-// ticket names one binding, also after its place was given to another.
+// ticket identifies one binding, even after its place was reused for another.
 type ticket struct {
 	of     *bindings
 	place  place
@@ -75,7 +75,8 @@ func (t ticket) end(cause error) {
 	}
 }
 
-// revoke ends what the events hit. The denylist calls it; see [revocation.Denylist.Watch].
+// revoke ends the contexts of the tokens that the events hit. The denylist calls it; see
+// [revocation.Denylist.Watch].
 func (b *bindings) revoke(events []revocation.Event) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -112,7 +113,7 @@ func (b *bindings) endAll(l list, value string, dead func(*Claims) bool) {
 	}
 }
 
-// sweep visits all. It is called with mu held.
+// sweep visits all bindings. It is called with mu held.
 func (b *bindings) sweep(cause error, dead func(*Claims) bool) {
 	for p := place(1); p <= b.used && b.live > 0; p++ {
 		if n := b.at(p); n.claims != nil && dead(n.claims) {
@@ -121,12 +122,12 @@ func (b *bindings) sweep(cause error, dead func(*Claims) bool) {
 	}
 }
 
-// clockCheckEvery is how often the broker's clock is read while a timer runs: it may be
-// put forward.
+// clockCheckEvery is how often the broker's clock is read while a timer runs, because it may be set
+// forward.
 const clockCheckEvery = time.Second
 
-// schedule sees to it that the one timer fires when exp (Unix s) comes. It is called with mu
-// held. A timer that fires too early costs one look.
+// schedule sets the only timer so that it fires at exp (Unix s) at the latest. It is called with mu held.
+// A timer that fires too early only checks for expired tokens.
 func (b *bindings) schedule(exp int64) {
 	now := b.nowMS()
 	wait := min(max(exp*1000-now, 0), clockCheckEvery.Milliseconds())
@@ -135,7 +136,7 @@ func (b *bindings) schedule(exp int64) {
 	}
 	if b.timer != nil {
 		if !b.timer.Stop() {
-			return // it fires now, and looks
+			return // it fires now and schedules the next time
 		}
 		b.running.Done()
 	}

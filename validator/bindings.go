@@ -9,18 +9,18 @@ import (
 	"tokenbroker/revocation"
 )
 
-// bindings are the contexts that live no longer than their tokens. They are stored in chunks, each
-// a member of one doubly linked list per way to find it; places and links are numbers, not
-// pointers, so that 100,000 of them stay small and the garbage collector has few pointers to follow.
-// The room of the largest number there was is kept.
+// bindings are the contexts that end with their tokens at the latest. They are stored in chunks. Each is
+// in one doubly linked list for each way to find it; places and links are numbers, not pointers, so that
+// 100,000 of them stay small and the garbage collector has few pointers to follow. Memory is kept for the
+// largest number of bindings so far.
 //
-// From the first binding on it watches the denylist and, while
-// anything is bound, keeps one timer. close ends both.
+// After the first binding it watches the denylist and, while anything is bound, keeps one timer. close
+// ends both.
 type bindings struct {
 	nowMS func() int64 // the broker's clock
 	deny  *revocation.Denylist
 
-	running sync.WaitGroup // the timer, until stopped or through
+	running sync.WaitGroup // the timer, until it is stopped or its function returns
 
 	mu sync.Mutex
 	// mu guards everything below.
@@ -31,18 +31,19 @@ type bindings struct {
 
 	seed   maphash.Seed
 	chunks []*chunk
-	used   place // the highest place ever given
-	free   place // the first of those that were given back
+	used   place // the highest place used so far
+	free   place // the first free place
 	live   int
 	serial uint32 // of the newest binding
-	// Where each list begins. Of jti, sid and sub there are as many as streams: they are in
-	// buckets, up to four in each, and a look compares. Of clients, keys and ends there are few.
+	// The first binding of each list. jti, sid and sub have as many values as there are streams: they are
+	// in buckets of up to four on average, which a look-up compares. Clients, keys and ends have few
+	// values.
 	heads   [bySub + 1][]place
 	few     map[fewKey]place
 	seconds map[int64]place // by exp, Unix s
 }
 
-// chunk takes nearly exactly 32 KiB.
+// chunk has nearly 32 KiB.
 type chunk struct {
 	bindings [chunkSize]binding
 	serials  [chunkSize]uint32 // of the present binding of each place; apart, as they would cost 8 bytes there
@@ -91,7 +92,7 @@ func newBindings(deny *revocation.Denylist, nowMS func() int64) *bindings {
 	return b
 }
 
-// add takes a binding in. It reports false when all is closed.
+// add adds a binding. It returns false after close.
 func (b *bindings) add(c *Claims, end context.CancelCauseFunc) (ticket, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -117,8 +118,8 @@ func (b *bindings) add(c *Claims, end context.CancelCauseFunc) (ticket, bool) {
 	return ticket{of: b, place: p, serial: b.serial}, true
 }
 
-// end takes a binding out and ends its context, of which the first cause stays. It is
-// called with mu held: functions that run after a context's end run in other goroutines.
+// end removes a binding and ends its context, whose first cause is kept. It is called with mu held:
+// functions that run after a context's end run in other goroutines.
 func (b *bindings) end(p place, cause error) {
 	n := b.at(p)
 	for l := range lists {

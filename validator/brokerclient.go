@@ -40,7 +40,7 @@ func newBrokerClient(issuer string, client Client, h *http.Client) *brokerClient
 	}
 }
 
-// lastingError is a reason that another attempt cannot change.
+// lastingError is an error that another attempt cannot change.
 type lastingError struct{ error }
 
 func (e lastingError) Unwrap() error { return e.error }
@@ -72,12 +72,12 @@ type statusError struct {
 	retryAfter time.Duration
 }
 
-// RetryAfter is what [revocation.Tracker.CatchUpDone] looks for.
+// RetryAfter is used by [revocation.Tracker.CatchUpDone].
 func (e *statusError) RetryAfter() time.Duration { return e.retryAfter }
 
 func (e *statusError) Error() string { return e.address + " answers " + e.status + e.hint }
 
-// expectOK refuses every status but 200.
+// expectOK returns an error for every status except 200.
 func expectOK(resp *http.Response) error {
 	if resp.StatusCode == http.StatusOK {
 		return nil
@@ -99,7 +99,7 @@ func expectOK(resp *http.Response) error {
 	return e
 }
 
-// expectJSON refuses everything but a 200 with a JSON body.
+// expectJSON returns an error for everything except a 200 with a JSON body.
 func expectJSON(resp *http.Response) error {
 	if err := expectOK(resp); err != nil {
 		return err
@@ -133,7 +133,7 @@ func (b *brokerClient) discover(ctx context.Context) (discovery, error) {
 	return d, nil
 }
 
-// checkDiscovery refuses metadata that is not the configured broker's.
+// checkDiscovery returns an error for metadata of another issuer.
 func (b *brokerClient) checkDiscovery(d discovery) error {
 	if d.Issuer != b.issuer {
 		return fmt.Errorf("it is of issuer %.100q, want %q: Issuer has to be the broker's public_url to the letter", d.Issuer, b.issuer)

@@ -9,23 +9,22 @@ import (
 	"sync/atomic"
 )
 
-// cache remembers verified tokens: the last ones, up to a number and a number of bytes.
-// Readers take no lock and write nothing, so they never wait for each other or for a
-// writer. An entry is found by a seeded hash of the signature's tail in an index that is
-// small enough to stay in the processor's cache, and confirmed by the whole token: a
-// collision costs a comparison, never a wrong verdict. Only tokens with a good signature
-// enter, so a flood of bad ones evicts nothing.
+// cache remembers the latest verified tokens, up to a number and a number of bytes. Readers take no lock
+// and write nothing, so they never wait for each other or for a writer. An entry is found by a seeded hash
+// of the signature's end in an index that is small enough for the processor's cache, and confirmed by
+// comparing the whole token: a collision costs a comparison, never a wrong verdict. Only tokens with a
+// valid signature are added, so a flood of invalid ones evicts nothing.
 //
-// Entries are stored in slabs in the order in which they came. Each is written once; room comes
-// back when a whole slab is dropped, and the collector takes it when the last reader is
-// through. So a hit waits for memory twice: for a line of the index and for the entry.
+// Entries are stored in slabs in the order in which they were added. Each is written once. Memory is freed
+// when a whole slab is dropped, and the collector frees it when the last reader is done. A hit therefore
+// waits for memory twice: for a line of the index and for the entry.
 type cache struct {
 	seed  [2]uint64
 	index []bucket
 	slabs []atomic.Pointer[slab]
 	count atomic.Int64 // entries that can be found
 
-	mu sync.Mutex // held by writers only: they have just paid for a signature
+	mu sync.Mutex // held only by writers, which have just verified a signature
 	// mu guards everything below.
 	limit, maxBytes int
 	bytes           int
@@ -35,19 +34,18 @@ type cache struct {
 }
 
 const (
-	// unsettled is the version of a token without a verdict that could be stored; no
-	// denylist gets there.
+	// unsettled is the version of a token without a verdict that could be stored. No denylist reaches it.
 	unsettled = math.MaxUint64
 
 	hashedTail = 16 // characters: 92 bits of the signature
 
-	// maxRemembered is the most tokens that a cache takes: an index slot numbers them.
+	// maxRemembered is the maximum number of tokens, because an index slot has room for their number.
 	maxRemembered = 1<<24 - 2*slabSize
 
 	bytesPerToken = 3 << 10 // what Config.CacheSize promises
 )
 
-// newCache makes room for limit tokens of common length.
+// newCache returns a cache with room for limit tokens of common length.
 func newCache(limit int) *cache {
 	limit = min(max(limit, 1), maxRemembered)
 	slabs := limit/slabSize + 2
@@ -63,8 +61,8 @@ func newCache(limit int) *cache {
 	}
 }
 
-// hash mixes the last characters, of which a signature makes 90 bits and more, with a secret
-// that an attacker cannot aim at.
+// hash mixes the last characters of the signature, which have at least 90 bits, with a secret, so that an
+// attacker cannot cause collisions.
 func (c *cache) hash(token string) uint64 {
 	n := len(token)
 	if n < hashedTail {
@@ -146,7 +144,7 @@ func (c *cache) put(token string, claims *Claims, key verificationKey, version u
 	c.count.Add(1)
 }
 
-// forgot notes that an entry cannot be found any more.
+// forgot records that an entry can no longer be found.
 func (c *cache) forgot(number uint32) {
 	c.notes[number/slabSize].live--
 	c.count.Add(-1)
@@ -174,8 +172,8 @@ func (c *cache) allocate(size int) (*entry, uint32) {
 	return e, number
 }
 
-// freeSlab returns the slab to fill next: an empty one, or else, when entries that cannot be
-// found take room, the oldest.
+// freeSlab returns the next slab to fill: an empty one or, if entries that cannot be found use too much
+// memory, the oldest.
 func (c *cache) freeSlab() int {
 	for i := range c.slabs {
 		if k := (c.filling + 1 + i) % len(c.slabs); c.slabs[k].Load() == nil {
@@ -195,13 +193,13 @@ func (c *cache) oldestSlab() int {
 	return c.filling
 }
 
-// age orders numbers: the older, the higher.
+// age orders numbers: the older the entry, the higher its age.
 func (c *cache) age(number uint32) int {
 	slabsAgo := (c.filling - int(number)/slabSize + len(c.slabs)) % len(c.slabs)
 	return slabsAgo*slabSize - int(number)%slabSize
 }
 
-// drop forgets a slab.
+// drop removes a slab.
 func (c *cache) drop(k int) {
 	s, n := c.slabs[k].Load(), &c.notes[k]
 	if s == nil {

@@ -28,8 +28,8 @@ const (
 	highs = 0x8080808080808080
 )
 
-// match sets the highest bit of each byte of tags that is tag; of the bytes above the first
-// such one also of some that are not.
+// match sets the highest bit of each byte of tags that equals tag. It may also set that of some bytes
+// above the first such byte.
 func match(tags uint64, tag byte) uint64 {
 	x := tags ^ lows*uint64(tag)
 	return (x - lows) &^ x & highs
@@ -44,7 +44,7 @@ func (b *bucket) number(way int, hash uint64) (uint32, bool) {
 	return slot & maxNumber, slot>>24 == uint32(byte(hash>>8))
 }
 
-// put enters a number. When the bucket is full the oldest one in it, by age, makes room.
+// put adds a number. If the bucket is full, the oldest number in it, by age, is replaced.
 func (b *bucket) put(hash uint64, number uint32, age func(number uint32) int) (out uint32, full bool) {
 	way := 0
 	for i := range b.slots {
@@ -60,7 +60,7 @@ func (b *bucket) put(hash uint64, number uint32, age func(number uint32) int) (o
 	return out, full
 }
 
-// remove reports whether the number was there.
+// remove removes a number and reports whether it was there.
 func (b *bucket) remove(number uint32) bool {
 	for i := range b.slots {
 		if b.tag(i) != 0 && b.slots[i].Load()&maxNumber == number {
@@ -88,11 +88,11 @@ const (
 // slab holds entries in the order in which they came. Each is written once.
 type slab [slabSize]entry
 
-// slabNote is the writers' state of a slab.
+// slabNote is the state of a slab that only writers use.
 type slabNote struct {
 	used   int   // entries written
 	live   int   // entries that can be found
-	bytes  int   // what they take
+	bytes  int   // of these entries
 	lastMS int64 // when the last one of them expires
 }
 
@@ -113,7 +113,7 @@ type entry struct {
 	room    [inline]byte
 }
 
-// footprint is about how many bytes remembering a token takes, its claims included.
+// footprint returns about how many bytes a remembered token uses, including its claims.
 func footprint(token string, c *Claims) int {
 	return entryBytes + max(0, len(token)-inline) + int(unsafe.Sizeof(*c)) +
 		len(c.payload) + cap(c.members)*int(unsafe.Sizeof(plainjson.Member{}))
@@ -131,8 +131,8 @@ func (e *entry) is(token string) bool {
 	return string(e.room[:]) == token[:inline] && e.rest == token[inline:]
 }
 
-// write fills the entry and publishes it. The characters are copied: the token is usually
-// a part of a request's headers, which should not stay alive.
+// write fills the entry and publishes it. The characters are copied, because the token is usually a part
+// of a request's headers, which should not be kept in memory.
 func (e *entry) write(token string, claims *Claims, key verificationKey, version, hash uint64) {
 	e.version.Store(version)
 	e.expMS = claims.ExpiresAt.UnixMilli()

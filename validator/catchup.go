@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	// catchUpSilence is how long a catch-up may go without a byte.
+	// catchUpSilence is how long a catch-up may receive no byte.
 	catchUpSilence = 4 * time.Second
 	maxAnswerBytes = 512 << 20
 
@@ -48,9 +48,9 @@ func (s *syncer) startCatchUp(ctx context.Context, c revocation.CatchUp) {
 	})
 }
 
-// fetchCatchUp requests the events that were recorded after a position, or all if it is
-// empty. Of a binary answer, tokens and sessions enter the denylist while the rest is on its
-// way, and are not among the answer's events.
+// fetchCatchUp requests the events that were recorded after a position, or all if it is empty. The tokens
+// and sessions of a binary answer are added to the denylist while the answer is read, and are not among
+// its events.
 func (b *brokerClient) fetchCatchUp(ctx context.Context, after string, into *revocation.Denylist) (*revocation.Answer, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -88,7 +88,7 @@ func (b *brokerClient) fetchCatchUp(ctx context.Context, after string, into *rev
 	return answer, nil
 }
 
-// watched winds the watchdog up again with every byte.
+// watched resets the watchdog with every byte.
 type watched struct {
 	r     io.Reader
 	timer *time.Timer

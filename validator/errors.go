@@ -21,8 +21,8 @@ var (
 	ErrStale = errors.New("revocations not known to be current")
 )
 
-// refusal is one of the errors above with a detail for the log: a text of ours, or a
-// [Mismatch], which bounds and quotes what the token carries. It never has the token's text.
+// refusal is one of the errors above with a detail for the log: a fixed text or a [Mismatch], which bounds
+// and quotes values of the token. It never has the token's text.
 type refusal struct {
 	kind   error
 	detail string
@@ -61,7 +61,7 @@ type Mismatch struct {
 	Token, Expected string
 }
 
-// words are the fields that have a better name in a sentence.
+// words are the fields that have a better name for sentences.
 var words = map[string]string{"iss": "issuer", "aud": "audience"}
 
 func (m *Mismatch) Error() string {
@@ -87,7 +87,7 @@ const (
 	maxValues = 4
 )
 
-// shown makes values of a token fit for a log: bounded, and quoted unless they are plain.
+// shown returns values of a token in a form for logs: bounded, and quoted unless they are plain.
 func shown(values []string) string {
 	if len(values) == 0 || len(values) == 1 && values[0] == "" {
 		return "none"

@@ -88,7 +88,7 @@ func (x *explainer) add(rule string, verdict Verdict, detail string) {
 	x.Checks = append(x.Checks, Check{Rule: rule, Verdict: verdict, Detail: detail})
 }
 
-// judge notes a rule that refuses with err, or passes with detail.
+// judge records a rule that refuses with err, or passes with detail.
 func (x *explainer) judge(rule string, err error, detail string) bool {
 	if err != nil {
 		detail := err.Error()
@@ -197,7 +197,7 @@ func (x *explainer) claims(ctx context.Context, c *Claims, maxLifetime time.Dura
 	}
 }
 
-// detail is the value of a claim that passed.
+// detail returns the value of a claim that passed.
 func (x *explainer) detail(rule string, c *Claims) string {
 	switch rule {
 	case "issuer":

@@ -41,7 +41,7 @@ func (v *view) brokerMS(now time.Duration) int64 {
 
 var processBase = time.Now()
 
-// monotonic is the time since the process began, by the monotonic clock.
+// monotonic returns the time since the process started, by the monotonic clock.
 func monotonic() time.Duration { return time.Since(processBase) }
 
 // clocksApartMS between the wall and the monotonic clock: the machine was suspended or its
@@ -56,9 +56,9 @@ func (s *syncer) read(own time.Duration) reading {
 // age implements [backend].
 func (s *syncer) age() time.Duration { return monotonic() - s.now.Load().asOf }
 
-// read judges freshness at the moment of the call by the monotonic clock, so a process that
-// was stopped for a while finds itself stale. It takes the version from the denylist itself:
-// an event counts from the moment Apply returns, whenever the next view is made.
+// read checks freshness at the moment of the call by the monotonic clock, so a process that was stopped
+// for a while detects that it is stale. It takes the version from the denylist itself: an event is in
+// force when Apply returns, before the next view is made.
 func (v *view) read(deny *revocation.Denylist, maxStaleness, own time.Duration, wall func() time.Time) reading {
 	now := monotonic()
 	return reading{
@@ -69,8 +69,8 @@ func (v *view) read(deny *revocation.Denylist, maxStaleness, own time.Duration, 
 	}
 }
 
-// meets is the part of freshness that only a call with its own bound pays for: it also
-// compares the machine's clocks.
+// meets is the part of the check that only a call with its own bound makes: it also compares the machine's
+// clocks.
 func (v *view) meets(own, now time.Duration, wall func() time.Time) bool {
 	together := func(i revocation.Instant) bool {
 		apart := i.WallMS - i.Mono.Milliseconds() - v.wallOffsetMS
@@ -81,7 +81,7 @@ func (v *view) meets(own, now time.Duration, wall func() time.Time) bool {
 		(together(revocation.Instant{Mono: now, WallMS: wall().UnixMilli()}) || together(revocation.ReadInstant(monotonic, wall)))
 }
 
-// publish makes what is known visible to the readers, and logs a change of state.
+// publish stores the present knowledge for readers, and logs a change of state.
 func (s *syncer) publish() {
 	now := s.readClocks()
 	state := s.tracker.State(now)

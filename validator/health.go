@@ -16,7 +16,7 @@ func (s *syncer) checkLink() {
 	}
 }
 
-// jobDone notes whether a job works, and logs when that changes.
+// jobDone records whether a job works, and logs when that changes.
 func (s *syncer) jobDone(job string, err error) {
 	s.mu.Lock()
 	if err == nil {
@@ -37,7 +37,7 @@ func (s *syncer) jobDone(job string, err error) {
 	s.failStart(job, err)
 }
 
-// jobErrors returns what fails now, in one line.
+// jobErrors returns the errors of all failing jobs in one line.
 func (s *syncer) jobErrors() (all error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

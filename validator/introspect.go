@@ -36,9 +36,9 @@ var (
 	errClosed        = errors.New("the validator is closed")
 )
 
-// introspector asks the broker about single tokens (RFC 7662), when what is in memory
-// cannot decide. One request for a token serves all callers that ask until it ends and for up to a second
-// after it was sent. Its goroutines, one a request, end with close.
+// introspector asks the broker about single tokens (RFC 7662) if the data in memory is not sufficient. One
+// request for a token serves all callers until it ends, and for up to a second after it was sent. Its
+// goroutines, one for each request, end with close.
 type introspector struct {
 	broker   *brokerClient
 	denylist *revocation.Denylist
@@ -69,7 +69,7 @@ type answer struct {
 	mark   uint64        // of the denylist then, see [revocation.Denylist.Holds]
 }
 
-// flight is a request on its way. done closes once answer and err are set.
+// flight is a running request. done closes once answer and err are set.
 type flight struct {
 	at     time.Duration
 	done   chan struct{}
@@ -103,7 +103,7 @@ func (i *introspector) close() {
 // active asks whether the broker considers the token valid, with an answer that is no older
 // than bound. The token has passed every check that can be made here.
 func (i *introspector) active(ctx context.Context, token string, bound time.Duration) (bool, error) {
-	if err := ctx.Err(); err != nil { // also where an answer is kept
+	if err := ctx.Err(); err != nil { // also if an answer is kept
 		return false, err
 	}
 	f, err := i.join(sha256.Sum256([]byte(token)), token, min(bound, introspectKept))
@@ -118,7 +118,7 @@ func (i *introspector) active(ctx context.Context, token string, bound time.Dura
 	}
 }
 
-// join finds a kept answer or a request on its way, or sends one.
+// join finds a kept answer or a running request, or sends one.
 func (i *introspector) join(key digest, token string, bound time.Duration) (*flight, error) {
 	now := i.now()
 	i.mu.Lock()
@@ -208,13 +208,13 @@ func (b *brokerClient) introspect(ctx context.Context, token string) (bool, erro
 }
 
 const (
-	breakerFailures = 5               // in a row: the broker is taken for down
+	breakerFailures = 5               // in a row: the broker is considered down
 	breakerPause    = 2 * time.Second // until another request is tried
 )
 
-// breaker keeps requests away from a broker that does not answer. It opens after
-// breakerFailures in a row; after breakerPause it lets one request through, whose end
-// closes it or keeps it open for another pause. It has no clock: callers pass the time.
+// breaker stops requests to a broker that does not answer. It opens after breakerFailures in a row. After
+// breakerPause it allows one request, whose result closes it or keeps it open for another pause. It has no
+// clock: callers pass the time.
 type breaker struct {
 	mu       sync.Mutex
 	failures int           // guarded by mu, as all below
@@ -236,7 +236,7 @@ func (b *breaker) allow(now time.Duration) bool {
 	return true
 }
 
-// record takes the end of a request that was allowed.
+// record records the result of a request that was allowed.
 func (b *breaker) record(now time.Duration, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -19,8 +19,7 @@ import (
 
 const maxKeys = 100
 
-// parseTokenKeys reads a JWK set (RFC 7517 §5) key by key: a key that this package cannot
-// use is left out, and the others stay.
+// parseTokenKeys parses a JWK set (RFC 7517 §5) key by key. It skips a key that this package cannot use.
 func parseTokenKeys(body []byte) (store string, keys map[string]verificationKey, err error) {
 	store, all, err := parseJWKS(body)
 	if err != nil {
@@ -40,7 +39,7 @@ func parseTokenKeys(body []byte) (store string, keys map[string]verificationKey,
 	return store, keys, nil
 }
 
-// parseFeedKeys reads the JWK set of the feed: Ed25519 keys (RFC 8037) only.
+// parseFeedKeys parses the JWK set of the feed, which has only Ed25519 keys (RFC 8037).
 func parseFeedKeys(body []byte) (store string, keys map[string]ed25519.PublicKey, err error) {
 	store, all, err := parseJWKS(body)
 	if err != nil {
@@ -88,7 +87,7 @@ func parseJWKS(body []byte) (store string, keys []jose.JSONWebKey, err error) {
 	return doc.Store, keys, nil
 }
 
-// fitsAlgorithm pins a key to the one algorithm that it names (RFC 8725 §3.1).
+// fitsAlgorithm binds a key to the one algorithm that it names (RFC 8725 §3.1).
 func fitsAlgorithm(alg string, key any) bool {
 	switch k := key.(type) {
 	case *ecdsa.PublicKey:

@@ -79,7 +79,7 @@ func (t *tokenKeys) key(ctx context.Context, stopped <-chan struct{}, kid string
 	return verificationKey{}, errUnknownKey
 }
 
-// requestFetch joins or begins the fetch for an unknown key id.
+// requestFetch joins or starts the fetch for an unknown key id.
 func (t *tokenKeys) requestFetch() (<-chan struct{}, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -116,11 +116,11 @@ func (t *tokenKeys) fetchDone(failed bool) {
 func (t *tokenKeys) loaded() bool               { return t.set.Load().loaded }
 func (t *tokenKeys) maxLifetime() time.Duration { return t.set.Load().maxLifetime }
 
-// drop forgets the keys of another store; nothing is known until the next document.
+// drop removes the keys of another store. No key is known until the next document.
 func (t *tokenKeys) drop() { t.set.Store(&keySet{maxLifetime: t.maxLifetime()}) }
 
-// replace takes a new document's keys, without the compromised ones. It reports whether
-// that changed anything.
+// replace stores the keys of a new document, without the compromised ones. It reports whether that changed
+// anything.
 func (t *tokenKeys) replace(set *keySet, revoked func(kid string) bool) bool {
 	maps.DeleteFunc(set.keys, func(kid string, _ verificationKey) bool { return revoked(kid) })
 	old := t.set.Swap(set)
@@ -128,7 +128,7 @@ func (t *tokenKeys) replace(set *keySet, revoked func(kid string) bool) bool {
 		!maps.EqualFunc(old.keys, set.keys, func(a, b verificationKey) bool { return sameKey(a, b) })
 }
 
-// dropRevoked takes compromised keys out and reports whether there were any.
+// dropRevoked removes compromised keys and reports whether there were any.
 func (t *tokenKeys) dropRevoked(revoked func(kid string) bool) bool {
 	old := t.set.Load()
 	hit := false
@@ -151,7 +151,7 @@ type feedKeys struct {
 	set   map[string]ed25519.PublicKey
 	etag  string
 	store string
-	// tainted: a compromised key was taken out since the last document.
+	// tainted is set if a compromised key was removed since the last document.
 	tainted bool
 }
 
@@ -163,8 +163,8 @@ func (f *feedKeys) dropRevoked(revoked func(kid string) bool) {
 	}
 }
 
-// replace takes a new document's keys, without the compromised ones. removed says that a
-// key was compromised or left.
+// replace stores the keys of a new document, without the compromised ones. removed reports whether a key
+// was compromised or is no longer in the document.
 func (f *feedKeys) replace(set map[string]ed25519.PublicKey, revoked func(kid string) bool) (changed, removed bool) {
 	maps.DeleteFunc(set, func(kid string, _ ed25519.PublicKey) bool { return revoked(kid) })
 	removed = f.tainted

@@ -13,7 +13,7 @@ import (
 const (
 	receiptEvery   = time.Second
 	receiptTimeout = 2 * time.Second
-	// receiptSpacing is the least time between two receipts: of a burst only the newest is sent.
+	// receiptSpacing is the minimum time between two receipts: of a burst only the newest is sent.
 	receiptSpacing = 10 * time.Millisecond
 )
 
@@ -41,8 +41,7 @@ func newReporter(sender revocation.ReceiptSender, service string, counts *feedCo
 	}
 }
 
-// offer puts a receipt in the place of one that waits. Only the owner calls it, and so
-// never blocks.
+// offer replaces the receipt that waits. Only the owner calls it, so it never blocks.
 func (r *reporter) offer(receipt revocation.Receipt) {
 	select {
 	case <-r.next:
@@ -101,8 +100,8 @@ func (r *reporter) logChange(err error) {
 	log.Warn("receipts cannot be sent: the broker does not list this service, and ?wait does not wait for it", "error", err)
 }
 
-// report sends the broker how far this service is, once it is ready. The owner calls it each
-// tick, and with atOnce when a receipt is asked for.
+// report sends the broker which events this service has applied, once it is ready. The owner calls it each
+// tick, and with atOnce when a receipt is requested.
 func (s *syncer) report(atOnce bool) {
 	now := monotonic()
 	if s.reporter == nil || !s.isReady || !atOnce && now-s.reportedAt < receiptEvery {

@@ -10,13 +10,13 @@ import (
 	"tokenbroker/revocation"
 )
 
-// rule is one thing that a token has to meet.
+// rule is one requirement for a token.
 type rule[T any] struct {
 	name  string
 	check func(T) error
 }
 
-// headerRules are about the header of a token that is well formed.
+// headerRules are the requirements for the header of a well-formed token.
 var headerRules = []rule[*token]{
 	{"typ", func(t *token) error {
 		if strings.EqualFold(t.typ, "at+jwt") || strings.EqualFold(t.typ, "application/at+jwt") {
@@ -46,8 +46,8 @@ type claimsAtTime struct {
 	audiences []string
 }
 
-// claimRules are about what never changes about a well-signed token. What they return is
-// of the kind [ErrInvalid].
+// claimRules are the requirements for a token with a valid signature that do not depend on time. Their
+// errors are of the kind [ErrInvalid].
 var claimRules = []rule[*claimsAtTime]{
 	{"issuer", func(b *claimsAtTime) error {
 		if b.Issuer == b.issuer {
@@ -84,7 +84,7 @@ var claimRules = []rule[*claimsAtTime]{
 	}},
 }
 
-// unexpired is the rule that time breaks; of the kind [ErrExpired].
+// unexpired is the requirement that depends on time. Its errors are of the kind [ErrExpired].
 func unexpired(c *Claims, nowMS int64) error {
 	if nowMS < c.ExpiresAt.UnixMilli() {
 		return nil
@@ -129,8 +129,8 @@ func (v *Validator) current(ctx context.Context, text string, c *Claims, r readi
 	}
 }
 
-// confirm asks the broker about a token that passed every other check. Without an answer
-// the refusal is the given one.
+// confirm asks the broker about a token that passed every other check. Without an answer it returns the
+// given refusal.
 func (v *Validator) confirm(ctx context.Context, text string, own time.Duration, without error) error {
 	if v.introspector == nil {
 		return without
@@ -154,7 +154,7 @@ func (v *Validator) confirm(ctx context.Context, text string, own time.Duration,
 // maxIssuedAhead is how far iat may be in the future of the broker's clock.
 const maxIssuedAhead = 60 * time.Second
 
-// acceptable checks what never changes about a well-signed token.
+// acceptable checks the requirements that do not depend on time, for a token with a valid signature.
 func (v *Validator) acceptable(c *Claims, r reading) error {
 	b := claimsAtTime{Claims: c, reading: r, issuer: v.issuer, audiences: v.audiences}
 	for _, r := range claimRules {

@@ -20,9 +20,9 @@ const (
 	inboxBytes   = 64 << 20
 )
 
-// syncer keeps keys and revocations in memory and current: the shell around
-// [revocation.Tracker]. One goroutine owns the tracker and the feed keys; fetches run in
-// short-lived ones that report to it, receipts are sent in a third. Everything stops with close.
+// syncer keeps keys and revocations in memory and current. It runs [revocation.Tracker]. One goroutine
+// owns the tracker and the feed keys; fetches run in short-lived goroutines that report to it, and a third
+// sends receipts. All of them stop with close.
 type syncer struct {
 	cfg    Config
 	broker *brokerClient
@@ -104,7 +104,7 @@ func (s *syncer) key(ctx context.Context, kid string) (verificationKey, error) {
 
 var errInboxFull = errors.New("more messages than can be taken in")
 
-// Message implements [revocation.Sink]. What does not fit is dropped and becomes a gap.
+// Message implements [revocation.Sink]. A message that does not fit is dropped and becomes a gap.
 func (s *syncer) Message(raw []byte) {
 	s.counts.messages.Add(1)
 	n := int64(len(raw))
@@ -132,7 +132,8 @@ func (s *syncer) Gap(cause error) {
 	s.requestCatchUp(cause)
 }
 
-// requestCatchUp has a catch-up made. What is missed while one waits to be noticed is that one.
+// requestCatchUp requests a catch-up. Further requests have no effect until the owner has received the
+// first.
 func (s *syncer) requestCatchUp(cause error) {
 	select {
 	case s.gaps <- cause:
@@ -244,10 +245,9 @@ func (s *syncer) spawn(ctx context.Context, work func() (report func())) {
 // address, refused something that another attempt cannot change.
 var ErrMisconfigured = errors.New("check the configuration")
 
-// start subscribes, starts to follow the issuer and returns when keys and live revocations
-// are in memory. When ctx ends before, when that takes longer than the start timeout, or
-// when an answer cannot be helped by another attempt, everything is stopped and the error
-// says what was missing. It is called once.
+// start subscribes, starts to follow the issuer and returns when keys and live revocations are in memory.
+// If ctx ends before, if the start takes longer than its timeout, or if an error cannot be changed by
+// another attempt, everything is stopped and the error says what was missing. It is called once.
 func (s *syncer) start(ctx context.Context) error {
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s.stop = cancel

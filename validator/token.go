@@ -14,12 +14,12 @@ import (
 	"tokenbroker/internal/plainjson"
 )
 
-// maxTokenBytes is the longest token that is read; a longer one is refused.
+// maxTokenBytes is the maximum length of a token. A longer one is refused.
 const maxTokenBytes = 16 << 10
 
 const maxKIDBytes = 256
 
-// token is a compact JWS taken apart, its header checked and its signature not.
+// token is a decoded compact JWS with a checked header. Its signature is not verified.
 type token struct {
 	alg, kid  string
 	typ       string
@@ -30,8 +30,8 @@ type token struct {
 	signature []byte
 }
 
-// parseToken does all that can be said of a token without a key: its form, and a header that
-// names an allowed algorithm, a kid and the type at+jwt (RFC 9068 §4).
+// parseToken makes all checks of a token that need no key: its form, and a header that names an allowed
+// algorithm, a kid and the type at+jwt (RFC 9068 §4).
 func parseToken(text string) (token, error) {
 	t, err := takeApart(text)
 	if err != nil {
@@ -114,9 +114,9 @@ var sextets = func() (table [256]byte) {
 	return table
 }()
 
-// decodeBase64 decodes base64url in its one canonical form: no padding, nothing skipped, the
-// unused bits of the last character 0. It looks at each character once and branches on
-// none, as their order is what no processor foresees. dst has room for 3 bytes of 4 characters.
+// decodeBase64 decodes base64url in its only canonical form: no padding, nothing skipped, the unused bits
+// of the last character 0. It reads each character once and does not branch on it, because such branches
+// cannot be predicted. dst has room for 3 bytes for each 4 characters.
 func decodeBase64(dst []byte, text string) (n int, ok bool) {
 	var seen byte
 	for len(text) >= 8 && len(dst) >= n+8 { // writes two bytes more than it keeps
@@ -151,7 +151,7 @@ func decodeBase64(dst []byte, text string) (n int, ok bool) {
 
 func decodedLen(text string) int { return len(text) * 3 / 4 }
 
-// decodeText is decodeBase64 into a string. It decodes in room, where that is large enough.
+// decodeText decodes like decodeBase64 into a string. It uses room if that is large enough.
 func decodeText(room []byte, text string) (string, bool) {
 	if n := decodedLen(text); n > len(room) {
 		room = make([]byte, n)
@@ -224,8 +224,8 @@ func verifySignature(key verificationKey, t token) error {
 	return nil
 }
 
-// appendDER appends the DER form (SEC 1 §C.5) of an ES256 signature, r ‖ s. It saves the
-// two big.Int of [ecdsa.Verify].
+// appendDER appends the DER form (SEC 1 §C.5) of an ES256 signature, r ‖ s. It avoids the two big.Int of
+// [ecdsa.Verify].
 func appendDER(dst, signature []byte) []byte {
 	const integer, sequence = 0x02, 0x30
 	start := len(dst)
@@ -234,7 +234,7 @@ func appendDER(dst, signature []byte) []byte {
 		for len(n) > 1 && n[0] == 0 {
 			n = n[1:]
 		}
-		if n[0] >= 0x80 { // else it would be a negative number
+		if n[0] >= 0x80 { // without the zero byte it would be negative
 			dst = append(dst, integer, byte(len(n)+1), 0)
 		} else {
 			dst = append(dst, integer, byte(len(n)))

@@ -134,8 +134,8 @@ func (v *Validator) Validate(ctx context.Context, token string, options ...Optio
 	return claims, nil
 }
 
-// again judges a token with a verified signature after keys or revocations changed, or
-// when no verdict can be stored.
+// again checks a token with a verified signature after keys or revocations changed, or when no verdict can
+// be stored.
 func (v *Validator) again(ctx context.Context, token string, seen *entry, r reading, own time.Duration) (*Claims, error) {
 	if !r.fresh && !v.tolerates(own) {
 		return nil, errStale
@@ -158,7 +158,7 @@ func (v *Validator) again(ctx context.Context, token string, seen *entry, r read
 	return seen.claims, nil
 }
 
-// first judges a token that was not seen before, cheap checks first.
+// first checks a token that was not seen before, with the cheap checks first.
 func (v *Validator) first(ctx context.Context, text string, r reading, own time.Duration) (*Claims, error) {
 	t, err := parseToken(text)
 	if err != nil {

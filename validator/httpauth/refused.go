@@ -20,7 +20,7 @@ import (
 var (
 	// ErrTokenMissing: there is no Authorization header, its scheme is not Bearer, or it has no token.
 	ErrTokenMissing = errors.New("no bearer token in the Authorization header")
-	// ErrInvalidRequest: more than one Authorization header.
+	// ErrInvalidRequest: the request has more than one Authorization header.
 	ErrInvalidRequest = errors.New("more than one Authorization header")
 	// ErrInsufficientScope: a valid token lacks a scope that the route requires.
 	ErrInsufficientScope = errors.New("insufficient scope")
@@ -146,7 +146,7 @@ func (p *reports) due(code string, err error) (held int, now bool) {
 	return held, true
 }
 
-// levelOf keeps what happens to every client from looking like a fault.
+// levelOf returns the level of a refusal. Refusals that happen to every client are not warnings.
 func levelOf(err error) slog.Level {
 	for _, usual := range []error{validator.ErrExpired, validator.ErrRevoked, ErrTokenMissing, context.Canceled} {
 		if errors.Is(err, usual) {
@@ -163,7 +163,7 @@ func cut(text string, limit int) string {
 	return text
 }
 
-// problem is one of this package's answers (RFC 9457). The code is stable, the title not.
+// problem is one of this package's error responses (RFC 9457). The code is stable, the title is not.
 type problem struct {
 	Type   string `json:"type"`
 	Title  string `json:"title"`

@@ -41,8 +41,8 @@ var _ Binder = (*validator.Validator)(nil)
 //		}
 //	}
 //
-// A handler that is blocked in a write notices only after that: set a deadline for slow readers
-// deadline (http.ResponseController).
+// A handler that is blocked in a write notices the end only after the write: set a write deadline for slow
+// readers with [http.ResponseController].
 func Stream(b Binder) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

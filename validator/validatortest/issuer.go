@@ -35,8 +35,8 @@ const (
 	ClientSecret = "test-service-secret"
 )
 
-// Issuer is the fake broker: discovery, keys, catch-up and introspection over HTTP, revocations over its
-// own [revocation.Feed]. It signs any payload. Safe for concurrent use.
+// Issuer is a fake broker: discovery, keys, catch-up and introspection over HTTP, and revocations over its
+// own [revocation.Feed]. It signs any payload. It is safe for concurrent use.
 type Issuer struct {
 	server  *httptest.Server
 	started time.Time
@@ -123,8 +123,8 @@ func (i *Issuer) Rotate(alg string) (kid string) {
 	return key.kid
 }
 
-// Withdraw takes a key out of the published set; with compromised set, all its tokens are
-// also revoked permanently.
+// Withdraw removes a key from the published set. If compromised is set, all its tokens are also revoked
+// permanently.
 func (i *Issuer) Withdraw(kid string, compromised bool) {
 	i.mu.Lock()
 	i.keys = slices.DeleteFunc(i.keys, func(k signingKey) bool { return k.kid == kid })

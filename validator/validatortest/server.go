@@ -103,7 +103,7 @@ func (i *Issuer) newDocument(keys []jose.JSONWebKey) document {
 	return document{body: body, etag: `"` + hex.EncodeToString(sum[:8]) + `"`}
 }
 
-// isClient reports whether r has the credentials of the one client that there is.
+// isClient reports whether r has the credentials of the only client.
 func isClient(r *http.Request) bool {
 	id, secrets, _ := basicauth.Read(r)
 	return id == ClientID && slices.Contains(secrets, ClientSecret)
@@ -173,7 +173,7 @@ func (i *Issuer) SetCatchUpDown(down bool) {
 	i.catchUpDown = down
 }
 
-// introspect answers as RFC 7662 has it, for the only client.
+// introspect answers according to RFC 7662, only for the configured client.
 func (i *Issuer) introspect(w http.ResponseWriter, r *http.Request) {
 	if !isClient(r) {
 		w.Header().Set("WWW-Authenticate", `Basic realm="introspection"`)
@@ -201,7 +201,7 @@ func (i *Issuer) introspect(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, claims)
 }
 
-// active judges a token as the broker does. It is called with mu held.
+// active checks a token as the broker does. It is called with mu held.
 func (i *Issuer) active(token string) (claims map[string]any, ok bool) {
 	signed, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.ES256, jose.EdDSA, jose.RS256, jose.PS256})
 	if err != nil {
