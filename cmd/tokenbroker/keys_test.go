@@ -25,7 +25,7 @@ knext         access   EdDSA        next         1m30s  signs in 3m30s (2026-03-
 m1            master   HKDF-SHA256  retiring     3h45m  is removed now
 
 Rotated every 30d.
-OVERDUE since 2026-02-28T00:00:00Z: the rotation of access fails, and the server's log has the reason. The old key still signs, and is valid until 2026-04-01T00:00:00Z.
+OVERDUE since 2026-02-28T00:00:00Z: the rotation of access fails; see the server's log for the reason. The old key still signs, and is valid until 2026-04-01T00:00:00Z.
 `
 )
 
@@ -58,11 +58,11 @@ func TestKeysCommands(t *testing.T) {
 		},
 		"rotate the master secret": {
 			[]string{"keys", "rotate", "--yes", "--purpose", "master"}, rotate, `{"purpose":"master","active":{"kid":"m2","purpose":"master","algorithm":"HKDF-SHA256","state":"active"},"signs":"2026-03-01T00:05:00Z","scheduled":false,"changed":true}`, `{"purpose":"master"}`,
-			"rotated the master secret: m2 is in force; the old one is accepted until the last session made with it is over\n",
+			"rotated the master secret: m2 is in use; the old one is accepted until the last session made with it ends\n",
 		},
 		"rotate the master secret, not yet": {
 			[]string{"keys", "rotate", "--yes", "--purpose", "master"}, rotate, `{"purpose":"master","active":{"kid":"m2","purpose":"master","algorithm":"HKDF-SHA256","state":"active"},"next":{"kid":"m3","purpose":"master","algorithm":"HKDF-SHA256","state":"next"},"signs":"2026-03-01T00:05:00Z","scheduled":true,"changed":true}`, `{"purpose":"master"}`,
-			"scheduled: the master secret m3 is in force from 2026-03-01T00:05:00Z on\n",
+			"scheduled: the master secret m3 is in use from 2026-03-01T00:05:00Z on\n",
 		},
 		"revoke": {
 			[]string{"keys", "revoke", "k1", "--yes", "--note", "n", "--reason", "revoked"}, "POST /admin/v1/keys/k1/revoke",

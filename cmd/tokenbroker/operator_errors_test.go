@@ -30,7 +30,7 @@ admin     -
 origins   https://app.example
 data      /var/lib/tokenbroker (3.0 GiB free)
 store     st, REFUSES WRITES
-ledger    origin or, head 9, 2 still to be broadcast, the oldest for 1.5 s
+ledger    origin or, head 9, 2 not yet broadcast, the oldest for 1.5 s
 nats      nats://127.0.0.1:4222, embedded, NOT CONNECTED
 provider  cognito https://c.example, ready
 key       k1 access ES256 active

@@ -110,7 +110,7 @@ func TestRevokeAFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := command(t, nil, "revoke", "--file", file, "--reason", "upstream", "--note", "n")
-	want := ran{terminal.ExitOK, "recorded 2502 of 2503 (2497 of them now, 1 not known): broadcast to the services\n", "not known: \"sub no\\u202ebody\"\n"}
+	want := ran{terminal.ExitOK, "recorded 2502 of 2503 (2497 new, 1 unknown): broadcast to the services\n", "unknown: \"sub no\\u202ebody\"\n"}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(ran{})); diff != "" {
 		t.Error(diff)
 	}
@@ -185,7 +185,7 @@ func TestABulkRevocationThatFailsSaysWhatHolds(t *testing.T) {
 		_, _ = fmt.Fprintf(&lines, "01890000-0000-7000-8000-%012d\n", i)
 	}
 	got := command(t, strings.NewReader(lines.String()), "revoke", "--file", "-", "--kind", "jti")
-	if got.code != terminal.ExitFailed || got.stdout != "" || !strings.Contains(got.stderr, "2000 of 20000 are acknowledged and hold; run it again for the rest: busy") {
+	if got.code != terminal.ExitFailed || got.stdout != "" || !strings.Contains(got.stderr, "2000 of 20000 values were acknowledged and stay revoked; run the command again for the rest: busy") {
 		t.Errorf("got %+v", got)
 	}
 }
@@ -214,10 +214,10 @@ KIND  VALUE  REASON   SINCE                 UNTIL                 EPOCHS BELOW  
 sub   u1     revoked  2026-01-02T03:04:05Z  2026-01-02T03:09:05Z  9             uid 0  o1.4
 ` + auditHint + "\n"},
 		{[]string{"check", "k/1", "--kind", "kid"}, `revoked: k/1
-KIND  VALUE  REASON          SINCE  UNTIL     EPOCHS BELOW  BY  BATCH
-kid   k/1    key_compromise  -      for ever  -             -   -
+KIND  VALUE  REASON          SINCE  UNTIL      EPOCHS BELOW  BY  BATCH
+kid   k/1    key_compromise  -      permanent  -             -   -
 ` + auditHint + "\n"},
-		{[]string{"check", "--kind", "all"}, "not revoked: everybody's\n"},
+		{[]string{"check", "--kind", "all"}, "not revoked: all tokens\n"},
 		{[]string{"list"}, `KIND  VALUE  REASON   SINCE                 UNTIL                 EPOCHS BELOW
 jti   j1     reuse    2026-01-02T03:04:05Z  2026-01-02T03:09:05Z  -
 all   -      restore  2026-01-02T03:04:05Z  2026-01-02T03:09:05Z  9

@@ -78,7 +78,7 @@ func TestWatchPrintsALineForEachRevocation(t *testing.T) {
 03:04:07.000  service  billing/1                             stale           was fresh, 2 batches behind
 03:04:05.678  sid      zwkq3fbn2v6c4o5yqhd7xj2mte            logoff          o5kq3f.12  of ada, sent in under 1 ms, applied by 3 of 3 services in 4 ms
 03:04:05.678  sub      "ev\x1b[2Jil"                         revoked         o5kq3f.12  sent in under 1 ms, applied by 3 of 3 services in 4 ms
-03:04:06.000  all      -                                     restore         o5kq3f.13  recorded; NATS has not got it yet, applied by 1 of 2 services in 2 ms; not yet: billing/1
+03:04:06.000  all      -                                     restore         o5kq3f.13  recorded, not yet sent to NATS, applied by 1 of 2 services in 2 ms; not yet: billing/1
 03:04:08.000  key      k1                                    key_activated   access ES256 active
 `
 	if diff := cmp.Diff(ran{terminal.ExitOK, want, ""}, got, cmp.AllowUnexported(ran{})); diff != "" {

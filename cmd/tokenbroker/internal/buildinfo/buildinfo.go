@@ -11,7 +11,7 @@ import (
 // stamp of the version control system so that they can be reproduced from a source archive.
 var version, revision string
 
-// devel is the version that the Go tool records where it knows of none, as in `go run`.
+// devel is the version that the Go tool records if it does not know one, as in `go run`.
 const devel = "(devel)"
 
 // Unstamped is the revision of a binary that was built outside of a clone, or by `go run`.
@@ -19,10 +19,10 @@ const Unstamped = "development build"
 
 // Info describes a binary.
 type Info struct {
-	// Version is a release's tag, or what the Go tool recorded: a pseudo-version where it built in
-	// a clone, "(devel)" elsewhere.
+	// Version is a release's tag, or what the Go tool recorded: a pseudo-version for a build in
+	// a clone, otherwise "(devel)".
 	Version string `json:"version"`
-	// Revision is the commit, or [Unstamped] where it is not known.
+	// Revision is the commit, or [Unstamped] if it is not known.
 	Revision string `json:"revision"`
 	Go       string `json:"go"`
 }

@@ -36,9 +36,9 @@ func (l List) Size() (n int) {
 	return n
 }
 
-// ReadList reads a whole file, or stdin if file is "-". With a kind each line is a value of it; without one
-// each line is a kind and a value. The error lists all bad lines. If ctx ends first, a goroutine stays in the
-// read, because nothing can interrupt one of standard input: the process is about to end.
+// ReadList reads a whole file, or stdin if file is "-". If kind is not "", each line is a value of that kind;
+// otherwise each line is a kind and a value. The error lists all bad lines. If ctx ends first, a goroutine
+// stays blocked in the read, because a read of standard input cannot be interrupted: the process is about to end.
 func ReadList(ctx context.Context, file string, stdin io.Reader, kind revocation.Kind) (List, error) {
 	if kind != "" && !validKind(kind) {
 		return nil, fmt.Errorf("%w: --kind %s: want jti, sid or sub", terminal.ErrUsage, terminal.Plain(string(kind)))
@@ -118,9 +118,9 @@ func parse(r io.Reader, kind revocation.Kind) (List, error) {
 		faults = append(faults, fmt.Sprintf("and %d more", bad-len(faults)))
 		fallthrough
 	case bad > 0:
-		return nil, fmt.Errorf("%w: nothing was revoked, for %d lines are bad:\n  %s", terminal.ErrUsage, bad, strings.Join(faults, "\n  "))
+		return nil, fmt.Errorf("%w: nothing was revoked because %d lines are bad:\n  %s", terminal.ErrUsage, bad, strings.Join(faults, "\n  "))
 	case len(list) == 0:
-		return nil, fmt.Errorf("%w: there is nothing to revoke in the file", terminal.ErrUsage)
+		return nil, fmt.Errorf("%w: the file has no values to revoke", terminal.ErrUsage)
 	}
 	return list, nil
 }

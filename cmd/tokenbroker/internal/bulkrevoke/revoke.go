@@ -1,5 +1,5 @@
-// Package bulkrevoke revokes what a file lists: it reads the list, sends it in requests that the server
-// accepts, a few at a time, and reports what was recorded.
+// Package bulkrevoke revokes the values that a file lists. It reads the list, sends it in requests that the
+// server accepts, a few at a time, and reports what was recorded.
 package bulkrevoke
 
 import (
@@ -22,7 +22,7 @@ import (
 
 const (
 	concurrentRequests = 4        // two of them share a commit
-	maxRequestBytes    = 60 << 10 // of the values of one request, in JSON: a body may have 64 KiB
+	maxRequestBytes    = 60 << 10 // for the values of one request, in JSON: the server accepts bodies of 64 KiB
 	maxPrintedUnknown  = 20
 )
 
@@ -38,16 +38,16 @@ type Result struct {
 	Recorded int `json:"recorded"`
 	Changed  int `json:"changed"`
 	Unknown  int `json:"unknown"`
-	// UnknownValues are as in the file: kind and value.
+	// UnknownValues are the values that the server does not know, each as its kind and the value.
 	UnknownValues []string `json:"unknown_values,omitempty"`
 	Broadcast     bool     `json:"broadcast"`
 	// ReceiptSummary covers the whole list. It is nil without --wait.
 	*broker.ReceiptSummary
 }
 
-// Revoke sends a list, which must not be empty, in requests that the server accepts, a few at a time. After a
-// failure it sends nothing more; what was acknowledged is revoked. Only the last request waits for the
-// services, if the client does: a service that has applied it has applied them all.
+// Revoke sends a list, which must not be empty, in requests that the server accepts, a few at a time. After an
+// error it sends no more requests; the acknowledged values stay revoked. If the client waits for services, only
+// the last request does: a service that has applied it has applied all the others.
 func Revoke(ctx context.Context, client *adminclient.Client, list List, why Reason, progress *terminal.Progress) (Result, error) {
 	r := &run{why: why, progress: progress, result: Result{Values: list.Size(), Broadcast: true}}
 	var failed atomic.Bool
@@ -76,7 +76,7 @@ func Revoke(ctx context.Context, client *adminclient.Client, list List, why Reas
 	}
 	progress.End()
 	if err != nil {
-		return r.result, fmt.Errorf("revoking: %d of %d are acknowledged and hold; run it again for the rest: %w",
+		return r.result, fmt.Errorf("revoking: %d of %d values were acknowledged and stay revoked; run the command again for the rest: %w",
 			r.result.Recorded+r.result.Unknown, r.result.Values, err)
 	}
 	return r.result, nil
@@ -161,10 +161,10 @@ func (r *run) send(ctx context.Context, client *adminclient.Client, part request
 func (r Result) PrintUnknown(w io.Writer) {
 	for i, v := range r.UnknownValues {
 		if i == maxPrintedUnknown {
-			_, _ = fmt.Fprintf(w, "and %d more; --output json has them all\n", len(r.UnknownValues)-i)
+			_, _ = fmt.Fprintf(w, "and %d more; --output json lists all\n", len(r.UnknownValues)-i)
 			return
 		}
-		_, _ = fmt.Fprintf(w, "not known: %s\n", terminal.Plain(v))
+		_, _ = fmt.Fprintf(w, "unknown: %s\n", terminal.Plain(v))
 	}
 }
 
@@ -174,6 +174,6 @@ func (r Result) WriteText(w io.Writer, wait time.Duration) {
 	if !r.Broadcast {
 		state = "the broadcast to services is pending"
 	}
-	_, _ = fmt.Fprintf(w, "recorded %d of %d (%d of them now, %d not known): %s\n", r.Recorded, r.Values, r.Changed, r.Unknown, state)
+	_, _ = fmt.Fprintf(w, "recorded %d of %d (%d new, %d unknown): %s\n", r.Recorded, r.Values, r.Changed, r.Unknown, state)
 	printer.Receipts(w, r.ReceiptSummary, wait)
 }

@@ -15,7 +15,7 @@ import (
 
 // Limits bounds the connections of one listener.
 type Limits struct {
-	// Total is how many connections may be open.
+	// Total is the maximum number of open connections.
 	Total int
 	// PerAddress is how many of them one peer may have: an IPv4 address or an IPv6 /64. An IPv6
 	// /48 may have four times as many. If 0, peers have no limit of their own.
@@ -105,7 +105,7 @@ func (c *connections) admit(conn net.Conn) bool {
 	return true
 }
 
-// longestWaiting is the connection to close among an address's, or nil if all have whole requests.
+// longestWaiting returns the connection to close among those of an address, or nil if all have whole requests.
 func longestWaiting(peers map[*connection]struct{}) *connection {
 	var first *connection
 	for k := range peers {
@@ -169,7 +169,7 @@ func (c *connections) full() bool {
 	return len(c.open) >= c.limits.Total && (len(c.open) > c.limits.Total || c.longestWaiting() == nil)
 }
 
-// longestWaiting is the connection to close for another one, or nil if all have whole requests.
+// longestWaiting returns the connection to close for a new one, or nil if all have whole requests.
 func (c *connections) longestWaiting() *connection {
 	var first *connection
 	for _, list := range []*list.List{&c.idle, &c.fresh, &c.sending} {
@@ -204,7 +204,7 @@ type addressShare struct {
 	limit  int
 }
 
-// shares are those that a connection from addr counts in.
+// shares returns the shares that a connection from addr counts in.
 func (l Limits) shares(addr net.Addr) []addressShare {
 	tcp, ok := addr.(*net.TCPAddr)
 	if !ok || l.PerAddress == 0 {

@@ -150,13 +150,13 @@ func (w *answerWriter) linger() {
 	if _, err := io.CopyN(io.Discard, w.body, lingerBytes); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 		return // that was all of it, or the client has gone
 	}
-	time.Sleep(resetDelay) // a chunked body cannot be read on after discardTime
+	time.Sleep(resetDelay) // a chunked body cannot be read any further after discardTime
 }
 
-// Unwrap serves [http.ResponseController].
+// Unwrap returns the underlying writer for [http.ResponseController].
 func (w *answerWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// Flush is what other writers ask for by type.
+// Flush implements [http.Flusher], which other writers look for with a type assertion.
 func (w *answerWriter) Flush() {
 	if f, ok := w.ResponseWriter.(http.Flusher); ok {
 		f.Flush()

@@ -24,12 +24,12 @@ type connections struct {
 	room  sync.Cond  // signalled when a connection may be accepted again
 	open  map[net.Conn]*connection
 	peers map[netip.Prefix]map[*connection]struct{}
-	// fresh, sending and idle are of *connection, the one that waits longest first: in
-	// http.StateNew, in http.StateActive with a request that is not whole, in http.StateIdle.
+	// fresh, sending and idle are lists of *connection, the longest waiting first: those in http.StateNew,
+	// those in http.StateActive without a whole request, and those in http.StateIdle.
 	fresh, sending, idle list.List
 	turns                uint64
 	closed               bool
-	// drained is when a drain takes no more from the kernel's queue; zero without a drain.
+	// drained is the time at which a drain stops accepting from the kernel's queue; zero without a drain.
 	drained time.Time
 	counts  Counts
 	warned  time.Time
@@ -47,7 +47,7 @@ type Counts struct {
 type connection struct {
 	conn  net.Conn // as Accept returned it, without TLS
 	state http.ConnState
-	// whole says that the client has sent the request in progress whole.
+	// whole reports whether the client has sent the whole request in progress.
 	whole bool
 	// waits is the place in fresh, sending or idle; nil while a whole request is in progress.
 	waits *list.Element
@@ -70,7 +70,7 @@ func (c *connections) connState(conn net.Conn, state http.ConnState) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	k := c.open[accepted(conn)]
-	if k == nil { // closed for another one
+	if k == nil { // already evicted
 		return
 	}
 	switch state {
@@ -90,7 +90,7 @@ func (c *connections) connState(conn net.Conn, state http.ConnState) {
 	c.room.Signal()
 }
 
-// accepted is the connection below TLS.
+// accepted returns the connection as Accept returned it, below TLS.
 func accepted(conn net.Conn) net.Conn {
 	if over, ok := conn.(interface{ NetConn() net.Conn }); ok {
 		return over.NetConn()
@@ -98,7 +98,7 @@ func accepted(conn net.Conn) net.Conn {
 	return conn
 }
 
-// arrived notes that the client has sent the request in progress whole.
+// arrived records that the client has sent the whole request in progress.
 func (c *connections) arrived(conn net.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -110,8 +110,8 @@ func (c *connections) arrived(conn net.Conn) {
 	}
 }
 
-// cut closes the connections of clients that have not sent a whole request. One with bytes
-// that wait to be read is spared: on a busy machine they may be the whole request.
+// cut closes the connections of clients that have not sent a whole request, except those with unread
+// bytes: on a busy machine these may be the whole request.
 func (c *connections) cut() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -122,7 +122,7 @@ func (c *connections) cut() {
 	}
 }
 
-// answering is how many connections wait for an answer.
+// answering returns the number of connections that wait for an answer.
 func (c *connections) answering() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -149,15 +149,15 @@ func (c *connections) draining() bool {
 	return !c.drained.IsZero()
 }
 
-// closeWhenDraining asks the client for no further request on this connection. HTTP/2
-// connections say so by GOAWAY.
+// closeWhenDraining sets the header that tells the client to send no further request on this connection.
+// On HTTP/2 the server sends GOAWAY instead.
 func (c *connections) closeWhenDraining(w http.ResponseWriter) {
 	if c.draining() {
 		w.Header().Set("Connection", "close")
 	}
 }
 
-// What follows is called with mu held.
+// The methods below are called with mu held.
 
 func (c *connections) wait(k *connection, in *list.List) {
 	c.turns++

@@ -121,7 +121,7 @@ func TestAFullListenerClosesTheLongestIdleConnection(t *testing.T) {
 	}
 }
 
-// TestSlowSendersDoNotBlockNewClients: a request that is not whole is no reason to wait.
+// A connection without a whole request is closed for a new one.
 func TestSlowSendersDoNotBlockNewClients(t *testing.T) {
 	l := newConnLab(t, Limits{Total: 3, PerAddress: 2})
 	slow := l.dial("192.0.2.1", http.StateNew)

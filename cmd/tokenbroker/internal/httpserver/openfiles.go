@@ -5,7 +5,7 @@ import (
 	"syscall"
 )
 
-// Connections bounds the connections of clients. The zero value takes defaults.
+// Connections bounds the connections of clients. The zero value selects the defaults.
 type Connections struct {
 	// Max is how many the public listener may have; if 0, 16,384, or what the process's file
 	// descriptors allow.
@@ -19,8 +19,8 @@ type Connections struct {
 const (
 	defaultConnections = 16384
 	defaultPerAddress  = 256
-	// operatorConnections are for each of the operators' listeners, natsConnections for the
-	// embedded NATS server: the broker remembers receipts of 5,000 services.
+	// operatorConnections is the limit of each of the operators' listeners, natsConnections that of the
+	// embedded NATS server: the broker keeps receipts of 5,000 services.
 	operatorConnections = 256
 	natsConnections     = 8192
 	// fewConnections is what a public listener should have at least.
@@ -45,7 +45,7 @@ type OpenFiles struct {
 	Public, Operators, NATS int
 	// PerAddress is how many of Public one address may have.
 	PerAddress int
-	// Wanted is the limit to set where Public is less than configured, or than 1,024; otherwise 0.
+	// Wanted is the limit to set if Public is less than configured, or less than 1,024; otherwise it is 0.
 	Wanted int
 }
 
@@ -68,7 +68,7 @@ func DivideOpenFiles(limit, storeFiles int, c Connections, embeddedNATS bool) Op
 		}
 		d.Public = max(leastConnections, min(d.Public, free-2*d.Operators-d.NATS))
 		switch {
-		case d.Public < c.Max: // as many for each listener as it may have
+		case d.Public < c.Max: // enough for the maximum of every listener
 			d.Wanted = max(all+used, (all*4+2)/3)
 		case c.Max == 0 && d.Public < fewConnections:
 			d.Wanted = 4 * fewConnections
@@ -90,7 +90,7 @@ func (d OpenFiles) Hint() string {
 func OpenFileLimit() (int, error) {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		return 0, fmt.Errorf("asking for the limit of open files: %w", err)
+		return 0, fmt.Errorf("reading the limit of open files: %w", err)
 	}
 	return int(min(limit.Cur, 1<<30)), nil
 }

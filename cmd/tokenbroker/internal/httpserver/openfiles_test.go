@@ -35,7 +35,7 @@ func TestDivideOpenFiles(t *testing.T) {
 				t.Errorf("got  %+v\nwant %+v", got, c.want)
 			}
 			if used := got.Reserved + got.Public + 2*got.Operators + got.NATS; used > c.limit && name != "too few" {
-				t.Errorf("%d of %d are given away", used, c.limit)
+				t.Errorf("%d of %d descriptors are assigned", used, c.limit)
 			}
 		})
 	}

@@ -25,14 +25,14 @@ const (
 	// requestsPerConnection is how many requests an HTTP/2 connection may have in progress: each takes
 	// memory as a connection does, and connections are what is counted.
 	requestsPerConnection = 32
-	// lingerTimeout is for clients who are still sending at a stop, and answerTimeout for the
-	// answers: longer than the longest queue of sign-ins takes.
+	// lingerTimeout is how long a stop waits for clients that are still sending, and answerTimeout how long
+	// it waits for answers: longer than the longest queue of sign-ins takes.
 	lingerTimeout = 2 * time.Second
 	answerTimeout = 5 * time.Second
 	// queuedMost bounds how long a drain takes connections from the kernel's queue.
 	queuedMost = 2 * time.Second
-	// settleLeast is how long a drain lasts at least: clients that keep their connections, and
-	// sent a request when it began, get their answer.
+	// settleLeast is the minimum duration of a drain, so that clients with kept connections that sent a
+	// request when the drain started get their answer.
 	settleLeast = 100 * time.Millisecond
 	settleEvery = 5 * time.Millisecond
 )
@@ -69,7 +69,7 @@ func New(l net.Listener, limits Limits, logger *slog.Logger, failed func(error))
 // Addr returns the listener's address.
 func (s *Server) Addr() string { return s.listener.Addr().String() }
 
-// Counts returns what is known of the connections. It is safe for concurrent use.
+// Counts returns the counts of the connections. It is safe for concurrent use.
 func (s *Server) Counts() Counts { return s.listener.stats() }
 
 // Serve answers requests in a goroutine of its own. If certificate is not nil, the server speaks TLS
@@ -127,8 +127,7 @@ func (s *Server) Release(context.Context) error {
 	return nil
 }
 
-// drain ends the accepting of connections: those in the kernel's queue are still taken, and
-// then the listener is closed.
+// drain makes Accept take the connections that are in the kernel's queue and then close the listener.
 func (c *connections) drain() {
 	c.mu.Lock()
 	c.drained = time.Now().Add(queuedMost)

@@ -4,5 +4,5 @@ package httpserver
 
 import "net"
 
-// unread reports false: what waits in the socket is only asked for on Linux.
+// unread reports false: unread bytes are only detected on Linux.
 func unread(net.Conn) bool { return false }

@@ -1,8 +1,8 @@
-// Package logging makes the process's logger: text or JSON, with a level that can be changed
-// while it runs, and a guard that redacts attributes whose key names a secret.
+// Package logging makes the process's logger. It writes text or JSON, its level can be changed at run time,
+// and it redacts attributes whose key names a secret.
 //
-// The guard is a second line of defence: code that logs is to leave secrets out by itself.
-// It sees keys, not what is in messages, errors or the fields of a struct.
+// Redaction is a second line of defence: code must not log secrets in the first place. It checks only
+// keys, not the text of messages and errors or the fields of a struct.
 package logging
 
 import (
@@ -19,18 +19,18 @@ const (
 	FormatJSON = "json"
 )
 
-// Redacted stands where a secret would have been.
+// Redacted is written in place of a secret.
 const Redacted = "[redacted]"
 
-// Config of a logger. The zero value is text from level info on.
+// Config configures a logger. The zero value means text at level info.
 type Config struct {
 	// Level may be changed at any time. If nil, it is info.
 	Level *slog.LevelVar
-	// Format is FormatJSON, one object a line, or FormatText, which is the default.
+	// Format is FormatJSON, one object per line, or FormatText. If empty, it is FormatText.
 	Format string
 }
 
-// New makes a logger that writes to w, one call a line. It is safe for concurrent use.
+// New returns a logger that writes to w, one call of Write per line. It is safe for concurrent use.
 func New(w io.Writer, cfg Config) *slog.Logger {
 	opts := &slog.HandlerOptions{ReplaceAttr: redact, Level: slog.LevelDebug}
 	var h slog.Handler = slog.NewTextHandler(w, opts)
@@ -44,8 +44,8 @@ func New(w io.Writer, cfg Config) *slog.Logger {
 	return slog.New(leveled{h, level})
 }
 
-// Audit returns a logger that writes where l, which [New] made, does, and writes level info and
-// above whatever the level of l is.
+// Audit returns a logger with the output of l, which must be a logger of [New]. It writes records of level
+// info and above, even if the level of l is higher.
 func Audit(l *slog.Logger) *slog.Logger {
 	h, ok := l.Handler().(leveled)
 	if !ok {
@@ -54,7 +54,7 @@ func Audit(l *slog.Logger) *slog.Logger {
 	return slog.New(leveled{h.Handler, atMostInfo{h.level}})
 }
 
-// leveled writes what is at its level or above it.
+// leveled is a handler that writes the records at or above its level.
 type leveled struct {
 	slog.Handler
 	level slog.Leveler
@@ -73,7 +73,7 @@ func (h leveled) WithGroup(name string) slog.Handler {
 	return leveled{h.Handler.WithGroup(name), h.level}
 }
 
-// atMostInfo is a level, or info where that is lower.
+// atMostInfo is the lower of a level and info.
 type atMostInfo struct{ slog.Leveler }
 
 // Level implements [slog.Leveler].
@@ -86,7 +86,7 @@ var secretKeys = map[string]bool{
 	"authorization": true, "cookie": true, "set_cookie": true, "kek": true,
 }
 
-// redact is the guard. A group that is named like a secret hides all that is in it.
+// redact replaces the values of secret keys, and all values within a group that has the name of one.
 func redact(groups []string, a slog.Attr) slog.Attr {
 	if isSecret(a.Key) || slices.ContainsFunc(groups, isSecret) {
 		a.Value = slog.StringValue(Redacted)

@@ -39,7 +39,7 @@ func New() *Metrics {
 	}
 }
 
-// Handler answers GET /metrics.
+// Handler returns the handler of GET /metrics.
 func (m *Metrics) Handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
 }
@@ -47,18 +47,18 @@ func (m *Metrics) Handler() http.Handler {
 // Gatherer returns the source of the handler's answers.
 func (m *Metrics) Gatherer() prometheus.Gatherer { return m.registry }
 
-// Gauge registers a value that is read at each scrape.
+// Gauge registers a gauge whose value is read at each scrape.
 func (m *Metrics) Gauge(name, help string, value func() float64) {
 	m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
 }
 
-// Counter registers a total that is read at each scrape; it never falls.
+// Counter registers a counter whose value, which must never decrease, is read at each scrape.
 func (m *Metrics) Counter(name, help string, value func() float64) {
 	m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, value))
 }
 
 // Gauges registers a gauge with one label, whose values by label are read at each scrape.
-// The caller answers for a closed set of labels.
+// The caller must return a closed set of label values.
 func (m *Metrics) Gauges(name, help, label string, values func() map[string]float64) {
 	m.registry.MustRegister(gauges{prometheus.NewDesc(name, help, []string{label}, nil), values})
 }
@@ -85,7 +85,7 @@ func Bool(yes bool) float64 {
 	return 0
 }
 
-// buildInfo is always 1; its labels say which binary this is.
+// buildInfo returns a gauge that is always 1; its labels identify the binary.
 func buildInfo() prometheus.Collector {
 	info := buildinfo.Read()
 	if info.Revision == buildinfo.Unstamped {

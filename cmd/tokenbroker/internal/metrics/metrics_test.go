@@ -92,8 +92,8 @@ func TestLabelsAreClosedSets(t *testing.T) {
 func TestGaugesAreReadAtEachScrape(t *testing.T) {
 	m := metrics.New()
 	depth := 1.0
-	m.Gauge("tokenbroker_test_ratio", "Of the test alone.", func() float64 { return metrics.Bool(depth > 1) })
-	m.Gauges("tokenbroker_test_messages", "Of the test alone.", "actor", func() map[string]float64 {
+	m.Gauge("tokenbroker_test_ratio", "Only of the test.", func() float64 { return metrics.Bool(depth > 1) })
+	m.Gauges("tokenbroker_test_messages", "Only of the test.", "actor", func() map[string]float64 {
 		return map[string]float64{"shard": depth, "committer": 0}
 	})
 	wantLines(t, scrape(t, m), `tokenbroker_test_messages{actor="committer"} 0`, `tokenbroker_test_messages{actor="shard"} 1`, "tokenbroker_test_ratio 0")

@@ -40,7 +40,7 @@ func newUseCases(registry *prometheus.Registry) useCases {
 	}
 	registry.MustRegister(u.issued, u.signIns, u.refreshes, u.logOffs)
 	for _, grant := range []string{"password", "redirect", "exchange", "refresh"} {
-		u.issued.WithLabelValues(grant) // there from the start, so that a first token is an increase
+		u.issued.WithLabelValues(grant) // exported as 0 from the start, so that the first token is an increase
 	}
 	return u
 }
@@ -118,7 +118,7 @@ func (l logins) ExchangeTokens(ctx context.Context, provider string, tokens brok
 	return grant, err
 }
 
-// requests counts and times the public HTTP surface.
+// requests counts and times the requests of the public listener.
 type requests struct {
 	answered *prometheus.CounterVec
 	duration *prometheus.HistogramVec
@@ -138,7 +138,7 @@ func newRequests(registry *prometheus.Registry) requests {
 	return r
 }
 
-// HTTP records one answered request. route is a pattern or "unmatched", never a path.
+// HTTP records one answered request. The route is a pattern or "unmatched", never a path.
 func (r requests) HTTP(route, method string, status int, d time.Duration) {
 	r.answered.WithLabelValues(route, methodLabel(method), statusLabel(status)).Inc()
 	r.duration.WithLabelValues(route).Observe(d.Seconds())
@@ -187,7 +187,7 @@ var (
 		revocation.ReasonUserDisabled, revocation.ReasonAllOthers, revocation.ReasonBackchannel, revocation.ReasonUpstream,
 		revocation.ReasonKeyCompromise, revocation.ReasonRestore)
 
-	// codes are those that sign-in, refresh and log-off answer with.
+	// codes are the error codes of sign-in, refresh and log-off.
 	codes = setOf(broker.CodeInvalidCredentials, broker.CodeTooManyAttempts, broker.CodeNoSession, broker.CodeCSRF,
 		broker.CodeWrongChannel, broker.CodeSessionExpired, broker.CodeSessionEnded, broker.CodeSessionRevoked,
 		broker.CodeRefreshReused, broker.CodeTooManyReplays, broker.CodeTooManySessions, broker.CodeGenerationAhead, broker.CodeUserDisabled, broker.CodeUnknownProvider,
@@ -197,7 +197,7 @@ var (
 		broker.CodeWritesRefused, broker.CodeUnavailable, broker.CodeClaimsFailed, broker.CodeInternal)
 )
 
-// result is the label of a use case's answer: ok or an error code.
+// result returns the label for the result of a use case: ok or an error code.
 func result(err error) string {
 	var refusal *broker.Error
 	switch {

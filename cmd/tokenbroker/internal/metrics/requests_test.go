@@ -16,7 +16,7 @@ import (
 	"tokenbroker/store"
 )
 
-// scrape gives what GET /metrics answers.
+// scrape returns the answer of GET /metrics.
 func scrape(t *testing.T, m *metrics.Metrics) string {
 	t.Helper()
 	rec := httptest.NewRecorder()

@@ -8,7 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// upstreams is what the broker asked of the sign-in providers.
+// upstreams counts and times the broker's requests to sign-in providers.
 type upstreams struct {
 	asked *prometheus.CounterVec
 	took  *prometheus.HistogramVec
@@ -29,8 +29,7 @@ func newUpstreams(registry *prometheus.Registry) upstreams {
 	return u
 }
 
-// Upstream returns next with its requests counted for the provider, by the name that it is
-// configured under.
+// Upstream returns next with its requests counted for the provider, which is named as in the configuration.
 func (u upstreams) Upstream(provider string, next http.RoundTripper) http.RoundTripper {
 	return counted{next: next, count: u, provider: provider}
 }

@@ -23,12 +23,12 @@ func Keys(w io.Writer, list admin.KeyList) {
 		_, _ = fmt.Fprintln(w, "\nAutomatic rotation is off.")
 	}
 	if over := list.Overdue; over != nil {
-		_, _ = fmt.Fprintf(w, "OVERDUE since %s: the rotation of %s fails, and the server's log has the reason. The old key still signs, and is valid until %s.\n",
+		_, _ = fmt.Fprintf(w, "OVERDUE since %s: the rotation of %s fails; see the server's log for the reason. The old key still signs, and is valid until %s.\n",
 			terminal.Stamp(over.Since), terminal.Cells(over.Purposes), terminal.Stamp(over.OldKeyUntil))
 	}
 }
 
-// nextStep returns what happens to the key by itself, and when.
+// nextStep returns the next automatic change of the key and its time.
 func nextStep(k lifecycle.KeyInfo, now time.Time) string {
 	switch {
 	case k.NextStep == "":
@@ -69,9 +69,9 @@ func KeyRotated(w io.Writer, done lifecycle.Rotation) {
 	what := "the " + terminal.Cell(done.Purpose) + " key " + terminal.Cell(done.Active.KID)
 	switch {
 	case done.Purpose == "master" && done.Scheduled:
-		_, _ = fmt.Fprintf(w, "scheduled: the master secret %s is in force from %s on\n", terminal.Cell(done.Next.KID), terminal.Stamp(done.Signs))
+		_, _ = fmt.Fprintf(w, "scheduled: the master secret %s is in use from %s on\n", terminal.Cell(done.Next.KID), terminal.Stamp(done.Signs))
 	case done.Purpose == "master":
-		_, _ = fmt.Fprintf(w, "rotated the master secret: %s is in force; the old one is accepted until the last session made with it is over\n", terminal.Cell(done.Active.KID))
+		_, _ = fmt.Fprintf(w, "rotated the master secret: %s is in use; the old one is accepted until the last session made with it ends\n", terminal.Cell(done.Active.KID))
 	case done.Scheduled && !done.Changed:
 		_, _ = fmt.Fprintf(w, "No change: %s (%s) signs from %s on\n", terminal.Cell(done.Next.KID), terminal.Cell(done.Next.Algorithm), terminal.Stamp(done.Signs))
 	case done.Scheduled:

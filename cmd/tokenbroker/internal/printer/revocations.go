@@ -24,7 +24,7 @@ func RevocationCheck(w io.Writer, check operator.RevocationCheck) {
 	if check.Kind == "token" {
 		of = "the token " + of
 	} else if check.Kind == string(revocation.KindAll) {
-		of = "everybody's"
+		of = "all tokens"
 	}
 	_, _ = fmt.Fprintf(w, "%s: %s\n", verdict, of)
 	if s := check.Session; s != nil {
@@ -45,10 +45,10 @@ func RevocationCheck(w io.Writer, check operator.RevocationCheck) {
 	_, _ = fmt.Fprintln(w, auditHint)
 }
 
-// auditHint names the place of what the server does not return.
+// auditHint names where to find details that the server does not return.
 const auditHint = "The operator's note and the request are in the server's audit log: search it for the value."
 
-// revokedBy returns who revoked it: the operator, or the party that the reason implies.
+// revokedBy returns the name of the operator who revoked the value, or the party that the reason implies.
 func revokedBy(e revocation.Recorded) string {
 	if e.By != "" {
 		return terminal.Cell(e.By)
@@ -67,7 +67,7 @@ func revokedBy(e revocation.Recorded) string {
 const eventHeader = "KIND|VALUE|REASON|SINCE|UNTIL|EPOCHS BELOW"
 
 func eventCells(e revocation.Event) []string {
-	until, epoch, since := "for ever", "-", "-"
+	until, epoch, since := "permanent", "-", "-"
 	if e.ExpiresAt > 0 {
 		until = terminal.Stamp(time.Unix(e.ExpiresAt, 0))
 	}
@@ -106,8 +106,8 @@ func Revoked(w io.Writer, done operator.Revoked, did string, wait time.Duration)
 	Receipts(w, done.ReceiptSummary, wait)
 }
 
-// Receipts prints how many services have applied a revocation within wait; nothing if r is nil, because the
-// server was not asked to wait.
+// Receipts prints how many services have applied a revocation within wait. If r is nil, the server was not
+// asked to wait, and Receipts prints nothing.
 func Receipts(w io.Writer, r *broker.ReceiptSummary, wait time.Duration) {
 	switch {
 	case r == nil:
@@ -129,7 +129,7 @@ func Receipts(w io.Writer, r *broker.ReceiptSummary, wait time.Duration) {
 
 // Explanation prints a token that was decoded, and the verdict of each rule.
 func Explanation(w io.Writer, x *validator.Explanation) {
-	_, _ = fmt.Fprintln(w, "Decoded, not to be trusted unless all is ok below:")
+	_, _ = fmt.Fprintln(w, "Decoded; do not trust it unless every check below is ok:")
 	for _, part := range []struct {
 		name string
 		json []byte

@@ -13,7 +13,7 @@ import (
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
 
-// Status prints the state of a server, and a table of the services that it hears.
+// Status prints the state of a server and a table of the services that it hears.
 func Status(w io.Writer, s admin.Status) {
 	rows := [][]string{
 		{"state", terminal.Cell(s.Ready)}, {"version", terminal.Cell(s.Version)}, {"pid", fmt.Sprint(s.PID)},
@@ -73,7 +73,7 @@ func backlog(l admin.LedgerStatus) string {
 	if l.Backlog == 0 {
 		return "all broadcast"
 	}
-	return fmt.Sprintf("%d still to be broadcast, the oldest for %.1f s", l.Backlog, l.OldestSeconds)
+	return fmt.Sprintf("%d not yet broadcast, the oldest for %.1f s", l.Backlog, l.OldestSeconds)
 }
 
 // CheckText returns one line for a check of /readyz.

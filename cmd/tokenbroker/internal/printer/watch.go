@@ -18,8 +18,8 @@ import (
 	"tokenbroker/revocation"
 )
 
-// ErrPrinting is wrapped by an error of the output.
-var ErrPrinting = errors.New("printing what happens")
+// ErrPrinting is in the chain of errors of the output.
+var ErrPrinting = errors.New("printing events")
 
 const (
 	// watchedEvents is how many events of a batch are printed as text.
@@ -33,11 +33,11 @@ const (
 type Watch struct {
 	out    io.Writer
 	format terminal.Format
-	kind   revocation.Kind // "" for everything
+	kind   revocation.Kind // "" for events of all kinds
 
 	headed  bool
 	waiting []admin.WatchRevocation
-	// shown are the batches with a revocation of the kind.
+	// shown are the batches that contain a revocation of the kind.
 	shown map[uint64]bool
 }
 
@@ -90,7 +90,7 @@ func (p *Watch) Take(e admin.WatchEvent) error {
 		}
 		return p.print(keyLine(v))
 	}
-	return nil // of a newer server
+	return nil // an unknown event, of a newer server
 }
 
 func decodeWatch(e admin.WatchEvent, v any) error {
@@ -171,7 +171,7 @@ func (p *Watch) print(text string) error {
 
 // batchLines returns the lines of a batch; reach says how many services have applied it, or is "".
 func batchLines(b admin.WatchRevocation, reach string) string {
-	sent := "recorded; NATS has not got it yet"
+	sent := "recorded, not yet sent to NATS"
 	if b.FlushedMS != nil {
 		sent = "sent in " + milliseconds(*b.FlushedMS)
 	}
@@ -227,7 +227,7 @@ func keyLine(v admin.WatchKey) string {
 	return watchLine(v.At, "key", v.KID, v.What, strings.Join([]string{terminal.Cell(v.Purpose), terminal.Cell(v.Algorithm), terminal.Cell(v.State)}, " "))
 }
 
-// watchLine returns an aligned line. All but rest is made plain.
+// watchLine returns an aligned line. It escapes control characters in all parts except rest.
 func watchLine(at time.Time, kind, value, reason, rest string) string {
 	return fmt.Sprintf("%s  %-7s  %-36s  %-14s  %s\n", at.UTC().Format("15:04:05.000"), terminal.Cell(kind), terminal.Cell(value), terminal.Cell(reason), rest)
 }
