@@ -9,8 +9,8 @@ import (
 	"io"
 )
 
-// ErrUnknownKind says that an answer has an event that this version cannot apply, so it proves
-// nothing. The error names the kind.
+// ErrUnknownKind is returned if an answer has an event of a kind that this version cannot apply. Such an
+// answer proves nothing. The error names the kind.
 var ErrUnknownKind = errors.New("revocation event of an unknown kind")
 
 // DecodeAnswer reads the JSON form of a catch-up answer and checks its bounds. It reads to
@@ -43,7 +43,7 @@ func (a *Answer) check() error {
 	return nil
 }
 
-// checkHead checks all but the events.
+// checkHead checks all members except the events.
 func (a *Answer) checkHead() error {
 	if a.V != Version {
 		return fmt.Errorf("%w: version %d", ErrMalformed, a.V)
@@ -71,7 +71,7 @@ func (a *Answer) checkHead() error {
 // maxOrigins bounds the live origins of one issuer.
 const maxOrigins = 256
 
-// Form is how a catch-up answer is written, named by its media type.
+// Form is an encoding of a catch-up answer, named by its media type.
 type Form string
 
 // The forms of an answer have the same content.
@@ -160,9 +160,9 @@ func encodeAnswer(w io.Writer, as Form, a *Answer) error {
 	return err
 }
 
-// AnswerBuilder encodes in memory an answer whose head is known last. Call Add for the
-// events, then Finish. More events may follow for another Finish; earlier answers, which share
-// memory with the builder, do not change. Not safe for concurrent use.
+// AnswerBuilder encodes an answer in memory whose head is known only after its events. Call Add for the
+// events, then Finish. More events may be added for another Finish; earlier answers, which share memory
+// with the builder, do not change. It is not safe for concurrent use.
 type AnswerBuilder struct {
 	as   Form
 	form form
@@ -213,8 +213,8 @@ func (b *AnswerBuilder) Finish(a Answer) (*EncodedAnswer, error) {
 	return e, nil
 }
 
-// EncodedAnswer is an answer in one form, in memory. It never changes, so any number of
-// readers may share it.
+// EncodedAnswer is an encoded answer in memory. It is immutable and can be shared by any number of
+// readers.
 type EncodedAnswer struct {
 	form  Form
 	parts [][]byte

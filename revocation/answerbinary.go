@@ -23,7 +23,7 @@ const (
 
 // binaryForm writes one answer in the binary form.
 type binaryForm struct {
-	at    int64 // of the event before
+	at    int64 // of the previous event
 	count uint64
 }
 

@@ -5,11 +5,11 @@ import (
 	"fmt"
 )
 
-// AnswerPart encodes some events of a binary answer while other parts are encoded at
-// the same time. Its zero value is ready for use. Not safe for concurrent use.
+// AnswerPart encodes some events of a binary answer while other parts are encoded at the same time. The
+// zero value is ready for use. It is not safe for concurrent use.
 type AnswerPart struct {
-	form  binaryForm // of what follows first
-	first Event      // its distance to the event before is known last
+	form  binaryForm // of the events after first
+	first Event      // encoded last, because it depends on the event before it
 	any   bool
 	text  chunks
 }
@@ -111,7 +111,7 @@ type chunks struct {
 // builderChunk is the size of the pieces that an encoded answer is kept in.
 const builderChunk = 512 << 10
 
-// rotate begins another piece when the last one is full.
+// rotate starts another piece when the last one is full.
 func (c *chunks) rotate() {
 	if len(c.last) >= builderChunk {
 		c.full = append(c.full, c.last)

@@ -12,7 +12,8 @@ import (
 // readBuffer is how much is read at a time.
 const readBuffer = 64 << 10
 
-// binaryReader reads one answer. What was taken from buf enters the checksum when buf is filled again.
+// binaryReader reads one answer. Bytes that were taken from buf are added to the checksum when buf is
+// filled again.
 type binaryReader struct {
 	src      io.Reader // if nil, buf has all data and belongs to the caller
 	buf      []byte
@@ -26,7 +27,7 @@ type binaryReader struct {
 	ids *idLoader
 }
 
-// event reads one after its tag. It is the zero event when ids took it.
+// event reads one event after its tag. It returns the zero event if ids took it.
 func (d *binaryReader) event(tag byte) (Event, error) {
 	var e Event
 	code := int(tag & tagKind)
@@ -200,7 +201,7 @@ func (d *binaryReader) byte() (byte, error) {
 	return d.buf[d.pos-1], nil
 }
 
-// take returns the next n bytes, which must be few. They are valid until the next call.
+// take returns the next n bytes, where n is small. They are valid until the next call.
 func (d *binaryReader) take(n int) ([]byte, error) {
 	for d.end-d.pos < n {
 		if err := d.fill(); err != nil {
@@ -211,13 +212,13 @@ func (d *binaryReader) take(n int) ([]byte, error) {
 	return d.buf[d.pos-n : d.pos], nil
 }
 
-// sumTaken adds what was taken to the checksum.
+// sumTaken adds the bytes that were taken to the checksum.
 func (d *binaryReader) sumTaken() {
 	d.sum = crc32.Update(d.sum, castagnoli, d.buf[d.summed:d.pos])
 	d.summed = d.pos
 }
 
-// fill reads more behind what is left. An end is io.ErrUnexpectedEOF.
+// fill reads more data after the rest of buf. The end of the input is io.ErrUnexpectedEOF.
 func (d *binaryReader) fill() error {
 	if d.src == nil {
 		return io.ErrUnexpectedEOF

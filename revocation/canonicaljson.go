@@ -6,9 +6,9 @@ import (
 	"tokenbroker/internal/plainjson"
 )
 
-// Each service parses every message, and the broker writes all of them in one form. This file reads
-// headers and batches of exactly that form, with the members in their order. Any other form, which
-// may also be valid, is left to the JSON package.
+// Each service parses every message, and the broker writes all of them in one form. This file parses
+// headers and batches of exactly that form, with the members in their order. Any other form, which may
+// also be valid, is parsed by the JSON package.
 
 // plainHeader reads what [SignMessage] writes.
 func plainHeader(text []byte) (head header, ok bool) {

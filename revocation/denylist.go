@@ -18,7 +18,7 @@ import (
 // past [Denylist.IncompleteUntil], a miss is [Unknown].
 type Denylist struct {
 	base    time.Time
-	limit   int // of ids and of texts; 0: none
+	limit   int // of ids and of texts; zero means none
 	version atomic.Uint64
 	// watchers are called outside mu; see [Denylist.Watch].
 	watchers atomic.Pointer[[]*watcher]
@@ -31,7 +31,7 @@ type Denylist struct {
 	clients map[string]epochs
 	all     map[string]epochs // only under ""
 	kids    map[string]struct{}
-	// What evictions took away: how many, and the latest end among them (Unix s).
+	// What was evicted: the number of entries, and the latest end of them (Unix s).
 	evicted         uint64
 	incompleteUntil int64
 	inserted        uint64 // jti and sid that were added or prolonged
@@ -50,8 +50,8 @@ const (
 	Revoked
 )
 
-// life is until when an entry must be kept: the broker's clock past end (Unix s) and the
-// monotonic clock past length.
+// life is how long an entry must be kept: until the broker's clock is past end (Unix s) and the monotonic
+// clock is past until.
 type life struct {
 	end   int64
 	until time.Duration
@@ -76,10 +76,9 @@ func NewDenylist() *Denylist {
 	}
 }
 
-// Apply inserts events and then bumps the version, unless nothing was new; what it inserted
-// is in force when it returns, and the watchers have been called. Of two events for one
-// value the longest end and the highest epoch win. Events of an unknown kind are
-// ignored; the caller has to refuse them.
+// Apply inserts events and then increments the version, unless nothing was new. When it returns, the
+// events are in force and the watchers have been called. Of two events for one value, the latest end and
+// the highest epoch count. Events of an unknown kind are ignored; the caller must refuse them.
 func (d *Denylist) Apply(events ...Event) {
 	if len(events) == 0 {
 		return
@@ -97,7 +96,7 @@ func (d *Denylist) Apply(events ...Event) {
 	d.notify(events)
 }
 
-// insert reports whether the event changed anything; a repeated one does not.
+// insert reports whether the event changed anything. A repeated event does not.
 func (d *Denylist) insert(now time.Duration, e Event) (changed bool) {
 	l := life{end: e.ExpiresAt, until: now + lengthOf(e)}
 	switch e.Kind {
@@ -231,7 +230,7 @@ func (d *Denylist) KidRevoked(kid string) bool {
 	return ok
 }
 
-// Version changes with every change that can turn a verdict; it starts at 0.
+// Version changes with every change that can affect a verdict. It starts at 0.
 func (d *Denylist) Version() uint64 { return d.version.Load() }
 
 // BumpVersion invalidates every stored verdict, for instance when the keys changed.

@@ -12,14 +12,14 @@ import (
 // linked by number, so that the garbage collector has no pointers to follow in a million of them. The
 // room of the largest number there was is kept until the table is empty.
 type table[K comparable] struct {
-	limit  int        // of entries; 0: none
-	evict  func(life) // called with what makes room; nil without a limit
+	limit  int        // of entries; zero means none
+	evict  func(life) // called with each evicted entry; nil without a limit
 	hash   func(K) uint64
 	index  index
 	count  [2]int // by kind
 	chunks []*[entriesAChunk]entry[K]
-	used   place // the highest place ever given
-	free   place // the first of those that were given back, linked by next
+	used   place // the highest place used so far
+	free   place // the first free place; free places are linked by next
 	oldest place
 	newest place
 }
@@ -34,7 +34,7 @@ type entry[K comparable] struct {
 	kind       tableKind
 }
 
-// tableKind says which of the two kinds of a table a key is of.
+// tableKind is one of the two kinds of keys in a table.
 type tableKind uint8
 
 const (
@@ -110,8 +110,8 @@ func (t *table[K]) prolong(kind tableKind, key K, l life) bool {
 	return true
 }
 
-// add adds a new entry. The entry that was put first makes room: not always the one that ends
-// soonest, but nearly so, as the lives are of about one length.
+// add adds a new entry. If the table is full, the entry that was added first is evicted. It is not always
+// the one that ends first, but nearly so, because entries have about the same length.
 func (t *table[K]) add(h indexHash, kind tableKind, key K, l life) {
 	if t.limit > 0 && t.len() == t.limit {
 		t.evict(t.remove(t.oldest))
@@ -173,9 +173,9 @@ func (t *table[K]) unlink(p place) {
 	}
 }
 
-// collect removes dead entries. With a limit it stops at the first live one, so that it
-// costs what it removes and not a walk over all. The dead entries behind that one hit no
-// token that has not expired, and making room with it costs no promise.
+// collect removes dead entries. With a limit it stops at the first live one, so that its cost depends only
+// on the number of removed entries. Dead entries after that one do not match any token that has not
+// expired, and evicting them breaks no promise.
 func (t *table[K]) collect(dead func(life) bool) {
 	for p := t.oldest; p != 0; {
 		e := t.at(p)
@@ -209,12 +209,12 @@ func textHash() func(string) uint64 {
 	return func(s string) uint64 { return maphash.String(seed, s) }
 }
 
-// index finds places by their hash: open addressing with linear probing, at most half full.
-// A slot has the place in its lower half and the hash in its upper one, so that neither
-// growing nor removing looks at a key. A Go map in its stead takes twice the memory and, in
-// a table of a million, twice the time: it keeps the keys once more.
+// index finds places by their hash, with open addressing and linear probing, at most half full. A slot has
+// the place in its lower half and the hash in its upper one, so that neither growing nor removing reads a
+// key. A Go map would need twice the memory and, in a table of a million entries, twice the time, because
+// it stores the keys again.
 type index struct {
-	slots []uint64 // a power of two of them; 0: free
+	slots []uint64 // their number is a power of two; zero is a free slot
 	used  int
 }
 
@@ -222,7 +222,7 @@ type indexHash uint32
 
 const firstSlots = 16
 
-// home is where the search for a hash begins; without slots, anywhere.
+// home returns the slot at which the search for a hash starts.
 func (x *index) home(h indexHash) int { return int(h) & (len(x.slots) - 1) }
 
 func (x *index) next(i int) int { return (i + 1) & (len(x.slots) - 1) }

@@ -16,7 +16,7 @@ import (
 
 // The first byte of an event in the binary form.
 const (
-	tagEnd    = 0 // no event: the end
+	tagEnd    = 0 // the end of the answer
 	tagKind   = 0x07
 	tagJTI    = 1 // the codes of the two kinds below, see kindCodes
 	tagSID    = 2
@@ -24,7 +24,7 @@ const (
 	tagEpoch  = 0x10 // an epoch follows
 )
 
-// kindCodes and reasonCodes are numbered by their place; place 0 is not a code.
+// kindCodes and reasonCodes have each code at its index. Index 0 is not a code.
 var (
 	kindCodes   = []Kind{"", KindJTI, KindSID, KindSub, KindClient, KindKID, KindAll}
 	reasonCodes = []Reason{"", ReasonLogoff, ReasonReuse, ReasonRollback, ReasonRevoked, ReasonUserDisabled,
@@ -102,7 +102,7 @@ func (f *binaryForm) event(dst []byte, e Event) ([]byte, error) {
 	return dst, nil
 }
 
-// mustBeKnown is check for an answer, which proves nothing unless all of it is understood.
+// mustBeKnown is check for an answer, which proves nothing if an event in it is of an unknown kind.
 func (e Event) mustBeKnown() error {
 	known, err := e.check()
 	if err == nil && !known {
@@ -111,7 +111,7 @@ func (e Event) mustBeKnown() error {
 	return err
 }
 
-// maxMillis keeps sums of wire times clear of overflow: 2^43 ms are 278 years.
+// maxMillis keeps sums of wire times from overflowing: 2^43 ms are 278 years.
 const maxMillis = 1 << 43
 
 // check reports whether the event's kind is known, and returns an error for an event out of bounds.
@@ -191,8 +191,8 @@ func idOf(kind Kind, value string) (id, bool) {
 	return jtiOf(value)
 }
 
-// Eight characters are looked at together, one in each byte of a word, for every look-up in
-// a denylist begins with an id.
+// Eight characters are checked together, one in each byte of a word, because every look-up in a denylist
+// starts with an id.
 const (
 	ones  = 0x0101010101010101
 	highs = 0x80 * ones
@@ -255,8 +255,8 @@ func four(s string) uint64 {
 	return uint64(s[0])<<24 | uint64(s[1])<<16 | uint64(s[2])<<8 | uint64(s[3])
 }
 
-// atLeast has the high bit of each byte of v set that is from or more, where all are below
-// 0x80. Its other bits mean nothing.
+// atLeast returns a word in which the high bit of each byte is set if the byte of v is at least from. All
+// bytes of v must be below 0x80. The other bits have no meaning.
 func atLeast(v uint64, from byte) uint64 { return v + (0x80-uint64(from))*ones }
 
 // SignMessage returns the compact JWS (RFC 7515 §7.1, EdDSA per RFC 8037) of a [Batch],

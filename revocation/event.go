@@ -1,4 +1,4 @@
-// Package revocation has the parts with which a service learns what is revoked.
+// Package revocation has the parts with which a service receives revocations.
 //
 // The broker sends signed messages, a [Batch] for each commit and a [Heartbeat] each
 // second, over a [Feed], and answers catch-ups over HTTP ([Answer]). A service

@@ -20,8 +20,8 @@ type Feed interface {
 // Link is an optional interface of the closer of [Feed.Open]: a feed that knows why it delivers
 // nothing.
 type Link interface {
-	// Err is why nothing is delivered now, with the address and what to check, or nil while there is
-	// no fault. It is cheap, and the text changes with the cause only.
+	// Err returns why nothing is delivered now, with the address and what to check, or nil if there is no
+	// fault. It is cheap, and its text changes only with the cause.
 	Err() error
 }
 
@@ -30,14 +30,14 @@ type Link interface {
 type Sink interface {
 	// Message takes one compact JWS. The sink owns raw.
 	Message(raw []byte)
-	// Gap says that messages may have been lost (reconnect, slow consumer): catch up.
+	// Gap reports that messages may have been lost (reconnect, slow consumer), so that a catch-up is
+	// needed.
 	Gap(cause error)
 }
 
-// ReceiptSender is an optional interface of the closer that [Feed.Open] returns: the way back
-// to the broker. SendReceipt is called by one goroutine at a time and never after Close has
-// returned; it ends when ctx does. An error says that the receipt was not sent; nil does
-// not say that it arrived.
+// ReceiptSender is an optional interface of the closer that [Feed.Open] returns. It sends receipts to the
+// broker. SendReceipt is called by one goroutine at a time and never after Close has returned. It ends
+// when ctx does. An error means that the receipt was not sent; nil does not mean that it arrived.
 type ReceiptSender interface {
 	SendReceipt(ctx context.Context, r Receipt) error
 }

@@ -16,13 +16,13 @@ type origin struct {
 	ahead      map[uint64]struct{} // and these, beyond a hole
 	head       uint64              // the highest sequence number known
 	incomplete bool                // a message was not understood in full
-	ack        uint64              // when all up to here is applied, a receipt is sent at once; 0: none
+	ack        uint64              // when all up to here is applied, a receipt is sent at once; zero means none
 
 	hole      bool
 	holeSince time.Duration
 
 	hasBase bool
-	base    time.Duration // not later than when the origin began, on our clock
+	base    time.Duration // not later than the start of the origin, on this process's clock
 	proved  bool
 	proof   proof
 	beats   []beat
@@ -44,8 +44,8 @@ type beat struct {
 
 func newOrigin() *origin { return &origin{ahead: make(map[uint64]struct{})} }
 
-// add notes an applied batch. Beyond maxAhead it is forgotten: the hole stays and a
-// catch-up heals it.
+// add records an applied batch. Beyond maxAhead it records nothing: the hole stays, and a catch-up fills
+// it.
 func (o *origin) add(seq uint64) {
 	o.head = max(o.head, seq)
 	switch {
@@ -63,7 +63,7 @@ func (o *origin) has(seq uint64) bool {
 	return ahead || seq <= o.applied
 }
 
-// coverTo notes that everything up to seq is applied.
+// coverTo records that everything up to seq is applied.
 func (o *origin) coverTo(seq uint64) {
 	o.head = max(o.head, seq)
 	if seq <= o.applied {
@@ -84,7 +84,7 @@ func (o *origin) coverTo(seq uint64) {
 	}
 }
 
-// receiptDue reports whether a receipt that was asked for is due.
+// receiptDue reports whether a requested receipt is due.
 func (o *origin) receiptDue() bool {
 	if o.ack == 0 || o.ack > o.applied {
 		return false
@@ -162,9 +162,9 @@ const (
 	clockReads   = 10
 )
 
-// ReadInstant reads the wall clock between two readings of the monotonic clock, again when
-// those are far apart: a busy machine may have stopped the thread in between for longer than
-// any step of the clock that counts. Of ten such readings it returns the best.
+// ReadInstant reads the wall clock between two readings of the monotonic clock. It repeats this if they
+// are far apart, because a busy machine may have stopped the thread in between for longer than a step of
+// the clock that matters. It returns the best of at most ten readings.
 func ReadInstant(mono func() time.Duration, wall func() time.Time) Instant {
 	var best Instant
 	gap := time.Duration(math.MaxInt64)

@@ -144,7 +144,7 @@ func parseBatch(body []byte) (*Batch, bool, error) {
 	if b, ok := plainBatch(body); ok {
 		return b.checked()
 	}
-	// The envelope first: it must hold in any version, the events need not.
+	// The envelope is checked first: it must be valid in any version, the events need not.
 	var envelope struct {
 		V      int    `json:"v"`
 		Store  string `json:"store"`

@@ -28,7 +28,7 @@ var (
 	errEnded     = errors.New("the broker ended the stream")
 )
 
-// refusedError is an unexpected answer.
+// refusedError is the error of an unexpected response.
 type refusedError struct {
 	path       string
 	status     string
@@ -38,7 +38,7 @@ type refusedError struct {
 
 func (e *refusedError) Error() string { return e.path + " answers " + e.status + e.hint }
 
-// refusal describes such an answer.
+// refusal describes an unexpected response.
 func refusal(path string, resp *http.Response) *refusedError {
 	e := &refusedError{path: path, status: resp.Status}
 	if resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden {
@@ -106,8 +106,8 @@ func (s *subscription) report(err error) {
 	}
 }
 
-// stream makes one connection and delivers its events until it ends; lived says that there
-// was one.
+// stream makes one connection and delivers its events until it ends. lived reports whether the connection
+// was established.
 func (s *subscription) stream(ctx context.Context) (lived bool, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -153,14 +153,14 @@ func (s *subscription) stream(ctx context.Context) (lived bool, err error) {
 		case "batch", "heartbeat":
 			s.sink.Message(e.data)
 		case "reset":
-			if !first || !gap { // otherwise the catch-up that it asks for is under way
+			if !first || !gap { // otherwise the catch-up for it is already under way
 				s.sink.Gap(errReset)
 			}
 		}
 	}
 }
 
-// request opens the stream behind the last position.
+// request opens the stream after the last position.
 func (s *subscription) request(ctx context.Context) (io.ReadCloser, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.issuer+streamPath, nil)
 	if err != nil {
@@ -168,7 +168,7 @@ func (s *subscription) request(ctx context.Context) (io.ReadCloser, error) {
 	}
 	req.SetBasicAuth(s.feed.Client.ID, s.feed.Client.Secret)
 	req.Header.Set("Accept", "text/event-stream")
-	req.Header.Set("Accept-Encoding", "identity") // compressors collect
+	req.Header.Set("Accept-Encoding", "identity") // compressors buffer events
 	req.Header.Set("Cache-Control", "no-cache")
 	if s.position != "" {
 		req.Header.Set("Last-Event-ID", s.position)

@@ -1,6 +1,6 @@
-// Package httpfeed carries revocation messages over HTTP, for services that have no NATS:
-// [Feed] reads the broker's GET /revocations/stream, as the service's client, and posts
-// receipts. The messages are the same, and signed the same, as those over NATS.
+// Package httpfeed delivers revocation messages over HTTP, for services without NATS: [Feed] reads the
+// broker's GET /revocations/stream as the service's client, and posts receipts. The messages and their
+// signatures are the same as over NATS.
 package httpfeed
 
 import (
@@ -28,7 +28,7 @@ type Client = revocation.Client
 // Feed is a [revocation.Feed] over HTTP. URL and Client are required. It is a value and may
 // be copied; each Open has its own stream.
 type Feed struct {
-	// URL is the issuer's.
+	// URL is the issuer's URL.
 	URL    string
 	Client Client
 	// HTTPClient sends the requests. If nil, [http.DefaultClient] does. Its Timeout is not
@@ -41,12 +41,12 @@ type Feed struct {
 	timing timing // for tests
 }
 
-// timing bounds the waits; zero fields get the defaults.
+// timing has the durations of waits. Zero fields get the defaults.
 type timing struct {
 	first   time.Duration // how long Open waits for the stream
 	silence time.Duration // a stream is dead that long after its last event
 	backoff time.Duration // the first wait before another attempt, if the broker names none
-	longest time.Duration // the longest one
+	longest time.Duration // the longest wait
 }
 
 func (t *timing) fill() {
@@ -65,16 +65,16 @@ func (t *timing) fill() {
 	}
 }
 
-// Open subscribes. A broker that cannot be reached, or refuses, is not an error: the stream
-// is retried without end, with a growing wait, and the sink gets a Gap whenever it was made
-// again or the broker did not know the position any more.
+// Open subscribes. A broker that cannot be reached, or that refuses the request, is not an error: the
+// stream is retried with a growing wait until it is closed. The sink gets a Gap whenever the stream was
+// established again or the broker did not know the position.
 func (f Feed) Open(ctx context.Context, sink revocation.Sink) (io.Closer, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("opening the HTTP feed: %w", err)
 	}
 	base, err := url.Parse(f.URL)
 	if err != nil || (base.Scheme != "http" && base.Scheme != "https") || base.Host == "" {
-		return nil, errors.New("opening the HTTP feed: the URL has to be the issuer's, http:// or https://")
+		return nil, errors.New("opening the HTTP feed: the URL must be the issuer's, with http:// or https://")
 	}
 	if f.Client.ID == "" {
 		return nil, errors.New("opening the HTTP feed: the client's id is missing")
@@ -91,8 +91,8 @@ func (f Feed) Open(ctx context.Context, sink revocation.Sink) (io.Closer, error)
 	}
 	go s.run(run)
 
-	// Wait until the stream is open, so that a later catch-up leaves nothing out. If it
-	// opens later, that is a gap.
+	// Wait until the stream is open, so that a later catch-up misses nothing. If it opens after Open
+	// returned, that is a gap.
 	timer := time.NewTimer(f.timing.first)
 	defer timer.Stop()
 	select {
@@ -118,7 +118,7 @@ type subscription struct {
 	connected chan struct{} // closed with the first connection, or the first failure
 	done      chan struct{}
 
-	// Of the goroutine.
+	// Used only by the goroutine.
 	tried    bool
 	position string
 	retry    time.Duration
@@ -134,7 +134,7 @@ func (s *subscription) Close() error {
 
 var _ revocation.ReceiptSender = (*subscription)(nil)
 
-// receiptTimeout bounds the sending of one receipt.
+// receiptTimeout is the time limit for sending one receipt.
 const receiptTimeout = 2 * time.Second
 
 // SendReceipt implements [revocation.ReceiptSender]: POST /revocations/receipt, as the feed's
@@ -156,7 +156,7 @@ func (s *subscription) SendReceipt(ctx context.Context, r revocation.Receipt) er
 	if err != nil {
 		return fmt.Errorf("sending a receipt: %w", err)
 	}
-	defer func() { _ = resp.Body.Close() }() // a 204 has no body, and that of another status is not read
+	defer func() { _ = resp.Body.Close() }() // a 204 has no body, and the body of another status is not read
 	if resp.StatusCode != http.StatusNoContent {
 		return refusal(receiptPath, resp)
 	}

@@ -28,12 +28,12 @@ type event struct {
 	data []byte // owned by the event
 }
 
-// parser reads server-sent events as the HTML standard has it (§9.2.6): any line ending, a
-// byte order mark, comments, several data lines; an event that the end cuts off is ignored.
+// parser parses server-sent events according to the HTML standard (§9.2.6): any line ending, a byte order
+// mark, comments and several data lines. An incomplete event at the end is ignored.
 type parser struct {
 	r       *bufio.Reader
 	begun   bool
-	afterCR bool   // a line feed that comes next belongs to the line before
+	afterCR bool   // a following line feed belongs to the previous line
 	line    []byte // of the last readLine
 	// lastID and retry are the last values of the stream; retry is zero before the first.
 	lastID string
@@ -42,8 +42,8 @@ type parser struct {
 
 func newParser(r io.Reader) *parser { return &parser{r: bufio.NewReaderSize(r, 4<<10)} }
 
-// next returns the next event that has data. An error is the reader's, or says that a line
-// or an event is too long.
+// next returns the next event that has data. The error is that of the reader, or reports that a line or an
+// event is too long.
 func (p *parser) next() (event, error) {
 	e := event{name: "message"}
 	hasData := false
@@ -81,7 +81,7 @@ func (p *parser) next() (event, error) {
 	}
 }
 
-// setID takes what can go into a header.
+// setID sets the last id, if it can be sent in a header.
 func (p *parser) setID(id string) {
 	if len(id) <= maxID && !strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		p.lastID = id

@@ -21,15 +21,14 @@ const (
 	maxOriginLength = 64
 )
 
-// EncodedAnswer returns the catch-up answer for a position: what was recorded after it, or
-// everything live if it is empty, or names an origin or batch that is not known (any
-// more). Up, then the clock, then the view are read after the call, and the view holds
-// every batch up to the head that it states. A full one may already hold an event whose
-// commit is yet to be acknowledged; applying it again changes nothing.
+// EncodedAnswer returns the catch-up answer for a position: everything recorded after it, or everything
+// live if it is empty or names an origin or batch that is unknown or was collected. Up, then the clock,
+// then the view are read after the call, and the view has every batch up to the head that it states. A
+// full answer may already have an event whose commit is not yet acknowledged; applying it again changes
+// nothing.
 //
-// Calls with the same position and form that wait for one another share the next encoding.
-// When those in use take more than 256 MiB, it waits until some are closed. The caller
-// closes the answer.
+// Waiting calls with the same position and form share the next encoding. While more than 256 MiB of
+// answers are in use, the encoding waits until some are closed. The caller must close the answer.
 //
 // When the deadline of ctx ends the call, the encoding continues in a goroutine, and the answer is
 // kept for 30 s. A call in that time gets it with what was recorded since, so a caller that asks
@@ -38,9 +37,9 @@ func (l *Ledger) EncodedAnswer(ctx context.Context, after string, as revocation.
 	return l.EncodedAnswerFor(ctx, "", after, as)
 }
 
-// EncodedAnswerFor is [Ledger.EncodedAnswer] for a client, which has a share of that memory: while
-// answers of 64 MiB that it asked for, or of 192 MiB in all, are in use, another that would have to be made
-// for it fails with [ErrTooManyAnswers]. A client with none in use waits.
+// EncodedAnswerFor is [Ledger.EncodedAnswer] for a client, which has a share of that memory: while answers
+// of 64 MiB for this client, or of 192 MiB for all, are in use, another answer that would have to be
+// encoded for it fails with [ErrTooManyAnswers]. A client that uses none waits.
 func (l *Ledger) EncodedAnswerFor(ctx context.Context, client, after string, as revocation.Form) (*EncodedAnswer, error) {
 	positions, err := parsePosition(after)
 	if err != nil {
@@ -82,8 +81,8 @@ func (l *Ledger) answer(ctx context.Context, client string, positions map[string
 	}))
 }
 
-// encoder returns an encoder that makes answers from a draft, or from that of start if there
-// is none or the batches after its head were collected.
+// encoder returns an encoder that continues a draft. It starts with the draft of start if there is none or
+// the batches after its head were collected.
 func (l *Ledger) encoder(full bool, start func(context.Context) (*draft, error)) encoder {
 	return func(ctx context.Context, d *draft) (*draft, *revocation.EncodedAnswer, error) {
 		a, err := l.answerHead(), errUnknownPosition
@@ -102,10 +101,10 @@ func (l *Ledger) encoder(full bool, start func(context.Context) (*draft, error))
 	}
 }
 
-// errUnknownPosition says that only a full answer is possible.
+// errUnknownPosition means that only a full answer is possible.
 var errUnknownPosition = errors.New("position not known (any more)")
 
-// answerHead reads the members of an answer that are of the time before its view.
+// answerHead reads the members of an answer that must be read before its view.
 func (l *Ledger) answerHead() revocation.Answer {
 	a := revocation.Answer{V: revocation.Version, Store: l.storeID, Origin: l.origin, Up: l.Up()}
 	a.AtMS = l.Now().UnixMilli()

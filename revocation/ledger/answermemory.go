@@ -9,12 +9,12 @@ import (
 	"tokenbroker/revocation"
 )
 
-// answersInUse is how many bytes of encoded answers may be in use before another is made. A
-// client that uses some already may have another only below three quarters of it in all, and
-// below a quarter of its own: the rest is kept for clients that have none.
+// answersInUse is how many bytes of encoded answers may be in use before another is encoded. A client that
+// already uses some gets another only while all clients use less than three quarters of it and the client
+// itself uses less than a quarter: the rest is reserved for clients that use none.
 const answersInUse = 256 << 20
 
-// ErrTooManyAnswers says that a client uses as much of the memory for answers as it may.
+// ErrTooManyAnswers is returned if a client uses all of its share of the memory for answers.
 var ErrTooManyAnswers = errors.New("the client reads too many answers")
 
 // EncodedAnswer is a catch-up answer that may be shared. Close releases it.
@@ -36,7 +36,7 @@ type shared struct {
 	owner  *answers
 	answer *revocation.EncodedAnswer
 	holds  int
-	by     map[string]int // holds by client
+	by     map[string]int // number of references by client
 }
 
 // waitForMemory waits until no more than the limit is in use. It does not wait if all callers already use more
@@ -64,7 +64,7 @@ func (a *answers) waitForMemory(ctx context.Context, s *slot, f *encoding) error
 	}
 }
 
-// overShare reports whether a client has as much in use as it may have.
+// overShare reports whether a client uses its whole share.
 func (a *answers) overShare(client string) bool {
 	used := a.clients[client]
 	return used > 0 && (used > a.limit/4 || a.held > a.limit/4*3)
@@ -131,14 +131,14 @@ func (a *answers) release(e *shared, client string) {
 	a.drop(e)
 }
 
-// AnswerStats are the costs of the catch-up answers.
+// AnswerStats are statistics of the catch-up answers.
 type AnswerStats struct {
 	// Encoded counts the encodings that were started; Bytes is how much of them is in use.
 	Encoded uint64
 	Bytes   int64
 }
 
-// AnswerStats returns the costs of the answers until now.
+// AnswerStats returns the statistics until now.
 func (l *Ledger) AnswerStats() AnswerStats {
 	l.answers.mu.Lock()
 	defer l.answers.mu.Unlock()

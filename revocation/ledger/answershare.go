@@ -11,15 +11,15 @@ import (
 )
 
 const (
-	// fullAtOnce and deltasAtOnce are how many are encoded at a time.
+	// fullAtOnce and deltasAtOnce are the numbers of answers that are encoded at a time.
 	fullAtOnce   = 1
 	deltasAtOnce = 4
-	// answerKept is how long an answer that was ready too late is kept for those who ask again:
-	// longer than the longest wait of a service between two catch-ups. draftLife bounds how long
-	// one that is asked for again and again is brought up to date and not made from the start.
+	// answerKept is how long an answer that was ready too late is kept for callers that ask again: longer
+	// than the longest wait of a service between two catch-ups. draftLife is how long an answer that is
+	// requested again and again is brought up to date before it is made from the start.
 	answerKept = 30 * time.Second
 	draftLife  = 2 * time.Minute
-	// unawaitedDeltas is up to how many keys deltas are encoded for which no caller waits.
+	// unawaitedDeltas is the number of keys up to which deltas are encoded without a waiting caller.
 	unawaitedDeltas = 64
 )
 
@@ -30,9 +30,9 @@ type answerKey struct {
 	seq   uint64 // of a delta
 }
 
-// answers encodes one answer for all callers that wait for the same. Each encoding has a goroutine. It ends
-// early when no caller is left, unless one left because of its deadline: that one is expected to
-// ask again. close ends the goroutines.
+// answers encodes one answer for all callers that wait for the same. Each encoding has a goroutine. It
+// ends early when no caller is left, unless one left because of its deadline, because that caller is
+// expected to ask again. close ends the goroutines.
 type answers struct {
 	full, deltas chan struct{} // a token in it for each encoding that is being made
 
@@ -68,7 +68,7 @@ type slot struct {
 type draft struct {
 	builder *revocation.AnswerBuilder
 	head    uint64
-	made    time.Time // when it was made from the start
+	made    time.Time // the time of the last full read
 }
 
 // encoder makes an answer from a draft, or from the start if that is nil.
@@ -112,10 +112,10 @@ func (a *answers) close() {
 	}
 }
 
-// get returns an answer that encode began to make, or to bring up to date, after the call. A client
-// with as much in use as it may have gets what others make, and [ErrTooManyAnswers] where it would
-// have to make one; the client "" is this process, which has no share. When ctx ends by its
-// deadline the encoding continues, and its answer is kept for answerKept.
+// get returns an answer whose encoding started, or was brought up to date, after the call. A client that
+// uses its whole share gets the answers of other callers, and [ErrTooManyAnswers] if one would have to be
+// encoded for it. The client "" is this process, which has no share. If the deadline of ctx ends the call,
+// the encoding continues and its answer is kept for answerKept.
 func (a *answers) get(ctx context.Context, client string, key answerKey, encode encoder) (*EncodedAnswer, error) {
 	s, f, err := a.join(client, key, encode)
 	if err != nil {
@@ -137,8 +137,8 @@ func (a *answers) get(ctx context.Context, client string, key answerKey, encode 
 	return nil, ctx.Err()
 }
 
-// join has the client wait for the next encoding of key. One that has already started does not serve
-// this caller, who may know of an event that was recorded since.
+// join makes the client wait for the next encoding of key. An encoding that has already started cannot be
+// used, because this caller may know of an event that was recorded since.
 func (a *answers) join(client string, key answerKey, encode encoder) (*slot, *encoding, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -215,7 +215,7 @@ func (a *answers) takeDraft(s *slot, f *encoding) *draft {
 	return d
 }
 
-// encodingDone passes an encoding to the callers that wait for it.
+// encodingDone passes the result of an encoding to the callers that wait for it.
 func (a *answers) encodingDone(key answerKey, s *slot, f *encoding, d *draft, answer *revocation.EncodedAnswer, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -255,7 +255,7 @@ func (a *answers) expire(key answerKey, s *slot, d *draft) {
 	}
 }
 
-// What follows is called with mu held.
+// The following functions are called with mu held.
 
 // stopWaiting ends a caller's wait. An encoding for which no caller waits is cancelled, unless a caller is
 // expected to ask again; deltas are then cancelled where there are very many keys.

@@ -11,23 +11,23 @@ import (
 // suspicious is how far the wall clock may be behind the time floor.
 const suspicious = 10 * time.Minute
 
-// timeFloor is the newest end that was ever collected, and from when on the broker's clock goes
-// on from there at half speed.
+// timeFloor is the latest end that was ever collected, and the time from which the broker's clock
+// continues from it at half speed.
 type timeFloor struct {
 	unix  int64         // seconds
 	since time.Duration // by Config.Mono
 }
 
-// lowest returns the least that the broker's clock may be at the monotonic time mono.
+// lowest returns the minimum of the broker's clock at the monotonic time mono.
 func (f *timeFloor) lowest(mono time.Duration) time.Time {
 	return time.Unix(f.unix, 0).Add((mono - f.since) / 2)
 }
 
-// Now returns the broker's clock: the wall clock, but never less than [Ledger.TimeFloor].
-// An event that was collected was past its end by this clock, which therefore never runs
-// back to where the event's tokens were alive. While the wall clock is behind the floor, the
-// broker's clock continues from there at half speed: lifetimes still end, and the wall clock
-// catches up after twice the time that it was set back by.
+// Now returns the broker's clock: the wall clock, but never less than [Ledger.TimeFloor]. A collected
+// event was past its end by this clock, which therefore never returns to a time when the event's tokens
+// were valid. While the wall clock is behind the floor, the broker's clock continues from the floor at
+// half speed: lifetimes still end, and the wall clock catches up after twice the time by which it was set
+// back.
 func (l *Ledger) Now() time.Time {
 	now, floor := l.config.Wall(), l.floor.Load()
 	lowest := floor.lowest(l.config.Mono())
@@ -43,15 +43,15 @@ func (l *Ledger) Now() time.Time {
 	return lowest
 }
 
-// TimeFloor returns the newest end that was ever collected, in Unix seconds.
+// TimeFloor returns the latest end that was ever collected, in Unix seconds.
 func (l *Ledger) TimeFloor() int64 { return l.floor.Load().unix }
 
 // RecordedTimeFloor returns the [Ledger.TimeFloor] that is on disk: after a restart the time
 // floor is not below it.
 func (l *Ledger) RecordedTimeFloor() int64 { return l.recordedFloor.Load() }
 
-// raiseTimeFloor lifts the floor to at least unix. While the broker's clock continues from the old
-// floor it has passed the new one, and does not run back to it.
+// raiseTimeFloor raises the floor to at least unix. If the broker's clock has already continued past the
+// new floor, it does not go back to it.
 func (l *Ledger) raiseTimeFloor(unix int64) {
 	mono := l.config.Mono()
 	for {
@@ -66,13 +66,12 @@ func (l *Ledger) raiseTimeFloor(unix int64) {
 
 func (f *timeFloor) suspects(wall time.Time) bool { return time.Unix(f.unix, 0).Sub(wall) > suspicious }
 
-// ClockSuspect reports whether the wall clock is more than ten minutes behind the time
-// floor: one of the two is wrong, or was when something was last collected. Until
-// Config.SignOutEverybody has succeeded, the broker's clock continues from the floor (see
-// [Ledger.Now]).
+// ClockSuspect reports whether the wall clock is more than ten minutes behind the time floor: either the
+// wall clock is wrong, or it was wrong when something was last collected. Until Config.SignOutEverybody
+// has succeeded, the broker's clock continues from the floor (see [Ledger.Now]).
 func (l *Ledger) ClockSuspect() bool { return l.floor.Load().suspects(l.config.Wall()) }
 
-// checkClock writes a line whenever [Ledger.ClockSuspect] changed.
+// checkClock logs each change of [Ledger.ClockSuspect].
 func (l *Ledger) checkClock() {
 	now := l.ClockSuspect()
 	switch was := l.suspect.Swap(now); {
@@ -104,7 +103,7 @@ func (l *Ledger) ResetTimeFloor(ctx context.Context) error {
 	if errs[0] != nil {
 		return fmt.Errorf("resetting the time floor: %w", errs[0])
 	}
-	l.recordedFloor.Store(floor) // first: Now must not be before it
+	l.recordedFloor.Store(floor) // stored first, so that Now is never before it
 	l.floor.Store(&timeFloor{unix: floor, since: l.config.Mono()})
 	l.config.Logger.Error("all users were signed out, because the clock cannot be trusted", "time_floor", time.Unix(floor, 0).UTC())
 	return nil

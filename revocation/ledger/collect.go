@@ -49,10 +49,10 @@ func (l *Ledger) Run(ctx context.Context) error {
 	}
 }
 
-// Collect deletes the records that are over and returns their number. A record is deleted only
-// when the broker's clock is past its end and its full length has run on the monotonic
-// clock since this process wrote or loaded it; the time floor moves in the same commit. So
-// no step of the wall clock, forward or back, brings a revoked token back.
+// Collect deletes expired records and returns their number. A record is deleted only when the broker's
+// clock is past its end and its full length has passed on the monotonic clock since this process wrote or
+// loaded it. The time floor moves in the same commit, so no step of the wall clock, forward or back, makes
+// a revoked token valid again.
 func (l *Ledger) Collect(ctx context.Context) (int, error) {
 	l.collecting.Lock()
 	defer l.collecting.Unlock()
@@ -69,7 +69,7 @@ func (l *Ledger) Collect(ctx context.Context) (int, error) {
 type collection struct {
 	ledger *Ledger
 	now    int64         // the broker's clock
-	mono   time.Duration // the monotonic one
+	mono   time.Duration // the monotonic clock
 
 	deletes   []store.Change
 	floor     int64 // the newest end among deletes
@@ -88,9 +88,9 @@ func (c *collection) run(ctx context.Context) error {
 	return c.ownBatches(ctx)
 }
 
-// scan deletes the records below prefix that judge finds to be over; judge returns the end.
-// One that cannot be read is kept: it may revoke something, and no answer is made
-// that would leave it out. The others are collected all the same.
+// scan deletes the records below prefix that have expired according to judge, which returns their end. A
+// record that cannot be read is kept: it may revoke something, and no full answer is made without it. The
+// others are collected nevertheless.
 func (c *collection) scan(ctx context.Context, prefix string, limit int, judge func(store.Record) (over bool, end int64, err error)) error {
 	for after := ""; ; {
 		page, err := c.ledger.config.Store.List(ctx, prefix, after, limit)
@@ -131,10 +131,10 @@ func (c *collection) event(r store.Record) (bool, int64, error) {
 func (l *Ledger) heldSince(origin string, seq uint64) time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if origin != l.origin || seq < l.first { // loaded at the start; written before all that is kept
+	if origin != l.origin || seq < l.first { // loaded at the start, or older than every kept batch
 		return l.opened
 	}
-	if seq > l.head { // on disk, its commit not yet acknowledged
+	if seq > l.head { // on disk, but its commit is not yet acknowledged
 		return l.config.Mono()
 	}
 	return l.batches[seq-l.first].written
@@ -159,7 +159,7 @@ func (c *collection) foreignBatch(r store.Record) (bool, int64, error) {
 	return true, end, nil
 }
 
-// ownBatches deletes the oldest of the own batches, up to the first that is not over.
+// ownBatches deletes the oldest batches of this origin, up to the first that has not expired.
 func (c *collection) ownBatches(ctx context.Context) error {
 	l := c.ledger
 	l.mu.Lock()
@@ -195,8 +195,8 @@ func (c *collection) delete(ctx context.Context, w store.Write, end int64) error
 	return c.flush(ctx)
 }
 
-// flush commits the deletions with the time floor. The floor in memory rises first: who
-// sees a record gone sees the floor that covers it.
+// flush commits the deletions with the time floor. It raises the floor in memory first, so that a reader
+// that misses a record sees the floor that covers it.
 func (c *collection) flush(ctx context.Context) error {
 	if len(c.deletes) == 0 {
 		return nil
@@ -226,7 +226,7 @@ func (c *collection) flush(ctx context.Context) error {
 // unreadable is how many records the last collection could not read.
 type unreadable struct{ count atomic.Int64 }
 
-// note writes an error line whenever their number has changed.
+// note logs an error whenever the number of unreadable records changes.
 func (u *unreadable) note(logger *slog.Logger, failed []error) {
 	now := int64(len(failed))
 	was := u.count.Swap(now)
@@ -239,7 +239,7 @@ func (u *unreadable) note(logger *slog.Logger, failed []error) {
 	}
 }
 
-// Unreadable returns how many records the last collection found that cannot be read. They
-// are never collected. While there are any, no full answer is given and the ledger cannot
-// be opened again: what they revoke is not known.
+// Unreadable returns the number of records that the last collection could not read. They are never
+// collected. While there are any, no full answer is made and the ledger cannot be opened again, because it
+// is not known what they revoke.
 func (l *Ledger) Unreadable() int { return int(l.unreadable.count.Load()) }

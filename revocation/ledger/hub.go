@@ -19,8 +19,8 @@ var (
 
 const (
 	defaultListeners = 5000
-	// tailBatches and tailBytes bound what is kept signed of the last batches. Who is
-	// further behind reads the ledger.
+	// tailBatches and tailBytes limit the signed batches that are kept in memory. A reader that is further
+	// behind reads the ledger.
 	tailBatches = 1024
 	tailBytes   = 8 << 20
 	// historyReaders is how many listeners read the ledger and sign at a time.
@@ -33,10 +33,10 @@ type message struct {
 	jws []byte
 }
 
-// Hub signs each batch and each heartbeat once and shows them to all that pass them
-// on: the NATS loop of the [Publisher] and the listeners of the stream. It has no queues:
-// each of them has a cursor, reads the newest state and, further back, the ledger. So none
-// can make the Hub, or another, wait. Safe for concurrent use.
+// Hub signs each batch and each heartbeat once, for all that pass them on: the NATS loop of the
+// [Publisher] and the listeners of the stream. It has no queues: each of them has a cursor and reads the
+// newest snapshot or, further back, the ledger. None can therefore block the Hub or another reader. It is
+// safe for concurrent use.
 type Hub struct {
 	ledger *Ledger
 	sign   func(typ string, payload any) ([]byte, error)
@@ -47,7 +47,7 @@ type Hub struct {
 
 	heartbeatWanted chan struct{} // wakes the heartbeat
 	history         chan struct{} // a token for each reader of the ledger
-	failing         atomic.Bool   // what was last logged of signing
+	failing         atomic.Bool   // signing failed when it was last logged
 
 	now atomic.Pointer[hubState]
 
@@ -91,7 +91,7 @@ func (h *Hub) Listeners() int {
 // to the network.
 func (h *Hub) Close() { h.update(func(s *hubState) { s.closed = true }) }
 
-// wakeHeartbeat has a heartbeat made at once; it never blocks.
+// wakeHeartbeat requests a heartbeat at once. It never blocks.
 func (h *Hub) wakeHeartbeat() {
 	select {
 	case h.heartbeatWanted <- struct{}{}:
@@ -99,7 +99,7 @@ func (h *Hub) wakeHeartbeat() {
 	}
 }
 
-// run signs what is committed, and a heartbeat each second, until ctx ends.
+// run signs committed batches, and a heartbeat each second, until ctx ends.
 func (h *Hub) run(ctx context.Context) {
 	var beats sync.WaitGroup
 	beats.Go(func() { h.heartbeats(ctx) })
@@ -108,8 +108,8 @@ func (h *Hub) run(ctx context.Context) {
 	h.Close()
 }
 
-// Heartbeat returns the heartbeat of this moment: up is read before the head, so that all
-// acknowledged before up is in a batch at or below head. jwks is the token JWKS's ETag.
+// Heartbeat returns a heartbeat. up is read before the head, so that everything acknowledged before up is
+// in a batch at or below head. jwks is the token JWKS's ETag.
 func (l *Ledger) Heartbeat(jwks string) revocation.Heartbeat {
 	up := l.Up()
 	floor := l.TimeFloor()
@@ -121,8 +121,8 @@ func (l *Ledger) Heartbeat(jwks string) revocation.Heartbeat {
 	}
 }
 
-// heartbeats makes one at once, each second and at a poke, until ctx ends. They do not wait
-// for a backlog: heads make visible what did not go out.
+// heartbeats makes a heartbeat at the start, each second and when it is woken, until ctx ends. Heartbeats
+// do not wait for a backlog: their heads show which batches were not sent.
 func (h *Hub) heartbeats(ctx context.Context) {
 	ticker := time.NewTicker(heartbeatEvery)
 	defer ticker.Stop()

@@ -1,7 +1,7 @@
-// Package ledger is the broker's durable record of revocations. It encodes what the
-// committer writes in the same transaction as the change that revokes ([Ledger.Seal],
-// [Ledger.Committed]), answers catch-ups ([Ledger.Answer]), keeps the broker's clock,
-// forgets what is over ([Ledger.Run]) and sends its batches to the network ([Publisher]).
+// Package ledger is the broker's durable record of revocations. It encodes the records that the committer
+// writes in the same transaction as the change that revokes ([Ledger.Seal], [Ledger.Committed]), answers
+// catch-ups ([Ledger.Answer]), keeps the broker's clock, deletes expired records ([Ledger.Run]) and sends
+// its batches to the network ([Publisher]).
 //
 // The order is fixed: commit, own denylist, head, the caller's answer, the network.
 package ledger
@@ -34,11 +34,11 @@ type Config struct {
 	Logger *slog.Logger
 	// Kids returns the compromised key ids, which are never valid again. If nil, there are none.
 	Kids func() []string
-	// SignOutEverybody is called by Run when the wall clock fell more than ten minutes behind
-	// the time floor; once it succeeded the floor starts again at the wall clock. If nil, the
-	// broker's clock goes on from the floor.
+	// SignOutEverybody is called by Run when the wall clock is more than ten minutes behind the time
+	// floor. Once it has succeeded, the floor starts again at the wall clock. If nil, the broker's clock
+	// continues from the floor.
 	SignOutEverybody func(ctx context.Context) error
-	// CollectEvery is the pause between collections; zero: one minute.
+	// CollectEvery is the pause between collections. If zero, it is one minute.
 	CollectEvery time.Duration
 }
 
@@ -65,8 +65,8 @@ func (c *Config) validate() error {
 	return nil
 }
 
-// Ledger is one process's hold on the record. Seal and Committed are called by one
-// goroutine, in turn; everything else is safe for concurrent use.
+// Ledger is the record as one process uses it. Seal and Committed are called by one goroutine, in turn;
+// everything else is safe for concurrent use.
 type Ledger struct {
 	config  Config
 	storeID string
@@ -76,7 +76,7 @@ type Ledger struct {
 	floor atomic.Pointer[timeFloor] // rises only, except in ResetTimeFloor
 	// recordedFloor is floor's time as it is on disk.
 	recordedFloor atomic.Int64
-	suspect       atomic.Bool   // what was last logged of the clock
+	suspect       atomic.Bool   // the clock was suspect when it was last logged
 	stepped       chan struct{} // holds one token when Now has found the clock suspect
 
 	collecting sync.Mutex // one collection at a time
@@ -92,7 +92,7 @@ type Ledger struct {
 	moved   chan struct{} // closed when head moves
 }
 
-// batchInfo is what is kept in memory of an own batch.
+// batchInfo is the information in memory about a batch of this origin.
 type batchInfo struct {
 	written time.Duration // by Mono
 	end     int64         // of the last of its records, Unix seconds
@@ -105,9 +105,9 @@ type pending struct {
 	info  batchInfo
 }
 
-// Open reads the record, making its store id on first use, and puts every live event into
-// the denylist. The origin is new: a sequence number never names two payloads.
-// It starts no goroutine; catch-up answers do, which Close ends.
+// Open reads the record and adds every live event to the denylist. On first use it creates the store id.
+// The origin is new, so that a sequence number never names two payloads. Open starts no goroutine;
+// catch-up answers do, which Close ends.
 func Open(ctx context.Context, config Config) (*Ledger, error) {
 	if err := config.validate(); err != nil {
 		return nil, err
@@ -191,10 +191,10 @@ func (l *Ledger) loadEvents(ctx context.Context) error {
 // StoreID returns the random id that was made with the store.
 func (l *Ledger) StoreID() string { return l.storeID }
 
-// Origin returns the id of this process's life.
+// Origin returns the id of this run of the process.
 func (l *Ledger) Origin() string { return l.origin }
 
-// Up returns the milliseconds since the process began, on its monotonic clock. For a
+// Up returns the milliseconds since the process started, on its monotonic clock. For a
 // heartbeat or an answer it is read before the head.
 func (l *Ledger) Up() int64 { return l.config.Mono().Milliseconds() }
 

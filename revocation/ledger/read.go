@@ -12,10 +12,9 @@ import (
 	"tokenbroker/store"
 )
 
-// List returns up to limit of the events that a full catch-up answer would carry, by kind
-// and value, and what to ask with for those after them: "" when these were the last. after
-// is "" for the first page, else the next of the one before; any other text stands for its
-// place in the order. An event that is over stays until it is collected. Pages are read at
+// List returns up to limit of the events that a full catch-up answer has, by kind and value, and the value
+// of after for the next page, or "" if these were the last. after is "" for the first page; any text
+// stands for its place in the order. An expired event stays until it is collected. Pages are read at
 // different times: an event that is recorded in the meantime may be on none of them.
 func (l *Ledger) List(ctx context.Context, after string, limit int) (events []revocation.Event, next string, err error) {
 	limit = min(max(limit, 1), pageSize)
@@ -42,9 +41,9 @@ func (l *Ledger) List(ctx context.Context, after string, limit int) (events []re
 	return events, next, nil
 }
 
-// Find returns the strongest event of the kind and value, and false when there is none. An
-// event that is over stays until it is collected. A key that the keyring calls compromised
-// is also found without an event: it is never valid again, so it has no end.
+// Find returns the strongest event of the kind and value, and false if there is none. An expired event
+// stays until it is collected. A key that the keyring lists as compromised is also found without an event:
+// it is never valid again, so it has no end.
 func (l *Ledger) Find(ctx context.Context, kind revocation.Kind, value string) (revocation.Recorded, bool, error) {
 	r, err := l.config.Store.Get(ctx, eventKey(revocation.Event{Kind: kind, Value: value}))
 	switch {
@@ -65,16 +64,16 @@ func (l *Ledger) Find(ctx context.Context, kind revocation.Kind, value string) (
 	return revocation.Recorded{Event: rec.Event, By: rec.Event.By, Origin: rec.Origin, Seq: rec.Seq}, true, nil
 }
 
-// CommittedBatch is an own batch with the moment at which it was on disk.
+// CommittedBatch is a batch of this origin with the time at which it was on disk.
 type CommittedBatch struct {
 	revocation.Batch
 	// Written is by the ledger's monotonic clock.
 	Written time.Duration
 }
 
-// Follow waits for own batches after seq and returns up to limit of them, oldest first. What
-// was collected in the meantime is left out: the first may be later than seq+1. An error is ctx's,
-// or says that the ledger cannot be read. Safe for concurrent use.
+// Follow waits for batches of this origin after seq and returns up to limit of them, oldest first. Batches
+// that were collected in the meantime are left out, so the first may be later than seq+1. It returns ctx's
+// error or an error of reading the ledger. It is safe for concurrent use.
 func (l *Ledger) Follow(ctx context.Context, seq, limit uint64) ([]CommittedBatch, error) {
 	for {
 		head, moved := l.headMoved()
@@ -99,8 +98,8 @@ func (l *Ledger) Follow(ctx context.Context, seq, limit uint64) ([]CommittedBatc
 	}
 }
 
-// committed adds to each when it was written; for one that was collected in the meantime it is not
-// known any more, and given as the beginning.
+// committed adds to each batch the time when it was written. For a batch that was collected in the
+// meantime this time is unknown, and zero.
 func (l *Ledger) committed(batches []revocation.Batch) []CommittedBatch {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -114,8 +113,8 @@ func (l *Ledger) committed(batches []revocation.Batch) []CommittedBatch {
 	return all
 }
 
-// batchesPerPage is how many of the own batches after seq are read at a time: pageSize at
-// most, and pageBytes, but one at least.
+// batchesPerPage returns how many batches of this origin after seq are read at a time: at most pageSize
+// and pageBytes, but at least one.
 func (l *Ledger) batchesPerPage(seq uint64) uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -133,8 +132,8 @@ func (l *Ledger) batchesPerPage(seq uint64) uint64 {
 	return n
 }
 
-// readBatches returns up to limit own batches after seq, without a gap: none if the next
-// one was collected.
+// readBatches returns up to limit batches of this origin after seq, without a gap. It returns none if the
+// next one was collected.
 func (l *Ledger) readBatches(ctx context.Context, seq, limit uint64) ([]revocation.Batch, error) {
 	prefix := batchPrefix + l.origin + "."
 	records, err := l.config.Store.List(ctx, prefix, batchKey(l.origin, seq), int(limit))

@@ -41,8 +41,8 @@ type timeFloorRecord struct {
 	TimeFloor int64 `json:"time_floor"`
 }
 
-// decode reads a record and refuses another version than this one's: an unreadable
-// ledger is an error, never "not revoked".
+// decode decodes a record and returns an error for another version than this one's: an unreadable ledger
+// is an error, never "not revoked".
 func decode(r store.Record, into any, v *int) error {
 	if err := json.Unmarshal(r.Value, into); err != nil {
 		return fmt.Errorf("reading ledger record %s: %w", r.Key, err)
@@ -55,10 +55,10 @@ func decode(r store.Record, into any, v *int) error {
 
 // eventRecord is the strongest event of its kind and value, and the batch that wrote it.
 //
-// A restart and every full answer read all of them, so their form is a compact one: a byte
-// with the version, origin and operator each after a byte with its length, seq as a varint, the event in
-// the binary form ([revocation.AppendEvent]), and four bytes of CRC-32C over all before
-// them. Version 1 was JSON, which is still read.
+// A restart and every full answer read all of them, so their form is compact: a byte with the version,
+// origin and operator each after a byte with its length, seq as a varint, the event in the binary form
+// ([revocation.AppendEvent]), and four bytes of CRC-32C over everything before them. Version 1 was JSON,
+// which can still be read.
 type eventRecord struct {
 	Origin string
 	Seq    uint64
@@ -70,7 +70,7 @@ const eventVersion = 2
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// decodeEvent reads a record. What it cannot read is an error, never "not revoked".
+// decodeEvent decodes a record. Data that it cannot decode is an error, never "not revoked".
 func decodeEvent(r store.Record) (eventRecord, error) {
 	rec, err := parseEvent(r.Value)
 	if err != nil {
@@ -95,8 +95,8 @@ func parseEvent(data []byte) (rec eventRecord, err error) {
 	return rec, err
 }
 
-// encodedEvent returns a record's event in the binary form, as a part of the record where it
-// stands there so.
+// encodedEvent returns a record's event in the binary form. It is a part of the record if the record has
+// that form.
 func encodedEvent(data []byte) ([]byte, error) {
 	if len(data) > 0 && data[0] == '{' {
 		rec, err := parseJSONEvent(data)
@@ -137,7 +137,7 @@ func fieldsOf(data []byte) (f fields, err error) {
 	return f, nil
 }
 
-// cutText reads a text after a byte with its length.
+// cutText cuts off a text that follows a byte with its length.
 func cutText(data []byte) (text, rest []byte, ok bool) {
 	if len(data) == 0 || len(data)-1 < int(data[0]) {
 		return nil, nil, false

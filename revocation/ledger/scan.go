@@ -14,15 +14,15 @@ import (
 // eventPage is how many events are read at a time.
 const eventPage = 4000
 
-// page is one List and what came of it.
+// page is the result of one List.
 type page struct {
 	records []store.Record
 	err     error
 }
 
-// eachEvent passes the strongest events of the record to fn, a page at a time. While fn has
-// one page, the next is read: a start with a million entries, and a full answer of them,
-// wait for the slower of both and not for their sum. fn does not keep the slice.
+// eachEvent passes the strongest events of the record to fn, one page at a time. It reads the next page
+// while fn processes one: a start with a million entries, or a full answer of them, therefore takes the
+// longer of both times and not their sum. fn must not keep the slice.
 func (l *Ledger) eachEvent(ctx context.Context, fn func([]revocation.Event) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	next := l.readEvents(ctx, "")
