@@ -14,8 +14,8 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// rawBroadcast is the floor of a revocation: one record synced to disk, one message published,
-// and one signature checked by each of the subscribers, each on its own connection.
+// rawBroadcast is the floor of a revocation: one record synced to disk, one message published, and one
+// signature verified by each of the subscribers, each with its own connection.
 type rawBroadcast struct {
 	subject string
 	public  ed25519.PublicKey
@@ -23,16 +23,16 @@ type rawBroadcast struct {
 	sender  *nats.Conn
 	conns   []*nats.Conn
 	want    int
-	ended   []time.Time // by worker, when its last message was checked everywhere
+	ended   []time.Time // by worker, when the last subscriber had verified its last message
 
 	mu  sync.Mutex // guards log
 	log *syncedLog
 
 	next    atomic.Uint64
-	waiting sync.Map // of the number of a message that is under way: *hearing
+	waiting sync.Map // the pending messages: number to *delivery
 }
 
-// messageBytes is about a batch of one revocation, its signature aside.
+// messageBytes is about the size of a batch of one revocation, without its signature.
 const messageBytes = 400
 
 func newRawBroadcast(url, dir string, subscribers int, ended []time.Time) (*rawBroadcast, error) {
@@ -72,21 +72,21 @@ func newRawBroadcast(url, dir string, subscribers int, ended []time.Time) (*rawB
 	return r, nil
 }
 
-// check checks a message's signature, as a subscriber does.
+// check verifies a message's signature, as a subscriber does.
 func (r *rawBroadcast) check(m *nats.Msg) {
 	if len(m.Data) < ed25519.SignatureSize+8 {
 		return
 	}
 	body, signature := m.Data[ed25519.SignatureSize:], m.Data[:ed25519.SignatureSize]
 	if !ed25519.Verify(r.public, body, signature) {
-		return // its publisher runs into its timeout
+		return // its publisher reaches the timeout
 	}
 	if h, ok := r.waiting.Load(binary.BigEndian.Uint64(body)); ok {
 		h.(*delivery).received()
 	}
 }
 
-// publish syncs a record, publishes it and returns when the last subscriber has checked it.
+// publish syncs a record, publishes it and returns when the last subscriber has verified it.
 func (r *rawBroadcast) publish(ctx context.Context, worker int) error {
 	number := r.next.Add(1)
 	h := newDelivery(r.want)
@@ -119,7 +119,7 @@ func (r *rawBroadcast) stop() {
 type delivery struct {
 	waiting atomic.Int64
 	last    time.Time     // set before all is closed
-	all     chan struct{} // closed when the last one has the message
+	all     chan struct{} // closed when the last subscriber has the message
 }
 
 func newDelivery(want int) *delivery {
@@ -128,7 +128,7 @@ func newDelivery(want int) *delivery {
 	return h
 }
 
-// received notes that one more subscriber has the message.
+// received records that one more subscriber has the message.
 func (h *delivery) received() {
 	if h.waiting.Add(-1) == 0 {
 		h.last = time.Now()
@@ -136,12 +136,12 @@ func (h *delivery) received() {
 	}
 }
 
-// deliveryTimeout is how long the last one may take.
+// deliveryTimeout is the time limit for a delivery to the last subscriber.
 const deliveryTimeout = 10 * time.Second
 
 var errNotDelivered = errors.New("not all of the subscribers heard in time")
 
-// wait returns when the last one had it.
+// wait returns when the last subscriber has the message.
 func (h *delivery) wait(ctx context.Context) (time.Time, error) {
 	timeout := time.NewTimer(deliveryTimeout)
 	defer timeout.Stop()

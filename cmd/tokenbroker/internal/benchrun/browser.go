@@ -14,22 +14,22 @@ import (
 	"time"
 )
 
-// browser is one session, with what its browser keeps. One request at a time.
+// browser is one session with the state of its browser. It makes one request at a time.
 type browser struct {
-	cookie, csrf string // "name=value", and the token that goes with it
-	// token is the first access token, sid its session's id where that is known.
+	cookie, csrf string // "name=value", and the CSRF token for it
+	// token is the first access token, sid its session's id if that is known.
 	token, sid string
 }
 
 // answerLimit is how many bytes of an answer are read.
 const answerLimit = 1 << 20
 
-// statusError is an answer that is not a 200. It has only the code of the problem.
+// statusError is a response with an unexpected status. It has only the code of the problem.
 type statusError struct {
 	path   string
 	status int
 	code   string
-	// after is what Retry-After says, or 0.
+	// after is the time of the header Retry-After, or 0.
 	after time.Duration
 }
 
@@ -40,7 +40,7 @@ func (e *statusError) Error() string {
 	return fmt.Sprintf("%s: status %d, code %s", e.path, e.status, e.code)
 }
 
-// get reads path, which has to be a 200.
+// get requests path. The response must be a 200.
 func (s *Server) get(ctx context.Context, path string) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.options.URL+path, nil)
 	if err != nil {
@@ -50,13 +50,13 @@ func (s *Server) get(ctx context.Context, path string) ([]byte, error) {
 	return answer.body, err
 }
 
-// reply is an answer that was read.
+// reply is a response whose body was read.
 type reply struct {
 	body    []byte
-	cookies []*http.Cookie // those that are set, not removed
+	cookies []*http.Cookie // without those that it removes
 }
 
-// post sends JSON, and the cookie if there is one; the answer has to be a 200 or 202.
+// post sends JSON, and the cookie if there is one. The response must be a 200 or 202.
 func (s *Server) post(ctx context.Context, path, body, cookie string) (reply, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.options.URL+path, strings.NewReader(body))
 	if err != nil {
@@ -101,7 +101,7 @@ func newStatusError(path string, resp *http.Response, body []byte) error {
 	return e
 }
 
-// parseSignIn takes the cookie and the tokens of an answer to a sign-in.
+// parseSignIn reads the cookie and the tokens from the response to a sign-in.
 func parseSignIn(r reply) (*browser, error) {
 	var answer struct {
 		AccessToken string `json:"access_token"`
@@ -119,7 +119,7 @@ func (s *Server) refresh(ctx context.Context, b *browser) error {
 	return err
 }
 
-// refreshAnswer rotates the session and returns the answer.
+// refreshAnswer rotates the session and returns the response.
 func (s *Server) refreshAnswer(ctx context.Context, b *browser) ([]byte, error) {
 	r, err := s.post(ctx, "/auth/refresh/", `{"CSRF_token":"`+b.csrf+`"}`, b.cookie)
 	if err != nil {
@@ -138,11 +138,11 @@ func (s *Server) logOff(ctx context.Context, b *browser) error {
 	return err
 }
 
-// signInBody is the body of a sign-in.
+// signInBody returns the body of a sign-in.
 func signInBody(as Account) string {
 	body, err := json.Marshal(map[string]string{"username": as.Username, "password": as.Password})
 	if err != nil {
-		panic("benchrun: two strings are not JSON: " + err.Error()) // they always are
+		panic("benchrun: encoding two strings as JSON: " + err.Error()) // cannot fail
 	}
 	return string(body)
 }
@@ -150,8 +150,8 @@ func signInBody(as Account) string {
 // tokenSessions is how many sessions at a URL are refreshed for tokens.
 const tokenSessions = 16
 
-// tokens returns n different access tokens: of an own server from n sign-ins, of one at a
-// URL from the refreshes of a few sessions, which the caller ends.
+// tokens returns n different access tokens: from n sign-ins at an own server, or from the refreshes of a
+// few sessions at a URL, which the caller ends.
 func (b *Bench) tokens(ctx context.Context, n int) (tokens []string, sessions []*browser, err error) {
 	first := n
 	if !b.Server.Own() {
@@ -209,7 +209,7 @@ func tokenPart(token string, part int, into any) error {
 	return nil
 }
 
-// audience is the first aud of a token: the service that it is for.
+// audience returns the first aud of a token, which is the service's name.
 func audience(token string) (string, error) {
 	var claims struct {
 		Audience json.RawMessage `json:"aud"`

@@ -15,7 +15,7 @@ import (
 // CapacityConfig configures [Bench.Capacity].
 type CapacityConfig struct {
 	Operation Operation
-	// Clients bounds the requests under way.
+	// Clients is the maximum number of concurrent requests.
 	Clients int
 	Ramp    curve.Ramp
 	Limits  curve.Limits
@@ -47,7 +47,7 @@ func (b *Bench) Capacity(ctx context.Context, cfg CapacityConfig) error {
 				got = open(rate, cfg.Clients)(ctx, b.Warmup, b.Duration, work)
 			})
 			if err := stopped(ctx); err != nil {
-				return err // a level cut short has no say
+				return err // an incomplete level does not count
 			}
 			level := levelOf(rate, got)
 			levels = append(levels, level)
@@ -61,11 +61,11 @@ func (b *Bench) Capacity(ctx context.Context, cfg CapacityConfig) error {
 	return nil
 }
 
-// levelTries is how often a level is measured before it counts as broken: a busy neighbour
-// may have broken it.
+// levelTries is how often a level is measured before it counts as failed, because another load on the
+// machine may be the cause.
 const levelTries = 2
 
-// levelOf is what a ramp has to know of a load.
+// levelOf returns the level of a load for a ramp.
 func levelOf(rate float64, r *load.Result) curve.Level {
 	return curve.Level{
 		Offered: rate, Achieved: r.Rate(), P99: r.Latency.Quantile(0.99), Failed: r.Failed, Dropped: r.Dropped + r.Abandoned,
@@ -89,7 +89,7 @@ func kneeOf(levels []curve.Level, limits curve.Limits, floorRate float64) *repor
 	return knee
 }
 
-// Operation is what a capacity bench asks for.
+// Operation is the request that a capacity benchmark makes.
 type Operation string
 
 // The operations.
@@ -99,7 +99,7 @@ const (
 	OperationSignIn  Operation = "sign-in"
 )
 
-// Operations are all of them.
+// Operations are all operations.
 var Operations = []Operation{OperationRefresh, OperationVerify, OperationSignIn}
 
 // operation returns the work of the clients and its floor. stop is never nil.
@@ -138,7 +138,7 @@ func (b *Bench) verifying(sessions []*browser) load.Work {
 	}
 }
 
-// echoFloor is a handler that is sent that body.
+// echoFloor is a handler that receives that body and does nothing.
 func (b *Bench) echoFloor(body string) (load.Work, func(), error) {
 	h, err := startHandler()
 	if err != nil {
@@ -148,8 +148,8 @@ func (b *Bench) echoFloor(body string) (load.Work, func(), error) {
 	return h.work(echoPath, body), h.stop, nil
 }
 
-// signInWork signs each client's own user in over HTTP, at an own server: one at a URL has
-// one user, of whom its throttle lets a few in at once, and would keep all the sessions.
+// signInWork signs in each client's own user over HTTP, at an own server. A server at a URL has only one
+// user, whose throttle allows only a few sign-ins at once and who would keep all the sessions.
 func (b *Bench) signInWork(ctx context.Context, clients int) (work, floor load.Work, err error) {
 	s := b.Server
 	if !s.Own() {

@@ -37,13 +37,13 @@ type handler struct {
 const (
 	signPath = "/sign"
 	echoPath = "/echo"
-	// claimBytes and answerBytes are about a real token's and a real answer's.
+	// claimBytes and answerBytes are about the sizes of a real token's claims and of a real response.
 	claimBytes  = 450
 	answerBytes = 600
 )
 
-// startHandler owns a goroutine, which stop ends and waits for. POST signPath makes one ES256
-// signature, POST echoPath none.
+// startHandler starts a handler with a goroutine, which stop ends and waits for. POST signPath makes one
+// ES256 signature, POST echoPath none.
 func startHandler() (*handler, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -85,7 +85,7 @@ func startHandler() (*handler, error) {
 	return h, nil
 }
 
-// signed is a token of about the real one's size under one ES256 signature.
+// signed returns a token of about the size of a real one, with one ES256 signature.
 func signed(key *ecdsa.PrivateKey) (string, error) {
 	input := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"ES256","typ":"at+jwt","kid":"floor"}`)) + "." +
 		base64.RawURLEncoding.EncodeToString(make([]byte, claimBytes))
@@ -100,7 +100,7 @@ func signed(key *ecdsa.PrivateKey) (string, error) {
 	return input + "." + base64.RawURLEncoding.EncodeToString(signature[:]), nil
 }
 
-// work asks the handler as the browsers ask the server.
+// work returns clients that send requests to the handler as the browsers do to the server.
 func (h *handler) work(path, body string) load.Work {
 	cookie := ownCookie + "=" + strings.Repeat("r", 120)
 	return func(ctx context.Context, _ int) error {
@@ -119,7 +119,7 @@ func (h *handler) stop() {
 	<-h.done
 }
 
-// The floors: a short name, as in the plots' legends, and a description.
+// The floors, each with a short name for the plots' legends, and a description.
 const (
 	floorSignature = "gin and one ES256 signature: a handler in this process that stores nothing, under the same load"
 	floorBytes     = "gin and about as many bytes: a handler in this process that does nothing, under the same load"
@@ -137,14 +137,14 @@ func (b *Bench) liveFloor() load.Work {
 	}
 }
 
-// rawSignature checks a token's signature and nothing else: the floor of seeing a token for
+// rawSignature verifies a token's signature and nothing else. It is the floor of validating a token for
 // the first time.
 type rawSignature struct {
 	algorithm string
 	keys      map[string]crypto.PublicKey // by kid
 }
 
-// fetchRawSignature takes the server's keys, for tokens like the one given.
+// fetchRawSignature fetches the server's keys, for tokens like token.
 func (s *Server) fetchRawSignature(ctx context.Context, token string) (*rawSignature, error) {
 	var header struct {
 		Algorithm string `json:"alg"`
@@ -167,7 +167,8 @@ func (s *Server) fetchRawSignature(ctx context.Context, token string) (*rawSigna
 	return raw, nil
 }
 
-// signedToken is a token taken apart beforehand, as that is not the signature's cost.
+// signedToken is a token that was decoded before the measurement, because decoding is not part of the
+// signature's cost.
 type signedToken struct {
 	input     []byte
 	signature []byte
@@ -204,7 +205,7 @@ func (r *rawSignature) prepare(token string) (signedToken, error) {
 
 var errBadSignature = errors.New("a token of the server has a bad signature")
 
-// check is hash and signature, as RFC 7515 has them for the algorithm.
+// check verifies hash and signature according to RFC 7515 for the algorithm.
 func (r *rawSignature) check(t signedToken) error {
 	good := false
 	switch key := t.key.(type) {

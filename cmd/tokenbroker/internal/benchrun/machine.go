@@ -15,7 +15,7 @@ import (
 	"tokenbroker/bench/report"
 )
 
-// Machine names this machine, and measures how long the disk below dir takes to sync.
+// Machine describes this machine, and measures how long the disk of dir takes to sync.
 func Machine(ctx context.Context, version, dir string) report.Machine {
 	m := report.Machine{
 		CPU: cpuModel(), Cores: runtime.NumCPU(), GOMAXPROCS: runtime.GOMAXPROCS(0), Go: runtime.Version(),
@@ -57,7 +57,7 @@ const (
 	syncLimit = 2 * time.Second
 )
 
-// syncTime is the median of appending a record to a file and syncing it.
+// syncTime returns the median time of appending a record to a file and syncing it.
 func syncTime(ctx context.Context, dir string) (time.Duration, error) {
 	log, err := newSyncedLog(dir)
 	if err != nil {
@@ -80,7 +80,8 @@ func syncTime(ctx context.Context, dir string) (time.Duration, error) {
 	return times[len(times)/2], nil
 }
 
-// syncedLog is a file whose every append is on disk when it returns. It is not safe for concurrent use.
+// syncedLog is a file in which every record is on disk when the append returns. It is not safe for
+// concurrent use.
 type syncedLog struct{ file *os.File }
 
 func newSyncedLog(dir string) (*syncedLog, error) {

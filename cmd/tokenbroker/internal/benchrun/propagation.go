@@ -20,10 +20,10 @@ import (
 
 // PropagationConfig configures [Bench.Propagation].
 type PropagationConfig struct {
-	// Subscribers are the numbers of validators in this process, each with a connection of its
-	// own, one after the other.
+	// Subscribers are the numbers of validators in this process, measured one after the other. Each
+	// validator has its own connection.
 	Subscribers []int
-	// Rate is how many sessions end a second.
+	// Rate is the number of sessions that end per second.
 	Rate float64
 	// By is ByLogOff or, with an own server, ByRevoke.
 	By string
@@ -37,9 +37,10 @@ const (
 )
 
 const (
-	// propagationWorkers bounds the log-offs under way.
+	// propagationWorkers is the maximum number of concurrent log-offs.
 	propagationWorkers = 64
-	// subscriberTokens is how many tokens each subscriber remembers: they are bound, not asked.
+	// subscriberTokens is the number of tokens that each subscriber remembers. It is small, because tokens
+	// are bound and not validated again.
 	subscriberTokens = 1000
 )
 
@@ -63,7 +64,7 @@ func (b *Bench) Propagation(ctx context.Context, cfg PropagationConfig) error {
 	return nil
 }
 
-// propagateTo measures that many subscribers, with new sessions, each of which ends once.
+// propagateTo measures that number of subscribers with new sessions, each of which ends once.
 func (b *Bench) propagateTo(ctx context.Context, subscribers int, cfg PropagationConfig, end sessionEnder) error {
 	turns := max(b.Turns, 1)
 	perTurn := (b.Warmup + b.Duration/time.Duration(turns)).Seconds() * cfg.Rate
@@ -97,7 +98,7 @@ func (b *Bench) propagateTo(ctx context.Context, subscribers int, cfg Propagatio
 	return b.measure(ctx, fmt.Sprintf("%s, %d subscribers", cfg.By, subscribers), in, run, p.endNext, floor)
 }
 
-// subscribe starts n validators, a few at a time. With an error it returns those that run.
+// subscribe starts n validators, a few at a time. With an error it also returns those that run.
 func (b *Bench) subscribe(ctx context.Context, token string, n int) ([]*validator.Validator, error) {
 	b.Progress.Begin("subscribe", n)
 	defer b.Progress.End()
@@ -133,11 +134,11 @@ type propagation struct {
 	sessions   []*browser
 	deliveries []*delivery // one for each session
 	next       atomic.Int64
-	ended      []time.Time // by worker, when its last log-off was heard everywhere
+	ended      []time.Time // by worker, when its last log-off had reached every subscriber
 }
 
-// bind has every subscriber watch every session's token, as a stream does that was opened
-// with it: its context ends at the moment from which the token is refused.
+// bind binds every session's token in every subscriber, as for a stream that was opened with it: the
+// context ends at the moment from which the token is refused.
 func (p *propagation) bind(ctx context.Context, progress Progress) error {
 	progress.Begin("bind tokens", len(p.sessions))
 	defer progress.End()
@@ -167,8 +168,9 @@ var (
 	errAccepted   = errors.New("a subscriber that received the revocation accepts the token")
 )
 
-// endNext ends the next session, waits until all subscribers refuse its token, and notes when
-// the last one did: that may be before the answer is here. Then it asks one of them, to be sure.
+// endNext ends the next session, waits until all subscribers refuse its token, and records when the last
+// one did, which may be before the response arrives. It then validates the token at one of them as a
+// check.
 func (p *propagation) endNext(ctx context.Context, worker int) error {
 	i := int(p.next.Add(1)) - 1
 	if i >= len(p.sessions) {
@@ -188,7 +190,7 @@ func (p *propagation) endNext(ctx context.Context, worker int) error {
 	return nil
 }
 
-// propagationFloor is what a log-off is compared with, and how it is stopped.
+// propagationFloor returns the floor of a log-off and the function that stops it.
 func (b *Bench) propagationFloor(subscribers int, heard []time.Time) (load.Work, func(), error) {
 	if !b.Server.Own() {
 		live := b.liveFloor()

@@ -12,10 +12,10 @@ import (
 
 // RefreshConfig configures [Bench.Refresh].
 type RefreshConfig struct {
-	// Clients are the numbers of clients at once, one after the other. In an open loop each is
-	// the bound on requests under way.
+	// Clients are the numbers of concurrent clients, measured one after the other. In an open loop each is
+	// the maximum number of concurrent requests.
 	Clients []int
-	// Rate is the arrivals a second of an open loop. If 0, the loop is closed.
+	// Rate is the number of arrivals per second in an open loop. If 0, the loop is closed.
 	Rate float64
 	// Sessions is the number of sessions. If 0, there is one for each client.
 	Sessions int
@@ -62,8 +62,8 @@ type GrowthConfig struct {
 	Clients int
 }
 
-// Growth measures refreshes, in a closed loop, with more and more sessions in an own server's
-// store, and fits how the cost grows.
+// Growth measures refreshes in a closed loop with an increasing number of sessions in the store of an own
+// server, and fits how the cost grows.
 func (b *Bench) Growth(ctx context.Context, cfg GrowthConfig) error {
 	if !b.Server.Own() {
 		return usage("--sizes fills the store with sessions: that is for the bench's own server, not for --url")
@@ -92,7 +92,7 @@ func (b *Bench) Growth(ctx context.Context, cfg GrowthConfig) error {
 	return nil
 }
 
-// refreshFloor returns the work that refreshes are compared with; the caller calls stop.
+// refreshFloor returns the floor of refreshes. The caller must call stop.
 func (b *Bench) refreshFloor() (work load.Work, stop func(), err error) {
 	if !b.Server.Own() {
 		return b.liveFloor(), func() {}, nil

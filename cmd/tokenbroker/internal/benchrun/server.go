@@ -40,11 +40,11 @@ func (a Account) GoString() string { return a.String() }
 type Options struct {
 	// URL is the broker's issuer.
 	URL string
-	// Account signs in; all sessions are its. Service asks for revocations, for the benches
-	// with a validator in them.
+	// Account signs in and has all sessions. Service requests revocations, for the benchmarks with a
+	// validator.
 	Account Account
 	Service validator.Client
-	// NATS is where the validators subscribe; empty: they listen over HTTP.
+	// NATS is where the validators subscribe. If empty, they subscribe over HTTP.
 	NATS NATS
 }
 
@@ -55,22 +55,22 @@ type NATS struct{ URL, User, Password, Credentials string }
 type Server struct {
 	options Options
 	own     *node.Node // nil for one at a URL
-	dataDir string     // of an own one
+	dataDir string     // of an own server
 	// params are the cost of an own server's passwords.
 	params password.Params
 	http   *http.Client
-	users  int // how many an own server has
-	opened int // and how many sessions were opened there
+	users  int // of an own server
+	opened int // sessions that were opened at an own server
 }
 
-// requestTimeout bounds each request of the load.
+// requestTimeout is the time limit of each request of the load.
 const requestTimeout = 10 * time.Second
 
-// maxConnections is how many connections are kept open to the server: as many as there can
-// be requests under way.
+// maxConnections is the number of connections that are kept open to the server: the maximum number of
+// concurrent requests.
 const maxConnections = 4096
 
-// newHTTP makes the client of all loads: connections are kept, redirects are not followed.
+// newHTTP returns the client of all loads: connections are kept, redirects are not followed.
 func newHTTP() *http.Client {
 	dialer := &net.Dialer{Timeout: 5 * time.Second}
 	return httpclient.New(&http.Transport{
@@ -103,13 +103,13 @@ func At(ctx context.Context, o Options) (*Server, error) {
 // Own reports whether the bench started the server.
 func (s *Server) Own() bool { return s.own != nil }
 
-// URL is the broker's issuer.
+// URL returns the broker's issuer.
 func (s *Server) URL() string { return s.options.URL }
 
 // Close closes the idle connections. An own server is stopped by the function that [StartOwn] returned.
 func (s *Server) Close() { s.http.CloseIdleConnections() }
 
-// feed is how a validator hears of revocations.
+// feed returns the feed from which a validator receives revocations.
 func (s *Server) feed() revocation.Feed {
 	if nats := s.options.NATS; nats.URL != "" {
 		return natsfeed.Feed{
@@ -135,7 +135,7 @@ const (
 	ownScope         = "bench:read"
 	ownBrowserClient = "bench-spa"
 	ownService       = "bench-service"
-	// ownSecret and ownPassword are for a server on loopback that lives as long as the bench.
+	// ownSecret and ownPassword are for a server on loopback that stops with the benchmark.
 	ownSecret   = "bench-service-secret-of-a-server-on-loopback"
 	ownPassword = "bench-password"
 )
@@ -144,18 +144,19 @@ const (
 // measured.
 var cheapPasswords = password.Params{Memory: 64, Time: 1, Threads: 1}
 
-// OwnConfig is how a bench's own server is started.
+// OwnConfig configures a benchmark's own server.
 type OwnConfig struct {
-	// TempDir is where its temporary directory is made; "": the system's.
+	// TempDir is where its temporary directory is created. If empty, it is the system's directory for
+	// temporary files.
 	TempDir string
 	Version string
-	// Warn takes what the server logs of level warn and above; all else is formatted, as a
-	// server's is, and thrown away.
+	// Warn receives the server's log lines of level warn and above. All other lines are formatted, as in
+	// production, and discarded.
 	Warn io.Writer
-	// RealPasswords makes sign-ins as expensive as in service. Otherwise they are cheap, so that the
-	// sessions of a bench are soon there.
+	// RealPasswords makes sign-ins as expensive as in production. Otherwise they are cheap, so that the
+	// sessions of a benchmark are created quickly.
 	RealPasswords bool
-	// Fatal is called when the process has to end at once; it must not return.
+	// Fatal is called when the process must end at once; it must not return.
 	Fatal func(error)
 }
 
@@ -171,7 +172,7 @@ func StartOwn(ctx context.Context, cfg OwnConfig) (s *Server, stop func() error,
 		params = password.DefaultParams
 	}
 	policy := session.DefaultPolicy
-	policy.AccessLife = time.Hour // no token of a bench expires in it
+	policy.AccessLife = time.Hour // so that no token expires during a benchmark
 	n, err := node.Start(ctx, node.Config{
 		DataDir: dir, Listen: "127.0.0.1:0", NATS: node.NATS{Listen: "127.0.0.1:0", InsecureAnonymous: true}, Admin: node.Admin{Listen: "127.0.0.1:0"}, Version: cfg.Version,
 		Audience: []string{ownAudience}, BrowserClient: ownBrowserClient, BrowserScope: ownScope, Public: plainHTTP(),
@@ -193,8 +194,8 @@ func StartOwn(ctx context.Context, cfg OwnConfig) (s *Server, stop func() error,
 	}, nil
 }
 
-// Logger formats every line, as a server in service does, throws it away, and writes those of
-// level warn and above to w.
+// Logger formats every line, as a server in production does, and writes only those of level warn and above
+// to w.
 func Logger(w io.Writer) *slog.Logger {
 	serious := new(slog.LevelVar)
 	serious.Set(slog.LevelWarn)

@@ -15,22 +15,22 @@ import (
 )
 
 const (
-	// ownUsers is how many users the sessions of an own server are shared among, or more where
-	// one would have more than userSessions: a broker limits the sessions of a user.
+	// ownUsers is the number of users who share the sessions of an own server. There are more if a user
+	// would have more than userSessions, because a broker limits the sessions of a user.
 	ownUsers     = 1024
 	userSessions = 40
-	// ownSignIns and remoteSignIns are how many sign-ins are under way at once. A server counts
-	// each as a failed try until it ends, and allows ten at once for one account.
+	// ownSignIns and remoteSignIns are the numbers of concurrent sign-ins. A server counts each as a
+	// failed attempt until it ends, and allows ten at once for one account.
 	ownSignIns    = 64
 	remoteSignIns = 4
-	// longestPause bounds how long a server can make the bench wait by Retry-After, and
-	// signInTries how often.
+	// longestPause is the longest Retry-After that the benchmark accepts, and signInTries is how often it
+	// tries to sign in.
 	longestPause = time.Minute
 	signInTries  = 5
 )
 
-// signIn opens n sessions: in an own server within the process, at a URL over HTTP, a few at
-// a time and as its throttle allows. With an error it returns those that are open.
+// signIn opens n sessions: at an own server within the process, or at a URL over HTTP, a few at a time and
+// as its throttle allows. With an error it also returns those that are open.
 func (b *Bench) signIn(ctx context.Context, n int) ([]*browser, error) {
 	b.Progress.Begin("sign in", n)
 	defer b.Progress.End()
@@ -68,19 +68,19 @@ func (b *Bench) signIn(ctx context.Context, n int) ([]*browser, error) {
 	return sessions, nil
 }
 
-// stillOpen returns an error when the first of n sessions at a URL has ended: all are one
-// user's, whose sessions the broker limits.
+// stillOpen returns an error if the first of n sessions at a URL has ended: all belong to one user, whose
+// sessions the broker limits.
 func (s *Server) stillOpen(ctx context.Context, first *browser, n int) error {
 	err := s.refresh(ctx, first)
 	var refused *statusError
 	if errors.As(err, &refused) && refused.status == http.StatusUnauthorized {
 		return fmt.Errorf("the server has ended the first of %d sessions of one user: use fewer, or raise sessions.max_per_user there", n)
 	}
-	return nil // any other trouble is for the load itself to meet
+	return nil // the load itself reports any other error
 }
 
-// signOut ends the sessions at a URL, as far as that can be done: one that is left runs out by
-// itself. An own server's end with it. When ctx ends, or has ended, it continues for a while.
+// signOut ends the sessions at a URL, as far as possible: a session that is left expires. Those of an own
+// server end with it. It continues for a short time after ctx has ended.
 func (b *Bench) signOut(ctx context.Context, sessions []*browser) {
 	if b.Server.Own() || len(sessions) == 0 {
 		return
@@ -94,15 +94,14 @@ func (b *Bench) signOut(ctx context.Context, sessions []*browser) {
 		b.Progress.Add(1)
 		var refused *statusError
 		if err := b.Server.logOff(ctx, sessions[i]); !errors.As(err, &refused) {
-			return err // the server does not answer: nor would it the next ones
+			return err // the server does not answer, so the next requests would also fail
 		}
 		return nil
 	})
 }
 
-// addUsers makes the users of an own server that are missing to n. With passwords that cost
-// what they do in service it adds one at a time for each core, because requests that wait long
-// are refused.
+// addUsers adds users to an own server until it has n. If passwords are as expensive as in production, it
+// adds only one at a time for each core, because requests that wait long are refused.
 func (s *Server) addUsers(ctx context.Context, n int) error {
 	from := s.users
 	if n <= from {
@@ -136,10 +135,10 @@ func (s *Server) signInWithin(ctx context.Context, i int) (*browser, error) {
 	}, nil
 }
 
-// ownCookie is the name of the refresh cookie where it is not configured.
+// ownCookie is the default name of the refresh cookie.
 const ownCookie = "refresh_cookie"
 
-// signInOverHTTP opens a session, and tries again after the time in Retry-After.
+// signInOverHTTP opens a session. It tries again after the time in Retry-After.
 func (s *Server) signInOverHTTP(ctx context.Context, as Account) (*browser, error) {
 	body := signInBody(as)
 	for try := 1; ; try++ {
@@ -159,8 +158,8 @@ func (s *Server) signInOverHTTP(ctx context.Context, as Account) (*browser, erro
 	}
 }
 
-// each does work for 0 to n-1, atOnce at a time, until one fails, and returns that error. It
-// waits for all that it started.
+// each calls work for 0 to n-1, atOnce at a time, until one call fails, and returns that error. It waits
+// for all calls that it started.
 func each(ctx context.Context, n, atOnce int, work func(ctx context.Context, i int) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -183,15 +182,15 @@ func each(ctx context.Context, n, atOnce int, work func(ctx context.Context, i i
 	return context.Cause(ctx)
 }
 
-// ring shares sessions among workers: each goes round its own, so that no two use one at the
-// same time.
+// ring shares sessions among workers. Each worker uses its own part in turn, so that no two use one
+// session at the same time.
 type ring struct {
 	sessions []*browser
 	next     []int
 	workers  int
 }
 
-// newRing needs at least as many sessions as workers.
+// newRing requires at least as many sessions as workers.
 func newRing(sessions []*browser, workers int) *ring {
 	r := &ring{sessions: sessions, workers: workers, next: make([]int, workers)}
 	for i := range r.next {
@@ -200,7 +199,7 @@ func newRing(sessions []*browser, workers int) *ring {
 	return r
 }
 
-// take is the worker's next session.
+// take returns the worker's next session.
 func (r *ring) take(worker int) *browser {
 	i := r.next[worker]
 	r.next[worker] = i + r.workers

@@ -6,5 +6,5 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// syncData is what the store does after a commit: the data and the length, not the times.
+// syncData syncs the data and the length of a file, but not its times, as the store does after a commit.
 func syncData(f *os.File) error { return unix.Fdatasync(int(f.Fd())) }

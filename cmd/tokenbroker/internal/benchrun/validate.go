@@ -19,26 +19,26 @@ import (
 
 // ValidateConfig configures [Bench.Validate].
 type ValidateConfig struct {
-	// Tokens are the numbers of live tokens that a validator has seen before, one after the
-	// other; Goroutines those that validate at once.
+	// Tokens are the numbers of live tokens that a validator has seen before, measured one after the
+	// other. Goroutines are the numbers of goroutines that validate at once.
 	Tokens, Goroutines []int
 }
 
-// The runs' names.
+// The names of the runs.
 const (
 	seenBefore = "seen before"
 	firstSight = "first sight"
 )
 
-// A validator is given sightTokens tokens in turn and remembers sightRemembers of them: when
-// one comes up again it was forgotten long ago.
+// A validator validates sightTokens tokens in turn and remembers sightRemembers of them, so that a token
+// is no longer remembered when its turn comes again.
 const (
 	sightTokens    = 2000
 	sightRemembers = 128
 )
 
-// Validate measures a service's validator in this process, which the server feeds: tokens
-// that it has seen before compared with time.Since, and tokens that it sees for the first time
+// Validate measures a service's validator in this process, to which the server sends keys and revocations:
+// tokens that it has seen before, compared with time.Since, and tokens that it sees for the first time,
 // compared with only the signature check.
 func (b *Bench) Validate(ctx context.Context, cfg ValidateConfig) error {
 	if err := b.Server.hasService(); err != nil {
@@ -77,7 +77,7 @@ func (b *Bench) newValidator(ctx context.Context, token, service string, remembe
 	return v, nil
 }
 
-// seenBefore measures tokens that the validator knows.
+// seenBefore measures tokens that the validator remembers.
 func (b *Bench) seenBefore(ctx context.Context, tokens []string, goroutines []int) error {
 	v, err := b.newValidator(ctx, tokens[0], "bench", 2*len(tokens)+1000)
 	if err != nil {
@@ -107,7 +107,7 @@ func (b *Bench) seenBefore(ctx context.Context, tokens []string, goroutines []in
 	return nil
 }
 
-// firstSights measures tokens that the validator has forgotten, or never seen.
+// firstSights measures tokens that the validator does not remember.
 func (b *Bench) firstSights(ctx context.Context, tokens []string, goroutines []int) error {
 	v, err := b.newValidator(ctx, tokens[0], "bench", sightRemembers)
 	if err != nil {
@@ -141,10 +141,11 @@ func (b *Bench) firstSights(ctx context.Context, tokens []string, goroutines []i
 	return nil
 }
 
-// batch is how many calls are timed together: a single one takes less time than reading the clock.
+// batch is the number of calls that are timed together, because a single call takes less time than reading
+// the clock.
 const batch = 1000
 
-// sinceBegin is the floor of a token seen before: its deadline cannot be checked for less.
+// sinceBegin is the floor of a token seen before, whose expiry cannot be checked with less.
 func sinceBegin(int) error {
 	if time.Since(processBegan) < 0 {
 		return errors.New("the monotonic clock ran back")
@@ -154,14 +155,14 @@ func sinceBegin(int) error {
 
 var processBegan = time.Now()
 
-// timedCalls makes calls until the time is over, some at least, and adds their times to h.
+// timedCalls makes at least some calls until the time is over, and adds their times to h.
 type timedCalls func(ctx context.Context, h load.Histogram, until time.Time) error
 
-// batches calls f with the numbers below n, in random order, and times size calls together.
-// It can be used by several goroutines, which begin far from each other, so that none follows
-// close behind another and finds its tokens remembered.
+// batches calls f with the numbers below n, in random order, and times size calls together. Several
+// goroutines may use it at once. They start far from each other, so that none follows shortly after
+// another and finds its tokens remembered.
 func batches(size, n int, f func(i int) error) timedCalls {
-	const golden = 0.6180339887 // multiples of it, modulo 1, keep their distance
+	const golden = 0.6180339887 // multiples of it, modulo 1, are evenly spread
 	var begun atomic.Int64
 	order := rand.Perm(n) //nolint:gosec // an order, no secret
 	for len(order) < batch {
@@ -188,7 +189,7 @@ func batches(size, n int, f func(i int) error) timedCalls {
 	}
 }
 
-// callsWithFloor is [Bench.withFloor] for calls too short to be measured one by one.
+// callsWithFloor is [Bench.withFloor] for calls that are too short to be measured one by one.
 func (b *Bench) callsWithFloor(ctx context.Context, what string, goroutines int, own, floor timedCalls) (mine, peer *load.Result) {
 	mine, peer = load.NewResult(), load.NewResult()
 	turns := max(b.Turns, 1)
