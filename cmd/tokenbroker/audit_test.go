@@ -41,7 +41,7 @@ func TestEachSecurityEventIsOneAuditLine(t *testing.T) {
 	a.post("refresh", "/auth/refresh/", body("CSRF_token", csrf), http.StatusOK)
 	a.post("log-off", "/auth/logoff/", body("CSRF_token", csrf), http.StatusOK)
 
-	// Another session, whose superseded refresh token comes back.
+	// Another session, whose superseded refresh token is used again.
 	csrf = a.signIn("sign-in-2")
 	old := a.cookie()
 	a.post("refresh-2", "/auth/refresh/", body("CSRF_token", csrf), http.StatusOK)
@@ -69,7 +69,7 @@ func TestEachSecurityEventIsOneAuditLine(t *testing.T) {
 		delete(audits, id)
 	}
 	if len(audits) > 0 {
-		t.Errorf("audit lines of no request: %v", audits)
+		t.Errorf("audit lines that belong to no request: %v", audits)
 	}
 
 	admin, err := os.ReadFile(filepath.Join(dir, node.AdminTokenFile))
@@ -87,7 +87,7 @@ func TestEachSecurityEventIsOneAuditLine(t *testing.T) {
 	}
 }
 
-// startAudited is a node at debug level that knows the user ada and forgives no old token.
+// startAudited starts a node at debug level with the user ada and without a grace for old refresh tokens.
 func startAudited(t *testing.T, log *syncBuffer, dir string) *node.Node {
 	t.Helper()
 	level := new(slog.LevelVar)
@@ -113,7 +113,7 @@ func startAudited(t *testing.T, log *syncBuffer, dir string) *node.Node {
 	return n
 }
 
-// audited is a browser that names its requests and notes every secret it is given.
+// audited is a browser that sets the ids of its requests and records every secret that it receives.
 type audited struct {
 	*browser
 	secrets []string
@@ -177,7 +177,7 @@ func (a *audited) setCookie(c *http.Cookie) {
 	a.client.Jar.SetCookies(a.authURL(), []*http.Cookie{{Name: c.Name, Value: c.Value, Path: "/auth"}})
 }
 
-// body is a JSON object of names and values in turn.
+// body returns a JSON object of alternating names and values.
 func body(pairs ...string) string {
 	members := map[string]string{}
 	for pair := range slices.Chunk(pairs, 2) {
@@ -187,14 +187,14 @@ func body(pairs ...string) string {
 	return string(text)
 }
 
-// auditsByRequest reads the log, of which every line has to be a JSON object.
+// auditsByRequest reads the log. Every line must be a JSON object.
 func auditsByRequest(t *testing.T, log string) map[string][]map[string]any {
 	t.Helper()
 	audits, requests := map[string][]map[string]any{}, 0
 	for text := range strings.Lines(log) {
 		var line map[string]any
 		if err := json.Unmarshal([]byte(text), &line); err != nil {
-			t.Fatalf("a line that is no JSON object: %v: %s", err, text)
+			t.Fatalf("a log line is not a JSON object: %v: %s", err, text)
 		}
 		switch line["msg"] {
 		case "audit":
@@ -207,7 +207,7 @@ func auditsByRequest(t *testing.T, log string) map[string][]map[string]any {
 		}
 	}
 	if requests < 11 {
-		t.Errorf("%d request lines: this test sees too little of the log", requests)
+		t.Errorf("%d request lines in the log, which are too few for this test", requests)
 	}
 	return audits
 }

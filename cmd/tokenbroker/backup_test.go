@@ -14,7 +14,7 @@ import (
 	"tokenbroker/store/backup"
 )
 
-// backupText is a whole backup without a record.
+// backupText is a complete backup without records.
 func backupText(t *testing.T) string {
 	t.Helper()
 	var out bytes.Buffer
@@ -32,7 +32,7 @@ func backupText(t *testing.T) string {
 	return out.String()
 }
 
-func TestABackupGetsItsNameOnlyWhenItIsWhole(t *testing.T) {
+func TestBackupFileAppearsOnlyWhenComplete(t *testing.T) {
 	whole := backupText(t)
 	for name, test := range map[string]struct {
 		sent string
@@ -79,8 +79,8 @@ func TestABackupGetsItsNameOnlyWhenItIsWhole(t *testing.T) {
 	}
 }
 
-// Over a real server: a backup, a stop, what restore asks for, and what it says.
-func TestRestoreOfAServedBroker(t *testing.T) {
+// Backs up a running server, stops it and restores the backup.
+func TestRestoreOfAStoppedServer(t *testing.T) {
 	s := newServed(t, "http").start(t)
 	file := filepath.Join(t.TempDir(), "b")
 	s.operate(t, terminal.ExitOK, "backup", file)
@@ -96,7 +96,7 @@ func TestRestoreOfAServedBroker(t *testing.T) {
 	t.Setenv(configEnv, "")
 	nowhere := command(t, nil, "restore", file, "--yes")
 	if nowhere.code != terminal.ExitUsage {
-		t.Errorf("without a place: exit %d: %s", nowhere.code, nowhere.stderr)
+		t.Errorf("without --config and --data-dir: exit %d: %s", nowhere.code, nowhere.stderr)
 	}
 	got := command(t, nil, "restore", file, "--config", s.config, "--yes", "--output", "json")
 	var done struct {
@@ -109,15 +109,15 @@ func TestRestoreOfAServedBroker(t *testing.T) {
 		t.Fatalf("exit %d: %v: %s%s", got.code, err, got.stdout, got.stderr)
 	}
 	if done.Store == done.BackupStore || done.Kept == "" || len(done.Compromised) < 4 {
-		t.Errorf("it says %+v", done)
+		t.Errorf("result %+v", done)
 	}
 	if n := strings.Count(got.stderr, `"msg":"audit","event":"restore"`); n != 1 {
 		t.Errorf("%d audit lines: %s", n, got.stderr)
 	}
 }
 
-// Over a real server: a store that is damaged refuses the start, and floor raise is a way out.
-func TestADamagedStoreAndItsWayOut(t *testing.T) {
+// A server does not start with a damaged store; after floor raise it does.
+func TestServeRefusesADamagedStoreThatFloorRaiseRecovers(t *testing.T) {
 	s := newServed(t, "http").start(t)
 	running := command(t, nil, "floor", "raise", "--config", s.config, "--yes")
 	if running.code != terminal.ExitFailed || !strings.Contains(running.stderr, "stop the server first") {
@@ -151,7 +151,7 @@ func TestADamagedStoreAndItsWayOut(t *testing.T) {
 		t.Fatalf("exit %d: %v: %s%s", got.code, err, got.stdout, got.stderr)
 	}
 	if done.Store == "" || done.Epoch == 0 || len(done.Lost) != 0 || done.Kept == "" {
-		t.Errorf("it says %+v", done)
+		t.Errorf("result %+v", done)
 	}
 	s.start(t)
 }

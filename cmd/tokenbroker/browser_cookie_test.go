@@ -96,7 +96,7 @@ document.cookie = '__Host-refresh_cookie=' + token + '; Path=/; Secure';`
 const overflow = `for (let i = 0; i < 190; i++) document.cookie = 'x' + i + '=1; Path=/' + planted;`
 const makeRoom = `for (let i = 0; i < 190; i++) document.cookie = 'x' + i + '=1; Path=/; Domain=example.com; Secure; Max-Age=0';`
 
-func TestBrowserANeighbourCannotPlantTheDefaultCookie(t *testing.T) {
+func TestBrowserNeighbourHostCannotPlantTheDefaultCookie(t *testing.T) {
 	t.Parallel()
 	n := startNeighbours(t)
 	n.plant(plantAll)

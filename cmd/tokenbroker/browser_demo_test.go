@@ -97,7 +97,7 @@ func TestBrowserDemo(t *testing.T) {
 	dev.finish(t)
 }
 
-// TestBrowserDemoOpensASecondTab: the button opens a tab that shares the session.
+// The button opens a tab that shares the session.
 func TestBrowserDemoOpensASecondTab(t *testing.T) {
 	t.Parallel()
 	first, dev := startDemo(t)
@@ -116,7 +116,7 @@ func TestBrowserDemoOpensASecondTab(t *testing.T) {
 	dev.finish(t)
 }
 
-// TestBrowserDemoStolenCookie: a copy of the cookie that is used late ends the session of both.
+// The late use of a copied cookie ends the session for the thief and for the user.
 func TestBrowserDemoStolenCookie(t *testing.T) {
 	t.Parallel()
 	first, dev := startDemo(t)
@@ -175,7 +175,7 @@ func TestBrowserDemoProvider(t *testing.T) {
 	dev.finish(t)
 }
 
-// TestServeHasNoThief: the demo's trick works without any help from the broker.
+// Neither the broker nor serve has the demo's endpoint that copies cookies.
 func TestServeHasNoThief(t *testing.T) {
 	t.Parallel()
 	dev := startDev(t)

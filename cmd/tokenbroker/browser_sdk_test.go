@@ -94,8 +94,8 @@ func (b *tab) want(what, script, want string) {
 	}
 }
 
-// A tab does not go on as somebody else, whether another tab signed in, or the browser's
-// cookie was replaced before a reload.
+// A tab does not continue as another user, whether another tab signed in or the browser's cookie was
+// replaced before a reload.
 func TestBrowserAnotherUserSignsTheTabOut(t *testing.T) {
 	t.Parallel()
 	first := startBrowser(t)
@@ -154,8 +154,8 @@ func TestBrowserAnotherUserSignsTheTabOut(t *testing.T) {
 	first.want("a sign-in after the start without a user", "start()", "ada")
 }
 
-// TestBrowserRefreshesAtATimeNobodyKnows: between 55 and 85 % of the token's life, here 300 s.
-func TestBrowserRefreshesAtATimeNobodyKnows(t *testing.T) {
+// The tab refreshes at a random time between 55 and 85 % of the token's life, here 300 s.
+func TestBrowserRefreshTimeIsRandom(t *testing.T) {
 	b := startBrowser(t)
 	s := newSPA(t)
 	b.navigate(s.URL)

@@ -102,7 +102,7 @@ func (b *tab) signInAtProvider(options string) {
 	})()`)
 }
 
-func TestBrowserTabsTakeOverTheSignInOfAnother(t *testing.T) {
+func TestBrowserTabsShareASignIn(t *testing.T) {
 	t.Parallel()
 	first := startBrowser(t)
 	o := startOwnOrigin(t)
@@ -175,9 +175,8 @@ func TestBrowserReturnFromAProvider(t *testing.T) {
 	o.broker.finish(t)
 }
 
-// A tab whose refresh gets no answer keeps the lock; the others go ahead after a while, which is
-// made short here.
-func TestBrowserAStalledTabDoesNotStopTheOthers(t *testing.T) {
+// A tab whose refresh gets no answer keeps the lock. The others continue after a time that this test shortens.
+func TestBrowserStalledTabDoesNotBlockOthers(t *testing.T) {
 	t.Parallel()
 	first := startBrowser(t)
 	o := startOwnOrigin(t)

@@ -12,7 +12,7 @@ import (
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
 
-func TestServeRefusesEverythingThatIsWrongAtOnce(t *testing.T) {
+func TestServeReportsAllConfigurationErrorsAtOnce(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "tokenbroker.yaml")

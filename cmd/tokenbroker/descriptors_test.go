@@ -17,8 +17,8 @@ import (
 	"tokenbroker/internal/longtest"
 )
 
-// TestIdleConnectionsDoNotEndTheProcess: with 256 file descriptors, and more idle connections
-// than that were made, the store opens the files that it needs, and a new client is answered.
+// With 256 file descriptors and more idle connections than that, the store can still open files, and a new
+// client gets an answer.
 func TestIdleConnectionsDoNotEndTheProcess(t *testing.T) {
 	needDev(t)
 	t.Parallel()
@@ -64,7 +64,7 @@ func TestIdleConnectionsDoNotEndTheProcess(t *testing.T) {
 	broker.terminate(t)
 }
 
-// livez gets GET /livez answered on a connection that stays open until the test ends.
+// livez requests GET /livez on a connection that stays open until the test ends.
 func livez(t *testing.T, addr string) error {
 	conn, err := net.DialTimeout("tcp", addr, 10*time.Second)
 	if err != nil {

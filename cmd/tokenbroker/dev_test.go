@@ -15,8 +15,8 @@ import (
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
 
-// TestDevFromSignInToRefusal is what the product is for, done over the wire: sign in, use
-// the token, log off, and the service says no to the token that has not expired.
+// Signs in over HTTP, uses the token and logs off. The service then refuses the token although it has not
+// expired.
 func TestDevFromSignInToRefusal(t *testing.T) {
 	t.Parallel()
 	dev := startDev(t)
@@ -70,7 +70,7 @@ func TestDevFromSignInToRefusal(t *testing.T) {
 	secrets = append(secrets, b.cookies...)
 	for _, secret := range secrets {
 		if strings.Contains(dev.logs.String(), secret) {
-			t.Errorf("the logs hold a secret of this run")
+			t.Errorf("the logs contain a secret of this run")
 		}
 	}
 	if !strings.Contains(dev.logs.String(), "event=log_off") {
@@ -86,14 +86,14 @@ func TestDevKeepsItsDataAcrossRuns(t *testing.T) {
 	b := newBrowser(t, dev.issuer)
 	csrf := b.post("/auth/sign-in/", `{"username": "admin", "password": "admin"}`, http.StatusOK)["CSRF_token"].(string)
 
-	// A second process (here: a second run) on the same directory is refused by pid.
+	// A second process (here a second run) on the same directory is refused with the pid of the first.
 	var out, errs syncBuffer
 	code := Main(t.Context(), []string{"dev", "--data-dir", dir, "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0",
 		"--sample-listen", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0", "--idp-listen", "127.0.0.1:0"}, &out, &errs)
 	if want := fmt.Sprintf("in use by process %d", os.Getpid()); code != terminal.ExitFailed || !strings.Contains(errs.String(), want) {
 		t.Errorf("second run: code %d, %q, want %q", code, errs.String(), want)
 	}
-	// And a busy port by its number and flag.
+	// A busy port is refused with its number and its flag.
 	errs.Reset()
 	code = Main(t.Context(), []string{"dev", "--listen", "127.0.0.1:" + port, "--admin-listen", "127.0.0.1:0",
 		"--sample-listen", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0", "--idp-listen", "127.0.0.1:0"}, &out, &errs)
@@ -150,8 +150,8 @@ func TestDevSignInThroughTheHostedUI(t *testing.T) {
 	dev.finish(t)
 }
 
-// The log-off of a page leads through the emulator's log-out page back to that page.
-func TestDevLogsOffToThePageThatAsked(t *testing.T) {
+// A log-off redirects through the emulator's log-out page back to the page that called it.
+func TestDevLogOffReturnsToTheCallingPage(t *testing.T) {
 	t.Parallel()
 	dev := startDev(t, "--origin", "http://app.test:5173")
 	for _, page := range []string{"http://localhost:5173", "http://app.test:5173"} {

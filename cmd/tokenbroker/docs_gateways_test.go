@@ -86,7 +86,8 @@ func checkGateway(t *testing.T, url, access string, claims map[string]any) {
 	}
 }
 
-// checkAbsentClaims has a broker that says yes and nothing else: what the caller sent must not fill the gap.
+// checkAbsentClaims uses a broker that accepts the token and returns no claims: the gateway must not pass on
+// the caller's own values instead.
 func checkAbsentClaims(t *testing.T, name, service string) {
 	yes := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		if id := r.Header.Values("X-Request-Id"); slices.Contains(id, callersRequestID) {
@@ -123,7 +124,7 @@ func (e echoed) wantNothingForged(t *testing.T) {
 
 const callersRequestID = "of-somebody-else"
 
-// throughGateway sends a request that claims to be somebody.
+// throughGateway sends a request with forged identity headers.
 func throughGateway(t *testing.T, url, authorization string) (status int, reached echoed, challenge string) {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/orders?id=7", strings.NewReader("the body"))
@@ -166,7 +167,7 @@ func startGateway(t *testing.T, name, broker, service string) string {
 	return "http://" + address
 }
 
-// Traefik is not run here: its configuration is read, and has to replace the same headers.
+// Traefik is not run here. The test checks that its configuration replaces the same headers.
 func TestDocsGatewayOfTraefik(t *testing.T) {
 	var config struct {
 		HTTP struct {

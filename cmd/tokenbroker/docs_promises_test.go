@@ -8,8 +8,7 @@ import (
 	"testing"
 )
 
-// Each promise of docs/promises.md names tests that are there, and every promise of the
-// design is among them.
+// The tests that docs/promises.md names exist, and it names tests for every promise of the design.
 func TestDocsPromises(t *testing.T) {
 	text := readFile(t, "../../docs/promises.md")
 	named := map[string]int{}
@@ -26,7 +25,7 @@ func TestDocsPromises(t *testing.T) {
 		}
 		named[promise]++
 		if !hasTest(t, m[1], m[2]) {
-			t.Errorf("%s: there is no %s in %s", promise, m[2], m[1])
+			t.Errorf("%s: the test %s does not exist in %s", promise, m[2], m[1])
 		}
 	}
 	for _, line := range regexp.MustCompile(`(?m)^P\d `).FindAllString(readFile(t, "../../docs/design.md"), -1) {

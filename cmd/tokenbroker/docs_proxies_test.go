@@ -81,7 +81,7 @@ func proxied(t *testing.T, c *http.Client, url, body string, header ...string) (
 		t.Fatal(err)
 	}
 	var answer map[string]any
-	_ = json.Unmarshal(text, &answer) // a proxy's own page is no JSON
+	_ = json.Unmarshal(text, &answer) // a proxy's own page is not JSON
 	return resp.StatusCode, answer
 }
 
@@ -106,8 +106,8 @@ func checkProxiedSession(t *testing.T, url string) {
 	}
 }
 
-// checkProxiedAddress: what the client claims is not taken, and the proxy names the client so that the
-// broker can read it.
+// checkProxiedAddress checks that the broker ignores the address that the client claims and can read the
+// address that the proxy sets.
 func checkProxiedAddress(t *testing.T, url string, log *syncBuffer) {
 	before := len(log.String())
 	status, _ := proxied(t, http.DefaultClient, url+"/auth/sign-in/", `{"username": "nobody", "password": "x"}`, "X-Forwarded-For: 203.0.113.66, unknown")
@@ -160,7 +160,7 @@ func checkProxiedRefusals(t *testing.T, url string) {
 	}
 }
 
-// checkProxiedContinue: a client that waits for 100 Continue gets its answer.
+// checkProxiedContinue checks that a client that waits for 100 Continue gets an answer.
 func checkProxiedContinue(t *testing.T, url string) {
 	c := &http.Client{Transport: &http.Transport{ExpectContinueTimeout: time.Minute}}
 	defer c.CloseIdleConnections()
@@ -174,7 +174,7 @@ func checkProxiedContinue(t *testing.T, url string) {
 	}
 }
 
-// checkProxiedStream: each heartbeat arrives before the next one is sent.
+// checkProxiedStream checks that each heartbeat arrives before the next one is sent.
 func checkProxiedStream(t *testing.T, url string) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()

@@ -20,8 +20,8 @@ import (
 // drainClients is how many browsers refresh when SIGTERM comes.
 const drainClients = 64
 
-// SIGTERM under load: each request that the broker began to answer was answered to its
-// caller, and each answer holds after the next start.
+// After a SIGTERM under load, every request that the broker logged was answered to its caller, and every
+// answered refresh is valid after the next start.
 func TestSIGTERMLosesNothingAccepted(t *testing.T) {
 	longtest.SkipShort(t, "ends a broker under load")
 	t.Parallel()
@@ -108,7 +108,7 @@ func TestSIGTERMLosesNothingAccepted(t *testing.T) {
 	startBroker(t, "tokenbroker is ready", args...)
 	for i, v := range visits {
 		if status := tryRefresh(t, issuer, v); status != http.StatusOK {
-			t.Errorf("session %d does not live on: %d", i, status)
+			t.Errorf("session %d does not refresh after the restart: %d", i, status)
 		}
 	}
 }

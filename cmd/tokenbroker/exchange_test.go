@@ -183,9 +183,9 @@ var tokensOf = map[string]struct {
 	},
 }
 
-// TestTheExchangeTakesIDTokensOnly checks that the access token of every issuer is refused in every
+// TestExchangeAcceptsOnlyIDTokens checks that the access token of every issuer is refused in every
 // combination, and that the id token is accepted if the caller proves that it belongs to it.
-func TestTheExchangeTakesIDTokensOnly(t *testing.T) {
+func TestExchangeAcceptsOnlyIDTokens(t *testing.T) {
 	t.Parallel()
 	op := newIssuer(t)
 	s := newServed(t, "http", "providers:", `  corp: {kind: oidc, issuer: "`+op.URL+`", client_id: tokenbroker, allowed_client_ids: [spa], exchange: true}`).start(t)
@@ -238,8 +238,8 @@ func TestTheExchangeTakesIDTokensOnly(t *testing.T) {
 	s.finish(t)
 }
 
-// TestTheNonceOfAnExchange covers two tabs, another browser, a replay and a wrong typ over HTTP.
-func TestTheNonceOfAnExchange(t *testing.T) {
+// TestExchangeNonce covers two tabs, another browser, a replay and a wrong typ over HTTP.
+func TestExchangeNonce(t *testing.T) {
 	t.Parallel()
 	op := newIssuer(t)
 	s := newServed(t, "http", "providers:", `  corp: {kind: oidc, issuer: "`+op.URL+`", client_id: spa, exchange: true}`).start(t)
@@ -272,8 +272,8 @@ func TestTheNonceOfAnExchange(t *testing.T) {
 	s.finish(t)
 }
 
-// TestTheExchangeIsOffByDefaultForPlainIssuers checks the default; for Cognito the exchange is on.
-func TestTheExchangeIsOffByDefaultForPlainIssuers(t *testing.T) {
+// TestExchangeIsOffByDefaultForPlainIssuers checks the default; for Cognito the exchange is on.
+func TestExchangeIsOffByDefaultForPlainIssuers(t *testing.T) {
 	t.Parallel()
 	op := newIssuer(t)
 	s := newServed(t, "http", "providers:", `  corp: {kind: oidc, issuer: "`+op.URL+`", client_id: spa}`).start(t)

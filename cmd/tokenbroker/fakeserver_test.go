@@ -26,7 +26,7 @@ type answer struct {
 	body   string
 }
 
-// fakeServer speaks the admin wire: a table of answers. It records what it is asked.
+// fakeServer answers requests of the admin API from a table and records them.
 type fakeServer struct {
 	answers map[string]answer
 	asked   []string // "METHOD path body"
@@ -52,7 +52,7 @@ func (s *fakeServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.WriteString(w, a.body)
 }
 
-// ran is what a command did.
+// ran is the result of a command.
 type ran struct {
 	code           int
 	stdout, stderr string

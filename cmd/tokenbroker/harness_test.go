@@ -96,7 +96,7 @@ func jsonBody(name, value string) string {
 	return string(body)
 }
 
-// patience ends a wait for what should have come by then on the busiest machine.
+// patience bounds each wait. It is long enough for a busy machine.
 const patience = 2 * time.Minute
 
 // eventually polls until ok, and fails the test when patience is over.
@@ -137,8 +137,6 @@ func (s *syncBuffer) Reset() {
 	s.b.Reset()
 }
 
-// TestDevSignInThroughTheHostedUI: the browser goes to the Cognito emulator and comes back
-// signed in; no upstream token was ever in it. Log-off names the provider's log-out page.
 // hostedUI signs in at the emulator's page, with the only provider, and comes back to /livez.
 func (b *browser) hostedUI(user, password string) {
 	b.t.Helper()

@@ -32,8 +32,8 @@ func startIDP(t *testing.T, args ...string) string {
 	return out.String()
 }
 
-// What idp prints is all that serve needs to sign users in without AWS, and everything that looks
-// at the configuration warns of it.
+// serve signs users in with the configuration that idp prints, without AWS; serve, config check and doctor
+// warn about the emulator.
 func TestServeSignsInAtTheEmulatorOfIDP(t *testing.T) {
 	t.Parallel()
 	secret := filepath.Join(t.TempDir(), "secret")
@@ -71,9 +71,9 @@ func TestServeSignsInAtTheEmulatorOfIDP(t *testing.T) {
 	s.finish(t)
 }
 
-// A login without return_to, a person at the broker's root and a provider's log-out end where the
-// configuration says.
-func TestServeLeadsPeopleWhereItIsConfigured(t *testing.T) {
+// A login without return_to, a visit of the broker's root and a provider's log-out redirect to the configured
+// pages.
+func TestServeRedirectsToConfiguredPages(t *testing.T) {
 	t.Parallel()
 	_, block, _ := strings.Cut(startIDP(t), "configuration of serve:\n\n")
 	block, _, _ = strings.Cut(block, "\n\n")
@@ -99,7 +99,7 @@ func TestServeLeadsPeopleWhereItIsConfigured(t *testing.T) {
 	s.finish(t)
 }
 
-func TestIDPWithURIsTakesOnlyThose(t *testing.T) {
+func TestIDPAcceptsOnlyConfiguredURIs(t *testing.T) {
 	t.Parallel()
 	const callback = "http://127.0.0.1:8080/auth/callback/cognito/"
 	printed := startIDP(t, "--redirect-uri", callback, "--client-id", "app", "--user-pool", "eu-central-1_Abc")

@@ -112,7 +112,7 @@ func TestKeysResealSendsAnAbsolutePath(t *testing.T) {
 	}
 }
 
-func TestKeysCommandsWithoutAYesDoNothing(t *testing.T) {
+func TestKeysCommandsRequireYes(t *testing.T) {
 	for _, args := range [][]string{{"keys", "rotate"}, {"keys", "revoke", "k1"}} {
 		fake := serveFake(t, nil)
 		if got := command(t, nil, args...); got.code != terminal.ExitUsage || !strings.Contains(got.stderr, "--yes") || len(fake.asked) != 0 {

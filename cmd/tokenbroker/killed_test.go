@@ -34,8 +34,7 @@ var kills = flag.Int("kills", longtest.Pick(3, 30), "how often TestKilledUnderLo
 // that of tokenbroker-bench, else that of tokenbroker.
 const childEnv = "TEST_CHILD_OF_TOKENBROKER"
 
-// TestMain makes passwords cheap to check in all the brokers of the tests, also in those that
-// are processes of their own.
+// TestMain makes password checks cheap in all brokers of the tests, including those in separate processes.
 func TestMain(m *testing.M) {
 	password.DefaultParams = password.Params{Memory: 64, Time: 1, Threads: 1}
 	if program := os.Getenv(childEnv); program != "" {

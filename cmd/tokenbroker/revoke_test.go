@@ -152,7 +152,7 @@ func TestLongValuesFitTheirRequests(t *testing.T) {
 	}
 }
 
-func TestABadFileRevokesNothingAndListsAllBadLines(t *testing.T) {
+func TestBadFileRevokesNothingAndListsAllBadLines(t *testing.T) {
 	server := &bulkServer{}
 	serveBulk(t, server)
 	text := "jti " + aJTI + "\njti " + strings.ToUpper(aJTI) + "\n" + aSID + "\n# fine\nclient c\nsid\nsid x y\nsub \x1b[2J\n"
@@ -177,7 +177,7 @@ func TestABadFileRevokesNothingAndListsAllBadLines(t *testing.T) {
 	}
 }
 
-func TestABulkRevocationThatFailsSaysWhatHolds(t *testing.T) {
+func TestFailedBulkRevocationReportsWhatWasRevoked(t *testing.T) {
 	server := &bulkServer{failFrom: 3}
 	serveBulk(t, server)
 	var lines strings.Builder
@@ -237,7 +237,7 @@ all   -      restore  2026-01-02T03:04:05Z  2026-01-02T03:09:05Z  9
 	}
 }
 
-// tokenOf is a token with a signature that nobody checks.
+// tokenOf returns a token with an invalid signature, which these tests do not check.
 func tokenOf(header, payload string) string {
 	encode := base64.RawURLEncoding.EncodeToString
 	return encode([]byte(header)) + "." + encode([]byte(payload)) + ".c2lnbmF0dXJl"

@@ -13,10 +13,9 @@ import (
 	"tokenbroker/revocation"
 )
 
-// TestABulkRevocationHoldsWhereItWasAcknowledged: the broker is killed while requests are on
-// their way. What was acknowledged is on record after it, and the whole again changes only
-// the rest.
-func TestABulkRevocationHoldsWhereItWasAcknowledged(t *testing.T) {
+// The broker is killed while requests are in progress. Afterwards the acknowledged revocations are recorded,
+// and sending the whole list again changes only the rest.
+func TestAcknowledgedBulkRevocationSurvivesAKill(t *testing.T) {
 	needDev(t)
 	longtest.SkipShort(t, "kills a broker")
 	t.Parallel()

@@ -69,8 +69,7 @@ func (s *served) start(t *testing.T) *served {
 	return s
 }
 
-// log.level leaves the audit lines as they are, those of the operators as well; log.audit has
-// the say over them.
+// log.level does not affect audit lines, including those of operators' commands; only log.audit does.
 func TestAuditLinesAreIndependentOfTheLogLevel(t *testing.T) {
 	for setting, want := range map[string][]string{
 		"log.audit=true":  {"event=user_add", "event=key_rotate", "event=sign_in_failed", "event=key_scheduled"},
@@ -107,7 +106,7 @@ func TestAuditLinesAreIndependentOfTheLogLevel(t *testing.T) {
 }
 
 // Other users cannot read the files that serve writes, with any umask of its caller.
-func TestServeWritesForItsOwnUser(t *testing.T) {
+func TestServeWritesFilesOnlyForItsOwnUser(t *testing.T) {
 	old := syscall.Umask(0)
 	defer syscall.Umask(old)
 	s := newServed(t, "http").start(t)
@@ -170,7 +169,7 @@ func TestTwoBrokersDoNotShareADirectory(t *testing.T) {
 }
 
 // A stop while serve starts is not a failure.
-func TestStoppedWhileItStarts(t *testing.T) {
+func TestServeStopsWhileItStarts(t *testing.T) {
 	t.Parallel()
 	ctx, stop := context.WithCancel(t.Context())
 	stop()

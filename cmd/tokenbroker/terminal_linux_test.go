@@ -35,7 +35,7 @@ func openTerminal(t *testing.T) (keyboard, tty *os.File) {
 	return keyboard, tty
 }
 
-func TestAPasswordIsNotReadFromATerminal(t *testing.T) {
+func TestPasswordIsNotReadFromATerminal(t *testing.T) {
 	fake := serveFake(t, nil)
 	_, tty := openTerminal(t)
 	for _, args := range [][]string{{"users", "add", "ada"}, {"users", "passwd", "ada"}} {

@@ -172,7 +172,7 @@ func TestServeOverTLS(t *testing.T) {
 	s.finish(t)
 }
 
-// checkServiceRights: a service hears heartbeats, may send nothing, and has to say who it is.
+// checkServiceRights checks that a service receives heartbeats, must not publish and needs credentials.
 func checkServiceRights(t *testing.T, feed natsfeed.Feed) {
 	t.Helper()
 	refused := make(chan error, 1)
@@ -202,7 +202,7 @@ func checkServiceRights(t *testing.T, feed natsfeed.Feed) {
 	}
 	if anonymous, err := nats.Connect(feed.URL, nats.Secure(feed.TLS)); err == nil {
 		anonymous.Close()
-		t.Error("anybody may listen")
+		t.Error("the NATS server accepts a connection without credentials")
 	}
 }
 

@@ -14,10 +14,10 @@ import (
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
 
-// waited is doneJSON with what the services say.
+// waited returns doneJSON with the given receipts of services.
 func waited(said string) string { return strings.TrimSuffix(doneJSON, "}") + "," + said + "}" }
 
-func TestWaitTellsWhatTheServicesSay(t *testing.T) {
+func TestWaitReportsReceiptsOfServices(t *testing.T) {
 	const done = "revoked all sessions and tokens of ada: recorded, and broadcast to the services\n"
 	for _, c := range []struct{ name, said, text string }{
 		{"all", `"applied":14,"of":14,"slowest_ms":6`, "applied by 14 of 14 services, slowest 6 ms\n"},
@@ -39,7 +39,7 @@ func TestWaitTellsWhatTheServicesSay(t *testing.T) {
 	}
 }
 
-func TestWhateverEndsTokensTakesWait(t *testing.T) {
+func TestRevokingCommandsAcceptWait(t *testing.T) {
 	for line, path := range map[string]string{
 		"revoke sid " + aSID: "POST /admin/v1/revocations", "revoke client c1": "POST /admin/v1/revocations",
 		"revoke all --yes": "POST /admin/v1/revocations", "sessions end " + aSID: "DELETE /admin/v1/sessions/" + aSID,
@@ -61,8 +61,8 @@ func TestWhateverEndsTokensTakesWait(t *testing.T) {
 	}
 }
 
-// A file is one wait: who has applied the last request has applied all.
-func TestAFileIsOneWait(t *testing.T) {
+// Only the last request for a file waits: a service that has applied it has applied all of them.
+func TestFileOfRevocationsWaitsOnce(t *testing.T) {
 	bulk := &bulkServer{}
 	waits := make(chan string, 10)
 	serveFake(t, nil)

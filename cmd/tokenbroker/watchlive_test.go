@@ -16,9 +16,9 @@ import (
 	"tokenbroker/revocation"
 )
 
-// TestWatchSeesALogOffAndThatTheServiceHasIt watches a log-off and a rotation at dev, whose sample service
+// TestWatchShowsALogOffAndItsReceipt watches a log-off and a rotation at dev, whose sample service
 // is the only service.
-func TestWatchSeesALogOffAndThatTheServiceHasIt(t *testing.T) {
+func TestWatchShowsALogOffAndItsReceipt(t *testing.T) {
 	t.Parallel()
 	dev := startDev(t)
 	ctx, interrupt := context.WithCancel(t.Context())

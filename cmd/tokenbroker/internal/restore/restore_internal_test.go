@@ -82,7 +82,7 @@ func summed(content []byte) []byte {
 
 // A backup with another password is refused if it was written without the server's KEK: under the forger's
 // KEK, even if it claims to be sealed under the right one.
-func TestAForgedBackupIsRefused(t *testing.T) {
+func TestForgedBackupIsRefused(t *testing.T) {
 	s := newSite(t)
 	forger := s
 	forger.dir = t.TempDir()
