@@ -22,19 +22,19 @@ import (
 	"tokenbroker/revocation"
 )
 
-// sealed ends hand-made bytes as the form wants it.
+// sealed appends the end of the binary form, with its checksum, to hand-made bytes.
 func sealed(body []byte, count uint64) []byte {
 	b := binary.AppendUvarint(append(bytes.Clone(body), 0), count)
 	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)))
 }
 
-// unsealed cuts a golden answer's end off.
+// unsealed removes the end of a golden answer.
 func unsealed(t testing.TB, name string) []byte {
 	b := encoded(t, revocation.FormBinary, answers[name])
 	return b[:len(b)-6]
 }
 
-// refused are answers that a service must not take, by what is wrong with them.
+// refused are answers that a service must refuse, by their fault.
 func refused(t testing.TB) map[string][]byte {
 	nothing := unsealed(t, "nothing")
 	event := func(b ...byte) []byte { return sealed(append(bytes.Clone(nothing), b...), 1) }
@@ -133,7 +133,7 @@ func TestEveryChangedBitIsAnError(t *testing.T) {
 	}
 }
 
-// A length that is not true must not cost memory.
+// A false length must not cost memory.
 func TestTextIsNotAllocatedByItsStatedLength(t *testing.T) {
 	lying := append(unsealed(t, "nothing"), 0x03, 1)
 	lying = binary.AppendUvarint(lying, revocation.MaxBatchBytes)
@@ -246,8 +246,8 @@ func drawAnswer(t *rapid.T) *revocation.Answer {
 	return a
 }
 
-// TestAnswersRoundTrip: writing at once and piece by piece produces the same bytes, which read
-// as what was written, in however small pieces they come.
+// TestAnswersRoundTrip checks that encoding at once and piece by piece produces the same bytes, and that
+// they decode to the original, in pieces of any size.
 func TestAnswersRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a := drawAnswer(t)
@@ -282,7 +282,7 @@ func TestAnswersRoundTrip(t *testing.T) {
 	})
 }
 
-// FuzzDecodeBinaryAnswer: nothing panics, and what is taken has no other encoding.
+// FuzzDecodeBinaryAnswer checks that no input panics, and that an accepted answer has no other encoding.
 func FuzzDecodeBinaryAnswer(f *testing.F) {
 	for name := range answers {
 		f.Add(encoded(f, revocation.FormBinary, answers[name]), false)

@@ -64,7 +64,7 @@ func encoded(t testing.TB, as revocation.Form, a *revocation.Answer) []byte {
 	return b.Bytes()
 }
 
-// checkGolden compares with a file in testdata, or writes it again.
+// checkGolden compares data with a file in testdata, or rewrites the file.
 func checkGolden(t *testing.T, name string, got []byte) {
 	t.Helper()
 	file := filepath.Join("testdata", name)
@@ -85,7 +85,7 @@ func checkGolden(t *testing.T, name string, got []byte) {
 	}
 }
 
-// TestGoldenAnswers holds both forms still, and that they say the same.
+// TestGoldenAnswers checks that neither form changes and that both have the same content.
 func TestGoldenAnswers(t *testing.T) {
 	for name, a := range answers {
 		t.Run(name, func(t *testing.T) {
@@ -107,14 +107,14 @@ func TestGoldenAnswers(t *testing.T) {
 	}
 }
 
-// TestGoldenFeedKeys returns the public key of the golden messages.
+// TestGoldenFeedKeys checks the public key of the golden messages.
 func TestGoldenFeedKeys(t *testing.T) {
 	x := base64.RawURLEncoding.EncodeToString(feedKey.Public().(ed25519.PublicKey))
 	checkGolden(t, "feed_keys.json", fmt.Appendf(nil,
 		`{"keys":[{"kty":"OKP","crv":"Ed25519","alg":"EdDSA","use":"sig","kid":"feed-1","x":%q}],"store":"s1"}`+"\n", x))
 }
 
-// TestTheDocumentedAnswer: the bytes that docs/feed.md explains are the golden ones.
+// TestTheDocumentedAnswer checks that the bytes that docs/feed.md explains are the golden ones.
 func TestTheDocumentedAnswer(t *testing.T) {
 	doc, err := os.ReadFile("../docs/feed.md")
 	if err != nil {

@@ -7,8 +7,7 @@ import (
 	"tokenbroker/revocation"
 )
 
-// TestAnswerInParts: however the events are shared among parts, the bytes are those of an
-// answer in one piece.
+// TestAnswerInParts checks that the bytes do not depend on how the events are shared among parts.
 func TestAnswerInParts(t *testing.T) {
 	long := aLongAnswer()
 	all := []*revocation.Answer{&long}
@@ -52,7 +51,7 @@ func TestAnswerInParts(t *testing.T) {
 	}
 }
 
-// FuzzAddEncoded: a part takes exactly what DecodeEvent takes, and means the same by it.
+// FuzzAddEncoded checks that a part accepts exactly what DecodeEvent accepts, with the same result.
 func FuzzAddEncoded(f *testing.F) {
 	for _, a := range answers {
 		for _, e := range a.Events {

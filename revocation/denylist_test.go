@@ -131,7 +131,7 @@ func TestDenylistCompromisedKeysStay(t *testing.T) {
 	}
 }
 
-// TestDenylistOrder: any order and repetition of the same events leads to the same verdicts.
+// TestDenylistOrder checks that any order and repetition of the same events leads to the same verdicts.
 func TestDenylistOrder(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	var events []revocation.Event

@@ -10,7 +10,8 @@ import (
 	"tokenbroker/revocation"
 )
 
-// aLongAnswer has ids in both forms, some twice, and some of all else, over several pieces.
+// aLongAnswer has ids in both forms, some of them twice, and some events of all other kinds, over several
+// pieces.
 func aLongAnswer() revocation.Answer {
 	a := revocation.Answer{
 		V: 1, Store: "S", Origin: "O", Full: true, Origins: []revocation.OriginHead{{Origin: "O", Head: 3}}, Kids: []string{"k0"},
@@ -31,7 +32,7 @@ func aLongAnswer() revocation.Answer {
 	return a
 }
 
-// TestReadAnswerEqualsDecodeAndApply, but for where the events are in the meantime.
+// TestReadAnswerEqualsDecodeAndApply checks that both ways have the same result.
 func TestReadAnswerEqualsDecodeAndApply(t *testing.T) {
 	all := map[string]revocation.Answer{"long": aLongAnswer()}
 	for name, a := range answers {
@@ -98,7 +99,7 @@ func byValue(a, b revocation.Event) int {
 	return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Value, b.Value), cmp.Compare(a.ExpiresAt, b.ExpiresAt), cmp.Compare(a.At, b.At))
 }
 
-// TestAPartOfAnAnswerIsAnError cuts an answer at every place.
+// TestAPartOfAnAnswerIsAnError truncates an answer at every place.
 func TestAPartOfAnAnswerIsAnError(t *testing.T) {
 	a := aLongAnswer()
 	var text bytes.Buffer
@@ -118,7 +119,7 @@ func TestAPartOfAnAnswerIsAnError(t *testing.T) {
 	}
 }
 
-// TestLoaderEqualsApply: a denylist that was loaded is one to which the events were applied.
+// TestLoaderEqualsApply checks that loading and applying the same events has the same result.
 func TestLoaderEqualsApply(t *testing.T) {
 	long := aLongAnswer()
 	all := []*revocation.Answer{&long}

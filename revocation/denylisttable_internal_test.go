@@ -8,7 +8,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// plainTable is a table without an index: its entries in the order in which they were put.
+// plainTable is a table without an index, which has its entries in the order in which they were added.
 type plainTable struct {
 	limit   int
 	entries []plainEntry
@@ -53,8 +53,8 @@ func (t *plainTable) collect(dead func(life) bool) {
 	}
 }
 
-// TestTableAgainstAPlainOne also under hashes that are all alike, or lie at the index's end:
-// the key itself is found, also if an attacker chose it.
+// TestTableAgainstAPlainOne also covers equal hashes and hashes at the end of the index: the key itself is
+// compared, so a key that an attacker chose is also found correctly.
 func TestTableAgainstAPlainOne(t *testing.T) {
 	hashes := map[string]func(id) uint64{
 		"seeded":      idHash(),
@@ -117,7 +117,7 @@ func compareTables(t *rapid.T, got *table[id], want *plainTable) {
 	}
 }
 
-// TestAnIndexWithoutSlots: home may be any number then, also one below 0.
+// TestAnIndexWithoutSlots checks that home may be any number without slots, also a negative one.
 func TestAnIndexWithoutSlots(t *testing.T) {
 	var x index
 	for _, i := range []int{-1 << 31, -1, 0, 1, 1<<31 - 1} {

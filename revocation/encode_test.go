@@ -40,7 +40,7 @@ func TestSeparateEvent(t *testing.T) {
 	}
 }
 
-// FuzzDecodeEvent: every accepted event has one encoding.
+// FuzzDecodeEvent checks that every accepted event has only one encoding.
 func FuzzDecodeEvent(f *testing.F) {
 	for _, answer := range answers {
 		for _, e := range answer.Events {

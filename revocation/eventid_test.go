@@ -10,7 +10,8 @@ import (
 	"tokenbroker/revocation"
 )
 
-// plainID reads a jti or sid as the standard library does; what is not canonical has none.
+// plainID parses a jti or sid with the standard library. A value in another than the canonical form has
+// none.
 func plainID(kind revocation.Kind, value string) (id string, ok bool) {
 	if kind == revocation.KindSID {
 		encoding := base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
@@ -24,8 +25,8 @@ func plainID(kind revocation.Kind, value string) (id string, ok bool) {
 	return string(data), err == nil
 }
 
-// checkID wants the value's binary form to hold its 16 bytes, if it has such, or else its text:
-// that form and the denylist read ids with the same code.
+// checkID checks that the value's binary form has its 16 bytes, if it has such, and otherwise its text.
+// That form and the denylist parse ids with the same code.
 func checkID(t *testing.T, kind revocation.Kind, value string) {
 	t.Helper()
 	if value == "" {
@@ -46,7 +47,7 @@ func checkID(t *testing.T, kind revocation.Kind, value string) {
 	}
 }
 
-// TestEachCharacterOfAnID puts every byte in every place.
+// TestEachCharacterOfAnID puts every byte in every position.
 func TestEachCharacterOfAnID(t *testing.T) {
 	for kind, value := range map[revocation.Kind]string{revocation.KindSID: aSID, revocation.KindJTI: aJTI} {
 		for at := range value {

@@ -43,7 +43,7 @@ func typeOf(name string) string {
 	return revocation.BatchType
 }
 
-// TestGoldenMessages holds the wire forms still: Ed25519 is deterministic.
+// TestGoldenMessages checks that the wire forms do not change. Ed25519 is deterministic.
 func TestGoldenMessages(t *testing.T) {
 	for _, name := range golden {
 		t.Run(name, func(t *testing.T) {
@@ -142,7 +142,7 @@ func TestParseMessageRefuses(t *testing.T) {
 	}
 }
 
-// TestParseMessageEveryCharacter: no single changed character passes.
+// TestParseMessageEveryCharacter checks that no message with a single changed character is accepted.
 func TestParseMessageEveryCharacter(t *testing.T) {
 	raw, err := revocation.SignMessage(feedKey, "feed-1", revocation.HeartbeatType, messages["heartbeat"])
 	if err != nil {
@@ -214,7 +214,7 @@ func TestDecodeAnswer(t *testing.T) {
 	}
 }
 
-// FuzzParseMessage: what passes is within bounds and round-trips.
+// FuzzParseMessage checks that an accepted message is within bounds and round-trips.
 func FuzzParseMessage(f *testing.F) {
 	for _, name := range golden {
 		payload, err := json.Marshal(messages[name])

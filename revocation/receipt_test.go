@@ -111,7 +111,7 @@ func TestParseReceipt(t *testing.T) {
 	}
 }
 
-// FuzzParseReceipt: what is taken is within the bounds and survives the way there and back.
+// FuzzParseReceipt checks that an accepted receipt is within bounds and round-trips.
 func FuzzParseReceipt(f *testing.F) {
 	golden, err := os.ReadFile(filepath.Join("testdata", "receipt.json"))
 	if err != nil {

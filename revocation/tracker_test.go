@@ -248,8 +248,8 @@ func (p *player) state() {
 	}
 }
 
-// TestReadInstantOnABusyMachine: a thread that is stopped between the readings
-// makes the two clocks seem apart.
+// TestReadInstantOnABusyMachine stops the thread between the readings, which makes the two clocks appear
+// to differ.
 func TestReadInstantOnABusyMachine(t *testing.T) {
 	for name, tt := range map[string]struct {
 		stops []time.Duration // between the monotonic readings, one for each attempt

@@ -22,7 +22,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// quick are timings of the fake clock.
+// quick are the timings for the fake clock.
 var quick = timing{first: 500 * time.Millisecond, silence: 600 * time.Millisecond, backoff: 5 * time.Millisecond, longest: 50 * time.Millisecond}
 
 // sink collects what a feed delivers.
@@ -83,8 +83,8 @@ func (s *sink) noGap(t *testing.T) {
 	}
 }
 
-// connection is one request for the stream that the test answers: what it does with the
-// response is done by the handler's goroutine.
+// connection is one request for the stream, which the test answers. The handler's goroutine executes what
+// the test does with the response.
 type connection struct {
 	r    *http.Request
 	do   chan func(http.ResponseWriter)
@@ -92,7 +92,7 @@ type connection struct {
 	over chan struct{} // closed when the handler returned
 }
 
-// answer has fn done, unless the request is over.
+// answer has the handler run fn, unless the request has ended.
 func (c *connection) answer(fn func(w http.ResponseWriter)) {
 	did := make(chan struct{})
 	select {
@@ -109,7 +109,7 @@ func (c *connection) send(text string) {
 	})
 }
 
-// status answers with a status and a header line, and ends.
+// status responds with a status and a header line, and ends.
 func (c *connection) status(status int, header ...string) {
 	c.answer(func(w http.ResponseWriter) {
 		for _, line := range header {
@@ -121,7 +121,7 @@ func (c *connection) status(status int, header ...string) {
 	c.end()
 }
 
-// open answers that the stream is there.
+// open starts a successful response.
 func (c *connection) open() *connection {
 	c.answer(func(w http.ResponseWriter) { w.Header().Set("Content-Type", "text/event-stream") })
 	c.send(": hello\n\n")
@@ -130,7 +130,7 @@ func (c *connection) open() *connection {
 
 func (c *connection) end() { close(c.done) }
 
-// fakeBroker hands every request for the stream to the test.
+// fakeBroker passes every request for the stream to the test.
 type fakeBroker struct {
 	*httptest.Server
 	requests chan *connection
@@ -162,7 +162,7 @@ func (b *fakeBroker) next(t *testing.T) *connection {
 	return receive(t, b.requests, "request")
 }
 
-// feed opens a feed in the background; closing is the test's end's.
+// feed opens a feed in the background. The feed is closed when the test ends.
 func (b *fakeBroker) feed(t *testing.T, s *sink, change ...func(*Feed)) (opened chan struct{}) {
 	t.Helper()
 	f := Feed{URL: b.URL + "/", Client: Client{ID: "svc", Secret: "a secret word"}, HTTPClient: b.Client(), timing: quick}
@@ -221,7 +221,7 @@ func TestDeliversBatchesAndHeartbeats(t *testing.T) {
 	})
 }
 
-// However a connection ends, the next one goes on behind the last position, and is a gap.
+// However a connection ends, the next one continues after the last position and is a gap.
 func TestEveryReconnectIsAGap(t *testing.T) {
 	for name, lose := range map[string]func(b *fakeBroker, c *connection){
 		"the broker ends it":  func(_ *fakeBroker, c *connection) { c.end() },
@@ -264,7 +264,7 @@ func TestEveryReconnectIsAGap(t *testing.T) {
 	}
 }
 
-// The gap of a reconnect and the reset that comes first on it ask for one catch-up.
+// The gap of a reconnect and the reset that comes first on the new connection cause only one catch-up.
 func TestAResetAfterAReconnectIsOneGap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, s := newBroker(t), newSink()
@@ -284,7 +284,8 @@ func TestAResetAfterAReconnectIsOneGap(t *testing.T) {
 	})
 }
 
-// Comments are not a sign of life: a proxy may send them. A long event under way is one.
+// Comments are not a sign of life, because a proxy may send them. A long event that is being received is
+// one.
 func TestPartialEventsKeepAStreamAlive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, s := newBroker(t), newSink()
@@ -381,7 +382,8 @@ func TestRefusedPositionIsDropped(t *testing.T) {
 	})
 }
 
-// A restarted broker spreads the services that return by its retry: half of that to all of it is waited.
+// A restarted broker spreads the services that return by its retry: a service waits for half of it to all
+// of it.
 func TestTheBrokersRetryIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, s := newBroker(t), newSink()

@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// parse reads a stream to its end, an event a line.
+// parse parses a stream to its end and returns one line for each event.
 func parse(r io.Reader) (events []string, p *parser, err error) {
 	p = newParser(r)
 	for {
@@ -69,7 +69,7 @@ func TestRetryOfAStream(t *testing.T) {
 	}
 }
 
-// A line is over with its CR: an event is not held back until the next one begins.
+// A line ends with its CR: an event is not delayed until the next one starts.
 func TestAnEventDoesNotWaitForTheNextOne(t *testing.T) {
 	r, w := io.Pipe()
 	defer w.Close()
@@ -79,7 +79,7 @@ func TestAnEventDoesNotWaitForTheNextOne(t *testing.T) {
 	}
 }
 
-// zeros is a stream without an end.
+// zeros is an endless stream.
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
@@ -101,7 +101,7 @@ func TestMemoryOfAStreamIsBounded(t *testing.T) {
 	}
 }
 
-// twin parses a whole stream the plain way.
+// twin is a simple parser for a whole stream.
 func twin(stream string) (events []string) {
 	stream = strings.TrimPrefix(stream, "\ufeff")
 	stream = strings.ReplaceAll(strings.ReplaceAll(stream, "\r\n", "\n"), "\r", "\n")

@@ -150,7 +150,7 @@ func TestTheClockOfAnAnswer(t *testing.T) {
 	}
 }
 
-// gated holds every List of events until the gate lets it through, and counts them.
+// gated blocks every List of events until the gate opens, and counts them.
 type gated struct {
 	store.Store
 	gate  chan struct{}

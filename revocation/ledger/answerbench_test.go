@@ -14,7 +14,7 @@ import (
 	"tokenbroker/store/badgerstore"
 )
 
-// benchEvents is how many entries live.
+// benchEvents is the number of live entries.
 const benchEvents = 1_000_000
 
 // million is a ledger with that many sessions and tokens of the last quarter of an hour.
@@ -55,9 +55,9 @@ func fill(b *testing.B, s *badgerstore.Store) *ledger.Ledger {
 	return l
 }
 
-// BenchmarkAnswer is a full answer of a million events: encoded from the store, and compared with
-// it the same bytes written from memory, as all but the first of those who wait get them.
-// live-MB is what the encoding takes while it is in use.
+// BenchmarkAnswer measures a full answer of a million events, encoded from the store. Its floor is writing
+// the same bytes from memory, as for all waiting callers except the first. live-MB is the memory of the
+// encoding while it is in use.
 func BenchmarkAnswer(b *testing.B) {
 	l := million(b)
 	for name, as := range map[string]revocation.Form{"json": revocation.FormJSON, "binary": revocation.FormBinary} {

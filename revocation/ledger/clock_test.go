@@ -14,8 +14,8 @@ import (
 	"tokenbroker/store/memstore"
 )
 
-// TestSuspiciousClockSignsOutAllUsers: the floor starts again at the wall clock, once, and
-// only after all users were signed out; the next process reads the new one.
+// TestSuspiciousClockSignsOutAllUsers checks that the floor starts again at the wall clock once, and only
+// after all users were signed out, and that the next process reads the new floor.
 func TestSuspiciousClockSignsOutAllUsers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var wall wallAhead
@@ -58,9 +58,9 @@ func TestSuspiciousClockSignsOutAllUsers(t *testing.T) {
 	})
 }
 
-// TestClockSetBackResetsTheFloorAtOnce: the first reading of the broker's clock after a step below
-// the time floor signs out all users; no tick of the collector is needed. A failed
-// attempt is repeated at the next tick, not at each reading.
+// TestClockSetBackResetsTheFloorAtOnce checks that the first reading of the broker's clock after a step
+// below the time floor signs out all users, without waiting for the collector. A failed attempt is
+// repeated at the next tick, not at each reading.
 func TestClockSetBackResetsTheFloorAtOnce(t *testing.T) {
 	for _, failures := range []int{0, 1} {
 		t.Run(fmt.Sprintf("after %d failures", failures), func(t *testing.T) {
@@ -104,15 +104,15 @@ func TestClockSetBackResetsTheFloorAtOnce(t *testing.T) {
 	}
 }
 
-// minute is the revocation of a session whose tokens live for another minute by the
-// broker's clock.
+// minute returns the revocation of a session whose tokens expire one minute from now by the broker's
+// clock.
 func (p *process) minute(value string) revocation.Event {
 	now := p.Now().Unix()
 	return revocation.Event{Kind: revocation.KindSID, Value: value, At: now, ExpiresAt: now + 60, Reason: revocation.ReasonLogoff}
 }
 
-// signedOut lets a suspicious clock end in an event for all that lives for an hour and a
-// minute more: a token of before is dead by then.
+// signedOut makes a suspicious clock lead to an event for all that is kept for an hour and a minute, when
+// every earlier token has expired.
 func signedOut(p **process) func(*ledger.Config) {
 	return func(c *ledger.Config) {
 		c.SignOutEverybody = func(context.Context) error {
@@ -136,8 +136,8 @@ func (p *process) mustHold(sids ...string) {
 	}
 }
 
-// TestAStepBackAfterAProperCollection: what was collected is dead for good, what lives is
-// kept, and the clock never stands still.
+// TestAStepBackAfterAProperCollection checks that collected tokens never become valid again, that live
+// events are kept, and that the clock never stops.
 func TestAStepBackAfterAProperCollection(t *testing.T) {
 	for _, restart := range []bool{false, true} {
 		for _, step := range []time.Duration{time.Minute, 9 * time.Minute, time.Hour, 365 * 24 * time.Hour} {
@@ -188,8 +188,8 @@ func TestAStepBackAfterAProperCollection(t *testing.T) {
 	}
 }
 
-// TestACollectionDoesNotSetTheClockBack: while the clock goes on from the time floor, it is past
-// the ends of what is collected, and stays so.
+// TestACollectionDoesNotSetTheClockBack checks that the clock, while it continues from the time floor,
+// stays past the ends of collected events.
 func TestACollectionDoesNotSetTheClockBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var wall wallAhead
@@ -217,8 +217,8 @@ func TestACollectionDoesNotSetTheClockBack(t *testing.T) {
 	})
 }
 
-// TestAYearAheadAndBack: what was recorded before, and while the clock was ahead, is held
-// until its tokens are dead by the clock that is in force, and nothing waits for a year.
+// TestAYearAheadAndBack checks that events recorded before, and while the clock was ahead, are kept until
+// their tokens have expired by the current clock, and that none is kept for a year.
 func TestAYearAheadAndBack(t *testing.T) {
 	const year = 365 * 24 * time.Hour
 	for _, restart := range []bool{false, true} {

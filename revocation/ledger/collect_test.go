@@ -18,7 +18,7 @@ import (
 	"tokenbroker/store/storetest"
 )
 
-// wallAhead is a wall clock that a test can step; the monotonic one runs on unmoved.
+// wallAhead is a wall clock that a test can step. The monotonic clock is not affected.
 type wallAhead struct{ by atomic.Int64 }
 
 func (w *wallAhead) step(d time.Duration) { w.by.Add(int64(d)) }
@@ -200,7 +200,7 @@ func TestRunCollectsAndStops(t *testing.T) {
 	})
 }
 
-// uncertain fails every commit of more than one change the bad way.
+// uncertain fails every commit of more than one change with an unknown outcome.
 type uncertain struct{ store.Store }
 
 func (u uncertain) Commit(ctx context.Context, changes []store.Change, seal store.Seal) []error {

@@ -17,13 +17,13 @@ import (
 	"tokenbroker/store/memstore"
 )
 
-// stuckBus is a network that takes nothing and never answers.
+// stuckBus is a network that accepts nothing and never returns.
 type stuckBus struct{ release chan struct{} }
 
 func (b stuckBus) Publish(string, []byte) error { <-b.release; return errors.New("gone") }
 func (b stuckBus) Flush(context.Context) error  { <-b.release; return errors.New("gone") }
 
-// hub runs a publisher over b for the test's time.
+// hub runs a publisher over b until the test ends.
 func hub(t *testing.T, p *process, b ledger.Bus, change ...func(*ledger.PublisherConfig)) *ledger.Hub {
 	t.Helper()
 	config := ledger.PublisherConfig{Ledger: p.Ledger, Bus: b, Sign: sign}
@@ -61,7 +61,8 @@ func listen(t *testing.T, h *ledger.Hub, after string) *ledger.Listener {
 	return l
 }
 
-// next returns the next event that is not a heartbeat, as "batch 3", with the position's sequence.
+// next returns the next event that is not a heartbeat, as "batch 3" with the sequence number of its
+// position.
 func next(t *testing.T, p *process, l *ledger.Listener) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -158,7 +159,7 @@ func TestTheFirstHeartbeatComesAtOnceThenOneASecond(t *testing.T) {
 	})
 }
 
-// A backlog does not hold heartbeats back: a reader that works it off is not silent.
+// A backlog does not delay heartbeats: a reader that works it off also receives them.
 func TestHeartbeatsComeAmongABacklog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := start(t, memstore.New(nil))
@@ -190,8 +191,8 @@ func TestHeartbeatsComeAmongABacklog(t *testing.T) {
 	})
 }
 
-// Every listener gets every batch once and in order, whenever it joins, while commits go
-// on; what is sent was signed once, and the network, which is stuck, delays no listener.
+// Every listener gets every batch once and in order, whenever it joins, while commits continue. A batch is
+// signed only once, and the network, which is stuck, does not delay a listener.
 func TestListenersMissNothingWhileTheNetworkIsStuck(t *testing.T) {
 	const readers, batches = 50, 400
 	p := start(t, memstore.New(nil))
@@ -281,8 +282,8 @@ func TestListenersAreBoundedAndEndWithTheHub(t *testing.T) {
 	})
 }
 
-// A client that takes all it can get leaves room for others, and the last places are for
-// clients that have none.
+// A client that takes all it can leaves room for others, and the last places are reserved for clients that
+// have none.
 func TestAClientHasItsShareOfTheListeners(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := start(t, memstore.New(nil))
@@ -353,7 +354,7 @@ func TestAKeyThatCannotSignDelaysAndLosesNothing(t *testing.T) {
 	})
 }
 
-// What the hub keeps does not grow with what is committed, nor with those who do not read.
+// The memory of the hub does not grow with the number of commits or of listeners that do not read.
 func TestAnIdleListenerHoldsNoBatches(t *testing.T) {
 	p := start(t, memstore.New(nil))
 	const size = 64 << 10

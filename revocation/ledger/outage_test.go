@@ -16,7 +16,7 @@ import (
 	"tokenbroker/store/memstore"
 )
 
-// forgetfulBus keeps nothing but the last sequence number that was flushed.
+// forgetfulBus records only the last sequence number that was flushed.
 type forgetfulBus struct {
 	mu          sync.Mutex
 	down        bool
@@ -66,9 +66,9 @@ func (b *forgetfulBus) Flush(context.Context) error {
 	return nil
 }
 
-// TestALongOutageOfTheNetworkTakesNoMemory: under load the publisher holds no more
-// after a long outage than after as long a time in which all was sent, and sends all of it,
-// in order, once it can.
+// TestALongOutageOfTheNetworkTakesNoMemory checks that, under load, the publisher uses no more memory
+// after a long outage than after the same time without one, and that it sends all batches in order once it
+// can.
 func TestALongOutageOfTheNetworkTakesNoMemory(t *testing.T) {
 	const seconds, each = 400, 4
 	grown := map[bool]int64{}

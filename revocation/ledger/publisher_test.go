@@ -16,7 +16,7 @@ import (
 	"tokenbroker/store/memstore"
 )
 
-// bus is a network that can be down: what was published but not flushed is lost then.
+// bus is a network that can fail: messages that were published but not flushed are then lost.
 type bus struct {
 	mu         sync.Mutex
 	down       bool
@@ -90,7 +90,7 @@ func sign(typ string, payload any) ([]byte, error) {
 	return append([]byte(typ+" "), data...), err
 }
 
-// publish runs a publisher for the test's time.
+// publish runs a publisher until the test ends.
 func publish(t *testing.T, p *process, b ledger.Bus) *ledger.Publisher {
 	t.Helper()
 	pub, err := ledger.NewPublisher(ledger.PublisherConfig{

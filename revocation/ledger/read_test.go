@@ -122,7 +122,7 @@ func TestFindFailsOnAnUnreadableEvent(t *testing.T) {
 	}
 }
 
-// follow returns the sequence numbers of what comes after seq.
+// follow returns the sequence numbers of the batches after seq.
 func follow(t *testing.T, p *process, seq, limit uint64) string {
 	t.Helper()
 	batches, err := p.Follow(t.Context(), seq, limit)

@@ -25,7 +25,7 @@ func (s unlistable) List(ctx context.Context, prefix, after string, limit int) (
 	return s.Store.List(ctx, prefix, after, limit)
 }
 
-// TestPublishingAtOnceDoesNotReadTheStore, and says nothing of the operator.
+// TestPublishingAtOnceDoesNotReadTheStore also checks that a published batch does not name the operator.
 func TestPublishingAtOnceDoesNotReadTheStore(t *testing.T) {
 	p := start(t, unlistable{memstore.New(nil)})
 	var sent []revocation.Batch
@@ -72,8 +72,8 @@ type silent struct{}
 func (silent) Publish(string, []byte) error { return nil }
 func (silent) Flush(context.Context) error  { return nil }
 
-// TestPublishedBatchesEqualTheRecord to the letter, whether it comes from memory or was too long
-// ago to be there.
+// TestPublishedBatchesEqualTheRecord checks that a batch has the same bytes whether it comes from memory
+// or from the store.
 func TestPublishedBatchesEqualTheRecord(t *testing.T) {
 	p := start(t, memstore.New(nil))
 	revoke := func(n int) {

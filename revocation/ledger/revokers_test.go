@@ -22,7 +22,7 @@ import (
 
 var byOperator = broker.Request{Operator: "uid 1000"}
 
-// jtis are n of them, from number first on.
+// jtis returns n of them, starting at number first.
 func jtis(first, n int) []string {
 	values := make([]string, n)
 	for i := range values {
@@ -31,7 +31,7 @@ func jtis(first, n int) []string {
 	return values
 }
 
-// surround is the parts of a broker that are not asked here.
+// surround has the parts of a broker that these tests do not use.
 type surround struct{ commits atomic.Int64 }
 
 func (*surround) Flushed(context.Context, uint64) bool { return true }
@@ -44,7 +44,7 @@ func (*surround) Verify(context.Context, password.Caller, string, string) (ok, r
 }
 func (*surround) VerifyUnknown(context.Context, password.Caller, string) error { return nil }
 
-// brokerOn is a broker on the store and a ledger of it, whose denylist it shares.
+// brokerOn returns a broker on the store with a ledger of it, whose denylist it shares.
 func brokerOn(t testing.TB, s store.Store) (*brokertest.Broker, *ledger.Ledger, *surround) {
 	t.Helper()
 	deny, others := revocation.NewDenylist(), &surround{}
@@ -61,7 +61,7 @@ func brokerOn(t testing.TB, s store.Store) (*brokertest.Broker, *ledger.Ledger, 
 	return b, book, others
 }
 
-// TestLedgerKeepsTheStrongestOfRepeatedRevocations: one record each, however often.
+// TestLedgerKeepsTheStrongestOfRepeatedRevocations checks that repeated revocations leave one record each.
 func TestLedgerKeepsTheStrongestOfRepeatedRevocations(t *testing.T) {
 	b, book, _ := brokerOn(t, memstore.New(nil))
 	if err := b.PutClient(t.Context(), broker.Client{ID: "c"}); err != nil {
@@ -108,7 +108,8 @@ func TestLedgerKeepsTheStrongestOfRepeatedRevocations(t *testing.T) {
 	}
 }
 
-// BenchmarkBulkRevocation: tokens, 1,000 a request, four requests at a time, on disk.
+// BenchmarkBulkRevocation revokes tokens, 1,000 per request, with four concurrent requests and a store on
+// disk.
 func BenchmarkBulkRevocation(b *testing.B) {
 	disk, err := badgerstore.Open(badgerstore.Config{Dir: b.TempDir()})
 	if err != nil {

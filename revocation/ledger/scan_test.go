@@ -58,7 +58,7 @@ func mixed(r *rand.Rand, count int) []revocation.Event {
 // listed hides that a store can be read in parts.
 type listed struct{ store.Store }
 
-// TestAnswerInPartsHasTheBytesOfAnAnswerInPages: the bytes do not depend on how it was made.
+// TestAnswerInPartsHasTheBytesOfAnAnswerInPages checks that both ways produce the same bytes.
 func TestAnswerInPartsHasTheBytesOfAnAnswerInPages(t *testing.T) {
 	s := inMemory(t)
 	still := func(c *ledger.Config) {
@@ -153,7 +153,8 @@ func TestAnswerInPartsHoldsAllUpToItsHead(t *testing.T) {
 	writer.Wait()
 }
 
-// TestADamagedPartRefusesTheAnswer and the ledger, and names the record.
+// TestADamagedPartRefusesTheAnswer also checks that the ledger cannot be opened, and that the error names
+// the record.
 func TestADamagedPartRefusesTheAnswer(t *testing.T) {
 	s := inMemory(t)
 	p := start(t, s)

@@ -16,7 +16,7 @@ import (
 	"tokenbroker/revocation"
 )
 
-// until waits for what comes soon; the deadline only ends a hung test.
+// until waits for a condition that is expected soon. The deadline only ends a test that hangs.
 func until(t *testing.T, what string, good func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); !good(); time.Sleep(time.Millisecond) {
@@ -123,7 +123,7 @@ func TestNoFormOfAURLShowsItsPassword(t *testing.T) {
 	}
 }
 
-// A cluster whose servers fail each in another way does not fill the log.
+// A cluster whose servers fail for different reasons does not fill the log.
 func TestMostSpecificReasonOfAnOutageIsKept(t *testing.T) {
 	a := newOutage("nats://a:4222, nats://b:4222", access{user: "u"})
 	refused := errors.New("dial tcp: connection refused")

@@ -1,4 +1,4 @@
 package natsfeed
 
-// WithPending returns a feed in which so few messages may wait.
+// WithPending returns a feed in which only that many messages may wait.
 func (f Feed) WithPending(n int) Feed { f.pending = n; return f }

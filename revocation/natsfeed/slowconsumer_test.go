@@ -14,7 +14,7 @@ import (
 	"tokenbroker/validator/validatortest"
 )
 
-// bridge publishes what an issuer of a test says.
+// bridge publishes the messages of an issuer of a test.
 type bridge struct {
 	t   *testing.T
 	bus *natsfeed.Bus
@@ -28,8 +28,8 @@ func (b bridge) Message(raw []byte) {
 
 func (b bridge) Gap(error) {}
 
-// TestSlowConsumerLosesNothing: 100,000 revocations, and 8 messages may wait. Whatever
-// NATS drops comes by catch-ups, of which there are few, and none any more when it is over.
+// TestSlowConsumerLosesNothing sends 100,000 revocations to a feed in which 8 messages may wait.
+// Catch-ups, of which there are few, replace all messages that NATS drops, and stop when the load ends.
 func TestSlowConsumerLosesNothing(t *testing.T) {
 	srv, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true})
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 	"tokenbroker/store/memstore"
 )
 
-// backup is a copy of a store, and what else its broker keeps.
+// backup is a copy of a store and of the other state that its broker keeps.
 type backup struct {
 	records []store.Record
 	epoch   int64
@@ -57,7 +57,7 @@ func (b *broker) restore() {
 	w.after(w.between(time.Second, 20*time.Second), b.end)
 }
 
-// end is permanent: every service knows that its signatures are not accepted any more.
+// end stops the broker permanently. Every service then knows that its signatures are no longer accepted.
 func (b *broker) end() {
 	if b.dead {
 		return

@@ -12,7 +12,7 @@ import (
 	"tokenbroker/store/memstore"
 )
 
-// broker is a machine with a store and, while it lives, a process with the real ledger.
+// broker is a machine with a store and, while it runs, a process with the real ledger.
 type broker struct {
 	machine
 	store  *memstore.Store
@@ -58,7 +58,7 @@ func (b *broker) start() {
 	b.every(300*time.Millisecond, b.work)
 }
 
-// every runs work of this life of the process.
+// every runs work periodically in this run of the process.
 func (b *broker) every(d time.Duration, work func()) {
 	life := b.life
 	b.do(func() {
@@ -86,7 +86,7 @@ func (b *broker) heartbeat() {
 	}
 }
 
-// flush is the publisher's cursor after a reconnect: it begins a little before where it was.
+// flush moves the publisher's cursor after a reconnect to a little before its last position.
 func (b *broker) flush() {
 	for _, raw := range b.backlog {
 		b.w.publish(raw)
@@ -115,7 +115,7 @@ func (b *broker) announce(seq uint64, events ...revocation.Event) {
 
 var errKilled = errors.New("killed")
 
-// commit records events, of which callers hear when it was not killed before.
+// commit records events. Callers learn of them if the process was not killed before.
 func (b *broker) commit(events ...revocation.Event) error {
 	b.w.sync()
 	if err := b.store.Commit(b.w.ctx, []store.Change{{Events: events}}, b.ledger.Seal)[0]; err != nil {
@@ -158,7 +158,7 @@ func (b *broker) recover() {
 	}
 }
 
-// encoded returns an answer in either form.
+// encoded returns an answer in one of the forms.
 func (b *broker) encoded(after string) (text []byte, form revocation.Form, err error) {
 	form = revocation.FormBinary
 	if b.w.chance(0.2) {
@@ -176,7 +176,7 @@ func (b *broker) encoded(after string) (text []byte, form revocation.Form, err e
 	return buf.Bytes(), form, nil
 }
 
-// answer is for who keeps no denylist.
+// answer is for readers without a denylist.
 func (b *broker) answer(after string) (*revocation.Answer, error) {
 	text, form, err := b.encoded(after)
 	if err != nil {
@@ -188,7 +188,7 @@ func (b *broker) answer(after string) (*revocation.Answer, error) {
 	return revocation.DecodeBinaryAnswer(bytes.NewReader(text))
 }
 
-// checkRecord is P1.
+// checkRecord checks P1.
 func (b *broker) checkRecord() {
 	if b.ledger == nil || b.w.failed != nil {
 		return

@@ -2,7 +2,7 @@ package simtest_test
 
 import "time"
 
-// trouble is one thing that goes wrong, for a while or for good.
+// trouble is one fault, temporary or permanent.
 type trouble struct {
 	name string
 	make func(w *world, s *service, d time.Duration)
@@ -84,7 +84,7 @@ var troubles = []trouble{
 	{"an attack", func(w *world, s *service, _ time.Duration) { w.attack(s) }},
 }
 
-// fault lets one thing go wrong, and comes again.
+// fault causes one fault, and schedules the next.
 func (w *world) fault() {
 	if w.calm {
 		return

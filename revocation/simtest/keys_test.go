@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// keyring is what the issuer of one store signs with and publishes. It outlives processes.
+// keyring is the keys that the issuer of one store signs with and publishes. It outlives processes.
 type keyring struct {
 	w           *world
 	tokens      []string // published; the last one signs
@@ -53,7 +53,7 @@ func (k *keyring) withdraw(old *feedKey) {
 	k.feed = slices.DeleteFunc(k.feed, func(f *feedKey) bool { return f == old })
 }
 
-// compromiseTokenKey lets the signing key go, or another one that is published.
+// compromiseTokenKey compromises the signing key or another published key.
 func (k *keyring) compromiseTokenKey() string {
 	k.newTokenKey()
 	i := k.w.rng.IntN(len(k.tokens) - 1)
@@ -72,7 +72,7 @@ func (k *keyring) compromiseFeedKey() string {
 	return old.kid
 }
 
-// all are the ids of all keys that ever were; for a restore.
+// all are the ids of all keys so far, for a restore.
 func (k *keyring) all() []string {
 	kids := append(slices.Clone(k.compromised), k.tokens...)
 	for _, f := range k.feed {
@@ -115,7 +115,7 @@ func (m *mail) newFeedKey(kid string) *feedKey {
 	return &feedKey{kid: kid, private: private, public: private.Public().(ed25519.PublicKey)}
 }
 
-// name returns one that no other key or document has.
+// name returns a name that no other key or document has.
 func (m *mail) name(what string) string {
 	m.named++
 	return fmt.Sprintf("%s %d", what, m.named)

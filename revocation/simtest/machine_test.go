@@ -2,7 +2,7 @@ package simtest_test
 
 import "time"
 
-// epoch is the wall clocks' time at the beginning (Unix ms).
+// epoch is the time of the wall clocks at the start (Unix ms).
 const epoch = 1_700_000_000_000
 
 // machine has two clocks, and one process that may be stopped.
@@ -31,7 +31,7 @@ func (m *machine) wallMS() int64 { return epoch + (m.w.now + m.wallOff).Millisec
 
 func (m *machine) paused() bool { return m.w.now < m.pausedUntil }
 
-// do runs a piece of the process's work: now, or when it goes on.
+// do runs work of the process now, or when it continues.
 func (m *machine) do(run func()) {
 	if m.paused() {
 		m.w.at(m.pausedUntil, func() { m.do(run) })
@@ -40,8 +40,8 @@ func (m *machine) do(run func()) {
 	run()
 }
 
-// pause stops the process; its clocks run on. One that has just woken, or will wake within
-// the pause, sees its clocks only afterwards.
+// pause stops the process while its clocks run on. A process that has just continued, or will do so within
+// the pause, reads its clocks only afterwards.
 func (m *machine) pause(d time.Duration) {
 	m.pausedUntil = max(m.pausedUntil, m.w.now+d)
 	if m.w.now-m.wokeAt <= noticed {
@@ -61,8 +61,8 @@ func (m *machine) suspend(d time.Duration) {
 	})
 }
 
-// step sets the wall clock. That of a machine that is stopped stays: a step as long as the
-// suspension would hide it, which is documented in P2.
+// step sets the wall clock. The clock of a stopped machine is not set: a step as long as the suspension
+// would hide it, as P2 documents.
 func (m *machine) step(d time.Duration) {
 	if !m.paused() {
 		m.wallOff += d

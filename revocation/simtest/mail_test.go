@@ -9,8 +9,8 @@ import (
 	"tokenbroker/revocation"
 )
 
-// mail is the form of messages on the network. A part of the runs signs and verifies for
-// real; in the others, which are many times quicker, a message is the number of what was said.
+// mail is the form of messages on the network. Some runs really sign and verify; in the others, which are
+// much faster, a message is the number of its content.
 type mail struct {
 	signed bool
 	named  int
@@ -25,7 +25,7 @@ type letter struct {
 	msg    revocation.Message
 }
 
-// seal returns a message as it travels. A forged one names the key and is not signed with it.
+// seal returns a message as it is sent. A forged one names the key but is not signed with it.
 func (w *world) seal(key *feedKey, m revocation.Message, forged bool) []byte {
 	if !w.mail.signed {
 		w.mail.said = append(w.mail.said, letter{key: key, forged: forged, msg: m})
@@ -61,12 +61,12 @@ func (m *mail) open(raw []byte, key func(kid string) (ed25519.PublicKey, bool)) 
 	return l.msg, nil
 }
 
-// leak reports whether others than the issuer have that key.
+// leak reports whether that key has leaked.
 func (m *mail) leak(kid string) bool {
 	return slices.ContainsFunc(m.leaked, func(f *feedKey) bool { return f.kid == kid })
 }
 
-// overheard keeps some of what was sent.
+// overheard records some of the messages that were sent.
 func (m *mail) overheard(raw []byte) {
 	if len(m.sent) == 64 {
 		m.sent = m.sent[:copy(m.sent, m.sent[32:])]
@@ -74,7 +74,7 @@ func (m *mail) overheard(raw []byte) {
 	m.sent = append(m.sent, raw)
 }
 
-// attack is an attacker with access to the network: with no key, or with one that leaked.
+// attack is an attacker with access to the network, without a key or with a leaked one.
 func (w *world) attack(s *service) {
 	b := w.broker
 	if b.ledger == nil || len(w.mail.sent) == 0 {

@@ -7,8 +7,8 @@ import (
 	"tokenbroker/revocation"
 )
 
-// network is what lies between one service and the brokers. The cuts and the hold are
-// until that time; each direction has its own.
+// network connects one service and the brokers. The cuts and the hold last until the given time,
+// separately for each direction.
 type network struct {
 	cutFeed, cutRequests, cutReplies time.Duration
 	held                             time.Duration // a queue that drains then
@@ -23,7 +23,7 @@ const silence = 4 * time.Second
 
 var errNetwork = errors.New("no answer")
 
-// carry takes a message to the service: late, twice, out of order or not at all.
+// carry delivers a message to the service: late, twice, out of order or not at all.
 func (s *service) carry(raw []byte) {
 	if s.w.now < s.cutFeed || s.loss > 0 && s.w.chance(s.loss) {
 		return
@@ -37,8 +37,8 @@ func (s *service) carry(raw []byte) {
 	}
 }
 
-// ask carries a request to a broker and its result back. serve runs at the broker and returns
-// what is to happen here. Without an answer it is fail.
+// ask sends a request to a broker and delivers its result. serve runs at the broker and returns the
+// function to run at the service. Without an answer fail runs instead.
 func (s *service) ask(serve func(*broker) func(), fail func()) {
 	w, life := s.w, s.life
 	later := func(d time.Duration, run func()) { // in the life that asked

@@ -10,7 +10,7 @@ type event struct {
 
 func (e event) before(o event) bool { return e.at < o.at || e.at == o.at && e.order < o.order }
 
-// queue is a binary heap of what is to happen.
+// queue is a binary heap of scheduled events.
 type queue struct {
 	events []event
 	order  int

@@ -7,8 +7,8 @@ import (
 	"tokenbroker/revocation"
 )
 
-// reader is the side of a service that judges tokens, as package validator does it: step by
-// step, with the owner of the tracker at work between the steps.
+// reader is the part of a service that validates tokens, in the same steps as package validator. The owner
+// of the tracker works between the steps.
 type reader struct {
 	cache     map[*token]uint64 // the version that was read before the look-up
 	answers   map[*token]answer // of introspection
@@ -59,7 +59,7 @@ func (s *service) meets(bound time.Duration) bool {
 
 func (s *service) brokerMS() int64 { return s.atMS + (s.mono() - s.asOf).Milliseconds() }
 
-// usable says that nothing but a revocation stands against the token.
+// usable reports whether only a revocation could make the token invalid.
 func (s *service) usable(t *token) bool {
 	return s.brokerMS() < (t.exp+leeway)*1000 && slices.Contains(s.tokens.kids, t.KID)
 }
@@ -72,7 +72,7 @@ func (s *service) judge(t *token) revocation.Verdict {
 	return v
 }
 
-// read looks at a few tokens and comes again.
+// read validates a few tokens and schedules the next time.
 func (s *service) read() {
 	if n := len(s.w.twin.tokens); n > 0 {
 		for range 3 {
@@ -141,7 +141,7 @@ func (s *service) introspect(t *token, bound, begun time.Duration) {
 	}, func() {})
 }
 
-// accepted is P2 and P5 for one request that began then. bound is how old the knowledge may be.
+// accepted checks P2 and P5 for one request that started then. bound is how old the knowledge may be.
 func (s *service) accepted(t *token, begun, bound time.Duration, how string) {
 	i := slices.Index(s.w.twin.tokens, t)
 	if r := t.refused[s.id]; r.life == s.life && r.at < begun {
@@ -153,7 +153,7 @@ func (s *service) accepted(t *token, begun, bound time.Duration, how string) {
 	}
 }
 
-// rememberAll is every reader at once, at the worst moment.
+// rememberAll runs all readers at once, at the worst moment.
 func (s *service) rememberAll() {
 	for _, t := range s.w.twin.tokens {
 		if s.usable(t) && s.judge(t) == revocation.NotRevoked {
@@ -162,7 +162,7 @@ func (s *service) rememberAll() {
 	}
 }
 
-// probe is P2 and P5 for every token.
+// probe checks P2 and P5 for every token.
 func (s *service) probe() {
 	fresh, version := s.fresh(), s.version()
 	for i, t := range s.w.twin.tokens {
@@ -191,7 +191,7 @@ func (s *service) probe() {
 	}
 }
 
-// checkExact is liveness: fresh, with the keys, and right about each token.
+// checkExact checks liveness: the service is fresh, has the keys, and decides correctly about each token.
 func (s *service) checkExact() {
 	b := s.w.broker
 	switch {

@@ -13,7 +13,7 @@ var (
 	manySeeds = flag.Uint64("seeds", seedsInATest, "how many seeds to run")
 )
 
-// bug is planted in the simulation's own shell and broker.
+// bug is a deliberate fault in the simulation's own shell and broker.
 type bug int
 
 const (

@@ -54,7 +54,7 @@ func (s *service) start() {
 	s.read()
 }
 
-// mine runs work of this life when the process is not stopped.
+// mine runs work of this run of the service if the process is not stopped.
 func (s *service) mine(d time.Duration, run func()) {
 	life := s.life
 	s.w.after(d, func() {
@@ -78,7 +78,7 @@ func (s *service) tick(n int) {
 	s.mine(100*time.Millisecond, func() { s.tick(n + 1) })
 }
 
-// gap is what a feed says after a reconnect or a slow consumer.
+// gap is what a feed reports after a reconnect or a slow consumer.
 func (s *service) gap() { s.perform(s.tracker.Gap(s.instant())) }
 
 func (s *service) receive(h revocation.Held) {
@@ -194,7 +194,7 @@ func (s *service) catchUp(c revocation.CatchUp) {
 	}, func() { s.perform(s.tracker.CatchUpDone(s.instant(), c.ID, nil, errNetwork)) })
 }
 
-// readAnswer takes an answer in as package validator does, also one that was given up.
+// readAnswer reads an answer as package validator does, also one whose request was abandoned.
 func (s *service) readAnswer(text []byte, form revocation.Form) (*revocation.Answer, error) {
 	if form == revocation.FormJSON {
 		return revocation.DecodeAnswer(bytes.NewReader(text))

@@ -9,7 +9,7 @@ import (
 	"tokenbroker/revocation"
 )
 
-// twin knows every token and every revocation.
+// twin is the model: it has every token and every revocation.
 type twin struct{ tokens []*token }
 
 type token struct {
@@ -24,13 +24,13 @@ type token struct {
 	refused map[int]refusal // by each service
 }
 
-// refusal is when a life of a service first refused a token as revoked.
+// refusal is when a run of a service first refused a token as revoked.
 type refusal struct {
 	life int
 	at   time.Duration
 }
 
-// leeway is the validators' leeway, and margin what an event outlives its tokens by (s).
+// leeway is the validators' leeway, and margin how long an event outlives its tokens (s).
 const (
 	leeway = 1
 	margin = 2
@@ -80,7 +80,7 @@ func (tw *twin) hit(store string, e revocation.Event) (hit []*token) {
 	return hit
 }
 
-// ack notes that callers know that the tokens are revoked.
+// ack records that callers know that the tokens are revoked.
 func ack(tokens []*token, now time.Duration) {
 	for _, t := range tokens {
 		if !t.acked {

@@ -70,7 +70,7 @@ func (b *broker) bulk(now int64) {
 	}
 }
 
-// ending is an event with an epoch: above each that was ever given.
+// ending returns an event with an epoch above every earlier one.
 func (b *broker) ending(kind revocation.Kind, value string) revocation.Event {
 	now := b.ledger.Now()
 	b.epoch = max(b.epoch+1, now.UnixMilli())
@@ -80,7 +80,7 @@ func (b *broker) ending(kind revocation.Kind, value string) revocation.Event {
 	}
 }
 
-// compromise records what the keyring knows already.
+// compromise records what the keyring already knows.
 func (b *broker) compromise(kid string) {
 	b.w.say("key %s is compromised", kid)
 	for _, t := range b.w.twin.tokens {
@@ -92,7 +92,7 @@ func (b *broker) compromise(kid string) {
 	})
 }
 
-// signOut is the ledger's way out of a clock that cannot be trusted.
+// signOut signs out all users, as the ledger does when its clock cannot be trusted.
 func (b *broker) signOut(context.Context) error {
 	b.w.say("everybody is signed out: the clock is suspect")
 	if b.w.bug == bugFloorWithoutSignOut {
@@ -101,7 +101,7 @@ func (b *broker) signOut(context.Context) error {
 	return b.commit(b.ending(revocation.KindAll, ""))
 }
 
-// upkeep is what the ledger's Run does.
+// upkeep does the work of the ledger's Run.
 func (b *broker) upkeep() {
 	b.w.sync()
 	n := 0

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// quiet is how long after the faults, beyond the staleness, everything must be well again.
+// quiet is how long after the last fault, in addition to the staleness, every service must be fresh again.
 const quiet = 20 * time.Second
 
 // world is one run. Everything happens in one goroutine, in the order of the queue.
@@ -76,7 +76,7 @@ func (w *world) run() error {
 	return w.failed
 }
 
-// until lets happen what is due before end.
+// until runs everything that is due before end.
 func (w *world) until(end time.Duration) {
 	for w.failed == nil && len(w.queue.events) > 0 && w.queue.events[0].at <= end {
 		e := w.queue.pop()
@@ -87,7 +87,7 @@ func (w *world) until(end time.Duration) {
 	w.now = max(w.now, end)
 }
 
-// sync brings the clock of the denylists to the true time.
+// sync sets the clock of the denylists to the true time.
 func (w *world) sync() {
 	if w.now > w.slept {
 		time.Sleep(w.now - w.slept) // in a bubble: at once
