@@ -127,6 +127,8 @@ func TestDevNamesTheVariablesThatItIgnores(t *testing.T) {
 	}
 }
 
+// The browser signs in through the Cognito emulator and never holds an upstream token. Log-off returns the
+// URL of the provider's log-out page.
 func TestDevSignInThroughTheHostedUI(t *testing.T) {
 	t.Parallel()
 	dev := startDev(t)

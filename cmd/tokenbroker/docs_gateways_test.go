@@ -122,7 +122,7 @@ func (e echoed) wantNothingForged(t *testing.T) {
 	}
 }
 
-const callersRequestID = "of-somebody-else"
+const callersRequestID = "id-of-the-caller"
 
 // throughGateway sends a request with forged identity headers.
 func throughGateway(t *testing.T, url, authorization string) (status int, reached echoed, challenge string) {

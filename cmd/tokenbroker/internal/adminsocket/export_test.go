@@ -2,5 +2,5 @@
 
 package adminsocket
 
-// ListenFor is Listen with another idea of who may connect.
+// ListenFor is Listen with a function that decides which uids may connect.
 var ListenFor = listen

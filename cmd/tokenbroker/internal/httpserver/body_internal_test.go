@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// TestUnreadBodiesHoldAConnectionWithinBounds: when a request whose body is not read is answered, and
-// how long its connection lasts, by what the client sends. The times are those of the fake clock.
+// Checks when a request with an unread body is answered and when its connection is closed, for different
+// clients. The times are those of the fake clock.
 func TestUnreadBodiesHoldAConnectionWithinBounds(t *testing.T) {
 	const head = "POST /refused HTTP/1.1\r\nHost: broker\r\n"
 	const least, most = discardTime, discardTime + lingerTime + resetDelay
@@ -82,8 +82,8 @@ func TestUnreadBodiesHoldAConnectionWithinBounds(t *testing.T) {
 	}
 }
 
-// TestExpectedBodiesArriveBeforeARefusal: a proxy that sends a body without waiting for 100 Continue
-// could otherwise lose the answer on its way to the client.
+// The body is read before the answer, because a proxy that sends it without waiting for 100 Continue could
+// otherwise lose the answer.
 func TestExpectedBodiesArriveBeforeARefusal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newConnLab(t, Limits{Total: 8})

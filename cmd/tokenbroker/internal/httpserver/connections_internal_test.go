@@ -12,9 +12,9 @@ import (
 	"time"
 )
 
-// dialled is a connection from an address of the test's choice.
+// dialled is a connection with a remote address that the test sets.
 type dialled struct {
-	net.Conn // nil: only what follows is called
+	net.Conn // nil, because only the methods below are called
 	from     string
 	closed   bool
 }
@@ -25,7 +25,7 @@ func (d *dialled) RemoteAddr() net.Addr {
 
 func (d *dialled) Close() error { d.closed = true; return nil }
 
-// dials is a listener that hands out connections sent to it.
+// dials is a listener that accepts the connections that are sent to it.
 type dials struct {
 	net.Listener
 	conns chan net.Conn
@@ -53,7 +53,7 @@ func newConnLab(t *testing.T, limits Limits) *connLab {
 	return &connLab{t: t, conns: conns, connections: newConnections(dials{conns: conns}, limits, slog.New(slog.DiscardHandler))}
 }
 
-// dial connects from an address, and lets the server have the connection in state.
+// dial connects from an address and reports the connection to the server as being in state.
 func (l *connLab) dial(from string, state http.ConnState) *dialled {
 	l.t.Helper()
 	d := &dialled{from: from}
@@ -76,7 +76,7 @@ func (l *connLab) dial(from string, state http.ConnState) *dialled {
 
 func (l *connLab) become(d *dialled, state http.ConnState) { l.connState(d, state) }
 
-// refused connects from an address, and wants the listener to close that connection.
+// refused connects from an address and checks that the listener closes the connection.
 func (l *connLab) refused(from string) {
 	l.t.Helper()
 	d := &dialled{from: from}
@@ -178,7 +178,8 @@ func TestAcceptWaitsWhileEveryConnectionIsActive(t *testing.T) {
 	}
 }
 
-// One address has its share, IPv6 by /64 and by /48; its own idle connections make room first.
+// The connections of an address are limited, those of IPv6 by /64 and by /48. Its own idle connections are
+// closed first.
 func TestConnectionsOfAnAddress(t *testing.T) {
 	exempt := netip.MustParseAddr("192.0.2.80")
 	l := newConnLab(t, Limits{Total: 100, PerAddress: 2, Exempt: func(ip netip.Addr) bool { return ip == exempt }, ExemptLoopback: true})
@@ -218,7 +219,7 @@ func TestConnectionsOfAnAddress(t *testing.T) {
 	}
 }
 
-// A server on the listener answers a new client while idle and silent ones hold every place.
+// A server answers a new client although idle and silent clients hold all its connections.
 func TestIdleConnectionsDoNotBlockNewClients(t *testing.T) {
 	const total = 8
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
@@ -253,7 +254,7 @@ func TestIdleConnectionsDoNotBlockNewClients(t *testing.T) {
 	}
 }
 
-// bounded is a listener with a deadline, and a step before that is set.
+// bounded is a listener with a deadline. It calls a function before the deadline is set.
 type bounded struct {
 	*net.TCPListener
 	before func()
@@ -266,7 +267,7 @@ func (b *bounded) SetDeadline(t time.Time) error {
 	return nil
 }
 
-// A drain that begins between two Accepts still takes what is in the kernel's queue.
+// A drain that starts between two calls of Accept still takes the connections in the kernel's queue.
 func TestADrainBetweenTwoAccepts(t *testing.T) {
 	next := make(chan struct{})
 	var c *connections
@@ -318,7 +319,7 @@ func TestADrainEmptiesTheKernelsQueue(t *testing.T) {
 	}
 }
 
-// queueOf returns a listener and clients of it that were not accepted yet.
+// queueOf returns a listener and clients whose connections are not accepted yet.
 func queueOf(t *testing.T, clients int) (*net.TCPListener, []net.Conn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

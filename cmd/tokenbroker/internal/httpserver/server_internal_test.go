@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// TestRequestsOfAnHTTP2Connection are bounded by the server's first frame, its SETTINGS (RFC
-// 9113 §3.4, §6.5).
+// The SETTINGS frame of the server, which is its first frame, bounds the concurrent requests of an HTTP/2
+// connection (RFC 9113 §3.4, §6.5).
 func TestRequestsOfAnHTTP2Connection(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

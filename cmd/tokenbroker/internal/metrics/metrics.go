@@ -1,4 +1,4 @@
-// Package metrics is the broker's Prometheus metrics, in a registry of its own. Every label
+// Package metrics holds the broker's Prometheus metrics, in a registry of its own. Every label
 // has a closed set of values, so callers and providers cannot create series.
 package metrics
 

@@ -14,7 +14,7 @@ import (
 	"tokenbroker/revocation"
 )
 
-// touched is metrics of which every series with a label was used.
+// touched returns metrics in which every labelled metric has at least one series.
 func touched(t *testing.T) *metrics.Metrics {
 	t.Helper()
 	m := metrics.New()
@@ -62,12 +62,11 @@ func TestEveryMetricHasHelp(t *testing.T) {
 		}
 	}
 	if ours < 12 {
-		t.Errorf("%d metrics of ours: this test sees too few", ours)
+		t.Errorf("%d metrics of the broker, which are too few for this test", ours)
 	}
 }
 
-// TestLabelsAreClosedSets: nothing that a caller, an operator or a mistake invents makes a
-// new series.
+// No value that a caller, an operator or a bug invents makes a new series.
 func TestLabelsAreClosedSets(t *testing.T) {
 	m := metrics.New()
 	for _, odd := range []string{"odd-1", "odd-2", "odd-3"} {
@@ -119,7 +118,7 @@ func TestUpstreamRequestsAreCountedByResult(t *testing.T) {
 		`tokenbroker_upstream_request_duration_seconds_count{provider="cognito"} 6`)
 }
 
-// answering is a provider's network.
+// answering is a transport with the answer of a provider.
 type answering struct {
 	status int
 	err    error

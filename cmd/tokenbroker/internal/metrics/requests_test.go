@@ -33,7 +33,7 @@ func wantLines(t *testing.T, body string, lines ...string) {
 	}
 }
 
-// answers is a broker that answers everything with its error, or with grant.
+// answers is a broker that answers every call with its error or, if that is nil, with a grant.
 type answers struct {
 	browser.Sessions
 	browser.Logins
@@ -112,7 +112,7 @@ func TestReplaysAreCountedSeparately(t *testing.T) {
 	wantLines(t, scrape(t, m), `tokenbroker_refreshes_total{result="replayed"} 1`, `tokenbroker_tokens_issued_total{grant="refresh"} 1`)
 }
 
-// replaying answers a superseded refresh token.
+// replaying is a broker whose refreshes are replays of a superseded refresh token.
 type replaying struct{ browser.Sessions }
 
 func (replaying) Refresh(context.Context, string, string, broker.Request) (*broker.Grant, error) {
@@ -136,7 +136,7 @@ func TestLogOffsAreCountedByResult(t *testing.T) {
 	}
 }
 
-// slowStore takes two seconds for a commit, and refuses it.
+// slowStore is a store whose commits fail after two seconds.
 type slowStore struct{ store.Store }
 
 func (slowStore) Commit(context.Context, []store.Change, store.Seal) []error {
