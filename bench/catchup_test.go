@@ -18,8 +18,8 @@ import (
 	"tokenbroker/store"
 )
 
-// liveRevocations is how many sessions are revoked when a service or a broker starts; in
-// an environment variable for a quick look.
+// liveRevocations returns the number of sessions that are revoked when a service or a broker
+// starts. The environment variable TOKENBROKER_BENCH_LIVE replaces it, for a quick run.
 func liveRevocations(tb testing.TB) int {
 	tb.Helper()
 	text := os.Getenv("TOKENBROKER_BENCH_LIVE")
@@ -36,14 +36,14 @@ func liveRevocations(tb testing.TB) int {
 	return n
 }
 
-// BenchmarkServiceStart is validator.New, from the call until keys and a million live
-// revocations are in memory: the broker reads its ledger again each time. It takes turns
-// with its floor, the same bytes from memory over HTTP into a golang-lru of the same cap.
+// BenchmarkServiceStart measures validator.New, from the call until the keys and a million live
+// revocations are in memory. The broker reads its ledger again for each start. Its floor reads the
+// same bytes from memory over HTTP into a golang-lru of the same capacity; the two alternate.
 func BenchmarkServiceStart(b *testing.B) {
 	live := liveRevocations(b)
 	n := newNetwork(b, func(s store.Store, l *ledger.Ledger) { record(b, s, l, live) })
 	if ctx := b.Context(); !n.publisher.Flushed(ctx, n.ledger.Head()) {
-		b.Fatal("the batches did not go out")
+		b.Fatal("the batches were not published")
 	}
 	answer := n.answer(b)
 	static := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -74,7 +74,7 @@ func BenchmarkServiceStart(b *testing.B) {
 	b.ReportMetric(float64(len(answer))/1e6, "MB")
 }
 
-// record fills a ledger with sessions that were just revoked.
+// record fills a ledger with sessions that were revoked a moment ago.
 func record(tb testing.TB, s store.Store, l *ledger.Ledger, live int) {
 	tb.Helper()
 	in := newIDs(live)
@@ -87,7 +87,7 @@ func record(tb testing.TB, s store.Store, l *ledger.Ledger, live int) {
 	}
 }
 
-// answer is what a service is sent at its start.
+// answer returns the response that a service receives when it starts.
 func (n *network) answer(tb testing.TB) []byte {
 	tb.Helper()
 	encoded, err := n.ledger.EncodedAnswer(tb.Context(), "", revocation.FormBinary)
@@ -102,7 +102,7 @@ func (n *network) answer(tb testing.TB) []byte {
 	return text.Bytes()
 }
 
-// readIntoLRU reads an answer of so many events and keeps 16 bytes of each.
+// readIntoLRU reads a response with the given number of events and keeps 16 bytes of each.
 func readIntoLRU(tb testing.TB, url string, live int) error {
 	tb.Helper()
 	resp, err := http.Get(url)

@@ -17,8 +17,8 @@ import (
 	"tokenbroker/revocation"
 )
 
-// denylistSizes are how many sessions are revoked. Ten millions take a minute and some GiB:
-// only where TOKENBROKER_BENCH_10M is set.
+// denylistSizes returns the numbers of revoked sessions. Ten million take a minute and a few GiB,
+// so they are measured only if TOKENBROKER_BENCH_10M is set.
 func denylistSizes() []int {
 	if testing.Short() {
 		return []int{1_000}
@@ -30,9 +30,9 @@ func denylistSizes() []int {
 	return sizes
 }
 
-// BenchmarkDenylistLookUp is [revocation.Denylist.Judge] of a token whose session is
-// revoked (hit) and of one that nothing hits (miss), in the capped denylist of a service,
-// compared with one look-up of 16 bytes in a plain map of as many and in a golang-lru.
+// BenchmarkDenylistLookUp measures [revocation.Denylist.Judge] of a token whose session is revoked
+// (hit) and of a token that is not revoked (miss), in the bounded denylist of a service, compared
+// with a look-up of 16 bytes in a plain map of the same size and in a golang-lru.
 func BenchmarkDenylistLookUp(b *testing.B) {
 	for _, size := range denylistSizes() {
 		in := newIDs(size)
@@ -45,7 +45,7 @@ func BenchmarkDenylistLookUp(b *testing.B) {
 		}
 		for _, line := range []struct {
 			name    string
-			offset  int // of the ids that are asked for
+			offset  int // of the first id that is looked up
 			verdict revocation.Verdict
 		}{{"hit", 0, revocation.Revoked}, {"miss", size, revocation.NotRevoked}} {
 			b.Run(fmt.Sprintf("%s/entries=%d", line.name, size), func(b *testing.B) {
@@ -68,9 +68,9 @@ func BenchmarkDenylistLookUp(b *testing.B) {
 	}
 }
 
-// BenchmarkDenylistFill inserts so many sessions into an empty denylist, as batches of 2,000
-// events, compared with the same ids into a plain map and a golang-lru; bytes/entry is what the
-// heap holds more afterwards. The ids are given to the denylist as text, as a message has them.
+// BenchmarkDenylistFill inserts the given number of sessions into an empty denylist, in batches of
+// 2,000 events, compared with inserting the same ids into a plain map and into a golang-lru.
+// bytes/entry is the growth of the heap. The denylist receives the ids as text, as in a message.
 func BenchmarkDenylistFill(b *testing.B) {
 	for _, size := range denylistSizes() {
 		in := newIDs(size)
@@ -119,12 +119,12 @@ func BenchmarkDenylistFill(b *testing.B) {
 	}
 }
 
-// BenchmarkDenylistCollect removes what has ended, all of it, and looks once more where
-// nothing has; compared with deleting all ids from a plain map.
+// BenchmarkDenylistCollect removes entries that have all expired, and then runs again when nothing
+// has expired, compared with deleting all ids from a plain map.
 func BenchmarkDenylistCollect(b *testing.B) {
 	for _, size := range denylistSizes() {
 		in := newIDs(size)
-		in.length = 0 // only the broker's clock decides
+		in.length = 0 // only the broker's clock has an effect
 		b.Run(fmt.Sprintf("entries=%d", size), func(b *testing.B) {
 			var removed, idle, plain time.Duration
 			times := 0
@@ -135,7 +135,7 @@ func BenchmarkDenylistCollect(b *testing.B) {
 				idle += stopwatch(func() { d.Collect(in.end - 1) })
 				removed += stopwatch(func() {
 					if d.Collect(in.end) != size {
-						b.Fatal("something was left")
+						b.Fatal("entries are left")
 					}
 				})
 				m := make(map[[16]byte]int64)
@@ -156,24 +156,24 @@ func BenchmarkDenylistCollect(b *testing.B) {
 	}
 }
 
-// ids are random 16-byte ids, the same each time.
+// ids are random 16-byte ids, which are the same in each run.
 type ids struct {
 	size   int
 	seed   uint64
-	end    int64 // of each, Unix s
+	end    int64 // of each entry, in Unix seconds
 	length int64
 }
 
 func newIDs(size int) *ids { return &ids{size: size, seed: 1, end: 2_000_000_000, length: 900} }
 
-// id returns the i-th; those from size on are not revoked.
+// id returns the i-th id. Ids from size on are not revoked.
 func (in *ids) id(i int) (id [16]byte) {
 	binary.LittleEndian.PutUint64(id[:], scatter(in.seed+uint64(2*i)))
 	binary.LittleEndian.PutUint64(id[8:], scatter(in.seed+uint64(2*i+1)))
 	return id
 }
 
-// scatter is the finisher of SplitMix64.
+// scatter is the final mixing step of SplitMix64.
 func scatter(n uint64) uint64 {
 	n += 0x9e3779b97f4a7c15
 	n = (n ^ n>>30) * 0xbf58476d1ce4e5b9
@@ -208,8 +208,8 @@ func (in *ids) revoke(d *revocation.Denylist) {
 	}
 }
 
-// asking is what a bench asks for, drawn and made into texts beforehand. A token's texts lie
-// side by side, as a reader of its claims would have just touched them.
+// asking has the queries of a benchmark, drawn and formatted before it starts. The texts of one
+// token are adjacent in memory, as if a reader of its claims had just read them.
 type asking struct {
 	ids   [askMask + 1][16]byte
 	texts string
@@ -221,7 +221,7 @@ const (
 	jtiLen  = 36
 )
 
-// asked draws tokens of sessions that begin with the id at offset.
+// asked draws tokens of sessions, starting with the id at offset.
 func (in *ids) asked(offset int) *asking {
 	a, r := new(asking), rand.New(rand.NewPCG(1, 2))
 	var texts strings.Builder
@@ -249,7 +249,7 @@ func newLRU(tb testing.TB, size int) *lru.Cache[[16]byte, int64] {
 	return c
 }
 
-// filled sums what making something took and holds.
+// filled sums the time and the memory of filling a container.
 type filled struct {
 	took  time.Duration
 	bytes float64
@@ -275,14 +275,14 @@ func stopwatch(work func()) time.Duration {
 	return time.Since(began)
 }
 
-// contestant is other work on the same input that [race] compares with.
+// contestant is other work on the same input with which [race] compares.
 type contestant struct {
 	name string
 	work func(i int)
 }
 
-// race does quick work b.N times, one by one, and reports how many times longer it takes
-// than the others do; they take turns with it, outside the measured time.
+// race does a short operation b.N times, one after the other, and reports its time in multiples of
+// the times of the others. They alternate with it, outside of the measured time.
 func race(b *testing.B, work func(i int), others ...contestant) {
 	b.Helper()
 	run := func(n int, work func(i int)) time.Duration {

@@ -16,8 +16,9 @@ func atOnce() []int {
 	return []int{1, 8, 64, 256}
 }
 
-// BenchmarkDurableRevocations is broker.LogOff, on disk and in the own denylist, from so many
-// clients at once, compared with a bare append with fdatasync and a Badger transaction for each.
+// BenchmarkDurableRevocations measures broker.LogOff, on disk and in the broker's own denylist,
+// from several clients at once, compared with a plain append with fdatasync and with one Badger
+// transaction for each log-off.
 func BenchmarkDurableRevocations(b *testing.B) {
 	benchDurable(b, func(b *testing.B, r *rig, _ int) func(int) error { return r.logOff(b, b.N) })
 }
@@ -41,7 +42,8 @@ func benchDurable(b *testing.B, prepare func(b *testing.B, r *rig, clients int) 
 	}
 }
 
-// refreshEach signs so many sessions in and returns the work of rotating each client's own.
+// refreshEach signs in the given number of sessions and returns the work of refreshing each
+// client's own sessions.
 func (r *rig) refreshEach(tb testing.TB, count int) func(client int) error {
 	tb.Helper()
 	grants := r.signIn(tb, count)

@@ -12,13 +12,13 @@ import (
 	"tokenbroker/validator/validatortest"
 )
 
-// turnOfSignatures is the calls to a turn: less than a millisecond.
+// turnOfSignatures is the number of calls in a turn, which takes less than a millisecond.
 const turnOfSignatures = 8
 
 var serviceAlgorithms = []string{"ES256", "EdDSA", "RS256"}
 
 // BenchmarkValidateFirstSight validates tokens that are not remembered, compared with the standard
-// library's check of the same signatures. Warm and cold are those of
+// library's check of the same signatures. Warm and cold mean the same as in
 // [BenchmarkValidateSeenBefore].
 func BenchmarkValidateFirstSight(b *testing.B) {
 	for _, alg := range serviceAlgorithms {
@@ -27,7 +27,7 @@ func BenchmarkValidateFirstSight(b *testing.B) {
 			kid := from.Rotate(alg)
 			tokens := newTokens(b, from, 1000)
 			b.Run("warm", func(b *testing.B) {
-				besideRaw(b, forgetful(b, from), tokens, showWarm, rawChecks(b, from, kid, tokens[:warmAtOnce]), nil)
+				compareWithRaw(b, forgetful(b, from), tokens, showWarm, rawChecks(b, from, kid, tokens[:warmAtOnce]), nil)
 			})
 			b.Run("cold", func(b *testing.B) {
 				var copies []string
@@ -36,21 +36,21 @@ func BenchmarkValidateFirstSight(b *testing.B) {
 						copies = append(copies, strings.Clone(token))
 					}
 				}
-				besideRaw(b, forgetful(b, from), copies, showCold, rawChecks(b, from, kid, copies), nil)
+				compareWithRaw(b, forgetful(b, from), copies, showCold, rawChecks(b, from, kid, copies), nil)
 			})
 		})
 	}
 }
 
-// forgetful remembers some hundred tokens: one of a thousand that comes again is seen for the
-// first time.
+// forgetful returns a validator that remembers a few hundred tokens, so that each of a thousand
+// tokens that take turns is a new one.
 func forgetful(tb testing.TB, from *validatortest.Issuer) *validator.Validator {
 	tb.Helper()
 	return newValidator(tb, from, 256)
 }
 
-// BenchmarkValidateFlood shows distinct tokens with a bad signature to a validator that
-// remembers 1,000 good ones, compared with the standard library's check of the same signatures.
+// BenchmarkValidateFlood validates distinct tokens with a bad signature by a validator that
+// remembers 1,000 valid ones, compared with the standard library's check of the same signatures.
 func BenchmarkValidateFlood(b *testing.B) {
 	for _, alg := range serviceAlgorithms {
 		b.Run(alg, func(b *testing.B) {
@@ -60,11 +60,11 @@ func BenchmarkValidateFlood(b *testing.B) {
 			bad := swapSignatures(good)
 			v := newValidator(b, from, 0)
 			validateAll(b, v, good)
-			besideRaw(b, v, bad, showWarm, rawChecks(b, from, kid, bad), validator.ErrInvalid)
+			compareWithRaw(b, v, bad, showWarm, rawChecks(b, from, kid, bad), validator.ErrInvalid)
 			before := v.Stats().Verified
 			validateAll(b, v, good)
 			if evicted := v.Stats().Verified - before; evicted > 0 {
-				b.Errorf("%d of the good tokens are no longer remembered", evicted)
+				b.Errorf("%d of the valid tokens are no longer remembered", evicted)
 			}
 		})
 	}
@@ -72,20 +72,20 @@ func BenchmarkValidateFlood(b *testing.B) {
 
 var errAccepted = errors.New("the token was accepted")
 
-// besideRaw lets v and the checks look at tokens by turns. The verdict has to be want. The
-// metric signatures/op says whether each token cost one.
-func besideRaw(b *testing.B, v *validator.Validator, tokens []string, show show, checks []func() bool, want error) {
+// compareWithRaw alternates between v and the raw checks on the given tokens. v must return the error
+// want. The metric signatures/op reports whether each token cost one signature check.
+func compareWithRaw(b *testing.B, v *validator.Validator, tokens []string, show show, checks []func() bool, want error) {
 	b.Helper()
 	ctx := b.Context()
 	validate := func(token string) error {
 		if _, err := v.Validate(ctx, token); !errors.Is(err, want) {
-			return fmt.Errorf("not the verdict that is wanted: %w", cmp.Or(err, errAccepted))
+			return fmt.Errorf("unexpected result: %w", cmp.Or(err, errAccepted))
 		}
 		return nil
 	}
 	raw := func(i int) error {
 		if checks[i%len(checks)]() != (want == nil) {
-			return errors.New("the signature is not what it should be")
+			return errors.New("the raw check returned the wrong result")
 		}
 		return nil
 	}
@@ -95,7 +95,7 @@ func besideRaw(b *testing.B, v *validator.Validator, tokens []string, show show,
 	reportAllocations(b, func(i int) error { return validate(tokens[i%len(tokens)]) })
 }
 
-// timed calls do with one number after the other.
+// timed calls do with consecutive numbers.
 func timed(do func(i int) error) func(from, calls int) (time.Duration, error) {
 	return func(from, calls int) (time.Duration, error) {
 		began := time.Now()

@@ -15,7 +15,7 @@ import (
 	"tokenbroker/store"
 )
 
-// sizes of what a refresh must not grow with.
+// sizes returns the sizes of a store. The cost of a refresh must not depend on them.
 func sizes() []int {
 	if testing.Short() {
 		return []int{1_000}
@@ -23,9 +23,10 @@ func sizes() []int {
 	return []int{1_000, 10_000, 100_000, 1_000_000}
 }
 
-// BenchmarkRefreshGrowth is broker.Refresh from 64 sessions at once in stores that hold ever
-// more: other sessions, each with a user and a record of its id; revocations in the own
-// denylist; and nothing at all, which is the floor: x-empty compares with it.
+// BenchmarkRefreshGrowth measures broker.Refresh from 64 sessions at once, in stores with an
+// increasing number of other sessions, each with a user and a record of its id, and with an
+// increasing number of revocations in the broker's own denylist. Its floor, x-empty, is an empty
+// store.
 func BenchmarkRefreshGrowth(b *testing.B) {
 	for _, n := range sizes() {
 		b.Run(fmt.Sprintf("sessions=%d", n), func(b *testing.B) {
@@ -50,8 +51,8 @@ func grow(b *testing.B, r *rig) {
 	measure(b, clients, work, peer{name: "empty", work: empty, share: 1})
 }
 
-// fill writes n sessions of as many users straight into the store, as sign-ins would leave
-// them, in no order of the keys.
+// fill writes n sessions of as many users directly into the store, in the same form as sign-ins
+// write them, and in random key order.
 func fill(tb testing.TB, s store.Store, n int) {
 	tb.Helper()
 	const each = 6_000
@@ -90,7 +91,7 @@ func fill(tb testing.TB, s store.Store, n int) {
 	}
 }
 
-// recordID is a uid or sid that looks like a random one.
+// recordID returns a uid or sid that looks like a random one.
 func recordID(i int, kind string) string {
 	sum := sha256.Sum256(binary.BigEndian.AppendUint64([]byte(kind), uint64(i)))
 	return lowerBase32.EncodeToString(sum[:16])
@@ -98,10 +99,11 @@ func recordID(i int, kind string) string {
 
 var lowerBase32 = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
-// BenchmarkSessionMemory is what the process's memory grows by when the store holds a million
-// sessions more, each with a user and a record of its id, and a refresh has read among them:
-// heap in use and resident memory without file mappings, after a collection, in bytes a session. It is
-// read right after the writing, when Badger may still be flushing and compacting.
+// BenchmarkSessionMemory measures how much the memory of the process grows with a million
+// additional sessions in the store, each with a user and a record of its id, after refreshes of
+// some of them. It reports the heap in use and the resident memory without file mappings, after a
+// garbage collection, in bytes for each session. It reads them immediately after the writes, when
+// Badger may still be flushing and compacting.
 func BenchmarkSessionMemory(b *testing.B) {
 	n := sizes()[len(sizes())-1]
 	r := newRig(b, nil)
@@ -112,7 +114,7 @@ func BenchmarkSessionMemory(b *testing.B) {
 		b.Fatal(err)
 	}
 	heapAfter, residentAfter := memory(b)
-	for b.Loop() { // no time is measured: once is enough for any N
+	for b.Loop() { // no time is measured, so one iteration is enough
 	}
 	b.ReportMetric(float64(heapAfter-heap)/float64(n), "heap-B/session")
 	b.ReportMetric(float64(residentAfter-resident)/float64(n), "resident-B/session")

@@ -25,7 +25,7 @@ import (
 
 const refreshPath = "/auth/refresh/"
 
-// BenchmarkRefreshHTTP is POST /auth/refresh/ over loopback from 64 keep-alive clients,
+// BenchmarkRefreshHTTP measures POST /auth/refresh/ over loopback from 64 keep-alive clients,
 // compared with a gin handler that makes one ES256 signature and stores nothing.
 func BenchmarkRefreshHTTP(b *testing.B) {
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: clients}}
@@ -42,7 +42,7 @@ func BenchmarkRefreshHTTP(b *testing.B) {
 	b.Run("gin-and-signature", func(b *testing.B) { measure(b, clients, ginAndSignature(b, newRig(b, nil), client)) })
 }
 
-// refreshOverHTTP refreshes each client's session as its browser would.
+// refreshOverHTTP refreshes each client's session as a browser does.
 func refreshOverHTTP(tb testing.TB, r *rig, client *http.Client) func(int) error {
 	tb.Helper()
 	url := serveAPI(tb, r, none{})
@@ -105,7 +105,7 @@ func ginAndSignature(tb testing.TB, r *rig, client *http.Client) func(int) error
 	}
 }
 
-// post sends one JSON body, reads the whole answer, which has to be a 200, and returns its
+// post sends a JSON body, reads the whole response, whose status must be 200, and returns its
 // cookies.
 func post(client *http.Client, url, body, cookie string) ([]*http.Cookie, error) {
 	req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, url, strings.NewReader(body))
@@ -129,7 +129,7 @@ func post(client *http.Client, url, body, cookie string) ([]*http.Cookie, error)
 	return resp.Cookies(), nil
 }
 
-// none is the ports of api that these benches never reach.
+// none implements the ports of api that these benchmarks never call.
 type none struct{}
 
 func (none) Verify(context.Context, string) (json.RawMessage, error) {

@@ -9,11 +9,11 @@ import (
 	"time"
 )
 
-// turns is how often a bench and its peers take turns, so that a busy neighbour slows
+// turns is how often a benchmark alternates with its peers, so that other load on the machine slows
 // all of them.
 const turns = 8
 
-// outcome is what a load of some operations did.
+// outcome is the result of a number of operations.
 type outcome struct {
 	took      time.Duration
 	latencies []time.Duration
@@ -24,10 +24,10 @@ func (o *outcome) add(more outcome) {
 	o.latencies = append(o.latencies, more.latencies...)
 }
 
-// rate is operations a second.
+// rate returns the operations per second.
 func (o *outcome) rate() float64 { return float64(len(o.latencies)) / o.took.Seconds() }
 
-// quantile returns a latency in ms.
+// quantile returns a quantile of the latency in milliseconds.
 func (o *outcome) quantile(q float64) float64 {
 	if len(o.latencies) == 0 {
 		return 0
@@ -36,8 +36,8 @@ func (o *outcome) quantile(q float64) float64 {
 	return float64(o.latencies[int(float64(len(o.latencies)-1)*q)].Microseconds()) / 1000
 }
 
-// fromAll does work n times, shared among so many clients at once, and joins the first
-// error of each.
+// fromAll does work n times, shared among the given number of concurrent clients, and returns the
+// joined first errors of the clients.
 func fromAll(atOnce, n int, work func(client int) error) (outcome, error) {
 	var (
 		next      atomic.Int64
@@ -61,18 +61,18 @@ func fromAll(atOnce, n int, work func(client int) error) (outcome, error) {
 	return outcome{took: time.Since(began), latencies: slices.Concat(latencies...)}, errors.Join(errs...)
 }
 
-// peer is other work that a bench is compared with.
+// peer is other work with which a benchmark is compared.
 type peer struct {
-	// name makes the metric x-name: the bench's rate divided by the peer's.
+	// name makes the metric x-name: the benchmark's rate divided by the peer's.
 	name string
 	work func(client int) error
-	// share is how many operations of the bench stand against one of the peer: about how
-	// much slower the peer is, so that neither waits long for the other.
+	// share is the number of the benchmark's operations for each operation of the peer. It should
+	// be about the ratio of their costs, so that both run for about the same time.
 	share int
 }
 
-// measure does work b.N times from so many clients at once and reports its rate and
-// latency. The peers take turns with it, outside the measured time.
+// measure does work b.N times from the given number of concurrent clients and reports its rate and
+// latency. The peers alternate with it, outside of the measured time.
 func measure(b *testing.B, atOnce int, work func(client int) error, peers ...peer) {
 	b.Helper()
 	var own outcome

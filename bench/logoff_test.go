@@ -10,9 +10,9 @@ import (
 	"tokenbroker/revocation"
 )
 
-// BenchmarkLogOffToDenylist is broker.LogOff until the session is on disk and in the
-// broker's own denylist, from 64 clients at once and one by one; the sign-ins before are
-// not measured. One at a time is compared with its own transaction.
+// BenchmarkLogOffToDenylist measures broker.LogOff until the session is on disk and in the broker's
+// own denylist, from 64 concurrent clients and from one. The sign-ins before are not measured. A
+// log-off from one client is compared with a transaction of its own.
 func BenchmarkLogOffToDenylist(b *testing.B) {
 	b.Run("64-at-once", func(b *testing.B) {
 		r := newRig(b, nil)
@@ -26,7 +26,7 @@ func BenchmarkLogOffToDenylist(b *testing.B) {
 	})
 }
 
-// logOff signs count sessions in and returns the work of ending one of them.
+// logOff signs in count sessions and returns the work of ending one of them.
 func (r *rig) logOff(tb testing.TB, count int) func(int) error {
 	tb.Helper()
 	grants := r.signIn(tb, count)
@@ -38,7 +38,7 @@ func (r *rig) logOff(tb testing.TB, count int) func(int) error {
 			return err
 		}
 		if !off.Ended || !r.denylist.Revoked(revocation.Subject{SID: grant.SID}) {
-			return fmt.Errorf("after a log-off: ended %v, and the denylist does not hold the session", off.Ended)
+			return fmt.Errorf("after a log-off: ended %v, and the denylist does not contain the session", off.Ended)
 		}
 		return nil
 	}

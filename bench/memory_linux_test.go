@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// memory returns the heap in use and the process's resident memory without file mappings, in
-// bytes, after a collection. Pages of Badger's mapped files are the system's to take back.
+// memory returns the heap in use and the resident memory of the process without file mappings, in
+// bytes, after a garbage collection. The kernel can reclaim the pages of Badger's mapped files.
 func memory(tb testing.TB) (heap, resident int64) {
 	tb.Helper()
 	debug.FreeOSMemory()

@@ -135,7 +135,7 @@ func startNATS(tb testing.TB) *server.Server {
 	return s
 }
 
-// catchup answers GET /revocations from the ledger.
+// catchup implements GET /revocations from the ledger.
 type catchup struct{ ledger *ledger.Ledger }
 
 func (c catchup) Answer(ctx context.Context, client, after string, as revocation.Form) (feed.CatchupAnswer, error) {

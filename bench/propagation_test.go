@@ -21,14 +21,14 @@ import (
 
 // BenchmarkPropagation measures the time from the call of LogOff until the last of the given number of
 // services, each a validator with its own connection, ends the stream bound to the session's token. It
-// alternates with its floor: a bare NATS server that publishes as many bytes to as many subscribers on
+// alternates with its floor: a plain NATS server that publishes as many bytes to as many subscribers on
 // separate connections, each of which verifies one Ed25519 signature over them, after as many bytes were
 // appended to a file and synced. The services keep running while the floor is measured; raw-alone-p99-ms
 // is the floor without them.
 func BenchmarkPropagation(b *testing.B) {
 	counts := []int{1, 10, 100}
 	if testing.Short() {
-		counts = counts[:2] // 100 take half a minute to prepare
+		counts = counts[:2] // preparing 100 takes half a minute
 	}
 	for _, subscribers := range counts {
 		b.Run(fmt.Sprintf("subscribers=%d", subscribers), func(b *testing.B) { benchPropagation(b, subscribers) })
@@ -122,14 +122,14 @@ func (f *fleet) logOff(tb testing.TB, grant *broker.Grant) (everywhere, answered
 		select {
 		case <-stream.Done():
 		case <-time.After(time.Minute):
-			tb.Fatal("a service did not hear of a log-off within a minute")
+			tb.Fatal("a service did not receive a log-off within a minute")
 		}
 	}
 	everywhere = time.Since(began)
 	return everywhere, <-done
 }
 
-// batchBytes is how long a message with one log-off is.
+// batchBytes returns the length of a message with one log-off.
 func (n *network) batchBytes(tb testing.TB) int {
 	tb.Helper()
 	grant := n.signIn(tb, 1)[0]
@@ -145,13 +145,13 @@ func (n *network) batchBytes(tb testing.TB) int {
 	return len(message)
 }
 
-// rawBroadcast is the floor: a signed message on disk, then over bare NATS to all subscribers.
+// rawBroadcast is the floor: a signed message on disk, then over plain NATS to all subscribers.
 type rawBroadcast struct {
 	publisher   *nats.Conn
 	file        *os.File
 	message     []byte // a payload and its signature
 	subscribers int
-	heard       atomic.Pointer[sync.WaitGroup] // of the message on its way
+	heard       atomic.Pointer[sync.WaitGroup] // for the message that is being delivered
 	forged      atomic.Bool
 }
 
@@ -194,7 +194,7 @@ func newRawBroadcast(tb testing.TB, subscribers, size int) *rawBroadcast {
 	return raw
 }
 
-// publish returns what passed until the last subscriber had verified the message.
+// publish returns the time until the last subscriber had verified the message.
 func (r *rawBroadcast) publish(tb testing.TB) time.Duration {
 	tb.Helper()
 	var heard sync.WaitGroup
@@ -213,7 +213,7 @@ func (r *rawBroadcast) publish(tb testing.TB) time.Duration {
 	heard.Wait()
 	took := time.Since(began)
 	if r.forged.Load() {
-		tb.Fatal("a signature was not good")
+		tb.Fatal("a signature was invalid")
 	}
 	return took
 }

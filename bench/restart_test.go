@@ -12,10 +12,10 @@ import (
 	"tokenbroker/store/badgerstore"
 )
 
-// BenchmarkRestart is a broker's start after a clean stop, with a million live revocations
-// and a million sessions in its store: store, ledger with every revocation in the denylist,
-// and keyring are open, so that it can answer. It takes turns with its floor, the store
-// opened and the ledger's events iterated by themselves.
+// BenchmarkRestart measures a broker's start after a clean stop, with a million live revocations
+// and a million sessions in its store, until the store, the ledger with every revocation in the
+// denylist, and the keyring are open, so that it can serve requests. It alternates with its floor:
+// opening only the store and iterating the ledger's events.
 func BenchmarkRestart(b *testing.B) {
 	live := liveRevocations(b)
 	dir := b.TempDir()
@@ -81,7 +81,7 @@ func BenchmarkRestart(b *testing.B) {
 	b.ReportMetric(own.Seconds()/floor.Seconds(), "x-floor")
 }
 
-// fillSessions writes so many sessions like the one given.
+// fillSessions writes the given number of sessions that are copies of the given one.
 func fillSessions(tb testing.TB, s *badgerstore.Store, like store.Record, count int) {
 	tb.Helper()
 	const atOnce = 4000

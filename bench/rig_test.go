@@ -23,13 +23,13 @@ import (
 )
 
 const (
-	// clients is how many sessions, each of its own user, work at once.
+	// clients is the number of sessions, each of its own user, that work concurrently.
 	clients = 64
 	issuer  = "http://127.0.0.1:8080"
 	secret  = "lovelace"
 )
 
-// wirings are the brokers that are measured: as it is started, with one shard, and with two.
+// wirings are the measured brokers: with the default configuration, with one shard, and with two.
 var wirings = []struct {
 	name   string
 	change func(*brokertest.Config)
@@ -49,8 +49,8 @@ type rig struct {
 	opened   [clients]int // sessions of each client
 }
 
-// userSessions is how many sessions a client opens as one user: a broker lets a user have only
-// so many.
+// userSessions is the number of sessions that a client opens as one user, because a broker limits
+// the sessions of a user.
 const userSessions = 50
 
 // Committed implements [broker.Observer].
@@ -59,7 +59,7 @@ func (r *rig) Committed(int, []revocation.Event) { r.commits.Add(1) }
 // Flushed implements [broker.Broadcast].
 func (r *rig) Flushed(context.Context, uint64) bool { return true }
 
-// newRig starts a broker with a user for each client; change, when given, changes its wiring.
+// newRig starts a broker with a user for each client. change, if any, modifies its configuration.
 func newRig(tb testing.TB, change func(*brokertest.Config)) *rig {
 	tb.Helper()
 	must := func(err error) {
@@ -116,7 +116,8 @@ func openStore(tb testing.TB) *badgerstore.Store {
 
 func username(client int) string { return fmt.Sprintf("user-%02d", client) }
 
-// signIn opens count sessions in all, each client as its own user and then as further ones.
+// signIn opens count sessions in total. Each client signs in as its own user first and then as
+// additional ones.
 func (r *rig) signIn(tb testing.TB, count int) []*broker.Grant {
 	tb.Helper()
 	grants := make([]*broker.Grant, count)
@@ -143,7 +144,7 @@ func (r *rig) signIn(tb testing.TB, count int) []*broker.Grant {
 	return grants
 }
 
-// refresh returns the work of rotating each client's own session.
+// refresh returns the work of refreshing each client's own session.
 func (r *rig) refresh(tb testing.TB) func(client int) error {
 	tb.Helper()
 	grants := r.signIn(tb, clients)
@@ -156,7 +157,7 @@ func (r *rig) refresh(tb testing.TB) func(client int) error {
 	}
 }
 
-// sessionRecord returns a session's stored record, so that the floors write as much.
+// sessionRecord returns the stored record of a session, so that the floors write as many bytes.
 func (r *rig) sessionRecord(tb testing.TB) store.Record {
 	tb.Helper()
 	r.signIn(tb, 1)
@@ -167,7 +168,7 @@ func (r *rig) sessionRecord(tb testing.TB) store.Record {
 	return records[0]
 }
 
-// keyringStore lets the keyring live in the rig's store.
+// keyringStore lets the keyring use the rig's store.
 type keyringStore struct{ store store.Store }
 
 func (k keyringStore) Load(ctx context.Context) ([]byte, uint64, error) {

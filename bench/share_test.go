@@ -15,9 +15,9 @@ import (
 
 var _ actor.Observer = (*gate)(nil)
 
-// TestConcurrentRefreshesShareCommits holds the first commit until all the other refreshes
-// wait. Each shard can then ask for a commit at most twice, and the committer has to take
-// everything that waits for it into the next one.
+// TestConcurrentRefreshesShareCommits holds the first commit until all other refreshes wait. Each
+// shard can then request a commit at most twice, and the committer must merge all waiting requests
+// into the next commit.
 func TestConcurrentRefreshesShareCommits(t *testing.T) {
 	for _, shards := range []int{1, 2, 16} {
 		t.Run(fmt.Sprintf("%d shards", shards), func(t *testing.T) {
@@ -41,14 +41,14 @@ func TestConcurrentRefreshesShareCommits(t *testing.T) {
 			poll := time.NewTicker(time.Millisecond)
 			defer poll.Stop()
 			for deadline := time.Now().Add(30 * time.Second); ; <-poll.C {
-				inHand, requested, taken := g.inShards() // before the depths: nothing is counted twice
+				inHand, requested, taken := g.inShards() // read before the mailboxes, so that no request is counted twice
 				inMailboxes, depth := r.Path.MailboxDepth()
 				if inHand+inMailboxes == clients && taken+depth == requested {
 					waiting = depth
 					break
 				}
 				if time.Now().After(deadline) {
-					t.Fatalf("of %d refreshes %d are with the shards and %d before them", clients, inHand, inMailboxes)
+					t.Fatalf("of %d refreshes %d are in the shards and %d in their mailboxes", clients, inHand, inMailboxes)
 				}
 			}
 			release()
@@ -67,17 +67,17 @@ func TestConcurrentRefreshesShareCommits(t *testing.T) {
 	}
 }
 
-// gate holds the first commit after it was armed, and counts from then on.
+// gate holds the first commit after it is armed, and counts from then on.
 type gate struct {
 	store.Store
 	armed      atomic.Bool
 	held, open chan struct{}
 
 	mu        sync.Mutex
-	commits   int   // guarded by mu, as all below
-	inHand    int   // messages that the shards took
-	requested int   // batches that the shards took: each is one request
-	taken     []int // requests that the committer took, by batch
+	commits   int   // guarded by mu, like the fields below
+	inHand    int   // messages that the shards received
+	requested int   // batches that the shards received; each makes one request
+	taken     []int // requests that the committer received, by batch
 }
 
 // Commit implements [store.Store].
@@ -122,7 +122,7 @@ func (g *gate) inShards() (inHand, requested, taken int) {
 	return g.inHand, g.requested, taken
 }
 
-// counts returns the commits, and how many requests the second took.
+// counts returns the number of commits, and the number of requests in the second one.
 func (g *gate) counts() (commits, merged int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

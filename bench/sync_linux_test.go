@@ -5,5 +5,5 @@ import (
 	"syscall"
 )
 
-// syncData is the cheapest way to have what was appended on disk.
+// syncData writes appended data to disk in the cheapest way.
 func syncData(f *os.File) error { return syscall.Fdatasync(int(f.Fd())) }

@@ -4,5 +4,5 @@ package bench
 
 import "os"
 
-// syncData is the cheapest way to have what was appended on disk.
+// syncData writes appended data to disk in the cheapest way.
 func syncData(f *os.File) error { return f.Sync() }

@@ -25,8 +25,8 @@ import (
 
 const audience = "orders"
 
-// newValidator is the validator as a service has it: with its goroutines, its feed and its
-// keys from the issuer. Zero is the default size of its cache.
+// newValidator returns a validator as a service uses it, with its goroutines, its feed and the
+// issuer's keys. If cacheSize is zero, the cache has the default size.
 func newValidator(tb testing.TB, from *validatortest.Issuer, cacheSize int) *validator.Validator {
 	tb.Helper()
 	config := from.Config(audience)
@@ -39,8 +39,8 @@ func newValidator(tb testing.TB, from *validatortest.Issuer, cacheSize int) *val
 	return v
 }
 
-// newTokens signs so many tokens, each what a broker signs for a person with some roles:
-// about 1,000 bytes.
+// newTokens signs the given number of tokens, each like a token that a broker issues for a person
+// with a few roles, of about 1,000 bytes.
 func newTokens(tb testing.TB, from *validatortest.Issuer, count int) []string {
 	tb.Helper()
 	tokens := make([]string, count)
@@ -77,7 +77,8 @@ func forEach(count int, do func(i int) error) error {
 	return group.Wait()
 }
 
-// swapSignatures returns each token the signature of another: they are well formed and bad.
+// swapSignatures replaces each token's signature by that of another token: the results are
+// well-formed, but their signatures are invalid.
 func swapSignatures(tokens []string) []string {
 	bad := make([]string, len(tokens))
 	for i, token := range tokens {
@@ -87,8 +88,8 @@ func swapSignatures(tokens []string) []string {
 	return bad
 }
 
-// rawChecks is the floor of a first sight: the standard library's check of each token's
-// signature, with all that can be prepared for it prepared. A check says whether it is good.
+// rawChecks is the floor of validating a new token: the standard library's check of each token's
+// signature, prepared as far as possible. A check reports whether the signature is valid.
 func rawChecks(tb testing.TB, from *validatortest.Issuer, kid string, tokens []string) []func() bool {
 	tb.Helper()
 	_, public, ok := from.Key(kid)

@@ -9,11 +9,12 @@ import (
 	"time"
 )
 
-// contender is an operation of nanoseconds or microseconds that is measured in turns with others.
+// contender is an operation of nanoseconds or microseconds that alternates with others while it is
+// measured.
 type contender struct {
 	name string
-	// calls is the number of calls in a turn: enough that a turn takes far longer than reading the clock,
-	// and few enough that it ends before the machine's load changes.
+	// calls is the number of calls in a turn: enough that a turn takes far longer than reading the
+	// clock, and few enough that the turn ends before the load of the machine changes.
 	calls int
 	// run makes n calls, the first of which has the number from, and returns their time. It may be called
 	// by several workers at once.
@@ -41,7 +42,7 @@ func takeTurns(b *testing.B, own contender, others ...contender) (calls int) {
 				b.Fatalf("%s: %v", c.name, err)
 			}
 			times[i] = float64(took) / float64(c.calls)
-			from += workers * c.calls // other tokens, because the same ones would be in the processor's cache
+			from += workers * c.calls // other tokens, because the processor's cache contains the same ones
 		}
 		slices.Reverse(order) // because the order affects the times
 		all[0] = append(all[0], times[0])
@@ -56,7 +57,7 @@ func takeTurns(b *testing.B, own contender, others ...contender) (calls int) {
 	return b.N * workers * own.calls
 }
 
-// turn has each of the workers make one turn, and returns the average of their times.
+// turn runs one turn on each of the workers and returns the average of their times.
 func turn(c contender, workers, from int) (time.Duration, error) {
 	if workers == 1 {
 		return c.run(from, c.calls)

@@ -13,26 +13,26 @@ import (
 	"tokenbroker/validator/validatortest"
 )
 
-// turnOfRemembering is the calls to a turn: some tenths of a millisecond.
+// turnOfRemembering is the number of calls in a turn, which takes a few tenths of a millisecond.
 const turnOfRemembering = 2 << 10
 
-// BenchmarkValidateSeenBefore validates tokens that were validated before, so many of them
-// in turn, compared with a map under a RWMutex and compared with one time.Since. Run it with -cpu 1,2:
-// the calls come from that many goroutines. A token is warm when a server has just read it
-// from a socket, and cold when its bytes were last read as many tokens ago as there are.
+// BenchmarkValidateSeenBefore validates the given number of tokens, which were validated before, in
+// turn. It is compared with a map under a RWMutex and with one time.Since. Run it with -cpu 1,2:
+// the calls come from that many goroutines. A token is warm if a server has just read it from a
+// socket, and cold if all other tokens were read since its bytes were last read.
 func BenchmarkValidateSeenBefore(b *testing.B) {
 	for _, live := range []int{1, 10, 100, 1000, 10_000, 100_000} {
 		if testing.Short() && live > 1000 {
-			continue // seconds to prepare
+			continue // preparing takes seconds
 		}
 		b.Run(fmt.Sprintf("live=%d", live), func(b *testing.B) {
 			from := validatortest.New(b)
-			from.Rotate("EdDSA") // is signed and checked soonest; a hit knows no algorithm
+			from.Rotate("EdDSA") // the fastest to sign and check; a cached token does not depend on the algorithm
 			tokens := newTokens(b, from, live)
 			v := newValidator(b, from, 0)
 			known := &remembered{byToken: make(map[string]*validator.Claims, live)}
 			if err := forEach(live, func(i int) error {
-				// What a request brings is another string than the one that is remembered.
+				// The token in a request is another string than the remembered one.
 				claims, err := v.Validate(b.Context(), strings.Clone(tokens[i]))
 				known.put(strings.Clone(tokens[i]), claims)
 				return err
@@ -46,7 +46,7 @@ func BenchmarkValidateSeenBefore(b *testing.B) {
 			}
 			since := func(string) error {
 				if time.Since(started) < 0 {
-					return errors.New("time ran back")
+					return errors.New("the clock went backwards")
 				}
 				return nil
 			}
@@ -60,7 +60,7 @@ func BenchmarkValidateSeenBefore(b *testing.B) {
 						contender{"ours", turnOfRemembering, way.show(tokens, ours)},
 						contender{"map", turnOfRemembering, way.show(tokens, known.check)},
 						contender{"time-since", turnOfRemembering, way.show(tokens, since)})
-					// A table of buckets may have no room for one in ten thousand.
+					// A table of buckets may lack room for one token in ten thousand.
 					signatures := float64(v.Stats().Verified-before) / float64(calls)
 					if b.ReportMetric(signatures, "signatures/op"); signatures > 0.01 {
 						b.Error("too many of the tokens are not remembered")
@@ -76,13 +76,13 @@ var started = time.Now()
 
 const warmAtOnce = 32
 
-// stride is prime, so that tokens that follow each other here do not in memory.
+// stride is prime, so that consecutive tokens are not adjacent in memory.
 const stride = 7919
 
-// show returns a [contender] the tokens in the order in which check is to see them.
+// show returns a function that calls check for consecutive tokens, for the run of a [contender].
 type show func(tokens []string, check func(token string) error) func(from, calls int) (time.Duration, error)
 
-// showCold shows the tokens in their order in memory.
+// showCold passes the tokens themselves to check, so that each was last read len(tokens) calls ago.
 func showCold(tokens []string, check func(token string) error) func(from, calls int) (time.Duration, error) {
 	return func(from, calls int) (time.Duration, error) {
 		began := time.Now()
@@ -95,8 +95,8 @@ func showCold(tokens []string, check func(token string) error) func(from, calls 
 	}
 }
 
-// showWarm shows copies that were made a moment ago, as many at a time as fit into the
-// processor's nearest cache, [warmAtOnce]. Making them is not measured.
+// showWarm passes copies that were made a moment before, [warmAtOnce] at a time, which fit into
+// the first-level cache of the processor. Making the copies is not measured.
 func showWarm(tokens []string, check func(token string) error) func(from, calls int) (time.Duration, error) {
 	const longest = 1500
 	return func(from, calls int) (time.Duration, error) {
@@ -109,7 +109,7 @@ func showWarm(tokens []string, check func(token string) error) func(from, calls 
 			warm := all[:min(warmAtOnce, calls-done)]
 			for i := range warm {
 				n := copy(room[i][:], tokens[(from+done+i)*stride%len(tokens)])
-				warm[i] = unsafe.String(&room[i][0], n) // no reference is kept: remembered tokens are copied
+				warm[i] = unsafe.String(&room[i][0], n) // safe, because the validator copies the tokens that it remembers
 			}
 			began := time.Now()
 			for i := range warm {
@@ -123,7 +123,8 @@ func showWarm(tokens []string, check func(token string) error) func(from, calls 
 	}
 }
 
-// remembered is what a team writes when validation is too slow: it knows no revocation.
+// remembered is the cache that a team writes when validation is too slow. It does not check
+// revocations.
 type remembered struct {
 	mu      sync.RWMutex
 	byToken map[string]*validator.Claims // guarded by mu
@@ -140,7 +141,7 @@ func (r *remembered) check(token string) error {
 	claims := r.byToken[token]
 	r.mu.RUnlock()
 	if claims == nil || !time.Now().Before(claims.ExpiresAt) {
-		return errors.New("not known, or expired")
+		return errors.New("unknown or expired token")
 	}
 	return nil
 }

@@ -23,8 +23,8 @@ type checker struct {
 	progress  io.Writer
 }
 
-// check returns what it found of each suite, up to the first that cannot be run. A result that looks
-// worse is measured again, and longer.
+// check returns the findings of each suite, until a suite cannot be run. A result that looks worse
+// is measured again, for longer.
 func (c checker) check(ctx context.Context, chosen []suite, recorded record) ([]finding, error) {
 	var all []finding
 	for _, s := range chosen {
@@ -49,7 +49,7 @@ func (c checker) check(ctx context.Context, chosen []suite, recorded record) ([]
 	return all, nil
 }
 
-// record replaces the suites' records; those of others stay.
+// record replaces the records of the suites. Those of other suites are kept.
 func (c checker) record(ctx context.Context, chosen []suite, into *record, date string) error {
 	if into.Suites == nil {
 		into.Suites = make(map[string]recordedSuite)
@@ -75,12 +75,12 @@ func (c checker) run(ctx context.Context, s suite, count int) (gobench.Results, 
 	}
 	found, cpu, err := gobench.Parse(out)
 	if err == nil && len(found) == 0 {
-		err = fmt.Errorf("%s: no bench matches %s", s.name, s.bench)
+		err = fmt.Errorf("%s: no benchmark matches %s", s.name, s.bench)
 	}
 	return found, cpu, err
 }
 
-// runner runs benches as test binaries, which it builds once for each package.
+// runner runs benchmarks as test binaries. It builds each package once.
 type runner struct {
 	root  string // of the module
 	build string // a directory for the binaries
@@ -95,7 +95,7 @@ func newRunner(ctx context.Context, build string) (*runner, error) {
 	return &runner{root: strings.TrimSpace(root), build: build, built: make(map[string]string)}, nil
 }
 
-// run returns what the suite's benches print, each run count times.
+// run returns the output of the suite's benchmarks, each of which runs count times.
 func (r *runner) run(ctx context.Context, s suite, count int) (string, error) {
 	dir := filepath.Join(r.root, s.pkg)
 	binary, ok := r.built[s.pkg]
@@ -118,7 +118,7 @@ func (r *runner) run(ctx context.Context, s suite, count int) (string, error) {
 	return out, nil
 }
 
-// output returns the standard output of a command. The error has all of its output.
+// output returns the standard output of a command. If it fails, the error has all of its output.
 func output(cmd *exec.Cmd) (string, error) {
 	var out, complaint bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &complaint

@@ -20,7 +20,7 @@ var one = suite{name: "mint", bench: "^BenchmarkMint$", count: 3, ratios: smalle
 // scripted returns prepared measurements, one for each attempt.
 type scripted struct {
 	ratios []float64
-	err    error // instead
+	err    error // returned instead, if not nil
 	counts []int
 }
 
@@ -59,13 +59,13 @@ func TestWorseResultsAreMeasuredAgainAndLonger(t *testing.T) {
 				t.Fatal(err)
 			}
 			if len(found) != 1 || found[0].verdict != c.want || !slices.Equal(s.counts, c.counts) {
-				t.Errorf("found %+v after runs of %v, want %s after %v", found, s.counts, c.want, c.counts)
+				t.Errorf("got %+v after runs of %v, want %s after %v", found, s.counts, c.want, c.counts)
 			}
 		})
 	}
 }
 
-func TestABenchThatCannotRunIsAnError(t *testing.T) {
+func TestBenchmarkThatCannotRunIsAnError(t *testing.T) {
 	broken := errors.New("exit status 1")
 	s := &scripted{err: broken}
 	c := checker{measure: s.measure, tolerance: 0.25, attempts: 3, progress: io.Discard}
@@ -75,7 +75,7 @@ func TestABenchThatCannotRunIsAnError(t *testing.T) {
 	nothing := func(context.Context, suite, int) (string, error) { return "PASS\n", nil }
 	c.measure = nothing
 	if _, err := c.check(t.Context(), []suite{one}, recordOf(1)); err == nil {
-		t.Error("a suite without benches passed")
+		t.Error("a suite without benchmarks passed")
 	}
 }
 
@@ -95,7 +95,7 @@ func TestRecordReplacesOnlyTheChosenSuites(t *testing.T) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(into, got); diff != "" {
-		t.Errorf("read after written (-want +got):\n%s", diff)
+		t.Errorf("the record that was read (-want +got):\n%s", diff)
 	}
 	mint := got.Suites["mint"]
 	want := map[string]map[string]recordedValue{"Mint/ES256": {"x-raw": {1.5, smaller}}}
@@ -103,7 +103,7 @@ func TestRecordReplacesOnlyTheChosenSuites(t *testing.T) {
 		t.Errorf("recorded %+v (-want +got):\n%s", mint, diff)
 	}
 	if got.Suites["other"].Date != "2001-01-01" {
-		t.Error("another suite's record was lost")
+		t.Error("the record of another suite was lost")
 	}
 }
 

@@ -16,17 +16,18 @@ type verdict string
 
 const (
 	good    verdict = "ok"
-	better  verdict = "better" // by more than the tolerance: worth recording
+	better  verdict = "better" // by more than the tolerance, so it should be recorded
 	worse   verdict = "WORSE"
-	missing verdict = "MISSING" // recorded, and not measured any more
-	unknown verdict = "new"     // measured, and not recorded
+	missing verdict = "MISSING" // recorded, but no longer measured
+	unknown verdict = "new"     // measured, but not recorded
 )
 
-// finding is one metric of one bench.
+// finding is the result for one metric of one benchmark.
 type finding struct {
 	bench, unit string
 	was, is     float64
-	// change is how much worse it is, as a part of the recorded value; less than 0 is better.
+	// change is how much worse the metric is, as a share of the recorded value. It is negative if
+	// the metric is better.
 	change  float64
 	verdict verdict
 }
@@ -58,7 +59,7 @@ func compare(s suite, recorded recordedSuite, found gobench.Results, tolerance f
 	return all
 }
 
-// dropped are the findings of suites that are recorded and no longer there.
+// dropped returns findings for the suites that are recorded but no longer exist.
 func dropped(all []suite, recorded record) []finding {
 	var found []finding
 	for name, r := range recorded.Suites {
@@ -70,7 +71,7 @@ func dropped(all []suite, recorded record) []finding {
 }
 
 func (f *finding) judge(direction direction, tolerance float64) {
-	by := f.is - f.was // for the worse
+	by := f.is - f.was // positive if it is worse
 	if direction == larger {
 		by = -by
 	}
@@ -92,8 +93,8 @@ func (f *finding) judge(direction direction, tolerance float64) {
 	}
 }
 
-// milder takes of each metric the finding of the attempt in which it did better: what a
-// busy machine can make one measurement worse without any change of the code.
+// milder returns for each metric the better finding of two attempts, because other load on the
+// machine can make a measurement worse without a change of the code.
 func milder(first, second []finding) []finding {
 	merged := slices.Clone(first)
 	for i, f := range merged {
@@ -128,7 +129,7 @@ func printTable(w io.Writer, all []finding) error {
 	return table.Flush()
 }
 
-// number has three significant digits.
+// number formats three significant digits.
 func number(v float64) string {
 	if v != 0 && math.Abs(v) < 1000 {
 		return strconv.FormatFloat(v, 'g', 3, 64)

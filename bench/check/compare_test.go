@@ -25,10 +25,10 @@ func TestCompareJudgesByDirectionAndTolerance(t *testing.T) {
 		{"more than a quarter less of a rate", "x-gin", larger, 1, []float64{0.74}, worse},
 		{"more of a rate", "x-gin", larger, 1, []float64{1.3}, better},
 		{"the median counts", "x-raw", smaller, 1, []float64{9, 1, 1.1}, good},
-		{"an allocation where none was", "allocs/op", smaller, 0, []float64{1}, worse},
-		{"an allocation now and then", "allocs/op", smaller, 0, []float64{0, 0, 1}, good},
-		{"a few bytes where none were", "B/op", smaller, 0, []float64{16}, good},
-		{"bytes where none were", "B/op", smaller, 0, []float64{100}, worse},
+		{"an allocation instead of none", "allocs/op", smaller, 0, []float64{1}, worse},
+		{"an allocation in one of three runs", "allocs/op", smaller, 0, []float64{0, 0, 1}, good},
+		{"a few bytes instead of none", "B/op", smaller, 0, []float64{16}, good},
+		{"bytes instead of none", "B/op", smaller, 0, []float64{100}, worse},
 		{"no longer measured", "x-raw", smaller, 1, nil, missing},
 	} {
 		t.Run(one.name, func(t *testing.T) {
@@ -48,11 +48,11 @@ func TestCompareReportsNewMetricsButNotTimes(t *testing.T) {
 		t.Errorf("findings (-want +got):\n%s", diff)
 	}
 	if found[0].bad() {
-		t.Error("a new bench is a failure")
+		t.Error("a new benchmark is a failure")
 	}
 }
 
-func TestAnUnsteadyMetricIsLeftOut(t *testing.T) {
+func TestUnsteadyMetricIsNotCompared(t *testing.T) {
 	s := suite{ratios: smaller, unsteady: "x-map"}
 	if found := compare(s, recordedSuite{}, gobench.Results{"B": {"x-map": {1}}}, 0.25); len(found) > 0 {
 		t.Errorf("found %+v", found)
@@ -62,7 +62,7 @@ func TestAnUnsteadyMetricIsLeftOut(t *testing.T) {
 	}
 }
 
-func TestASuiteThatIsGoneIsMissing(t *testing.T) {
+func TestRemovedSuiteIsReportedAsMissing(t *testing.T) {
 	recorded := record{Suites: map[string]recordedSuite{
 		"gone": {Benches: map[string]map[string]recordedValue{"B": {"x-raw": {1, smaller}}}},
 		"here": {Benches: map[string]map[string]recordedValue{"C": {"x-raw": {1, smaller}}}},

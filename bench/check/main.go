@@ -1,9 +1,9 @@
-// Command check runs the benches that stand for a promise and compares their ratios and
-// counts with those in recorded.json, never absolute times:
+// Command check runs the benchmarks that measure a promise of docs/design.md. It compares their
+// ratios and counts with those in recorded.json, never absolute times:
 //
 //	go run ./bench/check                      # all, about four minutes
 //	go run ./bench/check -bench 'seen|first'  # some suites
-//	go run ./bench/check -record              # replace the record by what is measured now
+//	go run ./bench/check -record              # replace the record by new measurements
 //
 // It exits with 0 if no metric is worse than its record by more than the tolerance, with 1 and a table if
 // a metric is worse or a recorded benchmark is missing, and with 2 for a usage error. A metric that looks

@@ -32,7 +32,7 @@ func TestInvalidRecordIsRefused(t *testing.T) {
 	for name, c := range map[string]struct{ content, says string }{
 		"no direction":      {`{"suites":{"mint":{"benches":{"Mint":{"x-raw":{"value":1}}}}}}`, "better"},
 		"an unknown member": {`{"suits":{}}`, "suits"},
-		"no JSON":           {`suites`, "invalid"},
+		"not JSON":          {`suites`, "invalid"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "recorded.json")
@@ -49,7 +49,7 @@ func TestInvalidRecordIsRefused(t *testing.T) {
 	}
 }
 
-// The record and the suites are edited apart.
+// TestEachSuiteIsRecorded compares the record with the suites, which are edited separately.
 func TestEachSuiteIsRecorded(t *testing.T) {
 	recorded, err := readRecord("recorded.json")
 	if err != nil {

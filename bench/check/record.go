@@ -12,17 +12,17 @@ import (
 	"tokenbroker/bench/gobench"
 )
 
-// record is recorded.json: recorded measurements by suite.
+// record is the content of recorded.json: recorded measurements by suite.
 type record struct {
 	Suites map[string]recordedSuite `json:"suites"`
 }
 
-// recordedSuite also says where and when, although the values should not depend on that.
+// recordedSuite also has the machine and the time, although the values should not depend on them.
 type recordedSuite struct {
 	Date    string `json:"date"`
 	Machine string `json:"machine"`
 	Go      string `json:"go"`
-	// Benches are the medians, by name and unit.
+	// Benches has the medians by name and unit.
 	Benches map[string]map[string]recordedValue `json:"benches"`
 }
 
@@ -31,11 +31,11 @@ type recordedValue struct {
 	Better direction `json:"better"`
 }
 
-// readRecord fails on unknown members and on an unknown direction.
+// readRecord returns an error for unknown members and for an unknown direction.
 func readRecord(path string) (record, error) {
 	raw, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return record{}, fmt.Errorf("%w: make it with -record", err)
+		return record{}, fmt.Errorf("%w: create it with -record", err)
 	}
 	if err != nil {
 		return record{}, err
@@ -58,7 +58,7 @@ func readRecord(path string) (record, error) {
 	return r, nil
 }
 
-// write replaces the file as a whole, or leaves it as it was.
+// write replaces the whole file, or leaves it unchanged.
 func (r record) write(path string) error {
 	raw, err := json.MarshalIndent(r, "", "\t")
 	if err != nil {
@@ -68,7 +68,7 @@ func (r record) write(path string) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.Remove(next.Name()) }() // fails when it was renamed: then all is well
+	defer func() { _ = os.Remove(next.Name()) }() // fails if it was renamed, as it should be
 	_, err = next.Write(append(raw, '\n'))
 	if err = errors.Join(err, next.Chmod(0o644), next.Close()); err != nil {
 		return err
@@ -76,7 +76,7 @@ func (r record) write(path string) error {
 	return os.Rename(next.Name(), path)
 }
 
-// newRecordedSuite keeps the medians of the compared metrics.
+// newRecordedSuite returns the medians of the compared metrics.
 func newRecordedSuite(s suite, found gobench.Results) recordedSuite {
 	benches := make(map[string]map[string]recordedValue)
 	for name, metrics := range found {

@@ -11,26 +11,27 @@ import (
 type direction string
 
 const (
-	smaller direction = "smaller" // is better
+	smaller direction = "smaller" // values are better
 	larger  direction = "larger"
 )
 
-// suite is benches that are run together.
+// suite is a group of benchmarks that run together.
 type suite struct {
 	name  string
 	pkg   string // directory below the module's root
-	bench string // the pattern for go test -bench
-	cpu   string // for -cpu: part of the benches' names, so the same on each machine
+	bench string // pattern for go test -bench
+	cpu   string // value of -cpu, which is part of the benchmarks' names and so the same on each machine
 	time  time.Duration
 	count int
-	// ratios is which x-… are better: ratios of times are to be small, of rates large.
+	// ratios says which values of the metrics x-… are better: smaller for ratios of times, larger
+	// for ratios of rates.
 	ratios direction
-	// unsteady is a metric that is left out, because it varies without any change of the code.
+	// unsteady is a metric that is not compared, because it varies without any change of the code.
 	unsteady string
 }
 
-// suites are chosen so that a check takes a few minutes and each promise of
-// docs/design.md §11 that Go benches measure has its line.
+// suites has a suite for each promise of docs/design.md §11 that Go benchmarks measure. A check
+// takes a few minutes.
 var suites = []suite{
 	{name: "seen-before", pkg: "bench", bench: "^BenchmarkValidateSeenBefore$/^live=(1|1000|100000)$", cpu: "1,2", time: 200 * time.Millisecond, count: 5, ratios: smaller, unsteady: "x-map"},
 	{name: "first-sight", pkg: "bench", bench: "^BenchmarkValidateFirstSight$", cpu: "1", time: 200 * time.Millisecond, count: 5, ratios: smaller},
@@ -46,12 +47,12 @@ var suites = []suite{
 	{name: "log-off", pkg: "bench", bench: "^BenchmarkLogOffToDenylist$/^one-by-one$", cpu: "2", time: time.Second, count: 3, ratios: larger},
 }
 
-// better is which way a metric of the suite is to go. ok is false for what depends on the
-// machine, which is never compared.
+// better returns which values of a metric of the suite are better. ok is false for metrics that
+// depend on the machine, which are never compared.
 func (s suite) better(unit string) (better direction, ok bool) {
 	switch {
 	case unit == s.unsteady:
-	case strings.HasSuffix(unit, "-p99.9"): // of a short run: its one worst case
+	case strings.HasSuffix(unit, "-p99.9"): // of a short run, where it is a single value
 	case strings.HasPrefix(unit, "x-"):
 		return s.ratios, true
 	case unit == "allocs/op", unit == "B/op", unit == "commits/op", unit == "bytes/entry", unit == "signatures/op":
@@ -60,8 +61,8 @@ func (s suite) better(unit string) (better direction, ok bool) {
 	return "", false
 }
 
-// slack is how far a count may change regardless of its value: one instead of zero is infinitely
-// worse, and a few bytes are noise.
+// slack returns how far a count may change regardless of its value: one instead of zero would be an
+// infinite change, and a few bytes are noise.
 func slack(unit string) float64 {
 	switch unit {
 	case "allocs/op":

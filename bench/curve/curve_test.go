@@ -40,7 +40,7 @@ func TestFit(t *testing.T) {
 	}
 }
 
-// Fit does not take noise of 5 % for growth, and finds growth despite the noise.
+// TestFitThroughNoise checks that Fit does not report noise of 5 % as growth, and finds growth despite the noise.
 func TestFitThroughNoise(t *testing.T) {
 	random := rand.New(rand.NewPCG(7, 7))
 	for _, c := range []struct {
@@ -84,18 +84,18 @@ func TestKnee(t *testing.T) {
 		level curve.Level
 		kept  bool
 	}{
-		{"all good", level(func(*curve.Level) {}), true},
+		{"within all limits", level(func(*curve.Level) {}), true},
 		{"98 %", level(func(l *curve.Level) { l.Achieved = 98 }), true},
 		{"97 %", level(func(l *curve.Level) { l.Achieved = 97 }), false},
 		{"late", level(func(l *curve.Level) { l.P99++ }), false},
 		{"an error", level(func(l *curve.Level) { l.Failed = 1 }), false},
-		{"one never sent", level(func(l *curve.Level) { l.Dropped = 1 }), false},
+		{"one request not sent", level(func(l *curve.Level) { l.Dropped = 1 }), false},
 	} {
 		if broken, kept := limits.Kept(c.level); kept != c.kept || kept == (broken != "") {
 			t.Errorf("%s: kept %v (%s)", c.name, kept, broken)
 		}
 		if _, ok := curve.Knee([]curve.Level{c.level}, limits); ok != c.kept {
-			t.Errorf("%s: a knee was found: %v", c.name, ok)
+			t.Errorf("%s: Knee returned %v", c.name, ok)
 		}
 	}
 }

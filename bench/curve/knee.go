@@ -5,20 +5,20 @@ import (
 	"time"
 )
 
-// Level is what a server did under one rate.
+// Level is the result of a load at one rate.
 type Level struct {
-	// Offered and Achieved are requests a second.
+	// Offered and Achieved are in requests per second.
 	Offered, Achieved float64
 	P99               time.Duration
-	// Failed requests got an error, Dropped ones were never sent.
+	// Failed is the number of requests with an error, and Dropped the number that was not sent.
 	Failed, Dropped uint64
 }
 
-// Limits are what a level has to keep.
+// Limits are the conditions that a level has to keep.
 type Limits struct {
-	// P99 is the longest 99th percentile of the latency.
+	// P99 is the maximum 99th percentile of the latency.
 	P99 time.Duration
-	// Achieved is the least share of the offered rate, 0 to 1.
+	// Achieved is the minimum share of the offered rate, 0 to 1.
 	Achieved float64
 }
 
@@ -37,7 +37,8 @@ func (l Limits) Kept(level Level) (broken string, ok bool) {
 	return "", true
 }
 
-// Knee is the level of the highest rate that keeps the limits; false when none does.
+// Knee returns the level with the highest rate that keeps the limits. The result is false if no
+// level does.
 func Knee(levels []Level, limits Limits) (knee Level, ok bool) {
 	for _, level := range levels {
 		if _, kept := limits.Kept(level); kept && level.Offered > knee.Offered {
@@ -47,22 +48,22 @@ func Knee(levels []Level, limits Limits) (knee Level, ok bool) {
 	return knee, ok
 }
 
-// Ramp returns the rates to try, one after the other: up from From to To until one is not
-// kept, and then between that one and the last that was.
+// Ramp returns the rates to try, one after the other: it raises the rate from From to To until one
+// breaks the limits, and then searches between that rate and the last one that kept them.
 type Ramp struct {
-	// From and To are requests a second; To bounds the search.
+	// From and To are in requests per second. To bounds the search.
 	From, To float64
-	// Step is added each time; 0: the rate doubles.
+	// Step is added to the rate each time. If 0, the rate doubles.
 	Step float64
 	// Halvings is how often the gap around the knee is halved.
 	Halvings int
 
-	kept, broken float64 // the highest rate kept and the lowest one above it that was not; 0: none yet
+	kept, broken float64 // the highest rate that kept the limits, and the lowest one above it that did not; 0 if none
 	halved       int
 }
 
-// Next returns the next rate, or false when the search is over. It is given the rate that
-// was tried last and whether it kept the limits; the first call has 0.
+// Next returns the next rate, or false when the search is over. Its arguments are the last rate and
+// whether it kept the limits; in the first call the rate is 0.
 func (r *Ramp) Next(tried float64, kept bool) (rate float64, ok bool) {
 	switch {
 	case tried == 0:

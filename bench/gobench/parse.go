@@ -24,7 +24,7 @@ func Parse(output string) (found Results, cpu string, err error) {
 			continue
 		}
 		if _, err := strconv.Atoi(fields[1]); err != nil {
-			continue // a benchmark that failed, or a line of a log
+			continue // a failed benchmark, or a log line
 		}
 		if len(fields)%2 != 0 {
 			return nil, "", fmt.Errorf("not a benchmark result: %q", strings.TrimSpace(line))

@@ -7,10 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// alarm sleeps to within some 50 µs, where [time.Sleep] is up to a millisecond late: its
-// timer is a file that the runtime waits for like for a socket. Not for concurrent use.
+// alarm sleeps with a precision of about 50 µs, where [time.Sleep] may be up to a millisecond late.
+// Its timer is a file that the runtime polls like a socket. It is not safe for concurrent use.
 type alarm struct {
-	file *os.File // nil if the kernel has no such timer
+	file *os.File // nil if the kernel does not have this timer
 	fd   int
 }
 

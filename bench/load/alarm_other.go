@@ -4,7 +4,7 @@ package load
 
 import "time"
 
-// alarm sleeps as the runtime can.
+// alarm sleeps with the precision of the runtime.
 type alarm struct{}
 
 func newAlarm() *alarm { return &alarm{} }

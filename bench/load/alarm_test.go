@@ -8,7 +8,8 @@ import (
 	"tokenbroker/bench/load"
 )
 
-// The machine's own alarm wakes an open loop, never too early.
+// TestOpenLoopByTheMachinesClock checks that the default timer of the machine wakes an open loop at
+// its rate, and never too early.
 func TestOpenLoopByTheMachinesClock(t *testing.T) {
 	const rate = 200
 	got := load.Open{Rate: rate, Workers: 4, Duration: 250 * time.Millisecond}.Run(t.Context(), func(context.Context, int) error { return nil })

@@ -43,7 +43,7 @@ func TestHistogramAcceptsValuesOutOfRange(t *testing.T) {
 		t.Errorf("%d recorded, median %v, max %v", h.Count(), h.Quantile(0.5), h.Max())
 	}
 	if empty := load.NewHistogram(); empty.Quantile(0.99) != 0 || empty.Mean() != 0 || empty.Curve() != nil {
-		t.Error("an empty histogram has values")
+		t.Error("an empty histogram returns values")
 	}
 }
 
@@ -55,9 +55,9 @@ func TestCurveEndsAtTheLongest(t *testing.T) {
 	curve := h.Curve()
 	last := curve[len(curve)-1]
 	if last.Quantile != 1 || last.Duration != h.Max() {
-		t.Errorf("the last point is %+v, the longest %v", last, h.Max())
+		t.Errorf("the last point is %+v, the longest duration is %v", last, h.Max())
 	}
 	if !slices.IsSortedFunc(curve, func(a, b load.Point) int { return int(a.Duration - b.Duration) }) {
-		t.Error("the curve goes down")
+		t.Error("the curve decreases")
 	}
 }

@@ -21,20 +21,20 @@ import (
 	"time"
 )
 
-// Work is one request. A worker has one under way at a time, so that what belongs to its
-// number needs no lock. It returns soon after ctx has ended.
+// Work is one request. A worker makes one request at a time, so data that belongs to its number
+// does not need a lock. Work must return soon after ctx has ended.
 type Work func(ctx context.Context, worker int) error
 
-// Closed is a closed loop: each worker asks again as soon as it was answered.
+// Closed is a closed loop: each worker sends the next request as soon as it has a response.
 type Closed struct {
 	Workers int
-	// Warmup is not measured, Duration is.
+	// Load during Warmup is not measured, load during Duration is.
 	Warmup, Duration time.Duration
 }
 
-// Run works until the time is over or ctx ends, and returns what was measured until then. Where the
-// requests of the warm-up take all of the time, each worker measures one more. Run owns a goroutine for
-// each worker, and waits for them.
+// Run works until the time is over or ctx ends, and returns the results until then. If the requests
+// of the warm-up take all of the time, each worker measures one more request. Run starts a
+// goroutine for each worker and waits for them.
 func (c Closed) Run(ctx context.Context, work Work) *Result {
 	recorded := newRecorder()
 	from := time.Now().Add(c.Warmup)
@@ -50,7 +50,7 @@ func (c Closed) Run(ctx context.Context, work Work) *Result {
 				measured = !began.Before(from)
 				err := work(ctx, worker)
 				if ctx.Err() != nil {
-					return // the request was cut off
+					return // the request was cancelled
 				}
 				recorded.record(worker, sent{meant: began, began: began, ended: time.Now(), err: err}, from, until)
 				if err != nil {
@@ -65,7 +65,8 @@ func (c Closed) Run(ctx context.Context, work Work) *Result {
 	return result
 }
 
-// errorPause keeps a worker that is refused from asking in a tight loop.
+// errorPause is the pause of a worker after an error, so that it does not send requests in a tight
+// loop.
 const errorPause = 10 * time.Millisecond
 
 func pause(ctx context.Context) {
@@ -84,33 +85,33 @@ func (r *Result) finish(ctx context.Context, from, until time.Time) {
 	}
 }
 
-// Open is an open loop: requests arrive at a constant rate. One that finds all workers busy
+// Open is an open loop: requests arrive at a constant rate. If all workers are busy, a request
 // waits for one, and its latency counts from its arrival.
 type Open struct {
-	// Rate is arrivals a second.
+	// Rate is the number of arrivals per second.
 	Rate float64
-	// Workers bounds the requests under way.
+	// Workers is the maximum number of concurrent requests.
 	Workers int
-	// Backlog bounds the arrivals that wait for a worker; beyond it they are dropped, and
-	// counted. If 0, it is the number that arrives in 5 s.
+	// Backlog is the maximum number of arrivals that wait for a worker. Further arrivals are
+	// dropped and counted. If 0, Backlog is the number that arrives in 5 s.
 	Backlog int
 	// Arrivals during Warmup are not measured, those during Duration are.
 	Warmup, Duration time.Duration
-	// Drain is how long after the end requests that still wait are sent; the others are abandoned. If
-	// zero, it is 1 s.
+	// Drain is the time after the end in which waiting requests are still sent; the others are
+	// abandoned. If zero, it is 1 s.
 	Drain time.Duration
-	// Ended, if not nil, returns when the worker's last request without an error ended, which is before
-	// its work returned.
+	// Ended, if not nil, returns when the worker's last successful request ended, for work that
+	// returns later than that.
 	Ended func(worker int) time.Time
-	// Sleep waits. If nil, the most precise wait of the machine is used.
+	// Sleep waits for a duration. If nil, the most precise timer of the machine is used.
 	Sleep func(time.Duration)
 }
 
-// longestSleep is how soon an open loop notices that its context ended.
+// longestSleep is the longest time after which an open loop notices that its context ended.
 const longestSleep = 50 * time.Millisecond
 
-// Run works until the time is over or ctx ends, and returns what was measured until then. It
-// owns a goroutine for each worker, and waits for them.
+// Run works until the time is over or ctx ends, and returns the results until then. It starts a
+// goroutine for each worker and waits for them.
 func (o Open) Run(ctx context.Context, work Work) *Result {
 	if o.Sleep == nil {
 		alarm := newAlarm()
@@ -160,7 +161,7 @@ func (o Open) serve(ctx context.Context, to *recorder, work Work, worker int, me
 	}
 	err := work(ctx, worker)
 	if ctx.Err() != nil {
-		return // the request was cut off
+		return // the request was cancelled
 	}
 	over := time.Now()
 	if o.Ended != nil && err == nil {
@@ -169,8 +170,8 @@ func (o Open) serve(ctx context.Context, to *recorder, work Work, worker int, me
 	to.record(worker, sent{meant: meant, began: began, ended: over, err: err}, from, until)
 }
 
-// arrive puts each arrival into the queue when its time has come, and returns how many of
-// the measured ones found no room.
+// arrive adds each arrival to the queue at its time, and returns the number of measured arrivals
+// that were dropped because the queue was full.
 func (o Open) arrive(ctx context.Context, arrivals chan<- time.Time, begin, from, until time.Time) (dropped uint64) {
 	for i := 0; ; i++ {
 		meant := begin.Add(arrival(o.Rate, i))
@@ -197,8 +198,8 @@ func (o Open) arrive(ctx context.Context, arrivals chan<- time.Time, begin, from
 	}
 }
 
-// arrival is when the i-th request arrives, after the begin. It is computed again each time,
-// so that no rounding adds up.
+// arrival returns the time from the start to the i-th request. It is computed from i each time, so
+// that rounding errors do not accumulate.
 func arrival(rate float64, i int) time.Duration {
 	return time.Duration(float64(i) / rate * float64(time.Second))
 }

@@ -11,8 +11,8 @@ import (
 	"tokenbroker/bench/load"
 )
 
-// server answers in a millisecond, but stalls once: from stallAt on nothing is answered for
-// stall. Its time is the test's.
+// server responds in a millisecond, except for one stall: from stallAt on it does not respond for
+// stall. It uses the time of the test's bubble.
 type server struct {
 	began          time.Time
 	stallAt, stall time.Duration
@@ -28,30 +28,31 @@ func (s *server) serve(context.Context, int) error {
 	return nil
 }
 
-// TestOpenLoopShowsAStall is what an open loop is for: of 10 s at 100 a second, with a stall
-// of 1 s, a tenth of the requests arrive during the stall and wait up to that long.
+// TestOpenLoopShowsAStall checks that an open loop measures a stall: of 10 s at 100 requests per
+// second, with a stall of 1 s, a tenth of the requests arrive during the stall and wait up to 1 s.
 func TestOpenLoopShowsAStall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &server{began: time.Now(), stallAt: 5 * time.Second, stall: time.Second}
-		// One worker: a client that waits for its answer before it sends the next request.
+		// One worker is a client that waits for each response before it sends the next request.
 		got := load.Open{Rate: 100, Workers: 1, Duration: 10 * time.Second, Sleep: time.Sleep}.Run(t.Context(), s.serve)
 		if got.Latency.Count() != 1000 || got.Failed+got.Dropped+got.Abandoned != 0 {
-			t.Fatalf("%d requests, %d failed, %d dropped, %d abandoned: want 1000 and nothing else",
+			t.Fatalf("%d requests, %d failed, %d dropped, %d abandoned: want 1000 requests and no errors",
 				got.Latency.Count(), got.Failed, got.Dropped, got.Abandoned)
 		}
 		if p99 := got.Latency.Quantile(0.99); p99 < 900*time.Millisecond || p99 > 1100*time.Millisecond {
-			t.Errorf("p99 %v: the stall of 1 s does not show", p99)
+			t.Errorf("p99 %v does not include the stall of 1 s", p99)
 		}
 		if p50 := got.Latency.Quantile(0.5); p50 > 2*time.Millisecond {
-			t.Errorf("p50 %v, but the server answers in 1 ms", p50)
+			t.Errorf("p50 %v, but the server responds in 1 ms", p50)
 		}
 		if p99 := got.Service.Quantile(0.99); p99 > 2*time.Millisecond {
-			t.Errorf("p99 of the service %v: one request met the stall, the others were sent late", p99)
+			t.Errorf("p99 of the service time is %v, although only one request was in service during the stall", p99)
 		}
 	})
 }
 
-// TestClosedLoopMeasuresSomething also where a request takes longer than warm-up and measurement.
+// TestClosedLoopMeasuresSomething checks that there is a result even if a request takes longer than
+// warm-up and measurement.
 func TestClosedLoopMeasuresSomething(t *testing.T) {
 	for _, failure := range []error{nil, errors.New("refused")} {
 		synctest.Test(t, func(t *testing.T) {
@@ -60,16 +61,16 @@ func TestClosedLoopMeasuresSomething(t *testing.T) {
 				return failure
 			})
 			if answered := got.Latency.Count(); answered+int64(got.Failed) != 2 || (got.Failed > 0) != (failure != nil) {
-				t.Errorf("%d answered, %d failed, want one of each worker", answered, got.Failed)
+				t.Errorf("%d succeeded, %d failed, want one from each worker", answered, got.Failed)
 			}
 			if got.Rate() != 0 || got.Took != time.Second {
-				t.Errorf("%v a second in %v, want none: no answer came in time", got.Rate(), got.Took)
+				t.Errorf("%v per second in %v, want 0: no response arrived in time", got.Rate(), got.Took)
 			}
 		})
 	}
 }
 
-// TestClosedLoopHidesAStall is why the open one is there.
+// TestClosedLoopHidesAStall shows why [Open] is needed.
 func TestClosedLoopHidesAStall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &server{began: time.Now(), stallAt: 5 * time.Second, stall: time.Second}
@@ -78,10 +79,10 @@ func TestClosedLoopHidesAStall(t *testing.T) {
 			t.Errorf("p99 %v", p99)
 		}
 		if longest := got.Latency.Max(); longest < 990*time.Millisecond {
-			t.Errorf("max %v: the stall is not there at all", longest)
+			t.Errorf("max %v: the stall was not measured", longest)
 		}
 		if rate := got.Rate(); rate < 890 || rate > 910 {
-			t.Errorf("%.0f answers a second: want 9,000 in 10 s", rate)
+			t.Errorf("%.0f responses per second: want 9,000 in 10 s", rate)
 		}
 	})
 }
@@ -99,12 +100,12 @@ func TestOpenLoopKeepsItsRate(t *testing.T) {
 				return nil
 			})
 		if len(arrivals) != 900 {
-			t.Fatalf("%d arrivals in 3 s at 300 a second", len(arrivals))
+			t.Fatalf("%d arrivals in 3 s at 300 per second", len(arrivals))
 		}
 		for i, at := range arrivals {
 			meant := time.Duration(float64(i) / 300 * float64(time.Second))
 			if at < meant || at > meant+time.Microsecond {
-				t.Fatalf("arrival %d after %v, want %v", i, at, meant)
+				t.Fatalf("arrival %d is at %v, want %v", i, at, meant)
 			}
 		}
 		if got.Latency.Count() != 600 {
@@ -116,7 +117,7 @@ func TestOpenLoopKeepsItsRate(t *testing.T) {
 	})
 }
 
-// What does not fit is counted, and never hidden.
+// TestOpenLoopCountsRequestsThatItDoesNotSend checks that dropped and abandoned requests are counted.
 func TestOpenLoopCountsRequestsThatItDoesNotSend(t *testing.T) {
 	slow := func(context.Context, int) error { time.Sleep(time.Second); return nil }
 	for _, c := range []struct {
@@ -125,7 +126,8 @@ func TestOpenLoopCountsRequestsThatItDoesNotSend(t *testing.T) {
 		dropped, abandoned uint64
 		answered           int64
 	}{
-		// 100 arrive in 1 s and one is answered a second: two are under way before the end of the drain.
+		// 100 requests arrive in 1 s and the server responds to one per second: two are sent before
+		// the end of the drain.
 		{"room for all", 1000, 0, 98, 2},
 		{"room for ten", 10, 89, 9, 2},
 	} {
@@ -139,7 +141,7 @@ func TestOpenLoopCountsRequestsThatItDoesNotSend(t *testing.T) {
 						got.Dropped, got.Abandoned, got.Service.Count(), c.dropped, c.abandoned, c.answered)
 				}
 				if p50 := got.Latency.Quantile(0.5); p50 < 500*time.Millisecond {
-					t.Errorf("p50 %v: the abandoned ones' wait is missing", p50)
+					t.Errorf("p50 %v: the waiting time of abandoned requests is missing", p50)
 				}
 			})
 		})
@@ -168,13 +170,13 @@ func TestLoopsEndWithTheirContext(t *testing.T) {
 					}
 				})
 				if took := time.Since(began); took > 11*time.Second {
-					t.Errorf("ended %v after the begin", took)
+					t.Errorf("ended %v after the start", took)
 				}
 				if !got.Interrupted || got.Took < 9*time.Second || got.Took > 11*time.Second {
 					t.Errorf("interrupted %v after %v", got.Interrupted, got.Took)
 				}
 				if got.Failed != 0 || got.Latency.Count() == 0 {
-					t.Errorf("%d failed, %d answered: a request that the end cut off is not a failure", got.Failed, got.Latency.Count())
+					t.Errorf("%d failed, %d answered: a request that the end cancelled is not a failure", got.Failed, got.Latency.Count())
 				}
 			})
 		})
@@ -192,7 +194,7 @@ func TestFailuresAreCountedAndNotTimed(t *testing.T) {
 			return nil
 		})
 		if got.Failed != 5 || got.Latency.Count() != 5 || got.FirstError == nil || got.Rate() != 5 {
-			t.Errorf("%d failed (%v), %d timed, %.0f a second", got.Failed, got.FirstError, got.Latency.Count(), got.Rate())
+			t.Errorf("%d failed (%v), %d timed, %.0f per second", got.Failed, got.FirstError, got.Latency.Count(), got.Rate())
 		}
 	})
 }

@@ -8,35 +8,36 @@ import (
 	hdr "github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// Result is what became of a load. The zero value is not usable; see [NewResult].
+// Result is the result of a load. The zero value is not usable; see [NewResult].
 type Result struct {
-	// Offered is the arrivals a second of an open loop, 0 of a closed one.
+	// Offered is the arrivals per second of an open loop. In a closed loop it is 0.
 	Offered float64
-	// Took is how long was measured, without the warm-up.
+	// Took is the measured time, without the warm-up.
 	Took time.Duration
-	// Latency counts from when a request was meant to be sent, Service from when it was sent
-	// and Lag until then: how late the generator, or a free worker, was. In a closed loop
-	// there is no lag. All three are of requests that were answered without an error, and
-	// Latency also of those Abandoned, with the time they had waited.
+	// Latency counts from the time at which a request was meant to be sent, and Service from the
+	// time at which it was sent. Lag is the difference: the delay of the generator, or the wait for
+	// a free worker. In a closed loop there is no lag. All three contain successful requests, and
+	// Latency also contains abandoned ones, with the time that they waited.
 	Latency, Service, Lag Histogram
-	// InTime is how many were answered well within Took, whenever they were sent.
+	// InTime is the number of requests that succeeded within Took, regardless of when they were
+	// sent.
 	InTime uint64
-	// Failed is how many got an error, the first of which is FirstError.
+	// Failed is the number of requests with an error, and FirstError is the first error.
 	Failed     uint64
 	FirstError error
-	// Dropped arrivals found no room to wait in; Abandoned ones had not been sent when the
-	// loop abandoned after its end.
+	// Dropped is the number of arrivals for which the queue was full. Abandoned is the number that
+	// was not sent when the loop stopped sending after its end.
 	Dropped, Abandoned uint64
-	// Interrupted says that the context ended first.
+	// Interrupted reports that the context ended before the load.
 	Interrupted bool
 }
 
-// NewResult makes an empty one, to be merged into.
+// NewResult returns an empty result, into which others can be merged.
 func NewResult() *Result {
 	return &Result{Latency: NewHistogram(), Service: NewHistogram(), Lag: NewHistogram()}
 }
 
-// Rate is how many requests a second were answered well.
+// Rate returns the number of successful requests per second.
 func (r *Result) Rate() float64 {
 	if r.Took <= 0 {
 		return 0
@@ -44,7 +45,7 @@ func (r *Result) Rate() float64 {
 	return float64(r.InTime) / r.Took.Seconds()
 }
 
-// Merge adds what another turn of the same load measured.
+// Merge adds the result of another turn of the same load.
 func (r *Result) Merge(more *Result) {
 	r.Offered = more.Offered
 	r.Took += more.Took
@@ -61,7 +62,7 @@ func (r *Result) Merge(more *Result) {
 	r.Interrupted = r.Interrupted || more.Interrupted
 }
 
-// recorder collects from several workers: each writes into one of a few stripes, so that
+// recorder collects the results of several workers. Each writes into one of a few stripes, so that
 // they seldom wait for each other.
 type recorder struct{ stripes [4]stripe }
 
@@ -78,13 +79,14 @@ func newRecorder() *recorder {
 	return r
 }
 
-// sent is one request: when it was meant to be sent, was sent and was answered.
+// sent is one request, with the times at which it was meant to be sent, was sent and had its
+// response.
 type sent struct {
 	meant, began, ended time.Time
 	err                 error
 }
 
-// record adds a request, of a load that is measured between the two times.
+// record adds a request of a load that is measured between the two times.
 func (r *recorder) record(worker int, s sent, from, until time.Time) {
 	to := &r.stripes[worker%len(r.stripes)]
 	to.mu.Lock()
@@ -116,7 +118,7 @@ func (r *recorder) abandon(worker int, waited time.Duration) {
 	to.result.Abandoned++
 }
 
-// sum is called when all workers are done.
+// sum returns the total. It must be called after all workers have ended.
 func (r *recorder) sum() *Result {
 	all := NewResult()
 	for i := range r.stripes {
@@ -125,7 +127,7 @@ func (r *recorder) sum() *Result {
 	return all
 }
 
-// The range and precision of a [Histogram]: from 1 ns to an hour, within 0.1 %.
+// The range and precision of a [Histogram]: 1 ns to 1 h, within 0.1 %.
 const (
 	longest = time.Hour
 	digits  = 3
@@ -135,10 +137,11 @@ const (
 // concurrent use.
 type Histogram struct{ h *hdr.Histogram }
 
-// NewHistogram makes an empty one, of about 280 KB.
+// NewHistogram returns an empty histogram, which takes about 280 KB.
 func NewHistogram() Histogram { return Histogram{hdr.New(1, int64(longest), digits)} }
 
-// Record adds a duration; one below zero counts as zero, one of more than an hour as an hour.
+// Record adds a duration. A negative duration counts as zero, and one of more than an hour as an
+// hour.
 func (h Histogram) Record(d time.Duration) { h.RecordMany(d, 1) }
 
 // RecordMany adds a duration n times.
@@ -146,13 +149,14 @@ func (h Histogram) RecordMany(d time.Duration, n int64) {
 	_ = h.h.RecordValues(int64(min(max(d, 0), longest)), n) // within the range
 }
 
-// Merge adds all that other holds.
+// Merge adds all durations of other.
 func (h Histogram) Merge(other Histogram) { h.h.Merge(other.h) }
 
-// Count is how many durations were recorded.
+// Count returns the number of recorded durations.
 func (h Histogram) Count() int64 { return h.h.TotalCount() }
 
-// Quantile is the duration that a share q (0 to 1) of all does not exceed; 0 when empty.
+// Quantile returns the duration that a share q (0 to 1) of all durations does not exceed, or 0 if
+// the histogram is empty.
 func (h Histogram) Quantile(q float64) time.Duration {
 	if h.Count() == 0 {
 		return 0
@@ -160,10 +164,10 @@ func (h Histogram) Quantile(q float64) time.Duration {
 	return min(time.Duration(h.h.ValueAtPercentile(q*100)), h.Max())
 }
 
-// Max is the longest, within 0.1 %.
+// Max returns the longest duration, within 0.1 %.
 func (h Histogram) Max() time.Duration { return min(time.Duration(h.h.Max()), longest) }
 
-// Mean is the mean; 0 when empty.
+// Mean returns the mean duration, or 0 if the histogram is empty.
 func (h Histogram) Mean() time.Duration {
 	mean := h.h.Mean()
 	if math.IsNaN(mean) {
@@ -172,14 +176,14 @@ func (h Histogram) Mean() time.Duration {
 	return time.Duration(math.Round(mean))
 }
 
-// Point is a place on a distribution's curve: a share Quantile of all took no longer.
+// Point is a point of a distribution: the share Quantile of all requests took at most this long.
 type Point struct {
 	Quantile float64
 	Duration time.Duration
 }
 
-// Curve returns the distribution, denser towards 1: five points for each halving of
-// the remaining part. The last point is the longest duration, at 1.
+// Curve returns the points of the distribution, which are denser towards 1: five for each halving
+// of the remaining share. The last point, at 1, is the longest duration.
 func (h Histogram) Curve() []Point {
 	const ticks = 5
 	if h.Count() == 0 {

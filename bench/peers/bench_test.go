@@ -9,15 +9,15 @@ import (
 )
 
 const (
-	// live is how many tokens take turns.
+	// live is the number of tokens that take turns.
 	live = 1000
-	// A turn of a contestant is this many tokens, less than a millisecond: most turns are
-	// over before the machine does something else.
+	// turnOfSignatures and turnOfRemembering are the numbers of tokens in a turn of a contestant. A
+	// turn takes less than a millisecond, so that the load of the machine rarely changes during it.
 	turnOfSignatures  = 8
 	turnOfRemembering = 2 << 10
 )
 
-// BenchmarkFirstSight validates tokens that were not seen before.
+// BenchmarkFirstSight validates tokens that were not validated before.
 func BenchmarkFirstSight(b *testing.B) {
 	for _, alg := range algorithms {
 		b.Run(alg, func(b *testing.B) {
@@ -25,7 +25,7 @@ func BenchmarkFirstSight(b *testing.B) {
 			b.Run("raw-signature", func(b *testing.B) {
 				r.run(b, turnOfSignatures, func(context.Context, string) (verdict, error) {
 					if !r.raw() {
-						b.Fatal("the signature is bad")
+						b.Fatal("the signature is invalid")
 					}
 					return verdict{}, nil
 				})
@@ -37,8 +37,8 @@ func BenchmarkFirstSight(b *testing.B) {
 	}
 }
 
-// BenchmarkSeenBefore validates tokens that were validated before. For a peer without a
-// memory of tokens that is the first sight again.
+// BenchmarkSeenBefore validates tokens that were validated before. A peer that does not remember
+// tokens verifies them again.
 func BenchmarkSeenBefore(b *testing.B) {
 	for _, alg := range algorithms {
 		b.Run(alg, func(b *testing.B) {
@@ -58,8 +58,8 @@ func BenchmarkSeenBefore(b *testing.B) {
 	}
 }
 
-// round is what the contestants of one algorithm share: the tokens, and the two to which
-// each is compared.
+// round has what the contestants of one algorithm share: the tokens, and the two with which each is
+// compared.
 type round struct {
 	mint     *mint
 	tokens   []string
@@ -80,8 +80,8 @@ func newRound(b *testing.B, alg string, reference contestant) *round {
 	return r
 }
 
-// run first measures only validate, for time and allocations. Then validate, the raw check and
-// ours take turns, twice as long: the metrics are the medians of the turns' ratios.
+// run first measures the time and the allocations of validate. Then validate, the raw check and our
+// validator alternate, for twice as long. The metrics are the medians of the ratios of the turns.
 func (r *round) run(b *testing.B, turn int, validate validate) {
 	ctx := b.Context()
 	b.ReportAllocs()
@@ -97,12 +97,12 @@ func (r *round) run(b *testing.B, turn int, validate validate) {
 		func() {
 			raw = perCall(turnOfSignatures, func(int) {
 				if !r.raw() {
-					b.Fatal("the signature is bad")
+					b.Fatal("the signature is invalid")
 				}
 			})
 		},
 		func() { theirs = r.turn(b, validate, turn, n) },
-		// Not the same tokens: they would be in the processor's cache.
+		// Other tokens, because the processor's cache contains the same ones.
 		func() { ours = r.turn(b, r.ours, r.oursTurn, n+live/2) },
 	}
 	var toRaw, toOurs []float64
@@ -110,14 +110,15 @@ func (r *round) run(b *testing.B, turn int, validate validate) {
 		for _, take := range turns {
 			take()
 		}
-		slices.Reverse(turns) // who comes after whom matters
+		slices.Reverse(turns) // because the order affects the times
 		toRaw, toOurs = append(toRaw, theirs/raw), append(toOurs, theirs/ours)
 	}
 	b.ReportMetric(median(toRaw), "x-raw")
 	b.ReportMetric(median(toOurs), "x-ours")
 }
 
-// turn validates so many tokens from the given one on, and returns the time for each.
+// turn validates the given number of tokens, starting with the given one, and returns the average
+// time.
 func (r *round) turn(b *testing.B, validate validate, tokens, from int) float64 {
 	ctx := b.Context()
 	return perCall(tokens, func(i int) {
@@ -127,8 +128,8 @@ func (r *round) turn(b *testing.B, validate validate, tokens, from int) float64 
 	})
 }
 
-// validateAll makes the tokens known to what remembers: as copies, since what a request
-// brings is another string than the one that is remembered.
+// validateAll validates copies of the tokens, so that caches contain them: the token in a request
+// is another string than the remembered one.
 func validateAll(b *testing.B, validate validate, tokens []string) {
 	b.Helper()
 	for _, token := range tokens {
@@ -138,7 +139,7 @@ func validateAll(b *testing.B, validate validate, tokens []string) {
 	}
 }
 
-// perCall is the average time of so many calls, in nanoseconds.
+// perCall returns the average time of a call, in nanoseconds.
 func perCall(calls int, call func(i int)) float64 {
 	started := time.Now()
 	for i := range calls {

@@ -13,11 +13,11 @@ import (
 	"testing"
 )
 
-// rawCheck is the floor: the standard library's check of one token's signature, with all
-// that can be prepared for it prepared. It reports whether the signature is good.
+// rawCheck is the floor: the standard library's check of one token's signature, prepared as far as
+// possible. It reports whether the signature is valid.
 type rawCheck func() bool
 
-// newRawCheck fails the test when the signature is not good, or a changed one is.
+// newRawCheck fails the test if the check refuses the signature or accepts a changed one.
 func newRawCheck(tb testing.TB, m *mint, token string) rawCheck {
 	tb.Helper()
 	dot := strings.LastIndexByte(token, '.')
@@ -53,7 +53,7 @@ func newRawCheck(tb testing.TB, m *mint, token string) rawCheck {
 	bad := check()
 	signed[0] ^= 1
 	if !good || bad {
-		tb.Fatalf("the raw check says %v of a good and %v of a bad signature", good, bad)
+		tb.Fatalf("the raw check returns %v for a valid and %v for an invalid signature", good, bad)
 	}
 	return check
 }

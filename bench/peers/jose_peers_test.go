@@ -64,8 +64,8 @@ func goOIDC(_ testing.TB, m *mint) validate {
 	}
 }
 
-// zitadelOIDC is https://pkg.go.dev/github.com/zitadel/oidc/v3/pkg/op: its check of access
-// tokens, which leaves the audience to the caller.
+// zitadelOIDC is https://pkg.go.dev/github.com/zitadel/oidc/v3/pkg/op: its verification of access
+// tokens, in which the caller must check the audience.
 func zitadelOIDC(_ testing.TB, m *mint) validate {
 	verifier := op.NewAccessTokenVerifier(m.issuer.URL(), zitadelKeys{joseKeys(m)},
 		op.WithSupportedAccessTokenSigningAlgorithms(m.alg))
@@ -81,7 +81,8 @@ func zitadelOIDC(_ testing.TB, m *mint) validate {
 	}
 }
 
-// zitadelKeys finds keys as zitadel/oidc's remote key set does once it has them.
+// zitadelKeys finds keys in the same way as zitadel/oidc's remote key set after it has fetched
+// them.
 type zitadelKeys struct{ set jose.JSONWebKeySet }
 
 var _ zitadel.KeySet = zitadelKeys{}

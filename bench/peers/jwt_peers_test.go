@@ -51,8 +51,8 @@ func golangJWTParser(m *mint) func(token string) (*golangClaims, error) {
 	}
 }
 
-// jwx is https://pkg.go.dev/github.com/lestrrat-go/jwx/v3/jwt. Its keys carry their
-// algorithm, which is what it allows.
+// jwx is https://pkg.go.dev/github.com/lestrrat-go/jwx/v3/jwt. It allows the algorithm that is set
+// in the key.
 func jwx(tb testing.TB, m *mint) validate {
 	key, err := jwk.Import(m.public)
 	if err != nil {
@@ -60,7 +60,7 @@ func jwx(tb testing.TB, m *mint) validate {
 	}
 	alg, ok := jwa.LookupSignatureAlgorithm(m.alg)
 	if !ok {
-		tb.Fatalf("jwx does not know %s", m.alg)
+		tb.Fatalf("jwx does not support %s", m.alg)
 	}
 	for name, value := range map[string]any{jwk.KeyIDKey: m.kid, jwk.AlgorithmKey: alg} {
 		if err := key.Set(name, value); err != nil {
@@ -87,8 +87,8 @@ func jwx(tb testing.TB, m *mint) validate {
 	}
 }
 
-// auth0Middleware is https://pkg.go.dev/github.com/auth0/go-jwt-middleware/v2/validator,
-// what its middleware calls.
+// auth0Middleware is https://pkg.go.dev/github.com/auth0/go-jwt-middleware/v2/validator, which its
+// middleware calls.
 func auth0Middleware(tb testing.TB, m *mint) validate {
 	keys := &josev2.JSONWebKeySet{Keys: []josev2.JSONWebKey{{Key: m.public, KeyID: m.kid, Algorithm: m.alg, Use: "sig"}}}
 	v, err := validator.New(func(context.Context) (any, error) { return keys, nil },

@@ -18,7 +18,7 @@ const audience = "orders"
 // algorithms are the algorithms that the libraries are compared for.
 var algorithms = []string{"RS256", "ES256", "EdDSA"}
 
-// mint is an issuer with one key, and the configuration by which a service verifies its tokens.
+// mint is an issuer with one key, and the configuration with which a service verifies its tokens.
 type mint struct {
 	issuer *validatortest.Issuer
 	alg    string

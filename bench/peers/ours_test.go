@@ -11,8 +11,8 @@ import (
 // ours is the validator as a service uses it, with its goroutines and a feed of revocations.
 func ours(tb testing.TB, m *mint) validate { return newOurs(tb, m, 0) }
 
-// oursForgetful remembers some hundred tokens: of a thousand that take turns, each is seen
-// for the first time.
+// oursForgetful remembers a few hundred tokens, so that each of a thousand tokens that take turns
+// is a new one.
 func oursForgetful(tb testing.TB, m *mint) validate { return newOurs(tb, m, 256) }
 
 func newOurs(tb testing.TB, m *mint, cacheSize int) validate {

@@ -9,8 +9,8 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// rememberedGolangJWT is what a team writes when validation is too slow: a map in front of
-// golang-jwt. It knows of no revocation.
+// rememberedGolangJWT is the cache that a team writes when validation is too slow: a map in front
+// of golang-jwt. It does not check revocations.
 func rememberedGolangJWT(_ testing.TB, m *mint) validate {
 	parse := golangJWTParser(m)
 	known := &rememberedTokens{byToken: make(map[string]*golangClaims)}
@@ -25,7 +25,7 @@ func rememberedGolangJWT(_ testing.TB, m *mint) validate {
 
 const maxRemembered = 100_000
 
-// rememberedTokens holds the claims of good tokens, and starts again when it is full.
+// rememberedTokens has the claims of valid tokens. It is emptied when it is full.
 type rememberedTokens struct {
 	mu      sync.RWMutex
 	byToken map[string]*golangClaims // guarded by mu

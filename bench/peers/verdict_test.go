@@ -17,7 +17,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // Each contestant must verify tokens: it accepts valid ones and refuses invalid ones. Each token is
 // validated twice, and a contestant that remembers tokens must return the same result again.
-func TestEveryContestantAcceptsTheGoodAndRefusesTheBad(t *testing.T) {
+func TestEveryContestantAcceptsValidAndRefusesInvalidTokens(t *testing.T) {
 	everyone := append([]contestant{{name: "ours-forgetful", build: oursForgetful}}, seenBefore...)
 	for _, alg := range algorithms {
 		m := newMint(t, alg)
@@ -31,14 +31,14 @@ func TestEveryContestantAcceptsTheGoodAndRefusesTheBad(t *testing.T) {
 				for range 2 {
 					got, err := validate(t.Context(), good)
 					if err != nil {
-						t.Fatalf("the good token was refused: %v", err)
+						t.Fatalf("the valid token was refused: %v", err)
 					}
 					if got != wanted(t, good) {
-						t.Errorf("it read %+v", got)
+						t.Errorf("the claims are %+v", got)
 					}
 					for name, token := range bad {
 						if _, err := validate(t.Context(), token); err == nil {
-							t.Errorf("a token was accepted: %s", name)
+							t.Errorf("an invalid token was accepted: %s", name)
 						}
 					}
 				}
@@ -47,7 +47,7 @@ func TestEveryContestantAcceptsTheGoodAndRefusesTheBad(t *testing.T) {
 	}
 }
 
-// badTokens differ from a good one in what their name says.
+// badTokens returns invalid tokens, by the way in which they differ from a valid one.
 func badTokens(t *testing.T, m *mint) map[string]string {
 	t.Helper()
 	good, past := strings.Split(m.token(t, nil), "."), time.Now().Unix()-600
@@ -69,7 +69,7 @@ func badTokens(t *testing.T, m *mint) map[string]string {
 	}
 }
 
-// changed changes a character in the middle, where every bit counts.
+// changed returns text with another character in the middle, where every bit is significant.
 func changed(text string) string {
 	at, by := len(text)/2, "A"
 	if text[at] == 'A' {
@@ -78,7 +78,7 @@ func changed(text string) string {
 	return text[:at] + by + text[at+1:]
 }
 
-// wanted reads a token's claims without any of the contestants.
+// wanted reads the claims of a token without any of the contestants.
 func wanted(t *testing.T, token string) verdict {
 	t.Helper()
 	raw, err := base64.RawURLEncoding.DecodeString(strings.Split(token, ".")[1])

@@ -27,7 +27,7 @@ var (
 	greys = []color.Color{color.Gray{Y: 0x60}, color.Gray{Y: 0x9a}}
 )
 
-// draw writes the figure into a file of the kind that its name ends in.
+// draw writes the figure into a file. The extension of its name selects the format.
 func (f figure) draw(curves []curve, cpu, file string) error {
 	p := plot.New()
 	p.Title.Text = f.title
@@ -75,7 +75,7 @@ func (f figure) draw(curves []curve, cpu, file string) error {
 	return p.Save(width, height, file)
 }
 
-// sizes are ticks at the powers of ten.
+// sizes has ticks at the powers of ten.
 type sizes struct{}
 
 // Ticks implements [plot.Ticker].
@@ -97,7 +97,7 @@ func (sizes) Ticks(low, high float64) []plot.Tick {
 	return ticks
 }
 
-// label is 100, 10 k, 1 M.
+// label formats a size as 100, 10 k or 1 M.
 func label(v float64) string {
 	switch {
 	case v >= 1e6:

@@ -11,24 +11,26 @@ import (
 	"tokenbroker/bench/gobench"
 )
 
-// figure is one picture: lines over the size that is part of the benches' names.
+// figure is one picture: lines over the size that is part of the benchmarks' names.
 type figure struct {
-	name  string // of its file
+	name  string // of the file, without its extension
 	title string
 	x, y  string
-	// linear is the y axis from 0, for what should not grow; else it is logarithmic.
+	// linear selects a y axis that starts at 0, for values that should not grow. Otherwise it is
+	// logarithmic.
 	linear bool
 	lines  []line
 }
 
 type line struct {
 	name string
-	// bench has the size as its group.
+	// bench matches the names of the benchmarks. Its group is the size.
 	bench *regexp.Regexp
 	unit  string
-	// over, if set, is the unit by which it is divided: value / x-… is the time of its floor.
+	// over, if set, is the unit by which the value is divided: value / x-… is the time of the
+	// floor.
 	over string
-	// floor lines are dashed: what the others are compared with.
+	// floor selects a dashed line, for values with which the others are compared.
 	floor bool
 }
 
@@ -90,7 +92,7 @@ type curve struct {
 	points plotter.XYs
 }
 
-// curves are the lines of which two points were measured.
+// curves returns the lines with at least two measured points.
 func (f figure) curves(found gobench.Results) []curve {
 	var all []curve
 	for _, l := range f.lines {
@@ -110,7 +112,7 @@ func (l line) points(found gobench.Results) plotter.XYs {
 		}
 		size, err := strconv.ParseFloat(groups[1], 64)
 		if err != nil {
-			continue // the group is not a number: another bench
+			continue // the group is not a number, so it is another benchmark
 		}
 		value := gobench.Median(metrics[l.unit])
 		if l.over != "" {

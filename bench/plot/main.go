@@ -1,11 +1,11 @@
-// Command plot draws the figures of docs/performance.md from what the Go benches print:
+// Command plot draws the figures of docs/performance.md from the output of the Go benchmarks:
 //
 //	go test -run '^$' -bench 'ValidateSeenBefore|Denylist' -cpu 1 ./bench | tee measured.txt
 //	go run ./bench/plot -o docs/plots measured.txt
 //
-// It reads the files, or its input when there are none, and writes each figure of which
-// they hold two points, as SVG or, with -format png, as a picture. Medians are drawn where
-// a bench ran more than once.
+// It reads the files, or its standard input if there are none, and writes each figure that has at
+// least two points, as SVG or, with -format png, as PNG. If a benchmark ran more than once, the
+// median is drawn.
 package main
 
 import (
@@ -22,7 +22,7 @@ import (
 
 func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 
-// run returns the exit code: 1 when nothing could be drawn, 2 when it was called wrongly.
+// run returns the exit code: 1 if nothing could be drawn, 2 for a usage error.
 func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("plot", flag.ContinueOnError)
 	flags.SetOutput(stderr)

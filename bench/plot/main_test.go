@@ -21,7 +21,7 @@ BenchmarkValidateSeenBefore/live=1/warm 10 60 ns/op 0.6 x-map 2 x-time-since
 BenchmarkPropagation/subscribers=10-2 10 5 p50-ms
 `
 
-func TestALineHasTheMediansBySize(t *testing.T) {
+func TestLineHasTheMedianOfEachSize(t *testing.T) {
 	found, _, err := gobench.Parse(measured)
 	if err != nil {
 		t.Fatal(err)
@@ -50,7 +50,7 @@ func TestPlotDrawsTheMeasurements(t *testing.T) {
 	}
 	file := filepath.Join(dir, "validate-seen-before.svg")
 	if strings.TrimSpace(out.String()) != file {
-		t.Errorf("it wrote %q", out.String())
+		t.Errorf("the output is %q", out.String())
 	}
 	picture, err := os.ReadFile(file)
 	if err != nil {
@@ -69,16 +69,16 @@ func TestExitCodes(t *testing.T) {
 		input string
 		want  int
 	}{
-		"nothing measured":  {nil, "PASS\n", 1},
-		"not a result":      {nil, "BenchmarkMint 10 fast ns/op\n", 1},
-		"another format":    {[]string{"-format", "gif"}, measured, 2},
-		"an unknown flag":   {[]string{"-fast"}, measured, 2},
-		"a file of no name": {[]string{filepath.Join(t.TempDir(), "none")}, measured, 2},
+		"nothing measured": {nil, "PASS\n", 1},
+		"not a result":     {nil, "BenchmarkMint 10 fast ns/op\n", 1},
+		"another format":   {[]string{"-format", "gif"}, measured, 2},
+		"an unknown flag":  {[]string{"-fast"}, measured, 2},
+		"a missing file":   {[]string{filepath.Join(t.TempDir(), "none")}, measured, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out, complaint strings.Builder
 			if code := run(c.args, strings.NewReader(c.input), &out, &complaint); code != c.want || complaint.Len() == 0 {
-				t.Errorf("exit code %d, saying %q", code, complaint.String())
+				t.Errorf("exit code %d, error output %q", code, complaint.String())
 			}
 		})
 	}

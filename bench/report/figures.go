@@ -10,11 +10,11 @@ import (
 	"gonum.org/v1/plot/plotter"
 )
 
-// maxLines is how many runs a panel shows: more cannot be distinguished.
+// maxLines is the maximum number of runs in a panel: more lines cannot be distinguished.
 const maxLines = 6
 
-// percentiles draws the latency of each run over the share of requests, on an axis that
-// stretches the last ones, and its floor's dashed.
+// percentiles draws the latency of each run over the share of requests, on an axis that stretches
+// the highest shares, and the latency of its floor as a dashed line.
 func (r *Report) percentiles() ([]*plot.Plot, error) {
 	p := r.newPlot("tokenbroker-bench "+r.Bench+": latency by percentile", "percentile", "latency")
 	low, high, right, lines := math.Inf(1), 0.0, 1.0, 0
@@ -44,14 +44,14 @@ func (r *Report) percentiles() ([]*plot.Plot, error) {
 		if run.Floor != nil {
 			name := r.floorName()
 			if i > 0 {
-				name = "" // dashed, in the run's colour: the legend names only the first one
+				name = "" // a dashed line in the run's colour; the legend names only the first one
 			}
 			if err := draw(name, run.Floor.Curve, i, true); err != nil {
 				return nil, err
 			}
 		}
 	}
-	if high > 0 { // room for the legend, which has a line of the panel for each name
+	if high > 0 { // room for the legend, which has a line for each name
 		const panelLines = 14
 		high *= math.Pow(high/low, float64(lines)/panelLines)
 	}
@@ -61,13 +61,13 @@ func (r *Report) percentiles() ([]*plot.Plot, error) {
 	return []*plot.Plot{p}, nil
 }
 
-// floorName is what a legend calls the floor.
+// floorName returns the name of the floor in a legend.
 func (r *Report) floorName() string {
 	name, _, _ := strings.Cut(r.Floor, ":")
 	return "floor: " + name
 }
 
-// nines places a quantile: 0 at 0, 0.9 at 1, 0.99 at 2.
+// nines returns the position of a quantile on the axis: 0 is at 0, 0.9 at 1, 0.99 at 2.
 func nines(quantile float64) float64 { return -math.Log10(1 - quantile) }
 
 func percentileTicks() []plot.Tick {
@@ -123,8 +123,8 @@ func (r *Report) concurrency() ([]*plot.Plot, error) {
 
 func byConcurrency(run Run) float64 { return float64(run.Concurrency) }
 
-// overX draws a number of each run, and its floor's dashed, over x; a number that is a time
-// is on a logarithmic axis, another one begins at 0.
+// overX draws a value of each run over x, and the value of its floor as a dashed line. A time is
+// drawn on a logarithmic axis, other values on an axis that starts at 0.
 func (r *Report) overX(p *plot.Plot, name string, runs []Run, x func(Run) float64, y func(*Measured) float64, isTime bool) error {
 	var own, floor plotter.XYs
 	low, high := math.Inf(1), 0.0
@@ -167,7 +167,7 @@ func ticksAt(xys plotter.XYs) plot.Ticker {
 	return ticks
 }
 
-// named are the usual ticks of a linear axis with other labels.
+// named has the usual ticks of a linear axis with other labels.
 type named struct{ label func(float64) string }
 
 // Ticks implements [plot.Ticker].
@@ -227,7 +227,7 @@ func (r *Report) ramp() ([]*plot.Plot, error) {
 	return []*plot.Plot{late, done}, nil
 }
 
-// growth draws the cost over the size, the law that was fitted and the floor.
+// growth draws the cost over the size, the fitted law and the floor.
 func (r *Report) growth() ([]*plot.Plot, error) {
 	g := r.Growth
 	title := fmt.Sprintf("tokenbroker-bench %s: cost over the number of %s: %s", r.Bench, r.SizeOf, g.Law)

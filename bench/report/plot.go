@@ -19,7 +19,7 @@ import (
 	"gonum.org/v1/plot/vg/vgsvg"
 )
 
-// PlotFormats are the endings of the files that [Report.Plot] can write.
+// PlotFormats are the file name extensions that [Report.Plot] supports.
 var PlotFormats = []string{".svg", ".png"}
 
 // The size of a panel, and the resolution of a PNG.
@@ -29,9 +29,9 @@ const (
 	pngDPI      = 110
 )
 
-// Plot draws the report into a file, whose name ends in one of [PlotFormats]: latency
-// percentiles, throughput and latency over concurrency, latency over the offered rate, or
-// cost over size, depending on the runs.
+// Plot draws the report into a file whose name ends in one of [PlotFormats]. Depending on the runs,
+// it draws latency percentiles, throughput and latency over concurrency, latency over the offered
+// rate, or cost over size.
 func (r *Report) Plot(file string) error {
 	panels, err := r.panels()
 	if err != nil {
@@ -74,7 +74,7 @@ func (r *Report) Plot(file string) error {
 	return nil
 }
 
-// withFallbacks names fonts of the same widths in an SVG, for machines without the first.
+// withFallbacks adds to an SVG fonts of the same widths, for machines that lack the first one.
 func withFallbacks(picture []byte) []byte {
 	const family = "font-family:Liberation Sans"
 	return bytes.ReplaceAll(picture, []byte(family), []byte(family+",Arial,Helvetica,sans-serif"))
@@ -111,8 +111,7 @@ var (
 	dashes      = []vg.Length{vg.Points(5), vg.Points(3)}
 )
 
-// newPlot is an empty panel in the common style. The machine stands below the title, so that
-// a picture says where it comes from.
+// newPlot returns an empty panel in the common style. The machine is named below the title.
 func (r *Report) newPlot(title, x, y string) *plot.Plot {
 	p := plot.New()
 	server := "own server in the same process"
@@ -138,7 +137,7 @@ func (r *Report) newPlot(title, x, y string) *plot.Plot {
 	return p
 }
 
-// lineOf draws xys, with a mark at each point where marked, and names it in the legend, if it
+// lineOf draws xys, with a mark at each point if marked is true, and adds it to the legend if it
 // has a name.
 func lineOf(p *plot.Plot, name string, xys plotter.XYs, c color.Color, dashed, marked bool) error {
 	line, err := plotter.NewLine(xys)
@@ -171,8 +170,8 @@ func level(p *plot.Plot, name string, at float64, from, to float64, c color.Colo
 	return lineOf(p, name, plotter.XYs{{X: from, Y: at}, {X: to, Y: at}}, c, true, false)
 }
 
-// logarithmic makes an axis logarithmic, around the values that it shows; label names the
-// ticks. Without a value above 0 it stays as it is.
+// logarithmic makes an axis logarithmic around the values that it shows. label formats the ticks.
+// An axis without a value above 0 is not changed.
 func logarithmic(axis *plot.Axis, low, high float64, label func(float64) string) {
 	if !(low > 0) || !(high > 0) {
 		return
@@ -182,7 +181,7 @@ func logarithmic(axis *plot.Axis, low, high float64, label func(float64) string)
 	axis.Tick.Marker = logTicks{label}
 }
 
-// around widens a range to the next 1, 2 or 5 times a power of ten on both sides.
+// around extends a range to the next 1, 2 or 5 times a power of ten on both sides.
 func around(low, high float64) (from, to float64) {
 	for _, step := range steps(low/10, high*10) {
 		if step <= low*0.999 {
@@ -195,7 +194,7 @@ func around(low, high float64) (from, to float64) {
 	return from, to
 }
 
-// steps are the 1, 2 and 5 times a power of ten from low to high.
+// steps returns the 1, 2 and 5 times a power of ten from low to high.
 func steps(low, high float64) []float64 {
 	var out []float64
 	for power := math.Floor(math.Log10(low)); power <= math.Ceil(math.Log10(high)); power++ {
@@ -208,7 +207,8 @@ func steps(low, high float64) []float64 {
 	return out
 }
 
-// logTicks are at 1, 2 and 5 times the powers of ten, or only at those if that is enough.
+// logTicks has ticks at 1, 2 and 5 times the powers of ten, or only at the powers if those are
+// enough.
 type logTicks struct{ label func(float64) string }
 
 // Ticks implements [plot.Ticker].
@@ -219,14 +219,14 @@ func (t logTicks) Ticks(low, high float64) []plot.Tick {
 	for _, v := range values {
 		tick := plot.Tick{Value: v, Label: t.label(v)}
 		if power := math.Log10(v); len(values) > many && math.Abs(power-math.Round(power)) > 1e-6 {
-			tick.Label = "" // a minor one
+			tick.Label = "" // a minor tick
 		}
 		ticks = append(ticks, tick)
 	}
 	return ticks
 }
 
-// count labels a number: 500, 10 k, 2 M.
+// count formats a number: 500, 10 k, 2 M.
 func count(v float64) string {
 	switch {
 	case v >= 1e6:
@@ -237,7 +237,7 @@ func count(v float64) string {
 	return trim(v)
 }
 
-// duration labels microseconds: 50 ns, 1 µs, 20 ms.
+// duration formats microseconds: 50 ns, 1 µs, 20 ms.
 func duration(us float64) string {
 	switch {
 	case us <= 0:

@@ -1,6 +1,6 @@
-// Package report is what a bench says: a [Report] with everything that was measured, as a
-// table ([Report.WriteText]), as JSON (its members are stable; docs/bench.md) and as a
-// picture ([Report.Plot]).
+// Package report is the result of a benchmark: a [Report] with everything that was measured, as a
+// table ([Report.WriteText]), as JSON (its members are stable, see docs/bench.md) and as a picture
+// ([Report.Plot]).
 package report
 
 import (
@@ -11,33 +11,34 @@ import (
 	"tokenbroker/bench/load"
 )
 
-// Version is the report's v: it changes when a member changes its meaning.
+// Version is the value of the report's member v. It changes if the meaning of a member changes.
 const Version = 1
 
-// Report is one bench's outcome. Times are in microseconds, rates a second.
+// Report is the result of one benchmark. Times are in microseconds, rates per second.
 type Report struct {
 	V     int    `json:"v"`
 	Bench string `json:"bench"` // validate, refresh, propagation or capacity
-	// Interrupted says that the bench was stopped: the runs were measured before.
+	// Interrupted reports that the benchmark was stopped. The runs were measured before.
 	Interrupted bool      `json:"interrupted"`
 	StartedAt   time.Time `json:"started_at"`
 	TookS       float64   `json:"took_s"`
 	Machine     Machine   `json:"machine"`
 	Target      Target    `json:"target"`
-	// Floor says what the numbers are compared with: a short name, a colon, and what it is.
+	// Floor describes what the numbers are compared with: a short name, a colon, and a description.
 	Floor string `json:"floor,omitempty"`
-	// SizeOf names what a run's size counts: tokens, sessions or subscribers.
+	// SizeOf names what the size of a run counts: tokens, sessions or subscribers.
 	SizeOf string `json:"size_of,omitempty"`
 	// Runs is never null.
 	Runs []Run `json:"runs"`
 	Knee *Knee `json:"knee,omitempty"`
-	// Growth is how the cost grows with the size of the runs that have one.
+	// Growth is the growth of the cost with the size of the runs that have one.
 	Growth *Growth `json:"growth,omitempty"`
-	// Notes are what a reader has to know to judge the numbers.
+	// Notes are what a reader must know to interpret the numbers.
 	Notes []string `json:"notes,omitempty"`
 }
 
-// Machine is where the load came from and, with a server of the bench's own, where it ran.
+// Machine is the machine that generated the load and, with the benchmark's own server, ran the
+// server.
 type Machine struct {
 	CPU         string `json:"cpu"`
 	Cores       int    `json:"cores"`
@@ -45,15 +46,15 @@ type Machine struct {
 	Go          string `json:"go"`
 	Tokenbroker string `json:"tokenbroker"`
 	Kernel      string `json:"kernel"`
-	// FsyncUS is the median of appending 128 bytes and syncing them to the disk that FsyncDir
-	// is on; 0 when that could not be measured.
+	// FsyncUS is the median of appending 128 bytes and syncing them to the disk of FsyncDir. It is
+	// 0 if that could not be measured.
 	FsyncUS  float64 `json:"fsync_us"`
 	FsyncDir string  `json:"fsync_dir"`
 }
 
-// Target is the server.
+// Target is the measured server.
 type Target struct {
-	// Own says that the bench started the server in its own process, on the same cores.
+	// Own reports that the benchmark started the server in its own process, on the same cores.
 	Own bool   `json:"own"`
 	URL string `json:"url"`
 }
@@ -62,44 +63,45 @@ type Target struct {
 type Run struct {
 	// Name is the measured operation, for example "refresh".
 	Name string `json:"name"`
-	// Loop is "closed" or "open"; open ones have OfferedPerS.
+	// Loop is "closed" or "open". Open loops have OfferedPerS.
 	Loop string `json:"loop"`
-	// Concurrency is the clients, or goroutines, at once; in an open loop the bound on them.
+	// Concurrency is the number of concurrent clients or goroutines; in an open loop it is the
+	// maximum number of concurrent requests.
 	Concurrency int `json:"concurrency"`
-	// Size is how many tokens, sessions or subscribers there were.
+	// Size is the number of tokens, sessions or subscribers.
 	Size int `json:"size,omitempty"`
 	Measured
-	// Floor is the peer's measurement in the same run, taking turns with this one.
+	// Floor is the measurement of the floor, which alternated with this one.
 	Floor *Measured `json:"floor,omitempty"`
-	// OfFloor are this run's numbers divided by the floor's.
+	// OfFloor has this run's numbers divided by the floor's.
 	OfFloor *Ratios `json:"of_floor,omitempty"`
-	// Kept says whether a level of a ramp kept the limits; Broken says otherwise why not.
+	// Kept reports whether a level of a ramp kept the limits. If it did not, Broken is the reason.
 	Kept   *bool  `json:"kept,omitempty"`
 	Broken string `json:"broken,omitempty"`
 }
 
-// Measured is what a load did.
+// Measured is the result of a load.
 type Measured struct {
 	OfferedPerS float64 `json:"offered_per_s,omitempty"`
 	PerS        float64 `json:"per_s"`
 	Operations  uint64  `json:"operations"`
 	Errors      uint64  `json:"errors"`
 	FirstError  string  `json:"first_error,omitempty"`
-	// Dropped arrivals of an open loop found no room to wait, Abandoned ones were not sent
-	// in time after the end.
+	// Dropped is the number of arrivals of an open loop for which the queue was full. Abandoned is
+	// the number of those that were not sent in time after the end.
 	Dropped   uint64  `json:"dropped"`
 	Abandoned uint64  `json:"abandoned"`
 	TookS     float64 `json:"took_s"`
-	// Latency counts from when a request was meant to be sent; Service, only of open loops,
-	// from when it was sent, and Lag until then.
+	// Latency counts from the time at which a request was meant to be sent. In open loops, Service
+	// counts from the time at which it was sent, and Lag is the difference.
 	Latency Quantiles  `json:"latency_us"`
 	Service *Quantiles `json:"service_us,omitempty"`
 	Lag     *Quantiles `json:"lag_us,omitempty"`
-	// Curve is the latency's distribution.
+	// Curve is the distribution of the latency.
 	Curve []Point `json:"curve,omitempty"`
 }
 
-// Quantiles of a duration, in microseconds.
+// Quantiles has quantiles of a duration, in microseconds.
 type Quantiles struct {
 	Mean float64 `json:"mean"`
 	P50  float64 `json:"p50"`
@@ -109,14 +111,14 @@ type Quantiles struct {
 	Max  float64 `json:"max"`
 }
 
-// Point says that a share Quantile (0 to 1) took no longer than US microseconds.
+// Point means that the share Quantile (0 to 1) took at most US microseconds.
 type Point struct {
 	Quantile float64 `json:"quantile"`
 	US       float64 `json:"us"`
 }
 
-// Ratios are a run's numbers divided by its floor's. Of rates more is better, of the others
-// less.
+// Ratios are the numbers of a run divided by those of its floor. For rates more is better, for the
+// others less.
 type Ratios struct {
 	PerS float64 `json:"per_s,omitempty"`
 	Mean float64 `json:"mean,omitempty"`
@@ -126,25 +128,25 @@ type Ratios struct {
 
 // Knee is the highest rate that kept the limits.
 type Knee struct {
-	// Found is false when no level kept them: the rest is 0 then, but for the limits.
+	// Found is false if no level kept the limits: the other members, except the limits, are then 0.
 	Found bool    `json:"found"`
 	PerS  float64 `json:"per_s"`
 	P99US float64 `json:"p99_us"`
-	// SLOUS is the limit of the p99, AchievedShare that of answers to arrivals.
+	// SLOUS is the limit of the p99, AchievedShare that of the achieved share of the offered rate.
 	SLOUS         float64 `json:"slo_us"`
 	AchievedShare float64 `json:"achieved_share"`
-	// OfFloor is PerS divided by the floor's rate in a closed loop; 0 without a floor.
+	// OfFloor is PerS divided by the floor's rate in a closed loop, or 0 without a floor.
 	OfFloor float64 `json:"of_floor,omitempty"`
-	// Highest says that the highest rate that was tried was kept: the knee is above it.
+	// Highest reports that the highest tried rate was kept: the knee is above it.
 	Highest bool `json:"highest"`
 }
 
-// Growth is how the cost grows with the size: of one at a time the median, of several at once
-// the time between two answers.
+// Growth is the growth of the cost with the size. For one operation at a time the cost is the
+// median, for several at once it is the time between two responses.
 type Growth struct {
 	Law      curve.Law `json:"law"`
 	Exponent float64   `json:"exponent"`
-	// Times is the fitted cost at the greatest size divided by that at the least.
+	// Times is the fitted cost at the largest size divided by the cost at the smallest one.
 	Times float64 `json:"times"`
 	// Run is the name of the runs that were fitted.
 	Run string `json:"run"`
@@ -152,10 +154,10 @@ type Growth struct {
 	fitted curve.Growth
 }
 
-// US is a duration in microseconds.
+// US returns a duration in microseconds.
 func US(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1000 }
 
-// From takes a result of package load over.
+// From converts a result of package load.
 func From(r *load.Result) Measured {
 	m := Measured{
 		OfferedPerS: r.Offered, PerS: r.Rate(), Operations: uint64(r.Service.Count()), Errors: r.Failed,
@@ -172,7 +174,7 @@ func From(r *load.Result) Measured {
 	return m
 }
 
-// QuantilesOf takes a histogram's over.
+// QuantilesOf returns the quantiles of a histogram.
 func QuantilesOf(h load.Histogram) Quantiles {
 	return Quantiles{
 		Mean: US(h.Mean()), P50: US(h.Quantile(0.5)), P90: US(h.Quantile(0.9)),
@@ -180,7 +182,7 @@ func QuantilesOf(h load.Histogram) Quantiles {
 	}
 }
 
-// CurveOf takes a histogram's distribution over.
+// CurveOf returns the distribution of a histogram.
 func CurveOf(h load.Histogram) []Point {
 	points := h.Curve()
 	out := make([]Point, len(points))
@@ -206,9 +208,9 @@ func over(a, b float64) float64 {
 	return a / b
 }
 
-// FitGrowth fits the cost of the runs of that name, where there are two sizes at least, at
-// the least concurrency that they have. Where the machine was slower, as the floors say that
-// took turns with the runs, a cost counts for as much less.
+// FitGrowth fits the cost of the runs with the given name at their lowest concurrency, if they have
+// at least two sizes. A cost is corrected by the speed of the machine, which is known from the
+// floor that alternated with the run.
 func (r *Report) FitGrowth(name string) {
 	runs := sized(r.Runs, name)
 	mean := meanFloor(runs)
@@ -222,12 +224,12 @@ func (r *Report) FitGrowth(name string) {
 	}
 	fitted, err := curve.Fit(samples)
 	if err != nil {
-		return // one size has no growth
+		return // growth needs two sizes
 	}
 	r.Growth = &Growth{Law: fitted.Law, Exponent: fitted.Exponent, Times: fitted.Times, Run: name, fitted: fitted}
 }
 
-// meanFloor is the geometric mean of what the floors took, 0 where one of the runs has none.
+// meanFloor returns the geometric mean of the costs of the floors, or 0 if a run has none.
 func meanFloor(runs []Run) float64 {
 	sum := 0.0
 	for _, run := range runs {
@@ -239,8 +241,8 @@ func meanFloor(runs []Run) float64 {
 	return math.Exp(sum)
 }
 
-// sized returns the runs with that name that differ only by their size: those at the least
-// concurrency. What measured nothing is left out.
+// sized returns the runs with the given name and the lowest concurrency, which differ only in their
+// size. It omits runs without a measurement.
 func sized(runs []Run, name string) []Run {
 	var out []Run
 	for _, run := range runs {
@@ -257,9 +259,9 @@ func sized(runs []Run, name string) []Run {
 	return out
 }
 
-// cost is what one operation takes, in microseconds. One at a time: the median, which a busy
-// neighbour hardly moves. Several at once: the time between two answers, as their own
-// latency is mostly waiting for each other.
+// cost returns the cost of one operation in microseconds. With one operation at a time it is the
+// median, on which other load on the machine has little effect. With several at once it is the time
+// between two responses, because their latency is mostly the wait for each other.
 func (r *Run) cost(m *Measured) float64 {
 	if r.Concurrency == 1 {
 		return m.Latency.P50

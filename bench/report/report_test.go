@@ -41,7 +41,7 @@ func result(offered float64, usual time.Duration) *load.Result {
 func yes() *bool { b := true; return &b }
 func no() *bool  { b := false; return &b }
 
-// reports are one of each kind, with every member that there is.
+// reports returns one report of each kind, which together have all members.
 func reports() map[string]*report.Report {
 	base := func(bench string) *report.Report {
 		return &report.Report{
@@ -92,13 +92,13 @@ func reports() map[string]*report.Report {
 	return map[string]*report.Report{"refresh": refresh, "propagation": propagation, "validate": validate, "capacity": capacity}
 }
 
-// TestGolden holds the text and the members of the JSON: scripts read them.
+// TestGolden compares the text and the JSON with the golden files, because scripts read them.
 func TestGolden(t *testing.T) {
 	for name, r := range reports() {
 		var text bytes.Buffer
 		r.WriteText(&text)
 		golden(t, name+".txt", text.Bytes())
-		for i := range r.Runs { // one point says how they look
+		for i := range r.Runs { // one point is enough to show the form
 			r.Runs[i].Curve = r.Runs[i].Curve[:1]
 			if r.Runs[i].Floor != nil {
 				r.Runs[i].Floor.Curve = r.Runs[i].Floor.Curve[:1]
@@ -125,7 +125,7 @@ func golden(t *testing.T, name string, got []byte) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(got, want) {
-		t.Errorf("%s is now (go test -rewrite writes it):\n%s", name, got)
+		t.Errorf("%s differs (go test -rewrite updates it):\n%s", name, got)
 	}
 }
 
@@ -146,17 +146,18 @@ func TestPlots(t *testing.T) {
 					t.Errorf("%s%s: %v", name, format, err)
 				}
 			} else if text := string(body); !strings.Contains(text, "A CPU") || !strings.Contains(text, "bench "+name) {
-				t.Errorf("%s%s does not say what it shows and where that was measured", name, format)
+				t.Errorf("%s%s does not name the metric and the machine", name, format)
 			}
 		}
 	}
 }
 
-// A plot of nothing, of one point or into nowhere is an error or a picture, never a panic.
+// A plot without runs, with one point or into a missing directory must be an error or a picture,
+// never a panic.
 func TestPlotsOfFewRuns(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "x.png")
 	if err := (&report.Report{}).Plot(file); err == nil {
-		t.Error("nothing was drawn without an error")
+		t.Error("a report without runs was drawn without an error")
 	}
 	one := load.NewResult()
 	one.Took, one.InTime = time.Second, 1
@@ -166,7 +167,7 @@ func TestPlotsOfFewRuns(t *testing.T) {
 		t.Error(err)
 	}
 	if err := r.Plot(filepath.Join(t.TempDir(), "none", "x.png")); err == nil {
-		t.Error("a directory that is not there took a file")
+		t.Error("a file was written into a missing directory")
 	}
 	empty := &report.Report{Bench: "refresh", Runs: []report.Run{{Name: "refresh", Measured: report.From(load.NewResult())}}}
 	if err := empty.Plot(file); err != nil {
@@ -174,7 +175,7 @@ func TestPlotsOfFewRuns(t *testing.T) {
 	}
 }
 
-// A neighbour who slows the machine down also slows the floor, and is not growth.
+// Other load on the machine also slows the floor, so it is not growth.
 func TestGrowthOfASlowMachine(t *testing.T) {
 	r := &report.Report{SizeOf: "sessions"}
 	for i, slower := range []time.Duration{1, 3, 2, 5} {
@@ -189,11 +190,12 @@ func TestGrowthOfASlowMachine(t *testing.T) {
 		r.Runs[i].Floor, r.Runs[i].OfFloor = nil, nil
 	}
 	if r.FitGrowth("refresh"); r.Growth.Law == "O(1)" {
-		t.Errorf("without floors growth is unknown, but got %+v", r.Growth)
+		t.Errorf("without floors the growth is unknown, got %+v", r.Growth)
 	}
 }
 
-// Stopped at once, a run may have only the answer to a request from the warm-up, and no latency.
+// A run that is stopped immediately may have only the response to a request of the warm-up, and no
+// latency.
 func TestRunWithoutLatencyIsNotASample(t *testing.T) {
 	r := &report.Report{}
 	for _, n := range []int{100, 1000} {
@@ -201,7 +203,7 @@ func TestRunWithoutLatencyIsNotASample(t *testing.T) {
 	}
 	r.Runs[1].Latency = report.Quantiles{}
 	if r.FitGrowth("refresh"); r.Growth != nil {
-		t.Errorf("one size has no growth, but: %+v", r.Growth)
+		t.Errorf("growth of one size: %+v", r.Growth)
 	}
 	if _, err := json.Marshal(r); err != nil {
 		t.Error(err)
@@ -216,7 +218,7 @@ func TestUnits(t *testing.T) {
 	}
 	for perS, want := range map[float64]string{0: "", 50: "50.0", 806.4: "806", 9999: "9999", 21600: "21.6 k", 7.45e6: "7.45 M"} {
 		if got := report.Rate(perS); got != want {
-			t.Errorf("%v a second is %q, want %q", perS, got, want)
+			t.Errorf("%v per second is %q, want %q", perS, got, want)
 		}
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"tokenbroker/bench/curve"
 )
 
-// WriteText prints the report for people: the machine, a table, and what follows from it.
+// WriteText prints the report for people: the machine, a table, and conclusions.
 func (r *Report) WriteText(w io.Writer) {
 	m := r.Machine
 	_, _ = fmt.Fprintf(w, "machine  %s, %d cores, GOMAXPROCS %d, %s, %s\n", m.CPU, m.Cores, m.GOMAXPROCS, m.Kernel, m.Go)
@@ -39,8 +39,8 @@ func (r *Report) WriteText(w io.Writer) {
 	}
 }
 
-// column is one of the table's: a cell is "" where it does not apply to a run, and a column
-// without cells is left out.
+// column is a column of the table. A cell is "" if it does not apply to a run. A column without
+// cells is omitted.
 type column struct {
 	head string
 	cell func(*Run) string
@@ -60,7 +60,7 @@ func (r *Report) columns() []column {
 		column{"p99", func(run *Run) string { return Time(run.Latency.P99) }},
 		column{"p99.9", func(run *Run) string { return Time(run.Latency.P999) }},
 		column{"max", func(run *Run) string { return Time(run.Latency.Max) }})
-	if r.Bench == "validate" { // calls without a queue: the median is enough
+	if r.Bench == "validate" { // calls without a queue, for which the median is enough
 		columns = append(columns,
 			column{"floor p50", ofFloor(func(run *Run) string { return Time(run.Floor.Latency.P50) })},
 			column{"× floor", ofFloor(func(run *Run) string { return ratio(run.OfFloor.P50) })})
@@ -127,7 +127,7 @@ func (r *Report) writeTable(w io.Writer) {
 	for _, row := range rows {
 		_, _ = fmt.Fprintln(tw, strings.Join(row, "\t"))
 	}
-	_ = tw.Flush() // into memory
+	_ = tw.Flush() // writes to memory, which does not fail
 }
 
 func or(text, fallback string) string {
@@ -137,7 +137,7 @@ func or(text, fallback string) string {
 	return text
 }
 
-// verdicts are the sentences below the table.
+// verdicts returns the sentences below the table.
 func (r *Report) verdicts() []string {
 	var out []string
 	if r.Interrupted {
@@ -170,7 +170,7 @@ func (r *Report) verdicts() []string {
 	return out
 }
 
-// Time is a time in microseconds with a unit that suits it, and three digits.
+// Time formats a time in microseconds with a suitable unit and three digits.
 func Time(us float64) string {
 	switch {
 	case us == 0:
@@ -185,7 +185,7 @@ func Time(us float64) string {
 	return digits(us/1e6) + " s"
 }
 
-// Rate is a number a second: with k and M above ten thousand.
+// Rate formats a rate per second, with k and M from ten thousand on.
 func Rate(perS float64) string {
 	switch {
 	case perS == 0:
@@ -205,7 +205,7 @@ func ratio(x float64) string {
 	return digits(x)
 }
 
-// digits prints three significant ones, and never an exponent.
+// digits formats three significant digits without an exponent.
 func digits(x float64) string {
 	if x == 0 || math.IsInf(x, 0) || math.IsNaN(x) {
 		return "0"
