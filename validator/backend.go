@@ -26,7 +26,7 @@ type backend interface {
 	read(own time.Duration) reading
 	// age returns the age of the knowledge of revocations.
 	age() time.Duration
-	// key may ask the broker for a kid that is not known yet.
+	// key returns the key of a kid. It may ask the broker for a kid that is not known yet.
 	key(ctx context.Context, kid string) (verificationKey, error)
 	denylist() *revocation.Denylist
 }

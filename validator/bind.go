@@ -21,9 +21,9 @@ var ErrClosed = errors.New("validator closed")
 //     if that clock was put forward;
 //   - [ErrClosed] when the Validator is closed.
 //
-// If that has happened before, the context has ended when Bind returns; a revocation that
-// arrives while Bind runs is not missed. Bind claims that [Validator.Validate] has just
-// returned: Bind does not know of a revocation that was evicted (Stats.Evictions).
+// If one of these has already happened, the context has ended when Bind returns; a revocation
+// that arrives while Bind runs is not missed. Bind only claims that [Validator.Validate] has
+// just returned: Bind does not know of a revocation that was evicted (Stats.Evictions).
 //
 // The caller calls cancel when the stream ends, which ends the context and frees its memory. Without that
 // call, the memory is freed when the token expires.

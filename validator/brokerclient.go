@@ -24,10 +24,10 @@ const (
 	maxTokenLife     = 366 * 24 * time.Hour
 )
 
-// brokerClient makes the HTTP requests to the broker. It follows no redirects; each request
+// brokerClient makes the HTTP requests to the broker. It does not follow redirects; each request
 // ends with its context. It is safe for concurrent use.
 type brokerClient struct {
-	issuer string // as it is configured
+	issuer string // as configured
 	base   string // issuer without a slash at the end
 	client Client
 	http   *http.Client
@@ -68,7 +68,7 @@ type statusError struct {
 	code    int
 	status  string
 	hint    string
-	// retryAfter is when the broker wants to be asked again, or 0 if it names no time.
+	// retryAfter is the delay that the broker asks for before the next attempt, or 0 if it names none.
 	retryAfter time.Duration
 }
 
@@ -111,7 +111,8 @@ func expectJSON(resp *http.Response) error {
 	return nil
 }
 
-// discovery has the needed members of the issuer's metadata (OpenID Connect Discovery 1.0 §3).
+// discovery contains the members of the issuer's metadata that are used here (OpenID Connect
+// Discovery 1.0 §3).
 type discovery struct {
 	Issuer      string `json:"issuer"`
 	JWKSURI     string `json:"jwks_uri"`

@@ -61,7 +61,7 @@ func (b *brokerClient) fetchCatchUp(ctx context.Context, after string, into *rev
 	if after != "" {
 		address += "?after=" + url.QueryEscape(after)
 	}
-	// A broker of an earlier version sends 102 Processing while it is still at work.
+	// A broker of an earlier version sends 102 Processing while it prepares the answer.
 	trace := &httptrace.ClientTrace{Got1xxResponse: func(int, textproto.MIMEHeader) error {
 		restart(watchdog)
 		return nil
@@ -109,7 +109,7 @@ func restart(watchdog *time.Timer) {
 	}
 }
 
-// causeOf returns the cause of an ended context in place of the error that it led to.
+// causeOf returns the cause of ctx if ctx has ended, and otherwise err.
 func causeOf(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
@@ -129,5 +129,5 @@ func decoderOf(resp *http.Response, into *revocation.Denylist) (func(io.Reader) 
 	case err == nil && kind == string(revocation.FormJSON):
 		return revocation.DecodeAnswer, nil
 	}
-	return nil, lastingError{fmt.Errorf("%s answers with a content type that was not asked for", resp.Request.URL.Redacted())}
+	return nil, lastingError{fmt.Errorf("%s answers with a content type that was not requested", resp.Request.URL.Redacted())}
 }

@@ -54,8 +54,8 @@ type Config struct {
 	// always kept.
 	DenylistSize int
 	// HTTPClient sends the requests to the broker. If nil, a client with
-	// [http.DefaultTransport] does. Its Timeout is not used, because each request has a bound
-	// of its own, and redirects are not followed.
+	// [http.DefaultTransport] is used. Its Timeout is ignored, because each request has its own
+	// limit, and redirects are not followed.
 	HTTPClient *http.Client
 	// Logger receives one line per change of state. If nil, [slog.Default] is used.
 	Logger *slog.Logger
@@ -113,7 +113,7 @@ func (c *Config) setDefaults() {
 
 // Option makes one call of [Validator.Validate] stricter than the Config.
 type Option struct {
-	maxStaleness time.Duration // 0: nothing asked
+	maxStaleness time.Duration // 0 if the call has no bound
 }
 
 // MaxStaleness bounds how old the knowledge of revocations may be for this call. It has an
@@ -148,9 +148,9 @@ const (
 	// When the broker does not answer either, the token is refused with [ErrStale].
 	Introspect Policy = "introspect"
 
-	// InsecureServeStale accepts tokens by the last known revocations, however old these are:
-	// a token that was revoked since, or that expired while the machine was suspended, is
-	// accepted. It MUST NOT be used where revocations have to take effect. Calls with the
+	// InsecureServeStale accepts tokens by the last known revocations, regardless of their age:
+	// a token that has been revoked since then, or that expired while the machine was suspended,
+	// is accepted. It MUST NOT be used where revocations have to take effect. Calls with the
 	// option [MaxStaleness] are not served stale.
 	InsecureServeStale Policy = "serve_stale"
 )

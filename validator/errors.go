@@ -7,17 +7,19 @@ import (
 	"time"
 )
 
-// The results of [Validator.Validate] for a token that is not accepted, to be distinguished with errors.Is. An error
-// that is none of these came from the context.
+// Errors of [Validator.Validate] for a token that is not accepted. Compare with errors.Is. Any
+// other error comes from the context.
 var (
-	// ErrExpired: the signature is valid and the token is for this service, but it has expired.
+	// ErrExpired means that the signature is valid and the token is for this service, but it
+	// has expired.
 	ErrExpired = errors.New("token expired")
-	// ErrRevoked: the signature is valid and the token has not expired, but it was revoked.
+	// ErrRevoked means that the signature is valid and the token has not expired, but it was
+	// revoked.
 	ErrRevoked = errors.New("token revoked")
-	// ErrInvalid: the token is not one of this issuer for this service.
+	// ErrInvalid means that the token is not one of this issuer for this service.
 	ErrInvalid = errors.New("token invalid")
-	// ErrStale: this service cannot prove that it has received every revocation, so it
-	// does not judge any token (503, never 401).
+	// ErrStale means that this service cannot prove that it has received every revocation, so
+	// it does not judge any token (503, never 401).
 	ErrStale = errors.New("revocations not known to be current")
 )
 

@@ -17,7 +17,7 @@ type Verdict string
 const (
 	Passed     Verdict = "ok"
 	Refused    Verdict = "refused"
-	NotChecked Verdict = "not_checked" // an earlier rule refused the token, or input is missing
+	NotChecked Verdict = "not_checked" // an earlier rule refused the token, or an input is missing
 )
 
 // Check is one rule of [Validator.Validate] and its verdict about a token.
@@ -32,16 +32,17 @@ type ExplainConfig struct {
 	Issuer string
 	// Audiences are the names of the service. If empty, the audience is not checked.
 	Audiences []string
-	// Scopes are those that a route asks for, as [tokenbroker/validator/httpauth.Scope] does.
+	// Scopes are the scopes that a route requires; see [tokenbroker/validator/httpauth.Scope]. If
+	// empty, scopes are not checked.
 	Scopes []string
-	// JWKS is the broker's key set. If nil, it is fetched from the issuer, together with the
-	// longest life of a token.
+	// JWKS is the broker's key set. If nil, the key set and the maximum lifetime of a token are
+	// fetched from the issuer.
 	JWKS []byte
-	// HTTPClient fetches them. If nil, [http.DefaultClient] does.
+	// HTTPClient fetches the key set and the lifetime. If nil, [http.DefaultClient] is used.
 	HTTPClient *http.Client
-	// Now is the broker's clock. If nil, it is [time.Now].
+	// Now is the broker's clock. If nil, [time.Now] is used.
 	Now func() time.Time
-	// Revoked returns the event that revokes the token, or "". If nil, that is not checked.
+	// Revoked returns the event that revokes the token, or "". If nil, revocation is not checked.
 	Revoked func(ctx context.Context, c *Claims) (by string, err error)
 }
 

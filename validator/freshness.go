@@ -8,18 +8,18 @@ import (
 	"tokenbroker/revocation"
 )
 
-// view is an immutable snapshot of the knowledge, behind one atomic pointer.
+// view is an immutable snapshot of what is known, published through one atomic pointer.
 type view struct {
-	// version of the denylist: it changed when an entry or the keys changed.
+	// version is the denylist's; it changes whenever an entry or the keys change.
 	version uint64
-	// asOf is the latest monotonic time (see monotonic) of which it is known that
-	// everything acknowledged before it is applied.
+	// asOf is the latest monotonic time (see monotonic) before which every acknowledged
+	// revocation is known to be applied.
 	asOf time.Duration
 	// atMS is the broker's clock (Unix ms) at asOf: the broker's time now is
 	// atMS + (monotonic() - asOf) in milliseconds.
 	atMS int64
 	// unproved says that asOf proves nothing now (no catch-up yet, a suspended machine or a
-	// stepped clock, two stores for one issuer): stale, regardless of asOf.
+	// stepped clock, two stores for one issuer), so the view is stale regardless of asOf.
 	unproved bool
 	// wallOffsetMS is the wall clock (Unix ms) minus monotonic() (ms) at the last reset. A
 	// route with its own bound compares it with the clocks at each request: 250 ms
@@ -44,8 +44,8 @@ var processBase = time.Now()
 // monotonic returns the time since the process started, by the monotonic clock.
 func monotonic() time.Duration { return time.Since(processBase) }
 
-// clocksApartMS between the wall and the monotonic clock: the machine was suspended or its
-// clock stepped.
+// clocksApartMS is the difference between the wall and the monotonic clock from which on the
+// machine is considered to have been suspended, or its clock to have been stepped.
 const clocksApartMS = 250
 
 // read implements [backend].
@@ -95,7 +95,7 @@ func (s *syncer) publish() {
 		maxLifetime:  s.tokens.maxLifetime(),
 	}
 	old := s.now.Load()
-	if state.AtMS == 0 { // no proof of any origin is left: the clock continues from the last one
+	if state.AtMS == 0 { // no origin has a proof any more: the clock continues from the last one
 		v.asOf, v.atMS = old.asOf, old.atMS
 	}
 	if *old != v {
@@ -145,7 +145,7 @@ func (s *syncer) logEvictions(brokerMS int64) {
 	}
 }
 
-// collect drops entries whose tokens are dead, by the broker's clock and while fresh.
+// collect drops entries whose tokens have expired by the broker's clock. It does so only while fresh.
 func (s *syncer) collect() {
 	now := s.readClocks()
 	state := s.tracker.State(now)

@@ -22,9 +22,9 @@ import (
 
 const (
 	introspectTimeout = 2 * time.Second
-	introspectKept    = time.Second // how long an answer counts, from when it was asked for
-	introspectAnswers = 4096        // kept at most
-	introspectAtOnce  = 64          // requests at most; more are refused, not queued
+	introspectKept    = time.Second // how long an answer is used, from when it was requested
+	introspectAnswers = 4096        // maximum number of answers in memory
+	introspectAtOnce  = 64          // maximum number of concurrent requests; more are refused, not queued
 	maxIntrospection  = 64 << 10
 
 	jobIntrospect = "asking the broker about a token"
@@ -32,7 +32,7 @@ const (
 
 var (
 	errBreakerOpen   = errors.New("the broker has not answered for a while")
-	errTooManyAtOnce = errors.New("too many questions to the broker at once")
+	errTooManyAtOnce = errors.New("too many concurrent introspections")
 	errClosed        = errors.New("the validator is closed")
 )
 
@@ -47,19 +47,19 @@ type introspector struct {
 	asked    atomic.Uint64
 	breaker  breaker
 
-	run  context.Context // ends with close
+	run  context.Context // cancelled by close
 	stop context.CancelFunc
 
 	mu       sync.Mutex
 	closed   bool // guarded by mu, as all below
 	running  int  // requests
 	failing  bool
-	flights  map[digest]*flight // those that can be joined
+	flights  map[digest]*flight // the requests that can be joined
 	answers  *simplelru.LRU[digest, answer]
 	requests sync.WaitGroup // added to with mu held while not closed
 }
 
-// digest stands for a token: its SHA-256.
+// digest is the SHA-256 of a token, under which its answer is stored.
 type digest [sha256.Size]byte
 
 // answer is the broker's answer about a token.
@@ -100,8 +100,8 @@ func (i *introspector) close() {
 	i.requests.Wait()
 }
 
-// active asks whether the broker considers the token valid, with an answer that is no older
-// than bound. The token has passed every check that can be made here.
+// active reports whether the broker considers the token valid, by an answer that is no older
+// than bound. The token has passed every local check.
 func (i *introspector) active(ctx context.Context, token string, bound time.Duration) (bool, error) {
 	if err := ctx.Err(); err != nil { // also if an answer is kept
 		return false, err

@@ -34,7 +34,7 @@ func parseTokenKeys(body []byte) (store string, keys map[string]verificationKey,
 		}
 	}
 	if len(keys) == 0 {
-		return "", nil, errors.New("the key set holds no key to verify tokens with")
+		return "", nil, errors.New("the key set has no key to verify tokens with")
 	}
 	return store, keys, nil
 }
@@ -52,7 +52,7 @@ func parseFeedKeys(body []byte) (store string, keys map[string]ed25519.PublicKey
 		}
 	}
 	if len(keys) == 0 {
-		return "", nil, errors.New("the key set holds no key to verify the feed with")
+		return "", nil, errors.New("the key set has no key to verify the feed with")
 	}
 	return store, keys, nil
 }
@@ -69,7 +69,7 @@ func parseJWKS(body []byte) (store string, keys []jose.JSONWebKey, err error) {
 		return "", nil, errors.New("the key set names no store")
 	}
 	if len(doc.Keys) > maxKeys {
-		return "", nil, fmt.Errorf("the key set holds %d keys, more than %d", len(doc.Keys), maxKeys)
+		return "", nil, fmt.Errorf("the key set has %d keys, more than %d", len(doc.Keys), maxKeys)
 	}
 	seen := make(map[string]bool, len(doc.Keys))
 	for _, raw := range doc.Keys {
@@ -79,7 +79,7 @@ func parseJWKS(body []byte) (store string, keys []jose.JSONWebKey, err error) {
 			continue
 		}
 		if seen[jwk.KeyID] {
-			return "", nil, fmt.Errorf("the key set holds %.64q twice", jwk.KeyID)
+			return "", nil, fmt.Errorf("the key set has %.64q twice", jwk.KeyID)
 		}
 		seen[jwk.KeyID] = true
 		keys = append(keys, jwk)
@@ -180,7 +180,7 @@ func (s *syncer) takeFeedKeys(ctx context.Context, etag string, keys map[string]
 	case doc.unchanged && s.feedKeys.etag == etag:
 		fetched.Store, fetched.ETag = s.feedKeys.store, etag
 	case doc.unchanged:
-		// The keys that were asked about were dropped in the meantime.
+		// The keys for which the broker answered "not modified" were dropped in the meantime.
 		err = errors.New("the key set changed while it was fetched")
 		fetched.Err = err
 	case !s.tracker.Accepts(doc.store):

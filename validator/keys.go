@@ -27,8 +27,8 @@ type keySet struct {
 	maxLifetime time.Duration
 }
 
-// tokenKeys are the token keys known now. Readers take a snapshot; the syncer's owner
-// replaces it.
+// tokenKeys are the token keys that are currently known. Readers take a snapshot; the syncer's
+// owner goroutine replaces it.
 type tokenKeys struct {
 	set    atomic.Pointer[keySet]
 	wanted chan struct{} // wakes the owner when a caller waits
@@ -47,7 +47,8 @@ func newTokenKeys() *tokenKeys {
 	return t
 }
 
-// key returns a key. For an unknown one, all callers wait for one fetch, at most every 10 s.
+// key returns the key of a kid. For an unknown kid, all callers wait for one shared fetch; there
+// is at most one such fetch in 10 s.
 func (t *tokenKeys) key(ctx context.Context, stopped <-chan struct{}, kid string) (verificationKey, error) {
 	set := t.set.Load()
 	if key, ok := set.keys[kid]; ok {
@@ -197,10 +198,10 @@ func sameKey(a, b verificationKey) bool {
 }
 
 var (
-	// errUnknownKey: the issuer publishes no such key (or it was compromised).
+	// errUnknownKey means that the issuer does not publish the key, or that it was compromised.
 	errUnknownKey = errors.New("unknown key id")
-	// errKeysUnavailable: the key id is unknown and the issuer's keys could not be fetched
-	// to make sure. An answer of 401 would be a guess: treat it as stale (503).
+	// errKeysUnavailable means that the key id is unknown and that the issuer's keys could not
+	// be fetched to make sure. An answer of 401 would be a guess: treat it as stale (503).
 	errKeysUnavailable = errors.New("unknown key id, and the issuer's keys cannot be fetched")
 )
 

@@ -93,7 +93,7 @@ func unexpired(c *Claims, nowMS int64) error {
 }
 
 var (
-	errStale      = refuse(ErrStale, "the last news from the broker is too old")
+	errStale      = refuse(ErrStale, "the last message from the broker is too old")
 	errIncomplete = refuse(ErrStale, "the denylist was too small, and the broker cannot be asked")
 	errRevoked    = refuse(ErrRevoked, "by the denylist")
 	errNotActive  = refuse(ErrRevoked, "by the broker's introspection")
@@ -107,7 +107,7 @@ func (v *Validator) tolerates(own time.Duration) bool {
 
 // current checks what can change from one request to the next. settled says that the
 // verdict may be stored: it rests only on the denylist, fresh and complete. The denylist
-// is asked after the clock: a token that is both expired and revoked stays expired.
+// is consulted after the clock: a token that is both expired and revoked is reported as expired.
 func (v *Validator) current(ctx context.Context, text string, c *Claims, r reading, own time.Duration) (settled bool, err error) {
 	if !r.fresh && !v.tolerates(own) {
 		return false, errStale

@@ -7,7 +7,7 @@ import (
 	"tokenbroker/revocation"
 )
 
-// Stats are counters since the start, and the present state. Tokens that were accepted from
+// Stats are counters since the start, and the current state. Tokens that were accepted from
 // memory are not counted, because counting would cost more than accepting them.
 type Stats struct {
 	// Verified counts the signatures that were checked.
@@ -80,11 +80,12 @@ func (v *Validator) countRefusal(err error) {
 type FeedStats struct {
 	// Messages counts the messages that arrived.
 	Messages uint64
-	// The following messages changed nothing. Malformed: not a message of this protocol,
-	// damaged, truncated, unsigned or out of bounds. Forged: the signature is not by the key
-	// that the message names. UnknownKey: signed by a key that the broker does not publish for
-	// revocations; dropped after the keys were fetched. Replayed: contains no news. Ignored:
-	// of a process or a store of the broker that no catch-up answer lists.
+	// The following fields count messages that changed nothing. Malformed messages are not of
+	// this protocol, damaged, truncated, unsigned or out of bounds. Forged ones are not signed
+	// by the key that they name. UnknownKey ones are signed by a key that the broker does not
+	// publish for revocations, and were dropped after the keys were fetched. Replayed ones
+	// contain nothing new. Ignored ones are of a broker process or a store that no catch-up
+	// answer lists.
 	Malformed, Forged, UnknownKey, Replayed, Ignored uint64
 	// Copies counts the brokers that were found running on copies of the issuer's store: a
 	// revocation at one of them does not reach the services of the others.
@@ -102,7 +103,7 @@ type FeedStats struct {
 	Receipts, FailedReceipts uint64
 }
 
-// feedCounts are counted by a syncer and read by any goroutine. A nil one returns zeros.
+// feedCounts are incremented by a syncer and read by any goroutine. A nil feedCounts returns zeros.
 type feedCounts struct {
 	messages, malformed, forged, overflowed, gaps      atomic.Uint64
 	unknownKey, replayed, ignored, copies              atomic.Uint64 // the tracker's

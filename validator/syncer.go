@@ -38,9 +38,9 @@ type syncer struct {
 	gaps      chan error
 	results   chan func()
 	ready     chan struct{} // closed once the service is ready
-	fatal     chan error    // why it cannot become ready
+	fatal     chan error    // receives the reason if the service cannot become ready
 	stop      context.CancelFunc
-	stopped   chan struct{} // closed when the owner has ended
+	stopped   chan struct{} // closed when the owner goroutine has ended
 	fetches   sync.WaitGroup
 	reporter  *reporter       // nil if the feed takes no receipts
 	link      revocation.Link // nil if the feed does not report its faults
@@ -57,10 +57,10 @@ type syncer struct {
 	failing     map[string]string
 
 	mu     sync.Mutex
-	broken map[string]error // mu guards it: what fails now, for the error of start
+	broken map[string]error // mu guards it: the jobs that fail now, for the error of start
 }
 
-// delivery is one message of the feed as it came.
+// delivery is one message of the feed as it arrived.
 type delivery struct {
 	raw     []byte
 	arrival time.Duration
@@ -68,7 +68,7 @@ type delivery struct {
 
 var _ revocation.Sink = (*syncer)(nil)
 
-// newSyncer makes a syncer of a configuration with its defaults set; start starts it.
+// newSyncer returns a syncer for a configuration whose defaults are set. Call start to start it.
 func newSyncer(cfg Config) *syncer {
 	s := &syncer{
 		cfg:     cfg,
@@ -90,7 +90,7 @@ func newSyncer(cfg Config) *syncer {
 	return s
 }
 
-// close ends the subscription and waits for the goroutines. It may be called again.
+// close ends the subscription and waits for the goroutines. It may be called more than once.
 func (s *syncer) close() {
 	s.stop()
 	<-s.stopped
@@ -145,7 +145,7 @@ func (s *syncer) readClocks() revocation.Instant {
 	return revocation.ReadInstant(monotonic, s.wall)
 }
 
-// run is the owner: it passes events to the tracker and performs its effects.
+// run is the owner goroutine: it passes events to the tracker and performs its effects.
 func (s *syncer) run(ctx context.Context) {
 	defer s.fetches.Wait()
 	s.reportedAt = monotonic() - receiptEvery // the first receipt is due as soon as it is ready
@@ -194,7 +194,7 @@ func (s *syncer) receive(ctx context.Context, h revocation.Held) {
 	}
 }
 
-// perform carries out effects in their documented order.
+// perform performs effects in their documented order.
 func (s *syncer) perform(ctx context.Context, e revocation.Effects) {
 	for _, line := range e.Notes {
 		s.cfg.Logger.Warn("revocations: " + line)
@@ -230,7 +230,7 @@ func (s *syncer) perform(ctx context.Context, e revocation.Effects) {
 	}
 }
 
-// spawn runs work in its own goroutine and then calls report in the owner's.
+// spawn runs work in its own goroutine and then calls report in the owner's goroutine.
 func (s *syncer) spawn(ctx context.Context, work func() (report func())) {
 	s.fetches.Go(func() {
 		report := work()
@@ -242,7 +242,7 @@ func (s *syncer) spawn(ctx context.Context, work func() (report func())) {
 }
 
 // ErrMisconfigured is wrapped by the error of [New] when the broker, or another server at its
-// address, refused something that another attempt cannot change.
+// address, refused a request for a reason that another attempt cannot change.
 var ErrMisconfigured = errors.New("check the configuration")
 
 // start subscribes, starts to follow the issuer and returns when keys and live revocations are in memory.

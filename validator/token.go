@@ -47,7 +47,7 @@ func parseToken(text string) (token, error) {
 
 // takeApart decodes a token and checks its form: size, three parts of canonical base64url,
 // both JSON objects without duplicate members, and no critical extension (RFC 7515 §4.1.11).
-// With an error, the token has what could be decoded.
+// If it returns an error, the token contains the parts that were decoded.
 func takeApart(text string) (token, error) {
 	if len(text) > maxTokenBytes {
 		return token{}, errors.New("longer than 16 KiB")
@@ -180,7 +180,7 @@ func verifySignature(key verificationKey, t token) error {
 	if alg != t.alg || !allowedAlgorithm(alg) {
 		return errors.New("the header's algorithm is not the key's")
 	}
-	var room [2048]byte // on the stack: no check keeps it
+	var room [2048]byte // on the stack, as no check retains it
 	signed := append(room[:0], t.signed...)
 	switch alg {
 	case "ES256":

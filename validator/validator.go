@@ -58,8 +58,8 @@ type Validator struct {
 }
 
 // New connects to the broker and returns once keys and live revocations are in memory. It
-// fails when ctx ends before, and when Config.StartTimeout passes: the error says what was
-// asked for and why that failed last. It fails at once, with [ErrMisconfigured], when the
+// fails when ctx ends first or Config.StartTimeout passes; the error names the requests that
+// failed and their last errors. It fails at once, with [ErrMisconfigured], when the
 // broker refuses something that another attempt cannot change: the client is unknown, its
 // secret is wrong, another issuer or a web page is at the issuer's address, or the server's
 // certificate is not valid. The goroutines that New starts stop with [Validator.Close]; ctx
@@ -104,10 +104,10 @@ func (v *Validator) Close() {
 }
 
 // Validate returns the claims of a token that is valid for this service now. Otherwise
-// the error is [ErrExpired], [ErrRevoked], [ErrInvalid] or [ErrStale] (by errors.Is), or
-// ctx's. A token that was seen before costs no I/O, no signature and no allocation while
-// this service is fresh and has evicted nothing; a token under an unknown key may cost one
-// request to the broker, under ctx, and so does one that only the broker can judge.
+// the error is [ErrExpired], [ErrRevoked], [ErrInvalid] or [ErrStale] (by errors.Is), or the
+// error of ctx. Validating a token again costs no I/O, no signature check and no allocation
+// while this service is fresh and has evicted nothing. A token with an unknown key id, or one
+// that only the broker can judge, may cost one request to the broker, which ends with ctx.
 //
 // The claims are shared: they must not be modified.
 func (v *Validator) Validate(ctx context.Context, token string, options ...Option) (*Claims, error) {
@@ -152,7 +152,7 @@ func (v *Validator) again(ctx context.Context, token string, seen *entry, r read
 		return nil, err
 	}
 	if settled {
-		// r was read before the look-ups: what came since then is looked up next time.
+		// r was read before the look-ups, so later events cause another look-up next time.
 		seen.version.Store(r.version)
 	}
 	return seen.claims, nil
@@ -202,8 +202,8 @@ func (v *Validator) key(ctx context.Context, kid string) (verificationKey, error
 	case err == nil:
 		return key, nil
 	case errors.Is(err, errUnknownKey) && v.backend.denylist().KidRevoked(kid):
-		// A compromised key is dropped, so what it signed cannot be checked any more; and
-		// need not be: it is revoked in any case.
+		// A compromised key is dropped, so its signatures can no longer be checked. They
+		// need not be: every token that it signed is revoked.
 		return key, errRevoked
 	case errors.Is(err, errUnknownKey):
 		return key, &refusal{kind: ErrInvalid, cause: NewMismatch("kid", "a key that the broker publishes", kid)}

@@ -25,11 +25,11 @@ type Validator interface {
 
 var _ Validator = (*validator.Validator)(nil)
 
-// Option changes what [Require] asks for.
+// Option configures [Require].
 type Option func(*guard)
 
-// Scope requires that the token has all of the scopes. It panics on a text that
-// cannot be a scope (RFC 6749 §3.3).
+// Scope requires that the token has all of the scopes. It panics if one is not a valid scope
+// (RFC 6749 §3.3).
 func Scope(scopes ...string) Option {
 	for _, s := range scopes {
 		if s == "" || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' }) {
@@ -84,8 +84,8 @@ type guard struct {
 //	403  insufficient_scope
 //	503  validator_stale, with Retry-After: tokens cannot be judged now
 //
-// 400, 401 and 403 come with the WWW-Authenticate of RFC 6750 §3. The answer does not say
-// more than its code: the reason is for the service, see [Logger] and [OnRefused].
+// 400, 401 and 403 have the WWW-Authenticate header of RFC 6750 §3. The answer does not contain
+// the detailed reason, which is only for the service; see [Logger] and [OnRefused].
 func Require(v Validator, options ...Option) func(http.Handler) http.Handler {
 	g := &guard{validator: v}
 	for _, option := range options {
@@ -134,8 +134,8 @@ func (g *guard) check(r *http.Request) (*validator.Claims, *problem, error) {
 	return claims, nil, nil
 }
 
-// bearer returns the token of an Authorization header, or nothing when its scheme is
-// another. Schemes have no case (RFC 9110 §11.1).
+// bearer returns the token of an Authorization header, or "" if its scheme is not Bearer.
+// Schemes are case-insensitive (RFC 9110 §11.1).
 func bearer(header string) string {
 	scheme, token, _ := strings.Cut(header, " ")
 	if !strings.EqualFold(scheme, "Bearer") {

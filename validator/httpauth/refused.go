@@ -15,20 +15,21 @@ import (
 	"tokenbroker/validator"
 )
 
-// The reasons of refusals in addition to the errors of [validator.Validator.Validate], for
-// [OnRefused] and errors.Is.
+// Reasons for refusals in addition to the errors of [validator.Validator.Validate]. [OnRefused]
+// receives them; compare with errors.Is.
 var (
-	// ErrTokenMissing: there is no Authorization header, its scheme is not Bearer, or it has no token.
+	// ErrTokenMissing means that the Authorization header is missing, its scheme is not Bearer, or
+	// it has no token.
 	ErrTokenMissing = errors.New("no bearer token in the Authorization header")
 	// ErrInvalidRequest: the request has more than one Authorization header.
 	ErrInvalidRequest = errors.New("more than one Authorization header")
-	// ErrInsufficientScope: a valid token lacks a scope that the route requires.
+	// ErrInsufficientScope means that a valid token lacks a scope that the route requires.
 	ErrInsufficientScope = errors.New("insufficient scope")
-	// ErrForbiddenOrigin: a browser's pre-flight from an origin that [AllowOrigins] does not name.
+	// ErrForbiddenOrigin means that a browser sent a pre-flight from an origin that is not allowed.
 	ErrForbiddenOrigin = errors.New("origin not allowed")
 )
 
-// Of one reason, lineBurst refusals are logged at once, then one in each lineEvery.
+// For each reason, lineBurst refusals are logged without delay, then one per lineEvery.
 const (
 	lineBurst = 3
 	lineEvery = 10 * time.Second
@@ -36,12 +37,13 @@ const (
 	maxPath   = 128
 )
 
-// Logger sets where [Require] writes why it refuses; [slog.Default] without this option. If
-// l is nil, nothing is logged. A line has the answer's code, the reason with the claim that
-// did not fit, the path without the query, and how many refusals for that reason were not logged since the
-// last line: there are at most three at once and then one in ten seconds for each reason.
-// What the token carries is bounded and quoted; no line has the token itself. Expired,
-// revoked and missing tokens, and clients that went away, are logged as Info, all else as Warn.
+// Logger sets the logger to which [Require] reports refusals. Without this option it is
+// [slog.Default]; if l is nil, nothing is logged. A line has the code of the answer, the reason
+// with the claim that does not fit, the path without the query, and the number of refusals for
+// that reason that were not logged since the last line: for each reason, up to three refusals are
+// logged without delay and then one in ten seconds. Values of the token are bounded and quoted;
+// no line contains the token itself. Expired, revoked and missing tokens, and clients that
+// disconnected, are logged at level Info, all others at Warn.
 func Logger(l *slog.Logger) Option {
 	if l == nil {
 		l = slog.New(slog.DiscardHandler)
@@ -49,15 +51,16 @@ func Logger(l *slog.Logger) Option {
 	return func(g *guard) { g.reports.log = l }
 }
 
-// OnRefused has f called for each request that [Require] or a handler inside it refuses,
-// before it is answered, from the request's goroutine. err is one of this package's or of
-// validator's errors by errors.Is, and may hold a [*validator.Mismatch]. f must not keep r.
+// OnRefused sets a function that is called for each request that [Require] or a handler inside it
+// refuses, before the request is answered, in the request's goroutine. By errors.Is, err is one
+// of the errors of this package or of package validator; it may wrap a [*validator.Mismatch]. f
+// must not retain r.
 func OnRefused(f func(r *http.Request, err error)) Option {
 	return func(g *guard) { g.reports.hook = f }
 }
 
-// Refused reports to the log and the [OnRefused] of the [Require] around a handler that the
-// handler refused the request, for example because of the token's roles. It writes no answer.
+// Refused reports that a handler refused a request, for example because of the token's roles, to
+// the log and the [OnRefused] function of the [Require] around the handler. It writes no answer.
 func Refused(r *http.Request, err error) {
 	g, ok := r.Context().Value(reportsKey{}).(*reports)
 	if !ok {
@@ -66,7 +69,7 @@ func Refused(r *http.Request, err error) {
 	g.refused(r, "", err)
 }
 
-// reports of the refusals of one Require.
+// reports reports the refusals of one Require.
 type reports struct {
 	log  *slog.Logger // if nil, slog.Default is used
 	hook func(*http.Request, error)
@@ -83,7 +86,7 @@ type line struct {
 
 type reportsKey struct{}
 
-// unguarded takes the reports of handlers that are not inside Require.
+// unguarded receives the reports of handlers that are not inside Require.
 var unguarded reports
 
 // within returns a context in which [Refused] finds the reports.
@@ -120,8 +123,8 @@ func (p *reports) refused(r *http.Request, code string, err error) {
 	log.LogAttrs(r.Context(), level, "request refused", attrs...)
 }
 
-// due reports whether a line may be written now, and for how many refusals of that reason
-// none was since the last one.
+// due reports whether a line may be written now, and how many refusals for that reason were not
+// logged since the last line.
 func (p *reports) due(code string, err error) (held int, now bool) {
 	key := code
 	var m *validator.Mismatch

@@ -10,8 +10,8 @@ import (
 )
 
 // StatusTokenEnded is the code that a WebSocket is closed with when its token was revoked or
-// has expired (RFC 6455 §7.4.2: 4000-4999 are for applications); [Ended] returns the reason's
-// text. Package wsauth does it for github.com/coder/websocket.
+// has expired (RFC 6455 §7.4.2: 4000-4999 are for applications); [Ended] returns the text of the
+// reason. Package wsauth closes connections of github.com/coder/websocket with it.
 const StatusTokenEnded = 4401
 
 // Binder returns contexts that end with a token. [*validator.Validator] implements it.
@@ -23,7 +23,7 @@ var _ Binder = (*validator.Validator)(nil)
 
 // Stream is a middleware for long-running handlers; use it inside [Require]. The request's
 // context ends when its token is revoked or expires (see [validator.Validator.Bind]), and
-// when the client goes. A request without claims in its context is answered with 401.
+// when the client disconnects. A request without claims in its context is answered with 401.
 //
 //	mux.Handle("GET /events", httpauth.Require(v)(httpauth.Stream(v)(events)))
 //
@@ -81,13 +81,13 @@ func endOf(ctx context.Context) (code, event string) {
 	return "", ""
 }
 
-// WriteEnd writes the last of a stream's server-sent events and flushes it:
+// WriteEnd writes the last server-sent event of a stream and flushes it:
 //
 //	event: revoked
 //	data: {"code":"token_revoked"}
 //
-// or expired, or closed (try again later), according to [Ended]. It writes nothing if Ended
-// returns an empty code.
+// According to [Ended], the event is revoked, expired or closed (try again later). WriteEnd writes
+// nothing if Ended returns an empty code.
 func WriteEnd(ctx context.Context, w http.ResponseWriter) error {
 	code, event := endOf(ctx)
 	if code == "" {

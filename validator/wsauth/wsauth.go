@@ -1,5 +1,5 @@
-// Package wsauth ends WebSockets with their tokens: a connection is closed with code 4401
-// the moment its token is revoked or expires. It is a separate package so that a service
+// Package wsauth closes WebSockets whose tokens end: a connection is closed with code 4401
+// as soon as its token is revoked or expires. It is a separate package so that a service
 // without WebSockets does not compile github.com/coder/websocket.
 package wsauth
 
@@ -22,8 +22,9 @@ const closeTimeout = time.Second
 // token is revoked or expires, or b is closed, the peer gets a close frame with
 // [httpauth.StatusTokenEnded] and the reason of [httpauth.Ended]; from then on nothing else
 // is written. At most a second later, or once the peer has also closed, serve's context ends
-// and the connection with it. When serve returns, the connection is closed. What is refused,
-// also by the origin check, is reported to the log and the hook of that Require.
+// and the connection with it. When serve returns, the connection is closed. Refusals, including
+// those by the origin check, are reported to the log and the [httpauth.OnRefused] function of that
+// Require.
 //
 //	mux.Handle("GET /ws", httpauth.Require(v)(wsauth.Handler(v, nil, func(ctx context.Context, conn *websocket.Conn) {
 //		for {
@@ -35,13 +36,13 @@ const closeTimeout = time.Second
 //		}
 //	})))
 //
-// A browser cannot set Authorization on a WebSocket: let it send the token another way that
-// httpauth.Require is given by your own middleware, and never in the URL, which is logged.
-// options may be nil; the origin check of the library stays on unless they say otherwise.
+// A browser cannot set the Authorization header of a WebSocket: let it send the token in another
+// way, but never in the URL, which is logged, and let your own middleware set the header before
+// httpauth.Require. options may be nil; the library checks the origin unless options disable it.
 func Handler(b httpauth.Binder, options *websocket.AcceptOptions, serve func(context.Context, *websocket.Conn)) http.Handler {
 	return httpauth.Stream(b)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		conn, err := websocket.Accept(w, r, options)
-		if err != nil { // it has answered
+		if err != nil { // Accept has answered the request
 			httpauth.Refused(r, fmt.Errorf("accepting the WebSocket: %w", err))
 			return
 		}
@@ -55,7 +56,7 @@ func Handler(b httpauth.Binder, options *websocket.AcceptOptions, serve func(con
 			late := time.AfterFunc(closeTimeout, func() { cancel(context.Cause(token)) })
 			defer late.Stop()
 			if code := httpauth.Ended(token); code != "" {
-				_ = conn.Close(httpauth.StatusTokenEnded, code) // a peer that is gone is closed all the same
+				_ = conn.Close(httpauth.StatusTokenEnded, code) // an error means that the peer has already gone
 			}
 			cancel(context.Cause(token))
 		})
