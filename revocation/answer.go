@@ -13,8 +13,8 @@ import (
 // answer proves nothing. The error names the kind.
 var ErrUnknownKind = errors.New("revocation event of an unknown kind")
 
-// DecodeAnswer reads the JSON form of a catch-up answer and checks its bounds. It reads to
-// the end; the caller limits r. An answer of another version is an error, because its
+// DecodeAnswer reads the JSON form of a catch-up answer and checks its bounds. It reads r to
+// the end, so the caller limits its length. An answer of another version is an error, because its
 // meaning is not fully known.
 func DecodeAnswer(r io.Reader) (*Answer, error) {
 	var a Answer
@@ -68,19 +68,19 @@ func (a *Answer) checkHead() error {
 	return nil
 }
 
-// maxOrigins bounds the live origins of one issuer.
+// maxOrigins is the maximum number of live origins of one issuer.
 const maxOrigins = 256
 
 // Form is an encoding of a catch-up answer, named by its media type.
 type Form string
 
-// The forms of an answer have the same content.
+// The forms of an answer. Both have the same content.
 const (
 	FormJSON   Form = "application/json"
 	FormBinary Form = "application/vnd.tokenbroker.revocations"
 )
 
-// form writes one answer: events may be written before the head is known.
+// form writes one answer. Events may be written before the head is known.
 type form interface {
 	head(dst []byte, a *Answer) ([]byte, error)
 	event(dst []byte, e Event) ([]byte, error)
@@ -94,7 +94,7 @@ func (f Form) begin() form {
 	return &jsonForm{}
 }
 
-// jsonForm writes what [json.Marshal] would.
+// jsonForm writes the same bytes as [json.Marshal].
 type jsonForm struct{ any bool }
 
 func (*jsonForm) head(dst []byte, a *Answer) ([]byte, error) {
@@ -118,11 +118,11 @@ func (f *jsonForm) event(dst []byte, e Event) ([]byte, error) {
 
 func (*jsonForm) tail(uint32) []byte { return []byte("]}") }
 
-// encodeBuffer is how much is encoded before it is written.
+// encodeBuffer is the number of bytes that are encoded before they are written.
 const encodeBuffer = 64 << 10
 
-// EncodeAnswer writes an answer while it encodes it. It returns an error for an answer that the decoders would refuse;
-// what it has written until then is not a complete answer in any form.
+// EncodeAnswer writes an answer while it encodes it. It returns an error for an answer that the
+// decoders would refuse; the bytes that it has already written are not a complete answer.
 func EncodeAnswer(w io.Writer, as Form, a *Answer) error {
 	if err := encodeAnswer(w, as, a); err != nil {
 		return fmt.Errorf("encoding a catch-up answer: %w", err)

@@ -32,8 +32,8 @@ func (p *AnswerPart) AddEncoded(data []byte) error {
 	return err
 }
 
-// copyID copies an event of the most frequent form, in which only the distance in time is
-// different from one answer to another. It reports whether data has that form.
+// copyID copies an event of the most frequent form, in which only the distance in time
+// differs between answers. It reports whether data has that form.
 func (p *AnswerPart) copyID(data []byte) bool {
 	times, ok := packedTimes(data)
 	if !ok {
@@ -54,7 +54,7 @@ const (
 	packedLen = packedID + 16
 )
 
-// packed is what follows them.
+// packed contains the fields that follow them.
 type packed struct {
 	at, end int64
 	length  int // where the event's length begins
@@ -82,8 +82,8 @@ func packedTimes(data []byte) (t packed, ok bool) {
 	return t, at >= 0 && at <= maxMillis && length >= -maxMillis && length <= maxMillis && t.end >= 0 && t.end <= maxMillis
 }
 
-// AddPart adds the events of a part, which must not be used afterwards. The builder's form is the
-// binary one.
+// AddPart adds the events of a part, which must not be used afterwards. It returns an error if the
+// builder's form is not the binary one.
 func (b *AnswerBuilder) AddPart(p *AnswerPart) error {
 	f, ok := b.form.(*binaryForm)
 	if !ok {
@@ -108,7 +108,7 @@ type chunks struct {
 	last []byte
 }
 
-// builderChunk is the size of the pieces that an encoded answer is kept in.
+// builderChunk is the size of the pieces in which an encoded answer is stored.
 const builderChunk = 512 << 10
 
 // rotate starts another piece when the last one is full.

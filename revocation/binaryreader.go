@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// readBuffer is how much is read at a time.
+// readBuffer is the number of bytes that are read at a time.
 const readBuffer = 64 << 10
 
 // binaryReader reads one answer. Bytes that were taken from buf are added to the checksum when buf is
@@ -23,7 +23,7 @@ type binaryReader struct {
 
 	at int64 // of the previous event
 
-	// ids takes the jti and sid that fit 16 bytes, instead of the answer. If nil, they are events of the answer.
+	// ids receives the jti and sid that fit 16 bytes. If nil, they become events of the answer.
 	ids *idLoader
 }
 
@@ -234,8 +234,8 @@ func (d *binaryReader) fill() error {
 	return err
 }
 
-// DecodeEvent reads what [AppendEvent] wrote and returns an error for any other data. It does not keep
-// data and does not change it.
+// DecodeEvent decodes an event that [AppendEvent] wrote and returns an error for any other data. It
+// neither retains nor changes data.
 func DecodeEvent(data []byte) (Event, error) {
 	d := binaryReader{buf: data, end: len(data)}
 	if len(data) == 0 {

@@ -10,7 +10,7 @@ import (
 // headers and batches of exactly that form, with the members in their order. Any other form, which may
 // also be valid, is parsed by the JSON package.
 
-// plainHeader reads what [SignMessage] writes.
+// plainHeader reads a header in the form that [SignMessage] writes.
 func plainHeader(text []byte) (head header, ok bool) {
 	r := plainjson.NewReader(string(text))
 	r.Object()

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Denylist is the set of revocations in memory. Ends and epochs only grow: applying events
+// Denylist is the set of revocations in memory. Ends and epochs only grow, so applying events
 // again or in another order changes nothing. It is safe for concurrent use.
 //
 // A reader that stores verdicts loads [Denylist.Version] first, then asks
@@ -37,16 +37,16 @@ type Denylist struct {
 	inserted        uint64 // jti and sid that were added or prolonged
 }
 
-// Verdict is the result of a [Denylist] for a token. The zero value accepts no token.
+// Verdict is the result of [Denylist.Judge] for a token. The zero value does not accept the token.
 type Verdict int
 
 // The verdicts.
 const (
-	// Unknown: no entry hits the token, but an evicted one might.
+	// Unknown means that no entry hits the token, but an evicted one might.
 	Unknown Verdict = iota
-	// NotRevoked: no entry hits the token, nor did an evicted one.
+	// NotRevoked means that neither an entry nor an evicted entry hits the token.
 	NotRevoked
-	// Revoked: an entry hits the token.
+	// Revoked means that an entry hits the token.
 	Revoked
 )
 
@@ -139,7 +139,7 @@ func (d *Denylist) epochsOf(k Kind) map[string]epochs {
 	}
 }
 
-// longer returns the life that ends later; the same end again does not prolong the wait.
+// longer returns the life that ends later. A repeated end does not prolong the life.
 func (l life) longer(m life) life {
 	if m.end <= l.end {
 		return l
@@ -153,8 +153,8 @@ func lengthOf(e Event) time.Duration {
 	return time.Duration(min(max(e.ExpiresAt-e.At, 0), century)) * time.Second
 }
 
-// Judge reports whether any entry hits the token, at nowMS by the broker's clock (Unix ms):
-// the time by which the token's exp is also judged.
+// Judge returns whether any entry hits the token at nowMS by the broker's clock (Unix ms), which is
+// also the time against which the token's exp is checked.
 func (d *Denylist) Judge(s Subject, nowMS int64) Verdict {
 	d.mu.RLock()
 	defer d.mu.RUnlock()
@@ -204,7 +204,7 @@ func (d *Denylist) listed(kind Kind, value string) bool {
 	return d.texts.has(of, value)
 }
 
-// SetKids adds compromised key ids; they are never valid again, so none is removed. The
+// SetKids adds compromised key ids. They are never valid again, so none is ever removed. The
 // watchers are called with the new ones.
 func (d *Denylist) SetKids(kids []string) {
 	var added []Event
@@ -233,7 +233,7 @@ func (d *Denylist) KidRevoked(kid string) bool {
 // Version changes with every change that can affect a verdict. It starts at 0.
 func (d *Denylist) Version() uint64 { return d.version.Load() }
 
-// BumpVersion invalidates every stored verdict, for instance when the keys changed.
+// BumpVersion invalidates every stored verdict, for example when the keys changed.
 func (d *Denylist) BumpVersion() { d.version.Add(1) }
 
 // IncompleteUntil returns the latest end of the evicted entries (Unix seconds by the broker's

@@ -129,7 +129,7 @@ func (d *Denylist) Watch(f func([]Event)) (stop func()) {
 	}
 }
 
-// rewatch replaces the list by a changed copy, so that readers need no lock.
+// rewatch replaces the list of watchers by a changed copy, so that readers need no lock.
 func (d *Denylist) rewatch(change func([]*watcher) []*watcher) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

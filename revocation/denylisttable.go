@@ -7,10 +7,10 @@ import (
 	"math/bits"
 )
 
-// table keeps until when each jti and sid is revoked, found by its kind and key, in the
-// order in which they were put. It has no lock. Entries are stored in chunks and
-// linked by number, so that the garbage collector has no pointers to follow in a million of them. The
-// room of the largest number there was is kept until the table is empty.
+// table stores how long each jti and sid is revoked, by kind and key, in the order in which the
+// entries were put. It has no lock. Entries are stored in chunks and linked by number, so that a
+// million of them contain no pointers for the garbage collector to follow. The memory of the
+// largest number of entries is kept until the table is empty.
 type table[K comparable] struct {
 	limit  int        // of entries; zero means none
 	evict  func(life) // called with each evicted entry; nil without a limit
@@ -30,7 +30,7 @@ type place uint32
 type entry[K comparable] struct {
 	key        K
 	life       life
-	prev, next place // towards the older and the newer one
+	prev, next place // the older and the newer entry
 	kind       tableKind
 }
 
@@ -49,7 +49,7 @@ func tableKindOf(k Kind) tableKind {
 	return ofJTI
 }
 
-// entriesAChunk fills 24 KiB.
+// entriesAChunk is the number of entries in a chunk, which takes 24 KiB.
 const entriesAChunk = 512
 
 // newTable returns a table of at most limit entries, which calls evict for each eviction. With
@@ -92,7 +92,7 @@ func (t *table[K]) at(p place) *entry[K] {
 }
 
 // prolong adds an entry or moves its end to a later time, which makes it the newest. It
-// reports whether that changed anything.
+// reports whether the table changed.
 func (t *table[K]) prolong(kind tableKind, key K, l life) bool {
 	h := t.hashOf(kind, key)
 	p := t.find(h, kind, key)
@@ -229,14 +229,14 @@ func (x *index) next(i int) int { return (i + 1) & (len(x.slots) - 1) }
 
 // at returns the content of a slot; the place 0 ends a search.
 func (x *index) at(i int) (indexHash, place) {
-	if uint(i) >= uint(len(x.slots)) { // there are none; i may be below 0 where an int has 32 bits
+	if uint(i) >= uint(len(x.slots)) { // there are no slots; i may be negative where an int has 32 bits
 		return 0, 0
 	}
 	s := x.slots[i]
 	return indexHash(s >> 32), place(s)
 }
 
-// put adds a place that is not here.
+// put adds a place that is not in the index.
 func (x *index) put(h indexHash, p place) {
 	if 2*x.used >= len(x.slots) {
 		x.grow()

@@ -12,13 +12,13 @@ import (
 	"unicode/utf8"
 )
 
-// The encodings that a broker writes: an event in the binary form and a signed message.
+// This file has the encodings that a broker writes: an event in the binary form and a signed message.
 
 // The first byte of an event in the binary form.
 const (
 	tagEnd    = 0 // the end of the answer
 	tagKind   = 0x07
-	tagJTI    = 1 // the codes of the two kinds below, see kindCodes
+	tagJTI    = 1 // this code and the next are the places of jti and sid in kindCodes
 	tagSID    = 2
 	tagPacked = 0x08 // the value is a jti's or sid's 16 bytes
 	tagEpoch  = 0x10 // an epoch follows
@@ -142,7 +142,7 @@ func appendText(dst []byte, s string) []byte {
 	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
 }
 
-// checkText bounds the texts of the binary form to those that JSON can also represent.
+// checkText returns an error for a text that is too long or that JSON cannot represent.
 func checkText(s string) error {
 	if len(s) > maxText || !utf8.ValidString(s) {
 		return fmt.Errorf("%w: a text of %d bytes is too long or not UTF-8", ErrMalformed, len(s))
@@ -173,7 +173,7 @@ func unpack(kind Kind, data []byte) string {
 	return string(out[:])
 }
 
-// id is the 16 bytes of a jti or sid; it keeps no pointer for the collector to follow.
+// id is the 16 bytes of a jti or sid. It contains no pointer for the garbage collector to follow.
 type id [16]byte
 
 var idEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
@@ -261,7 +261,7 @@ func atLeast(v uint64, from byte) uint64 { return v + (0x80-uint64(from))*ones }
 
 // SignMessage returns the compact JWS (RFC 7515 §7.1, EdDSA per RFC 8037) of a [Batch],
 // [Heartbeat] or [KeyEvent]. signer has an Ed25519 key; typ is the type of the payload. It
-// returns an error for a payload over [MaxBatchBytes].
+// returns an error for a payload of more than [MaxBatchBytes].
 func SignMessage(signer crypto.Signer, kid, typ string, payload any) ([]byte, error) {
 	if _, ok := signer.Public().(ed25519.PublicKey); !ok {
 		return nil, fmt.Errorf("signing a revocation message: key %q is not Ed25519", kid)

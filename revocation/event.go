@@ -54,10 +54,10 @@ type Event struct {
 	ExpiresAt int64  `json:"expires_at"`
 	At        int64  `json:"at"`
 	Reason    Reason `json:"reason"`
-	// Epoch of KindSub, KindClient and KindAll: tokens with a lower one are revoked.
+	// Epoch is used by KindSub, KindClient and KindAll: tokens with a lower epoch are revoked.
 	Epoch int64 `json:"epoch,omitempty"`
-	// By is the operator who revoked, or empty. It is only in the broker's record; no form of
-	// the protocol has it.
+	// By is the operator who revoked, or empty. It is only in the broker's record; no message or
+	// answer of the protocol contains it.
 	By string `json:"-"`
 }
 
@@ -67,11 +67,11 @@ type Subject struct {
 	SEP, CEP                     int64
 }
 
-// Recorded is an event as the ledger keeps it, with the batch that holds it. Origin is empty
-// for a compromised key that only the keyring lists.
+// Recorded is an event as the ledger stores it, with the batch that contains it. Origin is empty
+// for a compromised key that is only in the keyring.
 type Recorded struct {
 	Event
-	// By is the operator who did it; empty if it was not an operator; Reason says who.
+	// By is the operator who revoked. If empty, it was not an operator; see Reason.
 	By     string `json:"by,omitempty"`
 	Origin string `json:"origin,omitempty"`
 	Seq    uint64 `json:"seq,omitempty"`

@@ -7,8 +7,8 @@ import (
 )
 
 // Feed delivers signed revocation messages as they were received; it neither verifies
-// nor orders them. Implementations: natsfeed (NATS), httpfeed (HTTP), validatortest
-// (in process).
+// nor orders them. Packages natsfeed (NATS), httpfeed (HTTP) and validatortest (in process)
+// implement it.
 type Feed interface {
 	// Open subscribes and returns once the subscription is in force or is being
 	// established in the background (an unreachable server is not an error). Messages
@@ -17,8 +17,8 @@ type Feed interface {
 	Open(ctx context.Context, sink Sink) (io.Closer, error)
 }
 
-// Link is an optional interface of the closer of [Feed.Open]: a feed that knows why it delivers
-// nothing.
+// Link is an optional interface of the closer that [Feed.Open] returns. A feed implements it if it
+// can report why it delivers nothing.
 type Link interface {
 	// Err returns why nothing is delivered now, with the address and what to check, or nil if there is no
 	// fault. It is cheap, and its text changes only with the cause.
@@ -28,7 +28,7 @@ type Link interface {
 // Sink receives what a [Feed] delivers. Its methods never block and may be called
 // from several goroutines.
 type Sink interface {
-	// Message takes one compact JWS. The sink owns raw.
+	// Message receives one compact JWS. The sink owns raw.
 	Message(raw []byte)
 	// Gap reports that messages may have been lost (reconnect, slow consumer), so that a catch-up is
 	// needed.
@@ -42,7 +42,7 @@ type ReceiptSender interface {
 	SendReceipt(ctx context.Context, r Receipt) error
 }
 
-// Client is the service's own account at the broker, with which it asks for revocations.
+// Client is the service's own account at the broker, with which it requests revocations.
 type Client struct {
 	ID     string
 	Secret string

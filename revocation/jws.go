@@ -11,7 +11,7 @@ import (
 	strictjson "github.com/go-jose/go-jose/v4/json"
 )
 
-// Errors of [ParseMessage], to be distinguished with errors.Is.
+// Errors of [ParseMessage]. Compare with errors.Is.
 var (
 	// ErrUnknownKey is returned if no feed key has the message's key id, which the error names.
 	ErrUnknownKey = errors.New("unknown feed key")
@@ -42,9 +42,9 @@ type Message struct {
 	KID       string
 	Batch     *Batch
 	Heartbeat *Heartbeat
-	// Incomplete says that the message was of another version, or held an event of an
-	// unknown kind: its meaning is not fully known, so it counts as a hole. Events of
-	// an incomplete batch are not to be applied.
+	// Incomplete says that the message has another version, or contains an event of an
+	// unknown kind. Its meaning is not fully known, so it counts as a missing message. Events of
+	// an incomplete batch must not be applied.
 	Incomplete bool
 }
 
@@ -65,9 +65,9 @@ func (m Message) Store() string {
 }
 
 // ParseMessage verifies a compact JWS and decodes it. key returns the feed key of an id.
-// Only EdDSA and the two types of this package pass; the payload is decoded after its
-// signature was verified. Unknown members are ignored; see [Message] for what a later
-// version of the protocol may bring.
+// It accepts only EdDSA and the two types of this package, and decodes the payload after it has
+// verified the signature. Unknown members are ignored. For messages of later versions of the
+// protocol, see [Message].
 func ParseMessage(raw []byte, key func(kid string) (ed25519.PublicKey, bool)) (Message, error) {
 	if len(raw) > maxMessageBytes {
 		return Message{}, fmt.Errorf("%w: %d bytes", ErrMalformed, len(raw))

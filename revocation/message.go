@@ -36,7 +36,8 @@ type Heartbeat struct {
 	Origin string `json:"origin"`
 	// Head is the sequence number of the last committed batch.
 	Head uint64 `json:"head"`
-	// Up is the milliseconds since the process began on its monotonic clock, read before Head.
+	// Up is the number of milliseconds since the process started, by its monotonic clock, read
+	// before Head.
 	Up int64 `json:"up"`
 	// AtMS is the broker's clock (Unix ms) and TimeFloor (Unix s) its lowest reading.
 	AtMS      int64 `json:"at_ms"`
@@ -66,8 +67,8 @@ type Answer struct {
 	Events []Event  `json:"events"`
 }
 
-// KeysSubject is where a broker reports changes of its keys (the origin follows), and KeysType the JWS
-// type of these messages.
+// KeysSubject is the prefix of the subject under which a broker reports changes of its keys (the
+// origin follows it), and KeysType is the JWS type of these messages.
 const (
 	KeysSubject = "tokenbroker.keys."
 	KeysType    = "keys+jws"
@@ -82,10 +83,11 @@ type KeyEvent struct {
 	Store  string `json:"store"`
 	Origin string `json:"origin"`
 	At     int64  `json:"at"` // Unix s, by the broker's clock
-	// What happened: key_made, key_scheduled, key_activated, key_retiring, key_retired,
-	// key_compromised, master_rotated, master_dropped or keyring_resealed.
+	// What is one of key_made, key_scheduled, key_activated, key_retiring, key_retired,
+	// key_compromised, master_rotated, master_dropped and keyring_resealed.
 	What string `json:"what"`
-	// The key afterwards; missing where it is about none.
+	// KID, Purpose, Algorithm and State describe the key after the change. They are empty if the
+	// event is not about one key.
 	KID       string `json:"kid,omitempty"`
 	Purpose   string `json:"purpose,omitempty"`
 	Algorithm string `json:"algorithm,omitempty"`

@@ -9,7 +9,7 @@ import (
 	strictjson "github.com/go-jose/go-jose/v4/json"
 )
 
-// ReceiptSubject is the prefix of the subject of a receipt; the service's id follows.
+// ReceiptSubject is the prefix of the subject of a receipt. The id of the service follows it.
 const ReceiptSubject = "tokenbroker.receipt."
 
 // Limits of a [Receipt].
@@ -21,8 +21,8 @@ const (
 	MaxServiceID = 64
 )
 
-// ServiceID returns the default id of a client's service: the client's
-// id with "-" in place of each character that a token of a NATS subject cannot have.
+// ServiceID returns the default id of a client's service: the client's id with "-" in place of
+// each character that is not allowed in a token of a NATS subject.
 func ServiceID(client string) string {
 	if len(client) > MaxServiceID {
 		client = client[:MaxServiceID]
@@ -36,12 +36,12 @@ func ServiceID(client string) string {
 	}, client)
 }
 
-// Receipt is what a service reports to the broker: how far it is and whether it
-// knows that it is current. It is not signed: NATS's
-// permissions, or the HTTP request's client, decide who may send one for which service. It is
+// Receipt is a report of a service to the broker: how far it has applied the revocations and
+// whether it can prove that it is current. It is not signed: the permissions of NATS, or the
+// client of the HTTP request, decide who may send one for which service. It is
 type Receipt struct {
 	V int `json:"v"`
-	// Service is "<id>/<a random part of this process>": replicas count one by one.
+	// Service is "<id>/<a random part of this process>", so each replica is counted.
 	Service string `json:"service"`
 	// Applied has, for each origin that the service follows, the batch up to which it has
 	// applied all.
@@ -52,8 +52,8 @@ type Receipt struct {
 	AgeMS int64 `json:"age_ms"`
 }
 
-// EncodeReceipt returns a receipt's JSON. It refuses, with [ErrMalformed], what [ParseReceipt]
-// would.
+// EncodeReceipt returns a receipt's JSON. It returns [ErrMalformed] for a receipt that
+// [ParseReceipt] would refuse.
 func EncodeReceipt(r Receipt) ([]byte, error) {
 	if err := r.check(); err != nil {
 		return nil, err
@@ -74,8 +74,8 @@ func EncodeReceipt(r Receipt) ([]byte, error) {
 	return raw, nil
 }
 
-// ParseReceipt decodes what [EncodeReceipt] made; unknown members are ignored. A receipt that is out
-// of bounds, or of another version, returns [ErrMalformed].
+// ParseReceipt decodes a receipt that [EncodeReceipt] encoded. Unknown members are ignored. For a
+// receipt that is out of bounds or of another version it returns [ErrMalformed].
 func ParseReceipt(raw []byte) (Receipt, error) {
 	if len(raw) > MaxReceiptBytes {
 		return Receipt{}, fmt.Errorf("%w: a receipt of %d bytes", ErrMalformed, len(raw))

@@ -9,10 +9,10 @@ import (
 	"time"
 )
 
-// CatchUpDone reports the end of the catch-up with that id: an answer whose
-// bounds were checked, or the error. Ends of cancelled ones are ignored. An error with a
-// method RetryAfter() time.Duration above 0 says when the broker wants to be asked again, as while
-// it prepares a large answer; after other errors the waits grow.
+// CatchUpDone reports the result of the catch-up with that id: an answer whose bounds were
+// checked, or the error. Results of cancelled catch-ups are ignored. If the error has a method
+// RetryAfter() time.Duration that returns more than 0, the next attempt follows after that time,
+// for example while the broker prepares a large answer; after other errors the waits grow.
 func (t *Tracker) CatchUpDone(now Instant, id uint64, a *Answer, err error) Effects {
 	t.observe(now)
 	if t.inFlight != 0 && id == t.inFlight {
@@ -21,7 +21,7 @@ func (t *Tracker) CatchUpDone(now Instant, id uint64, a *Answer, err error) Effe
 		case err != nil || a == nil:
 			t.catchUpFailed(now, err)
 		case !a.Full && (t.sentAfter == "" || a.Store != t.store):
-			t.note("the catch-up answer holds a part where only the whole would do")
+			t.note("the catch-up answer is partial although a full one was requested")
 			t.distrust = true
 			t.catchUpFailed(now, nil)
 		default:

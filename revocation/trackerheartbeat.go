@@ -45,7 +45,7 @@ func (t *Tracker) heartbeat(now Instant, arrival time.Duration, o *origin, m Mes
 	t.feed.retry(now.Mono)
 	if h.Up <= o.lastUp {
 		t.replayed++
-		return // an older one does not describe the current keys
+		return // an older heartbeat does not describe the current keys
 	}
 	o.lastUp = h.Up
 	if tag := NormalETag(h.JWKS); tag != "" && t.tokenETag != "" && tag != t.tokenETag {
@@ -92,16 +92,16 @@ func (t *Tracker) replayBuffer(now Instant) {
 	}
 }
 
-// clearBuffer drops the kept messages: keys that verified them are not trusted any more.
+// clearBuffer drops the kept messages, because the keys that verified them are no longer trusted.
 func (t *Tracker) clearBuffer() { t.buffer, t.buffering = nil, 0 }
 
-// NormalETag returns an entity tag (RFC 9110 §8.8.3) without weakness mark and quotes, for
+// NormalETag returns an entity tag (RFC 9110 §8.8.3) without its weakness indicator and quotes, for
 // comparison.
 func NormalETag(tag string) string {
 	return strings.Trim(strings.TrimPrefix(strings.TrimSpace(tag), "W/"), `"`)
 }
 
-// copyWindow is the time within which the heartbeats have to arrive that prove a copy.
+// copyWindow is the time within which the heartbeats that prove a copy have to arrive.
 const copyWindow = 10 * time.Second
 
 // Copies detects that a second broker runs on a copy of a store, by verified heartbeats of an
@@ -118,8 +118,8 @@ type copyBeats struct {
 	n        int
 }
 
-// Beat takes a heartbeat at the monotonic time now and reports whether its origin is alive:
-// it is the third or a later one within 10 s whose `up` and `at_ms` both grew. Heartbeats
+// Beat records a heartbeat at the monotonic time now and reports whether its origin is alive:
+// whether it is the third or a later heartbeat within 10 s whose `up` and `at_ms` both grew. Heartbeats
 // from before startedMS, the broker's clock (Unix ms) when the known process started, are
 // from earlier processes and do not count.
 func (c *Copies) Beat(now time.Duration, h *Heartbeat, startedMS int64) bool {
@@ -144,5 +144,5 @@ func (c *Copies) Beat(now time.Duration, h *Heartbeat, startedMS int64) bool {
 	return alive
 }
 
-// Forget drops what is known of an origin, which may be alive.
+// Forget drops the heartbeats of an origin, which may be alive.
 func (c *Copies) Forget(origin string) { delete(c.seen, origin) }

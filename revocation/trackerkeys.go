@@ -6,14 +6,14 @@ const (
 	keysInterval = 5 * time.Minute  // between scheduled fetches of a key set
 	keysBackoff  = 30 * time.Second // the longest wait after failures
 	etagJitter   = 2 * time.Second  // spreads the fetches after a new ETag
-	etagSpacing  = 10 * time.Second // between fetches when an ETag stays another
+	etagSpacing  = 10 * time.Second // between fetches while the announced ETag differs
 	feedSpacing  = time.Second      // between fetches for unknown feed keys; it doubles while a fetch changes nothing
 	heldMessages = 64
 	heldBytes    = 4 << 20
 	heldFor      = 10 * time.Second
 )
 
-// fetcher is when to fetch a key set.
+// fetcher decides when to fetch a key set.
 type fetcher struct {
 	running, scheduled, begun bool
 	due, started              time.Duration
@@ -38,14 +38,15 @@ func (f *fetcher) finished(now time.Duration, ok bool, jitter float64) {
 	f.scheduleBy(now + wait/2 + time.Duration(jitter*float64(wait/2)))
 }
 
-// retry is called when the issuer answers or a message arrives: a failed fetch need not wait longer.
+// retry is called when the issuer answers or a message arrives, so a failed fetch is repeated without
+// a further wait.
 func (f *fetcher) retry(now time.Duration) {
 	if f.failures > 0 {
 		f.scheduleBy(max(now, f.started+keysSpacingMax))
 	}
 }
 
-// Held is a message under a feed key that is not known (yet).
+// Held is a message that is signed by a feed key that is not known yet.
 type Held struct {
 	Raw     []byte
 	Arrival time.Duration
@@ -53,9 +54,9 @@ type Held struct {
 	since   time.Duration
 }
 
-// Unknown takes a message under an unknown feed key: a new one (Raw and Arrival), or one of
-// [Effects].Retry whose key is still unknown. It is held while the keys are fetched,
-// bounded in number, bytes and time, then dropped and counted.
+// Unknown processes a message that is signed by an unknown feed key: a new one (Raw and Arrival),
+// or one of [Effects].Retry whose key is still unknown. The message is held while the keys are
+// fetched, bounded in number, bytes and time, and otherwise dropped and counted.
 func (t *Tracker) Unknown(now Instant, h Held) Effects {
 	t.observe(now)
 	if h.tries > 0 || len(t.held) >= heldMessages || t.heldBytes+len(h.Raw) > heldBytes {
@@ -73,24 +74,24 @@ func (t *Tracker) Unknown(now Instant, h Held) Effects {
 	return t.settle(now)
 }
 
-// Accepts reports whether keys of that store may be used. Keys of another one are refused
-// also by [Tracker.TokenKeysFetched] and [Tracker.FeedKeysFetched].
+// Accepts reports whether keys of that store may be used. [Tracker.TokenKeysFetched] and
+// [Tracker.FeedKeysFetched] also refuse the keys of another store.
 func (t *Tracker) Accepts(store string) bool {
 	return store != "" && (t.store == "" || store == t.store)
 }
 
 // Fetched is the result of a fetch of one key set.
 type Fetched struct {
-	// Err says why it failed; the rest is then empty.
+	// Err is the error of a failed fetch; the other fields are then empty. If nil, it succeeded.
 	Err error
-	// Store and ETag are the document's.
+	// Store and ETag are those of the document.
 	Store, ETag string
-	// Changed says that the set has changed, Removed that a key left it.
+	// Changed says that the set has changed, Removed that a key was removed from it.
 	Changed, Removed bool
 }
 
-// WantTokenKeys asks for the token keys (a token named an unknown key); the caller limits
-// the rate.
+// WantTokenKeys requests a fetch of the token keys, because a token named an unknown key. The
+// caller limits the rate.
 func (t *Tracker) WantTokenKeys(now Instant) Effects {
 	t.observe(now)
 	if !t.token.running {
@@ -111,8 +112,8 @@ func (t *Tracker) TokenKeysFetched(now Instant, f Fetched) Effects {
 }
 
 // FeedKeysFetched reports the end of a fetch of the feed keys. When a key left the set, it
-// may have been a compromised one: what was learned under it is not relied on, so the next
-// catch-up asks for everything.
+// may have been compromised: messages that it signed are not relied on, so the next catch-up
+// requests everything.
 func (t *Tracker) FeedKeysFetched(now Instant, f Fetched) Effects {
 	t.observe(now)
 	ok := t.acceptKeys(f)
@@ -141,7 +142,8 @@ func (t *Tracker) FeedKeysFetched(now Instant, f Fetched) Effects {
 
 const keysSpacingMax = 10 * time.Second
 
-// acceptKeys refuses the keys of another store; they hint at a new one, so it asks.
+// acceptKeys reports whether keys are of the current store. Keys of another store may mean that the
+// issuer has a new one, so it then requests a catch-up.
 func (t *Tracker) acceptKeys(f Fetched) bool {
 	if f.Err != nil {
 		return false

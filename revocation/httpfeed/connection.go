@@ -18,12 +18,12 @@ const (
 	receiptPath = "/revocations/receipt"
 )
 
-// liveBytes of an event that is under way also count as a sign of life: 100 kbit/s.
+// liveBytes is how many bytes of an incomplete event also count as a sign of life: 100 kbit/s.
 const liveBytes = 64 << 10
 
 var (
 	errConnected = errors.New("the stream was opened again")
-	errReset     = errors.New("the broker does not know the position any more")
+	errReset     = errors.New("the broker no longer knows the position")
 	errSilent    = errors.New("the stream is silent")
 	errEnded     = errors.New("the broker ended the stream")
 )
@@ -191,7 +191,7 @@ func (s *subscription) request(ctx context.Context) (io.ReadCloser, error) {
 	return nil, refused
 }
 
-// causeOf returns the cause of an ended context in place of the error that it led to.
+// causeOf returns the cause of ctx if ctx has ended, and otherwise err.
 func causeOf(ctx context.Context, err error) error {
 	if cause := context.Cause(ctx); cause != nil {
 		return cause
@@ -199,7 +199,7 @@ func causeOf(ctx context.Context, err error) error {
 	return err
 }
 
-// activityReader calls alive for each liveBytes read.
+// activityReader calls alive each time liveBytes bytes were read.
 type activityReader struct {
 	r     io.Reader
 	alive func()

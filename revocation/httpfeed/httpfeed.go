@@ -22,7 +22,7 @@ import (
 
 var _ revocation.Feed = Feed{}
 
-// Client is the service's own account at the broker, the same type as validator.Client.
+// Client is the service's own account at the broker. It is the same type as validator.Client.
 type Client = revocation.Client
 
 // Feed is a [revocation.Feed] over HTTP. URL and Client are required. It is a value and may
@@ -31,8 +31,8 @@ type Feed struct {
 	// URL is the issuer's URL.
 	URL    string
 	Client Client
-	// HTTPClient sends the requests. If nil, [http.DefaultClient] does. Its Timeout is not
-	// used, and redirects are not followed.
+	// HTTPClient sends the requests. If nil, [http.DefaultClient] is used. Its Timeout is
+	// ignored, and redirects are not followed.
 	HTTPClient *http.Client
 	// Logger receives a line when the stream starts to fail and when it works again. If nil,
 	// [slog.Default] is used.
@@ -44,7 +44,7 @@ type Feed struct {
 // timing has the durations of waits. Zero fields get the defaults.
 type timing struct {
 	first   time.Duration // how long Open waits for the stream
-	silence time.Duration // a stream is dead that long after its last event
+	silence time.Duration // how long a stream may be silent before it is considered dead
 	backoff time.Duration // the first wait before another attempt, if the broker names none
 	longest time.Duration // the longest wait
 }
@@ -109,12 +109,12 @@ func (f Feed) Open(ctx context.Context, sink revocation.Sink) (io.Closer, error)
 // subscription is one open feed. Only its one goroutine calls the sink; Close ends it.
 type subscription struct {
 	feed   Feed
-	issuer string // its URL without a slash at the end
+	issuer string // the issuer's URL without a slash at the end
 	client *http.Client
 	sink   revocation.Sink
 	cancel context.CancelFunc
 
-	late      atomic.Bool   // Open has returned: a connection made now is a gap
+	late      atomic.Bool   // true once Open has returned: from then on, a connection is a gap
 	connected chan struct{} // closed with the first connection, or the first failure
 	done      chan struct{}
 
@@ -122,10 +122,11 @@ type subscription struct {
 	tried    bool
 	position string
 	retry    time.Duration
-	failing  string // what was last logged
+	failing  string // the fault that was last logged, or ""
 }
 
-// Close ends the stream; afterwards the sink is not called again. It may be called again.
+// Close ends the stream. After it has returned, the sink is not called again. Close may be called
+// more than once.
 func (s *subscription) Close() error {
 	s.cancel()
 	<-s.done

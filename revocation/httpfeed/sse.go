@@ -16,15 +16,15 @@ const (
 	// of about 700 KB.
 	maxLine = 1 << 20
 	maxData = 1 << 20
-	// maxID is the longest position that is kept.
+	// maxID is the maximum length of a position.
 	maxID = 256
 )
 
 var errTooLong = errors.New("an event is too long")
 
-// event of a stream.
+// event is one event of a stream.
 type event struct {
-	name string // "message" if it has none
+	name string // "message" if the event has no name
 	data []byte // owned by the event
 }
 
@@ -35,7 +35,7 @@ type parser struct {
 	begun   bool
 	afterCR bool   // a following line feed belongs to the previous line
 	line    []byte // of the last readLine
-	// lastID and retry are the last values of the stream; retry is zero before the first.
+	// lastID and retry are the last values in the stream; retry is zero before the first one.
 	lastID string
 	retry  time.Duration
 }
@@ -97,8 +97,8 @@ func (p *parser) setRetry(value string) {
 	}
 }
 
-// readLine reads into p.line, without the ending: CR, LF or both. It does not wait for the
-// line feed after a CR.
+// readLine reads a line into p.line, without its ending, which is CR, LF or both. It does not wait
+// for the line feed after a CR.
 func (p *parser) readLine() error {
 	p.line = p.line[:0]
 	for {
