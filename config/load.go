@@ -7,6 +7,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/go-viper/mapstructure/v2"
@@ -174,8 +175,17 @@ func (l *Loaded) WithSources(ps Problems) Problems {
 
 func (c *checker) problem(key, message, hint string) Problem {
 	p := Problem{Key: key, Message: message, Hint: hint}
-	if c.given(key) {
-		p.Source = c.loaded.Source(key)
+	if !c.given(key) {
+		return p
+	}
+	p.Source = c.loaded.Source(key)
+	if strings.HasPrefix(message, "is not ") {
+		switch v := valueAt(c.cfg, strings.Split(key, ".")).(type) { // other types may contain a secret
+		case Duration:
+			p.Message = v.String() + " " + message
+		case int:
+			p.Message = strconv.Itoa(v) + " " + message
+		}
 	}
 	return p
 }

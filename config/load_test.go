@@ -267,3 +267,9 @@ func TestSecretsAreRefusedAsFlags(t *testing.T) {
 	}
 	mustLoad(t, config.Options{File: write(t, "c.yaml", good), Flags: map[string]string{"admin.token_file": write(t, "token", s)}})
 }
+
+func TestProblemsOfLifetimesNameTheValue(t *testing.T) {
+	ps := problems(t, config.Options{File: write(t, "t.yaml", good+"lifetimes: {access_token: 10, refresh_grace: 7m}\n")})
+	wantProblem(t, ps, "lifetimes.access_token", `"10": want a number with a unit`)
+	wantProblem(t, ps, "lifetimes.refresh_grace", "7m is not between 0s and 5m")
+}

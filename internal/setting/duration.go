@@ -2,6 +2,7 @@ package setting
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"strconv"
 	"strings"
@@ -20,26 +21,26 @@ var errDuration = errors.New("want a number with a unit, such as 90s, 5m, 36h or
 // needs a unit.
 func ParseDuration(text string) (Duration, error) {
 	if text == "" || strings.HasSuffix(text, "0") { // time.ParseDuration takes a bare 0
-		return 0, errDuration
+		return 0, fmt.Errorf("%q: %w", text, errDuration)
 	}
 	head, rest, found := strings.Cut(text, "d")
 	if !found {
 		d, err := time.ParseDuration(text)
 		if err != nil {
-			return 0, errDuration
+			return 0, fmt.Errorf("%q: %w", text, errDuration)
 		}
 		return Duration(d), nil
 	}
 	digits := strings.TrimPrefix(head, "-")
 	days, err := strconv.ParseUint(digits, 10, 31)
 	if err != nil || days > uint64(math.MaxInt64/Day) {
-		return 0, errDuration
+		return 0, fmt.Errorf("%q: %w", text, errDuration)
 	}
 	total := Duration(days) * Day
 	if rest != "" {
 		d, err := time.ParseDuration(rest)
 		if err != nil || d < 0 || d >= time.Duration(Day) || rest[0] < '0' || rest[0] > '9' || strings.HasSuffix(rest, "0") || Duration(d) > math.MaxInt64-total {
-			return 0, errDuration
+			return 0, fmt.Errorf("%q: %w", text, errDuration)
 		}
 		total += Duration(d)
 	}
