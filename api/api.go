@@ -1,10 +1,10 @@
 // Package api composes the broker's public HTTP surface: it turns requests into calls of the
-// broker's use cases and their answers into HTTP, and decides nothing itself.
+// broker's use cases and their answers into HTTP. It makes no decisions of its own.
 //
 // Each audience has its package, with the interfaces that it needs: api/browser (pages and their
 // users), api/oauth (services that check tokens), api/feed (services that read revocations) and
-// api/admin (operators, on their own listeners). They know no store, no key and no network, and
-// do not import each other. What they share is in api/httpapi.
+// api/admin (operators, on their own listeners). They do not depend on the store, the keys or the
+// network, and do not import each other. Their common code is in api/httpapi.
 //
 // A request passes, in this order: request id and access log (httpapi/accesslog.go), CORS and
 // pre-flights (httpapi/site.go), the router (api.go), and in a browser endpoint the order of
@@ -32,20 +32,20 @@ import (
 	"tokenbroker/broker"
 )
 
-// Config is what the public handler needs.
+// Config is the configuration of the public handler.
 type Config struct {
-	// SiteConfig says where the broker and its SPAs are.
+	// SiteConfig has the URLs of the broker and its SPAs.
 	httpapi.SiteConfig
 	// Browser, OAuth and Feed configure the endpoints of each audience.
 	Browser browser.Config
 	OAuth   oauth.Config
 	Feed    feed.Config
 	// TrustedProxies are the addresses or CIDRs whose X-Forwarded-For and X-Request-Id are
-	// believed: none by default.
+	// used. If empty, no proxy is trusted.
 	TrustedProxies []string
-	// Readiness is asked at each GET /readyz.
+	// Readiness returns the checks for each GET /readyz.
 	Readiness func(ctx context.Context) []httpapi.Check
-	// Logger receives one line per request. If nil, slog.Default() does.
+	// Logger receives one line per request. If nil, slog.Default is used.
 	Logger *slog.Logger
 	// Observe is called after each request with the route's pattern or "unmatched", never with a
 	// path. It may be nil.

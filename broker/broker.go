@@ -37,7 +37,7 @@ type Request struct {
 }
 
 // Grant is the answer to a sign-in or a refresh. A Grant that is returned with an error has no access
-// token, but its refresh token is valid and has to replace the one presented.
+// token, but its refresh token is valid and has to replace the presented one.
 type Grant struct {
 	AccessToken string
 	// ExpiresAt is the access token's exp, and ExpiresIn the time until then by the broker's clock.

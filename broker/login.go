@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// The lifetimes of what a browser carries during a sign-in at a provider.
+// The lifetimes of the state that a browser keeps during a sign-in at a provider.
 const (
 	// LoginLife is how long a login may take from the redirect to the callback.
 	LoginLife = 10 * time.Minute
@@ -75,19 +75,19 @@ type Identity struct {
 	Proven bool
 }
 
-// AuthorizeRequest is what a redirect to a provider carries.
+// AuthorizeRequest has the parameters of a redirect to a provider.
 type AuthorizeRequest struct {
 	RedirectURI, State, Nonce, Verifier string
 }
 
-// CodeExchange is an authorization code, with what the broker kept of the request.
+// CodeExchange is an authorization code with the state of its authorization request.
 type CodeExchange struct {
 	Code, RedirectURI, Verifier, Nonce string
 	// Issuer is the answer's iss parameter, or empty (RFC 9207).
 	Issuer string
 }
 
-// UpstreamTokens are tokens that a SPA got from the provider itself.
+// UpstreamTokens are tokens that a SPA received directly from the provider.
 type UpstreamTokens struct {
 	IDToken, AccessToken string
 	// NonceCookie returns the value of the request's cookie with that suffix, or "". If nil, there are no cookies.

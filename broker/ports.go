@@ -69,14 +69,15 @@ type Denylist interface {
 type Clock interface {
 	Now() time.Time
 	// RecordedTimeFloor returns a time (Unix s) before which Now will never be, not even after a
-	// restart. What has ended by then stays ended.
+	// restart. Anything that has ended by that time stays ended.
 	RecordedTimeFloor() int64
 }
 
 // Passwords hashes and checks passwords. It is deliberately slow, and bounds the work in progress.
 type Passwords interface {
 	Hash(ctx context.Context, plain string) (string, error)
-	// Verify compares plain with the hash encoded. needsRehash asks for a new hash under the current parameters.
+	// Verify reports whether plain matches the hash encoded. If needsRehash is true, the caller should store a new
+	// hash under the current parameters.
 	Verify(ctx context.Context, caller password.Caller, plain, encoded string) (ok, needsRehash bool, err error)
 	// VerifyUnknown takes as long as Verify, for a user who does not exist.
 	VerifyUnknown(ctx context.Context, caller password.Caller, plain string) error

@@ -26,7 +26,7 @@ const (
 // connection is cut, so that the reader does not take the answer for complete.
 func (a *handler) backup(w http.ResponseWriter, r *http.Request) (err error) {
 	if !a.backingUp.TryLock() {
-		return &broker.Error{Code: broker.CodeBusy, Message: "Another backup is being read.", RetryAfter: backupPatience}
+		return &broker.Error{Code: broker.CodeBusy, Message: "Another backup is in progress; try again when it has ended.", RetryAfter: backupPatience}
 	}
 	defer a.backingUp.Unlock()
 	out := &backupWriter{w: w, control: http.NewResponseController(w)}

@@ -36,7 +36,7 @@ func operatorOf(r *http.Request) string {
 func (a *handler) admit(r *http.Request, route route) (operator string, err error) {
 	operator = operatorOf(r)
 	if operator == "" && !a.hosts[hostOf(r)] {
-		return "", &broker.Error{Code: httpapi.CodeUnknownHost, Message: "this listener does not answer to that host"}
+		return "", &broker.Error{Code: httpapi.CodeUnknownHost, Message: "this listener does not answer requests for this Host; an operator can add it to admin.hosts"}
 	}
 	if !ownOrigin(r) {
 		return operator, &broker.Error{Code: httpapi.CodeForbiddenOrigin, Message: "pages of other sites may not call this listener"}
@@ -50,7 +50,7 @@ func (a *handler) admit(r *http.Request, route route) (operator string, err erro
 	case route.scraped && a.scraper.borne(r):
 		return "metrics token", nil
 	default:
-		return "", &broker.Error{Code: httpapi.CodeUnauthorized, Message: "want the admin token as a bearer token"}
+		return "", &broker.Error{Code: httpapi.CodeUnauthorized, Message: "the admin token is missing or wrong; send it as the bearer token of the Authorization header"}
 	}
 }
 

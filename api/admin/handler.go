@@ -20,7 +20,7 @@ import (
 	"tokenbroker/revocation"
 )
 
-// Operators are the use cases of operators. The broker implements it; ref is a uid or a local
+// Operators is the set of operators' use cases. The broker implements it. A ref is a uid or a local
 // user name. Errors are [*broker.Error] where the caller may know the reason.
 type Operators interface {
 	AddUser(ctx context.Context, user operator.NewUser, req broker.Request) (operator.UserInfo, error)
@@ -45,9 +45,9 @@ type Operators interface {
 	RevokeClient(ctx context.Context, id string, reason string, req broker.Request) (operator.Revoked, error)
 	RevokeEverybody(ctx context.Context, reason string, req broker.Request) (operator.Revoked, error)
 	RevokeBulk(ctx context.Context, bulk operator.BulkRevocation, req broker.Request) (operator.BulkRevoked, error)
-	// CheckRevocation returns what revokes a value.
+	// CheckRevocation returns whether a value is revoked, and by what.
 	CheckRevocation(ctx context.Context, kind revocation.Kind, value string) (operator.RevocationCheck, error)
-	// RevokeKey marks a signing key compromised: its tokens end everywhere, no session does.
+	// RevokeKey marks a signing key compromised: its tokens end everywhere, but its sessions continue.
 	RevokeKey(ctx context.Context, kid string, reason string, req broker.Request) (operator.KeyRevoked, error)
 }
 
@@ -57,7 +57,8 @@ type Revocations interface {
 	List(ctx context.Context, after string, limit int) (events []revocation.Event, next string, err error)
 }
 
-// Config is what the operators' handler needs. A field that is nil has no path: it is answered 404.
+// Config is the configuration of the operators' handler. If a field is nil, requests for its paths are
+// answered with 404.
 type Config struct {
 	Operators   Operators
 	Revocations Revocations
@@ -70,7 +71,7 @@ type Config struct {
 	Status func(ctx context.Context) Status
 	// Backup answers GET /admin/v1/backup.
 	Backup Backup
-	// Readiness is asked at each GET /readyz.
+	// Readiness returns the checks for each GET /readyz.
 	Readiness func(ctx context.Context) []httpapi.Check
 	// Metrics answers GET /metrics.
 	Metrics http.Handler

@@ -116,11 +116,11 @@ func (r KeyRotation) problem() string {
 	case "access":
 	case "feed":
 		if r.Algorithm != "" && r.Algorithm != "EdDSA" {
-			return "feed keys are EdDSA, always"
+			return "feed keys are always EdDSA; leave algorithm out"
 		}
 	case "master":
 		if r.Algorithm != "" {
-			return "the master secret has no algorithm"
+			return "the master secret has no algorithm; leave algorithm out"
 		}
 	default:
 		return "purpose must be access, feed or master"

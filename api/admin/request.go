@@ -18,7 +18,7 @@ const (
 	maxPage     = 1000
 )
 
-// operatorRequest returns what the use cases may know of an operator's request.
+// operatorRequest returns the description of an operator's request for the use cases.
 func operatorRequest(r *http.Request, note string) broker.Request {
 	req := httpapi.BrokerRequest(r)
 	req.Operator, req.Note = httpapi.EntryOf(r).Operator, note
@@ -54,11 +54,11 @@ type listQuery struct {
 func readListQuery(r *http.Request) (listQuery, error) {
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return listQuery{}, httpapi.InvalidParameter("the query cannot be read")
+		return listQuery{}, httpapi.InvalidParameter("the query cannot be parsed")
 	}
 	for _, texts := range values {
 		if len(texts) > 1 {
-			return listQuery{}, &broker.Error{Code: httpapi.CodeRepeatedParameter, Message: "a query parameter occurs twice"}
+			return listQuery{}, &broker.Error{Code: httpapi.CodeRepeatedParameter, Message: "a query parameter occurs twice; send it once"}
 		}
 		if !utf8.ValidString(texts[0]) {
 			return listQuery{}, httpapi.InvalidParameter("the query is not UTF-8")

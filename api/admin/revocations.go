@@ -42,7 +42,7 @@ func (a *handler) revoke(w http.ResponseWriter, r *http.Request) error {
 	case err != nil:
 		return err
 	case !knownReason(revocation.Reason(reason)):
-		return invalidRevocation("reason is none of the known codes")
+		return invalidRevocation("reason is unknown; leave it out, or use a code that the API documents for revocations")
 	case value == "" && revocation.Kind(kind) != revocation.KindAll:
 		return httpapi.InvalidBody("value is missing or empty")
 	}
@@ -63,7 +63,7 @@ func (a *handler) revoke(w http.ResponseWriter, r *http.Request) error {
 		revoked, err = do.RevokeClient(ctx, value, reason, req)
 	case revocation.KindAll:
 		if value != "" {
-			return invalidRevocation("the kind all takes no value")
+			return invalidRevocation("the kind all has no value; leave value out")
 		}
 		revoked, err = do.RevokeEverybody(ctx, reason, req)
 	default:
@@ -89,7 +89,7 @@ func (a *handler) revokeBulk(w http.ResponseWriter, r *http.Request) error {
 	case values == nil:
 		return httpapi.InvalidBody("values is missing or empty")
 	case !knownReason(revocation.Reason(reason)):
-		return invalidRevocation("reason is none of the known codes")
+		return invalidRevocation("reason is unknown; leave it out, or use a code that the API documents for revocations")
 	}
 	req, err := revokingRequest(r, note)
 	if err != nil {

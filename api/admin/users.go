@@ -69,7 +69,7 @@ func (a *handler) updateUser(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if change.Attributes == nil && change.Roles == nil {
-		return httpapi.InvalidBody("attributes and roles are both missing: nothing to change")
+		return httpapi.InvalidBody("attributes and roles are both missing; send at least one of them")
 	}
 	info, err := a.cfg.Operators.UpdateUser(r.Context(), r.PathValue("ref"), change, operatorRequest(r, ""))
 	return writeUser(w, info, err)

@@ -46,7 +46,7 @@ func (c refreshCookie) read(r *http.Request) (string, error) {
 	case 1:
 		return values[0], nil
 	default:
-		return "", &broker.Error{Code: httpapi.CodeDuplicateCookie, Message: "the refresh cookie occurs more than once; nothing was changed"}
+		return "", &broker.Error{Code: httpapi.CodeDuplicateCookie, Message: "the refresh cookie occurs more than once, so nothing was changed; delete the cookies of this site"}
 	}
 }
 
@@ -135,7 +135,7 @@ func (l attemptCookies) read(r *http.Request, suffix string) (string, error) {
 	case 1:
 		return found[0].Value, nil
 	default:
-		return "", &broker.Error{Code: httpapi.CodeDuplicateCookie, Message: "a cookie of this sign-in occurs twice"}
+		return "", &broker.Error{Code: httpapi.CodeDuplicateCookie, Message: "a cookie of this sign-in occurs twice; delete the cookies of this site and start again"}
 	}
 }
 

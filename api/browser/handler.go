@@ -31,10 +31,11 @@ type Logins interface {
 	ExchangeTokens(ctx context.Context, provider string, tokens broker.UpstreamTokens, req broker.Request) (*broker.Grant, error)
 }
 
-// Config is what the browser's endpoints need.
+// Config is the configuration of the browser's endpoints.
 type Config struct {
 	Sessions Sessions
-	// Logins may be nil: there are then no providers and none of their paths.
+	// Logins has the use cases of signing in through a provider. If nil, no provider is configured and
+	// the paths of providers do not exist.
 	Logins Logins
 	// Cookie is the refresh cookie.
 	Cookie httpapi.Cookie

@@ -94,7 +94,7 @@ func (h *Handler) callbackURI(r *http.Request, provider string) string {
 func single(query url.Values, names ...string) error {
 	for _, name := range names {
 		if len(query[name]) > 1 {
-			return &broker.Error{Code: httpapi.CodeRepeatedParameter, Message: name + " occurs twice"}
+			return &broker.Error{Code: httpapi.CodeRepeatedParameter, Message: name + " occurs twice; send it once"}
 		}
 	}
 	return nil
@@ -108,7 +108,7 @@ func redirectError(w http.ResponseWriter, r *http.Request, returnTo string, err 
 	redirect(w, withError(returnTo, reason.Code), http.StatusSeeOther)
 }
 
-// redirect sends the browser on, without the body that net/http would add.
+// redirect redirects the browser, without the body that net/http would add.
 func redirect(w http.ResponseWriter, to string, status int) {
 	w.Header().Set("Location", to)
 	w.Header().Set("Referrer-Policy", "no-referrer")
@@ -119,7 +119,7 @@ func redirect(w http.ResponseWriter, to string, status int) {
 func (h *Handler) choosePage(w http.ResponseWriter, names []string, returnTo string) error {
 	p := httpapi.Page{Title: "Sign in with"}
 	if len(names) == 0 {
-		p = httpapi.Page{Title: "There is nothing to choose", Text: "No sign-in provider is configured.", Choices: []httpapi.Choice{httpapi.LinkTo("Back", h.Home())}}
+		p = httpapi.Page{Title: "Sign-in through a provider is not available", Text: "No sign-in provider is configured.", Choices: []httpapi.Choice{httpapi.LinkTo("Back", h.Home())}}
 	}
 	for _, name := range names {
 		query := url.Values{"provider": {name}, "return_to": {returnTo}}
@@ -165,7 +165,7 @@ func (h *Handler) socialExchange(w http.ResponseWriter, r *http.Request) error {
 	if names := h.cfg.Logins.Providers(); provider == "" && len(names) == 1 {
 		provider = names[0]
 	} else if provider == "" {
-		return httpapi.InvalidBody("provider is missing: one of " + strings.Join(names, ", "))
+		return httpapi.InvalidBody("provider is missing; it must be one of " + strings.Join(names, ", "))
 	}
 	var suffix string // of the nonce's cookie
 	tokens.NonceCookie = func(of string) (string, error) {

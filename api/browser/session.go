@@ -174,7 +174,7 @@ func appendGrant(b []byte, g *broker.Grant) ([]byte, error) {
 }
 
 func noSession() error {
-	return &broker.Error{Code: broker.CodeNoSession, Message: "nobody is signed in"}
+	return &broker.Error{Code: broker.CodeNoSession, Message: "the request has no refresh cookie; sign in first"}
 }
 
 // sessionAnswer is the body of GET /auth/session/. Times are Unix seconds.

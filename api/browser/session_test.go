@@ -48,8 +48,8 @@ func TestSignInRefusals(t *testing.T) {
 			if got := res.Header.Get("Retry-After"); got != tt.retry {
 				t.Errorf("Retry-After %q, want %q", got, tt.retry)
 			}
-			if tt.status == 500 && p.Detail != "the broker's log has the details under this request id" {
-				t.Errorf("the detail tells %q", p.Detail)
+			if tt.status == 500 && p.Detail != "an internal error occurred; the broker's log has the details under this request id" {
+				t.Errorf("detail %q reveals the cause", p.Detail)
 			}
 		})
 	}
@@ -87,11 +87,11 @@ func TestLogOff(t *testing.T) {
 		cookie string
 		status int
 	}{
-		"ended and told":            {broker.LogOffResult{Ended: true, Broadcast: true}, apitest.Cookie, 200},
-		"ended, broadcast pending":  {broker.LogOffResult{Ended: true}, apitest.Cookie, 202},
-		"a forged token ends none":  {broker.LogOffResult{}, "refresh_cookie=forged", 200},
-		"an empty cookie ends none": {broker.LogOffResult{}, "refresh_cookie=", 200},
-		"no cookie":                 {broker.LogOffResult{Ended: true}, "a=b", 200},
+		"ended and broadcast":             {broker.LogOffResult{Ended: true, Broadcast: true}, apitest.Cookie, 200},
+		"ended, broadcast pending":        {broker.LogOffResult{Ended: true}, apitest.Cookie, 202},
+		"a forged token ends no session":  {broker.LogOffResult{}, "refresh_cookie=forged", 200},
+		"an empty cookie ends no session": {broker.LogOffResult{}, "refresh_cookie=", 200},
+		"no cookie":                       {broker.LogOffResult{Ended: true}, "a=b", 200},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

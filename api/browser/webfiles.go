@@ -28,7 +28,7 @@ var (
 	}
 )
 
-// IsSDK reports whether a path is that of a file of the SDK.
+// IsSDK reports whether path is the path of an SDK file.
 func IsSDK(path string) bool {
 	name, found := strings.CutPrefix(path, "/web/")
 	return found && sdkFiles[name] != ""
@@ -62,7 +62,7 @@ type Demo struct {
 	Docs fs.FS
 }
 
-// fileRoutes returns what is served to browsers as it is.
+// fileRoutes returns the routes of the files and pages that browsers open.
 func (h *Handler) fileRoutes() ([]httpapi.Route, error) {
 	icon, err := webFile("icon.svg", "image/svg+xml")
 	if err != nil {

@@ -68,7 +68,7 @@ func (h *Handler) answer(ctx context.Context, client, after string, as revocatio
 	answer, err := h.cfg.Catchup.Answer(waiting, client, after, as)
 	if err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
 		return nil, &broker.Error{
-			Code: broker.CodeUnavailable, Message: "the answer is still being prepared; ask again", RetryAfter: catchupRetry, Err: err,
+			Code: broker.CodeUnavailable, Message: "the answer is still being prepared; send the request again", RetryAfter: catchupRetry, Err: err,
 		}
 	}
 	return answer, err

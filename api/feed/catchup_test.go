@@ -95,7 +95,7 @@ func TestACatchUpThatTakesLongIsAskedForAgain(t *testing.T) {
 				}
 				return
 			}
-			if p := apitest.Want(t, resp, http.StatusServiceUnavailable, "unavailable"); took != catchupWait || resp.Header.Get("Retry-After") != "1" || !strings.Contains(p.Detail, "ask again") {
+			if p := apitest.Want(t, resp, http.StatusServiceUnavailable, "unavailable"); took != catchupWait || resp.Header.Get("Retry-After") != "1" || !strings.Contains(p.Detail, "send the request again") {
 				t.Errorf("after %s, Retry-After %q: %s", took, resp.Header.Get("Retry-After"), p.Detail)
 			}
 		})
@@ -112,18 +112,18 @@ func TestTheFormOfACatchUp(t *testing.T) {
 		accept []string
 		binary bool
 	}{
-		{"nothing said", nil, false},
+		{"no Accept header", nil, false},
 		{"the binary form", []string{binary}, true},
 		{"in capitals", []string{strings.ToUpper(binary)}, true},
 		{"with JSON as the second choice", []string{binary + ", application/json;q=0.5"}, true},
 		{"in two lines", []string{"application/json;q=0.5", binary}, true},
-		{"beside anything", []string{"*/*, " + binary}, true},
+		{"with a range for any type", []string{"*/*, " + binary}, true},
 		{"as the second choice", []string{binary + ";q=0.4, application/json"}, false},
 		{"with JSON as the third choice", []string{"*/*, " + binary + ";q=0.9, application/json;q=0.1"}, true},
 		{"refused", []string{binary + ";q=0"}, false},
 		{"JSON", []string{"application/json"}, false},
 		{"anything", []string{"*/*"}, false},
-		{"a type that only begins so", []string{binary + "+json, " + binary + "2"}, false},
+		{"a longer type with the same prefix", []string{binary + "+json, " + binary + "2"}, false},
 		{"something else", []string{"text/html"}, false},
 		{"nonsense", []string{";;,=" + binary + ";q=x"}, false},
 	}

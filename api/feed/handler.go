@@ -17,16 +17,16 @@ type Receipts interface {
 	Receipt(client string, raw []byte) error
 }
 
-// Config is what the feed's endpoints need.
+// Config is the configuration of the feed's endpoints.
 type Config struct {
 	Clients httpapi.Clients
 	Catchup Catchup
-	// Stream may be nil; its path then does not exist.
+	// Stream delivers the event stream. If nil, its path does not exist.
 	Stream Stream
 	// StreamTimeout is how long a listener of the stream may take to read one event before it is
-	// cut off. The default is 10 s.
+	// cut off. If zero, it is [httpapi.StreamTimeout].
 	StreamTimeout time.Duration
-	// Receipts may be nil; their path then does not exist.
+	// Receipts accepts the receipts of services. If nil, its path does not exist.
 	Receipts Receipts
 	// JWKS are the keys of the revocation feed.
 	JWKS httpapi.Document
@@ -82,7 +82,7 @@ func (h *Handler) reader(r *http.Request) (client, after string, err error) {
 	case 1:
 		return client, positions[0], nil
 	default:
-		return "", "", &broker.Error{Code: httpapi.CodeInvalidPosition, Message: "after occurs more than once"}
+		return "", "", &broker.Error{Code: httpapi.CodeInvalidPosition, Message: "after occurs more than once; send it once"}
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 	"tokenbroker/broker"
 )
 
-// LogEntry collects what the access log and the audit log say about one request. Only the
+// LogEntry collects the attributes of one request for the access log and the audit log. Only the
 // request's own goroutine uses it.
 type LogEntry struct {
 	// ID is the request id.
@@ -122,10 +122,10 @@ type Middleware struct {
 	Observe func(route, method string, status int, d time.Duration)
 	// HTTPS is set where every browser reaches the listener over TLS.
 	HTTPS bool
-	// Clients finds the client of a request. If nil, it is the peer.
+	// Clients finds the client of a request. If nil, the client is the peer.
 	Clients *ClientResolver
-	// TrustRequestID reports whether the request's X-Request-Id is taken. If nil, only those of
-	// trusted proxies are.
+	// TrustRequestID reports whether the request's X-Request-Id is used as its id. If nil, only the ids of
+	// trusted proxies are used.
 	TrustRequestID func(*http.Request) bool
 	// Home returns where a page leads back to. If nil, refusals are never pages.
 	Home func() string
@@ -243,7 +243,7 @@ func secure(h http.Header, https bool) {
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 }
 
-// BrokerRequest returns what the use cases may know of a request.
+// BrokerRequest returns the description of a request for the use cases.
 func BrokerRequest(r *http.Request) broker.Request {
 	x := EntryOf(r)
 	return broker.Request{Addr: x.Addr, UserAgent: cut(r.UserAgent(), 256), ID: x.ID}
@@ -268,7 +268,7 @@ const maxWait = 10 * time.Second
 func WithWait(r *http.Request, req broker.Request) (broker.Request, error) {
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return req, InvalidParameter("the query cannot be read")
+		return req, InvalidParameter("the query cannot be parsed")
 	}
 	switch given := values["wait"]; len(given) {
 	case 0:
@@ -279,5 +279,5 @@ func WithWait(r *http.Request, req broker.Request) (broker.Request, error) {
 		}
 		return req, nil
 	}
-	return req, &broker.Error{Code: CodeRepeatedParameter, Message: "wait occurs twice"}
+	return req, &broker.Error{Code: CodeRepeatedParameter, Message: "wait occurs twice; send it once"}
 }

@@ -18,21 +18,21 @@ import (
 // MaxBody is the largest request body in bytes.
 const MaxBody = 64 << 10
 
-// Member is a member that an endpoint wants from the body. See [Required] and [Optional].
+// Member is a member of the body that an endpoint reads. See [Required] and [Optional].
 type Member struct {
 	name     string
 	value    any // a *string, a *bool, a *[]string or a *map[string]any
 	required bool
 }
 
-// Required wants a member of that name, to be set into value, a *string, *bool, *[]string or
+// Required returns a member of that name, which is decoded into value, a *string, *bool, *[]string or
 // *map[string]any. A string must not be missing or empty.
 func Required(name string, value any) Member { return Member{name, value, true} }
 
-// Optional wants a member of that name, to be set into value as for [Required].
+// Optional returns a member of that name, which is decoded into value as for [Required] and may be missing.
 func Optional(name string, value any) Member { return Member{name, value, false} }
 
-// CheckJSON refuses a body that is not declared as JSON in UTF-8. That also keeps out HTML forms,
+// CheckJSON refuses a body that is not declared as JSON in UTF-8. That also excludes HTML forms,
 // which cannot send this type without a pre-flight.
 func CheckJSON(r *http.Request) error {
 	refuse := func(detail string) error {
@@ -41,20 +41,20 @@ func CheckJSON(r *http.Request) error {
 	if sent := r.Header["Content-Type"]; len(sent) != 1 || sent[0] != "application/json" { // the usual case
 		switch kind, charset := MediaType(r.Header); {
 		case kind != "application/json":
-			return refuse("want one Content-Type, application/json")
+			return refuse("the request must have exactly one Content-Type, application/json")
 		case !isUTF8(charset):
-			return refuse("want JSON in UTF-8")
+			return refuse("the body must be JSON in UTF-8")
 		}
 	}
 	if r.Header.Get("Content-Encoding") != "" {
-		return refuse("want a body without Content-Encoding")
+		return refuse("the body must have no Content-Encoding")
 	}
 	return nil
 }
 
 // ReadBody reads a body of at most limit bytes.
 func ReadBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
-	tooLarge := &broker.Error{Code: CodeBodyTooLarge, Message: fmt.Sprintf("the body may have %d bytes", limit)}
+	tooLarge := &broker.Error{Code: CodeBodyTooLarge, Message: fmt.Sprintf("the body is too large; it may have at most %d bytes", limit)}
 	if r.ContentLength > limit {
 		return nil, tooLarge
 	}
@@ -71,7 +71,7 @@ func ReadBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 
 // ReadMembers reads the body, a JSON object of at most [MaxBody] bytes, and sets the wanted
 // members. An empty body is an empty object. Names are compared exactly, unknown members
-// are ignored, and a name that occurs twice is refused, because parsers disagree which one counts
+// are ignored, and a name that occurs twice is refused, because parsers disagree about which one is valid
 // (RFC 8259 §4).
 func ReadMembers(w http.ResponseWriter, r *http.Request, want ...Member) error {
 	body, err := ReadBody(w, r, MaxBody)
@@ -219,7 +219,7 @@ func quoteKnown(name string, want []Member) string {
 			return name
 		}
 	}
-	return "one that is not used here"
+	return "one that this endpoint does not use"
 }
 
 func jsonType(raw string) string {

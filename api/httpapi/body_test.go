@@ -113,7 +113,7 @@ func TestBodies(t *testing.T) {
 		{"empty body", ``, "username is missing or empty"},
 		{"twice", `{"username":"a","username":"b","password":"b"}`, "a member occurs twice: username"},
 		{"twice, escaped", `{"username":"a","\u0075sername":"b","password":"b"}`, "a member occurs twice: username"},
-		{"twice, unknown", `{"username":"a","password":"b","z":1,"z":2}`, "a member occurs twice: one that is not used here"},
+		{"twice, unknown", `{"username":"a","password":"b","z":1,"z":2}`, "a member occurs twice: one that this endpoint does not use"},
 		{"trailing garbage", `{"username":"a","password":"b"} x`, "the body has data after the JSON object"},
 		{"two objects", `{"username":"a","password":"b"}{}`, "the body has data after the JSON object"},
 		{"an array at the top", `["a"]`, "the body is not a JSON object"},

@@ -28,7 +28,7 @@ func DefaultCookiePath(insecure bool) string {
 
 // Cookie configures the refresh cookie.
 type Cookie struct {
-	// Name is the cookie's name without a prefix. If empty, it is [DefaultCookieName].
+	// Name is the cookie's name without a prefix. If empty, [DefaultCookieName] is used.
 	Name string
 	// Path is / or /auth. If empty, it is that of [DefaultCookiePath]. With /auth, any host of the
 	// same domain can plant a cookie.

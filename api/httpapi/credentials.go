@@ -25,7 +25,7 @@ type Credentials struct {
 func BasicCredentials(r *http.Request) (Credentials, error) {
 	id, secrets, ok := basicauth.Read(r)
 	if !ok {
-		return Credentials{}, &broker.Error{Code: broker.CodeInvalidClient, Message: "want the client's id and secret by Basic authentication, in one Authorization header"}
+		return Credentials{}, &broker.Error{Code: broker.CodeInvalidClient, Message: "the client's id and secret are missing; send them by Basic authentication, in one Authorization header"}
 	}
 	return Credentials{id, secrets}, nil
 }

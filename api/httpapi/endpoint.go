@@ -52,7 +52,7 @@ func Serve(get Document) Endpoint {
 // ServeDocument answers 200, or 304 if the caller has the document already.
 func ServeDocument(w http.ResponseWriter, r *http.Request, body []byte, etag string, maxAge time.Duration) error {
 	if len(body) == 0 {
-		return &broker.Error{Code: broker.CodeUnavailable, Message: "the document does not exist yet"}
+		return &broker.Error{Code: broker.CodeUnavailable, Message: "the document does not exist yet; try again"}
 	}
 	w.Header().Set("Cache-Control", fmt.Sprintf("public, max-age=%d", max(0, int64(maxAge/time.Second))))
 	if !NotModified(w, r, etag) {

@@ -12,7 +12,7 @@ import (
 	"tokenbroker/broker"
 )
 
-// pageStyle is the one style of the small pages; their policy allows it by its hash.
+// pageStyle is the style of the small pages. Their content security policy allows only its hash.
 const pageStyle = `:root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:26rem;margin:15vh auto;padding:0 1.5rem;overflow-wrap:anywhere}` +
 	`h1{font-size:1.3rem}a.choice{display:block;margin:.6rem 0;padding:.7rem 1rem;border:1px solid;border-radius:.5rem;text-decoration:none;color:inherit}` +
 	`a.choice:hover{text-decoration:underline}small{opacity:.75}`

@@ -123,7 +123,7 @@ func Status(code broker.Code) int { return kinds[code].status }
 
 // NotFound returns the refusal of a path that does not exist.
 func NotFound() error {
-	return &broker.Error{Code: CodeNotFound, Message: "this path does not exist"}
+	return &broker.Error{Code: CodeNotFound, Message: "this path does not exist; correct the URL"}
 }
 
 // InvalidParameter returns the refusal of a query parameter.
@@ -153,9 +153,9 @@ func Refusal(r *http.Request, err error) *broker.Error {
 			return e
 		}
 	case errors.Is(err, context.DeadlineExceeded):
-		return &broker.Error{Code: broker.CodeUnavailable, Message: "the broker did not answer in time", Err: err}
+		return &broker.Error{Code: broker.CodeUnavailable, Message: "the broker did not answer in time; try again", Err: err}
 	}
-	return &broker.Error{Code: broker.CodeInternal, Message: "the broker's log has the details under this request id", Err: err}
+	return &broker.Error{Code: broker.CodeInternal, Message: "an internal error occurred; the broker's log has the details under this request id", Err: err}
 }
 
 // Fail answers with the problem that err describes: with a page if the request's Accept prefers one

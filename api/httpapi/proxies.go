@@ -43,7 +43,7 @@ func (p Proxies) Contain(addr netip.Addr) bool {
 	return slices.ContainsFunc(p, func(network netip.Prefix) bool { return network.Contains(addr) })
 }
 
-// sender is who sent a request.
+// sender describes the sender of a request.
 type sender struct {
 	// peer is the other end of the connection, and trusted whether it is a trusted proxy. The zero
 	// address is that of a unix socket.
@@ -96,7 +96,7 @@ func (p Proxies) sender(r *http.Request) sender {
 }
 
 // forwardedAddr reads an entry of X-Forwarded-For: an address, IPv6 also in brackets, with or
-// without a port. An address with a zone means something only on the machine that wrote it.
+// without a port. An address with a zone is valid only on the machine that wrote it.
 func forwardedAddr(entry string) (netip.Addr, bool) {
 	addr, err := netip.ParseAddr(entry)
 	if err != nil {

@@ -119,7 +119,7 @@ func (s *Site) CheckOrigin(r *http.Request) error {
 	}
 	for _, site := range r.Header.Values("Sec-Fetch-Site") {
 		if site != "same-origin" && site != "none" {
-			return &broker.Error{Code: CodeForbiddenOrigin, Message: "the request comes from another site and names no Origin"}
+			return &broker.Error{Code: CodeForbiddenOrigin, Message: "the request comes from a page of another site and has no Origin header"}
 		}
 	}
 	return nil
@@ -137,8 +137,8 @@ func (s *Site) CheckPost(r *http.Request) error {
 // maxOriginShown is how much of an Origin the log shows, in bytes.
 const maxOriginShown = 128
 
-// forbidden refuses what a request sent as its Origin. The answer does not repeat it, the log
-// names it.
+// forbidden refuses what a request sent as its Origin. The answer does not repeat
+// the Origin; the log contains it.
 func forbidden(sent []string) error {
 	cause := fmt.Errorf("%d Origin headers", len(sent))
 	if len(sent) == 1 {
@@ -146,9 +146,9 @@ func forbidden(sent []string) error {
 		if len(shown) > maxOriginShown {
 			shown = shown[:maxOriginShown] + "..."
 		}
-		cause = fmt.Errorf("origin %+q is not allowed: if a page of yours is there, add it to origins (in dev: --origin)", shown)
+		cause = fmt.Errorf("origin %+q is not allowed: if your pages are served there, add it to origins (in dev: --origin)", shown)
 	}
-	return &broker.Error{Code: CodeForbiddenOrigin, Message: "the Origin is neither the broker's own nor a configured one", Err: cause}
+	return &broker.Error{Code: CodeForbiddenOrigin, Message: "the Origin is neither the broker's own nor a configured one; an operator can add it to origins", Err: cause}
 }
 
 // corsHeaders are the headers that pages of allowed origins may send. Browsers compare them without
@@ -163,10 +163,10 @@ var corsHeaders = strings.Join([]string{
 	"X-Datadog-Parent-Id", "X-Datadog-Origin", "X-Datadog-Sampling-Priority", "X-Datadog-Tags",
 }, ", ")
 
-// CORS answers pre-flights of /auth before anything else is looked at, and lets allowed origins
+// CORS answers pre-flights of /auth before any other check, and lets allowed origins
 // read every answer of /auth, refusals as well, with credentials. Paths for which public is true
 // are for pages of every origin: their answers are the same for every caller, hold no secret and
-// depend on no header of the request, so one cached copy is good for all.
+// depend on no header of the request, so all callers can share one cached copy.
 func (s *Site) CORS(next http.Handler, public func(path string) bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()

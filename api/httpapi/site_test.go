@@ -202,7 +202,7 @@ func TestARefusedOriginIsNamedInTheLog(t *testing.T) {
 		headers        []string
 		want           string
 	}{
-		"sign-in":    {"POST", "http://localhost:5173", nil, `origin \"http://localhost:5173\" is not allowed: if a page of yours is there, add it to origins`},
+		"sign-in":    {"POST", "http://localhost:5173", nil, `origin \"http://localhost:5173\" is not allowed: if your pages are served there, add it to origins`},
 		"pre-flight": {"OPTIONS", "http://localhost:5173", []string{"Access-Control-Request-Method: POST"}, `origin \"http://localhost:5173\" is not allowed`},
 		"long":       {"POST", long, nil, long[:128] + `...\"`},
 		"hostile":    {"POST", "http://x\u202e\" level=INFO", nil, `\\u202e`},

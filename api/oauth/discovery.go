@@ -16,7 +16,7 @@ import (
 const discoveryMaxAge = 5 * time.Minute
 
 // metadata is the document of OpenID Connect Discovery 1.0 §3 and RFC 8414 §2. It names
-// only what answers: there is no authorization_endpoint and no token_endpoint as long as
+// only existing endpoints: authorization_endpoint and token_endpoint are missing because
 // the broker has none, although OIDC requires them, and the lists of response and grant
 // types are empty for the same reason.
 type metadata struct {

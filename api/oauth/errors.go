@@ -76,17 +76,17 @@ func oauthErrorOf(e *broker.Error) *oauthError {
 	case e.Code == httpapi.CodeClientClosed:
 		return &oauthError{status, oauthInvalidRequest, "the caller closed the request", e.Err}
 	}
-	return &oauthError{http.StatusInternalServerError, oauthServerError, "the broker's log has the details under this request id", e}
+	return &oauthError{http.StatusInternalServerError, oauthServerError, "an internal error occurred; the broker's log has the details under this request id", e}
 }
 
 // readForm reads a form of at most [httpapi.MaxBody] bytes. A parameter that occurs twice is
 // refused (RFC 6749 §3.1), and so is one in the query, which ends up in logs.
 func readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 	if kind, _ := httpapi.MediaType(r.Header); kind != "application/x-www-form-urlencoded" {
-		return nil, invalidRequest("want one Content-Type, application/x-www-form-urlencoded")
+		return nil, invalidRequest("the request must have exactly one Content-Type, application/x-www-form-urlencoded")
 	}
 	if r.URL.RawQuery != "" {
-		return nil, invalidRequest("want the parameters in the body, not in the query")
+		return nil, invalidRequest("the parameters must be in the body, not in the query")
 	}
 	body, err := httpapi.ReadBody(w, r, httpapi.MaxBody)
 	if err != nil {
@@ -94,11 +94,11 @@ func readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 	}
 	form, err := url.ParseQuery(string(body))
 	if err != nil {
-		return nil, invalidRequest("the body is not a form")
+		return nil, invalidRequest("the body is not a valid form")
 	}
 	for name, values := range form {
 		if len(values) > 1 {
-			return nil, invalidRequest("a parameter occurs twice")
+			return nil, invalidRequest("a parameter occurs twice; send it once")
 		}
 		if !utf8.ValidString(name + values[0]) {
 			return nil, invalidRequest("the body is not UTF-8")
@@ -112,12 +112,12 @@ func readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
 func clientOf(r *http.Request, form url.Values) (httpapi.Credentials, error) {
 	headers := r.Header.Values("Authorization")
 	if len(headers) > 1 || len(headers) == 1 && form.Has("client_secret") {
-		return httpapi.Credentials{}, invalidRequest("more than one client authentication")
+		return httpapi.Credentials{}, invalidRequest("the client authenticates by more than one method; use Basic or the form")
 	}
 	if len(headers) == 1 {
 		c, err := httpapi.BasicCredentials(r)
 		if err == nil && form.Has("client_id") && form.Get("client_id") != c.ID {
-			err = invalidRequest("client_id is not the client that authenticates")
+			err = invalidRequest("client_id differs from the client that authenticates by Basic")
 		}
 		return c, err
 	}

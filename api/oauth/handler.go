@@ -1,4 +1,4 @@
-// Package oauth serves what services and gateways ask about access tokens: discovery and keys,
+// Package oauth serves the endpoints by which services and gateways check access tokens: discovery and keys,
 // introspection (RFC 7662), and /auth/verify.
 package oauth
 
@@ -16,14 +16,14 @@ type Verifier interface {
 	Verify(ctx context.Context, token string) (claims json.RawMessage, err error)
 }
 
-// Config is what the endpoints need. All of it must be set.
+// Config is the configuration of the endpoints. All fields are required.
 type Config struct {
 	Clients  httpapi.Clients
 	Verifier Verifier
 	// JWKS are the access keys.
 	JWKS httpapi.Document
-	// MaxTokenLifetime is the discovery member access_token_max_lifetime, at least a second, and
-	// Algorithms are those of the published access keys. Both are asked for each discovery
+	// MaxTokenLifetime returns the discovery member access_token_max_lifetime, at least a second, and
+	// Algorithms returns those of the published access keys. Both are called for each discovery
 	// document and must not block.
 	MaxTokenLifetime func() time.Duration
 	Algorithms       func() []string

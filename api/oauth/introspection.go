@@ -46,7 +46,7 @@ func (h *Handler) introspect(w http.ResponseWriter, r *http.Request) error {
 		return &oauthError{http.StatusInternalServerError, oauthServerError, "the token's claims cannot be read", err}
 	}
 	if len(answer.Username) > 0 && answer.Username[0] != '"' {
-		answer.Username = nil // the operators' own claim, and not what §2.2 means by that name
+		answer.Username = nil // a custom claim of the operator, unlike the username of §2.2
 	}
 	return httpapi.WriteJSON(w, http.StatusOK, answer)
 }

@@ -36,7 +36,7 @@ func (h *Handler) verify(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// gateway is GET and HEAD /auth/verify: the question that a reverse proxy asks about each request
+// gateway is GET and HEAD /auth/verify: the check that a reverse proxy makes for each request
 // before it passes the request on (nginx auth_request, Caddy and Traefik forward auth). It checks
 // the bearer token of the Authorization header and answers in headers: 200 with X-Auth-*, or 401
 // without a body for a missing, empty or invalid token. nginx turns every other
@@ -110,12 +110,12 @@ type demands struct {
 func parseDemands(query string) (demands, error) {
 	values, err := url.ParseQuery(query)
 	if err != nil {
-		return demands{}, httpapi.InvalidParameter("the query cannot be read: " + err.Error())
+		return demands{}, httpapi.InvalidParameter("the query cannot be parsed: " + err.Error())
 	}
 	for name, sent := range values {
 		switch {
 		case name != "audience" && name != "scope":
-			return demands{}, httpapi.InvalidParameter(fmt.Sprintf("there is no parameter %q: the parameters are audience and scope", name))
+			return demands{}, httpapi.InvalidParameter(fmt.Sprintf("the parameter %q is unknown; the parameters are audience and scope", name))
 		case slices.ContainsFunc(sent, func(value string) bool { return strings.TrimSpace(value) == "" }):
 			return demands{}, httpapi.InvalidParameter(name + " is empty")
 		}

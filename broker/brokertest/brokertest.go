@@ -62,7 +62,7 @@ type Broker struct {
 	Path *commit.Path
 }
 
-// Wire starts a commit path and builds the use cases on it. The caller has to Close the broker.
+// Wire starts a commit path and creates the use cases on it. The caller must call Close.
 func Wire(cfg Config) *Broker {
 	path := commit.Start(commit.Config{
 		Store: cfg.Store, Ledger: cfg.Ledger, Broadcast: cfg.Broadcast, Receipts: cfg.Receipts, Denylist: cfg.Denylist,
@@ -84,5 +84,5 @@ func Wire(cfg Config) *Broker {
 	}
 }
 
-// Close answers what was accepted and stops.
+// Close answers the accepted messages and stops the broker.
 func (b *Broker) Close(ctx context.Context) error { return b.Path.Close(ctx) }

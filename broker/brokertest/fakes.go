@@ -13,7 +13,7 @@ import (
 	"tokenbroker/store"
 )
 
-// Clock does not run; a test advances it.
+// Clock is a fake clock that only the test advances.
 type Clock struct {
 	mu  sync.Mutex // guards now
 	now time.Time
@@ -137,7 +137,8 @@ func (l *Ledger) Events() []revocation.Event {
 	return all
 }
 
-// Passwords hashes at no cost. With Busy, every check is [password.ErrBusy]; with Rehash, old hashes are replaced.
+// Passwords is a fake that hashes without cost. If Busy is set, every check returns [password.ErrBusy]. If Rehash is
+// set, old hashes are replaced.
 type Passwords struct{ Busy, Rehash bool }
 
 // Hash implements [broker.Passwords].
@@ -159,7 +160,7 @@ func (f Passwords) Verify(_ context.Context, _ password.Caller, attempt, encoded
 // VerifyUnknown implements [broker.Passwords].
 func (Passwords) VerifyUnknown(context.Context, password.Caller, string) error { return nil }
 
-// Throttle allows every try, or none for Wait.
+// Throttle allows every try if Wait is zero, and otherwise refuses every try for Wait.
 type Throttle struct{ Wait time.Duration }
 
 // Allow implements [broker.Throttle].

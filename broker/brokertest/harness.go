@@ -76,7 +76,7 @@ func (h *Harness) MustSignIn(t *testing.T) *broker.Grant {
 	return grant
 }
 
-// Rotate presents grant's refresh token and fails the test when that is refused.
+// Rotate presents grant's refresh token and fails the test if it is refused.
 func (h *Harness) Rotate(t *testing.T, grant *broker.Grant, req broker.Request) *broker.Grant {
 	t.Helper()
 	next, err := h.Refresh(t.Context(), grant.RefreshToken, grant.CSRFToken, req)

@@ -76,8 +76,8 @@ func (h *Harness) BeginLogin(t *testing.T, p *Provider) (*broker.LoginStart, bro
 	return login, broker.LoginCallback{Provider: "cognito", Code: "c1", State: p.Asked.State, Cookie: login.CookieValue}
 }
 
-// Between calls Do once between a broker's reading of a session and its commit, or
-// before its first write of the records named by Prefix.
+// Between is a store that calls Do once: between a broker's reading of a session and its commit, or
+// before its first write of a record whose key starts with Prefix.
 type Between struct {
 	store.Store
 	Prefix string

@@ -22,13 +22,13 @@ func AppError(ctx context.Context, doing string, err error) *broker.Error {
 	case errors.As(err, &app):
 		return app
 	case errors.Is(err, actor.ErrBusy), errors.Is(err, password.ErrBusy), errors.Is(err, errConflicts):
-		return &broker.Error{Code: broker.CodeBusy, Message: "Too much is waiting; try again.", RetryAfter: time.Second, Err: cause}
+		return &broker.Error{Code: broker.CodeBusy, Message: "Too many requests are waiting; try again.", RetryAfter: time.Second, Err: cause}
 	case errors.Is(err, store.ErrReadOnly):
-		return &broker.Error{Code: broker.CodeWritesRefused, Message: "Writes are refused for now.", RetryAfter: 10 * time.Second, Err: cause}
+		return &broker.Error{Code: broker.CodeWritesRefused, Message: "The store refuses writes at the moment; try again.", RetryAfter: 10 * time.Second, Err: cause}
 	case errors.Is(err, actor.ErrStopped), errors.Is(err, store.ErrClosed), errors.Is(err, context.Canceled), ctx.Err() != nil:
-		return &broker.Error{Code: broker.CodeUnavailable, Message: "The broker is shutting down or the request was given up.", RetryAfter: time.Second, Err: cause}
+		return &broker.Error{Code: broker.CodeUnavailable, Message: "The broker is shutting down, or the request was canceled; try again.", RetryAfter: time.Second, Err: cause}
 	default:
-		return &broker.Error{Code: broker.CodeInternal, Message: "Something went wrong inside.", Err: cause}
+		return &broker.Error{Code: broker.CodeInternal, Message: "An internal error occurred; the broker's log has the details under this request id.", Err: cause}
 	}
 }
 
@@ -41,20 +41,20 @@ func Refused(r session.Refusal) *broker.Error {
 	case session.RefuseExpired:
 		return &broker.Error{Code: broker.CodeSessionExpired, Message: "The session has expired; sign in again."}
 	case session.RefuseEnded:
-		return &broker.Error{Code: broker.CodeSessionEnded, Message: "The session was signed out."}
+		return &broker.Error{Code: broker.CodeSessionEnded, Message: "The session was signed out; sign in again."}
 	case session.RefuseRevoked:
 		return &broker.Error{Code: broker.CodeSessionRevoked, Message: "The session was revoked; sign in again."}
 	case session.RefuseUserDisabled:
 		return &broker.Error{Code: broker.CodeUserDisabled, Message: "The user is disabled."}
 	case session.RefuseSuperseded:
-		return &broker.Error{Code: broker.CodeRefreshSuperseded, Message: "This refresh token was replaced by a newer one."}
+		return &broker.Error{Code: broker.CodeRefreshSuperseded, Message: "This refresh token was replaced by a newer one; use the newer one."}
 	case session.RefuseReused:
-		return &broker.Error{Code: broker.CodeRefreshReused, Message: "This refresh token was used before; the session was ended."}
+		return &broker.Error{Code: broker.CodeRefreshReused, Message: "This refresh token was used before, so the session was ended; sign in again."}
 	case session.RefuseAhead:
-		return &broker.Error{Code: broker.CodeGenerationAhead, Message: "This refresh token is newer than the record of it; the session was ended."}
+		return &broker.Error{Code: broker.CodeGenerationAhead, Message: "This refresh token is newer than the stored session, so the session was ended; sign in again."}
 	case session.RefuseChannel:
-		return &broker.Error{Code: broker.CodeWrongChannel, Message: "This refresh token belongs to another endpoint."}
+		return &broker.Error{Code: broker.CodeWrongChannel, Message: "This refresh token was issued by another endpoint; present it there."}
 	default:
-		return &broker.Error{Code: broker.CodeNoSession, Message: "There is no session."}
+		return &broker.Error{Code: broker.CodeNoSession, Message: "The refresh token is missing, or belongs to no session; sign in."}
 	}
 }

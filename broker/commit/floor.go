@@ -52,7 +52,7 @@ func (f Floor) Write(rev store.Revision) (store.Write, error) {
 }
 
 // NextEpoch returns the floor after the next epoch was drawn: its Last, and with [revocation.KindAll] also
-// its Epoch. The new epoch is above every one ever drawn, whatever the clock shows.
+// its Epoch. The new epoch is above every one ever drawn, regardless of the clock.
 func (f Floor) NextEpoch(now time.Time, kind revocation.Kind) Floor {
 	f.Last = max(f.Last+1, now.UnixMilli())
 	if kind == revocation.KindAll {

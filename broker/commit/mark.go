@@ -30,14 +30,14 @@ func NewMark(purpose, value string, expires time.Time) Mark {
 	return Mark{key: "once." + purpose + "." + broker.Base32.EncodeToString(sum[:]), expiresAt: expires.Unix()}
 }
 
-// Exists reports whether the mark is on record, which means that the value was used.
+// Exists reports whether the mark is on record, which means that the value has been used.
 func (m Mark) Exists(ctx context.Context, r store.Reader) (bool, error) {
 	_, err := r.Get(ctx, m.key)
 	if errors.Is(err, store.ErrNotFound) {
 		return false, nil
 	}
 	if err != nil {
-		return false, fmt.Errorf("reading what was used: %w", err)
+		return false, fmt.Errorf("reading a replay mark: %w", err)
 	}
 	return true, nil
 }
@@ -46,7 +46,7 @@ func (m Mark) Exists(ctx context.Context, r store.Reader) (bool, error) {
 func (m Mark) Write() (store.Write, error) {
 	value, err := json.Marshal(markRecord{V: directory.RecordVersion})
 	if err != nil {
-		return store.Write{}, fmt.Errorf("encoding what was used: %w", err)
+		return store.Write{}, fmt.Errorf("encoding a replay mark: %w", err)
 	}
 	return store.Write{Key: m.key, Value: value, ExpiresAt: m.expiresAt}, nil
 }

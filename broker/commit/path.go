@@ -33,7 +33,7 @@ type Config struct {
 	Store     store.Store
 	Ledger    broker.Ledger
 	Broadcast broker.Broadcast
-	// Receipts are what services report of the revocations that they applied. If nil, no service reports any.
+	// Receipts are the services' reports of the revocations that they applied. If nil, no use case waits for receipts.
 	Receipts broker.Receipts
 	Denylist broker.Denylist
 	Clock    broker.Clock
@@ -43,10 +43,10 @@ type Config struct {
 	// because services have to learn of a longer lifetime first. It must not block. If nil, Policy's is used.
 	AccessLife func() time.Duration
 
-	// Shards is the number of session shards; default 1. Several shards decide concurrently, but
+	// Shards is the number of session shards. If zero, it is 1. Several shards decide concurrently, but
 	// reach the committer one after the other, so that fewer refreshes share an fsync (bench/README.md).
 	Shards int
-	// Mailbox bounds each actor's queue; default 1024. If a queue is full, its messages are refused with CodeBusy.
+	// Mailbox bounds each actor's queue. If zero, it is 1024. If a queue is full, its messages are refused with CodeBusy.
 	Mailbox int
 
 	Observer      broker.Observer

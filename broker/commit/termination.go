@@ -10,7 +10,7 @@ import (
 )
 
 // Termination is the end of all sessions and tokens of a user, of a client or of everybody that
-// were made under a lower epoch than the one that the committer draws for it.
+// were created under a lower epoch than the one that the committer draws for it.
 type Termination struct {
 	Kind   revocation.Kind // sub, client or all
 	Value  string          // the uid or the client's id

@@ -19,7 +19,7 @@ import (
 const purposeLogin = "login-state"
 
 // ErrLoginState means that a login cookie is missing, damaged, of another broker or expired.
-var ErrLoginState = errors.New("broker: no such login state")
+var ErrLoginState = errors.New("broker: invalid or expired login state")
 
 // LoginState is the state of a login, which the browser keeps in a sealed cookie from the redirect to the callback.
 type LoginState struct {

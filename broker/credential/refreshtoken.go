@@ -34,7 +34,7 @@ const (
 )
 
 // ErrRefreshToken means that a text is not a refresh token of this broker.
-var ErrRefreshToken = errors.New("broker: not a refresh token of ours")
+var ErrRefreshToken = errors.New("broker: not a refresh token of this broker")
 
 var strictBase64 = base64.RawURLEncoding.Strict()
 

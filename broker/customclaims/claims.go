@@ -107,7 +107,7 @@ func redacted(ctx context.Context, err error) error {
 	}
 }
 
-// UserObject implements [credential.CustomClaims]. It omits what the user does not have. The values belong
+// UserObject implements [credential.CustomClaims]. It omits members that the user does not have. The values belong
 // to the user and must not be changed.
 func (s *Set) UserObject(u credential.ClaimsUser) map[string]any {
 	if len(s.userObject) == 0 {

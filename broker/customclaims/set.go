@@ -141,7 +141,7 @@ func nameProblem(name string) string {
 }
 
 type (
-	// Problem is one thing that is wrong with the configuration, by its key: claims.attributes,
+	// Problem is one problem of the configuration, identified by its key: claims.attributes,
 	// claims.computed.<name> or user_object.
 	Problem = setting.Problem
 	// Problems is the error of [New] and [Set.Try]. It has all problems, in the order of the

@@ -61,7 +61,7 @@ func nameKey(name string) string {
 
 // readName returns a name record, or the zero record if there is none.
 func readName(ctx context.Context, r store.Reader, key string) (record nameRecord, rev store.Revision, err error) {
-	rev, err = ReadRecord(ctx, r, "who has a user name", key, &record, &record.V)
+	rev, err = ReadRecord(ctx, r, "the record of a user name", key, &record, &record.V)
 	return record, rev, err
 }
 
@@ -69,7 +69,7 @@ func readName(ctx context.Context, r store.Reader, key string) (record nameRecor
 func writeName(key string, uids []string, rev store.Revision) (store.Write, error) {
 	value, err := json.Marshal(nameRecord{V: RecordVersion, UIDs: uids})
 	if err != nil {
-		return store.Write{}, fmt.Errorf("encoding who has a user name: %w", err)
+		return store.Write{}, fmt.Errorf("encoding the record of a user name: %w", err)
 	}
 	return store.Write{Key: key, Value: value, Delete: len(uids) == 0, Expect: rev}, nil
 }
@@ -123,7 +123,7 @@ func ReserveName(ctx context.Context, r store.Reader, name, uid string) (store.W
 // NameTaken returns the refusal of a new local name, because another user has the name held.
 func NameTaken(name, held string) *broker.Error {
 	if name == held {
-		return &broker.Error{Code: broker.CodeUserExists, Message: "The user name is taken."}
+		return &broker.Error{Code: broker.CodeUserExists, Message: "The user name is taken; choose another one."}
 	}
-	return &broker.Error{Code: broker.CodeUserExists, Message: fmt.Sprintf("The user name is taken by %q: names that differ only in case or in how their characters are written are one.", held)}
+	return &broker.Error{Code: broker.CodeUserExists, Message: fmt.Sprintf("The user name is taken by %q, because names that differ only in case or in how their characters are written count as one; choose another one.", held)}
 }

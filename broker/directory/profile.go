@@ -116,7 +116,7 @@ func listFlaw(values []string, count, each, size int) *Flaw {
 	total := 0
 	for _, value := range values {
 		if f := textFlaw(value, each); f != nil {
-			f.Text = "holds a value that " + f.Text
+			f.Text = "contains a value that " + f.Text
 			return f
 		}
 		total += len(value)

@@ -24,7 +24,7 @@ type Config struct {
 	Clock     broker.Clock
 	Passwords broker.Passwords
 	Throttle  broker.Throttle
-	// Providers are the upstream identity providers by name; may be empty.
+	// Providers are the upstream identity providers by name. If empty, people sign in only with passwords.
 	Providers map[string]broker.IdentityProvider
 	// CustomClaims are claims in addition to the standard ones, and the user object of the answers. If nil,
 	// there are no such claims, and the user object has id, username, roles and groups.
@@ -39,7 +39,7 @@ type Config struct {
 	BrowserClient string
 	BrowserScope  string
 	Policy        session.Policy // the path's
-	// Signers bounds the signatures made concurrently; default 4.
+	// Signers is the maximum number of concurrent signatures. If zero, it is 4.
 	Signers int64
 
 	// Logger receives diagnostics. If nil, slog.Default is used.

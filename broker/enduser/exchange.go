@@ -24,7 +24,7 @@ func (svc *Service) NewExchangeNonce() broker.ExchangeNonce {
 func (svc *Service) ExchangeTokens(ctx context.Context, provider string, tokens broker.UpstreamTokens, req broker.Request) (grant *broker.Grant, err error) {
 	p, ok := svc.cfg.Providers[provider]
 	if !ok {
-		return nil, &broker.Error{Code: broker.CodeUnknownProvider, Message: "There is no such sign-in provider."}
+		return nil, &broker.Error{Code: broker.CodeUnknownProvider, Message: "No sign-in provider of this name is configured."}
 	}
 	var identity broker.Identity
 	var marks []commit.Mark
@@ -83,14 +83,14 @@ func (svc *Service) proveIDToken(ctx context.Context, identity broker.Identity, 
 		}
 	}
 	if subtle.ConstantTimeCompare([]byte(sent), []byte(want)) != 1 {
-		return nil, &broker.Error{Code: broker.CodeNonceInvalid, Message: "The nonce of this id token was not issued to this browser: send its cookie along."}
+		return nil, &broker.Error{Code: broker.CodeNonceInvalid, Message: "The nonce of this id token was not issued to this browser: send the nonce's cookie with the request."}
 	}
 	return []commit.Mark{token, nonce}, nil
 }
 
 // unproven returns the refusal of a token that is not proven to be an id token.
 func unproven(cause error) *broker.Error {
-	return &broker.Error{Code: broker.CodeIDTokenUnproven, Err: cause, Message: "Nothing proves that this is an id token: " +
+	return &broker.Error{Code: broker.CodeIDTokenUnproven, Err: cause, Message: "The token is not proven to be an id token: " +
 		"send the access token that its at_hash names, or sign in at the provider with a nonce from /auth/exchange-nonce. " +
 		"Do not send an access token if the id token has no at_hash."}
 }

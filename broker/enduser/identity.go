@@ -80,17 +80,17 @@ func (svc *Service) upstream(ctx context.Context, doing string, err error) *brok
 	case errors.Is(err, broker.ErrExchangeDisabled):
 		return &broker.Error{Code: broker.CodeExchangeDisabled, Message: "The exchange of this provider's tokens is off; an operator turns it on with providers.<name>.exchange.", Err: cause}
 	case errors.Is(err, broker.ErrUpstreamExpired):
-		return &broker.Error{Code: broker.CodeUpstreamExpired, Message: "The provider's token has expired or is too old.", Err: cause}
+		return &broker.Error{Code: broker.CodeUpstreamExpired, Message: "The provider's token has expired or is too old; sign in at the provider again.", Err: cause}
 	case errors.Is(err, broker.ErrEmailNotVerified):
-		return &broker.Error{Code: broker.CodeEmailNotVerified, Message: "The e-mail address is not verified.", Err: cause}
+		return &broker.Error{Code: broker.CodeEmailNotVerified, Message: "The user's e-mail address is not verified; verify it at the provider and sign in again.", Err: cause}
 	case errors.Is(err, broker.ErrUpstreamUnproven):
 		return unproven(cause)
 	case errors.Is(err, broker.ErrUpstreamToken):
-		return &broker.Error{Code: broker.CodeUpstreamToken, Message: "The provider's tokens are not good ones.", Err: cause}
+		return &broker.Error{Code: broker.CodeUpstreamToken, Message: "The provider's tokens are invalid or were issued to another client; sign in at the provider again.", Err: cause}
 	case errors.Is(err, broker.ErrUpstreamCode):
-		return &broker.Error{Code: broker.CodeProviderError, Message: "The provider did not accept the sign-in code.", Err: cause}
+		return &broker.Error{Code: broker.CodeProviderError, Message: "The provider did not accept the authorization code; start the sign-in again.", Err: cause}
 	case errors.Is(err, broker.ErrUpstreamUnavailable):
-		return &broker.Error{Code: broker.CodeUpstreamUnavailable, Message: "The sign-in provider does not answer.", RetryAfter: 5 * time.Second, Err: cause}
+		return &broker.Error{Code: broker.CodeUpstreamUnavailable, Message: "The sign-in provider does not answer; try again.", RetryAfter: 5 * time.Second, Err: cause}
 	default:
 		return commit.AppError(ctx, doing, err)
 	}

@@ -34,7 +34,7 @@ func (svc *Service) Providers() []string {
 func (svc *Service) StartLogin(ctx context.Context, provider, redirectURI, returnTo string, req broker.Request) (*broker.LoginStart, error) {
 	p, ok := svc.cfg.Providers[provider]
 	if !ok {
-		return nil, &broker.Error{Code: broker.CodeUnknownProvider, Message: "There is no such sign-in provider."}
+		return nil, &broker.Error{Code: broker.CodeUnknownProvider, Message: "No sign-in provider of this name is configured."}
 	}
 	state := credential.LoginState{
 		Provider: provider, RedirectURI: redirectURI, ReturnTo: returnTo,
@@ -65,11 +65,11 @@ func (svc *Service) CompleteLogin(ctx context.Context, cb broker.LoginCallback, 
 	mine := subtle.ConstantTimeCompare([]byte(state.State), []byte(cb.State)) == 1
 	if err != nil || !mine || state.Provider != cb.Provider {
 		svc.audit.Info(ctx, "login_failed", req, "provider", cb.Provider, "refusal", string(broker.CodeLoginState))
-		return nil, "", &broker.Error{Code: broker.CodeLoginState, Message: "This sign-in was not started in this browser, or too long ago."}
+		return nil, "", &broker.Error{Code: broker.CodeLoginState, Message: "This sign-in was not started in this browser, or was started too long ago; start it again."}
 	}
 	p, ok := svc.cfg.Providers[state.Provider]
 	if !ok {
-		return nil, state.ReturnTo, &broker.Error{Code: broker.CodeUnknownProvider, Message: "There is no such sign-in provider."}
+		return nil, state.ReturnTo, &broker.Error{Code: broker.CodeUnknownProvider, Message: "No sign-in provider of this name is configured."}
 	}
 	var identity broker.Identity
 	ended, err := svc.throttleLogin(ctx, req)
@@ -91,20 +91,20 @@ func (svc *Service) CompleteLogin(ctx context.Context, cb broker.LoginCallback, 
 func (svc *Service) redeem(ctx context.Context, p broker.IdentityProvider, state credential.LoginState, cb broker.LoginCallback) (broker.Identity, error) {
 	used, err := svc.useOnce(ctx, commit.NewMark("login", state.State, svc.cfg.Clock.Now().Add(2*broker.LoginLife)))
 	if err != nil {
-		return broker.Identity{}, commit.AppError(ctx, "using up a login state", err)
+		return broker.Identity{}, commit.AppError(ctx, "marking a login state as used", err)
 	}
 	if used {
-		return broker.Identity{}, &broker.Error{Code: broker.CodeLoginUsed, Message: "This sign-in was completed before; start again."}
+		return broker.Identity{}, &broker.Error{Code: broker.CodeLoginUsed, Message: "This sign-in was completed before; start it again."}
 	}
 	if cb.Error != "" || cb.Code == "" {
-		return broker.Identity{}, &broker.Error{Code: broker.CodeProviderError, Message: "The provider did not sign you in."}
+		return broker.Identity{}, &broker.Error{Code: broker.CodeProviderError, Message: "The provider did not sign you in; start the sign-in again."}
 	}
 	return p.Exchange(ctx, broker.CodeExchange{
 		Code: cb.Code, RedirectURI: state.RedirectURI, Verifier: state.Verifier, Nonce: state.Nonce, Issuer: cb.Issuer,
 	})
 }
 
-// useOnce makes a replay mark. used is true if the mark was on record already.
+// useOnce creates a replay mark. used is true if the mark was already on record.
 func (svc *Service) useOnce(ctx context.Context, mark commit.Mark) (used bool, err error) {
 	write, err := mark.Write()
 	if err != nil {
@@ -139,7 +139,7 @@ func atProvider[T any](svc *Service, name string, ask func() (T, error)) (T, err
 	gate := svc.upstreams[name]
 	if !gate.TryAcquire(1) {
 		var none T
-		return none, &broker.Error{Code: broker.CodeBusy, Message: "Too many sign-ins wait for the provider; try again.", RetryAfter: time.Second}
+		return none, &broker.Error{Code: broker.CodeBusy, Message: "Too many sign-ins are waiting for the provider; try again.", RetryAfter: time.Second}
 	}
 	defer gate.Release(1)
 	return ask()

@@ -15,7 +15,7 @@ import (
 	"tokenbroker/revocation"
 )
 
-const tokenUsed = "This token was exchanged before."
+const tokenUsed = "This token was exchanged before; sign in at the provider again."
 
 // openSession opens a browser session for an authenticated user, with open's
 // acr, amr and profile. marks are the replay marks of what may open only one session.
@@ -23,7 +23,7 @@ const tokenUsed = "This token was exchanged before."
 func (svc *Service) openSession(ctx context.Context, uid string, open session.Open, marks []commit.Mark, prior *credential.PriorSession, req broker.Request) (*broker.Grant, error) {
 	owner, ok := broker.ParseID(uid)
 	if !ok {
-		return nil, &broker.Error{Code: broker.CodeInternal, Message: "Something went wrong inside.", Err: session.ErrRecord}
+		return nil, &broker.Error{Code: broker.CodeInternal, Message: "An internal error occurred; the broker's log has the details under this request id.", Err: session.ErrRecord}
 	}
 	if wait := svc.openRates.wait(uid, svc.cfg.Clock.Now()); wait > 0 {
 		svc.audit.Info(ctx, "sign_in_throttled", req, "uid", uid, "refusal", string(broker.CodeTooManySessions))

@@ -49,7 +49,7 @@ func TestProfileOfAProviderIsBounded(t *testing.T) {
 		"many amr":                    {func(i *broker.Identity) { i.AMR = texts(17, 1) }, broker.CodeProfileTooLarge, "amr has 17 values"},
 		"256 groups":                  {func(i *broker.Identity) { i.Groups = texts(256, 64) }, "", ""},
 		"257 groups":                  {func(i *broker.Identity) { i.Groups = texts(257, 1) }, broker.CodeProfileTooLarge, "groups has 257 values, more than 256"},
-		"a long group":                {func(i *broker.Identity) { i.Groups = texts(1, 257) }, broker.CodeProfileTooLarge, "groups holds a value that has 257"},
+		"a long group":                {func(i *broker.Identity) { i.Groups = texts(1, 257) }, broker.CodeProfileTooLarge, "groups contains a value that has 257"},
 		"groups of 32 KiB":            {func(i *broker.Identity) { i.Groups = texts(128, 256) }, broker.CodeProfileTooLarge, "groups has 32768 bytes"},
 		"a group with a line end":     {func(i *broker.Identity) { i.Groups = []string{"a\nb"} }, broker.CodeProfileInvalid, "groups"},
 		"64 attributes":               {func(i *broker.Identity) { i.Attributes = attributes(64) }, "", ""},
@@ -72,7 +72,7 @@ func TestProfileOfAProviderIsBounded(t *testing.T) {
 			}
 			var refused *broker.Error
 			if !errors.As(err, &refused) || refused.Code != tc.code || !strings.Contains(refused.Message, tc.says) {
-				t.Fatalf("error %v, want %s that says %q", err, tc.code, tc.says)
+				t.Fatalf("error %v, want %s with %q", err, tc.code, tc.says)
 			}
 			page, err := h.ListUsers(t.Context(), operator.UserQuery{Match: "@example.org"})
 			if err != nil || len(page.Users) > 0 {

@@ -70,7 +70,7 @@ func (svc *Service) traceRefresh(ctx context.Context, eff session.Effects, token
 }
 
 func errCSRF() *broker.Error {
-	return &broker.Error{Code: broker.CodeCSRF, Message: "The CSRF token is missing or belongs to another session."}
+	return &broker.Error{Code: broker.CodeCSRF, Message: "The CSRF token is missing or belongs to another session; get the current one from GET /auth/session/."}
 }
 
 // seen returns the attributes of an audit line for a request that presents the token, followed by more.
@@ -150,7 +150,7 @@ func (svc *Service) customClaims(ctx context.Context, eff session.Effects) (map[
 
 func claimsFailed(doing string, err error) *broker.Error {
 	return &broker.Error{
-		Code: broker.CodeClaimsFailed, Message: "The token's claims cannot be computed; the operator has to look at the log.",
+		Code: broker.CodeClaimsFailed, Message: "The custom claims of the access token cannot be computed; the broker's log has the cause under this request id.",
 		Err: fmt.Errorf("%s: %w", doing, err),
 	}
 }

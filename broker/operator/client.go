@@ -118,7 +118,7 @@ func (svc *Service) RevokeClient(ctx context.Context, id, reason string, req bro
 				return nil, err
 			}
 			if rev == 0 {
-				return nil, &broker.Error{Code: broker.CodeUnknownClient, Message: "There is no such client."}
+				return nil, &broker.Error{Code: broker.CodeUnknownClient, Message: "No client with this id was ever configured; correct the id."}
 			}
 			client.Epoch = epoch
 			write, err := client.Write(rev)

@@ -127,9 +127,9 @@ func afterKey(prefix, after string) string {
 	return prefix + after
 }
 
-// scan passes the records under prefix and after after to take, until take has taken limit records or
+// scan passes the records under prefix that follow the key after to take, until take has taken limit records or
 // more than maxTaken bytes of them, or maxScanned were read. If there are more, next is the key of the last one,
-// else "". Unreadable records are skipped, counted and logged: they must not hide the records after them.
+// and otherwise "". Unreadable records are skipped, counted and logged: they must not hide the records after them.
 func (svc *Service) scan(ctx context.Context, prefix, after string, limit int, take func(store.Record) (bool, error)) (next string, unreadable int, err error) {
 	if limit <= 0 {
 		limit = defaultPage

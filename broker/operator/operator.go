@@ -22,7 +22,7 @@ type Config struct {
 	Store    store.Reader // the path's
 	Ledger   broker.Ledger
 	Denylist broker.Denylist
-	// Keys may be nil if RevokeKey is not used.
+	// Keys is the keyring that RevokeKey changes. It may be nil if RevokeKey is not used.
 	Keys      broker.Keys
 	Clock     broker.Clock
 	Passwords broker.Passwords

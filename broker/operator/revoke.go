@@ -42,7 +42,7 @@ func parseReason(code string) (revocation.Reason, error) {
 	}
 	reason := revocation.Reason(code)
 	if !slices.Contains(reasons, reason) {
-		return "", &broker.Error{Code: broker.CodeInvalidRevocation, Message: "The reason is none of the known codes."}
+		return "", &broker.Error{Code: broker.CodeInvalidRevocation, Message: "The reason is unknown; leave it out, or use a code that the API documents for revocations."}
 	}
 	return reason, nil
 }
@@ -113,15 +113,15 @@ func ValidateRevocation(kind revocation.Kind, value string) error {
 	switch kind {
 	case revocation.KindAll:
 		if value != "" {
-			problem = "The kind all takes no value."
+			problem = "The kind all has no value; leave the value out."
 		}
 	case revocation.KindJTI:
 		if id, err := uuid.Parse(value); err != nil || id.String() != value {
-			problem = "A jti is a UUID in lower case, as the token's claim has it."
+			problem = "The value is not a jti: write the UUID in lower case, as in the token's claim jti."
 		}
 	case revocation.KindSID:
 		if _, ok := broker.ParseID(value); !ok {
-			problem = "A sid is 26 characters of a to z and 2 to 7."
+			problem = "The value is not a sid: write the 26 characters (a to z, 2 to 7) of the token's claim sid."
 		}
 	case revocation.KindSub, revocation.KindClient:
 		if kind == revocation.KindSub { // a user name, as at a sign-in
@@ -131,7 +131,7 @@ func ValidateRevocation(kind revocation.Kind, value string) error {
 			problem = "The value " + name + "."
 		}
 	default:
-		problem = "The kind is none that can be revoked."
+		problem = "The kind is unknown; it must be sub, sid, jti, client or all."
 	}
 	if problem != "" {
 		return &broker.Error{Code: broker.CodeInvalidRevocation, Message: problem}

@@ -38,11 +38,11 @@ func (svc *Service) CheckRevocation(ctx context.Context, kind revocation.Kind, v
 		}
 	case revocation.KindJTI, revocation.KindSID, revocation.KindSub, revocation.KindClient, revocation.KindKID, revocation.KindAll:
 	default:
-		return RevocationCheck{}, &broker.Error{Code: broker.CodeInvalidRevocation, Message: "The kind is none of jti, sid, sub, client, kid and all."}
+		return RevocationCheck{}, &broker.Error{Code: broker.CodeInvalidRevocation, Message: "The kind is unknown; it must be jti, sid, sub, client, kid or all."}
 	}
 	if (value == "") != (kind == revocation.KindAll) || len(value) > maxRevokedValue {
 		return RevocationCheck{}, &broker.Error{Code: broker.CodeInvalidRevocation, Message: fmt.Sprintf(
-			"The value must have 1 to %d bytes, and none for the kind all.", maxRevokedValue)}
+			"The value must have 1 to %d bytes; for the kind all, leave it out.", maxRevokedValue)}
 	}
 	check := RevocationCheck{Kind: string(kind), Value: value, Events: []revocation.Recorded{}}
 	for _, k := range kinds {

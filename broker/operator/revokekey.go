@@ -33,7 +33,7 @@ func (svc *Service) RevokeKey(ctx context.Context, kid, reason string, req broke
 		return KeyRevoked{}, err
 	}
 	if name := referenceProblem(kid, maxRevokedValue); name != "" {
-		return KeyRevoked{}, &broker.Error{Code: broker.CodeUnknownKey, Message: "There is no such key."}
+		return KeyRevoked{}, &broker.Error{Code: broker.CodeUnknownKey, Message: "No signing key has this kid; list the keys to find it."}
 	}
 	delivery := svc.path.ExpectDelivery(ctx, req.Wait)
 	defer delivery.Close()
@@ -41,10 +41,10 @@ func (svc *Service) RevokeKey(ctx context.Context, kid, reason string, req broke
 	if err != nil {
 		return KeyRevoked{}, commit.AppError(ctx, "compromising a key", err)
 	}
-	// The key is compromised now, whether or not the caller still waits.
+	// The key is marked as compromised, so the event is recorded even if the caller no longer waits.
 	recorded, seq, err := svc.recordKey(context.WithoutCancel(ctx), kid, why, req.Operator)
 	if err != nil {
-		return KeyRevoked{}, commit.AppError(ctx, "recording a compromised key: it is out of use, and its tokens are refused here; ask again", err)
+		return KeyRevoked{}, commit.AppError(ctx, "recording a compromised key: the key is out of use and the broker refuses its tokens; repeat the request to notify the services", err)
 	}
 	changed := key.Changed || recorded
 	svc.audit.Info(ctx, "key_revoke", req, "kid", kid, "purpose", key.Purpose, "successor", key.Successor, "reason", string(why), "changed", changed)

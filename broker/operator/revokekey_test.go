@@ -30,7 +30,7 @@ func (f *fakeKeys) Compromise(_ context.Context, kid string) (broker.Compromised
 	case f.err != nil:
 		return broker.CompromisedKey{}, f.err
 	case kid != "k1" && kid != "k2":
-		return broker.CompromisedKey{}, &broker.Error{Code: broker.CodeUnknownKey, Message: "There is no such key."}
+		return broker.CompromisedKey{}, &broker.Error{Code: broker.CodeUnknownKey, Message: "No signing key has this kid; list the keys to find it."}
 	}
 	key := broker.CompromisedKey{Purpose: "access", Algorithm: "ES256", Changed: !f.dead[kid]}
 	if kid == "k1" {
@@ -69,7 +69,7 @@ func TestRevokingAKeyRecordsAnEventUntilItsLastTokenExpiresAndEndsNoSession(t *t
 		t.Errorf("recorded %+v; the token lives until %d", events, grant.ExpiresAt.Unix())
 	}
 	if _, err := h.Refresh(t.Context(), grant.RefreshToken, grant.CSRFToken, brokertest.Request); err != nil {
-		t.Errorf("the session is over: %v", err)
+		t.Errorf("the session has ended: %v", err)
 	}
 	for _, part := range []string{"event=key_revoke", "kid=k1", "successor=k2", `operator="uid 0"`, "note=leaked", "changed=true"} {
 		if !strings.Contains(h.Log.String(), part) {

@@ -92,5 +92,5 @@ func (svc *Service) endSession(ctx context.Context, sid string, reason revocatio
 }
 
 func errUnknownSession() *broker.Error {
-	return &broker.Error{Code: broker.CodeUnknownSession, Message: "There is no such session."}
+	return &broker.Error{Code: broker.CodeUnknownSession, Message: "No session with this sid is on record; list the sessions to find it."}
 }

@@ -95,5 +95,5 @@ func (svc *Service) userByRef(ctx context.Context, ref string) (*session.User, e
 }
 
 func errUnknownUser() *broker.Error {
-	return &broker.Error{Code: broker.CodeUnknownUser, Message: "There is no such user."}
+	return &broker.Error{Code: broker.CodeUnknownUser, Message: "No user has this uid or local user name; list the users to find it."}
 }

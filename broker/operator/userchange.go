@@ -51,7 +51,7 @@ func (svc *Service) SetPassword(ctx context.Context, ref, password string, keepS
 	accounts := directory.Accounts(user)
 	local := slices.IndexFunc(accounts, func(a session.Account) bool { return a.Issuer == broker.LocalIssuer })
 	if local < 0 {
-		return Revoked{}, invalidUser("This user signs in at a provider and has no password here.")
+		return Revoked{}, invalidUser("This user signs in only at a provider and cannot have a password here; change it at the provider.")
 	}
 	if err := validatePassword(password, accounts[local].Subject, false); err != nil {
 		return Revoked{}, err
@@ -70,7 +70,7 @@ func (svc *Service) SetPassword(ctx context.Context, ref, password string, keepS
 	return Revoked{Kind: string(revocation.KindSub), Value: info.UID, Epoch: info.Epoch, Changed: true, Broadcast: true}, nil
 }
 
-// editUser asks the user's shard for a change that ends no sessions. There may be nothing to write.
+// editUser sends the user's shard a change that ends no sessions. The change may write nothing.
 func (svc *Service) editUser(ctx context.Context, event, ref string, msg session.Message, req broker.Request) (UserInfo, error) {
 	user, err := svc.userByRef(ctx, ref)
 	if err != nil {
@@ -84,7 +84,7 @@ func (svc *Service) editUser(ctx context.Context, event, ref string, msg session
 	return userInfo(result.Effects.User), nil
 }
 
-// endUser asks the user's shard for a change that ends all earlier sessions and tokens. The shard
+// endUser sends the user's shard a change that ends all earlier sessions and tokens. The shard
 // orders it among the user's sign-ins and refreshes.
 func (svc *Service) endUser(ctx context.Context, event, uid string, msg session.Message, req broker.Request) (Revoked, error) {
 	delivery := svc.path.ExpectDelivery(ctx, req.Wait)
@@ -111,7 +111,7 @@ func (svc *Service) recordEnd(ctx context.Context, event, uid string, msg sessio
 	return answer, result.Seq, nil
 }
 
-// changeUser asks the user's shard for a change of the user. Errors: CodeUnknownUser.
+// changeUser sends the user's shard a change of the user. Errors: CodeUnknownUser.
 func (svc *Service) changeUser(ctx context.Context, uid string, msg session.Message, by string) (commit.Result, error) {
 	result, err := svc.path.Ask(ctx, commit.Message{UID: uid, Message: msg, By: by})
 	if err == nil && result.Effects.Refusal != "" {

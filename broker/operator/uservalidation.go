@@ -13,7 +13,7 @@ import (
 	"tokenbroker/broker/password"
 )
 
-// Bounds of what only operators set. Those of a profile are in package directory.
+// Bounds of the fields that only operators set. The bounds of a profile are in package directory.
 const (
 	maxRoles = 64
 	maxRole  = 128 // bytes
@@ -47,12 +47,12 @@ func (c UserChange) validate() error {
 // roleProblem returns the rule that a role breaks, or "".
 func roleProblem(role string) string {
 	if strings.ContainsFunc(role, directory.Disguising) {
-		return "may not hold control characters or bidirectional overrides"
+		return "may not contain control characters or bidirectional overrides"
 	}
 	return referenceProblem(role, maxRole)
 }
 
-// referenceProblem returns the rule that a name breaks by which an operator refers to something, or "". It allows
+// referenceProblem returns the rule that a name by which an operator identifies a user or a client breaks, or "". It allows
 // names that no new user can have, because users of earlier versions may have them.
 func referenceProblem(name string, limit int) string {
 	switch {
@@ -61,9 +61,9 @@ func referenceProblem(name string, limit int) string {
 	case len(name) > limit:
 		return fmt.Sprintf("may have at most %d bytes", limit)
 	case !utf8.ValidString(name):
-		return "has to be UTF-8"
+		return "must be UTF-8"
 	case strings.ContainsFunc(name, unicode.IsControl):
-		return "may not hold control characters"
+		return "may not contain control characters"
 	case strings.TrimSpace(name) != name:
 		return "may not begin or end with a space"
 	}
@@ -105,7 +105,7 @@ func validateUsername(name string) error {
 		return invalidUser("A user name %s.", problem)
 	}
 	if _, ok := broker.ParseID(name); ok { // it could be mistaken for another user's uid
-		return invalidUser("A user name may not look like a user id.")
+		return invalidUser("A user name may not have the form of a uid.")
 	}
 	return nil
 }
@@ -116,11 +116,11 @@ func characterProblem(name string) string {
 	for i, r := range name {
 		switch {
 		case directory.Invisible(r):
-			return fmt.Sprintf("may not hold %U, which is invisible", r)
+			return fmt.Sprintf("may not contain %U, which is invisible", r)
 		case !unicode.IsGraphic(r):
-			return fmt.Sprintf("may not hold %U, which is a control character or not assigned", r)
+			return fmt.Sprintf("may not contain %U, which is a control character or not assigned", r)
 		case r != ' ' && unicode.IsSpace(r):
-			return fmt.Sprintf("may not hold the space %U: an ordinary space is allowed", r)
+			return fmt.Sprintf("may not contain the space %U; use an ordinary space", r)
 		case i == 0 && unicode.IsMark(r):
 			return fmt.Sprintf("may not begin with the combining mark %U", r)
 		}

@@ -12,7 +12,7 @@ import (
 type Priority int
 
 const (
-	// Low is for callers that anyone can produce in any number.
+	// Low is for callers that an attacker can create in any number.
 	Low Priority = iota
 	// High is for callers that a stranger cannot imitate: operators, and sign-ins from known
 	// addresses.
@@ -137,7 +137,7 @@ func newWaiter(addr string) *waiter {
 	if err != nil {
 		return w
 	}
-	bits := [2]int{48, 64} // a site, which an attacker gets for free, and one network
+	bits := [2]int{48, 64} // a site, which costs an attacker nothing, and one network
 	if ip = ip.Unmap().WithZone(""); ip.Is4() {
 		bits = [2]int{24, 32}
 	}

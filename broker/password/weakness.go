@@ -68,7 +68,7 @@ func isSequence(plain string) bool {
 	return true
 }
 
-// isOnly reports whether plain consists of words, at least one of them, and characters that are
+// isOnly reports whether plain consists of at least one of words, and of characters that are
 // neither letters nor spaces. Words of less than three code points are ignored: otherwise any digits
 // and signs with such a word would be refused.
 func isOnly(plain string, words []string) bool {

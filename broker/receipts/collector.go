@@ -16,7 +16,7 @@ import (
 // The errors of [Collector.Take], after which nothing has changed.
 var (
 	// ErrRefused means that the message is not a receipt, or not one of the sender's service.
-	ErrRefused = errors.New("the receipt is refused")
+	ErrRefused = errors.New("invalid receipt")
 	// ErrFull means that too many services are already remembered.
 	ErrFull = errors.New("too many services send receipts")
 )
@@ -116,15 +116,15 @@ func (c *Collector) take(source string, raw []byte) error {
 	known := true // a client that posts has authenticated
 	if id, ok := strings.CutPrefix(source, NATS); ok {
 		if named != id {
-			return fmt.Errorf("%w: it names another service than its subject", ErrRefused)
+			return fmt.Errorf("%w: the service in the receipt differs from the subject", ErrRefused)
 		}
 		known = c.known(id)
 	} else if client := strings.TrimPrefix(source, HTTP); named != revocation.ServiceID(client) && c.config.Known != nil && c.config.Known(named) {
-		return fmt.Errorf("%w: it names a service of another client", ErrRefused)
+		return fmt.Errorf("%w: the receipt names a service of another client", ErrRefused)
 	}
 	applied := receipt.Applied[c.config.Origin]
 	if applied > c.config.Head() {
-		return fmt.Errorf("%w: it is ahead of what was committed", ErrRefused)
+		return fmt.Errorf("%w: the receipt is ahead of the committed batches", ErrRefused)
 	}
 	now := c.config.Mono()
 	who := name{source, receipt.Service}
@@ -199,16 +199,17 @@ func (c *Collector) Refused() uint64 { return c.refused.Load() }
 
 // Service is the state of a service.
 type Service struct {
-	// Service is the service's own name, and Source the way and the sender of its receipts.
+	// Service is the name that the service reports, and Source the channel and the sender of its receipts.
 	Service, Source string
 	// Awaited is true if waits wait for the service unless it is silent, because its source is known.
 	Awaited bool
-	// Applied is the last of the broker's own batches up to which it has applied all, and Lag how many it lacks.
+	// Applied is the last of the broker's own batches up to which the service has applied all batches, and Lag the
+	// number of batches that it lacks.
 	Applied, Lag uint64
-	// Fresh is whether it reports to be fresh, and Age how old its knowledge was then.
+	// Fresh is whether the service reports to be fresh, and Age the age of its knowledge at that report.
 	Fresh bool
 	Age   time.Duration
-	// Heard is the age of the receipt.
+	// Heard is the time since the latest receipt.
 	Heard time.Duration
 }
 

@@ -22,7 +22,7 @@ type Wait struct {
 	collector *Collector
 	seq       uint64
 	since     time.Duration
-	over      chan struct{} // closed when no service is pending, or when the wait is refused
+	over      chan struct{} // closed when the wait is refused or no service is pending
 
 	// The collector's mutex guards the fields below.
 	of      int
@@ -61,11 +61,11 @@ func (c *Collector) AppliedSince(ctx context.Context, since time.Duration, seq u
 	return c.Begin(since, seq).End(ctx)
 }
 
-// Begin starts a wait until all services that were heard within the last 3 s have applied
+// Begin starts a wait until all services that sent a receipt within the last 3 s have applied
 // the broker's own batches up to seq. A service that falls silent in the meantime is a laggard. A new
 // service starts with a catch-up, which contains the batch, and is not waited for. Times are measured from
 // since, a reading of the collector's clock. If there are more than a thousand concurrent waits, or the
-// collector is closed, the wait ends immediately with what is known.
+// collector is closed, the wait ends immediately with the current state.
 func (c *Collector) Begin(since time.Duration, seq uint64) *Wait {
 	w := &Wait{collector: c, seq: seq, since: since, pending: map[name]struct{}{}, over: make(chan struct{})}
 	now := c.config.Mono()
@@ -110,7 +110,7 @@ func (w *Wait) forget() {
 }
 
 // End waits until all services of the wait have applied the batch, or ctx ends, or the collector is
-// closed, and returns what is known then.
+// closed, and returns the state at that time.
 func (w *Wait) End(ctx context.Context) broker.ReceiptSummary {
 	select {
 	case <-w.over:
@@ -128,7 +128,7 @@ func (w *Wait) End(ctx context.Context) broker.ReceiptSummary {
 	return summary
 }
 
-// Close ends every wait with what is known. Later waits end immediately.
+// Close ends every wait with the current state. Later waits end immediately.
 func (c *Collector) Close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -55,12 +55,12 @@ func DecodeUser(data []byte) (*User, error) {
 
 func decode(data []byte, into any, version *int) error {
 	decoder := json.NewDecoder(bytes.NewReader(data))
-	decoder.UseNumber() // an attribute's number comes out as it went in
+	decoder.UseNumber() // numbers in attributes keep their exact value
 	if err := decoder.Decode(into); err != nil {
 		return fmt.Errorf("%w: %w", ErrRecord, err)
 	}
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
-		return fmt.Errorf("%w: something follows the record", ErrRecord)
+		return fmt.Errorf("%w: data after the end of the record", ErrRecord)
 	}
 	if *version != recordVersion {
 		return fmt.Errorf("%w: version %d", ErrRecord, *version)

@@ -7,19 +7,19 @@ import (
 	"tokenbroker/internal/setting"
 )
 
-// Policy is the lifetimes that Step decides by.
+// Policy has the lifetimes and limits by which [Step] decides.
 type Policy struct {
 	AccessLife time.Duration // of an access token
 	Idle       time.Duration // of a session between two rotations
 	Absolute   time.Duration // of a session
 	Grace      time.Duration // in which a superseded refresh token still gets the current one
-	// MaxSessions is how many sessions of a user may be alive.
+	// MaxSessions is the maximum number of active sessions of a user.
 	MaxSessions int
 }
 
 const day = 24 * time.Hour
 
-// DefaultPolicy is the policy where nothing is configured.
+// DefaultPolicy is the policy that applies if nothing is configured.
 var DefaultPolicy = Policy{AccessLife: 5 * time.Minute, Idle: 14 * day, Absolute: 90 * day, Grace: 10 * time.Second, MaxSessions: 100}
 
 // The bounds of a [Policy] that an operator configures.
@@ -30,8 +30,8 @@ const (
 	maxSessions   = 1000
 )
 
-// Check returns what is wrong with a policy that an operator configured. Package session itself
-// decides by any policy: tests use shorter lives.
+// Check returns the problems of a policy that an operator configured. [Step] accepts any policy,
+// because tests use shorter lifetimes.
 func (p Policy) Check() setting.Problems {
 	var ps setting.Problems
 	switch {

@@ -19,8 +19,8 @@ const EventMargin = 2 * time.Minute
 // TombstoneLife is how long an ended session's record outlives the session's absolute end.
 const TombstoneLife = 24 * time.Hour
 
-// State is all that a decision depends on. The caller reads it just before the decision. A nil
-// record does not exist.
+// State is the state on which a decision depends. The caller reads it immediately before the decision.
+// A record that is nil does not exist.
 type State struct {
 	User    *User
 	Session *Session
@@ -29,7 +29,7 @@ type State struct {
 	ClientEpoch int64
 	// Denylisted reports whether the broker's own denylist has this session.
 	Denylisted bool
-	// Used reports whether the proof that an Open rests on was exchanged before.
+	// Used reports whether the proof on which an Open is based was exchanged before.
 	Used bool
 	// TimeFloor (Unix s) is a time that every service's clock has passed: a token that expired
 	// before it needs no event.
@@ -100,7 +100,7 @@ type Revoke struct {
 	Reason revocation.Reason
 }
 
-// Refusal is why Step refuses. It is empty if Step does not refuse.
+// Refusal is the reason why [Step] refuses a message. It is empty if Step does not refuse.
 type Refusal string
 
 // The refusals of Step.

@@ -55,7 +55,7 @@ type Account struct {
 	Subject string `json:"sub"`
 }
 
-// End is why and when (Unix seconds) a session was ended.
+// End is the reason and the time (Unix seconds) of the end of a session.
 type End struct {
 	Reason revocation.Reason `json:"reason"`
 	At     int64             `json:"at"`
@@ -123,7 +123,7 @@ func (s *Session) EndsAt(p Policy) time.Time {
 }
 
 // EndsAsOf returns the result of EndsAt at the time when the token of that generation was issued.
-// A later rotation does not change it, so the holder of an old token learns nothing about one.
+// A later rotation does not change it, so it reveals no later rotation to the holder of an old token.
 func (s *Session) EndsAsOf(p Policy, generation uint32) time.Time {
 	made := s.LastUsed
 	if generation < s.Generation {

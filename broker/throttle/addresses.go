@@ -150,7 +150,7 @@ func (t *Throttle) origin(addr string) origin {
 	var from origin
 	for i, l := range levels {
 		prefix, err := ip.Prefix(l.Bits)
-		if err != nil { // not possible: validateLevels saw the bits
+		if err != nil { // impossible: validateLevels has checked the bits
 			return unknown
 		}
 		from.all = append(from.all, allowance{l, prefix})

@@ -18,7 +18,7 @@ const (
 // DefaultIPv4 and DefaultIPv6 return the default levels of a [Config].
 //
 // An IPv4 address can be a whole office, and a /24 the customers of a mobile carrier behind its NAT.
-// A /64 of IPv6 is one network. A /48 is free for an attacker, so its allowance is only slightly
+// A /64 of IPv6 is one network. A /48 costs an attacker nothing, so its allowance is only slightly
 // larger. A /32 is a whole provider.
 func DefaultIPv4() []Level {
 	return []Level{

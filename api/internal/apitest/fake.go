@@ -17,7 +17,7 @@ import (
 	"tokenbroker/revocation"
 )
 
-// Fake is a broker whose answers the test sets and that records what it was asked.
+// Fake is a broker that returns the answers that the test sets and records its calls.
 type Fake struct {
 	// Err is the error of a use case, and Kept the grant that comes with it.
 	Err          error
@@ -26,7 +26,7 @@ type Fake struct {
 	Claims       string // of every access token
 	VerifyErr    error
 	ClientErr    error
-	Secret       string // of the client; empty: demo-service-secret
+	Secret       string // of the client; if empty, demo-service-secret
 	Catchup      any    // the answer to a catch-up
 	CatchupErr   error
 	CatchupWait  time.Duration // what a catch-up takes, in a synctest bubble
