@@ -53,7 +53,7 @@ func TestDocsNameEveryOperation(t *testing.T) {
 	}
 }
 
-// openapi.yaml is written by hand: it must know every path.
+// openapi.yaml is written by hand and must contain every path.
 func TestOpenAPIKnowsEveryPath(t *testing.T) {
 	text, err := os.ReadFile("openapi.yaml")
 	if err != nil {

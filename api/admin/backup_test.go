@@ -44,7 +44,7 @@ func TestABackupThatFailsIsCutOff(t *testing.T) {
 		_ = res.Body.Close()
 	}
 	if err == nil {
-		t.Error("the answer looks whole")
+		t.Error("the answer appears to be complete")
 	}
 	if got := log.String(); !strings.Contains(got, "event=backup_failed") || !strings.Contains(got, "the disk is gone") {
 		t.Errorf("log: %s", got)

@@ -215,7 +215,7 @@ func TestAdminErrorsOfTheBroker(t *testing.T) {
 			}
 			res := callAdmin(t, newAdmin(&fakeOperators{err: tt.err}), op.method, op.path, op.body)
 			if p := apitest.Want(t, res, tt.status, tt.code); strings.Contains(p.Detail, "secret") {
-				t.Errorf("%s %s tells %q", op.method, op.path, p.Detail)
+				t.Errorf("%s %s reveals the cause: detail %q", op.method, op.path, p.Detail)
 			}
 			if (tt.status == 503) != (res.Header.Get("Retry-After") == "1") {
 				t.Errorf("%s %s: %v", op.method, op.path, res.Header)

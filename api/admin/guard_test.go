@@ -49,7 +49,7 @@ func TestAdminOrderOfRefusal(t *testing.T) {
 	}
 }
 
-// The guard checks Host, Origin and token of every path, also of unknown ones; /livez and /readyz
+// The guard checks Host, Origin and token for every path, including unknown paths. /livez and /readyz
 // need no token.
 func TestAdminGuardChecksEveryPath(t *testing.T) {
 	paths := []operation{{method: "GET", path: "/"}, {method: "POST", path: "/nothing"}, {method: "OPTIONS", path: "/admin/v1/users"}, {method: "GET", path: "//metrics"}}
@@ -95,9 +95,9 @@ func TestAdminTokens(t *testing.T) {
 		{"bare", "t0ken", []string{"t0ken"}, false},
 		{"basic", "t0ken", []string{"Basic t0ken"}, false},
 		{"two headers", "t0ken", []string{"Bearer t0ken", "Bearer t0ken"}, false},
-		{"none configured, empty sent", "", []string{"Bearer "}, false},
-		{"none configured, none sent", "", nil, false},
-		{"none configured, some sent", "", []string{"Bearer t0ken"}, false},
+		{"no token configured, empty token sent", "", []string{"Bearer "}, false},
+		{"no token configured, no token sent", "", nil, false},
+		{"no token configured, token sent", "", []string{"Bearer t0ken"}, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -191,7 +191,7 @@ func TestAdminAudit(t *testing.T) {
 		{"a call that fails", "DELETE", "/admin/v1/users/secret-1", nil, func(f *fakeOperators) { f.err = context.DeadlineExceeded }, line(call, "DELETE", user, 503, "unavailable")},
 		{"a call that panics", "DELETE", "/admin/v1/users/secret-1", nil, func(f *fakeOperators) { f.panics = "secret-2" }, line(call, "DELETE", user, 500, "")},
 		{"a bad body", "POST", "/admin/v1/users/secret-1/password", nil, nil, line(call, "POST", user+"/password", 400, "invalid_body")},
-		{"a method that is none", "secret-3", "/admin/v1/users/secret-1", nil, nil, line(call, "other", user, 405, "method_not_allowed")},
+		{"an unknown method", "secret-3", "/admin/v1/users/secret-1", nil, nil, line(call, "other", user, 405, "method_not_allowed")},
 		{"nothing there", "POST", "/secret-4", nil, nil, line(call, "POST", "unmatched", 404, "not_found")},
 		{"reading", "GET", "/admin/v1/users/secret-1", nil, nil, nil},
 		{"HEAD", "HEAD", "/admin/v1/users/secret-1", nil, nil, nil},
@@ -214,7 +214,7 @@ func TestAdminAudit(t *testing.T) {
 			})
 			id := callAdmin(t, h, tt.method, tt.path, "", tt.headers...).Header.Get("X-Request-Id")
 			if strings.Contains(log.String(), "secret") || strings.Contains(log.String(), adminToken) {
-				t.Errorf("the log tells too much:\n%s", &log)
+				t.Errorf("the log contains a secret:\n%s", &log)
 			}
 			var got []auditLine
 			requests := 0

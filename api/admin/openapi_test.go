@@ -129,12 +129,12 @@ func (d *document) conforms(v any, node any, where string) error {
 		}
 	}
 	if !fits {
-		return fmt.Errorf("%s: %v is no %v", where, v, schema["type"])
+		return fmt.Errorf("%s: %v is not of type %v", where, v, schema["type"])
 	}
 	return nil
 }
 
-// openapi-admin.yaml is written by hand: it knows every path with its methods.
+// openapi-admin.yaml is written by hand and must contain every path with its methods.
 func TestAdminOpenAPIKnowsEveryOperation(t *testing.T) {
 	d := adminDocument(t)
 	var documented []string
@@ -233,7 +233,7 @@ func TestAdminReadsTheDocumentedBodies(t *testing.T) {
 		}
 	}
 	if members < 12 {
-		t.Errorf("found %d members: this test sees nothing", members)
+		t.Errorf("found only %d members: the test does not read the document", members)
 	}
 }
 

@@ -22,7 +22,7 @@ func secureMode(c *api.Config) { c.Browser.Cookie.Insecure, c.Browser.Cookie.Pat
 const replaced = "__Secure-refresh_cookie=; Path=/auth; Max-Age=0; HttpOnly; Secure; SameSite=Strict"
 
 // FuzzRefreshCookieName: a cookie is the broker's only if its name has exactly the right bytes after
-// spaces and tabs are trimmed. A browser lets every host of the domain set any other name.
+// spaces and tabs are trimmed. Browsers allow every host of the domain to set cookies of any other name.
 func FuzzRefreshCookieName(f *testing.F) {
 	const name = "__Host-refresh_cookie"
 	for _, space := range []string{
@@ -72,7 +72,7 @@ func TestLookalikesOfTheHostCookieAreIgnored(t *testing.T) {
 			}
 			f.Token = ""
 			if apitest.Call(h, method, path, "", "Cookie: "+lookalike+"=planted"); f.Token != "" {
-				t.Errorf("%s took %q for the cookie", path, lookalike)
+				t.Errorf("%s accepted %q as the cookie", path, lookalike)
 			}
 		}
 	}
@@ -190,11 +190,11 @@ func TestCookieAttributes(t *testing.T) {
 
 func TestTwoCookies(t *testing.T) {
 	for name, headers := range map[string][]string{
-		"in one line":         {"Cookie: " + apitest.Cookie + "; refresh_cookie=rt1.other"},
-		"in two lines":        {"Cookie: " + apitest.Cookie, "Cookie: refresh_cookie=rt1.other"},
-		"one of them is junk": {"Cookie: " + apitest.Cookie + `; refresh_cookie="a b\`},
-		"one of them empty":   {"Cookie: " + apitest.Cookie + "; refresh_cookie="},
-		"the same twice":      {"Cookie: " + apitest.Cookie + "; " + apitest.Cookie},
+		"in one line":              {"Cookie: " + apitest.Cookie + "; refresh_cookie=rt1.other"},
+		"in two lines":             {"Cookie: " + apitest.Cookie, "Cookie: refresh_cookie=rt1.other"},
+		"one of them is malformed": {"Cookie: " + apitest.Cookie + `; refresh_cookie="a b\`},
+		"one of them empty":        {"Cookie: " + apitest.Cookie + "; refresh_cookie="},
+		"the same twice":           {"Cookie: " + apitest.Cookie + "; " + apitest.Cookie},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := &apitest.Fake{}

@@ -90,13 +90,13 @@ func TestLogOffInDevelopmentComesBackToThePage(t *testing.T) {
 	h := apitest.New(t, f, func(c *api.Config) { c.InsecureDevelopment = true }, func(c *api.Config) { c.Origins = []string{"https://app.test"} })
 	for _, page := range append(apitest.LoopbackPages, "https://app.test", apitest.Own) {
 		if logOff(h, "Origin: "+page); f.Req.LogoutReturn != page+"/" {
-			t.Errorf("%s: the log-out comes back to %q", page, f.Req.LogoutReturn)
+			t.Errorf("%s: the log-out returns to %q", page, f.Req.LogoutReturn)
 		}
 	}
 	if logOff(h); f.Req.LogoutReturn != "" {
-		t.Errorf("without an Origin: the log-out comes back to %q", f.Req.LogoutReturn)
+		t.Errorf("without an Origin: the log-out returns to %q", f.Req.LogoutReturn)
 	}
 	if logOff(apitest.New(t, f), "Origin: "+apitest.Own); f.Req.LogoutReturn != "" {
-		t.Errorf("outside of development: the log-out comes back to %q", f.Req.LogoutReturn)
+		t.Errorf("outside of development: the log-out returns to %q", f.Req.LogoutReturn)
 	}
 }

@@ -23,7 +23,7 @@ func TestLoginGoesToTheOnlyProvider(t *testing.T) {
 		t.Fatalf("%d, %q, %q", resp.StatusCode, f.Provider, f.ReturnTo)
 	}
 	if want := url.QueryEscape("http://127.0.0.1:8080/auth/callback/cognito/"); !strings.Contains(resp.Header.Get("Location"), want) {
-		t.Errorf("Location %q has not %s", resp.Header.Get("Location"), want)
+		t.Errorf("Location %q does not contain %s", resp.Header.Get("Location"), want)
 	}
 	c := resp.Cookies()
 	if len(c) != 1 || c[0].Name != "tb_login_abc" || c[0].SameSite != http.SameSiteLaxMode || !c[0].HttpOnly || c[0].MaxAge != 600 {

@@ -63,7 +63,7 @@ func FuzzReturnTo(f *testing.F) {
 		}
 		to := logins.ReturnTo
 		if len(to) > 512 || strings.ContainsFunc(to, func(c rune) bool { return c <= ' ' || c > '~' }) {
-			t.Fatalf("%q was taken as %q", text, to)
+			t.Fatalf("%q was accepted as %q", text, to)
 		}
 		base, _ := url.Parse("http://127.0.0.1:8080/auth/callback/cognito/")
 		target, _, _ := strings.Cut(to, "#")
@@ -74,7 +74,7 @@ func FuzzReturnTo(f *testing.F) {
 	})
 }
 
-// TestErrorJoinsTheQuery: the SPA's own part of return_to comes back unchanged.
+// TestErrorJoinsTheQuery: the SPA's own part of return_to is unchanged.
 func TestErrorJoinsTheQuery(t *testing.T) {
 	f, h := apitest.NewWithLogins(t, "cognito")
 	f.Err = &broker.Error{Code: broker.CodeProviderError}

@@ -116,7 +116,7 @@ func TestLogHasNoSecretAndObserveHasNoPath(t *testing.T) {
 		t.Errorf("the answer to a panic lacks CORS: %v", res.Header)
 	}
 	if strings.Contains(log.String(), "secret") {
-		t.Errorf("the log holds a secret:\n%s", log.String())
+		t.Errorf("the log contains a secret:\n%s", log.String())
 	}
 	for _, part := range []string{`"request_id":"id-1"`, `"error":"internal: : the cause"`, `"route":"/auth/sign-in"`, `"code":"internal"`, `"status":500`, "panic in a handler"} {
 		if !strings.Contains(log.String(), part) {

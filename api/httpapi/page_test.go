@@ -48,7 +48,7 @@ func TestRefusalsArePagesForPeople(t *testing.T) {
 		{"unknown provider", "GET", "/auth/login/?provider=nobody", "", failing(broker.CodeUnknownProvider), 404, "unknown_provider"},
 		{"throttled", "GET", "/auth/login/", "", failing(broker.CodeTooManyAttempts), 429, "too_many_attempts"},
 		{"busy", "GET", "/auth/login/", "", failing(broker.CodeBusy), 503, "busy"},
-		{"an error of ours", "GET", "/auth/login/", "", func() { f.Err = errors.New("secret cause") }, 500, "internal"},
+		{"an internal error", "GET", "/auth/login/", "", func() { f.Err = errors.New("secret cause") }, 500, "internal"},
 		{"callback without a login", "GET", "/auth/callback/cognito/?code=x&state=y", "", failing(broker.CodeLoginState), 400, "login_state_invalid"},
 		{"callback parameter twice", "GET", "/auth/callback/cognito/?code=x&code=y", "", nil, 400, "repeated_parameter"},
 		{"not signed in", "GET", "/auth/session/", "", nil, 401, "no_session"},
@@ -91,7 +91,7 @@ func TestRefusalsArePagesForPeople(t *testing.T) {
 	})
 }
 
-// Pages escape everything that comes from a request.
+// Pages escape all text of a request.
 func TestPagesEscape(t *testing.T) {
 	f, h := apitest.NewWithLogins(t, "a", `<img src=x onerror=alert(1)>`)
 	f.Err = &broker.Error{Code: broker.CodeProviderError, Message: `<script>alert(1)</script>`}

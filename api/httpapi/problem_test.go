@@ -32,7 +32,7 @@ func TestDocsNameEveryCodeWithItsStatus(t *testing.T) {
 	}
 }
 
-// openapi.yaml and openapi-admin.yaml are written by hand: they must know the codes of their listener.
+// openapi.yaml and openapi-admin.yaml are written by hand and must contain the codes of their listener.
 func TestOpenAPIKnowsEveryCode(t *testing.T) {
 	text, err := os.ReadFile("../openapi.yaml")
 	if err != nil {

@@ -60,7 +60,7 @@ func TestTrustedProxiesNameTheClient(t *testing.T) {
 		"unknown behind another trusted proxy, port": {[]string{"203.0.113.9", "unknown, 192.0.2.7:80"}, "192.0.2.7"},
 		"a zone":                       {[]string{"fe80::1%eth0"}, proxy},
 		"a zone in brackets":           {[]string{"[fe80::1%25eth0]:443"}, proxy},
-		"a port that is none":          {[]string{"203.0.113.9:x"}, proxy},
+		"an invalid port":              {[]string{"203.0.113.9:x"}, proxy},
 		"a port out of range":          {[]string{"203.0.113.9:65536"}, proxy},
 		"a bracket that is not closed": {[]string{"[2001:db8::1"}, proxy},
 		"IPv4 in brackets":             {[]string{"[203.0.113.9]"}, proxy},

@@ -33,16 +33,16 @@ func TestIntrospectAGoodToken(t *testing.T) {
 		claims, username, body string
 		headers                []string
 	}{
-		"by Basic":              {claims + `}`, "", "token=a.b.c", []string{apitest.DemoService}},
-		"with a hint":           {claims + `}`, "", "token=a.b.c&token_type_hint=refresh_token", []string{apitest.DemoService}},
-		"in the form":           {claims + `}`, "", "token=a.b.c" + inForm, nil},
-		"Basic and same id":     {claims + `}`, "", "token=a.b.c&client_id=demo-service", []string{apitest.DemoService}},
-		"form-encoded Basic":    {claims + `}`, "", "token=a.b.c", []string{"Authorization: Basic ZGVtbyUyRHNlcnZpY2U6ZGVtby1zZXJ2aWNlLXNlY3JldA=="}},
-		"with a user name":      {claims + `,"username":"ada"}`, `"username":"ada",`, "token=a.b.c", []string{apitest.DemoService}},
-		"user name is no text":  {claims + `,"username":{"a":1}}`, "", "token=a.b.c", []string{apitest.DemoService}},
-		"charset=utf8":          {claims + `}`, "", "token=a.b.c", []string{apitest.DemoService, "Content-Type: APPLICATION/x-www-form-urlencoded;Charset=utf8;"}},
-		"charset of Java":       {claims + `}`, "", "token=a.b.c", []string{apitest.DemoService, "Content-Type: application/x-www-form-urlencoded; charset=ISO-8859-1"}},
-		"content type's params": {claims + `}`, "", "token=a.b.c", []string{apitest.DemoService, "Content-Type: application/x-www-form-urlencoded; charset=UTF-8"}},
+		"by Basic":                     {claims + `}`, "", "token=a.b.c", []string{apitest.DemoService}},
+		"with a hint":                  {claims + `}`, "", "token=a.b.c&token_type_hint=refresh_token", []string{apitest.DemoService}},
+		"in the form":                  {claims + `}`, "", "token=a.b.c" + inForm, nil},
+		"Basic and same id":            {claims + `}`, "", "token=a.b.c&client_id=demo-service", []string{apitest.DemoService}},
+		"form-encoded Basic":           {claims + `}`, "", "token=a.b.c", []string{"Authorization: Basic ZGVtbyUyRHNlcnZpY2U6ZGVtby1zZXJ2aWNlLXNlY3JldA=="}},
+		"with a user name":             {claims + `,"username":"ada"}`, `"username":"ada",`, "token=a.b.c", []string{apitest.DemoService}},
+		"a user name that is not text": {claims + `,"username":{"a":1}}`, "", "token=a.b.c", []string{apitest.DemoService}},
+		"charset=utf8":                 {claims + `}`, "", "token=a.b.c", []string{apitest.DemoService, "Content-Type: APPLICATION/x-www-form-urlencoded;Charset=utf8;"}},
+		"charset of Java":              {claims + `}`, "", "token=a.b.c", []string{apitest.DemoService, "Content-Type: application/x-www-form-urlencoded; charset=ISO-8859-1"}},
+		"content type's params":        {claims + `}`, "", "token=a.b.c", []string{apitest.DemoService, "Content-Type: application/x-www-form-urlencoded; charset=UTF-8"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := &apitest.Fake{Claims: row.claims}
@@ -128,7 +128,7 @@ func TestIntrospectRefuses(t *testing.T) {
 				t.Errorf("headers %v", h)
 			}
 			if row.status == 401 && len(f.Calls) > 1 {
-				t.Errorf("the token was judged for nobody: %v", f.Calls)
+				t.Errorf("the token was verified for an unauthenticated caller: %v", f.Calls)
 			}
 		})
 	}

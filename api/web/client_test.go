@@ -14,7 +14,7 @@ import (
 // patience bounds a run of Node.js that hangs.
 const patience = 2 * time.Minute
 
-// node runs a file of testdata beside client.js. It skips the test where Node.js is not
+// node runs a file of testdata together with client.js. It skips the test where Node.js is not
 // installed; CI installs it.
 func node(t *testing.T, args ...string) {
 	t.Helper()

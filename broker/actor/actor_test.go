@@ -21,7 +21,7 @@ func TestFullMailboxIsBusyAtOnce(t *testing.T) {
 		g := newGated()
 		a := start(t, actor.Config[int, int]{Mailbox: 2, New: g.handler})
 		first := ask(t.Context(), a, 1)
-		synctest.Wait() // begun: no longer in the mailbox
+		synctest.Wait() // the batch has started: it is no longer in the mailbox
 		second, third := ask(t.Context(), a, 2), ask(t.Context(), a, 3)
 		synctest.Wait()
 
@@ -42,7 +42,7 @@ func TestFullMailboxIsBusyAtOnce(t *testing.T) {
 			}
 		}
 		if v, err := a.Ask(t.Context(), 4); err != nil || v != 10 {
-			t.Errorf("after the jam: %d, %v; want 10 (the refused message left no trace)", v, err)
+			t.Errorf("after the mailbox was full: %d, %v; want 10, without the refused message", v, err)
 		}
 	})
 }
@@ -125,7 +125,7 @@ func TestMessageOfACanceledCallerIsSkipped(t *testing.T) {
 			}
 			close(g.gate)
 			if v, err := a.Ask(t.Context(), 2); v != 3 || err != nil {
-				t.Errorf("got %d, %v; want 3: what had begun was carried out", v, err)
+				t.Errorf("got %d, %v; want 3: a started message is carried out", v, err)
 			}
 		})
 	})
@@ -158,7 +158,7 @@ func TestPanicFailsItsBatchAndRestartsWithFreshState(t *testing.T) {
 		}
 		began := time.Now()
 		if v, err := a.Ask(t.Context(), 2); v != 2 || err != nil {
-			t.Errorf("after the restart: %d, %v; want 2 from fresh state", v, err)
+			t.Errorf("after the restart: %d, %v; want 2 from new state", v, err)
 		}
 		if got := time.Since(began); got != time.Second {
 			t.Errorf("restarted after %v, want 1s", got)

@@ -9,12 +9,12 @@ import (
 	"tokenbroker/broker/actor"
 )
 
-// A counter whose only owner is its actor: callers need no lock.
+// The actor owns the counter, so callers need no lock.
 func Example() {
 	counter := actor.Start(actor.Config[int, int]{
 		Name: "counter",
 		New: func() actor.Handler[int, int] {
-			total := 0 // the state, fresh after each restart
+			total := 0 // the state, new after each restart
 			return func(_ context.Context, batch []int) []actor.Result[int] {
 				results := make([]actor.Result[int], 0, len(batch))
 				for _, n := range batch {

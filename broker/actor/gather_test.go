@@ -10,8 +10,8 @@ import (
 	"tokenbroker/broker/actor"
 )
 
-// slow is a handler whose every batch takes 3 ms. It notes when each began, since the start,
-// and its size.
+// slow is a handler that takes 3 ms for each batch. It records the size of each batch and the time
+// of its start.
 type slow struct {
 	start time.Time
 	began []time.Duration
@@ -36,28 +36,28 @@ func TestBatchesGatherMessages(t *testing.T) {
 		began []int
 		sizes []int
 	}{
-		"one at a time is never held up": {
+		"single messages are not delayed": {
 			limit: time.Hour, asks: []int{0, 3500, 9000}, began: []int{0, 3500, 9000}, sizes: []int{1, 1, 1},
 		},
 		"without a limit batches do not wait": {
 			asks: []int{0, 100, 6100}, began: []int{0, 3000, 6100}, sizes: []int{1, 1, 1},
 		},
-		"the one that was just answered is waited for": { // one in the batch and one behind it: two are worth it
+		"a batch waits for the caller that was just answered": { // with one message in the batch and one waiting
 			limit: time.Hour, asks: []int{0, 100, 3400}, began: []int{0, 3400}, sizes: []int{1, 2},
 		},
-		"all of the last batch are": {
+		"a batch waits for all callers of the last batch": {
 			limit: time.Hour, asks: []int{0, 100, 3400, 6500, 7100}, began: []int{0, 3400, 7100}, sizes: []int{1, 2, 2},
 		},
-		"for no longer than a third of its time": {
+		"a batch waits at most a third of the time of the last batch": {
 			limit: time.Hour, asks: []int{0, 100, 4500}, began: []int{0, 4000, 8000}, sizes: []int{1, 1, 1},
 		},
-		"for no longer than the limit": {
+		"a batch waits at most the limit": {
 			limit: 300 * time.Microsecond, asks: []int{0, 100, 4500}, began: []int{0, 3300, 6600}, sizes: []int{1, 1, 1},
 		},
 		"a single message long after the last batch is not delayed": {
 			limit: time.Hour, asks: []int{0, 100, 200, 10100}, began: []int{0, 4000, 10100}, sizes: []int{1, 2, 1},
 		},
-		"a message that stayed alone does not delay the next": {
+		"a message without companions does not delay the next": {
 			limit: time.Hour, asks: []int{0, 100, 9000}, began: []int{0, 4000, 9000}, sizes: []int{1, 1, 1},
 		},
 	} {

@@ -33,7 +33,7 @@ func sum() handler {
 	}
 }
 
-// gated makes handlers like sum that announce each batch on begun and wait for gate.
+// gated makes handlers like sum that send each batch to begun and then wait for gate.
 type gated struct {
 	begun chan []int
 	gate  chan struct{}

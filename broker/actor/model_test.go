@@ -13,8 +13,8 @@ import (
 	"tokenbroker/broker/actor"
 )
 
-// twin is what an actor should be, without a goroutine: a list of waiting numbers and a
-// total. It is driven by the same operations as the actor and must agree with it.
+// twin is a model of an actor without a goroutine: a list of waiting numbers and a total. The test
+// applies the same operations to the twin and the actor and compares their answers.
 type twin struct {
 	mailbox, maxBatch int
 	waiting           []*pending
@@ -33,7 +33,7 @@ type pending struct {
 
 var errPanic = &actor.PanicError{}
 
-// next takes the next batch from those that wait, as the actor does whenever it is idle.
+// next takes the next batch from those that wait, as an idle actor does.
 func (w *twin) next() {
 	for len(w.begun) < w.maxBatch && len(w.waiting) > 0 {
 		if p := w.waiting[0]; !p.gone {
@@ -61,7 +61,7 @@ func (w *twin) finish() {
 	w.next()
 }
 
-// check holds what the callers of a finished batch got against what they should get.
+// check compares the answers of the callers of a finished batch with the expected ones.
 func check(t *rapid.T, batch []*pending) {
 	for _, p := range batch {
 		got := <-p.answer
@@ -134,7 +134,7 @@ func TestActorAgreesWithModel(t *testing.T) {
 						w.next()
 					}
 				},
-				"give up": func(t *rapid.T) {
+				"cancel a caller": func(t *rapid.T) {
 					if all := append(slices.Clone(w.begun), w.waiting...); len(all) > 0 {
 						p := rapid.SampledFrom(all).Draw(t, "who")
 						p.gone = true

@@ -229,7 +229,7 @@ func TestASecondRevocationIsAnsweredOnceTheFirstIsInForce(t *testing.T) {
 					t.Errorf("answered after %v, %d events", took, len(h.Ledger.Events()))
 				}
 				if len(slow.flushed) != 2 || slow.flushed[0] != 1 || slow.flushed[1] != 1 {
-					t.Errorf("waited for %v, want the first one's batch", slow.flushed)
+					t.Errorf("waited for %v, want the batch of the first revocation", slow.flushed)
 				}
 			})
 		})

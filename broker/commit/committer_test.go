@@ -62,8 +62,8 @@ func TestAPanicOfTheCommitter(t *testing.T) {
 		fatal    bool
 	}{
 		// A sign-in reads the floor in its shard, then in the committer.
-		"before the commit began is an error and a restart": {atRead: 2},
-		"in the commit ends the process":                    {inCommit: true, fatal: true},
+		"a panic before the commit started is an error and a restart": {atRead: 2},
+		"a panic in the commit ends the process":                      {inCommit: true, fatal: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			disk, seen := &panics{}, restarted{make(chan string, 8)}
@@ -98,7 +98,7 @@ func TestConflictsAreDecidedAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	if conflicts.Injected() != 7 {
-		t.Errorf("%d conflicts were met, want 7", conflicts.Injected())
+		t.Errorf("%d conflicts, want 7", conflicts.Injected())
 	}
 }
 

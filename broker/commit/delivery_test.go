@@ -124,7 +124,7 @@ func TestEveryRevocationWaitsForReceiptsWhenAsked(t *testing.T) {
 				t.Errorf("waited for %v, want the head %d", services.asked, head)
 			}
 			if services.deadlineOfAsked.After(began.Add(waits.Wait + time.Second)) {
-				t.Errorf("waits until %s after the question", services.deadlineOfAsked.Sub(began))
+				t.Errorf("waits until %s after the request", services.deadlineOfAsked.Sub(began))
 			}
 		})
 	}

@@ -91,11 +91,11 @@ func TestTerminationsShareACommitButNotTheirErrors(t *testing.T) {
 		want    error // or other: any error
 		commits int
 	}{
-		"one meets a conflict":             {ends("b", store.Write{Key: "session", Expect: 7}), store.ErrConflict, 4},
-		"one's event cannot be recorded":   {ends("unsealable"), other, 4},
-		"one's record cannot be read":      {ends("unreadable"), other, 1},
-		"one's record was written by one":  {ends("a"), store.ErrConflict, 2}, // it waits, and then finds the record
-		"one ends nothing, but a conflict": {commitRequest{changes: []change{{Change: store.Change{Writes: []store.Write{{Key: "x", Expect: 7}}}}}}, store.ErrConflict, 2},
+		"one meets a conflict":                        {ends("b", store.Write{Key: "session", Expect: 7}), store.ErrConflict, 4},
+		"one's event cannot be recorded":              {ends("unsealable"), other, 4},
+		"one's record cannot be read":                 {ends("unreadable"), other, 1},
+		"one's record was written by one":             {ends("a"), store.ErrConflict, 2}, // it waits, and then finds the record
+		"one meets a conflict and terminates nothing": {commitRequest{changes: []change{{Change: store.Change{Writes: []store.Write{{Key: "x", Expect: 7}}}}}}, store.ErrConflict, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, disk, ledger := newTestCommitter()

@@ -91,7 +91,7 @@ func TestErrorsDoNotQuoteAttributes(t *testing.T) {
 		"text that is not a number":     {`int(user.attributes.a)`, customclaims.ErrEvaluation},
 		"text that is not a time":       {`timestamp(user.attributes.a)`, customclaims.ErrEvaluation},
 		"a regular expression":          {`"x".matches("(" + user.attributes.a)`, customclaims.ErrEvaluation},
-		"types that do not add":         {`user.attributes.a + 1`, customclaims.ErrEvaluation},
+		"operands of different types":   {`user.attributes.a + 1`, customclaims.ErrEvaluation},
 		"division by zero":              {`1 / (user.attributes.n.size() - 10)`, customclaims.ErrEvaluation},
 		"infinity":                      {`1.0 / 0.0`, customclaims.ErrNotJSON},
 		"bytes behind dyn":              {`dyn(bytes(user.attributes.a))`, customclaims.ErrNotJSON},
@@ -134,7 +134,7 @@ func TestAttributesAndSwitches(t *testing.T) {
 	}
 }
 
-// Attributes that never were JSON here: a provider's first login hands them over as they are.
+// Attributes may have types that JSON decoding does not produce: a provider's first login passes them unchanged.
 func TestNumbersOfOtherKinds(t *testing.T) {
 	in := customclaims.Sample()
 	in.User.Attributes = map[string]any{
@@ -146,7 +146,7 @@ func TestNumbersOfOtherKinds(t *testing.T) {
 		Computed:   map[string]string{"sum": "user.attributes.whole + user.attributes.big * 0.0 + user.attributes.list[0]"},
 	})
 	if _, err := set.Claims(t.Context(), in); !errors.Is(err, customclaims.ErrNotJSON) {
-		t.Errorf("a number beyond all numbers: %v", err)
+		t.Errorf("a number out of range: %v", err)
 	}
 	delete(in.User.Attributes, "never")
 	claims, err := set.Claims(t.Context(), in)
@@ -175,7 +175,7 @@ func TestSizeOfAllClaimsIsLimited(t *testing.T) {
 	}
 	in.User.Attributes["b"] = strings.Repeat("\x01", 2000)
 	if _, err := set.Claims(t.Context(), in); !errors.Is(err, customclaims.ErrTooLarge) {
-		t.Errorf("what JSON writes longer is counted as it is written: %v", err)
+		t.Errorf("the size counts the escaped JSON: %v", err)
 	}
 }
 
@@ -200,7 +200,7 @@ func TestUserObject(t *testing.T) {
 	}
 	bare := credential.ClaimsUser{ID: "u", Attributes: map[string]any{"username": "a forged one", "email": nil, "local": "forged"}, Local: true}
 	if diff := cmp.Diff(map[string]any{"id": "u", "local": true}, set.UserObject(bare)); diff != "" {
-		t.Errorf("what is absent is not shown; -want +got:\n%s", diff)
+		t.Errorf("members that the user does not have must be omitted; -want +got:\n%s", diff)
 	}
 	if object := newSet(t, customclaims.Config{}).UserObject(user); object != nil {
 		t.Errorf("an empty list: %v", object)
@@ -249,6 +249,6 @@ func TestTryReportsFailuresForTheSampleUser(t *testing.T) {
 	half := `lists.range(500).map(x, "01234567")`
 	set = newSet(t, customclaims.Config{Computed: map[string]string{"a": half, "b": half}})
 	if p := problemsOf(t, set.Try(t.Context())); len(p) != 1 || p[0].Key != "claims" {
-		t.Errorf("two that are too large together: %+v", p)
+		t.Errorf("two claims that are too large together: %+v", p)
 	}
 }

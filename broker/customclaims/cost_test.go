@@ -9,7 +9,7 @@ import (
 	"tokenbroker/broker/customclaims"
 )
 
-// bombs are expressions that would take seconds, years or all memory, each within the shape that New takes.
+// bombs are expressions that would take seconds, years or all memory, each accepted by New.
 func bombs() map[string]string {
 	const range1000 = `lists.range(1000)`
 	times := func(n int, seed, step, end string) string { return seed + strings.Repeat(step, n) + end }
@@ -38,13 +38,13 @@ func bombs() map[string]string {
 		"a regex on a long text":      times(5, `["aaaaaaaaaaaaaaaa"]`, `.map(x, x+x+x+x)`, `.map(x, x.matches("(a?){30}" + "(b|a)*c"))`),
 		"a larger regex on longer":    times(5, `["aaaaaaaaaaaaaaaa"]`, `.map(x, x+x+x+x)`, `.map(x, x+x).map(x, x.matches("(a?){35}" + "c"))`),
 		"a regex on half a long text": times(5, `["aaaaaaaaaaaaaaaa"]`, `.map(x, x+x+x+x)`, `.map(x, x.matches("(a?){35}" + "c"))`),
-		"a regex again and again":     times(3, `["aaaaaaaaaaaaaaaa"]`, `.map(x, x+x+x+x)`, `.map(x, `+range1000+`.exists(i, x.matches("(a?){35}c")))`),
+		"a regex in a loop":           times(3, `["aaaaaaaaaaaaaaaa"]`, `.map(x, x+x+x+x)`, `.map(x, `+range1000+`.exists(i, x.matches("(a?){35}c")))`),
 		"flattening":                  times(8, `[[1, 1]]`, `.map(x, [`+strings.TrimSuffix(strings.Repeat("x,", 50), ",")+`].flatten())`, ``),
-		"distinct again and again":    range1000 + `.all(a, ` + range1000 + `.distinct().size() > 0)`,
+		"distinct in a loop":          range1000 + `.all(a, ` + range1000 + `.distinct().size() > 0)`,
 		"distinct, no loop":           `(` + sum(80, range1000) + `).distinct().size()`,
 		"sets, no loop":               `sets.contains(` + sum(40, range1000) + `, ` + sum(40, range1000) + `)`,
 		"sorting, no loop":            `(` + sum(80, range1000) + `).sort().size()`,
-		"comparing again and again":   times(2, `[1]`, `.map(a, [`+wide(100)+`])`, `.all(z, `+range1000+`.all(i, z == z))`),
+		"comparing in a loop":         times(2, `[1]`, `.map(a, [`+wide(100)+`])`, `.all(z, `+range1000+`.all(i, z == z))`),
 		"errors that are caught":      times(6, `[1]`, `.map(a, [`+wide(50)+`])`, `.all(z, `+range1000+`.all(i, z == z || true))`),
 		"a variable in loops":         range1000 + `.all(a, user == user)`,
 		"a variable in a list":        range1000 + `.all(a, [user] == [user])`,

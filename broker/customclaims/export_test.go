@@ -13,15 +13,15 @@ import (
 // MaxMeasured is the most steps that one evaluation may take: some ten milliseconds.
 const MaxMeasured = 1_000_000
 
-// Work counts what an evaluation really does, by its own walk through the arguments of each call and not by
-// what [callCosts] charges: a step for each call, each value visited, each eight bytes of text, and each ten
+// Work counts the real steps of an evaluation by visiting the arguments of each call, independently of the
+// costs that [callCosts] charges: a step for each call, each value visited, each eight bytes of text, and each ten
 // attempts of a regular expression's instructions. It ends an evaluation that goes beyond MaxMeasured.
 type Work struct {
 	costs callCosts
 	steps int
 }
 
-// NewMeasured returns a Set with the one claim c, and what its evaluations do.
+// NewMeasured returns a Set with the single claim c, and the Work of its evaluations.
 func NewMeasured(expression string) (*Set, *Work, error) {
 	c, err := newCompiler()
 	if err != nil {
@@ -98,7 +98,7 @@ func (w *Work) match(args []ref.Val) {
 	}
 }
 
-// visit walks through all that v holds.
+// visit visits all values inside v.
 func (w *Work) visit(v ref.Val) {
 	w.steps++
 	w.text(v)

@@ -80,10 +80,10 @@ func TestAFailingClaimRefusesUntilItsCauseIsRemoved(t *testing.T) {
 	rotated, err := h.Refresh(t.Context(), grant.RefreshToken, grant.CSRFToken, brokertest.Request)
 	app := brokertest.WantCode(t, err, broker.CodeClaimsFailed)
 	if rotated == nil || rotated.RefreshToken == "" || rotated.RefreshToken == grant.RefreshToken || rotated.AccessToken != "" {
-		t.Fatalf("the rotated refresh token is not given: %+v", rotated)
+		t.Fatalf("the rotated refresh token is missing: %+v", rotated)
 	}
 	if !strings.Contains(err.Error(), `claim "n"`) || strings.Contains(err.Error(), "s3cret") || strings.Contains(app.Message, `"n"`) {
-		t.Errorf("the log has to name the claim and not the value, the answer neither: %v", err)
+		t.Errorf("the log must name the claim but not the value, and the answer neither of them: %v", err)
 	}
 	h.Update(t, operator.UserChange{Attributes: map[string]any{"number": "8"}})
 	h.Clock.Advance(time.Hour) // long after the grace period
@@ -114,12 +114,12 @@ func TestAReservedClaimNeverReachesAToken(t *testing.T) {
 		grant, err := h.SignIn(t.Context(), "ada", "lovelace", brokertest.Request)
 		brokertest.WantCode(t, err, broker.CodeClaimsFailed)
 		if grant.AccessToken != "" {
-			t.Errorf("%s: a token was given", name)
+			t.Errorf("%s: a token was issued", name)
 		}
 	}
 	h := brokertest.Start(t, func(c *brokertest.Config) { c.CustomClaims = recklessClaims{name: "free"} })
 	if grant := h.MustSignIn(t); grant.User != nil || brokertest.Claims(t, grant.AccessToken)["free"] != "forged" {
-		t.Errorf("a name that is free: %v", grant)
+		t.Errorf("a name that is not reserved: %v", grant)
 	}
 }
 

@@ -30,7 +30,7 @@ func TestSignInRefreshLogOff(t *testing.T) {
 		t.Error("the refresh token did not rotate")
 	}
 	if second.CSRFToken != first.CSRFToken || second.SID != first.SID {
-		t.Error("CSRF token and sid are stable for the session")
+		t.Error("CSRF token or sid changed within the session")
 	}
 	if a, b := claims["jti"], brokertest.Claims(t, second.AccessToken)["jti"]; a == b {
 		t.Error("two access tokens share a jti")
@@ -40,7 +40,7 @@ func TestSignInRefreshLogOff(t *testing.T) {
 		t.Fatalf("within the grace: %v", err)
 	}
 	if again.RefreshToken != second.RefreshToken {
-		t.Error("within the grace the current token is given again")
+		t.Error("a replay within the grace period must return the current token")
 	}
 	result, err := h.LogOff(t.Context(), first.RefreshToken, first.CSRFToken, brokertest.Request)
 	if err != nil || !result.Ended || !result.Broadcast {
@@ -102,7 +102,7 @@ func TestEachChangedCharacterOfARefreshTokenIsRefused(t *testing.T) {
 		brokertest.WantCode(t, err, broker.CodeNoSession)
 	}
 	if _, err := h.Refresh(t.Context(), good.RefreshToken, good.CSRFToken, brokertest.Request); err != nil {
-		t.Fatalf("the good token after all that: %v", err)
+		t.Fatalf("the unchanged token afterwards: %v", err)
 	}
 }
 
@@ -141,7 +141,7 @@ func TestLogOffEndsTheSessionsOfDuplicates(t *testing.T) {
 	}
 	off, err := h.LogOff(t.Context(), superseded, mine.CSRFToken, brokertest.Request, forged, "", mine.RefreshToken, mine.RefreshToken)
 	if err != nil || !off.Ended || !off.Broadcast || off.SID != mine.SID {
-		t.Errorf("%+v, %v; want the caller's own session ended and told", off, err)
+		t.Errorf("%+v, %v; want the caller's own session ended and broadcast", off, err)
 	}
 	if alive(mine) || alive(planted) || !alive(bystander) {
 		t.Errorf("alive: mine %v, planted %v, bystander %v", alive(mine), alive(planted), alive(bystander))
@@ -150,7 +150,7 @@ func TestLogOffEndsTheSessionsOfDuplicates(t *testing.T) {
 		t.Errorf("%d events, want one for each session", n)
 	}
 	if off, err = h.LogOff(t.Context(), forged, mine.CSRFToken, brokertest.Request, "", "junk"); err != nil || off.Ended {
-		t.Errorf("without a good token: %+v, %v", off, err)
+		t.Errorf("without a valid token: %+v, %v", off, err)
 	}
 }
 
@@ -189,7 +189,7 @@ func TestLogOffReportsAPendingBroadcast(t *testing.T) {
 		t.Fatalf("%+v, %v", result, err)
 	}
 	if again, err := h.LogOff(t.Context(), grant.RefreshToken, grant.CSRFToken, brokertest.Request); err != nil || again.Broadcast {
-		t.Errorf("a second log-off says that what is pending was sent: %+v, %v", again, err)
+		t.Errorf("a second log-off reports the pending broadcast as sent: %+v, %v", again, err)
 	}
 }
 
@@ -241,7 +241,7 @@ func TestNoSecretReachesTheLog(t *testing.T) {
 	_, _ = h.LogOff(t.Context(), grant.RefreshToken, grant.CSRFToken, brokertest.Request)
 	for _, secret := range []string{"lovelace", "a-wrong-password", grant.RefreshToken, grant.AccessToken, grant.CSRFToken} {
 		if strings.Contains(h.Log.String(), secret) {
-			t.Errorf("the log holds a secret")
+			t.Errorf("the log contains a secret")
 		}
 	}
 }

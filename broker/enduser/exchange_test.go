@@ -53,18 +53,18 @@ func TestAnExchangeNeedsAProvenIDToken(t *testing.T) {
 		cookie func(string) (string, error)
 		want   broker.Code
 	}{
-		"no nonce":                         {"", cookies(mine), broker.CodeIDTokenUnproven},
-		"a nonce of the SPA's own":         {"0123456789abcdef0123456789abcdef0123456789abcdef012345", cookies(mine), broker.CodeIDTokenUnproven},
-		"a nonce with a longer life":       {longer, cookies(mine), broker.CodeIDTokenUnproven},
-		"a nonce with another spelling":    {mine.Nonce + "=", cookies(mine), broker.CodeIDTokenUnproven},
-		"the nonce's cookie as the nonce":  {mine.CookieValue, cookies(mine), broker.CodeIDTokenUnproven},
-		"no cookies":                       {mine.Nonce, nil, broker.CodeNonceInvalid},
-		"another browser's cookie":         {mine.Nonce, cookies(other), broker.CodeNonceInvalid},
-		"another nonce's cookie":           {mine.Nonce, func(string) (string, error) { return other.CookieValue, nil }, broker.CodeNonceInvalid},
-		"the nonce as the cookie":          {mine.Nonce, func(string) (string, error) { return mine.Nonce, nil }, broker.CodeNonceInvalid},
-		"a cookie that comes twice":        {mine.Nonce, func(string) (string, error) { return "", &broker.Error{Code: "twice"} }, "twice"},
-		"the cookie, beside another tab's": {good.Nonce, cookies(tab, good), ""},
-		"the other tab":                    {tab.Nonce, cookies(tab, good), ""},
+		"no nonce":                               {"", cookies(mine), broker.CodeIDTokenUnproven},
+		"a nonce of the SPA's own":               {"0123456789abcdef0123456789abcdef0123456789abcdef012345", cookies(mine), broker.CodeIDTokenUnproven},
+		"a nonce with a longer life":             {longer, cookies(mine), broker.CodeIDTokenUnproven},
+		"a nonce with another spelling":          {mine.Nonce + "=", cookies(mine), broker.CodeIDTokenUnproven},
+		"the nonce's cookie as the nonce":        {mine.CookieValue, cookies(mine), broker.CodeIDTokenUnproven},
+		"no cookies":                             {mine.Nonce, nil, broker.CodeNonceInvalid},
+		"another browser's cookie":               {mine.Nonce, cookies(other), broker.CodeNonceInvalid},
+		"another nonce's cookie":                 {mine.Nonce, func(string) (string, error) { return other.CookieValue, nil }, broker.CodeNonceInvalid},
+		"the nonce as the cookie":                {mine.Nonce, func(string) (string, error) { return mine.Nonce, nil }, broker.CodeNonceInvalid},
+		"a cookie that occurs twice":             {mine.Nonce, func(string) (string, error) { return "", &broker.Error{Code: "twice"} }, "twice"},
+		"the cookie together with another tab's": {good.Nonce, cookies(tab, good), ""},
+		"the other tab":                          {tab.Nonce, cookies(tab, good), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			err := exchange(name, tc.nonce, tc.cookie)
@@ -77,7 +77,7 @@ func TestAnExchangeNeedsAProvenIDToken(t *testing.T) {
 		})
 	}
 	if log := h.Log.String(); strings.Contains(log, mine.Nonce) || strings.Contains(log, mine.CookieValue) {
-		t.Errorf("the log holds a nonce or its cookie:\n%s", log)
+		t.Errorf("the log contains a nonce or its cookie:\n%s", log)
 	}
 }
 
@@ -141,7 +141,7 @@ func TestAnIssuedNonceIsCheckedForAProvenIDToken(t *testing.T) {
 	}
 	p.Identity.Nonce, p.Identity.TokenHash = "of-the-SPA-s-own", "t2"
 	if _, err := h.ExchangeTokens(t.Context(), "cognito", broker.UpstreamTokens{}, brokertest.Request); err != nil {
-		t.Errorf("a nonce of the SPA's own beside the provider's mark: %v", err)
+		t.Errorf("a nonce of the SPA's own together with the provider's mark: %v", err)
 	}
 }
 
@@ -154,7 +154,7 @@ func TestNoncesOutliveARotationOfTheMasterSecret(t *testing.T) {
 	}
 }
 
-// TestIssuingANonceStoresNothing in the broker.
+// TestIssuingANonceStoresNothing checks that the broker stores no record.
 func TestIssuingANonceStoresNothing(t *testing.T) {
 	h, _ := unmarked(t)
 	for range 100 {

@@ -60,8 +60,8 @@ func (p *queuedPasswords) VerifyUnknown(_ context.Context, caller password.Calle
 	return err
 }
 
-// TestAUserAtAKnownAddressGetsInDuringAFlood from thousands of networks, of the user's own /48 and of
-// many others. The /48 gets only its allowance of checks and refusals by a full queue.
+// TestAUserAtAKnownAddressGetsInDuringAFlood: the flood comes from thousands of networks, of the user's own
+// /48 and of many others. The /48 gets only its allowance of checks and refusals by a full queue.
 func TestAUserAtAKnownAddressGetsInDuringAFlood(t *testing.T) {
 	for name, c := range map[string]struct {
 		addr func(i int) string
@@ -107,7 +107,7 @@ func TestAUserAtAKnownAddressGetsInDuringAFlood(t *testing.T) {
 					t.Errorf("%d tries at home and %d of strangers reached the queue, want %d, and at most %d", high, low, 4*seconds, c.most+seconds)
 				}
 				if c.most > 100 && passwords.busy == 0 {
-					t.Error("the flood filled no queue")
+					t.Error("the flood did not fill the queue")
 				}
 			})
 		})

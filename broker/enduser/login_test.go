@@ -23,7 +23,7 @@ func TestLoginByCode(t *testing.T) {
 		t.Fatalf("%q, %v", returnTo, err)
 	}
 	if p.Got.Verifier != p.Asked.Verifier || p.Got.Nonce != p.Asked.Nonce || p.Got.RedirectURI != p.Asked.RedirectURI {
-		t.Error("the exchange was not given what the redirect was made with")
+		t.Error("the exchange did not receive the parameters of the redirect")
 	}
 	if _, _, err = h.CompleteLogin(t.Context(), cb, brokertest.Request); err == nil {
 		t.Fatal("the login state was used twice")
@@ -32,7 +32,7 @@ func TestLoginByCode(t *testing.T) {
 	_, second := h.BeginLogin(t, p)
 	again, _, err := h.CompleteLogin(t.Context(), second, brokertest.Request)
 	if err != nil || again.UID != grant.UID {
-		t.Errorf("the same account gave another user: %v", err)
+		t.Errorf("the same account belongs to another user: %v", err)
 	}
 	if groups, _ := again.User["groups"].([]string); len(groups) != 1 || groups[0] != "staff" {
 		t.Errorf("groups %v", again.User["groups"])
@@ -77,7 +77,7 @@ func TestAFailingProviderOpensNoSession(t *testing.T) {
 		_, returnTo, err := h.CompleteLogin(t.Context(), cb, brokertest.Request)
 		brokertest.WantCode(t, err, code)
 		if returnTo != "/app" {
-			t.Error("an error loses the way back")
+			t.Error("the error has no return_to")
 		}
 		_, err = h.ExchangeTokens(t.Context(), "cognito", broker.UpstreamTokens{}, brokertest.Request)
 		brokertest.WantCode(t, err, code)
@@ -142,7 +142,7 @@ func TestAReplayDoesNotRecreateARemovedUser(t *testing.T) {
 		t.Errorf("%d records of users and accounts after the replay, want the %d from before", n, before)
 	}
 	if !strings.Contains(h.Log.String(), `refusal=token_already_used`) {
-		t.Error("no audit line tells of the replay")
+		t.Error("the replay left no audit line")
 	}
 	p.Identity.TokenHash = "another"
 	if _, err := exchange(); err != nil {
@@ -166,7 +166,7 @@ func TestAccountsLinkOnlyByIssuerAndSubject(t *testing.T) {
 	}
 }
 
-// TestTheLoginStateFitsACookie for every allowed character in return_to.
+// TestTheLoginStateFitsACookie checks every allowed character in return_to.
 func TestTheLoginStateFitsACookie(t *testing.T) {
 	h, p := brokertest.Federated(t)
 	req := brokertest.Request
@@ -182,7 +182,7 @@ func TestTheLoginStateFitsACookie(t *testing.T) {
 		}
 		_, got, err := h.CompleteLogin(t.Context(), broker.LoginCallback{Provider: "cognito", Code: "c1", State: p.Asked.State, Cookie: login.CookieValue}, brokertest.Request)
 		if err != nil || got != returnTo {
-			t.Errorf("came back as %q, %v", got, err)
+			t.Errorf("was returned as %q, %v", got, err)
 		}
 	}
 }

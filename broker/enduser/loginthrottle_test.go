@@ -63,7 +63,7 @@ func oneAddress(burst int) []throttle.Level {
 	return []throttle.Level{{Bits: 32, Burst: burst, Refill: time.Second}}
 }
 
-// TestFailedLoginsCountAgainstTheirAddress, and failures of the provider against no address.
+// TestFailedLoginsCountAgainstTheirAddress also checks that failures of the provider count against no address.
 func TestFailedLoginsCountAgainstTheirAddress(t *testing.T) {
 	const burst = 20 // more than an account's free failures
 	p := &brokertest.Provider{Identity: broker.Identity{Issuer: "https://idp.test", Subject: "sub-1", TokenHash: "t1", Proven: true}}
@@ -209,7 +209,7 @@ func TestLoginsInTheAuditLog(t *testing.T) {
 	}
 }
 
-// TestADisabledUserIsRefusedAsDisabled after the provider has authenticated the user.
+// TestADisabledUserIsRefusedAsDisabled checks the refusal after the provider has authenticated the user.
 func TestADisabledUserIsRefusedAsDisabled(t *testing.T) {
 	h, p := brokertest.Federated(t)
 	grant, err := h.ExchangeTokens(t.Context(), "cognito", broker.UpstreamTokens{}, brokertest.Request)

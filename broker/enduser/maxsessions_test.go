@@ -166,7 +166,7 @@ func (s *countingStore) List(ctx context.Context, prefix, after string, limit in
 	return records, err
 }
 
-// TestASignInCostsTheSameAfterManySessions, each of which left a record.
+// TestASignInCostsTheSameAfterManySessions opens many sessions, each of which leaves a record.
 func TestASignInCostsTheSameAfterManySessions(t *testing.T) {
 	var counting *countingStore
 	h := brokertest.Start(t, func(c *brokertest.Config) {
@@ -210,7 +210,7 @@ func TestTheRateOfAUsersNewSessionsIsBounded(t *testing.T) {
 	brokertest.WantCode(t, err, broker.CodeTooManySessions)
 }
 
-// TestTokensThatExpiredByEveryClockNeedNoEvent, but the session still ends on disk.
+// TestTokensThatExpiredByEveryClockNeedNoEvent also checks that the session still ends on disk.
 func TestTokensThatExpiredByEveryClockNeedNoEvent(t *testing.T) {
 	for name, tt := range map[string]struct {
 		early time.Duration // of the time floor

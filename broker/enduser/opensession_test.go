@@ -9,7 +9,7 @@ import (
 	"tokenbroker/revocation"
 )
 
-// TestASignInEndsTheSessionOfItsCookie, for every way to sign in, of any user and
+// TestASignInEndsTheSessionOfItsCookie covers every way to sign in, and sessions of any user and
 // generation.
 func TestASignInEndsTheSessionOfItsCookie(t *testing.T) {
 	for name, signIn := range map[string]func(*testing.T, *brokertest.Harness, *brokertest.Provider, broker.Request) (*broker.Grant, error){

@@ -44,7 +44,7 @@ func TestSessionDoesNotRevealRotations(t *testing.T) {
 		current = h.Rotate(t, current, owner)
 		h.Clock.Advance(2 * time.Second)
 		if now := look(); now != before {
-			t.Fatalf("the answer tells of a rotation:\n%s\n%s", now, before)
+			t.Fatalf("the answer reveals a rotation:\n%s\n%s", now, before)
 		}
 	}
 	h.Clock.Advance(2 * time.Second)
@@ -64,7 +64,7 @@ func TestReplaysAreAuditedAndBounded(t *testing.T) {
 	first := h.MustSignIn(t)
 	second := h.Rotate(t, first, owner)
 	if second.Replayed {
-		t.Error("a rotation calls itself a replay")
+		t.Error("a rotation is reported as a replay")
 	}
 	const allowed = 128
 	for range allowed {
@@ -131,8 +131,8 @@ func TestAThiefWhoFollowsTheOwnersRotationsIsReported(t *testing.T) {
 		lines int
 	}{
 		"a thief at each rotation":            {func(int) (int, broker.Request) { return 1, disguised }, 4},
-		"a thief who asks often":              {func(int) (int, broker.Request) { return 10, disguised }, 4},
-		"tabs of the owner's":                 {func(int) (int, broker.Request) { return 20, owner }, 0},
+		"a thief who replays often":           {func(int) (int, broker.Request) { return 10, disguised }, 4},
+		"the owner's tabs":                    {func(int) (int, broker.Request) { return 20, owner }, 0},
 		"64 tabs when the network changed":    {func(i int) (int, broker.Request) { return map[int]int{2: 64}[i], disguised }, 0},
 		"a network that changes now and then": {func(i int) (int, broker.Request) { return i % 3, disguised }, 0},
 	} {
@@ -161,7 +161,7 @@ func TestAThiefWhoFollowsTheOwnersRotationsIsReported(t *testing.T) {
 	}
 }
 
-// TestAReplayFromAnotherAddressAndAgentIsReuse also within the grace period, in either order.
+// TestAReplayFromAnotherAddressAndAgentIsReuse checks replays within the grace period, in either order.
 func TestAReplayFromAnotherAddressAndAgentIsReuse(t *testing.T) {
 	for name, of := range map[string]struct{ first, second broker.Request }{
 		"the thief comes second": {owner, thief}, "the thief comes first": {thief, owner},
@@ -184,7 +184,8 @@ func TestAReplayFromAnotherAddressAndAgentIsReuse(t *testing.T) {
 	}
 }
 
-// TestChangesOfASessionsAddressAreAudited at info level, and refreshes at debug level. The record contains neither
+// TestChangesOfASessionsAddressAreAudited checks that changes are audited at info level and other refreshes at
+// debug level. The record contains neither
 // the address nor the user agent in clear.
 func TestChangesOfASessionsAddressAreAudited(t *testing.T) {
 	var log strings.Builder

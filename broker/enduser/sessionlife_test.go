@@ -44,7 +44,7 @@ func TestASessionWhoseLifetimeGrewIsStillFoundByItsSID(t *testing.T) {
 	one.Clock.Advance(2 * day)
 	for _, key := range []string{"sid." + grant.SID, "session." + grant.UID + "." + grant.SID} {
 		if _, err := one.Store.Get(t.Context(), key); err == nil {
-			t.Errorf("%s is kept for ever", key)
+			t.Errorf("%s is kept permanently", key)
 		}
 	}
 }

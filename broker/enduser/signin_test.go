@@ -79,7 +79,7 @@ func TestConcurrentGuessesGetOnlyTheFreeFailures(t *testing.T) {
 	}
 }
 
-// TestAnEmptyNameIsThrottledLikeOthers, although the throttle does not treat an empty name as an account.
+// TestAnEmptyNameIsThrottledLikeOthers: the throttle itself does not treat an empty name as an account.
 func TestAnEmptyNameIsThrottledLikeOthers(t *testing.T) {
 	passwords := &brokertest.SlowPasswords{Let: make(chan struct{})}
 	close(passwords.Let)
@@ -92,8 +92,8 @@ func TestAnEmptyNameIsThrottledLikeOthers(t *testing.T) {
 	brokertest.WantCode(t, err, broker.CodeTooManyAttempts)
 }
 
-// TestAnUncheckedPasswordCountsAgainstTheAddressOnly, if the queue was full or the caller
-// left. If the broker failed, it does not count.
+// TestAnUncheckedPasswordCountsAgainstTheAddressOnly: the try counts if the queue was full or the caller
+// left, and does not count if the broker failed.
 func TestAnUncheckedPasswordCountsAgainstTheAddressOnly(t *testing.T) {
 	const tries = 150 // more than the free failures of an account and of an address
 	for _, c := range []struct {
@@ -104,7 +104,7 @@ func TestAnUncheckedPasswordCountsAgainstTheAddressOnly(t *testing.T) {
 	}{
 		{"a full queue", password.ErrBusy, broker.CodeBusy, true},
 		{"the caller left", context.Canceled, broker.CodeUnavailable, true},
-		{"trouble inside", errors.New("out of order"), broker.CodeInternal, false},
+		{"an internal error", errors.New("out of order"), broker.CodeInternal, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			passwords := &brokertest.SlowPasswords{Let: make(chan struct{}), Failed: c.err}

@@ -140,7 +140,7 @@ func TestTheIndexOfNamesContinuesWhereItStopped(t *testing.T) {
 		t.Errorf("%d names are indexed, want %d", done, crowd+1)
 	}
 	if failing.pages != 8 {
-		t.Errorf("the index was made from %d pages, want the two that were left", 10-failing.pages)
+		t.Errorf("the index was made from %d pages, want the two remaining ones", 10-failing.pages)
 	}
 }
 

@@ -163,7 +163,7 @@ func TestALoginByARemovedUsersAccountCreatesANewUser(t *testing.T) {
 		t.Fatal(err)
 	}
 	if login("t2") != first {
-		t.Fatal("the same account gave another user")
+		t.Fatal("the same account belongs to another user")
 	}
 	info, err := h.User(t.Context(), first)
 	if err != nil || fmt.Sprint(info.Roles, info.Groups, info.Accounts) != "[admin] [staff] [{https://idp.test sub-1}]" || info.HasPassword {
@@ -176,7 +176,7 @@ func TestALoginByARemovedUsersAccountCreatesANewUser(t *testing.T) {
 	}
 	second := login("t3")
 	if second == first {
-		t.Fatal("a removed user came back")
+		t.Fatal("a removed user exists again")
 	}
 	// An earlier version left links to removed users.
 	rec, err := h.Store.Get(t.Context(), "user."+second)
@@ -187,7 +187,7 @@ func TestALoginByARemovedUsersAccountCreatesANewUser(t *testing.T) {
 		t.Fatal(errs)
 	}
 	if third := login("t4"); third == second || third != login("t5") {
-		t.Error("the account is locked out, or a new user each time")
+		t.Error("the account cannot sign in, or has a new user each time")
 	}
 }
 
@@ -207,7 +207,7 @@ func TestUsersAreAddedShownAndChanged(t *testing.T) {
 	}
 	info, err := h.UpdateUser(t.Context(), "Grace", operator.UserChange{Roles: []string{}}, brokertest.Operator)
 	if err != nil || len(info.Roles) != 0 || info.Attributes["email"] != "grace@navy.test" {
-		t.Errorf("roles taken away: %+v, %v", info, err)
+		t.Errorf("roles removed: %+v, %v", info, err)
 	}
 	info, err = h.UpdateUser(t.Context(), "Grace", operator.UserChange{Attributes: map[string]any{"rank": "1"}}, brokertest.Operator)
 	if err != nil || len(info.Attributes) != 1 {
@@ -420,13 +420,13 @@ func TestOperatorsLeaveAuditLinesWithoutSecrets(t *testing.T) {
 		}
 	}
 	if strings.Contains(h.Log.String(), "s3cret") {
-		t.Error("the log holds a password")
+		t.Error("the log contains a password")
 	}
 	info, err := h.User(t.Context(), "ada")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if text, err := json.Marshal(info); err != nil || strings.Contains(string(text), "lovelace") {
-		t.Errorf("operators see a hash: %s, %v", text, err)
+		t.Errorf("the answer contains a password hash: %s, %v", text, err)
 	}
 }

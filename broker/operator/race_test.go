@@ -25,7 +25,7 @@ func racing(t *testing.T, prefix string, do func(one *brokertest.Harness), chang
 	return one, other
 }
 
-// The refresh's exp is recorded in the floor, so that the disable does not know it.
+// The refresh's exp is recorded only in the floor, so that the disable does not read it from the session.
 func TestARefreshConcurrentWithADisableIsEndedByItsEpoch(t *testing.T) {
 	for _, prefix := range []string{"session.", "floor"} {
 		t.Run("before its write of "+prefix, func(t *testing.T) { refreshBesideDisable(t, prefix) })
@@ -81,11 +81,11 @@ func TestASignInWithAReplacedPasswordOpensNoSession(t *testing.T) {
 			_, err := h.SetPassword(context.Background(), "ada", "a new one", false, brokertest.Operator)
 			return err
 		},
-		"when it is, and sessions stay": func(h *brokertest.Harness) error {
+		"when the password is replaced and sessions are kept": func(h *brokertest.Harness) error {
 			_, err := h.SetPassword(context.Background(), "ada", "a new one", true, brokertest.Operator)
 			return err
 		},
-		"when it is set to the same one": func(h *brokertest.Harness) error {
+		"when the password is set to the same one": func(h *brokertest.Harness) error {
 			_, err := h.SetPassword(context.Background(), "ada", "lovelace", false, brokertest.Operator)
 			return err
 		},
@@ -144,7 +144,7 @@ func TestRemovingAUserDuringTheAccountsFirstLogin(t *testing.T) {
 	}
 	grant, err := other.ExchangeTokens(t.Context(), "cognito", broker.UpstreamTokens{}, brokertest.Request)
 	if err != nil {
-		t.Fatalf("the account is locked out: %v", err)
+		t.Fatalf("the account cannot sign in: %v", err)
 	}
 	if info, err := one.User(t.Context(), grant.UID); err != nil || len(info.Accounts) != 1 {
 		t.Errorf("%+v, %v", info, err)
@@ -234,7 +234,7 @@ func TestNothingOutlivesAConcurrentDisable(t *testing.T) {
 		t.Fatalf("%+v, %v", info, err)
 	}
 	if page, err := h.ListSessions(ctx, operator.SessionQuery{}); err != nil || len(page.Sessions) != 0 {
-		t.Errorf("sessions live on: %+v, %v", page.Sessions, err)
+		t.Errorf("sessions are still active: %+v, %v", page.Sessions, err)
 	}
 	if _, err := h.EnableUser(ctx, "ada", brokertest.Operator); err != nil {
 		t.Fatal(err)
@@ -247,7 +247,7 @@ func TestNothingOutlivesAConcurrentDisable(t *testing.T) {
 			t.Errorf("a token of epoch %d, the user is at %d", sep, info.Epoch)
 		}
 		if _, err := h.Refresh(ctx, r.Value.RefreshToken, r.Value.CSRFToken, brokertest.Request); err == nil {
-			t.Error("a session came back with the user")
+			t.Error("enabling the user revived a session")
 		}
 	}
 }

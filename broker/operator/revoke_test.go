@@ -52,7 +52,7 @@ func TestRevokingATokenLeavesItsSession(t *testing.T) {
 	_, err = h.RevokeToken(t.Context(), uuid.NewString(), "because", brokertest.Operator)
 	brokertest.WantCode(t, err, broker.CodeInvalidRevocation)
 	if !strings.Contains(h.Log.String(), "event=token_revoke") || !strings.Contains(h.Log.String(), `operator="uid 1000" note="left the team"`) {
-		t.Errorf("the audit log lacks it: %s", h.Log)
+		t.Errorf("the audit log has no line of the revocation: %s", h.Log)
 	}
 }
 
@@ -100,7 +100,7 @@ func TestRevokingAClientEndsItsSessions(t *testing.T) {
 		brokertest.WantCode(t, err, broker.CodeUnknownClient)
 	}
 	if !strings.Contains(h.Log.String(), "event=client_revoke") {
-		t.Error("the audit log lacks it")
+		t.Error("the audit log has no line of the revocation")
 	}
 }
 
@@ -125,7 +125,7 @@ func TestRevokingEverybody(t *testing.T) {
 	_, err = h.RevokeEverybody(t.Context(), "because", brokertest.Operator)
 	brokertest.WantCode(t, err, broker.CodeInvalidRevocation)
 	if !strings.Contains(h.Log.String(), "event=everybody_revoke") {
-		t.Error("the audit log lacks it")
+		t.Error("the audit log has no line of the revocation")
 	}
 }
 
@@ -286,7 +286,7 @@ func TestRevocationsOfAllKindsUnderConflicts(t *testing.T) {
 	}
 	for _, g := range grants {
 		if _, err := h.Refresh(t.Context(), g.RefreshToken, g.CSRFToken, brokertest.Request); err == nil {
-			t.Error("a session lives on")
+			t.Error("a session is still active")
 		}
 	}
 }
@@ -369,6 +369,6 @@ func TestSigningEverybodyOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	if again := h.Ledger.Events(); again[1].Epoch <= again[0].Epoch {
-		t.Error("two epochs in one clock tick are one")
+		t.Error("two epochs in one clock tick are equal")
 	}
 }

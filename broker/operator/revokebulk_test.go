@@ -89,7 +89,7 @@ func TestBulkRevocationOfSessionsAndUsers(t *testing.T) {
 		t.Fatal(diff, err)
 	}
 	if page, err := h.ListSessions(t.Context(), operator.SessionQuery{}); err != nil || len(page.Sessions) != 0 {
-		t.Errorf("sessions live on: %+v, %v", page, err)
+		t.Errorf("sessions are still active: %+v, %v", page, err)
 	}
 }
 

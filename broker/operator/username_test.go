@@ -79,7 +79,7 @@ func TestNamesThatPeopleMayConfuseAreEqual(t *testing.T) {
 		_, err := add(t, h, names[1])
 		if refusal := brokertest.WantCode(t, err, broker.CodeUserExists); strings.TrimSpace(names[1]) != names[0] && norm.NFC.String(names[1]) != names[0] &&
 			!strings.Contains(refusal.Message, fmt.Sprintf("%q", norm.NFC.String(names[0]))) {
-			t.Errorf("%q beside %q: %s", names[1], names[0], refusal.Message)
+			t.Errorf("%q next to %q: %s", names[1], names[0], refusal.Message)
 		}
 		if _, err := h.RemoveUser(t.Context(), names[0], brokertest.Operator); err != nil {
 			t.Fatal(err)

@@ -23,7 +23,7 @@ func (h *Hasher) WaitingOf(p Priority) int {
 	return h.slots.waiting[p].len
 }
 
-// Slow makes each hash take so long, and nothing else.
+// Slow makes each hash take the given time without computing anything.
 func (h *Hasher) Slow(each time.Duration) {
 	h.key = func(_, _ []byte, _, _ uint32, _ uint8, length uint32) []byte {
 		time.Sleep(each)

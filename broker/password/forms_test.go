@@ -14,9 +14,9 @@ const composed = "Füße über café"
 
 var decomposed = norm.NFD.String(composed)
 
-// RFC 8265 §4.2.2, NIST SP 800-63B §3.1.1.2: what another keyboard sends is the same password.
+// RFC 8265 §4.2.2, NIST SP 800-63B §3.1.1.2: text from another keyboard is the same password.
 // A second computation is made only where the form of the text may be why the first failed, and the
-// number of computations does not tell whether there is such a user.
+// number of computations does not reveal whether the user exists.
 func TestPasswordsAreComparedInNFC(t *testing.T) {
 	h := password.New(weak, 1, 0, 0)
 	hash := func(plain string) string {
@@ -31,20 +31,20 @@ func TestPasswordsAreComparedInNFC(t *testing.T) {
 		ok, rehash     bool
 		computations   int
 	}{
-		"composed, set composed":            {hash(composed), composed, true, false, 1},
-		"composed, set decomposed":          {hash(decomposed), composed, true, false, 1},
-		"decomposed, set composed":          {hash(composed), decomposed, true, false, 1},
-		"decomposed, set decomposed":        {hash(decomposed), decomposed, true, false, 1},
-		"composed, set so before":           {h.HashAsGiven(composed), composed, true, false, 1},
-		"decomposed, set composed before":   {h.HashAsGiven(composed), decomposed, true, false, 1},
-		"decomposed, set so before":         {h.HashAsGiven(decomposed), decomposed, true, true, 2},
-		"composed, set decomposed before":   {h.HashAsGiven(decomposed), composed, false, false, 1},
-		"wrong and composed":                {hash(composed), composed + "!", false, false, 1},
-		"wrong and decomposed":              {hash(composed), decomposed + "!", false, false, 2},
-		"wrong and ASCII":                   {hash(composed), "Fusse uber cafe", false, false, 1},
-		"another case":                      {hash(composed), strings.ToUpper(composed), false, false, 1},
-		"compatible, but not the same":      {hash("file 2"), "ﬁle ２", false, false, 1},
-		"a space of another width is other": {hash("a b c d e"), "a\u00a0b c d e", false, false, 1},
+		"composed, set composed":                        {hash(composed), composed, true, false, 1},
+		"composed, set decomposed":                      {hash(decomposed), composed, true, false, 1},
+		"decomposed, set composed":                      {hash(composed), decomposed, true, false, 1},
+		"decomposed, set decomposed":                    {hash(decomposed), decomposed, true, false, 1},
+		"composed, set so before":                       {h.HashAsGiven(composed), composed, true, false, 1},
+		"decomposed, set composed before":               {h.HashAsGiven(composed), decomposed, true, false, 1},
+		"decomposed, set so before":                     {h.HashAsGiven(decomposed), decomposed, true, true, 2},
+		"composed, set decomposed before":               {h.HashAsGiven(decomposed), composed, false, false, 1},
+		"wrong and composed":                            {hash(composed), composed + "!", false, false, 1},
+		"wrong and decomposed":                          {hash(composed), decomposed + "!", false, false, 2},
+		"wrong and ASCII":                               {hash(composed), "Fusse uber cafe", false, false, 1},
+		"another case":                                  {hash(composed), strings.ToUpper(composed), false, false, 1},
+		"compatible, but not the same":                  {hash("file 2"), "ﬁle ２", false, false, 1},
+		"a space of another width is another character": {hash("a b c d e"), "a\u00a0b c d e", false, false, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			counted, n := password.New(weak, 1, 0, 0), 0
@@ -95,6 +95,6 @@ func TestWeaknessChecksNFC(t *testing.T) {
 		}
 	}
 	if rule := password.Weakness(decomposed, "josé"); rule != "" {
-		t.Errorf("a good one %s", rule)
+		t.Errorf("a strong password %s", rule)
 	}
 }

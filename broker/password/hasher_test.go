@@ -24,12 +24,12 @@ func TestHashAndVerify(t *testing.T) {
 		password string
 		ok       bool
 	}{
-		"the right one":     {"correct horse", true},
-		"another":           {"correct horsf", false},
-		"a prefix":          {"correct hors", false},
-		"with a NUL behind": {"correct horse\x00", false},
-		"empty":             {"", false},
-		"too long":          {strings.Repeat("x", password.MaxLength+1), false},
+		"the right one":       {"correct horse", true},
+		"another":             {"correct horsf", false},
+		"a prefix":            {"correct hors", false},
+		"with a trailing NUL": {"correct horse\x00", false},
+		"empty":               {"", false},
+		"too long":            {strings.Repeat("x", password.MaxLength+1), false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ok, rehash, err := h.Verify(t.Context(), password.Caller{}, c.password, encoded)
@@ -93,37 +93,37 @@ func TestDamagedHashIsAnErrorAndNeverShown(t *testing.T) {
 	const good = "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4"
 	h := password.New(weak, 0, 0, 0)
 	if _, _, err := h.Verify(t.Context(), password.Caller{}, "x", good); err != nil {
-		t.Fatalf("the good one: %v", err)
+		t.Fatalf("the valid hash: %v", err)
 	}
 	replace := func(old, with string) string { return strings.Replace(good, old, with, 1) }
 	for name, encoded := range map[string]string{
-		"empty":                "",
-		"other algorithm":      replace("argon2id", "argon2i"),
-		"other version":        replace("v=19", "v=16"),
-		"no version":           replace("$v=19", ""),
-		"other order":          replace("m=8,t=1", "t=1,m=8"),
-		"leading zero":         replace("m=8", "m=08"),
-		"plus sign":            replace("m=8", "m=+8"),
-		"more parameters":      replace("p=1", "p=1,keyid=a"),
-		"all zero":             replace("m=8,t=1,p=1", "m=0,t=0,p=0"),
-		"no threads":           replace("p=1", "p=0"),
-		"no passes":            replace("t=1", "t=0"),
-		"too little memory":    replace("m=8", "m=7"),
-		"too much memory":      replace("m=8", "m=262145"),
-		"memory overflows":     replace("m=8", "m=4294967304"),
-		"too many passes":      replace("t=1", "t=17"),
-		"too many threads":     replace("m=8,t=1,p=1", "m=800,t=1,p=17"),
-		"padding":              replace("c29tZXNhbHQ", "c29tZXNhbHQ="),
-		"new line in base64":   replace("c29tZXNhbHQ", "c29t\nZXNhbHQ"),
-		"other last character": replace("c29tZXNhbHQ", "c29tZXNhbHR"),
-		"short salt":           replace("c29tZXNhbHQ", "c29tZXM"),
-		"short key":            replace("nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4", "nf65EOgLrQMR"),
-		"something in front":   "x" + good,
-		"something behind":     good + "$",
-		"a new line behind":    good + "\n",
-		"very long":            replace("nf65", strings.Repeat("nf65", 1000)),
-		"a hash of django's":   "argon2" + good,
-		"a password in plain":  "hunter2",
+		"empty":                     "",
+		"other algorithm":           replace("argon2id", "argon2i"),
+		"other version":             replace("v=19", "v=16"),
+		"no version":                replace("$v=19", ""),
+		"other order":               replace("m=8,t=1", "t=1,m=8"),
+		"leading zero":              replace("m=8", "m=08"),
+		"plus sign":                 replace("m=8", "m=+8"),
+		"more parameters":           replace("p=1", "p=1,keyid=a"),
+		"all zero":                  replace("m=8,t=1,p=1", "m=0,t=0,p=0"),
+		"no threads":                replace("p=1", "p=0"),
+		"no passes":                 replace("t=1", "t=0"),
+		"too little memory":         replace("m=8", "m=7"),
+		"too much memory":           replace("m=8", "m=262145"),
+		"memory overflows":          replace("m=8", "m=4294967304"),
+		"too many passes":           replace("t=1", "t=17"),
+		"too many threads":          replace("m=8,t=1,p=1", "m=800,t=1,p=17"),
+		"padding":                   replace("c29tZXNhbHQ", "c29tZXNhbHQ="),
+		"new line in base64":        replace("c29tZXNhbHQ", "c29t\nZXNhbHQ"),
+		"other last character":      replace("c29tZXNhbHQ", "c29tZXNhbHR"),
+		"short salt":                replace("c29tZXNhbHQ", "c29tZXM"),
+		"short key":                 replace("nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4", "nf65EOgLrQMR"),
+		"text before the hash":      "x" + good,
+		"text after the hash":       good + "$",
+		"a new line after the hash": good + "\n",
+		"very long":                 replace("nf65", strings.Repeat("nf65", 1000)),
+		"a hash of django's":        "argon2" + good,
+		"a password in plain":       "hunter2",
 	} {
 		t.Run(name, func(t *testing.T) {
 			ok, rehash, err := h.Verify(t.Context(), password.Caller{}, "hunter2", encoded)
@@ -202,7 +202,7 @@ func TestVerifyUnknownCostsTheSame(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The memory is what costs, and it can be compared without a stop-watch.
+	// The memory dominates the cost, and can be compared without measuring time.
 	known := allocated(func() { _, _, _ = h.Verify(t.Context(), password.Caller{}, "q", encoded) })
 	unknown := allocated(func() { _ = h.VerifyUnknown(t.Context(), password.Caller{}, "q") })
 	if unknown < known*9/10 || unknown > known*11/10 || known < 8<<20 {

@@ -14,7 +14,7 @@ import (
 
 const each = 25 * time.Millisecond
 
-// slow is a hasher of which each hash takes a while, for use in a bubble of synctest.
+// slow returns a hasher whose hashes take the given time, for use in a synctest bubble.
 func slow(concurrency, queue int, wait time.Duration) *password.Hasher {
 	h := password.New(weak, concurrency, queue, wait)
 	h.Slow(each)

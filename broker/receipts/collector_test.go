@@ -131,14 +131,14 @@ func TestARefusedReceiptChangesNothing(t *testing.T) {
 			source string
 			raw    []byte
 		}{
-			"nothing":                  {"http/demo", nil},
-			"garbage":                  {"http/demo", []byte("{\x00")},
-			"huge":                     {"http/demo", huge},
-			"another version":          {"http/demo", []byte(`{"v":2,"service":"a/1","applied":{"origin-1":7},"fresh":true,"age_ms":1}`)},
-			"ahead of all":             {"http/demo", receipt(t, "a/1", own, 101)},
-			"under a foreign subject":  {"nats/b", receipt(t, "a/1", own, 7)},
-			"under a longer subject":   {"nats/a/1", receipt(t, "a/1", own, 7)},
-			"name that is not printed": {"http/demo", []byte(`{"v":1,"service":"a\u001b/1","applied":{},"fresh":true,"age_ms":1}`)},
+			"nothing":                      {"http/demo", nil},
+			"garbage":                      {"http/demo", []byte("{\x00")},
+			"huge":                         {"http/demo", huge},
+			"another version":              {"http/demo", []byte(`{"v":2,"service":"a/1","applied":{"origin-1":7},"fresh":true,"age_ms":1}`)},
+			"ahead of all batches":         {"http/demo", receipt(t, "a/1", own, 101)},
+			"under a foreign subject":      {"nats/b", receipt(t, "a/1", own, 7)},
+			"under a longer subject":       {"nats/a/1", receipt(t, "a/1", own, 7)},
+			"a name that is not printable": {"http/demo", []byte(`{"v":1,"service":"a\u001b/1","applied":{},"fresh":true,"age_ms":1}`)},
 		}
 		for what, r := range refused {
 			if err := c.Take(r.source, r.raw); !errors.Is(err, receipts.ErrRefused) {
@@ -227,7 +227,7 @@ func TestBatchesAskForReceiptsDuringAWait(t *testing.T) {
 	}
 	two()
 	if c.Wanted() {
-		t.Error("nobody waits")
+		t.Error("no wait is in progress")
 	}
 }
 
@@ -245,8 +245,8 @@ func TestCloseEndsEveryWait(t *testing.T) {
 	})
 }
 
-// In any order of receipts, the numbers add up, and each laggard is a service that was
-// heard and has not applied the batch.
+// In any order of receipts, the numbers add up, and each laggard is a service that sent a
+// receipt and has not applied the batch.
 func TestAppliedNeverExceedsOf(t *testing.T) {
 	for seed := range uint64(300) {
 		synctest.Test(t, func(t *testing.T) {
@@ -301,7 +301,7 @@ func TestWaitsBeyondTheBoundEndImmediately(t *testing.T) {
 		began := time.Now()
 		want(t, c.Begin(0, 7).End(t.Context()), broker.ReceiptSummary{Of: 1, Laggards: []string{"a/1"}})
 		if d := time.Since(began); d != 0 {
-			t.Errorf("one too many waited for %s", d)
+			t.Errorf("a wait beyond the bound took %s", d)
 		}
 		take(t, c, "a/1", 7)
 		for _, w := range waits {
@@ -356,7 +356,7 @@ func TestUnknownServicesAreNotWaitedFor(t *testing.T) {
 	})
 }
 
-// Each known source has places, however many services other sources claim.
+// Each known source has places, regardless of how many services other sources claim.
 func TestPlacesAreReservedForKnownServices(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()

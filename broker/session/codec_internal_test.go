@@ -8,7 +8,7 @@ import (
 	"testing/quick"
 )
 
-// full sets every field of a record, so that one that is added later cannot be forgotten here.
+// full sets every field of a record, so that a field that is added later is also tested.
 func full(t *testing.T, record any) {
 	t.Helper()
 	v := reflect.ValueOf(record).Elem()
@@ -44,7 +44,7 @@ func full(t *testing.T, record any) {
 }
 
 // TestPlainRecordsAreReadWithoutEncodingJSON fills every field, so that a field of a new type
-// cannot be forgotten.
+// is also tested.
 func TestPlainRecordsAreReadWithoutEncodingJSON(t *testing.T) {
 	var session Session
 	full(t, &session)

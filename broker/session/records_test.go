@@ -9,7 +9,7 @@ import (
 	"tokenbroker/broker/session"
 )
 
-// A number that no float64 holds is one in the record, after reading and writing it again.
+// A number that float64 cannot represent stays exact when the record is read and written again.
 func TestNumbersInAttributesAreKeptExactly(t *testing.T) {
 	record := `{"v":1,"uid":"u","attributes":{"employee":12345678901234567890},"created_at":1}`
 	u, err := session.DecodeUser([]byte(record))

@@ -60,7 +60,7 @@ func runScript(t *testing.T, script string) string {
 	return out.String()
 }
 
-// world is the simplest shell: it keeps what Step says to put.
+// world is a minimal caller of Step: it keeps the records that Step writes.
 type world struct {
 	now    time.Time
 	start  time.Time
@@ -239,7 +239,7 @@ func (w *world) step(msg session.Message) string {
 	return out.String()
 }
 
-// describe tells what of a user is not as it began.
+// describe returns the fields of a user that differ from their initial values.
 func (w *world) describe(u *session.User) string {
 	var out strings.Builder
 	for _, field := range []struct {

@@ -12,7 +12,7 @@ import (
 
 const away = "198.51.100.7"
 
-// signIn makes addr a place where the account is known.
+// signIn makes addr a known address of the account.
 func signIn(t *testing.T, th *throttle.Throttle, account, addr string) {
 	t.Helper()
 	mustAllow(t, th, account, addr)
@@ -39,10 +39,10 @@ func TestGuesserCannotLockOutTheOwner(t *testing.T) {
 		}
 	}
 	if most := 24*60 + throttle.DefaultFree + 10; guesses > most || guesses < most-60 {
-		t.Errorf("%d guesses, want no more than %d, nor far fewer", guesses, most)
+		t.Errorf("%d guesses, want at most %d and not far fewer", guesses, most)
 	}
 	if _, ok := th.Allow("ada", "203.0.113.5"); ok {
-		t.Error("an owner somewhere new is let in while every turn is taken")
+		t.Error("an owner at a new address is allowed while every attempt is used")
 	}
 }
 
@@ -54,9 +54,9 @@ func TestKnownAddressHasASeparateAllowance(t *testing.T) {
 		th.Done("ada", home, throttle.Failed)
 	}
 	mustWait(t, th, "ada", home, time.Second)
-	mustAllow(t, th, "ada", away) // those at home are not the account's
+	mustAllow(t, th, "ada", away) // failures at home do not count for the account elsewhere
 	th.Done("ada", away, throttle.Undecided)
-	mustAllow(t, th, "eve", home) // nor another account's
+	mustAllow(t, th, "eve", home) // nor for another account
 	th.Done("eve", home, throttle.Undecided)
 	clock.now = clock.now.Add(time.Second)
 	mustAllow(t, th, "ada", home)
@@ -118,7 +118,7 @@ func TestAccountHasEightKnownAddresses(t *testing.T) {
 	}
 	wantKnown(0, 1, 2, 3, 4, 5, 6, 7)
 	signIn(t, th, "eve", addr(0))
-	signIn(t, th, "eve", addr(8)) // another account has places of its own
+	signIn(t, th, "eve", addr(8)) // another account has its own known addresses
 	clock.now = clock.now.Add(24*time.Hour - 1)
 	signIn(t, th, "ada", addr(9))
 	signIn(t, th, "ada", addr(1)) // used again
@@ -172,7 +172,7 @@ func TestAnswersDoNotRevealWhichAccountsExist(t *testing.T) {
 					th.Done(name, addr, throttle.Failed)
 				}
 				clock.now = clock.now.Add(time.Duration(random.IntN(1500)) * time.Millisecond)
-				if random.IntN(20) == 0 { // the owner is somewhere new, and there is a turn or not
+				if random.IntN(20) == 0 { // the owner is at a new address, and an attempt may be available
 					if _, ok := th.Allow("ada", "198.51.100.200"); ok {
 						th.Done("ada", "198.51.100.200", throttle.Succeeded)
 					}
@@ -216,10 +216,10 @@ func TestAddressThatBecomesKnownDuringATry(t *testing.T) {
 	mustAllow(t, th, "ada", home)
 	mustAllow(t, th, "ada", home)
 	th.Done("ada", home, throttle.Succeeded)
-	mustAllow(t, th, "ada", home) // known now: two under way, one for each payer
+	mustAllow(t, th, "ada", home) // known now: two pending tries, one charged as known and one as unknown
 	th.Done("ada", home, throttle.Undecided)
 	th.Done("ada", home, throttle.Undecided)
-	for range 2 { // nothing is left of them, neither in that place nor elsewhere
+	for range 2 { // no charge is left, neither at that address nor elsewhere
 		mustAllow(t, th, "ada", home)
 		mustAllow(t, th, "ada", away)
 	}
@@ -267,7 +267,7 @@ func TestEmptyNameIsNotAnAccount(t *testing.T) {
 		th.Done("", home, throttle.Failed)
 	}
 	mustAllow(t, th, "", home)
-	mustWait(t, th, "", home, time.Second) // one is under way
+	mustWait(t, th, "", home, time.Second) // one try is pending
 	th.Done("", home, throttle.Succeeded)
 	mustAllow(t, th, "", home)
 	th.Done("", home, throttle.Undecided)

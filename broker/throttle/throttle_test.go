@@ -11,7 +11,7 @@ import (
 
 const home = "192.0.2.1"
 
-// clock is a fake clock that tests move.
+// clock is a fake clock that tests advance.
 type clock struct{ now time.Time }
 
 func newThrottle(cfg throttle.Config) (*throttle.Throttle, *clock) {
@@ -25,7 +25,7 @@ func burst(n int, refill time.Duration) []throttle.Level {
 	return []throttle.Level{{Bits: 32, Burst: n, Refill: refill}}
 }
 
-// fail makes n failures from addresses of their own, so that only the account is slowed.
+// fail makes n failures from different addresses, so that only the account is slowed down.
 func fail(t *throttle.Throttle, account string, n int) {
 	for i := range n {
 		t.Done(account, fmt.Sprintf("10.0.0.%d", i), throttle.Failed)
@@ -100,10 +100,10 @@ func TestConcurrentTriesShareTheFreeFailures(t *testing.T) {
 	mustWait(t, th, "admin", home, time.Second)
 	mustAllow(t, th, "ada", home)
 	th.Done("ada", home, throttle.Undecided)
-	th.Done("admin", "10.0.0.0", throttle.Undecided) // was not checked: another may
+	th.Done("admin", "10.0.0.0", throttle.Undecided) // not checked: another try is allowed
 	mustAllow(t, th, "admin", home)
 	mustWait(t, th, "admin", home, time.Second)
-	clock.now = clock.now.Add(time.Second) // all are under way still: one beyond them
+	clock.now = clock.now.Add(time.Second) // all are still pending: one more is refused
 	mustAllow(t, th, "admin", "10.0.1.0")
 	mustWait(t, th, "admin", "10.0.1.0", 2*time.Second)
 	for i := 1; i < 10; i++ {
@@ -171,7 +171,7 @@ func TestAddressHasABucketOfFailures(t *testing.T) {
 	mustWait(t, th, "another", home, time.Second)
 	mustAllow(t, th, "another", "192.0.2.2")
 	th.Done("another", home, throttle.Succeeded)
-	mustWait(t, th, "another", home, time.Second) // a good account buys nothing
+	mustWait(t, th, "another", home, time.Second) // a success does not refill the bucket
 	clock.now = clock.now.Add(time.Second)
 	mustAllow(t, th, "another", home)
 	th.Done("another", home, throttle.Failed)
@@ -181,7 +181,7 @@ func TestAddressHasABucketOfFailures(t *testing.T) {
 		mustAllow(t, th, fmt.Sprint("later", i), home)
 		th.Done(fmt.Sprint("later", i), home, throttle.Failed)
 	}
-	mustWait(t, th, "another", home, time.Second) // no more than the bucket holds
+	mustWait(t, th, "another", home, time.Second) // not more than the size of the bucket
 }
 
 func TestAllowReturnsTheLongestWait(t *testing.T) {
@@ -197,12 +197,12 @@ func TestMemoryIsBounded(t *testing.T) {
 	th, _ := newThrottle(throttle.Config{Size: 2, Account: throttle.Account{Free: 1}, IPv4: burst(1, time.Second)})
 	th.Done("a", "10.0.0.1", throttle.Failed)
 	th.Done("b", "10.0.0.2", throttle.Failed)
-	for i := range 100 { // those who did nothing wrong push nobody out
+	for i := range 100 { // successful sign-ins evict no failures
 		mustAllow(t, th, fmt.Sprint("good", i), fmt.Sprintf("10.0.1.%d", i))
 		th.Done(fmt.Sprint("good", i), fmt.Sprintf("10.0.1.%d", i), throttle.Succeeded)
 	}
 	mustWait(t, th, "a", home, time.Second)
-	th.Done("c", "10.0.0.3", throttle.Failed) // b is the one not seen for longest
+	th.Done("c", "10.0.0.3", throttle.Failed) // b is the least recently used entry
 	mustAllow(t, th, "b", home)
 	mustWait(t, th, "a", home, time.Second)
 	mustWait(t, th, "c", home, time.Second)
