@@ -14,8 +14,8 @@ type addressClass int32
 
 const (
 	publicAddress   addressClass = iota
-	privateAddress               // of this network: RFC 1918, RFC 4193, and shared or locally translated addresses
-	loopbackAddress              // of this machine
+	privateAddress               // in a private network: RFC 1918, RFC 4193, and shared or locally translated addresses
+	loopbackAddress              // on this machine
 	reservedAddress              // link-local (such as a cloud's metadata service), unspecified, multicast, and not assigned to hosts
 )
 

@@ -14,7 +14,7 @@ import (
 	"tokenbroker/upstream"
 )
 
-// keyOf is the test key that signs by an algorithm, and the hash of the algorithm's at_hash.
+// keyOf has the test key for each algorithm, and the hash function of the algorithm's at_hash.
 var keyOf = map[jose.SignatureAlgorithm]struct {
 	key  string
 	hash crypto.Hash
@@ -72,7 +72,8 @@ func TestAlgorithmsByAllowList(t *testing.T) {
 	}
 }
 
-// A secret algorithm with the public key as its secret, and none, are accepted nowhere.
+// TestSymmetricAlgorithmsAreRefused checks that no configuration accepts none, or HS256 with the
+// public key as the secret.
 func TestSymmetricAlgorithmsAreRefused(t *testing.T) {
 	o := newOP()
 	o.discovery["id_token_signing_alg_values_supported"] = []string{"HS256", "none"}

@@ -19,14 +19,13 @@ import (
 // now2000 is the start time of a synctest bubble.
 const now2000 = 946684800
 
-// goodPayload is an id token's payload with the members of more behind it.
+// goodPayload returns the payload of a valid id token, followed by the members in more.
 func goodPayload(more string) string {
 	return fmt.Sprintf(`{"iss":%q,"sub":"mallory","aud":"client","iat":%d,"exp":%d,"nonce":"nonce-1"%s}`, issuerURL, now2000, now2000+300, more)
 }
 
 // TestAmbiguousPayloadsAreRefused checks that a token in which two readers can see different claims
-// is refused, from every source of id tokens. RFC 7519 §4: claim names are case-sensitive, and
-// unique.
+// is refused, regardless of its source. Claim names are case-sensitive and unique (RFC 7519 §4).
 func TestAmbiguousPayloadsAreRefused(t *testing.T) {
 	replaced := func(old, now string) string { return strings.Replace(goodPayload(""), old, now, 1) }
 	for name, payload := range map[string]string{
@@ -66,7 +65,7 @@ func TestAmbiguousPayloadsAreRefused(t *testing.T) {
 		"sub that is half a surrogate pair":        replaced(`mallory`, `\ud800`),
 		"aud with an element that is not a string": replaced(`"client"`, `["client",7]`),
 		"aud of another type":                      replaced(`"client"`, `{"client":true}`),
-		"exp in words":                             replaced(strconv.Itoa(now2000+300), `"946685100"`),
+		"exp as a string":                          replaced(strconv.Itoa(now2000+300), `"946685100"`),
 		"exp that no float64 holds":                replaced(strconv.Itoa(now2000+300), `1e400`),
 		"no exp":                                   replaced(`"exp"`, `"expires"`),
 		"iat of another type":                      replaced(strconv.Itoa(now2000)+",", `true,`),
@@ -104,7 +103,7 @@ func manyMembers(n int) string {
 	return b.String()
 }
 
-// TestUnusualValidPayloadsAreAccepted has payloads that the strict reader must accept.
+// TestUnusualValidPayloadsAreAccepted checks payloads that the strict reader must accept.
 func TestUnusualValidPayloadsAreAccepted(t *testing.T) {
 	replaced := func(old, now string) string { return strings.Replace(goodPayload(""), old, now, 1) }
 	for name, payload := range map[string]string{
@@ -113,8 +112,8 @@ func TestUnusualValidPayloadsAreAccepted(t *testing.T) {
 		"times with an exponent":           replaced(strconv.Itoa(now2000+300), `9.466851e8`),
 		"an exp in the far future":         replaced(strconv.Itoa(now2000+300), `4503599627370496`),
 		"an exp beyond all times":          replaced(strconv.Itoa(now2000+300), `1e300`),
-		"nbf a little ahead":               goodPayload(`,"nbf":` + strconv.Itoa(now2000+300)),
-		"null for what is optional":        goodPayload(`,"nbf":null,"at_hash":null,"groups":null`),
+		"nbf slightly in the future":       goodPayload(`,"nbf":` + strconv.Itoa(now2000+300)),
+		"null for optional claims":         goodPayload(`,"nbf":null,"at_hash":null,"groups":null`),
 		"groups of several hundred":        goodPayload(`,"groups":["g"` + strings.Repeat(`,"0f8fad5b-d9cb-469f-a165-70867728950e"`, 300) + `]`),
 		"claims by reference (overage)":    goodPayload(`,"_claim_names":{"groups":"src1"},"_claim_sources":{"src1":{"endpoint":"https://graph.test/x"}}`),
 		"names that differ only elsewhere": goodPayload(`,"a":{"id":1},"b":{"ID":2},"orgs":[{"id":1},{"Id":2}]`),
@@ -129,15 +128,15 @@ func TestUnusualValidPayloadsAreAccepted(t *testing.T) {
 					t.Fatalf("%q, %v", id.Subject, err)
 				}
 				if most := time.Now().Add(10*time.Minute + time.Hour); id.ExpiresAt.After(most) {
-					t.Errorf("kept until %v, the latest useful time is %v", id.ExpiresAt, most)
+					t.Errorf("kept until %v, but it can be exchanged only until %v", id.ExpiresAt, most)
 				}
 			})
 		})
 	}
 }
 
-// TestExpiresAtIsCapped at what an exchange accepts, so that a record of the exchange does not
-// outlive its use by years.
+// TestExpiresAtIsCapped checks that ExpiresAt is at most the time until which an exchange accepts
+// the token, so that the record of an exchange is not kept for years.
 func TestExpiresAtIsCapped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newOP().provider(t, nil)
@@ -153,7 +152,8 @@ func TestExpiresAtIsCapped(t *testing.T) {
 	})
 }
 
-// TestAccessTokenHash by the algorithm of the id token: SHA-256, and SHA-512 with Ed25519.
+// TestAccessTokenHash checks that at_hash uses the hash of the id token's algorithm: SHA-256, or
+// SHA-512 for Ed25519.
 func TestAccessTokenHash(t *testing.T) {
 	const access = "opaque"
 	o := newOP()

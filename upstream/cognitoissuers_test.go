@@ -27,7 +27,7 @@ func TestCognitoIssuersByPartitionAndRegion(t *testing.T) {
 		{"us-gov-west-1", "us-gov-west-1_a", "https://cognito-idp.us-gov-west-1.amazonaws.com/us-gov-west-1_a", []string{"https://issuer-cognito-idp.us-gov-west-1.amazonaws.com/us-gov-west-1_a"}},
 		{"cn-north-1", "cn-north-1_a", "https://cognito-idp.cn-north-1.amazonaws.com.cn/cn-north-1_a", []string{"https://issuer-cognito-idp.cn-north-1.amazonaws.com.cn/cn-north-1_a"}},
 		{"eusc-de-east-1", "eusc-de-east-1_a", "https://cognito-idp.eusc-de-east-1.amazonaws.eu/eusc-de-east-1_a", []string{"https://issuer-cognito-idp.eusc-de-east-1.amazonaws.eu/eusc-de-east-1_a"}},
-		// A replica: the identity stays that of the primary region.
+		// A replica, for which the identity is that of the primary region.
 		{"us-west-2", "us-east-1_a", "https://cognito-idp.us-east-1.amazonaws.com/us-east-1_a", []string{"https://cognito-idp.us-west-2.amazonaws.com/us-east-1_a", "https://issuer-cognito-idp.us-east-1.amazonaws.com/us-east-1_a"}},
 	} {
 		identity, issuers := upstream.CognitoIssuers(tc.region, tc.pool)
@@ -37,7 +37,7 @@ func TestCognitoIssuersByPartitionAndRegion(t *testing.T) {
 			t.Errorf("%s in %s: %s, %q", tc.pool, tc.region, identity, issuers)
 		}
 		if issuers[0] != upstream.CognitoIssuer(tc.region, tc.pool) {
-			t.Errorf("%s in %s: asks %s first", tc.pool, tc.region, issuers[0])
+			t.Errorf("%s in %s: the first issuer is %s", tc.pool, tc.region, issuers[0])
 		}
 	}
 }
@@ -64,13 +64,13 @@ func TestPreferredCognitoIssuer(t *testing.T) {
 	}
 }
 
-// awsPool is a user pool at AWS's names, without a network. down are hosts that do not answer.
+// awsPool is a user pool at AWS's host names, without a network. Hosts in down do not respond.
 type awsPool struct {
 	*devidp.Server
 	mu    sync.Mutex
 	down  []string
 	asked map[string]int // by host and path
-	now   time.Time      // of the providers' clock
+	now   time.Time      // on the providers' clock
 }
 
 const (
@@ -139,7 +139,8 @@ func (p *awsPool) identity(t *testing.T, provider *upstream.Provider) (broker.Id
 	return provider.VerifyTokens(t.Context(), broker.UpstreamTokens{IDToken: tokens.ID, AccessToken: tokens.Access})
 }
 
-// The operators of a pool switch its issuer while the broker runs: its users stay the same.
+// TestUserPoolWithBothIssuers checks that users keep their identity if the operators of a pool
+// switch its issuer while the broker runs.
 func TestUserPoolWithBothIssuers(t *testing.T) {
 	pool := newAWSPool(t)
 	provider, _ := pool.provider(t, "us-east-1")
@@ -152,7 +153,7 @@ func TestUserPoolWithBothIssuers(t *testing.T) {
 		t.Fatal(err)
 	}
 	if pool.asked[updatedHost+discoveryOfPool] != 0 {
-		t.Error("the updated issuer was asked without a token of it")
+		t.Error("a request went to the updated issuer before a token named it")
 	}
 	pool.UseUpdatedIssuer(true)
 	after, err := pool.identity(t, provider)
@@ -164,7 +165,7 @@ func TestUserPoolWithBothIssuers(t *testing.T) {
 		t.Errorf("identities differ:\n%+v\n%+v", before, after)
 	}
 	if _, err := provider.VerifyTokens(t.Context(), broker.UpstreamTokens{IDToken: late.ID}); err != nil {
-		t.Errorf("a token of before the switch: %v", err)
+		t.Errorf("a token from before the switch: %v", err)
 	}
 	if _, err := provider.Exchange(t.Context(), broker.CodeExchange{Code: "c", Issuer: "https://other.example"}); !errors.Is(err, broker.ErrUpstreamCode) {
 		t.Errorf("a callback that names another issuer: %v", err)
@@ -176,9 +177,9 @@ func TestUserPoolWithBothIssuers(t *testing.T) {
 	}
 }
 
-// A pool with the original issuer has no documents at the updated one's host. A token that
-// names it anyway is refused, which anybody can write: the provider stays ready, the host is asked at
-// most every 10 s, and the log says so once.
+// TestUpdatedIssuerOfAPoolWithoutOneIsRefused checks tokens that name an updated issuer that does
+// not exist, which anyone can write. The provider stays ready, the host receives at most one
+// request in 10 s, and there is one warning in the log.
 func TestUpdatedIssuerOfAPoolWithoutOneIsRefused(t *testing.T) {
 	pool := newAWSPool(t)
 	pool.UseUpdatedIssuer(true)
@@ -198,17 +199,17 @@ func TestUpdatedIssuerOfAPoolWithoutOneIsRefused(t *testing.T) {
 		pool.now = pool.now.Add(5 * time.Second)
 	}
 	if n := pool.asked[updatedHost+discoveryOfPool]; n != 2 {
-		t.Errorf("the updated issuer was asked %d times within 15 s, want 2", n)
+		t.Errorf("%d requests to the updated issuer within 15 s, want 2", n)
 	}
 	if n := strings.Count(logs.String(), "level=WARN"); n != 1 {
 		t.Errorf("%d warnings:\n%s", n, logs)
 	}
 	if _, err := pool.identity(t, provider); err != nil {
-		t.Errorf("a good token: %v", err)
+		t.Errorf("a valid token: %v", err)
 	}
 }
 
-// One of the hosts is down: the provider works by the other.
+// TestIssuersOfAPoolReplaceEachOther checks that the provider uses the other host if one is down.
 func TestIssuersOfAPoolReplaceEachOther(t *testing.T) {
 	pool := newAWSPool(t)
 	pool.UseUpdatedIssuer(true)
@@ -237,7 +238,7 @@ func TestIssuersOfAPoolReplaceEachOther(t *testing.T) {
 	}
 }
 
-// TestReplicaOfAPool configures a broker with the region of a pool's replica.
+// TestReplicaOfAPool checks a broker that is configured with the region of a replica.
 func TestReplicaOfAPool(t *testing.T) {
 	pool := newAWSPool(t)
 	provider, _ := pool.provider(t, "us-west-2")
@@ -248,12 +249,12 @@ func TestReplicaOfAPool(t *testing.T) {
 		t.Errorf("identity %+v, %v", identity, err)
 	}
 	if pool.asked[replica+discoveryOfPool] == 0 {
-		t.Error("the replica was not asked first")
+		t.Error("the first request did not go to the replica")
 	}
 }
 
-// Nothing but the pool's own issuers is accepted, and the keys of one issuer are not good for
-// tokens of another.
+// TestKeysOfAnIssuerVerifyOnlyItsTokens checks that only the issuers of the pool are accepted, and
+// that the keys of one issuer do not verify tokens of another.
 func TestKeysOfAnIssuerVerifyOnlyItsTokens(t *testing.T) {
 	o := newOP()
 	const second = "https://second.test"

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Kind is the kind of provider.
+// Kind is the kind of a provider.
 type Kind string
 
 // The kinds of providers: plain OpenID Connect, and a Cognito user pool with its claims token_use,
@@ -22,18 +22,28 @@ const (
 
 // The limits of requests to a provider.
 const (
+	// maxAnswer is the largest response in bytes.
 	maxAnswer      = 1 << 20
 	defaultTimeout = 5 * time.Second
-	refetchEvery   = 10 * time.Second
-	maxKeyAge      = time.Hour
-	maxKeptAge     = 24 * time.Hour         // of keys whose fetch fails
-	freshKeysWait  = 250 * time.Millisecond // for newer keys, if a key is available
-	rediscover     = time.Second            // after a failure
-	maxMetaAge     = time.Hour
-	outcomeLife    = 30 * time.Second // of the result of a request, for Ready
+	// refetchEvery is the shortest time between two attempts to fetch the keys, and between two
+	// attempts to read a discovery document while the provider can be used.
+	refetchEvery = 10 * time.Second
+	// maxKeyAge is the age at which the keys are fetched again, and maxKeptAge the age at which they
+	// expire if the fetch fails.
+	maxKeyAge  = time.Hour
+	maxKeptAge = 24 * time.Hour
+	// freshKeysWait is how long a token waits for newer keys if its key is available.
+	freshKeysWait = 250 * time.Millisecond
+	// rediscover replaces refetchEvery after a failed fetch of keys, and while the provider cannot be
+	// used.
+	rediscover = time.Second
+	// maxMetaAge is the age at which the discovery document is read again.
+	maxMetaAge = time.Hour
+	// outcomeLife is the age up to which Ready uses the result of a request.
+	outcomeLife = 30 * time.Second
 )
 
-// Config of a [Provider]. Name, Issuer and ClientID are required.
+// Config configures a [Provider]. Name, Issuer and ClientID are required.
 type Config struct {
 	// Name is the name of the provider in paths, for example "cognito".
 	Name string

@@ -26,7 +26,7 @@ type issuer struct {
 
 	meta   atomic.Pointer[metadata] // nil until the discovery succeeded
 	flight singleflight.Group
-	// failedAt and lastError limit the rate of attempts. Only the flight uses them.
+	// failedAt and lastError limit the rate of attempts. They are used only by the flight.
 	failedAt  time.Time
 	lastError error
 }

@@ -9,7 +9,8 @@ import (
 	"tokenbroker/upstream"
 )
 
-// An issuer's document must not send the broker into its own network.
+// TestEndpointsNearerThanTheIssuerAreRefused checks that an issuer's document cannot send the
+// broker into its own network.
 func TestEndpointsNearerThanTheIssuerAreRefused(t *testing.T) {
 	const loopbackIssuer = "http://127.0.0.1:9090"
 	for name, tc := range map[string]struct {
@@ -66,14 +67,15 @@ func TestEndpointsNearerThanTheIssuerAreRefused(t *testing.T) {
 					}
 				}
 				if tc.says != "want https" && !strings.Contains(err.Error(), "providers.op.endpoint_hosts") {
-					t.Errorf("%v does not say what to do", err)
+					t.Errorf("%v does not name the setting", err)
 				}
 			})
 		}
 	}
 }
 
-// The hosted UI's host of a Cognito pool was named by the operator.
+// TestLogoutURLNamesAnEndpointHost checks that endpoints may be on the host of LogoutURL, which the
+// operator has configured.
 func TestLogoutURLNamesAnEndpointHost(t *testing.T) {
 	o := newOP()
 	o.discovery["authorization_endpoint"] = "https://10.0.0.5/a"

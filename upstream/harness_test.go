@@ -27,7 +27,7 @@ import (
 
 const issuerURL = "https://op.test"
 
-// testKeys are made once, because RSA keys are expensive.
+// testKeys returns the keys of all tests. They are made once, because RSA keys are expensive.
 var testKeys = sync.OnceValue(func() map[string]crypto.Signer {
 	first, err1 := rsa.GenerateKey(rand.Reader, 2048)
 	second, err2 := rsa.GenerateKey(rand.Reader, 2048)
@@ -43,17 +43,17 @@ var testKeys = sync.OnceValue(func() map[string]crypto.Signer {
 	return map[string]crypto.Signer{"rsa": first, "rsa2": second, "ec": ec, "ed": ed, "ec384": ec384, "ec521": ec521}
 })
 
-// op is a plain OpenID provider without a network, so that it lives in a synctest bubble.
-// Its fields are set before the provider is asked, or under mu.
+// op is an OpenID provider of kind oidc without a network, so that it can run in a synctest bubble.
+// Its fields are set before the first request, or under mu.
 type op struct {
 	mu        sync.Mutex
 	discovery map[string]any
 	jwks      []any
-	// answers replace what a path answers.
+	// answers are the responses of paths that do not have the default response.
 	answers  map[string]func(*http.Request) (int, []byte)
-	typ      []string            // Content-Type of the answers; if nil, application/json
-	requests map[string][]string // the bodies, by path
-	basic    []string            // Authorization of the token requests
+	typ      []string            // Content-Type of the responses; if nil, application/json
+	requests map[string][]string // request bodies by path
+	basic    []string            // Authorization headers of the token requests
 	logs     bytes.Buffer
 }
 
@@ -132,7 +132,7 @@ func (o *op) asked(path string) int {
 	return len(o.requests[path])
 }
 
-// hang does not answer until the request's context ends.
+// hang does not respond until the request's context ends.
 func hang(r *http.Request) (int, []byte) {
 	<-r.Context().Done()
 	return 0, nil
@@ -150,7 +150,8 @@ func encode(v any) []byte {
 	return out
 }
 
-// goodClaims returns the claims of a valid id token with changes; a nil value removes a claim.
+// goodClaims returns the claims of a valid id token, modified by changes. A nil value removes a
+// claim.
 func goodClaims(changed map[string]any) map[string]any {
 	claims := map[string]any{
 		"iss": issuerURL, "sub": "ada-1", "aud": "client", "iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix(),
@@ -166,7 +167,8 @@ func sign(t *testing.T, alg jose.SignatureAlgorithm, kid string, key any, claims
 	return signPayload(t, alg, kid, key, nil, encode(claims))
 }
 
-// signPayload signs payload as it is; typ is the header's, nil for none.
+// signPayload signs payload without changes. typ is the typ of the header. If nil, the header has
+// none.
 func signPayload(t *testing.T, alg jose.SignatureAlgorithm, kid string, key, typ any, payload []byte) string {
 	t.Helper()
 	opts := &jose.SignerOptions{}
@@ -193,13 +195,13 @@ func signed(t *testing.T, changed map[string]any) string {
 	return sign(t, jose.RS256, "rsa", testKeys()["rsa"], goodClaims(changed))
 }
 
-// atHash is OIDC Core §3.1.3.6 for the algorithms with SHA-256.
+// atHash returns the at_hash (OIDC Core §3.1.3.6) for the algorithms with SHA-256.
 func atHash(access string) string {
 	sum := sha256.Sum256([]byte(access))
 	return base64.RawURLEncoding.EncodeToString(sum[:16])
 }
 
-// atHash512 is atHash for Ed25519.
+// atHash512 returns the at_hash for Ed25519.
 func atHash512(access string) string {
 	sum := sha512.Sum512([]byte(access))
 	return base64.RawURLEncoding.EncodeToString(sum[:32])

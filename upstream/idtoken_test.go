@@ -11,8 +11,8 @@ import (
 	"tokenbroker/upstream"
 )
 
-// TestIDTokenIsProvenByAtHash: Proven is for an at_hash of the access token that came along, and
-// claims of other kinds of token are refused as far as the proof does not outweigh them.
+// TestIDTokenIsProvenByAtHash checks that an id token with the at_hash of its access token is
+// proven, and that claims of other kinds of token are refused in a token that is not proven.
 func TestIDTokenIsProvenByAtHash(t *testing.T) {
 	const access = "opaque"
 	bound := map[string]any{"at_hash": atHash(access)}
@@ -30,27 +30,27 @@ func TestIDTokenIsProvenByAtHash(t *testing.T) {
 		proven bool
 		want   error
 	}{
-		"at_hash and its access token":        {claims: bound, access: access, proven: true},
-		"only at_hash":                        {claims: bound},
-		"an access token without at_hash":     {access: access, want: broker.ErrUpstreamUnproven},
-		"another access token":                {claims: bound, access: "other", want: broker.ErrUpstreamToken},
-		"no mark":                             {},
-		"Keycloak's typ ID":                   {claims: map[string]any{"typ": "ID"}},
-		"typ null":                            {claims: map[string]any{"typ": nil}},
-		"Keycloak's typ Bearer":               {claims: with(bound, "typ", "Bearer"), access: access, want: broker.ErrUpstreamToken},
-		"Keycloak's typ Refresh":              {claims: with(bound, "typ", "Refresh"), access: access, want: broker.ErrUpstreamToken},
-		"a typ that is not text":              {claims: with(bound, "typ", []string{"ID"}), access: access, want: broker.ErrUpstreamToken},
-		"token_use access":                    {claims: with(bound, "token_use", "access"), access: access, want: broker.ErrUpstreamToken},
-		"token_use id of a plain issuer":      {claims: map[string]any{"token_use": "id"}},
-		"a header of an access token":         {typ: "at+jwt", claims: bound, access: access, want: broker.ErrUpstreamToken},
-		"events":                              {claims: with(bound, "events", map[string]any{}), access: access, want: broker.ErrUpstreamToken},
-		"scope":                               {claims: map[string]any{"scope": "openid"}, want: broker.ErrUpstreamToken},
-		"scp":                                 {claims: map[string]any{"scp": []string{"x"}}, want: broker.ErrUpstreamToken},
-		"gty":                                 {claims: map[string]any{"gty": "client-credentials"}, want: broker.ErrUpstreamToken},
-		"cnf":                                 {claims: map[string]any{"cnf": map[string]any{"jkt": "x"}}, want: broker.ErrUpstreamToken},
-		"scope in a proven id token":          {claims: with(bound, "scope", []string{"openid"}), access: access, proven: true},
-		"cnf in a proven id token":            {claims: with(bound, "cnf", map[string]any{"jkt": "x"}), access: access, proven: true},
-		"claims that id tokens have, as well": {claims: map[string]any{"azp": "client", "client_id": "client", "jti": "1", "uti": "2", "ver": "2.0", "roles": []string{"r"}}},
+		"at_hash and its access token":    {claims: bound, access: access, proven: true},
+		"only at_hash":                    {claims: bound},
+		"an access token without at_hash": {access: access, want: broker.ErrUpstreamUnproven},
+		"another access token":            {claims: bound, access: "other", want: broker.ErrUpstreamToken},
+		"no at_hash":                      {},
+		"Keycloak's typ ID":               {claims: map[string]any{"typ": "ID"}},
+		"typ null":                        {claims: map[string]any{"typ": nil}},
+		"Keycloak's typ Bearer":           {claims: with(bound, "typ", "Bearer"), access: access, want: broker.ErrUpstreamToken},
+		"Keycloak's typ Refresh":          {claims: with(bound, "typ", "Refresh"), access: access, want: broker.ErrUpstreamToken},
+		"a typ that is not text":          {claims: with(bound, "typ", []string{"ID"}), access: access, want: broker.ErrUpstreamToken},
+		"token_use access":                {claims: with(bound, "token_use", "access"), access: access, want: broker.ErrUpstreamToken},
+		"token_use id of a plain issuer":  {claims: map[string]any{"token_use": "id"}},
+		"a header of an access token":     {typ: "at+jwt", claims: bound, access: access, want: broker.ErrUpstreamToken},
+		"events":                          {claims: with(bound, "events", map[string]any{}), access: access, want: broker.ErrUpstreamToken},
+		"scope":                           {claims: map[string]any{"scope": "openid"}, want: broker.ErrUpstreamToken},
+		"scp":                             {claims: map[string]any{"scp": []string{"x"}}, want: broker.ErrUpstreamToken},
+		"gty":                             {claims: map[string]any{"gty": "client-credentials"}, want: broker.ErrUpstreamToken},
+		"cnf":                             {claims: map[string]any{"cnf": map[string]any{"jkt": "x"}}, want: broker.ErrUpstreamToken},
+		"scope in a proven id token":      {claims: with(bound, "scope", []string{"openid"}), access: access, proven: true},
+		"cnf in a proven id token":        {claims: with(bound, "cnf", map[string]any{"jkt": "x"}), access: access, proven: true},
+		"claims that id tokens also have": {claims: map[string]any{"azp": "client", "client_id": "client", "jti": "1", "uti": "2", "ver": "2.0", "roles": []string{"r"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -64,7 +64,8 @@ func TestIDTokenIsProvenByAtHash(t *testing.T) {
 	}
 }
 
-// TestCognitosIDTokensAreProven by their token_use, with claims that a pool's own triggers add.
+// TestCognitosIDTokensAreProven checks that token_use proves them, also with claims that a pool's
+// triggers add.
 func TestCognitosIDTokensAreProven(t *testing.T) {
 	for use, want := range map[any]error{"id": nil, "access": broker.ErrUpstreamToken, nil: broker.ErrUpstreamToken, true: broker.ErrUpstreamToken} {
 		raw := signed(t, map[string]any{"token_use": use, "scope": "of the pool's own"})
@@ -75,7 +76,8 @@ func TestCognitosIDTokensAreProven(t *testing.T) {
 	}
 }
 
-// TestCognitosAccessTokenIsReadStrictly, as the id token is.
+// TestCognitosAccessTokenIsReadStrictly checks that the access token is read as strictly as the id
+// token.
 func TestCognitosAccessTokenIsReadStrictly(t *testing.T) {
 	p := newOP().provider(t, func(c *upstream.Config) { c.Kind = upstream.KindCognito })
 	id := signed(t, map[string]any{"token_use": "id", "cognito:username": "ada", "origin_jti": "o"})
@@ -93,7 +95,7 @@ func TestCognitosAccessTokenIsReadStrictly(t *testing.T) {
 	}
 }
 
-// TestExchangeIsOffByDefault checks that nothing is fetched.
+// TestExchangeIsOffByDefault checks that a refused exchange makes no request.
 func TestExchangeIsOffByDefault(t *testing.T) {
 	o := newOP()
 	p := o.provider(t, func(c *upstream.Config) { c.Exchange = false })

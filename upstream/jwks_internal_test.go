@@ -18,7 +18,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// members returns the JWK of a public key as a map, with further members.
+// members returns the JWK of a public key as a map, modified by further members.
 func members(t *testing.T, public crypto.PublicKey, more map[string]any) map[string]any {
 	t.Helper()
 	text, err := json.Marshal(jose.JSONWebKey{Key: public})
@@ -84,7 +84,7 @@ func TestKeySetIsReadKeyByKey(t *testing.T) {
 	even := append(bytes.Clone(n[:len(n)-1]), n[len(n)-1]&^1)
 	off := octets(t, ecWith(nil), "y")
 	off[31] ^= 1
-	// A point whose x has a zero in front, which some issuers then leave out.
+	// A point whose x starts with a zero, which some issuers omit.
 	short := onCurve(elliptic.P256())
 	for octets(t, members(t, short, nil), "x")[0] != 0 {
 		short = onCurve(elliptic.P256())
@@ -113,7 +113,7 @@ func TestKeySetIsReadKeyByKey(t *testing.T) {
 		"n starts with a zero byte":        {rsaWith(map[string]any{"n": url64(append([]byte{0}, n...))}), ""},
 		"e starts with zero bytes":         {rsaWith(map[string]any{"e": "AAABAAE"}), ""},
 		"e is 3":                           {rsaWith(map[string]any{"e": "Aw"}), ""},
-		"x lacks its zero in front":        {members(t, short, map[string]any{"x": url64(shortX)}), ""},
+		"x lacks its leading zero":         {members(t, short, map[string]any{"x": url64(shortX)}), ""},
 		"x of an EC key is padded":         {ecWith(map[string]any{"x": base64.StdEncoding.EncodeToString(octets(t, ecWith(nil), "x"))}), ""},
 		"x of Ed25519 is padded":           {edWith(map[string]any{"x": base64.StdEncoding.EncodeToString(edwards)}), ""},
 		"key_ops has verify":               {rsaWith(map[string]any{"key_ops": []string{"verify"}}), ""},
@@ -166,11 +166,11 @@ func TestKeySetIsReadKeyByKey(t *testing.T) {
 				return
 			}
 			if err == nil || !strings.Contains(err.Error(), tc.says) || !strings.Contains(err.Error(), "(number 1)") || len(err.Error()) > 500 {
-				t.Fatalf("%d keys, error %v; want one that says %q", len(keys), err, tc.says)
+				t.Fatalf("%d keys, error %v; want one with %q", len(keys), err, tc.says)
 			}
 			keys, unfit, err = parseKeys(setOf(t, tc.key, rsaWith(map[string]any{"kid": "good"})), knownAlgorithms)
 			if err != nil || len(keys) != 1 || keys[0].KeyID != "good" {
-				t.Fatalf("with a good key: %d keys, %v", len(keys), err)
+				t.Fatalf("with a usable key: %d keys, %v", len(keys), err)
 			}
 			if quiet := strings.Contains(tc.says, "not for signatures"); quiet != (len(unfit) == 0) {
 				t.Errorf("unfit %q", unfit)
@@ -204,9 +204,9 @@ func TestKeySetIsBounded(t *testing.T) {
 	}{
 		"one key listed twice":                     {setOf(t, key(good, "k", "RS256"), key(good, "k", "RS256")), 1, ""},
 		"one key listed for two algorithms":        {setOf(t, key(good, "k", "RS256"), key(good, "k", "PS256")), 2, ""},
-		"one key with alg and without":             {setOf(t, key(good, "k", "RS256"), members(t, good, map[string]any{"kid": "k"})), 2, ""},
+		"one key with alg and without alg":         {setOf(t, key(good, "k", "RS256"), members(t, good, map[string]any{"kid": "k"})), 2, ""},
 		"two keys of one kid":                      {setOf(t, key(good, "k", "RS256"), key(another, "k", "RS256"), key(good, "other", "RS256")), 1, `key "k": different keys have this kid`},
-		"two keys of one kid, one for all":         {setOf(t, members(t, good, map[string]any{"kid": "k"}), key(another, "k", "PS512"), key(good, "other", "RS256")), 1, `key "k": different keys`},
+		"two keys of one kid, one without alg":     {setOf(t, members(t, good, map[string]any{"kid": "k"}), key(another, "k", "PS512"), key(good, "other", "RS256")), 1, `key "k": different keys`},
 		"two keys of one kid for other algorithms": {setOf(t, key(good, "k", "RS256"), key(another, "k", "PS256")), 2, ""},
 		"two keys without kid":                     {setOf(t, key(good, "", "RS256"), key(another, "", "RS256")), 2, ""},
 		"one kid for signatures and encryption":    {setOf(t, key(good, "k", "RS256"), members(t, good, map[string]any{"kid": "k", "use": "enc"})), 1, ""},

@@ -36,7 +36,7 @@ type keySet struct {
 	flight singleflight.Group
 
 	mu      sync.Mutex
-	keys    []jose.JSONWebKey // mu guards these five
+	keys    []jose.JSONWebKey // mu guards this field and the four below
 	unfit   string            // describes the unusable keys
 	fetched time.Time
 	tried   time.Time

@@ -8,7 +8,8 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// Keys that cannot be used are logged once for each change of them, and reported.
+// TestUnusableKeysAreLoggedOnceAndReported checks that unusable keys are reported, and logged once
+// for each change.
 func TestUnusableKeysAreLoggedOnceAndReported(t *testing.T) {
 	var log strings.Builder
 	k := keySet{logger: slog.New(slog.NewTextHandler(&log, nil)), keys: make([]jose.JSONWebKey, 1)}

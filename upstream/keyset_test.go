@@ -29,7 +29,8 @@ func public(key, kid string) jose.JSONWebKey {
 	return jose.JSONWebKey{Key: testKeys()[key].Public(), KeyID: kid}
 }
 
-// TestKnownKeysDoNotWaitForAProviderThatHangs, but they expire without it.
+// TestKnownKeysDoNotWaitForAProviderThatHangs checks that keys stay usable while they cannot be
+// fetched, until they expire.
 func TestKnownKeysDoNotWaitForAProviderThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOP()
@@ -41,7 +42,7 @@ func TestKnownKeysDoNotWaitForAProviderThatHangs(t *testing.T) {
 		o.answer("/jwks", hang)
 		start := time.Now()
 		if err := verifyIn(t, p, jose.RS256, "rsa", "rsa"); err != nil || time.Since(start) > 300*time.Millisecond {
-			t.Errorf("an old key, the provider hanging: %v after %v", err, time.Since(start))
+			t.Errorf("a key older than an hour, while the provider does not respond: %v after %v", err, time.Since(start))
 		}
 		time.Sleep(24 * time.Hour)
 		if err := verifyIn(t, p, jose.RS256, "rsa", "rsa"); !errors.Is(err, broker.ErrUpstreamUnavailable) {
@@ -50,13 +51,13 @@ func TestKnownKeysDoNotWaitForAProviderThatHangs(t *testing.T) {
 		o.answer("/jwks", nil)
 		time.Sleep(2 * time.Second)
 		if err := verifyIn(t, p, jose.RS256, "rsa", "rsa"); err != nil {
-			t.Errorf("once it is fixed: %v", err)
+			t.Errorf("after the provider recovered: %v", err)
 		}
 	})
 }
 
-// TestFailedFetchIsRetriedSoon checks that a short failure at the first login does not refuse later
-// ones for long.
+// TestFailedFetchIsRetriedSoon checks that a short failure at the first login affects later logins
+// only for a short time.
 func TestFailedFetchIsRetriedSoon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOP()
@@ -68,7 +69,7 @@ func TestFailedFetchIsRetriedSoon(t *testing.T) {
 			}
 		}
 		if n := o.asked("/jwks"); n != 1 {
-			t.Errorf("asked %d times at once", n)
+			t.Errorf("%d requests at once", n)
 		}
 		o.answer("/jwks", nil)
 		time.Sleep(1100 * time.Millisecond)
@@ -78,8 +79,8 @@ func TestFailedFetchIsRetriedSoon(t *testing.T) {
 	})
 }
 
-// OIDC Core §10.1: a kid is needed only when the set has several keys; RFC 7517 §4.5: keys
-// of different kinds may share one.
+// TestKeysByKindAndKID checks that a kid is needed only if the set has several keys of a type (OIDC
+// Core §10.1), and that keys of different types may share one (RFC 7517 §4.5).
 func TestKeysByKindAndKID(t *testing.T) {
 	for name, tc := range map[string]struct {
 		published []any
@@ -107,7 +108,8 @@ func TestKeysByKindAndKID(t *testing.T) {
 	}
 }
 
-// TestNewKeyWithoutKIDIsFetched is found by the signature that does not fit the old one.
+// TestNewKeyWithoutKIDIsFetched checks that keys are fetched if a signature does not match the old
+// key.
 func TestNewKeyWithoutKIDIsFetched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOP()
@@ -127,7 +129,7 @@ func TestNewKeyWithoutKIDIsFetched(t *testing.T) {
 	})
 }
 
-// What doctor asks for is what the broker does with the keys.
+// TestCheckNamesKeysThatCannotBeUsed checks the report that doctor prints.
 func TestCheckNamesKeysThatCannotBeUsed(t *testing.T) {
 	o := newOP()
 	o.publish(o.jwks[0], map[string]any{"kty": "RSA", "kid": "odd", "n": "AQAB", "e": "AQAB"})

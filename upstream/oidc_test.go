@@ -20,12 +20,12 @@ import (
 	"tokenbroker/upstream"
 )
 
-// noSecret fails if a text that leaves the package holds one of the secrets.
+// noSecret fails the test if a text that leaves the package contains one of the secrets.
 func noSecret(t *testing.T, text string, secrets ...string) {
 	t.Helper()
 	for _, s := range secrets {
 		if s != "" && strings.Contains(text, s) {
-			t.Errorf("%q holds %q", text, s)
+			t.Errorf("%q contains %q", text, s)
 		}
 	}
 }
@@ -61,22 +61,22 @@ func TestTokensOfAPlainIssuerRefused(t *testing.T) {
 		access string
 		want   error
 	}{
-		"wrong issuer with right keys":          {claims: map[string]any{"iss": "https://other.test"}, want: broker.ErrUpstreamToken},
-		"for another client":                    {claims: map[string]any{"aud": "other"}, want: broker.ErrUpstreamToken},
-		"for several clients without azp":       {claims: map[string]any{"aud": []string{"client", "other"}}, want: broker.ErrUpstreamToken},
-		"azp is another client":                 {claims: map[string]any{"azp": "other"}, want: broker.ErrUpstreamToken},
-		"azp of a wrong type":                   {claims: map[string]any{"azp": 7}, want: broker.ErrUpstreamToken},
-		"no subject":                            {claims: map[string]any{"sub": nil}, want: broker.ErrUpstreamToken},
-		"no iat":                                {claims: map[string]any{"iat": nil}, want: broker.ErrUpstreamToken},
-		"issued in the future":                  {claims: map[string]any{"iat": 946684800 + 120}, want: broker.ErrUpstreamToken},
-		"expired":                               {claims: map[string]any{"exp": 946684800 - 1}, want: broker.ErrUpstreamExpired},
-		"old but unexpired":                     {claims: map[string]any{"iat": 946684800 - 601}, want: broker.ErrUpstreamExpired},
-		"e-mail unverified":                     {claims: map[string]any{"email_verified": false}, want: broker.ErrEmailNotVerified},
-		"e-mail unverified in words":            {claims: map[string]any{"email_verified": "false"}, want: broker.ErrEmailNotVerified},
-		"nothing said of the e-mail":            {claims: map[string]any{"email_verified": nil}, want: broker.ErrEmailNotVerified},
-		"verified only by a differing case":     {claims: map[string]any{"email_verified": nil, "Email_Verified": true}, want: broker.ErrEmailNotVerified},
-		"access token of another sign-in":       {claims: map[string]any{"at_hash": atHash("mine")}, access: "not-mine", want: broker.ErrUpstreamToken},
-		"access token that nothing binds to it": {access: "somebody-s", want: broker.ErrUpstreamToken},
+		"wrong issuer with right keys":                 {claims: map[string]any{"iss": "https://other.test"}, want: broker.ErrUpstreamToken},
+		"for another client":                           {claims: map[string]any{"aud": "other"}, want: broker.ErrUpstreamToken},
+		"for several clients without azp":              {claims: map[string]any{"aud": []string{"client", "other"}}, want: broker.ErrUpstreamToken},
+		"azp is another client":                        {claims: map[string]any{"azp": "other"}, want: broker.ErrUpstreamToken},
+		"azp of a wrong type":                          {claims: map[string]any{"azp": 7}, want: broker.ErrUpstreamToken},
+		"no subject":                                   {claims: map[string]any{"sub": nil}, want: broker.ErrUpstreamToken},
+		"no iat":                                       {claims: map[string]any{"iat": nil}, want: broker.ErrUpstreamToken},
+		"issued in the future":                         {claims: map[string]any{"iat": 946684800 + 120}, want: broker.ErrUpstreamToken},
+		"expired":                                      {claims: map[string]any{"exp": 946684800 - 1}, want: broker.ErrUpstreamExpired},
+		"old but unexpired":                            {claims: map[string]any{"iat": 946684800 - 601}, want: broker.ErrUpstreamExpired},
+		"e-mail unverified":                            {claims: map[string]any{"email_verified": false}, want: broker.ErrEmailNotVerified},
+		"e-mail unverified as a string":                {claims: map[string]any{"email_verified": "false"}, want: broker.ErrEmailNotVerified},
+		"email_verified missing":                       {claims: map[string]any{"email_verified": nil}, want: broker.ErrEmailNotVerified},
+		"email_verified in another case":               {claims: map[string]any{"email_verified": nil, "Email_Verified": true}, want: broker.ErrEmailNotVerified},
+		"access token of another sign-in":              {claims: map[string]any{"at_hash": atHash("mine")}, access: "not-mine", want: broker.ErrUpstreamToken},
+		"access token without at_hash in the id token": {access: "somebody-s", want: broker.ErrUpstreamToken},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -128,8 +128,8 @@ func TestCodeFlowRefusesTokensOfAllowListedClients(t *testing.T) {
 	})
 }
 
-// TestTokenEndpoint: each answer gets its error, the code is sent once, and nothing of it
-// or of the answer travels.
+// TestTokenEndpoint checks the error for each response of the token endpoint, that the code is sent
+// once, and that errors and logs do not contain the code or the response.
 func TestTokenEndpoint(t *testing.T) {
 	const code, verifier = "c0de-of-the-user", "verifier-of-the-browser-0123456789-0123456789"
 	good := func(t *testing.T, claims map[string]any) string {
@@ -157,9 +157,9 @@ func TestTokenEndpoint(t *testing.T) {
 		"made-up error":  {answer: fixed(400, `{"error":"b0dy"}`), want: broker.ErrUpstreamCode},
 		"no id token":    {answer: fixed(200, `{"access_token":"acc3ss","token_type":"Bearer"}`), want: broker.ErrUpstreamCode},
 		"redirect":       {answer: fixed(307, ``), want: broker.ErrUpstreamCode},
-		"too many":       {answer: fixed(429, `b0dy`), want: broker.ErrUpstreamUnavailable},
+		"rate limited":   {answer: fixed(429, `b0dy`), want: broker.ErrUpstreamUnavailable},
 		"broken":         {answer: fixed(502, `b0dy`), want: broker.ErrUpstreamUnavailable},
-		"no JSON":        {answer: fixed(200, `b0dy`), want: broker.ErrUpstreamUnavailable},
+		"not JSON":       {answer: fixed(200, `b0dy`), want: broker.ErrUpstreamUnavailable},
 		"oversized":      {answer: fixed(200, strings.Repeat("b0dy", 1<<19)), want: broker.ErrUpstreamUnavailable},
 		"slow": {answer: func(*testing.T) func(*http.Request) (int, []byte) { return hang },
 			want: broker.ErrUpstreamUnavailable},
@@ -201,11 +201,11 @@ func TestClientAuthentication(t *testing.T) {
 		methods []string
 		basic   bool
 	}{
-		"a secret":                         {secret: "x", basic: true},
-		"a secret where basic is offered":  {secret: "x", methods: []string{"client_secret_post", "client_secret_basic"}, basic: true},
-		"a secret where only post is":      {secret: "x", methods: []string{"client_secret_post"}},
-		"a public client":                  {},
-		"a public client, basic published": {methods: []string{"client_secret_basic"}},
+		"a secret":                           {secret: "x", basic: true},
+		"a secret, post and basic supported": {secret: "x", methods: []string{"client_secret_post", "client_secret_basic"}, basic: true},
+		"a secret, only post supported":      {secret: "x", methods: []string{"client_secret_post"}},
+		"a public client":                    {},
+		"a public client, basic supported":   {methods: []string{"client_secret_basic"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := newOP()
@@ -221,18 +221,19 @@ func TestClientAuthentication(t *testing.T) {
 	}
 }
 
-// RFC 9207 §2.4: an issuer that promises its iss parameter must send it, the right one.
+// TestIssuerOfTheAuthorizationResponse checks that a provider that announces the iss parameter must
+// send it with the right value (RFC 9207 §2.4).
 func TestIssuerOfTheAuthorizationResponse(t *testing.T) {
 	for name, tc := range map[string]struct {
 		promised bool
 		iss      string
 		refused  bool
 	}{
-		"promised and missing":      {promised: true, refused: true},
-		"promised and another":      {promised: true, iss: "https://other.test", refused: true},
-		"promised and right":        {promised: true, iss: issuerURL},
-		"not promised and another":  {iss: "https://other.test", refused: true},
-		"neither promised nor sent": {},
+		"announced and missing":      {promised: true, refused: true},
+		"announced and another":      {promised: true, iss: "https://other.test", refused: true},
+		"announced and right":        {promised: true, iss: issuerURL},
+		"not announced and another":  {iss: "https://other.test", refused: true},
+		"neither announced nor sent": {},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -244,7 +245,7 @@ func TestIssuerOfTheAuthorizationResponse(t *testing.T) {
 					t.Errorf("got %v", err)
 				}
 				if tc.refused && o.asked("/token") != 0 {
-					t.Error("the code went out all the same")
+					t.Error("the code was sent")
 				}
 			})
 		})
@@ -272,7 +273,7 @@ func TestKeysOfOtherKinds(t *testing.T) {
 		"PS256 as pinned":                {jose.PS256, "pinned", keys["rsa2"], true},
 		"RS256 under a key for PS256":    {jose.RS256, "pinned", keys["rsa2"], false},
 		"PS256 under a key for RS256":    {jose.PS256, "rsa", keys["rsa"], false},
-		"RS512, not on the list":         {jose.RS512, "rsa", keys["rsa"], false},
+		"RS512, not in the allow-list":   {jose.RS512, "rsa", keys["rsa"], false},
 		"a key for encryption":           {jose.RS256, "enc", keys["rsa2"], false},
 		"HS256 under a published secret": {jose.HS256, "oct", []byte("secret-secret-secret-secret-secret"), false},
 		"another key under a known kid":  {jose.RS256, "rsa", keys["rsa2"], false},
@@ -307,10 +308,10 @@ func TestKeysAreAddedAndWithdrawn(t *testing.T) {
 		time.Sleep(11 * time.Second)
 		o.answer("/jwks", status(503, ""))
 		if err := verify("rsa2"); !errors.Is(err, broker.ErrUpstreamUnavailable) {
-			t.Errorf("a kid that may be new, the provider down: %v", err)
+			t.Errorf("an unknown kid while the provider is down: %v", err)
 		}
 		if err := verify("rsa"); err != nil {
-			t.Errorf("a known key, the provider down: %v", err)
+			t.Errorf("a known key while the provider is down: %v", err)
 		}
 		time.Sleep(11 * time.Second)
 		o.mu.Lock()
@@ -321,7 +322,7 @@ func TestKeysAreAddedAndWithdrawn(t *testing.T) {
 			t.Errorf("the new key: %v", err)
 		}
 		if err := verify("rsa"); !errors.Is(err, broker.ErrUpstreamToken) {
-			t.Errorf("the key that was replaced: %v", err)
+			t.Errorf("the replaced key: %v", err)
 		}
 		o.mu.Lock()
 		o.jwks = []any{jose.JSONWebKey{Key: testKeys()["ec"].Public(), KeyID: "ec"}}
@@ -333,8 +334,8 @@ func TestKeysAreAddedAndWithdrawn(t *testing.T) {
 	})
 }
 
-// TestConcurrentVerificationsShareOneFetch of the discovery document and of the keys. The first
-// caller stops waiting, which does not affect the others.
+// TestConcurrentVerificationsShareOneFetch checks that they share one fetch of the discovery
+// document and one of the keys. The first caller stops waiting, which does not affect the others.
 func TestConcurrentVerificationsShareOneFetch(t *testing.T) {
 	for name, discovered := range map[string]bool{"discovery": false, "keys": true} {
 		t.Run(name, func(t *testing.T) {
@@ -358,14 +359,14 @@ func TestConcurrentVerificationsShareOneFetch(t *testing.T) {
 				all.Go(func() {
 					_, err := p.VerifyTokens(impatient, broker.UpstreamTokens{IDToken: raw})
 					if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, broker.ErrUpstreamUnavailable) {
-						t.Errorf("the impatient one: %v", err)
+						t.Errorf("the caller that stopped waiting: %v", err)
 					}
 				})
 				synctest.Wait()
 				for range 50 {
 					all.Go(func() {
 						if _, err := p.VerifyTokens(t.Context(), broker.UpstreamTokens{IDToken: raw}); err != nil {
-							t.Errorf("one that waited: %v", err)
+							t.Errorf("a caller that waited: %v", err)
 						}
 					})
 				}
@@ -386,10 +387,10 @@ func TestFailedDiscovery(t *testing.T) {
 		"another issuer's":   status(200, `{"issuer":"https://other.test","jwks_uri":"https://other.test/jwks"}`),
 		"plain http keys":    endpoints("jwks_uri", "http://op.test/jwks"),
 		"plain http tokens":  endpoints("token_endpoint", "http://op.test/token"),
-		"a script to go to":  endpoints("authorization_endpoint", "javascript:alert(1)"),
+		"a javascript URL":   endpoints("authorization_endpoint", "javascript:alert(1)"),
 		"plain http log-out": endpoints("end_session_endpoint", "http://op.test/logout"),
 		"no endpoints":       status(200, `{"issuer":"`+issuerURL+`"}`),
-		"no JSON":            status(200, `<html>`),
+		"not JSON":           status(200, `<html>`),
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -413,7 +414,7 @@ func TestFailedDiscovery(t *testing.T) {
 				o.answer("/.well-known/openid-configuration", nil)
 				time.Sleep(2 * time.Second)
 				if _, err := p.AuthorizeURL(t.Context(), authorizeRequest()); err != nil || !p.Ready(t.Context()) {
-					t.Errorf("once it is fixed: %v", err)
+					t.Errorf("after the provider recovered: %v", err)
 				}
 			})
 		})
@@ -460,7 +461,7 @@ func TestConfigRefused(t *testing.T) {
 			change(&cfg)
 			_, err := upstream.New(cfg)
 			if err == nil {
-				t.Error("taken")
+				t.Error("no error")
 			}
 			noSecret(t, fmt.Sprint(err), "s3cret")
 		})

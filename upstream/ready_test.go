@@ -15,7 +15,7 @@ import (
 
 const wellKnown = "/.well-known/openid-configuration"
 
-// TestReadyFollowsTheLastAnswer of whichever endpoint.
+// TestReadyFollowsTheLastAnswer checks that Ready uses the last response of any endpoint.
 func TestReadyFollowsTheLastAnswer(t *testing.T) {
 	for name, path := range map[string]string{"tokens": "/token", "keys": "/jwks"} {
 		t.Run(name, func(t *testing.T) {
@@ -30,7 +30,7 @@ func TestReadyFollowsTheLastAnswer(t *testing.T) {
 					_, _ = p.Exchange(t.Context(), broker.CodeExchange{Code: "c", Nonce: "n"})
 				}
 				if !p.Ready(t.Context()) {
-					t.Fatal("a good provider is not ready")
+					t.Fatal("a working provider is not ready")
 				}
 				o.answer(path, status(503, ""))
 				ask()
@@ -44,14 +44,15 @@ func TestReadyFollowsTheLastAnswer(t *testing.T) {
 				time.Sleep(2 * time.Second)
 				ask()
 				if !p.Ready(t.Context()) {
-					t.Error("not ready after it answered again")
+					t.Error("not ready after it responded again")
 				}
 			})
 		})
 	}
 }
 
-// TestReadyRequestsAnUnusedProvider, now and then.
+// TestReadyRequestsAnUnusedProvider checks that Ready sends occasional requests if there are no
+// others.
 func TestReadyRequestsAnUnusedProvider(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOP()
@@ -63,7 +64,7 @@ func TestReadyRequestsAnUnusedProvider(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		if n := o.asked(wellKnown); n != 2 {
-			t.Errorf("asked %d times in a minute", n)
+			t.Errorf("%d requests in a minute", n)
 		}
 		o.answer(wellKnown, status(503, ""))
 		time.Sleep(31 * time.Second)
@@ -71,7 +72,7 @@ func TestReadyRequestsAnUnusedProvider(t *testing.T) {
 			t.Error("ready while it is down")
 		}
 		if _, err := p.AuthorizeURL(t.Context(), authorizeRequest()); err != nil {
-			t.Errorf("what was discovered before does not serve: %v", err)
+			t.Errorf("the last discovery document is not used: %v", err)
 		}
 		o.answer(wellKnown, hang)
 		time.Sleep(31 * time.Second)
@@ -81,12 +82,12 @@ func TestReadyRequestsAnUnusedProvider(t *testing.T) {
 		if p.Ready(short) || time.Since(start) > 300*time.Millisecond {
 			t.Errorf("ready, or after %v", time.Since(start))
 		}
-		time.Sleep(6 * time.Second) // what is under way ends
+		time.Sleep(6 * time.Second) // pending requests end
 	})
 }
 
-// TestDiscoveryIsReadAgain after an hour, without a wait; a failure keeps what was read, and
-// keys in the same place are kept.
+// TestDiscoveryIsReadAgain checks that the document is read again after an hour, without a wait.
+// After a failure the last document stays in use, and keys are kept if their URL is the same.
 func TestDiscoveryIsReadAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOP()
@@ -108,7 +109,7 @@ func TestDiscoveryIsReadAgain(t *testing.T) {
 		time.Sleep(30 * time.Minute)
 		page()
 		if n := o.asked(wellKnown); n != 1 {
-			t.Errorf("asked %d times in half an hour", n)
+			t.Errorf("%d requests in half an hour", n)
 		}
 		moved := maps.Clone(o.discovery)
 		moved["authorization_endpoint"] = issuerURL + "/moved"
@@ -119,9 +120,9 @@ func TestDiscoveryIsReadAgain(t *testing.T) {
 		time.Sleep(31 * time.Minute)
 		page()
 		if to := page(); !strings.HasPrefix(to, issuerURL+"/authorize?") || o.asked(wellKnown) != 2 {
-			t.Errorf("after a failure: %s, asked %d times", to, o.asked(wellKnown))
+			t.Errorf("after a failure: %s, %d requests", to, o.asked(wellKnown))
 		}
-		if err := verifyIn(t, p, jose.RS256, "rsa", "rsa"); err != nil || p.KeyFetches() != 2 { // the second for their age
+		if err := verifyIn(t, p, jose.RS256, "rsa", "rsa"); err != nil || p.KeyFetches() != 2 { // the second because of their age
 			t.Errorf("%v, the keys were fetched %d times", err, p.KeyFetches())
 		}
 		o.answer(wellKnown, nil)

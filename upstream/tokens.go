@@ -151,7 +151,7 @@ func (p *Provider) verifyAccessToken(ctx context.Context, meta *metadata, raw st
 	}
 	if p.cfg.Kind != KindCognito {
 		if id.atHash == "" { // it is opaque, and nothing binds it to the id token
-			return fmt.Errorf("%w: nor ties the access token to it", broker.ErrUpstreamUnproven)
+			return fmt.Errorf("%w: it has no at_hash for the access token", broker.ErrUpstreamUnproven)
 		}
 		return nil
 	}

@@ -19,8 +19,8 @@ import (
 	"tokenbroker/upstream"
 )
 
-// TestOneTokenHasOneHash: a token that is good for one session must not become another one
-// by another spelling or another good signature over the same claims.
+// TestOneTokenHasOneHash checks that another spelling of a token is refused, and that another valid
+// signature over the same claims has the same hash, so that a token can be exchanged only once.
 func TestOneTokenHasOneHash(t *testing.T) {
 	o := newOP()
 	o.jwks = append(o.jwks, jose.JSONWebKey{Key: testKeys()["ec"].Public(), KeyID: "ec"})
@@ -41,7 +41,7 @@ func TestOneTokenHasOneHash(t *testing.T) {
 	s := new(big.Int).SetBytes(rs[32:])
 	s.Sub(elliptic.P256().Params().N, s).FillBytes(rs[32:])
 	if again, err := verify(head + base64.RawURLEncoding.EncodeToString(rs)); err == nil && again.TokenHash != first.TokenHash {
-		t.Error("the signature's twin (n−s) makes another hash")
+		t.Error("the signature with n−s has another hash")
 	}
 	other, err := verify(sign(t, jose.ES256, "ec", testKeys()["ec"], goodClaims(map[string]any{"jti": "2"})))
 	if err != nil || other.TokenHash == first.TokenHash {
@@ -51,13 +51,13 @@ func TestOneTokenHasOneHash(t *testing.T) {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	last := strings.IndexByte(alphabet, raw[len(raw)-1])
 	for name, spelling := range map[string]string{
-		"a line feed at the end":       raw + "\n",
-		"a carriage return inside":     raw[:9] + "\r" + raw[9:],
-		"a space at the end":           raw + " ",
-		"padding":                      raw + "==",
-		"a changed last character":     raw[:len(raw)-1] + string(alphabet[last^1]),
-		"a fourth segment":             raw + ".",
-		"standard base64, if it shows": strings.NewReplacer("-", "+", "_", "/").Replace(raw) + "=",
+		"a line feed at the end":   raw + "\n",
+		"a carriage return inside": raw[:9] + "\r" + raw[9:],
+		"a space at the end":       raw + " ",
+		"padding":                  raw + "==",
+		"a changed last character": raw[:len(raw)-1] + string(alphabet[last^1]),
+		"a fourth segment":         raw + ".",
+		"standard base64":          strings.NewReplacer("-", "+", "_", "/").Replace(raw) + "=",
 	} {
 		if _, err := verify(spelling); !errors.Is(err, broker.ErrUpstreamToken) {
 			t.Errorf("%s: %v", name, err)
@@ -65,22 +65,22 @@ func TestOneTokenHasOneHash(t *testing.T) {
 	}
 }
 
-// TestOtherTokensOfTheIssuerAreNotIDTokens for the same client: access tokens (RFC 9068
-// §2.1), log-out tokens (OIDC Back-Channel Logout §2.4), security events.
+// TestOtherTokensOfTheIssuerAreNotIDTokens checks tokens for the same client: access tokens (RFC
+// 9068 §2.1), log-out tokens (OIDC Back-Channel Logout §2.4) and security events.
 func TestOtherTokensOfTheIssuerAreNotIDTokens(t *testing.T) {
 	for name, tc := range map[string]struct {
 		typ    any
 		claims map[string]any
 		ok     bool
 	}{
-		"JWT":                              {typ: "JWT", ok: true},
-		"jwt as a media type":              {typ: "application/jwt", ok: true},
-		"no typ":                           {ok: true},
-		"an access token":                  {typ: "at+jwt"},
-		"an access token's media type":     {typ: "application/AT+jwt"},
-		"a log-out token":                  {typ: "logout+jwt"},
-		"a typ that is not text":           {typ: 7},
-		"a log-out token from before typs": {claims: map[string]any{"events": map[string]any{"http://schemas.openid.net/event/backchannel-logout": map[string]any{}}}},
+		"JWT":                          {typ: "JWT", ok: true},
+		"jwt as a media type":          {typ: "application/jwt", ok: true},
+		"no typ":                       {ok: true},
+		"an access token":              {typ: "at+jwt"},
+		"an access token's media type": {typ: "application/AT+jwt"},
+		"a log-out token":              {typ: "logout+jwt"},
+		"a typ that is not text":       {typ: 7},
+		"a log-out token without typ":  {claims: map[string]any{"events": map[string]any{"http://schemas.openid.net/event/backchannel-logout": map[string]any{}}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			raw := signPayload(t, jose.RS256, "rsa", testKeys()["rsa"], tc.typ, encode(goodClaims(tc.claims)))
@@ -92,8 +92,9 @@ func TestOtherTokensOfTheIssuerAreNotIDTokens(t *testing.T) {
 	}
 }
 
-// TestGooglesTwoIssuersAreOne account: it writes its issuer with and without the scheme.
-func TestGooglesTwoIssuersAreOne(t *testing.T) {
+// TestBothIssuersOfGoogleAreOneIssuer checks that Google's issuer with and without the scheme is one
+// issuer.
+func TestBothIssuersOfGoogleAreOneIssuer(t *testing.T) {
 	const google = "https://accounts.google.com"
 	o := newOP()
 	o.discovery["issuer"] = google
@@ -123,19 +124,20 @@ func TestNumbersAreKeptExactly(t *testing.T) {
 		now := time.Now().Unix()
 		for _, at := range []any{0, -1, now + 61, 1.5, json.Number("1e300"), "946684000", true} {
 			if id := identity(map[string]any{"auth_time": at}); !id.AuthTime.IsZero() {
-				t.Errorf("auth_time %v is taken as %v", at, id.AuthTime)
+				t.Errorf("auth_time %v is read as %v", at, id.AuthTime)
 			}
 		}
 		for _, at := range []int64{1, now, now + 60} {
 			if id := identity(map[string]any{"auth_time": at}); id.AuthTime.Unix() != at {
-				t.Errorf("auth_time %d is taken as %v", at, id.AuthTime)
+				t.Errorf("auth_time %d is read as %v", at, id.AuthTime)
 			}
 		}
 	})
 }
 
-// TestCognitosOwnLogOutPage is in its discovery document, and takes another parameter.
-func TestCognitosOwnLogOutPage(t *testing.T) {
+// TestCognitoLogoutURL checks that Cognito's log-out URL is from its discovery document and
+// has Cognito's parameters.
+func TestCognitoLogoutURL(t *testing.T) {
 	p := newPool(t)
 	to, err := url.Parse(p.provider.LogoutURL(t.Context(), "https://app.test/"))
 	if err != nil {

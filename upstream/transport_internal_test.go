@@ -75,7 +75,8 @@ func server(t *testing.T) (port string, connections *atomic.Int64) {
 	return port, connections
 }
 
-// The address is checked after the name was resolved, and before anything is sent.
+// TestDialRefusesAddressesNearerThanTheIssuer checks the address after the name was resolved, and
+// before anything is sent.
 func TestDialRefusesAddressesNearerThanTheIssuer(t *testing.T) {
 	port, connections := server(t)
 	o := newTransport(&Config{Name: "corp"}, "https://id.example.com")
@@ -88,7 +89,7 @@ func TestDialRefusesAddressesNearerThanTheIssuer(t *testing.T) {
 	}
 	o.reach.Store(int32(privateAddress))
 	if _, err := o.dial(t.Context(), "tcp", "127.0.0.1:"+port); err == nil {
-		t.Error("a private issuer's endpoint is on loopback, and was dialed")
+		t.Error("an endpoint on loopback of a private issuer was dialed")
 	}
 	if n := connections.Load(); n != 0 {
 		t.Fatalf("%d connections were made", n)
@@ -109,8 +110,8 @@ func TestDialRefusesAddressesNearerThanTheIssuer(t *testing.T) {
 	}
 }
 
-// faraway returns a provider whose issuer has a public name, and whose document is doc; its
-// other requests go to the network.
+// faraway returns a provider whose issuer has a public name and whose document is doc. Its other
+// requests use the network.
 func faraway(t *testing.T, doc string) *Provider {
 	t.Helper()
 	p, err := New(Config{Name: "corp", Issuer: "https://id.example.com", ClientID: "web", ClientSecret: "do-not-tell"})
@@ -133,7 +134,8 @@ func (f answers) RoundTrip(r *http.Request) (*http.Response, error) { return f(r
 const farawayDocument = `{"issuer":"https://id.example.com","authorization_endpoint":"https://id.example.com/a",
 	"token_endpoint":"https://token.example.com/t","jwks_uri":"https://keys.example.com/k"}`
 
-// A name that the document may hold, and that resolves to this machine once it is used.
+// TestEndpointNamesThatResolveToThisMachine checks names that are valid in the document, but
+// resolve to this machine when they are used.
 func TestEndpointNamesThatResolveToThisMachine(t *testing.T) {
 	port, connections := server(t)
 	p := faraway(t, farawayDocument)
@@ -157,7 +159,8 @@ func TestEndpointNamesThatResolveToThisMachine(t *testing.T) {
 	}
 }
 
-// The issuer's class is that of the address that answers with its certificate.
+// TestIssuersAddressLimitsEndpoints checks that the class of the issuer is that of the address that
+// responds with its certificate.
 func TestIssuersAddressLimitsEndpoints(t *testing.T) {
 	keys := setOf(t, members(t, rsaKey(t, 2048), map[string]any{"kid": "k"}))
 	var srv *httptest.Server
@@ -175,7 +178,7 @@ func TestIssuersAddressLimitsEndpoints(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := New(Config{Name: "corp", Issuer: "https://example.com:" + port, ClientID: "web"}) // as the certificate names it
+	p, err := New(Config{Name: "corp", Issuer: "https://example.com:" + port, ClientID: "web"}) // the name in the certificate
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +192,7 @@ func TestIssuersAddressLimitsEndpoints(t *testing.T) {
 	if _, err := p.Check(t.Context()); err != nil || addressClass(p.issuers[0].transport.reach.Load()) != loopbackAddress {
 		t.Errorf("an issuer on this machine, with its keys: %v, reach %s", err, addressClass(p.issuers[0].transport.reach.Load()))
 	}
-	// The same connection, to a proxy: where the issuer is, is not known.
+	// The same connection through a proxy, for which the address of the issuer is unknown.
 	p.issuers[0].transport.proxy = func(*http.Request) (*url.URL, error) { return &url.URL{Scheme: "http", Host: address}, nil }
 	_, succeeded := p.issuers[0].transport.observeDiscovery(t.Context())
 	succeeded()
@@ -198,7 +201,8 @@ func TestIssuersAddressLimitsEndpoints(t *testing.T) {
 	}
 }
 
-// A proxy of the environment resolves names itself.
+// TestEndpointsBehindAProxy checks endpoints if the environment has a proxy, which resolves names
+// itself.
 func TestEndpointsBehindAProxy(t *testing.T) {
 	var asked atomic.Pointer[string]
 	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -210,10 +214,10 @@ func TestEndpointsBehindAProxy(t *testing.T) {
 	p := faraway(t, farawayDocument)
 	p.issuers[0].transport.proxy = func(*http.Request) (*url.URL, error) { return url.Parse(proxy.URL) }
 	if _, err := p.Check(t.Context()); err == nil {
-		t.Error("the proxy refused, and there are keys")
+		t.Error("there are keys, although the proxy refused")
 	}
 	if got := asked.Load(); got == nil || *got != "CONNECT keys.example.com:443" {
-		t.Errorf("the proxy was asked for %v", got)
+		t.Errorf("the proxy had requests for %v", got)
 	}
 	p = faraway(t, strings.Replace(farawayDocument, "keys.example.com", "10.0.0.5", 1))
 	p.issuers[0].transport.proxy = func(*http.Request) (*url.URL, error) { return url.Parse(proxy.URL) }

@@ -13,7 +13,7 @@ import (
 	"tokenbroker/upstream"
 )
 
-// typed answers with that Content-Type and text in front of each answer of o.
+// typed sets the Content-Type of each response of o, and adds text before its body.
 type typed struct {
 	*op
 	front string
@@ -28,7 +28,8 @@ func (a typed) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// Documents, keys and tokens are JSON, however an issuer names it.
+// TestAnswersOfAnyContentType checks that documents, keys and tokens are read as JSON, regardless
+// of the Content-Type.
 func TestAnswersOfAnyContentType(t *testing.T) {
 	for _, tc := range []struct {
 		name, front string
@@ -49,7 +50,7 @@ func TestAnswersOfAnyContentType(t *testing.T) {
 		{"a byte order mark", "\ufeff", []string{"application/json"}},
 		{"a byte order mark in text", "\ufeff", []string{"text/plain"}},
 		{"a byte order mark and space", "\ufeff\r\n ", []string{"text/plain"}},
-		{"space in front", strings.Repeat("\n", 50), []string{"text/plain"}},
+		{"leading space", strings.Repeat("\n", 50), []string{"text/plain"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			o := newOP()
@@ -67,7 +68,7 @@ func TestAnswersOfAnyContentType(t *testing.T) {
 	}
 }
 
-// What is not JSON is not taken for it.
+// TestAnswersThatAreNotJSON checks that other content is not read as JSON.
 func TestAnswersThatAreNotJSON(t *testing.T) {
 	for name, body := range map[string]string{
 		"a web page": "<!doctype html><title>Sign in</title>", "nothing": "", "a byte order mark": "\ufeff", "two byte order marks": "\ufeff\ufeff{}",

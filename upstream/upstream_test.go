@@ -25,7 +25,7 @@ import (
 
 const redirectURI = "http://127.0.0.1:8080/auth/callback/cognito/"
 
-// pool is a Cognito user pool and a provider for it, on one clock.
+// pool is a Cognito user pool with a provider for it. Both use one clock.
 type pool struct {
 	*devidp.Server
 	provider *upstream.Provider
@@ -77,7 +77,7 @@ func newPool(t *testing.T) *pool {
 	return p
 }
 
-// signIn goes through the hosted page and returns what comes back to the redirect URI.
+// signIn uses the hosted page and returns the parameters of the redirect URI.
 func (p *pool) signIn(t *testing.T, req broker.AuthorizeRequest, username, password string) url.Values {
 	t.Helper()
 	to, err := p.provider.AuthorizeURL(t.Context(), req)
@@ -250,8 +250,9 @@ func (p *pool) confused(t *testing.T, payload string) string {
 	return token
 }
 
-// TestRandomKIDsMakeOneFetchAWindow checks that a flood of unknown kids causes one fetch in 10 s.
-func TestRandomKIDsMakeOneFetchAWindow(t *testing.T) {
+// TestRandomKIDsCauseOneFetchPerWindow checks that a flood of unknown kids causes only one fetch in 10
+// s.
+func TestRandomKIDsCauseOneFetchPerWindow(t *testing.T) {
 	p := newPool(t)
 	good := p.tokens(t, "ada", "dev-client")
 	if _, err := p.provider.VerifyTokens(t.Context(), good); err != nil {
@@ -273,11 +274,11 @@ func TestRandomKIDsMakeOneFetchAWindow(t *testing.T) {
 		t.Errorf("10,000 unknown kids made %d fetches", n)
 	}
 	if _, err := p.provider.VerifyTokens(t.Context(), good); err != nil {
-		t.Errorf("a good token after the flood: %v", err)
+		t.Errorf("a valid token after the flood: %v", err)
 	}
 }
 
-func TestKeysRotateAndOutagesKeepTheLastGoodOnes(t *testing.T) {
+func TestNewKeysAreFetchedAndAnOutageKeepsTheLastKeys(t *testing.T) {
 	p := newPool(t)
 	if _, err := p.provider.VerifyTokens(t.Context(), p.tokens(t, "ada", "dev-client")); err != nil {
 		t.Fatal(err)
@@ -290,16 +291,16 @@ func TestKeysRotateAndOutagesKeepTheLastGoodOnes(t *testing.T) {
 	p.advance(11 * time.Second)
 	fresh := p.tokens(t, "ada", "dev-client")
 	if _, err := p.provider.VerifyTokens(t.Context(), fresh); err != nil {
-		t.Errorf("a key published since: %v", err)
+		t.Errorf("a key published since then: %v", err)
 	}
 	p.Set(devidp.Faults{Down: true})
 	p.advance(11 * time.Second)
 	if _, err := p.provider.VerifyTokens(t.Context(), fresh); err != nil {
-		t.Errorf("with the provider down, under a known key: %v", err)
+		t.Errorf("a known key while the provider is down: %v", err)
 	}
 }
 
-func TestProviderThatIsDownAtTheStart(t *testing.T) {
+func TestProviderThatIsDownAtStartIsUsedLater(t *testing.T) {
 	p := newPool(t)
 	p.Set(devidp.Faults{Down: true})
 	for range 5 {
@@ -308,11 +309,11 @@ func TestProviderThatIsDownAtTheStart(t *testing.T) {
 		}
 	}
 	if p.provider.Ready(t.Context()) || p.paths["/us-east-1_devpool01/.well-known/openid-configuration"] != 1 {
-		t.Errorf("asked %v", p.paths)
+		t.Errorf("requests %v", p.paths)
 	}
 	p.Set(devidp.Faults{})
 	p.advance(2 * time.Second)
 	if _, err := p.provider.AuthorizeURL(t.Context(), authorizeRequest()); err != nil || !p.provider.Ready(t.Context()) {
-		t.Errorf("back again: %v", err)
+		t.Errorf("after the provider recovered: %v", err)
 	}
 }

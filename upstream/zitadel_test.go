@@ -58,7 +58,7 @@ func TestZitadel(t *testing.T) {
 	}
 	_ = answer.Body.Close()
 	if back.Get("code") == "" || back.Get("state") != "state-1" {
-		t.Fatalf("status %d, came back with %v", answer.StatusCode, back)
+		t.Fatalf("status %d, redirected with %v", answer.StatusCode, back)
 	}
 	code := exchangeOf(back)
 	code.Issuer = back.Get("iss")

@@ -12,9 +12,9 @@ import (
 	"tokenbroker/upstream/devidp"
 )
 
-// TestAWSsOwnLibrary runs npm's aws-jwt-verify on what a pool of Amazon's address signs:
-// good tokens pass, and each fault is one that it sees.
-func TestAWSsOwnLibrary(t *testing.T) {
+// TestAWSLibraryVerifiesTokens checks tokens of a pool at Amazon's address with npm's aws-jwt-verify: it
+// accepts valid tokens and detects each fault.
+func TestAWSLibraryVerifiesTokens(t *testing.T) {
 	if _, err := exec.LookPath("node"); err != nil {
 		t.Skip("node is not installed")
 	}

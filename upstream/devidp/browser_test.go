@@ -39,7 +39,7 @@ func newVisitor(t *testing.T, issuer string) *visitor {
 	}}}
 }
 
-// do returns the answer, closed, and its body.
+// do returns the response, whose body is closed, and its content.
 func (v *visitor) do(method, target string, form url.Values, headers ...string) (*http.Response, string) {
 	v.t.Helper()
 	req, err := http.NewRequestWithContext(v.t.Context(), method, target, strings.NewReader(form.Encode()))
@@ -64,7 +64,7 @@ func (v *visitor) do(method, target string, form url.Values, headers ...string) 
 	return resp, string(body)
 }
 
-// code reads the redirect to the client.
+// code returns the code in the redirect to the client.
 func (v *visitor) code(resp *http.Response) string {
 	v.t.Helper()
 	to, err := resp.Location()
@@ -74,7 +74,7 @@ func (v *visitor) code(resp *http.Response) string {
 	return to.Query().Get("code")
 }
 
-// publicClient is dev-client at x/oauth2.
+// publicClient returns the x/oauth2 configuration of dev-client.
 func publicClient(t *testing.T, issuer string) (*oidc.Provider, oauth2.Config) {
 	t.Helper()
 	provider, err := oidc.NewProvider(t.Context(), issuer)
@@ -84,8 +84,8 @@ func publicClient(t *testing.T, issuer string) (*oidc.Provider, oauth2.Config) {
 	return provider, oauth2.Config{ClientID: "dev-client", Endpoint: provider.Endpoint(), RedirectURL: redirectURI, Scopes: []string{"openid", "email"}}
 }
 
-// TestHostedPage goes through the whole code flow as a browser does: page, form, code,
-// tokens; signed in the second time; signed out after the log-out.
+// TestHostedPage runs the code flow like a browser: page, form, code and tokens, then a second
+// sign-in with the session, and a log-out.
 func TestHostedPage(t *testing.T) {
 	pool, issuer := newPool(t)
 	provider, conf := publicClient(t, issuer)

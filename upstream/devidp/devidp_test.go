@@ -23,7 +23,7 @@ func newPool(t *testing.T) (*devidp.Server, string) {
 	return newPoolAt(t, time.Now)
 }
 
-// newPoolAt returns a pool with a clock, and its issuer.
+// newPoolAt returns a pool with the given clock, and its issuer.
 func newPoolAt(t *testing.T, now func() time.Time) (*devidp.Server, string) {
 	t.Helper()
 	var handler http.Handler
@@ -144,7 +144,7 @@ func signIn(t *testing.T, authorize string) string {
 	return to.Query().Get("code")
 }
 
-// get returns the status and the body, or where a redirect goes.
+// get returns the status, and the body or the target of a redirect.
 func get(t *testing.T, target string) (int, string) {
 	t.Helper()
 	client := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}

@@ -92,7 +92,7 @@ func (s *Server) currentFaults() Faults {
 type expiringMap[V any] struct {
 	size  int
 	items map[string]expiringItem[V]
-	order []string // by age; names of taken values stay until size is reached
+	order []string // the names by age, also of removed values until size is reached
 }
 
 type expiringItem[V any] struct {
@@ -123,7 +123,7 @@ func (s *expiringMap[V]) get(name string, now time.Time) (V, bool) {
 	return item.value, true
 }
 
-// take returns what get returns and removes the value.
+// take returns the same as get and removes the value.
 func (s *expiringMap[V]) take(name string, now time.Time) (V, bool) {
 	value, ok := s.get(name, now)
 	delete(s.items, name)

@@ -22,9 +22,9 @@ func TestExpiringMapKeepsTheLastValues(t *testing.T) {
 		t.Errorf("7: %d, %v", v, ok)
 	}
 	if _, ok := s.take("7", now); ok {
-		t.Error("taken twice")
+		t.Error("a value was taken twice")
 	}
 	if _, ok := s.get("8", now.Add(time.Minute)); ok {
-		t.Error("there at its end")
+		t.Error("a value is there at its expiry")
 	}
 }

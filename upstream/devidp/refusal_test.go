@@ -20,7 +20,7 @@ import (
 	"tokenbroker/upstream/devidp"
 )
 
-// TestTokenEndpointRefuses has rows that differ from the valid request in one parameter.
+// TestTokenEndpointRefuses checks requests that differ from the valid one in one parameter.
 func TestTokenEndpointRefuses(t *testing.T) {
 	var ahead atomic.Int64
 	_, issuer := newPoolAt(t, func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) })
@@ -33,24 +33,24 @@ func TestTokenEndpointRefuses(t *testing.T) {
 		status int
 		code   string
 	}{
-		"nothing":              {status: http.StatusOK},
-		"a code of 4 minutes":  {later: 4 * time.Minute, status: http.StatusOK},
-		"a code of 5 minutes":  {later: 5 * time.Minute, status: 400, code: "invalid_grant"},
-		"wrong verifier":       {change: set("code_verifier", oauth2.GenerateVerifier()), status: 400, code: "invalid_grant"},
-		"no verifier":          {change: set("code_verifier", ""), status: 400, code: "invalid_grant"},
-		"the challenge itself": {change: set("code_verifier", oauth2.S256ChallengeFromVerifier(verifier)), status: 400, code: "invalid_grant"},
-		"another redirect URI": {change: set("redirect_uri", redirectURI+"x"), status: 400, code: "invalid_grant"},
-		"no redirect URI":      {change: set("redirect_uri", ""), status: 400, code: "invalid_request"},
-		"another code":         {change: set("code", "guess"), status: 400, code: "invalid_grant"},
-		"no code":              {change: set("code", ""), status: 400, code: "invalid_request"},
-		"a repeated parameter": {change: func(f url.Values) { f.Add("code", "other") }, status: 400, code: "invalid_request"},
-		"unknown client":       {change: set("client_id", "unknown"), status: 400, code: "invalid_client"},
-		"a secret it has not":  {change: set("client_secret", "x"), status: 400, code: "invalid_client"},
-		"a client without its": {change: set("client_id", "backend"), status: 400, code: "invalid_client"},
-		"the code of another":  {change: func(f url.Values) { f.Set("client_id", "backend"); f.Set("client_secret", "s3cr+t%41") }, status: 400, code: "invalid_grant"},
-		"a grant it has not":   {change: set("grant_type", "password"), status: 400, code: "unsupported_grant_type"},
-		"an unknown refresh":   {change: func(f url.Values) { f.Set("grant_type", "refresh_token"); f.Set("refresh_token", "x") }, status: 400, code: "invalid_grant"},
-		"a body over 64 KiB":   {change: set("pad", strings.Repeat("x", 64<<10)), status: 413, code: "invalid_request"},
+		"nothing":                                  {status: http.StatusOK},
+		"a code of 4 minutes":                      {later: 4 * time.Minute, status: http.StatusOK},
+		"a code of 5 minutes":                      {later: 5 * time.Minute, status: 400, code: "invalid_grant"},
+		"wrong verifier":                           {change: set("code_verifier", oauth2.GenerateVerifier()), status: 400, code: "invalid_grant"},
+		"no verifier":                              {change: set("code_verifier", ""), status: 400, code: "invalid_grant"},
+		"the challenge itself":                     {change: set("code_verifier", oauth2.S256ChallengeFromVerifier(verifier)), status: 400, code: "invalid_grant"},
+		"another redirect URI":                     {change: set("redirect_uri", redirectURI+"x"), status: 400, code: "invalid_grant"},
+		"no redirect URI":                          {change: set("redirect_uri", ""), status: 400, code: "invalid_request"},
+		"another code":                             {change: set("code", "guess"), status: 400, code: "invalid_grant"},
+		"no code":                                  {change: set("code", ""), status: 400, code: "invalid_request"},
+		"a repeated parameter":                     {change: func(f url.Values) { f.Add("code", "other") }, status: 400, code: "invalid_request"},
+		"unknown client":                           {change: set("client_id", "unknown"), status: 400, code: "invalid_client"},
+		"a secret of a public client":              {change: set("client_secret", "x"), status: 400, code: "invalid_client"},
+		"a confidential client without its secret": {change: set("client_id", "backend"), status: 400, code: "invalid_client"},
+		"the code of another":                      {change: func(f url.Values) { f.Set("client_id", "backend"); f.Set("client_secret", "s3cr+t%41") }, status: 400, code: "invalid_grant"},
+		"an unsupported grant":                     {change: set("grant_type", "password"), status: 400, code: "unsupported_grant_type"},
+		"an unknown refresh":                       {change: func(f url.Values) { f.Set("grant_type", "refresh_token"); f.Set("refresh_token", "x") }, status: 400, code: "invalid_grant"},
+		"a body over 64 KiB":                       {change: set("pad", strings.Repeat("x", 64<<10)), status: 413, code: "invalid_request"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ahead.Store(0)
@@ -74,7 +74,7 @@ func TestTokenEndpointRefuses(t *testing.T) {
 				t.Errorf("%d %s", resp.StatusCode, body)
 			}
 			if again, body := v.do(http.MethodPost, v.base+"/oauth2/token", form); again.StatusCode < 400 {
-				t.Errorf("the second time: %d %s", again.StatusCode, body)
+				t.Errorf("the second request: %d %s", again.StatusCode, body)
 			}
 		})
 	}
@@ -100,7 +100,7 @@ func TestRevokeOfAnotherClient(t *testing.T) {
 	}
 }
 
-// TestClaims holds the shape of AWS's documentation of the two tokens.
+// TestClaims compares the two tokens with the form that AWS documents.
 func TestClaims(t *testing.T) {
 	pool, issuer := newPool(t)
 	tokens, err := pool.TokensFor("ada", "dev-client")
@@ -138,7 +138,7 @@ func TestClaims(t *testing.T) {
 		}
 	}
 	if id["origin_jti"] != access["origin_jti"] || id["sub"] != access["sub"] || id["jti"] == access["jti"] {
-		t.Error("the two tokens are not of one sign-in")
+		t.Error("the two tokens are not from one sign-in")
 	}
 }
 
@@ -159,7 +159,7 @@ func claimsOf(t *testing.T, token string) map[string]any {
 	return claims
 }
 
-// TestRotateKeys checks that there are always two keys, and that the published one signs next.
+// TestRotateKeys checks that there are always two keys, and that the second one signs next.
 func TestRotateKeys(t *testing.T) {
 	pool, issuer := newPool(t)
 	before := kids(t, issuer)
@@ -212,7 +212,7 @@ func TestTransportFaults(t *testing.T) {
 	}
 	pool.Set(devidp.Faults{})
 	if status, _ := get(t, discovery); status != http.StatusOK {
-		t.Errorf("well again: %d", status)
+		t.Errorf("after the fault ended: %d", status)
 	}
 }
 
@@ -234,14 +234,14 @@ func TestSlowPool(t *testing.T) {
 
 func TestConfigIsRefused(t *testing.T) {
 	for name, cfg := range map[string]devidp.Config{
-		"no issuer":       {},
-		"no pool":         {Issuer: "http://127.0.0.1:9090"},
-		"a longer path":   {Issuer: "http://127.0.0.1:9090/a/b"},
-		"a nameless":      {Issuer: "http://127.0.0.1:9090/a", Clients: []devidp.Client{{}}},
-		"the same client": {Issuer: "http://127.0.0.1:9090/a", Clients: []devidp.Client{{ID: "a"}, {ID: "a"}}},
+		"no issuer":               {},
+		"no pool":                 {Issuer: "http://127.0.0.1:9090"},
+		"a longer path":           {Issuer: "http://127.0.0.1:9090/a/b"},
+		"a client without id":     {Issuer: "http://127.0.0.1:9090/a", Clients: []devidp.Client{{}}},
+		"two clients with one id": {Issuer: "http://127.0.0.1:9090/a", Clients: []devidp.Client{{ID: "a"}, {ID: "a"}}},
 	} {
 		if _, err := devidp.New(cfg); err == nil {
-			t.Errorf("%s: taken", name)
+			t.Errorf("%s: no error", name)
 		}
 	}
 }

@@ -23,10 +23,12 @@ import (
 
 // Limits of the stored values and of requests.
 const (
-	maxBody     = 64 << 10
-	maxKept     = 1000 // of each: codes, sessions, refresh tokens
-	codeLife    = 5 * time.Minute
-	life        = time.Hour // of tokens, and of the hosted page's session
+	maxBody = 64 << 10
+	// maxKept is the maximum number of codes, of sessions and of refresh tokens.
+	maxKept  = 1000
+	codeLife = 5 * time.Minute
+	// life is the lifetime of access and id tokens, and of the hosted page's session.
+	life        = time.Hour
 	refreshLife = 30 * 24 * time.Hour
 )
 
@@ -34,20 +36,20 @@ const (
 type Server struct {
 	cfg  Config
 	pool string // the path of the issuer
-	base string // the issuer without its path
+	base string // scheme and host of the issuer
 
 	failed *rate.Limiter // failed attempts to sign in
 
 	mu       sync.Mutex // guards the fields below
 	keys     []signingKey
-	updated  bool // tokens name the updated issuer
+	updated  bool // whether tokens name the updated issuer
 	codes    *expiringMap[grant]
 	refresh  *expiringMap[grant]
 	sessions *expiringMap[session]
 	faults   Faults
 }
 
-// signingKey is one of the two published keys; the first signs.
+// signingKey is one of the two published keys. The first one signs.
 type signingKey struct {
 	kid     string
 	private *rsa.PrivateKey

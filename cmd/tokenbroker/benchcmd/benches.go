@@ -12,7 +12,8 @@ import (
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
 
-// maxSubscribers bounds the validators in one process: each has a connection and goroutines.
+// maxSubscribers is the maximum number of validators in one process, because each has a connection
+// and goroutines.
 const maxSubscribers = 1000
 
 func propagationCommand(b *bencher) *cobra.Command {
@@ -42,13 +43,13 @@ subscribers; with --url it is GET /livez of the server.` + benchHelp,
 		},
 	}
 	cmd.Flags().Var(&subscribers, "subscribers", "validators in this process, one number or a list (default: 10)")
-	cmd.Flags().Float64Var(&cfg.Rate, "rate", 50, "log-offs a second")
+	cmd.Flags().Float64Var(&cfg.Rate, "rate", 50, "log-offs per second")
 	cmd.Flags().StringVar(&cfg.By, "by", benchrun.ByLogOff, "who ends the sessions: log-off or revoke")
 	b.serviceFlags(cmd)
 	return cmd
 }
 
-// maxWatched bounds log-offs times subscribers: about 1 KiB each.
+// maxWatched is the maximum of log-offs times subscribers. Each takes about 1 KiB.
 const maxWatched = 1_000_000
 
 func (b *bencher) checkPropagation(cfg benchrun.PropagationConfig) error {
@@ -59,7 +60,7 @@ func (b *bencher) checkPropagation(cfg benchrun.PropagationConfig) error {
 		return err
 	}
 	most := slices.Max(cfg.Subscribers)
-	// Each log-off takes a session, and each subscriber watches each of them.
+	// Each log-off ends a session, and each subscriber watches each session.
 	logOffs := cfg.Rate * (b.duration.Seconds() + float64(b.turns)*b.warmup.Seconds())
 	switch {
 	case most > maxSubscribers:
@@ -69,7 +70,7 @@ func (b *bencher) checkPropagation(cfg benchrun.PropagationConfig) error {
 	case cfg.By != benchrun.ByLogOff && cfg.By != benchrun.ByRevoke:
 		return fmt.Errorf("%w: --by %q: want %s or %s", terminal.ErrUsage, cfg.By, benchrun.ByLogOff, benchrun.ByRevoke)
 	case cfg.By == benchrun.ByRevoke && b.url != "":
-		return fmt.Errorf("%w: --by revoke asks the operators' API: that is for the bench's own server, not for --url", terminal.ErrUsage)
+		return fmt.Errorf("%w: --by revoke uses the admin API, which is available only at the benchmark's own server, not at --url", terminal.ErrUsage)
 	}
 	return nil
 }
@@ -107,8 +108,8 @@ load; with --url it is GET /livez of the server.` + benchHelp,
 		},
 	}
 	flags := cmd.Flags()
-	flags.IntSliceVar(&cfg.Clients, "clients", []int{64}, "clients at once; a list measures each, and is plotted")
-	flags.Float64Var(&rate, "rate", 0, "arrivals a second (default: none, a closed loop)")
+	flags.IntSliceVar(&cfg.Clients, "clients", []int{64}, "number of concurrent clients; each number of a list is measured, and plotted")
+	flags.Float64Var(&rate, "rate", 0, "arrivals per second (default: none, a closed loop)")
 	flags.IntVar(&cfg.Sessions, "sessions", 0, "sessions that the clients refresh in turn (default: one for each client)")
 	return cmd
 }
@@ -118,7 +119,7 @@ func validateCommand(b *bencher) *cobra.Command {
 	var tokens sizes
 	cmd := &cobra.Command{
 		Use:   "validate",
-		Short: "Measure a service's validator, which a server feeds",
+		Short: "Measure a service's validator, connected to a server",
 		Long: `Measure a service's validator in this process, which the server feeds with keys and
 revocations: tokens that it has seen before, compared with one time.Since, and tokens that it sees for
 the first time, compared with the raw signature check.
@@ -148,7 +149,7 @@ The server signs the tokens first: 100k of them take a while.` + benchHelp,
 		},
 	}
 	cmd.Flags().Var(&tokens, "tokens", "live tokens that the validator has seen, one number or a list: 1,1k,100k (the default)")
-	cmd.Flags().IntSliceVar(&cfg.Goroutines, "goroutines", nil, "goroutines that validate at once, one number or a list (default: 1 and one for each core)")
+	cmd.Flags().IntSliceVar(&cfg.Goroutines, "goroutines", nil, "goroutines that validate concurrently, one number or a list (default: 1 and one for each core)")
 	b.serviceFlags(cmd)
 	return cmd
 }

@@ -52,18 +52,18 @@ says by which law the cost grows: O(1), O(log n) or O(n).` + benchHelp,
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&operation, "operation", string(benchrun.OperationRefresh), "what arrives: refresh, verify or sign-in")
-	flags.IntVar(&clients, "clients", 256, "the bound on requests under way")
-	flags.Float64Var(&cfg.Ramp.From, "from", 500, "the first rate, in arrivals a second")
+	flags.StringVar(&operation, "operation", string(benchrun.OperationRefresh), "the operation to measure: refresh, verify or sign-in")
+	flags.IntVar(&clients, "clients", 256, "maximum number of concurrent requests")
+	flags.Float64Var(&cfg.Ramp.From, "from", 500, "the first rate, in arrivals per second")
 	flags.Float64Var(&cfg.Ramp.To, "to", 64_000, "the last rate")
 	flags.Float64Var(&cfg.Ramp.Step, "step", 0, "how much the rate rises each time (default: it doubles)")
 	flags.IntVar(&cfg.Ramp.Halvings, "halvings", 3, "how often the gap around the knee is halved")
-	flags.DurationVar(&cfg.Limits.P99, "slo", 15*time.Millisecond, "the longest p99")
+	flags.DurationVar(&cfg.Limits.P99, "slo", 15*time.Millisecond, "the maximum p99")
 	flags.Var(&filled, "sizes", "numbers of sessions in the store, as in 1k,10k,100k: the cost of a refresh over them")
 	return cmd
 }
 
-// maxHalvings leaves gaps of a thousandth of the rate.
+// maxHalvings is the maximum of --halvings, after which the gap is a thousandth of the rate.
 const maxHalvings = 10
 
 func checkCapacity(cmd *cobra.Command, cfg benchrun.CapacityConfig, clients int, filled sizes) error {

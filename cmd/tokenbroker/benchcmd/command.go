@@ -1,5 +1,6 @@
-// Package benchcmd is the command line of tokenbroker-bench. It is not in cmd/tokenbroker-bench
-// because it starts brokers out of cmd/tokenbroker/internal, and because the tests of the documents run it.
+// Package benchcmd is the command line of tokenbroker-bench. It is not in cmd/tokenbroker-bench,
+// because it starts brokers with packages of cmd/tokenbroker/internal, and because the tests of the
+// documents run it.
 package benchcmd
 
 import (
@@ -25,7 +26,7 @@ import (
 	"tokenbroker/validator"
 )
 
-// bencher is what the bench commands share.
+// bencher has the settings that the benchmark commands share.
 type bencher struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
@@ -37,7 +38,8 @@ type bencher struct {
 	turns                                                  int
 }
 
-// Where the secrets of a server at a URL come from, each with _FILE for a file that holds it.
+// The environment variables of the secrets for a server at a URL. Each also exists with the suffix
+// _FILE, for a file that contains the secret.
 const (
 	envBenchPassword     = "TOKENBROKER_BENCH_PASSWORD"
 	envBenchClientSecret = "TOKENBROKER_BENCH_CLIENT_SECRET"
@@ -51,11 +53,11 @@ an embedded NATS server; a running dev or serve is not disturbed. With --url the
 that server: --username signs in, with --password-stdin, ` + envBenchPassword + ` or the
 file ` + envBenchPassword + `_FILE.
 
-Each number is compared with a floor that is measured in the same run, taking turns. Compare
-ratios, not times of two machines. Ctrl-C prints what was measured until then.`
+Each number is compared with a floor that is measured in the same run, in alternation. Compare
+ratios, not times of two machines. Ctrl-C prints the results until then.`
 
-// Main runs the command line and returns the exit code. When ctx ends, what was measured until
-// then is printed. It sets the process's umask to 077, as the broker that it starts expects.
+// Main runs the command line and returns the exit code. If ctx ends early, the results until then
+// are printed. Main sets the process's umask to 077, as the broker that it starts expects.
 func Main(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	syscall.Umask(0o077)
 	root := benchCommand(stdin, stdout, stderr)
@@ -72,27 +74,27 @@ func benchCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 		"Measure validation, refreshes, how fast a log-off reaches the services, and where the knee is."+benchHelp,
 		validateCommand(b), refreshCommand(b), propagationCommand(b), capacityCommand(b))
 	flags := cmd.PersistentFlags()
-	flags.StringVar(&b.url, "url", "", "measure the server with this issuer URL, not one of the bench's own")
-	flags.StringVar(&b.username, "username", "", "who signs in at --url; all sessions are this user's")
+	flags.StringVar(&b.url, "url", "", "measure the server with this issuer URL, instead of the benchmark's own server")
+	flags.StringVar(&b.username, "username", "", "the user who signs in at --url and has all sessions")
 	flags.BoolVar(&b.passwordStdin, "password-stdin", false, "read the password of --username from standard input")
-	flags.StringVar(&b.tempDir, "temp-dir", "", "where the own server's temporary store is made: choose the disk to measure (default: the system's)")
+	flags.StringVar(&b.tempDir, "temp-dir", "", "directory of the own server's temporary store, which selects the measured disk (default: the system's)")
 	flags.DurationVar(&b.warmup, "warmup", time.Second, "time before each measurement that is not measured")
 	flags.DurationVar(&b.duration, "duration", 5*time.Second, "time of each measurement; its floor takes half as long again")
-	flags.IntVar(&b.turns, "turns", 4, "how often a measurement and its floor take turns")
-	flags.StringVar(&b.plot, "plot", "", "draw the outcome into this `FILE`, .svg or .png")
+	flags.IntVar(&b.turns, "turns", 4, "how often a measurement and its floor alternate")
+	flags.StringVar(&b.plot, "plot", "", "draw the results into this `FILE`, .svg or .png")
 	terminal.OutputFlag(cmd, &b.format)
 	return cmd
 }
 
-// serviceFlags are those of the benches with validators in them.
+// serviceFlags adds the flags of the benchmarks with validators.
 func (b *bencher) serviceFlags(cmd *cobra.Command) {
 	flags := cmd.Flags()
-	flags.StringVar(&b.clientID, "client-id", "", "with --url: the confidential client that the validators are (secret: "+envBenchClientSecret+", or the file "+envBenchClientSecret+"_FILE)")
-	flags.StringVar(&b.nats, "nats", "", "with --url: the NATS server where the validators listen (default: they listen over HTTP)")
+	flags.StringVar(&b.clientID, "client-id", "", "with --url: the confidential client of the validators (secret: "+envBenchClientSecret+", or the file "+envBenchClientSecret+"_FILE)")
+	flags.StringVar(&b.nats, "nats", "", "with --url: the NATS server of the validators' subscriptions (default: they subscribe over HTTP)")
 	flags.StringVar(&b.natsUser, "nats-user", "", "with --nats: the user (password: "+envBenchNATSPassword+", or the file "+envBenchNATSPassword+"_FILE)")
 }
 
-// run checks the flags, starts or finds the server, measures and prints.
+// run checks the flags, starts or finds the server, measures and prints the report.
 func (b *bencher) run(ctx context.Context, name string, realPasswords bool, measure func(context.Context, *benchrun.Bench) error) error {
 	if err := b.check(); err != nil {
 		return err
@@ -124,7 +126,7 @@ func (b *bencher) run(ctx context.Context, name string, realPasswords bool, meas
 	return errors.Join(b.emit(r), outcome(r, benchError(err)), stopErr)
 }
 
-// emit prints the report and draws it.
+// emit prints the report and draws the plot.
 func (b *bencher) emit(r *benchreport.Report) error {
 	err := terminal.Emit(b.stdout, b.format, r, r.WriteText)
 	if b.plot == "" || len(r.Runs) == 0 {
@@ -133,13 +135,13 @@ func (b *bencher) emit(r *benchreport.Report) error {
 	return errors.Join(err, r.Plot(b.plot))
 }
 
-// outcome is the error of a bench that measured something: what ended it early, or the
-// requests that failed where none should.
+// outcome returns the error of a benchmark that has results: the reason why it ended early, or the
+// first failed request if none should fail.
 func outcome(r *benchreport.Report, err error) error {
 	if r.Interrupted {
-		return errors.New("interrupted: what is printed was measured until then")
+		return errors.New("interrupted: the report has the results until then")
 	}
-	if err != nil || r.Bench == "capacity" { // a ramp goes on until requests fail
+	if err != nil || r.Bench == "capacity" { // a ramp continues until requests fail
 		return err
 	}
 	for _, run := range r.Runs {
@@ -150,15 +152,15 @@ func outcome(r *benchreport.Report, err error) error {
 	return nil
 }
 
-// checkService refuses --url without the account that validators need there.
+// checkService refuses --url without the account that validators need at that server.
 func (b *bencher) checkService() error {
 	if b.url != "" && b.clientID == "" {
-		return fmt.Errorf("%w: a validator asks the server for revocations: with --url, name a confidential client by --client-id, and set its secret by %s or the file %s_FILE", terminal.ErrUsage, envBenchClientSecret, envBenchClientSecret)
+		return fmt.Errorf("%w: a validator fetches revocations from the server: with --url, name a confidential client by --client-id, and set its secret by %s or the file %s_FILE", terminal.ErrUsage, envBenchClientSecret, envBenchClientSecret)
 	}
 	return nil
 }
 
-// server starts one, or finds the one of --url.
+// server starts the benchmark's own server, or finds the server at --url.
 func (b *bencher) server(ctx context.Context, realPasswords bool) (*benchrun.Server, func() error, error) {
 	if b.url == "" {
 		return benchrun.StartOwn(ctx, benchrun.OwnConfig{
@@ -193,7 +195,7 @@ func (b *bencher) server(ctx context.Context, realPasswords bool) (*benchrun.Ser
 	return server, func() error { server.Close(); return nil }, nil
 }
 
-// check refuses flags that cannot be.
+// check refuses invalid flags.
 func (b *bencher) check() error {
 	switch {
 	case b.duration < 10*time.Millisecond || b.warmup < 0:
@@ -201,18 +203,18 @@ func (b *bencher) check() error {
 	case b.turns < 1 || b.turns > 100:
 		return fmt.Errorf("%w: --turns %d: want 1 to 100", terminal.ErrUsage, b.turns)
 	case b.url == "" && (b.username != "" || b.passwordStdin || b.clientID != "" || b.nats != ""):
-		return fmt.Errorf("%w: --username, --password-stdin, --client-id and --nats belong to --url: the bench's own server has its own", terminal.ErrUsage)
+		return fmt.Errorf("%w: --username, --password-stdin, --client-id and --nats require --url: the benchmark's own server has its own", terminal.ErrUsage)
 	case b.nats == "" && b.natsUser != "":
 		return fmt.Errorf("%w: --nats-user is the user of a service at --nats: also set --nats", terminal.ErrUsage)
 	case b.url != "" && b.tempDir != "":
-		return fmt.Errorf("%w: --temp-dir is for the bench's own server, not for --url", terminal.ErrUsage)
+		return fmt.Errorf("%w: --temp-dir is only for the benchmark's own server, not for --url", terminal.ErrUsage)
 	case b.plot != "" && !slices.Contains(benchreport.PlotFormats, strings.ToLower(filepath.Ext(b.plot))):
 		return fmt.Errorf("%w: --plot %q: want a name that ends in %s", terminal.ErrUsage, b.plot, strings.Join(benchreport.PlotFormats, " or "))
 	}
 	return nil
 }
 
-// benchError makes a bench's refusal of its settings one of how the command was called.
+// benchError makes an error about the settings of a benchmark a usage error.
 func benchError(err error) error {
 	if errors.Is(err, benchrun.ErrUsage) {
 		return fmt.Errorf("%w: %w", terminal.ErrUsage, err)
@@ -220,8 +222,8 @@ func benchError(err error) error {
 	return err
 }
 
-// benchProgress shows on a terminal how far a bench is, a bar for each phase; elsewhere
-// nothing. Add is safe for concurrent use.
+// benchProgress shows the progress of a benchmark on a terminal, with a bar for each phase. Without
+// a terminal it shows nothing. Add is safe for concurrent use.
 type benchProgress struct {
 	bars *mpb.Progress // nil without a terminal
 	bar  *mpb.Bar
@@ -252,7 +254,7 @@ func (p *benchProgress) Add(steps int) {
 	}
 }
 
-// End implements [benchrun.Progress]: the bar goes away.
+// End implements [benchrun.Progress]. It removes the bar.
 func (p *benchProgress) End() {
 	if p.bars != nil {
 		p.bar.Abort(true)

@@ -19,7 +19,7 @@ import (
 	"tokenbroker/internal/longtest"
 )
 
-// shortly are the flags of a bench that measures for a moment.
+// shortly has the flags of a short benchmark.
 var shortly = []string{"--warmup", "20ms", "--duration", "200ms", "--turns", "1"}
 
 func TestMain(m *testing.M) {
@@ -27,10 +27,11 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// runBench runs a bench with --output json and returns its report. It skips the test with -short.
+// runBench runs a benchmark with --output json and returns its report. It skips the test under
+// -short.
 func runBench(t *testing.T, args ...string) benchreport.Report {
 	t.Helper()
-	longtest.SkipShort(t, "measures")
+	longtest.SkipShort(t, "runs a benchmark")
 	var stdout, stderr bytes.Buffer
 	if code := Main(t.Context(), append(args, append(shortly, "--output", "json")...), strings.NewReader(""), &stdout, &stderr); code != terminal.ExitOK {
 		t.Fatalf("bench %v: exit code %d\n%s", args, code, stderr.String())
@@ -55,7 +56,7 @@ func runBench(t *testing.T, args ...string) benchreport.Report {
 	return r
 }
 
-// wantFloors fails for a run without a floor.
+// wantFloors fails the test for each run without a floor.
 func wantFloors(t *testing.T, r benchreport.Report) {
 	t.Helper()
 	for _, run := range r.Runs {
@@ -82,7 +83,7 @@ func TestBenchRefreshOwnServer(t *testing.T) {
 		t.Errorf("the plot is not a picture: %v", err)
 	}
 	if left, err := os.ReadDir(temp); err != nil || len(left) > 0 {
-		t.Errorf("left behind: %v %v", left, err)
+		t.Errorf("files are left: %v %v", left, err)
 	}
 }
 
@@ -139,7 +140,7 @@ func TestBenchCapacityOwnServer(t *testing.T) {
 	for _, operation := range []string{"refresh", "verify", "sign-in"} {
 		t.Run(operation, func(t *testing.T) {
 			r := runBench(t, "capacity", "--operation", operation, "--clients", "8", "--from", "10", "--to", "20", "--slo", "5s")
-			// Whether it is kept is the machine's affair.
+			// Whether the limits are kept depends on the machine.
 			first := r.Runs[0]
 			if r.Knee == nil || first.OfferedPerS != 10 || first.Loop != "open" || first.Kept == nil || *first.Kept == (first.Broken != "") {
 				t.Errorf("knee %+v, levels %+v", r.Knee, r.Runs)
@@ -165,9 +166,9 @@ func TestBenchCapacityOwnServer(t *testing.T) {
 }
 
 func TestBenchInterrupted(t *testing.T) {
-	for after := 2 * time.Second; ; after *= 2 { // to be in the middle of a run, which takes ten minutes
+	for after := 2 * time.Second; ; after *= 2 { // until the interruption is in the middle of a run, which takes ten minutes
 		if after > 2*time.Minute {
-			t.Fatal("no run began")
+			t.Fatal("no run started")
 		}
 		if interruptBench(t, after) {
 			return
@@ -175,14 +176,15 @@ func TestBenchInterrupted(t *testing.T) {
 	}
 }
 
-// interruptBench reports whether a bench that is interrupted after so long had started its run, and checks its report.
+// interruptBench interrupts a benchmark after the given time and checks its report. It returns
+// false if no run had started.
 func interruptBench(t *testing.T, after time.Duration) bool {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), after)
 	defer cancel()
 	var stdout, stderr bytes.Buffer
 	code := Main(ctx, []string{"refresh", "--clients", "2", "--warmup", "10ms", "--duration", "10m", "--turns", "1", "--output", "json"}, strings.NewReader(""), &stdout, &stderr)
-	if stdout.Len() == 0 { // it was still preparing
+	if stdout.Len() == 0 { // the benchmark was still preparing
 		return false
 	}
 	var r benchreport.Report
@@ -212,7 +214,7 @@ func TestBenchUsage(t *testing.T) {
 		{[]string{"refresh", "--duration", "0"}, "--duration"},
 		{[]string{"refresh", "--turns", "0"}, "--turns"},
 		{[]string{"refresh", "--plot", "x.pdf"}, ".svg or .png"},
-		{[]string{"refresh", "--username", "ada"}, "belong to --url"},
+		{[]string{"refresh", "--username", "ada"}, "require --url"},
 		{[]string{"refresh", "--url", "http://127.0.0.1:1"}, "--username"},
 		{[]string{"refresh", "--url", "http://example.com", "--username", "ada", "--password-stdin"}, "plain http"},
 		{[]string{"refresh", "--url", "ftp://127.0.0.1", "--username", "ada", "--password-stdin"}, "--url"},
@@ -236,7 +238,7 @@ func TestBenchUsage(t *testing.T) {
 		var stdout, stderr bytes.Buffer
 		code := Main(t.Context(), c.args, strings.NewReader("correct horse\n"), &stdout, &stderr)
 		if code != terminal.ExitUsage || !strings.Contains(stderr.String(), c.want) || stdout.Len() > 0 {
-			t.Errorf("bench %v: exit code %d, want %d and a word of %q\n%s", c.args, code, terminal.ExitUsage, c.want, stderr.String())
+			t.Errorf("bench %v: exit code %d, want %d and a message with %q\n%s", c.args, code, terminal.ExitUsage, c.want, stderr.String())
 		}
 	}
 }

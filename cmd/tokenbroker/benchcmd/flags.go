@@ -12,7 +12,8 @@ import (
 	"tokenbroker/internal/private"
 )
 
-// sizes is the value of a flag that is a list of numbers above 0, which may be written as 10k or 1M.
+// sizes is the value of a flag that is a list of numbers above 0, which may be written in the form
+// 10k or 1M.
 type sizes []int
 
 // String implements [pflag.Value].
@@ -69,7 +70,7 @@ func size(text string) (int, error) {
 // maxClients is the maximum number of clients of a benchmark. Each client has a connection.
 const maxClients = 4096
 
-// maxSessions and maxRate are the maximum sessions and rate of a benchmark.
+// maxSessions and maxRate are the maximum number of sessions and the maximum rate of a benchmark.
 const (
 	maxSessions = 1_000_000
 	maxRate     = 1_000_000
@@ -88,7 +89,8 @@ func checkClients(clients []int) error {
 	return nil
 }
 
-// checkRate checks a rate. The rate 0 means none, and is valid if noneIsGood.
+// checkRate checks a rate. The rate 0 means that no rate is set, and is valid if noneIsGood is
+// true.
 func checkRate(flag string, rate float64, noneIsGood bool) error {
 	if rate == 0 && noneIsGood {
 		return nil

@@ -67,21 +67,21 @@ func (b *Bench) withProgress(what string, takes time.Duration, f func()) {
 // loop is a load that can be run for a while: [load.Closed] or [load.Open].
 type loop func(ctx context.Context, warmup, duration time.Duration, work load.Work) *load.Result
 
-// closed returns a loop of workers that send without a pause.
+// closed returns a loop of workers that send requests without a pause.
 func closed(workers int) loop {
 	return func(ctx context.Context, warmup, duration time.Duration, work load.Work) *load.Result {
 		return load.Closed{Workers: workers, Warmup: warmup, Duration: duration}.Run(ctx, work)
 	}
 }
 
-// open returns a loop of arrivals at a constant rate, with a bound on those under way.
+// open returns a loop of arrivals at a constant rate, with a maximum number of concurrent requests.
 func open(rate float64, workers int) loop {
 	return func(ctx context.Context, warmup, duration time.Duration, work load.Work) *load.Result {
 		return load.Open{Rate: rate, Workers: workers, Warmup: warmup, Duration: duration}.Run(ctx, work)
 	}
 }
 
-// floorShare is the additional time for the floor, as a part of a benchmark's time.
+// floorShare is the additional time for the floor, as a share of a benchmark's time.
 const floorShare = 0.5
 
 // laterWarmup is the warm-up of the turns after the first one.
@@ -133,7 +133,7 @@ func (b *Bench) add(run report.Run, own, floor *load.Result) {
 	b.Report.Runs = append(b.Report.Runs, run)
 }
 
-// usage returns an error of the settings, which wraps [ErrUsage].
+// usage returns an error about the settings, which wraps [ErrUsage].
 func usage(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", ErrUsage, fmt.Sprintf(format, args...))
 }

@@ -18,19 +18,19 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// quiet is a Progress that says nothing.
+// quiet is a Progress that shows nothing.
 type quiet struct{}
 
 func (quiet) Begin(string, int) {}
 func (quiet) Add(int)           {}
 func (quiet) End()              {}
 
-// fakeBroker answers sign-ins and log-offs, and refuses the first few with 429.
+// fakeBroker responds to sign-ins and log-offs, and refuses the first few with 429.
 type fakeBroker struct {
 	refuse, signedIn, signedOut, atOnce, most atomic.Int64
 
-	enough     int64  // after as many sign-ins
-	whenEnough func() // is called
+	enough     int64 // number of sign-ins after which whenEnough is called
+	whenEnough func()
 }
 
 func (f *fakeBroker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -71,7 +71,7 @@ func startFake(t *testing.T) (*fakeBroker, *Bench) {
 	return f, &Bench{Server: s, Progress: quiet{}}
 }
 
-// A server's throttle counts a sign-in under way as a failure, and says when to come again.
+// A server's throttle counts a pending sign-in as a failure, and sends Retry-After.
 func TestSignInRespectsTheThrottle(t *testing.T) {
 	f, b := startFake(t)
 	f.refuse.Store(2)
@@ -88,7 +88,7 @@ func TestSignInRespectsTheThrottle(t *testing.T) {
 	}
 }
 
-// What is open when the bench is stopped is ended all the same.
+// TestSignInStopped checks that the open sessions are ended although the benchmark was stopped.
 func TestSignInStopped(t *testing.T) {
 	f, b := startFake(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -109,8 +109,8 @@ type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// logOffs runs signOut of 200 sessions at a server whose every answer takes a second, and
-// returns how many it was asked for, and how long it took.
+// logOffs runs signOut for 200 sessions at a server whose responses take a second. It returns the
+// number of requests and the time that they took.
 func logOffs(ctx context.Context, answer func() (*http.Response, error)) (asked int64, took time.Duration) {
 	var requests atomic.Int64
 	b := &Bench{Progress: quiet{}, Server: &Server{http: &http.Client{Transport: roundTrip(func(*http.Request) (*http.Response, error) {
@@ -131,14 +131,14 @@ func TestSignOut(t *testing.T) {
 	refused := func() (*http.Response, error) {
 		return &http.Response{StatusCode: http.StatusForbidden, Body: http.NoBody}, nil
 	}
-	t.Run("takes the time that all of them take", func(t *testing.T) {
+	t.Run("ends all sessions", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			if asked, took := logOffs(t.Context(), refused); asked != 200 {
 				t.Errorf("%d of 200 sessions were ended in %v", asked, took)
 			}
 		})
 	})
-	t.Run("goes on for a while when the bench was stopped", func(t *testing.T) {
+	t.Run("continues for a while after the benchmark was stopped", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()
@@ -147,11 +147,11 @@ func TestSignOut(t *testing.T) {
 			}
 		})
 	})
-	t.Run("stops when the server is gone", func(t *testing.T) {
+	t.Run("stops if the server does not respond", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			gone := func() (*http.Response, error) { return nil, io.ErrUnexpectedEOF }
 			if asked, took := logOffs(t.Context(), gone); asked > 2*remoteSignIns {
-				t.Errorf("it was asked %d times, for %v", asked, took)
+				t.Errorf("%d requests within %v", asked, took)
 			}
 		})
 	})
@@ -167,7 +167,7 @@ func TestSignInStopsAfterItsTries(t *testing.T) {
 		t.Fatalf("%d sessions, error %v", len(sessions), err)
 	}
 	if text := err.Error(); !strings.Contains(text, "too_many_attempts") || strings.Contains(text, "lovelace") {
-		t.Errorf("the error says %q", text)
+		t.Errorf("error %q", text)
 	}
 }
 
@@ -180,7 +180,7 @@ func TestAccountsAreNotPrinted(t *testing.T) {
 	}
 }
 
-// TestRing holds that no two workers share a session, and that all are used.
+// TestRing checks that no two workers share a session, and that all sessions are used.
 func TestRing(t *testing.T) {
 	const sessions, workers = 10, 4
 	all := make([]*browser, sessions)
@@ -217,10 +217,10 @@ func TestEachStopsAtAnError(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	if n := calls.Load(); n == 1000 {
-		t.Error("it went on to the end")
+		t.Error("it continued to the end")
 	}
 	if err := each(t.Context(), 0, 3, nil); err != nil {
-		t.Errorf("nothing to do: %v", err)
+		t.Errorf("no calls: %v", err)
 	}
 }
 
@@ -240,18 +240,19 @@ func TestAudience(t *testing.T) {
 	}
 }
 
-// A wait is over when the last one has heard, and not before.
+// TestDeliveryWaitsForTheLastSubscriber checks that wait returns when the last subscriber has the
+// message, and not before.
 func TestDeliveryWaitsForTheLastSubscriber(t *testing.T) {
 	h := newDelivery(2)
 	h.received()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := h.wait(ctx); !errors.Is(err, context.Canceled) {
-		t.Errorf("one of two heard, and the wait is over: %v", err)
+		t.Errorf("one of two subscribers has the message, and wait returned: %v", err)
 	}
 	before := time.Now()
 	h.received()
 	if last, err := h.wait(t.Context()); err != nil || last.Before(before) {
-		t.Errorf("the last one heard at %v, error %v", last, err)
+		t.Errorf("the last subscriber had the message at %v, error %v", last, err)
 	}
 }

@@ -139,7 +139,7 @@ func (h *delivery) received() {
 // deliveryTimeout is the time limit for a delivery to the last subscriber.
 const deliveryTimeout = 10 * time.Second
 
-var errNotDelivered = errors.New("not all of the subscribers heard in time")
+var errNotDelivered = errors.New("not all subscribers received the message in time")
 
 // wait returns when the last subscriber has the message.
 func (h *delivery) wait(ctx context.Context) (time.Time, error) {

@@ -21,7 +21,7 @@ type browser struct {
 	token, sid string
 }
 
-// answerLimit is how many bytes of an answer are read.
+// answerLimit is the maximum number of bytes that are read of a response.
 const answerLimit = 1 << 20
 
 // statusError is a response with an unexpected status. It has only the code of the problem.
@@ -77,7 +77,7 @@ func (s *Server) do(req *http.Request, path string) (reply, error) {
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, answerLimit))
 	if err != nil {
-		return reply{}, fmt.Errorf("%s: reading the answer: %w", path, err)
+		return reply{}, fmt.Errorf("%s: reading the response: %w", path, err)
 	}
 	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusAccepted {
 		return reply{}, newStatusError(path, resp, body)
@@ -108,7 +108,7 @@ func parseSignIn(r reply) (*browser, error) {
 		CSRFToken   string `json:"CSRF_token"`
 	}
 	if err := json.Unmarshal(r.body, &answer); err != nil || answer.AccessToken == "" || answer.CSRFToken == "" || len(r.cookies) != 1 {
-		return nil, errors.New("the answer to a sign-in is not one of a tokenbroker")
+		return nil, errors.New("the response to a sign-in is not from a tokenbroker")
 	}
 	return &browser{cookie: r.cookies[0].Name + "=" + r.cookies[0].Value, csrf: answer.CSRFToken, token: answer.AccessToken}, nil
 }
@@ -126,7 +126,7 @@ func (s *Server) refreshAnswer(ctx context.Context, b *browser) ([]byte, error) 
 		return nil, err
 	}
 	if len(r.cookies) != 1 {
-		return nil, fmt.Errorf("%d cookies in the answer to a refresh, want 1", len(r.cookies))
+		return nil, fmt.Errorf("%d cookies in the response to a refresh, want 1", len(r.cookies))
 	}
 	b.cookie = r.cookies[0].Name + "=" + r.cookies[0].Value
 	return r.body, nil
@@ -147,7 +147,7 @@ func signInBody(as Account) string {
 	return string(body)
 }
 
-// tokenSessions is how many sessions at a URL are refreshed for tokens.
+// tokenSessions is the number of sessions at a URL that are refreshed to obtain tokens.
 const tokenSessions = 16
 
 // tokens returns n different access tokens: from n sign-ins at an own server, or from the refreshes of a
@@ -180,7 +180,7 @@ func (b *Bench) tokens(ctx context.Context, n int) (tokens []string, sessions []
 				AccessToken string `json:"access_token"`
 			}
 			if err := json.Unmarshal(body, &answer); err != nil || answer.AccessToken == "" {
-				return errors.New("the answer to a refresh has no access token")
+				return errors.New("the response to a refresh has no access token")
 			}
 			tokens[i] = answer.AccessToken
 			b.Progress.Add(1)

@@ -21,7 +21,7 @@ type CapacityConfig struct {
 	Limits  curve.Limits
 }
 
-// floorClients is how many clients the floor of a ramp has, in a closed loop.
+// floorClients is the number of clients of a ramp's floor, which is measured in a closed loop.
 const floorClients = 64
 
 // Capacity raises the rate of arrivals until the server does not keep the limits, and reports the
@@ -130,7 +130,7 @@ func (b *Bench) operation(ctx context.Context, op Operation, clients int) (work,
 	return work, floor, func() { stopFloor(); b.signOut(ctx, sessions) }, nil
 }
 
-// verifying is the work of having each client's token verified over HTTP.
+// verifying returns the work of having each client's token verified over HTTP.
 func (b *Bench) verifying(sessions []*browser) load.Work {
 	return func(ctx context.Context, worker int) error {
 		_, err := b.Server.post(ctx, "/auth/verify/", `{"token":"`+sessions[worker].token+`"}`, "")
@@ -153,7 +153,7 @@ func (b *Bench) echoFloor(body string) (load.Work, func(), error) {
 func (b *Bench) signInWork(ctx context.Context, clients int) (work, floor load.Work, err error) {
 	s := b.Server
 	if !s.Own() {
-		return nil, nil, usage("--operation sign-in is for the bench's own server: at --url it would open sessions without end, all of one user")
+		return nil, nil, usage("--operation sign-in is only for the benchmark's own server: at --url it would open ever more sessions of one user")
 	}
 	if clients > ownUsers {
 		return nil, nil, usage("--operation sign-in: want at most %d --clients, a user for each", ownUsers)

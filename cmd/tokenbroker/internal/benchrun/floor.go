@@ -29,7 +29,7 @@ import (
 
 // handler is a floor: gin handlers that store nothing, in this process, on a free port.
 type handler struct {
-	server *Server // how it is asked
+	server *Server // for requests to it
 	http   *http.Server
 	done   chan struct{}
 }
@@ -203,7 +203,7 @@ func (r *rawSignature) prepare(token string) (signedToken, error) {
 	return signedToken{input: []byte(token[:end]), signature: signature, key: key}, nil
 }
 
-var errBadSignature = errors.New("a token of the server has a bad signature")
+var errBadSignature = errors.New("a token of the server has an invalid signature")
 
 // check verifies hash and signature according to RFC 7515 for the algorithm.
 func (r *rawSignature) check(t signedToken) error {

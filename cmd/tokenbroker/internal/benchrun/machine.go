@@ -53,7 +53,7 @@ func kernel() string {
 
 const (
 	syncBytes = 128 // a small record
-	syncTimes = 101 // so that the median is one of them
+	syncTimes = 101 // odd, so that the median is a measured time
 	syncLimit = 2 * time.Second
 )
 

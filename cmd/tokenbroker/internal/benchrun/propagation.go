@@ -217,7 +217,7 @@ func (s *Server) sessionEnder(by string) (end sessionEnder, stop func(), err err
 		return s.logOff, func() {}, nil
 	}
 	if !s.Own() {
-		return nil, nil, usage("--by revoke asks the operators' API: that is for the bench's own server, not for --url")
+		return nil, nil, usage("--by revoke uses the admin API, which is available only at the benchmark's own server, not at --url")
 	}
 	client, err := adminclient.Locate(adminclient.Options{
 		Admin: s.own.AdminURL(), TokenFile: filepath.Join(s.dataDir, node.AdminTokenFile),

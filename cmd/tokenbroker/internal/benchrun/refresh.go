@@ -49,7 +49,7 @@ func (b *Bench) Refresh(ctx context.Context, cfg RefreshConfig) error {
 	return nil
 }
 
-// refreshing is the work of refreshing each client's own sessions in turn.
+// refreshing returns the work of refreshing each client's own sessions in turn.
 func (b *Bench) refreshing(sessions []*browser, clients int) load.Work {
 	of := newRing(sessions, clients)
 	return func(ctx context.Context, worker int) error { return b.Server.refresh(ctx, of.take(worker)) }
@@ -57,7 +57,7 @@ func (b *Bench) refreshing(sessions []*browser, clients int) load.Work {
 
 // GrowthConfig configures [Bench.Growth].
 type GrowthConfig struct {
-	// Sizes are in rising order.
+	// Sizes are in ascending order.
 	Sizes   []int
 	Clients int
 }
@@ -66,7 +66,7 @@ type GrowthConfig struct {
 // server, and fits how the cost grows.
 func (b *Bench) Growth(ctx context.Context, cfg GrowthConfig) error {
 	if !b.Server.Own() {
-		return usage("--sizes fills the store with sessions: that is for the bench's own server, not for --url")
+		return usage("--sizes fills the store with sessions, which is possible only at the benchmark's own server, not at --url")
 	}
 	b.Report.SizeOf = "sessions"
 	floor, stop, err := b.refreshFloor()

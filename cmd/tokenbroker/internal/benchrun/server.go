@@ -48,15 +48,15 @@ type Options struct {
 	NATS NATS
 }
 
-// NATS is a NATS server and a service's account there.
+// NATS is the URL of a NATS server and a service's account there.
 type NATS struct{ URL, User, Password, Credentials string }
 
 // Server is the broker under load.
 type Server struct {
 	options Options
-	own     *node.Node // nil for one at a URL
+	own     *node.Node // nil for a server at a URL
 	dataDir string     // of an own server
-	// params are the cost of an own server's passwords.
+	// params are the argon2id parameters of an own server.
 	params password.Params
 	http   *http.Client
 	users  int // of an own server
@@ -89,7 +89,7 @@ func At(ctx context.Context, o Options) (*Server, error) {
 		return nil, usage("--url: %q is not this machine: a password goes over plain http only to loopback (use https, or an ssh tunnel)", u.Hostname())
 	}
 	if o.Account.Username == "" || o.Account.Password == "" {
-		return nil, usage("--url wants --username and --password-stdin: who signs in")
+		return nil, usage("--url requires --username and --password-stdin")
 	}
 	o.URL = strings.TrimSuffix(o.URL, "/")
 	s := &Server{options: o, http: newHTTP()}
@@ -100,7 +100,7 @@ func At(ctx context.Context, o Options) (*Server, error) {
 	return s, nil
 }
 
-// Own reports whether the bench started the server.
+// Own reports whether the benchmark started the server.
 func (s *Server) Own() bool { return s.own != nil }
 
 // URL returns the broker's issuer.
@@ -165,7 +165,7 @@ type OwnConfig struct {
 func StartOwn(ctx context.Context, cfg OwnConfig) (s *Server, stop func() error, err error) {
 	dir, err := os.MkdirTemp(cfg.TempDir, "tokenbroker-bench-*")
 	if err != nil {
-		return nil, nil, fmt.Errorf("making a temporary data directory: %w (choose where with --temp-dir)", err)
+		return nil, nil, fmt.Errorf("making a temporary data directory: %w (select another with --temp-dir)", err)
 	}
 	params := cheapPasswords
 	if cfg.RealPasswords {
@@ -183,7 +183,7 @@ func StartOwn(ctx context.Context, cfg OwnConfig) (s *Server, stop func() error,
 		Policy: policy, Passwords: params, Logger: Logger(cfg.Warn), Fatal: cfg.Fatal,
 	})
 	if err != nil {
-		return nil, nil, errors.Join(fmt.Errorf("starting the bench's own server: %w", err), os.RemoveAll(dir))
+		return nil, nil, errors.Join(fmt.Errorf("starting the benchmark's own server: %w", err), os.RemoveAll(dir))
 	}
 	s = &Server{own: n, dataDir: dir, params: params, http: newHTTP(), options: Options{
 		URL: n.Issuer(), Service: validator.Client{ID: ownService, Secret: ownSecret}, NATS: NATS{URL: n.NATSURL()},

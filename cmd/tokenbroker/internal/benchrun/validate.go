@@ -148,7 +148,7 @@ const batch = 1000
 // sinceBegin is the floor of a token seen before, whose expiry cannot be checked with less.
 func sinceBegin(int) error {
 	if time.Since(processBegan) < 0 {
-		return errors.New("the monotonic clock ran back")
+		return errors.New("the monotonic clock went backwards")
 	}
 	return nil
 }
