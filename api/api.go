@@ -9,7 +9,7 @@
 // A request passes, in this order: request id and access log (httpapi/accesslog.go), CORS and
 // pre-flights (httpapi/site.go), the router (api.go), and in a browser endpoint the order of
 // refusal: content type 415, origin 403, size 413, body 400, cookie 400 or 401, and then
-// whatever the broker refuses. An operator's request passes its own guard (admin/guard.go): host
+// any refusal by the broker. An operator's request passes its own guard (admin/guard.go): host
 // 421, origin 403, credentials 401. Every refusal is an RFC 9457 problem with a stable code;
 // httpapi/problem.go is the only place where a code becomes a status.
 package api

@@ -6,7 +6,7 @@ import (
 )
 
 // Audit writes security events. Each is one line with the message "audit": the event, the address
-// and the id of the request, the operator who asked with their note, and the event's own attributes.
+// and the id of the request, the operator who sent the request with their note, and the event's own attributes.
 // Callers never pass a token, a password or a hash.
 type Audit struct{ Logger *slog.Logger }
 

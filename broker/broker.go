@@ -25,13 +25,13 @@ type Request struct {
 	// RefreshToken is the token in the cookie of a sign-in request, or empty. Its session, of
 	// any user, is ended once the new session is on disk.
 	RefreshToken string
-	// LogoutReturn is where the provider's log-out page sends the browser after this log-off. If empty, the
+	// LogoutReturn is the URL to which the provider's log-out page sends the browser after this log-off. If empty, the
 	// configured one is used.
 	LogoutReturn string
 	// Operator identifies the operator ("uid 0", "token"), and Note is the operator's note. Both are
 	// only for the audit lines.
 	Operator, Note string
-	// Wait is how long a use case that revokes tokens waits for the services' receipts, from its
+	// Wait is the longest time for which a use case that revokes tokens waits for the services' receipts, from its
 	// start. If zero, it does not wait.
 	Wait time.Duration
 }
@@ -98,7 +98,7 @@ type Client struct {
 	Scopes     []string
 }
 
-// ReceiptSummary is how many of the known services have applied a revocation.
+// ReceiptSummary counts the known services that have applied a revocation.
 type ReceiptSummary struct {
 	Applied int `json:"applied"`
 	Of      int `json:"of"`

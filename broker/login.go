@@ -10,9 +10,9 @@ import (
 
 // The lifetimes of the state that a browser keeps during a sign-in at a provider.
 const (
-	// LoginLife is how long a login may take from the redirect to the callback.
+	// LoginLife is the longest time from the redirect of a login to its callback.
 	LoginLife = 10 * time.Minute
-	// NonceLife is how long a nonce for an exchange can be used.
+	// NonceLife is the time for which a nonce for an exchange can be used.
 	NonceLife = 10 * time.Minute
 )
 

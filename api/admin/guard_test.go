@@ -13,7 +13,7 @@ import (
 	"tokenbroker/api/internal/apitest"
 )
 
-// The order of refusal: every row has all the faults of the rows after it.
+// TestAdminOrderOfRefusal checks the order of refusal: each row also has the faults of the rows after it.
 func TestAdminOrderOfRefusal(t *testing.T) {
 	big := `{"kind":"x","value":` + strings.Repeat("x", 70<<10)
 	const foreign, evil, wrong = "Origin: http://evil.example", "Host: evil.example", "Authorization: Bearer nope"
@@ -192,13 +192,13 @@ func TestAdminAudit(t *testing.T) {
 		{"a call that panics", "DELETE", "/admin/v1/users/secret-1", nil, func(f *fakeOperators) { f.panics = "secret-2" }, line(call, "DELETE", user, 500, "")},
 		{"a bad body", "POST", "/admin/v1/users/secret-1/password", nil, nil, line(call, "POST", user+"/password", 400, "invalid_body")},
 		{"an unknown method", "secret-3", "/admin/v1/users/secret-1", nil, nil, line(call, "other", user, 405, "method_not_allowed")},
-		{"nothing there", "POST", "/secret-4", nil, nil, line(call, "POST", "unmatched", 404, "not_found")},
+		{"an unknown path", "POST", "/secret-4", nil, nil, line(call, "POST", "unmatched", 404, "not_found")},
 		{"reading", "GET", "/admin/v1/users/secret-1", nil, nil, nil},
 		{"HEAD", "HEAD", "/admin/v1/users/secret-1", nil, nil, nil},
 		{"alive", "GET", "/livez", []string{"Authorization: "}, nil, nil},
 		{"POST to an open path", "POST", "/livez", []string{"Authorization: "}, nil, nil},
 		{"a wrong token", "GET", "/admin/v1/users/secret-1", []string{"Authorization: Bearer secret-5"}, nil, line(refused, "GET", user, 401, "unauthorized")},
-		{"a wrong token for nothing", "DELETE", "/secret-6", []string{"Authorization: Bearer secret-5"}, nil, line(refused, "DELETE", "unmatched", 401, "unauthorized")},
+		{"a wrong token for an unknown path", "DELETE", "/secret-6", []string{"Authorization: Bearer secret-5"}, nil, line(refused, "DELETE", "unmatched", 401, "unauthorized")},
 		{"a rebound name", "GET", "/livez", []string{"Host: secret-7.example"}, nil, line(refused, "GET", "/livez", 421, "unknown_host")},
 		{"another site's page", "POST", "/admin/v1/users", []string{"Origin: http://secret-8.example"}, nil, line(refused, "POST", "/admin/v1/users", 403, "forbidden_origin")},
 	}

@@ -51,7 +51,7 @@ type KeyRotation struct {
 type KeysResealed struct {
 	// KEKFile is the file of the KEK that opens the keyring from now on.
 	KEKFile string `json:"kek_file"`
-	// Todo is what an operator has to change before the next start. It is missing if there is nothing.
+	// Todo is the change that an operator must make before the next start. It is missing if none is needed.
 	Todo string `json:"todo,omitempty"`
 }
 

@@ -83,7 +83,7 @@ type ProviderStatus struct {
 	Ready   bool     `json:"ready"`
 }
 
-// ServiceStatus is what a service reported about itself, and when. It is not verified.
+// ServiceStatus is the latest report of a service about itself. It is not verified.
 type ServiceStatus struct {
 	// Service is the name that the service reports: its id and a part that differs for each
 	// process. Source is the channel and the sender: nats/ID or http/CLIENT.

@@ -115,7 +115,7 @@ const (
 	watchComment = ": watching\n\n"
 )
 
-// watch is GET /admin/v1/watch: server-sent events until the client goes away or the server
+// watch is GET /admin/v1/watch: server-sent events until the client disconnects or the server
 // drains. A stream cannot be resumed: a client that reconnects starts with the next event. A
 // client that does not read is cut off.
 func (a *handler) watch(w http.ResponseWriter, r *http.Request) error {

@@ -124,7 +124,7 @@ func TestTheReplacedCookieIsClearedAndNeverRead(t *testing.T) {
 	apitest.Want(t, apitest.Call(h, "POST", "/auth/refresh/", "", "Cookie: __Secure-refresh_cookie=rt1.good"), 401, "no_session")
 	apitest.WantJSON(t, apitest.Call(h, "POST", "/auth/logoff/", "", "Cookie: __Secure-refresh_cookie=rt1.good"), 200, "{}")
 	if len(f.Calls) > 0 {
-		t.Errorf("the broker was asked: %v", f.Calls)
+		t.Errorf("the broker was called: %v", f.Calls)
 	}
 }
 
@@ -157,7 +157,7 @@ func TestLogOffOfDuplicates(t *testing.T) {
 		apitest.Want(t, apitest.Call(host, "POST", path, "", "Cookie: __Host-refresh_cookie=rt1.one; __Host-refresh_cookie=rt1.two"), 400, "duplicate_cookie")
 	}
 	if len(f.Calls) > 0 {
-		t.Errorf("the broker was asked: %v", f.Calls)
+		t.Errorf("the broker was called: %v", f.Calls)
 	}
 }
 

@@ -39,7 +39,7 @@ type Config struct {
 	Logins Logins
 	// Cookie is the refresh cookie.
 	Cookie httpapi.Cookie
-	// HomeURL is where a login without return_to ends and where pages lead back to: a URL of the
+	// HomeURL is the target of logins without return_to and of the links of pages: a URL of the
 	// issuer's or a configured origin. If empty, the root of the first of the SPAs' origins, or the
 	// issuer's if there are none.
 	HomeURL string
@@ -86,7 +86,7 @@ func New(cfg Config, site *httpapi.Site) (*Handler, error) {
 	return h, nil
 }
 
-// Home returns where a login without return_to ends and where pages lead back to.
+// Home returns the target of logins without return_to and of the links of pages.
 func (h *Handler) Home() string { return cmp.Or(h.cfg.HomeURL, h.site.Home()) }
 
 // Routes returns the endpoints.

@@ -15,7 +15,7 @@ import (
 type logOffAnswer struct {
 	// LogoutURL also ends the session at the provider that the login came from, if there is one.
 	LogoutURL string `json:"logout_url,omitempty"`
-	// The number of services that have applied it, if the caller asked to wait. Only operators
+	// The number of services that have applied the log-off, if the request has the parameter wait. Only operators
 	// see the services' names.
 	*broker.ReceiptSummary
 }

@@ -23,7 +23,7 @@ func TestSignInAnswersTokensAndCookie(t *testing.T) {
 			t.Errorf("cache control %q", res.Header.Get("Cache-Control"))
 		}
 		if f.Username != "admin" || f.Password != "admin" || f.Req.Addr != "192.0.2.1" || f.Req.UserAgent != "curl/8" || f.Req.ID == "" {
-			t.Errorf("the broker was asked %+v", f)
+			t.Errorf("the broker was called with %+v", f)
 		}
 	}
 }
@@ -68,7 +68,7 @@ func TestRefresh(t *testing.T) {
 		f := &apitest.Fake{}
 		apitest.Call(apitest.New(t, f), "POST", "/auth/refresh", "", "Cookie: "+apitest.Cookie, "X-CSRF-Token: c2")
 		if f.CSRF != "c2" {
-			t.Errorf("asked with %q", f.CSRF)
+			t.Errorf("called with the CSRF token %q", f.CSRF)
 		}
 	})
 	t.Run("no cookie", func(t *testing.T) {
@@ -98,7 +98,7 @@ func TestLogOff(t *testing.T) {
 			res := apitest.Call(apitest.New(t, &apitest.Fake{LogOffResult: tt.result}), "POST", "/auth/logoff/", `{"CSRF_token": "c"}`, "Cookie: "+tt.cookie)
 			apitest.WantJSON(t, res, tt.status, `{}`)
 			if _, cleared := apitest.Cookies(res); !cleared {
-				t.Error("the cookie stays")
+				t.Error("the cookie was not cleared")
 			}
 		})
 	}
@@ -114,7 +114,7 @@ func TestSession(t *testing.T) {
 	res = apitest.Call(h, "GET", "/auth/session", "")
 	apitest.Want(t, res, 401, "no_session")
 	if len(res.Cookies()) != 0 {
-		t.Error("nothing to clear was cleared: it could undo another tab's sign-in")
+		t.Error("the answer without a session cleared a cookie, which could undo another tab's sign-in")
 	}
 	apitest.Want(t, apitest.Call(h, "GET", "/auth/session/", "", "Cookie: "+apitest.Cookie, "Origin: http://evil.example"), 403, "forbidden_origin")
 }
@@ -211,7 +211,7 @@ func TestLogOffWaits(t *testing.T) {
 	f.LogOffResult = broker.LogOffResult{Ended: true, Broadcast: true}
 	apitest.WantJSON(t, apitest.Call(apitest.New(t, f), "POST", "/auth/logoff", "{}", "Cookie: "+apitest.Cookie), 200, "{}")
 	if f.Req.Wait != 0 {
-		t.Errorf("unasked it waits %s", f.Req.Wait)
+		t.Errorf("without the parameter wait it waits %s", f.Req.Wait)
 	}
 	for _, wait := range apitest.BadWaits {
 		f := &apitest.Fake{}

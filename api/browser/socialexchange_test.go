@@ -119,6 +119,6 @@ func TestSocialExchangeReadsTheNoncesCookie(t *testing.T) {
 	}
 	f.Err = &broker.Error{Code: broker.CodeBusy}
 	if resp := post("tb_nonce_abc=mine"); resp.StatusCode != http.StatusServiceUnavailable || cleared(resp) {
-		t.Errorf("refused for now: %d, cookies %v", resp.StatusCode, resp.Cookies())
+		t.Errorf("refused temporarily: %d, cookies %v", resp.StatusCode, resp.Cookies())
 	}
 }

@@ -53,7 +53,7 @@ func webFile(name, contentType string) (httpapi.Endpoint, error) {
 
 // Demo configures the demo page. It MUST NOT be set outside of development.
 type Demo struct {
-	// Services are the URLs of the sample services that the page calls. If empty, there is no page.
+	// Services are the URLs of the sample services that the page calls. If empty, the page is not served.
 	Services []string
 	// Thief is the URL of a program on the broker's host that copies the refresh cookie and
 	// uses it. If empty, the page has no button for it.

@@ -32,7 +32,7 @@ func TestDemoPage(t *testing.T) {
 		}
 	}
 	if strings.Contains(body, "<style") || strings.Contains(body, " style=") || strings.Contains(body, "onclick") {
-		t.Error("the page has what its policy does not allow")
+		t.Error("the page has inline content that its policy does not allow")
 	}
 
 	res = apitest.Call(h, "GET", "/docs/http.md", "", apitest.AsBrowser)
@@ -97,7 +97,7 @@ func TestRootIsAPageForPeople(t *testing.T) {
 	}{
 		"the first origin": {"", []string{apitest.SPA, "http://127.0.0.1:9999"}, apitest.SPA + "/"},
 		"home":             {apitest.SPA + "/start#x", []string{apitest.SPA}, apitest.SPA + "/start#x"},
-		"no way on":        {"", nil, ""},
+		"no link":          {"", nil, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := apitest.New(t, &apitest.Fake{}, func(c *api.Config) { c.Browser.HomeURL, c.Origins = tt.home, tt.origins })

@@ -17,7 +17,7 @@ import (
 // Errors are [*broker.Error] where the caller may know the reason, with
 // [httpapi.CodeInvalidPosition] if after cannot be read.
 // Answers may be shared between requests; the handler closes each after writing it. When ctx ends by its
-// deadline, after 3 s, the caller is asked to retry: the next call should find the work done.
+// deadline, after 3 s, the answer asks the caller to retry, because the next call should find the finished answer.
 type Catchup interface {
 	Answer(ctx context.Context, client, after string, as revocation.Form) (CatchupAnswer, error)
 }

@@ -57,7 +57,7 @@ func TestRevocations(t *testing.T) {
 			}
 			apitest.WantJSON(t, res, 200, `{"full":true,"v":1}`)
 			if f.Position != strings.TrimPrefix(tt.query, "?after=") {
-				t.Errorf("asked after %q", f.Position)
+				t.Errorf("called with the position %q", f.Position)
 			}
 		})
 	}
@@ -147,7 +147,7 @@ func TestTheFormOfACatchUp(t *testing.T) {
 				t.Errorf("headers %v", h)
 			}
 			if f.Open != 0 {
-				t.Errorf("%d answers are not given back", f.Open)
+				t.Errorf("%d answers were not closed", f.Open)
 			}
 		})
 	}

@@ -23,8 +23,8 @@ type Config struct {
 	Catchup Catchup
 	// Stream delivers the event stream. If nil, its path does not exist.
 	Stream Stream
-	// StreamTimeout is how long a listener of the stream may take to read one event before it is
-	// cut off. If zero, it is [httpapi.StreamTimeout].
+	// StreamTimeout is the time in which a listener of the stream must read one event. A slower listener
+	// is disconnected. If zero, it is [httpapi.StreamTimeout].
 	StreamTimeout time.Duration
 	// Receipts accepts the receipts of services. If nil, its path does not exist.
 	Receipts Receipts

@@ -206,7 +206,7 @@ func TestStreamCutsAReaderThatDoesNotRead(t *testing.T) {
 			continue
 		case <-f.closed:
 		case <-time.After(time.Minute):
-			t.Fatal("not cut off")
+			t.Fatal("the reader was not disconnected")
 		}
 		return
 	}

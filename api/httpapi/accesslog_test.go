@@ -51,7 +51,7 @@ func TestRequestIDsOfTrustedProxiesOnly(t *testing.T) {
 	r.RemoteAddr = "192.0.2.1:1234"
 	r.Header["X-Request-Id"] = []string{"id-1", "id-2"}
 	if id := apitest.Serve(apitest.New(t, &apitest.Fake{}, trustClient), r).Header.Get("X-Request-Id"); id == "id-1" || id == "id-2" {
-		t.Errorf("two ids: %q was taken", id)
+		t.Errorf("two ids: %q was used", id)
 	}
 }
 

@@ -33,7 +33,7 @@ func FuzzPlainMembers(f *testing.F) {
 		ok, err := parsePlainMembers(body, got.members())
 		if !ok {
 			if !reflect.DeepEqual(got, wanted{}) {
-				t.Errorf("%q is left to encoding/json, and %+v was set", body, got)
+				t.Errorf("%q is parsed by encoding/json, and %+v was set", body, got)
 			}
 			return
 		}

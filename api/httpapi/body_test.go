@@ -12,7 +12,7 @@ import (
 	"tokenbroker/broker"
 )
 
-// The order of refusal: every row has all the faults of the rows after it.
+// TestOrderOfRefusal checks the order of refusal: each row also has the faults of the rows after it.
 func TestOrderOfRefusal(t *testing.T) {
 	big := strings.Repeat("x", 70<<10)
 	tests := []struct {

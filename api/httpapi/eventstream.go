@@ -5,11 +5,10 @@ import (
 	"time"
 )
 
-// StreamTimeout is how long a reader of server-sent events may take to read one event, unless
-// something else is configured.
+// StreamTimeout is the default time in which a reader of server-sent events must read one event.
 const StreamTimeout = 10 * time.Second
 
-// streamEnd is how long the end of a stream may take.
+// streamEnd is the time limit for the end of a stream.
 const streamEnd = time.Second
 
 // EventStream writes server-sent events. Each event has its own deadline in place of the

@@ -23,7 +23,7 @@ func TestDocsNameEveryCodeWithItsStatus(t *testing.T) {
 	documented := map[string]int{}
 	for _, row := range regexp.MustCompile("(?m)^\\| `(\\w+)` \\| (\\d{3}) \\| [^|]+ \\| [^|]+ \\|$").FindAllStringSubmatch(string(text), -1) {
 		if _, twice := documented[row[1]]; twice {
-			t.Errorf("%s has two rows", row[1])
+			t.Errorf("the code %s has two rows", row[1])
 		}
 		documented[row[1]], _ = strconv.Atoi(row[2])
 	}

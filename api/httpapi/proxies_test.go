@@ -51,7 +51,7 @@ func TestTrustedProxiesNameTheClient(t *testing.T) {
 		"an empty last line":                         {[]string{"203.0.113.9", ""}, "203.0.113.9"},
 		"behind another trusted proxy":               {[]string{"203.0.113.9:7, 192.0.2.7:80"}, "203.0.113.9"},
 		"behind trusted proxies in two lines":        {[]string{"203.0.113.9", "192.0.2.7, [::ffff:192.0.2.8]:80"}, "203.0.113.9"},
-		"a trusted proxy asks itself":                {[]string{"192.0.2.7:80"}, "192.0.2.7"},
+		"a trusted proxy is the client":              {[]string{"192.0.2.7:80"}, "192.0.2.7"},
 		"nonsense left of the client":                {[]string{"<script>, 203.0.113.9"}, "203.0.113.9"},
 		"unknown":                                    {[]string{"203.0.113.9, unknown"}, proxy},
 		"an obfuscated identifier":                   {[]string{"203.0.113.9, _hidden"}, proxy},

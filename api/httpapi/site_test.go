@@ -130,7 +130,7 @@ func TestAnyPageMayImportTheSDK(t *testing.T) {
 				t.Errorf("%s, %s: %d %q", path, origin, res.StatusCode, got)
 			}
 			if res.Header.Get("Access-Control-Allow-Credentials") != "" || res.Header.Get("Vary") != "" || res.Header.Get("Cache-Control") != "no-cache" {
-				t.Errorf("%s: one cached copy is not good for all: %v", path, res.Header)
+				t.Errorf("%s: callers cannot share one cached copy: %v", path, res.Header)
 			}
 			tag = res.Header.Get("ETag")
 		}
@@ -243,7 +243,7 @@ func TestOriginsAreReplacedWhileServing(t *testing.T) {
 	expect(before, http.StatusOK)
 	expect(after, http.StatusForbidden)
 	if err := public.SetOrigins([]string{after, "https://elsewhere.example"}); err == nil {
-		t.Error("an origin of another site was taken")
+		t.Error("an origin of another site was accepted")
 	}
 	expect(before, http.StatusOK)
 	if err := public.SetOrigins([]string{after}); err != nil {

@@ -50,7 +50,7 @@ const signedClaims = `{"iss":"http://localhost:8080","sub":"mfrggzdfmztwq2lknnwg
 
 func TestSignedClaimsArePlain(t *testing.T) {
 	if _, ok := plainIntrospection(signedClaims); !ok {
-		t.Error("they are left to encoding/json")
+		t.Error("the claims are encoded by encoding/json")
 	}
 }
 

@@ -18,7 +18,7 @@ func TestGatewayAcceptsAGoodToken(t *testing.T) {
 		// A gateway passes on the headers of the user's request, whose Origin the broker must ignore.
 		res := apitest.Call(apitest.New(t, f), method, "/auth/verify/", "", "Authorization: bEARER t1", "Origin: http://app.example", "Sec-Fetch-Site: cross-site")
 		if body, _ := io.ReadAll(res.Body); res.StatusCode != 200 || len(body) != 0 || f.Token != "t1" {
-			t.Errorf("%s: %d %q, asked for %q", method, res.StatusCode, body, f.Token)
+			t.Errorf("%s: %d %q, verified the token %q", method, res.StatusCode, body, f.Token)
 		}
 		for name, want := range map[string]string{
 			"X-Auth-Subject": "u1", "X-Auth-Client": "demo-spa", "X-Auth-Scope": "orders:read profile", "X-Auth-Session": "s1",
@@ -53,15 +53,15 @@ func TestGatewayRefusesEverythingElseWith401(t *testing.T) {
 		err       error
 		challenge string
 	}{
-		"no header":    {nil, nil, missing},
-		"empty header": {[]string{"Authorization: "}, nil, missing},
-		"no token":     {[]string{"Authorization: Bearer"}, nil, missing},
-		"an empty one": {[]string{"Authorization: Bearer   "}, nil, missing},
-		"basic":        {[]string{"Authorization: Basic YTpi"}, nil, missing},
-		"two headers":  {[]string{"Authorization: Bearer t1", "Authorization: Bearer t1"}, nil, missing},
-		"expired":      {[]string{"Authorization: Bearer t1"}, &broker.Error{Code: httpapi.CodeTokenExpired}, invalid},
-		"revoked":      {[]string{"Authorization: Bearer t1"}, &broker.Error{Code: httpapi.CodeTokenRevoked}, invalid},
-		"bad":          {[]string{"Authorization: Bearer \x00\xff"}, &broker.Error{Code: httpapi.CodeTokenInvalid}, invalid},
+		"no header":      {nil, nil, missing},
+		"empty header":   {[]string{"Authorization: "}, nil, missing},
+		"no token":       {[]string{"Authorization: Bearer"}, nil, missing},
+		"an empty token": {[]string{"Authorization: Bearer   "}, nil, missing},
+		"basic":          {[]string{"Authorization: Basic YTpi"}, nil, missing},
+		"two headers":    {[]string{"Authorization: Bearer t1", "Authorization: Bearer t1"}, nil, missing},
+		"expired":        {[]string{"Authorization: Bearer t1"}, &broker.Error{Code: httpapi.CodeTokenExpired}, invalid},
+		"revoked":        {[]string{"Authorization: Bearer t1"}, &broker.Error{Code: httpapi.CodeTokenRevoked}, invalid},
+		"bad":            {[]string{"Authorization: Bearer \x00\xff"}, &broker.Error{Code: httpapi.CodeTokenInvalid}, invalid},
 	} {
 		for _, method := range []string{"GET", "HEAD"} {
 			res := apitest.Call(apitest.New(t, &apitest.Fake{Claims: gatewayClaims, VerifyErr: c.err}), method, "/auth/verify/?nonsense=%zz", "", append(c.headers, "Accept: text/html")...)
@@ -110,7 +110,7 @@ func TestVerify(t *testing.T) {
 	h := apitest.New(t, f)
 	apitest.WantJSON(t, apitest.Call(h, "POST", "/auth/verify/", `{"token":"t1"}`), 200, `{"sub":"u1"}`)
 	if f.Token != "t1" {
-		t.Errorf("asked for %q", f.Token)
+		t.Errorf("verified the token %q", f.Token)
 	}
 	for _, code := range []broker.Code{httpapi.CodeTokenExpired, httpapi.CodeTokenRevoked, httpapi.CodeTokenInvalid} {
 		f.VerifyErr = &broker.Error{Code: code}

@@ -43,7 +43,7 @@ type Abort[A any] struct {
 type Config[Q, A any] struct {
 	// Name is used in logs, errors and metrics. If empty, it is "actor".
 	Name string
-	// Mailbox is how many messages may wait, not counting the batch that is being handled. If it
+	// Mailbox is the maximum number of waiting messages, not counting the batch that is being handled. If it
 	// is full, messages are refused with [ErrBusy]. If zero, it is DefaultMailbox.
 	Mailbox int
 	// MaxBatch is the largest batch that a handler receives. If zero, it is DefaultMaxBatch.

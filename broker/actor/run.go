@@ -190,7 +190,7 @@ type gatherPlan struct {
 }
 
 // planGather returns the plan for the batch after one of size messages that took took and ended at
-// ended, while waiting messages arrived. After a single message there is no wait. The wait is at
+// ended, while waiting messages arrived. After a single message the next batch does not wait. The wait is at
 // most a third of the batch that it may save, and at most limit.
 func planGather(size, waiting int, ended time.Time, took, limit time.Duration) gatherPlan {
 	if size+waiting < 2 {

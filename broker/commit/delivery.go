@@ -21,7 +21,7 @@ type Delivery struct {
 }
 
 // ExpectDelivery returns a Delivery of events that are committed after the call. If wait is above zero, services
-// are asked for receipts, and [Delivery.Wait] waits for them until wait has passed. The caller has to Close it.
+// are asked for receipts, and [Delivery.Wait] waits for them until wait has passed. The caller must call [Delivery.Close].
 func (p *Path) ExpectDelivery(ctx context.Context, wait time.Duration) *Delivery {
 	d := &Delivery{path: p}
 	if wait > 0 {

@@ -66,7 +66,7 @@ type Path struct {
 	seed      maphash.Seed
 }
 
-// Start starts the shards and the committer. The caller owns the path and has to Close it.
+// Start starts the shards and the committer. The caller owns the path and must call [Path.Close].
 func Start(cfg Config) *Path {
 	cfg.Shards = orDefault(cfg.Shards, 1)
 	cfg.Mailbox = orDefault(cfg.Mailbox, 1024)

@@ -29,7 +29,7 @@ type Config struct {
 	// CustomClaims are claims in addition to the standard ones, and the user object of the answers. If nil,
 	// there are no such claims, and the user object has id, username, roles and groups.
 	CustomClaims credential.CustomClaims
-	// LogoutReturn is where a provider's log-out page sends the browser.
+	// LogoutReturn is the URL to which a provider's log-out page sends the browser.
 	LogoutReturn string
 
 	// Issuer and Audience are the iss and aud of access tokens.

@@ -47,7 +47,7 @@ func (svc *Service) ExchangeTokens(ctx context.Context, provider string, tokens 
 // proveIDToken checks that the token is an id token, and not another token of the
 // issuer for the same client (RFC 8725 §3.12). It returns the replay marks of the exchange: of the token,
 // and of its nonce if this broker issued it. Such a nonce is checked even if the token is
-// proven in another way, because the SPA asked for it. Errors: CodeTokenUsed, CodeNonceExpired,
+// proven in another way, because the SPA requested it. Errors: CodeTokenUsed, CodeNonceExpired,
 // CodeNonceUsed, CodeNonceInvalid, CodeIDTokenUnproven, and those of cookie.
 func (svc *Service) proveIDToken(ctx context.Context, identity broker.Identity, cookie func(suffix string) (string, error)) ([]commit.Mark, error) {
 	token := commit.NewMark("id_token", identity.TokenHash, identity.ExpiresAt.Add(time.Hour))

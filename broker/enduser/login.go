@@ -162,7 +162,7 @@ func (svc *Service) throttleLogin(ctx context.Context, req broker.Request) (ende
 			outcome = throttle.Succeeded
 		case errors.As(err, &refusal) && byCaller(refusal.Code):
 			outcome = throttle.Failed
-		case errors.Is(ctx.Err(), context.Canceled): // the provider may have been asked
+		case errors.Is(ctx.Err(), context.Canceled): // the provider may have received the code
 			outcome = throttle.Abandoned
 		}
 		svc.cfg.Throttle.Done(account, req.Addr, outcome)

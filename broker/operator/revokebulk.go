@@ -24,8 +24,8 @@ type BulkRevocation struct {
 // BulkRevoked is the answer to a [BulkRevocation]. The revocations are durable if there is no error.
 type BulkRevoked struct {
 	Kind string `json:"kind"`
-	// Recorded is how many of the values are now revoked, Changed is how many of those were not revoked
-	// before, and Unknown is how many identify no session or user. A repeated value counts once.
+	// Recorded is the number of values that are now revoked, Changed the number of those that were not
+	// revoked before, and Unknown the number of values that identify no session or user. A repeated value counts once.
 	Recorded int `json:"recorded"`
 	Changed  int `json:"changed"`
 	Unknown  int `json:"unknown"`

@@ -14,7 +14,7 @@ import (
 
 // RevocationCheck is the answer to whether a value is revoked, and by what.
 type RevocationCheck struct {
-	Kind  string `json:"kind,omitempty"` // as asked
+	Kind  string `json:"kind,omitempty"` // as in the request
 	Value string `json:"value"`
 	// Revoked is true if there is an event or the session was ended. An event of kind sub, client or
 	// all applies to tokens and sessions with a lower epoch.

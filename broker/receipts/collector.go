@@ -206,7 +206,7 @@ type Service struct {
 	// Applied is the last of the broker's own batches up to which the service has applied all batches, and Lag the
 	// number of batches that it lacks.
 	Applied, Lag uint64
-	// Fresh is whether the service reports to be fresh, and Age the age of its knowledge at that report.
+	// Fresh is true if the service reports to be fresh, and Age is the age of its knowledge at that report.
 	Fresh bool
 	Age   time.Duration
 	// Heard is the time since the latest receipt.

@@ -16,7 +16,7 @@ import (
 // leeway of other JWT validators, with a margin.
 const EventMargin = 2 * time.Minute
 
-// TombstoneLife is how long an ended session's record outlives the session's absolute end.
+// TombstoneLife is the time for which an ended session's record is kept after the session's absolute end.
 const TombstoneLife = 24 * time.Hour
 
 // State is the state on which a decision depends. The caller reads it immediately before the decision.
@@ -68,7 +68,7 @@ type Open struct {
 	PasswordSerial int64
 	// Profile replaces the stored profile of the user's upstream account. If nil, the stored one stays.
 	Profile *Profile
-	// Source is where the sign-in came from (see [NewSource]).
+	// Source identifies the client that signed in (see [NewSource]).
 	Source []byte
 }
 
@@ -84,7 +84,7 @@ type Rotate struct {
 	Generation uint32
 	SecretHash []byte
 	Channel    Channel
-	// Source is where the request came from (see [NewSource]).
+	// Source identifies the client that sent the request (see [NewSource]).
 	Source []byte
 }
 

@@ -17,7 +17,7 @@ const gracedRotations = 4
 // generations, and the one that created the oldest of them.
 const keptRotations = gracedRotations + 1
 
-// Channel is how a session's refresh token is sent. A token of one channel is never accepted on
+// Channel is the way in which a session's refresh token is sent. A token of one channel is never accepted on
 // the other.
 type Channel string
 
@@ -107,17 +107,17 @@ func (s *Session) clone() *Session {
 	return &c
 }
 
-// IdleEnd is when the session expires if it is not used.
+// IdleEnd returns the time at which the session expires if it is not used.
 func (s *Session) IdleEnd(p Policy) time.Time {
 	return time.Unix(s.LastUsed, 0).Add(p.Idle)
 }
 
-// AbsoluteEnd is when the session expires even if it is used.
+// AbsoluteEnd returns the time at which the session expires even if it is used.
 func (s *Session) AbsoluteEnd(p Policy) time.Time {
 	return time.Unix(s.CreatedAt, 0).Add(p.Absolute)
 }
 
-// EndsAt is the earlier of IdleEnd and AbsoluteEnd.
+// EndsAt returns the earlier of IdleEnd and AbsoluteEnd.
 func (s *Session) EndsAt(p Policy) time.Time {
 	return earlier(s.IdleEnd(p), s.AbsoluteEnd(p))
 }

@@ -45,7 +45,7 @@ type Account struct {
 	Base, Max time.Duration
 	// Forget is the time without a failure after which all failures are forgotten.
 	Forget time.Duration
-	// Known is how long after a success an address stays known.
+	// Known is the time after a success for which an address stays known.
 	Known time.Duration
 }
 
@@ -112,7 +112,7 @@ func orDefault[T int | time.Duration](v *T, fallback T) {
 type Level struct {
 	// Bits is the length of the prefix.
 	Bits int
-	// Burst is how many failures may happen at once.
+	// Burst is the maximum number of failures at once.
 	Burst int
 	// Refill is the time after which one more is allowed.
 	Refill time.Duration
