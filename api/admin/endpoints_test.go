@@ -126,7 +126,7 @@ func TestAdminAnswers202WhileTheBroadcastIsPending(t *testing.T) {
 	}
 }
 
-func TestAdminListsOfNothingAreNotNull(t *testing.T) {
+func TestAdminEmptyListsAreNotNull(t *testing.T) {
 	h := newAdmin(&fakeOperators{empty: true})
 	apitest.WantJSON(t, callAdmin(t, h, "GET", "/admin/v1/users", ""), 200, `{"users":[]}`)
 	apitest.WantJSON(t, callAdmin(t, h, "GET", "/admin/v1/sessions", ""), 200, `{"sessions":[]}`)
@@ -134,7 +134,7 @@ func TestAdminListsOfNothingAreNotNull(t *testing.T) {
 	apitest.WantJSON(t, callAdmin(t, h, "GET", "/admin/v1/users/ada", ""), 200, `{"uid":"u1","username":"ada","accounts":[],"has_password":false,"disabled":false,"created_at":"2026-01-02T03:04:05Z"}`)
 }
 
-func TestAdminRefusesRevocationsOfNothing(t *testing.T) {
+func TestAdminRefusesEmptyRevocations(t *testing.T) {
 	for _, body := range []string{
 		`{"kind":"all","value":"x"}`, `{"kind":"kid","value":"k"}`, `{"kind":"moon","value":"x"}`,
 		`{"kind":"all","reason":"because"}`,
@@ -224,7 +224,7 @@ func TestAdminErrorsOfTheBroker(t *testing.T) {
 	}
 }
 
-func TestAdminWithoutItsPartsHasNoPaths(t *testing.T) {
+func TestAdminPathsOfMissingPartsDoNotExist(t *testing.T) {
 	h := newAdmin(nil, func(c *admin.Config) { *c = admin.Config{Token: adminToken, Logger: c.Logger} })
 	for _, op := range operations() {
 		res := callAdmin(t, h, op.method, op.path, op.body)

@@ -33,7 +33,7 @@ func TestLoopbackOriginsAreForDevelopmentOnly(t *testing.T) {
 	}
 }
 
-func TestLoginInDevelopmentComesBackToTheRequestsHost(t *testing.T) {
+func TestLoginInDevelopmentReturnsToTheRequestsHost(t *testing.T) {
 	f := &apitest.Logins{Names: []string{"cognito"}, Fake: &apitest.Fake{}}
 	cfg := apitest.Config(f.Fake)
 	cfg.Browser.Logins, cfg.InsecureDevelopment, cfg.Origins = f, true, []string{"https://app.test", "http://broker.test:8080"}
@@ -78,7 +78,7 @@ func callbackOf(t *testing.T, h http.Handler, r *http.Request) string {
 
 // A page that logs off in development is where the provider's log-out ends. Outside of
 // development, it is the configured page, independent of the Origin.
-func TestLogOffInDevelopmentComesBackToThePage(t *testing.T) {
+func TestLogOffInDevelopmentReturnsToThePage(t *testing.T) {
 	logOff := func(h http.Handler, headers ...string) {
 		t.Helper()
 		res := apitest.Call(h, "POST", "/auth/logoff/", `{"CSRF_token":"csrf-1"}`, append(headers, "Cookie: refresh_cookie=t")...)

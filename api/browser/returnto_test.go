@@ -11,7 +11,7 @@ import (
 	"tokenbroker/broker"
 )
 
-func TestReturnToStaysHere(t *testing.T) {
+func TestReturnToStaysAtAllowedOrigins(t *testing.T) {
 	f, h := apitest.NewWithLogins(t, "cognito")
 	for _, foreign := range []string{
 		"//evil.test", "///evil.test", "/\\evil.test", "\\\\evil.test", "https://evil.test", "http://evil.test/", "https:evil.test",
@@ -74,8 +74,8 @@ func FuzzReturnTo(f *testing.F) {
 	})
 }
 
-// TestErrorJoinsTheQuery: the SPA's own part of return_to is unchanged.
-func TestErrorJoinsTheQuery(t *testing.T) {
+// TestErrorIsAddedToTheQuery: the SPA's own part of return_to is unchanged.
+func TestErrorIsAddedToTheQuery(t *testing.T) {
 	f, h := apitest.NewWithLogins(t, "cognito")
 	f.Err = &broker.Error{Code: broker.CodeProviderError}
 	cookie := "tb_login_" + broker.LoginCookieSuffix("s1") + "=sealed"
@@ -97,7 +97,7 @@ func TestErrorJoinsTheQuery(t *testing.T) {
 }
 
 // The browser is sent back to the page that it came from, as after a callback.
-func TestALoginThatCannotStartGoesBack(t *testing.T) {
+func TestALoginThatCannotStartReturnsToThePage(t *testing.T) {
 	f, h := apitest.NewWithLogins(t, "cognito")
 	f.Err = &broker.Error{Code: broker.CodeUpstreamUnavailable}
 	target := "/auth/login/?provider=cognito&return_to=" + url.QueryEscape(apitest.SPA+"/orders?x=1#top")

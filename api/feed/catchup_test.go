@@ -63,9 +63,9 @@ func TestRevocations(t *testing.T) {
 	}
 }
 
-// TestACatchUpThatTakesLongIsAskedForAgain: a service stops waiting after 4 s without a byte, so
+// TestASlowCatchUpIsRefusedWithRetryAfter: a service stops waiting after 4 s without a byte, so
 // the broker refuses before that, and without an interim answer, which proxies take for the answer.
-func TestACatchUpThatTakesLongIsAskedForAgain(t *testing.T) {
+func TestASlowCatchUpIsRefusedWithRetryAfter(t *testing.T) {
 	for _, takes := range []time.Duration{2900 * time.Millisecond, time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
 			f := &apitest.Fake{Catchup: map[string]any{"v": 1}, CatchupWait: takes}
@@ -105,7 +105,7 @@ func TestACatchUpThatTakesLongIsAskedForAgain(t *testing.T) {
 // catchupWait is how long a service waits for the answer to a catch-up.
 const catchupWait = 3 * time.Second
 
-func TestTheFormOfACatchUp(t *testing.T) {
+func TestTheFormOfACatchUpFollowsAccept(t *testing.T) {
 	const binary = string(revocation.FormBinary)
 	tests := []struct {
 		name   string

@@ -33,7 +33,7 @@ func TestDocsNameEveryCodeWithItsStatus(t *testing.T) {
 }
 
 // openapi.yaml and openapi-admin.yaml are written by hand and must contain the codes of their listener.
-func TestOpenAPIKnowsEveryCode(t *testing.T) {
+func TestOpenAPIDocumentsEveryCode(t *testing.T) {
 	text, err := os.ReadFile("../openapi.yaml")
 	if err != nil {
 		t.Fatal(err)

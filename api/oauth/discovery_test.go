@@ -27,7 +27,7 @@ func TestDiscoveryNamesTheIntrospection(t *testing.T) {
 	}
 }
 
-func TestDiscoveryNamesOnlyWhatAnswers(t *testing.T) {
+func TestDiscoveryNamesOnlyExistingEndpoints(t *testing.T) {
 	h := apitest.New(t, &apitest.Fake{})
 	for _, path := range []string{"/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"} {
 		res := apitest.Call(h, "GET", path, "")

@@ -24,7 +24,7 @@ func introspect(h http.Handler, query, body string, headers ...string) *http.Res
 }
 
 // RFC 7662 §2.2: an active token's own claims, and no others.
-func TestIntrospectAGoodToken(t *testing.T) {
+func TestIntrospectAValidToken(t *testing.T) {
 	const claims = `{"iss":"http://b","sub":"u1","aud":["demo-api"],"client_id":"spa","sid":"s1","jti":"j1","scope":"hello:read",` +
 		`"exp":1700000300,"iat":1700000000,"nbf":1700000000,"auth_time":1699990000,"sep":1,"cep":0,"roles":["secret"]`
 	const answer = `{"active":true,"token_type":"Bearer","iss":"http://b","sub":"u1","aud":["demo-api"],"client_id":"spa",%"scope":"hello:read",` +

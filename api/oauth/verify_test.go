@@ -12,7 +12,7 @@ import (
 
 const gatewayClaims = `{"sub":"u1","client_id":"demo-spa","scope":"orders:read profile","sid":"s1","aud":["orders","billing"]}`
 
-func TestGatewayAcceptsAGoodToken(t *testing.T) {
+func TestGatewayAcceptsAValidToken(t *testing.T) {
 	for _, method := range []string{"GET", "HEAD"} {
 		f := &apitest.Fake{Claims: gatewayClaims}
 		// A gateway passes on the headers of the user's request, whose Origin the broker must ignore.

@@ -7,9 +7,9 @@ import (
 	"tokenbroker/broker/brokertest"
 )
 
-// TestALogOffAtAnotherBrokerBeatsAConcurrentRefresh uses two brokers on one store. One ends the session
+// TestALogOffAtAnotherBrokerIsNotUndoneByAConcurrentRefresh uses two brokers on one store. One ends the session
 // after the other has read it; the refresh must not revive it.
-func TestALogOffAtAnotherBrokerBeatsAConcurrentRefresh(t *testing.T) {
+func TestALogOffAtAnotherBrokerIsNotUndoneByAConcurrentRefresh(t *testing.T) {
 	one := brokertest.Start(t)
 	grant := one.MustSignIn(t)
 	race := &brokertest.Between{Store: one.Store}

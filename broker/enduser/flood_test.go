@@ -60,9 +60,9 @@ func (p *queuedPasswords) VerifyUnknown(_ context.Context, caller password.Calle
 	return err
 }
 
-// TestAUserAtAKnownAddressGetsInDuringAFlood: the flood comes from thousands of networks, of the user's own
+// TestAUserAtAKnownAddressCanSignInDuringAFlood: the flood comes from thousands of networks, of the user's own
 // /48 and of many others. The /48 gets only its allowance of checks and refusals by a full queue.
-func TestAUserAtAKnownAddressGetsInDuringAFlood(t *testing.T) {
+func TestAUserAtAKnownAddressCanSignInDuringAFlood(t *testing.T) {
 	for name, c := range map[string]struct {
 		addr func(i int) string
 		most int // tries that reach the queue

@@ -240,7 +240,7 @@ func TestParams(t *testing.T) {
 	}
 }
 
-func TestDefaultIsWhatTheDocumentationSays(t *testing.T) {
+func TestDefaultParamsAreAsDocumented(t *testing.T) {
 	encoded, err := password.New(password.Params{}, 1, 0, 0).Hash(t.Context(), "p")
 	if err != nil || !strings.HasPrefix(encoded, "$argon2id$v=19$m=19456,t=2,p=1$") {
 		t.Errorf("%v", err)
