@@ -107,7 +107,7 @@ var (
 	ErrUpstreamUnproven = fmt.Errorf("%w: nothing proves that it is an id token", ErrUpstreamToken)
 )
 
-// IdentityProvider proves identities at one upstream issuer. Safe for concurrent use. A
+// IdentityProvider proves identities at one upstream issuer. Implementations must be safe for concurrent use. A
 // provider that is down at start is not an error until it is used.
 type IdentityProvider interface {
 	// AuthorizeURL returns where to send the browser: code flow, PKCE S256, query response mode.

@@ -45,7 +45,7 @@ type Broadcast interface {
 	Flushed(ctx context.Context, seq uint64) bool
 }
 
-// Receipts are the reports of services about the batches that they applied. Safe for concurrent use.
+// Receipts are the reports of services about the batches that they applied. Implementations must be safe for concurrent use.
 type Receipts interface {
 	// Expect begins a wait. It is called before the commit, whose batch then asks services for receipts.
 	Expect() ReceiptWait
@@ -95,7 +95,7 @@ type Throttle interface {
 	Known(addr string) bool
 }
 
-// Keys is the part of the keyring that the broker changes. Safe for concurrent use.
+// Keys is the part of the keyring that the broker changes. Implementations must be safe for concurrent use.
 type Keys interface {
 	// Compromise marks a key as compromised, permanently and durably: once it returns, nothing is signed
 	// or published with the key. Repeating it is not an error. For a key that never existed, the error
@@ -112,7 +112,7 @@ type CompromisedKey struct {
 	Changed bool
 }
 
-// Observer is notified of commits, for metrics. Safe for concurrent use.
+// Observer is notified of commits, for metrics. Implementations must be safe for concurrent use.
 type Observer interface {
 	// Committed is called after each transaction of the use cases, with the number of its changes
 	// and the events that it recorded, none if it failed. It must not keep the events.

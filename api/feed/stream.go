@@ -34,7 +34,7 @@ type StreamEvent struct {
 	Data []byte
 }
 
-// streamRetry tells an EventSource to connect again after a second.
+// streamRetry makes an EventSource reconnect after one second.
 const streamRetry = "retry: 1000\n\n"
 
 // stream is GET /revocations/stream?after=position for services, as server-sent events. The

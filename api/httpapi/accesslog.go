@@ -131,7 +131,7 @@ type Middleware struct {
 	Home func() string
 }
 
-// Wrap returns a handler that gives each request to next with a [LogEntry] and without the
+// Wrap returns a handler that passes each request to next with a [LogEntry] and without the
 // path's trailing slash. It sets the request id and the security headers, recovers from panics,
 // and writes one log line and one observation. It logs the route's pattern, never the path or
 // the query, and neither headers nor bodies.

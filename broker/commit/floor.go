@@ -42,7 +42,7 @@ func ReadFloor(ctx context.Context, r store.Reader) (Floor, store.Revision, erro
 	return floor, rev, nil
 }
 
-// Write is the write of the floor, whose revision is rev.
+// Write returns the write of the floor record, whose revision is rev.
 func (f Floor) Write(rev store.Revision) (store.Write, error) {
 	value, err := json.Marshal(f)
 	if err != nil {

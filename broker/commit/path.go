@@ -58,7 +58,7 @@ type Config struct {
 	Fatal func(error)
 }
 
-// Path is the commit path: the only way by which the use cases write to the store. Safe for concurrent use.
+// Path is the commit path: the only way by which the use cases write to the store. It is safe for concurrent use.
 type Path struct {
 	cfg       Config
 	committer *actor.Actor[commitRequest, commitResult]

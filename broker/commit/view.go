@@ -275,10 +275,11 @@ func tombstoneEnd(s *session.Session, p session.Policy) int64 {
 	return s.AbsoluteEnd(p).Add(session.TombstoneLife).Unix()
 }
 
-// SessionKey is the key of a session's record (docs/design.md §5); with an empty sid, the prefix of those of the user.
+// SessionKey returns the key of a session's record (docs/design.md §5) or, if sid is empty, the prefix of the keys of
+// the user's sessions.
 func SessionKey(uid, sid string) string { return SessionPrefix + uid + "." + sid }
 
-// SIDKey is the key of the record with the uid of a session's user.
+// SIDKey returns the key of the record with the uid of a session's user.
 func SIDKey(sid string) string { return "sid." + sid }
 
 // SessionPrefix is the prefix of the keys of all sessions.

@@ -47,7 +47,7 @@ type ClaimsSession struct {
 	AuthTime, CreatedAt    time.Time
 }
 
-// CustomClaims are the configured claims in addition to the standard ones. Safe for concurrent use.
+// CustomClaims are the configured claims in addition to the standard ones. Implementations must be safe for concurrent use.
 type CustomClaims interface {
 	// Claims returns the claims to add to the token. None has a reserved name. After an error, no token is
 	// issued: a claim that cannot be computed is never left out.

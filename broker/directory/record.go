@@ -1,5 +1,5 @@
-// Package directory is the records of users, their accounts and names, and of clients: their keys
-// and codecs, how they are found, and the rules for names and profiles. It reads from a store and
+// Package directory implements the records of users, their accounts and names, and of clients: their keys
+// and codecs, their lookup, and the rules for names and profiles. It reads from a store and
 // returns writes; it never commits them.
 package directory
 
@@ -44,13 +44,13 @@ func DecodeRecord(what string, data []byte, into any, version *int) error {
 	return nil
 }
 
-// UserKey is the key of a user's record (docs/design.md §5).
+// UserKey returns the key of a user's record (docs/design.md §5).
 func UserKey(uid string) string { return "user." + uid }
 
-// ClientKey is the key of a client's record.
+// ClientKey returns the key of a client's record.
 func ClientKey(id string) string { return "client." + id }
 
-// identityKey is the key of an account's link. Only issuer and subject identify an account.
+// identityKey returns the key of an account's link. Only issuer and subject identify an account.
 func identityKey(issuer, subject string) string {
 	sum := sha256.Sum256([]byte(issuer + "\x00" + subject))
 	return "identity." + broker.Base32.EncodeToString(sum[:])

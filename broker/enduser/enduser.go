@@ -1,4 +1,4 @@
-// Package enduser is the use cases of people: sign-in by password, sign-in through a provider, the exchange of
+// Package enduser implements the use cases of people: sign-in by password, sign-in through a provider, the exchange of
 // a provider's tokens, refresh, session and log-off.
 package enduser
 
@@ -48,7 +48,7 @@ type Config struct {
 	Audit *slog.Logger
 }
 
-// Service is the use cases of people. It starts no goroutine. Safe for concurrent use.
+// Service has the use cases of people. It starts no goroutine. It is safe for concurrent use.
 type Service struct {
 	cfg       Config
 	path      *commit.Path

@@ -98,7 +98,7 @@ const (
 )
 
 // openRates limits the rate at which a user opens sessions, because each leaves a record for months, even
-// if it is ended immediately. Safe for concurrent use.
+// if it is ended immediately. It is safe for concurrent use.
 type openRates struct {
 	mu    sync.Mutex // guards users
 	users *simplelru.LRU[string, *rate.Limiter]

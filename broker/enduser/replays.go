@@ -23,7 +23,7 @@ const (
 	suspiciousReplays = 3
 )
 
-// replays counts how often superseded refresh tokens were presented. Safe for concurrent use.
+// replays counts how often superseded refresh tokens were presented. It is safe for concurrent use.
 type replays struct {
 	mu     sync.Mutex // guards the fields below
 	counts *simplelru.LRU[replayedToken, int]

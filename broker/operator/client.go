@@ -51,7 +51,7 @@ func (svc *Service) SetClients(ctx context.Context, clients []broker.Client) err
 	}
 }
 
-// PutClient creates or changes a client and keeps its epoch. Safe for
+// PutClient creates or changes a client and keeps its epoch. It is safe for
 // concurrent use. It writes nothing if nothing changes.
 func (svc *Service) PutClient(ctx context.Context, c broker.Client) error {
 	wanted := directory.ClientRecord{V: 1, ID: c.ID, Scopes: c.Scopes, SecretHash: c.SecretHash}

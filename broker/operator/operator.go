@@ -1,4 +1,4 @@
-// Package operator is the use cases of operators: users, sessions, revocations of every kind, clients, and
+// Package operator implements the use cases of operators: users, sessions, revocations of every kind, clients, and
 // the preparation of a restored store. The JSON of its types is that of /admin/v1
 // and of the commands' --output json. Times are in RFC 3339.
 package operator
@@ -34,7 +34,7 @@ type Config struct {
 	Audit *slog.Logger
 }
 
-// Service is the use cases of operators. A user's ref is a uid or a local user name. Safe for
+// Service has the use cases of operators. A user's ref is a uid or a local user name. It is safe for
 // concurrent use.
 type Service struct {
 	cfg    Config
