@@ -44,11 +44,11 @@ const (
 	maxAnswer      = 64 << 20
 )
 
-// Client asks one server. It is safe for concurrent use.
+// Client sends requests to one server. It is safe for concurrent use.
 type Client struct {
 	base  string // scheme and host
 	token string
-	// target is the address that is asked, and from the setting that named it; both for messages.
+	// target is the address of the server, and from the setting that named it; both are for messages.
 	target, from string
 	// wait is how long the server waits for the services after each change; 0 for not at all.
 	wait time.Duration

@@ -136,7 +136,7 @@ func TestServersAreFoundInTheDocumentedOrder(t *testing.T) {
 	}
 }
 
-func TestOptionsThatCannotBeMeantAreRefused(t *testing.T) {
+func TestContradictoryOptionsAreRefused(t *testing.T) {
 	withoutServers(t)
 	const password = "hunter2"
 	for _, c := range []struct {
@@ -173,7 +173,7 @@ func TestOptionsThatCannotBeMeantAreRefused(t *testing.T) {
 	}
 }
 
-func TestTokensThatCannotBeMeantAreRefusedWithoutShowingThem(t *testing.T) {
+func TestInvalidTokensAreRefusedWithoutShowingThem(t *testing.T) {
 	withoutServers(t)
 	for name, text := range map[string]string{"empty": " \n", "two words": secretToken + " more", "not ASCII": secretToken + "é", "too long": strings.Repeat(secretToken, 5000)} {
 		t.Run(name, func(t *testing.T) {

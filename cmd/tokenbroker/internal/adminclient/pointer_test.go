@@ -19,7 +19,7 @@ func pointerPath(t *testing.T) string {
 	return path
 }
 
-func TestPointerIsThisUsersAloneAndGoesAtTheEnd(t *testing.T) {
+func TestPointerIsPrivateAndRemovedAtTheEnd(t *testing.T) {
 	withoutServers(t)
 	remove, err := adminclient.WritePointer(adminclient.Pointer{PID: 1, AdminURL: "http://127.0.0.1:8081", TokenFile: "/x"})
 	if err != nil {

@@ -26,7 +26,7 @@ const (
 // cookie although it is HttpOnly. It knows only the broker's public endpoints and returns no token.
 type thief struct {
 	broker  string
-	origins []string // the demo page's
+	origins []string // of the demo page
 	client  *http.Client
 
 	mu sync.Mutex // guards what was stolen last
@@ -44,7 +44,7 @@ func newThief(issuer string) *thief {
 	return t
 }
 
-// besideThief serves the thief below CookieThiefPath and next elsewhere.
+// besideThief returns a handler that serves the thief below CookieThiefPath and next elsewhere.
 func besideThief(t *thief, next http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", next)

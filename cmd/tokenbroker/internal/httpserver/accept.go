@@ -20,7 +20,7 @@ type Limits struct {
 	// PerAddress is how many of them one peer may have: an IPv4 address or an IPv6 /64. An IPv6
 	// /48 may have four times as many. If 0, peers have no limit of their own.
 	PerAddress int
-	// Exempt reports whether a peer has no limit of its own. If nil, every peer has one.
+	// Exempt reports whether a peer has no limit of its own. If nil, no peer is exempt.
 	Exempt func(netip.Addr) bool
 	// ExemptLoopback leaves peers on loopback without a limit of their own.
 	ExemptLoopback bool

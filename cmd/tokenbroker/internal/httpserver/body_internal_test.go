@@ -21,7 +21,7 @@ func TestUnreadBodiesHoldAConnectionWithinBounds(t *testing.T) {
 	const over = lingerTime + 2*resetDelay // one of them is the server's own
 	for name, tt := range map[string]struct {
 		request          string
-		drips            string // and then this, again and again, each 100 ms
+		drips            string // sent repeatedly after that, every 100 ms
 		answered, closed time.Duration
 		stays            bool
 	}{

@@ -49,7 +49,7 @@ type OpenFiles struct {
 	Wanted int
 }
 
-// DivideOpenFiles divides limit open files; storeFiles of them are the store's.
+// DivideOpenFiles divides limit open files, of which storeFiles are for the store.
 func DivideOpenFiles(limit, storeFiles int, c Connections, embeddedNATS bool) OpenFiles {
 	d := OpenFiles{Limit: limit, Public: c.Max, Operators: operatorConnections}
 	if d.Public == 0 {

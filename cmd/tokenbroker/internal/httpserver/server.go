@@ -25,15 +25,15 @@ const (
 	// requestsPerConnection is how many requests an HTTP/2 connection may have in progress: each takes
 	// memory as a connection does, and connections are what is counted.
 	requestsPerConnection = 32
-	// lingerTimeout is how long a stop waits for clients that are still sending, and answerTimeout how long
-	// it waits for answers: longer than the longest queue of sign-ins takes.
+	// lingerTimeout is how long a stop waits for clients that are still sending. answerTimeout is how long it
+	// waits for answers, which is longer than the longest queue of sign-ins takes.
 	lingerTimeout = 2 * time.Second
 	answerTimeout = 5 * time.Second
-	// queuedMost bounds how long a drain takes connections from the kernel's queue.
-	queuedMost = 2 * time.Second
-	// settleLeast is the minimum duration of a drain, so that clients with kept connections that sent a
+	// maxQueueDrain is how long a drain may take connections from the kernel's queue.
+	maxQueueDrain = 2 * time.Second
+	// minDrain is the minimum duration of a drain, so that clients with kept connections that sent a
 	// request when the drain started get their answer.
-	settleLeast = 100 * time.Millisecond
+	minDrain    = 100 * time.Millisecond
 	settleEvery = 5 * time.Millisecond
 )
 
@@ -72,7 +72,7 @@ func (s *Server) Addr() string { return s.listener.Addr().String() }
 // Counts returns the counts of the connections. It is safe for concurrent use.
 func (s *Server) Counts() Counts { return s.listener.stats() }
 
-// Serve answers requests in a goroutine of its own. If certificate is not nil, the server speaks TLS
+// Serve answers requests in its own goroutine. If certificate is not nil, the server speaks TLS
 // and HTTP/2, and certificate is called for each connection. connContext is that of
 // [http.Server.ConnContext] and may be nil.
 func (s *Server) Serve(
@@ -83,7 +83,7 @@ func (s *Server) Serve(
 		Handler: handler, ConnContext: connContext, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout,
 		WriteTimeout: writeTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: MaxHeaderBytes,
 		HTTP2: &http.HTTP2Config{MaxConcurrentStreams: requestsPerConnection},
-		// Mistakes of clients before there is a request, mostly in handshakes.
+		// ErrorLog receives errors of clients before there is a request, mostly in handshakes.
 		ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
 	}
 	s.listener.track(s.server)
@@ -130,7 +130,7 @@ func (s *Server) Release(context.Context) error {
 // drain makes Accept take the connections that are in the kernel's queue and then close the listener.
 func (c *connections) drain() {
 	c.mu.Lock()
-	c.drained = time.Now().Add(queuedMost)
+	c.drained = time.Now().Add(maxQueueDrain)
 	c.room.Broadcast()
 	bounded := c.acceptUntil(time.Now()) // wakes an Accept that waits
 	c.mu.Unlock()
@@ -145,7 +145,7 @@ func (c *connections) drain() {
 func (c *connections) settle(ctx context.Context) {
 	tick := time.NewTicker(settleEvery)
 	defer tick.Stop()
-	least, linger := time.After(settleLeast), time.After(lingerTimeout)
+	least, linger := time.After(minDrain), time.After(lingerTimeout)
 	for lasted, lingered := false, false; !lasted || c.busy(); {
 		select {
 		case <-ctx.Done():

@@ -18,8 +18,8 @@ import (
 	"tokenbroker/cmd/tokenbroker/internal/node"
 )
 
-// What others own, can read or have put there by a link is neither used as the data
-// directory nor believed as the operators' token.
+// Files that other users own, can read or have replaced by a link are used neither as the data
+// directory nor as the operators' token.
 func TestStartRefusesFilesThatOthersCanChange(t *testing.T) {
 	const known = "a-token-that-somebody-else-has-put-there"
 	for want, spoil := range map[string]func(dir string) error{
@@ -60,7 +60,7 @@ func TestStartRefusesFilesThatOthersCanChange(t *testing.T) {
 	}
 }
 
-// The broker's own user at the embedded server is nobody's that can be configured.
+// No user that can be configured is the broker's own user at the embedded server.
 func TestAServiceUserOfAnyNameIsNotTheBroker(t *testing.T) {
 	t.Parallel()
 	l := newFaultLab(t, func(cfg *node.Config) {
@@ -87,7 +87,7 @@ func (b *logBuffer) String() string {
 	return b.text.String()
 }
 
-// A scanner's handshakes are no lines of the log, but for who asks for them.
+// Failed handshakes, such as those of a scanner, are logged only at level Debug.
 func TestFailedHandshakesAreLoggedAtDebug(t *testing.T) {
 	t.Parallel()
 	logs := &logBuffer{}
@@ -118,7 +118,7 @@ func TestFailedHandshakesAreLoggedAtDebug(t *testing.T) {
 	}
 }
 
-// slowProvider checks a token until nobody waits for it any more.
+// slowProvider checks a token until its context ends.
 type slowProvider struct {
 	believingProvider
 	asked chan struct{}
@@ -130,7 +130,7 @@ func (p slowProvider) VerifyTokens(ctx context.Context, _ broker.UpstreamTokens)
 	return broker.Identity{}, ctx.Err()
 }
 
-// A stop that leaves accepted requests without their answer says how many.
+// A stop that closes connections whose accepted requests were not answered logs their number.
 func TestStopLogsTheConnectionsThatItCloses(t *testing.T) {
 	t.Parallel()
 	logs, asked := &logBuffer{}, make(chan struct{})

@@ -14,14 +14,14 @@ import (
 	"tokenbroker/cmd/tokenbroker/internal/node"
 )
 
-// visitor is a client that keeps its session by the rules.
+// visitor is a client that refreshes its session as the protocol requires.
 type visitor struct {
 	cookie, csrf string
 	last         answer
 	err          error
 }
 
-// refresh asks once. Only a good answer brings a new cookie.
+// refresh sends one request. Only a successful answer has a new cookie.
 func (v *visitor) refresh(ctx context.Context, l *lab) {
 	v.last, v.err = l.ask(ctx, "/auth/refresh/", v.cookie, "", `{"CSRF_token": "`+v.csrf+`"}`)
 	if v.err == nil && v.last.status == http.StatusOK {
@@ -38,8 +38,8 @@ func together(visitors []*visitor, do func(*visitor)) {
 	all.Wait()
 }
 
-// believingProvider takes an id token for the subject's name, so that nobody has to wait for
-// a password's check.
+// believingProvider accepts any id token as the name of the subject, so that sign-ins do not wait
+// for the check of a password.
 type believingProvider struct{ broker.IdentityProvider }
 
 func (believingProvider) Issuer() string             { return "https://believing.test" }
@@ -53,9 +53,9 @@ func (p believingProvider) VerifyTokens(_ context.Context, tokens broker.Upstrea
 	}, nil
 }
 
-// TestFullMailboxes: 64 clients at once, far more than the mailboxes hold. Each is answered
-// 200, or 503 with the code busy and when to come again; then each goes on with the cookie
-// that it has.
+// TestFullMailboxes sends requests of 64 concurrent clients, many more than the mailboxes have room
+// for. Each is answered 200, or 503 with the code busy and Retry-After; then each client continues
+// with its cookie.
 func TestFullMailboxes(t *testing.T) {
 	t.Parallel()
 	const clients = 64
@@ -98,7 +98,7 @@ func TestFullMailboxes(t *testing.T) {
 		eventually(t, "the client goes on", func() bool {
 			v.refresh(t.Context(), l)
 			if v.err != nil || v.last.status != http.StatusOK && v.last.Code != "busy" {
-				t.Fatalf("after the jam: %+v, %v", v.last, v.err)
+				t.Fatalf("after the overload: %+v, %v", v.last, v.err)
 			}
 			return v.last.status == http.StatusOK
 		})
@@ -112,8 +112,8 @@ func TestFullMailboxes(t *testing.T) {
 	}
 }
 
-// TestFullPasswordQueue: with more sign-ins than may wait for their password's check, those
-// beyond are told so at once, and those who give up make room.
+// TestFullPasswordQueue starts more sign-ins than may wait for the check of their passwords. Those
+// that exceed the limit are refused at once, and those that are cancelled make room.
 func TestFullPasswordQueue(t *testing.T) {
 	t.Parallel()
 	l := newFaultLab(t, func(cfg *node.Config) {
@@ -124,7 +124,7 @@ func TestFullPasswordQueue(t *testing.T) {
 	const clients = 400
 	answers := make(chan answer, clients)
 	var all sync.WaitGroup
-	for i := range clients { // of many names and addresses, as the throttle wants it
+	for i := range clients { // with many names and addresses, so that they are not throttled
 		all.Go(func() {
 			a, err := l.ask(ctx, "/auth/sign-in/", "", fmt.Sprintf("10.%d.%d.1", i/200, i%200), fmt.Sprintf(`{"username": "nobody-%d", "password": "wrong"}`, i))
 			if err == nil {

@@ -10,9 +10,9 @@ import (
 	"tokenbroker/validator"
 )
 
-// TestReconnectToAnotherServer: of two servers of a cluster the one that the service is
-// connected to goes away. It goes on with the other, forgets nothing, and makes no more
-// than a few catch-ups for it.
+// TestReconnectToAnotherServer stops the server of a cluster of two to which the service is
+// connected. The service continues with the other server, misses no revocation, and makes only a
+// few catch-ups.
 func TestReconnectToAnotherServer(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
@@ -22,7 +22,7 @@ func TestReconnectToAnotherServer(t *testing.T) {
 		Routes: server.RoutesFromStr("nats://" + l.nats.ClusterAddr().String())})
 	t.Cleanup(other.stopNATS)
 	eventually(t, "the two are a cluster", func() bool { return l.nats.NumRoutes() > 0 && other.nats.NumRoutes() > 0 })
-	l.brokerNATS, l.feedURL = other.natsURL(), l.natsURL() // services learn of the other from the first
+	l.brokerNATS, l.feedURL = other.natsURL(), l.natsURL() // services learn the other's address from the first server
 	l.startBroker()
 	l.checkReady("ready")
 	v := l.startService(5 * time.Second)

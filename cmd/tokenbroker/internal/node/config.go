@@ -23,11 +23,13 @@ import (
 type Config struct {
 	// DataDir is the directory of the store and of the keys. It is created with mode 0700 if it does not exist.
 	DataDir string
-	// FreeSpace returns the free bytes below a directory. If nil, the file system is asked. It is for tests.
+	// FreeSpace returns the number of free bytes below a directory. If nil, it is that of the file system. It is for
+	// tests.
 	FreeSpace func(dir string) (uint64, error)
 	// KEK seals the private keys. If nil, it is that of the file kek in DataDir, which the first start creates.
 	KEK keyring.KEK
-	// Listen is the public address. PublicURL is the issuer; empty: http:// and that address.
+	// Listen is the public address. PublicURL is the issuer. If PublicURL is empty, it is http:// and the
+	// address of the listener.
 	Listen, PublicURL string
 	// LoopbackIPv6 also listens on [::1] at the port of Listen, where the machine has IPv6 and the port is free.
 	LoopbackIPv6 bool

@@ -26,9 +26,9 @@ import (
 	"tokenbroker/store/badgerstore"
 )
 
-// TestKilledBetweenTheStepsOfALogOff lets a process kill itself at each step. Whatever the
-// step, the tombstone and the ledger's entry are both there or both not, and from the
-// fsync on they are there.
+// TestKilledBetweenTheStepsOfALogOff lets a process kill itself at each step. After any step,
+// the tombstone and the ledger's entry either both exist or are both missing, and from the fsync
+// on both exist.
 func TestKilledBetweenTheStepsOfALogOff(t *testing.T) {
 	for step, durable := range map[string]bool{
 		"before the commit": false, "sealed, before the fsync": false,
@@ -57,7 +57,7 @@ func TestKilledBetweenTheStepsOfALogOff(t *testing.T) {
 			if tombstone != recorded || recorded != durable {
 				t.Errorf("tombstone: %t, ledger's entry: %t, want both %t", tombstone, recorded, durable)
 			}
-			// Who got no answer asks again.
+			// A client that received no answer repeats the log-off.
 			again, err := after.LogOff(t.Context(), grant.RefreshToken, grant.CSRFToken, broker.Request{})
 			if err != nil || !again.Ended || !after.deny.Revoked(revocation.Subject{SID: grant.SID}) {
 				t.Errorf("the log-off asked again: %+v, %v", again, err)
@@ -72,8 +72,8 @@ const (
 	grantFile    = "grant.json"
 )
 
-// logOffKilledAt runs TestLogOffOfTheKilledProcess in a process of its own, with its store
-// in dir, and returns the session that it logged off when it was killed.
+// logOffKilledAt runs TestLogOffOfTheKilledProcess in its own process, with its store in dir, and
+// returns the session that the process logged off when it was killed.
 func logOffKilledAt(t *testing.T, dir, step string) broker.Grant {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestLogOffOfTheKilledProcess$", "-test.v")
@@ -93,11 +93,11 @@ func logOffKilledAt(t *testing.T, dir, step string) broker.Grant {
 	return grant
 }
 
-// TestLogOffOfTheKilledProcess is not a test: it is what the killed process runs.
+// TestLogOffOfTheKilledProcess is not a test. The killed process runs it.
 func TestLogOffOfTheKilledProcess(t *testing.T) {
 	dir, step := os.Getenv(crashDirEnv), os.Getenv(crashStepEnv)
 	if dir == "" {
-		t.Skip("is run by TestKilledBetweenTheStepsOfALogOff")
+		t.Skip("only run by TestKilledBetweenTheStepsOfALogOff")
 	}
 	b := openCrashBroker(t, filepath.Join(dir, "store"), step)
 	if _, err := b.AddUser(t.Context(), operator.NewUser{Username: "ada", Password: "lovelace"}, broker.Request{}); err != nil {
@@ -138,7 +138,7 @@ func (s *steps) at(step string) {
 	if err != nil {
 		panic(err)
 	}
-	select {} // the signal is on its way: not one step more
+	select {} // wait for the signal without another step
 }
 
 type crashBroker struct {
@@ -204,7 +204,7 @@ func (l steppedLedger) Committed() uint64 {
 	return seq
 }
 
-// fixed is every port that a log-off's steps do not depend on.
+// fixed implements every port that the steps of a log-off do not depend on.
 type fixed struct{}
 
 func (fixed) SignAccessToken(_ context.Context, claims []byte) (string, error) {

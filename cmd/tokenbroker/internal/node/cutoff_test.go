@@ -12,14 +12,14 @@ import (
 	"tokenbroker/validator/httpauth"
 )
 
-// TestAServiceThatIsCutOff: a session is logged off while no news reaches the service. Its
-// token is good there for MaxStaleness at most, then it is 503, and it is never good
-// again: not either when what was held back arrives late.
+// TestAServiceThatIsCutOff logs a session off while no message reaches the service. There its token
+// is accepted for MaxStaleness at most, is then answered with 503, and is never accepted again, even
+// when the delayed messages arrive.
 func TestAServiceThatIsCutOff(t *testing.T) {
 	longtest.SkipShort(t, "waits for real intervals")
 	const (
 		bound = 2 * time.Second
-		slack = 500 * time.Millisecond // of the clocks that are compared, and of a busy machine
+		slack = 500 * time.Millisecond // for the difference of the compared clocks, and for a busy machine
 	)
 	for name, away := range map[string]func(*link){"links refused": (*link).doCut, "links silent": (*link).doSilence} {
 		t.Run(name, func(t *testing.T) {
@@ -43,14 +43,14 @@ func TestAServiceThatIsCutOff(t *testing.T) {
 				asked := time.Now()
 				err := l.validate(v, ended)
 				if err == nil && asked.Sub(cut) > bound+slack {
-					t.Fatalf("a revoked token is good %s after the last news", asked.Sub(cut))
+					t.Fatalf("a revoked token is accepted %s after the last message", asked.Sub(cut))
 				}
 				if err != nil && !errors.Is(err, validator.ErrStale) {
-					t.Fatalf("without news: %v", err)
+					t.Fatalf("without messages: %v", err)
 				}
 				return err != nil
 			})
-			t.Logf("stale %s after the last news", time.Since(cut))
+			t.Logf("stale %s after the last message", time.Since(cut))
 			for _, b := range []*browser{kept, ended} {
 				if status := l.serve(v, b); status != http.StatusServiceUnavailable {
 					t.Errorf("stale over HTTP: %d", status)
@@ -65,7 +65,7 @@ func TestAServiceThatIsCutOff(t *testing.T) {
 				case errors.Is(err, validator.ErrRevoked):
 					knows = true
 				case knows || !errors.Is(err, validator.ErrStale):
-					t.Fatalf("the revoked token, told of before: %t: %v", knows, err)
+					t.Fatalf("the revoked token, refused as revoked before: %t: %v", knows, err)
 				}
 				err := l.validate(v, kept)
 				if err != nil && !errors.Is(err, validator.ErrStale) {
@@ -81,9 +81,9 @@ func TestAServiceThatIsCutOff(t *testing.T) {
 	}
 }
 
-// TestTheBrokerRestartsBesideARunningService: each life of the broker is a new origin on a
-// NATS server that stays. All the while good tokens are good and revoked ones are not, and
-// each life's revocations arrive at once.
+// TestTheBrokerRestartsBesideARunningService restarts the broker several times while the NATS server
+// keeps running. Each process is a new origin. At all times valid tokens are accepted and revoked
+// tokens are refused, and the revocations of each process arrive at once.
 func TestTheBrokerRestartsBesideARunningService(t *testing.T) {
 	l := newLab(t)
 	l.startNATS()
@@ -128,7 +128,7 @@ func (l *lab) validate(v *validator.Validator, b *browser) error {
 	return err
 }
 
-// serve asks a service behind httpauth and returns the status.
+// serve sends a request to a service behind httpauth and returns the status.
 func (l *lab) serve(v *validator.Validator, b *browser, options ...httpauth.Option) int {
 	l.t.Helper()
 	rec := httptest.NewRecorder()

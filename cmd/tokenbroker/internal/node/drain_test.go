@@ -19,7 +19,8 @@ import (
 	"tokenbroker/internal/longtest"
 )
 
-// stopped stops the node, without an error and without that a request keeps it until it is cut off.
+// stopped stops the node and checks that Close returns no error and that no request delays it until
+// it is cut off.
 func (l *lab) stopped() {
 	l.t.Helper()
 	l.stopBroker()
@@ -42,24 +43,24 @@ func (c *rawConn) accepted(t *testing.T, path string, length int) {
 	}
 }
 
-// TestAStopAnswersTheSignInsUnderWay: 64 of them wait for their passwords to be checked,
-// while clients that say nothing hold each listener. Each is answered, if only with 503
-// because the machine could not check it in time, and no listener's clients take the time of
-// another's.
-func TestAStopAnswersTheSignInsUnderWay(t *testing.T) {
+// TestAStopAnswersTheSignInsInProgress stops the broker while 64 sign-ins wait for the check of their
+// passwords and silent clients are connected to each listener. Every sign-in is answered, with 503
+// if its password could not be checked in time, and the clients of one listener do not use up the
+// time of another.
+func TestAStopAnswersTheSignInsInProgress(t *testing.T) {
 	l := newFaultLab(t, func(cfg *node.Config) { cfg.Passwords = password.DefaultParams })
 	public := l.listeners()["public"]
 	conns, names := make([]*rawConn, 64), make([]string, 64)
 	bodyOf := func(i int) string { return fmt.Sprintf(`{"username": %q, "password": "lovelace"}`, names[i]) }
 	for i := range conns {
-		if names[i] = "ada"; i%8 != 0 { // few enough for the throttle
+		if names[i] = "ada"; i%8 != 0 { // few enough not to be throttled
 			names[i] = fmt.Sprintf("nobody-%d", i)
 		}
 		conns[i] = public.dial(t)
 		conns[i].accepted(t, "/auth/sign-in/", len(bodyOf(i)))
 	}
 	for _, at := range l.listeners() {
-		at.dial(t) // as a browser does in advance
+		at.dial(t) // browsers open connections in advance
 	}
 	for i, c := range conns {
 		c.send(bodyOf(i))
@@ -88,10 +89,10 @@ func TestAStopAnswersTheSignInsUnderWay(t *testing.T) {
 	}
 }
 
-// TestAStopCutsOffWhoIsStillSending: neither a header nor a body that comes byte by byte
-// holds up a stop, on any listener; a request that is whole is answered all the same, and a
-// second stop does nothing.
-func TestAStopCutsOffWhoIsStillSending(t *testing.T) {
+// TestAStopCutsOffClientsThatAreStillSending checks that neither a header nor a body that arrives
+// byte by byte delays a stop, on any listener. A complete request is still answered, and a second
+// stop does nothing.
+func TestAStopCutsOffClientsThatAreStillSending(t *testing.T) {
 	t.Parallel()
 	l := newFaultLab(t, nil)
 	n := l.node
@@ -119,7 +120,7 @@ func TestAStopCutsOffWhoIsStillSending(t *testing.T) {
 
 	l.stopped()
 	if status, _, body, err := whole.reply(patience); status != http.StatusOK {
-		t.Errorf("the request that was whole: %d, %s %v", status, body, err)
+		t.Errorf("the complete request: %d, %s %v", status, body, err)
 	}
 	for name, c := range slow {
 		if !c.cut(patience) {
@@ -131,7 +132,7 @@ func TestAStopCutsOffWhoIsStillSending(t *testing.T) {
 	}
 }
 
-// drip sends byte after byte until the connection is cut.
+// drip sends one byte after another until the connection is closed.
 func drip(c *rawConn, every time.Duration) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
@@ -142,7 +143,7 @@ func drip(c *rawConn, every time.Duration) {
 	}
 }
 
-// post is the header of a POST of JSON with these lines besides.
+// post returns the header of a POST of JSON with these additional lines.
 func post(path string, length int, lines ...string) string {
 	lines = append([]string{
 		"POST " + path + " HTTP/1.1", "Host: 127.0.0.1", "Content-Type: application/json", fmt.Sprint("Content-Length: ", length),
@@ -150,9 +151,9 @@ func post(path string, length int, lines ...string) string {
 	return strings.Join(lines, "\r\n") + "\r\n\r\n"
 }
 
-// TestAStopAnswersEveryConnectionItAccepted: clients that open a connection for each request
-// meet a stop. None may be closed without an answer; what was still in the kernel's queue when
-// the listener closed is refused or reset.
+// TestAStopAnswersEveryConnectionItAccepted stops the broker while clients open a connection for
+// each request. No accepted connection may be closed without an answer; connections that are still
+// in the kernel's queue when the listener is closed are refused or reset.
 func TestAStopAnswersEveryConnectionItAccepted(t *testing.T) {
 	longtest.SkipShort(t, "stops several brokers")
 	t.Parallel()
@@ -200,8 +201,8 @@ func TestAStopAnswersEveryConnectionItAccepted(t *testing.T) {
 	t.Logf("%d stops: %d answered, %d closed without an answer, %d reset in the kernel's queue", stops, answered.Load(), dropped.Load(), refused.Load())
 }
 
-// TestAStopEndsKeptConnections: a client that keeps its connection and asks while the broker
-// stops is answered and told to close.
+// TestAStopEndsKeptConnections checks that a client that keeps its connection and sends a request
+// while the broker stops receives an answer with "Connection: close".
 func TestAStopEndsKeptConnections(t *testing.T) {
 	t.Parallel()
 	l := newFaultLab(t, nil)
@@ -224,7 +225,7 @@ func TestAStopEndsKeptConnections(t *testing.T) {
 	if answered() {
 		t.Error("the connection ends before the stop")
 	}
-	slow.accepted(t, "/auth/sign-in/", len(body)) // holds the stop
+	slow.accepted(t, "/auth/sign-in/", len(body)) // delays the stop
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)

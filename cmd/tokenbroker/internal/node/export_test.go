@@ -9,11 +9,11 @@ import (
 	"tokenbroker/api/admin"
 )
 
-// Registry is that of the broker's metrics.
+// Registry returns the registry of the broker's metrics.
 func Registry(n *Node) prometheus.Collector { return n.metrics.Gatherer().(prometheus.Collector) }
 
-// OperatorKeys is the keyring as the operators' handler has it.
+// OperatorKeys returns the keyring that the operators' handler uses.
 func OperatorKeys(n *Node) admin.Keys { return operatorKeys{n} }
 
-// Backup is what the operators' handler calls.
+// Backup writes a backup, as the operators' handler does.
 func (n *Node) Backup(ctx context.Context, w io.Writer) error { return n.backup(ctx, w) }

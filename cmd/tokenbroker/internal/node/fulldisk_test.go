@@ -11,9 +11,9 @@ import (
 	"tokenbroker/validator"
 )
 
-// TestAFullDisk: before the disk is full whatever writes is refused with 503 and readyz
-// says so; verify, the catch-up and the keys go on, services stay right, and all of it
-// resumes without a restart once there is room.
+// TestAFullDisk checks that requests that write are refused with 503 before the disk is full, and
+// that readyz reports it. Verification, catch-ups and key sets continue to work, services remain
+// correct, and writes work again without a restart once there is space.
 func TestAFullDisk(t *testing.T) {
 	t.Parallel()
 	var free atomic.Uint64
@@ -48,7 +48,7 @@ func TestAFullDisk(t *testing.T) {
 			t.Errorf("verify without room: %d, want %d", status, want)
 		}
 	}
-	late := l.startHTTPService(2 * time.Second) // from a catch-up of now
+	late := l.startHTTPService(2 * time.Second) // starts with a catch-up on the full disk
 	for _, service := range []*validator.Validator{v, late} {
 		l.live(service)
 		l.accepted(service, kept)
@@ -69,7 +69,8 @@ func TestAFullDisk(t *testing.T) {
 	}
 }
 
-// checkStatus waits until the public listener answers GET path, asked as the service, so.
+// checkStatus waits until the public listener answers GET path, with the service's credentials, with
+// that status.
 func (l *lab) checkStatus(path string, want int) {
 	l.t.Helper()
 	eventually(l.t, path+" answers "+http.StatusText(want), func() bool {

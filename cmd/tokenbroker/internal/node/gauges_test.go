@@ -13,7 +13,7 @@ import (
 	"tokenbroker/cmd/tokenbroker/internal/node"
 )
 
-// scrape gives what GET /metrics of the operators' listener answers.
+// scrape returns the answer of GET /metrics of the operators' listener.
 func (l *lab) scrape() string {
 	l.t.Helper()
 	token, err := os.ReadFile(filepath.Join(l.dir, node.AdminTokenFile))
@@ -47,8 +47,8 @@ func (l *lab) wantMetrics(lines ...string) {
 	}
 }
 
-// TestMetricsOfARealSession: what a user does moves the counters, and all names, with those
-// of the gauges, are as Prometheus wants them.
+// TestMetricsOfARealSession checks that the requests of a user increment the counters, and that the
+// names of all metrics follow the conventions of Prometheus.
 func TestMetricsOfARealSession(t *testing.T) {
 	l := newLab(t)
 	l.startNATS()
@@ -70,7 +70,7 @@ func TestMetricsOfARealSession(t *testing.T) {
 	eventually(t, "a log-off is answered 200", func() bool {
 		return b.logOff() == http.StatusOK
 	})
-	for range 3 { // a path and a method that nobody knows make one series, not three
+	for range 3 { // unknown paths and methods make one series, not three
 		b.odd("BREW", "/coffee/"+b.csrf)
 	}
 
@@ -90,7 +90,7 @@ func TestMetricsOfARealSession(t *testing.T) {
 	)
 	body := l.scrape()
 	if strings.Contains(body, "coffee") || strings.Contains(body, "BREW") || strings.Contains(body, b.csrf) {
-		t.Error("what a caller sent is in the metrics")
+		t.Error("the metrics contain values that a caller sent")
 	}
 	if strings.Contains(body, "\ntokenbroker_store_free_bytes 0\n") {
 		t.Error("no free space")
@@ -108,7 +108,7 @@ func TestMetricsOfARealSession(t *testing.T) {
 	l.wantMetrics(`tokenbroker_nats_connected 0`, `tokenbroker_ready_state{state="degraded"} 1`, `tokenbroker_ready_state{state="ready"} 0`)
 }
 
-// odd sends a request that no client of ours sends.
+// odd sends a request that no regular client sends.
 func (b *browser) odd(method, path string) {
 	b.l.t.Helper()
 	req, err := http.NewRequestWithContext(b.l.t.Context(), method, "http://"+b.l.listen+path, nil)

@@ -12,10 +12,10 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// TestAStreamOfTheOperators: a JetStream stream on the subject, as docs/operate.md makes
-// one, keeps the events over a restart of the broker and of the NATS server. A foreign
-// consumer, which has nothing of this module but the address of the feed keys, replays them
-// from the start, verifies each, and sees from the numbers that none is missing.
+// TestAStreamOfTheOperators checks that a JetStream stream on the subject, created as in
+// docs/operate.md, keeps the events over a restart of the broker and of the NATS server. A foreign
+// consumer, which uses no code of this module and only knows the address of the feed keys, replays
+// the events from the start, verifies each, and sees from the numbers that none is missing.
 func TestAStreamOfTheOperators(t *testing.T) {
 	l := newLab(t)
 	kept := t.TempDir()
@@ -62,7 +62,7 @@ func TestAStreamOfTheOperators(t *testing.T) {
 		t.Errorf("%d sessions, want %d", len(got), len(want))
 	}
 
-	// Who may publish can add to the stream, but not to what a consumer believes.
+	// A client that may publish can add messages to the stream, but consumers do not accept them.
 	nc := l.dialNATS()
 	if err := nc.Publish("tokenbroker.revocation.forged", []byte("e30.e30.AAAA")); err != nil {
 		t.Fatal(err)
@@ -85,7 +85,7 @@ func (l *lab) dialNATS() *nats.Conn {
 	return nc
 }
 
-// makeStream does what the command in docs/operate.md does.
+// makeStream creates the stream as the command in docs/operate.md does.
 func (l *lab) makeStream() {
 	l.t.Helper()
 	js, err := l.dialNATS().JetStream()
@@ -101,7 +101,7 @@ func (l *lab) makeStream() {
 	}
 }
 
-// replay is the foreign consumer: nats.go and go-jose alone. It gives the sessions that
+// replay is the foreign consumer, which uses only nats.go and go-jose. It returns the sessions that
 // were revoked and each origin's numbers in the order of the stream.
 func (l *lab) replay() (sessions map[string]bool, lives map[string][]uint64, refused int) {
 	l.t.Helper()
@@ -159,7 +159,7 @@ func (l *lab) replay() (sessions map[string]bool, lives map[string][]uint64, ref
 	return sessions, lives, refused
 }
 
-// verified is the payload of a compact JWS of a batch by one of the feed keys.
+// verified returns the payload of a compact JWS of a batch that one of the feed keys signed.
 func verified(raw []byte, keys jose.JSONWebKeySet) ([]byte, bool) {
 	jws, err := jose.ParseSignedCompact(string(raw), []jose.SignatureAlgorithm{jose.EdDSA})
 	if err != nil || jws.Signatures[0].Header.ExtraHeaders[jose.HeaderType] != "revocations+jws" {

@@ -21,8 +21,9 @@ import (
 	"tokenbroker/store/badgerstore"
 )
 
-// TestAWrongKEK: with another key encryption key the broker does not start, says which
-// file it means and what to do, changes nothing, and starts with the right one again.
+// TestAWrongKEK checks that the broker does not start with another key encryption key, that the error
+// names the file and what to do, that nothing is changed, and that the broker starts again with the
+// right key.
 func TestAWrongKEK(t *testing.T) {
 	for name, c := range map[string]struct {
 		damage func(path string) error
@@ -54,8 +55,8 @@ func TestAWrongKEK(t *testing.T) {
 	}
 }
 
-// TestADamagedKeyring: a truncated record is an error that says where the data is and that
-// only a backup helps; it is never replaced by a new keyring.
+// TestADamagedKeyring checks that a truncated record is an error that names the data directory and
+// advises to restore a backup, and that the record is never replaced by a new keyring.
 func TestADamagedKeyring(t *testing.T) {
 	l, b := stoppedLab(t)
 	whole := l.keyringRecord()
@@ -66,9 +67,8 @@ func TestADamagedKeyring(t *testing.T) {
 	b.refreshes()
 }
 
-// TestResealRevealsNothingAboutOtherFiles: the answer to a reseal with a file that cannot be used
-// is the same whether the file is there, whatever its mode, and whatever it holds. The log has
-// the cause.
+// TestResealRevealsNothingAboutOtherFiles checks that the answer to a reseal with a file that cannot
+// be used does not depend on whether the file exists, its mode or its content. The log has the cause.
 func TestResealRevealsNothingAboutOtherFiles(t *testing.T) {
 	l := newLab(t)
 	l.startNATS()
@@ -126,7 +126,7 @@ func TestResealRevealsNothingAboutOtherFiles(t *testing.T) {
 	}
 }
 
-// stoppedLab has one session and a broker that was stopped.
+// stoppedLab returns a lab with one session whose broker was stopped.
 func stoppedLab(t *testing.T) (*lab, *browser) {
 	t.Helper()
 	l := newLab(t)
@@ -136,7 +136,8 @@ func stoppedLab(t *testing.T) (*lab, *browser) {
 	return l, b
 }
 
-// startFails starts the broker twice: the first failure must not change what the second sees.
+// startFails starts the broker twice and checks that both fail with the same error: the first start
+// must not change the data.
 func (l *lab) startFails(want error, hints ...string) {
 	l.t.Helper()
 	before := l.keyringRecord()

@@ -29,7 +29,7 @@ func (r *fakeRing) reseal(kek keyring.KEK) error {
 	return nil
 }
 
-// wantSettled starts again, and there has to be the one file that opens the keyring.
+// wantSettled starts again and checks that the only file left is the one that opens the keyring.
 func wantSettled(t *testing.T, own ownKEK, ring *fakeRing) {
 	t.Helper()
 	if err := own.open(ring.open); err != nil {
@@ -47,7 +47,7 @@ func wantSettled(t *testing.T, own ownKEK, ring *fakeRing) {
 
 var errCrash = errors.New("the process ends here")
 
-// A reseal ends at every step, and the next start finds its way.
+// A reseal is interrupted at each step, and the next start uses the file that opens the keyring.
 func TestOwnKEKSurvivesACrashAtEachStep(t *testing.T) {
 	for name, c := range map[string]struct {
 		crash    func(own ownKEK, ring *fakeRing) error
@@ -81,8 +81,8 @@ func TestOwnKEKSurvivesACrashAtEachStep(t *testing.T) {
 	}
 }
 
-// A KEK file that is lost is asked for; one that opens nothing is not put in its place, where
-// it would be taken for the KEK and saved over the copy that is wanted.
+// The error of a lost KEK file asks for it. A file that does not open the keyring is not put in its
+// place, where an operator could mistake it for the KEK and overwrite the right copy with it.
 func TestALostKEKIsNotReplaced(t *testing.T) {
 	own, ring := ownKEK{path: filepath.Join(t.TempDir(), "kek")}, &fakeRing{}
 	wantSettled(t, own, ring)

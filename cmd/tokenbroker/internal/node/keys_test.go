@@ -21,7 +21,7 @@ import (
 	"tokenbroker/validator"
 )
 
-// newKeyLab is a broker whose users need no password to be checked.
+// newKeyLab returns a lab with a broker that does not check passwords.
 func newKeyLab(t *testing.T, change func(*node.Config)) *lab {
 	t.Helper()
 	l := newLab(t)
@@ -40,7 +40,7 @@ func newKeyLab(t *testing.T, change func(*node.Config)) *lab {
 	return l
 }
 
-// signInAs opens a session without HTTP.
+// signInAs starts a session without HTTP.
 func (l *lab) signInAs(name string) *broker.Grant {
 	l.t.Helper()
 	grant, err := l.node.EndUsers().ExchangeTokens(l.t.Context(), "believing", broker.UpstreamTokens{IDToken: name}, broker.Request{})
@@ -58,7 +58,7 @@ func (l *lab) services() []*validator.Validator {
 	return []*validator.Validator{l.startService(30 * time.Second), l.startService(30 * time.Second), l.startService(30*time.Second, over)}
 }
 
-// activeKey asks the operators' surface.
+// activeKey returns the active key of a purpose, as the operators' surface reports it.
 func (l *lab) activeKey(purpose string) string {
 	l.t.Helper()
 	keys, err := node.OperatorKeys(l.node).ListKeys(l.t.Context())
@@ -74,7 +74,7 @@ func (l *lab) activeKey(purpose string) string {
 	return ""
 }
 
-// keyEvent verifies what a broker told of its keys.
+// keyEvent verifies and decodes a broker's message about its keys.
 func (l *lab) keyEvent(raw []byte) revocation.KeyEvent {
 	l.t.Helper()
 	resp, err := http.Get(l.node.Issuer() + "/revocations/jwks.json")
@@ -98,7 +98,7 @@ func (l *lab) keyEvent(raw []byte) revocation.KeyEvent {
 	return event
 }
 
-// A key leaked: its tokens are dead in every service, and nobody is logged out.
+// After a key was marked as compromised, every service refuses its tokens, and no session ends.
 func TestACompromisedKeyCostsNoSession(t *testing.T) {
 	t.Parallel()
 	sessions := longtest.Pick(200, 1000)
@@ -135,7 +135,7 @@ func TestACompromisedKeyCostsNoSession(t *testing.T) {
 		t.Logf("service %d: after %s", i, time.Since(applied))
 		for _, g := range grants {
 			if _, err := v.Validate(t.Context(), g.AccessToken); !errors.Is(err, validator.ErrRevoked) {
-				t.Fatalf("service %d takes an old token: %v", i, err)
+				t.Fatalf("service %d accepts an old token: %v", i, err)
 			}
 		}
 	}
@@ -156,7 +156,8 @@ func TestACompromisedKeyCostsNoSession(t *testing.T) {
 	}
 }
 
-// A leaked feed key: its successor signs, the services fetch it and go on.
+// After a feed key was marked as compromised, its successor signs, and the services fetch it and
+// continue.
 func TestACompromisedFeedKeyIsReplaced(t *testing.T) {
 	t.Parallel()
 	l := newKeyLab(t, func(*node.Config) {})
@@ -184,21 +185,21 @@ func TestACompromisedFeedKeyIsReplaced(t *testing.T) {
 	for len(whats) < 3 {
 		m, err := told.NextMsg(patience)
 		if err != nil {
-			t.Fatalf("told of %v: %v", whats, err)
+			t.Fatalf("reported changes %v: %v", whats, err)
 		}
 		event := l.keyEvent(m.Data)
 		if event.Purpose != "feed" || event.KID == "" || event.Store == "" {
-			t.Fatalf("told %s", m.Data)
+			t.Fatalf("unexpected message %s", m.Data)
 		}
 		whats = append(whats, event.What)
 	}
 	slices.Sort(whats)
 	if want := []string{"key_activated", "key_compromised", "key_made"}; !slices.Equal(whats, want) {
-		t.Errorf("told of %v, want %v", whats, want)
+		t.Errorf("reported changes %v, want %v", whats, want)
 	}
 }
 
-// Keys rotate every few seconds while tokens are minted and validated: none is refused.
+// Keys rotate every few seconds while tokens are minted and validated, and no token is refused.
 func TestRotationOnScheduleRefusesNoToken(t *testing.T) {
 	longtest.SkipShort(t, "waits for rotations")
 	t.Parallel()

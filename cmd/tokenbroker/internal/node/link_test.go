@@ -6,15 +6,15 @@ import (
 	"testing"
 )
 
-// link carries TCP connections to target until it is cut (they are closed, and refused) or
-// silenced (they stay open, and nothing comes through, in both directions or one). mend
-// undoes all: what a silenced connection held back arrives then, late.
+// link forwards TCP connections to target until it is cut (connections are closed and new ones
+// refused) or silenced (connections stay open, but no data passes in one or both directions). mend
+// undoes both: the data that a silenced connection held back then arrives late.
 type link struct {
 	listener net.Listener
 	target   string
 	wg       sync.WaitGroup
 
-	mu     sync.Mutex // guards what follows
+	mu     sync.Mutex // guards the fields below
 	moved  *sync.Cond // on mu: silent, cut or closed changed
 	silent [2]bool    // by direction
 	cut    bool
@@ -22,7 +22,7 @@ type link struct {
 	conns  map[net.Conn]struct{}
 }
 
-// newLink starts a link that the test's end closes and waits for.
+// newLink starts a link. The cleanup of the test closes it and waits for its goroutines.
 func newLink(t *testing.T, target string) *link {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -54,7 +54,7 @@ const (
 	fromTarget
 )
 
-// set changes the state; a link that is cut or closed has no connections.
+// set changes the state. A link that is cut or closed has no connections.
 func (l *link) set(change func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -67,7 +67,7 @@ func (l *link) set(change func()) {
 	l.moved.Broadcast()
 }
 
-// keep says whether conn may live, and remembers it.
+// keep reports whether conn may stay open, and remembers it if so.
 func (l *link) keep(conn net.Conn) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

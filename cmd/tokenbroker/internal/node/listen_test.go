@@ -99,7 +99,7 @@ func TestLoopbackIPv6AnswersAtTheSamePort(t *testing.T) {
 	}
 }
 
-// The limit of connections, which the open files are divided by, is that of both public listeners together.
+// Both public listeners together accept at most the number of connections that the open files allow.
 func TestLoopbackIPv6SharesTheConnectionsOfThePublicListener(t *testing.T) {
 	const most = 16
 	l := newFaultLab(t, func(c *node.Config) {

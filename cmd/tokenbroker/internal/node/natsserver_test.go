@@ -13,7 +13,8 @@ import (
 	"tokenbroker/revocation"
 )
 
-// A service at the embedded server hears both subjects and publishes receipts, nothing else.
+// A service at the embedded server may subscribe to both subjects and publish receipts, and has no
+// other rights.
 func TestRightsAtTheEmbeddedNATSServer(t *testing.T) {
 	t.Parallel()
 	const user, password, billing = "services", "a-password-of-services", "a-password-of-billing"
@@ -75,7 +76,7 @@ func TestRightsAtTheEmbeddedNATSServer(t *testing.T) {
 			}
 		})
 	}
-	t.Run("nobody without the password", func(t *testing.T) {
+	t.Run("no access without the password", func(t *testing.T) {
 		if nc, err := nats.Connect(url, nats.UserInfo(user, strings.ToUpper(password))); err == nil {
 			nc.Close()
 			t.Error("connected")
@@ -83,7 +84,8 @@ func TestRightsAtTheEmbeddedNATSServer(t *testing.T) {
 	})
 }
 
-// Without configured users the server makes one, whose password is in a file and stays the same.
+// Without configured users the server creates one, whose password is stored in a file and stays the
+// same.
 func TestTheEmbeddedNATSServerIsNotAnonymous(t *testing.T) {
 	t.Parallel()
 	var passwords []string

@@ -30,20 +30,19 @@ const (
 	secret  = "a-service-secret-of-the-test"
 )
 
-// cheapPasswords cost next to nothing to check: for tests of something else.
+// cheapPasswords makes the check of a password cheap, for tests that are not about passwords.
 var cheapPasswords = password.Params{Memory: 64, Time: 1, Threads: 1}
 
-// lab is one broker beside a NATS server that the test starts and stops, both always on
-// the same ports.
+// lab has one broker and a NATS server, which the test starts and stops. Both keep their ports.
 type lab struct {
 	t        *testing.T
 	dir      string
 	listen   string
 	natsPort int
-	// issuer and feedURL are what services are told, when that is another way than the
-	// broker's and the NATS server's own address.
+	// issuer and feedURL are the addresses that services use. If empty, they are the broker's and
+	// the NATS server's own addresses.
 	issuer, feedURL string
-	// brokerNATS is the broker's way to NATS, when that is another than the server's address.
+	// brokerNATS is the URL at which the broker reaches NATS. If empty, it is the server's address.
 	brokerNATS string
 	nats       *server.Server
 	node       *node.Node
@@ -64,7 +63,7 @@ func (l *lab) startNATS() {
 	l.serveNATS(&server.Options{})
 }
 
-// serveNATS starts a server with more than a plain one has.
+// serveNATS starts a server with additional options.
 func (l *lab) serveNATS(opts *server.Options) {
 	l.t.Helper()
 	opts.Host, opts.Port, opts.NoSigs, opts.NoLog = "127.0.0.1", l.natsPort, true, true
@@ -201,7 +200,7 @@ func (l *lab) refused(v *validator.Validator, b *browser) {
 	})
 }
 
-// refusedAtOnce waits until a log-off is answered 200 and reaches the service by its feed.
+// refusedAtOnce waits until a log-off is answered 200 and reaches the service through its feed.
 func (l *lab) refusedAtOnce(v *validator.Validator) {
 	l.t.Helper()
 	l.pushed(v, http.StatusOK)
@@ -258,8 +257,9 @@ func (l *lab) accepted(v *validator.Validator, b *browser) {
 	})
 }
 
-// TestNATSDownFromTheStart: the broker starts and signs in, log-off is durable and 202,
-// services learn by catch-up, and at once when NATS is back.
+// TestNATSDownFromTheStart checks that without NATS the broker starts and accepts sign-ins, that a
+// log-off is durable and answered 202, and that services learn of it by a catch-up, and at once when
+// NATS is back.
 func TestNATSDownFromTheStart(t *testing.T) {
 	longtest.SkipShort(t, "waits for real intervals")
 	l := newLab(t)
@@ -289,9 +289,9 @@ func TestNATSDownFromTheStart(t *testing.T) {
 	l.refusedAtOnce(v)
 }
 
-// TestBothWaysAway: without NATS and without the broker a service says 503 once its
-// knowledge is older than the bound, and is right again after both are back.
-func TestBothWaysAway(t *testing.T) {
+// TestBothConnectionsLost checks that a service without NATS and without the broker answers 503 once
+// its knowledge is older than the bound, and judges tokens correctly after both are back.
+func TestBothConnectionsLost(t *testing.T) {
 	l := newLab(t)
 	l.startNATS()
 	l.startBroker()
@@ -375,10 +375,10 @@ func freePort(t *testing.T) int {
 	}
 }
 
-// patience ends a wait for what should have come by then on the busiest machine.
+// patience is the longest wait for an event, long enough for a very busy machine.
 const patience = time.Minute
 
-// eventually polls until ok, and fails the test when patience is over.
+// eventually polls until ok returns true, and fails the test after patience.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	deadline := time.After(patience)

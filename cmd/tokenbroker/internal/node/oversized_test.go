@@ -21,8 +21,8 @@ const (
 	bodyLimit = 64 << 10
 )
 
-// TestOddRequests: what is too large, or not the HTTP that we speak, is refused at the
-// border, with its connection where the rest of it is not to be read.
+// TestOddRequests checks that requests that are too large or not supported HTTP are refused, and that
+// their connection is closed if the rest of the request must not be read.
 func TestOddRequests(t *testing.T) {
 	t.Parallel()
 	l := newFaultLab(t, nil)
@@ -102,8 +102,8 @@ func TestOddRequests(t *testing.T) {
 	l.checkStillServes()
 }
 
-// TestOneConnectionManyRequests: pipelined requests are answered in order, and nothing that
-// a request's framing leaves unclear is taken for the next request.
+// TestOneConnectionManyRequests checks that pipelined requests are answered in order, and that no
+// bytes of a request with ambiguous framing are read as the next request.
 func TestOneConnectionManyRequests(t *testing.T) {
 	t.Parallel()
 	l := newFaultLab(t, nil)
@@ -116,7 +116,7 @@ func TestOneConnectionManyRequests(t *testing.T) {
 		want     []int
 	}{
 		"pipelined": {strings.Repeat(get+host+"\r\n", 2) + signIn + "Content-Length: 2\r\n\r\n{}" + hidden + last, []int{200, 200, 400, 404, 200}},
-		// RFC 9112 §6.1: the chunks count, never the length.
+		// RFC 9112 §6.1: the chunks define the body, never the length.
 		"both framings":                 {signIn + fmt.Sprintf("Content-Length: %d\r\nTransfer-Encoding: chunked\r\n\r\n", 5+len(hidden)) + "0\r\n\r\n" + last, []int{400, 200}},
 		"a body on GET":                 {get + host + fmt.Sprintf("Content-Length: %d\r\n\r\n", len(hidden)) + hidden + last, []int{200, 200}},
 		"a body that is refused unread": {"POST /auth/sign-in/ HTTP/1.1\r\n" + host + fmt.Sprintf("Content-Length: %d\r\n\r\n", len(hidden)) + hidden + last, []int{415, 200}},
@@ -140,7 +140,7 @@ func TestOneConnectionManyRequests(t *testing.T) {
 	}
 }
 
-// TestOddRequestsOfOperators: the other listeners have the same limits.
+// TestOddRequestsOfOperators checks that the other listeners have the same limits.
 func TestOddRequestsOfOperators(t *testing.T) {
 	t.Parallel()
 	l := newFaultLab(t, nil)
@@ -171,13 +171,13 @@ func TestOddRequestsOfOperators(t *testing.T) {
 	l.checkStillServes()
 }
 
-// checkStillServes: a browser's session works.
+// checkStillServes checks that a browser's session works.
 func (l *lab) checkStillServes() {
 	l.t.Helper()
 	l.signIn().refreshes()
 }
 
-// chunked is a body of n bytes, or begin filled up with spaces, in chunks of at most 1 KiB.
+// chunked returns a body of n bytes, begin padded with spaces, in chunks of at most 1 KiB.
 func chunked(n int, begin string) string {
 	text := begin + strings.Repeat(" ", n-len(begin))
 	var out strings.Builder

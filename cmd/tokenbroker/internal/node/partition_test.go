@@ -21,8 +21,9 @@ import (
 	"tokenbroker/validator/httpauth"
 )
 
-// TestTheBrokerIsCutOffFromNATS: it answers 202, and a service beside it stays fresh and
-// learns by polling; each log-off is known at once again after the heal.
+// TestTheBrokerIsCutOffFromNATS checks that a broker without NATS answers 202, and that a service
+// stays fresh and learns of log-offs by polling. After the link is restored, log-offs again reach
+// the service at once.
 func TestTheBrokerIsCutOffFromNATS(t *testing.T) {
 	longtest.SkipShort(t, "waits for real intervals")
 	for name, away := range map[string]func(*link){"reset": (*link).doCut, "black hole": (*link).doSilence} {
@@ -53,8 +54,9 @@ func TestTheBrokerIsCutOffFromNATS(t *testing.T) {
 	}
 }
 
-// TestAServiceIsCutOffFromNATS: whichever way the link fails, and in one direction alone,
-// the service stays fresh by polling, and hears at once again after the heal.
+// TestAServiceIsCutOffFromNATS checks that the service stays fresh by polling, for every kind of link
+// failure including those in only one direction, and that log-offs reach it at once again after the
+// link is restored.
 func TestAServiceIsCutOffFromNATS(t *testing.T) {
 	longtest.SkipShort(t, "waits for real intervals")
 	for name, away := range map[string]func(*link){
@@ -89,8 +91,8 @@ func TestAServiceIsCutOffFromNATS(t *testing.T) {
 	}
 }
 
-// TestPoliciesOfACutOffService: nothing reaches three services, but introspection does. Each
-// follows its policy, tells of each change of state once, and is exact after the heal.
+// TestPoliciesOfACutOffService cuts three services off from everything except introspection. Each
+// follows its policy, logs each change of state once, and is correct after the link is restored.
 func TestPoliciesOfACutOffService(t *testing.T) {
 	longtest.SkipShort(t, "waits for real intervals")
 	t.Parallel()
@@ -132,7 +134,7 @@ func TestPoliciesOfACutOffService(t *testing.T) {
 		}
 		if policy != validator.Introspect {
 			if got := l.serve(v, kept, httpauth.MaxStaleness(time.Second)); got != http.StatusServiceUnavailable {
-				t.Errorf("%s: a route with a bound of its own answers %d", policy, got)
+				t.Errorf("%s: a route with its own bound answers %d", policy, got)
 			}
 		}
 	}
@@ -143,14 +145,14 @@ func TestPoliciesOfACutOffService(t *testing.T) {
 		l.accepted(v, kept)
 		eventually(t, "a line says so", func() bool { return strings.Count(logs[policy].String(), "revocations are current") == 2 })
 		if n := strings.Count(logs[policy].String(), "not known to be current"); n != 1 {
-			t.Errorf("%s: %d lines tell that it is stale", policy, n)
+			t.Errorf("%s: %d log lines report that it is stale", policy, n)
 		}
 	}
 }
 
-// TestTheStoreIsReplaced: another store takes the place of the first, as a restore does. A
-// service that ran throughout follows: no token of the first is good, those of the second
-// are, and it hears at once.
+// TestTheStoreIsReplaced replaces the store by another, as a restore does. A running service follows:
+// it refuses the tokens of the first store, accepts those of the second, and receives revocations
+// at once.
 func TestTheStoreIsReplaced(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
@@ -174,14 +176,14 @@ func TestTheStoreIsReplaced(t *testing.T) {
 	l.checkReady("ready")
 	l.refusedAtOnce(v)
 	if err := l.validate(v, old); err == nil {
-		t.Error("a token of the old store is good again")
+		t.Error("a token of the old store is accepted again")
 	}
 }
 
-// TestTwoStoresUnderOneIssuer: a second broker, with a store of its own, speaks for the same
-// issuer. While it is heard on NATS alone its feed key is not the issuer's, and it counts for
-// nothing. While both answer, as behind one address, nobody can tell who is right: the
-// service is stale, and says why, until one is gone.
+// TestTwoStoresUnderOneIssuer starts a second broker, with its own store, for the same issuer. While
+// it is connected only to NATS, its feed key is not the issuer's, and its messages are ignored. While
+// both answer at one address, the service cannot know which is right: it is stale and logs the
+// reason until one of them is stopped.
 func TestTwoStoresUnderOneIssuer(t *testing.T) {
 	longtest.SkipShort(t, "waits for real intervals")
 	t.Parallel()
@@ -210,7 +212,7 @@ func TestTwoStoresUnderOneIssuer(t *testing.T) {
 	front.brokers.Store(&[]string{l.listen, second.listen})
 	eventually(t, "the log says why", func() bool {
 		caughtUp := v.Stats().Feed.CatchUps
-		via.doCut() // each reconnect makes a catch-up
+		via.doCut() // each reconnect causes a catch-up
 		via.mend()
 		eventually(t, "a catch-up", func() bool { return v.Stats().Feed.CatchUps > caughtUp })
 		return strings.Contains(lines.String(), "two stores speak for this issuer") && !v.Stats().Fresh
@@ -223,7 +225,7 @@ func TestTwoStoresUnderOneIssuer(t *testing.T) {
 	l.refusedAtOnce(v)
 }
 
-// switchboard answers with what one of the brokers behind it answers, whichever.
+// switchboard forwards each request to any one of the brokers behind it.
 type switchboard struct {
 	server  *httptest.Server
 	brokers atomic.Pointer[[]string] // addresses

@@ -15,7 +15,7 @@ import (
 	"tokenbroker/cmd/tokenbroker/internal/node"
 )
 
-// described are the labels of every metric that a broker exports, by name.
+// described returns the labels of every metric that a broker exports, by name.
 func (l *lab) described() map[string][]string {
 	descs := make(chan *prometheus.Desc, 1000)
 	node.Registry(l.node).Describe(descs)
@@ -36,7 +36,7 @@ func (l *lab) described() map[string][]string {
 	return all
 }
 
-// queries are the expressions of deploy/alerts.yaml and of the dashboard, each once.
+// queries returns the expressions of deploy/alerts.yaml and of the dashboard, without duplicates.
 func queries(t *testing.T) []string {
 	t.Helper()
 	const deploy = "../../../../deploy/"
@@ -87,14 +87,14 @@ var (
 	words      = regexp.MustCompile(`\w+`)
 )
 
-// TestRulesAndDashboardAskForWhatIsExported: each metric name and each label of deploy/alerts.yaml
-// and of the dashboard is one that a broker exports.
-func TestRulesAndDashboardAskForWhatIsExported(t *testing.T) {
+// TestRulesAndDashboardUseExportedMetrics checks that a broker exports each metric and each label that
+// deploy/alerts.yaml and the dashboard use.
+func TestRulesAndDashboardUseExportedMetrics(t *testing.T) {
 	l := newLab(t)
 	l.startNATS()
 	l.startBroker()
 	exported := l.described()
-	raw, err := os.ReadFile("../../../../docs/operate.md") // what nothing was observed of has no type in a scrape
+	raw, err := os.ReadFile("../../../../docs/operate.md") // a metric without observations has no type in a scrape
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,6 +128,6 @@ func TestRulesAndDashboardAskForWhatIsExported(t *testing.T) {
 		}
 	}
 	if asked < 50 {
-		t.Errorf("%d metrics were asked for: this test sees nothing", asked)
+		t.Errorf("only %d metrics are used: the expressions were not found", asked)
 	}
 }

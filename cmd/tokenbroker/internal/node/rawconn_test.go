@@ -19,8 +19,8 @@ import (
 	"tokenbroker/cmd/tokenbroker/internal/node"
 )
 
-// newFaultLab starts a broker on free ports with a NATS server of its own, so that tests
-// beside each other share nothing; change may be nil.
+// newFaultLab starts a broker on free ports with its own NATS server, so that parallel tests share
+// nothing. change may be nil.
 func newFaultLab(t *testing.T, change func(*node.Config)) *lab {
 	t.Helper()
 	l := &lab{t: t, dir: filepath.Join(t.TempDir(), "data"), listen: "127.0.0.1:0"}
@@ -46,7 +46,7 @@ func (l *lab) addUser(name string) {
 	}
 }
 
-// listener is one of a node's.
+// listener is one of the listeners of a node.
 type listener struct{ network, addr string }
 
 func (l *lab) listeners() map[string]listener {
@@ -57,8 +57,8 @@ func (l *lab) listeners() map[string]listener {
 	}
 }
 
-// rawConn is a client that need not keep to HTTP. Its methods give errors rather than end
-// the test, so that any goroutine may use it.
+// rawConn is a client that can send anything, not only valid HTTP. Its methods report errors and do
+// not stop the test, so any goroutine may call them.
 type rawConn struct {
 	net.Conn
 	r *bufio.Reader
@@ -74,10 +74,11 @@ func (at listener) dial(t *testing.T) *rawConn {
 	return &rawConn{Conn: conn, r: bufio.NewReader(conn)}
 }
 
-// send writes all of text, or as much as the server takes.
+// send writes all of text, or as much as the server reads.
 func (c *rawConn) send(text string) { _, _ = io.WriteString(c.Conn, text) }
 
-// reply is the next answer within limit, with its body; 0 when the connection was cut.
+// reply returns the next answer within limit, with its body. The status is 0 if the connection was
+// closed.
 func (c *rawConn) reply(limit time.Duration) (status int, header http.Header, body string, err error) {
 	if err := c.SetReadDeadline(time.Now().Add(limit)); err != nil {
 		return 0, nil, "", err
@@ -106,7 +107,7 @@ func (c *rawConn) cut(limit time.Duration) bool {
 	return !errors.Is(err, os.ErrDeadlineExceeded)
 }
 
-// answer is what a well-behaved client sees of a POST.
+// answer is the result of a POST for a well-behaved client.
 type answer struct {
 	status     int
 	retryAfter string
@@ -116,7 +117,7 @@ type answer struct {
 	CSRF       string `json:"CSRF_token"`
 }
 
-// ask posts JSON to the public listener, as from addr when that is not empty.
+// ask posts JSON to the public listener. If addr is not empty, it is the client's address.
 func (l *lab) ask(ctx context.Context, path, cookie, addr, body string) (answer, error) {
 	var a answer
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+l.listen+path, strings.NewReader(body))

@@ -9,7 +9,7 @@ import (
 	"tokenbroker/cmd/tokenbroker/internal/node"
 )
 
-// silentProvider is one whose network does not answer. It counts who waits for it.
+// silentProvider is a provider whose network does not answer. It counts the checks that wait for it.
 type silentProvider struct {
 	broker.IdentityProvider
 	waiting, most *atomic.Int64
@@ -27,7 +27,7 @@ func (p silentProvider) Ready(ctx context.Context) bool {
 	return false
 }
 
-// TestReadinessDoesNotWaitForProviders one after the other.
+// TestReadinessDoesNotWaitForProviders checks that the readiness checks the providers concurrently.
 func TestReadinessDoesNotWaitForProviders(t *testing.T) {
 	l := newLab(t)
 	l.startNATS()
@@ -45,7 +45,7 @@ func TestReadinessDoesNotWaitForProviders(t *testing.T) {
 	l.checkReady("degraded")
 	eventually(t, "all four are asked side by side", func() bool {
 		if !l.ready("degraded") {
-			t.Error("a provider that is silent takes the broker's readiness")
+			t.Error("the broker is not ready because a provider is silent")
 		}
 		return silent.most.Load() == 4
 	})

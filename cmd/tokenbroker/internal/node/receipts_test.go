@@ -12,13 +12,13 @@ import (
 	"tokenbroker/validator"
 )
 
-// logOffWaiting logs off and returns what the services said.
+// logOffWaiting logs off and returns the receipts of the services.
 func (b *browser) logOffWaiting(wait string) broker.ReceiptSummary {
 	b.l.t.Helper()
 	return b.logOffWaitingFor(http.StatusOK, wait)
 }
 
-// logOffWaitingFor is logOffWaiting with the status that is wanted.
+// logOffWaitingFor is like logOffWaiting, with the expected status.
 func (b *browser) logOffWaitingFor(status int, wait string) broker.ReceiptSummary {
 	b.l.t.Helper()
 	req, err := http.NewRequestWithContext(b.l.t.Context(), http.MethodPost,
@@ -40,9 +40,9 @@ func (b *browser) logOffWaitingFor(status int, wait string) broker.ReceiptSummar
 	return answer
 }
 
-// TestTheServicesAreCounted: a log-off that waits is answered when the service on NATS and
-// the one on HTTP have it. With one of them cut off it counts that one and does not name it, and
-// once nothing was heard of it for a while, it no longer waits for it.
+// TestTheServicesAreCounted checks that a log-off that waits is answered when the service on NATS and
+// the one on HTTP have applied it. If one of them is cut off, the answer counts it and does not name
+// it; after a while without its receipts, log-offs no longer wait for it.
 func TestTheServicesAreCounted(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
@@ -71,7 +71,7 @@ func TestTheServicesAreCounted(t *testing.T) {
 	}
 	for _, v := range []*validator.Validator{overNATS, overHTTP} {
 		if err := l.validate(v, b); !errors.Is(err, validator.ErrRevoked) {
-			t.Errorf("a service said that it has it, and does not: %v", err)
+			t.Errorf("a service that sent a receipt has not applied the log-off: %v", err)
 		}
 	}
 	t.Logf("2 of 2, the slowest %d ms", got.SlowestMS)
@@ -94,8 +94,8 @@ func TestTheServicesAreCounted(t *testing.T) {
 	})
 }
 
-// TestAStopDoesNotWaitForReceipts: who waits is answered with what is known, although the wait is longer than a
-// stop may last.
+// TestAStopDoesNotWaitForReceipts checks that at a stop a waiting log-off is answered with the receipts
+// so far, although its wait is longer than a stop may take.
 func TestAStopDoesNotWaitForReceipts(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
@@ -113,7 +113,7 @@ func TestAStopDoesNotWaitForReceipts(t *testing.T) {
 	answers := make(chan struct{})
 	b := l.signIn()
 	go func() {
-		defer close(answers) // also when it ends the test
+		defer close(answers) // also if the call ends the test
 		got := b.logOffWaiting("10s")
 		if got.Applied != 0 || got.Of != 1 {
 			t.Errorf("answered with %+v", got)
@@ -131,9 +131,9 @@ func TestAStopDoesNotWaitForReceipts(t *testing.T) {
 	<-answers
 }
 
-// TestAWaitWithoutNATSIsOverInTime: what was ended is on disk and still to be told, and the
-// answer says so when the wait is over.
-func TestAWaitWithoutNATSIsOverInTime(t *testing.T) {
+// TestAWaitWithoutNATSEndsInTime checks that without NATS the log-off is durable but not published,
+// and that the answer reports this at the end of the wait.
+func TestAWaitWithoutNATSEndsInTime(t *testing.T) {
 	t.Parallel()
 	l := newLab(t)
 	l.startNATS()

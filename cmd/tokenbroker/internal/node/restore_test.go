@@ -19,7 +19,7 @@ import (
 	"tokenbroker/validator"
 )
 
-// backup asks the running broker for a backup, as an operator does, and returns the file.
+// backup requests a backup from the running broker, as an operator does, and returns the file.
 func (l *lab) backup() string {
 	l.t.Helper()
 	client, err := adminclient.Locate(adminclient.Options{
@@ -40,7 +40,7 @@ func (l *lab) backup() string {
 	return path
 }
 
-// restore puts the backup in the place of the stopped broker's store.
+// restore replaces the store of the stopped broker by the backup.
 func (l *lab) restore(file string) restore.Result {
 	l.t.Helper()
 	plan, err := restore.Prepare(l.t.Context(), restore.Config{File: file, DataDir: l.dir, AccessLife: session.DefaultPolicy.AccessLife})
@@ -54,7 +54,7 @@ func (l *lab) restore(file string) restore.Result {
 	return done
 }
 
-// dead checks that the service refuses the token for good: it is not merely stale.
+// dead checks that the service refuses the token as revoked or invalid, and not because it is stale.
 func (l *lab) dead(v *validator.Validator, b *browser, what string) {
 	l.t.Helper()
 	eventually(l.t, what+" is refused", func() bool {
@@ -63,10 +63,10 @@ func (l *lab) dead(v *validator.Validator, b *browser, what string) {
 	})
 }
 
-// TestARestoreRevivesNothing: two services run throughout while a broker is put back to a
-// backup of before a log-off, a revocation, a password, and a disabled user. Whatever was
-// signed before, on either side of the backup, is refused by both; users, clients and accounts
-// are there, and who signs in anew is known to both within seconds.
+// TestARestoreRevivesNothing restores a backup that was made before a log-off, a revocation, a change
+// of a password and the disabling of a user, while two services run. Both refuse every token that was
+// signed before the restore, whether before or after the backup. Users, clients and accounts are
+// restored, and both services accept the tokens of new sign-ins within seconds.
 func TestARestoreRevivesNothing(t *testing.T) {
 	l := newLab(t)
 	l.startNATS()
@@ -119,9 +119,9 @@ func TestARestoreRevivesNothing(t *testing.T) {
 	anew.refreshes()
 	eve := &browser{l: l}
 	if status := eve.post("/auth/sign-in/", `{"username": "eve", "password": "lovelace"}`); status == http.StatusOK {
-		t.Error("a user who was disabled since signs in")
+		t.Error("a user who was disabled after the backup can sign in")
 	}
-	// The services are whole again: what is revoked now reaches them at once.
+	// The services work as before: new revocations reach them at once.
 	for _, v := range services {
 		l.refusedAtOnce(v)
 	}
@@ -132,8 +132,8 @@ func TestARestoreRevivesNothing(t *testing.T) {
 	}
 }
 
-// storeID is that of the running broker's store.
-// slowReader takes the first bytes of a backup only after first has run.
+// storeID returns the id of the running broker's store.
+// slowReader accepts the first bytes of a backup only after first has run.
 type slowReader struct {
 	bytes.Buffer
 	first func()
@@ -147,8 +147,8 @@ func (r *slowReader) Write(p []byte) (int, error) {
 	return r.Buffer.Write(p)
 }
 
-// TestABackupDuringAReseal: a reader that takes its time keeps no reseal waiting, and the
-// backup opens wholly under the KEK of the moment at which it began.
+// TestABackupDuringAReseal checks that a slow reader of a backup does not delay a reseal, and that the
+// whole backup opens under the KEK that was in force when the backup started.
 func TestABackupDuringAReseal(t *testing.T) {
 	l := newLab(t)
 	l.startNATS()
@@ -178,7 +178,7 @@ func TestABackupDuringAReseal(t *testing.T) {
 	l.stopBroker()
 	for _, c := range []struct {
 		file  string
-		kek   keyring.KEK // of the backup; nil: the one in force
+		kek   keyring.KEK // of the backup; if nil, the one in force
 		wrong bool
 	}{{during, nil, true}, {after, old, true}, {after, nil, false}, {during, old, false}} {
 		plan, err := restore.Prepare(t.Context(), restore.Config{File: c.file, DataDir: l.dir, BackupKEK: c.kek})

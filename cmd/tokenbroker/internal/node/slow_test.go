@@ -9,8 +9,8 @@ import (
 	"tokenbroker/internal/longtest"
 )
 
-// TestSlowClientsAreCutOff: 200 connections that say nothing, or a header or a body byte by
-// byte, are cut off, however long they would go on, and others are answered before that.
+// TestSlowClientsAreCutOff checks that 200 connections that send nothing, or a header or a body byte
+// by byte, are cut off, and that other clients are answered before that.
 func TestSlowClientsAreCutOff(t *testing.T) {
 	longtest.SkipShort(t, "waits for the real time limits")
 	t.Parallel()
@@ -58,7 +58,7 @@ func TestSlowClientsAreCutOff(t *testing.T) {
 				c := at.dial(t)
 				c.send("GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
 				if status, _, body, err := c.reply(patience); status != http.StatusOK {
-					t.Errorf("beside the slow ones: %d, %s %v", status, body, err)
+					t.Errorf("while slow clients are connected: %d, %s %v", status, body, err)
 				}
 				_ = c.Close()
 				select {

@@ -24,9 +24,9 @@ const (
 	stoppedNATSEnv   = "TOKENBROKER_TEST_STOPPED_NATS"
 )
 
-// TestAServiceProcessThatIsStopped: SIGSTOP while a session is logged off, for longer than
-// the bound. No request, not even one that came while it stood still, is served with the
-// revoked token when it goes on; then it is exact again.
+// TestAServiceProcessThatIsStopped stops a service with SIGSTOP for longer than the bound, while a
+// session is logged off. After SIGCONT the service accepts the revoked token in no request, not even
+// in one that arrived while it was stopped; then it judges tokens correctly again.
 func TestAServiceProcessThatIsStopped(t *testing.T) {
 	l := newLab(t)
 	l.startNATS()
@@ -73,7 +73,7 @@ func TestAServiceProcessThatIsStopped(t *testing.T) {
 		t.Errorf("log-off: %d", status)
 	}
 	first := make(chan int, 8)
-	for range cap(first) { // they wait in its socket
+	for range cap(first) { // the requests wait in the service's socket
 		go func() { first <- ask(t, url, ended) }()
 	}
 	<-time.After(1500 * time.Millisecond)
@@ -94,7 +94,8 @@ func TestAServiceProcessThatIsStopped(t *testing.T) {
 	})
 }
 
-// ask asks a service with a session's token, and gives the status; 0 for none.
+// ask sends a request with a session's token to a service and returns the status, or 0 without an
+// answer.
 func ask(t *testing.T, url string, b *browser) int {
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
 	if err != nil {
@@ -111,11 +112,11 @@ func ask(t *testing.T, url string, b *browser) int {
 	return resp.StatusCode
 }
 
-// TestServiceOfTheStoppedProcess is not a test: it is the service, until its input ends.
+// TestServiceOfTheStoppedProcess is not a test. It runs the service until its input ends.
 func TestServiceOfTheStoppedProcess(t *testing.T) {
 	issuer := os.Getenv(stoppedIssuerEnv)
 	if issuer == "" {
-		t.Skip("is run by TestAServiceProcessThatIsStopped")
+		t.Skip("only run by TestAServiceProcessThatIsStopped")
 	}
 	v, err := validator.New(t.Context(), validator.Config{
 		Issuer: issuer, Audience: "demo-api", Client: validator.Client{ID: service, Secret: secret},

@@ -14,8 +14,8 @@ import (
 	"tokenbroker/validator"
 )
 
-// TestTwoBrokersOnCopiesOfOneStoreAreNoticed copies a data directory and runs a broker on
-// each: both become not ready and log it, and so does a service, which goes on.
+// TestTwoBrokersOnCopiesOfOneStoreAreNoticed copies a data directory and runs a broker on each. Both
+// brokers become not ready and log it. A service also logs it, and continues to work.
 func TestTwoBrokersOnCopiesOfOneStoreAreNoticed(t *testing.T) {
 	longtest.SkipShort(t, "waits for heartbeats")
 	t.Parallel()
@@ -71,12 +71,12 @@ func TestTwoBrokersOnCopiesOfOneStoreAreNoticed(t *testing.T) {
 		t.Errorf("the service logs %s", text)
 	}
 	if !v.Stats().Fresh {
-		t.Error("the service is stale for the broker that it asks")
+		t.Error("the service is stale although its broker answers")
 	}
 }
 
-// TestRestartedBrokerIsNoCopy restarts a broker while a service listens.
-func TestRestartedBrokerIsNoCopy(t *testing.T) {
+// TestRestartedBrokerIsNotReportedAsACopy restarts a broker while a service listens.
+func TestRestartedBrokerIsNotReportedAsACopy(t *testing.T) {
 	longtest.SkipShort(t, "waits for heartbeats")
 	t.Parallel()
 	l := newLab(t)

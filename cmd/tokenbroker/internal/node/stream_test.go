@@ -20,7 +20,7 @@ import (
 	"tokenbroker/validator"
 )
 
-// startHTTPService is a service that knows nothing of NATS.
+// startHTTPService starts a service that does not use NATS.
 func (l *lab) startHTTPService(maxStaleness time.Duration) *validator.Validator {
 	l.t.Helper()
 	client := validator.Client{ID: service, Secret: secret}
@@ -36,14 +36,14 @@ func (l *lab) startHTTPService(maxStaleness time.Duration) *validator.Validator 
 	return v
 }
 
-// TestAServiceWithoutNATS: NATS is away for good. A log-off is 202 for it, and reaches a
-// service over HTTP all the same by its stream, as it does after a restart of the broker.
+// TestAServiceWithoutNATS stops NATS permanently. A log-off is therefore answered 202, and still reaches
+// a service through its HTTP stream, also after a restart of the broker.
 func TestAServiceWithoutNATS(t *testing.T) {
 	longtest.SkipShort(t, "waits for real intervals")
 	t.Parallel()
 	l := newLab(t)
 	l.startBroker()
-	v := l.startHTTPService(2 * time.Second) // polling, each 3 s, does not keep that
+	v := l.startHTTPService(2 * time.Second) // polling every 3 s cannot keep this bound
 	kept := l.signIn()
 	l.accepted(v, kept)
 	for range 3 {
@@ -52,14 +52,15 @@ func TestAServiceWithoutNATS(t *testing.T) {
 	l.live(v)
 	l.accepted(v, kept)
 
-	l.stopped()     // with a listener
+	l.stopped()     // while a listener is connected
 	l.startBroker() // another origin
 	l.accepted(v, kept)
 	l.pushed(v, http.StatusAccepted)
 }
 
-// TestAnHTTPServiceThatIsCutOff: what was revoked while the stream was cut, or silent, is
-// known once it is mended; meanwhile the service is stale, never wrong.
+// TestAnHTTPServiceThatIsCutOff checks that revocations that were made while the stream was cut or
+// silent are known after the link is restored. Until then the service is stale and never accepts a
+// revoked token.
 func TestAnHTTPServiceThatIsCutOff(t *testing.T) {
 	for name, away := range map[string]func(*link){"cut": (*link).doCut, "silent": (*link).doSilence} {
 		t.Run(name, func(t *testing.T) {
@@ -86,7 +87,7 @@ func TestAnHTTPServiceThatIsCutOff(t *testing.T) {
 	}
 }
 
-// streamConn is one listener over a connection of its own.
+// streamConn is one listener with its own connection.
 type streamConn struct {
 	net.Conn
 	lines *bufio.Reader
@@ -102,7 +103,7 @@ func (l *lab) dialStream() (*streamConn, error) {
 	return &streamConn{conn, bufio.NewReaderSize(conn, 1<<10)}, err
 }
 
-// until reads up to a line that begins so.
+// until reads up to a line with that prefix.
 func (c *streamConn) until(prefix string) error {
 	for {
 		line, err := c.lines.ReadString('\n')
@@ -119,8 +120,8 @@ func inUse() uint64 {
 	return m.HeapAlloc + m.StackInuse
 }
 
-// TestAThousandListeners: one broker holds them, each learns of a revocation, one that never
-// reads does not disturb the others, and none of them holds up a stop.
+// TestAThousandListeners checks that one broker serves a thousand listeners, that each receives a
+// revocation, that one that never reads does not disturb the others, and that none delays a stop.
 func TestAThousandListeners(t *testing.T) {
 	longtest.SkipShort(t, "opens a thousand connections")
 	const count = 1000
@@ -154,7 +155,7 @@ func TestAThousandListeners(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("%d bytes a listener, with the test's own side; %.1f goroutines",
+	t.Logf("%d bytes per listener, including the test's side; %.1f goroutines",
 		(inUse()-memory)/count, float64(runtime.NumGoroutine()-goroutines)/count)
 
 	heard := make(chan time.Time, count)
@@ -178,10 +179,10 @@ func TestAThousandListeners(t *testing.T) {
 		case at := <-heard:
 			last = max(last, at.Sub(asked))
 		case <-time.After(patience):
-			t.Fatal("a listener does not hear of it")
+			t.Fatal("a listener does not receive the revocation")
 		}
 	}
-	t.Logf("the last of %d heard of it %s after the log-off was asked for", count, last)
+	t.Logf("the last of %d listeners received it %s after the log-off was requested", count, last)
 
 	for _, c := range conns[:count/2] {
 		_ = c.Close()

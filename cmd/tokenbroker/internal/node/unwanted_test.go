@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestRefusalsReachClientsThatSendFirst: a client that sends its whole body before it reads, as
-// proxies do, can send all of it and gets the answer, and no reset, whatever the refusal and the size.
+// TestRefusalsReachClientsThatSendFirst checks that a client that sends its whole body before it reads,
+// as proxies do, can send all of it and receives the answer without a reset, for each refusal and size.
 func TestRefusalsReachClientsThatSendFirst(t *testing.T) {
 	t.Parallel()
 	l := newFaultLab(t, nil)

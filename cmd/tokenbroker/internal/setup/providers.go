@@ -43,7 +43,7 @@ func providers(cfg *config.Config) (func(string, node.Transport) (map[string]nod
 	}, problems
 }
 
-// UpstreamConfig returns a provider's configuration as package upstream takes it. The caller
+// UpstreamConfig returns the configuration of a provider for package upstream. The caller
 // sets Instrument and Logger.
 func UpstreamConfig(name string, p config.Provider) upstream.Config {
 	c := upstream.Config{

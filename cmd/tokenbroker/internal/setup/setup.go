@@ -26,7 +26,7 @@ import (
 	"tokenbroker/revocation/natsfeed"
 )
 
-// Built is what [Build] makes of a configuration.
+// Built is the result of [Build].
 type Built struct {
 	// Node has no Logger, Audit, Fatal and Version, which the caller sets.
 	Node node.Config
@@ -88,8 +88,8 @@ func Build(ctx context.Context, cfg *config.Config) (*Built, config.Problems) {
 	return built, nil
 }
 
-// CheckDirectories returns what is wrong with the directories that a node makes: one that is there
-// already is not a directory, or is open to other users.
+// CheckDirectories returns the problems of the directories that a node creates: a path that exists and
+// is not a directory, or a directory that other users can access.
 func CheckDirectories(cfg *config.Config) config.Problems {
 	var problems config.Problems
 	if err := private.CheckDir(cfg.DataDir, "data directory", "data_dir"); err != nil {
@@ -103,7 +103,7 @@ func CheckDirectories(cfg *config.Config) config.Problems {
 	return problems
 }
 
-// publicHost is the host that the public listener's certificate has to be for.
+// publicHost returns the host for which the public listener's certificate has to be valid.
 func publicHost(publicURL string) string {
 	u, err := url.Parse(publicURL)
 	if err != nil {
@@ -150,7 +150,7 @@ func Claims(ctx context.Context, cfg *config.Config) (*customclaims.Set, config.
 }
 
 // natsOf returns the settings of the NATS server, with the files that they name read, and the
-// certificate of the embedded server, or nil. note receives what is wrong with a key.
+// certificate of the embedded server, or nil. note is called with each key that is wrong and its error.
 func natsOf(cfg config.NATS, note func(key string, err error)) (node.NATS, *Certificate) {
 	n := node.NATS{
 		URL: cfg.URL, User: cfg.User, Password: cfg.Password.Reveal(), Credentials: cfg.CredentialsFile,
