@@ -17,7 +17,7 @@ const (
 
 	flagFull = 1 // of the head
 
-	maxText = MaxBatchBytes // no text of a batch is longer
+	maxText = MaxBatchBytes // maximum length of a text, as none in a batch is longer
 	maxKids = 1 << 16
 )
 

@@ -6,14 +6,14 @@ import (
 )
 
 const (
-	maxAhead = 4096 // sequence numbers remembered beyond a hole
+	maxAhead = 4096 // maximum number of sequence numbers remembered after a hole
 	maxBeats = 16   // heartbeats that wait for the batches up to their head
 )
 
 // origin is the state of a [Tracker] for one listed origin.
 type origin struct {
 	applied    uint64              // everything up to here is applied
-	ahead      map[uint64]struct{} // and these, beyond a hole
+	ahead      map[uint64]struct{} // batches applied after a hole
 	head       uint64              // the highest sequence number known
 	incomplete bool                // a message was not understood in full
 	ack        uint64              // when all up to here is applied, a receipt is sent at once; zero means none
@@ -117,7 +117,7 @@ func (o *origin) heartbeat(b beat) {
 	o.advance()
 }
 
-// advance takes the proofs of the heartbeats whose head is reached.
+// advance applies the proofs of the heartbeats whose head has been reached.
 func (o *origin) advance() {
 	kept := o.beats[:0]
 	for _, b := range o.beats {
@@ -179,7 +179,7 @@ func ReadInstant(mono func() time.Duration, wall func() time.Time) Instant {
 
 func (i Instant) offset() int64 { return i.WallMS - i.Mono.Milliseconds() }
 
-// State is the knowledge of a [Tracker] at one instant.
+// State is a snapshot of what a [Tracker] knows.
 type State struct {
 	// Store is the id of the issuer's store, empty before the first answer.
 	Store string
@@ -193,7 +193,7 @@ type State struct {
 	AtMS, TimeFloor int64
 	// WallOffsetMS is wall clock minus monotonic clock (ms) at the last reset.
 	WallOffsetMS int64
-	// Dropped counts messages under unknown keys that were dropped.
+	// Dropped counts messages signed by unknown keys that were dropped.
 	Dropped uint64
 	// Replayed counts verified messages without news: a batch that was applied
 	// before, a heartbeat that came after a later one.
@@ -210,7 +210,7 @@ func (s State) Fresh(now, maxStaleness time.Duration) bool {
 	return s.Proved && now-s.AsOf <= maxStaleness
 }
 
-// State returns the present state.
+// State returns the current state.
 func (t *Tracker) State(now Instant) State {
 	s := State{
 		Store:        t.store,

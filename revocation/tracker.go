@@ -21,7 +21,7 @@ const (
 
 // TrackerConfig configures a [Tracker].
 type TrackerConfig struct {
-	// MaxStaleness bounds now - as_of of a fresh service; 0 means 30 s.
+	// MaxStaleness is the maximum of now - as_of for a fresh service. If 0, it is 30 s.
 	MaxStaleness time.Duration
 	// Jitter returns numbers in [0, 1) that spread a fleet's requests. If nil, they are not spread.
 	Jitter func() float64
@@ -31,18 +31,18 @@ type TrackerConfig struct {
 // then publish the new [State] and send the receipt; then start the fetches and hand the
 // messages of Retry in again.
 type Effects struct {
-	// DropStore: the issuer has another store. Drop the denylist's entries of the old
+	// DropStore says that the issuer has another store. Drop the denylist's entries of the old
 	// store (see [Denylist.DropStore]) and all token and feed keys.
 	DropStore bool
 	// Kids are compromised keys; drop them from the key sets permanently.
 	Kids []string
 	// Apply are the events to insert into the denylist.
 	Apply []Event
-	// CatchUp is to be requested now; cancel an earlier one that still runs.
+	// CatchUp is the catch-up to request now, or nil. Cancel an earlier one that is still running.
 	CatchUp *CatchUp
-	// FetchTokenKeys and FetchFeedKeys ask for the two key sets.
+	// FetchTokenKeys and FetchFeedKeys say which key sets to fetch.
 	FetchTokenKeys, FetchFeedKeys bool
-	// Receipt: a batch that asked for a receipt at once is applied.
+	// Receipt says that a batch that requested a receipt is applied, so a receipt is due now.
 	Receipt bool
 	// Retry are messages whose key may be known now: parse them again.
 	Retry []Held
@@ -131,20 +131,20 @@ func NewTracker(now Instant, cfg TrackerConfig) *Tracker {
 	return t
 }
 
-// Tick is due every 100 ms; it notices holes, lags and clocks that went apart.
+// Tick has to be called every 100 ms. It detects holes, lags and clocks that diverged.
 func (t *Tracker) Tick(now Instant) Effects {
 	t.observe(now)
 	return t.settle(now)
 }
 
-// Gap says that messages may have been lost: a reconnect or a slow consumer.
+// Gap reports that messages may have been lost by a reconnect or a slow consumer.
 func (t *Tracker) Gap(now Instant) Effects {
 	t.observe(now)
 	t.wanted = true
 	return t.settle(now)
 }
 
-// observe withdraws every proof when the machine's two clocks went apart: it was suspended
+// observe withdraws every proof if the machine's two clocks diverged: the machine was suspended
 // or its clock was stepped, so no time measured before can be compared with one after.
 func (t *Tracker) observe(now Instant) {
 	if t.conflict && now.Mono >= t.conflictUntil {
@@ -168,7 +168,7 @@ func (t *Tracker) observe(now Instant) {
 	t.failures = 0
 }
 
-// settle looks at what is due and hands out the effects.
+// settle determines what is due and returns the effects.
 func (t *Tracker) settle(now Instant) Effects {
 	t.expireHeld(now.Mono)
 	if t.inFlight == 0 {
@@ -196,7 +196,7 @@ func (t *Tracker) note(format string, args ...any) {
 	t.eff.Notes = append(t.eff.Notes, fmt.Sprintf(format, args...))
 }
 
-// Message takes a verified message that arrived at the monotonic time arrival.
+// Message processes a verified message that arrived at the monotonic time arrival.
 func (t *Tracker) Message(now Instant, arrival time.Duration, m Message) Effects {
 	t.observe(now)
 	t.receive(now, arrival, m)

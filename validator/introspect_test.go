@@ -122,7 +122,7 @@ func TestIntrospectionIsRequestedOnceForAllCallers(t *testing.T) {
 	})
 }
 
-// An answer, kept or on its way, serves only who may use one of its age.
+// A stored or awaited answer is used only for callers whose bound allows its age.
 func TestIntrospectionKeepsTheCallersBound(t *testing.T) {
 	withOracle(t, revocation.NewDenylist(), func(t *testing.T, o *oracle, i *introspector) {
 		ask := func(bound time.Duration, requests int) {

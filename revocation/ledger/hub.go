@@ -52,7 +52,7 @@ type Hub struct {
 	now atomic.Pointer[hubState]
 
 	mu        sync.Mutex
-	listeners int            // mu guards it, clients, and who replaces now
+	listeners int            // mu guards it and clients, and is held to replace now
 	clients   map[string]int // listeners by client
 }
 

@@ -18,12 +18,12 @@ import (
 type BusConfig struct {
 	// URL of the server, or several separated by commas. It is not used with InProcess.
 	URL string
-	// InProcess connects to an embedded server without a socket.
+	// InProcess is an embedded server, to which the Bus connects without a socket. If nil, it connects to URL.
 	InProcess nats.InProcessConnProvider
 	// User and Password, or Credentials (path of a .creds file), if the server requires them.
 	User, Password string
 	Credentials    string
-	// TLS is used if it is not nil.
+	// TLS is the TLS configuration. If nil, the default one is used for tls:// URLs and for servers that require TLS.
 	TLS *tls.Config
 	// Logger receives diagnostics: when the connection is lost or cannot be made, with the URL and the
 	// cause; when it is restored; and each different error that the server reports, once per connection.
@@ -41,7 +41,7 @@ type Bus struct {
 	done   chan struct{}
 
 	mu sync.Mutex
-	// mu guards the rest.
+	// mu guards the fields below.
 	reconnect []func()
 	logged    map[string]bool // errors of this connection that were logged
 }
@@ -119,7 +119,8 @@ func (b *Bus) complain(err error) {
 	}
 }
 
-// OnReconnect has f called whenever a connection is made, the first one included. f must not block.
+// OnReconnect adds a function that is called whenever a connection is made, the first one included. f must
+// not block.
 func (b *Bus) OnReconnect(f func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -12,15 +12,15 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// access is how to reach a server and who one is there.
+// access has the address of a server and the credentials for it.
 type access struct {
 	user, password string
 	credentials    string
 	tls            *tls.Config
 }
 
-// options are what both sides share: reconnect without end, retry the first connect, notice a
-// dead link in seconds, keep nothing to be sent later.
+// options returns the options that Feed and Bus share: reconnect without limit, retry the first
+// connect, notice a dead connection within seconds, and buffer nothing while disconnected.
 func (a access) options(name string) []nats.Option {
 	opts := []nats.Option{
 		nats.Name(name),
@@ -46,8 +46,7 @@ func (a access) options(name string) []nats.Option {
 	return opts
 }
 
-// CheckCredentials returns an error if path is not a credentials file, as [BusConfig] and [Feed] name
-// one.
+// CheckCredentials returns an error if path is not a credentials file for [BusConfig] or [Feed].
 func CheckCredentials(path string) error {
 	opts := nats.GetDefaultOptions()
 	if err := nats.UserCredentials(path)(&opts); err != nil {
@@ -80,8 +79,8 @@ func newOutage(list string, a access) *outage {
 	return &outage{url: withoutPasswords(list), user: a.user != "" || a.credentials != ""}
 }
 
-// failed notes why an attempt to connect failed or a link broke, and reports whether that is
-// news.
+// failed records why an attempt to connect failed or a connection broke, and reports whether the
+// reason has changed.
 func (a *outage) failed(err error) bool {
 	if err == nil || errors.Is(err, nats.ErrNoServers) { // closed by us; the next attempt has the reason
 		return false
@@ -104,7 +103,7 @@ func (a *outage) failed(err error) bool {
 	return true
 }
 
-// back notes that there is a link, and reports whether it was away.
+// back records that there is a connection, and reports whether there was none before.
 func (a *outage) back() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -120,7 +119,7 @@ func (a *outage) err() error {
 	return a.reason
 }
 
-// cause is err for a caller that found no link.
+// cause is like err, for a caller that found no connection: it never returns nil.
 func (a *outage) cause() error {
 	if err := a.err(); err != nil {
 		return err
@@ -149,7 +148,7 @@ func connect(list string, opts []nats.Option) (*nats.Conn, error) {
 	return nc, err
 }
 
-// withoutPasswords takes users and passwords out of a list of URLs.
+// withoutPasswords removes users and passwords from a list of URLs.
 func withoutPasswords(list string) string {
 	urls := strings.Split(list, ",")
 	for i, text := range urls {

@@ -30,18 +30,18 @@ var (
 // Feed is a [revocation.Feed] over NATS. Its zero value with a URL is ready for use; it is
 // a value and may be copied; each Open has its own connection.
 type Feed struct {
-	// URL of the server, or several separated by commas.
+	// URL is the URL of the server, or several URLs separated by commas.
 	URL string
-	// User and Password, if the server requires them.
+	// User and Password authenticate the service. If empty, the service connects without them.
 	User, Password string
-	// Credentials is the path of a .creds file (JWT and nkey).
+	// Credentials is the path of a .creds file (JWT and nkey). If empty, none is used.
 	Credentials string
-	// TLS is used if it is not nil. tls:// URLs need none.
+	// TLS is the TLS configuration. If nil, the default one is used for tls:// URLs and for servers that require TLS.
 	TLS *tls.Config
 	// Name is shown by the server's monitoring. If empty, it is "tokenbroker service".
 	Name string
 
-	pending int // of one subscription; 0: the default. For tests.
+	pending int // pending messages of one subscription, for tests; 0 means the default
 }
 
 // What may wait in one subscription for the sink, which never blocks; beyond it NATS drops
@@ -52,7 +52,7 @@ const (
 )
 
 // Open subscribes. An unreachable server is not an error: the connection is retried without
-// end, and the sink gets a Gap whenever it was made again.
+// limit, and the sink receives a Gap whenever it was made again.
 func (f Feed) Open(ctx context.Context, sink revocation.Sink) (io.Closer, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("opening the NATS feed: %w", err)
@@ -120,7 +120,7 @@ func (f Feed) subscribe(nc *nats.Conn, subject string, g *gate) error {
 	return sub.SetPendingLimits(limit, pendingBytes)
 }
 
-// gate stands before the sink so that nothing passes once it is closed.
+// gate passes messages and gaps to the sink until it is closed.
 type gate struct {
 	nc     *nats.Conn
 	outage *outage
@@ -162,7 +162,7 @@ func (g *gate) connected(nc *nats.Conn) {
 // Err implements [revocation.Link].
 func (g *gate) Err() error { return g.outage.err() }
 
-// Close ends the subscription; afterwards the sink is not called again.
+// Close ends the subscription. After it has returned, the sink is not called again.
 func (g *gate) Close() error {
 	g.mu.Lock()
 	g.closed = true
@@ -174,11 +174,11 @@ func (g *gate) Close() error {
 
 var _ revocation.ReceiptSender = (*gate)(nil)
 
-// refusalLasts is how long after the server refused a receipt the next ones are taken to be
-// also refused. They are sent all the same, because the permission may have been granted.
+// refusalLasts is how long, after the server refused a receipt, SendReceipt reports that the next ones
+// are also refused. It still sends them, because the permission may have been granted in the meantime.
 const refusalLasts = 5 * time.Second
 
-// refusal is a receipt that the server did not take. It says so later and out of turn.
+// refusal records that the server refused a receipt, which it reports asynchronously.
 type refusal struct {
 	err error
 	at  time.Time

@@ -359,7 +359,7 @@ func loopback(port int) string {
 }
 
 // freePort returns a port for a server that keeps it over restarts. It is below those that the
-// kernel gives to connections and to tests beside this one.
+// kernel assigns to connections and to other tests.
 func freePort(t *testing.T) int {
 	t.Helper()
 	for tries := 0; ; tries++ {
