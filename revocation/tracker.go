@@ -75,7 +75,7 @@ type Tracker struct {
 	buffer     []buffered
 	buffering  int // events in buffer
 
-	// The catch-up in flight (0: none), when it was sent and what for.
+	// The id of the catch-up in flight (0 if there is none), when it was sent and why.
 	inFlight, lastID uint64
 	sentAt           time.Duration
 	sentAfter        string

@@ -15,7 +15,7 @@ func TestCopiesAreProvedByThreeGrowingHeartbeats(t *testing.T) {
 	}
 	for name, tt := range map[string]struct {
 		beats []beat
-		want  int // the beat that proves it, from 1; 0: none
+		want  int // the beat that proves the copy, from 1; 0 means none
 	}{
 		"each second":             {[]beat{{0, 1000, 101_000}, {time.Second, 2000, 102_000}, {time.Second, 3000, 103_000}}, 3},
 		"two":                     {[]beat{{0, 1000, 101_000}, {time.Second, 2000, 102_000}}, 0},

@@ -24,7 +24,7 @@ type Bus interface {
 	Flush(ctx context.Context) error
 }
 
-// PublisherConfig of a [Publisher]. Ledger, Bus and Sign are required.
+// PublisherConfig configures a [Publisher]. Ledger, Bus and Sign are required.
 type PublisherConfig struct {
 	Ledger *Ledger
 	Bus    Bus

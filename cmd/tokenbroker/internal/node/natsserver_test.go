@@ -26,7 +26,7 @@ func TestRightsAtTheEmbeddedNATSServer(t *testing.T) {
 	for _, c := range []struct {
 		verb, subject string
 		allowed       bool
-		user          string // default: the shared one
+		user          string // if empty, the shared user
 	}{
 		{subscribe, revocation.BatchSubject + ">", true, ""},
 		{subscribe, revocation.HeartbeatSubject + ">", true, ""},
