@@ -1,6 +1,6 @@
 # Each target is one command that can also be typed by hand.
 .DEFAULT_GOAL := help
-.PHONY: help build release release-check test short long race lint fuzz bench bench-check bench-peers plots ci
+.PHONY: help build release release-check test short long race lint fuzz bench bench-check bench-peers deploy-check plots ci
 
 TOOLS ?= $(or $(TOKENBROKER_TOOLS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tokenbroker-tools)
 GOLANGCI_VERSION := $(shell sed -n 's/^GOLANGCI_VERSION=//p' .ci/run)
@@ -26,7 +26,7 @@ test: ## run all tests (the README's command)
 short: ## run the tests without kills, browsers, benches and the commands of the documents
 	go test -short ./...
 
-long: ## run all tests with many more seeds, kills, damages and minutes (an hour)
+long: ## run all tests with many more seeds, kills, damages and minutes (two hours)
 	TEST_LONG=1 go test -timeout 3h ./...
 
 race: ## run all tests under the race detector (needs a C compiler)
@@ -54,6 +54,9 @@ bench-check: ## compare the ratios of the benches with the recorded ones (bench/
 
 bench-peers: ## check and measure the validator and other libraries, for the benchmarks that match BENCH (all); bench/peers/README.md
 	cd bench/peers && go test -bench '$(BENCH)' ./...
+
+deploy-check: ## render the manifests of Kubernetes and the chart of Helm and check their objects (deploy/check)
+	cd deploy/check && go vet ./... && go test -count=1 ./...
 
 plots: ## measure and draw the figures of docs/performance.md (ten minutes)
 	go test -run '^$$' -bench '^BenchmarkValidateSeenBefore$$|^BenchmarkDenylist(LookUp|Fill)$$' -cpu 1 -benchtime 300ms -count 3 ./bench >docs/plots/measured.txt

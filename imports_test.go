@@ -20,25 +20,29 @@ func TestImportBorders(t *testing.T) {
 		gin    = "github.com/gin-gonic"
 		badger = "github.com/dgraph-io"
 		nats   = "github.com/nats-io"
+		etcd   = "go.etcd.io/etcd"
 	)
-	sdk := []string{gin, badger, nats, "tokenbroker/broker", "tokenbroker/api", "tokenbroker/keyring", "tokenbroker/upstream", "tokenbroker/cmd"}
+	sdk := []string{gin, badger, nats, etcd, "tokenbroker/broker", "tokenbroker/api", "tokenbroker/keyring", "tokenbroker/upstream", "tokenbroker/cmd"}
 	borders := map[string][]string{
 		"tokenbroker/revocation":              sdk,
 		"tokenbroker/validator":               sdk,
 		"tokenbroker/validator/httpauth":      sdk,
 		"tokenbroker/validator/validatortest": sdk,
 		"tokenbroker/validator/wsauth":        sdk,
-		"tokenbroker/revocation/natsfeed":     {gin, badger, "github.com/nats-io/nats-server", "tokenbroker/broker", "tokenbroker/api", "tokenbroker/keyring"},
+		"tokenbroker/revocation/natsfeed":     {gin, badger, etcd, "github.com/nats-io/nats-server", "tokenbroker/broker", "tokenbroker/api", "tokenbroker/keyring"},
 		"tokenbroker/revocation/httpfeed":     sdk,
 		"tokenbroker/broker/receipts":         {gin, badger, nats, "tokenbroker/api", "tokenbroker/keyring", "tokenbroker/upstream", "tokenbroker/cmd", "tokenbroker/revocation/ledger", "tokenbroker/validator"},
-		"tokenbroker/revocation/ledger":       {gin, badger, nats, "tokenbroker/broker", "tokenbroker/api", "tokenbroker/keyring", "tokenbroker/upstream", "tokenbroker/cmd"},
-		"tokenbroker/keyring":                 {gin, badger, nats, "tokenbroker/broker", "tokenbroker/api", "tokenbroker/validator", "tokenbroker/revocation/ledger"},
+		"tokenbroker/revocation/ledger":       {gin, badger, nats, etcd, "tokenbroker/broker", "tokenbroker/api", "tokenbroker/keyring", "tokenbroker/upstream", "tokenbroker/cmd"},
+		"tokenbroker/keyring":                 {gin, badger, nats, etcd, "tokenbroker/broker", "tokenbroker/api", "tokenbroker/validator", "tokenbroker/revocation/ledger"},
 		"tokenbroker/keyring/lifecycle":       {gin, badger, nats, "tokenbroker/broker", "tokenbroker/api", "tokenbroker/store", "tokenbroker/revocation", "tokenbroker/validator", "tokenbroker/internal", "github.com/go-jose", "golang.org/x/crypto", "net/http"},
-		"tokenbroker/store":                   {gin, badger, nats, "tokenbroker/broker", "tokenbroker/api", "tokenbroker/keyring"},
-		"tokenbroker/api":                     {badger, nats, "tokenbroker/keyring$", "tokenbroker/revocation/ledger", "tokenbroker/upstream", "tokenbroker/cmd"},
+		"tokenbroker/store":                   {gin, badger, nats, etcd, "tokenbroker/broker", "tokenbroker/api", "tokenbroker/keyring"},
+		"tokenbroker/store/etcdstore":         {gin, badger, nats, etcd + "/server", "tokenbroker/broker", "tokenbroker/api", "tokenbroker/keyring", "tokenbroker/store/origins", "tokenbroker/store/badgerstore"},
+		"tokenbroker/store/pgstore":           {gin, badger, nats, etcd, "tokenbroker/broker", "tokenbroker/api", "tokenbroker/keyring", "tokenbroker/store/origins", "tokenbroker/store/badgerstore", "tokenbroker/store/etcdstore"},
+		"tokenbroker/store/origins":           {gin, badger, nats, etcd, "tokenbroker/broker", "tokenbroker/api", "tokenbroker/keyring", "tokenbroker/revocation/ledger"},
+		"tokenbroker/api":                     {badger, nats, etcd, "tokenbroker/keyring$", "tokenbroker/revocation/ledger", "tokenbroker/upstream", "tokenbroker/cmd"},
 	}
 	// Root broker is vocabulary and ports; the use cases are above the commit path and do not know each other.
-	core := []string{gin, badger, nats, "tokenbroker/api", "tokenbroker/keyring", "tokenbroker/upstream", "tokenbroker/cmd", "tokenbroker/revocation/ledger"}
+	core := []string{gin, badger, nats, etcd, "tokenbroker/api", "tokenbroker/keyring", "tokenbroker/upstream", "tokenbroker/cmd", "tokenbroker/revocation/ledger"}
 	for part, above := range map[string][]string{
 		"":            {"actor", "session", "credential", "directory", "commit", "enduser", "operator"},
 		"/credential": {"actor", "directory", "commit", "enduser", "operator"},
@@ -55,7 +59,7 @@ func TestImportBorders(t *testing.T) {
 	}
 	audiences := []string{"tokenbroker/api/browser", "tokenbroker/api/oauth", "tokenbroker/api/feed", "tokenbroker/api/admin"}
 	for _, pkg := range append(audiences, "tokenbroker/api/httpapi") {
-		borders[pkg] = []string{gin, badger, nats, "tokenbroker/keyring$", "tokenbroker/revocation/ledger", "tokenbroker/upstream", "tokenbroker/cmd"}
+		borders[pkg] = []string{gin, badger, nats, etcd, "tokenbroker/keyring$", "tokenbroker/revocation/ledger", "tokenbroker/upstream", "tokenbroker/cmd"}
 		for _, other := range audiences {
 			if other != pkg {
 				borders[pkg] = append(borders[pkg], other)

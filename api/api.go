@@ -45,6 +45,9 @@ type Config struct {
 	TrustedProxies []string
 	// Readiness returns the checks for each GET /readyz.
 	Readiness func(ctx context.Context) []httpapi.Check
+	// Guard is called once for each route and may refuse its requests before their endpoint. If nil, none is
+	// refused.
+	Guard httpapi.Guard
 	// Logger receives one line per request. If nil, slog.Default is used.
 	Logger *slog.Logger
 	// Observe is called after each request with the route's pattern or "unmatched", never with a
@@ -94,7 +97,7 @@ func newPublic(cfg Config) (*Public, error) {
 	if err != nil {
 		return nil, err
 	}
-	router, err := newRouter(routes)
+	router, err := newRouter(routes, cfg.Guard)
 	if err != nil {
 		return nil, err
 	}
@@ -127,7 +130,7 @@ func endpoints(cfg Config, site *httpapi.Site) (*browser.Handler, []httpapi.Rout
 }
 
 // newRouter registers every path without its trailing slash: [httpapi.Middleware] has cut it off.
-func newRouter(routes []httpapi.Route) (*gin.Engine, error) {
+func newRouter(routes []httpapi.Route, guard httpapi.Guard) (*gin.Engine, error) {
 	if gin.Mode() == gin.DebugMode {
 		gin.SetMode(gin.ReleaseMode)
 	}
@@ -142,8 +145,9 @@ func newRouter(routes []httpapi.Route) (*gin.Engine, error) {
 		return &broker.Error{Code: httpapi.CodeMethodNotAllowed, Message: "this path does not support this method; the header Allow has those that it supports"}
 	}))
 	for _, route := range routes {
+		guarded := handle(guard.Wrap(route.Path, route.Endpoint))
 		for _, method := range route.Methods {
-			e.Handle(method, route.Path, handle(route.Endpoint))
+			e.Handle(method, route.Path, guarded)
 		}
 	}
 	return e, nil

@@ -8,7 +8,9 @@ import (
 	"testing"
 
 	"tokenbroker/api"
+	"tokenbroker/api/httpapi"
 	"tokenbroker/api/internal/apitest"
+	"tokenbroker/broker"
 )
 
 func TestNewRefuses(t *testing.T) {
@@ -85,5 +87,28 @@ func TestHeadAnswersWithoutBody(t *testing.T) {
 		if res.StatusCode != 200 || len(body) != 0 || res.ContentLength != length {
 			t.Errorf("%s: %d, body %q, length %d", path, res.StatusCode, body, res.ContentLength)
 		}
+	}
+}
+
+// TestGuardRefusesBeforeTheEndpoint checks that a guard sees every route by its pattern, and that its refusal is
+// answered as any other, with the headers that let a page of another origin read it.
+func TestGuardRefusesBeforeTheEndpoint(t *testing.T) {
+	h := apitest.New(t, &apitest.Fake{}, func(c *api.Config) {
+		c.Guard = func(path string, next httpapi.Endpoint) httpapi.Endpoint {
+			if path != "/auth/refresh" {
+				return next
+			}
+			return func(http.ResponseWriter, *http.Request) error {
+				return &broker.Error{Code: broker.CodeUnavailable, Message: "not now"}
+			}
+		}
+	})
+	res := apitest.Call(h, "POST", "/auth/refresh/", "{}", "Cookie: "+apitest.Cookie, "Origin: "+apitest.SPA)
+	apitest.Want(t, res, 503, "unavailable")
+	if _, cleared := apitest.Cookies(res); cleared || res.Header.Get("Retry-After") != "1" || res.Header.Get("Access-Control-Allow-Origin") != apitest.SPA {
+		t.Errorf("the refusal has the headers %v", res.Header)
+	}
+	if res := apitest.Call(h, "GET", "/livez", ""); res.StatusCode != 200 {
+		t.Errorf("another path: %d", res.StatusCode)
 	}
 }

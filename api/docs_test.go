@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"context"
 	"errors"
 	"os"
 	"regexp"
@@ -79,7 +80,9 @@ func TestOpenAPIDocumentsEveryPath(t *testing.T) {
 // noStream is a stream that no one listens to.
 type noStream struct{}
 
-func (noStream) Listen(string, string) (feed.Listener, error) { return nil, errors.New("no stream") }
+func (noStream) Listen(context.Context, feed.Reader) (feed.Listener, error) {
+	return nil, errors.New("no stream")
+}
 
 // TestOpenAPIMembersHaveValues finds descriptions that are cut off: in {…}, an unquoted comma ends the
 // text, and what follows it is a member without a value.

@@ -42,7 +42,7 @@ func liveRevocations(tb testing.TB) int {
 func BenchmarkServiceStart(b *testing.B) {
 	live := liveRevocations(b)
 	n := newNetwork(b, func(s store.Store, l *ledger.Ledger) { record(b, s, l, live) })
-	if ctx := b.Context(); !n.publisher.Flushed(ctx, n.ledger.Head()) {
+	if ctx := b.Context(); !n.publisher.Flushed(ctx, n.ledger.Origin(), n.ledger.Head()) {
 		b.Fatal("the batches were not published")
 	}
 	answer := n.answer(b)

@@ -136,7 +136,7 @@ func (none) Verify(context.Context, string) (json.RawMessage, error) {
 	return nil, errors.New("not part of the bench")
 }
 
-func (none) Answer(context.Context, string, string, revocation.Form) (feed.CatchupAnswer, error) {
+func (none) Answer(context.Context, feed.Reader, revocation.Form) (feed.CatchupAnswer, error) {
 	return nil, errors.New("not part of the bench")
 }
 

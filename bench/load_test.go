@@ -72,11 +72,10 @@ type peer struct {
 }
 
 // measure does work b.N times from the given number of concurrent clients and reports its rate and
-// latency. The peers alternate with it, outside of the measured time.
-func measure(b *testing.B, atOnce int, work func(client int) error, peers ...peer) {
+// latency. The peers alternate with it, outside of the measured time. It returns all outcomes.
+func measure(b *testing.B, atOnce int, work func(client int) error, peers ...peer) (own outcome, others []outcome) {
 	b.Helper()
-	var own outcome
-	others := make([]outcome, len(peers))
+	others = make([]outcome, len(peers))
 	b.ResetTimer()
 	b.StopTimer()
 	for turn := range turns {
@@ -102,4 +101,5 @@ func measure(b *testing.B, atOnce int, work func(client int) error, peers ...pee
 	for i, p := range peers {
 		b.ReportMetric(own.rate()/others[i].rate(), "x-"+p.name)
 	}
+	return own, others
 }

@@ -138,8 +138,8 @@ func startNATS(tb testing.TB) *server.Server {
 // catchup implements GET /revocations from the ledger.
 type catchup struct{ ledger *ledger.Ledger }
 
-func (c catchup) Answer(ctx context.Context, client, after string, as revocation.Form) (feed.CatchupAnswer, error) {
-	return c.ledger.EncodedAnswerFor(ctx, client, after, as)
+func (c catchup) Answer(ctx context.Context, r feed.Reader, as revocation.Form) (feed.CatchupAnswer, error) {
+	return c.ledger.EncodedAnswerFor(ctx, r.Client, r.After, r.Speaks, as)
 }
 
 func published(current func() keyring.Document) httpapi.Document {

@@ -41,7 +41,7 @@ var wirings = []struct {
 // rig is a broker on a real store, ledger and keyring, without a network.
 type rig struct {
 	*brokertest.Broker
-	store    *badgerstore.Store
+	store    store.Store
 	keys     *keyring.Keyring
 	denylist *revocation.Denylist
 	now      func() time.Time // the broker's clock
@@ -57,10 +57,16 @@ const userSessions = 50
 func (r *rig) Committed(int, []revocation.Event) { r.commits.Add(1) }
 
 // Flushed implements [broker.Broadcast].
-func (r *rig) Flushed(context.Context, uint64) bool { return true }
+func (r *rig) Flushed(context.Context, string, uint64) bool { return true }
 
-// newRig starts a broker with a user for each client. change, if any, modifies its configuration.
+// newRig starts a broker on Badger with a user for each client. change, if any, modifies its configuration.
 func newRig(tb testing.TB, change func(*brokertest.Config)) *rig {
+	tb.Helper()
+	return newRigOn(tb, ledger.Config{Store: openStore(tb)}, change)
+}
+
+// newRigOn is newRig on the store of a ledger's configuration.
+func newRigOn(tb testing.TB, on ledger.Config, change func(*brokertest.Config)) *rig {
 	tb.Helper()
 	must := func(err error) {
 		tb.Helper()
@@ -69,8 +75,12 @@ func newRig(tb testing.TB, change func(*brokertest.Config)) *rig {
 		}
 	}
 	ctx, quiet := tb.Context(), slog.New(slog.DiscardHandler)
-	r := &rig{store: openStore(tb), denylist: revocation.NewDenylist()}
-	book, err := ledger.Open(ctx, ledger.Config{Store: r.store, Denylist: r.denylist, Logger: quiet})
+	r := &rig{store: on.Store, denylist: revocation.NewDenylist()}
+	if on.Run != nil {
+		r.store = on.Run
+	}
+	on.Denylist, on.Logger = r.denylist, quiet
+	book, err := ledger.Open(ctx, on)
 	must(err)
 	r.now = book.Now
 	sealer, err := keyring.NewAESGCM(make([]byte, keyring.KEKSize))

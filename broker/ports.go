@@ -13,7 +13,8 @@ import (
 // Signer signs access tokens. The keyring implements it: readers use an immutable
 // snapshot, so that a Signer is safe for concurrent use and never waits for a rotation.
 type Signer interface {
-	// SignAccessToken returns claims (a JSON object) as a compact JWS of type at+jwt.
+	// SignAccessToken returns claims (a JSON object) as a compact JWS of type at+jwt. The error is an
+	// [*Error] with CodeUnavailable while [Secrets.Outdated] returns one.
 	SignAccessToken(ctx context.Context, claims []byte) (string, error)
 }
 
@@ -22,6 +23,10 @@ type Secrets interface {
 	// Keys returns the keys of a purpose: the current one first, then those that are still accepted.
 	// Callers must not change them.
 	Keys(purpose string) [][]byte
+	// Outdated returns an [*Error] with CodeUnavailable while keys may be missing that other brokers of the
+	// store already use, otherwise nil. It is called before a token is checked: until it returns nil, a
+	// token with an unknown key is not known to be forged.
+	Outdated() error
 }
 
 // Ledger is the durable record of revocations. Only the committer calls Seal and Committed, in
@@ -32,17 +37,29 @@ type Ledger interface {
 	// Committed is called once the sealed writes are on disk. It adds the events to the broker's own
 	// denylist, then moves the head, and returns the new head.
 	Committed() (seq uint64)
+	// Origin returns the origin of the broker's present run, whose batches have the sequence numbers of Committed and
+	// Head. On a store of one broker it never changes.
+	Origin() string
 	// Head returns the last committed sequence number.
 	Head() uint64
+	// Rejoin begins a new run of the broker on a store that it shares with others, after a commit was refused with
+	// [store.ErrFenced]. If the present run has not ended, it does nothing. Only the committer calls it, never during
+	// a commit. On a store of one broker it is never needed.
+	Rejoin(ctx context.Context) error
+	// Heads returns the last batch of each origin on record that has one, once the broker's own denylist has every event
+	// that any broker recorded before the call. On a store of one broker it returns at once. It is safe for
+	// concurrent use.
+	Heads(ctx context.Context) (map[string]uint64, error)
 	// Find returns the strongest event on record of a kind and value. It is safe for concurrent use.
 	Find(ctx context.Context, kind revocation.Kind, value string) (revocation.Recorded, bool, error)
 }
 
 // Broadcast reports whether a recorded batch was sent.
 type Broadcast interface {
-	// Flushed waits until the batch with that sequence number was handed to the
-	// network, or until ctx ends. It reports whether the batch was handed over.
-	Flushed(ctx context.Context, seq uint64) bool
+	// Flushed waits until the batch of that origin with that sequence number was handed to the
+	// network, or until ctx ends. It reports whether the batch was handed over. For the sequence number
+	// zero, which names no batch, the result is true. For an origin that is no longer the broker's own it is false.
+	Flushed(ctx context.Context, origin string, seq uint64) bool
 }
 
 // Receipts are the reports of services about the batches that they applied. Implementations must be safe for concurrent use.
@@ -53,9 +70,9 @@ type Receipts interface {
 
 // ReceiptWait is one wait, for one caller.
 type ReceiptWait interface {
-	// Applied waits until every known service has applied the batch with that sequence number, or
+	// Applied waits until every known service has applied the batches of each origin up to that sequence number, or
 	// until ctx ends. Times are measured from Expect.
-	Applied(ctx context.Context, seq uint64) ReceiptSummary
+	Applied(ctx context.Context, heads map[string]uint64) ReceiptSummary
 	// Done ends the wait. It may be called without Applied.
 	Done()
 }
@@ -114,7 +131,7 @@ type CompromisedKey struct {
 
 // Observer is notified of commits, for metrics. Implementations must be safe for concurrent use.
 type Observer interface {
-	// Committed is called after each transaction of the use cases, with the number of its changes
-	// and the events that it recorded, none if it failed. It must not keep the events.
+	// Committed is called after each transaction of the use cases, with the number of its changes, without those that
+	// have to be committed again, and the events that it recorded, none if it failed. It must not keep the events.
 	Committed(changes int, events []revocation.Event)
 }

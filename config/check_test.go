@@ -53,6 +53,17 @@ var base = map[string]string{
 	"oidc": good + `providers:
   corp: {kind: oidc, issuer: 'https://id.example.com/realm', client_id: app}
 `,
+	"etcd": good + `nats: {url: 'nats://127.0.0.1:4222'}
+keyring: {kek: MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=}
+store: {engine: etcd, broker_name: b1, etcd: {endpoints: ['http://127.0.0.1:2379']}}
+`,
+	"postgres": good + `nats: {url: 'nats://127.0.0.1:4222'}
+keyring: {kek: MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=}
+store: {engine: postgres, broker_name: b1, postgres: {url: 'postgres://u@127.0.0.1:5432/db?sslmode=disable'}}
+`,
+	"etcd without kek": good + `nats: {url: 'nats://127.0.0.1:4222'}
+store: {engine: etcd, broker_name: b1, etcd: {endpoints: ['http://127.0.0.1:2379']}}
+`,
 	"orders":  good + "nats: {services: {orders: {}}}\n",
 	"dotted":  good + "nats: {services: {a.b: {}}}\n",
 	"service": strings.Replace(good, "secret: "+secretText, "scopes: [a]", 1),
@@ -204,6 +215,57 @@ func TestRefusals(t *testing.T) {
 		{"http", flags{"keyring.rotate_every": "1d", "lifetimes.jwks_cache": "13h"}, "keyring.rotate_every", "twice lifetimes.jwks_cache"},
 		{"http", flags{"log.level": "warning"}, "log.level", "did you mean warn?"},
 		{"http", flags{"log.format": "xml"}, "log.format", "text, json"},
+
+		{"etcd", nil, "", ""},
+		{"http", flags{"store.engine": "postgresql"}, "store.engine", "did you mean postgres?"},
+		{"http", flags{"store.etcd.username": "ada"}, "store.etcd.username", "store.engine is badger"},
+		{"http", flags{"store.broker_name": "b1"}, "store.broker_name", "store.engine is badger"},
+		{"etcd", flags{"store.broker_name": "b 1"}, "store.broker_name", "not a broker's name"},
+		{"etcd", flags{"store.etcd.endpoints": ""}, "store.etcd.endpoints", "missing"},
+		{"etcd", flags{"store.etcd.endpoints": "http://127.0.0.1:2379,https://etcd-2:2379"}, "store.etcd.endpoints", "both http and https"},
+		{"etcd", flags{"store.etcd.endpoints": "etcd-1:2379"}, "store.etcd.endpoints", "not the URL of a member"},
+		{"etcd", flags{"store.etcd.endpoints": "https://u:p@etcd-1:2379"}, "store.etcd.endpoints", "a user or a password"},
+		{"etcd", flags{"store.etcd.endpoints": "https://etcd-1:2379/v3"}, "store.etcd.endpoints", "more than scheme, host and port"},
+		{"etcd", flags{"store.etcd.endpoints": "https://etcd-1:2379", "store.etcd.ca_file": cert, "store.etcd.certificate_file": cert, "store.etcd.key_file": key}, "", ""},
+		{"etcd", flags{"store.etcd.endpoints": "https://etcd-1:2379", "store.etcd.ca_file": empty}, "store.etcd.ca_file", "no certificate"},
+		{"etcd", flags{"store.etcd.endpoints": "https://etcd-1:2379", "store.etcd.key_file": key}, "store.etcd.certificate_file", "missing"},
+		{"etcd", flags{"store.etcd.ca_file": cert}, "store.etcd.ca_file", "http URL"},
+		{"etcd", flags{"store.etcd.prefix": "tokenbroker"}, "store.etcd.prefix", "not a prefix"},
+		{"etcd", flags{"store.etcd.username": "broker"}, "store.etcd.password", "missing"},
+		{"etcd without kek", flags{"log.level": "info"}, "keyring.kek", "missing"},
+		{"etcd without kek", flags{"keyring.kek_file": missing}, "keyring.kek_file", "no such file"},
+		{"etcd", flags{"nats.url": ""}, "nats.url", "missing"},
+		{"etcd", flags{"lifetimes.refresh_grace": "4s"}, "lifetimes.refresh_grace", "several brokers"},
+		{"etcd", flags{"lifetimes.refresh_grace": "0s"}, "", ""},
+		{"etcd", flags{"store.postgres.schema": "a"}, "store.postgres.schema", "store.engine is etcd"},
+
+		{"postgres", nil, "", ""},
+		{"postgres", flags{"store.etcd.prefix": "a/"}, "store.etcd.prefix", "store.engine is postgres"},
+		{"http", flags{"store.postgres.notify": "false"}, "store.postgres.notify", "store.engine is badger"},
+		{"postgres", flags{"store.broker_name": ""}, "store.broker_name", "not a broker's name"},
+		{"postgres", flags{"nats.url": ""}, "nats.url", "missing"},
+		{"postgres", flags{"store.postgres.url": ""}, "store.postgres.url", "missing"},
+		{"postgres", flags{"store.postgres.url": "postgres://u@db-1:5432,db-2:5432/db?sslmode=verify-full"}, "", ""},
+		{"postgres", flags{"store.postgres.url": "postgresql://u@[fd00::1]/db?sslmode=verify-full"}, "", ""},
+		{"postgres", flags{"store.postgres.url": "host=db-1 user=u dbname=db"}, "store.postgres.url", "not the URL of a PostgreSQL database"},
+		{"postgres", flags{"store.postgres.url": "mysql://u@db-1/db?sslmode=verify-full"}, "store.postgres.url", "not the URL of a PostgreSQL database"},
+		{"postgres", flags{"store.postgres.url": "postgres://u@db-1:5432,db-2/db?sslmode=verify-full"}, "store.postgres.url", "the port of each or of none"},
+		{"postgres", flags{"store.postgres.url": "postgres://u@,db-2/db?sslmode=verify-full"}, "store.postgres.url", "not host:port"},
+		{"postgres", flags{"store.postgres.url": "postgres://u@db-1:x,db-2:1/db?sslmode=verify-full"}, "store.postgres.url", "not host:port"},
+		{"postgres", flags{"store.postgres.url": "postgres://u@/db?sslmode=verify-full"}, "store.postgres.url", "not host:port"},
+		{"postgres", flags{"store.postgres.url": "postgres://db-1/db?sslmode=verify-full"}, "store.postgres.url", "a user and a database"},
+		{"postgres", flags{"store.postgres.url": "postgres://u@db-1/?sslmode=verify-full"}, "store.postgres.url", "a user and a database"},
+		{"postgres", flags{"store.postgres.url": "postgres://u@db-1/db"}, "store.postgres.url", "no sslmode of verify-full"},
+		{"postgres", flags{"store.postgres.url": "postgres://u@db-1/db?sslmode=prefer"}, "store.postgres.url", "no sslmode of verify-full"},
+		{"postgres", flags{"store.postgres.url": "postgres://u@db-1/db?sslmode=%zz"}, "store.postgres.url", "an invalid query"},
+		{"postgres", flags{"store.postgres.schema": "Broker"}, "store.postgres.schema", "not the name of a schema"},
+		{"postgres", flags{"store.postgres.schema": "pg_broker"}, "store.postgres.schema", "not the name of a schema"},
+		{"postgres", flags{"store.postgres.schema": ""}, "store.postgres.schema", "not the name of a schema"},
+		{"postgres", flags{"store.postgres.durability": "remote"}, "store.postgres.durability", "synchronous, local"},
+		{"postgres", flags{"store.postgres.durability": "local"}, "", ""},
+		{"postgres", flags{"store.postgres.max_connections": "1"}, "store.postgres.max_connections", "1 is not between 2 and 10000"},
+		{"postgres", flags{"store.postgres.max_connections": "10001"}, "store.postgres.max_connections", "not between"},
+		{"postgres", flags{"store.postgres.password_file": missing}, "store.postgres.password_file", "no such file"},
 
 		{"http", flags{"browser.client": ""}, "browser.client", "missing"},
 		{"http", flags{"browser.client": "my-spaa"}, "browser.client", "did you mean my-spa?"},

@@ -26,7 +26,8 @@ type (
 // The defaults are those of [defaults].
 type Config struct {
 	PublicURL      string              `yaml:"public_url" doc:"Required. The issuer: the broker's own URL as browsers and services reach it, without a path; https, or http on loopback."`
-	DataDir        string              `yaml:"data_dir" doc:"Required. Directory of the store and of the keys that the broker makes itself."`
+	DataDir        string              `yaml:"data_dir" doc:"Required. Directory of the store (with store.engine badger), of the operators' socket and of the secrets that the broker makes itself."`
+	Store          Store               `yaml:"store"`
 	Listen         string              `yaml:"listen" doc:"Address of the public listener, host:port."`
 	TLS            TLS                 `yaml:"tls"`
 	TrustedProxies []string            `yaml:"trusted_proxies" doc:"Addresses or CIDRs of the proxies whose X-Forwarded-For and X-Request-Id are believed."`
@@ -45,6 +46,36 @@ type Config struct {
 	Admin          Admin               `yaml:"admin"`
 	Keyring        Keyring             `yaml:"keyring"`
 	Log            Log                 `yaml:"log"`
+}
+
+// Store selects the engine that keeps the records.
+type Store struct {
+	Engine string `yaml:"engine" doc:"What keeps the records: badger, below data_dir, for one broker; or etcd or postgres (experimental), which several brokers share."`
+	// BrokerName is the host name unless it is set. Without a shared engine it is empty.
+	BrokerName string   `yaml:"broker_name" doc:"etcd, postgres: name of this broker, which no other broker of the cluster has, and which stays the same over restarts; default: the host name."`
+	Etcd       Etcd     `yaml:"etcd"`
+	Postgres   Postgres `yaml:"postgres"`
+}
+
+// Etcd configures the connections to the members of an etcd cluster.
+type Etcd struct {
+	Endpoints       []string `yaml:"endpoints" doc:"etcd: client URLs of the members, https, or http where the network is trusted, as https://etcd-1:2379."`
+	Prefix          string   `yaml:"prefix" doc:"etcd: beginning of all keys, 1 to 127 letters, digits and characters of ._- and a slash. The brokers of one issuer have the same one."`
+	CAFile          string   `yaml:"ca_file" doc:"etcd: PEM file of the authorities that the members' certificates are checked by; default: the system's."`
+	CertificateFile string   `yaml:"certificate_file" doc:"etcd: PEM file of the broker's client certificate, read again for each connection."`
+	KeyFile         string   `yaml:"key_file" doc:"etcd: PEM file of its private key."`
+	Username        string   `yaml:"username" doc:"etcd: user, where the cluster has authentication enabled."`
+	Password        Secret   `yaml:"password" doc:"etcd: password of username."`
+}
+
+// Postgres configures the connections to a PostgreSQL database.
+type Postgres struct {
+	URL            string `yaml:"url" doc:"postgres: user, servers, database and sslmode, as postgres://tokenbroker@db-1:5432,db-2:5432/tokenbroker?sslmode=verify-full; all servers of which one is the primary, or the address of the primary. Without a password. Further parameters: sslrootcert, sslcert, sslkey, sslsni, sslnegotiation, channel_binding, require_auth, application_name."`
+	Password       Secret `yaml:"password" doc:"postgres: password of the user, if the server asks for one."`
+	Schema         string `yaml:"schema" doc:"postgres: schema of the tables, which tokenbroker store init creates. The brokers of one issuer have the same one."`
+	Durability     string `yaml:"durability" doc:"postgres: synchronous refuses a server without synchronous_standby_names. local accepts it: what was acknowledged is then lost with its disk, unless the storage is replicated, as at Amazon RDS Multi-AZ and Aurora."`
+	MaxConnections int    `yaml:"max_connections" doc:"postgres: most connections of this broker to the server, 2 to 10000; a few more for notifications and for commits that are no longer waited for."`
+	Notify         bool   `yaml:"notify" doc:"postgres: hear of other brokers' changes by LISTEN. false asks every 200 ms, as is needed behind a pooler in transaction mode."`
 }
 
 // TLS names the files of a certificate. Without them a proxy terminates TLS.
@@ -170,7 +201,7 @@ type Admin struct {
 
 // Keyring configures how private keys are sealed and rotated.
 type Keyring struct {
-	KEK         Secret   `yaml:"kek" doc:"Key that seals the private keys, 32 bytes in base64; default: the file kek in data_dir, made at the first start."`
+	KEK         Secret   `yaml:"kek" doc:"Key that seals the private keys, 32 bytes in base64; default: the file kek in data_dir, made at the first start. Required with etcd and postgres, the same for all brokers."`
 	RotateEvery Duration `yaml:"rotate_every" doc:"How often the signing keys are rotated, within a few percent; 0s: only manually."`
 }
 

@@ -2,6 +2,7 @@ package config
 
 import (
 	"log/slog"
+	"os"
 	"strings"
 
 	"tokenbroker/api/admin"
@@ -23,6 +24,10 @@ const (
 func defaults() Config {
 	policy, claims := session.DefaultPolicy, customclaims.DefaultConfig()
 	return Config{
+		Store: Store{
+			Engine: EngineBadger, Etcd: Etcd{Prefix: defaultEtcdPrefix},
+			Postgres: Postgres{Schema: defaultPostgresSchema, Durability: DurabilitySynchronous, MaxConnections: defaultPostgresConnections, Notify: true},
+		},
 		Listen: DefaultListen,
 		Cookie: Cookie{Name: httpapi.DefaultCookieName},
 		Lifetimes: Lifetimes{
@@ -49,6 +54,9 @@ func (l *Loaded) derive() {
 	}
 	if !l.given("cookie.path") {
 		cfg.Cookie.Path = httpapi.DefaultCookiePath(!https)
+	}
+	if cfg.Store.Shared() && !l.given("store.broker_name") {
+		cfg.Store.BrokerName, _ = os.Hostname() // the check refuses an empty one
 	}
 	if cfg.NATS.URL != "" && !l.given("nats.listen") {
 		cfg.NATS.Listen = ""

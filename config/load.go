@@ -134,6 +134,7 @@ type checker struct {
 
 func (c *checker) check() {
 	c.listeners()
+	c.store()
 	c.browser()
 	c.tokens()
 	c.clients()

@@ -78,29 +78,38 @@ func (c *checker) natsElsewhere(n NATS) {
 			c.openSecret("nats.credentials_file", n.CredentialsFile, mode)
 		}
 	}
-	if n.CAFile != "" {
-		if _, _, ok := c.readable("nats.ca_file", n.CAFile); ok {
-			if _, err := n.Authorities(); err != nil {
-				c.add("nats.ca_file", err.Error(), "")
-			}
-		}
-	}
+	c.authorities("nats.ca_file", n.CAFile)
 }
 
 // Authorities returns the certificates of CAFile, or nil if there is none.
-func (n NATS) Authorities() (*x509.CertPool, error) {
-	if n.CAFile == "" {
+func (n NATS) Authorities() (*x509.CertPool, error) { return authorities(n.CAFile) }
+
+// authorities returns the certificates of a file, or nil if its name is empty.
+func authorities(file string) (*x509.CertPool, error) {
+	if file == "" {
 		return nil, nil
 	}
-	pem, _, err := private.ReadNamed(n.CAFile, maxFile)
+	pem, _, err := private.ReadNamed(file, maxFile)
 	if err != nil {
 		return nil, err
 	}
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM([]byte(pem)) {
-		return nil, fmt.Errorf("the file %s has no certificate in PEM", n.CAFile)
+		return nil, fmt.Errorf("the file %s has no certificate in PEM", file)
 	}
 	return pool, nil
+}
+
+// authorities checks the file of authorities that a key names. It may be unset.
+func (c *checker) authorities(key, file string) {
+	if file == "" {
+		return
+	}
+	if _, _, ok := c.readable(key, file); ok {
+		if _, err := authorities(file); err != nil {
+			c.add(key, err.Error(), "")
+		}
+	}
 }
 
 func (c *checker) natsURL(urls string) {

@@ -1,8 +1,9 @@
-// Package deploy_test checks this directory, Dockerfile and docker-compose.yml without Docker: it parses
-// the files, creates the secrets and starts the NATS server.
+// Package deploy_test checks this directory, Dockerfile and the docker-compose files without Docker: it parses
+// the files, creates the secrets, starts the NATS server, and runs what docker-compose.cluster.yml runs as processes.
 package deploy_test
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -14,9 +15,12 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	runProgram()
 	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		if err := os.RemoveAll(template); err != nil && code == 0 {
-			code = 1
+		for _, dir := range templates {
+			if err := os.RemoveAll(dir); err != nil && code == 0 {
+				code = 1
+			}
 		}
 		os.Exit(code)
 	}))
@@ -36,20 +40,29 @@ func read(t *testing.T, name string) string {
 	return string(raw)
 }
 
-// template is an installation that tests share and must not change. TestMain removes it.
-var template string
+// templates are the installations that tests share and must not change. TestMain removes them.
+var templates []string
 
-var makeTemplate = sync.OnceValues(func() (said string, err error) {
-	if template, err = os.MkdirTemp("", "tokenbroker-deploy-*"); err != nil {
+// template makes an installation with the secrets that secrets.sh makes with these arguments.
+func template(args ...string) (root string, err error) {
+	if root, err = os.MkdirTemp("", "tokenbroker-deploy-*"); err != nil {
 		return "", err
 	}
-	for _, name := range []string{"docker-compose.yml", "deploy/nats.conf", "deploy/prometheus.yml", "deploy/alerts.yaml",
-		"deploy/tokenbroker.yaml", "deploy/secrets.sh"} {
-		to := filepath.Join(template, name)
+	templates = append(templates, root)
+	files, err := filepath.Glob("cluster/*")
+	if err != nil {
+		return "", err
+	}
+	for _, name := range []string{"docker-compose.yml", "docker-compose.cluster.yml", "docker-compose.cluster-postgres.yml",
+		"deploy/nats.conf", "deploy/prometheus.yml", "deploy/alerts.yaml", "deploy/tokenbroker.yaml", "deploy/secrets.sh"} {
+		files = append(files, filepath.Join("..", name))
+	}
+	for _, file := range files {
+		to := filepath.Join(root, "deploy", file)
 		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
 			return "", err
 		}
-		raw, err := os.ReadFile(filepath.Join("..", name))
+		raw, err := os.ReadFile(file)
 		if err != nil {
 			return "", err
 		}
@@ -57,23 +70,42 @@ var makeTemplate = sync.OnceValues(func() (said string, err error) {
 			return "", err
 		}
 	}
-	return runSecrets(template)
-})
+	if said, err := runSecrets(root, args...); err != nil {
+		return "", fmt.Errorf("secrets.sh: %w\n%s", err, said)
+	}
+	return root, nil
+}
+
+var (
+	makeTemplate        = sync.OnceValues(func() (root string, err error) { return template() })
+	makeClusterTemplate = sync.OnceValues(func() (root string, err error) { return template("cluster") })
+)
 
 // installed returns the root of an installation after deploy/secrets.sh: docker-compose.yml, this
 // directory and the secrets. It is shared and must not be changed.
 func installed(t *testing.T) (root string) {
 	t.Helper()
-	if _, err := exec.LookPath("bash"); err != nil {
-		t.Skip("bash is not installed")
+	return made(t, makeTemplate)
+}
+
+// installedCluster is like installed, but after `deploy/secrets.sh cluster`.
+func installedCluster(t *testing.T) (root string) {
+	t.Helper()
+	return made(t, makeClusterTemplate)
+}
+
+func made(t *testing.T, template func() (string, error)) string {
+	t.Helper()
+	for _, program := range []string{"bash", "openssl"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skip(program + " is not installed")
+		}
 	}
-	if _, err := exec.LookPath("openssl"); err != nil {
-		t.Skip("openssl is not installed")
+	root, err := template()
+	if err != nil {
+		t.Fatal(err)
 	}
-	if said, err := makeTemplate(); err != nil {
-		t.Fatalf("secrets.sh: %v\n%s", err, said)
-	}
-	return template
+	return root
 }
 
 // install returns a separate installation for the test.
@@ -87,8 +119,8 @@ func install(t *testing.T) (root string) {
 }
 
 // runSecrets runs secrets.sh of an installation and returns its output.
-func runSecrets(root string) (string, error) {
-	out, err := exec.Command("bash", filepath.Join(root, "deploy", "secrets.sh")).CombinedOutput()
+func runSecrets(root string, args ...string) (string, error) {
+	out, err := exec.Command("bash", append([]string{filepath.Join(root, "deploy", "secrets.sh")}, args...)...).CombinedOutput()
 	return string(out), err
 }
 

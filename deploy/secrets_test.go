@@ -37,8 +37,34 @@ func TestSecretsAreMadeOnceAndNeverOverwritten(t *testing.T) {
 	}
 }
 
+// A second run of `secrets.sh cluster`, after one without the argument, makes only what is missing.
+func TestClusterSecretsAreAdded(t *testing.T) {
+	root := install(t)
+	first := secretsOf(t, root)
+	for range 2 {
+		if said, err := runSecrets(root, "cluster"); err != nil {
+			t.Fatalf("secrets.sh: %v\n%s", err, said)
+		}
+	}
+	if said, err := runSecrets(root, "cluster"); said != "" || err != nil {
+		t.Errorf("another run printed %q, %v, want nothing", said, err)
+	}
+	all := secretsOf(t, root)
+	for name, text := range first {
+		if all[name] != text {
+			t.Errorf("%s was changed", name)
+		}
+	}
+	if all["etcd_client_cert"] == "" {
+		t.Error("no certificate of the brokers for etcd")
+	}
+	if said, err := runSecrets(root, "clusters"); err == nil || !strings.Contains(said, "usage") {
+		t.Errorf("an unknown argument: %q, %v", said, err)
+	}
+}
+
 func TestSecretsAreStrongAndNotAccessibleToOthers(t *testing.T) {
-	root := installed(t)
+	root := installedCluster(t)
 	dir := filepath.Join(root, "deploy", "secrets")
 	info, err := os.Stat(dir)
 	if err != nil {
@@ -60,7 +86,7 @@ func TestSecretsAreStrongAndNotAccessibleToOthers(t *testing.T) {
 			t.Errorf("%s and %s are the same", name, other)
 		}
 		seen[text] = name
-		if name == "nats.env" || strings.HasPrefix(name, "admin_tls_") {
+		if strings.HasPrefix(name, "nats.env") || name == "nats_routes" || strings.HasSuffix(name, "_cert") || strings.HasSuffix(name, "_key") {
 			continue
 		}
 		if len(text) < 43 || strings.TrimSpace(text) != text {

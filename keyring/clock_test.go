@@ -52,6 +52,8 @@ const (
 	// retiringFor is how long a retiring key stays published: token life, leeway, margin.
 	retiringFor = tokenLife + time.Minute + 30*time.Second
 	month       = 30 * 24 * time.Hour
+	// margin is that of the default cache life.
+	margin = 30 * time.Second
 )
 
 // rotating returns a configuration with scheduled rotation by clock; every change is added to changes.

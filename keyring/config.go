@@ -61,6 +61,14 @@ type Config struct {
 	Store  Store
 	Sealer Sealer
 	Schedule
+	// Shared means that other brokers also write to Store. Every broker of such a store has to set it and
+	// to run [Keyring.Run]. The keyring then signs and publishes nothing while the last read of the record is
+	// too old ([Keyring.Outdated]). If false, this process is the only writer, and the keyring always signs.
+	Shared bool
+	// ClockTrusted reports whether Now may be used to change the keyring. While it returns false, [Keyring.ApplyDue]
+	// only reads the record: a rotation by a clock that is ahead would stop the rotations of all other brokers until
+	// theirs have reached it. It must not block. If nil, the clock is always trusted.
+	ClockTrusted func() bool
 	// StoreID is the random id of the store that this broker serves; both JWK sets contain it.
 	StoreID string
 	// TokenLife is the longest life of an access token: a key stays published at least that long
@@ -135,8 +143,8 @@ func (c *Config) policy() lifecycle.Policy {
 	}
 }
 
-// margin is long enough for every broker of the store to read a change (they read three times
-// within it), and for answers that were on their way.
+// margin is the time after a change in which services may still receive what was signed or published
+// without it. Brokers of a shared store read the record three times within it, or stop ([Config.maxAge]).
 func (c *Config) margin() time.Duration {
 	return min(30*time.Second, max(time.Second, c.JWKSMaxAge/10))
 }

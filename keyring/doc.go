@@ -35,7 +35,8 @@
 //
 // A retiring key, whose private part is erased, stays published until its last token has
 // expired: by the clock, even if that was ahead when the token was signed ([Config.LastExpiry]),
-// and by a full token life on the monotonic clock. After the store was unavailable all of this
+// and by a full token life on the monotonic clock. After the store was unavailable (a shared one: for
+// so long that the keyring was outdated) all of this
 // is counted again, because what another broker did in the meantime is not known. A clock that is
 // behind the keys rotates nothing ([lifecycle.ErrClockBehind]). After any failure the present key
 // continues to sign, and [Keyring.Status] reports the failure.
@@ -45,8 +46,19 @@
 //
 // The rules are in package lifecycle, which is pure. A change is stored by
 // compare-and-set and planned again if the record was changed in the meantime, so that two brokers
-// that rotate at once make one rotation. Brokers of one store must run [Keyring.Run], must reach the
-// store, and share one configuration of RotateEvery, JWKSMaxAge and token life.
+// that rotate at once make one rotation.
+//
+// # A shared store
+//
+// Brokers of one store set [Config.Shared], run [Keyring.Run], and have one configuration of RotateEvery,
+// JWKSMaxAge and token life. The margin (a tenth of JWKSMaxAge, at least a second and at most 30) is the
+// time after a change within which the others follow it. Each reads the record three times within a
+// margin, and when it is told of a change ([Keyring.Refresh]). A keyring whose last read began longer ago than
+// two thirds of the margin is outdated: it signs nothing and has no JWK set ([ErrOutdated]). A
+// broker that was stopped or cut off notices this at its next signature. So a key that is ready is in
+// every JWK set that a service may have cached, no token is signed by a key that another broker has
+// removed, and a broker that is not outdated knows every master secret that is in use. A broker whose KEK is not
+// that of the record cannot read it, and stops as well.
 //
 // Private keys and secrets are sealed one by one (the associated data binds purpose, key
 // id and algorithm, so that swapped entries are refused), and the record as a whole is

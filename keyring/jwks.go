@@ -12,7 +12,8 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// Document is a JWK set ready to be served. Body must not be changed.
+// Document is a JWK set ready to be served. Body must not be changed. The zero Document is none: the
+// keyring is outdated ([Keyring.Outdated]), and the answer is 503.
 type Document struct {
 	Body []byte
 	// ETag is a strong one with its quotes (RFC 9110 §8.8.3). It depends only on the keys and
@@ -23,10 +24,22 @@ type Document struct {
 }
 
 // JWKS returns the document of the access keys (RFC 7517).
-func (k *Keyring) JWKS() Document { return k.current.Load().jwks }
+func (k *Keyring) JWKS() Document {
+	s, err := k.latest()
+	if err != nil {
+		return Document{}
+	}
+	return s.jwks
+}
 
 // FeedJWKS returns the document of the feed keys, which are never in JWKS.
-func (k *Keyring) FeedJWKS() Document { return k.current.Load().feedJWKS }
+func (k *Keyring) FeedJWKS() Document {
+	s, err := k.latest()
+	if err != nil {
+		return Document{}
+	}
+	return s.feedJWKS
+}
 
 // newDocument prepares the JWK set of the published keys of one purpose. They are sorted
 // by key id, so that the document stays the same while a key changes its state and stays published.

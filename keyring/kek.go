@@ -3,7 +3,9 @@ package keyring
 import (
 	"bytes"
 	"context"
+	"crypto/hmac"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -13,6 +15,7 @@ import (
 
 	"tokenbroker/internal/private"
 	"tokenbroker/keyring/lifecycle"
+	"tokenbroker/revocation"
 )
 
 // KEK is a key encryption key. Its bytes are not shown by fmt, encoding/json or log/slog.
@@ -33,6 +36,20 @@ func ParseKEK(text []byte) (KEK, error) {
 		return nil, errors.New("keyring: all bytes of the KEK are zero; make one with openssl rand -base64 32")
 	}
 	return kek, nil
+}
+
+// fingerprintSize is the number of bytes of a [Fingerprint] before encoding.
+const fingerprintSize = 16
+
+// Fingerprint returns a short public name of a KEK: equal for equal KEKs, different for different ones, and
+// without information about the key. It is in the records of brokers that share a store, by which a broker
+// finds that another one has a different KEK. It is the first 128 bits of an HMAC-SHA256 under the KEK with a
+// label of its own, in 26 lower-case letters and digits. A [Sealer] whose KEK stays in a KMS uses the
+// KMS's name of the key instead.
+func Fingerprint(kek KEK) string {
+	mac := hmac.New(sha256.New, kek)
+	mac.Write([]byte("tokenbroker KEK fingerprint"))
+	return revocation.EncodeID(mac.Sum(nil)[:fingerprintSize])
 }
 
 // LoadOrCreateKEKFile reads the KEK from path, or makes the file (mode 0600, on disk when
@@ -88,7 +105,8 @@ func LoadKEKFile(path string) (KEK, error) {
 // can be repeated.
 //
 // After an error the record may be under either KEK: keep both and repeat the call. Other brokers
-// of the store continue with what they have until they are given the new KEK.
+// of the store continue with what they have until they are given the new KEK; on a shared store they
+// are outdated within the margin.
 func (k *Keyring) RotateKEK(ctx context.Context, sealer Sealer) error {
 	if sealer == nil {
 		return errors.New("resealing the keyring: a sealer is required")

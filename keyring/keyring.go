@@ -18,6 +18,10 @@ type Keyring struct {
 	cfg      Config
 	current  atomic.Pointer[snapshot]
 	observed atomic.Pointer[lifecycle.Observations]
+	// readBegan is when the last successful read of the record began, in nanoseconds on the monotonic
+	// clock. It is stored after current, so that who sees it also sees the snapshot.
+	readBegan atomic.Int64
+	refresh   chan struct{} // wakes Run
 
 	mu           sync.Mutex // serializes reads and changes of the record; guards what follows
 	sealer       Sealer
@@ -41,7 +45,7 @@ func Open(ctx context.Context, cfg Config) (*Keyring, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	k := &Keyring{cfg: cfg, sealer: cfg.Sealer}
+	k := &Keyring{cfg: cfg, sealer: cfg.Sealer, refresh: make(chan struct{}, 1)}
 	for range firstTries {
 		err := k.Reload(ctx)
 		if err == nil {
@@ -100,13 +104,24 @@ func (k *Keyring) Reload(ctx context.Context) error {
 }
 
 func (k *Keyring) reload(ctx context.Context) error {
+	began := k.cfg.Mono()
+	if err := k.read(ctx); err != nil {
+		return err
+	}
+	k.readBegan.Store(int64(began))
+	return nil
+}
+
+// read reads the record and puts it into use.
+func (k *Keyring) read(ctx context.Context) error {
 	data, rev, err := k.cfg.Store.Load(ctx)
 	if err != nil {
 		// A cancelled read proves nothing about the store.
 		k.disconnected = k.disconnected || !errors.Is(ctx.Err(), context.Canceled)
 		return fmt.Errorf("loading the keyring: %w", err)
 	}
-	if k.disconnected {
+	// Brokers of a shared store that cannot read it stop, so that a short failure proves nothing either.
+	if k.Outdated() != nil || k.disconnected && !k.cfg.Shared {
 		// Other brokers may have been disconnected from the store as well: what they served is
 		// not known, so all observations begin again.
 		k.disconnected = false
@@ -160,8 +175,13 @@ func (k *Keyring) observe(rec *record) {
 	k.observed.Store(&now)
 }
 
-// noteExpiry adds the largest exp of all tokens signed so far to the observations that lack it.
+// noteExpiry adds the largest exp of all tokens signed so far to the observations that lack it. On a
+// shared store, other brokers may sign without a change until a margin after it.
 func (k *Keyring) noteExpiry(lastExpiry time.Time) {
-	now := k.observed.Load().NoteExpiry(lastExpiry)
+	var settled time.Duration
+	if k.cfg.Shared {
+		settled = k.cfg.margin()
+	}
+	now := k.observed.Load().NoteExpiry(lastExpiry, k.cfg.Mono(), settled)
 	k.observed.Store(&now)
 }

@@ -56,7 +56,7 @@ func TestAnOutageKeepsTheOldKeyPublished(t *testing.T) {
 	for name, jump := range map[string]time.Duration{"a steady clock": 0, "a clock that is set back": -10 * time.Minute} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t)
+				w := newWorld(t, false)
 				w.pass(10 * time.Minute)
 				old := find(t, w.brokers[0].ring, "access", "active")
 				w.do(action{what: "rotate", broker: 0, purpose: "access"})

@@ -29,9 +29,14 @@ func (d action) String() string {
 	return fmt.Sprintf("%s broker %d %s %s %d jump %s, then %s", d.what, d.broker, d.purpose, d.algorithm, d.pick, d.jump, d.then)
 }
 
-var actions = rapid.Custom(func(t *rapid.T) action {
+// actionsOf returns a generator of actions of these kinds.
+func actionsOf(kinds ...string) *rapid.Generator[action] {
+	return rapid.Custom(func(t *rapid.T) action { return drawAction(t, kinds) })
+}
+
+func drawAction(t *rapid.T, kinds []string) action {
 	return action{
-		what:      rapid.SampledFrom([]string{"rotate", "rotate", "rotate", "compromise", "jump", "restart", "stop", "outage", "repair", "wait"}).Draw(t, "what"),
+		what:      rapid.SampledFrom(kinds).Draw(t, "what"),
 		broker:    rapid.IntRange(0, 1).Draw(t, "broker"),
 		purpose:   rapid.SampledFrom([]lifecycle.Purpose{"access", "access", "access", "feed", "master"}).Draw(t, "purpose"),
 		algorithm: rapid.SampledFrom([]lifecycle.Algorithm{"", "", "ES256", "EdDSA"}).Draw(t, "algorithm"),
@@ -39,24 +44,34 @@ var actions = rapid.Custom(func(t *rapid.T) action {
 		jump:      rapid.SampledFrom([]time.Duration{time.Hour, -time.Hour, 10 * time.Minute, -10 * time.Minute, 365 * 24 * time.Hour, -365 * 24 * time.Hour}).Draw(t, "jump"),
 		then:      rapid.SampledFrom([]time.Duration{0, time.Second, 20 * time.Second, time.Minute, 5 * time.Minute, 6 * time.Minute, 20 * time.Minute, 70 * time.Minute}).Draw(t, "then"),
 	}
-})
+}
 
 // TestAnySchedule: over random schedules of rotations, compromises, clock jumps, restarts and
 // outages, with two brokers on one store, one key of each purpose is active, no token that
 // is valid fails at a service that caches the JWK set for its full life, and a compromised
-// key is never published or accepted again.
+// key is never published or accepted again. On a shared store, single brokers are also cut off from the
+// store: they stop, and a broker that has the store signs.
 func TestAnySchedule(t *testing.T) {
-	rotated := 0
+	kinds := []string{"rotate", "rotate", "rotate", "compromise", "jump", "restart", "stop", "outage", "repair", "wait"}
+	t.Run("a store that all brokers reach", func(t *testing.T) { anySchedule(t, false, kinds...) })
+	t.Run("a shared store", func(t *testing.T) { anySchedule(t, true, append(kinds, "cut", "cut", "reconnect", "reconnect")...) })
+}
+
+func anySchedule(t *testing.T, shared bool, kinds ...string) {
+	rotated, actions := 0, actionsOf(kinds...)
 	rapid.Check(t, func(rt *rapid.T) {
 		schedule := rapid.SliceOfN(actions, 1, 14).Draw(rt, "schedule")
 		var fault string
 		synctest.Test(t, func(t *testing.T) {
-			w := newWorld(t)
+			w := newWorld(t, shared)
 			for _, d := range schedule {
 				w.do(d)
 				w.pass(d.then)
 			}
-			w.store.set(false)
+			for i := range w.brokers {
+				w.do(action{what: "reconnect", broker: i})
+			}
+			w.do(action{what: "repair"})
 			w.pass(20 * time.Minute)
 			for i := range w.brokers {
 				w.end(i)
@@ -81,9 +96,14 @@ func (w *world) do(d action) {
 		w.offset += d.jump
 		w.mu.Unlock()
 	case "outage":
-		w.store.set(true)
+		w.connect(func() { w.store.set(true) })
 	case "repair":
-		w.store.set(false)
+		w.connect(func() { w.store.set(false) })
+		w.up = time.Now()
+	case "cut":
+		w.connect(func() { w.links[d.broker].cut.Store(true) })
+	case "reconnect":
+		w.connect(func() { w.links[d.broker].cut.Store(false) })
 		w.up = time.Now()
 	case "stop", "restart":
 		w.end(d.broker)
@@ -97,6 +117,20 @@ func (w *world) do(d action) {
 	case "compromise":
 		if b != nil {
 			w.compromise(b.ring, d.pick)
+		}
+	}
+}
+
+// connect changes links, and notes which of them are up or down from now on.
+func (w *world) connect(change func()) {
+	var before [2]bool
+	for i, l := range w.links {
+		before[i] = l.isDown()
+	}
+	change()
+	for i, l := range w.links {
+		if l.isDown() != before[i] {
+			w.since[i] = time.Now()
 		}
 	}
 }

@@ -25,31 +25,39 @@ const (
 )
 
 // SignAccessToken returns claims, a JSON object, as a compact JWS of type at+jwt (RFC 9068
-// §2.1) under the active access key. It signs in the caller's goroutine.
+// §2.1) under the active access key. It signs in the caller's goroutine. The error wraps [ErrOutdated]
+// if the keyring is outdated.
 func (k *Keyring) SignAccessToken(ctx context.Context, claims []byte) (string, error) {
 	if err := ctx.Err(); err != nil {
 		return "", err
 	}
-	s := k.current.Load()
+	s, err := k.latest()
+	if err != nil {
+		return "", err
+	}
 	token, err := s.access.compact(s.header, claims)
 	return string(token), err
 }
 
 // SignFeed returns payload's JSON as a compact JWS under the active feed key. The types
 // are those that package revocation defines. Any other type is refused, so that a feed key can
-// never sign anything that passes for a token.
+// never sign anything that passes for a token. The error wraps [ErrOutdated] if the keyring is outdated.
 func (k *Keyring) SignFeed(typ string, payload any) ([]byte, error) {
 	if typ != revocation.BatchType && typ != revocation.HeartbeatType && typ != revocation.KeysType {
 		return nil, fmt.Errorf("signing a revocation message: no such type %q", typ)
 	}
-	feed := k.current.Load().feed
-	return revocation.SignMessage(feed.signer, feed.KID, typ, payload)
+	s, err := k.latest()
+	if err != nil {
+		return nil, err
+	}
+	return revocation.SignMessage(s.feed.signer, s.feed.KID, typ, payload)
 }
 
 // Keys returns the symmetric keys (32 bytes each) of a purpose, derived from the master
 // secrets by HKDF-SHA256 (RFC 5869): the current one first, then those still accepted.
 // They are derived once per revision and purpose: purposes must be few and fixed, never
-// from a request. Callers must not change the result.
+// from a request. Callers must not change the result. An outdated keyring may lack a secret that other
+// brokers already use ([Keyring.Outdated]).
 func (k *Keyring) Keys(purpose string) [][]byte {
 	s := k.current.Load()
 	if keys, ok := s.derived.Load(purpose); ok {

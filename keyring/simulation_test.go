@@ -1,6 +1,7 @@
 package keyring_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,12 +53,37 @@ func (o *outageStore) CompareAndSwap(ctx context.Context, data []byte, rev uint6
 	return o.memStore.CompareAndSwap(ctx, data, rev)
 }
 
+// link is a broker's connection to the store, which can be cut.
+type link struct {
+	*outageStore
+	cut atomic.Bool
+}
+
+func (l *link) isDown() bool { return l.cut.Load() || l.outageStore.isDown() }
+
+func (l *link) Load(ctx context.Context) ([]byte, uint64, error) {
+	if l.cut.Load() {
+		return nil, 0, errDown
+	}
+	return l.outageStore.Load(ctx)
+}
+
+func (l *link) CompareAndSwap(ctx context.Context, data []byte, rev uint64) error {
+	if l.cut.Load() {
+		return errDown
+	}
+	return l.outageStore.CompareAndSwap(ctx, data, rev)
+}
+
 // world is two brokers on one store and services that cache the JWK set for its full life,
 // in the time of a synctest bubble. The wall clock, which all brokers share, can be stepped.
 type world struct {
 	t        *testing.T
+	shared   bool // Config.Shared; only then is a link cut
 	store    *outageStore
-	mu       sync.Mutex // guards offset and lastExpiry, which brokers read
+	links    [2]*link
+	since    [2]time.Time // when each link, with the store, last changed between up and down
+	mu       sync.Mutex   // guards offset and lastExpiry, which brokers read
 	offset   time.Duration
 	expiry   time.Time
 	brokers  [2]*process
@@ -87,12 +114,13 @@ type issued struct {
 
 const every = time.Hour // RotateEvery
 
-func newWorld(t *testing.T) *world {
+func newWorld(t *testing.T, shared bool) *world {
 	w := &world{
-		t: t, store: &outageStore{}, up: time.Now(),
+		t: t, shared: shared, store: &outageStore{}, up: time.Now(),
 		exempt: map[string]time.Time{}, dead: map[string]time.Time{}, seen: map[string]bool{},
 	}
 	for i := range w.brokers {
+		w.links[i], w.since[i] = &link{outageStore: w.store}, time.Now()
 		w.start(i)
 	}
 	for i := range 5 {
@@ -117,11 +145,12 @@ func (w *world) lastExpiry(context.Context) (time.Time, error) {
 }
 
 func (w *world) start(i int) {
-	cfg := config(w.t, w.store)
+	cfg := config(w.t, w.links[i])
+	cfg.Shared = w.shared
 	cfg.Now, cfg.TokenLife, cfg.RotateEvery, cfg.LastExpiry = w.now, tokenLife, every, w.lastExpiry
 	ring, err := keyring.Open(w.t.Context(), cfg)
 	if err != nil {
-		if !w.store.isDown() {
+		if !w.links[i].isDown() {
 			w.failf("Open = %v", err)
 		}
 		return
@@ -180,11 +209,15 @@ func (w *world) pass(d time.Duration) {
 }
 
 func (w *world) sign() {
-	for _, b := range w.brokers {
+	for i, b := range w.brokers {
 		if b == nil {
 			continue
 		}
 		token, err := b.ring.SignAccessToken(w.t.Context(), []byte(`{}`))
+		w.checkOutdated(i, b.ring, err)
+		if errors.Is(err, keyring.ErrOutdated) {
+			continue
+		}
 		if err != nil {
 			w.failf("signing: %v", err)
 			return
@@ -205,11 +238,32 @@ func (w *world) sign() {
 	}
 }
 
-// fetch is a service's request. If every broker is down, the service keeps its copy.
+// checkOutdated checks that a broker signs and publishes nothing a margin after it lost the store, and
+// that it does both when it has had the time for a read.
+func (w *world) checkOutdated(broker int, ring *keyring.Keyring, signed error) {
+	for what, stopped := range map[string]bool{
+		"sign": errors.Is(signed, keyring.ErrOutdated), "publish": len(ring.JWKS().Body) == 0,
+	} {
+		switch down, d := w.links[broker].isDown(), time.Since(w.since[broker]); {
+		case stopped && !w.shared:
+			w.failf("broker %d does not %s", broker, what)
+		case stopped && !down && d > margin/3:
+			w.failf("broker %d does not %s %s after the store is back", broker, what, d)
+		case !stopped && w.shared && down && d >= margin:
+			w.failf("broker %d continues to %s %s after it lost the store", broker, what, d)
+		}
+	}
+}
+
+// transit is how long the JWK set of a shared store takes from the broker to the service.
+const transit = margin / 3
+
+// fetch is a service's request. If every broker is down or outdated, the service keeps its copy, and cannot
+// learn of the successor of a compromised key.
 func (w *world) fetch(s *service) {
 	for i := range w.brokers {
 		b := w.brokers[(i+int(time.Now().Unix()))%len(w.brokers)]
-		if b == nil {
+		if b == nil || len(b.ring.JWKS().Body) == 0 {
 			continue
 		}
 		var set struct{ Keys []struct{ KID string } }
@@ -220,10 +274,17 @@ func (w *world) fetch(s *service) {
 		for _, k := range set.Keys {
 			s.kids[k.KID] = true
 		}
-		s.next = time.Now().Add(b.ring.JWKS().MaxAge)
+		if s.next = time.Now().Add(b.ring.JWKS().MaxAge); w.shared {
+			s.next = s.next.Add(transit)
+		}
 		return
 	}
 	s.next = time.Now().Add(10 * time.Second)
+	for kid, until := range w.exempt {
+		if w.shared && time.Now().Before(until) {
+			w.exempt[kid] = time.Now().Add(readyAfter)
+		}
+	}
 }
 
 func (w *world) check() {
@@ -253,6 +314,25 @@ func (w *world) check() {
 			w.checkBroker(i, b.ring)
 		}
 	}
+	if w.shared {
+		w.checkSecrets()
+	}
+}
+
+// checkSecrets checks that a broker that is not outdated accepts what another broker makes under its current
+// master secret, and that each accepts what an outdated broker makes.
+func (w *world) checkSecrets() {
+	for i, a := range w.brokers {
+		for j, b := range w.brokers {
+			if a == nil || b == nil || b.ring.Outdated() != nil {
+				continue
+			}
+			current := a.ring.Keys("test")[0]
+			if !slices.ContainsFunc(b.ring.Keys("test"), func(k []byte) bool { return bytes.Equal(k, current) }) {
+				w.failf("broker %d does not accept the current master secret of broker %d", j, i)
+			}
+		}
+	}
 }
 
 func (w *world) checkBroker(broker int, ring *keyring.Keyring) {
@@ -267,7 +347,7 @@ func (w *world) checkBroker(broker int, ring *keyring.Keyring) {
 	}
 	for kid, since := range w.dead {
 		// Another broker follows within a third of the margin when the store is available.
-		if w.store.isDown() || time.Since(since) < 11*time.Second || time.Since(w.up) < 11*time.Second {
+		if w.links[broker].isDown() || time.Since(since) < 11*time.Second || time.Since(w.up) < 11*time.Second {
 			continue
 		}
 		_, _, verifies := ring.Verifier(kid)

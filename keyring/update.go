@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"tokenbroker/keyring/lifecycle"
 )
@@ -33,15 +34,17 @@ func (k *Keyring) change(ctx context.Context, decide func(*lifecycle.Plan) error
 		if err := k.reload(ctx); err != nil {
 			return nil, nil, err
 		}
-		s := k.current.Load()
-		p := k.plan(s, made.spare)
+		var lastExpiry time.Time
 		if k.cfg.LastExpiry != nil {
 			var err error
-			if p.LastExpiry, err = k.cfg.LastExpiry(ctx); err != nil {
+			if lastExpiry, err = k.cfg.LastExpiry(ctx); err != nil {
 				return nil, nil, fmt.Errorf("reading when the last token expires: %w", err)
 			}
-			k.noteExpiry(p.LastExpiry)
+			k.noteExpiry(lastExpiry)
 		}
+		s := k.current.Load()
+		p := k.plan(s, made.spare)
+		p.LastExpiry = lastExpiry
 		err := decide(p)
 		if missing, ok := errors.AsType[*lifecycle.MissingKeyError](err); ok {
 			if err := k.make(ctx, missing.Type, made); err != nil {

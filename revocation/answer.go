@@ -52,7 +52,7 @@ func (a *Answer) checkHead() error {
 		a.AtMS < 0 || a.AtMS > maxMillis || a.TimeFloor < 0 || a.TimeFloor > maxMillis {
 		return fmt.Errorf("%w: out of bounds", ErrMalformed)
 	}
-	if len(a.Origins) > maxOrigins {
+	if len(a.Origins) > MaxOrigins {
 		return fmt.Errorf("%w: %d origins", ErrMalformed, len(a.Origins))
 	}
 	listed := false
@@ -67,9 +67,6 @@ func (a *Answer) checkHead() error {
 	}
 	return nil
 }
-
-// maxOrigins is the maximum number of live origins of one issuer.
-const maxOrigins = 256
 
 // Form is an encoding of a catch-up answer, named by its media type.
 type Form string

@@ -143,7 +143,7 @@ func (d *binaryReader) head() (*Answer, error) {
 }
 
 func (d *binaryReader) lists(a *Answer) error {
-	n, err := d.number(maxOrigins)
+	n, err := d.number(MaxOrigins)
 	for ; err == nil && n > 0; n-- {
 		var o OriginHead
 		var head int64

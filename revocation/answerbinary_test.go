@@ -12,6 +12,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -58,6 +59,7 @@ func refused(t testing.TB) map[string][]byte {
 		"no_origins":             head("\x00\x01\x02o1\x08", "\x00\x00"),
 		"not_listed_itself":      head("\x00\x01\x02o1\x08", "\x00\x01\x02o2\x08"),
 		"too_many_origins":       head("\x00\x01\x02o1\x08", "\x00\xff\xff\xff\x7f\x02o1\x08"),
+		"1025_origins":           head("\x00\x01\x02o1\x08", "\x00\x81\x08"+strings.Repeat("\x02o1\x08", 1025)),
 		"a_head_beyond_2^53":     head("o1\x08", "o1\x80\x80\x80\x80\x80\x80\x80\x10"),
 		"a_padded_number":        head("o1\x08", "o1\x88\x00"),
 		"a_number_of_11_bytes":   head("o1\x08", "o1\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"),
@@ -150,8 +152,29 @@ func TestTextIsNotAllocatedByItsStatedLength(t *testing.T) {
 	}
 }
 
+// TestAnAnswerOfManyOrigins encodes and decodes the most origins that an answer may list.
+func TestAnAnswerOfManyOrigins(t *testing.T) {
+	a := *answers["nothing"]
+	for i := range revocation.MaxOrigins - 1 {
+		a.Origins = append(a.Origins, revocation.OriginHead{Origin: fmt.Sprint("x", i), Head: uint64(i)})
+	}
+	for _, as := range []revocation.Form{revocation.FormJSON, revocation.FormBinary} {
+		decode := revocation.DecodeAnswer
+		if as == revocation.FormBinary {
+			decode = revocation.DecodeBinaryAnswer
+		}
+		got, err := decode(bytes.NewReader(encoded(t, as, &a)))
+		if diff := cmp.Diff(&a, got); err != nil || diff != "" {
+			t.Error(as, err, diff)
+		}
+	}
+}
+
 func TestEncodeAnswerRefusesInvalidAnswers(t *testing.T) {
 	for name, change := range map[string]func(*revocation.Answer){
+		"1,025 origins": func(a *revocation.Answer) {
+			a.Origins = slices.Repeat(a.Origins, revocation.MaxOrigins+1)
+		},
 		"another version":  func(a *revocation.Answer) { a.V = 2 },
 		"not listed":       func(a *revocation.Answer) { a.Origins = nil },
 		"a negative clock": func(a *revocation.Answer) { a.AtMS = -1 },

@@ -35,6 +35,13 @@ var answers = map[string]*revocation.Answer{
 			{Kind: "sub", Value: "ada", ExpiresAt: 1_700_000_901, At: 1_700_000_001, Reason: "user_disabled", Epoch: 300},
 		},
 	},
+	"two_origins": {
+		V: 1, Store: "s1", Origin: "o2", Up: 5_000, AtMS: 1_700_000_002_500, TimeFloor: 1_699_990_000,
+		Origins: []revocation.OriginHead{{Origin: "o1", Head: 9}, {Origin: "o2", Head: 3}}, Kids: []string{},
+		Events: []revocation.Event{
+			{Kind: "sid", Value: goldenSID, ExpiresAt: 1_700_000_900, At: 1_700_000_000, Reason: "logoff"},
+		},
+	},
 	"full": {
 		V: 1, Store: "s1", Origin: "o1", Up: 0, AtMS: 1_700_000_002_000, TimeFloor: 0, Full: true,
 		Origins: []revocation.OriginHead{{Origin: "o1", Head: 1<<53 - 1}, {Origin: "o2", Head: 0}}, Kids: []string{"k0", "schlüssel"},

@@ -7,8 +7,8 @@ import (
 )
 
 // Each service parses every message, and the broker writes all of them in one form. This file parses
-// headers and batches of exactly that form, with the members in their order. Any other form, which may
-// also be valid, is parsed by the JSON package.
+// headers, batches and heads of exactly that form, with the members in their order. Any other form, which
+// may also be valid, is parsed by the JSON package.
 
 // plainHeader reads a header in the form that [SignMessage] writes.
 func plainHeader(text []byte) (head header, ok bool) {
@@ -48,6 +48,20 @@ func plainBatch(body []byte) (b Batch, ok bool) {
 	}
 	r.End()
 	return b, r.Done()
+}
+
+// plainHeads reads at most [MaxOrigins] heads. The names share memory with text.
+func plainHeads(text string) (heads map[string]uint64, ok bool) {
+	r := plainjson.NewReader(text)
+	r.Object()
+	heads = make(map[string]uint64, min(1+strings.Count(text, ","), MaxOrigins))
+	for name, ok := r.Name(); ok; name, ok = r.Name() {
+		if _, twice := heads[name]; twice || len(heads) == MaxOrigins {
+			return nil, false
+		}
+		heads[name] = r.Uint64(64)
+	}
+	return heads, r.Done()
 }
 
 func plainEvent(r *plainjson.Reader) (e Event) {

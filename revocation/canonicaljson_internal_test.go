@@ -34,7 +34,19 @@ func FuzzPlainMessage(f *testing.F) {
 		f.Errorf("%s is not read", text)
 	}
 	f.Add(text)
+	for _, heads := range []string{`{}`, `{"o1":8}`, `{"o1":8,"o2":0}`} {
+		if _, ok := plainHeads(heads); !ok {
+			f.Errorf("%s is not read", heads)
+		}
+		f.Add([]byte(heads))
+	}
 	f.Fuzz(func(t *testing.T, text []byte) {
+		if got, ok := plainHeads(string(text)); ok {
+			var want map[string]uint64
+			if err := strictjson.Unmarshal(text, &want); err != nil || !cmp.Equal(got, want) {
+				t.Errorf("%s is read as %v, by the JSON package %v, %v", text, got, err, want)
+			}
+		}
 		if got, ok := plainBatch(text); ok {
 			var want Batch
 			if err := strictjson.Unmarshal(text, &want); err != nil || !cmp.Equal(got, want) {

@@ -261,7 +261,8 @@ func atLeast(v uint64, from byte) uint64 { return v + (0x80-uint64(from))*ones }
 
 // SignMessage returns the compact JWS (RFC 7515 §7.1, EdDSA per RFC 8037) of a [Batch],
 // [Heartbeat] or [KeyEvent]. signer has an Ed25519 key; typ is the type of the payload. It
-// returns an error for a payload of more than [MaxBatchBytes].
+// returns an error for a payload of more than [MaxBatchBytes], or a heartbeat of more than
+// [MaxHeartbeatBytes].
 func SignMessage(signer crypto.Signer, kid, typ string, payload any) ([]byte, error) {
 	if _, ok := signer.Public().(ed25519.PublicKey); !ok {
 		return nil, fmt.Errorf("signing a revocation message: key %q is not Ed25519", kid)
@@ -270,8 +271,12 @@ func SignMessage(signer crypto.Signer, kid, typ string, payload any) ([]byte, er
 	if err != nil {
 		return nil, fmt.Errorf("signing a revocation message: %w", err)
 	}
-	if len(body) > MaxBatchBytes {
-		return nil, fmt.Errorf("signing a revocation message: %d bytes are more than %d", len(body), MaxBatchBytes)
+	limit := MaxBatchBytes
+	if typ == HeartbeatType {
+		limit = MaxHeartbeatBytes
+	}
+	if len(body) > limit {
+		return nil, fmt.Errorf("signing a revocation message: %d bytes are more than %d", len(body), limit)
 	}
 	head, err := json.Marshal(header{Alg: "EdDSA", KID: kid, Typ: typ})
 	if err != nil {

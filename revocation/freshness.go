@@ -5,148 +5,6 @@ import (
 	"time"
 )
 
-const (
-	maxAhead = 4096 // maximum number of sequence numbers remembered after a hole
-	maxBeats = 16   // heartbeats that wait for the batches up to their head
-)
-
-// origin is the state of a [Tracker] for one listed origin.
-type origin struct {
-	applied    uint64              // everything up to here is applied
-	ahead      map[uint64]struct{} // batches applied after a hole
-	head       uint64              // the highest sequence number known
-	incomplete bool                // a message was not understood in full
-	ack        uint64              // when all up to here is applied, a receipt is sent at once; zero means none
-
-	hole      bool
-	holeSince time.Duration
-
-	hasBase bool
-	base    time.Duration // not later than the start of the origin, on this process's clock
-	proved  bool
-	proof   proof
-	beats   []beat
-	lastUp  int64 // of the newest heartbeat
-}
-
-// proof: everything acknowledged before asOf is applied, and the broker's clock was atMS then.
-type proof struct {
-	asOf        time.Duration
-	atMS, floor int64
-}
-
-type beat struct {
-	head        uint64
-	up          time.Duration
-	arrival     time.Duration
-	atMS, floor int64
-}
-
-func newOrigin() *origin { return &origin{ahead: make(map[uint64]struct{})} }
-
-// add records an applied batch. Beyond maxAhead it records nothing: the hole stays, and a catch-up fills
-// it.
-func (o *origin) add(seq uint64) {
-	o.head = max(o.head, seq)
-	switch {
-	case seq <= o.applied:
-	case seq == o.applied+1:
-		o.coverTo(seq)
-	case len(o.ahead) < maxAhead:
-		o.ahead[seq] = struct{}{}
-	}
-}
-
-// has reports whether the batch was applied.
-func (o *origin) has(seq uint64) bool {
-	_, ahead := o.ahead[seq]
-	return ahead || seq <= o.applied
-}
-
-// coverTo records that everything up to seq is applied.
-func (o *origin) coverTo(seq uint64) {
-	o.head = max(o.head, seq)
-	if seq <= o.applied {
-		return
-	}
-	if seq-o.applied > 1 {
-		for s := range o.ahead {
-			if s <= seq {
-				delete(o.ahead, s)
-			}
-		}
-	}
-	for o.applied = seq; ; o.applied++ {
-		if _, ok := o.ahead[o.applied+1]; !ok {
-			return
-		}
-		delete(o.ahead, o.applied+1)
-	}
-}
-
-// receiptDue reports whether a requested receipt is due.
-func (o *origin) receiptDue() bool {
-	if o.ack == 0 || o.ack > o.applied {
-		return false
-	}
-	o.ack = 0
-	return true
-}
-
-// overdue opens or closes the hole and reports whether it was open for too long.
-func (o *origin) overdue(now time.Duration) bool {
-	open := o.incomplete || o.head > o.applied
-	if open && !o.hole {
-		o.holeSince = now
-	}
-	o.hole = open
-	return open && now-o.holeSince >= holePatience
-}
-
-// heartbeat records a heartbeat: its proof counts once everything up to its head is applied.
-func (o *origin) heartbeat(b beat) {
-	o.head = max(o.head, b.head)
-	if !o.hasBase {
-		return
-	}
-	o.base = min(o.base, b.arrival-b.up)
-	if len(o.beats) == maxBeats {
-		o.beats = o.beats[1:]
-	}
-	o.beats = append(o.beats, b)
-	o.advance()
-}
-
-// advance applies the proofs of the heartbeats whose head has been reached.
-func (o *origin) advance() {
-	kept := o.beats[:0]
-	for _, b := range o.beats {
-		if b.head > o.applied {
-			kept = append(kept, b)
-			continue
-		}
-		o.prove(proof{asOf: min(o.base+b.up, b.arrival), atMS: b.atMS, floor: b.floor})
-	}
-	o.beats = kept
-}
-
-func (o *origin) prove(p proof) {
-	if !o.proved || p.asOf > o.proof.asOf {
-		o.proved, o.proof = true, p
-	}
-}
-
-func (o *origin) unprove() {
-	o.hasBase, o.proved, o.beats = false, false, nil
-}
-
-func (o *origin) asOf() time.Duration {
-	if !o.proved {
-		return math.MinInt64
-	}
-	return o.proof.asOf
-}
-
 // Instant is one reading of both of the machine's clocks.
 type Instant struct {
 	// Mono is the monotonic time since some fixed point in this process.
@@ -183,14 +41,27 @@ func (i Instant) offset() int64 { return i.WallMS - i.Mono.Milliseconds() }
 type State struct {
 	// Store is the id of the issuer's store, empty before the first answer.
 	Store string
-	// Proved says that AsOf proves something: an answer came after the last reset, and one
-	// store speaks for the issuer.
+	// Proved says that AsOf proves something: an answer came after the last reset, one store speaks for
+	// the issuer, and it was not rewound.
 	Proved bool
-	// AsOf is the latest monotonic time of which it is known that everything acknowledged
-	// before it is applied, the least over the listed origins.
+	// Reason says why nothing is proved although answers arrive, for a log. It is empty if Proved is true
+	// or the next answer may prove something.
+	Reason string
+	// AsOf is the latest monotonic time of which it is known that everything that any origin
+	// acknowledged before it is applied.
 	AsOf time.Duration
-	// AtMS is the broker's clock (Unix ms) at AsOf, TimeFloor (Unix s) its lowest reading.
-	AtMS, TimeFloor int64
+	// Speaker is the origin of a broker that this service hears: its heartbeats or answers proved something
+	// within the last 3 s before AsOf. Of several brokers it is the one that was heard first, until 3 s after
+	// its last proof. It is empty before the first proof.
+	Speaker string
+	// AtMS is the brokers' clock (Unix ms) at AsOf, for the expiry of tokens: the brokers' time now is AtMS
+	// plus the time since AsOf. With several brokers, whose clocks may differ by up to 2 s, it is the
+	// latest clock of those that proved something within the last MaxStaleness. It is never less than the
+	// last TimeFloor, so a token whose revocation may have been forgotten has expired. It is 0 if no
+	// answer or heartbeat has proved anything since the last reset.
+	AtMS int64
+	// TimeFloor (Unix s) is the lowest time that the brokers' clocks will ever show again.
+	TimeFloor int64
 	// WallOffsetMS is wall clock minus monotonic clock (ms) at the last reset.
 	WallOffsetMS int64
 	// Dropped counts messages signed by unknown keys that were dropped.
@@ -213,40 +84,29 @@ func (s State) Fresh(now, maxStaleness time.Duration) bool {
 // State returns the current state.
 func (t *Tracker) State(now Instant) State {
 	s := State{
-		Store:        t.store,
-		Proved:       t.store != "" && len(t.origins) > 0 && !t.conflict && now.offsetNear(t.wallOffset),
+		Store: t.store,
+		Proved: t.store != "" && t.proved && len(t.origins) > 0 && !t.conflict && t.rewound == "" &&
+			now.offsetNear(t.wallOffset),
+		Reason:       t.rewound,
 		WallOffsetMS: t.wallOffset,
 		Dropped:      t.dropped,
 		Replayed:     t.replayed,
 		Ignored:      t.ignored,
 		Copies:       uint64(len(t.copied)),
 	}
-	first := true
-	var ahead int64 // the broker's clock minus the monotonic one, ms
-	for _, o := range t.origins {
-		if !o.proved {
-			s.Proved = false
-			continue
-		}
-		if a := o.proof.atMS - o.proof.asOf.Milliseconds(); first || a > ahead {
-			ahead = a
-		}
-		if first || o.proof.asOf < s.AsOf {
-			s.AsOf = o.proof.asOf
-		}
-		if first || o.proof.floor < s.TimeFloor {
-			s.TimeFloor = o.proof.floor
-		}
-		first = false
+	if t.conflict {
+		s.Reason = "two stores speak for this issuer"
 	}
-	if !first {
-		s.AtMS = ahead + s.AsOf.Milliseconds()
+	if t.proved {
+		s.AsOf, s.TimeFloor, s.Speaker = t.asOf, t.floor.unix, t.current
+		s.AtMS = t.clockAhead() + t.asOf.Milliseconds()
 	}
 	return s
 }
 
-// Applied returns, for each listed origin, the batch up to which everything is applied, once
-// the [Effects] are carried out. The map is the caller's.
+// Applied returns, for each origin that is followed, the batch up to which everything is applied, once
+// the [Effects] are carried out. Followed are the origins that the last answer listed, and those that
+// heartbeats named since. The map is the caller's.
 func (t *Tracker) Applied() map[string]uint64 {
 	applied := make(map[string]uint64, len(t.origins))
 	for name, o := range t.origins {

@@ -25,6 +25,7 @@ var (
 const (
 	maxHeaderBytes  = 512
 	maxMessageBytes = (MaxBatchBytes+2)/3*4 + (maxHeaderBytes+2)/3*4 + 128
+	maxBeatBytes64  = (MaxHeartbeatBytes*8 + 5) / 6
 	maxKIDLength    = 128
 	maxNameLength   = 64 // of an origin or a store
 )
@@ -42,9 +43,10 @@ type Message struct {
 	KID       string
 	Batch     *Batch
 	Heartbeat *Heartbeat
-	// Incomplete says that the message has another version, or contains an event of an
-	// unknown kind. Its meaning is not fully known, so it counts as a missing message. Events of
-	// an incomplete batch must not be applied.
+	// Incomplete says that the message has another version, contains an event of an unknown kind, or
+	// has heads that are not in the form of [Heartbeat].Heads. Its meaning is not fully known, so it counts
+	// as a missing message. Events of an incomplete batch must not be applied; Heads of an incomplete
+	// heartbeat are nil.
 	Incomplete bool
 }
 
@@ -80,6 +82,9 @@ func ParseMessage(raw []byte, key func(kid string) (ed25519.PublicKey, bool)) (M
 	head, err := parseHeader(head64)
 	if err != nil {
 		return Message{}, err
+	}
+	if head.Typ == HeartbeatType && len(body64) > maxBeatBytes64 {
+		return Message{}, fmt.Errorf("%w: a heartbeat of %d bytes", ErrMalformed, len(raw))
 	}
 	sig, err := decode64(sig64)
 	if err != nil || len(sig) != ed25519.SignatureSize {
@@ -192,16 +197,49 @@ func (b *Batch) checked() (_ *Batch, incomplete bool, err error) {
 	return b, false, nil
 }
 
-func parseHeartbeat(body []byte) (*Heartbeat, bool, error) {
-	var h Heartbeat
-	if err := strictjson.Unmarshal(body, &h); err != nil {
+func parseHeartbeat(body []byte) (_ *Heartbeat, incomplete bool, err error) {
+	type members Heartbeat
+	var read struct {
+		members
+		Heads strictjson.RawMessage `json:"heads"`
+	}
+	if err := strictjson.Unmarshal(body, &read); err != nil {
 		return nil, false, fmt.Errorf("%w: heartbeat", ErrMalformed)
 	}
+	h := Heartbeat(read.members)
 	if !validName(h.Origin) || !validName(h.Store) || h.Head > MaxSeq || h.Up < 0 || h.Up > maxMillis ||
 		h.AtMS < 0 || h.AtMS > maxMillis || h.TimeFloor < 0 || h.TimeFloor > maxMillis {
 		return nil, false, fmt.Errorf("%w: heartbeat out of bounds", ErrMalformed)
 	}
-	return &h, h.V != Version, nil
+	if h.V != Version {
+		return &h, true, nil
+	}
+	if read.Heads == nil {
+		return &h, false, nil
+	}
+	heads, ok := parseHeads(string(read.Heads))
+	if own, listed := heads[h.Origin]; !ok || !listed || own < h.Head {
+		return &h, true, nil
+	}
+	h.Heads = heads
+	return &h, false, nil
+}
+
+// parseHeads reads a heartbeat's heads. ok is false if they are out of bounds. The names share memory with
+// text.
+func parseHeads(text string) (heads map[string]uint64, ok bool) {
+	if heads, ok = plainHeads(text); !ok {
+		heads = nil
+		if strictjson.Unmarshal([]byte(text), &heads) != nil || len(heads) > MaxOrigins {
+			return nil, false
+		}
+	}
+	for name, head := range heads {
+		if !validName(name) || head > MaxSeq {
+			return nil, false
+		}
+	}
+	return heads, true
 }
 
 // validName bounds an origin or store id; an origin is a NATS subject token, so no dots,

@@ -19,7 +19,7 @@ import (
 
 var (
 	feedKey  = ed25519.NewKeyFromSeed([]byte("a seed for the golden files only"))
-	golden   = []string{"batch", "batch_ack", "heartbeat"}
+	golden   = []string{"batch", "batch_ack", "heartbeat", "heartbeat_heads"}
 	messages = map[string]any{
 		"batch": revocation.Batch{V: 1, Store: "s1", Origin: "o1", Seq: 7, At: 1700000000, Events: []revocation.Event{
 			{Kind: "sid", Value: aSID, ExpiresAt: 1700000400, At: 1700000000, Reason: "logoff"},
@@ -29,6 +29,10 @@ var (
 			{Kind: "all", ExpiresAt: 1700000400, At: 1700000001, Reason: "restore", Epoch: 5},
 		}},
 		"heartbeat": revocation.Heartbeat{V: 1, Store: "s1", Origin: "o1", Head: 8, Up: 90000, AtMS: 1700000002000, TimeFloor: 1699990000, JWKS: `"tag"`},
+		"heartbeat_heads": revocation.Heartbeat{
+			V: 1, Store: "s1", Origin: "o1", Head: 8, Up: 90000, AtMS: 1700000002000, TimeFloor: 1699990000, JWKS: `"tag"`,
+			Heads: map[string]uint64{"o2": 3, "o1": 9},
+		},
 	}
 )
 
@@ -37,7 +41,7 @@ func keyOf(kid string) (ed25519.PublicKey, bool) {
 }
 
 func typeOf(name string) string {
-	if name == "heartbeat" {
+	if strings.HasPrefix(name, "heartbeat") {
 		return revocation.HeartbeatType
 	}
 	return revocation.BatchType
@@ -131,6 +135,7 @@ func TestParseMessageRefuses(t *testing.T) {
 		"all with a value":     {event(`{"kind":"all","value":"x"}`), revocation.ErrMalformed},
 		"a negative epoch":     {event(`{"kind":"all","epoch":-1}`), revocation.ErrMalformed},
 		"a negative up":        {sign(beatHead, `{"v":1,"store":"s","origin":"o","up":-1}`), revocation.ErrMalformed},
+		"a heartbeat too long": {sign(beatHead, `{"v":1,"store":"s","origin":"o"`+strings.Repeat(" ", revocation.MaxHeartbeatBytes)+`}`), revocation.ErrMalformed},
 		"an up that overflows": {sign(beatHead, `{"v":1,"store":"s","origin":"o","up":9223372036854775807}`), revocation.ErrMalformed},
 	}
 	for name, tt := range tests {
@@ -179,10 +184,93 @@ func TestParseMessageOfLaterVersions(t *testing.T) {
 	}
 }
 
+// TestParseMessageOfHeads parses heads of a heartbeat. Heads that are not understood leave the rest of the
+// heartbeat in force: its head may show a missing batch.
+func TestParseMessageOfHeads(t *testing.T) {
+	many := func(n int) string { // with "o"
+		var b strings.Builder
+		b.WriteString(`{"o":4`)
+		for i := range n - 1 {
+			fmt.Fprintf(&b, `,"x%d":%d`, i, i)
+		}
+		return b.String() + "}"
+	}
+	parse := func(t *testing.T, head int, heads string) revocation.Message {
+		t.Helper()
+		m, err := revocation.ParseMessage(sign(`{"alg":"EdDSA","kid":"feed-1","typ":"heartbeat+jws"}`,
+			fmt.Sprintf(`{"v":1,"store":"s","origin":"o","head":%d,"up":5,"heads":%s}`, head, heads)), keyOf)
+		if err != nil || m.Heartbeat.Head != uint64(head) {
+			t.Fatalf("got %+v, %v", m, err)
+		}
+		return m
+	}
+	if m := parse(t, 0, `{"p":4}`); !m.Incomplete {
+		t.Error("heads without the sender, which has no batches, are understood")
+	}
+	for name, tt := range map[string]struct {
+		heads string
+		want  int // number of heads; 0 means not understood
+	}{
+		"the sender's":            {`{"o":4}`, 1},
+		"a higher head":           {`{"o":5}`, 1},
+		"two origins":             {`{"o":4,"p":0}`, 2},
+		"white space":             {`{ "o" : 4, "p" : 9007199254740991 }`, 2},
+		"an escape":               {`{"\u006f":4}`, 1},
+		"1,024 origins":           {many(1024), 1024},
+		"1,025 origins":           {many(1025), 0},
+		"1,025 origins, spaced":   {" " + many(1025), 0},
+		"none":                    {`{}`, 0},
+		"without the sender":      {`{"p":4}`, 0},
+		"a lower head":            {`{"o":3}`, 0},
+		"a head of 2^53":          {`{"o":4,"p":9007199254740992}`, 0},
+		"a head below zero":       {`{"o":4,"p":-1}`, 0},
+		"a fraction":              {`{"o":4,"p":1.5}`, 0},
+		"a dotted origin":         {`{"o":4,"p.q":1}`, 0},
+		"an origin without name":  {`{"o":4,"":1}`, 0},
+		"an origin twice":         {`{"o":4,"o":4}`, 0},
+		"an origin twice, spaced": {`{"o":4, "o":4}`, 0},
+		"null":                    {`null`, 0},
+		"a list":                  {`["o"]`, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if m := parse(t, 4, tt.heads); m.Incomplete != (tt.want == 0) || len(m.Heartbeat.Heads) != tt.want {
+				t.Errorf("got %+v", m)
+			}
+		})
+	}
+}
+
 func TestSignMessageRefusesAPayloadThatIsTooLarge(t *testing.T) {
 	b := revocation.Batch{V: 1, Store: "s", Origin: strings.Repeat("o", revocation.MaxBatchBytes), Seq: 1}
 	if _, err := revocation.SignMessage(feedKey, "feed-1", revocation.BatchType, b); err == nil {
 		t.Error("signed")
+	}
+	b.Origin = strings.Repeat("o", revocation.MaxHeartbeatBytes)
+	if _, err := revocation.SignMessage(feedKey, "feed-1", revocation.HeartbeatType, b); err == nil {
+		t.Error("signed a heartbeat")
+	}
+	if _, err := revocation.SignMessage(feedKey, "feed-1", revocation.BatchType, b); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestTheLargestHeartbeatIsAccepted also checks that parsing it allocates little more than its map.
+func TestTheLargestHeartbeatIsAccepted(t *testing.T) {
+	h := revocation.Heartbeat{V: 1, Store: "s", Origin: strings.Repeat("o", 64), Head: 1, Heads: map[string]uint64{}}
+	for i := range revocation.MaxOrigins - 1 {
+		h.Heads[fmt.Sprintf("%064d", i)] = revocation.MaxSeq
+	}
+	h.Heads[h.Origin] = 1
+	raw, err := revocation.SignMessage(feedKey, "feed-1", revocation.HeartbeatType, h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := revocation.ParseMessage(raw, keyOf)
+	if diff := cmp.Diff(&h, m.Heartbeat); err != nil || m.Incomplete || diff != "" {
+		t.Fatal(err, diff)
+	}
+	if n := testing.AllocsPerRun(10, func() { _, _ = revocation.ParseMessage(raw, keyOf) }); n > 100 {
+		t.Errorf("%v allocations", n)
 	}
 }
 

@@ -3,11 +3,19 @@ package revocation
 // Version is the version of the wire forms in this package.
 const Version = 1
 
+// Speaks is the version of the protocol that this package speaks, see [Receipt]. A service that speaks 2
+// can follow several brokers that share a store, because it understands [Heartbeat].Heads.
+const Speaks = 2
+
 // Limits of the wire forms.
 const (
 	MaxBatchEvents = 2000
 	MaxBatchBytes  = 512 << 10
-	MaxSeq         = 1<<53 - 1
+	// MaxHeartbeatBytes is the maximum length of a heartbeat's JSON.
+	MaxHeartbeatBytes = 128 << 10
+	// MaxOrigins is the maximum number of origins of a store, live and ended, in a heartbeat or an answer.
+	MaxOrigins = 1024
+	MaxSeq     = 1<<53 - 1
 )
 
 // Subjects and JWS types of the signed messages (the origin follows the subject prefix).
@@ -29,24 +37,29 @@ type Batch struct {
 	Ack    bool    `json:"ack,omitempty"`
 }
 
-// Heartbeat reports each second how far an origin is.
+// Heartbeat reports each second how far the origins of a store are. The origin that sends it is its
+// speaker.
 type Heartbeat struct {
 	V      int    `json:"v"`
 	Store  string `json:"store"`
 	Origin string `json:"origin"`
-	// Head is the sequence number of the last committed batch.
+	// Head is the sequence number of the sender's last committed batch.
 	Head uint64 `json:"head"`
 	// Up is the number of milliseconds since the process started, by its monotonic clock, read
-	// before Head.
+	// before Head and Heads.
 	Up int64 `json:"up"`
 	// AtMS is the broker's clock (Unix ms) and TimeFloor (Unix s) its lowest reading.
 	AtMS      int64 `json:"at_ms"`
 	TimeFloor int64 `json:"time_floor"`
 	// JWKS is the ETag of the token JWKS.
 	JWKS string `json:"jwks"`
+	// Heads has the head of each origin of the store, live and ended, at most [MaxOrigins]. They are read
+	// from the store after Up, and the sender's is at least Head. If nil, the broker is older than
+	// version 2 of the protocol, and its own origin is the only one.
+	Heads map[string]uint64 `json:"heads,omitempty"`
 }
 
-// OriginHead is one live origin of an [Answer] and its last committed batch.
+// OriginHead is one origin of an [Answer] and its last committed batch.
 type OriginHead struct {
 	Origin string `json:"origin"`
 	Head   uint64 `json:"head"`

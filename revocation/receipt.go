@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
+	"strconv"
 	"strings"
 
 	strictjson "github.com/go-jose/go-jose/v4/json"
@@ -12,11 +15,19 @@ import (
 // ReceiptSubject is the prefix of the subject of a receipt. The id of the service follows it.
 const ReceiptSubject = "tokenbroker.receipt."
 
+// PostedSubject is the prefix of the subject on which a broker passes receipts that services posted to it over HTTP to the
+// other brokers of the store. The broker's origin follows it.
+const PostedSubject = "tokenbroker.posted."
+
 // Limits of a [Receipt].
 const (
 	MaxReceiptBytes   = 4 << 10
 	MaxReceiptOrigins = 64
-	maxServiceLength  = 128
+	// MaxSpeaks is the highest version of the protocol that a service may state.
+	MaxSpeaks        = 1000
+	maxServiceLength = 128
+	// receiptRest is more than the length of a receipt without Applied.
+	receiptRest = 300
 	// MaxServiceID is the longest id of a service, the part of its name before the "/".
 	MaxServiceID = 64
 )
@@ -38,7 +49,7 @@ func ServiceID(client string) string {
 
 // Receipt is a report of a service to the broker: how far it has applied the revocations and
 // whether it can prove that it is current. It is not signed: the permissions of NATS, or the
-// client of the HTTP request, decide who may send one for which service. It is
+// client of the HTTP request, decide who may send one for which service.
 type Receipt struct {
 	V int `json:"v"`
 	// Service is "<id>/<a random part of this process>", so each replica is counted.
@@ -50,6 +61,29 @@ type Receipt struct {
 	// its knowledge in milliseconds.
 	Fresh bool  `json:"fresh"`
 	AgeMS int64 `json:"age_ms"`
+	// Speaks is the version of the protocol that the service speaks, see [Speaks]. If 0, the service is
+	// older than version 2 and cannot follow several brokers.
+	Speaks int `json:"speaks,omitempty"`
+	// Speaker is the origin of the broker that the service hears, see [State.Speaker]. It is empty if the service is
+	// older or does not know it. It has at most 64 characters of "A-Z a-z 0-9 _ -".
+	Speaker string `json:"speaker,omitempty"`
+}
+
+// LimitApplied removes origins from Applied until the receipt is within its limits. The origins that are least by
+// compare stay, in case of equality by name. It also removes a Speaker that a receipt cannot name.
+func (r *Receipt) LimitApplied(compare func(a, b string) int) {
+	if !validSpeaker(r.Speaker) {
+		r.Speaker = ""
+	}
+	origins := slices.Sorted(maps.Keys(r.Applied))
+	slices.SortStableFunc(origins, compare)
+	kept := fitting(origins, MaxReceiptBytes-receiptRest, func(origin string) int {
+		escapes := strings.Count(origin, `"`) + strings.Count(origin, `\`)
+		return len(strconv.FormatUint(r.Applied[origin], 10)) + len(origin) + escapes + len(`"":,`)
+	})
+	for _, origin := range origins[min(len(kept), MaxReceiptOrigins):] {
+		delete(r.Applied, origin)
+	}
 }
 
 // EncodeReceipt returns a receipt's JSON. It returns [ErrMalformed] for a receipt that
@@ -100,6 +134,10 @@ func (r Receipt) check() error {
 		return fmt.Errorf("%w: a receipt with %d origins", ErrMalformed, len(r.Applied))
 	case r.AgeMS < 0 || r.AgeMS > maxMillis:
 		return fmt.Errorf("%w: a receipt's age", ErrMalformed)
+	case r.Speaks < 0 || r.Speaks > MaxSpeaks:
+		return fmt.Errorf("%w: a receipt's version of the protocol", ErrMalformed)
+	case !validSpeaker(r.Speaker):
+		return fmt.Errorf("%w: a receipt's speaker", ErrMalformed)
 	}
 	for origin, seq := range r.Applied {
 		if !validName(origin) || seq > MaxSeq {
@@ -108,6 +146,9 @@ func (r Receipt) check() error {
 	}
 	return nil
 }
+
+// validSpeaker reports whether a receipt may name that speaker. None is valid.
+func validSpeaker(s string) bool { return s == ServiceID(s) }
 
 // validService bounds the name of a service to what a log line and a table can show as it is.
 func validService(s string) bool {

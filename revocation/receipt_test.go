@@ -20,31 +20,26 @@ func aReceipt() revocation.Receipt {
 	}
 }
 
-func TestGoldenReceipt(t *testing.T) {
-	raw, err := revocation.EncodeReceipt(aReceipt())
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join("testdata", "receipt.json")
-	if *rewrite {
-		if err := os.WriteFile(file, append(raw, '\n'), 0o644); err != nil {
+func TestGoldenReceipts(t *testing.T) {
+	speaks := aReceipt()
+	speaks.Speaks = revocation.Speaks
+	speaker := speaks
+	speaker.Speaker = "o2"
+	for file, receipt := range map[string]revocation.Receipt{
+		"receipt.json": aReceipt(), "receipt_speaks.json": speaks, "receipt_speaker.json": speaker,
+	} {
+		raw, err := revocation.EncodeReceipt(receipt)
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want = bytes.TrimSpace(want)
-	if !bytes.Equal(raw, want) {
-		t.Errorf("encoded\n%s\nwant\n%s", raw, want)
-	}
-	got, err := revocation.ParseReceipt(want)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(aReceipt(), got); diff != "" {
-		t.Error(diff)
+		checkGolden(t, file, append(bytes.Clone(raw), '\n'))
+		got, err := revocation.ParseReceipt(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(receipt, got); diff != "" {
+			t.Error(diff)
+		}
 	}
 }
 
@@ -61,6 +56,11 @@ func TestReceiptOutOfBounds(t *testing.T) {
 		"an origin with a dot":    func(r *revocation.Receipt) { r.Applied["o.1"] = 1 },
 		"an age below zero":       func(r *revocation.Receipt) { r.AgeMS = -1 },
 		"an age of ages":          func(r *revocation.Receipt) { r.AgeMS = 1<<43 + 1 },
+		"a negative speaks":       func(r *revocation.Receipt) { r.Speaks = -1 },
+		"a speaks of 1001":        func(r *revocation.Receipt) { r.Speaks = 1001 },
+		"a long speaker":          func(r *revocation.Receipt) { r.Speaker = strings.Repeat("o", 65) },
+		"a speaker with a dot":    func(r *revocation.Receipt) { r.Speaker = "o.1" },
+		"a speaker with a colour": func(r *revocation.Receipt) { r.Speaker = "o\x1b[31m" },
 		"65 origins": func(r *revocation.Receipt) {
 			for i := range 63 {
 				r.Applied[fmt.Sprint("x", i)] = 1
@@ -79,6 +79,43 @@ func TestReceiptOutOfBounds(t *testing.T) {
 				t.Errorf("encoded %s, %v", raw, err)
 			}
 		})
+	}
+}
+
+// However many origins a service follows, its receipt is within the limits.
+func TestAReceiptIsLimitedToTheFirstOrigins(t *testing.T) {
+	for form, kept := range map[string]int{
+		"%d":       revocation.MaxReceiptOrigins,
+		"%026d":    revocation.MaxReceiptOrigins,
+		"%064d":    45, // 3,840 bytes, 84 for each
+		`"\\%03d"`: revocation.MaxReceiptOrigins,
+		`""""""""""""""""""""""""""""""""""""""""""""""""""""""""""""%04d`: 26, // each quote takes two bytes
+	} {
+		r := revocation.Receipt{
+			V: 1, Service: strings.Repeat("s", 128), AgeMS: 1 << 43, Speaks: 1000, Applied: map[string]uint64{},
+			Speaker: strings.Repeat("o", 64),
+		}
+		rank := map[string]int{}
+		for i := range revocation.MaxOrigins {
+			name := fmt.Sprintf(form, i)
+			r.Applied[name], rank[name] = revocation.MaxSeq, (i+500)%revocation.MaxOrigins
+		}
+		r.LimitApplied(func(a, b string) int { return rank[a] - rank[b] })
+		raw, err := revocation.EncodeReceipt(r)
+		if err != nil || len(r.Applied) != kept {
+			t.Errorf("%s: %d origins, want %d; %d bytes, %v", form, len(r.Applied), kept, len(raw), err)
+		}
+		for name := range r.Applied {
+			if rank[name] >= kept {
+				t.Errorf("%s: %s is the %dth", form, name, rank[name])
+			}
+		}
+	}
+	small := aReceipt()
+	small.Speaker = "not a speaker" // which would make the receipt invalid
+	small.LimitApplied(strings.Compare)
+	if diff := cmp.Diff(aReceipt(), small); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -132,7 +169,7 @@ func FuzzParseReceipt(f *testing.F) {
 			t.Fatal(err)
 		}
 		got, err := revocation.ParseReceipt(again)
-		if err != nil || got.Service != r.Service || got.Fresh != r.Fresh || got.AgeMS != r.AgeMS || len(got.Applied) != len(r.Applied) {
+		if err != nil || got.Service != r.Service || got.Fresh != r.Fresh || got.AgeMS != r.AgeMS || got.Speaks != r.Speaks || len(got.Applied) != len(r.Applied) {
 			t.Fatalf("%s became %s: %+v, %v", raw, again, got, err)
 		}
 		for origin, seq := range r.Applied {

@@ -13,9 +13,11 @@ const (
 	catchUpBackoff = 10 * time.Second       // the longest wait after failures
 	clockTolerance = 250                    // ms between wall and monotonic clock
 	defaultStale   = 30 * time.Second
-	maxBuffered    = 1024 // messages of origins not (yet) listed
-	maxHeard       = 1024 // origins heard that no answer listed
-	maxReplaced    = 64   // stores that were replaced
+	maxBuffered    = 1024           // messages of origins not (yet) listed
+	maxHeard       = 1024           // origins heard that no answer listed
+	maxReplaced    = 64             // stores that were replaced
+	maxFollowed    = 2 * MaxOrigins // origins; those that heartbeats name may not be those of an answer
+	maxGone        = 4 * MaxOrigins // origins that were ended by answers
 	bufferedEvents = 64 << 10
 )
 
@@ -68,12 +70,17 @@ type Tracker struct {
 	store      string
 	replaced   map[string]bool
 	origins    map[string]*origin
-	heard      map[string]time.Duration // when first, of origins that no answer lists
+	named      bool                     // a heartbeat named an origin that was not followed
+	gone       map[string]int64         // origins that an answer ended, with the broker's clock (ms) in it
+	heard      map[string]time.Duration // when first, of senders that are not followed
 	startedMS  int64                    // the broker's clock when the process that answered last started
 	copies     Copies
 	copied     map[string]bool // origins that were reported
 	buffer     []buffered
 	buffering  int // events in buffer
+
+	proofs
+	rewound string // how the last answer showed that the store was rewound, empty if it did not
 
 	// The id of the catch-up in flight (0 if there is none), when it was sent and why.
 	inFlight, lastID uint64
@@ -81,6 +88,7 @@ type Tracker struct {
 	sentAfter        string
 	sentDistrust     bool
 	answeredAt       time.Duration // sentAt of the last answer
+	answeredMS       int64         // the broker's clock in it
 	wanted, distrust bool
 	notBefore        time.Duration
 	failures         int
@@ -92,7 +100,8 @@ type Tracker struct {
 
 	token, feed           fetcher
 	tokenStore, feedStore string
-	tokenETag, soughtETag string
+	tokenETag             string
+	soughtETags           [4]string // for which the token keys were fetched, the newest first
 	feedSpacing           time.Duration
 	held                  []Held
 	heldBytes             int
@@ -119,6 +128,8 @@ func NewTracker(now Instant, cfg TrackerConfig) *Tracker {
 		wallOffset:  now.offset(),
 		replaced:    make(map[string]bool),
 		origins:     make(map[string]*origin),
+		proofs:      proofs{speakers: make(map[string]*speaker)},
+		gone:        make(map[string]int64),
 		heard:       make(map[string]time.Duration),
 		copied:      make(map[string]bool),
 		wanted:      true,
@@ -156,9 +167,7 @@ func (t *Tracker) observe(now Instant) {
 	}
 	t.note("the machine's clocks went %d ms apart: nothing is proved until the next catch-up", now.offset()-t.wallOffset)
 	t.wallOffset = now.offset()
-	for _, o := range t.origins {
-		o.unprove()
-	}
+	t.unprove()
 	if t.inFlight != 0 { // sent before: it could prove nothing
 		t.inFlight = 0
 		t.distrust = t.distrust || t.sentDistrust
@@ -171,16 +180,12 @@ func (t *Tracker) observe(now Instant) {
 // settle determines what is due and returns the effects.
 func (t *Tracker) settle(now Instant) Effects {
 	t.expireHeld(now.Mono)
-	if t.inFlight == 0 {
-		for _, o := range t.origins {
-			if o.overdue(now.Mono) || now.Mono-max(o.asOf(), t.answeredAt) >= lagPatience {
-				t.wanted = true
-			}
-		}
-	} else {
-		for _, o := range t.origins {
-			o.overdue(now.Mono) // opens and closes holes
-		}
+	due := t.lags(now.Mono)
+	for _, o := range t.origins {
+		due = o.overdue(now.Mono) || due // opens and closes holes
+	}
+	if due && t.inFlight == 0 {
+		t.wanted = true
 	}
 	if t.wanted && t.inFlight == 0 && now.Mono >= t.notBefore {
 		t.startCatchUp(now)
@@ -192,14 +197,26 @@ func (t *Tracker) settle(now Instant) Effects {
 	return eff
 }
 
+// lags reports whether as_of or, as long as the store is rewound, the last answer is too old to wait for
+// heartbeats.
+func (t *Tracker) lags(now time.Duration) bool {
+	last := t.answeredAt
+	if t.proved && t.rewound == "" {
+		last = max(last, t.asOf)
+	}
+	return len(t.origins) > 0 && now-last >= lagPatience
+}
+
 func (t *Tracker) note(format string, args ...any) {
 	t.eff.Notes = append(t.eff.Notes, fmt.Sprintf(format, args...))
 }
 
-// Message processes a verified message that arrived at the monotonic time arrival.
+// Message processes a verified message that arrived at the monotonic time arrival. It keeps the message,
+// which must not change.
 func (t *Tracker) Message(now Instant, arrival time.Duration, m Message) Effects {
 	t.observe(now)
 	t.receive(now, arrival, m)
+	t.replayNamed(now)
 	return t.settle(now)
 }
 
@@ -242,12 +259,15 @@ func (t *Tracker) batch(o *origin, m Message) {
 		t.replayed++ // applying it again changes nothing
 	}
 	t.eff.Apply = append(t.eff.Apply, m.Batch.Events...)
+	for _, e := range m.Batch.Events {
+		o.until = max(o.until, e.ExpiresAt)
+	}
 	if m.Batch.Ack && m.Batch.Seq > o.applied { // a replay asks for nothing
 		o.ack = max(o.ack, m.Batch.Seq)
 	}
 	o.add(m.Batch.Seq)
 	t.eff.Receipt = o.receiptDue() || t.eff.Receipt
-	o.advance()
+	t.advance()
 }
 
 func (f *fetcher) startIfDue(now time.Duration) bool {

@@ -127,7 +127,7 @@ func (p *player) do(words []string) {
 		p.show(p.tracker.Gap(p.now))
 	case "batch":
 		m := revocation.Message{Incomplete: args["incomplete"] != "", Batch: &revocation.Batch{
-			V: 1, Store: store, Origin: args["origin"], Seq: uint64(num("seq")), Events: events(args["sid"]),
+			V: 1, Store: store, Origin: args["origin"], Seq: uint64(num("seq")), Events: events(args["sid"], num("exp")),
 			Ack: args["ack"] != "",
 		}}
 		p.show(p.tracker.Message(p.now, arrival, m))
@@ -136,23 +136,23 @@ func (p *player) do(words []string) {
 			V: 1, Store: store, Origin: args["origin"], Head: uint64(num("head")), Up: num("up"),
 			AtMS: num("at_ms"), TimeFloor: num("floor"), JWKS: args["jwks"],
 		}}
+		if args["heads"] != "" {
+			m.Heartbeat.Heads = make(map[string]uint64)
+			for _, o := range p.heads(args["heads"]) {
+				m.Heartbeat.Heads[o.Origin] = o.Head
+			}
+			m.Heartbeat.Head = m.Heartbeat.Heads[m.Heartbeat.Origin]
+		}
 		p.show(p.tracker.Message(p.now, arrival, m))
 	case "answer":
 		a := &revocation.Answer{
 			V: 1, Store: store, Origin: args["origin"], Up: num("up"), AtMS: num("at_ms"),
-			TimeFloor: num("floor"), Full: args["full"] != "", Events: events(args["sid"]),
+			TimeFloor: num("floor"), Full: args["full"] != "", Events: events(args["sid"], num("exp")),
 		}
 		if args["kid"] != "" {
 			a.Kids = []string{args["kid"]}
 		}
-		for o := range strings.SplitSeq(args["origins"], ",") {
-			name, head, _ := strings.Cut(o, ".")
-			n, err := strconv.ParseUint(head, 10, 64)
-			if err != nil {
-				p.t.Fatal(err)
-			}
-			a.Origins = append(a.Origins, revocation.OriginHead{Origin: name, Head: n})
-		}
+		a.Origins = p.heads(args["origins"])
 		p.show(p.tracker.CatchUpDone(p.now, uint64(num("id")), a, nil))
 	case "fail":
 		p.show(p.tracker.CatchUpDone(p.now, uint64(num("id")), nil, errTest))
@@ -179,11 +179,27 @@ func (p *player) do(words []string) {
 		p.show(p.tracker.Unknown(p.now, h))
 	case "state":
 		p.state()
+	case "speaker":
+		p.say("speaker %q", p.tracker.State(p.now).Speaker)
 	case "applied":
 		p.say("applied %v", p.tracker.Applied())
 	default:
 		p.t.Fatalf("unknown line %v", words)
 	}
+}
+
+// heads reads a list such as A.5,B.7.
+func (p *player) heads(list string) []revocation.OriginHead {
+	var heads []revocation.OriginHead
+	for o := range strings.SplitSeq(list, ",") {
+		name, head, _ := strings.Cut(o, ".")
+		n, err := strconv.ParseUint(head, 10, 64)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		heads = append(heads, revocation.OriginHead{Origin: name, Head: n})
+	}
+	return heads
 }
 
 var errTest = errors.New("test")
@@ -196,10 +212,10 @@ func (p *player) duration(s string) time.Duration {
 	return d
 }
 
-func events(sids string) []revocation.Event {
+func events(sids string, expires int64) []revocation.Event {
 	var out []revocation.Event
 	for _, sid := range strings.FieldsFunc(sids, func(r rune) bool { return r == ',' }) {
-		out = append(out, revocation.Event{Kind: revocation.KindSID, Value: sid})
+		out = append(out, revocation.Event{Kind: revocation.KindSID, Value: sid, ExpiresAt: expires})
 	}
 	return out
 }
@@ -243,6 +259,9 @@ func (p *player) state() {
 	s := p.tracker.State(p.now)
 	p.say("store %q proved %v as_of %v at_ms %d floor %d dropped %d fresh %v", s.Store, s.Proved, s.AsOf,
 		s.AtMS, s.TimeFloor, s.Dropped, s.Fresh(p.now.Mono, 30*time.Second))
+	if s.Reason != "" {
+		p.say("reason: %s", s.Reason)
+	}
 	if s.Copies > 0 {
 		p.say("copies %d", s.Copies)
 	}

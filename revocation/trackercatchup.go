@@ -2,10 +2,9 @@ package revocation
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 )
 
@@ -27,7 +26,7 @@ func (t *Tracker) CatchUpDone(now Instant, id uint64, a *Answer, err error) Effe
 		default:
 			t.failures = 0
 			t.notBefore = t.sentAt + catchUpSpacing + t.jitter(catchUpSpacing)
-			t.applyAnswer(now, a)
+			t.applyAnswer(now, id, a)
 		}
 	}
 	return t.settle(now)
@@ -59,6 +58,9 @@ func (t *Tracker) startCatchUp(now Instant) {
 	t.sentDistrust = t.distrust
 	t.wanted, t.distrust = false, false
 	t.sentAfter = ""
+	for _, o := range t.origins {
+		o.asked = o.head
+	}
 	if !t.sentDistrust {
 		t.sentAfter = t.position()
 	}
@@ -67,48 +69,95 @@ func (t *Tracker) startCatchUp(now Instant) {
 
 // position returns the position up to which everything is known.
 func (t *Tracker) position() string {
-	var parts []string
-	for _, name := range slices.Sorted(maps.Keys(t.origins)) {
-		parts = append(parts, name+"."+strconv.FormatUint(t.origins[name].applied, 10))
+	known := make(map[string]uint64, len(t.origins))
+	for name, o := range t.origins {
+		if o.listed || o.applied > 0 {
+			known[name] = o.applied
+		}
 	}
-	return strings.Join(parts, ",")
+	return FormatPosition(known)
 }
 
-// applyAnswer applies an answer. The origins that it lists replace those that were listed.
-func (t *Tracker) applyAnswer(now Instant, a *Answer) {
+// applyAnswer applies an answer. The origins that it lists replace those that were followed.
+func (t *Tracker) applyAnswer(now Instant, id uint64, a *Answer) {
 	t.checkStores(now, a)
 	t.eff.Kids = append(t.eff.Kids, a.Kids...)
 	t.eff.Apply = append(t.eff.Apply, a.Events...)
-	t.answeredAt, t.startedMS = t.sentAt, a.AtMS-a.Up
+	t.answeredAt, t.answeredMS, t.startedMS = t.sentAt, a.AtMS, a.AtMS-a.Up
 	t.token.retry(now.Mono)
 	t.feed.retry(now.Mono)
+	if t.sentDistrust {
+		t.forgetProofs()
+	}
+	t.list(id, a)
+	s := t.speaker(a.Origin)
+	s.hasBase, s.base = true, t.sentAt-time.Duration(a.Up)*time.Millisecond
+	t.prove(a.Origin, proof{asOf: t.sentAt, arrival: now.Mono, atMS: a.AtMS, floor: a.TimeFloor})
+	t.advance()
+	t.replayBuffer(now)
+	t.replayNamed(now)
+}
 
+// list replaces the origins by those of an answer.
+func (t *Tracker) list(id uint64, a *Answer) {
 	listed := make(map[string]*origin, len(a.Origins))
+	rewound := ""
 	for _, head := range a.Origins {
 		o := t.origins[head.Origin]
-		if o == nil || t.sentDistrust {
-			o = newOrigin()
+		if o == nil {
+			o = &origin{}
+		} else if t.sentDistrust {
+			o = &origin{head: o.head, asked: o.asked, until: o.until}
+		}
+		if o.rewound = head.Head < o.asked; o.rewound {
+			rewound = fmt.Sprintf("the store was rewound: origin %s was at batch %d, and a later answer states %d",
+				head.Origin, o.asked, head.Head)
 		}
 		o.coverTo(head.Head)
 		t.eff.Receipt = o.receiptDue() || t.eff.Receipt
-		o.incomplete, o.hole = false, false
+		o.listed, o.incomplete, o.hole = true, false, false
 		listed[head.Origin] = o
 		delete(t.heard, head.Origin)
 		t.copies.Forget(head.Origin)
 	}
-	t.origins = listed
-	o := listed[a.Origin]
-	if o != nil {
-		o.hasBase = true
-		o.base = t.sentAt - time.Duration(a.Up)*time.Millisecond
-		o.prove(proof{asOf: t.sentAt, atMS: a.AtMS, floor: a.TimeFloor})
-	}
-	for _, o := range listed {
-		if o.hasBase {
-			o.advance()
+	for _, name := range slices.Sorted(maps.Keys(t.origins)) {
+		o := t.origins[name]
+		switch {
+		case listed[name] != nil:
+		case !o.listed && o.since >= id: // named after the request was sent
+			listed[name] = o
+		case len(a.Origins) > 1 && o.until > max(a.TimeFloor, t.floor.unix):
+			// Brokers that share a store list an origin until its batches are collected, which raises the time floor.
+			o.rewound = true
+			rewound = fmt.Sprintf("the store was rewound: origin %s has batches that are not collected, and a later answer does not list it", name)
+			listed[name] = o
+		default:
+			t.end(name, a.AtMS)
 		}
 	}
-	t.replayBuffer(now)
+	t.origins = listed
+	t.reportRewound(rewound)
+}
+
+// end forgets an origin that an answer does not list; atMS is the broker's clock in it.
+func (t *Tracker) end(name string, atMS int64) {
+	delete(t.speakers, name)
+	if len(t.gone) >= maxGone {
+		clear(t.gone)
+	}
+	t.gone[name] = atMS
+}
+
+// reportRewound records whether an answer stated less than was known when its request was sent. If so,
+// everything is requested again, because the same numbers may name other batches now.
+func (t *Tracker) reportRewound(how string) {
+	t.distrust = t.distrust || how != ""
+	if how != "" && t.rewound == "" {
+		t.note("%s: stale until an answer states what was known", how)
+	} else if how == "" && t.rewound != "" {
+		t.note("answers state again what was known before the store was rewound")
+	}
+	t.rewound = how
 }
 
 // checkStores follows the issuer to another store, and notices when two stores speak for it.
@@ -145,6 +194,9 @@ func (t *Tracker) checkStores(now Instant, a *Answer) {
 	t.store = a.Store
 	clear(t.origins)
 	clear(t.heard)
+	t.forgetProofs()
+	t.floor = timeFloor{}
+	t.rewound = ""
 }
 
 func (t *Tracker) declareConflict(now Instant, one, other string) {

@@ -1,6 +1,7 @@
 package revocation
 
 import (
+	"slices"
 	"strings"
 	"time"
 )
@@ -21,7 +22,9 @@ func (t *Tracker) unlisted(now Instant, m Message) {
 	if m.Heartbeat == nil || m.Incomplete || t.answeredAt < since {
 		return
 	}
-	if t.copies.Beat(now.Mono, m.Heartbeat, t.startedMS) && !t.copied[name] {
+	alive := t.copies.Beat(now.Mono, m.Heartbeat, max(t.startedMS, t.gone[name]))
+	// A heartbeat that was kept since before the last answer may be of a broker that ended until then.
+	if alive && m.Heartbeat.AtMS > t.answeredMS && !t.copied[name] {
 		t.copied[name] = true
 		t.note("another broker, origin %s, runs on a copy of store %s: what it revokes does not reach this service; stop it", name, t.store)
 	}
@@ -29,32 +32,62 @@ func (t *Tracker) unlisted(now Instant, m Message) {
 
 func (t *Tracker) heartbeat(now Instant, arrival time.Duration, o *origin, m Message) {
 	h := m.Heartbeat
+	o.head = max(o.head, h.Head)
 	if m.Incomplete {
-		o.head = max(o.head, h.Head)
 		o.incomplete = true
 		return
 	}
-	o.heartbeat(beat{
-		head:    h.Head,
-		up:      time.Duration(h.Up) * time.Millisecond,
-		arrival: arrival,
-		atMS:    h.AtMS,
-		floor:   h.TimeFloor,
-	})
+	t.follow(h.Heads)
+	s := t.speaker(h.Origin)
+	if s.hasBase {
+		b := beat{
+			speaker: h.Origin,
+			heads:   h.Heads,
+			up:      time.Duration(h.Up) * time.Millisecond,
+			arrival: arrival,
+			atMS:    h.AtMS,
+			floor:   h.TimeFloor,
+		}
+		if b.heads == nil {
+			b.heads, b.older = map[string]uint64{h.Origin: h.Head}, true
+		}
+		s.base = min(s.base, arrival-b.up)
+		t.hold(b)
+	}
 	t.token.retry(now.Mono)
 	t.feed.retry(now.Mono)
-	if h.Up <= o.lastUp {
+	if h.Up <= s.lastUp {
 		t.replayed++
 		return // an older heartbeat does not describe the current keys
 	}
-	o.lastUp = h.Up
+	s.lastUp = h.Up
 	if tag := NormalETag(h.JWKS); tag != "" && t.tokenETag != "" && tag != t.tokenETag {
 		at := now.Mono + t.jitter(etagJitter)
-		if tag == t.soughtETag { // a fetch for it did not help, or is due already
+		if slices.Contains(t.soughtETags[:], tag) {
+			// A fetch for it did not help, or is due already, or brokers announce different sets for a while.
 			at = max(at, t.token.started+etagSpacing)
+		} else {
+			copy(t.soughtETags[1:], t.soughtETags[:])
+			t.soughtETags[0] = tag
 		}
-		t.soughtETag = tag
 		t.token.scheduleBy(at)
+	}
+}
+
+// follow expects the batches up to the heads of a heartbeat. An origin that was not followed is from here
+// on, from its first batch, unless an answer has ended it.
+func (t *Tracker) follow(heads map[string]uint64) {
+	for name, head := range heads {
+		o := t.origins[name]
+		if o == nil {
+			if _, gone := t.gone[name]; gone || len(t.origins) >= maxFollowed {
+				continue
+			}
+			o = &origin{since: t.lastID}
+			t.origins[strings.Clone(name)] = o // it is a part of the message
+			t.named = true
+		}
+		o.head = max(o.head, head)
 	}
 }
 
@@ -92,6 +125,18 @@ func (t *Tracker) replayBuffer(now Instant) {
 	}
 }
 
+// replayNamed processes the kept messages of origins that a heartbeat has named.
+func (t *Tracker) replayNamed(now Instant) {
+	for t.named {
+		t.named = false
+		kept := t.buffer
+		t.clearBuffer()
+		for _, b := range kept {
+			t.receive(now, b.arrival, b.msg)
+		}
+	}
+}
+
 // clearBuffer drops the kept messages, because the keys that verified them are no longer trusted.
 func (t *Tracker) clearBuffer() { t.buffer, t.buffering = nil, 0 }
 
@@ -100,49 +145,3 @@ func (t *Tracker) clearBuffer() { t.buffer, t.buffering = nil, 0 }
 func NormalETag(tag string) string {
 	return strings.Trim(strings.TrimPrefix(strings.TrimSpace(tag), "W/"), `"`)
 }
-
-// copyWindow is the time within which the heartbeats that prove a copy have to arrive.
-const copyWindow = 10 * time.Second
-
-// Copies detects that a second broker runs on a copy of a store, by verified heartbeats of an
-// origin that should not be alive. Replayed heartbeats prove nothing. It is a pure core, not
-// safe for concurrent use; the zero value is ready.
-type Copies struct {
-	seen map[string]*copyBeats
-}
-
-// copyBeats are the heartbeats of one such origin.
-type copyBeats struct {
-	up, atMS int64            // the newest
-	at       [2]time.Duration // arrival of the two before the next one
-	n        int
-}
-
-// Beat records a heartbeat at the monotonic time now and reports whether its origin is alive:
-// whether it is the third or a later heartbeat within 10 s whose `up` and `at_ms` both grew. Heartbeats
-// from before startedMS, the broker's clock (Unix ms) when the known process started, are
-// from earlier processes and do not count.
-func (c *Copies) Beat(now time.Duration, h *Heartbeat, startedMS int64) bool {
-	b := c.seen[h.Origin]
-	if b == nil {
-		if len(c.seen) >= maxHeard {
-			return false
-		}
-		if c.seen == nil {
-			c.seen = make(map[string]*copyBeats)
-		}
-		b = &copyBeats{}
-		c.seen[h.Origin] = b
-	}
-	if h.Up <= b.up || h.AtMS <= max(b.atMS, startedMS) {
-		return false
-	}
-	b.up, b.atMS = h.Up, h.AtMS
-	alive := b.n >= len(b.at) && now-b.at[0] <= copyWindow
-	b.at[0], b.at[1] = b.at[1], now
-	b.n++
-	return alive
-}
-
-// Forget drops the heartbeats of an origin, which may be alive.
-func (c *Copies) Forget(origin string) { delete(c.seen, origin) }

@@ -128,6 +128,10 @@ func (t *Tracker) FeedKeysFetched(now Instant, f Fetched) Effects {
 		if f.Removed {
 			t.wanted, t.distrust = true, true
 			t.clearBuffer()
+			t.beats = nil
+			for _, o := range t.origins {
+				o.head, o.asked = 0, 0
+			}
 		}
 		for _, h := range t.held {
 			if h.since <= begun {

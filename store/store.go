@@ -3,8 +3,11 @@
 // keys is all or nothing, and so is a whole commit with the revocation events that belong to it.
 // One embedded Badger and a replicated key-value cluster can both implement it.
 //
-// Engines: badgerstore (the default) and memstore (the reference for tests). Every engine passes
-// the conformance suite in storetest.
+// Components read and write through a [Store]. An engine that several brokers share is an [Engine],
+// whose commits carry a [Fence]; package origins makes a Store of it for one run of a broker.
+//
+// Engines: badgerstore (the default), etcdstore and pgstore (for several brokers), and memstore (the reference for tests). Every
+// engine passes the conformance suite in storetest.
 package store
 
 import (
@@ -13,6 +16,9 @@ import (
 
 	"tokenbroker/revocation"
 )
+
+// MaxMany is the number of keys that [Reader.GetMany] reads as of one view.
+const MaxMany = 128
 
 // MaxKeySize is the length of the longest key in bytes. A key has at least one byte, and its first
 // byte is not zero.
@@ -30,7 +36,9 @@ var (
 	// ErrNotFound is returned by Get for a key that has no record or an expired one.
 	ErrNotFound = errors.New("store: no such record")
 	// ErrConflict is a change's result when one of its expected revisions was not met:
-	// read again and decide again. Nothing of that change was written.
+	// read again and decide again. Nothing of that change was written, with one exception: a change
+	// that only deletes records gets it also if its commit was uncertain and package origins has
+	// settled it, because deleted records do not show who deleted them.
 	ErrConflict = errors.New("store: revision conflict")
 	// ErrUncertain wraps a failure after the engine's commit began: the changes may or
 	// may not be stored, all of them or none, so the process has to end and read the store again.
@@ -42,6 +50,15 @@ var (
 	// transaction together with the earlier ones: commit them again, with fewer. Nothing of them
 	// was written. A change that gets it when committed on its own will never fit.
 	ErrTooBig = errors.New("store: transaction too big")
+	// ErrRetry is the result of a change that was not judged in this commit because of another change in
+	// it: commit it again, without reading again. Nothing of it was written.
+	ErrRetry = errors.New("store: commit the change again")
+	// ErrFenced is the result of every change of a commit whose fence record does not have the expected
+	// revision. Nothing was written.
+	ErrFenced = errors.New("store: the fence has moved")
+	// ErrUnavailable is returned while the engine cannot be reached or cannot guarantee an answer. A
+	// change that gets it was not written.
+	ErrUnavailable = errors.New("store: the engine is not available")
 	// ErrClosed is returned after the store was closed.
 	ErrClosed = errors.New("store: closed")
 )
@@ -92,6 +109,9 @@ type Reader interface {
 	// Get returns the record of key, or ErrNotFound. A key that no record can have, such as the
 	// empty one, is not found.
 	Get(ctx context.Context, key string) (Record, error)
+	// GetMany returns the records of keys, in their order. A key without a record has a Record with only
+	// the key. Up to [MaxMany] keys are read as of one view, more as of several.
+	GetMany(ctx context.Context, keys []string) ([]Record, error)
 	// List returns up to limit records whose keys begin with prefix and are greater than
 	// after (after is a full key or empty), in the byte order of keys and as of one view. Successive
 	// calls are different views. A limit of zero or less returns no records.
@@ -120,6 +140,47 @@ type Store interface {
 	Commit(ctx context.Context, changes []Change, seal Seal) []error
 }
 
+// Fence is the record of one run of a broker on a shared engine. Every commit of the run compares the
+// record's revision and writes the record. So a commit that is sent twice is applied once, and a run
+// whose record another broker changed can no longer write.
+type Fence struct {
+	// Key is the key of the record.
+	Key string
+	// Expect is the revision that the record must have, otherwise every change gets [ErrFenced].
+	Expect Revision
+	// Value is written to the record by a commit that records no events, and Sealed by one that does.
+	Value, Sealed []byte
+}
+
+// Engine is a store that several brokers may share, as package origins uses it. It is safe for concurrent use.
+type Engine interface {
+	Reader
+	// CommitFenced is [Store.Commit] under a fence. It returns the revision of the commit, or zero if nothing
+	// was written. It differs as follows.
+	//
+	// The fence's record is written even if every change is refused, but not if the seal fails. No change may write
+	// that record. If it does not have the expected revision, every change that has no error of its own
+	// gets [ErrFenced].
+	//
+	// Each change may be judged on the state before the commit. A change that writes a key of an earlier
+	// change in the commit, or of the seal, may therefore get [ErrRetry].
+	//
+	// The changes with events may be one group: if one of them is refused, none of them is written, and the
+	// others get ErrRetry. The seal may therefore run before they are judged, with events that are then
+	// not recorded. A write of the seal that does not meet its expectation refuses the group.
+	//
+	// If the engine cannot tell whether the commit was written, every change that was part of it gets [ErrUncertain].
+	// The commit may still be written later, at most once, as long as the fence's record has the
+	// expected revision. A change that has another error was not part of it.
+	//
+	// A fence without a key is none. It is for tools that run without brokers.
+	CommitFenced(ctx context.Context, fence Fence, changes []Change, seal Seal) (Revision, []error)
+	// Follow returns a channel that receives a value when records below prefix may have changed, until ctx
+	// ends. It is a hint: values are merged, and may be lost, repeated or late. The channel has a
+	// capacity of one and is not closed.
+	Follow(ctx context.Context, prefix string) <-chan struct{}
+}
+
 // FailRest sets err as the result of every change that has no error of its own, and returns errs.
 // It is for implementations of [Store.Commit].
 func FailRest(errs []error, err error) []error {
@@ -134,8 +195,9 @@ func FailRest(errs []error, err error) []error {
 // Snapshotter is a [Reader] that can read many records in one consistent view, which costs
 // less than as many single reads. It is optional for engines; [Snapshot] uses it if it is there.
 type Snapshotter interface {
-	// Snapshot returns the records as they are now, for one goroutine, until release is called.
-	// Release must be called exactly once; the view must not be used after it.
+	// Snapshot returns the records as they are now or, if several brokers share the store, as they are
+	// at the first read of the view. The view is for one goroutine, until release is called. Release
+	// must be called exactly once; the view must not be used after it.
 	Snapshot() (view Reader, release func(), err error)
 }
 
@@ -158,4 +220,15 @@ type Scanner interface {
 	// as of one view. fn must neither keep nor change key and value; its error ends the scan and
 	// is returned.
 	Scan(ctx context.Context, from, to string, fn func(key, value []byte) error) error
+}
+
+// Sweeper is an [Engine] that keeps expired records, which reads do not return, until they are written or deleted. It is
+// optional for engines. A change that deletes such a record may expect its revision, as Expired returned it, and
+// gets [ErrConflict] if the record was written or deleted since.
+type Sweeper interface {
+	// Expired examines up to limit records, at least one, whose keys are greater than after, in the order of keys. It
+	// returns those whose ExpiresAt is at most before (Unix seconds), with key and revision but without the value, and
+	// the key after which the next call continues, or "" if there are no more records. It never returns a record
+	// without ExpiresAt. An engine that has an index of the expiries examines only the records that it returns.
+	Expired(ctx context.Context, before int64, after string, limit int) (records []Record, next string, err error)
 }

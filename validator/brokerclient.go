@@ -16,6 +16,7 @@ import (
 	strictjson "github.com/go-jose/go-jose/v4/json"
 
 	"tokenbroker/internal/httpclient"
+	"tokenbroker/revocation"
 )
 
 const (
@@ -27,16 +28,24 @@ const (
 // brokerClient makes the HTTP requests to the broker. It does not follow redirects; each request
 // ends with its context. It is safe for concurrent use.
 type brokerClient struct {
-	issuer string // as configured
-	base   string // issuer without a slash at the end
-	client Client
-	http   *http.Client
+	issuer      string // as configured
+	base        string // issuer without a slash at the end
+	client      Client
+	http        *http.Client
+	connections *httpclient.Connections // those of http
 }
 
 func newBrokerClient(issuer string, client Client, h *http.Client) *brokerClient {
-	return &brokerClient{
-		issuer: issuer, base: strings.TrimRight(issuer, "/"), client: client,
-		http: httpclient.WithoutRedirects(h),
+	b := &brokerClient{issuer: issuer, base: strings.TrimRight(issuer, "/"), client: client}
+	b.http, b.connections = httpclient.Renewable(h)
+	return b
+}
+
+// renewAfter makes the next request use a new connection if err is not nil, so that a load balancer can choose another
+// broker. One that is cut off from the store answers 503 on a connection that it keeps.
+func (b *brokerClient) renewAfter(err error) {
+	if err != nil {
+		b.connections.Renew()
 	}
 }
 
@@ -77,17 +86,29 @@ func (e *statusError) RetryAfter() time.Duration { return e.retryAfter }
 
 func (e *statusError) Error() string { return e.address + " answers " + e.status + e.hint }
 
+// codeOutdated is the code of a broker that does not answer requests of an earlier protocol.
+const codeOutdated = "protocol_outdated"
+
+// withoutQuery returns an address for an error. A position in its query is long, and changes with each attempt.
+func withoutQuery(u *url.URL) string {
+	address := *u
+	address.RawQuery = ""
+	return address.Redacted()
+}
+
 // expectOK returns an error for every status except 200.
 func expectOK(resp *http.Response) error {
 	if resp.StatusCode == http.StatusOK {
 		return nil
 	}
-	e := &statusError{address: resp.Request.URL.Redacted(), code: resp.StatusCode, status: resp.Status}
+	e := &statusError{address: withoutQuery(resp.Request.URL), code: resp.StatusCode, status: resp.Status}
 	switch {
 	case e.code == http.StatusUnauthorized, e.code == http.StatusForbidden:
 		e.hint = ": check the client's id and secret"
 	case e.code == http.StatusNotFound:
 		e.hint = ": check that Issuer is the broker's public_url"
+	case e.code == http.StatusNotAcceptable && httpclient.ProblemCode(resp.Body) == codeOutdated:
+		e.hint = fmt.Sprintf(" (%s): the brokers do not answer requests of protocol %d; update the validator, or check that no proxy removes the query", codeOutdated, revocation.Speaks)
 	case e.code == http.StatusServiceUnavailable, e.code == http.StatusTooManyRequests:
 		if seconds, err := strconv.ParseUint(resp.Header.Get("Retry-After"), 10, 31); err == nil && seconds > 0 {
 			e.retryAfter = time.Duration(seconds) * time.Second

@@ -10,6 +10,7 @@ import (
 	"net/http/httptrace"
 	"net/textproto"
 	"net/url"
+	"strconv"
 	"time"
 
 	"tokenbroker/revocation"
@@ -36,6 +37,9 @@ func (s *syncer) startCatchUp(ctx context.Context, c revocation.CatchUp) {
 		defer cancel()
 		answer, err := s.broker.fetchCatchUp(request, c.After, s.denied)
 		givenUp := request.Err() != nil
+		if !givenUp {
+			s.broker.renewAfter(err)
+		}
 		return func() {
 			if err != nil {
 				s.counts.failedCatchUps.Add(1)
@@ -57,16 +61,16 @@ func (b *brokerClient) fetchCatchUp(ctx context.Context, after string, into *rev
 	watchdog := time.AfterFunc(catchUpSilence, func() { cancel(errSilent) })
 	defer watchdog.Stop()
 
-	address := b.base + "/revocations"
+	query := url.Values{"speaks": {strconv.Itoa(revocation.Speaks)}}
 	if after != "" {
-		address += "?after=" + url.QueryEscape(after)
+		query.Set("after", after)
 	}
 	// A broker of an earlier version sends 102 Processing while it prepares the answer.
 	trace := &httptrace.ClientTrace{Got1xxResponse: func(int, textproto.MIMEHeader) error {
 		restart(watchdog)
 		return nil
 	}}
-	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, trace), http.MethodGet, address, nil)
+	req, err := http.NewRequestWithContext(httptrace.WithClientTrace(ctx, trace), http.MethodGet, b.base+"/revocations?"+query.Encode(), nil)
 	if err != nil {
 		return nil, fmt.Errorf("making the request: %w", err)
 	}
@@ -74,6 +78,10 @@ func (b *brokerClient) fetchCatchUp(ctx context.Context, after string, into *rev
 	req.Header.Set("Accept", string(revocation.FormBinary)+", "+string(revocation.FormJSON)+";q=0.5")
 	resp, err := b.http.Do(req)
 	if err != nil {
+		var named *url.Error
+		if errors.As(err, &named) {
+			named.URL = withoutQuery(req.URL)
+		}
 		return nil, causeOf(ctx, err)
 	}
 	defer func() { _ = resp.Body.Close() }()

@@ -38,6 +38,7 @@ type life struct {
 	recorded      []revocation.Event // by all lives of this store, in order
 	heads         map[string]int     // origin → events recorded before its first batch
 	seq           int
+	others        []revocation.OriginHead // further origins that answers list
 	kids          []string
 	tokenKeys     []string
 	feedKID       string
@@ -236,12 +237,12 @@ func (l *life) catchUp(w http.ResponseWriter, after string) {
 	l.after = append(l.after, after)
 	a := revocation.Answer{
 		V: 1, Store: l.store, Origin: l.origin, Up: time.Since(l.began).Milliseconds(), AtMS: l.clockMS(),
-		Full: true, Origins: []revocation.OriginHead{{Origin: l.origin, Head: uint64(l.seq)}}, Kids: l.kids, Events: l.recorded,
+		Full: true, Origins: append([]revocation.OriginHead{{Origin: l.origin, Head: uint64(l.seq)}}, l.others...), Kids: l.kids, Events: l.recorded,
 	}
 	for one := range strings.SplitSeq(after, ",") {
 		origin, seq, _ := strings.Cut(one, ".")
 		n, err := strconv.Atoi(seq)
-		if first, ok := l.heads[origin]; ok && err == nil {
+		if first, ok := l.heads[origin]; ok && err == nil && first+n <= len(l.recorded) {
 			a.Full, a.Events = false, l.recorded[first+n:]
 		}
 	}

@@ -21,12 +21,16 @@ type view struct {
 	// unproved says that asOf proves nothing now (no catch-up yet, a suspended machine or a
 	// stepped clock, two stores for one issuer), so the view is stale regardless of asOf.
 	unproved bool
+	// reason says why nothing is proved although answers arrive, see [revocation.State].
+	reason string
 	// wallOffsetMS is the wall clock (Unix ms) minus monotonic() (ms) at the last reset. A
 	// route with its own bound compares it with the clocks at each request: 250 ms
 	// apart is stale.
 	wallOffsetMS int64
 	// maxLifetime is the issuer's access_token_max_lifetime.
 	maxLifetime time.Duration
+	// speaker is the origin of the broker that is heard, for receipts.
+	speaker string
 }
 
 // fresh reports whether everything acknowledged more than bound before now is applied.
@@ -91,8 +95,10 @@ func (s *syncer) publish() {
 		asOf:         state.AsOf,
 		atMS:         state.AtMS,
 		unproved:     !state.Proved,
+		reason:       state.Reason,
 		wallOffsetMS: state.WallOffsetMS,
 		maxLifetime:  s.tokens.maxLifetime(),
+		speaker:      state.Speaker,
 	}
 	old := s.now.Load()
 	if state.AtMS == 0 { // no origin has a proof any more: the clock continues from the last one
@@ -122,6 +128,9 @@ func (s *syncer) publish() {
 func (s *syncer) staleBecause(v *view, now time.Duration) error {
 	if err := s.jobErrors(); err != nil {
 		return err
+	}
+	if v.reason != "" {
+		return errors.New(v.reason)
 	}
 	if v.unproved {
 		return errors.New("nothing is proved until the next catch-up")

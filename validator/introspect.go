@@ -153,6 +153,7 @@ func (i *introspector) send(key digest, token string, f *flight) {
 	ctx, cancel := context.WithTimeout(i.run, introspectTimeout)
 	defer cancel()
 	f.answer.active, f.err = i.broker.introspect(ctx, token)
+	i.broker.renewAfter(f.err)
 	i.breaker.record(i.now(), f.err == nil)
 	i.mu.Lock()
 	i.running--

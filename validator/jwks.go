@@ -111,6 +111,7 @@ func (s *syncer) startTokenKeys(ctx context.Context) {
 	old := s.tokens.set.Load()
 	s.spawn(ctx, func() func() {
 		set, err := s.broker.fetchTokenKeys(ctx, old)
+		s.broker.renewAfter(err)
 		return func() { s.takeTokenKeys(ctx, set, err) }
 	})
 }
@@ -158,6 +159,7 @@ func (s *syncer) startFeedKeys(ctx context.Context) {
 	etag := s.feedKeys.etag
 	s.spawn(ctx, func() func() {
 		set, doc, err := s.broker.fetchFeedKeys(ctx, etag)
+		s.broker.renewAfter(err)
 		return func() { s.takeFeedKeys(ctx, etag, set, doc, err) }
 	})
 }

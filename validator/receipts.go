@@ -1,6 +1,7 @@
 package validator
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"log/slog"
@@ -109,8 +110,36 @@ func (s *syncer) report(atOnce bool) {
 	}
 	s.reportedAt = now
 	v := s.now.Load()
-	s.reporter.offer(revocation.Receipt{
-		V: revocation.Version, Service: s.reporter.service, Applied: s.tracker.Applied(),
-		Fresh: v.fresh(now, s.cfg.MaxStaleness), AgeMS: max(0, (now - v.asOf).Milliseconds()),
-	})
+	receipt := revocation.Receipt{
+		V: revocation.Version, Service: s.reporter.service, Applied: s.tracker.Applied(), Speaks: revocation.Speaks,
+		Fresh: v.fresh(now, s.cfg.MaxStaleness), AgeMS: max(0, (now - v.asOf).Milliseconds()), Speaker: v.speaker,
+	}
+	s.progress = s.progress.update(receipt.Applied, now)
+	receipt.LimitApplied(s.progress.compare)
+	s.reporter.offer(receipt)
 }
+
+// progress has, for each origin, what a service has applied of it and since when. A broker waits for a batch that was
+// just committed, so a receipt that cannot name every origin names those that advanced most recently.
+type progress map[string]advance
+
+type advance struct {
+	seq   uint64
+	since time.Duration
+}
+
+// update returns the progress at the monotonic time now.
+func (p progress) update(applied map[string]uint64, now time.Duration) progress {
+	next := make(progress, len(applied))
+	for origin, seq := range applied {
+		last, known := p[origin]
+		if !known || seq != last.seq {
+			last = advance{seq: seq, since: now}
+		}
+		next[origin] = last
+	}
+	return next
+}
+
+// compare orders origins by how recently they advanced, the most recent first.
+func (p progress) compare(a, b string) int { return cmp.Compare(p[b].since, p[a].since) }

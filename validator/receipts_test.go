@@ -57,6 +57,53 @@ func TestAReceiptEachSecondOnceReady(t *testing.T) {
 	})
 }
 
+// TestAReceiptStatesTheProtocol: a broker that finds none refuses to be the second one of a store. The receipt also
+// names the broker that the service hears.
+func TestAReceiptStatesTheProtocol(t *testing.T) {
+	inBubble(t, func(t *testing.T, l *life, s *syncer) {
+		mustStart(t, s)
+		time.Sleep(time.Second)
+		if got := l.newReceipts(); len(got) == 0 || got[0].Speaks != revocation.Speaks || got[0].Speaker != "o1" {
+			t.Errorf("receipts %+v", got)
+		}
+	})
+}
+
+// TestAReceiptOfManyOriginsNamesThoseThatAdvancedLast: a broker that waits for a batch finds its origin in the
+// receipt, also if the service follows more origins than a receipt may name.
+func TestAReceiptOfManyOriginsNamesThoseThatAdvancedLast(t *testing.T) {
+	inBubble(t, func(t *testing.T, l *life, s *syncer) {
+		l.set(func() {
+			for i := range 300 {
+				l.others = append(l.others, revocation.OriginHead{Origin: fmt.Sprintf("other-%03d", i), Head: 7})
+			}
+		})
+		mustStart(t, s)
+		time.Sleep(1500*time.Millisecond + tickEvery/2)
+		l.newReceipts()
+		for n, i := range []int{299, 150, 0} {
+			origin := fmt.Sprintf("other-%03d", i)
+			l.set(func() {
+				l.send(revocation.BatchType, revocation.Batch{V: 1, Store: l.store, Origin: origin, Seq: 8, Ack: true})
+			})
+			time.Sleep(2 * receiptSpacing)
+			synctest.Wait()
+			got := l.newReceipts()
+			if len(got) != 1 || got[0].Applied[origin] != 8 || len(got[0].Applied) != revocation.MaxReceiptOrigins {
+				t.Fatalf("receipts %+v", got)
+			}
+			for _, earlier := range []int{299, 150}[:n] {
+				if name := fmt.Sprintf("other-%03d", earlier); got[0].Applied[name] != 8 {
+					t.Errorf("the receipt for %s does not name %s, which advanced before", origin, name)
+				}
+			}
+		}
+		if n := s.counts.stats().FailedReceipts; n != 0 {
+			t.Errorf("%d receipts failed", n)
+		}
+	})
+}
+
 func TestNoReceiptBeforeReady(t *testing.T) {
 	inBubble(t, func(t *testing.T, l *life, s *syncer) {
 		l.hang = make(chan struct{})

@@ -87,6 +87,9 @@ type FeedStats struct {
 	// contain nothing new. Ignored ones are of a broker process or a store that no catch-up
 	// answer lists.
 	Malformed, Forged, UnknownKey, Replayed, Ignored uint64
+	// Reason says why revocations are not known to be current although the brokers answer: the store was
+	// rewound, or two stores speak for the issuer. It is empty otherwise.
+	Reason string
 	// Copies counts the brokers that were found running on copies of the issuer's store: a
 	// revocation at one of them does not reach the services of the others.
 	Copies uint64
@@ -109,6 +112,7 @@ type feedCounts struct {
 	unknownKey, replayed, ignored, copies              atomic.Uint64 // the tracker's
 	catchUps, failedCatchUps, tokenFetches, keyFetches atomic.Uint64
 	receipts, failedReceipts                           atomic.Uint64
+	reason                                             atomic.Pointer[string] // nil before the first answer
 }
 
 func (c *feedCounts) refused(err error) {
@@ -124,13 +128,21 @@ func (c *feedCounts) track(s revocation.State) {
 	c.replayed.Store(s.Replayed)
 	c.ignored.Store(s.Ignored)
 	c.copies.Store(s.Copies)
+	if last := c.reason.Load(); last == nil || *last != s.Reason {
+		c.reason.Store(&s.Reason)
+	}
 }
 
 func (c *feedCounts) stats() FeedStats {
 	if c == nil {
 		return FeedStats{}
 	}
+	reason := ""
+	if last := c.reason.Load(); last != nil {
+		reason = *last
+	}
 	return FeedStats{
+		Reason:          reason,
 		Messages:        c.messages.Load(),
 		Malformed:       c.malformed.Load(),
 		Forged:          c.forged.Load(),

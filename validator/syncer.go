@@ -51,6 +51,7 @@ type syncer struct {
 	cancelCatch context.CancelFunc
 	collectedAt time.Duration
 	reportedAt  time.Duration
+	progress    progress // at the last receipt
 	isReady     bool
 	wasFresh    bool
 	wasPartial  bool
@@ -94,6 +95,7 @@ func newSyncer(cfg Config) *syncer {
 func (s *syncer) close() {
 	s.stop()
 	<-s.stopped
+	s.broker.connections.CloseIdleConnections()
 }
 
 func (s *syncer) denylist() *revocation.Denylist { return s.denied }

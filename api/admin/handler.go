@@ -73,6 +73,9 @@ type Config struct {
 	Backup Backup
 	// Readiness returns the checks for each GET /readyz.
 	Readiness func(ctx context.Context) []httpapi.Check
+	// Guard is called once for each endpoint and may refuse its requests, after those without an operator were.
+	// If nil, none is refused.
+	Guard httpapi.Guard
 	// Metrics answers GET /metrics.
 	Metrics http.Handler
 	// Token is the bearer token of every request whose context names no operator. If empty, all of
@@ -132,6 +135,9 @@ func New(cfg Config) http.Handler {
 		a.hosts[strings.ToLower(strings.Trim(h, "[]"))] = true
 	}
 	for _, route := range a.routes() {
+		for method, f := range route.methods {
+			route.methods[method] = cfg.Guard.Wrap(route.pattern, f)
+		}
 		a.mux.Handle(route.pattern, a.serve(route))
 	}
 	a.unmatched = a.serve(route{pattern: "unmatched"})

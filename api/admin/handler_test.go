@@ -8,7 +8,9 @@ import (
 	"testing"
 
 	"tokenbroker/api/admin"
+	"tokenbroker/api/httpapi"
 	"tokenbroker/api/internal/apitest"
+	"tokenbroker/broker"
 )
 
 func TestAdmin(t *testing.T) {
@@ -54,4 +56,25 @@ func TestAdmin(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestGuardRefusesAfterTheCredentials checks that a guard sees every endpoint by its pattern and only requests
+// of operators, unless the path needs none.
+func TestGuardRefusesAfterTheCredentials(t *testing.T) {
+	h := admin.New(admin.Config{
+		Token: "t0ken", Logger: slog.New(slog.DiscardHandler), Metrics: http.NotFoundHandler(),
+		Guard: func(path string, _ httpapi.Endpoint) httpapi.Endpoint {
+			return func(http.ResponseWriter, *http.Request) error {
+				return &broker.Error{Code: broker.CodeUnavailable, Message: "not now: " + path}
+			}
+		},
+	})
+	for path, token := range map[string]string{"/metrics": "t0ken", "/livez": ""} {
+		r := httptest.NewRequest(http.MethodGet, "http://127.0.0.1"+path, nil)
+		r.Header.Set("Authorization", "Bearer "+token)
+		if p := apitest.Want(t, apitest.Serve(h, r), 503, "unavailable"); p.Detail != "not now: "+path {
+			t.Errorf("%s: %q", path, p.Detail)
+		}
+	}
+	apitest.Want(t, apitest.Serve(h, httptest.NewRequest(http.MethodGet, "http://127.0.0.1/metrics", nil)), 401, "unauthorized")
 }

@@ -80,8 +80,8 @@ const (
 	ServiceGone   = "gone"   // no report for a minute; the service is forgotten
 )
 
-// WatchService is a service that is new or whose state changed. A new watcher gets one for each
-// known service.
+// WatchService is a service that is new or whose state changed, or that hears another one of several brokers.
+// A new watcher gets one for each known service.
 type WatchService struct {
 	Type    string `json:"type"`
 	Service string `json:"service"`
@@ -92,6 +92,10 @@ type WatchService struct {
 	Before string `json:"before,omitempty"`
 	// Lag is the number of the broker's batches that it has not applied.
 	Lag uint64 `json:"lag"`
+	// Speaker is the origin of the broker that it hears, and SpeakerName the name of that broker. They are missing if
+	// they are not known, or if the store has only one broker.
+	Speaker     string `json:"speaker,omitempty"`
+	SpeakerName string `json:"speaker_name,omitempty"`
 	// AgeMS is the age of its knowledge at its last report.
 	AgeMS int64     `json:"age_ms"`
 	At    time.Time `json:"at"`

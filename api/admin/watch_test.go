@@ -159,7 +159,7 @@ func TestWatchedEventsAreAsDocumented(t *testing.T) {
 		"WatchService": {
 			admin.WatchService{Type: admin.WatchTypeService, Service: "billing/1", Source: "nats/billing", State: admin.ServiceGone, Before: admin.ServiceSilent, Lag: 1, AgeMS: 2, At: moment},
 			admin.WatchService{Type: admin.WatchTypeService, State: admin.ServiceStale},
-			admin.WatchService{Type: admin.WatchTypeService, State: admin.ServiceFresh, Before: admin.ServiceStale},
+			admin.WatchService{Type: admin.WatchTypeService, State: admin.ServiceFresh, Before: admin.ServiceStale, Speaker: "o1", SpeakerName: "broker-1"},
 		},
 		"WatchKey": {
 			admin.WatchKey{Type: admin.WatchTypeKey, What: "key_made", KID: "k1", Purpose: "access", Algorithm: "ES256", State: "next", At: moment},

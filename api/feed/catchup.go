@@ -13,13 +13,14 @@ import (
 	"tokenbroker/revocation"
 )
 
-// Catchup answers catch-up requests of a client's service. after is the query's text.
+// Catchup answers catch-up requests of services.
 // Errors are [*broker.Error] where the caller may know the reason, with
-// [httpapi.CodeInvalidPosition] if after cannot be read.
+// [httpapi.CodeInvalidPosition] if the position cannot be read and [httpapi.CodeProtocolOutdated] if the service has to
+// understand several brokers.
 // Answers may be shared between requests; the handler closes each after writing it. When ctx ends by its
 // deadline, after 3 s, the answer asks the caller to retry, because the next call should find the finished answer.
 type Catchup interface {
-	Answer(ctx context.Context, client, after string, as revocation.Form) (CatchupAnswer, error)
+	Answer(ctx context.Context, r Reader, as revocation.Form) (CatchupAnswer, error)
 }
 
 // CatchupAnswer is an encoded answer. The caller of [Catchup] closes it.
@@ -44,16 +45,16 @@ const (
 	catchupRetry = time.Second
 )
 
-// catchup is GET /revocations?after=position for services: client id and secret by
+// catchup is GET /revocations?after=position&speaks=2 for services: client id and secret by
 // Basic. The answer is never cached, and written in the form that Accept prefers.
 func (h *Handler) catchup(w http.ResponseWriter, r *http.Request) error {
-	client, after, err := h.reader(r)
+	reader, err := h.reader(r)
 	if err != nil {
 		return err
 	}
 	w.Header().Add("Vary", "Accept")
 	as := catchupForm(r.Header)
-	answer, err := h.answer(r.Context(), client, after, as)
+	answer, err := h.answer(r.Context(), reader, as)
 	if err != nil {
 		return err
 	}
@@ -62,10 +63,10 @@ func (h *Handler) catchup(w http.ResponseWriter, r *http.Request) error {
 }
 
 // answer returns the answer, or a refusal that asks the caller to retry.
-func (h *Handler) answer(ctx context.Context, client, after string, as revocation.Form) (CatchupAnswer, error) {
+func (h *Handler) answer(ctx context.Context, r Reader, as revocation.Form) (CatchupAnswer, error) {
 	waiting, cancel := context.WithTimeout(ctx, catchupWait)
 	defer cancel()
-	answer, err := h.cfg.Catchup.Answer(waiting, client, after, as)
+	answer, err := h.cfg.Catchup.Answer(waiting, r, as)
 	if err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
 		return nil, &broker.Error{
 			Code: broker.CodeUnavailable, Message: "the answer is still being prepared; send the request again", RetryAfter: catchupRetry, Err: err,

@@ -34,6 +34,11 @@ func TestRevocations(t *testing.T) {
 		{"credentials before the position", "?after=%00", nil, func(f *apitest.Fake) { f.CatchupErr = &broker.Error{Code: httpapi.CodeInvalidPosition} }, 401, "invalid_client"},
 		{"a bad position", "?after=zz", []string{apitest.DemoService}, func(f *apitest.Fake) { f.CatchupErr = &broker.Error{Code: httpapi.CodeInvalidPosition} }, 400, "invalid_position"},
 		{"two positions", "?after=a.1&after=a.2", []string{apitest.DemoService}, nil, 400, "invalid_position"},
+		{"a version that is not a number", "?speaks=two", []string{apitest.DemoService}, nil, 400, "invalid_parameter"},
+		{"a version above the highest", "?speaks=1001", []string{apitest.DemoService}, nil, 400, "invalid_parameter"},
+		{"a version of zero", "?speaks=0", []string{apitest.DemoService}, nil, 400, "invalid_parameter"},
+		{"two versions", "?speaks=1&speaks=2", []string{apitest.DemoService}, nil, 400, "repeated_parameter"},
+		{"an outdated service", "", []string{apitest.DemoService}, func(f *apitest.Fake) { f.CatchupErr = &broker.Error{Code: httpapi.CodeProtocolOutdated} }, 406, "protocol_outdated"},
 		{"the ledger fails", "", []string{apitest.DemoService}, func(f *apitest.Fake) { f.CatchupErr = errors.New("disk") }, 500, "internal"},
 		{"the ledger is busy", "", []string{apitest.DemoService}, func(f *apitest.Fake) { f.CatchupErr = &broker.Error{Code: broker.CodeUnavailable} }, 503, "unavailable"},
 		{"clients cannot be read", "", []string{apitest.DemoService}, func(f *apitest.Fake) { f.ClientErr = errors.New("disk") }, 500, "internal"},
@@ -60,6 +65,16 @@ func TestRevocations(t *testing.T) {
 				t.Errorf("called with the position %q", f.Position)
 			}
 		})
+	}
+}
+
+func TestACatchUpSaysWhichProtocolTheServiceSpeaks(t *testing.T) {
+	for query, want := range map[string]int{"": 1, "?after=o.1": 1, "?after=o.1&speaks=2": 2, "?speaks=3": 3} {
+		f := &apitest.Fake{Catchup: map[string]any{"v": 1}}
+		apitest.WantJSON(t, apitest.Call(apitest.New(t, f), "GET", "/revocations"+query, "", apitest.DemoService), 200, `{"v":1}`)
+		if f.Speaks != want {
+			t.Errorf("%q speaks %d, want %d", query, f.Speaks, want)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ package feed
 
 import (
 	"net/http"
+	"strconv"
 	"time"
 
 	"tokenbroker/api/httpapi"
@@ -71,19 +72,41 @@ func (h *Handler) authenticate(r *http.Request) (client string, err error) {
 	return info.ID, err
 }
 
-// reader returns the client that authenticates by Basic, and the query's after, or "".
-func (h *Handler) reader(r *http.Request) (client, after string, err error) {
-	if client, err = h.authenticate(r); err != nil {
-		return "", "", err
+// Reader is a service that reads the feed.
+type Reader struct {
+	// Client is the id by which it authenticated.
+	Client string
+	// After is its position as it was sent, or "".
+	After string
+	// Speaks is the version of the protocol that it speaks, at least 1 ([revocation.Speaks]).
+	Speaks int
+}
+
+// reader returns the client that authenticates by Basic, with what its query says.
+func (h *Handler) reader(r *http.Request) (Reader, error) {
+	client, err := h.authenticate(r)
+	if err != nil {
+		return Reader{}, err
 	}
-	switch positions := r.URL.Query()["after"]; len(positions) {
+	reader := Reader{Client: client, Speaks: 1}
+	query := r.URL.Query()
+	switch positions := query["after"]; len(positions) {
 	case 0:
-		return client, "", nil
 	case 1:
-		return client, positions[0], nil
+		reader.After = positions[0]
 	default:
-		return "", "", &broker.Error{Code: httpapi.CodeInvalidPosition, Message: "after occurs more than once; send it once"}
+		return Reader{}, &broker.Error{Code: httpapi.CodeInvalidPosition, Message: "after occurs more than once; send it once"}
 	}
+	switch speaks := query["speaks"]; len(speaks) {
+	case 0:
+	case 1:
+		if reader.Speaks, err = strconv.Atoi(speaks[0]); err != nil || reader.Speaks < 1 || reader.Speaks > revocation.MaxSpeaks {
+			return Reader{}, &broker.Error{Code: httpapi.CodeInvalidParameter, Message: "speaks is not a version of the protocol"}
+		}
+	default:
+		return Reader{}, &broker.Error{Code: httpapi.CodeRepeatedParameter, Message: "speaks occurs more than once; send it once"}
+	}
+	return reader, nil
 }
 
 // receipt is POST /revocations/receipt for services: client id and secret by Basic. 204.

@@ -11,10 +11,9 @@ import (
 
 // Stream delivers the revocations as they are committed.
 type Stream interface {
-	// Listen starts after a position, or at the head if it is empty, for a client. Errors are
-	// [*broker.Error] where the caller may know the reason, with [httpapi.CodeInvalidPosition] if
-	// the position cannot be read.
-	Listen(client, after string) (Listener, error)
+	// Listen starts after the reader's position, or at the head if it is empty. Errors are
+	// those of [Catchup].
+	Listen(ctx context.Context, r Reader) (Listener, error)
 }
 
 // Listener is one reader's position in the revocations. It is used by one goroutine.
@@ -37,18 +36,18 @@ type StreamEvent struct {
 // streamRetry makes an EventSource reconnect after one second.
 const streamRetry = "retry: 1000\n\n"
 
-// stream is GET /revocations/stream?after=position for services, as server-sent events. The
+// stream is GET /revocations/stream?after=position&speaks=2 for services, as server-sent events. The
 // header Last-Event-ID, which a reader sends when it reconnects, has priority over the query.
 // Credentials are checked only at the start: withdrawn ones are refused at the next reconnect.
 func (h *Handler) stream(w http.ResponseWriter, r *http.Request) error {
-	client, after, err := h.reader(r)
+	reader, err := h.reader(r)
 	if err != nil {
 		return err
 	}
 	if id := r.Header.Get("Last-Event-ID"); id != "" {
-		after = id
+		reader.After = id
 	}
-	listener, err := h.cfg.Stream.Listen(client, after)
+	listener, err := h.cfg.Stream.Listen(r.Context(), reader)
 	if err != nil {
 		return err
 	}

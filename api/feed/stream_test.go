@@ -39,11 +39,11 @@ func newFakeStream() *fakeStream {
 	}
 }
 
-func (f *fakeStream) Listen(_, after string) (feed.Listener, error) {
+func (f *fakeStream) Listen(_ context.Context, r feed.Reader) (feed.Listener, error) {
 	if f.err != nil {
 		return nil, f.err
 	}
-	f.position <- after
+	f.position <- r.After
 	return f, nil
 }
 
@@ -224,6 +224,8 @@ func TestStreamRefusals(t *testing.T) {
 		"wrong secret":   {nil, "", "Authorization: Basic ZGVtby1zZXJ2aWNlOndyb25n", 401, "invalid_client"},
 		"two positions":  {nil, "?after=o.1&after=o.2", apitest.DemoService, 400, "invalid_position"},
 		"bad position":   {&broker.Error{Code: httpapi.CodeInvalidPosition}, "?after=x", apitest.DemoService, 400, "invalid_position"},
+		"bad version":    {nil, "?speaks=x", apitest.DemoService, 400, "invalid_parameter"},
+		"outdated":       {&broker.Error{Code: httpapi.CodeProtocolOutdated}, "", apitest.DemoService, 406, "protocol_outdated"},
 		"too many":       {&broker.Error{Code: broker.CodeBusy, RetryAfter: 5 * time.Second}, "", apitest.DemoService, 503, "busy"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"context"
 	"encoding/base64"
 	"net/http"
 	"net/url"
@@ -16,8 +17,8 @@ import (
 // noStream refuses every client that may listen, and records its id.
 type noStream struct{ f *apitest.Fake }
 
-func (s noStream) Listen(client, _ string) (feed.Listener, error) {
-	s.f.Client = client
+func (s noStream) Listen(_ context.Context, r feed.Reader) (feed.Listener, error) {
+	s.f.Client = r.Client
 	return nil, &broker.Error{Code: broker.CodeBusy}
 }
 

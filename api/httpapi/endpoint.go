@@ -28,6 +28,18 @@ type Route struct {
 	Endpoint Endpoint
 }
 
+// Guard returns an endpoint that calls next, the endpoint of a path, or refuses the request. A path is the
+// pattern of its route.
+type Guard func(path string, next Endpoint) Endpoint
+
+// Wrap returns next behind the guard, or next itself without one.
+func (g Guard) Wrap(path string, next Endpoint) Endpoint {
+	if g == nil {
+		return next
+	}
+	return g(path, next)
+}
+
 // Get returns the route of GET and HEAD.
 func Get(path string, f Endpoint) Route {
 	return Route{[]string{http.MethodGet, http.MethodHead}, path, f}
@@ -38,7 +50,7 @@ func Post(path string, f Endpoint) Route { return Route{[]string{http.MethodPost
 
 // Document returns a published document, its entity tag (quoted as in RFC 9110 §8.8.3, or
 // bare) and how long it may be cached. It is called for each request and must not block.
-// An empty body means that the document does not exist yet. The caller must not change body.
+// An empty body means that the document is not available now: the answer is 503. The caller must not change body.
 type Document func() (body []byte, etag string, maxAge time.Duration)
 
 // Serve returns the endpoint of a document that changes.
@@ -52,7 +64,7 @@ func Serve(get Document) Endpoint {
 // ServeDocument answers 200, or 304 if the caller has the document already.
 func ServeDocument(w http.ResponseWriter, r *http.Request, body []byte, etag string, maxAge time.Duration) error {
 	if len(body) == 0 {
-		return &broker.Error{Code: broker.CodeUnavailable, Message: "the document does not exist yet; try again"}
+		return &broker.Error{Code: broker.CodeUnavailable, Message: "the document is not available at present; try again"}
 	}
 	w.Header().Set("Cache-Control", fmt.Sprintf("public, max-age=%d", max(0, int64(maxAge/time.Second))))
 	if !NotModified(w, r, etag) {

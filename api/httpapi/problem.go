@@ -22,6 +22,7 @@ const (
 	CodeInvalidBody          broker.Code = "invalid_body"
 	CodeDuplicateCookie      broker.Code = "duplicate_cookie"
 	CodeInvalidPosition      broker.Code = "invalid_position"
+	CodeProtocolOutdated     broker.Code = "protocol_outdated"
 	CodeNotFound             broker.Code = "not_found"
 	CodeMethodNotAllowed     broker.Code = "method_not_allowed"
 	CodeNotReady             broker.Code = "not_ready"
@@ -98,6 +99,7 @@ var kinds = map[broker.Code]kind{
 	broker.CodeLoginUsed:           {400, "Sign-in completed before", ""},
 	broker.CodeUnknownProvider:     {404, "Unknown provider", ""},
 	CodeInvalidPosition:            {400, "Invalid position", ""},
+	CodeProtocolOutdated:           {406, "Protocol outdated", ""},
 	CodeNotFound:                   {404, "Not found", ""},
 	broker.CodeUnknownUser:         {404, "Unknown user", ""},
 	broker.CodeUnknownSession:      {404, "Unknown session", ""},

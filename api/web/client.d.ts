@@ -52,6 +52,7 @@ export type BrokerErrorCode =
   | "not_ready"
   | "profile_invalid"
   | "profile_too_large"
+  | "protocol_outdated"
   | "provider_error"
   | "refresh_token_reused"
   | "refresh_token_superseded"

@@ -17,7 +17,7 @@ const Version = 1
 // Report is the result of one benchmark. Times are in microseconds, rates per second.
 type Report struct {
 	V     int    `json:"v"`
-	Bench string `json:"bench"` // validate, refresh, propagation or capacity
+	Bench string `json:"bench"` // validate, refresh, propagation, capacity or cluster
 	// Interrupted reports that the benchmark was stopped. The runs were measured before.
 	Interrupted bool      `json:"interrupted"`
 	StartedAt   time.Time `json:"started_at"`
@@ -33,6 +33,8 @@ type Report struct {
 	Knee *Knee `json:"knee,omitempty"`
 	// Growth is the growth of the cost with the size of the runs that have one.
 	Growth *Growth `json:"growth,omitempty"`
+	// Cluster has the results of several brokers.
+	Cluster *Cluster `json:"cluster,omitempty"`
 	// Notes are what a reader must know to interpret the numbers.
 	Notes []string `json:"notes,omitempty"`
 }
@@ -78,6 +80,8 @@ type Run struct {
 	// Kept reports whether a level of a ramp kept the limits. If it did not, Broken is the reason.
 	Kept   *bool  `json:"kept,omitempty"`
 	Broken string `json:"broken,omitempty"`
+	// Processor is the CPU time of a cluster's processes.
+	Processor []Processor `json:"processor,omitempty"`
 }
 
 // Measured is the result of a load.

@@ -89,7 +89,71 @@ func reports() map[string]*report.Report {
 	kept.Kept, broken.Kept, broken.Broken = yes(), no(), "p99 over 15ms"
 	capacity.Runs = []report.Run{kept, broken}
 	capacity.Knee = &report.Knee{Found: true, PerS: 500, P99US: 5000, SLOUS: 15000, AchievedShare: 0.98, OfFloor: 0.6}
-	return map[string]*report.Report{"refresh": refresh, "propagation": propagation, "validate": validate, "capacity": capacity}
+	cluster := base("cluster")
+	cluster.Target, cluster.SizeOf = report.Target{URL: "http://127.0.0.1:8080"}, "sessions"
+	cluster.Runs = []report.Run{
+		run("refresh", 1, 64, result(0, 2*time.Millisecond), result(0, 200*time.Microsecond)),
+		run("refresh", 64, 64, result(0, time.Millisecond), result(0, 200*time.Microsecond)),
+	}
+	cluster.Runs[1].Processor = []report.Processor{{Of: report.ProcessorBrokers, US: 150, OfSignature: 5}, {Of: report.ProcessorLeader, US: 60, OfSignature: 2}}
+	cluster.Cluster = &report.Cluster{
+		Brokers: 3, Members: 3, SignatureUS: 30,
+		Faults: []report.Fault{
+			{Name: report.FaultBroker, Process: "broker-1", History: report.History{Acknowledged: 900, Unanswered: 4}, GapS: 0.3, UsualGapS: 0.1, Validators: 6, LagS: 3.5, UsualLagS: 1, BackS: 11},
+			{Name: report.FaultFrozenLeader, Process: "etcd-2", History: report.History{Acknowledged: 800, Lost: 1, StaleReads: 2, LateChecks: 4, First: "a refresh"}, GapS: 2.5, Validators: 6, LagS: 40, Stale: 3},
+			{Name: report.FaultLeader, Skipped: "no etcd member is the leader"},
+		},
+		Final: &report.History{Acknowledged: 72, Expired: 1},
+	}
+	cluster.JudgeCluster()
+	return map[string]*report.Report{"refresh": refresh, "propagation": propagation, "validate": validate, "capacity": capacity, "cluster": cluster}
+}
+
+// TestJudgeCluster checks each goal of several brokers at its limit and beyond it.
+func TestJudgeCluster(t *testing.T) {
+	at := func(clients int, ofFloor report.Ratios, leader float64) report.Run {
+		return report.Run{
+			Name: "refresh", Concurrency: clients, OfFloor: &ofFloor,
+			Processor: []report.Processor{{Of: report.ProcessorLeader, OfSignature: leader}, {Of: report.ProcessorBrokers, OfSignature: 100}},
+		}
+	}
+	fault := func(f report.Fault) *report.Cluster { return &report.Cluster{Faults: []report.Fault{f}} }
+	for _, c := range []struct {
+		name    string
+		runs    []report.Run
+		cluster *report.Cluster
+		reached string // for each goal y or n
+	}{
+		{"one at a time, at the limit", []report.Run{at(1, report.Ratios{P50: 10}, 99)}, &report.Cluster{}, "y"},
+		{"one at a time, too slow", []report.Run{at(1, report.Ratios{P50: 10.1}, 99)}, &report.Cluster{}, "n"},
+		{"one at a time on PostgreSQL", []report.Run{at(1, report.Ratios{P50: 7.1}, 99)}, &report.Cluster{Postgres: true}, "n"},
+		{"many clients on PostgreSQL", []report.Run{at(64, report.Ratios{PerS: 6.9}, 1.5)}, &report.Cluster{Postgres: true}, "ny"},
+		{"few clients have no goal", []report.Run{at(63, report.Ratios{P50: 99, PerS: 0.1}, 99)}, &report.Cluster{}, ""},
+		{"many clients, at the limits", []report.Run{at(64, report.Ratios{PerS: 2.5}, 3)}, &report.Cluster{}, "yy"},
+		{"many clients, beyond the limits", []report.Run{at(64, report.Ratios{PerS: 2.4}, 3.1)}, &report.Cluster{}, "nn"},
+		{"a broker, at the limits", nil, fault(report.Fault{Name: report.FaultBroker, GapS: 1, Validators: 1, LagS: 5}), "yyy"},
+		{"a broker, beyond the limits", nil, fault(report.Fault{Name: report.FaultBroker, GapS: 1.1, Validators: 1, LagS: 5.1, Stale: 1}), "nnn"},
+		{"a broker, without services", nil, fault(report.Fault{Name: report.FaultBroker}), "y"},
+		{"a follower, beyond the limit", nil, fault(report.Fault{Name: report.FaultFollower, GapS: 1.1}), "n"},
+		{"the leader, at the limit", nil, fault(report.Fault{Name: report.FaultLeader, GapS: 2}), "y"},
+		{"the leader, beyond the limit", nil, fault(report.Fault{Name: report.FaultFrozenLeader, GapS: 2.1}), "n"},
+		{"a skipped fault", nil, fault(report.Fault{Name: report.FaultLeader, Skipped: "why", GapS: 9}), ""},
+		{"nothing broken", nil, &report.Cluster{Final: &report.History{Expired: 1, LateChecks: 1}}, "yyy"},
+		{"a loss in the last checks", nil, &report.Cluster{Final: &report.History{Lost: 1}}, "nyy"},
+		{"broken during a fault", nil, &report.Cluster{
+			Faults: []report.Fault{{Name: report.FaultLeader, History: report.History{DoubleSuccessors: 1, StaleReads: 1}}}, Final: &report.History{},
+		}, "yynn"},
+	} {
+		r := &report.Report{Runs: c.runs, Cluster: c.cluster}
+		r.JudgeCluster()
+		got := ""
+		for _, g := range r.Cluster.Goals {
+			got += map[bool]string{true: "y", false: "n"}[g.Reached]
+		}
+		if got != c.reached {
+			t.Errorf("%s: goals %q, want %q: %+v", c.name, got, c.reached, r.Cluster.Goals)
+		}
+	}
 }
 
 // TestGolden compares the text and the JSON with the golden files, because scripts read them.

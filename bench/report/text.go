@@ -28,6 +28,9 @@ func (r *Report) WriteText(w io.Writer) {
 	}
 	_, _ = fmt.Fprintln(w)
 	r.writeTable(w)
+	if r.Cluster != nil {
+		r.Cluster.writeText(w, r.Runs)
+	}
 	for _, line := range r.verdicts() {
 		_, _ = fmt.Fprintf(w, "\n%s", line)
 	}
@@ -119,12 +122,19 @@ func (r *Report) writeTable(w io.Writer) {
 		}
 		heads = append(heads, c.head)
 		for i, cell := range cells {
-			rows[i] = append(rows[i], or(cell, "-"))
+			rows[i] = append(rows[i], cell)
 		}
 	}
+	writeRows(w, append([][]string{heads}, rows...))
+}
+
+// writeRows prints a table. An empty cell is shown as "-".
+func writeRows(w io.Writer, rows [][]string) {
 	tw := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)
-	_, _ = fmt.Fprintln(tw, strings.Join(heads, "\t"))
 	for _, row := range rows {
+		for i, cell := range row {
+			row[i] = or(cell, "-")
+		}
 		_, _ = fmt.Fprintln(tw, strings.Join(row, "\t"))
 	}
 	_ = tw.Flush() // writes to memory, which does not fail
@@ -160,6 +170,11 @@ func (r *Report) verdicts() []string {
 	if g := r.Growth; g != nil {
 		of := map[curve.Law]string{curve.Constant: "does not grow with", curve.Logarithmic: "grows with the logarithm of", curve.Linear: "grows in proportion to"}[g.Law]
 		out = append(out, fmt.Sprintf("%s: the cost %s the number of %s: %s (exponent %.2f; × %.2f from the least to the greatest number).", g.Run, of, r.SizeOf, g.Law, g.Exponent, g.Times))
+	}
+	if c := r.Cluster; c != nil {
+		if n, first := c.Broken(); n > 0 {
+			out = append(out, fmt.Sprintf("%d times a broker broke what it had acknowledged, first: %s", n, first))
+		}
 	}
 	for _, run := range r.Runs {
 		if run.FirstError != "" {

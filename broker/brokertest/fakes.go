@@ -1,8 +1,10 @@
 package brokertest
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -51,6 +53,9 @@ func (Signer) SignAccessToken(_ context.Context, claims []byte) (string, error) 
 // Secrets has a current and a previous key for each purpose, or, if Previous is set, only the previous one.
 type Secrets struct{ Previous bool }
 
+// Outdated implements [broker.Secrets].
+func (Secrets) Outdated() error { return nil }
+
 // Keys implements [broker.Secrets].
 func (f Secrets) Keys(purpose string) [][]byte {
 	old, current := []byte("old "+purpose), []byte("new "+purpose)
@@ -65,10 +70,16 @@ type Ledger struct {
 	Mu      sync.Mutex
 	Pending []revocation.Event
 	Batches [][]revocation.Event
-	Denied  map[string]bool // by value
-	Down    bool            // the broadcast
-	Seals   int             // calls of Seal
-	Broken  error           // of Find
+	Denied  map[string]bool   // by value
+	Down    bool              // the broadcast
+	Seals   int               // calls of Seal
+	Broken  error             // of Find
+	Rejoins []error           // the results of the next calls of Rejoin
+	Joined  int               // calls of Rejoin
+	Foreign error             // of Heads
+	Barred  int               // calls of Heads
+	Others  map[string]uint64 // heads of other origins
+	Own     string            // the origin; if empty, it is "here"
 }
 
 // Seal implements [broker.Ledger].
@@ -98,6 +109,42 @@ func (l *Ledger) Head() uint64 {
 	return uint64(len(l.Batches))
 }
 
+// Rejoin implements [broker.Ledger].
+func (l *Ledger) Rejoin(context.Context) (err error) {
+	l.Mu.Lock()
+	defer l.Mu.Unlock()
+	l.Joined++
+	if len(l.Rejoins) > 0 {
+		err, l.Rejoins = l.Rejoins[0], l.Rejoins[1:]
+	}
+	return err
+}
+
+// Heads implements [broker.Ledger].
+func (l *Ledger) Heads(context.Context) (map[string]uint64, error) {
+	l.Mu.Lock()
+	defer l.Mu.Unlock()
+	l.Barred++
+	heads := maps.Clone(l.Others)
+	if heads == nil {
+		heads = map[string]uint64{}
+	}
+	if l.Foreign != nil {
+		return nil, l.Foreign
+	}
+	heads[l.origin()] = uint64(len(l.Batches))
+	return heads, nil
+}
+
+// Origin implements [broker.Ledger].
+func (l *Ledger) Origin() string {
+	l.Mu.Lock()
+	defer l.Mu.Unlock()
+	return l.origin()
+}
+
+func (l *Ledger) origin() string { return cmp.Or(l.Own, "here") }
+
 // Find implements [broker.Ledger].
 func (l *Ledger) Find(_ context.Context, kind revocation.Kind, value string) (revocation.Recorded, bool, error) {
 	l.Mu.Lock()
@@ -105,7 +152,7 @@ func (l *Ledger) Find(_ context.Context, kind revocation.Kind, value string) (re
 	for i := len(l.Batches) - 1; i >= 0; i-- {
 		for _, e := range l.Batches[i] {
 			if e.Kind == kind && e.Value == value {
-				return revocation.Recorded{Event: e, Origin: "here", Seq: uint64(i) + 1}, true, l.Broken
+				return revocation.Recorded{Event: e, Origin: l.origin(), Seq: uint64(i) + 1}, true, l.Broken
 			}
 		}
 	}
@@ -113,10 +160,10 @@ func (l *Ledger) Find(_ context.Context, kind revocation.Kind, value string) (re
 }
 
 // Flushed implements [broker.Broadcast].
-func (l *Ledger) Flushed(context.Context, uint64) bool {
+func (l *Ledger) Flushed(_ context.Context, origin string, seq uint64) bool {
 	l.Mu.Lock()
 	defer l.Mu.Unlock()
-	return !l.Down
+	return !l.Down && (seq == 0 || origin == l.origin())
 }
 
 // Revoked implements [broker.Denylist].

@@ -56,13 +56,13 @@ func (p *Provider) LogoutURL(ctx context.Context, _ string) string {
 	return p.Logout(ctx)
 }
 
-// Federated starts a Harness with the provider cognito.
-func Federated(t *testing.T) (*Harness, *Provider) {
+// Federated starts a Harness with the provider cognito, whose wiring change may alter.
+func Federated(t *testing.T, change ...func(*Config)) (*Harness, *Provider) {
 	p := &Provider{Identity: broker.Identity{
 		Provider: "cognito", Issuer: "https://idp.test", Subject: "sub-1", Username: "ada", Email: "ada@example.org", Groups: []string{"staff"},
 		Attributes: map[string]any{"email": "ada@example.org"}, TokenHash: "t1", Proven: true, ExpiresAt: time.Unix(1_800_003_600, 0),
 	}}
-	h := Start(t, func(c *Config) { c.Providers = map[string]broker.IdentityProvider{"cognito": p} })
+	h := Start(t, append(change, func(c *Config) { c.Providers = map[string]broker.IdentityProvider{"cognito": p} })...)
 	return h, p
 }
 

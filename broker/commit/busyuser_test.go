@@ -177,7 +177,7 @@ func (l *slowHead) Committed() uint64 {
 	return l.Ledger.Committed()
 }
 
-func (l *slowHead) Flushed(_ context.Context, seq uint64) bool {
+func (l *slowHead) Flushed(_ context.Context, _ string, seq uint64) bool {
 	l.Mu.Lock()
 	defer l.Mu.Unlock()
 	l.flushed = append(l.flushed, seq)

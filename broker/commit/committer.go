@@ -2,7 +2,6 @@ package commit
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -26,6 +25,10 @@ type commitRequest struct {
 	changes []change
 	// signedExp is the largest exp that the answers to these changes will sign.
 	signedExp int64
+	// lastEpoch is the last epoch that had been drawn in the view on which such changes were decided.
+	lastEpoch int64
+	// rejoin asks for [broker.Ledger.Rejoin], before anything is written.
+	rejoin bool
 }
 
 // change is a change of the store and, optionally, a termination: both are committed, or neither.
@@ -41,6 +44,8 @@ type commitResult struct {
 	// epochs has the epoch of each change: zero for a change without a termination.
 	epochs []int64
 	seq    uint64
+	// rejoin is why the broker could not begin a new run, if one was needed.
+	rejoin error
 }
 
 // committer writes to the store: it merges the waiting requests into one transaction.
@@ -52,11 +57,12 @@ type committer struct {
 	clock      broker.Clock
 	accessLife time.Duration
 
-	// maxExp is the largest exp on record, once loaded.
-	maxExp int64
-	loaded bool
+	// maxExp is the largest exp on record, and drawn the last epoch on record before it was, once loaded.
+	maxExp, drawn int64
+	loaded        bool
 	// entered is true once the store's Commit was called for the current run of requests.
 	entered bool
+	rejoin  rejoin
 }
 
 func (c *committer) handle(ctx context.Context, batch []commitRequest) []actor.Result[commitResult] {
@@ -71,6 +77,11 @@ func (c *committer) handle(ctx context.Context, batch []commitRequest) []actor.R
 			c.panicked(cause, results, begin)
 		}
 	}()
+	c.entered = false
+	c.rejoin.try(ctx, c.ledger, batch)
+	for i := range results {
+		results[i].Value.rejoin = c.rejoin.err
+	}
 	for begin < len(batch) {
 		next := runEnd(batch, begin)
 		c.commit(ctx, batch[begin:next], results[begin:next])
@@ -132,7 +143,12 @@ func encodedLen(text string) int {
 // Terminations have their own transaction, so that their conflicts affect no other change.
 func (c *committer) commit(ctx context.Context, run []commitRequest, results []actor.Result[commitResult]) {
 	c.entered = false
-	if err := c.reserve(ctx, run); err != nil {
+	if c.rejoin.needed {
+		fail(results, store.ErrFenced)
+		return
+	}
+	undecided, err := c.reserve(ctx, run)
+	if err != nil {
 		fail(results, err)
 		return
 	}
@@ -141,6 +157,10 @@ func (c *committer) commit(ctx context.Context, run []commitRequest, results []a
 		terminations []*pendingTermination
 	)
 	for i, req := range run {
+		if undecided[i] {
+			fail(results[i:i+1], store.ErrConflict)
+			continue
+		}
 		for j, change := range req.changes {
 			if change.termination == nil {
 				changes = append(changes, change.Change)
@@ -152,6 +172,9 @@ func (c *committer) commit(ctx context.Context, run []commitRequest, results []a
 	errs, seqs := c.write(ctx, changes)
 	at := 0
 	for i, req := range run {
+		if undecided[i] {
+			continue
+		}
 		for j, change := range req.changes {
 			if change.termination == nil {
 				results[i].Value.errs[j] = errs[at]
@@ -165,119 +188,10 @@ func (c *committer) commit(ctx context.Context, run []commitRequest, results []a
 	}
 }
 
-// write commits the changes, in one transaction unless the store reports that they do not
-// fit into one. seqs holds the ledger's head for each change whose events were recorded.
-func (c *committer) write(ctx context.Context, changes []store.Change) (errs []error, seqs []uint64) {
-	seqs = make([]uint64, len(changes))
-	for len(errs) < len(changes) {
-		rest := changes[len(errs):]
-		sealed := false
-		var sealErr error
-		got := c.engine(ctx, rest, func(accepted []revocation.Event) (writes []store.Write, err error) {
-			sealed = true
-			writes, sealErr = c.ledger.Seal(accepted)
-			return writes, sealErr
-		})
-		c.endOnUncertain(got)
-		if sealErr != nil && len(rest) > 1 { // one event must not fail the other changes
-			for i := range rest {
-				oneErr, oneSeq := c.write(ctx, rest[i:i+1])
-				seqs[len(errs)] = oneSeq[0]
-				errs = append(errs, oneErr...)
-			}
-			continue
-		}
-		var recorded []revocation.Event
-		if sealed {
-			recorded = acceptedEvents(rest, got)
-		}
-		if len(recorded) > 0 {
-			seq := c.ledger.Committed()
-			for i, change := range rest {
-				if got[i] == nil && len(change.Events) > 0 {
-					seqs[len(errs)+i] = seq
-				}
-			}
-		}
-		c.observe.Committed(len(rest), recorded)
-		fit := len(got)
-		for i, err := range got[1:] {
-			if errors.Is(err, store.ErrTooBig) {
-				fit = i + 1
-				break
-			}
-		}
-		errs = append(errs, got[:fit]...)
-	}
-	return errs, seqs
-}
-
-// engine makes all calls of the store's Commit.
-func (c *committer) engine(ctx context.Context, changes []store.Change, seal store.Seal) []error {
-	c.entered = true
-	return c.store.Commit(ctx, changes, seal)
-}
-
-func (c *committer) endOnUncertain(errs []error) {
-	for _, err := range errs {
-		if errors.Is(err, store.ErrUncertain) {
-			c.fatal(err)
-			return
-		}
-	}
-}
-
-// acceptedEvents returns the events of the changes that were written.
-func acceptedEvents(changes []store.Change, errs []error) []revocation.Event {
-	var events []revocation.Event
-	for i, change := range changes {
-		if errs[i] == nil {
-			events = append(events, change.Events...)
-		}
-	}
-	return events
-}
-
 func fail(results []actor.Result[commitResult], err error) {
 	for i := range results {
 		for j := range results[i].Value.errs {
 			results[i].Value.errs[j] = err
 		}
 	}
-}
-
-// reserve records the largest exp before any token with it can be signed.
-func (c *committer) reserve(ctx context.Context, run []commitRequest) error {
-	var exp int64
-	for _, req := range run {
-		exp = max(exp, req.signedExp)
-	}
-	if exp == 0 || c.loaded && exp <= c.maxExp {
-		return nil
-	}
-	for range maxConflicts {
-		floor, rev, err := ReadFloor(ctx, c.store)
-		if err != nil {
-			return err
-		}
-		c.maxExp, c.loaded = floor.MaxExp, true
-		if exp <= floor.MaxExp {
-			return nil
-		}
-		floor.MaxExp = exp + expReserve
-		write, err := floor.Write(rev)
-		if err != nil {
-			return err
-		}
-		errs := c.engine(ctx, []store.Change{{Writes: []store.Write{write}}}, c.ledger.Seal)
-		c.endOnUncertain(errs)
-		if errs[0] == nil {
-			c.maxExp = floor.MaxExp
-			return nil
-		}
-		if !errors.Is(errs[0], store.ErrConflict) {
-			return fmt.Errorf("recording the largest exp: %w", errs[0])
-		}
-	}
-	return fmt.Errorf("recording the largest exp: %w", store.ErrConflict)
 }

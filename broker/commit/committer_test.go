@@ -61,8 +61,8 @@ func TestAPanicOfTheCommitter(t *testing.T) {
 		inCommit bool
 		fatal    bool
 	}{
-		// A sign-in reads the floor in its shard, then in the committer.
-		"a panic before the commit started is an error and a restart": {atRead: 2},
+		// Of a sign-in, only the committer reads the floor by itself.
+		"a panic before the commit started is an error and a restart": {atRead: 1},
 		"a panic in the commit ends the process":                      {inCommit: true, fatal: true},
 	} {
 		t.Run(name, func(t *testing.T) {

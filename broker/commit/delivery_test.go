@@ -2,6 +2,8 @@ package commit_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"reflect"
 	"sync"
 	"testing"
@@ -9,6 +11,7 @@ import (
 
 	"tokenbroker/broker"
 	"tokenbroker/broker/brokertest"
+	"tokenbroker/broker/commit"
 	"tokenbroker/broker/operator"
 	"tokenbroker/revocation"
 )
@@ -22,7 +25,7 @@ type fakeReceipts struct {
 	mu              sync.Mutex
 	begun, done     int
 	sealedBefore    int // batches that were sealed when the wait began
-	asked           []uint64
+	asked           []map[string]uint64
 	answer          broker.ReceiptSummary
 	deadlineOfAsked time.Time
 }
@@ -38,13 +41,13 @@ func (f *fakeReceipts) Expect() broker.ReceiptWait {
 	return f
 }
 
-func (f *fakeReceipts) Applied(ctx context.Context, seq uint64) broker.ReceiptSummary {
+func (f *fakeReceipts) Applied(ctx context.Context, heads map[string]uint64) broker.ReceiptSummary {
 	if f.never {
 		<-ctx.Done()
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.asked = append(f.asked, seq)
+	f.asked = append(f.asked, heads)
 	f.deadlineOfAsked, _ = ctx.Deadline()
 	return f.answer
 }
@@ -120,7 +123,7 @@ func TestEveryRevocationWaitsForReceiptsWhenAsked(t *testing.T) {
 			if services.begun != 1 || services.done != 1 || services.sealedBefore != before {
 				t.Errorf("waits %d, ended %d, begun after %d batches of %d", services.begun, services.done, services.sealedBefore, before)
 			}
-			if head := h.Ledger.Head(); len(services.asked) != 1 || services.asked[0] != head {
+			if head := h.Ledger.Head(); !reflect.DeepEqual(services.asked, []map[string]uint64{{"here": head}}) {
 				t.Errorf("waited for %v, want the head %d", services.asked, head)
 			}
 			if services.deadlineOfAsked.After(began.Add(waits.Wait + time.Second)) {
@@ -181,7 +184,92 @@ func TestASecondRevocationWaitsForTheFirst(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if len(services.asked) != 2 || services.asked[0] != services.asked[1] {
+	if len(services.asked) != 2 || !reflect.DeepEqual(services.asked[0], services.asked[1]) {
 		t.Errorf("waited for %v", services.asked)
+	}
+}
+
+// waitTwice makes a revocation and repeats it, with change in between. It returns the answers to the second request.
+func waitTwice(t *testing.T, services *fakeReceipts, change func(*brokertest.Ledger)) (broadcast bool, got *broker.ReceiptSummary) {
+	t.Helper()
+	h := brokertest.Start(t, func(cfg *brokertest.Config) { cfg.Receipts = services })
+	services.ledger = h.Ledger
+	end := ends(t, h)["jti"]
+	waits := brokertest.Request
+	waits.Wait = time.Second
+	if broadcast, got, err := end(waits); err != nil || !broadcast || got == nil || !reflect.DeepEqual(services.asked, []map[string]uint64{{"here": 1}}) {
+		t.Fatalf("the first revocation: %v, %+v, %v, waited for %v", broadcast, got, err, services.asked)
+	}
+	change(h.Ledger)
+	broadcast, got, err := end(waits)
+	if err != nil || services.done != 2 {
+		t.Errorf("%v; %d waits ended, want 2", err, services.done)
+	}
+	return broadcast, got
+}
+
+// The batch of another broker is not below the own head: the wait is for everything on record.
+func TestReceiptsCoverWhatAnotherBrokerRecorded(t *testing.T) {
+	services := &fakeReceipts{answer: broker.ReceiptSummary{Applied: 1, Of: 1}}
+	broadcast, got := waitTwice(t, services, func(l *brokertest.Ledger) { l.Others = map[string]uint64{"other": 7} })
+	if !broadcast || got == nil || !reflect.DeepEqual(services.asked[1], map[string]uint64{"here": 1, "other": 7}) {
+		t.Errorf("%v, %+v, waited for %v", broadcast, got, services.asked[1])
+	}
+}
+
+// Nothing is counted if it is not known what to wait for.
+func TestReceiptsThatProveNothingAreNotCounted(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change    func(*brokertest.Ledger)
+		broadcast bool
+	}{
+		"the store does not answer": {func(l *brokertest.Ledger) { l.Foreign = errors.New("away") }, false},
+		"there are more origins than a receipt names": {func(l *brokertest.Ledger) {
+			l.Others = map[string]uint64{}
+			for i := range revocation.MaxReceiptOrigins {
+				l.Others[fmt.Sprint("other", i)] = 1
+			}
+		}, true},
+	} {
+		services := &fakeReceipts{}
+		if broadcast, got := waitTwice(t, services, tt.change); broadcast != tt.broadcast || got != nil || len(services.asked) != 1 {
+			t.Errorf("%s: %v, %+v, waited for %v", name, broadcast, got, services.asked)
+		}
+	}
+}
+
+// rejoining is a ledger whose broker takes a new origin once its next batch is on record.
+type rejoining struct{ *brokertest.Ledger }
+
+func (l rejoining) Committed() uint64 {
+	seq := l.Ledger.Committed()
+	l.Mu.Lock()
+	defer l.Mu.Unlock()
+	l.Own, l.Others = "next", map[string]uint64{"here": seq}
+	return seq
+}
+
+// TestANumberOfAnEarlierOriginIsNotOneOfTheNext: the number of a batch says nothing about the batches of another origin.
+func TestANumberOfAnEarlierOriginIsNotOneOfTheNext(t *testing.T) {
+	services := &fakeReceipts{answer: broker.ReceiptSummary{Applied: 1, Of: 1}}
+	h := brokertest.Start(t, func(cfg *brokertest.Config) { cfg.Receipts = services })
+	services.ledger = h.Ledger
+	broadcast := func(path *commit.Path) (bool, *broker.ReceiptSummary) {
+		delivery := path.ExpectDelivery(t.Context(), time.Second)
+		defer delivery.Close()
+		seq, err := path.Record(t.Context(), []revocation.Event{{Kind: revocation.KindJTI, Value: "j", Reason: revocation.ReasonRevoked}})
+		if err != nil || seq != 1 {
+			t.Fatal(seq, err)
+		}
+		return delivery.Wait(t.Context(), seq)
+	}
+	path := commit.Start(commit.Config{
+		Store: h.Store, Ledger: rejoining{h.Ledger}, Broadcast: h.Ledger, Receipts: services, Denylist: h.Ledger, Clock: h.Clock,
+		Observer: brokertest.Observer{}, Fatal: func(err error) { t.Error(err) },
+	})
+	t.Cleanup(func() { _ = path.Close(context.WithoutCancel(t.Context())) })
+	sent, got := broadcast(path)
+	if sent || got == nil || !reflect.DeepEqual(services.asked, []map[string]uint64{{"here": 1, "next": 1}}) {
+		t.Errorf("sent %v, %+v, waited for %v", sent, got, services.asked)
 	}
 }

@@ -25,6 +25,8 @@ func AppError(ctx context.Context, doing string, err error) *broker.Error {
 		return &broker.Error{Code: broker.CodeBusy, Message: "Too many requests are waiting; try again.", RetryAfter: time.Second, Err: cause}
 	case errors.Is(err, store.ErrReadOnly):
 		return &broker.Error{Code: broker.CodeWritesRefused, Message: "The store refuses writes at the moment; try again.", RetryAfter: 10 * time.Second, Err: cause}
+	case errors.Is(err, store.ErrFenced), errors.Is(err, store.ErrUnavailable):
+		return &broker.Error{Code: broker.CodeUnavailable, Message: "The broker cannot use its store at the moment; try again.", RetryAfter: time.Second, Err: cause}
 	case errors.Is(err, actor.ErrStopped), errors.Is(err, store.ErrClosed), errors.Is(err, context.Canceled), ctx.Err() != nil:
 		return &broker.Error{Code: broker.CodeUnavailable, Message: "The broker is shutting down, or the request was canceled; try again.", RetryAfter: time.Second, Err: cause}
 	default:

@@ -156,7 +156,10 @@ func (p *Path) Commit(ctx context.Context, changes ...store.Change) (errs []erro
 // each time, and returns nil if there is nothing to write. Update may meet too many conflicts if a shard keeps
 // writing the same record: an operator's change of a user therefore goes through the user's shard.
 func (p *Path) Update(ctx context.Context, build func() (*store.Change, error)) error {
-	for range maxConflicts {
+	for try := range maxConflicts {
+		if err := pause(ctx, try); err != nil {
+			return err
+		}
 		built, err := build()
 		if err != nil || built == nil {
 			return err
@@ -173,7 +176,9 @@ func (p *Path) Update(ctx context.Context, build func() (*store.Change, error)) 
 }
 
 // Record records events that belong to no session and no epoch: those of single tokens and of
-// signing keys. It sets their At and ExpiresAt: they live until every token signed so far has expired.
+// signing keys. It sets their At and ExpiresAt: they live until every token signed so far has expired, by any
+// broker, because the exp of a token is on record before the token is signed. A token that another
+// broker signs with a compromised key before it learns of that ends within the margin of the event.
 func (p *Path) Record(ctx context.Context, events []revocation.Event) (seq uint64, err error) {
 	floor, _, err := ReadFloor(ctx, p.cfg.Store)
 	if err != nil {
@@ -193,7 +198,10 @@ func (p *Path) Record(ctx context.Context, events []revocation.Event) (seq uint6
 // End commits a termination that no shard decides. It tries again after a conflict, which only
 // another broker on the store can have caused.
 func (p *Path) End(ctx context.Context, t Termination) (epoch int64, seq uint64, err error) {
-	for range maxConflicts {
+	for try := range maxConflicts {
+		if err := pause(ctx, try); err != nil {
+			return 0, 0, err
+		}
 		result, err := p.committer.Ask(ctx, commitRequest{changes: []change{{termination: &t}}})
 		if err != nil {
 			return 0, 0, fmt.Errorf("committing: %w", err)

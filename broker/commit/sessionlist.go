@@ -48,6 +48,15 @@ func (v *UserView) addSessionList(ctx context.Context, st *session.State, bound 
 	if len(st.Listed) < bound {
 		return nil
 	}
+	var reads []string
+	for _, sid := range st.Listed {
+		if v.sessions[sid] == nil {
+			reads = append(reads, SessionKey(v.uid, sid))
+		}
+	}
+	if err := v.reader.fetch(ctx, reads...); err != nil {
+		return fmt.Errorf("reading the listed sessions: %w", err)
+	}
 	for _, sid := range st.Listed {
 		one, err := v.state(ctx, sid, "")
 		switch {

@@ -3,6 +3,7 @@ package commit
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"tokenbroker/broker"
 	"tokenbroker/broker/actor"
@@ -10,16 +11,14 @@ import (
 	"tokenbroker/store"
 )
 
-// maxConflicts is how often a change is decided again after a revision conflict.
-const maxConflicts = 16
-
 // maxChangeEvents is how many events a change may have before another message adds to it.
 const maxChangeEvents = 250
 
 // Message is a message for the session SID of the user UID, or for the user.
 type Message struct {
 	UID, SID string // SID is empty in a change of the user
-	// ClientID is the client of the session that an Open makes.
+	// ClientID is the client of the session that an Open makes. For other messages it is the client that the session
+	// is expected to have, whose record is then read together with the others. It may be empty or wrong.
 	ClientID string
 	// Marks are the replay marks that an Open makes: it is refused if one of them is on record.
 	Marks   []Mark
@@ -61,6 +60,16 @@ func (s *shard) handle(ctx context.Context, batch []Message) []actor.Result[Resu
 	results := make([]actor.Result[Result], len(batch))
 	for open := groupByUser(batch); len(open) > 0; {
 		open = s.round(ctx, batch, open, results)
+		conflicts := 0
+		for _, g := range open {
+			conflicts = max(conflicts, g.tries)
+		}
+		if err := pause(ctx, conflicts); err != nil {
+			for _, g := range open {
+				failGroup(g, results, err)
+			}
+			break
+		}
 	}
 	return results
 }
@@ -68,7 +77,9 @@ func (s *shard) handle(ctx context.Context, batch []Message) []actor.Result[Resu
 // round decides the open groups on the current contents of the store and commits them together. It
 // returns the groups that met a conflict, and the messages that wait for an epoch.
 func (s *shard) round(ctx context.Context, batch []Message, open []group, results []actor.Result[Result]) (left []group) {
-	request, writing, decided := s.decideAll(ctx, batch, open, results)
+	reader, confirm := store.Provisional(s.reader)
+	request, writing, decided := s.decideAll(ctx, reader, batch, open, results)
+	defer func() { s.confirm(ctx, confirm, open, left, results) }()
 	if len(writing) == 0 {
 		return nil
 	}
@@ -97,19 +108,56 @@ func (s *shard) round(ctx context.Context, batch []Message, open []group, result
 	return left
 }
 
-// decideAll decides the open groups on one view of the store. It returns the changes to
-// commit, the groups that they belong to, and how many of each group's messages were decided.
-func (s *shard) decideAll(ctx context.Context, batch []Message, open []group, results []actor.Result[Result]) (request commitRequest, writing []group, decided []int) {
-	snapshot, release, err := store.Snapshot(s.reader)
-	if err != nil {
+// confirm confirms the reads of a round before its results are answered: refusals and repeated answers, which write nothing,
+// and those of changes, because a change compares only the records that it writes. It costs nothing after a commit. If the
+// reads cannot be confirmed, all results are failures; a change that was written has the same effect when it is repeated. The
+// messages in left are decided again.
+func (s *shard) confirm(ctx context.Context, confirm func(context.Context) error, open, left []group, results []actor.Result[Result]) {
+	again := map[int]bool{}
+	for _, g := range left {
+		for _, i := range g.indexes {
+			again[i] = true
+		}
+	}
+	var answers []int
+	for _, g := range open {
+		for _, i := range g.indexes {
+			if results[i].Err == nil && !again[i] {
+				answers = append(answers, i)
+			}
+		}
+	}
+	if len(answers) == 0 {
+		return
+	}
+	if err := confirm(ctx); err != nil {
+		for _, i := range answers {
+			results[i] = actor.Result[Result]{Err: err}
+		}
+	}
+}
+
+// decideAll decides the open groups on one view of the store. It reads together the records that their messages are
+// known to need. It returns the changes to commit, the groups that they belong to, and how many of each group's
+// messages were decided.
+func (s *shard) decideAll(ctx context.Context, reader store.Reader, batch []Message, open []group, results []actor.Result[Result]) (request commitRequest, writing []group, decided []int) {
+	failAll := func(err error) (commitRequest, []group, []int) {
 		for _, g := range open {
 			failGroup(g, results, err)
 		}
 		return commitRequest{}, nil, nil
 	}
+	snapshot, release, err := store.Snapshot(reader)
+	if err != nil {
+		return failAll(err)
+	}
 	defer release()
 	shared := newView(snapshot, s.denylist)
 	shared.timeFloor = s.clock.RecordedTimeFloor()
+	if err := prefetch(ctx, shared, batch, open); err != nil {
+		return failAll(err)
+	}
+	defer func() { request.lastEpoch = shared.floor.Last }()
 	for _, g := range open {
 		d, err := s.decide(ctx, shared, batch, g, results)
 		if err != nil {
@@ -124,6 +172,23 @@ func (s *shard) decideAll(ctx context.Context, batch []Message, open []group, re
 		}
 	}
 	return request, writing, decided
+}
+
+// prefetch reads the records that the messages are known to need. Its error is one of the store, which all messages would
+// meet; one of a single record is met by the messages of that record when they read it by themselves.
+func prefetch(ctx context.Context, shared *view, batch []Message, open []group) error {
+	keys := []string{floorKey}
+	for _, g := range open {
+		for _, i := range g.indexes {
+			keys = batch[i].addReads(keys)
+		}
+	}
+	err := shared.reader.fetch(ctx, keys...)
+	var refusal *broker.Error // of a store that several brokers share
+	if err != nil && (errors.As(err, &refusal) || refusesAll(err) || ctx.Err() != nil) {
+		return fmt.Errorf("reading the records of the messages: %w", err)
+	}
+	return nil
 }
 
 // decide steps the group's messages in order, each on the results of the earlier ones. It stops after a message

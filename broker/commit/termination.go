@@ -40,32 +40,50 @@ func (p *pendingTermination) settle(seq uint64, err error) {
 // terminate draws an epoch for each of the changes and commits them as one, with the floor that
 // holds the epochs and with their events. It returns the changes that have to wait because
 // another one writes the same record. If the changes cannot be committed together, each is
-// committed by itself: none is refused because of another one.
+// committed by itself: none is refused because of another one. A conflict that another broker's epoch
+// caused is not a result: the epochs are drawn again.
 func (c *committer) terminate(ctx context.Context, asked []*pendingTermination) (waiting []*pendingTermination) {
-	floor, rev, err := ReadFloor(ctx, c.store)
-	if err != nil {
-		settleAll(asked, 0, err)
-		return nil
-	}
-	merged, together, waiting := c.merge(ctx, &floor, asked)
-	if len(together) == 0 {
-		return waiting
-	}
-	write, err := floor.Write(rev)
-	if err != nil {
-		settleAll(together, 0, err)
-		return waiting
-	}
-	merged.Writes = append(merged.Writes, write)
-	errs, seqs := c.write(ctx, []store.Change{merged})
-	if len(together) == 1 || errs[0] == nil || refusesAll(errs[0]) {
+	floors, _ := store.Provisional(c.store) // the commit compares the revision
+	for try := 1; ; try++ {
+		floor, rev, err := ReadFloor(ctx, floors)
+		if err != nil {
+			settleAll(asked, 0, err)
+			return waiting
+		}
+		merged, together, held := c.merge(ctx, &floor, asked)
+		waiting = append(waiting, held...)
+		if len(together) == 0 {
+			return waiting
+		}
+		write, err := floor.Write(rev)
+		if err != nil {
+			settleAll(together, 0, err)
+			return waiting
+		}
+		merged.Writes = append(merged.Writes, write)
+		errs, seqs := c.write(ctx, []store.Change{merged})
+		overtaken := errors.Is(errs[0], store.ErrConflict) && c.floorMoved(ctx, rev)
+		switch {
+		case overtaken && try < maxConflicts && (try < maxTogether || len(together) == 1):
+			if err := pause(ctx, try); err == nil {
+				asked = together
+				continue
+			}
+		case errs[0] != nil && !refusesAll(errs[0]) && len(together) > 1:
+			for _, p := range together {
+				c.terminate(ctx, []*pendingTermination{p})
+			}
+			return waiting
+		}
 		settleAll(together, seqs[0], errs[0])
 		return waiting
 	}
-	for _, p := range together {
-		c.terminate(ctx, []*pendingTermination{p})
-	}
-	return waiting
+}
+
+// floorMoved reports whether the floor has another revision than rev.
+func (c *committer) floorMoved(ctx context.Context, rev store.Revision) bool {
+	_, now, err := ReadFloor(ctx, c.store)
+	return err == nil && now != rev
 }
 
 // merge draws the epochs from floor, in the order of the changes, and merges the changes
@@ -128,7 +146,12 @@ func touches(taken map[string]bool, writes []store.Write) bool {
 
 // refusesAll reports whether every change would meet the same error.
 func refusesAll(err error) bool {
-	return errors.Is(err, store.ErrUncertain) || errors.Is(err, store.ErrReadOnly) || errors.Is(err, store.ErrClosed)
+	for _, all := range []error{store.ErrUncertain, store.ErrReadOnly, store.ErrClosed, store.ErrFenced, store.ErrUnavailable} {
+		if errors.Is(err, all) {
+			return true
+		}
+	}
+	return false
 }
 
 // termination returns the termination of the user's sessions and tokens. It writes the user's record, with

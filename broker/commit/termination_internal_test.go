@@ -128,7 +128,7 @@ func TestTerminationsShareACommitButNotTheirErrors(t *testing.T) {
 }
 
 func TestTerminationsRefusedByTheStoreAreNotTriedOneByOne(t *testing.T) {
-	for _, refuse := range []error{store.ErrReadOnly, store.ErrUncertain, store.ErrClosed} {
+	for _, refuse := range []error{store.ErrReadOnly, store.ErrUncertain, store.ErrClosed, store.ErrUnavailable, store.ErrFenced} {
 		c, disk, ledger := newTestCommitter()
 		disk.refuse = refuse
 		for _, r := range c.handle(t.Context(), []commitRequest{ends("a"), ends("b"), ends("c")}) {

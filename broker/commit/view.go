@@ -17,16 +17,16 @@ import (
 // view is the records that all users of one round of a batch share. Each is
 // read once, and no step changes it.
 type view struct {
-	reader    store.Reader
+	reader    *prefetched
 	denylist  broker.Denylist
-	floor     int64
+	floor     Floor
 	floorRead bool
 	timeFloor int64            // of the clock; only shards need it
 	clients   map[string]int64 // epochs
 }
 
 func newView(r store.Reader, denylist broker.Denylist) *view {
-	return &view{reader: r, denylist: denylist, clients: map[string]int64{}}
+	return &view{reader: prefetching(r), denylist: denylist, clients: map[string]int64{}}
 }
 
 // user returns the view of one user's records.
@@ -40,9 +40,9 @@ func (v *view) floorEpoch(ctx context.Context) (int64, error) {
 		if err != nil {
 			return 0, err
 		}
-		v.floor, v.floorRead = floor.Epoch, true
+		v.floor, v.floorRead = floor, true
 	}
-	return v.floor, nil
+	return v.floor.Epoch, nil
 }
 
 func (v *view) clientEpoch(ctx context.Context, id string) (int64, error) {
@@ -80,13 +80,21 @@ type sessionSlot struct {
 	expires int64 // of the record; zero unless it has to be written
 }
 
-// State returns the state on which a session of the user is judged.
-func (v *UserView) State(ctx context.Context, sid string) (session.State, error) {
-	return v.state(ctx, sid, "")
+// State returns the state on which a session of the user is judged. clientID is the client that the session is expected
+// to have, whose record is then read together with the others; it may be empty.
+func (v *UserView) State(ctx context.Context, sid, clientID string) (session.State, error) {
+	expected := Message{UID: v.uid, SID: sid, ClientID: clientID}
+	if err := v.reader.fetch(ctx, expected.addReads([]string{floorKey})...); err != nil {
+		return session.State{}, fmt.Errorf("reading the session: %w", err)
+	}
+	return v.state(ctx, sid, clientID)
 }
 
 // StateOf is [UserView.State] for a session that was already read.
 func (v *UserView) StateOf(ctx context.Context, s *session.Session) (session.State, error) {
+	if err := v.reader.fetch(ctx, floorKey, directory.UserKey(v.uid), directory.ClientKey(s.ClientID)); err != nil {
+		return session.State{}, fmt.Errorf("reading the user: %w", err)
+	}
 	st, err := v.userState(ctx)
 	if err != nil {
 		return session.State{}, err
@@ -273,28 +281,4 @@ func (v *UserView) writes(ctx context.Context) ([]store.Write, error) {
 // tombstoneEnd returns when the store may delete a session's record.
 func tombstoneEnd(s *session.Session, p session.Policy) int64 {
 	return s.AbsoluteEnd(p).Add(session.TombstoneLife).Unix()
-}
-
-// SessionKey returns the key of a session's record (docs/design.md §5) or, if sid is empty, the prefix of the keys of
-// the user's sessions.
-func SessionKey(uid, sid string) string { return SessionPrefix + uid + "." + sid }
-
-// SIDKey returns the key of the record with the uid of a session's user.
-func SIDKey(sid string) string { return "sid." + sid }
-
-// SessionPrefix is the prefix of the keys of all sessions.
-const SessionPrefix = "session."
-
-// sidRecord is the record sid.<sid>: the user of a session.
-type sidRecord struct {
-	V   int    `json:"v"`
-	UID string `json:"uid"`
-	SID string `json:"sid"`
-}
-
-// SessionOwner returns the uid of the user whose session it is, or "" if no such session is on record.
-func SessionOwner(ctx context.Context, r store.Reader, sid string) (uid string, err error) {
-	var owner sidRecord
-	_, err = directory.ReadRecord(ctx, r, "the sid", SIDKey(sid), &owner, &owner.V)
-	return owner.UID, err
 }

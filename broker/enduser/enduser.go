@@ -4,6 +4,7 @@ package enduser
 
 import (
 	"cmp"
+	"context"
 	"log/slog"
 
 	"golang.org/x/sync/semaphore"
@@ -48,7 +49,8 @@ type Config struct {
 	Audit *slog.Logger
 }
 
-// Service has the use cases of people. It starts no goroutine. It is safe for concurrent use.
+// Service has the use cases of people. It starts no goroutine. It is safe for concurrent use. While
+// [broker.Secrets] is outdated, all of them except [Service.NewExchangeNonce] are refused with CodeUnavailable.
 type Service struct {
 	cfg       Config
 	path      *commit.Path
@@ -57,6 +59,15 @@ type Service struct {
 	upstreams map[string]*semaphore.Weighted
 	replays   *replays
 	openRates *openRates
+}
+
+// checkKeys returns the refusal of a use case that checks or signs tokens while the keys may be outdated:
+// a valid token must not be taken for a forged one.
+func (svc *Service) checkKeys(ctx context.Context) error {
+	if err := svc.cfg.Secrets.Outdated(); err != nil {
+		return commit.AppError(ctx, "checking the keys", err)
+	}
+	return nil
 }
 
 // New returns the use cases on the commit path.

@@ -22,6 +22,9 @@ func (svc *Service) NewExchangeNonce() broker.ExchangeNonce {
 // CodeIDTokenUnproven, CodeNonceInvalid, CodeNonceExpired, CodeNonceUsed, CodeTokenUsed,
 // CodeUpstreamUnavailable, CodeTooManyAttempts, CodeBusy.
 func (svc *Service) ExchangeTokens(ctx context.Context, provider string, tokens broker.UpstreamTokens, req broker.Request) (grant *broker.Grant, err error) {
+	if err := svc.checkKeys(ctx); err != nil {
+		return nil, err
+	}
 	p, ok := svc.cfg.Providers[provider]
 	if !ok {
 		return nil, &broker.Error{Code: broker.CodeUnknownProvider, Message: "No sign-in provider of this name is configured."}

@@ -32,6 +32,9 @@ func (svc *Service) Providers() []string {
 // The caller has checked returnTo. Errors: CodeUnknownProvider, CodeUpstreamUnavailable,
 // CodeBusy.
 func (svc *Service) StartLogin(ctx context.Context, provider, redirectURI, returnTo string, req broker.Request) (*broker.LoginStart, error) {
+	if err := svc.checkKeys(ctx); err != nil {
+		return nil, err
+	}
 	p, ok := svc.cfg.Providers[provider]
 	if !ok {
 		return nil, &broker.Error{Code: broker.CodeUnknownProvider, Message: "No sign-in provider of this name is configured."}
@@ -61,6 +64,9 @@ func (svc *Service) StartLogin(ctx context.Context, provider, redirectURI, retur
 // error. Failures count against the address. Errors: CodeLoginState,
 // CodeLoginUsed, CodeProviderError and those of ExchangeTokens.
 func (svc *Service) CompleteLogin(ctx context.Context, cb broker.LoginCallback, req broker.Request) (grant *broker.Grant, returnTo string, err error) {
+	if err := svc.checkKeys(ctx); err != nil {
+		return nil, "", err // not the page to return to: the browser can repeat the callback
+	}
 	state, err := credential.OpenLoginState(cb.Cookie, svc.cfg.Secrets, svc.cfg.Clock.Now())
 	mine := subtle.ConstantTimeCompare([]byte(state.State), []byte(cb.State)) == 1
 	if err != nil || !mine || state.Provider != cb.Provider {

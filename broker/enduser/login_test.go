@@ -46,10 +46,16 @@ func TestLoginRefusals(t *testing.T) {
 	for name, change := range map[string]func(*broker.LoginCallback){
 		"no cookie":                func(cb *broker.LoginCallback) { cb.Cookie = "" },
 		"another attempt's cookie": func(cb *broker.LoginCallback) { cb.Cookie = other.Cookie },
-		"a damaged cookie":         func(cb *broker.LoginCallback) { cb.Cookie = cb.Cookie[:20] + "A" + cb.Cookie[21:] },
-		"another state":            func(cb *broker.LoginCallback) { cb.State = other.State },
-		"no state":                 func(cb *broker.LoginCallback) { cb.State = "" },
-		"another provider's path":  func(cb *broker.LoginCallback) { cb.Provider = "google" },
+		"a damaged cookie": func(cb *broker.LoginCallback) {
+			other := "A"
+			if cb.Cookie[20] == 'A' {
+				other = "B"
+			}
+			cb.Cookie = cb.Cookie[:20] + other + cb.Cookie[21:]
+		},
+		"another state":           func(cb *broker.LoginCallback) { cb.State = other.State },
+		"no state":                func(cb *broker.LoginCallback) { cb.State = "" },
+		"another provider's path": func(cb *broker.LoginCallback) { cb.Provider = "google" },
 	} {
 		t.Run(name, func(t *testing.T) {
 			cb := good
@@ -216,7 +222,7 @@ func TestTheLogOutPageHasItsOwnTimeout(t *testing.T) {
 // stuckBroadcast sends nothing.
 type stuckBroadcast struct{}
 
-func (stuckBroadcast) Flushed(ctx context.Context, _ uint64) bool {
+func (stuckBroadcast) Flushed(ctx context.Context, _ string, _ uint64) bool {
 	<-ctx.Done()
 	return false
 }

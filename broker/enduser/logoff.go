@@ -21,6 +21,9 @@ import (
 // is false if no token ended a session. CodeCSRF ends nothing. After another error some of the
 // sessions may have ended; the caller should try again.
 func (svc *Service) LogOff(ctx context.Context, refreshText, csrf string, req broker.Request, duplicates ...string) (broker.LogOffResult, error) {
+	if err := svc.checkKeys(ctx); err != nil {
+		return broker.LogOffResult{}, err
+	}
 	var tokens []credential.RefreshToken
 	for _, text := range append([]string{refreshText}, duplicates...) {
 		if token, err := credential.ParseRefreshToken(text, svc.cfg.Secrets); err == nil {
@@ -67,7 +70,7 @@ func (svc *Service) LogOff(ctx context.Context, refreshText, csrf string, req br
 // logOff ends the session of one token; the result is nil if the token is refused.
 func (svc *Service) logOff(ctx context.Context, token credential.RefreshToken, req broker.Request) (*commit.Result, error) {
 	uid, sid := token.UID.String(), token.SID.String()
-	result, err := svc.path.Ask(ctx, commit.Message{UID: uid, SID: sid, Message: session.EndSession{
+	result, err := svc.path.Ask(ctx, commit.Message{UID: uid, SID: sid, ClientID: svc.cfg.BrowserClient, Message: session.EndSession{
 		SecretHash: token.SecretHash(), Channel: session.ChannelCookie, Reason: revocation.ReasonLogoff,
 	}})
 	if err != nil {

@@ -77,7 +77,7 @@ func (svc *Service) endPriorSession(ctx context.Context, prior *credential.Prior
 	if prior == nil {
 		return
 	}
-	result, err := svc.path.Ask(ctx, commit.Message{UID: prior.UID, SID: prior.SID, Message: session.EndSession{
+	result, err := svc.path.Ask(ctx, commit.Message{UID: prior.UID, SID: prior.SID, ClientID: svc.cfg.BrowserClient, Message: session.EndSession{
 		SecretHash: prior.SecretHash, Channel: session.ChannelCookie, Reason: revocation.ReasonLogoff,
 	}})
 	switch {

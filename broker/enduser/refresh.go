@@ -20,6 +20,9 @@ import (
 // CodeWrongChannel, CodeSessionExpired, CodeSessionEnded, CodeSessionRevoked,
 // CodeUserDisabled, CodeRefreshReused, CodeGenerationAhead and CodeTooManyReplays, which ends nothing.
 func (svc *Service) Refresh(ctx context.Context, refreshText, csrf string, req broker.Request) (*broker.Grant, error) {
+	if err := svc.checkKeys(ctx); err != nil {
+		return nil, err
+	}
 	token, err := credential.ParseRefreshToken(refreshText, svc.cfg.Secrets)
 	if err != nil {
 		return nil, commit.Refused(session.RefuseUnknown)
@@ -30,7 +33,7 @@ func (svc *Service) Refresh(ctx context.Context, refreshText, csrf string, req b
 		svc.audit.Info(ctx, "csrf_mismatch", req, "uid", uid, "sid", sid)
 		return nil, errCSRF()
 	}
-	result, err := svc.path.Ask(ctx, commit.Message{UID: uid, SID: sid, Message: session.Rotate{
+	result, err := svc.path.Ask(ctx, commit.Message{UID: uid, SID: sid, ClientID: svc.cfg.BrowserClient, Message: session.Rotate{
 		Generation: token.Generation, SecretHash: token.SecretHash(), Channel: session.ChannelCookie, Source: token.Source(req),
 	}})
 	if err != nil {

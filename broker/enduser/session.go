@@ -18,11 +18,14 @@ import (
 // Errors: those of Refresh for a session that has ended; CodeRefreshSuperseded for a token
 // whose grace period is over and whose session continues.
 func (svc *Service) Session(ctx context.Context, refreshText string, req broker.Request) (*broker.SessionInfo, error) {
+	if err := svc.checkKeys(ctx); err != nil {
+		return nil, err
+	}
 	token, err := credential.ParseRefreshToken(refreshText, svc.cfg.Secrets)
 	if err != nil {
 		return nil, commit.Refused(session.RefuseUnknown)
 	}
-	state, err := svc.path.View(token.UID.String()).State(ctx, token.SID.String())
+	state, err := svc.path.View(token.UID.String()).State(ctx, token.SID.String(), svc.cfg.BrowserClient)
 	if err != nil {
 		return nil, commit.AppError(ctx, "reading the session", err)
 	}

@@ -25,6 +25,9 @@ const (
 // a wrong password and a disabled user have the same answer, after the same time:
 // CodeInvalidCredentials. CodeTooManyAttempts has RetryAfter.
 func (svc *Service) SignIn(ctx context.Context, username, plain string, req broker.Request) (*broker.Grant, error) {
+	if err := svc.checkKeys(ctx); err != nil {
+		return nil, err
+	}
 	linked, err := svc.tryPassword(ctx, username, plain, req)
 	if err != nil {
 		return nil, err

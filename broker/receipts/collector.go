@@ -44,10 +44,11 @@ const (
 	sweepEvery = time.Second
 )
 
-// Config configures a [Collector]. All fields except Known are required.
+// Config configures a [Collector]. All fields except Known are required. The functions must not call the Collector.
 type Config struct {
-	// Origin is the origin whose batches are waited for: the broker's own.
-	Origin string
+	// Origin returns the broker's own origin, of which services are shown with their lag. A broker whose origin was ended
+	// by another one has a new origin from then on.
+	Origin func() string
 	// Head returns the last batch that Origin committed. No service can have applied a later one.
 	Head func() uint64
 	// Mono returns the time of a monotonic clock.
@@ -73,20 +74,6 @@ type Collector struct {
 	swept    time.Duration
 	waits    map[*Wait]struct{}
 	closed   bool
-}
-
-// name identifies a service: its own name, and the source, which it cannot choose.
-type name struct{ source, service string }
-
-// service is the latest receipt of a service.
-type service struct {
-	applied   uint64
-	appliedAt time.Duration // when applied last rose
-	fresh     bool
-	age       time.Duration
-	heard     time.Duration
-	known     bool
-	waits     map[*Wait]struct{} // those that wait for it
 }
 
 // New returns an empty collector.
@@ -122,21 +109,21 @@ func (c *Collector) take(source string, raw []byte) error {
 	} else if client := strings.TrimPrefix(source, HTTP); named != revocation.ServiceID(client) && c.config.Known != nil && c.config.Known(named) {
 		return fmt.Errorf("%w: the receipt names a service of another client", ErrRefused)
 	}
-	applied := receipt.Applied[c.config.Origin]
-	if applied > c.config.Head() {
-		return fmt.Errorf("%w: the receipt is ahead of the committed batches", ErrRefused)
-	}
 	now := c.config.Mono()
 	who := name{source, receipt.Service}
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	origin, head := c.own()
+	if receipt.Applied[origin] > head {
+		return fmt.Errorf("%w: the receipt is ahead of the committed batches", ErrRefused)
+	}
 	s, remembered := c.services[who]
 	if !remembered {
 		if !c.room(source, known, now) {
 			return ErrFull
 		}
-		s = &service{known: known, waits: map[*Wait]struct{}{}}
+		s = &service{known: known, applied: map[string]progress{}, waits: map[*Wait]struct{}{}}
 		c.services[who] = s
 		c.sources[source]++
 		if !known {
@@ -144,15 +131,24 @@ func (c *Collector) take(source string, raw []byte) error {
 		}
 	}
 	s.heard, s.fresh, s.age = now, receipt.Fresh, time.Duration(receipt.AgeMS)*time.Millisecond
-	if before := s.applied; applied > before { // receipts may overtake each other
-		s.applied, s.appliedAt = applied, now
-		for w := range s.waits {
-			if w.seq <= applied {
-				w.applied(who, s, now)
-			}
+	s.speaks, s.speaker = receipt.Speaks, receipt.Speaker
+	s.report(receipt.Applied, origin, now)
+	for w := range s.waits {
+		if s.has(w.heads) {
+			w.applied(who, s, now)
 		}
 	}
 	return nil
+}
+
+// own returns the broker's origin and its head.
+func (c *Collector) own() (origin string, head uint64) {
+	for {
+		origin, head = c.config.Origin(), c.config.Head()
+		if origin == c.config.Origin() { // otherwise head may be that of the next origin
+			return origin, head
+		}
+	}
 }
 
 func (c *Collector) known(id string) bool { return c.config.Known == nil || c.config.Known(id) }
@@ -211,6 +207,11 @@ type Service struct {
 	Age   time.Duration
 	// Heard is the time since the latest receipt.
 	Heard time.Duration
+	// Speaks is the version of the protocol in that receipt, 0 if it has none. A service below [revocation.Speaks]
+	// cannot follow several brokers.
+	Speaks int
+	// Speaker is the origin of the broker that the service hears, empty if the receipt has none.
+	Speaker string
 }
 
 // Silent reports whether waits no longer wait for the service, because it has sent nothing for 3 s.
@@ -218,15 +219,16 @@ func (s Service) Silent() bool { return s.Heard > heardWithin }
 
 // Services returns the services that sent a receipt within the last minute, sorted by name.
 func (c *Collector) Services() []Service {
-	head := c.config.Head()
 	now := c.config.Mono()
 	c.mu.Lock()
 	c.sweep(now)
+	origin, head := c.own()
 	list := make([]Service, 0, len(c.services))
 	for who, s := range c.services {
+		applied := s.applied[origin].seq
 		list = append(list, Service{
-			Service: who.service, Source: who.source, Awaited: s.known, Applied: s.applied, Lag: head - min(head, s.applied),
-			Fresh: s.fresh, Age: s.age, Heard: now - s.heard,
+			Service: who.service, Source: who.source, Awaited: s.known, Applied: applied, Lag: head - min(head, applied),
+			Fresh: s.fresh, Age: s.age, Heard: now - s.heard, Speaks: s.speaks, Speaker: s.speaker,
 		})
 	}
 	c.mu.Unlock()
@@ -234,4 +236,20 @@ func (c *Collector) Services() []Service {
 		return cmp.Or(strings.Compare(a.Service, b.Service), strings.Compare(a.Source, b.Source))
 	})
 	return list
+}
+
+// maxOutdated bounds the names that [Collector.Outdated] returns.
+const maxOutdated = 20
+
+// Outdated returns the names of up to 20 services that sent a receipt within the last minute and cannot follow several
+// brokers, because they do not speak [revocation.Speaks] of the protocol. The names are sorted. It includes services
+// whose source is not known.
+func (c *Collector) Outdated() []string {
+	var names []string
+	for _, s := range c.Services() {
+		if s.Speaks < revocation.Speaks && (len(names) == 0 || names[len(names)-1] != s.Service) { // sorted by name
+			names = append(names, s.Service)
+		}
+	}
+	return names[:min(len(names), maxOutdated)]
 }

@@ -26,7 +26,7 @@ const own = "origin-1"
 func newCollector() *receipts.Collector {
 	began := time.Now()
 	return receipts.New(receipts.Config{
-		Origin: own, Head: func() uint64 { return 100 }, Mono: func() time.Duration { return time.Since(began) },
+		Origin: func() string { return own }, Head: func() uint64 { return 100 }, Mono: func() time.Duration { return time.Since(began) },
 	})
 }
 
@@ -51,11 +51,19 @@ func take(t *testing.T, c *receipts.Collector, service string, seq uint64) {
 // waiting starts a wait and returns its result.
 func waiting(t *testing.T, c *receipts.Collector, seq uint64, d time.Duration) <-chan broker.ReceiptSummary {
 	t.Helper()
+	return waitingFor(t, c, upTo(own, seq), d)
+}
+
+// upTo returns the batches of an origin up to seq.
+func upTo(origin string, seq uint64) map[string]uint64 { return map[string]uint64{origin: seq} }
+
+func waitingFor(t *testing.T, c *receipts.Collector, heads map[string]uint64, d time.Duration) <-chan broker.ReceiptSummary {
+	t.Helper()
 	answer := make(chan broker.ReceiptSummary, 1)
 	go func() {
 		ctx, cancel := context.WithTimeout(t.Context(), d)
 		defer cancel()
-		answer <- c.Applied(ctx, seq)
+		answer <- c.Applied(ctx, heads)
 	}()
 	synctest.Wait()
 	return answer
@@ -92,7 +100,7 @@ func TestAppliedEndsWhenAllServicesHaveApplied(t *testing.T) {
 
 func TestAppliedEndsImmediatelyWithoutServices(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		want(t, newCollector().Applied(t.Context(), 7), broker.ReceiptSummary{})
+		want(t, newCollector().Applied(t.Context(), upTo(own, 7)), broker.ReceiptSummary{})
 	})
 }
 
@@ -103,7 +111,7 @@ func TestTheSlowestIsMeasuredFromTheRequest(t *testing.T) {
 		time.Sleep(time.Second)
 		take(t, c, "a/1", 7) // before the wait, and after the request
 		time.Sleep(time.Second)
-		want(t, c.AppliedSince(t.Context(), 995*time.Millisecond, 7), broker.ReceiptSummary{Applied: 1, Of: 1, SlowestMS: 5})
+		want(t, c.AppliedSince(t.Context(), 995*time.Millisecond, upTo(own, 7)), broker.ReceiptSummary{Applied: 1, Of: 1, SlowestMS: 5})
 	})
 }
 
@@ -241,7 +249,7 @@ func TestCloseEndsEveryWait(t *testing.T) {
 		want(t, <-first, broker.ReceiptSummary{Applied: 1, Of: 1})
 		lags := broker.ReceiptSummary{Of: 1, Laggards: []string{"a/1"}}
 		want(t, <-second, lags)
-		want(t, c.Applied(t.Context(), 9), lags)
+		want(t, c.Applied(t.Context(), upTo(own, 9)), lags)
 	})
 }
 
@@ -296,10 +304,10 @@ func TestWaitsBeyondTheBoundEndImmediately(t *testing.T) {
 		const most = 1000
 		waits := make([]*receipts.Wait, most)
 		for i := range waits {
-			waits[i] = c.Begin(0, 7)
+			waits[i] = c.Begin(0, upTo(own, 7))
 		}
 		began := time.Now()
-		want(t, c.Begin(0, 7).End(t.Context()), broker.ReceiptSummary{Of: 1, Laggards: []string{"a/1"}})
+		want(t, c.Begin(0, upTo(own, 7)).End(t.Context()), broker.ReceiptSummary{Of: 1, Laggards: []string{"a/1"}})
 		if d := time.Since(began); d != 0 {
 			t.Errorf("a wait beyond the bound took %s", d)
 		}
@@ -316,7 +324,7 @@ func TestWaitsBeyondTheBoundEndImmediately(t *testing.T) {
 func newKnowing() *receipts.Collector {
 	began := time.Now()
 	return receipts.New(receipts.Config{
-		Origin: own, Head: func() uint64 { return 100 }, Mono: func() time.Duration { return time.Since(began) },
+		Origin: func() string { return own }, Head: func() uint64 { return 100 }, Mono: func() time.Duration { return time.Since(began) },
 		Known: func(id string) bool { return slices.Contains([]string{"a", "b", "demo"}, id) },
 	})
 }
@@ -344,7 +352,7 @@ func TestUnknownServicesAreNotWaitedFor(t *testing.T) {
 		began := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		defer cancel()
-		want(t, c.Applied(ctx, 7), broker.ReceiptSummary{Applied: 1, Of: 1})
+		want(t, c.Applied(ctx, upTo(own, 7)), broker.ReceiptSummary{Applied: 1, Of: 1})
 		if took := time.Since(began); took != 0 { // by the bubble's clock
 			t.Errorf("waited for %s", took)
 		}
@@ -361,7 +369,7 @@ func TestPlacesAreReservedForKnownServices(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		began := time.Now()
 		c := receipts.New(receipts.Config{
-			Origin: own, Head: func() uint64 { return 100 }, Mono: func() time.Duration { return time.Since(began) },
+			Origin: func() string { return own }, Head: func() uint64 { return 100 }, Mono: func() time.Duration { return time.Since(began) },
 			Known: func(string) bool { return true },
 		})
 		for i := range 6000 {
@@ -412,9 +420,9 @@ func TestTheServicesThatAllWaitsWaitForAreBounded(t *testing.T) {
 		}
 		var waits []*receipts.Wait
 		for range 100 {
-			waits = append(waits, c.Begin(0, 2))
+			waits = append(waits, c.Begin(0, upTo(own, 2)))
 		}
-		beyond := c.Begin(0, 2)
+		beyond := c.Begin(0, upTo(own, 2))
 		want := broker.ReceiptSummary{Of: services}
 		if got := beyond.End(t.Context()); got.Of != want.Of || got.Applied != 0 || len(got.Laggards) != 100 {
 			t.Errorf("beyond the bound: %+v", got)
@@ -427,7 +435,7 @@ func TestTheServicesThatAllWaitsWaitForAreBounded(t *testing.T) {
 				t.Fatalf("%+v", got)
 			}
 		}
-		c.Begin(0, 3).End(canceled(t)) // there is room again
+		c.Begin(0, upTo(own, 3)).End(canceled(t)) // there is room again
 	})
 }
 

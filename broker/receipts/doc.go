@@ -7,5 +7,5 @@
 //	done := collector.Expect() // before the commit: its batch asks for receipts
 //	defer done()
 //	seq := commit()
-//	summary := collector.Applied(ctx, seq) // 14 of 14
+//	summary := collector.Applied(ctx, heads) // 14 of 14
 package receipts

@@ -17,10 +17,10 @@ const (
 	maxPending = 100_000
 )
 
-// Wait is one wait for a batch. [Wait.End] has to be called once.
+// Wait is one wait for batches. [Wait.End] has to be called once.
 type Wait struct {
 	collector *Collector
-	seq       uint64
+	heads     map[string]uint64
 	since     time.Duration
 	over      chan struct{} // closed when the wait is refused or no service is pending
 
@@ -30,7 +30,7 @@ type Wait struct {
 	slowest time.Duration
 }
 
-// applied records that a service has applied the batch now.
+// applied records that a service has applied the batches now.
 func (w *Wait) applied(who name, s *service, now time.Duration) {
 	delete(w.pending, who)
 	delete(s.waits, w)
@@ -52,22 +52,22 @@ func (c *Collector) Expect() (done func()) {
 func (c *Collector) Wanted() bool { return c.expected.Load() > 0 }
 
 // Applied is [Collector.AppliedSince] with times measured from now.
-func (c *Collector) Applied(ctx context.Context, seq uint64) broker.ReceiptSummary {
-	return c.AppliedSince(ctx, c.config.Mono(), seq)
+func (c *Collector) Applied(ctx context.Context, heads map[string]uint64) broker.ReceiptSummary {
+	return c.AppliedSince(ctx, c.config.Mono(), heads)
 }
 
 // AppliedSince is [Collector.Begin] and [Wait.End].
-func (c *Collector) AppliedSince(ctx context.Context, since time.Duration, seq uint64) broker.ReceiptSummary {
-	return c.Begin(since, seq).End(ctx)
+func (c *Collector) AppliedSince(ctx context.Context, since time.Duration, heads map[string]uint64) broker.ReceiptSummary {
+	return c.Begin(since, heads).End(ctx)
 }
 
-// Begin starts a wait until all services that sent a receipt within the last 3 s have applied
-// the broker's own batches up to seq. A service that falls silent in the meantime is a laggard. A new
-// service starts with a catch-up, which contains the batch, and is not waited for. Times are measured from
+// Begin starts a wait until all services that sent a receipt within the last 3 s have applied the batches of each
+// origin of heads up to that sequence number. A service that falls silent in the meantime is a laggard. A new
+// service starts with a catch-up, which contains the batches, and is not waited for. Times are measured from
 // since, a reading of the collector's clock. If there are more than a thousand concurrent waits, or the
-// collector is closed, the wait ends immediately with the current state.
-func (c *Collector) Begin(since time.Duration, seq uint64) *Wait {
-	w := &Wait{collector: c, seq: seq, since: since, pending: map[name]struct{}{}, over: make(chan struct{})}
+// collector is closed, the wait ends immediately with the current state. heads must not be changed afterwards.
+func (c *Collector) Begin(since time.Duration, heads map[string]uint64) *Wait {
+	w := &Wait{collector: c, heads: heads, since: since, pending: map[name]struct{}{}, over: make(chan struct{})}
 	now := c.config.Mono()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -76,10 +76,12 @@ func (c *Collector) Begin(since time.Duration, seq uint64) *Wait {
 			continue
 		}
 		w.of++
-		if s.applied < seq {
+		if !s.has(heads) {
 			w.pending[who] = struct{}{}
-		} else {
-			w.slowest = max(w.slowest, s.appliedAt-since)
+			continue
+		}
+		for origin := range heads {
+			w.slowest = max(w.slowest, s.applied[origin].at-since)
 		}
 	}
 	if len(w.pending) == 0 || c.closed || len(c.waits) >= maxWaits || c.pending+len(w.pending) > maxPending {
@@ -109,7 +111,7 @@ func (w *Wait) forget() {
 	}
 }
 
-// End waits until all services of the wait have applied the batch, or ctx ends, or the collector is
+// End waits until all services of the wait have applied the batches, or ctx ends, or the collector is
 // closed, and returns the state at that time.
 func (w *Wait) End(ctx context.Context) broker.ReceiptSummary {
 	select {

@@ -25,8 +25,9 @@ var DefaultPolicy = Policy{AccessLife: 5 * time.Minute, Idle: 14 * day, Absolute
 // The bounds of a [Policy] that an operator configures.
 const (
 	minAccessLife = time.Second
-	maxAccessLife = time.Hour
+	MaxAccessLife = time.Hour // of a token of any broker
 	maxGrace      = 5 * time.Minute
+	minGrace      = 5 * time.Second // on a store that several brokers share, if it is not zero
 	maxSessions   = 1000
 )
 
@@ -35,7 +36,7 @@ const (
 func (p Policy) Check() setting.Problems {
 	var ps setting.Problems
 	switch {
-	case p.AccessLife < minAccessLife || p.AccessLife > maxAccessLife:
+	case p.AccessLife < minAccessLife || p.AccessLife > MaxAccessLife:
 		ps.Add("lifetimes.access_token", "is not between 1s and 1h", "5m is a good value: refreshing is cheap")
 	case p.AccessLife%time.Second != 0:
 		ps.Add("lifetimes.access_token", "is not whole seconds", "")
@@ -56,6 +57,17 @@ func (p Policy) Check() setting.Problems {
 	}
 	if p.MaxSessions < 1 || p.MaxSessions > maxSessions {
 		ps.Add("sessions.max_per_user", fmt.Sprintf("is %d, not 1 to %d", p.MaxSessions, maxSessions), fmt.Sprintf("leave it out for %d", DefaultPolicy.MaxSessions))
+	}
+	return ps
+}
+
+// CheckShared returns the problems of a policy on a store that several brokers share, in addition to those
+// of [Policy.Check]. There, the time of a rotation and the time of the request that is
+// compared with it may come from the clocks of two brokers, which may differ by up to 4 s.
+func (p Policy) CheckShared() setting.Problems {
+	var ps setting.Problems
+	if p.Grace > 0 && p.Grace < minGrace {
+		ps.Add("lifetimes.refresh_grace", "is shorter than 5s, and several brokers share the store", "the clocks of two brokers may differ by seconds: as 10s, or 0s for no grace")
 	}
 	return ps
 }

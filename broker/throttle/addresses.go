@@ -6,14 +6,13 @@ import (
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
-	"golang.org/x/time/rate"
 )
 
 // prefixLevel is a Level and the state of its prefixes.
 type prefixLevel struct {
 	Level
 	// Only failures add entries, so that successful sign-ins do not remove any.
-	buckets *simplelru.LRU[netip.Prefix, *rate.Limiter]
+	buckets *simplelru.LRU[netip.Prefix, bucket]
 	// Pending tries count as failures until their result is known.
 	pending map[netip.Prefix]int
 }
@@ -21,25 +20,38 @@ type prefixLevel struct {
 func newLevels(of []Level, size int) []*prefixLevel {
 	levels := make([]*prefixLevel, len(of))
 	for i, l := range of {
-		levels[i] = &prefixLevel{Level: l, buckets: newLRU[netip.Prefix, *rate.Limiter](size, nil), pending: make(map[netip.Prefix]int)}
+		levels[i] = &prefixLevel{Level: l, buckets: newLRU[netip.Prefix, bucket](size, nil), pending: make(map[netip.Prefix]int)}
 	}
 	return levels
+}
+
+// bucket counts failures, which expire at the rate of a [Level]. It counts what was used, not what is free, so
+// that the level may change.
+type bucket struct {
+	failures float64
+	at       time.Time // the latest failure
+}
+
+// left returns the failures that still count.
+func (b bucket) left(refill time.Duration, now time.Time) float64 {
+	return max(0, b.failures-float64(max(0, now.Sub(b.at)))/float64(refill))
 }
 
 // allowance is the allowance of a prefix, which all its addresses share.
 type allowance struct {
 	*prefixLevel
 	prefix netip.Prefix
+	share  Level // this broker's share of the level
 }
 
 // wait is how long the next try from the prefix must wait.
-func (a allowance) wait(now time.Time) time.Duration {
-	free := float64(a.Burst)
-	if bucket, ok := a.buckets.Get(a.prefix); ok {
-		free = bucket.TokensAt(now)
-	}
-	missing := 1 + float64(a.inFlight()) - free
-	return time.Duration(max(0, missing) * float64(a.Refill))
+func (a allowance) wait(now time.Time) time.Duration { return a.missing(1+a.inFlight(), now) }
+
+// missing is the time until the prefix may have n more failures.
+func (a allowance) missing(n int, now time.Time) time.Duration {
+	used, _ := a.buckets.Get(a.prefix)
+	missing := float64(n-a.share.Burst) + used.left(a.share.Refill, now)
+	return time.Duration(max(0, missing) * float64(a.share.Refill))
 }
 
 // inFlight is the number of pending tries from the prefix.
@@ -56,12 +68,11 @@ func (a allowance) end() {
 }
 
 func (a allowance) fail(now time.Time) {
-	bucket, ok := a.buckets.Get(a.prefix)
-	if !ok {
-		bucket = rate.NewLimiter(rate.Every(a.Refill), a.Burst)
-		a.buckets.Add(a.prefix, bucket)
+	if a.missing(1, now) > 0 {
+		return // a full bucket stays full
 	}
-	bucket.AllowN(now, 1) // an empty bucket stays empty
+	used, _ := a.buckets.Get(a.prefix)
+	a.buckets.Add(a.prefix, bucket{failures: used.left(a.share.Refill, now) + 1, at: now})
 }
 
 // knownLevels are the levels at which failures from known addresses are counted separately. A larger
@@ -86,6 +97,8 @@ type origin struct {
 	// known are the allowances of its prefixes for known addresses. Text that is not an address has
 	// none.
 	known []allowance
+	// brokers is the number of brokers that share the limits.
+	brokers int
 }
 
 // own is the longest prefix of the origin: the address for IPv4, the /64 for IPv6.
@@ -137,7 +150,8 @@ func (o origin) fail(known bool, now time.Time) {
 }
 
 func (t *Throttle) origin(addr string) origin {
-	unknown := origin{all: []allowance{{prefixLevel: t.ipv4[0]}}}
+	brokers := t.cfg.brokers()
+	unknown := origin{all: []allowance{{prefixLevel: t.ipv4[0], share: t.ipv4[0].sharedBy(brokers)}}, brokers: brokers}
 	ip, err := netip.ParseAddr(addr)
 	if err != nil {
 		return unknown
@@ -147,14 +161,14 @@ func (t *Throttle) origin(addr string) origin {
 	if ip.Is6() {
 		levels, known = t.ipv6, t.knownIPv6
 	}
-	var from origin
+	from := origin{brokers: brokers}
 	for i, l := range levels {
 		prefix, err := ip.Prefix(l.Bits)
 		if err != nil { // impossible: validateLevels has checked the bits
 			return unknown
 		}
-		from.all = append(from.all, allowance{l, prefix})
-		from.known = append(from.known, allowance{known[i], prefix})
+		from.all = append(from.all, allowance{l, prefix, l.sharedBy(brokers)})
+		from.known = append(from.known, allowance{known[i], prefix, known[i].sharedBy(brokers)})
 	}
 	return from
 }

@@ -73,9 +73,41 @@ type Config struct {
 	// of accounts with known addresses. Beyond it the least recently used entries are removed. An
 	// entry takes about 250 B, or 1 KiB for an account with all its known addresses.
 	Size int
+	// Share returns the number of live brokers that share the limits, each of which allows its share: a
+	// fraction of the failures, rounded up, at the same fraction of the rate. It is called for each try, and must
+	// not block. A new number changes the limits, not what was counted. If nil, or if it returns less than
+	// 1, the number is 1.
+	Share func() int
 	// Now is the clock. If nil, it is time.Now.
 	Now func() time.Time
 }
+
+// brokers is the number of brokers that share the limits.
+func (c *Config) brokers() int {
+	if c.Share == nil {
+		return 1
+	}
+	return max(1, c.Share())
+}
+
+// sharedBy returns one broker's share: if attempts reach the brokers evenly, all of them together have as many
+// free failures as the account, and as many attempts afterwards.
+func (a Account) sharedBy(brokers int) Account {
+	a.Free = share(a.Free, brokers)
+	a.Base *= time.Duration(brokers)
+	a.Max *= time.Duration(brokers)
+	return a
+}
+
+// sharedBy returns one broker's share of the level.
+func (l Level) sharedBy(brokers int) Level {
+	l.Burst = share(l.Burst, brokers)
+	l.Refill *= time.Duration(brokers)
+	return l
+}
+
+// share divides a limit by the number of brokers, and rounds up.
+func share(limit, brokers int) int { return (limit + brokers - 1) / brokers }
 
 // validate fills in defaults. It panics on invalid values, which are programming errors.
 func (c *Config) validate() {

@@ -52,6 +52,28 @@
 // does not exist. An account has up to 8 known addresses. A new one replaces one that was not used
 // for a day.
 //
+// # Several brokers
+//
+// Each broker counts the failures of the tries that reach it. If several brokers share a store, each allows its
+// share of every limit above ([Config.Share]): with three brokers, 4 of the 10 free failures of an account, 34 of
+// the 100 of an address, a third of the rate, and pauses three times as long. If a load balancer spreads the
+// tries evenly, all brokers together allow what one broker would; if it sends an address to one
+// broker, that address has only the share of that broker. A broker that starts or ends changes
+// the limits of the others at their next decision. Whether an address is known is also local: a user's
+// address becomes known at the brokers at which the user signs in.
+//
+// Other limits of the process are not shared:
+//
+//   - The semaphores for password hashes, signatures and calls of a provider, mailboxes, connections and streams
+//     protect the resources of one process. More brokers have more resources.
+//   - The rate at which a user opens sessions (300, then one each 10 s) and the number of times that a
+//     superseded refresh token is answered within its grace (128) bound the work that one client causes
+//     at one broker. N brokers allow N times as much. What they protect does not depend on them: the
+//     number of live sessions of a user is exact for all brokers, because it is in the store, and a
+//     replay is answered with the token that is on record.
+//   - The warning about replays from another address in consecutive generations needs three of them at
+//     one broker. Behind a load balancer it comes later, or not at all.
+//
 // # Limitations
 //
 //   - While an attacker guesses, the account's owner cannot sign in from an address that is not known.

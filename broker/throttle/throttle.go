@@ -89,7 +89,7 @@ func (t *Throttle) Allow(name, addr string) (retryAfter time.Duration, ok bool) 
 	var by failureKey
 	if name != "" {
 		by = t.failureKey(name, from.own(), now)
-		retryAfter = max(retryAfter, t.wait(by, now))
+		retryAfter = max(retryAfter, t.wait(by, from.brokers, now))
 	}
 	if retryAfter > 0 {
 		return retryAfter, false
@@ -117,15 +117,16 @@ func (t *Throttle) failureKey(name string, from netip.Prefix, now time.Time) fai
 }
 
 // wait is how long the next try that is charged to by must wait.
-func (t *Throttle) wait(by failureKey, now time.Time) time.Duration {
+func (t *Throttle) wait(by failureKey, brokers int, now time.Time) time.Duration {
+	account := t.cfg.Account.sharedBy(brokers)
 	var wait time.Duration
 	n := 0
 	if f := t.failures(by, now); f != nil {
 		n = f.n
-		wait = f.last.Add(t.cfg.Account.pause(n)).Sub(now)
+		wait = f.last.Add(account.pause(n)).Sub(now)
 	}
 	if under := t.pending[by]; under.n > 0 {
-		wait = max(wait, under.last.Add(t.cfg.Account.pause(n+under.n)).Sub(now))
+		wait = max(wait, under.last.Add(account.pause(n+under.n)).Sub(now))
 	}
 	return wait
 }

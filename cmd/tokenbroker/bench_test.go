@@ -86,6 +86,12 @@ func TestBenchAgainstDev(t *testing.T) {
 			t.Errorf("runs %+v", r.Runs)
 		}
 	})
+	t.Run("cluster", func(t *testing.T) {
+		r := runBench(t, append([]string{"cluster", "--clients", "1,2"}, at...)...)
+		if c := r.Cluster; c == nil || c.Brokers != 1 || c.Members != 0 || c.Final != nil || len(c.Goals) != 1 || len(r.Runs) != 2 {
+			t.Errorf("cluster %+v, %d runs", r.Cluster, len(r.Runs))
+		}
+	})
 	t.Run("no session is left", func(t *testing.T) {
 		got := command(t, strings.NewReader(""), "sessions", "list", "--data-dir", dir, "--output", "json")
 		if got.code != terminal.ExitOK || !strings.Contains(got.stdout, `"sessions": []`) {

@@ -3,6 +3,8 @@
 package main
 
 import (
+	"context"
+	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -18,7 +20,7 @@ const developmentServer = true
 // defaultIDPListen is the address of the Cognito emulator, of dev and of idp.
 const defaultIDPListen = "127.0.0.1:9090"
 
-func devCommand(stdout, stderr io.Writer) *cobra.Command {
+func devCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	opts := devserver.Options{Stdout: stdout, Stderr: stderr, Version: version(), Fatal: endAtOnce}
 	cmd := &cobra.Command{
 		Use:   "dev",
@@ -30,9 +32,15 @@ Pages of every loopback origin, such as http://localhost:5173, may call the brok
 services. A page must reach the broker by the host that it is at itself, localhost or 127.0.0.1:
 browsers do not send the session's cookie from one to the other.
 
+With --brokers, so many brokers share an etcd cluster, and a proxy at --listen sends each request to the next of them.
+Every broker and every member of the cluster is a process of its own, so that you can kill it.
+
 Ctrl-C (or SIGTERM) drains and stops.`,
 		Args: terminal.UnknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if cmd.Flags().Changed("brokers") && (opts.Brokers < 1 || opts.Brokers > devserver.MaxBrokers) {
+				return fmt.Errorf("%w: --brokers %d: want a number from 1 to %d", terminal.ErrUsage, opts.Brokers, devserver.MaxBrokers)
+			}
 			return devserver.Run(cmd.Context(), opts)
 		},
 	}
@@ -45,8 +53,20 @@ Ctrl-C (or SIGTERM) drains and stops.`,
 	flags.StringVar(&opts.NATSListen, "nats-listen", config.DefaultNATSListen, "the embedded NATS server's address")
 	flags.StringVar(&opts.EmulatorListen, "idp-listen", defaultIDPListen, "the address of the Cognito emulator")
 	flags.StringArrayVar(&opts.Origins, "origin", nil, "allow pages of this origin, as http://app.test:5173, in addition to those on loopback, which are all allowed (repeatable)")
+	flags.IntVar(&opts.Brokers, "brokers", 0, "run so many `BROKERS`, 1 to 5, on an etcd cluster (default: one broker with the embedded store)")
+	flags.DurationVar(&opts.RestartAfter, "restart-after", 0, "with --brokers: start a process that ended again after this time, such as 5s (default: it stays down)")
 	flags.StringVar(&opts.LogLevel, "log-level", "info", "debug, info, warn or error")
+	child := devserver.ChildOptions{Version: version(), Stdin: stdin, Stdout: stdout, Stderr: stderr, Fatal: endAtOnce}
+	cmd.AddCommand(childCommand(devserver.KindBroker, child, devserver.RunBroker), childCommand(devserver.KindMember, child, devserver.RunMember))
 	return cmd
+}
+
+// childCommand is the command of a process that dev starts. It takes the file of its settings.
+func childCommand(kind string, opts devserver.ChildOptions, run func(context.Context, string, devserver.ChildOptions) error) *cobra.Command {
+	return &cobra.Command{
+		Use: kind + " FILE", Hidden: true, Args: terminal.WantArgs("FILE"),
+		RunE: func(cmd *cobra.Command, args []string) error { return run(cmd.Context(), args[0], opts) },
+	}
 }
 
 func idpCommand(stdout io.Writer) *cobra.Command {

@@ -30,7 +30,7 @@ clients: {web: {public: true}}
 // configuration or a fragment of one.
 func TestDocsConfigurations(t *testing.T) {
 	etc := docsFiles(t)
-	for _, file := range []string{"operate.md", "http.md", "migrating-from-django.md", "troubleshooting.md"} {
+	for _, file := range []string{"operate.md", "http.md", "migrating-from-django.md", "troubleshooting.md", "aws.md"} {
 		for _, b := range fences(t, file) {
 			if b.info != "yaml" {
 				continue
@@ -81,10 +81,13 @@ func docsFiles(t *testing.T) string {
 	if err := os.Mkdir(secrets, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"invoices", "cognito", "corp", "nats_orders", "nats_password", "admin_token"} {
+	for _, name := range []string{"invoices", "cognito", "corp", "nats_orders", "nats_password", "admin_token", "postgres"} {
 		if err := os.WriteFile(filepath.Join(secrets, name), []byte("a-secret-of-the-test-of-the-documents\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := os.WriteFile(filepath.Join(secrets, "kek"), []byte("MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=\n"), 0o600); err != nil {
+		t.Fatal(err)
 	}
 	pem := writeCertificate(t, filepath.Join(etc, "tls.crt"), filepath.Join(etc, "tls.key"), 1)
 	if err := os.WriteFile(filepath.Join(etc, "ca.crt"), pem, 0o600); err != nil {
@@ -171,7 +174,7 @@ func section(t *testing.T, heading string) string {
 // TestDocsLinks checks that links to files and headings of this repository have a target.
 func TestDocsLinks(t *testing.T) {
 	anchor := regexp.MustCompile(`[^a-z0-9 _-]`)
-	for _, file := range []string{"operate.md", "http.md", "spa.md", "gateways.md", "migrating-from-django.md", "troubleshooting.md"} {
+	for _, file := range []string{"operate.md", "http.md", "spa.md", "gateways.md", "migrating-from-django.md", "troubleshooting.md", "kubernetes.md", "aws.md"} {
 		for _, target := range found(`\]\(([^)]+)\)`, readFile(t, filepath.Join("../../docs", file))) {
 			if strings.Contains(target, "://") {
 				continue

@@ -26,7 +26,7 @@ import (
 // slowCatchup takes longer than a catch-up waits for its first answer, and then has it.
 type slowCatchup struct{ ready chan struct{} }
 
-func (s slowCatchup) Answer(ctx context.Context, _, _ string, _ revocation.Form) (feed.CatchupAnswer, error) {
+func (s slowCatchup) Answer(ctx context.Context, _ feed.Reader, _ revocation.Form) (feed.CatchupAnswer, error) {
 	select {
 	case <-s.ready:
 		return preparedAnswer{bytes.NewReader(make([]byte, 4<<20))}, nil

@@ -2,10 +2,12 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -13,6 +15,7 @@ import (
 	"time"
 
 	"tokenbroker/internal/longtest"
+	"tokenbroker/store/pgstore/pgtest"
 )
 
 // A block with the fence "sh" is run. A block "sh (elsewhere)" needs something that tests do not have: the
@@ -68,12 +71,12 @@ func TestDocsCommands(t *testing.T) {
 		elsewhere int
 		start     func(p *paste, t *testing.T)
 	}{
-		"operate.md":               {elsewhere: 6, start: (*paste).serve},
-		"backup.md":                {elsewhere: 0, start: (*paste).serve},
+		"operate.md":               {elsewhere: 10, start: (*paste).serve},
+		"backup.md":                {elsewhere: 4, start: (*paste).serve},
 		"keys.md":                  {elsewhere: 0, start: (*paste).serve},
 		"http.md":                  {elsewhere: 0, start: (*paste).dev},
 		"spa.md":                   {elsewhere: 3, start: (*paste).dev},
-		"bench.md":                 {elsewhere: 0, start: (*paste).dev},
+		"bench.md":                 {elsewhere: 1, start: (*paste).dev},
 		"migrating-from-django.md": {elsewhere: 1, start: (*paste).migrate},
 	} {
 		t.Run(file, func(t *testing.T) {
@@ -252,4 +255,88 @@ func numbers(pattern *regexp.Regexp, text string) []int {
 		all = append(all, n)
 	}
 	return all
+}
+
+// TestDocsSeveralBrokers runs the commands that set up several brokers, back them up and restore them, with etcd and nats-server built from the modules
+// of the tests.
+func TestDocsSeveralBrokers(t *testing.T) {
+	longtest.SkipShort(t, "builds etcd and runs each command of the document")
+	for _, tool := range []string{"bash", "curl", "openssl"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("%s is not installed", tool)
+		}
+	}
+	p := newPaste(t, "operate.md")
+	for _, b := range slices.Concat(fences(t, p.file), fences(t, "backup.md")) {
+		if b.above == "Needs etcd and nats-server:" || b.above == "Needs the brokers of operate.md:" {
+			p.blocks = append(p.blocks, b)
+		}
+	}
+	if len(p.blocks) != 4 {
+		t.Fatalf("%d blocks, want 4", len(p.blocks))
+	}
+	for name, pkg := range map[string]string{"etcd": "go.etcd.io/etcd/server/v3", "nats-server": "github.com/nats-io/nats-server/v2"} {
+		if err := os.Symlink(buildProgram(t, name, pkg), filepath.Join(p.dir, ".bin", name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, prefix := range []string{"127.0.0.1:237", "127.0.0.1:238", "127.0.0.1:818"} { // the document adds 1, 2 and 3
+		p.addresses = append(p.addresses, prefix, "127.0.0.1:"+freeTens(t))
+	}
+	port := freePorts(t, 1)[0]
+	p.addresses = append(p.addresses, "127.0.0.1:4222", "127.0.0.1:"+port, "--port 4222", "--port "+port)
+	p.run(t)
+}
+
+// TestDocsBrokersOnPostgres runs the commands that set up several brokers on PostgreSQL, and the queries to monitor it.
+func TestDocsBrokersOnPostgres(t *testing.T) {
+	longtest.SkipShort(t, "starts PostgreSQL and runs each command of the document")
+	for _, tool := range []string{"bash", "curl", "openssl", "psql"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("%s is not installed", tool)
+		}
+	}
+	t.Parallel()
+	c := pgtest.Start(t)
+	p := newPaste(t, "operate.md")
+	for _, b := range fences(t, p.file) {
+		if b.above == "Needs PostgreSQL with a synchronous standby, psql, and nats-server:" {
+			p.blocks = append(p.blocks, b)
+		}
+	}
+	if len(p.blocks) != 1 {
+		t.Fatalf("%d blocks, want 1", len(p.blocks))
+	}
+	if err := os.Symlink(buildProgram(t, "nats-server", "github.com/nats-io/nats-server/v2"), filepath.Join(p.dir, ".bin", "nats-server")); err != nil {
+		t.Fatal(err)
+	}
+	server, port := c.Primary().Addr(), freePorts(t, 1)[0]
+	p.addresses = []string{ // the superuser of these servers is tokenbroker, so that the brokers have another role
+		"postgres@127.0.0.1:5432", pgtest.User + "@" + server, "tokenbroker@127.0.0.1:5432", brokerRole + "@" + server, "127.0.0.1:5432", server,
+		"ROLE tokenbroker LOGIN", "ROLE " + brokerRole + " LOGIN", "TO tokenbroker;", "TO " + brokerRole + ";", "--role tokenbroker", "--role " + brokerRole,
+		"127.0.0.1:818", "127.0.0.1:" + freeTens(t), "127.0.0.1:4222", "127.0.0.1:" + port, "--port 4222", "--port " + port,
+	}
+	p.run(t)
+	c.Primary().SQL(t, "tokenbroker", docsFence(t, p.file, "sql (monitoring)"))
+}
+
+// freeTens returns the beginning of three free ports, which continue with 1, 2 and 3.
+func freeTens(t *testing.T) string {
+	t.Helper()
+	for {
+		tens := freePorts(t, 1)[0]
+		tens = tens[:len(tens)-1]
+		free := true
+		for _, last := range []string{"1", "2", "3"} {
+			l, err := net.Listen("tcp", "127.0.0.1:"+tens+last)
+			if err != nil {
+				free = false
+				continue
+			}
+			_ = l.Close()
+		}
+		if free {
+			return tens
+		}
+	}
 }

@@ -41,7 +41,7 @@ func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	o := &options{stdin: stdin, stdout: stdout, stderr: stderr}
 	root := terminal.Group("tokenbroker", "A token broker: sign in, refresh, log off everywhere at once", "",
-		serveCommand(stderr), devCommand(stdout, stderr), idpCommand(stdout), configCommand(stdout, stderr), benchCommand())
+		serveCommand(stderr), devCommand(stdin, stdout, stderr), idpCommand(stdout), configCommand(stdout, stderr), benchCommand())
 	root.AddCommand(operatorCommands(o)...)
 	terminal.Root(root, args, stdout, stderr)
 	cmd, err := root.ExecuteContextC(ctx)
@@ -55,7 +55,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 func operatorCommands(o *options) []*cobra.Command {
 	return []*cobra.Command{
 		usersCommand(o), sessionsCommand(o), revokeCommand(o), revocationsCommand(o), tokenCommand(o), watchCommand(o), keysCommand(o),
-		statusCommand(o), doctorCommand(o), healthcheckCommand(o), backupCommand(o), restoreCommand(o), floorCommand(o), versionCommand(o),
+		statusCommand(o), doctorCommand(o), healthcheckCommand(o), backupCommand(o), restoreCommand(o), floorCommand(o), migrateCommand(o), storeCommand(o), versionCommand(o),
 	}
 }
 

@@ -14,7 +14,9 @@ import (
 // developmentServer reports whether this build has the commands dev and idp.
 const developmentServer = false
 
-func devCommand(_, _ io.Writer) *cobra.Command { return leftOut("dev", "development server") }
+func devCommand(_ io.Reader, _, _ io.Writer) *cobra.Command {
+	return leftOut("dev", "development server")
+}
 
 func idpCommand(io.Writer) *cobra.Command { return leftOut("idp", "Cognito emulator") }
 

@@ -47,6 +47,32 @@ hr/zz             http/hr       SILENT  2 behind  12.0 s ago
 	}
 }
 
+// TestStatusOfSeveralBrokers checks that the brokers of a shared store are listed, and that services which cannot
+// follow them are reported.
+func TestStatusOfSeveralBrokers(t *testing.T) {
+	const cluster = `"cluster":{"name":"a","clock_offset_ms":-3,"brokers":[` +
+		`{"name":"a","address":"10.0.0.1:8080","origin":"or","version":"v1","since":"2026-01-02T03:04:05Z","live":true,"speaks":[1,1],"clock_offset_ms":0,"engine_ms":1.34,"collector":true},` +
+		`{"name":"b","address":"10.0.0.2:8080","origin":"ob","version":"v2","since":"2026-01-02T03:05:05Z","live":true,"speaks":[1,2],"clock_offset_ms":-1250},` +
+		`{"name":"c","address":"10.0.0.3:8080","origin":"oc","version":"v2","since":"2026-01-02T03:06:05Z","live":false}],"outdated_services":["billing","hr"]},`
+	status := strings.NewReplacer(`"store":{`, `"store":{"version":1,`, `"keys":`, cluster+`"keys":`, `"heard_ms":300`, `"heard_ms":300,"speaker":"ob","speaker_name":"b"`).Replace(statusJSON)
+	serveFake(t, map[string]answer{"GET /admin/v1/status": {200, status}})
+	got := command(t, nil, "status")
+	for _, want := range []string{
+		"\nbroker    a 10.0.0.1:8080 v1, speaks 1, origin or, running since 2026-01-02T03:04:05Z, clock +0.000 s, engine 1.3 ms, collects, this one\n",
+		"\nbroker    b 10.0.0.2:8080 v2, speaks 1 to 2, origin ob, running since 2026-01-02T03:05:05Z, clock -1.250 s\n",
+		"\nbroker    c 10.0.0.3:8080 v2, origin oc, ENDED, began 2026-01-02T03:06:05Z\n",
+		"store     st, version 1, ",
+		"\nWARNING   brokers of different versions run: v1 and v2; the store remains at version 1 until all of them can use 2: complete the upgrade\n",
+		"\nWARNING   services that do not understand several brokers, update them: billing,hr\n",
+		"  LAST HEARD  HEARS\nbilling/ab12cd34  nats/billing  fresh   none      0.3 s ago   b\n",
+		" 12.0 s ago  ?\n",
+	} {
+		if !strings.Contains(got.stdout, want) {
+			t.Errorf("missing %q in\n%s", want, got.stdout)
+		}
+	}
+}
+
 func TestHealthcheck(t *testing.T) {
 	for _, c := range []struct {
 		name   string

@@ -14,6 +14,7 @@ import (
 	"tokenbroker/broker/session"
 	"tokenbroker/cmd/tokenbroker/internal/logging"
 	"tokenbroker/cmd/tokenbroker/internal/restore"
+	"tokenbroker/cmd/tokenbroker/internal/setup"
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
 	"tokenbroker/config"
 	"tokenbroker/keyring"
@@ -40,6 +41,10 @@ under, and if the file is damaged or was written without that KEK. If it is inte
 old store or the new one is in use, never a mix. It asks first on a terminal and requires --yes
 elsewhere.
 
+With store.engine etcd or postgres the backup is restored into the prefix or the schema of the
+configuration, which must be empty, and no broker starts until the restore is complete: if it is
+interrupted, run it again.
+
 The data directory and the KEK are those of --config or TOKENBROKER_CONFIG; with only --data-dir
 the KEK is the file kek in it.`,
 		Example: "  tokenbroker restore /backup/tokenbroker.backup --config tokenbroker.yaml", Args: terminal.WantArgs("FILE"),
@@ -61,11 +66,12 @@ func (f *restoreFlags) find(flags *pflag.FlagSet) {
 
 func (o *options) restore(ctx context.Context, file string, flags restoreFlags) (err error) {
 	logger := logging.New(o.stderr, logging.Config{Level: new(slog.LevelVar), Format: "json"})
-	cfg, err := flags.load("restore")
+	cfg, closeStore, err := flags.load(ctx, "restore", logger)
+	defer func() { err = errors.Join(err, closeStore()) }()
 	if err != nil {
 		return err
 	}
-	cfg.File, cfg.Logger = file, logger
+	cfg.File = file
 	plan, err := restore.Prepare(ctx, cfg)
 	if err != nil {
 		return fmt.Errorf("restoring %s, nothing was changed: %w", file, err)
@@ -75,10 +81,14 @@ func (o *options) restore(ctx context.Context, file string, flags restoreFlags) 
 		return err
 	}
 	done, err := plan.Run(ctx)
-	if errors.Is(err, restore.ErrDecided) {
+	switch {
+	case errors.Is(err, restore.ErrDecided):
 		return err
-	}
-	if err != nil {
+	case errors.Is(err, restore.ErrUnfinished):
+		return fmt.Errorf("restoring %s: %w", file, err)
+	case err != nil && cfg.Engine != nil:
+		return fmt.Errorf("restoring %s, nothing was changed: %w", file, err)
+	case err != nil:
 		return fmt.Errorf("restoring %s, the old store is still in use: %w", file, err)
 	}
 	logger.InfoContext(ctx, "audit", "event", "restore", "operator", fmt.Sprintf("uid %d", os.Getuid()),
@@ -87,9 +97,10 @@ func (o *options) restore(ctx context.Context, file string, flags restoreFlags) 
 	return o.emit(done, done.WriteText)
 }
 
-// load returns the data directory and the KEKs that the flags of a command name.
-func (f restoreFlags) load(command string) (cfg restore.Config, err error) {
-	cfg = restore.Config{DataDir: f.dataDir, InsecureFormat1: f.unauthenticated, AccessLife: session.DefaultPolicy.AccessLife}
+// load returns the store and the KEKs that the flags of a command name, and a function that closes the store.
+func (f restoreFlags) load(ctx context.Context, command string, logger *slog.Logger) (cfg restore.Config, closeStore func() error, err error) {
+	cfg = restore.Config{DataDir: f.dataDir, InsecureFormat1: f.unauthenticated, AccessLife: session.DefaultPolicy.AccessLife, Logger: logger}
+	closeStore = func() error { return nil }
 	if file := cmp.Or(f.config, os.Getenv(configEnv)); file != "" {
 		given := map[string]string{}
 		if f.dataDir != "" {
@@ -97,22 +108,30 @@ func (f restoreFlags) load(command string) (cfg restore.Config, err error) {
 		}
 		loaded, err := config.Load(config.Options{File: file, Environ: os.Environ(), Flags: given})
 		if err != nil {
-			return cfg, err
+			return cfg, closeStore, err
 		}
 		cfg.DataDir, cfg.AccessLife = loaded.Config.DataDir, loaded.Config.Lifetimes.AccessToken.Std()
 		if text := loaded.Config.Keyring.KEK.Reveal(); text != "" {
 			if cfg.KEK, err = keyring.ParseKEK([]byte(text)); err != nil {
-				return cfg, fmt.Errorf("keyring.kek: %w", err)
+				return cfg, closeStore, fmt.Errorf("keyring.kek: %w", err)
 			}
+		}
+		engine, err := setup.OpenEngine(ctx, loaded.Config.Store, logger)
+		if err != nil {
+			return cfg, closeStore, err
+		}
+		if engine != nil {
+			closeStore = engine.Close
+			cfg.Engine, cfg.Where = engine, engine.Where()
 		}
 	}
 	if cfg.DataDir == "" {
-		return cfg, fmt.Errorf("%w: %s: want --config FILE or --data-dir DIR", terminal.ErrUsage, command)
+		return cfg, closeStore, fmt.Errorf("%w: %s: want --config FILE or --data-dir DIR", terminal.ErrUsage, command)
 	}
 	if f.backupKEK != "" {
 		cfg.BackupKEK, err = keyring.LoadKEKFile(f.backupKEK)
 	}
-	return cfg, err
+	return cfg, closeStore, err
 }
 
 func floorCommand(o *options) *cobra.Command {
@@ -137,6 +156,10 @@ of date: the command reports what is lost, as far as that can be known. If you h
 The damaged store is kept next to the new one. The command is refused while a server runs. It asks first
 on a terminal and requires --yes elsewhere.
 
+With store.engine etcd or postgres the store is changed in place: use it after an older snapshot of the servers
+was restored, before any broker starts. It is refused if a broker runs, and waits for up to 30 s if
+one did not end its run. If it is interrupted, no broker starts until it was run again.
+
 The data directory and the KEK are those of --config or TOKENBROKER_CONFIG; with only --data-dir
 the KEK is the file kek in it.`,
 		Example: "  tokenbroker floor raise --data-dir /var/lib/tokenbroker", Args: terminal.UnknownCommand,
@@ -150,25 +173,30 @@ the KEK is the file kek in it.`,
 
 func (o *options) raiseFloor(ctx context.Context, flags restoreFlags) (err error) {
 	logger := logging.New(o.stderr, logging.Config{Level: new(slog.LevelVar), Format: "json"})
-	cfg, err := flags.load("floor raise")
+	cfg, closeStore, err := flags.load(ctx, "floor raise", logger)
+	defer func() { err = errors.Join(err, closeStore()) }()
 	if err != nil {
 		return err
 	}
-	cfg.Logger = logger
+	where := cmp.Or(cfg.Where, cfg.DataDir)
 	raise, err := restore.PrepareRaise(ctx, cfg)
 	if err != nil {
-		return fmt.Errorf("raising the floor in %s: %w: nothing was changed; 'tokenbroker restore FILE' restores a backup", cfg.DataDir, err)
+		return fmt.Errorf("raising the floor in %s: %w: nothing was changed; 'tokenbroker restore FILE' restores a backup", where, err)
 	}
 	defer func() { err = errors.Join(err, raise.Close()) }()
 	if err := o.confirm(ctx, flags.yes, raise.Question()); err != nil {
 		return err
 	}
 	done, err := raise.Run(ctx)
-	if errors.Is(err, restore.ErrDecided) {
+	switch {
+	case errors.Is(err, restore.ErrDecided):
 		return err
-	}
-	if err != nil {
-		return fmt.Errorf("raising the floor in %s, the old store is still in use: %w", cfg.DataDir, err)
+	case errors.Is(err, restore.ErrUnfinished):
+		return fmt.Errorf("raising the floor in %s: %w", where, err)
+	case err != nil && cfg.Engine != nil:
+		return fmt.Errorf("raising the floor in %s, nothing was changed: %w", where, err)
+	case err != nil:
+		return fmt.Errorf("raising the floor in %s, the old store is still in use: %w", where, err)
 	}
 	logger.InfoContext(ctx, "audit", "event", "floor_raise", "operator", fmt.Sprintf("uid %d", os.Getuid()),
 		"store", done.Store, "epoch", done.Epoch, "keys_compromised", len(done.Compromised), "lost", done.Lost, "kept", done.Kept)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -20,7 +21,10 @@ import (
 )
 
 func serveCommand(stderr io.Writer) *cobra.Command {
-	var flags configFlags
+	var (
+		flags configFlags
+		force bool
+	)
 	cmd := &cobra.Command{
 		Use:   "serve --config FILE",
 		Short: "Run the broker as a configuration file says",
@@ -32,10 +36,11 @@ SIGHUP reloads the log level, the origins and the TLS files (those of admin and 
 		Example: "  tokenbroker config init tokenbroker.yaml\n  tokenbroker serve --config tokenbroker.yaml",
 		Args:    terminal.UnknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return runServe(cmd.Context(), flags, stderr)
+			return runServe(cmd.Context(), flags, force, stderr)
 		},
 	}
 	flags.register(cmd.Flags())
+	cmd.Flags().BoolVar(&force, "force", false, "join other brokers although services do not understand several brokers; these services become stale")
 	return cmd
 }
 
@@ -49,8 +54,11 @@ type server struct {
 	logger *slog.Logger
 }
 
+// wall is the wall clock of the machine.
+var wall = time.Now
+
 // runServe serves until ctx ends or a listener fails.
-func runServe(ctx context.Context, flags configFlags, stderr io.Writer) (err error) {
+func runServe(ctx context.Context, flags configFlags, force bool, stderr io.Writer) (err error) {
 	loaded, built, err := flags.check(ctx)
 	if err != nil {
 		return unlessStopped(ctx, err)
@@ -67,8 +75,18 @@ func runServe(ctx context.Context, flags configFlags, stderr io.Writer) (err err
 	if loaded.Config.Log.Audit {
 		built.Node.Audit = logging.Audit(s.logger)
 	}
+	built.Node.Force, built.Node.Wall = force, wall
 	built.Node.Logger, built.Node.Version, built.Node.Fatal = s.logger, version(), endAtOnce(s.logger)
 
+	engine, err := built.OpenEngine(ctx, s.logger)
+	if err != nil {
+		s.logger.Info("not started", "error", err)
+		return unlessStopped(ctx, fmt.Errorf("starting: %w", err))
+	}
+	if engine != nil {
+		built.Node.Engine = engine
+		defer func() { err = errors.Join(err, engine.Close()) }()
+	}
 	hangups := make(chan os.Signal, 1)
 	signal.Notify(hangups, syscall.SIGHUP)
 	defer signal.Stop(hangups)

@@ -119,9 +119,9 @@ func doctorCommand(o *options) *cobra.Command {
 		Use:   "doctor",
 		Short: "Check the broker's surroundings, with a hint for each problem",
 		Long: `Check the broker's surroundings, as services, browsers and operators see them: the public URL
-and its documents, JWKS, clocks, providers, the rights at NATS, the data directory, free space, what an
-fsync costs, cookies and origins through the proxy. Each finding has a hint. With --config it knows the
-NATS credentials and also works without a running broker. It fails when a finding is a failure.` + serverHelp,
+and its documents, JWKS, clocks, providers, the rights at NATS, the servers of a shared store, the data
+directory, free space, what an fsync costs, cookies and origins through the proxy. Each finding has a
+hint. With --config it knows the credentials of NATS and of a shared store and also works without a running broker. It fails when a finding is a failure.` + serverHelp,
 		Example: "  tokenbroker doctor\n  tokenbroker doctor --config tokenbroker.yaml",
 		Args:    terminal.UnknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {

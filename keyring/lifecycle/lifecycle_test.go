@@ -108,7 +108,7 @@ func TestTheRemovalOfARetiringKeyIsInUTC(t *testing.T) {
 	retiring.LastTokenDies = start.Unix()
 	set.Keys = slices.Insert(set.Keys, 0, retiring)
 	lastExpiry := start.Add(time.Hour).In(time.FixedZone("east", 3600))
-	seen := lifecycle.Observations{}.Observe(set, 0).NoteExpiry(lastExpiry)
+	seen := lifecycle.Observations{}.Observe(set, 0).NoteExpiry(lastExpiry, 0, 0)
 	p := lifecycle.NewPlan(lifecycle.Input{Set: set, Policy: policy, Now: start, Observed: seen})
 	got, want := p.List()[0].NextStepAt, lastExpiry.Add(time.Minute+policy.Margin).UTC()
 	if got.Format(time.RFC3339) != want.Format(time.RFC3339) {

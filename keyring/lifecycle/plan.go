@@ -71,7 +71,7 @@ const (
 type Policy struct {
 	Algorithm   Algorithm     // of access keys
 	CacheLife   time.Duration // of a JWK set
-	Margin      time.Duration // within which every broker of the store knows of a change
+	Margin      time.Duration // within which every broker of the store knows of a change, or has stopped to sign and publish
 	TokenLife   time.Duration // the longest life of an access token
 	MasterLife  time.Duration // how long a master secret is accepted after its rotation
 	RotateEvery time.Duration // zero: only manual rotation
@@ -179,7 +179,7 @@ type Observations map[fact]observation
 type observation struct {
 	since time.Duration // on the monotonic clock
 	// lastExpiry is the largest exp of all tokens that had been signed by then, zero if that is
-	// not known. noted is false until it was asked for.
+	// not known. It is noted once it includes every token that may have been signed without the fact.
 	lastExpiry time.Time
 	noted      bool
 }
@@ -204,12 +204,13 @@ func (o Observations) Observe(set *KeySet, mono time.Duration) Observations {
 }
 
 // NoteExpiry returns the observations with the largest exp of all tokens signed so far added to
-// those that have none.
-func (o Observations) NoteExpiry(lastExpiry time.Time) Observations {
+// those that need it. settled is how long after an observation other brokers may still sign without
+// knowing the fact: at mono, an observation that is younger will need a later value as well.
+func (o Observations) NoteExpiry(lastExpiry time.Time, mono, settled time.Duration) Observations {
 	next := make(Observations, len(o))
 	for f, seen := range o {
 		if !seen.noted {
-			seen.lastExpiry, seen.noted = lastExpiry.UTC(), true
+			seen.lastExpiry, seen.noted = lastExpiry.UTC(), mono-seen.since >= settled
 		}
 		next[f] = seen
 	}

@@ -10,6 +10,9 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"tokenbroker/internal/httpclient"
+	"tokenbroker/revocation"
 )
 
 // The paths below the issuer's URL.
@@ -17,6 +20,9 @@ const (
 	streamPath  = "/revocations/stream"
 	receiptPath = "/revocations/receipt"
 )
+
+// speaks is the query that states the version of the protocol.
+var speaks = "?speaks=" + strconv.Itoa(revocation.Speaks)
 
 // liveBytes is how many bytes of an incomplete event also count as a sign of life: 100 kbit/s.
 const liveBytes = 64 << 10
@@ -41,8 +47,11 @@ func (e *refusedError) Error() string { return e.path + " answers " + e.status +
 // refusal describes an unexpected response.
 func refusal(path string, resp *http.Response) *refusedError {
 	e := &refusedError{path: path, status: resp.Status}
-	if resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden {
+	switch resp.StatusCode {
+	case http.StatusUnauthorized, http.StatusForbidden:
 		e.hint = ": check the client's id and secret"
+	case http.StatusNotAcceptable:
+		e.hint = fmt.Sprintf(" %.64q", httpclient.ProblemCode(resp.Body))
 	}
 	if seconds, err := strconv.ParseUint(resp.Header.Get("Retry-After"), 10, 31); err == nil {
 		e.retryAfter = time.Duration(seconds) * time.Second
@@ -59,6 +68,7 @@ func (s *subscription) run(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
+		s.connections.Renew() // another broker may serve the stream
 		s.attempted()
 		s.report(err)
 		least := s.feed.timing.backoff
@@ -162,7 +172,7 @@ func (s *subscription) stream(ctx context.Context) (lived bool, err error) {
 
 // request opens the stream after the last position.
 func (s *subscription) request(ctx context.Context) (io.ReadCloser, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.issuer+streamPath, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.issuer+streamPath+speaks, nil)
 	if err != nil {
 		return nil, fmt.Errorf("making the request: %w", err)
 	}

@@ -66,8 +66,9 @@ func (t *timing) fill() {
 }
 
 // Open subscribes. A broker that cannot be reached, or that refuses the request, is not an error: the
-// stream is retried with a growing wait until it is closed. The sink gets a Gap whenever the stream was
-// established again or the broker did not know the position.
+// stream is retried with a growing wait until it is closed. Each attempt uses a new connection, so that a load balancer
+// can choose another of several brokers of one store, for which the position is also valid. The sink gets a Gap
+// whenever the stream was established again or the broker did not know the position.
 func (f Feed) Open(ctx context.Context, sink revocation.Sink) (io.Closer, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("opening the HTTP feed: %w", err)
@@ -86,9 +87,10 @@ func (f Feed) Open(ctx context.Context, sink revocation.Sink) (io.Closer, error)
 
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	s := &subscription{
-		feed: f, issuer: strings.TrimRight(f.URL, "/"), client: httpclient.WithoutRedirects(f.HTTPClient), sink: sink,
+		feed: f, issuer: strings.TrimRight(f.URL, "/"), sink: sink,
 		cancel: cancel, connected: make(chan struct{}), done: make(chan struct{}),
 	}
+	s.client, s.connections = httpclient.Renewable(f.HTTPClient)
 	go s.run(run)
 
 	// Wait until the stream is open, so that a later catch-up misses nothing. If it opens after Open
@@ -108,11 +110,12 @@ func (f Feed) Open(ctx context.Context, sink revocation.Sink) (io.Closer, error)
 
 // subscription is one open feed. Only its one goroutine calls the sink; Close ends it.
 type subscription struct {
-	feed   Feed
-	issuer string // the issuer's URL without a slash at the end
-	client *http.Client
-	sink   revocation.Sink
-	cancel context.CancelFunc
+	feed        Feed
+	issuer      string // the issuer's URL without a slash at the end
+	client      *http.Client
+	connections *httpclient.Connections // those of client
+	sink        revocation.Sink
+	cancel      context.CancelFunc
 
 	late      atomic.Bool   // true once Open has returned: from then on, a connection is a gap
 	connected chan struct{} // closed with the first connection, or the first failure
@@ -130,6 +133,7 @@ type subscription struct {
 func (s *subscription) Close() error {
 	s.cancel()
 	<-s.done
+	s.connections.CloseIdleConnections()
 	return nil
 }
 

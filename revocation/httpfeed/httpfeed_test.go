@@ -136,9 +136,12 @@ type fakeBroker struct {
 	requests chan *connection
 }
 
-func newBroker(t *testing.T) *fakeBroker {
+func newBroker(t *testing.T) *fakeBroker { return newBrokerOver(t, false) }
+
+// newBrokerOver returns a broker that speaks HTTP/2 over TLS if http2 is set, and otherwise HTTP/1.1.
+func newBrokerOver(t *testing.T, http2 bool) *fakeBroker {
 	b := &fakeBroker{requests: make(chan *connection, 100)}
-	b.Server = &httptest.Server{Config: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	b.Server = &httptest.Server{EnableHTTP2: http2, Config: &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c := &connection{r: r, do: make(chan func(http.ResponseWriter)), done: make(chan struct{}), over: make(chan struct{})}
 		defer close(c.over)
 		b.requests <- c
@@ -204,7 +207,7 @@ func TestDeliversBatchesAndHeartbeats(t *testing.T) {
 		default:
 		}
 		id, secret, _ := c.r.BasicAuth()
-		if id != "svc" || secret != "a secret word" || c.r.URL.String() != "/revocations/stream" || c.r.Header.Get("Last-Event-ID") != "" ||
+		if id != "svc" || secret != "a secret word" || c.r.URL.String() != "/revocations/stream?speaks=2" || c.r.Header.Get("Last-Event-ID") != "" ||
 			c.r.Header.Get("Accept") != "text/event-stream" || c.r.Header.Get("Accept-Encoding") != "identity" {
 			t.Errorf("request %s %v", c.r.URL, c.r.Header)
 		}

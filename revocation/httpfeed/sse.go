@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"tokenbroker/revocation"
 )
 
 const (
@@ -16,8 +18,9 @@ const (
 	// of about 700 KB.
 	maxLine = 1 << 20
 	maxData = 1 << 20
-	// maxID is the maximum length of a position.
-	maxID = 256
+	// maxID is the maximum length of a position. A longer one is ignored: the next connection then starts after an
+	// earlier position, which is valid.
+	maxID = revocation.MaxPositionBytes
 )
 
 var errTooLong = errors.New("an event is too long")

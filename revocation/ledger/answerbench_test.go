@@ -3,6 +3,7 @@ package ledger_test
 import (
 	"fmt"
 	"io"
+	"iter"
 	"math/rand/v2"
 	"runtime"
 	"testing"
@@ -37,22 +38,33 @@ func fill(b *testing.B, s *badgerstore.Store) *ledger.Ledger {
 	if err != nil {
 		b.Fatal(err)
 	}
-	r := rand.New(rand.NewPCG(1, 1))
-	now := time.Now().Unix()
-	for recorded := 0; recorded < benchEvents; recorded += revocation.MaxBatchEvents {
-		events := make([]revocation.Event, revocation.MaxBatchEvents)
-		for i := range events {
-			at := now - r.Int64N(900)
-			high, low := r.Uint64(), r.Uint64()
-			events[i] = revocation.Event{Kind: revocation.KindJTI, At: at, ExpiresAt: at + 900, Reason: revocation.ReasonLogoff,
-				Value: fmt.Sprintf("%08x-%04x-%04x-%04x-%012x", high>>32, high>>16&0xffff, high&0xffff, low>>48, low&(1<<48-1))}
-		}
+	for events := range manyEvents(revocation.MaxBatchEvents) {
 		if err := s.Commit(b.Context(), []store.Change{{Events: events}}, l.Seal)[0]; err != nil {
 			b.Fatal(err)
 		}
 		l.Committed()
 	}
 	return l
+}
+
+// manyEvents returns the events of [million], some at a time.
+func manyEvents(each int) iter.Seq[[]revocation.Event] {
+	return func(yield func([]revocation.Event) bool) {
+		r := rand.New(rand.NewPCG(1, 1))
+		now := time.Now().Unix()
+		for recorded := 0; recorded < benchEvents; recorded += each {
+			events := make([]revocation.Event, min(each, benchEvents-recorded))
+			for i := range events {
+				at := now - r.Int64N(900)
+				high, low := r.Uint64(), r.Uint64()
+				events[i] = revocation.Event{Kind: revocation.KindJTI, At: at, ExpiresAt: at + 900, Reason: revocation.ReasonLogoff,
+					Value: fmt.Sprintf("%08x-%04x-%04x-%04x-%012x", high>>32, high>>16&0xffff, high&0xffff, low>>48, low&(1<<48-1))}
+			}
+			if !yield(events) {
+				return
+			}
+		}
+	}
 }
 
 // BenchmarkAnswer measures a full answer of a million events, encoded from the store. Its floor is writing

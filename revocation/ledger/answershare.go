@@ -26,8 +26,9 @@ const (
 // answerKey identifies answers with the same content.
 type answerKey struct {
 	form  revocation.Form
+	all   bool // lists all origins
 	delta bool
-	seq   uint64 // of a delta
+	index uint64 // after which a delta starts
 }
 
 // answers encodes one answer for all callers that wait for the same. Each encoding has a goroutine. It
@@ -64,11 +65,19 @@ type slot struct {
 	timer *time.Timer
 }
 
-// draft is an answer that can be brought up to date: a builder with every event up to head.
+// draft is an answer that can be brought up to date: a builder with every event up to the index head.
 type draft struct {
+	as      revocation.Form
 	builder *revocation.AnswerBuilder
 	head    uint64
 	made    time.Time // the time of the last full read
+	// own is the origin of this broker and heads the heads of all origins at head, on a shared engine.
+	own   string
+	heads map[string]uint64
+}
+
+func newDraft(as revocation.Form, head uint64) *draft {
+	return &draft{as: as, builder: revocation.NewAnswerBuilder(as), head: head, made: time.Now()}
 }
 
 // encoder makes an answer from a draft, or from the start if that is nil.

@@ -204,7 +204,7 @@ func TestAClientHasItsShareOfTheAnswers(t *testing.T) {
 		ask := func(client string) (*ledger.EncodedAnswer, error) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
-			return p.EncodedAnswerFor(ctx, client, "", revocation.FormJSON)
+			return p.EncodedAnswerFor(ctx, client, "", revocation.Speaks, revocation.FormJSON)
 		}
 		first, err := ask("greedy")
 		if err != nil {

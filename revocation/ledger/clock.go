@@ -85,11 +85,14 @@ func (l *Ledger) checkClock() {
 
 // ResetTimeFloor ends a suspicion: it is not known which clock is wrong, so every user is
 // signed out, and the time floor starts again at the wall clock. It does nothing while the
-// clock is not suspect. [Ledger.Run] calls it before each collection, and as soon as
+// clock is not suspect, and on a shared engine unless the clocks of all live brokers are. [Ledger.Run] calls it before each collection, and as soon as
 // [Ledger.Now] finds the clock suspect.
 func (l *Ledger) ResetTimeFloor(ctx context.Context) error {
 	if l.config.SignOutEverybody == nil || !l.ClockSuspect() {
 		return nil
+	}
+	if l.shared != nil {
+		return l.shared.resetTimeFloor(ctx)
 	}
 	if err := l.config.SignOutEverybody(ctx); err != nil {
 		return fmt.Errorf("resetting the time floor: %w", err)

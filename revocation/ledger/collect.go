@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -16,9 +17,22 @@ import (
 // collectAtOnce is how many records one commit of a collection deletes.
 const collectAtOnce = 500
 
-// Run collects at the configured pace until ctx ends, and watches the clock. It returns
-// nil then, or an error that wraps [store.ErrUncertain]: the process has to end.
+// Run collects at the configured pace until ctx ends, and watches the clock. On a shared engine it also follows what the
+// other brokers record. It returns nil then, or an error that wraps [store.ErrUncertain] or [origins.ErrRewound]: the
+// process has to end.
 func (l *Ledger) Run(ctx context.Context) error {
+	if l.shared == nil {
+		return l.run(ctx, nil)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var following sync.WaitGroup
+	following.Go(func() { l.shared.follow(ctx) })
+	defer following.Wait()
+	defer cancel()
+	return l.run(ctx, l.shared.fatal)
+}
+
+func (l *Ledger) run(ctx context.Context, fatal <-chan error) error {
 	ticker := time.NewTicker(l.config.CollectEvery)
 	defer ticker.Stop()
 	for {
@@ -33,6 +47,8 @@ func (l *Ledger) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case err := <-fatal:
+			return err
 		case <-stepped:
 			continue
 		case <-ticker.C:
@@ -52,18 +68,28 @@ func (l *Ledger) Run(ctx context.Context) error {
 // Collect deletes expired records and returns their number. A record is deleted only when the broker's
 // clock is past its end and its full length has passed on the monotonic clock since this process wrote or
 // loaded it. The time floor moves in the same commit, so no step of the wall clock, forward or back, makes
-// a revoked token valid again.
+// a revoked token valid again. On a shared engine one broker at a time deletes, by the smallest clock of the live ones; the
+// others only drop what they have in memory.
 func (l *Ledger) Collect(ctx context.Context) (int, error) {
 	l.collecting.Lock()
 	defer l.collecting.Unlock()
 	c := &collection{ledger: l, now: l.Now().Unix(), mono: l.config.Mono()}
-	err := c.run(ctx)
+	var err error
+	if l.shared != nil {
+		c.collected, err = l.shared.collect(ctx)
+	} else {
+		err = c.run(ctx)
+	}
+	l.collected.Add(uint64(c.collected))
 	l.config.Denylist.Collect(l.TimeFloor())
 	if err != nil {
 		return c.collected, fmt.Errorf("collecting the ledger: %w", err)
 	}
 	return c.collected, nil
 }
+
+// Collected returns the number of expired records that this process has deleted.
+func (l *Ledger) Collected() uint64 { return l.collected.Load() }
 
 // collection is one run of [Ledger.Collect].
 type collection struct {

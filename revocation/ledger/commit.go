@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math"
-	"slices"
 	"strings"
 	"time"
 
@@ -20,16 +19,15 @@ import (
 // ackMember is the JSON member that a sent batch may have in addition to the stored one.
 const ackMember = `,"ack":true`
 
-// Seal returns the writes of the batch that records accepted: the batch itself and, for each kind and
-// value, the strongest event if it is stronger than the stored one. It runs inside the commit and does not
+// Seal returns the writes of the batch that records accepted: the batch itself and, unless the engine is shared, for each
+// kind and value the strongest event if it is stronger than the stored one. It runs inside the commit and does not
 // change what the ledger answers. After a commit that fails, the next Seal replaces the batch. If the
 // batch exceeds its limits, the error wraps [store.ErrTooBig].
 func (l *Ledger) Seal(accepted []revocation.Event) ([]store.Write, error) {
-	l.mu.Lock()
-	seq := l.head + 1
-	l.pending = nil
-	l.mu.Unlock()
-
+	origin, seq, err := l.nextBatch()
+	if err != nil {
+		return nil, err
+	}
 	events, err := strongest(accepted)
 	if err != nil {
 		return nil, err
@@ -41,12 +39,15 @@ func (l *Ledger) Seal(accepted []revocation.Event) ([]store.Write, error) {
 		return nil, errors.New("sequence numbers are used up: restart the broker")
 	}
 	batch := revocation.Batch{
-		V: revocation.Version, Store: l.storeID, Origin: l.origin, Seq: seq,
+		V: revocation.Version, Store: l.storeID, Origin: origin, Seq: seq,
 		At: l.Now().Unix(), Events: events,
 	}
 	value := encode(batch)
 	if len(value)+len(ackMember) > revocation.MaxBatchBytes {
 		return nil, fmt.Errorf("%w: %d bytes, a batch holds %d", store.ErrTooBig, len(value), revocation.MaxBatchBytes)
+	}
+	if l.shared != nil {
+		return l.shared.seal(batch)
 	}
 	writes := []store.Write{{Key: batchKey(l.origin, seq), Value: value}}
 	info := batchInfo{size: len(value)}
@@ -72,6 +73,17 @@ func (l *Ledger) Seal(accepted []revocation.Event) ([]store.Write, error) {
 	return writes, nil
 }
 
+// nextBatch returns the origin and the sequence number of the batch that Seal makes.
+func (l *Ledger) nextBatch() (origin string, seq uint64, err error) {
+	if l.shared != nil {
+		return l.shared.next()
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.pending = nil
+	return l.origin, l.head + 1, nil
+}
+
 // merge returns the event to record under key, and whether it differs from the stored one.
 func (l *Ledger) merge(key string, e revocation.Event) (revocation.Event, bool, error) {
 	r, err := l.config.Store.Get(context.Background(), key)
@@ -94,6 +106,9 @@ func (l *Ledger) merge(key string, e revocation.Event) (revocation.Event, bool, 
 // Committed is called once the sealed writes are on disk: it adds the events to the denylist and then
 // advances the head. It returns the new head.
 func (l *Ledger) Committed() (seq uint64) {
+	if l.shared != nil {
+		return l.shared.committed()
+	}
 	l.mu.Lock()
 	p := l.pending
 	l.pending = nil
@@ -179,61 +194,32 @@ func length(e revocation.Event) time.Duration {
 	return time.Duration(min(e.ExpiresAt-e.At, limit)) * time.Second
 }
 
-// The newest batches are kept in memory, so that publishing them does not read the store: at most
-// recentBatches, whose records have at most recentBytes.
-const (
-	recentBatches = 64
-	recentBytes   = 1 << 20
-)
-
-// recent has the newest batches without a gap, as the store would return them.
-type recent struct {
-	batches []revocation.Batch
-	sizes   []int
-	bytes   int
-}
-
-func (r *recent) add(b revocation.Batch, size int) {
-	b.Events = slices.Clone(b.Events)
-	for i := range b.Events {
-		b.Events[i].By = "" // batches do not contain it
-	}
-	r.batches, r.sizes, r.bytes = append(r.batches, b), append(r.sizes, size), r.bytes+size
-	for len(r.batches) > recentBatches || r.bytes > recentBytes {
-		r.bytes -= r.sizes[0]
-		r.batches, r.sizes = slices.Delete(r.batches, 0, 1), slices.Delete(r.sizes, 0, 1)
-	}
-}
-
-// recentBatches returns up to limit batches of this origin after seq, if all of these are in recent and
-// none was collected. Their events are shared and must not be changed.
-func (l *Ledger) recentBatches(seq, limit uint64) []revocation.Batch {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	kept := l.recent.batches
-	if len(kept) == 0 || seq+1 < max(kept[0].Seq, l.first) || seq >= l.head {
-		return nil
-	}
-	kept = kept[seq+1-kept[0].Seq:]
-	return slices.Clone(kept[:min(limit, uint64(len(kept)))])
-}
-
-// Head returns the sequence number of the last committed batch, zero if there is none.
+// Head returns the sequence number of the last batch that this broker committed, zero if there is none.
 func (l *Ledger) Head() uint64 {
+	if l.shared != nil {
+		return l.shared.head(l.shared.origin())
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.head
 }
 
-// headMoved returns the head and a channel that is closed when the head advances.
-func (l *Ledger) headMoved() (uint64, <-chan struct{}) {
+// last returns the index of the newest batch and a channel that is closed when there is a newer one. The index of a
+// batch is its place in the order in which batches arrived; that of the only broker is its sequence number.
+func (l *Ledger) last() (uint64, <-chan struct{}) {
+	if l.shared != nil {
+		return l.shared.last()
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.head, l.moved
 }
 
-// firstKept returns the sequence number of the oldest batch that was not collected.
+// firstKept returns the first index that is not followed by a gap of collected batches that a position may lack.
 func (l *Ledger) firstKept() uint64 {
+	if l.shared != nil {
+		return 1 // what was collected is left out
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.first
@@ -268,8 +254,11 @@ func encode(record any) []byte {
 	return data
 }
 
+// operatorName returns the name of an operator as it is stored.
+func operatorName(by string) string { return by[:min(len(by), math.MaxUint8)] }
+
 func (r eventRecord) encode() ([]byte, error) {
-	by := r.Event.By[:min(len(r.Event.By), math.MaxUint8)]
+	by := operatorName(r.Event.By)
 	data := make([]byte, 0, 3+len(r.Origin)+len(by)+binary.MaxVarintLen64+64+len(r.Event.Value))
 	data = append(data, eventVersion, byte(len(r.Origin)))
 	data = append(data, r.Origin...)

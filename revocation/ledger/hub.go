@@ -3,6 +3,7 @@ package ledger
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -29,8 +30,12 @@ const (
 
 // message is a signed batch. It is shared and never changed.
 type message struct {
-	seq uint64
-	jws []byte
+	index  uint64 // of [Ledger.last]
+	origin string
+	seq    uint64
+	// position is that of a reader which has this batch and all before it.
+	position string
+	jws      []byte
 }
 
 // Hub signs each batch and each heartbeat once, for all that pass them on: the NATS loop of the
@@ -46,6 +51,7 @@ type Hub struct {
 	limit  int
 
 	heartbeatWanted chan struct{} // wakes the heartbeat
+	headsMoved      chan struct{} // wakes it, but not more often than each heartbeatPause
 	history         chan struct{} // a token for each reader of the ledger
 	failing         atomic.Bool   // signing failed when it was last logged
 
@@ -58,8 +64,9 @@ type Hub struct {
 
 // hubState is an immutable snapshot.
 type hubState struct {
-	head    uint64    // every batch up to it was signed
-	tail    []message // the last of them without a gap, up to head
+	head    uint64    // the index up to which every batch was signed
+	tail    []message // the last of them, up to head
+	from    uint64    // the index after which tail lacks none
 	size    int       // bytes in tail
 	beat    []byte    // the newest heartbeat
 	beats   uint64    // its number, zero before the first
@@ -71,7 +78,7 @@ func newHub(config PublisherConfig) *Hub {
 	h := &Hub{
 		ledger: config.Ledger, sign: config.Sign, etag: config.JWKSETag, ack: config.WantAck, logger: config.Logger,
 		limit:   config.MaxListeners,
-		clients: map[string]int{}, heartbeatWanted: make(chan struct{}, 1), history: make(chan struct{}, historyReaders),
+		clients: map[string]int{}, heartbeatWanted: make(chan struct{}, 1), headsMoved: make(chan struct{}, 1), history: make(chan struct{}, historyReaders),
 	}
 	if h.limit <= 0 {
 		h.limit = defaultListeners
@@ -92,9 +99,12 @@ func (h *Hub) Listeners() int {
 func (h *Hub) Close() { h.update(func(s *hubState) { s.closed = true }) }
 
 // wakeHeartbeat requests a heartbeat at once. It never blocks.
-func (h *Hub) wakeHeartbeat() {
+func (h *Hub) wakeHeartbeat() { signal(h.heartbeatWanted) }
+
+// signal puts a token into a channel that holds one. It never blocks.
+func signal(c chan<- struct{}) {
 	select {
-	case h.heartbeatWanted <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -108,38 +118,60 @@ func (h *Hub) run(ctx context.Context) {
 	h.Close()
 }
 
-// Heartbeat returns a heartbeat. up is read before the head, so that everything acknowledged before up is
-// in a batch at or below head. jwks is the token JWKS's ETag.
-func (l *Ledger) Heartbeat(jwks string) revocation.Heartbeat {
-	up := l.Up()
-	floor := l.TimeFloor()
-	return revocation.Heartbeat{
-		V: revocation.Version, Store: l.storeID, Origin: l.origin,
-		Head: l.Head(), Up: up,
-		AtMS: max(l.Now().UnixMilli(), floor*1000), TimeFloor: floor,
-		JWKS: jwks,
+// Heartbeat returns a heartbeat. up is read before the heads, so that everything acknowledged before up is
+// in a batch at or below them. jwks is the token JWKS's ETag. On a shared engine the heads are read from it; the errors
+// are those of [Ledger.EncodedAnswer].
+func (l *Ledger) Heartbeat(ctx context.Context, jwks string) (revocation.Heartbeat, error) {
+	h := revocation.Heartbeat{V: revocation.Version, Store: l.storeID, Origin: l.Origin(), Up: l.Up(), JWKS: jwks}
+	if l.shared != nil {
+		var err error
+		if h.Heads, err = l.shared.heads(ctx, h.Origin); err != nil {
+			return h, fmt.Errorf("making a heartbeat: %w", err)
+		}
+	} else {
+		h.Heads = map[string]uint64{h.Origin: l.Head()}
 	}
+	h.Head = h.Heads[h.Origin]
+	h.TimeFloor = l.TimeFloor()
+	h.AtMS = max(l.Now().UnixMilli(), h.TimeFloor*1000)
+	return h, nil
 }
 
-// heartbeats makes a heartbeat at the start, each second and when it is woken, until ctx ends. Heartbeats
-// do not wait for a backlog: their heads show which batches were not sent.
+// heartbeat returns a signed heartbeat.
+func (h *Hub) heartbeat(ctx context.Context) ([]byte, error) {
+	beat, err := h.ledger.Heartbeat(ctx, h.etag())
+	if err != nil {
+		return nil, err
+	}
+	return h.sign(revocation.HeartbeatType, beat)
+}
+
+// heartbeats makes a heartbeat at the start, each second, when it is woken, and when other brokers have recorded batches,
+// until ctx ends. Heartbeats do not wait for a backlog: their heads show which batches were not sent.
 func (h *Hub) heartbeats(ctx context.Context) {
 	ticker := time.NewTicker(heartbeatEvery)
 	defer ticker.Stop()
 	failing := false
 	for {
-		message, err := h.sign(revocation.HeartbeatType, h.ledger.Heartbeat(h.etag()))
+		message, err := h.heartbeat(ctx)
 		if err == nil {
 			h.update(func(s *hubState) { s.beat, s.beats = message, s.beats+1 })
-		} else if !failing {
-			h.logger.Error("signing heartbeats fails", "error", err)
+		} else if !failing && ctx.Err() == nil {
+			level := slog.LevelError
+			if errors.Is(err, ErrSilent) { // the reason of the silence has been logged with its own level
+				level = slog.LevelInfo
+			}
+			h.logger.Log(ctx, level, "heartbeats cannot be sent", "error", err)
 		}
 		failing = err != nil
+		pause := time.Now().Add(heartbeatPause)
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
 		case <-h.heartbeatWanted:
+		case <-h.headsMoved:
+			wait(ctx, time.Until(pause), h.heartbeatWanted)
 		}
 	}
 }

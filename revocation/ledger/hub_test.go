@@ -53,7 +53,7 @@ func hub(t *testing.T, p *process, b ledger.Bus, change ...func(*ledger.Publishe
 
 func listen(t *testing.T, h *ledger.Hub, after string) *ledger.Listener {
 	t.Helper()
-	l, err := h.Listen("c1", after)
+	l, err := h.Listen(t.Context(), "c1", after, revocation.Speaks)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +114,7 @@ func TestAListenerGoesOnFromItsPosition(t *testing.T) {
 		expect(t, p, fromNow, "batch 41")
 		expect(t, p, fromHead, "batch 41")
 		expect(t, p, reset, "reset 40", "batch 41")
-		if _, err := h.Listen("c1", "nonsense"); !errors.Is(err, ledger.ErrBadPosition) {
+		if _, err := h.Listen(t.Context(), "c1", "nonsense", revocation.Speaks); !errors.Is(err, ledger.ErrBadPosition) {
 			t.Errorf("a malformed position: %v", err)
 		}
 	})
@@ -208,7 +208,7 @@ func TestListenersMissNothingWhileTheNetworkIsStuck(t *testing.T) {
 	var all sync.WaitGroup
 	for range readers {
 		all.Go(func() {
-			l, err := h.Listen("c1", p.Origin()+".0")
+			l, err := h.Listen(t.Context(), "c1", p.Origin()+".0", revocation.Speaks)
 			if err != nil {
 				t.Error(err)
 				return
@@ -248,16 +248,16 @@ func TestListenersAreBoundedAndEndWithTheHub(t *testing.T) {
 		p := start(t, memstore.New(nil))
 		h := hub(t, p, &bus{}, func(c *ledger.PublisherConfig) { c.MaxListeners = 2 })
 		one := listen(t, h, "")
-		two, err := h.Listen("c2", "")
+		two, err := h.Listen(t.Context(), "c2", "", revocation.Speaks)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := h.Listen("c3", ""); !errors.Is(err, ledger.ErrTooManyListeners) {
+		if _, err := h.Listen(t.Context(), "c3", "", revocation.Speaks); !errors.Is(err, ledger.ErrTooManyListeners) {
 			t.Errorf("one too many: %v", err)
 		}
 		two.Close()
 		two.Close()
-		three, err := h.Listen("c3", "")
+		three, err := h.Listen(t.Context(), "c3", "", revocation.Speaks)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -276,7 +276,7 @@ func TestListenersAreBoundedAndEndWithTheHub(t *testing.T) {
 		if err := <-ended; !errors.Is(err, ledger.ErrHubClosed) {
 			t.Errorf("ended by %v", err)
 		}
-		if _, err := h.Listen("c1", ""); !errors.Is(err, ledger.ErrHubClosed) {
+		if _, err := h.Listen(t.Context(), "c1", "", revocation.Speaks); !errors.Is(err, ledger.ErrHubClosed) {
 			t.Errorf("listening at a closed hub: %v", err)
 		}
 	})
@@ -296,7 +296,7 @@ func TestAClientHasItsShareOfTheListeners(t *testing.T) {
 			}
 		}()
 		take := func(client string) error {
-			l, err := h.Listen(client, "")
+			l, err := h.Listen(t.Context(), client, "", revocation.Speaks)
 			if err == nil {
 				listening = append(listening, l)
 			}

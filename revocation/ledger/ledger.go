@@ -18,11 +18,15 @@ import (
 
 	"tokenbroker/revocation"
 	"tokenbroker/store"
+	"tokenbroker/store/origins"
 )
 
-// Config of a [Ledger]. Store and Denylist are required.
+// Config of a [Ledger]. Denylist is required, and so is one of Store and Run.
 type Config struct {
+	// Store is the engine of the only broker. If Run is set, it is Run.
 	Store store.Store
+	// Run is this broker's use of an engine that several brokers share. If nil, there is only this broker.
+	Run *origins.Run
 	// Denylist is the broker's own. It has every acknowledged revocation.
 	Denylist *revocation.Denylist
 	// Wall returns the time of the machine's wall clock. If nil, [time.Now] is used.
@@ -43,6 +47,9 @@ type Config struct {
 }
 
 func (c *Config) validate() error {
+	if c.Run != nil {
+		c.Store = c.Run
+	}
 	if c.Store == nil || c.Denylist == nil {
 		return errors.New("opening the ledger: store and denylist are required")
 	}
@@ -70,8 +77,10 @@ func (c *Config) validate() error {
 type Ledger struct {
 	config  Config
 	storeID string
-	origin  string
+	origin  string        // of the only broker
 	opened  time.Duration // by Mono
+	// shared has the batches if several brokers share the engine. If nil, the fields below mu have them.
+	shared *sharedRecord
 
 	floor atomic.Pointer[timeFloor] // rises only, except in ResetTimeFloor
 	// recordedFloor is floor's time as it is on disk.
@@ -80,6 +89,7 @@ type Ledger struct {
 	stepped       chan struct{} // holds one token when Now has found the clock suspect
 
 	collecting sync.Mutex // one collection at a time
+	collected  atomic.Uint64
 	answers    answers
 	unreadable unreadable
 
@@ -106,8 +116,9 @@ type pending struct {
 }
 
 // Open reads the record and adds every live event to the denylist. On first use it creates the store id.
-// The origin is new, so that a sequence number never names two payloads. Open starts no goroutine;
-// catch-up answers do, which Close ends.
+// The origin is new, so that a sequence number never names two payloads. On a shared engine it is that of
+// Config.Run, and Open loads the batches of all origins. Open starts no goroutine; catch-up answers do, which Close
+// ends.
 func Open(ctx context.Context, config Config) (*Ledger, error) {
 	if err := config.validate(); err != nil {
 		return nil, err
@@ -118,6 +129,9 @@ func Open(ctx context.Context, config Config) (*Ledger, error) {
 		first:   1,
 		stepped: make(chan struct{}, 1),
 		moved:   make(chan struct{}),
+	}
+	if config.Run != nil {
+		l.shared = newShared(l, config.Run)
 	}
 	l.answers.init()
 	if err := l.loadStoreID(ctx); err != nil {
@@ -179,6 +193,10 @@ func (l *Ledger) loadTimeFloor(ctx context.Context) error {
 
 func (l *Ledger) loadEvents(ctx context.Context) error {
 	l.config.Denylist.SetKids(l.config.Kids())
+	if l.shared != nil {
+		_, err := l.shared.barrier(ctx)
+		return err
+	}
 	if engine, ok := l.config.Store.(store.Scanner); ok {
 		return loadInParts(ctx, engine, l.config.Denylist)
 	}
@@ -191,8 +209,13 @@ func (l *Ledger) loadEvents(ctx context.Context) error {
 // StoreID returns the random id that was made with the store.
 func (l *Ledger) StoreID() string { return l.storeID }
 
-// Origin returns the id of this run of the process.
-func (l *Ledger) Origin() string { return l.origin }
+// Origin returns the id of this run of the process. On a shared engine, [Ledger.Rejoin] changes it.
+func (l *Ledger) Origin() string {
+	if l.shared != nil {
+		return l.shared.origin()
+	}
+	return l.origin
+}
 
 // Up returns the milliseconds since the process started, on its monotonic clock. For a
 // heartbeat or an answer it is read before the head.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+
+	"tokenbroker/revocation"
 )
 
 // Names of a [StreamEvent].
@@ -23,7 +25,7 @@ const (
 // StreamEvent is an event that a [Listener] returns.
 type StreamEvent struct {
 	Name string
-	// Position is the listener's position after this event: <origin>.<seq>.
+	// Position is the listener's position after this event: <origin>.<seq>[,<origin>.<seq>…].
 	Position string
 	// Data is the compact JWS. It is shared and must not be changed. It is nil for a reset.
 	Data []byte
@@ -34,7 +36,9 @@ type StreamEvent struct {
 type Listener struct {
 	hub    *Hub
 	client string
+	all    bool // the batches of all origins
 	cursor uint64
+	at     string // the position at cursor
 	beats  uint64 // number of the last heartbeat returned
 	page   []message
 	paged  bool // a page was returned since the last heartbeat
@@ -44,27 +48,47 @@ type Listener struct {
 
 // Listen starts after the position after, in the form of [Ledger.Answer], or with the batches committed
 // from now on if after is empty. If the position is not of this origin, is ahead of its head or was
-// collected, the first event is a [StreamReset]. The listener counts for client: one client may have a
-// fifth of the listeners, and a tenth of them is reserved for clients that have none. Errors wrap
-// [ErrBadPosition], [ErrTooManyListeners] or [ErrHubClosed].
-func (h *Hub) Listen(client, after string) (*Listener, error) {
+// collected, the first event is a [StreamReset]. On a shared engine, a listener of a service that speaks at least
+// [revocation.Speaks] gets the batches of all origins, another one those of this origin, as long as no other is live. The
+// listener counts for client: one client may have a fifth of the listeners, and a tenth of them is reserved for
+// clients that have none. Errors wrap [ErrBadPosition], [ErrTooManyListeners], [ErrHubClosed], [ErrOutdated] or
+// [ErrNoView].
+func (h *Hub) Listen(ctx context.Context, client, after string, speaks int) (*Listener, error) {
 	positions, err := parsePosition(after)
 	if err != nil {
 		return nil, fmt.Errorf("listening: %w", err)
 	}
+	l := &Listener{hub: h, client: client, all: speaks >= revocation.Speaks || h.ledger.shared == nil}
+	known := false
+	if l.cursor, l.at, known, err = h.ledger.listenFrom(ctx, positions, l.all); err != nil {
+		return nil, fmt.Errorf("listening: %w", err)
+	}
+	l.reset = !known && after != ""
 	if err := h.admit(client); err != nil {
 		return nil, fmt.Errorf("listening: %w", err)
 	}
-	l := h.ledger
-	l.mu.Lock()
-	head, first := l.head, l.first
-	l.mu.Unlock()
-	seq, known := positions[l.origin]
-	known = known && len(positions) == 1 && seq <= head && seq+1 >= first
-	if !known {
-		seq = head
+	return l, nil
+}
+
+// listenFrom returns the index from which a listener at a position starts, and the position there. If the position is
+// not known, that is the head.
+func (l *Ledger) listenFrom(ctx context.Context, positions map[string]uint64, all bool) (index uint64, at string, known bool, err error) {
+	if l.shared != nil {
+		return l.shared.listenFrom(ctx, positions, all)
 	}
-	return &Listener{hub: h, client: client, cursor: seq, reset: !known && after != ""}, nil
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	seq, known := positions[l.origin]
+	known = known && len(positions) == 1 && seq <= l.head && seq+1 >= l.first
+	if !known {
+		seq = l.head
+	}
+	return seq, position(l.origin, seq), known, nil
+}
+
+// position returns the text of the position of one origin.
+func position(origin string, seq uint64) string {
+	return origin + "." + strconv.FormatUint(seq, 10)
 }
 
 func (h *Hub) admit(client string) error {
@@ -110,13 +134,22 @@ func (l *Listener) Next(ctx context.Context) (StreamEvent, error) {
 			return StreamEvent{}, ErrHubClosed
 		case ctx.Err() != nil:
 			return StreamEvent{}, ctx.Err()
+		case !l.all && l.hub.ledger.shared.run.Live() > 1:
+			return StreamEvent{}, ErrOutdated
 		case l.reset:
 			l.reset = false
 			return l.event(StreamReset, nil), nil
 		case len(l.page) > 0:
 			m := l.page[0]
 			l.page = l.page[1:]
-			l.cursor = m.seq
+			l.cursor = m.index
+			if l.all {
+				l.at = m.position
+			} else if m.origin == l.hub.ledger.Origin() {
+				l.at = position(m.origin, m.seq)
+			} else {
+				continue
+			}
 			return l.event(StreamBatch, m.jws), nil
 		case s.beats > l.beats && (s.head <= l.cursor || l.paged):
 			l.beats, l.paged = s.beats, false
@@ -147,20 +180,19 @@ func (l *Listener) turn(ctx context.Context, s *hubState) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	page, next, err := l.hub.read(ctx, l.cursor, historyPage)
+	page, _, err := l.hub.read(ctx, l.cursor, historyPage)
 	switch {
 	case err != nil:
 		return fmt.Errorf("listening: %w", err)
 	case len(page) == 0: // collected in the meantime
-		l.cursor, l.reset = max(next, l.hub.ledger.Head()), true
+		l.reset = true
+		l.cursor, l.at, _, err = l.hub.ledger.listenFrom(ctx, nil, l.all)
+		return err
 	}
 	l.page = page
 	return nil
 }
 
 func (l *Listener) event(name string, data []byte) StreamEvent {
-	return StreamEvent{
-		Name: name, Data: data,
-		Position: l.hub.ledger.origin + "." + strconv.FormatUint(l.cursor, 10),
-	}
+	return StreamEvent{Name: name, Data: data, Position: l.at}
 }

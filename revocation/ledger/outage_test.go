@@ -90,7 +90,7 @@ func TestALongOutageOfTheNetworkTakesNoMemory(t *testing.T) {
 			}
 			network.set(false)
 			pub.Poke()
-			if !pub.Flushed(within(t, time.Minute), seconds*each) {
+			if !pub.Flushed(within(t, time.Minute), p.Origin(), seconds*each) {
 				t.Error("not sent")
 			}
 			network.mu.Lock()

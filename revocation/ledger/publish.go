@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"sort"
 	"time"
 
 	"tokenbroker/revocation"
@@ -28,7 +30,7 @@ func (h *Hub) update(change func(*hubState)) {
 func (h *Hub) follow(ctx context.Context) {
 	backoff := firstBackoff
 	for {
-		head, moved := h.ledger.headMoved()
+		head, moved := h.ledger.last()
 		cursor := h.now.Load().head
 		if cursor >= head {
 			select {
@@ -52,6 +54,9 @@ func (h *Hub) follow(ctx context.Context) {
 		}
 		backoff = firstBackoff
 		h.extend(messages, next)
+		if slices.ContainsFunc(messages, func(m message) bool { return m.origin != h.ledger.Origin() }) {
+			signal(h.headsMoved)
+		}
 	}
 }
 
@@ -60,7 +65,7 @@ func (h *Hub) follow(ctx context.Context) {
 func (h *Hub) extend(messages []message, head uint64) {
 	h.update(func(s *hubState) {
 		if len(messages) == 0 { // they were collected, which leaves a gap
-			s.tail, s.size = nil, 0
+			s.tail, s.size, s.from = nil, 0, head
 		}
 		s.head = head
 		s.tail = append(s.tail, messages...)
@@ -69,6 +74,7 @@ func (h *Hub) extend(messages []message, head uint64) {
 		}
 		for len(s.tail) > tailBatches || (s.size > tailBytes && len(s.tail) > 1) {
 			s.size -= len(s.tail[0].jws)
+			s.from = s.tail[0].index
 			s.tail = s.tail[1:]
 		}
 	})
@@ -76,40 +82,32 @@ func (h *Hub) extend(messages []message, head uint64) {
 
 // after returns up to limit of the signed batches after cursor, if the snapshot has them.
 func (s *hubState) after(cursor, limit uint64) ([]message, bool) {
-	if len(s.tail) == 0 || cursor >= s.head || s.tail[0].seq > cursor+1 {
+	if cursor >= s.head || cursor < s.from {
 		return nil, false
 	}
-	tail := s.tail[cursor+1-s.tail[0].seq:]
-	return tail[:min(uint64(len(tail)), limit)], true
+	i := sort.Search(len(s.tail), func(i int) bool { return s.tail[i].index > cursor })
+	tail := s.tail[i:]
+	return tail[:min(uint64(len(tail)), limit)], len(tail) > 0
 }
 
-// read takes up to limit batches of this origin after cursor from memory or the ledger and signs them. If
+// read takes up to limit batches after cursor from memory or the ledger and signs them. If
 // they were collected, messages is empty and next is the cursor after them.
 func (h *Hub) read(ctx context.Context, cursor, limit uint64) (messages []message, next uint64, err error) {
-	batches := h.ledger.recentBatches(cursor, limit)
-	if len(batches) == 0 {
-		batches, err = h.ledger.readBatches(ctx, cursor, limit)
-	}
+	batches, next, err := h.ledger.indexed(ctx, cursor, limit)
 	if err != nil {
 		return nil, cursor, fmt.Errorf("reading batches after %d: %w", cursor, err)
-	}
-	if len(batches) == 0 {
-		if first := h.ledger.firstKept(); first > cursor+1 {
-			return nil, first - 1, nil
-		}
-		return nil, cursor, fmt.Errorf("batch %d is missing in the ledger", cursor+1)
 	}
 	messages = make([]message, len(batches))
 	ack := h.ack()
 	for i, b := range batches {
-		b.Ack = ack
-		jws, err := h.sign(revocation.BatchType, b)
+		b.Ack = ack && b.Origin == h.ledger.Origin()
+		jws, err := h.sign(revocation.BatchType, b.Batch)
 		if err != nil {
 			return nil, cursor, fmt.Errorf("signing batch %d: %w", b.Seq, err)
 		}
-		messages[i] = message{seq: b.Seq, jws: jws}
+		messages[i] = message{index: b.index, origin: b.Origin, seq: b.Seq, position: b.position, jws: jws}
 	}
-	return messages, batches[len(batches)-1].Seq, nil
+	return messages, next, nil
 }
 
 // report writes a line when signing starts or stops failing.
@@ -137,15 +135,21 @@ func backOff(ctx context.Context, d time.Duration, wake <-chan struct{}) bool {
 	}
 }
 
-// Flushed waits until the batch with that sequence number was sent to the network, or ctx ends. It reports
-// whether the batch was sent.
-func (p *Publisher) Flushed(ctx context.Context, seq uint64) bool {
+// Flushed waits until this broker's batch of that origin with that sequence number was sent to the network, or ctx ends. It
+// reports whether the batch was sent. A batch of an earlier origin ([Ledger.Rejoin]) is not sent any more.
+func (p *Publisher) Flushed(ctx context.Context, origin string, seq uint64) bool {
 	for {
 		p.mu.Lock()
 		flushed, moved := p.flushed, p.moved
+		if p.origin != origin {
+			flushed = 0
+		}
 		p.mu.Unlock()
-		if flushed >= seq {
+		switch {
+		case flushed >= seq:
 			return true
+		case p.config.Ledger.Origin() != origin:
+			return false
 		}
 		select {
 		case <-moved:
@@ -154,7 +158,7 @@ func (p *Publisher) Flushed(ctx context.Context, seq uint64) bool {
 		case <-p.ended:
 			p.mu.Lock()
 			defer p.mu.Unlock()
-			return p.flushed >= seq
+			return p.origin == origin && p.flushed >= seq
 		}
 	}
 }
@@ -202,11 +206,14 @@ func (p *Publisher) send(ctx context.Context, s *hubState, cursor uint64) (uint6
 			return cursor, err
 		}
 	}
+	own := p.config.Ledger.Origin()
 	for _, m := range messages {
-		if err := p.config.Bus.Publish(revocation.BatchSubject+p.config.Ledger.origin, m.jws); err != nil {
-			return cursor, fmt.Errorf("publishing batch %d: %w", m.seq, err)
+		if m.origin == own { // the other brokers publish theirs
+			if err := p.config.Bus.Publish(revocation.BatchSubject+own, m.jws); err != nil {
+				return cursor, fmt.Errorf("publishing batch %d: %w", m.seq, err)
+			}
 		}
-		cursor = m.seq
+		cursor = m.index
 	}
 	flush, cancel := context.WithTimeout(ctx, flushTimeout)
 	defer cancel()
@@ -219,13 +226,14 @@ func (p *Publisher) send(ctx context.Context, s *hubState, cursor uint64) (uint6
 func (p *Publisher) cursor() uint64 {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.flushed
+	return p.sent
 }
 
-func (p *Publisher) advance(flushed uint64) {
+func (p *Publisher) advance(sent uint64) {
+	origin, flushed := p.config.Ledger.ownAt(sent)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.flushed = flushed
+	p.sent, p.origin, p.flushed = sent, origin, flushed
 	close(p.moved)
 	p.moved = make(chan struct{})
 }
@@ -247,7 +255,7 @@ func (p *Publisher) heartbeats(ctx context.Context) {
 		s := p.hub.now.Load()
 		if s.beats > sent {
 			sent = s.beats
-			err := p.config.Bus.Publish(revocation.HeartbeatSubject+p.config.Ledger.origin, s.beat)
+			err := p.config.Bus.Publish(revocation.HeartbeatSubject+p.config.Ledger.Origin(), s.beat)
 			if err != nil && !failing {
 				p.config.Logger.Warn("sending heartbeats fails", "error", err)
 			}

@@ -11,6 +11,8 @@ import (
 
 const (
 	heartbeatEvery = time.Second
+	// heartbeatPause is the shortest time between heartbeats that batches of other brokers cause.
+	heartbeatPause = 100 * time.Millisecond
 	flushTimeout   = 5 * time.Second
 	firstBackoff   = 50 * time.Millisecond
 	maxBackoff     = 5 * time.Second
@@ -42,7 +44,8 @@ type PublisherConfig struct {
 	Logger *slog.Logger
 }
 
-// Publisher sends the ledger's own batches, in order, and a heartbeat each second. It is a cursor over the
+// Publisher sends the ledger's own batches, in order, and a heartbeat each second. Those of other brokers go only to the
+// listeners of its [Hub]. It is a cursor over the
 // ledger: one loop serves live batches, a reconnect and a backlog, and it keeps no copy. If the network
 // loses messages, heartbeats reveal it and services make a catch-up. Its [Hub] serves listeners
 // independently of the network.
@@ -57,7 +60,9 @@ type Publisher struct {
 
 	mu      sync.Mutex
 	running bool
-	flushed uint64        // every batch up to it was sent, or was collected before
+	sent    uint64        // the index up to which every own batch was sent, or was collected before
+	origin  string        // of flushed
+	flushed uint64        // the own batch at sent
 	moved   chan struct{} // closed when flushed moves
 	ended   chan struct{} // closed when Run returned
 }
@@ -146,16 +151,24 @@ type PublisherStats struct {
 
 // Stats returns the present backlog.
 func (p *Publisher) Stats() PublisherStats {
-	cursor := p.cursor()
-	l := p.config.Ledger
-	now := l.config.Mono()
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	s := PublisherStats{Failing: p.failing.Load() || p.hub.failing.Load()}
-	oldest := max(cursor+1, l.first) // what was collected waits no more
-	if oldest <= l.head {
-		s.Backlog = l.head - oldest + 1
-		s.Oldest = max(now-l.batches[oldest-l.first].written, 0)
+	var oldest time.Duration
+	if s.Backlog, oldest = p.config.Ledger.waiting(p.cursor()); s.Backlog > 0 {
+		s.Oldest = max(p.config.Ledger.config.Mono()-oldest, 0)
 	}
 	return s
+}
+
+// waiting returns the number of own batches after an index, and when the first of them was committed.
+func (l *Ledger) waiting(index uint64) (n uint64, since time.Duration) {
+	if l.shared != nil {
+		return l.shared.waiting(index)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	oldest := max(index+1, l.first) // what was collected waits no more
+	if oldest > l.head {
+		return 0, 0
+	}
+	return l.head - oldest + 1, l.batches[oldest-l.first].written
 }

@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"tokenbroker/revocation"
 	"tokenbroker/revocation/ledger"
 	"tokenbroker/store/memstore"
@@ -121,12 +123,12 @@ func TestBatchesGoOutInOrderAsTheyAreCommitted(t *testing.T) {
 		p, b := start(t, memstore.New(nil)), &bus{}
 		early := p.revoke(sid("before the publisher ran"))
 		pub := publish(t, p, b)
-		if !pub.Flushed(within(t, 0), early) {
+		if !pub.Flushed(within(t, 0), p.Origin(), early) {
 			t.Error("what was recorded before Run did not go out")
 		}
 		for i := 2; i <= 5; i++ {
 			seq := p.revoke(sid(fmt.Sprint("s", i)))
-			if !pub.Flushed(within(t, time.Second), seq) {
+			if !pub.Flushed(within(t, time.Second), p.Origin(), seq) {
 				t.Fatalf("batch %d did not go out", seq)
 			}
 		}
@@ -137,7 +139,7 @@ func TestBatchesGoOutInOrderAsTheyAreCommitted(t *testing.T) {
 		if got.V != 1 || got.Store != p.StoreID() || got.Origin != p.Origin() || got.At != time.Now().Unix() || values(got.Events) != "s5" {
 			t.Errorf("batch %+v", got)
 		}
-		if pub.Flushed(within(t, time.Second), 6) {
+		if pub.Flushed(within(t, time.Second), p.Origin(), 6) {
 			t.Error("a batch that does not exist was flushed")
 		}
 	})
@@ -158,7 +160,7 @@ func TestBacklogIsPublishedAfterAnOutage(t *testing.T) {
 				for i := 2; i <= 60; i++ {
 					p.revoke(sid(fmt.Sprint("s", i)))
 				}
-				if pub.Flushed(within(t, 250*time.Millisecond), 2) {
+				if pub.Flushed(within(t, 250*time.Millisecond), p.Origin(), 2) {
 					t.Error("flushed to a dead network")
 				}
 				time.Sleep(30 * time.Second)
@@ -198,7 +200,7 @@ func TestOutageEndsWithoutAPoke(t *testing.T) {
 		seq := p.revoke(sid("s"))
 		time.Sleep(20 * time.Second)
 		b.set(false, false)
-		if !pub.Flushed(within(t, 5*time.Second), seq) {
+		if !pub.Flushed(within(t, 5*time.Second), p.Origin(), seq) {
 			t.Error("not retried within the longest back-off")
 		}
 	})
@@ -217,7 +219,7 @@ func TestABacklogThatWasCollectedIsSkipped(t *testing.T) {
 			t.Errorf("stats %+v", stats)
 		}
 		b.set(false, false)
-		if !pub.Flushed(within(t, 10*time.Second), 3) || b.seqs() != "3" {
+		if !pub.Flushed(within(t, 10*time.Second), p.Origin(), 3) || b.seqs() != "3" {
 			t.Errorf("published %s", b.seqs())
 		}
 	})
@@ -240,9 +242,9 @@ func TestHeartbeats(t *testing.T) {
 		}
 		want := revocation.Heartbeat{
 			V: 1, Store: p.StoreID(), Origin: p.Origin(), Head: 1, Up: 2500,
-			AtMS: time.Now().UnixMilli(), JWKS: `"etag"`,
+			AtMS: time.Now().UnixMilli(), JWKS: `"etag"`, Heads: map[string]uint64{p.Origin(): 1},
 		}
-		if got := b.heartbeats[3]; got != want {
+		if got := b.heartbeats[3]; !cmp.Equal(got, want) {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
 		// They go on while batches are stuck.
@@ -262,7 +264,7 @@ func TestCloseStopsAndWaits(t *testing.T) {
 		pub := publish(t, p, b)
 		seq := p.revoke(sid("s"))
 		waiting := make(chan bool, 1)
-		go func() { waiting <- pub.Flushed(context.Background(), seq) }()
+		go func() { waiting <- pub.Flushed(context.Background(), p.Origin(), seq) }()
 		synctest.Wait()
 		pub.Close()
 		pub.Close()

@@ -18,6 +18,9 @@ import (
 // different times: an event that is recorded in the meantime may be on none of them.
 func (l *Ledger) List(ctx context.Context, after string, limit int) (events []revocation.Event, next string, err error) {
 	limit = min(max(limit, 1), pageSize)
+	if l.shared != nil {
+		return l.shared.list(ctx, after, limit)
+	}
 	position := ""
 	if after != "" {
 		position = eventPrefix + after
@@ -45,21 +48,33 @@ func (l *Ledger) List(ctx context.Context, after string, limit int) (events []re
 // stays until it is collected. A key that the keyring lists as compromised is also found without an event:
 // it is never valid again, so it has no end.
 func (l *Ledger) Find(ctx context.Context, kind revocation.Kind, value string) (revocation.Recorded, bool, error) {
-	r, err := l.config.Store.Get(ctx, eventKey(revocation.Event{Kind: kind, Value: value}))
-	switch {
-	case errors.Is(err, store.ErrNotFound):
-		if kind == revocation.KindKID && slices.Contains(l.config.Kids(), value) {
-			return revocation.Recorded{Event: revocation.Event{
-				Kind: kind, Value: value, Reason: revocation.ReasonKeyCompromise,
-			}}, true, nil
-		}
-		return revocation.Recorded{}, false, nil
-	case err != nil:
+	find := l.findRecord
+	if l.shared != nil {
+		find = l.shared.find
+	}
+	found, ok, err := find(ctx, kind, value)
+	if err != nil {
 		return revocation.Recorded{}, false, fmt.Errorf("looking up a revocation: %w", err)
+	}
+	if !ok && kind == revocation.KindKID && slices.Contains(l.config.Kids(), value) {
+		found.Event = revocation.Event{Kind: kind, Value: value, Reason: revocation.ReasonKeyCompromise}
+		return found, true, nil
+	}
+	return found, ok, nil
+}
+
+// findRecord is Find in the records of events.
+func (l *Ledger) findRecord(ctx context.Context, kind revocation.Kind, value string) (found revocation.Recorded, ok bool, err error) {
+	r, err := l.config.Store.Get(ctx, eventKey(revocation.Event{Kind: kind, Value: value}))
+	if errors.Is(err, store.ErrNotFound) {
+		return found, false, nil
+	}
+	if err != nil {
+		return found, false, err
 	}
 	rec, err := decodeEvent(r)
 	if err != nil {
-		return revocation.Recorded{}, false, fmt.Errorf("looking up a revocation: %w", err)
+		return found, false, err
 	}
 	return revocation.Recorded{Event: rec.Event, By: rec.Event.By, Origin: rec.Origin, Seq: rec.Seq}, true, nil
 }
@@ -71,12 +86,19 @@ type CommittedBatch struct {
 	Written time.Duration
 }
 
-// Follow waits for batches of this origin after seq and returns up to limit of them, oldest first. Batches
+// Follow waits for batches of this broker after the batch seq of origin, and returns up to limit of them, oldest first. Batches
 // that were collected in the meantime are left out, so the first may be later than seq+1. It returns ctx's
-// error or an error of reading the ledger. It is safe for concurrent use.
-func (l *Ledger) Follow(ctx context.Context, seq, limit uint64) ([]CommittedBatch, error) {
+// error or an error of reading the ledger. It is safe for concurrent use. If origin is no longer this broker's
+// ([Ledger.Rejoin]), the rest of its batches is followed by the first ones of the present origin.
+func (l *Ledger) Follow(ctx context.Context, origin string, seq, limit uint64) ([]CommittedBatch, error) {
+	if l.shared != nil {
+		return l.shared.followOwn(ctx, origin, seq, limit)
+	}
+	if origin != l.origin {
+		seq = 0
+	}
 	for {
-		head, moved := l.headMoved()
+		head, moved := l.last()
 		seq = max(seq, l.firstKept()-1)
 		if seq >= head {
 			select {
@@ -96,6 +118,45 @@ func (l *Ledger) Follow(ctx context.Context, seq, limit uint64) ([]CommittedBatc
 			return nil, fmt.Errorf("batch %d is missing in the ledger", seq+1)
 		}
 	}
+}
+
+// logged is a batch with its index ([Ledger.last]), and the position of a reader that has everything up to it.
+type logged struct {
+	CommittedBatch
+	index    uint64
+	position string
+}
+
+// indexed returns up to limit batches after an index, from memory or the store, and the index that they reach. If
+// they were collected, there are none, and the index is the last one collected. Their events must not be changed.
+func (l *Ledger) indexed(ctx context.Context, index, limit uint64) (batches []logged, reached uint64, err error) {
+	if l.shared != nil {
+		return l.shared.indexed(index, limit)
+	}
+	plain := l.recentBatches(index, limit)
+	if len(plain) == 0 {
+		if plain, err = l.readBatches(ctx, index, limit); err != nil {
+			return nil, index, err
+		}
+	}
+	if len(plain) == 0 {
+		if first := l.firstKept(); first > index+1 {
+			return nil, first - 1, nil
+		}
+		return nil, index, fmt.Errorf("batch %d is missing in the ledger", index+1)
+	}
+	for _, b := range plain {
+		batches = append(batches, logged{CommittedBatch: CommittedBatch{Batch: b}, index: b.Seq, position: position(b.Origin, b.Seq)})
+	}
+	return batches, plain[len(plain)-1].Seq, nil
+}
+
+// ownAt returns this broker's origin and its head when the batch with an index had arrived.
+func (l *Ledger) ownAt(index uint64) (origin string, seq uint64) {
+	if l.shared != nil {
+		return l.shared.ownAt(index)
+	}
+	return l.origin, index
 }
 
 // committed adds to each batch the time when it was written. For a batch that was collected in the

@@ -125,7 +125,7 @@ func TestFindFailsOnAnUnreadableEvent(t *testing.T) {
 // follow returns the sequence numbers of the batches after seq.
 func follow(t *testing.T, p *process, seq, limit uint64) string {
 	t.Helper()
-	batches, err := p.Follow(t.Context(), seq, limit)
+	batches, err := p.Follow(t.Context(), p.Origin(), seq, limit)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -170,7 +170,7 @@ func TestFollowWaitsForTheNextBatchOrItsContext(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := p.Follow(ctx, 2, 16); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := p.Follow(ctx, p.Origin(), 2, 16); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("ended by %v", err)
 		}
 	})

@@ -49,7 +49,7 @@ func TestPublishingAtOnceDoesNotReadTheStore(t *testing.T) {
 		e.ExpiresAt += int64(n)
 		e.By = "somebody"
 		p.revoke(e)
-		if !publisher.Flushed(ctx, p.Head()) {
+		if !publisher.Flushed(ctx, p.Origin(), p.Head()) {
 			t.Fatal("it was not sent")
 		}
 	}
@@ -114,7 +114,7 @@ func TestPublishedBatchesEqualTheRecord(t *testing.T) {
 	for n := range 30 {
 		revoke(early + n)
 	}
-	if !publisher.Flushed(ctx, p.Head()) {
+	if !publisher.Flushed(ctx, p.Origin(), p.Head()) {
 		t.Fatal("it was not sent")
 	}
 	publisher.Close()

@@ -34,8 +34,8 @@ func jtis(first, n int) []string {
 // surround has the parts of a broker that these tests do not use.
 type surround struct{ commits atomic.Int64 }
 
-func (*surround) Flushed(context.Context, uint64) bool { return true }
-func (s *surround) Committed(int, []revocation.Event)  { s.commits.Add(1) }
+func (*surround) Flushed(context.Context, string, uint64) bool { return true }
+func (s *surround) Committed(int, []revocation.Event)          { s.commits.Add(1) }
 func (*surround) Hash(_ context.Context, plain string) (string, error) {
 	return "hashed " + plain, nil
 }

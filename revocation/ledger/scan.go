@@ -25,7 +25,7 @@ type page struct {
 // longer of both times and not their sum. fn must not keep the slice.
 func (l *Ledger) eachEvent(ctx context.Context, fn func([]revocation.Event) error) error {
 	ctx, cancel := context.WithCancel(ctx)
-	next := l.readEvents(ctx, "")
+	next := readPage(ctx, l.config.Store, eventPrefix, "", eventPage)
 	defer func() {
 		cancel()
 		if next != nil {
@@ -40,7 +40,7 @@ func (l *Ledger) eachEvent(ctx context.Context, fn func([]revocation.Event) erro
 			return p.err
 		}
 		if len(p.records) == eventPage {
-			next = l.readEvents(ctx, p.records[eventPage-1].Key)
+			next = readPage(ctx, l.config.Store, eventPrefix, p.records[eventPage-1].Key, eventPage)
 		}
 		events = events[:0]
 		for _, r := range p.records {
@@ -57,12 +57,12 @@ func (l *Ledger) eachEvent(ctx context.Context, fn func([]revocation.Event) erro
 	return nil
 }
 
-// readEvents reads the page of records after a key, in a goroutine that ends with its one
-// answer or ctx.
-func (l *Ledger) readEvents(ctx context.Context, after string) <-chan page {
+// readPage reads up to limit records below prefix and after a key, in a goroutine that ends with its one answer or
+// ctx.
+func readPage(ctx context.Context, r store.Reader, prefix, after string, limit int) <-chan page {
 	c := make(chan page, 1)
 	go func() {
-		records, err := l.config.Store.List(ctx, eventPrefix, after, eventPage)
+		records, err := r.List(ctx, prefix, after, limit)
 		c <- page{records, err}
 	}()
 	return c

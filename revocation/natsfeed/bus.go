@@ -176,8 +176,19 @@ const (
 // and the unverified payload. take owns raw and must not block; it is called by one goroutine at a time,
 // until Close. The subscription is restored when the connection is. Receipts must be called only once.
 func (b *Bus) Receipts(take func(id string, raw []byte)) error {
-	sub, err := b.nc.Subscribe(revocation.ReceiptSubject+"*", func(m *nats.Msg) {
-		take(strings.TrimPrefix(m.Subject, revocation.ReceiptSubject), m.Data)
+	return b.receipts(revocation.ReceiptSubject, take)
+}
+
+// Posted is like [Bus.Receipts] for the messages on [revocation.PostedSubject] of other brokers. The first argument of
+// take is the origin in the subject.
+func (b *Bus) Posted(take func(origin string, raw []byte)) error {
+	return b.receipts(revocation.PostedSubject, take)
+}
+
+// receipts subscribes to messages whose subject is the prefix and a name.
+func (b *Bus) receipts(prefix string, take func(name string, raw []byte)) error {
+	sub, err := b.nc.Subscribe(prefix+"*", func(m *nats.Msg) {
+		take(strings.TrimPrefix(m.Subject, prefix), m.Data)
 	})
 	if err == nil {
 		err = sub.SetPendingLimits(pendingReceipts, pendingReceiptBytes)
@@ -188,7 +199,8 @@ func (b *Bus) Receipts(take func(id string, raw []byte)) error {
 	return nil
 }
 
-// Heartbeats calls take for each heartbeat that another process publishes, unverified. take owns raw and
+// Heartbeats calls take for each heartbeat that another process publishes, unverified: another broker of the same store, or
+// one on a copy of it. take owns raw and
 // must not block; it is called by one goroutine at a time, until Close. The subscription is restored when
 // the connection is. Heartbeats must be called only once.
 func (b *Bus) Heartbeats(take func(raw []byte)) error {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"tokenbroker/revocation"
@@ -58,6 +59,25 @@ func (b *broker) start() {
 	b.every(300*time.Millisecond, b.work)
 }
 
+func (b *broker) stopped() time.Duration { return b.pausedUntil }
+
+func (b *broker) handle(request func(answerer)) {
+	b.do(func() {
+		if b.ledger == nil {
+			request(nil)
+			return
+		}
+		request(b)
+	})
+}
+
+func (b *broker) tokenSet() tokenSet { return b.keys.tokenSet(b.ledger.StoreID()) }
+func (b *broker) feedSet() feedSet   { return b.keys.feedSet(b.ledger.StoreID()) }
+
+func (b *broker) active(t *token) bool {
+	return !b.deny.Revoked(t.Subject) && slices.Contains(b.keys.tokens, t.KID) && b.ledger.Now().Unix() < t.exp
+}
+
 // every runs work periodically in this run of the process.
 func (b *broker) every(d time.Duration, work func()) {
 	life := b.life
@@ -74,10 +94,15 @@ func (b *broker) every(d time.Duration, work func()) {
 }
 
 func (b *broker) heartbeat() {
-	h := b.ledger.Heartbeat(`"` + b.keys.tokenETag + `"`)
+	h, err := b.ledger.Heartbeat(b.w.ctx, `"`+b.keys.tokenETag+`"`)
+	if err != nil {
+		b.w.fail("making a heartbeat: %v", err)
+		return
+	}
 	b.heads = append(b.heads, h.Head)
 	if b.w.bug == bugHeadBeforeUp {
 		h.Head = b.heads[max(0, len(b.heads)-4)]
+		h.Heads[h.Origin] = h.Head
 	}
 	raw := b.w.seal(b.keys.signing, revocation.Message{Heartbeat: &h}, false)
 	if b.w.now >= b.cutFeed {

@@ -1,6 +1,9 @@
 package simtest_test
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // trouble is one fault, temporary or permanent.
 type trouble struct {
@@ -8,7 +11,8 @@ type trouble struct {
 	make func(w *world, s *service, d time.Duration)
 }
 
-var troubles = []trouble{
+// serviceTroubles are the faults of a service and its network.
+var serviceTroubles = []trouble{
 	{"the feed is cut", func(w *world, s *service, d time.Duration) {
 		s.cutFeed = w.now + d
 		if w.chance(0.7) { // and the service notices the reconnect
@@ -44,6 +48,9 @@ var troubles = []trouble{
 			s.start()
 		}
 	}},
+}
+
+var troubles = append(slices.Clone(serviceTroubles), []trouble{
 	{"the broker's clock is set", func(w *world, _ *service, _ time.Duration) {
 		w.broker.step(w.pick(-time.Hour, time.Hour, -5*time.Minute, 5*time.Minute, -time.Minute, time.Minute))
 	}},
@@ -61,28 +68,14 @@ var troubles = []trouble{
 		}
 	}},
 	{"the broker is cut off", func(w *world, _ *service, d time.Duration) { w.broker.cutFeed = w.now + d }},
-	{"keys rotate", func(w *world, _ *service, d time.Duration) {
-		k := w.broker.keys
-		if w.chance(0.5) {
-			k.newTokenKey()
-			w.after(d, k.retireTokenKey)
-			return
-		}
-		next, last := k.newFeedKey(), k.signing
-		w.after(w.between(0, 3*time.Second), func() {
-			if k.signing == last {
-				k.signing = next
-				w.after(d, func() { k.withdraw(last) })
-			}
-		})
-	}},
+	{"keys rotate", func(w *world, _ *service, d time.Duration) { w.broker.keys.rotate(d) }},
 	{"a feed key is compromised", func(w *world, _ *service, _ time.Duration) {
 		if b := w.broker; b.ledger != nil && !b.paused() && w.chance(0.5) {
 			b.compromise(b.keys.compromiseFeedKey())
 		}
 	}},
 	{"an attack", func(w *world, s *service, _ time.Duration) { w.attack(s) }},
-}
+}...)
 
 // fault causes one fault, and schedules the next.
 func (w *world) fault() {
@@ -106,7 +99,9 @@ func (w *world) heal() {
 	if w.old != nil {
 		w.old.end()
 	}
-	w.broker.cutFeed = 0
+	if w.broker != nil {
+		w.broker.cutFeed = 0
+	}
 	for _, s := range w.services {
 		s.network = network{delay: calmDelay}
 	}

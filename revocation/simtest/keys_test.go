@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"time"
 )
 
 // keyring is the keys that the issuer of one store signs with and publishes. It outlives processes.
@@ -39,6 +40,23 @@ func (k *keyring) newFeedKey() *feedKey {
 	key := k.w.mail.newFeedKey(k.w.mail.name("feed key"))
 	k.feed = append(k.feed, key)
 	return key
+}
+
+// rotate replaces the signing token key or feed key. The old one remains published for d.
+func (k *keyring) rotate(d time.Duration) {
+	w := k.w
+	if w.chance(0.5) {
+		k.newTokenKey()
+		w.after(d, k.retireTokenKey)
+		return
+	}
+	next, last := k.newFeedKey(), k.signing
+	w.after(w.between(0, 3*time.Second), func() {
+		if k.signing == last {
+			k.signing = next
+			w.after(d, func() { k.withdraw(last) })
+		}
+	})
 }
 
 func (k *keyring) retireTokenKey() {

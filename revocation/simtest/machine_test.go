@@ -24,10 +24,18 @@ func newMachine(w *world) machine {
 }
 
 func (m *machine) mono() time.Duration {
-	return time.Duration(float64(m.w.now-m.lost)*m.rate) + time.Hour
+	now := m.w.clock()
+	m.w.mu.Lock()
+	defer m.w.mu.Unlock()
+	return time.Duration(float64(now-m.lost)*m.rate) + time.Hour
 }
 
-func (m *machine) wallMS() int64 { return epoch + (m.w.now + m.wallOff).Milliseconds() }
+func (m *machine) wallMS() int64 {
+	now := m.w.clock()
+	m.w.mu.Lock()
+	defer m.w.mu.Unlock()
+	return epoch + (now + m.wallOff).Milliseconds()
+}
 
 func (m *machine) paused() bool { return m.w.now < m.pausedUntil }
 
@@ -56,7 +64,9 @@ func (m *machine) suspend(d time.Duration) {
 	}
 	m.pause(d)
 	m.w.at(m.pausedUntil, func() {
+		m.w.mu.Lock()
 		m.lost += d
+		m.w.mu.Unlock()
 		m.wokeAt = m.pausedUntil
 	})
 }
@@ -65,6 +75,8 @@ func (m *machine) suspend(d time.Duration) {
 // would hide it, as P2 documents.
 func (m *machine) step(d time.Duration) {
 	if !m.paused() {
+		m.w.mu.Lock()
 		m.wallOff += d
+		m.w.mu.Unlock()
 	}
 }

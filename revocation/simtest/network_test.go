@@ -37,44 +37,79 @@ func (s *service) carry(raw []byte) {
 	}
 }
 
+// server is a broker as services reach it.
+type server interface {
+	// stopped returns the time until which the process is stopped.
+	stopped() time.Duration
+	// handle handles a request in the process now, or when that continues. The request gets nil if no process runs.
+	handle(request func(answerer))
+}
+
+// answerer answers one request.
+type answerer interface {
+	encoded(after string) (text []byte, form revocation.Form, err error)
+	tokenSet() tokenSet
+	feedSet() feedSet
+	// active introspects a token.
+	active(t *token) bool
+}
+
+var (
+	_, _ server   = (*broker)(nil), (*node)(nil)
+	_, _ answerer = (*broker)(nil), (*task)(nil)
+)
+
+// balance returns the broker that a request reaches.
+func (w *world) balance() server {
+	switch {
+	case w.cluster != nil:
+		return w.cluster.any()
+	case w.old != nil && w.chance(0.5):
+		return w.old
+	}
+	return w.broker
+}
+
 // ask sends a request to a broker and delivers its result. serve runs at the broker and returns the
 // function to run at the service. Without an answer fail runs instead.
-func (s *service) ask(serve func(*broker) func(), fail func()) {
+func (s *service) ask(serve func(answerer) func(), fail func()) {
 	w, life := s.w, s.life
-	later := func(d time.Duration, run func()) { // in the life that asked
+	over := false
+	later := func(d time.Duration, run func()) { // once, in the life that asked
 		if s.life == life {
-			s.mine(d, run)
+			s.mine(d, func() {
+				if !over {
+					over = true
+					run()
+				}
+			})
 		}
 	}
 	sent, out, back := w.now, w.between(0, s.delay), w.between(0, s.delay)
+	lost := func() { later(max(sent+silence-w.now, 0), fail) }
 	if w.now < s.cutRequests || s.loss > 0 && w.chance(s.loss) {
-		later(silence, fail)
+		lost()
 		return
 	}
 	w.after(out, func() {
-		b := w.broker
-		if w.old != nil && w.chance(0.5) {
-			b = w.old
-		}
-		if b.pausedUntil > sent+silence {
-			later(max(sent+silence-w.now, 0), fail)
+		b := w.balance()
+		if b.stopped() > sent+silence {
+			lost()
 			return
 		}
-		b.do(func() {
+		lost() // if the process is killed
+		b.handle(func(a answerer) {
 			switch {
-			case b.ledger == nil:
+			case a == nil:
 				later(min(back, silence), fail)
 				return
 			case w.now < s.cutReplies:
-				later(max(sent+silence-w.now, 0), fail)
 				return
 			}
-			then := serve(b)
-			if took := w.now + back - sent; took > silence {
-				later(max(sent+silence-w.now, 0), fail)
-				return
+			then := serve(a)
+			if w.now+back-sent <= silence {
+				later(back, then)
 			}
-			later(back, then)
 		})
 	})
 }

@@ -1,14 +1,20 @@
 package simtest_test
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 type event struct {
 	at    time.Duration
-	order int // first come, first served
+	rank  uint64 // of a goroutine, zero for the loop itself
+	order int    // first come, first served
 	run   func()
 }
 
-func (e event) before(o event) bool { return e.at < o.at || e.at == o.at && e.order < o.order }
+func (e event) before(o event) bool {
+	return cmp.Or(cmp.Compare(e.at, o.at), cmp.Compare(e.rank, o.rank), cmp.Compare(e.order, o.order)) < 0
+}
 
 // queue is a binary heap of scheduled events.
 type queue struct {
@@ -16,9 +22,9 @@ type queue struct {
 	order  int
 }
 
-func (q *queue) push(at time.Duration, run func()) {
+func (q *queue) push(at time.Duration, rank uint64, run func()) {
 	q.order++
-	q.events = append(q.events, event{at: at, order: q.order, run: run})
+	q.events = append(q.events, event{at: at, rank: rank, order: q.order, run: run})
 	for i := len(q.events) - 1; i > 0; {
 		parent := (i - 1) / 2
 		if !q.events[i].before(q.events[parent]) {

@@ -32,6 +32,7 @@ type service struct {
 	wallOffset int64
 	lastBeat   time.Duration // for bugAsOfArrival
 	bumps      uint64        // the version, for bugBumpFirst
+	speaker    string        // for bugOneBase
 }
 
 func newService(w *world, id int) *service {
@@ -39,7 +40,11 @@ func newService(w *world, id int) *service {
 }
 
 func (s *service) instant() revocation.Instant {
-	return revocation.Instant{Mono: s.mono(), WallMS: s.wallMS()}
+	now := revocation.Instant{Mono: s.mono(), WallMS: s.wallMS()}
+	if s.w.bug == bugResetKeepsBases {
+		now.WallMS = epoch + now.Mono.Milliseconds()
+	}
+	return now
 }
 
 func (s *service) start() {
@@ -98,6 +103,8 @@ func (s *service) receive(h revocation.Held) {
 func (s *service) message(arrival time.Duration, m revocation.Message) {
 	if m.Heartbeat != nil {
 		s.lastBeat = arrival
+		h := s.misread(*m.Heartbeat)
+		m.Heartbeat = &h
 		if s.w.bug == bugIgnoreHole { // as if all below the head had come
 			for seq := uint64(1); seq <= min(m.Heartbeat.Head, 1000); seq++ {
 				s.perform(s.tracker.Message(s.instant(), arrival, revocation.Message{Batch: &revocation.Batch{
@@ -179,7 +186,7 @@ func (s *service) catchUp(c revocation.CatchUp) {
 	for kid := range s.feedKeys {
 		clean = clean && !s.w.mail.leak(kid)
 	}
-	s.ask(func(b *broker) func() {
+	s.ask(func(b answerer) func() {
 		text, form, err := b.encoded(c.After)
 		return func() {
 			var a *revocation.Answer
@@ -188,6 +195,9 @@ func (s *service) catchUp(c revocation.CatchUp) {
 			}
 			if clean && err == nil {
 				s.poisoned = false
+			}
+			if err == nil {
+				s.misattribute(a)
 			}
 			s.perform(s.tracker.CatchUpDone(s.instant(), c.ID, a, err))
 		}
@@ -203,8 +213,8 @@ func (s *service) readAnswer(text []byte, form revocation.Form) (*revocation.Ans
 }
 
 func (s *service) fetchTokenKeys() {
-	s.ask(func(b *broker) func() {
-		set := b.keys.tokenSet(b.ledger.StoreID())
+	s.ask(func(b answerer) func() {
+		set := b.tokenSet()
 		return func() {
 			if s.tracker.Accepts(set.store) {
 				set.kids = slices.DeleteFunc(set.kids, s.deny.KidRevoked)
@@ -217,8 +227,8 @@ func (s *service) fetchTokenKeys() {
 }
 
 func (s *service) fetchFeedKeys() {
-	s.ask(func(b *broker) func() {
-		set := b.keys.feedSet(b.ledger.StoreID())
+	s.ask(func(b answerer) func() {
+		set := b.feedSet()
 		return func() {
 			f := revocation.Fetched{Store: set.store}
 			if s.tracker.Accepts(set.store) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,6 +23,8 @@ type world struct {
 
 	now    time.Duration // the true time
 	slept  time.Duration // how far the bubble's clock, by which denylists measure, has come
+	began  time.Time     // the bubble's clock at the start
+	mu     sync.Mutex    // guards queue and the clocks of machines, which goroutines of processes use
 	queue  queue
 	steps  int
 	calm   bool
@@ -31,14 +34,15 @@ type world struct {
 	mail     mail
 	twin     twin
 	broker   *broker
-	old      *broker // one that should have ended when its backup was restored elsewhere
+	old      *broker  // one that should have ended when its backup was restored elsewhere
+	cluster  *cluster // instead of a broker
 	services []*service
 }
 
 // simulate runs one seed and returns the broken promise, if any.
 func simulate(t *testing.T, seed uint64, b bug, verbose bool) (failed error) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{ctx: t.Context(), rng: rand.New(rand.NewPCG(seed, 13)), bug: b}
+		w := &world{ctx: t.Context(), rng: rand.New(rand.NewPCG(seed, 13)), bug: b, began: time.Now()}
 		if verbose {
 			w.log = t.Logf
 		}
@@ -76,6 +80,14 @@ func (w *world) run() error {
 	return w.failed
 }
 
+// issuer returns the keys and the store that services must have after the quiet.
+func (w *world) issuer() (*keyring, string) {
+	if w.cluster != nil {
+		return w.cluster.keys, w.cluster.store
+	}
+	return w.broker.keys, w.broker.ledger.StoreID()
+}
+
 // until runs everything that is due before end.
 func (w *world) until(end time.Duration) {
 	for w.failed == nil && len(w.queue.events) > 0 && w.queue.events[0].at <= end {
@@ -89,15 +101,34 @@ func (w *world) until(end time.Duration) {
 
 // sync sets the clock of the denylists to the true time.
 func (w *world) sync() {
-	if w.now > w.slept {
+	if w.cluster == nil && w.now > w.slept {
 		time.Sleep(w.now - w.slept) // in a bubble: at once
 		w.slept = w.now
 	}
 }
 
-func (w *world) at(t time.Duration, run func()) { w.queue.push(max(t, w.now), run) }
+func (w *world) at(t time.Duration, run func()) { w.ranked(t, 0, run) }
 
-func (w *world) after(d time.Duration, run func()) { w.at(w.now+d, run) }
+// ranked schedules an event for one of several goroutines that the same event may have woken.
+func (w *world) ranked(t time.Duration, rank uint64, run func()) {
+	now := w.clock()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.queue.push(max(t, now), rank, run)
+	if w.cluster != nil {
+		w.cluster.kick()
+	}
+}
+
+func (w *world) after(d time.Duration, run func()) { w.at(w.clock()+d, run) }
+
+// clock returns the true time. In a cluster it is the bubble's, so that it can be read by any goroutine.
+func (w *world) clock() time.Duration {
+	if w.cluster != nil {
+		return time.Since(w.began)
+	}
+	return w.now
+}
 
 func (w *world) between(from, to time.Duration) time.Duration {
 	return from + time.Duration(w.rng.Int64N(int64(to-from)))

@@ -18,6 +18,7 @@ import (
 
 var (
 	_ store.Store       = (*Store)(nil)
+	_ store.Engine      = (*Store)(nil)
 	_ store.Snapshotter = (*Store)(nil)
 	_ store.Scanner     = (*Store)(nil)
 )
@@ -33,6 +34,7 @@ type Store struct {
 
 	committing sync.Mutex // one transaction at a time
 	failed     atomic.Pointer[error]
+	hints      store.Hints
 	inventory  *inventory // after the last commit; nil in memory; guarded by committing
 	mark       *markFile  // nil in memory; guarded by committing
 	markFailed bool       // the last write of the mark failed; guarded by committing
@@ -107,6 +109,16 @@ func (s *Store) Get(ctx context.Context, key string) (store.Record, error) {
 	return view.Get(ctx, key)
 }
 
+// GetMany implements [store.Reader]. One call is one consistent view.
+func (s *Store) GetMany(ctx context.Context, keys []string) ([]store.Record, error) {
+	view, release, err := s.Snapshot()
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	return view.GetMany(ctx, keys)
+}
+
 // List implements [store.Reader]. One call is one consistent view.
 func (s *Store) List(ctx context.Context, prefix, after string, limit int) ([]store.Record, error) {
 	view, release, err := s.Snapshot()
@@ -139,6 +151,20 @@ func (v snapshot) Get(ctx context.Context, key string) (store.Record, error) {
 		return store.Record{}, store.ErrNotFound
 	}
 	return record(key, item)
+}
+
+// GetMany implements [store.Reader].
+func (v snapshot) GetMany(ctx context.Context, keys []string) ([]store.Record, error) {
+	records := make([]store.Record, len(keys))
+	for i, key := range keys {
+		r, err := v.Get(ctx, key)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return nil, err
+		}
+		r.Key = key
+		records[i] = r
+	}
+	return records, nil
 }
 
 // List implements [store.Reader].

@@ -51,6 +51,17 @@ func TestConformanceInMemory(t *testing.T) {
 	})
 }
 
+func TestEngineConformance(t *testing.T) {
+	for _, inMemory := range []bool{false, true} {
+		t.Run(fmt.Sprintf("in memory %v", inMemory), func(t *testing.T) {
+			storetest.RunEngine(t, func(t *testing.T) storetest.Harness {
+				s := open(t, badgerstore.Config{Dir: t.TempDir(), InMemory: inMemory})
+				return storetest.Harness{Engine: s, Other: s, Without: "an embedded engine has one handle, without a network"}
+			})
+		})
+	}
+}
+
 func TestRecordsAndRevisionsSurviveARestart(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "store")
 	s := open(t, badgerstore.Config{Dir: dir})

@@ -53,3 +53,18 @@ func TestConflictingInjectsAndWritesNothing(t *testing.T) {
 		t.Errorf("written: %v", records)
 	}
 }
+
+func TestRefusingByTheFenceRefusesTheCommit(t *testing.T) {
+	inner := memstore.New(nil)
+	s := storetest.Refusing(inner, func(c store.Change) error {
+		if c.Writes[0].Key == "fenced" {
+			return store.ErrFenced
+		}
+		return nil
+	})
+	errs := s.Commit(t.Context(), []store.Change{blind("a", "1"), blind("fenced", "1"), blind("b", "1")}, nil)
+	wantErrs(t, errs, store.ErrFenced, store.ErrFenced, store.ErrFenced)
+	if inner.Commits() != 0 {
+		t.Error("the commit was written")
+	}
+}

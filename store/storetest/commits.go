@@ -66,7 +66,7 @@ func testOrder(t *testing.T, s store.Store) {
 		change(set("doomed", "2", 0)),
 	}, nil, nil, store.ErrConflict, nil, store.ErrConflict, nil, nil, store.ErrConflict, nil)
 	wantContents(t, s, map[string]string{"new": "1", "old": "3", "doomed": "2"})
-	if a, b := mustGet(t, s, "new").Revision, mustGet(t, s, "old").Revision; a != b {
+	if a, b := mustGet(t, s, "new").Revision, mustGet(t, s, "old").Revision; a != b && !judgesBefore(s) {
 		t.Errorf("one commit gave revisions %d and %d", a, b)
 	}
 }
@@ -74,11 +74,10 @@ func testOrder(t *testing.T, s store.Store) {
 func testSeal(t *testing.T, s store.Store) {
 	mustCommit(t, s, []store.Change{change(set("taken", "x", 0))}, nil, nil)
 	calls := 0
+	var sealed []revocation.Event
 	seal := func(accepted []revocation.Event) ([]store.Write, error) {
 		calls++
-		if diff := cmp.Diff([]revocation.Event{event("1"), event("2"), event("4")}, accepted); diff != "" {
-			t.Errorf("accepted (-want +got):\n%s", diff)
-		}
+		sealed = accepted
 		// A seal may read the store, and sees nothing of the commit in progress.
 		if _, err := s.Get(t.Context(), "a"); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("Get inside the seal: %v", err)
@@ -90,7 +89,10 @@ func testSeal(t *testing.T, s store.Store) {
 		{Writes: []store.Write{set("taken", "1", 0)}, Events: []revocation.Event{event("3")}},
 		{Events: []revocation.Event{event("4")}},
 	}, seal, nil, store.ErrConflict, nil)
-	if calls != 1 {
+	if diff := cmp.Diff([]revocation.Event{event("1"), event("2"), event("4")}, sealed); diff != "" {
+		t.Errorf("accepted (-want +got):\n%s", diff)
+	}
+	if calls != 1 && !judgesBefore(s) {
 		t.Errorf("the seal ran %d times", calls)
 	}
 	wantContents(t, s, map[string]string{"taken": "x", "a": "1", "sealed": "3"})
@@ -100,11 +102,15 @@ func testSeal(t *testing.T, s store.Store) {
 }
 
 func testNoSeal(t *testing.T, s store.Store) {
+	mayRun := false
 	seal := func([]revocation.Event) ([]store.Write, error) {
-		t.Error("the seal ran")
+		if !mayRun {
+			t.Error("the seal ran")
+		}
 		return nil, nil
 	}
 	mustCommit(t, s, []store.Change{change(set("a", "1", 0))}, seal, nil)
+	mayRun = judgesBefore(s) // whose engine may seal what it then refuses
 	mustCommit(t, s, []store.Change{
 		{Writes: []store.Write{set("a", "2", 0)}, Events: []revocation.Event{event("1")}},
 	}, seal, store.ErrConflict)
@@ -118,11 +124,15 @@ func testNoSeal(t *testing.T, s store.Store) {
 func testSealError(t *testing.T, s store.Store) {
 	broken := errors.New("broken")
 	mustCommit(t, s, []store.Change{change(set("taken", "x", 0))}, nil, nil)
+	stale := store.ErrConflict
+	if judgesBefore(s) { // nothing was judged
+		stale = oneOf{stale, broken}
+	}
 	mustCommit(t, s, []store.Change{
 		{Writes: []store.Write{set("a", "1", 0)}},
 		{Writes: []store.Write{set("taken", "1", 0)}},
 		{Writes: []store.Write{set("b", "1", 0)}, Events: []revocation.Event{event("1")}},
-	}, func([]revocation.Event) ([]store.Write, error) { return nil, broken }, broken, store.ErrConflict, broken)
+	}, func([]revocation.Event) ([]store.Write, error) { return nil, broken }, broken, stale, broken)
 	wantContents(t, s, map[string]string{"taken": "x"})
 }
 
@@ -145,11 +155,18 @@ func testBadKeys(t *testing.T, s store.Store) {
 	wantContents(t, s, map[string]string{"b": "1"})
 }
 
-func testConcurrency(t *testing.T, s store.Store) {
+func testConcurrency(t *testing.T, s store.Store) { testWriters(t, s, s) }
+
+// testWriters increments a counter through two stores on the same records.
+func testWriters(t *testing.T, first, second store.Store) {
 	const writers, rounds = 8, 25
-	mustCommit(t, s, []store.Change{change(set("n", "", 0))}, nil, nil)
+	mustCommit(t, first, []store.Change{change(set("n", "", 0))}, nil, nil)
 	var wg sync.WaitGroup
-	for range writers {
+	for i := range writers {
+		s := first
+		if i%2 == 1 {
+			s = second
+		}
 		wg.Go(func() {
 			for won := 0; won < rounds; {
 				r, err := s.Get(t.Context(), "n")
@@ -169,7 +186,7 @@ func testConcurrency(t *testing.T, s store.Store) {
 		})
 	}
 	wg.Wait()
-	if got := len(mustGet(t, s, "n").Value); got != writers*rounds {
+	if got := len(mustGet(t, first, "n").Value); got != writers*rounds {
 		t.Errorf("%d increments survived of %d", got, writers*rounds)
 	}
 }

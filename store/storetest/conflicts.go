@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"tokenbroker/store"
@@ -9,19 +10,30 @@ import (
 
 var _ store.Store = (*Conflicts)(nil)
 
-// Conflicts is a store that answers chosen changes with [store.ErrConflict], as if
+// Conflicts is a store that refuses chosen changes with [store.ErrConflict] or another error, as if
 // another broker had written in between. It is safe for concurrent use.
 type Conflicts struct {
 	store.Store
 
 	mu       sync.Mutex
-	choose   func(store.Change) bool
+	choose   func(store.Change) error
 	injected int
 }
 
 // Conflicting wraps s: every change for which choose returns true conflicts, and nothing of
 // it is written. Calls of choose are serialized, in commit order.
 func Conflicting(s store.Store, choose func(store.Change) bool) *Conflicts {
+	return Refusing(s, func(c store.Change) error {
+		if choose(c) {
+			return store.ErrConflict
+		}
+		return nil
+	})
+}
+
+// Refusing wraps s: every change for which choose returns an error gets that error, and nothing of it is written. A
+// [store.ErrFenced] refuses the whole commit. Calls of choose are serialized, in commit order.
+func Refusing(s store.Store, choose func(store.Change) error) *Conflicts {
 	return &Conflicts{Store: s, choose: choose}
 }
 
@@ -38,7 +50,7 @@ func Times(n int) func(store.Change) bool {
 	}
 }
 
-// Injected returns the number of conflicts so far.
+// Injected returns the number of refused changes so far.
 func (c *Conflicts) Injected() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -53,9 +65,11 @@ func (c *Conflicts) Commit(ctx context.Context, changes []store.Change, seal sto
 	var passed []store.Change
 	var index []int
 	for i, change := range changes {
-		if c.choose(change) {
-			errs[i] = store.ErrConflict
+		if errs[i] = c.choose(change); errs[i] != nil {
 			c.injected++
+			if errors.Is(errs[i], store.ErrFenced) {
+				return store.FailRest(make([]error, len(changes)), errs[i])
+			}
 			continue
 		}
 		passed = append(passed, change)

@@ -42,8 +42,9 @@ func (i *Issuer) Heartbeat() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	up := time.Since(i.started).Milliseconds()
+	head := uint64(len(i.events))
 	i.send(revocation.HeartbeatType, revocation.Heartbeat{
-		V: revocation.Version, Store: i.store, Origin: i.origin, Head: uint64(len(i.events)),
+		V: revocation.Version, Store: i.store, Origin: i.origin, Head: head, Heads: map[string]uint64{i.origin: head},
 		Up: up, AtMS: time.Now().UnixMilli(), JWKS: i.jwks().etag,
 	})
 }

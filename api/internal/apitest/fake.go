@@ -42,6 +42,7 @@ type Fake struct {
 	CSRF        string
 	Client      string // that a catch-up or a stream is for
 	Position    string
+	Speaks      int
 	ReceiptBody string // with its client
 	Req         broker.Request
 }
@@ -110,8 +111,8 @@ func (f *Fake) AuthenticateClient(_ context.Context, id string, secrets ...strin
 }
 
 // Answer implements feed.Catchup.
-func (f *Fake) Answer(ctx context.Context, client, after string, as revocation.Form) (feed.CatchupAnswer, error) {
-	f.Calls, f.Client, f.Position = append(f.Calls, "catch-up"), client, after
+func (f *Fake) Answer(ctx context.Context, r feed.Reader, as revocation.Form) (feed.CatchupAnswer, error) {
+	f.Calls, f.Client, f.Position, f.Speaks = append(f.Calls, "catch-up"), r.Client, r.After, r.Speaks
 	select {
 	case <-time.After(f.CatchupWait):
 	case <-ctx.Done():

@@ -45,7 +45,7 @@ subscribers; with --url it is GET /livez of the server.` + benchHelp,
 	cmd.Flags().Var(&subscribers, "subscribers", "validators in this process, one number or a list (default: 10)")
 	cmd.Flags().Float64Var(&cfg.Rate, "rate", 50, "log-offs per second")
 	cmd.Flags().StringVar(&cfg.By, "by", benchrun.ByLogOff, "who ends the sessions: log-off or revoke")
-	b.serviceFlags(cmd)
+	b.serviceFlags(cmd, "with --url: ")
 	return cmd
 }
 
@@ -150,6 +150,6 @@ The server signs the tokens first: 100k of them take a while.` + benchHelp,
 	}
 	cmd.Flags().Var(&tokens, "tokens", "live tokens that the validator has seen, one number or a list: 1,1k,100k (the default)")
 	cmd.Flags().IntSliceVar(&cfg.Goroutines, "goroutines", nil, "goroutines that validate concurrently, one number or a list (default: 1 and one for each core)")
-	b.serviceFlags(cmd)
+	b.serviceFlags(cmd, "with --url: ")
 	return cmd
 }

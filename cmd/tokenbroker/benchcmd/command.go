@@ -4,6 +4,7 @@
 package benchcmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -72,7 +73,7 @@ func benchCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	b := &bencher{stdin: stdin, stdout: stdout, stderr: stderr}
 	cmd := terminal.Group("tokenbroker-bench", "Measure this machine or a server, and compare each number with its floor",
 		"Measure validation, refreshes, how fast a log-off reaches the services, and where the knee is."+benchHelp,
-		validateCommand(b), refreshCommand(b), propagationCommand(b), capacityCommand(b))
+		validateCommand(b), refreshCommand(b), propagationCommand(b), capacityCommand(b), clusterCommand(b))
 	flags := cmd.PersistentFlags()
 	flags.StringVar(&b.url, "url", "", "measure the server with this issuer URL, instead of the benchmark's own server")
 	flags.StringVar(&b.username, "username", "", "the user who signs in at --url and has all sessions")
@@ -86,34 +87,35 @@ func benchCommand(stdin io.Reader, stdout, stderr io.Writer) *cobra.Command {
 	return cmd
 }
 
-// serviceFlags adds the flags of the benchmarks with validators.
-func (b *bencher) serviceFlags(cmd *cobra.Command) {
+// serviceFlags adds the flags of the benchmarks with validators. Their usage begins with when, the flag that they need, if any.
+func (b *bencher) serviceFlags(cmd *cobra.Command, when string) {
 	flags := cmd.Flags()
-	flags.StringVar(&b.clientID, "client-id", "", "with --url: the confidential client of the validators (secret: "+envBenchClientSecret+", or the file "+envBenchClientSecret+"_FILE)")
-	flags.StringVar(&b.nats, "nats", "", "with --url: the NATS server of the validators' subscriptions (default: they subscribe over HTTP)")
+	flags.StringVar(&b.clientID, "client-id", "", when+"the confidential client of the validators (secret: "+envBenchClientSecret+", or the file "+envBenchClientSecret+"_FILE)")
+	flags.StringVar(&b.nats, "nats", "", when+"the NATS server of the validators' subscriptions (default: they subscribe over HTTP)")
 	flags.StringVar(&b.natsUser, "nats-user", "", "with --nats: the user (password: "+envBenchNATSPassword+", or the file "+envBenchNATSPassword+"_FILE)")
 }
 
 // run checks the flags, starts or finds the server, measures and prints the report.
 func (b *bencher) run(ctx context.Context, name string, realPasswords bool, measure func(context.Context, *benchrun.Bench) error) error {
-	if err := b.check(); err != nil {
+	if err := errors.Join(b.check(), b.checkServer()); err != nil {
 		return err
-	}
-	dir := b.tempDir
-	if dir == "" {
-		dir = os.TempDir()
 	}
 	server, stop, err := b.server(ctx, realPasswords)
 	if err != nil {
 		return benchError(err)
 	}
+	return b.runAt(ctx, name, server, stop, cmp.Or(b.tempDir, os.TempDir()), measure)
+}
+
+// runAt measures a server, prints the report and stops the server. dir is on the disk whose time of a sync is reported.
+func (b *bencher) runAt(ctx context.Context, name string, server *benchrun.Server, stop func() error, dir string, measure func(context.Context, *benchrun.Bench) error) error {
 	r := &benchreport.Report{
 		V: benchreport.Version, Bench: name, StartedAt: time.Now().UTC(), Runs: []benchreport.Run{},
 		Machine: benchrun.Machine(ctx, buildinfo.Read().String(), dir), Target: benchreport.Target{Own: server.Own(), URL: server.URL()},
 	}
 	progress := newBenchProgress(b.stderr)
 	began := time.Now()
-	err = measure(ctx, &benchrun.Bench{
+	err := measure(ctx, &benchrun.Bench{
 		Server: server, Report: r, Progress: progress, Warmup: b.warmup, Duration: b.duration, Turns: b.turns,
 	})
 	r.TookS = time.Since(began).Seconds()
@@ -144,6 +146,11 @@ func outcome(r *benchreport.Report, err error) error {
 	if err != nil || r.Bench == "capacity" { // a ramp continues until requests fail
 		return err
 	}
+	if c := r.Cluster; c != nil {
+		if n, first := c.Broken(); n > 0 {
+			return fmt.Errorf("%d times a broker broke what it had acknowledged, first: %s", n, first)
+		}
+	}
 	for _, run := range r.Runs {
 		if run.Errors > 0 {
 			return fmt.Errorf("%s: %d requests failed, the first with: %s", run.Name, run.Errors, run.FirstError)
@@ -171,28 +178,34 @@ func (b *bencher) server(ctx context.Context, realPasswords bool) (*benchrun.Ser
 			},
 		})
 	}
-	options := benchrun.Options{URL: b.url, Account: benchrun.Account{Username: b.username}}
-	var err error
-	if options.Account.Password, err = b.password(ctx); err != nil {
+	options, err := b.options()
+	if err != nil {
 		return nil, nil, err
 	}
-	if b.clientID != "" {
-		options.Service = validator.Client{ID: b.clientID}
-		if options.Service.Secret, err = secretOf(envBenchClientSecret); err != nil {
-			return nil, nil, err
-		}
-	}
-	if b.nats != "" {
-		options.NATS = benchrun.NATS{URL: b.nats, User: b.natsUser}
-		if options.NATS.Password, err = secretOf(envBenchNATSPassword); err != nil {
-			return nil, nil, err
-		}
+	if options.Account.Password, err = b.password(ctx); err != nil {
+		return nil, nil, err
 	}
 	server, err := benchrun.At(ctx, options)
 	if err != nil {
 		return nil, nil, err
 	}
 	return server, func() error { server.Close(); return nil }, nil
+}
+
+// options returns the server at --url and the accounts of its services.
+func (b *bencher) options() (options benchrun.Options, err error) {
+	options = benchrun.Options{URL: b.url, Account: benchrun.Account{Username: b.username}}
+	if b.clientID != "" {
+		options.Service = validator.Client{ID: b.clientID}
+		if options.Service.Secret, err = secretOf(envBenchClientSecret); err != nil {
+			return options, err
+		}
+	}
+	if b.nats != "" {
+		options.NATS = benchrun.NATS{URL: b.nats, User: b.natsUser}
+		options.NATS.Password, err = secretOf(envBenchNATSPassword)
+	}
+	return options, err
 }
 
 // check refuses invalid flags.
@@ -202,14 +215,21 @@ func (b *bencher) check() error {
 		return fmt.Errorf("%w: --duration and --warmup: want at least 10ms, and nothing negative", terminal.ErrUsage)
 	case b.turns < 1 || b.turns > 100:
 		return fmt.Errorf("%w: --turns %d: want 1 to 100", terminal.ErrUsage, b.turns)
-	case b.url == "" && (b.username != "" || b.passwordStdin || b.clientID != "" || b.nats != ""):
-		return fmt.Errorf("%w: --username, --password-stdin, --client-id and --nats require --url: the benchmark's own server has its own", terminal.ErrUsage)
 	case b.nats == "" && b.natsUser != "":
 		return fmt.Errorf("%w: --nats-user is the user of a service at --nats: also set --nats", terminal.ErrUsage)
-	case b.url != "" && b.tempDir != "":
-		return fmt.Errorf("%w: --temp-dir is only for the benchmark's own server, not for --url", terminal.ErrUsage)
 	case b.plot != "" && !slices.Contains(benchreport.PlotFormats, strings.ToLower(filepath.Ext(b.plot))):
 		return fmt.Errorf("%w: --plot %q: want a name that ends in %s", terminal.ErrUsage, b.plot, strings.Join(benchreport.PlotFormats, " or "))
+	}
+	return nil
+}
+
+// checkServer refuses flags that do not fit the benchmark's own server, or the one at --url.
+func (b *bencher) checkServer() error {
+	switch {
+	case b.url == "" && (b.username != "" || b.passwordStdin || b.clientID != "" || b.nats != ""):
+		return fmt.Errorf("%w: --username, --password-stdin, --client-id and --nats require --url: the benchmark's own server has its own", terminal.ErrUsage)
+	case b.url != "" && b.tempDir != "":
+		return fmt.Errorf("%w: --temp-dir is only for the benchmark's own server, not for --url", terminal.ErrUsage)
 	}
 	return nil
 }

@@ -203,6 +203,26 @@ func interruptBench(t *testing.T, after time.Duration) bool {
 	return true
 }
 
+// TestBrokenPromisesFail checks that a cluster that lost something makes the command fail, and that missed goals do not.
+func TestBrokenPromisesFail(t *testing.T) {
+	missed := []benchreport.Goal{{What: "a rate"}}
+	for name, c := range map[string]struct {
+		cluster benchreport.Cluster
+		fails   bool
+	}{
+		"missed goals":               {benchreport.Cluster{Goals: missed, Final: &benchreport.History{Unanswered: 1, Expired: 1, LateChecks: 1}}, false},
+		"lost in the last checks":    {benchreport.Cluster{Final: &benchreport.History{Lost: 1}}, true},
+		"a stale read":               {benchreport.Cluster{Faults: []benchreport.Fault{{History: benchreport.History{StaleReads: 1}}}}, true},
+		"a second successor":         {benchreport.Cluster{Faults: []benchreport.Fault{{History: benchreport.History{DoubleSuccessors: 1}}}}, true},
+		"a fault that was skipped":   {benchreport.Cluster{Faults: []benchreport.Fault{{Skipped: "why"}}}, false},
+		"measured without any fault": {benchreport.Cluster{}, false},
+	} {
+		if err := outcome(&benchreport.Report{Bench: "cluster", Cluster: &c.cluster}, nil); (err != nil) != c.fails {
+			t.Errorf("%s: error %v", name, err)
+		}
+	}
+}
+
 func TestBenchUsage(t *testing.T) {
 	for _, c := range []struct {
 		args []string
@@ -233,12 +253,34 @@ func TestBenchUsage(t *testing.T) {
 		{[]string{"capacity", "--from", "100", "--to", "10"}, "--from 100"},
 		{[]string{"capacity", "--sizes", "1k,x"}, "numbers above 0"},
 		{[]string{"capacity", "--sizes", "1k", "--slo", "1ms"}, "--slo is not for --sizes"},
+		{[]string{"cluster"}, "--processes and --url"},
+		{[]string{"cluster", "--url", "http://127.0.0.1:1", "--processes", "x"}, "--processes and --url"},
+		{[]string{"cluster", "--url", "http://127.0.0.1:1", "--username", "ada", "--faults", "leader"}, "by --processes"},
+		{[]string{"cluster", "--processes", "none.json"}, "none.json"},
+		{[]string{"cluster", "--processes", "command_test.go"}, "command_test.go"},
+		{[]string{"cluster", "--processes", "x", "--faults", "leader,fire"}, "fire"},
+		{[]string{"cluster", "--processes", "x", "--username", "ada"}, "are for --url"},
+		{[]string{"cluster", "--processes", "x", "--nats", "nats://127.0.0.1"}, "--client-id"},
+		{[]string{"cluster", "--processes", "x", "--clients", "0"}, "--clients 0"},
 		{[]string{"fly"}, "fly"},
 	} {
 		var stdout, stderr bytes.Buffer
 		code := Main(t.Context(), c.args, strings.NewReader("correct horse\n"), &stdout, &stderr)
 		if code != terminal.ExitUsage || !strings.Contains(stderr.String(), c.want) || stdout.Len() > 0 {
 			t.Errorf("bench %v: exit code %d, want %d and a message with %q\n%s", c.args, code, terminal.ExitUsage, c.want, stderr.String())
+		}
+	}
+}
+
+// TestClusterHelpDoesNotTieValidatorsToURL checks that the flags of validators are described for --processes as well.
+func TestClusterHelpDoesNotTieValidatorsToURL(t *testing.T) {
+	for command, tied := range map[string]bool{"cluster": false, "validate": true} {
+		var stdout, stderr bytes.Buffer
+		if code := Main(t.Context(), []string{command, "--help"}, strings.NewReader(""), &stdout, &stderr); code != 0 {
+			t.Fatalf("%s --help: exit code %d\n%s", command, code, stderr.String())
+		}
+		if help := stdout.String(); strings.Contains(help, "with --url: the confidential client") != tied {
+			t.Errorf("%s --help:\n%s", command, help)
 		}
 	}
 }

@@ -195,3 +195,17 @@ func TestAnErrorBeforeSendingIsNotReportedAsUncertain(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestABackupThatIsCutOff: a server ends a backup that it cannot continue by closing the connection.
+func TestABackupThatIsCutOff(t *testing.T) {
+	client := clientOf(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "a part")
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	}))
+	var got strings.Builder
+	err := client.Backup(t.Context(), &got)
+	if err == nil || !strings.Contains(err.Error(), "its log has the reason") || got.String() != "a part" {
+		t.Errorf("%q, %v", got.String(), err)
+	}
+}

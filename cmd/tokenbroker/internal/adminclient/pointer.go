@@ -39,22 +39,16 @@ func WritePointer(p Pointer) (remove func() error, err error) {
 	if err != nil {
 		return nil, err
 	}
-	body, err := json.Marshal(p)
-	if err != nil {
-		return nil, fmt.Errorf("encoding the pointer: %w", err)
-	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, fmt.Errorf("making the pointer's directory: %w", err)
 	}
-	own := filepath.Join(filepath.Dir(path), fmt.Sprintf("dev-%d.json", p.PID)) // stays while this dev runs
-	for _, name := range []string{own, path} {
-		if err := writeWhole(name, append(body, '\n')); err != nil {
-			return nil, fmt.Errorf("writing the pointer: %w", err)
-		}
+	own := ownPath(path, p.PID)
+	if err := p.write(own, path); err != nil {
+		return nil, err
 	}
 	return func() error {
 		_ = os.Remove(own)
-		if now, err := readPointer(path); err != nil || now != p {
+		if now, err := readPointer(path); err != nil || now.PID != p.PID {
 			return nil // gone, or another dev's
 		}
 		if other := anotherDev(filepath.Dir(path)); other != nil {
@@ -65,6 +59,38 @@ func WritePointer(p Pointer) (remove func() error, err error) {
 		}
 		return nil
 	}, nil
+}
+
+// ReplacePointer replaces the pointer that this process has written by p. Commands find a dev that was started later
+// as before.
+func ReplacePointer(p Pointer) error {
+	path, err := PointerPath()
+	if err != nil {
+		return err
+	}
+	names := []string{ownPath(path, p.PID)}
+	if now, err := readPointer(path); err == nil && now.PID == p.PID {
+		names = append(names, path)
+	}
+	return p.write(names...)
+}
+
+// ownPath returns the path of the pointer of the dev with that pid, which stays while it runs.
+func ownPath(path string, pid int) string {
+	return filepath.Join(filepath.Dir(path), fmt.Sprintf("dev-%d.json", pid))
+}
+
+func (p Pointer) write(names ...string) error {
+	body, err := json.Marshal(p)
+	if err != nil {
+		return fmt.Errorf("encoding the pointer: %w", err)
+	}
+	for _, name := range names {
+		if err := writeWhole(name, append(body, '\n')); err != nil {
+			return fmt.Errorf("writing the pointer: %w", err)
+		}
+	}
+	return nil
 }
 
 // writeWhole writes a file with mode 0600, whole or not at all.

@@ -61,6 +61,37 @@ func TestPointerOfALaterDevIsLeftAlone(t *testing.T) {
 	}
 }
 
+func TestPointerIsReplacedUnlessALaterDevRuns(t *testing.T) {
+	withoutServers(t)
+	remove, err := adminclient.WritePointer(adminclient.Pointer{PID: 1, Socket: "/a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	replaced := func(socket, want string) {
+		t.Helper()
+		if err := adminclient.ReplacePointer(adminclient.Pointer{PID: 1, Socket: socket}); err != nil {
+			t.Fatal(err)
+		}
+		if body, err := os.ReadFile(pointerPath(t)); err != nil || !strings.Contains(string(body), `"`+want+`"`) {
+			t.Errorf("the pointer is %s, %v; want %s", body, err, want)
+		}
+	}
+	replaced("/b", "/b")
+	removeLater, err := adminclient.WritePointer(adminclient.Pointer{PID: 2, Socket: "/later"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	replaced("/c", "/later")
+	for _, f := range []func() error{removeLater, remove} {
+		if err := f(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if left, err := os.ReadDir(filepath.Dir(pointerPath(t))); err != nil || len(left) != 0 {
+		t.Errorf("left in the directory: %v, %v", left, err)
+	}
+}
+
 // The first dev is found again when the second one, which took its place, has ended.
 func TestPointerOfAnotherDevThatRunsComesBack(t *testing.T) {
 	withoutServers(t)

@@ -119,6 +119,8 @@ func (c *Client) Backup(ctx context.Context, w io.Writer) error {
 			return nil
 		case err != nil && errors.Is(context.Cause(ctx), errSilent):
 			return fmt.Errorf("reading the backup from %s: %w", c.target, errSilent)
+		case errors.Is(err, io.ErrUnexpectedEOF):
+			return fmt.Errorf("reading the backup from %s: %w: the server ended it early, and its log has the reason", c.target, err)
 		case err != nil:
 			return fmt.Errorf("reading the backup from %s: %w", c.target, err)
 		}

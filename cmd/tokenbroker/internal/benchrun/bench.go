@@ -89,7 +89,7 @@ const laterWarmup = 200 * time.Millisecond
 
 // withFloor measures work and, if there is one, its floor in turns, so that another load on the machine
 // slows both.
-func (b *Bench) withFloor(ctx context.Context, what string, in loop, work, floor load.Work) (own, peer *load.Result) {
+func (b *Bench) withFloor(ctx context.Context, what string, in loop, work load.Work, floorIn loop, floor load.Work) (own, peer *load.Result) {
 	turns := max(b.Turns, 1)
 	part, warmup := b.Duration/time.Duration(turns), b.Warmup
 	takes := b.Warmup + b.Duration + time.Duration(turns-1)*min(b.Warmup, laterWarmup)
@@ -105,7 +105,7 @@ func (b *Bench) withFloor(ctx context.Context, what string, in loop, work, floor
 			}
 			own.Merge(in(ctx, warmup, part, work))
 			if floor != nil && ctx.Err() == nil {
-				peer.Merge(in(ctx, time.Duration(float64(warmup)*floorShare), time.Duration(float64(part)*floorShare), floor))
+				peer.Merge(floorIn(ctx, time.Duration(float64(warmup)*floorShare), time.Duration(float64(part)*floorShare), floor))
 			}
 			warmup = min(b.Warmup, laterWarmup)
 		}
@@ -116,7 +116,7 @@ func (b *Bench) withFloor(ctx context.Context, what string, in loop, work, floor
 // measure measures work and, if it is not nil, its floor in turns, and adds the run to the
 // report. It returns an error when ctx has ended.
 func (b *Bench) measure(ctx context.Context, what string, in loop, run report.Run, work, floor load.Work) error {
-	own, peer := b.withFloor(ctx, what, in, work, floor)
+	own, peer := b.withFloor(ctx, what, in, work, in, floor)
 	b.add(run, own, peer)
 	return stopped(ctx)
 }

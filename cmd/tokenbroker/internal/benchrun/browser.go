@@ -138,6 +138,12 @@ func (s *Server) logOff(ctx context.Context, b *browser) error {
 	return err
 }
 
+// verify has the server verify an access token.
+func (s *Server) verify(ctx context.Context, token string) error {
+	_, err := s.post(ctx, "/auth/verify/", `{"token":"`+token+`"}`, "")
+	return err
+}
+
 // signInBody returns the body of a sign-in.
 func signInBody(as Account) string {
 	body, err := json.Marshal(map[string]string{"username": as.Username, "password": as.Password})

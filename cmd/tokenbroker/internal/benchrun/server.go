@@ -59,8 +59,11 @@ type Server struct {
 	// params are the argon2id parameters of an own server.
 	params password.Params
 	http   *http.Client
-	users  int // of an own server
-	opened int // sessions that were opened at an own server
+	// accounts share the sessions at a URL. If empty, options.Account has all of them.
+	accounts  []Account
+	processes *Processes // of a cluster, or nil if they are not known
+	users     int        // of an own server
+	opened    int        // sessions that were opened at an own server
 }
 
 // requestTimeout is the time limit of each request of the load.
@@ -91,6 +94,11 @@ func At(ctx context.Context, o Options) (*Server, error) {
 	if o.Account.Username == "" || o.Account.Password == "" {
 		return nil, usage("--url requires --username and --password-stdin")
 	}
+	return at(ctx, o)
+}
+
+// at returns the server at a URL that was checked.
+func at(ctx context.Context, o Options) (*Server, error) {
 	o.URL = strings.TrimSuffix(o.URL, "/")
 	s := &Server{options: o, http: newHTTP()}
 	if _, err := s.get(ctx, "/readyz"); err != nil {

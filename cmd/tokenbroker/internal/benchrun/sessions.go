@@ -35,7 +35,7 @@ func (b *Bench) signIn(ctx context.Context, n int) ([]*browser, error) {
 	b.Progress.Begin("sign in", n)
 	defer b.Progress.End()
 	s, atOnce := b.Server, remoteSignIns
-	one := func(ctx context.Context, _ int) (*browser, error) { return s.signInOverHTTP(ctx, s.options.Account) }
+	one := func(ctx context.Context, i int) (*browser, error) { return s.signInOverHTTP(ctx, s.account(i)) }
 	if s.Own() {
 		s.opened += n
 		if err := s.addUsers(ctx, max(min(n, ownUsers), s.opened/userSessions)); err != nil {
@@ -60,12 +60,20 @@ func (b *Bench) signIn(ctx context.Context, n int) ([]*browser, error) {
 		}
 		return open, fmt.Errorf("signing in: %w", err)
 	}
-	if !s.Own() && n > 1 {
+	if !s.Own() && len(s.accounts) == 0 && n > 1 {
 		if err := s.stillOpen(ctx, sessions[0], n); err != nil {
 			return sessions, err
 		}
 	}
 	return sessions, nil
+}
+
+// account returns the account of the i-th session at a URL.
+func (s *Server) account(i int) Account {
+	if len(s.accounts) == 0 {
+		return s.options.Account
+	}
+	return s.accounts[i%len(s.accounts)]
 }
 
 // stillOpen returns an error if the first of n sessions at a URL has ended: all belong to one user, whose
@@ -80,9 +88,10 @@ func (s *Server) stillOpen(ctx context.Context, first *browser, n int) error {
 }
 
 // signOut ends the sessions at a URL, as far as possible: a session that is left expires. Those of an own
-// server end with it. It continues for a short time after ctx has ended.
+// server end with it, those of users that the benchmark added when they are removed. It continues for a short
+// time after ctx has ended.
 func (b *Bench) signOut(ctx context.Context, sessions []*browser) {
-	if b.Server.Own() || len(sessions) == 0 {
+	if b.Server.Own() || len(b.Server.accounts) > 0 || len(sessions) == 0 {
 		return
 	}
 	lasting, cancel := context.WithCancel(context.WithoutCancel(ctx))

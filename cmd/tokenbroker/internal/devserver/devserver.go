@@ -15,21 +15,16 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
-	"tokenbroker/api"
-	"tokenbroker/api/browser"
-	"tokenbroker/api/httpapi"
 	"tokenbroker/api/origin"
 	"tokenbroker/broker"
-	"tokenbroker/broker/customclaims"
 	"tokenbroker/broker/operator"
 	"tokenbroker/cmd/tokenbroker/internal/adminclient"
 	"tokenbroker/cmd/tokenbroker/internal/logging"
 	"tokenbroker/cmd/tokenbroker/internal/node"
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
 	"tokenbroker/config"
-	"tokenbroker/docs"
-	"tokenbroker/keyring"
 )
 
 // The accounts of the development server.
@@ -55,7 +50,12 @@ type Options struct {
 	Origins []string
 	// LogLevel is debug, info, warn or error.
 	LogLevel string
-	Version  string
+	// Brokers is how many brokers run on an etcd cluster behind a proxy at Listen, from 1 to [MaxBrokers], each broker and each
+	// member of the cluster as a process of its own. If 0, one broker runs in this process with the embedded store.
+	Brokers int
+	// RestartAfter is how long after its end such a process is started again. If 0, it stays down.
+	RestartAfter time.Duration
+	Version      string
 	// Stdout receives the text that says that everything answers, Stderr the log.
 	Stdout, Stderr io.Writer
 	// Fatal returns the function that ends the process when the outcome of a commit is unknown.
@@ -81,78 +81,91 @@ func Run(ctx context.Context, opts Options) (err error) {
 	if err := canonicalOrigins(opts.Origins); err != nil {
 		return err
 	}
-	logger := logging.New(opts.Stderr, logging.Config{Level: level, Format: logging.FormatText})
-	warnOfIgnored(logger, os.Environ())
-	dataDir, removeData, err := dataDirectory(opts.DataDir)
-	if err != nil {
+	if err := opts.checkBrokers(); err != nil {
+		return err
+	}
+	r := &run{Options: opts, logger: logging.New(opts.Stderr, logging.Config{Level: level, Format: logging.FormatText})}
+	warnOfIgnored(r.logger, os.Environ())
+	var removeData func() error
+	if r.dataDir, removeData, err = dataDirectory(opts.DataDir); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, removeData()) }()
 
-	samples, err := listenSamples(sampleAddrs)
+	if r.samples, err = listenSamples(sampleAddrs); err != nil {
+		return err
+	}
+	defer r.samples.close()
+	if r.emulator, err = listenEmulator(opts.EmulatorListen, "--idp-listen", Pool); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.emulator.stop()) }()
+	if err := r.emulator.serveApp(opts.Origins); err != nil {
+		return err
+	}
+	if opts.Brokers > 0 {
+		return r.brokers(ctx)
+	}
+	return r.broker(ctx)
+}
+
+// run is one run of the development server.
+type run struct {
+	Options
+	logger   *slog.Logger
+	dataDir  string
+	samples  *samples
+	emulator *emulator
+}
+
+// broker serves with one broker in this process.
+func (r *run) broker(ctx context.Context) (err error) {
+	cfg, err := r.settings().config(r.logger)
 	if err != nil {
 		return err
 	}
-	defer samples.close()
-	emulator, err := listenEmulator(opts.EmulatorListen, "--idp-listen", Pool)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, emulator.stop()) }()
-	claims, err := customclaims.New(customclaims.DefaultConfig())
-	if err != nil {
-		return fmt.Errorf("making the claims: %w", err)
-	}
-	n, err := node.Start(ctx, node.Config{
-		DataDir: dataDir, Listen: opts.Listen, LoopbackIPv6: opts.Listen == config.DefaultListen, Seed: addUser, Version: opts.Version,
-		Admin: node.Admin{Listen: opts.AdminListen}, NATS: node.NATS{Listen: opts.NATSListen, InsecureAnonymous: true},
-		Schedule: keyring.Schedule{RotateEvery: keyring.DefaultRotateEvery}, Audience: []string{Audience}, BrowserClient: BrowserClient, BrowserScope: Scope,
-		Clients: []broker.Client{
-			{ID: BrowserClient, Scopes: []string{Scope}},
-			{ID: ServiceClient, Secret: ServiceSecret, Scopes: []string{Scope}},
-		},
-		CustomClaims: claims,
-		Providers: func(_ string, via node.Transport) (map[string]node.Provider, error) {
-			return emulator.provide(opts.Origins, via)
-		},
-		Public: api.Config{
-			SiteConfig: httpapi.SiteConfig{Origins: opts.Origins, InsecureDevelopment: true},
-			Browser: browser.Config{
-				Cookie: httpapi.Cookie{Insecure: true},
-				Demo:   browser.Demo{Services: samples.urls(), Thief: samples.thiefURL(), Docs: docs.Files},
-			},
-		},
-		Logger: logger, Fatal: opts.Fatal(logger),
-	})
+	cfg.LoopbackIPv6 = r.Listen == config.DefaultListen
+	cfg.NATS = node.NATS{Listen: r.NATSListen, InsecureAnonymous: true}
+	cfg.Version, cfg.Fatal = r.Version, r.Fatal(r.logger)
+	n, err := node.Start(ctx, cfg)
 	if err != nil {
 		return unlessStopped(ctx, fmt.Errorf("starting: %w", err))
 	}
 	defer func() { err = errors.Join(err, n.Close()) }()
-	defer func() { err = errors.Join(err, samples.stop()) }()
-	if err := samples.start(ctx, n, logger); err != nil {
+	defer func() { err = errors.Join(err, r.samples.stop()) }()
+	if err := r.samples.start(ctx, n.Issuer(), n.NATSURL(), n.AllowsOrigin, r.logger); err != nil {
 		return unlessStopped(ctx, err)
 	}
 
 	forget, err := adminclient.WritePointer(adminclient.Pointer{
-		PID: os.Getpid(), Socket: n.AdminSocket(), AdminURL: n.AdminURL(), TokenFile: filepath.Join(dataDir, node.AdminTokenFile),
+		PID: os.Getpid(), Socket: n.AdminSocket(), AdminURL: n.AdminURL(), TokenFile: filepath.Join(r.dataDir, node.AdminTokenFile),
 	})
 	if err != nil {
-		logger.Warn("operators' commands cannot find this server without a flag: name it with --data-dir", "error", err)
+		r.warnOfPointer(err)
 	} else {
 		defer func() { err = errors.Join(err, forget()) }()
 	}
-	if err := printReady(opts, n, n.Degraded(ctx), samples.urls(), emulator.issuer(), dataDir); err != nil {
+	if err := r.printReady(banner{Broker: n.Issuer(), Admin: n.AdminURL(), TokenFile: filepath.Join(r.dataDir, node.AdminTokenFile), NATS: n.NATSURL(), Degraded: n.Degraded(ctx)}); err != nil {
 		return err
 	}
+	return r.wait(ctx, n.Failed())
+}
+
+// wait returns when ctx ends or a listener fails; failed is that of the broker's listener or the proxy's.
+func (r *run) wait(ctx context.Context, failed <-chan error) error {
 	select {
 	case <-ctx.Done():
-		logger.Info("stopping: draining what was accepted")
+		r.logger.Info("stopping: draining what was accepted")
 		return nil
-	case err := <-n.Failed():
+	case err := <-failed:
 		return fmt.Errorf("the broker's listener ended: %w", err)
-	case err := <-samples.failed:
+	case err := <-r.samples.failed:
 		return fmt.Errorf("a sample service's listener ended: %w", err)
 	}
+}
+
+func (r *run) warnOfPointer(err error) {
+	r.logger.Warn("operators' commands cannot find this server without a flag: name it with --data-dir", "error", err)
 }
 
 // addUser adds the user, unless the data of an earlier run has it.

@@ -66,20 +66,21 @@ func (s *emulator) serve(client devidp.Client) error {
 	return nil
 }
 
-// provide serves the app client of the development server, for brokers on loopback and at origins, and returns
-// the provider for it.
-func (s *emulator) provide(origins []string, via node.Transport) (map[string]node.Provider, error) {
+// serveApp serves the app client of the development server, for brokers on loopback and at origins.
+func (s *emulator) serveApp(origins []string) error {
 	client := devidp.Client{ID: EmulatorClient, AnyLoopback: true}
 	for _, o := range origins {
 		client.RedirectURIs = append(client.RedirectURIs, o+"/auth/callback/"+provider+"/")
 		client.LogoutURIs = append(client.LogoutURIs, o+"/")
 	}
-	if err := s.serve(client); err != nil {
-		return nil, err
-	}
+	return s.serve(client)
+}
+
+// provide returns the provider for the app client of the emulator at url, whose pool is [Pool].
+func provide(url string, via node.Transport) (map[string]node.Provider, error) {
 	p, err := upstream.New(upstream.Config{
-		Name: provider, Kind: upstream.KindCognito, Issuer: s.issuer(), ClientID: EmulatorClient, Exchange: true,
-		LogoutURL: s.url(), Instrument: via.Instrument(provider), Logger: via.Logger,
+		Name: provider, Kind: upstream.KindCognito, Issuer: url + "/" + Pool, ClientID: EmulatorClient, Exchange: true,
+		LogoutURL: url, Instrument: via.Instrument(provider), Logger: via.Logger,
 	})
 	if err != nil {
 		return nil, err

@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"text/template"
-
-	"tokenbroker/cmd/tokenbroker/internal/node"
 )
 
 // readyText is what [Run] prints when everything answers. The lines can be pasted.
@@ -18,7 +16,7 @@ var readyText = template.Must(template.New("ready").Funcs(template.FuncMap{"join
   broker          {{.Broker}} (open it in a browser; on localhost also)
   your SPA        http://localhost:PORT or http://127.0.0.1:PORT, any port{{range .Origins}}, {{.}}{{end}}
   sample service  {{.Sample}}/hello (also at {{join .OtherSamples " and "}})
-  admin           {{.Admin}}/metrics (bearer token in {{.DataDir}}/{{.TokenFile}})
+  admin           {{.Admin}}/metrics (bearer token in {{.TokenFile}})
   NATS            {{.NATS}}
   Cognito (dev)   {{.IDP}} (admin / admin, ada / ada)
   user            {{.User}} / {{.Password}}
@@ -36,16 +34,50 @@ Try it in another terminal:
   curl -s -b jar -c jar --location --request POST "$BROKER/auth/logoff/?wait=2s" --header 'Content-Type: application/json' --data-raw "{\"CSRF_token\": \"$CSRF\"}"
   curl -s -i -H "Authorization: Bearer $TOKEN" "$SAMPLE/hello"
 
-Stop with Ctrl-C.
+{{with .Processes}}{{$first := index .Brokers 0}}These processes run behind {{$.Broker}}, which is a proxy that sends each request to the next broker:
+
+{{range .Brokers}}  {{printf "%-9s" .Name}} pid {{printf "%-8d" .PID}} {{.URL}} (admin {{.Admin}})
+{{end}}{{range .Etcd}}  {{printf "%-9s" .Name}} pid {{printf "%-8d" .PID}} {{.URL}} (a member of the etcd cluster)
+{{end}}
+Kill one, and see that nothing happens. This signs in, and then refreshes and calls the sample service every half second:
+
+  BROKER={{$.Broker}} SAMPLE={{$.Sample}}
+  curl -s -c jar "$BROKER/auth/sign-in/" --header 'Content-Type: application/json' --data-raw '{"username": "{{$.User}}", "password": "{{$.Password}}"}' > answer.json
+  CSRF=$(sed 's/.*"CSRF_token":"\([^"]*\)".*/\1/' answer.json)
+  for i in $(seq 600); do
+    curl -s -o answer.json -w 'refresh %{http_code}, ' -b jar -c jar "$BROKER/auth/refresh/" --header 'Content-Type: application/json' --data-raw "{\"CSRF_token\": \"$CSRF\"}"
+    NEW=$(sed -n 's/.*"access_token":"\([^"]*\)".*/\1/p' answer.json); TOKEN=${NEW:-$TOKEN}
+    curl -s -o /dev/null -w 'hello %{http_code}\n' -H "Authorization: Bearer $TOKEN" "$SAMPLE/hello"
+    sleep 0.5
+  done
+
+Then kill any of the processes in another terminal, such as kill -9 {{$first.PID}} for {{$first.Name}}. The loop goes on with "refresh 200, hello 200".
+A refresh that was on its way to the killed broker shows 502, and the next one succeeds. {{if eq (len .Brokers) 1}}With one broker, refreshes show 503
+until it runs again. {{end}}{{if eq (len .Etcd) 1}}{{(index .Etcd 0).Name}} is the only member of its cluster: without it
+refreshes show 503, and hello stays 200 for 30 seconds. With --brokers 3 there are three members.{{else}}Of {{len .Etcd}} etcd members, one may be missing;
+with two missing, refreshes show 503, and hello stays 200 for 30 seconds.{{end}}
+{{if $.RestartAfter}}What ended is started again after {{$.RestartAfter}}.{{else}}What ended stays down; --restart-after 5s starts it again.{{end}} The list is also in {{$.DataDir}}/{{$.ProcessesFile}}.
+
+{{end}}Stop with Ctrl-C.
 
 `))
 
+// banner is what differs between one broker and several.
+type banner struct {
+	Broker, Admin, TokenFile, NATS string
+	Degraded                       []string
+	// Processes are those of several brokers, or nil.
+	Processes *listed
+}
+
 // printReady prints readyText.
-func printReady(opts Options, n *node.Node, degraded, sampleURLs []string, emulatorURL, dataDir string) error {
-	err := readyText.Execute(opts.Stdout, map[string]any{
-		"Broker": n.Issuer(), "Sample": sampleURLs[0], "OtherSamples": sampleURLs[1:],
-		"Admin": n.AdminURL(), "TokenFile": node.AdminTokenFile, "NATS": n.NATSURL(), "IDP": emulatorURL,
-		"User": User, "Password": Password, "DataDir": dataDir, "Temporary": opts.DataDir == "", "Version": opts.Version, "Origins": opts.Origins, "Degraded": degraded,
+func (r *run) printReady(b banner) error {
+	urls := r.samples.urls()
+	err := readyText.Execute(r.Stdout, map[string]any{
+		"Broker": b.Broker, "Sample": urls[0], "OtherSamples": urls[1:],
+		"Admin": b.Admin, "TokenFile": b.TokenFile, "NATS": b.NATS, "IDP": r.emulator.issuer(),
+		"User": User, "Password": Password, "DataDir": r.dataDir, "Temporary": r.DataDir == "", "Version": r.Version, "Origins": r.Origins,
+		"Degraded": b.Degraded, "Processes": b.Processes, "RestartAfter": r.RestartAfter, "ProcessesFile": ProcessesFile,
 	})
 	if err != nil {
 		return fmt.Errorf("printing the addresses: %w", err)

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"tokenbroker/cmd/tokenbroker/internal/httpserver"
-	"tokenbroker/cmd/tokenbroker/internal/node"
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
 	"tokenbroker/examples/hello"
 	"tokenbroker/revocation/natsfeed"
@@ -103,8 +102,9 @@ func (s *samples) thiefURL() string {
 	return urls[len(urls)-1] + CookieThiefPath
 }
 
-// start returns when every service has keys and live revocations in memory.
-func (s *samples) start(ctx context.Context, n *node.Node, logger *slog.Logger) error {
+// start returns when every service has keys and live revocations in memory. allows reports whether pages of an origin
+// may call the services.
+func (s *samples) start(ctx context.Context, issuer, natsURL string, allows func(origin string) bool, logger *slog.Logger) error {
 	s.running = make([]*sampleService, len(s.listeners))
 	errs := make([]error, len(s.listeners))
 	var all sync.WaitGroup
@@ -114,9 +114,9 @@ func (s *samples) start(ctx context.Context, n *node.Node, logger *slog.Logger) 
 			if i > 0 {
 				name = fmt.Sprintf("sample-%d", i+1)
 			}
-			s.running[i], errs[i] = startSample(ctx, n, logger.With("service", name))
+			s.running[i], errs[i] = startSample(ctx, issuer, natsURL, allows, logger.With("service", name))
 			if errs[i] == nil && i == len(s.listeners)-1 {
-				s.running[i].server.Handler = besideThief(newThief(n.Issuer()), s.running[i].server.Handler)
+				s.running[i].server.Handler = besideThief(newThief(issuer), s.running[i].server.Handler)
 			}
 			if errs[i] == nil {
 				s.running[i].serve(l, s.failed)
@@ -128,11 +128,11 @@ func (s *samples) start(ctx context.Context, n *node.Node, logger *slog.Logger) 
 }
 
 // startSample returns a service that does not serve yet.
-func startSample(ctx context.Context, n *node.Node, logger *slog.Logger) (*sampleService, error) {
+func startSample(ctx context.Context, issuer, natsURL string, allows func(string) bool, logger *slog.Logger) (*sampleService, error) {
 	v, err := validator.New(ctx, validator.Config{
-		Issuer: n.Issuer(), Audience: Audience,
+		Issuer: issuer, Audience: Audience,
 		Client: validator.Client{ID: ServiceClient, Secret: ServiceSecret},
-		Feed:   natsfeed.Feed{URL: n.NATSURL()},
+		Feed:   natsfeed.Feed{URL: natsURL},
 		Logger: logger,
 	})
 	if err != nil {
@@ -140,7 +140,7 @@ func startSample(ctx context.Context, n *node.Node, logger *slog.Logger) (*sampl
 	}
 	return &sampleService{
 		validator: v, done: make(chan struct{}),
-		server: &http.Server{Handler: hello.Handler(v, httpauth.AllowOriginFunc(n.AllowsOrigin)), ReadHeaderTimeout: 5 * time.Second},
+		server: &http.Server{Handler: hello.Handler(v, httpauth.AllowOriginFunc(allows)), ReadHeaderTimeout: 5 * time.Second},
 	}, nil
 }
 

@@ -98,11 +98,15 @@ func rights(ctx context.Context, s Subject) []Finding {
 	}
 	took := time.Since(start)
 	found := []Finding{{Check: name, Level: OK, Detail: fmt.Sprintf("%s, round trip %s", conn.ConnectedUrlRedacted(), took.Round(time.Microsecond))}}
-	for _, subject := range []string{revocation.ReceiptSubject + "*", revocation.HeartbeatSubject + "*"} {
+	subjects := []string{revocation.ReceiptSubject + "*", revocation.HeartbeatSubject + "*"}
+	if s.shared() {
+		subjects = append(subjects, revocation.PostedSubject+"*")
+	}
+	for _, subject := range subjects {
 		_, err := conn.SubscribeSync(subject)
 		if err := settled(err); err != nil {
 			found = append(found, Finding{"nats: subscribe", Warn, strings.TrimPrefix(err.Error(), "nats: "),
-				"allow the broker's account to subscribe to " + subject + ": the broker counts the receipts of services that have applied a revocation, and detects another broker on a copy of its store by heartbeats"})
+				"allow the broker's account to subscribe to " + subject + ": the broker counts the receipts of services that have applied a revocation, detects another broker on a copy of its store by heartbeats, and with several brokers hears of receipts that services posted to another one"})
 			break
 		}
 	}

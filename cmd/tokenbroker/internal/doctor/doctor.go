@@ -1,4 +1,4 @@
-// Package doctor checks a broker and its surroundings: the server, the public URL, clocks, providers, NATS,
+// Package doctor checks a broker and its surroundings: the server, the public URL, clocks, providers, NATS, etcd or PostgreSQL,
 // the disk, and whether a proxy changes cookies. Each finding has a hint that names the remedy.
 package doctor
 
@@ -10,15 +10,19 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
 	"tokenbroker/api/admin"
 	"tokenbroker/cmd/tokenbroker/internal/node"
+	"tokenbroker/cmd/tokenbroker/internal/printer"
 	"tokenbroker/cmd/tokenbroker/internal/setup"
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
 	"tokenbroker/config"
 	"tokenbroker/internal/httpclient"
+	"tokenbroker/store/etcdstore"
+	"tokenbroker/store/pgstore"
 	"tokenbroker/upstream"
 )
 
@@ -53,6 +57,9 @@ type Subject struct {
 	NATS       node.NATS
 	// NATSKnown reports whether NATS holds the credentials of the broker.
 	NATSKnown bool
+	// Etcd or Postgres configures the store that several brokers share. Both are nil if the configuration has none or is not known.
+	Etcd      *etcdstore.Config
+	Postgres  *pgstore.Config
 	Providers []Upstream
 	// Status is the status of the running server. It is nil if no server was asked, or if asking failed.
 	Status *admin.Status
@@ -63,6 +70,9 @@ type Subject struct {
 	// Now is this machine's clock. If nil, time.Now is used.
 	Now func() time.Time
 }
+
+// shared reports whether the configuration has a store that several brokers share.
+func (s *Subject) shared() bool { return s.Etcd != nil || s.Postgres != nil }
 
 // Upstream is one provider. Check fetches the documents that a sign-in needs, as the broker does.
 type Upstream struct {
@@ -86,7 +96,7 @@ func Run(ctx context.Context, s Subject) []Finding {
 	findings := server(ctx, s)
 	public, answered := issuer(ctx, s)
 	findings = append(findings, public...)
-	for _, check := range []func(context.Context, Subject) []Finding{clock, providers, broadcast, files, modes, forwarded, disk} {
+	for _, check := range []func(context.Context, Subject) []Finding{clock, providers, broadcast, engine, files, modes, forwarded, disk} {
 		findings = append(findings, check(ctx, s)...)
 	}
 	if !answered {
@@ -124,13 +134,35 @@ func server(_ context.Context, s Subject) []Finding {
 			wrong = append(wrong, Finding{"server: " + c.Name, Warn, c.Detail, "the broker serves requests, but one of its guarantees is degraded: see the broker's log"})
 		}
 	}
-	return append([]Finding{found}, wrong...)
+	return append(append([]Finding{found}, wrong...), brokers(s.Status.Cluster, s.Status.Store.Version)...)
+}
+
+// brokers checks the brokers that share the store of the running server, which has that version. c is nil if there is only this one.
+func brokers(c *admin.ClusterStatus, version int) []Finding {
+	if c == nil {
+		return nil
+	}
+	var live []string
+	for _, b := range c.Brokers {
+		if b.Live {
+			live = append(live, b.Name+" ("+b.Version+")")
+		}
+	}
+	findings := []Finding{{Check: "brokers", Level: OK, Detail: fmt.Sprintf("%d running: %s", len(live), strings.Join(live, ", "))}}
+	if text := printer.Mixed(*c, version); text != "" {
+		findings = append(findings, Finding{"brokers", Warn, text, "complete the upgrade, or go back with all brokers"})
+	}
+	if len(c.OutdatedServices) > 0 {
+		findings = append(findings, Finding{"services", Warn, "do not understand several brokers: " + strings.Join(c.OutdatedServices, ", "),
+			"update their validator: while two brokers run, these services become stale"})
+	}
+	return findings
 }
 
 // FromConfig returns the subject that a configuration describes; built is made of the configuration.
 func FromConfig(cfg *config.Config, built *setup.Built) Subject {
 	s := Subject{
-		Issuer: built.Node.PublicURL, DataDir: cfg.DataDir, Origins: cfg.Origins, NATS: built.Node.NATS, NATSKnown: true,
+		Issuer: built.Node.PublicURL, DataDir: cfg.DataDir, Origins: cfg.Origins, NATS: built.Node.NATS, NATSKnown: true, Etcd: built.Etcd, Postgres: built.Postgres,
 	}
 	for _, name := range slices.Sorted(maps.Keys(cfg.Providers)) {
 		p := setup.UpstreamConfig(name, cfg.Providers[name])

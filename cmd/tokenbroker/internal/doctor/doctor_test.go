@@ -183,6 +183,9 @@ func TestFaultsAreFound(t *testing.T) {
 		"not ready": {func(_ *world, s *doctor.Subject) {
 			s.Status.Checks = []httpapi.Check{{Name: "store", Detail: "writes are refused"}}
 		}, "server", doctor.Fail, "pid 7"},
+		"a service of an older version": {func(_ *world, s *doctor.Subject) {
+			s.Status.Cluster = &admin.ClusterStatus{OutdatedServices: []string{"billing"}}
+		}, "services", doctor.Warn, "billing"},
 		"no broker":                     {func(_ *world, s *doctor.Subject) { s.Status = nil }, "server", doctor.Skip, "no broker"},
 		"a broker that cannot be asked": {func(_ *world, s *doctor.Subject) { s.Status, s.StatusErr = nil, errors.New("permission denied") }, "server", doctor.Skip, "permission denied"},
 		"nothing at the public URL":     {func(_ *world, s *doctor.Subject) { s.Issuer = "http://127.0.0.1:1" }, "cookie", doctor.Skip, "origins were not checked"},

@@ -35,6 +35,9 @@ func disk(_ context.Context, s Subject) []Finding {
 	if info.Mode().Perm()&0o077 != 0 {
 		mode.Level, mode.Hint = Fail, "other users can read it: chmod 700 "+s.DataDir
 	}
+	if s.shared() || s.Status != nil && s.Status.Cluster != nil { // the store is not on this disk
+		return []Finding{mode}
+	}
 	return []Finding{mode, space(s.DataDir), fsync(s.DataDir)}
 }
 

@@ -92,3 +92,8 @@ func (s timedStore) Commit(ctx context.Context, changes []store.Change, seal sto
 func (s timedStore) Snapshot() (view store.Reader, release func(), err error) {
 	return store.Snapshot(s.Store)
 }
+
+// Provisional implements [store.Provisioner].
+func (s timedStore) Provisional() (store.Reader, func(context.Context) error) {
+	return store.Provisional(s.Store)
+}

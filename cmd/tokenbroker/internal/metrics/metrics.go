@@ -60,20 +60,26 @@ func (m *Metrics) Counter(name, help string, value func() float64) {
 // Gauges registers a gauge with one label, whose values by label are read at each scrape.
 // The caller must return a closed set of label values.
 func (m *Metrics) Gauges(name, help, label string, values func() map[string]float64) {
-	m.registry.MustRegister(gauges{prometheus.NewDesc(name, help, []string{label}, nil), values})
+	m.registry.MustRegister(labelled{prometheus.NewDesc(name, help, []string{label}, nil), prometheus.GaugeValue, values})
 }
 
-// gauges implements [prometheus.Collector].
-type gauges struct {
+// Counters is like [Metrics.Gauges] for a counter, whose values must never decrease.
+func (m *Metrics) Counters(name, help, label string, values func() map[string]float64) {
+	m.registry.MustRegister(labelled{prometheus.NewDesc(name, help, []string{label}, nil), prometheus.CounterValue, values})
+}
+
+// labelled implements [prometheus.Collector].
+type labelled struct {
 	desc   *prometheus.Desc
+	kind   prometheus.ValueType
 	values func() map[string]float64
 }
 
-func (g gauges) Describe(ch chan<- *prometheus.Desc) { ch <- g.desc }
+func (l labelled) Describe(ch chan<- *prometheus.Desc) { ch <- l.desc }
 
-func (g gauges) Collect(ch chan<- prometheus.Metric) {
-	for label, value := range g.values() {
-		ch <- prometheus.MustNewConstMetric(g.desc, prometheus.GaugeValue, value, label)
+func (l labelled) Collect(ch chan<- prometheus.Metric) {
+	for label, value := range l.values() {
+		ch <- prometheus.MustNewConstMetric(l.desc, l.kind, value, label)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"tokenbroker/api/admin"
+	"tokenbroker/api/httpapi"
 	"tokenbroker/broker"
 	"tokenbroker/cmd/tokenbroker/internal/adminsocket"
 	"tokenbroker/cmd/tokenbroker/internal/watch"
@@ -33,18 +34,25 @@ func (n *Node) serveAdmin() error {
 			return err
 		}
 	}
+	var guard httpapi.Guard
+	if n.cluster != nil {
+		guard = n.cluster.guardAdmin
+	}
 	handler := admin.New(admin.Config{
+		Guard:     guard,
 		Operators: n.operators, Revocations: n.ledger, Status: n.status, Readiness: n.readiness, Backup: n.backup,
 		Watching: watching{n.watching}, Keys: operatorKeys{n}, JWKS: document(n.keys.JWKS), FeedJWKS: document(n.keys.FeedJWKS),
 		Metrics: n.metrics.Handler(), Token: token, MetricsToken: n.cfg.Admin.MetricsToken, Hosts: n.cfg.Admin.Hosts,
 		Logger: n.cfg.Logger, Audit: n.cfg.Audit, Observe: n.metrics.HTTP,
 	})
 	if n.socket != nil {
-		n.socket.Serve(handler, nil, operatorOf)
+		n.socket.Serve(handler, nil, func(ctx context.Context, conn net.Conn) context.Context {
+			return n.accepted(operatorOf(ctx, conn), conn)
+		})
 		n.onStop(n.socket.Shutdown)
 	}
 	if n.admin != nil {
-		n.admin.Serve(handler, n.cfg.Admin.Certificate, nil)
+		n.admin.Serve(handler, n.cfg.Admin.Certificate, n.accepted)
 		n.onStop(n.admin.Shutdown)
 	}
 	return nil
@@ -62,13 +70,15 @@ func operatorOf(ctx context.Context, conn net.Conn) context.Context {
 func (n *Node) status(ctx context.Context) admin.Status {
 	checks := n.readiness(ctx)
 	shards, committer := n.path.MailboxDepth()
-	free, _ := n.store.FreeBytes() // 0 if it cannot be read; Writable has the reason
 	stats := n.publisher.Stats()
 	s := admin.Status{
 		Version: n.cfg.Version, PID: os.Getpid(), StartedAt: n.began.UTC(), Now: n.ledger.Now().UTC(),
 		Ready: stateOf(checks), Checks: checks,
 		Issuer: n.issuer, Listen: n.Addr(), DataDir: n.cfg.DataDir, Origins: n.api.Origins(),
-		Store:  admin.StoreStatus{ID: n.ledger.StoreID(), Writable: n.store.Writable() == nil, FreeBytes: free},
+		Store: admin.StoreStatus{
+			ID: n.ledger.StoreID(), Writable: n.writable() == nil, FreeBytes: n.freeBytes(), Engine: n.engineName(), Version: n.storeVersion(),
+			Members: n.cluster.engineMembers(), Postgres: n.cluster.postgresStatus(),
+		},
 		Ledger: admin.LedgerStatus{Origin: n.ledger.Origin(), Head: n.ledger.Head(), Backlog: stats.Backlog, OldestSeconds: stats.Oldest.Seconds()},
 		NATS:   admin.NATSStatus{URL: withoutUser(n.NATSURL()), Embedded: n.nats != nil, Connected: n.bus.Connected()},
 		Connections: admin.ConnectionsStatus{
@@ -80,6 +90,7 @@ func (n *Node) status(ctx context.Context) admin.Status {
 		Services:  n.services(),
 		Mailboxes: map[string]int{"shard": shards, "committer": committer},
 	}
+	s.Cluster = n.cluster.status()
 	if n.admin != nil {
 		s.AdminListen = n.admin.Addr()
 	}
@@ -110,10 +121,14 @@ const AdminTokenFile = "admin-token"
 
 // startWatching starts the hub of GET /admin/v1/watch, which works only while an operator watches.
 func (n *Node) startWatching() {
-	n.watching = watch.New(watch.Config{
+	config := watch.Config{
 		Ledger: n.ledger, Broadcast: n.publisher, Receipts: n.receipts, Mono: n.mono, Logger: n.cfg.Logger,
 		Username: n.username,
-	})
+	}
+	if n.cluster != nil {
+		config.BrokerName = n.cluster.brokerOf
+	}
+	n.watching = watch.New(config)
 	n.background(n.watching.Run)
 }
 
@@ -162,23 +177,35 @@ func (w watching) Watch() (admin.Watcher, error) {
 // backup writes all records as of one moment, encrypted under the KEK of that moment. The private keys in them
 // remain sealed.
 func (n *Node) backup(ctx context.Context, w io.Writer) error {
+	var engine store.Reader = n.store
+	if n.cluster != nil {
+		engine = n.cfg.Engine
+	}
+	records, ok := engine.(exporter)
+	if !ok {
+		return &broker.Error{Code: broker.CodeUnavailable, Message: "The store cannot be backed up."}
+	}
 	// There must be no reseal between the choice of the KEK and the moment of the records: one KEK opens
 	// all of a backup.
 	n.kek.mu.Lock()
 	unlock := sync.OnceFunc(n.kek.mu.Unlock)
 	defer unlock()
 	b, err := backup.NewWriter(ctx, w, backup.Header{
-		Store: n.ledger.StoreID(), TakenAt: n.ledger.Now().Unix(), Wall: time.Now().Unix(), Version: n.cfg.Version,
+		Store: n.ledger.StoreID(), TakenAt: n.ledger.Now().Unix(), Wall: n.cfg.Wall().Unix(), Version: n.cfg.Version,
 	}, n.kek.backups)
 	if err != nil {
 		return fmt.Errorf("writing the head of a backup: %w", err)
 	}
-	err = n.store.Each(ctx, "", func(r store.Write) error {
+	confirm := store.Confirmation(engine)
+	err = records.Each(ctx, "", func(r store.Write) error {
 		unlock() // the records are those at the start of Each
 		return b.Add(r)
 	})
+	if err == nil {
+		err = confirm(ctx) // a file without its end cannot be restored
+	}
 	if err != nil {
-		return fmt.Errorf("writing the records: %w", err)
+		return fmt.Errorf("writing the records: %w", unavailable(err))
 	}
 	if err := b.Close(); err != nil {
 		return fmt.Errorf("ending the backup: %w", err)

@@ -79,6 +79,9 @@ func (o operatorKeys) RotateKey(ctx context.Context, rotation admin.KeyRotation,
 
 // ResealKeys implements [admin.Keys].
 func (o operatorKeys) ResealKeys(ctx context.Context, kekFile string, req broker.Request) (admin.KeysResealed, error) {
+	if o.cluster != nil {
+		return admin.KeysResealed{}, invalidKEK("the keyring of several brokers cannot be sealed under another KEK while they run", nil)
+	}
 	o.kek.mu.Lock()
 	defer o.kek.mu.Unlock()
 	reseal := func(kek keyring.KEK) error {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"time"
 
 	"tokenbroker/api"
 	"tokenbroker/broker"
@@ -17,12 +18,28 @@ import (
 	"tokenbroker/cmd/tokenbroker/internal/adminsocket"
 	"tokenbroker/cmd/tokenbroker/internal/httpserver"
 	"tokenbroker/keyring"
+	"tokenbroker/store"
 )
 
 // Config configures a node. Addresses are host:port. With port 0 the system chooses a free port.
 type Config struct {
 	// DataDir is the directory of the store and of the keys. It is created with mode 0700 if it does not exist.
 	DataDir string
+	// Engine is a store that several brokers share. If nil, the store is in DataDir and this is its only broker;
+	// otherwise DataDir has only the sockets, and the secrets that are not configured. The caller closes it
+	// after the node.
+	Engine store.Engine
+	// Name is the name of this broker, which differs from those of the other brokers of Engine and is the same in each run. It
+	// is required with an Engine.
+	Name string
+	// Force starts the broker although another one hears services that do not understand several brokers, which
+	// become stale.
+	Force bool
+	// Speaks has the lowest and the highest version of the store that this program can use. If zero, it is that of this program;
+	// anything else is for tests of other versions.
+	Speaks [2]int
+	// Wall is the wall clock of the machine. If nil, it is time.Now. It is for tests.
+	Wall func() time.Time
 	// FreeSpace returns the number of free bytes below a directory. If nil, it is that of the file system. It is for
 	// tests.
 	FreeSpace func(dir string) (uint64, error)
@@ -119,7 +136,9 @@ type Admin struct {
 type Transport struct {
 	// Instrument returns a wrapper that counts the requests to the provider of that name.
 	Instrument func(provider string) func(http.RoundTripper) http.RoundTripper
-	Logger     *slog.Logger
+	// Wall is the wall clock of the machine.
+	Wall   func() time.Time
+	Logger *slog.Logger
 }
 
 // Provider is an upstream provider. Ready reports for GET /readyz whether it can be reached.
@@ -137,8 +156,19 @@ func (c *Config) validate() error {
 	if len(c.Audience) == 0 || c.BrowserClient == "" || c.Fatal == nil {
 		return errors.New("node: Audience, BrowserClient and Fatal are required")
 	}
+	if c.Engine != nil && (c.Name == "" || c.NATS.URL == "") {
+		return errors.New("node: with an Engine, Name and NATS.URL are required: brokers reach each other's services by one NATS")
+	}
+	if c.Wall == nil {
+		c.Wall = time.Now
+	}
 	if c.Policy == (session.Policy{}) {
 		c.Policy = session.DefaultPolicy
+	}
+	if c.Engine != nil {
+		if err := c.Policy.CheckShared().Err(); err != nil {
+			return err
+		}
 	}
 	if c.Admin.Socket == "" {
 		c.Admin.Socket = adminsocket.Path(c.DataDir)

@@ -211,7 +211,8 @@ func (fixed) SignAccessToken(_ context.Context, claims []byte) (string, error) {
 	return base64.RawURLEncoding.EncodeToString(claims), nil
 }
 func (fixed) Keys(purpose string) [][]byte                                 { return [][]byte{[]byte("key of " + purpose)} }
-func (fixed) Flushed(context.Context, uint64) bool                         { return true }
+func (fixed) Outdated() error                                              { return nil }
+func (fixed) Flushed(context.Context, string, uint64) bool                 { return true }
 func (fixed) Hash(_ context.Context, p string) (string, error)             { return p, nil }
 func (fixed) VerifyUnknown(context.Context, password.Caller, string) error { return nil }
 func (fixed) Allow(string, string) (time.Duration, bool)                   { return 0, true }

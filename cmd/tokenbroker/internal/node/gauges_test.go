@@ -95,6 +95,9 @@ func TestMetricsOfARealSession(t *testing.T) {
 	if strings.Contains(body, "\ntokenbroker_store_free_bytes 0\n") {
 		t.Error("no free space")
 	}
+	if strings.Contains(body, "tokenbroker_cluster_") {
+		t.Error("a store with one broker has metrics of several")
+	}
 	problems, err := promlint.New(strings.NewReader(body)).Lint()
 	if err != nil {
 		t.Fatal(err)

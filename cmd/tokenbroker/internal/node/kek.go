@@ -31,17 +31,23 @@ type ownKEK struct {
 
 func (o ownKEK) next() string { return o.path + ".new" }
 
-// open calls open with the KEK, which the first start creates. If a reseal left a second file, open puts it in the
-// place of the first one if the keyring is sealed under it, and removes it otherwise.
-func (o ownKEK) open(open func(keyring.KEK) error) error {
+// load returns the KEK, which the first start creates.
+func (o ownKEK) load() (keyring.KEK, error) {
 	load := keyring.LoadOrCreateKEKFile
 	if _, err := os.Lstat(o.next()); o.needed && errors.Is(err, fs.ErrNotExist) {
 		load = keyring.LoadKEKFile
 	}
 	kek, err := load(o.path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%w: the keys are sealed under it: put it back (mode 0600), or name it as keyring.kek in the configuration; nothing else opens them", err)
+		return nil, fmt.Errorf("%w: the keys are sealed under it: put it back (mode 0600), or name it as keyring.kek in the configuration; nothing else opens them", err)
 	}
+	return kek, err
+}
+
+// open calls open with the KEK, which the first start creates. If a reseal left a second file, open puts it in the
+// place of the first one if the keyring is sealed under it, and removes it otherwise.
+func (o ownKEK) open(open func(keyring.KEK) error) error {
+	kek, err := o.load()
 	if err != nil {
 		return err
 	}

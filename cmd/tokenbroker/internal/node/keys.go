@@ -15,6 +15,7 @@ import (
 	"tokenbroker/keyring"
 	"tokenbroker/keyring/lifecycle"
 	"tokenbroker/revocation"
+	"tokenbroker/store"
 )
 
 const (
@@ -36,7 +37,7 @@ func (n *Node) openKeys(ctx context.Context) error {
 			return err
 		}
 		n.keys, err = keyring.Open(ctx, keyring.Config{
-			Store: keyringStore{n.store}, Sealer: sealer, StoreID: n.ledger.StoreID(),
+			Store: keyringStore{n.store}, Shared: n.cluster != nil, ClockTrusted: n.clockTrusted, Sealer: sealer, StoreID: n.ledger.StoreID(),
 			Schedule: n.cfg.Schedule, TokenLife: n.cfg.Policy.AccessLife, MasterLife: n.cfg.Policy.Absolute,
 			LastExpiry: func(ctx context.Context) (time.Time, error) { return commit.LastExpiry(ctx, n.store) },
 			OnChange:   n.keyChanged, Now: n.ledger.Now, Logger: n.cfg.Logger,
@@ -47,11 +48,10 @@ func (n *Node) openKeys(ctx context.Context) error {
 		n.kek.backups, err = keyring.NewBackupSealer(kek)
 		return err
 	}
-	_, _, err := keyringStore{n.store}.Load(ctx)
-	if err != nil && !errors.Is(err, keyring.ErrEmpty) {
-		return fmt.Errorf("looking for the keyring: %w", err)
+	own, err := n.ownKEK(ctx, n.store)
+	if err != nil {
+		return err
 	}
-	own := ownKEK{path: KEKFile(n.cfg.DataDir), needed: err == nil}
 	n.kek = kekSource{own: &own, named: "the KEK file " + own.path}
 	if n.cfg.KEK != nil {
 		n.kek = kekSource{named: n.cfg.Setting("keyring.kek")}
@@ -71,6 +71,18 @@ func (n *Node) openKeys(ctx context.Context) error {
 	_, err = n.settleLife(ctx)
 	return err
 }
+
+// ownKEK returns the KEK of the data directory, for a store with or without a keyring.
+func (n *Node) ownKEK(ctx context.Context, records store.Reader) (ownKEK, error) {
+	_, err := records.Get(ctx, KeyringKey)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return ownKEK{}, fmt.Errorf("looking for the keyring: %w", err)
+	}
+	return ownKEK{path: KEKFile(n.cfg.DataDir), needed: err == nil}, nil
+}
+
+// clockTrusted reports whether the other brokers, if there are any, confirm the clock.
+func (n *Node) clockTrusted() bool { return n.cluster == nil || n.cluster.silent() == "" }
 
 // startKeys starts the keyring's own loop and keepKeys.
 func (n *Node) startKeys() {
@@ -98,6 +110,9 @@ func (n *Node) keepKeys(ctx context.Context) error {
 			n.showKey(c)
 		case <-watch.C:
 			overdue = n.alertOverdue(overdue)
+			if n.cluster != nil { // a broker with another life may have come or gone
+				life.Reset(0)
+			}
 		case <-life.C:
 			next, err := n.settleLife(ctx)
 			switch {
@@ -112,12 +127,15 @@ func (n *Node) keepKeys(ctx context.Context) error {
 }
 
 // settleLife sets the lives of access tokens that are published and signed now. next is when to call it again.
+//
+// While brokers of one store are configured differently, as during a change of one broker at a time, each settles the
+// longest of their lives. So a longer one is published by all before any signs it, and a shorter one not before all sign it and
+// the tokens of the last broker that did not have expired.
 func (n *Node) settleLife(ctx context.Context) (next time.Time, err error) {
-	want := (n.cfg.Policy.AccessLife + time.Second - 1).Truncate(time.Second)
-	published, signed, next, err := n.keys.TokenLife(ctx, want)
+	published, signed, next, err := n.keys.TokenLife(ctx, n.longestLife())
 	if err == nil {
 		n.lives.published.Store(int64(published))
-		n.lives.signed.Store(int64(signed))
+		n.lives.signed.Store(int64(min(signed, n.configuredLife())))
 	}
 	return next, err
 }
@@ -177,10 +195,13 @@ func purposes(all []lifecycle.Purpose) string {
 	return strings.Join(names, ", ")
 }
 
-// keyringCheck is always ready: the present keys continue to sign if a rotation fails.
+// keyringCheck is not ready while the keyring of a shared store is outdated. Otherwise the present keys continue to sign if
+// a rotation fails.
 func (n *Node) keyringCheck() httpapi.Check {
 	check := httpapi.Check{Name: "keyring", OK: true}
 	switch status := n.keys.Status(); {
+	case n.keys.Outdated() != nil:
+		check.OK, check.Detail = false, "the keyring could not be read for too long"
 	case len(status.Overdue) > 0:
 		check.Degraded = true
 		check.Detail = "the rotation of " + purposes(status.Overdue) + " is overdue; the old key signs on" + goodUntil(status)

@@ -38,24 +38,18 @@ func (n *Node) takePorts(context.Context) error {
 		n.cfg.Logger.Warn("few file descriptors: fewer connections are accepted", "files", n.files.Limit, "reserved", n.files.Reserved,
 			"public", n.files.Public, "per_address", n.files.PerAddress, "operators", n.files.Operators, "nats", n.files.NATS, "hint", n.files.Hint())
 	}
-	limits, err := n.publicLimits()
-	if err != nil {
+	take := n.takePublic
+	if n.closedUntilServed() {
+		take = n.checkPublic
+	}
+	if err := take(); err != nil {
 		return err
 	}
-	public, err := httpserver.Listen("the broker", n.cfg.Listen, n.cfg.Setting("listen"))
-	if err != nil {
-		return err
-	}
-	if n.cfg.LoopbackIPv6 {
-		limits.Total -= n.takeLoopbackIPv6(public.Addr().String(), limits)
-	}
-	n.public = n.newServer(public, limits)
-	n.onStop(n.public.Release)
 	if err := n.takeAdmin(); err != nil {
 		return err
 	}
 	if n.issuer = n.cfg.PublicURL; n.issuer == "" {
-		n.issuer = "http://" + public.Addr().String()
+		n.issuer = "http://" + n.addr
 	}
 	if n.cfg.NATS.URL != "" {
 		return nil
@@ -72,6 +66,49 @@ func (n *Node) takePorts(context.Context) error {
 		return nil
 	})
 	return nil
+}
+
+// takePublic opens the public listener.
+func (n *Node) takePublic() error {
+	limits, err := n.publicLimits()
+	if err != nil {
+		return err
+	}
+	public, err := n.listen()
+	if err != nil {
+		return err
+	}
+	if n.cfg.LoopbackIPv6 {
+		limits.Total -= n.takeLoopbackIPv6(n.addr, limits)
+	}
+	n.public = n.newServer(public, limits)
+	n.onStop(n.public.Release)
+	return nil
+}
+
+func (n *Node) listen() (net.Listener, error) {
+	public, err := httpserver.Listen("the broker", n.cfg.Listen, n.cfg.Setting("listen"))
+	if err == nil {
+		n.addr = public.Addr().String()
+	}
+	return public, err
+}
+
+// checkPublic returns an error if the public listener cannot be opened.
+func (n *Node) checkPublic() error {
+	public, err := n.listen()
+	if err != nil {
+		return err
+	}
+	return public.Close()
+}
+
+// closedUntilServed reports whether the public port refuses connections until the broker serves. To join the other
+// brokers of a store takes up to half a minute. In that time a balancer has to choose another broker, and clients would
+// wait for an answer. A port that the system chose stays open, because another program could take it.
+func (n *Node) closedUntilServed() bool {
+	_, port, err := net.SplitHostPort(n.cfg.Listen)
+	return n.cfg.Engine != nil && err == nil && port != "" && port != "0"
 }
 
 // takeLoopbackIPv6 also listens on [::1], for a browser that resolves localhost to it. It is not an error if

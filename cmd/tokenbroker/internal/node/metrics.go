@@ -55,17 +55,20 @@ func (n *Node) gauges() {
 	m.Gauge("tokenbroker_ledger_unreadable_records", "Revocation records that cannot be read; while there are any, full catch-up answers are refused.", func() float64 {
 		return float64(n.ledger.Unreadable())
 	})
+	m.Counter("tokenbroker_ledger_collected_records_total", "Expired revocation records that this broker deleted.", func() float64 {
+		return float64(n.ledger.Collected())
+	})
 	n.keyGauges()
 	m.Gauge("tokenbroker_store_writable", "Whether the store accepts writes (1) or refuses them (0).", func() float64 {
-		return metrics.Bool(n.store.Writable() == nil)
+		return metrics.Bool(n.writable() == nil)
 	})
-	m.Gauge("tokenbroker_store_free_bytes", "Free space on the store's file system; 0 when it cannot be read.", func() float64 {
-		free, err := n.store.FreeBytes()
-		if err != nil {
-			return 0
-		}
-		return float64(free)
-	})
+	if n.cluster != nil {
+		n.cluster.gauges()
+	} else {
+		m.Gauge("tokenbroker_store_free_bytes", "Free space on the store's file system; 0 when it cannot be read.", func() float64 {
+			return float64(n.freeBytes())
+		})
+	}
 	m.Gauges("tokenbroker_ready_state", "What GET /readyz says: 1 for the state that holds.", "state", func() map[string]float64 {
 		ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
 		defer cancel()

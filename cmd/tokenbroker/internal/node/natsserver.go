@@ -20,6 +20,9 @@ import (
 // natsStartTimeout is how long the embedded server may take until it accepts connections.
 const natsStartTimeout = 10 * time.Second
 
+// maxNATSConnections is how many connections the server of [StartNATS] accepts.
+const maxNATSConnections = 1000
+
 // natsLogin is a user and a password at the embedded server. The broker's own are random for each process, so they
 // differ from those of every configured user.
 type natsLogin struct{ user, password string }
@@ -49,6 +52,19 @@ func startNATS(cfg NATS, connections int, setting string, logger *slog.Logger) (
 		return nil, natsLogin{}, errors.New("starting the embedded NATS server: it was not ready in time")
 	}
 	return ns, own, nil
+}
+
+// StartNATS starts an embedded server for brokers that are other processes. It returns the server's URL and the function that
+// stops it. setting is the name of the flag for the address.
+func StartNATS(cfg NATS, setting string, logger *slog.Logger) (url string, stop func(), err error) {
+	ns, _, err := startNATS(cfg, maxNATSConnections, setting, logger)
+	if err != nil {
+		return "", nil, err
+	}
+	return ns.ClientURL(), func() {
+		ns.Shutdown()
+		ns.WaitForShutdown()
+	}, nil
 }
 
 // natsUsers returns the users of the broker and the services, each with the rights that it needs. A service with its

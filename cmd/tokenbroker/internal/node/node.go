@@ -23,6 +23,7 @@ import (
 	"tokenbroker/revocation"
 	"tokenbroker/revocation/ledger"
 	"tokenbroker/revocation/natsfeed"
+	"tokenbroker/store"
 	"tokenbroker/store/badgerstore"
 )
 
@@ -34,6 +35,8 @@ type Node struct {
 	cfg    Config
 	issuer string
 	began  time.Time
+	// addr is the address of the public listener, which may be opened later.
+	addr string
 	// admin is nil without a TCP address for operators.
 	admin, socket, public *httpserver.Server
 	// publicIPv6 is the public listener on [::1], or nil.
@@ -45,7 +48,11 @@ type Node struct {
 	nats    *server.Server
 	natsOwn natsLogin
 	lock    *badgerstore.DirLock
-	store   *badgerstore.Store
+	store   store.Store
+	// aloneVersion is the version of a store that has only this broker.
+	aloneVersion int
+	// cluster is the part that depends on other brokers, or nil if the store has only this one.
+	cluster *cluster
 	deny    *revocation.Denylist
 	// providers are the upstream providers by name.
 	providers map[string]Provider
@@ -90,7 +97,7 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 }
 
 // Addr returns the address of the public listener.
-func (n *Node) Addr() string { return n.public.Addr() }
+func (n *Node) Addr() string { return n.addr }
 
 // Issuer returns the broker's public URL.
 func (n *Node) Issuer() string { return n.issuer }
@@ -138,9 +145,25 @@ func (n *Node) Operators() *operator.Service { return n.operators }
 // mono returns the time since the node was started.
 func (n *Node) mono() time.Duration { return time.Since(n.began) }
 
-// publishedLife returns the life of access tokens that is published to services, accessLife the one that is signed.
-func (n *Node) publishedLife() time.Duration { return time.Duration(n.lives.published.Load()) }
-func (n *Node) accessLife() time.Duration    { return time.Duration(n.lives.signed.Load()) }
+// publishedLife returns the life of access tokens that is published to services: all brokers publish that of the broker
+// whose tokens live longest. accessLife returns the one that this broker signs.
+func (n *Node) publishedLife() time.Duration {
+	return max(time.Duration(n.lives.published.Load()), n.longestLife())
+}
+func (n *Node) accessLife() time.Duration { return time.Duration(n.lives.signed.Load()) }
+
+// longestLife returns the longest life of access tokens that a live broker is configured to sign, in whole seconds.
+func (n *Node) longestLife() time.Duration {
+	if n.cluster != nil {
+		return n.cluster.run.AccessLife()
+	}
+	return n.configuredLife()
+}
+
+// configuredLife returns the configured life of access tokens in whole seconds, rounded up.
+func (n *Node) configuredLife() time.Duration {
+	return (n.cfg.Policy.AccessLife + time.Second - 1).Truncate(time.Second)
+}
 
 // Failed returns a channel that receives the error of a listener that ended by itself.
 func (n *Node) Failed() <-chan error { return n.failed }

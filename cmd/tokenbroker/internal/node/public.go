@@ -13,6 +13,7 @@ import (
 	"tokenbroker/api/httpapi"
 	"tokenbroker/api/oauth"
 	"tokenbroker/broker"
+	"tokenbroker/broker/session"
 	"tokenbroker/keyring"
 	"tokenbroker/revocation"
 	"tokenbroker/revocation/ledger"
@@ -21,9 +22,13 @@ import (
 
 // serve serves the public and the operators' surface.
 func (n *Node) serve(context.Context) error {
+	maxLife := n.publishedLife() // no token lives longer, now or later
+	if n.cluster != nil {        // another broker may be configured with a longer life later
+		maxLife = session.MaxAccessLife
+	}
 	own, err := validator.NewInProcess(validator.InProcessConfig{
 		Issuer: n.issuer, Audiences: n.cfg.Audience, Keys: n.keys.Verifier,
-		Denylist: n.deny, Now: n.ledger.Now, MaxLifetime: n.publishedLife(), // no token lives longer, now or later
+		Denylist: n.deny, Now: n.ledger.Now, MaxLifetime: maxLife,
 	})
 	if err != nil {
 		return err
@@ -34,21 +39,29 @@ func (n *Node) serve(context.Context) error {
 		public.Browser.Logins = n.metrics.Logins(n.endUsers)
 	}
 	public.OAuth = oauth.Config{
-		Clients: n.operators, Verifier: verifier{own}, JWKS: document(n.keys.JWKS), MaxTokenLifetime: n.publishedLife, Algorithms: n.algorithms,
+		Clients: n.operators, Verifier: verifier{own, n.cluster}, JWKS: document(n.keys.JWKS), MaxTokenLifetime: n.publishedLife, Algorithms: n.algorithms,
 	}
 	public.Feed = feed.Config{
-		Clients: n.operators, Catchup: catchup{n.ledger}, Stream: stream{n.publisher.Hub()}, Receipts: postedReceipts{n.receipts, n.cfg.Logger},
+		Clients: n.operators, Catchup: catchup{n.ledger}, Stream: stream{n.publisher.Hub()}, Receipts: n.postedReceipts(),
 		JWKS: document(n.keys.FeedJWKS),
+	}
+	if n.cluster != nil {
+		public.Guard = n.cluster.guardPublic
 	}
 	public.Readiness, public.Logger, public.Observe = n.readiness, n.cfg.Logger, n.metrics.HTTP
 	if n.api, err = api.New(public); err != nil {
 		return err
 	}
+	if n.closedUntilServed() {
+		if err := n.takePublic(); err != nil {
+			return err
+		}
+	}
 	n.gauges()
-	n.public.Serve(n.api, n.cfg.Certificate, nil)
+	n.public.Serve(n.api, n.cfg.Certificate, n.accepted)
 	n.onStop(n.public.Shutdown)
 	if n.publicIPv6 != nil {
-		n.publicIPv6.Serve(n.api, n.cfg.Certificate, nil)
+		n.publicIPv6.Serve(n.api, n.cfg.Certificate, n.accepted)
 		n.onStop(n.publicIPv6.Shutdown)
 	}
 	if err := n.serveAdmin(); err != nil {
@@ -82,13 +95,16 @@ func (n *Node) Degraded(ctx context.Context) []string {
 
 // checks waits up to wait for all providers together.
 func (n *Node) checks(ctx context.Context, wait time.Duration) []httpapi.Check {
-	writable := n.store.Writable()
+	writable := n.writable()
 	connected := n.bus.Connected()
 	checks := []httpapi.Check{
 		{Name: "store", OK: writable == nil},
 		n.keyringCheck(),
 		{Name: "nats", OK: true, Degraded: !connected},
 		n.copies.check(),
+	}
+	if n.cluster != nil {
+		checks = append(checks, n.cluster.check(), n.cluster.engineCheck())
 	}
 	checks = append(checks, n.providersReady(ctx, wait)...)
 	if writable != nil {
@@ -134,13 +150,24 @@ func document(current func() keyring.Document) httpapi.Document {
 }
 
 // verifier answers /auth/verify/ by the validator in this process.
-type verifier struct{ validator *validator.Validator }
+type verifier struct {
+	validator *validator.Validator
+	cluster   *cluster
+}
 
 var _ oauth.Verifier = verifier{}
 
 // Verify implements [oauth.Verifier].
 func (v verifier) Verify(ctx context.Context, token string) (json.RawMessage, error) {
+	if v.cluster != nil {
+		if err := v.cluster.current(ctx); err != nil {
+			return nil, err
+		}
+	}
 	claims, err := v.validator.Validate(ctx, token)
+	if errors.Is(err, validator.ErrInvalid) && v.cluster != nil && v.cluster.keys.Outdated() != nil {
+		return nil, cannotAnswer("the token may have a key that this broker has not read")
+	}
 	switch {
 	case err == nil:
 		return claims.Raw(), nil
@@ -161,11 +188,12 @@ type catchup struct{ ledger *ledger.Ledger }
 var _ feed.Catchup = catchup{}
 
 // Answer implements [feed.Catchup].
-func (c catchup) Answer(ctx context.Context, client, after string, as revocation.Form) (feed.CatchupAnswer, error) {
-	answer, err := c.ledger.EncodedAnswerFor(ctx, client, after, as)
+func (c catchup) Answer(ctx context.Context, r feed.Reader, as revocation.Form) (feed.CatchupAnswer, error) {
+	answer, err := c.ledger.EncodedAnswerFor(ctx, r.Client, r.After, r.Speaks, as)
+	if refused := feedRefusal(err); refused != nil {
+		return nil, refused
+	}
 	switch {
-	case errors.Is(err, ledger.ErrBadPosition):
-		return nil, invalidPosition(err)
 	case errors.Is(err, ledger.ErrTooManyAnswers):
 		return nil, &broker.Error{Code: broker.CodeBusy, Message: "This client reads too many catch-up answers at once.", RetryAfter: time.Second, Err: err}
 	case err != nil:
@@ -183,11 +211,12 @@ var _ feed.Stream = stream{}
 const listenLater = 5 * time.Second
 
 // Listen implements [feed.Stream].
-func (s stream) Listen(client, after string) (feed.Listener, error) {
-	l, err := s.hub.Listen(client, after)
+func (s stream) Listen(ctx context.Context, r feed.Reader) (feed.Listener, error) {
+	l, err := s.hub.Listen(ctx, r.Client, r.After, r.Speaks)
+	if refused := feedRefusal(err); refused != nil {
+		return nil, refused
+	}
 	switch {
-	case errors.Is(err, ledger.ErrBadPosition):
-		return nil, invalidPosition(err)
 	case errors.Is(err, ledger.ErrTooManyListeners):
 		return nil, &broker.Error{Code: broker.CodeBusy, Message: "Too many services are listening, of this client or in all.", RetryAfter: listenLater, Err: err}
 	case errors.Is(err, ledger.ErrHubClosed):
@@ -206,7 +235,15 @@ func (l listener) Next(ctx context.Context) (feed.StreamEvent, error) {
 	return feed.StreamEvent(e), err
 }
 
-// invalidPosition is the error of a position that cannot be read.
-func invalidPosition(err error) error {
-	return &broker.Error{Code: httpapi.CodeInvalidPosition, Message: "the position is not a list of origin.seq", Err: err}
+// feedRefusal returns the answer to errors that catch-up and stream have in common, nil for any other.
+func feedRefusal(err error) error {
+	switch {
+	case errors.Is(err, ledger.ErrBadPosition):
+		return &broker.Error{Code: httpapi.CodeInvalidPosition, Message: "the position is not a list of origin.seq", Err: err}
+	case errors.Is(err, ledger.ErrOutdated):
+		return &broker.Error{Code: httpapi.CodeProtocolOutdated, Message: "several brokers run; update the service's library to one that sends speaks=2", Err: err}
+	case errors.Is(err, ledger.ErrNoView), errors.Is(err, ledger.ErrSilent):
+		return &broker.Error{Code: broker.CodeUnavailable, Message: "this broker cannot answer for all brokers now; ask another one", RetryAfter: time.Second, Err: err}
+	}
+	return nil
 }

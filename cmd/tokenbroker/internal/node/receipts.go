@@ -2,23 +2,19 @@ package node
 
 import (
 	"context"
-	"errors"
-	"log/slog"
 	"time"
 
 	"tokenbroker/api/admin"
-	"tokenbroker/api/feed"
-	"tokenbroker/api/httpapi"
 	"tokenbroker/broker"
 	"tokenbroker/broker/receipts"
 	"tokenbroker/revocation"
 )
 
-// startReceipts starts the collector of receipts. The caller subscribes to those over NATS.
+// startReceipts starts the collector of receipts.
 func (n *Node) startReceipts() {
 	known := map[string]bool{}
 	for _, client := range n.cfg.Clients {
-		if client.Secret != "" || len(client.SecretHash) > 0 { // services have one
+		if confidential(client) {
 			known[revocation.ServiceID(client.ID)] = true
 		}
 	}
@@ -26,8 +22,21 @@ func (n *Node) startReceipts() {
 		known[id] = true
 	}
 	n.receipts = receipts.New(receipts.Config{
-		Origin: n.ledger.Origin(), Head: n.ledger.Head, Mono: n.mono, Known: func(id string) bool { return known[id] },
+		Origin: n.ledger.Origin, Head: n.ledger.Head, Mono: n.mono, Known: func(id string) bool { return known[id] },
 	})
+}
+
+// confidential reports whether the client has a secret, as services have.
+func confidential(c broker.Client) bool { return c.Secret != "" || len(c.SecretHash) > 0 }
+
+// subscribeToReceipts subscribes to the receipts over NATS, and to those that services posted to other brokers.
+func (n *Node) subscribeToReceipts() error {
+	if n.cluster != nil {
+		if err := n.bus.Posted(n.takePosted); err != nil {
+			return err
+		}
+	}
+	return n.bus.Receipts(n.takeReceipt)
 }
 
 // takeReceipt takes a receipt that came over NATS. Its sender is not notified of a refusal, which is counted.
@@ -43,7 +52,8 @@ func (n *Node) services() []admin.ServiceStatus {
 	for _, s := range n.receipts.Services() {
 		list = append(list, admin.ServiceStatus{
 			Service: s.Service, Source: s.Source, State: serviceState(s), Awaited: s.Awaited, Applied: s.Applied, Lag: s.Lag,
-			AgeMS: s.Age.Milliseconds(), HeardMS: s.Heard.Milliseconds(),
+			AgeMS: s.Age.Milliseconds(), HeardMS: s.Heard.Milliseconds(), Speaks: s.Speaks,
+			Speaker: s.Speaker, SpeakerName: n.cluster.brokerOf(s.Speaker),
 		})
 	}
 	return list
@@ -58,30 +68,6 @@ func serviceState(s receipts.Service) string {
 		return "fresh"
 	}
 	return "stale"
-}
-
-// postedReceipts takes receipts that come over HTTP.
-type postedReceipts struct {
-	collector *receipts.Collector
-	logger    *slog.Logger
-}
-
-var _ feed.Receipts = postedReceipts{}
-
-// receiptsLater is the Retry-After of a service for which there is no room.
-const receiptsLater = time.Minute
-
-// Receipt implements [feed.Receipts].
-func (p postedReceipts) Receipt(client string, raw []byte) error {
-	err := p.collector.Take(receipts.HTTP+client, raw)
-	switch {
-	case errors.Is(err, receipts.ErrFull):
-		return &broker.Error{Code: broker.CodeBusy, Message: "Too many services send receipts.", RetryAfter: receiptsLater, Err: err}
-	case err != nil:
-		p.logger.Debug("a receipt was refused", "source", receipts.HTTP+client, "error", err)
-		return &broker.Error{Code: httpapi.CodeInvalidBody, Message: "the body is not a receipt of this client's service, or is ahead of this broker", Err: err}
-	}
-	return nil
 }
 
 // awaitedReceipts implements [broker.Receipts].
@@ -104,8 +90,8 @@ type receiptWait struct {
 }
 
 // Applied implements [broker.ReceiptWait].
-func (w receiptWait) Applied(ctx context.Context, seq uint64) broker.ReceiptSummary {
-	return w.collector.AppliedSince(ctx, w.since, seq)
+func (w receiptWait) Applied(ctx context.Context, heads map[string]uint64) broker.ReceiptSummary {
+	return w.collector.AppliedSince(ctx, w.since, heads)
 }
 
 // Done implements [broker.ReceiptWait].

@@ -16,7 +16,7 @@ import (
 	"tokenbroker/revocation"
 	"tokenbroker/revocation/ledger"
 	"tokenbroker/revocation/natsfeed"
-	"tokenbroker/store/badgerstore"
+	"tokenbroker/store/origins"
 )
 
 const (
@@ -28,6 +28,8 @@ const (
 	// actorsTimeout is how long the actors may take to finish what they accepted, however long the
 	// listeners took. The store is closed after them.
 	actorsTimeout = 2 * time.Second
+	// cutOffTimeout is how long the actors may take to end after their commits were cancelled.
+	cutOffTimeout = time.Second
 	// maxStreams is how many services may listen at /revocations/stream. Half of the connections remain
 	// for other clients.
 	maxStreams = 5000
@@ -37,21 +39,22 @@ const (
 
 // openStore opens the store and the ledger on it, with the broker's own denylist.
 func (n *Node) openStore(ctx context.Context) error {
-	if err := n.finishRestore(); err != nil {
+	open := n.openBadger
+	if n.cfg.Engine != nil {
+		open = n.join
+	}
+	if err := open(ctx); err != nil {
 		return err
 	}
-	var err error
-	n.store, err = badgerstore.Open(badgerstore.Config{
-		Dir: StoreDir(n.cfg.DataDir), Lock: n.lock, Logger: n.cfg.Logger, FreeSpace: n.cfg.FreeSpace,
-	})
-	if err != nil {
-		return adviseOnDamage(err)
-	}
-	n.onStop(func(context.Context) error { return n.store.Close() })
 	n.deny = revocation.NewDenylist()
+	var run *origins.Run
+	if n.cluster != nil {
+		run = n.cluster.run
+	}
+	var err error
 	n.ledger, err = ledger.Open(ctx, ledger.Config{
-		Store: n.store, Denylist: n.deny, Logger: n.cfg.Logger,
-		Wall: time.Now, Mono: n.mono,
+		Store: n.store, Run: run, Denylist: n.deny, Logger: n.cfg.Logger,
+		Wall: n.cfg.Wall, Mono: n.mono,
 		Kids: func() []string {
 			if n.keys == nil {
 				return nil
@@ -64,6 +67,9 @@ func (n *Node) openStore(ctx context.Context) error {
 	})
 	if err != nil {
 		return err
+	}
+	if n.cluster != nil {
+		n.cluster.barrier, n.cluster.proved, n.cluster.lags = n.ledger.Barrier, n.ledger.Proved, n.ledger.Lags
 	}
 	n.onStop(func(context.Context) error {
 		n.ledger.Close()
@@ -91,7 +97,7 @@ func (n *Node) startBroadcast(ctx context.Context) error {
 	}
 	n.onStop(func(context.Context) error { n.bus.Close(); return nil })
 	n.startReceipts()
-	if err := n.bus.Receipts(n.takeReceipt); err != nil {
+	if err := n.subscribeToReceipts(); err != nil {
 		return err
 	}
 	if err := n.watchCopies(); err != nil {
@@ -111,7 +117,7 @@ func (n *Node) startBroadcast(ctx context.Context) error {
 	n.onStop(func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, flushTimeout)
 		defer cancel()
-		n.publisher.Flushed(ctx, n.ledger.Head()) // services learn of the rest by a catch-up
+		n.publisher.Flushed(ctx, n.ledger.Origin(), n.ledger.Head()) // services learn of the rest by a catch-up
 		return nil
 	})
 	return nil
@@ -136,10 +142,13 @@ func (n *Node) background(run func(context.Context) error) {
 }
 
 func (n *Node) startBroker(ctx context.Context) error {
+	if n.cluster != nil {
+		n.cluster.pauses.begin()
+	}
 	hasher := password.New(n.cfg.Passwords, runtime.GOMAXPROCS(0), passwordQueue, passwordWait)
 	providers := map[string]broker.IdentityProvider{}
 	if n.cfg.Providers != nil {
-		made, err := n.cfg.Providers(n.issuer, Transport{Instrument: n.instrument, Logger: n.cfg.Logger})
+		made, err := n.cfg.Providers(n.issuer, Transport{Instrument: n.instrument, Wall: n.cfg.Wall, Logger: n.cfg.Logger})
 		if err != nil {
 			return fmt.Errorf("making the sign-in providers: %w", err)
 		}
@@ -157,9 +166,13 @@ func (n *Node) startBroker(ctx context.Context) error {
 		Denylist: n.deny, Clock: n.ledger, Policy: n.cfg.Policy, AccessLife: n.accessLife, Mailbox: n.cfg.Mailbox,
 		Observer: n.metrics, ActorObserver: n.metrics, Logger: n.cfg.Logger, Fatal: n.cfg.Fatal,
 	})
+	var share func() int
+	if n.cluster != nil {
+		share = n.cluster.run.Live
+	}
 	n.endUsers = enduser.New(enduser.Config{
-		Path: n.path, Store: records, Signer: n.keys, Secrets: n.keys, Clock: n.ledger,
-		Passwords: hasher, Throttle: throttle.New(throttle.Config{}),
+		Path: n.path, Store: records, Signer: brokerKeys{n.keys}, Secrets: brokerKeys{n.keys}, Clock: n.ledger,
+		Passwords: hasher, Throttle: throttle.New(throttle.Config{Share: share}),
 		CustomClaims: n.cfg.CustomClaims, Providers: providers, LogoutReturn: cmp.Or(n.cfg.SignedOutURL, n.issuer+"/"),
 		Issuer: n.issuer, Audience: n.cfg.Audience,
 		BrowserClient: n.cfg.BrowserClient, BrowserScope: n.cfg.BrowserScope, Policy: n.cfg.Policy,
@@ -170,11 +183,21 @@ func (n *Node) startBroker(ctx context.Context) error {
 		Path: n.path, Store: records, Ledger: n.ledger, Denylist: n.deny, Keys: keyRevoker{n.keys}, Clock: n.ledger,
 		Passwords: hasher, Policy: n.cfg.Policy, Logger: n.cfg.Logger, Audit: n.cfg.Audit,
 	})
-	n.onStop(func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), actorsTimeout)
-		defer cancel()
-		return n.path.Close(ctx)
-	})
+	n.onStop(n.stopPath)
+	if n.cluster != nil {
+		n.background(n.cluster.pulse)
+		n.background(n.cluster.keep)
+		n.background(n.cluster.followKeys)
+		if sweep := n.cluster.sweep; sweep != nil {
+			n.background(func(ctx context.Context) error { sweep.Run(ctx); return nil })
+		}
+		if engine, ok := n.cfg.Engine.(memberEngine); ok {
+			n.background(func(ctx context.Context) error { return n.cluster.watchMembers(ctx, engine) })
+		}
+		if engine, ok := n.cfg.Engine.(postgresEngine); ok {
+			n.background(func(ctx context.Context) error { return n.cluster.watchPostgres(ctx, engine) })
+		}
+	}
 	n.background(n.ledger.Run) // not earlier: it may have to sign out all users
 	return n.operators.SetClients(ctx, n.cfg.Clients)
 }
@@ -185,4 +208,23 @@ func (n *Node) seed(ctx context.Context) error {
 		return nil
 	}
 	return n.cfg.Seed(ctx, n)
+}
+
+// stopPath stops the actors. If a store that brokers share does not answer, they end without the results of their last commits:
+// no client was told that these are done, and no later run of the broker has to settle them.
+func (n *Node) stopPath(ctx context.Context) error {
+	ctx = context.WithoutCancel(ctx)
+	finish, cancel := context.WithTimeout(ctx, actorsTimeout)
+	defer cancel()
+	err := n.path.Close(finish)
+	if err == nil || n.cluster == nil {
+		return err
+	}
+	end, cancel := context.WithTimeout(ctx, cutOffTimeout)
+	defer cancel()
+	if err := n.path.Close(end); err != nil {
+		return err
+	}
+	n.cfg.Logger.Warn("the shared store did not answer before the stop: the result of the last commits is not known, and no client was told that they are done", "error", err)
+	return nil
 }

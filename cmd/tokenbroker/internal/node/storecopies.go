@@ -20,6 +20,10 @@ type copies struct {
 	seen   revocation.Copies
 	origin string        // of the latest
 	heard  time.Duration // when, by Node.mono
+	// unknown is an origin that is not on record on the shared store, or has joined since its records were read, and
+	// unknownAt when it was heard.
+	unknown   string
+	unknownAt time.Duration
 }
 
 // watchCopies subscribes to heartbeats. If the server refuses the subscription, which is logged, such a broker is not
@@ -36,19 +40,44 @@ func (c *copies) take(raw []byte) {
 	if err != nil || m.Heartbeat == nil || m.Incomplete || m.Store() != n.ledger.StoreID() || m.Origin() == n.ledger.Origin() {
 		return
 	}
+	if n.cluster != nil && n.cluster.onRecord(m.Origin()) { // another broker of the shared store
+		return
+	}
 	now := n.mono()
 	startedMS := n.ledger.Now().UnixMilli() - n.ledger.Up() // by today's clock, which may have been set back
 	c.mu.Lock()
-	alive := c.seen.Beat(now, m.Heartbeat, startedMS)
-	first := alive && (c.origin == "" || now-c.heard > copiedFor)
-	if alive {
-		c.origin, c.heard = m.Origin(), now
+	defer c.mu.Unlock()
+	switch alive := c.seen.Beat(now, m.Heartbeat, startedMS); {
+	case alive && n.cluster != nil:
+		c.unknown, c.unknownAt = m.Origin(), now
+	case alive:
+		c.report(m.Origin(), now)
 	}
-	c.mu.Unlock()
-	if first {
-		n.cfg.Logger.Error("another broker runs on a copy of this store: what is revoked at one of them does not reach the services of the other; stop one of them",
-			"store", m.Store(), "origin", m.Origin())
+}
+
+// report records a broker on a copy that was heard at the time heard. The caller holds mu.
+func (c *copies) report(origin string, heard time.Duration) {
+	if c.origin == "" || heard-c.heard > copiedFor {
+		c.node.cfg.Logger.Error("another broker runs on a copy of this store: what is revoked at one of them does not reach the services of the other; stop one of them",
+			"store", c.node.ledger.StoreID(), "origin", origin)
 	}
+	c.origin, c.heard = origin, heard
+}
+
+// settle decides whether an unknown origin is that of a broker on a copy: it is not if it was on record when the records
+// of the shared store were read. The reading began at the time began of Node.mono.
+func (c *copies) settle(began time.Duration, onRecord func(origin string) bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.unknown == "" || began <= c.unknownAt {
+		return
+	}
+	if onRecord(c.unknown) {
+		c.seen.Forget(c.unknown)
+	} else {
+		c.report(c.unknown, c.unknownAt)
+	}
+	c.unknown = ""
 }
 
 // check returns a check that is not ready while there is such a broker.

@@ -4,6 +4,7 @@ package printer
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -214,6 +215,9 @@ func serviceLine(v admin.WatchService) string {
 	text := "of " + terminal.Cell(v.Source)
 	if v.Before != "" {
 		text = "was " + terminal.Cell(v.Before)
+	}
+	if v.Speaker != "" {
+		text += ", hears " + terminal.Cell(cmp.Or(v.SpeakerName, v.Speaker))
 	}
 	if v.Lag == 1 {
 		text += ", 1 batch behind"

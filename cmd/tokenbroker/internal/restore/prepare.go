@@ -7,6 +7,9 @@
 //
 // [PrepareRaise] and [Raise.Run] do the same without a backup, with the records of a damaged store
 // that can still be read.
+//
+// A store that several brokers share is not replaced: a restore fills an empty one, and a floor raise changes it in place.
+// While they run, and after they were interrupted, no broker starts with it.
 package restore
 
 import (
@@ -24,15 +27,20 @@ import (
 	"tokenbroker/store"
 	"tokenbroker/store/backup"
 	"tokenbroker/store/badgerstore"
+	"tokenbroker/store/origins"
 )
 
 // ErrClock is in the chain of the error of a restore on a machine whose clock is behind the time of the backup.
 var ErrClock = errors.New("the clock is behind the backup")
 
-// Config describes a restore. File, the backup, and DataDir, the data directory, are required.
+// Config describes a restore. File, the backup, is required, and so is one of DataDir, the data directory, and Engine.
 type Config struct {
 	File    string
 	DataDir string
+	// Engine is the store of several brokers. If nil, the store is the one in DataDir. With an Engine, KEK is required.
+	Engine Engine
+	// Where names the store of Engine in messages.
+	Where string
 	// KEK is the configured key encryption key. If nil, the file kek in DataDir is used, which must exist.
 	KEK keyring.KEK
 	// BackupKEK opens a backup that was made under another KEK. If nil, KEK opens it.
@@ -49,6 +57,9 @@ type Config struct {
 
 	// at is called with the name of each step before the step starts. It is for tests.
 	at func(step string)
+	// sleep and mono are the clocks by which silent brokers are waited for. If nil, they are the machine's.
+	sleep func(context.Context, time.Duration) error
+	mono  func() time.Duration
 }
 
 func (c *Config) defaults() {
@@ -97,12 +108,14 @@ type Plan struct {
 	Counts Counts
 	// Replaces reports whether the data directory has a store. Run keeps it under another name.
 	Replaces bool
+	// interrupted says that the shared store has the records of a restore that was interrupted.
+	interrupted bool
 }
 
 // Prepare reads, authenticates and checks the whole backup, checks the clock and the KEK, and
 // locks the data directory. It returns the first error that it finds, and has changed nothing then.
 // Errors: [backup.ErrDamaged], [backup.ErrFormat1], [ErrClock], [keyring.ErrWrongKEK],
-// [*badgerstore.InUseError].
+// [*badgerstore.InUseError]; [origins.ErrStoreVersion]; [ErrNotEmpty] and [origins.ErrMaintenance] of a shared store.
 func Prepare(ctx context.Context, cfg Config) (*Plan, error) {
 	cfg.defaults()
 	p := &Plan{cfg: cfg}
@@ -118,14 +131,19 @@ func (p *Plan) prepare(ctx context.Context) error {
 		return err
 	}
 	var keys []byte
+	var version error
 	p.file, err = backup.Open(ctx, p.cfg.File, backup.Options{Opener: keks.backups, InsecureFormat1: p.cfg.InsecureFormat1}, func(w store.Write) {
 		p.Counts.add(w)
 		if w.Key == node.KeyringKey {
 			keys = w.Value
 		}
+		version = errors.Join(version, checkVersion(w))
 	})
 	if err != nil {
 		return keks.explain(err)
+	}
+	if version != nil {
+		return fmt.Errorf("the backup: %w", version)
 	}
 	p.Header, p.Counts.Records = p.file.Header, p.file.Records
 	if now, taken := p.cfg.Now(), time.Unix(p.Header.TakenAt, 0); now.Before(taken) {
@@ -138,6 +156,9 @@ func (p *Plan) prepare(ctx context.Context) error {
 	if err := keyring.CheckRecord(ctx, p.opener, keys); err != nil {
 		return keks.explain(fmt.Errorf("the backup's keyring: %w", err))
 	}
+	if p.cfg.Engine != nil {
+		return p.checkEmpty(ctx, p.cfg.Engine)
+	}
 	if err := private.MakeDir(p.cfg.DataDir, "data directory", "--data-dir or data_dir in the configuration"); err != nil {
 		return err
 	}
@@ -146,6 +167,27 @@ func (p *Plan) prepare(ctx context.Context) error {
 	}
 	p.Replaces = badgerstore.Exists(node.StoreDir(p.cfg.DataDir))
 	return nil
+}
+
+// checkVersion returns an error if w is the record of the version of a store that this program cannot use.
+func checkVersion(w store.Write) error {
+	if w.Key != origins.VersionKey {
+		return nil
+	}
+	v, err := origins.DecodeVersion(store.Record{Key: w.Key, Value: w.Value})
+	if err == nil {
+		err = v.Check([2]int{})
+	}
+	return err
+}
+
+// versionOf returns an error if this program cannot use the store.
+func versionOf(ctx context.Context, s store.Reader) error {
+	v, err := origins.ReadVersion(ctx, s)
+	if err == nil {
+		err = v.Check([2]int{})
+	}
+	return err
 }
 
 // lockDir locks the data directory.

@@ -11,6 +11,7 @@ import (
 	"tokenbroker/keyring/lifecycle"
 	"tokenbroker/store"
 	"tokenbroker/store/badgerstore"
+	"tokenbroker/store/origins"
 )
 
 // Raise is a prepared floor raise that has not run yet. It signs all users out and makes a new store of the
@@ -25,6 +26,8 @@ type Raise struct {
 	Lost []string
 	// keyring reports whether the keyring can be read.
 	keyring bool
+	// live are the names of the brokers of a shared store that did not end their runs.
+	live []string
 }
 
 // Raised is the result of a floor raise.
@@ -40,14 +43,14 @@ type Raised struct {
 	Compromised []string            `json:"compromised"`
 	// Lost lists what could not be read, as far as that is known.
 	Lost []string `json:"lost"`
-	// Kept is the directory of the old store.
+	// Kept is the directory of the old store. It is empty for a shared store, which is changed in place.
 	Kept string `json:"kept"`
 }
 
 // PrepareRaise locks the data directory of a stopped broker and reads the records of its store
 // that can be read, without changing the store. It does not use the File of the configuration. Errors:
 // [keyring.ErrWrongKEK], [*badgerstore.InUseError], and [*badgerstore.DamagedError] if no record
-// can be read.
+// can be read; [origins.ErrStoreVersion]; [origins.ErrMaintenance] of a shared store.
 func PrepareRaise(ctx context.Context, cfg Config) (*Raise, error) {
 	cfg.defaults()
 	r := &Raise{plan: Plan{cfg: cfg}, Lost: []string{}}
@@ -59,6 +62,9 @@ func PrepareRaise(ctx context.Context, cfg Config) (*Raise, error) {
 
 func (r *Raise) prepare(ctx context.Context) (err error) {
 	p := &r.plan
+	if p.cfg.Engine != nil {
+		return r.prepareShared(ctx)
+	}
 	dir := node.StoreDir(p.cfg.DataDir)
 	if !badgerstore.Exists(dir) {
 		return fmt.Errorf("%s has no store: name the data directory of the server", p.cfg.DataDir)
@@ -86,17 +92,34 @@ func (r *Raise) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	r.Lost = append(r.Lost, lost...)
-	var keys []byte
-	if err := r.salvaged.Each(ctx, "", func(w store.Write) error {
+	if err := origins.Startable(ctx, r.salvaged); err != nil {
+		return err
+	}
+	keys, err := r.count(ctx, r.salvaged)
+	if err != nil {
+		return err
+	}
+	return r.checkKeys(ctx, keys)
+}
+
+// count counts the records and returns the keyring, nil if there is none.
+func (r *Raise) count(ctx context.Context, from interface {
+	Each(ctx context.Context, prefix string, fn func(store.Write) error) error
+}) (keys []byte, err error) {
+	err = from.Each(ctx, "", func(w store.Write) error {
 		r.Counts.add(w)
 		r.Counts.Records++
 		if w.Key == node.KeyringKey {
 			keys = w.Value
 		}
-		return nil
-	}); err != nil {
-		return err
-	}
+		return checkVersion(w)
+	})
+	return keys, err
+}
+
+// checkKeys checks that the KEK opens the keyring, unless it is lost.
+func (r *Raise) checkKeys(ctx context.Context, keys []byte) error {
+	p := &r.plan
 	if r.keyring = keys != nil; !r.keyring {
 		r.Lost = append(r.Lost, "the keyring is lost: the next start makes new keys, and does not know which keys were compromised")
 		return nil
@@ -107,10 +130,15 @@ func (r *Raise) prepare(ctx context.Context) (err error) {
 	return nil
 }
 
-// Run raises the floor. If it returns an error without [ErrDecided], the old store is unchanged.
+// Run raises the floor. If it returns an error without [ErrDecided], the old store is unchanged. A shared store is
+// unchanged if the error is not [ErrUnfinished].
 // It must be called at most once.
 func (r *Raise) Run(ctx context.Context) (Raised, error) {
 	done := Raised{Counts: r.Counts, Keys: []lifecycle.KeyInfo{}, Compromised: []string{}, Lost: r.Lost}
+	if r.plan.cfg.Engine != nil {
+		err := r.runShared(ctx, &done)
+		return done, err
+	}
 	dir := node.StoreDir(r.plan.cfg.DataDir)
 	kept, err := r.plan.replace(dir, func() error { return r.build(ctx, dir, &done) })
 	done.Kept = kept
@@ -124,18 +152,7 @@ func (r *Raise) build(ctx context.Context, dir string, done *Raised) (err error)
 		return err
 	}
 	defer func() { err = errors.Join(err, made.Close()) }()
-	var renewed Result
-	if err := r.plan.renewRecords(ctx, made, nil, &renewed); err != nil {
-		return err
-	}
-	if r.keyring {
-		if err := r.plan.renewKeys(ctx, made, nil, &renewed); err != nil {
-			return err
-		}
-		done.Keys, done.Compromised = renewed.Keys, renewed.Compromised
-	}
-	done.Store, done.Epoch = renewed.Store, renewed.Epoch
-	return nil
+	return r.renew(ctx, made, done)
 }
 
 // Close removes the copy that was read and unlocks the directory. It may be called more than once.

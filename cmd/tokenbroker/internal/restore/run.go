@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"tokenbroker/broker/operator"
+	"tokenbroker/cmd/tokenbroker/internal/bulkwrite"
 	"tokenbroker/cmd/tokenbroker/internal/node"
 	"tokenbroker/keyring"
 	"tokenbroker/keyring/lifecycle"
@@ -14,6 +15,7 @@ import (
 	"tokenbroker/revocation/ledger"
 	"tokenbroker/store"
 	"tokenbroker/store/badgerstore"
+	"tokenbroker/store/origins"
 )
 
 // Result is the result of a restore.
@@ -40,20 +42,25 @@ type Result struct {
 // replaces the old one in spite of the error: the next start of the server finishes the replacement.
 var ErrDecided = errors.New("the new store is complete, but not in place yet: start the server, which finishes the replacement")
 
-// Run replaces the store. If it returns an error without [ErrDecided], the old store is unchanged.
+// Run replaces the store. If it returns an error without [ErrDecided], the old store is unchanged. A shared store is
+// unchanged if the error is not [ErrUnfinished].
 // It must be called at most once.
 func (p *Plan) Run(ctx context.Context) (Result, error) {
-	dir := node.StoreDir(p.cfg.DataDir)
-	// Finish a restore that was committed earlier: its store is the one to replace.
-	if _, _, err := badgerstore.FinishReplace(dir, p.cfg.Now()); err != nil {
-		return Result{}, err
-	}
 	r := Result{
 		BackupStore: p.Header.Store, TakenAt: time.Unix(p.Header.TakenAt, 0).UTC(), Counts: p.Counts,
 		Disabled: []string{}, Warnings: []string{},
 	}
 	if !p.file.Authenticated() {
 		r.Warnings = append(r.Warnings, "the backup is of format 1 and was not authenticated: compare users, roles and linked accounts with what you know")
+	}
+	if p.cfg.Engine != nil {
+		err := p.runShared(ctx, &r)
+		return r, err
+	}
+	dir := node.StoreDir(p.cfg.DataDir)
+	// Finish a restore that was committed earlier: its store is the one to replace.
+	if _, _, err := badgerstore.FinishReplace(dir, p.cfg.Now()); err != nil {
+		return Result{}, err
 	}
 	kept, err := p.replace(dir, func() error { return p.build(ctx, dir, &r) })
 	if err != nil {
@@ -99,7 +106,7 @@ func (p *Plan) stage(ctx context.Context, dir string, each func(write func(store
 		}
 	}()
 	p.cfg.at("fill")
-	if err := fill(ctx, made, each); err != nil {
+	if err := bulkwrite.Fill(ctx, made, each, nil); err != nil {
 		return nil, fmt.Errorf("filling the new store: %w", err)
 	}
 	p.cfg.at("renew")
@@ -109,30 +116,44 @@ func (p *Plan) stage(ctx context.Context, dir string, each func(write func(store
 
 // build makes the new store next to the old one.
 func (p *Plan) build(ctx context.Context, dir string, r *Result) (err error) {
-	made, err := p.stage(ctx, dir, func(write func(store.Write) error) error { return p.file.Each(ctx, write) })
+	made, err := p.stage(ctx, dir, func(write func(store.Write) error) error {
+		return p.file.Each(ctx, func(w store.Write) error {
+			if ofBrokers(w.Key) {
+				return nil
+			}
+			return write(w)
+		})
+	})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, made.Close()) }()
-	old, err := p.openReplaced(dir, r)
+	old, err := p.openReplaced(ctx, dir, r)
 	if err != nil {
 		return err
 	}
 	if old != nil {
 		defer func() { err = errors.Join(err, old.Close()) }()
+		if err := origins.Startable(ctx, old); err != nil {
+			return err
+		}
 	}
 	return p.renew(ctx, made, old, r)
 }
 
 // openReplaced opens the old store. It returns nil if there is none, and nil with a warning in r if the
 // store cannot be read.
-func (p *Plan) openReplaced(dir string, r *Result) (*badgerstore.Store, error) {
+func (p *Plan) openReplaced(ctx context.Context, dir string, r *Result) (*badgerstore.Store, error) {
 	if !p.Replaces {
 		return nil, nil
 	}
 	config := badgerstore.Config{Dir: dir, Lock: p.lock, Logger: p.cfg.Logger, Now: p.cfg.Now}
 	old, err := badgerstore.Open(config)
 	if err == nil {
+		if err := versionOf(ctx, old); err != nil { // a newer program has used it: the restore goes back
+			r.warn("nothing is carried over from the replaced store", err)
+			return nil, old.Close()
+		}
 		return old, nil
 	}
 	r.warn("the replaced store cannot be opened", err)
@@ -156,7 +177,7 @@ func (r *Result) warn(what string, err error) {
 }
 
 // renew gives the restored records a new identity: a store id, a floor and keys of their own.
-func (p *Plan) renew(ctx context.Context, made, old *badgerstore.Store, r *Result) error {
+func (p *Plan) renew(ctx context.Context, made store.Store, old *badgerstore.Store, r *Result) error {
 	if err := p.renewRecords(ctx, made, old, r); err != nil {
 		return err
 	}
@@ -165,7 +186,7 @@ func (p *Plan) renew(ctx context.Context, made, old *badgerstore.Store, r *Resul
 
 // renewRecords sets a new store id, signs all users out and carries over what the replaced store knows
 // of used tokens and disabled users.
-func (p *Plan) renewRecords(ctx context.Context, made, old *badgerstore.Store, r *Result) (err error) {
+func (p *Plan) renewRecords(ctx context.Context, made store.Store, old *badgerstore.Store, r *Result) (err error) {
 	if _, err := withOld(old, r, "the record of single-use tokens", func(old *badgerstore.Store) (struct{}, error) {
 		return struct{}{}, keepOnce(ctx, made, old)
 	}); err != nil {
@@ -176,7 +197,8 @@ func (p *Plan) renewRecords(ctx context.Context, made, old *badgerstore.Store, r
 	}); err != nil {
 		return err
 	}
-	l, err := ledger.Open(ctx, ledger.Config{Store: made, Denylist: revocation.NewDenylist(), Wall: p.cfg.Now, Logger: p.cfg.Logger})
+	run, _ := made.(*origins.Run)
+	l, err := ledger.Open(ctx, ledger.Config{Store: made, Run: run, Denylist: revocation.NewDenylist(), Wall: p.cfg.Now, Logger: p.cfg.Logger})
 	if err != nil {
 		return err
 	}
@@ -199,7 +221,7 @@ func (p *Plan) renewRecords(ctx context.Context, made, old *badgerstore.Store, r
 }
 
 // renewKeys makes new keys and records all earlier keys as compromised.
-func (p *Plan) renewKeys(ctx context.Context, made, old *badgerstore.Store, r *Result) error {
+func (p *Plan) renewKeys(ctx context.Context, made store.Store, old *badgerstore.Store, r *Result) error {
 	keys, err := withOld(old, r, "the key ids", func(old *badgerstore.Store) (keyring.Restored, error) {
 		ring := keyring.Restore{Store: node.KeyringStore(made), Sealer: p.sealer, Backup: p.opener, Now: p.cfg.Now()}
 		if old != nil {
@@ -232,44 +254,13 @@ func withOld[T any](old *badgerstore.Store, r *Result, what string, do func(old 
 	return do(nil)
 }
 
-// Bounds of one transaction of [fill].
-const (
-	fillRecords = 1000
-	fillBytes   = 1 << 20
-)
-
 // oncePrefix is the prefix of the keys of records about single-use tokens.
 const oncePrefix = "once."
 
-// fill writes to the store the records that each passes to write, many records in one transaction.
-func fill(ctx context.Context, to store.Store, each func(write func(store.Write) error) error) error {
-	var writes []store.Write
-	bytes := 0
-	flush := func() error {
-		if len(writes) == 0 {
-			return nil
-		}
-		err := to.Commit(ctx, []store.Change{{Writes: writes}}, nil)[0]
-		writes, bytes = writes[:0], 0
-		return err
-	}
-	err := each(func(w store.Write) error {
-		writes = append(writes, w)
-		if bytes += len(w.Key) + len(w.Value); len(writes) < fillRecords && bytes < fillBytes {
-			return nil
-		}
-		return flush()
-	})
-	if err != nil {
-		return err
-	}
-	return flush()
-}
-
 // keepOnce copies the records of single-use tokens, such as upstream ID tokens, that were used since the backup.
-func keepOnce(ctx context.Context, made, old *badgerstore.Store) error {
+func keepOnce(ctx context.Context, made store.Store, old *badgerstore.Store) error {
 	if old == nil {
 		return nil
 	}
-	return fill(ctx, made, func(write func(store.Write) error) error { return old.Each(ctx, oncePrefix, write) })
+	return bulkwrite.Fill(ctx, made, func(write func(store.Write) error) error { return old.Each(ctx, oncePrefix, write) }, nil)
 }

@@ -42,7 +42,6 @@ type site struct {
 func newSite(t *testing.T) site {
 	t.Helper()
 	s := site{dir: filepath.Join(t.TempDir(), "data"), file: filepath.Join(t.TempDir(), "backup")}
-	var out bytes.Buffer
 	s.use(t, func(disk *badgerstore.Store) {
 		l, k := s.open(t, disk)
 		s.id, s.kids = l.StoreID(), kids(k)
@@ -50,18 +49,25 @@ func newSite(t *testing.T) site {
 		if err := disk.Commit(t.Context(), []store.Change{{Writes: []store.Write{user}}}, nil)[0]; err != nil {
 			t.Fatal(err)
 		}
-		w, err := backup.NewWriter(t.Context(), &out, backup.Header{Store: s.id, TakenAt: time.Now().Unix()}, s.backupSealer(t))
-		if err == nil {
-			err = disk.Each(t.Context(), "", w.Add)
-		}
-		if err := errors.Join(err, w.Close()); err != nil {
-			t.Fatal(err)
-		}
+		s.backUp(t, disk)
 	})
+	return s
+}
+
+// backUp writes the backup of the store.
+func (s site) backUp(t *testing.T, disk *badgerstore.Store) {
+	t.Helper()
+	var out bytes.Buffer
+	w, err := backup.NewWriter(t.Context(), &out, backup.Header{Store: s.id, TakenAt: time.Now().Unix()}, s.backupSealer(t))
+	if err == nil {
+		err = disk.Each(t.Context(), "", w.Add)
+	}
+	if err := errors.Join(err, w.Close()); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.WriteFile(s.file, out.Bytes(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return s
 }
 
 // backupSealer seals the keys of backups under the site's KEK.

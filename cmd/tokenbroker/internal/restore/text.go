@@ -13,7 +13,12 @@ import (
 func (p *Plan) Question() string {
 	taken := time.Unix(p.Header.TakenAt, 0)
 	what := "into " + p.cfg.DataDir + ", which has no store yet"
-	if p.Replaces {
+	switch {
+	case p.interrupted:
+		what = "into " + p.cfg.Where + ", and delete what an interrupted restore has left there"
+	case p.cfg.Engine != nil:
+		what = "into " + p.cfg.Where + ", which is empty"
+	case p.Replaces:
 		what = "and replace the store in " + p.cfg.DataDir
 	}
 	kind := "backup"
@@ -50,13 +55,19 @@ func (r Result) WriteText(w io.Writer) {
 
 // Question returns the question to ask the operator before the floor is raised.
 func (r *Raise) Question() string {
-	lost := "No record is lost."
+	where, lost := r.plan.cfg.DataDir, "No record is lost."
+	if r.plan.cfg.Engine != nil {
+		where, lost = r.plan.cfg.Where, "What was written after this state of the cluster is lost."
+	}
 	if len(r.Lost) > 0 {
 		lost = "Lost: " + strings.Join(r.Lost, "; ") + "."
 	}
+	if len(r.live) > 0 {
+		lost += " These brokers did not end their runs: " + strings.Join(r.live, ", ") + ". The command waits for up to 30 s to be certain that they do not run."
+	}
 	return fmt.Sprintf("%s can be read in %s, among them %s, %s and %s. %s\n"+
 		"Sign all users out and make a new store of these records?",
-		terminal.Count(r.Counts.Records, "record"), r.plan.cfg.DataDir, terminal.Count(r.Counts.Users, "user"), terminal.Count(r.Counts.Clients, "client"), terminal.Count(r.Counts.Sessions, "session"), terminal.Plain(lost))
+		terminal.Count(r.Counts.Records, "record"), where, terminal.Count(r.Counts.Users, "user"), terminal.Count(r.Counts.Clients, "client"), terminal.Count(r.Counts.Sessions, "session"), terminal.Plain(lost))
 }
 
 // WriteText prints the result of a floor raise.
@@ -71,14 +82,18 @@ func (r Raised) WriteText(w io.Writer) {
 	if len(r.Compromised) > 0 {
 		say("Refused permanently: %s: %s", terminal.Count(len(r.Compromised), "key"), terminal.Cells(r.Compromised))
 	}
-	if len(r.Lost) == 0 {
+	if len(r.Lost) == 0 && r.Kept != "" {
 		say("No record is lost: every record of the last commit could be read.")
 	}
 	for _, text := range r.Lost {
 		say("LOST: %s", terminal.Plain(text))
 	}
-	if len(r.Lost) > 0 {
+	if len(r.Lost) > 0 || r.Kept == "" {
 		say("Users, roles, passwords and clients may be out of date or missing: the audit log lists the last changes.")
+	}
+	if r.Kept == "" {
+		say("Start the brokers now.")
+		return
 	}
 	say("The old store is kept in %s: remove it when you no longer need it.", r.Kept)
 	say("Start the server now.")

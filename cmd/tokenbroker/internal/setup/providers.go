@@ -32,7 +32,7 @@ func providers(cfg *config.Config) (func(string, node.Transport) (map[string]nod
 	return func(_ string, via node.Transport) (map[string]node.Provider, error) {
 		made := make(map[string]node.Provider, len(configs))
 		for name, c := range configs {
-			c.Instrument, c.Logger = via.Instrument(name), via.Logger
+			c.Instrument, c.Now, c.Logger = via.Instrument(name), via.Wall, via.Logger
 			p, err := upstream.New(c)
 			if err != nil {
 				return nil, err
@@ -44,7 +44,7 @@ func providers(cfg *config.Config) (func(string, node.Transport) (map[string]nod
 }
 
 // UpstreamConfig returns the configuration of a provider for package upstream. The caller
-// sets Instrument and Logger.
+// sets Instrument, Now and Logger.
 func UpstreamConfig(name string, p config.Provider) upstream.Config {
 	c := upstream.Config{
 		Name: name, Kind: upstream.Kind(p.Kind), Issuer: p.Issuer,

@@ -24,12 +24,18 @@ import (
 	"tokenbroker/internal/private"
 	"tokenbroker/keyring"
 	"tokenbroker/revocation/natsfeed"
+	"tokenbroker/store/etcdstore"
+	"tokenbroker/store/pgstore"
 )
 
 // Built is the result of [Build].
 type Built struct {
 	// Node has no Logger, Audit, Fatal and Version, which the caller sets.
 	Node node.Config
+	// Etcd or Postgres configures the store that several brokers share. Both are nil if there is none. The caller opens it
+	// with [Built.OpenEngine] and sets Node.Engine.
+	Etcd     *etcdstore.Config
+	Postgres *pgstore.Config
 	// Certificate is the public listener's, AdminCertificate the operators' and NATSCertificate
 	// the embedded NATS server's, or nil. Each can be replaced while it is in use.
 	Certificate, AdminCertificate, NATSCertificate *Certificate
@@ -53,6 +59,8 @@ func Build(ctx context.Context, cfg *config.Config) (*Built, config.Problems) {
 	adminCertificate, err := loadCertificate(cfg.Admin.TLSCertFile, cfg.Admin.TLSKeyFile, "")
 	note("admin.tls_cert_file", err)
 	nats, natsCertificate := natsOf(cfg.NATS, note)
+	etcd, postgres := etcdOf(cfg.Store, note), Postgres(cfg.Store)
+	note("store.postgres.url", checkPostgres(postgres))
 	clients, err := clientsOf(cfg.Clients)
 	note("clients", err)
 	var kek keyring.KEK
@@ -63,8 +71,8 @@ func Build(ctx context.Context, cfg *config.Config) (*Built, config.Problems) {
 	if len(problems) > 0 {
 		return nil, problems
 	}
-	built := &Built{Certificate: certificate, AdminCertificate: adminCertificate, NATSCertificate: natsCertificate, Node: node.Config{
-		DataDir: cfg.DataDir, KEK: kek,
+	built := &Built{Certificate: certificate, AdminCertificate: adminCertificate, NATSCertificate: natsCertificate, Etcd: etcd, Postgres: postgres, Node: node.Config{
+		DataDir: cfg.DataDir, Name: cfg.Store.BrokerName, KEK: kek,
 		Listen: cfg.Listen, PublicURL: strings.TrimSuffix(cfg.PublicURL, "/"),
 		Connections: httpserver.Connections{Max: cfg.Connections.Max, PerAddress: cfg.Connections.PerAddress},
 		Public: api.Config{

@@ -35,23 +35,23 @@ type Ledger interface {
 	Head() uint64
 	// Now is the broker's clock.
 	Now() time.Time
-	Follow(ctx context.Context, seq, limit uint64) ([]ledger.CommittedBatch, error)
+	Follow(ctx context.Context, origin string, seq, limit uint64) ([]ledger.CommittedBatch, error)
 }
 
 // Broadcast reports whether a recorded batch was sent to NATS.
 type Broadcast interface {
-	// Flushed waits until the batch seq was sent, and reports false if ctx ends first.
-	Flushed(ctx context.Context, seq uint64) bool
+	// Flushed waits until the batch seq of the broker's origin was sent, and reports false if ctx ends first.
+	Flushed(ctx context.Context, origin string, seq uint64) bool
 }
 
 // Receipts reports how many services have applied a batch. [*receipts.Collector] implements it.
 type Receipts interface {
 	Expect() (done func())
-	Begin(since time.Duration, seq uint64) *receipts.Wait
+	Begin(since time.Duration, heads map[string]uint64) *receipts.Wait
 	Services() []receipts.Service
 }
 
-// Config configures a [Hub]. All fields except Username, MaxWatchers and Logger are required.
+// Config configures a [Hub]. All fields except Username, BrokerName, MaxWatchers and Logger are required.
 type Config struct {
 	Ledger    Ledger
 	Broadcast Broadcast
@@ -60,6 +60,9 @@ type Config struct {
 	Mono func() time.Duration
 	// Username returns the name of an event's user, or "" if it is not known. If nil, events have no names.
 	Username func(ctx context.Context, e revocation.Event) string
+	// BrokerName returns the name of the broker of an origin, or "" if it is not known. If nil, there is only one broker, and
+	// events about services do not name the one that the service hears.
+	BrokerName func(origin string) string
 	// MaxWatchers is the maximum number of watchers. If zero, it is 16.
 	MaxWatchers int
 	// Logger receives diagnostics. If nil, slog.Default is used.
@@ -74,8 +77,8 @@ type Hub struct {
 
 	mu       sync.Mutex // guards what follows
 	watchers map[*Watcher]struct{}
-	// from is the ledger's head when the first of the present watchers came.
-	from     uint64
+	// from is the ledger's last batch when the first of the present watchers came.
+	from     batchID
 	services map[serviceName]admin.WatchService // as last shown
 	closed   bool
 }
@@ -104,14 +107,15 @@ func (h *Hub) Watch() (*Watcher, error) {
 		return nil, ErrTooMany
 	}
 	w.satisfied = h.config.Receipts.Expect()
-	w.from = h.config.Ledger.Head()
+	w.from.origin = h.config.Ledger.Origin() // first: a new origin starts with no batch
+	w.from.seq = h.config.Ledger.Head()
 	if len(h.watchers) == 0 {
 		h.from = w.from
 	}
 	for _, name := range sortedNames(h.services) {
 		s := h.services[name]
 		s.Before = ""
-		w.put(h.encode(s.Type, 0, s))
+		w.put(h.encode(s.Type, batchID{}, s))
 	}
 	h.watchers[w] = struct{}{}
 	h.wake()
@@ -140,7 +144,7 @@ func (h *Hub) Close() {
 func (h *Hub) Key(k admin.WatchKey) {
 	k.Type = admin.WatchTypeKey
 	if h.Watchers() > 0 {
-		h.show(h.encode(k.Type, 0, k))
+		h.show(h.encode(k.Type, batchID{}, k))
 	}
 }
 
@@ -152,19 +156,25 @@ func (h *Hub) wake() {
 	}
 }
 
+// batchID identifies a batch. The zero value is none.
+type batchID struct {
+	origin string
+	seq    uint64
+}
+
 // event is an encoded event. It is shared by the watchers and never changed.
 type event struct {
 	admin.WatchEvent
-	seq uint64 // the number of the event's batch, or zero
+	batch batchID // the event's, if it has one
 }
 
-func (h *Hub) encode(name string, seq uint64, v any) event {
+func (h *Hub) encode(name string, batch batchID, v any) event {
 	data, err := json.Marshal(v)
 	if err != nil { // a bug in this package: plain structs can always be encoded
 		h.config.Logger.Error("an event for watchers cannot be encoded", "type", name, "error", err)
 		return event{}
 	}
-	return event{WatchEvent: admin.WatchEvent{Name: name, Data: data}, seq: seq}
+	return event{WatchEvent: admin.WatchEvent{Name: name, Data: data}, batch: batch}
 }
 
 // show passes e to every watcher, except to those that came after e's batch was committed.
@@ -180,7 +190,8 @@ func (h *Hub) showHeld(e event) {
 		return
 	}
 	for w := range h.watchers {
-		if (e.seq == 0 || e.seq > w.from) && !w.put(e) {
+		before := e.batch.origin == w.from.origin && e.batch.seq <= w.from.seq
+		if !before && !w.put(e) {
 			h.drop(w, ErrSlow)
 		}
 	}

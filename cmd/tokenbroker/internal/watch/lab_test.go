@@ -33,6 +33,7 @@ type lab struct {
 	network   *network
 	collector *receipts.Collector
 	names     map[string]string // of the users of sids
+	hears     string            // the origin that receipts name
 }
 
 // network is a Broadcast that has sent the batches up to flushed.
@@ -42,7 +43,7 @@ type network struct {
 	moved   chan struct{} // closed when flushed moves
 }
 
-func (n *network) Flushed(ctx context.Context, seq uint64) bool {
+func (n *network) Flushed(ctx context.Context, _ string, seq uint64) bool {
 	for {
 		n.mu.Lock()
 		flushed, moved := n.flushed, n.moved
@@ -70,9 +71,10 @@ func inLab(t *testing.T, f func(t *testing.T, l *lab)) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l.collector = receipts.New(receipts.Config{Origin: l.ledger.Origin(), Head: l.ledger.Head, Mono: mono})
+		l.collector = receipts.New(receipts.Config{Origin: l.ledger.Origin, Head: l.ledger.Head, Mono: mono})
 		l.Hub = watch.New(watch.Config{Ledger: l.ledger, Broadcast: l.network, Receipts: l.collector, Mono: mono, MaxWatchers: 2,
-			Username: func(_ context.Context, e revocation.Event) string { return l.names[e.Value] }})
+			Username:   func(_ context.Context, e revocation.Event) string { return l.names[e.Value] },
+			BrokerName: func(origin string) string { return map[string]string{"oa": "broker-a"}[origin] }})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- l.Run(ctx) }()
@@ -112,7 +114,7 @@ func (l *lab) flush() {
 // receipt delivers a service's receipt for everything up to the head.
 func (l *lab) receipt(service string, fresh bool) {
 	l.t.Helper()
-	raw, err := json.Marshal(revocation.Receipt{V: 1, Service: service + "/1", Applied: map[string]uint64{l.ledger.Origin(): l.ledger.Head()}, Fresh: fresh})
+	raw, err := json.Marshal(revocation.Receipt{V: 1, Service: service + "/1", Applied: map[string]uint64{l.ledger.Origin(): l.ledger.Head()}, Fresh: fresh, Speaker: l.hears})
 	if err != nil {
 		l.t.Fatal(err)
 	}
@@ -170,6 +172,8 @@ func text(t *testing.T, e admin.WatchEvent) string {
 		SlowestMS                    int64 `json:"slowest_ms"`
 		Laggards                     []string
 		Service, State, Before, What string
+		Speaker                      string
+		SpeakerName                  string `json:"speaker_name"`
 	}
 	if err := json.Unmarshal(e.Data, &v); err != nil || v.Type != e.Name || strings.ContainsAny(string(e.Data), "\r\n") {
 		t.Fatalf("event %s: %s: %v", e.Name, e.Data, err)
@@ -191,7 +195,11 @@ func text(t *testing.T, e admin.WatchEvent) string {
 	case admin.WatchTypeApplied:
 		return strings.TrimSpace(fmt.Sprintf("%d %d/%d %d ms %s", v.Seq, v.Applied, v.Of, v.SlowestMS, strings.Join(v.Laggards, ",")))
 	case admin.WatchTypeService:
-		return fmt.Sprintf("%s %s<%s", v.Service, v.State, v.Before)
+		hears := ""
+		if v.Speaker != "" {
+			hears = " " + v.Speaker + "=" + v.SpeakerName
+		}
+		return fmt.Sprintf("%s %s<%s%s", v.Service, v.State, v.Before, hears)
 	default:
 		return v.Type + " " + v.What
 	}

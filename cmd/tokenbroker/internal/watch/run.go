@@ -68,7 +68,7 @@ func (h *Hub) feed(ctx context.Context) {
 
 // shownBatch is a batch that waits for its services.
 type shownBatch struct {
-	seq      uint64
+	batchID
 	written  time.Duration
 	services *receipts.Wait
 	shown    chan struct{} // closed when the batch itself has been shown
@@ -77,11 +77,11 @@ type shownBatch struct {
 // follow shows the batches as they are committed.
 func (h *Hub) follow(ctx context.Context, batches chan<- shownBatch) {
 	h.mu.Lock()
-	seq := h.from
+	at := h.from
 	h.mu.Unlock()
 	failing := false
 	for ctx.Err() == nil {
-		page, err := h.config.Ledger.Follow(ctx, seq, batchesAtOnce)
+		page, err := h.config.Ledger.Follow(ctx, at.origin, at.seq, batchesAtOnce)
 		if err != nil {
 			if ctx.Err() == nil && !failing {
 				h.config.Logger.Error("revocations cannot be shown to watchers", "error", err)
@@ -92,8 +92,8 @@ func (h *Hub) follow(ctx context.Context, batches chan<- shownBatch) {
 		}
 		failing = false
 		for _, b := range page {
-			seq = b.Seq
-			shown := shownBatch{b.Seq, b.Written, h.config.Receipts.Begin(b.Written, b.Seq), make(chan struct{})}
+			at = batchID{b.Origin, b.Seq}
+			shown := shownBatch{at, b.Written, h.config.Receipts.Begin(b.Written, map[string]uint64{b.Origin: b.Seq}), make(chan struct{})}
 			select {
 			case batches <- shown:
 			case <-ctx.Done():
@@ -128,14 +128,14 @@ func (h *Hub) showBatch(ctx context.Context, b ledger.CommittedBatch) {
 	wait, cancel := context.WithTimeout(ctx, b.Written+flushPatience-h.config.Mono())
 	defer cancel()
 	v := admin.WatchRevocation{Type: admin.WatchTypeRevocation, Origin: b.Origin, Seq: b.Seq, Events: b.Events, Users: h.usernames(ctx, b.Events)}
-	flushed := h.config.Broadcast.Flushed(wait, b.Seq)
+	flushed := h.config.Broadcast.Flushed(wait, b.Origin, b.Seq)
 	age := max(h.config.Mono()-b.Written, 0)
 	if flushed {
 		ms := age.Milliseconds()
 		v.FlushedMS = &ms
 	}
 	v.At = h.config.Ledger.Now().Add(-age).UTC().Truncate(time.Millisecond)
-	h.show(h.encode(v.Type, b.Seq, v))
+	h.show(h.encode(v.Type, batchID{b.Origin, b.Seq}, v))
 }
 
 // applied shows how many services have applied each batch, in the order of the batches.
@@ -156,10 +156,10 @@ func (h *Hub) applied(ctx context.Context, batches <-chan shownBatch) {
 			return
 		}
 		v := admin.WatchApplied{
-			Type: admin.WatchTypeApplied, Origin: h.config.Ledger.Origin(), Seq: b.seq,
+			Type: admin.WatchTypeApplied, Origin: b.origin, Seq: b.seq,
 			Applied: s.Applied, Of: s.Of, SlowestMS: s.SlowestMS, Laggards: s.Laggards,
 		}
-		h.show(h.encode(v.Type, b.seq, v))
+		h.show(h.encode(v.Type, b.batchID, v))
 	}
 }
 

@@ -46,7 +46,7 @@ func (h *Hub) forgetServices() {
 	h.services = nil
 }
 
-// showServices shows the services whose state differs from the last call.
+// showServices shows the services whose state differs from the last call, or that hear another broker.
 func (h *Hub) showServices(list []receipts.Service) {
 	h.mu.Lock()
 	defer h.mu.Unlock() // held to the end, so that a new watcher gets each state once
@@ -56,7 +56,7 @@ func (h *Hub) showServices(list []receipts.Service) {
 	for _, s := range list {
 		name := serviceName{s.Source, s.Service}
 		v := h.serviceEvent(s)
-		if v.Before = before[name].State; v.Before != v.State {
+		if v.Before = before[name].State; v.Before != v.State || v.Speaker != before[name].Speaker {
 			changed = append(changed, v)
 		}
 		now[name] = v
@@ -70,7 +70,7 @@ func (h *Hub) showServices(list []receipts.Service) {
 	}
 	h.services = now
 	for _, v := range changed {
-		h.showHeld(h.encode(v.Type, 0, v))
+		h.showHeld(h.encode(v.Type, batchID{}, v))
 	}
 }
 
@@ -82,8 +82,12 @@ func (h *Hub) serviceEvent(s receipts.Service) admin.WatchService {
 	case s.Fresh:
 		state = admin.ServiceFresh
 	}
-	return admin.WatchService{
+	v := admin.WatchService{
 		Type: admin.WatchTypeService, Service: s.Service, Source: s.Source, State: state,
 		Lag: s.Lag, AgeMS: s.Age.Milliseconds(), At: h.config.Ledger.Now().UTC(),
 	}
+	if h.config.BrokerName != nil {
+		v.Speaker, v.SpeakerName = s.Speaker, h.config.BrokerName(s.Speaker)
+	}
+	return v
 }

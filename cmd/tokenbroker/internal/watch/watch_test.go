@@ -81,6 +81,21 @@ func TestServicesAreShownAsTheirStateChanges(t *testing.T) {
 	})
 }
 
+func TestTheBrokerThatAServiceHearsIsShown(t *testing.T) {
+	inLab(t, func(t *testing.T, l *lab) {
+		w := l.watch()
+		defer w.Close()
+		l.hears = "oa"
+		l.receipt("a", true)
+		expect(t, w, "a/1 fresh< oa=broker-a")
+		l.receipt("a", true)
+		expect(t, w, "")
+		l.hears = "ob" // which is not on record any more
+		l.receipt("a", true)
+		expect(t, w, "a/1 fresh<fresh ob=")
+	})
+}
+
 func TestChangesOfKeysAreShown(t *testing.T) {
 	inLab(t, func(t *testing.T, l *lab) {
 		l.Key(admin.WatchKey{What: "before the first watcher"})

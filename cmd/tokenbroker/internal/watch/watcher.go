@@ -17,8 +17,8 @@ const (
 // concurrently with it. The caller must close the watcher.
 type Watcher struct {
 	hub       *Hub
-	from      uint64 // the ledger's head when the view started
-	satisfied func() // reports that this watcher no longer needs receipts
+	from      batchID // the ledger's last batch when the view started
+	satisfied func()  // reports that this watcher no longer needs receipts
 	ready     chan struct{}
 
 	mu      sync.Mutex // guards what follows; locked after the hub's mu

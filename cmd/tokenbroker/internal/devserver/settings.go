@@ -1,0 +1,102 @@
+package devserver
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+
+	"tokenbroker/api"
+	"tokenbroker/api/browser"
+	"tokenbroker/api/httpapi"
+	"tokenbroker/broker"
+	"tokenbroker/broker/customclaims"
+	"tokenbroker/cmd/tokenbroker/internal/node"
+	"tokenbroker/docs"
+	"tokenbroker/internal/private"
+	"tokenbroker/keyring"
+)
+
+// brokerSettings are the settings of a broker of the development server. A broker that is a process of its own reads them from
+// a file.
+type brokerSettings struct {
+	DataDir     string   `json:"data_dir"`
+	Listen      string   `json:"listen"`
+	AdminListen string   `json:"admin_listen"`
+	Emulator    string   `json:"emulator"`
+	Origins     []string `json:"origins"`
+	Services    []string `json:"services"`
+	Thief       string   `json:"thief"`
+	// The others are for a broker that is a process of its own. Issuer is the URL of the proxy in front of it, and Etcd are the
+	// client URLs of the members of the etcd cluster.
+	Name     string   `json:"name"`
+	Issuer   string   `json:"issuer"`
+	NATS     string   `json:"nats"`
+	Etcd     []string `json:"etcd"`
+	KEKFile  string   `json:"kek_file"`
+	LogLevel string   `json:"log_level"`
+}
+
+// settings returns the settings of the broker in this process.
+func (r *run) settings() brokerSettings {
+	return brokerSettings{
+		DataDir: r.dataDir, Listen: r.Listen, AdminListen: r.AdminListen, Emulator: r.emulator.url(),
+		Origins: r.Origins, Services: r.samples.urls(), Thief: r.samples.thiefURL(),
+	}
+}
+
+// config returns the configuration that every broker of the development server has. It has no NATS, Version and Fatal.
+func (s brokerSettings) config(logger *slog.Logger) (node.Config, error) {
+	claims, err := customclaims.New(customclaims.DefaultConfig())
+	if err != nil {
+		return node.Config{}, fmt.Errorf("making the claims: %w", err)
+	}
+	return node.Config{
+		DataDir: s.DataDir, Listen: s.Listen, Seed: addUser, Admin: node.Admin{Listen: s.AdminListen},
+		Schedule: keyring.Schedule{RotateEvery: keyring.DefaultRotateEvery}, Audience: []string{Audience}, BrowserClient: BrowserClient, BrowserScope: Scope,
+		Clients: []broker.Client{
+			{ID: BrowserClient, Scopes: []string{Scope}},
+			{ID: ServiceClient, Secret: ServiceSecret, Scopes: []string{Scope}},
+		},
+		CustomClaims: claims,
+		Providers: func(_ string, via node.Transport) (map[string]node.Provider, error) {
+			return provide(s.Emulator, via)
+		},
+		Public: api.Config{
+			SiteConfig: httpapi.SiteConfig{Origins: s.Origins, InsecureDevelopment: true},
+			Browser: browser.Config{
+				Cookie: httpapi.Cookie{Insecure: true},
+				Demo:   browser.Demo{Services: s.Services, Thief: s.Thief, Docs: docs.Files},
+			},
+		},
+		Logger: logger,
+	}, nil
+}
+
+// writeJSON replaces a file by v as JSON, with mode 0600, whole or not at all.
+func writeJSON(path string, v any) error {
+	body, err := json.Marshal(v)
+	if err == nil {
+		err = private.WriteFile(path, true, func(f *os.File) error {
+			_, err := f.Write(append(body, '\n'))
+			return err
+		})
+	}
+	if err != nil {
+		return fmt.Errorf("writing %s: %w", filepath.Base(path), err)
+	}
+	return nil
+}
+
+// readJSON reads a file that writeJSON has written. The error wraps fs.ErrNotExist if there is none.
+func readJSON(path string, v any) error {
+	body, err := private.ReadFile(path)
+	if err == nil {
+		err = json.Unmarshal(body, v)
+	}
+	if err != nil {
+		return fmt.Errorf("reading %s: %w", path, err)
+	}
+	return nil
+}

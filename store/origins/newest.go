@@ -1,0 +1,5 @@
+//go:build !tokenbroker_next
+
+package origins
+
+const newest = 1
