@@ -44,12 +44,13 @@ func TestImportBorders(t *testing.T) {
 	// Root broker is vocabulary and ports; the use cases are above the commit path and do not know each other.
 	core := []string{gin, badger, nats, etcd, "tokenbroker/api", "tokenbroker/keyring", "tokenbroker/upstream", "tokenbroker/cmd", "tokenbroker/revocation/ledger"}
 	for part, above := range map[string][]string{
-		"":            {"actor", "session", "credential", "directory", "commit", "enduser", "operator"},
-		"/credential": {"actor", "directory", "commit", "enduser", "operator"},
-		"/directory":  {"actor", "credential", "commit", "enduser", "operator"},
-		"/commit":     {"credential", "enduser", "operator"},
-		"/enduser":    {"operator"},
-		"/operator":   {"enduser", "credential"},
+		"":             {"actor", "session", "credential", "directory", "commit", "enduser", "operator", "oauthclient"},
+		"/credential":  {"actor", "directory", "commit", "enduser", "operator", "oauthclient"},
+		"/directory":   {"actor", "credential", "commit", "enduser", "operator", "oauthclient"},
+		"/commit":      {"credential", "enduser", "operator", "oauthclient"},
+		"/enduser":     {"operator", "oauthclient"},
+		"/operator":    {"enduser", "credential", "oauthclient"},
+		"/oauthclient": {"enduser", "operator"},
 	} {
 		forbidden := slices.Clone(core)
 		for _, name := range append(above, "brokertest") {
@@ -57,7 +58,7 @@ func TestImportBorders(t *testing.T) {
 		}
 		borders["tokenbroker/broker"+part] = forbidden
 	}
-	audiences := []string{"tokenbroker/api/browser", "tokenbroker/api/oauth", "tokenbroker/api/feed", "tokenbroker/api/admin"}
+	audiences := []string{"tokenbroker/api/browser", "tokenbroker/api/oauth", "tokenbroker/api/pages", "tokenbroker/api/feed", "tokenbroker/api/admin"}
 	for _, pkg := range append(audiences, "tokenbroker/api/httpapi") {
 		borders[pkg] = []string{gin, badger, nats, etcd, "tokenbroker/keyring$", "tokenbroker/revocation/ledger", "tokenbroker/upstream", "tokenbroker/cmd"}
 		for _, other := range audiences {

@@ -11,6 +11,7 @@ package broker
 import (
 	"crypto/rand"
 	"encoding/base32"
+	"encoding/json"
 	"time"
 )
 
@@ -86,6 +87,12 @@ type LogOffResult struct {
 type ClientInfo struct {
 	ID     string
 	Scopes []string
+	// Audiences are the audiences of the client's tokens. They are never empty.
+	Audiences []string
+	// Public is true for a client without a secret, which only identified itself.
+	Public bool
+	// Origins are the web origins from which the client's pages call the token and userinfo endpoints.
+	Origins []string
 }
 
 // Client is a configured client.
@@ -95,7 +102,26 @@ type Client struct {
 	// SHA-256. Both are empty for a public client.
 	Secret     string
 	SecretHash []byte
-	Scopes     []string
+	// PreviousSecret and PreviousHash are another secret that is accepted, during a rotation.
+	PreviousSecret string
+	PreviousHash   []byte
+	Name           string
+	Scopes         []string
+	// DefaultScopes are granted to a request that names no scope. If Audiences is empty, the audiences are those of the broker.
+	DefaultScopes, Audiences []string
+	// Grants are grant types such as [GrantAuthorizationCode].
+	Grants                                []string
+	RedirectURIs, PostLogoutURIs, Origins []string
+	FirstParty                            bool
+	// AccessLife, Idle and Absolute are the client's lifetimes; zero is the broker's. Grace is that of a superseded refresh token;
+	// nil is the broker's.
+	AccessLife, Idle, Absolute time.Duration
+	Grace                      *time.Duration
+	// JWKS or JWKSURI are the keys of the client's assertions (private_key_jwt), Workloads the identities of other issuers
+	// that are the client.
+	JWKS      json.RawMessage
+	JWKSURI   string
+	Workloads []Workload
 }
 
 // ReceiptSummary counts the known services that have applied a revocation.

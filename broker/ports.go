@@ -16,6 +16,10 @@ type Signer interface {
 	// SignAccessToken returns claims (a JSON object) as a compact JWS of type at+jwt. The error is an
 	// [*Error] with CodeUnavailable while [Secrets.Outdated] returns one.
 	SignAccessToken(ctx context.Context, claims []byte) (string, error)
+	// SignIDToken returns the claims that build returns as a compact JWS of type JWT, signed by the key of access tokens.
+	// algorithm is the alg of the signature, on which at_hash depends (OpenID Connect Core 1.0 §3.1.3.6). The errors are those of
+	// build and of SignAccessToken.
+	SignIDToken(ctx context.Context, build func(algorithm string) (claims []byte, err error)) (string, error)
 }
 
 // Secrets derives symmetric keys from the master secrets.

@@ -20,6 +20,7 @@ import (
 
 const (
 	accessType  = "at+jwt" // the typ of access tokens (RFC 9068 §2.1)
+	idTokenType = "JWT"    // the typ of id tokens
 	coordinate  = 32       // bytes of r and of s, ES256
 	derivedSize = 32       // bytes of the symmetric keys that [Keyring.Keys] returns
 )
@@ -36,6 +37,24 @@ func (k *Keyring) SignAccessToken(ctx context.Context, claims []byte) (string, e
 		return "", err
 	}
 	token, err := s.access.compact(s.header, claims)
+	return string(token), err
+}
+
+// SignIDToken returns the claims of build, a JSON object, as a compact JWS of type JWT under the active access key, whose
+// algorithm build receives. It signs in the caller's goroutine. The error wraps [ErrOutdated] if the keyring is outdated.
+func (k *Keyring) SignIDToken(ctx context.Context, build func(algorithm string) ([]byte, error)) (string, error) {
+	if err := ctx.Err(); err != nil {
+		return "", err
+	}
+	s, err := k.latest()
+	if err != nil {
+		return "", err
+	}
+	claims, err := build(string(s.access.Algorithm))
+	if err != nil {
+		return "", err
+	}
+	token, err := s.access.compact(s.access.header(idTokenType), claims)
 	return string(token), err
 }
 

@@ -58,14 +58,54 @@ func identityKey(issuer, subject string) string {
 
 // ClientRecord is the record client.<id>.
 type ClientRecord struct {
-	V          int      `json:"v"`
-	ID         string   `json:"id"`
-	SecretHash []byte   `json:"secret_hash,omitempty"`
-	Scopes     []string `json:"scopes,omitempty"`
+	V          int    `json:"v"`
+	ID         string `json:"id"`
+	Name       string `json:"name,omitempty"`
+	SecretHash []byte `json:"secret_hash,omitempty"`
+	// PreviousHash is the hash of the secret before the latest rotation, which is accepted until PreviousUntil (Unix s). If
+	// that is zero, it is accepted without end.
+	PreviousHash  []byte   `json:"previous_hash,omitempty"`
+	PreviousUntil int64    `json:"previous_until,omitempty"`
+	Scopes        []string `json:"scopes,omitempty"`
+	// DefaultScopes are granted to a request that names no scope. Audiences are those of the client's tokens; if there are
+	// none, they are those of the broker.
+	DefaultScopes []string `json:"default_scopes,omitempty"`
+	Audiences     []string `json:"audiences,omitempty"`
+	// Grants are the grant types that the client may use, such as [broker.GrantAuthorizationCode].
+	Grants         []string `json:"grants,omitempty"`
+	RedirectURIs   []string `json:"redirect_uris,omitempty"`
+	PostLogoutURIs []string `json:"post_logout_uris,omitempty"`
+	Origins        []string `json:"origins,omitempty"`
+	// FirstParty clients need no consent.
+	FirstParty bool `json:"first_party,omitempty"`
+	// Lifetimes are those of the client's tokens and sessions. Zero values are the broker's.
+	Lifetimes ClientLifetimes `json:"lifetimes,omitzero"`
+	// JWKS or JWKSURI are the keys of the assertions by which the client authenticates (private_key_jwt). Workloads are the
+	// identities of other issuers that are the client.
+	JWKS      json.RawMessage   `json:"jwks,omitempty"`
+	JWKSURI   string            `json:"jwks_uri,omitempty"`
+	Workloads []broker.Workload `json:"workloads,omitempty"`
+	// Dynamic is true for a client that operators registered while the broker ran; the configuration does not name it.
+	Dynamic   bool  `json:"dynamic,omitempty"`
+	CreatedAt int64 `json:"created_at,omitempty"`
 	// Epoch ends all sessions and tokens of the client with a lower cep.
 	Epoch int64 `json:"epoch,omitempty"`
 	// Removed is true if the client is no longer configured. The record stays for its epoch.
 	Removed bool `json:"removed,omitempty"`
+}
+
+// ClientLifetimes are lifetimes in seconds. One that is zero is the broker's.
+type ClientLifetimes struct {
+	Access   int64 `json:"access_s,omitempty"`
+	Idle     int64 `json:"idle_s,omitempty"`
+	Absolute int64 `json:"absolute_s,omitempty"`
+	// Grace is that of a superseded refresh token; nil is the broker's.
+	Grace *int64 `json:"grace_s,omitempty"`
+}
+
+// Public reports whether the client has no way to authenticate.
+func (c ClientRecord) Public() bool {
+	return len(c.SecretHash) == 0 && len(c.JWKS) == 0 && c.JWKSURI == "" && len(c.Workloads) == 0
 }
 
 // ReadClient returns the client's record, or the zero record if there is none.

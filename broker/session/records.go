@@ -47,6 +47,15 @@ type User struct {
 	LastLogin int64     `json:"last_login,omitempty"`
 	// Epoch is the lowest valid sep of this user's sessions.
 	Epoch int64 `json:"epoch,omitempty"`
+	// Consents are what the user allowed clients, the latest last.
+	Consents []Consent `json:"consents,omitempty"`
+}
+
+// Consent is what a user allowed a client.
+type Consent struct {
+	ClientID string   `json:"client_id"`
+	Scopes   []string `json:"scopes"`
+	At       int64    `json:"at"` // Unix s
 }
 
 // Account is an account at an issuer.
@@ -98,6 +107,27 @@ type Session struct {
 	// (see [NewSource]); nil in a record of an earlier version.
 	Source []byte `json:"source,omitempty"`
 	Ended  *End   `json:"ended,omitempty"`
+
+	// The members below are those of a grant: a session of the channel oauth, which belongs to an OAuth client.
+
+	// Audience is the aud of the grant's access tokens: audience names, then resource URIs.
+	Audience []string `json:"aud,omitempty"`
+	// BrowserSID is the browser session in which the user authorized the client. Unless the grant is Offline, it ends
+	// with that session.
+	BrowserSID string `json:"browser_sid,omitempty"`
+	Offline    bool   `json:"offline,omitempty"`
+	// UserInfoClaims and IDTokenClaims are the names that the claims parameter of the authorization request requested.
+	UserInfoClaims []string `json:"userinfo_claims,omitempty"`
+	IDTokenClaims  []string `json:"id_token_claims,omitempty"`
+	// Lifetimes are those of the client when the grant was made, in seconds. If AbsoluteS is zero, all of them are those of the
+	// Policy. AccessS is used only if it is shorter than the Policy's.
+	AccessS   int64 `json:"access_s,omitempty"`
+	IdleS     int64 `json:"idle_s,omitempty"`
+	AbsoluteS int64 `json:"absolute_s,omitempty"`
+	GraceS    int64 `json:"grace_s,omitempty"`
+
+	// Grants are the sids of the grants that end with this browser session, oldest first.
+	Grants []string `json:"grants,omitempty"`
 }
 
 // clone returns a copy. Step can change it without changing s.

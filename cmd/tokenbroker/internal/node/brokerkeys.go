@@ -23,6 +23,12 @@ func (k brokerKeys) SignAccessToken(ctx context.Context, claims []byte) (string,
 	return token, outdatedIsUnavailable(err)
 }
 
+// SignIDToken implements [broker.Signer].
+func (k brokerKeys) SignIDToken(ctx context.Context, build func(algorithm string) ([]byte, error)) (string, error) {
+	token, err := k.Keyring.SignIDToken(ctx, build)
+	return token, outdatedIsUnavailable(err)
+}
+
 // Outdated implements [broker.Secrets].
 func (k brokerKeys) Outdated() error { return outdatedIsUnavailable(k.Keyring.Outdated()) }
 
