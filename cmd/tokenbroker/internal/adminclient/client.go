@@ -1,8 +1,9 @@
 // Package adminclient finds a running server and is a client of its operators' API.
 //
 // [Locate] turns flags, the environment and the pointer that a running dev leaves into a
-// [Client]; it opens no connection. Most methods of the client are one request to /admin/v1. The error is a
-// [*Problem] if the server refuses the request, and wraps [ErrNoServer] if it cannot be reached:
+// [Client]; it opens no connection. Most methods of the client are one request to /admin/v1, which is sent again for up to
+// 10 s while the server cannot answer for now. The error is a [*Problem] if the server refuses the request, and
+// wraps [ErrNoServer] if it cannot be reached:
 //
 //	client, err := adminclient.Locate(adminclient.Options{DataDir: "/var/lib/tokenbroker"})
 //	if err != nil { … }
@@ -27,6 +28,7 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -123,7 +125,7 @@ func ask[T any](ctx context.Context, c *Client, method, path string, query url.V
 	return out, err
 }
 
-// do sends one request and decodes the answer into out. A status that is not 2xx is a [*Problem].
+// do sends a request, again if necessary, and decodes the answer into out. A status that is not 2xx is a [*Problem].
 func (c *Client) do(ctx context.Context, method, path string, query url.Values, in, out any) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
@@ -137,22 +139,26 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 	if len(query) > 0 {
 		target += "?" + query.Encode()
 	}
-	var body io.Reader
+	var text []byte
 	if in != nil {
-		text, err := json.Marshal(in)
-		if err != nil {
+		var err error
+		if text, err = json.Marshal(in); err != nil {
 			return fmt.Errorf("encoding the request: %w", err)
 		}
-		body = bytes.NewReader(text)
 	}
+	return patiently(ctx, method, func() error { return c.once(ctx, method, target, text, out) })
+}
+
+// once sends a request once. body is JSON; nil sends none.
+func (c *Client) once(ctx context.Context, method, target string, body []byte, out any) error {
 	var sent atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteHeaders: func() { sent.Store(true) }})
-	req, err := http.NewRequestWithContext(ctx, method, target, body)
+	req, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(body))
 	if err != nil {
 		return fmt.Errorf("making the request: %w", err)
 	}
 	req.Header.Set("Accept", "application/json, application/problem+json")
-	if in != nil {
+	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	if c.token != "" {
@@ -231,6 +237,8 @@ type Problem struct {
 	Checks []httpapi.Check
 	// hint is added to the text by the client.
 	hint string
+	// retryAfter is when the server may answer, 0 if it did not say.
+	retryAfter time.Duration
 }
 
 // Error returns one line without control characters.
@@ -251,6 +259,9 @@ func (p *Problem) Error() string {
 // problem returns the refusal in resp, whose body is body.
 func (c *Client) problem(resp *http.Response, body []byte) error {
 	p := &Problem{Status: resp.StatusCode}
+	if seconds, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && seconds > 0 {
+		p.retryAfter = time.Duration(seconds) * time.Second
+	}
 	var wire struct {
 		Code      broker.Code     `json:"code"`
 		Detail    string          `json:"detail"`

@@ -96,15 +96,23 @@ func (c *Client) Backup(ctx context.Context, w io.Writer) error {
 	if c.token != "" {
 		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return c.failed(ctx, false, err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	if resp.StatusCode != http.StatusOK {
+	var resp *http.Response
+	err = patiently(ctx, req.Method, func() error {
+		watchdog.Reset(requestTimeout)
+		if resp, err = c.http.Do(req); err != nil {
+			return c.failed(ctx, false, err)
+		}
+		if resp.StatusCode == http.StatusOK {
+			return nil
+		}
+		defer func() { _ = resp.Body.Close() }()
 		answer, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer)) // if that fails, only the status is reported
 		return c.problem(resp, answer)
+	})
+	if err != nil {
+		return err
 	}
+	defer func() { _ = resp.Body.Close() }()
 	buf := make([]byte, 256<<10)
 	for {
 		n, err := resp.Body.Read(buf)
