@@ -73,6 +73,7 @@ var (
 	sessionFields = fieldNames[Session]()
 	userFields    = fieldNames[User]()
 	accountFields = fieldNames[Account]()
+	consentFields = fieldNames[Consent]()
 )
 
 func fieldNames[T any]() []string {
@@ -120,7 +121,9 @@ func readFields(r *plainjson.Reader, record reflect.Value, names []string) {
 		case *[]int64:
 			*p = readList(r, (*plainjson.Reader).Int64)
 		case *[]Account:
-			*p = readList(r, readAccount)
+			*p = readList(r, readObject[Account](accountFields))
+		case *[]Consent:
+			*p = readList(r, readObject[Consent](consentFields))
 		case *map[string]any:
 			*p = r.Map()
 		default:
@@ -146,7 +149,9 @@ func readList[T any](r *plainjson.Reader, element func(*plainjson.Reader) T) []T
 	return list
 }
 
-func readAccount(r *plainjson.Reader) (a Account) {
-	readFields(r, reflect.ValueOf(&a).Elem(), accountFields)
-	return a
+func readObject[T any](names []string) func(*plainjson.Reader) T {
+	return func(r *plainjson.Reader) (v T) {
+		readFields(r, reflect.ValueOf(&v).Elem(), names)
+		return v
+	}
 }

@@ -30,6 +30,8 @@ func full(t *testing.T, record any) {
 			f.Set(reflect.ValueOf([]int64{3, -2, 0}))
 		case []Account:
 			f.Set(reflect.ValueOf([]Account{{Issuer: "i", Subject: "s"}, {}}))
+		case []Consent:
+			f.Set(reflect.ValueOf([]Consent{{ClientID: "c", Scopes: []string{"openid", "a:b"}, At: 1}, {Scopes: []string{}}}))
 		case map[string]any:
 			f.Set(reflect.ValueOf(map[string]any{
 				"email": "ada@example.com", "n": json.Number("-12345678901234567890"), "yes": true, "no": false, "none": nil,
