@@ -1,16 +1,11 @@
 package credential
 
 import (
-	"bytes"
-	"crypto/aes"
-	"crypto/cipher"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"time"
 
 	"tokenbroker/broker"
@@ -33,70 +28,22 @@ type LoginState struct {
 	Replaces *PriorSession `json:"replaces,omitempty"`
 }
 
-// loginAAD binds a sealed state to its purpose and its expiry.
-func loginAAD(expires int64) []byte {
-	return binary.BigEndian.AppendUint64([]byte(purposeLogin+"\x00"), uint64(expires))
-}
-
-// Seal returns base64url(expiry8 ‖ nonce ‖ AES-256-GCM(state)).
+// Seal returns the sealed state.
 func (s LoginState) Seal(secrets broker.Secrets, expires time.Time) (string, error) {
-	var plain bytes.Buffer
-	encoder := json.NewEncoder(&plain)
-	encoder.SetEscapeHTML(false) // an escaped & has six bytes, and cookies are small
-	if err := encoder.Encode(s); err != nil {
-		return "", fmt.Errorf("encoding the login state: %w", err)
-	}
-	aead, err := loginAEAD(secrets.Keys(purposeLogin)[0])
-	if err != nil {
-		return "", err
-	}
-	out := binary.BigEndian.AppendUint64(nil, uint64(expires.Unix()))
-	nonce := make([]byte, aead.NonceSize())
-	_, _ = rand.Read(nonce) // never fails
-	out = append(out, nonce...)
-	return strictBase64.EncodeToString(aead.Seal(out, nonce, plain.Bytes(), loginAAD(expires.Unix()))), nil
+	return seal(secrets, purposeLogin, expires, s)
 }
 
 // OpenLoginState opens a sealed state, under the current or a previous master secret.
 func OpenLoginState(text string, secrets broker.Secrets, now time.Time) (LoginState, error) {
-	raw, err := strictBase64.DecodeString(text)
-	if err != nil || len(raw) < 8 {
+	var s LoginState
+	expires, err := unseal(text, secrets, purposeLogin, &s)
+	switch {
+	case errors.Is(err, errSealed), err == nil && !now.Before(expires):
 		return LoginState{}, ErrLoginState
+	case err != nil:
+		return LoginState{}, err
 	}
-	expires := int64(binary.BigEndian.Uint64(raw))
-	for _, key := range secrets.Keys(purposeLogin) {
-		aead, err := loginAEAD(key)
-		if err != nil {
-			return LoginState{}, err
-		}
-		if len(raw) < 8+aead.NonceSize() {
-			return LoginState{}, ErrLoginState
-		}
-		nonce, sealed := raw[8:8+aead.NonceSize()], raw[8+aead.NonceSize():]
-		plain, err := aead.Open(nil, nonce, sealed, loginAAD(expires))
-		if err != nil {
-			continue
-		}
-		var s LoginState
-		if err := json.Unmarshal(plain, &s); err != nil || now.Unix() >= expires {
-			return LoginState{}, ErrLoginState
-		}
-		return s, nil
-	}
-	return LoginState{}, ErrLoginState
-}
-
-func loginAEAD(key []byte) (cipher.AEAD, error) {
-	sum := sha256.Sum256(key) // keys may have any length
-	block, err := aes.NewCipher(sum[:])
-	if err != nil {
-		return nil, fmt.Errorf("making the login cipher: %w", err)
-	}
-	aead, err := cipher.NewGCM(block)
-	if err != nil {
-		return nil, fmt.Errorf("making the login cipher: %w", err)
-	}
-	return aead, nil
+	return s, nil
 }
 
 // RandomText returns 256 random bits as base64url.
