@@ -26,6 +26,8 @@ type Request struct {
 	// RefreshToken is the token in the cookie of a sign-in request, or empty. Its session, of
 	// any user, is ended once the new session is on disk.
 	RefreshToken string
+	// Hints are for the provider of a sign-in that starts at one.
+	Hints LoginHints
 	// LogoutReturn is the URL to which the provider's log-out page sends the browser after this log-off. If empty, the
 	// configured one is used.
 	LogoutReturn string

@@ -78,6 +78,16 @@ type Identity struct {
 // AuthorizeRequest has the parameters of a redirect to a provider.
 type AuthorizeRequest struct {
 	RedirectURI, State, Nonce, Verifier string
+	Hints                               LoginHints
+}
+
+// LoginHints are parameters of an authorization request that a provider receives as well (OpenID Connect Core 1.0 §3.1.2.1). One
+// that is empty is not sent.
+type LoginHints struct {
+	// Prompt is login or select_account.
+	Prompt string
+	// MaxAge is in seconds.
+	MaxAge, LoginHint, ACRValues string
 }
 
 // CodeExchange is an authorization code with the state of its authorization request.

@@ -115,8 +115,9 @@ type Authorization struct {
 	Answer                    url.Values
 
 	// Continue is the parameter [ContinueParam] that the request has to carry after the sign-in, so that prompt and
-	// max_age count as satisfied by it. LoginHint is the request's.
+	// max_age count as satisfied by it. LoginHint is the request's, and Hints are for [Request.Hints] of a sign-in at a provider.
 	Continue, LoginHint string
+	Hints               LoginHints
 
 	// Scopes are what the consent page asks for. UserName is the signed-in user, and CSRFToken the token of the session.
 	Scopes    []string
@@ -126,6 +127,13 @@ type Authorization struct {
 
 // ContinueParam is the parameter of an authorization request that proves that the browser signed in for the request.
 const ContinueParam = "tb_continue"
+
+// ReturnParam is the parameter of a request that a page of the broker repeated for a browser (docs/decisions/0049).
+const ReturnParam = "tb_return"
+
+// MaxAuthorizationQuery is the length of the longest authorization request in bytes, as an encoded query without [ContinueParam]
+// and [ReturnParam].
+const MaxAuthorizationQuery = 2048
 
 // ConsentDecision is a user's answer on the consent page.
 type ConsentDecision struct {

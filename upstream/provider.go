@@ -63,7 +63,15 @@ func (p *Provider) AuthorizeURL(ctx context.Context, req broker.AuthorizeRequest
 	}
 	conf := meta.oauth
 	conf.RedirectURL = req.RedirectURI
-	return conf.AuthCodeURL(req.State, oidc.Nonce(req.Nonce), oauth2.S256ChallengeOption(req.Verifier)), nil
+	options := []oauth2.AuthCodeOption{oidc.Nonce(req.Nonce), oauth2.S256ChallengeOption(req.Verifier)}
+	for _, hint := range [...]struct{ name, value string }{
+		{"prompt", req.Hints.Prompt}, {"login_hint", req.Hints.LoginHint}, {"max_age", req.Hints.MaxAge}, {"acr_values", req.Hints.ACRValues},
+	} {
+		if hint.value != "" {
+			options = append(options, oauth2.SetAuthURLParam(hint.name, hint.value))
+		}
+	}
+	return conf.AuthCodeURL(req.State, options...), nil
 }
 
 // LogoutURL implements [broker.IdentityProvider]. If the provider is not discovered yet, LogoutURL

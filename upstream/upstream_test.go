@@ -126,6 +126,27 @@ func TestCodeFlow(t *testing.T) {
 	}
 }
 
+func TestHintsReachTheProvider(t *testing.T) {
+	p := newPool(t)
+	req := authorizeRequest()
+	for _, hints := range []broker.LoginHints{{}, {Prompt: "login", MaxAge: "0", LoginHint: "ada@example.org", ACRValues: "a b"}} {
+		req.Hints = hints
+		to, err := p.provider.AuthorizeURL(t.Context(), req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		u, err := url.Parse(to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		query := u.Query()
+		got := broker.LoginHints{Prompt: query.Get("prompt"), MaxAge: query.Get("max_age"), LoginHint: query.Get("login_hint"), ACRValues: query.Get("acr_values")}
+		if got != hints || query.Has("prompt") != (hints.Prompt != "") || query.Get("state") != req.State {
+			t.Errorf("got %s", to)
+		}
+	}
+}
+
 func TestCodeFlowRefusals(t *testing.T) {
 	for name, tc := range map[string]struct {
 		faults devidp.Faults

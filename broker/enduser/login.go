@@ -46,7 +46,7 @@ func (svc *Service) StartLogin(ctx context.Context, provider, redirectURI, retur
 	}
 	to, err := atProvider(svc, provider, func() (string, error) {
 		return p.AuthorizeURL(ctx, broker.AuthorizeRequest{
-			RedirectURI: redirectURI, State: state.State, Nonce: state.Nonce, Verifier: state.Verifier,
+			RedirectURI: redirectURI, State: state.State, Nonce: state.Nonce, Verifier: state.Verifier, Hints: req.Hints,
 		})
 	})
 	if err != nil {
