@@ -251,6 +251,23 @@ func (b *brokers) do(m *member, method, path, body, cookie string) reply {
 	return a
 }
 
+// patient repeats a request that a broker has not begun because it cannot answer for now, as after a pause of a busy machine. A
+// failure of the engine is not repeated.
+func (b *brokers) patient(ask func() reply) (a reply) {
+	b.t.Helper()
+	eventually(b.t, "the broker can answer", func() bool {
+		a = ask()
+		return a.status != http.StatusServiceUnavailable || !strings.Contains(a.body, "This broker cannot answer for now")
+	})
+	return a
+}
+
+// ask posts a request patiently.
+func (b *brokers) ask(m *member, path, body, cookie string) reply {
+	b.t.Helper()
+	return b.patient(func() reply { return b.do(m, http.MethodPost, path, body, cookie) })
+}
+
 // becomes waits until the broker's readyz answers with the status.
 func (m *member) becomes(status int) {
 	m.lab.t.Helper()
@@ -288,7 +305,7 @@ func (s *roamer) take(a reply) reply {
 func (b *brokers) signInAt(m *member) *roamer {
 	b.t.Helper()
 	s := &roamer{b: b}
-	if a := s.take(b.do(m, http.MethodPost, "/auth/sign-in/", `{"username": "ada", "password": "lovelace"}`, "")); a.status != http.StatusOK {
+	if a := s.take(b.ask(m, "/auth/sign-in/", `{"username": "ada", "password": "lovelace"}`, "")); a.status != http.StatusOK {
 		b.t.Fatalf("sign-in: %d %s\n%s", a.status, a.body, b.logs())
 	}
 	return s
@@ -298,18 +315,24 @@ func (s *roamer) body() string { return `{"CSRF_token": "` + s.csrf + `"}` }
 
 func (s *roamer) refreshAt(m *member) reply {
 	s.b.t.Helper()
-	return s.take(s.b.do(m, http.MethodPost, "/auth/refresh/", s.body(), s.cookie))
+	return s.take(s.b.ask(m, "/auth/refresh/", s.body(), s.cookie))
 }
 
 func (s *roamer) logOffAt(m *member) reply {
 	s.b.t.Helper()
-	return s.b.do(m, http.MethodPost, "/auth/logoff/", s.body(), s.cookie)
+	return s.b.ask(m, "/auth/logoff/", s.body(), s.cookie)
+}
+
+// once posts a request of the session without a repetition.
+func (s *roamer) once(m *member, path string) reply {
+	s.b.t.Helper()
+	return s.b.do(m, http.MethodPost, path, s.body(), s.cookie)
 }
 
 // verifyAt returns the status and the code of a broker's own check of a token.
 func (b *brokers) verifyAt(m *member, access string) (int, string) {
 	b.t.Helper()
-	a := b.do(m, http.MethodPost, "/auth/verify/", `{"token": "`+access+`"}`, "")
+	a := b.ask(m, "/auth/verify/", `{"token": "`+access+`"}`, "")
 	var problem struct{ Code string }
 	_ = json.Unmarshal([]byte(a.body), &problem)
 	return a.status, problem.Code

@@ -21,7 +21,7 @@ import (
 // backupAt requests a backup from one of the brokers and returns the file.
 func (b *brokers) backupAt(m *member) string {
 	b.t.Helper()
-	a := m.admin(http.MethodGet, "/admin/v1/backup", "")
+	a := m.look("/admin/v1/backup")
 	if a.status != http.StatusOK {
 		b.t.Fatalf("a backup: %d %s", a.status, a.body)
 	}

@@ -141,8 +141,8 @@ func (b *brokers) refused(what string, a reply) {
 func (b *brokers) cannotSign(m *member, s *roamer) {
 	b.t.Helper()
 	b.refused("sign-in", b.do(m, http.MethodPost, "/auth/sign-in/", `{"username": "ada", "password": "lovelace"}`, ""))
-	b.refused("refresh", s.refreshAt(m))
-	b.refused("log-off", s.logOffAt(m))
+	b.refused("refresh", s.once(m, "/auth/refresh/"))
+	b.refused("log-off", s.once(m, "/auth/logoff/"))
 	b.refused("session", b.do(m, http.MethodGet, "/auth/session/", "", s.cookie))
 	b.refused("an operator's revocation", m.admin(http.MethodPost, "/admin/v1/revocations", `{"kind": "sid", "value": "x"}`))
 	if s := m.status(); s.Ready != "not_ready" || s.Store.Writable {
@@ -213,8 +213,8 @@ func TestTheEngineIsAway(t *testing.T) {
 		}
 	}
 	for _, m := range b.all {
-		b.refused("refresh at once", s.refreshAt(m))
-		b.refused("log-off at once", s.logOffAt(m))
+		b.refused("refresh at once", s.once(m, "/auth/refresh/"))
+		b.refused("log-off at once", s.once(m, "/auth/logoff/"))
 		m.becomes(http.StatusServiceUnavailable)
 		b.cannotSign(m, s)
 		if status, code := b.verifyAt(m, s.access); status != http.StatusOK {
@@ -366,7 +366,7 @@ func TestASuspendedBrokerServesNothingThatWaited(t *testing.T) {
 	m := b.all[0]
 	s := b.signInAt(m) // the client keeps the connection
 	m.offset.Store(int64(3 * time.Second))
-	b.refused("a refresh on the old connection", s.refreshAt(m))
+	b.refused("a refresh on the old connection", s.once(m, "/auth/refresh/"))
 	m.becomes(http.StatusOK)
 	eventually(t, "a refresh on a new connection is answered", func() bool { return s.refreshAt(m).status == http.StatusOK })
 	if !strings.Contains(m.log.String(), "the process was stopped") {

@@ -28,7 +28,9 @@ import (
 func TestBrokersFollowEachOthersKeys(t *testing.T) {
 	t.Parallel()
 	b := newBrokers(t, 3)
-	jwks := func(m *member) string { return b.do(m, http.MethodGet, "/.well-known/jwks.json", "", "").body }
+	jwks := func(m *member) string {
+		return b.patient(func() reply { return b.do(m, http.MethodGet, "/.well-known/jwks.json", "", "") }).body
+	}
 	before := jwks(b.all[0])
 	for _, m := range b.all[1:] {
 		if jwks(m) != before {
@@ -144,10 +146,16 @@ func (m *member) admin(method, path, body string) reply {
 	return a
 }
 
+// look answers an operator's GET, patiently.
+func (m *member) look(path string) reply {
+	m.lab.t.Helper()
+	return m.lab.patient(func() reply { return m.admin(http.MethodGet, path, "") })
+}
+
 // status asks a broker for its status.
 func (m *member) status() (s admin.Status) {
 	m.lab.t.Helper()
-	if err := json.Unmarshal([]byte(m.admin(http.MethodGet, "/admin/v1/status", "").body), &s); err != nil {
+	if err := json.Unmarshal([]byte(m.look("/admin/v1/status").body), &s); err != nil {
 		m.lab.t.Fatal(err)
 	}
 	return s
@@ -183,10 +191,11 @@ func TestStatusListsTheBrokers(t *testing.T) {
 			t.Errorf("service %+v hears none of %+v", s, got.Brokers)
 		}
 	}
-	if a := b.all[0].admin(http.MethodPost, "/admin/v1/keys/reseal", "{}"); a.status != http.StatusBadRequest || !strings.Contains(a.body, "invalid_kek") {
+	reseal := func() reply { return b.all[0].admin(http.MethodPost, "/admin/v1/keys/reseal", "{}") }
+	if a := b.patient(reseal); a.status != http.StatusBadRequest || !strings.Contains(a.body, "invalid_kek") {
 		t.Errorf("a reseal: %d %s", a.status, a.body)
 	}
-	metrics := b.all[0].admin(http.MethodGet, "/metrics", "").body
+	metrics := b.all[0].look("/metrics").body
 	for _, want := range []string{"tokenbroker_cluster_live_origins 2", "tokenbroker_cluster_silent 0", "tokenbroker_cluster_settled_commits_total 0", "tokenbroker_cluster_rejoins_total 0", "tokenbroker_cluster_heads_lag_batches 0",
 		`tokenbroker_cluster_services_without_speaker 0`, "tokenbroker_cluster_clock_limit_seconds 2",
 		`tokenbroker_cluster_settlements_total{outcome="unknown"} 0`, "tokenbroker_store_writable 1"} {

@@ -37,7 +37,7 @@ func (b *brokers) counted() {
 // logOffWaitingAt logs off at a broker and returns the receipts in the answer, with Of -1 if it has none.
 func (s *roamer) logOffWaitingAt(m *member) broker.ReceiptSummary {
 	s.b.t.Helper()
-	a := s.b.do(m, http.MethodPost, "/auth/logoff/?wait=5s", s.body(), s.cookie)
+	a := s.b.ask(m, "/auth/logoff/?wait=5s", s.body(), s.cookie)
 	got := broker.ReceiptSummary{Of: -1}
 	if err := json.Unmarshal([]byte(a.body), &got); err != nil || a.status != http.StatusOK {
 		s.b.t.Fatalf("log-off: %d %s, %v", a.status, a.body, err)

@@ -37,9 +37,9 @@ func TestABrokerOnAnOldPrimaryAnswersNothing(t *testing.T) {
 	if a := ended.logOffAt(b.all[0]); a.status != http.StatusOK {
 		t.Fatalf("log-off at the other broker: %d %s", a.status, a.body)
 	}
-	b.refused("refresh of the session that has ended", ended.refreshAt(m))
-	b.refused("refresh", s.refreshAt(m))
-	b.refused("log-off", ended.logOffAt(m))
+	b.refused("refresh of the session that has ended", ended.once(m, "/auth/refresh/"))
+	b.refused("refresh", s.once(m, "/auth/refresh/"))
+	b.refused("log-off", ended.once(m, "/auth/logoff/"))
 	b.refused("a question for the session", b.do(m, http.MethodGet, "/auth/session/", "", ended.cookie))
 	if err := m.node.Backup(t.Context(), io.Discard); !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("a backup: %v", err)
