@@ -2,6 +2,8 @@ package credential
 
 import (
 	"context"
+	"crypto/sha256"
+	"crypto/sha512"
 	"fmt"
 	"strconv"
 	"strings"
@@ -75,35 +77,150 @@ func ReservedClaim(name string) bool {
 	return false
 }
 
-// EncodeClaims returns the claims of the access token of a committed step: the standard ones
-// (RFC 9068 §2.2), sid, sep and cep, then custom, sorted by name. A custom claim with a reserved
-// name is an error. sep and cep are always present, because a token without them is refused.
-func EncodeClaims(issuer string, audience []string, eff session.Effects, custom map[string]any) ([]byte, error) {
+// AccessToken is the standard claims of an access token (RFC 9068 §2.2), and sid, sep and cep. Members that are empty are left out, but
+// sub, aud, client_id, sep and cep are always present, because a token without them is refused. Times are Unix seconds.
+type AccessToken struct {
+	Issuer, Subject string
+	Audience        []string
+	ClientID        string
+	// SID is empty in a token that belongs to no session.
+	SID, Scope          string
+	IssuedAt, ExpiresAt int64
+	AuthTime            int64
+	ACR                 string
+	AMR                 []string
+	SEP, CEP            int64
+	// Act is the party that acts for the subject, or nil.
+	Act *Actor
+	// ID is the jti. If empty, Encode makes one.
+	ID string
+}
+
+// Actor is the claim act (RFC 8693 §4.1).
+type Actor struct {
+	Subject, ClientID string
+	// Prior is the actor before this one, or nil. Its own Prior is not encoded.
+	Prior *Actor
+}
+
+// SessionToken returns the claims of the access token of a committed step.
+func SessionToken(issuer string, audience []string, eff session.Effects) AccessToken {
+	s := eff.Session
+	return AccessToken{
+		Issuer: issuer, Subject: s.UID, Audience: audience, ClientID: s.ClientID, SID: s.SID, Scope: s.Scope,
+		IssuedAt: eff.IssuedAt, ExpiresAt: eff.ExpiresAt, AuthTime: s.AuthTime, ACR: s.ACR, AMR: s.AMR, SEP: s.SEP, CEP: s.CEP,
+	}
+}
+
+// NewJTI returns a jti, a UUIDv7.
+func NewJTI() (string, error) {
 	jti, err := uuid.NewV7()
 	if err != nil {
-		return nil, fmt.Errorf("making a jti: %w", err)
+		return "", fmt.Errorf("making a jti: %w", err)
 	}
-	s := eff.Session
+	return jti.String(), nil
+}
+
+// Encode returns the claims as a JSON object: the standard ones, then custom, sorted by name. A custom claim with a reserved
+// name is an error.
+func (t AccessToken) Encode(custom map[string]any) ([]byte, error) {
+	var err error
+	if t.ID == "" {
+		if t.ID, err = NewJTI(); err != nil {
+			return nil, err
+		}
+	}
 	b := make([]byte, 0, 768)
-	b = plainjson.AppendString(append(b, `{"iss":`...), issuer)
-	b = plainjson.AppendString(append(b, `,"sub":`...), s.UID)
-	b = plainjson.AppendStrings(append(b, `,"aud":`...), audience)
-	b = strconv.AppendInt(append(b, `,"exp":`...), eff.ExpiresAt, 10)
-	b = strconv.AppendInt(append(b, `,"iat":`...), eff.IssuedAt, 10)
-	b = strconv.AppendInt(append(b, `,"nbf":`...), eff.IssuedAt, 10)
-	b = plainjson.AppendString(append(b, `,"jti":`...), jti.String())
-	b = plainjson.AppendString(append(b, `,"client_id":`...), s.ClientID)
-	b = appendClaim(b, `,"sid":`, s.SID)
-	b = appendClaim(b, `,"scope":`, s.Scope)
-	if s.AuthTime != 0 {
-		b = strconv.AppendInt(append(b, `,"auth_time":`...), s.AuthTime, 10)
+	b = plainjson.AppendString(append(b, `{"iss":`...), t.Issuer)
+	b = plainjson.AppendString(append(b, `,"sub":`...), t.Subject)
+	b = plainjson.AppendStrings(append(b, `,"aud":`...), t.Audience)
+	b = strconv.AppendInt(append(b, `,"exp":`...), t.ExpiresAt, 10)
+	b = strconv.AppendInt(append(b, `,"iat":`...), t.IssuedAt, 10)
+	b = strconv.AppendInt(append(b, `,"nbf":`...), t.IssuedAt, 10)
+	b = plainjson.AppendString(append(b, `,"jti":`...), t.ID)
+	b = plainjson.AppendString(append(b, `,"client_id":`...), t.ClientID)
+	b = appendClaim(b, `,"sid":`, t.SID)
+	b = appendClaim(b, `,"scope":`, t.Scope)
+	if t.AuthTime != 0 {
+		b = strconv.AppendInt(append(b, `,"auth_time":`...), t.AuthTime, 10)
 	}
-	b = appendClaim(b, `,"acr":`, s.ACR)
-	if len(s.AMR) > 0 {
-		b = plainjson.AppendStrings(append(b, `,"amr":`...), s.AMR)
+	b = appendClaim(b, `,"acr":`, t.ACR)
+	if len(t.AMR) > 0 {
+		b = plainjson.AppendStrings(append(b, `,"amr":`...), t.AMR)
 	}
-	b = strconv.AppendInt(append(b, `,"sep":`...), s.SEP, 10)
-	b = strconv.AppendInt(append(b, `,"cep":`...), s.CEP, 10)
+	b = strconv.AppendInt(append(b, `,"sep":`...), t.SEP, 10)
+	b = strconv.AppendInt(append(b, `,"cep":`...), t.CEP, 10)
+	if t.Act != nil {
+		b = t.Act.append(append(b, `,"act":`...))
+	}
+	return appendCustom(b, custom)
+}
+
+func (a *Actor) append(b []byte) []byte {
+	b = plainjson.AppendString(append(b, `{"sub":`...), a.Subject)
+	b = appendClaim(b, `,"client_id":`, a.ClientID)
+	if a.Prior != nil {
+		prior := *a.Prior
+		prior.Prior = nil
+		b = prior.append(append(b, `,"act":`...))
+	}
+	return append(b, '}')
+}
+
+// IDToken is the claims of an id token (OpenID Connect Core 1.0 §2). Members that are empty are left out. Times are Unix seconds.
+type IDToken struct {
+	Issuer, Subject, Audience string
+	IssuedAt, ExpiresAt       int64
+	AuthTime                  int64
+	Nonce                     string
+	ACR                       string
+	AMR                       []string
+	// SID is the browser session in which the user authorized the client, which a log-out names.
+	SID string
+}
+
+// Encode returns the claims as a JSON object, with the at_hash of the access token under the algorithm of the
+// signature, then more, sorted by name. A claim of more with a reserved name is an error.
+func (t IDToken) Encode(accessToken, algorithm string, more map[string]any) ([]byte, error) {
+	hash, err := atHash(accessToken, algorithm)
+	if err != nil {
+		return nil, err
+	}
+	b := make([]byte, 0, 768)
+	b = plainjson.AppendString(append(b, `{"iss":`...), t.Issuer)
+	b = plainjson.AppendString(append(b, `,"sub":`...), t.Subject)
+	b = plainjson.AppendString(append(b, `,"aud":`...), t.Audience)
+	b = strconv.AppendInt(append(b, `,"exp":`...), t.ExpiresAt, 10)
+	b = strconv.AppendInt(append(b, `,"iat":`...), t.IssuedAt, 10)
+	if t.AuthTime != 0 {
+		b = strconv.AppendInt(append(b, `,"auth_time":`...), t.AuthTime, 10)
+	}
+	b = appendClaim(b, `,"nonce":`, t.Nonce)
+	b = appendClaim(b, `,"at_hash":`, hash)
+	b = appendClaim(b, `,"acr":`, t.ACR)
+	if len(t.AMR) > 0 {
+		b = plainjson.AppendStrings(append(b, `,"amr":`...), t.AMR)
+	}
+	b = appendClaim(b, `,"sid":`, t.SID)
+	return appendCustom(b, more)
+}
+
+// atHash returns the left half of the hash of an access token (OpenID Connect Core 1.0 §3.1.3.6). The hash of EdDSA with
+// Ed25519 is SHA-512.
+func atHash(accessToken, algorithm string) (string, error) {
+	switch algorithm {
+	case "ES256", "RS256", "PS256":
+		sum := sha256.Sum256([]byte(accessToken))
+		return strictBase64.EncodeToString(sum[:len(sum)/2]), nil
+	case "EdDSA":
+		sum := sha512.Sum512([]byte(accessToken))
+		return strictBase64.EncodeToString(sum[:len(sum)/2]), nil
+	}
+	return "", fmt.Errorf("no at_hash for the algorithm %q", algorithm)
+}
+
+// appendCustom appends claims to an object without its closing brace, and closes it.
+func appendCustom(b []byte, custom map[string]any) ([]byte, error) {
 	if len(custom) == 0 {
 		return append(b, '}'), nil
 	}
@@ -113,7 +230,8 @@ func EncodeClaims(issuer string, audience []string, eff session.Effects, custom 
 		}
 	}
 	standard := len(b)
-	if b, err = plainjson.AppendObject(b, custom); err != nil {
+	b, err := plainjson.AppendObject(b, custom)
+	if err != nil {
 		return nil, fmt.Errorf("custom claims: %w", err)
 	}
 	b[standard] = ',' // replaces the opening brace

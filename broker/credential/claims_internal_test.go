@@ -33,7 +33,7 @@ func TestClaimsAreEncodedLikeEncodingJSON(t *testing.T) {
 	}
 	for name, s := range map[string]session.Session{"all": all, "none": {}} {
 		eff := session.Effects{Session: &s, IssuedAt: 5, ExpiresAt: 6}
-		got, err := EncodeClaims("https://issuer/", []string{"one", "two"}, eff, nil)
+		got, err := SessionToken("https://issuer/", []string{"one", "two"}, eff).Encode(nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -50,8 +50,50 @@ func TestClaimsAreEncodedLikeEncodingJSON(t *testing.T) {
 		}
 	}
 	eff := session.Effects{Session: &all, IssuedAt: 5, ExpiresAt: 6}
-	got, err := EncodeClaims("i", []string{"a"}, eff, map[string]any{"z": 1, "groups": []string{"g"}})
+	got, err := SessionToken("i", []string{"a"}, eff).Encode(map[string]any{"z": 1, "groups": []string{"g"}})
 	if err != nil || !json.Valid(got) || !strings.HasSuffix(string(got), `,"cep":9,"groups":["g"],"z":1}`) {
 		t.Errorf("custom claims: %s, %v", got, err)
+	}
+}
+
+func TestOpenIDConnectCoreAppendixA3AtHash(t *testing.T) {
+	const token = "jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y"
+	for algorithm, want := range map[string]string{
+		"RS256": "77QmUPtjPfzWtF2AnpK9RQ", "ES256": "77QmUPtjPfzWtF2AnpK9RQ", "PS256": "77QmUPtjPfzWtF2AnpK9RQ",
+	} {
+		if got, err := atHash(token, algorithm); got != want || err != nil {
+			t.Errorf("%s: %q, %v", algorithm, got, err)
+		}
+	}
+	if got, err := atHash(token, "EdDSA"); len(got) != 43 || err != nil {
+		t.Errorf("EdDSA: %q, %v; want half of a SHA-512", got, err)
+	}
+	if got, err := atHash(token, "none"); err == nil {
+		t.Errorf("none: %q", got)
+	}
+}
+
+func TestOpenIDConnectCoreSection2IDToken(t *testing.T) {
+	all := IDToken{
+		Issuer: "https://issuer/", Subject: "u\"", Audience: "c", IssuedAt: 5, ExpiresAt: 6, AuthTime: 4, Nonce: "n", ACR: "1", AMR: []string{"pwd"}, SID: "s",
+	}
+	got, err := all.Encode("jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y", "ES256", map[string]any{"email": "e"})
+	const want = `{"iss":"https://issuer/","sub":"u\"","aud":"c","exp":6,"iat":5,"auth_time":4,"nonce":"n","at_hash":"77QmUPtjPfzWtF2AnpK9RQ",` +
+		`"acr":"1","amr":["pwd"],"sid":"s","email":"e"}`
+	if string(got) != want || err != nil {
+		t.Errorf("%s, %v; want\n%s", got, err, want)
+	}
+	for _, name := range []string{"sub", "at_hash", "Nonce"} {
+		if got, err := all.Encode("a", "ES256", map[string]any{name: "x"}); err == nil {
+			t.Errorf("a claim %s is replaced: %s", name, got)
+		}
+	}
+}
+
+func TestRFC8693Section41Actor(t *testing.T) {
+	token := AccessToken{ID: "j", Act: &Actor{Subject: "b", ClientID: "c", Prior: &Actor{Subject: "a", Prior: &Actor{Subject: "z"}}}}
+	got, err := token.Encode(nil)
+	if want := `,"act":{"sub":"b","client_id":"c","act":{"sub":"a"}}}`; err != nil || !strings.HasSuffix(string(got), want) {
+		t.Errorf("%s, %v; want ...%s", got, err, want)
 	}
 }

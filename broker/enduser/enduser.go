@@ -12,6 +12,8 @@ import (
 	"tokenbroker/broker"
 	"tokenbroker/broker/commit"
 	"tokenbroker/broker/credential"
+	"tokenbroker/broker/issuing"
+	"tokenbroker/broker/replays"
 	"tokenbroker/broker/session"
 	"tokenbroker/store"
 )
@@ -55,9 +57,9 @@ type Service struct {
 	cfg       Config
 	path      *commit.Path
 	audit     broker.Audit
-	signing   *semaphore.Weighted
+	issuer    *issuing.Issuer
 	upstreams map[string]*semaphore.Weighted
-	replays   *replays
+	replays   *replays.Counter
 	openRates *openRates
 }
 
@@ -72,13 +74,10 @@ func (svc *Service) checkKeys(ctx context.Context) error {
 
 // New returns the use cases on the commit path.
 func New(cfg Config) *Service {
-	if cfg.Signers <= 0 {
-		cfg.Signers = 4
-	}
 	cfg.Logger = cmp.Or(cfg.Logger, slog.Default())
 	return &Service{
 		cfg: cfg, path: cfg.Path, audit: broker.Audit{Logger: cmp.Or(cfg.Audit, cfg.Logger)},
-		signing: semaphore.NewWeighted(cfg.Signers), upstreams: upstreamGates(cfg.Providers),
-		replays: newReplays(), openRates: newOpenRates(),
+		issuer: issuing.New(cfg.Signer, cfg.CustomClaims, cfg.Signers), upstreams: upstreamGates(cfg.Providers),
+		replays: replays.NewCounter(), openRates: newOpenRates(),
 	}
 }

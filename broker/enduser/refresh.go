@@ -2,14 +2,13 @@ package enduser
 
 import (
 	"context"
-	"fmt"
-	"log/slog"
 	"time"
 
 	"tokenbroker/broker"
 	"tokenbroker/broker/commit"
 	"tokenbroker/broker/credential"
-	"tokenbroker/broker/directory"
+	"tokenbroker/broker/issuing"
+	"tokenbroker/broker/replays"
 	"tokenbroker/broker/session"
 )
 
@@ -41,44 +40,17 @@ func (svc *Service) Refresh(ctx context.Context, refreshText, csrf string, req b
 	}
 	eff := result.Effects
 	if eff.Refusal != "" {
-		svc.audit.Info(ctx, "refresh_refused", req, seen(token, req, "refusal", string(eff.Refusal))...)
+		svc.audit.Info(ctx, "refresh_refused", req, replays.Seen(token, req, "refusal", string(eff.Refusal))...)
 		return nil, commit.Refused(eff.Refusal)
 	}
-	if err := svc.traceRefresh(ctx, eff, token, req); err != nil {
+	if err := svc.replays.Answered(ctx, svc.audit, eff, token, req); err != nil {
 		return nil, err
 	}
 	return svc.grant(ctx, eff, token, current)
 }
 
-// traceRefresh logs an answered refresh. The error is CodeTooManyReplays.
-func (svc *Service) traceRefresh(ctx context.Context, eff session.Effects, token credential.RefreshToken, req broker.Request) error {
-	switch {
-	case eff.Replayed && !svc.replays.allow(token):
-		err := errTooManyReplays()
-		svc.audit.Info(ctx, "refresh_refused", req, seen(token, req, "refusal", string(err.Code))...)
-		return err
-	case eff.Replayed:
-		svc.audit.Info(ctx, "refresh_replayed", req, seen(token, req)...)
-		if eff.AddressChanged {
-			if n := svc.replays.elsewhere(token); n >= suspiciousReplays {
-				svc.audit.Warn(ctx, "refresh_replayed_elsewhere", req, seen(token, req, "in_a_row", n)...)
-			}
-		}
-	case eff.AddressChanged:
-		svc.audit.Info(ctx, "session_address_changed", req, seen(token, req)...)
-	case svc.audit.Logger.Enabled(ctx, slog.LevelDebug): // most refreshes are not logged, and build no attributes
-		svc.audit.Debug(ctx, "refresh", req, seen(token, req)...)
-	}
-	return nil
-}
-
 func errCSRF() *broker.Error {
 	return &broker.Error{Code: broker.CodeCSRF, Message: "The CSRF token is missing or belongs to another session; get the current one from GET /auth/session/."}
-}
-
-// seen returns the attributes of an audit line for a request that presents the token, followed by more.
-func seen(t credential.RefreshToken, req broker.Request, more ...any) []any {
-	return append([]any{"uid", t.UID.String(), "sid", t.SID.String(), "generation", t.Generation, "user_agent", req.UserAgent}, more...)
 }
 
 // grant returns the answer to a committed step. With an error, it has no access token
@@ -104,58 +76,11 @@ func (svc *Service) grant(ctx context.Context, eff session.Effects, token creden
 
 // accessToken computes the claims of the access token of a committed step and signs it.
 func (svc *Service) accessToken(ctx context.Context, eff session.Effects) (string, error) {
-	custom, err := svc.customClaims(ctx, eff)
+	custom, err := svc.issuer.CustomClaims(ctx, eff.Session, eff.User)
 	if err != nil {
 		return "", err
 	}
-	claims, err := credential.EncodeClaims(svc.cfg.Issuer, svc.cfg.Audience, eff, custom)
-	if err != nil {
-		return "", claimsFailed("encoding claims", err)
-	}
-	if err := svc.signing.Acquire(ctx, 1); err != nil {
-		return "", commit.AppError(ctx, "waiting to sign", err)
-	}
-	access, err := svc.cfg.Signer.SignAccessToken(ctx, claims)
-	svc.signing.Release(1)
-	if err != nil {
-		return "", commit.AppError(ctx, "signing", err)
-	}
-	return access, nil
-}
-
-// customClaims computes the configured claims of the access token of a committed step. They are
-// computed for each token. After CodeClaimsFailed, the step stays committed and its refresh
-// token is returned, so that a refresh succeeds once the cause is removed.
-func (svc *Service) customClaims(ctx context.Context, eff session.Effects) (map[string]any, error) {
-	if svc.cfg.CustomClaims == nil {
-		return nil, nil
-	}
-	s := eff.Session
-	in := credential.ClaimsInput{
-		User:     claimsUser(eff.User),
-		Identity: credential.ClaimsIdentity{Provider: s.Provider, Issuer: s.UpstreamIssuer, Subject: s.UpstreamSubject},
-		Client:   credential.ClaimsClient{ID: s.ClientID},
-		Session: credential.ClaimsSession{
-			ID: s.SID, Scope: s.Scope, ACR: s.ACR, Device: s.Device, AMR: s.AMR,
-			AuthTime: unixTime(s.AuthTime), CreatedAt: unixTime(s.CreatedAt),
-		},
-	}
-	claims, err := svc.cfg.CustomClaims.Claims(ctx, in)
-	switch {
-	case err == nil:
-		return claims, nil
-	case ctx.Err() != nil:
-		return nil, commit.AppError(ctx, "computing claims", err)
-	default:
-		return nil, claimsFailed("computing claims", err)
-	}
-}
-
-func claimsFailed(doing string, err error) *broker.Error {
-	return &broker.Error{
-		Code: broker.CodeClaimsFailed, Message: "The custom claims of the access token cannot be computed; the broker's log has the cause under this request id.",
-		Err: fmt.Errorf("%s: %w", doing, err),
-	}
+	return svc.issuer.AccessToken(ctx, credential.SessionToken(svc.cfg.Issuer, svc.cfg.Audience, eff), custom)
 }
 
 // userObject returns the user object of the answers.
@@ -164,7 +89,7 @@ func (svc *Service) userObject(u *session.User) map[string]any {
 		return nil
 	}
 	if svc.cfg.CustomClaims != nil {
-		return svc.cfg.CustomClaims.UserObject(claimsUser(u))
+		return svc.cfg.CustomClaims.UserObject(issuing.ClaimsUser(u))
 	}
 	object := map[string]any{"id": u.UID, "username": u.Username}
 	if len(u.Roles) > 0 {
@@ -174,22 +99,4 @@ func (svc *Service) userObject(u *session.User) map[string]any {
 		object["groups"] = u.Groups
 	}
 	return object
-}
-
-func claimsUser(u *session.User) credential.ClaimsUser {
-	if u == nil {
-		return credential.ClaimsUser{}
-	}
-	return credential.ClaimsUser{
-		ID: u.UID, Username: u.Username, Local: directory.HasLocalName(u), Attributes: u.Attributes, Roles: u.Roles, Groups: u.Groups,
-		CreatedAt: unixTime(u.CreatedAt), LastLogin: unixTime(u.LastLogin),
-	}
-}
-
-// unixTime converts a record's time. 0 is the zero time.
-func unixTime(seconds int64) time.Time {
-	if seconds == 0 {
-		return time.Time{}
-	}
-	return time.Unix(seconds, 0).UTC()
 }

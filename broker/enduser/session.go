@@ -7,6 +7,7 @@ import (
 	"tokenbroker/broker"
 	"tokenbroker/broker/commit"
 	"tokenbroker/broker/credential"
+	"tokenbroker/broker/replays"
 	"tokenbroker/broker/session"
 )
 
@@ -33,9 +34,9 @@ func (svc *Service) Session(ctx context.Context, refreshText string, req broker.
 		Generation: token.Generation, SecretHash: token.SecretHash(), Channel: session.ChannelCookie,
 	}); refusal {
 	case "":
-		svc.audit.Debug(ctx, "session_read", req, seen(token, req)...)
+		svc.audit.Debug(ctx, "session_read", req, replays.Seen(token, req)...)
 	case session.RefuseSuperseded:
-		svc.audit.Info(ctx, "session_read_superseded", req, seen(token, req)...)
+		svc.audit.Info(ctx, "session_read_superseded", req, replays.Seen(token, req)...)
 		return nil, commit.Refused(refusal)
 	default:
 		return nil, commit.Refused(refusal)

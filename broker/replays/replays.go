@@ -1,6 +1,9 @@
-package enduser
+// Package replays counts and logs the refresh tokens that are presented again within their grace.
+package replays
 
 import (
+	"context"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -8,6 +11,7 @@ import (
 
 	"tokenbroker/broker"
 	"tokenbroker/broker/credential"
+	"tokenbroker/broker/session"
 )
 
 const (
@@ -23,8 +27,8 @@ const (
 	suspiciousReplays = 3
 )
 
-// replays counts how often superseded refresh tokens were presented. It is safe for concurrent use.
-type replays struct {
+// Counter counts how often superseded refresh tokens were presented. It is safe for concurrent use.
+type Counter struct {
 	mu     sync.Mutex // guards the fields below
 	counts *simplelru.LRU[replayedToken, int]
 	rows   *simplelru.LRU[broker.ID, row] // by session
@@ -42,7 +46,8 @@ type replayedToken struct {
 	generation uint32
 }
 
-func newReplays() *replays {
+// NewCounter returns a counter without counts.
+func NewCounter() *Counter {
 	counts, err := simplelru.NewLRU[replayedToken, int](replayedTokens, nil)
 	if err != nil {
 		panic(err) // only for a size that is not positive
@@ -51,11 +56,11 @@ func newReplays() *replays {
 	if err != nil {
 		panic(err)
 	}
-	return &replays{counts: counts, rows: rows}
+	return &Counter{counts: counts, rows: rows}
 }
 
 // allow counts a replay and reports whether the token may still be answered.
-func (r *replays) allow(token credential.RefreshToken) bool {
+func (r *Counter) allow(token credential.RefreshToken) bool {
 	key := replayedToken{sid: token.SID, generation: token.Generation}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -69,7 +74,7 @@ func (r *replays) allow(token credential.RefreshToken) bool {
 
 // elsewhere counts a replay from an address other than that of the latest rotation. It returns the
 // number of consecutive generations that were replayed so, once for each generation; otherwise 0.
-func (r *replays) elsewhere(token credential.RefreshToken) (inARow int) {
+func (r *Counter) elsewhere(token credential.RefreshToken) (inARow int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	row, found := r.rows.Get(token.SID)
@@ -91,4 +96,31 @@ func errTooManyReplays() *broker.Error {
 		Code: broker.CodeTooManyReplays, RetryAfter: time.Second,
 		Message: "This refresh token was replaced and has been presented too often since; use the one that replaced it.",
 	}
+}
+
+// Answered logs a refresh that the step answered. The error is CodeTooManyReplays.
+func (r *Counter) Answered(ctx context.Context, audit broker.Audit, eff session.Effects, token credential.RefreshToken, req broker.Request) error {
+	switch {
+	case eff.Replayed && !r.allow(token):
+		err := errTooManyReplays()
+		audit.Info(ctx, "refresh_refused", req, Seen(token, req, "refusal", string(err.Code))...)
+		return err
+	case eff.Replayed:
+		audit.Info(ctx, "refresh_replayed", req, Seen(token, req)...)
+		if eff.AddressChanged {
+			if n := r.elsewhere(token); n >= suspiciousReplays {
+				audit.Warn(ctx, "refresh_replayed_elsewhere", req, Seen(token, req, "in_a_row", n)...)
+			}
+		}
+	case eff.AddressChanged:
+		audit.Info(ctx, "session_address_changed", req, Seen(token, req)...)
+	case audit.Logger.Enabled(ctx, slog.LevelDebug): // most refreshes are not logged, and build no attributes
+		audit.Debug(ctx, "refresh", req, Seen(token, req)...)
+	}
+	return nil
+}
+
+// Seen returns the attributes of an audit line for a request that presents the token, followed by more.
+func Seen(t credential.RefreshToken, req broker.Request, more ...any) []any {
+	return append([]any{"uid", t.UID.String(), "sid", t.SID.String(), "generation", t.Generation, "user_agent", req.UserAgent}, more...)
 }
