@@ -51,7 +51,7 @@ type Config struct {
 type Handler struct {
 	cfg    Config
 	site   *httpapi.Site
-	cookie refreshCookie
+	cookie httpapi.RefreshCookie
 	logins attemptCookies // Lax, because the provider sends the browser back
 	nonces attemptCookies
 	files  []httpapi.Route
@@ -69,7 +69,7 @@ func New(cfg Config, site *httpapi.Site) (*Handler, error) {
 		return nil, errors.New("InsecureDevelopment without an insecure cookie: want Cookie.Insecure")
 	}
 	h := &Handler{
-		cfg: cfg, site: site, cookie: newRefreshCookie(cfg.Cookie),
+		cfg: cfg, site: site, cookie: httpapi.NewRefreshCookie(cfg.Cookie),
 		logins: newAttemptCookies("tb_login_", cfg.Cookie.Insecure, http.SameSiteLaxMode, broker.LoginLife),
 		nonces: newAttemptCookies("tb_nonce_", cfg.Cookie.Insecure, http.SameSiteStrictMode, broker.NonceLife),
 	}

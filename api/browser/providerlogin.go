@@ -65,7 +65,7 @@ func (h *Handler) callback(w http.ResponseWriter, r *http.Request) error {
 		h.logins.clear(w, suffix)
 	}
 	if grant != nil { // also with an error: the session exists
-		h.cookie.open(w, grant.RefreshToken, grant.RefreshMaxAge)
+		h.cookie.Open(w, grant.RefreshToken, grant.RefreshMaxAge)
 	}
 	switch {
 	case err == nil:

@@ -38,7 +38,7 @@ func (h *Handler) signIn(w http.ResponseWriter, r *http.Request) error {
 // know which of the two is the browser's own.
 func (h *Handler) signInRequest(r *http.Request) broker.Request {
 	req := httpapi.BrokerRequest(r)
-	if token, err := h.cookie.read(r); err == nil {
+	if token, err := h.cookie.Read(r); err == nil {
 		req.RefreshToken = token
 	}
 	return req
@@ -51,17 +51,17 @@ func (h *Handler) refresh(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	token, err := h.cookie.read(r)
+	token, err := h.cookie.Read(r)
 	if err != nil {
 		return err
 	}
 	if token == "" {
-		h.cookie.clear(w)
+		h.cookie.Clear(w)
 		return noSession()
 	}
 	g, err := h.cfg.Sessions.Refresh(r.Context(), token, csrf, httpapi.BrokerRequest(r))
 	if err != nil && g == nil && ends(r, err) {
-		h.cookie.clear(w)
+		h.cookie.Clear(w)
 	}
 	return h.rotated(w, g, err)
 }
@@ -75,7 +75,7 @@ func (h *Handler) logOff(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	token, duplicates, err := h.cookie.readForLogOff(r)
+	token, duplicates, err := h.cookie.ReadForLogOff(r)
 	if err != nil {
 		return err
 	}
@@ -98,7 +98,7 @@ func (h *Handler) logOff(w http.ResponseWriter, r *http.Request) error {
 			status = http.StatusAccepted
 		}
 	}
-	h.cookie.clear(w)
+	h.cookie.Clear(w)
 	return httpapi.WriteJSON(w, status, answer)
 }
 
@@ -131,7 +131,7 @@ func (h *Handler) csrf(w http.ResponseWriter, r *http.Request) (string, error) {
 // in the body. The cookie is also set if there is a token and an error.
 func (h *Handler) opened(w http.ResponseWriter, g *broker.Grant, err error) error {
 	if g != nil {
-		h.cookie.open(w, g.RefreshToken, g.RefreshMaxAge)
+		h.cookie.Open(w, g.RefreshToken, g.RefreshMaxAge)
 	}
 	return grant(w, g, err)
 }
@@ -139,7 +139,7 @@ func (h *Handler) opened(w http.ResponseWriter, g *broker.Grant, err error) erro
 // rotated is like opened, for a refresh token that replaces the one presented.
 func (h *Handler) rotated(w http.ResponseWriter, g *broker.Grant, err error) error {
 	if g != nil {
-		h.cookie.set(w, g.RefreshToken, g.RefreshMaxAge)
+		h.cookie.Set(w, g.RefreshToken, g.RefreshMaxAge)
 	}
 	return grant(w, g, err)
 }
@@ -197,7 +197,7 @@ func (h *Handler) session(w http.ResponseWriter, r *http.Request) error {
 	if err := h.site.CheckOrigin(r); err != nil {
 		return err
 	}
-	token, err := h.cookie.read(r)
+	token, err := h.cookie.Read(r)
 	if err != nil {
 		return err
 	}
@@ -207,7 +207,7 @@ func (h *Handler) session(w http.ResponseWriter, r *http.Request) error {
 	info, err := h.cfg.Sessions.Session(r.Context(), token, httpapi.BrokerRequest(r))
 	if err != nil {
 		if ends(r, err) {
-			h.cookie.clear(w)
+			h.cookie.Clear(w)
 		}
 		return err
 	}

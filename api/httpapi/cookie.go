@@ -8,6 +8,9 @@ import (
 // AuthPath is the path below which the browser's endpoints are.
 const AuthPath = "/auth"
 
+// AuthorizePath is the path of the authorization endpoint.
+const AuthorizePath = AuthPath + "/authorize"
+
 // The prefixes that bind a cookie's name to attributes (RFC 6265bis §4.1.3). Only HostPrefix
 // keeps another host of the same domain from setting the cookie.
 const (

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"tokenbroker/api/look"
 	"tokenbroker/api/origin"
 	"tokenbroker/broker"
 )
@@ -24,6 +26,8 @@ type SiteConfig struct {
 	// on other sites, and sends logins back to the request's host if that is an allowed origin. The
 	// issuer must be http on loopback. It MUST NOT be set where users sign in from another machine.
 	InsecureDevelopment bool
+	// Look is the look of the pages. If nil, it is [look.Default].
+	Look *look.Look
 }
 
 // Site knows the origins whose pages may call the broker. It is safe for concurrent use.
@@ -32,6 +36,8 @@ type Site struct {
 	Issuer string
 	// Development is [SiteConfig.InsecureDevelopment].
 	Development bool
+	// Look is the look of the pages. It is never nil.
+	Look *look.Look
 
 	own     *url.URL
 	allowed atomic.Pointer[allowedOrigins]
@@ -53,7 +59,7 @@ func NewSite(c SiteConfig) (*Site, error) {
 	if c.InsecureDevelopment && (own.Scheme != "http" || !origin.LoopbackHost(own.Hostname())) {
 		return nil, fmt.Errorf("InsecureDevelopment with the issuer %q: want an http issuer on loopback", c.Issuer)
 	}
-	s := &Site{Issuer: c.Issuer, Development: c.InsecureDevelopment, own: own}
+	s := &Site{Issuer: c.Issuer, Development: c.InsecureDevelopment, Look: cmp.Or(c.Look, look.Default()), own: own}
 	if err := s.SetOrigins(c.Origins); err != nil {
 		return nil, err
 	}
