@@ -102,7 +102,7 @@ func newPublic(cfg Config) (*Public, error) {
 		return nil, err
 	}
 	clients := httpapi.NewClientResolver(trusted, cfg.Logger)
-	outermost := httpapi.Middleware{Logger: cfg.Logger, Observe: cfg.Observe, HTTPS: site.HTTPS(), Clients: clients, Home: pages.Home}
+	outermost := httpapi.Middleware{Logger: cfg.Logger, Observe: cfg.Observe, HTTPS: site.HTTPS(), Clients: clients, Home: pages.Home, Look: site.Look}
 	return &Public{Handler: outermost.Wrap(site.CORS(router, browser.IsSDK)), Site: site, clients: clients}, nil
 }
 

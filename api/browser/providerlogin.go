@@ -25,7 +25,7 @@ func (h *Handler) login(w http.ResponseWriter, r *http.Request) error {
 	}
 	provider := query.Get("provider")
 	if names := h.cfg.Logins.Providers(); provider == "" && len(names) != 1 {
-		return h.choosePage(w, names, returnTo)
+		return h.choosePage(w, r, names, returnTo)
 	} else if provider == "" {
 		provider = names[0]
 	}
@@ -116,7 +116,7 @@ func redirect(w http.ResponseWriter, to string, status int) {
 }
 
 // choosePage lets the user choose a provider.
-func (h *Handler) choosePage(w http.ResponseWriter, names []string, returnTo string) error {
+func (h *Handler) choosePage(w http.ResponseWriter, r *http.Request, names []string, returnTo string) error {
 	p := httpapi.Page{Title: "Sign in with"}
 	if len(names) == 0 {
 		p = httpapi.Page{Title: "Sign-in through a provider is not available", Text: "No sign-in provider is configured.", Choices: []httpapi.Choice{httpapi.LinkTo("Back", h.Home())}}
@@ -125,7 +125,7 @@ func (h *Handler) choosePage(w http.ResponseWriter, names []string, returnTo str
 		query := url.Values{"provider": {name}, "return_to": {returnTo}}
 		p.Choices = append(p.Choices, httpapi.Choice{Name: name, URL: "/auth/login/?" + query.Encode()})
 	}
-	httpapi.WritePage(w, http.StatusOK, p)
+	httpapi.WritePage(w, r, http.StatusOK, p)
 	return nil
 }
 

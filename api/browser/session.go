@@ -60,7 +60,7 @@ func (h *Handler) refresh(w http.ResponseWriter, r *http.Request) error {
 		return noSession()
 	}
 	g, err := h.cfg.Sessions.Refresh(r.Context(), token, csrf, httpapi.BrokerRequest(r))
-	if err != nil && g == nil && ends(r, err) {
+	if err != nil && g == nil && httpapi.EndsSession(r, err) {
 		h.cookie.Clear(w)
 	}
 	return h.rotated(w, g, err)
@@ -92,7 +92,7 @@ func (h *Handler) logOff(w http.ResponseWriter, r *http.Request) error {
 		res, err := h.cfg.Sessions.LogOff(r.Context(), token, csrf, req, duplicates...)
 		answer = logOffAnswer{res.LogoutURL, withoutNames(res.Receipts)}
 		switch {
-		case err != nil && !ends(r, err):
+		case err != nil && !httpapi.EndsSession(r, err):
 			return err
 		case err == nil && res.Ended && !res.Broadcast:
 			status = http.StatusAccepted
@@ -206,7 +206,7 @@ func (h *Handler) session(w http.ResponseWriter, r *http.Request) error {
 	}
 	info, err := h.cfg.Sessions.Session(r.Context(), token, httpapi.BrokerRequest(r))
 	if err != nil {
-		if ends(r, err) {
+		if httpapi.EndsSession(r, err) {
 			h.cookie.Clear(w)
 		}
 		return err
@@ -216,13 +216,4 @@ func (h *Handler) session(w http.ResponseWriter, r *http.Request) error {
 		AuthTime: info.AuthTime.Unix(), CreatedAt: info.CreatedAt.Unix(), Expires: info.ExpiresAt.Unix(),
 		CSRFToken: info.CSRFToken, User: info.User,
 	})
-}
-
-// ends reports whether err says that the session of the presented cookie is over or never was.
-// After CodeRefreshSuperseded the session continues, and the browser may already have the newer
-// cookie, which clearing would delete.
-func ends(r *http.Request, err error) bool {
-	code := httpapi.Refusal(r, err).Code
-	status := httpapi.Status(code)
-	return (status == http.StatusUnauthorized || status == http.StatusGone) && code != broker.CodeRefreshSuperseded
 }

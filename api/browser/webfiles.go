@@ -169,6 +169,6 @@ func (h *Handler) rootPage(w http.ResponseWriter, r *http.Request) error {
 	if home := h.Home(); home != "/" && home != h.site.Issuer+"/" {
 		p.Choices = []httpapi.Choice{httpapi.LinkTo("Continue", home)}
 	}
-	httpapi.WritePage(w, http.StatusOK, p)
+	httpapi.WritePage(w, r, http.StatusOK, p)
 	return nil
 }

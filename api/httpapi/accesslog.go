@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"tokenbroker/api/look"
 	"tokenbroker/broker"
 )
 
@@ -33,8 +35,11 @@ type LogEntry struct {
 	Cause error
 	// Audited reports whether the audit log has a line about this request.
 	Audited bool
+	// Page is set if a refusal of the request is a page for every caller, not only for browsers.
+	Page bool
 
 	home func() string // see [Middleware]
+	look *look.Look
 }
 
 type entryKey struct{}
@@ -129,6 +134,8 @@ type Middleware struct {
 	TrustRequestID func(*http.Request) bool
 	// Home returns where a page leads back to. If nil, refusals are never pages.
 	Home func() string
+	// Look is the look of pages. If nil, it is [look.Default].
+	Look *look.Look
 }
 
 // Wrap returns a handler that passes each request to next with a [LogEntry] and without the
@@ -145,7 +152,7 @@ func (m Middleware) Wrap(next http.Handler) http.Handler {
 			trusted = m.TrustRequestID(r)
 		}
 		r, x := begin(r, from, trusted)
-		x.home = m.Home
+		x.home, x.look = m.Home, cmp.Or(m.Look, look.Default())
 		h := w.Header()
 		h.Set("X-Request-Id", x.ID)
 		secure(h, m.HTTPS)

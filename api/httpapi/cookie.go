@@ -8,8 +8,11 @@ import (
 // AuthPath is the path below which the browser's endpoints are.
 const AuthPath = "/auth"
 
-// AuthorizePath is the path of the authorization endpoint.
-const AuthorizePath = AuthPath + "/authorize"
+// AuthorizePath and LogoutPath are the authorization and the log-out endpoint. These paths and those below them are pages.
+const (
+	AuthorizePath = AuthPath + "/authorize"
+	LogoutPath    = AuthPath + "/logout"
+)
 
 // The prefixes that bind a cookie's name to attributes (RFC 6265bis §4.1.3). Only HostPrefix
 // keeps another host of the same domain from setting the cookie.

@@ -1,31 +1,23 @@
 package httpapi
 
 import (
-	"bytes"
-	"crypto/sha256"
-	"encoding/base64"
+	"cmp"
 	"html/template"
 	"net/http"
 	"net/url"
 	"strings"
 
+	"tokenbroker/api/look"
 	"tokenbroker/broker"
 )
 
-// pageStyle is the style of the small pages. Their content security policy allows only its hash.
-const pageStyle = `:root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:26rem;margin:15vh auto;padding:0 1.5rem;overflow-wrap:anywhere}` +
-	`h1{font-size:1.3rem}a.choice{display:block;margin:.6rem 0;padding:.7rem 1rem;border:1px solid;border-radius:.5rem;text-decoration:none;color:inherit}` +
-	`a.choice:hover{text-decoration:underline}small{opacity:.75}`
-
-var pages = template.Must(template.New("pages").Parse(`{{define "page"}}<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
-<title>{{.Title}}</title><style>` + pageStyle + `</style></head><body><main><h1>{{.Title}}</h1>
-{{if .Text}}<p>{{.Text}}</p>
-{{end}}{{if .Checks}}<ul>{{range .Checks}}<li>{{.Name}}: {{if not .OK}}not ready{{else if .Degraded}}degraded{{else}}ready{{end}}{{if .Detail}} ({{.Detail}}){{end}}</li>{{end}}</ul>
+// smallPage is the template of [Page].
+var smallPage = template.Must(look.Parse(`<h1>{{.Title}}</h1>
+{{with .Data}}{{if .Text}}<p class="lead">{{.Text}}</p>
+{{end}}{{if .Checks}}<ul class="checks">{{range .Checks}}<li>{{.Name}}: {{if not .OK}}not ready{{else if .Degraded}}degraded{{else}}ready{{end}}{{if .Detail}} ({{.Detail}}){{end}}</li>{{end}}</ul>
 {{end}}{{range .Choices}}<a class="choice" href="{{.URL}}">{{.Name}}</a>
-{{end}}{{if .Code}}<p><small>{{.Code}} · {{.RequestID}}</small></p>{{end}}
-</main></body></html>
-{{end}}`))
+{{end}}{{if .Code}}<p class="code"><small>{{.Code}} · {{.RequestID}}</small></p>{{end}}{{end}}
+`))
 
 // Page is a small page for a person.
 type Page struct {
@@ -49,23 +41,38 @@ func LinkTo(verb, home string) Choice {
 }
 
 // WritePage writes a page with a policy that allows only its style.
-func WritePage(w http.ResponseWriter, status int, p Page) {
-	var body bytes.Buffer
-	_ = pages.ExecuteTemplate(&body, "page", p) // strings and a buffer: cannot fail
-	sum := sha256.Sum256([]byte(pageStyle))
-	w.Header().Set("Content-Security-Policy",
-		"default-src 'none'; style-src 'sha256-"+base64.StdEncoding.EncodeToString(sum[:])+"'; img-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
-	w.Header().Set("Cross-Origin-Opener-Policy", "same-origin")
-	WriteBody(w, status, "text/html; charset=utf-8", body.Bytes())
+func WritePage(w http.ResponseWriter, r *http.Request, status int, p Page) {
+	_ = WriteTemplate(w, r, status, smallPage, look.Page{Title: p.Title, Data: p}, "form-action 'none'") // strings and a buffer: cannot fail
+}
+
+// WriteTemplate writes a page of a template that [look.Parse] returned. The page's policy allows only its style, images of the
+// broker, and what policy adds.
+func WriteTemplate(w http.ResponseWriter, r *http.Request, status int, t *template.Template, p look.Page, policy string) error {
+	l := cmp.Or(EntryOf(r).look, look.Default())
+	body, err := l.Render(t, p)
+	if err != nil {
+		return err
+	}
+	h := w.Header()
+	h.Set("Content-Security-Policy", l.Policy(policy))
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	WriteBody(w, status, "text/html; charset=utf-8", body)
+	return nil
 }
 
 // writeRefusalPage writes a page that explains why a request failed and how to continue. The code
 // and the request id are for support.
-func writeRefusalPage(w http.ResponseWriter, x *LogEntry, e *broker.Error, checks []Check) {
+func writeRefusalPage(w http.ResponseWriter, r *http.Request, x *LogEntry, e *broker.Error, checks []Check) {
 	p := refusalPage(e)
+	for key, text := range map[string]*string{"title": &p.Title, "text": &p.Text} {
+		if replaced, ok := x.look.Replaced("error." + string(e.Code) + "." + key); ok {
+			*text = replaced
+		}
+	}
 	p.Code, p.RequestID, p.Checks = string(e.Code), x.ID, checks
 	p.Choices = []Choice{LinkTo("Back", x.home())}
-	WritePage(w, Status(e.Code), p)
+	WritePage(w, r, Status(e.Code), p)
 }
 
 // refusalPage returns the title and the text of the page about a refusal. Where the refusal's
@@ -78,6 +85,10 @@ func refusalPage(e *broker.Error) Page {
 		return Page{Title: "This way to sign in is not available", Text: "The link names a sign-in provider that is not set up here. Go back to the application and sign in from there."}
 	case CodeInvalidReturn, CodeRepeatedParameter, CodeInvalidParameter:
 		return Page{Title: "This link does not work", Text: "It was not made for this sign-in service, or is damaged. Go back to the application and sign in from there."}
+	case broker.CodeInvalidRedirect:
+		return Page{Title: "This request cannot be answered", Text: "The application that sent you here is not registered with this sign-in service, or it named an address for the answer that is not registered. Go back to the application and tell its support."}
+	case broker.CodeCSRF:
+		return Page{Title: "This page is out of date", Text: "You signed in or out since it was opened. Go back to the application and start again."}
 	case broker.CodeLoginState, broker.CodeLoginUsed, CodeDuplicateCookie:
 		return Page{Title: "This sign-in cannot be completed", Text: "It was started in another browser or too long ago, or is completed already. Go back to the application and sign in again."}
 	case broker.CodeUpstreamUnavailable:

@@ -91,6 +91,7 @@ var kinds = map[broker.Code]kind{
 	CodeInvalidReturn:              {400, "return_to not allowed", ""},
 	CodeRepeatedParameter:          {400, "A parameter occurs twice", ""},
 	CodeInvalidParameter:           {400, "Invalid parameter", ""},
+	broker.CodeInvalidRedirect:     {400, "Unknown client or redirect URI", ""},
 	broker.CodeInvalidUser:         {400, "Invalid user", ""},
 	broker.CodeInvalidRevocation:   {400, "Invalid revocation", ""},
 	CodeInvalidRotation:            {400, "Invalid rotation", ""},
@@ -166,11 +167,28 @@ func Fail(w http.ResponseWriter, r *http.Request, err error) { failWith(w, r, er
 
 func failWith(w http.ResponseWriter, r *http.Request, err error, checks []Check) {
 	e := Refusal(r, err)
-	k := kinds[e.Code]
 	x := EntryOf(r)
 	x.Code, x.Cause = e.Code, e.Err
 
-	h := w.Header()
+	SetRefusalHeaders(w, e)
+	if x.home != nil {
+		w.Header().Add("Vary", "Accept")
+		if x.Page || PrefersHTML(r) {
+			writeRefusalPage(w, r, x, e, checks)
+			return
+		}
+	}
+	k := kinds[e.Code]
+	body, _ := json.Marshal(problem{ // strings, numbers and booleans: cannot fail
+		Type: "urn:tokenbroker:problem:" + string(e.Code), Title: k.title, Status: k.status,
+		Detail: e.Message, Code: e.Code, RequestID: x.ID, Checks: checks,
+	})
+	WriteBody(w, k.status, "application/problem+json", body)
+}
+
+// SetRefusalHeaders sets the headers of an answer that refuses a request: WWW-Authenticate, Retry-After and Cache-Control.
+func SetRefusalHeaders(w http.ResponseWriter, e *broker.Error) {
+	k, h := kinds[e.Code], w.Header()
 	if k.challenge != "" {
 		h.Set("WWW-Authenticate", k.challenge)
 	}
@@ -180,16 +198,13 @@ func failWith(w http.ResponseWriter, r *http.Request, err error, checks []Check)
 	if h.Get("Cache-Control") == "" {
 		h.Set("Cache-Control", "no-store")
 	}
-	if x.home != nil {
-		h.Add("Vary", "Accept")
-		if PrefersHTML(r) {
-			writeRefusalPage(w, x, e, checks)
-			return
-		}
-	}
-	body, _ := json.Marshal(problem{ // strings, numbers and booleans: cannot fail
-		Type: "urn:tokenbroker:problem:" + string(e.Code), Title: k.title, Status: k.status,
-		Detail: e.Message, Code: e.Code, RequestID: x.ID, Checks: checks,
-	})
-	WriteBody(w, k.status, "application/problem+json", body)
+}
+
+// EndsSession reports whether err says that the session of the presented cookie is over or never was.
+// After CodeRefreshSuperseded the session continues, and the browser may already have the newer
+// cookie, which clearing would delete.
+func EndsSession(r *http.Request, err error) bool {
+	code := Refusal(r, err).Code
+	status := Status(code)
+	return (status == http.StatusUnauthorized || status == http.StatusGone) && code != broker.CodeRefreshSuperseded
 }

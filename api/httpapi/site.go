@@ -131,6 +131,23 @@ func (s *Site) CheckOrigin(r *http.Request) error {
 	return nil
 }
 
+// CheckOwnOrigin refuses a request that another page than the broker's own made. Unlike [Site.CheckOrigin], it refuses
+// pages of the SPAs as well. In development, the page may be at any allowed origin that the request's host names.
+func (s *Site) CheckOwnOrigin(r *http.Request) error {
+	sent := r.Header.Values("Origin")
+	if len(sent) == 0 {
+		return s.CheckOrigin(r)
+	}
+	own := origin.Of(s.own)
+	if s.Development {
+		own = cmp.Or(s.AtHost(r.Host), own)
+	}
+	if len(sent) > 1 || sent[0] != own {
+		return &broker.Error{Code: CodeForbiddenOrigin, Message: "the form was not sent by a page of the broker", Err: forbidden(sent)}
+	}
+	return nil
+}
+
 // CheckPost starts the order of refusal that every POST of a page shares: the body's type, then
 // the origin.
 func (s *Site) CheckPost(r *http.Request) error {
@@ -172,7 +189,8 @@ var corsHeaders = strings.Join([]string{
 // CORS answers pre-flights of /auth before any other check, and lets allowed origins
 // read every answer of /auth, refusals as well, with credentials. Paths for which public is true
 // are for pages of every origin: their answers are the same for every caller, hold no secret and
-// depend on no header of the request, so all callers can share one cached copy.
+// depend on no header of the request, so all callers can share one cached copy. The pages below /auth are not readable
+// from any origin.
 func (s *Site) CORS(next http.Handler, public func(path string) bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -185,6 +203,10 @@ func (s *Site) CORS(next http.Handler, public func(path string) bool) http.Handl
 					return
 				}
 			}
+			next.ServeHTTP(w, r)
+			return
+		}
+		if isPage(r.URL.Path) {
 			next.ServeHTTP(w, r)
 			return
 		}
@@ -208,6 +230,16 @@ func (s *Site) CORS(next http.Handler, public func(path string) bool) http.Handl
 		}
 		answerPreflight(w, r, "GET, HEAD, POST", corsHeaders)
 	})
+}
+
+// isPage reports whether a path below /auth is one of the pages, which no script may read.
+func isPage(path string) bool {
+	for _, page := range []string{AuthorizePath, LogoutPath, look.Path} {
+		if path == page || strings.HasPrefix(path, page+"/") {
+			return true
+		}
+	}
+	return false
 }
 
 // isPreflight reports whether r is a CORS pre-flight request (Fetch, CORS-preflight request).

@@ -75,12 +75,23 @@ func New(cfg Config, site *httpapi.Site) (*Handler, error) {
 // Routes returns the endpoints. None of them answers HEAD, because they change cookies and sessions.
 func (h *Handler) Routes() []httpapi.Route {
 	both := []string{http.MethodGet, http.MethodPost}
-	return []httpapi.Route{
-		{Methods: both, Path: httpapi.AuthorizePath, Endpoint: h.authorize},
-		{Methods: both, Path: "/auth/logout", Endpoint: h.logout},
+	routes := []httpapi.Route{
+		{Methods: both, Path: httpapi.AuthorizePath, Endpoint: forPeople(h.authorize)},
+		httpapi.Post(httpapi.AuthorizePath+"/sign-in", forPeople(h.signIn)),
+		httpapi.Post(httpapi.AuthorizePath+"/consent", forPeople(h.consent)),
+		{Methods: both, Path: httpapi.LogoutPath, Endpoint: forPeople(h.logout)},
+		httpapi.Post(httpapi.LogoutPath+"/confirm", forPeople(h.confirmLogout)),
 	}
+	for path, image := range h.site.Look.Logos {
+		routes = append(routes, httpapi.Get(path, logo(image)))
+	}
+	return routes
 }
 
-func (h *Handler) authorize(http.ResponseWriter, *http.Request) error { return httpapi.NotFound() }
-
-func (h *Handler) logout(http.ResponseWriter, *http.Request) error { return httpapi.NotFound() }
+// forPeople returns an endpoint whose refusals are pages for every caller.
+func forPeople(next httpapi.Endpoint) httpapi.Endpoint {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		httpapi.EntryOf(r).Page = true
+		return next(w, r)
+	}
+}
