@@ -10,8 +10,11 @@ import (
 	"tokenbroker/broker"
 )
 
-// maxLogins is how many login attempts a browser may have open at once.
-const maxLogins = 5
+// The login attempts that a browser may have open at once, and the bytes of their cookies, which it sends with each request.
+const (
+	maxLogins     = 5
+	maxLoginBytes = 9 << 10
+)
 
 // attemptCookies bind login attempts to a browser, one cookie for each attempt: sealed login
 // states, or nonces for an exchange. The prefix __Host- (RFC 6265bis §4.1.3.2), which requires the
@@ -31,16 +34,20 @@ func newAttemptCookies(prefix string, insecure bool, sameSite http.SameSite, lif
 	return a
 }
 
-// set adds an attempt and removes the oldest ones over the limit; browsers send the oldest first.
+// set adds an attempt and removes the oldest ones over the limits; browsers send the oldest first.
 func (l attemptCookies) set(w http.ResponseWriter, r *http.Request, suffix, value string) {
-	var open []string
+	var open []*http.Cookie
+	size := len(value)
 	for _, c := range r.Cookies() {
-		if s, ok := strings.CutPrefix(c.Name, l.prefix); ok && !slices.Contains(open, s) {
-			open = append(open, s)
+		same := func(other *http.Cookie) bool { return other.Name == c.Name }
+		if strings.HasPrefix(c.Name, l.prefix) && !slices.ContainsFunc(open, same) {
+			open = append(open, c)
+			size += len(c.Value)
 		}
 	}
-	for len(open) >= maxLogins {
-		l.clear(w, open[0])
+	for len(open) >= maxLogins || len(open) > 0 && size > maxLoginBytes {
+		l.clear(w, strings.TrimPrefix(open[0].Name, l.prefix))
+		size -= len(open[0].Value)
 		open = open[1:]
 	}
 	l.write(w, suffix, value, int(l.life.Seconds()))

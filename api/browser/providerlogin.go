@@ -2,6 +2,7 @@ package browser
 
 import (
 	"cmp"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -12,7 +13,8 @@ import (
 )
 
 // login is GET /auth/login/?provider&return_to: it sends the browser to the provider, the
-// only one if none is named, or lets the user choose. When the login cannot start, a browser
+// only one if none is named, or lets the user choose. The parameters prompt, login_hint, max_age and
+// acr_values are hints for the provider. When the login cannot start, a browser
 // that came with a return_to goes back there with the parameter error, as from [Handler.callback].
 func (h *Handler) login(w http.ResponseWriter, r *http.Request) error {
 	query := r.URL.Query()
@@ -29,7 +31,11 @@ func (h *Handler) login(w http.ResponseWriter, r *http.Request) error {
 	} else if provider == "" {
 		provider = names[0]
 	}
-	start, err := h.cfg.Logins.StartLogin(r.Context(), provider, h.callbackURI(r, provider), returnTo, h.signInRequest(r))
+	req := h.signInRequest(r)
+	if req.Hints, err = loginHints(query); err != nil {
+		return err
+	}
+	start, err := h.cfg.Logins.StartLogin(r.Context(), provider, h.callbackURI(r, provider), returnTo, req)
 	if err != nil {
 		if query.Get("return_to") != "" && httpapi.PrefersHTML(r) {
 			w.Header().Add("Vary", "Accept")
@@ -41,6 +47,26 @@ func (h *Handler) login(w http.ResponseWriter, r *http.Request) error {
 	h.logins.set(w, r, start.CookieSuffix, start.CookieValue)
 	redirect(w, start.RedirectURL, http.StatusFound)
 	return nil
+}
+
+// maxHint is the length of the longest hint for a provider in bytes.
+const maxHint = 512
+
+// loginHints reads the hints for the provider.
+func loginHints(query url.Values) (broker.LoginHints, error) {
+	hints := broker.LoginHints{Prompt: query.Get("prompt"), MaxAge: query.Get("max_age"), LoginHint: query.Get("login_hint"), ACRValues: query.Get("acr_values")}
+	if err := single(query, "prompt", "max_age", "login_hint", "acr_values"); err != nil {
+		return broker.LoginHints{}, err
+	}
+	switch {
+	case hints.Prompt != "" && hints.Prompt != "login" && hints.Prompt != "select_account":
+		return broker.LoginHints{}, httpapi.InvalidParameter("prompt must be login or select_account")
+	case len(hints.MaxAge) > 10 || strings.Trim(hints.MaxAge, "0123456789") != "":
+		return broker.LoginHints{}, httpapi.InvalidParameter("max_age must be a number of seconds")
+	case max(len(hints.LoginHint), len(hints.ACRValues)) > maxHint:
+		return broker.LoginHints{}, httpapi.InvalidParameter(fmt.Sprintf("a hint for the provider may have at most %d bytes", maxHint))
+	}
+	return hints, nil
 }
 
 // callback is GET /auth/callback/:provider/: where the provider sends the browser back. A

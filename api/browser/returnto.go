@@ -13,8 +13,21 @@ import (
 	"tokenbroker/broker"
 )
 
-// maxReturnTo keeps the sealed login state within the size of one cookie.
-const maxReturnTo = 512
+// The longest return_to of SPAs, and the longest authorization request with the broker's own parameters. Both keep the
+// sealed login state within the size of one cookie.
+const (
+	maxReturnTo  = 512
+	maxAuthorize = len(httpapi.AuthorizePath) + broker.MaxAuthorizationQuery + 256
+)
+
+// longestReturn returns the length of the longest return_to like escaped. A shorter authorization request would be
+// another one, so they are not cut to a page of the SPA.
+func longestReturn(escaped string) int {
+	if strings.HasPrefix(escaped, httpapi.AuthorizePath+"?") {
+		return maxAuthorize
+	}
+	return maxReturnTo
+}
 
 // returnTo returns where a login with the return_to text ends: at text, escaped where it is not
 // ASCII, or at the root of its origin if it is too long. If text is empty, it is Home.
@@ -26,7 +39,7 @@ func (h *Handler) returnTo(text string) (string, error) {
 	switch {
 	case err != nil:
 		return "", err
-	case len(escapeText(text)) <= maxReturnTo:
+	case len(escapeText(text)) <= longestReturn(escapeText(text)):
 		return escapeText(text), nil
 	case u.Host == "":
 		return "/", nil

@@ -19,10 +19,10 @@ const lightCard, darkCard = "#ffffff", "#191c24"
 
 // css returns the custom properties of the style. The colours are valid.
 func (c colors) css() string {
-	return ":root{color-scheme:light dark;--card:" + lightCard + ";--text:#1b1e27;--muted:#565c6b;--line:#dfe2ea;--field:#7f8696;--input:#fff;" +
+	return ":root{color-scheme:light dark;--card:" + lightCard + ";--text:#1b1e27;--muted:#565c6b;--line:#dfe2ea;--field:#7f8696;--edge:#c5cad6;--input:#fff;" +
 		"--bad:#b01c2e;--bad-tint:#fdf0f1;--tint:#f1f3f8;--mark:#14693f;--shadow:0 1px 2px rgb(20 25 40/.05),0 12px 32px -8px rgb(20 25 40/.1);" +
 		one(c.Accent.Light, c.Background.Light) + "}\n" +
-		"@media (prefers-color-scheme:dark){:root{--card:" + darkCard + ";--text:#e9ebf1;--muted:#a9afbe;--line:#31353f;--field:#787f8f;--input:#12151c;" +
+		"@media (prefers-color-scheme:dark){:root{--card:" + darkCard + ";--text:#e9ebf1;--muted:#a9afbe;--line:#31353f;--field:#787f8f;--edge:#474d5b;--input:#12151c;" +
 		"--bad:#ff9198;--bad-tint:#2c1a1f;--tint:#242834;--mark:#66d49d;--shadow:0 1px 2px rgb(0 0 0/.3),0 12px 32px -8px rgb(0 0 0/.5);" +
 		one(c.Accent.Dark, c.Background.Dark) + "}}\n"
 }
@@ -43,7 +43,7 @@ func textOn(background string) string {
 	return "#000000"
 }
 
-// check returns an error for a colour that is not #rrggbb, or for an accent that cannot be told from its card
+// checkColor returns an error for a colour that is not #rrggbb, or for an accent that cannot be told from its card
 // (WCAG 2.2, success criterion 1.4.11). key is the colour's in brand.yaml.
 func checkColor(key, color, card string) error {
 	if _, err := luminance(color); err != nil {

@@ -39,7 +39,7 @@ var defaultTexts = map[string]string{
 	"scope.phone":          "See your phone number",
 	"scope.address":        "See your postal address",
 	"scope.groups":         "See the groups that you belong to",
-	"scope.offline_access": "Keep this access while you are signed out, until you or an administrator end it",
+	"scope.offline_access": "Keep this access while you are signed out",
 
 	"logout.title":   "Sign out?",
 	"logout.lead":    "You are signed in as {user}.",
@@ -50,12 +50,11 @@ var defaultTexts = map[string]string{
 
 	"signed_out.title":    "You are signed out",
 	"signed_out.text":     "You can close this window.",
-	"signed_out.provider": "Sign out of {provider} also",
+	"signed_out.provider": "Also sign out of {provider}",
 	"signed_out.back":     "Continue to {host}",
 	"signed_out.home":     "Continue",
 
 	"continue.title":  "One moment",
 	"continue.text":   "If this page stays, select Continue.",
 	"continue.submit": "Continue",
-
 }

@@ -43,6 +43,7 @@ export type BrokerErrorCode =
   | "invalid_credentials"
   | "invalid_parameter"
   | "invalid_position"
+  | "invalid_redirect"
   | "invalid_return_to"
   | "login_already_used"
   | "login_state_invalid"
