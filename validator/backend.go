@@ -36,11 +36,13 @@ var (
 	_ backend = (*inProcess)(nil)
 )
 
-// InProcessConfig configures [NewInProcess]. All fields are required.
+// InProcessConfig configures [NewInProcess]. All fields are required, except that either Audiences or SkipAudience is set.
 type InProcessConfig struct {
 	Issuer string
 	// Audiences are the accepted values of aud; a token needs one of them.
 	Audiences []string
+	// SkipAudience accepts tokens of every audience. The caller MUST check the audience of the claims, or not depend on it.
+	SkipAudience bool
 	// Keys returns the key of a kid. alg is one of ES256, EdDSA, RS256, PS256; public an
 	// *ecdsa.PublicKey, an ed25519.PublicKey or an *rsa.PublicKey.
 	Keys func(kid string) (alg string, public crypto.PublicKey, ok bool)
@@ -56,11 +58,13 @@ type InProcessConfig struct {
 // keys and clock: it is always fresh and does no I/O. It starts a timer only while contexts
 // of [Validator.Bind] are open; [Validator.Close] stops it.
 func NewInProcess(config InProcessConfig) (*Validator, error) {
-	if config.Issuer == "" || len(config.Audiences) == 0 || config.Keys == nil ||
+	if config.Issuer == "" || (len(config.Audiences) == 0) != config.SkipAudience || config.Keys == nil ||
 		config.Denylist == nil || config.Now == nil || config.MaxLifetime <= 0 {
-		return nil, errors.New("validator: every field of InProcessConfig is required")
+		return nil, errors.New("validator: every field of InProcessConfig is required, and one of Audiences and SkipAudience")
 	}
-	return newValidator(config.Issuer, config.Audiences, defaultCacheSize, &inProcess{config}), nil
+	v := newValidator(config.Issuer, config.Audiences, defaultCacheSize, &inProcess{config})
+	v.skipAudience = config.SkipAudience
+	return v, nil
 }
 
 type inProcess struct{ config InProcessConfig }

@@ -387,6 +387,20 @@ func TestConfigIsChecked(t *testing.T) {
 	if _, err := validator.NewInProcess(validator.InProcessConfig{}); err == nil {
 		t.Error("an empty InProcessConfig was accepted")
 	}
+	inProcess := validator.InProcessConfig{
+		Issuer: issuer.URL(), Keys: issuer.Key, Denylist: revocation.NewDenylist(), Now: time.Now, MaxLifetime: 15 * time.Minute,
+	}
+	if _, err := validator.NewInProcess(inProcess); err == nil {
+		t.Error("an InProcessConfig without audiences was accepted")
+	}
+	inProcess.SkipAudience = true
+	v, err := validator.NewInProcess(inProcess)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := v.Validate(t.Context(), issuer.Mint(validatortest.Claims{"aud": "any"})); err != nil {
+		t.Errorf("SkipAudience: %v", err)
+	}
 }
 
 func TestTheSecretIsNeverPrinted(t *testing.T) {

@@ -43,9 +43,11 @@ import (
 type Validator struct {
 	issuer    string
 	audiences []string
-	backend   backend
-	cache     *cache
-	close     func()
+	// skipAudience is InProcessConfig.SkipAudience.
+	skipAudience bool
+	backend      backend
+	cache        *cache
+	close        func()
 
 	onStale      Policy
 	maxStaleness time.Duration

@@ -44,11 +44,13 @@ type kind struct {
 	challenge string
 }
 
-// Values of WWW-Authenticate: for a missing token, an invalid token, and a client (RFC 6750 §3, RFC 7617 §2).
+// Values of WWW-Authenticate: for a missing token, an invalid token, a token that lacks a scope, and a client (RFC 6750 §3,
+// RFC 7617 §2).
 const (
-	ChallengeBearer       = `Bearer realm="tokenbroker"`
-	ChallengeInvalidToken = `Bearer realm="tokenbroker", error="invalid_token"`
-	ChallengeBasic        = `Basic realm="tokenbroker", charset="UTF-8"`
+	ChallengeBearer            = `Bearer realm="tokenbroker"`
+	ChallengeInvalidToken      = `Bearer realm="tokenbroker", error="invalid_token"`
+	ChallengeInsufficientScope = `Bearer realm="tokenbroker", error="insufficient_scope"`
+	ChallengeBasic             = `Basic realm="tokenbroker", charset="UTF-8"`
 )
 
 // kinds is the only table from codes to HTTP.

@@ -13,9 +13,6 @@ import (
 	"tokenbroker/broker"
 )
 
-// insufficientScope is the challenge for a valid token that lacks a scope (RFC 6750 §3.1).
-const insufficientScope = `Bearer realm="tokenbroker", error="insufficient_scope"`
-
 // verify is POST /auth/verify/ {token}: the claims of a valid access token.
 func (h *Handler) verify(w http.ResponseWriter, r *http.Request) error {
 	if err := h.site.CheckPost(r); err != nil {
@@ -75,7 +72,7 @@ func (h *Handler) gateway(w http.ResponseWriter, r *http.Request) error {
 	granted := strings.Fields(claims.Scope)
 	for _, scope := range wants.scopes {
 		if !slices.Contains(granted, scope) {
-			refuseGateway(w, r, http.StatusForbidden, insufficientScope, "insufficient_scope")
+			refuseGateway(w, r, http.StatusForbidden, httpapi.ChallengeInsufficientScope, "insufficient_scope")
 			return nil
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"tokenbroker/api"
 	"tokenbroker/broker/commit"
 	"tokenbroker/broker/enduser"
+	"tokenbroker/broker/oauthclient"
 	"tokenbroker/broker/operator"
 	"tokenbroker/broker/receipts"
 	"tokenbroker/cmd/tokenbroker/internal/httpserver"
@@ -71,8 +72,11 @@ type Node struct {
 	path      *commit.Path
 	endUsers  *enduser.Service
 	operators *operator.Service
-	metrics   *metrics.Metrics
-	failed    chan error
+	// oauthClients are the use cases of OAuth clients, and tokens checks access tokens of any audience.
+	oauthClients *oauthclient.Service
+	tokens       verifier
+	metrics      *metrics.Metrics
+	failed       chan error
 	// undo has the functions that stop what was started. They are called in reverse order.
 	undo []func(context.Context) error
 }

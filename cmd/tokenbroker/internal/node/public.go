@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,24 +23,15 @@ import (
 
 // serve serves the public and the operators' surface.
 func (n *Node) serve(context.Context) error {
-	maxLife := n.publishedLife() // no token lives longer, now or later
-	if n.cluster != nil {        // another broker may be configured with a longer life later
-		maxLife = session.MaxAccessLife
-	}
-	own, err := validator.NewInProcess(validator.InProcessConfig{
-		Issuer: n.issuer, Audiences: n.cfg.Audience, Keys: n.keys.Verifier,
-		Denylist: n.deny, Now: n.ledger.Now, MaxLifetime: maxLife,
-	})
-	if err != nil {
-		return err
-	}
+	own := n.tokens
+	own.audiences = n.cfg.Audience
 	public := n.cfg.Public
 	public.Issuer, public.Browser.Sessions = n.issuer, n.metrics.Sessions(n.endUsers)
 	if len(n.providers) > 0 {
 		public.Browser.Logins = n.metrics.Logins(n.endUsers)
 	}
 	public.OAuth = oauth.Config{
-		Clients: n.operators, Verifier: verifier{own, n.cluster}, JWKS: document(n.keys.JWKS), MaxTokenLifetime: n.publishedLife, Algorithms: n.algorithms,
+		Clients: n.operators, Verifier: own, JWKS: document(n.keys.JWKS), MaxTokenLifetime: n.publishedLife, Algorithms: n.algorithms,
 	}
 	public.Feed = feed.Config{
 		Clients: n.operators, Catchup: catchup{n.ledger}, Stream: stream{n.publisher.Hub()}, Receipts: n.postedReceipts(),
@@ -49,6 +41,7 @@ func (n *Node) serve(context.Context) error {
 		public.Guard = n.cluster.guardPublic
 	}
 	public.Readiness, public.Logger, public.Observe = n.readiness, n.cfg.Logger, n.metrics.HTTP
+	var err error
 	if n.api, err = api.New(public); err != nil {
 		return err
 	}
@@ -149,10 +142,20 @@ func document(current func() keyring.Document) httpapi.Document {
 	}
 }
 
-// verifier answers /auth/verify/ by the validator in this process.
+// longestVerifiedLife returns a life that no token exceeds, now or later.
+func (n *Node) longestVerifiedLife() time.Duration {
+	if n.cluster != nil { // another broker may be configured with a longer life later
+		return session.MaxAccessLife
+	}
+	return n.publishedLife()
+}
+
+// verifier checks access tokens by the validator in this process, which accepts those of any audience.
 type verifier struct {
 	validator *validator.Validator
 	cluster   *cluster
+	// audiences are the accepted audiences. If nil, all are.
+	audiences []string
 }
 
 var _ oauth.Verifier = verifier{}
@@ -167,6 +170,9 @@ func (v verifier) Verify(ctx context.Context, token string) (json.RawMessage, er
 	claims, err := v.validator.Validate(ctx, token)
 	if errors.Is(err, validator.ErrInvalid) && v.cluster != nil && v.cluster.keys.Outdated() != nil {
 		return nil, cannotAnswer("the token may have a key that this broker has not read")
+	}
+	if err == nil && v.audiences != nil && !slices.ContainsFunc(claims.Audience, func(a string) bool { return slices.Contains(v.audiences, a) }) {
+		return nil, &broker.Error{Code: httpapi.CodeTokenInvalid, Message: "The token is for another audience."}
 	}
 	switch {
 	case err == nil:

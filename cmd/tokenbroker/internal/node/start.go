@@ -10,6 +10,7 @@ import (
 	"tokenbroker/broker"
 	"tokenbroker/broker/commit"
 	"tokenbroker/broker/enduser"
+	"tokenbroker/broker/oauthclient"
 	"tokenbroker/broker/operator"
 	"tokenbroker/broker/password"
 	"tokenbroker/broker/throttle"
@@ -183,6 +184,13 @@ func (n *Node) startBroker(ctx context.Context) error {
 		Path: n.path, Store: records, Ledger: n.ledger, Denylist: n.deny, Keys: keyRevoker{n.keys}, Clock: n.ledger,
 		Passwords: hasher, Policy: n.cfg.Policy, Logger: n.cfg.Logger, Audit: n.cfg.Audit,
 	})
+	if err := n.startClients(oauthclient.Config{
+		Path: n.path, Store: records, Signer: brokerKeys{n.keys}, Secrets: brokerKeys{n.keys}, Clock: n.ledger,
+		CustomClaims: n.cfg.CustomClaims, Issuer: n.issuer, Audience: n.cfg.Audience, Resources: n.cfg.Resources, Policy: n.cfg.Policy,
+		Signers: int64(2 * runtime.GOMAXPROCS(0)), Logger: n.cfg.Logger, Audit: n.cfg.Audit,
+	}); err != nil {
+		return err
+	}
 	n.onStop(n.stopPath)
 	if n.cluster != nil {
 		n.background(n.cluster.pulse)

@@ -1,0 +1,73 @@
+package node
+
+import (
+	"context"
+	"crypto"
+	"encoding/json"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"tokenbroker/broker/oauthclient"
+	"tokenbroker/internal/plainjson"
+	"tokenbroker/validator"
+)
+
+// startClients makes the use cases of OAuth clients.
+func (n *Node) startClients(cfg oauthclient.Config) error {
+	own, err := validator.NewInProcess(validator.InProcessConfig{
+		Issuer: n.issuer, SkipAudience: true, Keys: n.keys.Verifier,
+		Denylist: n.deny, Now: n.ledger.Now, MaxLifetime: n.longestVerifiedLife(),
+	})
+	if err != nil {
+		return err
+	}
+	n.tokens = verifier{validator: own, cluster: n.cluster}
+	cfg.AccessTokens, cfg.IDTokens = n.tokens, idTokens{n.issuer, n.keys.Verifier}
+	if proofs, ok := any(n.endUsers).(oauthclient.Upstreams); ok && len(n.providers) > 0 {
+		cfg.Upstreams = proofs
+	}
+	n.oauthClients = oauthclient.New(cfg)
+	return nil
+}
+
+// idTokens checks id tokens by the published access keys.
+type idTokens struct {
+	issuer string
+	keys   func(kid string) (alg string, public crypto.PublicKey, ok bool)
+}
+
+var _ oauthclient.IDTokens = idTokens{}
+
+// maxIDToken is the maximum length of an id token. A longer one is refused.
+const maxIDToken = 16 << 10
+
+// VerifyIDToken implements [oauthclient.IDTokens].
+func (t idTokens) VerifyIDToken(_ context.Context, token string) (json.RawMessage, bool) {
+	if len(token) > maxIDToken {
+		return nil, false
+	}
+	jws, err := jose.ParseSignedCompact(token, []jose.SignatureAlgorithm{jose.ES256, jose.EdDSA, jose.RS256, jose.PS256})
+	if err != nil {
+		return nil, false
+	}
+	head := jws.Signatures[0].Protected
+	alg, public, ok := t.keys(head.KeyID)
+	if !ok || head.Algorithm != alg || head.ExtraHeaders[jose.HeaderType] != "JWT" {
+		return nil, false
+	}
+	payload, err := jws.Verify(public)
+	if err != nil {
+		return nil, false
+	}
+	claims, err := plainjson.ReadObject(string(payload), nil)
+	if err != nil {
+		return nil, false
+	}
+	for _, m := range claims {
+		if m.Name == "iss" {
+			issuer, err := plainjson.String(m.Value)
+			return payload, err == nil && issuer == t.issuer
+		}
+	}
+	return nil, false
+}
