@@ -3,6 +3,7 @@ package commit
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"tokenbroker/broker"
@@ -23,7 +24,7 @@ const (
 // is answered once all earlier ones are on disk, in the broker's own denylist and below the head.
 type commitRequest struct {
 	changes []change
-	// signedExp is the largest exp that the answers to these changes will sign.
+	// signedExp is the largest exp that the answers to these changes will sign. A request without changes only reserves it.
 	signedExp int64
 	// lastEpoch is the last epoch that had been drawn in the view on which such changes were decided.
 	lastEpoch int64
@@ -46,6 +47,8 @@ type commitResult struct {
 	seq    uint64
 	// rejoin is why the broker could not begin a new run, if one was needed.
 	rejoin error
+	// unreserved is why the signedExp of a request without changes is not on record.
+	unreserved error
 }
 
 // committer writes to the store: it merges the waiting requests into one transaction.
@@ -57,9 +60,11 @@ type committer struct {
 	clock      broker.Clock
 	accessLife time.Duration
 
-	// maxExp is the largest exp on record, and drawn the last epoch on record before it was, once loaded.
-	maxExp, drawn int64
-	loaded        bool
+	// maxExp is the largest exp on record, and drawn the last epoch on record before it was, once loaded. Only the committer
+	// writes maxExp, which never falls, and [Path.Reserve] reads it.
+	maxExp *atomic.Int64
+	drawn  int64
+	loaded bool
 	// entered is true once the store's Commit was called for the current run of requests.
 	entered bool
 	rejoin  rejoin
@@ -190,6 +195,7 @@ func (c *committer) commit(ctx context.Context, run []commitRequest, results []a
 
 func fail(results []actor.Result[commitResult], err error) {
 	for i := range results {
+		results[i].Value.unreserved = err
 		for j := range results[i].Value.errs {
 			results[i].Value.errs[j] = err
 		}

@@ -3,6 +3,7 @@ package commit
 import (
 	"context"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,7 +27,7 @@ func (noObserver) Committed(int, []revocation.Event) {}
 func TestAPanicFailsOnlyItsRun(t *testing.T) {
 	disk := memstore.New(nil)
 	ended := false
-	c := &committer{store: unreadable{disk}, fatal: func(error) { ended = true }, observe: noObserver{}}
+	c := &committer{store: unreadable{disk}, fatal: func(error) { ended = true }, observe: noObserver{}, maxExp: new(atomic.Int64)}
 	results := aborted(t, func() {
 		c.handle(t.Context(), []commitRequest{
 			{changes: []change{{Change: writes("a", maxCommitWrites)}}},

@@ -54,6 +54,8 @@ func Refused(r session.Refusal) *broker.Error {
 		return &broker.Error{Code: broker.CodeRefreshReused, Message: "This refresh token was used before, so the session was ended; sign in again."}
 	case session.RefuseAhead:
 		return &broker.Error{Code: broker.CodeGenerationAhead, Message: "This refresh token is newer than the stored session, so the session was ended; sign in again."}
+	case session.RefuseBrowserEnded:
+		return &broker.Error{Code: broker.CodeSessionEnded, Message: "The browser session has ended; sign in again."}
 	case session.RefuseChannel:
 		return &broker.Error{Code: broker.CodeWrongChannel, Message: "This refresh token was issued by another endpoint; present it there."}
 	default:

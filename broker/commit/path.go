@@ -15,10 +15,12 @@ import (
 	"fmt"
 	"hash/maphash"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"tokenbroker/broker"
 	"tokenbroker/broker/actor"
+	"tokenbroker/broker/directory"
 	"tokenbroker/broker/session"
 	"tokenbroker/revocation"
 	"tokenbroker/store"
@@ -64,6 +66,7 @@ type Path struct {
 	committer *actor.Actor[commitRequest, commitResult]
 	shards    []*actor.Actor[Message, Result]
 	seed      maphash.Seed
+	maxExp    atomic.Int64 // the largest exp that is known to be on record
 }
 
 // Start starts the shards and the committer. The caller owns the path and must call [Path.Close].
@@ -79,7 +82,7 @@ func Start(cfg Config) *Path {
 		New: func() actor.Handler[commitRequest, commitResult] {
 			c := &committer{
 				store: cfg.Store, ledger: cfg.Ledger, fatal: cfg.Fatal, observe: cfg.Observer,
-				clock: cfg.Clock, accessLife: cfg.Policy.AccessLife,
+				clock: cfg.Clock, accessLife: cfg.Policy.AccessLife, maxExp: &p.maxExp,
 			}
 			return c.handle
 		},
@@ -136,6 +139,29 @@ func (p *Path) Ask(ctx context.Context, msg Message) (Result, error) {
 
 // View returns a view of one user's records as they are on disk, for reading.
 func (p *Path) View(uid string) *UserView { return newView(p.cfg.Store, p.cfg.Denylist).user(uid) }
+
+// ClientEpochs returns the sep and cep of a token that a client gets for itself, whose exp was reserved before (see [Path.Reserve]),
+// and the client's record, which is the zero record if there is none.
+func (p *Path) ClientEpochs(ctx context.Context, id string) (sep, cep int64, client directory.ClientRecord, err error) {
+	v := newView(p.cfg.Store, p.cfg.Denylist)
+	if err := v.reader.fetch(ctx, floorKey, directory.ClientKey(id)); err != nil {
+		return 0, 0, client, AppError(ctx, "reading the epochs of a client", err)
+	}
+	floor, err := v.floorEpoch(ctx)
+	if err == nil {
+		client, _, err = directory.ReadClient(ctx, v.reader, id)
+	}
+	if err != nil {
+		return 0, 0, directory.ClientRecord{}, AppError(ctx, "reading the epochs of a client", err)
+	}
+	sep, cep = floor, max(client.Epoch, floor)
+	if p.cfg.Denylist.Revoked(revocation.Subject{Sub: id, ClientID: id, SEP: sep, CEP: cep}) {
+		return 0, 0, directory.ClientRecord{}, &broker.Error{
+			Code: broker.CodeUnavailable, Message: "The tokens of this client are revoked, and the store does not have the reason yet; try again.", RetryAfter: time.Second,
+		}
+	}
+	return sep, cep, client, nil
+}
 
 // Commit writes changes that no shard decides. errs has one error for each change, and seq is the
 // head of the ledger that holds their events. Without changes, it returns when everything that was

@@ -69,8 +69,11 @@ func (m Message) addReads(keys []string) []string {
 	for _, mark := range m.Marks {
 		keys = append(keys, mark.key)
 	}
-	if _, opens := m.Message.(session.Open); opens {
+	if open, opens := m.Message.(session.Open); opens {
 		keys = append(keys, sessionListKey(m.UID))
+		if open.BrowserSID != "" {
+			keys = append(keys, SessionKey(m.UID, open.BrowserSID))
+		}
 	}
 	return keys
 }

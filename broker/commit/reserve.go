@@ -30,13 +30,13 @@ func (c *committer) reserve(ctx context.Context, run []commitRequest) (undecided
 	if exp == 0 {
 		return nil, nil
 	}
-	if !c.loaded || exp > c.maxExp {
+	if !c.loaded || exp > c.maxExp.Load() {
 		if err := c.record(ctx, exp); err != nil {
 			return nil, fmt.Errorf("recording the largest exp: %w", err)
 		}
 	}
 	for i, req := range run {
-		if req.signedExp == 0 || req.lastEpoch >= c.drawn {
+		if req.signedExp == 0 || req.lastEpoch >= c.drawn || len(req.changes) == 0 {
 			continue
 		}
 		if undecided == nil {
@@ -54,7 +54,8 @@ func (c *committer) record(ctx context.Context, exp int64) error {
 		if err != nil {
 			return err
 		}
-		c.maxExp, c.drawn, c.loaded = floor.MaxExp, floor.Last, true
+		c.drawn, c.loaded = floor.Last, true
+		c.maxExp.Store(floor.MaxExp)
 		if exp <= floor.MaxExp {
 			return nil
 		}
@@ -65,7 +66,7 @@ func (c *committer) record(ctx context.Context, exp int64) error {
 		}
 		errs := c.engine(ctx, []store.Change{{Writes: []store.Write{write}}}, c.ledger.Seal)
 		if errs[0] == nil {
-			c.maxExp = floor.MaxExp
+			c.maxExp.Store(floor.MaxExp)
 			return nil
 		}
 		if !errors.Is(errs[0], store.ErrConflict) {
@@ -76,4 +77,23 @@ func (c *committer) record(ctx context.Context, exp int64) error {
 		}
 	}
 	return errConflicts
+}
+
+// Reserve returns when every token with that exp (Unix s), or an earlier one, may be signed: the largest exp on record is at
+// least exp. Calls that find that in memory need no commit, and those that wait for one share it.
+//
+// It is for tokens that no shard decides. Their epochs must be read after Reserve has returned: then a termination that
+// they lack is committed after the reservation, so its event outlives them.
+func (p *Path) Reserve(ctx context.Context, exp int64) error {
+	if exp <= p.maxExp.Load() {
+		return nil
+	}
+	result, err := p.committer.Ask(ctx, commitRequest{signedExp: exp})
+	if err == nil {
+		err = result.unreserved
+	}
+	if err != nil {
+		return AppError(ctx, "recording the exp of a token", err)
+	}
+	return nil
 }

@@ -136,7 +136,7 @@ func TestRoundTripsOfUseCases(t *testing.T) {
 				}
 			}
 			return nil
-		}, 1 + 2 + 2*waiting - 1, 1},
+		}, 1 + 2 + 2*waiting, 1},
 		"a log-off": {func(c *counted) error {
 			off, err := c.LogOff(c.Context(), c.grants[0].RefreshToken, c.grants[0].CSRFToken, brokertest.Request)
 			if err == nil && !off.Ended {

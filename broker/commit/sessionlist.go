@@ -26,16 +26,19 @@ const (
 type sessionListRecord struct {
 	V    int      `json:"v"`
 	SIDs []string `json:"sids"`
+	// ExpiresAt is the expiry of the record, which is that of the session that lasts longest.
+	ExpiresAt int64 `json:"expires,omitempty"`
 }
 
 func sessionListKey(uid string) string { return "listed." + uid }
 
 // sessionList is the record as a view has read and changed it.
 type sessionList struct {
-	sids []string
-	rev  store.Revision
-	read bool
-	put  string // the new sid, whose session lasts longest
+	sids    []string
+	rev     store.Revision
+	read    bool
+	put     bool
+	expires int64
 }
 
 // addSessionList adds to the state of an Open the list of the user's sessions and, if there are bound
@@ -89,7 +92,7 @@ func (v *UserView) readSessionList(ctx context.Context) error {
 		if err := directory.DecodeRecord("the list of sessions", rec.Value, &r, &r.V); err != nil {
 			return err
 		}
-		v.sessionList.sids, v.sessionList.rev = r.SIDs, rec.Revision
+		v.sessionList.sids, v.sessionList.rev, v.sessionList.expires = r.SIDs, rec.Revision, r.ExpiresAt
 	}
 	v.sessionList.read = true
 	return nil
@@ -127,12 +130,12 @@ func (v *UserView) putSessionList(writes []store.Write) ([]store.Write, error) {
 	if len(v.sessionList.sids) > maxListed {
 		return writes, nil
 	}
-	value, err := json.Marshal(sessionListRecord{V: directory.RecordVersion, SIDs: v.sessionList.sids})
+	value, err := json.Marshal(sessionListRecord{V: directory.RecordVersion, SIDs: v.sessionList.sids, ExpiresAt: v.sessionList.expires})
 	if err != nil {
 		return nil, fmt.Errorf("encoding the list of sessions: %w", err)
 	}
 	return append(writes, store.Write{
-		Key: sessionListKey(v.uid), Value: value, Expect: v.sessionList.rev, ExpiresAt: v.sessions[v.sessionList.put].expires,
+		Key: sessionListKey(v.uid), Value: value, Expect: v.sessionList.rev, ExpiresAt: v.sessionList.expires,
 	}), nil
 }
 
@@ -145,6 +148,6 @@ func (v *UserView) removal(ctx context.Context) ([]store.Write, error) {
 	if v.sessionList.rev != 0 {
 		writes = append(writes, store.Write{Key: sessionListKey(v.uid), Delete: true, Expect: v.sessionList.rev})
 	}
-	v.sessionList.put = "" // of a sign-in earlier in the batch
+	v.sessionList.put = false // of a sign-in earlier in the batch
 	return writes, err
 }

@@ -14,6 +14,10 @@ import (
 // maxChangeEvents is how many events a change may have before another message adds to it.
 const maxChangeEvents = 250
 
+// maxChangeWrites is how many writes a change may have, because engines bound them. Only a single message may exceed it, and
+// only by ending many sessions of a user who had more than are allowed now.
+const maxChangeWrites = 112
+
 // Message is a message for the session SID of the user UID, or for the user.
 type Message struct {
 	UID, SID string // SID is empty in a change of the user
@@ -158,8 +162,15 @@ func (s *shard) decideAll(ctx context.Context, reader store.Reader, batch []Mess
 		return failAll(err)
 	}
 	defer func() { request.lastEpoch = shared.floor.Last }()
-	for _, g := range open {
-		d, err := s.decide(ctx, shared, batch, g, results)
+	views := make([]*UserView, len(open))
+	for i, g := range open {
+		views[i] = shared.user(g.uid)
+	}
+	if err := prefetchBrowsers(ctx, shared, batch, open, views); err != nil {
+		return failAll(err)
+	}
+	for i, g := range open {
+		d, err := s.decide(ctx, views[i], batch, g, results)
 		if err != nil {
 			failGroup(g, results, err)
 			continue
@@ -183,7 +194,29 @@ func prefetch(ctx context.Context, shared *view, batch []Message, open []group) 
 			keys = batch[i].addReads(keys)
 		}
 	}
-	err := shared.reader.fetch(ctx, keys...)
+	return shared.prefetch(ctx, keys)
+}
+
+// prefetchBrowsers reads the browser sessions of the dependent grants among the sessions of the messages. Its error is one of the
+// store.
+func prefetchBrowsers(ctx context.Context, shared *view, batch []Message, open []group, views []*UserView) error {
+	var keys []string
+	for at, g := range open {
+		for _, i := range g.indexes {
+			if batch[i].SID == "" {
+				continue
+			}
+			slot, err := views[at].slot(ctx, batch[i].SID)
+			if err == nil && slot.session != nil && slot.session.Dependent() {
+				keys = append(keys, SessionKey(g.uid, slot.session.BrowserSID))
+			}
+		}
+	}
+	return shared.prefetch(ctx, keys)
+}
+
+func (v *view) prefetch(ctx context.Context, keys []string) error {
+	err := v.reader.fetch(ctx, keys...)
 	var refusal *broker.Error // of a store that several brokers share
 	if err != nil && (errors.As(err, &refusal) || refusesAll(err) || ctx.Err() != nil) {
 		return fmt.Errorf("reading the records of the messages: %w", err)
@@ -193,9 +226,8 @@ func prefetch(ctx context.Context, shared *view, batch []Message, open []group) 
 
 // decide steps the group's messages in order, each on the results of the earlier ones. It stops after a message
 // that terminates the user's tokens, because the state for the next ones is known only when its epoch is drawn, and
-// when the change has many events, so that it fits into a commit.
-func (s *shard) decide(ctx context.Context, shared *view, batch []Message, g group, results []actor.Result[Result]) (decision, error) {
-	records := shared.user(g.uid)
+// when the change has many writes or events, so that it fits into a commit.
+func (s *shard) decide(ctx context.Context, records *UserView, batch []Message, g group, results []actor.Result[Result]) (decision, error) {
 	now, policy := s.clock.Now(), s.policy()
 	var d decision
 	for _, i := range g.indexes {
@@ -207,13 +239,24 @@ func (s *shard) decide(ctx context.Context, shared *view, batch []Message, g gro
 		if state.Used, err = records.used(ctx, msg.Marks); err != nil {
 			return decision{}, err
 		}
-		if _, opens := msg.Message.(session.Open); opens {
+		if open, opens := msg.Message.(session.Open); opens {
+			if open.BrowserSID != "" {
+				if state.Browser, err = records.browser(ctx, state, open.BrowserSID); err != nil {
+					return decision{}, err
+				}
+			}
 			if err := records.addSessionList(ctx, &state, policy.MaxSessions); err != nil {
 				return decision{}, err
 			}
 		}
 		eff := session.Step(now, policy, state, msg.Message)
+		if n := records.writing + len(records.marks); n > 0 && n+len(msg.Marks)+maxWrites(eff) > maxChangeWrites {
+			break
+		}
 		if err := records.apply(eff, policy); err != nil {
+			return decision{}, err
+		}
+		if err := records.endGrants(ctx, now, policy, &eff); err != nil {
 			return decision{}, err
 		}
 		if eff.Refusal == "" {
@@ -238,6 +281,10 @@ func (s *shard) decide(ctx context.Context, shared *view, batch []Message, g gro
 	d.change.Writes, err = records.writes(ctx)
 	return d, err
 }
+
+// maxWrites bounds the writes of a decision: the user, the list of sessions, the session with its sid, the browser session, and
+// those that end.
+func maxWrites(eff session.Effects) int { return 5 + len(eff.Ended) + len(eff.EndGrants) }
 
 // acknowledge completes the results of messages whose decisions are on disk.
 func acknowledge(indexes []int, results []actor.Result[Result], seq uint64, epoch int64) {

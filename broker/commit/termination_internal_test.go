@@ -3,6 +3,7 @@ package commit
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -63,7 +64,8 @@ func (fixedClock) RecordedTimeFloor() int64 { return 0 }
 func newTestCommitter() (*committer, *countedStore, *listLedger) {
 	disk, ledger := &countedStore{Store: memstore.New(nil)}, &listLedger{}
 	return &committer{
-		store: disk, ledger: ledger, fatal: func(error) {}, observe: noObserver{},
+		maxExp: new(atomic.Int64),
+		store:  disk, ledger: ledger, fatal: func(error) {}, observe: noObserver{},
 		clock: fixedClock{time.UnixMilli(1_800_000_000_000)}, accessLife: 5 * time.Minute,
 	}, disk, ledger
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"tokenbroker/broker"
 	"tokenbroker/broker/directory"
@@ -70,6 +71,7 @@ type UserView struct {
 	removed     *session.User // before the removal
 	sessions    map[string]*sessionSlot
 	order       []string // sids in the order of their first write
+	writing     int      // the writes of sessions
 	marks       []Mark
 	sessionList sessionList
 }
@@ -127,8 +129,30 @@ func (v *UserView) userState(ctx context.Context) (session.State, error) {
 	return session.State{User: v.user, Floor: floor, TimeFloor: v.timeFloor}, nil
 }
 
-// complete adds a session, which may be nil, to the state of its user.
+// complete adds a session, which may be nil, to the state of its user and, to that of a dependent grant, its browser session.
 func (v *UserView) complete(ctx context.Context, st session.State, s *session.Session, clientID string) (session.State, error) {
+	if s != nil && s.Dependent() {
+		var err error
+		if st.Browser, err = v.browser(ctx, st, s.BrowserSID); err != nil {
+			return session.State{}, err
+		}
+	}
+	return v.ofClient(ctx, st, s, clientID)
+}
+
+// browser returns the state of a browser session of the user in st.
+func (v *UserView) browser(ctx context.Context, st session.State, sid string) (*session.State, error) {
+	slot, err := v.slot(ctx, sid)
+	if err != nil {
+		return nil, err
+	}
+	browser, err := v.ofClient(ctx, st, slot.session, "")
+	browser.Browser = nil
+	return &browser, err
+}
+
+// ofClient adds a session, which may be nil, and its client to the state of its user.
+func (v *UserView) ofClient(ctx context.Context, st session.State, s *session.Session, clientID string) (session.State, error) {
 	if s != nil {
 		clientID = s.ClientID
 		st.Denylisted = v.denylist.Revoked(revocation.Subject{SID: s.SID, Sub: s.UID, ClientID: s.ClientID, SEP: s.SEP, CEP: s.CEP})
@@ -202,15 +226,21 @@ func (v *UserView) apply(eff session.Effects, p session.Policy) error {
 		v.removed, v.user, v.userPut = v.user, nil, false
 	}
 	if eff.PutListed != nil {
-		v.sessionList.sids, v.sessionList.put = eff.PutListed, eff.PutSession.SID
+		v.sessionList.sids, v.sessionList.put = eff.PutListed, true
+		v.sessionList.expires = max(v.sessionList.expires, tombstoneEnd(eff.PutSession, p))
 	}
 	for _, ended := range eff.Ended {
 		if err := v.putSession(ended, p); err != nil {
 			return err
 		}
 	}
-	if eff.PutSession != nil {
-		return v.putSession(eff.PutSession, p)
+	for _, put := range []*session.Session{eff.PutBrowser, eff.PutSession} {
+		if put == nil {
+			continue
+		}
+		if err := v.putSession(put, p); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -222,8 +252,50 @@ func (v *UserView) putSession(put *session.Session, p session.Policy) error {
 	}
 	if slot.expires == 0 {
 		v.order = append(v.order, put.SID)
+		v.writing++
+		if slot.rev == 0 { // its sid also
+			v.writing++
+		}
 	}
 	slot.session, slot.expires = put, tombstoneEnd(put, p)
+	if put.Ended != nil && put.SIDExpires != 0 {
+		slot.expires = min(slot.expires, put.SIDExpires) // the sid needs no write
+	}
+	return nil
+}
+
+// endGrants ends the grants that end with the sessions of a decision that was applied, and adds them to it.
+func (v *UserView) endGrants(ctx context.Context, now time.Time, p session.Policy, eff *session.Effects) error {
+	if len(eff.EndGrants) == 0 {
+		return nil
+	}
+	reads := make([]string, 0, len(eff.EndGrants))
+	for _, sid := range eff.EndGrants {
+		if v.sessions[sid] == nil {
+			reads = append(reads, SessionKey(v.uid, sid))
+		}
+	}
+	if err := v.reader.fetch(ctx, reads...); err != nil {
+		return fmt.Errorf("reading the grants of a browser session: %w", err)
+	}
+	for _, sid := range eff.EndGrants {
+		slot, err := v.slot(ctx, sid)
+		if errors.Is(err, session.ErrRecord) { // a damaged session cannot be used
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		st := session.State{User: v.user, Session: slot.session, TimeFloor: v.timeFloor}
+		ended := session.Step(now, p, st, session.Revoke{Reason: eff.EndReason})
+		if ended.PutSession == nil {
+			continue
+		}
+		if err := v.putSession(ended.PutSession, p); err != nil {
+			return err
+		}
+		eff.Ended, eff.Events = append(eff.Ended, ended.PutSession), append(eff.Events, ended.Events...)
+	}
 	return nil
 }
 
@@ -272,7 +344,7 @@ func (v *UserView) writes(ctx context.Context) ([]store.Write, error) {
 			Key: SessionKey(v.uid, sid), Value: value, Expect: slot.rev, ExpiresAt: slot.expires,
 		})
 	}
-	if v.sessionList.put == "" {
+	if !v.sessionList.put {
 		return writes, nil
 	}
 	return v.putSessionList(writes)

@@ -17,6 +17,21 @@ type Policy struct {
 	MaxSessions int
 }
 
+// of returns the policy with the lifetimes that the session has of its own.
+func (p Policy) of(s *Session) Policy {
+	if s.AbsoluteS == 0 {
+		return p
+	}
+	p.Absolute, p.Grace = time.Duration(s.AbsoluteS)*time.Second, time.Duration(s.GraceS)*time.Second
+	if s.IdleS > 0 {
+		p.Idle = time.Duration(s.IdleS) * time.Second
+	}
+	if s.AccessS > 0 {
+		p.AccessLife = min(p.AccessLife, time.Duration(s.AccessS)*time.Second)
+	}
+	return p
+}
+
 const day = 24 * time.Hour
 
 // DefaultPolicy is the policy that applies if nothing is configured.

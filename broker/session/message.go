@@ -34,6 +34,9 @@ type State struct {
 	// TimeFloor (Unix s) is a time that every service's clock has passed: a token that expired
 	// before it needs no event.
 	TimeFloor int64
+	// Browser is the state of the browser session of a dependent grant (see [Session.Dependent]) and, for an Open with a
+	// BrowserSID, of that session. A state whose Session is nil, or no state, is that of a session that does not exist.
+	Browser *State
 	// Listed are the sids of the user's sessions that may be active, oldest first. Only an Open
 	// needs them. If there are MaxSessions of them, it also needs Earlier: the states of those
 	// sessions, without the ones that can no longer be used.
@@ -41,13 +44,17 @@ type State struct {
 	Earlier []State
 }
 
-// Message is one of [Open], [Rotate], [EndSession] and [Revoke], or of the changes of a user:
+// Message is one of [Open], [Rotate], [EndSession] and [Revoke], or of the changes of a user: [Allow],
 // [UpdateUser], [EnableUser], [DisableUser], [SetPassword], [RevokeUser] and [RemoveUser].
 type Message interface {
 	step(now time.Time, p Policy, st State) Effects
 }
 
-// Open creates a session for an authenticated user.
+// Open creates a session for an authenticated user: a browser session or, on the channel oauth, the grant of a client.
+//
+// The sid of a grant is in the authorization code, so the existence of a session with it means that the code was used
+// before: that session ends because of reuse, and the Open is refused with RefuseExists. An Open of the channel cookie with the
+// sid of a session is only refused.
 type Open struct {
 	SID        string
 	SecretHash []byte
@@ -70,6 +77,15 @@ type Open struct {
 	Profile *Profile
 	// Source identifies the client that signed in (see [NewSource]).
 	Source []byte
+
+	// The members below are those of [Session] with the same names. A grant with a BrowserSID is refused with
+	// RefuseBrowserEnded unless that is an active browser session of the user. If the grant is not Offline, it is added to the
+	// browser session's Grants, and ends the oldest of them if there are already 64.
+	Audience                          []string
+	BrowserSID                        string
+	Offline                           bool
+	UserInfoClaims, IDTokenClaims     []string
+	AccessS, IdleS, AbsoluteS, GraceS int64
 }
 
 // Profile is the part of a user's record that each login takes from the upstream account.
@@ -84,6 +100,8 @@ type Rotate struct {
 	Generation uint32
 	SecretHash []byte
 	Channel    Channel
+	// ClientID is the client that presented the token. If it is empty, the session may belong to any client.
+	ClientID string
 	// Source identifies the client that sent the request (see [NewSource]).
 	Source []byte
 }
@@ -92,7 +110,9 @@ type Rotate struct {
 type EndSession struct {
 	SecretHash []byte
 	Channel    Channel
-	Reason     revocation.Reason
+	// ClientID is the client that presented the token. If it is empty, the session may belong to any client.
+	ClientID string
+	Reason   revocation.Reason
 }
 
 // Revoke ends a session of any channel at the request of an operator or a provider.
@@ -116,6 +136,8 @@ const (
 	RefuseSuperseded   Refusal = "superseded"       // the same, where it does not count as reuse
 	RefuseAhead        Refusal = "generation_ahead" // a generation that was never issued: the store was rolled back
 	RefuseUserDisabled Refusal = "user_disabled"
+	RefuseClient       Refusal = "wrong_client"     // a token of another client: the store is unchanged
+	RefuseBrowserEnded Refusal = "browser_ended"    // Open of a grant whose browser session is not active
 	RefuseUsed         Refusal = "already_used"     // Open with a proof that was exchanged before
 	RefusePassword     Refusal = "password_changed" // Open by a password that was replaced since its verification
 )
@@ -125,11 +147,17 @@ const (
 type Effects struct {
 	PutUser    *User
 	PutSession *Session
+	// PutBrowser is the browser session with the new grant of an Open in its Grants.
+	PutBrowser *Session
 	Events     []revocation.Event
 	// RemoveUser means that the user's record and the links of its accounts are to be deleted.
 	RemoveUser bool
 	// Ended are the sessions that were ended because of MaxSessions. Their events are in Events.
 	Ended []*Session
+	// EndGrants are the sids of the grants that end with the ended sessions. The same change has to end each of them, by
+	// a Revoke with EndReason. Package commit adds those that were still active to Ended, and their events to Events.
+	EndGrants []string
+	EndReason revocation.Reason
 	// PutListed is the new State.Listed. If nil, it is unchanged.
 	PutListed []string
 	// EndTokens, if not empty, is the reason for which all earlier sessions and tokens of the user

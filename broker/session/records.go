@@ -120,7 +120,7 @@ type Session struct {
 	UserInfoClaims []string `json:"userinfo_claims,omitempty"`
 	IDTokenClaims  []string `json:"id_token_claims,omitempty"`
 	// Lifetimes are those of the client when the grant was made, in seconds. If AbsoluteS is zero, all of them are those of the
-	// Policy. AccessS is used only if it is shorter than the Policy's.
+	// Policy. AccessS is used only if it is shorter than the Policy's. If AccessS or IdleS is zero, it is the Policy's.
 	AccessS   int64 `json:"access_s,omitempty"`
 	IdleS     int64 `json:"idle_s,omitempty"`
 	AbsoluteS int64 `json:"absolute_s,omitempty"`
@@ -130,6 +130,9 @@ type Session struct {
 	Grants []string `json:"grants,omitempty"`
 }
 
+// Dependent reports whether the session is a grant that ends with its browser session.
+func (s *Session) Dependent() bool { return s.BrowserSID != "" && !s.Offline }
+
 // clone returns a copy. Step can change it without changing s.
 func (s *Session) clone() *Session {
 	c := *s
@@ -137,14 +140,15 @@ func (s *Session) clone() *Session {
 	return &c
 }
 
-// IdleEnd returns the time at which the session expires if it is not used.
+// IdleEnd returns the time at which the session expires if it is not used. A dependent grant may expire earlier, with its
+// browser session, for this method and the next ones.
 func (s *Session) IdleEnd(p Policy) time.Time {
-	return time.Unix(s.LastUsed, 0).Add(p.Idle)
+	return time.Unix(s.LastUsed, 0).Add(p.of(s).Idle)
 }
 
 // AbsoluteEnd returns the time at which the session expires even if it is used.
 func (s *Session) AbsoluteEnd(p Policy) time.Time {
-	return time.Unix(s.CreatedAt, 0).Add(p.Absolute)
+	return time.Unix(s.CreatedAt, 0).Add(p.of(s).Absolute)
 }
 
 // EndsAt returns the earlier of IdleEnd and AbsoluteEnd.
@@ -159,7 +163,7 @@ func (s *Session) EndsAsOf(p Policy, generation uint32) time.Time {
 	if generation < s.Generation {
 		made = s.madeBefore(generation)
 	}
-	return earlier(time.Unix(made, 0).Add(p.Idle), s.AbsoluteEnd(p))
+	return earlier(time.Unix(made, 0).Add(p.of(s).Idle), s.AbsoluteEnd(p))
 }
 
 // madeBefore returns when (Unix s) the token of an earlier generation was issued, or the earliest

@@ -10,7 +10,7 @@ import (
 
 // step rotates the refresh token, or detects that it is reused (docs/design.md §6).
 func (m Rotate) step(now time.Time, p Policy, st State) Effects {
-	if refusal := admit(st, m.SecretHash, m.Channel); refusal != "" {
+	if refusal := admit(st, m.SecretHash, m.Channel, m.ClientID); refusal != "" {
 		return Effects{Refusal: refusal}
 	}
 	s := st.Session
@@ -31,7 +31,7 @@ func (m Rotate) step(now time.Time, p Policy, st State) Effects {
 		eff.PutSession = next
 		eff.AddressChanged = otherAddress(s.Source, m.Source)
 		return eff
-	case supersededWithin(now, p.Grace, s, m.Generation) && !otherClient(s.Source, m.Source):
+	case supersededWithin(now, p.of(s).Grace, s, m.Generation) && !otherClient(s.Source, m.Source):
 		eff := replay(now, p, s, st.User)
 		eff.AddressChanged = otherAddress(s.Source, m.Source)
 		return eff
@@ -54,8 +54,8 @@ func supersededWithin(now time.Time, grace time.Duration, s *Session, generation
 // replay answers a superseded token within the grace. It does not rotate, and it writes only if
 // the latest recorded exp is too near for another token.
 func replay(now time.Time, p Policy, s *Session, u *User) Effects {
-	if time.Unix(s.TokenExp, 0).Sub(now) >= p.AccessLife/2 {
-		exp := min(s.TokenExp, now.Add(p.AccessLife).Unix())
+	if life := p.of(s).AccessLife; time.Unix(s.TokenExp, 0).Sub(now) >= life/2 {
+		exp := min(s.TokenExp, now.Add(life).Unix())
 		return Effects{Session: s, User: u, IssuedAt: now.Unix(), ExpiresAt: exp, Replayed: true}
 	}
 	next := s.clone()
@@ -70,13 +70,13 @@ func replay(now time.Time, p Policy, s *Session, u *User) Effects {
 // RefuseSuperseded and does not end the session, because a slow browser tab may have sent it. A
 // generation ahead of the record is left to Rotate, which ends the session.
 func Inspect(now time.Time, p Policy, st State, m Rotate) Refusal {
-	if refusal := admit(st, m.SecretHash, m.Channel); refusal != "" {
+	if refusal := admit(st, m.SecretHash, m.Channel, m.ClientID); refusal != "" {
 		return refusal
 	}
 	if refusal := Judge(now, p, st); refusal != "" {
 		return refusal
 	}
-	if m.Generation < st.Session.Generation && !supersededWithin(now, p.Grace, st.Session, m.Generation) {
+	if m.Generation < st.Session.Generation && !supersededWithin(now, p.of(st.Session).Grace, st.Session, m.Generation) {
 		return RefuseSuperseded
 	}
 	return ""

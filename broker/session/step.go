@@ -22,13 +22,19 @@ func (m Open) step(now time.Time, p Policy, st State) Effects {
 		return Effects{Refusal: RefuseUserDisabled}
 	case m.ByPassword && m.PasswordSerial != st.User.PasswordSerial:
 		return Effects{Refusal: RefusePassword}
+	case st.Session != nil && m.Channel == ChannelOAuth && st.Session.Channel == ChannelOAuth && st.Session.Ended == nil:
+		return end(now, st, revocation.ReasonReuse, RefuseExists)
 	case st.Session != nil:
 		return Effects{Refusal: RefuseExists}
 	case st.Used:
 		return Effects{Refusal: RefuseUsed}
+	case m.BrowserSID != "" && judgeBrowser(now, p, st) != "":
+		return Effects{Refusal: RefuseBrowserEnded}
 	}
 	user := *st.User
-	user.LastLogin = now.Unix()
+	if m.BrowserSID == "" {
+		user.LastLogin = now.Unix()
+	}
 	if p := m.Profile; p != nil {
 		if len(user.Accounts) == 0 { // a record older than Groups: its roles were the provider's
 			user.Roles = nil
@@ -50,21 +56,49 @@ func (m Open) step(now time.Time, p Policy, st State) Effects {
 		AuthTime: authTime, ACR: m.ACR, AMR: m.AMR, Device: m.Device, Provider: m.Provider, UpstreamSID: m.UpstreamSID,
 		UpstreamIssuer: m.UpstreamIssuer, UpstreamSubject: m.UpstreamSubject,
 		CreatedAt: now.Unix(), LastUsed: now.Unix(),
+		Audience: m.Audience, BrowserSID: m.BrowserSID, Offline: m.Offline, UserInfoClaims: m.UserInfoClaims, IDTokenClaims: m.IDTokenClaims,
+		AccessS: m.AccessS, IdleS: m.IdleS, AbsoluteS: m.AbsoluteS, GraceS: m.GraceS,
 	}
 	eff := issue(now, p, s, &user)
-	eff.PutUser = &user
+	if m.BrowserSID == "" { // otherwise the user signed in before, and the record stays the same
+		eff.PutUser = &user
+	}
 	eff.PutSession = s
 	eff.makeRoom(now, p, st)
 	eff.PutListed = append(eff.PutListed, s.SID)
+	if s.Dependent() {
+		eff.addGrant(st.Browser.Session)
+	}
 	return eff
+}
+
+// maxGrants is how many dependent grants a browser session has at most, which bounds the size of the change that ends it.
+const maxGrants = 64
+
+// addGrant adds the new grant to its browser session.
+func (eff *Effects) addGrant(browser *Session) {
+	eff.PutBrowser = browser.clone()
+	grants := append(slices.Clone(browser.Grants), eff.PutSession.SID)
+	if over := len(grants) - maxGrants; over > 0 {
+		eff.endGrants(revocation.ReasonRevoked, grants[:over])
+		grants = grants[over:]
+	}
+	eff.PutBrowser.Grants = grants
+}
+
+func (eff *Effects) endGrants(reason revocation.Reason, sids []string) {
+	if len(sids) > 0 {
+		eff.EndGrants, eff.EndReason = append(eff.EndGrants, sids...), reason
+	}
 }
 
 // maxEnded is how many sessions one Open ends at most, which bounds the size of its change. If more
 // are active, the next Opens end the rest.
 const maxEnded = 250
 
-// makeRoom lists the earlier sessions that stay when a new one starts, and ends the oldest ones
-// that exceed MaxSessions with it.
+// makeRoom lists the earlier sessions that stay when a new one starts, and ends those that exceed MaxSessions with it:
+// first the oldest dependent grants, then the oldest others. A new grant never ends a browser session, because single sign-on
+// opens grants without asking the user. So a user with MaxSessions browser sessions can have one grant in addition.
 func (eff *Effects) makeRoom(now time.Time, p Policy, st State) {
 	if len(st.Listed) < p.MaxSessions {
 		eff.PutListed = slices.Clone(st.Listed)
@@ -72,19 +106,37 @@ func (eff *Effects) makeRoom(now time.Time, p Policy, st State) {
 	}
 	alive := slices.DeleteFunc(slices.Clone(st.Earlier), func(one State) bool { return Judge(now, p, one) != "" })
 	over := min(max(len(alive)+1-p.MaxSessions, 0), maxEnded)
-	for i, one := range alive {
-		if i >= over {
-			eff.PutListed = append(eff.PutListed, one.Session.SID)
-			continue
-		}
+	order := slices.Clone(alive)
+	slices.SortStableFunc(order, func(a, b State) int { return displaced(a.Session) - displaced(b.Session) })
+	if eff.PutSession.Channel == ChannelOAuth {
+		order = slices.DeleteFunc(order, func(one State) bool { return one.Session.Channel != ChannelOAuth })
+	}
+	leaves := make(map[string]bool, over)
+	for _, one := range order[:min(over, len(order))] {
+		leaves[one.Session.SID] = true
 		ended := end(now, one, revocation.ReasonRevoked, "")
 		eff.Ended = append(eff.Ended, ended.PutSession)
 		eff.Events = append(eff.Events, ended.Events...)
+		eff.endGrants(revocation.ReasonRevoked, ended.EndGrants)
+	}
+	for _, one := range alive {
+		if !leaves[one.Session.SID] {
+			eff.PutListed = append(eff.PutListed, one.Session.SID)
+		}
 	}
 }
 
+// displaced returns the place of a session in the order in which sessions make room; those of one place are in the order of
+// their age.
+func displaced(s *Session) int {
+	if s.Dependent() {
+		return 0
+	}
+	return 1
+}
+
 func (m EndSession) step(now time.Time, p Policy, st State) Effects {
-	if refusal := admit(st, m.SecretHash, m.Channel); refusal != "" {
+	if refusal := admit(st, m.SecretHash, m.Channel, m.ClientID); refusal != "" {
 		return Effects{Refusal: refusal}
 	}
 	if st.Session.Ended != nil {
@@ -104,7 +156,7 @@ func (m Revoke) step(now time.Time, p Policy, st State) Effects {
 }
 
 // admit checks that the presented token belongs to this session.
-func admit(st State, secretHash []byte, channel Channel) Refusal {
+func admit(st State, secretHash []byte, channel Channel, clientID string) Refusal {
 	switch {
 	case st.Session == nil:
 		return RefuseUnknown
@@ -112,12 +164,15 @@ func admit(st State, secretHash []byte, channel Channel) Refusal {
 		return RefuseSecret
 	case st.Session.Channel != channel:
 		return RefuseChannel
+	case clientID != "" && clientID != st.Session.ClientID:
+		return RefuseClient
 	}
 	return ""
 }
 
 // Judge reports whether the session in st is active at now, for any presented token. The result
-// is empty if it is.
+// is empty if it is. A dependent grant is active only while its browser session is; otherwise it is refused for the reason of that
+// session.
 func Judge(now time.Time, p Policy, st State) Refusal {
 	s := st.Session
 	switch {
@@ -133,8 +188,22 @@ func Judge(now time.Time, p Policy, st State) Refusal {
 		return RefuseUserDisabled
 	case s.SEP < max(st.User.Epoch, st.Floor), s.CEP < max(st.ClientEpoch, st.Floor), st.Denylisted:
 		return RefuseRevoked
+	case s.Dependent():
+		return judgeBrowser(now, p, st)
 	}
 	return ""
+}
+
+// judgeBrowser is Judge for the browser session of the grant in st, or of the one to open.
+func judgeBrowser(now time.Time, p Policy, st State) Refusal {
+	switch b := st.Browser; {
+	case b == nil || b.Session == nil: // its tombstone is no longer kept
+		return RefuseExpired
+	case b.Session.Channel != ChannelCookie, b.Session.Dependent(), b.Session.UID != st.User.UID:
+		return RefuseRevoked
+	default:
+		return Judge(now, p, *b)
+	}
 }
 
 func endedRefusal(reason revocation.Reason) Refusal {
@@ -154,7 +223,7 @@ func endedRefusal(reason revocation.Reason) Refusal {
 
 // issue sets iat and exp of the session's next access token.
 func issue(now time.Time, p Policy, s *Session, u *User) Effects {
-	exp := now.Add(p.AccessLife).Unix()
+	exp := now.Add(p.of(s).AccessLife).Unix()
 	s.TokenExp = max(s.TokenExp, exp)
 	return Effects{Session: s, User: u, IssuedAt: now.Unix(), ExpiresAt: exp}
 }
@@ -172,5 +241,6 @@ func end(now time.Time, st State, reason revocation.Reason, refusal Refusal) Eff
 			ExpiresAt: max(dead.TokenExp, now.Unix()) + margin,
 		}}
 	}
+	eff.endGrants(reason, dead.Grants)
 	return eff
 }

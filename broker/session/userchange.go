@@ -2,6 +2,7 @@ package session
 
 import (
 	"bytes"
+	"slices"
 	"time"
 
 	"tokenbroker/revocation"
@@ -35,6 +36,38 @@ type RevokeUser struct {
 
 // RemoveUser deletes the user and ends all earlier sessions and tokens.
 type RemoveUser struct{}
+
+// Allow remembers that the user allowed a client the scopes, in addition to those that the user allowed it before.
+type Allow struct {
+	ClientID string
+	Scopes   []string
+}
+
+// maxConsents is how many clients a user's record remembers. The client that was allowed least recently is forgotten first.
+const maxConsents = 50
+
+func (m Allow) step(now time.Time, _ Policy, st State) Effects {
+	if st.User != nil && st.User.Disabled {
+		return Effects{Refusal: RefuseUserDisabled}
+	}
+	return edit(st, "", func(u *User) {
+		consent := Consent{ClientID: m.ClientID, At: now.Unix()}
+		var kept []Consent
+		for _, earlier := range u.Consents {
+			if earlier.ClientID == m.ClientID {
+				consent.Scopes = append(consent.Scopes, earlier.Scopes...)
+			} else {
+				kept = append(kept, earlier)
+			}
+		}
+		for _, scope := range m.Scopes {
+			if !slices.Contains(consent.Scopes, scope) {
+				consent.Scopes = append(consent.Scopes, scope)
+			}
+		}
+		u.Consents = append(kept[max(0, len(kept)+1-maxConsents):], consent)
+	})
+}
 
 func (m UpdateUser) step(_ time.Time, _ Policy, st State) Effects {
 	return edit(st, "", func(u *User) {
