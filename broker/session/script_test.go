@@ -67,6 +67,26 @@ type world struct {
 	policy session.Policy
 	state  session.State
 	epoch  int64 // the last that was drawn
+	// sessions are all sessions by sid, the state's included, and listed those that are listed. Scripts that name no sid have
+	// only s1.
+	sessions map[string]*session.Session
+	listed   []string
+}
+
+// of returns the state of a session.
+func (w *world) of(sid string) session.State {
+	st := w.state
+	st.Session = w.sessions[sid]
+	if st.Session != nil && st.Session.Dependent() {
+		st.Browser = w.browser(st.Session.BrowserSID)
+	}
+	return st
+}
+
+func (w *world) browser(sid string) *session.State {
+	st := w.state
+	st.Session = w.sessions[sid]
+	return &st
 }
 
 func newWorld() *world {
@@ -78,7 +98,7 @@ func newWorld() *world {
 			Absolute: 90 * 24 * time.Hour, Grace: 10 * time.Second,
 		},
 		state: session.State{User: session.NewUser("u1", "ada", "", nil, start)},
-		epoch: 100,
+		epoch: 100, sessions: map[string]*session.Session{},
 	}
 }
 
@@ -109,7 +129,8 @@ func (w *world) run(t *testing.T, words []string) string {
 	if addr, ok := args["addr"]; ok {
 		source = session.NewSource([]byte("secret"), addr, args["agent"])
 	}
-	rotate := session.Rotate{Generation: uint32(number("gen")), SecretHash: secret(value("secret", "mine")), Channel: channel, Source: source}
+	sid := value("sid", "s1")
+	rotate := session.Rotate{Generation: uint32(number("gen")), SecretHash: secret(value("secret", "mine")), Channel: channel, Source: source, ClientID: args["client"]}
 	switch words[0] {
 	case "wait":
 		d, err := time.ParseDuration(words[1])
@@ -119,11 +140,14 @@ func (w *world) run(t *testing.T, words []string) string {
 		w.now = w.now.Add(d)
 		return ""
 	case "policy":
-		d, err := time.ParseDuration(args["grace"])
-		if err != nil {
-			t.Fatal(err)
+		if grace, ok := args["grace"]; ok {
+			d, err := time.ParseDuration(grace)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w.policy.Grace = d
 		}
-		w.policy.Grace = d
+		w.policy.MaxSessions = int(number("max"))
 		return ""
 	case "set":
 		w.state.Floor = number("floor")
@@ -136,56 +160,65 @@ func (w *world) run(t *testing.T, words []string) string {
 		w.state.User = &user
 		return ""
 	case "set-generation":
-		record := *w.state.Session
+		record := *w.sessions[sid]
 		record.Generation = uint32(number("gen"))
-		w.state.Session = &record
+		w.sessions[sid] = &record
 		return ""
 	case "no-user":
 		w.state.User = nil
 		return ""
 	case "no-session":
-		w.state.Session = nil
+		delete(w.sessions, sid)
 		return ""
 	case "open":
 		_, byPassword := args["password"]
 		open := session.Open{
-			SID: "s1", SecretHash: secret("mine"), Channel: channel, ClientID: "spa", Scope: "hello:read",
+			SID: sid, SecretHash: secret("mine"), Channel: channel, ClientID: "spa", Scope: "hello:read",
 			ByPassword: byPassword, PasswordSerial: number("password"), Source: source,
 		}
 		if account, ok := args["account"]; ok {
 			open.UpstreamIssuer, open.UpstreamSubject = "https://idp.test", account
 			open.Profile = &session.Profile{Username: account, Groups: list(value("groups", ""))}
 		}
-		return w.step(open)
+		return w.step(sid, open)
+	case "grant":
+		return w.step(sid, session.Open{
+			SID: sid, SecretHash: secret("mine"), Channel: session.ChannelOAuth, ClientID: "app", Scope: "openid", AuthTime: w.start.Unix(),
+			Audience: []string{"api"}, BrowserSID: value("browser", "s1"), Offline: args["offline"] == "yes",
+			AccessS: number("access"), IdleS: number("idle"), AbsoluteS: number("absolute"), GraceS: number("grace"),
+		})
 	case "rotate":
-		return w.step(rotate)
+		return w.step(sid, rotate)
 	case "end":
-		return w.step(session.EndSession{SecretHash: secret(value("secret", "mine")), Channel: channel, Reason: revocation.ReasonLogoff})
+		return w.step(sid, session.EndSession{SecretHash: secret(value("secret", "mine")), Channel: channel, ClientID: args["client"], Reason: revocation.ReasonLogoff})
 	case "revoke":
-		return w.step(session.Revoke{Reason: revocation.ReasonRevoked})
+		return w.step(sid, session.Revoke{Reason: revocation.ReasonRevoked})
+	case "allow":
+		return w.step("", session.Allow{ClientID: args["client"], Scopes: list(args["scopes"])})
 	case "update-user":
 		msg := session.UpdateUser{}
 		if roles, ok := args["roles"]; ok {
 			msg.Roles = append([]string{}, list(roles)...)
 		}
-		return w.step(msg)
+		return w.step("", msg)
 	case "enable-user":
-		return w.step(session.EnableUser{})
+		return w.step("", session.EnableUser{})
 	case "disable-user":
-		return w.step(session.DisableUser{})
+		return w.step("", session.DisableUser{})
 	case "set-password":
-		return w.step(session.SetPassword{Hash: args["hash"], KeepSessions: value("keep", "") == "yes"})
+		return w.step("", session.SetPassword{Hash: args["hash"], KeepSessions: value("keep", "") == "yes"})
 	case "revoke-user":
-		return w.step(session.RevokeUser{Reason: revocation.ReasonUpstream})
+		return w.step("", session.RevokeUser{Reason: revocation.ReasonUpstream})
 	case "remove-user":
-		return w.step(session.RemoveUser{})
+		return w.step("", session.RemoveUser{})
 	case "inspect":
-		if rotate.Generation == 0 && w.state.Session != nil {
-			rotate.Generation = w.state.Session.Generation
+		st := w.of(sid)
+		if rotate.Generation == 0 && st.Session != nil {
+			rotate.Generation = st.Session.Generation
 		}
-		refusal := session.Inspect(w.now, w.policy, w.state, rotate)
+		refusal := session.Inspect(w.now, w.policy, st, rotate)
 		if refusal == "" {
-			return fmt.Sprintf("  alive expires=+%v\n", w.state.Session.EndsAsOf(w.policy, rotate.Generation).Sub(w.start))
+			return fmt.Sprintf("  alive expires=+%v\n", st.Session.EndsAsOf(w.policy, rotate.Generation).Sub(w.start))
 		}
 		return fmt.Sprintf("  refusal=%q\n", refusal)
 	default:
@@ -194,11 +227,37 @@ func (w *world) run(t *testing.T, words []string) string {
 	}
 }
 
-func (w *world) step(msg session.Message) string {
-	before := fmt.Sprintf("%+v %+v", w.state.Session, w.state.User)
-	eff := session.Step(w.now, w.policy, w.state, msg)
+// records returns the contents of the records in a state.
+func records(st session.State) string {
+	text := fmt.Sprintf("%+v %+v %q", st.Session, st.User, st.Listed)
+	if st.Browser != nil {
+		text += records(*st.Browser)
+	}
+	for _, earlier := range st.Earlier {
+		text += records(earlier)
+	}
+	return text
+}
+
+func (w *world) step(sid string, msg session.Message) string {
+	st := w.of(sid)
+	if open, opens := msg.(session.Open); opens {
+		if open.BrowserSID != "" {
+			st.Browser = w.browser(open.BrowserSID)
+		}
+		if st.Listed = w.listed; w.policy.MaxSessions > 0 {
+			for _, earlier := range w.listed {
+				st.Earlier = append(st.Earlier, w.of(earlier))
+			}
+		}
+	}
+	before := records(st)
+	eff := session.Step(w.now, w.policy, st, msg)
+	if eff.PutListed != nil {
+		w.listed = eff.PutListed
+	}
 	var out strings.Builder
-	if after := fmt.Sprintf("%+v %+v", w.state.Session, w.state.User); after != before {
+	if after := records(st); after != before {
 		fmt.Fprintln(&out, "  STEP CHANGED ITS INPUT")
 	}
 	if eff.Refusal != "" {
@@ -210,7 +269,18 @@ func (w *world) step(msg session.Message) string {
 	if s := eff.PutSession; s != nil {
 		fmt.Fprintf(&out, "  put session gen=%d rotations=%d sep=%d cep=%d token_exp=+%d ended=%t\n", s.Generation,
 			len(s.RotationsMS), s.SEP, s.CEP, s.TokenExp-w.start.Unix(), s.Ended != nil)
-		w.state.Session = s
+		w.sessions[s.SID] = s
+	}
+	if s := eff.PutBrowser; s != nil {
+		fmt.Fprintf(&out, "  put browser session %s grants=%v\n", s.SID, s.Grants)
+		w.sessions[s.SID] = s
+	}
+	for _, s := range eff.Ended {
+		fmt.Fprintf(&out, "  end session %s\n", s.SID)
+		w.sessions[s.SID] = s
+	}
+	if len(eff.EndGrants) > 0 {
+		fmt.Fprintf(&out, "  end grants %v reason=%s\n", eff.EndGrants, eff.EndReason)
 	}
 	if u := eff.PutUser; u != nil {
 		fmt.Fprintf(&out, "  put user%s\n", w.describe(u))
@@ -233,6 +303,12 @@ func (w *world) step(msg session.Message) string {
 		fmt.Fprintf(&out, "  event %s %s reason=%s at=+%d expires_at=+%d\n", e.Kind, e.Value, e.Reason,
 			e.At-w.start.Unix(), e.ExpiresAt-w.start.Unix())
 	}
+	for _, sid := range eff.EndGrants { // as package commit does
+		ended := session.Step(w.now, w.policy, w.of(sid), session.Revoke{Reason: eff.EndReason}).PutSession
+		if ended != nil {
+			w.sessions[sid] = ended
+		}
+	}
 	if out.Len() == 0 {
 		return "  nothing\n"
 	}
@@ -253,12 +329,21 @@ func (w *world) describe(u *session.User) string {
 		{"roles", u.Roles, len(u.Roles) == 0},
 		{"groups", u.Groups, len(u.Groups) == 0},
 		{"accounts", len(u.Accounts), len(u.Accounts) == 0},
+		{"consents", consents(u), len(u.Consents) == 0},
 	} {
 		if !field.zero {
 			fmt.Fprintf(&out, " %s=%v", field.name, field.value)
 		}
 	}
 	return out.String()
+}
+
+func consents(u *session.User) string {
+	var texts []string
+	for _, c := range u.Consents {
+		texts = append(texts, fmt.Sprintf("%s:%s", c.ClientID, strings.Join(c.Scopes, ",")))
+	}
+	return strings.Join(texts, ";")
 }
 
 func list(text string) []string {
