@@ -13,6 +13,7 @@ import (
 	"tokenbroker/broker/brokertest"
 	"tokenbroker/broker/directory"
 	"tokenbroker/broker/operator"
+	"tokenbroker/broker/session"
 	"tokenbroker/store"
 )
 
@@ -99,6 +100,15 @@ func (c *counted) signIn(i int) (*broker.Grant, error) {
 	return c.SignIn(c.Context(), fmt.Sprint("user", i), "lovelace", brokertest.Request)
 }
 
+// refreshGrant opens a grant and refreshes it. The counts are those of the refresh.
+func (c *counted) refreshGrant(offline bool) error {
+	u := user{T: c.T, Harness: c.Harness, uid: c.grants[0].UID}
+	u.must("g1", app, grant("g1", c.grants[0].SID, offline))
+	c.reads, c.commits = 0, 0
+	u.must("g1", app, rotate("g1", session.ChannelOAuth, 1))
+	return nil
+}
+
 func (c *counted) federated() error {
 	_, callback := c.BeginLogin(c.T, c.provider)
 	_, _, err := c.CompleteLogin(c.Context(), callback, brokertest.Request)
@@ -160,6 +170,21 @@ func TestRoundTripsOfUseCases(t *testing.T) {
 			c.reads, c.commits = 0, 0
 			return c.federated()
 		}, 3, 2},
+		"a refresh of an offline grant": {func(c *counted) error { return c.refreshGrant(true) }, 1, 1},
+		"a refresh of another grant also reads its browser session, then the client of that": {func(c *counted) error { return c.refreshGrant(false) }, 3, 1},
+		"the opening of a grant, with the client of its browser session": {func(c *counted) error {
+			u := user{T: c.T, Harness: c.Harness, uid: c.grants[0].UID}
+			u.must("g1", app, grant("g1", c.grants[0].SID, false))
+			return nil
+		}, 2, 1},
+		"a log-off with grants reads them together": {func(c *counted) error {
+			u := user{T: c.T, Harness: c.Harness, uid: c.grants[0].UID}
+			u.must("g1", app, grant("g1", c.grants[0].SID, false))
+			u.must("g2", app, grant("g2", c.grants[0].SID, false))
+			c.reads, c.commits = 0, 0
+			_, err := c.LogOff(c.Context(), c.grants[0].RefreshToken, c.grants[0].CSRFToken, brokertest.Request)
+			return err
+		}, 2, 1},
 		"a question for the session": {func(c *counted) error {
 			_, err := c.Session(c.Context(), c.grants[0].RefreshToken, brokertest.Request)
 			return err
