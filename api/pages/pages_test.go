@@ -326,4 +326,3 @@ func TestNewRefuses(t *testing.T) {
 		}
 	}
 }
-

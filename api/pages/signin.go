@@ -33,15 +33,18 @@ func (h *Handler) signIn(w http.ResponseWriter, r *http.Request) error {
 	} else {
 		g, err = h.cfg.Sessions.SignIn(r.Context(), username, password, req)
 	}
-	if g != nil { // also with an error: the session exists
-		h.cookie.Open(w, g.RefreshToken, g.RefreshMaxAge)
+	x := httpapi.EntryOf(r)
+	var refusal *broker.Error
+	if err != nil {
+		refusal = httpapi.Refusal(r, err)
+		x.Code, x.Cause = refusal.Code, refusal.Err
 	}
-	if err == nil {
+	switch {
+	case g != nil: // also with an error: the session exists, and the access token of the SPA is not needed
+		h.cookie.Open(w, g.RefreshToken, g.RefreshMaxAge)
 		redirect(w, authorizeURL(params))
 		return nil
-	}
-	refusal := httpapi.Refusal(r, err)
-	if g != nil || !showsOnForm(refusal.Code) {
+	case !showsOnForm(refusal.Code):
 		return err
 	}
 	a, err := h.cfg.Authorizations.Authorize(r.Context(), broker.AuthorizationRequest{Params: params, RefreshToken: token}, httpapi.BrokerRequest(r))
@@ -51,8 +54,6 @@ func (h *Handler) signIn(w http.ResponseWriter, r *http.Request) error {
 	if a.Step != broker.StepSignIn { // the browser signed in elsewhere
 		return h.next(w, r, a, params, "")
 	}
-	x := httpapi.EntryOf(r)
-	x.Code, x.Cause = refusal.Code, refusal.Err
 	httpapi.SetRefusalHeaders(w, refusal)
 	return h.signInPage(w, r, httpapi.Status(refusal.Code), a, params, username, refusal)
 }
