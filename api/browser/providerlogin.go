@@ -49,8 +49,8 @@ func (h *Handler) login(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// maxHint is the length of the longest hint for a provider in bytes.
-const maxHint = 512
+// maxHint is the length of the longest hint for a provider in bytes. Hints come from an authorization request.
+const maxHint = broker.MaxAuthorizationQuery
 
 // loginHints reads the hints for the provider.
 func loginHints(query url.Values) (broker.LoginHints, error) {

@@ -146,6 +146,32 @@ func TestOpenLoginsAreBounded(t *testing.T) {
 	}
 }
 
+// Browsers send these cookies with every request, and the server refuses requests with too many bytes of them.
+func TestBytesOfOpenLoginsAreBounded(t *testing.T) {
+	_, h := apitest.NewWithLogins(t, "cognito")
+	large := strings.Repeat("x", 3500)
+	resp := apitest.Get(h, "/auth/login/", "tb_login_1="+large+"; tb_login_2="+large+"; tb_login_3="+large)
+	set := resp.Header.Values("Set-Cookie")
+	if len(set) != 2 || !strings.HasPrefix(set[0], "tb_login_1=;") || !strings.HasPrefix(set[1], "tb_login_abc=sealed") {
+		t.Errorf("cookies %q", set)
+	}
+}
+
+func TestHintsReachTheProvider(t *testing.T) {
+	f, h := apitest.NewWithLogins(t, "cognito")
+	apitest.Get(h, "/auth/login/?prompt=select_account&max_age=0&login_hint=ada%40a.test&acr_values=a+b")
+	if want := (broker.LoginHints{Prompt: "select_account", MaxAge: "0", LoginHint: "ada@a.test", ACRValues: "a b"}); f.Req.Hints != want {
+		t.Errorf("hints %+v", f.Req.Hints)
+	}
+	for _, query := range []string{"prompt=none", "prompt=consent", "max_age=-1", "max_age=1e3", "max_age=12345678901", "login_hint=a&login_hint=b", "prompt=login&prompt=login",
+		"login_hint=" + strings.Repeat("a", 2049), "acr_values=" + strings.Repeat("a", 2049)} {
+		f.Provider = ""
+		if resp := apitest.Get(h, "/auth/login/?"+query); resp.StatusCode != http.StatusBadRequest || f.Provider != "" {
+			t.Errorf("%.40s: %d", query, resp.StatusCode)
+		}
+	}
+}
+
 func TestSocialExchange(t *testing.T) {
 	f, h := apitest.NewWithLogins(t, "cognito")
 	post := func(body string) *http.Response {

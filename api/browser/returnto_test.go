@@ -44,6 +44,19 @@ func TestReturnToStaysAtAllowedOrigins(t *testing.T) {
 	}
 }
 
+// An authorization request is the return_to of a sign-in at a provider, and cannot be cut.
+func TestReturnToHasRoomForAnAuthorizationRequest(t *testing.T) {
+	f, h := apitest.NewWithLogins(t, "cognito")
+	request := "/auth/authorize?state=" + strings.Repeat("x", broker.MaxAuthorizationQuery-len("state=")) + "&tb_continue=" + strings.Repeat("c", 200)
+	for given, want := range map[string]string{
+		request: request, request + strings.Repeat("c", 200): "/", "/auth/authorized?" + strings.Repeat("x", 600): "/",
+	} {
+		if resp := apitest.Get(h, "/auth/login/?return_to="+url.QueryEscape(given)); resp.StatusCode != http.StatusFound || f.ReturnTo != want {
+			t.Errorf("%d: return to %.40q of %d bytes, want %d bytes", resp.StatusCode, f.ReturnTo, len(f.ReturnTo), len(want))
+		}
+	}
+}
+
 // FuzzReturnTo: an accepted return_to is ASCII and short, and leads a browser to an allowed origin.
 func FuzzReturnTo(f *testing.F) {
 	for _, seed := range []string{"/", "/app?x=1#y", "//evil.test", "/\\evil.test", "/\t/evil.test", apitest.SPA + "/caf\u00e9", "/\uff0f\uff0fevil.test", "https:evil.test", "/%5cevil.test", "/..//evil.test", "/.//evil.test", "http://127.0.0.1:8080@evil.test/"} {
@@ -62,7 +75,7 @@ func FuzzReturnTo(f *testing.F) {
 			return
 		}
 		to := logins.ReturnTo
-		if len(to) > 512 || strings.ContainsFunc(to, func(c rune) bool { return c <= ' ' || c > '~' }) {
+		if len(to) > 512 && !strings.HasPrefix(to, "/auth/authorize?") || len(to) > 2400 || strings.ContainsFunc(to, func(c rune) bool { return c <= ' ' || c > '~' }) {
 			t.Fatalf("%q was accepted as %q", text, to)
 		}
 		base, _ := url.Parse("http://127.0.0.1:8080/auth/callback/cognito/")

@@ -34,11 +34,10 @@ func one(accent, background string) string {
 }
 
 func textOn(background string) string {
-	if contrast("#ffffff", background) >= 4.5 || contrast("#ffffff", background) > contrast("#0c1224", background) {
-		return "#ffffff"
-	}
-	if contrast("#0c1224", background) >= 4.5 {
-		return "#0c1224"
+	for _, text := range []string{"#ffffff", "#0c1224"} {
+		if contrast(text, background) >= 4.5 {
+			return text
+		}
 	}
 	return "#000000"
 }
