@@ -3,8 +3,11 @@ package look_test
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"tokenbroker/api/look"
 )
@@ -120,5 +123,23 @@ func TestLoadNamesWhatIsWrong(t *testing.T) {
 	}
 	if _, err := look.Load(filepath.Join(t.TempDir(), "absent")); err == nil || !strings.Contains(err.Error(), "absent") {
 		t.Errorf("a missing directory: %v", err)
+	}
+}
+
+// docs/pages.md lists every text with its default.
+func TestDocsListEveryText(t *testing.T) {
+	document, err := os.ReadFile("../../docs/pages.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := map[string]string{}
+	for _, row := range regexp.MustCompile("(?m)^\\| `([a-z_]+\\.?[a-z_.]*)` \\| (.+) \\|$").FindAllStringSubmatch(string(document), -1) {
+		listed[row[1]] = row[2]
+	}
+	for _, file := range []string{"brand.yaml"} { // the table of files has the same form
+		delete(listed, file)
+	}
+	if diff := cmp.Diff(look.DefaultTexts(), listed); diff != "" {
+		t.Errorf("docs/pages.md differs (-texts +docs):\n%s", diff)
 	}
 }
