@@ -71,7 +71,11 @@ func writeRefusalPage(w http.ResponseWriter, r *http.Request, x *LogEntry, e *br
 		}
 	}
 	p.Code, p.RequestID, p.Checks = string(e.Code), x.ID, checks
-	p.Choices = []Choice{LinkTo("Back", x.home())}
+	back := Choice{Name: x.look.Plain("back"), URL: x.home()}
+	if u, err := url.Parse(back.URL); err == nil && u.Host != "" {
+		back.Name = x.look.Plain("back.to_host", "host", u.Host)
+	}
+	p.Choices = []Choice{back}
 	WritePage(w, r, Status(e.Code), p)
 }
 

@@ -3,7 +3,9 @@ package look
 // defaultTexts are the texts of the pages, by key. An operator can replace each of them. A name in braces is a placeholder:
 // a replacement may use those of the default text, and no others.
 var defaultTexts = map[string]string{
-	"support": "Help",
+	"support":      "Help",
+	"back":         "Back",
+	"back.to_host": "Back to {host}",
 
 	"sign_in.title":    "Sign in",
 	"sign_in.lead":     "to continue to {client}",

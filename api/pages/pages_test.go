@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +17,7 @@ import (
 	"golang.org/x/net/html"
 
 	"tokenbroker/api/httpapi"
+	"tokenbroker/api/look"
 	"tokenbroker/api/pages"
 	"tokenbroker/broker"
 )
@@ -307,6 +310,45 @@ func TestPagesAreNotReadableByScripts(t *testing.T) {
 		if a.StatusCode < 400 || a.Header.Get("Access-Control-Allow-Origin") != "" {
 			t.Errorf("a pre-flight from %s is answered %d", origin, a.StatusCode)
 		}
+	}
+}
+
+// The operator's name, texts and logos are on every page. A logo that is opened as a page runs nothing.
+func TestLookIsTheOperators(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"brand.yaml": "name: Example <Ltd>\nlanguage: de\nsupport_url: https://help.test/\ntexts: {sign_in.title: Anmelden, error.invalid_redirect.text: Unbekannt., back.to_host: 'Zurück zu {host}'}\n",
+		"logo.svg":   `<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>`,
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l, err := look.Load(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fake{authorization: signInStep()}
+	h := serve(t, f, func(_ *pages.Config, at *httpapi.SiteConfig) { at.Look = l })
+	a := call(t, h, "GET", "/auth/authorize?"+request, "")
+	if text(a.find("h1")) != "Anmelden" || text(a.find("title")) != "Anmelden · Example <Ltd>" || attr(a.find("html"), "lang") != "de" ||
+		attr(a.find("img"), "src") != "/auth/pages/logo" || attr(a.find("img"), "alt") != "Example <Ltd>" || attr(a.all("a")[0], "href") != "https://help.test/" {
+		t.Errorf("the page: %s", a.body)
+	}
+	f.err = &broker.Error{Code: broker.CodeInvalidRedirect}
+	a = call(t, h, "GET", "/auth/authorize?"+request, "")
+	if !strings.Contains(text(a.find("main")), "Unbekannt.") || text(a.find("a")) != "Zurück zu app.example.com" || a.find("img") == nil {
+		t.Errorf("the page: %s", a.body)
+	}
+	for _, origin := range []string{"", "Origin: " + spa} {
+		a = call(t, h, "GET", "/auth/pages/logo", "", origin)
+		if a.StatusCode != 200 || a.Header.Get("Content-Type") != "image/svg+xml" || a.Header.Get("X-Content-Type-Options") != "nosniff" ||
+			!strings.Contains(a.Header.Get("Content-Security-Policy"), "; sandbox") || a.Header.Get("Access-Control-Allow-Origin") != "" {
+			t.Errorf("%d %v", a.StatusCode, a.Header)
+		}
+	}
+	if a := call(t, h, "GET", "/auth/pages/logo-dark", ""); a.StatusCode != 404 {
+		t.Errorf("a logo that does not exist: %d", a.StatusCode)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"unicode/utf8"
 
 	"tokenbroker/api/httpapi"
 	"tokenbroker/broker"
@@ -64,12 +65,16 @@ func tooLong(limit int) error {
 	return httpapi.InvalidParameter(fmt.Sprintf("the request is too long; its parameters may have at most %d bytes", limit))
 }
 
-// once returns the value of a parameter of the broker's own forms, or "". One that occurs twice is refused.
+// once returns the value of a parameter, or "". One that occurs twice or is not UTF-8 is refused.
 func once(params url.Values, name string) (string, error) {
 	if len(params[name]) > 1 {
 		return "", &broker.Error{Code: httpapi.CodeRepeatedParameter, Message: name + " occurs twice; send it once"}
 	}
-	return params.Get(name), nil
+	value := params.Get(name)
+	if !utf8.ValidString(value) {
+		return "", httpapi.InvalidParameter(name + " is not UTF-8")
+	}
+	return value, nil
 }
 
 // isCrossSite reports whether another site's page made the browser navigate here. The browser then sends no cookie that is

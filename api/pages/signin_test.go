@@ -221,6 +221,8 @@ func TestDamagedFormsAreRefused(t *testing.T) {
 	}{
 		"two names":             {"/auth/authorize/sign-in", "query=a&username=a&username=b&password=c", nil, 400},
 		"two passwords":         {"/auth/authorize/sign-in", "query=a&username=a&password=b&password=c", nil, 400},
+		"a name of Latin-1":     {"/auth/authorize/sign-in", "query=a&username=%E9&password=b", nil, 400},
+		"a Latin-1 password":    {"/auth/authorize/sign-in", "query=a&username=a&password=%E9", nil, 400},
 		"two queries":           {"/auth/authorize/sign-in", "query=a&query=b&username=a&password=b", nil, 400},
 		"a bad query":           {"/auth/authorize/sign-in", "query=%25zz&username=a&password=b", nil, 400},
 		"a long query":          {"/auth/authorize/sign-in", "query=a%3D" + long + "&username=a&password=b", nil, 400},
