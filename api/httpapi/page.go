@@ -87,7 +87,7 @@ func refusalPage(e *broker.Error) Page {
 		return Page{Title: "There is no such page", Text: "The address is mistyped, or the page has moved."}
 	case broker.CodeUnknownProvider:
 		return Page{Title: "This way to sign in is not available", Text: "The link names a sign-in provider that is not set up here. Go back to the application and sign in from there."}
-	case CodeInvalidReturn, CodeRepeatedParameter, CodeInvalidParameter:
+	case CodeInvalidReturn, CodeRepeatedParameter, CodeInvalidParameter, broker.CodeInvalidRequest:
 		return Page{Title: "This link does not work", Text: "It was not made for this sign-in service, or is damaged. Go back to the application and sign in from there."}
 	case broker.CodeInvalidRedirect:
 		return Page{Title: "This request cannot be answered", Text: "The application that sent you here is not registered with this sign-in service, or it named an address for the answer that is not registered. Go back to the application and tell its support."}

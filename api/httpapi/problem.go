@@ -93,6 +93,7 @@ var kinds = map[broker.Code]kind{
 	CodeInvalidReturn:              {400, "return_to not allowed", ""},
 	CodeRepeatedParameter:          {400, "A parameter occurs twice", ""},
 	CodeInvalidParameter:           {400, "Invalid parameter", ""},
+	broker.CodeInvalidRequest:      {400, "Invalid request", ""},
 	broker.CodeInvalidRedirect:     {400, "Unknown client or redirect URI", ""},
 	broker.CodeInvalidUser:         {400, "Invalid user", ""},
 	broker.CodeInvalidRevocation:   {400, "Invalid revocation", ""},

@@ -100,6 +100,13 @@ func TestLogout(t *testing.T) {
 			t.Errorf("the page: %s", a.body)
 		}
 	})
+	t.Run("with a hint for another client", func(t *testing.T) {
+		f := &fake{err: &broker.Error{Code: broker.CodeInvalidRequest}}
+		a := call(t, serve(t, f), "GET", "/auth/logout?"+logoutRequest, "", cookie)
+		if a.wantPage(t, http.StatusBadRequest); text(a.find("h1")) != "This link does not work" || len(a.Cookies()) > 0 {
+			t.Errorf("the page: %s", a.body)
+		}
+	})
 	t.Run("with two cookies", func(t *testing.T) {
 		f := &fake{end: broker.EndSession{LogOff: true}}
 		if call(t, serve(t, f), "GET", "/auth/logout", "", cookie, cookie).wantPage(t, http.StatusBadRequest); len(f.calls) > 0 {

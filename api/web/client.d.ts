@@ -44,6 +44,7 @@ export type BrokerErrorCode =
   | "invalid_parameter"
   | "invalid_position"
   | "invalid_redirect"
+  | "invalid_request"
   | "invalid_return_to"
   | "login_already_used"
   | "login_state_invalid"
