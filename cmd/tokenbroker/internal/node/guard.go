@@ -39,7 +39,7 @@ const (
 var needs = map[string]need{
 	"/livez": needNothing, "/healthz": needNothing, "/readyz": needNothing, "/metrics": needNothing,
 	"/.well-known/openid-configuration": needRun, "/.well-known/oauth-authorization-server": needRun,
-	"/": needRun, "/favicon.ico": needRun, "/docs/:name": needRun,
+	"/": needRun, "/favicon.ico": needRun, "/docs/:name": needRun, "/auth/pages/logo": needRun, "/auth/pages/logo-dark": needRun,
 	"/.well-known/jwks.json": needKeys, "/revocations/jwks.json": needKeys, "/admin/v1/keys/jwks": needKeys,
 	// The ledger refuses these two if it cannot answer for all brokers.
 	"/revocations": needRun, "/revocations/stream": needRun,
