@@ -1,6 +1,7 @@
 package credential
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"errors"
 	"time"
@@ -70,27 +71,36 @@ func OpenAuthorizationCode(text string, secrets broker.Secrets, now time.Time) (
 	return code, !now.Before(code.ExpiresAt), nil
 }
 
-// continuation is the content of a continue token.
-type continuation struct {
+// Continuation is the content of a continue token: the sign-in page was shown for an authorization request.
+type Continuation struct {
+	// Params are the request's parameters in a canonical form.
+	Params string
+	// SID is the browser session at that time, or empty.
+	SID   string
+	Shown time.Time
+}
+
+// sealedContinuation is the sealed form of a Continuation.
+type sealedContinuation struct {
 	Hash  []byte `json:"hash"`
+	SID   string `json:"sid,omitempty"`
 	Shown int64  `json:"shown"` // Unix s
 }
 
-// SealContinue returns the continue token of an authorization request whose parameters are params, in a canonical form: it
-// proves that the sign-in page was shown for the request at the time shown.
-func SealContinue(secrets broker.Secrets, params string, shown time.Time) (string, error) {
-	sum := sha256.Sum256([]byte(params))
-	return seal(secrets, purposeContinue, shown.Add(ContinueLife), continuation{Hash: sum[:], Shown: shown.Unix()})
+// Seal returns the continue token, which expires after [ContinueLife].
+func (c Continuation) Seal(secrets broker.Secrets) (string, error) {
+	sum := sha256.Sum256([]byte(c.Params))
+	return seal(secrets, purposeContinue, c.Shown.Add(ContinueLife), sealedContinuation{Hash: sum[:], SID: c.SID, Shown: c.Shown.Unix()})
 }
 
-// OpenContinue returns when the sign-in page was shown for the request. ok is false if the token is missing, not of this broker,
-// expired or of another request.
-func OpenContinue(text, params string, secrets broker.Secrets, now time.Time) (shown time.Time, ok bool) {
-	var c continuation
-	expires, err := unseal(text, secrets, purposeContinue, &c)
+// OpenContinue opens a continue token of the authorization request with those parameters. ok is false if the token is missing, not
+// of this broker, expired or of another request.
+func OpenContinue(text, params string, secrets broker.Secrets, now time.Time) (c Continuation, ok bool) {
+	var sealed sealedContinuation
+	expires, err := unseal(text, secrets, purposeContinue, &sealed)
 	sum := sha256.Sum256([]byte(params))
-	if err != nil || !now.Before(expires) || string(c.Hash) != string(sum[:]) {
-		return time.Time{}, false
+	if err != nil || !now.Before(expires) || !bytes.Equal(sealed.Hash, sum[:]) {
+		return Continuation{}, false
 	}
-	return time.Unix(c.Shown, 0), true
+	return Continuation{Params: params, SID: sealed.SID, Shown: time.Unix(sealed.Shown, 0)}, true
 }

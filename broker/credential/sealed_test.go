@@ -68,7 +68,7 @@ func TestSealedValuesOfOtherPurposesAreRefused(t *testing.T) {
 	secrets := brokertest.Secrets{}
 	authorization, _ := code().Seal(secrets)
 	login, _ := credential.LoginState{State: "s"}.Seal(secrets, now.Add(time.Minute))
-	proof, _ := credential.SealContinue(secrets, "a=b", now)
+	proof, _ := credential.Continuation{Params: "a=b", Shown: now}.Seal(secrets)
 	for _, text := range []string{login, proof} {
 		if _, _, err := credential.OpenAuthorizationCode(text, secrets, now); !errors.Is(err, credential.ErrAuthorizationCode) {
 			t.Errorf("a code: %v", err)
@@ -99,12 +99,12 @@ func TestLoginStateExpires(t *testing.T) {
 
 func TestContinueTokenIsForOneRequestAndTenMinutes(t *testing.T) {
 	secrets := brokertest.Secrets{}
-	text, err := credential.SealContinue(secrets, "client_id=a", now)
+	text, err := credential.Continuation{Params: "client_id=a", SID: "s", Shown: now}.Seal(secrets)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if shown, ok := credential.OpenContinue(text, "client_id=a", secrets, now.Add(credential.ContinueLife-1)); !ok || !shown.Equal(now) {
-		t.Errorf("got %v, %v", shown, ok)
+	if c, ok := credential.OpenContinue(text, "client_id=a", secrets, now.Add(credential.ContinueLife-1)); !ok || !c.Shown.Equal(now) || c.SID != "s" {
+		t.Errorf("got %v, %v", c, ok)
 	}
 	if _, ok := credential.OpenContinue(text, "client_id=b", secrets, now); ok {
 		t.Error("it counts for another request")
