@@ -3,9 +3,11 @@ package credential_test
 import (
 	"errors"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
+	"tokenbroker/broker"
 	"tokenbroker/broker/brokertest"
 	"tokenbroker/broker/credential"
 )
@@ -111,5 +113,25 @@ func TestContinueTokenIsForOneRequestAndTenMinutes(t *testing.T) {
 	}
 	if _, ok := credential.OpenContinue(text, "client_id=a", secrets, now.Add(credential.ContinueLife)); ok {
 		t.Error("it counts after its end")
+	}
+}
+
+// A browser keeps a cookie whose name and value have at most 4,096 bytes. The longest authorization request has to fit into it.
+func TestLoginStateOfTheLongestAuthorizationRequestFitsIntoACookie(t *testing.T) {
+	const maxAuthorizeReturn = len("/auth/authorize") + broker.MaxAuthorizationQuery + 256 // the longest return_to
+	secrets := brokertest.Secrets{}
+	proof, _ := credential.Continuation{Params: "a", SID: broker.NewID().String(), Shown: now}.Seal(secrets)
+	longest := "/auth/authorize?" + strings.Repeat("q", broker.MaxAuthorizationQuery) + "&" + broker.ContinueParam + "=" + proof + "&" + broker.ReturnParam + "=1"
+	if len(longest) > maxAuthorizeReturn {
+		t.Errorf("the longest request has %d bytes", len(longest))
+	}
+	text, _ := credential.LoginState{
+		Provider: "a-provider-with-a-name", RedirectURI: "https://tokenbroker.some-department.example.org/auth/callback/a-provider-with-a-name/",
+		State: credential.RandomText(), Nonce: credential.RandomText(), Verifier: credential.RandomText(), ReturnTo: strings.Repeat("&", maxAuthorizeReturn),
+		Replaces: &credential.PriorSession{UID: broker.NewID().String(), SID: broker.NewID().String(), SecretHash: make([]byte, 32)},
+	}.Seal(secrets, now)
+	name := "__Host-login_" + broker.LoginCookieSuffix("state")
+	if size := len(name) + len(text); size > 4096 {
+		t.Errorf("the cookie has %d bytes", size)
 	}
 }
