@@ -81,7 +81,8 @@ var singleParams = []string{
 	broker.ContinueParam, broker.ReturnParam,
 }
 
-func refuse(code broker.Code, message string) *broker.Error {
+// oauthError returns a refusal with a code of the standards.
+func oauthError(code broker.Code, message string) *broker.Error {
 	return &broker.Error{Code: code, Message: message}
 }
 
@@ -117,14 +118,14 @@ func canonicalOf(params url.Values) string {
 func checkParams(params url.Values) *broker.Error {
 	for _, name := range singleParams {
 		if len(params[name]) > 1 {
-			return refuse(broker.CodeInvalidRequest, "The parameter "+name+" is repeated.")
+			return oauthError(broker.CodeInvalidRequest, "The parameter "+name+" is repeated.")
 		}
 		text := params.Get(name)
 		if name == "claims" {
 			text = strings.NewReplacer("\n", "", "\r", "", "\t", "").Replace(text) // white space of JSON
 		}
 		if !printable(text) {
-			return refuse(broker.CodeInvalidRequest, "The parameter "+name+" contains characters that do not print.")
+			return oauthError(broker.CodeInvalidRequest, "The parameter "+name+" contains characters that do not print.")
 		}
 	}
 	return nil
@@ -134,13 +135,13 @@ func checkParams(params url.Values) *broker.Error {
 func (svc *Service) parseRequest(client directory.ClientRecord, params url.Values) (*authorizationRequest, *broker.Error) {
 	canonical := canonicalOf(params)
 	if len(canonical) > broker.MaxAuthorizationQuery {
-		return nil, refuse(broker.CodeInvalidRequest, "The authorization request is longer than "+strconv.Itoa(broker.MaxAuthorizationQuery)+" bytes.")
+		return nil, oauthError(broker.CodeInvalidRequest, "The authorization request is longer than "+strconv.Itoa(broker.MaxAuthorizationQuery)+" bytes.")
 	}
 	if err := checkParams(params); err != nil {
 		return nil, err
 	}
 	if !slices.Contains(client.Grants, broker.GrantAuthorizationCode) {
-		return nil, refuse(broker.CodeUnauthorizedClient, "The client may not use the authorization code grant.")
+		return nil, oauthError(broker.CodeUnauthorizedClient, "The client may not use the authorization code grant.")
 	}
 	r := &authorizationRequest{
 		client: client, answer: answerOf(params), challenge: params.Get("code_challenge"), nonce: params.Get("nonce"), maxAge: -1, loginHint: params.Get("login_hint"),
@@ -165,7 +166,7 @@ func (svc *Service) parseRequest(client directory.ClientRecord, params url.Value
 	if text := params.Get("max_age"); text != "" {
 		age, malformed := strconv.ParseUint(text, 10, 32)
 		if malformed != nil {
-			return nil, refuse(broker.CodeInvalidRequest, "max_age is not a number of seconds.")
+			return nil, oauthError(broker.CodeInvalidRequest, "max_age is not a number of seconds.")
 		}
 		r.maxAge = int64(age)
 	}
@@ -173,7 +174,7 @@ func (svc *Service) parseRequest(client directory.ClientRecord, params url.Value
 		return nil, err
 	}
 	if len(r.nonce) > maxNonce {
-		return nil, refuse(broker.CodeInvalidRequest, "The nonce is longer than "+strconv.Itoa(maxNonce)+" bytes.")
+		return nil, oauthError(broker.CodeInvalidRequest, "The nonce is longer than "+strconv.Itoa(maxNonce)+" bytes.")
 	}
 	return r, nil
 }
@@ -183,20 +184,20 @@ func checkResponse(params url.Values) *broker.Error {
 	switch params.Get("response_type") {
 	case "code":
 	case "":
-		return refuse(broker.CodeInvalidRequest, "response_type is missing.")
+		return oauthError(broker.CodeInvalidRequest, "response_type is missing.")
 	default:
-		return refuse(broker.CodeUnsupportedResponseType, "The only response_type is code.")
+		return oauthError(broker.CodeUnsupportedResponseType, "The only response_type is code.")
 	}
 	switch params.Get("response_mode") {
 	case "", modeQuery, modeFormPost:
 	default:
-		return refuse(broker.CodeInvalidRequest, "The response modes are query and form_post.")
+		return oauthError(broker.CodeInvalidRequest, "The response modes are query and form_post.")
 	}
 	switch {
 	case params.Get("request") != "":
-		return refuse(broker.CodeRequestNotSupported, "Request objects are not supported.")
+		return oauthError(broker.CodeRequestNotSupported, "Request objects are not supported.")
 	case params.Get("request_uri") != "":
-		return refuse(broker.CodeRequestURINotSupported, "Request objects are not supported.")
+		return oauthError(broker.CodeRequestURINotSupported, "Request objects are not supported.")
 	}
 	return nil
 }
@@ -206,11 +207,11 @@ func checkChallenge(params url.Values) *broker.Error {
 	challenge := params.Get("code_challenge")
 	switch {
 	case challenge == "":
-		return refuse(broker.CodeInvalidRequest, "code_challenge is missing; PKCE is required.")
+		return oauthError(broker.CodeInvalidRequest, "code_challenge is missing; PKCE is required.")
 	case params.Get("code_challenge_method") != "S256": // a missing one means plain
-		return refuse(broker.CodeInvalidRequest, "code_challenge_method has to be S256.")
+		return oauthError(broker.CodeInvalidRequest, "code_challenge_method has to be S256.")
 	case len(challenge) != challengeSize || strings.ContainsFunc(challenge, notBase64URL):
-		return refuse(broker.CodeInvalidRequest, "code_challenge is not the base64url text of a SHA-256 hash.")
+		return oauthError(broker.CodeInvalidRequest, "code_challenge is not the base64url text of a SHA-256 hash.")
 	}
 	return nil
 }
@@ -222,7 +223,7 @@ func notBase64URL(r rune) bool {
 // grantable returns the scopes of a request that the client may get, or its default scopes if the request names none.
 func grantable(client directory.ClientRecord, text string) ([]string, *broker.Error) {
 	if strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' }) { // RFC 6749 §3.3
-		return nil, refuse(broker.CodeInvalidScope, "The scope is malformed.")
+		return nil, oauthError(broker.CodeInvalidScope, "The scope is malformed.")
 	}
 	asked := strings.Fields(text)
 	if len(asked) == 0 {
@@ -238,7 +239,7 @@ func grantable(client directory.ClientRecord, text string) ([]string, *broker.Er
 		}
 	}
 	if len(scopes) == 0 {
-		return nil, refuse(broker.CodeInvalidScope, "The request has no scope that the client may use.")
+		return nil, oauthError(broker.CodeInvalidScope, "The request has no scope that the client may use.")
 	}
 	return scopes, nil
 }
@@ -255,11 +256,11 @@ func parsePrompt(text string) (p prompt, err *broker.Error) {
 		case "select_account":
 			p.selectAccount = true
 		default:
-			return prompt{}, refuse(broker.CodeInvalidRequest, "prompt has a value that is not supported.")
+			return prompt{}, oauthError(broker.CodeInvalidRequest, "prompt has a value that is not supported.")
 		}
 	}
 	if p.none && p != (prompt{none: true}) {
-		return prompt{}, refuse(broker.CodeInvalidRequest, "prompt=none is used with another value.")
+		return prompt{}, oauthError(broker.CodeInvalidRequest, "prompt=none is used with another value.")
 	}
 	return p, nil
 }
@@ -268,7 +269,7 @@ func parsePrompt(text string) (p prompt, err *broker.Error) {
 // is the whole parameter without the scope openid.
 func parseClaims(client directory.ClientRecord, scopes []string, text string) (requestedClaims, *broker.Error) {
 	var c requestedClaims
-	malformed := refuse(broker.CodeInvalidRequest, "claims is not a JSON object as in OpenID Connect Core 1.0, section 5.5.")
+	malformed := oauthError(broker.CodeInvalidRequest, "claims is not a JSON object as in OpenID Connect Core 1.0, section 5.5.")
 	if text == "" {
 		return c, nil
 	}
@@ -363,16 +364,16 @@ func (svc *Service) target(client directory.ClientRecord, scopes, requested []st
 		audiences = svc.cfg.Audience
 	}
 	if len(requested) > maxResources {
-		return nil, nil, refuse(broker.CodeInvalidTarget, "The request names more than "+strconv.Itoa(maxResources)+" resources.")
+		return nil, nil, oauthError(broker.CodeInvalidTarget, "The request names more than "+strconv.Itoa(maxResources)+" resources.")
 	}
 	for _, resource := range requested {
 		u, err := url.Parse(resource)
 		if err != nil || !u.IsAbs() || strings.Contains(resource, "#") || !printable(resource) { // RFC 8707 §2
-			return nil, nil, refuse(broker.CodeInvalidTarget, "A resource is not an absolute URI without a fragment.")
+			return nil, nil, oauthError(broker.CodeInvalidTarget, "A resource is not an absolute URI without a fragment.")
 		}
 		i := slices.IndexFunc(audiences, func(name string) bool { return svc.cfg.Resources[name] == resource })
 		if i < 0 {
-			return nil, nil, refuse(broker.CodeInvalidTarget, "A resource is unknown, or is not one of the client's.")
+			return nil, nil, oauthError(broker.CodeInvalidTarget, "A resource is unknown, or is not one of the client's.")
 		}
 		if !slices.Contains(resources, resource) {
 			resources = append(resources, resource)

@@ -14,8 +14,8 @@ import (
 	"tokenbroker/broker/session"
 )
 
-// maxClientID is the length of the longest client id that is looked up.
-const maxClientID = 255
+// longestID is the length of the longest client id that is looked up.
+const longestID = 255
 
 // clockDistance is how far the clocks of two brokers may be apart (docs/design.md §5).
 const clockDistance = 4 * time.Second
@@ -33,7 +33,7 @@ func (svc *Service) Authorize(ctx context.Context, in broker.AuthorizationReques
 	case asked.consented():
 		return svc.issueCode(ctx, asked, req)
 	case asked.prompt.none:
-		return svc.refuseRequest(ctx, &asked.authorizationRequest, refuse(broker.CodeConsentRequired, "The user has to allow the request."), req), nil
+		return svc.refuseRequest(ctx, &asked.authorizationRequest, oauthError(broker.CodeConsentRequired, "The user has to allow the request."), req), nil
 	}
 	return svc.askConsent(asked), nil
 }
@@ -79,7 +79,7 @@ func (svc *Service) evaluate(ctx context.Context, in broker.AuthorizationRequest
 	if r.idTokenHint != "" {
 		hint, ok := svc.openHint(ctx, r.idTokenHint)
 		if !ok || r.claims.subject != "" && r.claims.subject != hint.Subject {
-			return nil, svc.refuseRequest(ctx, r, refuse(broker.CodeInvalidRequest, "id_token_hint is not an id token of this issuer for the requested user."), req), nil
+			return nil, svc.refuseRequest(ctx, r, oauthError(broker.CodeInvalidRequest, "id_token_hint is not an id token of this issuer for the requested user."), req), nil
 		}
 		r.claims.subject = hint.Subject
 	}
@@ -104,9 +104,9 @@ func (svc *Service) redirectingClient(ctx context.Context, params url.Values) (d
 	for _, name := range []string{"client_id", "redirect_uri"} {
 		switch values := params[name]; {
 		case len(values) > 1:
-			return none, refuse(broker.CodeInvalidRedirect, "The parameter "+name+" is repeated.")
+			return none, oauthError(broker.CodeInvalidRedirect, "The parameter "+name+" is repeated.")
 		case len(values) == 0 || values[0] == "":
-			return none, refuse(broker.CodeInvalidRedirect, "The parameter "+name+" is missing.")
+			return none, oauthError(broker.CodeInvalidRedirect, "The parameter "+name+" is missing.")
 		}
 	}
 	client, err := svc.knownClient(ctx, params.Get("client_id"))
@@ -114,16 +114,16 @@ func (svc *Service) redirectingClient(ctx context.Context, params url.Values) (d
 	case err != nil:
 		return none, err
 	case client.ID == "":
-		return none, refuse(broker.CodeInvalidRedirect, "The client is unknown.")
+		return none, oauthError(broker.CodeInvalidRedirect, "The client is unknown.")
 	case !directory.MatchRedirectURI(client.RedirectURIs, params.Get("redirect_uri")):
-		return none, refuse(broker.CodeInvalidRedirect, "The redirect URI is not registered for the client.")
+		return none, oauthError(broker.CodeInvalidRedirect, "The redirect URI is not registered for the client.")
 	}
 	return client, nil
 }
 
 // knownClient returns the client with that id, or the zero record if there is none or it was removed.
 func (svc *Service) knownClient(ctx context.Context, id string) (directory.ClientRecord, error) {
-	if id == "" || len(id) > maxClientID || !printable(id) {
+	if id == "" || len(id) > longestID || !printable(id) {
 		return directory.ClientRecord{}, nil
 	}
 	client, _, err := directory.ReadClient(ctx, svc.cfg.Store, id)
@@ -163,17 +163,17 @@ func (svc *Service) signIn(ctx context.Context, a *authorizing, req broker.Reque
 	proof, proven := credential.OpenContinue(a.continuation, a.canonical, svc.cfg.Secrets, now)
 	// The session was opened for this request: it is not the one that the browser had when it got the page.
 	fresh := proven && present != "" && present != proof.SID && a.session.CreatedAt >= proof.Shown.Add(-clockDistance).Unix()
-	refusal := refuse(broker.CodeLoginRequired, "The user has to sign in.")
+	refusal := oauthError(broker.CodeLoginRequired, "The user has to sign in.")
 	satisfied := false
 	switch {
 	case a.session == nil:
 	case a.claims.subject != "" && a.claims.subject != a.session.UID:
 		if fresh {
-			return svc.refuseRequest(ctx, &a.authorizationRequest, refuse(broker.CodeLoginRequired, "Another user signed in than the request is for."), req), nil
+			return svc.refuseRequest(ctx, &a.authorizationRequest, oauthError(broker.CodeLoginRequired, "Another user signed in than the request is for."), req), nil
 		}
 	case len(a.claims.acrs) > 0 && !slices.Contains(a.claims.acrs, a.session.ACR):
 		if fresh {
-			return svc.refuseRequest(ctx, &a.authorizationRequest, refuse(broker.CodeAccessDenied, "The user did not sign in with the requested acr."), req), nil
+			return svc.refuseRequest(ctx, &a.authorizationRequest, oauthError(broker.CodeAccessDenied, "The user did not sign in with the requested acr."), req), nil
 		}
 	case fresh:
 		satisfied = true

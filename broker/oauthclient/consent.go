@@ -23,14 +23,14 @@ func (svc *Service) Consent(ctx context.Context, in broker.AuthorizationRequest,
 	attrs := []any{"uid", asked.session.UID, "browser_sid", asked.session.SID, "client", asked.client.ID, "scope", strings.Join(scopes, " ")}
 	if _, ok := credential.MatchCSRF(svc.cfg.Secrets, asked.session.SID, decision.CSRFToken); !ok {
 		svc.audit.Info(ctx, "csrf_mismatch", req, attrs...)
-		return nil, refuse(broker.CodeCSRF, "The CSRF token is missing or is not the session's; go back and try again.")
+		return nil, oauthError(broker.CodeCSRF, "The CSRF token is missing or is not the session's; go back and try again.")
 	}
 	switch {
 	case !decision.Allow:
 		svc.audit.Info(ctx, "consent_denied", req, attrs...)
-		return svc.refuseRequest(ctx, &asked.authorizationRequest, refuse(broker.CodeAccessDenied, "The user did not allow the request."), req), nil
+		return svc.refuseRequest(ctx, &asked.authorizationRequest, oauthError(broker.CodeAccessDenied, "The user did not allow the request."), req), nil
 	case asked.prompt.none:
-		return svc.refuseRequest(ctx, &asked.authorizationRequest, refuse(broker.CodeConsentRequired, "The user has to allow the request."), req), nil
+		return svc.refuseRequest(ctx, &asked.authorizationRequest, oauthError(broker.CodeConsentRequired, "The user has to allow the request."), req), nil
 	case !slices.Equal(slices.Sorted(slices.Values(scopes)), slices.Sorted(slices.Values(decision.Scopes))):
 		return svc.askConsent(asked), nil
 	}

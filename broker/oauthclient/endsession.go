@@ -91,11 +91,11 @@ func (svc *Service) afterLogout(ctx context.Context, in broker.EndSessionRequest
 		case id == "" && len(hinted.Audience) == 1:
 			id = hinted.Audience[0]
 		case id != "" && !slices.Contains(hinted.Audience, id):
-			return nil, refuse(broker.CodeInvalidRequest, "id_token_hint was issued to another client than client_id.")
+			return nil, oauthError(broker.CodeInvalidRequest, "id_token_hint was issued to another client than client_id.")
 		}
 	}
 	if len(in.State) > maxLogoutState || !printable(in.State) {
-		return nil, refuse(broker.CodeInvalidRequest, "The state is too long or contains characters that do not print.")
+		return nil, oauthError(broker.CodeInvalidRequest, "The state is too long or contains characters that do not print.")
 	}
 	client, err := svc.knownClient(ctx, id)
 	if err != nil {
@@ -109,7 +109,7 @@ func (svc *Service) afterLogout(ctx context.Context, in broker.EndSessionRequest
 		return out, nil
 	}
 	if client.ID == "" || !slices.Contains(client.PostLogoutURIs, in.PostLogoutURI) {
-		return nil, refuse(broker.CodeInvalidRedirect, "post_logout_redirect_uri is not registered for the client, or the client is unknown.")
+		return nil, oauthError(broker.CodeInvalidRedirect, "post_logout_redirect_uri is not registered for the client, or the client is unknown.")
 	}
 	out.RedirectURL = in.PostLogoutURI
 	if in.State != "" {

@@ -26,12 +26,12 @@ func (svc *Service) UserInfo(ctx context.Context, accessToken string, req broker
 	if err != nil {
 		return nil, commit.AppError(ctx, "reading the access token", err)
 	}
-	invalid := refuse(broker.CodeInvalidToken, "The access token is not one of a user who is signed in.")
+	invalid := oauthError(broker.CodeInvalidToken, "The access token is not one of a user who is signed in.")
 	switch {
 	case token.sid == "":
 		return nil, invalid
 	case !slices.Contains(token.scopes, credential.ScopeOpenID):
-		return nil, refuse(broker.CodeInsufficientScope, "The access token does not have the scope openid.")
+		return nil, oauthError(broker.CodeInsufficientScope, "The access token does not have the scope openid.")
 	}
 	st, err := svc.path.View(token.sub).State(ctx, token.sid, token.clientID)
 	switch {
