@@ -363,6 +363,7 @@ func (svc *Service) target(client directory.ClientRecord, scopes, requested []st
 	if len(audiences) == 0 {
 		audiences = svc.cfg.Audience
 	}
+	requested = slices.DeleteFunc(slices.Clone(requested), func(resource string) bool { return resource == "" }) // OAuth 2.1 §3.1
 	if len(requested) > maxResources {
 		return nil, nil, oauthError(broker.CodeInvalidTarget, "The request names more than "+strconv.Itoa(maxResources)+" resources.")
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 // longestID is the length of the longest client id that is looked up.
-const longestID = 255
+const longestID = 256
 
 // clockDistance is how far the clocks of two brokers may be apart (docs/design.md §5).
 const clockDistance = 4 * time.Second
@@ -53,10 +53,11 @@ func (a *authorizing) consented() bool {
 	return !a.prompt.consent && !a.client.Public() && a.remembered()
 }
 
-// remembered reports whether the user allowed the client all of the scopes before.
+// remembered reports whether the user allowed the client all of the scopes before. What was allowed to a removed client
+// of the same id does not count.
 func (a *authorizing) remembered() bool {
 	for _, c := range a.user.Consents {
-		if c.ClientID == a.client.ID {
+		if c.ClientID == a.client.ID && c.At >= a.client.CreatedAt {
 			return !slices.ContainsFunc(a.consentScopes(), func(scope string) bool { return !slices.Contains(c.Scopes, scope) })
 		}
 	}

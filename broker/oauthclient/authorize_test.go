@@ -372,6 +372,7 @@ func TestRFC8707Section2ResourcesRestrictTheAudience(t *testing.T) {
 		{"first", "hello:read", []string{"urn:more", apiURI, apiURI}, []string{"more-api", "demo-api", "urn:more", apiURI}},
 		{"first", "openid profile email offline_access", nil, []string{"http://issuer.test"}},
 		{"first", "openid", []string{apiURI}, []string{"demo-api", apiURI}},
+		{"first", "hello:read", []string{""}, []string{"demo-api", "more-api"}},
 		{"narrow", "hello:read", nil, []string{"other-api"}},
 	} {
 		params := request(c.client, "scope", c.scope)

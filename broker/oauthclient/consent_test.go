@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"tokenbroker/broker"
 	"tokenbroker/broker/brokertest"
@@ -177,4 +178,19 @@ func TestAnotherUserIsAskedForConsent(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantStep(t, a.authorize(t, request("web"), bob.RefreshToken), broker.StepConsent)
+}
+
+// A client that was removed and registered again may be another one.
+func TestAConsentIsNotForALaterClientOfTheSameID(t *testing.T) {
+	a := newAuthorizer(t)
+	grant := a.MustSignIn(t)
+	register := func() {
+		a.Put(t, "client.again", fmt.Sprintf(`{"v":1,"id":"again","secret_hash":"cw==","scopes":["openid","hello:read"],"grants":["authorization_code"],"redirect_uris":[%q],"created_at":%d}`, webRedirect, a.Clock.Now().Unix()))
+	}
+	register()
+	a.codeOf(t, a.consent(t, request("again"), grant, true, "openid", "hello:read"))
+	wantStep(t, a.authorize(t, request("again"), grant.RefreshToken), broker.StepRedirect)
+	a.Clock.Advance(time.Minute)
+	register()
+	wantStep(t, a.authorize(t, request("again"), grant.RefreshToken), broker.StepConsent)
 }
