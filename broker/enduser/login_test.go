@@ -226,3 +226,15 @@ func (stuckBroadcast) Flushed(ctx context.Context, _ string, _ uint64) bool {
 	<-ctx.Done()
 	return false
 }
+
+func TestLoginPassesTheHintsToTheProvider(t *testing.T) {
+	h, p := brokertest.Federated(t)
+	req := brokertest.Request
+	req.Hints = broker.LoginHints{Prompt: "login", MaxAge: "60", LoginHint: "ada", ACRValues: "mfa"}
+	if _, err := h.StartLogin(t.Context(), "cognito", "https://broker.test/auth/callback/cognito/", "/app", req); err != nil {
+		t.Fatal(err)
+	}
+	if p.Asked.Hints != req.Hints {
+		t.Errorf("hints %+v", p.Asked.Hints)
+	}
+}
