@@ -39,6 +39,7 @@ type Config struct {
 	BrowserClient, BrowserScope string
 	Policy                      session.Policy
 	AccessLife                  func() time.Duration
+	StoreVersion                func() int
 	Shards                      int
 
 	Observer      broker.Observer
@@ -66,7 +67,7 @@ type Broker struct {
 func Wire(cfg Config) *Broker {
 	path := commit.Start(commit.Config{
 		Store: cfg.Store, Ledger: cfg.Ledger, Broadcast: cfg.Broadcast, Receipts: cfg.Receipts, Denylist: cfg.Denylist,
-		Clock: cfg.Clock, Policy: cfg.Policy, AccessLife: cfg.AccessLife, Shards: cfg.Shards,
+		Clock: cfg.Clock, Policy: cfg.Policy, AccessLife: cfg.AccessLife, StoreVersion: cfg.StoreVersion, Shards: cfg.Shards,
 		Observer: cfg.Observer, ActorObserver: cfg.ActorObserver, Logger: cfg.Logger, Fatal: cfg.Fatal,
 	})
 	return &Broker{

@@ -528,3 +528,21 @@ func TestConsentIsOnRecordUntilTheUserIsRemoved(t *testing.T) {
 	}
 	u.refused("", session.Allow{ClientID: "app"}, session.RefuseUnknown)
 }
+
+// TestNoGrantIsMadeWhileBrokersOfTheReleaseBeforeRun: they would not end it with its browser session.
+func TestNoGrantIsMadeWhileBrokersOfTheReleaseBeforeRun(t *testing.T) {
+	version := 1
+	h := brokertest.Start(t, func(c *brokertest.Config) { c.StoreVersion = func() int { return version } })
+	u := newUser(t, h)
+	u.must("b1", browserClient, browserSession("b1"))
+	open, allow := grant("g1", "b1", true), session.Allow{ClientID: app}
+	for _, msg := range []session.Message{open, allow} {
+		_, err := u.ask("g1", app, msg)
+		if refusal := brokertest.WantCode(t, err, broker.CodeUnavailable); refusal.RetryAfter == 0 {
+			t.Error("without a Retry-After")
+		}
+	}
+	version = 2
+	u.must("g1", app, open)
+	u.must("", "", allow)
+}

@@ -45,6 +45,9 @@ type Config struct {
 	// because services have to learn of a longer lifetime first. It must not block. If nil, Policy's is used.
 	AccessLife func() time.Duration
 
+	// StoreVersion returns the version of the store. If nil, it is the newest. It must not block.
+	StoreVersion func() int
+
 	// Shards is the number of session shards. If zero, it is 1. Several shards decide concurrently, but
 	// reach the committer one after the other, so that fewer refreshes share an fsync (bench/README.md).
 	Shards int
@@ -129,12 +132,42 @@ func (p *Path) MailboxDepth() (shards, committer int) {
 // Ask sends msg to the shard that owns the user and returns the decision once it is on disk. An
 // error is a [*broker.Error]. A refusal by the decision is in the result and not an error.
 func (p *Path) Ask(ctx context.Context, msg Message) (Result, error) {
+	if makesGrant(msg.Message) {
+		if err := p.GrantsReady(); err != nil {
+			return Result{}, err
+		}
+	}
 	shard := p.shards[maphash.String(p.seed, msg.UID)%uint64(len(p.shards))]
 	result, err := shard.Ask(ctx, msg)
 	if err != nil {
 		return Result{}, AppError(ctx, "deciding", err)
 	}
 	return result, nil
+}
+
+// grantsVersion is the first version of the store whose programs all know grants: others would not end them with their browser
+// session, and would forget consents.
+const grantsVersion = 2
+
+// GrantsReady returns an error with CodeUnavailable while brokers of an earlier release use the store. No grant is opened and no
+// consent is remembered until they have ended.
+func (p *Path) GrantsReady() error {
+	if p.cfg.StoreVersion == nil || p.cfg.StoreVersion() >= grantsVersion {
+		return nil
+	}
+	return &broker.Error{
+		Code: broker.CodeUnavailable, Message: "OAuth clients can be used when all brokers run the present release; try again later.", RetryAfter: 10 * time.Second,
+	}
+}
+
+func makesGrant(msg session.Message) bool {
+	switch m := msg.(type) {
+	case session.Open:
+		return m.Channel == session.ChannelOAuth
+	case session.Allow:
+		return true
+	}
+	return false
 }
 
 // View returns a view of one user's records as they are on disk, for reading.

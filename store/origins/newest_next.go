@@ -3,4 +3,4 @@
 package origins
 
 // newest of the program that stands for the next version in the tests of upgrades. No release is built with this tag.
-const newest = 2
+const newest = 3

@@ -179,7 +179,7 @@ func TestEndedOriginsAreRemovedWithTheirBatches(t *testing.T) {
 
 func TestACommitThatRunsIsABeat(t *testing.T) {
 	w := newWorld(t)
-	a := w.join("a")
+	a := w.joinAs("a", thisRelease) // which does not raise the version
 	for i := range 10 {
 		w.now += 3 * time.Second
 		wantErr(t, a.put(fmt.Sprint(i), 0), nil)

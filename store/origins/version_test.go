@@ -10,7 +10,7 @@ import (
 	"tokenbroker/store/origins"
 )
 
-// The versions of this release and of the next one.
+// The versions of a release, which each store has when it is created, and of the next one.
 var (
 	thisRelease = [2]int{1, 1}
 	nextRelease = [2]int{1, 2}

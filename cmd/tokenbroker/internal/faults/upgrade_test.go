@@ -45,31 +45,36 @@ func TestBrokersAreReplacedByThoseOfTheNextRelease(t *testing.T) {
 			}
 		}
 	}
+	becomes := func(want int) {
+		t.Helper()
+		eventually(t, fmt.Sprint("all brokers use version ", want), func() bool {
+			for i := range size {
+				if c.overview(t, i).Store.Version != want {
+					return false
+				}
+			}
+			return true
+		})
+	}
+	becomes(2)
 	replace(0, next)
 	replace(1, next)
-	version(1)
+	version(2)
 	replace(1, old)
-	version(1)
+	version(2)
 	replace(1, next)
 	replace(2, next)
-	eventually(t, "all brokers use version 2", func() bool {
-		for i := range size {
-			if c.overview(t, i).Store.Version != 2 {
-				return false
-			}
-		}
-		return true
-	})
+	becomes(3)
 	for _, b := range c.overview(t, 0).Cluster.Brokers {
-		if b.Live && b.Speaks != [2]int{1, 2} {
+		if b.Live && b.Speaks != [2]int{1, 3} {
 			t.Errorf("broker %s speaks %v", b.Name, b.Speaks)
 		}
 	}
-	l.through(t, "with version 2")
+	l.through(t, "with version 3")
 	c.brokers[0].terminate(t)
 	c.brokers[0] = startProcess(c.t, "old broker 0", nil, old, "serve", "--config", c.configFile(0))
 	eventually(t, "the old release ends", c.brokers[0].ended)
-	if c.brokers[0].cmd.ProcessState.ExitCode() == 0 || c.brokers[0].out.count("the store has version 2, raised by") == 0 || c.brokers[0].out.count("v9.9.9") == 0 {
+	if c.brokers[0].cmd.ProcessState.ExitCode() == 0 || c.brokers[0].out.count("the store has version 3, raised by") == 0 || c.brokers[0].out.count("v9.9.9") == 0 {
 		t.Errorf("the old release ended with %v:\n%s", c.brokers[0].cmd.ProcessState, c.brokers[0].out.tail())
 	}
 	c.brokers[0] = startProcess(c.t, "broker 0", nil, next, "serve", "--config", c.configFile(0))

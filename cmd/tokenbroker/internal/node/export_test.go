@@ -7,7 +7,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"tokenbroker/api/admin"
+	"tokenbroker/broker/commit"
 )
+
+// Path returns the broker's commit path.
+func Path(n *Node) *commit.Path { return n.path }
 
 // Registry returns the registry of the broker's metrics.
 func Registry(n *Node) prometheus.Collector { return n.metrics.Gatherer().(prometheus.Collector) }

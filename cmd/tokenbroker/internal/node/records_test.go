@@ -3,6 +3,7 @@ package node_test
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -19,7 +20,9 @@ import (
 	"unicode/utf8"
 
 	"tokenbroker/broker"
+	"tokenbroker/broker/commit"
 	"tokenbroker/broker/operator"
+	"tokenbroker/broker/session"
 	"tokenbroker/cmd/tokenbroker/internal/node"
 	"tokenbroker/keyring"
 	"tokenbroker/keyring/lifecycle"
@@ -35,7 +38,10 @@ import (
 var newFixtures = flag.Bool("fixtures", false, "write the missing fixtures of records into testdata")
 
 // fixtureDirs are the directories with fixtures, by the kind of store, the newest last.
-var fixtureDirs = map[string][]string{"alone": {"testdata/records1/alone"}, "shared": {"testdata/records1/shared"}}
+var fixtureDirs = map[string][]string{
+	"alone":  {"testdata/records1/alone", "testdata/records2/alone"},
+	"shared": {"testdata/records1/shared", "testdata/records2/shared"},
+}
 
 // fixtureTime is when the fixtures were written, by their broker's clock. It is so late that the embedded engine, which uses the
 // machine's clock, does not take a record for an expired one.
@@ -56,6 +62,16 @@ type secrets struct {
 	EndCSRF string `json:"end_csrf"`
 	BadKID  string `json:"bad_kid"` // a compromised key
 	JTI     string `json:"jti"`     // of a revoked token
+
+	// The sids of grants of ada, since version 2: one that ends with her session, and one that does not.
+	Grant        string `json:"grant,omitempty"`
+	OfflineGrant string `json:"offline_grant,omitempty"`
+}
+
+// grantSecret returns the hash of the secret of a grant.
+func grantSecret(sid string) []byte {
+	sum := sha256.Sum256([]byte(sid))
+	return sum[:]
 }
 
 // recordRig is a broker whose records are examined.
@@ -172,11 +188,39 @@ func (r *recordRig) use() (s secrets) {
 		ok("refresh", err)
 	}
 	s.SID, s.Refresh, s.CSRF = g.SID, g.RefreshToken, g.CSRFToken
+	r.authorize(&s)
 	r.stopBroker()
 	if r.shared != nil {
 		r.programs()
 	}
 	return s
+}
+
+// ask sends a message of ada.
+func (r *recordRig) ask(s secrets, sid string, msg session.Message) session.Effects {
+	r.t.Helper()
+	result, err := node.Path(r.node).Ask(r.t.Context(), commit.Message{UID: s.UID, SID: sid, ClientID: service, Message: msg})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return result.Effects
+}
+
+// authorize makes the grants and a consent.
+func (r *recordRig) authorize(s *secrets) {
+	r.t.Helper()
+	eventually(r.t, "the store has the version with grants", func() bool { return node.Path(r.node).GrantsReady() == nil })
+	s.Grant, s.OfflineGrant = broker.NewID().String(), broker.NewID().String()
+	for _, sid := range []string{s.Grant, s.OfflineGrant} {
+		if eff := r.ask(*s, sid, session.Open{
+			SID: sid, SecretHash: grantSecret(sid), Channel: session.ChannelOAuth, ClientID: service, Scope: "openid hello:read", AuthTime: fixtureTime.Unix(), Device: fixtureRequest.UserAgent,
+			Audience: []string{"demo-api", "https://api.example/"}, BrowserSID: s.SID, Offline: sid == s.OfflineGrant,
+			UserInfoClaims: []string{"email"}, IDTokenClaims: []string{"name"}, AccessS: 60, IdleS: 3600, AbsoluteS: 7200, GraceS: 300,
+		}); eff.Refusal != "" {
+			r.t.Fatalf("opening a grant: %s", eff.Refusal)
+		}
+	}
+	r.ask(*s, "", session.Allow{ClientID: service, Scopes: []string{"openid", "hello:read"}})
 }
 
 // programs lets programs that share the store write their records. Those of a maintenance and of a migration prevent later starts.
@@ -409,7 +453,7 @@ func TestRecordsOfEarlierVersionsAreRead(t *testing.T) {
 				t.Parallel()
 				r := newRecordRig(t, kind)
 				records := readFixtures(t, dir)
-				r.programsOf(records)
+				r.programsOf(records, speaksOf[filepath.Base(filepath.Dir(dir))])
 				delete(records, origins.MaintenanceKey) // with which no broker starts
 				delete(records, origins.MovedKey)
 				r.fill(slices.Concat(slices.Collect(maps.Values(records))...))
@@ -440,8 +484,11 @@ func (r *recordRig) fill(records []store.Write) {
 	}
 }
 
+// speaksOf is the highest version that the programs spoke which wrote the fixtures of a directory.
+var speaksOf = map[string]int{"records1": 1, "records2": 2}
+
 // programsOf checks the records of programs that have a store for themselves, and of brokers.
-func (r *recordRig) programsOf(records map[string][]store.Write) {
+func (r *recordRig) programsOf(records map[string][]store.Write, speaks int) {
 	r.t.Helper()
 	if r.shared == nil {
 		return
@@ -460,7 +507,7 @@ func (r *recordRig) programsOf(records map[string][]store.Write) {
 	if err != nil || moved != (origins.Moved{V: 1, To: "the etcd prefix tokenbroker/", AtMS: fixtureTime.UnixMilli(), ID: "an id"}) {
 		r.t.Errorf("moved: %+v %v", moved, err)
 	}
-	if v, err := origins.ReadVersion(r.t.Context(), engine); err != nil || v.MinReader != 1 {
+	if v, err := origins.ReadVersion(r.t.Context(), engine); err != nil || v.MinReader != speaks {
 		r.t.Errorf("version: %+v %v", v, err)
 	}
 	all, err := origins.List(r.t.Context(), engine)
@@ -468,7 +515,7 @@ func (r *recordRig) programsOf(records map[string][]store.Write) {
 		r.t.Fatalf("%d origins, %v", len(all), err)
 	}
 	for _, o := range all {
-		if !o.Ended || o.Last == 0 || o.Name == "" || o.KEK != keyring.Fingerprint(fixtureKEK) || o.Speaks != [2]int{1, 1} || o.ClockMS < fixtureTime.UnixMilli() || o.SinceMS == 0 || o.Joined == 0 {
+		if !o.Ended || o.Last == 0 || o.Name == "" || o.KEK != keyring.Fingerprint(fixtureKEK) || o.Speaks != [2]int{1, speaks} || o.ClockMS < fixtureTime.UnixMilli() || o.SinceMS == 0 || o.Joined == 0 {
 			r.t.Errorf("origin: %+v", o)
 		}
 		if o.Name == "a" && (o.Head == 0 || o.N == 0 || o.Issuer != "https://broker.example" || o.AccessS == 0) {
@@ -538,5 +585,35 @@ func (r *recordRig) holds(s secrets) {
 	bad := func(k lifecycle.KeyInfo) bool { return k.KID == s.BadKID && k.State == lifecycle.StateCompromised }
 	if err != nil || !slices.ContainsFunc(keys.Keys, bad) {
 		r.t.Errorf("keys: %+v %v", keys, err)
+	}
+	if s.Grant != "" {
+		r.granted(s)
+	}
+}
+
+// granted checks the grants and the consent.
+func (r *recordRig) granted(s secrets) {
+	r.t.Helper()
+	refresh := func(sid string) session.Effects {
+		return r.ask(s, sid, session.Rotate{SecretHash: grantSecret(sid), Channel: session.ChannelOAuth, ClientID: service, Generation: 1})
+	}
+	for _, sid := range []string{s.Grant, s.OfflineGrant} {
+		eff := refresh(sid)
+		if eff.Refusal != "" || eff.ExpiresAt-eff.IssuedAt != 60 || !slices.Equal(eff.Session.Audience, []string{"demo-api", "https://api.example/"}) ||
+			!slices.Equal(eff.Session.UserInfoClaims, []string{"email"}) || !slices.Equal(eff.Session.IDTokenClaims, []string{"name"}) || eff.Session.GraceS != 300 {
+			r.t.Errorf("refresh of the grant %s: %+v", sid, eff)
+		}
+		if c := eff.User.Consents; len(c) != 1 || c[0].ClientID != service || !slices.Equal(c[0].Scopes, []string{"openid", "hello:read"}) {
+			r.t.Errorf("consents: %+v", c)
+		}
+	}
+	if eff := r.ask(s, s.SID, session.Revoke{Reason: revocation.ReasonRevoked}); len(eff.Ended) != 1 || eff.Ended[0].SID != s.Grant {
+		r.t.Errorf("ended with the browser session: %+v", eff.Ended)
+	}
+	if eff := refresh(s.Grant); eff.Refusal != session.RefuseRevoked {
+		r.t.Errorf("refresh of the grant whose browser session has ended: %q", eff.Refusal)
+	}
+	if eff := refresh(s.OfflineGrant); eff.Refusal != "" {
+		r.t.Errorf("refresh of the offline grant: %q", eff.Refusal)
 	}
 }

@@ -164,7 +164,7 @@ func (n *Node) startBroker(ctx context.Context) error {
 	records := n.metrics.Store(n.store)
 	n.path = commit.Start(commit.Config{
 		Store: records, Ledger: n.ledger, Broadcast: n.publisher, Receipts: awaitedReceipts{n.receipts, n.mono},
-		Denylist: n.deny, Clock: n.ledger, Policy: n.cfg.Policy, AccessLife: n.accessLife, Mailbox: n.cfg.Mailbox,
+		Denylist: n.deny, Clock: n.ledger, Policy: n.cfg.Policy, AccessLife: n.accessLife, StoreVersion: n.storeVersion, Mailbox: n.cfg.Mailbox,
 		Observer: n.metrics, ActorObserver: n.metrics, Logger: n.cfg.Logger, Fatal: n.cfg.Fatal,
 	})
 	var share func() int

@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -13,7 +14,7 @@ import (
 )
 
 // nextRelease makes a broker that of a release with another version of the store.
-func nextRelease(c *node.Config) { c.Speaks, c.Version = [2]int{1, 2}, "next" }
+func nextRelease(c *node.Config) { c.Speaks, c.Version = [2]int{1, 3}, "next" }
 
 // TestBrokersAreUpgradedOneByOne replaces each of three brokers by one of the next release, and goes back once. A session that is
 // refreshed all the time continues, and no service becomes stale.
@@ -49,24 +50,28 @@ func TestBrokersAreUpgradedOneByOne(t *testing.T) {
 			}
 		}
 	}
-	version(1)
+	becomes := func(want int) {
+		t.Helper()
+		eventually(t, fmt.Sprint("all brokers use version ", want), func() bool {
+			for _, m := range b.all {
+				if m.status().Store.Version != want {
+					return false
+				}
+			}
+			return true
+		})
+	}
+	becomes(2)
 	replace(b.all[0], nextRelease)
 	replace(b.all[1], nextRelease)
-	version(1)
+	version(2)
 	replace(b.all[1]) // back to the old release
-	version(1)
+	version(2)
 	replace(b.all[1], nextRelease)
 	replace(b.all[2], nextRelease)
-	eventually(t, "all brokers use version 2", func() bool {
-		for _, m := range b.all {
-			if m.status().Store.Version != 2 {
-				return false
-			}
-		}
-		return true
-	})
+	becomes(3)
 	for _, br := range b.all[0].status().Cluster.Brokers {
-		if br.Live && br.Speaks != [2]int{1, 2} {
+		if br.Live && br.Speaks != [2]int{1, 3} {
 			t.Errorf("%s speaks %v", br.Name, br.Speaks)
 		}
 	}
@@ -92,7 +97,7 @@ func TestABrokerThatCannotUseTheStoreAnyMoreEnds(t *testing.T) {
 		ended.Ended, ended.Last = true, all[0].Revision
 		_, errs := engine.CommitFenced(t.Context(), store.Fence{}, []store.Change{{Writes: []store.Write{
 			{Key: origins.Key(all[0].ID), Value: ended.Encode(), Expect: all[0].Revision},
-			{Key: origins.VersionKey, Value: []byte(`{"v":1,"min_reader":2,"build":"next"}`), Blind: true},
+			{Key: origins.VersionKey, Value: []byte(`{"v":1,"min_reader":3,"build":"next"}`), Blind: true},
 		}}}, nil)
 		return errs[0] == nil
 	})
