@@ -1,8 +1,8 @@
 // Package api composes the broker's public HTTP surface: it turns requests into calls of the
 // broker's use cases and their answers into HTTP. It makes no decisions of its own.
 //
-// Each audience has its package, with the interfaces that it needs: api/browser (pages and their
-// users), api/oauth (services that check tokens), api/feed (services that read revocations) and
+// Each audience has its package, with the interfaces that it needs: api/browser (pages of SPAs and their
+// users), api/pages (users of OAuth clients), api/oauth (OAuth clients, and services that check tokens), api/feed (services that read revocations) and
 // api/admin (operators, on their own listeners). They do not depend on the store, the keys or the
 // network, and do not import each other. Their common code is in api/httpapi.
 //
@@ -11,7 +11,8 @@
 // refusal: content type 415, origin 403, size 413, body 400, cookie 400 or 401, and then
 // any refusal by the broker. An operator's request passes its own guard (admin/guard.go): host
 // 421, origin 403, credentials 401. Every refusal is an RFC 9457 problem with a stable code;
-// httpapi/problem.go is the only place where a code becomes a status.
+// httpapi/problem.go is the only place where a code becomes a status. The endpoints below /oauth2 refuse in the form of
+// RFC 6749 instead (oauth/errors.go), and the authorization endpoint tells the client in the redirect.
 package api
 
 import (
@@ -29,6 +30,7 @@ import (
 	"tokenbroker/api/feed"
 	"tokenbroker/api/httpapi"
 	"tokenbroker/api/oauth"
+	"tokenbroker/api/pages"
 	"tokenbroker/broker"
 )
 
@@ -36,8 +38,10 @@ import (
 type Config struct {
 	// SiteConfig has the URLs of the broker and its SPAs.
 	httpapi.SiteConfig
-	// Browser, OAuth and Feed configure the endpoints of each audience.
+	// Browser, Pages, OAuth and Feed configure the endpoints of each audience. Pages leads back to where Browser does, and
+	// has its cookie.
 	Browser browser.Config
+	Pages   pages.Config
 	OAuth   oauth.Config
 	Feed    feed.Config
 	// TrustedProxies are the addresses or CIDRs whose X-Forwarded-For and X-Request-Id are
@@ -93,7 +97,7 @@ func newPublic(cfg Config) (*Public, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the trusted proxies: %w", err)
 	}
-	pages, routes, err := endpoints(cfg, site)
+	made, routes, err := endpoints(cfg, site)
 	if err != nil {
 		return nil, err
 	}
@@ -102,25 +106,38 @@ func newPublic(cfg Config) (*Public, error) {
 		return nil, err
 	}
 	clients := httpapi.NewClientResolver(trusted, cfg.Logger)
-	outermost := httpapi.Middleware{Logger: cfg.Logger, Observe: cfg.Observe, HTTPS: site.HTTPS(), Clients: clients, Home: pages.Home, Look: site.Look}
-	return &Public{Handler: outermost.Wrap(site.CORS(router, browser.IsSDK)), Site: site, clients: clients}, nil
+	outermost := httpapi.Middleware{Logger: cfg.Logger, Observe: cfg.Observe, HTTPS: site.HTTPS(), Clients: clients, Home: made.browser.Home, Look: site.Look}
+	cross := httpapi.CrossOrigin{
+		IsPublic:     func(path string) bool { return browser.IsSDK(path) || oauth.IsDocument(path) },
+		IsForClients: oauth.IsForClients, AllowsClient: made.oauth.AllowsClientOrigin,
+	}
+	return &Public{Handler: outermost.Wrap(site.CORS(router, cross)), Site: site, clients: clients}, nil
+}
+
+// handlers are the endpoints of audiences that the composition asks.
+type handlers struct {
+	browser *browser.Handler
+	oauth   *oauth.Handler
 }
 
 // endpoints returns the routes of all audiences.
-func endpoints(cfg Config, site *httpapi.Site) (*browser.Handler, []httpapi.Route, error) {
-	pages, err := browser.New(cfg.Browser, site)
-	if err != nil {
-		return nil, nil, err
+func endpoints(cfg Config, site *httpapi.Site) (made handlers, routes []httpapi.Route, err error) {
+	if made.browser, err = browser.New(cfg.Browser, site); err != nil {
+		return made, nil, err
 	}
-	tokens, err := oauth.New(cfg.OAuth, site)
+	if made.oauth, err = oauth.New(cfg.OAuth, site); err != nil {
+		return made, nil, err
+	}
+	cfg.Pages.Home, cfg.Pages.Cookie = made.browser.Home, cfg.Browser.Cookie
+	forUsers, err := pages.New(cfg.Pages, site)
 	if err != nil {
-		return nil, nil, err
+		return made, nil, err
 	}
 	revocations, err := feed.New(cfg.Feed)
 	if err != nil {
-		return nil, nil, err
+		return made, nil, err
 	}
-	return pages, slices.Concat(pages.Routes(), tokens.Routes(), revocations.Routes(), []httpapi.Route{
+	return made, slices.Concat(made.browser.Routes(), forUsers.Routes(), made.oauth.Routes(), revocations.Routes(), []httpapi.Route{
 		httpapi.Get("/livez", httpapi.Live),
 		httpapi.Get("/healthz", httpapi.Live),
 		httpapi.Get("/readyz", func(w http.ResponseWriter, r *http.Request) error {
@@ -145,7 +162,11 @@ func newRouter(routes []httpapi.Route, guard httpapi.Guard) (*gin.Engine, error)
 		return &broker.Error{Code: httpapi.CodeMethodNotAllowed, Message: "this path does not support this method; the header Allow has those that it supports"}
 	}))
 	for _, route := range routes {
-		guarded := handle(guard.Wrap(route.Path, route.Endpoint))
+		endpoint := guard.Wrap(route.Path, route.Endpoint)
+		if route.Wrap != nil {
+			endpoint = route.Wrap(endpoint)
+		}
+		guarded := handle(endpoint)
 		for _, method := range route.Methods {
 			e.Handle(method, route.Path, guarded)
 		}

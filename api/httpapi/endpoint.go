@@ -26,6 +26,14 @@ type Route struct {
 	Methods  []string
 	Path     string
 	Endpoint Endpoint
+	// Wrap is called with the endpoint behind the [Guard], so that it also sees the guard's refusals. It may be nil.
+	Wrap func(Endpoint) Endpoint
+}
+
+// Around returns the route with that Wrap.
+func (r Route) Around(wrap func(Endpoint) Endpoint) Route {
+	r.Wrap = wrap
+	return r
 }
 
 // Guard returns an endpoint that calls next, the endpoint of a path, or refuses the request. A path is the
@@ -42,11 +50,13 @@ func (g Guard) Wrap(path string, next Endpoint) Endpoint {
 
 // Get returns the route of GET and HEAD.
 func Get(path string, f Endpoint) Route {
-	return Route{[]string{http.MethodGet, http.MethodHead}, path, f}
+	return Route{Methods: []string{http.MethodGet, http.MethodHead}, Path: path, Endpoint: f}
 }
 
 // Post returns the route of POST.
-func Post(path string, f Endpoint) Route { return Route{[]string{http.MethodPost}, path, f} }
+func Post(path string, f Endpoint) Route {
+	return Route{Methods: []string{http.MethodPost}, Path: path, Endpoint: f}
+}
 
 // Document returns a published document, its entity tag (quoted as in RFC 9110 §8.8.3, or
 // bare) and how long it may be cached. It is called for each request and must not block.

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"maps"
 	"net/http"
@@ -186,41 +187,62 @@ var corsHeaders = strings.Join([]string{
 	"X-Datadog-Parent-Id", "X-Datadog-Origin", "X-Datadog-Sampling-Priority", "X-Datadog-Tags",
 }, ", ")
 
-// CORS answers pre-flights of /auth before any other check, and lets allowed origins
-// read every answer of /auth, refusals as well, with credentials. Paths for which public is true
-// are for pages of every origin: their answers are the same for every caller, hold no secret and
-// depend on no header of the request, so all callers can share one cached copy. The pages below /auth are not readable
-// from any origin.
-func (s *Site) CORS(next http.Handler, public func(path string) bool) http.Handler {
+// ExposedHeaders are the headers of answers that pages may read (Access-Control-Expose-Headers).
+const ExposedHeaders = "Retry-After, WWW-Authenticate, X-Request-Id"
+
+// CrossOrigin says which paths outside of /auth pages of other origins may call. A function that is nil stands for no path.
+type CrossOrigin struct {
+	// IsPublic reports whether a path is for pages of every origin: its answers are the same for every caller, hold no
+	// secret and depend on no header of the request, so all callers can share one cached copy.
+	IsPublic func(path string) bool
+	// IsForClients reports whether a path is for pages of OAuth clients, without cookies. AllowsClient
+	// reports whether an origin is one of any client. The endpoint decides whether the page may read its answer.
+	IsForClients func(path string) bool
+	AllowsClient func(ctx context.Context, origin string) bool
+}
+
+// CORS answers pre-flights before any other check, and lets allowed origins
+// read every answer of /auth, refusals as well, with credentials. It does not let them read the pages that users see, nor
+// call them.
+func (s *Site) CORS(next http.Handler, other CrossOrigin) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		if r.URL.Path != AuthPath && !strings.HasPrefix(r.URL.Path, AuthPath+"/") {
-			if public(r.URL.Path) {
-				h.Set("Access-Control-Allow-Origin", "*")
-				h.Set("Cross-Origin-Resource-Policy", "cross-origin")
-				if isPreflight(r) {
-					answerPreflight(w, r, "GET, HEAD", "*")
-					return
-				}
+		sent := r.Header.Values("Origin")
+		one := len(sent) == 1
+		allowed := false
+		switch path := r.URL.Path; {
+		case other.IsPublic != nil && other.IsPublic(path):
+			h.Set("Access-Control-Allow-Origin", "*")
+			h.Set("Cross-Origin-Resource-Policy", "cross-origin")
+			if isPreflight(r) {
+				answerPreflight(w, r, "GET, HEAD", "*")
+				return
 			}
 			next.ServeHTTP(w, r)
 			return
-		}
-		if isPage(r.URL.Path) {
+		case other.IsForClients != nil && other.IsForClients(path):
+			if !isPreflight(r) {
+				next.ServeHTTP(w, r)
+				return
+			}
+			h.Add("Vary", "Origin")
+			if allowed = one && other.AllowsClient(r.Context(), sent[0]); allowed {
+				h.Set("Access-Control-Allow-Origin", sent[0])
+			}
+		case isPage(path), path != AuthPath && !strings.HasPrefix(path, AuthPath+"/"):
 			next.ServeHTTP(w, r)
 			return
-		}
-		h.Add("Vary", "Origin")
-		sent := r.Header.Values("Origin")
-		allowed := len(sent) == 1 && s.Allows(sent[0])
-		if allowed {
-			h.Set("Access-Control-Allow-Origin", sent[0])
-			h.Set("Access-Control-Allow-Credentials", "true")
-			h.Set("Access-Control-Expose-Headers", "Retry-After, WWW-Authenticate, X-Request-Id")
-		}
-		if !isPreflight(r) {
-			next.ServeHTTP(w, r)
-			return
+		default:
+			h.Add("Vary", "Origin")
+			if allowed = one && s.Allows(sent[0]); allowed {
+				h.Set("Access-Control-Allow-Origin", sent[0])
+				h.Set("Access-Control-Allow-Credentials", "true")
+				h.Set("Access-Control-Expose-Headers", ExposedHeaders)
+			}
+			if !isPreflight(r) {
+				next.ServeHTTP(w, r)
+				return
+			}
 		}
 		h.Add("Vary", "Access-Control-Request-Method, Access-Control-Request-Headers")
 		if !allowed {

@@ -3,127 +3,138 @@ package oauth
 import (
 	"errors"
 	"net/http"
-	"net/url"
-	"unicode/utf8"
+	"strconv"
+	"strings"
+	"time"
 
 	"tokenbroker/api/httpapi"
 	"tokenbroker/broker"
 )
 
-// The error codes of RFC 6749 §5.2 and, for what is not the caller's fault, §4.1.2.1.
+// The error codes of RFC 6749 §4.1.2.1 for what is not the caller's fault.
 const (
-	oauthInvalidRequest = "invalid_request"
-	oauthInvalidClient  = "invalid_client"
-	oauthUnavailable    = "temporarily_unavailable"
-	oauthServerError    = "server_error"
+	oauthUnavailable broker.Code = "temporarily_unavailable"
+	oauthServerError broker.Code = "server_error"
 )
+
+// clientCodes are the refusals that clients see under their own code, with their status.
+var clientCodes = map[broker.Code]int{
+	broker.CodeInvalidRequest: 400, broker.CodeInvalidGrant: 400, broker.CodeUnauthorizedClient: 400, broker.CodeUnsupportedGrantType: 400,
+	broker.CodeUnsupportedTokenType: 400, broker.CodeInvalidScope: 400, broker.CodeInvalidTarget: 400, broker.CodeInvalidClient: 401,
+	broker.CodeInvalidToken: 401, broker.CodeInsufficientScope: 403,
+}
 
 // oauthError is a refusal in the form of RFC 6749 §5.2. The description is public.
 type oauthError struct {
 	status      int
-	code        string
+	code        broker.Code
 	description string
+	retryAfter  time.Duration
 	cause       error
 }
 
 func (e *oauthError) Error() string {
 	if e.cause != nil {
-		return e.code + ": " + e.description + ": " + e.cause.Error()
+		return string(e.code) + ": " + e.description + ": " + e.cause.Error()
 	}
-	return e.code + ": " + e.description
+	return string(e.code) + ": " + e.description
 }
 
 func (e *oauthError) Unwrap() error { return e.cause }
 
 func invalidRequest(description string) error {
-	return &oauthError{status: http.StatusBadRequest, code: oauthInvalidRequest, description: description}
+	return &oauthError{status: http.StatusBadRequest, code: broker.CodeInvalidRequest, description: description}
 }
 
-// oauthErrors answers the errors of f in the form of RFC 6749 §5.2, keeping the log's code.
-func oauthErrors(f httpapi.Endpoint) httpapi.Endpoint {
+// clientErrors answers the errors of f in the form of RFC 6749 §5.2, and lets pages of clients read them. The challenge of a 401
+// is only for clients that sent the header Authorization: to a page it would make the browser ask for a password.
+func (h *Handler) clientErrors(f httpapi.Endpoint) httpapi.Endpoint {
+	return h.forPages(func(w http.ResponseWriter, r *http.Request) error {
+		w.Header().Set("Pragma", "no-cache")
+		err := f(w, r)
+		if err == nil {
+			return nil
+		}
+		e := refusalOf(r, err)
+		if e.status == http.StatusUnauthorized && len(r.Header.Values("Authorization")) > 0 {
+			w.Header().Set("WWW-Authenticate", httpapi.ChallengeBasic)
+		}
+		h.letAnyClientRead(w, r)
+		return writeError(w, r, e)
+	})
+}
+
+// introspectionErrors answers the errors of f in the form of RFC 6749 §5.2.
+func introspectionErrors(f httpapi.Endpoint) httpapi.Endpoint {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		err := f(w, r)
 		if err == nil {
 			return nil
 		}
-		x := httpapi.EntryOf(r)
-		var e *oauthError
-		if !errors.As(err, &e) {
-			e = oauthErrorOf(httpapi.Refusal(r, err))
+		e := refusalOf(r, err)
+		if e.status == http.StatusUnauthorized {
+			w.Header().Set("WWW-Authenticate", httpapi.ChallengeBasic)
 		}
-		x.Code, x.Cause = broker.Code(e.code), e.cause
-		h := w.Header()
-		switch e.status {
-		case http.StatusUnauthorized:
-			h.Set("WWW-Authenticate", httpapi.ChallengeBasic)
-		case http.StatusServiceUnavailable, http.StatusTooManyRequests:
-			h.Set("Retry-After", "1")
-		}
-		return httpapi.WriteJSON(w, e.status, map[string]string{"error": e.code, "error_description": e.description})
+		return writeError(w, r, e)
 	}
 }
 
-// oauthErrorOf returns the OAuth error for a refusal of the broker.
-func oauthErrorOf(e *broker.Error) *oauthError {
+// writeError answers with e, keeping the log's code.
+func writeError(w http.ResponseWriter, r *http.Request, e *oauthError) error {
+	x := httpapi.EntryOf(r)
+	x.Code, x.Cause = e.code, e.cause
+	if e.status == http.StatusServiceUnavailable || e.status == http.StatusTooManyRequests {
+		w.Header().Set("Retry-After", strconv.FormatInt(max(1, int64((e.retryAfter+time.Second-1)/time.Second)), 10))
+	}
+	return httpapi.WriteJSON(w, e.status, struct {
+		Error       broker.Code `json:"error"`
+		Description string      `json:"error_description,omitempty"`
+	}{e.code, plainText(e.description)})
+}
+
+// plainText returns text with only the characters that error_description may have (RFC 6749 §5.2).
+func plainText(text string) string {
+	return strings.Map(func(c rune) rune {
+		switch {
+		case c == '"':
+			return '\''
+		case c < ' ' || c > '~' || c == '\\':
+			return '?'
+		}
+		return c
+	}, text)
+}
+
+// refusalOf returns the OAuth error for an error of an endpoint. A refusal of the broker that has no code of OAuth is an
+// invalid grant.
+func refusalOf(r *http.Request, err error) *oauthError {
+	var own *oauthError
+	if errors.As(err, &own) {
+		return own
+	}
+	var refused *broker.Error
+	if errors.As(err, &refused) {
+		if status := clientCodes[refused.Code]; status != 0 {
+			if refused.Code == broker.CodeInvalidClient {
+				return &oauthError{status: status, code: refused.Code, description: "unknown client or wrong secret", cause: refused.Err}
+			}
+			return &oauthError{status: status, code: refused.Code, description: refused.Message, cause: refused.Err}
+		}
+	}
+	e := httpapi.Refusal(r, err)
 	status := httpapi.Status(e.Code)
 	switch {
-	case e.Code == broker.CodeInvalidClient:
-		return &oauthError{status, oauthInvalidClient, "unknown client or wrong secret", e.Err}
 	case status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests:
-		return &oauthError{status, oauthUnavailable, "the broker cannot answer now; try again", e.Err}
+		return &oauthError{status, oauthUnavailable, "the broker cannot answer now; try again", e.RetryAfter, e.Err}
 	case e.Code == httpapi.CodeBodyTooLarge || e.Code == httpapi.CodeInvalidBody:
-		return &oauthError{status, oauthInvalidRequest, e.Message, e.Err}
+		return &oauthError{status: status, code: broker.CodeInvalidRequest, description: e.Message, cause: e.Err}
 	case e.Code == httpapi.CodeClientClosed:
-		return &oauthError{status, oauthInvalidRequest, "the caller closed the request", e.Err}
+		return &oauthError{status: status, code: broker.CodeInvalidRequest, description: "the caller closed the request", cause: e.Err}
+	case status >= 400 && status < 500:
+		return &oauthError{status: http.StatusBadRequest, code: broker.CodeInvalidGrant, description: e.Message, cause: e}
 	}
-	return &oauthError{http.StatusInternalServerError, oauthServerError, "an internal error occurred; the broker's log has the details under this request id", e}
-}
-
-// readForm reads a form of at most [httpapi.MaxBody] bytes. A parameter that occurs twice is
-// refused (RFC 6749 §3.1), and so is one in the query, which ends up in logs.
-func readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
-	if kind, _ := httpapi.MediaType(r.Header); kind != "application/x-www-form-urlencoded" {
-		return nil, invalidRequest("the request must have exactly one Content-Type, application/x-www-form-urlencoded")
+	return &oauthError{
+		status: http.StatusInternalServerError, code: oauthServerError,
+		description: "an internal error occurred; the broker's log has the details under this request id", cause: e,
 	}
-	if r.URL.RawQuery != "" {
-		return nil, invalidRequest("the parameters must be in the body, not in the query")
-	}
-	body, err := httpapi.ReadBody(w, r, httpapi.MaxBody)
-	if err != nil {
-		return nil, err
-	}
-	form, err := url.ParseQuery(string(body))
-	if err != nil {
-		return nil, invalidRequest("the body is not a valid form")
-	}
-	for name, values := range form {
-		if len(values) > 1 {
-			return nil, invalidRequest("a parameter occurs twice; send it once")
-		}
-		if !utf8.ValidString(name + values[0]) {
-			return nil, invalidRequest("the body is not UTF-8")
-		}
-	}
-	return form, nil
-}
-
-// clientOf returns the credentials of the caller, which come by one method and not by two
-// (RFC 6749 §2.3): by Basic or in the form.
-func clientOf(r *http.Request, form url.Values) (httpapi.Credentials, error) {
-	headers := r.Header.Values("Authorization")
-	if len(headers) > 1 || len(headers) == 1 && form.Has("client_secret") {
-		return httpapi.Credentials{}, invalidRequest("the client authenticates by more than one method; use Basic or the form")
-	}
-	if len(headers) == 1 {
-		c, err := httpapi.BasicCredentials(r)
-		if err == nil && form.Has("client_id") && form.Get("client_id") != c.ID {
-			err = invalidRequest("client_id differs from the client that authenticates by Basic")
-		}
-		return c, err
-	}
-	id := form.Get("client_id")
-	if id == "" || !form.Has("client_secret") {
-		return httpapi.Credentials{}, &broker.Error{Code: broker.CodeInvalidClient}
-	}
-	return httpapi.Credentials{ID: id, Secrets: form["client_secret"]}, nil
 }

@@ -136,7 +136,7 @@ func serve(t *testing.T, f *fake, change ...func(*pages.Config, *httpapi.SiteCon
 		}
 	}
 	outermost := httpapi.Middleware{Logger: slog.New(slog.DiscardHandler), HTTPS: true, Home: site.Home, Look: site.Look}
-	return outermost.Wrap(site.CORS(mux, func(string) bool { return false }))
+	return outermost.Wrap(site.CORS(mux, httpapi.CrossOrigin{}))
 }
 
 // answer is an answer with its body.

@@ -17,6 +17,7 @@ import (
 	"tokenbroker/api/feed"
 	"tokenbroker/api/httpapi"
 	"tokenbroker/api/oauth"
+	"tokenbroker/api/pages"
 )
 
 const (
@@ -48,9 +49,11 @@ func Config(f *Fake) api.Config {
 	return api.Config{
 		SiteConfig: httpapi.SiteConfig{Issuer: Own, Origins: []string{SPA}},
 		Browser:    browser.Config{Sessions: f, Cookie: httpapi.Cookie{Insecure: true}},
+		Pages:      pages.Config{Authorizations: Clients{f}, Logouts: Clients{f}, Sessions: f},
 		OAuth: oauth.Config{
-			Clients: f, Verifier: f, JWKS: Document(`{"keys":["a"]}`, "tag-a", 300*time.Second),
+			Clients: Clients{f}, Verifier: f, AnyAudience: f, Origins: f, JWKS: Document(`{"keys":["a"]}`, "tag-a", 300*time.Second),
 			MaxTokenLifetime: func() time.Duration { return 5 * time.Minute }, Algorithms: func() []string { return []string{"ES256"} },
+			Scopes: []string{"openid", "hello:read"}, Claims: []string{"email", "name"}, AssertionAlgorithms: []string{"ES256"},
 		},
 		Feed:      feed.Config{Clients: f, Catchup: f, Receipts: f, JWKS: Document(`{"keys":["f"]}`, `"tag-f"`, 60*time.Second)},
 		Readiness: func(context.Context) []httpapi.Check { return f.Checks },

@@ -32,7 +32,15 @@ type Fake struct {
 	CatchupWait  time.Duration // what a catch-up takes, in a synctest bubble
 	Open         int           // catch-up answers that were not closed
 	Checks       []httpapi.Check
-	Panics       any
+	// ClientInfo is that of the authenticated client; if it has no ID, it is demo-service, whose audience is demo-api.
+	ClientInfo broker.ClientInfo
+	// Answer of the token endpoint, of an introspection of a refresh token, and of userinfo.
+	Tokens      *broker.TokenAnswer
+	RefreshInfo broker.RefreshTokenInfo
+	Inactive    bool
+	User        *broker.UserInfo
+	Origins     map[string]string // the client of each origin
+	Panics      any
 
 	Calls       []string
 	Username    string
@@ -45,6 +53,10 @@ type Fake struct {
 	Speaks      int
 	ReceiptBody string // with its client
 	Req         broker.Request
+	// TokenRequest, Credentials and Hint are what the endpoints of OAuth clients received.
+	TokenRequest broker.TokenRequest
+	Credentials  broker.ClientCredentials
+	Hint         string
 }
 
 // SignIn implements browser.Sessions.

@@ -4,10 +4,15 @@ import (
 	"context"
 	"crypto"
 	"encoding/json"
+	"maps"
+	"slices"
 
 	"github.com/go-jose/go-jose/v4"
 
+	"tokenbroker/broker"
+	"tokenbroker/broker/credential"
 	"tokenbroker/broker/oauthclient"
+	"tokenbroker/broker/operator"
 	"tokenbroker/internal/plainjson"
 	"tokenbroker/validator"
 )
@@ -28,6 +33,14 @@ func (n *Node) startClients(cfg oauthclient.Config) error {
 	}
 	n.oauthClients = oauthclient.New(cfg)
 	return nil
+}
+
+// scopes returns the scopes that discovery names: those of OpenID Connect, then those that have words for the consent page.
+func (n *Node) scopes() []string {
+	return append([]string{
+		credential.ScopeOpenID, credential.ScopeProfile, credential.ScopeEmail, credential.ScopePhone, credential.ScopeAddress,
+		credential.ScopeGroups, credential.ScopeOffline,
+	}, slices.Sorted(maps.Keys(n.cfg.ScopeTexts))...)
 }
 
 // idTokens checks id tokens by the published access keys.
@@ -70,4 +83,20 @@ func (t idTokens) VerifyIDToken(_ context.Context, token string) (json.RawMessag
 		}
 	}
 	return nil, false
+}
+
+// confidentialClients authenticates clients by their secret only.
+type confidentialClients struct {
+	*oauthclient.Service
+	operators *operator.Service
+	audience  []string
+}
+
+// AuthenticateClient implements [oauth.Clients].
+func (c confidentialClients) AuthenticateClient(ctx context.Context, sent broker.ClientCredentials, _ broker.Request) (broker.ClientInfo, error) {
+	info, err := c.operators.AuthenticateClient(ctx, sent.ID, sent.Secrets...)
+	if len(info.Audiences) == 0 {
+		info.Audiences = c.audience
+	}
+	return info, err
 }

@@ -12,8 +12,11 @@ import (
 	"tokenbroker/api"
 	"tokenbroker/api/feed"
 	"tokenbroker/api/httpapi"
+	"tokenbroker/api/look"
 	"tokenbroker/api/oauth"
 	"tokenbroker/broker"
+	"tokenbroker/broker/credential"
+	"tokenbroker/broker/oauthclient"
 	"tokenbroker/broker/session"
 	"tokenbroker/keyring"
 	"tokenbroker/revocation"
@@ -25,13 +28,24 @@ import (
 func (n *Node) serve(context.Context) error {
 	own := n.tokens
 	own.audiences = n.cfg.Audience
+	var err error
 	public := n.cfg.Public
 	public.Issuer, public.Browser.Sessions = n.issuer, n.metrics.Sessions(n.endUsers)
 	if len(n.providers) > 0 {
-		public.Browser.Logins = n.metrics.Logins(n.endUsers)
+		logins := n.metrics.Logins(n.endUsers)
+		public.Browser.Logins, public.Pages.Logins = logins, logins
 	}
+	if n.cfg.PagesDir != "" {
+		if public.Look, err = look.Load(n.cfg.PagesDir); err != nil {
+			return err
+		}
+	}
+	public.Pages.Authorizations, public.Pages.Logouts, public.Pages.Sessions = n.oauthClients, n.oauthClients, public.Browser.Sessions
+	public.Pages.Scopes = n.cfg.ScopeTexts
 	public.OAuth = oauth.Config{
-		Clients: n.operators, Verifier: own, JWKS: document(n.keys.JWKS), MaxTokenLifetime: n.publishedLife, Algorithms: n.algorithms,
+		Clients: confidentialClients{n.oauthClients, n.operators, n.cfg.Audience}, Origins: oauthclient.NewOrigins(n.store, n.ledger, n.cfg.Logger),
+		Verifier: own, AnyAudience: n.tokens, JWKS: document(n.keys.JWKS), MaxTokenLifetime: n.publishedLife, Algorithms: n.algorithms,
+		Scopes: n.scopes(), Claims: credential.ClaimNames(), AssertionAlgorithms: []string{"RS256", "PS256", "ES256", "EdDSA"},
 	}
 	public.Feed = feed.Config{
 		Clients: n.operators, Catchup: catchup{n.ledger}, Stream: stream{n.publisher.Hub()}, Receipts: n.postedReceipts(),
@@ -41,7 +55,6 @@ func (n *Node) serve(context.Context) error {
 		public.Guard = n.cluster.guardPublic
 	}
 	public.Readiness, public.Logger, public.Observe = n.readiness, n.cfg.Logger, n.metrics.HTTP
-	var err error
 	if n.api, err = api.New(public); err != nil {
 		return err
 	}
