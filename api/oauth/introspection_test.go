@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -66,6 +67,60 @@ func TestIntrospectReturnsNoReason(t *testing.T) {
 			t.Errorf("headers %v", res.Header)
 		}
 		apitest.WantJSON(t, res, 200, `{"active":false}`)
+	}
+}
+
+// RFC 7662 §4: a client learns only about tokens for its own audiences.
+func TestIntrospectOnlyTokensForTheClient(t *testing.T) {
+	for name, row := range map[string]struct {
+		claims string
+		active bool
+	}{
+		"its audience":           {`{"aud":["other","reports"]}`, true},
+		"one audience as text":   {`{"aud":"reports"}`, true},
+		"another audience":       {`{"aud":["other"]}`, false},
+		"no audience":            {`{"sub":"u1"}`, false},
+		"an empty list":          {`{"aud":[]}`, false},
+		"a part of the name":     {`{"aud":["report"]}`, false},
+		"not plain, its own":     {`{ "aud":["reports"],"sub":"a\"b"}`, true},
+		"not plain, another":     {`{ "aud":["other"],"sub":"a\"b"}`, false},
+		"an audience is no text": {`{"aud":[1,"reports"]}`, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := &apitest.Fake{Claims: row.claims, ClientInfo: broker.ClientInfo{ID: "reporter", Audiences: []string{"reports", "totals"}}}
+			res := introspect(apitest.New(t, f), "", "token=x", apitest.DemoService)
+			var got map[string]any
+			if err := json.NewDecoder(res.Body).Decode(&got); err != nil {
+				t.Fatal(err)
+			}
+			if res.StatusCode != 200 || got["active"] != row.active || !row.active && len(got) > 1 {
+				t.Errorf("%d %v", res.StatusCode, got)
+			}
+		})
+	}
+}
+
+func TestIntrospectARefreshToken(t *testing.T) {
+	f := &apitest.Fake{RefreshInfo: broker.RefreshTokenInfo{
+		Subject: "u1", ClientID: "demo-service", Scope: "openid", SID: "s1", IssuedAt: time.Unix(1700000000, 0), ExpiresAt: time.Unix(1700000300, 0),
+	}}
+	res := introspect(apitest.New(t, f), "", "token=rt1.x&token_type_hint=access_token", apitest.DemoService)
+	apitest.WantJSON(t, res, 200, `{"active":true,"iss":"http://127.0.0.1:8080","sub":"u1","client_id":"demo-service","scope":"openid","exp":1700000300,"iat":1700000000,"sid":"s1"}`)
+	if f.Client != "demo-service" || f.Token != "rt1.x" {
+		t.Errorf("client %q, token %q", f.Client, f.Token)
+	}
+	f.Inactive = true
+	apitest.WantJSON(t, introspect(apitest.New(t, f), "", "token=rt1.x", apitest.DemoService), 200, `{"active":false}`)
+	f.Err = &broker.Error{Code: broker.CodeUnavailable}
+	wantRefusal(t, introspect(apitest.New(t, f), "", "token=rt1.x", apitest.DemoService), 503, "temporarily_unavailable")
+}
+
+// RFC 7662 §2.1: the caller has to authenticate.
+func TestIntrospectRefusesPublicClients(t *testing.T) {
+	f := &apitest.Fake{Claims: `{"aud":["a"]}`, ClientInfo: broker.ClientInfo{ID: "app", Public: true, Audiences: []string{"a"}}}
+	wantRefusal(t, introspect(apitest.New(t, f), "", "token=x&client_id=app"), 401, "invalid_client")
+	if diff := cmp.Diff([]string{"client"}, f.Calls); diff != "" {
+		t.Error(diff)
 	}
 }
 

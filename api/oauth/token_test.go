@@ -18,13 +18,12 @@ import (
 )
 
 const (
-	asForm   = "Content-Type: application/x-www-form-urlencoded"
 	exchange = "urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Atoken-exchange"
 )
 
 // post sends a form.
 func post(h http.Handler, path, form string, headers ...string) *http.Response {
-	return apitest.Call(h, "POST", path, form, append([]string{asForm}, headers...)...)
+	return apitest.Call(h, "POST", path, form, append([]string{formType}, headers...)...)
 }
 
 func TestTokenRequests(t *testing.T) {

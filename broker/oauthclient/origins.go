@@ -78,7 +78,7 @@ func (o *Origins) atMost(ctx context.Context, old *knownOrigins, age time.Durati
 	if known := o.known.Load(); fresh(known) {
 		return known
 	}
-	ctx, cancel := context.WithTimeout(ctx, originsTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), originsTimeout) // others wait for this reading
 	defer cancel()
 	known := &knownOrigins{at: o.clock.Now()}
 	var err error

@@ -127,6 +127,8 @@ func TestTokensAreCheckedWithoutTheStoreForSomeTime(t *testing.T) {
 func TestNeedsOfPaths(t *testing.T) {
 	for path, want := range map[string]need{
 		"/auth/refresh": needStore, "/auth/logoff": needStore, "/auth/unknown": needStore, "/admin/v1/revocations/bulk": needStore,
+		"/auth/authorize": needStore, "/auth/authorize/consent": needStore, "/auth/logout": needStore,
+		"/oauth2/token": needStore, "/oauth2/revoke": needStore, "/oauth2/userinfo": needStore, "/oauth2/introspect": needClock,
 		"/web/client.js": needRun, "/livez": needNothing, "/.well-known/jwks.json": needKeys, "/auth/verify": needClock,
 	} {
 		if got := needOf(path); got != want {

@@ -1,0 +1,97 @@
+package oauthclient_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+	"time"
+
+	"tokenbroker/broker/oauthclient"
+	"tokenbroker/store"
+)
+
+// originRecords is a store of client originRecords that counts how often it is listed.
+type originRecords struct {
+	store.Reader
+	clients []store.Record
+	lists   int
+	err     error
+}
+
+func (r *originRecords) List(_ context.Context, _, after string, limit int) ([]store.Record, error) {
+	r.lists++
+	var page []store.Record
+	for _, rec := range r.clients {
+		if rec.Key > after && len(page) < limit {
+			page = append(page, rec)
+		}
+	}
+	return page, r.err
+}
+
+type originClock struct{ now time.Time }
+
+func (c *originClock) Now() time.Time           { return c.now }
+func (c *originClock) RecordedTimeFloor() int64 { return 0 }
+
+func TestOriginsOfClients(t *testing.T) {
+	r := &originRecords{clients: []store.Record{
+		{Key: "client.app", Value: []byte(`{"v":1,"id":"app","origins":["https://app.example","https://both.example"]}`)},
+		{Key: "client.gone", Value: []byte(`{"v":1,"id":"gone","origins":["https://gone.example"],"removed":true}`)},
+		{Key: "client.other", Value: []byte(`{"v":1,"id":"other","origins":["https://both.example"]}`)},
+		{Key: "client.service", Value: []byte(`{"v":1,"id":"service"}`)},
+	}}
+	o := oauthclient.NewOrigins(r, &originClock{time.Unix(1700000000, 0)}, slog.New(slog.DiscardHandler))
+	for _, row := range []struct {
+		origin, client string
+		want           bool
+	}{
+		{"https://app.example", "", true}, {"https://app.example", "app", true}, {"https://app.example", "other", false},
+		{"https://both.example", "app", true}, {"https://both.example", "other", true}, {"https://both.example", "service", false},
+		{"https://gone.example", "", false}, {"https://gone.example", "gone", false}, {"https://evil.example", "", false},
+		{"https://APP.example", "", false}, {"", "", false}, {"", "service", false},
+	} {
+		if got := o.Allows(t.Context(), row.origin, row.client); got != row.want {
+			t.Errorf("%q for %q: %v", row.origin, row.client, got)
+		}
+	}
+	if r.lists != 1 {
+		t.Errorf("the clients were read %d times", r.lists)
+	}
+}
+
+func TestOriginsAreReadAgain(t *testing.T) {
+	r, c := &originRecords{}, &originClock{time.Unix(1700000000, 0)}
+	o := oauthclient.NewOrigins(r, c, slog.New(slog.DiscardHandler))
+	const app, other = "https://app.example", "https://other.example"
+	if o.Allows(t.Context(), app, "") {
+		t.Fatal("an origin of no client is allowed")
+	}
+	r.clients = []store.Record{{Key: "client.app", Value: []byte(`{"origins":["https://app.example"]}`)}}
+	c.now = c.now.Add(time.Second)
+	if o.Allows(t.Context(), app, "") || r.lists != 1 {
+		t.Errorf("read %d times within a second", r.lists)
+	}
+	c.now = c.now.Add(time.Second)
+	if !o.Allows(t.Context(), app, "app") || r.lists != 2 {
+		t.Errorf("a new origin is not known after two seconds; read %d times", r.lists)
+	}
+	r.clients = nil
+	c.now = c.now.Add(5 * time.Second)
+	if !o.Allows(t.Context(), app, "") || r.lists != 2 {
+		t.Errorf("a known origin was read %d times within five seconds", r.lists)
+	}
+	r.err = errors.New("no engine")
+	c.now = c.now.Add(time.Second)
+	for range 3 {
+		if !o.Allows(t.Context(), app, "") || r.lists != 3 {
+			t.Errorf("without the store: read %d times", r.lists)
+		}
+	}
+	r.err = nil
+	c.now = c.now.Add(10 * time.Second)
+	if o.Allows(t.Context(), app, "") || o.Allows(t.Context(), other, "") {
+		t.Error("a removed origin is allowed")
+	}
+}
