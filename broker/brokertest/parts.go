@@ -48,6 +48,13 @@ func (p *Provider) VerifyTokens(context.Context, broker.UpstreamTokens) (broker.
 	return p.Identity, p.Err
 }
 
+// Issuers returns the issuer of Identity.
+func (p *Provider) Issuers() []string {
+	p.Mu.Lock()
+	defer p.Mu.Unlock()
+	return []string{p.Identity.Issuer}
+}
+
 // LogoutURL implements [broker.IdentityProvider].
 func (p *Provider) LogoutURL(ctx context.Context, _ string) string {
 	if p.Logout == nil {

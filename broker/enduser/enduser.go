@@ -13,6 +13,7 @@ import (
 	"tokenbroker/broker/commit"
 	"tokenbroker/broker/credential"
 	"tokenbroker/broker/issuing"
+	"tokenbroker/broker/openrates"
 	"tokenbroker/broker/replays"
 	"tokenbroker/broker/session"
 	"tokenbroker/store"
@@ -60,7 +61,7 @@ type Service struct {
 	issuer    *issuing.Issuer
 	upstreams map[string]*semaphore.Weighted
 	replays   *replays.Counter
-	openRates *openRates
+	openRates *openrates.Limiter
 }
 
 // checkKeys returns the refusal of a use case that checks or signs tokens while the keys may be outdated:
@@ -78,6 +79,6 @@ func New(cfg Config) *Service {
 	return &Service{
 		cfg: cfg, path: cfg.Path, audit: broker.Audit{Logger: cmp.Or(cfg.Audit, cfg.Logger)},
 		issuer: issuing.New(cfg.Signer, cfg.CustomClaims, cfg.Signers), upstreams: upstreamGates(cfg.Providers),
-		replays: replays.NewCounter(), openRates: newOpenRates(),
+		replays: replays.NewCounter(), openRates: openrates.New(),
 	}
 }

@@ -3,11 +3,16 @@ package enduser
 import (
 	"context"
 	"crypto/subtle"
+	"encoding/base64"
+	"encoding/json"
+	"slices"
+	"strings"
 	"time"
 
 	"tokenbroker/broker"
 	"tokenbroker/broker/commit"
 	"tokenbroker/broker/credential"
+	"tokenbroker/broker/session"
 )
 
 // NewExchangeNonce returns a nonce for the authentication request that a SPA sends to a provider itself.
@@ -25,9 +30,54 @@ func (svc *Service) ExchangeTokens(ctx context.Context, provider string, tokens 
 	if err := svc.checkKeys(ctx); err != nil {
 		return nil, err
 	}
+	err = svc.proveTokens(ctx, provider, tokens, req, func(identity broker.Identity, marks []commit.Mark) (err error) {
+		grant, err = svc.openForIdentity(ctx, identity, marks, svc.priorSession(req), req)
+		return err
+	})
+	return grant, err
+}
+
+// ProveIDToken returns the user of an id token of a provider, whom it creates if there is none, and the session to open for it, with
+// the replay marks that the Open has to make. The checks are those of ExchangeTokens; the provider is the one that the token
+// names as its issuer. Errors: those of ExchangeTokens.
+func (svc *Service) ProveIDToken(ctx context.Context, idToken, accessToken string, req broker.Request) (uid string, open session.Open, marks []commit.Mark, err error) {
+	tokens := broker.UpstreamTokens{IDToken: idToken, AccessToken: accessToken}
+	err = svc.proveTokens(ctx, svc.providerOf(idToken), tokens, req, func(identity broker.Identity, used []commit.Mark) (err error) {
+		marks = used
+		uid, open, err = svc.linkIdentity(ctx, identity, marks, req)
+		return err
+	})
+	return uid, open, marks, err
+}
+
+// providerOf returns the name of the provider whose issuer the token names, or "". The token is not verified.
+func (svc *Service) providerOf(token string) string {
+	_, rest, _ := strings.Cut(token, ".")
+	payload, _, _ := strings.Cut(rest, ".")
+	raw, err := base64.RawURLEncoding.DecodeString(payload)
+	if err != nil {
+		return ""
+	}
+	var claims struct {
+		Issuer string `json:"iss"`
+	}
+	if err := json.Unmarshal(raw, &claims); err != nil || claims.Issuer == "" {
+		return ""
+	}
+	for _, name := range svc.Providers() {
+		p, ok := svc.cfg.Providers[name].(interface{ Issuers() []string })
+		if ok && slices.Contains(p.Issuers(), claims.Issuer) {
+			return name
+		}
+	}
+	return ""
+}
+
+// proveTokens proves the identity in a provider's tokens and calls then, whose error counts as that of the login.
+func (svc *Service) proveTokens(ctx context.Context, provider string, tokens broker.UpstreamTokens, req broker.Request, then func(broker.Identity, []commit.Mark) error) (err error) {
 	p, ok := svc.cfg.Providers[provider]
 	if !ok {
-		return nil, &broker.Error{Code: broker.CodeUnknownProvider, Message: "No sign-in provider of this name is configured."}
+		return &broker.Error{Code: broker.CodeUnknownProvider, Message: "No sign-in provider of this name is configured."}
 	}
 	var identity broker.Identity
 	var marks []commit.Mark
@@ -42,9 +92,9 @@ func (svc *Service) ExchangeTokens(ctx context.Context, provider string, tokens 
 	if err != nil {
 		refusal := svc.upstream(ctx, "verifying upstream tokens", err)
 		svc.audit.Info(ctx, "exchange_failed", req, "provider", provider, "refusal", string(refusal.Code))
-		return nil, refusal
+		return refusal
 	}
-	return svc.openForIdentity(ctx, identity, marks, svc.priorSession(req), req)
+	return then(identity, marks)
 }
 
 // proveIDToken checks that the token is an id token, and not another token of the

@@ -18,11 +18,20 @@ import (
 // openForIdentity opens a session for the user that the account is linked to. It creates the user if
 // there is none.
 func (svc *Service) openForIdentity(ctx context.Context, identity broker.Identity, marks []commit.Mark, prior *credential.PriorSession, req broker.Request) (*broker.Grant, error) {
+	uid, open, err := svc.linkIdentity(ctx, identity, marks, req)
+	if err != nil {
+		return nil, err
+	}
+	return svc.openSession(ctx, uid, open, marks, prior, req)
+}
+
+// linkIdentity returns the user that the account is linked to, and the session to open. It creates the user if there is none.
+func (svc *Service) linkIdentity(ctx context.Context, identity broker.Identity, marks []commit.Mark, req broker.Request) (uid string, open session.Open, err error) {
 	identity.Username = strings.TrimSpace(identity.Username)
 	if err := directory.ValidateIdentity(identity); err != nil {
 		svc.audit.Info(ctx, "sign_in_failed", req, "provider", identity.Provider, "issuer", identity.Issuer, "subject", fmt.Sprintf("%.255s", identity.Subject),
 			"refusal", string(err.Code), "reason", err.Message)
-		return nil, err
+		return "", open, err
 	}
 	uid, linked, err := svc.userOf(ctx, identity, marks)
 	if err != nil {
@@ -30,12 +39,12 @@ func (svc *Service) openForIdentity(ctx context.Context, identity broker.Identit
 		if refusal.Code == broker.CodeTokenUsed {
 			svc.audit.Info(ctx, "sign_in_failed", req, "refusal", string(refusal.Code), "provider", identity.Provider, "issuer", identity.Issuer, "subject", identity.Subject)
 		}
-		return nil, refusal
+		return "", open, refusal
 	}
 	if linked {
 		svc.audit.Info(ctx, "user_linked", req, "uid", uid, "provider", identity.Provider, "issuer", identity.Issuer, "subject", identity.Subject)
 	}
-	open := session.Open{
+	open = session.Open{
 		ACR: identity.ACR, AMR: identity.AMR, Provider: identity.Provider, UpstreamSID: identity.UpstreamSID,
 		UpstreamIssuer: identity.Issuer, UpstreamSubject: identity.Subject,
 		Profile: &session.Profile{Username: identity.Username, Groups: identity.Groups, Attributes: identity.Attributes},
@@ -43,7 +52,7 @@ func (svc *Service) openForIdentity(ctx context.Context, identity broker.Identit
 	if !identity.AuthTime.IsZero() {
 		open.AuthTime = identity.AuthTime.Unix()
 	}
-	return svc.openSession(ctx, uid, open, marks, prior, req)
+	return uid, open, nil
 }
 
 // userOf returns the uid that the account is linked to by issuer and subject. For a new

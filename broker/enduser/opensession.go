@@ -2,11 +2,6 @@ package enduser
 
 import (
 	"context"
-	"sync"
-	"time"
-
-	"github.com/hashicorp/golang-lru/v2/simplelru"
-	"golang.org/x/time/rate"
 
 	"tokenbroker/broker"
 	"tokenbroker/broker/commit"
@@ -25,7 +20,7 @@ func (svc *Service) openSession(ctx context.Context, uid string, open session.Op
 	if !ok {
 		return nil, &broker.Error{Code: broker.CodeInternal, Message: "An internal error occurred; the broker's log has the details under this request id.", Err: session.ErrRecord}
 	}
-	if wait := svc.openRates.wait(uid, svc.cfg.Clock.Now()); wait > 0 {
+	if wait := svc.openRates.Wait(uid, svc.cfg.Clock.Now()); wait > 0 {
 		svc.audit.Info(ctx, "sign_in_throttled", req, "uid", uid, "refusal", string(broker.CodeTooManySessions))
 		return nil, &broker.Error{Code: broker.CodeTooManySessions, Message: "This user has opened too many sessions; try again later.", RetryAfter: wait}
 	}
@@ -52,7 +47,7 @@ func (svc *Service) openSession(ctx context.Context, uid string, open session.Op
 		return nil, &broker.Error{Code: broker.CodeInvalidCredentials, Message: "Unknown user or wrong password."}
 	}
 	svc.audit.Info(ctx, "sign_in", req, append([]any{"uid", uid, "sid", sid, "client", open.ClientID, "acr", open.ACR}, account...)...)
-	svc.openRates.opened(uid, svc.cfg.Clock.Now())
+	svc.openRates.Opened(uid, svc.cfg.Clock.Now())
 	for _, ended := range result.Effects.Ended {
 		svc.audit.Info(ctx, "session_displaced", req, "uid", uid, "sid", ended.SID, "by", sid)
 	}
@@ -86,53 +81,4 @@ func (svc *Service) endPriorSession(ctx context.Context, prior *credential.Prior
 	case result.Effects.PutSession != nil: // else it had ended, or the secret is wrong
 		svc.audit.Info(ctx, "session_replaced", req, "uid", prior.UID, "sid", prior.SID, "by", by)
 	}
-}
-
-// A user may open openBurst sessions at once, and one more for each openEvery.
-const (
-	openBurst = 300
-	openEvery = 10 * time.Second
-	// openUsers bounds the users whose sessions are counted. Beyond it, the user who signed in
-	// least recently is forgotten, and that user's count starts again.
-	openUsers = 1 << 16
-)
-
-// openRates limits the rate at which a user opens sessions, because each leaves a record for months, even
-// if it is ended immediately. It is safe for concurrent use.
-type openRates struct {
-	mu    sync.Mutex // guards users
-	users *simplelru.LRU[string, *rate.Limiter]
-}
-
-func newOpenRates() *openRates {
-	users, err := simplelru.NewLRU[string, *rate.Limiter](openUsers, nil)
-	if err != nil {
-		panic(err) // only for a size that is not positive
-	}
-	return &openRates{users: users}
-}
-
-// wait returns how long the user has to wait before opening the next session.
-func (o *openRates) wait(uid string, now time.Time) time.Duration {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	user, ok := o.users.Get(uid)
-	if !ok {
-		return 0
-	}
-	missing := 1 - user.TokensAt(now)
-	return max(0, time.Duration(missing*float64(openEvery)))
-}
-
-// opened counts a session. Sessions that are opened concurrently may make the allowance negative, which
-// later ones have to wait for: the rate holds for any number of them.
-func (o *openRates) opened(uid string, now time.Time) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	user, ok := o.users.Get(uid)
-	if !ok {
-		user = rate.NewLimiter(rate.Every(openEvery), openBurst)
-		o.users.Add(uid, user)
-	}
-	user.ReserveN(now, 1)
 }

@@ -3,7 +3,6 @@ package operator
 import (
 	"context"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 
@@ -152,31 +151,10 @@ func (svc *Service) RevokeToken(ctx context.Context, jti, reason string, req bro
 	}
 	delivery := svc.path.ExpectDelivery(ctx, req.Wait)
 	defer delivery.Close()
-	changed, seq, err := svc.revokeTokens(ctx, []string{jti}, why, req.Operator)
+	changed, seq, err := svc.path.RevokeTokens(ctx, []string{jti}, why, req.Operator)
 	if err != nil {
 		return Revoked{}, commit.AppError(ctx, "revoking a token", err)
 	}
 	svc.audit.Info(ctx, "token_revoke", req, "jti", jti, "reason", string(why), "changed", changed > 0)
 	return delivered(ctx, delivery, Revoked{Kind: string(revocation.KindJTI), Value: jti, Changed: changed > 0}, seq), nil
-}
-
-// revokeTokens records an event for each jti that is not revoked yet, in one change, and
-// returns the number of events. A repeated jti counts once.
-func (svc *Service) revokeTokens(ctx context.Context, jtis []string, reason revocation.Reason, by string) (changed int, seq uint64, err error) {
-	events := make([]revocation.Event, 0, len(jtis))
-	seen := make(map[string]bool, len(jtis))
-	for _, jti := range jtis {
-		// A jti in the denylist is on disk and stays there as long as the token lives, because no jti is known
-		// before its token is signed. With the maximum epochs, only the jti can match.
-		if seen[jti] || svc.cfg.Denylist.Revoked(revocation.Subject{JTI: jti, SEP: math.MaxInt64, CEP: math.MaxInt64}) {
-			continue
-		}
-		seen[jti] = true
-		events = append(events, revocation.Event{Kind: revocation.KindJTI, Value: jti, Reason: reason, By: by})
-	}
-	if len(events) == 0 {
-		return 0, 0, nil
-	}
-	seq, err = svc.path.Record(ctx, events)
-	return len(events), seq, err
 }

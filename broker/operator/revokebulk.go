@@ -59,7 +59,7 @@ func (svc *Service) RevokeBulk(ctx context.Context, bulk BulkRevocation, req bro
 	var seq uint64
 	if bulk.Kind == revocation.KindJTI {
 		done.Recorded = len(values)
-		done.Changed, seq, err = svc.revokeTokens(ctx, values, why, req.Operator)
+		done.Changed, seq, err = svc.path.RevokeTokens(ctx, values, why, req.Operator)
 	} else {
 		seq, err = svc.revokeEach(ctx, &done, values, func(value string) (bool, uint64, error) {
 			if bulk.Kind == revocation.KindSID {
