@@ -1,6 +1,9 @@
 package broker
 
 import (
+	"context"
+	"encoding/json"
+	"errors"
 	"net/url"
 	"time"
 )
@@ -58,6 +61,37 @@ type Workload struct {
 	Subject  string `json:"sub"`
 	Audience string `json:"aud"`
 	JWKSURI  string `json:"jwks_uri,omitempty"`
+}
+
+// AssertionType is the client_assertion_type of a JWT (RFC 7523 §2.2).
+const AssertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+// AssertionKeys are the keys of assertions: JWKS, or the key set at JWKSURI, or, if both are empty, that which discovery finds at
+// Issuer.
+type AssertionKeys struct {
+	JWKS            json.RawMessage
+	JWKSURI, Issuer string
+}
+
+// Assertion has the claims of a signed assertion (RFC 7523 §3). A claim that the assertion does not have is the zero value.
+type Assertion struct {
+	// Type is the typ of the header.
+	Type            string
+	Issuer, Subject string
+	Audience        []string
+	ID              string // jti
+
+	IssuedAt, NotBefore, ExpiresAt time.Time
+}
+
+// ErrAssertion is the refusal of an [Assertions].
+var ErrAssertion = errors.New("assertion refused")
+
+// Assertions verifies the assertions by which clients authenticate. Implementations must be safe for concurrent use.
+type Assertions interface {
+	// Verify checks the signature of a JWT by keys, with asymmetric algorithms only, and returns its claims. It checks no claim
+	// and no time. An error wraps [ErrAssertion], or [ErrUpstreamUnavailable] if the keys cannot be read.
+	Verify(ctx context.Context, assertion string, keys AssertionKeys) (Assertion, error)
 }
 
 // TokenRequest is a request to the token endpoint. A parameter that was not sent is empty.

@@ -50,3 +50,20 @@ func (m Mark) Write() (store.Write, error) {
 	}
 	return store.Write{Key: m.key, Value: value, ExpiresAt: m.expiresAt}, nil
 }
+
+// UseOnce creates the mark, durably. used is true if it was already on record.
+func (p *Path) UseOnce(ctx context.Context, mark Mark) (used bool, err error) {
+	write, err := mark.Write()
+	if err != nil {
+		return false, err
+	}
+	errs, _, err := p.Commit(ctx, store.Change{Writes: []store.Write{write}})
+	switch {
+	case err != nil:
+		return false, err
+	case errors.Is(errs[0], store.ErrConflict):
+		return true, nil
+	default:
+		return false, errs[0]
+	}
+}

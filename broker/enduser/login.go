@@ -14,7 +14,6 @@ import (
 	"tokenbroker/broker/commit"
 	"tokenbroker/broker/credential"
 	"tokenbroker/broker/throttle"
-	"tokenbroker/store"
 )
 
 // Providers returns the names of the configured providers, sorted.
@@ -95,7 +94,7 @@ func (svc *Service) CompleteLogin(ctx context.Context, cb broker.LoginCallback, 
 
 // redeem marks the login state as used and then exchanges the code.
 func (svc *Service) redeem(ctx context.Context, p broker.IdentityProvider, state credential.LoginState, cb broker.LoginCallback) (broker.Identity, error) {
-	used, err := svc.useOnce(ctx, commit.NewMark("login", state.State, svc.cfg.Clock.Now().Add(2*broker.LoginLife)))
+	used, err := svc.path.UseOnce(ctx, commit.NewMark("login", state.State, svc.cfg.Clock.Now().Add(2*broker.LoginLife)))
 	if err != nil {
 		return broker.Identity{}, commit.AppError(ctx, "marking a login state as used", err)
 	}
@@ -108,23 +107,6 @@ func (svc *Service) redeem(ctx context.Context, p broker.IdentityProvider, state
 	return p.Exchange(ctx, broker.CodeExchange{
 		Code: cb.Code, RedirectURI: state.RedirectURI, Verifier: state.Verifier, Nonce: state.Nonce, Issuer: cb.Issuer,
 	})
-}
-
-// useOnce creates a replay mark. used is true if the mark was already on record.
-func (svc *Service) useOnce(ctx context.Context, mark commit.Mark) (used bool, err error) {
-	write, err := mark.Write()
-	if err != nil {
-		return false, err
-	}
-	errs, _, err := svc.path.Commit(ctx, store.Change{Writes: []store.Write{write}})
-	switch {
-	case err != nil:
-		return false, err
-	case errors.Is(errs[0], store.ErrConflict):
-		return true, nil
-	default:
-		return false, errs[0]
-	}
 }
 
 // upstreamCalls bounds the logins that call one provider concurrently, since each may wait until

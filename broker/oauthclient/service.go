@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
-	"time"
 
 	"tokenbroker/broker"
 	"tokenbroker/broker/commit"
@@ -29,28 +28,6 @@ type IDTokens interface {
 	VerifyIDToken(ctx context.Context, token string) (claims json.RawMessage, ok bool)
 }
 
-// AssertionKeys are the keys of assertions: JWKS, or the key set at JWKSURI, or that which discovery finds at Issuer.
-type AssertionKeys struct {
-	JWKS            json.RawMessage
-	JWKSURI, Issuer string
-}
-
-// Assertion has the claims of a signed assertion (RFC 7523 §3).
-type Assertion struct {
-	Issuer, Subject string
-	Audience        []string
-	ID              string
-	IssuedAt        time.Time // zero if the assertion has none
-	ExpiresAt       time.Time
-}
-
-// Assertions verifies the assertions by which clients authenticate. Implementations must be safe for concurrent use.
-type Assertions interface {
-	// Verify checks the signature of a JWT by keys, with asymmetric algorithms only, and returns its claims. It checks no claim
-	// and no time. An error that wraps [broker.ErrUpstreamUnavailable] means that the keys cannot be read.
-	Verify(ctx context.Context, assertion string, keys AssertionKeys) (Assertion, error)
-}
-
 // Upstreams proves identities for the exchange of a provider's id token.
 type Upstreams interface {
 	// ProveIDToken returns the user of an id token of a provider, and the session to open for it with its replay marks. It makes
@@ -67,7 +44,8 @@ type Config struct {
 	Clock        broker.Clock
 	AccessTokens AccessTokens
 	IDTokens     IDTokens
-	Assertions   Assertions
+	// Assertions may be nil: then no client authenticates by an assertion.
+	Assertions broker.Assertions
 	// Upstreams may be nil: then no id tokens of providers are exchanged.
 	Upstreams Upstreams
 	// CustomClaims may be nil.
@@ -87,7 +65,7 @@ type Config struct {
 }
 
 // Service has the use cases of OAuth clients. It starts no goroutine. It is safe for concurrent use. While
-// [broker.Secrets] is outdated, all of them are refused with CodeUnavailable.
+// [broker.Secrets] is outdated, all of them but [Service.AuthenticateClient] are refused with CodeUnavailable.
 type Service struct {
 	cfg   Config
 	path  *commit.Path
