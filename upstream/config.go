@@ -90,6 +90,9 @@ type Config struct {
 	Now        func() time.Time
 	// Logger receives diagnostics. If nil, slog.Default is used.
 	Logger *slog.Logger
+
+	// keysOnly is true for the issuer of assertions. Of its discovery document, only the keys are used.
+	keysOnly bool
 }
 
 func (c *Config) validate() error {

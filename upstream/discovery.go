@@ -133,8 +133,12 @@ func (i *issuer) fetchMetadata(ctx context.Context, old *metadata) (*metadata, e
 		AnswersIss  bool     `json:"authorization_response_iss_parameter_supported"`
 	}
 	endpoint := found.Endpoint()
-	if err := found.Claims(&more); err != nil || more.JWKSURI == "" || endpoint.AuthURL == "" || endpoint.TokenURL == "" {
+	if err := found.Claims(&more); err != nil || more.JWKSURI == "" ||
+		!cfg.keysOnly && (endpoint.AuthURL == "" || endpoint.TokenURL == "") {
 		return nil, errors.New("the document names no keys or no endpoints")
+	}
+	if cfg.keysOnly {
+		endpoint, more.EndSession = oauth2.Endpoint{}, ""
 	}
 	// The broker does not use other URLs of the document.
 	for _, member := range []struct{ name, url string }{

@@ -37,13 +37,17 @@ type transport struct {
 	// ones.
 	open, guarded *http.Transport
 	reach         atomic.Int32 // the addressClass of the issuer at the last discovery
+	limit, hint   string       // what reach is, and how an operator allows a nearer address, for errors
 
 	discovery *http.Client // for the issuer
 	endpoints *http.Client // for the endpoints in its document
 }
 
 func newTransport(cfg *Config, issuer string) *transport {
-	t := &transport{cfg: cfg, issuer: issuer, proxy: http.ProxyFromEnvironment}
+	t := &transport{cfg: cfg, issuer: issuer, proxy: http.ProxyFromEnvironment, limit: "the issuer has", hint: "add the host to providers." + cfg.Name + ".endpoint_hosts"}
+	if cfg.keysOnly {
+		t.hint = "name the keys by jwks_uri in the client's workload"
+	}
 	t.open = newHTTPTransport()
 	t.open.Proxy = func(r *http.Request) (*url.URL, error) { return t.proxy(r) }
 	t.guarded = newHTTPTransport()
@@ -57,6 +61,22 @@ func newTransport(cfg *Config, issuer string) *transport {
 	}
 	t.discovery, t.endpoints = boundedClient(noIssuerTransport{open}, cfg.Timeout), boundedClient(endpoints, cfg.Timeout)
 	return t
+}
+
+// newKeysTransport returns the transport of a key set whose URI an operator configured. The host of the URI may have a private
+// address, and one on this machine only if the URI has it literally.
+func newKeysTransport(cfg *Config, uri string) (*transport, error) {
+	u, err := secureURL(uri)
+	if err != nil {
+		return nil, fmt.Errorf("jwks_uri: %w", err)
+	}
+	t := newTransport(cfg, uri)
+	t.limit, t.hint = "the URI allows", "write the address in jwks_uri"
+	t.reach.Store(int32(max(privateAddress, min(loopbackAddress, classOfHost(u.Hostname())))))
+	if err := t.checkEndpoint(uri); err != nil {
+		return nil, fmt.Errorf("jwks_uri: %w", err)
+	}
+	return t, nil
 }
 
 func newHTTPTransport() *http.Transport {
@@ -99,20 +119,20 @@ func (t *transport) named(host string) bool {
 
 func (t *transport) check(host, address string, at addressClass) error {
 	if reach := addressClass(t.reach.Load()); at > reach && !t.named(host) {
-		return &addressError{provider: t.cfg.Name, host: host, address: address, class: at, reach: reach}
+		return &addressError{limit: t.limit, hint: t.hint, host: host, address: address, class: at, reach: reach}
 	}
 	return nil
 }
 
 // addressError is the error for an endpoint whose address is nearer than the issuer's.
 type addressError struct {
-	provider, host, address string
-	class, reach            addressClass
+	limit, hint, host, address string
+	class, reach               addressClass
 }
 
 func (e *addressError) Error() string {
-	return fmt.Sprintf("host %.100q has the %s address %.100s, while the issuer has a %s one: "+
-		"if this is intended, add the host to providers.%s.endpoint_hosts", e.host, e.class, e.address, e.reach, e.provider)
+	return fmt.Sprintf("host %.100q has the %s address %.100s, while %s a %s one: if this is intended, %s",
+		e.host, e.class, e.address, e.limit, e.reach, e.hint)
 }
 
 // observeDiscovery returns a context for the discovery, and a function to call after its success:

@@ -40,8 +40,8 @@ func (svc *Service) authenticate(ctx context.Context, c broker.ClientCredentials
 	}
 	refusal := commit.AppError(ctx, "authenticating a client", err)
 	attrs := []any{"refusal", string(refusal.Code), "method", method}
-	if wellFormedID(c.ID) {
-		attrs = append(attrs, "client_id", c.ID)
+	if id := claimedID(c); wellFormedID(id) {
+		attrs = append(attrs, "client_id", id)
 	}
 	var cause *refused
 	if errors.As(err, &cause) {
@@ -128,9 +128,11 @@ type refused struct{ why string }
 
 func (r *refused) Error() string { return r.why }
 
-// refuse returns the refusal of an authentication. All have the same message, so that they do not reveal which clients exist.
+// wrongCredentials is the message of all refusals, so that they do not reveal which clients exist.
+const wrongCredentials = "Unknown client, or its credentials are wrong."
+
 func refuse(why string) error {
-	return &broker.Error{Code: broker.CodeInvalidClient, Message: "Unknown client or wrong secret.", Err: &refused{why}}
+	return &broker.Error{Code: broker.CodeInvalidClient, Message: wrongCredentials, Err: &refused{why}}
 }
 
 func refuseRequest(message string) error {

@@ -23,26 +23,29 @@ const issuer = "https://auth.example.com"
 type authn struct {
 	*testing.T
 	*brokertest.Harness
-	svc   *oauthclient.Service
-	audit *strings.Builder
+	svc     *oauthclient.Service
+	records store.Store
+	audit   *strings.Builder
 }
 
 // newAuthn starts a broker whose assertions are verified by assertions.
 func newAuthn(t *testing.T, assertions broker.Assertions, clients ...directory.ClientRecord) *authn {
 	t.Helper()
-	return authnOn(t, brokertest.Start(t), assertions, clients...)
-}
-
-func authnOn(t *testing.T, h *brokertest.Harness, assertions broker.Assertions, clients ...directory.ClientRecord) *authn {
-	t.Helper()
-	a := &authn{T: t, Harness: h, audit: &strings.Builder{}}
-	a.svc = oauthclient.New(oauthclient.Config{
-		Path: h.Path, Store: h.Store, Clock: h.Clock, Assertions: assertions, Issuer: issuer, Audience: []string{"demo-api"},
-		Logger: slog.New(slog.DiscardHandler), Audit: slog.New(slog.NewTextHandler(a.audit, nil)),
-	})
+	h := brokertest.Start(t)
+	a := authnOn(t, h, h.Store, assertions)
 	for _, c := range clients {
 		a.put(c)
 	}
+	return a
+}
+
+// authnOn returns the authentication at a broker that keeps its records in records.
+func authnOn(t *testing.T, h *brokertest.Harness, records store.Store, assertions broker.Assertions) *authn {
+	a := &authn{T: t, Harness: h, records: records, audit: &strings.Builder{}}
+	a.svc = oauthclient.New(oauthclient.Config{
+		Path: h.Path, Store: records, Clock: h.Clock, Assertions: assertions, Issuer: issuer, Audience: []string{"demo-api"},
+		Logger: slog.New(slog.DiscardHandler), Audit: slog.New(slog.NewTextHandler(a.audit, nil)),
+	})
 	return a
 }
 
@@ -50,7 +53,7 @@ func authnOn(t *testing.T, h *brokertest.Harness, assertions broker.Assertions, 
 func (a *authn) put(c directory.ClientRecord) {
 	a.Helper()
 	c.V = directory.RecordVersion
-	_, rev, err := directory.ReadClient(a.Context(), a.Store, c.ID)
+	_, rev, err := directory.ReadClient(a.Context(), a.records, c.ID)
 	if err != nil {
 		a.T.Fatal(err)
 	}
