@@ -112,6 +112,9 @@ func (p *Path) policy() session.Policy {
 	return policy
 }
 
+// AccessLife returns the current lifetime of access tokens.
+func (p *Path) AccessLife() time.Duration { return p.policy().AccessLife }
+
 // Close answers the accepted messages and stops: the shards first, then the committer.
 func (p *Path) Close(ctx context.Context) error {
 	var errs []error

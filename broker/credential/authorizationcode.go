@@ -48,6 +48,8 @@ type AuthorizationCode struct {
 	// UserInfoClaims and IDTokenClaims are the names that the claims parameter requested.
 	UserInfoClaims []string `json:"userinfo,omitempty"`
 	IDTokenClaims  []string `json:"id_token,omitempty"`
+	// CEP is the epoch of the client at the time of the authorization. If the client's tokens were revoked since then, the code is refused.
+	CEP int64 `json:"cep,omitempty"`
 	// ExpiresAt is when the code can no longer be redeemed. The sealed form has it outside of the JSON.
 	ExpiresAt time.Time `json:"-"`
 }

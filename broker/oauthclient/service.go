@@ -11,6 +11,9 @@ import (
 	"tokenbroker/broker"
 	"tokenbroker/broker/commit"
 	"tokenbroker/broker/credential"
+	"tokenbroker/broker/issuing"
+	"tokenbroker/broker/openrates"
+	"tokenbroker/broker/replays"
 	"tokenbroker/broker/session"
 	"tokenbroker/store"
 )
@@ -67,15 +70,21 @@ type Config struct {
 // Service has the use cases of OAuth clients. It starts no goroutine. It is safe for concurrent use. While
 // [broker.Secrets] is outdated, all of them but [Service.AuthenticateClient] are refused with CodeUnavailable.
 type Service struct {
-	cfg   Config
-	path  *commit.Path
-	audit broker.Audit
+	cfg       Config
+	path      *commit.Path
+	audit     broker.Audit
+	issuer    *issuing.Issuer
+	replays   *replays.Counter
+	openRates *openrates.Limiter
 }
 
 // New returns the use cases on the commit path.
 func New(cfg Config) *Service {
 	cfg.Logger = cmp.Or(cfg.Logger, slog.Default())
-	return &Service{cfg: cfg, path: cfg.Path, audit: broker.Audit{Logger: cmp.Or(cfg.Audit, cfg.Logger)}}
+	return &Service{
+		cfg: cfg, path: cfg.Path, audit: broker.Audit{Logger: cmp.Or(cfg.Audit, cfg.Logger)},
+		issuer: issuing.New(cfg.Signer, cfg.CustomClaims, cfg.Signers), replays: replays.NewCounter(), openRates: openrates.New(),
+	}
 }
 
 func notImplemented() error {

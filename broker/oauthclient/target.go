@@ -1,0 +1,81 @@
+package oauthclient
+
+import (
+	"slices"
+	"strings"
+
+	"tokenbroker/broker"
+	"tokenbroker/broker/credential"
+	"tokenbroker/broker/directory"
+)
+
+// parseScope returns the scopes of a scope parameter (RFC 6749 §3.3), each once.
+func parseScope(text string) ([]string, error) {
+	if strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' }) {
+		return nil, refusal(broker.CodeInvalidScope, "The scope is malformed.", "malformed scope")
+	}
+	var scopes []string
+	for _, scope := range strings.Fields(text) {
+		if !slices.Contains(scopes, scope) {
+			scopes = append(scopes, scope)
+		}
+	}
+	return scopes, nil
+}
+
+// intersect returns the members of list that are in other.
+func intersect(list, other []string) []string {
+	var both []string
+	for _, one := range list {
+		if slices.Contains(other, one) {
+			both = append(both, one)
+		}
+	}
+	return both
+}
+
+func errNoScope() error {
+	return refusal(broker.CodeInvalidScope, "The request has no scope that the client may use.", "no scope is left")
+}
+
+// onlyOpenID reports whether no service but the broker itself grants access by the scopes.
+func onlyOpenID(scopes []string) bool {
+	return !slices.ContainsFunc(scopes, func(scope string) bool { return !credential.OpenIDScope(scope) })
+}
+
+// audiences returns the audiences of the client's tokens.
+func (svc *Service) audiences(client directory.ClientRecord) []string {
+	if len(client.Audiences) > 0 {
+		return client.Audiences
+	}
+	return svc.cfg.Audience
+}
+
+// narrow returns the aud of a token for the resources (RFC 8707) and audiences (RFC 8693 §2.1) of a request: those of all that they
+// name, then the resources. Without any, it is all.
+func (svc *Service) narrow(all, resources, audiences []string) ([]string, error) {
+	if len(resources) == 0 && len(audiences) == 0 {
+		return all, nil
+	}
+	var narrowed, uris []string
+	add := func(list []string, one string) []string {
+		if slices.Contains(list, one) {
+			return list
+		}
+		return append(list, one)
+	}
+	for _, name := range audiences {
+		if !slices.Contains(all, name) {
+			return nil, refusal(broker.CodeInvalidTarget, "An audience is unknown, or is not one that the request may name.", "audience")
+		}
+		narrowed = add(narrowed, name)
+	}
+	for _, uri := range resources {
+		at := slices.IndexFunc(all, func(name string) bool { return uri != "" && svc.cfg.Resources[name] == uri })
+		if at < 0 {
+			return nil, refusal(broker.CodeInvalidTarget, "A resource is unknown, or is not one that the request may name.", "resource")
+		}
+		narrowed, uris = add(narrowed, all[at]), add(uris, uri)
+	}
+	return append(narrowed, uris...), nil
+}
