@@ -87,16 +87,19 @@ func (s *clusterSet) scraped(t *testing.T, targets int) {
 // forged checks that a client cannot choose the address that the brokers log.
 func (s *clusterSet) forged(t *testing.T) {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.issuer()+"/auth/sign-in/", strings.NewReader(`{"username": "nobody", "password": "x"}`))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Header = http.Header{"Content-Type": {"application/json"}, "X-Forwarded-For": {"203.0.113.66"}, "X-Request-Id": {"chosen-by-the-client"}}
-	resp, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = resp.Body.Close()
+	eventually(t, "the sign-in is answered", func() bool {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.issuer()+"/auth/sign-in/", strings.NewReader(`{"username": "nobody", "password": "x"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header = http.Header{"Content-Type": {"application/json"}, "X-Forwarded-For": {"203.0.113.66"}, "X-Request-Id": {"chosen-by-the-client"}}
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		return resp.StatusCode == http.StatusUnauthorized
+	})
 	var logs string
 	eventually(t, "a broker logs the failure", func() bool {
 		logs = ""
@@ -133,14 +136,16 @@ func (s *clusterSet) session(t *testing.T) {
 	for _, base := range bases {
 		token = s.post(t, client, base+"/auth/refresh/", csrf)["access_token"]
 		for _, service := range []string{"service-a", "service-b"} {
-			if status, body := get(http.DefaultClient, "http://"+s.addresses[service+":8082"]+"/hello", token); status != http.StatusOK {
-				t.Errorf("%s after a refresh at %s: %d %s", service, base, status, body)
-			}
+			eventually(t, service+" accepts the token of a refresh at "+base, func() bool {
+				status, _ := get(http.DefaultClient, "http://"+s.addresses[service+":8082"]+"/hello", token)
+				return status == http.StatusOK
+			})
 		}
 	}
-	if _, err := events.Validate(t.Context(), token); err != nil {
-		t.Errorf("a service over SSE: %v", err)
-	}
+	eventually(t, "a service over SSE accepts the token", func() bool {
+		_, err := events.Validate(t.Context(), token)
+		return err == nil
+	})
 	s.post(t, client, s.issuer()+"/auth/logoff/", csrf)
 	for _, service := range []string{"service-a", "service-b"} {
 		eventually(t, service+" refuses the token", func() bool {

@@ -50,13 +50,14 @@ func (b *etcdBrokers) stop(*testing.T) {
 // leader returns the number of the member that leads the cluster.
 func (b *etcdBrokers) leader(t *testing.T) int {
 	t.Helper()
-	var status admin.Status
-	if err := json.Unmarshal([]byte(b.operate(t, 0, terminal.ExitOK, "", "status", "--output", "json")), &status); err != nil {
-		t.Fatal(err)
-	}
-	leader := slices.IndexFunc(status.Store.Members, func(m admin.EngineMember) bool { return m.Leader })
-	if leader < 0 {
-		t.Fatalf("no leader: %+v", status.Store.Members)
-	}
+	leader := -1
+	eventually(t, "there is a leader", func() bool {
+		var status admin.Status
+		if err := json.Unmarshal([]byte(b.operate(t, 0, terminal.ExitOK, "", "status", "--output", "json")), &status); err != nil {
+			t.Fatal(err)
+		}
+		leader = slices.IndexFunc(status.Store.Members, func(m admin.EngineMember) bool { return m.Leader })
+		return leader >= 0
+	})
 	return leader
 }

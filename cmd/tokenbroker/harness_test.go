@@ -51,9 +51,19 @@ func (b *browser) get(path string, want int) map[string]any {
 	return b.send(req, want)
 }
 
+// send repeats what is answered 503, as one of several brokers may do for a moment.
 func (b *browser) send(req *http.Request, want int) map[string]any {
 	b.t.Helper()
-	status, body := do(b.t, b.client, req)
+	var status int
+	var body string
+	eventually(b.t, req.URL.Path+" is answered", func() bool {
+		again := req.Clone(req.Context())
+		if req.GetBody != nil {
+			again.Body, _ = req.GetBody()
+		}
+		status, body = do(b.t, b.client, again)
+		return status != http.StatusServiceUnavailable
+	})
 	if status != want {
 		b.t.Fatalf("%s %s: %d, want %d: %s", req.Method, req.URL.Path, status, want, body)
 	}

@@ -29,11 +29,6 @@ func TestAPostgresDatabaseThatWasSetBackWhileBrokersWereStopped(t *testing.T) {
 		for i := range 2 {
 			b.start(t, i)
 		}
-		for i := range 2 {
-			eventually(t, "the broker is ready", func() bool {
-				return command(t, nil, "healthcheck", "--data-dir", b.data(i)).code == terminal.ExitOK
-			})
-		}
 	}
 	stopAll := func() {
 		for i := range 2 {

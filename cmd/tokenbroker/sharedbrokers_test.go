@@ -19,6 +19,8 @@ import (
 	"time"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
+
+	"tokenbroker/cmd/tokenbroker/internal/terminal"
 )
 
 // sharedBrokers are three brokers, each a process of its own, on an engine that they share, behind a round-robin proxy at the
@@ -83,9 +85,18 @@ func (b *sharedBrokers) flags(i int) []string {
 	}
 }
 
-func (b *sharedBrokers) start(t *testing.T, i int) {
+// start starts broker i, with more flags if there are some, and waits until it is ready.
+func (b *sharedBrokers) start(t *testing.T, i int, flags ...string) {
 	t.Helper()
-	b.processes[i] = startBroker(t, "tokenbroker is ready", append([]string{"serve"}, b.flags(i)...)...)
+	b.processes[i] = startBroker(t, "tokenbroker is ready", append(append([]string{"serve"}, b.flags(i)...), flags...)...)
+	b.ready(t, i)
+}
+
+func (b *sharedBrokers) ready(t *testing.T, i int) {
+	t.Helper()
+	eventually(t, "the broker is ready", func() bool {
+		return command(t, nil, "healthcheck", "--data-dir", b.data(i)).code == terminal.ExitOK
+	})
 }
 
 // operate runs an operator's command at broker i and returns what it prints.

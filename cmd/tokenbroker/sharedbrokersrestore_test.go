@@ -26,9 +26,10 @@ func (b *sharedBrokers) killRestore(t *testing.T, old, target setup.Engine, key,
 		for j := range 100 {
 			change.Writes = append(change.Writes, store.Write{Key: fmt.Sprintf("once.test.%08d", i+j), Value: []byte("{}"), Blind: true})
 		}
-		if _, errs := old.CommitFenced(t.Context(), store.Fence{}, []store.Change{change}, nil); errs[0] != nil {
-			t.Fatal(errs[0])
-		}
+		eventually(t, "the records are written", func() bool {
+			_, errs := old.CommitFenced(t.Context(), store.Fence{}, []store.Change{change}, nil)
+			return errs[0] == nil
+		})
 	}
 	file := filepath.Join(b.dir, "backup")
 	b.operate(t, 0, terminal.ExitOK, "", "backup", file)
@@ -39,10 +40,7 @@ func (b *sharedBrokers) killRestore(t *testing.T, old, target setup.Engine, key,
 	p := startProcess(t, "", []string{childEnv + "=1", env + "=" + value}, os.Args[0], restore...)
 	eventually(t, "the restore has written something", func() bool {
 		found, err := target.List(t.Context(), "once.", "", 1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return len(found) > 0
+		return err == nil && len(found) > 0
 	})
 	p.kill(t)
 	if out := p.out.String(); strings.Contains(out, "Start the server now") {

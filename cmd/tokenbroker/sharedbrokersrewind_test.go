@@ -13,15 +13,8 @@ import (
 // servers, and putBack replaces it by the copy; both restart them.
 func (b *sharedBrokers) setBack(t *testing.T, keep, putBack func()) {
 	t.Helper()
-	ready := func(i int) {
-		t.Helper()
-		eventually(t, "the broker is ready", func() bool {
-			return command(t, nil, "healthcheck", "--data-dir", b.data(i)).code == terminal.ExitOK
-		})
-	}
 	for i := range 2 {
 		b.start(t, i)
-		ready(i)
 	}
 	b.operate(t, 0, terminal.ExitOK, "correct horse\n", "users", "add", "ada")
 	signIn := func(i int) (v visit) {
@@ -37,7 +30,7 @@ func (b *sharedBrokers) setBack(t *testing.T, keep, putBack func()) {
 	}
 	keep()
 	for i := range 2 {
-		ready(i)
+		b.ready(t, i)
 	}
 	for _, v := range []visit{ended, signIn(0)} {
 		if status := logOff(b.urls[1], v); status != http.StatusOK && status != http.StatusAccepted {
@@ -69,7 +62,6 @@ func (b *sharedBrokers) setBack(t *testing.T, keep, putBack func()) {
 	}
 	for i := range 2 {
 		b.start(t, i)
-		ready(i)
 		for name, v := range map[string]visit{"of before": kept, "that was logged off": ended, "of after": later} {
 			if status, _ := refresh(b.urls[i], v); status != http.StatusUnauthorized {
 				t.Errorf("refresh of a session %s at broker %d: %d", name, i, status)

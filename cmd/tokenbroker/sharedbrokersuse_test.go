@@ -40,14 +40,6 @@ func (b *sharedBrokers) use(t *testing.T, e sharedEngine) {
 	for i := range b.processes {
 		b.start(t, i)
 	}
-	eventually(t, "every broker is ready", func() bool {
-		for i := range b.processes {
-			if run(t.Context(), []string{"healthcheck", "--data-dir", b.data(i)}, strings.NewReader(""), io.Discard, io.Discard) != terminal.ExitOK {
-				return false
-			}
-		}
-		return true
-	})
 	b.operate(t, 0, terminal.ExitOK, "correct horse\n", "users", "add", "ada", "--role", "staff")
 	for i := range clients { // the sessions that one user may open in a minute are limited
 		b.operate(t, 0, terminal.ExitOK, "correct horse\n", "users", "add", fmt.Sprint("client", i))
