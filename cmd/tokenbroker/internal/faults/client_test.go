@@ -134,6 +134,13 @@ func (c *cluster) check(target int, access string) (active, known bool, a answer
 	return a.status == http.StatusOK, a.status == http.StatusOK || a.status == http.StatusUnauthorized, a
 }
 
+// given returns an answer, also 503: a busy machine may need longer than the client waits.
+func given(t *testing.T, send func() answer) (a answer) {
+	t.Helper()
+	eventually(t, "an answer", func() bool { a = send(); return a.status != 0 })
+	return a
+}
+
 // status returns the status of a GET at broker i, with the account of the services.
 func (c *cluster) status(t *testing.T, i int, path string) int {
 	ctx, cancel := context.WithTimeout(t.Context(), requestTimeout)

@@ -153,8 +153,9 @@ func (c *cluster) cutFromNATS(t *testing.T, l *load) {
 	c.nats[0].set(silence)
 	hold(3*time.Second, 20*time.Second)
 	l.through(t, "while a broker is cut off from NATS")
-	v, _ := c.signIn(0, c.users[0])
-	if a := c.logOff(0, v); !a.accepted() {
+	var v visit
+	answered(func() (a answer) { v, a = c.signIn(0, c.users[0]); return a })
+	if a := answered(func() answer { return c.logOff(0, v) }); !a.accepted() {
 		t.Errorf("log-off at the broker without NATS: %d", a.status)
 	}
 	l.refused(t, "after a log-off at the broker without NATS", v)

@@ -37,8 +37,12 @@ func (c *cluster) fillEngine(t *testing.T, l *load) {
 				t.Errorf("broker %d: check engine: %s", i, check.Detail)
 			}
 		}
-		_, signedIn := c.signIn(i, c.users[0])
-		for what, a := range map[string]answer{"a sign-in": signedIn, "a log-off": c.logOff(i, kept), "a refresh": c.refresh(i, kept)} {
+		for what, send := range map[string]func() answer{
+			"a sign-in": func() answer { _, a := c.signIn(i, c.users[0]); return a },
+			"a log-off": func() answer { return c.logOff(i, kept) },
+			"a refresh": func() answer { return c.refresh(i, kept) },
+		} {
+			a := given(t, send)
 			if a.status != http.StatusServiceUnavailable || a.retry == "" || a.cleared {
 				t.Errorf("broker %d answers %s with %d, Retry-After %q, cookie cleared %t while etcd is full", i, what, a.status, a.retry, a.cleared)
 			}

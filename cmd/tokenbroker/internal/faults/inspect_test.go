@@ -30,10 +30,17 @@ func (c *cluster) adminGet(t *testing.T, i int, path string, take func(*http.Res
 	if err != nil {
 		t.Fatal(err)
 	}
-	resp, err := (&http.Client{Transport: transport, Timeout: patience}).Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
+	var resp *http.Response
+	eventually(t, "the broker can answer", func() bool { // not for a moment after it was stopped, as on a busy machine
+		if resp, err = (&http.Client{Transport: transport, Timeout: patience}).Do(req); err != nil {
+			t.Fatal(err)
+		}
+		if resp.StatusCode == http.StatusServiceUnavailable {
+			_ = resp.Body.Close()
+			return false
+		}
+		return true
+	})
 	defer resp.Body.Close()
 	if err := take(resp); err != nil || resp.StatusCode != http.StatusOK {
 		t.Fatalf("%s at broker %d: %s, %v", path, i, resp.Status, err)
@@ -84,11 +91,18 @@ func (c *cluster) etcd(t *testing.T) *clientv3.Client {
 // records returns the number of records of the brokers whose key begins with prefix.
 func records(t *testing.T, client *clientv3.Client, prefix string) int64 {
 	t.Helper()
-	found, err := client.Get(t.Context(), "tokenbroker/"+prefix, clientv3.WithPrefix(), clientv3.WithCountOnly())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return found.Count
+	return get(t, client, prefix, clientv3.WithPrefix(), clientv3.WithCountOnly()).Count
+}
+
+// get reads a record of the brokers, again while there is no leader.
+func get(t *testing.T, client *clientv3.Client, key string, options ...clientv3.OpOption) (found *clientv3.GetResponse) {
+	t.Helper()
+	eventually(t, "etcd answers", func() bool {
+		var err error
+		found, err = client.Get(t.Context(), "tokenbroker/"+key, options...)
+		return err == nil
+	})
+	return found
 }
 
 // restart stops broker i properly and starts it again, with more environment variables if the test needs some. The broker
@@ -103,10 +117,7 @@ func (c *cluster) restart(t *testing.T, i int, env ...string) {
 // timeFloor returns the time before which every revocation has been collected.
 func timeFloor(t *testing.T, client *clientv3.Client) time.Time {
 	t.Helper()
-	found, err := client.Get(t.Context(), "tokenbroker/ledger.time_floor")
-	if err != nil {
-		t.Fatal(err)
-	}
+	found := get(t, client, "ledger.time_floor")
 	var floor struct {
 		TimeFloor int64 `json:"time_floor"`
 	}

@@ -31,8 +31,7 @@ func (c *cluster) loseQuorum(t *testing.T, l *load) {
 			"refresh": func() answer { return c.refresh(i, v) },
 			"log-off": func() answer { return c.logOff(i, v) },
 		} {
-			var a answer
-			eventually(t, "an answer", func() bool { a = send(); return a.status != 0 })
+			a := given(t, send)
 			if a.status != http.StatusServiceUnavailable || a.retry == "" || a.cookie != "" || a.cleared {
 				t.Errorf("%s at broker %d without quorum: %d, Retry-After %q, cookie %q, cleared %t", what, i, a.status, a.retry, a.cookie, a.cleared)
 			}
