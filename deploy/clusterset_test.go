@@ -2,9 +2,6 @@ package deploy_test
 
 import (
 	"bytes"
-	"fmt"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -12,11 +9,12 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/compose-spec/compose-go/v2/types"
+
+	"tokenbroker/internal/freeport"
 )
 
 // clusterSet runs what a compose project runs, as processes of this machine: the same programs, arguments, variables and
@@ -55,7 +53,7 @@ func newClusterSet(t *testing.T, programs, root string, project *types.Project) 
 	s := &clusterSet{t: t, root: root, programs: programs, dir: t.TempDir(), project: project, addresses: map[string]string{}, processes: map[string]*process{}, postgres: map[string]string{}}
 	for _, name := range project.ServiceNames() {
 		for _, port := range ports[kindOf(name)] {
-			s.addresses[name+":"+port] = "127.0.0.1:" + freePort(t)
+			s.addresses[name+":"+port] = "127.0.0.1:" + freeport.Take(t, 1)[0]
 		}
 	}
 	return s
@@ -63,28 +61,6 @@ func newClusterSet(t *testing.T, programs, root string, project *types.Project) 
 
 // kindOf returns nats for nats-1.
 func kindOf(service string) string { return strings.SplitN(service, "-", 2)[0] }
-
-// taken are the ports that freePort has returned.
-var taken sync.Map
-
-// freePort returns a port, to each caller another one, for a server that keeps it over restarts. It is below the range from
-// which the kernel assigns ports to connections.
-func freePort(t *testing.T) string {
-	t.Helper()
-	for range 1000 {
-		port := fmt.Sprint(20_000 + rand.IntN(12_000))
-		l, err := net.Listen("tcp", "127.0.0.1:"+port)
-		if err != nil {
-			continue
-		}
-		_ = l.Close()
-		if _, other := taken.LoadOrStore(port, true); !other {
-			return port
-		}
-	}
-	t.Fatal("no free port")
-	return ""
-}
 
 // local returns text of a service with the addresses and paths of this machine.
 func (s *clusterSet) local(service, text string) string {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
+	"tokenbroker/internal/freeport"
 	"tokenbroker/internal/longtest"
 )
 
@@ -31,7 +32,7 @@ type deployment struct {
 
 func deploy(t *testing.T) *deployment {
 	t.Helper()
-	ports := freePorts(t, 5)
+	ports := freeport.Take(t, 5)
 	d := &deployment{
 		dir: t.TempDir(), issuer: "http://127.0.0.1:" + ports[0], brokerPort: ports[0], adminPort: ports[1], nPort: ports[2],
 		natsURL: "nats://127.0.0.1:" + ports[2], services: map[string]*process{},

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
+	"tokenbroker/internal/freeport"
 	"tokenbroker/internal/longtest"
 )
 
@@ -24,7 +25,7 @@ func TestIdleConnectionsDoNotEndTheProcess(t *testing.T) {
 	t.Parallel()
 	const connections, revocations = 300, 150_000 // the first memtable takes less
 	longtest.SkipShort(t, "fills a memtable")
-	dir, ports := t.TempDir(), freePorts(t, 1)
+	dir, ports := t.TempDir(), freeport.Take(t, 1)
 	data, listen := filepath.Join(dir, "data"), "127.0.0.1:"+ports[0]
 	broker := startProcess(t, readyDev, []string{childEnv + "=1"}, "sh", "-c", `ulimit -n 256 && exec "$0" "$@"`, os.Args[0],
 		"dev", "--data-dir", data, "--listen", listen, "--admin-listen", "127.0.0.1:0",

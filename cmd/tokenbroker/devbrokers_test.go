@@ -18,6 +18,7 @@ import (
 	"testing"
 
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
+	"tokenbroker/internal/freeport"
 	"tokenbroker/internal/longtest"
 	"tokenbroker/store/etcdstore/member"
 )
@@ -45,7 +46,7 @@ func newDevBrokers(t *testing.T) *devBrokers {
 		dir: filepath.Join(dir, "data"), pointer: filepath.Join(dir, "cache", "tokenbroker", "dev.json"),
 		env: []string{childEnv + "=1", "XDG_CACHE_HOME=" + filepath.Join(dir, "cache")},
 	}
-	ports := freePorts(t, 1)
+	ports := freeport.Take(t, 1)
 	d.issuer = "http://127.0.0.1:" + ports[0]
 	d.args = []string{"dev", "--brokers", "3", "--data-dir", d.dir, "--listen", "127.0.0.1:" + ports[0], "--admin-listen", "127.0.0.1:0",
 		"--sample-listen", "127.0.0.1:0", "--nats-listen", "127.0.0.1:0", "--idp-listen", "127.0.0.1:0"}
@@ -250,7 +251,7 @@ func (d *devBrokers) seesClients(t *testing.T) {
 func TestDevProcessEndsWithItsStandardInput(t *testing.T) {
 	t.Parallel()
 	needDev(t)
-	dir, ports := t.TempDir(), freePorts(t, 2)
+	dir, ports := t.TempDir(), freeport.Take(t, 2)
 	url := "http://127.0.0.1:" + ports[1]
 	settings, err := json.Marshal(member.Config{Name: "etcd-1", Dir: filepath.Join(dir, "etcd-1"), ClientURL: "http://127.0.0.1:" + ports[0], PeerURL: url, Peers: map[string]string{"etcd-1": url}})
 	if err != nil {
@@ -318,7 +319,7 @@ func TestDevBrokersShowsWhyAProcessDoesNotStart(t *testing.T) {
 
 func TestDevBrokersRefusesWhatCannotStart(t *testing.T) {
 	needDev(t)
-	port, err := strconv.Atoi(freePorts(t, 1)[0])
+	port, err := strconv.Atoi(freeport.Take(t, 1)[0])
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"tokenbroker/internal/freeport"
 )
 
 // balanced checks that the balancer of docs/operate.md sends requests only to the brokers that run, and that requests are
@@ -16,7 +18,7 @@ func (b *sharedBrokers) balanced(t *testing.T) {
 		config = strings.ReplaceAll(config, fmt.Sprintf("10.0.0.%d:8080", i+1), strings.TrimPrefix(url, "http://"))
 	}
 	for name, check := range map[string]string{"ready": "GET /readyz", "unready": "GET /nowhere"} {
-		address := "127.0.0.1:" + freePorts(t, 1)[0]
+		address := "127.0.0.1:" + freeport.Take(t, 1)[0]
 		runProxy(t, "haproxy", address, strings.NewReplacer("bind :443", "bind "+address, "GET /readyz", check,
 			"default_backend", "http-request return status 299 if { path /down } { nbsrv(ready) eq 0 }\n    default_backend").Replace(config))
 		eventually(t, "the checks have decided", func() bool {

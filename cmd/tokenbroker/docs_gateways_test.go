@@ -11,6 +11,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"tokenbroker/internal/freeport"
 	"tokenbroker/internal/longtest"
 )
 
@@ -160,7 +161,7 @@ func throughGateway(t *testing.T, url, authorization string) (status int, reache
 func startGateway(t *testing.T, name, broker, service string) string {
 	t.Helper()
 	bare := func(url string) string { return strings.TrimPrefix(url, "http://") }
-	address := "127.0.0.1:" + freePorts(t, 1)[0]
+	address := "127.0.0.1:" + freeport.Take(t, 1)[0]
 	config := strings.NewReplacer("127.0.0.1:8080", bare(broker), "127.0.0.1:9000", bare(service), "127.0.0.1:8000", address).
 		Replace(docsFence(t, "gateways.md", name))
 	runProxy(t, name, address, config)

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"tokenbroker/internal/freeport"
 	"tokenbroker/internal/longtest"
 )
 
@@ -34,7 +35,7 @@ var withoutTLS = regexp.MustCompile(`(?m)^\s*ssl_certificate.*$|ssl crt .*$`)
 func startInFront(t *testing.T, name, broker string) string {
 	t.Helper()
 	p := inFront[name]
-	address := "127.0.0.1:" + freePorts(t, 1)[0]
+	address := "127.0.0.1:" + freeport.Take(t, 1)[0]
 	config := strings.NewReplacer("127.0.0.1:8080", strings.TrimPrefix(broker, "http://"),
 		"listen 443 ssl", "listen "+address, "bind :443", "bind "+address, "auth.example.com {", "http://"+address+" {").
 		Replace(withoutTLS.ReplaceAllString(docsFence(t, "operate.md", p.kind), ""))

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"tokenbroker/internal/freeport"
 	"tokenbroker/internal/longtest"
 	"tokenbroker/store/pgstore/pgtest"
 )
@@ -169,7 +170,7 @@ func (p *paste) dev(t *testing.T) {
 
 // listeners returns free ports for a serve that the document starts.
 func (p *paste) listeners(t *testing.T) (public string) {
-	ports := freePorts(t, 3)
+	ports := freeport.Take(t, 3)
 	for i, name := range []string{"LISTEN", "ADMIN_LISTEN", "NATS_LISTEN"} {
 		address := "127.0.0.1:" + ports[i]
 		p.env = append(p.env, "TOKENBROKER_"+name+"="+address)
@@ -283,7 +284,7 @@ func TestDocsSeveralBrokers(t *testing.T) {
 	for _, prefix := range []string{"127.0.0.1:237", "127.0.0.1:238", "127.0.0.1:818"} { // the document adds 1, 2 and 3
 		p.addresses = append(p.addresses, prefix, "127.0.0.1:"+freeTens(t))
 	}
-	port := freePorts(t, 1)[0]
+	port := freeport.Take(t, 1)[0]
 	p.addresses = append(p.addresses, "127.0.0.1:4222", "127.0.0.1:"+port, "--port 4222", "--port "+port)
 	p.run(t)
 }
@@ -310,7 +311,7 @@ func TestDocsBrokersOnPostgres(t *testing.T) {
 	if err := os.Symlink(buildProgram(t, "nats-server", "github.com/nats-io/nats-server/v2"), filepath.Join(p.dir, ".bin", "nats-server")); err != nil {
 		t.Fatal(err)
 	}
-	server, port := c.Primary().Addr(), freePorts(t, 1)[0]
+	server, port := c.Primary().Addr(), freeport.Take(t, 1)[0]
 	p.addresses = []string{ // the superuser of these servers is tokenbroker, so that the brokers have another role
 		"postgres@127.0.0.1:5432", pgtest.User + "@" + server, "tokenbroker@127.0.0.1:5432", brokerRole + "@" + server, "127.0.0.1:5432", server,
 		"ROLE tokenbroker LOGIN", "ROLE " + brokerRole + " LOGIN", "TO tokenbroker;", "TO " + brokerRole + ";", "--role tokenbroker", "--role " + brokerRole,
@@ -324,7 +325,7 @@ func TestDocsBrokersOnPostgres(t *testing.T) {
 func freeTens(t *testing.T) string {
 	t.Helper()
 	for {
-		tens := freePorts(t, 1)[0]
+		tens := freeport.Take(t, 1)[0]
 		tens = tens[:len(tens)-1]
 		free := true
 		for _, last := range []string{"1", "2", "3"} {

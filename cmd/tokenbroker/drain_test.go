@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
+	"tokenbroker/internal/freeport"
 	"tokenbroker/internal/longtest"
 )
 
@@ -25,7 +26,7 @@ const drainClients = 64
 func TestSIGTERMLosesNothingAccepted(t *testing.T) {
 	longtest.SkipShort(t, "ends a broker under load")
 	t.Parallel()
-	ports := freePorts(t, 2)
+	ports := freeport.Take(t, 2)
 	dir := t.TempDir()
 	issuer := "http://127.0.0.1:" + ports[0]
 	config := filepath.Join(dir, "tokenbroker.yaml")

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"tokenbroker/internal/freeport"
 	"tokenbroker/store/etcdstore/member"
 )
 
@@ -30,7 +31,7 @@ func newEtcdBrokers(t *testing.T) *etcdBrokers {
 
 func (b *etcdBrokers) startMembers(t *testing.T) {
 	t.Helper()
-	ports := freePorts(t, 2*len(b.members))
+	ports := freeport.Take(t, 2*len(b.members))
 	b.peers = map[string]string{}
 	for i := range b.members {
 		b.endpoints = append(b.endpoints, "http://127.0.0.1:"+ports[2*i])

@@ -9,7 +9,6 @@ import (
 	"io"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -23,6 +22,7 @@ import (
 	"tokenbroker/broker/password"
 	"tokenbroker/cmd/tokenbroker/benchcmd"
 	"tokenbroker/cmd/tokenbroker/internal/devserver"
+	"tokenbroker/internal/freeport"
 	"tokenbroker/internal/longtest"
 	"tokenbroker/revocation/natsfeed"
 	"tokenbroker/validator"
@@ -88,7 +88,7 @@ func TestKilledUnderLoad(t *testing.T) {
 	needDev(t)
 	longtest.SkipShort(t, "kills a broker several times")
 	t.Parallel()
-	ports := freePorts(t, 4)
+	ports := freeport.Take(t, 4)
 	issuer := "http://127.0.0.1:" + ports[0]
 	args := []string{"dev", "--data-dir", filepath.Join(t.TempDir(), "data"), "--log-level", "error",
 		"--listen", "127.0.0.1:" + ports[0], "--admin-listen", "127.0.0.1:" + ports[1],
@@ -243,24 +243,4 @@ func request(url, body, cookie string) (int, []byte, []*http.Cookie) {
 		return 0, nil, nil
 	}
 	return resp.StatusCode, answer, resp.Cookies()
-}
-
-// freePorts returns n ports for servers that keep them over restarts. They are below the range from which
-// the kernel assigns ports to connections and to other tests.
-func freePorts(t *testing.T, n int) []string {
-	t.Helper()
-	var ports []string
-	for tries := 0; len(ports) < n; tries++ {
-		port := fmt.Sprint(20_000 + rand.IntN(12_000))
-		l, err := net.Listen("tcp", "127.0.0.1:"+port)
-		if err != nil {
-			if tries > 100 {
-				t.Fatal(err)
-			}
-			continue // in use
-		}
-		defer l.Close()
-		ports = append(ports, port)
-	}
-	return ports
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
+	"tokenbroker/internal/freeport"
 )
 
 // served is `tokenbroker serve` in this process.
@@ -30,7 +31,7 @@ type served struct {
 // newServed has a configuration that `config init` wrote, changed as edit says.
 func newServed(t *testing.T, scheme string, edit ...string) *served {
 	t.Helper()
-	ports := freePorts(t, 2)
+	ports := freeport.Take(t, 2)
 	s := &served{dir: t.TempDir(), port: ports[0], natsPort: ports[1], issuer: scheme + "://127.0.0.1:" + ports[0]}
 	s.config = filepath.Join(s.dir, "tokenbroker.yaml")
 	var errs bytes.Buffer
@@ -154,7 +155,7 @@ func (s *served) operate(t *testing.T, want int, args ...string) string {
 func TestTwoBrokersDoNotShareADirectory(t *testing.T) {
 	t.Parallel()
 	s := newServed(t, "http").start(t)
-	ports := freePorts(t, 2)
+	ports := freeport.Take(t, 2)
 	other := append(append([]string{}, s.args...), "--listen", "127.0.0.1:"+ports[0], "--set", "nats.listen=127.0.0.1:"+ports[1],
 		"--set", "admin.socket="+filepath.Join(s.dir, "other", "admin.sock"))
 	var errs bytes.Buffer
@@ -187,7 +188,7 @@ func TestServeStopsWhileItStarts(t *testing.T) {
 
 func TestServeNamesWhatIsDegradedWhenItIsReady(t *testing.T) {
 	t.Parallel()
-	away := freePorts(t, 2)
+	away := freeport.Take(t, 2)
 	s := newServed(t, "http", "providers:\n  corp: {kind: oidc, issuer: \"http://127.0.0.1:"+away[0]+"\", client_id: c}")
 	s.args = append(s.args[:len(s.args)-2], "--set", "nats.url=nats://127.0.0.1:"+away[1])
 	s.start(t)

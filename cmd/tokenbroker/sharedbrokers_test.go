@@ -21,6 +21,7 @@ import (
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
+	"tokenbroker/internal/freeport"
 )
 
 // sharedBrokers are three brokers, each a process of its own, on an engine that they share, behind a round-robin proxy at the
@@ -36,7 +37,7 @@ type sharedBrokers struct {
 func newSharedBrokers(t *testing.T, dir, store string) *sharedBrokers {
 	t.Helper()
 	b := &sharedBrokers{dir: dir, processes: make([]*process, 3)}
-	for _, port := range freePorts(t, len(b.processes)) {
+	for _, port := range freeport.Take(t, len(b.processes)) {
 		b.urls = append(b.urls, "http://127.0.0.1:"+port)
 	}
 	proxy := httptest.NewServer(&httputil.ReverseProxy{

@@ -24,6 +24,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
+	"tokenbroker/internal/freeport"
 	"tokenbroker/revocation/natsfeed"
 	"tokenbroker/validator"
 )
@@ -32,7 +33,7 @@ import (
 // certificate, and a reload takes over another one.
 func TestOperatorsOverTLS(t *testing.T) {
 	s := newServed(t, "http")
-	address := "127.0.0.1:" + freePorts(t, 1)[0]
+	address := "127.0.0.1:" + freeport.Take(t, 1)[0]
 	cert, key := filepath.Join(s.dir, "admin.crt"), filepath.Join(s.dir, "admin.key")
 	writeCertificate(t, cert, key, 1)
 	const secret = "the-operators-token-of-this-test-0123456789"

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"tokenbroker/internal/freeport"
 )
 
 // Bouncer starts a PgBouncer in transaction mode before the server that is the primary now, and returns the URL of the
@@ -30,11 +32,9 @@ func (c *Cluster) Bouncer(t testing.TB, databaseURL string) string {
 	}
 	u.RawQuery = "sslmode=disable"
 	for range 5 { // another process may take the port before it
-		ports, err := freePorts(1)
-		if err == nil {
-			u.Host = "127.0.0.1:" + ports[0]
-			err = c.startBouncer(t, program, ports[0])
-		}
+		port := freeport.Take(t, 1)[0]
+		u.Host = "127.0.0.1:" + port
+		err := c.startBouncer(t, program, port)
 		if err == nil {
 			return u.String()
 		}

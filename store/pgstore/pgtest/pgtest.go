@@ -9,19 +9,18 @@ package pgtest
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"tokenbroker/internal/freeport"
 )
 
 // Errors of [Open].
@@ -47,6 +46,7 @@ type Cluster struct {
 	watchdog  *watchdog
 	async     bool // no server has a synchronous standby
 	databases atomic.Int64
+	release   func() // of the ports
 
 	mu      sync.Mutex
 	chain   []*Server // guarded by mu: the primary first
@@ -163,10 +163,11 @@ func (c *Cluster) start(o options) error {
 	if err := c.programs.own(c.dir); err != nil {
 		return err
 	}
-	ports, err := freePorts(o.servers)
+	ports, release, err := freeport.Reserve(o.servers)
 	if err != nil {
 		return err
 	}
+	c.release = release
 	for i, port := range ports {
 		s := &Server{cluster: c, name: fmt.Sprint("s", i), dir: filepath.Join(c.dir, fmt.Sprint("s", i)), port: port}
 		if i == 0 {
@@ -206,6 +207,9 @@ func (c *Cluster) Close() {
 		s.close()
 	}
 	c.watchdog.close()
+	if c.release != nil {
+		c.release()
+	}
 }
 
 // logTo writes the latest lines of the servers' logs to the test's.
@@ -276,24 +280,6 @@ func (c *Cluster) run(program string, args ...string) error {
 // accepts reports whether the server at a port accepts connections.
 func (c *Cluster) accepts(port string) bool {
 	return c.run(c.programs.path("pg_isready"), "-q", "-h", "127.0.0.1", "-p", port, "-U", User, "-d", "postgres") == nil
-}
-
-// freePorts returns n ports for servers that keep them over restarts. They are below the range from which the kernel
-// assigns ports to connections.
-func freePorts(n int) (ports []string, err error) {
-	for tries := 0; len(ports) < n; tries++ {
-		port := strconv.Itoa(20_000 + rand.IntN(12_000))
-		l, err := net.Listen("tcp", "127.0.0.1:"+port)
-		if err != nil {
-			if tries > 100 {
-				return nil, err
-			}
-			continue // in use
-		}
-		defer l.Close() //nolint:errcheck // it only keeps the port
-		ports = append(ports, port)
-	}
-	return ports, nil
 }
 
 // poll waits until ok returns true.

@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -15,6 +13,7 @@ import (
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
+	"tokenbroker/internal/freeport"
 	"tokenbroker/revocation"
 	"tokenbroker/revocation/httpfeed"
 	"tokenbroker/revocation/natsfeed"
@@ -83,7 +82,7 @@ func (c *cluster) start(t *testing.T, servers []string, prepare func()) {
 			c.engine[i] = append(c.engine[i], newLink(t, "127.0.0.1:0", addr))
 		}
 	}
-	for _, port := range freePorts(t, size) {
+	for _, port := range freeport.Take(t, size) {
 		c.urls = append(c.urls, "http://127.0.0.1:"+port)
 	}
 	c.issuer = newBalancer(t, c.urls)
@@ -116,30 +115,10 @@ func startNATS(t *testing.T) (addr string) {
 	return ns.Addr().String()
 }
 
-// freePorts returns n ports for servers that keep them over restarts. They are below the range from which the kernel
-// assigns ports to connections.
-func freePorts(t *testing.T, n int) []string {
-	t.Helper()
-	var ports []string
-	for tries := 0; len(ports) < n; tries++ {
-		port := fmt.Sprint(20_000 + rand.IntN(12_000))
-		l, err := net.Listen("tcp", "127.0.0.1:"+port)
-		if err != nil {
-			if tries > 100 {
-				t.Fatal(err)
-			}
-			continue // in use
-		}
-		defer l.Close()
-		ports = append(ports, port)
-	}
-	return ports
-}
-
 // startMembers starts the etcd members and waits until they serve.
 func (c *cluster) startMembers(t *testing.T) {
 	t.Helper()
-	ports, peers := freePorts(t, 2*size), map[string]string{}
+	ports, peers := freeport.Take(t, 2*size), map[string]string{}
 	for j := range size {
 		name := fmt.Sprint("m", j)
 		c.clients = append(c.clients, "http://127.0.0.1:"+ports[2*j])

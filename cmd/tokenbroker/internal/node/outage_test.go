@@ -5,10 +5,10 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +20,7 @@ import (
 	"tokenbroker/broker/operator"
 	"tokenbroker/broker/password"
 	"tokenbroker/cmd/tokenbroker/internal/node"
+	"tokenbroker/internal/freeport"
 	"tokenbroker/internal/longtest"
 	"tokenbroker/revocation/natsfeed"
 	"tokenbroker/validator"
@@ -354,25 +355,18 @@ func (l *lab) ready(want string) bool {
 	return resp.StatusCode == http.StatusOK && strings.Contains(string(body), `"status":"`+want+`"`)
 }
 
-func loopback(port int) string {
-	return (&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}).String()
-}
-
-// freePort returns a port for a server that keeps it over restarts. It is below those that the
-// kernel assigns to connections and to other tests.
+// freePort returns a port for a server that keeps it over restarts.
 func freePort(t *testing.T) int {
 	t.Helper()
-	for tries := 0; ; tries++ {
-		port := 20_000 + rand.IntN(12_000)
-		l, err := net.Listen("tcp", loopback(port))
-		if err == nil {
-			_ = l.Close()
-			return port
-		}
-		if tries > 100 {
-			t.Fatal(err)
-		}
+	port, err := strconv.Atoi(freeport.Take(t, 1)[0])
+	if err != nil {
+		t.Fatal(err)
 	}
+	return port
+}
+
+func loopback(port int) string {
+	return (&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}).String()
 }
 
 // patience is the longest wait for an event, long enough for a very busy machine.
