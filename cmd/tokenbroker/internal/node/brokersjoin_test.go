@@ -4,11 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -237,6 +240,32 @@ func TestABrokerWhoseNameWasTakenEnds(t *testing.T) {
 		t.Error("the broker still runs")
 	}
 	replacement.becomes(http.StatusOK)
+}
+
+// TestABrokerStartsAlthoughTheStoreIsAwayForAMoment refuses some operations of a start, other ones each time.
+func TestABrokerStartsAlthoughTheStoreIsAwayForAMoment(t *testing.T) {
+	longtest.SkipShort(t, "waits between the attempts of a start")
+	t.Parallel()
+	b := newBrokers(t, 1)
+	var starts sync.WaitGroup
+	for i := range 5 {
+		m := b.add(fmt.Sprint("other", i))
+		var done atomic.Int64
+		m.fail(func(memstore.Op) memstore.Fault {
+			if n := int(done.Add(1)); n > 4*i && n <= 4*i+8 {
+				return memstore.Refuse
+			}
+			return memstore.OK
+		})
+		starts.Go(func() {
+			if err := m.start(); err != nil {
+				t.Errorf("start %d: %v", i, err)
+				return
+			}
+			m.becomes(http.StatusOK)
+		})
+	}
+	starts.Wait()
 }
 
 // TestNoClientWaitsForABrokerThatJoins starts a broker again that was killed. It waits until nothing runs under its name, and its

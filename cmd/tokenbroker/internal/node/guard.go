@@ -162,7 +162,7 @@ func (c *cluster) current(ctx context.Context) error {
 	return cannotAnswer("the store does not answer: " + err.Error())
 }
 
-// passes reports whether an error of the barrier ends with an election.
+// passes reports whether an error of the store ends with an election.
 func passes(err error) bool {
 	return errors.Is(err, ledger.ErrNoView) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, store.ErrUnavailable)
 }

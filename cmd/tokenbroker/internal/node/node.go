@@ -28,8 +28,14 @@ import (
 	"tokenbroker/store/badgerstore"
 )
 
-// drainTimeout is the longest time that a clean stop takes.
-const drainTimeout = 7 * time.Second
+const (
+	// drainTimeout is the longest time that a clean stop takes.
+	drainTimeout = 7 * time.Second
+	// startPatience is how long a start is repeated that a shared store does not answer, and startPause the time between
+	// two attempts.
+	startPatience = 20 * time.Second
+	startPause    = time.Second
+)
 
 // Node is a running broker process. Close it to drain and stop.
 type Node struct {
@@ -82,11 +88,27 @@ type Node struct {
 }
 
 // Start starts a node. When it returns without an error, all its listeners answer. If it returns an error, it has
-// stopped what it had started.
+// stopped what it had started. While a shared store does not answer, as during an election, Start begins again, for 20 s.
 func Start(ctx context.Context, cfg Config) (*Node, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
+	for began := time.Now(); ; {
+		n, err := start(ctx, cfg)
+		if err == nil || cfg.Engine == nil || !passes(err) || ctx.Err() != nil || time.Since(began) > startPatience {
+			return n, err
+		}
+		cfg.Logger.Warn("the shared store does not answer: starting again", "error", err)
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(startPause):
+		}
+	}
+}
+
+// start is one attempt of [Start].
+func start(ctx context.Context, cfg Config) (*Node, error) {
 	n := &Node{cfg: cfg, began: time.Now(), metrics: metrics.New(), failed: make(chan error, 1)}
 	for _, step := range []func(context.Context) error{
 		n.takePorts, n.openStore, n.openKeys, n.startBroadcast, n.startBroker, n.seed, n.serve,
