@@ -55,7 +55,7 @@ func (u user) must(sid, client string, msg session.Message) session.Effects {
 	u.Helper()
 	eff, err := u.ask(sid, client, msg)
 	if err != nil || eff.Refusal != "" {
-		u.T.Fatalf("%T of %s: refused %q, %v", msg, sid, eff.Refusal, err)
+		u.Fatalf("%T of %s: refused %q, %v", msg, sid, eff.Refusal, err)
 	}
 	return eff
 }
