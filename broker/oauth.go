@@ -149,8 +149,9 @@ type Authorization struct {
 	Answer                    url.Values
 
 	// Continue is the parameter [ContinueParam] that the request has to carry after the sign-in, so that prompt and
-	// max_age count as satisfied by it. LoginHint is the request's.
+	// max_age count as satisfied by it. LoginHint is the request's, and Hints are for [Request.Hints] of a sign-in at a provider.
 	Continue, LoginHint string
+	Hints               LoginHints
 
 	// Scopes are what the consent page asks for. UserName is the signed-in user, and CSRFToken the token of the session.
 	Scopes    []string

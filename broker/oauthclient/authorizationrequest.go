@@ -18,6 +18,7 @@ import (
 const (
 	maxResources  = 8
 	maxNonce      = 512 // bytes; the nonce is part of the code
+	maxLoginHint  = 512 // bytes
 	challengeSize = 43  // base64url of a SHA-256
 )
 
@@ -38,7 +39,7 @@ type authorizationRequest struct {
 	audience     []string
 	prompt       prompt
 	maxAge       int64 // seconds, or -1
-	loginHint    string
+	hints        broker.LoginHints
 	idTokenHint  string
 	claims       requestedClaims
 	canonical    string // the parameters, for the continue token
@@ -144,7 +145,7 @@ func (svc *Service) parseRequest(client directory.ClientRecord, params url.Value
 		return nil, oauthError(broker.CodeUnauthorizedClient, "The client may not use the authorization code grant.")
 	}
 	r := &authorizationRequest{
-		client: client, answer: answerOf(params), challenge: params.Get("code_challenge"), nonce: params.Get("nonce"), maxAge: -1, loginHint: params.Get("login_hint"),
+		client: client, answer: answerOf(params), challenge: params.Get("code_challenge"), nonce: params.Get("nonce"), maxAge: -1,
 		idTokenHint: params.Get("id_token_hint"), canonical: canonical, continuation: params.Get(broker.ContinueParam),
 	}
 	if err := checkResponse(params); err != nil {
@@ -176,7 +177,25 @@ func (svc *Service) parseRequest(client directory.ClientRecord, params url.Value
 	if len(r.nonce) > maxNonce {
 		return nil, oauthError(broker.CodeInvalidRequest, "The nonce is longer than "+strconv.Itoa(maxNonce)+" bytes.")
 	}
+	r.hints = broker.LoginHints{LoginHint: hintOf(params, "login_hint"), ACRValues: hintOf(params, "acr_values")}
+	if r.maxAge >= 0 {
+		r.hints.MaxAge = strconv.FormatInt(r.maxAge, 10)
+	}
+	switch {
+	case r.prompt.login:
+		r.hints.Prompt = "login"
+	case r.prompt.selectAccount:
+		r.hints.Prompt = "select_account"
+	}
 	return r, nil
+}
+
+// hintOf returns a parameter that is only a hint: one that is too long for a provider is ignored.
+func hintOf(params url.Values, name string) string {
+	if text := params.Get(name); len(text) <= maxLoginHint {
+		return text
+	}
+	return ""
 }
 
 // checkResponse checks what kind of answer the request asks for, and that its parameters are not in a request object.

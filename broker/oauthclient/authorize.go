@@ -193,7 +193,7 @@ func (svc *Service) signIn(ctx context.Context, a *authorizing, req broker.Reque
 		return nil, commit.AppError(ctx, "sealing the continue token", err)
 	}
 	answer := a.step(broker.StepSignIn)
-	answer.Continue, answer.LoginHint = next, a.loginHint
+	answer.Continue, answer.LoginHint, answer.Hints = next, a.hints.LoginHint, a.hints
 	if a.user != nil {
 		answer.UserName = a.user.Username
 	}

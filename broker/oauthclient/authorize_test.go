@@ -479,6 +479,17 @@ func TestASessionFromBeforeThePageDoesNotCount(t *testing.T) {
 	wantStep(t, a.authorize(t, continued(params, page), other.RefreshToken), broker.StepSignIn)
 }
 
+func TestTheSignInPageHasTheHintsForProviders(t *testing.T) {
+	a := newAuthorizer(t)
+	got := a.authorize(t, request("first", "prompt", "consent login", "max_age", "60", "login_hint", "ada", "acr_values", "a b"), "")
+	if want := (broker.LoginHints{Prompt: "login", MaxAge: "60", LoginHint: "ada", ACRValues: "a b"}); got.Hints != want || got.LoginHint != "ada" {
+		t.Errorf("hints %+v", got.Hints)
+	}
+	if got := a.authorize(t, request("first", "prompt", "select_account", "login_hint", strings.Repeat("a", 513)), ""); got.Hints != (broker.LoginHints{Prompt: "select_account"}) {
+		t.Errorf("hints %+v", got.Hints)
+	}
+}
+
 func TestMaxAgeThatIsNotExceededNeedsNoSignIn(t *testing.T) {
 	a := newAuthorizer(t)
 	session := a.MustSignIn(t)
