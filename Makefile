@@ -58,6 +58,9 @@ bench-peers: ## check and measure the validator and other libraries, for the ben
 deploy-check: ## render the manifests of Kubernetes and the chart of Helm and check their objects (deploy/check)
 	cd deploy/check && go vet ./... && go test -count=1 ./...
 
+interop: ## run oauth2-proxy and the authenticator of kube-apiserver against the broker (interop)
+	cd interop && go vet ./... && go test -count=1 ./...
+
 plots: ## measure and draw the figures of docs/performance.md (ten minutes)
 	go test -run '^$$' -bench '^BenchmarkValidateSeenBefore$$|^BenchmarkDenylist(LookUp|Fill)$$' -cpu 1 -benchtime 300ms -count 3 ./bench >docs/plots/measured.txt
 	go test -run '^$$' -bench '^BenchmarkPropagation$$|^BenchmarkRefreshGrowth$$' -benchtime 3s ./bench >>docs/plots/measured.txt

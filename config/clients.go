@@ -13,7 +13,7 @@ import (
 const minClientSecret = 32
 
 // publishedSecrets are in the documentation of `tokenbroker dev`, so they are not secret.
-var publishedSecrets = []string{"demo-service-secret", "admin"}
+var publishedSecrets = []string{"demo-service-secret", "demo-web-secret", "admin"}
 
 var (
 	clientID   = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)

@@ -16,7 +16,13 @@ type npmPackages string
 // need skips the test where the packages are not installed; CI installs them.
 func (p npmPackages) need(t *testing.T) {
 	t.Helper()
-	if _, err := os.Stat(filepath.Join(string(p), "node_modules", "vite")); err == nil {
+	p.needPackage(t, "vite")
+}
+
+// needPackage is need for packages that name is one of.
+func (p npmPackages) needPackage(t *testing.T, name string) {
+	t.Helper()
+	if _, err := os.Stat(filepath.Join(string(p), "node_modules", name)); err == nil {
 		return
 	}
 	if os.Getenv("CI") != "" {

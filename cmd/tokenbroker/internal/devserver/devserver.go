@@ -34,6 +34,9 @@ const (
 	BrowserClient = "demo-spa"
 	ServiceClient = "demo-service"
 	ServiceSecret = "demo-service-secret"
+	NativeClient  = "demo-native"
+	WebClient     = "demo-web"
+	WebSecret     = "demo-web-secret"
 	Audience      = "demo-api"
 	Scope         = "hello:read"
 )

@@ -55,10 +55,7 @@ func (s brokerSettings) config(logger *slog.Logger) (node.Config, error) {
 	return node.Config{
 		DataDir: s.DataDir, Listen: s.Listen, Seed: addUser, Admin: node.Admin{Listen: s.AdminListen},
 		Schedule: keyring.Schedule{RotateEvery: keyring.DefaultRotateEvery}, Audience: []string{Audience}, BrowserClient: BrowserClient, BrowserScope: Scope,
-		Clients: []broker.Client{
-			{ID: BrowserClient, Scopes: []string{Scope}},
-			{ID: ServiceClient, Secret: ServiceSecret, Scopes: []string{Scope}},
-		},
+		Clients:      clients(),
 		CustomClaims: claims,
 		Providers: func(_ string, via node.Transport) (map[string]node.Provider, error) {
 			return provide(s.Emulator, via)
@@ -72,6 +69,28 @@ func (s brokerSettings) config(logger *slog.Logger) (node.Config, error) {
 		},
 		Logger: logger,
 	}, nil
+}
+
+// clients returns the clients of the development server.
+func clients() []broker.Client {
+	scopes := []string{"openid", "profile", "email", "phone", "address", "groups", "offline_access", Scope}
+	code := []string{broker.GrantAuthorizationCode, broker.GrantRefreshToken}
+	audience, standard := []string{Audience}, []string{Scope}
+	return []broker.Client{
+		{ID: BrowserClient, Scopes: standard},
+		{
+			ID: NativeClient, Name: "Demo app", Scopes: scopes, DefaultScopes: standard, Audiences: audience, Grants: code,
+			RedirectURIs: []string{"http://127.0.0.1/callback", "http://localhost/callback", "http://[::1]/callback"},
+		},
+		{
+			ID: WebClient, Name: "Demo website", Secret: WebSecret, Scopes: scopes, DefaultScopes: standard, Audiences: audience, Grants: code,
+			RedirectURIs: []string{"http://127.0.0.1:8084/callback"}, PostLogoutURIs: []string{"http://127.0.0.1:8084/"},
+		},
+		{
+			ID: ServiceClient, Name: "Demo service", Secret: ServiceSecret, Scopes: standard, DefaultScopes: standard, Audiences: audience,
+			Grants: []string{broker.GrantClientCredentials, broker.GrantTokenExchange},
+		},
+	}
 }
 
 // writeJSON replaces a file by v as JSON, with mode 0600, whole or not at all.

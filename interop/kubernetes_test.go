@@ -1,0 +1,81 @@
+package interop
+
+import (
+	"context"
+	"slices"
+	"testing"
+
+	"golang.org/x/oauth2"
+	"k8s.io/apiserver/pkg/apis/apiserver"
+	"k8s.io/apiserver/pkg/server/dynamiccertificates"
+	"k8s.io/apiserver/plugin/pkg/authenticator/token/oidc"
+)
+
+// TestKubernetesAuthenticatesTheIDToken gives the id token of a code flow, as kubectl's plug-ins send it, to the authenticator of
+// kube-apiserver.
+func TestKubernetesAuthenticatesTheIDToken(t *testing.T) {
+	const callback = "http://127.0.0.1:8000/callback"
+	s := startServer(t, `
+  kubectl:
+    public: true
+    name: kubectl
+    grants: [authorization_code, refresh_token]
+    redirect_uris: ["http://127.0.0.1/callback"]
+    scopes: [openid, profile, email, groups, offline_access]
+`)
+	ctx := context.WithValue(t.Context(), oauth2.HTTPClient, s.client)
+	config := oauth2.Config{
+		ClientID: "kubectl", RedirectURL: callback, Scopes: []string{"openid", "profile", "groups", "offline_access"},
+		Endpoint: oauth2.Endpoint{AuthURL: s.issuer + "/auth/authorize", TokenURL: s.issuer + "/oauth2/token", AuthStyle: oauth2.AuthStyleInParams},
+	}
+	verifier := oauth2.GenerateVerifier()
+	answer := newBrowser(t, s, callback).signIn(t, config.AuthCodeURL("state", oauth2.S256ChallengeOption(verifier)))
+	to, err := answer.Location()
+	if err != nil {
+		t.Fatalf("%v: %d\n%s", err, answer.StatusCode, answer.body)
+	}
+	tokens, err := config.Exchange(ctx, to.Query().Get("code"), oauth2.VerifierOption(verifier))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A plug-in refreshes when the id token has expired, and needs another one.
+	renewed, err := config.TokenSource(ctx, &oauth2.Token{RefreshToken: tokens.RefreshToken}).Token()
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	ca, err := dynamiccertificates.NewStaticCAContent("issuer", s.ca)
+	if err != nil {
+		t.Fatal(err)
+	}
+	prefix := "oidc:"
+	authenticator, err := oidc.New(t.Context(), oidc.Options{
+		JWTAuthenticator: apiserver.JWTAuthenticator{
+			Issuer: apiserver.Issuer{URL: s.issuer, Audiences: []string{"kubectl"}},
+			ClaimMappings: apiserver.ClaimMappings{
+				Username: apiserver.PrefixedClaimOrExpression{Claim: "preferred_username", Prefix: &prefix},
+			},
+		},
+		CAContentProvider: ca, SupportedSigningAlgs: []string{"ES256"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the authenticator has read the keys", func() bool { return authenticator.HealthCheck() == nil })
+	for _, issued := range []*oauth2.Token{tokens, renewed} {
+		idToken, _ := issued.Extra("id_token").(string)
+		response, ok, err := authenticator.AuthenticateToken(t.Context(), idToken)
+		if err != nil || !ok {
+			t.Fatalf("kube-apiserver refuses the id token: %v %v", ok, err)
+		}
+		if name := response.User.GetName(); name != "oidc:"+userName {
+			t.Errorf("the user is %q", name)
+		}
+		if _, ok, err := authenticator.AuthenticateToken(t.Context(), issued.AccessToken); ok && err == nil {
+			t.Error("kube-apiserver accepts an access token for an id token")
+		}
+	}
+	if slices.Equal([]byte(tokens.AccessToken), []byte(renewed.AccessToken)) {
+		t.Error("the refresh returned the same token")
+	}
+}
