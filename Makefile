@@ -1,6 +1,6 @@
 # Each target is one command that can also be typed by hand.
 .DEFAULT_GOAL := help
-.PHONY: help build release release-check test short long race lint fuzz bench bench-check bench-peers deploy-check plots ci
+.PHONY: help build release release-check test short long race lint fuzz bench bench-check bench-peers deploy-check interop plots ci
 
 TOOLS ?= $(or $(TOKENBROKER_TOOLS),$(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tokenbroker-tools)
 GOLANGCI_VERSION := $(shell sed -n 's/^GOLANGCI_VERSION=//p' .ci/run)
