@@ -20,7 +20,8 @@ import (
 const clientPage = 100
 
 // SetClients sets the configured clients: it calls [Service.PutClient] for each, and
-// other clients can no longer authenticate. Their records keep their epochs.
+// other configured clients can no longer authenticate. Their records keep their epochs. Dynamic clients stay, unless a configured
+// client has the same id.
 func (svc *Service) SetClients(ctx context.Context, clients []broker.Client) error {
 	wanted := make(map[string]bool, len(clients))
 	for _, c := range clients {
@@ -41,7 +42,7 @@ func (svc *Service) SetClients(ctx context.Context, clients []broker.Client) err
 			if wanted[id] {
 				continue
 			}
-			if err := svc.putClient(ctx, directory.ClientRecord{V: 1, ID: id, Removed: true}); err != nil {
+			if err := svc.putClient(ctx, directory.ClientRecord{V: directory.RecordVersion, ID: id, Removed: true}); err != nil {
 				return fmt.Errorf("removing client %q: %w", id, err)
 			}
 		}
@@ -51,32 +52,42 @@ func (svc *Service) SetClients(ctx context.Context, clients []broker.Client) err
 	}
 }
 
-// PutClient creates or changes a client and keeps its epoch. It is safe for
+// PutClient creates or changes a configured client and keeps its epoch. It replaces a dynamic client with the same id. It is safe for
 // concurrent use. It writes nothing if nothing changes.
 func (svc *Service) PutClient(ctx context.Context, c broker.Client) error {
-	wanted := directory.ClientRecord{V: 1, ID: c.ID, Scopes: c.Scopes, SecretHash: c.SecretHash}
-	if c.Secret != "" {
-		sum := sha256.Sum256([]byte(c.Secret))
-		wanted.SecretHash = sum[:]
-	}
-	return svc.putClient(ctx, wanted)
+	return svc.putClient(ctx, directory.NewClientRecord(c))
 }
 
-// putClient writes wanted with the recorded epoch, unless the record is already equal.
+// putClient writes wanted with the recorded epoch, unless the record is already equal. It keeps a dynamic client if wanted is removed.
 func (svc *Service) putClient(ctx context.Context, wanted directory.ClientRecord) error {
-	return svc.path.Update(ctx, func() (*store.Change, error) {
+	replaced := false
+	err := svc.path.Update(ctx, func() (*store.Change, error) {
 		stored, rev, err := directory.ReadClient(ctx, svc.cfg.Store, wanted.ID)
 		if err != nil {
 			return nil, err
 		}
-		if rev != 0 && bytes.Equal(stored.SecretHash, wanted.SecretHash) && slices.Equal(stored.Scopes, wanted.Scopes) &&
-			stored.Removed == wanted.Removed {
+		replaced = stored.Dynamic
+		if stored.Dynamic && wanted.Removed {
 			return nil, nil
 		}
-		wanted.Epoch = stored.Epoch
-		write, err := wanted.Write(rev)
-		return &store.Change{Writes: []store.Write{write}}, err
+		wanted.Epoch, wanted.CreatedAt = stored.Epoch, stored.CreatedAt
+		if !wanted.Removed && (rev == 0 || stored.Removed || stored.Dynamic) {
+			wanted.CreatedAt = svc.cfg.Clock.Now().Unix()
+		}
+		before, err := stored.Write(rev)
+		if err != nil {
+			return nil, err
+		}
+		after, err := wanted.Write(rev)
+		if err != nil || rev != 0 && bytes.Equal(before.Value, after.Value) {
+			return nil, err
+		}
+		return &store.Change{Writes: []store.Write{after}}, nil
 	})
+	if err == nil && replaced && !wanted.Removed {
+		svc.cfg.Logger.WarnContext(ctx, "a configured client replaced a client that operators had registered under the same id", "client_id", wanted.ID)
+	}
+	return err
 }
 
 // AuthenticateClient checks a confidential client's id and secret. Any of secrets may be the secret, because a

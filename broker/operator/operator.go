@@ -27,6 +27,8 @@ type Config struct {
 	Clock     broker.Clock
 	Passwords broker.Passwords
 	Policy    session.Policy // the path's
+	// Shared is true if several brokers share the store.
+	Shared bool
 
 	// Logger receives diagnostics. If nil, slog.Default is used.
 	Logger *slog.Logger

@@ -1,0 +1,360 @@
+package directory
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"tokenbroker/broker"
+	"tokenbroker/broker/session"
+	"tokenbroker/internal/setting"
+)
+
+// Bounds of a client, in bytes unless stated.
+const (
+	maxClientID     = 128
+	maxClientName   = 128
+	maxClientValues = 100 // of a list
+	maxScope        = 128
+	maxAudience     = 255
+	maxWorkloads    = 16 // of them
+	maxWorkloadText = 512
+	maxClientKeys   = 16
+	maxClientRecord = 32 << 10 // each request of a client reads its record
+)
+
+var (
+	clientID   = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
+	scopeToken = regexp.MustCompile(`^[\x21\x23-\x5b\x5d-\x7e]+$`) // RFC 6749 §3.3
+)
+
+// grantNames are the names of grant types in the configuration and in the operators' API.
+var grantNames = map[string]string{
+	broker.GrantAuthorizationCode: broker.GrantAuthorizationCode, broker.GrantRefreshToken: broker.GrantRefreshToken,
+	broker.GrantClientCredentials: broker.GrantClientCredentials, "token_exchange": broker.GrantTokenExchange,
+}
+
+// ScopeFlaw returns the rule that a scope breaks, or "". What to do follows a colon.
+func ScopeFlaw(scope string) string {
+	switch {
+	case !scopeToken.MatchString(scope):
+		return "is not a scope: printable characters without space, quote and backslash; one item each"
+	case len(scope) > maxScope:
+		return fmt.Sprintf("is longer than %d characters", maxScope)
+	}
+	return ""
+}
+
+// GrantTypes returns the grant types that names stand for, or nil for nil. An unknown name is its own grant type.
+func GrantTypes(names []string) []string {
+	if names == nil {
+		return nil
+	}
+	types := make([]string, 0, len(names))
+	for _, name := range names {
+		if grant, known := grantNames[name]; known {
+			name = grant
+		}
+		types = append(types, name)
+	}
+	return types
+}
+
+// GrantNames returns the names of grant types.
+func GrantNames(types []string) []string {
+	names := []string{}
+	for _, grant := range types {
+		for name, known := range grantNames {
+			if known == grant {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}
+
+// ClientLimits are the bounds that the configuration of the broker sets to its clients.
+type ClientLimits struct {
+	// Policy has the broker's lifetimes, which are the longest that a client may have.
+	Policy session.Policy
+	// Shared is true if several brokers share the store.
+	Shared bool
+}
+
+// ValidateClient returns the problems of a client that the configuration names or an operator registers. The keys are those
+// of a client in the configuration. It does not check secrets.
+func ValidateClient(c broker.Client, limits ClientLimits) setting.Problems {
+	v := &clientCheck{client: c, record: NewClientRecord(c)}
+	v.names()
+	v.grants()
+	v.uris()
+	v.lifetimes(limits)
+	v.keys()
+	v.workloads()
+	if encoded, err := json.Marshal(v.record); len(v.problems) == 0 && (err != nil || len(encoded) > maxClientRecord) {
+		v.problems.Add("", fmt.Sprintf("is larger than %d bytes in all", maxClientRecord), "make its lists shorter, or name its keys by jwks_uri")
+	}
+	return v.problems
+}
+
+// clientCheck collects the problems of a client.
+type clientCheck struct {
+	client   broker.Client
+	record   ClientRecord
+	problems setting.Problems
+}
+
+func (v *clientCheck) names() {
+	c := v.client
+	_, isUID := broker.ParseID(c.ID)
+	switch {
+	case !clientID.MatchString(c.ID) || c.ID == "." || c.ID == "..":
+		v.problems.Add("", "is not a client id", "letters, digits, dot, - and _")
+	case len(c.ID) > maxClientID:
+		v.problems.Add("", fmt.Sprintf("is longer than %d characters", maxClientID), "choose a shorter client id")
+	case isUID: // it is the sub of the client's own tokens
+		v.problems.Add("", "has the form of a user's uid", "choose another client id")
+	}
+	if f := textFlaw(c.Name, maxClientName); f != nil {
+		v.problems.Add("name", f.Text, "it is shown to users")
+	}
+	v.list("scopes", c.Scopes, ScopeFlaw)
+	v.list("default_scopes", c.DefaultScopes, ScopeFlaw)
+	for _, scope := range c.DefaultScopes {
+		if !slices.Contains(c.Scopes, scope) {
+			v.problems.Add("default_scopes", strconv.Quote(scope)+" is not one of the client's scopes", "also add it to scopes")
+		}
+	}
+	v.list("audiences", c.Audiences, func(audience string) string {
+		if audience == "" || strings.TrimSpace(audience) != audience {
+			return "is not the name of a service"
+		}
+		return textProblem(audience, maxAudience)
+	})
+}
+
+// list reports the first problem of a list.
+func (v *clientCheck) list(key string, values []string, flaw func(string) string) {
+	if len(values) > maxClientValues {
+		v.problems.Add(key, fmt.Sprintf("has %d items, more than %d", len(values), maxClientValues), "")
+		return
+	}
+	for _, value := range values {
+		if flaw := flaw(value); flaw != "" {
+			message, hint, _ := strings.Cut(flaw, ": ")
+			v.problems.Add(key, quoted(value)+" "+message, hint)
+			return
+		}
+	}
+}
+
+// quoted returns a value for a message, shortened, or not at all if it may contain a password.
+func quoted(value string) string {
+	if strings.Contains(value, "@") {
+		return "an item"
+	}
+	return fmt.Sprintf("%.120q", value)
+}
+
+func textProblem(text string, limit int) string {
+	if f := textFlaw(text, limit); f != nil {
+		return f.Text
+	}
+	return ""
+}
+
+func (v *clientCheck) grants() {
+	c := v.client
+	v.list("grants", c.Grants, func(grant string) string {
+		if len(GrantNames([]string{grant})) == 0 {
+			return "is not a grant: authorization_code, refresh_token, client_credentials or token_exchange"
+		}
+		return ""
+	})
+	has := func(grant string) bool { return slices.Contains(c.Grants, grant) }
+	switch code := has(broker.GrantAuthorizationCode); {
+	case code && len(c.RedirectURIs) == 0:
+		v.problems.Add("redirect_uris", "is missing, and grants has authorization_code", "the URIs that users are sent back to, such as https://app.example.com/callback")
+	case !code && len(c.RedirectURIs) > 0:
+		v.problems.Add("redirect_uris", "is set, but grants does not have authorization_code", "add authorization_code to grants, or remove redirect_uris")
+	}
+	for _, grant := range []string{broker.GrantClientCredentials, broker.GrantTokenExchange} {
+		if has(grant) && v.record.Public() {
+			v.problems.Add("grants", "has "+GrantNames([]string{grant})[0]+", which a public client may not use", "give the client a secret, jwks or workloads, or remove the grant")
+		}
+	}
+}
+
+func (v *clientCheck) uris() {
+	v.list("redirect_uris", v.client.RedirectURIs, redirectURIFlaw)
+	v.list("post_logout_redirect_uris", v.client.PostLogoutURIs, redirectURIFlaw)
+	v.list("origins", v.client.Origins, originFlaw)
+}
+
+// lifetimes checks that no lifetime is longer than the broker's, and that they go together.
+func (v *clientCheck) lifetimes(limits ClientLimits) {
+	c, p := v.client, limits.Policy
+	for _, l := range []struct {
+		key          string
+		value, limit time.Duration
+	}{
+		{"access_token", c.AccessLife, p.AccessLife}, {"session_idle", c.Idle, p.Idle}, {"session_absolute", c.Absolute, p.Absolute},
+	} {
+		v.lifetime(l.key, l.value, l.limit)
+	}
+	grace := p.Grace
+	if c.Grace != nil {
+		grace = *c.Grace
+		v.lifetime("refresh_grace", grace, p.Grace)
+		shared := session.Policy{Grace: grace}
+		if limits.Shared && len(shared.CheckShared()) > 0 {
+			v.problems.Add("refresh_grace", "is shorter than 5s, and several brokers share the store", "the clocks of two brokers may differ by seconds: as 10s, or 0s for no grace")
+		}
+	}
+	idle, access := longest(c.Idle, p.Idle), longest(c.AccessLife, p.AccessLife)
+	switch {
+	case c.Idle > 0 && c.Absolute > 0 && c.Idle > c.Absolute:
+		v.problems.Add("session_idle", "is longer than session_absolute, "+setting.Duration(c.Absolute).String(), "make it that or shorter")
+	case c.Idle > 0 && idle < access+grace:
+		v.problems.Add("session_idle", "is shorter than access_token and refresh_grace together", "sessions would end before their next refresh: as 1h")
+	}
+}
+
+// longest returns a client's lifetime, or the broker's if the client has none.
+func longest(own, brokers time.Duration) time.Duration {
+	if own > 0 {
+		return own
+	}
+	return brokers
+}
+
+func (v *clientCheck) lifetime(key string, value, limit time.Duration) {
+	switch {
+	case value < 0:
+		v.problems.Add(key, "is negative", "leave it out for the broker's own lifetime")
+	case value%time.Second != 0:
+		v.problems.Add(key, "is not whole seconds", "")
+	case value > limit:
+		v.problems.Add(key, "is longer than the broker's own lifetime, "+setting.Duration(limit).String(), "make it that or shorter, or change lifetimes."+key)
+	}
+}
+
+// keys checks the keys of private_key_jwt.
+func (v *clientCheck) keys() {
+	if v.client.JWKSURI != "" {
+		if len(v.client.JWKS) > 0 {
+			v.problems.Add("jwks_uri", "is set together with the keys themselves", "keep one of both")
+		}
+		v.list("jwks_uri", []string{v.client.JWKSURI}, webFlaw)
+	}
+	if len(v.client.JWKS) == 0 {
+		return
+	}
+	var set struct {
+		Keys []map[string]any `json:"keys"`
+	}
+	switch err := json.Unmarshal(v.client.JWKS, &set); {
+	case err != nil || len(set.Keys) == 0:
+		v.problems.Add("jwks", "is not a key set", `a JSON object with the public keys in "keys" (RFC 7517 §5)`)
+		return
+	case len(set.Keys) > maxClientKeys:
+		v.problems.Add("jwks", fmt.Sprintf("has %d keys, more than %d", len(set.Keys), maxClientKeys), "")
+	}
+	for _, key := range set.Keys {
+		if kind, _ := key["kty"].(string); kind == "oct" || key["d"] != nil || key["k"] != nil {
+			v.problems.Add("jwks", "has a private or symmetric key", "give the broker only the public keys, and replace this one: it is no longer secret")
+			return
+		}
+	}
+}
+
+// webFlaw returns the rule that the URL of a document breaks, or "".
+func webFlaw(text string) string {
+	u, flaw := parseURI(text)
+	if flaw == "" {
+		flaw = webURLFlaw(u)
+	}
+	return flaw
+}
+
+func (v *clientCheck) workloads() {
+	if n := len(v.client.Workloads); n > maxWorkloads {
+		v.problems.Add("workloads", fmt.Sprintf("has %d items, more than %d", n, maxWorkloads), "")
+		return
+	}
+	for i, w := range v.client.Workloads {
+		key := fmt.Sprintf("workloads[%d]", i)
+		for _, part := range []struct{ name, text string }{{"issuer", w.Issuer}, {"subject", w.Subject}, {"audience", w.Audience}} {
+			switch {
+			case part.text == "":
+				v.problems.Add(key, "has no "+part.name, "a workload needs issuer, subject and audience, which are compared exactly")
+			case textProblem(part.text, maxWorkloadText) != "":
+				v.problems.Add(key, part.name+" "+textProblem(part.text, maxWorkloadText), "")
+			case strings.Contains(part.text, "*"):
+				v.problems.Add(key, part.name+" has a wildcard", "issuer, subject and audience are compared exactly: list each workload")
+			}
+		}
+		// Without jwks_uri, the issuer is the URL at which the keys are found.
+		url := w.JWKSURI
+		if url == "" {
+			url = w.Issuer
+		}
+		if flaw := webFlaw(url); flaw != "" && url != "" {
+			message, hint, _ := strings.Cut(flaw, ": ")
+			v.problems.Add(key, quoted(url)+" "+message, hint)
+		}
+	}
+}
+
+// NewClientRecord returns the record of a client, without the fields that only the broker sets.
+func NewClientRecord(c broker.Client) ClientRecord {
+	record := ClientRecord{
+		V: RecordVersion, ID: c.ID, Name: c.Name, SecretHash: c.SecretHash, PreviousHash: c.PreviousHash,
+		Scopes: c.Scopes, DefaultScopes: c.DefaultScopes, Audiences: c.Audiences, Grants: c.Grants,
+		RedirectURIs: c.RedirectURIs, PostLogoutURIs: c.PostLogoutURIs, Origins: c.Origins, FirstParty: c.FirstParty,
+		Lifetimes: ClientLifetimes{Access: seconds(c.AccessLife), Idle: seconds(c.Idle), Absolute: seconds(c.Absolute)},
+		JWKS:      c.JWKS, JWKSURI: c.JWKSURI, Workloads: c.Workloads,
+	}
+	if c.Secret != "" {
+		record.SecretHash = HashSecret(c.Secret)
+	}
+	if c.PreviousSecret != "" {
+		record.PreviousHash = HashSecret(c.PreviousSecret)
+	}
+	if c.Grace != nil {
+		grace := seconds(*c.Grace)
+		record.Lifetimes.Grace = &grace
+	}
+	return record
+}
+
+// Client returns the client of the record, without its secrets' texts and the fields that only the broker sets.
+func (c ClientRecord) Client() broker.Client {
+	client := broker.Client{
+		ID: c.ID, Name: c.Name, SecretHash: c.SecretHash, PreviousHash: c.PreviousHash,
+		Scopes: c.Scopes, DefaultScopes: c.DefaultScopes, Audiences: c.Audiences, Grants: c.Grants,
+		RedirectURIs: c.RedirectURIs, PostLogoutURIs: c.PostLogoutURIs, Origins: c.Origins, FirstParty: c.FirstParty,
+		AccessLife: duration(c.Lifetimes.Access), Idle: duration(c.Lifetimes.Idle), Absolute: duration(c.Lifetimes.Absolute),
+		JWKS: c.JWKS, JWKSURI: c.JWKSURI, Workloads: c.Workloads,
+	}
+	if c.Lifetimes.Grace != nil {
+		grace := duration(*c.Lifetimes.Grace)
+		client.Grace = &grace
+	}
+	return client
+}
+
+// HashSecret returns the hash of a client's secret.
+func HashSecret(secret string) []byte {
+	sum := sha256.Sum256([]byte(secret))
+	return sum[:]
+}
+
+func seconds(d time.Duration) int64 { return int64(d / time.Second) }
+
+func duration(seconds int64) time.Duration { return time.Duration(seconds) * time.Second }
