@@ -8,6 +8,7 @@ import (
 
 	"tokenbroker/api/httpapi"
 	"tokenbroker/api/origin"
+	"tokenbroker/broker/directory"
 )
 
 // browser checks the settings of browsers: the cookie, the origins, the landing pages and the client.
@@ -38,7 +39,7 @@ func (c *checker) browser() {
 	c.landing("browser.signed_out_url", c.cfg.Browser.SignedOutURL, public)
 	c.scopes("browser.scopes", c.cfg.Browser.Scopes)
 	for _, scope := range c.cfg.Browser.Scopes {
-		if found && scopeToken.MatchString(scope) && !slices.Contains(client.Scopes, scope) {
+		if found && directory.ScopeFlaw(scope) == "" && !slices.Contains(client.Scopes, scope) {
 			c.add("browser.scopes", strconv.Quote(scope)+" is not one of the scopes of "+c.cfg.Browser.Client, "also add it to clients."+c.cfg.Browser.Client+".scopes")
 		}
 	}

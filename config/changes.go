@@ -17,12 +17,19 @@ func Changes(before, after *Config) (reloadable, restart []string) {
 	for _, cfg := range []*Config{before, after} {
 		schema.leaves(nil, cfg.ids, func(at path, _ *node) {
 			key := at.String()
+			if at[0] == "clients" { // of a client that only one of them has, the key is that of the client
+				_, had := before.Clients[at[1]]
+				if _, has := after.Clients[at[1]]; had != has {
+					at = at[:2]
+					key = at.String()
+				}
+			}
 			if seen[key] || same(valueAt(before, at), valueAt(after, at)) {
 				return
 			}
 			seen[key] = true
 			switch {
-			case key == "log.level", key == "origins", bothTLS && strings.HasPrefix(key, "tls."), bothNATS && strings.HasPrefix(key, "nats.tls_"),
+			case key == "log.level", key == "origins", strings.HasPrefix(key, "clients."), bothTLS && strings.HasPrefix(key, "tls."), bothNATS && strings.HasPrefix(key, "nats.tls_"),
 				bothAdmin && strings.HasPrefix(key, "admin.tls_"):
 				reloadable = append(reloadable, key)
 			default:

@@ -18,7 +18,7 @@ import (
 	"tokenbroker/config"
 )
 
-var secretKey = regexp.MustCompile(`\.(secret|client_secret|token|metrics_token|kek|password|service_password)(_file)?$`)
+var secretKey = regexp.MustCompile(`\.(secret|previous_secret|client_secret|token|metrics_token|kek|password|service_password)(_file)?$`)
 
 // newPair makes a self-signed certificate for auth.example.com and its key, in PEM; change
 // may be nil.
@@ -82,6 +82,8 @@ func TestRefusals(t *testing.T) {
 	early := pairOf(func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Minute) })
 	foreign := pairOf(func(c *x509.Certificate) { c.DNSNames = []string{"www.example.com"} })
 	empty, missing := write(t, "empty", "\n"), filepath.Join(t.TempDir(), "missing")
+	keys := write(t, "keys.json", `{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`)
+	privateKeys := write(t, "private.json", `{"keys":[{"kty":"OKP","d":"x"}]}`)
 	const secret, hash = "clients.my-service.secret", "clients.my-service.secret_hash"
 	for _, tt := range []struct {
 		base     string
@@ -410,6 +412,50 @@ func TestRefusals(t *testing.T) {
 		{"http", flags{"admin.hosts": ""}, "admin.hosts", "empty"},
 		{"http", flags{"admin.hosts": "*"}, "admin.hosts", "not a host name"},
 		{"http", flags{"admin.hosts": "localhost:8081"}, "admin.hosts", "not a host name"},
+		{"http", flags{"clients.my-spa.grants": "authorization_code,refresh_token", "clients.my-spa.redirect_uris": "http://127.0.0.1/cb"}, "", ""},
+		{"http", flags{"clients.my-spa.grants": "password"}, "clients.my-spa.grants", "authorization_code, refresh_token"},
+		{"http", flags{"clients.my-spa.grants": "client_credentials"}, "clients.my-spa.grants", "public client"},
+		{"http", flags{"clients.my-service.grants": "client_credentials,token_exchange"}, "", ""},
+		{"http", flags{"clients.my-service.grants": "authorization_code"}, "clients.my-service.redirect_uris", "missing"},
+		{"http", flags{"clients.my-spa.redirect_uris": "https://a.example/cb"}, "clients.my-spa.redirect_uris", "authorization_code"},
+		{"http", flags{"clients.my-spa.post_logout_redirect_uris": "https://*.example/"}, "clients.my-spa.post_logout_redirect_uris", "wildcard"},
+		{"http", flags{"clients.my-spa.origins": "http://app.example.com"}, "clients.my-spa.origins", "is http"},
+		{"http", flags{"clients.my-spa.name": "a\x1bb"}, "clients.my-spa.name", "control character"},
+		{"http", flags{"clients.my-spa.default_scopes": "a"}, "clients.my-spa.default_scopes", "also add it to scopes"},
+		{"http", flags{"clients.my-spa.access_token": "10m"}, "clients.my-spa.access_token", "5m"},
+		{"http", flags{"clients.my-spa.session_absolute": "8h", "clients.my-spa.refresh_grace": "0s"}, "", ""},
+		{"http", flags{"clients.my-spa.refresh_grace": "1m"}, "clients.my-spa.refresh_grace", "lifetimes.refresh_grace"},
+		{"http", flags{"clients.my-spa.jwks_uri": "https://a.example/keys"}, "clients.my-spa", "cannot authenticate"},
+		{"http", flags{"clients.my-service.jwks_uri": "https://a.example/keys"}, "", ""},
+		{"http", flags{"clients.my-service.jwks_uri": "http://a.example/keys"}, "clients.my-service.jwks_uri", "is http"},
+		{"http", flags{"clients.my-service.jwks_file": keys}, "", ""},
+		{"http", flags{"clients.my-service.jwks_file": keys, "clients.my-service.jwks_uri": "https://a.example/keys"}, "clients.my-service.jwks_uri", "keep one"},
+		{"http", flags{"clients.my-service.jwks_file": missing}, "clients.my-service.jwks_file", "no such file"},
+		{"http", flags{"clients.my-service.jwks_file": key}, "clients.my-service.jwks_file", "not JSON"},
+		{"http", flags{"clients.my-service.jwks_file": privateKeys}, "clients.my-service.jwks_file", "private"},
+		{"http", flags{"clients.my-service.workloads": "a"}, "clients.my-service.workloads", "only the file"},
+		{"http", flags{"clients.my-service.previous_secret": secretText + "x"}, "", ""},
+		{"http", flags{"clients.my-service.previous_secret": "short"}, "clients.my-service.previous_secret", "32 characters"},
+		{"http", flags{"clients.my-service.previous_secret_hash": "x"}, "clients.my-service.previous_secret_hash", "64 hex digits"},
+		{"http", flags{"clients.my-service.previous_secret": secretText, "clients.my-service.previous_secret_hash": strings.Repeat("0", 64)}, "clients.my-service", "keep one"},
+		{"http", flags{"clients.my-spa.previous_secret_hash": strings.Repeat("0", 64)}, "clients.my-spa", "no secret"},
+		{"http", flags{"clients.my-service.secret": "demo-web-secret"}, "clients.my-service.secret", "documentation"},
+		{"http", flags{"oauth.resources.my-api": "https://api.example.com/"}, "", ""},
+		{"http", flags{"oauth.resources.my-app": "https://api.example.com/"}, "oauth.resources.my-app", "did you mean my-api?"},
+		{"http", flags{"clients.my-spa.audiences": "other", "oauth.resources.other": "https://api.example.com/"}, "", ""},
+		{"http", flags{"oauth.resources.my-api": "/api"}, "oauth.resources.my-api", "absolute"},
+		{"http", flags{"oauth.resources.my-api": "https://api.example.com/#x"}, "oauth.resources.my-api", "fragment"},
+		{"http", flags{"oauth.resources.my-api": "https://api.example.com/a b"}, "oauth.resources.my-api", "space"},
+		{"http", flags{"tokens.audience": "a,b", "oauth.resources.a": "urn:x:y", "oauth.resources.b": "urn:x:y"}, "oauth.resources.b", "resource of a"},
+		{"http", flags{"oauth.scopes.hello:read": "read your greetings"}, "", ""},
+		{"http", flags{"oauth.scopes.hello:read": ""}, "oauth.scopes.hello:read", "1 to 200"},
+		{"http", flags{"oauth.scopes.hello:read": "a\u202eb"}, "oauth.scopes.hello:read", "1 to 200"},
+		{"http", flags{"oauth.scopes.a b": "x"}, "oauth.scopes.a b", "scope"},
+		{"http", flags{"pages.dir": filepath.Dir(key)}, "", ""},
+		{"http", flags{"pages.dir": key}, "pages.dir", "not a directory"},
+		{"http", flags{"pages.dir": missing}, "pages.dir", "no such file"},
+		{"http", flags{"pages.dir": "pages"}, "pages.dir", "absolute"},
+
 		{"http", flags{"admin.token": "admin"}, "admin.token", "documentation"},
 		{"http", flags{"admin.token": secretText[1:]}, "admin.token", "32 characters"},
 		{"http", flags{"admin.token": secretText + " "}, "admin.token", "ends with a space"},
@@ -462,7 +508,7 @@ func TestRefusalsOfTheFile(t *testing.T) {
 		{good + "log: {<<: {level: info}}\n", "log.<<", "not a key"},
 		{good + "log: text\n", "log", "keys of its own"},
 		{good + "Listen: :80\n", "Listen", "did you mean listen?"},
-		{good + "access_token: 5m\n", "access_token", "did you mean lifetimes.access_token?"},
+		{good + "access_token: 5m\n", "access_token", "did you mean lifetimes.access_token or clients.<name>.access_token?"},
 		{good + "log: {lvl: info}\n", "log.lvl", "did you mean log.level?"},
 		{good + "origins: https://x.example\n", "origins", "want a list"},
 		{good + "origins: [1]\n", "origins", "not text"},
@@ -474,6 +520,12 @@ func TestRefusalsOfTheFile(t *testing.T) {
 		{good + "admin: {token: 12345678901234567890123456789012}\n", "admin.token", "want text"},
 		{good + "admin: {token: " + secretText + ", token_file: x}\n", "admin.token", "given twice"},
 		{good + "admin: {socket_file: x}\n", "admin.socket_file", "not a key"},
+		{good + "  job: {workloads: x}\n", "clients.job.workloads", "want a list"},
+		{good + "  job: {workloads: [x]}\n", "clients.job.workloads", "item without keys"},
+		{good + "  job: {workloads: [{issuer: 'https://ci.example.com', sub: job}]}\n", "clients.job.workloads", "issuer, subject, audience, jwks_uri"},
+		{good + "  job: {workloads: [{subject: a, subject: b}]}\n", "clients.job.workloads", "twice"},
+		{good + "  job: {workloads: [{subject: 1}]}\n", "clients.job.workloads", "not text"},
+		{good + "  job: {workloads: [{issuer: 'https://ci.example.com', subject: job}]}\n", "clients.job.workloads", "no audience"},
 		{good + "? [a]\n: b\n", "", "not text"},
 		{good + "claims: {computed: {\"a\\x1fb\": c}}\n", "claims.computed", "not text"},
 		{strings.Replace(good, "my-service:", "my.spa: {public: true}\n  my-service:", 1), "clients.my.spa", "same environment variables as clients.my-spa"},

@@ -39,6 +39,8 @@ type Config struct {
 	Tokens         Tokens              `yaml:"tokens"`
 	Browser        Browser             `yaml:"browser"`
 	Clients        map[string]Client   `yaml:"clients"`
+	OAuth          OAuth               `yaml:"oauth"`
+	Pages          Pages               `yaml:"pages"`
 	Providers      map[string]Provider `yaml:"providers"`
 	Claims         Claims              `yaml:"claims"`
 	UserObject     []string            `yaml:"user_object" doc:"What the answers' user shows: id, username, local, roles, groups or names of attributes. Empty: no user object."`
@@ -128,12 +130,50 @@ type Browser struct {
 	SignedOutURL string `yaml:"signed_out_url" doc:"URL to which a provider's log-out sends the browser, of one of origins or the broker's own; register it with the provider. Default: public_url with a slash, a page that leads to home_url."`
 }
 
-// Client is an OAuth client. It is public, or it has a secret or the secret's SHA-256 in hex.
+// Client is an OAuth client. It is public, or it authenticates by a secret, by its keys or as a workload. The rules are those
+// of [directory.ValidateClient].
 type Client struct {
-	Public     bool     `yaml:"public" doc:"The client has no secret: a SPA or an app."`
-	Secret     Secret   `yaml:"secret" doc:"Secret of a confidential client, 32 characters or more."`
-	SecretHash string   `yaml:"secret_hash" doc:"Instead of secret: its SHA-256 in hex, printf %s \"$SECRET\" , piped to sha256sum."`
-	Scopes     []string `yaml:"scopes" doc:"Scopes that the client may ask for."`
+	Public             bool     `yaml:"public" doc:"The client cannot authenticate: a SPA or an app."`
+	Secret             Secret   `yaml:"secret" doc:"Secret of a confidential client, 32 characters or more."`
+	SecretHash         string   `yaml:"secret_hash" doc:"Instead of secret: its SHA-256 in hex, printf %s \"$SECRET\" , piped to sha256sum."`
+	PreviousSecret     Secret   `yaml:"previous_secret" doc:"Secret before the latest change of secret, which is also accepted. Remove it when all instances of the client use the new one."`
+	PreviousSecretHash string   `yaml:"previous_secret_hash" doc:"Instead of previous_secret: its SHA-256 in hex."`
+	Name               string   `yaml:"name" doc:"Name of the client on the pages that users see; default: its id."`
+	Scopes             []string `yaml:"scopes" doc:"Scopes that the client may ask for."`
+	DefaultScopes      []string `yaml:"default_scopes" doc:"Scopes of a request that names none, all of them in scopes."`
+	Audiences          []string `yaml:"audiences" doc:"The aud of the client's access tokens; default: tokens.audience."`
+	Grants             []string `yaml:"grants" doc:"What the client may use at the token endpoint: authorization_code, refresh_token and, unless it is public, client_credentials and token_exchange. Empty: nothing, as for a SPA on the broker's own endpoints."`
+	RedirectURIs       []string `yaml:"redirect_uris" doc:"URIs that users are sent back to with a code, compared exactly: https, http on 127.0.0.1, [::1] or localhost (without a port: any port), or a private scheme with a dot, as com.example.app:/callback."`
+	PostLogoutURIs     []string `yaml:"post_logout_redirect_uris" doc:"URIs that users may be sent to after a log-out that the client started, with the same rules."`
+	Origins            []string `yaml:"origins" doc:"Origins whose pages may call the token and userinfo endpoints as this client (CORS)."`
+	FirstParty         bool     `yaml:"first_party" doc:"Users are not asked for their consent."`
+	AccessToken        Duration `yaml:"access_token" doc:"Life of the client's access tokens, at most lifetimes.access_token, which is the default."`
+	SessionIdle        Duration `yaml:"session_idle" doc:"As lifetimes.session_idle for the client's grants, at most that, which is the default."`
+	SessionAbsolute    Duration `yaml:"session_absolute" doc:"As lifetimes.session_absolute for the client's grants, at most that, which is the default."`
+	// RefreshGrace is nil unless it is set.
+	RefreshGrace *Duration  `yaml:"refresh_grace" doc:"As lifetimes.refresh_grace for the client's grants, at most that, which is the default; 0s: a superseded refresh token is never answered."`
+	JWKSFile     string     `yaml:"jwks_file" doc:"File with the public keys (a JWKS) by which the client authenticates (private_key_jwt)."`
+	JWKSURI      string     `yaml:"jwks_uri" doc:"Instead of jwks_file: the URL of the JWKS, https, or http on loopback."`
+	Workloads    []Workload `yaml:"workloads" doc:"Identities of other issuers that are the client, such as a Kubernetes service account or a CI job: a list of issuer, subject and audience, compared exactly, and jwks_uri unless the issuer has a discovery document."`
+}
+
+// Workload is an identity of another issuer. See [broker.Workload].
+type Workload struct {
+	Issuer   string `yaml:"issuer" json:"issuer"`
+	Subject  string `yaml:"subject" json:"subject"`
+	Audience string `yaml:"audience" json:"audience"`
+	JWKSURI  string `yaml:"jwks_uri" json:"jwks_uri,omitempty"`
+}
+
+// OAuth configures what the clients of the authorization and token endpoints have in common.
+type OAuth struct {
+	Resources map[string]string `yaml:"resources" doc:"URI of the service with this audience, which clients send as resource (RFC 8707). The audience is one of tokens.audience or of a client's audiences."`
+	Scopes    map[string]string `yaml:"scopes" doc:"What the consent page says about this scope, such as: read your greetings."`
+}
+
+// Pages configures the pages that users see.
+type Pages struct {
+	Dir string `yaml:"dir" doc:"Directory whose files replace the name, colours, logo and texts of the sign-in and consent pages; default: none."`
 }
 
 // Provider is an upstream identity provider. Kind cognito needs Region and UserPool, and Domain, the

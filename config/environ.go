@@ -22,6 +22,9 @@ func (r *reader) envNames(ids map[string][]string) map[string]target {
 	}
 	named := func(at path) []string { return slices.Sorted(slices.Values(ids[at.String()])) }
 	schema.leaves(nil, named, func(at path, n *node) {
+		if n.kind == workloads {
+			return
+		}
 		add(at, n)
 		if n.kind == secret {
 			add(at[:len(at)-1].with(n.name+fileSuffix), n)

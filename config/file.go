@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -83,6 +85,8 @@ func (r *fileReader) read(at path, n *node, y *yaml.Node) {
 		r.list(at, n, y)
 	case text, flag, number, span, secret:
 		r.scalar(at, n, y)
+	case workloads:
+		r.workloads(at, n, y)
 	}
 }
 
@@ -168,6 +172,41 @@ func (r *fileReader) list(at path, n *node, y *yaml.Node) {
 	r.put(r.layer, at, n, items, r.at(y))
 }
 
+// workloads reads a list whose items have the keys of [Workload].
+func (r *fileReader) workloads(at path, n *node, y *yaml.Node) {
+	if y.Kind != yaml.SequenceNode {
+		r.report(at, r.at(y), "want a list", "write one item per line, as - {issuer: https://ci.example.com, subject: job, audience: broker}")
+		return
+	}
+	keys := nodeOf(reflect.ValueOf(Workload{}), "")
+	items := []map[string]any{}
+	for _, item := range y.Content {
+		if item.Kind != yaml.MappingNode {
+			r.report(at, r.at(item), "has an item without keys", "write - {issuer: https://ci.example.com, subject: job, audience: broker}")
+			return
+		}
+		read := map[string]any{}
+		for i := 0; i+1 < len(item.Content); i += 2 {
+			k, v := item.Content[i], item.Content[i+1]
+			_, twice := read[k.Value]
+			switch {
+			case keys.child(k.Value) == nil:
+				r.report(at, r.at(k), "has an item with the unknown key "+strconv.Quote(k.Value), "the keys here: "+strings.Join(keys.names(), ", "))
+				return
+			case twice:
+				r.report(at, r.at(k), "has an item with the key "+k.Value+" twice", "keep one")
+				return
+			case v.Kind != yaml.ScalarNode || v.ShortTag() != "!!str":
+				r.report(at, r.at(v), k.Value+" of an item is not text", "put it in quotes")
+				return
+			}
+			read[k.Value] = v.Value
+		}
+		items = append(items, read)
+	}
+	r.put(r.layer, at, n, items, r.at(y))
+}
+
 func (r *fileReader) scalar(at path, n *node, y *yaml.Node) {
 	if y.Kind != yaml.ScalarNode {
 		r.report(at, r.at(y), "want a single value", "")
@@ -199,6 +238,6 @@ func (r *fileReader) scalar(at path, n *node, y *yaml.Node) {
 			return
 		}
 		r.put(r.layer, at, n, y.Value, r.at(y))
-	case group, entries, list:
+	case group, entries, list, workloads:
 	}
 }

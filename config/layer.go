@@ -107,6 +107,8 @@ func (r *reader) putText(l *layer, at path, n *node, raw, source string) {
 			return
 		}
 		r.put(l, at, n, items, source)
+	case workloads:
+		r.report(at, source, "is a list of groups", "only the file can have it")
 	case group, entries:
 	}
 }

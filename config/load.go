@@ -138,6 +138,7 @@ func (c *checker) check() {
 	c.browser()
 	c.tokens()
 	c.clients()
+	c.oauth()
 	c.providers()
 	c.nats()
 	c.admin()

@@ -42,10 +42,16 @@ func (l *Loaded) values() []value {
 			if x != nil {
 				v.Value = *x
 			}
+		case *Duration:
+			if x != nil {
+				v.Value = x.String()
+			}
+		case []Workload:
+			v.Value = append([]Workload{}, x...)
 		case []string:
 			v.Value = append([]string{}, x...)
 		case string:
-			if n.name == "secret_hash" && x != "" { // a weak secret could be guessed from it
+			if strings.HasSuffix(n.name, "secret_hash") && x != "" { // a weak secret could be guessed from it
 				x = setValue
 			}
 			if x != "" || v.Source != SourceDefault {
@@ -91,6 +97,16 @@ func inline(v any) string {
 			return x
 		}
 		return scalar(x)
+	case []Workload:
+		items := make([]string, len(x))
+		for i, w := range x {
+			items[i] = "{issuer: " + scalar(w.Issuer) + ", subject: " + scalar(w.Subject) + ", audience: " + scalar(w.Audience)
+			if w.JWKSURI != "" {
+				items[i] += ", jwks_uri: " + scalar(w.JWKSURI)
+			}
+			items[i] += "}"
+		}
+		return "[" + strings.Join(items, ", ") + "]"
 	case []string:
 		items := make([]string, len(x))
 		for i, item := range x {

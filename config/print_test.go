@@ -54,21 +54,30 @@ func TestChangesDistinguishReloadFromRestart(t *testing.T) {
 	natsTLS := https + "nats: {tls_cert_file: " + cert + ", tls_key_file: " + key + "}\n"
 	withTLS := https + "tls: {cert_file: " + cert + ", key_file: " + key + "}\n"
 	adminTLS := https + "admin: {tls_cert_file: " + cert + ", tls_key_file: " + key + "}\n"
+	withWorkload := func(subject string) string {
+		return https + "  job: {workloads: [{issuer: 'https://ci.example.com', subject: " + subject + ", audience: broker}]}\n"
+	}
 	for name, tt := range map[string]struct {
 		before, after   string
 		reload, restart []string
 	}{
-		"none":       {https, https, nil, nil},
-		"level":      {https, https + "log: {level: debug, format: json}\n", []string{"log.level"}, []string{"log.format"}},
-		"origins":    {https, https + "origins: [https://app.example.com]\n", []string{"origins"}, nil},
-		"empty list": {https, https + "origins: []\n", nil, nil},
-		"other cert": {withTLS, strings.Replace(withTLS, cert, cert2, 1), []string{"tls.cert_file"}, nil},
-		"first cert": {https, withTLS, nil, []string{"tls.cert_file", "tls.key_file"}},
-		"nats cert":  {natsTLS, strings.Replace(natsTLS, cert, cert2, 1), []string{"nats.tls_cert_file"}, nil},
-		"first nats": {https, natsTLS, nil, []string{"nats.tls_cert_file", "nats.tls_key_file"}},
-		"admin cert": {adminTLS, strings.Replace(adminTLS, cert, cert2, 1), []string{"admin.tls_cert_file"}, nil},
-		"secret":     {https, strings.Replace(https, secretText, secretText+"x", 1), nil, []string{"clients.my-service.secret"}},
-		"new client": {https, https + "  app: {public: true}\n", nil, []string{"clients.app.public", "clients.app.scopes", "clients.app.secret", "clients.app.secret_hash"}},
+		"none":        {https, https, nil, nil},
+		"level":       {https, https + "log: {level: debug, format: json}\n", []string{"log.level"}, []string{"log.format"}},
+		"origins":     {https, https + "origins: [https://app.example.com]\n", []string{"origins"}, nil},
+		"empty list":  {https, https + "origins: []\n", nil, nil},
+		"other cert":  {withTLS, strings.Replace(withTLS, cert, cert2, 1), []string{"tls.cert_file"}, nil},
+		"first cert":  {https, withTLS, nil, []string{"tls.cert_file", "tls.key_file"}},
+		"nats cert":   {natsTLS, strings.Replace(natsTLS, cert, cert2, 1), []string{"nats.tls_cert_file"}, nil},
+		"first nats":  {https, natsTLS, nil, []string{"nats.tls_cert_file", "nats.tls_key_file"}},
+		"admin cert":  {adminTLS, strings.Replace(adminTLS, cert, cert2, 1), []string{"admin.tls_cert_file"}, nil},
+		"secret":      {https, strings.Replace(https, secretText, secretText+"x", 1), []string{"clients.my-service.secret"}, nil},
+		"new client":  {https, https + "  app: {public: true}\n", []string{"clients.app"}, nil},
+		"lost client": {https + "  app: {public: true}\n", https, []string{"clients.app"}, nil},
+		"rotation": {https, strings.Replace(https, "secret: "+secretText, "secret: "+secretText+"x, previous_secret: "+secretText, 1),
+			[]string{"clients.my-service.previous_secret", "clients.my-service.secret"}, nil},
+		"workloads":  {withWorkload("job"), withWorkload("other"), []string{"clients.job.workloads"}, nil},
+		"grace":      {https + "  app: {public: true}\n", https + "  app: {public: true, refresh_grace: 0s}\n", []string{"clients.app.refresh_grace"}, nil},
+		"oauth":      {https, https + "oauth: {scopes: {a: read}}\n", nil, []string{"oauth.scopes.a"}},
 		"public url": {https, good + "trusted_proxies: [127.0.0.1]\n", nil, []string{"cookie.path", "cookie.secure", "public_url"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -3,7 +3,7 @@ package config
 import "strings"
 
 // KeyDoc describes a key for the reference. In keys, <id> stands for the id of a client or a service, and
-// <name> for the name of a provider or a claim.
+// <name> for the name of a provider or a claim, and <audience> and <scope> for those names.
 type KeyDoc struct {
 	Key string `json:"key"`
 	// Env is the environment variable. It is empty for keys that only the file has. A secret also has one that ends in _FILE.
@@ -15,8 +15,13 @@ type KeyDoc struct {
 
 // placeholder returns the name of entries in the reference.
 func placeholder(at path) []string {
-	if key := at.String(); key == "clients" || key == "nats.services" {
+	switch at.String() {
+	case "clients", "nats.services":
 		return []string{"<id>"}
+	case "oauth.resources":
+		return []string{"<audience>"}
+	case "oauth.scopes":
+		return []string{"<scope>"}
 	}
 	return []string{"<name>"}
 }
@@ -26,7 +31,7 @@ func Reference() []KeyDoc {
 	var docs []KeyDoc
 	schema.leaves(nil, placeholder, func(at path, n *node) {
 		doc := KeyDoc{Key: at.String(), Env: at.env(), Default: n.def, Secret: n.kind == secret, Meaning: n.doc}
-		if strings.HasSuffix(doc.Key, ">") { // the entry itself is the value: claims.computed
+		if strings.HasSuffix(doc.Key, ">") || n.kind == workloads { // the entry itself is the value: claims.computed
 			doc.Env = ""
 		}
 		docs = append(docs, doc)

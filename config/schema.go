@@ -20,6 +20,7 @@ const (
 	list
 	span // a Duration
 	secret
+	workloads // a list of [Workload], only in the file
 )
 
 // node is a key of the configuration. The tree of keys follows from [Config].
@@ -52,6 +53,8 @@ func nodeOf(v reflect.Value, name string) *node {
 		n.kind = number
 	case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.String:
 		n.kind = list
+	case t == reflect.TypeFor[[]Workload]():
+		n.kind = workloads
 	case t.Kind() == reflect.Map:
 		n.kind, n.elem = entries, nodeOf(reflect.Zero(t.Elem()), "")
 	case t.Kind() == reflect.Struct:
@@ -161,7 +164,7 @@ func (n *node) leaves(at path, ids func(path) []string, visit func(path, *node))
 			}
 			elem.leaves(at.with(id), ids, visit)
 		}
-	case text, flag, number, list, span, secret:
+	case text, flag, number, list, span, secret, workloads:
 		visit(at, n)
 	}
 }
@@ -202,7 +205,7 @@ func (n *node) find(key string) (path, *node) {
 			return nil, nil
 		}
 		return append(path{key[:dot]}, p...), leaf
-	case text, flag, number, list, span, secret:
+	case text, flag, number, list, span, secret, workloads:
 	}
 	return nil, nil
 }

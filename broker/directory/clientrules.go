@@ -239,7 +239,7 @@ func (v *clientCheck) lifetime(key string, value, limit time.Duration) {
 		v.problems.Add(key, "is negative", "leave it out for the broker's own lifetime")
 	case value%time.Second != 0:
 		v.problems.Add(key, "is not whole seconds", "")
-	case value > limit:
+	case value > 0 && value > limit:
 		v.problems.Add(key, "is longer than the broker's own lifetime, "+setting.Duration(limit).String(), "make it that or shorter, or change lifetimes."+key)
 	}
 }

@@ -30,7 +30,8 @@ func serveCommand(stderr io.Writer) *cobra.Command {
 		Short: "Run the broker as a configuration file says",
 		Long: `Run the broker as a configuration file says, until SIGTERM or Ctrl-C, which drain and stop.
 Values come from defaults, the file, TOKENBROKER_… variables and flags, the later ones winning.
-SIGHUP reloads the log level, the origins and the TLS files (those of admin and nats also); an invalid file changes nothing.
+SIGHUP reloads the log level, the origins, the clients and the TLS files (those of admin and nats also); an invalid file changes
+nothing.
 
 'tokenbroker config init' writes a first file, 'config check' reports what is wrong with a file.`,
 		Example: "  tokenbroker config init tokenbroker.yaml\n  tokenbroker serve --config tokenbroker.yaml",
@@ -146,7 +147,7 @@ func (s *server) reload(ctx context.Context) {
 		err = fmt.Errorf("public_url has changed to %s: restart to apply it", loaded.Config.PublicURL)
 	}
 	if err == nil {
-		err = s.apply(loaded.Config, built)
+		err = s.apply(ctx, loaded.Config, built)
 	}
 	if err != nil {
 		s.logger.Error("reload refused, the configuration in force stays", "error", err)
@@ -154,7 +155,7 @@ func (s *server) reload(ctx context.Context) {
 	}
 	next := loaded.Config
 	changed, restart := config.Changes(s.config, next)
-	s.config.Origins, s.config.Log.Level = next.Origins, next.Log.Level
+	s.config.Origins, s.config.Clients, s.config.Log.Level = next.Origins, next.Clients, next.Log.Level
 	if s.built.Certificate != nil && built.Certificate != nil {
 		s.config.TLS = next.TLS
 	}
@@ -170,15 +171,18 @@ func (s *server) reload(ctx context.Context) {
 	}
 }
 
-// apply changes the log level, the origins and the certificates, all or nothing: the steps that can fail come
-// first, and the build has read the certificates.
-func (s *server) apply(next *config.Config, built *setup.Built) error {
+// apply changes the log level, the origins, the clients and the certificates, all or nothing: the steps that can fail come
+// first, and the build has read the certificates. Only of the clients some may be changed if the store fails.
+func (s *server) apply(ctx context.Context, next *config.Config, built *setup.Built) error {
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(next.Log.Level)); err != nil {
 		return fmt.Errorf("log.level: %w", err)
 	}
 	if err := s.node.SetOrigins(next.Origins); err != nil {
 		return err
+	}
+	if err := s.node.SetClients(ctx, built.Node.Clients); err != nil {
+		return errors.Join(fmt.Errorf("some clients may have changed, reload again: %w", err), s.node.SetOrigins(s.config.Origins))
 	}
 	s.built.Certificate.Take(built.Certificate)
 	s.built.AdminCertificate.Take(built.AdminCertificate)

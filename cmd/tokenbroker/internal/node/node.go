@@ -73,6 +73,8 @@ type Node struct {
 	bus       *natsfeed.Bus
 	publisher *ledger.Publisher
 	receipts  *receipts.Collector
+	// known are the services that may send receipts.
+	known     atomic.Pointer[serviceSet]
 	copies    *copies
 	watching  *watch.Hub
 	path      *commit.Path

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"time"
 
 	"tokenbroker/api/feed"
@@ -74,7 +73,7 @@ const maxPosted = revocation.MaxReceiptBytes + 1<<10
 // takePosted takes a message of another broker. It ignores one about a client that the configuration does not have.
 func (n *Node) takePosted(origin string, raw []byte) {
 	m, err := parsePosted(raw)
-	if err == nil && !slices.ContainsFunc(n.cfg.Clients, func(c broker.Client) bool { return c.ID == m.Client && confidential(c) }) {
+	if err == nil && !n.known.Load().clients[m.Client] {
 		err = errors.New("the client is unknown")
 	}
 	if err == nil {

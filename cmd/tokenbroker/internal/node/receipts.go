@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"tokenbroker/api/admin"
@@ -12,18 +13,39 @@ import (
 
 // startReceipts starts the collector of receipts.
 func (n *Node) startReceipts() {
-	known := map[string]bool{}
-	for _, client := range n.cfg.Clients {
+	n.setServices(n.cfg.Clients)
+	n.receipts = receipts.New(receipts.Config{
+		Origin: n.ledger.Origin, Head: n.ledger.Head, Mono: n.mono, Known: func(id string) bool { return n.known.Load().ids[id] },
+	})
+}
+
+// serviceSet has the clients that may be services. It is read-only.
+type serviceSet struct {
+	clients map[string]bool // by client id
+	ids     map[string]bool // by service id; also those of NATS.Services
+}
+
+// setServices sets the confidential ones of clients as services.
+func (n *Node) setServices(clients []broker.Client) {
+	set := &serviceSet{clients: map[string]bool{}, ids: map[string]bool{}}
+	for _, client := range clients {
 		if confidential(client) {
-			known[revocation.ServiceID(client.ID)] = true
+			set.clients[client.ID], set.ids[revocation.ServiceID(client.ID)] = true, true
 		}
 	}
 	for id := range n.cfg.NATS.Services {
-		known[id] = true
+		set.ids[id] = true
 	}
-	n.receipts = receipts.New(receipts.Config{
-		Origin: n.ledger.Origin, Head: n.ledger.Head, Mono: n.mono, Known: func(id string) bool { return known[id] },
-	})
+	n.known.Store(set)
+}
+
+// SetClients replaces the configured clients. If it returns an error, some of them may be replaced.
+func (n *Node) SetClients(ctx context.Context, clients []broker.Client) error {
+	if err := n.operators.SetClients(ctx, clients); err != nil {
+		return fmt.Errorf("setting the clients: %w", err)
+	}
+	n.setServices(clients)
+	return nil
 }
 
 // confidential reports whether the client has a secret, as services have.

@@ -182,7 +182,7 @@ func (n *Node) startBroker(ctx context.Context) error {
 	})
 	n.operators = operator.New(operator.Config{
 		Path: n.path, Store: records, Ledger: n.ledger, Denylist: n.deny, Keys: keyRevoker{n.keys}, Clock: n.ledger,
-		Passwords: hasher, Policy: n.cfg.Policy, Logger: n.cfg.Logger, Audit: n.cfg.Audit,
+		Passwords: hasher, Policy: n.cfg.Policy, Shared: n.cfg.Engine != nil, Logger: n.cfg.Logger, Audit: n.cfg.Audit,
 	})
 	if err := n.startClients(oauthclient.Config{
 		Path: n.path, Store: records, Signer: brokerKeys{n.keys}, Secrets: brokerKeys{n.keys}, Clock: n.ledger,

@@ -5,18 +5,14 @@ package setup
 import (
 	"context"
 	"crypto/tls"
-	"encoding/hex"
 	"errors"
-	"maps"
 	"net/url"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"tokenbroker/api"
 	"tokenbroker/api/browser"
 	"tokenbroker/api/httpapi"
-	"tokenbroker/broker"
 	"tokenbroker/broker/customclaims"
 	"tokenbroker/cmd/tokenbroker/internal/httpserver"
 	"tokenbroker/cmd/tokenbroker/internal/node"
@@ -61,8 +57,8 @@ func Build(ctx context.Context, cfg *config.Config) (*Built, config.Problems) {
 	nats, natsCertificate := natsOf(cfg.NATS, note)
 	etcd, postgres := etcdOf(cfg.Store, note), Postgres(cfg.Store)
 	note("store.postgres.url", checkPostgres(postgres))
-	clients, err := clientsOf(cfg.Clients)
-	note("clients", err)
+	clients, clientProblems := cfg.ClientList()
+	problems = append(problems, clientProblems...)
 	var kek keyring.KEK
 	if text := cfg.Keyring.KEK.Reveal(); text != "" {
 		kek, err = keyring.ParseKEK([]byte(text))
@@ -85,6 +81,7 @@ func Build(ctx context.Context, cfg *config.Config) (*Built, config.Problems) {
 		BrowserClient: cfg.Browser.Client, BrowserScope: strings.Join(cfg.Browser.Scopes, " "),
 		SignedOutURL: cfg.Browser.SignedOutURL,
 		Clients:      clients, CustomClaims: claims, Providers: providers,
+		Resources: cfg.OAuth.Resources, ScopeTexts: cfg.OAuth.Scopes, PagesDir: cfg.Pages.Dir,
 		Setting: func(key string) string { return key + " in the configuration" },
 	}}
 	if certificate != nil {
@@ -118,24 +115,6 @@ func publicHost(publicURL string) string {
 		return "" // package config has refused it
 	}
 	return u.Hostname()
-}
-
-// clientsOf returns the clients in the order of their ids.
-func clientsOf(configured map[string]config.Client) ([]broker.Client, error) {
-	clients := make([]broker.Client, 0, len(configured))
-	for _, id := range slices.Sorted(maps.Keys(configured)) {
-		c := configured[id]
-		client := broker.Client{ID: id, Secret: c.Secret.Reveal(), Scopes: c.Scopes}
-		if c.SecretHash != "" {
-			hash, err := hex.DecodeString(c.SecretHash)
-			if err != nil {
-				return nil, err
-			}
-			client.SecretHash = hash
-		}
-		clients = append(clients, client)
-	}
-	return clients, nil
 }
 
 // Claims compiles the configured claims and runs them against a sample user.
