@@ -30,8 +30,17 @@ type operation struct {
 	note               string
 }
 
+const usersPattern, clientsPattern = "/admin/v1/users", "/admin/v1/clients"
+
+// settingsJSON has all settings of a client.
+const settingsJSON = `"name":"Web app","scopes":["a"],"default_scopes":["a"],"audiences":["api"],"grants":["refresh_token"],` +
+	`"redirect_uris":["https://a.example/"],"post_logout_redirect_uris":["https://a.example/"],"origins":["https://a.example"],"first_party":true,` +
+	`"access_token":"1m","session_idle":"1h","session_absolute":"8h","refresh_grace":"0s","jwks":{"keys":[{"n":1}]},"jwks_uri":"https://a.example/keys",` +
+	`"workloads":[{"issuer":"https://ci.example","subject":"s","audience":"a","jwks_uri":"https://ci.example/keys"}]`
+
 func operations() []operation {
-	users, one := "/admin/v1/users", "/admin/v1/users/{ref}"
+	users, one := usersPattern, usersPattern+"/{ref}"
+	clients, client := clientsPattern, clientsPattern+"/{id}"
 	return []operation{
 		{"GET", "/admin/v1/users", "", users, 200, "users {Match: After: Limit:100}", "", ""},
 		{"GET", "/admin/v1/users/?match=A%20d&after=u0&limit=1000&x=1", "", users, 200, "users {Match:A d After:u0 Limit:1000}", "", ""},
@@ -47,6 +56,18 @@ func operations() []operation {
 		{"POST", "/admin/v1/users/ada/enable", `{"note":"back"}`, one + "/enable", 200, `enable "ada"`, userJSON, "back"},
 		{"DELETE", "/admin/v1/users/ada", "", one, 200, `remove "ada"`, revokedJSON, ""},
 		{"DELETE", "/admin/v1/users/ada", `{"note":"gone"}`, one, 200, `remove "ada"`, revokedJSON, "gone"},
+		{"GET", "/admin/v1/clients", "", clients, 200, "clients {After: Limit:100}", "", ""},
+		{"GET", "/admin/v1/clients/?after=a&limit=5", "", clients, 200, "clients {After:a Limit:5}", "", ""},
+		{"POST", "/admin/v1/clients", `{"id":"web-app","public":true}`, clients, 201, `add client {"id":"web-app","public":true}`, "", ""},
+		{"POST", "/admin/v1/clients", `{"id":"web-app",` + settingsJSON + `}`, clients, 201, `add client {"id":"web-app",` + settingsJSON + `}`, "", ""},
+		{"GET", "/admin/v1/clients/web-app", "", client, 200, `client "web-app"`, "", ""},
+		{"PATCH", "/admin/v1/clients/web-app", `{"name":"","first_party":false,"scopes":[],"jwks":{},"workloads":[]}`, client, 200, `update client "web-app" {"name":"","scopes":[],"first_party":false,"jwks":{},"workloads":[]}`, "", ""},
+		{"PATCH", "/admin/v1/clients/web-app", `{` + settingsJSON + `}`, client, 200, `update client "web-app" {` + settingsJSON + `}`, "", ""},
+		{"DELETE", "/admin/v1/clients/web-app", "", client, 200, `remove client "web-app"`, revokedJSON, ""},
+		{"DELETE", "/admin/v1/clients/web-app", `{"note":"gone"}`, client, 200, `remove client "web-app"`, revokedJSON, "gone"},
+		{"POST", "/admin/v1/clients/web-app/secret", "", client + "/secret", 200, `rotate client "web-app" 24h0m0s`, "", ""},
+		{"POST", "/admin/v1/clients/web-app/secret", `{"overlap":"1d12h","note":"n"}`, client + "/secret", 200, `rotate client "web-app" 36h0m0s`, "", "n"},
+		{"POST", "/admin/v1/clients/web-app/secret", `{"overlap":"0s"}`, client + "/secret", 200, `rotate client "web-app" 0s`, "", ""},
 		{"GET", "/admin/v1/sessions", "", "/admin/v1/sessions", 200, "sessions {User: After: Limit:100 Ended:false}", "", ""},
 		{"GET", "/admin/v1/sessions?user=a%2Fb&after=s0&limit=1&ended=true", "", "/admin/v1/sessions", 200, "sessions {User:a/b After:s0 Limit:1 Ended:true}", "", ""},
 		{"DELETE", "/admin/v1/sessions/s1", "", "/admin/v1/sessions/{sid}", 200, `revoke sid "s1" revoked`, revokedJSON, ""},
@@ -101,7 +122,8 @@ func TestAdminEndpoints(t *testing.T) {
 			if res.StatusCode != op.status || res.Header.Get("Cache-Control") != "no-store" {
 				t.Errorf("%d %v, want %d", res.StatusCode, res.Header, op.status)
 			}
-			if location := res.Header.Get("Location"); (op.status == 201) != (location == "/admin/v1/users/u1") {
+			created := map[string]string{usersPattern: "/admin/v1/users/u1", clientsPattern: "/admin/v1/clients/web-app"}[op.pattern]
+			if location := res.Header.Get("Location"); op.status == 201 && location != created || op.status != 201 && location != "" {
 				t.Errorf("location %q", location)
 			}
 			want := broker.Request{Operator: "token", Note: op.note, ID: res.Header.Get("X-Request-Id"), Addr: "192.0.2.1", UserAgent: "curl"}

@@ -2,6 +2,8 @@ package admin_test
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -16,6 +18,7 @@ import (
 	"tokenbroker/api/internal/apitest"
 	"tokenbroker/broker"
 	"tokenbroker/broker/operator"
+	"tokenbroker/internal/setting"
 	"tokenbroker/keyring/lifecycle"
 	"tokenbroker/revocation"
 )
@@ -204,6 +207,59 @@ func (f *fakeOperators) List(_ context.Context, after string, limit int) ([]revo
 	return []revocation.Event{{Kind: revocation.KindSub, Value: "u1", ExpiresAt: 1700000300, At: 1700000000, Reason: revocation.ReasonRevoked, Epoch: 9}}, "sub.u1", nil
 }
 
+func fullClient() operator.ClientInfo {
+	grace := setting.Duration(0)
+	return operator.ClientInfo{
+		ID: "web-app", Name: "Web app", Dynamic: true, HasSecret: true, HasPreviousSecret: true, PreviousSecretUntil: moment,
+		Grants: []string{"authorization_code"}, Scopes: []string{"openid"}, DefaultScopes: []string{"openid"}, Audiences: []string{"api"},
+		RedirectURIs: []string{"https://a.example/"}, PostLogoutURIs: []string{"https://a.example/"}, Origins: []string{"https://a.example"}, FirstParty: true,
+		AccessToken: setting.Day, SessionIdle: setting.Day, SessionAbsolute: setting.Day, RefreshGrace: &grace, JWKS: json.RawMessage("{}"), JWKSURI: "https://a.example/",
+		Workloads: []operator.Workload{{Issuer: "https://ci.example", Subject: "s", Audience: "a", JWKSURI: "https://ci.example/keys"}}, CreatedAt: moment, Epoch: 7,
+	}
+}
+
+func (f *fakeOperators) client() operator.ClientInfo {
+	if f.empty {
+		return operator.ClientInfo{ID: "web-app"}
+	}
+	return fullClient()
+}
+
+func (f *fakeOperators) AddClient(_ context.Context, client operator.NewClient, req broker.Request) (operator.ClientSecret, error) {
+	settings, err := json.Marshal(client)
+	f.note(req, "add client %s", settings)
+	return operator.ClientSecret{ClientInfo: f.client(), Secret: "s3cret"}, errors.Join(f.err, err)
+}
+
+func (f *fakeOperators) RotateClientSecret(_ context.Context, id string, overlap time.Duration, req broker.Request) (operator.ClientSecret, error) {
+	f.note(req, "rotate client %q %v", id, overlap)
+	return operator.ClientSecret{ClientInfo: f.client(), Secret: "s3cret"}, f.err
+}
+
+func (f *fakeOperators) Client(_ context.Context, id string) (operator.ClientInfo, error) {
+	f.note(broker.Request{}, "client %q", id)
+	return f.client(), f.err
+}
+
+func (f *fakeOperators) ListClients(_ context.Context, q operator.ClientQuery) (operator.ClientPage, error) {
+	f.note(broker.Request{}, "clients %+v", q)
+	if f.empty {
+		return operator.ClientPage{}, f.err
+	}
+	return operator.ClientPage{Clients: []operator.ClientInfo{fullClient(), {ID: "x"}}, Next: "x", Unreadable: 1}, f.err
+}
+
+func (f *fakeOperators) UpdateClient(_ context.Context, id string, change operator.ClientSettings, req broker.Request) (operator.ClientInfo, error) {
+	settings, err := json.Marshal(change)
+	f.note(req, "update client %q %s", id, settings)
+	return f.client(), errors.Join(f.err, err)
+}
+
+func (f *fakeOperators) RemoveClient(_ context.Context, id string, req broker.Request) (operator.Revoked, error) {
+	f.note(req, "remove client %q", id)
+	return f.revoked, f.err
+}
+
 func fullStatus(context.Context) admin.Status {
 	return admin.Status{
 		Version: "v1", PID: 4, StartedAt: moment, Now: moment, Ready: "ready", Checks: []httpapi.Check{{Name: "store", OK: true, Degraded: true, Detail: "slow"}},
@@ -217,7 +273,7 @@ func fullStatus(context.Context) admin.Status {
 
 func adminConfig(f *fakeOperators) admin.Config {
 	return admin.Config{
-		Operators: f, Revocations: f, Keys: f, JWKS: fakeDocument(`{"keys":[],"store":"s1"}`), FeedJWKS: fakeDocument(`{"keys":[],"store":"s2"}`), Watching: f, Status: fullStatus, Token: adminToken, Logger: slog.New(slog.DiscardHandler),
+		Operators: f, Clients: f, Revocations: f, Keys: f, JWKS: fakeDocument(`{"keys":[],"store":"s1"}`), FeedJWKS: fakeDocument(`{"keys":[],"store":"s2"}`), Watching: f, Status: fullStatus, Token: adminToken, Logger: slog.New(slog.DiscardHandler),
 		Readiness: func(context.Context) []httpapi.Check {
 			return []httpapi.Check{{Name: "nats", OK: true, Degraded: true}}
 		},

@@ -61,6 +61,7 @@ type Revocations interface {
 // answered with 404.
 type Config struct {
 	Operators   Operators
+	Clients     Clients
 	Revocations Revocations
 	// Keys needs Operators, JWKS and FeedJWKS as well.
 	Keys           Keys
@@ -185,6 +186,9 @@ func (a *handler) routes() []route {
 		routes = append(routes, get("/admin/v1/revocations/check", a.checkRevocation), post("/admin/v1/revocations/bulk", a.revokeBulk))
 		routes = append(routes, a.userRoutes()...)
 		routes = append(routes, a.sessionRoutes()...)
+	}
+	if a.cfg.Clients != nil {
+		routes = append(routes, a.clientRoutes()...)
 	}
 	if a.cfg.Keys != nil {
 		routes = append(routes, a.keyRoutes()...)

@@ -182,6 +182,13 @@ func TestAdminAnswersAreAsDocumented(t *testing.T) {
 		if strings.Contains(op.pattern, "{ref}") {
 			check(t, op, &fakeOperators{err: &broker.Error{Code: broker.CodeUnknownUser}})
 		}
+		if strings.Contains(op.pattern, "{id}") {
+			check(t, op, &fakeOperators{err: &broker.Error{Code: broker.CodeUnknownClient}})
+		}
+		if op.method == "POST" && op.pattern == "/admin/v1/clients" {
+			check(t, op, &fakeOperators{err: &broker.Error{Code: broker.CodeClientExists}})
+			check(t, op, &fakeOperators{err: &broker.Error{Code: broker.CodeInvalidClientConfig}})
+		}
 		if strings.Contains(op.pattern, "{kid}") {
 			check(t, op, &fakeOperators{err: &broker.Error{Code: broker.CodeUnknownKey}})
 		}
@@ -206,7 +213,7 @@ func TestAdminReadsTheDocumentedBodies(t *testing.T) {
 			t.Errorf("%s: body documented: %v", route, schema != nil)
 		}
 		required, _ := schema["required"].([]any)
-		path := strings.NewReplacer("{ref}", "ada", "{sid}", "s1", "{kid}", "k1").Replace(pattern)
+		path := strings.NewReplacer("{ref}", "ada", "{sid}", "s1", "{kid}", "k1", "{id}", "web-app").Replace(pattern)
 		for name := range d.at(schema, "properties") {
 			members++
 			p := apitest.Want(t, callAdmin(t, newAdmin(&fakeOperators{}), method, path, `{"`+name+`":7}`), 400, "invalid_body")

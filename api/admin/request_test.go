@@ -14,6 +14,7 @@ import (
 
 func TestAdminBodies(t *testing.T) {
 	const users, ada, revocations = "POST /admin/v1/users", "PATCH /admin/v1/users/ada", "POST /admin/v1/revocations"
+	const clients = "POST /admin/v1/clients"
 	tests := []struct{ call, body, code, detail string }{
 		{users, `{"password":"pw"}`, "invalid_body", "username is missing or empty"},
 		{users, `{"username":"a","password":""}`, "invalid_body", "password is missing or empty"},
@@ -37,6 +38,14 @@ func TestAdminBodies(t *testing.T) {
 		{"POST /admin/v1/users/ada/enable", `{"note":false}`, "invalid_body", "note must be a string, not a boolean"},
 		{"DELETE /admin/v1/users/ada", `{"note":{}}`, "invalid_body", "note must be a string, not an object"},
 		{"DELETE /admin/v1/sessions/s1", `{`, "invalid_body", "the body is not valid JSON"},
+		{clients, `{}`, "invalid_body", "id is missing or empty"},
+		{clients, `{"id":"a","name":null}`, "invalid_body", "name must be a string, not null"},
+		{clients, `{"id":"a","name":"\ud800"}`, "invalid_body", "name is not valid Unicode"},
+		{clients, `{"id":"a","first_party":null}`, "invalid_body", "first_party must be a boolean, not null"},
+		{clients, `{"id":"a","workloads":["x"]}`, "invalid_body", "workloads must be an array of objects"},
+		{clients, `{"id":"a","workloads":[{"sub":"x"}]}`, "invalid_body", "workloads must be an array of objects with the strings issuer, subject, audience and jwks_uri"},
+		{clients, `{"id":"a","workloads":[{"subject":1}]}`, "invalid_body", "workloads must be an array of objects with the strings issuer, subject, audience and jwks_uri"},
+		{clients + "/a/secret", `{"overlap":"1"}`, "invalid_body", "overlap must be a duration, for example 24h, or 0s"},
 		{revocations, `{"kind":"sub"}`, "invalid_body", "value is missing or empty"},
 		{revocations, `{"value":"x"}`, "invalid_body", "kind is missing or empty"},
 		{revocations, `{"kind":"all","value":"x"}`, "invalid_revocation", "the kind all has no value; leave value out"},

@@ -21,7 +21,7 @@ const MaxBody = 64 << 10
 // Member is a member of the body that an endpoint reads. See [Required] and [Optional].
 type Member struct {
 	name     string
-	value    any // a *string, a *bool, a *[]string or a *map[string]any
+	value    any // see Required, and for Optional also a **string, a **bool or a *[]map[string]any
 	required bool
 }
 
@@ -29,7 +29,8 @@ type Member struct {
 // *map[string]any. A string must not be missing or empty.
 func Required(name string, value any) Member { return Member{name, value, true} }
 
-// Optional returns a member of that name, which is decoded into value as for [Required] and may be missing.
+// Optional returns a member of that name, which is decoded into value as for [Required] and may be missing. value may also be a
+// **string or a **bool, which stay nil if the member is missing, or a *[]map[string]any.
 func Optional(name string, value any) Member { return Member{name, value, false} }
 
 // CheckJSON refuses a body that is not declared as JSON in UTF-8. That also excludes HTML forms,
@@ -167,15 +168,17 @@ func setMember(name, raw string, want []Member) error {
 func (m Member) set(raw string) error {
 	want, first := "", byte(0)
 	switch m.value.(type) {
-	case *string:
+	case *string, **string:
 		want, first = "a string", '"'
-	case *bool:
+	case *bool, **bool:
 		want, first = "a boolean", 't'
 		if raw[0] == 'f' {
 			first = 'f'
 		}
 	case *[]string:
 		want, first = "an array of strings", '['
+	case *[]map[string]any:
+		want, first = "an array of objects", '['
 	case *map[string]any:
 		want, first = "an object", '{'
 	}
@@ -190,6 +193,8 @@ func (m Member) set(raw string) error {
 	switch v := m.value.(type) {
 	case *string:
 		texts = []string{*v}
+	case **string:
+		texts = []string{**v}
 	case *[]string:
 		texts = *v
 	}

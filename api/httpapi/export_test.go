@@ -11,7 +11,7 @@ var adminOnly = map[broker.Code]bool{
 	CodeUnknownHost: true, CodeUnauthorized: true, CodeInvalidParameter: true,
 	broker.CodeUserExists: true, broker.CodeUnknownUser: true, broker.CodeUnknownSession: true,
 	broker.CodeUnknownClient: true, broker.CodeUnknownKey: true, CodeInvalidRotation: true, CodeInvalidKEK: true,
-	broker.CodeInvalidUser: true, broker.CodeInvalidRevocation: true,
+	broker.CodeInvalidUser: true, broker.CodeInvalidClientConfig: true, broker.CodeClientExists: true, broker.CodeInvalidRevocation: true,
 }
 
 // AdminCodes returns the codes that only the operators' handler answers with.

@@ -40,7 +40,7 @@ func (n *Node) serveAdmin() error {
 	}
 	handler := admin.New(admin.Config{
 		Guard:     guard,
-		Operators: n.operators, Revocations: n.ledger, Status: n.status, Readiness: n.readiness, Backup: n.backup,
+		Operators: n.operators, Clients: n.operators, Revocations: n.ledger, Status: n.status, Readiness: n.readiness, Backup: n.backup,
 		Watching: watching{n.watching}, Keys: operatorKeys{n}, JWKS: document(n.keys.JWKS), FeedJWKS: document(n.keys.FeedJWKS),
 		Metrics: n.metrics.Handler(), Token: token, MetricsToken: n.cfg.Admin.MetricsToken, Hosts: n.cfg.Admin.Hosts,
 		Logger: n.cfg.Logger, Audit: n.cfg.Audit, Observe: n.metrics.HTTP,
