@@ -9,11 +9,10 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
-	"tokenbroker/broker"
 	"tokenbroker/broker/credential"
 	"tokenbroker/broker/oauthclient"
-	"tokenbroker/broker/operator"
 	"tokenbroker/internal/plainjson"
+	"tokenbroker/upstream"
 	"tokenbroker/validator"
 )
 
@@ -27,9 +26,11 @@ func (n *Node) startClients(cfg oauthclient.Config) error {
 		return err
 	}
 	n.tokens = verifier{validator: own, cluster: n.cluster}
-	cfg.AccessTokens, cfg.IDTokens = n.tokens, idTokens{n.issuer, n.keys.Verifier}
-	if proofs, ok := any(n.endUsers).(oauthclient.Upstreams); ok && len(n.providers) > 0 {
-		cfg.Upstreams = proofs
+	assertions := upstream.NewAssertions(upstream.AssertionsConfig{Instrument: n.instrument("assertions"), Now: n.cfg.Wall, Logger: n.cfg.Logger})
+	n.onStop(func(context.Context) error { assertions.Close(); return nil })
+	cfg.AccessTokens, cfg.Assertions, cfg.IDTokens = n.tokens, assertions, idTokens{n.issuer, n.keys.Verifier}
+	if len(n.providers) > 0 {
+		cfg.Upstreams = n.endUsers
 	}
 	n.oauthClients = oauthclient.New(cfg)
 	return nil
@@ -83,20 +84,4 @@ func (t idTokens) VerifyIDToken(_ context.Context, token string) (json.RawMessag
 		}
 	}
 	return nil, false
-}
-
-// confidentialClients authenticates clients by their secret only.
-type confidentialClients struct {
-	*oauthclient.Service
-	operators *operator.Service
-	audience  []string
-}
-
-// AuthenticateClient implements [oauth.Clients].
-func (c confidentialClients) AuthenticateClient(ctx context.Context, sent broker.ClientCredentials, _ broker.Request) (broker.ClientInfo, error) {
-	info, err := c.operators.AuthenticateClient(ctx, sent.ID, sent.Secrets...)
-	if len(info.Audiences) == 0 {
-		info.Audiences = c.audience
-	}
-	return info, err
 }

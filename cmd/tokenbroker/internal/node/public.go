@@ -43,7 +43,7 @@ func (n *Node) serve(context.Context) error {
 	public.Pages.Authorizations, public.Pages.Logouts, public.Pages.Sessions = n.oauthClients, n.oauthClients, public.Browser.Sessions
 	public.Pages.Scopes = n.cfg.ScopeTexts
 	public.OAuth = oauth.Config{
-		Clients: confidentialClients{n.oauthClients, n.operators, n.cfg.Audience}, Origins: oauthclient.NewOrigins(n.store, n.ledger, n.cfg.Logger),
+		Clients: n.oauthClients, Origins: oauthclient.NewOrigins(n.store, n.ledger, n.cfg.Logger),
 		Verifier: own, AnyAudience: n.tokens, JWKS: document(n.keys.JWKS), MaxTokenLifetime: n.publishedLife, Algorithms: n.algorithms,
 		Scopes: n.scopes(), Claims: credential.ClaimNames(), AssertionAlgorithms: []string{"RS256", "PS256", "ES256", "EdDSA"},
 	}
