@@ -68,7 +68,7 @@ func (h *Handler) authenticate(r *http.Request) (client string, err error) {
 	if err != nil {
 		return "", err
 	}
-	info, err := h.cfg.Clients.AuthenticateClient(r.Context(), c.ID, c.Secrets...)
+	info, err := httpapi.Confidential(r, h.cfg.Clients, c)
 	return info.ID, err
 }
 

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"tokenbroker/api"
 	"tokenbroker/api/feed"
 	"tokenbroker/api/internal/apitest"
@@ -96,6 +98,7 @@ func TestBasicRefuses(t *testing.T) {
 		"another scheme":                    {strings.Replace(basicAuth(good), "Basic", "Bearer", 1)},
 		"no scheme":                         {strings.Replace(basicAuth(good), "Basic ", "", 1)},
 		"no header":                         nil,
+		"a public client":                   {basicAuth("public:")},
 	} {
 		for _, e := range serviceEndpoints {
 			f := &apitest.Fake{Secret: "a+b"}
@@ -107,6 +110,45 @@ func TestBasicRefuses(t *testing.T) {
 			if res.StatusCode != status || len(f.Calls) > 1 || f.Client+f.ReceiptBody != "" {
 				t.Errorf("%s, %s %s: %d, calls %v", name, e.method, e.path, res.StatusCode, f.Calls)
 			}
+		}
+	}
+}
+
+// RFC 6749 §2.3: a client uses one method of authentication.
+func TestRFC6749Section23OneMethodOfAuthentication(t *testing.T) {
+	basic := basicAuth("demo-service:demo-service-secret")
+	assertion := "&client_assertion=a.b.c&client_assertion_type=" + url.QueryEscape(broker.AssertionType)
+	for name, c := range map[string]struct {
+		body    string
+		headers []string
+		status  int
+		want    broker.ClientCredentials
+	}{
+		"Basic":                             {"", []string{basic}, 200, broker.ClientCredentials{ID: "demo-service", Secrets: []string{"demo-service-secret"}}},
+		"Basic and its id":                  {"&client_id=demo-service", []string{basic}, 200, broker.ClientCredentials{ID: "demo-service", Secrets: []string{"demo-service-secret"}}},
+		"in the form":                       {"&client_id=demo-service&client_secret=demo-service-secret", nil, 200, broker.ClientCredentials{ID: "demo-service", Secrets: []string{"demo-service-secret"}}},
+		"only the id":                       {"&client_id=public", nil, 401, broker.ClientCredentials{ID: "public"}},
+		"an assertion":                      {assertion, nil, 401, broker.ClientCredentials{Assertion: "a.b.c", AssertionType: broker.AssertionType}},
+		"an assertion and an id":            {"&client_id=svc" + assertion, nil, 401, broker.ClientCredentials{ID: "svc", Assertion: "a.b.c", AssertionType: broker.AssertionType}},
+		"nothing":                           {"", nil, 401, broker.ClientCredentials{}},
+		"two headers":                       {"", []string{basic, basic}, 400, broker.ClientCredentials{}},
+		"Basic and a secret in the form":    {"&client_secret=x", []string{basic}, 400, broker.ClientCredentials{}},
+		"Basic and an empty secret":         {"&client_secret=", []string{basic}, 400, broker.ClientCredentials{}},
+		"Basic and an assertion":            {assertion, []string{basic}, 400, broker.ClientCredentials{}},
+		"Basic and the type of assertions":  {"&client_assertion_type=x", []string{basic}, 400, broker.ClientCredentials{}},
+		"Basic and an empty assertion":      {"&client_assertion=", []string{basic}, 400, broker.ClientCredentials{}},
+		"Bearer and a secret in the form":   {"&client_id=demo-service&client_secret=demo-service-secret", []string{"Authorization: Bearer x"}, 400, broker.ClientCredentials{}},
+		"Basic and the id of another":       {"&client_id=other", []string{basic}, 400, broker.ClientCredentials{}},
+		"Basic and an empty id in the form": {"&client_id=", []string{basic}, 400, broker.ClientCredentials{}},
+	} {
+		f := &apitest.Fake{Claims: `{"sub":"u1"}`}
+		headers := append([]string{"Content-Type: application/x-www-form-urlencoded"}, c.headers...)
+		res := apitest.Call(apitest.New(t, f), "POST", "/oauth2/introspect", "token=x"+c.body, headers...)
+		if res.StatusCode != c.status || !cmp.Equal(f.Credentials, c.want) {
+			t.Errorf("%s: %d, credentials %+v", name, res.StatusCode, f.Credentials)
+		}
+		if len(f.Calls) > 0 && (f.Req.Addr == "" || f.Req.ID == "") {
+			t.Errorf("%s: the request is %+v", name, f.Req)
 		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"crypto/subtle"
 	"fmt"
 	"slices"
 	"strings"
@@ -88,26 +87,6 @@ func (svc *Service) putClient(ctx context.Context, wanted directory.ClientRecord
 		svc.cfg.Logger.WarnContext(ctx, "a configured client replaced a client that operators had registered under the same id", "client_id", wanted.ID)
 	}
 	return err
-}
-
-// AuthenticateClient checks a confidential client's id and secret. Any of secrets may be the secret, because a
-// client that form-encodes its secret and one that does not may send the same text for different secrets. The answer
-// and its time are the same for an unknown client, a public client and a wrong secret, and do not
-// reveal which of secrets is right.
-func (svc *Service) AuthenticateClient(ctx context.Context, id string, secrets ...string) (broker.ClientInfo, error) {
-	client, _, err := directory.ReadClient(ctx, svc.cfg.Store, id)
-	if err != nil {
-		return broker.ClientInfo{}, commit.AppError(ctx, "authenticating a client", err)
-	}
-	match := 0
-	for _, secret := range secrets {
-		presented := sha256.Sum256([]byte(secret))
-		match |= subtle.ConstantTimeCompare(presented[:], client.SecretHash)
-	}
-	if match != 1 || slices.Contains(secrets, "") {
-		return broker.ClientInfo{}, &broker.Error{Code: broker.CodeInvalidClient, Message: "Unknown client or wrong secret."}
-	}
-	return broker.ClientInfo{ID: client.ID, Scopes: client.Scopes}, nil
 }
 
 // RevokeClient ends the client's sessions and revokes all tokens that were issued to it, including its own

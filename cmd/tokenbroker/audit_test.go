@@ -48,8 +48,8 @@ func TestEachSecurityEventIsOneAuditLine(t *testing.T) {
 	a.setCookie(old)
 	a.post("reuse", "/auth/refresh/", body("CSRF_token", csrf), http.StatusUnauthorized)
 
-	a.catchUp(auditClientSecret, http.StatusOK)
-	a.catchUp(auditWrong, http.StatusUnauthorized)
+	a.catchUp("catch-up", auditClientSecret, http.StatusOK)
+	a.catchUp("catch-up-refused", auditWrong, http.StatusUnauthorized)
 	if err := n.Close(); err != nil {
 		t.Error(err)
 	}
@@ -59,7 +59,7 @@ func TestEachSecurityEventIsOneAuditLine(t *testing.T) {
 	}
 	for id, want := range map[string]string{
 		"sign-in-failed": "sign_in_failed", "sign-in": "sign_in", "csrf-refresh": "csrf_mismatch", "csrf-log-off": "csrf_mismatch",
-		"log-off": "log_off", "sign-in-2": "sign_in", "reuse": "refresh_refused",
+		"catch-up-refused": "client_authentication_refused", "log-off": "log_off", "sign-in-2": "sign_in", "reuse": "refresh_refused",
 		"refresh": "refresh", "refresh-2": "refresh", // at level debug
 	} {
 		lines := audits[id]
@@ -137,13 +137,14 @@ func (a *audited) post(id, path, body string, want int) map[string]any {
 }
 
 // catchUp asks for the revocations as a service does.
-func (a *audited) catchUp(secret string, want int) {
+func (a *audited) catchUp(id, secret string, want int) {
 	a.t.Helper()
 	req, err := http.NewRequestWithContext(a.t.Context(), http.MethodGet, a.base+"/revocations", nil)
 	if err != nil {
 		a.t.Fatal(err)
 	}
 	req.SetBasicAuth("svc", secret)
+	req.Header.Set("X-Request-ID", id)
 	if status, text := do(a.t, http.DefaultClient, req); status != want {
 		a.t.Errorf("catch-up: %d, want %d: %s", status, want, text)
 	}

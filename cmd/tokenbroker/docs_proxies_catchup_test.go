@@ -42,8 +42,8 @@ func (preparedAnswer) Close() error { return nil }
 // knownClient lets every service in.
 type knownClient struct{}
 
-func (knownClient) AuthenticateClient(_ context.Context, id string, _ ...string) (broker.ClientInfo, error) {
-	return broker.ClientInfo{ID: id}, nil
+func (knownClient) AuthenticateClient(_ context.Context, c broker.ClientCredentials, _ broker.Request) (broker.ClientInfo, error) {
+	return broker.ClientInfo{ID: c.ID}, nil
 }
 
 // TestDocsProxiesAndASlowCatchUp checks that a service behind a proxy is asked to retry while the answer

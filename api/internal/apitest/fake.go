@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"tokenbroker/api/feed"
@@ -52,6 +53,7 @@ type Fake struct {
 	Position    string
 	Speaks      int
 	ReceiptBody string // with its client
+	Credentials broker.ClientCredentials
 	Req         broker.Request
 	// TokenRequest, Credentials and Hint are what the endpoints of OAuth clients received.
 	TokenRequest broker.TokenRequest
@@ -114,12 +116,17 @@ func (f *Fake) Verify(_ context.Context, token string) (json.RawMessage, error) 
 }
 
 // AuthenticateClient implements httpapi.Clients.
-func (f *Fake) AuthenticateClient(_ context.Context, id string, secrets ...string) (broker.ClientInfo, error) {
-	f.Calls = append(f.Calls, "client")
-	if f.ClientErr == nil && (id != "demo-service" || !slices.Contains(secrets, cmp.Or(f.Secret, "demo-service-secret"))) {
+func (f *Fake) AuthenticateClient(_ context.Context, c broker.ClientCredentials, req broker.Request) (broker.ClientInfo, error) {
+	f.Calls, f.Credentials, f.Req = append(f.Calls, "client"), c, req
+	switch {
+	case f.ClientErr != nil:
+		return broker.ClientInfo{}, f.ClientErr
+	case c.ID == "public" && strings.Join(c.Secrets, "") == "":
+		return broker.ClientInfo{ID: c.ID, Public: true}, nil
+	case c.ID != "demo-service" || !slices.Contains(c.Secrets, cmp.Or(f.Secret, "demo-service-secret")):
 		return broker.ClientInfo{}, &broker.Error{Code: broker.CodeInvalidClient}
 	}
-	return broker.ClientInfo{ID: id}, f.ClientErr
+	return broker.ClientInfo{ID: c.ID}, nil
 }
 
 // Answer implements feed.Catchup.

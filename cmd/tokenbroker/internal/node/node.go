@@ -170,6 +170,9 @@ func (n *Node) EndUsers() *enduser.Service { return n.endUsers }
 // Operators returns the use cases of operators.
 func (n *Node) Operators() *operator.Service { return n.operators }
 
+// OAuthClients returns the use cases of OAuth clients.
+func (n *Node) OAuthClients() *oauthclient.Service { return n.oauthClients }
+
 // mono returns the time since the node was started.
 func (n *Node) mono() time.Duration { return time.Since(n.began) }
 

@@ -566,10 +566,11 @@ func (r *recordRig) holds(s secrets) {
 	if err != nil || user.Username != "ada" || !slices.Equal(user.Roles, []string{"admin"}) || user.Attributes["name"] != "A. Lovelace" {
 		r.t.Errorf("user: %+v %v", user, err)
 	}
-	if _, err := ops.AuthenticateClient(ctx, service, secret); err != nil {
+	clients := n.OAuthClients()
+	if _, err := clients.AuthenticateClient(ctx, broker.ClientCredentials{ID: service, Secrets: []string{secret}}, fixtureRequest); err != nil {
 		r.t.Errorf("the client: %v", err)
 	}
-	if _, err := ops.AuthenticateClient(ctx, "gone", strings.Repeat("s", 43)); err == nil {
+	if _, err := clients.AuthenticateClient(ctx, broker.ClientCredentials{ID: "gone", Secrets: []string{strings.Repeat("s", 43)}}, fixtureRequest); err == nil {
 		r.t.Error("the removed client is accepted")
 	}
 	for _, c := range []struct {
