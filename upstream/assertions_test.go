@@ -105,7 +105,7 @@ func TestAssertionsRefused(t *testing.T) {
 		"alg none with a signature":        unsigned + parts[2],
 		"HS256 with the public key as PEM": sign(t, jose.HS256, "rsa", asPEM, asserted()),
 		"HS256 with the public key as DER": sign(t, jose.HS256, "rsa", der, asserted()),
-		"HS256 with the public key as JWK": sign(t, jose.HS256, "rsa", []byte(asJWK), asserted()),
+		"HS256 with the public key as JWK": sign(t, jose.HS256, "rsa", asJWK, asserted()),
 		"unknown kid":                      sign(t, jose.ES256, "new", keys["ec"], asserted()),
 		"kid of another key":               sign(t, jose.RS256, "rsa", keys["rsa2"], asserted()),
 		"kid of a key of another kind":     sign(t, jose.RS256, "ec", keys["rsa"], asserted()),

@@ -90,7 +90,7 @@ func (a *authn) accepted(c broker.ClientCredentials) broker.ClientInfo {
 	a.audit.Reset()
 	info, err := a.authenticate(c)
 	if err != nil {
-		a.T.Fatalf("%v; audit: %s", err, a.audit)
+		a.Fatalf("%v; audit: %s", err, a.audit)
 	}
 	if a.audit.Len() > 0 {
 		a.Errorf("audit: %s", a.audit)
