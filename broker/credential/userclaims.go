@@ -85,23 +85,6 @@ func UserClaims(u *session.User, scopes, names []string) map[string]any {
 	return claims
 }
 
-// idTokenClaims are the claims that an id token has by its scopes, for relying parties that do not call userinfo.
-var idTokenClaims = map[string][]string{
-	ScopeProfile: {"name", "preferred_username"},
-	ScopeEmail:   {"email", "email_verified"},
-	ScopeGroups:  {"groups"},
-}
-
-// IDTokenUserClaims returns the claims about the user that an id token has: a part of those that the scopes allow, and those with
-// the names. The other ones are only at userinfo.
-func IDTokenUserClaims(u *session.User, scopes, names []string) map[string]any {
-	names = slices.Clone(names)
-	for _, scope := range scopes {
-		names = append(names, idTokenClaims[scope]...)
-	}
-	return UserClaims(u, nil, names)
-}
-
 // userClaim returns the value of a claim, or nil.
 func userClaim(u *session.User, name string) any {
 	value := u.Attributes[name]

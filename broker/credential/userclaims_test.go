@@ -79,14 +79,3 @@ func TestEachClaimNameHasItsScope(t *testing.T) {
 		t.Errorf("names: %v", credential.ClaimNames())
 	}
 }
-
-func TestAnIDTokenHasAPartOfTheClaimsOfItsScopes(t *testing.T) {
-	got := credential.IDTokenUserClaims(ada(), []string{"openid", "profile", "email", "phone", "address", "groups"}, []string{"phone_number"})
-	want := map[string]any{
-		"name": "Ada Lovelace", "preferred_username": "ada", "email": "ada@example.org", "email_verified": true, "groups": []string{"staff"},
-		"phone_number": "+44 1",
-	}
-	if !reflect.DeepEqual(got, want) {
-		t.Errorf("got %v, want %v", got, want)
-	}
-}

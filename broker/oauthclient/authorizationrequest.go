@@ -116,7 +116,7 @@ func canonicalOf(params url.Values) string {
 }
 
 // checkParams checks the form of the parameters.
-func checkParams(params url.Values) *broker.Error {
+func checkParams(params url.Values) error {
 	for _, name := range singleParams {
 		if len(params[name]) > 1 {
 			return oauthError(broker.CodeInvalidRequest, "The parameter "+name+" is repeated.")
@@ -133,7 +133,7 @@ func checkParams(params url.Values) *broker.Error {
 }
 
 // parseRequest checks the parameters of a request of the client, whose redirect URI is good. It needs no store and no clock.
-func (svc *Service) parseRequest(client directory.ClientRecord, params url.Values) (*authorizationRequest, *broker.Error) {
+func (svc *Service) parseRequest(client directory.ClientRecord, params url.Values) (*authorizationRequest, error) {
 	canonical := canonicalOf(params)
 	if len(canonical) > broker.MaxAuthorizationQuery {
 		return nil, oauthError(broker.CodeInvalidRequest, "The authorization request is longer than "+strconv.Itoa(broker.MaxAuthorizationQuery)+" bytes.")
@@ -154,7 +154,7 @@ func (svc *Service) parseRequest(client directory.ClientRecord, params url.Value
 	if err := checkChallenge(params); err != nil {
 		return nil, err
 	}
-	var err *broker.Error
+	var err error
 	if r.scopes, err = grantable(client, params.Get("scope")); err != nil {
 		return nil, err
 	}
@@ -199,7 +199,7 @@ func hintOf(params url.Values, name string) string {
 }
 
 // checkResponse checks what kind of answer the request asks for, and that its parameters are not in a request object.
-func checkResponse(params url.Values) *broker.Error {
+func checkResponse(params url.Values) error {
 	switch params.Get("response_type") {
 	case "code":
 	case "":
@@ -222,7 +222,7 @@ func checkResponse(params url.Values) *broker.Error {
 }
 
 // checkChallenge checks the parameters of PKCE, which every client has to use with S256 (OAuth 2.1 §4.1.1, RFC 7636 §4.2).
-func checkChallenge(params url.Values) *broker.Error {
+func checkChallenge(params url.Values) error {
 	challenge := params.Get("code_challenge")
 	switch {
 	case challenge == "":
@@ -240,30 +240,25 @@ func notBase64URL(r rune) bool {
 }
 
 // grantable returns the scopes of a request that the client may get, or its default scopes if the request names none.
-func grantable(client directory.ClientRecord, text string) ([]string, *broker.Error) {
-	if strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' }) { // RFC 6749 §3.3
-		return nil, oauthError(broker.CodeInvalidScope, "The scope is malformed.")
+func grantable(client directory.ClientRecord, text string) ([]string, error) {
+	asked, err := parseScope(text)
+	if err != nil {
+		return nil, err
 	}
-	asked := strings.Fields(text)
 	if len(asked) == 0 {
 		asked = client.DefaultScopes
 	}
-	var scopes []string
-	for _, scope := range asked {
-		switch {
-		case !slices.Contains(client.Scopes, scope), slices.Contains(scopes, scope):
-		case scope == credential.ScopeOffline && !slices.Contains(client.Grants, broker.GrantRefreshToken):
-		default:
-			scopes = append(scopes, scope)
-		}
+	scopes := intersect(asked, client.Scopes)
+	if !slices.Contains(client.Grants, broker.GrantRefreshToken) {
+		scopes = slices.DeleteFunc(scopes, func(scope string) bool { return scope == credential.ScopeOffline })
 	}
 	if len(scopes) == 0 {
-		return nil, oauthError(broker.CodeInvalidScope, "The request has no scope that the client may use.")
+		return nil, errNoScope()
 	}
 	return scopes, nil
 }
 
-func parsePrompt(text string) (p prompt, err *broker.Error) {
+func parsePrompt(text string) (p prompt, err error) {
 	for _, value := range strings.Fields(text) {
 		switch value {
 		case "none":
@@ -286,7 +281,7 @@ func parsePrompt(text string) (p prompt, err *broker.Error) {
 
 // parseClaims reads the parameter claims. Claims that are not known, or whose scope the client may not use, are ignored, and so
 // is the whole parameter without the scope openid.
-func parseClaims(client directory.ClientRecord, scopes []string, text string) (requestedClaims, *broker.Error) {
+func parseClaims(client directory.ClientRecord, scopes []string, text string) (requestedClaims, error) {
 	var c requestedClaims
 	malformed := oauthError(broker.CodeInvalidRequest, "claims is not a JSON object as in OpenID Connect Core 1.0, section 5.5.")
 	if text == "" {
@@ -374,41 +369,22 @@ func (c *requestedClaims) add(client directory.ClientRecord, place, name string,
 	}
 }
 
-// target returns the resources that a request names, and the aud of the access tokens for the scopes and resources: the client's
-// audiences, or only those of the resources, followed by these. A token whose scopes are all of OpenID Connect is for
-// the broker itself.
-func (svc *Service) target(client directory.ClientRecord, scopes, requested []string) (resources, audience []string, refusal *broker.Error) {
-	audiences := client.Audiences
-	if len(audiences) == 0 {
-		audiences = svc.cfg.Audience
+// target returns the resources that a request names, and the aud of the access tokens for the scopes and resources. A token whose
+// scopes are all of OpenID Connect, and that is for no resource, is for the broker itself.
+func (svc *Service) target(client directory.ClientRecord, scopes, requested []string) (resources, audience []string, err error) {
+	for _, resource := range requested {
+		if resource != "" && !slices.Contains(resources, resource) { // OAuth 2.1 §3.1
+			resources = append(resources, resource)
+		}
 	}
-	requested = slices.DeleteFunc(slices.Clone(requested), func(resource string) bool { return resource == "" }) // OAuth 2.1 §3.1
 	if len(requested) > maxResources {
 		return nil, nil, oauthError(broker.CodeInvalidTarget, "The request names more than "+strconv.Itoa(maxResources)+" resources.")
 	}
-	for _, resource := range requested {
-		u, err := url.Parse(resource)
-		if err != nil || !u.IsAbs() || strings.Contains(resource, "#") || !printable(resource) { // RFC 8707 §2
-			return nil, nil, oauthError(broker.CodeInvalidTarget, "A resource is not an absolute URI without a fragment.")
-		}
-		i := slices.IndexFunc(audiences, func(name string) bool { return svc.cfg.Resources[name] == resource })
-		if i < 0 {
-			return nil, nil, oauthError(broker.CodeInvalidTarget, "A resource is unknown, or is not one of the client's.")
-		}
-		if !slices.Contains(resources, resource) {
-			resources = append(resources, resource)
-		}
-		if !slices.Contains(audience, audiences[i]) {
-			audience = append(audience, audiences[i])
-		}
-	}
-	switch {
-	case len(resources) > 0:
-		return resources, append(audience, resources...), nil
-	case !slices.ContainsFunc(scopes, func(scope string) bool { return !credential.OpenIDScope(scope) }):
+	if len(resources) == 0 && onlyOpenID(scopes) {
 		return nil, []string{svc.cfg.Issuer}, nil
 	}
-	return nil, slices.Clone(audiences), nil
+	audience, err = svc.narrow(svc.audiences(client), resources, nil)
+	return resources, audience, err
 }
 
 // displayName returns the client's name for pages.

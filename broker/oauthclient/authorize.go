@@ -14,9 +14,6 @@ import (
 	"tokenbroker/broker/session"
 )
 
-// longestID is the length of the longest client id that is looked up.
-const longestID = 256
-
 // clockDistance is how far the clocks of two brokers may be apart (docs/design.md §5).
 const clockDistance = 4 * time.Second
 
@@ -73,9 +70,10 @@ func (svc *Service) evaluate(ctx context.Context, in broker.AuthorizationRequest
 	if err != nil {
 		return nil, nil, err
 	}
-	r, refusal := svc.parseRequest(client, in.Params)
-	if refusal != nil {
-		return nil, svc.refuseRequest(ctx, &authorizationRequest{client: client, answer: answerOf(in.Params)}, refusal, req), nil
+	r, err := svc.parseRequest(client, in.Params)
+	if err != nil {
+		refused := &authorizationRequest{client: client, answer: answerOf(in.Params)}
+		return nil, svc.refuseRequest(ctx, refused, commit.AppError(ctx, "checking an authorization request", err), req), nil
 	}
 	if r.idTokenHint != "" {
 		hint, ok := svc.openHint(ctx, r.idTokenHint)
@@ -110,29 +108,14 @@ func (svc *Service) redirectingClient(ctx context.Context, params url.Values) (d
 			return none, oauthError(broker.CodeInvalidRedirect, "The parameter "+name+" is missing.")
 		}
 	}
-	client, err := svc.knownClient(ctx, params.Get("client_id"))
+	client, err := svc.client(ctx, params.Get("client_id"))
 	switch {
 	case err != nil:
-		return none, err
+		return none, commit.AppError(ctx, "reading the client", err)
 	case client.ID == "":
 		return none, oauthError(broker.CodeInvalidRedirect, "The client is unknown.")
 	case !directory.MatchRedirectURI(client.RedirectURIs, params.Get("redirect_uri")):
 		return none, oauthError(broker.CodeInvalidRedirect, "The redirect URI is not registered for the client.")
-	}
-	return client, nil
-}
-
-// knownClient returns the client with that id, or the zero record if there is none or it was removed.
-func (svc *Service) knownClient(ctx context.Context, id string) (directory.ClientRecord, error) {
-	if id == "" || len(id) > longestID || !printable(id) {
-		return directory.ClientRecord{}, nil
-	}
-	client, _, err := directory.ReadClient(ctx, svc.cfg.Store, id)
-	switch {
-	case err != nil:
-		return directory.ClientRecord{}, commit.AppError(ctx, "reading the client", err)
-	case client.Removed || client.ID != id:
-		return directory.ClientRecord{}, nil
 	}
 	return client, nil
 }
@@ -235,7 +218,7 @@ func (svc *Service) issueCode(ctx context.Context, a *authorizing, req broker.Re
 	code := credential.AuthorizationCode{
 		UID: a.session.UID, SID: broker.NewID().String(), BrowserSID: a.session.SID, ClientID: a.client.ID,
 		RedirectURI: a.answer.redirectURI, Challenge: a.challenge, Nonce: a.nonce, Scopes: a.scopes, Audience: a.audience, Resources: a.resources,
-		Offline: slices.Contains(a.scopes, credential.ScopeOffline), UserInfoClaims: a.claims.userInfo, IDTokenClaims: a.claims.idToken,
+		CEP: a.client.Epoch, Offline: slices.Contains(a.scopes, credential.ScopeOffline), UserInfoClaims: a.claims.userInfo, IDTokenClaims: a.claims.idToken,
 		ExpiresAt: svc.cfg.Clock.Now().Add(credential.CodeLife),
 	}
 	text, err := code.Seal(svc.cfg.Secrets)

@@ -317,6 +317,21 @@ func TestOAuth21Section4121ErrorsGoToTheRedirectURI(t *testing.T) {
 	}
 }
 
+// A code that was issued before an operator revoked the client's tokens is refused, and a later one is not.
+func TestTheCodeHasTheEpochOfTheClient(t *testing.T) {
+	a := newAuthorizer(t)
+	if _, err := a.RevokeClient(t.Context(), "first", "revoked", brokertest.Request); err != nil {
+		t.Fatal(err)
+	}
+	client, _, err := directory.ReadClient(t.Context(), a.Store, "first")
+	if err != nil || client.Epoch == 0 {
+		t.Fatalf("client %+v, %v", client, err)
+	}
+	if code := a.codeOf(t, a.authorize(t, request("first"), a.MustSignIn(t).RefreshToken)); code.CEP != client.Epoch {
+		t.Errorf("cep %d, want %d", code.CEP, client.Epoch)
+	}
+}
+
 func TestAStateThatDoesNotPrintIsNotReturned(t *testing.T) {
 	a := newAuthorizer(t)
 	for _, state := range []string{"a\nb", "\xff", "\x00"} {

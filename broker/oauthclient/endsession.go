@@ -97,9 +97,9 @@ func (svc *Service) afterLogout(ctx context.Context, in broker.EndSessionRequest
 	if len(in.State) > maxLogoutState || !printable(in.State) {
 		return nil, oauthError(broker.CodeInvalidRequest, "The state is too long or contains characters that do not print.")
 	}
-	client, err := svc.knownClient(ctx, id)
+	client, err := svc.client(ctx, id)
 	if err != nil {
-		return nil, err
+		return nil, commit.AppError(ctx, "reading the client", err)
 	}
 	out := &broker.EndSession{}
 	if client.ID != "" {
