@@ -43,13 +43,9 @@ func (n *Node) serve(context.Context) error {
 	public.Pages.Authorizations, public.Pages.Logouts, public.Pages.Sessions = n.oauthClients, n.oauthClients, public.Browser.Sessions
 	public.Pages.Scopes = n.cfg.ScopeTexts
 	public.OAuth = oauth.Config{
-<<<<<<< HEAD
 		Clients: n.oauthClients, Origins: oauthclient.NewOrigins(n.store, n.ledger, n.cfg.Logger),
 		Verifier: own, AnyAudience: n.tokens, JWKS: document(n.keys.JWKS), MaxTokenLifetime: n.publishedLife, Algorithms: n.algorithms,
 		Scopes: n.scopes(), Claims: credential.ClaimNames(), AssertionAlgorithms: []string{"RS256", "PS256", "ES256", "EdDSA"},
-=======
-		Clients: n.oauthClients, Verifier: own, JWKS: document(n.keys.JWKS), MaxTokenLifetime: n.publishedLife, Algorithms: n.algorithms,
->>>>>>> 46ad26a (Authenticate clients of introspection and feed like those of the token endpoint)
 	}
 	public.Feed = feed.Config{
 		Clients: n.oauthClients, Catchup: catchup{n.ledger}, Stream: stream{n.publisher.Hub()}, Receipts: n.postedReceipts(),
