@@ -71,21 +71,9 @@ func introspectionErrors(f httpapi.Endpoint) httpapi.Endpoint {
 		if err == nil {
 			return nil
 		}
-<<<<<<< HEAD
 		e := refusalOf(r, err)
 		if e.status == http.StatusUnauthorized {
 			w.Header().Set("WWW-Authenticate", httpapi.ChallengeBasic)
-=======
-		x := httpapi.EntryOf(r)
-		var e *oauthError
-		var refusal *broker.Error
-		switch {
-		case errors.As(err, &e):
-		case errors.As(err, &refusal) && refusal.Code == broker.CodeInvalidRequest:
-			e = &oauthError{http.StatusBadRequest, oauthInvalidRequest, refusal.Message, refusal.Err}
-		default:
-			e = oauthErrorOf(httpapi.Refusal(r, err))
->>>>>>> 46ad26a (Authenticate clients of introspection and feed like those of the token endpoint)
 		}
 		return writeError(w, r, e)
 	}
@@ -136,11 +124,6 @@ func refusalOf(r *http.Request, err error) *oauthError {
 	e := httpapi.Refusal(r, err)
 	status := httpapi.Status(e.Code)
 	switch {
-<<<<<<< HEAD
-=======
-	case e.Code == broker.CodeInvalidClient:
-		return &oauthError{status, oauthInvalidClient, "unknown client, or its credentials are wrong", e.Err}
->>>>>>> 46ad26a (Authenticate clients of introspection and feed like those of the token endpoint)
 	case status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests:
 		return &oauthError{status, oauthUnavailable, "the broker cannot answer now; try again", e.RetryAfter, e.Err}
 	case e.Code == httpapi.CodeBodyTooLarge || e.Code == httpapi.CodeInvalidBody:
@@ -154,36 +137,4 @@ func refusalOf(r *http.Request, err error) *oauthError {
 		status: http.StatusInternalServerError, code: oauthServerError,
 		description: "an internal error occurred; the broker's log has the details under this request id", cause: e,
 	}
-<<<<<<< HEAD
-=======
-	return &oauthError{http.StatusInternalServerError, oauthServerError, "an internal error occurred; the broker's log has the details under this request id", e}
-}
-
-// readForm reads a form of at most [httpapi.MaxBody] bytes. A parameter that occurs twice is
-// refused (RFC 6749 §3.1), and so is one in the query, which ends up in logs.
-func readForm(w http.ResponseWriter, r *http.Request) (url.Values, error) {
-	if kind, _ := httpapi.MediaType(r.Header); kind != "application/x-www-form-urlencoded" {
-		return nil, invalidRequest("the request must have exactly one Content-Type, application/x-www-form-urlencoded")
-	}
-	if r.URL.RawQuery != "" {
-		return nil, invalidRequest("the parameters must be in the body, not in the query")
-	}
-	body, err := httpapi.ReadBody(w, r, httpapi.MaxBody)
-	if err != nil {
-		return nil, err
-	}
-	form, err := url.ParseQuery(string(body))
-	if err != nil {
-		return nil, invalidRequest("the body is not a valid form")
-	}
-	for name, values := range form {
-		if len(values) > 1 {
-			return nil, invalidRequest("a parameter occurs twice; send it once")
-		}
-		if !utf8.ValidString(name + values[0]) {
-			return nil, invalidRequest("the body is not UTF-8")
-		}
-	}
-	return form, nil
->>>>>>> 46ad26a (Authenticate clients of introspection and feed like those of the token endpoint)
 }

@@ -12,21 +12,14 @@ import (
 	"tokenbroker/internal/plainjson"
 )
 
-<<<<<<< HEAD
 // introspect is POST /oauth2/introspect (RFC 7662) for confidential clients. The answer for an invalid token is
 // {"active": false} without a reason (§2.2), and so is that for an access token of other audiences than the client's, and for a
 // refresh token of another client.
-=======
-// introspect is POST /oauth2/introspect (RFC 7662) for confidential clients, which
-// authenticate by any method. The answer for an invalid token is
-// {"active": false} without a reason (§2.2).
->>>>>>> 46ad26a (Authenticate clients of introspection and feed like those of the token endpoint)
 func (h *Handler) introspect(w http.ResponseWriter, r *http.Request) error {
 	form, err := readForm(w, r)
 	if err != nil {
 		return err
 	}
-<<<<<<< HEAD
 	c, err := credentialsOf(r, form)
 	if err != nil {
 		return err
@@ -34,13 +27,6 @@ func (h *Handler) introspect(w http.ResponseWriter, r *http.Request) error {
 	client, err := h.cfg.Clients.AuthenticateClient(r.Context(), c, httpapi.BrokerRequest(r))
 	switch {
 	case err != nil:
-=======
-	c, err := httpapi.ClientCredentials(r, form)
-	if err != nil {
-		return err
-	}
-	if _, err := httpapi.Confidential(r, h.cfg.Clients, c); err != nil {
->>>>>>> 46ad26a (Authenticate clients of introspection and feed like those of the token endpoint)
 		return err
 	case client.Public:
 		return &broker.Error{Code: broker.CodeInvalidClient, Err: errors.New("a public client cannot introspect tokens")}

@@ -3,9 +3,7 @@ package operator
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"fmt"
-	"slices"
 	"strings"
 
 	"tokenbroker/broker"

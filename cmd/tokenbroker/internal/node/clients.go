@@ -32,9 +32,6 @@ func (n *Node) startClients(cfg oauthclient.Config) error {
 	if len(n.providers) > 0 {
 		cfg.Upstreams = n.endUsers
 	}
-	assertions := upstream.NewAssertions(upstream.AssertionsConfig{Now: n.cfg.Wall, Logger: n.cfg.Logger})
-	n.onStop(func(context.Context) error { assertions.Close(); return nil })
-	cfg.Assertions = assertions
 	n.oauthClients = oauthclient.New(cfg)
 	return nil
 }
