@@ -1,6 +1,7 @@
 package oauthclient_test
 
 import (
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -290,5 +291,27 @@ func TestACodeThatIsRedeemedAtTwoBrokersAtOnceIsRevoked(t *testing.T) {
 			}
 			one.refuses(refreshing("app", r.Value.RefreshToken), broker.CodeInvalidGrant)
 		}
+	}
+}
+
+// TestACodeOfAnAuthorizationIsRedeemed: also after the client's earlier tokens were revoked.
+func TestACodeOfAnAuthorizationIsRedeemed(t *testing.T) {
+	e := newTokenEndpoint(t)
+	e.changeClient("app", func(c *directory.ClientRecord) { c.FirstParty = true })
+	if _, err := e.RevokeClient(t.Context(), "app", "", brokertest.Operator); err != nil {
+		t.Fatal(err)
+	}
+	authorized, err := e.svc.Authorize(t.Context(), broker.AuthorizationRequest{RefreshToken: e.browser.RefreshToken, Params: url.Values{
+		"response_type": {"code"}, "client_id": {"app"}, "redirect_uri": {tokenRedirect}, "scope": {"openid hello:read"}, "state": {"s"}, "nonce": {"n"},
+		"code_challenge": {codeChallenge}, "code_challenge_method": {"S256"},
+	}}, brokertest.Request)
+	if err != nil || authorized.Answer.Get("code") == "" {
+		t.Fatalf("%+v, %v", authorized, err)
+	}
+	answer := e.mustToken(as("app", broker.TokenRequest{
+		GrantType: broker.GrantAuthorizationCode, Code: authorized.Answer.Get("code"), RedirectURI: tokenRedirect, Verifier: codeVerifier,
+	}))
+	if id := e.claims(answer.IDToken); id["nonce"] != "n" || answer.Scope != "openid hello:read" {
+		t.Errorf("answer %+v, id token %v", answer, id)
 	}
 }

@@ -86,7 +86,3 @@ func New(cfg Config) *Service {
 		issuer: issuing.New(cfg.Signer, cfg.CustomClaims, cfg.Signers), replays: replays.NewCounter(), openRates: openrates.New(),
 	}
 }
-
-func notImplemented() error {
-	return &broker.Error{Code: broker.CodeInternal, Message: "This is not implemented yet."}
-}
