@@ -68,7 +68,10 @@ func (h *Handler) authenticate(r *http.Request) (client string, err error) {
 	if err != nil {
 		return "", err
 	}
-	info, err := httpapi.Confidential(r, h.cfg.Clients, c)
+	info, err := h.cfg.Clients.AuthenticateClient(r.Context(), c, httpapi.BrokerRequest(r))
+	if err == nil && info.Public {
+		return "", &broker.Error{Code: broker.CodeInvalidClient, Message: "a public client cannot read the feed"}
+	}
 	return info.ID, err
 }
 

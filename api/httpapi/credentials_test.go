@@ -133,13 +133,13 @@ func TestRFC6749Section23OneMethodOfAuthentication(t *testing.T) {
 		"nothing":                           {"", nil, 401, broker.ClientCredentials{}},
 		"two headers":                       {"", []string{basic, basic}, 400, broker.ClientCredentials{}},
 		"Basic and a secret in the form":    {"&client_secret=x", []string{basic}, 400, broker.ClientCredentials{}},
-		"Basic and an empty secret":         {"&client_secret=", []string{basic}, 400, broker.ClientCredentials{}},
+		"Basic and an empty secret":         {"&client_secret=", []string{basic}, 200, broker.ClientCredentials{ID: "demo-service", Secrets: []string{"demo-service-secret"}}},
 		"Basic and an assertion":            {assertion, []string{basic}, 400, broker.ClientCredentials{}},
 		"Basic and the type of assertions":  {"&client_assertion_type=x", []string{basic}, 400, broker.ClientCredentials{}},
-		"Basic and an empty assertion":      {"&client_assertion=", []string{basic}, 400, broker.ClientCredentials{}},
+		"Basic and an empty assertion":      {"&client_assertion=", []string{basic}, 200, broker.ClientCredentials{ID: "demo-service", Secrets: []string{"demo-service-secret"}}},
 		"Bearer and a secret in the form":   {"&client_id=demo-service&client_secret=demo-service-secret", []string{"Authorization: Bearer x"}, 400, broker.ClientCredentials{}},
 		"Basic and the id of another":       {"&client_id=other", []string{basic}, 400, broker.ClientCredentials{}},
-		"Basic and an empty id in the form": {"&client_id=", []string{basic}, 400, broker.ClientCredentials{}},
+		"Basic and an empty id in the form": {"&client_id=", []string{basic}, 200, broker.ClientCredentials{ID: "demo-service", Secrets: []string{"demo-service-secret"}}},
 	} {
 		f := &apitest.Fake{Claims: `{"sub":"u1"}`}
 		headers := append([]string{"Content-Type: application/x-www-form-urlencoded"}, c.headers...)

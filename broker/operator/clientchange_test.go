@@ -48,7 +48,7 @@ func TestAnAddedClientHasASecretThatNoLaterAnswerShows(t *testing.T) {
 	if len(added.Secret) != 43 || strings.ContainsAny(added.Secret, "+/=") {
 		t.Errorf("the secret has %d characters, want 256 bits in base64url", len(added.Secret))
 	}
-	if _, err := h.AuthenticateClient(t.Context(), "web-app", added.Secret); err != nil {
+	if _, err := authenticate(t, h, "web-app", added.Secret); err != nil {
 		t.Error(err)
 	}
 	info, err := h.Client(t.Context(), "web-app")
@@ -113,7 +113,7 @@ func TestAChangeOfAClientKeepsWhatItDoesNotName(t *testing.T) {
 	if diff := cmp.Diff(want, changed); diff != "" || changed.SessionAbsolute.Std() != 8*time.Hour {
 		t.Error(diff)
 	}
-	if _, err := h.AuthenticateClient(t.Context(), "web-app", added.Secret); err != nil {
+	if _, err := authenticate(t, h, "web-app", added.Secret); err != nil {
 		t.Error(err)
 	}
 	again, err := h.UpdateClient(t.Context(), "web-app", operator.ClientSettings{Origins: []string{}, Grants: []string{}, RedirectURIs: []string{}}, brokertest.Operator)
@@ -203,7 +203,7 @@ func TestOfTwoClientsWithOneIDOnlyOneIsAdded(t *testing.T) {
 	if len(added) != 1 {
 		t.Fatalf("%d were added", len(added))
 	}
-	if _, err := h.AuthenticateClient(t.Context(), "web-app", added[0].Secret); err != nil {
+	if _, err := authenticate(t, h, "web-app", added[0].Secret); err != nil {
 		t.Error(err)
 	}
 }
@@ -277,7 +277,7 @@ func TestSetClientsKeepsDynamicClients(t *testing.T) {
 		if err := h.SetClients(t.Context(), configured); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := h.AuthenticateClient(t.Context(), "web-app", added.Secret); err != nil {
+		if _, err := authenticate(t, h, "web-app", added.Secret); err != nil {
 			t.Error(err)
 		}
 	}
@@ -298,7 +298,7 @@ func TestAConfiguredClientReplacesADynamicOne(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	_, err = h.AuthenticateClient(t.Context(), "web-app", added.Secret)
+	_, err = authenticate(t, h, "web-app", added.Secret)
 	brokertest.WantCode(t, err, broker.CodeInvalidClient)
 	if info, err := h.Client(t.Context(), "web-app"); err != nil || info.Dynamic || info.Name != "" || info.Epoch != revoked.Epoch {
 		t.Errorf("%+v, %v", info, err)

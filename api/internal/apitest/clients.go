@@ -11,8 +11,7 @@ type Clients struct{ *Fake }
 
 // AuthenticateClient implements oauth.Clients.
 func (c Clients) AuthenticateClient(ctx context.Context, sent broker.ClientCredentials, req broker.Request) (broker.ClientInfo, error) {
-	c.Credentials, c.Req = sent, req
-	info, err := c.Fake.AuthenticateClient(ctx, sent.ID, sent.Secrets...)
+	info, err := c.Fake.AuthenticateClient(ctx, sent, req)
 	if c.ClientInfo.ID != "" && c.ClientErr == nil {
 		return c.ClientInfo, nil
 	}

@@ -53,7 +53,6 @@ type Fake struct {
 	Position    string
 	Speaks      int
 	ReceiptBody string // with its client
-	Credentials broker.ClientCredentials
 	Req         broker.Request
 	// TokenRequest, Credentials and Hint are what the endpoints of OAuth clients received.
 	TokenRequest broker.TokenRequest
