@@ -215,6 +215,15 @@ func TestARotatedSecretStaysValidForTheOverlap(t *testing.T) {
 	if err != nil || second.Secret == first.Secret || !second.HasPreviousSecret || !second.PreviousSecretUntil.Equal(h.Clock.Now().Add(time.Hour)) {
 		t.Fatalf("%+v, %v", second.ClientInfo, err)
 	}
+	accepted := func(secret string, want bool) {
+		t.Helper()
+		if _, err := authenticate(t, h, "web-app", secret); (err == nil) != want {
+			t.Errorf("accepted: %v, want %v: %v", err == nil, want, err)
+		}
+	}
+	h.Clock.Advance(time.Hour - time.Second)
+	accepted(first.Secret, true)
+	accepted(second.Secret, true)
 	stored := record(t, h, "web-app")
 	if diff := cmp.Diff([][]byte{directory.HashSecret(second.Secret), directory.HashSecret(first.Secret)}, [][]byte{stored.SecretHash, stored.PreviousHash}); diff != "" {
 		t.Error(diff)
@@ -225,7 +234,9 @@ func TestARotatedSecretStaysValidForTheOverlap(t *testing.T) {
 	if now := record(t, h, "web-app"); now.PreviousUntil != stored.PreviousUntil || len(now.PreviousHash) == 0 {
 		t.Error("a change of the client ended the overlap")
 	}
-	h.Clock.Advance(time.Hour)
+	h.Clock.Advance(time.Second)
+	accepted(first.Secret, false)
+	accepted(second.Secret, true)
 	if info, err := h.Client(t.Context(), "web-app"); err != nil || info.HasPreviousSecret {
 		t.Errorf("after the overlap: %+v, %v", info, err)
 	}
@@ -236,6 +247,8 @@ func TestARotatedSecretStaysValidForTheOverlap(t *testing.T) {
 	if stored := record(t, h, "web-app"); len(stored.PreviousHash) > 0 {
 		t.Error("the secret before a rotation without overlap is still recorded")
 	}
+	accepted(second.Secret, false)
+	accepted(third.Secret, true)
 	if log := h.Log.String(); strings.Contains(log, second.Secret) || !strings.Contains(log, "event=client_rotate_secret") {
 		t.Errorf("the log:\n%s", log)
 	}
