@@ -54,7 +54,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 // operatorCommands are the commands that ask a running server, those for a stopped one, and version.
 func operatorCommands(o *options) []*cobra.Command {
 	return []*cobra.Command{
-		usersCommand(o), sessionsCommand(o), revokeCommand(o), revocationsCommand(o), tokenCommand(o), watchCommand(o), keysCommand(o),
+		usersCommand(o), clientsCommand(o), sessionsCommand(o), revokeCommand(o), revocationsCommand(o), tokenCommand(o), watchCommand(o), keysCommand(o),
 		statusCommand(o), doctorCommand(o), healthcheckCommand(o), backupCommand(o), restoreCommand(o), floorCommand(o), migrateCommand(o), storeCommand(o), versionCommand(o),
 	}
 }
