@@ -76,11 +76,14 @@ func New(cfg Config, site *httpapi.Site) (*Handler, error) {
 func (h *Handler) Routes() []httpapi.Route {
 	both := []string{http.MethodGet, http.MethodPost}
 	routes := []httpapi.Route{
-		{Methods: both, Path: httpapi.AuthorizePath, Endpoint: forPeople(h.authorize)},
-		httpapi.Post(httpapi.AuthorizePath+"/sign-in", forPeople(h.signIn)),
-		httpapi.Post(httpapi.AuthorizePath+"/consent", forPeople(h.consent)),
-		{Methods: both, Path: httpapi.LogoutPath, Endpoint: forPeople(h.logout)},
-		httpapi.Post(httpapi.LogoutPath+"/confirm", forPeople(h.confirmLogout)),
+		{Methods: both, Path: httpapi.AuthorizePath, Endpoint: h.authorize},
+		httpapi.Post(httpapi.AuthorizePath+"/sign-in", h.signIn),
+		httpapi.Post(httpapi.AuthorizePath+"/consent", h.consent),
+		{Methods: both, Path: httpapi.LogoutPath, Endpoint: h.logout},
+		httpapi.Post(httpapi.LogoutPath+"/confirm", h.confirmLogout),
+	}
+	for i := range routes {
+		routes[i].Wrap = forPeople
 	}
 	for path, image := range h.site.Look.Logos {
 		routes = append(routes, httpapi.Get(path, logo(image)))
@@ -88,7 +91,7 @@ func (h *Handler) Routes() []httpapi.Route {
 	return routes
 }
 
-// forPeople returns an endpoint whose refusals are pages for every caller.
+// forPeople returns an endpoint whose refusals are pages for every caller, also those of the guard before it.
 func forPeople(next httpapi.Endpoint) httpapi.Endpoint {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		httpapi.EntryOf(r).Page = true

@@ -123,13 +123,17 @@ func serve(t *testing.T, f *fake, change ...func(*pages.Config, *httpapi.SiteCon
 	}
 	mux := http.NewServeMux()
 	for _, route := range h.Routes() {
+		endpoint := route.Endpoint
+		if route.Wrap != nil {
+			endpoint = route.Wrap(endpoint)
+		}
 		for _, method := range route.Methods {
 			if method == http.MethodHead {
 				continue // of GET
 			}
 			mux.HandleFunc(method+" "+route.Path, func(w http.ResponseWriter, r *http.Request) {
 				w.Header().Set("Cache-Control", "no-store")
-				if err := route.Endpoint(w, r); err != nil {
+				if err := endpoint(w, r); err != nil {
 					httpapi.Fail(w, r, err)
 				}
 			})

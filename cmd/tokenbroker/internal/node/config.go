@@ -70,8 +70,6 @@ type Config struct {
 	// Resources are the resource URIs by audience name (RFC 8707). ScopeTexts describe scopes on the consent page.
 	Resources  map[string]string
 	ScopeTexts map[string]string
-	// PagesDir is the directory of the pages' overrides. If empty, the pages are those of the program.
-	PagesDir string
 	// Policy has the lifetimes of sessions. If it is zero, [session.DefaultPolicy] is used.
 	Policy session.Policy
 	// Mailbox is the capacity of each actor's queue. If 0, it is the broker's default. If a queue is full,

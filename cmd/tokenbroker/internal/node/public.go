@@ -12,7 +12,6 @@ import (
 	"tokenbroker/api"
 	"tokenbroker/api/feed"
 	"tokenbroker/api/httpapi"
-	"tokenbroker/api/look"
 	"tokenbroker/api/oauth"
 	"tokenbroker/broker"
 	"tokenbroker/broker/credential"
@@ -34,11 +33,6 @@ func (n *Node) serve(context.Context) error {
 	if len(n.providers) > 0 {
 		logins := n.metrics.Logins(n.endUsers)
 		public.Browser.Logins, public.Pages.Logins = logins, logins
-	}
-	if n.cfg.PagesDir != "" {
-		if public.Look, err = look.Load(n.cfg.PagesDir); err != nil {
-			return err
-		}
 	}
 	public.Pages.Authorizations, public.Pages.Logouts, public.Pages.Sessions = n.oauthClients, n.oauthClients, public.Browser.Sessions
 	public.Pages.Scopes = n.cfg.ScopeTexts

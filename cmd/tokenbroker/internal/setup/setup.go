@@ -13,6 +13,7 @@ import (
 	"tokenbroker/api"
 	"tokenbroker/api/browser"
 	"tokenbroker/api/httpapi"
+	"tokenbroker/api/look"
 	"tokenbroker/broker/customclaims"
 	"tokenbroker/cmd/tokenbroker/internal/httpserver"
 	"tokenbroker/cmd/tokenbroker/internal/node"
@@ -59,6 +60,8 @@ func Build(ctx context.Context, cfg *config.Config) (*Built, config.Problems) {
 	note("store.postgres.url", checkPostgres(postgres))
 	clients, clientProblems := cfg.ClientList()
 	problems = append(problems, clientProblems...)
+	pages, err := look.Load(cfg.Pages.Dir)
+	note("pages.dir", err)
 	var kek keyring.KEK
 	if text := cfg.Keyring.KEK.Reveal(); text != "" {
 		kek, err = keyring.ParseKEK([]byte(text))
@@ -72,7 +75,7 @@ func Build(ctx context.Context, cfg *config.Config) (*Built, config.Problems) {
 		Listen: cfg.Listen, PublicURL: strings.TrimSuffix(cfg.PublicURL, "/"),
 		Connections: httpserver.Connections{Max: cfg.Connections.Max, PerAddress: cfg.Connections.PerAddress},
 		Public: api.Config{
-			SiteConfig: httpapi.SiteConfig{Origins: cfg.Origins}, TrustedProxies: cfg.TrustedProxies,
+			SiteConfig: httpapi.SiteConfig{Origins: cfg.Origins, Look: pages}, TrustedProxies: cfg.TrustedProxies,
 			Browser: browser.Config{HomeURL: cfg.Browser.HomeURL, Cookie: cfg.RefreshCookie()},
 		},
 		NATS:     nats,
@@ -81,7 +84,7 @@ func Build(ctx context.Context, cfg *config.Config) (*Built, config.Problems) {
 		BrowserClient: cfg.Browser.Client, BrowserScope: strings.Join(cfg.Browser.Scopes, " "),
 		SignedOutURL: cfg.Browser.SignedOutURL,
 		Clients:      clients, CustomClaims: claims, Providers: providers,
-		Resources: cfg.OAuth.Resources, ScopeTexts: cfg.OAuth.Scopes, PagesDir: cfg.Pages.Dir,
+		Resources: cfg.OAuth.Resources, ScopeTexts: cfg.OAuth.Scopes,
 		Setting: func(key string) string { return key + " in the configuration" },
 	}}
 	if certificate != nil {
