@@ -20,6 +20,7 @@ import (
 	"tokenbroker/api/feed"
 	"tokenbroker/api/httpapi"
 	"tokenbroker/api/oauth"
+	"tokenbroker/api/pages"
 	"tokenbroker/revocation"
 )
 
@@ -69,11 +70,13 @@ func serveAPI(tb testing.TB, r *rig, verifier oauth.Verifier) (url string) {
 	handler, err := api.New(api.Config{
 		SiteConfig: httpapi.SiteConfig{Issuer: issuer},
 		Browser:    browser.Config{Sessions: r, Cookie: httpapi.Cookie{Insecure: true}},
+		Pages:      pages.Config{Authorizations: r.oauth, Logouts: r.oauth, Sessions: r},
 		OAuth: oauth.Config{
-			Clients: r, Verifier: verifier, JWKS: noDocument,
+			Clients: r.oauth, Verifier: verifier, AnyAudience: verifier, JWKS: noDocument,
 			MaxTokenLifetime: func() time.Duration { return 5 * time.Minute }, Algorithms: func() []string { return []string{"ES256"} },
+			Scopes: []string{"openid"}, Claims: []string{"name"}, AssertionAlgorithms: []string{"ES256"},
 		},
-		Feed:      feed.Config{Clients: r, Catchup: none{}, JWKS: noDocument},
+		Feed:      feed.Config{Clients: r.oauth, Catchup: none{}, JWKS: noDocument},
 		Readiness: func(context.Context) []httpapi.Check { return nil }, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

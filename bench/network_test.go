@@ -17,6 +17,7 @@ import (
 	"tokenbroker/api/feed"
 	"tokenbroker/api/httpapi"
 	"tokenbroker/api/oauth"
+	"tokenbroker/api/pages"
 	"tokenbroker/broker"
 	"tokenbroker/broker/brokertest"
 	"tokenbroker/keyring"
@@ -89,11 +90,13 @@ func (n *network) serve(tb testing.TB) {
 	handler, err := api.New(api.Config{
 		SiteConfig: httpapi.SiteConfig{Issuer: n.issuer()},
 		Browser:    browser.Config{Sessions: n, Cookie: httpapi.Cookie{Insecure: true}},
+		Pages:      pages.Config{Authorizations: n.oauth, Logouts: n.oauth, Sessions: n},
 		OAuth: oauth.Config{
-			Clients: n, Verifier: none{}, JWKS: published(n.keys.JWKS),
+			Clients: n.oauth, Verifier: none{}, AnyAudience: none{}, JWKS: published(n.keys.JWKS),
 			MaxTokenLifetime: func() time.Duration { return 5 * time.Minute }, Algorithms: func() []string { return []string{"ES256"} },
+			Scopes: []string{"openid"}, Claims: []string{"name"}, AssertionAlgorithms: []string{"ES256"},
 		},
-		Feed:      feed.Config{Clients: n, Catchup: catchup{n.ledger}, JWKS: published(n.keys.FeedJWKS)},
+		Feed:      feed.Config{Clients: n.oauth, Catchup: catchup{n.ledger}, JWKS: published(n.keys.FeedJWKS)},
 		Readiness: func(context.Context) []httpapi.Check { return nil }, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

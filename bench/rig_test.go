@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"tokenbroker/broker"
 	"tokenbroker/broker/brokertest"
+	"tokenbroker/broker/oauthclient"
 	"tokenbroker/broker/operator"
 	"tokenbroker/broker/password"
 	"tokenbroker/broker/session"
@@ -45,6 +47,7 @@ type rig struct {
 	keys     *keyring.Keyring
 	denylist *revocation.Denylist
 	now      func() time.Time // the broker's clock
+	oauth    *oauthclient.Service
 	commits  atomic.Int64
 	opened   [clients]int // sessions of each client
 }
@@ -101,6 +104,10 @@ func newRigOn(tb testing.TB, on ledger.Config, change func(*brokertest.Config)) 
 		change(&cfg)
 	}
 	r.Broker = brokertest.Wire(cfg)
+	r.oauth = oauthclient.New(oauthclient.Config{
+		Path: r.Path, Store: r.store, Signer: r.keys, Secrets: r.keys, Clock: book, Issuer: issuer, Audience: cfg.Audience, Policy: cfg.Policy,
+		Signers: int64(2 * runtime.GOMAXPROCS(0)), Logger: quiet,
+	})
 	tb.Cleanup(func() { must(r.Close(context.Background())) })
 	must(r.PutClient(ctx, broker.Client{ID: "demo-spa", Scopes: []string{"hello:read"}}))
 	for i := range clients {
