@@ -194,7 +194,7 @@ func (s *clusterSet) post(t *testing.T, client *http.Client, target string, body
 		if err != nil || resp.StatusCode == http.StatusBadGateway || resp.StatusCode == http.StatusServiceUnavailable {
 			return false
 		}
-		if resp.StatusCode != http.StatusOK {
+		if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusAccepted {
 			t.Fatalf("%s: %d %s", target, resp.StatusCode, text)
 		}
 		var members map[string]any

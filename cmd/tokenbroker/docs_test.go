@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -235,7 +236,10 @@ func (p *paste) run(t *testing.T) {
 			}
 		}
 		want, got := numbers(wantStatus, b.text), numbers(gotStatus, part)
-		if len(want) > 0 && fmt.Sprint(want) != fmt.Sprint(got) {
+		same := func(want, got int) bool { // 202: a busy machine has not sent a revocation within 250 ms
+			return want == got || want == http.StatusOK && got == http.StatusAccepted
+		}
+		if len(want) > 0 && !slices.EqualFunc(want, got, same) {
 			t.Errorf("%s:%d: its curls got %v, its comments say %v", p.file, b.line, got, want)
 		}
 		for _, status := range got {

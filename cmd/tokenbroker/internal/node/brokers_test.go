@@ -212,6 +212,9 @@ type reply struct {
 	body   string
 }
 
+// accepted reports whether a log-off is recorded. The status is 202 if a busy machine has not sent its message within 250 ms.
+func (a reply) accepted() bool { return a.status == http.StatusOK || a.status == http.StatusAccepted }
+
 // tries to send a request to a broker, or through the balancer if m is nil.
 func (b *brokers) try(m *member, method, path, body, cookie string) (reply, error) {
 	base := b.issuer
