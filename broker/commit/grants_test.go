@@ -232,6 +232,42 @@ func TestARefreshOfAGrantIsNotAnsweredAfterTheLogOffOfItsBrowserSession(t *testi
 	other.refused("g1", rotate("g1", session.ChannelOAuth, 1), session.RefuseRevoked)
 }
 
+// TestAGrantIsJudgedWithItsBrowserSession: expiry writes nothing, so the grant of an expired session is found out when it is read.
+func TestAGrantIsJudgedWithItsBrowserSession(t *testing.T) {
+	h := brokertest.Start(t)
+	u := newUser(t, h)
+	u.must("b1", browserClient, browserSession("b1"))
+	u.must("g1", app, grant("g1", "b1", false))
+	u.must("o1", app, grant("o1", "b1", true))
+	judge := func() (one, offline session.Refusal) {
+		var refusals [2]session.Refusal
+		for i, sid := range []string{"g1", "o1"} {
+			st, err := h.Path.View(u.uid).State(t.Context(), sid, app)
+			if err != nil {
+				t.Fatal(err)
+			}
+			of, err := h.Path.View(u.uid).StateOf(t.Context(), st.Session)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if refusals[i] = session.Judge(h.Clock.Now(), brokertest.Policy, st); refusals[i] != session.Judge(h.Clock.Now(), brokertest.Policy, of) {
+				t.Errorf("%s is judged differently in a list", sid)
+			}
+		}
+		return refusals[0], refusals[1]
+	}
+	if one, offline := judge(); one != "" || offline != "" {
+		t.Errorf("refused %q and %q", one, offline)
+	}
+	h.Clock.Advance(brokertest.Policy.Idle / 2)
+	u.must("g1", app, rotate("g1", session.ChannelOAuth, 1))
+	u.must("o1", app, rotate("o1", session.ChannelOAuth, 1))
+	h.Clock.Advance(brokertest.Policy.Idle / 2)
+	if one, offline := judge(); one != session.RefuseExpired || offline != "" {
+		t.Errorf("refused %q and %q", one, offline)
+	}
+}
+
 // TestGrantsEndWithTheirBrowserSessions compares a random history of a user with what must hold after each step.
 func TestGrantsEndWithTheirBrowserSessions(t *testing.T) {
 	for seed := range uint64(20) {

@@ -31,9 +31,17 @@ func TestRecordsAreStoredAsBefore(t *testing.T) {
 	user := session.NewUser("mfrggzdfmztwq2lknnwg23tpoa", "ada", "$argon2id$v=19$x", map[string]any{"email": "ada@example.com", "n": json.Number("12345678901234567890"), "l": []any{nil, true, map[string]any{}}}, at)
 	user.PasswordSerial, user.Roles, user.Groups, user.Disabled = 3, []string{"admin"}, []string{"a", "<b>"}, true
 	user.Accounts, user.LastLogin, user.Epoch = []session.Account{{Issuer: "https://idp.example.com", Subject: "ada"}, {}}, 1764412346, 1764412345678
+	grant := session1
+	grant.Channel, grant.ClientID, grant.BrowserSID, grant.Audience = session.ChannelOAuth, "demo-web", "mfrggzdfmztwq2lknnwg23tpoc", []string{"demo-api", "https://api.example.com/"}
+	grant.UserInfoClaims, grant.IDTokenClaims, grant.AccessS, grant.IdleS, grant.AbsoluteS, grant.GraceS = []string{"email"}, []string{"name"}, 60, 3600, 7200, 5
+	offline, browser, consenting := grant, session1, *user
+	offline.Offline = true
+	browser.Grants = []string{"mfrggzdfmztwq2lknnwg23tpob"}
+	consenting.Consents = []session.Consent{{ClientID: "demo-web", Scopes: []string{"openid", "email"}, At: 1764412346}}
 	var got bytes.Buffer
 	for _, record := range []interface{ Encode() ([]byte, error) }{
 		&session.Session{V: 1}, &session1, &ended, &escaped, &session.User{V: 1}, session.NewUser("u", "", "", map[string]any{}, at), user,
+		&grant, &offline, &browser, &consenting,
 	} {
 		data, err := record.Encode()
 		if err != nil {
