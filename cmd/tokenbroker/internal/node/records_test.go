@@ -189,6 +189,12 @@ func (r *recordRig) use() (s secrets) {
 	}
 	s.SID, s.Refresh, s.CSRF = g.SID, g.RefreshToken, g.CSRFToken
 	r.authorize(&s)
+	for _, c := range registered {
+		_, err := ops.AddClient(ctx, c, fixtureRequest)
+		ok("registering a client", err)
+	}
+	_, err = ops.RotateClientSecret(ctx, registered[0].ID, time.Hour, fixtureRequest)
+	ok("rotating a secret", err)
 	r.stopBroker()
 	if r.shared != nil {
 		r.programs()
@@ -204,6 +210,24 @@ func (r *recordRig) ask(s secrets, sid string, msg session.Message) session.Effe
 		r.t.Fatal(err)
 	}
 	return result.Effects
+}
+
+// registered are clients that operators register, with all of their settings.
+var registered = []operator.NewClient{
+	{ID: "secret", ClientSettings: operator.ClientSettings{
+		Name: new("A client"), Scopes: []string{"openid", "hello:read"}, DefaultScopes: []string{"hello:read"}, Audiences: []string{"demo-api"},
+		Grants:       []string{broker.GrantAuthorizationCode, broker.GrantRefreshToken},
+		RedirectURIs: []string{"https://app.example/callback"}, PostLogoutURIs: []string{"https://app.example/"}, Origins: []string{"https://app.example"},
+		FirstParty: new(true), AccessToken: new("1m"), SessionIdle: new("1h"), SessionAbsolute: new("2h"), RefreshGrace: new("5s"),
+	}},
+	{ID: "keys", ClientSettings: operator.ClientSettings{
+		Grants: []string{broker.GrantClientCredentials}, Scopes: []string{"hello:read"},
+		JWKS:      map[string]any{"keys": []any{map[string]any{"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}}},
+		Workloads: []operator.Workload{{Issuer: "https://ci.example", Subject: "job", Audience: "https://broker.example", JWKSURI: "https://ci.example/keys"}},
+	}},
+	{ID: "uri", ClientSettings: operator.ClientSettings{
+		Grants: []string{broker.GrantClientCredentials}, Scopes: []string{"hello:read"}, JWKSURI: new("https://uri.example/keys"),
+	}},
 }
 
 // authorize makes the grants and a consent.
@@ -589,6 +613,13 @@ func (r *recordRig) holds(s secrets) {
 	}
 	if s.Grant != "" {
 		r.granted(s)
+		for _, c := range registered {
+			got, err := ops.Client(ctx, c.ID)
+			if err != nil || !got.Dynamic || got.HasPreviousSecret != (c.ID == "secret") || !slices.Equal(got.Scopes, c.Scopes) || !slices.Equal(got.Grants, c.Grants) ||
+				!slices.Equal(got.RedirectURIs, c.RedirectURIs) {
+				r.t.Errorf("client %s: %+v, %v", c.ID, got, err)
+			}
+		}
 	}
 }
 
