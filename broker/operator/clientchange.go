@@ -25,8 +25,12 @@ const (
 )
 
 // AddClient registers a client. A client that is not public and has neither keys nor workloads gets a secret, which only this answer
-// has. The sessions and tokens of a removed client with the same id end. Errors: CodeClientExists, CodeInvalidClientConfig.
+// has. The sessions and tokens of a removed client with the same id end. Errors: CodeClientExists, CodeInvalidClientConfig, and
+// CodeUnavailable while brokers of an earlier release run.
 func (svc *Service) AddClient(ctx context.Context, nc NewClient, req broker.Request) (ClientSecret, error) {
+	if err := svc.path.GrantsReady(); err != nil { // a broker of an earlier release would remove the client at its start
+		return ClientSecret{}, err
+	}
 	client := broker.Client{ID: nc.ID}
 	if err := nc.apply(&client); err != nil {
 		return ClientSecret{}, err

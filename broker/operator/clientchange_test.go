@@ -403,3 +403,18 @@ func TestListClientsInPages(t *testing.T) {
 		t.Error(diff, unreadable)
 	}
 }
+
+// TestNoClientIsRegisteredWhileBrokersOfTheReleaseBeforeRun: each of them would remove the client when it starts.
+func TestNoClientIsRegisteredWhileBrokersOfTheReleaseBeforeRun(t *testing.T) {
+	version := 1
+	h := brokertest.Start(t, func(c *brokertest.Config) { c.StoreVersion = func() int { return version } })
+	add := func() error {
+		_, err := h.AddClient(t.Context(), operator.NewClient{ID: "job", ClientSettings: operator.ClientSettings{JWKSURI: new("https://job.example.com/keys")}}, brokertest.Operator)
+		return err
+	}
+	brokertest.WantCode(t, add(), broker.CodeUnavailable)
+	version = 2
+	if err := add(); err != nil {
+		t.Error(err)
+	}
+}
