@@ -41,6 +41,7 @@ func TestMigrateToAnotherDataDirectory(t *testing.T) {
 	}
 	p := startBroker(t, "tokenbroker is ready", serve(b.config)...)
 	b.operate(t, 0, terminal.ExitOK, "correct horse\n", "users", "add", "ada")
+	b.operate(t, 0, terminal.ExitOK, "", "clients", "add", "shop")
 	backup := filepath.Join(b.dir, "backup")
 	b.operate(t, 0, terminal.ExitOK, "", "backup", backup)
 	refused("stop the broker first", "migrate", "--from", b.config, "--to", to, "--yes")
@@ -69,6 +70,9 @@ func TestMigrateToAnotherDataDirectory(t *testing.T) {
 	p = startBroker(t, "tokenbroker is ready", serve(to)...)
 	if out := b.operate(t, 1, terminal.ExitOK, "", "users", "list"); !strings.Contains(out, "ada") {
 		t.Errorf("the users are %s", out)
+	}
+	if out := b.operate(t, 1, terminal.ExitOK, "", "clients", "list"); !strings.Contains(out, "shop") {
+		t.Errorf("the clients are %s", out)
 	}
 	p.terminate(t)
 	if got := command(t, nil, "migrate", "--from", to, "--to", b.config, "--yes"); got.code != terminal.ExitOK {
