@@ -70,6 +70,7 @@ type Path struct {
 	shards    []*actor.Actor[Message, Result]
 	seed      maphash.Seed
 	maxExp    atomic.Int64 // the largest exp that is known to be on record
+	clients   *directory.ClientCache
 }
 
 // Start starts the shards and the committer. The caller owns the path and must call [Path.Close].
@@ -78,7 +79,7 @@ func Start(cfg Config) *Path {
 	cfg.Mailbox = orDefault(cfg.Mailbox, 1024)
 	cfg.Policy.MaxSessions = orDefault(cfg.Policy.MaxSessions, session.DefaultPolicy.MaxSessions)
 	cfg.Logger = cmp.Or(cfg.Logger, slog.Default())
-	p := &Path{cfg: cfg, seed: maphash.MakeSeed()}
+	p := &Path{cfg: cfg, seed: maphash.MakeSeed(), clients: directory.NewClientCache()}
 	p.committer = actor.Start(actor.Config[commitRequest, commitResult]{
 		Name: "committer", Mailbox: max(cfg.Mailbox, cfg.Shards), MaxBatch: 1024,
 		Observer: cfg.ActorObserver, Logger: cfg.Logger,
@@ -185,7 +186,7 @@ func (p *Path) ClientEpochs(ctx context.Context, id string) (sep, cep int64, cli
 	}
 	floor, err := v.floorEpoch(ctx)
 	if err == nil {
-		client, _, err = directory.ReadClient(ctx, v.reader, id)
+		client, err = p.clients.Read(ctx, v.reader, id)
 	}
 	if err != nil {
 		return 0, 0, directory.ClientRecord{}, AppError(ctx, "reading the epochs of a client", err)

@@ -89,7 +89,7 @@ func (svc *Service) client(ctx context.Context, id string) (directory.ClientReco
 	if !wellFormedID(id) {
 		return directory.ClientRecord{}, nil
 	}
-	client, _, err := directory.ReadClient(ctx, svc.cfg.Store, id)
+	client, err := svc.clients.Read(ctx, svc.cfg.Store, id)
 	if err != nil || client.Removed {
 		return directory.ClientRecord{}, err
 	}

@@ -11,6 +11,7 @@ import (
 	"tokenbroker/broker"
 	"tokenbroker/broker/commit"
 	"tokenbroker/broker/credential"
+	"tokenbroker/broker/directory"
 	"tokenbroker/broker/issuing"
 	"tokenbroker/broker/openrates"
 	"tokenbroker/broker/replays"
@@ -76,6 +77,7 @@ type Service struct {
 	issuer    *issuing.Issuer
 	replays   *replays.Counter
 	openRates *openrates.Limiter
+	clients   *directory.ClientCache
 }
 
 // New returns the use cases on the commit path.
@@ -84,5 +86,6 @@ func New(cfg Config) *Service {
 	return &Service{
 		cfg: cfg, path: cfg.Path, audit: broker.Audit{Logger: cmp.Or(cfg.Audit, cfg.Logger)},
 		issuer: issuing.New(cfg.Signer, cfg.CustomClaims, cfg.Signers), replays: replays.NewCounter(), openRates: openrates.New(),
+		clients: directory.NewClientCache(),
 	}
 }
