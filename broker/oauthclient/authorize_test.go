@@ -484,6 +484,20 @@ func TestOpenIDConnectCoreSection3121NewAuthentication(t *testing.T) {
 	}
 }
 
+// The session that the browser had when it got the page does not count, however young it is. Another one counts, also if the clock
+// of the broker that opened it is behind.
+func TestOnlyAnotherSessionCountsForTheSignIn(t *testing.T) {
+	a := newAuthorizer(t)
+	old := a.MustSignIn(t)
+	for _, params := range []url.Values{request("first", "prompt", "login"), request("first", "max_age", "0")} {
+		page := a.authorize(t, params, old.RefreshToken)
+		wantStep(t, page, broker.StepSignIn)
+		wantStep(t, a.authorize(t, continued(params, page), old.RefreshToken), broker.StepSignIn)
+		a.Clock.Advance(-3 * time.Second)
+		wantStep(t, a.authorize(t, continued(params, page), a.MustSignIn(t).RefreshToken), broker.StepRedirect)
+	}
+}
+
 // A session from before the page was shown is not a sign-in for the request, also if it is not the browser's present one.
 func TestASessionFromBeforeThePageDoesNotCount(t *testing.T) {
 	a := newAuthorizer(t)

@@ -78,6 +78,15 @@ func TestRFC8252Section86PublicClientsAreConfirmedEachTime(t *testing.T) {
 	}
 }
 
+// A consent was given to a client that authenticates. It does not count once anybody can use the client's id.
+func TestConsentDoesNotOutliveTheAuthenticationOfTheClient(t *testing.T) {
+	a := newAuthorizer(t)
+	grant := a.MustSignIn(t)
+	a.codeOf(t, a.consent(t, request("web"), grant, true, "openid", "hello:read"))
+	a.Put(t, "client.web", `{"v":1,"id":"web","scopes":["openid","hello:read"],"grants":["authorization_code"],"redirect_uris":["`+webRedirect+`"]}`)
+	wantStep(t, a.authorize(t, request("web"), grant.RefreshToken), broker.StepConsent)
+}
+
 func TestOAuth21Section4121AccessDenied(t *testing.T) {
 	a := newAuthorizer(t)
 	grant := a.MustSignIn(t)
