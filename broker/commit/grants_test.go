@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -152,6 +153,46 @@ func TestAGrantEndsWithItsBrowserSession(t *testing.T) {
 			}
 			u.must("o1", app, rotate("o1", session.ChannelOAuth, 1))
 			u.refused("g3", grant("g3", "b1", false), session.RefuseBrowserEnded)
+		})
+	}
+}
+
+// TestTheEndOfAGrantHasAnAuditLine ends the browser session by each use case.
+func TestTheEndOfAGrantHasAnAuditLine(t *testing.T) {
+	for name, end := range map[string]func(*brokertest.Harness, *broker.Grant) error{
+		"log-off": func(h *brokertest.Harness, g *broker.Grant) error {
+			_, err := h.LogOff(t.Context(), g.RefreshToken, g.CSRFToken, brokertest.Request)
+			return err
+		},
+		"another sign-in": func(h *brokertest.Harness, g *broker.Grant) error {
+			req := brokertest.Request
+			req.RefreshToken = g.RefreshToken
+			_, err := h.SignIn(t.Context(), "ada", "lovelace", req)
+			return err
+		},
+		"revocation": func(h *brokertest.Harness, g *broker.Grant) error {
+			_, err := h.RevokeSession(t.Context(), g.SID, "", brokertest.Operator)
+			return err
+		},
+		"reuse": func(h *brokertest.Harness, g *broker.Grant) error {
+			h.Rotate(t, g, brokertest.Request)
+			h.Clock.Advance(time.Minute)
+			_, err := h.Refresh(t.Context(), g.RefreshToken, g.CSRFToken, brokertest.Request)
+			_ = brokertest.WantCode(t, err, broker.CodeRefreshReused)
+			return nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := brokertest.Start(t)
+			g := h.MustSignIn(t)
+			u := user{T: t, Harness: h, uid: g.UID}
+			u.must("g1", app, grant("g1", g.SID, false))
+			if err := end(h, g); err != nil {
+				t.Fatal(err)
+			}
+			if want := "uid=" + g.UID + " sid=g1 client=app by=" + g.SID; !strings.Contains(h.Log.String(), "event=grant_ended") || !strings.Contains(h.Log.String(), want) {
+				t.Errorf("no %q in\n%s", want, h.Log)
+			}
 		})
 	}
 }

@@ -81,6 +81,7 @@ func (svc *Service) logOff(ctx context.Context, token credential.RefreshToken, r
 		return nil, nil //nolint:nilnil // a token without a session is not an error of a log-off
 	}
 	svc.audit.Info(ctx, "log_off", req, "uid", uid, "sid", sid)
+	result.AuditGrants(ctx, svc.audit, req)
 	return &result, nil
 }
 

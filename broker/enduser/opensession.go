@@ -80,5 +80,6 @@ func (svc *Service) endPriorSession(ctx context.Context, prior *credential.Prior
 		svc.cfg.Logger.WarnContext(ctx, "the session before a sign-in was not ended", "uid", prior.UID, "sid", prior.SID, "error", err)
 	case result.Effects.PutSession != nil: // else it had ended, or the secret is wrong
 		svc.audit.Info(ctx, "session_replaced", req, "uid", prior.UID, "sid", prior.SID, "by", by)
+		result.AuditGrants(ctx, svc.audit, req)
 	}
 }

@@ -41,6 +41,7 @@ func (svc *Service) Refresh(ctx context.Context, refreshText, csrf string, req b
 	eff := result.Effects
 	if eff.Refusal != "" {
 		svc.audit.Info(ctx, "refresh_refused", req, replays.Seen(token, req, "refusal", string(eff.Refusal))...)
+		result.AuditGrants(ctx, svc.audit, req)
 		return nil, commit.Refused(eff.Refusal)
 	}
 	if err := svc.replays.Answered(ctx, svc.audit, eff, token, req); err != nil {

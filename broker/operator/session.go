@@ -88,6 +88,7 @@ func (svc *Service) endSession(ctx context.Context, sid string, reason revocatio
 	}
 	changed = result.Effects.PutSession != nil
 	svc.audit.Info(ctx, "session_revoke", req, "uid", uid, "sid", sid, "reason", string(reason), "changed", changed)
+	result.AuditGrants(ctx, svc.audit, req)
 	return changed, result.Seq, nil
 }
 
