@@ -30,7 +30,7 @@ clients: {web: {public: true}}
 // configuration or a fragment of one.
 func TestDocsConfigurations(t *testing.T) {
 	etc := docsFiles(t)
-	for _, file := range []string{"operate.md", "http.md", "migrating-from-django.md", "troubleshooting.md", "aws.md"} {
+	for _, file := range []string{"operate.md", "http.md", "migrating-from-django.md", "troubleshooting.md", "aws.md", "oauth.md"} {
 		for _, b := range fences(t, file) {
 			if b.info != "yaml" {
 				continue
@@ -64,6 +64,11 @@ func docsConfiguration(t *testing.T, text string) string {
 	}
 	if err := yaml.Unmarshal([]byte(docsBase), &whole); err != nil {
 		t.Fatal(err)
+	}
+	if clients, ok := fragment["clients"].(map[string]any); ok {
+		all := maps.Clone(whole["clients"].(map[string]any))
+		maps.Copy(all, clients)
+		fragment["clients"] = all
 	}
 	maps.Copy(whole, fragment)
 	merged, err := yaml.Marshal(whole)
