@@ -16,9 +16,9 @@ import (
 
 // The token types of RFC 8693 §3 that are accepted.
 const (
-	tokenTypeAccess = "urn:ietf:params:oauth:token-type:access_token" //nolint:gosec // a name
-	tokenTypeJWT    = "urn:ietf:params:oauth:token-type:jwt"          //nolint:gosec // a name
-	tokenTypeID     = "urn:ietf:params:oauth:token-type:id_token"     //nolint:gosec // a name
+	tokenTypeAccess = "urn:ietf:params:oauth:token-type:access_token"
+	tokenTypeJWT    = "urn:ietf:params:oauth:token-type:jwt"
+	tokenTypeID     = "urn:ietf:params:oauth:token-type:id_token"
 )
 
 // exchangeToken exchanges an access token of this broker for one of the client (RFC 8693), or an id token of a provider for a grant. A
