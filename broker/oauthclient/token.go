@@ -130,7 +130,7 @@ func checkSizes(in broker.TokenRequest) error {
 }
 
 // errReported is the cause of a refusal that has an audit line already.
-var errReported = errors.New("reported")
+var errReported = errors.New("an audit line has the reason")
 
 // tokenRefused writes the audit line of a refused request, unless it has one, and returns its application error.
 func (svc *Service) tokenRefused(ctx context.Context, clientID string, in broker.TokenRequest, err error, req broker.Request) error {
