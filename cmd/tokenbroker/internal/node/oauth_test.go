@@ -284,3 +284,63 @@ func TestOneCodeAtTwoBrokers(t *testing.T) {
 		t.Errorf("%d brokers issued tokens", issued)
 	}
 }
+
+// TestBadRequestsOfOAuthClients sends what a client must not send to a running broker. Each is refused with the error of the
+// standard, and nothing is issued.
+func TestBadRequestsOfOAuthClients(t *testing.T) {
+	l := newFaultLab(t, withClients)
+	issuer := l.node.Issuer()
+	ada := newPerson(t, issuer)
+	consent := ada.signIn(ada.open(authorize(issuer, "demo-web", webCallback, "openid hello:read")))
+	code := codeAt(t, ada.press(consent, "consent-allow", nil), issuer, webCallback)
+	newCode := func() string {
+		return codeAt(t, ada.open(authorize(issuer, "demo-web", webCallback, "openid hello:read", "prompt", "none")), issuer, webCallback)
+	}
+	tokens := wantTokens(t, postForm(t, issuer+"/oauth2/token", codeGrant(code, webCallback), webClient))
+	with := func(form url.Values, more ...string) url.Values {
+		for i := 0; i < len(more); i += 2 {
+			form.Set(more[i], more[i+1])
+		}
+		return form
+	}
+	native := with(codeGrant(newCode(), webCallback), "client_id", "demo-native")
+	for name, row := range map[string]struct {
+		form   url.Values
+		client string
+		status int
+		code   string
+	}{
+		"RFC 6749 §4.1.3: a code of another client":   {native, "", 400, "invalid_grant"},
+		"RFC 6749 §4.1.3: another redirect URI":       {codeGrant(newCode(), webCallback+"/"), webClient, 400, "invalid_grant"},
+		"RFC 6749 §4.1.3: no redirect URI":            {with(codeGrant(newCode(), ""), "redirect_uri", ""), webClient, 400, "invalid_request"},
+		"RFC 7636 §4.6: a wrong verifier":             {with(codeGrant(newCode(), webCallback), "code_verifier", strings.Repeat("x", 43)), webClient, 400, "invalid_grant"},
+		"RFC 7636 §4.6: no verifier":                  {with(codeGrant(newCode(), webCallback), "code_verifier", ""), webClient, 400, "invalid_request"},
+		"a code that is not one":                      {codeGrant("x", webCallback), webClient, 400, "invalid_grant"},
+		"no code":                                     {codeGrant("", webCallback), webClient, 400, "invalid_request"},
+		"a refresh token as a code":                   {codeGrant(tokens.text("refresh_token"), webCallback), webClient, 400, "invalid_grant"},
+		"RFC 6749 §6: a scope that was not granted":   {with(refreshGrant(tokens.text("refresh_token")), "scope", "openid email"), webClient, 400, "invalid_scope"},
+		"RFC 6749 §6: a refresh token of another":     {with(refreshGrant(tokens.text("refresh_token")), "client_id", "demo-native"), "", 400, "invalid_grant"},
+		"no refresh token":                            {refreshGrant(""), webClient, 400, "invalid_request"},
+		"an access token as a refresh token":          {refreshGrant(tokens.text("access_token")), webClient, 400, "invalid_grant"},
+		"RFC 8707 §2: an unknown resource":            {url.Values{"grant_type": {"client_credentials"}, "resource": {"http://127.0.0.1:8082/other"}}, serviceClient, 400, "invalid_target"},
+		"an audience as a resource":                   {url.Values{"grant_type": {"client_credentials"}, "resource": {"demo-api"}}, serviceClient, 400, "invalid_target"},
+		"RFC 6749 §4.4.2: a scope of no client":       {url.Values{"grant_type": {"client_credentials"}, "scope": {"admin"}}, serviceClient, 400, "invalid_scope"},
+		"a grant type that the client may not use":    {url.Values{"grant_type": {"client_credentials"}}, webClient, 400, "unauthorized_client"},
+		"no implicit grant, no password grant":        {url.Values{"grant_type": {"implicit"}}, webClient, 400, "unsupported_grant_type"},
+		"a confidential client without its secret":    {with(refreshGrant(tokens.text("refresh_token")), "client_id", "demo-web"), "", 401, "invalid_client"},
+		"an unknown client":                           {with(refreshGrant(tokens.text("refresh_token")), "client_id", "nobody"), "", 401, "invalid_client"},
+		"RFC 8693 §2.1: no subject token":             {url.Values{"grant_type": {broker.GrantTokenExchange}}, serviceClient, 400, "invalid_request"},
+		"RFC 8693 §2.2.2: a broken subject token":     {url.Values{"grant_type": {broker.GrantTokenExchange}, "subject_token": {"x"}, "subject_token_type": {"urn:ietf:params:oauth:token-type:access_token"}}, serviceClient, 400, "invalid_request"},
+		"RFC 6749 §3.2: a parameter twice":            {url.Values{"grant_type": {"client_credentials", "client_credentials"}}, serviceClient, 400, "invalid_request"},
+		"a refresh token longer than any of a broker": {refreshGrant("rt1." + strings.Repeat("x", 60<<10)), webClient, 400, "invalid_request"},
+	} {
+		var headers []string
+		if row.client != "" {
+			headers = append(headers, row.client)
+		}
+		t.Run(name, func(t *testing.T) {
+			wantError(t, postForm(t, issuer+"/oauth2/token", row.form, headers...), row.status, row.code)
+		})
+	}
+	wantActive(t, issuer, serviceClient, tokens.text("access_token"), true) // none of this ended the grant
+}
