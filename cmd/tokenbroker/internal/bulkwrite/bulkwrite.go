@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"tokenbroker/store"
 )
@@ -52,11 +53,12 @@ func (b *batch) add(ctx context.Context, w store.Write) error {
 	return nil
 }
 
-// flush commits the changes. Those that did not fit into one commit of the engine are committed again.
+// flush commits the changes. Those that did not fit into one commit of the engine are committed again, and deletions of which it is not
+// known whether they were written: a run reports them as a conflict (package origins).
 func (b *batch) flush(ctx context.Context) error {
 	for len(b.changes) > 0 {
 		var rest []store.Change
-		written := 0
+		written, unknown := 0, false
 		for i, err := range b.to.Commit(ctx, b.changes, nil) {
 			c := b.changes[i]
 			switch {
@@ -64,11 +66,13 @@ func (b *batch) flush(ctx context.Context) error {
 				written += len(c.Writes)
 			case len(b.changes) > 1 && (errors.Is(err, store.ErrTooBig) || errors.Is(err, store.ErrRetry)):
 				rest = append(rest, c)
+			case errors.Is(err, store.ErrConflict) && !slices.ContainsFunc(c.Writes, func(w store.Write) bool { return !w.Blind || !w.Delete }):
+				rest, unknown = append(rest, c), true
 			default:
 				return fmt.Errorf("writing %q and the %d records after it: %w", c.Writes[0].Key, len(c.Writes)-1, err)
 			}
 		}
-		if len(rest) == len(b.changes) {
+		if len(rest) == len(b.changes) && !unknown {
 			return fmt.Errorf("writing %d changes from %q on: %w", len(rest), rest[0].Writes[0].Key, store.ErrTooBig)
 		}
 		if b.changes = rest; b.done != nil {

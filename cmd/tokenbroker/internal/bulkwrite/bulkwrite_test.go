@@ -74,3 +74,24 @@ func TestFillCommitsAgainWhatDidNotFit(t *testing.T) {
 		t.Errorf("%d records are left, want that of the origin: %v", count(t, run), err)
 	}
 }
+
+// TestClearGoesOnAfterAnswersAreLost: a run cannot tell whether a deletion was written.
+func TestClearGoesOnAfterAnswersAreLost(t *testing.T) {
+	commits := 0
+	engine := memstore.NewEngine(nil).Open(func(op memstore.Op) memstore.Fault {
+		if op.Kind == memstore.OpCommit {
+			if commits++; commits%2 == 0 {
+				return memstore.LoseAnswer
+			}
+		}
+		return memstore.OK
+	})
+	run, err := origins.Join(t.Context(), origins.Config{Engine: engine, Name: "a", KEK: "kek"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fill(t, run, 2345, 10)
+	if err := bulkwrite.Clear(t.Context(), run, run.Own); err != nil || count(t, run) != 1 {
+		t.Errorf("%d records are left, want that of the origin: %v", count(t, run), err)
+	}
+}
