@@ -28,7 +28,11 @@ func (h *Handler) consent(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	decision := broker.ConsentDecision{Allow: answer == "allow", CSRFToken: csrf, Scopes: fields["scope"]}
+	scope, err := once(fields, "scope")
+	if err != nil {
+		return err
+	}
+	decision := broker.ConsentDecision{Allow: answer == "allow", CSRFToken: csrf, Scopes: strings.Fields(scope)}
 	a, err := h.cfg.Authorizations.Consent(r.Context(), broker.AuthorizationRequest{Params: params, RefreshToken: token}, decision, httpapi.BrokerRequest(r))
 	switch {
 	case err != nil:
@@ -45,11 +49,12 @@ func (h *Handler) consent(w http.ResponseWriter, r *http.Request) error {
 func (h *Handler) consentPage(w http.ResponseWriter, r *http.Request, a *broker.Authorization, params url.Values) error {
 	type scope struct{ Name, Words string }
 	shown := struct {
-		Client, User, Initial, Target, Query, CSRF, Switch string
-		Scopes                                             []scope
+		Client, User, Initial, Target, Query, CSRF, Switch, Scope string
+		Scopes                                                    []scope
 	}{
 		Client: a.ClientName, User: a.UserName, Initial: look.Initial(a.UserName), Target: target(a.RedirectURI),
 		Query: params.Encode(), CSRF: a.CSRFToken, Switch: authorizeURL(withAccountSelection(params)),
+		Scope: strings.Join(a.Scopes, " "),
 	}
 	for _, name := range a.Scopes {
 		shown.Scopes = append(shown.Scopes, scope{name, h.words(name)})

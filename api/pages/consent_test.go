@@ -36,7 +36,7 @@ func TestConsentPage(t *testing.T) {
 		t.Errorf("form-action %q", got)
 	}
 	fields := a.fields()
-	if !sameQuery(t, fields.Get("query"), request+"&tb_continue=sealed&prompt=login+consent") || fields.Get("csrf") != "csrf-1" || !slices.Equal(fields["scope"], f.authorization.Scopes) {
+	if !sameQuery(t, fields.Get("query"), request+"&tb_continue=sealed&prompt=login+consent") || fields.Get("csrf") != "csrf-1" || !slices.Equal(strings.Fields(fields.Get("scope")), f.authorization.Scopes) {
 		t.Errorf("fields %v", fields)
 	}
 	if other := attr(a.find("#consent-switch"), "href"); !strings.HasPrefix(other, "/auth/authorize?") ||
