@@ -67,13 +67,13 @@ func (h *Handler) bearerErrors(f httpapi.Endpoint) httpapi.Endpoint {
 		}
 		h.letAnyClientRead(w, r)
 		e := refusalOf(r, err)
-		switch {
-		case e.code == codeTokenMissing:
+		switch e.code {
+		case codeTokenMissing:
 			httpapi.EntryOf(r).Code = e.code
 			w.Header().Set("WWW-Authenticate", httpapi.ChallengeBearer)
 			w.WriteHeader(http.StatusUnauthorized)
 			return nil
-		case e.code == broker.CodeInvalidGrant: // a refusal of the token by another code
+		case broker.CodeInvalidGrant: // a refusal of the token by another code
 			e.status, e.code = http.StatusUnauthorized, broker.CodeInvalidToken
 		}
 		if e.status < 500 && e.status != http.StatusTooManyRequests {
