@@ -34,6 +34,16 @@ Try it in another terminal:
   curl -s -b jar -c jar --location --request POST "$BROKER/auth/logoff/?wait=2s" --header 'Content-Type: application/json' --data-raw "{\"CSRF_token\": \"$CSRF\"}"
   curl -s -i -H "Authorization: Bearer $TOKEN" "$SAMPLE/hello"
 
+A machine gets a token by its client's secret, and an app by a code flow with PKCE, here without a browser (docs/oauth.md):
+
+  curl -s -u {{.Service}}:{{.ServiceSecret}} -d grant_type=client_credentials -d scope={{.Scope}} "$BROKER/oauth2/token"
+  VERIFIER=$(openssl rand -hex 32); CHALLENGE=$(printf %s "$VERIFIER" | openssl dgst -sha256 -binary | base64 | tr '+/' '-_' | tr -d '=')
+  CSRF=$(curl -s -c jar "$BROKER/auth/sign-in/" --header 'Content-Type: application/json' --data-raw '{"username": "{{.User}}", "password": "{{.Password}}"}' | sed 's/.*"CSRF_token":"\([^"]*\)".*/\1/')
+  QUERY="client_id={{.Native}}&redirect_uri=http://127.0.0.1/callback&response_type=code&scope=openid+{{.Scope}}&code_challenge=$CHALLENGE&code_challenge_method=S256"
+  echo "a browser opens $BROKER/auth/authorize?$QUERY"
+  CODE=$(curl -s -b jar -o /dev/null -w '%{redirect_url}' "$BROKER/auth/authorize/consent" --data-urlencode "query=$QUERY" -d "csrf=$CSRF" -d 'scope=openid {{.Scope}}' -d decision=allow | sed 's/.*[?&]code=\([^&]*\).*/\1/')
+  curl -s "$BROKER/oauth2/token" -d grant_type=authorization_code -d client_id={{.Native}} -d redirect_uri=http://127.0.0.1/callback -d "code_verifier=$VERIFIER" -d "code=$CODE"
+
 {{with .Processes}}{{$first := index .Brokers 0}}These processes run behind {{$.Broker}}, which is a proxy that sends each request to the next broker:
 
 {{range .Brokers}}  {{printf "%-9s" .Name}} pid {{printf "%-8d" .PID}} {{.URL}} (admin {{.Admin}})
@@ -77,6 +87,7 @@ func (r *run) printReady(b banner) error {
 		"Broker": b.Broker, "Sample": urls[0], "OtherSamples": urls[1:],
 		"Admin": b.Admin, "TokenFile": b.TokenFile, "NATS": b.NATS, "IDP": r.emulator.issuer(),
 		"User": User, "Password": Password, "DataDir": r.dataDir, "Temporary": r.DataDir == "", "Version": r.Version, "Origins": r.Origins,
+		"Service": ServiceClient, "ServiceSecret": ServiceSecret, "Native": NativeClient, "Scope": Scope,
 		"Degraded": b.Degraded, "Processes": b.Processes, "RestartAfter": r.RestartAfter, "ProcessesFile": ProcessesFile,
 	})
 	if err != nil {
