@@ -34,8 +34,7 @@ Try it in another terminal:
   curl -s -b jar -c jar --location --request POST "$BROKER/auth/logoff/?wait=2s" --header 'Content-Type: application/json' --data-raw "{\"CSRF_token\": \"$CSRF\"}"
   curl -s -i -H "Authorization: Bearer $TOKEN" "$SAMPLE/hello"
 
-A machine gets a token by its client's secret, and an app by a code flow with PKCE, here without a browser (docs/oauth.md):
-
+  # a token for a machine, and a code flow of an app, in which curl is the browser (docs/oauth.md)
   curl -s -u {{.Service}}:{{.ServiceSecret}} -d grant_type=client_credentials -d scope={{.Scope}} "$BROKER/oauth2/token"
   VERIFIER=$(openssl rand -hex 32); CHALLENGE=$(printf %s "$VERIFIER" | openssl dgst -sha256 -binary | base64 | tr '+/' '-_' | tr -d '=')
   CSRF=$(curl -s -c jar "$BROKER/auth/sign-in/" --header 'Content-Type: application/json' --data-raw '{"username": "{{.User}}", "password": "{{.Password}}"}' | sed 's/.*"CSRF_token":"\([^"]*\)".*/\1/')
