@@ -16,7 +16,9 @@ import (
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/chromedp"
 
+	"tokenbroker/cmd/tokenbroker/internal/devserver"
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
+	"tokenbroker/upstream/devidp"
 )
 
 // relyingParty is the web site of an OAuth client, on another site than the broker: localhost and 127.0.0.1 are two sites.
@@ -101,12 +103,22 @@ func (rp *relyingParty) redeem(code string) string {
 	return "ok"
 }
 
-// A client on another site signs users in through the pages, and from then on silently, until they sign out there.
-func TestSingleSignOnFromAnotherSite(t *testing.T) {
-	b := startBrowser(t)
+// shopper is a browser, a broker and a client on another site. The console's lines are kept.
+type shopper struct {
+	*tab
+	rp *relyingParty
+
+	mu      sync.Mutex
+	console []string
+}
+
+// startShopper starts them with the user ada, and opens the client's page. more is added to the broker's configuration.
+func startShopper(t *testing.T, more func(issuer string) string) *shopper {
+	t.Helper()
+	v := &shopper{tab: startBrowser(t)}
 	s := newServed(t, "http")
-	rp := startRelyingParty(t, s.issuer)
-	config := strings.NewReplacer("ISSUER", s.issuer, "DIR", s.dir, "SECRET", shopSecret, "CLIENT", rp.url).Replace(`
+	v.rp = startRelyingParty(t, s.issuer)
+	config := strings.NewReplacer("ISSUER", s.issuer, "DIR", s.dir, "SECRET", shopSecret, "CLIENT", v.rp.url).Replace(`
 public_url: ISSUER
 data_dir: DIR/data
 tokens: {audience: [demo-api]}
@@ -121,49 +133,97 @@ clients:
     post_logout_redirect_uris: ["CLIENT/bye"]
     scopes: [openid, offline_access]
 `)
-	if err := os.WriteFile(s.config, []byte(config), 0o600); err != nil {
+	if err := os.WriteFile(s.config, []byte(config+more(s.issuer)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s.start(t)
 	s.operate(t, terminal.ExitOK, "users", "add", "ada")
-
-	var mu sync.Mutex
-	var console []string
-	err := chromedp.Listen(b.ctx, func(event any) {
+	err := chromedp.Listen(v.ctx, func(event any) {
 		if e, ok := event.(*log.EventEntryAdded); ok {
-			mu.Lock()
-			defer mu.Unlock()
-			console = append(console, string(e.Entry.Level)+": "+e.Entry.Text)
+			v.mu.Lock()
+			defer v.mu.Unlock()
+			v.console = append(v.console, string(e.Entry.Level)+": "+e.Entry.Text)
 		}
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	click := func(id, title string) {
-		t.Helper()
-		if err := chromedp.Do(b.ctx, chromedp.Click("#"+id)); err != nil {
-			t.Fatalf("clicking %s: %v", id, err)
+	v.navigate(v.rp.url + "/")
+	return v
+}
+
+// click clicks an element and waits for the page of that title.
+func (v *shopper) click(selector, title string) {
+	v.t.Helper()
+	if err := chromedp.Do(v.ctx, chromedp.Click(selector)); err != nil {
+		v.t.Fatalf("clicking %s: %v", selector, err)
+	}
+	v.until("after "+selector+": "+title, "document.readyState === 'complete' && document.title === "+quote(title))
+}
+
+func (v *shopper) fill(username, password string) {
+	v.t.Helper()
+	if err := chromedp.Do(v.ctx, chromedp.SendKeys("[name=username]", username), chromedp.SendKeys("[name=password]", password)); err != nil {
+		v.t.Fatal(err)
+	}
+}
+
+// wantNoConsole fails the test if the console has a line: a page's policy has blocked a part of the page.
+func (v *shopper) wantNoConsole() {
+	v.t.Helper()
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if len(v.console) > 0 {
+		v.t.Errorf("the console has %q", v.console)
+	}
+}
+
+const (
+	signInTitle  = "Sign in · Sign-in service"
+	consentTitle = "Web Shop asks for access · Sign-in service"
+)
+
+// A client on another site signs users in through the pages, and from then on silently, until they sign out there.
+func TestSingleSignOnFromAnotherSite(t *testing.T) {
+	v := startShopper(t, func(string) string { return "" })
+	v.click("#silent", "silent: login_required")
+	v.click("#first", signInTitle)
+	v.fill("ada", "correct horse")
+	v.click("#submit", consentTitle)
+	v.click("#consent-allow", "first: ok")
+	v.click("#again", "again: ok")
+	v.click("#silent", "silent: ok")
+	v.click("#posted", "posted: ok")
+	v.click("#ask", "Sign out? · Sign-in service")
+	v.navigate(v.rp.url + "/")
+	v.click("#out", "/bye")
+	v.click("#silent", "silent: login_required")
+	v.wantNoConsole()
+}
+
+// A sign-in at a provider, which is on a third site, goes on with the client's request.
+func TestSignInAtAProviderGoesOnWithTheRequest(t *testing.T) {
+	var pool http.Handler
+	idp := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { pool.ServeHTTP(w, r) }))
+	t.Cleanup(idp.Close)
+	issuer := strings.Replace(idp.URL, "127.0.0.1", "localhost", 1) + "/" + devserver.Pool
+	v := startShopper(t, func(broker string) string {
+		server, err := devidp.New(devidp.Config{
+			Issuer: issuer, Users: devidp.DevUsers(),
+			Clients: []devidp.Client{{ID: devserver.EmulatorClient, RedirectURIs: []string{broker + "/auth/callback/corp/"}, LogoutURIs: []string{broker + "/"}}},
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
-		b.until("after "+id+": "+title, "document.title === "+quote(title))
-	}
-	b.navigate(rp.url + "/")
-	click("silent", "silent: login_required")
-	click("first", "Sign in · Sign-in service")
-	if err := chromedp.Do(b.ctx, chromedp.SendKeys("#username", "ada"), chromedp.SendKeys("#password", "correct horse")); err != nil {
-		t.Fatal(err)
-	}
-	click("submit", "Web Shop asks for access · Sign-in service")
-	click("consent-allow", "first: ok")
-	click("again", "again: ok")
-	click("silent", "silent: ok")
-	click("posted", "posted: ok")
-	click("ask", "Sign out? · Sign-in service")
-	b.navigate(rp.url + "/")
-	click("out", "/bye")
-	click("silent", "silent: login_required")
-	mu.Lock()
-	defer mu.Unlock()
-	if len(console) > 0 {
-		t.Errorf("the console has %q", console)
-	}
+		pool = server.Handler()
+		return "providers: {corp: {kind: oidc, issuer: \"" + issuer + "\", client_id: " + devserver.EmulatorClient + "}}\n"
+	})
+	v.click("#first", signInTitle)
+	v.leave("document.querySelector('a.choice').click()")
+	v.until("the provider's form", "document.readyState === 'complete' && document.querySelector('#u')")
+	v.leave("(() => { const form = document.querySelector('form'); form.username.value = form.password.value = 'admin'; form.querySelector('button').click(); })()")
+	v.until("the consent page", "document.readyState === 'complete' && document.title === "+quote(consentTitle))
+	v.click("#consent-allow", "first: ok")
+	v.click("#silent", "silent: ok")
+	v.wantNoConsole()
 }
