@@ -37,15 +37,15 @@ type server struct {
 	client *http.Client
 }
 
-// build builds a program once for all tests.
-func build(t *testing.T, dir, pkg string) string {
+// build builds a program once for all tests, in the module of dir.
+func build(t *testing.T, dir, pkg, name string) string {
 	t.Helper()
 	builds.Lock()
 	defer builds.Unlock()
 	if path, ok := built[pkg]; ok {
 		return path
 	}
-	path := filepath.Join(programs, filepath.Base(pkg))
+	path := filepath.Join(programs, name)
 	cmd := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", path, pkg)
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -75,7 +75,7 @@ func TestMain(m *testing.M) {
 // startServer starts a broker with these clients, in the form of the configuration, and the user [userName].
 func startServer(t *testing.T, clients string) *server {
 	t.Helper()
-	program, dir := build(t, "..", "./cmd/tokenbroker"), t.TempDir()
+	program, dir := build(t, "..", "./cmd/tokenbroker", "tokenbroker"), t.TempDir()
 	ports := freePorts(t, 2)
 	s := &server{issuer: "https://127.0.0.1:" + ports[0]}
 	certFile, keyFile := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")

@@ -23,12 +23,20 @@ func TestOAuth2ProxyProtectsAPage(t *testing.T) {
 		_, _ = w.Write([]byte("the wiki of " + r.Header.Get("X-Forwarded-Preferred-Username")))
 	}))
 	defer page.Close()
-	start(t, "HTTP: listening on", build(t, ".", "github.com/oauth2-proxy/oauth2-proxy/v7"),
+	start(t, "Cookie settings", build(t, ".", "github.com/oauth2-proxy/oauth2-proxy/v7", "oauth2-proxy"),
 		"--provider=oidc", "--oidc-issuer-url="+s.issuer, "--client-id=oauth2-proxy", "--client-secret="+secret,
 		"--http-address="+strings.TrimPrefix(proxy, "http://"), "--redirect-url="+proxy+"/oauth2/callback", "--upstream="+page.URL,
 		"--cookie-secret=0123456789abcdef0123456789abcdef", "--cookie-secure=false", "--email-domain=*", "--scope=openid profile email groups",
 		"--provider-ca-file="+s.caFile(t), "--code-challenge-method=S256", "--skip-provider-button=true",
 		"--user-id-claim=sub", "--oidc-email-claim=sub", "--insecure-oidc-allow-unverified-email=true")
+	eventually(t, "oauth2-proxy answers", func() bool {
+		res, err := s.client.Get(proxy + "/ping")
+		if err != nil {
+			return false
+		}
+		_ = res.Body.Close()
+		return res.StatusCode == http.StatusOK
+	})
 	b := newBrowser(t, s, "")
 	if p := b.signIn(t, proxy+"/"); p.StatusCode != http.StatusOK || p.body != "the wiki of "+userName {
 		t.Fatalf("after the sign-in at %s: %d %s", p.Request.URL, p.StatusCode, p.body)
