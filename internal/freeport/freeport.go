@@ -31,7 +31,7 @@ func Reserve(n int) (ports []string, release func(), err error) {
 		}
 	}
 	for tries := 0; len(ports) < n; tries++ {
-		port := strconv.Itoa(20_000 + rand.IntN(12_000))
+		port := strconv.Itoa(20_000 + rand.IntN(12_000)) //nolint:gosec // a port is no secret
 		udp, udpErr := net.ListenPacket("udp", "127.0.0.1:"+port)
 		if udpErr == nil {
 			reserved = append(reserved, udp)
