@@ -106,6 +106,7 @@ func (svc *Service) openGrant(ctx context.Context, client directory.ClientRecord
 		return session.Effects{}, &broker.Error{Code: broker.CodeTooManySessions, Message: "This user has opened too many sessions; try again later.", RetryAfter: wait}
 	}
 	open.SID, open.SecretHash, open.Channel, open.ClientID = sid, token.SecretHash(), session.ChannelOAuth, client.ID
+	open.ClientEpoch = client.Epoch
 	open.Device, open.Source = req.UserAgent, token.Source(req)
 	svc.lifetimes(&open, client)
 	result, err := svc.path.Ask(ctx, commit.Message{UID: uid, SID: sid, ClientID: client.ID, Marks: marks, Message: open})

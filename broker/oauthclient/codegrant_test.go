@@ -10,6 +10,7 @@ import (
 	"tokenbroker/broker/brokertest"
 	"tokenbroker/broker/credential"
 	"tokenbroker/broker/directory"
+	"tokenbroker/broker/oauthclient"
 	"tokenbroker/broker/operator"
 	"tokenbroker/broker/session"
 	"tokenbroker/revocation"
@@ -194,6 +195,35 @@ func TestACodeOfARevokedClientIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	e.mustToken(e.code("app", func(c *credential.AuthorizationCode) { c.CEP = client.Epoch }))
+}
+
+// secretsBefore calls before when a key of the purpose is needed.
+type secretsBefore struct {
+	brokertest.Secrets
+	purpose string
+	before  func()
+}
+
+func (s *secretsBefore) Keys(purpose string) [][]byte {
+	if purpose == s.purpose && s.before != nil {
+		before := s.before
+		s.before = nil
+		before()
+	}
+	return s.Secrets.Keys(purpose)
+}
+
+// TestACodeOfAClientThatIsRevokedMeanwhileIsRefused: the epoch of the client rises after the client has authenticated.
+func TestACodeOfAClientThatIsRevokedMeanwhileIsRefused(t *testing.T) {
+	secrets := &secretsBefore{purpose: "authorization-code"}
+	e := newTokenEndpoint(t, func(c *oauthclient.Config) { c.Secrets = secrets })
+	in := e.code("app")
+	secrets.before = func() {
+		if _, err := e.RevokeClient(t.Context(), "app", "", brokertest.Operator); err != nil {
+			t.Error(err)
+		}
+	}
+	e.refuses(in, broker.CodeInvalidGrant)
 }
 
 func TestACodeDiesWithItsBrowserSession(t *testing.T) {

@@ -86,6 +86,9 @@ type Open struct {
 	Offline                           bool
 	UserInfoClaims, IDTokenClaims     []string
 	AccessS, IdleS, AbsoluteS, GraceS int64
+	// ClientEpoch is the epoch of the grant's client when the client authenticated. If the client's tokens were revoked since then,
+	// the Open is refused with RefuseRevoked.
+	ClientEpoch int64
 }
 
 // Profile is the part of a user's record that each login takes from the upstream account.

@@ -30,6 +30,8 @@ func (m Open) step(now time.Time, p Policy, st State) Effects {
 		return Effects{Refusal: RefuseUsed}
 	case m.BrowserSID != "" && judgeBrowser(now, p, st) != "":
 		return Effects{Refusal: RefuseBrowserEnded}
+	case m.Channel == ChannelOAuth && m.ClientEpoch < st.ClientEpoch:
+		return Effects{Refusal: RefuseRevoked}
 	}
 	user := *st.User
 	if m.BrowserSID == "" {

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -240,6 +241,7 @@ func (r *recordRig) authorize(s *secrets) {
 			SID: sid, SecretHash: grantSecret(sid), Channel: session.ChannelOAuth, ClientID: service, Scope: "openid hello:read", AuthTime: fixtureTime.Unix(), Device: fixtureRequest.UserAgent,
 			Audience: []string{"demo-api", "https://api.example/"}, BrowserSID: s.SID, Offline: sid == s.OfflineGrant,
 			UserInfoClaims: []string{"email"}, IDTokenClaims: []string{"name"}, AccessS: 60, IdleS: 3600, AbsoluteS: 7200, GraceS: 300,
+			ClientEpoch: math.MaxInt64, // the client was revoked before
 		}); eff.Refusal != "" {
 			r.t.Fatalf("opening a grant: %s", eff.Refusal)
 		}
