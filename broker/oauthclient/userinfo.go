@@ -40,7 +40,11 @@ func (svc *Service) UserInfo(ctx context.Context, accessToken string, req broker
 	case st.User == nil || st.User.Disabled || st.Session == nil || st.Session.Ended != nil:
 		return nil, invalid
 	}
-	claims := credential.UserClaims(st.User, token.scopes, st.Session.UserInfoClaims)
+	var requested []string
+	if st.Session.ClientID == token.clientID { // the token of an exchange may be another client's, to which the user did not allow them
+		requested = st.Session.UserInfoClaims
+	}
+	claims := credential.UserClaims(st.User, token.scopes, requested)
 	claims["sub"] = st.User.UID
 	return &broker.UserInfo{Claims: claims, ClientID: token.clientID}, nil
 }

@@ -55,6 +55,12 @@ func TestUserInfoHasTheClaimsOfTheGrant(t *testing.T) {
 	if want := map[string]any{"sub": grant.UID, "email": "ada@example.org"}; err != nil || !reflect.DeepEqual(got.Claims, want) {
 		t.Errorf("got %+v, %v", got, err)
 	}
+	// The token that another client got by an exchange keeps the sid, but the user allowed those claims only to the grant's client.
+	a.tokens["t"] = map[string]any{"sub": grant.UID, "sid": grant.SID, "client_id": "machine", "scope": "openid"}
+	got, err = a.svc.UserInfo(t.Context(), "t", brokertest.Request)
+	if want := map[string]any{"sub": grant.UID}; err != nil || !reflect.DeepEqual(got.Claims, want) {
+		t.Errorf("got %+v, %v", got, err)
+	}
 }
 
 // RFC 6750 §3.1: invalid_token and insufficient_scope.
