@@ -94,16 +94,17 @@ func (svc *Service) exchangeAccessToken(ctx context.Context, client directory.Cl
 		}
 		claims.Act = &credential.Actor{Subject: actor.Subject, ClientID: actor.ClientID, Prior: claims.Act}
 	}
+	// The epoch of the client is read before the session is judged: a revocation of the client that one of them misses ends the token.
+	if _, claims.CEP, err = svc.reserve(ctx, client.ID, claims.ExpiresAt); err != nil {
+		return nil, err
+	}
+	claims.SEP = subject.SEP
 	var custom map[string]any
 	if subject.SID != "" {
 		if custom, err = svc.exchangedClaims(ctx, claims, subject.ClientID); err != nil {
 			return nil, err
 		}
 	}
-	if _, claims.CEP, err = svc.reserve(ctx, client.ID, claims.ExpiresAt); err != nil {
-		return nil, err
-	}
-	claims.SEP = subject.SEP
 	answer, err := svc.sign(ctx, &claims, custom)
 	if err != nil {
 		return nil, err

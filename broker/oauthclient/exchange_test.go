@@ -168,6 +168,37 @@ func TestAnExchangedTokenHasTheEpochOfItsClient(t *testing.T) {
 	e.refuses(exchanging("machine", subject), broker.CodeInvalidRequest) // the fake verifier does not know sub events; the record does
 }
 
+// claimsBefore calls before when claims are computed.
+type claimsBefore struct {
+	credential.CustomClaims
+	before func()
+}
+
+func (c *claimsBefore) Claims(context.Context, credential.ClaimsInput) (map[string]any, error) {
+	if c.before != nil {
+		c.before()
+	}
+	return nil, nil
+}
+
+// TestAnExchangeMissesNoRevocationOfItsClient: the client is revoked after the session of its subject token was judged.
+func TestAnExchangeMissesNoRevocationOfItsClient(t *testing.T) {
+	claims := &claimsBefore{}
+	e := newTokenEndpoint(t, func(c *oauthclient.Config) { c.CustomClaims = claims })
+	subject := e.mustToken(e.code("app")).AccessToken
+	claims.before = func() {
+		claims.before = nil
+		if _, err := e.RevokeClient(t.Context(), "app", "", brokertest.Operator); err != nil {
+			t.Error(err)
+		}
+	}
+	exchanged := e.claims(e.mustToken(exchanging("app", subject)).AccessToken)
+	client, _, err := directory.ReadClient(t.Context(), e.Store, "app")
+	if err != nil || exchanged["cep"].(float64) >= float64(client.Epoch) {
+		t.Errorf("claims %v, epoch %d, %v: the token outlives the revocation of its client", exchanged, client.Epoch, err)
+	}
+}
+
 // provenIDTokens proves any token but "bad" as ada's.
 type provenIDTokens struct{ uid string }
 
