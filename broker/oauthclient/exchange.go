@@ -73,10 +73,13 @@ func (svc *Service) exchangeAccessToken(ctx context.Context, client directory.Cl
 		return nil, err
 	}
 	audience := common
-	if len(in.Resources)+len(in.Audiences) > 0 {
+	switch {
+	case len(in.Resources)+len(in.Audiences) > 0:
 		if audience, err = svc.narrow(mine, in.Resources, in.Audiences); err != nil {
 			return nil, err
 		}
+	case onlyOpenID(scopes):
+		audience = []string{svc.cfg.Issuer}
 	}
 	now := svc.cfg.Clock.Now()
 	claims := credential.AccessToken{

@@ -199,6 +199,19 @@ func TestAnExchangeMissesNoRevocationOfItsClient(t *testing.T) {
 	}
 }
 
+func TestAnExchangedTokenWithOnlyOpenIDScopesIsForTheBroker(t *testing.T) {
+	e := newTokenEndpoint(t)
+	subject := e.mustToken(e.code("app")).AccessToken
+	openID := func(in *broker.TokenRequest) { in.Scope = "openid" }
+	if aud := e.claims(e.mustToken(exchanging("machine", subject, openID)).AccessToken)["aud"].([]any); !slices.Equal(aud, []any{"http://issuer.test"}) {
+		t.Errorf("aud %v", aud)
+	}
+	named := e.mustToken(exchanging("machine", subject, openID, func(in *broker.TokenRequest) { in.Audiences = []string{"demo-api"} }))
+	if aud := e.claims(named.AccessToken)["aud"].([]any); !slices.Equal(aud, []any{"demo-api"}) {
+		t.Errorf("aud %v", aud)
+	}
+}
+
 // provenIDTokens proves any token but "bad" as ada's.
 type provenIDTokens struct{ uid string }
 
