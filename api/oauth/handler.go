@@ -29,6 +29,8 @@ const (
 type Clients interface {
 	AuthenticateClient(ctx context.Context, c broker.ClientCredentials, req broker.Request) (broker.ClientInfo, error)
 	Token(ctx context.Context, in broker.TokenRequest, req broker.Request) (*broker.TokenAnswer, error)
+	// RefuseTokenRequest audits the refusal of a token request that cannot be read.
+	RefuseTokenRequest(ctx context.Context, code broker.Code, reason string, req broker.Request)
 	Revoke(ctx context.Context, c broker.ClientCredentials, token, hint string, req broker.Request) (clientID string, err error)
 	IntrospectRefreshToken(ctx context.Context, clientID, token string) (info broker.RefreshTokenInfo, active bool, err error)
 	UserInfo(ctx context.Context, accessToken string, req broker.Request) (*broker.UserInfo, error)

@@ -23,11 +23,17 @@ var tokenParameters = []string{
 // RFC 8693 §2.1).
 func (h *Handler) token(w http.ResponseWriter, r *http.Request) error {
 	form, err := readForm(w, r, "resource", "audience")
-	if err != nil {
-		return err
+	var in broker.TokenRequest
+	if err == nil {
+		in, err = tokenRequest(r, form)
 	}
-	in, err := tokenRequest(r, form)
 	if err != nil {
+		e := refusalOf(r, err)
+		reason := e.description
+		if e.code == broker.CodeInvalidClient { // the description is that of wrong credentials
+			reason = "the client sent no credentials that can be read"
+		}
+		h.cfg.Clients.RefuseTokenRequest(r.Context(), e.code, reason, httpapi.BrokerRequest(r))
 		return err
 	}
 	answer, err := h.cfg.Clients.Token(r.Context(), in, httpapi.BrokerRequest(r))

@@ -167,6 +167,9 @@ func TestMalformedRequestsOfClients(t *testing.T) {
 			if len(f.Calls) > 0 {
 				t.Errorf("the broker was asked: %v", f.Calls)
 			}
+			if len(f.Refused) != 1 || !strings.HasPrefix(f.Refused[0], row.code+": ") {
+				t.Errorf("audited refusals: %q, want one", f.Refused)
+			}
 		})
 	}
 	apitest.Want(t, apitest.Call(apitest.New(t, &apitest.Fake{}), "GET", "/oauth2/token", ""), 405, "method_not_allowed")

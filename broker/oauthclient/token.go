@@ -54,6 +54,12 @@ func (svc *Service) Token(ctx context.Context, in broker.TokenRequest, req broke
 	return answer, nil
 }
 
+// RefuseTokenRequest writes the audit line of a request to the token endpoint that cannot be read and never gets to Token. reason
+// contains nothing that the client sent.
+func (svc *Service) RefuseTokenRequest(ctx context.Context, code broker.Code, reason string, req broker.Request) {
+	svc.audit.Info(ctx, "token_refused", req, "refusal", string(code), "reason", reason)
+}
+
 // answer answers the request of an authenticated client.
 func (svc *Service) answer(ctx context.Context, client directory.ClientRecord, in broker.TokenRequest, req broker.Request) (*broker.TokenAnswer, error) {
 	grantType, supported := grantTypes[in.GrantType]

@@ -270,6 +270,15 @@ func TestRFC6749Section52RefusalsOfTheTokenEndpoint(t *testing.T) {
 	}
 }
 
+func TestARefusalOfARequestThatCannotBeReadIsAudited(t *testing.T) {
+	e := newTokenEndpoint(t)
+	e.audit.Reset()
+	e.svc.RefuseTokenRequest(t.Context(), broker.CodeInvalidRequest, "a parameter occurs twice", brokertest.Request)
+	if line := e.audit.String(); !strings.Contains(line, `event=token_refused`) || !strings.Contains(line, `refusal=invalid_request reason="a parameter occurs twice"`) {
+		t.Errorf("audit:\n%s", line)
+	}
+}
+
 func TestRFC6749Section44ClientCredentials(t *testing.T) {
 	e := newTokenEndpoint(t)
 	answer := e.mustToken(as("machine", broker.TokenRequest{GrantType: broker.GrantClientCredentials, Scope: "openid orders:read hello:read admin orders:read", Unused: []string{"tenant"}}))

@@ -25,6 +25,11 @@ func (c Clients) Token(_ context.Context, in broker.TokenRequest, req broker.Req
 	return c.Tokens, c.Err
 }
 
+// RefuseTokenRequest implements oauth.Clients.
+func (c Clients) RefuseTokenRequest(_ context.Context, code broker.Code, reason string, _ broker.Request) {
+	c.Refused = append(c.Refused, string(code)+": "+reason)
+}
+
 // Revoke implements oauth.Clients.
 func (c Clients) Revoke(_ context.Context, sent broker.ClientCredentials, token, hint string, req broker.Request) (string, error) {
 	c.Calls, c.Credentials, c.Fake.Token, c.Hint, c.Req = append(c.Calls, "revoke"), sent, token, hint, req

@@ -58,6 +58,7 @@ type Fake struct {
 	TokenRequest broker.TokenRequest
 	Credentials  broker.ClientCredentials
 	Hint         string
+	Refused      []string // code and reason of the token requests that could not be read
 }
 
 // SignIn implements browser.Sessions.
