@@ -11,20 +11,18 @@ import (
 
 // authorize is GET and POST /auth/authorize: the authorization endpoint (RFC 6749 §3.1).
 func (h *Handler) authorize(w http.ResponseWriter, r *http.Request) error {
-	params, err := parameters(w, r, maxAuthorization)
+	params, err := parameters(w, r, maxLong)
 	if err != nil {
 		return err
 	}
 	_, returned := params[broker.ReturnParam]
 	params.Del(broker.ReturnParam)
-	if err := checkLength(params); err != nil {
-		return err
-	}
 	token, err := h.cookie.Read(r)
 	switch {
 	case err != nil:
 		return err
-	case token == "" && !returned && isCrossSite(r):
+	// One that is too long is refused by Authorize, which tells the client if it may.
+	case token == "" && !returned && isCrossSite(r) && checkLength(params) == nil:
 		return h.bounce(w, r, httpapi.AuthorizePath, params)
 	}
 	refusal := broker.Code(params.Get(errorParam))
@@ -40,6 +38,7 @@ func (h *Handler) authorize(w http.ResponseWriter, r *http.Request) error {
 func checkLength(params url.Values) error {
 	own := maps.Clone(params)
 	own.Del(broker.ContinueParam)
+	own.Del(errorParam)
 	if len(own.Encode()) > maxAuthorization {
 		return tooLong(maxAuthorization)
 	}

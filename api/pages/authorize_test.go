@@ -97,7 +97,7 @@ func TestUnknownClientIsAPageForEveryCaller(t *testing.T) {
 }
 
 func TestAuthorizationRequestsThatAreNotPassedOn(t *testing.T) {
-	long := strings.Repeat("a", broker.MaxAuthorizationQuery)
+	long := strings.Repeat("a", 17<<10)
 	for name, tt := range map[string]struct {
 		method, target, body string
 		headers              []string
@@ -112,9 +112,7 @@ func TestAuthorizationRequestsThatAreNotPassedOn(t *testing.T) {
 		"a bad escape":             {"GET", "/auth/authorize?state=%zz", "", nil, 400},
 		"a semicolon":              {"GET", "/auth/authorize?a=1;b=2", "", nil, 400},
 		"a long query":             {"GET", "/auth/authorize?state=" + long, "", nil, 400},
-		"a longer query":           {"GET", "/auth/authorize?state=" + long + long, "", nil, 400},
-		"a long body":              {"POST", "/auth/authorize", "state=" + long, []string{asForm}, 400},
-		"a body over the limit":    {"POST", "/auth/authorize", "state=" + long + long, []string{asForm}, 413},
+		"a long body":              {"POST", "/auth/authorize", "state=" + long, []string{asForm}, 413},
 		"two refresh cookies":      {"GET", "/auth/authorize?" + request, "", []string{cookie, cookie}, 400},
 		"a method of other routes": {"PUT", "/auth/authorize?" + request, "", nil, 405},
 	} {
@@ -133,7 +131,31 @@ func TestAuthorizationRequestsThatAreNotPassedOn(t *testing.T) {
 		f := &fake{authorization: signInStep()}
 		fits := url.Values{"state": {strings.Repeat("a", broker.MaxAuthorizationQuery-len("state="))}}.Encode()
 		call(t, serve(t, f), "GET", "/auth/authorize?"+fits+"&tb_continue="+strings.Repeat("c", 200)+"&tb_return=1", "").wantPage(t, 200)
+		fits += "&tb_continue=" + strings.Repeat("c", 200) + "&error=provider_error"
+		a := call(t, serve(t, f), "GET", "/auth/authorize?"+fits, "", "Sec-Fetch-Site: cross-site")
+		if a.wantPage(t, 200); a.find("#continue") == nil {
+			t.Errorf("after a refusal by a provider: %s", a.body)
+		}
 	})
+}
+
+// The client learns that its request is too long, if the client and the redirect URI are good. Such a request is never carried along.
+func TestLongAuthorizationRequestsAreAnsweredByTheBroker(t *testing.T) {
+	refusal := url.Values{"error": {"invalid_request"}}
+	for _, length := range []int{broker.MaxAuthorizationQuery, 8 << 10} {
+		for _, headers := range [][]string{nil, {"Sec-Fetch-Site: cross-site"}} {
+			f := &fake{authorization: redirectStep("https://client.test/cb", "query", refusal)}
+			a := call(t, serve(t, f), "GET", "/auth/authorize?state="+strings.Repeat("a", length), "", headers...)
+			if a.StatusCode != http.StatusSeeOther || a.Header.Get("Location") != "https://client.test/cb?error=invalid_request" {
+				t.Errorf("%d bytes: %d to %q", length, a.StatusCode, a.Header.Get("Location"))
+			}
+		}
+		f := &fake{authorization: redirectStep("https://client.test/cb", "query", refusal)}
+		a := call(t, serve(t, f), "POST", "/auth/authorize", "state="+strings.Repeat("a", length), asForm)
+		if a.StatusCode != http.StatusSeeOther {
+			t.Errorf("a form of %d bytes: %d", length, a.StatusCode)
+		}
+	}
 }
 
 // A navigation from another site comes without the cookie, which is SameSite=Strict, and is repeated from a page of the broker.
