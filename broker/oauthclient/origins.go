@@ -64,9 +64,12 @@ func (o *Origins) Allows(ctx context.Context, origin, clientID string) bool {
 	return clientID == "" && len(clients) > 0 || slices.Contains(clients, clientID)
 }
 
-// atMost returns knowledge of at most that age, or the old one if the records cannot be read.
+// atMost returns knowledge of at most that age, or the old one if the records cannot be read. A call that waited for the reading of
+// another uses its result if that is fresh enough for the time of the call: otherwise a store that answers slowly would make all calls
+// read one after the other.
 func (o *Origins) atMost(ctx context.Context, old *knownOrigins, age time.Duration) *knownOrigins {
-	fresh := func(k *knownOrigins) bool { return k != nil && o.clock.Now().Sub(k.at) <= age }
+	asked := o.clock.Now()
+	fresh := func(k *knownOrigins) bool { return k != nil && asked.Sub(k.at) <= age }
 	if old == nil {
 		old = &knownOrigins{}
 	}
@@ -84,7 +87,7 @@ func (o *Origins) atMost(ctx context.Context, old *knownOrigins, age time.Durati
 	var err error
 	if known.clients, err = o.read(ctx); err != nil {
 		o.logger.WarnContext(ctx, "the origins of clients cannot be read; the previous ones are used", "error", err)
-		known.clients = old.clients // until the next attempt
+		known.clients, known.at = old.clients, o.clock.Now() // until the next attempt, which does not follow at once
 	}
 	o.known.Store(known)
 	return known

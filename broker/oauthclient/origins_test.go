@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,10 +18,14 @@ type originRecords struct {
 	clients []store.Record
 	lists   int
 	err     error
+	during  func() // called by each reading
 }
 
 func (r *originRecords) List(_ context.Context, _, after string, limit int) ([]store.Record, error) {
 	r.lists++
+	if r.during != nil {
+		r.during()
+	}
 	var page []store.Record
 	for _, rec := range r.clients {
 		if rec.Key > after && len(page) < limit {
@@ -93,5 +98,64 @@ func TestOriginsAreReadAgain(t *testing.T) {
 	c.now = c.now.Add(10 * time.Second)
 	if o.Allows(t.Context(), app, "") || o.Allows(t.Context(), other, "") {
 		t.Error("a removed origin is allowed")
+	}
+}
+
+// A store that does not answer, so that each reading takes longer than a second, is not asked again by the next question.
+func TestOriginsAreNotReadByEachQuestionWithoutTheStore(t *testing.T) {
+	r, c := &originRecords{err: errors.New("no engine")}, &originClock{time.Unix(1700000000, 0)}
+	r.during = func() { c.now = c.now.Add(2 * time.Second) }
+	o := oauthclient.NewOrigins(r, c, slog.New(slog.DiscardHandler))
+	for range 10 {
+		if o.Allows(t.Context(), "https://app.example", "") || r.lists != 1 {
+			t.Fatalf("read %d times", r.lists)
+		}
+	}
+}
+
+// tellingClock tells each call of Now.
+type tellingClock struct {
+	now   atomic.Int64 // Unix ms
+	asked chan struct{}
+}
+
+func (c *tellingClock) Now() time.Time {
+	now := time.UnixMilli(c.now.Load())
+	select {
+	case c.asked <- struct{}{}:
+	default: // nobody waits for so many
+	}
+	return now
+}
+
+func (c *tellingClock) RecordedTimeFloor() int64 { return 0 }
+
+// A question that comes during a slow reading waits for it, and does not read again.
+func TestOriginsAreReadOnceForAllThatWait(t *testing.T) {
+	r, c := &originRecords{}, &tellingClock{asked: make(chan struct{}, 16)}
+	o := oauthclient.NewOrigins(r, c, slog.New(slog.DiscardHandler))
+	o.Allows(t.Context(), "https://app.example", "")
+	c.now.Add(2000)
+	waited := make(chan struct{})
+	r.during = func() {
+		if r.lists > 2 {
+			return
+		}
+		for len(c.asked) > 0 {
+			<-c.asked
+		}
+		go func() {
+			o.Allows(t.Context(), "https://other.example", "")
+			close(waited)
+		}()
+		for range 2 { // it asks for knowledge of five seconds, and then of one
+			<-c.asked
+		}
+		c.now.Add(1500)
+	}
+	o.Allows(t.Context(), "https://app.example", "")
+	<-waited
+	if r.lists != 2 {
+		t.Errorf("read %d times", r.lists)
 	}
 }
