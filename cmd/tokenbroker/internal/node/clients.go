@@ -38,10 +38,16 @@ func (n *Node) startClients(cfg oauthclient.Config) error {
 
 // scopes returns the scopes that discovery names: those of OpenID Connect, then those that have words for the consent page.
 func (n *Node) scopes() []string {
-	return append([]string{
+	scopes := []string{
 		credential.ScopeOpenID, credential.ScopeProfile, credential.ScopeEmail, credential.ScopePhone, credential.ScopeAddress,
 		credential.ScopeGroups, credential.ScopeOffline,
-	}, slices.Sorted(maps.Keys(n.cfg.ScopeTexts))...)
+	}
+	for _, scope := range slices.Sorted(maps.Keys(n.cfg.ScopeTexts)) {
+		if !slices.Contains(scopes, scope) { // words may also replace those of a scope of OpenID Connect
+			scopes = append(scopes, scope)
+		}
+	}
+	return scopes
 }
 
 // idTokens checks id tokens by the published access keys.
