@@ -26,7 +26,7 @@ const (
 // redeemCode opens the grant of an authorization code (RFC 6749 §4.1.3, RFC 7636 §4.5). The client, the redirect URI and the verifier are
 // checked before the code counts as used. A code that was used before ends its grant.
 func (svc *Service) redeemCode(ctx context.Context, client directory.ClientRecord, in broker.TokenRequest, req broker.Request) (*broker.TokenAnswer, error) {
-	for _, p := range []struct{ name, value string }{{"code", in.Code}, {"redirect_uri", in.RedirectURI}, {"code_verifier", in.Verifier}} {
+	for _, p := range []struct{ name, value string }{{"code", in.Code}, {"code_verifier", in.Verifier}} {
 		if p.value == "" {
 			return nil, badRequest("The parameter " + p.name + " is missing.")
 		}
@@ -39,7 +39,7 @@ func (svc *Service) redeemCode(ctx context.Context, client directory.ClientRecor
 		return nil, err
 	case code.ClientID != client.ID:
 		return nil, badCode("the code of another client")
-	case code.RedirectURI != in.RedirectURI:
+	case in.RedirectURI != "" && code.RedirectURI != in.RedirectURI: // OAuth 2.1 clients do not send it: PKCE binds the code
 		return nil, badCode("another redirect URI")
 	case !verifies(in.Verifier, code.Challenge):
 		return nil, badCode("wrong code verifier")

@@ -82,6 +82,17 @@ func TestOpenIDConnectCoreSection3133IDToken(t *testing.T) {
 	}
 }
 
+// A client of OAuth 2.1 does not send the redirect URI again (§10.2): the verifier binds the code to the client.
+func TestOAuth21Section102RedirectURIIsOptional(t *testing.T) {
+	e := newTokenEndpoint(t)
+	in := e.code("app")
+	in.RedirectURI = ""
+	answer := e.mustToken(in)
+	refresh := refreshing("app", answer.RefreshToken)
+	refresh.RedirectURI = "https://app.test/callback" // some clients send it, and it is ignored (RFC 6749 §3.2)
+	e.mustToken(refresh)
+}
+
 func TestRFC6749Section52CodeIsRefused(t *testing.T) {
 	e := newTokenEndpoint(t)
 	change := func(change func(*broker.TokenRequest)) broker.TokenRequest {
@@ -95,7 +106,6 @@ func TestRFC6749Section52CodeIsRefused(t *testing.T) {
 		want broker.Code
 	}{
 		"no code":                          {change(func(in *broker.TokenRequest) { in.Code = "" }), broker.CodeInvalidRequest},
-		"no redirect URI":                  {change(func(in *broker.TokenRequest) { in.RedirectURI = "" }), broker.CodeInvalidRequest},
 		"RFC 7636 §4.5 no verifier":        {change(func(in *broker.TokenRequest) { in.Verifier = "" }), broker.CodeInvalidRequest},
 		"RFC 7636 §4.6 another verifier":   {change(func(in *broker.TokenRequest) { in.Verifier = strings.Repeat("a", 43) }), broker.CodeInvalidGrant},
 		"the challenge as verifier, plain": {change(func(in *broker.TokenRequest) { in.Verifier = codeChallenge }), broker.CodeInvalidGrant},

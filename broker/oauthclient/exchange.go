@@ -75,7 +75,7 @@ func (svc *Service) exchangeAccessToken(ctx context.Context, client directory.Cl
 	audience := common
 	switch {
 	case len(in.Resources)+len(in.Audiences) > 0:
-		if audience, err = svc.narrow(mine, in.Resources, in.Audiences); err != nil {
+		if audience, err = svc.narrow(common, in.Resources, in.Audiences); err != nil {
 			return nil, err
 		}
 	case onlyOpenID(scopes):

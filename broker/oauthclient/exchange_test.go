@@ -2,6 +2,7 @@ package oauthclient_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -55,9 +56,12 @@ func TestRFC8693Section22ExchangedToken(t *testing.T) {
 	if !strings.Contains(e.audit.String(), "subject_client_id=app") {
 		t.Errorf("audit:\n%s", e.audit)
 	}
-	to := e.mustToken(exchanging("machine", subject, func(in *broker.TokenRequest) {
+	toOrders := func(in *broker.TokenRequest) {
 		in.Resources, in.Scope, in.SubjectTokenType = []string{"https://orders.test/"}, "hello:read admin", "urn:ietf:params:oauth:token-type:jwt"
-	}))
+	}
+	e.refuses(exchanging("machine", subject, toOrders), broker.CodeInvalidTarget) // an exchange narrows the audience
+	wide := e.mustToken(e.code("app", func(c *credential.AuthorizationCode) { c.Audience = []string{"demo-api", "orders"} })).AccessToken
+	to := e.mustToken(exchanging("machine", wide, toOrders))
 	if aud := e.claims(to.AccessToken)["aud"].([]any); to.Scope != "hello:read" || !slices.Equal(aud, []any{"orders", "https://orders.test/"}) {
 		t.Errorf("scope %q, aud %v", to.Scope, aud)
 	}
@@ -269,9 +273,14 @@ func TestRFC7009Section2Revocation(t *testing.T) {
 	events := func() int { return len(e.Ledger.Events()) }
 	answer, bystander := e.mustToken(e.code("app")), e.mustToken(e.code("app"))
 	before := events()
-	for _, token := range []string{answer.AccessToken, answer.RefreshToken} { // another client's (§2.1)
-		revoke("other", token, "")
-		revoke("spa", token, "refresh_token")
+	for _, token := range []string{answer.AccessToken, answer.RefreshToken} {
+		for _, client := range []string{"other", "spa"} { // §2.1: the client is informed
+			_, err := e.svc.Revoke(t.Context(), as(client, broker.TokenRequest{}).Client, token, "", brokertest.Request)
+			var refused *broker.Error
+			if !errors.As(err, &refused) || refused.Code != broker.CodeInvalidGrant {
+				t.Errorf("client %q, a token of another client: %v", client, err)
+			}
+		}
 	}
 	for _, token := range []string{"x", "rt1.x", e.browser.RefreshToken, answer.IDToken, strings.Repeat("a", 70<<10)} { // unknown (§2.2)
 		revoke("app", token, "unknown")

@@ -12,9 +12,13 @@ import (
 	"tokenbroker/revocation"
 )
 
+// anotherClient is the reason for which a token of another client is not revoked.
+const anotherClient = "issued to another client"
+
 // Revoke revokes an access token, or the grant of a refresh token of any generation with the grant's access tokens (RFC 7009 §2). A
-// token that is unknown, has ended or belongs to another client is left as it is, without an error (§2.2). The revocation is
-// durable when Revoke returns. The hint is not needed. Errors: those of the client's authentication, CodeUnavailable and CodeBusy.
+// token that is unknown or has ended is left as it is, without an error (§2.2). The revocation is durable when Revoke returns. The
+// hint is not needed. Errors: those of the client's authentication, CodeInvalidGrant for a token of another client (§2.1),
+// CodeUnavailable and CodeBusy.
 func (svc *Service) Revoke(ctx context.Context, c broker.ClientCredentials, token, hint string, req broker.Request) (clientID string, err error) {
 	if err := svc.cfg.Secrets.Outdated(); err != nil {
 		return "", commit.AppError(ctx, "checking the keys", err)
@@ -40,6 +44,9 @@ func (svc *Service) Revoke(ctx context.Context, c broker.ClientCredentials, toke
 	switch {
 	case err != nil:
 		return client.ID, commit.AppError(ctx, "revoking a token", err)
+	case why == anotherClient:
+		svc.audit.Info(ctx, "token_revoke_refused", req, "client_id", client.ID, "refusal", string(broker.CodeInvalidGrant), "reason", why)
+		return client.ID, oauthError(broker.CodeInvalidGrant, "The token was issued to another client.")
 	case why != "":
 		svc.audit.Info(ctx, "token_revoke_refused", req, "client_id", client.ID, "reason", why)
 	case seq != 0:
@@ -57,7 +64,11 @@ func (svc *Service) revokeGrant(ctx context.Context, client directory.ClientReco
 	if err != nil {
 		return 0, "", err
 	}
-	if refusal := result.Effects.Refusal; refusal != "" {
+	switch refusal := result.Effects.Refusal; refusal {
+	case "":
+	case session.RefuseClient:
+		return 0, anotherClient, nil
+	default:
 		return 0, string(refusal), nil
 	}
 	svc.audit.Info(ctx, "grant_revoke", req, "client_id", client.ID, "uid", uid, "sid", sid, "changed", result.Effects.PutSession != nil)
@@ -77,7 +88,7 @@ func (svc *Service) revokeAccessToken(ctx context.Context, client directory.Clie
 	case err != nil:
 		return 0, "", err
 	case claims.ClientID != client.ID:
-		return 0, "an access token of another client", nil
+		return 0, anotherClient, nil
 	}
 	changed, seq, err := svc.path.RevokeTokens(ctx, []string{claims.ID}, revocation.ReasonRevoked, "")
 	if err != nil {

@@ -21,7 +21,7 @@ var grantTypes = map[string]struct {
 	// confidential is true if public clients cannot use the grant type.
 	confidential bool
 }{
-	broker.GrantAuthorizationCode: {(*Service).redeemCode, []string{"code", "redirect_uri", "code_verifier"}, false},
+	broker.GrantAuthorizationCode: {(*Service).redeemCode, []string{"code", "code_verifier"}, false},
 	broker.GrantRefreshToken:      {(*Service).refresh, []string{"refresh_token"}, false},
 	broker.GrantClientCredentials: {(*Service).clientCredentials, []string{"audience"}, true},
 	broker.GrantTokenExchange: {(*Service).exchangeToken, []string{
@@ -83,7 +83,7 @@ func (svc *Service) answer(ctx context.Context, client directory.ClientRecord, i
 func sentParams(in broker.TokenRequest) []string {
 	var sent []string
 	for _, p := range []struct{ name, value string }{
-		{"code", in.Code}, {"redirect_uri", in.RedirectURI}, {"code_verifier", in.Verifier}, {"refresh_token", in.RefreshToken},
+		{"code", in.Code}, {"code_verifier", in.Verifier}, {"refresh_token", in.RefreshToken},
 		{"audience", strings.Join(in.Audiences, " ")}, {"subject_token", in.SubjectToken}, {"subject_token_type", in.SubjectTokenType},
 		{"actor_token", in.ActorToken}, {"actor_token_type", in.ActorTokenType}, {"requested_token_type", in.RequestedTokenType},
 	} {

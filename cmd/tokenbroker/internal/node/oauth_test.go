@@ -312,7 +312,6 @@ func TestBadRequestsOfOAuthClients(t *testing.T) {
 	}{
 		"RFC 6749 §4.1.3: a code of another client":   {native, "", 400, "invalid_grant"},
 		"RFC 6749 §4.1.3: another redirect URI":       {codeGrant(newCode(), webCallback+"/"), webClient, 400, "invalid_grant"},
-		"RFC 6749 §4.1.3: no redirect URI":            {with(codeGrant(newCode(), ""), "redirect_uri", ""), webClient, 400, "invalid_request"},
 		"RFC 7636 §4.6: a wrong verifier":             {with(codeGrant(newCode(), webCallback), "code_verifier", strings.Repeat("x", 43)), webClient, 400, "invalid_grant"},
 		"RFC 7636 §4.6: no verifier":                  {with(codeGrant(newCode(), webCallback), "code_verifier", ""), webClient, 400, "invalid_request"},
 		"a code that is not one":                      {codeGrant("x", webCallback), webClient, 400, "invalid_grant"},
