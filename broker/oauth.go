@@ -165,9 +165,20 @@ const ContinueParam = "tb_continue"
 // ReturnParam is the parameter of a request that a page of the broker repeated for a browser (docs/decisions/0049).
 const ReturnParam = "tb_return"
 
-// MaxAuthorizationQuery is the length of the longest authorization request in bytes, as an encoded query without [ContinueParam]
-// and [ReturnParam].
-const MaxAuthorizationQuery = 2048
+// The length of the longest authorization request in bytes, as an encoded query without [ContinueParam] and [ReturnParam]. No page
+// has to carry a request with prompt=none along, and it may have an id_token_hint of a user with many groups.
+const (
+	MaxAuthorizationQuery = 2048
+	MaxSilentQuery        = 16 << 10
+)
+
+// AuthorizationLimit returns the length of the longest authorization request that has the parameter prompt.
+func AuthorizationLimit(prompt string) int {
+	if prompt == "none" {
+		return MaxSilentQuery
+	}
+	return MaxAuthorizationQuery
+}
 
 // ConsentDecision is a user's answer on the consent page.
 type ConsentDecision struct {

@@ -39,8 +39,8 @@ func checkLength(params url.Values) error {
 	own := maps.Clone(params)
 	own.Del(broker.ContinueParam)
 	own.Del(errorParam)
-	if len(own.Encode()) > maxAuthorization {
-		return tooLong(maxAuthorization)
+	if limit := broker.AuthorizationLimit(params.Get("prompt")); len(own.Encode()) > limit {
+		return tooLong(limit)
 	}
 	return nil
 }

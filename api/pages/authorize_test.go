@@ -97,7 +97,7 @@ func TestUnknownClientIsAPageForEveryCaller(t *testing.T) {
 }
 
 func TestAuthorizationRequestsThatAreNotPassedOn(t *testing.T) {
-	long := strings.Repeat("a", 17<<10)
+	long := strings.Repeat("a", 65<<10)
 	for name, tt := range map[string]struct {
 		method, target, body string
 		headers              []string
@@ -142,7 +142,7 @@ func TestAuthorizationRequestsThatAreNotPassedOn(t *testing.T) {
 // The client learns that its request is too long, if the client and the redirect URI are good. Such a request is never carried along.
 func TestLongAuthorizationRequestsAreAnsweredByTheBroker(t *testing.T) {
 	refusal := url.Values{"error": {"invalid_request"}}
-	for _, length := range []int{broker.MaxAuthorizationQuery, 8 << 10} {
+	for _, length := range []int{broker.MaxAuthorizationQuery, 8 << 10, 63 << 10} {
 		for _, headers := range [][]string{nil, {"Sec-Fetch-Site: cross-site"}} {
 			f := &fake{authorization: redirectStep("https://client.test/cb", "query", refusal)}
 			a := call(t, serve(t, f), "GET", "/auth/authorize?state="+strings.Repeat("a", length), "", headers...)
@@ -169,6 +169,7 @@ func TestNavigationFromAnotherSiteIsRepeated(t *testing.T) {
 	}{
 		"a link":                 {"GET", "/auth/authorize", request, document, true},
 		"with prompt=none":       {"GET", "/auth/authorize", request + "&prompt=none", document, true},
+		"with a long hint":       {"POST", "/auth/authorize", request + "&prompt=none&id_token_hint=" + strings.Repeat("a", 15<<10), document, true},
 		"a form":                 {"POST", "/auth/authorize", request, document, true},
 		"after a sign-in":        {"GET", "/auth/authorize", request + "&tb_continue=sealed", document, true},
 		"a log-out":              {"GET", "/auth/logout", "id_token_hint=a.b.c&state=%22%3E", document, true},

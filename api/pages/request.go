@@ -15,8 +15,8 @@ import (
 const (
 	maxAuthorization = broker.MaxAuthorizationQuery
 	maxLogout        = 8 << 10
-	// maxLong is the largest authorization request that is read. One over maxAuthorization is only refused.
-	maxLong = 16 << 10
+	// maxLong is the largest authorization request that is read. Authorize refuses one over broker.AuthorizationLimit.
+	maxLong = 64 << 10
 	// maxOwn is what the broker's own parameters add to a request.
 	maxOwn = 512
 	// maxForm is the largest body of the broker's own forms: a request, which may be three times as long as a form's field, and

@@ -135,8 +135,8 @@ func checkParams(params url.Values) error {
 // parseRequest checks the parameters of a request of the client, whose redirect URI is good. It needs no store and no clock.
 func (svc *Service) parseRequest(client directory.ClientRecord, params url.Values) (*authorizationRequest, error) {
 	canonical := canonicalOf(params)
-	if len(canonical) > broker.MaxAuthorizationQuery {
-		return nil, oauthError(broker.CodeInvalidRequest, "The authorization request is longer than "+strconv.Itoa(broker.MaxAuthorizationQuery)+" bytes.")
+	if limit := broker.AuthorizationLimit(params.Get("prompt")); len(canonical) > limit {
+		return nil, oauthError(broker.CodeInvalidRequest, "The authorization request is longer than "+strconv.Itoa(limit)+" bytes.")
 	}
 	if err := checkParams(params); err != nil {
 		return nil, err

@@ -294,6 +294,8 @@ func TestOAuth21Section4121ErrorsGoToTheRedirectURI(t *testing.T) {
 		{"long nonce", request("web", "nonce", strings.Repeat("n", 513)), broker.CodeInvalidRequest},
 		{"long request", request("web", "ui_locales", strings.Repeat("n", 2048)), broker.CodeInvalidRequest},
 		{"long unknown parameter", request("web", "x", strings.Repeat("n", 2048)), broker.CodeInvalidRequest},
+		{"long scope", request("web", "scope", "openid "+strings.Repeat("n", 5000)), broker.CodeInvalidRequest},
+		{"long silent request", request("web", "prompt", "none", "id_token_hint", strings.Repeat("n", 16<<10)), broker.CodeInvalidRequest},
 		{"control character", request("web", "login_hint", "a\x00b"), broker.CodeInvalidRequest},
 		{"line break", request("web", "nonce", "a\r\nb"), broker.CodeInvalidRequest},
 		{"not UTF-8", request("web", "display", "\xff"), broker.CodeInvalidRequest},
@@ -330,6 +332,17 @@ func TestTheCodeHasTheEpochOfTheClient(t *testing.T) {
 	if code := a.codeOf(t, a.authorize(t, request("first"), a.MustSignIn(t).RefreshToken)); code.CEP != client.Epoch {
 		t.Errorf("cep %d, want %d", code.CEP, client.Epoch)
 	}
+}
+
+// An id token of a user with many groups fits into a request that no page carries along.
+func TestALongIDTokenHintWithPromptNone(t *testing.T) {
+	a := newAuthorizer(t)
+	session := a.MustSignIn(t)
+	hint := strings.Repeat("h", 15<<10)
+	a.tokens[hint] = map[string]any{"sub": session.UID, "aud": "first"}
+	wantStep(t, a.authorize(t, request("first", "prompt", "none", "id_token_hint", hint), session.RefreshToken), broker.StepRedirect)
+	params := request("first", "id_token_hint", hint)
+	wantRefusal(t, a.authorize(t, params, session.RefreshToken), params, broker.CodeInvalidRequest)
 }
 
 func TestAStateThatDoesNotPrintIsNotReturned(t *testing.T) {

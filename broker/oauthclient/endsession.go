@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	maxHint        = 8 << 10 // bytes of an id token
+	maxHint        = broker.MaxSilentQuery // bytes of an id token
 	maxLogoutState = broker.MaxAuthorizationQuery
 )
 
