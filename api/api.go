@@ -106,7 +106,7 @@ func newPublic(cfg Config) (*Public, error) {
 		return nil, err
 	}
 	clients := httpapi.NewClientResolver(trusted, cfg.Logger)
-	outermost := httpapi.Middleware{Logger: cfg.Logger, Observe: cfg.Observe, HTTPS: site.HTTPS(), Clients: clients, Home: made.browser.Home, Look: site.Look}
+	outermost := httpapi.Middleware{Logger: cfg.Logger, Observe: cfg.Observe, HTTPS: site.HTTPS(), Clients: clients, Home: made.browser.HomePage, Look: site.Look}
 	cross := httpapi.CrossOrigin{
 		IsPublic:     func(path string) bool { return browser.IsSDK(path) || oauth.IsDocument(path) },
 		IsForClients: oauth.IsForClients, AllowsClient: made.oauth.AllowsClientOrigin,
@@ -128,7 +128,7 @@ func endpoints(cfg Config, site *httpapi.Site) (made handlers, routes []httpapi.
 	if made.oauth, err = oauth.New(cfg.OAuth, site); err != nil {
 		return made, nil, err
 	}
-	cfg.Pages.Home, cfg.Pages.Cookie = made.browser.Home, cfg.Browser.Cookie
+	cfg.Pages.Home, cfg.Pages.Cookie = made.browser.HomePage, cfg.Browser.Cookie
 	forUsers, err := pages.New(cfg.Pages, site)
 	if err != nil {
 		return made, nil, err

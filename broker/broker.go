@@ -79,8 +79,8 @@ type LogOffResult struct {
 	// Broadcast is false if the record is durable but its message was not sent yet (202).
 	Broadcast bool
 	SID       string
-	// LogoutURL is the log-out page of the provider through which the user signed in, or "".
-	LogoutURL string
+	// LogoutURL is the log-out page of the provider through which the user signed in, or "". Provider is the provider's name.
+	LogoutURL, Provider string
 	// Receipts is nil if Request.Wait was zero or no session was ended.
 	Receipts *ReceiptSummary
 }

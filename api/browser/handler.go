@@ -86,8 +86,20 @@ func New(cfg Config, site *httpapi.Site) (*Handler, error) {
 	return h, nil
 }
 
-// Home returns the target of logins without return_to and of the links of pages.
+// Home returns the target of logins without return_to.
 func (h *Handler) Home() string { return cmp.Or(h.cfg.HomeURL, h.site.Home()) }
+
+// HomePage returns where pages lead back to, or "" if there is no such page: without a home URL and a SPA there is only the
+// broker's own root, which has a page for users only in dev.
+func (h *Handler) HomePage() string {
+	if home := h.Home(); home != "/" || h.hasDemo() {
+		return home
+	}
+	return ""
+}
+
+// hasDemo reports whether the root is the demo page.
+func (h *Handler) hasDemo() bool { return len(h.cfg.Demo.Services) > 0 }
 
 // Routes returns the endpoints.
 func (h *Handler) Routes() []httpapi.Route {

@@ -145,11 +145,11 @@ func redirect(w http.ResponseWriter, to string, status int) {
 func (h *Handler) choosePage(w http.ResponseWriter, r *http.Request, names []string, returnTo string) error {
 	p := httpapi.Page{Title: "Sign in with"}
 	if len(names) == 0 {
-		p = httpapi.Page{Title: "Sign-in through a provider is not available", Text: "No sign-in provider is configured.", Choices: []httpapi.Choice{httpapi.LinkTo("Back", h.Home())}}
+		p = httpapi.Page{Title: "Sign-in through a provider is not available", Text: "No sign-in provider is configured.", Choices: httpapi.LinkTo("Back", h.HomePage())}
 	}
 	for _, name := range names {
 		query := url.Values{"provider": {name}, "return_to": {returnTo}}
-		p.Choices = append(p.Choices, httpapi.Choice{Name: name, URL: "/auth/login/?" + query.Encode()})
+		p.Choices = append(p.Choices, httpapi.Choice{Name: h.site.Look.Provider(name), URL: "/auth/login/?" + query.Encode()})
 	}
 	httpapi.WritePage(w, r, http.StatusOK, p)
 	return nil

@@ -71,7 +71,7 @@ func (h *Handler) fileRoutes() ([]httpapi.Route, error) {
 	var root httpapi.Endpoint = h.rootPage
 	served := []map[string]string{sdkFiles}
 	routes := []httpapi.Route{httpapi.Get("/favicon.ico", icon)} // browsers look for it there by default
-	if len(h.cfg.Demo.Services) > 0 {
+	if h.hasDemo() {
 		if root, err = h.demoPage(); err != nil {
 			return nil, err
 		}
@@ -166,8 +166,8 @@ func (h *Handler) rootPage(w http.ResponseWriter, r *http.Request) error {
 		Title: "Sign-in service",
 		Text:  "This address signs people in to other applications and has no page of its own. If you have just signed out, you can close this window.",
 	}
-	if home := h.Home(); home != "/" && home != h.site.Issuer+"/" {
-		p.Choices = []httpapi.Choice{httpapi.LinkTo("Continue", home)}
+	if home := h.HomePage(); home != h.site.Issuer+"/" { // not to itself
+		p.Choices = httpapi.LinkTo("Continue", home)
 	}
 	httpapi.WritePage(w, r, http.StatusOK, p)
 	return nil

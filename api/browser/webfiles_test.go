@@ -98,6 +98,7 @@ func TestRootIsAPageForPeople(t *testing.T) {
 		"the first origin": {"", []string{apitest.SPA, "http://127.0.0.1:9999"}, apitest.SPA + "/"},
 		"home":             {apitest.SPA + "/start#x", []string{apitest.SPA}, apitest.SPA + "/start#x"},
 		"no link":          {"", nil, ""},
+		"the own root":     {apitest.Own + "/", nil, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := apitest.New(t, &apitest.Fake{}, func(c *api.Config) { c.Browser.HomeURL, c.Origins = tt.home, tt.origins })

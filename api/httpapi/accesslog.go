@@ -132,7 +132,7 @@ type Middleware struct {
 	// TrustRequestID reports whether the request's X-Request-Id is used as its id. If nil, only the ids of
 	// trusted proxies are used.
 	TrustRequestID func(*http.Request) bool
-	// Home returns where a page leads back to. If nil, refusals are never pages.
+	// Home returns where a page leads back to, or "" if there is no such page. If nil, refusals are never pages.
 	Home func() string
 	// Look is the look of pages. If nil, it is [look.Default].
 	Look *look.Look

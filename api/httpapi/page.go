@@ -32,12 +32,15 @@ type Page struct {
 // Choice is a link that a page offers.
 type Choice struct{ Name, URL string }
 
-// LinkTo returns the choice of going to home, named by its host if it has one.
-func LinkTo(verb, home string) Choice {
-	if u, err := url.Parse(home); err == nil && u.Host != "" {
-		return Choice{Name: verb + " to " + u.Host, URL: home}
+// LinkTo returns the choice of going to home, named by its host if it has one, and no choice if home is empty.
+func LinkTo(verb, home string) []Choice {
+	if home == "" {
+		return nil
 	}
-	return Choice{Name: verb, URL: home}
+	if u, err := url.Parse(home); err == nil && u.Host != "" {
+		verb += " to " + u.Host
+	}
+	return []Choice{{Name: verb, URL: home}}
 }
 
 // WritePage writes a page with a policy that allows only its style.
@@ -71,11 +74,13 @@ func writeRefusalPage(w http.ResponseWriter, r *http.Request, x *LogEntry, e *br
 		}
 	}
 	p.Code, p.RequestID, p.Checks = string(e.Code), x.ID, checks
-	back := Choice{Name: x.look.Plain("back"), URL: x.home()}
-	if u, err := url.Parse(back.URL); err == nil && u.Host != "" {
-		back.Name = x.look.Plain("back.to_host", "host", u.Host)
+	if home := x.home(); home != "" {
+		back := Choice{Name: x.look.Plain("back"), URL: home}
+		if u, err := url.Parse(home); err == nil && u.Host != "" {
+			back.Name = x.look.Plain("back.to_host", "host", u.Host)
+		}
+		p.Choices = []Choice{back}
 	}
-	p.Choices = []Choice{back}
 	WritePage(w, r, Status(e.Code), p)
 }
 

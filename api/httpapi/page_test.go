@@ -76,6 +76,27 @@ func TestRefusalsArePagesForPeople(t *testing.T) {
 			}
 		})
 	}
+	t.Run("no page leads to a home that does not exist", func(t *testing.T) {
+		for name, tt := range map[string]struct {
+			change func(*api.Config)
+			link   string
+		}{
+			"no home":      {func(*api.Config) {}, ""},
+			"a home URL":   {func(c *api.Config) { c.Browser.HomeURL = apitest.Own + "/" }, apitest.Own + "/"},
+			"the demo":     {func(c *api.Config) { c.Browser.Demo.Services = []string{"http://127.0.0.1:8082"} }, "/"},
+			"no providers": {func(c *api.Config) { f.Names = nil }, ""},
+		} {
+			h := serverOf(func(c *api.Config) { c.Origins = nil; tt.change(c) })
+			for _, target := range []string{"/nothing", "/auth/authorize", "/auth/logout", "/auth/login/"} {
+				res := apitest.Call(h, "GET", target, "", apitest.AsBrowser)
+				body := apitest.Page(t, res)
+				if links := strings.Contains(body, `href="`+tt.link+`"`); links != (tt.link != "") && target != "/auth/login/" || tt.link == "" && strings.Contains(body, "href") {
+					t.Errorf("%s: %s answers %d %s", name, target, res.StatusCode, body)
+				}
+			}
+		}
+		f.Names = []string{"cognito"}
+	})
 	t.Run("not ready", func(t *testing.T) {
 		h := serverOf(func(c *api.Config) {
 			c.Readiness = func(context.Context) []httpapi.Check {

@@ -152,7 +152,7 @@ func (l *Look) setTexts(b brand) error {
 	for _, key := range slices.Sorted(maps.Keys(b.Texts)) {
 		text := b.Texts[key]
 		byDefault, known := defaultTexts[key]
-		if !known && !refusalText.MatchString(key) && !strings.HasPrefix(key, "scope.") {
+		if !known && !refusalText.MatchString(key) && !strings.HasPrefix(key, "scope.") && !strings.HasPrefix(key, "provider.") {
 			return fmt.Errorf("texts: no text has the key %q; docs/pages.md has the list", key)
 		}
 		if err := checkText(text, maxText); err != nil {

@@ -11,6 +11,7 @@ import (
 	"html/template"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
 //go:embed layout.html
@@ -89,6 +90,16 @@ func Initial(name string) string {
 		}
 	}
 	return ""
+}
+
+// Provider returns the name of a sign-in provider for people: the operator's, or its name in the configuration with its first
+// letter in upper case.
+func (l *Look) Provider(name string) string {
+	if text, ok := l.Replaced("provider." + name); ok {
+		return text
+	}
+	_, size := utf8.DecodeRuneInString(name)
+	return strings.ToUpper(name[:size]) + name[size:]
 }
 
 // Plain returns the text of a key. After the key come pairs of a placeholder's name and its value.

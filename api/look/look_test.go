@@ -38,6 +38,7 @@ logo_dark: dark.png
 texts:
   sign_in.lead: weiter zu {client}
   scope.orders: Bestellungen lesen
+  provider.corp: Unser Konto
   error.invalid_redirect.title: Diese Anfrage ist ungültig
 `,
 		"logo.svg": `<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"/>`, "dark.png": png,
@@ -56,6 +57,11 @@ texts:
 	}
 	if got := l.Plain("sign_in.lead", "client", "<{client}>"); got != "weiter zu <{client}>" {
 		t.Errorf("text %q", got)
+	}
+	for name, want := range map[string]string{"corp": "Unser Konto", "cognito": "Cognito", "élan": "Élan", "": ""} {
+		if got := l.Provider(name); got != want {
+			t.Errorf("the provider %q is shown as %q, want %q", name, got, want)
+		}
 	}
 	if words, ok := l.Replaced("scope.orders"); !ok || words != "Bestellungen lesen" {
 		t.Errorf("words %q", words)

@@ -49,6 +49,7 @@ var defaultTexts = map[string]string{
 	"logout.effect":  "Signing out here also signs you out of the applications that you opened with this sign-in.",
 	"logout.confirm": "Sign out",
 	"logout.stay":    "Stay signed in",
+	"logout.close":   "To stay signed in, close this window.",
 
 	"signed_out.title":    "You are signed out",
 	"signed_out.text":     "You can close this window.",

@@ -45,7 +45,7 @@ type Config struct {
 	// Scopes are the words for scopes on the consent page. A scope without words is shown by its name, except
 	// for the scopes of OpenID Connect, which have words of their own.
 	Scopes map[string]string
-	// Home returns where the signed-out page leads back to. If nil, it is the root of the first SPA.
+	// Home returns where the pages of log-out lead back to, or "" if there is no such page. If nil, it is the root of the first SPA.
 	Home func() string
 }
 

@@ -72,13 +72,12 @@ func (h *Handler) endSession(w http.ResponseWriter, r *http.Request, params url.
 	case end.Ask:
 		return h.logoutPage(w, r, end, params)
 	}
-	var provider string
+	var done broker.LogOffResult
 	if end.LogOff {
-		done, err := h.cfg.Sessions.LogOff(r.Context(), token, end.CSRFToken, httpapi.BrokerRequest(r))
+		done, err = h.cfg.Sessions.LogOff(r.Context(), token, end.CSRFToken, httpapi.BrokerRequest(r))
 		if err != nil && !httpapi.EndsSession(r, err) {
 			return err
 		}
-		provider = done.LogoutURL
 	}
 	if token != "" {
 		h.cookie.Clear(w)
@@ -87,7 +86,7 @@ func (h *Handler) endSession(w http.ResponseWriter, r *http.Request, params url.
 		redirect(w, end.RedirectURL)
 		return nil
 	}
-	return h.signedOutPage(w, r, provider)
+	return h.signedOutPage(w, r, done)
 }
 
 // logoutPage asks whether to end the session.
@@ -96,13 +95,13 @@ func (h *Handler) logoutPage(w http.ResponseWriter, r *http.Request, end *broker
 	return h.write(w, r, http.StatusOK, logoutPage, page{title: h.site.Look.Plain("logout.title"), targets: []string{end.RedirectURL}, data: shown})
 }
 
-// signedOutPage says that the session has ended. provider is the provider's own log-out page, or empty.
-func (h *Handler) signedOutPage(w http.ResponseWriter, r *http.Request, provider string) error {
-	shown := struct{ Provider, ProviderHost, Home, HomeHost string }{Provider: provider, Home: h.cfg.Home()}
-	for to, host := range map[string]*string{provider: &shown.ProviderHost, shown.Home: &shown.HomeHost} {
-		if u, err := url.Parse(to); err == nil {
-			*host = u.Host
-		}
+// signedOutPage says that the session has ended, and offers to end the one at the provider.
+func (h *Handler) signedOutPage(w http.ResponseWriter, r *http.Request, done broker.LogOffResult) error {
+	shown := struct{ Provider, ProviderName, Home, HomeHost string }{
+		Provider: done.LogoutURL, ProviderName: h.site.Look.Provider(done.Provider), Home: h.cfg.Home(),
+	}
+	if u, err := url.Parse(shown.Home); err == nil {
+		shown.HomeHost = u.Host
 	}
 	return h.write(w, r, http.StatusOK, signedOutPage, page{title: h.site.Look.Plain("signed_out.title"), data: shown})
 }

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"tokenbroker/api/httpapi"
+	"tokenbroker/api/pages"
 	"tokenbroker/broker"
 )
 
@@ -61,12 +63,25 @@ func TestLogoutAsksFirst(t *testing.T) {
 
 func TestLogout(t *testing.T) {
 	t.Run("without an address to return to", func(t *testing.T) {
-		f := &fake{end: broker.EndSession{LogOff: true, CSRFToken: "c"}, logOff: broker.LogOffResult{LogoutURL: "https://idp.test/logout"}}
+		f := &fake{end: broker.EndSession{LogOff: true, CSRFToken: "c"}, logOff: broker.LogOffResult{LogoutURL: "https://idp.test/logout", Provider: "corp"}}
 		a := call(t, serve(t, f), "GET", "/auth/logout", "", cookie)
 		a.wantPage(t, http.StatusOK)
 		links := a.all("a")
 		if text(a.find("h1")) != "You are signed out" || len(links) != 2 || attr(links[0], "href") != "https://idp.test/logout" ||
-			text(links[0]) != "Also sign out of idp.test" || attr(links[1], "href") != spa+"/" || text(links[1]) != "Continue to app.example.com" {
+			text(links[0]) != "Also sign out of Corp" || attr(links[1], "href") != spa+"/" || text(links[1]) != "Continue to app.example.com" {
+			t.Errorf("the page: %s", a.body)
+		}
+	})
+	t.Run("without a home page", func(t *testing.T) {
+		f := &fake{end: broker.EndSession{Ask: true, CSRFToken: "c"}}
+		h := serve(t, f, func(c *pages.Config, _ *httpapi.SiteConfig) { c.Home = func() string { return "" } })
+		a := call(t, h, "GET", "/auth/logout", "", cookie)
+		if a.wantPage(t, http.StatusOK); len(a.all("a")) > 0 || text(a.find("#logout-close")) != "To stay signed in, close this window." {
+			t.Errorf("the page: %s", a.body)
+		}
+		f.end = broker.EndSession{LogOff: true, CSRFToken: "c"}
+		a = call(t, h, "GET", "/auth/logout", "", cookie)
+		if a.wantPage(t, http.StatusOK); len(a.all("a")) > 0 || a.find("#signed-out") == nil {
 			t.Errorf("the page: %s", a.body)
 		}
 	})

@@ -89,6 +89,6 @@ func isCrossSite(r *http.Request) bool {
 // bounce lets the browser repeat a request of another site, which came without the refresh cookie, from a page of the
 // broker, so that it sends the cookie if it has one. The request is a GET then (docs/decisions/0049).
 func (h *Handler) bounce(w http.ResponseWriter, r *http.Request, path string, params url.Values) error {
-	again := path + "?" + params.Encode() + "&" + broker.ReturnParam + "=1"
+	again := withQuery(path+"?"+params.Encode(), url.Values{broker.ReturnParam: {"1"}})
 	return h.write(w, r, http.StatusOK, bouncePage, page{title: h.site.Look.Plain("continue.title"), refresh: again, data: again})
 }

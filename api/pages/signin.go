@@ -80,7 +80,7 @@ func (h *Handler) signInPage(w http.ResponseWriter, r *http.Request, status int,
 	}{Client: a.ClientName, Username: username, Query: params.Encode()}
 	if h.cfg.Logins != nil {
 		for _, name := range h.cfg.Logins.Providers() {
-			shown.Providers = append(shown.Providers, provider{name, loginURL(name, params, a.Hints)})
+			shown.Providers = append(shown.Providers, provider{h.site.Look.Provider(name), loginURL(name, params, a.Hints)})
 		}
 	}
 	if failed != nil {

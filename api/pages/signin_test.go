@@ -54,7 +54,7 @@ func TestSignInPage(t *testing.T) {
 			t.Errorf("the provider's link has %v", query)
 		}
 	}
-	if want := []string{"/auth/login/ corp Continue with corp", "/auth/login/ pool Continue with pool"}; !slices.Equal(providers, want) {
+	if want := []string{"/auth/login/ corp Continue with Corp", "/auth/login/ pool Continue with Pool"}; !slices.Equal(providers, want) {
 		t.Errorf("providers %q, want %q", providers, want)
 	}
 	t.Run("without providers", func(t *testing.T) {

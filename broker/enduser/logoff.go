@@ -62,7 +62,7 @@ func (svc *Service) LogOff(ctx context.Context, refreshText, csrf string, req br
 	}
 	if off.Ended {
 		off.Broadcast, off.Receipts = delivery.Wait(ctx, seq)
-		off.LogoutURL = svc.logoutURL(ctx, provider, cmp.Or(req.LogoutReturn, svc.cfg.LogoutReturn))
+		off.Provider, off.LogoutURL = provider, svc.logoutURL(ctx, provider, cmp.Or(req.LogoutReturn, svc.cfg.LogoutReturn))
 	}
 	return off, nil
 }

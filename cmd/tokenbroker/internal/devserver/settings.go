@@ -56,6 +56,7 @@ func (s brokerSettings) config(logger *slog.Logger) (node.Config, error) {
 		DataDir: s.DataDir, Listen: s.Listen, Seed: addUser, Admin: node.Admin{Listen: s.AdminListen},
 		Schedule: keyring.Schedule{RotateEvery: keyring.DefaultRotateEvery}, Audience: []string{Audience}, BrowserClient: BrowserClient, BrowserScope: Scope,
 		Clients: clients(), Resources: map[string]string{Audience: s.Services[0] + "/"},
+		ScopeTexts:   map[string]string{Scope: "Read greetings from the demo services"},
 		CustomClaims: claims,
 		Providers: func(_ string, via node.Transport) (map[string]node.Provider, error) {
 			return provide(s.Emulator, via)
