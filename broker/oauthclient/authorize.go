@@ -66,7 +66,7 @@ func (svc *Service) evaluate(ctx context.Context, in broker.AuthorizationRequest
 	if err := svc.cfg.Secrets.Outdated(); err != nil {
 		return nil, nil, commit.AppError(ctx, "checking the keys", err)
 	}
-	client, err := svc.redirectingClient(ctx, in.Params)
+	client, err := svc.redirectingClient(ctx, in.Params, req)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -98,14 +98,17 @@ func (svc *Service) evaluate(ctx context.Context, in broker.AuthorizationRequest
 
 // redirectingClient returns the client of a request, which has to be known and to have the request's redirect URI. The error for
 // any other request is CodeInvalidRedirect, which must not be sent to the redirect URI (OAuth 2.1 §4.1.2.1).
-func (svc *Service) redirectingClient(ctx context.Context, params url.Values) (directory.ClientRecord, error) {
+func (svc *Service) redirectingClient(ctx context.Context, params url.Values, req broker.Request) (directory.ClientRecord, error) {
 	var none directory.ClientRecord
+	refuse := func(reason string) (directory.ClientRecord, error) {
+		return none, svc.refuseOnPage(ctx, "authorization_refused", params.Get("client_id"), oauthError(broker.CodeInvalidRedirect, reason), req)
+	}
 	for _, name := range []string{"client_id", "redirect_uri"} {
 		switch values := params[name]; {
 		case len(values) > 1:
-			return none, oauthError(broker.CodeInvalidRedirect, "The parameter "+name+" is repeated.")
+			return refuse("The parameter " + name + " is repeated.")
 		case len(values) == 0 || values[0] == "":
-			return none, oauthError(broker.CodeInvalidRedirect, "The parameter "+name+" is missing.")
+			return refuse("The parameter " + name + " is missing.")
 		}
 	}
 	client, err := svc.client(ctx, params.Get("client_id"))
@@ -113,11 +116,22 @@ func (svc *Service) redirectingClient(ctx context.Context, params url.Values) (d
 	case err != nil:
 		return none, commit.AppError(ctx, "reading the client", err)
 	case client.ID == "":
-		return none, oauthError(broker.CodeInvalidRedirect, "The client is unknown.")
+		return refuse("The client is unknown.")
 	case !directory.MatchRedirectURI(client.RedirectURIs, params.Get("redirect_uri")):
-		return none, oauthError(broker.CodeInvalidRedirect, "The redirect URI is not registered for the client.")
+		return refuse("The redirect URI is not registered for the client.")
 	}
 	return client, nil
+}
+
+// refuseOnPage returns a refusal that only the user sees. Its audit line has the client id as it was sent, if it can be one, and
+// never a URI.
+func (svc *Service) refuseOnPage(ctx context.Context, event, clientID string, refusal *broker.Error, req broker.Request) error {
+	attrs := []any{"refusal", string(refusal.Code), "reason", refusal.Message}
+	if wellFormedID(clientID) {
+		attrs = append([]any{"client", clientID}, attrs...)
+	}
+	svc.audit.Info(ctx, event, req, attrs...)
+	return refusal
 }
 
 // browserSession returns the state of the session of a cookie's refresh token. refused is empty if the token is current, or was

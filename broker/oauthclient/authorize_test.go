@@ -230,6 +230,40 @@ func TestOAuth21Section4121NoRedirectToAnUnregisteredURI(t *testing.T) {
 	}
 }
 
+// The operator learns why a request was refused with a page, and the log has no URI and nothing that cannot be a client id.
+func TestARefusalOnAPageIsAudited(t *testing.T) {
+	a := newAuthorizer(t)
+	for _, c := range []struct {
+		params url.Values
+		want   string
+	}{
+		{request("nobody"), `event=authorization_refused addr=192.0.2.1 request_id=r client=nobody refusal=invalid_redirect reason="The client is unknown."`},
+		{request("web", "redirect_uri", "https://evil.test/?secret"), `client=web refusal=invalid_redirect reason="The redirect URI is not registered for the client."`},
+		{request("web", "redirect_uri", ""), `client=web refusal=invalid_redirect reason="The parameter redirect_uri is missing."`},
+		{request("evil id"), `request_id=r refusal=invalid_redirect reason="The client is unknown."`},
+		{request(strings.Repeat("evil", 200)), `request_id=r refusal=invalid_redirect reason="The client is unknown."`},
+	} {
+		a.Log.Reset()
+		_, err := a.svc.Authorize(t.Context(), broker.AuthorizationRequest{Params: c.params}, broker.Request{Addr: "192.0.2.1", ID: "r"})
+		brokertest.WantCode(t, err, broker.CodeInvalidRedirect)
+		if log := a.Log.String(); !strings.Contains(log, c.want) || strings.Contains(log, "evil") {
+			t.Errorf("the log: %s, want %s", log, c.want)
+		}
+	}
+	for want, in := range map[string]broker.EndSessionRequest{
+		`event=log_out_refused addr=192.0.2.1 request_id=r client=web refusal=invalid_redirect reason="post_logout_redirect_uri is not registered for the client."`: {ClientID: "web", PostLogoutURI: "https://evil.test/?secret"},
+		`request_id=r client=nobody refusal=invalid_redirect reason="The client is unknown."`:                                                                       {ClientID: "nobody", PostLogoutURI: "https://evil.test/"},
+		`request_id=r refusal=invalid_redirect reason="The client is unknown."`:                                                                                     {ClientID: "evil id", PostLogoutURI: "https://evil.test/"},
+	} {
+		a.Log.Reset()
+		_, err := a.svc.EndSession(t.Context(), in, broker.Request{Addr: "192.0.2.1", ID: "r"})
+		brokertest.WantCode(t, err, broker.CodeInvalidRedirect)
+		if log := a.Log.String(); !strings.Contains(log, want) || strings.Contains(log, "evil") {
+			t.Errorf("the log: %s, want %s", log, want)
+		}
+	}
+}
+
 // Every other refusal goes to the redirect URI, also of a user who is signed in, and in the order of the checks.
 func TestOAuth21Section4121ErrorsGoToTheRedirectURI(t *testing.T) {
 	a := newAuthorizer(t)

@@ -62,7 +62,7 @@ func (svc *Service) EndSession(ctx context.Context, in broker.EndSessionRequest,
 		return nil, commit.AppError(ctx, "checking the keys", err)
 	}
 	hinted, valid := svc.openHint(ctx, in.IDTokenHint)
-	out, err := svc.afterLogout(ctx, in, hinted, valid)
+	out, err := svc.afterLogout(ctx, in, hinted, valid, req)
 	if err != nil {
 		return nil, err
 	}
@@ -84,18 +84,21 @@ func (svc *Service) EndSession(ctx context.Context, in broker.EndSessionRequest,
 }
 
 // afterLogout returns the client of a log-out request and where the browser goes afterwards.
-func (svc *Service) afterLogout(ctx context.Context, in broker.EndSessionRequest, hinted hint, valid bool) (*broker.EndSession, error) {
+func (svc *Service) afterLogout(ctx context.Context, in broker.EndSessionRequest, hinted hint, valid bool, req broker.Request) (*broker.EndSession, error) {
 	id := in.ClientID
+	refuse := func(code broker.Code, reason string) (*broker.EndSession, error) {
+		return nil, svc.refuseOnPage(ctx, "log_out_refused", id, oauthError(code, reason), req)
+	}
 	if valid {
 		switch {
 		case id == "" && len(hinted.Audience) == 1:
 			id = hinted.Audience[0]
 		case id != "" && !slices.Contains(hinted.Audience, id):
-			return nil, oauthError(broker.CodeInvalidRequest, "id_token_hint was issued to another client than client_id.")
+			return refuse(broker.CodeInvalidRequest, "id_token_hint was issued to another client than client_id.")
 		}
 	}
 	if len(in.State) > maxLogoutState || !printable(in.State) {
-		return nil, oauthError(broker.CodeInvalidRequest, "The state is too long or contains characters that do not print.")
+		return refuse(broker.CodeInvalidRequest, "The state is too long or contains characters that do not print.")
 	}
 	client, err := svc.client(ctx, id)
 	if err != nil {
@@ -108,8 +111,11 @@ func (svc *Service) afterLogout(ctx context.Context, in broker.EndSessionRequest
 	if in.PostLogoutURI == "" {
 		return out, nil
 	}
-	if client.ID == "" || !slices.Contains(client.PostLogoutURIs, in.PostLogoutURI) {
-		return nil, oauthError(broker.CodeInvalidRedirect, "post_logout_redirect_uri is not registered for the client, or the client is unknown.")
+	switch {
+	case client.ID == "":
+		return refuse(broker.CodeInvalidRedirect, "The client is unknown.")
+	case !slices.Contains(client.PostLogoutURIs, in.PostLogoutURI):
+		return refuse(broker.CodeInvalidRedirect, "post_logout_redirect_uri is not registered for the client.")
 	}
 	out.RedirectURL = in.PostLogoutURI
 	if in.State != "" {
