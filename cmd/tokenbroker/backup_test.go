@@ -131,7 +131,7 @@ func TestServeRefusesADamagedStoreThatFloorRaiseRecovers(t *testing.T) {
 	if err := os.Remove(filepath.Join(dirs[0], "MANIFEST")); err != nil {
 		t.Fatal(err)
 	}
-	refused := command(t, nil, "serve", "--config", s.config)
+	refused := command(t, nil, s.args...)
 	for _, want := range []string{"MANIFEST is missing", "tokenbroker restore FILE", "tokenbroker floor raise"} {
 		if refused.code != terminal.ExitFailed || !strings.Contains(refused.stderr, want) {
 			t.Errorf("exit %d, want %q: %s", refused.code, want, refused.stderr)

@@ -59,7 +59,8 @@ func TestDocsProxiesAndASlowCatchUp(t *testing.T) {
 				SiteConfig: httpapi.SiteConfig{Issuer: "http://127.0.0.1"},
 				Browser:    apibrowser.Config{Sessions: struct{ apibrowser.Sessions }{}, Cookie: httpapi.Cookie{Insecure: true}},
 				OAuth: oauth.Config{
-					Clients: struct{ oauth.Clients }{}, Verifier: struct{ oauth.Verifier }{}, JWKS: none,
+					Clients: struct{ oauth.Clients }{}, Verifier: struct{ oauth.Verifier }{}, AnyAudience: struct{ oauth.Verifier }{}, JWKS: none,
+					Scopes: []string{"openid"}, Claims: []string{"sub"}, AssertionAlgorithms: []string{"ES256"},
 					MaxTokenLifetime: func() time.Duration { return time.Minute }, Algorithms: func() []string { return nil },
 				},
 				Feed:      feed.Config{Clients: knownClient{}, Catchup: slowCatchup{ready}, JWKS: none},

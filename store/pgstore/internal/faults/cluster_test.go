@@ -2,6 +2,7 @@ package faults_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"net/url"
@@ -47,10 +48,14 @@ func open(t *testing.T, config pgstore.Config) *pgstore.Store {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	s, err := pgstore.Open(ctx, config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	var s *pgstore.Store
+	eventually(t, "a server that answers", func() bool { // on a busy machine it may take longer than Open waits
+		var err error
+		if s, err = pgstore.Open(ctx, config); err != nil && !errors.Is(err, store.ErrUnavailable) {
+			t.Fatal(err)
+		}
+		return err == nil
+	})
 	t.Cleanup(func() { _ = s.Close() })
 	return s
 }
