@@ -131,7 +131,7 @@ func found(pattern, text string) []string {
 
 func TestDocsNameEveryAuditEvent(t *testing.T) {
 	code := sources(t, "broker/commit", "broker/enduser", "broker/oauthclient", "broker/operator", "broker/replays", "api/admin", "cmd/tokenbroker", "cmd/tokenbroker/internal/node")
-	want := found(`(?:"audit", "event", |\baudit(?:\.(?:Info|Debug|Warn))?\((?:ctx, |w, r, )?|(?:editUser|endUser|recordEnd)\(ctx, |\bevent: )"(\w+)"`, code)
+	want := found(`(?:"audit", "event", |\baudit(?:\.(?:Info|Debug|Warn))?\((?:ctx, |w, r, )?|(?:editUser|endUser|recordEnd|refuseOnPage)\(ctx, |\bevent: )"(\w+)"`, code)
 	got := found("(?m)^\\| `(\\w+)` \\|", section(t, "## Logs"))
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("operate.md's table of audit events (-code +docs):\n%s", diff)

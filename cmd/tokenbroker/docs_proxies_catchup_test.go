@@ -18,6 +18,7 @@ import (
 	"tokenbroker/api/feed"
 	"tokenbroker/api/httpapi"
 	"tokenbroker/api/oauth"
+	"tokenbroker/api/pages"
 	"tokenbroker/broker"
 	"tokenbroker/internal/longtest"
 	"tokenbroker/revocation"
@@ -58,6 +59,9 @@ func TestDocsProxiesAndASlowCatchUp(t *testing.T) {
 			handler, err := api.New(api.Config{
 				SiteConfig: httpapi.SiteConfig{Issuer: "http://127.0.0.1"},
 				Browser:    apibrowser.Config{Sessions: struct{ apibrowser.Sessions }{}, Cookie: httpapi.Cookie{Insecure: true}},
+				Pages: pages.Config{
+					Authorizations: struct{ pages.Authorizations }{}, Logouts: struct{ pages.Logouts }{}, Sessions: struct{ pages.Sessions }{},
+				},
 				OAuth: oauth.Config{
 					Clients: struct{ oauth.Clients }{}, Verifier: struct{ oauth.Verifier }{}, AnyAudience: struct{ oauth.Verifier }{}, JWKS: none,
 					Scopes: []string{"openid"}, Claims: []string{"sub"}, AssertionAlgorithms: []string{"ES256"},
