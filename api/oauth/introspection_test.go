@@ -84,7 +84,7 @@ func TestIntrospectOnlyTokensForTheClient(t *testing.T) {
 		"a part of the name":     {`{"aud":["report"]}`, false},
 		"not plain, its own":     {`{ "aud":["reports"],"sub":"a\"b"}`, true},
 		"not plain, another":     {`{ "aud":["other"],"sub":"a\"b"}`, false},
-		"an audience is no text": {`{"aud":[1,"reports"]}`, false},
+		"an audience is not a string": {`{"aud":[1,"reports"]}`, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := &apitest.Fake{Claims: row.claims, ClientInfo: broker.ClientInfo{ID: "reporter", Audiences: []string{"reports", "totals"}}}

@@ -235,7 +235,7 @@ func TestRFC7521Section42ParametersOfAnAssertion(t *testing.T) {
 		"not a JWT":           {func(c *broker.ClientCredentials) { c.Assertion = "x" }, broker.CodeInvalidClient},
 		"five segments":       {func(c *broker.ClientCredentials) { c.Assertion += ".x.x" }, broker.CodeInvalidClient},
 		"not base64url":       {func(c *broker.ClientCredentials) { c.Assertion = "x.*.x" }, broker.CodeInvalidClient},
-		"payload is no JSON":  {func(c *broker.ClientCredentials) { c.Assertion = "x." + encoded("x") + ".x" }, broker.CodeInvalidClient},
+		"payload is not JSON": {func(c *broker.ClientCredentials) { c.Assertion = "x." + encoded("x") + ".x" }, broker.CodeInvalidClient},
 		"payload is an array": {func(c *broker.ClientCredentials) { c.Assertion = "x." + encoded("[]") + ".x" }, broker.CodeInvalidClient},
 		"iss twice":           {func(c *broker.ClientCredentials) { c.Assertion = "x." + encoded(`{"iss":"svc","iss":"svc"}`) + ".x" }, broker.CodeInvalidClient},
 	} {
