@@ -76,14 +76,14 @@ func TestIntrospectOnlyTokensForTheClient(t *testing.T) {
 		claims string
 		active bool
 	}{
-		"its audience":           {`{"aud":["other","reports"]}`, true},
-		"one audience as text":   {`{"aud":"reports"}`, true},
-		"another audience":       {`{"aud":["other"]}`, false},
-		"no audience":            {`{"sub":"u1"}`, false},
-		"an empty list":          {`{"aud":[]}`, false},
-		"a part of the name":     {`{"aud":["report"]}`, false},
-		"not plain, its own":     {`{ "aud":["reports"],"sub":"a\"b"}`, true},
-		"not plain, another":     {`{ "aud":["other"],"sub":"a\"b"}`, false},
+		"its audience":                {`{"aud":["other","reports"]}`, true},
+		"one audience as text":        {`{"aud":"reports"}`, true},
+		"another audience":            {`{"aud":["other"]}`, false},
+		"no audience":                 {`{"sub":"u1"}`, false},
+		"an empty list":               {`{"aud":[]}`, false},
+		"a part of the name":          {`{"aud":["report"]}`, false},
+		"not plain, its own":          {`{ "aud":["reports"],"sub":"a\"b"}`, true},
+		"not plain, another":          {`{ "aud":["other"],"sub":"a\"b"}`, false},
 		"an audience is not a string": {`{"aud":[1,"reports"]}`, false},
 	} {
 		t.Run(name, func(t *testing.T) {
