@@ -71,6 +71,9 @@ const AssertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 type AssertionKeys struct {
 	JWKS            json.RawMessage
 	JWKSURI, Issuer string
+	// Untrusted is true if the client itself named JWKSURI: then it must be public, or on loopback if that is allowed for
+	// development.
+	Untrusted bool
 }
 
 // Assertion has the claims of a signed assertion (RFC 7523 §3). A claim that the assertion does not have is the zero value.
@@ -143,6 +146,8 @@ type Authorization struct {
 	Step AuthorizationStep
 	// ClientID and ClientName are the client; ClientName is never empty.
 	ClientID, ClientName string
+	// Class is how the broker knows the client. The name of a client that is not of ClassKnown is its own claim.
+	Class ClientClass
 	// RedirectURI is where Answer goes, in the way that ResponseMode says: "query" or "form_post". Answer has the
 	// parameters code, state and iss, or error, error_description, state and iss.
 	RedirectURI, ResponseMode string

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"time"
 
 	"tokenbroker/api/admin"
 	"tokenbroker/api/httpapi"
@@ -38,6 +39,11 @@ func defaults() Config {
 		Tokens:     Tokens{Algorithm: string(keyring.DefaultAlgorithm)},
 		Claims:     Claims{Roles: claims.Roles, Groups: claims.Groups},
 		UserObject: claims.UserObject,
+		OAuth: OAuth{
+			ScopesSupported: []string{"openid", "profile", "email", "offline_access"},
+			CIMD:            CIMD{RefreshTokens: true},
+			Registration:    Registration{RefreshTokens: true, PerMinute: 10, MaxClients: 1000, UnusedAfter: Duration(30 * 24 * time.Hour)},
+		},
 		NATS:       NATS{Listen: DefaultNATSListen},
 		Admin:      Admin{Listen: DefaultAdminListen, Hosts: admin.DefaultHosts()},
 		Keyring:    Keyring{RotateEvery: Duration(keyring.DefaultRotateEvery)},

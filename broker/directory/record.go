@@ -85,13 +85,30 @@ type ClientRecord struct {
 	JWKS      json.RawMessage   `json:"jwks,omitempty"`
 	JWKSURI   string            `json:"jwks_uri,omitempty"`
 	Workloads []broker.Workload `json:"workloads,omitempty"`
-	// Dynamic is true for a client that operators registered while the broker ran; the configuration does not name it.
-	Dynamic   bool  `json:"dynamic,omitempty"`
+	// Dynamic is true for a client that the configuration does not name: operators or the client itself registered it while the broker
+	// ran, or it has a metadata document.
+	Dynamic bool `json:"dynamic,omitempty"`
+	// Document is true for a client whose id is the URL of its metadata document. The record has only its epoch.
+	Document bool `json:"document,omitempty"`
+	// Registration is nil unless the client registered itself.
+	Registration *Registration `json:"registration,omitempty"`
+
 	CreatedAt int64 `json:"created_at,omitempty"`
 	// Epoch ends all sessions and tokens of the client with a lower cep.
 	Epoch int64 `json:"epoch,omitempty"`
 	// Removed is true if the client is no longer configured. The record stays for its epoch.
 	Removed bool `json:"removed,omitempty"`
+}
+
+// Registration is what the broker keeps of a client that registered itself (RFC 7591).
+type Registration struct {
+	// TokenHash is the SHA-256 of the registration access token.
+	TokenHash []byte `json:"token_hash"`
+	// AuthMethod is the token_endpoint_auth_method, and ApplicationType the application_type, which may be empty.
+	AuthMethod      string `json:"auth_method"`
+	ApplicationType string `json:"application_type,omitempty"`
+	// ExpiresAt (Unix s) is when the client is removed unless it is used before. Each use moves it, at most once a day.
+	ExpiresAt int64 `json:"expires_at"`
 }
 
 // ClientLifetimes are lifetimes in seconds. One that is zero is the broker's.
@@ -101,6 +118,17 @@ type ClientLifetimes struct {
 	Absolute int64 `json:"absolute_s,omitempty"`
 	// Grace is that of a superseded refresh token; nil is the broker's.
 	Grace *int64 `json:"grace_s,omitempty"`
+}
+
+// Class returns how the broker knows the client.
+func (c ClientRecord) Class() broker.ClientClass {
+	switch {
+	case c.Document:
+		return broker.ClassDocument
+	case c.Registration != nil:
+		return broker.ClassRegistered
+	}
+	return broker.ClassKnown
 }
 
 // Public reports whether the client has no way to authenticate.
@@ -120,7 +148,11 @@ func (c ClientRecord) Write(rev store.Revision) (store.Write, error) {
 	if err != nil {
 		return store.Write{}, fmt.Errorf("encoding the client: %w", err)
 	}
-	return store.Write{Key: ClientKey(c.ID), Value: value, Expect: rev}, nil
+	write := store.Write{Key: ClientKey(c.ID), Value: value, Expect: rev}
+	if c.Registration != nil {
+		write.ExpiresAt = c.Registration.ExpiresAt
+	}
+	return write, nil
 }
 
 // Accounts returns the accounts that are linked to the user. A record of an earlier version

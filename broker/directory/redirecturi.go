@@ -62,6 +62,31 @@ func redirectURIFlaw(uri string) string {
 	return webURLFlaw(u)
 }
 
+// IsDocumentID reports whether a client id is a URL: that of a Client ID Metadata Document.
+func IsDocumentID(id string) bool {
+	return strings.HasPrefix(id, "https://") || strings.HasPrefix(id, "http://")
+}
+
+// DocumentIDFlaw returns the rule that the URL of a Client ID Metadata Document breaks, or ""
+// (draft-ietf-oauth-client-id-metadata-document-03 §3). http on a loopback host is allowed only if insecureLoopback is true.
+func DocumentIDFlaw(id string, insecureLoopback bool) string {
+	u, flaw := parseURI(id)
+	if flaw == "" {
+		flaw = webURLFlaw(u)
+	}
+	switch {
+	case flaw != "":
+		return flaw
+	case u.Scheme == "http" && !insecureLoopback:
+		return "is http: use https"
+	case u.Path == "":
+		return "has no path"
+	case slices.ContainsFunc(strings.Split(u.Path, "/"), func(segment string) bool { return segment == "." || segment == ".." }):
+		return "has a path with . or .."
+	}
+	return ""
+}
+
 // originFlaw returns the rule that a web origin breaks, or "".
 func originFlaw(origin string) string {
 	u, flaw := parseURI(origin)

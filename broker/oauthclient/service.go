@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"time"
 
 	"tokenbroker/broker"
 	"tokenbroker/broker/commit"
@@ -52,6 +53,13 @@ type Config struct {
 	Assertions broker.Assertions
 	// Upstreams may be nil: then no id tokens of providers are exchanged.
 	Upstreams Upstreams
+	// Documents may be nil: then no client is known by its metadata document. InsecureLoopback allows documents at http on loopback.
+	Documents        broker.ClientDocuments
+	InsecureLoopback bool
+	// DocumentPolicy and RegistrationPolicy are what clients of these classes may have.
+	DocumentPolicy, RegistrationPolicy broker.ClientPolicy
+	// UnusedAfter is how long a client that registered itself is kept without being used.
+	UnusedAfter time.Duration
 	// CustomClaims may be nil.
 	CustomClaims credential.CustomClaims
 	// Issuer is the iss of tokens, and Audience the aud for clients that have none of their own.
