@@ -44,10 +44,10 @@ func defaults() Config {
 			CIMD:            CIMD{RefreshTokens: true},
 			Registration:    Registration{RefreshTokens: true, PerMinute: 10, MaxClients: 1000, UnusedAfter: Duration(30 * 24 * time.Hour)},
 		},
-		NATS:       NATS{Listen: DefaultNATSListen},
-		Admin:      Admin{Listen: DefaultAdminListen, Hosts: admin.DefaultHosts()},
-		Keyring:    Keyring{RotateEvery: Duration(keyring.DefaultRotateEvery)},
-		Log:        Log{Level: strings.ToLower(slog.LevelInfo.String()), Format: "text", Audit: true},
+		NATS:    NATS{Listen: DefaultNATSListen},
+		Admin:   Admin{Listen: DefaultAdminListen, Hosts: admin.DefaultHosts()},
+		Keyring: Keyring{RotateEvery: Duration(keyring.DefaultRotateEvery)},
+		Log:     Log{Level: strings.ToLower(slog.LevelInfo.String()), Format: "text", Audit: true},
 	}
 }
 
