@@ -47,6 +47,8 @@ type ClientDocuments interface {
 const (
 	CodeInvalidRedirectURI    Code = "invalid_redirect_uri"
 	CodeInvalidClientMetadata Code = "invalid_client_metadata"
+	// CodeUnapprovedSoftware is the refusal of a software statement: the broker trusts no issuer of them.
+	CodeUnapprovedSoftware Code = "unapproved_software_statement"
 )
 
 // ClientRegistration is what a client that registered itself gets (RFC 7591 §3.2.1, RFC 7592 §3).

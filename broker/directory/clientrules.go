@@ -84,13 +84,17 @@ type ClientLimits struct {
 	Policy session.Policy
 	// Shared is true if several brokers share the store.
 	Shared bool
+	// Class is how the broker knows the client. It decides which ids and settings the client may have.
+	Class broker.ClientClass
 }
 
-// ValidateClient returns the problems of a client that the configuration names or an operator registers. The keys are those
-// of a client in the configuration. It does not check secrets.
+// ValidateClient returns the problems of a client that the configuration names, an operator registers or that describes itself. The
+// keys are those of a client in the configuration. It does not check secrets.
 func ValidateClient(c broker.Client, limits ClientLimits) setting.Problems {
 	v := &clientCheck{client: c, record: NewClientRecord(c)}
+	v.id(limits.Class)
 	v.names()
+	v.selfDescribed(limits.Class)
 	v.grants()
 	v.uris()
 	v.lifetimes(limits)
@@ -109,17 +113,68 @@ type clientCheck struct {
 	problems setting.Problems
 }
 
-func (v *clientCheck) names() {
-	c := v.client
-	_, isUID := broker.ParseID(c.ID)
+// id checks the client's id. The ids of the classes differ, so that no client can have that of another.
+func (v *clientCheck) id(class broker.ClientClass) {
+	id := v.client.ID
+	_, isUID := broker.ParseID(id)
 	switch {
-	case !clientID.MatchString(c.ID) || c.ID == "." || c.ID == "..":
+	case class == broker.ClassDocument:
+		if flaw := DocumentIDFlaw(id, true); flaw != "" {
+			message, hint, _ := strings.Cut(flaw, ": ")
+			v.problems.Add("", "has an id that cannot be the URL of a metadata document: it "+message, hint)
+		}
+	case !clientID.MatchString(id) || id == "." || id == "..":
 		v.problems.Add("", "is not a client id", "letters, digits, dot, - and _")
-	case len(c.ID) > maxClientID:
+	case len(id) > maxClientID:
 		v.problems.Add("", fmt.Sprintf("is longer than %d characters", maxClientID), "choose a shorter client id")
 	case isUID: // it is the sub of the client's own tokens
 		v.problems.Add("", "has the form of a user's uid", "choose another client id")
+	case IsRegisteredID(id) != (class == broker.ClassRegistered):
+		v.problems.Add("", "has the form of the id of a client that registered itself", "choose another client id")
 	}
+}
+
+// RegisteredPrefix is the start of the ids of clients that registered themselves.
+const RegisteredPrefix = "registered-"
+
+// NewRegisteredID returns a random id for a client that registered itself.
+func NewRegisteredID() string { return RegisteredPrefix + broker.NewID().String() }
+
+// IsRegisteredID reports whether id has the form of the id of a client that registered itself.
+func IsRegisteredID(id string) bool {
+	random, ok := strings.CutPrefix(id, RegisteredPrefix)
+	_, valid := broker.ParseID(random)
+	return ok && valid
+}
+
+// selfDescribed checks that a client that describes itself has nothing that only its class or an operator may give a client.
+func (v *clientCheck) selfDescribed(class broker.ClientClass) {
+	if class == broker.ClassKnown {
+		return
+	}
+	c := v.client
+	const hint = "add a client with another id for it"
+	for _, s := range []struct {
+		key string
+		set bool
+	}{
+		{"first_party", c.FirstParty}, {"audiences", len(c.Audiences) > 0}, {"workloads", len(c.Workloads) > 0},
+		{"access_token", c.AccessLife != 0}, {"session_idle", c.Idle != 0}, {"session_absolute", c.Absolute != 0}, {"refresh_grace", c.Grace != nil},
+	} {
+		if s.set {
+			v.problems.Add(s.key, "is set, which a client that describes itself may not have", hint)
+		}
+	}
+	if slices.ContainsFunc(c.Grants, func(grant string) bool {
+		return grant != broker.GrantAuthorizationCode && grant != broker.GrantRefreshToken
+	}) ||
+		!slices.Contains(c.Grants, broker.GrantAuthorizationCode) {
+		v.problems.Add("grants", "of a client that describes itself are authorization_code, and refresh_token or not", hint)
+	}
+}
+
+func (v *clientCheck) names() {
+	c := v.client
 	if f := textFlaw(c.Name, maxClientName); f != nil {
 		v.problems.Add("name", f.Text, "it is shown to users")
 	}
@@ -244,6 +299,9 @@ func (v *clientCheck) lifetime(key string, value, limit time.Duration) {
 	}
 }
 
+// secretKeyMembers are the members of private and symmetric keys (RFC 7518 §6).
+var secretKeyMembers = []string{"d", "k", "p", "q", "dp", "dq", "qi", "oth", "priv"}
+
 // keys checks the keys of private_key_jwt.
 func (v *clientCheck) keys() {
 	if v.client.JWKSURI != "" {
@@ -266,7 +324,7 @@ func (v *clientCheck) keys() {
 		v.problems.Add("jwks", fmt.Sprintf("has %d keys, more than %d", len(set.Keys), maxClientKeys), "")
 	}
 	for _, key := range set.Keys {
-		if kind, _ := key["kty"].(string); kind == "oct" || key["d"] != nil || key["k"] != nil {
+		if kind, _ := key["kty"].(string); kind == "oct" || slices.ContainsFunc(secretKeyMembers, func(name string) bool { return key[name] != nil }) {
 			v.problems.Add("jwks", "has a private or symmetric key", "give the broker only the public keys, and replace this one: it is no longer secret")
 			return
 		}
