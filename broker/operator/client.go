@@ -36,7 +36,7 @@ func (svc *Service) SetClients(ctx context.Context, clients []broker.Client) err
 		for _, rec := range page {
 			after = rec.Key
 			id := strings.TrimPrefix(rec.Key, prefix)
-			if wanted[id] {
+			if wanted[id] || keptWithoutConfiguration(rec.Value) {
 				continue
 			}
 			if err := svc.putClient(ctx, directory.ClientRecord{V: directory.RecordVersion, ID: id, Removed: true}); err != nil {
@@ -47,6 +47,14 @@ func (svc *Service) SetClients(ctx context.Context, clients []broker.Client) err
 			return nil
 		}
 	}
+}
+
+// keptWithoutConfiguration reports whether a client's record stays as it is if the configuration does not name the client: there may be
+// very many such clients. A damaged record does not.
+func keptWithoutConfiguration(value []byte) bool {
+	var record directory.ClientRecord
+	err := directory.DecodeRecord("client", value, &record, &record.V)
+	return err == nil && (record.Dynamic || record.Removed)
 }
 
 // PutClient creates or changes a configured client and keeps its epoch. It replaces a dynamic client with the same id. It is safe for
@@ -89,8 +97,8 @@ func (svc *Service) putClient(ctx context.Context, wanted directory.ClientRecord
 
 // RevokeClient ends the client's sessions and revokes all tokens that were issued to it, including its own
 // tokens. New ones can be issued immediately. A client that was removed from the configuration
-// can also be revoked, because its sessions may be live. Errors: CodeUnknownClient, for a client that
-// was never configured, and CodeInvalidRevocation.
+// can also be revoked, because its sessions may be live, and so can each client whose id is the URL of its metadata document: such a
+// client has no record before. Errors: CodeUnknownClient, for another client that never existed, and CodeInvalidRevocation.
 func (svc *Service) RevokeClient(ctx context.Context, id, reason string, req broker.Request) (Revoked, error) {
 	why, err := parseReason(reason)
 	if err != nil {
@@ -106,7 +114,9 @@ func (svc *Service) RevokeClient(ctx context.Context, id, reason string, req bro
 				return nil, err
 			}
 			if rev == 0 {
-				return nil, &broker.Error{Code: broker.CodeUnknownClient, Message: "No client with this id was ever configured; correct the id."}
+				if client, err = svc.documentRecord(id); err != nil {
+					return nil, err
+				}
 			}
 			client.Epoch = epoch
 			write, err := client.Write(rev)
@@ -118,4 +128,15 @@ func (svc *Service) RevokeClient(ctx context.Context, id, reason string, req bro
 	}
 	svc.audit.Info(ctx, "client_revoke", req, "client_id", id, "reason", string(why), "epoch", epoch)
 	return delivered(ctx, delivery, Revoked{Kind: string(revocation.KindClient), Value: id, Epoch: epoch, Changed: true}, seq), nil
+}
+
+// documentRecord returns the first record of a client whose id is the URL of its metadata document.
+func (svc *Service) documentRecord(id string) (directory.ClientRecord, error) {
+	if !directory.IsDocumentID(id) {
+		return directory.ClientRecord{}, &broker.Error{Code: broker.CodeUnknownClient, Message: "No client with this id exists, and none was ever configured; correct the id."}
+	}
+	if flaw := directory.DocumentIDFlaw(id, true); flaw != "" {
+		return directory.ClientRecord{}, &broker.Error{Code: broker.CodeInvalidRevocation, Message: "The value is not the URL of a client metadata document: it " + flaw + "."}
+	}
+	return directory.ClientRecord{V: directory.RecordVersion, ID: id, Document: true, Dynamic: true, CreatedAt: svc.cfg.Clock.Now().Unix()}, nil
 }

@@ -104,6 +104,7 @@ func (svc *Service) UpdateClient(ctx context.Context, id string, change ClientSe
 			return err
 		}
 		next.PreviousUntil, next.Dynamic, next.CreatedAt, next.Epoch = record.PreviousUntil, record.Dynamic, record.CreatedAt, record.Epoch
+		next.Registration = record.Registration
 		*record = next
 		return nil
 	})
@@ -143,6 +144,9 @@ func (svc *Service) RotateClientSecret(ctx context.Context, id string, overlap t
 // RemoveClient removes a dynamic client, ends its sessions and revokes all tokens that were issued to it. Errors: CodeUnknownClient,
 // CodeInvalidClientConfig.
 func (svc *Service) RemoveClient(ctx context.Context, id string, req broker.Request) (Revoked, error) {
+	if directory.IsDocumentID(id) {
+		return Revoked{}, errDocument()
+	}
 	delivery := svc.path.ExpectDelivery(ctx, req.Wait)
 	defer delivery.Close()
 	epoch, seq, err := svc.path.End(ctx, commit.Termination{
@@ -169,6 +173,9 @@ func (svc *Service) RemoveClient(ctx context.Context, id string, req broker.Requ
 
 // changeClient changes the record of a dynamic client. advice is what to do about a configured one. change may be called several times.
 func (svc *Service) changeClient(ctx context.Context, id, advice string, change func(*directory.ClientRecord) error) (record directory.ClientRecord, changed bool, err error) {
+	if directory.IsDocumentID(id) {
+		return record, false, errDocument()
+	}
 	err = svc.path.Update(ctx, func() (*store.Change, error) {
 		stored, rev, err := svc.readClient(ctx, id)
 		if err != nil {
@@ -197,6 +204,12 @@ func (svc *Service) changeClient(ctx context.Context, id, advice string, change 
 // errConfigured refuses the change of a client that the configuration has.
 func errConfigured(id, advice string) error {
 	return invalidClient("This client is configured at clients.%s in the configuration: %s, and reload it (SIGHUP).", id, advice)
+}
+
+// errDocument refuses the change of a client whose metadata is in its own document.
+func errDocument() error {
+	return invalidClient("This client describes itself in the document at its client_id, and the broker keeps only its epoch. " +
+		"Revoke it to end its sessions; to refuse it, list the hosts whose documents are accepted at oauth.cimd.hosts in the configuration.")
 }
 
 func invalidClient(format string, args ...any) error {

@@ -56,9 +56,11 @@ type ClientInfo struct {
 	ID     string `json:"id"`
 	Name   string `json:"name,omitempty"`
 	Public bool   `json:"public"`
-	// Dynamic is true for a client that operators registered. The others are those of the configuration.
-	Dynamic   bool `json:"dynamic"`
-	HasSecret bool `json:"has_secret"`
+	// Dynamic is true for a client that operators registered or that describes itself. The others are those of the configuration.
+	Dynamic bool `json:"dynamic"`
+	// Class is left out for a client that the configuration or an operator named.
+	Class     broker.ClientClass `json:"class,omitempty"`
+	HasSecret bool               `json:"has_secret"`
 	// HasPreviousSecret is true while the secret before the latest rotation is also accepted: until PreviousSecretUntil, or
 	// without end.
 	HasPreviousSecret   bool      `json:"has_previous_secret,omitempty"`
@@ -82,6 +84,8 @@ type ClientInfo struct {
 	Workloads       []Workload        `json:"workloads,omitempty"`
 
 	CreatedAt time.Time `json:"created_at,omitzero"`
+	// ExpiresAt is when a client that registered itself is removed unless it is used before.
+	ExpiresAt time.Time `json:"expires_at,omitzero"`
 	// Epoch ends all sessions and tokens of the client with a lower one.
 	Epoch int64 `json:"epoch,omitempty"`
 }
@@ -146,7 +150,7 @@ func (svc *Service) readClient(ctx context.Context, id string) (directory.Client
 // clientInfo describes a client to operators.
 func (svc *Service) clientInfo(r directory.ClientRecord) ClientInfo {
 	info := ClientInfo{
-		ID: r.ID, Name: r.Name, Public: r.Public(), Dynamic: r.Dynamic, HasSecret: len(r.SecretHash) > 0,
+		ID: r.ID, Name: r.Name, Public: r.Public(), Dynamic: r.Dynamic, Class: r.Class(), HasSecret: len(r.SecretHash) > 0,
 		Grants: directory.GrantNames(r.Grants), Scopes: r.Scopes, DefaultScopes: r.DefaultScopes, Audiences: r.Audiences,
 		RedirectURIs: r.RedirectURIs, PostLogoutURIs: r.PostLogoutURIs, Origins: r.Origins, FirstParty: r.FirstParty,
 		AccessToken: settingOf(r.Lifetimes.Access), SessionIdle: settingOf(r.Lifetimes.Idle), SessionAbsolute: settingOf(r.Lifetimes.Absolute),
@@ -164,6 +168,9 @@ func (svc *Service) clientInfo(r directory.ClientRecord) ClientInfo {
 	}
 	if r.CreatedAt != 0 {
 		info.CreatedAt = time.Unix(r.CreatedAt, 0).UTC()
+	}
+	if r.Registration != nil {
+		info.ExpiresAt = time.Unix(r.Registration.ExpiresAt, 0).UTC()
 	}
 	for _, w := range r.Workloads {
 		info.Workloads = append(info.Workloads, Workload(w))

@@ -102,8 +102,8 @@ func (svc *Service) raiseFloor(ctx context.Context, reason revocation.Reason, by
 	return svc.path.End(ctx, commit.Termination{Kind: revocation.KindAll, Reason: reason, By: by})
 }
 
-// maxRevokedValue bounds the value of a revocation, in bytes.
-const maxRevokedValue = 256
+// maxRevokedValue bounds the value of a revocation, in bytes. The longest are the URLs of client metadata documents.
+const maxRevokedValue = 512
 
 // ValidateRevocation checks the form of a value to be revoked, before anything is looked
 // up: a jti or sid in another form than that of tokens could never match one.

@@ -154,7 +154,7 @@ func TestCheckingASession(t *testing.T) {
 	if check, err = h.CheckRevocation(t.Context(), "", "nobody"); err != nil || check.Revoked || check.Session != nil || check.Events == nil {
 		t.Errorf("%+v, %v", check, err)
 	}
-	for _, ask := range [][2]string{{"sid", ""}, {"", ""}, {"all", "x"}, {"moon", "x"}, {"sid", strings.Repeat("x", 257)}} {
+	for _, ask := range [][2]string{{"sid", ""}, {"", ""}, {"all", "x"}, {"moon", "x"}, {"sid", strings.Repeat("x", 513)}} {
 		_, err := h.CheckRevocation(t.Context(), revocation.Kind(ask[0]), ask[1])
 		brokertest.WantCode(t, err, broker.CodeInvalidRevocation)
 	}

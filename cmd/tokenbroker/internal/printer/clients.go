@@ -5,6 +5,7 @@ import (
 	"io"
 	"strconv"
 
+	"tokenbroker/broker"
 	"tokenbroker/broker/operator"
 	"tokenbroker/cmd/tokenbroker/internal/terminal"
 	"tokenbroker/internal/setting"
@@ -24,6 +25,9 @@ func Clients(w io.Writer, clients []operator.ClientInfo) {
 }
 
 func clientKind(c operator.ClientInfo) string {
+	if c.Class == broker.ClassDocument {
+		return "-" // its document says it
+	}
 	if c.Public {
 		return "public"
 	}
@@ -31,7 +35,12 @@ func clientKind(c operator.ClientInfo) string {
 }
 
 func clientSource(c operator.ClientInfo) string {
-	if c.Dynamic {
+	switch {
+	case c.Class == broker.ClassDocument:
+		return "metadata document"
+	case c.Class == broker.ClassRegistered:
+		return "registration"
+	case c.Dynamic:
 		return "operator"
 	}
 	return "configuration"
@@ -82,5 +91,8 @@ func Client(w io.Writer, c operator.ClientInfo) {
 		rows = append(rows, []string{"workload", terminal.Cell(workload.Issuer) + " " + terminal.Cell(workload.Subject) + " " + terminal.Cell(workload.Audience)})
 	}
 	rows = append(rows, []string{"created", terminal.Stamp(c.CreatedAt)})
+	if !c.ExpiresAt.IsZero() {
+		rows = append(rows, []string{"expires unless used", terminal.Stamp(c.ExpiresAt)})
+	}
 	terminal.Table(w, "", rows)
 }
