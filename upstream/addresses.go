@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"strings"
 )
 
@@ -86,7 +87,7 @@ func classOf(addr netip.Addr) addressClass {
 }
 
 // classOfHost returns the class of a literal address or of localhost (RFC 6761 §6.3) in a URL's
-// host. Other names count as public: the addresses to which they resolve are checked when the
+// host. An unusual form of an IPv4 address counts as reserved. Other names count as public: the addresses to which they resolve are checked when the
 // connection is made.
 func classOfHost(host string) addressClass {
 	if addr, err := netip.ParseAddr(host); err == nil {
@@ -96,8 +97,15 @@ func classOfHost(host string) addressClass {
 	if name == "localhost" || strings.HasSuffix(name, ".localhost") {
 		return loopbackAddress
 	}
+	if last := name[strings.LastIndexByte(name, '.')+1:]; number.MatchString(last) {
+		return reservedAddress
+	}
 	return publicAddress
 }
+
+// number matches the last part of a host that resolvers and proxies may take for an IPv4 address, such as 127.1 or 0x7f000001: no
+// top-level domain is a number.
+var number = regexp.MustCompile(`^([0-9]+|0[xX][0-9a-fA-F]*)$`)
 
 // secureURL accepts https, and http for a loopback host. Its errors do not contain the text, which
 // may contain a password.

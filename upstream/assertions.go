@@ -21,6 +21,13 @@ import (
 // forgotten, and fetched again when an assertion needs them.
 const maxKeySources = 1024
 
+// The limits of key sets that clients named themselves. They are kept apart from the others, so that strangers cannot make the
+// broker forget those.
+const (
+	maxUntrustedSources = 256
+	maxUntrustedKeySet  = 64 << 10 // bytes
+)
+
 // AssertionsConfig configures [Assertions]. The zero value is valid.
 type AssertionsConfig struct {
 	// Timeout is the time-out of one request. If zero, it is 5 seconds.
@@ -32,22 +39,30 @@ type AssertionsConfig struct {
 	Now func() time.Time
 	// Logger receives diagnostics. If nil, slog.Default is used.
 	Logger *slog.Logger
+	// InsecureLoopback allows [broker.AssertionKeys] that are Untrusted to be on a loopback address, also by http. It MUST NOT be set
+	// except for development. If false, they must have a public address.
+	InsecureLoopback bool
 }
 
 // Assertions verifies the assertions of OAuth clients by the keys that a client's record names: a key set in the record, one at a
 // URI, or that of an issuer, which is discovered. Keys are fetched, kept and limited like those of a [Provider]. It is safe for
 // concurrent use. It starts a goroutine only for a fetch, which ends within the time-out of the request.
 type Assertions struct {
-	cfg AssertionsConfig
+	cfg     AssertionsConfig
+	claimed *transport // for the key sets that clients named themselves
 
-	mu      sync.Mutex // guards sources
-	sources *simplelru.LRU[sourceID, *keySource]
+	mu                 sync.Mutex // guards the fields below
+	sources, untrusted *simplelru.LRU[sourceID, *keySource]
 }
 
 var _ broker.Assertions = (*Assertions)(nil)
 
-// sourceID names a source: the URI of a key set, or an issuer.
-type sourceID struct{ uri, issuer string }
+// sourceID names a source: the URI of a key set, or an issuer. The same URI is another source if a client named it itself: keys that
+// were fetched by the rules for operators are not used then.
+type sourceID struct {
+	uri, issuer string
+	untrusted   bool
+}
 
 // keySource is a key set at a URI, or an issuer.
 type keySource struct {
@@ -63,11 +78,17 @@ func NewAssertions(cfg AssertionsConfig) *Assertions {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	sources, err := simplelru.NewLRU(maxKeySources, func(_ sourceID, s *keySource) { s.close() })
+	a := &Assertions{cfg: cfg, sources: newSources(maxKeySources), untrusted: newSources(maxUntrustedSources)}
+	a.claimed = newClaimedTransport(a.config(""), cfg.InsecureLoopback, maxUntrustedKeySet)
+	return a
+}
+
+func newSources(size int) *simplelru.LRU[sourceID, *keySource] {
+	sources, err := simplelru.NewLRU(size, func(_ sourceID, s *keySource) { s.close() })
 	if err != nil {
 		panic(err) // only for a size that is not positive
 	}
-	return &Assertions{cfg: cfg, sources: sources}
+	return sources
 }
 
 // Close closes the idle connections.
@@ -75,6 +96,8 @@ func (a *Assertions) Close() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.sources.Purge()
+	a.untrusted.Purge()
+	a.claimed.close()
 }
 
 // Verify implements [broker.Assertions].
@@ -154,41 +177,59 @@ func fixedKeys(keys []jose.JSONWebKey, cfg AssertionsConfig) *keySet {
 
 // source returns the source of a key set at a URI or of an issuer.
 func (a *Assertions) source(from broker.AssertionKeys) (*keySource, error) {
-	id := sourceID{uri: from.JWKSURI}
-	if id.uri == "" {
+	id, sources := sourceID{uri: from.JWKSURI, untrusted: from.Untrusted}, a.sources
+	switch {
+	case id.untrusted && id.uri == "":
+		return nil, errors.New("keys that are not trusted are in the record or at a URI")
+	case id.untrusted:
+		sources = a.untrusted
+	case id.uri == "":
 		id.issuer = from.Issuer
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if source, found := a.sources.Get(id); found {
+	if source, found := sources.Get(id); found {
 		return source, nil
 	}
 	source, err := a.newSource(id)
 	if err != nil {
 		return nil, err
 	}
-	a.sources.Add(id, source)
+	sources.Add(id, source)
 	return source, nil
 }
 
-func (a *Assertions) newSource(id sourceID) (*keySource, error) {
-	cfg := Config{
-		Name: "workload", Issuer: id.issuer, ClientID: "none", Timeout: a.cfg.Timeout, Transport: a.cfg.Transport, Instrument: a.cfg.Instrument,
+func (a *Assertions) config(issuer string) *Config {
+	return &Config{
+		Name: "workload", Issuer: issuer, ClientID: "none", Timeout: a.cfg.Timeout, Transport: a.cfg.Transport, Instrument: a.cfg.Instrument,
 		Now: a.cfg.Now, Logger: a.cfg.Logger, keysOnly: true,
 	}
+}
+
+func (a *Assertions) newSource(id sourceID) (*keySource, error) {
+	cfg := a.config(id.issuer)
 	if id.uri == "" {
-		issuer, err := New(cfg)
+		issuer, err := New(*cfg)
 		if err != nil {
 			return nil, err
 		}
 		return &keySource{issuer: issuer, close: issuer.Close}, nil
 	}
-	t, err := newKeysTransport(&cfg, id.uri)
+	keys := &keySet{
+		url: id.uri, allowed: knownAlgorithms, now: cfg.Now, logger: cfg.Logger.With("jwks_uri", id.uri), untrusted: id.untrusted,
+		fetches: new(atomic.Int64), onFetch: func(error) {},
+	}
+	if id.untrusted {
+		if _, err := a.claimed.checkClaimed(id.uri); err != nil {
+			return nil, fmt.Errorf("%w: jwks_uri: %w", broker.ErrUpstreamUnavailable, err)
+		}
+		keys.client = a.claimed.endpoints
+		return &keySource{keys: keys, close: func() {}}, nil
+	}
+	t, err := newKeysTransport(cfg, id.uri)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", broker.ErrUpstreamUnavailable, err)
 	}
-	return &keySource{keys: &keySet{
-		url: id.uri, allowed: knownAlgorithms, client: t.endpoints, now: cfg.Now, logger: cfg.Logger.With("jwks_uri", id.uri),
-		fetches: new(atomic.Int64), onFetch: func(error) {},
-	}, close: t.close}, nil
+	keys.client = t.endpoints
+	return &keySource{keys: keys, close: t.close}, nil
 }

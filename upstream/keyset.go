@@ -32,6 +32,8 @@ type keySet struct {
 	logger  *slog.Logger
 	fetches *atomic.Int64
 	onFetch func(error) // called with the result of each fetch
+	// untrusted is true if a client named the keys itself. Its mistakes are not warnings for the operator.
+	untrusted bool
 
 	flight singleflight.Group
 
@@ -122,7 +124,7 @@ func (k *keySet) refetch(ctx context.Context) error {
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		if k.failed = err; err != nil {
-			k.logger.WarnContext(ctx, "the provider's keys could not be fetched", "error", err, "known_keys", len(k.keys))
+			k.logger.Log(ctx, k.level(), "the provider's keys could not be fetched", "error", err, "known_keys", len(k.keys))
 			return nil, err
 		}
 		k.keys, k.fetched = keys, k.now()
@@ -173,8 +175,15 @@ func (k *keySet) warn(ctx context.Context, unfit []string) {
 	k.unfit = text
 	k.mu.Unlock()
 	if !known && text != "" {
-		k.logger.WarnContext(ctx, "some of the provider's keys cannot be used", "keys", text)
+		k.logger.Log(ctx, k.level(), "some of the provider's keys cannot be used", "keys", text)
 	}
+}
+
+func (k *keySet) level() slog.Level {
+	if k.untrusted {
+		return slog.LevelInfo
+	}
+	return slog.LevelWarn
 }
 
 func (k *keySet) report() KeyReport {

@@ -38,9 +38,13 @@ type transport struct {
 	open, guarded *http.Transport
 	reach         atomic.Int32 // the addressClass of the issuer at the last discovery
 	limit, hint   string       // what reach is, and how an operator allows a nearer address, for errors
+	// claimed is true if strangers name the URLs. Then reach does not apply: an address must be public, or on loopback if loopback
+	// is true.
+	claimed, loopback bool
 
-	discovery *http.Client // for the issuer
-	endpoints *http.Client // for the endpoints in its document
+	discovery *http.Client      // for the issuer
+	endpoints *http.Client      // for the endpoints in its document
+	sender    http.RoundTripper // sends the requests of endpoints
 }
 
 func newTransport(cfg *Config, issuer string) *transport {
@@ -59,7 +63,8 @@ func newTransport(cfg *Config, issuer string) *transport {
 	if cfg.Instrument != nil {
 		open, endpoints = cfg.Instrument(open), cfg.Instrument(endpoints)
 	}
-	t.discovery, t.endpoints = boundedClient(noIssuerTransport{open}, cfg.Timeout), boundedClient(endpoints, cfg.Timeout)
+	t.discovery = boundedClient(noIssuerTransport{open}, cfg.Timeout, maxAnswer)
+	t.sender, t.endpoints = endpoints, boundedClient(endpoints, cfg.Timeout, maxAnswer)
 	return t
 }
 
@@ -99,7 +104,7 @@ func (t *transport) dial(ctx context.Context, network, address string) (net.Conn
 	if err != nil {
 		return nil, fmt.Errorf("dialing: %w", err)
 	}
-	var d net.Dialer
+	d := net.Dialer{Timeout: t.cfg.Timeout} // a dial continues after its request ended
 	if !t.named(host) {
 		d.ControlContext = func(_ context.Context, _, resolved string, _ syscall.RawConn) error {
 			at, err := netip.ParseAddrPort(resolved)
@@ -114,23 +119,32 @@ func (t *transport) dial(ctx context.Context, network, address string) (net.Conn
 
 // named reports whether the operator named the host.
 func (t *transport) named(host string) bool {
-	return slices.ContainsFunc(t.cfg.EndpointHosts, func(name string) bool { return strings.EqualFold(name, host) })
+	return !t.claimed && slices.ContainsFunc(t.cfg.EndpointHosts, func(name string) bool { return strings.EqualFold(name, host) })
 }
 
 func (t *transport) check(host, address string, at addressClass) error {
-	if reach := addressClass(t.reach.Load()); at > reach && !t.named(host) {
-		return &addressError{limit: t.limit, hint: t.hint, host: host, address: address, class: at, reach: reach}
+	refused := &addressError{limit: t.limit, hint: t.hint, host: host, address: address, class: at, reach: addressClass(t.reach.Load()), claimed: t.claimed}
+	switch {
+	case t.claimed && (at == publicAddress || at == loopbackAddress && t.loopback):
+		return nil
+	case !t.claimed && (at <= refused.reach || t.named(host)):
+		return nil
 	}
-	return nil
+	return refused
 }
 
-// addressError is the error for an endpoint whose address is nearer than the issuer's.
+// addressError is the error for an endpoint whose address is nearer than the issuer's, or for a URL of a stranger whose address is
+// not public.
 type addressError struct {
 	limit, hint, host, address string
 	class, reach               addressClass
+	claimed                    bool
 }
 
 func (e *addressError) Error() string {
+	if e.claimed {
+		return fmt.Sprintf("host %.100q has the %s address %.100s, but a URL that a client names must have a public one", e.host, e.class, e.address)
+	}
 	return fmt.Sprintf("host %.100q has the %s address %.100s, while %s a %s one: if this is intended, %s",
 		e.host, e.class, e.address, e.limit, e.reach, e.hint)
 }
@@ -171,20 +185,23 @@ func (t *transport) checkEndpoint(text string) error {
 	return t.check(u.Hostname(), u.Hostname(), classOfHost(u.Hostname()))
 }
 
-// boundedClient returns a client that does not follow redirects and reads at most maxAnswer of an
+// boundedClient returns a client that does not follow redirects and reads at most limit bytes of an
 // answer.
-func boundedClient(t http.RoundTripper, timeout time.Duration) *http.Client {
+func boundedClient(t http.RoundTripper, timeout time.Duration, limit int) *http.Client {
 	return &http.Client{
-		Timeout: timeout, Transport: limitedTransport{t},
+		Timeout: timeout, Transport: limitedTransport{t, limit},
 		CheckRedirect: httpclient.RefuseRedirects,
 	}
 }
 
-// limitedTransport reads at most maxAnswer of an answer, and sets its Content-Type to JSON if it
+// limitedTransport reads at most limit bytes of an answer, and sets its Content-Type to JSON if it
 // starts like a JSON object, as all answers do that the broker uses. Issuers send key sets as
 // application/jwk-set+json, text/plain, text/javascript or without a type, and x/oauth2 would read
 // text/plain as a form. A byte order mark at the start is ignored (RFC 8259 §8.1).
-type limitedTransport struct{ next http.RoundTripper }
+type limitedTransport struct {
+	next  http.RoundTripper
+	limit int
+}
 
 var errTooLarge = errors.New("the answer is too large")
 
@@ -194,11 +211,11 @@ func (l limitedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	if resp.ContentLength > maxAnswer {
+	if resp.ContentLength > int64(l.limit) {
 		_ = resp.Body.Close()
 		return nil, errTooLarge
 	}
-	body := &limitedBody{body: resp.Body, left: maxAnswer}
+	body := &limitedBody{body: resp.Body, left: l.limit}
 	begin := bufio.NewReader(body)
 	first, _ := begin.Peek(64) // the next read returns an error again
 	if bom := []byte("\ufeff"); bytes.HasPrefix(first, bom) {

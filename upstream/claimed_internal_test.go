@@ -1,0 +1,145 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// nearHosts are literal addresses that are neither public nor on loopback.
+var nearHosts = []string{
+	"10.0.0.5", "172.16.0.1", "192.168.1.1", "100.64.0.1", "169.254.169.254", "0.0.0.0", "224.0.0.1", "255.255.255.255", "[fd00::1]",
+	"[fe80::1]", "[fe80::1%25eth0]", "[::]", "[::ffff:10.0.0.5]", "[::ffff:169.254.169.254]", "[64:ff9b::10.0.0.5]", "[2002:a00:1::]",
+	"127.1", "2130706433", "0x7f000001", "0X7F.1", "017700000001", "169.254.169.254.", "10.0.0.0x5",
+}
+
+// loopbackHosts are literal addresses and names of this machine.
+var loopbackHosts = []string{"127.0.0.1", "127.9.9.9", "localhost", "a.localhost", "[::1]", "[::ffff:127.0.0.1]"}
+
+func claimed(loopback bool) *transport {
+	return newClaimedTransport(&Config{Timeout: 5 * time.Second, Now: time.Now}, loopback, maxUntrustedKeySet)
+}
+
+func TestLiteralAddressesOfStrangersMustBePublic(t *testing.T) {
+	for _, loopback := range []bool{false, true} {
+		c := claimed(loopback)
+		for _, host := range nearHosts {
+			if _, err := c.checkClaimed("https://" + host + "/x"); err == nil {
+				t.Errorf("%s was accepted, loopback %t", host, loopback)
+			}
+		}
+		for _, host := range loopbackHosts {
+			if _, err := c.checkClaimed("https://" + host + "/x"); (err == nil) != loopback {
+				t.Errorf("%s: %v, loopback %t", host, err, loopback)
+			}
+		}
+		for url, ok := range map[string]bool{
+			"https://example.com/x": true, "https://8.8.8.8/x": true, "https://[2a00:1450::1]:8443/x": true, "http://example.com/x": false,
+			"http://localhost:1/x": loopback, "http://127.0.0.1/x": loopback, "http://10.0.0.5/x": false, "ftp://example.com/x": false,
+			"https://u@example.com/": false, "https:example.com": false, "https:///x": false, "https://example.com/#f": false, "": false,
+		} {
+			if _, err := c.checkClaimed(url); (err == nil) != ok {
+				t.Errorf("%q: %v, loopback %t", url, err, loopback)
+			}
+		}
+	}
+}
+
+// TestNamesOfStrangersMustResolveToPublicAddresses checks the address after the name was resolved, and before anything is sent.
+func TestNamesOfStrangersMustResolveToPublicAddresses(t *testing.T) {
+	port, connections := server(t)
+	c := claimed(false)
+	c.reach.Store(int32(reservedAddress)) // without effect
+	c.cfg.EndpointHosts = []string{"localhost"}
+	for _, host := range []string{"localhost", "127.0.0.1", "::ffff:127.0.0.1", "::1", "0.0.0.0", "169.254.169.254"} {
+		_, err := c.dial(t.Context(), "tcp", net.JoinHostPort(host, port))
+		var refused *addressError
+		if !errors.As(err, &refused) || !strings.Contains(err.Error(), "must have a public one") {
+			t.Errorf("%s: %v", host, err)
+		}
+	}
+	if n := connections.Load(); n != 0 {
+		t.Fatalf("%d connections were made", n)
+	}
+	c = claimed(true)
+	conn, err := c.dial(t.Context(), "tcp", "localhost:"+port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.Close()
+	for _, host := range []string{"0.0.0.0", "10.0.0.5", "169.254.169.254"} {
+		if _, err := c.dial(t.Context(), "tcp", net.JoinHostPort(host, port)); !errors.As(err, new(*addressError)) {
+			t.Errorf("%s: %v", host, err)
+		}
+	}
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func TestRequestsToHostsOfStrangersAreLimited(t *testing.T) {
+	now := time.Now()
+	fails := false
+	l := newHostLimits(roundTrip(func(*http.Request) (*http.Response, error) {
+		if fails {
+			return nil, io.ErrUnexpectedEOF
+		}
+		return &http.Response{Body: http.NoBody}, nil
+	}), func() time.Time { return now })
+	ask := func(host string) (*http.Response, error) {
+		req, err := http.NewRequestWithContext(context.WithoutCancel(t.Context()), http.MethodGet, "https://"+host+"/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l.RoundTrip(req)
+	}
+	want := func(host string, want error) {
+		t.Helper()
+		resp, err := ask(host)
+		if !errors.Is(err, want) {
+			t.Fatalf("%s: %v, want %v", host, err, want)
+		}
+		if err == nil {
+			_ = resp.Body.Close()
+			_ = resp.Body.Close() // counts once
+		}
+	}
+	for i := range hostBurst {
+		fails = i%2 == 0
+		want([]string{"a.test", "A.test:444", "a.test."}[i%3], map[bool]error{true: io.ErrUnexpectedEOF}[fails])
+	}
+	fails = false
+	want("a.test", errHostFetches)
+	want("b.test", nil)
+	now = now.Add(hostEvery)
+	want("a.test", nil)
+	want("a.test", errHostFetches)
+	now = now.Add(time.Minute)
+	var open []io.Closer
+	for i := range maxFetches {
+		if i >= maxHostFetches {
+			want(fmt.Sprintf("h%d.test", i/maxHostFetches-1), errHostFetches)
+		}
+		resp, err := ask(fmt.Sprintf("h%d.test", i/maxHostFetches))
+		if err != nil {
+			t.Fatal(i, err)
+		}
+		open = append(open, resp.Body)
+	}
+	want("b.test", errFetches)
+	_ = open[0].Close()
+	want("b.test", nil)
+	for _, body := range open {
+		_ = body.Close()
+	}
+	if l.running != 0 {
+		t.Errorf("%d requests are left", l.running)
+	}
+}
