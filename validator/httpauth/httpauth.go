@@ -32,11 +32,15 @@ type Option func(*guard)
 // (RFC 6749 §3.3).
 func Scope(scopes ...string) Option {
 	for _, s := range scopes {
-		if s == "" || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' }) {
+		if !isScope(s) {
 			panic("httpauth: not a scope: " + s)
 		}
 	}
 	return func(g *guard) { g.scopes = append(g.scopes, scopes...) }
+}
+
+func isScope(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' })
 }
 
 // MaxStaleness requires for this route that the knowledge of revocations is no older than d,
@@ -71,6 +75,7 @@ type guard struct {
 	scopes     []string
 	origins    []string
 	allowed    func(origin string) bool // if nil, only origins are allowed
+	metadata   string                   // the URL of the resource's metadata; empty without ProtectedResource
 	forbidden  problem
 	reports    reports
 }
@@ -84,7 +89,7 @@ type guard struct {
 //	403  insufficient_scope
 //	503  validator_stale, with Retry-After: tokens cannot be judged now
 //
-// 400, 401 and 403 have the WWW-Authenticate header of RFC 6750 §3. The answer does not contain
+// 400, 401 and 403 have the WWW-Authenticate header of RFC 6750 §3; see also [ProtectedResource]. The answer does not contain
 // the detailed reason, which is only for the service; see [Logger] and [OnRefused].
 func Require(v Validator, options ...Option) func(http.Handler) http.Handler {
 	g := &guard{validator: v}
@@ -100,7 +105,7 @@ func Require(v Validator, options ...Option) func(http.Handler) http.Handler {
 			claims, refused, err := g.check(r)
 			if err != nil {
 				g.reports.refused(r, refused.Code, err)
-				refused.write(w)
+				refused.write(w, g.challenge(refused))
 				return
 			}
 			next.ServeHTTP(w, r.WithContext(validator.NewContext(g.reports.within(r.Context()), claims)))

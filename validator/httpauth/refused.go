@@ -218,10 +218,11 @@ func insufficientScope(scopes []string) problem {
 	}
 }
 
-func (p *problem) write(w http.ResponseWriter) {
+// write answers a request; challenge is the WWW-Authenticate header, if not empty.
+func (p *problem) write(w http.ResponseWriter, challenge string) {
 	h := w.Header()
-	if p.challenge != "" {
-		h.Set("WWW-Authenticate", p.challenge)
+	if challenge != "" {
+		h.Set("WWW-Authenticate", challenge)
 	}
 	if p.retryAfter != "" {
 		h.Set("Retry-After", p.retryAfter)

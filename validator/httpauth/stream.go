@@ -49,7 +49,7 @@ func Stream(b Binder) func(http.Handler) http.Handler {
 			claims, ok := validator.FromContext(r.Context())
 			if !ok {
 				Refused(r, errNoRequire)
-				tokenMissing.write(w)
+				tokenMissing.write(w, tokenMissing.challenge)
 				return
 			}
 			ctx, cancel := b.Bind(r.Context(), claims)
