@@ -18,7 +18,7 @@ import (
 	"tokenbroker/config"
 )
 
-var secretKey = regexp.MustCompile(`\.(secret|previous_secret|client_secret|token|metrics_token|kek|password|service_password)(_file)?$`)
+var secretKey = regexp.MustCompile(`\.(secret|previous_secret|client_secret|token|initial_access_token|metrics_token|kek|password|service_password)(_file)?$`)
 
 // newPair makes a self-signed certificate for auth.example.com and its key, in PEM; change
 // may be nil.
@@ -451,6 +451,18 @@ func TestRefusals(t *testing.T) {
 		{"http", flags{"oauth.scopes.hello:read": ""}, "oauth.scopes.hello:read", "1 to 200"},
 		{"http", flags{"oauth.scopes.hello:read": "a\u202eb"}, "oauth.scopes.hello:read", "1 to 200"},
 		{"http", flags{"oauth.scopes.a b": "x"}, "oauth.scopes.a b", "scope"},
+		{"http", flags{"oauth.cimd.enabled": "true"}, "oauth.cimd.scopes", "is missing"},
+		{"http", flags{"oauth.cimd.enabled": "true", "oauth.cimd.scopes": "openid", "oauth.cimd.insecure_loopback": "true", "oauth.cimd.hosts": "app.example.com,[::1]:8443"}, "", ""},
+		{"http", flags{"oauth.cimd.insecure_loopback": "true", "public_url": "https://auth.example.com", "trusted_proxies": "127.0.0.1"}, "oauth.cimd.insecure_loopback", "public_url is not on loopback"},
+		{"http", flags{"oauth.cimd.hosts": "https://app.example.com"}, "oauth.cimd.hosts", "without scheme"},
+		{"http", flags{"oauth.cimd.access_token": "10m"}, "oauth.cimd.access_token", "5m"},
+		{"http", flags{"oauth.cimd.audiences": "other", "oauth.resources.other": "https://api.example.com/"}, "", ""},
+		{"http", flags{"oauth.registration.enabled": "true"}, "oauth.registration.scopes", "is missing"},
+		{"http", flags{"oauth.registration.enabled": "true", "oauth.registration.scopes": "openid", "oauth.registration.refresh_grace": "0s"}, "", ""},
+		{"http", flags{"oauth.registration.initial_access_token": "admin"}, "oauth.registration.initial_access_token", "documentation"},
+		{"http", flags{"oauth.registration.initial_access_token": secretText, "admin.token": secretText}, "oauth.registration.initial_access_token", "same as admin.token"},
+		{"http", flags{"oauth.registration.per_minute": "0"}, "oauth.registration.per_minute", "0 is not from 1 to 10000"},
+		{"http", flags{"oauth.registration.unused_after": "30m"}, "oauth.registration.unused_after", "30m is not whole seconds from 1h to 8760h"},
 		{"http", flags{"pages.dir": filepath.Dir(key)}, "", ""},
 		{"http", flags{"pages.dir": key}, "pages.dir", "not a directory"},
 		{"http", flags{"pages.dir": missing}, "pages.dir", "no such file"},
@@ -508,7 +520,7 @@ func TestRefusalsOfTheFile(t *testing.T) {
 		{good + "log: {<<: {level: info}}\n", "log.<<", "not a key"},
 		{good + "log: text\n", "log", "keys of its own"},
 		{good + "Listen: :80\n", "Listen", "did you mean listen?"},
-		{good + "access_token: 5m\n", "access_token", "did you mean lifetimes.access_token or clients.<name>.access_token?"},
+		{good + "access_token: 5m\n", "access_token", "did you mean lifetimes.access_token or clients.<name>.access_token or oauth.cimd.access_token or oauth.registration.access_token?"},
 		{good + "log: {lvl: info}\n", "log.lvl", "did you mean log.level?"},
 		{good + "origins: https://x.example\n", "origins", "want a list"},
 		{good + "origins: [1]\n", "origins", "not text"},

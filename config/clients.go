@@ -166,7 +166,7 @@ func (c *checker) scopes(key string, scopes []string) {
 
 // oauth checks what clients have in common, and the directory of the pages.
 func (c *checker) oauth() {
-	audiences := slices.Clone(c.cfg.Tokens.Audience)
+	audiences := slices.Concat(c.cfg.Tokens.Audience, c.cfg.OAuth.CIMD.Audiences, c.cfg.OAuth.Registration.Audiences)
 	for _, client := range c.cfg.Clients {
 		audiences = append(audiences, client.Audiences...)
 	}

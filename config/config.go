@@ -179,31 +179,30 @@ type OAuth struct {
 type CIMD struct {
 	Enabled          bool     `yaml:"enabled" doc:"Accept clients whose client_id is the URL of a Client ID Metadata Document, which the broker fetches."`
 	InsecureLoopback bool     `yaml:"insecure_loopback" doc:"Also fetch documents from http and from https on a loopback address. For development: refused unless public_url is on loopback too."`
-	Hosts            []string `yaml:"hosts" doc:"Hosts whose documents are accepted; default: all."`
-	// The members of the policy are those of Registration too.
-	Scopes          []string  `yaml:"scopes" doc:"Scopes that such clients may have."`
-	Audiences       []string  `yaml:"audiences" doc:"The aud of such clients' access tokens; default: tokens.audience."`
-	RefreshTokens   bool      `yaml:"refresh_tokens" doc:"Give such clients refresh tokens if they ask for that grant."`
-	AccessToken     Duration  `yaml:"access_token" doc:"Life of such clients' access tokens, at most lifetimes.access_token, which is the default."`
-	SessionIdle     Duration  `yaml:"session_idle" doc:"As lifetimes.session_idle for such clients' grants, at most that, which is the default."`
-	SessionAbsolute Duration  `yaml:"session_absolute" doc:"As lifetimes.session_absolute for such clients' grants, at most that, which is the default."`
-	RefreshGrace    *Duration `yaml:"refresh_grace" doc:"As lifetimes.refresh_grace for such clients' grants, at most that, which is the default."`
+	Hosts            []string `yaml:"hosts" doc:"Hosts whose documents are accepted, as app.example.com or app.example.com:8443; default: all."`
+	ClientPolicy
 }
 
 // Registration configures clients that register themselves (RFC 7591).
 type Registration struct {
-	Enabled            bool      `yaml:"enabled" doc:"Let clients register themselves (RFC 7591)."`
-	InitialAccessToken Secret    `yaml:"initial_access_token" doc:"Bearer token that a registration needs, 32 characters or more; default: none is needed."`
-	PerMinute          int       `yaml:"per_minute" doc:"Registrations a minute from one address (IPv6: a /64), 1 to 10000; beyond it the answer is 429."`
-	MaxClients         int       `yaml:"max_clients" doc:"Most clients that registered themselves at a time, 1 to 100000."`
-	UnusedAfter        Duration  `yaml:"unused_after" doc:"A client that registered itself is removed when it was not used for this long, 1h to 8760h."`
-	Scopes             []string  `yaml:"scopes" doc:"Scopes that such clients may have."`
-	Audiences          []string  `yaml:"audiences" doc:"The aud of such clients' access tokens; default: tokens.audience."`
-	RefreshTokens      bool      `yaml:"refresh_tokens" doc:"Give such clients refresh tokens if they ask for that grant."`
-	AccessToken        Duration  `yaml:"access_token" doc:"Life of such clients' access tokens, at most lifetimes.access_token, which is the default."`
-	SessionIdle        Duration  `yaml:"session_idle" doc:"As lifetimes.session_idle for such clients' grants, at most that, which is the default."`
-	SessionAbsolute    Duration  `yaml:"session_absolute" doc:"As lifetimes.session_absolute for such clients' grants, at most that, which is the default."`
-	RefreshGrace       *Duration `yaml:"refresh_grace" doc:"As lifetimes.refresh_grace for such clients' grants, at most that, which is the default."`
+	Enabled            bool     `yaml:"enabled" doc:"Let clients register themselves (RFC 7591)."`
+	InitialAccessToken Secret   `yaml:"initial_access_token" doc:"Bearer token that a registration needs, 32 characters or more; default: none is needed."`
+	PerMinute          int      `yaml:"per_minute" doc:"Registrations a minute from one address (IPv6: a /64), 1 to 10000; beyond it the answer is 429."`
+	MaxClients         int      `yaml:"max_clients" doc:"Most clients that registered themselves at a time, 1 to 100000."`
+	UnusedAfter        Duration `yaml:"unused_after" doc:"A client that registered itself is removed when it was not used for this long, 1h to 8760h."`
+	ClientPolicy
+}
+
+// ClientPolicy is what clients that describe themselves may have. Its keys are those of the group that embeds it.
+type ClientPolicy struct {
+	Scopes          []string `yaml:"scopes" doc:"Scopes that such clients may have; required if enabled."`
+	Audiences       []string `yaml:"audiences" doc:"The aud of such clients' access tokens; default: tokens.audience."`
+	RefreshTokens   bool     `yaml:"refresh_tokens" doc:"Give such clients refresh tokens if they ask for that grant."`
+	AccessToken     Duration `yaml:"access_token" doc:"Life of such clients' access tokens, at most lifetimes.access_token, which is the default."`
+	SessionIdle     Duration `yaml:"session_idle" doc:"As lifetimes.session_idle for such clients' grants, at most that, which is the default."`
+	SessionAbsolute Duration `yaml:"session_absolute" doc:"As lifetimes.session_absolute for such clients' grants, at most that, which is the default."`
+	// RefreshGrace is nil unless it is set.
+	RefreshGrace *Duration `yaml:"refresh_grace" doc:"As lifetimes.refresh_grace for such clients' grants, at most that, which is the default."`
 }
 
 // Pages configures the pages that users see.

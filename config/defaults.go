@@ -41,8 +41,8 @@ func defaults() Config {
 		UserObject: claims.UserObject,
 		OAuth: OAuth{
 			ScopesSupported: []string{"openid", "profile", "email", "offline_access"},
-			CIMD:            CIMD{RefreshTokens: true},
-			Registration:    Registration{RefreshTokens: true, PerMinute: 10, MaxClients: 1000, UnusedAfter: Duration(30 * 24 * time.Hour)},
+			CIMD:            CIMD{ClientPolicy: ClientPolicy{RefreshTokens: true}},
+			Registration:    Registration{PerMinute: 10, MaxClients: 1000, UnusedAfter: Duration(30 * 24 * time.Hour), ClientPolicy: ClientPolicy{RefreshTokens: true}},
 		},
 		NATS:    NATS{Listen: DefaultNATSListen},
 		Admin:   Admin{Listen: DefaultAdminListen, Hosts: admin.DefaultHosts()},

@@ -107,6 +107,7 @@ func load(opts Options, content []byte, mode fs.FileMode) (*Loaded, error) {
 func decode(merged *koanf.Koanf, cfg *Config) error {
 	return merged.UnmarshalWithConf("", cfg, koanf.UnmarshalConf{Tag: "yaml", DecoderConfig: &mapstructure.DecoderConfig{
 		ErrorUnused: true,
+		Squash:      true,
 		MatchName:   func(key, field string) bool { return key == field },
 		DecodeHook: func(from, to reflect.Type, data any) (any, error) {
 			raw, isText := data.(string)
@@ -139,6 +140,7 @@ func (c *checker) check() {
 	c.tokens()
 	c.clients()
 	c.oauth()
+	c.selfDescribed()
 	c.providers()
 	c.nats()
 	c.admin()

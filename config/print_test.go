@@ -75,9 +75,11 @@ func TestChangesDistinguishReloadFromRestart(t *testing.T) {
 		"lost client": {https + "  app: {public: true}\n", https, []string{"clients.app"}, nil},
 		"rotation": {https, strings.Replace(https, "secret: "+secretText, "secret: "+secretText+"x, previous_secret: "+secretText, 1),
 			[]string{"clients.my-service.previous_secret", "clients.my-service.secret"}, nil},
-		"workloads":  {withWorkload("job"), withWorkload("other"), []string{"clients.job.workloads"}, nil},
-		"grace":      {https + "  app: {public: true}\n", https + "  app: {public: true, refresh_grace: 0s}\n", []string{"clients.app.refresh_grace"}, nil},
-		"oauth":      {https, https + "oauth: {scopes: {a: read}}\n", nil, []string{"oauth.scopes.a"}},
+		"workloads": {withWorkload("job"), withWorkload("other"), []string{"clients.job.workloads"}, nil},
+		"grace":     {https + "  app: {public: true}\n", https + "  app: {public: true, refresh_grace: 0s}\n", []string{"clients.app.refresh_grace"}, nil},
+		"oauth":     {https, https + "oauth: {scopes: {a: read}}\n", nil, []string{"oauth.scopes.a"}},
+		"classes": {https, https + "oauth: {scopes_supported: [openid], cimd: {enabled: true, scopes: [openid]}, registration: {access_token: 1m}}\n", nil,
+			[]string{"oauth.cimd.enabled", "oauth.cimd.scopes", "oauth.registration.access_token", "oauth.scopes_supported"}},
 		"public url": {https, good + "trusted_proxies: [127.0.0.1]\n", nil, []string{"cookie.path", "cookie.secure", "public_url"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -60,6 +60,10 @@ func nodeOf(v reflect.Value, name string) *node {
 	case t.Kind() == reflect.Struct:
 		for i := range t.NumField() {
 			field := t.Field(i)
+			if field.Anonymous { // its keys are those of the struct
+				n.children = append(n.children, nodeOf(v.Field(i), "").children...)
+				continue
+			}
 			child := nodeOf(v.Field(i), field.Tag.Get("yaml"))
 			child.doc = field.Tag.Get("doc")
 			n.children = append(n.children, child)
@@ -216,11 +220,12 @@ func valueAt(cfg *Config, p path) any {
 	for _, name := range p {
 		switch v.Kind() {
 		case reflect.Struct:
-			i := slices.IndexFunc(reflect.VisibleFields(v.Type()), func(f reflect.StructField) bool { return f.Tag.Get("yaml") == name })
+			fields := reflect.VisibleFields(v.Type())
+			i := slices.IndexFunc(fields, func(f reflect.StructField) bool { return f.Tag.Get("yaml") == name })
 			if i < 0 {
 				return nil
 			}
-			v = v.Field(i)
+			v = v.FieldByIndex(fields[i].Index)
 		case reflect.Map:
 			v = v.MapIndex(reflect.ValueOf(name))
 		default:

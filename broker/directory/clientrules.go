@@ -106,6 +106,17 @@ func ValidateClient(c broker.Client, limits ClientLimits) setting.Problems {
 	return v.problems
 }
 
+// ValidateClientPolicy returns the problems of what clients of a class may have, with the keys of [ValidateClient].
+func ValidateClientPolicy(p broker.ClientPolicy, limits ClientLimits) setting.Problems {
+	v := &clientCheck{client: broker.Client{
+		Scopes: p.Scopes, Audiences: p.Audiences, AccessLife: p.AccessLife, Idle: p.Idle, Absolute: p.Absolute, Grace: p.Grace,
+	}}
+	v.list("scopes", p.Scopes, ScopeFlaw)
+	v.audiences()
+	v.lifetimes(limits)
+	return v.problems
+}
+
 // clientCheck collects the problems of a client.
 type clientCheck struct {
 	client   broker.Client
@@ -185,7 +196,11 @@ func (v *clientCheck) names() {
 			v.problems.Add("default_scopes", strconv.Quote(scope)+" is not one of the client's scopes", "also add it to scopes")
 		}
 	}
-	v.list("audiences", c.Audiences, func(audience string) string {
+	v.audiences()
+}
+
+func (v *clientCheck) audiences() {
+	v.list("audiences", v.client.Audiences, func(audience string) string {
 		if audience == "" || strings.TrimSpace(audience) != audience {
 			return "is not the name of a service"
 		}
