@@ -109,6 +109,7 @@ func newPublic(cfg Config) (*Public, error) {
 	outermost := httpapi.Middleware{Logger: cfg.Logger, Observe: cfg.Observe, HTTPS: site.HTTPS(), Clients: clients, Home: made.browser.HomePage, Look: site.Look}
 	cross := httpapi.CrossOrigin{
 		IsPublic:     func(path string) bool { return browser.IsSDK(path) || oauth.IsDocument(path) },
+		IsOpen:       made.oauth.IsOpen,
 		IsForClients: oauth.IsForClients, AllowsClient: made.oauth.AllowsClientOrigin,
 	}
 	return &Public{Handler: outermost.Wrap(site.CORS(router, cross)), Site: site, clients: clients}, nil

@@ -64,7 +64,9 @@ func TestOpenAPIDocumentsEveryPath(t *testing.T) {
 	for _, m := range regexp.MustCompile(`(?m)^  (/\S*):$`).FindAllStringSubmatch(string(text), -1) {
 		paths = append(paths, "/"+strings.Trim(m[1], "/"))
 	}
-	cfg := apitest.Config(&apitest.Fake{})
+	f := &apitest.Fake{}
+	cfg := apitest.Config(f)
+	apitest.WithRegistrations(f)(&cfg)
 	cfg.Browser.Logins = &apitest.Logins{}
 	cfg.Feed.Stream = noStream{}
 	routes, err := api.Routes(cfg)

@@ -16,7 +16,7 @@ func Routes(cfg Config) ([]string, error) {
 	_, routes, err := endpoints(cfg, site)
 	var paths []string
 	for _, r := range routes {
-		paths = append(paths, strings.ReplaceAll(r.Path, ":provider", "{provider}"))
+		paths = append(paths, strings.NewReplacer(":provider", "{provider}", ":client_id", "{client_id}").Replace(r.Path))
 	}
 	slices.Sort(paths)
 	return slices.Compact(paths), err

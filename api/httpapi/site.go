@@ -195,6 +195,9 @@ type CrossOrigin struct {
 	// IsPublic reports whether a path is for pages of every origin: its answers are the same for every caller, hold no
 	// secret and depend on no header of the request, so all callers can share one cached copy.
 	IsPublic func(path string) bool
+	// IsOpen reports whether pages of every origin may call a path, whose endpoint reads neither cookies nor anything else that
+	// a browser adds by itself.
+	IsOpen func(path string) bool
 	// IsForClients reports whether a path is for pages of OAuth clients, without cookies. AllowsClient
 	// reports whether an origin is one of any client. The endpoint decides whether the page may read its answer.
 	IsForClients func(path string) bool
@@ -218,6 +221,15 @@ func (s *Site) CORS(next http.Handler, other CrossOrigin) http.Handler {
 				answerPreflight(w, r, "GET, HEAD", "*")
 				return
 			}
+			next.ServeHTTP(w, r)
+			return
+		case other.IsOpen != nil && other.IsOpen(path):
+			h.Set("Access-Control-Allow-Origin", "*")
+			if isPreflight(r) {
+				answerPreflight(w, r, "GET, POST, DELETE", "*, Authorization") // * does not include it (Fetch, CORS-preflight fetch)
+				return
+			}
+			h.Set("Access-Control-Expose-Headers", ExposedHeaders)
 			next.ServeHTTP(w, r)
 			return
 		case other.IsForClients != nil && other.IsForClients(path):

@@ -27,6 +27,7 @@ type metadata struct {
 	EndSessionEndpoint     string   `json:"end_session_endpoint"`
 	RevocationEndpoint     string   `json:"revocation_endpoint"`
 	IntrospectionEndpoint  string   `json:"introspection_endpoint"`
+	RegistrationEndpoint   string   `json:"registration_endpoint,omitempty"`
 	JWKSURI                string   `json:"jwks_uri"`
 	Scopes                 []string `json:"scopes_supported"`
 	ResponseTypes          []string `json:"response_types_supported"`
@@ -46,6 +47,7 @@ type metadata struct {
 	RequestURIParameter    bool     `json:"request_uri_parameter_supported"`
 	ChallengeMethods       []string `json:"code_challenge_methods_supported"`
 	IssParameter           bool     `json:"authorization_response_iss_parameter_supported"`
+	DocumentClients        bool     `json:"client_id_metadata_document_supported,omitempty"`
 	Prompts                []string `json:"prompt_values_supported"`
 	AccessTokenMaxLifetime int64    `json:"access_token_max_lifetime"`
 }
@@ -60,6 +62,10 @@ func (h *Handler) discovery(w http.ResponseWriter, r *http.Request) error {
 	base := strings.TrimSuffix(h.site.Issuer, "/")
 	confidential := []string{"client_secret_basic", "client_secret_post", "private_key_jwt"}
 	anyClient := slices.Concat([]string{"none"}, confidential)
+	registration := ""
+	if h.cfg.Registrations != nil {
+		registration = base + registrationPath
+	}
 	body, err := json.Marshal(metadata{
 		Issuer:                 h.site.Issuer,
 		AuthorizationEndpoint:  base + httpapi.AuthorizePath,
@@ -68,6 +74,7 @@ func (h *Handler) discovery(w http.ResponseWriter, r *http.Request) error {
 		EndSessionEndpoint:     base + httpapi.LogoutPath,
 		RevocationEndpoint:     base + revocationPath,
 		IntrospectionEndpoint:  base + introspectPath,
+		RegistrationEndpoint:   registration,
 		JWKSURI:                base + jwksPath,
 		Scopes:                 h.cfg.Scopes,
 		ResponseTypes:          []string{"code"},
@@ -85,6 +92,7 @@ func (h *Handler) discovery(w http.ResponseWriter, r *http.Request) error {
 		ClaimsParameter:        true,
 		ChallengeMethods:       []string{"S256"},
 		IssParameter:           true,
+		DocumentClients:        h.cfg.DocumentClients,
 		Prompts:                []string{"none", "login", "consent", "select_account"},
 		AccessTokenMaxLifetime: int64((h.cfg.MaxTokenLifetime() + time.Second - 1) / time.Second),
 	})

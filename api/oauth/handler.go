@@ -1,5 +1,5 @@
 // Package oauth serves the endpoints of OAuth clients below /oauth2: the token endpoint, revocation (RFC 7009), introspection
-// (RFC 7662) and userinfo; the discovery documents and the keys; and /auth/verify, by which services and gateways check access
+// (RFC 7662), userinfo and the registration of clients (RFC 7591, RFC 7592); the discovery documents and the keys; and /auth/verify, by which services and gateways check access
 // tokens.
 package oauth
 
@@ -18,6 +18,8 @@ const (
 	revocationPath = "/oauth2/revoke"
 	introspectPath = "/oauth2/introspect"
 	userInfoPath   = "/oauth2/userinfo"
+	// registrationPath is also the prefix of the clients' own URLs.
+	registrationPath = "/oauth2/register"
 
 	openIDPath   = "/.well-known/openid-configuration"
 	metadataPath = "/.well-known/oauth-authorization-server"
@@ -49,6 +51,10 @@ type Config struct {
 	Origins Origins
 	// Verifier accepts tokens of the broker's own audience, and AnyAudience those of every audience.
 	Verifier, AnyAudience Verifier
+	// Registrations let clients register themselves. If nil, there are no such endpoints.
+	Registrations Registrations
+	// DocumentClients is whether the id of a client may be the URL of a Client ID Metadata Document.
+	DocumentClients bool
 	// JWKS are the access keys.
 	JWKS httpapi.Document
 	// MaxTokenLifetime returns the discovery member access_token_max_lifetime, at least a second, and
@@ -83,7 +89,7 @@ func New(cfg Config, site *httpapi.Site) (*Handler, error) {
 func (h *Handler) Routes() []httpapi.Route {
 	userInfo := httpapi.Get(userInfoPath, h.userInfo)
 	userInfo.Methods = append(userInfo.Methods, "POST")
-	return []httpapi.Route{
+	routes := []httpapi.Route{
 		httpapi.Get(openIDPath, h.discovery),
 		httpapi.Get(metadataPath, h.discovery),
 		httpapi.Get(jwksPath, httpapi.Serve(h.cfg.JWKS)),
@@ -94,6 +100,10 @@ func (h *Handler) Routes() []httpapi.Route {
 		httpapi.Post("/auth/verify", h.verify),
 		httpapi.Get("/auth/verify", h.gateway),
 	}
+	if h.cfg.Registrations != nil {
+		routes = append(routes, h.registrationRoutes()...)
+	}
+	return routes
 }
 
 // IsDocument reports whether path is that of a document that pages of every origin may read.

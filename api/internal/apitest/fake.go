@@ -59,6 +59,9 @@ type Fake struct {
 	Credentials  broker.ClientCredentials
 	Hint         string
 	Refused      []string // code and reason of the token requests that could not be read
+	// Registration is the answer to a registration, and Metadata what was registered.
+	Registration broker.ClientRegistration
+	Metadata     json.RawMessage
 }
 
 // SignIn implements browser.Sessions.
