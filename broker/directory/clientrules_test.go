@@ -212,3 +212,41 @@ func TestGrantNames(t *testing.T) {
 		t.Error("no names and an empty list are the same")
 	}
 }
+
+// The ids of clients that the configuration or an operator names, of registered clients and of documents are distinct.
+func TestIDsOfTheClassesOfClientsAreDistinct(t *testing.T) {
+	ids := map[broker.ClientClass]string{
+		broker.ClassKnown: "registered-app", broker.ClassRegistered: directory.NewRegisteredID(), broker.ClassDocument: "https://app.example.com/client.json",
+	}
+	for class := range ids {
+		for of, id := range ids {
+			c := broker.Client{ID: id, Grants: []string{broker.GrantAuthorizationCode}, RedirectURIs: []string{"https://app.example.com/cb"}}
+			if ps := directory.ValidateClient(c, directory.ClientLimits{Class: class}); (len(ps) == 0) != (class == of) {
+				t.Errorf("%q as a client of class %q: %v", id, class, ps)
+			}
+		}
+	}
+}
+
+func TestSetsWithSecretKeysAreRefused(t *testing.T) {
+	for _, key := range []string{
+		`{"kty":"oct","k":"eA"}`, `{"kty":"oct"}`, `{"kty":"EC","crv":"P-256","x":"eA","y":"eA","d":"eA"}`, `{"kty":"RSA","n":"eA","e":"AQAB","p":"eA","q":"eA"}`,
+		`{"kty":"AKP","alg":"ML-DSA-44","pub":"eA","priv":"eA"}`,
+	} {
+		c := broker.Client{ID: "app", JWKS: json.RawMessage(`{"keys":[` + key + `]}`)}
+		if ps := directory.ValidateClient(c, limits); len(ps) != 1 || ps[0].Key != "jwks" {
+			t.Errorf("%s: %v", key, ps)
+		}
+	}
+}
+
+func TestConfusableNames(t *testing.T) {
+	for name, want := range map[string]bool{
+		"": false, "My app ✓": false, "Яндекс Карты": false, "Εφαρμογή": false, "東京 app": false, "Çà et là": false, "App 2": false,
+		"P\u0430ypal": true, "\u0391pple": true, "\u0420\u0430\u0443 \u03c1al": true, "Goo\u200b\u0433le": true,
+	} {
+		if got := directory.Confusable(name); got != want {
+			t.Errorf("%q: %v", name, got)
+		}
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"tokenbroker/broker"
 	"tokenbroker/broker/session"
@@ -103,9 +104,9 @@ type ClientRecord struct {
 // Registration is what the broker keeps of a client that registered itself (RFC 7591).
 type Registration struct {
 	// TokenHash is the SHA-256 of the registration access token.
-	TokenHash []byte `json:"token_hash"`
+	TokenHash []byte `json:"token_hash,omitempty"`
 	// AuthMethod is the token_endpoint_auth_method, and ApplicationType the application_type, which may be empty.
-	AuthMethod      string `json:"auth_method"`
+	AuthMethod      string `json:"auth_method,omitempty"`
 	ApplicationType string `json:"application_type,omitempty"`
 	// ExpiresAt (Unix s) is when the client is removed unless it is used before. Each use moves it, at most once a day.
 	ExpiresAt int64 `json:"expires_at"`
@@ -129,6 +130,22 @@ func (c ClientRecord) Class() broker.ClientClass {
 		return broker.ClassRegistered
 	}
 	return broker.ClassKnown
+}
+
+// Expired reports whether the client registered itself and was not used since. Its record may remain for a while, because a store may
+// round its expiry up.
+func (c ClientRecord) Expired(now time.Time) bool {
+	return c.Registration != nil && now.Unix() >= c.Registration.ExpiresAt
+}
+
+// Tombstone returns the record of the client after its removal, which has the epoch that ends its sessions. That of a client that
+// registered itself expires after idle, the longest time for which a session can live without a refresh: the id never comes back.
+func (c ClientRecord) Tombstone(epoch int64, now time.Time, idle time.Duration) ClientRecord {
+	removed := ClientRecord{V: RecordVersion, ID: c.ID, Removed: true, Epoch: epoch}
+	if c.Registration != nil {
+		removed.Registration = &Registration{ExpiresAt: now.Add(idle).Unix()}
+	}
+	return removed
 }
 
 // Public reports whether the client has no way to authenticate.

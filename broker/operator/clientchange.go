@@ -43,7 +43,7 @@ func (svc *Service) AddClient(ctx context.Context, nc NewClient, req broker.Requ
 		secret = newClientSecret()
 		client.Secret = secret
 	}
-	if err := svc.validateClient(client); err != nil {
+	if err := svc.validateClient(client, broker.ClassKnown); err != nil {
 		return ClientSecret{}, err
 	}
 	record := directory.NewClientRecord(client)
@@ -100,7 +100,7 @@ func (svc *Service) UpdateClient(ctx context.Context, id string, change ClientSe
 		if next.Public() != record.Public() {
 			return invalidClient("This change would make a confidential client public, or a public client confidential; add another client instead.")
 		}
-		if err := svc.validateClient(client); err != nil {
+		if err := svc.validateClient(client, record.Class()); err != nil {
 			return err
 		}
 		next.PreviousUntil, next.Dynamic, next.CreatedAt, next.Epoch = record.PreviousUntil, record.Dynamic, record.CreatedAt, record.Epoch
@@ -126,6 +126,9 @@ func (svc *Service) RotateClientSecret(ctx context.Context, id string, overlap t
 	record, _, err := svc.changeClient(ctx, id, advice, func(record *directory.ClientRecord) error {
 		if record.Public() {
 			return invalidClient("A public client has no secret; add a confidential client instead.")
+		}
+		if record.Registration != nil && len(record.SecretHash) == 0 {
+			return invalidClient("This client registered itself and authenticates by its own keys; it has no secret.")
 		}
 		record.PreviousHash, record.PreviousUntil = nil, 0
 		if overlap > 0 && len(record.SecretHash) > 0 {
@@ -159,8 +162,7 @@ func (svc *Service) RemoveClient(ctx context.Context, id string, req broker.Requ
 			if !record.Dynamic {
 				return nil, errConfigured(id, "remove it there")
 			}
-			removed := directory.ClientRecord{V: directory.RecordVersion, ID: id, Removed: true, Epoch: epoch}
-			write, err := removed.Write(rev)
+			write, err := record.Tombstone(epoch, svc.cfg.Clock.Now(), svc.cfg.Policy.Idle).Write(rev)
 			return []store.Write{write}, err
 		},
 	})
@@ -217,8 +219,8 @@ func invalidClient(format string, args ...any) error {
 }
 
 // validateClient returns the problems of a client as one error.
-func (svc *Service) validateClient(client broker.Client) error {
-	problems := directory.ValidateClient(client, directory.ClientLimits{Policy: svc.cfg.Policy, Shared: svc.cfg.Shared})
+func (svc *Service) validateClient(client broker.Client, class broker.ClientClass) error {
+	problems := directory.ValidateClient(client, directory.ClientLimits{Policy: svc.cfg.Policy, Shared: svc.cfg.Shared, Class: class})
 	if len(problems) == 0 {
 		return nil
 	}

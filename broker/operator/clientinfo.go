@@ -125,7 +125,7 @@ func (svc *Service) ListClients(ctx context.Context, q ClientQuery) (ClientPage,
 	prefix := directory.ClientKey("")
 	next, unreadable, err := svc.scan(ctx, prefix, afterKey(prefix, q.After), q.Limit, func(rec store.Record) (bool, error) {
 		var record directory.ClientRecord
-		if err := directory.DecodeRecord("client", rec.Value, &record, &record.V); err != nil || record.Removed {
+		if err := directory.DecodeRecord("client", rec.Value, &record, &record.V); err != nil || record.Removed || record.Expired(svc.cfg.Clock.Now()) {
 			return false, err
 		}
 		page.Clients = append(page.Clients, svc.clientInfo(record))
@@ -141,11 +141,8 @@ func (svc *Service) ListClients(ctx context.Context, q ClientQuery) (ClientPage,
 // readClient returns the record of a client that exists. Errors: CodeUnknownClient.
 func (svc *Service) readClient(ctx context.Context, id string) (directory.ClientRecord, store.Revision, error) {
 	record, rev, err := directory.ReadClient(ctx, svc.cfg.Store, id)
-	if err == nil && (rev == 0 || record.Removed) {
+	if err == nil && (rev == 0 || record.Removed || record.Expired(svc.cfg.Clock.Now())) {
 		err = &broker.Error{Code: broker.CodeUnknownClient, Message: "No client has this id; list the clients to find it."}
-		if directory.IsDocumentID(id) {
-			err = &broker.Error{Code: broker.CodeUnknownClient, Message: "This client was never revoked, so the broker keeps nothing of it; its metadata is in the document at its client_id."}
-		}
 	}
 	return record, rev, err
 }
