@@ -44,16 +44,18 @@ func TestImportBorders(t *testing.T) {
 	// Root broker is vocabulary and ports; the use cases are above the commit path and do not know each other.
 	core := []string{gin, badger, nats, etcd, "tokenbroker/api", "tokenbroker/keyring", "tokenbroker/upstream", "tokenbroker/cmd", "tokenbroker/revocation/ledger"}
 	for part, above := range map[string][]string{
-		"":             {"actor", "session", "credential", "directory", "commit", "issuing", "openrates", "replays", "enduser", "operator", "oauthclient"},
-		"/credential":  {"actor", "directory", "commit", "issuing", "openrates", "replays", "enduser", "operator", "oauthclient"},
-		"/directory":   {"actor", "credential", "commit", "issuing", "openrates", "replays", "enduser", "operator", "oauthclient"},
-		"/commit":      {"credential", "issuing", "openrates", "replays", "enduser", "operator", "oauthclient"},
-		"/issuing":     {"replays", "enduser", "operator", "oauthclient"},
-		"/openrates":   {"actor", "commit", "credential", "directory", "session", "issuing", "replays", "enduser", "operator", "oauthclient"},
-		"/replays":     {"actor", "commit", "issuing", "enduser", "operator", "oauthclient"},
-		"/enduser":     {"operator", "oauthclient"},
-		"/operator":    {"enduser", "credential", "oauthclient"},
-		"/oauthclient": {"enduser", "operator"},
+		"":                {"actor", "session", "credential", "directory", "commit", "issuing", "openrates", "replays", "enduser", "operator", "oauthclient", "registration"},
+		"/credential":     {"actor", "directory", "commit", "issuing", "openrates", "replays", "enduser", "operator", "oauthclient", "registration"},
+		"/directory":      {"actor", "credential", "commit", "issuing", "openrates", "replays", "enduser", "operator", "oauthclient", "registration"},
+		"/commit":         {"credential", "issuing", "openrates", "replays", "enduser", "operator", "oauthclient", "registration"},
+		"/issuing":        {"replays", "enduser", "operator", "oauthclient", "registration"},
+		"/openrates":      {"actor", "commit", "credential", "directory", "session", "issuing", "replays", "enduser", "operator", "oauthclient", "registration"},
+		"/replays":        {"actor", "commit", "issuing", "enduser", "operator", "oauthclient", "registration"},
+		"/enduser":        {"operator", "oauthclient", "registration"},
+		"/operator":       {"enduser", "credential", "oauthclient", "registration"},
+		"/oauthclient":    {"enduser", "operator", "registration"},
+		"/clientmetadata": {"actor", "commit", "issuing", "openrates", "replays", "enduser", "operator", "oauthclient", "registration"},
+		"/registration":   {"enduser", "operator", "oauthclient"},
 	} {
 		forbidden := slices.Clone(core)
 		for _, name := range append(above, "brokertest") {

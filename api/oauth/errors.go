@@ -21,7 +21,8 @@ const (
 var clientCodes = map[broker.Code]int{
 	broker.CodeInvalidRequest: 400, broker.CodeInvalidGrant: 400, broker.CodeUnauthorizedClient: 400, broker.CodeUnsupportedGrantType: 400,
 	broker.CodeUnsupportedTokenType: 400, broker.CodeInvalidScope: 400, broker.CodeInvalidTarget: 400, broker.CodeInvalidClient: 401,
-	broker.CodeInvalidRedirectURI: 400, broker.CodeInvalidClientMetadata: 400, broker.CodeInvalidToken: 401, broker.CodeInsufficientScope: 403,
+	broker.CodeInvalidRedirectURI: 400, broker.CodeInvalidClientMetadata: 400, broker.CodeUnapprovedSoftware: 400,
+	broker.CodeInvalidToken: 401, broker.CodeInsufficientScope: 403,
 }
 
 // oauthError is a refusal in the form of RFC 6749 §5.2. The description is public.

@@ -162,6 +162,7 @@ func TestRefusedRegistrations(t *testing.T) {
 		code       string
 		retryAfter string
 	}{
+		{&broker.Error{Code: broker.CodeUnapprovedSoftware, Message: "m"}, 400, "unapproved_software_statement", ""},
 		{&broker.Error{Code: broker.CodeInvalidRedirectURI, Message: `"x" has a wildcard`}, 400, "invalid_redirect_uri", ""},
 		{&broker.Error{Code: broker.CodeInvalidClientMetadata, Message: "m"}, 400, "invalid_client_metadata", ""},
 		{&broker.Error{Code: broker.CodeInvalidToken, Message: "m"}, 401, "invalid_token", ""},

@@ -2,6 +2,7 @@ package clientmetadata
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"tokenbroker/broker"
@@ -33,4 +34,27 @@ func seconds(d time.Duration) int64 {
 		return 0
 	}
 	return max(1, int64(d/time.Second))
+}
+
+// Members returns the metadata of the record of a client that registered itself, by their names in RFC 7591 §2.
+func Members(record directory.ClientRecord) map[string]any {
+	members := map[string]any{
+		"redirect_uris": record.RedirectURIs, "grant_types": record.Grants, "response_types": []string{"code"}, "scope": strings.Join(record.Scopes, " "),
+	}
+	optional := map[string]string{"client_name": record.Name, "jwks_uri": record.JWKSURI}
+	if r := record.Registration; r != nil {
+		optional["token_endpoint_auth_method"], optional["application_type"] = r.AuthMethod, r.ApplicationType
+	}
+	for name, value := range optional {
+		if value != "" {
+			members[name] = value
+		}
+	}
+	if len(record.PostLogoutURIs) > 0 {
+		members["post_logout_redirect_uris"] = record.PostLogoutURIs
+	}
+	if len(record.JWKS) > 0 {
+		members["jwks"] = record.JWKS
+	}
+	return members
 }

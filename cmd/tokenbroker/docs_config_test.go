@@ -130,7 +130,7 @@ func found(pattern, text string) []string {
 }
 
 func TestDocsNameEveryAuditEvent(t *testing.T) {
-	code := sources(t, "broker/commit", "broker/enduser", "broker/oauthclient", "broker/operator", "broker/replays", "api/admin", "cmd/tokenbroker", "cmd/tokenbroker/internal/node")
+	code := sources(t, "broker/commit", "broker/enduser", "broker/oauthclient", "broker/operator", "broker/registration", "broker/replays", "api/admin", "cmd/tokenbroker", "cmd/tokenbroker/internal/node")
 	want := found(`(?:"audit", "event", |\baudit(?:\.(?:Info|Debug|Warn))?\((?:ctx, |w, r, )?|(?:editUser|endUser|recordEnd|refuseOnPage)\(ctx, |\bevent: )"(\w+)"`, code)
 	got := found("(?m)^\\| `(\\w+)` \\|", section(t, "## Logs"))
 	if diff := cmp.Diff(want, got); diff != "" {

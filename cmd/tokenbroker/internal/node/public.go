@@ -40,7 +40,7 @@ func (n *Node) serve(context.Context) error {
 	public.OAuth = oauth.Config{
 		Clients: n.oauthClients, Origins: oauthclient.NewOrigins(n.store, n.ledger, n.cfg.Logger),
 		Verifier: own, AnyAudience: n.tokens, JWKS: document(n.keys.JWKS), MaxTokenLifetime: n.publishedLife, Algorithms: n.algorithms,
-		Scopes: n.cfg.ScopesSupported, Claims: credential.ClaimNames(), AssertionAlgorithms: upstream.Algorithms(),
+		Scopes: n.scopes(), Claims: credential.ClaimNames(), AssertionAlgorithms: upstream.Algorithms(),
 	}
 	public.Feed = feed.Config{
 		Clients: n.oauthClients, Catchup: catchup{n.ledger}, Stream: stream{n.publisher.Hub()}, Receipts: n.postedReceipts(),
