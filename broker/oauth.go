@@ -222,6 +222,8 @@ type EndSession struct {
 	CSRFToken   string
 	UserName    string
 	ClientName  string
+	// Class is how the broker knows the client.
+	Class ClientClass
 	// RedirectURL is where to send the browser afterwards, with the state, or empty for the signed-out page.
 	RedirectURL string
 }

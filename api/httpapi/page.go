@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"cmp"
+	"errors"
 	"html/template"
 	"net/http"
 	"net/url"
@@ -15,6 +16,7 @@ import (
 var smallPage = template.Must(look.Parse(`<h1>{{.Title}}</h1>
 {{with .Data}}{{if .Text}}<p class="lead">{{.Text}}</p>
 {{end}}{{if .Checks}}<ul class="checks">{{range .Checks}}<li>{{.Name}}: {{if not .OK}}not ready{{else if .Degraded}}degraded{{else}}ready{{end}}{{if .Detail}} ({{.Detail}}){{end}}</li>{{end}}</ul>
+{{end}}{{with .Reason}}<p class="quiet" id="reason">{{.}}</p>
 {{end}}{{range .Choices}}<a class="choice" href="{{.URL}}">{{.Name}}</a>
 {{end}}{{if .Code}}<p class="code"><small>{{.Code}} · {{.RequestID}}</small></p>{{end}}{{end}}
 `))
@@ -24,6 +26,8 @@ type Page struct {
 	Title, Text string
 	Choices     []Choice
 
+	// Reason is why a refusal happened, for the developer of the application.
+	Reason string
 	// Code, RequestID and Checks are those of a refusal.
 	Code, RequestID string
 	Checks          []Check
@@ -87,6 +91,12 @@ func writeRefusalPage(w http.ResponseWriter, r *http.Request, x *LogEntry, e *br
 // refusalPage returns the title and the text of the page about a refusal. Where the refusal's
 // message is for the developer of the client, the page explains instead what its reader can do.
 func refusalPage(e *broker.Error) Page {
+	if errors.Is(e, broker.ErrClientDocument) {
+		return Page{
+			Title: "This application cannot be used", Text: "Its description of itself is refused. Go back to the application and tell its support.",
+			Reason: sentence(e.Message),
+		}
+	}
 	switch e.Code {
 	case CodeNotFound, broker.CodeUnknownUser, broker.CodeUnknownSession, broker.CodeUnknownClient, broker.CodeUnknownKey:
 		return Page{Title: "There is no such page", Text: "The address is mistyped, or the page has moved."}
@@ -95,7 +105,7 @@ func refusalPage(e *broker.Error) Page {
 	case CodeInvalidReturn, CodeRepeatedParameter, CodeInvalidParameter, broker.CodeInvalidRequest:
 		return Page{Title: "This link does not work", Text: "It was not made for this sign-in service, or is damaged. Go back to the application and sign in from there."}
 	case broker.CodeInvalidRedirect:
-		return Page{Title: "This request cannot be answered", Text: "The application that sent you here is not registered with this sign-in service, or it named an address for the answer that is not registered. Go back to the application and tell its support."}
+		return Page{Title: "This request cannot be answered", Text: "The application that sent you here is not registered with this sign-in service, or it named an address for the answer that is not registered. Go back to the application and tell its support.", Reason: e.Message}
 	case broker.CodeCSRF:
 		return Page{Title: "This page is out of date", Text: "You signed in or out since it was opened. Go back to the application and start again."}
 	case broker.CodeLoginState, broker.CodeLoginUsed, CodeDuplicateCookie:

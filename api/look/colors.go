@@ -20,10 +20,10 @@ const lightCard, darkCard = "#ffffff", "#191c24"
 // css returns the custom properties of the style. The colours are valid.
 func (c colors) css() string {
 	return ":root{color-scheme:light dark;--card:" + lightCard + ";--text:#1b1e27;--muted:#565c6b;--line:#dfe2ea;--field:#7f8696;--edge:#c5cad6;--input:#fff;" +
-		"--bad:#b01c2e;--bad-tint:#fdf0f1;--tint:#f1f3f8;--mark:#14693f;--shadow:0 1px 2px rgb(20 25 40/.05),0 12px 32px -8px rgb(20 25 40/.1);" +
+		"--bad:#b01c2e;--bad-tint:#fdf0f1;--warn:#8f5600;--warn-tint:#fff7e8;--tint:#f1f3f8;--mark:#14693f;--shadow:0 1px 2px rgb(20 25 40/.05),0 12px 32px -8px rgb(20 25 40/.1);" +
 		one(c.Accent.Light, c.Background.Light) + "}\n" +
 		"@media (prefers-color-scheme:dark){:root{--card:" + darkCard + ";--text:#e9ebf1;--muted:#a9afbe;--line:#31353f;--field:#787f8f;--edge:#474d5b;--input:#12151c;" +
-		"--bad:#ff9198;--bad-tint:#2c1a1f;--tint:#242834;--mark:#66d49d;--shadow:0 1px 2px rgb(0 0 0/.3),0 12px 32px -8px rgb(0 0 0/.5);" +
+		"--bad:#ff9198;--bad-tint:#2c1a1f;--warn:#f0b45c;--warn-tint:#2a2217;--tint:#242834;--mark:#66d49d;--shadow:0 1px 2px rgb(0 0 0/.3),0 12px 32px -8px rgb(0 0 0/.5);" +
 		one(c.Accent.Dark, c.Background.Dark) + "}}\n"
 }
 

@@ -7,13 +7,14 @@ var defaultTexts = map[string]string{
 	"back":         "Back",
 	"back.to_host": "Back to {host}",
 
-	"sign_in.title":    "Sign in",
-	"sign_in.lead":     "to continue to {client}",
-	"sign_in.username": "User name",
-	"sign_in.password": "Password",
-	"sign_in.submit":   "Sign in",
-	"sign_in.or":       "or",
-	"sign_in.provider": "Continue with {provider}",
+	"sign_in.title":      "Sign in",
+	"sign_in.lead":       "to continue to {client}",
+	"sign_in.unverified": "to continue to {client}, an application that is not verified",
+	"sign_in.username":   "User name",
+	"sign_in.password":   "Password",
+	"sign_in.submit":     "Sign in",
+	"sign_in.or":         "or",
+	"sign_in.provider":   "Continue with {provider}",
 
 	"sign_in.error.invalid_credentials":  "The user name or the password is wrong.",
 	"sign_in.error.too_many_attempts":    "Too many attempts. Try again in {time}.",
@@ -34,6 +35,14 @@ var defaultTexts = map[string]string{
 	"consent.target":    "You will be sent to",
 	"consent.allow":     "Allow",
 	"consent.deny":      "Deny",
+
+	"consent.unverified":            "This application is not verified",
+	"consent.unverified.title":      "An application that calls itself {client} asks for access",
+	"consent.unverified.document":   "It describes itself at",
+	"consent.unverified.registered": "It registered itself, under a name of its own choice.",
+	"consent.unverified.scopes":     "If you allow it, the application can:",
+	"consent.unverified.local":      "The access goes to a program on this computer. Allow it only if you started that program.",
+	"consent.unverified.advice":     "Allow it only if you started this and know the addresses on this page.",
 
 	"scope.openid":         "Know who you are",
 	"scope.profile":        "See your name and profile",
@@ -56,6 +65,9 @@ var defaultTexts = map[string]string{
 	"signed_out.provider": "Also sign out of {provider}",
 	"signed_out.back":     "Continue to {host}",
 	"signed_out.home":     "Continue",
+
+	"leave.title": "You are leaving this site",
+	"leave.text":  "An application that is not verified, {client}, sent you here. If you did not start this, close this window.",
 
 	"continue.title":  "One moment",
 	"continue.text":   "If this page stays, select Continue.",

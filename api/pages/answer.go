@@ -43,11 +43,12 @@ func sources(targets []string) []string {
 		switch {
 		case err != nil || u.Scheme == "":
 			continue // a path of the broker
-		case u.Scheme != "http" && u.Scheme != "https", strings.HasPrefix(u.Host, "["): // a source has no IPv6 address
+		case !isWeb(u), strings.HasPrefix(u.Host, "["): // a source has no IPv6 address
 			all = append(all, u.Scheme+":")
 		case strings.ContainsAny(u.Host, " ;,'\""):
 			continue // cannot be written; the browser refuses the redirect
 		default:
+			u.Host = asciiHost(u) + portOf(u)
 			all = append(all, origin.Of(u))
 		}
 	}
@@ -71,24 +72,53 @@ func withQuery(uri string, params url.Values) string {
 	return uri + params.Encode()
 }
 
-// send answers the client of an authorization request (OAuth 2.0 Multiple Response Types §2.1, Form Post Response Mode §2).
-func (h *Handler) send(w http.ResponseWriter, r *http.Request, a *broker.Authorization) error {
+// answer is what the pages of an answer show.
+type answer struct {
+	// URL is where the answer goes. Its scheme is https, http, or that of an app, because directory accepts no other redirect URI.
+	URL    template.URL
+	Fields []field // of a form
+	Script template.JS
+	Client claims
+	Target address
+}
+
+type field struct{ Name, Value string }
+
+// answerOf returns the answer of an authorization request (OAuth 2.0 Multiple Response Types §2.1, Form Post Response Mode §2).
+func answerOf(a *broker.Authorization) answer {
+	x := answer{Client: claimsOf(a), Target: addressOf(a.RedirectURI)}
 	if a.ResponseMode != "form_post" {
-		redirect(w, withQuery(a.RedirectURI, a.Answer))
-		return nil
+		x.URL = template.URL(withQuery(a.RedirectURI, a.Answer)) //nolint:gosec // see URL
+		return x
 	}
-	type field struct{ Name, Value string }
-	shown := struct {
-		// URL is the redirect URI, which the operator registered, so its scheme is trusted.
-		URL    template.URL
-		Fields []field
-		Script template.JS
-	}{URL: template.URL(a.RedirectURI), Script: submitScript} //nolint:gosec // see above
+	x.URL = template.URL(a.RedirectURI) //nolint:gosec // see URL
 	for name, values := range a.Answer {
 		for _, value := range values {
-			shown.Fields = append(shown.Fields, field{name, value})
+			x.Fields = append(x.Fields, field{name, value})
 		}
 	}
+	return x
+}
+
+// leave sends an answer that the user did not decide about, such as a refusal. The answer for a client that describes itself needs
+// a click if it goes to another computer: anyone can have such a client, and a link to this site would lead to any other one
+// (RFC 9700 §4.11.2).
+func (h *Handler) leave(w http.ResponseWriter, r *http.Request, a *broker.Authorization) error {
+	shown := answerOf(a)
+	if !shown.Client.Unverified || shown.Client.Local {
+		return h.send(w, r, a)
+	}
+	return h.write(w, r, http.StatusOK, leavePage, page{title: h.site.Look.Plain("leave.title"), targets: []string{a.RedirectURI}, data: shown})
+}
+
+// send sends the answer.
+func (h *Handler) send(w http.ResponseWriter, r *http.Request, a *broker.Authorization) error {
+	shown := answerOf(a)
+	if a.ResponseMode != "form_post" {
+		redirect(w, string(shown.URL))
+		return nil
+	}
+	shown.Script = submitScript
 	return h.write(w, r, http.StatusOK, formPostPage, page{
 		title: h.site.Look.Plain("continue.title"), data: shown,
 		policy: "script-src " + submitHash + "; form-action " + strings.Join(sources([]string{a.RedirectURI}), " "),

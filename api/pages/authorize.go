@@ -57,7 +57,7 @@ func (h *Handler) next(w http.ResponseWriter, r *http.Request, a *broker.Authori
 	case broker.StepConsent:
 		return h.consentPage(w, r, a, params)
 	default:
-		return h.send(w, r, a)
+		return h.leave(w, r, a)
 	}
 }
 

@@ -225,6 +225,7 @@ func TestFormActionNamesTheRedirectURI(t *testing.T) {
 		"http://127.0.0.1:49152/cb":    "'self' http://127.0.0.1:49152",
 		"http://[::1]:49152/cb":        "'self' http:",
 		"com.example.app:/cb":          "'self' com.example.app:",
+		"https://b%C3%BCcher.test/cb":  "'self' https://xn--bcher-kva.test",
 		"https://a.test;script-src */": "'self'",
 	} {
 		f := &fake{authorization: signInStep()}

@@ -48,11 +48,15 @@ func (h *Handler) consent(w http.ResponseWriter, r *http.Request) error {
 // consentPage asks the user whether a client gets what it requests.
 func (h *Handler) consentPage(w http.ResponseWriter, r *http.Request, a *broker.Authorization, params url.Values) error {
 	type scope struct{ Name, Words string }
+	client := claimsOf(a)
+	title := client.title()
 	shown := struct {
-		Client, User, Initial, Target, Query, CSRF, Switch, Scope string
-		Scopes                                                    []scope
+		Client                                           claims
+		Title, User, Initial, Query, CSRF, Switch, Scope string
+		Target                                           address
+		Scopes                                           []scope
 	}{
-		Client: a.ClientName, User: a.UserName, Initial: look.Initial(a.UserName), Target: target(a.RedirectURI),
+		Client: client, Title: title, User: a.UserName, Initial: look.Initial(a.UserName), Target: addressOf(a.RedirectURI),
 		Query: params.Encode(), CSRF: a.CSRFToken, Switch: authorizeURL(withAccountSelection(params)),
 		Scope: strings.Join(a.Scopes, " "),
 	}
@@ -60,7 +64,7 @@ func (h *Handler) consentPage(w http.ResponseWriter, r *http.Request, a *broker.
 		shown.Scopes = append(shown.Scopes, scope{name, h.words(name)})
 	}
 	return h.write(w, r, http.StatusOK, consentPage, page{
-		title: h.site.Look.Plain("consent.title", "client", a.ClientName), targets: []string{a.RedirectURI}, data: shown,
+		title: h.site.Look.Plain(title, "client", client.Name), targets: []string{a.RedirectURI}, data: shown,
 	})
 }
 
@@ -73,20 +77,6 @@ func (h *Handler) words(scope string) string {
 		return words
 	}
 	return scope
-}
-
-// target returns the host of a redirect URI in full view, or the scheme of an app.
-func target(redirectURI string) string {
-	u, err := url.Parse(redirectURI)
-	switch {
-	case err != nil:
-		return redirectURI
-	case u.Host == "":
-		return u.Scheme + ":"
-	case u.Scheme == "https":
-		return u.Host
-	}
-	return u.Scheme + "://" + u.Host
 }
 
 // withAccountSelection returns a request that lets the user sign in with another account first.

@@ -48,14 +48,48 @@ func TestConsentPage(t *testing.T) {
 func TestConsentShowsWhereTheAnswerGoes(t *testing.T) {
 	for uri, want := range map[string]string{
 		"https://a.very.long.name.of.a.client.example.com:8443/cb": "a.very.long.name.of.a.client.example.com:8443",
+		"https://b%C3%BCcher.example/cb":                           "xn--bcher-kva.example",
+		"https://%D0%B0pple.com/cb":                                "xn--pple-43d.com", // with a Cyrillic letter
+		"https://a%E2%80%AEmoc.example/cb":                         "a%E2%80%AEmoc.example",
+		"https://GitHub.com/cb":                                    "github.com",
+		"https://user.github.io/cb":                                "user.github.io",
+		"https://203.0.113.7/cb":                                   "203.0.113.7",
 		"http://127.0.0.1:5000/cb":                                 "http://127.0.0.1:5000",
 		"http://[::1]:5000/cb":                                     "http://[::1]:5000",
 		"com.example.app:/cb":                                      "com.example.app:",
+		"com.example.app://accounts.example.org/cb":                "com.example.app:",
 	} {
 		f := &fake{authorization: consentStep()}
 		f.authorization.RedirectURI = uri
 		if got := text(call(t, serve(t, f), "GET", "/auth/authorize?"+request, "").find("#consent-target")); got != want {
 			t.Errorf("%s is shown as %q, want %q", uri, got, want)
+		}
+	}
+}
+
+// TestConsentEmphasizesTheOwnerOfTheHost checks that the part of a host that names its owner is emphasized: the beginning of a long
+// host is chosen freely.
+func TestConsentEmphasizesTheOwnerOfTheHost(t *testing.T) {
+	for uri, want := range map[string]string{
+		"https://accounts.google.com.login.evil.co.uk:8443/cb": "evil.co.uk",
+		"https://a.user.github.io/cb":                          "user.github.io",
+		"https://client.test/cb":                               "client.test",
+		"http://127.0.0.1:5000/cb":                             "127.0.0.1",
+		"http://[::1]:5000/cb":                                 "[::1]",
+		"http://localhost:5000/cb":                             "localhost",
+		"com.example.app:/cb":                                  "com.example.app:",
+	} {
+		f := &fake{authorization: consentStep()}
+		f.authorization.RedirectURI = uri
+		target := call(t, serve(t, f), "GET", "/auth/authorize?"+request, "").find("#consent-target")
+		var strong []string
+		for n := range target.Descendants() {
+			if n.Data == "strong" {
+				strong = append(strong, text(n))
+			}
+		}
+		if !slices.Equal(strong, []string{want}) {
+			t.Errorf("%s emphasizes %q, want %q", uri, strong, want)
 		}
 	}
 }
@@ -104,7 +138,8 @@ func TestPagesEscape(t *testing.T) {
 		return call(t, serve(t, f), "GET", "/auth/authorize?"+url.Values{"state": {hostile}, "login_hint": {hostile}}.Encode(), "")
 	}
 	answers := []answer{
-		shown(signInStep()), shown(consentStep()),
+		shown(signInStep()), shown(consentStep()), shown(unverified(signInStep(), broker.ClassRegistered)),
+		shown(unverified(consentStep(), broker.ClassDocument)), shown(unverified(redirectStep("https://client.test/cb", "form_post", url.Values{"state": {hostile}}), broker.ClassDocument)),
 		call(t, serve(t, &fake{end: broker.EndSession{Ask: true, UserName: hostile, ClientName: hostile, CSRFToken: hostile}}), "GET", "/auth/logout?"+url.Values{"state": {hostile}}.Encode(), ""),
 		call(t, serve(t, &fake{}), "GET", "/auth/authorize?"+url.Values{"state": {hostile}}.Encode(), "", "Sec-Fetch-Site: cross-site"),
 	}

@@ -1,6 +1,7 @@
 package pages
 
 import (
+	"html/template"
 	"net/http"
 	"net/url"
 
@@ -82,11 +83,12 @@ func (h *Handler) endSession(w http.ResponseWriter, r *http.Request, params url.
 	if token != "" {
 		h.cookie.Clear(w)
 	}
-	if end.RedirectURL != "" {
-		redirect(w, end.RedirectURL)
-		return nil
+	// Anyone can have a client that describes itself, and a link to this site must not lead to any other one.
+	if end.RedirectURL == "" || end.Class != broker.ClassKnown && !isLoopback(end.RedirectURL) {
+		return h.signedOutPage(w, r, done, end.RedirectURL)
 	}
-	return h.signedOutPage(w, r, done)
+	redirect(w, end.RedirectURL)
+	return nil
 }
 
 // logoutPage asks whether to end the session.
@@ -95,13 +97,20 @@ func (h *Handler) logoutPage(w http.ResponseWriter, r *http.Request, end *broker
 	return h.write(w, r, http.StatusOK, logoutPage, page{title: h.site.Look.Plain("logout.title"), targets: []string{end.RedirectURL}, data: shown})
 }
 
-// signedOutPage says that the session has ended, and offers to end the one at the provider.
-func (h *Handler) signedOutPage(w http.ResponseWriter, r *http.Request, done broker.LogOffResult) error {
-	shown := struct{ Provider, ProviderName, Home, HomeHost string }{
-		Provider: done.LogoutURL, ProviderName: h.site.Look.Provider(done.Provider), Home: h.cfg.Home(),
-	}
-	if u, err := url.Parse(shown.Home); err == nil {
-		shown.HomeHost = u.Host
+// signedOutPage says that the session has ended, and offers to end the one at the provider and to go on to a redirect URI. If
+// that is empty, it offers to go home.
+func (h *Handler) signedOutPage(w http.ResponseWriter, r *http.Request, done broker.LogOffResult, redirectURI string) error {
+	shown := struct {
+		Provider, ProviderName, HomeHost string
+		Home                             template.URL
+	}{Provider: done.LogoutURL, ProviderName: h.site.Look.Provider(done.Provider)}
+	if redirectURI != "" {
+		shown.Home, shown.HomeHost = template.URL(redirectURI), addressOf(redirectURI).String() //nolint:gosec // see answer.URL
+	} else {
+		shown.Home = template.URL(h.cfg.Home()) //nolint:gosec // of the configuration
+		if u, err := url.Parse(string(shown.Home)); err == nil {
+			shown.HomeHost = u.Host
+		}
 	}
 	return h.write(w, r, http.StatusOK, signedOutPage, page{title: h.site.Look.Plain("signed_out.title"), data: shown})
 }

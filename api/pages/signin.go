@@ -75,9 +75,10 @@ func (h *Handler) signInPage(w http.ResponseWriter, r *http.Request, status int,
 	}
 	type provider struct{ Name, URL string }
 	shown := struct {
-		Client, Username, Error, Query string
-		Providers                      []provider
-	}{Client: a.ClientName, Username: username, Query: params.Encode()}
+		Lead, Client, Username, Error, Query string
+		Providers                            []provider
+	}{Username: username, Query: params.Encode()}
+	shown.Lead, shown.Client = claimsOf(a).lead()
 	if h.cfg.Logins != nil {
 		for _, name := range h.cfg.Logins.Providers() {
 			shown.Providers = append(shown.Providers, provider{h.site.Look.Provider(name), loginURL(name, params, a.Hints)})

@@ -16,6 +16,7 @@ var (
 	logoutPage    = mustParse("logout")
 	signedOutPage = mustParse("signed-out")
 	formPostPage  = mustParse("form-post")
+	leavePage     = mustParse("leave")
 	bouncePage    = mustParse("bounce")
 )
 
