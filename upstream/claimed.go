@@ -14,7 +14,7 @@ func newClaimedTransport(cfg *Config, loopback bool, limit int) *transport {
 		h.Protocols = new(http.Protocols)
 		h.Protocols.SetHTTP1(true)
 		h.DisableKeepAlives, h.DisableCompression = true, true
-		h.MaxResponseHeaderBytes = 16 << 10
+		h.MaxResponseHeaderBytes, h.TLSHandshakeTimeout = 16<<10, cfg.Timeout
 	}
 	t.sender = newHostLimits(t.sender, cfg.Now)
 	t.endpoints = boundedClient(t.sender, cfg.Timeout, limit)
