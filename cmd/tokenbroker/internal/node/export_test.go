@@ -8,10 +8,14 @@ import (
 
 	"tokenbroker/api/admin"
 	"tokenbroker/broker/commit"
+	"tokenbroker/store"
 )
 
 // Path returns the broker's commit path.
 func Path(n *Node) *commit.Path { return n.path }
+
+// Records returns the store of a node.
+func Records(n *Node) store.Reader { return n.store }
 
 // Registry returns the registry of the broker's metrics.
 func Registry(n *Node) prometheus.Collector { return n.metrics.Gatherer().(prometheus.Collector) }

@@ -22,7 +22,9 @@ import (
 
 	"tokenbroker/broker"
 	"tokenbroker/broker/commit"
+	"tokenbroker/broker/directory"
 	"tokenbroker/broker/operator"
+	"tokenbroker/broker/registration"
 	"tokenbroker/broker/session"
 	"tokenbroker/cmd/tokenbroker/internal/node"
 	"tokenbroker/keyring"
@@ -67,6 +69,11 @@ type secrets struct {
 	// The sids of grants of ada, since version 2: one that ends with her session, and one that does not.
 	Grant        string `json:"grant,omitempty"`
 	OfflineGrant string `json:"offline_grant,omitempty"`
+
+	// Clients that registered themselves, since version 2: one with its registration access token, and one that was removed.
+	Registered      string `json:"registered,omitempty"`
+	RegisteredToken string `json:"registered_token,omitempty"`
+	Unregistered    string `json:"unregistered,omitempty"`
 }
 
 // grantSecret returns the hash of the secret of a grant.
@@ -196,6 +203,9 @@ func (r *recordRig) use() (s secrets) {
 	}
 	_, err = ops.RotateClientSecret(ctx, registered[0].ID, time.Hour, fixtureRequest)
 	ok("rotating a secret", err)
+	_, err = ops.RevokeClient(ctx, documentID, "revoked", fixtureRequest)
+	ok("revoking a client with a metadata document", err)
+	r.register(&s)
 	r.stopBroker()
 	if r.shared != nil {
 		r.programs()
@@ -229,6 +239,71 @@ var registered = []operator.NewClient{
 	{ID: "uri", ClientSettings: operator.ClientSettings{
 		Grants: []string{broker.GrantClientCredentials}, Scopes: []string{"hello:read"}, JWKSURI: new("https://uri.example/keys"),
 	}},
+}
+
+// documentID is a client whose id is the URL of its metadata document.
+const documentID = "https://app.example/client.json"
+
+// registrations returns the use cases of clients that register themselves.
+func (r *recordRig) registrations() *registration.Service {
+	return registration.New(registration.Config{
+		Path: node.Path(r.node), Store: node.Records(r.node), Clock: fixedClock{}, Limits: directory.ClientLimits{Policy: session.DefaultPolicy},
+		Policy:    broker.ClientPolicy{Scopes: []string{"openid", "hello:read"}, RefreshTokens: true},
+		PerMinute: 10, MaxClients: 10, UnusedAfter: 24 * time.Hour, Logger: slog.New(slog.DiscardHandler),
+	})
+}
+
+// fixedClock is the clock of clients that register themselves.
+type fixedClock struct{}
+
+func (fixedClock) Now() time.Time           { return fixtureTime }
+func (fixedClock) RecordedTimeFloor() int64 { return 0 }
+
+// register registers clients as they do it themselves, and removes one.
+func (r *recordRig) register(s *secrets) {
+	r.t.Helper()
+	clients := r.registrations()
+	for _, body := range []string{
+		`{"client_name":"App","application_type":"web","redirect_uris":["https://app.example/cb"],"grant_types":["authorization_code","refresh_token"],"post_logout_redirect_uris":["https://app.example/"]}`,
+		`{"redirect_uris":["com.example.app:/cb"],"token_endpoint_auth_method":"none"}`,
+	} {
+		made, err := clients.Register(r.t.Context(), json.RawMessage(body), "", fixtureRequest)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		if s.Registered == "" {
+			s.Registered, s.RegisteredToken = made.ClientID, made.Token
+			continue
+		}
+		s.Unregistered = made.ClientID
+		if err := clients.Remove(r.t.Context(), made.ClientID, made.Token, fixtureRequest); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+}
+
+// selfDescribed checks the clients that describe themselves.
+func (r *recordRig) selfDescribed(s secrets) {
+	r.t.Helper()
+	ctx, ops := r.t.Context(), r.node.Operators()
+	made, err := r.registrations().Client(ctx, s.Registered, s.RegisteredToken, fixtureRequest)
+	if err != nil || made.Metadata["client_name"] != "App" || made.Metadata["application_type"] != "web" || made.Metadata["token_endpoint_auth_method"] != "client_secret_basic" {
+		r.t.Errorf("the registered client: %+v, %v", made, err)
+	}
+	if info, err := ops.Client(ctx, s.Registered); err != nil || info.Class != broker.ClassRegistered || !info.ExpiresAt.Equal(fixtureTime.Add(24*time.Hour)) {
+		r.t.Errorf("the registered client: %+v, %v", info, err)
+	}
+	if _, err := ops.Client(ctx, s.Unregistered); err == nil {
+		r.t.Error("the registered client that was removed is known")
+	}
+	if info, err := ops.Client(ctx, documentID); err != nil || info.Class != broker.ClassDocument || info.Epoch == 0 {
+		r.t.Errorf("the client with a document: %+v, %v", info, err)
+	}
+	for _, id := range []string{s.Unregistered, documentID} {
+		if check, err := ops.CheckRevocation(ctx, revocation.KindClient, id); err != nil || !check.Revoked {
+			r.t.Errorf("%s: %+v, %v", id, check, err)
+		}
+	}
 }
 
 // authorize makes the grants and a consent.
@@ -612,6 +687,9 @@ func (r *recordRig) holds(s secrets) {
 	bad := func(k lifecycle.KeyInfo) bool { return k.KID == s.BadKID && k.State == lifecycle.StateCompromised }
 	if err != nil || !slices.ContainsFunc(keys.Keys, bad) {
 		r.t.Errorf("keys: %+v %v", keys, err)
+	}
+	if s.Registered != "" {
+		r.selfDescribed(s)
 	}
 	if s.Grant != "" {
 		r.granted(s)
