@@ -239,14 +239,3 @@ func TestSetsWithSecretKeysAreRefused(t *testing.T) {
 		}
 	}
 }
-
-func TestConfusableNames(t *testing.T) {
-	for name, want := range map[string]bool{
-		"": false, "My app ✓": false, "Яндекс Карты": false, "Εφαρμογή": false, "東京 app": false, "Çà et là": false, "App 2": false,
-		"P\u0430ypal": true, "\u0391pple": true, "\u0420\u0430\u0443 \u03c1al": true, "Goo\u200b\u0433le": true,
-	} {
-		if got := directory.Confusable(name); got != want {
-			t.Errorf("%q: %v", name, got)
-		}
-	}
-}

@@ -46,18 +46,6 @@ func Invisible(r rune) bool {
 	return unicode.In(r, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
 }
 
-// Confusable reports whether a name mixes letters of Latin, Cyrillic and Greek, of which many look the same. Such a name may imitate one
-// that [FoldName] tells apart from it.
-func Confusable(name string) bool {
-	scripts := 0
-	for _, script := range []*unicode.RangeTable{unicode.Latin, unicode.Cyrillic, unicode.Greek} {
-		if strings.ContainsFunc(FoldName(name), func(r rune) bool { return unicode.Is(script, r) }) {
-			scripts++
-		}
-	}
-	return scripts > 1
-}
-
 // nameRecord is the record name.<hash>: the users whose local names are equal under [FoldName]. There is
 // only one, except for users of earlier versions. It is written with the user, so that of two concurrent
 // requests for a name one succeeds. A uid whose user was removed or has another name reserves nothing.
