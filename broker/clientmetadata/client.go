@@ -127,8 +127,12 @@ func defaultScopes(scopes []string) []string {
 	return slices.DeleteFunc(slices.Clone(scopes), func(scope string) bool { return scope == credential.ScopeOffline })
 }
 
-// name returns the name that pages show. That of a document is the host of its id if there is no name, or one that may imitate another.
+// name returns the name that pages show. One without visible letters counts as none. That of a document is the host of its id if there is
+// no name, or one that may imitate another.
 func name(claimed, id string, class broker.ClientClass) (string, error) {
+	if directory.Lookalike(claimed) == "" {
+		claimed = ""
+	}
 	if directory.Confusable(claimed) && class != broker.ClassDocument {
 		return "", invalid("client_name mixes letters of different alphabets that look the same; write it in one alphabet.")
 	}

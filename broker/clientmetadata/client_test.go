@@ -116,6 +116,10 @@ func TestDocuments(t *testing.T) {
 	if err != nil || c.Name != "app.example.com" || c.JWKS != nil {
 		t.Errorf("with Cyrillic letters: %+v, %v", c, err)
 	}
+	c, err = document(t, `{"client_id":"`+documentID+`","client_name":"\u3164\u200b\u2800.","redirect_uris":["https://a.example/cb"]}`)
+	if err != nil || c.Name != "app.example.com" {
+		t.Errorf("with an invisible name: %+v, %v", c, err)
+	}
 	rest := `,"redirect_uris":["https://a.example/cb"]}`
 	for body, text := range map[string]string{
 		`{"client_id":"https://app.example.com/oauth/client.json/"` + rest: "client_id is not the URL",

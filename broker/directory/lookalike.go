@@ -24,7 +24,7 @@ func pairs(text string) map[rune]rune {
 // accents of letters, white space and the common punctuation, if letters that look the same count as one. It is only for comparing.
 func Lookalike(name string) string {
 	similar := strings.Map(func(r rune) rune {
-		if r >= '\u0300' && r <= '\u036f' || unicode.In(r, unicode.Z, unicode.Pd) || strings.ContainsRune("._,:;!'’`´\"·", r) {
+		if r >= '\u0300' && r <= '\u036f' || unicode.In(r, unicode.Z, unicode.Pd) || strings.ContainsRune("._,:;!'’`´\"·\u2800", r) {
 			return -1
 		}
 		for range 2 { // the letter for a letter of another alphabet may itself look like another
