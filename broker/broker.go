@@ -1,8 +1,8 @@
 // Package broker is the vocabulary of tokenbroker's core: requests, answers, error codes, and the
 // ports that the core needs from its surroundings. It contains no use case and starts no goroutine.
 //
-// The use cases are in enduser (sign-in, refresh, log-off, session) and operator (users,
-// revocations, clients). Each checks what it can without the store, such as the MAC of a refresh
+// The use cases are in enduser (sign-in, refresh, log-off, session), oauthclient (authorization, tokens), registration
+// (clients that register themselves) and operator (users, revocations, clients). Each checks what it can without the store, such as the MAC of a refresh
 // token and the CSRF token, and sends a message through commit, which decides with package session
 // and writes decision and revocation events in one durable transaction. When the answer comes back
 // it is on disk; signing and hashing happen in the caller's goroutine.
