@@ -56,14 +56,70 @@ func (s *site) EndSession(_ context.Context, in broker.EndSessionRequest, _ brok
 	return &broker.EndSession{Ask: asks, LogOff: !asks && in.RefreshToken != "", CSRFToken: "csrf-1", UserName: "ada", ClientName: "Web Shop", RedirectURL: s.client + "/bye"}, nil
 }
 
-// In a real browser, a client on another site gets single sign-on, no form or redirect is blocked by the policy of a page, and
-// nothing is written to the console.
-func TestChromiumFollowsThePages(t *testing.T) {
+// chromium starts a browser.
+func chromium(t *testing.T) context.Context {
+	t.Helper()
 	longtest.SkipShort(t, "starts a browser")
 	path, err := exec.LookPath("chromium")
 	if err != nil {
 		t.Skip("chromium is not installed")
 	}
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox)
+	allocator, stop := chromedp.NewExecAllocator(t.Context(), options...)
+	t.Cleanup(stop)
+	ctx, cancel := chromedp.NewContext(allocator)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// In a real browser, hosts are shown in full, however long they are and however narrow the window is: nothing is cut off or
+// beside the card.
+func TestChromiumShowsHostsInFull(t *testing.T) {
+	ctx := chromium(t)
+	label := strings.Repeat("w", 63)
+	host := "accounts.google.com." + label + "." + label + "." + label + ".evil.co.uk"
+	f := &fake{authorization: unverified(consentStep(), broker.ClassDocument)}
+	f.authorization.ClientID, f.authorization.RedirectURI, f.authorization.ClientName = "https://"+host+"/"+strings.Repeat("p", 200), "https://"+host+"/cb", host
+	h := serve(t, f)
+	var mu sync.Mutex // guards f
+	own := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		defer mu.Unlock()
+		h.ServeHTTP(w, r)
+	}))
+	t.Cleanup(own.Close)
+	for _, width := range []int64{320, 390, 1280} {
+		for _, step := range []broker.AuthorizationStep{broker.StepConsent, broker.StepSignIn, broker.StepRedirect} {
+			mu.Lock()
+			f.authorization.Step = step
+			mu.Unlock()
+			if err := chromedp.Do(ctx, chromedp.EmulateViewport(width, 800)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := chromedp.Run(ctx, chromedp.Navigate(own.URL+"/auth/authorize?"+request)); err != nil {
+				t.Fatal(err)
+			}
+			wrong, err := chromedp.Run(ctx, chromedp.Evaluate[[]string](`(() => {
+				const right = document.querySelector("main").getBoundingClientRect().right, wrong = []
+				if (document.documentElement.scrollWidth > innerWidth) wrong.push("the page is wider than the window")
+				for (const e of document.querySelectorAll("main *")) {
+					const style = getComputedStyle(e), box = e.getBoundingClientRect()
+					if (box.right > right || e.scrollWidth > e.clientWidth && e.clientWidth > 0 || style.textOverflow == "ellipsis" || style.overflow != "visible" && e.closest("svg, input, button") == null)
+						wrong.push(e.tagName + " " + e.className + " at " + box.right + " of " + right)
+				}
+				return wrong
+			})()`))
+			if err != nil || len(wrong) > 0 {
+				t.Errorf("step %v at %d px: %v, %q", step, width, err, wrong)
+			}
+		}
+	}
+}
+
+// In a real browser, a client on another site gets single sign-on, no form or redirect is blocked by the policy of a page, and
+// nothing is written to the console.
+func TestChromiumFollowsThePages(t *testing.T) {
+	ctx := chromium(t)
 	s := &site{}
 	var pagesHandler http.Handler
 	own := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -90,14 +146,9 @@ func TestChromiumFollowsThePages(t *testing.T) {
 	t.Cleanup(client.Close)
 	s.client = strings.Replace(client.URL, "127.0.0.1", "localhost", 1)
 
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox)
-	allocator, stop := chromedp.NewExecAllocator(t.Context(), options...)
-	t.Cleanup(stop)
-	ctx, cancel := chromedp.NewContext(allocator)
-	t.Cleanup(cancel)
 	var console []string
 	var mu sync.Mutex
-	err = chromedp.Listen(ctx, func(event any) {
+	err := chromedp.Listen(ctx, func(event any) {
 		mu.Lock()
 		defer mu.Unlock()
 		switch e := event.(type) {
