@@ -3,6 +3,7 @@ package oauth
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"maps"
 	"net/http"
 	"regexp"
@@ -147,6 +148,10 @@ func registrationErrors(f httpapi.Endpoint) httpapi.Endpoint {
 			return nil
 		}
 		e := refusalOf(r, err)
+		var refused *broker.Error
+		if e.code == oauthUnavailable && errors.As(err, &refused) && refused.Message != "" { // such as that too many clients registered
+			e.description = refused.Message
+		}
 		if e.status == http.StatusUnauthorized {
 			challenge := httpapi.ChallengeBearer
 			if len(r.Header.Values("Authorization")) > 0 {

@@ -174,7 +174,10 @@ func TestRefusedRegistrations(t *testing.T) {
 		for _, call := range [][]string{{"POST", "/oauth2/register", "{}"}, {"GET", clientPath, ""}, {"DELETE", clientPath, ""}} {
 			_, h := registering(t, func(f *apitest.Fake) { f.Err = row.err })
 			res := apitest.Call(h, call[0], call[1], call[2], bearer)
-			wantRefusal(t, res, row.status, row.code)
+			refusal := wantRefusal(t, res, row.status, row.code)
+			if row.status < 500 && refusal.Description != strings.ReplaceAll(row.err.Message, `"`, "'") || row.status == 503 && refusal.Description != "m" {
+				t.Errorf("%s with %s: description %q", call[0], row.code, refusal.Description)
+			}
 			if res.Header.Get("Retry-After") != row.retryAfter || (row.status == 401) != (res.Header.Get("WWW-Authenticate") != "") {
 				t.Errorf("%s with %s: headers %v", call[0], row.code, res.Header)
 			}
