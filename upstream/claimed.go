@@ -16,7 +16,8 @@ func newClaimedTransport(cfg *Config, loopback bool, limit int) *transport {
 		h.DisableKeepAlives, h.DisableCompression = true, true
 		h.MaxResponseHeaderBytes, h.TLSHandshakeTimeout = 16<<10, cfg.Timeout
 	}
-	t.sender = newHostLimits(t.sender, cfg.Now)
+	t.limits = newHostLimits(t.sender, cfg.Now)
+	t.sender = t.limits
 	t.endpoints = boundedClient(t.sender, cfg.Timeout, limit)
 	return t
 }

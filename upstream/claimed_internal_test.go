@@ -7,9 +7,12 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/net/dns/dnsmessage"
 )
 
 // nearHosts are literal addresses that are neither public nor on loopback.
@@ -141,5 +144,115 @@ func TestRequestsToHostsOfStrangersAreLimited(t *testing.T) {
 	}
 	if l.running != 0 {
 		t.Errorf("%d requests are left", l.running)
+	}
+}
+
+// TestConnectionsToAddressesOfStrangersAreLimited has strangers whose many names have one address, or one name many.
+func TestConnectionsToAddressesOfStrangersAreLimited(t *testing.T) {
+	now := time.Now()
+	l := newHostLimits(nil, func() time.Time { return now })
+	want := func(address string, attempt int, want error) {
+		t.Helper()
+		if err := l.connect(netip.MustParseAddr(address), attempt); !errors.Is(err, want) {
+			t.Fatalf("%s: %v, want %v", address, err, want)
+		}
+	}
+	for i := range addressBurst {
+		want([]string{"8.8.8.8", "::ffff:8.8.8.8"}[i%2], 1, nil)
+		want(fmt.Sprintf("2a00:1450::%d", i), 1, nil)
+	}
+	want("8.8.8.8", 1, errAddress)
+	want("2a00:1450::ffff:1", 1, errAddress)
+	want("8.8.8.9", 1, nil)
+	want("2a00:1450:0:1::1", maxAttempts, nil)
+	want("2a00:1450:0:1::1", maxAttempts+1, errAttempts)
+	now = now.Add(addressEvery)
+	want("8.8.8.8", 1, nil)
+	want("8.8.8.8", 1, errAddress)
+
+	port, _ := server(t)
+	c, dialed := claimed(true), 0
+	c.limits.now = l.now
+	for range addressBurst + 10 {
+		conn, err := c.dial(t.Context(), "tcp", "127.0.0.1:"+port)
+		if err == nil {
+			dialed++
+			_ = conn.Close()
+		} else if !errors.Is(err, errAddress) {
+			t.Fatal(err)
+		}
+	}
+	if dialed != addressBurst {
+		t.Errorf("%d connections were made", dialed)
+	}
+}
+
+// dns returns a resolver that asks a server for the addresses of a name. It is asked once for each lookup.
+func dns(t *testing.T, addresses func(name string) []string) *net.Resolver {
+	t.Helper()
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		buffer := make([]byte, 1024)
+		for {
+			n, from, err := conn.ReadFrom(buffer)
+			if err != nil {
+				return
+			}
+			var message dnsmessage.Message
+			if err := message.Unpack(buffer[:n]); err != nil {
+				continue
+			}
+			question := message.Questions[0]
+			message.Response, message.RecursionAvailable, message.Additionals = true, true, nil
+			if question.Type == dnsmessage.TypeA {
+				for _, text := range addresses(strings.TrimSuffix(question.Name.String(), ".")) {
+					message.Answers = append(message.Answers, dnsmessage.Resource{
+						Header: dnsmessage.ResourceHeader{Name: question.Name, Class: dnsmessage.ClassINET},
+						Body:   &dnsmessage.AResource{A: netip.MustParseAddr(text).As4()},
+					})
+				}
+			}
+			answer, err := message.Pack()
+			if err == nil {
+				_, _ = conn.WriteTo(answer, from)
+			}
+		}
+	}()
+	t.Cleanup(func() { _ = conn.Close(); <-done })
+	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "udp", conn.LocalAddr().String())
+	}}
+}
+
+// TestNameWithManyAddresses has a name that a stranger made to scan a network by one request.
+func TestNameWithManyAddresses(t *testing.T) {
+	port, connections := server(t)
+	c := claimed(true)
+	c.resolver = dns(t, func(string) []string { return []string{"10.0.0.1", "10.0.0.2", "10.0.0.3"} })
+	if _, err := c.dial(t.Context(), "tcp", "app.test:"+port); !errors.As(err, new(*addressError)) {
+		t.Errorf("private addresses: %v", err)
+	}
+	var many []string
+	for i := range 20 {
+		many = append(many, fmt.Sprintf("127.0.1.%d", i)) // where nothing listens
+	}
+	c.resolver = dns(t, func(string) []string { return many })
+	if _, err := c.dial(t.Context(), "tcp", "app.test:"+port); err == nil {
+		t.Error("a connection was made")
+	}
+	tried := 0
+	for _, address := range many {
+		if _, found := c.limits.addresses.Get(netip.PrefixFrom(netip.MustParseAddr(address), 32)); found {
+			tried++
+		}
+	}
+	if tried != maxAttempts || connections.Load() != 0 {
+		t.Errorf("%d of %d addresses were tried", tried, len(many))
 	}
 }

@@ -198,12 +198,15 @@ func TestAnswersThatAreNotDocuments(t *testing.T) {
 
 // TestRequestsOfDocuments checks what a host learns.
 func TestRequestsOfDocuments(t *testing.T) {
+	var mu sync.Mutex
 	var requests []http.Header
 	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet || r.RequestURI != "/client.json?a=b" || r.ContentLength != 0 || r.ProtoMajor != 1 {
 			t.Errorf("%s %s %s", r.Method, r.RequestURI, r.Proto)
 		}
+		mu.Lock()
 		requests = append(requests, r.Header)
+		mu.Unlock()
 		answer(200, goodDocument, "Set-Cookie", "a=b; Secure", "Cache-Control", "no-cache", "Etag", `"1"`)(w, r)
 	}))
 	defer srv.Close()
@@ -214,6 +217,8 @@ func TestRequestsOfDocuments(t *testing.T) {
 		}
 	}
 	want := http.Header{"Accept": {"application/json"}, "Accept-Encoding": {"identity"}, "User-Agent": {"tokenbroker"}, "Connection": {"close"}}
+	mu.Lock()
+	defer mu.Unlock()
 	for i, headers := range requests {
 		if i == 1 {
 			want["If-None-Match"] = []string{`"1"`}
@@ -276,18 +281,33 @@ func TestURLsOfDocumentsThatAreRefused(t *testing.T) {
 func TestNameThatResolvesToAnotherAddressLater(t *testing.T) {
 	srv := httptest.NewTLSServer(answer(200, goodDocument, "Cache-Control", "no-cache"))
 	defer srv.Close()
-	d := documents(t, srv, DocumentsConfig{InsecureLoopback: true})
-	to := srv.Listener.Addr().String()
-	d.transport.guarded.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
-		return d.transport.dial(ctx, network, to)
-	}
-	const id = "https://example.com/client.json" // the name in the certificate
-	if _, err := d.Document(t.Context(), id); err != nil {
+	_, port, err := net.SplitHostPort(srv.Listener.Addr().String())
+	if err != nil {
 		t.Fatal(err)
 	}
-	to = "10.0.0.5:443"
-	if _, err := d.Document(t.Context(), id); !errors.Is(err, broker.ErrClientDocument) || d.kept.Len() != 0 {
-		t.Errorf("%v, %d documents are kept", err, d.kept.Len())
+	id := "https://example.com:" + port + "/client.json" // the name in the certificate
+	for _, address := range []string{"10.0.0.5", "169.254.169.254", "0.0.0.0"} {
+		d := documents(t, srv, DocumentsConfig{InsecureLoopback: true})
+		var to atomic.Value
+		to.Store("127.0.0.1")
+		d.transport.resolver = dns(t, func(string) []string { return []string{to.Load().(string)} })
+		if _, err := d.Document(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+		to.Store(address)
+		if _, err := d.Document(t.Context(), id); !errors.Is(err, broker.ErrClientDocument) || strings.Contains(err.Error(), address) || d.kept.Len() != 0 {
+			t.Errorf("%v, %d documents are kept", err, d.kept.Len())
+		}
+		to.Store("127.0.0.1")
+		if _, err := d.Document(t.Context(), id); err != nil {
+			t.Error(err)
+		}
+	}
+	// Without InsecureLoopback, a name of this machine is refused too.
+	d := documents(t, srv, DocumentsConfig{})
+	d.transport.resolver = dns(t, func(string) []string { return []string{"127.0.0.1"} })
+	if _, err := d.Document(t.Context(), id); !errors.Is(err, broker.ErrClientDocument) {
+		t.Errorf("a name with a loopback address: %v", err)
 	}
 }
 

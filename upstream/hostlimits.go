@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"time"
@@ -19,13 +20,21 @@ const (
 	// A host is asked hostBurst times at once, and once more for each hostEvery.
 	hostBurst = 20
 	hostEvery = time.Second
-	// limitedHosts bounds the hosts whose requests are counted. Beyond it, the host that was asked least recently is forgotten.
+	// An address (IPv6: a /64), which many names may have, gets addressBurst connections at once, and one more for each addressEvery.
+	addressBurst = 100
+	addressEvery = 200 * time.Millisecond
+	// maxAttempts bounds the addresses of a name to which a connection is tried.
+	maxAttempts = 4
+	// limitedHosts bounds the hosts and the addresses whose requests are counted. Beyond it, the one that was asked least recently is
+	// forgotten.
 	limitedHosts = 4096
 )
 
 var (
 	errFetches     = errors.New("too many documents and keys are being fetched now")
 	errHostFetches = errors.New("too many requests to this host: try again later")
+	errAddress     = errors.New("too many connections to this address: try again later")
+	errAttempts    = errors.New("the host has too many addresses that do not answer")
 )
 
 // hostLimits sends requests within the limits, and refuses others at once. A request lasts until the body of its answer is closed.
@@ -34,9 +43,10 @@ type hostLimits struct {
 	next http.RoundTripper
 	now  func() time.Time
 
-	mu      sync.Mutex // guards the fields below
-	running int
-	hosts   *simplelru.LRU[string, *hostLoad]
+	mu        sync.Mutex // guards the fields below
+	running   int
+	hosts     *simplelru.LRU[string, *hostLoad]
+	addresses *simplelru.LRU[netip.Prefix, *rate.Limiter]
 }
 
 type hostLoad struct {
@@ -45,11 +55,12 @@ type hostLoad struct {
 }
 
 func newHostLimits(next http.RoundTripper, now func() time.Time) *hostLimits {
-	hosts, err := simplelru.NewLRU[string, *hostLoad](limitedHosts, nil)
-	if err != nil {
+	hosts, err1 := simplelru.NewLRU[string, *hostLoad](limitedHosts, nil)
+	addresses, err2 := simplelru.NewLRU[netip.Prefix, *rate.Limiter](limitedHosts, nil)
+	if err := errors.Join(err1, err2); err != nil {
 		panic(err) // only for a size that is not positive
 	}
-	return &hostLimits{next: next, now: now, hosts: hosts}
+	return &hostLimits{next: next, now: now, hosts: hosts, addresses: addresses}
 }
 
 // RoundTrip implements [http.RoundTripper].
@@ -92,6 +103,27 @@ func (l *hostLimits) end(host *hostLoad) {
 	defer l.mu.Unlock()
 	l.running--
 	host.running--
+}
+
+// connect counts a connection to an address: the given one of those that are tried for a name, from 1. It returns an error if a limit
+// does not allow the connection.
+func (l *hostLimits) connect(to netip.Addr, attempt int) error {
+	if attempt > maxAttempts {
+		return errAttempts
+	}
+	to = to.Unmap().WithZone("")
+	block := netip.PrefixFrom(to, min(64, to.BitLen())).Masked()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	address, found := l.addresses.Get(block)
+	if !found {
+		address = rate.NewLimiter(rate.Every(addressEvery), addressBurst)
+		l.addresses.Add(block, address)
+	}
+	if !address.AllowN(l.now(), 1) {
+		return errAddress
+	}
+	return nil
 }
 
 // endingBody calls end when it is closed.

@@ -41,6 +41,8 @@ type transport struct {
 	// claimed is true if strangers name the URLs. Then reach does not apply: an address must be public, or on loopback if loopback
 	// is true.
 	claimed, loopback bool
+	limits            *hostLimits   // of the requests of a claimed transport; otherwise nil
+	resolver          *net.Resolver // of guarded; if nil, net.DefaultResolver
 
 	discovery *http.Client      // for the issuer
 	endpoints *http.Client      // for the endpoints in its document
@@ -104,14 +106,18 @@ func (t *transport) dial(ctx context.Context, network, address string) (net.Conn
 	if err != nil {
 		return nil, fmt.Errorf("dialing: %w", err)
 	}
-	d := net.Dialer{Timeout: t.cfg.Timeout} // a dial continues after its request ended
+	d := net.Dialer{Timeout: t.cfg.Timeout, Resolver: t.resolver} // a dial continues after its request ended
 	if !t.named(host) {
+		var attempts atomic.Int32
 		d.ControlContext = func(_ context.Context, _, resolved string, _ syscall.RawConn) error {
 			at, err := netip.ParseAddrPort(resolved)
 			if err != nil {
 				return fmt.Errorf("reading the address of %.100q: %w", host, err)
 			}
-			return t.check(host, at.Addr().String(), classOf(at.Addr()))
+			if err := t.check(host, at.Addr().String(), classOf(at.Addr())); err != nil || t.limits == nil {
+				return err
+			}
+			return t.limits.connect(at.Addr(), int(attempts.Add(1)))
 		}
 	}
 	return d.DialContext(ctx, network, address)
