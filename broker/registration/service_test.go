@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -403,4 +404,25 @@ func TestNoClientRegistersWhileBrokersOfTheReleaseBeforeRun(t *testing.T) {
 	brokertest.WantCode(t, err, broker.CodeUnavailable)
 	version = 2
 	r.mustRegister(body)
+}
+
+// The second client waits for the first one to be on disk, and then there are too many.
+func TestOfTwoRegistrationsAtOnceAtTheLimitOneIsDone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		race := &brokertest.Between{Prefix: directory.ClientKey(directory.RegisteredPrefix)}
+		r := start(t, func(c *registration.Config) { c.MaxClients = 1 }, func(c *brokertest.Config) {
+			race.Store = c.Store
+			c.Store = race
+		})
+		second := make(chan error, 1)
+		race.Do = func() {
+			go func() {
+				_, err := r.register(body, "192.0.2.2")
+				second <- err
+			}()
+			synctest.Wait()
+		}
+		r.mustRegister(body)
+		brokertest.WantCode(t, <-second, broker.CodeUnavailable)
+	})
 }
