@@ -16,7 +16,7 @@ import (
 const (
 	// countAge is how old the number of clients may be, and fullAge how old it may be if there seem to be too many.
 	countAge = time.Minute
-	fullAge  = time.Second
+	fullAge  = 10 * time.Second
 	// maxRemoved is how many records of removed clients there may be for each client. They expire.
 	maxRemoved = 4
 	// clientPage is how many client records are read at a time.

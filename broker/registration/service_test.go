@@ -232,7 +232,7 @@ func TestTheNumberOfClientsIsBounded(t *testing.T) {
 	brokertest.WantCode(t, err, broker.CodeUnavailable)
 
 	// A client that an operator removes makes room.
-	r.Clock.Advance(2 * time.Second)
+	r.Clock.Advance(10 * time.Second)
 	page, err := r.ListClients(t.Context(), operator.ClientQuery{})
 	if err != nil || len(page.Clients) != 3 {
 		t.Fatalf("%+v, %v", page, err)
