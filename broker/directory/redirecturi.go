@@ -87,6 +87,9 @@ func DocumentIDFlaw(id string, insecureLoopback bool) string {
 	return ""
 }
 
+// IsWebOrigin reports whether text is a web origin as browsers write it: an https one, or an http one on loopback.
+func IsWebOrigin(text string) bool { return originFlaw(text) == "" }
+
 // originFlaw returns the rule that a web origin breaks, or "".
 func originFlaw(origin string) string {
 	u, flaw := parseURI(origin)

@@ -67,7 +67,9 @@ func (svc *Service) byAssertion(ctx context.Context, c broker.ClientCredentials)
 
 // checkOwn checks an assertion that the client signed, and marks it as used.
 func (svc *Service) checkOwn(ctx context.Context, client directory.ClientRecord, assertion string) error {
-	a, err := svc.verify(ctx, assertion, broker.AssertionKeys{JWKS: client.JWKS, JWKSURI: client.JWKSURI})
+	a, err := svc.verify(ctx, assertion, broker.AssertionKeys{
+		JWKS: client.JWKS, JWKSURI: client.JWKSURI, Untrusted: client.Class() != broker.ClassKnown,
+	})
 	if err != nil {
 		return err
 	}

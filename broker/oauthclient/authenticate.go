@@ -6,24 +6,27 @@ import (
 	"crypto/subtle"
 	"errors"
 	"slices"
-	"strings"
 
 	"tokenbroker/broker"
 	"tokenbroker/broker/commit"
 	"tokenbroker/broker/directory"
 )
 
-// maxClientID is the length of the longest client id that is looked up.
-const maxClientID = 256
-
-// AuthenticateClient authenticates the client of a request by its secret or an assertion. A public client only names itself; the
+// AuthenticateClient authenticates the client of a request by its secret or an assertion, for what only services get, such as introspection
+// and the feed of revocations: anyone can be a client that describes itself, so these are refused. A public client only names itself; the
 // result then has Public set, and callers decide what it may do. It does not need [broker.Secrets]. Each refusal is audited.
 // Errors: CodeInvalidClient; CodeInvalidRequest for more than one method; CodeUpstreamUnavailable while the keys of an assertion
 // cannot be read.
 func (svc *Service) AuthenticateClient(ctx context.Context, c broker.ClientCredentials, req broker.Request) (broker.ClientInfo, error) {
+	if directory.IsDocumentID(claimedID(c)) { // without fetching the document
+		return broker.ClientInfo{}, svc.authenticationRefused(ctx, c, "", refuse(selfDescribed), req)
+	}
 	client, err := svc.authenticate(ctx, c, req)
 	if err != nil {
 		return broker.ClientInfo{}, err
+	}
+	if client.Class() != broker.ClassKnown {
+		return broker.ClientInfo{}, svc.authenticationRefused(ctx, c, "", refuse(selfDescribed), req)
 	}
 	info := broker.ClientInfo{ID: client.ID, Scopes: client.Scopes, Audiences: client.Audiences, Public: client.Public(), Origins: client.Origins}
 	if len(info.Audiences) == 0 {
@@ -32,12 +35,19 @@ func (svc *Service) AuthenticateClient(ctx context.Context, c broker.ClientCrede
 	return info, nil
 }
 
-// authenticate is AuthenticateClient with the whole record.
+const selfDescribed = "a client that describes itself"
+
+// authenticate is AuthenticateClient for a client of any class, with its whole record.
 func (svc *Service) authenticate(ctx context.Context, c broker.ClientCredentials, req broker.Request) (directory.ClientRecord, error) {
 	client, method, err := svc.identify(ctx, c)
-	if err == nil {
-		return client, nil
+	if err != nil {
+		return directory.ClientRecord{}, svc.authenticationRefused(ctx, c, method, err, req)
 	}
+	return client, nil
+}
+
+// authenticationRefused writes the audit line of a refused authentication and returns its application error.
+func (svc *Service) authenticationRefused(ctx context.Context, c broker.ClientCredentials, method string, err error, req broker.Request) error {
 	refusal := commit.AppError(ctx, "authenticating a client", err)
 	attrs := []any{"refusal", string(refusal.Code), "method", method}
 	if id := claimedID(c); wellFormedID(id) {
@@ -48,7 +58,7 @@ func (svc *Service) authenticate(ctx context.Context, c broker.ClientCredentials
 		attrs = append(attrs, "cause", cause.why)
 	}
 	svc.audit.Info(ctx, "client_authentication_refused", req, attrs...)
-	return directory.ClientRecord{}, refusal
+	return refusal
 }
 
 // The methods of OpenID Connect Core 1.0 §9, for audit lines. How a secret was sent is not known here.
@@ -84,18 +94,6 @@ func (svc *Service) identify(ctx context.Context, c broker.ClientCredentials) (c
 	return client, methodSecret, nil
 }
 
-// client returns the record of a client. It is zero for an unknown or a removed one.
-func (svc *Service) client(ctx context.Context, id string) (directory.ClientRecord, error) {
-	if !wellFormedID(id) {
-		return directory.ClientRecord{}, nil
-	}
-	client, err := svc.clients.Read(ctx, svc.cfg.Store, id)
-	if err != nil || client.Removed {
-		return directory.ClientRecord{}, err
-	}
-	return client, nil
-}
-
 // secretMatches reports whether any of secrets, the readings of what was sent, is the client's current or previous secret. Its
 // time does not depend on the client, so that a wrong secret cannot be told from an unknown client, nor the current secret from
 // the previous one.
@@ -116,14 +114,7 @@ func (svc *Service) secretMatches(client directory.ClientRecord, secrets []strin
 	return match == 1
 }
 
-// wellFormedID reports whether id can be the id of a client. Only such an id is looked up and logged.
-func wellFormedID(id string) bool {
-	return id != "" && len(id) <= maxClientID && strings.IndexFunc(id, func(c rune) bool {
-		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '.' && c != '_' && c != '-'
-	}) < 0
-}
-
-// refused is the cause of a refused authentication, for the audit line. It contains nothing that the client sent.
+// refused is the cause of a refusal, for the audit line. It contains nothing that the request sent.
 type refused struct{ why string }
 
 func (r *refused) Error() string { return r.why }

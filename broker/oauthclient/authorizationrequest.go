@@ -1,7 +1,6 @@
 package oauthclient
 
 import (
-	"cmp"
 	"net/url"
 	"slices"
 	"strconv"
@@ -30,7 +29,7 @@ const (
 
 // authorizationRequest is a valid request to the authorization endpoint.
 type authorizationRequest struct {
-	client       directory.ClientRecord
+	client       directory.ClientRecord // its Name is the one for pages
 	answer       answerTo
 	challenge    string
 	nonce        string
@@ -386,6 +385,3 @@ func (svc *Service) target(client directory.ClientRecord, scopes, requested []st
 	audience, err = svc.narrow(svc.audiences(client), resources, nil)
 	return resources, audience, err
 }
-
-// displayName returns the client's name for pages.
-func displayName(client directory.ClientRecord) string { return cmp.Or(client.Name, client.ID) }

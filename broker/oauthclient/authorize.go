@@ -2,6 +2,7 @@ package oauthclient
 
 import (
 	"context"
+	"errors"
 	"net/url"
 	"slices"
 	"strings"
@@ -44,10 +45,19 @@ type authorizing struct {
 
 // consented reports whether the user needs not be asked.
 func (a *authorizing) consented() bool {
-	if a.client.FirstParty {
+	switch {
+	case a.client.Class() != broker.ClassKnown:
+		return false
+	case a.client.FirstParty:
 		return true
 	}
-	return !a.prompt.consent && !a.client.Public() && a.remembered()
+	return !a.prompt.consent && a.rememberable() && a.remembered()
+}
+
+// rememberable reports whether the user's consent counts for later requests. It does not for a client that anyone can pretend to be, or
+// that describes itself and can change what it is.
+func (a *authorizing) rememberable() bool {
+	return a.client.Class() == broker.ClassKnown && !a.client.Public()
 }
 
 // remembered reports whether the user allowed the client all of the scopes before. What was allowed to a removed client
@@ -96,8 +106,8 @@ func (svc *Service) evaluate(ctx context.Context, in broker.AuthorizationRequest
 	return a, nil, nil
 }
 
-// redirectingClient returns the client of a request, which has to be known and to have the request's redirect URI. The error for
-// any other request is CodeInvalidRedirect, which must not be sent to the redirect URI (OAuth 2.1 §4.1.2.1).
+// redirectingClient returns the client of a request, which has to be known and to have the request's redirect URI. Its Name is that for
+// pages. The error for any other request is CodeInvalidRedirect, which must not be sent to the redirect URI (OAuth 2.1 §4.1.2.1).
 func (svc *Service) redirectingClient(ctx context.Context, params url.Values, req broker.Request) (directory.ClientRecord, error) {
 	var none directory.ClientRecord
 	refuse := func(reason string) (directory.ClientRecord, error) {
@@ -112,7 +122,10 @@ func (svc *Service) redirectingClient(ctx context.Context, params url.Values, re
 		}
 	}
 	client, err := svc.client(ctx, params.Get("client_id"))
+	var cause *refused
 	switch {
+	case errors.Is(err, broker.ErrClientDocument) && errors.As(err, &cause):
+		return refuse("The client's metadata document cannot be used. " + cause.why)
 	case err != nil:
 		return none, commit.AppError(ctx, "reading the client", err)
 	case client.ID == "":
@@ -120,6 +133,7 @@ func (svc *Service) redirectingClient(ctx context.Context, params url.Values, re
 	case !directory.MatchRedirectURI(client.RedirectURIs, params.Get("redirect_uri")):
 		return refuse("The redirect URI is not registered for the client.")
 	}
+	client.Name = svc.displayName(ctx, client)
 	return client, nil
 }
 
@@ -200,7 +214,7 @@ func (svc *Service) signIn(ctx context.Context, a *authorizing, req broker.Reque
 // step returns the parts that all answers have.
 func (r *authorizationRequest) step(step broker.AuthorizationStep) *broker.Authorization {
 	return &broker.Authorization{
-		Step: step, ClientID: r.client.ID, ClientName: displayName(r.client), RedirectURI: r.answer.redirectURI, ResponseMode: r.answer.mode,
+		Step: step, ClientID: r.client.ID, ClientName: r.client.Name, Class: r.client.Class(), RedirectURI: r.answer.redirectURI, ResponseMode: r.answer.mode,
 	}
 }
 

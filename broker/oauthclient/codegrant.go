@@ -54,6 +54,9 @@ func (svc *Service) redeemCode(ctx context.Context, client directory.ClientRecor
 	if len(scopes) == 0 {
 		return nil, errNoScope()
 	}
+	if !directory.MatchRedirectURI(client.RedirectURIs, code.RedirectURI) { // also those of a document may have changed
+		return nil, badCode("the redirect URI is no longer the client's")
+	}
 	if code.CEP < client.Epoch {
 		return nil, badCode("the tokens of the client were revoked")
 	}
@@ -66,6 +69,7 @@ func (svc *Service) redeemCode(ctx context.Context, client directory.ClientRecor
 		return nil, err
 	}
 	svc.issued(ctx, broker.GrantAuthorizationCode, claims, req, "browser_sid", code.BrowserSID, "offline", code.Offline)
+	svc.touch(ctx, client)
 	return answer, nil
 }
 

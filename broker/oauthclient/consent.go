@@ -12,8 +12,8 @@ import (
 )
 
 // Consent decides about an authorization request after the user's answer on the consent page. It checks the request again, like
-// [Service.Authorize], because the page is the user's and nothing was stored. The consent for a confidential client is
-// remembered. The additional error is CodeCSRF.
+// [Service.Authorize], because the page is the user's and nothing was stored. The consent for a confidential client
+// that does not describe itself is remembered. The additional error is CodeCSRF.
 func (svc *Service) Consent(ctx context.Context, in broker.AuthorizationRequest, decision broker.ConsentDecision, req broker.Request) (*broker.Authorization, error) {
 	asked, answer, err := svc.evaluate(ctx, in, req)
 	if err != nil || answer != nil {
@@ -34,7 +34,7 @@ func (svc *Service) Consent(ctx context.Context, in broker.AuthorizationRequest,
 	case !slices.Equal(slices.Sorted(slices.Values(scopes)), slices.Sorted(slices.Values(decision.Scopes))):
 		return svc.askConsent(asked), nil
 	}
-	if !asked.client.Public() && !asked.remembered() {
+	if asked.rememberable() && !asked.remembered() {
 		result, err := svc.path.Ask(ctx, commit.Message{UID: asked.user.UID, Message: session.Allow{ClientID: asked.client.ID, Scopes: scopes}})
 		if err != nil {
 			return nil, err

@@ -2,6 +2,7 @@ package oauthclient
 
 import (
 	"context"
+	"errors"
 	"net/url"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"tokenbroker/broker"
 	"tokenbroker/broker/commit"
 	"tokenbroker/broker/credential"
+	"tokenbroker/broker/directory"
 	"tokenbroker/broker/session"
 	"tokenbroker/internal/plainjson"
 )
@@ -100,13 +102,19 @@ func (svc *Service) afterLogout(ctx context.Context, in broker.EndSessionRequest
 	if len(in.State) > maxLogoutState || !printable(in.State) {
 		return refuse(broker.CodeInvalidRequest, "The state is too long or contains characters that do not print.")
 	}
-	client, err := svc.client(ctx, id)
-	if err != nil {
-		return nil, commit.AppError(ctx, "reading the client", err)
-	}
 	out := &broker.EndSession{}
-	if client.ID != "" {
-		out.ClientName = displayName(client)
+	if in.PostLogoutURI == "" && directory.IsDocumentID(id) { // a log-out does not depend on the document
+		return out, nil
+	}
+	client, err := svc.client(ctx, id)
+	var cause *refused
+	switch {
+	case errors.Is(err, broker.ErrClientDocument) && errors.As(err, &cause):
+		return refuse(broker.CodeInvalidRedirect, "The client's metadata document cannot be used. "+cause.why)
+	case err != nil:
+		return nil, commit.AppError(ctx, "reading the client", err)
+	case client.ID != "":
+		out.ClientName = svc.displayName(ctx, client)
 	}
 	if in.PostLogoutURI == "" {
 		return out, nil

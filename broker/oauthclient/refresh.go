@@ -14,7 +14,8 @@ import (
 )
 
 // refresh rotates a grant's refresh token (RFC 6749 §6, docs/design.md §6). A request that would get no token for another reason, such
-// as a scope beyond the grant's, rotates nothing.
+// as a scope beyond the grant's, rotates nothing. Reuse ends the grant. Only for a client that the configuration or an operator named, its
+// audit line is a warning: clients that describe themselves include many that present old refresh tokens days later by mistake.
 func (svc *Service) refresh(ctx context.Context, client directory.ClientRecord, in broker.TokenRequest, req broker.Request) (*broker.TokenAnswer, error) {
 	if in.RefreshToken == "" {
 		return nil, badRequest("The parameter refresh_token is missing.")
@@ -37,7 +38,7 @@ func (svc *Service) refresh(ctx context.Context, client directory.ClientRecord, 
 	eff := result.Effects
 	if eff.Refusal != "" {
 		level := svc.audit.Info
-		if eff.PutSession != nil { // the refusal has ended the grant
+		if eff.PutSession != nil && client.Class() == broker.ClassKnown { // the refusal has ended the grant
 			level = svc.audit.Warn
 		}
 		level(ctx, "refresh_refused", req, replays.Seen(token, req, "grant_type", in.GrantType, "client_id", client.ID, "refusal", string(broker.CodeInvalidGrant), "reason", string(eff.Refusal))...)
@@ -52,7 +53,11 @@ func (svc *Service) refresh(ctx context.Context, client directory.ClientRecord, 
 		return nil, badRefresh(errReported)
 	}
 	answer, _, err := svc.grantAnswer(ctx, client, eff, token, scopes, audience, "")
-	return answer, err
+	if err != nil {
+		return nil, err
+	}
+	svc.touch(ctx, client)
+	return answer, nil
 }
 
 // precheck refuses what would be refused after the rotation, which would cost the client its refresh token. A token that the
@@ -105,12 +110,20 @@ func (svc *Service) refreshed(client directory.ClientRecord, s *session.Session,
 	return scopes, audience, nil
 }
 
-// kept returns the members of a grant's audience that the client may still have.
+// kept returns the members of a grant's audience that the client may still have, with the resources as they are configured.
 func (svc *Service) kept(client directory.ClientRecord, audience []string) []string {
 	names := svc.audiences(client)
-	return slices.DeleteFunc(slices.Clone(audience), func(one string) bool {
-		return one != svc.cfg.Issuer && !slices.ContainsFunc(names, func(name string) bool { return name == one || svc.cfg.Resources[name] == one })
-	})
+	var kept []string
+	for _, one := range audience {
+		at := slices.IndexFunc(names, func(name string) bool { return name == one || sameURI(svc.cfg.Resources[name], one) })
+		switch {
+		case one == svc.cfg.Issuer, at >= 0 && names[at] == one:
+			kept = append(kept, one)
+		case at >= 0:
+			kept = append(kept, svc.cfg.Resources[names[at]])
+		}
+	}
+	return kept
 }
 
 func badRefresh(cause error) error {

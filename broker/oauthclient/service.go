@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"sync"
 	"time"
 
 	"tokenbroker/broker"
@@ -86,6 +87,9 @@ type Service struct {
 	replays   *replays.Counter
 	openRates *openrates.Limiter
 	clients   *directory.ClientCache
+	documents *documentCache
+	index     *ClientIndex
+	touching  sync.Map // the ids of the clients whose use is being recorded
 }
 
 // New returns the use cases on the commit path.
@@ -94,6 +98,6 @@ func New(cfg Config) *Service {
 	return &Service{
 		cfg: cfg, path: cfg.Path, audit: broker.Audit{Logger: cmp.Or(cfg.Audit, cfg.Logger)},
 		issuer: issuing.New(cfg.Signer, cfg.CustomClaims, cfg.Signers), replays: replays.NewCounter(), openRates: openrates.New(),
-		clients: directory.NewClientCache(),
+		clients: directory.NewClientCache(), documents: newDocumentCache(), index: NewClientIndex(cfg.Store, cfg.Clock, cfg.Logger),
 	}
 }

@@ -52,7 +52,7 @@ func (svc *Service) audiences(client directory.ClientRecord) []string {
 }
 
 // narrow returns the aud of a token for the resources (RFC 8707) and audiences (RFC 8693 §2.1) of a request: those of all that they
-// name, then the resources. Without any, it is all.
+// name, then the resources as they are configured. Without any, it is all.
 func (svc *Service) narrow(all, resources, audiences []string) ([]string, error) {
 	if len(resources) == 0 && len(audiences) == 0 {
 		return all, nil
@@ -73,9 +73,34 @@ func (svc *Service) narrow(all, resources, audiences []string) ([]string, error)
 	for _, uri := range resources {
 		at := slices.IndexFunc(all, func(name string) bool { return uri != "" && svc.cfg.Resources[name] == uri })
 		if at < 0 {
+			at = slices.IndexFunc(all, func(name string) bool { return sameURI(svc.cfg.Resources[name], uri) })
+		}
+		if at < 0 {
 			return nil, refusal(broker.CodeInvalidTarget, "A resource is unknown, or is not one that the request may name.", "resource")
 		}
-		narrowed, uris = add(narrowed, all[at]), add(uris, uri)
+		narrowed, uris = add(narrowed, all[at]), add(uris, svc.cfg.Resources[all[at]])
 	}
 	return append(narrowed, uris...), nil
+}
+
+// sameURI reports whether two URIs are equal, where an empty path of an https or http URI equals "/" (RFC 3986 §6.2.3): clients that parse
+// a resource's URI and print it again add the slash. An empty text is no URI.
+func sameURI(a, b string) bool { return a != "" && withPath(a) == withPath(b) }
+
+// withPath returns an https or http URI that has a path of "/" if it had none. Other texts stay as they are.
+func withPath(uri string) string {
+	for _, scheme := range []string{"https://", "http://"} {
+		rest, ok := strings.CutPrefix(uri, scheme)
+		if !ok || rest == "" {
+			continue
+		}
+		end := strings.IndexAny(rest, "/?#")
+		switch {
+		case end < 0:
+			return uri + "/"
+		case rest[end] != '/':
+			return scheme + rest[:end] + "/" + rest[end:]
+		}
+	}
+	return uri
 }

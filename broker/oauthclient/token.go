@@ -18,7 +18,7 @@ import (
 var grantTypes = map[string]struct {
 	answer func(*Service, context.Context, directory.ClientRecord, broker.TokenRequest, broker.Request) (*broker.TokenAnswer, error)
 	params []string
-	// confidential is true if public clients cannot use the grant type.
+	// confidential is true if public clients and clients that describe themselves cannot use the grant type.
 	confidential bool
 }{
 	broker.GrantAuthorizationCode: {(*Service).redeemCode, []string{"code", "code_verifier"}, false},
@@ -68,6 +68,8 @@ func (svc *Service) answer(ctx context.Context, client directory.ClientRecord, i
 		return nil, refusal(broker.CodeUnsupportedGrantType, "The grant type is not supported.", "unsupported grant type")
 	case grantType.confidential && client.Public():
 		return nil, refusal(broker.CodeUnauthorizedClient, "Public clients cannot use this grant type.", "public client")
+	case grantType.confidential && client.Class() != broker.ClassKnown:
+		return nil, refusal(broker.CodeUnauthorizedClient, "A client that describes itself cannot use this grant type.", selfDescribed)
 	case !slices.Contains(client.Grants, in.GrantType):
 		return nil, refusal(broker.CodeUnauthorizedClient, "The client may not use this grant type.", "the client does not have the grant type")
 	}

@@ -15,7 +15,6 @@ import (
 	"tokenbroker/api/oauth"
 	"tokenbroker/broker"
 	"tokenbroker/broker/credential"
-	"tokenbroker/broker/oauthclient"
 	"tokenbroker/broker/session"
 	"tokenbroker/keyring"
 	"tokenbroker/revocation"
@@ -38,7 +37,7 @@ func (n *Node) serve(context.Context) error {
 	public.Pages.Authorizations, public.Pages.Logouts, public.Pages.Sessions = n.oauthClients, n.oauthClients, public.Browser.Sessions
 	public.Pages.Scopes = n.cfg.ScopeTexts
 	public.OAuth = oauth.Config{
-		Clients: n.oauthClients, Origins: oauthclient.NewOrigins(n.store, n.ledger, n.cfg.Logger),
+		Clients: n.oauthClients, Origins: n.oauthClients.Origins(),
 		Verifier: own, AnyAudience: n.tokens, JWKS: document(n.keys.JWKS), MaxTokenLifetime: n.publishedLife, Algorithms: n.algorithms,
 		Scopes: n.scopes(), Claims: credential.ClaimNames(), AssertionAlgorithms: upstream.Algorithms(),
 	}

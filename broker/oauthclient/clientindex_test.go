@@ -47,7 +47,7 @@ func TestOriginsOfClients(t *testing.T) {
 		{Key: "client.other", Value: []byte(`{"v":1,"id":"other","origins":["https://both.example"]}`)},
 		{Key: "client.service", Value: []byte(`{"v":1,"id":"service"}`)},
 	}}
-	o := oauthclient.NewOrigins(r, &originClock{time.Unix(1700000000, 0)}, slog.New(slog.DiscardHandler))
+	o := oauthclient.NewClientIndex(r, &originClock{time.Unix(1700000000, 0)}, slog.New(slog.DiscardHandler))
 	for _, row := range []struct {
 		origin, client string
 		want           bool
@@ -68,7 +68,7 @@ func TestOriginsOfClients(t *testing.T) {
 
 func TestOriginsAreReadAgain(t *testing.T) {
 	r, c := &originRecords{}, &originClock{time.Unix(1700000000, 0)}
-	o := oauthclient.NewOrigins(r, c, slog.New(slog.DiscardHandler))
+	o := oauthclient.NewClientIndex(r, c, slog.New(slog.DiscardHandler))
 	const app, other = "https://app.example", "https://other.example"
 	if o.Allows(t.Context(), app, "") {
 		t.Fatal("an origin of no client is allowed")
@@ -105,7 +105,7 @@ func TestOriginsAreReadAgain(t *testing.T) {
 func TestOriginsAreNotReadByEachQuestionWithoutTheStore(t *testing.T) {
 	r, c := &originRecords{err: errors.New("no engine")}, &originClock{time.Unix(1700000000, 0)}
 	r.during = func() { c.now = c.now.Add(2 * time.Second) }
-	o := oauthclient.NewOrigins(r, c, slog.New(slog.DiscardHandler))
+	o := oauthclient.NewClientIndex(r, c, slog.New(slog.DiscardHandler))
 	for range 10 {
 		if o.Allows(t.Context(), "https://app.example", "") || r.lists != 1 {
 			t.Fatalf("read %d times", r.lists)
@@ -133,7 +133,7 @@ func (c *tellingClock) RecordedTimeFloor() int64 { return 0 }
 // A question that comes during a slow reading waits for it, and does not read again.
 func TestOriginsAreReadOnceForAllThatWait(t *testing.T) {
 	r, c := &originRecords{}, &tellingClock{asked: make(chan struct{}, 16)}
-	o := oauthclient.NewOrigins(r, c, slog.New(slog.DiscardHandler))
+	o := oauthclient.NewClientIndex(r, c, slog.New(slog.DiscardHandler))
 	o.Allows(t.Context(), "https://app.example", "")
 	c.now.Add(2000)
 	waited := make(chan struct{})
