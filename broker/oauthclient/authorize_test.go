@@ -34,6 +34,7 @@ type authorizer struct {
 	*brokertest.Harness
 	svc    *oauthclient.Service
 	tokens fakeTokens
+	cfg    oauthclient.Config
 }
 
 // fakeTokens are the claims of access and id tokens by the tokens' text.
@@ -55,7 +56,12 @@ func (f fakeTokens) VerifyIDToken(_ context.Context, token string) (json.RawMess
 
 func newAuthorizer(t *testing.T, change ...func(*oauthclient.Config)) *authorizer {
 	t.Helper()
-	a := &authorizer{Harness: brokertest.Start(t), tokens: fakeTokens{}}
+	return authorizerOn(t, brokertest.Start(t), change...)
+}
+
+func authorizerOn(t *testing.T, h *brokertest.Harness, change ...func(*oauthclient.Config)) *authorizer {
+	t.Helper()
+	a := &authorizer{Harness: h, tokens: fakeTokens{}}
 	code := []string{broker.GrantAuthorizationCode, broker.GrantRefreshToken}
 	scopes := strings.Fields("openid profile email phone address groups offline_access hello:read hello:write")
 	for _, client := range []directory.ClientRecord{
@@ -86,7 +92,7 @@ func newAuthorizer(t *testing.T, change ...func(*oauthclient.Config)) *authorize
 	for _, c := range change {
 		c(&cfg)
 	}
-	a.svc = oauthclient.New(cfg)
+	a.svc, a.cfg = oauthclient.New(cfg), cfg
 	return a
 }
 

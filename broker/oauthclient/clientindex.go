@@ -21,7 +21,7 @@ import (
 const (
 	// indexAge is how old the knowledge of the clients' origins may be, and missingAge how old it may be for an origin that is
 	// not known.
-	indexAge = 5 * time.Second
+	indexAge   = 5 * time.Second
 	missingAge = time.Second
 	// indexTimeout is how long a reading may take. Other questions wait for it.
 	indexTimeout = 2 * time.Second

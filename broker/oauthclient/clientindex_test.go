@@ -66,6 +66,34 @@ func TestOriginsOfClients(t *testing.T) {
 	}
 }
 
+func TestNamesOfClients(t *testing.T) {
+	r, c := &originRecords{err: errors.New("no engine")}, &originClock{time.Unix(1700000000, 0)}
+	x := oauthclient.NewClientIndex(r, c, slog.New(slog.DiscardHandler))
+	if !x.Imitates(t.Context(), "Anything") {
+		t.Error("a name is good while the clients were never read")
+	}
+	r.err, r.clients = nil, []store.Record{
+		{Key: "client.app", Value: []byte(`{"v":1,"id":"app","name":"Straße & Söhne"}`)},
+		{Key: "client.gone", Value: []byte(`{"v":1,"id":"gone","name":"Gone","removed":true}`)},
+		{Key: "client.https://app.example/", Value: []byte(`{"v":1,"id":"https://app.example/","document":true}`)},
+		{Key: "client.registered-aaaaaaaaaaaaaaaaaaaaaaaaaa", Value: []byte(`{"v":1,"name":"Registered","registration":{"expires_at":1}}`)},
+	}
+	c.now = c.now.Add(time.Minute)
+	for name, want := range map[string]bool{
+		"Straße & Söhne": true, "STRASSE & SÖHNE": true, "strasse &\u00a0so\u0308hne": true, "app": true, "APP": true, "аpp": true,
+		"Straße": false, "Gone": false, "Registered": false, "https://app.example/": false, "": false,
+	} {
+		if got := x.Imitates(t.Context(), name); got != want {
+			t.Errorf("%q: %v", name, got)
+		}
+	}
+	r.err = errors.New("no engine")
+	c.now = c.now.Add(time.Minute)
+	if !x.Imitates(t.Context(), "app") || x.Imitates(t.Context(), "other") {
+		t.Error("without the store, the previous names count")
+	}
+}
+
 func TestOriginsAreReadAgain(t *testing.T) {
 	r, c := &originRecords{}, &originClock{time.Unix(1700000000, 0)}
 	o := oauthclient.NewClientIndex(r, c, slog.New(slog.DiscardHandler))

@@ -115,12 +115,10 @@ func (svc *Service) kept(client directory.ClientRecord, audience []string) []str
 	names := svc.audiences(client)
 	var kept []string
 	for _, one := range audience {
-		at := slices.IndexFunc(names, func(name string) bool { return name == one || sameURI(svc.cfg.Resources[name], one) })
-		switch {
-		case one == svc.cfg.Issuer, at >= 0 && names[at] == one:
+		if one == svc.cfg.Issuer || slices.Contains(names, one) {
 			kept = append(kept, one)
-		case at >= 0:
-			kept = append(kept, svc.cfg.Resources[names[at]])
+		} else if name := svc.audienceOf(names, one); name != "" {
+			kept = append(kept, svc.cfg.Resources[name])
 		}
 	}
 	return kept

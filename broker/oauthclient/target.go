@@ -71,16 +71,24 @@ func (svc *Service) narrow(all, resources, audiences []string) ([]string, error)
 		narrowed = add(narrowed, name)
 	}
 	for _, uri := range resources {
-		at := slices.IndexFunc(all, func(name string) bool { return uri != "" && svc.cfg.Resources[name] == uri })
-		if at < 0 {
-			at = slices.IndexFunc(all, func(name string) bool { return sameURI(svc.cfg.Resources[name], uri) })
-		}
-		if at < 0 {
+		name := svc.audienceOf(all, uri)
+		if name == "" {
 			return nil, refusal(broker.CodeInvalidTarget, "A resource is unknown, or is not one that the request may name.", "resource")
 		}
-		narrowed, uris = add(narrowed, all[at]), add(uris, svc.cfg.Resources[all[at]])
+		narrowed, uris = add(narrowed, name), add(uris, svc.cfg.Resources[name])
 	}
 	return append(narrowed, uris...), nil
+}
+
+// audienceOf returns the one of the audiences whose resource has the URI, or "". If the URI without or with a slash is that of two, it is the
+// one of the same text.
+func (svc *Service) audienceOf(audiences []string, uri string) string {
+	for _, equal := range []func(a, b string) bool{func(a, b string) bool { return a != "" && a == b }, sameURI} {
+		if at := slices.IndexFunc(audiences, func(name string) bool { return equal(svc.cfg.Resources[name], uri) }); at >= 0 {
+			return audiences[at]
+		}
+	}
+	return ""
 }
 
 // sameURI reports whether two URIs are equal, where an empty path of an https or http URI equals "/" (RFC 3986 §6.2.3): clients that parse
