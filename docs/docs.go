@@ -3,7 +3,7 @@ package docs
 
 import "embed"
 
-// Files are the documents.
+// Files are the documents, with the guides in the directory guides.
 //
-//go:embed *.md
+//go:embed *.md guides/*.md
 var Files embed.FS

@@ -76,7 +76,7 @@ func (h *Handler) fileRoutes() ([]httpapi.Route, error) {
 			return nil, err
 		}
 		if h.cfg.Demo.Docs != nil {
-			routes = append(routes, httpapi.Get("/docs/:name", h.document))
+			routes = append(routes, httpapi.Get("/docs/*name", h.document))
 		}
 		served = append(served, demoFiles)
 	}
@@ -94,7 +94,7 @@ func (h *Handler) fileRoutes() ([]httpapi.Route, error) {
 
 // document serves one of the documents as it is written.
 func (h *Handler) document(w http.ResponseWriter, r *http.Request) error {
-	body, err := fs.ReadFile(h.cfg.Demo.Docs, r.PathValue("name"))
+	body, err := fs.ReadFile(h.cfg.Demo.Docs, strings.TrimPrefix(r.PathValue("name"), "/"))
 	if err != nil {
 		return httpapi.NotFound()
 	}

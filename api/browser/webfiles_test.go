@@ -13,7 +13,7 @@ func TestDemoPage(t *testing.T) {
 	h := apitest.New(t, &apitest.Fake{}, func(c *api.Config) {
 		c.Browser.Demo.Services = []string{"http://127.0.0.1:8082", "http://127.0.0.1:8092/", "http://127.0.0.1:8093"}
 		c.Browser.Demo.Thief = "http://127.0.0.1:8093/auth/stolen-cookie/"
-		c.Browser.Demo.Docs = fstest.MapFS{"http.md": {Data: []byte("# <b>HTTP</b>\n")}}
+		c.Browser.Demo.Docs = fstest.MapFS{"http.md": {Data: []byte("# <b>HTTP</b>\n")}, "guides/mcp.md": {Data: []byte("# MCP\n")}}
 		c.Browser.Logins = &apitest.Logins{Names: []string{"cognito"}}
 	})
 	res := apitest.Call(h, "GET", "/", "", apitest.AsBrowser)
@@ -35,11 +35,13 @@ func TestDemoPage(t *testing.T) {
 		t.Error("the page has inline content that its policy does not allow")
 	}
 
-	res = apitest.Call(h, "GET", "/docs/http.md", "", apitest.AsBrowser)
-	if got := res.Header.Get("Content-Type"); res.StatusCode != 200 || got != "text/plain; charset=utf-8" || res.Header.Get("X-Content-Type-Options") != "nosniff" {
-		t.Errorf("a document: %d %s", res.StatusCode, got)
+	for _, path := range []string{"/docs/http.md", "/docs/guides/mcp.md"} {
+		res = apitest.Call(h, "GET", path, "", apitest.AsBrowser)
+		if got := res.Header.Get("Content-Type"); res.StatusCode != 200 || got != "text/plain; charset=utf-8" || res.Header.Get("X-Content-Type-Options") != "nosniff" {
+			t.Errorf("%s: %d %s", path, res.StatusCode, got)
+		}
 	}
-	for _, path := range []string{"/docs/", "/docs/none.md", "/docs/..", "/docs/..%2fconfig.go", "/docs/."} {
+	for _, path := range []string{"/docs/", "/docs/none.md", "/docs/..", "/docs/..%2fconfig.go", "/docs/.", "/docs/guides", "/docs/guides/", "/docs/guides/../http.md", "/docs//http.md"} {
 		if res := apitest.Call(h, "GET", path, ""); res.StatusCode != 404 {
 			t.Errorf("%s: %d", path, res.StatusCode)
 		}

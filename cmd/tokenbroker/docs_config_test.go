@@ -30,7 +30,8 @@ clients: {web: {public: true}}
 // configuration or a fragment of one.
 func TestDocsConfigurations(t *testing.T) {
 	etc := docsFiles(t)
-	for _, file := range []string{"operate.md", "http.md", "migrating-from-django.md", "troubleshooting.md", "aws.md", "oauth.md"} {
+	files := append([]string{"operate.md", "http.md", "migrating-from-django.md", "troubleshooting.md", "aws.md", "oauth.md"}, guides(t)...)
+	for _, file := range files {
 		for _, b := range fences(t, file) {
 			if b.info != "yaml" {
 				continue
@@ -179,16 +180,17 @@ func section(t *testing.T, heading string) string {
 // TestDocsLinks checks that links to files and headings of this repository have a target.
 func TestDocsLinks(t *testing.T) {
 	anchor := regexp.MustCompile(`[^a-z0-9 _-]`)
-	for _, file := range []string{"operate.md", "http.md", "spa.md", "gateways.md", "migrating-from-django.md", "troubleshooting.md", "kubernetes.md", "aws.md"} {
+	files := []string{"operate.md", "http.md", "spa.md", "gateways.md", "migrating-from-django.md", "troubleshooting.md", "kubernetes.md", "aws.md", "oauth.md"}
+	for _, file := range append(files, guides(t)...) {
 		for _, target := range found(`\]\(([^)]+)\)`, readFile(t, filepath.Join("../../docs", file))) {
 			if strings.Contains(target, "://") {
 				continue
 			}
 			path, heading, _ := strings.Cut(target, "#")
 			if path == "" {
-				path = file
+				path = filepath.Base(file)
 			}
-			path = filepath.Join("../../docs", path)
+			path = filepath.Join("../../docs", filepath.Dir(file), path)
 			if _, err := os.Stat(path); err != nil {
 				t.Errorf("%s: %s: %v", file, target, err)
 				continue

@@ -80,6 +80,7 @@ func TestDocsCommands(t *testing.T) {
 		"spa.md":                   {elsewhere: 3, start: (*paste).dev},
 		"bench.md":                 {elsewhere: 1, start: (*paste).dev},
 		"migrating-from-django.md": {elsewhere: 1, start: (*paste).migrate},
+		"guides/mobile-app.md":     {elsewhere: 0, start: (*paste).dev},
 	} {
 		t.Run(file, func(t *testing.T) {
 			t.Parallel()
