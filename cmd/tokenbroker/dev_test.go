@@ -2,11 +2,13 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +22,7 @@ import (
 func TestDevFromSignInToRefusal(t *testing.T) {
 	t.Parallel()
 	dev := startDev(t)
+	checkResource(t, dev.sample, dev.issuer)
 	b := newBrowser(t, dev.issuer)
 	answer := b.post("/auth/sign-in/", `{"username": "admin", "password": "admin"}`, http.StatusOK)
 	for _, member := range []string{"access_token", "token_type", "expires", "expires_in", "CSRF_token"} {
@@ -75,6 +78,36 @@ func TestDevFromSignInToRefusal(t *testing.T) {
 	}
 	if !strings.Contains(dev.logs.String(), "event=log_off") {
 		t.Error("the log-off left no audit line")
+	}
+}
+
+// checkResource: a client that knows only the URL of the service finds the issuer (RFC 9728 §5).
+func checkResource(t *testing.T, service, issuer string) {
+	t.Helper()
+	refused, err := http.Get(service + "/hello")
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused.Body.Close()
+	at := service + "/.well-known/oauth-protected-resource"
+	if got, want := refused.Header.Get("WWW-Authenticate"), `resource_metadata="`+at+`", scope="hello:read"`; !strings.Contains(got, want) {
+		t.Errorf("WWW-Authenticate: %s, want %s", got, want)
+	}
+	answer, err := http.Get(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	var document struct {
+		Resource string   `json:"resource"`
+		Servers  []string `json:"authorization_servers"`
+		Scopes   []string `json:"scopes_supported"`
+	}
+	if err := json.NewDecoder(answer.Body).Decode(&document); err != nil {
+		t.Fatal(err)
+	}
+	if document.Resource != service+"/" || !slices.Equal(document.Servers, []string{issuer}) || !slices.Equal(document.Scopes, []string{"hello:read"}) {
+		t.Errorf("the metadata is %+v", document)
 	}
 }
 

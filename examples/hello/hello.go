@@ -9,12 +9,19 @@ import (
 	"tokenbroker/validator/httpauth"
 )
 
+const scope = "hello:read"
+
+// Resource describes the service for clients that know only its URL: uri is the one that the broker has in oauth.resources.
+func Resource(uri, issuer string) httpauth.Resource {
+	return httpauth.Resource{URI: uri, AuthorizationServers: []string{issuer}, Scopes: []string{scope}, Name: "Greetings"}
+}
+
 // Handler serves GET /hello to callers whose token has the scope hello:read. The options
 // are added to it, for example [httpauth.AllowOrigins].
 func Handler(v httpauth.Validator, options ...httpauth.Option) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /hello", hello)
-	options = append([]httpauth.Option{httpauth.Scope("hello:read")}, options...)
+	options = append([]httpauth.Option{httpauth.Scope(scope)}, options...)
 	// Around the mux, not inside: pre-flights come with another method.
 	return httpauth.Require(v, options...)(mux)
 }

@@ -20,7 +20,8 @@ func TestHello(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer v.Close()
-	service := hello.Handler(v, httpauth.AllowOrigins("https://app.example.com"))
+	resource := hello.Resource("https://hello.example.com/", issuer.URL())
+	service := hello.Handler(v, httpauth.AllowOrigins("https://app.example.com"), httpauth.ProtectedResource(resource))
 	get := func(token string) (int, string) {
 		r := httptest.NewRequest("GET", "/hello", nil)
 		r.Header.Set("Authorization", "Bearer "+token)
@@ -41,6 +42,13 @@ func TestHello(t *testing.T) {
 	validatortest.Await(t, v, ada, validator.ErrRevoked)
 	if status, body := get(ada); status != http.StatusUnauthorized || !strings.Contains(body, "token_revoked") {
 		t.Errorf("after the log-off: %d %s", status, body)
+	}
+
+	anonymous := httptest.NewRecorder()
+	service.ServeHTTP(anonymous, httptest.NewRequest("GET", "/hello", nil))
+	const challenge = `Bearer realm="api", resource_metadata="https://hello.example.com/.well-known/oauth-protected-resource", scope="hello:read"`
+	if got := anonymous.Header().Get("WWW-Authenticate"); anonymous.Code != http.StatusUnauthorized || got != challenge {
+		t.Errorf("without a token: %d %s", anonymous.Code, got)
 	}
 
 	preflight := httptest.NewRequest("OPTIONS", "/hello", nil)

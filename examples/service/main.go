@@ -42,6 +42,7 @@ func run(ctx context.Context) error {
 	issuer := flag.String("issuer", "http://127.0.0.1:8080", "the broker's `URL`")
 	connect := flag.String("connect", "", "`host:port` to reach the broker at, where it is not the issuer's")
 	audience := flag.String("audience", "demo-api", "this service's `name` in the tokens' aud")
+	resource := flag.String("resource", "", "this service's `URI` in the broker's oauth.resources, for clients that know only the service (default: not described)")
 	clientID := flag.String("client", "demo-service", "this service's client `id` at the broker (its secret: SERVICE_SECRET[_FILE])")
 	feed := flag.String("feed", "nats", "how revocations come: `nats|http` (http: from the broker itself)")
 	nats := flag.String("nats", "nats://127.0.0.1:4222", "where they come from with -feed nats, a NATS `URL`")
@@ -83,7 +84,16 @@ func run(ctx context.Context) error {
 	defer v.Close()
 
 	mux := http.NewServeMux()
-	mux.Handle("/", hello.Handler(v, httpauth.AllowOrigins(*origin)))
+	options := []httpauth.Option{httpauth.AllowOrigins(*origin)}
+	if *resource != "" {
+		described := hello.Resource(*resource, *issuer)
+		if err := described.Validate(); err != nil {
+			return fmt.Errorf("-resource: %w", err)
+		}
+		mux.Handle(described.MetadataPath(), described.Handler())
+		options = append(options, httpauth.ProtectedResource(described))
+	}
+	mux.Handle("/", hello.Handler(v, options...))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		if !v.Stats().Fresh { // then every token would be refused
 			http.Error(w, "stale", http.StatusServiceUnavailable)

@@ -114,7 +114,11 @@ func (s *samples) start(ctx context.Context, issuer, natsURL string, allows func
 			if i > 0 {
 				name = fmt.Sprintf("sample-%d", i+1)
 			}
-			s.running[i], errs[i] = startSample(ctx, issuer, natsURL, allows, logger.With("service", name))
+			resource := ""
+			if i == 0 {
+				resource = resourceURI(s.urls())
+			}
+			s.running[i], errs[i] = startSample(ctx, issuer, natsURL, resource, allows, logger.With("service", name))
 			if errs[i] == nil && i == len(s.listeners)-1 {
 				s.running[i].server.Handler = besideThief(newThief(issuer), s.running[i].server.Handler)
 			}
@@ -127,8 +131,11 @@ func (s *samples) start(ctx context.Context, issuer, natsURL string, allows func
 	return errors.Join(errs...)
 }
 
-// startSample returns a service that does not serve yet.
-func startSample(ctx context.Context, issuer, natsURL string, allows func(string) bool, logger *slog.Logger) (*sampleService, error) {
+// resourceURI returns the resource URI of [Audience], which is that of the first service (RFC 8707).
+func resourceURI(services []string) string { return services[0] + "/" }
+
+// startSample returns a service that does not serve yet. With a resource, which is its URI, it describes itself (RFC 9728).
+func startSample(ctx context.Context, issuer, natsURL, resource string, allows func(string) bool, logger *slog.Logger) (*sampleService, error) {
 	v, err := validator.New(ctx, validator.Config{
 		Issuer: issuer, Audience: Audience,
 		Client: validator.Client{ID: ServiceClient, Secret: ServiceSecret},
@@ -138,9 +145,17 @@ func startSample(ctx context.Context, issuer, natsURL string, allows func(string
 	if err != nil {
 		return nil, fmt.Errorf("starting a sample service: %w", err)
 	}
+	mux := http.NewServeMux()
+	options := []httpauth.Option{httpauth.AllowOriginFunc(allows)}
+	if resource != "" {
+		described := hello.Resource(resource, issuer)
+		mux.Handle(described.MetadataPath(), described.Handler())
+		options = append(options, httpauth.ProtectedResource(described))
+	}
+	mux.Handle("/", hello.Handler(v, options...))
 	return &sampleService{
 		validator: v, done: make(chan struct{}),
-		server: &http.Server{Handler: hello.Handler(v, httpauth.AllowOriginFunc(allows)), ReadHeaderTimeout: 5 * time.Second},
+		server: &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second},
 	}, nil
 }
 
