@@ -33,6 +33,7 @@ func (p ClientPolicy) Policy() broker.ClientPolicy {
 // selfDescribed checks what applies to clients that nobody configured.
 func (c *checker) selfDescribed() {
 	o := c.cfg.OAuth
+	c.required("oauth.scopes_supported", len(o.ScopesSupported) > 0, "such as [openid, profile, email, offline_access]")
 	c.names("oauth.scopes_supported", o.ScopesSupported)
 	c.scopes("oauth.scopes_supported", o.ScopesSupported)
 	c.clientPolicy("oauth.cimd", o.CIMD.Enabled, o.CIMD.ClientPolicy)

@@ -22,7 +22,8 @@ import (
 func clientsCommand(o *options) *cobra.Command {
 	return o.flags(terminal.Group("clients", "Add, list, change and remove OAuth clients, and rotate their secrets",
 		`Add, list, change and remove OAuth clients of a running server, and rotate their secrets. Clients of
-the configuration are listed, and are changed in the configuration.`+serverHelp,
+the configuration are listed, and are changed in the configuration. A client whose id is the URL of its metadata
+document is ended by "revoke client", and refused by oauth.cimd.hosts in the configuration.`+serverHelp,
 		clientsAddCommand(o), clientsListCommand(o), clientsShowCommand(o), clientsUpdateCommand(o), clientsRotateCommand(o), clientsRemoveCommand(o)))
 }
 
@@ -70,9 +71,11 @@ func (o *options) emitSecret(client operator.ClientSecret, did string) error {
 func clientsListCommand(o *options) *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{
-		Use:     "list",
-		Short:   "List clients",
-		Long:    "List clients in the order of their ids: those of the configuration and those that operators added." + serverHelp,
+		Use:   "list",
+		Short: "List clients",
+		Long: `List clients in the order of their ids: those of the configuration, those that operators added, and those that
+registered themselves, with the time at which each of these is removed unless it is used before. A client of a metadata
+document is listed only after it was revoked.` + serverHelp,
 		Example: "  tokenbroker clients list",
 		Args:    terminal.UnknownCommand,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -119,7 +122,8 @@ func clientsUpdateCommand(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "update ID",
 		Short: "Change a client",
-		Long: `Change a client that operators added. What is not named stays; the values of a flag that may be repeated
+		Long: `Change a client that operators added, or that registered itself: it never gets more than the configuration allows
+such clients. What is not named stays; the values of a flag that may be repeated
 replace the old ones, and one empty value removes all.` + serverHelp,
 		Example: `  tokenbroker clients update grafana --scope openid --scope email --access-token 2m --origin ""`,
 		Args:    terminal.WantArgs("ID"),
@@ -192,7 +196,7 @@ func clientsRemoveCommand(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "remove ID",
 		Short: "Remove a client and end all its sessions and tokens everywhere",
-		Long: `Remove a client that operators added; all its sessions and tokens end everywhere at once. It asks first on a
+		Long: `Remove a client that operators added, or that registered itself; all its sessions and tokens end everywhere at once. It asks first on a
 terminal and wants --yes elsewhere.` + serverHelp,
 		Example: "  tokenbroker clients remove grafana --yes",
 		Args:    terminal.WantArgs("ID"),

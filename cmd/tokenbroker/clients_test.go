@@ -20,7 +20,11 @@ const (
 		`"grants":["authorization_code"],"scopes":["openid"],"redirect_uris":["https://shop.example/cb"],"first_party":false,"access_token":"2m","refresh_grace":"0s",` +
 		`"workloads":[{"issuer":"https://ci.example","subject":"job","audience":"broker"}],"created_at":"2026-01-02T03:04:05Z"}`
 	shopSecretJSON = `{"id":"shop","public":false,"dynamic":true,"has_secret":true,"grants":[],"first_party":false,"secret":"s3cret"}`
-	shopText       = `id              shop
+	registeredJSON = `{"id":"registered-a","name":"Notebook","public":true,"dynamic":true,"class":"registered","has_secret":false,"grants":["authorization_code"],` +
+		`"scopes":["openid"],"first_party":false,"created_at":"2026-01-02T03:04:05Z","expires_at":"2026-02-01T03:04:05Z"}`
+	documentJSON = `{"id":"https://app.example/client.json","public":true,"dynamic":true,"class":"document","has_secret":false,"grants":[],"first_party":false,` +
+		`"created_at":"2026-01-02T03:04:05Z"}`
+	shopText = `id              shop
 name            Shop
 kind            confidential
 source          operator
@@ -68,11 +72,29 @@ func TestClientCommands(t *testing.T) {
 		{"add a public client", "POST /admin/v1/clients", []string{"add", "spa", "--public"}, shopJSON, `{"id":"spa","public":true}`, "added shop\n", ""},
 		{
 			"list", "GET /admin/v1/clients?limit=1000", []string{"list"}, `{"clients":[` + shopJSON + `],"unreadable":1}`, "",
-			"ID    NAME  KIND          SOURCE    GRANTS              SCOPES  CREATED\nshop  Shop  confidential  operator  authorization_code  openid  2026-01-02T03:04:05Z\n",
+			"ID    NAME  KIND          SOURCE    GRANTS              SCOPES  CREATED               EXPIRES\n" +
+				"shop  Shop  confidential  operator  authorization_code  openid  2026-01-02T03:04:05Z  -\n",
 			"Left out: 1 damaged, which the server cannot read; its log names them.\n",
+		},
+		{
+			"list of clients that describe themselves", "GET /admin/v1/clients?limit=1000", []string{"list"}, `{"clients":[` + documentJSON + `,` + registeredJSON + `]}`, "",
+			"ID                               NAME      KIND    SOURCE      GRANTS              SCOPES  CREATED               EXPIRES\n" +
+				"https://app.example/client.json  -         -       document    -                   -       2026-01-02T03:04:05Z  -\n" +
+				"registered-a                     Notebook  public  registered  authorization_code  openid  2026-01-02T03:04:05Z  2026-02-01T03:04:05Z\n", "",
 		},
 		{"list of none", "GET /admin/v1/clients?limit=1000", []string{"list"}, `{"clients":[]}`, "", "no clients\n", ""},
 		{"show", "GET /admin/v1/clients/shop", []string{"show", "shop"}, shopJSON, "", shopText, ""},
+		{
+			"show a client that registered itself", "GET /admin/v1/clients/registered-a", []string{"show", "registered-a"}, registeredJSON, "",
+			"id                          registered-a\nname                        Notebook\nkind                        public\nsource                      registered\n" +
+				"secret                      no\ngrants                      authorization_code\nscopes                      openid\ndefault scopes              -\n" +
+				"audiences                   -\nfirst party                 false\ncreated                     2026-01-02T03:04:05Z\nremoved unless used before  2026-02-01T03:04:05Z\n", "",
+		},
+		{
+			"show a client of a document", "GET /admin/v1/clients/https:%2F%2Fapp.example%2Fclient.json", []string{"show", "https://app.example/client.json"}, documentJSON, "",
+			"id              https://app.example/client.json\nname            -\nkind            -\nsource          document\n" +
+				"secret          no\ngrants          -\nscopes          -\ndefault scopes  -\naudiences       -\nfirst party     false\ncreated         2026-01-02T03:04:05Z\n", "",
+		},
 		{
 			"update", "PATCH /admin/v1/clients/shop", []string{"update", "shop", "--scope", "openid", "--origin", "", "--name", "", "--first-party=false", "--jwks-file", "", "--workload", ""},
 			shopJSON, `{"name":"","scopes":["openid"],"origins":[],"first_party":false,"jwks":{},"workloads":[]}`, shopText, "",

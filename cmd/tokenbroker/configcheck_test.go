@@ -101,7 +101,7 @@ var badValues = map[string][]string{
 	"clients.<id>.workloads":                  {"clients.svc.workloads=a"},
 	"oauth.resources.<audience>":              {"oauth.resources.api=orders", "oauth.resources.api=https://api.example.com/#a", "oauth.resources.other=https://api.example.com/"},
 	"oauth.scopes.<scope>":                    {"oauth.scopes.a=", "oauth.scopes.a=" + strings.Repeat("a", 300)},
-	"oauth.scopes_supported":                  {"oauth.scopes_supported=a\"b", "oauth.scopes_supported=a,a"},
+	"oauth.scopes_supported":                  {"oauth.scopes_supported=", "oauth.scopes_supported=a\"b", "oauth.scopes_supported=a,a"},
 	"oauth.cimd.enabled":                      {"oauth.cimd.enabled=maybe"},
 	"oauth.cimd.scopes":                       {"oauth.cimd.scopes= oauth.cimd.enabled=true", "oauth.cimd.scopes=a\"b", "oauth.cimd.scopes=a,a"},
 	"oauth.cimd.audiences":                    {"oauth.cimd.audiences=a,a", "oauth.cimd.audiences=" + strings.Repeat("a", 300)},

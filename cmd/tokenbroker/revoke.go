@@ -48,7 +48,8 @@ next refresh: to end it, use "revoke sid".` + reasonHelp + serverHelp,
 		revokeKindCommand(o, revocation.KindClient, &cobra.Command{
 			Use: "client ID", Short: "Revoke all sessions and tokens of a client",
 			Long: `Revoke all sessions that belong to a client and all tokens that were issued to it, its own
-among them. It can get new ones at once: to keep it out, change its secret.` + reasonHelp + serverHelp,
+among them. It can get new ones at once: to keep it out, change its secret or remove it. ID may be the
+URL of a client's metadata document: all installations of that client are signed out.` + reasonHelp + serverHelp,
 			Example: `  tokenbroker revoke client demo-service --note "secret leaked"`, Args: terminal.WantArgs("ID"),
 		}, "revoked all sessions and tokens of the client "),
 		revokeAllCommand(o))

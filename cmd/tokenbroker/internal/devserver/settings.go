@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"tokenbroker/api"
 	"tokenbroker/api/browser"
@@ -56,7 +57,12 @@ func (s brokerSettings) config(logger *slog.Logger) (node.Config, error) {
 		DataDir: s.DataDir, Listen: s.Listen, Seed: addUser, Admin: node.Admin{Listen: s.AdminListen},
 		Schedule: keyring.Schedule{RotateEvery: keyring.DefaultRotateEvery}, Audience: []string{Audience}, BrowserClient: BrowserClient, BrowserScope: Scope,
 		Clients: clients(), Resources: map[string]string{Audience: s.Services[0] + "/"},
-		ScopeTexts:   map[string]string{Scope: "Read greetings from the demo services"},
+		ScopeTexts: map[string]string{Scope: "Read greetings from the demo services"}, ScopesSupported: selfDescribedScopes(),
+		Documents: node.Documents{Enabled: true, InsecureLoopback: true, Policy: broker.ClientPolicy{Scopes: selfDescribedScopes(), RefreshTokens: true}},
+		Registration: node.Registration{
+			Enabled: true, PerMinute: 100, MaxClients: 1000, UnusedAfter: 30 * 24 * time.Hour,
+			Policy: broker.ClientPolicy{Scopes: selfDescribedScopes(), RefreshTokens: true},
+		},
 		CustomClaims: claims,
 		Providers: func(_ string, via node.Transport) (map[string]node.Provider, error) {
 			return provide(s.Emulator, via)
@@ -70,6 +76,11 @@ func (s brokerSettings) config(logger *slog.Logger) (node.Config, error) {
 		},
 		Logger: logger,
 	}, nil
+}
+
+// selfDescribedScopes are the scopes of clients that nobody configured.
+func selfDescribedScopes() []string {
+	return []string{"openid", "profile", "email", "offline_access", Scope}
 }
 
 // clients returns the clients of the development server.

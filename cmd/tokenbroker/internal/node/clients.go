@@ -4,12 +4,9 @@ import (
 	"context"
 	"crypto"
 	"encoding/json"
-	"maps"
-	"slices"
 
 	"github.com/go-jose/go-jose/v4"
 
-	"tokenbroker/broker/credential"
 	"tokenbroker/broker/oauthclient"
 	"tokenbroker/internal/plainjson"
 	"tokenbroker/upstream"
@@ -34,20 +31,6 @@ func (n *Node) startClients(cfg oauthclient.Config) error {
 	}
 	n.oauthClients = oauthclient.New(cfg)
 	return nil
-}
-
-// scopes returns the scopes that discovery names: those of OpenID Connect, then those that have words for the consent page.
-func (n *Node) scopes() []string {
-	scopes := []string{
-		credential.ScopeOpenID, credential.ScopeProfile, credential.ScopeEmail, credential.ScopePhone, credential.ScopeAddress,
-		credential.ScopeGroups, credential.ScopeOffline,
-	}
-	for _, scope := range slices.Sorted(maps.Keys(n.cfg.ScopeTexts)) {
-		if !slices.Contains(scopes, scope) { // words may also replace those of a scope of OpenID Connect
-			scopes = append(scopes, scope)
-		}
-	}
-	return scopes
 }
 
 // idTokens checks id tokens by the published access keys.

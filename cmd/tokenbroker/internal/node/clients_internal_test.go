@@ -5,7 +5,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"slices"
 	"strings"
 	"testing"
 
@@ -63,13 +62,5 @@ func TestIDTokensAreThoseOfThisBroker(t *testing.T) {
 				t.Errorf("%v %s", ok, claims)
 			}
 		})
-	}
-}
-
-func TestDiscoveryNamesEachScopeOnce(t *testing.T) {
-	n := &Node{cfg: Config{ScopeTexts: map[string]string{"email": "see your address", "orders:read": "see your orders"}}}
-	want := []string{"openid", "profile", "email", "phone", "address", "groups", "offline_access", "orders:read"}
-	if got := n.scopes(); !slices.Equal(got, want) {
-		t.Errorf("%q, want %q", got, want)
 	}
 }

@@ -70,6 +70,10 @@ type Config struct {
 	// Resources are the resource URIs by audience name (RFC 8707). ScopeTexts describe scopes on the consent page.
 	Resources  map[string]string
 	ScopeTexts map[string]string
+	// ScopesSupported are the scopes that discovery names. If empty, it names only openid.
+	ScopesSupported []string
+	Documents       Documents
+	Registration    Registration
 	// Policy has the lifetimes of sessions. If it is zero, [session.DefaultPolicy] is used.
 	Policy session.Policy
 	// Mailbox is the capacity of each actor's queue. If 0, it is the broker's default. If a queue is full,
@@ -135,6 +139,31 @@ type Admin struct {
 	Hosts        []string
 }
 
+// Documents configures clients whose id is the URL of their Client ID Metadata Document.
+type Documents struct {
+	Enabled bool
+	// Hosts are the hosts whose documents are accepted. If empty, all are.
+	Hosts []string
+	// InsecureLoopback also allows documents and key sets at http and on loopback addresses. It MUST NOT be set outside of development.
+	InsecureLoopback bool
+	// Policy is what such clients may have.
+	Policy broker.ClientPolicy
+}
+
+// Registration configures clients that register themselves (RFC 7591).
+type Registration struct {
+	// Enabled allows registrations. A client that is registered already may be used in any case, with what Policy allows.
+	Enabled bool
+	// InitialToken is the bearer token that a registration needs. If empty, it needs none.
+	InitialToken string
+	// PerMinute is how many registrations an address may make at this broker, and MaxClients how many clients may be registered at a time.
+	PerMinute, MaxClients int
+	// UnusedAfter is how long a client is kept that is not used.
+	UnusedAfter time.Duration
+	// Policy is what such clients may have.
+	Policy broker.ClientPolicy
+}
+
 // Transport is what a node passes to its providers.
 type Transport struct {
 	// Instrument returns a wrapper that counts the requests to the provider of that name.
@@ -172,6 +201,9 @@ func (c *Config) validate() error {
 		if err := c.Policy.CheckShared().Err(); err != nil {
 			return err
 		}
+	}
+	if len(c.ScopesSupported) == 0 {
+		c.ScopesSupported = []string{credential.ScopeOpenID}
 	}
 	if c.Admin.Socket == "" {
 		c.Admin.Socket = adminsocket.Path(c.DataDir)

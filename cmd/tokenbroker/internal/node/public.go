@@ -39,7 +39,7 @@ func (n *Node) serve(context.Context) error {
 	public.OAuth = oauth.Config{
 		Clients: n.oauthClients, Origins: n.oauthClients.Origins(),
 		Verifier: own, AnyAudience: n.tokens, JWKS: document(n.keys.JWKS), MaxTokenLifetime: n.publishedLife, Algorithms: n.algorithms,
-		Scopes: n.scopes(), Claims: credential.ClaimNames(), AssertionAlgorithms: upstream.Algorithms(),
+		Scopes: n.cfg.ScopesSupported, Claims: credential.ClaimNames(), AssertionAlgorithms: upstream.Algorithms(),
 	}
 	public.Feed = feed.Config{
 		Clients: n.oauthClients, Catchup: catchup{n.ledger}, Stream: stream{n.publisher.Hub()}, Receipts: n.postedReceipts(),

@@ -19,9 +19,12 @@ func Clients(w io.Writer, clients []operator.ClientInfo) {
 	}
 	rows := make([][]string, len(clients))
 	for i, c := range clients {
-		rows[i] = []string{terminal.Cell(c.ID), terminal.Cell(c.Name), clientKind(c), clientSource(c), terminal.Cells(c.Grants), terminal.Cells(c.Scopes), terminal.Stamp(c.CreatedAt)}
+		rows[i] = []string{
+			terminal.Cell(c.ID), terminal.Cell(c.Name), clientKind(c), clientSource(c), terminal.Cells(c.Grants), terminal.Cells(c.Scopes),
+			terminal.Stamp(c.CreatedAt), terminal.Stamp(c.ExpiresAt),
+		}
 	}
-	terminal.Table(w, "ID|NAME|KIND|SOURCE|GRANTS|SCOPES|CREATED", rows)
+	terminal.Table(w, "ID|NAME|KIND|SOURCE|GRANTS|SCOPES|CREATED|EXPIRES", rows)
 }
 
 func clientKind(c operator.ClientInfo) string {
@@ -36,10 +39,8 @@ func clientKind(c operator.ClientInfo) string {
 
 func clientSource(c operator.ClientInfo) string {
 	switch {
-	case c.Class == broker.ClassDocument:
-		return "metadata document"
-	case c.Class == broker.ClassRegistered:
-		return "registration"
+	case c.Class != broker.ClassKnown:
+		return terminal.Cell(string(c.Class))
 	case c.Dynamic:
 		return "operator"
 	}
@@ -92,7 +93,7 @@ func Client(w io.Writer, c operator.ClientInfo) {
 	}
 	rows = append(rows, []string{"created", terminal.Stamp(c.CreatedAt)})
 	if !c.ExpiresAt.IsZero() {
-		rows = append(rows, []string{"expires unless used", terminal.Stamp(c.ExpiresAt)})
+		rows = append(rows, []string{"removed unless used before", terminal.Stamp(c.ExpiresAt)})
 	}
 	terminal.Table(w, "", rows)
 }

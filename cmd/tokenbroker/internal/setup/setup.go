@@ -84,7 +84,8 @@ func Build(ctx context.Context, cfg *config.Config) (*Built, config.Problems) {
 		BrowserClient: cfg.Browser.Client, BrowserScope: strings.Join(cfg.Browser.Scopes, " "),
 		SignedOutURL: cfg.Browser.SignedOutURL,
 		Clients:      clients, CustomClaims: claims, Providers: providers,
-		Resources: cfg.OAuth.Resources, ScopeTexts: cfg.OAuth.Scopes,
+		Resources: cfg.OAuth.Resources, ScopeTexts: cfg.OAuth.Scopes, ScopesSupported: cfg.OAuth.ScopesSupported,
+		Documents: documentsOf(cfg.OAuth.CIMD), Registration: registrationOf(cfg.OAuth.Registration),
 		Setting: func(key string) string { return key + " in the configuration" },
 	}}
 	if certificate != nil {
@@ -94,6 +95,19 @@ func Build(ctx context.Context, cfg *config.Config) (*Built, config.Problems) {
 		built.Node.Admin.Certificate = adminCertificate.Get
 	}
 	return built, nil
+}
+
+// documentsOf returns the settings of clients with metadata documents.
+func documentsOf(c config.CIMD) node.Documents {
+	return node.Documents{Enabled: c.Enabled, Hosts: c.Hosts, InsecureLoopback: c.InsecureLoopback, Policy: c.Policy()}
+}
+
+// registrationOf returns the settings of clients that register themselves.
+func registrationOf(r config.Registration) node.Registration {
+	return node.Registration{
+		Enabled: r.Enabled, InitialToken: r.InitialAccessToken.Reveal(), PerMinute: r.PerMinute, MaxClients: r.MaxClients,
+		UnusedAfter: r.UnusedAfter.Std(), Policy: r.Policy(),
+	}
 }
 
 // CheckDirectories returns the problems of the directories that a node creates: a path that exists and
