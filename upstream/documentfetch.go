@@ -66,11 +66,16 @@ func (d *Documents) fetch(ctx context.Context, id string, u *url.URL, last *docu
 func (d *Documents) unanswered(ctx context.Context, u *url.URL, err error) error {
 	if refused := new(addressError); errors.As(err, &refused) {
 		d.cfg.Logger.InfoContext(ctx, "a client's metadata document has an address that is not allowed", "host", u.Host, "address", refused.address)
-		return refusedDocument("its host does not have a public address")
+		return refusedDocument(notPublic)
 	}
 	return fmt.Errorf("%w: fetching the document: %w", broker.ErrUpstreamUnavailable, err)
 }
 
+// notPublic is why a document at an address that is not public is refused.
+const notPublic = "its host does not have a public address"
+
+// refusedDocument returns the error of a document that cannot be used. It is shown to users, so it must not contain text that the
+// host of the document chose.
 func refusedDocument(format string, args ...any) error {
 	return fmt.Errorf("%w: %s", broker.ErrClientDocument, fmt.Sprintf(format, args...))
 }
@@ -85,13 +90,13 @@ func checkAnswer(resp *http.Response) error {
 	case code != http.StatusOK:
 		return refusedDocument("the status of its URL is %d; want 200", code)
 	case !isJSON(resp.Header["Content-Type"]):
-		return refusedDocument("its Content-Type is %.100q; want application/json or application/*+json", resp.Header.Get("Content-Type"))
+		return refusedDocument("its Content-Type is not application/json or application/*+json")
 	case resp.ContentLength > maxDocument:
 		return refusedDocument("it is larger than %d bytes", maxDocument)
 	}
 	for _, coding := range resp.Header["Content-Encoding"] {
 		if !strings.EqualFold(strings.TrimSpace(coding), "identity") {
-			return refusedDocument("it is encoded as %.100q, which the broker did not ask for", coding)
+			return refusedDocument("it has a Content-Encoding, which the broker did not ask for")
 		}
 	}
 	return nil

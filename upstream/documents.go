@@ -122,7 +122,7 @@ func (d *Documents) Close() {
 func (d *Documents) Document(ctx context.Context, id string) (json.RawMessage, error) {
 	u, err := d.checkURL(id)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", broker.ErrClientDocument, err)
+		return nil, err
 	}
 	last := d.last(id)
 	if last != nil && d.cfg.Now().Before(last.until) {
@@ -147,17 +147,19 @@ func (d *Documents) Document(ctx context.Context, id string) (json.RawMessage, e
 	}
 }
 
-// checkURL returns the parsed URL, and an error if it must not be fetched.
+// checkURL returns the parsed URL, and an error that wraps [broker.ErrClientDocument] if it must not be fetched.
 func (d *Documents) checkURL(id string) (*url.URL, error) {
 	if len(id) > maxDocumentURL {
-		return nil, fmt.Errorf("its URL is longer than %d bytes", maxDocumentURL)
+		return nil, refusedDocument("its URL is longer than %d bytes", maxDocumentURL)
 	}
 	u, err := d.transport.checkClaimed(id)
-	if err != nil {
-		return nil, fmt.Errorf("its URL: %w", err)
-	}
-	if len(d.cfg.Hosts) > 0 && !slices.ContainsFunc(d.cfg.Hosts, func(host string) bool { return strings.EqualFold(host, u.Hostname()) }) {
-		return nil, fmt.Errorf("its host %.100q is not one of those whose documents are accepted", u.Hostname())
+	switch {
+	case errors.As(err, new(*addressError)):
+		return nil, refusedDocument(notPublic)
+	case err != nil:
+		return nil, fmt.Errorf("%w: its URL: %w", broker.ErrClientDocument, err)
+	case len(d.cfg.Hosts) > 0 && !slices.ContainsFunc(d.cfg.Hosts, func(host string) bool { return strings.EqualFold(host, u.Hostname()) }):
+		return nil, refusedDocument("its host is not one of those whose documents are accepted")
 	}
 	return u, nil
 }
