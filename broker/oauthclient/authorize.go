@@ -125,7 +125,7 @@ func (svc *Service) redirectingClient(ctx context.Context, params url.Values, re
 	var cause *refused
 	switch {
 	case errors.Is(err, broker.ErrClientDocument) && errors.As(err, &cause):
-		return refuse("The client's metadata document cannot be used. " + cause.why)
+		return none, svc.refuseOnPage(ctx, "authorization_refused", params.Get("client_id"), unusableDocument(cause), req)
 	case err != nil:
 		return none, commit.AppError(ctx, "reading the client", err)
 	case client.ID == "":

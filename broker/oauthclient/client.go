@@ -32,13 +32,10 @@ func (svc *Service) client(ctx context.Context, id string) (directory.ClientReco
 		return unknown, nil
 	}
 	client, err := svc.clients.Read(ctx, svc.cfg.Store, id)
-	if err != nil || client.Removed {
+	switch {
+	case err != nil || client.Removed || client.Expired(svc.cfg.Clock.Now()):
 		return unknown, err
-	}
-	if r := client.Registration; r != nil {
-		if svc.cfg.Clock.Now().Unix() >= r.ExpiresAt { // the store may remove the record later
-			return unknown, nil
-		}
+	case client.Registration != nil:
 		client = clientmetadata.Apply(client, svc.cfg.RegistrationPolicy)
 	}
 	return client, nil
@@ -52,7 +49,7 @@ func (svc *Service) documentClient(ctx context.Context, id string) (directory.Cl
 		return unknown, nil
 	}
 	if flaw := directory.DocumentIDFlaw(id, svc.cfg.InsecureLoopback); flaw != "" {
-		return unknown, refuseDocument("The client_id "+flaw+".", nil)
+		return unknown, refuseDocument("its URL "+flaw, nil)
 	}
 	stored, err := svc.clients.Read(ctx, svc.cfg.Store, id)
 	if err != nil || stored.Removed {
@@ -77,10 +74,17 @@ func (svc *Service) documentClient(ctx context.Context, id string) (directory.Cl
 	return client, nil
 }
 
-// refuseDocument returns the refusal of a client whose metadata document cannot be used. reason is a sentence for the client's
-// developer.
+// refuseDocument returns the refusal of a client whose metadata document cannot be used. reason is for the client's developer.
 func refuseDocument(reason string, cause error) error {
 	return &broker.Error{Code: broker.CodeInvalidClient, Message: wrongCredentials, Err: errors.Join(&refused{reason}, broker.ErrClientDocument, cause)}
+}
+
+// unusableDocument returns the refusal for a page of a client whose metadata document cannot be used.
+func unusableDocument(cause *refused) *broker.Error {
+	return &broker.Error{
+		Code: broker.CodeInvalidRedirect, Err: broker.ErrClientDocument,
+		Message: "The client's metadata document cannot be used: " + strings.TrimSuffix(cause.why, ".") + ".",
+	}
 }
 
 // reasonOf returns why a document was refused.

@@ -19,8 +19,7 @@ import (
 )
 
 const (
-	// indexAge is how old the knowledge of the clients' origins may be, and missingAge how old it may be for an origin that is
-	// not known.
+	// indexAge is how old the knowledge of the clients may be, and missingAge how old it may be for an origin that is not known.
 	indexAge   = 5 * time.Second
 	missingAge = time.Second
 	// indexTimeout is how long a reading may take. Other questions wait for it.
@@ -45,7 +44,7 @@ type ClientIndex struct {
 // knownClients is what the index knows as of a time.
 type knownClients struct {
 	clients map[string][]string // ids by origin
-	names   map[string]bool     // folded names and ids; nil until the records were read once
+	names   map[string]bool     // names and ids by directory.Lookalike; nil until the records were read once
 	at      time.Time
 }
 
@@ -72,12 +71,7 @@ func (x *ClientIndex) Imitates(ctx context.Context, name string) bool {
 		return true
 	}
 	known := x.atMost(ctx, x.known.Load(), indexAge)
-	return known.names == nil || known.names[foldClientName(name)]
-}
-
-// foldClientName returns the same text for names that look the same on a page, which shows each run of white space as one space.
-func foldClientName(name string) string {
-	return strings.Join(strings.Fields(directory.FoldName(name)), "")
+	return known.names == nil || known.names[directory.Lookalike(name)]
 }
 
 // atMost returns knowledge of at most that age, or the old one if the records cannot be read. A call that waited for the reading of
@@ -148,8 +142,8 @@ func (k *knownClients) add(id string, record []byte) error {
 		return nil
 	}
 	for _, name := range []string{client.Name, id} {
-		if name != "" {
-			k.names[foldClientName(name)] = true
+		if looks := directory.Lookalike(name); looks != "" {
+			k.names[looks] = true
 		}
 	}
 	for _, origin := range client.Origins {

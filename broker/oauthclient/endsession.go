@@ -110,7 +110,7 @@ func (svc *Service) afterLogout(ctx context.Context, in broker.EndSessionRequest
 	var cause *refused
 	switch {
 	case errors.Is(err, broker.ErrClientDocument) && errors.As(err, &cause):
-		return refuse(broker.CodeInvalidRedirect, "The client's metadata document cannot be used. "+cause.why)
+		return nil, svc.refuseOnPage(ctx, "log_out_refused", id, unusableDocument(cause), req)
 	case err != nil:
 		return nil, commit.AppError(ctx, "reading the client", err)
 	case client.ID != "":

@@ -209,7 +209,7 @@ func TestRefusedDocumentsAreShownOnAPageWithTheRule(t *testing.T) {
 			a.docs.set(t, tc.change)
 			a.Log.Reset()
 			_, err := a.svc.Authorize(t.Context(), broker.AuthorizationRequest{Params: request(tc.id, "redirect_uri", appRedirect), RefreshToken: browser.RefreshToken}, brokertest.Request)
-			if app := brokertest.WantCode(t, err, broker.CodeInvalidRedirect); !strings.Contains(app.Message, tc.want) {
+			if app := brokertest.WantCode(t, err, broker.CodeInvalidRedirect); !strings.Contains(app.Message, tc.want) || errors.Is(app, broker.ErrClientDocument) != (name != "an unregistered target") {
 				t.Errorf("message %q, want %q", app.Message, tc.want)
 			}
 			if log := a.Log.String(); strings.Count(log, "event=authorization_refused") != 1 || strings.Contains(log, "u:p@") || len(log) > 1500 {
