@@ -195,6 +195,32 @@ func TestAPublicClientSignsInAndIsDenied(t *testing.T) {
 	wantTokens(t, postForm(t, issuer+"/oauth2/token", refresh))
 }
 
+// The alert TokenbrokerRefreshTokenReused is about cookies of browser sessions. A client that presents an old refresh token is no alarm.
+func TestTheReuseAlertDoesNotCountRefreshTokensOfClients(t *testing.T) {
+	l := newFaultLab(t, withClients)
+	issuer := l.node.Issuer()
+	ada := newPerson(t, issuer)
+	const callback = "http://127.0.0.1:43210/callback"
+	code := codeAt(t, ada.press(ada.signIn(ada.open(authorize(issuer, "demo-native", callback, ""))), "consent-allow", nil), issuer, callback)
+	form := codeGrant(code, callback)
+	form.Set("client_id", "demo-native")
+	first := wantTokens(t, postForm(t, issuer+"/oauth2/token", form)).text("refresh_token")
+	newest := first
+	for range 6 { // more than what the grace of a superseded refresh token covers
+		refresh := refreshGrant(newest)
+		refresh.Set("client_id", "demo-native")
+		newest = wantTokens(t, postForm(t, issuer+"/oauth2/token", refresh)).text("refresh_token")
+	}
+	for _, token := range []string{first, newest} { // the first ends the grant
+		refresh := refreshGrant(token)
+		refresh.Set("client_id", "demo-native")
+		wantError(t, postForm(t, issuer+"/oauth2/token", refresh), 400, "invalid_grant")
+	}
+	if metrics := l.scrape(); strings.Contains(metrics, "\ntokenbroker_refreshes_total{") {
+		t.Error("the token endpoint is counted in tokenbroker_refreshes_total")
+	}
+}
+
 // TestRefreshTokensBelongToTheirChannel checks that the token endpoint refuses a SPA's refresh token, and the endpoints of SPAs
 // that of an OAuth client.
 func TestRefreshTokensBelongToTheirChannel(t *testing.T) {
