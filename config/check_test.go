@@ -452,7 +452,7 @@ func TestRefusals(t *testing.T) {
 		{"http", flags{"oauth.scopes.hello:read": "a\u202eb"}, "oauth.scopes.hello:read", "1 to 200"},
 		{"http", flags{"oauth.scopes.a b": "x"}, "oauth.scopes.a b", "scope"},
 		{"http", flags{"oauth.cimd.enabled": "true"}, "oauth.cimd.scopes", "is missing"},
-		{"http", flags{"oauth.cimd.enabled": "true", "oauth.cimd.scopes": "openid", "oauth.cimd.insecure_loopback": "true", "oauth.cimd.hosts": "app.example.com,[::1]:8443"}, "", ""},
+		{"http", flags{"oauth.cimd.enabled": "true", "oauth.cimd.scopes": "openid", "oauth.cimd.insecure_loopback": "true", "oauth.cimd.hosts": "app.example.com,127.0.0.1,::1,localhost"}, "", ""},
 		{"http", flags{"oauth.cimd.insecure_loopback": "true", "public_url": "https://auth.example.com", "trusted_proxies": "127.0.0.1"}, "oauth.cimd.insecure_loopback", "public_url is not on loopback"},
 		{"http", flags{"oauth.cimd.hosts": "https://app.example.com"}, "oauth.cimd.hosts", "without scheme"},
 		{"http", flags{"oauth.cimd.access_token": "10m"}, "oauth.cimd.access_token", "5m"},

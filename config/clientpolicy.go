@@ -1,8 +1,8 @@
 package config
 
 import (
+	"net/netip"
 	"strconv"
-	"strings"
 	"time"
 
 	"tokenbroker/api/origin"
@@ -39,9 +39,10 @@ func (c *checker) selfDescribed() {
 	c.clientPolicy("oauth.cimd", o.CIMD.Enabled, o.CIMD.ClientPolicy)
 	c.names("oauth.cimd.hosts", o.CIMD.Hosts)
 	for _, host := range o.CIMD.Hosts {
-		if u, err := origin.Parse("https://" + host); err != nil || origin.Of(u) != "https://"+host || strings.Contains(host, "*") {
+		u, err := origin.Parse("https://" + host)
+		if _, notAddress := netip.ParseAddr(host); notAddress != nil && (err != nil || u.Hostname() != host) {
 			c.add("oauth.cimd.hosts", strconv.Quote(host)+" is not a host name",
-				"in lower case, without scheme and path, with a port only if it is not 443, such as app.example.com; wildcards are not supported")
+				"in lower case, without scheme, port and path, such as app.example.com; wildcards are not supported")
 		}
 	}
 	switch {

@@ -179,7 +179,7 @@ type OAuth struct {
 type CIMD struct {
 	Enabled          bool     `yaml:"enabled" doc:"Accept clients whose client_id is the URL of a Client ID Metadata Document, which the broker fetches."`
 	InsecureLoopback bool     `yaml:"insecure_loopback" doc:"Also fetch documents from http and from https on a loopback address. For development: refused unless public_url is on loopback too."`
-	Hosts            []string `yaml:"hosts" doc:"Hosts whose documents are accepted, as app.example.com or app.example.com:8443; default: all."`
+	Hosts            []string `yaml:"hosts" doc:"Hosts whose documents are accepted, without port, as app.example.com; default: all."`
 	ClientPolicy
 }
 

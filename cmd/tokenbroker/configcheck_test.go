@@ -111,7 +111,7 @@ var badValues = map[string][]string{
 	"oauth.cimd.session_absolute":             {"oauth.cimd.session_absolute=91d"},
 	"oauth.cimd.refresh_grace":                {"oauth.cimd.refresh_grace=6m", "oauth.cimd.refresh_grace=4s store.engine=etcd"},
 	"oauth.cimd.insecure_loopback":            {"oauth.cimd.insecure_loopback=maybe", "oauth.cimd.insecure_loopback=true public_url=https://auth.example.com"},
-	"oauth.cimd.hosts":                        {"oauth.cimd.hosts=https://app.example.com", "oauth.cimd.hosts=*.example.com", "oauth.cimd.hosts=App.example.com", "oauth.cimd.hosts=app.example.com/a", "oauth.cimd.hosts=u@app.example.com", "oauth.cimd.hosts=app.example.com:443", "oauth.cimd.hosts=app.example.com:x", "oauth.cimd.hosts=a.example,a.example"},
+	"oauth.cimd.hosts":                        {"oauth.cimd.hosts=https://app.example.com", "oauth.cimd.hosts=*.example.com", "oauth.cimd.hosts=App.example.com", "oauth.cimd.hosts=app.example.com/a", "oauth.cimd.hosts=u@app.example.com", "oauth.cimd.hosts=app.example.com:8443", "oauth.cimd.hosts=[::1]", "oauth.cimd.hosts=a.example,a.example"},
 	"oauth.registration.enabled":              {"oauth.registration.enabled=maybe"},
 	"oauth.registration.scopes":               {"oauth.registration.scopes= oauth.registration.enabled=true", "oauth.registration.scopes=a\"b", "oauth.registration.scopes=a,a"},
 	"oauth.registration.audiences":            {"oauth.registration.audiences=a,a", "oauth.registration.audiences=" + strings.Repeat("a", 300)},
