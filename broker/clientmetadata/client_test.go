@@ -104,6 +104,25 @@ func TestScopesAndGrantsAreThoseOfThePolicy(t *testing.T) {
 	}
 }
 
+// TestReasonsOfDocumentsHaveNoTextOfTheirAuthors checks the reasons that pages show: a document must not say something to users on a page
+// of the broker.
+func TestReasonsOfDocumentsHaveNoTextOfTheirAuthors(t *testing.T) {
+	for _, uris := range []string{
+		`"redirect_uris":["call 555-0100 now"]`, `"redirect_uris":["call-555-0100-now:/cb"]`, `"redirect_uris":["CALL-555-0100-now.a:/cb"]`,
+		`"redirect_uris":["https://Call-555-0100-now/"]`, `"redirect_uris":["https://a.example/#call-555-0100-now"]`, `"redirect_uris":["https://call-555-0100-now:0/"]`,
+		`"redirect_uris":["https://a.example/cb"],"post_logout_redirect_uris":["call-555-0100-now"]`,
+		`"redirect_uris":["https://a.example/cb"],"token_endpoint_auth_method":"private_key_jwt","jwks_uri":"http://call-555-0100-now"`,
+		`"redirect_uris":["https://a.example/cb"],"token_endpoint_auth_method":"call-555-0100-now"`, `"redirect_uris":["https://a.example/cb"],"grant_types":["call-555-0100-now"]`,
+		`"redirect_uris":["https://a.example/cb"],"response_types":["call-555-0100-now"]`, `"redirect_uris":["https://a.example/cb"],"scope":"call-555-0100-now"`,
+		`"redirect_uris":["https://a.example/cb"],"application_type":"call-555-0100-now"`, `"call-555-0100-now":1,"call-555-0100-now":1`,
+	} {
+		_, err := document(t, `{"client_id":"`+documentID+`",`+uris+`}`)
+		if err == nil || strings.Contains(strings.ToLower(err.Error()), "555") {
+			t.Errorf("%s: %v", uris, err)
+		}
+	}
+}
+
 func TestDocuments(t *testing.T) {
 	c, err := document(t, `{"client_id":"`+documentID+`","redirect_uris":["http://localhost/cb","http://127.0.0.1:8123/cb","https://app.example.com:443/cb"],"jwks":`+jwks+`}`)
 	if err != nil {

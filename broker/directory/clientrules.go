@@ -91,7 +91,7 @@ type ClientLimits struct {
 // ValidateClient returns the problems of a client that the configuration names, an operator registers or that describes itself. The
 // keys are those of a client in the configuration. It does not check secrets.
 func ValidateClient(c broker.Client, limits ClientLimits) setting.Problems {
-	v := &clientCheck{client: c, record: NewClientRecord(c)}
+	v := &clientCheck{client: c, record: NewClientRecord(c), class: limits.Class}
 	v.id(limits.Class)
 	v.names()
 	v.selfDescribed(limits.Class)
@@ -121,6 +121,7 @@ func ValidateClientPolicy(p broker.ClientPolicy, limits ClientLimits) setting.Pr
 type clientCheck struct {
 	client   broker.Client
 	record   ClientRecord
+	class    broker.ClientClass
 	problems setting.Problems
 }
 
@@ -217,15 +218,16 @@ func (v *clientCheck) list(key string, values []string, flaw func(string) string
 	for _, value := range values {
 		if flaw := flaw(value); flaw != "" {
 			message, hint, _ := strings.Cut(flaw, ": ")
-			v.problems.Add(key, quoted(value)+" "+message, hint)
+			v.problems.Add(key, v.quoted(value)+" "+message, hint)
 			return
 		}
 	}
 }
 
-// quoted returns a value for a message, shortened, or not at all if it may contain a password.
-func quoted(value string) string {
-	if strings.Contains(value, "@") {
+// quoted returns a value for a message, shortened, or not at all if it may contain a password. The message about a document is shown to
+// users, so it must not contain text that the document's author chose.
+func (v *clientCheck) quoted(value string) string {
+	if v.class == broker.ClassDocument || strings.Contains(value, "@") {
 		return "an item"
 	}
 	return fmt.Sprintf("%.120q", value)
@@ -379,7 +381,7 @@ func (v *clientCheck) workloads() {
 		}
 		if flaw := webFlaw(url); flaw != "" && url != "" {
 			message, hint, _ := strings.Cut(flaw, ": ")
-			v.problems.Add(key, quoted(url)+" "+message, hint)
+			v.problems.Add(key, v.quoted(url)+" "+message, hint)
 		}
 	}
 }

@@ -126,7 +126,7 @@ func parseURI(uri string) (u *url.URL, flaw string) {
 	case u.User != nil:
 		return nil, "has a user or a password in it: remove them"
 	case !strings.HasPrefix(uri, u.Scheme+":"):
-		return nil, "has capital letters in its scheme: write " + u.Scheme
+		return nil, "has capital letters in its scheme: write it in lower case"
 	}
 	return u, ""
 }
@@ -137,13 +137,13 @@ func webURLFlaw(u *url.URL) string {
 	host := strings.TrimSuffix(u.Host, ":"+port)
 	switch {
 	case u.Scheme != "https" && u.Scheme != "http":
-		return "has the scheme " + u.Scheme + ": use https, http on a loopback host, or a private scheme with a dot, such as com.example.app"
+		return "has a scheme that is not allowed: use https, http on a loopback host, or a private scheme with a dot, such as com.example.app"
 	case u.Hostname() == "":
 		return "has no host"
 	case strings.HasSuffix(u.Host, ":") || port != "" && !validPort(port):
 		return "has a port that is not 1 to 65535 as browsers write it"
 	case strings.ToLower(host) != host:
-		return "has capital letters in its host: write " + strings.ToLower(host)
+		return "has capital letters in its host: write it in lower case"
 	case strings.HasSuffix(host, "."):
 		return "has a host that ends in a dot: remove the dot"
 	case strings.Contains(host, "%"):
