@@ -33,12 +33,14 @@ func (svc *Service) client(ctx context.Context, id string) (directory.ClientReco
 	}
 	client, err := svc.clients.Read(ctx, svc.cfg.Store, id)
 	switch {
-	case err != nil || client.Removed || client.Expired(svc.cfg.Clock.Now()):
+	case err != nil || client.Removed:
 		return unknown, err
-	case client.Registration != nil:
-		client = clientmetadata.Apply(client, svc.cfg.RegistrationPolicy)
+	case client.Registration == nil:
+		return client, nil
+	case client.Expired(svc.cfg.Clock.Now()): // the store may remove the record later
+		return unknown, nil
 	}
-	return client, nil
+	return clientmetadata.Apply(client, svc.cfg.RegistrationPolicy), nil
 }
 
 // documentClient is client for the URL of a metadata document. The store has at most the client's epoch, which is read before the
