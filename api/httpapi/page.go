@@ -91,7 +91,10 @@ func writeRefusalPage(w http.ResponseWriter, r *http.Request, x *LogEntry, e *br
 // refusalPage returns the title and the text of the page about a refusal. Where the refusal's
 // message is for the developer of the client, the page explains instead what its reader can do.
 func refusalPage(e *broker.Error) Page {
-	if errors.Is(e, broker.ErrClientDocument) {
+	switch described := errors.Is(e, broker.ErrClientDocument); {
+	case described && e.Code == broker.CodeUpstreamUnavailable:
+		return Page{Title: "This application cannot be used now", Text: "Its description of itself cannot be read. Try again in a few minutes."}
+	case described:
 		return Page{
 			Title: "This application cannot be used", Text: "Its description of itself is refused. Go back to the application and tell its support.",
 			Reason: sentence(e.Message),

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"tokenbroker/broker"
 )
@@ -145,6 +146,16 @@ func TestRFC9700Section4112LinksDoNotLeadToOtherSites(t *testing.T) {
 				t.Errorf("%d %v", a.StatusCode, a.Header)
 			}
 		})
+	}
+}
+
+// TestADocumentThatCannotBeReadNowIsNoProvider checks that the page about a client whose document cannot be read does not blame a provider.
+func TestADocumentThatCannotBeReadNowIsNoProvider(t *testing.T) {
+	f := &fake{err: &broker.Error{Code: broker.CodeUpstreamUnavailable, Message: "not now", RetryAfter: time.Second, Err: broker.ErrClientDocument}}
+	a := call(t, serve(t, f), "GET", "/auth/authorize?"+request, "")
+	a.wantPage(t, http.StatusServiceUnavailable)
+	if text(a.find("h1")) != "This application cannot be used now" || strings.Contains(a.body, "provider") {
+		t.Errorf("the page: %s", a.body)
 	}
 }
 

@@ -21,8 +21,8 @@ import (
 const maxClientID = 256
 
 // client returns the record of a client, with what its class may have now. It is zero for a client that is unknown or was removed. The
-// error for a document that cannot be used is CodeInvalidClient and wraps [broker.ErrClientDocument]; one that cannot be read now is
-// CodeUpstreamUnavailable. Callers must not change the record's slices.
+// error for a document that cannot be used is CodeInvalidClient, with the reason as a [refused], and for one that cannot be read now
+// CodeUpstreamUnavailable. Both wrap [broker.ErrClientDocument]. Callers must not change the record's slices.
 func (svc *Service) client(ctx context.Context, id string) (directory.ClientRecord, error) {
 	var unknown directory.ClientRecord
 	if directory.IsDocumentID(id) {
@@ -63,7 +63,8 @@ func (svc *Service) documentClient(ctx context.Context, id string) (directory.Cl
 		return unknown, refuseDocument(reasonOf(err), err)
 	case errors.Is(err, broker.ErrUpstreamUnavailable):
 		return unknown, &broker.Error{
-			Code: broker.CodeUpstreamUnavailable, Message: "The client's metadata document cannot be read at the moment; try again.", RetryAfter: 5 * time.Second, Err: err,
+			Code: broker.CodeUpstreamUnavailable, Message: "The client's metadata document cannot be read at the moment; try again.",
+			RetryAfter: 5 * time.Second, Err: errors.Join(broker.ErrClientDocument, err),
 		}
 	case err != nil:
 		return unknown, err
