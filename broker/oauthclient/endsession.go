@@ -114,7 +114,7 @@ func (svc *Service) afterLogout(ctx context.Context, in broker.EndSessionRequest
 	case err != nil:
 		return nil, commit.AppError(ctx, "reading the client", err)
 	case client.ID != "":
-		out.ClientName = svc.displayName(ctx, client)
+		out.ClientName, out.Class = svc.displayName(ctx, client), client.Class()
 	}
 	if in.PostLogoutURI == "" {
 		return out, nil

@@ -433,13 +433,13 @@ func TestLogOutOfAClientOfADocument(t *testing.T) {
 	browser := a.MustSignIn(t)
 	a.tokens["own"] = map[string]any{"sub": browser.UID, "sid": browser.SID, "aud": appURL}
 	in := broker.EndSessionRequest{IDTokenHint: "own", PostLogoutURI: "https://app.example.com/bye", RefreshToken: browser.RefreshToken}
-	if got := a.endSession(t, in); !got.LogOff || got.RedirectURL != in.PostLogoutURI || got.ClientName != "An App" {
+	if got := a.endSession(t, in); !got.LogOff || got.RedirectURL != in.PostLogoutURI || got.ClientName != "An App" || got.Class != broker.ClassDocument {
 		t.Errorf("%+v", got)
 	}
 	a.docs.set(t, map[string]any{"client_id": "https://app.example.com/other.json"})
 	_, err := a.svc.EndSession(t.Context(), in, brokertest.Request)
-	if app := brokertest.WantCode(t, err, broker.CodeInvalidRedirect); !strings.Contains(app.Message, "client_id is not the URL") {
-		t.Error(app.Message)
+	if app := brokertest.WantCode(t, err, broker.CodeInvalidRedirect); !strings.Contains(app.Message, "client_id is not the URL") || !errors.Is(err, broker.ErrClientDocument) {
+		t.Error(app)
 	}
 	a.docs.err = broker.ErrUpstreamUnavailable
 	_, err = a.svc.EndSession(t.Context(), in, brokertest.Request)
