@@ -52,17 +52,23 @@ func start(t *testing.T) *service {
 		s.causes <- context.Cause(ctx)
 		return nil, nil, context.Cause(ctx)
 	})
+	s.serve(t, v, server, s.issuer.URL())
+	return s
+}
+
+// serve serves the MCP server until the test ends, and closes v then.
+func (s *service) serve(t *testing.T, v *validator.Validator, server *mcp.Server, issuer string) {
+	t.Helper()
 	listening := httptest.NewUnstartedServer(nil)
 	s.url = "http://" + listening.Listener.Addr().String() + "/mcp"
 	listening.Config.Handler = handler(v, server, httpauth.Resource{
-		URI: s.url, AuthorizationServers: []string{s.issuer.URL()}, Scopes: []string{"hello:read"}, Name: "Greetings",
+		URI: s.url, AuthorizationServers: []string{issuer}, Scopes: []string{"hello:read"}, Name: "Greetings",
 	})
 	listening.Start()
 	t.Cleanup(func() {
 		v.Close() // ends the streams
 		listening.Close()
 	})
-	return s
 }
 
 func (s *service) mint(sub, sid string) string {

@@ -39,6 +39,9 @@ const (
 	WebSecret     = "demo-web-secret"
 	Audience      = "demo-api"
 	Scope         = "hello:read"
+	// MCPAudience is the audience of examples/mcp, and MCPResource is its URI. Only clients that describe themselves get it.
+	MCPAudience = "demo-mcp"
+	MCPResource = "http://127.0.0.1:8085/mcp"
 )
 
 // Options are the settings of [Run]. All addresses must be on loopback.

@@ -56,12 +56,12 @@ func (s brokerSettings) config(logger *slog.Logger) (node.Config, error) {
 	return node.Config{
 		DataDir: s.DataDir, Listen: s.Listen, Seed: addUser, Admin: node.Admin{Listen: s.AdminListen},
 		Schedule: keyring.Schedule{RotateEvery: keyring.DefaultRotateEvery}, Audience: []string{Audience}, BrowserClient: BrowserClient, BrowserScope: Scope,
-		Clients: clients(), Resources: map[string]string{Audience: s.Services[0] + "/"},
+		Clients: clients(), Resources: map[string]string{Audience: resourceURI(s.Services), MCPAudience: MCPResource},
 		ScopeTexts: map[string]string{Scope: "Read greetings from the demo services"}, ScopesSupported: selfDescribedScopes(),
-		Documents: node.Documents{Enabled: true, InsecureLoopback: true, Policy: broker.ClientPolicy{Scopes: selfDescribedScopes(), RefreshTokens: true}},
+		Documents: node.Documents{Enabled: true, InsecureLoopback: true, Policy: selfDescribed()},
 		Registration: node.Registration{
 			Enabled: true, PerMinute: 100, MaxClients: 1000, UnusedAfter: 30 * 24 * time.Hour,
-			Policy: broker.ClientPolicy{Scopes: selfDescribedScopes(), RefreshTokens: true},
+			Policy: selfDescribed(),
 		},
 		CustomClaims: claims,
 		Providers: func(_ string, via node.Transport) (map[string]node.Provider, error) {
@@ -76,6 +76,11 @@ func (s brokerSettings) config(logger *slog.Logger) (node.Config, error) {
 		},
 		Logger: logger,
 	}, nil
+}
+
+// selfDescribed is what clients that nobody configured may have.
+func selfDescribed() broker.ClientPolicy {
+	return broker.ClientPolicy{Scopes: selfDescribedScopes(), Audiences: []string{Audience, MCPAudience}, RefreshTokens: true}
 }
 
 // selfDescribedScopes are the scopes of clients that nobody configured.
