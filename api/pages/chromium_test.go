@@ -56,7 +56,7 @@ func (s *site) EndSession(_ context.Context, in broker.EndSessionRequest, _ brok
 	return &broker.EndSession{Ask: asks, LogOff: !asks && in.RefreshToken != "", CSRFToken: "csrf-1", UserName: "ada", ClientName: "Web Shop", RedirectURL: s.client + "/bye"}, nil
 }
 
-// chromium starts a browser.
+// chromium starts a browser. The host client.test is this machine.
 func chromium(t *testing.T) context.Context {
 	t.Helper()
 	longtest.SkipShort(t, "starts a browser")
@@ -64,7 +64,7 @@ func chromium(t *testing.T) context.Context {
 	if err != nil {
 		t.Skip("chromium is not installed")
 	}
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox)
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.Flag("host-resolver-rules", "MAP client.test 127.0.0.1"))
 	allocator, stop := chromedp.NewExecAllocator(t.Context(), options...)
 	t.Cleanup(stop)
 	ctx, cancel := chromedp.NewContext(allocator)
@@ -113,6 +113,46 @@ func TestChromiumShowsHostsInFull(t *testing.T) {
 				t.Errorf("step %v at %d px: %v, %q", step, width, err, wrong)
 			}
 		}
+	}
+}
+
+// In a real browser, the answer that the user did not decide about stays on the page until a click, which the page's policy does
+// not block.
+func TestChromiumLeavesByAClick(t *testing.T) {
+	ctx := chromium(t)
+	var mu sync.Mutex // guards received
+	var received []string
+	client := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = r.ParseForm()
+		mu.Lock()
+		defer mu.Unlock()
+		received = append(received, r.Method+" "+r.URL.Path+" "+r.Form.Get("error"))
+		_, _ = w.Write([]byte("<!doctype html><link rel=icon href=data:,><p id=client>"))
+	}))
+	t.Cleanup(client.Close)
+	for mode, want := range map[string]string{"query": "GET /cb invalid_scope", "form_post": "POST /cb invalid_scope"} {
+		uri := strings.Replace(client.URL, "127.0.0.1", "client.test", 1) + "/cb"
+		f := &fake{authorization: unverified(redirectStep(uri, mode, url.Values{"error": {"invalid_scope"}}), broker.ClassDocument)}
+		own := httptest.NewServer(serve(t, f))
+		t.Cleanup(own.Close)
+		if _, err := chromedp.Run(ctx, chromedp.Navigate(own.URL+"/auth/authorize?"+request)); err != nil {
+			t.Fatal(err)
+		}
+		err := chromedp.Do(ctx, chromedp.WaitVisible("#leave"))
+		mu.Lock()
+		if err != nil || len(received) > 0 {
+			t.Errorf("%s: %v, before the click the client received %q", mode, err, received)
+		}
+		mu.Unlock()
+		if err := chromedp.Do(ctx, chromedp.Click("#leave"), chromedp.WaitReady("#client")); err != nil {
+			t.Fatalf("%s: %v", mode, err)
+		}
+		mu.Lock()
+		if len(received) != 1 || received[0] != want {
+			t.Errorf("%s: the client received %q, want %q", mode, received, want)
+		}
+		received = nil
+		mu.Unlock()
 	}
 }
 
