@@ -114,7 +114,7 @@ func refusalPage(e *broker.Error) Page {
 	case broker.CodeLoginState, broker.CodeLoginUsed, CodeDuplicateCookie:
 		return Page{Title: "This sign-in cannot be completed", Text: "It was started in another browser or too long ago, or is completed already. Go back to the application and sign in again."}
 	case broker.CodeUpstreamUnavailable:
-		return Page{Title: "Another service does not answer", Text: "Try again in a few minutes.", Reason: e.Message}
+		return Page{Title: "The sign-in provider does not answer", Text: "Try again in a few minutes."}
 	case CodeMethodNotAllowed, CodeUnsupportedMediaType, CodeUnauthorized, CodeForbiddenOrigin:
 		return Page{Title: "This address is not for browsers", Text: "Applications use it. Go back to the application and sign in from there."}
 	case CodeNotReady:

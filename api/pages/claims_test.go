@@ -161,15 +161,6 @@ func TestADocumentThatCannotBeReadNowIsNoProvider(t *testing.T) {
 
 // TestARefusedDocumentIsExplained checks that the page about a client whose document is refused has the reason and leads nowhere else.
 func TestARefusedDocumentIsExplained(t *testing.T) {
-	t.Run("one that cannot be read", func(t *testing.T) {
-		const reason = "The client's metadata document cannot be read at the moment; try again."
-		f := &fake{err: &broker.Error{Code: broker.CodeUpstreamUnavailable, Message: reason, Err: broker.ErrUpstreamUnavailable}}
-		a := call(t, serve(t, f), "GET", "/auth/authorize?"+request, "")
-		a.wantPage(t, http.StatusServiceUnavailable)
-		if text(a.find("#reason")) != reason || text(a.find("h1")) != "Another service does not answer" || a.Header.Get("Retry-After") == "" {
-			t.Errorf("the page: %s", a.body)
-		}
-	})
 	for reason, cause := range map[string]error{
 		"The client's metadata document cannot be used. It claims the id <b>.": broker.ErrClientDocument,
 		"The redirect URI is not registered for the client.":                   nil,
