@@ -40,6 +40,7 @@ func (n *Node) serve(context.Context) error {
 		Clients: n.oauthClients, Origins: n.oauthClients.Origins(),
 		Verifier: own, AnyAudience: n.tokens, JWKS: document(n.keys.JWKS), MaxTokenLifetime: n.publishedLife, Algorithms: n.algorithms,
 		Scopes: n.cfg.ScopesSupported, Claims: credential.ClaimNames(), AssertionAlgorithms: upstream.Algorithms(),
+		Registrations: n.registrations(), DocumentClients: n.cfg.Documents.Enabled,
 	}
 	public.Feed = feed.Config{
 		Clients: n.oauthClients, Catchup: catchup{n.ledger}, Stream: stream{n.publisher.Hub()}, Receipts: n.postedReceipts(),
