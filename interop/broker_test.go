@@ -30,11 +30,13 @@ const (
 	password = "correct horse"
 )
 
-// server is a broker as a process of its own, with an https issuer.
+// server is a broker as a process of its own.
 type server struct {
-	issuer string
-	ca     []byte // PEM
-	client *http.Client
+	issuer         string
+	user, password string
+	ca             string // file with its certificate as PEM, or ""
+	keyFile        string // the certificate's private key, as PEM
+	client         *http.Client
 }
 
 // build builds a program once for all tests, in the module of dir.
@@ -72,14 +74,15 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// startServer starts a broker with these clients, in the form of the configuration, and the user [userName].
+// startServer starts a broker with an https issuer, the user [userName] and these clients, in the form of the configuration, which may
+// be followed by other sections. For other servers on 127.0.0.1, the broker trusts its own certificate.
 func startServer(t *testing.T, clients string) *server {
 	t.Helper()
 	program, dir := build(t, "..", "./cmd/tokenbroker", "tokenbroker"), t.TempDir()
 	ports := freePorts(t, 2)
-	s := &server{issuer: "https://127.0.0.1:" + ports[0]}
-	certFile, keyFile := filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
-	s.ca = writeCertificate(t, certFile, keyFile)
+	s := &server{issuer: "https://127.0.0.1:" + ports[0], user: userName, password: password}
+	s.ca, s.keyFile = filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key")
+	cert := writeCertificate(t, s.ca, s.keyFile)
 	config := filepath.Join(dir, "tokenbroker.yaml")
 	writeFile(t, config, strings.NewReplacer("ISSUER", s.issuer, "DIR", dir, "PORT", ports[0], "NATS", ports[1], "CLIENTS", clients).Replace(`
 public_url: ISSUER
@@ -94,26 +97,42 @@ clients:
   my-spa: {public: true}
 CLIENTS
 `))
-	start(t, "tokenbroker is ready", program, "serve", "--config", config)
+	start(t, "tokenbroker is ready", s.trusting(exec.Command(program, "serve", "--config", config)))
 	add := exec.CommandContext(t.Context(), program, "users", "add", userName, "--config", config)
 	add.Stdin = strings.NewReader(password + "\n")
 	if out, err := add.CombinedOutput(); err != nil {
 		t.Fatalf("adding the user: %v\n%s", err, out)
 	}
 	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(s.ca)
+	roots.AppendCertsFromPEM(cert)
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}}
 	t.Cleanup(transport.CloseIdleConnections)
 	s.client = &http.Client{Transport: transport}
 	return s
 }
 
-// caFile writes the certificate of the server to a file.
-func (s *server) caFile(t *testing.T) string {
+// trusting returns the command with an environment in which programs in Go and Node trust the server's certificate.
+func (s *server) trusting(cmd *exec.Cmd) *exec.Cmd {
+	cmd.Env = append(cmd.Environ(), "SSL_CERT_FILE="+s.ca, "NODE_EXTRA_CA_CERTS="+s.ca)
+	return cmd
+}
+
+// startDev starts tokenbroker dev, with its user admin. The returned URL is that of its first sample service.
+func startDev(t *testing.T) (s *server, service string) {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "ca.crt")
-	writeFile(t, path, string(s.ca))
-	return path
+	program, ports := build(t, "..", "./cmd/tokenbroker", "tokenbroker"), freePorts(t, 7)
+	for i := range ports {
+		ports[i] = "127.0.0.1:" + ports[i]
+	}
+	cmd := exec.Command(program, "dev", "--listen", ports[0], "--admin-listen", ports[1], "--nats-listen", ports[2], "--idp-listen", ports[3],
+		"--sample-listen", strings.Join(ports[4:], ","))
+	cmd.Env = append(os.Environ(), "XDG_CACHE_HOME="+t.TempDir()) // dev writes there how operators' commands find it
+	start(t, "tokenbroker is ready", cmd)
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &server{
+		issuer: "http://" + ports[0], user: "admin", password: "admin", client: &http.Client{Transport: transport},
+	}, "http://" + ports[4]
 }
 
 // output collects what a process prints.
@@ -135,10 +154,10 @@ func (o *output) String() string {
 }
 
 // start runs a program until the test ends. It returns once the program has printed ready.
-func start(t *testing.T, ready, program string, args ...string) {
+func start(t *testing.T, ready string, cmd *exec.Cmd) {
 	t.Helper()
 	out, ended := &output{}, make(chan error, 1)
-	cmd := exec.Command(program, args...)
+	program := cmd.Path
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

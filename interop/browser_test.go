@@ -14,7 +14,9 @@ import (
 
 // browser fills the broker's pages as a person does: it finds the controls by their ids.
 type browser struct {
-	client *http.Client
+	client         *http.Client
+	user, password string
+	consents       int // how often a client was allowed
 }
 
 // newBrowser returns a browser that stops before a redirect to a URL that begins with stopAt.
@@ -24,12 +26,14 @@ func newBrowser(t *testing.T, s *server, stopAt string) *browser {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &browser{&http.Client{Transport: s.client.Transport, Jar: jar, CheckRedirect: func(req *http.Request, _ []*http.Request) error {
-		if stopAt != "" && strings.HasPrefix(req.URL.String(), stopAt) {
-			return http.ErrUseLastResponse
-		}
-		return nil
-	}}}
+	return &browser{user: s.user, password: s.password, client: &http.Client{
+		Transport: s.client.Transport, Jar: jar, CheckRedirect: func(req *http.Request, _ []*http.Request) error {
+			if stopAt != "" && strings.HasPrefix(req.URL.String(), stopAt) {
+				return http.ErrUseLastResponse
+			}
+			return nil
+		},
+	}}
 }
 
 // page is an answer with its parsed document.
@@ -66,16 +70,30 @@ func (b *browser) get(t *testing.T, to string) *page {
 	return b.send(t, req)
 }
 
-// signIn goes to a URL that leads to the authorization endpoint, signs in and consents, and returns the page after that, or the
-// redirect that the browser stopped at.
+// signIn goes to a URL that leads to the authorization endpoint, signs in unless that was done before, and consents. It returns the
+// page after that, or the redirect that the browser stopped at.
 func (b *browser) signIn(t *testing.T, to string) *page {
 	t.Helper()
 	p := b.get(t, to)
-	p = b.submit(t, p, "submit", map[string]string{"username": userName, "password": password})
+	if p.find("username") != nil {
+		p = b.submit(t, p, "submit", map[string]string{"username": b.user, "password": b.password})
+	}
 	if p.find("consent-allow") != nil {
+		b.consents++
 		p = b.submit(t, p, "consent-allow", nil)
 	}
 	return p
+}
+
+// authorize is signIn for a client's authorization request. It returns the authorization response.
+func (b *browser) authorize(t *testing.T, to string) *url.URL {
+	t.Helper()
+	p := b.signIn(t, to)
+	answer, err := p.Location()
+	if err != nil {
+		t.Fatalf("%s: %v: %d\n%s", p.Request.URL, err, p.StatusCode, p.body)
+	}
+	return answer
 }
 
 // submit sends the form of the button with that id, with the texts by the ids of their inputs.

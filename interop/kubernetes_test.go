@@ -29,11 +29,7 @@ func TestKubernetesAuthenticatesTheIDToken(t *testing.T) {
 		Endpoint: oauth2.Endpoint{AuthURL: s.issuer + "/auth/authorize", TokenURL: s.issuer + "/oauth2/token", AuthStyle: oauth2.AuthStyleInParams},
 	}
 	verifier := oauth2.GenerateVerifier()
-	answer := newBrowser(t, s, callback).signIn(t, config.AuthCodeURL("state", oauth2.S256ChallengeOption(verifier)))
-	to, err := answer.Location()
-	if err != nil {
-		t.Fatalf("%v: %d\n%s", err, answer.StatusCode, answer.body)
-	}
+	to := newBrowser(t, s, callback).authorize(t, config.AuthCodeURL("state", oauth2.S256ChallengeOption(verifier)))
 	tokens, err := config.Exchange(ctx, to.Query().Get("code"), oauth2.VerifierOption(verifier))
 	if err != nil {
 		t.Fatal(err)
@@ -44,7 +40,7 @@ func TestKubernetesAuthenticatesTheIDToken(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	ca, err := dynamiccertificates.NewStaticCAContent("issuer", s.ca)
+	ca, err := dynamiccertificates.NewDynamicCAContentFromFile("issuer", s.ca)
 	if err != nil {
 		t.Fatal(err)
 	}

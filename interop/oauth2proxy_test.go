@@ -3,6 +3,7 @@ package interop
 import (
 	"net/http"
 	"net/http/httptest"
+	"os/exec"
 	"strings"
 	"testing"
 )
@@ -23,12 +24,12 @@ func TestOAuth2ProxyProtectsAPage(t *testing.T) {
 		_, _ = w.Write([]byte("the wiki of " + r.Header.Get("X-Forwarded-Preferred-Username")))
 	}))
 	defer page.Close()
-	start(t, "Cookie settings", build(t, ".", "github.com/oauth2-proxy/oauth2-proxy/v7", "oauth2-proxy"),
+	start(t, "Cookie settings", exec.Command(build(t, ".", "github.com/oauth2-proxy/oauth2-proxy/v7", "oauth2-proxy"),
 		"--provider=oidc", "--oidc-issuer-url="+s.issuer, "--client-id=oauth2-proxy", "--client-secret="+secret,
 		"--http-address="+strings.TrimPrefix(proxy, "http://"), "--redirect-url="+proxy+"/oauth2/callback", "--upstream="+page.URL,
 		"--cookie-secret=0123456789abcdef0123456789abcdef", "--cookie-secure=false", "--email-domain=*", "--scope=openid profile email groups",
-		"--provider-ca-file="+s.caFile(t), "--code-challenge-method=S256", "--skip-provider-button=true",
-		"--user-id-claim=sub", "--oidc-email-claim=sub", "--insecure-oidc-allow-unverified-email=true")
+		"--provider-ca-file="+s.ca, "--code-challenge-method=S256", "--skip-provider-button=true",
+		"--user-id-claim=sub", "--oidc-email-claim=sub", "--insecure-oidc-allow-unverified-email=true"))
 	eventually(t, "oauth2-proxy answers", func() bool {
 		res, err := s.client.Get(proxy + "/ping")
 		if err != nil {
