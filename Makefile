@@ -58,7 +58,7 @@ bench-peers: ## check and measure the validator and other libraries, for the ben
 deploy-check: ## render the manifests of Kubernetes and the chart of Helm and check their objects (deploy/check)
 	cd deploy/check && go vet ./... && go test -count=1 ./...
 
-interop: ## run oauth2-proxy and the authenticator of kube-apiserver against the broker (interop)
+interop: ## run clients of other projects against the broker: oauth2-proxy, kube-apiserver, MCP (interop)
 	cd interop && go vet ./... && go test -count=1 ./...
 
 plots: ## measure and draw the figures of docs/performance.md (ten minutes)

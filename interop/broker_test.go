@@ -34,8 +34,9 @@ const (
 type server struct {
 	issuer         string
 	user, password string
-	ca             string // file with its certificate as PEM, or ""
-	keyFile        string // the certificate's private key, as PEM
+	ca             string  // file with its certificate as PEM, or ""
+	keyFile        string  // the certificate's private key, as PEM
+	log            *output // what it printed
 	client         *http.Client
 }
 
@@ -97,7 +98,7 @@ clients:
   my-spa: {public: true}
 CLIENTS
 `))
-	start(t, "tokenbroker is ready", s.trusting(exec.Command(program, "serve", "--config", config)))
+	s.log = start(t, "tokenbroker is ready", s.trusting(exec.Command(program, "serve", "--config", config)))
 	add := exec.CommandContext(t.Context(), program, "users", "add", userName, "--config", config)
 	add.Stdin = strings.NewReader(password + "\n")
 	if out, err := add.CombinedOutput(); err != nil {
@@ -127,11 +128,11 @@ func startDev(t *testing.T) (s *server, service string) {
 	cmd := exec.Command(program, "dev", "--listen", ports[0], "--admin-listen", ports[1], "--nats-listen", ports[2], "--idp-listen", ports[3],
 		"--sample-listen", strings.Join(ports[4:], ","))
 	cmd.Env = append(os.Environ(), "XDG_CACHE_HOME="+t.TempDir()) // dev writes there how operators' commands find it
-	start(t, "tokenbroker is ready", cmd)
+	log := start(t, "tokenbroker is ready", cmd)
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
 	return &server{
-		issuer: "http://" + ports[0], user: "admin", password: "admin", client: &http.Client{Transport: transport},
+		issuer: "http://" + ports[0], user: "admin", password: "admin", log: log, client: &http.Client{Transport: transport},
 	}, "http://" + ports[4]
 }
 
@@ -153,8 +154,8 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
-// start runs a program until the test ends. It returns once the program has printed ready.
-func start(t *testing.T, ready string, cmd *exec.Cmd) {
+// start runs a program until the test ends. It returns, with what the program prints, once that has ready.
+func start(t *testing.T, ready string, cmd *exec.Cmd) *output {
 	t.Helper()
 	out, ended := &output{}, make(chan error, 1)
 	program := cmd.Path
@@ -181,6 +182,7 @@ func start(t *testing.T, ready string, cmd *exec.Cmd) {
 			t.Fatalf("%s did not print %q", filepath.Base(program), ready)
 		}
 	}
+	return out
 }
 
 func freePorts(t *testing.T, n int) []string {
