@@ -39,7 +39,7 @@ var defaultTexts = map[string]string{
 	"consent.unverified":            "This application is not verified",
 	"consent.unverified.title":      "An application that calls itself {client} asks for access",
 	"consent.unverified.document":   "It describes itself at",
-	"consent.unverified.registered": "It registered itself, under a name of its own choice.",
+	"consent.unverified.registered": "It registered itself, as anyone can.",
 	"consent.unverified.scopes":     "If you allow it, the application can:",
 	"consent.unverified.local":      "The access goes to a program on this computer. Allow it only if you started that program.",
 	"consent.unverified.advice":     "Allow it only if you started this and know the addresses on this page.",

@@ -24,12 +24,15 @@ func claimsOf(a *broker.Authorization) claims {
 	if a.Class == broker.ClassKnown {
 		return c
 	}
-	c.Unverified, c.Claimed, c.Local = true, true, isLoopback(a.RedirectURI)
+	c.Unverified, c.Local = true, isLoopback(a.RedirectURI)
 	if a.Class == broker.ClassDocument {
 		c.ID, c.Host = a.ClientID, addressOf(a.ClientID)
-		if a.ClientName == a.ClientID || a.ClientName == c.host() { // it has no name that can be shown
-			c.Name, c.Claimed = c.host(), false
-		}
+	}
+	switch {
+	case a.ClientName != a.ClientID && a.ClientName != c.host():
+		c.Claimed = true
+	case c.ID != "": // it has no name that can be shown
+		c.Name = c.host()
 	}
 	return c
 }

@@ -46,15 +46,19 @@ func TestConsentWarnsOfClientsThatDescribeThemselves(t *testing.T) {
 		},
 		"a registration": {
 			broker.ClassRegistered, "Web Shop", "https://client.test/cb", claimed,
-			notVerified + "It registered itself, under a name of its own choice." + advice, "", "client.test",
+			notVerified + "It registered itself, as anyone can." + advice, "", "client.test",
+		},
+		"a registration without a name": {
+			broker.ClassRegistered, "registered-abcdefghijklmnopqrstuvwxyz", "https://client.test/cb", "registered-abcdefghijklmnopqrstuvwxyz asks for access",
+			notVerified + "It registered itself, as anyone can." + advice, "", "client.test",
 		},
 		"a registration of a program, IPv6": {
 			broker.ClassRegistered, "Web Shop", "http://[::1]/cb", claimed,
-			notVerified + "It registered itself, under a name of its own choice." + local, "", "http://[::1]",
+			notVerified + "It registered itself, as anyone can." + local, "", "http://[::1]",
 		},
 		"a registration of an app": {
 			broker.ClassRegistered, "Web Shop", "com.example.app:/cb", claimed,
-			notVerified + "It registered itself, under a name of its own choice." + advice, "", "com.example.app:",
+			notVerified + "It registered itself, as anyone can." + advice, "", "com.example.app:",
 		},
 		"the configuration": {broker.ClassKnown, "Web Shop", "http://127.0.0.1:53124/cb", "Web Shop asks for access", "", "", "http://127.0.0.1:53124"},
 	} {
