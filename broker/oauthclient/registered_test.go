@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -64,6 +65,7 @@ type clientWrites struct {
 	n       int
 	expires int64 // of the latest write
 	err     error
+	before  func() // called once, before the first other change
 }
 
 func (s *clientWrites) Commit(ctx context.Context, changes []store.Change, seal store.Seal) []error {
@@ -71,6 +73,10 @@ func (s *clientWrites) Commit(ctx context.Context, changes []store.Change, seal 
 	var rest []store.Change
 	var at []int
 	for i, c := range changes {
+		if before := s.before; before != nil {
+			s.before = nil
+			before()
+		}
 		if len(c.Writes) == 1 && c.Writes[0].Key == directory.ClientKey(registeredID) {
 			s.mu.Lock()
 			s.n, s.expires = s.n+1, c.Writes[0].ExpiresAt
@@ -182,6 +188,44 @@ func TestConcurrentUsesOfAClientAreRecordedOnce(t *testing.T) {
 	}
 	if n := writes.count(); n != 1 {
 		t.Errorf("%d writes of the client's record, want 1", n)
+	}
+}
+
+// Another broker may have recorded a use since the record was read.
+func TestAUseThatAnotherBrokerRecordedIsNotRecordedAgain(t *testing.T) {
+	a, writes := newRegistered(t)
+	answer := a.token(t, a.code(t, registeredRequest(), a.MustSignIn(t)))
+	a.Clock.Advance(25 * time.Hour)
+	writes.before = func() { a.setRegistered(t, nil) }
+	a.token(t, refresh(registeredID, answer.RefreshToken))
+	if writes.before != nil || writes.count() != 0 {
+		t.Errorf("%d writes, want none", writes.count())
+	}
+}
+
+// countedReads counts the readings of single records.
+type countedReads struct {
+	store.Reader
+	n atomic.Int32
+}
+
+func (r *countedReads) Get(ctx context.Context, key string) (store.Record, error) {
+	r.n.Add(1)
+	return r.Reader.Get(ctx, key)
+}
+
+func TestARefreshReadsTheRecordOfItsClientOnce(t *testing.T) {
+	reads := &countedReads{}
+	a, _ := newRegistered(t, func(c *oauthclient.Config) { reads.Reader, c.Store = c.Store, reads })
+	a.Put(t, "client.known", `{"v":1,"id":"known","scopes":["openid"],"grants":["authorization_code","refresh_token"],"redirect_uris":["`+appRedirect+`"]}`)
+	browser := a.MustSignIn(t)
+	for _, id := range []string{"known", appURL, registeredID} {
+		answer := a.token(t, a.code(t, request(id, "redirect_uri", appRedirect, "scope", "openid"), browser))
+		before := reads.n.Load()
+		a.token(t, refresh(id, answer.RefreshToken))
+		if n := reads.n.Load() - before; n != 1 {
+			t.Errorf("%s: %d readings, want 1", id, n)
+		}
 	}
 }
 

@@ -165,6 +165,13 @@ func TestAClientOfADocumentGetsWhatThePolicyAllows(t *testing.T) {
 	for _, grant := range []string{broker.GrantClientCredentials, broker.GrantTokenExchange} {
 		a.refuses(t, broker.TokenRequest{Client: broker.ClientCredentials{ID: appURL}, GrantType: grant}, broker.CodeUnauthorizedClient, "client_id="+appURL)
 	}
+	a.setRegistered(t, func(c *directory.ClientRecord) {
+		c.SecretHash, c.Grants = directory.HashSecret("s3cret"), []string{broker.GrantClientCredentials, broker.GrantTokenExchange}
+	})
+	for _, grant := range []string{broker.GrantClientCredentials, broker.GrantTokenExchange} {
+		in := broker.TokenRequest{Client: broker.ClientCredentials{ID: registeredID, Secrets: []string{"s3cret"}}, GrantType: grant}
+		a.refuses(t, in, broker.CodeUnauthorizedClient, "describes itself")
+	}
 }
 
 func TestTheConsentForAClientThatDescribesItselfIsNotRemembered(t *testing.T) {
