@@ -99,10 +99,10 @@ func reasonOf(err error) string {
 	return strings.TrimPrefix(err.Error(), broker.ErrClientDocument.Error()+": ")
 }
 
-// CheckDocument returns an error unless the body of a Client ID Metadata Document is that of a usable client with the id url. The error is
+// CheckDocument returns an error unless the body of a Client ID Metadata Document is that of a usable client with that id. The error is
 // a [*broker.Error].
-func CheckDocument(url string, body []byte, policy broker.ClientPolicy) error {
-	_, err := readDocument(url, body, policy)
+func CheckDocument(id string, body []byte, policy broker.ClientPolicy) error {
+	_, err := readDocument(id, body, policy)
 	return err
 }
 
