@@ -18,17 +18,15 @@ import (
 
 // discovered is what a client reads of a discovery document (RFC 8414).
 type discovered struct {
-	Issuer       string   `json:"issuer"`
-	Authorize    string   `json:"authorization_endpoint"`
-	Token        string   `json:"token_endpoint"`
-	Register     string   `json:"registration_endpoint"`
-	Scopes       []string `json:"scopes_supported"`
-	Challenges   []string `json:"code_challenge_methods_supported"`
-	ByDocument   bool     `json:"client_id_metadata_document_supported"`
-	SendsIssuer  bool     `json:"authorization_response_iss_parameter_supported"`
-	AuthMethods  []string `json:"token_endpoint_auth_methods_supported"`
-	GrantTypes   []string `json:"grant_types_supported"`
-	ResponseType []string `json:"response_types_supported"`
+	Issuer      string   `json:"issuer"`
+	Authorize   string   `json:"authorization_endpoint"`
+	Token       string   `json:"token_endpoint"`
+	Register    string   `json:"registration_endpoint"`
+	Scopes      []string `json:"scopes_supported"`
+	Challenges  []string `json:"code_challenge_methods_supported"`
+	ByDocument  bool     `json:"client_id_metadata_document_supported"`
+	SendsIssuer bool     `json:"authorization_response_iss_parameter_supported"`
+	AuthMethods []string `json:"token_endpoint_auth_methods_supported"`
 }
 
 func discover(t *testing.T, s *server, wellKnown string) (d discovered) {
