@@ -143,6 +143,9 @@ func (svc *Service) readClient(ctx context.Context, id string) (directory.Client
 	record, rev, err := directory.ReadClient(ctx, svc.cfg.Store, id)
 	if err == nil && (rev == 0 || record.Removed || record.Expired(svc.cfg.Clock.Now())) {
 		err = &broker.Error{Code: broker.CodeUnknownClient, Message: "No client has this id; list the clients to find it."}
+		if directory.IsDocumentID(id) {
+			err = &broker.Error{Code: broker.CodeUnknownClient, Message: "This client was never revoked, so the broker keeps nothing of it; its metadata is in the document at its client_id."}
+		}
 	}
 	return record, rev, err
 }

@@ -114,7 +114,7 @@ func TestAUserSignsInToAnOAuthClient(t *testing.T) {
 
 	signIn := ada.open(authorize(issuer, "demo-web", webCallback, "openid profile offline_access hello:read unknown"))
 	consent := ada.signIn(signIn)
-	if !strings.Contains(consent.body, "Web shop") || !strings.Contains(consent.body, "127.0.0.1:8084") || !strings.Contains(consent.body, "Read greetings") {
+	if !strings.Contains(consent.body, "Web shop") || !strings.Contains(consent.body, "<strong>127.0.0.1</strong>:8084") || !strings.Contains(consent.body, "Read greetings") {
 		t.Errorf("the consent page: %s", consent.body)
 	}
 	code := codeAt(t, ada.press(consent, "consent-allow", nil), issuer, webCallback)
