@@ -147,17 +147,20 @@ func TestAClientOfAMetadataDocumentSignsIn(t *testing.T) {
 	s.signIn(t, client)
 	s.finish(t)
 
-	s.args = append(s.args, "--set", "oauth.cimd.enabled=false")
-	s.start(t)
-	if _, discovery := askJSON(t, http.MethodGet, s.issuer+"/.well-known/oauth-authorization-server", "", ""); discovery["client_id_metadata_document_supported"] == true {
-		t.Error("discovery names metadata documents although they are off")
+	args, config := s.args, s.app(client)
+	for _, setting := range []string{"oauth.cimd.enabled=false", "oauth.cimd.hosts=app.example.com", "oauth.cimd.insecure_loopback=false"} {
+		s.args = append(args[:len(args):len(args)], "--set", setting)
+		s.start(t)
+		_, discovery := askJSON(t, http.MethodGet, s.issuer+"/.well-known/openid-configuration", "", "")
+		if named := discovery["client_id_metadata_document_supported"] == true; named != (setting != "oauth.cimd.enabled=false") {
+			t.Errorf("%s: discovery: %v", setting, discovery)
+		}
+		res, err := http.Get(config.AuthCodeURL("the state", oauth2.S256ChallengeOption(oauth2.GenerateVerifier())))
+		if res, page := readPage(t, res, err); res.StatusCode != http.StatusBadRequest {
+			t.Errorf("%s: %d %s", setting, res.StatusCode, page)
+		}
+		s.finish(t)
 	}
-	config := s.app(client)
-	res, err := http.Get(config.AuthCodeURL("the state", oauth2.S256ChallengeOption(oauth2.GenerateVerifier())))
-	if res, page := readPage(t, res, err); res.StatusCode != http.StatusBadRequest {
-		t.Errorf("%d %s", res.StatusCode, page)
-	}
-	s.finish(t)
 }
 
 // formTo posts a form and returns the answer.

@@ -20,6 +20,7 @@ var readyText = template.Must(template.New("ready").Funcs(template.FuncMap{"join
   NATS            {{.NATS}}
   Cognito (dev)   {{.IDP}} (admin / admin, ada / ada)
   user            {{.User}} / {{.Password}}
+  OAuth clients   {{.Native}}, and any that registers itself or has a metadata document (docs/guides/mcp.md)
   operators       tokenbroker status, users, sessions, revoke, doctor (they find this server)
   data            {{.DataDir}}{{if .Temporary}} (removed at the end; keep it with --data-dir){{end}}
   version         {{.Version}}

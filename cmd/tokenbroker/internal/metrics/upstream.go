@@ -18,7 +18,7 @@ func newUpstreams(registry *prometheus.Registry) upstreams {
 	u := upstreams{
 		asked: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tokenbroker_upstream_requests_total",
-			Help: "Requests to sign-in providers by provider and result: 2xx, 3xx, 4xx, 5xx, or error where there was no answer.",
+			Help: "Requests to sign-in providers, for keys of assertions and for client_documents, by provider and result: 2xx, 3xx, 4xx, 5xx, or error where there was no answer.",
 		}, []string{"provider", "result"}),
 		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "tokenbroker_upstream_request_duration_seconds", Help: "Time until a sign-in provider's answer began, by provider.",

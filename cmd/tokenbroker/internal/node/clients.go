@@ -38,7 +38,7 @@ func (n *Node) startClients(cfg oauthclient.Config) error {
 	cfg.DocumentPolicy, cfg.RegistrationPolicy, cfg.UnusedAfter = docs.Policy, n.cfg.Registration.Policy, n.cfg.Registration.UnusedAfter
 	if docs.Enabled {
 		documents := upstream.NewDocuments(upstream.DocumentsConfig{
-			Hosts: docs.Hosts, InsecureLoopback: docs.InsecureLoopback, Instrument: n.instrument("client documents"), Now: n.cfg.Wall, Logger: n.cfg.Logger,
+			Hosts: docs.Hosts, InsecureLoopback: docs.InsecureLoopback, Instrument: n.instrument("client_documents"), Now: n.cfg.Wall, Logger: n.cfg.Logger,
 			Check: func(url string, body []byte) error { return oauthclient.CheckDocument(url, body, docs.Policy) },
 		})
 		n.onStop(func(context.Context) error { documents.Close(); return nil })
