@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"net/netip"
 	"strconv"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"tokenbroker/api/origin"
 	"tokenbroker/broker"
 	"tokenbroker/broker/directory"
+	"tokenbroker/internal/setting"
 )
 
 // The bounds of oauth.registration.
@@ -40,7 +42,7 @@ func (c *checker) selfDescribed() {
 	c.names("oauth.cimd.hosts", o.CIMD.Hosts)
 	for _, host := range o.CIMD.Hosts {
 		u, err := origin.Parse("https://" + host)
-		if _, notAddress := netip.ParseAddr(host); notAddress != nil && (err != nil || u.Hostname() != host) {
+		if _, notAddress := netip.ParseAddr(host); notAddress != nil && (err != nil || u.Hostname() != host || origin.Of(u) != "https://"+host) {
 			c.add("oauth.cimd.hosts", strconv.Quote(host)+" is not a host name",
 				"in lower case, without scheme, port and path, such as app.example.com; wildcards are not supported")
 		}
@@ -69,8 +71,13 @@ func (c *checker) selfDescribed() {
 	if r.MaxClients < 1 || r.MaxClients > maxRegistered {
 		c.add("oauth.registration.max_clients", "is not from 1 to "+strconv.Itoa(maxRegistered), "such as 1000")
 	}
-	if unused := r.UnusedAfter.Std(); unused < minUnusedAfter || unused > maxUnusedAfter || unused%time.Second != 0 {
+	idle := cmp.Or(r.SessionIdle, c.cfg.Lifetimes.SessionIdle).Std()
+	switch unused := r.UnusedAfter.Std(); {
+	case unused < minUnusedAfter || unused > maxUnusedAfter || unused%time.Second != 0:
 		c.add("oauth.registration.unused_after", "is not whole seconds from 1h to 8760h", "such as 30d")
+	case r.Enabled && r.RefreshTokens && unused < idle:
+		c.warn("oauth.registration.unused_after", "is shorter than session_idle, "+setting.Duration(idle).String()+": a client is removed while users are signed in to it",
+			"make it that or longer, or set oauth.registration.session_idle")
 	}
 }
 
