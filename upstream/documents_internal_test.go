@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -33,8 +34,8 @@ func documents(t *testing.T, srv *httptest.Server, cfg DocumentsConfig) *Documen
 	}
 	d := NewDocuments(cfg)
 	t.Cleanup(d.Close)
-	if srv != nil {
-		d.transport.guarded.TLSClientConfig = srv.Client().Transport.(*http.Transport).TLSClientConfig
+	if srv != nil && srv.TLS != nil {
+		d.transport.guarded.TLSClientConfig = &tls.Config{RootCAs: srv.Client().Transport.(*http.Transport).TLSClientConfig.RootCAs}
 	}
 	return d
 }
@@ -200,7 +201,7 @@ func TestAnswersThatAreNotDocuments(t *testing.T) {
 func TestRequestsOfDocuments(t *testing.T) {
 	var mu sync.Mutex
 	var requests []http.Header
-	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet || r.RequestURI != "/client.json?a=b" || r.ContentLength != 0 || r.ProtoMajor != 1 {
 			t.Errorf("%s %s %s", r.Method, r.RequestURI, r.Proto)
 		}
@@ -209,6 +210,8 @@ func TestRequestsOfDocuments(t *testing.T) {
 		mu.Unlock()
 		answer(200, goodDocument, "Set-Cookie", "a=b; Secure", "Cache-Control", "no-cache", "Etag", `"1"`)(w, r)
 	}))
+	srv.EnableHTTP2 = true
+	srv.StartTLS()
 	defer srv.Close()
 	d := documents(t, srv, DocumentsConfig{InsecureLoopback: true})
 	for range 2 {
