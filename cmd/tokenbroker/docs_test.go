@@ -81,6 +81,7 @@ func TestDocsCommands(t *testing.T) {
 		"bench.md":                 {elsewhere: 1, start: (*paste).dev},
 		"migrating-from-django.md": {elsewhere: 1, start: (*paste).migrate},
 		"guides/mobile-app.md":     {elsewhere: 0, start: (*paste).dev},
+		"guides/mcp.md":            {elsewhere: 0, start: (*paste).dev},
 	} {
 		t.Run(file, func(t *testing.T) {
 			t.Parallel()
