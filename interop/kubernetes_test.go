@@ -3,10 +3,14 @@ package interop
 import (
 	"context"
 	"slices"
+	"strings"
 	"testing"
 
 	"golang.org/x/oauth2"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/serializer"
 	"k8s.io/apiserver/pkg/apis/apiserver"
+	"k8s.io/apiserver/pkg/apis/apiserver/install"
 	"k8s.io/apiserver/pkg/server/dynamiccertificates"
 	"k8s.io/apiserver/plugin/pkg/authenticator/token/oidc"
 )
@@ -44,15 +48,8 @@ func TestKubernetesAuthenticatesTheIDToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	prefix := "oidc:"
 	authenticator, err := oidc.New(t.Context(), oidc.Options{
-		JWTAuthenticator: apiserver.JWTAuthenticator{
-			Issuer: apiserver.Issuer{URL: s.issuer, Audiences: []string{"kubectl"}},
-			ClaimMappings: apiserver.ClaimMappings{
-				Username: apiserver.PrefixedClaimOrExpression{Claim: "preferred_username", Prefix: &prefix},
-			},
-		},
-		CAContentProvider: ca, SupportedSigningAlgs: []string{"ES256"},
+		JWTAuthenticator: guideAuthenticator(t, s.issuer), CAContentProvider: ca, SupportedSigningAlgs: oidc.AllValidSigningAlgorithms(),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -74,4 +71,21 @@ func TestKubernetesAuthenticatesTheIDToken(t *testing.T) {
 	if slices.Equal([]byte(tokens.AccessToken), []byte(renewed.AccessToken)) {
 		t.Error("the refresh returned the same token")
 	}
+}
+
+// guideAuthenticator returns the authenticator of docs/guides/kubectl.md's file for the API server, as the API server reads it.
+func guideAuthenticator(t *testing.T, issuer string) apiserver.JWTAuthenticator {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	install.Install(scheme)
+	file := strings.ReplaceAll(guideBlock(t, "kubectl.md", "yaml authentication.yaml"), "https://auth.example.com", issuer)
+	decoded, err := runtime.Decode(serializer.NewCodecFactory(scheme, serializer.EnableStrict).UniversalDecoder(), []byte(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, ok := decoded.(*apiserver.AuthenticationConfiguration)
+	if !ok || len(config.JWT) != 1 {
+		t.Fatalf("the guide's file is a %T", decoded)
+	}
+	return config.JWT[0]
 }
