@@ -224,11 +224,11 @@ func (v *clientCheck) list(key string, values []string, flaw func(string) string
 	}
 }
 
-// quoted returns a value for a message, shortened, or not at all if it may contain a password. The message about a document is shown to
-// users, so it must not contain text that the document's author chose.
+// quoted returns the subject of a message: the value, shortened, or "has a value that" if the value may contain a password. The message
+// about a document is shown to users, so it must not contain text that the document's author chose.
 func (v *clientCheck) quoted(value string) string {
 	if v.class == broker.ClassDocument || strings.Contains(value, "@") {
-		return "an item"
+		return "has a value that"
 	}
 	return fmt.Sprintf("%.120q", value)
 }

@@ -109,7 +109,7 @@ func TestValidateClientRefuses(t *testing.T) {
 		{"empty redirect URI", uri(""), "redirect_uris", "not an absolute URI"},
 		{"redirect URI with a fragment", uri("https://app.example.com/#x"), "redirect_uris", "fragment"},
 		{"redirect URI with a wildcard", uri("https://*.example.com/cb"), "redirect_uris", "wildcard"},
-		{"redirect URI with a user", uri("https://u:p@app.example.com/cb"), "redirect_uris", "an item has a user or a password"},
+		{"redirect URI with a user", uri("https://u:p@app.example.com/cb"), "redirect_uris", "has a value that has a user or a password"},
 		{"http redirect URI", uri("http://app.example.com/cb"), "redirect_uris", "is http"},
 		{"http on another loopback address", uri("http://127.0.0.2/cb"), "redirect_uris", "is http"},
 		{"http on a host like loopback", uri("http://127.0.0.1.example.com/cb"), "redirect_uris", "is http"},
