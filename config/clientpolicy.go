@@ -15,8 +15,8 @@ import (
 // The bounds of oauth.registration.
 const (
 	maxPerMinute   = 10_000
-	maxRegistered  = 100_000
-	minUnusedAfter = time.Hour // not shorter than an access token may live
+	maxRegistered  = 10_000 // all brokers read the records every few seconds
+	minUnusedAfter = time.Hour
 	maxUnusedAfter = 8760 * time.Hour
 )
 

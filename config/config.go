@@ -188,7 +188,7 @@ type Registration struct {
 	Enabled            bool     `yaml:"enabled" doc:"Let clients register themselves (RFC 7591)."`
 	InitialAccessToken Secret   `yaml:"initial_access_token" doc:"Bearer token that a registration needs, 32 characters or more; default: none is needed."`
 	PerMinute          int      `yaml:"per_minute" doc:"Registrations a minute from one address (IPv6: a /64), 1 to 10000; beyond it the answer is 429."`
-	MaxClients         int      `yaml:"max_clients" doc:"Most clients that registered themselves at a time, 1 to 100000."`
+	MaxClients         int      `yaml:"max_clients" doc:"Most clients that registered themselves at a time, 1 to 10000."`
 	UnusedAfter        Duration `yaml:"unused_after" doc:"A client that registered itself is removed when it was not used for this long, 1h to 8760h."`
 	ClientPolicy
 }

@@ -21,6 +21,9 @@ import (
 func (d *Documents) fetch(ctx context.Context, id string, u *url.URL, last *document) (got *document, keep bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, d.cfg.Timeout)
 	defer cancel()
+	if last != nil {
+		ctx = context.WithValue(ctx, keptKey{}, true)
+	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return nil, false, refusedDocument("its URL cannot be requested")

@@ -16,6 +16,7 @@ import (
 // The limits of requests to URLs that strangers name, so that the broker cannot be used to flood a site.
 const (
 	maxFetches     = 32 // at once
+	keptFetches    = 8  // of these, places for what the broker already has
 	maxHostFetches = 8  // at once from one host
 	// A host is asked hostBurst times at once, and once more for each hostEvery.
 	hostBurst = 20
@@ -37,6 +38,10 @@ var (
 	errAttempts    = errors.New("the host has too many addresses that do not answer")
 )
 
+// keptKey is in the context of a request for a document that the broker already has. Such requests have limits of their own, because
+// a stranger could otherwise use up the limit of a host by URLs that do not exist there, and end the use of those that do.
+type keptKey struct{}
+
 // hostLimits sends requests within the limits, and refuses others at once. A request lasts until the body of its answer is closed.
 // It is safe for concurrent use.
 type hostLimits struct {
@@ -45,8 +50,13 @@ type hostLimits struct {
 
 	mu        sync.Mutex // guards the fields below
 	running   int
-	hosts     *simplelru.LRU[string, *hostLoad]
+	hosts     *simplelru.LRU[hostName, *hostLoad]
 	addresses *simplelru.LRU[netip.Prefix, *rate.Limiter]
+}
+
+type hostName struct {
+	name string
+	kept bool // see keptKey
 }
 
 type hostLoad struct {
@@ -55,7 +65,7 @@ type hostLoad struct {
 }
 
 func newHostLimits(next http.RoundTripper, now func() time.Time) *hostLimits {
-	hosts, err1 := simplelru.NewLRU[string, *hostLoad](limitedHosts, nil)
+	hosts, err1 := simplelru.NewLRU[hostName, *hostLoad](limitedHosts, nil)
 	addresses, err2 := simplelru.NewLRU[netip.Prefix, *rate.Limiter](limitedHosts, nil)
 	if err := errors.Join(err1, err2); err != nil {
 		panic(err) // only for a size that is not positive
@@ -65,7 +75,8 @@ func newHostLimits(next http.RoundTripper, now func() time.Time) *hostLimits {
 
 // RoundTrip implements [http.RoundTripper].
 func (l *hostLimits) RoundTrip(r *http.Request) (*http.Response, error) {
-	host, err := l.begin(strings.ToLower(strings.TrimSuffix(r.URL.Hostname(), ".")))
+	_, kept := r.Context().Value(keptKey{}).(bool)
+	host, err := l.begin(hostName{strings.ToLower(strings.TrimSuffix(r.URL.Hostname(), ".")), kept})
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +90,11 @@ func (l *hostLimits) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-func (l *hostLimits) begin(name string) (*hostLoad, error) {
+func (l *hostLimits) begin(name hostName) (*hostLoad, error) {
+	most := maxFetches - keptFetches
+	if name.kept {
+		most = maxFetches
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	host, found := l.hosts.Get(name)
@@ -88,7 +103,7 @@ func (l *hostLimits) begin(name string) (*hostLoad, error) {
 		l.hosts.Add(name, host)
 	}
 	switch {
-	case l.running >= maxFetches:
+	case l.running >= most:
 		return nil, errFetches
 	case host.running >= maxHostFetches || !host.rate.AllowN(l.now(), 1):
 		return nil, errHostFetches

@@ -169,8 +169,10 @@ func wellFormedID(id string) bool {
 // another client's is not shown.
 func (svc *Service) displayName(ctx context.Context, client directory.ClientRecord) string {
 	name := client.Name
-	if name != "" && client.Class() != broker.ClassKnown && svc.index.Imitates(ctx, name) {
-		name = ""
+	if name != "" && client.Class() != broker.ClassKnown {
+		if imitates, err := svc.index.Imitates(ctx, name); imitates || err != nil {
+			name = ""
+		}
 	}
 	if name == "" && client.Class() == broker.ClassDocument {
 		return documentHost(client.ID)

@@ -69,7 +69,7 @@ func TestOriginsOfClients(t *testing.T) {
 func TestNamesOfClients(t *testing.T) {
 	r, c := &originRecords{err: errors.New("no engine")}, &originClock{time.Unix(1700000000, 0)}
 	x := oauthclient.NewClientIndex(r, c, slog.New(slog.DiscardHandler))
-	if !x.Imitates(t.Context(), "Anything") {
+	if _, err := x.Imitates(t.Context(), "Anything"); err == nil {
 		t.Error("a name is good while the clients were never read")
 	}
 	r.err, r.clients = nil, []store.Record{
@@ -83,14 +83,16 @@ func TestNamesOfClients(t *testing.T) {
 		"Straße & Söhne": true, "STRASSE & SÖHNE": true, "strasse &\u00a0so\u0308hne": true, "app": true, "APP": true, "аpp": true,
 		"Straße": false, "Gone": false, "Registered": false, "https://app.example/": false, "": false,
 	} {
-		if got := x.Imitates(t.Context(), name); got != want {
-			t.Errorf("%q: %v", name, got)
+		if got, err := x.Imitates(t.Context(), name); got != want || err != nil {
+			t.Errorf("%q: %v, %v", name, got, err)
 		}
 	}
 	r.err = errors.New("no engine")
 	c.now = c.now.Add(time.Minute)
-	if !x.Imitates(t.Context(), "app") || x.Imitates(t.Context(), "other") {
-		t.Error("without the store, the previous names count")
+	for name, want := range map[string]bool{"app": true, "other": false} {
+		if got, err := x.Imitates(t.Context(), name); got != want || err != nil {
+			t.Errorf("without the store, the previous names count: %q: %v, %v", name, got, err)
+		}
 	}
 }
 

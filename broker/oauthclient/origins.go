@@ -37,6 +37,6 @@ func (o Origins) Allows(ctx context.Context, origin, clientID string) bool {
 
 // Imitates reports whether people may confuse name, which a client claims for itself, with the name or the id of a client that the
 // configuration or an operator named, as [ClientIndex.Imitates] does.
-func (svc *Service) Imitates(ctx context.Context, name string) bool {
+func (svc *Service) Imitates(ctx context.Context, name string) (bool, error) {
 	return svc.index.Imitates(ctx, name)
 }

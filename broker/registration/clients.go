@@ -20,7 +20,9 @@ const (
 	// maxRemoved is how many records of removed clients there may be for each client. They expire.
 	maxRemoved = 4
 	// clientPage is how many client records are read at a time.
-	clientPage = 200
+	clientPage = 1000
+	// countTimeout is how long a count may take. Other registrations wait for it.
+	countTimeout = 10 * time.Second
 	// fullWarning is how often a broker at most warns that there are too many clients.
 	fullWarning = time.Minute
 )
@@ -68,6 +70,8 @@ func (svc *Service) count(ctx context.Context, now time.Time) error {
 	if age < fullAge || age < countAge && !svc.clients.full(svc.cfg.MaxClients) {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), countTimeout) // others wait for this count
+	defer cancel()
 	counted := population{at: now, warned: svc.clients.warned}
 	prefix, after := directory.ClientKey(directory.RegisteredPrefix), ""
 	for {

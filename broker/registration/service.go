@@ -33,9 +33,9 @@ type Config struct {
 	Policy broker.ClientPolicy
 	// Limits has the broker's lifetimes.
 	Limits directory.ClientLimits
-	// Names finds names that imitate that of another client. If nil, names are not compared.
+	// Names finds names that imitate that of another client. An error means that it cannot be known now. If nil, names are not compared.
 	Names interface {
-		Imitates(ctx context.Context, name string) bool
+		Imitates(ctx context.Context, name string) (bool, error)
 	}
 	// InitialTokenHash is the SHA-256 of the token that a registration needs. If empty, it needs none.
 	InitialTokenHash []byte
@@ -106,8 +106,8 @@ func (svc *Service) register(ctx context.Context, metadata json.RawMessage, init
 	if err != nil {
 		return broker.ClientRegistration{}, err
 	}
-	if client.Name != "" && svc.cfg.Names != nil && svc.cfg.Names.Imitates(ctx, client.Name) {
-		return broker.ClientRegistration{}, &broker.Error{Code: broker.CodeInvalidClientMetadata, Message: "client_name is that of another client, or looks like it; choose another name."}
+	if err := svc.checkName(ctx, client.Name); err != nil {
+		return broker.ClientRegistration{}, err
 	}
 	method := m.Method(broker.ClassRegistered)
 	if method == clientmetadata.AuthBasic || method == clientmetadata.AuthPost {
@@ -124,6 +124,21 @@ func (svc *Service) register(ctx context.Context, metadata json.RawMessage, init
 	registration := svc.describe(record)
 	registration.Secret, registration.Token = client.Secret, token
 	return registration, nil
+}
+
+// checkName refuses a name that people may take for another client's.
+func (svc *Service) checkName(ctx context.Context, name string) error {
+	if name == "" || svc.cfg.Names == nil {
+		return nil
+	}
+	imitates, err := svc.cfg.Names.Imitates(ctx, name)
+	switch {
+	case err != nil:
+		return err
+	case imitates:
+		return &broker.Error{Code: broker.CodeInvalidClientMetadata, Message: "client_name is that of another client, or looks like it; choose another name."}
+	}
+	return nil
 }
 
 // Client returns the registration of a client. token is the registration access token. Errors: CodeInvalidToken.

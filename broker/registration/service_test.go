@@ -22,6 +22,7 @@ import (
 	"tokenbroker/broker/registration"
 	"tokenbroker/broker/session"
 	"tokenbroker/revocation"
+	"tokenbroker/store"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -141,7 +142,21 @@ func TestRegistrationsThatAreRefused(t *testing.T) {
 
 type imitates string
 
-func (n imitates) Imitates(_ context.Context, name string) bool { return name == string(n) }
+func (n imitates) Imitates(_ context.Context, name string) (bool, error) {
+	return name == string(n), nil
+}
+
+type unreadNames struct{}
+
+func (unreadNames) Imitates(context.Context, string) (bool, error) {
+	return false, store.ErrUnavailable
+}
+
+func TestANameThatCannotBeComparedIsNotAnErrorOfTheClient(t *testing.T) {
+	r := start(t, func(c *registration.Config) { c.Names = unreadNames{} })
+	_, err := r.register(`{"client_name":"App","redirect_uris":["https://app.example.com/cb"]}`, "192.0.2.1")
+	brokertest.WantCode(t, err, broker.CodeUnavailable)
+}
 
 func TestARegistrationNeedsTheInitialAccessToken(t *testing.T) {
 	hash := sha256.Sum256([]byte("the initial token"))

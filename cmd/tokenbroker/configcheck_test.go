@@ -122,7 +122,7 @@ var badValues = map[string][]string{
 	"oauth.registration.refresh_grace":        {"oauth.registration.refresh_grace=6m", "oauth.registration.refresh_grace=4s store.engine=etcd"},
 	"oauth.registration.initial_access_token": {"oauth.registration.initial_access_token_file=DIR/short", "oauth.registration.initial_access_token_file=DIR/missing", "oauth.registration.initial_access_token_file=DIR/good admin.token_file=DIR/good"},
 	"oauth.registration.per_minute":           {"oauth.registration.per_minute=0", "oauth.registration.per_minute=10001", "oauth.registration.per_minute=-1"},
-	"oauth.registration.max_clients":          {"oauth.registration.max_clients=0", "oauth.registration.max_clients=100001"},
+	"oauth.registration.max_clients":          {"oauth.registration.max_clients=0", "oauth.registration.max_clients=10001"},
 	"oauth.registration.unused_after":         {"oauth.registration.unused_after=59m", "oauth.registration.unused_after=8761h", "oauth.registration.unused_after=3601500ms", "oauth.registration.unused_after=30"},
 	"pages.dir":                               {"pages.dir=pages", "pages.dir=DIR/missing", "pages.dir=DIR/short"},
 
