@@ -34,6 +34,9 @@ type ClientPolicy struct {
 // or may not be fetched. Its text has the reason and nothing of the answer's body.
 var ErrClientDocument = errors.New("client metadata document refused")
 
+// ErrClientKeys is the error for the keys of a client that describes itself, if they cannot be read now.
+var ErrClientKeys = errors.New("the keys that the client names cannot be read")
+
 // ClientDocuments reads Client ID Metadata Documents (draft-ietf-oauth-client-id-metadata-document-03 §5). Implementations must be
 // safe for concurrent use.
 type ClientDocuments interface {

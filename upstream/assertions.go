@@ -110,7 +110,8 @@ func (a *Assertions) Verify(ctx context.Context, assertion string, from broker.A
 		return broker.Assertion{}, err
 	}
 	payload, head, err := keys.verify(ctx, assertion)
-	if errors.Is(err, errSignature) || errors.Is(err, errUnknownKey) {
+	notAllowed := from.Untrusted && errors.As(err, new(*addressError)) // known only when the host was resolved
+	if errors.Is(err, errSignature) || errors.Is(err, errUnknownKey) || notAllowed {
 		return broker.Assertion{}, fmt.Errorf("%w: %w", broker.ErrAssertion, err)
 	} else if err != nil {
 		return broker.Assertion{}, fmt.Errorf("%w: %w", broker.ErrUpstreamUnavailable, err)
@@ -221,7 +222,7 @@ func (a *Assertions) newSource(id sourceID) (*keySource, error) {
 	}
 	if id.untrusted {
 		if _, err := a.claimed.checkClaimed(id.uri); err != nil {
-			return nil, fmt.Errorf("%w: jwks_uri: %w", broker.ErrUpstreamUnavailable, err)
+			return nil, fmt.Errorf("%w: jwks_uri: %w", broker.ErrAssertion, err) // trying again would not help
 		}
 		keys.client = a.claimed.endpoints
 		return &keySource{keys: keys, close: func() {}}, nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -13,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
+
+	"tokenbroker/broker"
 )
 
 // nearHosts are literal addresses that are neither public nor on loopback.
@@ -236,6 +239,18 @@ func dns(t *testing.T, addresses func(name string) []string) *net.Resolver {
 		var d net.Dialer
 		return d.DialContext(ctx, "udp", conn.LocalAddr().String())
 	}}
+}
+
+// TestKeysAtANameWithAPrivateAddress has a client whose key set is at a name that resolves to a private address. The client, not the
+// network, is at fault.
+func TestKeysAtANameWithAPrivateAddress(t *testing.T) {
+	a := NewAssertions(AssertionsConfig{Logger: slog.New(slog.DiscardHandler)})
+	defer a.Close()
+	a.claimed.resolver = dns(t, func(string) []string { return []string{"10.0.0.1"} })
+	_, err := a.Verify(t.Context(), "eyJhbGciOiJFUzI1NiIsImtpZCI6ImEifQ.e30.AAAA", broker.AssertionKeys{JWKSURI: "https://app.test/jwks", Untrusted: true})
+	if !errors.Is(err, broker.ErrAssertion) || errors.Is(err, broker.ErrUpstreamUnavailable) {
+		t.Errorf("keys at a private address: %v", err)
+	}
 }
 
 // TestNameWithManyAddresses has a name that a stranger made to scan a network by one request.

@@ -202,6 +202,8 @@ func panicText(p any) string {
 func logRequest(r *http.Request, w *recorder, x *LogEntry, d time.Duration, logger *slog.Logger) {
 	level := slog.LevelInfo
 	switch {
+	case errors.Is(x.Cause, broker.ErrClientDocument), errors.Is(x.Cause, broker.ErrClientKeys):
+		// Anyone can name a host that does not answer, which is not a failure of the broker.
 	case w.status >= 500, x.Cause != nil && Status(x.Code) >= 500: // a redirect can hide a failure
 		level = slog.LevelError
 	case x.Audited: // one line is enough

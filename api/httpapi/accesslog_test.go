@@ -129,6 +129,26 @@ func TestLogHasNoSecretAndObserveHasNoPath(t *testing.T) {
 	}
 }
 
+// TestHostsOfStrangersAreNotErrors has requests that fail because a host that a client names does not answer: anyone can send those.
+func TestHostsOfStrangersAreNotErrors(t *testing.T) {
+	for _, tt := range []struct {
+		cause error
+		level string
+	}{
+		{broker.ErrUpstreamUnavailable, "level=ERROR"},
+		{errors.Join(broker.ErrClientDocument, broker.ErrUpstreamUnavailable), "level=INFO"},
+		{errors.Join(broker.ErrClientKeys, broker.ErrUpstreamUnavailable), "level=INFO"},
+	} {
+		var log bytes.Buffer
+		f := &apitest.Fake{Err: &broker.Error{Code: broker.CodeUpstreamUnavailable, Err: tt.cause}}
+		h := apitest.New(t, f, func(c *api.Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+		apitest.Want(t, apitest.Call(h, "POST", "/auth/sign-in/", `{"username":"a","password":"b"}`), 503, "upstream_unavailable")
+		if !strings.Contains(log.String(), tt.level+" msg=request") {
+			t.Errorf("%v: want %s:\n%s", tt.cause, tt.level, log.String())
+		}
+	}
+}
+
 func TestCallerThatLeftIs499(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

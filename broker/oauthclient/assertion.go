@@ -118,6 +118,9 @@ func (svc *Service) verify(ctx context.Context, assertion string, keys broker.As
 	case errors.Is(err, broker.ErrAssertion):
 		return a, &broker.Error{Code: broker.CodeInvalidClient, Message: wrongCredentials, Err: errors.Join(&refused{"the signature or a claim is invalid"}, err)}
 	case errors.Is(err, broker.ErrUpstreamUnavailable):
+		if keys.Untrusted {
+			err = errors.Join(broker.ErrClientKeys, err)
+		}
 		return a, &broker.Error{
 			Code: broker.CodeUpstreamUnavailable, Message: "The keys of the assertion cannot be read at the moment; try again.", RetryAfter: 5 * time.Second, Err: err,
 		}

@@ -274,6 +274,28 @@ func TestTheKeysOfClientsThatDescribeThemselvesAreUntrusted(t *testing.T) {
 	}
 }
 
+func TestKeysOfAClientThatCannotBeReadNow(t *testing.T) {
+	a := newSelfDescribed(t, func(c *oauthclient.Config) { c.Assertions = unreadableKeys{} })
+	a.setRegistered(t, func(c *directory.ClientRecord) { c.JWKSURI = "https://app.example.com/jwks.json" })
+	a.Put(t, "client.known", `{"v":1,"id":"known","jwks_uri":"https://app.example.com/jwks.json","grants":["refresh_token"]}`)
+	for _, id := range []string{registeredID, "known"} {
+		_, err := a.svc.Token(t.Context(), broker.TokenRequest{GrantType: broker.GrantRefreshToken, RefreshToken: "rt1.x", Client: broker.ClientCredentials{
+			AssertionType: broker.AssertionType, Assertion: encoded(`{}`) + "." + encoded(`{"iss":"`+id+`","sub":"`+id+`"}`) + "." + encoded("x"),
+		}}, brokertest.Request)
+		brokertest.WantCode(t, err, broker.CodeUpstreamUnavailable)
+		if errors.Is(err, broker.ErrClientKeys) != (id != "known") {
+			t.Errorf("%s: %v", id, err)
+		}
+	}
+}
+
+// unreadableKeys cannot read any keys now.
+type unreadableKeys struct{}
+
+func (unreadableKeys) Verify(context.Context, string, broker.AssertionKeys) (broker.Assertion, error) {
+	return broker.Assertion{}, broker.ErrUpstreamUnavailable
+}
+
 // assertionsFunc refuses every assertion after it was called with the keys.
 type assertionsFunc func(broker.AssertionKeys)
 
