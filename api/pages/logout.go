@@ -93,7 +93,11 @@ func (h *Handler) endSession(w http.ResponseWriter, r *http.Request, params url.
 
 // logoutPage asks whether to end the session.
 func (h *Handler) logoutPage(w http.ResponseWriter, r *http.Request, end *broker.EndSession, params url.Values) error {
-	shown := struct{ Client, User, Query, CSRF, Stay string }{end.ClientName, end.UserName, params.Encode(), end.CSRFToken, h.cfg.Home()}
+	asks := "logout.client"
+	if end.Class != broker.ClassKnown {
+		asks = "logout.unverified"
+	}
+	shown := struct{ Client, Asks, User, Query, CSRF, Stay string }{end.ClientName, asks, end.UserName, params.Encode(), end.CSRFToken, h.cfg.Home()}
 	return h.write(w, r, http.StatusOK, logoutPage, page{title: h.site.Look.Plain("logout.title"), targets: []string{end.RedirectURL}, data: shown})
 }
 

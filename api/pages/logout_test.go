@@ -48,6 +48,11 @@ func TestLogoutAsksFirst(t *testing.T) {
 		attr(shown.find("#logout-stay"), "href") != spa+"/" || shown.formAction() != "'self' https://client.test" {
 		t.Errorf("the page: %s", shown.body)
 	}
+	f.end.Class = broker.ClassRegistered // the name is its own claim
+	unverified := call(t, h, "GET", "/auth/logout?"+logoutRequest, "", cookie)
+	if unverified.wantPage(t, http.StatusOK); !strings.Contains(text(unverified.find("main")), "Web Shop, an application that is not verified, asks to sign you out.") {
+		t.Errorf("the page of a client that describes itself: %s", unverified.body)
+	}
 	f.end = broker.EndSession{LogOff: true, CSRFToken: "csrf-1", RedirectURL: "https://client.test/bye?state=s"}
 	a := post(t, h, attr(shown.find("form"), "action"), shown.fields(), cookie)
 	if a.StatusCode != http.StatusSeeOther || a.Header.Get("Location") != "https://client.test/bye?state=s" {
