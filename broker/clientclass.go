@@ -10,8 +10,7 @@ import (
 // ClientClass says how the broker knows an OAuth client.
 type ClientClass string
 
-// The classes. A client of ClassDocument or ClassRegistered describes itself, so its name and its other metadata are claims
-// that nobody checked.
+// The classes. A client of ClassDocument or ClassRegistered describes itself: nobody checked its name and its other metadata.
 const (
 	ClassKnown      ClientClass = ""           // the configuration or an operator named it
 	ClassDocument   ClientClass = "document"   // its id is the URL of its Client ID Metadata Document

@@ -32,7 +32,7 @@ func (p ClientPolicy) Policy() broker.ClientPolicy {
 	return policy
 }
 
-// selfDescribed checks what applies to clients that nobody configured.
+// selfDescribed checks the settings of clients that describe themselves.
 func (c *checker) selfDescribed() {
 	o := c.cfg.OAuth
 	c.required("oauth.scopes_supported", len(o.ScopesSupported) > 0, "such as [openid, profile, email, offline_access]")

@@ -54,7 +54,7 @@ type Config struct {
 	Assertions broker.Assertions
 	// Upstreams may be nil: then no id tokens of providers are exchanged.
 	Upstreams Upstreams
-	// Documents may be nil: then no client is known by its metadata document. InsecureLoopback allows documents at http on loopback.
+	// Documents may be nil: then a client id that is a URL is unknown. InsecureLoopback allows documents at http on loopback.
 	Documents        broker.ClientDocuments
 	InsecureLoopback bool
 	// DocumentPolicy and RegistrationPolicy are what clients of these classes may have.

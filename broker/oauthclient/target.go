@@ -92,7 +92,7 @@ func (svc *Service) audienceOf(audiences []string, uri string) string {
 }
 
 // sameURI reports whether two URIs are equal, where an empty path of an https or http URI equals "/" (RFC 3986 §6.2.3): clients that parse
-// a resource's URI and print it again add the slash. An empty text is no URI.
+// a resource's URI and print it again add the slash. An empty text is not a URI.
 func sameURI(a, b string) bool { return a != "" && withPath(a) == withPath(b) }
 
 // withPath returns an https or http URI that has a path of "/" if it had none. Other texts stay as they are.

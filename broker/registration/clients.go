@@ -110,7 +110,7 @@ func (svc *Service) find(ctx context.Context, id, token string) (directory.Clien
 			return directory.ClientRecord{}, 0, err
 		}
 	}
-	hash := make([]byte, sha256.Size) // zero is no token's hash
+	hash := make([]byte, sha256.Size) // no token has this hash
 	known := record.Registration != nil && !record.Removed && !record.Expired(svc.cfg.Clock.Now())
 	if known {
 		hash = record.Registration.TokenHash

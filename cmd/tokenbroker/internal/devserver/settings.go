@@ -78,12 +78,12 @@ func (s brokerSettings) config(logger *slog.Logger) (node.Config, error) {
 	}, nil
 }
 
-// selfDescribed is what clients that nobody configured may have.
+// selfDescribed is the policy of clients that describe themselves.
 func selfDescribed() broker.ClientPolicy {
 	return broker.ClientPolicy{Scopes: selfDescribedScopes(), Audiences: []string{Audience, MCPAudience}, RefreshTokens: true}
 }
 
-// selfDescribedScopes are the scopes of clients that nobody configured.
+// selfDescribedScopes are the scopes that clients which describe themselves may have.
 func selfDescribedScopes() []string {
 	return []string{"openid", "profile", "email", "offline_access", Scope}
 }

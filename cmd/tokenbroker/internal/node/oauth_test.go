@@ -195,7 +195,7 @@ func TestAPublicClientSignsInAndIsDenied(t *testing.T) {
 	wantTokens(t, postForm(t, issuer+"/oauth2/token", refresh))
 }
 
-// The alert TokenbrokerRefreshTokenReused is about cookies of browser sessions. A client that presents an old refresh token is no alarm.
+// The alert TokenbrokerRefreshTokenReused is about cookies of browser sessions. A client that presents an old refresh token does not raise it.
 func TestTheReuseAlertDoesNotCountRefreshTokensOfClients(t *testing.T) {
 	l := newFaultLab(t, withClients)
 	issuer := l.node.Issuer()
